@@ -1,0 +1,22 @@
+//! spreadwire: quotes of many exchanges in, prices and arbitrage alerts out, in microseconds.
+//!
+//! A quote travels one way, and the source tree is drawn along that way:
+//!
+//! ```text
+//! bytes - net -> feed connection - venue codec -> Quote - SPSC ring -> detector: merge -> matrix row
+//! matrix row - detector: scan -> Opportunity - SPSC ring -> gateway - protocol -> client
+//! matrix row - gateway, at each client's pace (conflation) - protocol -> client
+//! ```
+//!
+//! Modules import from floors below only: ground (`time`, `os`, `metrics`, `stage`), nouns and framing
+//! (`market`, `wire`), languages (`venues`, `protocol`), machinery (`matrix`, `net`), stages (`feed`,
+//! `detector`, `gateway`, `record`, `sim`), roof (`cli`, `config`, `wiring`).
+
+pub mod time;
+
+pub mod market;
+pub mod wire;
+
+pub mod venues;
+
+pub mod record;

@@ -1,0 +1,3 @@
+//! The binary: subcommands in, exit codes out.
+
+fn main() {}

@@ -1,0 +1,12 @@
+//! Nouns and arithmetic of trading: exact decimals, quotes, books, opportunities. No bytes, no time source.
+
+pub mod book;
+pub mod decimal;
+pub mod directory;
+pub mod opportunity;
+pub mod quote;
+pub mod statistics;
+
+pub use decimal::Decimal;
+pub use directory::{Directory, InstrumentId, PairId, VenueId};
+pub use quote::{Level, Quote};

@@ -1,0 +1,383 @@
+//! What venues say and how: one file per venue, three things in each: facts, a codec (their frames in,
+//! quotes out) and the exchange's own side (for the simulator). Text only: no sockets, clocks, threads.
+
+use rustc_hash::FxHashMap;
+
+use crate::market::decimal::DecimalError;
+use crate::market::statistics::DayStatistics;
+use crate::market::{InstrumentId, Level};
+use crate::time::{MonoNs, UnixNs};
+use crate::wire::json::JsonError;
+
+/// Every venue, in the default order of preference for prices.
+pub static VENUES: &[&dyn Venue] = &[];
+
+/// The venue named `name` (lower case), if there is one.
+#[must_use]
+pub fn venue(name: &str) -> Option<&'static dyn Venue> {
+    VENUES.iter().copied().find(|v| v.facts().name == name)
+}
+
+/// A venue: facts, a codec and the exchange's own side.
+pub trait Venue: Sync {
+    /// What is fixed about it.
+    fn facts(&self) -> &'static Facts;
+
+    /// The venue's own symbol for `base`/`quote` (upper case, canonical codes such as BTC).
+    ///
+    /// # Errors
+    /// A sentence that says why the venue has no such instrument and what to write instead.
+    fn native(&self, base: &str, quote: &str) -> Result<String, String>;
+
+    /// The function that names a native symbol `BASE/QUOTE`, for recordings of instruments that nobody
+    /// configured; it gives `None` for a symbol that cannot be split without guessing.
+    fn symbol_of(&self) -> fn(&str) -> Option<String>;
+
+    /// A codec for one connection.
+    fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec>;
+
+    /// The exchange's end of one connection.
+    fn exchange_side(&self) -> Box<dyn ExchangeSide>;
+
+    /// Reads the reply to [`Opening::Token`]: the address to connect to.
+    ///
+    /// # Errors
+    /// What is wrong with the reply.
+    fn endpoint(&self, _reply: &[u8]) -> Result<String, DecodeError> {
+        Err(DecodeError::Shape("this venue has no token request"))
+    }
+
+    /// The exchange's answer to a REST request of `method` and `target` (path below the venue's base);
+    /// `base` is the simulator's own `ws://` address of this venue. `None`: not found.
+    fn rest(&self, _method: &str, _target: &str, _base: &str) -> Option<String> {
+        None
+    }
+}
+
+/// What is fixed about a venue. Sources and the day they were read are in the venue's file.
+#[derive(Debug)]
+pub struct Facts {
+    /// Lower-case id that clients use, such as `binance`.
+    pub name: &'static str,
+    /// As people write it, such as `Binance`.
+    pub title: &'static str,
+    /// Public WebSocket address, or the REST base for [`Opening::Token`].
+    pub address: &'static str,
+    /// How a connection begins.
+    pub opening: Opening,
+    /// Base-tier taker fee in percent.
+    pub taker_fee_pct: &'static str,
+    /// Who keeps the connection alive.
+    pub keepalive: Keepalive,
+    /// Largest message that the venue may send, in bytes.
+    pub message_max: usize,
+    /// Least time between two requests on one connection, in milliseconds.
+    pub request_gap_ms: u64,
+    /// The venue's documentation and the day it was read.
+    pub docs: &'static str,
+}
+
+/// How a connection begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// Dial the address.
+    Direct,
+    /// First POST to this path below the REST address; the reply names the address to dial.
+    Token {
+        /// Path below the REST base, such as `/api/v1/bullet-public`.
+        path: &'static str,
+    },
+}
+
+/// Who keeps an idle connection alive, besides WebSocket pings, which are always answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keepalive {
+    /// The server pings by WebSocket; nothing of ours is needed.
+    Server,
+    /// We send [`FeedCodec::keepalive`] this often, in milliseconds.
+    Client {
+        /// Interval in milliseconds.
+        every_ms: u64,
+    },
+}
+
+/// Native symbols of one connection, and the instruments that they are.
+#[derive(Clone, Debug, Default)]
+pub struct Symbols {
+    ids: FxHashMap<Box<[u8]>, Option<InstrumentId>>,
+    entries: Vec<SymbolEntry>,
+    by_id: Vec<Option<u32>>,
+    discover: Option<fn(&str) -> Option<String>>,
+}
+
+/// One symbol of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SymbolEntry {
+    /// The instrument's id in the process.
+    pub id: InstrumentId,
+    /// The venue's own spelling.
+    pub native: String,
+    /// `BASE/QUOTE`.
+    pub symbol: String,
+}
+
+impl Symbols {
+    /// The configured instruments of a venue; all other symbols are unknown.
+    #[must_use]
+    pub fn configured(entries: Vec<SymbolEntry>) -> Self {
+        let mut symbols = Self::default();
+        for entry in entries {
+            symbols.add(entry);
+        }
+        symbols
+    }
+
+    /// No instruments yet; each symbol that `symbol_of` can name becomes one when it is first seen.
+    /// For recordings.
+    #[must_use]
+    pub fn discovering(symbol_of: fn(&str) -> Option<String>) -> Self {
+        Self { discover: Some(symbol_of), ..Self::default() }
+    }
+
+    fn add(&mut self, entry: SymbolEntry) {
+        let index = entry.id.index();
+        if self.by_id.len() <= index {
+            self.by_id.resize(index + 1, None);
+        }
+        self.by_id[index] = Some(self.entries.len() as u32);
+        self.ids.insert(entry.native.as_bytes().into(), Some(entry.id));
+        self.entries.push(entry);
+    }
+
+    /// The instrument of `native`; `None` when nobody asked for it. Does not allocate for a symbol seen before.
+    #[inline]
+    pub fn find(&mut self, native: &[u8]) -> Option<InstrumentId> {
+        match self.ids.get(native) {
+            Some(&id) => id,
+            None => self.discover(native),
+        }
+    }
+
+    #[cold]
+    fn discover(&mut self, native: &[u8]) -> Option<InstrumentId> {
+        let symbol_of = self.discover?;
+        let text = std::str::from_utf8(native).ok()?;
+        let Some(symbol) = symbol_of(text) else {
+            self.ids.insert(native.into(), None);
+            return None;
+        };
+        let id = InstrumentId(self.entries.len() as u32);
+        self.add(SymbolEntry { id, native: text.to_owned(), symbol });
+        Some(id)
+    }
+
+    /// All symbols, in the order they were added.
+    #[must_use]
+    pub fn entries(&self) -> &[SymbolEntry] {
+        &self.entries
+    }
+
+    /// The entry of `id`, if this connection has it.
+    #[must_use]
+    pub fn entry(&self, id: InstrumentId) -> Option<&SymbolEntry> {
+        let at = (*self.by_id.get(id.index())?)?;
+        self.entries.get(at as usize)
+    }
+}
+
+/// One venue's frames to quotes, for one connection. Keeps sequence numbers and books where needed.
+pub trait FeedCodec: Send {
+    /// The connection is open (again): everything remembered is void; asks for all symbols.
+    /// Where the venue must speak first (a welcome), the requests come from [`Self::decode`] instead.
+    fn opened(&mut self, requests: &mut Requests);
+
+    /// Reads one message as received. The best-bid-ask frame that the feed subscribes to allocates nothing.
+    ///
+    /// # Errors
+    /// What is wrong with the frame; it is counted and skipped, nothing of it was published.
+    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError>;
+
+    /// Reads the REST reply to `url`: a book snapshot of a recording. Other replies are [`Frame::Unused`].
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    fn snapshot(&mut self, _url: &str, _body: &[u8], _out: &mut Decoded) -> Result<Frame, DecodeError> {
+        Ok(Frame::Unused)
+    }
+
+    /// What to send each [`Keepalive::Client`] interval.
+    fn keepalive(&mut self, _requests: &mut Requests) {}
+
+    /// The symbols of this connection.
+    fn symbols(&self) -> &Symbols;
+}
+
+/// Texts to send to the venue, in order, spaced by [`Facts::request_gap_ms`].
+pub type Requests = Vec<String>;
+
+/// What kind of frame it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// Market data of a channel that the codec uses (even if nothing changed by it).
+    Data,
+    /// Acknowledgements, heartbeats, notices.
+    Control,
+    /// A channel that the codec does not use, or a symbol that nobody asked for.
+    Unused,
+}
+
+/// What a frame meant. Reused between frames; cleared by the caller.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// In the order they happened.
+    pub updates: Vec<Update>,
+    /// Texts that the codec wants sent (a resubscription, a subscription after a welcome).
+    pub requests: Requests,
+}
+
+impl Decoded {
+    /// Forgets the last frame, keeps the memory.
+    pub fn clear(&mut self) {
+        self.updates.clear();
+        self.requests.clear();
+    }
+}
+
+/// One thing that a frame meant.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Update {
+    /// The top of book is this now. A side may be absent; crossed quotes are passed on as they are.
+    Top(Top),
+    /// Day statistics.
+    Statistics(DayStatistics),
+    /// The instrument's last quote is void until the next one: a gap, a failed checksum, a halt.
+    Void(InstrumentId, VoidReason),
+    /// The venue acknowledged this instrument's subscription to the quote channel.
+    Subscribed(InstrumentId),
+    /// The venue refused a subscription or a request, in its own words.
+    Refused(String),
+    /// The connection should be given up and made again at once, for this reason.
+    Reconnect(&'static str),
+}
+
+/// A top of book as a codec reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Top {
+    /// What is quoted.
+    pub instrument: InstrumentId,
+    /// Best bid; [`Level::ABSENT`] when the side is empty.
+    pub bid: Level,
+    /// Best ask; [`Level::ABSENT`] when the side is empty.
+    pub ask: Level,
+    /// The venue's own order number within the instrument and channel; 0 where it has none.
+    pub sequence: u64,
+    /// The venue's stamp; 0 where it sends none.
+    pub exchange_time: UnixNs,
+    /// The venue's own name of the feed, such as `bookTicker`.
+    pub channel: &'static str,
+}
+
+/// Why a quote became void.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VoidReason {
+    /// Sequence numbers jumped: something was lost.
+    Gap,
+    /// The book's checksum does not agree with the venue's.
+    Checksum,
+    /// The venue says that it is not trading.
+    Halt,
+}
+
+/// What was wrong with a venue's frame. The venue's mistake: counted, skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecodeError {
+    /// Not JSON, or nested too deep.
+    Json,
+    /// A price or size is not a number as venues write them. The field's name.
+    Number(&'static str, DecimalError),
+    /// A field that must be there is missing or of another type. Its name.
+    Missing(&'static str),
+    /// Nothing that this venue sends.
+    Shape(&'static str),
+    /// A sequence number that does not follow; the book is void.
+    Gap,
+    /// The checksum does not agree; the book is void.
+    Checksum,
+}
+
+impl DecodeError {
+    /// A short name for counters.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Number(..) => "number",
+            Self::Missing(_) => "missing_field",
+            Self::Shape(_) => "shape",
+            Self::Gap => "gap",
+            Self::Checksum => "checksum",
+        }
+    }
+}
+
+impl std::fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Json => f.write_str("not JSON, or nested too deep"),
+            Self::Number(field, why) => write!(f, "`{field}` is {why}"),
+            Self::Missing(field) => write!(f, "`{field}` is missing or of another type"),
+            Self::Shape(what) => f.write_str(what),
+            Self::Gap => f.write_str("a gap in the sequence"),
+            Self::Checksum => f.write_str("the checksum does not agree with the book"),
+        }
+    }
+}
+
+impl From<JsonError> for DecodeError {
+    fn from(_: JsonError) -> Self {
+        Self::Json
+    }
+}
+
+/// The exchange's end of one connection: reads what a client asks for, writes what the venue would.
+pub trait ExchangeSide: Send {
+    /// The upgrade was for `target`, the path and query below the venue's base. Writes what the venue says first.
+    fn opened(&mut self, target: &str, market: &dyn Market, out: &mut Requests);
+
+    /// Reads one text message of the client; writes acks, errors and snapshots.
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Requests);
+
+    /// The top of book of an instrument changed: writes the frames due to this client, if it asked for them.
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Requests);
+
+    /// A day-statistics tick of an instrument: writes the frames due to this client, if it asked for them.
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Requests);
+
+    /// Called about once a second: writes the heartbeats that this venue sends in JSON.
+    fn heartbeat(&mut self, now: UnixNs, out: &mut Requests);
+}
+
+/// What an exchange knows: its instruments and their state now.
+pub trait Market {
+    /// The state of the instrument with this native symbol, letter case as the venue writes it.
+    fn quote(&self, native: &str) -> Option<VenueQuote>;
+    /// The exchange's wall clock.
+    fn now(&self) -> UnixNs;
+}
+
+/// One instrument's state as its exchange sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VenueQuote {
+    /// The venue's own symbol.
+    pub native: String,
+    /// Best bid.
+    pub bid: Level,
+    /// Best ask.
+    pub ask: Level,
+    /// Order number, growing by one with every change of this instrument, from 2.
+    pub sequence: u64,
+    /// When the exchange changed it.
+    pub time: UnixNs,
+    /// The day so far; `instrument` is not used here.
+    pub day: DayStatistics,
+}

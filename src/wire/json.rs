@@ -1,0 +1,358 @@
+//! Reading JSON from venues and clients, two ways.
+//!
+//! [`Parser`] reads any frame with simd-json into reused buffers. Numbers come out as their text,
+//! so that prices never pass through a float and ids beyond 2^53 stay whole.
+//!
+//! [`Scan`] walks a frame of one fixed shape with a cursor, several times faster. Whatever does not
+//! have exactly that shape makes it return `None`, and the caller goes the general way.
+
+use simd_json::prelude::*;
+use simd_json::{Buffers, Tape, tape};
+
+use crate::market::Decimal;
+
+/// The deepest nesting that a frame may have.
+pub const DEPTH_MAX: usize = 64;
+
+/// Not JSON, or nested deeper than [`DEPTH_MAX`]. The sender's mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JsonError;
+
+/// A JSON reader that keeps its buffers between frames; allocates only for a frame larger than any before.
+pub struct Parser {
+    text: Vec<u8>,
+    buffers: Buffers,
+    tape: Option<Tape<'static>>,
+}
+
+impl Default for Parser {
+    fn default() -> Self {
+        Self {
+            text: Vec::with_capacity(1024),
+            buffers: Buffers::with_max_depth(1024, DEPTH_MAX),
+            tape: Some(Tape::null()),
+        }
+    }
+}
+
+impl Parser {
+    /// Parses `frame` and hands its root to `read`. Bare numbers appear as text values.
+    ///
+    /// # Errors
+    /// [`JsonError`] when the frame is not one JSON value.
+    pub fn parse<R>(&mut self, frame: &[u8], read: impl FnOnce(Value<'_>) -> R) -> Result<R, JsonError> {
+        quote_numbers(frame, &mut self.text);
+        let mut tape: Tape<'_> = self.tape.take().unwrap_or_else(Tape::null).reset();
+        let result = match simd_json::fill_tape(&mut self.text, &mut self.buffers, &mut tape) {
+            Ok(()) => Ok(read(Value(tape.as_value()))),
+            Err(_) => Err(JsonError),
+        };
+        self.tape = Some(tape.reset());
+        result
+    }
+}
+
+/// Copies `frame` to `out` with every bare number put in quotes. A malformed number stays malformed
+/// for whoever reads it as one; strings pass untouched.
+fn quote_numbers(frame: &[u8], out: &mut Vec<u8>) {
+    out.clear();
+    out.reserve(frame.len() + frame.len() / 4);
+    let mut rest = frame;
+    while let Some(at) = rest.iter().position(|b| matches!(b, b'"' | b'-' | b'0'..=b'9')) {
+        out.extend_from_slice(&rest[..at]);
+        rest = &rest[at..];
+        let length = if rest[0] == b'"' {
+            out.extend_from_slice(&rest[..string_length(rest)]);
+            string_length(rest)
+        } else {
+            let length = rest
+                .iter()
+                .position(|b| !matches!(b, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9'))
+                .unwrap_or(rest.len());
+            out.push(b'"');
+            out.extend_from_slice(&rest[..length]);
+            out.push(b'"');
+            length
+        };
+        rest = &rest[length..];
+    }
+    out.extend_from_slice(rest);
+}
+
+/// Length of the string literal at the start of `text`, both quotes included.
+fn string_length(text: &[u8]) -> usize {
+    let mut at = 1;
+    while at < text.len() {
+        match text[at] {
+            b'\\' => at += 2,
+            b'"' => return at + 1,
+            _ => at += 1,
+        }
+    }
+    text.len()
+}
+
+/// A parsed JSON value.
+#[derive(Clone, Copy)]
+pub struct Value<'a>(tape::Value<'a, 'a>);
+
+impl<'a> Value<'a> {
+    /// The member named `key`, if this is an object that has it.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<Value<'a>> {
+        self.0.as_object()?.get(key).map(Value)
+    }
+
+    /// The text of a string, or of a number as it was written.
+    #[must_use]
+    pub fn text(&self) -> Option<&'a str> {
+        self.0.into_string()
+    }
+
+    /// The text of the member named `key`.
+    #[must_use]
+    pub fn text_of(&self, key: &str) -> Option<&'a str> {
+        self.get(key)?.text()
+    }
+
+    /// The value as an exact decimal.
+    #[must_use]
+    pub fn decimal(&self) -> Option<Decimal> {
+        Decimal::parse(self.text()?.as_bytes()).ok()
+    }
+
+    /// The value as a whole number.
+    #[must_use]
+    pub fn integer(&self) -> Option<u64> {
+        self.text()?.parse().ok()
+    }
+
+    /// The value as a float: for display figures only.
+    #[must_use]
+    pub fn float(&self) -> Option<f64> {
+        self.text()?.parse().ok().filter(|n: &f64| n.is_finite())
+    }
+
+    /// `true` or `false`.
+    #[must_use]
+    pub fn boolean(&self) -> Option<bool> {
+        self.0.as_bool()
+    }
+
+    /// Whether this is an array.
+    #[must_use]
+    pub fn is_array(&self) -> bool {
+        self.0.is_array()
+    }
+
+    /// Whether this is an object.
+    #[must_use]
+    pub fn is_object(&self) -> bool {
+        self.0.is_object()
+    }
+
+    /// Whether this is `null`.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        self.0.is_null()
+    }
+
+    /// The elements, if this is an array; nothing otherwise.
+    pub fn items(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
+        let array = self.0.as_array();
+        let length = array.as_ref().map_or(0, |a| a.len());
+        let mut walk = array.map(|a| a.iter());
+        (0..length).map_while(move |_| walk.as_mut()?.next().map(Value))
+    }
+
+    /// The element at `index`, if this is an array that long.
+    #[must_use]
+    pub fn at(&self, index: usize) -> Option<Value<'a>> {
+        self.0.as_array()?.get(index).map(Value)
+    }
+
+    /// How many elements, if this is an array; 0 otherwise.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.as_array().map_or(0, |array| array.len())
+    }
+
+    /// Whether this has no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A cursor over a frame of known shape. Every step either moves on or gives up for good.
+#[derive(Clone, Copy)]
+pub struct Scan<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Scan<'a> {
+    /// At the start of `frame`.
+    #[must_use]
+    pub const fn new(frame: &'a [u8]) -> Self {
+        Self { rest: frame }
+    }
+
+    /// Steps over exactly `text`.
+    #[inline(always)]
+    pub fn literal<const N: usize>(&mut self, text: &[u8; N]) -> Option<()> {
+        match self.rest.split_first_chunk::<N>() {
+            Some((head, rest)) if head == text => {
+                self.rest = rest;
+                Some(())
+            }
+            _ => None,
+        }
+    }
+
+    /// The text up to the next quote, which is stepped over. Gives up on an escape.
+    #[inline(always)]
+    pub fn string(&mut self) -> Option<&'a [u8]> {
+        let at = self.rest.iter().position(|&b| b == b'"' || b == b'\\')?;
+        if self.rest[at] == b'\\' {
+            return None;
+        }
+        let text = &self.rest[..at];
+        self.rest = &self.rest[at + 1..];
+        Some(text)
+    }
+
+    /// A plain decimal (`digits[.digits]`, at most 19 characters) and the quote behind it.
+    #[inline(always)]
+    pub fn quoted_decimal(&mut self) -> Option<Decimal> {
+        let number = self.decimal()?;
+        self.literal(b"\"")?;
+        Some(number)
+    }
+
+    /// A plain decimal (`digits[.digits]`, at most 19 characters); stops before whatever follows it.
+    #[inline(always)]
+    pub fn decimal(&mut self) -> Option<Decimal> {
+        let mut mantissa = 0u64;
+        let mut at = 0;
+        let mut point = usize::MAX;
+        loop {
+            let byte = *self.rest.get(at)?;
+            let digit = byte.wrapping_sub(b'0');
+            if digit <= 9 {
+                mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(digit));
+            } else if byte == b'.' && point == usize::MAX && at > 0 {
+                point = at;
+            } else {
+                break;
+            }
+            at += 1;
+        }
+        // An exponent or a longer number goes the general way.
+        if at == 0 || at > 19 || point == at - 1 || matches!(self.rest[at], b'e' | b'E') {
+            return None;
+        }
+        self.rest = &self.rest[at..];
+        let scale = if point == usize::MAX { 0 } else { at - point - 1 };
+        Some(Decimal::new(mantissa, scale as u8))
+    }
+
+    /// A whole number of at most 19 digits; stops before whatever follows it.
+    #[inline(always)]
+    pub fn integer(&mut self) -> Option<u64> {
+        let mut number = 0u64;
+        let mut at = 0;
+        while let Some(digit) = self.rest.get(at).map(|b| b.wrapping_sub(b'0')).filter(|d| *d <= 9) {
+            number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
+            at += 1;
+        }
+        if at == 0 || at > 19 {
+            return None;
+        }
+        self.rest = &self.rest[at..];
+        Some(number)
+    }
+
+    /// Steps just behind the next occurrence of `text`, wherever it is.
+    #[inline(always)]
+    pub fn skip_past<const N: usize>(&mut self, text: &[u8; N]) -> Option<()> {
+        let at = self.rest.windows(N).position(|window| window == text)?;
+        self.rest = &self.rest[at + N..];
+        Some(())
+    }
+
+    /// Whether the next byte is `byte`; does not move.
+    #[inline(always)]
+    #[must_use]
+    pub fn next_is(&self, byte: u8) -> bool {
+        self.rest.first() == Some(&byte)
+    }
+
+    /// Nothing is left.
+    #[inline(always)]
+    pub fn end(&self) -> Option<()> {
+        self.rest.is_empty().then_some(())
+    }
+}
+
+/// Appends `text` as the inside of a JSON string: quotes, backslashes and control characters escaped.
+pub fn escape_into(text: &str, out: &mut Vec<u8>) {
+    for byte in text.bytes() {
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0..=0x1f => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+            _ => out.push(byte),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn numbers_keep_their_text() {
+        let mut parser = Parser::default();
+        let frame = br#"{"price":0.031340,"id":12072546403441331453,"text":"a \"1\" b","list":[1e5,-2,true,null]}"#;
+        parser
+            .parse(frame, |root| {
+                assert_eq!(root.text_of("price"), Some("0.031340"));
+                assert_eq!(root.get("id").and_then(|v| v.integer()), Some(12_072_546_403_441_331_453));
+                assert_eq!(root.text_of("text"), Some("a \"1\" b"));
+                let list = root.get("list").unwrap();
+                assert_eq!(list.len(), 4);
+                assert_eq!(list.items().next().unwrap().text(), Some("1e5"));
+                assert_eq!(list.at(2).unwrap().boolean(), Some(true));
+                assert!(list.at(3).unwrap().is_null());
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn f31_f32_garbage_is_an_error_and_the_parser_goes_on() {
+        let mut parser = Parser::default();
+        let deep = "[".repeat(100_000);
+        for frame in ["", "{", "{\"a\":}", "nul", "\u{feff}{}", "{\"a\":1}}", "\"", &deep] {
+            assert_eq!(parser.parse(frame.as_bytes(), |_| ()), Err(JsonError), "{:.20}", frame);
+        }
+        assert_eq!(parser.parse(b"\xff\xfe", |_| ()), Err(JsonError));
+        assert_eq!(parser.parse(b"{\"a\":7}", |root| root.get("a").and_then(|v| v.integer())), Ok(Some(7)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_parsed_or_refused(frame in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Parser::default().parse(&frame, |_| ());
+        }
+
+        #[test]
+        fn scanning_a_number_equals_parsing_it(text in "[0-9]{1,12}(\\.[0-9]{1,6})?") {
+            let frame = format!("{text}\"");
+            prop_assert_eq!(Scan::new(frame.as_bytes()).quoted_decimal(), Decimal::parse(text.as_bytes()).ok());
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Times as venues write them: RFC 3339 text and whole numbers of some unit.
+
+use crate::time::UnixNs;
+
+/// Reads `2026-08-12T19:29:00.921195Z`: UTC only, 0 to 9 decimals of a second.
+///
+/// Returns `None` for anything else, and for times before 1970 such as `0001-01-01T…`: no time at all.
+#[must_use]
+pub fn parse_rfc3339(text: &[u8]) -> Option<UnixNs> {
+    let (date_time, rest) = text.split_first_chunk::<19>()?;
+    let number = |from: usize, to: usize| -> Option<u64> {
+        date_time[from..to]
+            .iter()
+            .try_fold(0u64, |n, b| Some(n * 10 + u64::from(b.is_ascii_digit().then(|| b - b'0')?)))
+    };
+    let marks = [date_time[4], date_time[7], date_time[10], date_time[13], date_time[16]];
+    if marks != *b"--T::" {
+        return None;
+    }
+    let fraction = match rest {
+        [b'Z'] => 0,
+        [b'.', digits @ .., b'Z'] if (1..=9).contains(&digits.len()) => {
+            let value =
+                digits.iter().try_fold(0u64, |n, b| Some(n * 10 + u64::from(b.is_ascii_digit().then(|| b - b'0')?)))?;
+            value * 10u64.pow(9 - digits.len() as u32)
+        }
+        _ => return None,
+    };
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60
+    {
+        return None;
+    }
+    let seconds = ((days_since_1970(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
+    Some(UnixNs(seconds.checked_mul(1_000_000_000)? + fraction))
+}
+
+/// Days from 1970-01-01 to a date of the Gregorian calendar.
+fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
+    // Years are counted from March, so that the leap day is the last of its year.
+    let y = if month <= 2 { year - 1 } else { year };
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    y * 365 + y / 4 - y / 100 + y / 400 + day_of_year - 719_468
+}
+
+/// Writes a time as RFC 3339 with `decimals` (0 to 9) digits behind the second.
+pub fn write_rfc3339(time: UnixNs, decimals: usize, out: &mut String) {
+    use std::fmt::Write as _;
+    let seconds = time.0 / 1_000_000_000;
+    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+    let z = days + 719_468;
+    let era = z / 146_097;
+    let day_of_era = z % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    // Writing to a String cannot fail.
+    let _ = write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
+    if decimals > 0 {
+        let digits = format!("{:09}", time.0 % 1_000_000_000);
+        let _ = write!(out, ".{}", &digits[..decimals.min(9)]);
+    }
+    out.push('Z');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn f45_times_of_venues_are_read_or_taken_as_none() {
+        let ms = |text: &str| parse_rfc3339(text.as_bytes()).map(UnixNs::ms);
+        assert_eq!(ms("2026-08-12T19:29:00.921195Z"), Some(1_786_562_940_921));
+        assert_eq!(ms("2026-08-09T21:05:51.422215528Z"), Some(1_786_309_551_422));
+        assert_eq!(ms("1970-01-01T00:00:00Z"), Some(0));
+        assert_eq!(ms("2024-02-29T23:59:59.5Z"), Some(1_709_251_199_500));
+        for text in [
+            "0001-01-01T00:00:00.000000Z",
+            "",
+            "2026-13-01T00:00:00Z",
+            "2026-08-12 19:29:00Z",
+            "2026-08-12T19:29:00",
+            "2026-08-12T19:29:00.Z",
+        ] {
+            assert_eq!(ms(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn writing_and_reading_give_the_same_time(ns in 0u64..7_000_000_000_000_000_000) {
+            let mut text = String::new();
+            write_rfc3339(UnixNs(ns), 9, &mut text);
+            prop_assert_eq!(parse_rfc3339(text.as_bytes()), Some(UnixNs(ns)));
+        }
+    }
+}

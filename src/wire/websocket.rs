@@ -1,0 +1,393 @@
+//! A WebSocket without a socket: bytes in, messages out; messages in, bytes out.
+//!
+//! The protocol is tungstenite's (RFC 6455, no extensions); this wrapper gives it an in-memory stream,
+//! small buffers, limits, and the close code that each violation deserves. Runs on whichever thread
+//! owns the connection; feed, simulator and gateway all use it.
+
+use std::io::{self, Read, Write};
+
+use tungstenite::client::IntoClientRequest;
+use tungstenite::error::{CapacityError, Error, ProtocolError};
+use tungstenite::handshake::MidHandshake;
+use tungstenite::handshake::client::ClientHandshake;
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+pub use tungstenite::{Bytes, Utf8Bytes};
+use tungstenite::{HandshakeError, Message};
+
+/// What one connection may send us.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest message in bytes; a larger frame is refused from its header.
+    pub message_max: usize,
+    /// Read buffer in bytes, taken when the connection opens.
+    pub read_buffer: usize,
+}
+
+/// What arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The upgrade is done (client side only). Carries `x-spreadwire-source` of the reply, if any.
+    Open(Option<String>),
+    /// A whole text message, valid UTF-8.
+    Text(Utf8Bytes),
+    /// A whole binary message.
+    Binary(Bytes),
+    /// A ping; its pong is already in the output.
+    Ping,
+    /// A pong to one of our pings.
+    Pong,
+    /// The peer closed, with this code (1005 when it gave none). The reply is in the output.
+    Closed(u16),
+}
+
+/// Why a connection is over. The close frame that says so, where one is due, is in the output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The peer refused the upgrade with this HTTP status; seconds of `Retry-After`, if it sent one.
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// Seconds to wait, if told.
+        retry_after: Option<u64>,
+    },
+    /// The reply to the upgrade was no valid WebSocket handshake.
+    Handshake(String),
+    /// A violation of RFC 6455 by the peer; the code it was told (1002, 1007 or 1009).
+    Protocol(u16, String),
+    /// The close handshake is complete, or the connection was used after its end.
+    Over,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused { status, .. } => write!(f, "upgrade refused with HTTP {status}"),
+            Self::Handshake(why) => write!(f, "not a WebSocket handshake: {why}"),
+            Self::Protocol(code, why) => write!(f, "WebSocket violation ({code}): {why}"),
+            Self::Over => f.write_str("connection over"),
+        }
+    }
+}
+
+/// The header by which a simulated venue says that it is one.
+pub const SOURCE_HEADER: &str = "x-spreadwire-source";
+
+/// One end of a WebSocket connection.
+pub struct WebSocket {
+    state: State,
+}
+
+enum State {
+    Opening(Box<MidHandshake<ClientHandshake<Pipe>>>),
+    Open(Box<tungstenite::WebSocket<Pipe>>),
+    Over(Pipe),
+}
+
+impl WebSocket {
+    /// The client end. The upgrade request for `url` (`ws://` or `wss://`, only its host and path are
+    /// used) is in the output at once.
+    ///
+    /// # Errors
+    /// [`Failure::Handshake`] when `url` is not a WebSocket address.
+    pub fn client(url: &str, limits: Limits) -> Result<Self, Failure> {
+        let request = url.into_client_request().map_err(|e| Failure::Handshake(e.to_string()))?;
+        let handshake = ClientHandshake::start(Pipe::default(), request, Some(config(limits)))
+            .map_err(|e| Failure::Handshake(e.to_string()))?;
+        let mut socket = Self { state: State::Opening(Box::new(handshake)) };
+        // One step writes the request; the reply cannot be there yet.
+        socket.next()?;
+        Ok(socket)
+    }
+
+    /// The server end, after an upgrade that somebody else answered. `early` are bytes that came with the request.
+    #[must_use]
+    pub fn server(limits: Limits, early: &[u8]) -> Self {
+        let mut pipe = Pipe::default();
+        pipe.input.extend_from_slice(early);
+        let inner = tungstenite::WebSocket::from_raw_socket(pipe, Role::Server, Some(config(limits)));
+        Self { state: State::Open(Box::new(inner)) }
+    }
+
+    /// Takes bytes from the peer. Call [`Self::next`] until it has nothing more.
+    pub fn receive(&mut self, bytes: &[u8]) {
+        self.pipe().input.extend_from_slice(bytes);
+    }
+
+    /// The next event that the received bytes hold; `None` when more bytes are needed.
+    ///
+    /// # Errors
+    /// [`Failure`] ends the connection; what is in the output should still be sent.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Result<Option<Event>, Failure> {
+        match std::mem::replace(&mut self.state, State::Over(Pipe::default())) {
+            State::Opening(handshake) => match handshake.handshake() {
+                Ok((inner, response)) => {
+                    let source = response.headers().get(SOURCE_HEADER).and_then(|v| v.to_str().ok()).map(str::to_owned);
+                    self.state = State::Open(Box::new(inner));
+                    Ok(Some(Event::Open(source)))
+                }
+                Err(HandshakeError::Interrupted(handshake)) => {
+                    self.state = State::Opening(Box::new(handshake));
+                    Ok(None)
+                }
+                Err(HandshakeError::Failure(Error::Http(response))) => Err(Failure::Refused {
+                    status: response.status().as_u16(),
+                    retry_after: response
+                        .headers()
+                        .get("retry-after")
+                        .and_then(|v| v.to_str().ok())
+                        .and_then(|v| v.trim().parse().ok()),
+                }),
+                Err(HandshakeError::Failure(error)) => Err(Failure::Handshake(error.to_string())),
+            },
+            State::Open(mut inner) => {
+                let read = inner.read();
+                self.state = State::Open(inner);
+                self.settle(read)
+            }
+            State::Over(pipe) => {
+                self.state = State::Over(pipe);
+                Err(Failure::Over)
+            }
+        }
+    }
+
+    fn settle(&mut self, read: Result<Message, Error>) -> Result<Option<Event>, Failure> {
+        let event = match read {
+            Ok(Message::Text(text)) => return Ok(Some(Event::Text(text))),
+            Ok(Message::Binary(bytes)) => return Ok(Some(Event::Binary(bytes))),
+            Ok(Message::Ping(_)) => Event::Ping,
+            Ok(Message::Pong(_)) => Event::Pong,
+            Ok(Message::Close(frame)) => Event::Closed(frame.map_or(1005, |f| f.code.into())),
+            Ok(Message::Frame(_)) => return Ok(None),
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_)) => return Err(self.over(Failure::Over)),
+            Err(Error::Capacity(error @ CapacityError::MessageTooLong { .. })) => {
+                return Err(self.violation(1009, "message too long", &error.to_string()));
+            }
+            Err(Error::Utf8(why)) => return Err(self.violation(1007, "text is not UTF-8", &why)),
+            Err(Error::Protocol(error)) => {
+                let code = if matches!(error, ProtocolError::InvalidCloseSequence) { 1007 } else { 1002 };
+                return Err(self.violation(code, "protocol error", &error.to_string()));
+            }
+            Err(error) => return Err(self.violation(1002, "protocol error", &error.to_string())),
+        };
+        // Pongs and close replies are queued by the library; this writes them to the output.
+        if let State::Open(inner) = &mut self.state {
+            let _ = inner.flush();
+        }
+        Ok(Some(event))
+    }
+
+    fn violation(&mut self, code: u16, told: &str, why: &str) -> Failure {
+        self.close(code, told);
+        self.over(Failure::Protocol(code, why.to_owned()))
+    }
+
+    fn over(&mut self, failure: Failure) -> Failure {
+        let output = std::mem::take(&mut self.pipe().output);
+        self.state = State::Over(Pipe { output, ..Pipe::default() });
+        failure
+    }
+
+    /// Whether the upgrade is done and neither side has closed.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(&self.state, State::Open(inner) if inner.can_write())
+    }
+
+    /// Sends a text message. Ignored unless the connection is open.
+    pub fn send_text(&mut self, text: &str) {
+        self.send(Message::text(text));
+    }
+
+    /// Sends a ping without payload.
+    pub fn ping(&mut self) {
+        self.send(Message::Ping(Bytes::new()));
+    }
+
+    /// Sends a close frame; the peer's reply comes as [`Event::Closed`] or [`Failure::Over`].
+    pub fn close(&mut self, code: u16, reason: &str) {
+        if let State::Open(inner) = &mut self.state {
+            let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
+            let _ = inner.close(Some(frame));
+            let _ = inner.flush();
+        }
+    }
+
+    fn send(&mut self, message: Message) {
+        if let State::Open(inner) = &mut self.state {
+            let _ = inner.send(message);
+        }
+    }
+
+    /// Bytes for the peer. The caller takes what it could send from the front, at whole messages or not.
+    pub fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.pipe().output
+    }
+
+    fn pipe(&mut self) -> &mut Pipe {
+        match &mut self.state {
+            State::Opening(handshake) => handshake.get_mut().get_mut(),
+            State::Open(inner) => inner.get_mut(),
+            State::Over(pipe) => pipe,
+        }
+    }
+}
+
+fn config(limits: Limits) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(limits.read_buffer)
+        .write_buffer_size(0)
+        .max_message_size(Some(limits.message_max))
+        .max_frame_size(Some(limits.message_max))
+}
+
+/// The in-memory stream under a WebSocket.
+#[derive(Debug, Default)]
+struct Pipe {
+    input: Vec<u8>,
+    taken: usize,
+    output: Vec<u8>,
+}
+
+impl Read for Pipe {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let rest = &self.input[self.taken..];
+        if rest.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let length = rest.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&rest[..length]);
+        self.taken += length;
+        if self.taken == self.input.len() {
+            self.taken = 0;
+            self.input.clear();
+            // A rare large message must not hold its memory for the life of a quiet connection.
+            if self.input.capacity() > INPUT_KEPT_MAX {
+                self.input = Vec::new();
+            }
+        }
+        Ok(length)
+    }
+}
+
+/// Input memory that a connection keeps while nothing is waiting in it.
+const INPUT_KEPT_MAX: usize = 256 * 1024;
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.output.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Appends the header of an unmasked, unfragmented text frame of `length` bytes: what a server puts
+/// before a message that is encoded once and sent to many.
+pub fn text_frame_header(length: usize, out: &mut Vec<u8>) {
+    out.push(0x81);
+    match length {
+        0..=125 => out.push(length as u8),
+        126..=0xffff => {
+            out.push(126);
+            out.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+        _ => {
+            out.push(127);
+            out.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { message_max: 1000, read_buffer: 1024 };
+
+    fn server_reply(request: &[u8]) -> Vec<u8> {
+        let text = std::str::from_utf8(request).unwrap();
+        let key = text.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+        let accept = tungstenite::handshake::derive_accept_key(key.as_bytes());
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n{SOURCE_HEADER}: simulated\r\n\r\n"
+        )
+        .into_bytes()
+    }
+
+    fn opened() -> (WebSocket, WebSocket) {
+        let mut client = WebSocket::client("ws://127.0.0.1:1/path", LIMITS).unwrap();
+        let reply = server_reply(&std::mem::take(client.output()));
+        client.receive(&reply);
+        assert_eq!(client.next(), Ok(Some(Event::Open(Some("simulated".into())))));
+        (client, WebSocket::server(LIMITS, b""))
+    }
+
+    #[test]
+    fn messages_cross_whatever_way_they_are_cut() {
+        let (mut client, mut server) = opened();
+        client.send_text("hello");
+        for byte in std::mem::take(client.output()) {
+            assert_eq!(server.next(), Ok(None));
+            server.receive(&[byte]);
+        }
+        assert_eq!(server.next(), Ok(Some(Event::Text("hello".into()))));
+        let mut frame = Vec::new();
+        text_frame_header(5, &mut frame);
+        frame.extend_from_slice(b"world");
+        client.receive(&frame);
+        assert_eq!(client.next(), Ok(Some(Event::Text("world".into()))));
+    }
+
+    #[test]
+    fn f11_a_ping_is_answered_in_the_same_turn() {
+        let (mut client, mut server) = opened();
+        server.ping();
+        client.receive(&std::mem::take(server.output()));
+        assert_eq!(client.next(), Ok(Some(Event::Ping)));
+        server.receive(&std::mem::take(client.output()));
+        assert_eq!(server.next(), Ok(Some(Event::Pong)));
+    }
+
+    #[test]
+    fn f26_f91_a_frame_too_long_is_refused_from_its_header() {
+        let (_, mut server) = opened();
+        server.receive(&[0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4]);
+        assert!(matches!(server.next(), Err(Failure::Protocol(1009, _))));
+        assert_eq!(server.output()[..4], [0x88, 18, 3, 0xf1]);
+        assert_eq!(server.next(), Err(Failure::Over));
+    }
+
+    #[test]
+    fn f8_a_refused_upgrade_says_how_long_to_wait() {
+        let mut client = WebSocket::client("ws://127.0.0.1:1/", LIMITS).unwrap();
+        client.receive(b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(client.next(), Err(Failure::Refused { status: 429, retry_after: Some(7) }));
+    }
+
+    #[test]
+    fn f9_a_wrong_accept_key_fails_the_connection() {
+        let mut client = WebSocket::client("ws://127.0.0.1:1/", LIMITS).unwrap();
+        client.receive(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: nonsense\r\n\r\n");
+        assert!(matches!(client.next(), Err(Failure::Handshake(_))));
+    }
+
+    #[test]
+    fn f89_an_unmasked_client_frame_is_a_violation() {
+        let (_, mut server) = opened();
+        server.receive(&[0x81, 0x01, b'x']);
+        assert!(matches!(server.next(), Err(Failure::Protocol(1002, _))));
+    }
+
+    #[test]
+    fn f29_text_that_is_not_utf8_is_closed_with_1007() {
+        let (_, mut server) = opened();
+        server.receive(&[0x81, 0x81, 0, 0, 0, 0, 0xff]);
+        assert!(matches!(server.next(), Err(Failure::Protocol(1007, _))));
+    }
+}
