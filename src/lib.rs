@@ -12,11 +12,16 @@
 //! (`market`, `wire`), languages (`venues`, `protocol`), machinery (`matrix`, `net`), stages (`feed`,
 //! `detector`, `gateway`, `record`, `sim`), roof (`cli`, `config`, `wiring`).
 
+pub mod metrics;
+pub mod stage;
 pub mod time;
 
 pub mod market;
 pub mod wire;
 
 pub mod venues;
+
+pub mod matrix;
+pub mod net;
 
 pub mod record;
