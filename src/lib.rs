@@ -24,4 +24,5 @@ pub mod venues;
 pub mod matrix;
 pub mod net;
 
+pub mod detector;
 pub mod record;
