@@ -162,7 +162,7 @@ impl Detector {
     }
 
     fn sleep(&mut self, wait: Duration) {
-        let wait = if self.core.open() > 0 { wait.min(Duration::from_nanos(SWEEP_EVERY_NS)) } else { wait };
+        let wait = self.patience().unwrap_or(wait).min(wait);
         self.alarm.set();
         if self.rings.iter().all(|ring| ring.is_empty()) {
             self.parker.park_timeout(wait);
@@ -192,6 +192,10 @@ impl Stage for Detector {
             self.sleep(wait);
         }
         work
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        (self.core.open() > 0).then_some(Duration::from_nanos(SWEEP_EVERY_NS))
     }
 }
 
