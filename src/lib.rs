@@ -25,3 +25,7 @@ pub mod matrix;
 pub mod net;
 
 pub mod record;
+
+pub mod cli;
+pub mod config;
+pub mod wiring;
