@@ -1,0 +1,19 @@
+//! Every venue of `VENUES` is held against its fixtures and its own exchange side.
+//!
+//! `tests/fixtures/<venue>/` has: `captures/` (recorded connections, each with the quotes that an
+//! independent decoder found in it), `frames.txt` (single frames and what they mean), and for venues
+//! whose symbols need a table `listing.csv`. A venue without fixtures fails. `UPDATE_GOLDEN=1` rewrites
+//! what `frames.txt` expects.
+
+mod captures;
+mod exchange;
+mod frames;
+mod hostile;
+mod symbols;
+
+use std::path::PathBuf;
+
+/// The folder of a venue's fixtures.
+fn fixtures(venue: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(venue)
+}
