@@ -1,6 +1,12 @@
 //! What venues say and how: one file per venue, three things in each: facts, a codec (their frames in,
 //! quotes out) and the exchange's own side (for the simulator). Text only: no sockets, clocks, threads.
 
+pub mod coinbase;
+pub mod depth;
+pub mod fields;
+// pub mod kraken;
+// pub mod kucoin;
+
 use rustc_hash::FxHashMap;
 
 use crate::market::decimal::DecimalError;
@@ -10,7 +16,11 @@ use crate::time::{MonoNs, UnixNs};
 use crate::wire::json::JsonError;
 
 /// Every venue, in the default order of preference for prices.
-pub static VENUES: &[&dyn Venue] = &[];
+pub static VENUES: &[&dyn Venue] = &[
+    &coinbase::Coinbase,
+    // &kraken::Kraken,
+    // &kucoin::Kucoin,
+];
 
 /// The venue named `name` (lower case), if there is one.
 #[must_use]
@@ -137,6 +147,13 @@ impl Symbols {
     #[must_use]
     pub fn discovering(symbol_of: fn(&str) -> Option<String>) -> Self {
         Self { discover: Some(symbol_of), ..Self::default() }
+    }
+
+    /// Whether this is a recording: then the quotes of every channel are wanted, not only those of the
+    /// channel that the feed would subscribe to for quotes.
+    #[must_use]
+    pub const fn is_discovering(&self) -> bool {
+        self.discover.is_some()
     }
 
     fn add(&mut self, entry: SymbolEntry) {
