@@ -4,8 +4,8 @@
 pub mod coinbase;
 pub mod depth;
 pub mod fields;
-// pub mod kraken;
-// pub mod kucoin;
+pub mod kraken;
+pub mod kucoin;
 
 use rustc_hash::FxHashMap;
 
@@ -16,11 +16,7 @@ use crate::time::{MonoNs, UnixNs};
 use crate::wire::json::JsonError;
 
 /// Every venue, in the default order of preference for prices.
-pub static VENUES: &[&dyn Venue] = &[
-    &coinbase::Coinbase,
-    // &kraken::Kraken,
-    // &kucoin::Kucoin,
-];
+pub static VENUES: &[&dyn Venue] = &[&coinbase::Coinbase, &kraken::Kraken, &kucoin::Kucoin];
 
 /// The venue named `name` (lower case), if there is one.
 #[must_use]
