@@ -14,7 +14,7 @@ use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Change, Depth, PerInstrument};
-use crate::venues::fields::{array, decimal, figure, level, number, text};
+use crate::venues::reading::{self, array, text};
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Top,
     Update, Venue, VenueQuote, VoidReason,
@@ -53,6 +53,7 @@ impl Venue for Coinbase {
     }
 
     fn native(&self, base: &str, quote: &str) -> Result<String, String> {
+        reading::codes("Coinbase", base, quote)?;
         if base == "XBT" {
             return Err(format!("Coinbase calls it BTC: write BTC/{quote}"));
         }
@@ -65,8 +66,7 @@ impl Venue for Coinbase {
     fn symbol_of(&self) -> fn(&str) -> Option<String> {
         |native| {
             let (base, quote) = native.split_once('-')?;
-            let plain = |code: &str| !code.is_empty() && code.bytes().all(|b| b.is_ascii_alphanumeric());
-            (plain(base) && plain(quote)).then(|| format!("{base}/{quote}"))
+            (reading::is_code(base) && reading::is_code(quote)).then(|| format!("{base}/{quote}"))
         }
     }
 
@@ -322,7 +322,7 @@ impl Feed {
                     "offer" => Side::Ask,
                     _ => return Err(DecodeError::Shape("a side is bid or offer")),
                 };
-                let price = decimal(update, "price_level")?;
+                let price = reading::decimal(update.get("price_level"), "price_level")?;
                 self.change(side, price, text(update, "new_quantity")?, "new_quantity")?;
             }
         }
@@ -384,12 +384,12 @@ impl Feed {
         let mut frame = Frame::Unused;
         for event in array(root, "events")?.items() {
             for ticker in array(event, "tickers")?.items() {
-                let bid = ticker_side(ticker, "best_bid", "best_bid_quantity")?;
-                let ask = ticker_side(ticker, "best_ask", "best_ask_quantity")?;
+                let bid = reading::side(ticker, "best_bid", "best_bid_quantity")?;
+                let ask = reading::side(ticker, "best_ask", "best_ask_quantity")?;
                 let Some(instrument) = self.symbols.find(text(ticker, "product_id")?.as_bytes()) else { continue };
                 frame = Frame::Data;
-                // In a live feed the top comes from the book; this one is later and told less often.
-                if self.symbols.is_discovering() {
+                // This one is later and told less often than the book's top, so it counts where there is no book.
+                if self.symbols.is_discovering() || !self.books.of(instrument).is_live() {
                     let top = Top { instrument, bid, ask, sequence: 0, exchange_time: time, channel };
                     out.updates.push(Update::Top(top));
                 }
@@ -411,33 +411,30 @@ impl Feed {
     }
 }
 
+/// `text` as a decimal; `field` is where it stood.
+fn number(text: &str, field: &'static str) -> Result<Decimal, DecodeError> {
+    Decimal::parse(text.as_bytes()).map_err(|why| DecodeError::Number(field, why))
+}
+
 fn refused(root: Value<'_>, out: &mut Decoded) -> Frame {
     let words: Vec<&str> = ["message", "reason"].into_iter().filter_map(|field| root.text_of(field)).collect();
     out.updates.push(Update::Refused(words.join(": ")));
     Frame::Control
 }
 
-/// One side of a ticker's top; an empty text is an empty side.
-fn ticker_side(ticker: Value<'_>, price: &'static str, size: &'static str) -> Result<Level, DecodeError> {
-    let (price_text, size_text) = (text(ticker, price)?, text(ticker, size)?);
-    if price_text.is_empty() || size_text.is_empty() {
-        return Ok(Level::ABSENT);
-    }
-    Ok(level(number(price_text, price)?, number(size_text, size)?))
-}
-
 fn statistics(ticker: Value<'_>, instrument: InstrumentId, time: UnixNs) -> Option<DayStatistics> {
-    let last = figure(ticker, "price")?;
-    let change_pct = figure(ticker, "price_percent_chg_24_h")?;
+    let figure = |field: &str| ticker.get(field)?.float();
+    let last = figure("price")?;
+    let change_pct = figure("price_percent_chg_24_h")?;
     let open = last / (1.0 + change_pct / 100.0);
     Some(DayStatistics {
         instrument,
         last,
-        high: figure(ticker, "high_24_h")?,
-        low: figure(ticker, "low_24_h")?,
+        high: figure("high_24_h")?,
+        low: figure("low_24_h")?,
         change: if open.is_finite() { last - open } else { 0.0 },
         change_pct,
-        quote_volume: figure(ticker, "volume_24_h")? * last,
+        quote_volume: figure("volume_24_h")? * last,
         exchange_time: time,
     })
 }

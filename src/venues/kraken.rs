@@ -15,7 +15,7 @@ use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::{Change, Depth, PerInstrument};
-use crate::venues::fields::{array, decimal, level, number, text};
+use crate::venues::reading::{self, array, level, text};
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Top,
     Update, Venue, VenueQuote, VoidReason,
@@ -68,6 +68,7 @@ impl Venue for Kraken {
     }
 
     fn native(&self, base: &str, quote: &str) -> Result<String, String> {
+        reading::codes("Kraken", base, quote)?;
         Ok(format!("{}/{}", native_code(base, base, quote)?, native_code(quote, base, quote)?))
     }
 
@@ -379,7 +380,10 @@ impl Feed {
             let from = self.changes.len();
             for (side, field) in [(Side::Bid, "bids"), (Side::Ask, "asks")] {
                 for entry in array(item, field)?.items() {
-                    let level = Level { price: decimal(entry, "price")?, size: decimal(entry, "qty")? };
+                    let level = Level {
+                        price: reading::decimal(entry.get("price"), "price")?,
+                        size: reading::decimal(entry.get("qty"), "qty")?,
+                    };
                     self.change(side, level);
                 }
             }
@@ -463,8 +467,8 @@ impl Feed {
 /// One element of a `ticker` frame.
 fn ticker(item: Value<'_>) -> Result<Ticker<'_>, DecodeError> {
     let figure = |field: &str| item.text_of(field).unwrap_or_default().as_bytes();
-    let bid = level(decimal(item, "bid")?, decimal(item, "bid_qty")?);
-    let ask = level(decimal(item, "ask")?, decimal(item, "ask_qty")?);
+    let bid = reading::side(item, "bid", "bid_qty")?;
+    let ask = reading::side(item, "ask", "ask_qty")?;
     let time = item.text_of("timestamp").and_then(|t| parse_rfc3339(t.as_bytes())).unwrap_or_default();
     let day = Day {
         last: figure("last"),
@@ -598,8 +602,7 @@ impl Feed {
 
 /// A price at 0 and a size at `size_at` of an array.
 fn v1_level(entry: Value<'_>, field: &'static str, size_at: usize) -> Result<Level, DecodeError> {
-    let part = |at: usize| entry.at(at).and_then(|v| v.text()).ok_or(DecodeError::Missing(field));
-    Ok(Level { price: number(part(0)?, field)?, size: number(part(size_at)?, field)? })
+    Ok(Level { price: reading::decimal(entry.at(0), field)?, size: reading::decimal(entry.at(size_at), field)? })
 }
 
 /// The v2 feed from the exchange's chair. Its books have one level a side.
@@ -668,7 +671,7 @@ impl ExchangeSide for Exchange {
     }
 
     fn statistics(&mut self, quote: &VenueQuote, out: &mut Requests) {
-        if self.ticker.get(&quote.native) == Some(&false) {
+        if self.ticker.contains_key(&quote.native) {
             out.push(ticker_frame("update", quote));
         }
     }

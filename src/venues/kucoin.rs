@@ -14,7 +14,7 @@ use crate::market::statistics::DayStatistics;
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Change, Depth, PerInstrument};
-use crate::venues::fields::{array, decimal, figure, level, number, text, time_of_any_unit};
+use crate::venues::reading::{self, array, level, text};
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Top,
     Update, Venue, VenueQuote, VoidReason,
@@ -60,6 +60,7 @@ impl Venue for Kucoin {
     }
 
     fn native(&self, base: &str, quote: &str) -> Result<String, String> {
+        reading::codes("KuCoin", base, quote)?;
         if base == "XBT" {
             return Err(format!("KuCoin's spot market calls it BTC: write BTC/{quote}"));
         }
@@ -73,9 +74,8 @@ impl Venue for Kucoin {
     fn symbol_of(&self) -> fn(&str) -> Option<String> {
         |native| {
             let (base, quote) = native.split_once('-')?;
-            let plain = |code: &str| !code.is_empty() && code.bytes().all(|b| b.is_ascii_alphanumeric());
             let coin = ALIASES.iter().find(|(native, _)| *native == base).map_or(base, |(_, coin)| coin);
-            (plain(base) && plain(quote)).then(|| format!("{coin}/{quote}"))
+            (reading::is_code(base) && reading::is_code(quote)).then(|| format!("{coin}/{quote}"))
         }
     }
 
@@ -215,7 +215,7 @@ fn scan(frame: &[u8]) -> Option<(&[u8], Quoted)> {
     scan.literal(b",\"bids\":[")?;
     let bid = scan_side(&mut scan)?;
     scan.literal(b",\"timestamp\":")?;
-    let time = time_of_any_unit(scan.integer()?);
+    let time = reading::time(scan.integer()?);
     scan.literal(b"}}")?;
     scan.end()?;
     Some((symbol, Quoted { bid, ask, sequence: 0, time, channel: LEVEL1 }))
@@ -315,16 +315,17 @@ impl Feed {
     fn statistics(&mut self, data: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let day = data.get("data").filter(Value::is_object).ok_or(DecodeError::Missing("data"))?;
         let Some(instrument) = self.symbols.find(text(day, "symbol")?.as_bytes()) else { return Ok(Frame::Unused) };
+        let figure = |field: &str| day.get(field)?.float();
         let read = || {
             Some(DayStatistics {
                 instrument,
-                last: figure(day, "lastTradedPrice")?,
-                high: figure(day, "high")?,
-                low: figure(day, "low")?,
-                change: figure(day, "changePrice")?,
-                change_pct: figure(day, "changeRate")? * 100.0,
-                quote_volume: figure(day, "volValue")?,
-                exchange_time: day.get("datetime").and_then(|t| t.integer()).map(time_of_any_unit).unwrap_or_default(),
+                last: figure("lastTradedPrice")?,
+                high: figure("high")?,
+                low: figure("low")?,
+                change: figure("changePrice")?,
+                change_pct: figure("changeRate")? * 100.0,
+                quote_volume: figure("volValue")?,
+                exchange_time: time(day, "datetime"),
             })
         };
         // A market without a trade today has no figures, which is no mistake.
@@ -334,7 +335,7 @@ impl Feed {
 }
 
 fn time(data: Value<'_>, field: &str) -> UnixNs {
-    data.get(field).and_then(|time| time.integer()).map(time_of_any_unit).unwrap_or_default()
+    data.get(field).and_then(|time| time.integer()).map(reading::time).unwrap_or_default()
 }
 
 fn level1(data: Value<'_>) -> Result<Quoted, DecodeError> {
@@ -348,10 +349,8 @@ fn level1(data: Value<'_>) -> Result<Quoted, DecodeError> {
 }
 
 fn ticker(data: Value<'_>) -> Result<Quoted, DecodeError> {
-    let side = |price: &'static str, size: &'static str| -> Result<Level, DecodeError> {
-        Ok(level(decimal(data, price)?, decimal(data, size)?))
-    };
-    let (bid, ask) = (side("bestBid", "bestBidSize")?, side("bestAsk", "bestAskSize")?);
+    let bid = reading::side(data, "bestBid", "bestBidSize")?;
+    let ask = reading::side(data, "bestAsk", "bestAskSize")?;
     let sequence = data.get("sequence").and_then(|sequence| sequence.integer()).unwrap_or_default();
     Ok(Quoted { bid, ask, sequence, time: time(data, "time"), channel: "/market/ticker" })
 }
@@ -378,8 +377,7 @@ fn small_book(data: Value<'_>, channel: &'static str) -> Result<Quoted, DecodeEr
 
 /// `[price, size, …]`.
 fn pair(entry: Value<'_>, field: &'static str) -> Result<Level, DecodeError> {
-    let part = |at: usize| entry.at(at).and_then(|v| v.text()).ok_or(DecodeError::Missing(field));
-    Ok(Level { price: number(part(0)?, field)?, size: number(part(1)?, field)? })
+    Ok(Level { price: reading::decimal(entry.at(0), field)?, size: reading::decimal(entry.at(1), field)? })
 }
 
 /// The level2 book.
