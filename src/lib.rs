@@ -26,3 +26,7 @@ pub mod net;
 
 pub mod detector;
 pub mod record;
+
+pub mod cli;
+pub mod config;
+pub mod wiring;

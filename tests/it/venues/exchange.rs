@@ -32,6 +32,8 @@ struct Pair {
     codec: Box<dyn FeedCodec>,
     side: Box<dyn ExchangeSide>,
     hall: Hall,
+    /// Each time the codec listens it is a second later: day figures may be told at a pace.
+    now: MonoNs,
 }
 
 impl Pair {
@@ -43,7 +45,7 @@ impl Pair {
             symbol: format!("{base}/{quote}"),
         });
         let codec = venue.codec(Symbols::configured(entries.collect()));
-        let mut pair = Self { venue, codec, side: venue.exchange_side(), hall };
+        let mut pair = Self { venue, codec, side: venue.exchange_side(), hall, now: MonoNs(1) };
         let address = match venue.facts().opening {
             Opening::Direct => venue.facts().address.to_owned(),
             Opening::Token { path } => {
@@ -70,8 +72,9 @@ impl Pair {
     /// The codec reads `said`; what it wants sent is added to `requests`.
     fn listen(&mut self, said: &[String], requests: &mut Vec<String>) -> Vec<Update> {
         let mut out = Decoded::default();
+        self.now = self.now.plus(SECOND);
         for text in said {
-            let result = self.codec.decode(text.as_bytes(), MonoNs(1), &mut out);
+            let result = self.codec.decode(text.as_bytes(), self.now, &mut out);
             assert!(result.is_ok(), "{}: {result:?} for {text}", self.venue.facts().name);
         }
         requests.append(&mut out.requests);
