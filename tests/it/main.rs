@@ -1,3 +1,5 @@
 //! The integration tests: one binary, a module per subject.
 
+mod cli;
+mod config;
 mod venues;
