@@ -25,3 +25,4 @@ pub mod matrix;
 pub mod net;
 
 pub mod record;
+pub mod sim;
