@@ -145,7 +145,8 @@ mod tests {
     #[test]
     fn a_peak_is_forgotten_after_a_day() {
         let mut day = Day::new(&History::new(&mut Random::new(1)), 1000, 1, 1e6);
-        day.trade(5000, 1.0);
+        day.trade(5000, 0.5);
+        day.trade(1000, 0.5);
         for _ in 0..BARS {
             assert_eq!(day.statistics(UnixNs(0)).high, 500.0);
             day.roll();
