@@ -78,6 +78,13 @@ pub fn of(venue: &str, base: &str, quote: &str) -> Grid {
     Grid { price_decimals, size_decimals, quote_usd: dollars(quote) }
 }
 
+/// Whether the venue of this name has a market of `quote` at all, as far as is known: of the big ones only
+/// Coinbase and Kraken trade against the plain dollar (their public listings).
+#[must_use]
+pub fn lists(venue: &str, quote: &str) -> bool {
+    quote != "USD" || !matches!(venue, "binance" | "okx" | "bybit" | "kucoin")
+}
+
 /// What `base` costs in `quote`, about.
 #[must_use]
 pub fn price(base: &str, quote: &str) -> f64 {

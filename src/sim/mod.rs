@@ -37,7 +37,7 @@ use crate::venues::Venue;
 pub struct SimParts {
     /// Whom it plays.
     pub venues: Vec<&'static dyn Venue>,
-    /// Base and quote, upper case. A venue has those that it can name.
+    /// Base and quote, upper case. A venue has those that it can name and is known to list.
     pub instruments: Vec<(String, String)>,
     /// Where it listens.
     pub listener: Listener,

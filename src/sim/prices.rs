@@ -105,7 +105,7 @@ const NOTIONAL_USD: (f64, f64) = (400.0, 60_000.0);
 
 impl Prices {
     /// The market of `venues` and `instruments` (base, quote). A venue has those
-    /// instruments that it can name. All prices are set, as of `now`.
+    /// instruments that it can name and is known to list. All prices are set, as of `now`.
     #[must_use]
     pub fn new(
         venues: &[&'static dyn Venue],
@@ -160,7 +160,7 @@ impl Prices {
         for (venue, facts) in venues.iter().enumerate().map(|(at, v)| (at, v.facts())) {
             let Ok(native) = venues[venue].native(base, quote) else { continue };
             // Of two instruments with one native symbol the first has it.
-            if self.natives[venue].contains_key(&native) {
+            if self.natives[venue].contains_key(&native) || !grid::lists(facts.name, quote) {
                 continue;
             }
             let id = CellId(self.cells.len() as u32);
@@ -296,7 +296,11 @@ impl Prices {
             cell.grid.size(notional / cell.grid.dollars_of(ticks))
         };
         let bid_level = Level { price: cell.grid.price(bid), size: size(bid, cell.quote.bid.size) };
-        let ask_level = Level { price: cell.grid.price(ask), size: size(ask, cell.quote.ask.size) };
+        let mut ask_level = Level { price: cell.grid.price(ask), size: size(ask, cell.quote.ask.size) };
+        if (bid_level, ask_level) == (cell.quote.bid, cell.quote.ask) {
+            // A step is a change: one lot more.
+            ask_level.size = Decimal::new(ask_level.size.mantissa() + 1, ask_level.size.scale());
+        }
         let share = (self.elapsed_ns - cell.changed_ns) as f64 / BAR_NS as f64;
         cell.day.trade(if self.random.one_in(2) { bid } else { ask }, share.min(1.0));
         cell.changed_ns = self.elapsed_ns;
@@ -496,9 +500,12 @@ mod tests {
         #[test]
         fn venues_are_never_crossed_and_never_far_apart(seed: u64, exponent in -2i32..5) {
             let mut prices = prices(seed, Liveliness { rate: 10f64.powi(exponent), ..LIVELY });
+            let mut last = FxHashMap::default();
             for n in 0..4000 {
                 let Some(id) = prices.step(UnixNs(n)) else { continue };
                 let before = prices.quote(id).1.clone();
+                let told = (before.bid, before.ask);
+                prop_assert!(last.insert(id, told) != Some(told), "a step without a change");
                 prop_assert!(before.bid.is_present() && before.ask.is_present());
                 prop_assert!(before.bid.price < before.ask.price);
                 let day = &before.day;
