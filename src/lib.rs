@@ -26,6 +26,7 @@ pub mod net;
 
 pub mod detector;
 pub mod record;
+pub mod sim;
 
 pub mod cli;
 pub mod config;
