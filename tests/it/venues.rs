@@ -5,4 +5,15 @@
 //! whose symbols need a table `listing.csv`. A venue without fixtures fails. `UPDATE_GOLDEN=1` rewrites
 //! what `frames.txt` expects.
 
+mod captures;
 mod exchange;
+mod frames;
+mod hostile;
+mod symbols;
+
+use std::path::PathBuf;
+
+/// The folder of a venue's fixtures.
+fn fixtures(venue: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(venue)
+}
