@@ -19,9 +19,9 @@ use rustc_hash::FxHashMap;
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 
+use crate::net::Link;
 use crate::net::backoff::Wait;
 use crate::net::tls::{self, Trust};
-use crate::net::Link;
 use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, MS, MonoNs, SECOND};
 
