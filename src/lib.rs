@@ -27,6 +27,7 @@ pub mod net;
 pub mod detector;
 pub mod feed;
 pub mod record;
+pub mod sim;
 
 pub mod cli;
 pub mod config;

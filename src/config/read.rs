@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use crate::config::near::{did_you_mean, nearest};
+use crate::config::near::nearest;
+use crate::config::resolve::unknown_venue;
 use crate::config::sections::{Detector, Feed, Gateway, Key, Quotes, Section, Threads, VenueSettings};
 use crate::config::setting::{Given, quoted, with_article};
 use crate::config::{Place, Problem};
@@ -242,8 +243,8 @@ fn read_items(array: &DeArray<'_>, lines: &Lines, wrong: &mut Vec<(Place, String
 /// What to say about a key that does not exist in the table `prefix`.
 fn unknown_key(prefix: &str, key: &str, paths: &[String]) -> String {
     if prefix == "venue" {
-        let venues = paths.iter().filter_map(|path| path.strip_prefix("venue.")?.split('.').next());
-        return format!("unknown venue{}", did_you_mean(key, venues));
+        let venues = paths.iter().filter_map(|path| path.strip_prefix("venue.")?.strip_suffix(".instruments"));
+        return unknown_venue(key, venues);
     }
     let here = if prefix.is_empty() { String::new() } else { format!("{prefix}.") };
     let siblings: Vec<&str> = paths.iter().filter_map(|path| path.strip_prefix(&here)?.split('.').next()).collect();

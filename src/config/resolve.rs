@@ -2,6 +2,7 @@
 //! against each other. All mistakes are collected.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::Path;
 
 use crate::config::near::{did_you_mean, nearest};
@@ -40,6 +41,10 @@ pub(super) fn resolve(mut draft: Draft, directory: &Path) -> Result<Config, Vec<
         let ca_file = (!settings.ca_file.is_empty()).then(|| directory.join(&settings.ca_file));
         if let Some(Err(why)) = ca_file.as_ref().map(std::fs::File::open) {
             refuse(&mut draft, &path("ca_file"), format!("{} cannot be read: {why}", quoted(&settings.ca_file)));
+        }
+        // Said in full, so that the listing means the same from anywhere.
+        if let Some(file) = &ca_file {
+            draft.known[at].settings.ca_file = file.display().to_string();
         }
         let taker_fee_pct = settings.taker_fee_pct;
         venues.push(VenueConfig { venue, address: settings.address, taker_fee_pct, ca_file, native });
@@ -254,34 +259,23 @@ fn resolve_price_order(draft: &mut Draft, chosen: &[usize]) -> Vec<VenueId> {
 
 /// Limits that depend on each other. The complaint is about the one that was written.
 fn check_limits(draft: &mut Draft) {
+    let feed = &draft.feed;
+    // Silence must be answered before it kills, so those two may not be equal.
     let pairs = [
-        ("feed.silence_ping_ms", draft.feed.silence_ping_ms, "feed.silence_max_ms", draft.feed.silence_max_ms),
-        ("feed.backoff_first_ms", draft.feed.backoff_first_ms, "feed.backoff_max_ms", draft.feed.backoff_max_ms),
-        (
-            "detector.leg_age_max_ms",
-            draft.detector.leg_age_max_ms,
-            "quotes.stale_after_ms",
-            draft.quotes.stale_after_ms,
-        ),
-        (
-            "gateway.commands_per_s",
-            draft.gateway.commands_per_s,
-            "gateway.commands_burst",
-            draft.gateway.commands_burst,
-        ),
+        ("feed.silence_ping_ms", feed.silence_ping_ms, "feed.silence_max_ms", feed.silence_max_ms, 1),
+        ("feed.backoff_first_ms", feed.backoff_first_ms, "feed.backoff_max_ms", feed.backoff_max_ms, 0),
     ];
-    for (small, less, large, more) in pairs {
-        // Silence must be answered before it kills, so those two may not be equal.
-        if less < more || (less == more && small != "feed.silence_ping_ms") {
+    for (small, less, large, more, gap) in pairs {
+        if less + gap <= more {
             continue;
         }
-        let is_about_large = draft.places.contains_key(large) && !draft.places.contains_key(small);
-        let (path, what) = if is_about_large {
-            (large, format!("{more} is too small, expected more than {small}, which is {less}"))
+        if draft.places.contains_key(large) && !draft.places.contains_key(small) {
+            let least = less + gap;
+            refuse(draft, large, format!("{more} is too small, expected at least {least}, for {small} is {less}"));
         } else {
-            (small, format!("{less} is too large, expected less than {large}, which is {more}"))
-        };
-        refuse(draft, path, what);
+            let most = more - gap;
+            refuse(draft, small, format!("{less} is too large, expected at most {most}, for {large} is {more}"));
+        }
     }
 }
 
@@ -321,8 +315,10 @@ fn check_address(address: &str, venue: &dyn Venue) -> Result<(), String> {
 /// Unencrypted to another machine: prices can be changed on the way.
 fn plain_text_warning(name: &str, address: &str) -> Option<String> {
     let rest = address.strip_prefix("ws://").or_else(|| address.strip_prefix("http://"))?;
-    let host = rest.split(['/', '?']).next().unwrap_or("");
-    let is_local = ["127.", "localhost", "[::1]"].iter().any(|local| host.starts_with(local));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
+    let host = authority.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(authority, |(host, _)| host);
+    let ip: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    let is_local = host == "localhost" || ip.is_some_and(|ip| ip.is_loopback());
     (!is_local).then(|| {
         format!("venue.{name}.address: {} is not encrypted; anyone on the way can change prices", quoted(address))
     })
@@ -340,5 +336,77 @@ fn warn_of_idle_tables(draft: &mut Draft, chosen: &[usize]) {
     let (feeds, venues) = (draft.threads.feeds, chosen.len());
     if feeds > venues.max(1) {
         draft.warnings.push(format!("threads.feeds: {feeds} is more than the {venues} venues; the rest stay idle"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::venues::{ExchangeSide, Facts, FeedCodec, Symbols, venue};
+
+    /// A venue without a mark between base and quote, and without any rule of what they may be.
+    struct Unmarked(&'static dyn Venue);
+
+    impl Venue for Unmarked {
+        fn facts(&self) -> &'static Facts {
+            self.0.facts()
+        }
+        fn native(&self, base: &str, quote: &str) -> Result<String, String> {
+            Ok(format!("{base}{quote}"))
+        }
+        fn symbol_of(&self) -> fn(&str) -> Option<String> {
+            self.0.symbol_of()
+        }
+        fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
+            self.0.codec(symbols)
+        }
+        fn exchange_side(&self) -> Box<dyn ExchangeSide> {
+            self.0.exchange_side()
+        }
+    }
+
+    #[test]
+    fn f124_two_instruments_with_one_native_symbol_are_named_both() {
+        let known: &'static Unmarked = Box::leak(Box::new(Unmarked(venue("okx").unwrap())));
+        let text = "instruments = [\"AB/CDE\", \"ABC/DE\", \"X/Y\"]";
+        let error = Config::build("a.toml", text, Path::new("."), &[], &[known]).unwrap_err();
+        assert_eq!(error.to_string(), "a.toml:1: instruments: AB/CDE and ABC/DE are both `ABCDE` on okx; keep one");
+    }
+
+    #[test]
+    fn addresses_have_a_scheme_a_host_and_perhaps_a_port() {
+        let (direct, token) = (venue("okx").unwrap(), venue("kucoin").unwrap());
+        for good in ["ws://127.0.0.1:9000/okx/ws/v5/public", "wss://a.b", "ws://[::1]:9", "wss://a:443/b?c=d"] {
+            assert_eq!(check_address(good, direct), Ok(()), "{good}");
+            assert_eq!(check_address(good, token), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "a.b",
+            "ws:/a",
+            "ws://",
+            "ws://:80",
+            "ws://a:0",
+            "ws://a:65536",
+            "ws://a:b",
+            "ws://u@a",
+            "ws://a b",
+            "ftp://a",
+        ] {
+            assert!(check_address(bad, direct).is_err(), "{bad}");
+            assert!(check_address(bad, token).is_err(), "{bad}");
+        }
+        assert!(check_address("https://api.kucoin.com", token).is_ok());
+        assert!(check_address("https://api.kucoin.com", direct).is_err());
+    }
+
+    #[test]
+    fn a_plain_address_is_worth_a_warning_only_when_it_leaves_the_machine() {
+        for loud in ["ws://10.0.0.1/x", "ws://localhost.example:1", "ws://127.example", "http://a.b"] {
+            assert!(plain_text_warning("okx", loud).is_some(), "{loud}");
+        }
+        for quiet in ["wss://a.b", "ws://127.0.0.1:1/x", "ws://localhost:1", "ws://[::1]:1"] {
+            assert_eq!(plain_text_warning("okx", quiet), None, "{quiet}");
+        }
     }
 }

@@ -85,7 +85,7 @@ macro_rules! whole_numbers {
         impl Setting for $number {
             fn set(&mut self, given: Given<'_>, bounds: &RangeInclusive<u64>) -> Result<(), String> {
                 let expected = self.expected(bounds);
-                let refused = || format!("{} is out of place, expected {expected}", given.shown());
+                let refused = || format!("{} is not a whole number, expected {expected}", given.shown());
                 let number: i128 = given.number().and_then(|text| text.parse().ok()).ok_or_else(refused)?;
                 let number = u64::try_from(number).ok().filter(|n| bounds.contains(n));
                 let number = number.ok_or_else(|| format!("{} is out of range, expected {expected}", given.shown()))?;

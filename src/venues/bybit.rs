@@ -305,7 +305,13 @@ impl State {
             self.level_one_delta(instrument, sequence, at, out)
         } else {
             let deep = self.books.entry((instrument, channel)).or_default();
-            deep.step(is_snapshot, sequence, &self.levels).map(|()| deep.publish(instrument, channel, at, out))
+            let restarts = is_snapshot && sequence < deep.sequence;
+            let result = deep.step(is_snapshot, sequence, &self.levels);
+            if restarts {
+                deep.published = None;
+                out.updates.push(Update::Void(instrument, VoidReason::Gap));
+            }
+            result.map(|()| deep.publish(instrument, channel, at, out))
         };
         if result.is_err() {
             out.updates.push(Update::Void(instrument, VoidReason::Gap));

@@ -262,7 +262,8 @@ impl Feed {
             self.void_all(out);
         }
         let frame = read(self, order, out)?;
-        if order == Order::Lost { Err(DecodeError::Gap) } else { Ok(frame) }
+        let says_a_top = || out.updates.iter().any(|update| matches!(update, Update::Top(_)));
+        if order == Order::Lost && !says_a_top() { Err(DecodeError::Gap) } else { Ok(frame) }
     }
 
     #[cold]

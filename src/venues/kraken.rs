@@ -406,6 +406,7 @@ impl Feed {
 
     fn apply_events(&mut self, channel: &'static str, v1: bool, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let events = std::mem::take(&mut self.events);
+        let start = out.updates.len();
         let mut result = Ok(if events.is_empty() { Frame::Unused } else { Frame::Data });
         for (at, event) in events.iter().enumerate() {
             let to = events.get(at + 1).map_or(self.changes.len(), |next| next.from);
@@ -414,6 +415,15 @@ impl Feed {
                 self.lose(native.as_deref(), VoidReason::Checksum, v1, out);
                 result = Err(DecodeError::Checksum);
             }
+        }
+        if result.is_err() {
+            // Of a frame that is refused nothing is published, not even its other books.
+            events.iter().for_each(|event| self.instruments.of(event.instrument).depth.forget_published());
+            let mut at = 0;
+            out.updates.retain(|update| {
+                at += 1;
+                at <= start || !matches!(update, Update::Top(_))
+            });
         }
         self.events = events;
         result

@@ -321,6 +321,7 @@ impl State {
             });
         }
         let state = self.books.entry((instrument, channel)).or_default();
+        let before = state.sequence;
         let mut from = 0;
         for step in &steps {
             let levels = &self.levels[from..step.to];
@@ -336,6 +337,11 @@ impl State {
                 }
                 return Err(why);
             }
+        }
+        // Maintenance may start the numbers anew: what was before no longer orders what comes.
+        if state.sequence < before {
+            state.published = None;
+            out.updates.push(Update::Void(instrument, VoidReason::Gap));
         }
         state.publish(instrument, channel, steps.last(), out);
         Ok(Frame::Data)

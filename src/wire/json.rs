@@ -279,7 +279,7 @@ impl<'a> Scan<'a> {
         let at = self.rest.iter().position(|b| !matches!(b, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'))?;
         let (number, rest) = self.rest.split_at(at);
         self.rest = rest;
-        (at > 0).then_some(number)
+        matches!(number.first(), Some(b'-' | b'0'..=b'9')).then_some(number)
     }
 
     /// Steps just behind the next occurrence of `text`, wherever it is.

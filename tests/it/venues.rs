@@ -9,6 +9,7 @@ mod captures;
 mod exchange;
 mod frames;
 mod hostile;
+mod paths;
 mod symbols;
 
 use std::path::PathBuf;
