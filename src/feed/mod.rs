@@ -20,8 +20,9 @@ use crate::market::{Directory, VenueId};
 use crate::matrix::days::DayTable;
 use crate::metrics::latency::{Hop, Recorder};
 use crate::metrics::{Board, LinkState};
-use crate::net::backoff::{Backoff, Wait};
+use crate::net::backoff::{self, Backoff, Wait};
 use crate::net::dial::{Answer, DialError, DialerHandle, Job, Order, Reached, http_address};
+use crate::net::tls::Trust;
 use crate::net::{Link, ReadOutcome};
 use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, MS, MonoNs, SECOND};
@@ -48,6 +49,10 @@ pub struct Options {
     pub upgrade_max_ms: u64,
     /// Wait for a first price before its absence is told, in milliseconds.
     pub first_price_ms: u64,
+    /// First pause before connecting again, in milliseconds; it doubles each time until data has flowed.
+    pub backoff_first_ms: u64,
+    /// Longest such pause in milliseconds.
+    pub backoff_max_ms: u64,
     /// Messages of one venue in a turn; one read's worth may come on top.
     pub frames_per_turn: usize,
     /// Seed of the jitter; `None` takes one from the clock, so that no two processes wait alike.
@@ -61,6 +66,8 @@ impl Default for Options {
             silence_max_ms: 5000,
             upgrade_max_ms: 5000,
             first_price_ms: 10_000,
+            backoff_first_ms: backoff::FIRST_NS / MS,
+            backoff_max_ms: backoff::LONGEST_NS / MS,
             frames_per_turn: 512,
             seed: None,
         }
@@ -75,6 +82,8 @@ pub struct FeedVenue {
     pub venue: &'static dyn Venue,
     /// Where it is: a WebSocket address, or the base of its REST side where a token is asked for first.
     pub address: String,
+    /// Who may vouch for it.
+    pub trust: Trust,
 }
 
 /// What a feed is made of.
@@ -121,6 +130,7 @@ struct Line {
     id: VenueId,
     venue: &'static dyn Venue,
     address: String,
+    trust: Trust,
     /// What was dialled: the address, or what the token request named.
     target: String,
     connection: Connection,
@@ -160,6 +170,8 @@ impl Feed {
         let instruments = parts.directory.instruments().len();
         let now = parts.clock.now();
         let seed = parts.options.seed.unwrap_or_else(|| parts.clock.unix().0);
+        let [first_ns, longest_ns] =
+            [parts.options.backoff_first_ms, parts.options.backoff_max_ms].map(|ms| ms.saturating_mul(MS));
         let line = |it: FeedVenue| {
             let connection = Connection::new(Parts {
                 id: it.id,
@@ -174,9 +186,10 @@ impl Feed {
                 venue: it.venue,
                 target: String::new(),
                 address: it.address,
+                trust: it.trust,
                 state: if connection.instruments() == 0 { State::Idle } else { State::Waiting(now) },
                 connection,
-                backoff: Backoff::new(seed.wrapping_add(u64::from(it.id.0) << 48)),
+                backoff: Backoff::new(seed.wrapping_add(u64::from(it.id.0) << 48), first_ns, longest_ns),
                 readable: false,
                 began: now,
                 told: false,
@@ -280,7 +293,7 @@ impl Feed {
         let Some(line) = self.lines.get_mut(slot) else { return Ok(()) };
         line.target = line.venue.endpoint(body).map_err(|e| DialError::Reply(e.to_string()))?;
         let job = Job::Connect(line.target.clone());
-        self.dialer.dial(Order { slot, job, answers: self.answer.clone(), alarm: self.alarm.clone() })
+        self.order(slot, job)
     }
 
     fn dial(&mut self, slot: usize, now: MonoNs) {
@@ -298,10 +311,14 @@ impl Feed {
             }
             Opening::Token { path } => Job::Post(http_address(&line.address, path)),
         };
-        let order = Order { slot, job, answers: self.answer.clone(), alarm: self.alarm.clone() };
-        if let Err(error) = self.dialer.dial(order) {
+        if let Err(error) = self.order(slot, job) {
             self.failed(slot, &error, now);
         }
+    }
+
+    fn order(&self, slot: usize, job: Job) -> Result<(), DialError> {
+        let (answers, alarm) = (self.answer.clone(), self.alarm.clone());
+        self.dialer.dial(Order { slot, job, trust: self.lines[slot].trust.clone(), answers, alarm })
     }
 
     /// An attempt came to nothing.

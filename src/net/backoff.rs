@@ -3,10 +3,10 @@
 
 use crate::time::{MS, MonoNs, SECOND};
 
-/// First wait, before jitter.
-const FIRST_NS: u64 = 250 * MS;
-/// Longest wait of its own; a venue may ask for more.
-const LONGEST_NS: u64 = 30 * SECOND;
+/// First wait unless configured otherwise, before jitter, in nanoseconds.
+pub const FIRST_NS: u64 = 250 * MS;
+/// Longest wait of our own unless configured otherwise, in nanoseconds; a venue may ask for more.
+pub const LONGEST_NS: u64 = 30 * SECOND;
 /// Attempts that any [`WINDOW_NS`] may hold. The strictest venue bans at five times as many.
 pub const ATTEMPTS_MAX: usize = 60;
 /// The span that [`ATTEMPTS_MAX`] is about.
@@ -46,6 +46,8 @@ impl Wait {
 #[derive(Clone, Debug)]
 pub struct Backoff {
     random: XorShift,
+    first_ns: u64,
+    longest_ns: u64,
     failures: u32,
     /// Times of the last attempts, a ring; `None` where there was none yet.
     attempts: [Option<MonoNs>; ATTEMPTS_MAX],
@@ -53,10 +55,12 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Nothing tried yet. Different seeds spread a storm of reconnects.
+    /// Nothing tried yet; waits grow from `first_ns` to `longest_ns`. Different seeds spread a storm of
+    /// reconnects.
     #[must_use]
-    pub fn new(seed: u64) -> Self {
-        Self { random: XorShift::new(seed), failures: 0, attempts: [None; ATTEMPTS_MAX], oldest: 0 }
+    pub fn new(seed: u64, first_ns: u64, longest_ns: u64) -> Self {
+        let random = XorShift::new(seed);
+        Self { random, first_ns, longest_ns, failures: 0, attempts: [None; ATTEMPTS_MAX], oldest: 0 }
     }
 
     /// An attempt begins now. Not before the time that [`Self::failed`] gave.
@@ -78,8 +82,8 @@ impl Backoff {
 
     /// The attempt failed or the connection is lost: when to try again.
     pub fn failed(&mut self, now: MonoNs, wait: Wait) -> MonoNs {
-        let ceiling = FIRST_NS.saturating_mul(1 << self.failures.min(20)).min(LONGEST_NS);
-        let usual = self.random.below(ceiling + 1);
+        let ceiling = self.first_ns.saturating_mul(1 << self.failures.min(20)).min(self.longest_ns);
+        let usual = self.random.below(ceiling.saturating_add(1));
         let wait_ns = match wait {
             Wait::AtOnce if self.failures == 0 => 0,
             Wait::Usual | Wait::AtOnce => usual,
@@ -117,11 +121,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn new(seed: u64) -> Backoff {
+        Backoff::new(seed, FIRST_NS, LONGEST_NS)
+    }
+
     #[test]
     fn f3_waits_double_to_a_cap_and_only_data_resets_them() {
         let mut longest = [0; 12];
         for seed in 0..500 {
-            let mut backoff = Backoff::new(seed);
+            let mut backoff = new(seed);
             for longest in &mut longest {
                 *longest = backoff.failed(MonoNs(0), Wait::Usual).0.max(*longest);
             }
@@ -138,7 +146,7 @@ mod tests {
     fn f13_a_storm_is_spread_over_the_whole_wait() {
         let mut quarters = [0; 4];
         for seed in 0..400 {
-            let at = Backoff::new(seed).failed(MonoNs(0), Wait::Usual).0;
+            let at = new(seed).failed(MonoNs(0), Wait::Usual).0;
             quarters[(at * 4 / (FIRST_NS + 1)) as usize] += 1;
         }
         assert!(quarters.iter().all(|n| *n > 60), "{quarters:?}");
@@ -147,7 +155,7 @@ mod tests {
     #[test]
     fn f8_f19_a_venue_that_says_wait_is_obeyed() {
         let next =
-            |status, retry_after| Backoff::new(1).failed(MonoNs(0), Wait::of_status(status, retry_after)).0 / SECOND;
+            |status, retry_after| new(1).failed(MonoNs(0), Wait::of_status(status, retry_after)).0 / SECOND;
         assert_eq!(next(503, None), 0);
         assert_eq!(next(503, Some(20)), 20);
         assert_eq!(next(429, Some(7)), 7);
@@ -159,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_wanted_reconnect_is_at_once_but_not_twice_without_data() {
-        let mut backoff = Backoff::new(3);
+        let mut backoff = new(3);
         backoff.attempt(MonoNs(0));
         assert_eq!(backoff.failed(MonoNs(5), Wait::AtOnce), MonoNs(5));
         let again: u64 = (0..20).map(|_| backoff.failed(MonoNs(5), Wait::AtOnce).0 - 5).sum();
@@ -172,7 +180,7 @@ mod tests {
             seed: u64,
             steps in prop::collection::vec((0u64..2 * SECOND, any::<bool>(), 0u8..3), 200..400),
         ) {
-            let mut backoff = Backoff::new(seed);
+            let mut backoff = new(seed);
             let mut next = MonoNs(SECOND);
             let mut attempts = Vec::new();
             for (life, flowed, wait) in steps {

@@ -61,6 +61,8 @@ pub struct Order {
     pub slot: usize,
     /// What to reach.
     pub job: Job,
+    /// Who may vouch for the other end.
+    pub trust: Trust,
     /// Has room for as many answers as its owner has orders out.
     pub answers: Sender<Answer>,
     /// Of the stage that reads the answers.
@@ -147,7 +149,7 @@ impl DialerHandle {
 ///
 /// # Errors
 /// When the system refuses a poll.
-pub fn pool(workers: usize, trust: &Trust, clock: &Clock) -> io::Result<(DialerHandle, Vec<Box<dyn Stage>>)> {
+pub fn pool(workers: usize, clock: &Clock) -> io::Result<(DialerHandle, Vec<Box<dyn Stage>>)> {
     let (orders, inbox) = bounded(ORDERS_MAX);
     let (names, questions) = bounded(workers.max(1));
     let good = Arc::new(Mutex::new(FxHashMap::default()));
@@ -158,7 +160,6 @@ pub fn pool(workers: usize, trust: &Trust, clock: &Clock) -> io::Result<(DialerH
             inbox: inbox.clone(),
             names: names.clone(),
             good: Arc::clone(&good),
-            trust: trust.clone(),
             poll: Poll::new()?,
             events: Events::with_capacity(ADDRESSES_MAX),
             clock: clock.clone(),
@@ -254,7 +255,6 @@ struct Dialer {
     names: Sender<Question>,
     /// Addresses of a name, the one that last took a connection first. Locked for a look-up only.
     good: Arc<Mutex<FxHashMap<(String, u16), Vec<SocketAddr>>>>,
-    trust: Trust,
     poll: Poll,
     events: Events,
     clock: Clock,
@@ -268,8 +268,8 @@ impl Stage for Dialer {
     fn turn(&mut self, wait: Duration) -> usize {
         let Ok(order) = next(&self.inbox, wait) else { return 0 };
         let result = match &order.job {
-            Job::Connect(address) => self.connect(address).map(Reached::Link),
-            Job::Post(address) => post(address, &self.trust).map(Reached::Body),
+            Job::Connect(address) => self.connect(address, &order.trust).map(Reached::Link),
+            Job::Post(address) => post(address, &order.trust).map(Reached::Body),
         };
         // Fails only when the stage that asked is gone.
         let _ = order.answers.try_send(Answer { slot: order.slot, result });
@@ -279,7 +279,7 @@ impl Stage for Dialer {
 }
 
 impl Dialer {
-    fn connect(&mut self, address: &str) -> Result<Link, DialError> {
+    fn connect(&mut self, address: &str, trust: &Trust) -> Result<Link, DialError> {
         let endpoint = Endpoint::read(address).map_err(DialError::Address)?;
         let addresses = self.addresses(&endpoint)?;
         let tcp = self.race(&addresses).map_err(|e| DialError::Connect(e.to_string()))?;
@@ -290,7 +290,7 @@ impl Dialer {
             return Ok(Link::new(tcp));
         }
         let name = ServerName::try_from(endpoint.host).map_err(|e| DialError::Address(e.to_string()))?;
-        let tls = ClientConnection::new(Arc::clone(&self.trust.config), name)
+        let tls = ClientConnection::new(Arc::clone(&trust.config), name)
             .map_err(|e| DialError::Tls("cannot begin", e.to_string()))?;
         let mut link = Link::secure(tcp, tls);
         match self.handshake(&mut link) {
@@ -489,7 +489,6 @@ mod tests {
             inbox,
             names,
             good: Arc::default(),
-            trust: Trust::new(None).unwrap(),
             poll: Poll::new().unwrap(),
             events: Events::with_capacity(8),
             clock: Clock::System,

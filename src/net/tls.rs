@@ -16,7 +16,7 @@ use crate::net::ReadOutcome;
 #[derive(Clone)]
 pub struct Trust {
     pub(super) config: Arc<ClientConfig>,
-    pub(super) extra: Vec<CertificateDer<'static>>,
+    pub(super) extra: Arc<[CertificateDer<'static>]>,
 }
 
 impl Trust {
@@ -35,7 +35,7 @@ impl Trust {
             .map_err(|e| e.to_string())?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { config: Arc::new(config), extra })
+        Ok(Self { config: Arc::new(config), extra: extra.into() })
     }
 }
 
