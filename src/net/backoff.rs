@@ -154,8 +154,7 @@ mod tests {
 
     #[test]
     fn f8_f19_a_venue_that_says_wait_is_obeyed() {
-        let next =
-            |status, retry_after| new(1).failed(MonoNs(0), Wait::of_status(status, retry_after)).0 / SECOND;
+        let next = |status, retry_after| new(1).failed(MonoNs(0), Wait::of_status(status, retry_after)).0 / SECOND;
         assert_eq!(next(503, None), 0);
         assert_eq!(next(503, Some(20)), 20);
         assert_eq!(next(429, Some(7)), 7);
