@@ -143,12 +143,10 @@ choice! {
 choice! {
     /// Whether threads spin instead of waiting.
     Spin {
-        /// When told to by the thread table and there are cores for it; else wait.
-        Auto = "auto",
-        /// Always: one core each is used whole.
-        On = "on",
-        /// Never.
+        /// Sleep for input: idle CPU is near zero.
         Off = "off",
+        /// One core each is used whole; falls back to waiting when there are not enough cores.
+        On = "on",
     }
 }
 
@@ -157,8 +155,8 @@ section! {
     Threads {
         /// Pin threads to cores: auto (when there are enough) or off.
         pin: Pin = Pin::Auto;
-        /// Spin for input instead of waiting: auto (waits unless cores are plentiful), on, or off.
-        spin: Spin = Spin::Auto;
+        /// Spin for input instead of waiting: off, or on (when there is a core for each thread and one more).
+        spin: Spin = Spin::Off;
         /// Feed threads; venues are shared out among them.
         feeds: usize = 1, 1..=64;
     }
