@@ -1,6 +1,6 @@
 //! The integration tests: one binary, a module per subject.
 
-mod sim;
 mod cli;
 mod config;
+mod sim;
 mod venues;
