@@ -7,6 +7,7 @@
 
 mod captures;
 mod exchange;
+mod faults;
 mod frames;
 mod hostile;
 mod symbols;
