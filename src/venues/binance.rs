@@ -46,20 +46,35 @@ const QUOTES: &[&str] = &[
     "BKRW", "NGN", "DAI", "IDRT", "USDS", "USDP", "XRP", "TRX", "BVND", "VAI", "GYEN",
 ];
 
-/// Symbols that two of the quote assets fit. BIDR was delisted before IDR came, except for these bases.
+/// Symbols that two of the quote assets fit: BIDR as listed in 2021-10, before IDR came.
 const EXCEPTIONS: &[(&str, usize)] = &[
-    ("BTCBIDR", 3),
-    ("ETHBIDR", 3),
+    ("ADABIDR", 3),
+    ("ALGOBIDR", 4),
+    ("ALICEBIDR", 5),
+    ("AVAXBIDR", 4),
+    ("AXSBIDR", 3),
     ("BNBBIDR", 3),
-    ("BNBIDR", 3),
-    ("USDTBIDR", 4),
+    ("BTCBIDR", 3),
     ("BUSDBIDR", 4),
-    ("BTCIDR", 3),
-    ("USDTIDR", 4),
+    ("DOGEBIDR", 4),
+    ("DOTBIDR", 3),
+    ("ETHBIDR", 3),
+    ("FTMBIDR", 3),
+    ("MATICBIDR", 5),
+    ("ONEBIDR", 3),
+    ("SOLBIDR", 3),
+    ("SRMBIDR", 3),
+    ("SUSHIBIDR", 5),
+    ("SXPBIDR", 3),
+    ("TKOBIDR", 3),
+    ("USDTBIDR", 4),
+    ("XRPBIDR", 3),
+    ("ZILBIDR", 3),
+    ("BNBIDR", 3),
 ];
 
 /// Streams asked for in one request.
-const STREAMS_PER_REQUEST: usize = 200;
+const STREAMS_PER_REQUEST: usize = 100;
 
 /// Depth events kept while a snapshot is awaited; one more starts the wait anew.
 const EVENTS_MAX: usize = 4096;
