@@ -3,6 +3,10 @@
 
 pub mod binance;
 pub mod bybit;
+pub mod coinbase;
+pub mod depth;
+pub mod kraken;
+pub mod kucoin;
 pub mod okx;
 pub mod reading;
 
@@ -15,7 +19,8 @@ use crate::time::{MonoNs, UnixNs};
 use crate::wire::json::JsonError;
 
 /// Every venue, in the default order of preference for prices.
-pub static VENUES: &[&dyn Venue] = &[&binance::Binance, &okx::Okx, &bybit::Bybit];
+pub static VENUES: &[&dyn Venue] =
+    &[&binance::Binance, &coinbase::Coinbase, &kraken::Kraken, &okx::Okx, &bybit::Bybit, &kucoin::Kucoin];
 
 /// The venue named `name` (lower case), if there is one.
 #[must_use]

@@ -42,6 +42,14 @@ pub fn side(object: Value<'_>, price: &'static str, size: &'static str) -> Resul
     Ok(level(number(price)?, number(size)?))
 }
 
+/// The member `field` of `object`, which must be an array.
+///
+/// # Errors
+/// [`DecodeError::Missing`].
+pub fn array<'a>(object: Value<'a>, field: &'static str) -> Result<Value<'a>, DecodeError> {
+    object.get(field).filter(Value::is_array).ok_or(DecodeError::Missing(field))
+}
+
 /// The whole number in the member `field` of `object`.
 ///
 /// # Errors

@@ -209,11 +209,12 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The text up to the next quote, which is stepped over. Gives up on an escape.
+    /// The text up to the next quote, which is stepped over. Gives up on an escape, a control character
+    /// and anything that is not ASCII.
     #[inline(always)]
     pub fn string(&mut self) -> Option<&'a [u8]> {
-        let at = self.rest.iter().position(|&b| b == b'"' || b == b'\\')?;
-        if self.rest[at] == b'\\' {
+        let at = self.rest.iter().position(|&b| !matches!(b, b' '..=b'!' | b'#'..=b'[' | b']'..=b'~'))?;
+        if self.rest[at] != b'"' {
             return None;
         }
         let text = &self.rest[..at];
@@ -271,6 +272,15 @@ impl<'a> Scan<'a> {
         }
         self.rest = &self.rest[at..];
         Some(number)
+    }
+
+    /// The text of a bare number, sign and exponent included; stops before whatever follows it.
+    #[inline(always)]
+    pub fn number(&mut self) -> Option<&'a [u8]> {
+        let at = self.rest.iter().position(|b| !matches!(b, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'))?;
+        let (number, rest) = self.rest.split_at(at);
+        self.rest = rest;
+        matches!(number.first(), Some(b'-' | b'0'..=b'9')).then_some(number)
     }
 
     /// Steps just behind the next occurrence of `text`, wherever it is.

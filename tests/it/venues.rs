@@ -10,6 +10,7 @@ mod exchange;
 mod faults;
 mod frames;
 mod hostile;
+mod paths;
 mod symbols;
 
 use std::path::PathBuf;

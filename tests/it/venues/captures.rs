@@ -116,6 +116,26 @@ fn binance_depth_agrees_with_the_last_book_ticker_at_every_update_id() {
 }
 
 #[test]
+fn kucoin_level2_agrees_with_the_ticker_at_every_sequence() {
+    let updates = updates("kucoin", "kucoin.cf-20210425.jsonl.gz");
+    let mut books: HashMap<_, Vec<(u64, Level, Level)>> = HashMap::new();
+    for top in tops(&updates).filter(|top| top.channel == "/market/level2") {
+        books.entry(top.instrument).or_default().push((top.sequence, top.bid, top.ask));
+    }
+    let mut compared = 0;
+    for top in tops(&updates).filter(|top| top.channel == "/market/ticker") {
+        let Some(of_symbol) = books.get(&top.instrument) else { continue };
+        let at = of_symbol.partition_point(|book| book.0 <= top.sequence);
+        if at == 0 || at == of_symbol.len() {
+            continue;
+        }
+        assert_eq!((top.bid, top.ask), (of_symbol[at - 1].1, of_symbol[at - 1].2), "{top:?}");
+        compared += 1;
+    }
+    assert!(compared > 100, "{compared}");
+}
+
+#[test]
 fn long_recordings_have_no_gap_and_no_checksum_error() {
     let long = [
         ("binance", "binance.cf-20210405.jsonl.gz"),
@@ -124,6 +144,10 @@ fn long_recordings_have_no_gap_and_no_checksum_error() {
         ("okx", "okx.cf-20210722b.jsonl.gz"),
         ("bybit", "bybit.cf-20250613.jsonl"),
         ("bybit", "bybit.cf-20260809.jsonl"),
+        ("coinbase", "coinbase-adv.cf-20260809.jsonl.gz"),
+        ("coinbase", "coinbase-ex.cf-20210417.jsonl.gz"),
+        ("kraken", "kraken-v1.cf-20210405.jsonl.gz"),
+        ("kucoin", "kucoin.cf-20210425.jsonl.gz"),
     ];
     for (venue, file) in long {
         let updates = updates(venue, file);

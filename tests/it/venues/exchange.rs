@@ -34,6 +34,8 @@ struct Pair {
     general: Box<dyn FeedCodec>,
     side: Box<dyn ExchangeSide>,
     hall: Hall,
+    /// Each time the codec listens it is a second later: day figures may be told at a pace.
+    now: MonoNs,
 }
 
 impl Pair {
@@ -46,7 +48,7 @@ impl Pair {
         });
         let symbols = Symbols::configured(entries.collect());
         let (codec, general) = (venue.codec(symbols.clone()), venue.codec(symbols));
-        let mut pair = Self { venue, codec, general, side: venue.exchange_side(), hall };
+        let mut pair = Self { venue, codec, general, side: venue.exchange_side(), hall, now: MonoNs(1) };
         let address = match venue.facts().opening {
             Opening::Direct => venue.facts().address.to_owned(),
             Opening::Token { path } => {
@@ -74,11 +76,12 @@ impl Pair {
     /// The codec reads `said`; what it wants sent is added to `requests`.
     fn listen(&mut self, said: &[String], requests: &mut Vec<String>) -> Vec<Update> {
         let (mut out, mut general) = (Decoded::default(), Decoded::default());
+        self.now = self.now.plus(SECOND);
         for text in said {
-            let result = self.codec.decode(text.as_bytes(), MonoNs(1), &mut out);
+            let result = self.codec.decode(text.as_bytes(), self.now, &mut out);
             assert!(result.is_ok(), "{}: {result:?} for {text}", self.venue.facts().name);
             let with_blank = if text.starts_with('{') { format!(" {text}") } else { text.clone() };
-            assert_eq!(self.general.decode(with_blank.as_bytes(), MonoNs(1), &mut general), result, "{text}");
+            assert_eq!(self.general.decode(with_blank.as_bytes(), self.now, &mut general), result, "{text}");
         }
         assert_eq!(out.updates, general.updates, "{}: the two ways of reading differ", self.venue.facts().name);
         requests.append(&mut out.requests);
