@@ -19,11 +19,13 @@ pub mod time;
 pub mod market;
 pub mod wire;
 
+pub mod protocol;
 pub mod venues;
 
 pub mod matrix;
 pub mod net;
 
+pub mod gateway;
 pub mod detector;
 pub mod feed;
 pub mod record;
