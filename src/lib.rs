@@ -12,6 +12,8 @@
 //! (`market`, `wire`), languages (`venues`, `protocol`), machinery (`matrix`, `net`), stages (`feed`,
 //! `detector`, `gateway`, `record`, `sim`), roof (`cli`, `config`, `wiring`).
 
+pub mod metrics;
+pub mod stage;
 pub mod time;
 
 pub mod market;
@@ -19,4 +21,13 @@ pub mod wire;
 
 pub mod venues;
 
+pub mod matrix;
+pub mod net;
+
+pub mod detector;
 pub mod record;
+pub mod sim;
+
+pub mod cli;
+pub mod config;
+pub mod wiring;

@@ -92,3 +92,14 @@ impl Source {
         }
     }
 }
+
+/// What a feed thread hands to the detector, in the order it happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeedEvent {
+    /// A new top of book.
+    Quote(Quote),
+    /// The last quote of one instrument is void until the next: a gap, a failed checksum, a halt.
+    Void(InstrumentId, VenueId),
+    /// All quotes of a venue are void: its connection is lost or silent.
+    Down(VenueId),
+}

@@ -7,6 +7,9 @@ use crate::time::UnixNs;
 use crate::venues::DecodeError;
 use crate::wire::json::Value;
 
+/// A book's new absolute size at a price; size zero removes the level.
+pub type Change = (Side, Level);
+
 /// A book keeps at most this many levels a side; the worst go first, so the top is never one of them.
 pub const BOOK_LEVELS_MAX: usize = 10_000;
 
@@ -73,12 +76,7 @@ pub fn figure(object: Value<'_>, field: &str) -> f64 {
 ///
 /// # Errors
 /// [`DecodeError`] for a missing array, a level that is not a pair, or a price of zero.
-pub fn changes(
-    object: Value<'_>,
-    field: &'static str,
-    side: Side,
-    out: &mut Vec<(Side, Level)>,
-) -> Result<(), DecodeError> {
+pub fn changes(object: Value<'_>, field: &'static str, side: Side, out: &mut Vec<Change>) -> Result<(), DecodeError> {
     let list = object.get(field).filter(Value::is_array).ok_or(DecodeError::Missing(field))?;
     for pair in list.items() {
         let mut parts = pair.items();
@@ -92,7 +90,7 @@ pub fn changes(
 }
 
 /// Makes the changes in `book`, and keeps its size within [`BOOK_LEVELS_MAX`].
-pub fn apply(book: &mut Book, changes: &[(Side, Level)]) {
+pub fn apply(book: &mut Book, changes: &[Change]) {
     for &(side, level) in changes {
         book.set(side, level);
     }

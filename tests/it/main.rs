@@ -1,3 +1,6 @@
 //! The integration tests: one binary, a module per subject.
 
+mod cli;
+mod config;
+mod sim;
 mod venues;

@@ -1,0 +1,250 @@
+//! The quote matrix: the latest quote of every instrument on every venue, and who has seen which change.
+//!
+//! One thread (the detector) writes; any thread reads without a lock. A cell is a sequence-locked block
+//! of atomics: a reader gets a consistent quote or tries again, the writer never waits.
+
+pub mod changes;
+pub mod days;
+pub mod merge;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use arc_swap::ArcSwap;
+
+use crate::market::{Decimal, Level, PairId};
+use crate::time::{MonoNs, UnixNs};
+
+/// The matrix as threads share it: the pointer is swapped when the set of instruments or venues changes.
+pub type SharedMatrix = Arc<ArcSwap<QuoteMatrix>>;
+
+/// A cell's content: the last quote and whether it still holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CellQuote {
+    /// Best bid; absent only while [`CellState::Empty`].
+    pub bid: Level,
+    /// Best ask; absent only while [`CellState::Empty`].
+    pub ask: Level,
+    /// The venue's stamp; 0 where it sends none.
+    pub exchange_time: UnixNs,
+    /// When it was read from the socket.
+    pub received: MonoNs,
+    /// How many times the cell was written, by quotes or by becoming void; grows, never repeats.
+    pub changes: u64,
+    /// Whether the quote still holds.
+    pub state: CellState,
+}
+
+/// Whether a cell's quote still holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum CellState {
+    /// No quote yet.
+    #[default]
+    Empty = 0,
+    /// The venue's word, as far as we know; its age says the rest.
+    Live = 1,
+    /// Known to be no longer true: connection lost or silent, gap, halt, crossed or one-sided since.
+    Void = 2,
+}
+
+impl CellQuote {
+    /// Nanoseconds since the quote was read; its receive time is the authority, whatever the venue stamps.
+    #[must_use]
+    pub const fn age(&self, now: MonoNs) -> u64 {
+        now.since(self.received)
+    }
+
+    /// Live and not older than `age_max` nanoseconds: only then is it a price.
+    #[must_use]
+    pub fn is_fresh(&self, now: MonoNs, age_max: u64) -> bool {
+        self.state == CellState::Live && self.age(now) <= age_max
+    }
+}
+
+/// One cell: nine words, aligned so that two cells never share a cache line pair.
+#[repr(align(128))]
+#[derive(Default)]
+struct Cell {
+    /// Odd while being written.
+    version: AtomicU64,
+    words: [AtomicU64; 8],
+}
+
+impl Cell {
+    fn load(&self) -> CellQuote {
+        loop {
+            let before = self.version.load(Ordering::Acquire);
+            let words = self.words.each_ref().map(|w| w.load(Ordering::Relaxed));
+            fence(Ordering::Acquire);
+            if before.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == before {
+                return unpack(words, before / 2);
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    /// Only the one writer calls this.
+    fn store(&self, words: [u64; 8]) {
+        let version = self.version.load(Ordering::Relaxed);
+        self.version.store(version + 1, Ordering::Relaxed);
+        fence(Ordering::Release);
+        for (cell, word) in self.words.iter().zip(words) {
+            cell.store(word, Ordering::Relaxed);
+        }
+        self.version.store(version + 2, Ordering::Release);
+    }
+}
+
+fn pack(quote: &CellQuote) -> [u64; 8] {
+    let scales = [quote.bid.price, quote.bid.size, quote.ask.price, quote.ask.size]
+        .iter()
+        .fold(quote.state as u64, |word, number| word << 8 | u64::from(number.scale()));
+    [
+        quote.bid.price.mantissa(),
+        quote.bid.size.mantissa(),
+        quote.ask.price.mantissa(),
+        quote.ask.size.mantissa(),
+        scales,
+        quote.exchange_time.0,
+        quote.received.0,
+        0,
+    ]
+}
+
+fn unpack(words: [u64; 8], changes: u64) -> CellQuote {
+    let number = |mantissa: u64, shift: u32| Decimal::new(mantissa, (words[4] >> shift) as u8);
+    CellQuote {
+        bid: Level { price: number(words[0], 24), size: number(words[1], 16) },
+        ask: Level { price: number(words[2], 8), size: number(words[3], 0) },
+        exchange_time: UnixNs(words[5]),
+        received: MonoNs(words[6]),
+        changes,
+        state: match words[4] >> 32 {
+            1 => CellState::Live,
+            2 => CellState::Void,
+            _ => CellState::Empty,
+        },
+    }
+}
+
+/// The latest quote of every (instrument, venue) pair of a [`crate::market::Directory`].
+pub struct QuoteMatrix {
+    cells: Box<[Cell]>,
+}
+
+impl QuoteMatrix {
+    /// An empty matrix of `pairs` cells, and the only hand that may write it.
+    #[must_use]
+    pub fn new(pairs: usize) -> (SharedMatrix, MatrixWriter) {
+        let matrix = Arc::new(Self { cells: (0..pairs).map(|_| Cell::default()).collect() });
+        (Arc::new(ArcSwap::new(Arc::clone(&matrix))), MatrixWriter { matrix })
+    }
+
+    /// The cell of `pair` at one moment.
+    #[inline]
+    #[must_use]
+    pub fn load(&self, pair: PairId) -> CellQuote {
+        self.cells[pair.index()].load()
+    }
+
+    /// How many cells there are.
+    #[must_use]
+    pub fn pairs(&self) -> usize {
+        self.cells.len()
+    }
+}
+
+/// The one writer of a [`QuoteMatrix`].
+pub struct MatrixWriter {
+    matrix: Arc<QuoteMatrix>,
+}
+
+impl MatrixWriter {
+    /// Replaces the quote of `pair`; `changes` of the argument is ignored.
+    #[inline]
+    pub fn store(&mut self, pair: PairId, quote: &CellQuote) {
+        self.matrix.cells[pair.index()].store(pack(quote));
+    }
+
+    /// The cell of `pair`.
+    #[inline]
+    #[must_use]
+    pub fn load(&self, pair: PairId) -> CellQuote {
+        self.matrix.cells[pair.index()].load()
+    }
+
+    /// How many cells there are.
+    #[must_use]
+    pub fn pairs(&self) -> usize {
+        self.matrix.pairs()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::sync::atomic::AtomicBool;
+
+    fn quote_of(n: u64) -> CellQuote {
+        let number = |m: u64| Decimal::new(m, (m % 9) as u8);
+        CellQuote {
+            bid: Level { price: number(n), size: number(n + 1) },
+            ask: Level { price: number(n + 2), size: number(n + 3) },
+            exchange_time: UnixNs(n),
+            received: MonoNs(n),
+            changes: 0,
+            state: CellState::Live,
+        }
+    }
+
+    #[test]
+    fn f61_a_reader_never_sees_half_a_quote() {
+        let (shared, mut writer) = QuoteMatrix::new(1);
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let readers: Vec<_> = (0..2)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let (mut seen, mut last) = (0u64, 0);
+                        while !stop.load(Ordering::Relaxed) {
+                            let cell = shared.load().load(PairId(0));
+                            if cell.state == CellState::Empty {
+                                continue;
+                            }
+                            assert_eq!(cell, CellQuote { changes: cell.changes, ..quote_of(cell.received.0) });
+                            assert!(cell.received.0 >= last, "time went back");
+                            last = cell.received.0;
+                            seen += 1;
+                        }
+                        seen
+                    })
+                })
+                .collect();
+            for n in 0..200_000 {
+                writer.store(PairId(0), &quote_of(n));
+                if n % 1000 == 0 {
+                    std::thread::yield_now();
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+            for reader in readers {
+                reader.join().unwrap();
+            }
+        });
+        assert_eq!(shared.load().load(PairId(0)).changes, 200_000);
+    }
+
+    proptest! {
+        #[test]
+        fn a_cell_gives_back_what_was_stored(m: [u64; 4], s in prop::array::uniform4(0u8..=19), t: u64, r: u64) {
+            let level = |i: usize| Level { price: Decimal::new(m[i], s[i]), size: Decimal::new(m[i + 1], s[i + 1]) };
+            let quote = CellQuote { bid: level(0), ask: level(2), exchange_time: UnixNs(t), received: MonoNs(r), changes: 1, state: CellState::Void };
+            let (shared, mut writer) = QuoteMatrix::new(3);
+            writer.store(PairId(2), &quote);
+            prop_assert_eq!(shared.load().load(PairId(2)), quote);
+            prop_assert_eq!(shared.load().load(PairId(1)).state, CellState::Empty);
+        }
+    }
+}

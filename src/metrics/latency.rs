@@ -1,0 +1,179 @@
+//! Latency by hop and venue. Each thread owns its [`Recorder`] and adds it to the shared board between
+//! turns, at an interval; recording itself touches nothing shared.
+
+use std::sync::Mutex;
+
+use hdrhistogram::Histogram;
+
+use crate::time::{MonoNs, SECOND};
+
+/// A hop of a quote's way. Every latency starts where the one before it ends, but the last two, which
+/// start at the socket read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Hop {
+    /// Socket read to decoded.
+    Decode = 0,
+    /// Decoded to in the matrix: the ring, and the detector's queue.
+    Merge = 1,
+    /// In the matrix to row scanned.
+    Detect = 2,
+    /// Socket read to a price written to a client that takes every change.
+    WireToPrice = 3,
+    /// Socket read of the later leg to the alert written to a client.
+    WireToAlert = 4,
+}
+
+impl Hop {
+    /// All hops in order.
+    pub const ALL: [Self; 5] = [Self::Decode, Self::Merge, Self::Detect, Self::WireToPrice, Self::WireToAlert];
+
+    /// Its name in metrics and in `/api/latency`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Decode => "decode",
+            Self::Merge => "merge",
+            Self::Detect => "detect",
+            Self::WireToPrice => "wire_to_price",
+            Self::WireToAlert => "wire_to_alert",
+        }
+    }
+}
+
+/// Latencies above this are recorded as this: one minute.
+const LONGEST_NS: u64 = 60 * SECOND;
+/// Recorders hand over about this often.
+const PUBLISH_EVERY_NS: u64 = SECOND / 2;
+
+fn histogram() -> Histogram<u64> {
+    // Bounds are constants within what the crate accepts.
+    Histogram::new_with_bounds(1, LONGEST_NS, 2).expect("constant histogram bounds are valid")
+}
+
+/// The merged histograms of all threads, per hop and venue.
+#[derive(Debug)]
+pub struct LatencyBoard {
+    venues: usize,
+    slots: Vec<Mutex<Histogram<u64>>>,
+}
+
+/// A summary of one histogram, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// How many values.
+    pub count: u64,
+    /// Median.
+    pub p50: u64,
+    /// 90th percentile.
+    pub p90: u64,
+    /// 99th percentile.
+    pub p99: u64,
+    /// 99.9th percentile.
+    pub p999: u64,
+    /// Largest value.
+    pub max: u64,
+    /// Sum of all values, from bucket middles.
+    pub sum: u64,
+}
+
+impl LatencyBoard {
+    /// A board for `venues` venues.
+    #[must_use]
+    pub fn new(venues: usize) -> Self {
+        Self { venues, slots: (0..venues * Hop::ALL.len()).map(|_| Mutex::new(histogram())).collect() }
+    }
+
+    /// The histogram of `hop` on the venue with index `venue`, since the start.
+    #[must_use]
+    pub fn summary(&self, hop: Hop, venue: usize) -> Summary {
+        self.slots[hop as usize * self.venues + venue].lock().map(|h| summary_of(&h)).unwrap_or_default()
+    }
+
+    /// The histogram of `hop` over all venues.
+    #[must_use]
+    pub fn summary_of_all(&self, hop: Hop) -> Summary {
+        let mut all = histogram();
+        for slot in &self.slots[hop as usize * self.venues..][..self.venues] {
+            if let Ok(histogram) = slot.lock() {
+                // All have the same bounds, so adding cannot fail.
+                let _ = all.add(&*histogram);
+            }
+        }
+        summary_of(&all)
+    }
+}
+
+fn summary_of(histogram: &Histogram<u64>) -> Summary {
+    Summary {
+        count: histogram.len(),
+        p50: histogram.value_at_quantile(0.5),
+        p90: histogram.value_at_quantile(0.9),
+        p99: histogram.value_at_quantile(0.99),
+        p999: histogram.value_at_quantile(0.999),
+        max: histogram.max(),
+        sum: (histogram.mean() * histogram.len() as f64) as u64,
+    }
+}
+
+/// One thread's histograms.
+pub struct Recorder {
+    venues: usize,
+    slots: Vec<Option<Histogram<u64>>>,
+    published: MonoNs,
+}
+
+impl Recorder {
+    /// A recorder for `venues` venues and the hops that this thread measures; others are ignored.
+    #[must_use]
+    pub fn new(venues: usize, hops: &[Hop]) -> Self {
+        let slots = Hop::ALL.iter().flat_map(|hop| (0..venues).map(|_| hops.contains(hop).then(histogram))).collect();
+        Self { venues, slots, published: MonoNs(0) }
+    }
+
+    /// Records the time from `from` to `to`.
+    #[inline]
+    pub fn record(&mut self, hop: Hop, venue: usize, from: MonoNs, to: MonoNs) {
+        if let Some(Some(histogram)) = self.slots.get_mut(hop as usize * self.venues + venue) {
+            histogram.saturating_record(to.since(from).max(1));
+        }
+    }
+
+    /// Hands over to `board` if it is time; called between turns. A slot that somebody reads right now
+    /// waits for the next time.
+    pub fn publish(&mut self, board: &LatencyBoard, now: MonoNs) {
+        if now.since(self.published) < PUBLISH_EVERY_NS {
+            return;
+        }
+        self.published = now;
+        for (mine, shared) in self.slots.iter_mut().zip(&board.slots) {
+            let Some(mine) = mine.as_mut().filter(|h| !h.is_empty()) else { continue };
+            if let Ok(mut shared) = shared.try_lock() {
+                let _ = shared.add(&*mine);
+                mine.reset();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_thread_records_is_on_the_board_after_publishing() {
+        let board = LatencyBoard::new(2);
+        let mut recorder = Recorder::new(2, &[Hop::Decode]);
+        for ns in 1..=1000 {
+            recorder.record(Hop::Decode, 1, MonoNs(0), MonoNs(ns * 1000));
+            recorder.record(Hop::Merge, 1, MonoNs(0), MonoNs(5));
+        }
+        recorder.publish(&board, MonoNs(SECOND));
+        let summary = board.summary(Hop::Decode, 1);
+        assert_eq!(summary.count, 1000);
+        assert!((495_000..=510_000).contains(&summary.p50), "{summary:?}");
+        assert_eq!(board.summary(Hop::Decode, 0).count, 0);
+        assert_eq!(board.summary_of_all(Hop::Decode).count, 1000);
+        assert_eq!(board.summary_of_all(Hop::Merge).count, 0, "a hop that is not this thread's");
+    }
+}

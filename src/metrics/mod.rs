@@ -1,0 +1,256 @@
+//! What is measured. Gauges and counters are plain atomics with one writer each; latencies are HDR
+//! histograms owned by the thread that records them. Health, metrics page and logs all read these.
+
+pub mod latency;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwapOption;
+
+use crate::time::MonoNs;
+
+/// A number that only grows. One thread writes it, so adding is a load and a store, no locked instruction.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// The number now.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that goes up and down. One thread writes it.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// Replaces the number.
+    #[inline]
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// The number now.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// State of a venue's connection. Data state is another matter: see the ages of its quotes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum LinkState {
+    /// Not dialled yet.
+    #[default]
+    Idle = 0,
+    /// Resolving, connecting, upgrading.
+    Connecting = 1,
+    /// Open and subscribed.
+    Connected = 2,
+    /// Waiting before the next attempt.
+    Backoff = 3,
+}
+
+impl LinkState {
+    /// System 2's words for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Idle => "disconnected",
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Backoff => "reconnecting",
+        }
+    }
+
+    const fn from_u64(n: u64) -> Self {
+        match n {
+            1 => Self::Connecting,
+            2 => Self::Connected,
+            3 => Self::Backoff,
+            _ => Self::Idle,
+        }
+    }
+}
+
+/// What is counted for one venue. Its feed thread writes all but `dropped`, which the detector writes.
+#[derive(Debug, Default)]
+pub struct VenueGauges {
+    state: Gauge,
+    source: Gauge,
+    /// Attempts to connect.
+    pub attempts: Counter,
+    /// Attempts that ended with an open connection.
+    pub connects: Counter,
+    /// Connections lost after they were open.
+    pub disconnects: Counter,
+    /// Failed attempts and lost connections since data last flowed.
+    pub consecutive_errors: Gauge,
+    /// When the connection was opened; 0 while it is not.
+    pub connected_since: Gauge,
+    /// When the last bytes came from the venue, [`MonoNs`]; 0 before the first.
+    pub last_bytes: Gauge,
+    /// Bytes read from the socket, after TLS.
+    pub bytes: Counter,
+    /// Messages read.
+    pub frames: Counter,
+    /// Messages of channels that are not used.
+    pub frames_unused: Counter,
+    /// Tops of book decoded.
+    pub quotes: Counter,
+    /// Instruments whose subscription the venue acknowledged on this connection.
+    pub subscribed: Gauge,
+    /// Refused subscriptions and requests.
+    pub refused: Counter,
+    /// Frames that could not be decoded, by [`DECODE_REASONS`].
+    pub decode_errors: [Counter; DECODE_REASONS.len()],
+    /// Quotes put aside because the ring was full; the newest of each instrument is kept.
+    pub ring_conflated: Counter,
+    /// Silences that ended a connection.
+    pub silences: Counter,
+    /// Quotes not believed, by `matrix::merge::Drop`.
+    pub dropped: [Counter; 3],
+    last_error: ArcSwapOption<String>,
+}
+
+/// Names of the decode error counters, in order.
+pub const DECODE_REASONS: [&str; 7] = ["json", "number", "missing_field", "shape", "gap", "checksum", "other"];
+
+impl VenueGauges {
+    /// State of the connection.
+    #[must_use]
+    pub fn state(&self) -> LinkState {
+        LinkState::from_u64(self.state.value())
+    }
+
+    /// Records a change of the connection's state.
+    pub fn set_state(&self, state: LinkState, now: MonoNs) {
+        self.state.set(state as u64);
+        self.connected_since.set(if state == LinkState::Connected { now.0 } else { 0 });
+    }
+
+    /// Where its numbers come from, as `market::quote::Source as u8`.
+    #[must_use]
+    pub fn source(&self) -> u8 {
+        self.source.value() as u8
+    }
+
+    /// Records where its numbers come from.
+    pub fn set_source(&self, source: u8) {
+        self.source.set(u64::from(source));
+    }
+
+    /// Counts a frame that could not be decoded. `reason` is one of [`DECODE_REASONS`].
+    pub fn count_decode_error(&self, reason: &str) {
+        let at = DECODE_REASONS.iter().position(|r| *r == reason).unwrap_or(DECODE_REASONS.len() - 1);
+        self.decode_errors[at].add(1);
+    }
+
+    /// The last thing that went wrong with the connection, in words.
+    #[must_use]
+    pub fn last_error(&self) -> Option<Arc<String>> {
+        self.last_error.load_full()
+    }
+
+    /// Remembers what went wrong. Off the hot path: allocates.
+    pub fn set_last_error(&self, text: String) {
+        self.last_error.store(Some(Arc::new(text)));
+    }
+}
+
+/// What the detector counts.
+#[derive(Debug, Default)]
+pub struct DetectorGauges {
+    /// Quotes taken from the rings.
+    pub quotes: Counter,
+    /// Quotes that changed the matrix.
+    pub merged: Counter,
+    /// Opportunities opened.
+    pub opened: Counter,
+    /// Opportunities open now.
+    pub open: Gauge,
+    /// Alerts given.
+    pub alerts: Counter,
+    /// Openings and repetitions inside the debounce time: no alert.
+    pub debounced: Counter,
+    /// Events that a gateway's full ring could not take.
+    pub events_lost: Counter,
+}
+
+/// What one gateway thread counts.
+#[derive(Debug, Default)]
+pub struct GatewayGauges {
+    /// Open WebSocket clients.
+    pub websocket_clients: Gauge,
+    /// Open SSE streams.
+    pub sse_clients: Gauge,
+    /// Accepted connections.
+    pub accepted: Counter,
+    /// Connections refused at the limit or for want of descriptors.
+    pub refused: Counter,
+    /// Plain HTTP requests answered.
+    pub http_requests: Counter,
+    /// HTTP requests refused as malformed, too slow or too large.
+    pub http_bad: Counter,
+    /// (symbol, exchange) pairs over all clients.
+    pub subscriptions: Gauge,
+    /// Distinct symbols over all clients.
+    pub symbols: Gauge,
+    /// Distinct exchanges over all clients.
+    pub exchanges: Gauge,
+    /// Distinct pairs with an SSE subscriber.
+    pub sse_pairs: Gauge,
+    /// Price messages delivered to sockets.
+    pub prices_sent: Counter,
+    /// Alert messages delivered to sockets.
+    pub alerts_sent: Counter,
+    /// Bytes written to clients.
+    pub bytes_sent: Counter,
+    /// Prices replaced by a newer one before a slow client could take them.
+    pub outbox_conflated: Counter,
+    /// Clients closed because they did not read.
+    pub slow_closed: Counter,
+    /// Clients closed for breaking the protocol or the limits.
+    pub misbehaved_closed: Counter,
+    /// Client messages answered with an error.
+    pub client_errors: Counter,
+}
+
+/// All counters and gauges of the process.
+#[derive(Debug)]
+pub struct Board {
+    /// When the process started.
+    pub started: MonoNs,
+    /// One per venue of the directory.
+    pub venues: Vec<VenueGauges>,
+    /// The detector's.
+    pub detector: DetectorGauges,
+    /// One per gateway thread.
+    pub gateways: Vec<GatewayGauges>,
+    /// Latencies.
+    pub latency: latency::LatencyBoard,
+}
+
+impl Board {
+    /// A board for `venues` venues and `gateways` gateway threads.
+    #[must_use]
+    pub fn new(started: MonoNs, venues: usize, gateways: usize) -> Self {
+        Self {
+            started,
+            venues: (0..venues).map(|_| VenueGauges::default()).collect(),
+            detector: DetectorGauges::default(),
+            gateways: (0..gateways).map(|_| GatewayGauges::default()).collect(),
+            latency: latency::LatencyBoard::new(venues),
+        }
+    }
+}

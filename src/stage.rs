@@ -1,0 +1,188 @@
+//! A stage is work without a thread: [`Stage::turn`] does one bounded slice of it. This file turns
+//! stages into threads, and is the only place that makes one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam::sync::{Parker, Unparker};
+
+/// Work in slices. Tests turn stages by hand; [`spawn`] turns them for ever.
+pub trait Stage: Send {
+    /// For thread names and messages.
+    fn name(&self) -> &str;
+
+    /// Does at most one bounded slice of work. May sleep up to `wait` for input when there is none.
+    /// Returns how much it did; 0 means that nothing was there.
+    fn turn(&mut self, wait: Duration) -> usize;
+
+    /// How long it can do without a turn, if it minds: for a stage that shares a thread with one that sleeps.
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Called once after the last turn: say goodbye, flush. Must be quick.
+    fn finish(&mut self) {}
+}
+
+/// How a thread waits when its stages have nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// Sleep for input: idle CPU is near zero.
+    Wait,
+    /// Turn again at once: one core is used whole.
+    Spin,
+}
+
+/// Told to every thread when the process should end.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks all threads to finish.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether somebody asked.
+    #[must_use]
+    pub fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// The longest that a waiting stage sleeps, so that a stop is noticed and deadlines are met.
+pub const WAIT_MAX: Duration = Duration::from_millis(100);
+
+/// Runs `stages` in turn on a thread of their own until `stop`, pinned to `core` if one is given. The
+/// first stage is the one that may sleep; the others follow each of its turns.
+///
+/// # Errors
+/// When the system cannot make a thread.
+///
+/// # Panics
+/// When `stages` is empty: our own mistake.
+pub fn spawn(
+    mut stages: Vec<Box<dyn Stage>>,
+    core: Option<usize>,
+    idle: Idle,
+    stop: Stop,
+) -> std::io::Result<JoinHandle<()>> {
+    let name = stages.iter().map(|stage| stage.name()).collect::<Vec<_>>().join("+");
+    assert!(!stages.is_empty(), "a thread needs a stage");
+    std::thread::Builder::new().name(name).spawn(move || {
+        if let Some(id) = core {
+            core_affinity::set_for_current(core_affinity::CoreId { id });
+        }
+        let longest = match idle {
+            Idle::Wait => WAIT_MAX,
+            Idle::Spin => Duration::ZERO,
+        };
+        while !stop.is_requested() {
+            let wait = stages[1..].iter().filter_map(|stage| stage.patience()).fold(longest, Duration::min);
+            let first = stages[0].turn(wait);
+            let others = stages[1..].iter_mut().map(|stage| stage.turn(Duration::ZERO)).sum::<usize>();
+            if first + others == 0 && idle == Idle::Spin {
+                std::hint::spin_loop();
+            }
+        }
+        stages.iter_mut().for_each(|stage| stage.finish());
+    })
+}
+
+/// A panic in any thread ends the process: a half-alive gateway is worse than none. Exit code 70.
+pub fn stop_process_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        report(info);
+        eprintln!(
+            "spreadwire: thread `{}` panicked; stopping the process",
+            std::thread::current().name().unwrap_or("?")
+        );
+        std::process::exit(70);
+    }));
+}
+
+/// How others wake a stage that sleeps. Ringing costs a system call only when the stage said that it
+/// is going to sleep.
+#[derive(Clone)]
+pub struct Alarm {
+    asleep: Arc<AtomicBool>,
+    bell: Bell,
+}
+
+#[derive(Clone)]
+enum Bell {
+    Park(Unparker),
+    Poll(Arc<mio::Waker>),
+}
+
+impl Alarm {
+    /// For a stage that sleeps in `poll`.
+    #[must_use]
+    pub fn of_poll(waker: Arc<mio::Waker>) -> Self {
+        Self { asleep: Arc::default(), bell: Bell::Poll(waker) }
+    }
+
+    /// For a stage that sleeps in the returned parker.
+    #[must_use]
+    pub fn of_parker() -> (Self, Parker) {
+        let parker = Parker::new();
+        (Self { asleep: Arc::default(), bell: Bell::Park(parker.unparker().clone()) }, parker)
+    }
+
+    /// Wakes the stage if it sleeps. Call after the work is visible to it.
+    #[inline]
+    pub fn ring(&self) {
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
+            match &self.bell {
+                Bell::Park(unparker) => unparker.unpark(),
+                // A closed poll means that its stage is gone; nobody is left to wake.
+                Bell::Poll(waker) => drop(waker.wake()),
+            }
+        }
+    }
+
+    /// The stage is going to sleep: from now on a ring is a real one. Look once more for work after this.
+    pub fn set(&self) {
+        self.asleep.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// The stage is awake.
+    pub fn clear(&self) {
+        self.asleep.store(false, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU64;
+
+    #[test]
+    fn f62_no_ring_is_lost_between_looking_and_sleeping() {
+        let (alarm, parker) = Alarm::of_parker();
+        let work = Arc::new(AtomicU64::new(0));
+        let producer = {
+            let (alarm, work) = (alarm.clone(), Arc::clone(&work));
+            std::thread::spawn(move || {
+                for n in 1..=20_000 {
+                    work.store(n, Ordering::Release);
+                    alarm.ring();
+                }
+            })
+        };
+        // Would hang for good if a ring were lost.
+        while work.load(Ordering::Acquire) < 20_000 {
+            alarm.set();
+            if work.load(Ordering::Acquire) < 20_000 {
+                parker.park();
+            }
+            alarm.clear();
+        }
+        producer.join().unwrap();
+    }
+}
