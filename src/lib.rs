@@ -25,6 +25,7 @@ pub mod matrix;
 pub mod net;
 
 pub mod detector;
+pub mod feed;
 pub mod record;
 pub mod sim;
 

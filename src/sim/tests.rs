@@ -26,7 +26,7 @@ struct Running {
 fn start(rate: f64, options: Options) -> Running {
     let sim = sim(rate, Clock::System, options);
     let (stop, address, control) = (crate::stage::Stop::default(), sim.address(), sim.control());
-    let thread = crate::stage::spawn(Box::new(sim), None, crate::stage::Idle::Wait, stop.clone()).unwrap();
+    let thread = crate::stage::spawn(vec![Box::new(sim)], None, crate::stage::Idle::Wait, stop.clone()).unwrap();
     Running { stop, address, control, thread: Some(thread) }
 }
 

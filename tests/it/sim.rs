@@ -252,7 +252,7 @@ fn start() -> Running {
     })
     .unwrap();
     let (stop, address) = (Stop::default(), sim.address());
-    let thread = spawn(Box::new(sim), None, Idle::Wait, stop.clone()).unwrap();
+    let thread = spawn(vec![Box::new(sim)], None, Idle::Wait, stop.clone()).unwrap();
     Running { stop, address, thread: Some(thread) }
 }
 
