@@ -170,13 +170,13 @@ fn scan_level_one(frame: &[u8]) -> Option<(&[u8], LevelOne)> {
     Some((symbol, LevelOne { bid, ask, sequence, at }))
 }
 
-/// `price","size"`.
+/// `price","size"`; a level at price 0 is refused by the general way.
 #[inline(always)]
 fn scan_level(scan: &mut Scan<'_>) -> Option<Level> {
     let price = scan.quoted_decimal()?;
     scan.literal(b",\"")?;
     let size = scan.quoted_decimal()?;
-    Some(reading::level(price, size))
+    (!price.is_zero()).then(|| reading::level(price, size))
 }
 
 impl State {

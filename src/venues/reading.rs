@@ -104,7 +104,7 @@ pub const fn time(number: u64) -> UnixNs {
     // nanoseconds below 1e17 would be 1973 as well.
     match number {
         0..100_000_000_000_000 => UnixNs::from_ms(number),
-        100_000_000_000_000..100_000_000_000_000_000 => UnixNs(number * 1000),
+        100_000_000_000_000..100_000_000_000_000_000 => UnixNs(number.saturating_mul(1000)),
         _ => UnixNs(number),
     }
 }
@@ -184,6 +184,9 @@ mod tests {
             assert_eq!(time(number), at);
         }
         assert_eq!(time(0), UnixNs(0));
+        for number in [99_999_999_999_999_999, u64::MAX] {
+            assert_eq!(time(number), UnixNs(u64::MAX));
+        }
     }
 
     #[test]
