@@ -25,9 +25,9 @@ pub mod venues;
 pub mod matrix;
 pub mod net;
 
-pub mod gateway;
 pub mod detector;
 pub mod feed;
+pub mod gateway;
 pub mod record;
 pub mod sim;
 

@@ -2,5 +2,5 @@
 
 pub mod capture;
 pub mod decode;
-pub mod replay;
 pub mod lines;
+pub mod replay;

@@ -34,8 +34,7 @@ impl Watcher {
     /// # Errors
     /// When the system refuses a poll.
     pub fn new(address: SocketAddr, symbols: &[String], clock: Clock) -> io::Result<Self> {
-        let subscribe =
-            serde_json::json!({ "action": "subscribe", "symbols": symbols, "exchanges": [] }).to_string();
+        let subscribe = serde_json::json!({ "action": "subscribe", "symbols": symbols, "exchanges": [] }).to_string();
         Ok(Self {
             address,
             subscribe,

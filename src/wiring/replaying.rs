@@ -120,13 +120,23 @@ fn print(
         matrix: writer,
         rings: vec![events],
         // Nobody sleeps here: the printer is turned right after the detector.
-        gateways: vec![GatewayPort { changes: Arc::clone(&changes), opportunities: producer, alarm: Alarm::of_parker().0 }],
+        gateways: vec![GatewayPort {
+            changes: Arc::clone(&changes),
+            opportunities: producer,
+            alarm: Alarm::of_parker().0,
+        }],
         board: Arc::clone(&board),
         clock: clock.clock(),
         options: detector_options(config),
     });
-    let mut printer =
-        Printer { directory: Arc::clone(&directory), matrix, changes, opportunities, clock: clock.clock(), text: Vec::new() };
+    let mut printer = Printer {
+        directory: Arc::clone(&directory),
+        matrix,
+        changes,
+        opportunities,
+        clock: clock.clock(),
+        text: Vec::new(),
+    };
     let parts = ReplayParts { recordings, directory, ring, detector: alarm, days, board, clock, pace };
     let mut replay = Replay::new(parts).map_err(Failure::Unavailable)?;
     let done = replay.done();
