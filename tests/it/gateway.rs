@@ -11,14 +11,14 @@ use spreadwire::gateway::{Gateway, GatewayParts, Options};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::opportunity::{Change, Leg, Opportunity, OpportunityEvent, gross_pct};
 use spreadwire::market::statistics::DayStatistics;
-use spreadwire::market::{Directory, InstrumentId, Level, PairId, VenueId};
+use spreadwire::market::{Directory, Level, PairId};
 use spreadwire::matrix::changes::Changes;
 use spreadwire::matrix::days::DayTable;
 use spreadwire::matrix::{CellQuote, CellState, MatrixWriter, QuoteMatrix};
 use spreadwire::metrics::{Board, LinkState};
 use spreadwire::net::listen::Listener;
 use spreadwire::stage::{Alarm, Idle, Stop, spawn};
-use spreadwire::time::{Clock, MS, MonoNs, SECOND, UnixNs};
+use spreadwire::time::{Clock, MS, SECOND, UnixNs};
 use tungstenite::{Message, WebSocket};
 
 const SYMBOLS: [&str; 4] = ["BTC/USDT", "ETH/USDT", "SOL/USD", "SOL/USDT"];
@@ -548,8 +548,6 @@ fn equal_subscriptions_share_and_leave_alone() {
 #[test]
 fn f83_f84_a_client_that_does_not_read_is_conflated_then_closed_and_harms_nobody() {
     let mut rig = Rig::with(Options { progress_within_ns: 2 * SECOND, ..Options::default() });
-    let all: Vec<String> = (0..200).map(|n| format!("bTc/usdt{}", " ".repeat(0) + &n.to_string())).collect();
-    drop(all);
     let mut slow = rig.client();
     let mut good = rig.client();
     // Many spellings make a burst large enough to fill the kernel's buffers soon.
@@ -683,7 +681,7 @@ fn f93_limits_are_named_and_change_nothing() {
         ),
         (json!({"action": "subscribe", "symbols": ["y".repeat(65)]}), "Name too long: at most 64 bytes"),
         (
-            json!({"action": "subscribe", "symbols": (0..200).map(|n| format!("{n}{}", "\u{1}".repeat(60))).collect::<Vec<_>>()}),
+            json!({"action": "subscribe", "symbols": (0..150).map(|n| format!("{n}{}", "\u{1}".repeat(60))).collect::<Vec<_>>()}),
             "Names too long: at most 49152 bytes in all",
         ),
     ] {
@@ -728,12 +726,12 @@ fn f96_a_silent_client_is_pinged_and_then_closed() {
     let mut alive = rig.client();
     let mut dead = rig.raw();
     dead.write_all(UPGRADE.as_bytes()).unwrap();
-    let mut bytes = Vec::new();
-    dead.read_to_end(&mut bytes).unwrap();
-    assert!(bytes.ends_with(&[0x89, 0]), "a ping came last");
     // This one answers, by reading.
     assert_eq!(alive.collect(Duration::from_millis(800)), [""; 0]);
     assert_eq!(rig.board.gateways[0].websocket_clients.value(), 1);
+    let mut bytes = Vec::new();
+    dead.read_to_end(&mut bytes).unwrap();
+    assert!(bytes.ends_with(&[0x89, 0]), "a ping came last");
 }
 
 #[test]
@@ -837,12 +835,9 @@ fn s2_41_s2_42_what_a_stream_refuses() {
             "{pair}"
         );
     }
-    let _open = Events::open(&rig, "pairs=1INCH/USDT").until("connected");
-    let mut held = Events::open(&rig, "pairs=BTC/USDT");
-    let text = held.until("}");
-    // The first stream is closed by now or not; one of the two was refused or both fitted in turn.
-    assert!(text.contains("200 OK") || text.contains("503"), "{text}");
-    let mut first = Events::open(&Rig::with(Options { streams_max: 0, ..Options::default() }), "pairs=BTC/USDT");
+    let mut open = Events::open(&rig, "pairs=1INCH/USDT");
+    open.until("connected");
+    let mut first = Events::open(&rig, "pairs=BTC/USDT");
     let refused = first.until("moment.\"}");
     assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("Retry-After: "), "{refused}");
     assert!(refused.ends_with(r#"{"error":"Service temporarily at capacity. Please try again in a moment."}"#));
@@ -1316,6 +1311,3 @@ fn s1_01_the_query_is_ignored_and_the_host_may_be_anything() {
     tcp.read_exact(&mut reply).unwrap();
     assert_eq!(&reply, b"HTTP/1.1 101");
 }
-
-#[allow(dead_code)]
-const UNUSED: (MonoNs, InstrumentId, VenueId) = (MonoNs(0), InstrumentId(0), VenueId(0));
