@@ -235,6 +235,19 @@ pub struct Burst {
     pub count: usize,
 }
 
+/// What a client wants.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// Every change, instead of bursts.
+    pub live: bool,
+    /// How it hears prices.
+    pub format: Format,
+    /// Symbols, or pairs of a stream, each once.
+    pub symbols: &'a [String],
+    /// Exchanges, each once; none for a stream.
+    pub exchanges: &'a [String],
+}
+
 type BundleKey = (Format, Box<[u32]>, Box<[u32]>);
 
 /// See the file's head.
@@ -323,16 +336,8 @@ impl Desk {
 
     /// Makes `client` a member of the bundle of these names; `None` when both sets are empty. It still
     /// has its bundle `before`, until [`Self::leave`] unless it is the same.
-    pub fn join(
-        &mut self,
-        before: Option<u32>,
-        client: u32,
-        live: bool,
-        format: Format,
-        symbols: &[String],
-        exchanges: &[String],
-        now: MonoNs,
-    ) -> Option<u32> {
+    pub fn join(&mut self, before: Option<u32>, client: u32, wish: &Wish<'_>, now: MonoNs) -> Option<u32> {
+        let Wish { live, format, symbols, exchanges } = *wish;
         if symbols.is_empty() && exchanges.is_empty() {
             return None;
         }

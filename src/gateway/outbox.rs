@@ -86,10 +86,14 @@ impl Outbox {
         self.is_blocked().then_some(self.progress)
     }
 
-    /// The socket took `written` bytes of `prices`: keeps the rest of the message that was cut. Returns
-    /// how many whole messages are lost; newer ones will stand in for them.
+    /// The socket took `written` bytes of `prices`, not all: keeps the rest of the message that was cut,
+    /// or the next one when the cut is between two, so that the client is known to block. Returns how
+    /// many whole messages are lost; newer ones will stand in for them.
     pub fn keep_cut(&mut self, framing: Framing, prices: &[u8], written: usize, now: MonoNs) -> usize {
-        let end = framing.boundary(prices, written);
+        let end = match framing.boundary(prices, written) {
+            end if end == written => framing.boundary(prices, (written + 1).min(prices.len())),
+            end => end,
+        };
         self.keep(&prices[written..end], now);
         let lost = framing.messages(&prices[end..]);
         self.owes_all |= lost > 0;
@@ -199,7 +203,8 @@ mod tests {
             let written = cut.index(bytes.len());
             let mut outbox = Outbox::default();
             let lost = outbox.keep_cut(Framing::WebSocket, &bytes, written, MonoNs(1));
-            let end = *ends.iter().find(|end| **end >= written).unwrap();
+            let end = *ends.iter().find(|end| **end > written).unwrap();
+            prop_assert!(outbox.is_blocked());
             prop_assert_eq!(outbox.pending().as_slice(), &bytes[written..end]);
             prop_assert_eq!(lost, ends.iter().filter(|e| **e > end).count());
         }

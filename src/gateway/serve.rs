@@ -1,6 +1,7 @@
 //! What clients ask for: pages, streams, the WebSocket's requests.
 
 use super::*;
+use crate::gateway::desk::Wish;
 
 impl Gateway {
     /// Answers all that the received bytes of a client ask for.
@@ -119,7 +120,8 @@ impl Gateway {
         if sent == Sent::Gone {
             return self.remove(key);
         }
-        client.bundle = self.desk.join(None, key, raw, Format::Stream, pairs, &[], now);
+        let wish = Wish { live: raw, format: Format::Stream, symbols: pairs, exchanges: &[] };
+        client.bundle = self.desk.join(None, key, &wish, now);
         let mut marks = Marks::default();
         (0..pairs.len()).for_each(|place| marks.add(place));
         self.burst_now(key, marks);
@@ -179,7 +181,8 @@ impl Gateway {
         let before = client.bundle;
         let format = if client.extended { Format::Extended } else { Format::Plain };
         let live = client.beat.is_none();
-        let after = self.desk.join(before, key, live, format, &wanted.symbols, &wanted.exchanges, now);
+        let wish = Wish { live, format, symbols: &wanted.symbols, exchanges: &wanted.exchanges };
+        let after = self.desk.join(before, key, &wish, now);
         client.bundle = after;
         client.held = None;
         client.outbox.forget_marks();

@@ -162,8 +162,9 @@ fn request_line(bytes: &[u8]) -> Option<&[u8]> {
 /// HTTP/0.9 has no version; later ones than 1.1 speak in another way.
 fn check_version(line: &[u8]) -> Result<(), Refusal> {
     let mut words = line.split(|b| *b == b' ');
-    let (Some(_), Some(_)) = (words.next(), words.next()) else { return Err(Refusal::Malformed) };
+    let (Some(_), Some(target)) = (words.next(), words.next()) else { return Err(Refusal::Malformed) };
     match words.next() {
+        None if target.starts_with(b"HTTP/") => Err(Refusal::Malformed),
         Some(b"HTTP/1.1" | b"HTTP/1.0") => Ok(()),
         Some(version) if version.starts_with(b"HTTP/") && words.next().is_none() => Err(Refusal::Version),
         None => Err(Refusal::Version),

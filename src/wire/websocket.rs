@@ -7,7 +7,7 @@
 use std::io::{self, Read, Write};
 
 use tungstenite::client::IntoClientRequest;
-use tungstenite::error::{CapacityError, Error, ProtocolError};
+use tungstenite::error::{CapacityError, Error};
 use tungstenite::handshake::MidHandshake;
 use tungstenite::handshake::client::ClientHandshake;
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -167,10 +167,6 @@ impl WebSocket {
                 return Err(self.violation(1009, "message too long", &error.to_string()));
             }
             Err(Error::Utf8(why)) => return Err(self.violation(1007, "text is not UTF-8", &why)),
-            Err(Error::Protocol(error)) => {
-                let code = if matches!(error, ProtocolError::InvalidCloseSequence) { 1007 } else { 1002 };
-                return Err(self.violation(code, "protocol error", &error.to_string()));
-            }
             Err(error) => return Err(self.violation(1002, "protocol error", &error.to_string())),
         };
         // Pongs and close replies are queued by the library; this writes them to the output.
@@ -389,6 +385,13 @@ mod tests {
     fn f89_an_unmasked_client_frame_is_a_violation() {
         let (_, mut server) = opened();
         server.receive(&[0x81, 0x01, b'x']);
+        assert!(matches!(server.next(), Err(Failure::Protocol(1002, _))));
+    }
+
+    #[test]
+    fn f89_a_close_frame_of_one_byte_is_a_violation() {
+        let (_, mut server) = opened();
+        server.receive(&[0x88, 0x81, 0, 0, 0, 0, b'x']);
         assert!(matches!(server.next(), Err(Failure::Protocol(1002, _))));
     }
 

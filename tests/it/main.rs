@@ -1,3 +1,6 @@
+//! Integration tests: one binary, a module per subject.
+
+mod gateway;
 //! The integration tests: one binary, a module per subject.
 
 mod cli;
