@@ -2,5 +2,6 @@
 
 mod cli;
 mod config;
+mod feed;
 mod sim;
 mod venues;
