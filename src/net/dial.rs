@@ -218,6 +218,9 @@ pub fn http_address(base: &str, path: &str) -> String {
     format!("{base}{path}")
 }
 
+/// Addresses by name and port.
+type Known = FxHashMap<(String, u16), Vec<SocketAddr>>;
+
 type Question = (String, u16, Sender<io::Result<Vec<SocketAddr>>>);
 
 /// Waits for the system's resolver, so that nobody else has to.
@@ -254,7 +257,7 @@ struct Dialer {
     inbox: Receiver<Order>,
     names: Sender<Question>,
     /// Addresses of a name, the one that last took a connection first. Locked for a look-up only.
-    good: Arc<Mutex<FxHashMap<(String, u16), Vec<SocketAddr>>>>,
+    good: Arc<Mutex<Known>>,
     poll: Poll,
     events: Events,
     clock: Clock,
