@@ -20,7 +20,7 @@ use spreadwire::net::listen::Listener;
 use spreadwire::net::tls::Trust;
 use spreadwire::sim::{self, Sim, SimParts, address_of, default_instruments};
 use spreadwire::stage::{Alarm, Idle, Stage, Stop, spawn};
-use spreadwire::time::{Clock, MonoNs};
+use spreadwire::time::{Clock, HandClock, MonoNs, SECOND, UnixNs};
 use spreadwire::venues::{VENUES, Venue};
 
 use super::toy;
@@ -45,14 +45,22 @@ impl Drop for Rig {
 impl Rig {
     /// One toy venue at `address`, trusting the public roots and those in `ca`.
     fn toy(venue: &'static dyn Venue, address: String, ca: Option<&PathBuf>) -> Self {
+        Self::toy_on(Clock::System, venue, address, ca)
+    }
+
+    fn toy_on(clock: Clock, venue: &'static dyn Venue, address: String, ca: Option<&PathBuf>) -> Self {
         let native = vec![Some("BTCUSDT".to_owned())];
         let entry = VenueEntry { name: venue.facts().name.into(), taker_fee_pct: Decimal::new(1, 1), native };
         let trust = Trust::new(ca.map(PathBuf::as_path)).unwrap();
         let directory = Directory::new(vec!["BTC/USDT".into()], vec![entry]);
-        Self::new(directory, vec![FeedVenue { id: VenueId(0), venue, address, trust }], 1024)
+        Self::on(clock, directory, vec![FeedVenue { id: VenueId(0), venue, address, trust }], 1024)
     }
 
     fn new(directory: Directory, venues: Vec<FeedVenue>, capacity: usize) -> Self {
+        Self::on(Clock::System, directory, venues, capacity)
+    }
+
+    fn on(clock: Clock, directory: Directory, venues: Vec<FeedVenue>, capacity: usize) -> Self {
         let (producer, ring) = rtrb::RingBuffer::new(capacity);
         let board = Arc::new(Board::new(MonoNs(0), venues.len(), 0));
         let (dialer, stages) = dial::pool(venues.len(), &Clock::System).unwrap();
@@ -68,7 +76,7 @@ impl Rig {
             detector: Alarm::of_parker().0,
             board: Arc::clone(&board),
             dialer,
-            clock: Clock::System,
+            clock,
             options: Options { seed: Some(1), ..Options::default() },
         })
         .unwrap();
@@ -138,6 +146,27 @@ fn a_lost_connection_is_down_at_once_dialled_again_and_subscribed_again() {
     assert_eq!((gauges.connects.value(), gauges.disconnects.value(), gauges.attempts.value()), (2, 1, 2));
     assert_eq!((gauges.state(), gauges.subscribed.value()), (LinkState::Connected, 1));
     assert_eq!(gauges.consecutive_errors.value(), 0, "data flowed");
+}
+
+#[test]
+fn f60_after_a_standstill_all_is_void_and_nothing_old_is_read() {
+    let address = serve(|at, stream| {
+        let mut socket = quote_over(stream);
+        // Waits in the feed's socket while the feed stands still.
+        socket.send(format!("q BTCUSDT 100 1 101 2 {}", 10 + at).into()).unwrap();
+        std::mem::forget(socket);
+    });
+    let hand = HandClock::new(MonoNs(3600 * SECOND), UnixNs::from_ms(1_700_000_000_000));
+    let mut rig = Rig::toy_on(hand.clock(), &toy::PLAIN, format!("ws://{address}/"), None);
+    rig.until("quoted", |rig| rig.quotes() > 0);
+    hand.advance(10 * SECOND);
+    rig.feed.turn(Duration::ZERO);
+    rig.events.extend(std::iter::from_fn(|| rig.ring.pop().ok()));
+    assert_eq!(rig.events.last(), Some(&FeedEvent::Down(VenueId(0))));
+    assert!(rig.board.venues[0].last_error().unwrap().contains("stood still"));
+    hand.advance(SECOND);
+    rig.until("connected again", |rig| rig.board.venues[0].connects.value() == 2);
+    rig.until("quoted again", |rig| matches!(rig.events.last(), Some(FeedEvent::Quote(_))));
 }
 
 #[test]
@@ -328,6 +357,23 @@ fn f5_a_plain_server_behind_a_wss_address_is_refused() {
     let address = serve(|_, mut stream| drop(stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")));
     let mut rig = Rig::toy(&toy::PLAIN, format!("wss://{address}/"), None);
     assert!(rig.failure().starts_with("TLS: "));
+}
+
+#[test]
+fn f5_a_token_is_asked_for_over_verified_tls_only() {
+    let secure = Secure::new(Kind::Good);
+    let address = secure.serve(|mut stream| {
+        // Fails where the client refuses the certificate.
+        if stream.read(&mut [0; 1024]).is_ok() {
+            let _ = stream.write_all(b"HTTP/1.1 418 Not you\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+    });
+    let why = Rig::toy(&toy::TOKEN, address.clone(), Some(&secure.ca)).failure();
+    assert!(why.contains("418"), "{why}");
+    let mut rig = Rig::toy(&toy::TOKEN, address, None);
+    let why = rig.failure();
+    assert!(why.contains("UnknownIssuer"), "{why}");
+    assert_eq!(rig.board.venues[0].tls_refused.value(), 1);
 }
 
 #[test]

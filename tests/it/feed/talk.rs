@@ -302,10 +302,11 @@ fn f8_a_redirect_of_the_upgrade_is_not_followed() {
 }
 
 #[test]
-fn f9_a_wrong_accept_key_or_an_unasked_subprotocol_fails_the_connection() {
+fn f9_a_wrong_accept_key_or_what_was_not_asked_for_fails_the_connection() {
     for (spoil_from, spoil_to) in [
         ("Sec-WebSocket-Accept: ", "Sec-WebSocket-Accept: x"),
         ("Upgrade: w", "Sec-WebSocket-Protocol: v1\r\nUpgrade: w"),
+        ("Upgrade: w", "Sec-WebSocket-Extensions: permessage-deflate\r\nUpgrade: w"),
     ] {
         let mut talk = Talk::closed(&toy::PLAIN);
         talk.feed.open("ws://127.0.0.1:1/toy", talk.now()).unwrap();
