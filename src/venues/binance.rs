@@ -14,7 +14,7 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
-use crate::venues::reading::{self, Seen, changes, figure, integer, level, side, text, time};
+use crate::venues::reading::{self, Change, Seen, changes, figure, integer, level, side, text, time};
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Top,
     Update, Venue, VenueQuote, VoidReason,
@@ -46,20 +46,35 @@ const QUOTES: &[&str] = &[
     "BKRW", "NGN", "DAI", "IDRT", "USDS", "USDP", "XRP", "TRX", "BVND", "VAI", "GYEN",
 ];
 
-/// Symbols that two of the quote assets fit. BIDR was delisted before IDR came, except for these bases.
+/// Symbols that two of the quote assets fit: BIDR as listed in 2021-10, before IDR came.
 const EXCEPTIONS: &[(&str, usize)] = &[
-    ("BTCBIDR", 3),
-    ("ETHBIDR", 3),
+    ("ADABIDR", 3),
+    ("ALGOBIDR", 4),
+    ("ALICEBIDR", 5),
+    ("AVAXBIDR", 4),
+    ("AXSBIDR", 3),
     ("BNBBIDR", 3),
-    ("BNBIDR", 3),
-    ("USDTBIDR", 4),
+    ("BTCBIDR", 3),
     ("BUSDBIDR", 4),
-    ("BTCIDR", 3),
-    ("USDTIDR", 4),
+    ("DOGEBIDR", 4),
+    ("DOTBIDR", 3),
+    ("ETHBIDR", 3),
+    ("FTMBIDR", 3),
+    ("MATICBIDR", 5),
+    ("ONEBIDR", 3),
+    ("SOLBIDR", 3),
+    ("SRMBIDR", 3),
+    ("SUSHIBIDR", 5),
+    ("SXPBIDR", 3),
+    ("TKOBIDR", 3),
+    ("USDTBIDR", 4),
+    ("XRPBIDR", 3),
+    ("ZILBIDR", 3),
+    ("BNBIDR", 3),
 ];
 
 /// Streams asked for in one request.
-const STREAMS_PER_REQUEST: usize = 200;
+const STREAMS_PER_REQUEST: usize = 100;
 
 /// Depth events kept while a snapshot is awaited; one more starts the wait anew.
 const EVENTS_MAX: usize = 4096;
@@ -104,7 +119,7 @@ struct State {
     depth: FxHashMap<InstrumentId, Depth>,
     /// The last published top of each partial book.
     partial: FxHashMap<(InstrumentId, &'static str), (Level, Level)>,
-    levels: Vec<(Side, Level)>,
+    levels: Vec<Change>,
     upper: String,
 }
 
@@ -328,7 +343,7 @@ impl State {
         changes(data, "a", Side::Ask, &mut self.levels)?;
         let depth = self.depth.entry(instrument).or_default();
         depth.channel = Some(if stream.ends_with("@depth@100ms") { "depth@100ms" } else { "depth" });
-        let event = Event { first, last, at, changes: &self.levels };
+        let event = Event { first, last, at, changes: &self.levels[..] };
         depth.event(instrument, &event, out).map(|()| Frame::Data)
     }
 
@@ -343,12 +358,12 @@ impl State {
     }
 }
 
-/// A diff depth event: the changes of the update ids `first` to `last`.
-struct Event<'a> {
+/// A diff depth event: the changes of the update ids `first` to `last`, borrowed or kept.
+struct Event<C> {
     first: u64,
     last: u64,
     at: UnixNs,
-    changes: &'a [(Side, Level)],
+    changes: C,
 }
 
 /// The diff depth stream of one instrument: its events stitched to a REST snapshot.
@@ -357,7 +372,7 @@ struct Depth {
     book: Book,
     sync: Sync,
     /// Events that wait for a snapshot.
-    waiting: VecDeque<(u64, u64, UnixNs, Box<[(Side, Level)]>)>,
+    waiting: VecDeque<Event<Box<[Change]>>>,
     published: Option<(Level, Level)>,
     /// The stream's name; unknown until its first event.
     channel: Option<&'static str>,
@@ -376,7 +391,12 @@ enum Sync {
 }
 
 impl Depth {
-    fn event(&mut self, instrument: InstrumentId, event: &Event<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
+    fn event(
+        &mut self,
+        instrument: InstrumentId,
+        event: &Event<&[Change]>,
+        out: &mut Decoded,
+    ) -> Result<(), DecodeError> {
         let known = match self.sync {
             Sync::Waiting => {
                 self.keep(event);
@@ -405,19 +425,20 @@ impl Depth {
     }
 
     /// Keeps an event for the snapshot to come, within [`EVENTS_MAX`].
-    fn keep(&mut self, event: &Event<'_>) {
+    fn keep(&mut self, event: &Event<&[Change]>) {
         if self.waiting.len() >= EVENTS_MAX {
             self.waiting.clear();
         }
-        self.waiting.push_back((event.first, event.last, event.at, event.changes.into()));
+        let &Event { first, last, at, changes } = event;
+        self.waiting.push_back(Event { first, last, at, changes: changes.into() });
     }
 
     /// A snapshot up to update id `last`. One that ends before the waiting events begin is of no use.
-    fn snapshot(&mut self, instrument: InstrumentId, last: u64, changes: &[(Side, Level)], out: &mut Decoded) {
+    fn snapshot(&mut self, instrument: InstrumentId, last: u64, changes: &[Change], out: &mut Decoded) {
         let is_older = match self.sync {
             Sync::Whole(_) => true,
             Sync::Snapshot(known) => last <= known,
-            Sync::Waiting => self.waiting.iter().find(|event| event.1 > last).is_some_and(|e| e.0 > last + 1),
+            Sync::Waiting => self.waiting.iter().find(|event| event.last > last).is_some_and(|e| e.first > last + 1),
         };
         if is_older {
             return;
@@ -426,23 +447,19 @@ impl Depth {
         reading::apply(&mut self.book, changes);
         self.sync = Sync::Snapshot(last);
         let (mut last, mut at) = (last, UnixNs(0));
-        for (first, to, when, changes) in std::mem::take(&mut self.waiting) {
-            if to <= last {
-                continue;
+        let mut waiting = std::mem::take(&mut self.waiting);
+        while let Some(event) = waiting.pop_front_if(|event| event.first <= last + 1) {
+            if event.last > last {
+                reading::apply(&mut self.book, &event.changes);
+                (last, at) = (event.last, event.at);
+                self.sync = Sync::Whole(last);
             }
-            if first > last + 1 {
-                // Lost between two waiting events: only a newer snapshot helps.
-                self.keep(&Event { first, last: to, at: when, changes: &changes });
-                self.sync = Sync::Waiting;
-            }
-            if self.sync == Sync::Waiting {
-                continue;
-            }
-            reading::apply(&mut self.book, &changes);
-            (last, at) = (to, when);
-            self.sync = Sync::Whole(last);
         }
-        if self.sync != Sync::Waiting && self.channel.is_some() {
+        if !waiting.is_empty() {
+            // Something was lost between two waiting events: only a newer snapshot helps.
+            self.waiting = waiting;
+            self.sync = Sync::Waiting;
+        } else if self.channel.is_some() {
             self.publish(instrument, last, at, out);
         }
     }

@@ -14,7 +14,7 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
-use crate::venues::reading::{self, changes, figure, integer, text, time};
+use crate::venues::reading::{self, Change, changes, figure, integer, text, time};
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Top,
     Update, Venue, VenueQuote, VoidReason,
@@ -87,7 +87,7 @@ struct State {
     /// `orderbook.1`, by instrument.
     tops: Vec<LevelOne>,
     books: FxHashMap<(InstrumentId, &'static str), Deep>,
-    levels: Vec<(Side, Level)>,
+    levels: Vec<Change>,
 }
 
 /// What the feed asks for; a request's id is the first letter of its kind and a number.
@@ -170,13 +170,13 @@ fn scan_level_one(frame: &[u8]) -> Option<(&[u8], LevelOne)> {
     Some((symbol, LevelOne { bid, ask, sequence, at }))
 }
 
-/// `price","size"`.
+/// `price","size"`; a level at price 0 is refused by the general way.
 #[inline(always)]
 fn scan_level(scan: &mut Scan<'_>) -> Option<Level> {
     let price = scan.quoted_decimal()?;
     scan.literal(b",\"")?;
     let size = scan.quoted_decimal()?;
-    Some(reading::level(price, size))
+    (!price.is_zero()).then(|| reading::level(price, size))
 }
 
 impl State {
@@ -339,7 +339,7 @@ impl State {
             return Err(DecodeError::Gap);
         }
         for (side, known) in [(Side::Bid, &mut top.bid), (Side::Ask, &mut top.ask)] {
-            let is_removed = |l: &(Side, Level)| l.0 == side && l.1.size.is_zero() && l.1.price == known.price;
+            let is_removed = |l: &Change| l.0 == side && l.1.size.is_zero() && l.1.price == known.price;
             if let Some(now) = best(&self.levels, side) {
                 *known = now;
             } else if self.levels.iter().any(is_removed) {
@@ -361,7 +361,7 @@ impl State {
 }
 
 /// The best level with a size of one side.
-fn best(levels: &[(Side, Level)], side: Side) -> Option<Level> {
+fn best(levels: &[Change], side: Side) -> Option<Level> {
     let present = levels.iter().filter(|l| l.0 == side && l.1.is_present()).map(|l| l.1);
     match side {
         Side::Bid => present.max_by_key(|l| l.price),
@@ -379,7 +379,7 @@ struct Deep {
 }
 
 impl Deep {
-    fn step(&mut self, is_snapshot: bool, sequence: u64, levels: &[(Side, Level)]) -> Result<(), DecodeError> {
+    fn step(&mut self, is_snapshot: bool, sequence: u64, levels: &[Change]) -> Result<(), DecodeError> {
         if is_snapshot {
             self.book.clear();
         } else if self.sequence == 0 || sequence <= self.sequence {

@@ -14,7 +14,7 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
-use crate::venues::reading::{self, Seen, changes, figure, level, side, text, time};
+use crate::venues::reading::{self, Change, Seen, changes, figure, level, side, text, time};
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Top,
     Update, Venue, VenueQuote, VoidReason,
@@ -85,7 +85,7 @@ struct State {
     /// The last `seqId` of `bbo-tbt`, by instrument.
     sequences: Vec<u64>,
     books: FxHashMap<(InstrumentId, &'static str), Channel>,
-    levels: Vec<(Side, Level)>,
+    levels: Vec<Change>,
     checksum_text: Vec<u8>,
 }
 
@@ -411,7 +411,7 @@ impl Channel {
         &mut self,
         is_snapshot: bool,
         step: &Step,
-        levels: &[(Side, Level)],
+        levels: &[Change],
         checksum_text: &mut Vec<u8>,
     ) -> Result<(), DecodeError> {
         if is_snapshot {

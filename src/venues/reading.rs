@@ -7,6 +7,9 @@ use crate::time::UnixNs;
 use crate::venues::DecodeError;
 use crate::wire::json::Value;
 
+/// A book's new absolute size at a price; size zero removes the level.
+pub type Change = (Side, Level);
+
 /// A book keeps at most this many levels a side; the worst go first, so the top is never one of them.
 pub const BOOK_LEVELS_MAX: usize = 10_000;
 
@@ -73,12 +76,7 @@ pub fn figure(object: Value<'_>, field: &str) -> f64 {
 ///
 /// # Errors
 /// [`DecodeError`] for a missing array, a level that is not a pair, or a price of zero.
-pub fn changes(
-    object: Value<'_>,
-    field: &'static str,
-    side: Side,
-    out: &mut Vec<(Side, Level)>,
-) -> Result<(), DecodeError> {
+pub fn changes(object: Value<'_>, field: &'static str, side: Side, out: &mut Vec<Change>) -> Result<(), DecodeError> {
     let list = object.get(field).filter(Value::is_array).ok_or(DecodeError::Missing(field))?;
     for pair in list.items() {
         let mut parts = pair.items();
@@ -92,7 +90,7 @@ pub fn changes(
 }
 
 /// Makes the changes in `book`, and keeps its size within [`BOOK_LEVELS_MAX`].
-pub fn apply(book: &mut Book, changes: &[(Side, Level)]) {
+pub fn apply(book: &mut Book, changes: &[Change]) {
     for &(side, level) in changes {
         book.set(side, level);
     }
@@ -106,7 +104,7 @@ pub const fn time(number: u64) -> UnixNs {
     // nanoseconds below 1e17 would be 1973 as well.
     match number {
         0..100_000_000_000_000 => UnixNs::from_ms(number),
-        100_000_000_000_000..100_000_000_000_000_000 => UnixNs(number * 1000),
+        100_000_000_000_000..100_000_000_000_000_000 => UnixNs(number.saturating_mul(1000)),
         _ => UnixNs(number),
     }
 }
@@ -186,6 +184,9 @@ mod tests {
             assert_eq!(time(number), at);
         }
         assert_eq!(time(0), UnixNs(0));
+        for number in [99_999_999_999_999_999, u64::MAX] {
+            assert_eq!(time(number), UnixNs(u64::MAX));
+        }
     }
 
     #[test]

@@ -222,7 +222,7 @@ impl<'a> Scan<'a> {
         Some(text)
     }
 
-    /// A plain decimal (`digits[.digits]`, at most 19 characters) and the quote behind it.
+    /// A plain decimal (`digits[.digits]`, at most 19 digits) and the quote behind it.
     #[inline(always)]
     pub fn quoted_decimal(&mut self) -> Option<Decimal> {
         let number = self.decimal()?;
@@ -230,7 +230,7 @@ impl<'a> Scan<'a> {
         Some(number)
     }
 
-    /// A plain decimal (`digits[.digits]`, at most 19 characters); stops before whatever follows it.
+    /// A plain decimal (`digits[.digits]`, at most 19 digits); stops before whatever follows it.
     #[inline(always)]
     pub fn decimal(&mut self) -> Option<Decimal> {
         let mut mantissa = 0u64;
@@ -248,8 +248,9 @@ impl<'a> Scan<'a> {
             }
             at += 1;
         }
-        // An exponent or a longer number goes the general way.
-        if at == 0 || at > 19 || point == at - 1 || matches!(self.rest[at], b'e' | b'E') {
+        // An exponent or a longer number goes the general way. 19 digits always fit a u64.
+        let digits = at - usize::from(point != usize::MAX);
+        if digits == 0 || digits > 19 || point == at - 1 || matches!(self.rest[at], b'e' | b'E') {
             return None;
         }
         self.rest = &self.rest[at..];
@@ -363,6 +364,22 @@ mod tests {
         fn scanning_a_number_equals_parsing_it(text in "[0-9]{1,12}(\\.[0-9]{1,6})?") {
             let frame = format!("{text}\"");
             prop_assert_eq!(Scan::new(frame.as_bytes()).quoted_decimal(), Decimal::parse(text.as_bytes()).ok());
+        }
+
+        #[test]
+        fn a_number_of_any_shape_is_scanned_right_or_left_to_the_parser(text in "[0-9]{0,22}\\.?[0-9]{0,22}[eE.]?[0-9]{0,3}") {
+            let frame = format!("{text}\"");
+            if let Some(number) = Scan::new(frame.as_bytes()).quoted_decimal() {
+                prop_assert_eq!(Ok(number), Decimal::parse(text.as_bytes()));
+            }
+        }
+
+        #[test]
+        fn nineteen_digits_are_scanned(whole in 1usize..19, digits in "[1-9][0-9]{18}") {
+            let text = format!("{}.{}", &digits[..whole], &digits[whole..]);
+            let frame = format!("{text}\"");
+            let scanned = Scan::new(frame.as_bytes()).quoted_decimal();
+            prop_assert_eq!(scanned, Some(Decimal::parse(text.as_bytes()).unwrap()));
         }
     }
 }

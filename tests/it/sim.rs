@@ -54,6 +54,8 @@ struct Joined {
     server: Connection,
     codec: Box<dyn FeedCodec>,
     now: MonoNs,
+    /// All that the simulator said after its reply to the upgrade.
+    frames: Vec<u8>,
 }
 
 impl Joined {
@@ -76,6 +78,7 @@ impl Joined {
             server: Connection::new(limits, MonoNs(1)),
             codec: codec(VENUES[venue], &quotes(prices, venue)),
             now: MonoNs(1),
+            frames: Vec::new(),
         }
     }
 
@@ -88,6 +91,9 @@ impl Joined {
             let said = std::mem::take(self.server.output());
             if asked.is_empty() && said.is_empty() {
                 return updates;
+            }
+            if self.client.is_open() {
+                self.frames.extend_from_slice(&said);
             }
             self.client.receive(&said);
             self.hear(&mut updates);
@@ -188,6 +194,31 @@ proptest! {
     #[test]
     fn whatever_the_seed(seed: u64, venue in 0..VENUES.len()) {
         check_venue(venue, seed, 4);
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_frames() {
+    let run = |venue, seed| {
+        let mut prices = market(seed);
+        let mut joined = Joined::open(venue, &prices);
+        joined.talk(&prices);
+        for n in 1..=1000 {
+            joined.now = MonoNs(n * STEP_MS * MS);
+            let cell = prices.step(UnixNs(START.0 + joined.now.0)).unwrap();
+            let (of, quote) = prices.quote(cell);
+            if of == venue {
+                joined.server.quote(quote, joined.now);
+                joined.talk(&prices);
+            }
+        }
+        joined.frames
+    };
+    for (venue, name) in VENUES.iter().map(|v| v.facts().name).enumerate() {
+        let first = run(venue, 21);
+        assert!(first.len() > 10_000, "{name}");
+        assert!(first == run(venue, 21), "{name}");
+        assert!(first != run(venue, 22), "{name}");
     }
 }
 

@@ -46,7 +46,7 @@ fn beside(capture: &Path, ending: &str) -> Option<String> {
 
 #[test]
 fn every_capture_decodes_to_the_quotes_that_its_venue_meant() {
-    for venue in VENUES.iter().copied() {
+    for &venue in VENUES {
         for path in captures(venue.facts().name) {
             let (mut quotes, mut errors) = (Vec::new(), Vec::new());
             let mut capture = Capture::open(&path).unwrap();

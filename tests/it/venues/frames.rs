@@ -124,9 +124,19 @@ fn words(symbols: &Symbols, update: &Update) -> String {
     }
 }
 
+/// Runs one case written in the test itself, and holds it against its `=` lines.
+pub fn check(venue: &str, case: &str) {
+    let venue = spreadwire::venues::venue(venue).unwrap();
+    for case in read_cases(case) {
+        for (step, said) in case.steps.iter().zip(run(venue, &case, str::to_owned)) {
+            assert_eq!(said, step.expected, "{}", step.frame);
+        }
+    }
+}
+
 #[test]
 fn every_single_frame_means_what_its_fixture_says() {
-    for venue in VENUES.iter().copied() {
+    for &venue in VENUES {
         let path = fixtures(venue.facts().name).join("frames.txt");
         let text = fs::read_to_string(&path).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
         let cases = read_cases(&text);
@@ -172,7 +182,7 @@ fn the_order_of_fields_changes_nothing() {
 
 /// Errors are compared as errors only: which field is named first may differ.
 fn check_rewritten(change: fn(&str) -> String) {
-    for venue in VENUES.iter().copied() {
+    for &venue in VENUES {
         let text = fs::read_to_string(fixtures(venue.facts().name).join("frames.txt")).unwrap();
         for case in read_cases(&text) {
             let plain = |said: Vec<Vec<String>>| -> Vec<Vec<String>> {
