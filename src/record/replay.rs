@@ -5,7 +5,7 @@
 //! In: capture files, merged by time. Out: feed events, day statistics, counters. Runs before the
 //! detector on the detector's thread: it turns the clock no further than the detector has followed, so
 //! that a replay gives the same opportunities at any speed. Never touches a socket; what a connection
-//! wants to send is thrown away.
+//! wants to send is thrown away. It is the one stage that uses another: a replay is a feed from a file.
 
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
