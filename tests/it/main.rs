@@ -2,6 +2,8 @@
 
 mod cli;
 mod config;
+mod feed;
 mod gateway;
+mod replay;
 mod sim;
 mod venues;

@@ -5,7 +5,7 @@
 //! whose symbols need a table `listing.csv`. A venue without fixtures fails. `UPDATE_GOLDEN=1` rewrites
 //! what `frames.txt` expects.
 
-mod captures;
+pub mod captures;
 mod exchange;
 mod faults;
 mod frames;
