@@ -4,6 +4,5 @@ mod cli;
 mod config;
 mod feed;
 mod gateway;
-mod replay;
 mod sim;
 mod venues;
