@@ -424,11 +424,13 @@ impl Feed {
         if book.depth.is_live() && sequence < book.sequence {
             return Ok(Frame::Data);
         }
-        // A snapshot from before the first change that waits cannot be joined to it.
-        book.waiting.retain(|changes| changes.end > sequence);
-        if book.waiting.front().is_some_and(|first| first.start > sequence.saturating_add(1)) {
-            return Err(DecodeError::Gap);
+        // A snapshot from before the first change that waits cannot be joined to it: another must come.
+        let is_old = |changes: &Changes| changes.end <= sequence;
+        let first = book.waiting.iter().find(|changes| !is_old(changes));
+        if first.is_some_and(|first| first.start > sequence.saturating_add(1)) {
+            return Ok(Frame::Data);
         }
+        book.waiting.retain(|changes| !is_old(changes));
         book.depth.replace(&mut levels);
         book.sequence = sequence;
         let mut told = time(data, "time");
