@@ -6,6 +6,7 @@
 //! what `frames.txt` expects.
 
 mod captures;
+mod channels;
 mod exchange;
 mod faults;
 mod frames;
