@@ -250,7 +250,7 @@ impl Feed {
             (Some(last), Some(now)) if now == last.wrapping_add(1) => Order::Next,
             (Some(last), Some(now)) if now == last => Order::Repeated,
             // Counting from 0 again is a restart, not a repeat.
-            (Some(_), Some(now)) if now == 0 => Order::Lost,
+            (Some(_), Some(0)) => Order::Lost,
             (Some(last), Some(now)) if now < last => Order::Late,
             _ => Order::Lost,
         };
@@ -261,8 +261,9 @@ impl Feed {
         if order == Order::Lost {
             self.void_all(out);
         }
+        let start = out.updates.len();
         let frame = read(self, order, out)?;
-        let says_a_top = || out.updates.iter().any(|update| matches!(update, Update::Top(_)));
+        let says_a_top = || out.updates[start..].iter().any(|update| matches!(update, Update::Top(_)));
         if order == Order::Lost && !says_a_top() { Err(DecodeError::Gap) } else { Ok(frame) }
     }
 
