@@ -33,6 +33,8 @@ pub enum Idle {
     Wait,
     /// Turn again at once: one core is used whole.
     Spin,
+    /// Sleep long: for a thread whose end nobody waits for.
+    Doze,
 }
 
 /// Told to every thread when the process should end.
@@ -54,6 +56,8 @@ impl Stop {
 
 /// The longest that a waiting stage sleeps, so that a stop is noticed and deadlines are met.
 pub const WAIT_MAX: Duration = Duration::from_millis(100);
+/// The longest sleep of a thread that need not notice a stop.
+const DOZE_MAX: Duration = Duration::from_secs(5);
 
 /// Runs `stages` in turn on a thread of their own until `stop`, pinned to `core` if one is given. The
 /// first stage is the one that may sleep; the others follow each of its turns.
@@ -78,6 +82,7 @@ pub fn spawn(
         let longest = match idle {
             Idle::Wait => WAIT_MAX,
             Idle::Spin => Duration::ZERO,
+            Idle::Doze => DOZE_MAX,
         };
         while !stop.is_requested() {
             let wait = stages[1..].iter().filter_map(|stage| stage.patience()).fold(longest, Duration::min);

@@ -140,6 +140,8 @@ struct Line {
     state: State,
     /// The socket may hold more than was read.
     readable: bool,
+    /// The poll said that the stream ends: it is read to its end.
+    ending: bool,
     /// When the attempt that is under way, or that led here, began.
     began: MonoNs,
     /// Whether the log knows that the connection is open.
@@ -193,6 +195,7 @@ impl Feed {
                 connection,
                 backoff: Backoff::new(seed.wrapping_add(u64::from(it.id.0) << 48), first_ns, longest_ns),
                 readable: false,
+                ending: false,
                 began: now,
                 told: false,
                 voice: Voice::default(),
@@ -240,7 +243,8 @@ impl Feed {
         for event in &self.events {
             if let Some(line) = self.lines.get_mut(event.token().0) {
                 // An error or a hang-up is told by the read.
-                line.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+                line.ending |= event.is_read_closed() || event.is_error();
+                line.readable |= event.is_readable() || line.ending;
             }
         }
     }
@@ -419,6 +423,10 @@ impl Line {
                 Ok(ReadOutcome::Bytes(length)) => {
                     let received = clock.now();
                     frames += self.connection.receive(&buffer[..length], received, clock, events).max(1);
+                    if !self.ending && !link.may_hold_more(length, buffer.len()) {
+                        self.readable = false;
+                        break;
+                    }
                 }
                 Ok(ReadOutcome::Blocked) => {
                     self.readable = false;

@@ -273,6 +273,8 @@ pub struct Desk {
     arena: Vec<u8>,
     /// Grows whenever the arena is emptied: what was in it is gone.
     epoch: u64,
+    /// Bundles that want each change.
+    watching: usize,
 }
 
 /// The arena is emptied above this many bytes: clients with many different bundles must not swell it.
@@ -288,6 +290,7 @@ impl Desk {
         Self {
             price_venues: order,
             symbols: Names::default(),
+            watching: 0,
             exchanges: Names::default(),
             pairs: Names::default(),
             label_ids: HashMap::new(),
@@ -509,6 +512,7 @@ impl Desk {
     fn watch(&mut self, id: u32) {
         let Some(bundle) = self.bundles.get_mut(id) else { return };
         bundle.watching = true;
+        self.watching += 1;
         for (place, label_id) in bundle.labels.iter().enumerate() {
             let Some(label) = self.labels.get_mut(*label_id) else { continue };
             label.watchers.push((id, place as u32));
@@ -521,6 +525,7 @@ impl Desk {
     fn unwatch(&mut self, id: u32) {
         let Some(bundle) = self.bundles.get_mut(id) else { return };
         bundle.watching = false;
+        self.watching -= 1;
         for label_id in &bundle.labels {
             let Some(label) = self.labels.get_mut(*label_id) else { continue };
             if let Some(at) = label.watchers.iter().position(|(bundle, _)| *bundle == id) {
@@ -638,6 +643,12 @@ impl Desk {
         if let Some(bundle) = self.bundles.get_mut(id) {
             bundle.dirty = dirty;
         }
+    }
+
+    /// Whether any bundle wants to know of each change.
+    #[must_use]
+    pub const fn wants_changes(&self) -> bool {
+        self.watching > 0
     }
 
     /// Whether somebody must be told when a price goes stale.

@@ -590,6 +590,7 @@ impl Stage for Gateway {
         self.look_around();
         let mut work = self.deliver_alerts() + self.deliver_changes();
         work += self.sockets_ready(&events);
+        self.changes.want(self.desk.wants_changes());
         self.events = Some(events);
         work += self.accept();
         work += self.deliver_alerts() + self.deliver_changes();

@@ -29,6 +29,7 @@ use crate::net::tls::Trust;
 use crate::sim::{self, Sim, SimParts};
 use crate::stage::{Alarm, Stage, Stop};
 use crate::time::{Clock, MS};
+use crate::wire::http;
 use threads::Row;
 
 /// Events that a feed may be ahead of the detector; then the newest of each instrument wins.
@@ -98,7 +99,7 @@ pub fn sim(args: SimArgs) -> Result<(), Failure> {
     let stop = Stop::default();
     let rows = vec![Row::cold(Box::new(sim))];
     let handles = threads::start(rows, &crate::config::Threads::default(), &stop)?;
-    until_signal(&stop, handles, || ())
+    until_signal(&stop, handles)
 }
 
 /// Captures through the whole path; limits and fees are those of `config`.
@@ -218,10 +219,12 @@ fn run_live(config: &Config, parts: Parts, beside: Vec<Row>, is_demo: bool) -> R
     rows.extend(dialers.into_iter().map(Row::left_behind));
     rows.extend(beside);
 
+    if is_demo {
+        rows.push(Row::cold(Box::new(terminal::LiveLine::new(board))));
+    }
     let stop = Stop::default();
     let handles = threads::start(rows, &config.threads, &stop)?;
-    let mut line = is_demo.then(|| terminal::LiveLine::new(board));
-    until_signal(&stop, handles, || line.iter_mut().for_each(terminal::LiveLine::show))
+    until_signal(&stop, handles)
 }
 
 /// The venues, shared out evenly among the feed threads.
@@ -237,13 +240,10 @@ fn shares(config: &Config) -> Result<Vec<Vec<FeedVenue>>, Failure> {
     Ok(shares)
 }
 
-/// Waits for SIGINT or SIGTERM, calling `every` some times a second; then stops all threads.
-fn until_signal(stop: &Stop, handles: Vec<JoinHandle<()>>, mut every: impl FnMut()) -> Result<(), Failure> {
+/// Waits for SIGINT or SIGTERM, then stops all threads.
+fn until_signal(stop: &Stop, handles: Vec<JoinHandle<()>>) -> Result<(), Failure> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|why| unavailable("signals", &why))?;
-    while signals.pending().next().is_none() {
-        std::thread::sleep(Duration::from_millis(50));
-        every();
-    }
+    let _ = signals.forever().next();
     stop.request();
     let begun = Instant::now();
     while handles.iter().any(|handle| !handle.is_finished()) {
@@ -296,6 +296,7 @@ fn feed_options(config: &Config) -> feed::Options {
 
 fn gateway_options(config: &Config) -> gateway::Options {
     let gateway = &config.gateway;
+    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     gateway::Options {
         stale_after_ns: config.quotes.stale_after_ms * MS,
         beat_ms: gateway.beat_ms,
@@ -308,9 +309,13 @@ fn gateway_options(config: &Config) -> gateway::Options {
         ping_after_ns: gateway.ping_ms * MS,
         pong_within_ns: gateway.pong_wait_ms * MS,
         progress_within_ns: gateway.write_stall_ms * MS,
+        outbox_max: gateway.outbox_max_bytes,
+        head: http::Limits { head_max: gateway.header_max_bytes, ..gateway::Options::default().head },
         head_within_ns: gateway.header_wait_ms * MS,
         pairs_max: gateway.pairs_max,
         commands: (gateway.commands_per_s as u32, gateway.commands_burst as u32),
+        instance: format!("{hostname}_{}_{}", std::process::id(), Clock::System.unix().ms()),
+        hostname,
         ..gateway::Options::default()
     }
 }

@@ -71,10 +71,10 @@ fn serve(
     .map_err(Failure::Unavailable)?;
     let mut rows = vec![Row::hot(vec![Box::new(replay), Box::new(detector)])];
     rows.extend(gateways.into_iter().map(|gateway| Row::hot(vec![Box::new(gateway)])));
+    rows.push(Row::cold(Box::new(terminal::LiveLine::new(board))));
     let stop = Stop::default();
     let handles = threads::start(rows, &config.threads, &stop)?;
-    let mut line = terminal::LiveLine::new(board);
-    until_signal(&stop, handles, || line.show())
+    until_signal(&stop, handles)
 }
 
 /// The reader of what the detector tells, in place of a gateway.

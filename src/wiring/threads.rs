@@ -64,7 +64,11 @@ pub fn start(rows: Vec<Row>, threads: &Threads, stop: &Stop) -> Result<Vec<JoinH
     let mut handles = Vec::new();
     for row in rows {
         let core = if row.hot && plenty && threads.pin == Pin::Auto { free.next() } else { None };
-        let idle = if row.hot { idle } else { Idle::Wait };
+        let idle = match (row.hot, row.left_behind) {
+            (true, _) => idle,
+            (_, true) => Idle::Doze,
+            _ => Idle::Wait,
+        };
         let place = core.map_or_else(String::new, |core| format!(" on core {core}"));
         let way = if idle == Idle::Spin { " spinning" } else { "" };
         let (name, left_behind) = (row.name(), row.left_behind);
