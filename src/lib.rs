@@ -19,6 +19,7 @@ pub mod time;
 pub mod market;
 pub mod wire;
 
+pub mod protocol;
 pub mod venues;
 
 pub mod matrix;
@@ -26,6 +27,7 @@ pub mod net;
 
 pub mod detector;
 pub mod feed;
+pub mod gateway;
 pub mod record;
 pub mod sim;
 

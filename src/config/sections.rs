@@ -68,7 +68,7 @@ section! {
         /// Milliseconds between two bursts of an SSE stream. The dashboards in use drop what comes faster than 600.
         sse_beat_ms: u64 = 1000, 100..=60_000;
         /// Connections of all kinds at once; more are told 503. Each costs a descriptor and a few KiB.
-        clients_max: usize = 12_000, 1..=1_000_000;
+        clients_max: usize = 19_500, 1..=1_000_000;
         /// SSE streams at once, of all connections.
         streams_max: usize = 10_000, 1..=1_000_000;
         /// Pairs (symbol × exchange) that one client may subscribe to.
@@ -87,8 +87,8 @@ section! {
         write_stall_ms: u64 = 10_000, 100..=600_000;
         /// Kernel send buffer per client in bytes: a large one hides seconds of old prices.
         send_buffer_bytes: usize = 49_152, 4096..=4_194_304;
-        /// Alerts that wait for a client that does not read; then it is told and closed.
-        alerts_queued_max: usize = 256, 1..=65_536;
+        /// Bytes of alerts and replies that wait for a client that does not read; then it is told and closed.
+        outbox_max_bytes: usize = 65_536, 4096..=16_777_216;
         /// Commands per second of one client, on average.
         commands_per_s: u64 = 20, 1..=100_000;
         /// Commands of one client at once.
@@ -143,12 +143,10 @@ choice! {
 choice! {
     /// Whether threads spin instead of waiting.
     Spin {
-        /// When told to by the thread table and there are cores for it; else wait.
-        Auto = "auto",
-        /// Always: one core each is used whole.
-        On = "on",
-        /// Never.
+        /// Sleep for input: idle CPU is near zero.
         Off = "off",
+        /// One core each is used whole; falls back to waiting when there are not enough cores.
+        On = "on",
     }
 }
 
@@ -157,8 +155,8 @@ section! {
     Threads {
         /// Pin threads to cores: auto (when there are enough) or off.
         pin: Pin = Pin::Auto;
-        /// Spin for input instead of waiting: auto (waits unless cores are plentiful), on, or off.
-        spin: Spin = Spin::Auto;
+        /// Spin for input instead of waiting: off, or on (when there is a core for each thread and one more).
+        spin: Spin = Spin::Off;
         /// Feed threads; venues are shared out among them.
         feeds: usize = 1, 1..=64;
     }
@@ -223,7 +221,8 @@ fn table<S: Section>(out: &mut String, path: &str, mut section: S) {
     out.push_str(&format!("| **`[{path}]`** | | | **{}** |\n", join(S::ABOUT)));
     for key in section.keys() {
         // A venue's own facts are its defaults.
-        let default = if path == "venue.NAME" { "the venue's".to_owned() } else { format!("`{}`", key.slot.toml()) };
+        let is_fact = path == "venue.NAME" && key.name != "ca_file";
+        let default = if is_fact { "the venue's".to_owned() } else { format!("`{}`", key.slot.toml()) };
         let expected = key.slot.expected(&key.bounds);
         out.push_str(&format!("| `{}` | {default} | {expected} | {} |\n", key.name, join(key.doc)));
     }

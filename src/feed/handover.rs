@@ -81,10 +81,10 @@ impl Handover {
         self.behind
     }
 
-    /// How many more events the ring takes now.
+    /// Whether nothing is set aside and at least half of the ring is free: time for a producer that can wait.
     #[must_use]
-    pub fn room(&self) -> usize {
-        self.ring.slots()
+    pub fn has_room(&self) -> bool {
+        !self.behind && self.ring.slots() * 2 >= self.ring.buffer().capacity()
     }
 
     /// Hands over what is aside, as far as the ring takes it, and wakes the detector if anything was

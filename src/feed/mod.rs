@@ -123,6 +123,8 @@ pub struct Feed {
     board: Arc<Board>,
     clock: Clock,
     options: Options,
+    /// When the last turn ended.
+    turned: MonoNs,
 }
 
 /// One venue's way from dialling to talking and back.
@@ -210,6 +212,7 @@ impl Feed {
             board: parts.board,
             clock: parts.clock,
             options: parts.options,
+            turned: now,
         };
         Ok((feed, alarm))
     }
@@ -239,6 +242,20 @@ impl Feed {
                 // An error or a hang-up is told by the read.
                 line.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
             }
+        }
+    }
+
+    /// After a standstill (the process was stopped, the machine slept) the sockets hold old prices that would
+    /// be stamped as new ones. They are not read: all is void, and fresh connections tell what holds now.
+    fn wake(&mut self, wait: Duration) {
+        let still = self.clock.now().since(self.turned);
+        if still <= self.options.silence_max_ms.saturating_mul(MS).saturating_add(wait.as_nanos() as u64) {
+            return;
+        }
+        let Self { lines, handover, .. } = self;
+        for line in lines.iter_mut().filter(|line| matches!(line.state, State::Linked(_))) {
+            line.connection.lose(End::Overslept, &mut |event| handover.push(event));
+            line.readable = false;
         }
     }
 
@@ -353,6 +370,7 @@ impl Stage for Feed {
 
     fn turn(&mut self, wait: Duration) -> usize {
         self.sleep(wait);
+        self.wake(wait);
         let mut work = self.read();
         self.handover.settle();
         let now = self.clock.now();
@@ -361,6 +379,7 @@ impl Stage for Feed {
         // What ended just now is told before the next sleep.
         self.handover.settle();
         self.recorder.publish(&self.board.latency, now);
+        self.turned = now;
         work
     }
 

@@ -173,6 +173,12 @@ impl Link {
         }
     }
 
+    /// Says that nothing more will be written; the peer reads what is on its way and then the end.
+    pub fn finish_writing(&self) {
+        // Fails only where there is nobody left to tell.
+        let _ = self.tcp.shutdown(std::net::Shutdown::Write);
+    }
+
     /// The other end's address, if it is still known.
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {

@@ -14,6 +14,7 @@ pub mod grid;
 mod plain;
 pub mod prices;
 pub mod random;
+pub mod watcher;
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,5 +1,7 @@
 //! Framing and text of the outside world: JSON, WebSocket, HTTP, SSE. Knows no trading, opens no socket.
 
+pub mod http;
 pub mod json;
+pub mod sse;
 pub mod timestamp;
 pub mod websocket;

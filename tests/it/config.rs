@@ -38,7 +38,7 @@ fn an_empty_file_is_the_default() {
     assert_eq!(config.detector.threshold_pct.to_string(), "0.5");
     assert_eq!(config.detector.threshold_on, ThresholdOn::Gross);
     assert_eq!(config.detector.debounce_ms, 60_000);
-    assert_eq!((config.threads.pin, config.threads.spin, config.threads.feeds), (Pin::Auto, Spin::Auto, 1));
+    assert_eq!((config.threads.pin, config.threads.spin, config.threads.feeds), (Pin::Auto, Spin::Off, 1));
     assert_eq!(config.gateway.listen.to_string(), "127.0.0.1:3000");
     assert_eq!(config.gateway.beat_ms, 500);
     let directory = config.directory();
@@ -116,7 +116,7 @@ fn f124_each_mistake_has_its_line_key_and_what_was_expected() {
         ("[detector]\nthreshold_pct = 0.0000001", "a.toml:2: detector.threshold_pct: ", &["six decimals"]),
         ("[detector]\nthreshold_pct = \"0.5\"", "a.toml:2: detector.threshold_pct: ", &["not a number"]),
         ("[detector]\nthreshold_on = \"Net\"", "a.toml:2: detector.threshold_on: ", &["did you mean `net`?"]),
-        ("[threads]\nspin = true", "a.toml:2: threads.spin: ", &["\"auto\" or \"on\" or \"off\""]),
+        ("[threads]\nspin = true", "a.toml:2: threads.spin: ", &["\"off\" or \"on\""]),
         ("venues = \"okx\"", "a.toml:1: venues: ", &["a string", "expected a list"]),
         ("venues = [\"okx\", 3]", "a.toml:1: venues: ", &["an integer", "expected texts"]),
         ("venues = [\n\"okx\",\n\"binanse\"]", "a.toml:3: venues: ", &["unknown venue", "did you mean `binance`?"]),
@@ -320,6 +320,11 @@ fn the_examples_are_good() {
         let source = std::fs::read_to_string(folder.join(name)).unwrap();
         let config = read(&source);
         assert!(config.warnings().is_empty(), "{name}: {:?}", config.warnings());
+    }
+    let simulated = read(&std::fs::read_to_string(folder.join("simulated.toml")).unwrap());
+    for venue in &simulated.venues {
+        let wanted = spreadwire::sim::address_of(venue.venue, "127.0.0.1:9000".parse().unwrap());
+        assert_eq!(venue.address, wanted, "{}", venue.name());
     }
 }
 

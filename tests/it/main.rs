@@ -2,5 +2,7 @@
 
 mod cli;
 mod config;
+mod feed;
+mod gateway;
 mod sim;
 mod venues;

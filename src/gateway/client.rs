@@ -1,0 +1,153 @@
+//! One client on its socket: the pure [`Connection`] and [`Outbox`], and the one place where bytes for a
+//! client are written. Runs on the gateway's thread.
+
+use std::io;
+
+use crate::gateway::connection::Connection;
+use crate::gateway::options::Options;
+use crate::gateway::outbox::{Marks, Outbox};
+use crate::net::Link;
+use crate::time::MonoNs;
+
+/// What a write came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// All is with the kernel.
+    All,
+    /// The rest waits in the outbox.
+    Partly,
+    /// The connection is broken.
+    Gone,
+}
+
+/// What is counted while writing; handed to the gauges once per turn.
+#[derive(Debug, Default)]
+pub struct Totals {
+    /// Price messages.
+    pub prices: u64,
+    /// Alert messages.
+    pub alerts: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Prices that a newer one replaced.
+    pub conflated: u64,
+}
+
+/// What a connection has become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Plain HTTP so far.
+    Http,
+    /// A WebSocket.
+    Socket,
+    /// A stream.
+    Stream,
+}
+
+/// See the file's head.
+pub struct Client {
+    /// The socket.
+    pub link: Link,
+    /// The conversation.
+    pub connection: Connection,
+    /// What it is owed.
+    pub outbox: Outbox,
+    /// Which tenant of its place it is.
+    pub generation: u32,
+    /// What it has become.
+    pub kind: Kind,
+    /// What it subscribes to.
+    pub bundle: Option<u32>,
+    /// Asked for the longer messages.
+    pub extended: bool,
+    /// Nanoseconds between two bursts; `None`: every change.
+    pub beat: Option<u64>,
+    /// When the next burst is due.
+    pub beat_at: MonoNs,
+    /// Prices that it got out of turn, and that the next burst leaves out.
+    pub held: Option<Box<Marks>>,
+    /// When its next chore is armed for.
+    pub chore_at: MonoNs,
+    /// The peer has ended its side.
+    pub ended: bool,
+}
+
+impl Client {
+    /// A client just accepted.
+    #[must_use]
+    pub fn new(link: Link, generation: u32, options: &Options, now: MonoNs) -> Self {
+        link.limit_send_buffer(options.send_buffer);
+        Self {
+            link,
+            connection: Connection::new(options, now),
+            outbox: Outbox::default(),
+            generation,
+            kind: Kind::Http,
+            bundle: None,
+            extended: false,
+            beat: Some(options.beat_ms * crate::time::MS),
+            beat_at: MonoNs(u64::MAX),
+            held: None,
+            chore_at: MonoNs(u64::MAX),
+            ended: false,
+        }
+    }
+
+    /// Writes prices: what the socket does not take is replaced by newer ones later, but for the rest of
+    /// the message that was cut. Only for a client that does not block.
+    #[inline]
+    pub fn write_prices(&mut self, bytes: &[u8], count: usize, now: MonoNs, totals: &mut Totals) -> Sent {
+        let written = match self.link.write(bytes) {
+            Ok(written) => written,
+            Err(_) => return Sent::Gone,
+        };
+        totals.bytes += written as u64;
+        totals.prices += count as u64;
+        if written == bytes.len() {
+            return Sent::All;
+        }
+        let lost = self.outbox.keep_cut(self.connection.framing(), bytes, written, now) as u64;
+        totals.prices -= lost.min(count as u64);
+        totals.conflated += lost;
+        Sent::Partly
+    }
+
+    /// Writes what must not be lost; the rest waits.
+    pub fn write_kept(&mut self, bytes: &[u8], now: MonoNs, totals: &mut Totals) -> Sent {
+        if self.outbox.is_blocked() {
+            self.outbox.keep(bytes, now);
+            return Sent::Partly;
+        }
+        let written = match self.link.write(bytes) {
+            Ok(written) => written,
+            Err(_) => return Sent::Gone,
+        };
+        totals.bytes += written as u64;
+        if written == bytes.len() {
+            return Sent::All;
+        }
+        self.outbox.keep(&bytes[written..], now);
+        Sent::Partly
+    }
+
+    /// Writes what waits.
+    pub fn flush(&mut self, now: MonoNs, totals: &mut Totals) -> io::Result<Sent> {
+        let before = self.outbox.waiting();
+        let result = self.link.drain(self.outbox.pending());
+        let taken = before - self.outbox.waiting();
+        totals.bytes += taken as u64;
+        if taken > 0 {
+            self.outbox.progressed(now);
+        }
+        Ok(if result? { Sent::All } else { Sent::Partly })
+    }
+
+    /// When something about it is due, if nothing else happens.
+    #[must_use]
+    pub fn deadline(&self, options: &Options) -> Option<MonoNs> {
+        match self.outbox.blocked_since() {
+            Some(since) => Some(since.plus(options.progress_within_ns)),
+            None => self.connection.deadline(options),
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! What goes to clients by itself: alerts at once, every change to those who asked for it, bursts on
+//! each client's beat, the word that a price has gone stale.
+
+use super::*;
+
+impl Gateway {
+    // Alerts.
+
+    /// Takes what the detector found. Alerts go to every client that has the symbol, in its spelling.
+    pub(super) fn deliver_alerts(&mut self) -> usize {
+        let mut taken = 0;
+        while taken < EVENTS_MAX
+            && let Ok(event) = self.opportunities.pop()
+        {
+            taken += 1;
+            self.remember(&event);
+            if event.alert {
+                self.broadcast(&event.opportunity);
+            }
+        }
+        self.remove_gone();
+        taken
+    }
+
+    /// Keeps the list of open opportunities for those who join.
+    fn remember(&mut self, event: &OpportunityEvent) {
+        let o = &event.opportunity;
+        let same = |known: &Opportunity| {
+            known.instrument == o.instrument && known.buy.venue == o.buy.venue && known.sell.venue == o.sell.venue
+        };
+        let known = self.open.iter().position(same);
+        match (event.change, known) {
+            (Change::Closed, Some(at)) => drop(self.open.swap_remove(at)),
+            (Change::Closed, None) => {}
+            (_, Some(at)) => self.open[at] = *o,
+            (_, None) if self.open.len() < OPEN_MAX => self.open.push(*o),
+            (_, None) => {}
+        }
+    }
+
+    fn broadcast(&mut self, opportunity: &Opportunity) {
+        let trigger = *opportunity.trigger();
+        let mut frames = [Vec::new(), Vec::new()];
+        for (spelling, name) in self.desk.spellings(opportunity.instrument) {
+            frames.iter_mut().for_each(Vec::clear);
+            for id in &name.bundles {
+                let Some(bundle) = self.desk.bundle(*id) else { continue };
+                let extended = bundle.format == Format::Extended;
+                let frame = &mut frames[usize::from(extended)];
+                if frame.is_empty() {
+                    let symbol = self.desk.symbols.json(spelling);
+                    alert_frame(&self.eye, &self.directory, opportunity, symbol, extended, frame);
+                }
+                for key in &bundle.members {
+                    let Some(client) = self.clients.get_mut(*key) else { continue };
+                    if deliver_kept(client, frame, &self.options, self.eye.now, &mut self.totals) {
+                        self.totals.alerts += 1;
+                        self.recorder.record(
+                            Hop::WireToAlert,
+                            trigger.venue.index(),
+                            trigger.received,
+                            self.clock.now(),
+                        );
+                    } else {
+                        self.gone.push(*key);
+                    }
+                }
+            }
+        }
+        self.settle_blocked();
+    }
+
+    /// The open opportunities of `instruments` as they are now, for a client that has just joined.
+    pub(super) fn open_frames(&self, spellings: &[u32], extended: bool, out: &mut Vec<u8>) -> u64 {
+        let mut count = 0;
+        for spelling in spellings {
+            let instrument = self.desk.instrument(*spelling);
+            for known in self.open.iter().filter(|o| Some(o.instrument) == instrument) {
+                if let Some(now) = self.as_of_now(known) {
+                    let symbol = self.desk.symbols.json(*spelling);
+                    alert_frame(&self.eye, &self.directory, &now, symbol, extended, out);
+                    count += 1;
+                }
+            }
+        }
+        count
+    }
+
+    /// An open opportunity by the prices of this moment; `None` when a leg is stale or nothing is left.
+    fn as_of_now(&self, known: &Opportunity) -> Option<Opportunity> {
+        let view = self.eye.view();
+        let cell = |venue: VenueId| view.fresh(self.directory.pair(known.instrument, venue));
+        let (buy, sell) = (cell(known.buy.venue)?, cell(known.sell.venue)?);
+        let mut o = *known;
+        (o.buy.level, o.buy.received) = (buy.ask, buy.received);
+        (o.sell.level, o.sell.received) = (sell.bid, sell.received);
+        let fee = |venue: VenueId| self.directory.venue(venue).taker_fee_pct;
+        let (b, s) = (o.buy.level.price, o.sell.level.price);
+        o.gross_pct = gross_pct(b, s);
+        o.net_pct = net_pct(b, s, fee(o.buy.venue), fee(o.sell.venue));
+        (s > b).then_some(o)
+    }
+
+    // Every change.
+
+    /// Writes each changed price to the clients that take every change: one write per client and turn.
+    pub(super) fn deliver_changes(&mut self) -> usize {
+        let mut changed = 0;
+        let (view, desk) = (self.eye.view(), &mut self.desk);
+        self.changes.drain(|pair| {
+            changed += 1;
+            desk.changed(pair, &view);
+        });
+        let mut stamps = std::mem::take(&mut self.stamps);
+        let mut blocked = false;
+        while let Some((id, burst, dirty)) = self.desk.next_touched(&self.eye.view(), &mut stamps) {
+            let bytes = self.desk.bytes(&burst);
+            let Some(bundle) = self.desk.bundle(id).filter(|_| burst.count > 0) else { continue };
+            for key in &bundle.live {
+                let Some(client) = self.clients.get_mut(*key).filter(|c| c.connection.is_listening()) else { continue };
+                if client.outbox.is_blocked() {
+                    for place in &dirty {
+                        self.totals.conflated += u64::from(client.outbox.mark(*place));
+                    }
+                    continue;
+                }
+                match client.write_prices(bytes, burst.count, self.eye.now, &mut self.totals) {
+                    Sent::All => {}
+                    Sent::Partly => blocked = true,
+                    Sent::Gone => {
+                        self.gone.push(*key);
+                        continue;
+                    }
+                }
+                let written = self.clock.now();
+                for (venue, received) in &stamps {
+                    self.recorder.record(Hop::WireToPrice, venue.index(), *received, written);
+                }
+            }
+            self.desk.done_touched(id, dirty);
+        }
+        self.stamps = stamps;
+        self.remove_gone();
+        if blocked {
+            self.settle_blocked();
+        }
+        changed
+    }
+
+    // Bursts.
+
+    /// Writes the bursts that are due, a bounded number per turn.
+    pub(super) fn deliver_beats(&mut self) -> usize {
+        self.beats.take_due(self.eye.now, &mut self.due);
+        let mut count = 0;
+        while count < BEATS_MAX
+            && let Some(call) = self.due.pop_front()
+        {
+            count += 1;
+            self.beat(call);
+        }
+        count
+    }
+
+    fn beat(&mut self, call: Call) {
+        let now = self.eye.now;
+        let Some(client) = self.clients.get_mut(call.key) else { return };
+        let (Some(period), Some(bundle)) = (client.beat, client.bundle) else { return };
+        if client.generation != call.generation || client.beat_at > now {
+            return;
+        }
+        let next = client.beat_at.plus(period);
+        client.beat_at = if next > now { next } else { now.plus(period) };
+        self.beats.arm(client.beat_at, call);
+        if !client.connection.is_listening() {
+            return;
+        }
+        if client.outbox.is_blocked() {
+            let places = self.desk.bundle(bundle).map_or(0, desk::Bundle::places) as u64;
+            self.totals.conflated += places;
+            client.outbox.owes_all = true;
+            return;
+        }
+        let burst = match client.held.take() {
+            None => self.desk.burst(bundle, &self.eye.view()),
+            Some(held) => self.desk.burst_of(bundle, &self.eye.view(), |place| !held.has(place)),
+        };
+        self.write_burst(call.key, &burst);
+    }
+
+    fn write_burst(&mut self, key: u32, burst: &desk::Burst) {
+        let Some(client) = self.clients.get_mut(key).filter(|_| burst.count > 0) else { return };
+        let bytes = self.desk.bytes(burst);
+        match client.write_prices(bytes, burst.count, self.eye.now, &mut self.totals) {
+            Sent::All => {}
+            Sent::Partly => self.settle(key),
+            Sent::Gone => self.remove(key),
+        }
+    }
+
+    /// Prices out of turn: those of `marks`, at once. A client whose beat is running gets them next on
+    /// the beat after the coming one, so that none comes twice within its interval.
+    pub(super) fn burst_now(&mut self, key: u32, marks: Marks) {
+        let now = self.eye.now;
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(bundle) = client.bundle.filter(|_| client.connection.is_listening()) else { return };
+        let burst = self.desk.burst_of(bundle, &self.eye.view(), |place| marks.has(place));
+        if let Some(period) = client.beat {
+            if client.beat_at == MonoNs(u64::MAX) {
+                client.beat_at = now.plus(period);
+                self.beats.arm(client.beat_at, Call { key, generation: client.generation });
+            } else if !marks.is_empty() {
+                client.held = Some(Box::new(marks));
+            }
+        }
+        if client.outbox.is_blocked() {
+            client.outbox.owes_all = true;
+            return;
+        }
+        self.write_burst(key, &burst);
+    }
+
+    /// A client reads again: the newest of what it missed, at once.
+    pub(super) fn catch_up(&mut self, key: u32) {
+        let now = self.eye.now;
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(bundle) = client.bundle.filter(|_| client.connection.is_listening()) else { return };
+        let marks = client.outbox.take_marks();
+        let all = std::mem::take(&mut client.outbox.owes_all);
+        if !all && marks.is_empty() {
+            return;
+        }
+        if let Some(period) = client.beat {
+            client.beat_at = now.plus(period);
+            client.held = None;
+            self.beats.arm(client.beat_at, Call { key, generation: client.generation });
+        }
+        let burst = self.desk.burst_of(bundle, &self.eye.view(), |place| all || marks.has(place));
+        self.write_burst(key, &burst);
+    }
+
+    /// Tells extended clients once that a price they know is none any more.
+    pub(super) fn tell_stale(&mut self) {
+        if !self.desk.tells_stale() || self.sweep_at > self.eye.now {
+            return;
+        }
+        self.sweep_at = self.eye.now.plus(SWEEP_NS);
+        let Self { desk, clients, options, totals, gone, eye, .. } = self;
+        desk.gone_stale(&eye.view(), |frame, members| {
+            for key in members {
+                let Some(client) = clients.get_mut(*key) else { continue };
+                if deliver_kept(client, frame, options, eye.now, totals) {
+                    totals.prices += 1;
+                } else {
+                    gone.push(*key);
+                }
+            }
+        });
+        self.remove_gone();
+        self.settle_blocked();
+    }
+
+    /// Arms the time-outs of clients that began to block while many were written to.
+    fn settle_blocked(&mut self) {
+        let fresh = |client: &Client| client.outbox.blocked_since() == Some(self.eye.now);
+        let keys: Vec<u32> = self.clients.iter().filter(|(_, c)| fresh(c)).map(|(key, _)| key).collect();
+        for key in keys {
+            self.settle(key);
+        }
+    }
+}
+
+/// Writes what must not be lost. A client that has too much waiting already is told and closed; what
+/// does not fit after that is dropped with it. `false` when the connection is broken.
+fn deliver_kept(client: &mut Client, frame: &[u8], options: &Options, now: MonoNs, totals: &mut Totals) -> bool {
+    if !client.connection.is_listening() {
+        return true;
+    }
+    if client.outbox.waiting() + frame.len() > options.outbox_max {
+        let mut out = Vec::new();
+        frame_text(&mut out, |out| message::error("Too slow: alerts were lost", out));
+        client.connection.close(1013, "too slow", now, &mut out);
+        client.outbox.keep(&out, now);
+        return true;
+    }
+    client.write_kept(frame, now, totals) != Sent::Gone
+}
+
+fn alert_frame(eye: &Eye, directory: &Directory, o: &Opportunity, symbol: &[u8], extended: bool, out: &mut Vec<u8>) {
+    let name = |venue: VenueId| directory.venue(venue).name.as_str();
+    let age_ms = |at: MonoNs| eye.now.since(at) / MS;
+    let alert = Alert {
+        symbol,
+        buy_exchange: name(o.buy.venue),
+        sell_exchange: name(o.sell.venue),
+        buy: o.buy.level.price,
+        sell: o.sell.level.price,
+        spread_pct: o.gross_pct,
+        timestamp: eye.unix.ms(),
+        more: extended.then(|| AlertMore {
+            net_spread_pct: o.net_pct,
+            executable_size: o.executable_size(),
+            buy_age_ms: age_ms(o.buy.received),
+            sell_age_ms: age_ms(o.sell.received),
+            source: less_real(eye, o.buy.venue, o.sell.venue).word(),
+        }),
+    };
+    frame_text(out, |out| message::alert(&alert, out));
+}
+
+/// An alert is only as real as its less real leg.
+fn less_real(eye: &Eye, buy: VenueId, sell: VenueId) -> Source {
+    let source = |venue: VenueId| Source::from_u8(eye.board.venues[venue.index()].source());
+    match (source(buy), source(sell)) {
+        (Source::Simulated, _) | (_, Source::Simulated) => Source::Simulated,
+        (Source::Replay, _) | (_, Source::Replay) => Source::Replay,
+        (Source::Live, Source::Live) => Source::Live,
+    }
+}

@@ -1,0 +1,822 @@
+//! Who wants what: names, labels and bundles, each kept once however many clients share it.
+//!
+//! A *name* is a symbol, exchange or pair in some client's spelling. A *label* is one price as one kind
+//! of client hears it: a spelling of symbol and exchange, its cell, and the encoded frame of the cell's
+//! current quote. A *bundle* is a whole subscription; clients with equal ones share it, so that a burst
+//! is put together once and written to all of them. Nothing here is hashed when prices are sent.
+//!
+//! Pure: matrix and time come in with a [`View`]. Runs on the gateway's thread.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::gateway::outbox::Marks;
+use crate::gateway::slots::Slots;
+use crate::market::quote::Source;
+use crate::market::{Directory, InstrumentId, PairId, VenueId};
+use crate::matrix::days::DayTable;
+use crate::matrix::{CellQuote, CellState, QuoteMatrix};
+use crate::metrics::{Board, LinkState};
+use crate::protocol::message::{self, Price, PriceMore};
+use crate::protocol::stream::{self, Ticker};
+use crate::time::{MonoNs, UnixNs};
+use crate::wire::{sse, websocket};
+
+/// How a client hears prices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// System 1's fields.
+    Plain,
+    /// Those and more.
+    Extended,
+    /// Events of a stream.
+    Stream,
+}
+
+/// What a turn looks at.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// Quotes.
+    pub matrix: &'a QuoteMatrix,
+    /// Day statistics.
+    pub days: &'a DayTable,
+    /// Whether links live, and where numbers come from.
+    pub board: &'a Board,
+    /// Number of the turn: what was looked at in it is not looked at again.
+    pub turn: u64,
+    /// Now.
+    pub now: MonoNs,
+    /// Now, for people.
+    pub unix: UnixNs,
+    /// A quote older than this is no price.
+    pub stale_after_ns: u64,
+    /// How long a pair may wait for its day statistics.
+    pub statistics_wait_ns: u64,
+}
+
+impl View<'_> {
+    /// The wall-clock time of a past instant.
+    #[must_use]
+    pub fn unix_at(&self, at: MonoNs) -> UnixNs {
+        UnixNs(self.unix.0.saturating_sub(self.now.since(at)))
+    }
+
+    /// The quote of `pair`, if it is a price.
+    #[must_use]
+    pub fn fresh(&self, pair: PairId) -> Option<CellQuote> {
+        let cell = self.matrix.load(pair);
+        cell.is_fresh(self.now, self.stale_after_ns).then_some(cell)
+    }
+
+    /// What clients are told as a quote's time: the venue's stamp, else when we read it.
+    #[must_use]
+    pub fn stamp(&self, cell: &CellQuote) -> u64 {
+        if cell.exchange_time.0 != 0 { cell.exchange_time.ms() } else { self.unix_at(cell.received).ms() }
+    }
+
+    /// The same for a pair on a stream: while the link lives, its last bytes say that the quote still holds.
+    #[must_use]
+    pub fn stream_stamp(&self, cell: &CellQuote, venue: VenueId) -> u64 {
+        let gauges = &self.board.venues[venue.index()];
+        let alive = match gauges.last_bytes.value() {
+            at if at > 0 && gauges.state() == LinkState::Connected => self.unix_at(MonoNs(at)).ms(),
+            _ => 0,
+        };
+        self.stamp(cell).max(alive)
+    }
+}
+
+/// A name that some client uses.
+pub struct Name {
+    text: Box<str>,
+    /// As a JSON string.
+    json: Box<[u8]>,
+    uses: u32,
+    /// Bundles that have it among their symbols.
+    pub bundles: Vec<u32>,
+    instrument: Option<InstrumentId>,
+}
+
+/// Names of one kind.
+#[derive(Default)]
+pub struct Names {
+    ids: HashMap<Box<str>, u32>,
+    slots: Slots<Name>,
+}
+
+impl Names {
+    fn intern(&mut self, text: &str, instrument: impl FnOnce() -> Option<InstrumentId>) -> u32 {
+        if let Some(id) = self.ids.get(text) {
+            return *id;
+        }
+        let mut json = Vec::with_capacity(text.len() + 2);
+        crate::protocol::string(text, &mut json);
+        let name =
+            Name { text: text.into(), json: json.into(), uses: 0, bundles: Vec::new(), instrument: instrument() };
+        let id = self.slots.insert(name);
+        self.ids.insert(text.into(), id);
+        id
+    }
+
+    fn use_by(&mut self, id: u32, bundle: u32) {
+        if let Some(name) = self.slots.get_mut(id) {
+            name.uses += 1;
+            name.bundles.push(bundle);
+        }
+    }
+
+    fn unuse(&mut self, id: u32, bundle: u32) {
+        let Some(name) = self.slots.get_mut(id) else { return };
+        name.uses -= 1;
+        if let Some(at) = name.bundles.iter().position(|b| *b == bundle) {
+            name.bundles.swap_remove(at);
+        }
+        if name.uses == 0
+            && let Some(name) = self.slots.remove(id)
+        {
+            self.ids.remove(&name.text);
+        }
+    }
+
+    /// How many names are in use.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether no name is in use.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// `id` as its client spells it.
+    #[must_use]
+    pub fn text(&self, id: u32) -> &str {
+        self.slots.get(id).map_or("", |name| &name.text)
+    }
+
+    /// `id` as a JSON string.
+    #[must_use]
+    pub fn json(&self, id: u32) -> &[u8] {
+        self.slots.get(id).map_or(b"\"\"", |name| &name.json)
+    }
+
+    /// All names in use.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Name)> {
+        self.slots.iter()
+    }
+}
+
+/// One price as one kind of client hears it.
+struct Label {
+    format: Format,
+    symbol: u32,
+    exchange: u32,
+    uses: u32,
+    /// The cells that can serve it, in order of preference: one for a WebSocket, several for a stream.
+    cells: Box<[PairId]>,
+    usdt_alias: bool,
+    /// The encoded message of the current quote; empty when there is no price.
+    frame: Vec<u8>,
+    /// Which quote `frame` is: its cell and the cell's count of changes.
+    quote: (PairId, u64),
+    /// Its age in milliseconds as the frame says.
+    age_ms: u64,
+    received: MonoNs,
+    venue: VenueId,
+    /// Turn of the last look.
+    seen: u64,
+    /// Turn in which bundles of every change last got it, and which quote that was.
+    delivered: (PairId, u64),
+    /// Since when it is asked for.
+    since: MonoNs,
+    /// Extended: its clients know it as fresh.
+    known: bool,
+    /// Bundles that want every change, and its place in them.
+    watchers: Vec<(u32, u32)>,
+}
+
+/// A whole subscription.
+pub struct Bundle {
+    /// How its clients hear prices.
+    pub format: Format,
+    symbols: Box<[u32]>,
+    exchanges: Box<[u32]>,
+    labels: Box<[u32]>,
+    /// Clients that have it.
+    pub members: Vec<u32>,
+    /// Those of them that take every change.
+    pub live: Vec<u32>,
+    watching: bool,
+    /// Places that changed in this turn.
+    dirty: Vec<u32>,
+    burst: (u64, Range<usize>, usize),
+}
+
+impl Bundle {
+    /// How many prices it is.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        self.labels.len()
+    }
+}
+
+/// A price that was written: its venue and when it was read there.
+pub type Stamp = (VenueId, MonoNs);
+
+/// Messages of one bundle, ready to be written.
+#[derive(Clone, Debug, Default)]
+pub struct Burst {
+    /// Where in [`Desk::bytes`].
+    pub range: Range<usize>,
+    /// How many messages.
+    pub count: usize,
+}
+
+/// What a client wants.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// Every change, instead of bursts.
+    pub live: bool,
+    /// How it hears prices.
+    pub format: Format,
+    /// Symbols, or pairs of a stream, each once.
+    pub symbols: &'a [String],
+    /// Exchanges, each once; none for a stream.
+    pub exchanges: &'a [String],
+}
+
+type BundleKey = (Format, Box<[u32]>, Box<[u32]>);
+
+/// See the file's head.
+pub struct Desk {
+    directory: Arc<Directory>,
+    price_venues: Vec<VenueId>,
+    /// Symbols of WebSocket clients.
+    pub symbols: Names,
+    /// Exchanges of WebSocket clients.
+    pub exchanges: Names,
+    /// Pairs of streams.
+    pub pairs: Names,
+    label_ids: HashMap<(Format, u32, u32), u32>,
+    labels: Slots<Label>,
+    bundle_ids: HashMap<BundleKey, u32>,
+    bundles: Slots<Bundle>,
+    /// Watched labels of each cell.
+    watched: Vec<Vec<u32>>,
+    /// Extended labels, whose staleness is told.
+    extended: Vec<u32>,
+    /// Bundles with changed places.
+    touched: Vec<u32>,
+    arena: Vec<u8>,
+    /// Grows whenever the arena is emptied: what was in it is gone.
+    epoch: u64,
+}
+
+/// The arena is emptied above this many bytes: clients with many different bundles must not swell it.
+const ARENA_MAX: usize = 1 << 20;
+
+impl Desk {
+    /// An empty desk. Venues that `price_venues` does not name follow in the directory's order.
+    #[must_use]
+    pub fn new(directory: Arc<Directory>, price_venues: &[VenueId]) -> Self {
+        let all = (0..directory.venues().len()).map(|at| VenueId(at as u16));
+        let mut order = price_venues.to_vec();
+        order.extend(all.filter(|venue| !price_venues.contains(venue)));
+        Self {
+            price_venues: order,
+            symbols: Names::default(),
+            exchanges: Names::default(),
+            pairs: Names::default(),
+            label_ids: HashMap::new(),
+            labels: Slots::default(),
+            bundle_ids: HashMap::new(),
+            bundles: Slots::default(),
+            watched: vec![Vec::new(); directory.pairs()],
+            extended: Vec::new(),
+            touched: Vec::new(),
+            arena: Vec::new(),
+            epoch: 1,
+            directory,
+        }
+    }
+
+    /// Forgets the bursts of the turn before.
+    pub fn begin_turn(&mut self) {
+        self.arena.clear();
+        self.epoch += 1;
+    }
+
+    /// Bytes of a burst.
+    #[inline]
+    #[must_use]
+    pub fn bytes(&self, burst: &Burst) -> &[u8] {
+        &self.arena[burst.range.clone()]
+    }
+
+    /// The bundle `id`.
+    #[must_use]
+    pub fn bundle(&self, id: u32) -> Option<&Bundle> {
+        self.bundles.get(id)
+    }
+
+    /// The symbols or pairs of a bundle, in the order of subscription, and its exchanges.
+    #[must_use]
+    pub fn sets(&self, id: Option<u32>) -> (&[u32], &[u32]) {
+        id.and_then(|id| self.bundles.get(id)).map_or((&[], &[]), |b| (&b.symbols, &b.exchanges))
+    }
+
+    /// The names table that the symbols of `format` are in.
+    #[must_use]
+    pub fn symbols_of(&self, format: Format) -> &Names {
+        if format == Format::Stream { &self.pairs } else { &self.symbols }
+    }
+
+    /// Makes `client` a member of the bundle of these names; `None` when both sets are empty. It still
+    /// has its bundle `before`, until [`Self::leave`] unless it is the same.
+    pub fn join(&mut self, before: Option<u32>, client: u32, wish: &Wish<'_>, now: MonoNs) -> Option<u32> {
+        let Wish { live, format, symbols, exchanges } = *wish;
+        if symbols.is_empty() && exchanges.is_empty() {
+            return None;
+        }
+        let directory = Arc::clone(&self.directory);
+        let table = if format == Format::Stream { &mut self.pairs } else { &mut self.symbols };
+        let symbols: Box<[u32]> = symbols.iter().map(|s| table.intern(s, || directory.instrument_named(s))).collect();
+        let exchanges: Box<[u32]> = exchanges.iter().map(|e| self.exchanges.intern(e, || None)).collect();
+        let key = (format, symbols, exchanges);
+        let id = match self.bundle_ids.get(&key) {
+            Some(id) => *id,
+            None => self.new_bundle(key, now),
+        };
+        if let Some(bundle) = self.bundles.get_mut(id).filter(|_| before != Some(id)) {
+            bundle.members.push(client);
+        }
+        self.set_live(id, client, live);
+        Some(id)
+    }
+
+    fn new_bundle(&mut self, key: BundleKey, now: MonoNs) -> u32 {
+        let (format, symbols, exchanges) = key.clone();
+        let mut labels = Vec::with_capacity(symbols.len() * exchanges.len().max(1));
+        for symbol in &symbols {
+            if format == Format::Stream {
+                labels.push(self.label(format, *symbol, 0, now));
+            }
+            for exchange in &exchanges {
+                labels.push(self.label(format, *symbol, *exchange, now));
+            }
+        }
+        let bundle = Bundle {
+            format,
+            symbols: symbols.clone(),
+            exchanges: exchanges.clone(),
+            labels: labels.into(),
+            members: Vec::new(),
+            live: Vec::new(),
+            watching: false,
+            dirty: Vec::new(),
+            burst: (0, 0..0, 0),
+        };
+        let id = self.bundles.insert(bundle);
+        let table = if format == Format::Stream { &mut self.pairs } else { &mut self.symbols };
+        symbols.iter().for_each(|name| table.use_by(*name, id));
+        exchanges.iter().for_each(|name| self.exchanges.use_by(*name, id));
+        self.bundle_ids.insert(key, id);
+        id
+    }
+
+    fn label(&mut self, format: Format, symbol: u32, exchange: u32, now: MonoNs) -> u32 {
+        if let Some(id) = self.label_ids.get(&(format, symbol, exchange)) {
+            if let Some(label) = self.labels.get_mut(*id) {
+                label.uses += 1;
+            }
+            return *id;
+        }
+        let (cells, usdt_alias) = match format {
+            Format::Stream => self.stream_cells(self.pairs.text(symbol)),
+            _ => (self.cell(symbol, self.exchanges.text(exchange)), false),
+        };
+        let id = self.labels.insert(Label {
+            format,
+            symbol,
+            exchange,
+            uses: 1,
+            cells,
+            usdt_alias,
+            frame: Vec::new(),
+            quote: (PairId(0), 0),
+            age_ms: 0,
+            received: MonoNs(0),
+            venue: VenueId(0),
+            seen: 0,
+            delivered: (PairId(0), 0),
+            since: now,
+            known: false,
+            watchers: Vec::new(),
+        });
+        self.label_ids.insert((format, symbol, exchange), id);
+        if format == Format::Extended {
+            self.extended.push(id);
+        }
+        id
+    }
+
+    /// The one cell of a symbol on an exchange, if that exchange quotes it.
+    fn cell(&self, symbol: u32, exchange: &str) -> Box<[PairId]> {
+        let instrument = self.symbols.slots.get(symbol).and_then(|name| name.instrument);
+        let venue = self.directory.venue_named(exchange);
+        let quoted = instrument.zip(venue).filter(|(i, v)| self.directory.is_quoted(*i, *v));
+        quoted.map(|(i, v)| self.directory.pair(i, v)).into_iter().collect()
+    }
+
+    /// The cells that can serve a pair of a stream, in order of preference. `X/USD` without a USD book
+    /// anywhere is served by `X/USDT`, which is said.
+    #[must_use]
+    pub fn stream_cells(&self, pair: &str) -> (Box<[PairId]>, bool) {
+        let exact = self.cells_of(pair);
+        if exact.is_empty() && pair.ends_with("/USD") {
+            let alias = self.cells_of(&format!("{pair}T"));
+            let found = !alias.is_empty();
+            return (alias, found);
+        }
+        (exact, false)
+    }
+
+    fn cells_of(&self, pair: &str) -> Box<[PairId]> {
+        let Some(instrument) = self.directory.instrument_named(pair) else { return Box::default() };
+        let quoted = self.price_venues.iter().filter(|v| self.directory.is_quoted(instrument, **v));
+        quoted.map(|venue| self.directory.pair(instrument, *venue)).collect()
+    }
+
+    /// `client` takes every change of the bundle `id` from now on, or no longer.
+    fn set_live(&mut self, id: u32, client: u32, live: bool) {
+        let Some(bundle) = self.bundles.get_mut(id) else { return };
+        bundle.live.retain(|c| *c != client);
+        if live {
+            bundle.live.push(client);
+        }
+        let watches = !bundle.live.is_empty() || bundle.format == Format::Extended;
+        match (bundle.watching, watches) {
+            (false, true) => self.watch(id),
+            (true, false) => self.unwatch(id),
+            _ => {}
+        }
+    }
+
+    /// `client` no longer has the bundle `id`.
+    pub fn leave(&mut self, id: u32, client: u32) {
+        let Some(bundle) = self.bundles.get_mut(id) else { return };
+        for list in [&mut bundle.members, &mut bundle.live] {
+            if let Some(at) = list.iter().position(|c| *c == client) {
+                list.swap_remove(at);
+            }
+        }
+        if bundle.watching && bundle.live.is_empty() && (bundle.format != Format::Extended || bundle.members.is_empty())
+        {
+            self.unwatch(id);
+        }
+        if self.bundles.get(id).is_some_and(|b| b.members.is_empty()) {
+            self.remove_bundle(id);
+        }
+    }
+
+    fn remove_bundle(&mut self, id: u32) {
+        let Some(bundle) = self.bundles.remove(id) else { return };
+        for label in &bundle.labels {
+            self.release_label(*label);
+        }
+        let table = if bundle.format == Format::Stream { &mut self.pairs } else { &mut self.symbols };
+        bundle.symbols.iter().for_each(|name| table.unuse(*name, id));
+        bundle.exchanges.iter().for_each(|name| self.exchanges.unuse(*name, id));
+        self.bundle_ids.remove(&(bundle.format, bundle.symbols, bundle.exchanges));
+        self.touched.retain(|touched| *touched != id);
+    }
+
+    fn release_label(&mut self, id: u32) {
+        let Some(label) = self.labels.get_mut(id) else { return };
+        label.uses -= 1;
+        if label.uses > 0 {
+            return;
+        }
+        if let Some(label) = self.labels.remove(id) {
+            self.label_ids.remove(&(label.format, label.symbol, label.exchange));
+            self.extended.retain(|extended| *extended != id);
+        }
+    }
+
+    fn watch(&mut self, id: u32) {
+        let Some(bundle) = self.bundles.get_mut(id) else { return };
+        bundle.watching = true;
+        for (place, label_id) in bundle.labels.iter().enumerate() {
+            let Some(label) = self.labels.get_mut(*label_id) else { continue };
+            label.watchers.push((id, place as u32));
+            if label.watchers.len() == 1 {
+                label.cells.iter().for_each(|cell| self.watched[cell.index()].push(*label_id));
+            }
+        }
+    }
+
+    fn unwatch(&mut self, id: u32) {
+        let Some(bundle) = self.bundles.get_mut(id) else { return };
+        bundle.watching = false;
+        for label_id in &bundle.labels {
+            let Some(label) = self.labels.get_mut(*label_id) else { continue };
+            if let Some(at) = label.watchers.iter().position(|(bundle, _)| *bundle == id) {
+                label.watchers.swap_remove(at);
+            }
+            if label.watchers.is_empty() {
+                label.cells.iter().for_each(|cell| self.watched[cell.index()].retain(|l| l != label_id));
+            }
+        }
+    }
+
+    /// Brings the frame of a label up to date.
+    #[inline]
+    fn refresh(&mut self, id: u32, view: &View<'_>) {
+        let Some(label) = self.labels.get_mut(id) else { return };
+        if label.seen == view.turn {
+            return;
+        }
+        label.seen = view.turn;
+        match label.format {
+            Format::Stream => refresh_stream(label, &self.pairs, &self.directory, view),
+            _ => refresh_price(label, &self.symbols, &self.exchanges, &self.directory, view),
+        }
+    }
+
+    /// All prices of a bundle as one run of bytes; put together once per turn.
+    pub fn burst(&mut self, id: u32, view: &View<'_>) -> Burst {
+        match self.bundles.get(id) {
+            Some(bundle) if bundle.burst.0 == self.epoch => {
+                return Burst { range: bundle.burst.1.clone(), count: bundle.burst.2 };
+            }
+            Some(_) => {}
+            None => return Burst::default(),
+        }
+        let burst = self.burst_of(id, view, |_| true);
+        if let Some(bundle) = self.bundles.get_mut(id) {
+            bundle.burst = (self.epoch, burst.range.clone(), burst.count);
+        }
+        burst
+    }
+
+    /// Those prices of a bundle whose places `wanted` names.
+    pub fn burst_of(&mut self, id: u32, view: &View<'_>, wanted: impl Fn(usize) -> bool) -> Burst {
+        if self.arena.len() > ARENA_MAX {
+            self.arena.clear();
+            self.epoch += 1;
+        }
+        let start = self.arena.len();
+        let mut count = 0;
+        let places = self.bundles.get(id).map_or(0, Bundle::places);
+        for place in (0..places).filter(|place| wanted(*place)) {
+            // The bundle is there: nothing removes one while bursts are made.
+            let Some(label_id) = self.bundles.get(id).map(|b| b.labels[place]) else { break };
+            self.refresh(label_id, view);
+            if let Some(label) = self.labels.get(label_id).filter(|label| !label.frame.is_empty()) {
+                self.arena.extend_from_slice(&label.frame);
+                count += 1;
+            }
+        }
+        Burst { range: start..self.arena.len(), count }
+    }
+
+    /// The cell of `pair` changed: bundles that want every change have it among their dirty places.
+    pub fn changed(&mut self, pair: PairId, view: &View<'_>) {
+        for at in 0..self.watched.get(pair.index()).map_or(0, Vec::len) {
+            let id = self.watched[pair.index()][at];
+            // A look earlier in this turn was before the change.
+            if let Some(label) = self.labels.get_mut(id) {
+                label.seen = 0;
+            }
+            self.refresh(id, view);
+            let Some(label) = self.labels.get_mut(id) else { continue };
+            if label.frame.is_empty() || label.delivered == label.quote {
+                continue;
+            }
+            label.delivered = label.quote;
+            for (bundle_id, place) in &label.watchers {
+                let Some(bundle) = self.bundles.get_mut(*bundle_id) else { continue };
+                if bundle.live.is_empty() {
+                    continue;
+                }
+                if bundle.dirty.is_empty() {
+                    self.touched.push(*bundle_id);
+                }
+                bundle.dirty.push(*place);
+            }
+        }
+    }
+
+    /// The next bundle with changed places: what to write, the places, and when each was read.
+    pub fn next_touched(&mut self, view: &View<'_>, stamps: &mut Vec<Stamp>) -> Option<(u32, Burst, Vec<u32>)> {
+        let id = self.touched.pop()?;
+        let dirty = std::mem::take(&mut self.bundles.get_mut(id)?.dirty);
+        if self.arena.len() > ARENA_MAX {
+            self.begin_turn();
+        }
+        let start = self.arena.len();
+        let mut count = 0;
+        stamps.clear();
+        for place in &dirty {
+            let Some(label_id) = self.bundles.get(id).map(|b| b.labels[*place as usize]) else { break };
+            self.refresh(label_id, view);
+            if let Some(label) = self.labels.get(label_id).filter(|label| !label.frame.is_empty()) {
+                self.arena.extend_from_slice(&label.frame);
+                stamps.push((label.venue, label.received));
+                count += 1;
+            }
+        }
+        Some((id, Burst { range: start..self.arena.len(), count }, dirty))
+    }
+
+    /// Gives back the places of [`Self::next_touched`], so that their memory is used again.
+    pub fn done_touched(&mut self, id: u32, mut dirty: Vec<u32>) {
+        dirty.clear();
+        if let Some(bundle) = self.bundles.get_mut(id) {
+            bundle.dirty = dirty;
+        }
+    }
+
+    /// Whether somebody must be told when a price goes stale.
+    #[must_use]
+    pub fn tells_stale(&self) -> bool {
+        !self.extended.is_empty()
+    }
+
+    /// Finds the extended labels that have gone stale since the last look; each is told once. Hands the
+    /// message and the members of each bundle that has it to `tell`.
+    pub fn gone_stale(&mut self, view: &View<'_>, mut tell: impl FnMut(&[u8], &[u32])) {
+        let mut frame = Vec::new();
+        for id in &self.extended {
+            let Some(label) = self.labels.get_mut(*id).filter(|label| label.known) else { continue };
+            let Some(pair) = label.cells.first().copied() else { continue };
+            let cell = view.matrix.load(pair);
+            if cell.is_fresh(view.now, view.stale_after_ns) {
+                continue;
+            }
+            label.known = false;
+            label.frame.clear();
+            frame.clear();
+            if cell.state == CellState::Empty {
+                continue;
+            }
+            encode_price(label, &cell, false, &self.symbols, &self.exchanges, view, &mut frame);
+            for (bundle, _) in &label.watchers {
+                if let Some(bundle) = self.bundles.get(*bundle) {
+                    tell(&frame, &bundle.members);
+                }
+            }
+        }
+    }
+
+    /// The spellings of `instrument` that clients use.
+    pub fn spellings(&self, instrument: InstrumentId) -> impl Iterator<Item = (u32, &Name)> {
+        self.symbols.iter().filter(move |(_, name)| name.instrument == Some(instrument))
+    }
+
+    /// The instrument that the symbol `id` means.
+    #[must_use]
+    pub fn instrument(&self, id: u32) -> Option<InstrumentId> {
+        self.symbols.slots.get(id)?.instrument
+    }
+
+    /// The places of `after` that `before` did not have.
+    #[must_use]
+    pub fn added(&self, before: Option<u32>, after: u32) -> Marks {
+        let (old_symbols, old_exchanges) = self.sets(before);
+        let (symbols, exchanges) = self.sets(Some(after));
+        let mut marks = Marks::default();
+        let width = exchanges.len();
+        for (row, symbol) in symbols.iter().enumerate() {
+            let is_old_row = old_symbols.contains(symbol);
+            for (column, exchange) in exchanges.iter().enumerate() {
+                if !(is_old_row && old_exchanges.contains(exchange)) {
+                    marks.add(row * width + column);
+                }
+            }
+        }
+        marks
+    }
+
+    /// The ticker of the first cell that is a price.
+    #[must_use]
+    pub fn ticker<'a>(
+        &self,
+        cells: &[PairId],
+        usdt_alias: bool,
+        pair: &'a [u8],
+        view: &View<'_>,
+    ) -> Option<(Ticker<'a>, PairId, CellQuote)> {
+        ticker(&self.directory, cells, usdt_alias, pair, view)
+    }
+}
+
+fn ticker<'a>(
+    directory: &Directory,
+    cells: &[PairId],
+    usdt_alias: bool,
+    pair: &'a [u8],
+    view: &View<'_>,
+) -> Option<(Ticker<'a>, PairId, CellQuote)> {
+    let (cell, quote) = cells.iter().find_map(|cell| Some((*cell, view.fresh(*cell)?)))?;
+    let (_, venue) = directory.split(cell);
+    let ticker = Ticker {
+        pair,
+        bid: quote.bid.price,
+        ask: quote.ask.price,
+        day: view.days.load(cell),
+        timestamp: view.stream_stamp(&quote, venue),
+        usdt_alias,
+    };
+    Some((ticker, cell, quote))
+}
+
+fn refresh_price(label: &mut Label, symbols: &Names, exchanges: &Names, directory: &Directory, view: &View<'_>) {
+    let Some(pair) = label.cells.first().copied() else { return };
+    let cell = view.matrix.load(pair);
+    if !cell.is_fresh(view.now, view.stale_after_ns) {
+        label.frame.clear();
+        return;
+    }
+    let age_ms = cell.age(view.now) / 1_000_000;
+    let same = label.quote == (pair, cell.changes) && !label.frame.is_empty();
+    if same && (label.format == Format::Plain || label.age_ms == age_ms) {
+        return;
+    }
+    label.quote = (pair, cell.changes);
+    label.age_ms = age_ms;
+    label.received = cell.received;
+    label.venue = directory.split(pair).1;
+    label.known = true;
+    let mut frame = std::mem::take(&mut label.frame);
+    frame.clear();
+    encode_price(label, &cell, true, symbols, exchanges, view, &mut frame);
+    label.frame = frame;
+}
+
+fn encode_price(
+    label: &Label,
+    cell: &CellQuote,
+    fresh: bool,
+    symbols: &Names,
+    exchanges: &Names,
+    view: &View<'_>,
+    out: &mut Vec<u8>,
+) {
+    let more = (label.format == Format::Extended).then(|| PriceMore {
+        seq: cell.changes,
+        source: Source::from_u8(view.board.venues[label.venue.index()].source()).word(),
+        fresh,
+        age_ms: cell.age(view.now) / 1_000_000,
+        received_ns: cell.received.0,
+    });
+    let price = Price {
+        symbol: symbols.json(label.symbol),
+        exchange: exchanges.json(label.exchange),
+        bid: cell.bid,
+        ask: cell.ask,
+        timestamp: view.stamp(cell),
+        more,
+    };
+    frame_text(out, |out| message::price(&price, out));
+}
+
+/// Appends a WebSocket text frame around what `write` appends.
+pub fn frame_text(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    // Nearly every message wants the four-byte header; the others are moved.
+    let start = out.len();
+    out.extend_from_slice(&[0x81, 126, 0, 0]);
+    write(out);
+    let length = out.len() - start - 4;
+    match u16::try_from(length) {
+        Ok(short) if short < 126 => {
+            out.copy_within(start + 4.., start + 2);
+            out.truncate(start + 2 + length);
+            out[start + 1] = short as u8;
+        }
+        Ok(medium) => out[start + 2..start + 4].copy_from_slice(&medium.to_be_bytes()),
+        Err(_) => {
+            let mut head = Vec::with_capacity(10);
+            websocket::text_frame_header(length, &mut head);
+            out.splice(start..start + 4, head);
+        }
+    }
+}
+
+fn refresh_stream(label: &mut Label, pairs: &Names, directory: &Directory, view: &View<'_>) {
+    label.frame.clear();
+    let found = ticker(directory, &label.cells, label.usdt_alias, pairs.json(label.symbol), view);
+    let Some((ticker, cell, quote)) = found else { return };
+    if ticker.day.is_none() && view.now.since(label.since) < view.statistics_wait_ns {
+        return;
+    }
+    label.quote = (cell, quote.changes);
+    label.received = quote.received;
+    label.venue = directory.split(cell).1;
+    sse::begin_event(&mut label.frame);
+    stream::update(&ticker, &mut label.frame);
+    sse::end_event(&mut label.frame);
+}

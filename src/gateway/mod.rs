@@ -1,0 +1,614 @@
+//! Stage: clients. One poll with the listener, all clients and a waker; prices from the matrix at each
+//! client's pace, alerts from the detector at once. Runs on its own thread; several may share an address.
+//!
+//! In: changed cells (a bitmap), opportunity events (a ring), clients' bytes. Out: bytes for clients,
+//! gauges, latencies. A client that does not read is conflated and never makes another wait. This stage
+//! never blocks, never writes the matrix, and does nothing per message that it could do per change.
+
+pub mod client;
+pub mod connection;
+mod deliver;
+pub mod desk;
+pub mod options;
+pub mod outbox;
+pub mod routes;
+mod serve;
+pub mod slots;
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::Cache;
+use mio::{Events, Poll, Token, Waker};
+
+use crate::gateway::client::{Client, Kind, Sent, Totals};
+use crate::gateway::connection::Ask;
+use crate::gateway::desk::{Desk, Format, Stamp, View, frame_text};
+use crate::gateway::outbox::Marks;
+use crate::gateway::routes::{Answer, Scene};
+use crate::gateway::slots::{Call, Slots, Wheel};
+use crate::market::opportunity::{Change, Opportunity, OpportunityEvent, gross_pct, net_pct};
+use crate::market::quote::Source;
+use crate::market::{Directory, VenueId};
+use crate::matrix::changes::Changes;
+use crate::matrix::days::DayTable;
+use crate::matrix::{QuoteMatrix, SharedMatrix};
+use crate::metrics::Board;
+use crate::metrics::latency::{Hop, Recorder};
+use crate::net::listen::Listener;
+use crate::net::{Link, ReadOutcome};
+use crate::protocol::message::{self, Alert, AlertMore};
+use crate::protocol::request::{Action, Command, RequestError};
+use crate::protocol::stream;
+use crate::stage::{Alarm, Stage};
+use crate::time::{Clock, MS, MonoNs, SECOND, UnixNs};
+use crate::wire::http::{self, Method, Request};
+use crate::wire::sse;
+
+pub use options::Options;
+
+const LISTENER: Token = Token(usize::MAX - 1);
+const WAKER: Token = Token(usize::MAX - 2);
+/// Connections accepted in one turn: a storm of them must not keep others waiting.
+const ACCEPT_MAX: usize = 64;
+/// Bursts written in one turn before alerts and changes are looked at again.
+const BEATS_MAX: usize = 64;
+/// Opportunity events taken in one turn.
+const EVENTS_MAX: usize = 256;
+/// Reads of one client in one turn.
+const READS_MAX: usize = 4;
+/// Open opportunities that are remembered for those who join.
+const OPEN_MAX: usize = 4096;
+/// How often extended clients' prices are looked at for staleness.
+const SWEEP_NS: u64 = 50 * MS;
+/// How often gauges that cost a scan are brought up to date.
+const SURVEY_NS: u64 = SECOND / 4;
+/// Bursts are due in slots of this width.
+const BEAT_TICK_NS: u64 = 10 * MS;
+/// Time-outs are due in slots of this width.
+const CHORE_TICK_NS: u64 = 100 * MS;
+
+/// What a gateway is made of.
+pub struct GatewayParts {
+    /// Names.
+    pub directory: Arc<Directory>,
+    /// Quotes.
+    pub matrix: SharedMatrix,
+    /// Day statistics.
+    pub days: Arc<DayTable>,
+    /// Which cells changed since this gateway last looked.
+    pub changes: Arc<Changes>,
+    /// What the detector found.
+    pub opportunities: rtrb::Consumer<OpportunityEvent>,
+    /// Counters and gauges.
+    pub board: Arc<Board>,
+    /// Which of the board's gateways this is.
+    pub index: usize,
+    /// Time.
+    pub clock: Clock,
+    /// Limits and choices.
+    pub options: Options,
+    /// Where clients come in.
+    pub listener: Listener,
+}
+
+/// What a turn looks at, owned.
+struct Eye {
+    cache: Cache<SharedMatrix, Arc<QuoteMatrix>>,
+    matrix: Arc<QuoteMatrix>,
+    days: Arc<DayTable>,
+    board: Arc<Board>,
+    turn: u64,
+    now: MonoNs,
+    unix: UnixNs,
+    stale_after_ns: u64,
+    statistics_wait_ns: u64,
+}
+
+impl Eye {
+    fn look(&mut self, clock: &Clock) {
+        self.turn += 1;
+        self.now = clock.now();
+        self.unix = clock.unix();
+        let newest = self.cache.load();
+        if !Arc::ptr_eq(newest, &self.matrix) {
+            self.matrix = Arc::clone(newest);
+        }
+    }
+
+    fn view(&self) -> View<'_> {
+        View {
+            matrix: &self.matrix,
+            days: &self.days,
+            board: &self.board,
+            turn: self.turn,
+            now: self.now,
+            unix: self.unix,
+            stale_after_ns: self.stale_after_ns,
+            statistics_wait_ns: self.statistics_wait_ns,
+        }
+    }
+}
+
+/// The stage. See the file's head.
+pub struct Gateway {
+    name: String,
+    options: Options,
+    clock: Clock,
+    directory: Arc<Directory>,
+    board: Arc<Board>,
+    index: usize,
+    changes: Arc<Changes>,
+    opportunities: rtrb::Consumer<OpportunityEvent>,
+    recorder: Recorder,
+    eye: Eye,
+    desk: Desk,
+
+    poll: Poll,
+    events: Option<Events>,
+    alarm: Alarm,
+    listener: Option<Listener>,
+    /// More connections may wait than were accepted.
+    accepting: bool,
+    accept_after: MonoNs,
+    /// Given up for a moment when descriptors run out, to turn away who waits.
+    reserve: Option<File>,
+    complained: Option<MonoNs>,
+
+    clients: Slots<Client>,
+    generation: u32,
+    sockets: usize,
+    streams: usize,
+    pairs: u64,
+    beats: Wheel,
+    chores: Wheel,
+    due: VecDeque<Call>,
+    /// Clients with more to read than one turn allows.
+    again: Vec<Call>,
+    /// Clients whose connection broke while others were written to.
+    gone: Vec<u32>,
+    open: Vec<Opportunity>,
+    sweep_at: MonoNs,
+    survey_at: MonoNs,
+    fresh: Vec<u64>,
+    /// Header lines of every response.
+    extra: String,
+
+    totals: Totals,
+    stamps: Vec<Stamp>,
+    buffer: Box<[u8]>,
+    out: Vec<u8>,
+}
+
+impl Gateway {
+    /// Builds the stage, and the alarm by which the detector wakes it.
+    ///
+    /// # Errors
+    /// When the system gives no poll.
+    pub fn new(parts: GatewayParts) -> io::Result<(Self, Alarm)> {
+        let GatewayParts { directory, matrix, days, changes, opportunities, board, index, clock, options, listener } =
+            parts;
+        let poll = Poll::new()?;
+        let alarm = Alarm::of_poll(Arc::new(Waker::new(poll.registry(), WAKER)?));
+        let mut listener = listener;
+        listener.register(poll.registry(), LISTENER)?;
+        let now = clock.now();
+        let eye = Eye {
+            matrix: matrix.load_full(),
+            cache: Cache::new(matrix),
+            days,
+            board: Arc::clone(&board),
+            turn: 0,
+            now,
+            unix: clock.unix(),
+            stale_after_ns: options.stale_after_ns,
+            statistics_wait_ns: options.statistics_wait_ns,
+        };
+        let gateway = Self {
+            name: format!("gateway-{}", index + 1),
+            recorder: Recorder::new(directory.venues().len(), &[Hop::WireToPrice, Hop::WireToAlert]),
+            desk: Desk::new(Arc::clone(&directory), &options.price_venues),
+            eye,
+            poll,
+            events: Some(Events::with_capacity(1024)),
+            alarm: alarm.clone(),
+            listener: Some(listener),
+            accepting: true,
+            accept_after: now,
+            reserve: reserve(),
+            complained: None,
+            clients: Slots::default(),
+            generation: 0,
+            sockets: 0,
+            streams: 0,
+            pairs: 0,
+            beats: Wheel::new(512, BEAT_TICK_NS, now),
+            chores: Wheel::new(512, CHORE_TICK_NS, now),
+            due: VecDeque::new(),
+            again: Vec::new(),
+            gone: Vec::new(),
+            open: Vec::new(),
+            sweep_at: now,
+            survey_at: now,
+            fresh: vec![0; directory.venues().len()],
+            extra: String::new(),
+            totals: Totals::default(),
+            stamps: Vec::new(),
+            buffer: vec![0; 16 * 1024].into(),
+            out: Vec::with_capacity(4096),
+            options,
+            clock,
+            directory,
+            board,
+            index,
+            changes,
+            opportunities,
+        };
+        Ok((gateway, alarm))
+    }
+
+    /// How long to sleep in the poll: until the next thing is due, at most `wait`.
+    fn sleep(&self, wait: Duration) -> Duration {
+        let now = self.clock.now();
+        let waiting = !self.due.is_empty() || !self.again.is_empty() || (self.accepting && self.accept_after <= now);
+        if waiting || wait.is_zero() {
+            return Duration::ZERO;
+        }
+        let sweep = self.desk.tells_stale().then_some(self.sweep_at);
+        let accept = self.accepting.then_some(self.accept_after);
+        let next = [self.beats.next(), self.chores.next(), sweep, accept].into_iter().flatten().min();
+        next.map_or(wait, |at| wait.min(Duration::from_nanos(at.since(now))))
+    }
+
+    fn poll(&mut self, wait: Duration) -> Option<Events> {
+        let mut events = self.events.take()?;
+        let mut timeout = self.sleep(wait);
+        if !timeout.is_zero() {
+            self.alarm.set();
+            if self.changes.is_marked() || !self.opportunities.is_empty() {
+                timeout = Duration::ZERO;
+            }
+        }
+        if self.poll.poll(&mut events, Some(timeout)).is_err() {
+            // Interrupted by a signal: the next turn looks again.
+            events.clear();
+        }
+        self.alarm.clear();
+        Some(events)
+    }
+
+    fn sockets_ready(&mut self, events: &Events) -> usize {
+        let mut work = 0;
+        for event in events {
+            work += 1;
+            match event.token() {
+                LISTENER => self.accepting = true,
+                WAKER => {}
+                Token(key) => {
+                    let key = key as u32;
+                    if event.is_writable() {
+                        self.writable(key);
+                    }
+                    if event.is_readable() || event.is_read_closed() || event.is_error() {
+                        self.readable(key);
+                    }
+                }
+            }
+        }
+        for call in std::mem::take(&mut self.again) {
+            work += 1;
+            if self.clients.get(call.key).is_some_and(|client| client.generation == call.generation) {
+                self.readable(call.key);
+            }
+        }
+        work
+    }
+
+    // Accepting.
+
+    fn accept(&mut self) -> usize {
+        if !self.accepting || self.accept_after > self.eye.now {
+            return 0;
+        }
+        for count in 0..ACCEPT_MAX {
+            let Some(listener) = &mut self.listener else { return count };
+            match listener.accept() {
+                Ok(Some(link)) => self.admit(link),
+                Ok(None) => {
+                    self.accepting = false;
+                    return count;
+                }
+                Err(error) => {
+                    self.turn_away(&error);
+                    return count;
+                }
+            }
+        }
+        ACCEPT_MAX
+    }
+
+    fn admit(&mut self, link: Link) {
+        let gauges = &self.board.gateways[self.index];
+        if self.clients.len() >= self.options.connections_max {
+            gauges.refused.add(1);
+            return;
+        }
+        gauges.accepted.add(1);
+        self.generation = self.generation.wrapping_add(1);
+        let key = self.clients.insert(Client::new(link, self.generation, &self.options, self.eye.now));
+        let registered = match self.clients.get_mut(key) {
+            Some(client) => client.link.register(self.poll.registry(), Token(key as usize)).is_ok(),
+            None => false,
+        };
+        if registered { self.settle(key) } else { self.remove(key) }
+    }
+
+    /// Accepting failed, most likely for want of descriptors: gives up the reserve for a moment to close
+    /// the one who waits, then leaves the others waiting for a while.
+    fn turn_away(&mut self, error: &io::Error) {
+        self.board.gateways[self.index].refused.add(1);
+        self.accept_after = self.eye.now.plus(50 * MS);
+        if self.complained.is_none_or(|at| self.eye.now.since(at) > 5 * SECOND) {
+            self.complained = Some(self.eye.now);
+            eprintln!("spreadwire: {}: cannot accept a connection: {error}", self.name);
+        }
+        if self.reserve.take().is_some() {
+            if let Some(listener) = &mut self.listener {
+                drop(listener.accept());
+            }
+            self.reserve = reserve();
+        } else {
+            self.reserve = reserve();
+        }
+    }
+
+    // Sockets.
+
+    fn readable(&mut self, key: u32) {
+        for _ in 0..READS_MAX {
+            let Some(client) = self.clients.get_mut(key) else { return };
+            let waits = client.kind == Kind::Http && client.outbox.is_blocked();
+            if waits || client.ended || !client.connection.wants_bytes(&self.options) {
+                return self.settle(key);
+            }
+            match client.link.read(&mut self.buffer) {
+                Ok(ReadOutcome::Bytes(length)) => {
+                    let mut out = std::mem::take(&mut self.out);
+                    client.connection.receive(&self.buffer[..length], &self.options, self.eye.now, &mut out);
+                    self.out = out;
+                    self.converse(key);
+                }
+                Ok(ReadOutcome::Blocked) => return self.settle(key),
+                // A request may end with its sender's side; what waits for it is still sent.
+                Ok(ReadOutcome::End) if client.outbox.is_blocked() && client.kind == Kind::Http => {
+                    client.ended = true;
+                    return self.settle(key);
+                }
+                Ok(ReadOutcome::End) | Err(_) => return self.remove(key),
+            }
+        }
+        if let Some(client) = self.clients.get(key) {
+            self.again.push(Call { key, generation: client.generation });
+        }
+        self.settle(key);
+    }
+
+    fn writable(&mut self, key: u32) {
+        let Some(client) = self.clients.get_mut(key).filter(|client| client.outbox.is_blocked()) else { return };
+        match client.flush(self.eye.now, &mut self.totals) {
+            Ok(Sent::All) if client.ended => self.remove(key),
+            Ok(Sent::All) => {
+                self.catch_up(key);
+                self.converse(key);
+                self.readable(key);
+            }
+            Ok(_) => {}
+            Err(_) => self.remove(key),
+        }
+    }
+
+    /// After anything happened to a client: ends what is said, arms its next time-out.
+    fn settle(&mut self, key: u32) {
+        let now = self.eye.now;
+        let Some(client) = self.clients.get_mut(key) else { return };
+        if client.connection.is_done() && !client.outbox.is_blocked() {
+            if client.ended {
+                return self.remove(key);
+            }
+            client.link.finish_writing();
+            client.connection.sent_all(&self.options, now);
+        }
+        if let Some(at) = client.deadline(&self.options).filter(|at| *at < client.chore_at) {
+            client.chore_at = at;
+            self.chores.arm(at, Call { key, generation: client.generation });
+        }
+    }
+
+    fn chores(&mut self) {
+        let mut due = Vec::new();
+        self.chores.take_due(self.eye.now, &mut due);
+        for call in due {
+            self.chore(call);
+        }
+    }
+
+    fn chore(&mut self, call: Call) {
+        let (key, now) = (call.key, self.eye.now);
+        let Some(client) = self.clients.get_mut(key) else { return };
+        if client.generation != call.generation || client.chore_at > now {
+            return;
+        }
+        client.chore_at = MonoNs(u64::MAX);
+        let gauges = &self.board.gateways[self.index];
+        if let Some(since) = client.outbox.blocked_since() {
+            if now.since(since) >= self.options.progress_within_ns {
+                gauges.slow_closed.add(1);
+                return self.remove(key);
+            }
+            return self.settle(key);
+        }
+        let was_done = client.connection.is_done();
+        let mut out = std::mem::take(&mut self.out);
+        let keep = client.connection.elapsed(&self.options, &self.extra, now, &mut out);
+        let sent = if keep && !out.is_empty() { client.write_kept(&out, now, &mut self.totals) } else { Sent::All };
+        if client.kind == Kind::Http && !was_done && (!keep || client.connection.is_done()) {
+            gauges.http_bad.add(1);
+        }
+        out.clear();
+        self.out = out;
+        if !keep || sent == Sent::Gone { self.remove(key) } else { self.settle(key) }
+    }
+
+    fn remove(&mut self, key: u32) {
+        let Some(mut client) = self.clients.remove(key) else { return };
+        client.link.deregister(self.poll.registry());
+        if let Some(bundle) = client.bundle {
+            self.forget(&client, bundle);
+            self.desk.leave(bundle, key);
+        }
+        match client.kind {
+            Kind::Http => {}
+            Kind::Socket => self.sockets -= 1,
+            Kind::Stream => self.streams -= 1,
+        }
+    }
+
+    /// Its pairs no longer count.
+    fn forget(&mut self, client: &Client, bundle: u32) {
+        if client.kind == Kind::Socket {
+            self.pairs -= self.desk.bundle(bundle).map_or(0, |b| b.places() as u64);
+        }
+    }
+
+    fn remove_gone(&mut self) {
+        while let Some(key) = self.gone.pop() {
+            self.remove(key);
+        }
+    }
+
+    // Gauges.
+
+    fn survey(&mut self) {
+        let now = self.eye.now;
+        let gauges = &self.board.gateways[self.index];
+        for (counter, total) in [
+            (&gauges.prices_sent, &mut self.totals.prices),
+            (&gauges.alerts_sent, &mut self.totals.alerts),
+            (&gauges.bytes_sent, &mut self.totals.bytes),
+            (&gauges.outbox_conflated, &mut self.totals.conflated),
+        ] {
+            counter.add(std::mem::take(total));
+        }
+        gauges.websocket_clients.set(self.sockets as u64);
+        gauges.sse_clients.set(self.streams as u64);
+        gauges.subscriptions.set(self.pairs);
+        gauges.symbols.set(self.desk.symbols.len() as u64);
+        gauges.exchanges.set(self.desk.exchanges.len() as u64);
+        gauges.sse_pairs.set(self.desk.pairs.len() as u64);
+        self.recorder.publish(&self.board.latency, now);
+    }
+
+    /// What responses say about where numbers come from, and how many are fresh; costs a scan.
+    fn look_around(&mut self) {
+        if self.survey_at > self.eye.now && !self.extra.is_empty() {
+            return;
+        }
+        self.survey_at = self.eye.now.plus(SURVEY_NS);
+        routes::count_fresh(&self.directory, &self.eye.view(), &mut self.fresh);
+        let sources = routes::sources(&self.board);
+        self.extra = format!(
+            "Server: spreadwire\r\nX-Spreadwire-Source: {sources}\r\nX-Content-Type-Options: nosniff\r\nAccess-Control-Allow-Origin: *\r\n"
+        );
+    }
+
+    /// Says goodbye to everybody: a close frame with 1001 for WebSockets, the end for others.
+    fn dismiss(&mut self) {
+        for key in self.clients.keys() {
+            let Some(client) = self.clients.get_mut(key) else { continue };
+            let mut out = Vec::new();
+            client.connection.close(1001, "going away", self.eye.now, &mut out);
+            if client.write_kept(&out, self.eye.now, &mut self.totals) == Sent::Gone {
+                self.remove(key);
+            } else if !client.outbox.is_blocked() {
+                client.link.finish_writing();
+            }
+        }
+    }
+
+    /// Waits until everybody has what is owed and has left.
+    fn flush_until(&mut self, end: MonoNs) {
+        while !self.clients.is_empty() && self.clock.now() < end {
+            let Some(mut events) = self.events.take() else { return };
+            let left = Duration::from_nanos(end.since(self.clock.now()));
+            let polled = self.poll.poll(&mut events, Some(left.min(Duration::from_millis(20))));
+            self.eye.look(&self.clock);
+            for key in self.clients.keys() {
+                self.part(key);
+            }
+            self.events = Some(events);
+            if polled.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn part(&mut self, key: u32) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        if client.outbox.is_blocked() {
+            match client.flush(self.eye.now, &mut self.totals) {
+                Ok(Sent::All) => client.link.finish_writing(),
+                Ok(_) => return,
+                Err(_) => return self.remove(key),
+            }
+        }
+        loop {
+            match client.link.read(&mut self.buffer) {
+                Ok(ReadOutcome::Bytes(_)) => {}
+                Ok(ReadOutcome::Blocked) => return,
+                Ok(ReadOutcome::End) | Err(_) => return self.remove(key),
+            }
+        }
+    }
+}
+
+fn reserve() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+impl Stage for Gateway {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn turn(&mut self, wait: Duration) -> usize {
+        let Some(events) = self.poll(wait) else { return 0 };
+        self.eye.look(&self.clock);
+        self.desk.begin_turn();
+        self.look_around();
+        let mut work = self.deliver_alerts() + self.deliver_changes();
+        work += self.sockets_ready(&events);
+        self.events = Some(events);
+        work += self.accept();
+        work += self.deliver_alerts() + self.deliver_changes();
+        work += self.deliver_beats();
+        self.tell_stale();
+        self.chores();
+        self.remove_gone();
+        self.survey();
+        work
+    }
+
+    fn finish(&mut self) {
+        self.eye.look(&self.clock);
+        if let Some(mut listener) = self.listener.take() {
+            listener.deregister(self.poll.registry());
+        }
+        self.dismiss();
+        // By the machine's clock, whatever clock the prices have: a hand-turned one would never end.
+        self.flush_until(self.clock.now().plus(SECOND));
+        self.survey();
+    }
+}

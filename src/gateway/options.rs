@@ -1,0 +1,116 @@
+//! Every limit of the gateway, with its unit and the reason for its default.
+
+use crate::market::VenueId;
+use crate::time::{MS, SECOND};
+use crate::wire::http;
+
+/// Limits and choices of one gateway. Times in nanoseconds unless the name says otherwise.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A quote older than this is no price.
+    pub stale_after_ns: u64,
+    /// How often a plain client gets all its prices, in milliseconds: system 1's beat.
+    pub beat_ms: u64,
+    /// The least and the most that a client may ask for as `intervalMs`; others are moved to the nearer one.
+    pub interval_ms: (u64, u64),
+    /// How often a stream gets all its pairs, in milliseconds: above the 600 ms that its hook needs.
+    pub stream_beat_ms: u64,
+    /// Comment on a stream this often, in milliseconds: below what proxies call idle.
+    pub heartbeat_ms: u64,
+    /// What browsers are told to wait before they reconnect a stream, in milliseconds.
+    pub retry_ms: u64,
+    /// How long a stream waits for a pair's day statistics before it goes without.
+    pub statistics_wait_ns: u64,
+    /// Which venues serve a pair on streams and in the prices REST, in order of preference; venues that
+    /// are not named follow in the directory's order.
+    pub price_venues: Vec<VenueId>,
+    /// Open streams above this get 503: system 2's figure.
+    pub streams_max: usize,
+    /// Open connections above this are closed at once: below the descriptors that a process has.
+    pub connections_max: usize,
+    /// Kernel send buffer per client in bytes (the kernel doubles it): a large one hides old prices.
+    pub send_buffer: usize,
+    /// Bytes of alerts and replies that wait for a client that does not read; above, it is closed.
+    pub outbox_max: usize,
+    /// Largest client message in bytes.
+    pub message_max: usize,
+    /// Fragments of one client message.
+    pub fragments_max: u32,
+    /// WebSocket read buffer per client in bytes: requests are small, clients are many.
+    pub read_buffer: usize,
+    /// Silence after which a client is pinged.
+    pub ping_after_ns: u64,
+    /// How long it has to answer.
+    pub pong_within_ns: u64,
+    /// How long a client that takes nothing is kept.
+    pub progress_within_ns: u64,
+    /// How long the peer has to finish a closing handshake.
+    pub close_within_ns: u64,
+    /// HTTP head limits.
+    pub head: http::Limits,
+    /// How long a head may take to arrive, from the connection or its first byte.
+    pub head_within_ns: u64,
+    /// How long a kept connection may be quiet between two requests.
+    pub idle_within_ns: u64,
+    /// Pairs (symbols × exchanges) that one client may subscribe to; a panel has tens.
+    pub pairs_max: usize,
+    /// Names in each of a client's two sets.
+    pub names_max: usize,
+    /// Bytes of one name.
+    pub name_max: usize,
+    /// Bytes of all of a client's names as its replies repeat them.
+    pub names_bytes_max: usize,
+    /// Client messages per second, and how many may come at once.
+    pub commands: (u32, u32),
+    /// Errors within ten seconds that end a connection.
+    pub errors_max: u32,
+    /// Name of this instance: `<hostname>_<pid>_<startMs>`.
+    pub instance: String,
+    /// Name of this machine.
+    pub hostname: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            stale_after_ns: 30 * SECOND,
+            beat_ms: 500,
+            interval_ms: (10, 60_000),
+            stream_beat_ms: 1000,
+            heartbeat_ms: 15_000,
+            retry_ms: 3000,
+            statistics_wait_ns: 5 * SECOND,
+            price_venues: Vec::new(),
+            streams_max: 10_000,
+            connections_max: 19_500,
+            send_buffer: 48 * 1024,
+            outbox_max: 64 * 1024,
+            message_max: 64 * 1024,
+            fragments_max: 64,
+            read_buffer: 1024,
+            ping_after_ns: 25 * SECOND,
+            pong_within_ns: 8 * SECOND,
+            progress_within_ns: 10 * SECOND,
+            close_within_ns: SECOND,
+            head: http::Limits { head_max: 8192, lines_max: 64, line_max: 4096 },
+            head_within_ns: 5 * SECOND,
+            idle_within_ns: 20 * SECOND,
+            pairs_max: 4096,
+            names_max: 1024,
+            name_max: 64,
+            names_bytes_max: 48 * 1024,
+            commands: (20, 40),
+            errors_max: 10,
+            instance: "spreadwire".into(),
+            hostname: "localhost".into(),
+        }
+    }
+}
+
+impl Options {
+    /// The beat of a client that asked for `interval_ms`; `None` means every change.
+    #[must_use]
+    pub fn beat(&self, interval_ms: u64) -> Option<u64> {
+        (interval_ms > 0).then(|| interval_ms.clamp(self.interval_ms.0, self.interval_ms.1) * MS)
+    }
+}

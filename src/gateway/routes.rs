@@ -1,0 +1,345 @@
+//! The table of GET paths and their handlers. A handler reads what the stage shows it and returns a
+//! page, or the wish for a stream; it never touches a socket.
+
+use std::sync::Arc;
+
+use crate::gateway::desk::{Desk, View};
+use crate::gateway::options::Options;
+use crate::market::quote::Source;
+use crate::market::{Decimal, Directory, PairId};
+use crate::matrix::CellQuote;
+use crate::metrics::Board;
+use crate::protocol::report::{self, Health};
+use crate::protocol::{Object, object, stream, string};
+use crate::wire::http::{Request, query_value};
+
+/// Where WebSockets live; exactly this path.
+pub const SOCKET_PATH: &str = "/ws/prices";
+
+/// What handlers see.
+pub struct Scene<'a> {
+    /// Limits and choices.
+    pub options: &'a Options,
+    /// Names.
+    pub directory: &'a Arc<Directory>,
+    /// Who wants what.
+    pub desk: &'a Desk,
+    /// Quotes, statistics, gauges and time.
+    pub view: View<'a>,
+    /// Fresh prices per venue.
+    pub fresh: &'a [u64],
+    /// Open streams on this gateway.
+    pub streams: usize,
+}
+
+/// What a handler answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// A page.
+    Page(Page),
+    /// A stream of these pairs; every change if `raw`.
+    Stream {
+        /// Pairs as the client spells them, each once.
+        pairs: Vec<String>,
+        /// Every change instead of a burst per second.
+        raw: bool,
+    },
+}
+
+/// A page.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// HTTP status.
+    pub status: u16,
+    /// Content type.
+    pub kind: &'static str,
+    /// Further header lines, each ending with CR LF.
+    pub lines: &'static str,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+impl Page {
+    /// The words behind the status.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self.status {
+            200 => "OK",
+            204 => "No Content",
+            400 => "Bad Request",
+            404 => "Not Found",
+            503 => "Service Unavailable",
+            _ => "Error",
+        }
+    }
+}
+
+type Handler = fn(&Scene<'_>, &Request) -> Answer;
+
+/// Path, what it is, an example of how to ask, handler.
+const ROUTES: &[(&str, &str, Handler)] = &[
+    ("/", "this page", index),
+    (
+        "/api/market-data/stream",
+        "Server-sent events: prices of pairs, ?pairs=BTC/USDT,ETH/USDT, &raw=1 for every change",
+        events,
+    ),
+    ("/api/market-data/prices", "Prices of pairs as JSON, ?pairs=BTC/USDT,ETH/USDT", market_prices),
+    (
+        "/api/exchanges/prices",
+        "One symbol on several exchanges, ?symbol=BTC/USDT&exchanges=binance,kraken",
+        exchange_prices,
+    ),
+    ("/api/market-data/health", "Health: 200 while fresh prices flow, else 503", health),
+    ("/api/websocket/stats", "Clients and subscriptions", stats),
+    ("/api/latency", "Latency of each hop, in nanoseconds", latency),
+    ("/metrics", "Prometheus metrics", metrics),
+    ("/livez", "200 while the process turns", live),
+];
+
+/// Answers `request`; 404 for a path that is not in the table.
+#[must_use]
+pub fn answer(scene: &Scene<'_>, request: &Request) -> Answer {
+    match ROUTES.iter().find(|(path, ..)| *path == request.path) {
+        Some((.., handler)) => handler(scene, request),
+        None => failure(404, "Not found"),
+    }
+}
+
+fn json(status: u16, lines: &'static str, body: Vec<u8>) -> Answer {
+    Answer::Page(Page { status, kind: "application/json", lines, body })
+}
+
+fn failure(status: u16, text: &str) -> Answer {
+    let lines = if status == 503 { "Retry-After: 5\r\n" } else { "" };
+    json(
+        status,
+        lines,
+        object(|o| {
+            o.text("error", text);
+        }),
+    )
+}
+
+const NO_CACHE: &str = "Cache-Control: no-cache\r\n";
+const NO_STORE: &str = "Cache-Control: no-store\r\n";
+
+fn stats(scene: &Scene<'_>, _: &Request) -> Answer {
+    json(200, NO_STORE, report::stats(scene.view.board))
+}
+
+fn latency(scene: &Scene<'_>, _: &Request) -> Answer {
+    json(200, NO_STORE, report::latency(&scene.view.board.latency, scene.directory))
+}
+
+fn metrics(scene: &Scene<'_>, _: &Request) -> Answer {
+    let body = report::metrics(scene.view.board, scene.directory, scene.fresh, scene.view.now);
+    Answer::Page(Page { status: 200, kind: "text/plain; version=0.0.4; charset=utf-8", lines: NO_STORE, body })
+}
+
+fn live(_: &Scene<'_>, _: &Request) -> Answer {
+    Answer::Page(Page { status: 200, kind: "text/plain", lines: NO_STORE, body: b"ok\n".to_vec() })
+}
+
+fn health(scene: &Scene<'_>, _: &Request) -> Answer {
+    let report = Health {
+        board: scene.view.board,
+        directory: scene.directory,
+        fresh: scene.fresh,
+        stream_pairs: scene.desk.pairs.iter().map(|(id, _)| scene.desk.pairs.text(id)).collect(),
+        instance: &scene.options.instance,
+        hostname: &scene.options.hostname,
+        now: scene.view.now,
+        unix: scene.view.unix,
+    };
+    json(if report.status() == "healthy" { 200 } else { 503 }, NO_CACHE, report.text())
+}
+
+fn events(scene: &Scene<'_>, request: &Request) -> Answer {
+    let asked = query_value(&request.query, "pairs").unwrap_or_default();
+    let mut pairs: Vec<String> = Vec::new();
+    for pair in stream::list(&asked) {
+        if !stream::is_pair(pair) {
+            return failure(400, "Invalid pairs format. Expected format: BTC/USD");
+        }
+        if !pairs.iter().any(|known| known == pair) {
+            pairs.push(pair.to_owned());
+        }
+    }
+    if pairs.is_empty() {
+        return failure(400, "pairs parameter is required");
+    }
+    if scene.streams >= scene.options.streams_max {
+        return failure(503, "Service temporarily at capacity. Please try again in a moment.");
+    }
+    let raw = query_value(&request.query, "raw").is_some_and(|v| v == "1" || v == "true");
+    Answer::Stream { pairs, raw }
+}
+
+fn market_prices(scene: &Scene<'_>, request: &Request) -> Answer {
+    let asked = query_value(&request.query, "pairs").unwrap_or_default();
+    if asked.is_empty() {
+        return failure(400, "Missing pairs parameter");
+    }
+    let mut pairs: Vec<&str> = Vec::new();
+    stream::list(&asked).for_each(|pair| {
+        if !pairs.contains(&pair) {
+            pairs.push(pair);
+        }
+    });
+    if pairs.is_empty() {
+        return failure(400, "No valid pairs provided");
+    }
+    let mut found = 0;
+    let body = object(|root| {
+        for pair in &pairs {
+            let (cells, alias) = scene.desk.stream_cells(pair);
+            let mut name = Vec::new();
+            string(pair, &mut name);
+            if let Some((ticker, ..)) = scene.desk.ticker(&cells, alias, &name, &scene.view) {
+                found += 1;
+                stream::market_data(&ticker, root.key(pair));
+            }
+        }
+    });
+    if found > 0 {
+        return json(200, NO_STORE, body);
+    }
+    let body = object(|o| {
+        o.text("error", "Price data temporarily unavailable");
+        o.text("message", "No fresh price for these pairs yet. Try again in a moment.");
+        o.texts("unavailablePairs", &pairs);
+    });
+    json(503, "Cache-Control: no-store\r\nRetry-After: 5\r\n", body)
+}
+
+fn exchange_prices(scene: &Scene<'_>, request: &Request) -> Answer {
+    let Some(symbol) = query_value(&request.query, "symbol").filter(|s| !s.is_empty()) else {
+        return failure(400, "Symbol parameter required (e.g., CELO/USDC)");
+    };
+    let names: Vec<&str> = scene.directory.venues().iter().map(|v| v.name.as_str()).collect();
+    let asked = query_value(&request.query, "exchanges").unwrap_or_default().to_lowercase();
+    let mut exchanges: Vec<&str> = Vec::new();
+    stream::list(&asked).for_each(|name| {
+        if !exchanges.contains(&name) {
+            exchanges.push(name);
+        }
+    });
+    let unknown: Vec<&str> = exchanges.iter().copied().filter(|name| !names.contains(name)).collect();
+    if !unknown.is_empty() {
+        let body = object(|o| {
+            o.text("error", &format!("Invalid exchanges: {}", unknown.join(", "))).texts("available", &names);
+        });
+        return json(400, "", body);
+    }
+    if exchanges.is_empty() {
+        exchanges = names;
+    }
+    let quotes: Vec<(&str, Option<(PairId, CellQuote)>)> =
+        exchanges.iter().map(|name| (*name, quote_on(scene, &symbol, name))).collect();
+    if quotes.iter().all(|(_, quote)| quote.is_none()) {
+        let text = format!("No price data available for {symbol} on requested exchanges");
+        return json(
+            404,
+            NO_STORE,
+            object(|o| {
+                o.text("error", &text).text("symbol", &symbol);
+            }),
+        );
+    }
+    json(200, NO_STORE, comparison(scene, &symbol, &quotes))
+}
+
+fn quote_on(scene: &Scene<'_>, symbol: &str, exchange: &str) -> Option<(PairId, CellQuote)> {
+    let instrument = scene.directory.instrument_named(symbol)?;
+    let venue = scene.directory.venue_named(exchange)?;
+    let pair = scene.directory.is_quoted(instrument, venue).then(|| scene.directory.pair(instrument, venue))?;
+    Some((pair, scene.view.fresh(pair)?))
+}
+
+fn comparison(scene: &Scene<'_>, symbol: &str, quotes: &[(&str, Option<(PairId, CellQuote)>)]) -> Vec<u8> {
+    let found = || quotes.iter().filter_map(|(_, quote)| quote.as_ref().map(|(_, cell)| cell));
+    let best_bid = found().map(|cell| cell.bid.price).max().unwrap_or(Decimal::ZERO);
+    let best_ask = found().map(|cell| cell.ask.price).min().unwrap_or(Decimal::ZERO);
+    let spread = best_ask.to_f64() - best_bid.to_f64();
+    object(|root| {
+        root.text("symbol", symbol).integer("timestamp", scene.view.unix.ms());
+        root.object("prices", |prices| {
+            for (exchange, quote) in quotes {
+                match quote {
+                    Some((pair, cell)) => {
+                        prices.object(exchange, |o| price_on(scene, o, symbol, exchange, *pair, cell))
+                    }
+                    None => prices.null(exchange),
+                };
+            }
+        });
+        root.object("analysis", |o| {
+            best_bid.write(o.key("best_bid"));
+            best_ask.write(o.key("best_ask"));
+            o.float("spread", rounded(spread, 1e8));
+            o.float("spread_pct", rounded(spread / best_bid.to_f64() * 100.0, 1e4));
+            o.integer("sources", found().count() as u64);
+        });
+    })
+}
+
+/// Differences of floats carry noise in their last digits; nobody wants to read it.
+fn rounded(value: f64, steps: f64) -> f64 {
+    (value * steps).round() / steps
+}
+
+fn price_on(scene: &Scene<'_>, o: &mut Object<'_>, symbol: &str, exchange: &str, pair: PairId, cell: &CellQuote) {
+    o.text("symbol", symbol).text("exchange", exchange);
+    cell.bid.price.write(o.key("bid"));
+    cell.ask.price.write(o.key("ask"));
+    let day = scene.view.days.load(pair);
+    let middle = (cell.bid.price.to_f64() + cell.ask.price.to_f64()) / 2.0;
+    o.float("last", day.map_or(middle, |d| d.last)).float("volume", day.map_or(0.0, |d| d.quote_volume));
+    o.integer("timestamp", scene.view.stamp(cell));
+}
+
+/// Where the numbers come from, over all venues: one word each, as a list.
+#[must_use]
+pub fn sources(board: &Board) -> String {
+    let mut words: Vec<&str> = board.venues.iter().map(|v| Source::from_u8(v.source()).word()).collect();
+    words.sort_unstable();
+    words.dedup();
+    words.join(", ")
+}
+
+fn index(scene: &Scene<'_>, _: &Request) -> Answer {
+    let sources = sources(scene.view.board);
+    let mut body = String::from("<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>spreadwire</title>");
+    body.push_str("<h1>spreadwire</h1><p>Prices here are <strong>");
+    body.push_str(&escaped(&sources));
+    body.push_str("</strong>.</p><ul>");
+    body.push_str(&format!("<li><code>{SOCKET_PATH}</code> WebSocket: prices and arbitrage alerts</li>"));
+    for (path, what, _) in ROUTES {
+        body.push_str(&format!("<li><a href=\"{path}\"><code>{path}</code></a> {}</li>", escaped(what)));
+    }
+    body.push_str("</ul><p>Exchanges</p><ul>");
+    for venue in scene.directory.venues() {
+        body.push_str(&format!("<li>{}</li>", escaped(&venue.name)));
+    }
+    body.push_str("</ul></html>\n");
+    let lines = "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\n";
+    Answer::Page(Page { status: 200, kind: "text/html; charset=utf-8", lines, body: body.into_bytes() })
+}
+
+/// Text as text, never as markup.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// Appends the fresh prices per venue of `view`, for health and metrics.
+pub fn count_fresh(directory: &Directory, view: &View<'_>, fresh: &mut Vec<u64>) {
+    fresh.clear();
+    fresh.resize(directory.venues().len(), 0);
+    for at in 0..directory.pairs() {
+        let pair = PairId(at as u32);
+        if view.fresh(pair).is_some() {
+            fresh[directory.split(pair).1.index()] += 1;
+        }
+    }
+}

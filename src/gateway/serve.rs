@@ -1,0 +1,289 @@
+//! What clients ask for: pages, streams, the WebSocket's requests.
+
+use super::*;
+use crate::gateway::desk::Wish;
+
+impl Gateway {
+    /// Answers all that the received bytes of a client ask for.
+    pub(super) fn converse(&mut self, key: u32) {
+        loop {
+            let now = self.eye.now;
+            let Some(client) = self.clients.get_mut(key) else { return self.out.clear() };
+            let mut out = std::mem::take(&mut self.out);
+            let waits = client.kind == Kind::Http && client.outbox.is_blocked();
+            let ask = if waits { None } else { client.connection.next(&self.options, &self.extra, now, &mut out) };
+            let sent = if out.is_empty() { Sent::All } else { client.write_kept(&out, now, &mut self.totals) };
+            let too_slow = client.kind == Kind::Socket && client.outbox.waiting() > 2 * self.options.outbox_max;
+            out.clear();
+            self.out = out;
+            if sent == Sent::Gone || too_slow {
+                if too_slow {
+                    self.board.gateways[self.index].slow_closed.add(1);
+                }
+                return self.remove(key);
+            }
+            match ask {
+                Some(ask) => self.answer(key, ask),
+                None => return,
+            }
+        }
+    }
+
+    fn answer(&mut self, key: u32, ask: Ask) {
+        let gauges = &self.board.gateways[self.index];
+        match ask {
+            Ask::Request(request) => {
+                gauges.http_requests.add(1);
+                self.page(key, &request);
+            }
+            Ask::Opened => {
+                self.sockets += 1;
+                if let Some(client) = self.clients.get_mut(key) {
+                    client.kind = Kind::Socket;
+                }
+            }
+            Ask::Command(command) => self.command(key, command),
+            Ask::Mistaken => gauges.client_errors.add(1),
+            Ask::Misbehaved => gauges.misbehaved_closed.add(1),
+            Ask::Refused => gauges.http_bad.add(1),
+        }
+    }
+
+    // HTTP.
+
+    fn page(&mut self, key: u32, request: &Request) {
+        // What a page says about this gateway is of now.
+        self.survey();
+        let answer = if request.method == Method::Options {
+            Answer::Page(routes::Page { status: 204, kind: "", lines: OPTIONS_LINES, body: Vec::new() })
+        } else {
+            routes::answer(&self.scene(), request)
+        };
+        match answer {
+            Answer::Page(page) => self.send_page(key, request, &page),
+            Answer::Stream { .. } if request.method == Method::Head => {
+                let page =
+                    routes::Page { status: 200, kind: "text/event-stream", lines: STREAM_LINES, body: Vec::new() };
+                self.send_page(key, request, &page);
+            }
+            Answer::Stream { pairs, raw } => self.begin_stream(key, &pairs, raw),
+        }
+    }
+
+    fn scene(&self) -> Scene<'_> {
+        Scene {
+            options: &self.options,
+            directory: &self.directory,
+            desk: &self.desk,
+            view: self.eye.view(),
+            fresh: &self.fresh,
+            streams: self.streams,
+        }
+    }
+
+    fn send_page(&mut self, key: u32, request: &Request, page: &routes::Page) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let kind = if page.kind.is_empty() { String::new() } else { format!("Content-Type: {}\r\n", page.kind) };
+        let lines = format!("{kind}{}{}", page.lines, self.extra);
+        let length = (page.status != 204).then_some(page.body.len());
+        let mut out = std::mem::take(&mut self.out);
+        http::write_head(page.status, page.reason(), length, request.keep_alive, &lines, &mut out);
+        if request.method != Method::Head {
+            out.extend_from_slice(&page.body);
+        }
+        client.connection.answered(request.keep_alive, &self.options, self.eye.now);
+        let sent = client.write_kept(&out, self.eye.now, &mut self.totals);
+        out.clear();
+        self.out = out;
+        if sent == Sent::Gone {
+            self.remove(key);
+        }
+    }
+
+    fn begin_stream(&mut self, key: u32, pairs: &[String], raw: bool) {
+        let now = self.eye.now;
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let mut out = std::mem::take(&mut self.out);
+        let lines = format!("Content-Type: text/event-stream\r\n{STREAM_LINES}{}", self.extra);
+        http::write_head(200, "OK", None, true, &lines, &mut out);
+        sse::retry(self.options.retry_ms, &mut out);
+        sse::begin_event(&mut out);
+        stream::connected(pairs, self.eye.unix.ms(), &mut out);
+        sse::end_event(&mut out);
+        client.connection.begin_stream(&self.options, now);
+        client.kind = Kind::Stream;
+        client.beat = (!raw).then_some(self.options.stream_beat_ms * MS);
+        let sent = client.write_kept(&out, now, &mut self.totals);
+        out.clear();
+        self.out = out;
+        self.streams += 1;
+        if sent == Sent::Gone {
+            return self.remove(key);
+        }
+        let wish = Wish { live: raw, format: Format::Stream, symbols: pairs, exchanges: &[] };
+        client.bundle = self.desk.join(None, key, &wish, now);
+        let mut marks = Marks::default();
+        (0..pairs.len()).for_each(|place| marks.add(place));
+        self.burst_now(key, marks);
+    }
+
+    // Requests of a WebSocket client.
+
+    fn command(&mut self, key: u32, command: Command) {
+        let Some(client) = self.clients.get(key) else { return };
+        let mut wanted = Wanted::of(&self.desk, client.bundle);
+        let is_whole = command.exchanges.is_some();
+        wanted.apply(&command);
+        let error = match wanted.check(&self.options) {
+            Err(error) => Some(error),
+            Ok(()) => {
+                let marks = self.change(key, &command, &wanted);
+                if is_whole {
+                    return self.confirm(key, command.action, marks);
+                }
+                // What was right in it counts; the client hears of what was not.
+                self.burst_now(key, marks.prices);
+                Some(RequestError::Invalid)
+            }
+        };
+        if let Some(error) = error {
+            self.mistake(key, &error);
+        }
+    }
+
+    fn mistake(&mut self, key: u32, error: &RequestError) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let mut out = Vec::new();
+        let over = client.connection.mistake(error, &self.options, self.eye.now, &mut out);
+        let sent = client.write_kept(&out, self.eye.now, &mut self.totals);
+        let gauges = &self.board.gateways[self.index];
+        gauges.client_errors.add(1);
+        if over {
+            gauges.misbehaved_closed.add(1);
+        }
+        if sent == Sent::Gone {
+            self.remove(key);
+        }
+    }
+
+    /// Gives the client its new subscription, and says what is new in it.
+    fn change(&mut self, key: u32, command: &Command, wanted: &Wanted) -> News {
+        let now = self.eye.now;
+        let Some(client) = self.clients.get_mut(key) else { return News::default() };
+        if command.action == Action::Subscribe {
+            client.extended = command.extended.unwrap_or(client.extended);
+            if let Some(interval) = command.interval_ms {
+                client.beat = self.options.beat(interval);
+                // The new beat begins now, if there is one.
+                client.beat_at = MonoNs(u64::MAX);
+            }
+        }
+        let before = client.bundle;
+        let format = if client.extended { Format::Extended } else { Format::Plain };
+        let live = client.beat.is_none();
+        let wish = Wish { live, format, symbols: &wanted.symbols, exchanges: &wanted.exchanges };
+        let after = self.desk.join(before, key, &wish, now);
+        client.bundle = after;
+        client.held = None;
+        client.outbox.forget_marks();
+        let news = after.map_or_else(News::default, |after| {
+            let (known, _) = self.desk.sets(before);
+            let (symbols, _) = self.desk.sets(Some(after));
+            let symbols = symbols.iter().copied().filter(|symbol| !known.contains(symbol)).collect();
+            News { symbols, prices: self.desk.added(before, after) }
+        });
+        let places = |id: Option<u32>| id.and_then(|id| self.desk.bundle(id)).map_or(0, |b| b.places() as u64);
+        self.pairs = self.pairs + places(after) - places(before);
+        if let Some(before) = before.filter(|before| after != Some(*before)) {
+            self.desk.leave(before, key);
+        }
+        news
+    }
+
+    /// The reply, then the open opportunities of symbols that are new, then prices that are new.
+    fn confirm(&mut self, key: u32, action: Action, news: News) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let (symbols, exchanges) = self.desk.sets(client.bundle);
+        let mut out = std::mem::take(&mut self.out);
+        frame_text(&mut out, |out| {
+            let symbols = symbols.iter().map(|id| self.desk.symbols.json(*id));
+            let exchanges = exchanges.iter().map(|id| self.desk.exchanges.json(*id));
+            message::subscription(action == Action::Subscribe, symbols, exchanges, out);
+        });
+        let extended = client.extended;
+        let alerts = self.open_frames(&news.symbols, extended, &mut out);
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let sent = client.write_kept(&out, self.eye.now, &mut self.totals);
+        self.totals.alerts += alerts;
+        out.clear();
+        self.out = out;
+        match sent {
+            Sent::Gone => self.remove(key),
+            _ => self.burst_now(key, news.prices),
+        }
+    }
+}
+
+/// Header lines of a stream.
+const STREAM_LINES: &str = "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n";
+/// Header lines of an answer to OPTIONS.
+const OPTIONS_LINES: &str = "Allow: GET, HEAD, OPTIONS\r\nAccess-Control-Allow-Methods: GET, HEAD, OPTIONS\r\n";
+
+/// What a request brought that was not there before.
+#[derive(Default)]
+struct News {
+    symbols: Vec<u32>,
+    prices: Marks,
+}
+
+/// A client's two sets.
+struct Wanted {
+    symbols: Vec<String>,
+    exchanges: Vec<String>,
+}
+
+impl Wanted {
+    fn of(desk: &Desk, bundle: Option<u32>) -> Self {
+        let (symbols, exchanges) = desk.sets(bundle);
+        Self {
+            symbols: symbols.iter().map(|id| desk.symbols.text(*id).to_owned()).collect(),
+            exchanges: exchanges.iter().map(|id| desk.exchanges.text(*id).to_owned()).collect(),
+        }
+    }
+
+    fn apply(&mut self, command: &Command) {
+        let exchanges = command.exchanges.as_deref().unwrap_or_default();
+        for (set, names) in [(&mut self.symbols, command.symbols.as_slice()), (&mut self.exchanges, exchanges)] {
+            match command.action {
+                Action::Subscribe => {
+                    let mut known: std::collections::HashSet<String> = set.iter().cloned().collect();
+                    set.extend(names.iter().filter(|name| known.insert((*name).clone())).cloned());
+                }
+                Action::Unsubscribe => {
+                    let gone: std::collections::HashSet<&String> = names.iter().collect();
+                    set.retain(|name| !gone.contains(name));
+                }
+            }
+        }
+    }
+
+    fn check(&self, options: &Options) -> Result<(), RequestError> {
+        let limit = |text: String| Err(RequestError::Limit(text));
+        let all = || self.symbols.iter().chain(&self.exchanges);
+        if self.symbols.len().max(self.exchanges.len()) > options.names_max {
+            return limit(format!("Too many names: at most {} symbols and {0} exchanges", options.names_max));
+        }
+        if all().any(|name| name.len() > options.name_max) {
+            return limit(format!("Name too long: at most {} bytes", options.name_max));
+        }
+        if self.symbols.len() * self.exchanges.len() > options.pairs_max {
+            return limit(format!("Too many pairs: at most {} symbols times exchanges", options.pairs_max));
+        }
+        let mut shown = Vec::new();
+        all().for_each(|name| crate::protocol::string(name, &mut shown));
+        if shown.len() > options.names_bytes_max {
+            return limit(format!("Names too long: at most {} bytes in all", options.names_bytes_max));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,153 @@
+//! What a `/ws/prices` client hears: `price`, `arbitrage`, `subscribed`, `unsubscribed`, `error`. The
+//! first fields are system 1's in system 1's order; what an extended client asked for comes after them.
+
+use crate::market::{Decimal, Level};
+use crate::protocol::{Object, float, integer};
+
+/// The best bid and ask of one symbol on one exchange. Names are JSON strings with their quotes, in
+/// the client's own spelling.
+#[derive(Clone, Copy, Debug)]
+pub struct Price<'a> {
+    /// Symbol.
+    pub symbol: &'a [u8],
+    /// Exchange.
+    pub exchange: &'a [u8],
+    /// Best bid.
+    pub bid: Level,
+    /// Best ask.
+    pub ask: Level,
+    /// Unix milliseconds: the venue's stamp, else when we read it.
+    pub timestamp: u64,
+    /// What extended clients hear besides.
+    pub more: Option<PriceMore>,
+}
+
+/// What an extended client hears of a price besides.
+#[derive(Clone, Copy, Debug)]
+pub struct PriceMore {
+    /// Order number of the change within the pair; grows.
+    pub seq: u64,
+    /// Where the number comes from.
+    pub source: &'static str,
+    /// Whether it is still a price; the last one of a stale pair says `false`.
+    pub fresh: bool,
+    /// Milliseconds since it was read from the venue's socket.
+    pub age_ms: u64,
+    /// `CLOCK_MONOTONIC` nanoseconds of that read.
+    pub received_ns: u64,
+}
+
+/// Appends a `price` message.
+pub fn price(price: &Price<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"type\":\"price\",\"symbol\":");
+    out.extend_from_slice(price.symbol);
+    out.extend_from_slice(b",\"exchange\":");
+    out.extend_from_slice(price.exchange);
+    out.extend_from_slice(b",\"bid\":");
+    price.bid.price.write(out);
+    out.extend_from_slice(b",\"ask\":");
+    price.ask.price.write(out);
+    out.extend_from_slice(b",\"timestamp\":");
+    integer(price.timestamp, out);
+    if let Some(more) = &price.more {
+        out.extend_from_slice(b",\"bidSize\":");
+        price.bid.size.write(out);
+        out.extend_from_slice(b",\"askSize\":");
+        price.ask.size.write(out);
+        out.extend_from_slice(b",\"seq\":");
+        integer(more.seq, out);
+        out.extend_from_slice(b",\"source\":\"");
+        out.extend_from_slice(more.source.as_bytes());
+        out.extend_from_slice(b"\",\"state\":\"");
+        out.extend_from_slice(if more.fresh { b"fresh" } else { b"stale" });
+        out.extend_from_slice(b"\",\"ageMs\":");
+        integer(more.age_ms, out);
+        out.extend_from_slice(b",\"receivedNs\":");
+        integer(more.received_ns, out);
+    }
+    out.push(b'}');
+}
+
+/// Buy on one exchange, sell on another.
+#[derive(Clone, Copy, Debug)]
+pub struct Alert<'a> {
+    /// Symbol as a JSON string, in the client's own spelling.
+    pub symbol: &'a [u8],
+    /// Name of the exchange whose ask is paid.
+    pub buy_exchange: &'a str,
+    /// Name of the exchange whose bid is hit.
+    pub sell_exchange: &'a str,
+    /// That ask.
+    pub buy: Decimal,
+    /// That bid.
+    pub sell: Decimal,
+    /// `(sell − buy) / buy × 100`.
+    pub spread_pct: f64,
+    /// Unix milliseconds: now.
+    pub timestamp: u64,
+    /// What extended clients hear besides.
+    pub more: Option<AlertMore>,
+}
+
+/// What an extended client hears of an opportunity besides.
+#[derive(Clone, Copy, Debug)]
+pub struct AlertMore {
+    /// Spread after both taker fees, in percent of the buy price.
+    pub net_spread_pct: f64,
+    /// The smaller of the two sizes, in base.
+    pub executable_size: Decimal,
+    /// Milliseconds since the buy leg was read.
+    pub buy_age_ms: u64,
+    /// Milliseconds since the sell leg was read.
+    pub sell_age_ms: u64,
+    /// Where the numbers come from; the less real one of the two legs.
+    pub source: &'static str,
+}
+
+/// Appends an `arbitrage` message. `profit` is that of 100 units of base before fees, as in system 1.
+pub fn alert(alert: &Alert<'_>, out: &mut Vec<u8>) {
+    let mut object = Object::open(out);
+    object.text("type", "arbitrage");
+    object.key("symbol").extend_from_slice(alert.symbol);
+    object.text("buyExchange", alert.buy_exchange).text("sellExchange", alert.sell_exchange);
+    alert.buy.write(object.key("buyPrice"));
+    alert.sell.write(object.key("sellPrice"));
+    object.float("spreadPct", alert.spread_pct);
+    object.float("profit", (alert.sell.to_f64() - alert.buy.to_f64()) * 100.0);
+    object.integer("timestamp", alert.timestamp);
+    if let Some(more) = &alert.more {
+        object.float("netSpreadPct", more.net_spread_pct);
+        more.executable_size.write(object.key("executableSize"));
+        object.integer("buyAgeMs", more.buy_age_ms).integer("sellAgeMs", more.sell_age_ms);
+        object.text("source", more.source);
+    }
+    object.close();
+}
+
+/// Appends the reply to a request: the client's whole sets after it. Names are JSON strings.
+pub fn subscription<'a>(
+    subscribed: bool,
+    symbols: impl Iterator<Item = &'a [u8]>,
+    exchanges: impl Iterator<Item = &'a [u8]>,
+    out: &mut Vec<u8>,
+) {
+    let word = if subscribed { "subscribed" } else { "unsubscribed" };
+    let mut object = Object::open(out);
+    object.text("type", word);
+    super::array(symbols, object.key("symbols"), |name, out| out.extend_from_slice(name));
+    super::array(exchanges, object.key("exchanges"), |name, out| out.extend_from_slice(name));
+    object.text("message", if subscribed { "Successfully subscribed" } else { "Successfully unsubscribed" });
+    object.close();
+}
+
+/// Appends an `error` message.
+pub fn error(message: &str, out: &mut Vec<u8>) {
+    let mut object = Object::open(out);
+    object.text("type", "error").text("message", message);
+    object.close();
+}
+
+/// Appends a float as a JSON number; for other files of this module.
+pub(super) fn number(value: f64, out: &mut Vec<u8>) {
+    float(value, out);
+}

@@ -1,0 +1,130 @@
+//! All that clients may say and hear: the only place that knows client JSON.
+//!
+//! Nouns in, text out, and the other way round; no socket, no clock, no thread. Field names, their
+//! order and their types are a contract with clients that exist; `tests/fixtures/protocol` holds one
+//! example of each message. Inside we say venue and instrument, clients hear `exchange` and `symbol`.
+
+pub mod message;
+pub mod report;
+pub mod request;
+pub mod stream;
+
+use std::io::Write as _;
+
+/// Appends `text` as a JSON string with its quotes.
+pub fn string(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    crate::wire::json::escape_into(text, out);
+    out.push(b'"');
+}
+
+/// Appends a whole number.
+pub fn integer(number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Appends a float in its shortest form; what JSON cannot say (NaN, infinity) becomes 0.
+pub fn float(number: f64, out: &mut Vec<u8>) {
+    let number = if number.is_finite() { number } else { 0.0 };
+    // Writing to memory cannot fail.
+    let _ = write!(out, "{number}");
+}
+
+/// Appends an array of `items`, each written by `each`.
+pub fn array<T>(items: impl IntoIterator<Item = T>, out: &mut Vec<u8>, mut each: impl FnMut(T, &mut Vec<u8>)) {
+    out.push(b'[');
+    for (at, item) in items.into_iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        each(item, out);
+    }
+    out.push(b']');
+}
+
+/// Writes the members of an object, in the order of the calls.
+pub struct Object<'a> {
+    out: &'a mut Vec<u8>,
+    first: bool,
+}
+
+impl<'a> Object<'a> {
+    /// Opens an object at the end of `out`.
+    pub fn open(out: &'a mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Self { out, first: true }
+    }
+
+    /// A member whose value is appended by the caller.
+    pub fn key(&mut self, name: &str) -> &mut Vec<u8> {
+        if !self.first {
+            self.out.push(b',');
+        }
+        self.first = false;
+        string(name, self.out);
+        self.out.push(b':');
+        self.out
+    }
+
+    /// A text.
+    pub fn text(&mut self, name: &str, value: &str) -> &mut Self {
+        string(value, self.key(name));
+        self
+    }
+
+    /// A whole number.
+    pub fn integer(&mut self, name: &str, value: u64) -> &mut Self {
+        integer(value, self.key(name));
+        self
+    }
+
+    /// A float.
+    pub fn float(&mut self, name: &str, value: f64) -> &mut Self {
+        float(value, self.key(name));
+        self
+    }
+
+    /// `true` or `false`.
+    pub fn boolean(&mut self, name: &str, value: bool) -> &mut Self {
+        self.key(name).extend_from_slice(if value { b"true" } else { b"false" });
+        self
+    }
+
+    /// `null`.
+    pub fn null(&mut self, name: &str) -> &mut Self {
+        self.key(name).extend_from_slice(b"null");
+        self
+    }
+
+    /// An object whose members `fill` writes.
+    pub fn object(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) -> &mut Self {
+        let mut inner = Object::open(self.key(name));
+        fill(&mut inner);
+        inner.close();
+        self
+    }
+
+    /// An array of texts.
+    pub fn texts<T: AsRef<str>>(&mut self, name: &str, items: impl IntoIterator<Item = T>) -> &mut Self {
+        array(items, self.key(name), |item, out| string(item.as_ref(), out));
+        self
+    }
+
+    /// Closes the object.
+    pub fn close(self) {
+        self.out.push(b'}');
+    }
+}
+
+/// One object as JSON text.
+#[must_use]
+pub fn object(fill: impl FnOnce(&mut Object<'_>)) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    let mut object = Object::open(&mut out);
+    fill(&mut object);
+    object.close();
+    out
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! What a `/ws/prices` client may say: one JSON text in, a [`Command`] or the error that it hears out.
+//!
+//! The request is a growing record: unknown members are ignored, known ones must have their type.
+//! Read with exact JSON types, since `"5"` and `5` are different mistakes.
+
+use serde_json::Value;
+
+/// A request in the order in which it is applied.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Command {
+    /// Adding or removing.
+    pub action: Action,
+    /// Symbols as the client spells them.
+    pub symbols: Vec<String>,
+    /// Exchanges as the client spells them; `None` when they are not a list of strings: then the
+    /// symbols still count, and the client hears [`RequestError::Invalid`].
+    pub exchanges: Option<Vec<String>>,
+    /// `intervalMs`: 0 means every change. `None` leaves the client's interval as it is.
+    pub interval_ms: Option<u64>,
+    /// `extended`; `None` leaves it as it is.
+    pub extended: Option<bool>,
+}
+
+/// What a request does with the names in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Action {
+    /// Adds them to the client's sets.
+    #[default]
+    Subscribe,
+    /// Takes them out.
+    Unsubscribe,
+}
+
+/// What is wrong with a request. The client's mistake: it gets [`RequestError::message`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RequestError {
+    /// Not JSON, `null`, or a member of the wrong type.
+    Invalid,
+    /// The action as text, cut at [`ACTION_SHOWN_MAX`] characters.
+    UnknownAction(String),
+    /// A limit that the request would exceed, in words.
+    Limit(String),
+}
+
+impl RequestError {
+    /// The text of the error message.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::Invalid => "Invalid message format".into(),
+            Self::UnknownAction(action) => format!("Unknown action: {action}"),
+            Self::Limit(text) => text.clone(),
+        }
+    }
+}
+
+/// How much of an unknown action is repeated to the client.
+pub const ACTION_SHOWN_MAX: usize = 200;
+
+/// Reads one message of a client.
+///
+/// # Errors
+/// [`RequestError`] when nothing of it is to be applied.
+pub fn parse(frame: &[u8]) -> Result<Command, RequestError> {
+    let root: Value = serde_json::from_slice(frame).map_err(|_| RequestError::Invalid)?;
+    if root.is_null() {
+        return Err(RequestError::Invalid);
+    }
+    let action = match root.get("action") {
+        Some(Value::String(word)) if word == "subscribe" => Action::Subscribe,
+        Some(Value::String(word)) if word == "unsubscribe" => Action::Unsubscribe,
+        other => {
+            let mut text = String::new();
+            match other {
+                Some(value) => shown(value, &mut text),
+                None => text.push_str("undefined"),
+            }
+            return Err(RequestError::UnknownAction(text.chars().take(ACTION_SHOWN_MAX).collect()));
+        }
+    };
+    Ok(Command {
+        action,
+        interval_ms: interval(root.get("intervalMs"))?,
+        extended: root.get("extended").map(|v| v.as_bool().ok_or(RequestError::Invalid)).transpose()?,
+        symbols: names(root.get("symbols")).ok_or(RequestError::Invalid)?,
+        exchanges: names(root.get("exchanges")),
+    })
+}
+
+/// A missing list is an empty one.
+fn names(value: Option<&Value>) -> Option<Vec<String>> {
+    let Some(value) = value else { return Some(Vec::new()) };
+    value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+}
+
+fn interval(value: Option<&Value>) -> Result<Option<u64>, RequestError> {
+    let Some(value) = value else { return Ok(None) };
+    let whole = |n: f64| (n.fract() == 0.0 && (0.0..=9e15).contains(&n)).then_some(n as u64);
+    value.as_u64().or_else(|| value.as_f64().and_then(whole)).map(Some).ok_or(RequestError::Invalid)
+}
+
+/// A value as system 1 prints it into its error text. The JSON reader has bounded the nesting.
+fn shown(value: &Value, out: &mut String) {
+    if out.len() > 4 * ACTION_SHOWN_MAX {
+        return;
+    }
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(truth) => out.push_str(if *truth { "true" } else { "false" }),
+        Value::Number(number) => out.push_str(&number.to_string()),
+        Value::String(text) => out.push_str(text),
+        Value::Object(_) => out.push_str("[object Object]"),
+        Value::Array(items) => {
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                if !item.is_null() {
+                    shown(item, out);
+                }
+            }
+        }
+    }
+}

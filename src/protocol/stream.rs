@@ -1,0 +1,92 @@
+//! What an SSE client hears, and the figures of the prices REST, which are the same numbers under
+//! other names. Also which pairs may be asked for.
+
+use crate::market::Decimal;
+use crate::market::statistics::DayStatistics;
+use crate::protocol::message::number;
+use crate::protocol::{Object, integer};
+
+/// One pair: the top of book of the venue that serves it, and its day.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticker<'a> {
+    /// The pair as a JSON string, as the client spells it.
+    pub pair: &'a [u8],
+    /// Best bid.
+    pub bid: Decimal,
+    /// Best ask.
+    pub ask: Decimal,
+    /// The day; `None` where the venue has sent none yet: then the price is the middle of bid and ask.
+    pub day: Option<DayStatistics>,
+    /// Unix milliseconds.
+    pub timestamp: u64,
+    /// Set where USDT books stand in for USD, which clients are told.
+    pub usdt_alias: bool,
+}
+
+impl Ticker<'_> {
+    fn price(&self) -> f64 {
+        match self.day {
+            Some(day) if day.last > 0.0 => day.last,
+            _ => (self.bid.to_f64() + self.ask.to_f64()) / 2.0,
+        }
+    }
+
+    fn notes(&self, object: &mut Object<'_>) {
+        if self.day.is_none() {
+            object.boolean("statistics", false);
+        }
+        if self.usdt_alias {
+            object.text("quoteAlias", "USDT");
+        }
+    }
+}
+
+/// Appends a price update: ten fields, all but the pair numbers.
+pub fn update(ticker: &Ticker<'_>, out: &mut Vec<u8>) {
+    let day = ticker.day.unwrap_or_default();
+    let mut object = Object::open(out);
+    object.key("pair").extend_from_slice(ticker.pair);
+    number(ticker.price(), object.key("price"));
+    ticker.bid.write(object.key("bid"));
+    ticker.ask.write(object.key("ask"));
+    object.float("high24h", day.high).float("low24h", day.low).float("change24h", day.change);
+    object.float("changePercent24h", day.change_pct).float("volume24h", day.quote_volume);
+    integer(ticker.timestamp, object.key("timestamp"));
+    ticker.notes(&mut object);
+    object.close();
+}
+
+/// Appends the same as the prices REST shows it; `change24h` is in percent there.
+pub fn market_data(ticker: &Ticker<'_>, out: &mut Vec<u8>) {
+    let day = ticker.day.unwrap_or_default();
+    let mut object = Object::open(out);
+    object.key("pair").extend_from_slice(ticker.pair);
+    number(ticker.price(), object.key("price"));
+    object.float("volume", day.quote_volume).integer("timestamp", ticker.timestamp);
+    object.float("change24h", day.change_pct).float("high24h", day.high).float("low24h", day.low);
+    ticker.bid.write(object.key("bid"));
+    ticker.ask.write(object.key("ask"));
+    ticker.notes(&mut object);
+    object.close();
+}
+
+/// Appends the first event of a stream.
+pub fn connected<T: AsRef<str>>(pairs: impl IntoIterator<Item = T>, timestamp: u64, out: &mut Vec<u8>) {
+    let mut object = Object::open(out);
+    object.text("type", "connected").texts("pairs", pairs).integer("timestamp", timestamp);
+    object.close();
+}
+
+/// The texts of a comma list, blanks trimmed, empty ones dropped.
+pub fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+/// Whether a stream may be asked for `pair`: capitals and digits, base 1 to 10 of them, quote 3 to 10.
+#[must_use]
+pub fn is_pair(pair: &str) -> bool {
+    let word = |text: &str| text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    pair.split_once('/').is_some_and(|(base, quote)| {
+        (1..=10).contains(&base.len()) && (3..=10).contains(&quote.len()) && word(base) && word(quote)
+    })
+}

@@ -1,0 +1,231 @@
+use super::message::{Alert, AlertMore, Price, PriceMore};
+use super::request::{Action, Command, RequestError, parse};
+use super::*;
+use crate::market::statistics::DayStatistics;
+use crate::market::{Decimal, InstrumentId, Level};
+use crate::time::UnixNs;
+use proptest::prelude::*;
+
+fn d(text: &str) -> Decimal {
+    text.parse().unwrap()
+}
+
+fn level(price: &str, size: &str) -> Level {
+    Level { price: d(price), size: d(size) }
+}
+
+/// Compares with the golden file `name`; `UPDATE_GOLDEN=1` rewrites it.
+fn golden(name: &str, written: &[u8]) {
+    let path = format!("{}/tests/fixtures/protocol/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let mut text = String::from_utf8(written.to_vec()).unwrap();
+    text.push('\n');
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(&path).unwrap(), "{name}");
+    serde_json::from_str::<serde_json::Value>(&text).unwrap();
+}
+
+fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    write(&mut out);
+    out
+}
+
+fn a_price(more: Option<PriceMore>) -> Price<'static> {
+    Price {
+        symbol: b"\"BTC/USDT\"",
+        exchange: b"\"binance\"",
+        bid: level("42500.50", "1.25000000"),
+        ask: level("42501.00", "0.00031"),
+        timestamp: 1_700_000_000_123,
+        more,
+    }
+}
+
+#[test]
+fn s1_08_a_price_has_five_fields_in_order() {
+    golden("price", &written(|out| message::price(&a_price(None), out)));
+    let more = PriceMore { seq: 17, source: "simulated", fresh: true, age_ms: 3, received_ns: 9_007_199_254_740_993 };
+    golden("price_extended", &written(|out| message::price(&a_price(Some(more)), out)));
+    let stale = PriceMore { fresh: false, age_ms: 30_001, ..more };
+    golden("price_stale", &written(|out| message::price(&a_price(Some(stale)), out)));
+}
+
+#[test]
+fn s1_10_an_alert_has_nine_fields_in_order() {
+    let alert = |more| Alert {
+        symbol: b"\"BTC/USDT\"",
+        buy_exchange: "kraken",
+        sell_exchange: "binance",
+        buy: d("42500"),
+        sell: d("42925"),
+        spread_pct: crate::market::opportunity::gross_pct(d("42500"), d("42925")),
+        timestamp: 1_700_000_000_123,
+        more,
+    };
+    golden("arbitrage", &written(|out| message::alert(&alert(None), out)));
+    let more =
+        AlertMore { net_spread_pct: 0.25, executable_size: d("0.500"), buy_age_ms: 12, sell_age_ms: 0, source: "live" };
+    golden("arbitrage_extended", &written(|out| message::alert(&alert(Some(more)), out)));
+}
+
+#[test]
+fn s1_05_s1_06_s1_07_replies() {
+    let names = |names: &'static [&'static [u8]]| names.iter().copied();
+    let reply = |on| {
+        written(|out| {
+            message::subscription(on, names(&[b"\"BTC/USDT\"", b"\"eth/usdt\""]), names(&[b"\"binance\""]), out);
+        })
+    };
+    golden("subscribed", &reply(true));
+    golden("unsubscribed", &reply(false));
+    golden("error", &written(|out| message::error(&RequestError::Invalid.message(), out)));
+    let unknown = RequestError::UnknownAction("\"><script>\u{1}".into());
+    golden("error_unknown_action", &written(|out| message::error(&unknown.message(), out)));
+}
+
+#[test]
+fn s2_05_a_price_update_has_ten_fields_in_order() {
+    let day = DayStatistics {
+        instrument: InstrumentId(0),
+        last: 42500.5,
+        high: 43000.0,
+        low: 41000.25,
+        change: -12.5,
+        change_pct: -0.03,
+        quote_volume: 123_456_789.5,
+        exchange_time: UnixNs(0),
+    };
+    let ticker = |day, usdt_alias| stream::Ticker {
+        pair: b"\"BTC/USD\"",
+        bid: d("42500.00"),
+        ask: d("42501.0"),
+        day,
+        timestamp: 1_700_000_000_123,
+        usdt_alias,
+    };
+    golden("stream_update", &written(|out| stream::update(&ticker(Some(day), false), out)));
+    golden("stream_update_alias", &written(|out| stream::update(&ticker(Some(day), true), out)));
+    golden("stream_update_no_statistics", &written(|out| stream::update(&ticker(None, false), out)));
+    golden("market_data", &written(|out| stream::market_data(&ticker(Some(day), false), out)));
+    golden("stream_connected", &written(|out| stream::connected(["BTC/USD", "ETH/USDT"], 1_700_000_000_123, out)));
+}
+
+#[test]
+fn numbers_are_always_json() {
+    for number in [f64::NAN, f64::INFINITY, -0.0, 1e300, 1e-300, 0.1 + 0.2, f64::MIN_POSITIVE] {
+        let text = written(|out| float(number, out));
+        assert!(serde_json::from_slice::<f64>(&text).is_ok(), "{number}");
+    }
+}
+
+#[test]
+fn s2_40_pairs() {
+    for pair in ["BTC/USD", "1INCH/USDT", "T/USDT", "ABCDEFGHIJ/ABCDEFGHIJ"] {
+        assert!(stream::is_pair(pair), "{pair}");
+    }
+    for pair in
+        ["", "BTC", "BTC/US", "btc/usd", "BTC/USD/X", "/USD", "BTC/", "ABCDEFGHIJK/USD", "BTC-USD", "B\u{c9}/USD"]
+    {
+        assert!(!stream::is_pair(pair), "{pair}");
+    }
+    assert_eq!(stream::list(" BTC/USD, ,ETH/USD,").collect::<Vec<_>>(), ["BTC/USD", "ETH/USD"]);
+}
+
+#[test]
+fn s1_03_requests_are_a_growing_record() {
+    let full = br#"{"exchanges":["binance"],"x":1,"symbols":["BTC/USDT"],"action":"subscribe","intervalMs":0,"extended":true}"#;
+    assert_eq!(
+        parse(full),
+        Ok(Command {
+            action: Action::Subscribe,
+            symbols: vec!["BTC/USDT".into()],
+            exchanges: Some(vec!["binance".into()]),
+            interval_ms: Some(0),
+            extended: Some(true),
+        })
+    );
+    let bare = Command { action: Action::Unsubscribe, exchanges: Some(vec![]), ..Command::default() };
+    assert_eq!(parse(br#"{"action":"unsubscribe"}"#), Ok(bare));
+}
+
+#[test]
+fn s1_07_f93_wrong_types_in_every_field_are_one_error() {
+    let invalid = [
+        "",
+        "{",
+        "null",
+        "nul",
+        "{\"action\":\"subscribe\",}",
+        "\u{feff}{}",
+        "{} {}",
+        "'a'",
+        r#"{"action":"subscribe","symbols":"BTC/USDT"}"#,
+        r#"{"action":"subscribe","symbols":{}}"#,
+        r#"{"action":"subscribe","symbols":null}"#,
+        r#"{"action":"subscribe","symbols":5}"#,
+        r#"{"action":"subscribe","symbols":true}"#,
+        r#"{"action":"subscribe","symbols":[5]}"#,
+        r#"{"action":"subscribe","symbols":[null]}"#,
+        r#"{"action":"subscribe","symbols":[["BTC/USDT"]]}"#,
+        r#"{"action":"subscribe","intervalMs":"5"}"#,
+        r#"{"action":"subscribe","intervalMs":-1}"#,
+        r#"{"action":"subscribe","intervalMs":1.5}"#,
+        r#"{"action":"subscribe","intervalMs":1e99}"#,
+        r#"{"action":"subscribe","intervalMs":null}"#,
+        r#"{"action":"subscribe","intervalMs":[]}"#,
+        r#"{"action":"subscribe","extended":1}"#,
+        r#"{"action":"subscribe","extended":"true"}"#,
+        r#"{"action":"subscribe","extended":null}"#,
+    ];
+    for text in invalid {
+        assert_eq!(parse(text.as_bytes()), Err(RequestError::Invalid), "{text}");
+    }
+    assert_eq!(parse("[".repeat(60_000).as_bytes()), Err(RequestError::Invalid));
+    assert_eq!(parse(b"\"\xff\""), Err(RequestError::Invalid));
+    let partly = parse(br#"{"action":"subscribe","symbols":["A/B"],"exchanges":7}"#).unwrap();
+    assert_eq!((partly.symbols, partly.exchanges), (vec!["A/B".to_owned()], None));
+}
+
+#[test]
+fn s1_07_unknown_actions_are_named_as_system_1_names_them() {
+    for (text, shown) in [
+        ("{}", "undefined"),
+        ("5", "undefined"),
+        ("[]", "undefined"),
+        ("\"x\"", "undefined"),
+        ("true", "undefined"),
+        (r#"{"action":"ping"}"#, "ping"),
+        (r#"{"action":"Subscribe"}"#, "Subscribe"),
+        (r#"{"action":null}"#, "null"),
+        (r#"{"action":5}"#, "5"),
+        (r#"{"action":false}"#, "false"),
+        (r#"{"action":{"a":1}}"#, "[object Object]"),
+        (r#"{"action":["a",null,[1,2]]}"#, "a,,1,2"),
+        (r#"{"action":"","symbols":7}"#, ""),
+    ] {
+        assert_eq!(parse(text.as_bytes()), Err(RequestError::UnknownAction(shown.into())), "{text}");
+    }
+    let long = format!("{{\"action\":\"{}\"}}", "\u{e9}".repeat(30_000));
+    let Err(RequestError::UnknownAction(text)) = parse(long.as_bytes()) else { panic!("accepted") };
+    assert_eq!(text.chars().count(), request::ACTION_SHOWN_MAX);
+}
+
+proptest! {
+    #[test]
+    fn f93_any_bytes_are_read_or_refused(frame in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = parse(&frame);
+    }
+
+    #[test]
+    fn s1_08_a_price_is_json_with_exact_numbers(bid in 1u64.., ask in 1u64.., scale in 0u8..=19, name in "\\PC{0,20}") {
+        let name = written(|out| string(&name, out));
+        let level = |mantissa| Level { price: Decimal::new(mantissa, scale), size: Decimal::new(1, 0) };
+        let price = Price { symbol: &name, exchange: &name, bid: level(bid), ask: level(ask), timestamp: 1, more: None };
+        let text = String::from_utf8(written(|out| message::price(&price, out))).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap();
+        let shown = text.split("\"bid\":").last().unwrap().split(',').next().unwrap();
+        prop_assert_eq!(shown.parse::<Decimal>().unwrap(), Decimal::new(bid, scale));
+    }
+}

@@ -1,0 +1,414 @@
+//! HTTP/1.1 requests in, responses out: bytes only, no socket. Strict: what a proxy in front of us could
+//! read in another way is refused and the connection closed, so that no request hides in another.
+//!
+//! Only requests without a body exist here. Grammar: RFC 9110, 9112, 6455 (read 2026-11-20).
+
+use std::borrow::Cow;
+
+/// What a request head may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of the whole head, request line included.
+    pub head_max: usize,
+    /// Header lines.
+    pub lines_max: usize,
+    /// Bytes of one header line.
+    pub line_max: usize,
+}
+
+/// The most header lines that [`Limits::lines_max`] can ask for.
+pub const LINES_MAX: usize = 128;
+
+/// The methods that are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// GET.
+    Get,
+    /// HEAD: as GET, without the body.
+    Head,
+    /// OPTIONS.
+    Options,
+}
+
+/// A request head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What is asked.
+    pub method: Method,
+    /// Path, starting with `/`, as it was sent; `*` for OPTIONS of the whole server.
+    pub path: String,
+    /// Query without its question mark, as it was sent; empty if there is none.
+    pub query: String,
+    /// Whether the connection stays open after the answer.
+    pub keep_alive: bool,
+    /// What it says about becoming a WebSocket.
+    pub upgrade: Upgrade,
+}
+
+/// What a request says about becoming a WebSocket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Upgrade {
+    /// Nothing.
+    None,
+    /// A valid opening handshake; the value of `Sec-WebSocket-Accept` that answers it.
+    WebSocket(String),
+    /// Another version than 13: 426.
+    Version,
+    /// It wants to, but the handshake is broken: 400.
+    Broken,
+}
+
+/// Why a request is refused. The client's mistake: it is told and the connection closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Not HTTP, or ambiguous: 400.
+    Malformed,
+    /// GET, HEAD and OPTIONS exist: 405.
+    Method,
+    /// A method that nobody knows: 501.
+    UnknownMethod,
+    /// Not HTTP/1.0 or 1.1: 505.
+    Version,
+    /// The request line is too long: 414.
+    Target,
+    /// The head is too long or has too many lines: 431.
+    Head,
+    /// It has a body: 413.
+    Body,
+    /// It expects something that we don't do: 417.
+    Expectation,
+}
+
+impl Refusal {
+    /// Status code and reason.
+    #[must_use]
+    pub const fn status(self) -> (u16, &'static str) {
+        match self {
+            Self::Malformed => (400, "Bad Request"),
+            Self::Method => (405, "Method Not Allowed"),
+            Self::UnknownMethod => (501, "Not Implemented"),
+            Self::Version => (505, "HTTP Version Not Supported"),
+            Self::Target => (414, "URI Too Long"),
+            Self::Head => (431, "Request Header Fields Too Large"),
+            Self::Body => (413, "Content Too Large"),
+            Self::Expectation => (417, "Expectation Failed"),
+        }
+    }
+}
+
+/// Reads the head at the start of `bytes`: the request and the head's length, `None` while it is
+/// incomplete.
+///
+/// # Errors
+/// [`Refusal`], as early as it can be known.
+pub fn parse(bytes: &[u8], limits: Limits) -> Result<Option<(Request, usize)>, Refusal> {
+    let end = head_end(bytes, limits)?;
+    if let Some(line) = request_line(bytes) {
+        check_version(line)?;
+    }
+    let Some(end) = end else { return Ok(None) };
+    let mut lines = [httparse::EMPTY_HEADER; LINES_MAX];
+    let mut head = httparse::Request::new(&mut lines[..limits.lines_max.min(LINES_MAX)]);
+    match head.parse(&bytes[..end]) {
+        Ok(httparse::Status::Complete(length)) if length == end => {}
+        Ok(_) => return Err(Refusal::Malformed),
+        Err(httparse::Error::TooManyHeaders) => return Err(Refusal::Head),
+        Err(httparse::Error::Version) => return Err(Refusal::Version),
+        Err(_) => return Err(Refusal::Malformed),
+    }
+    let is_1_1 = head.version == Some(1);
+    let headers = Headers::read(head.headers)?;
+    let method = method_of(head.method.unwrap_or_default())?;
+    let (path, query) = target(head.path.unwrap_or_default(), method, &headers, is_1_1)?;
+    headers.refuse_body()?;
+    let keep_alive = if is_1_1 { !headers.close } else { headers.keep_alive && !headers.close };
+    let upgrade = headers.upgrade(is_1_1 && method == Method::Get);
+    Ok(Some((Request { method, path, query, keep_alive, upgrade }, end)))
+}
+
+/// Where the head ends. Lines end with CR LF and nothing else; no NUL; no line goes on in the next.
+fn head_end(bytes: &[u8], limits: Limits) -> Result<Option<usize>, Refusal> {
+    let (mut line_start, mut lines) = (0, 0);
+    for (at, &byte) in bytes.iter().enumerate() {
+        if at >= limits.head_max {
+            return Err(if lines == 0 { Refusal::Target } else { Refusal::Head });
+        }
+        match byte {
+            0 => return Err(Refusal::Malformed),
+            b'\r' if bytes.get(at + 1).is_some_and(|next| *next != b'\n') => return Err(Refusal::Malformed),
+            b'\n' if at == 0 || bytes[at - 1] != b'\r' => return Err(Refusal::Malformed),
+            b'\n' if at - line_start == 1 => {
+                return if lines == 0 { Err(Refusal::Malformed) } else { Ok(Some(at + 1)) };
+            }
+            b'\n' => {
+                lines += 1;
+                line_start = at + 1;
+            }
+            b' ' | b'\t' if at == line_start => return Err(Refusal::Malformed),
+            _ if lines > 0 && at - line_start >= limits.line_max => return Err(Refusal::Head),
+            _ => {}
+        }
+        if lines > limits.lines_max + 1 {
+            return Err(Refusal::Head);
+        }
+    }
+    Ok(None)
+}
+
+fn request_line(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.iter().position(|b| *b == b'\r').map(|end| &bytes[..end])
+}
+
+/// HTTP/0.9 has no version; later ones than 1.1 speak in another way.
+fn check_version(line: &[u8]) -> Result<(), Refusal> {
+    let mut words = line.split(|b| *b == b' ');
+    let (Some(_), Some(target)) = (words.next(), words.next()) else { return Err(Refusal::Malformed) };
+    match words.next() {
+        None if target.starts_with(b"HTTP/") => Err(Refusal::Malformed),
+        Some(b"HTTP/1.1" | b"HTTP/1.0") => Ok(()),
+        Some(version) if version.starts_with(b"HTTP/") && words.next().is_none() => Err(Refusal::Version),
+        None => Err(Refusal::Version),
+        Some(_) => Err(Refusal::Malformed),
+    }
+}
+
+fn method_of(name: &str) -> Result<Method, Refusal> {
+    match name {
+        "GET" => Ok(Method::Get),
+        "HEAD" => Ok(Method::Head),
+        "OPTIONS" => Ok(Method::Options),
+        "POST" | "PUT" | "DELETE" | "PATCH" | "TRACE" | "CONNECT" => Err(Refusal::Method),
+        _ => Err(Refusal::UnknownMethod),
+    }
+}
+
+/// Path and query of a request target. The path must be plain: no escapes that could mean another one.
+fn target(text: &str, method: Method, headers: &Headers<'_>, is_1_1: bool) -> Result<(String, String), Refusal> {
+    if !text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'\\' | b'#' | b'"' | b'<' | b'>')) {
+        return Err(Refusal::Malformed);
+    }
+    if is_1_1 && headers.host.is_none() {
+        return Err(Refusal::Malformed);
+    }
+    let origin_form = match text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) {
+        Some(rest) => {
+            let at = rest.find(['/', '?']).unwrap_or(rest.len());
+            if headers.host.is_some_and(|host| !host.eq_ignore_ascii_case(&rest[..at])) {
+                return Err(Refusal::Malformed);
+            }
+            if rest[at..].is_empty() { "/" } else { &rest[at..] }
+        }
+        None => text,
+    };
+    if origin_form == "*" && method == Method::Options {
+        return Ok(("*".into(), String::new()));
+    }
+    let (path, query) = origin_form.split_once('?').unwrap_or((origin_form, ""));
+    if !path.starts_with('/') || !is_plain_path(path) {
+        return Err(Refusal::Malformed);
+    }
+    Ok((path.into(), query.into()))
+}
+
+/// No `..`, no empty segment, and no escape that would be one of these, a slash, a control or no UTF-8.
+fn is_plain_path(path: &str) -> bool {
+    let mut decoded = Vec::with_capacity(path.len());
+    if !percent_decode(path.as_bytes(), false, &mut decoded) {
+        return false;
+    }
+    let Ok(text) = std::str::from_utf8(&decoded) else { return false };
+    let slashes = |s: &str| s.bytes().filter(|b| *b == b'/').count();
+    !text.contains(['\\', '\0'])
+        && !text.contains("//")
+        && !text.chars().any(char::is_control)
+        && slashes(text) == slashes(path)
+        && !text.split('/').any(|segment| segment == ".." || segment == ".")
+}
+
+/// Decodes `%xx` (and `+` as a blank if `plus`). `false` when an escape is broken.
+fn percent_decode(text: &[u8], plus: bool, out: &mut Vec<u8>) -> bool {
+    let hex = |b: Option<&u8>| b.and_then(|b| (*b as char).to_digit(16)).map(|d| d as u8);
+    let mut at = 0;
+    let mut whole = true;
+    while at < text.len() {
+        match text[at] {
+            b'%' => match (hex(text.get(at + 1)), hex(text.get(at + 2))) {
+                (Some(high), Some(low)) => {
+                    out.push(high << 4 | low);
+                    at += 2;
+                }
+                _ => {
+                    whole = false;
+                    out.push(b'%');
+                }
+            },
+            b'+' if plus => out.push(b' '),
+            byte => out.push(byte),
+        }
+        at += 1;
+    }
+    whole
+}
+
+/// The decoded value of the first parameter `name` of a query; a broken escape stands for itself.
+#[must_use]
+pub fn query_value(query: &str, name: &str) -> Option<String> {
+    query.split('&').find_map(|part| {
+        let (key, value) = part.split_once('=').unwrap_or((part, ""));
+        let decode = |text: &str| {
+            let mut bytes = Vec::with_capacity(text.len());
+            percent_decode(text.as_bytes(), true, &mut bytes);
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        (decode(key) == name).then(|| decode(value))
+    })
+}
+
+/// What the header lines say, as far as it matters here.
+#[derive(Default)]
+struct Headers<'a> {
+    host: Option<&'a str>,
+    length: Option<u64>,
+    chunked: bool,
+    close: bool,
+    keep_alive: bool,
+    connection_upgrade: bool,
+    websocket: bool,
+    key: Option<&'a str>,
+    keys: usize,
+    version: Option<&'a str>,
+    expect: bool,
+}
+
+impl<'a> Headers<'a> {
+    fn read(lines: &[httparse::Header<'a>]) -> Result<Self, Refusal> {
+        let mut headers = Self::default();
+        for line in lines {
+            let value = line.value.trim_ascii();
+            match lower(line.name).as_ref() {
+                "host" => {
+                    let host = std::str::from_utf8(value).map_err(|_| Refusal::Malformed)?;
+                    if headers.host.replace(host).is_some() || !is_host(host) {
+                        return Err(Refusal::Malformed);
+                    }
+                }
+                // Two lengths, even equal ones, are a smuggler's.
+                "content-length" => {
+                    let digits = !value.is_empty() && value.len() <= 18 && value.iter().all(u8::is_ascii_digit);
+                    let length = std::str::from_utf8(value).ok().filter(|_| digits).and_then(|v| v.parse().ok());
+                    if headers.length.replace(length.ok_or(Refusal::Malformed)?).is_some() {
+                        return Err(Refusal::Malformed);
+                    }
+                }
+                // Only the one coding that every reader understands in the same way, once.
+                "transfer-encoding" => {
+                    if headers.chunked || !line.value.eq_ignore_ascii_case(b"chunked") {
+                        return Err(Refusal::Malformed);
+                    }
+                    headers.chunked = true;
+                }
+                "connection" => {
+                    for token in tokens(value) {
+                        headers.close |= token.eq_ignore_ascii_case(b"close");
+                        headers.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
+                        headers.connection_upgrade |= token.eq_ignore_ascii_case(b"upgrade");
+                    }
+                }
+                "upgrade" => headers.websocket |= tokens(value).any(|t| t.eq_ignore_ascii_case(b"websocket")),
+                "sec-websocket-key" => {
+                    headers.keys += 1;
+                    headers.key = std::str::from_utf8(value).ok();
+                }
+                "sec-websocket-version" => headers.version = std::str::from_utf8(value).ok(),
+                "expect" => headers.expect = true,
+                _ => {}
+            }
+        }
+        if headers.chunked && headers.length.is_some() {
+            return Err(Refusal::Malformed);
+        }
+        Ok(headers)
+    }
+
+    fn refuse_body(&self) -> Result<(), Refusal> {
+        if self.expect {
+            return Err(Refusal::Expectation);
+        }
+        if self.chunked || self.length.is_some_and(|length| length > 0) {
+            return Err(Refusal::Body);
+        }
+        Ok(())
+    }
+
+    fn upgrade(&self, may: bool) -> Upgrade {
+        if !self.websocket {
+            return Upgrade::None;
+        }
+        match self.key {
+            _ if !may || !self.connection_upgrade => Upgrade::Broken,
+            _ if self.version != Some("13") => Upgrade::Version,
+            Some(key) if self.keys == 1 && is_key(key) => {
+                Upgrade::WebSocket(tungstenite::handshake::derive_accept_key(key.as_bytes()))
+            }
+            _ => Upgrade::Broken,
+        }
+    }
+}
+
+fn lower(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|b| b.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name.into() }
+}
+
+fn tokens(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|b| *b == b',').map(<[u8]>::trim_ascii)
+}
+
+/// A host and perhaps a port: no path, no user, nothing that could end up in a log or a link.
+fn is_host(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']'))
+}
+
+/// 16 bytes in base 64: 22 digits and two signs.
+fn is_key(text: &str) -> bool {
+    let Some(digits) = text.strip_suffix("==") else { return false };
+    digits.len() == 22
+        && digits.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
+        // The last digit holds two bits only.
+        && matches!(digits.as_bytes()[21], b'A' | b'Q' | b'g' | b'w')
+}
+
+/// Appends a response head: status line, `Content-Length` (none when `length` is `None`: the stream
+/// ends with the connection), `Connection`, then `extra` lines, each ending with CR LF.
+pub fn write_head(status: u16, reason: &str, length: Option<usize>, keep_alive: bool, extra: &str, out: &mut Vec<u8>) {
+    let mut digits = itoa::Buffer::new();
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(digits.format(status).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(reason.as_bytes());
+    if let Some(length) = length {
+        out.extend_from_slice(b"\r\nContent-Length: ");
+        out.extend_from_slice(digits.format(length).as_bytes());
+    }
+    out.extend_from_slice(if keep_alive {
+        b"\r\nConnection: keep-alive\r\n".as_slice()
+    } else {
+        b"\r\nConnection: close\r\n"
+    });
+    out.extend_from_slice(extra.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the answer to an opening handshake.
+pub fn write_switch(accept: &str, extra: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
+    out.extend_from_slice(b"Sec-WebSocket-Accept: ");
+    out.extend_from_slice(accept.as_bytes());
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(extra.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod tests;

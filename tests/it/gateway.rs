@@ -1,0 +1,1313 @@
+//! The gateway on a thread of its own, on loopback, fed by hand: a matrix that the test writes, clients
+//! that are not our code (tungstenite) or plain sockets.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use spreadwire::gateway::{Gateway, GatewayParts, Options};
+use spreadwire::market::directory::VenueEntry;
+use spreadwire::market::opportunity::{Change, Leg, Opportunity, OpportunityEvent, gross_pct};
+use spreadwire::market::statistics::DayStatistics;
+use spreadwire::market::{Directory, Level, PairId};
+use spreadwire::matrix::changes::Changes;
+use spreadwire::matrix::days::DayTable;
+use spreadwire::matrix::{CellQuote, CellState, MatrixWriter, QuoteMatrix};
+use spreadwire::metrics::{Board, LinkState};
+use spreadwire::net::listen::Listener;
+use spreadwire::stage::{Alarm, Idle, Stop, spawn};
+use spreadwire::time::{Clock, MS, SECOND, UnixNs};
+use tungstenite::{Message, WebSocket};
+
+const SYMBOLS: [&str; 4] = ["BTC/USDT", "ETH/USDT", "SOL/USD", "SOL/USDT"];
+const VENUES: [&str; 3] = ["binance", "kraken", "coinbase"];
+
+struct Rig {
+    address: SocketAddr,
+    directory: Arc<Directory>,
+    writer: MatrixWriter,
+    changes: Arc<Changes>,
+    days: Arc<DayTable>,
+    board: Arc<Board>,
+    events: rtrb::Producer<OpportunityEvent>,
+    alarm: Alarm,
+    clock: Clock,
+    stop: Stop,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self::with(Options::default())
+    }
+
+    fn with(options: Options) -> Self {
+        let venue = |name: &str| VenueEntry {
+            name: name.into(),
+            taker_fee_pct: "0.1".parse().unwrap(),
+            // Only coinbase has SOL/USD, and it has nothing in USDT.
+            native: SYMBOLS
+                .iter()
+                .map(|s| ((name == "coinbase") == (*s == "SOL/USD")).then(|| s.replace('/', "")))
+                .collect(),
+        };
+        let directory =
+            Arc::new(Directory::new(SYMBOLS.map(str::to_owned).to_vec(), VENUES.iter().map(|v| venue(v)).collect()));
+        let (matrix, writer) = QuoteMatrix::new(directory.pairs());
+        let clock = Clock::System;
+        let board = Arc::new(Board::new(clock.now(), VENUES.len(), 1));
+        for gauges in &board.venues {
+            gauges.set_source(1);
+            gauges.set_state(LinkState::Connected, clock.now());
+        }
+        let (events, opportunities) = rtrb::RingBuffer::new(64);
+        let (changes, days) = (Arc::new(Changes::new(directory.pairs())), Arc::new(DayTable::new(directory.pairs())));
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.address();
+        let (gateway, alarm) = Gateway::new(GatewayParts {
+            directory: Arc::clone(&directory),
+            matrix,
+            days: Arc::clone(&days),
+            changes: Arc::clone(&changes),
+            opportunities,
+            board: Arc::clone(&board),
+            index: 0,
+            clock: clock.clone(),
+            options,
+            listener,
+        })
+        .unwrap();
+        let stop = Stop::default();
+        let thread = spawn(vec![Box::new(gateway)], None, Idle::Wait, stop.clone()).unwrap();
+        Self { address, directory, writer, changes, days, board, events, alarm, clock, stop, thread: Some(thread) }
+    }
+
+    fn pair(&self, symbol: &str, venue: &str) -> PairId {
+        let instrument = self.directory.instrument_named(symbol).unwrap();
+        self.directory.pair(instrument, self.directory.venue_named(venue).unwrap())
+    }
+
+    fn store(&mut self, symbol: &str, venue: &str, quote: CellQuote) {
+        let pair = self.pair(symbol, venue);
+        self.writer.store(pair, &quote);
+        self.changes.mark(pair);
+        self.alarm.ring();
+    }
+
+    /// A fresh quote with the venue's stamp 1,700,000,000,123 ms.
+    fn quote(&mut self, symbol: &str, venue: &str, bid: &str, ask: &str) {
+        let level = |price: &str| Level { price: price.parse().unwrap(), size: "1.50".parse().unwrap() };
+        let quote = CellQuote {
+            bid: level(bid),
+            ask: level(ask),
+            exchange_time: UnixNs::from_ms(1_700_000_000_123),
+            received: self.clock.now(),
+            changes: 0,
+            state: CellState::Live,
+        };
+        self.store(symbol, venue, quote);
+    }
+
+    fn void(&mut self, symbol: &str, venue: &str) {
+        let quote = self.writer.load(self.pair(symbol, venue));
+        self.store(symbol, venue, CellQuote { state: CellState::Void, ..quote });
+    }
+
+    fn day(&self, symbol: &str, venue: &str, last: f64) {
+        let day = DayStatistics {
+            last,
+            high: 2.0,
+            low: 1.0,
+            change: -0.5,
+            change_pct: -1.5,
+            quote_volume: 7.0,
+            ..Default::default()
+        };
+        self.days.store(self.pair(symbol, venue), &day);
+    }
+
+    fn opportunity(&mut self, symbol: &str, buy: (&str, &str), sell: (&str, &str), change: Change, alert: bool) {
+        let now = self.clock.now();
+        let leg = |(venue, price): (&str, &str)| Leg {
+            venue: self.directory.venue_named(venue).unwrap(),
+            level: Level { price: price.parse().unwrap(), size: "0.5".parse().unwrap() },
+            received: now,
+        };
+        let (buy, sell) = (leg(buy), leg(sell));
+        let opportunity = Opportunity {
+            instrument: self.directory.instrument_named(symbol).unwrap(),
+            gross_pct: gross_pct(buy.level.price, sell.level.price),
+            net_pct: 0.8,
+            buy,
+            sell,
+            opened: now,
+            detected: now,
+            peak_gross_pct: 1.0,
+        };
+        self.events.push(OpportunityEvent { opportunity, change, alert }).unwrap();
+        self.alarm.ring();
+    }
+
+    fn client(&self) -> Client {
+        let tcp = TcpStream::connect(self.address).unwrap();
+        tcp.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let url = format!("ws://{}/ws/prices", self.address);
+        Client { socket: tungstenite::client(url, tcp).unwrap().0 }
+    }
+
+    fn raw(&self) -> TcpStream {
+        let tcp = TcpStream::connect(self.address).unwrap();
+        tcp.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+        tcp
+    }
+
+    /// Status line, head and body of a GET on a connection of its own.
+    fn get(&self, target: &str) -> (u16, String, String) {
+        let text =
+            exchange(self.address, format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes());
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (head[9..12].parse().unwrap(), head.to_owned(), body.to_owned())
+    }
+
+    fn json(&self, target: &str) -> (u16, Value) {
+        let (status, _, body) = self.get(target);
+        (status, serde_json::from_str(&body).unwrap_or_else(|e| panic!("{e}: {body}")))
+    }
+
+    fn wait_until(&self, what: &str, done: impl Fn(&Board) -> bool) {
+        let begun = Instant::now();
+        while !done(&self.board) {
+            assert!(begun.elapsed() < Duration::from_secs(10), "waited too long for: {what}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.stop.request();
+        if let Some(thread) = self.thread.take() {
+            let result = thread.join();
+            if !std::thread::panicking() {
+                result.unwrap();
+            }
+        }
+    }
+}
+
+struct Client {
+    socket: WebSocket<TcpStream>,
+}
+
+impl Client {
+    fn send(&mut self, request: Value) {
+        self.send_text(&request.to_string());
+    }
+
+    fn send_text(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).unwrap();
+    }
+
+    fn subscribe(&mut self, symbols: &[&str], exchanges: &[&str]) -> String {
+        self.send(json!({"action": "subscribe", "symbols": symbols, "exchanges": exchanges}));
+        self.text()
+    }
+
+    /// The next text message.
+    fn text(&mut self) -> String {
+        loop {
+            match self.socket.read().unwrap() {
+                Message::Text(text) => return text.to_string(),
+                Message::Ping(_) => {}
+                other => panic!("unexpected {other:?}"),
+            }
+        }
+    }
+
+    fn next(&mut self) -> Value {
+        serde_json::from_str(&self.text()).unwrap()
+    }
+
+    /// What comes within `time`.
+    fn collect(&mut self, time: Duration) -> Vec<String> {
+        let end = Instant::now() + time;
+        let mut texts = Vec::new();
+        while let Some(left) = end.checked_duration_since(Instant::now()).filter(|d| !d.is_zero()) {
+            self.socket.get_ref().set_read_timeout(Some(left)).unwrap();
+            match self.socket.read() {
+                Ok(Message::Text(text)) => texts.push(text.to_string()),
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        self.socket.get_ref().set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        texts
+    }
+
+    /// The code that the server closes with.
+    fn close_code(&mut self) -> Option<u16> {
+        loop {
+            match self.socket.read() {
+                Ok(Message::Close(frame)) => return frame.map(|f| f.code.into()),
+                Ok(_) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+fn exchange(address: SocketAddr, request: &[u8]) -> String {
+    let mut tcp = TcpStream::connect(address).unwrap();
+    tcp.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+    tcp.write_all(request).unwrap();
+    let mut reply = Vec::new();
+    tcp.read_to_end(&mut reply).unwrap();
+    String::from_utf8(reply).unwrap()
+}
+
+const BTC: &str =
+    r#"{"type":"price","symbol":"BTC/USDT","exchange":"binance","bid":42500.5,"ask":42501,"timestamp":1700000000123}"#;
+
+// WebSocket clients.
+
+#[test]
+fn s1_02_nothing_is_sent_on_connect() {
+    let rig = Rig::new();
+    assert_eq!(rig.client().collect(Duration::from_millis(300)), [""; 0]);
+}
+
+#[test]
+fn s1_05_s1_08_a_subscription_is_confirmed_and_its_prices_follow_at_once() {
+    let mut rig = Rig::new();
+    rig.quote("BTC/USDT", "binance", "42500.50", "42501.00");
+    let mut client = rig.client();
+    assert_eq!(
+        client.subscribe(&["BTC/USDT"], &["binance", "nowhere"]),
+        r#"{"type":"subscribed","symbols":["BTC/USDT"],"exchanges":["binance","nowhere"],"message":"Successfully subscribed"}"#
+    );
+    let begun = Instant::now();
+    assert_eq!(client.text(), BTC);
+    assert!(begun.elapsed() < Duration::from_millis(400), "the first price waited for the beat");
+}
+
+#[test]
+fn s1_04_s1_15_the_cross_product_comes_in_one_burst_in_order_of_subscription() {
+    let mut rig = Rig::new();
+    for symbol in ["BTC/USDT", "ETH/USDT"] {
+        for venue in ["binance", "kraken"] {
+            rig.quote(symbol, venue, "10", "11");
+        }
+    }
+    let mut client = rig.client();
+    client.subscribe(&["ETH/USDT", "BTC/USDT"], &["kraken"]);
+    let key = |v: &Value| format!("{}@{}", v["symbol"].as_str().unwrap(), v["exchange"].as_str().unwrap());
+    assert_eq!([client.next(), client.next()].map(|v| key(&v)), ["ETH/USDT@kraken", "BTC/USDT@kraken"]);
+    assert!(client.subscribe(&[], &["binance"]).contains(r#""exchanges":["kraken","binance"]"#));
+    // Only what is new comes at once; the whole comes with the next beats.
+    assert_eq!([client.next(), client.next()].map(|v| key(&v)), ["ETH/USDT@binance", "BTC/USDT@binance"]);
+    let mut seen: Vec<String> = Vec::new();
+    while seen.len() < 6 {
+        seen.push(key(&client.next()));
+    }
+    let whole = ["ETH/USDT@kraken", "ETH/USDT@binance", "BTC/USDT@kraken", "BTC/USDT@binance"];
+    assert_eq!(seen[..2], ["ETH/USDT@kraken", "BTC/USDT@kraken"], "a price came twice within its interval");
+    assert_eq!(seen[2..6], whole);
+}
+
+#[test]
+fn s1_09_every_fresh_price_comes_every_500_ms_changed_or_not() {
+    let mut rig = Rig::new();
+    rig.quote("BTC/USDT", "binance", "42500.50", "42501.00");
+    let mut client = rig.client();
+    client.subscribe(&["BTC/USDT"], &["binance"]);
+    let texts = client.collect(Duration::from_millis(2250));
+    assert!((4..=5).contains(&texts.len()), "{} messages in 2.25 s", texts.len());
+    assert!(texts.iter().all(|text| text == BTC));
+}
+
+#[test]
+fn s1_06_unsubscribing_leaves_the_rest() {
+    let mut rig = Rig::new();
+    rig.quote("BTC/USDT", "binance", "1", "2");
+    let mut client = rig.client();
+    client.subscribe(&["BTC/USDT", "ETH/USDT"], &["binance"]);
+    client.next();
+    client.send(json!({"action": "unsubscribe", "symbols": ["BTC/USDT", "absent"], "exchanges": ["absent"]}));
+    assert_eq!(
+        client.text(),
+        r#"{"type":"unsubscribed","symbols":["ETH/USDT"],"exchanges":["binance"],"message":"Successfully unsubscribed"}"#
+    );
+    assert_eq!(client.collect(Duration::from_millis(1100)), [""; 0]);
+    client.send(json!({"action": "unsubscribe", "symbols": ["ETH/USDT"], "exchanges": ["binance"]}));
+    assert!(client.text().contains(r#""symbols":[],"exchanges":[]"#));
+    rig.wait_until("no pairs", |board| board.gateways[0].symbols.value() == 0);
+    // And the sets begin anew.
+    assert!(client.subscribe(&["BTC/USDT"], &["binance"]).contains(r#""symbols":["BTC/USDT"]"#));
+    assert_eq!(client.next()["type"], "price");
+}
+
+#[test]
+fn s1_07_errors_leave_the_connection_open_and_what_was_right_counts() {
+    let mut rig = Rig::new();
+    rig.quote("BTC/USDT", "binance", "1", "2");
+    let mut client = rig.client();
+    client.send_text("{nonsense");
+    assert_eq!(client.text(), r#"{"type":"error","message":"Invalid message format"}"#);
+    client.send_text(r#"{"action":"dance"}"#);
+    assert_eq!(client.text(), r#"{"type":"error","message":"Unknown action: dance"}"#);
+    client.send_text("{}");
+    assert_eq!(client.text(), r#"{"type":"error","message":"Unknown action: undefined"}"#);
+    client.send_text(r#"{"action":"subscribe","symbols":["BTC/USDT"],"exchanges":"binance"}"#);
+    assert_eq!(client.text(), r#"{"type":"error","message":"Invalid message format"}"#);
+    // The symbols of that request are in.
+    assert!(client.subscribe(&[], &["binance"]).contains(r#""symbols":["BTC/USDT"],"exchanges":["binance"]"#));
+    assert_eq!(client.next()["bid"], 1);
+}
+
+#[test]
+fn s1_03_a_binary_frame_with_json_is_a_request() {
+    let rig = Rig::new();
+    let mut client = rig.client();
+    client.socket.send(Message::binary(br#"{"action":"subscribe","symbols":["X/Y"]}"#.to_vec())).unwrap();
+    assert!(client.text().contains(r#""symbols":["X/Y"],"exchanges":[]"#));
+}
+
+#[test]
+fn s1_04_labels_echo_the_clients_spelling_and_each_spelling_is_a_name() {
+    let mut rig = Rig::new();
+    rig.quote("BTC/USDT", "binance", "1", "2");
+    let mut client = rig.client();
+    let reply = client.subscribe(&["btc/usdt", "BTC/USDT", "btc/usdt", "<b>\"\u{e9}\\"], &["Binance"]);
+    let reply: Value = serde_json::from_str(&reply).unwrap();
+    assert_eq!(reply["symbols"], json!(["btc/usdt", "BTC/USDT", "<b>\"\u{e9}\\"]));
+    let (a, b) = (client.next(), client.next());
+    assert_eq!((&a["symbol"], &a["exchange"]), (&json!("btc/usdt"), &json!("Binance")));
+    assert_eq!(b["symbol"], "BTC/USDT");
+}
+
+#[test]
+fn s1_10_s1_11_an_alert_goes_to_all_who_have_the_symbol_whatever_their_exchanges() {
+    let mut rig = Rig::new();
+    let (mut with, mut without, mut other) = (rig.client(), rig.client(), rig.client());
+    with.subscribe(&["btc/usdt"], &["kraken"]);
+    without.subscribe(&["BTC/USDT"], &[]);
+    other.subscribe(&["ETH/USDT"], &["binance"]);
+    rig.opportunity("BTC/USDT", ("kraken", "42500"), ("binance", "42925"), Change::Opened, true);
+    let alert = without.text();
+    assert!(
+        alert.starts_with(r#"{"type":"arbitrage","symbol":"BTC/USDT","buyExchange":"kraken","sellExchange":"binance","buyPrice":42500,"sellPrice":42925,"spreadPct":1,"profit":42500,"timestamp":"#),
+        "{alert}"
+    );
+    assert_eq!(alert.matches(':').count(), 9, "{alert}");
+    assert_eq!(with.next()["symbol"], "btc/usdt");
+    assert_eq!(other.collect(Duration::from_millis(200)), [""; 0]);
+    rig.wait_until("alerts counted", |board| board.gateways[0].alerts_sent.value() == 2);
+}
+
+#[test]
+fn s1_13_a_client_that_joins_gets_open_opportunities_at_once() {
+    let mut rig = Rig::new();
+    rig.quote("BTC/USDT", "kraken", "42499", "42500");
+    rig.quote("BTC/USDT", "binance", "42925", "42926");
+    rig.opportunity("BTC/USDT", ("kraken", "42500"), ("binance", "42925"), Change::Opened, false);
+    rig.opportunity("ETH/USDT", ("kraken", "1"), ("binance", "2"), Change::Opened, false);
+    let mut early = rig.client();
+    early.subscribe(&["BTC/USDT", "ETH/USDT"], &[]);
+    // Of the two only one has fresh legs.
+    let alert = early.next();
+    assert_eq!(
+        (&alert["type"], &alert["symbol"], &alert["sellPrice"]),
+        (&json!("arbitrage"), &json!("BTC/USDT"), &json!(42925))
+    );
+    assert_eq!(early.collect(Duration::from_millis(150)), [""; 0]);
+    rig.opportunity("BTC/USDT", ("kraken", "42500"), ("binance", "42925"), Change::Closed, false);
+    let mut late = rig.client();
+    late.subscribe(&["BTC/USDT"], &[]);
+    assert_eq!(late.collect(Duration::from_millis(200)), [""; 0]);
+}
+
+#[test]
+fn s1_19_stats_count_pairs() {
+    let rig = Rig::new();
+    assert_eq!(
+        rig.get("/api/websocket/stats").2,
+        r#"{"status":"active","stats":{"clientCount":0,"totalSubscriptions":0,"uniqueSymbols":0,"uniqueExchanges":0}}"#
+    );
+    let (mut a, mut b) = (rig.client(), rig.client());
+    a.subscribe(&["BTC/USDT", "ETH/USDT"], &["binance", "kraken", "okx"]);
+    b.subscribe(&["BTC/USDT"], &["binance"]);
+    let expected = json!({"clientCount": 2, "totalSubscriptions": 7, "uniqueSymbols": 2, "uniqueExchanges": 3});
+    assert_eq!(rig.json("/api/websocket/stats").1["stats"], expected);
+    drop(b);
+    rig.wait_until("one client", |board| board.gateways[0].subscriptions.value() == 6);
+}
+
+#[test]
+fn a_stale_or_void_price_is_not_sent() {
+    let mut rig = Rig::with(Options { stale_after_ns: 300 * MS, ..Options::default() });
+    rig.quote("BTC/USDT", "binance", "1", "2");
+    let mut client = rig.client();
+    client.subscribe(&["BTC/USDT", "ETH/USDT"], &["binance", "coinbase"]);
+    assert_eq!(client.next()["bid"], 1);
+    assert_eq!(client.collect(Duration::from_millis(1200)), [""; 0], "older than the limit");
+    rig.quote("BTC/USDT", "binance", "3", "4");
+    rig.void("BTC/USDT", "binance");
+    assert_eq!(client.collect(Duration::from_millis(700)), [""; 0], "void");
+}
+
+#[test]
+fn interval_0_sends_every_change_at_once_and_nothing_else() {
+    let mut rig = Rig::new();
+    rig.quote("BTC/USDT", "binance", "1", "2");
+    let mut client = rig.client();
+    client.send(json!({"action": "subscribe", "symbols": ["BTC/USDT"], "exchanges": ["binance"], "intervalMs": 0}));
+    client.next();
+    assert_eq!(client.next()["bid"], 1);
+    for n in 2..20u64 {
+        rig.quote("BTC/USDT", "binance", &n.to_string(), &(n + 1).to_string());
+        assert_eq!(client.next()["bid"], n);
+    }
+    rig.quote("ETH/USDT", "binance", "5", "6");
+    assert_eq!(client.collect(Duration::from_millis(700)), [""; 0]);
+    rig.wait_until("latency published", |board| {
+        board.latency.summary_of_all(spreadwire::metrics::latency::Hop::WireToPrice).count >= 18
+    });
+    // Back to the beat.
+    client.send(json!({"action": "subscribe", "intervalMs": 500}));
+    client.next();
+    assert!(!client.collect(Duration::from_millis(1200)).is_empty());
+}
+
+#[test]
+fn an_interval_of_its_own() {
+    let mut rig = Rig::new();
+    rig.quote("BTC/USDT", "binance", "1", "2");
+    let mut client = rig.client();
+    client.send(json!({"action": "subscribe", "symbols": ["BTC/USDT"], "exchanges": ["binance"], "intervalMs": 50}));
+    client.next();
+    let count = client.collect(Duration::from_millis(1000)).len();
+    assert!((10..=21).contains(&count), "{count}");
+}
+
+#[test]
+fn extended_clients_hear_more_and_are_told_once_when_a_price_goes_stale() {
+    let mut rig = Rig::new();
+    rig.quote("BTC/USDT", "binance", "42500.50", "42501.00");
+    let mut client = rig.client();
+    client.send(json!({"action": "subscribe", "symbols": ["BTC/USDT"], "exchanges": ["binance"], "intervalMs": 0, "extended": true}));
+    client.next();
+    let text = client.text();
+    assert!(
+        text.starts_with(&format!(
+            "{},\"bidSize\":1.5,\"askSize\":1.5,\"seq\":1,\"source\":\"simulated\",\"state\":\"fresh\",\"ageMs\":",
+            &BTC[..BTC.len() - 1]
+        )),
+        "{text}"
+    );
+    rig.void("BTC/USDT", "binance");
+    let stale = client.next();
+    assert_eq!((&stale["state"], &stale["bid"]), (&json!("stale"), &json!(42500.5)));
+    assert_eq!(client.collect(Duration::from_millis(300)), [""; 0], "told more than once");
+    rig.quote("BTC/USDT", "binance", "1", "2");
+    assert_eq!(client.next()["state"], "fresh");
+    rig.opportunity("BTC/USDT", ("kraken", "42500"), ("binance", "42925"), Change::Opened, true);
+    let alert = client.text();
+    assert!(
+        alert.contains(r#","netSpreadPct":0.8,"executableSize":0.5,"buyAgeMs":"#)
+            && alert.ends_with(r#","source":"simulated"}"#),
+        "{alert}"
+    );
+}
+
+#[test]
+fn equal_subscriptions_share_and_leave_alone() {
+    let mut rig = Rig::new();
+    rig.quote("BTC/USDT", "binance", "1", "2");
+    let mut clients: Vec<Client> = (0..20).map(|_| rig.client()).collect();
+    for (at, client) in clients.iter_mut().enumerate() {
+        let interval = if at % 2 == 0 { 0 } else { 500 };
+        client.send(
+            json!({"action": "subscribe", "symbols": ["BTC/USDT"], "exchanges": ["binance"], "intervalMs": interval}),
+        );
+        client.next();
+        assert_eq!(client.next()["bid"], 1);
+    }
+    clients.truncate(10);
+    clients.swap(0, 9);
+    rig.wait_until("ten left", |board| board.gateways[0].websocket_clients.value() == 10);
+    rig.quote("BTC/USDT", "binance", "3", "4");
+    for client in &mut clients {
+        while client.next()["bid"] != 3 {}
+    }
+}
+
+// Limits and faults.
+
+#[test]
+fn f83_f84_a_client_that_does_not_read_is_conflated_then_closed_and_harms_nobody() {
+    let mut rig = Rig::with(Options { progress_within_ns: 2 * SECOND, ..Options::default() });
+    let mut slow = rig.client();
+    let mut good = rig.client();
+    // Many spellings make a burst large enough to fill the kernel's buffers soon.
+    let spellings: Vec<String> = (0u32..256)
+        .map(|n| {
+            "btcusdt"
+                .chars()
+                .enumerate()
+                .map(|(at, c)| if n >> at & 1 == 1 { c.to_ascii_uppercase() } else { c })
+                .collect::<String>()
+        })
+        .map(|s| format!("{}/{}", &s[..3], &s[3..]))
+        .take(128)
+        .collect();
+    for client in [&mut slow, &mut good] {
+        client.send(
+            json!({"action": "subscribe", "symbols": spellings, "exchanges": ["binance", "kraken"], "intervalMs": 0}),
+        );
+        client.next();
+    }
+    let mut last = 0;
+    let begun = Instant::now();
+    while rig.board.gateways[0].slow_closed.value() == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the slow client was kept");
+        last += 1;
+        rig.quote("BTC/USDT", "binance", &last.to_string(), "1000000");
+        while good.next()["bid"] != last {}
+        for _ in 1..128 {
+            good.next();
+        }
+    }
+    let gauges = &rig.board.gateways[0];
+    assert!(gauges.outbox_conflated.value() > 0);
+    rig.wait_until("gone", |board| board.gateways[0].websocket_clients.value() == 1);
+}
+
+#[test]
+fn f83_a_client_that_reads_again_gets_the_newest() {
+    let mut rig = Rig::new();
+    let mut client = rig.client();
+    let spellings: Vec<String> = (0u32..128)
+        .map(|n| {
+            let s: String = "btcusdt"
+                .chars()
+                .enumerate()
+                .map(|(at, c)| if n >> at & 1 == 1 { c.to_ascii_uppercase() } else { c })
+                .collect();
+            format!("{}/{}", &s[..3], &s[3..])
+        })
+        .collect();
+    client.send(json!({"action": "subscribe", "symbols": spellings, "exchanges": ["binance"], "intervalMs": 0}));
+    client.next();
+    let mut last = 0;
+    while rig.board.gateways[0].outbox_conflated.value() < 1000 {
+        last += 1;
+        rig.quote("BTC/USDT", "binance", &last.to_string(), "1000000");
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(last < 20_000);
+    }
+    // Every frame is whole, prices only go up, and the newest of all 128 arrives without a new change.
+    let mut newest = std::collections::HashMap::new();
+    while newest.values().filter(|bid| **bid == last).count() < 128 {
+        let price = client.next();
+        let bid = price["bid"].as_u64().unwrap();
+        let before = newest.insert(price["symbol"].as_str().unwrap().to_owned(), bid);
+        assert!(before.is_none_or(|before| before <= bid));
+    }
+}
+
+#[test]
+fn f89_f91_f92_broken_frames_are_told_the_right_code() {
+    let rig = Rig::new();
+    let masked = |first: u8, length: &[u8], payload: &[u8]| [&[first], length, &[0, 0, 0, 0], payload].concat();
+    let fragments = [masked(0x01, &[0x81], b"x"), masked(0x00, &[0x81], b"x").repeat(64)].concat();
+    let cases: [(&str, Vec<u8>, u16); 9] = [
+        ("unmasked", vec![0x81, 1, b'x'], 1002),
+        ("reserved bit", masked(0xc1, &[0x81], b"x"), 1002),
+        ("reserved opcode", masked(0x83, &[0x81], b"x"), 1002),
+        ("fragmented ping", masked(0x09, &[0x81], b"x"), 1002),
+        ("long ping", masked(0x89, &[0xfe, 0, 126], &[0; 126]), 1002),
+        ("close with one byte", masked(0x88, &[0x81], b"x"), 1002),
+        ("invalid UTF-8", masked(0x81, &[0x81], b"\xff"), 1007),
+        ("64 KiB and one", masked(0x81, &[0xff, 0, 0, 0, 0, 0, 1, 0, 1], b""), 1009),
+        ("65 fragments", fragments, 1008),
+    ];
+    for (what, bytes, code) in cases {
+        let mut client = rig.client();
+        client.socket.get_mut().write_all(&bytes).unwrap();
+        assert_eq!(client.close_code(), Some(code), "{what}");
+        // And the connection ends.
+        assert_eq!(client.socket.get_mut().read(&mut [0; 10]).unwrap_or(0), 0, "{what}");
+    }
+    rig.wait_until("all gone", |board| board.gateways[0].websocket_clients.value() == 0);
+}
+
+#[test]
+fn f89_a_close_is_answered() {
+    let rig = Rig::new();
+    let mut client = rig.client();
+    client.socket.close(None).unwrap();
+    assert_eq!(client.close_code(), None);
+    rig.wait_until("gone", |board| board.gateways[0].websocket_clients.value() == 0);
+}
+
+#[test]
+fn f93_ten_errors_end_a_connection() {
+    let rig = Rig::new();
+    let mut client = rig.client();
+    for _ in 0..10 {
+        client.send_text("nonsense");
+        assert_eq!(client.next()["type"], "error");
+    }
+    assert_eq!(client.close_code(), Some(1008));
+    rig.wait_until("counted", |board| board.gateways[0].misbehaved_closed.value() == 1);
+}
+
+#[test]
+fn f93_limits_are_named_and_change_nothing() {
+    let rig = Rig::new();
+    let mut client = rig.client();
+    client.subscribe(&["A/B"], &["x"]);
+    let names = |n: usize| (0..n).map(|n| n.to_string()).collect::<Vec<_>>();
+    for (request, limit) in [
+        (
+            json!({"action": "subscribe", "symbols": names(1024)}),
+            "Too many names: at most 1024 symbols and 1024 exchanges",
+        ),
+        (
+            json!({"action": "subscribe", "symbols": names(100), "exchanges": names(100)}),
+            "Too many pairs: at most 4096 symbols times exchanges",
+        ),
+        (json!({"action": "subscribe", "symbols": ["y".repeat(65)]}), "Name too long: at most 64 bytes"),
+        (
+            json!({"action": "subscribe", "symbols": (0..150).map(|n| format!("{n}{}", "\u{1}".repeat(60))).collect::<Vec<_>>()}),
+            "Names too long: at most 49152 bytes in all",
+        ),
+    ] {
+        client.send(request);
+        assert_eq!(client.next(), json!({"type": "error", "message": limit}));
+    }
+    assert!(client.subscribe(&[], &[]).contains(r#""symbols":["A/B"],"exchanges":["x"]"#));
+}
+
+#[test]
+fn f94_churn_is_limited() {
+    let rig = Rig::new();
+    let mut client = rig.client();
+    for n in 0..60 {
+        let action = if n % 2 == 0 { "subscribe" } else { "unsubscribe" };
+        let _ = client.socket.send(Message::text(format!(r#"{{"action":"{action}","symbols":["BTC/USDT"]}}"#)));
+    }
+    let mut kinds = std::collections::HashMap::new();
+    while let Ok(Message::Text(text)) = client.socket.read() {
+        let value: Value = serde_json::from_str(&text).unwrap();
+        *kinds.entry(value["type"].as_str().unwrap().to_owned()).or_insert(0) += 1;
+    }
+    assert!(kinds["subscribed"] + kinds["unsubscribed"] >= 40, "{kinds:?}");
+    assert_eq!(kinds["error"], 10, "{kinds:?}");
+}
+
+#[test]
+fn f95_a_ping_flood_ends_a_connection_and_a_ping_is_answered() {
+    let rig = Rig::new();
+    let mut client = rig.client();
+    client.socket.send(Message::Ping("x".into())).unwrap();
+    assert_eq!(client.socket.read().unwrap(), Message::Pong("x".into()));
+    for _ in 0..100 {
+        let _ = client.socket.send(Message::Ping("y".into()));
+    }
+    assert_eq!(client.close_code(), Some(1008));
+}
+
+#[test]
+fn f96_a_silent_client_is_pinged_and_then_closed() {
+    let rig = Rig::with(Options { ping_after_ns: 200 * MS, pong_within_ns: 300 * MS, ..Options::default() });
+    let mut alive = rig.client();
+    let mut dead = rig.raw();
+    dead.write_all(UPGRADE.as_bytes()).unwrap();
+    // This one answers, by reading.
+    assert_eq!(alive.collect(Duration::from_millis(800)), [""; 0]);
+    assert_eq!(rig.board.gateways[0].websocket_clients.value(), 1);
+    let mut bytes = Vec::new();
+    dead.read_to_end(&mut bytes).unwrap();
+    assert!(bytes.ends_with(&[0x89, 0]), "a ping came last");
+}
+
+#[test]
+fn f131_stopping_closes_clients_with_1001() {
+    let mut rig = Rig::new();
+    let mut client = rig.client();
+    let mut stream = rig.raw();
+    stream.write_all(b"GET /api/market-data/stream?pairs=BTC/USDT HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    rig.wait_until("stream open", |board| board.gateways[0].sse_clients.value() == 1);
+    rig.stop.request();
+    assert_eq!(client.close_code(), Some(1001));
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    drop((client, stream));
+    rig.thread.take().unwrap().join().unwrap();
+    assert!(TcpStream::connect(rig.address).is_err());
+}
+
+// Streams.
+
+struct Events {
+    tcp: TcpStream,
+    text: String,
+}
+
+impl Events {
+    fn open(rig: &Rig, query: &str) -> Self {
+        let mut tcp = rig.raw();
+        tcp.write_all(
+            format!("GET /api/market-data/stream?{query} HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n")
+                .as_bytes(),
+        )
+        .unwrap();
+        Self { tcp, text: String::new() }
+    }
+
+    fn until(&mut self, mark: &str) -> String {
+        loop {
+            if let Some(at) = self.text.find(mark) {
+                let rest = self.text.split_off(at + mark.len());
+                return std::mem::replace(&mut self.text, rest);
+            }
+            let mut bytes = [0; 4096];
+            let length = self.tcp.read(&mut bytes).unwrap();
+            assert!(length > 0, "the stream ended: {}", self.text);
+            self.text.push_str(std::str::from_utf8(&bytes[..length]).unwrap());
+        }
+    }
+
+    fn event(&mut self) -> Value {
+        let text = self.until("\n\n");
+        serde_json::from_str(text.strip_prefix("data: ").unwrap_or_else(|| panic!("{text:?}")).trim_end()).unwrap()
+    }
+}
+
+#[test]
+fn s2_43_s2_44_s2_45_a_stream_begins_with_connected_and_its_prices() {
+    let mut rig = Rig::new();
+    rig.day("BTC/USDT", "kraken", 1.5);
+    rig.quote("BTC/USDT", "kraken", "1.25", "1.75");
+    let mut events = Events::open(&rig, "pairs=BTC%2FUSDT%2CETH/USDT,,");
+    let head = events.until("\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    for line in [
+        "Content-Type: text/event-stream",
+        "Cache-Control: no-cache",
+        "Connection: keep-alive",
+        "X-Accel-Buffering: no",
+        "Access-Control-Allow-Origin: *",
+    ] {
+        assert!(head.contains(&format!("{line}\r\n")), "{line} in {head}");
+    }
+    assert!(!head.contains("Transfer-Encoding") && !head.contains("Content-Length"));
+    assert_eq!(events.until("\n\n"), "retry: 3000\n\n");
+    let connected = events.event();
+    assert_eq!((&connected["type"], &connected["pairs"]), (&json!("connected"), &json!(["BTC/USDT", "ETH/USDT"])));
+    let text = events.until("\n\n");
+    assert!(text.starts_with(r#"data: {"pair":"BTC/USDT","price":1.5,"bid":1.25,"ask":1.75,"high24h":2,"low24h":1,"change24h":-0.5,"changePercent24h":-1.5,"volume24h":7,"timestamp":1700000000123}"#), "{text}");
+    let begun = Instant::now();
+    assert_eq!(events.event()["pair"], "BTC/USDT");
+    assert!(begun.elapsed() > Duration::from_millis(600), "bursts must leave 600 ms between them");
+    rig.wait_until("gauges", |board| board.gateways[0].sse_pairs.value() == 2);
+    drop(events);
+    rig.wait_until("closed", |board| {
+        board.gateways[0].sse_clients.value() == 0 && board.gateways[0].sse_pairs.value() == 0
+    });
+}
+
+#[test]
+fn s2_41_s2_42_what_a_stream_refuses() {
+    let rig = Rig::with(Options { streams_max: 1, ..Options::default() });
+    for query in ["", "?pairs=", "?pairs=,%20,", "?x=1"] {
+        let (status, value) = rig.json(&format!("/api/market-data/stream{query}"));
+        assert_eq!((status, value), (400, json!({"error": "pairs parameter is required"})), "{query}");
+    }
+    for pair in ["btc/usd", "BTC", "BTC/USD,x", "BTC-USD", "BTC/U"] {
+        let (status, value) = rig.json(&format!("/api/market-data/stream?pairs={pair}"));
+        assert_eq!(
+            (status, value),
+            (400, json!({"error": "Invalid pairs format. Expected format: BTC/USD"})),
+            "{pair}"
+        );
+    }
+    let mut open = Events::open(&rig, "pairs=1INCH/USDT");
+    open.until("connected");
+    let mut first = Events::open(&rig, "pairs=BTC/USDT");
+    let refused = first.until("moment.\"}");
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("Retry-After: "), "{refused}");
+    assert!(refused.ends_with(r#"{"error":"Service temporarily at capacity. Please try again in a moment."}"#));
+}
+
+#[test]
+fn s2_03_usd_is_served_by_usd_books_or_by_usdt_which_is_said() {
+    let mut rig = Rig::new();
+    rig.day("BTC/USDT", "binance", 1.5);
+    rig.day("SOL/USD", "coinbase", 7.5);
+    rig.quote("BTC/USDT", "binance", "1", "2");
+    rig.quote("SOL/USD", "coinbase", "7", "8");
+    rig.quote("SOL/USDT", "binance", "5", "6");
+    let mut events = Events::open(&rig, "pairs=BTC/USD,SOL/USD,BTC/USDT");
+    events.until("connected");
+    events.until("\n\n");
+    let first = events.event();
+    assert_eq!(
+        (&first["pair"], &first["quoteAlias"], &first["price"]),
+        (&json!("BTC/USD"), &json!("USDT"), &json!(1.5))
+    );
+    let second = events.event();
+    assert_eq!((&second["pair"], &second["quoteAlias"], &second["bid"]), (&json!("SOL/USD"), &Value::Null, &json!(7)));
+    let third = events.event();
+    assert_eq!((&third["pair"], &third["quoteAlias"]), (&json!("BTC/USDT"), &Value::Null));
+}
+
+#[test]
+fn s2_46_a_raw_stream_has_every_change_and_no_repeats() {
+    let mut rig = Rig::new();
+    rig.day("BTC/USDT", "binance", 1.5);
+    rig.day("BTC/USDT", "kraken", 1.5);
+    rig.quote("BTC/USDT", "binance", "1", "100");
+    let mut events = Events::open(&rig, "pairs=BTC/USDT&raw=1");
+    events.until("connected");
+    events.until("\n\n");
+    assert_eq!(events.event()["bid"], 1);
+    for n in 2..10 {
+        // The preferred venue's changes only.
+        rig.quote("BTC/USDT", "kraken", "50", "100");
+        rig.quote("BTC/USDT", "binance", &n.to_string(), "100");
+        assert_eq!(events.event()["bid"], n);
+    }
+}
+
+#[test]
+fn a_pair_without_day_statistics_comes_late_and_says_so() {
+    let mut rig = Rig::with(Options { statistics_wait_ns: 300 * MS, ..Options::default() });
+    rig.quote("BTC/USDT", "binance", "1", "2");
+    let mut events = Events::open(&rig, "pairs=BTC/USDT");
+    events.until("connected");
+    events.until("\n\n");
+    let begun = Instant::now();
+    let event = events.event();
+    assert!(begun.elapsed() >= Duration::from_millis(200));
+    assert_eq!((&event["price"], &event["high24h"], &event["statistics"]), (&json!(1.5), &json!(0), &json!(false)));
+}
+
+#[test]
+fn s2_85_a_quiet_pair_on_a_living_link_has_a_new_timestamp() {
+    let mut rig = Rig::new();
+    rig.day("BTC/USDT", "binance", 1.5);
+    rig.quote("BTC/USDT", "binance", "1", "2");
+    rig.board.venues[0].last_bytes.set(rig.clock.now().0);
+    let now = rig.clock.unix().ms();
+    let (_, value) = rig.json("/api/market-data/prices?pairs=BTC/USDT");
+    assert!(value["BTC/USDT"]["timestamp"].as_u64().unwrap().abs_diff(now) < 5000, "{value}");
+    rig.board.venues[0].set_state(LinkState::Backoff, rig.clock.now());
+    let (_, value) = rig.json("/api/market-data/prices?pairs=BTC/USDT");
+    assert_eq!(value["BTC/USDT"]["timestamp"], 1_700_000_000_123u64);
+}
+
+#[test]
+fn f99_a_stream_is_kept_alive_by_comments() {
+    let rig = Rig::with(Options { heartbeat_ms: 200, ..Options::default() });
+    let mut events = Events::open(&rig, "pairs=BTC/USDT");
+    events.until("connected");
+    events.until("\n\n");
+    assert_eq!(events.until("\n\n"), ": alive\n\n");
+    assert_eq!(events.until("\n\n"), ": alive\n\n");
+}
+
+// Pages.
+
+#[test]
+fn s2_70_the_prices_rest() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.json("/api/market-data/prices"), (400, json!({"error": "Missing pairs parameter"})));
+    assert_eq!(rig.json("/api/market-data/prices?pairs=,"), (400, json!({"error": "No valid pairs provided"})));
+    let (status, value) = rig.json("/api/market-data/prices?pairs=BTC/USD,X/Y");
+    assert_eq!((status, &value["unavailablePairs"]), (503, &json!(["BTC/USD", "X/Y"])));
+    assert!(value["error"].is_string() && value["message"].is_string());
+    rig.day("BTC/USDT", "binance", 1.5);
+    rig.quote("BTC/USDT", "binance", "1", "2");
+    let (status, head, body) = rig.get("/api/market-data/prices?pairs=BTC/USDT,X/Y");
+    assert_eq!(status, 200);
+    assert!(head.contains("Cache-Control: no-store\r\n"));
+    assert_eq!(
+        body,
+        r#"{"BTC/USDT":{"pair":"BTC/USDT","price":1.5,"volume":7,"timestamp":1700000000123,"change24h":-1.5,"high24h":2,"low24h":1,"bid":1,"ask":2}}"#
+    );
+}
+
+#[test]
+fn s1_73_one_symbol_on_several_exchanges() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.json("/api/exchanges/prices").0, 400);
+    let (status, value) = rig.json("/api/exchanges/prices?symbol=BTC/USDT&exchanges=binance");
+    assert_eq!(
+        (status, value),
+        (404, json!({"error": "No price data available for BTC/USDT on requested exchanges", "symbol": "BTC/USDT"}))
+    );
+    let (status, value) = rig.json("/api/exchanges/prices?symbol=BTC/USDT&exchanges=binance,mars");
+    assert_eq!(
+        (status, &value["error"], &value["available"]),
+        (400, &json!("Invalid exchanges: mars"), &json!(VENUES))
+    );
+    rig.quote("BTC/USDT", "binance", "100", "101");
+    rig.quote("BTC/USDT", "kraken", "100.5", "100.8");
+    let (status, value) = rig.json("/api/exchanges/prices?symbol=BTC/USDT&exchanges=binance,kraken,coinbase");
+    assert_eq!(status, 200);
+    assert_eq!(value["prices"]["coinbase"], Value::Null);
+    assert_eq!(value["prices"]["kraken"]["bid"], 100.5);
+    assert_eq!(
+        value["analysis"],
+        json!({"best_bid": 100.5, "best_ask": 100.8, "spread": 0.3, "spread_pct": 0.2985, "sources": 2})
+    );
+}
+
+#[test]
+fn s2_60_s2_62_health_keeps_every_name_and_is_degraded_without_prices() {
+    let mut rig = Rig::new();
+    let (status, value) = rig.json("/api/market-data/health");
+    assert_eq!((status, &value["status"]), (503, &json!("degraded")));
+    assert!(value["alerts"][0].as_str().unwrap().contains("No fresh price"));
+    rig.quote("BTC/USDT", "binance", "1", "2");
+    std::thread::sleep(Duration::from_millis(400));
+    let (status, head, body) = rig.get("/api/market-data/health");
+    assert_eq!(status, 200);
+    assert!(head.contains("Cache-Control: no-cache\r\n") && head.contains("X-Spreadwire-Source: simulated\r\n"));
+    let value: Value = serde_json::from_str(&body).unwrap();
+    for path in [
+        "/status",
+        "/timestamp",
+        "/websocket/state",
+        "/websocket/isLeader",
+        "/websocket/uptime",
+        "/websocket/connectionAttempts",
+        "/websocket/consecutiveErrors",
+        "/websocket/totalSubscribers",
+        "/websocket/circuitBreaker/state",
+        "/websocket/circuitBreaker/failureCount",
+        "/websocket/circuitBreaker/successCount",
+        "/websocket/circuitBreaker/timeSinceLastFailure",
+        "/broadcasting/initialized",
+        "/broadcasting/role",
+        "/broadcasting/activeSubscriptions",
+        "/broadcasting/recovery/localCacheSize",
+        "/broadcasting/recovery/redisHealthy",
+        "/broadcasting/recovery/oldestCachedPrice",
+        "/errorRecovery/localCacheSize",
+        "/errorRecovery/redisHealthy",
+        "/errorRecovery/oldestCachedPriceMs",
+        "/leadership/isLeader",
+        "/leadership/currentLeader",
+        "/leadership/leaderHostname",
+        "/scaling/activeConnections",
+        "/scaling/recommendation",
+        "/venues/0/exchange",
+        "/venues/0/source",
+    ] {
+        assert!(value.pointer(path).is_some(), "{path}");
+    }
+    assert!(value.pointer("/websocket/subscribedPairs").unwrap().is_u64());
+    assert!(value.pointer("/broadcasting/subscribedPairs").unwrap().is_array());
+    assert!(value.pointer("/scaling/capacityPercentage").unwrap().is_u64());
+    assert_eq!(value["alerts"], json!([]));
+    let first: Vec<&str> = body
+        .split('"')
+        .filter(|s| {
+            [
+                "status",
+                "timestamp",
+                "websocket",
+                "broadcasting",
+                "errorRecovery",
+                "leadership",
+                "scaling",
+                "alerts",
+                "venues",
+            ]
+            .contains(s)
+        })
+        .collect();
+    assert_eq!(
+        first,
+        [
+            "status",
+            "timestamp",
+            "websocket",
+            "broadcasting",
+            "errorRecovery",
+            "leadership",
+            "scaling",
+            "alerts",
+            "venues"
+        ]
+    );
+}
+
+#[test]
+fn pages_are_there_and_say_where_numbers_come_from() {
+    let rig = Rig::new();
+    let (status, _, index) = rig.get("/");
+    assert_eq!(status, 200);
+    for path in [
+        "/ws/prices",
+        "/api/websocket/stats",
+        "/api/market-data/stream",
+        "/api/market-data/health",
+        "/api/market-data/prices",
+        "/api/exchanges/prices",
+        "/metrics",
+        "/api/latency",
+        "simulated",
+    ] {
+        assert!(index.contains(path), "{path}");
+    }
+    let (status, _, metrics) = rig.get("/metrics");
+    assert_eq!(status, 200);
+    assert!(metrics.contains("\nspreadwire_venue_connected{venue=\"kraken\"} 1\n"), "{metrics}");
+    for line in metrics.lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        assert!(name.starts_with("spreadwire_") && value.parse::<f64>().is_ok(), "{line}");
+    }
+    let (status, latency) = rig.json("/api/latency");
+    assert_eq!(status, 200);
+    assert_eq!(latency["hops"].as_array().unwrap().len(), 5);
+    for key in ["count", "p50", "p90", "p99", "p999", "max"] {
+        assert!(latency["hops"][0]["exchanges"]["binance"][key].is_u64(), "{key}");
+    }
+    assert_eq!(rig.get("/livez").0, 200);
+    assert_eq!(rig.get("/nothing").0, 404);
+    assert_eq!(rig.get("/ws/prices").0, 426);
+}
+
+// HTTP.
+
+const UPGRADE: &str = "GET /ws/prices HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// Requests and the status of the one answer that each gets before the connection is closed.
+fn refused() -> Vec<(String, u16)> {
+    let get = |lines: &str| format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n");
+    let line = |line: &str| format!("{line}\r\nHost: a\r\n\r\n");
+    let upgrade = |from: &str, to: &str| UPGRADE.replace(from, to);
+    let smuggled = "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut cases: Vec<(String, u16)> = [
+        // f103
+        ("Content-Length: 5\r\nTransfer-Encoding: chunked", 400),
+        ("Content-Length: 5\r\nContent-Length: 6", 400),
+        ("Content-Length: 5\r\nContent-Length: 5", 400),
+        ("Content-Length: +5", 400),
+        ("Content-Length: 0x5", 400),
+        ("Content-Length: 5,5", 400),
+        ("Content-Length: -1", 400),
+        ("Content-Length: ", 400),
+        ("Content-Length: a", 400),
+        ("Transfer-Encoding: chunked, x", 400),
+        ("Transfer-Encoding: x", 400),
+        ("Transfer-Encoding: identity", 400),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", 400),
+        ("Transfer-Encoding : chunked", 400),
+        ("X: a\r\n b", 400),
+        ("X: a\r\n\tb", 400),
+        ("X : a", 400),
+        ("X: a\nY: b", 400),
+        ("X: a\rY: b", 400),
+        ("X: a\0", 400),
+        ("X", 400),
+        (": a", 400),
+        ("X(: a", 400),
+        ("Content-Length: 5", 413),
+        ("Transfer-Encoding: chunked", 413),
+        ("Content-Length: 1048576", 413),
+        ("Expect: 100-continue", 417),
+        // f105
+        ("Host: a", 400),
+        ("Host: b", 400),
+    ]
+    .map(|(lines, status)| (get(lines) + smuggled, status))
+    .to_vec();
+    cases.extend([
+        ("GET / HTTP/1.1\r\n\r\n".into(), 400),
+        ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n".into(), 400),
+        ("GET / HTTP/1.1\r\nHost: \r\n\r\n".into(), 400),
+        ("GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n".into(), 400),
+        (get(&format!("X: {}", "x".repeat(4096))), 431),
+        (get(&"X: y\r\n".repeat(101)), 431),
+        (line(&format!("GET /{} HTTP/1.1", "x".repeat(9000))), 414),
+        ("\r\n".to_owned() + smuggled, 400),
+        ("\n".to_owned() + smuggled, 400),
+    ]);
+    // f106
+    for path in [
+        "/../etc/passwd",
+        "/%2e%2e/x",
+        "/.%2e/",
+        "/a%00",
+        "/a%2fb",
+        "/%5c",
+        "/a\\b",
+        "/%c0%ae",
+        "/%ff",
+        "/%zz",
+        "//a",
+        "/a#b",
+        "/a\"b",
+        "a",
+    ] {
+        cases.push((line(&format!("GET {path} HTTP/1.1")), 400));
+    }
+    // f107
+    for (first, status) in [
+        ("TRACE / HTTP/1.1", 405),
+        ("CONNECT a:1 HTTP/1.1", 405),
+        ("POST / HTTP/1.1", 405),
+        ("PUT / HTTP/1.1", 405),
+        ("DELETE / HTTP/1.1", 405),
+        ("BREW / HTTP/1.1", 501),
+        ("get / HTTP/1.1", 501),
+        ("GET /", 505),
+        ("GET / HTTP/1.2", 505),
+        ("GET / HTTP/2.0", 505),
+        ("GET / HTTP/0.9", 505),
+        ("GET / XTTP/1.1", 400),
+        ("GET  / HTTP/1.1", 400),
+        (" GET / HTTP/1.1", 400),
+        ("GET\t/ HTTP/1.1", 400),
+        ("GET * HTTP/1.1", 400),
+        ("garbage", 400),
+        ("PRI * HTTP/2.0", 505),
+    ] {
+        cases.push((line(first), status));
+    }
+    // f108
+    cases.extend([
+        (upgrade("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", ""), 400),
+        (upgrade("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ="), 400),
+        (upgrade("dGhlIHNhbXBsZSBub25jZQ==", "not base 64 !!!!!!!!!!!!"), 400),
+        (upgrade("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 12"), 426),
+        (upgrade("Sec-WebSocket-Version: 13\r\n", ""), 426),
+        (upgrade("Connection: Upgrade", "Connection: close"), 400),
+        (upgrade("GET /ws/prices", "GET /ws/prices/"), 400),
+        (upgrade("GET /ws/prices", "GET /ws"), 400),
+        (upgrade("GET /ws/prices", "GET /"), 400),
+        (upgrade("HTTP/1.1", "HTTP/1.0"), 400),
+        (upgrade("GET", "HEAD"), 400),
+        (upgrade("GET", "POST"), 405),
+        (upgrade("Upgrade: websocket\r\n", ""), 426),
+        (upgrade("Upgrade: websocket", "Upgrade: h2c"), 426),
+    ]);
+    cases
+}
+
+#[test]
+fn f103_f105_f106_f107_f108_bad_requests_get_one_answer_and_the_end() {
+    let rig = Rig::new();
+    let cases = refused();
+    assert!(cases.len() >= 60, "{}", cases.len());
+    for (request, status) in &cases {
+        let reply = exchange(rig.address, request.as_bytes());
+        assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?}: {reply}");
+        assert_eq!(reply.matches("HTTP/1.1 ").count(), 1, "{request:?}: {reply}");
+        assert!(reply.contains("\r\nConnection: close\r\n"), "{request:?}: {reply}");
+    }
+    rig.wait_until("counted", |board| board.gateways[0].http_bad.value() == cases.len() as u64);
+}
+
+#[test]
+fn f103_the_verdict_is_the_same_at_every_split() {
+    let rig = Rig::new();
+    let cases = refused();
+    for (request, status) in [&cases[0], &cases[17], &cases[30], &cases[cases.len() - 5]] {
+        for cut in 1..request.len() {
+            let mut tcp = rig.raw();
+            tcp.set_nodelay(true).unwrap();
+            tcp.write_all(&request.as_bytes()[..cut]).unwrap();
+            std::thread::sleep(Duration::from_micros(300));
+            // Refused already or not: both are fine.
+            let _ = tcp.write_all(&request.as_bytes()[cut..]);
+            let mut reply = Vec::new();
+            let _ = tcp.read_to_end(&mut reply);
+            let reply = String::from_utf8(reply).unwrap();
+            assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?} at {cut}: {reply:?}");
+        }
+    }
+}
+
+#[test]
+fn f104_pipelined_requests_are_answered_in_order() {
+    let rig = Rig::new();
+    let request = "GET /livez HTTP/1.1\r\nHost: a\r\n\r\nHEAD /livez HTTP/1.1\r\nHost: a\r\n\r\nOPTIONS /api/market-data/stream HTTP/1.1\r\nHost: a\r\n\r\nGET /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /livez HTTP/1.1\r\nHost: a\r\n\r\n";
+    let reply = exchange(rig.address, request.as_bytes());
+    let statuses: Vec<&str> = reply.match_indices("HTTP/1.1 ").map(|(at, _)| &reply[at + 9..at + 12]).collect();
+    assert_eq!(statuses, ["200", "200", "204", "404"]);
+    assert_eq!(reply.matches("ok\n").count(), 1);
+}
+
+#[test]
+fn f104_bytes_behind_an_upgrade_are_frames() {
+    let rig = Rig::new();
+    let mut tcp = rig.raw();
+    let mut bytes = UPGRADE.as_bytes().to_vec();
+    let request = br#"{"action":"subscribe"}"#;
+    bytes.extend_from_slice(&[0x81, 0x80 | request.len() as u8, 0, 0, 0, 0]);
+    bytes.extend_from_slice(request);
+    tcp.write_all(&bytes).unwrap();
+    let mut reply = vec![0; 2000];
+    let mut have = 0;
+    while !String::from_utf8_lossy(&reply[..have]).contains("Successfully subscribed") {
+        have += tcp.read(&mut reply[have..]).unwrap();
+    }
+    let text = String::from_utf8_lossy(&reply[..have]);
+    assert!(
+        text.starts_with("HTTP/1.1 101 Switching Protocols\r\n")
+            && text.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"),
+        "{text}"
+    );
+    assert!(!text.contains("Sec-WebSocket-Extensions") && !text.contains("Sec-WebSocket-Protocol"));
+}
+
+#[test]
+fn f102_slow_and_silent_clients_are_gone_in_time_and_a_good_one_is_served() {
+    let rig = Rig::with(Options { head_within_ns: 700 * MS, ..Options::default() });
+    let mut silent: Vec<TcpStream> = (0..300).map(|_| rig.raw()).collect();
+    let mut slow: Vec<TcpStream> = (0..100).map(|_| rig.raw()).collect();
+    slow.iter_mut().for_each(|tcp| tcp.write_all(b"GET / HTTP/1.1\r\nX: ").unwrap());
+    for _ in 0..10 {
+        assert_eq!(rig.get("/livez").0, 200);
+        slow.iter_mut().for_each(|tcp| drop(tcp.write_all(b"x")));
+        std::thread::sleep(Duration::from_millis(120));
+    }
+    for tcp in &mut slow {
+        let mut reply = Vec::new();
+        let _ = tcp.read_to_end(&mut reply);
+        assert!(reply.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&reply));
+    }
+    for tcp in &mut silent {
+        assert_eq!(tcp.read(&mut [0; 10]).unwrap(), 0);
+    }
+}
+
+#[test]
+fn f86_connections_above_the_limit_are_closed_at_once() {
+    let rig = Rig::with(Options { connections_max: 2, ..Options::default() });
+    let held = [rig.client(), rig.client()];
+    assert_eq!(rig.raw().read(&mut [0; 10]).unwrap_or(0), 0);
+    rig.wait_until("refused", |board| board.gateways[0].refused.value() >= 1);
+    drop(held);
+    rig.wait_until("room", |board| board.gateways[0].websocket_clients.value() == 0);
+    rig.client();
+}
+
+#[test]
+fn s1_01_the_query_is_ignored_and_the_host_may_be_anything() {
+    let rig = Rig::new();
+    let request = UPGRADE.replace("/ws/prices", "/ws/prices?token=x").replace("Host: a", "Host: [::1]:3000");
+    let mut tcp = rig.raw();
+    tcp.write_all(request.as_bytes()).unwrap();
+    let mut reply = [0; 12];
+    tcp.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"HTTP/1.1 101");
+}
