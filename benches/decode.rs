@@ -6,15 +6,17 @@
 //! `cargo bench --bench decode`; a row of [`rows`] per venue.
 
 use std::hint::black_box;
+use std::path::Path;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use spreadwire::market::book::Side;
 use spreadwire::market::{Decimal, InstrumentId, Level};
+use spreadwire::record::capture::Capture;
 use spreadwire::time::{MonoNs, UnixNs};
 use spreadwire::venues::depth::{Change, Depth};
-use spreadwire::venues::{Decoded, SymbolEntry, Symbols, Top, Update, venue};
+use spreadwire::venues::{Decoded, FeedCodec, SymbolEntry, Symbols, Top, Update, venue};
 use spreadwire::wire::timestamp::parse_rfc3339;
 
 /// serde_json's way from a frame to a top of book.
@@ -378,5 +380,29 @@ fn decode(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, decode);
+/// How long does Coinbase's first frame, the whole BTC-USD book of 46,000 levels in 5 MB, hold up the feed thread?
+fn snapshot(criterion: &mut Criterion) {
+    let path =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/coinbase/captures/coinbase-adv.cf-20260809.jsonl.gz");
+    let mut capture = Capture::open(Path::new(path)).expect("the capture");
+    let frame = loop {
+        let (_, record) = capture.next_record().expect("a readable capture").expect("a snapshot in it");
+        match record {
+            Ok(record) if record.frame.len() > 1 << 20 => break record.frame,
+            _ => {}
+        }
+    };
+    let venue = venue("coinbase").expect("a venue of this name");
+    let mut group = criterion.benchmark_group("decode/coinbase-snapshot");
+    group.sample_size(10);
+    group.bench_function("codec", |bencher| {
+        let codec = || venue.codec(Symbols::discovering(venue.symbol_of()));
+        let mut out = Decoded::default();
+        let decode = |mut codec: Box<dyn FeedCodec>| codec.decode(frame.as_bytes(), MonoNs(0), &mut out).is_ok();
+        bencher.iter_batched(codec, decode, BatchSize::PerIteration);
+    });
+    group.finish();
+}
+
+criterion_group!(benches, decode, snapshot);
 criterion_main!(benches);
