@@ -68,6 +68,8 @@ pub struct Client {
     pub held: Option<Box<Marks>>,
     /// When its next chore is armed for.
     pub chore_at: MonoNs,
+    /// Takes prices and alerts: what the connection says, kept where bursts look.
+    pub listens: bool,
     /// The peer has ended its side.
     pub ended: bool,
 }
@@ -89,6 +91,7 @@ impl Client {
             beat_at: MonoNs(u64::MAX),
             held: None,
             chore_at: MonoNs(u64::MAX),
+            listens: false,
             ended: false,
         }
     }

@@ -117,7 +117,7 @@ impl Gateway {
             let bytes = self.desk.bytes(&burst);
             let Some(bundle) = self.desk.bundle(id).filter(|_| burst.count > 0) else { continue };
             for key in &bundle.live {
-                let Some(client) = self.clients.get_mut(*key).filter(|c| c.connection.is_listening()) else { continue };
+                let Some(client) = self.clients.get_mut(*key).filter(|c| c.listens) else { continue };
                 if client.outbox.is_blocked() {
                     for place in &dirty {
                         self.totals.conflated += u64::from(client.outbox.mark(*place));
@@ -172,7 +172,7 @@ impl Gateway {
         let next = client.beat_at.plus(period);
         client.beat_at = if next > now { next } else { now.plus(period) };
         self.beats.arm(client.beat_at, call);
-        if !client.connection.is_listening() {
+        if !client.listens {
             return;
         }
         if client.outbox.is_blocked() {
@@ -203,7 +203,7 @@ impl Gateway {
     pub(super) fn burst_now(&mut self, key: u32, marks: Marks) {
         let now = self.eye.now;
         let Some(client) = self.clients.get_mut(key) else { return };
-        let Some(bundle) = client.bundle.filter(|_| client.connection.is_listening()) else { return };
+        let Some(bundle) = client.bundle.filter(|_| client.listens) else { return };
         let burst = self.desk.burst_of(bundle, &self.eye.view(), |place| marks.has(place));
         if let Some(period) = client.beat {
             if client.beat_at == MonoNs(u64::MAX) {
@@ -224,7 +224,7 @@ impl Gateway {
     pub(super) fn catch_up(&mut self, key: u32) {
         let now = self.eye.now;
         let Some(client) = self.clients.get_mut(key) else { return };
-        let Some(bundle) = client.bundle.filter(|_| client.connection.is_listening()) else { return };
+        let Some(bundle) = client.bundle.filter(|_| client.listens) else { return };
         let marks = client.outbox.take_marks();
         let all = std::mem::take(&mut client.outbox.owes_all);
         if !all && marks.is_empty() {
@@ -273,13 +273,14 @@ impl Gateway {
 /// Writes what must not be lost. A client that has too much waiting already is told and closed; what
 /// does not fit after that is dropped with it. `false` when the connection is broken.
 fn deliver_kept(client: &mut Client, frame: &[u8], options: &Options, now: MonoNs, totals: &mut Totals) -> bool {
-    if !client.connection.is_listening() {
+    if !client.listens {
         return true;
     }
     if client.outbox.waiting() + frame.len() > options.outbox_max {
         let mut out = Vec::new();
         frame_text(&mut out, |out| message::error("Too slow: alerts were lost", out));
         client.connection.close(1013, "too slow", now, &mut out);
+        client.listens = false;
         client.outbox.keep(&out, now);
         return true;
     }

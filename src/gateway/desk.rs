@@ -15,6 +15,7 @@ use crate::gateway::outbox::Marks;
 use crate::gateway::slots::Slots;
 use crate::market::quote::Source;
 use crate::market::{Directory, InstrumentId, PairId, VenueId};
+use crate::matrix::changes::Changes;
 use crate::matrix::days::DayTable;
 use crate::matrix::{CellQuote, CellState, QuoteMatrix};
 use crate::metrics::{Board, LinkState};
@@ -196,6 +197,8 @@ struct Label {
     known: bool,
     /// Bundles that want every change, and its place in them.
     watchers: Vec<(u32, u32)>,
+    /// Extended: bundles whose clients are told when it goes stale.
+    holders: Vec<u32>,
 }
 
 /// A whole subscription.
@@ -266,6 +269,7 @@ pub struct Desk {
     bundles: Slots<Bundle>,
     /// Watched labels of each cell.
     watched: Vec<Vec<u32>>,
+    changes: Arc<Changes>,
     /// Extended labels, whose staleness is told.
     extended: Vec<u32>,
     /// Bundles with changed places.
@@ -273,8 +277,6 @@ pub struct Desk {
     arena: Vec<u8>,
     /// Grows whenever the arena is emptied: what was in it is gone.
     epoch: u64,
-    /// Bundles that want each change.
-    watching: usize,
 }
 
 /// The arena is emptied above this many bytes: clients with many different bundles must not swell it.
@@ -283,14 +285,13 @@ const ARENA_MAX: usize = 1 << 20;
 impl Desk {
     /// An empty desk. Venues that `price_venues` does not name follow in the directory's order.
     #[must_use]
-    pub fn new(directory: Arc<Directory>, price_venues: &[VenueId]) -> Self {
+    pub fn new(directory: Arc<Directory>, changes: Arc<Changes>, price_venues: &[VenueId]) -> Self {
         let all = (0..directory.venues().len()).map(|at| VenueId(at as u16));
         let mut order = price_venues.to_vec();
         order.extend(all.filter(|venue| !price_venues.contains(venue)));
         Self {
             price_venues: order,
             symbols: Names::default(),
-            watching: 0,
             exchanges: Names::default(),
             pairs: Names::default(),
             label_ids: HashMap::new(),
@@ -298,6 +299,7 @@ impl Desk {
             bundle_ids: HashMap::new(),
             bundles: Slots::default(),
             watched: vec![Vec::new(); directory.pairs()],
+            changes,
             extended: Vec::new(),
             touched: Vec::new(),
             arena: Vec::new(),
@@ -383,11 +385,23 @@ impl Desk {
             burst: (0, 0..0, 0),
         };
         let id = self.bundles.insert(bundle);
+        if format == Format::Extended {
+            self.hold(id);
+        }
         let table = if format == Format::Stream { &mut self.pairs } else { &mut self.symbols };
         symbols.iter().for_each(|name| table.use_by(*name, id));
         exchanges.iter().for_each(|name| self.exchanges.use_by(*name, id));
         self.bundle_ids.insert(key, id);
         id
+    }
+
+    fn hold(&mut self, id: u32) {
+        let Some(bundle) = self.bundles.get(id) else { return };
+        for label in &bundle.labels {
+            if let Some(label) = self.labels.get_mut(*label) {
+                label.holders.push(id);
+            }
+        }
     }
 
     fn label(&mut self, format: Format, symbol: u32, exchange: u32, now: MonoNs) -> u32 {
@@ -418,6 +432,7 @@ impl Desk {
             since: now,
             known: false,
             watchers: Vec::new(),
+            holders: Vec::new(),
         });
         self.label_ids.insert((format, symbol, exchange), id);
         if format == Format::Extended {
@@ -460,8 +475,7 @@ impl Desk {
         if live {
             bundle.live.push(client);
         }
-        let watches = !bundle.live.is_empty() || bundle.format == Format::Extended;
-        match (bundle.watching, watches) {
+        match (bundle.watching, !bundle.live.is_empty()) {
             (false, true) => self.watch(id),
             (true, false) => self.unwatch(id),
             _ => {}
@@ -476,8 +490,7 @@ impl Desk {
                 list.swap_remove(at);
             }
         }
-        if bundle.watching && bundle.live.is_empty() && (bundle.format != Format::Extended || bundle.members.is_empty())
-        {
+        if bundle.watching && bundle.live.is_empty() {
             self.unwatch(id);
         }
         if self.bundles.get(id).is_some_and(|b| b.members.is_empty()) {
@@ -488,7 +501,7 @@ impl Desk {
     fn remove_bundle(&mut self, id: u32) {
         let Some(bundle) = self.bundles.remove(id) else { return };
         for label in &bundle.labels {
-            self.release_label(*label);
+            self.release_label(*label, id);
         }
         let table = if bundle.format == Format::Stream { &mut self.pairs } else { &mut self.symbols };
         bundle.symbols.iter().for_each(|name| table.unuse(*name, id));
@@ -497,9 +510,10 @@ impl Desk {
         self.touched.retain(|touched| *touched != id);
     }
 
-    fn release_label(&mut self, id: u32) {
+    fn release_label(&mut self, id: u32, bundle: u32) {
         let Some(label) = self.labels.get_mut(id) else { return };
         label.uses -= 1;
+        label.holders.retain(|holder| *holder != bundle);
         if label.uses > 0 {
             return;
         }
@@ -512,12 +526,16 @@ impl Desk {
     fn watch(&mut self, id: u32) {
         let Some(bundle) = self.bundles.get_mut(id) else { return };
         bundle.watching = true;
-        self.watching += 1;
         for (place, label_id) in bundle.labels.iter().enumerate() {
             let Some(label) = self.labels.get_mut(*label_id) else { continue };
             label.watchers.push((id, place as u32));
+            // What was seen earlier in this turn may be older than the watch.
+            label.seen = 0;
             if label.watchers.len() == 1 {
-                label.cells.iter().for_each(|cell| self.watched[cell.index()].push(*label_id));
+                for cell in &label.cells {
+                    self.watched[cell.index()].push(*label_id);
+                    self.changes.watch(*cell, true);
+                }
             }
         }
     }
@@ -525,14 +543,19 @@ impl Desk {
     fn unwatch(&mut self, id: u32) {
         let Some(bundle) = self.bundles.get_mut(id) else { return };
         bundle.watching = false;
-        self.watching -= 1;
         for label_id in &bundle.labels {
             let Some(label) = self.labels.get_mut(*label_id) else { continue };
             if let Some(at) = label.watchers.iter().position(|(bundle, _)| *bundle == id) {
                 label.watchers.swap_remove(at);
             }
             if label.watchers.is_empty() {
-                label.cells.iter().for_each(|cell| self.watched[cell.index()].retain(|l| l != label_id));
+                for cell in &label.cells {
+                    let labels = &mut self.watched[cell.index()];
+                    labels.retain(|l| l != label_id);
+                    if labels.is_empty() {
+                        self.changes.watch(*cell, false);
+                    }
+                }
             }
         }
     }
@@ -645,12 +668,6 @@ impl Desk {
         }
     }
 
-    /// Whether any bundle wants to know of each change.
-    #[must_use]
-    pub const fn wants_changes(&self) -> bool {
-        self.watching > 0
-    }
-
     /// Whether somebody must be told when a price goes stale.
     #[must_use]
     pub fn tells_stale(&self) -> bool {
@@ -675,7 +692,7 @@ impl Desk {
                 continue;
             }
             encode_price(label, &cell, false, &self.symbols, &self.exchanges, view, &mut frame);
-            for (bundle, _) in &label.watchers {
+            for bundle in &label.holders {
                 if let Some(bundle) = self.bundles.get(*bundle) {
                     tell(&frame, &bundle.members);
                 }

@@ -210,7 +210,7 @@ impl Gateway {
         let gateway = Self {
             name: format!("gateway-{}", index + 1),
             recorder: Recorder::new(directory.venues().len(), &[Hop::WireToPrice, Hop::WireToAlert]),
-            desk: Desk::new(Arc::clone(&directory), &options.price_venues),
+            desk: Desk::new(Arc::clone(&directory), Arc::clone(&changes), &options.price_venues),
             eye,
             poll,
             events: Some(Events::with_capacity(1024)),
@@ -414,6 +414,7 @@ impl Gateway {
     fn settle(&mut self, key: u32) {
         let now = self.eye.now;
         let Some(client) = self.clients.get_mut(key) else { return };
+        client.listens = client.connection.is_listening();
         if client.connection.is_done() && !client.outbox.is_blocked() {
             if client.ended {
                 return self.remove(key);
@@ -590,7 +591,6 @@ impl Stage for Gateway {
         self.look_around();
         let mut work = self.deliver_alerts() + self.deliver_changes();
         work += self.sockets_ready(&events);
-        self.changes.want(self.desk.wants_changes());
         self.events = Some(events);
         work += self.accept();
         work += self.deliver_alerts() + self.deliver_changes();

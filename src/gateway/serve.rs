@@ -12,6 +12,7 @@ impl Gateway {
             let mut out = std::mem::take(&mut self.out);
             let waits = client.kind == Kind::Http && client.outbox.is_blocked();
             let ask = if waits { None } else { client.connection.next(&self.options, &self.extra, now, &mut out) };
+            client.listens = client.connection.is_listening();
             let sent = if out.is_empty() { Sent::All } else { client.write_kept(&out, now, &mut self.totals) };
             let too_slow = client.kind == Kind::Socket && client.outbox.waiting() > 2 * self.options.outbox_max;
             out.clear();
@@ -112,6 +113,7 @@ impl Gateway {
         sse::end_event(&mut out);
         client.connection.begin_stream(&self.options, now);
         client.kind = Kind::Stream;
+        client.listens = true;
         client.beat = (!raw).then_some(self.options.stream_beat_ms * MS);
         let sent = client.write_kept(&out, now, &mut self.totals);
         out.clear();

@@ -1,7 +1,8 @@
 //! Which cells changed since one reader last looked: a bitmap, so that a burst of changes to one cell
-//! is one change. The detector marks, one gateway drains.
+//! is one change. The detector marks, one gateway drains. Only cells that the gateway watches are
+//! marked: nobody is woken for a change that nobody waits for.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use crate::market::PairId;
 
@@ -10,47 +11,43 @@ pub struct Changes {
     words: Box<[AtomicU64]>,
     /// One bit per word of `words`, so that draining a quiet matrix touches little.
     summary: Box<[AtomicU64]>,
-    wanted: AtomicBool,
-    pairs: u32,
+    watched: Box<[AtomicU64]>,
 }
 
 impl Changes {
-    /// For a matrix of `pairs` cells; nothing changed yet.
+    /// For a matrix of `pairs` cells; nothing is watched, nothing changed yet.
     #[must_use]
     pub fn new(pairs: usize) -> Self {
         let words = pairs.div_ceil(64);
         Self {
             words: (0..words).map(|_| AtomicU64::new(0)).collect(),
             summary: (0..words.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
-            wanted: AtomicBool::new(true),
-            pairs: pairs as u32,
+            watched: (0..words).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
-    /// Whether the reader has anybody who takes every change. While it has not, nothing is marked, and
-    /// nobody is woken for it. Whoever begins to want has missed what was before: then all is marked.
-    pub fn want(&self, wanted: bool) {
-        if self.wanted.load(Ordering::Relaxed) != wanted {
-            self.wanted.store(wanted, Ordering::SeqCst);
-            if wanted {
-                self.mark_all();
-            }
+    /// Whether changes of `pair` are marked from now on. The reader calls this, and then reads the cell:
+    /// either it sees a change or the change is marked.
+    pub fn watch(&self, pair: PairId, watch: bool) {
+        let (word, bit) = (&self.watched[pair.index() / 64], 1 << (pair.index() % 64));
+        if watch {
+            word.fetch_or(bit, Ordering::AcqRel);
+        } else {
+            word.fetch_and(!bit, Ordering::AcqRel);
         }
+        fence(Ordering::SeqCst);
     }
 
-    /// Marks every cell: for a reader that has not been told for a while.
-    pub fn mark_all(&self) {
-        (0..self.pairs).for_each(|pair| self.mark(PairId(pair)));
-    }
-
-    /// The cell of `pair` changed. Call after the cell is written.
+    /// The cell of `pair` changed. Call after the cell is written. Ring for the reader only if
+    /// [`Self::is_marked`] then.
     #[inline]
     pub fn mark(&self, pair: PairId) {
-        if !self.wanted.load(Ordering::Relaxed) {
-            return;
-        }
         let word = pair.index() / 64;
         let bit = 1 << (pair.index() % 64);
+        fence(Ordering::SeqCst);
+        if self.watched[word].load(Ordering::Relaxed) & bit == 0 {
+            return;
+        }
         if self.words[word].fetch_or(bit, Ordering::AcqRel) & bit == 0 {
             self.summary[word / 64].fetch_or(1 << (word % 64), Ordering::AcqRel);
         }
@@ -92,6 +89,9 @@ mod tests {
     #[test]
     fn a_burst_is_one_change_and_draining_forgets_it() {
         let changes = Changes::new(10_000);
+        (0..10_000).filter(|pair| *pair != 5).for_each(|pair| changes.watch(PairId(pair), true));
+        changes.mark(PairId(5));
+        assert!(!changes.is_marked(), "not watched");
         for pair in [9_999, 3, 64, 3, 3, 4_096] {
             changes.mark(PairId(pair));
         }
@@ -100,17 +100,8 @@ mod tests {
         assert_eq!(seen, [3, 64, 4_096, 9_999]);
         assert!(!changes.is_marked());
         changes.drain(|_| unreachable!("drained twice"));
-    }
-
-    #[test]
-    fn who_begins_to_want_is_told_of_everything_and_who_does_not_of_nothing() {
-        let changes = Changes::new(70);
-        changes.want(false);
+        changes.watch(PairId(3), false);
         changes.mark(PairId(3));
-        assert!(!changes.is_marked());
-        changes.want(true);
-        let mut seen = 0;
-        changes.drain(|_| seen += 1);
-        assert_eq!(seen, 70);
+        assert!(!changes.is_marked(), "no longer watched");
     }
 }

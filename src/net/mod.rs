@@ -116,7 +116,14 @@ impl Link {
     /// # Errors
     /// When the connection is broken.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_gathered(&[IoSlice::new(bytes)])
+        loop {
+            return match self.tcp.write(bytes) {
+                Ok(length) => Ok(length),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Err(error),
+            };
+        }
     }
 
     /// The same for several pieces in one system call.

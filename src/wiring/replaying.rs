@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::cli::{Failure, ReplayArgs, Speed};
 use crate::config::Config;
 use crate::detector::{Detector, DetectorParts, GatewayPort};
+use crate::market::PairId;
 use crate::market::opportunity::OpportunityEvent;
 use crate::matrix::changes::Changes;
 use crate::matrix::days::DayTable;
@@ -115,6 +116,7 @@ fn print(
     let (ring, events) = rtrb::RingBuffer::new(FEED_RING);
     let (producer, opportunities) = rtrb::RingBuffer::new(OPPORTUNITY_RING);
     let changes = Arc::new(Changes::new(directory.pairs()));
+    (0..directory.pairs() as u32).for_each(|pair| changes.watch(PairId(pair), true));
     let (mut detector, alarm) = Detector::new(DetectorParts {
         directory: Arc::clone(&directory),
         matrix: writer,
