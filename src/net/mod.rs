@@ -116,6 +116,9 @@ impl Link {
     /// # Errors
     /// When the connection is broken.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.tls.is_some() {
+            return self.write_gathered(&[IoSlice::new(bytes)]);
+        }
         loop {
             return match self.tcp.write(bytes) {
                 Ok(length) => Ok(length),
