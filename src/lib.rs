@@ -25,5 +25,12 @@ pub mod venues;
 pub mod matrix;
 pub mod net;
 
+pub mod detector;
+pub mod feed;
 pub mod gateway;
 pub mod record;
+pub mod sim;
+
+pub mod cli;
+pub mod config;
+pub mod wiring;

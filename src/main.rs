@@ -1,3 +1,106 @@
-//! The binary: subcommands in, exit codes out.
+//! The binary: subcommands in, exit codes out. What takes a thread is in `wiring`; `decode` and
+//! `check-config` are done here, on the main thread.
 
-fn main() {}
+use std::fmt::Display;
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+use spreadwire::cli::{Cli, Command, DecodeArgs, DemoArgs, Failure};
+use spreadwire::config::Config;
+use spreadwire::record::capture::Capture;
+use spreadwire::record::decode;
+use spreadwire::{stage, wiring};
+
+fn main() -> ExitCode {
+    stage::stop_process_on_panic();
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            tell(&failure);
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command.unwrap_or(Command::Demo(cli.demo)) {
+        Command::Demo(args) => run_demo(&args),
+        Command::Serve(args) => wiring::serve(load(&args.config)?),
+        Command::Sim(args) => wiring::sim(args),
+        Command::Replay(args) => wiring::replay(Config::defaults()?, args),
+        Command::Decode(args) => run_decode(&args),
+        Command::CheckConfig(args) => print(load(&args.file)?.to_toml().as_bytes()),
+    }
+}
+
+fn run_demo(args: &DemoArgs) -> Result<(), Failure> {
+    let mut config = Config::defaults()?;
+    if let Some(address) = args.listen {
+        config = config.listening_on(address);
+    }
+    warn(&config);
+    wiring::demo(config, args.seed)
+}
+
+fn load(path: &Path) -> Result<Config, Failure> {
+    let config = Config::load(path)?;
+    warn(&config);
+    Ok(config)
+}
+
+fn warn(config: &Config) {
+    for warning in config.warnings() {
+        tell(&format_args!("warning: {warning}"));
+    }
+}
+
+/// One line on the standard error; where nobody listens, it is lost.
+fn tell(line: &dyn Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+fn run_decode(args: &DecodeArgs) -> Result<(), Failure> {
+    let name = args.file.display();
+    let unreadable = |why: io::Error| Failure::Unavailable(format!("{name}: cannot be read: {why}"));
+    let mut capture = Capture::open(&args.file).map_err(unreadable)?;
+    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    let mut written = Ok(());
+    let quote = |line: &[u8]| {
+        if written.is_ok() {
+            written = out.write_all(line).and_then(|()| out.write_all(b"\n"));
+            leave_if_unread(&written);
+        }
+    };
+    let error = |line: usize, why: &str| tell(&format_args!("{name}:{line}: {why}"));
+    let read = decode::decode(args.venue, &mut capture, quote, error);
+    let written = written.and_then(|()| out.flush());
+    leave_if_unread(&written);
+    written.map_err(unwritable)?;
+    let summary = read.map_err(unreadable)?;
+    tell(&format_args!(
+        "{name}: {} quotes from {} frames; {} frames of channels that are not used, {} that could not be decoded",
+        summary.quotes, summary.frames, summary.unused, summary.errors
+    ));
+    Ok(())
+}
+
+/// Writes `bytes` to the standard output.
+fn print(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(bytes).and_then(|()| out.flush());
+    leave_if_unread(&written);
+    written.map_err(unwritable)
+}
+
+/// The reader has gone (`| head`): there is nobody left to work for, which is no failure.
+fn leave_if_unread(written: &io::Result<()>) {
+    if written.as_ref().is_err_and(|why| why.kind() == ErrorKind::BrokenPipe) {
+        std::process::exit(0);
+    }
+}
+
+fn unwritable(why: io::Error) -> Failure {
+    Failure::Unavailable(format!("cannot write the output: {why}"))
+}

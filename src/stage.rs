@@ -17,6 +17,11 @@ pub trait Stage: Send {
     /// Returns how much it did; 0 means that nothing was there.
     fn turn(&mut self, wait: Duration) -> usize;
 
+    /// How long it can do without a turn, if it minds: for a stage that shares a thread with one that sleeps.
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
     /// Called once after the last turn: say goodbye, flush. Must be quick.
     fn finish(&mut self) {}
 }
@@ -28,6 +33,8 @@ pub enum Idle {
     Wait,
     /// Turn again at once: one core is used whole.
     Spin,
+    /// Sleep long: for a thread whose end nobody waits for.
+    Doze,
 }
 
 /// Told to every thread when the process should end.
@@ -49,31 +56,43 @@ impl Stop {
 
 /// The longest that a waiting stage sleeps, so that a stop is noticed and deadlines are met.
 pub const WAIT_MAX: Duration = Duration::from_millis(100);
+/// The longest sleep of a thread that need not notice a stop.
+const DOZE_MAX: Duration = Duration::from_secs(5);
 
-/// Runs `stage` on a thread of its own until `stop`, pinned to `core` if one is given.
+/// Runs `stages` in turn on a thread of their own until `stop`, pinned to `core` if one is given. The
+/// first stage is the one that may sleep; the others follow each of its turns.
 ///
 /// # Errors
 /// When the system cannot make a thread.
+///
+/// # Panics
+/// When `stages` is empty: our own mistake.
 pub fn spawn(
-    mut stage: Box<dyn Stage>,
+    mut stages: Vec<Box<dyn Stage>>,
     core: Option<usize>,
     idle: Idle,
     stop: Stop,
 ) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(stage.name().to_owned()).spawn(move || {
+    let name = stages.iter().map(|stage| stage.name()).collect::<Vec<_>>().join("+");
+    assert!(!stages.is_empty(), "a thread needs a stage");
+    std::thread::Builder::new().name(name).spawn(move || {
         if let Some(id) = core {
             core_affinity::set_for_current(core_affinity::CoreId { id });
         }
-        let wait = match idle {
+        let longest = match idle {
             Idle::Wait => WAIT_MAX,
             Idle::Spin => Duration::ZERO,
+            Idle::Doze => DOZE_MAX,
         };
         while !stop.is_requested() {
-            if stage.turn(wait) == 0 && idle == Idle::Spin {
+            let wait = stages[1..].iter().filter_map(|stage| stage.patience()).fold(longest, Duration::min);
+            let first = stages[0].turn(wait);
+            let others = stages[1..].iter_mut().map(|stage| stage.turn(Duration::ZERO)).sum::<usize>();
+            if first + others == 0 && idle == Idle::Spin {
                 std::hint::spin_loop();
             }
         }
-        stage.finish();
+        stages.iter_mut().for_each(|stage| stage.finish());
     })
 }
 

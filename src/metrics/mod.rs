@@ -118,6 +118,10 @@ pub struct VenueGauges {
     pub ring_conflated: Counter,
     /// Silences that ended a connection.
     pub silences: Counter,
+    /// Connections on which no price came in time after subscribing, though they were open.
+    pub mute: Counter,
+    /// Attempts that ended because the other end's certificate or TLS was refused.
+    pub tls_refused: Counter,
     /// Quotes not believed, by `matrix::merge::Drop`.
     pub dropped: [Counter; 3],
     last_error: ArcSwapOption<String>,

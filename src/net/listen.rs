@@ -30,6 +30,15 @@ impl Listener {
         Ok(Self { tcp, address })
     }
 
+    /// A second hand on the same socket, for another thread: whoever accepts first has the connection.
+    ///
+    /// # Errors
+    /// When the system gives no further descriptor.
+    pub fn share(&self) -> io::Result<Self> {
+        let socket: socket2::Socket = socket2::SockRef::from(&self.tcp).try_clone()?;
+        Ok(Self { tcp: TcpListener::from_std(socket.into()), address: self.address })
+    }
+
     /// The address that is bound.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {

@@ -1,27 +1,18 @@
 //! Sockets: the only place that opens, reads and writes one. Everything is non-blocking and on
 //! somebody's poll; the pure connections above never see a socket.
 
+pub mod backoff;
+pub mod dial;
 pub mod listen;
+pub mod tls;
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-
-/// A conversation without a socket. Bytes and time go in; bytes and deadlines come out.
-pub trait Connection {
-    /// Takes bytes from the peer.
-    fn receive(&mut self, bytes: &[u8], now: crate::time::MonoNs);
-    /// Bytes for the peer; the caller removes from the front what it has sent.
-    fn output(&mut self) -> &mut Vec<u8>;
-    /// When [`Self::elapsed`] wants to be called, if at all.
-    fn deadline(&self) -> Option<crate::time::MonoNs>;
-    /// Time has passed.
-    fn elapsed(&mut self, now: crate::time::MonoNs);
-    /// Nothing more is expected: close the socket once the output is sent.
-    fn is_over(&self) -> bool;
-}
+use rustls::ClientConnection;
 
 /// What a read brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +25,14 @@ pub enum ReadOutcome {
     End,
 }
 
-/// One non-blocking socket.
+/// One non-blocking socket, plain or inside TLS.
+///
+/// The poll is edge-triggered, so whoever is told that a link is readable reads until
+/// [`ReadOutcome::Blocked`], and calls [`Self::drain`] when it is writable even with nothing of its
+/// own to send: TLS has output too.
 pub struct Link {
     tcp: TcpStream,
+    tls: Option<Box<ClientConnection>>,
 }
 
 impl Link {
@@ -45,7 +41,33 @@ impl Link {
     pub fn new(tcp: TcpStream) -> Self {
         // Fails only on a socket that is already dead, which the next read will tell.
         let _ = tcp.set_nodelay(true);
-        Self { tcp }
+        Self { tcp, tls: None }
+    }
+
+    /// The client end of TLS on a connecting socket. What is written before the handshake is done
+    /// waits for it.
+    #[must_use]
+    pub fn secure(tcp: TcpStream, mut tls: ClientConnection) -> Self {
+        tls.set_buffer_limit(Some(TLS_OUTPUT_MAX));
+        Self { tls: Some(Box::new(tls)), ..Self::new(tcp) }
+    }
+
+    /// Does what can be done of the TLS handshake now. `true` when it is complete; a plain link needs none.
+    ///
+    /// # Errors
+    /// When the peer is not who it should be, breaks the protocol or leaves; see [`tls::reason`].
+    pub fn handshake(&mut self) -> io::Result<bool> {
+        let Some(tls) = &mut self.tls else { return Ok(true) };
+        while tls.is_handshaking() {
+            tls::flush(tls, &mut self.tcp)?;
+            match tls::feed(tls, &mut self.tcp)? {
+                tls::Fed::Some => {}
+                tls::Fed::Blocked => return Ok(false),
+                tls::Fed::End => return Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
+        tls::flush(tls, &mut self.tcp)?;
+        Ok(true)
     }
 
     /// Puts the socket on a poll for reading and writing, edge-triggered.
@@ -65,8 +87,12 @@ impl Link {
     /// Reads what is there, at most `buffer` full.
     ///
     /// # Errors
-    /// When the connection is broken.
+    /// When the connection is broken; a TLS stream that ends without saying so is
+    /// [`io::ErrorKind::UnexpectedEof`], since somebody may have cut it.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<ReadOutcome> {
+        if let Some(tls) = &mut self.tls {
+            return tls::read(tls, &mut self.tcp, buffer);
+        }
         loop {
             return match self.tcp.read(buffer) {
                 Ok(0) => Ok(ReadOutcome::End),
@@ -76,6 +102,13 @@ impl Link {
                 Err(error) => Err(error),
             };
         }
+    }
+
+    /// Whether a read of `length` bytes into a buffer of `asked` may have left some behind. When it has not,
+    /// the poll will tell of the next ones, and asking again would be a system call for nothing.
+    #[must_use]
+    pub const fn may_hold_more(&self, length: usize, asked: usize) -> bool {
+        self.tls.is_some() || length == asked
     }
 
     /// Writes what the socket takes of `bytes`; 0 when it takes nothing now.
@@ -98,6 +131,11 @@ impl Link {
     /// # Errors
     /// When the connection is broken.
     pub fn write_gathered(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        if let Some(tls) = &mut self.tls {
+            let written = tls.writer().write_vectored(pieces)?;
+            tls::flush(tls, &mut self.tcp)?;
+            return Ok(written);
+        }
         loop {
             return match self.tcp.write_vectored(pieces) {
                 Ok(length) => Ok(length),
@@ -120,7 +158,19 @@ impl Link {
             }
             output.drain(..written);
         }
-        Ok(true)
+        match &mut self.tls {
+            Some(tls) => tls::flush(tls, &mut self.tcp),
+            None => Ok(true),
+        }
+    }
+
+    /// Says that nothing more will be sent: TLS has a message for it, plain TCP needs none.
+    pub fn say_end(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            // The socket is closed right after; what does not fit now is not worth waiting for.
+            let _ = tls::flush(tls, &mut self.tcp);
+        }
     }
 
     /// Says that nothing more will be written; the peer reads what is on its way and then the end.
@@ -140,4 +190,14 @@ impl Link {
         // Only a hint; the outbox is bounded by itself.
         let _ = socket2::SockRef::from(&self.tcp).set_send_buffer_size(bytes);
     }
+
+    /// Ends the connection when what we sent stays unacknowledged for `limit`: the second line against
+    /// a peer that is gone without a word.
+    pub fn limit_unacknowledged(&self, limit: Duration) {
+        // A system without the option still has the silence rule.
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(&self.tcp, limit.as_millis() as u32);
+    }
 }
+
+/// Most output that TLS holds for a socket that does not take it, in bytes.
+const TLS_OUTPUT_MAX: usize = 64 * 1024;

@@ -41,7 +41,7 @@ pub enum Direction {
 
 /// The lines of a capture, with their 1-based numbers.
 pub struct Capture {
-    input: Box<dyn BufRead>,
+    input: Box<dyn BufRead + Send>,
     line: usize,
     text: Vec<u8>,
 }
@@ -65,10 +65,10 @@ impl Capture {
     ///
     /// # Errors
     /// When the first bytes cannot be read.
-    pub fn new(input: impl Read + 'static) -> io::Result<Self> {
+    pub fn new(input: impl Read + Send + 'static) -> io::Result<Self> {
         let mut input = BufReader::with_capacity(1 << 16, input);
         let gzip = input.fill_buf()?.starts_with(&[0x1f, 0x8b]);
-        let input: Box<dyn BufRead> = if gzip {
+        let input: Box<dyn BufRead + Send> = if gzip {
             Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(input)))
         } else {
             Box::new(input)

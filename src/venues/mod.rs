@@ -1,6 +1,15 @@
 //! What venues say and how: one file per venue, three things in each: facts, a codec (their frames in,
 //! quotes out) and the exchange's own side (for the simulator). Text only: no sockets, clocks, threads.
 
+pub mod binance;
+pub mod bybit;
+pub mod coinbase;
+pub mod depth;
+pub mod kraken;
+pub mod kucoin;
+pub mod okx;
+pub mod reading;
+
 use rustc_hash::FxHashMap;
 
 use crate::market::decimal::DecimalError;
@@ -10,7 +19,8 @@ use crate::time::{MonoNs, UnixNs};
 use crate::wire::json::JsonError;
 
 /// Every venue, in the default order of preference for prices.
-pub static VENUES: &[&dyn Venue] = &[];
+pub static VENUES: &[&dyn Venue] =
+    &[&binance::Binance, &coinbase::Coinbase, &kraken::Kraken, &okx::Okx, &bybit::Bybit, &kucoin::Kucoin];
 
 /// The venue named `name` (lower case), if there is one.
 #[must_use]
@@ -137,6 +147,12 @@ impl Symbols {
     #[must_use]
     pub fn discovering(symbol_of: fn(&str) -> Option<String>) -> Self {
         Self { discover: Some(symbol_of), ..Self::default() }
+    }
+
+    /// Whether every symbol that can be named becomes an instrument, as in recordings.
+    #[must_use]
+    pub const fn is_discovering(&self) -> bool {
+        self.discover.is_some()
     }
 
     fn add(&mut self, entry: SymbolEntry) {

@@ -209,11 +209,12 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The text up to the next quote, which is stepped over. Gives up on an escape.
+    /// The text up to the next quote, which is stepped over. Gives up on an escape, a control character
+    /// and anything that is not ASCII.
     #[inline(always)]
     pub fn string(&mut self) -> Option<&'a [u8]> {
-        let at = self.rest.iter().position(|&b| b == b'"' || b == b'\\')?;
-        if self.rest[at] == b'\\' {
+        let at = plain_length(self.rest)?;
+        if self.rest[at] != b'"' {
             return None;
         }
         let text = &self.rest[..at];
@@ -221,7 +222,7 @@ impl<'a> Scan<'a> {
         Some(text)
     }
 
-    /// A plain decimal (`digits[.digits]`, at most 19 characters) and the quote behind it.
+    /// A plain decimal (`digits[.digits]`, at most 19 digits) and the quote behind it.
     #[inline(always)]
     pub fn quoted_decimal(&mut self) -> Option<Decimal> {
         let number = self.decimal()?;
@@ -229,7 +230,7 @@ impl<'a> Scan<'a> {
         Some(number)
     }
 
-    /// A plain decimal (`digits[.digits]`, at most 19 characters); stops before whatever follows it.
+    /// A plain decimal (`digits[.digits]`, at most 19 digits); stops before whatever follows it.
     #[inline(always)]
     pub fn decimal(&mut self) -> Option<Decimal> {
         let mut mantissa = 0u64;
@@ -247,8 +248,9 @@ impl<'a> Scan<'a> {
             }
             at += 1;
         }
-        // An exponent or a longer number goes the general way.
-        if at == 0 || at > 19 || point == at - 1 || matches!(self.rest[at], b'e' | b'E') {
+        // An exponent or a longer number goes the general way. 19 digits always fit a u64.
+        let digits = at - usize::from(point != usize::MAX);
+        if digits == 0 || digits > 19 || point == at - 1 || matches!(self.rest[at], b'e' | b'E') {
             return None;
         }
         self.rest = &self.rest[at..];
@@ -272,6 +274,15 @@ impl<'a> Scan<'a> {
         Some(number)
     }
 
+    /// The text of a bare number, sign and exponent included; stops before whatever follows it.
+    #[inline(always)]
+    pub fn number(&mut self) -> Option<&'a [u8]> {
+        let at = self.rest.iter().position(|b| !matches!(b, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'))?;
+        let (number, rest) = self.rest.split_at(at);
+        self.rest = rest;
+        matches!(number.first(), Some(b'-' | b'0'..=b'9')).then_some(number)
+    }
+
     /// Steps just behind the next occurrence of `text`, wherever it is.
     #[inline(always)]
     pub fn skip_past<const N: usize>(&mut self, text: &[u8; N]) -> Option<()> {
@@ -292,6 +303,29 @@ impl<'a> Scan<'a> {
     pub fn end(&self) -> Option<()> {
         self.rest.is_empty().then_some(())
     }
+}
+
+/// Where the first quote, backslash, control character or byte above ASCII stands; eight bytes at a time.
+#[inline(always)]
+fn plain_length(text: &[u8]) -> Option<usize> {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = EACH * 0x80;
+    let mut at = 0;
+    while let Some(eight) = text.get(at..at + 8).and_then(|eight| <[u8; 8]>::try_from(eight).ok()) {
+        let word = u64::from_le_bytes(eight);
+        // The lowest marked byte is exact; a borrow can only mark bytes above it wrongly.
+        let zero_in = |word: u64| word.wrapping_sub(EACH) & !word;
+        let quote = zero_in(word ^ (EACH * u64::from(b'"')));
+        let backslash = zero_in(word ^ (EACH * u64::from(b'\\')));
+        let control = word.wrapping_sub(EACH * 0x20) & !word;
+        let stops = (quote | backslash | control | word) & HIGH;
+        if stops != 0 {
+            return Some(at + stops.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    let rest = text.get(at..)?;
+    Some(at + rest.iter().position(|&b| matches!(b, b'"' | b'\\' | 0..=0x1f | 0x80..))?)
 }
 
 /// Appends `text` as the inside of a JSON string: quotes, backslashes and control characters escaped.
@@ -345,6 +379,14 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_plain_string_ends_where_the_first_other_byte_is(mut text in "[a-zA-Z0-9:.!#~\u{7f}-]{0,40}".prop_map(String::into_bytes), at in 0usize..40, stop: u8) {
+            let at = at.min(text.len());
+            text.insert(at, stop);
+            let first = text.iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f | 0x80..));
+            prop_assert_eq!(plain_length(&text), first);
+        }
+
+        #[test]
         fn any_bytes_are_parsed_or_refused(frame in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Parser::default().parse(&frame, |_| ());
         }
@@ -353,6 +395,22 @@ mod tests {
         fn scanning_a_number_equals_parsing_it(text in "[0-9]{1,12}(\\.[0-9]{1,6})?") {
             let frame = format!("{text}\"");
             prop_assert_eq!(Scan::new(frame.as_bytes()).quoted_decimal(), Decimal::parse(text.as_bytes()).ok());
+        }
+
+        #[test]
+        fn a_number_of_any_shape_is_scanned_right_or_left_to_the_parser(text in "[0-9]{0,22}\\.?[0-9]{0,22}[eE.]?[0-9]{0,3}") {
+            let frame = format!("{text}\"");
+            if let Some(number) = Scan::new(frame.as_bytes()).quoted_decimal() {
+                prop_assert_eq!(Ok(number), Decimal::parse(text.as_bytes()));
+            }
+        }
+
+        #[test]
+        fn nineteen_digits_are_scanned(whole in 1usize..19, digits in "[1-9][0-9]{18}") {
+            let text = format!("{}.{}", &digits[..whole], &digits[whole..]);
+            let frame = format!("{text}\"");
+            let scanned = Scan::new(frame.as_bytes()).quoted_decimal();
+            prop_assert_eq!(scanned, Some(Decimal::parse(text.as_bytes()).unwrap()));
         }
     }
 }

@@ -122,6 +122,10 @@ impl WebSocket {
     pub fn next(&mut self) -> Result<Option<Event>, Failure> {
         match std::mem::replace(&mut self.state, State::Over(Pipe::default())) {
             State::Opening(handshake) => match handshake.handshake() {
+                // We offer no extension, so a venue that uses one speaks of something else than we do.
+                Ok((_, response)) if response.headers().contains_key("sec-websocket-extensions") => {
+                    Err(Failure::Handshake("an extension that was not asked for".to_owned()))
+                }
                 Ok((inner, response)) => {
                     let source = response.headers().get(SOURCE_HEADER).and_then(|v| v.to_str().ok()).map(str::to_owned);
                     self.state = State::Open(Box::new(inner));
@@ -300,25 +304,33 @@ pub fn text_frame_header(length: usize, out: &mut Vec<u8>) {
     }
 }
 
+/// The reply that accepts the upgrade in `request`, saying that the numbers come from `source`; `None`
+/// when there is no whole upgrade request. For those who play a server to [`WebSocket::client`].
+#[must_use]
+pub fn upgrade_reply(request: &[u8], source: &str) -> Option<Vec<u8>> {
+    let head = std::str::from_utf8(request).ok()?.split_once("\r\n\r\n")?.0;
+    let (_, key) = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key"))?;
+    let accept = tungstenite::handshake::derive_accept_key(key.trim().as_bytes());
+    Some(
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n{SOURCE_HEADER}: {source}\r\n\r\n"
+        )
+        .into_bytes(),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const LIMITS: Limits = Limits { message_max: 1000, read_buffer: 1024 };
 
-    fn server_reply(request: &[u8]) -> Vec<u8> {
-        let text = std::str::from_utf8(request).unwrap();
-        let key = text.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
-        let accept = tungstenite::handshake::derive_accept_key(key.as_bytes());
-        format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n{SOURCE_HEADER}: simulated\r\n\r\n"
-        )
-        .into_bytes()
-    }
-
     fn opened() -> (WebSocket, WebSocket) {
         let mut client = WebSocket::client("ws://127.0.0.1:1/path", LIMITS).unwrap();
-        let reply = server_reply(&std::mem::take(client.output()));
+        let reply = upgrade_reply(&std::mem::take(client.output()), "simulated").unwrap();
         client.receive(&reply);
         assert_eq!(client.next(), Ok(Some(Event::Open(Some("simulated".into())))));
         (client, WebSocket::server(LIMITS, b""))

@@ -80,7 +80,7 @@ impl Rig {
         })
         .unwrap();
         let stop = Stop::default();
-        let thread = spawn(Box::new(gateway), None, Idle::Wait, stop.clone()).unwrap();
+        let thread = spawn(vec![Box::new(gateway)], None, Idle::Wait, stop.clone()).unwrap();
         Self { address, directory, writer, changes, days, board, events, alarm, clock, stop, thread: Some(thread) }
     }
 

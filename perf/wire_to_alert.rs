@@ -1,0 +1,202 @@
+//! From a venue's frame given to the kernel to the first byte of the alert, over loopback, against a plain TCP
+//! relay of the same two hops in the same run.
+//!
+//!     cargo bench --bench wire_to_alert [SECONDS]
+//!
+//! One thread here is venue and client: it writes a frame, then reads the alert. Samples of the two ways
+//! alternate in blocks, so that both meet the same noise. The relays are in a process of their own, as the
+//! server is: one with the server's threads (read, hand over, write), one that reads and writes on one thread.
+
+#[path = "rig.rs"]
+mod rig;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use mio::{Events, Interest, Poll, Token, Waker};
+use rig::{Server, VenueSocket};
+
+/// Samples of one way before the other has its turn.
+const BLOCK: usize = 50;
+/// Time between samples: the system is idle when a frame arrives, as it mostly is.
+const PAUSE: Duration = Duration::from_millis(1);
+
+fn main() {
+    match std::env::args().nth(1).as_deref() {
+        Some("relay-threads") => return relay_on_threads(),
+        Some("relay-one") => return relay_on_one(),
+        _ => {}
+    }
+    let seconds = rig::seconds(20);
+    let listeners = rig::venue_listeners(2);
+    let addresses: Vec<_> = listeners.iter().map(|l| l.local_addr().expect("bound")).collect();
+    let (server, _) = Server::start(&addresses, "[detector]\ndebounce_ms = 0\n");
+    let mut venues = rig::accept_venues(&listeners);
+    let mut client = alert_client(server.address);
+    let mut threads = Relay::start("relay-threads");
+    let mut one = Relay::start("relay-one");
+
+    let mut results = [histogram(), histogram(), histogram()];
+    let end = Instant::now() + Duration::from_secs(seconds);
+    while Instant::now() < end {
+        for _ in 0..BLOCK {
+            results[0].saturating_record(alert(&mut venues, &mut client));
+        }
+        for _ in 0..BLOCK {
+            results[1].saturating_record(threads.sample());
+        }
+        for _ in 0..BLOCK {
+            results[2].saturating_record(one.sample());
+        }
+    }
+    println!("{:<34} {:>8} {:>9} {:>9} {:>9} {:>9}", "", "samples", "p50", "p99", "p99.9", "max");
+    for (name, h) in ["wire to alert", "TCP relay, same threads", "TCP relay, one thread"].iter().zip(&results) {
+        let us = |ns: u64| format!("{:.1} us", ns as f64 / 1e3);
+        let q = |q| us(h.value_at_quantile(q));
+        println!("{name:<34} {:>8} {:>9} {:>9} {:>9} {:>9}", h.len(), q(0.5), q(0.99), q(0.999), us(h.max()));
+    }
+    let ratio = |to: &Histogram<u64>| results[0].value_at_quantile(0.5) as f64 / to.value_at_quantile(0.5) as f64;
+    println!("p50 ratio to the relay with the same threads: {:.2} (bar: 3)", ratio(&results[1]));
+    println!("p50 ratio to the relay on one thread: {:.2}", ratio(&results[2]));
+    println!("stages inside the server: {}", server.get("/api/latency"));
+}
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 10_000_000_000, 3).expect("constant bounds")
+}
+
+/// A client of alerts only: subscribes to one symbol and to no exchange.
+fn alert_client(address: SocketAddr) -> TcpStream {
+    let mut socket = TcpStream::connect(address).expect("the server accepts");
+    socket.set_nodelay(true).expect("a fresh socket");
+    socket.write_all(&rig::client_hello(address, 1, &[], "")).expect("the server reads");
+    socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+    let mut seen = Vec::new();
+    let mut buffer = [0; 4096];
+    while !String::from_utf8_lossy(&seen).contains("Successfully subscribed") {
+        let length = socket.read(&mut buffer).expect("the server answers");
+        seen.extend_from_slice(&buffer[..length]);
+    }
+    socket
+}
+
+/// One opportunity opened and closed again; the nanoseconds from handing the frame to the kernel to the
+/// alert read. The stamp is taken before the write: on loopback the write itself runs the receiver's side.
+fn alert(venues: &mut [VenueSocket], client: &mut TcpStream) -> u64 {
+    let mut buffer = [0; 4096];
+    venues[1].quote(0, 6_370_400);
+    venues[0].quote(0, 6_370_400);
+    std::thread::sleep(PAUSE);
+    // What was said while the last one was still open is not the answer to the next.
+    client.set_nonblocking(true).expect("a live socket");
+    while client.read(&mut buffer).is_ok_and(|length| length > 0) {}
+    client.set_nonblocking(false).expect("a live socket");
+    // 1 % above: an opportunity.
+    let written = Instant::now();
+    venues[1].quote(0, 6_434_104);
+    let length = client.read(&mut buffer).expect("the alert comes");
+    let took = written.elapsed();
+    assert!(length > 2 && buffer[0] == 0x81, "not an alert");
+    took.as_nanos() as u64
+}
+
+/// A relay process and the two sockets to it.
+struct Relay {
+    child: std::process::Child,
+    from: TcpStream,
+    to: TcpStream,
+}
+
+impl Relay {
+    fn start(mode: &str) -> Self {
+        let address = rig::free_address();
+        let child = std::process::Command::new(std::env::current_exe().expect("this binary"))
+            .args([mode, &address.to_string()])
+            .spawn()
+            .expect("this binary starts again");
+        let begun = Instant::now();
+        let connect = || loop {
+            if let Ok(socket) = TcpStream::connect(address) {
+                socket.set_nodelay(true).expect("a fresh socket");
+                return socket;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(10), "the relay does not listen");
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        Self { child, from: connect(), to: connect() }
+    }
+
+    fn sample(&mut self) -> u64 {
+        let mut buffer = [0; 4096];
+        std::thread::sleep(PAUSE);
+        let written = Instant::now();
+        self.from.write_all(&[7; 200]).expect("the relay reads");
+        let _ = self.to.read(&mut buffer).expect("the relay writes");
+        written.elapsed().as_nanos() as u64
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn relay_sockets() -> (mio::net::TcpStream, mio::net::TcpStream) {
+    let address = std::env::args().nth(2).expect("an address");
+    let listener = TcpListener::bind(address).expect("the address is free");
+    let accept = || {
+        let (socket, _) = listener.accept().expect("the measurement connects");
+        socket.set_nodelay(true).expect("a fresh socket");
+        socket.set_nonblocking(true).expect("a fresh socket");
+        mio::net::TcpStream::from_std(socket)
+    };
+    (accept(), accept())
+}
+
+/// One thread polls the first socket and writes to the second.
+fn relay_on_one() {
+    let (mut from, mut to) = relay_sockets();
+    relay_reads(&mut from, |bytes| drop(to.write(bytes)));
+}
+
+/// One thread polls the first socket, hands over by a ring and a waker; another writes to the second.
+fn relay_on_threads() {
+    let (mut from, mut to) = relay_sockets();
+    let (mut producer, mut consumer) = rtrb::RingBuffer::<Vec<u8>>::new(64);
+    let mut poll = Poll::new().expect("a poll");
+    let waker = Waker::new(poll.registry(), Token(0)).expect("a waker");
+    std::thread::spawn(move || {
+        let mut events = Events::with_capacity(8);
+        loop {
+            let _ = poll.poll(&mut events, None);
+            while let Ok(bytes) = consumer.pop() {
+                let _ = to.write(&bytes);
+            }
+        }
+    });
+    relay_reads(&mut from, |bytes| {
+        let _ = producer.push(bytes.to_vec());
+        let _ = waker.wake();
+    });
+}
+
+fn relay_reads(from: &mut mio::net::TcpStream, mut hand_over: impl FnMut(&[u8])) {
+    let mut poll = Poll::new().expect("a poll");
+    poll.registry().register(from, Token(0), Interest::READABLE).expect("registered");
+    let mut events = Events::with_capacity(8);
+    let mut buffer = [0; 4096];
+    loop {
+        let _ = poll.poll(&mut events, None);
+        loop {
+            match from.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(length) => hand_over(&buffer[..length]),
+                Err(_) => break,
+            }
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! What may be typed: subcommands, flags and exit codes. Texts in, checked values out; starts nothing.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config;
+use crate::venues::{VENUES, Venue};
+
+/// Cross-exchange quotes and arbitrage alerts: many venues in, WebSocket and SSE out, in microseconds.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do; without a subcommand, the demo.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Flags of the demo, which may be given without naming it.
+    #[command(flatten)]
+    pub demo: DemoArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  spreadwire                                   the demo on http://127.0.0.1:3000
+  spreadwire serve --config spreadwire.toml    the gateway on the venues of a file
+  spreadwire check-config spreadwire.toml      what is wrong with a file, or what it means
+  spreadwire sim --listen 127.0.0.1:9000       only the simulated venues
+  spreadwire replay okx.jsonl.gz --speed 10    captured frames through the whole path
+  spreadwire decode --venue okx okx.jsonl.gz   captured frames to quotes, as JSON Lines
+
+Exit codes: 0 done, 2 usage, 69 something is unavailable (a port in use, a file that cannot be read),
+70 a fault of spreadwire itself, 78 configuration.";
+
+/// The subcommands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Simulated venues, feeds, detector and gateway in one process
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo(DemoArgs),
+    /// The gateway on the venues that a file names
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(ServeArgs),
+    /// Only the simulated venues, each in its own wire format under its own path
+    #[command(after_help = SIM_EXAMPLES)]
+    Sim(SimArgs),
+    /// Captured frames through feed connection, ring, matrix and detector on the recorded clock
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(ReplayArgs),
+    /// Captured frames to normalised quotes, JSON Lines on the standard output
+    #[command(after_help = DECODE_EXAMPLES)]
+    Decode(DecodeArgs),
+    /// Says what is wrong with a configuration, or prints the effective one
+    #[command(after_help = CHECK_EXAMPLES)]
+    CheckConfig(CheckArgs),
+}
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  spreadwire demo
+  spreadwire demo --listen 127.0.0.1:8080 --seed 7
+  curl -N 'http://127.0.0.1:3000/api/market-data/stream?pairs=BTC/USDT'";
+
+/// Flags of `demo`.
+#[derive(Args, Clone, Debug)]
+pub struct DemoArgs {
+    /// Address to serve on [default: 127.0.0.1:3000]
+    #[arg(long, value_name = "IP:PORT", value_parser = parse_address)]
+    pub listen: Option<SocketAddr>,
+    /// Seed of the simulated prices; the same seed gives the same prices
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+}
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  spreadwire serve --config spreadwire.toml
+  SPREADWIRE_GATEWAY_LISTEN=127.0.0.1:8080 spreadwire serve --config spreadwire.toml
+
+A file that holds only `venues = [\"binance\", \"okx\"]` is enough.";
+
+/// Flags of `serve`.
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    /// Configuration in TOML; docs/configuration.md names every key
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+const SIM_EXAMPLES: &str = "\
+Examples:
+  spreadwire sim --listen 127.0.0.1:9000
+  spreadwire sim --listen 127.0.0.1:9000 --venues binance,okx --seed 7 --rate 1000
+
+Each venue is under its own path, such as ws://127.0.0.1:9000/binance/ws; GET / lists them.";
+
+/// Flags of `sim`.
+#[derive(Args, Clone)]
+pub struct SimArgs {
+    /// Address to listen on; port 0 picks a free one
+    #[arg(long, value_name = "IP:PORT", value_parser = parse_address)]
+    pub listen: SocketAddr,
+    /// Venues to simulate, separated by commas [default: all]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = parse_venue)]
+    pub venues: Vec<&'static dyn Venue>,
+    /// Seed of the prices; the same seed gives the same prices
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Top-of-book updates per second, over all instruments and venues
+    #[arg(long, value_name = "UPDATES_PER_S", default_value_t = 200.0, value_parser = parse_rate)]
+    pub rate: f64,
+}
+
+impl SimArgs {
+    /// The venues that were named, or all.
+    #[must_use]
+    pub fn chosen_venues(&self) -> Vec<&'static dyn Venue> {
+        if self.venues.is_empty() { VENUES.to_vec() } else { self.venues.clone() }
+    }
+}
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  spreadwire replay binance.jsonl okx.jsonl.gz
+  spreadwire replay okx.jsonl.gz --speed 10 --listen 127.0.0.1:3000
+  zcat okx.jsonl.gz | spreadwire replay - --venue okx
+
+The venue of a file is --venue, else the beginning of its name up to the first `.` or `-`.";
+
+/// Flags of `replay`.
+#[derive(Args, Clone)]
+pub struct ReplayArgs {
+    /// Captures, `.jsonl` or `.jsonl.gz`; `-` is the standard input. Several are merged by time
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// How much faster than recorded, or `max` [default: max, or 1 with --listen]
+    #[arg(long, value_name = "X|max", value_parser = parse_speed)]
+    pub speed: Option<Speed>,
+    /// Serve on this address instead of printing
+    #[arg(long, value_name = "IP:PORT", value_parser = parse_address)]
+    pub listen: Option<SocketAddr>,
+    /// Venue of all files, whatever their names
+    #[arg(long, value_name = "NAME", value_parser = parse_venue)]
+    pub venue: Option<&'static dyn Venue>,
+}
+
+impl ReplayArgs {
+    /// The speed that was chosen, or the default: as fast as possible to print, as recorded to serve.
+    #[must_use]
+    pub fn chosen_speed(&self) -> Speed {
+        let default = if self.listen.is_some() { Speed::Times(1.0) } else { Speed::Max };
+        self.speed.unwrap_or(default)
+    }
+}
+
+/// How fast a recording is replayed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Speed {
+    /// This many times as fast as it was recorded; above 0, at most 1,000,000.
+    Times(f64),
+    /// Without waiting.
+    Max,
+}
+
+const DECODE_EXAMPLES: &str = "\
+Examples:
+  spreadwire decode --venue kraken kraken.jsonl.gz
+  zcat okx.jsonl.gz | spreadwire decode --venue okx -
+
+A frame that cannot be decoded goes to the standard error with its line and the reason; the rest goes on.";
+
+/// Flags of `decode`.
+#[derive(Args, Clone)]
+pub struct DecodeArgs {
+    /// Venue whose frames these are
+    #[arg(long, value_name = "NAME", value_parser = parse_venue)]
+    pub venue: &'static dyn Venue,
+    /// Capture, `.jsonl` or `.jsonl.gz`; `-` is the standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  spreadwire check-config spreadwire.toml
+  spreadwire check-config spreadwire.toml > effective.toml";
+
+/// Flags of `check-config`.
+#[derive(Args, Clone, Debug)]
+pub struct CheckArgs {
+    /// Configuration in TOML; docs/configuration.md names every key
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    config::socket_address(text).ok_or_else(|| "expected IP:PORT such as 127.0.0.1:3000".to_owned())
+}
+
+fn parse_venue(name: &str) -> Result<&'static dyn Venue, String> {
+    crate::venues::venue(name).ok_or_else(|| config::unknown_venue(name))
+}
+
+/// No machine sends a million updates per second to anybody.
+const RATE_MAX: f64 = 1e6;
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| (0.001..=RATE_MAX).contains(rate));
+    rate.ok_or_else(|| format!("expected a number from 0.001 to {RATE_MAX}"))
+}
+
+fn parse_speed(text: &str) -> Result<Speed, String> {
+    if text == "max" {
+        return Ok(Speed::Max);
+    }
+    let times = text.parse().ok().filter(|times| (0.001..=1e6).contains(times));
+    times.map(Speed::Times).ok_or_else(|| "expected a number from 0.001 to 1000000, or max".to_owned())
+}
+
+/// Why the process ends before its work is done. The text goes to the standard error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The configuration is wrong. The user's mistake; nothing was started.
+    Configuration(String),
+    /// Something outside is missing: a port is in use, a file cannot be read.
+    Unavailable(String),
+    /// Our own fault.
+    Internal(String),
+}
+
+impl Failure {
+    /// The exit code of the process, as in sysexits.h.
+    #[must_use]
+    pub const fn code(&self) -> u8 {
+        match self {
+            Self::Configuration(_) => 78,
+            Self::Unavailable(_) => 69,
+            Self::Internal(_) => 70,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // These lines begin with the file and line already.
+            Self::Configuration(text) => f.write_str(text),
+            Self::Unavailable(text) => write!(f, "spreadwire: {text}"),
+            Self::Internal(text) => write!(f, "spreadwire: internal fault: {text}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<config::ConfigError> for Failure {
+    fn from(error: config::ConfigError) -> Self {
+        Self::Configuration(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_subcommand_has_examples() {
+        for command in Cli::command().get_subcommands() {
+            let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(examples.contains(&format!("spreadwire {}", command.get_name())), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn demo_may_go_unnamed() {
+        let cli = Cli::try_parse_from(["spreadwire", "--listen", "localhost:8080", "--seed", "7"]).ok().unwrap();
+        assert!(cli.command.is_none());
+        assert_eq!(cli.demo.listen, Some(SocketAddr::from(([127, 0, 0, 1], 8080))));
+        assert_eq!(cli.demo.seed, 7);
+    }
+
+    #[test]
+    fn speeds_and_rates_are_positive_and_finite() {
+        assert_eq!(parse_speed("max"), Ok(Speed::Max));
+        assert_eq!(parse_speed("2.5"), Ok(Speed::Times(2.5)));
+        for text in ["0", "-1", "nan", "inf", "", "fast", "1e9"] {
+            assert!(parse_speed(text).is_err(), "{text}");
+            assert!(parse_rate(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn replay_prints_at_once_and_serves_as_recorded() {
+        let args = |more: &[&str]| {
+            let typed = ["spreadwire", "replay", "okx.jsonl"].iter().chain(more);
+            match Cli::try_parse_from(typed).ok().unwrap().command {
+                Some(Command::Replay(args)) => args.chosen_speed(),
+                _ => panic!("not replay"),
+            }
+        };
+        assert_eq!(args(&[]), Speed::Max);
+        assert_eq!(args(&["--listen", "127.0.0.1:0"]), Speed::Times(1.0));
+        assert_eq!(args(&["--listen", "127.0.0.1:0", "--speed", "max"]), Speed::Max);
+    }
+}

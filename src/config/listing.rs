@@ -1,0 +1,54 @@
+//! The effective configuration as TOML, each key with a comment that says who set it. Reading it again
+//! gives the same configuration.
+
+use crate::config::read::Draft;
+use crate::config::setting::quoted_toml;
+use crate::config::{Place, VenueConfig};
+use crate::market::VenueId;
+
+/// The values in force. Made once, when everything is known.
+pub(super) fn list(
+    draft: &mut Draft,
+    venues: &[VenueConfig],
+    instruments: &[String],
+    price_order: &[VenueId],
+) -> String {
+    let places = draft.places.clone();
+    let place = |path: &str| places.get(path).cloned().unwrap_or_default();
+    let name = |venue: &VenueConfig| venue.name().to_owned();
+    let mut out = String::new();
+    line(&mut out, "venues", &listed(venues.iter().map(name)), &place("venues"));
+    line(&mut out, "instruments", &listed(instruments.iter().cloned()), &place("instruments"));
+    for (section, keys) in draft.sections() {
+        let venue = section.strip_prefix("venue.");
+        let configured = venue.map(|name| venues.iter().find(|venue| venue.name() == name));
+        if configured == Some(None) {
+            continue;
+        }
+        out.push_str(&format!("\n[{section}]\n"));
+        for key in keys {
+            line(&mut out, key.name, &key.slot.toml(), &place(&format!("{section}.{}", key.name)));
+        }
+        if section == "quotes" {
+            let order = price_order.iter().map(|id| name(&venues[id.index()]));
+            line(&mut out, "price_order", &listed(order), &place("quotes.price_order"));
+        }
+        if let Some(Some(venue)) = configured {
+            let own = format!("{section}.instruments");
+            let quoted = instruments.iter().zip(&venue.native).filter(|(_, native)| native.is_some());
+            let from = places.get(&own).cloned().unwrap_or_else(|| place("instruments"));
+            line(&mut out, "instruments", &listed(quoted.map(|(symbol, _)| symbol.clone())), &from);
+        }
+    }
+    out
+}
+
+fn line(out: &mut String, key: &str, value: &str, place: &Place) {
+    out.push_str(&format!("{:<width$} # {place}\n", format!("{key} = {value}"), width = COMMENT_COLUMN));
+}
+
+const COMMENT_COLUMN: usize = 48;
+
+fn listed(texts: impl Iterator<Item = String>) -> String {
+    format!("[{}]", texts.map(|text| quoted_toml(&text)).collect::<Vec<_>>().join(", "))
+}

@@ -1,0 +1,274 @@
+//! The configuration: file, environment and flags in, one checked [`Config`] out. Defaults < file <
+//! environment < flags, and each value knows who set it. The only place that reads the environment.
+//!
+//! Read once, on the main thread, before anything is started. All mistakes are told at once, one line
+//! each: `file:line: key: what is wrong, what was expected`. Nothing is guessed, renamed or left out.
+
+mod listing;
+pub mod near;
+mod read;
+mod resolve;
+mod sections;
+mod setting;
+
+use std::fmt;
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use crate::market::{Decimal, Directory, VenueId, directory::VenueEntry};
+use crate::venues::{VENUES, Venue};
+
+pub use sections::{Detector, Feed, Gateway, Pin, Quotes, Spin, Threads, ThresholdOn, VenueSettings};
+pub use setting::socket_address;
+
+/// Everything that can be chosen, checked and with its names looked up.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Configured venues; the index is the [`VenueId`].
+    pub venues: Vec<VenueConfig>,
+    /// All instruments, `BASE/QUOTE`; the index is the [`crate::market::InstrumentId`].
+    pub instruments: Vec<String>,
+    /// Every venue once, in the order of preference for the prices of SSE and REST.
+    pub price_order: Vec<VenueId>,
+    /// Where clients connect, and what one client may take.
+    pub gateway: Gateway,
+    /// When a quote counts.
+    pub quotes: Quotes,
+    /// When a spread is an opportunity, and when it is told.
+    pub detector: Detector,
+    /// Threads and cores.
+    pub threads: Threads,
+    /// How connections to venues are kept.
+    pub feed: Feed,
+    warnings: Vec<String>,
+    listing: String,
+}
+
+/// One configured venue.
+#[derive(Clone)]
+pub struct VenueConfig {
+    /// Its facts and codec.
+    pub venue: &'static dyn Venue,
+    /// Where to connect.
+    pub address: String,
+    /// Taker fee in percent of the notional.
+    pub taker_fee_pct: Decimal,
+    /// More certificate authorities (PEM) that are trusted for this address.
+    pub ca_file: Option<PathBuf>,
+    /// Native symbol per instrument of the configuration; `None` where this venue does not quote it.
+    pub native: Vec<Option<String>>,
+}
+
+impl VenueConfig {
+    /// Lower-case id, such as `binance`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.venue.facts().name
+    }
+}
+
+impl PartialEq for VenueConfig {
+    fn eq(&self, other: &Self) -> bool {
+        let all = |v: &Self| (v.name(), v.address.clone(), v.taker_fee_pct, v.ca_file.clone(), v.native.clone());
+        all(self) == all(other)
+    }
+}
+
+impl fmt::Debug for VenueConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VenueConfig")
+            .field("name", &self.name())
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who set a value, or where a mistake is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// Nobody: the default stands.
+    #[default]
+    Default,
+    /// The file, at this 1-based line; 0 for the file as a whole.
+    File(usize),
+    /// The environment variable of this name.
+    Environment(String),
+    /// The flag of this name.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(line) => write!(f, "file, line {line}"),
+            Self::Environment(name) => write!(f, "environment, {name}"),
+            Self::Flag(name) => write!(f, "flag {name}"),
+        }
+    }
+}
+
+/// One mistake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where.
+    pub place: Place,
+    /// The key, such as `gateway.listen`; empty when it is about no key.
+    pub key: String,
+    /// What is wrong and what was expected.
+    pub what: String,
+}
+
+/// Everything that is wrong with a configuration. The user's mistake; nothing was started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// Name of the file as it was given.
+    pub file: String,
+    /// Every mistake, by line; those of the environment come last.
+    pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for ConfigError {
+    /// One line per mistake, without a newline at the end.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, problem) in self.problems.iter().enumerate() {
+            let separator = if at == 0 { "" } else { "\n" };
+            match &problem.place {
+                Place::Default => write!(f, "{separator}default: ")?,
+                Place::File(0) => write!(f, "{separator}{}: ", self.file)?,
+                Place::File(line) => write!(f, "{separator}{}:{line}: ", self.file)?,
+                Place::Environment(name) => write!(f, "{separator}environment: {name}: ")?,
+                Place::Flag(name) => write!(f, "{separator}{name}: ")?,
+            }
+            if !problem.key.is_empty() {
+                write!(f, "{}: ", problem.key)?;
+            }
+            f.write_str(&problem.what)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// A configuration file is never larger than this; anything else is not one.
+const FILE_MAX: u64 = 4 << 20;
+
+impl Config {
+    /// Reads the file and the environment of this process.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let file = path.display().to_string();
+        let text = read_text(path).map_err(|(line, what)| ConfigError {
+            file: file.clone(),
+            problems: vec![Problem { place: Place::File(line), key: String::new(), what }],
+        })?;
+        let directory = path.parent().unwrap_or(Path::new("."));
+        Self::build(&file, &text, directory, &environment(), VENUES)
+    }
+
+    /// The defaults, changed only by the environment of this process.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the environment, at once.
+    pub fn defaults() -> Result<Self, ConfigError> {
+        Self::build("", "", Path::new("."), &environment(), VENUES)
+    }
+
+    /// The same from texts: `source` is the content of `file`, `known` are the venues that there are.
+    /// Files that it names are looked for below `directory`.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn build(
+        file: &str,
+        source: &str,
+        directory: &Path,
+        environment: &[(String, String)],
+        known: &[&'static dyn Venue],
+    ) -> Result<Self, ConfigError> {
+        let mut draft = read::Draft::new(known);
+        draft.read_file(source);
+        draft.read_environment(environment);
+        resolve::resolve(draft, directory).map_err(|mut problems| {
+            problems.sort_by_key(|problem| match problem.place {
+                Place::File(line) => line,
+                _ => usize::MAX,
+            });
+            ConfigError { file: file.to_owned(), problems }
+        })
+    }
+
+    /// Listens on `address` because the flag `--listen` said so.
+    #[must_use]
+    pub fn listening_on(mut self, address: SocketAddr) -> Self {
+        self.gateway.listen = address;
+        self
+    }
+
+    /// Names and ids for the rest of the process.
+    #[must_use]
+    pub fn directory(&self) -> Directory {
+        let venues = self.venues.iter().map(|venue| VenueEntry {
+            name: venue.name().to_owned(),
+            taker_fee_pct: venue.taker_fee_pct,
+            native: venue.native.clone(),
+        });
+        Directory::new(self.instruments.clone(), venues.collect())
+    }
+
+    /// What is allowed but may surprise, one sentence each.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.warnings.clone();
+        if !self.gateway.listen.ip().is_loopback() {
+            warnings.push(format!(
+                "gateway.listen: {} can be reached from other machines, and there is no authentication",
+                self.gateway.listen
+            ));
+        }
+        warnings
+    }
+
+    /// The effective configuration as TOML; a comment on each line says who set the value.
+    #[must_use]
+    pub fn to_toml(&self) -> &str {
+        &self.listing
+    }
+
+    /// The table of all keys in `docs/configuration.md`.
+    #[must_use]
+    pub fn reference() -> String {
+        sections::reference()
+    }
+}
+
+/// The text of a file of reasonable size; or the line (0: none) and what is wrong.
+fn read_text(path: &Path) -> Result<String, (usize, String)> {
+    let unreadable = |why: std::io::Error| (0, format!("cannot be read: {why}"));
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    file.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_MAX {
+        return Err((0, format!("is larger than {} MiB, expected a configuration", FILE_MAX >> 20)));
+    }
+    String::from_utf8(bytes).map_err(|why| {
+        let good = &why.as_bytes()[..why.utf8_error().valid_up_to()];
+        (1 + good.iter().filter(|&&b| b == b'\n').count(), "is not UTF-8 text".to_owned())
+    })
+}
+
+/// The variables of this process that may be ours.
+fn environment() -> Vec<(String, String)> {
+    let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect()
+}
+
+/// The sentence about a name that is no venue.
+#[must_use]
+pub fn unknown_venue(name: &str) -> String {
+    resolve::unknown_venue(name, VENUES.iter().map(|venue| venue.facts().name))
+}

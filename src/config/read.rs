@@ -1,0 +1,283 @@
+//! The file and the environment, in: a [`Draft`] with every key set and every place of origin noted.
+//! All mistakes are collected, none stops the reading. What the values mean together is checked in `resolve`.
+
+use std::collections::BTreeMap;
+
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
+
+use crate::config::near::nearest;
+use crate::config::resolve::unknown_venue;
+use crate::config::sections::{Detector, Feed, Gateway, Key, Quotes, Section, Threads, VenueSettings};
+use crate::config::setting::{Given, quoted, with_article};
+use crate::config::{Place, Problem};
+use crate::market::Decimal;
+use crate::venues::Venue;
+
+/// Every variable that the environment may hold begins so.
+const PREFIX: &str = "SPREADWIRE_";
+
+/// One entry of a list, and who wrote it.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub text: String,
+    pub place: Place,
+}
+
+/// What a venue's table says.
+pub(super) struct VenueDraft {
+    pub venue: &'static dyn Venue,
+    pub settings: VenueSettings,
+    /// `None`: those of the whole configuration.
+    pub instruments: Option<Vec<Item>>,
+}
+
+/// The configuration before its parts are held against each other.
+pub(super) struct Draft {
+    pub gateway: Gateway,
+    pub quotes: Quotes,
+    pub detector: Detector,
+    pub threads: Threads,
+    pub feed: Feed,
+    /// Every known venue, configured or not.
+    pub known: Vec<VenueDraft>,
+    pub venues: Option<Vec<Item>>,
+    pub instruments: Option<Vec<Item>>,
+    pub price_order: Option<Vec<Item>>,
+    /// Who set a key; absent: the default stands.
+    pub places: BTreeMap<String, Place>,
+    pub problems: Vec<Problem>,
+    pub warnings: Vec<String>,
+}
+
+/// A key's value: one thing, or a list.
+enum Slot<'a> {
+    One(Key<'a>),
+    List(&'a mut Option<Vec<Item>>),
+}
+
+impl Draft {
+    /// The defaults, for the venues of `known`.
+    pub fn new(known: &[&'static dyn Venue]) -> Self {
+        let known = known.iter().map(|&venue| {
+            let facts = venue.facts();
+            let settings = VenueSettings {
+                address: facts.address.to_owned(),
+                taker_fee_pct: facts.taker_fee_pct.parse().unwrap_or(Decimal::ZERO),
+                ..VenueSettings::default()
+            };
+            VenueDraft { venue, settings, instruments: None }
+        });
+        Self {
+            gateway: Gateway::default(),
+            quotes: Quotes::default(),
+            detector: Detector::default(),
+            threads: Threads::default(),
+            feed: Feed::default(),
+            known: known.collect(),
+            venues: None,
+            instruments: None,
+            price_order: None,
+            places: BTreeMap::new(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// All tables with their single-valued keys, in the order of the documentation.
+    pub fn sections(&mut self) -> Vec<(String, Vec<Key<'_>>)> {
+        let mut sections = vec![
+            ("gateway".to_owned(), self.gateway.keys()),
+            ("quotes".to_owned(), self.quotes.keys()),
+            ("detector".to_owned(), self.detector.keys()),
+            ("threads".to_owned(), self.threads.keys()),
+            ("feed".to_owned(), self.feed.keys()),
+        ];
+        for known in &mut self.known {
+            sections.push((format!("venue.{}", known.venue.facts().name), known.settings.keys()));
+        }
+        sections
+    }
+
+    /// Paths of all keys.
+    fn paths(&mut self) -> Vec<String> {
+        let mut paths: Vec<String> = ["venues", "instruments", "quotes.price_order"].map(str::to_owned).into();
+        paths.extend(self.known.iter().map(|known| format!("venue.{}.instruments", known.venue.facts().name)));
+        for (section, keys) in self.sections() {
+            paths.extend(keys.iter().map(|key| format!("{section}.{}", key.name)));
+        }
+        paths
+    }
+
+    fn slot(&mut self, path: &str) -> Option<Slot<'_>> {
+        match path {
+            "venues" => return Some(Slot::List(&mut self.venues)),
+            "instruments" => return Some(Slot::List(&mut self.instruments)),
+            "quotes.price_order" => return Some(Slot::List(&mut self.price_order)),
+            _ => {}
+        }
+        if let Some(name) = path.strip_prefix("venue.").and_then(|rest| rest.strip_suffix(".instruments")) {
+            let known = self.known.iter_mut().find(|known| known.venue.facts().name == name)?;
+            return Some(Slot::List(&mut known.instruments));
+        }
+        let (section, name) = path.rsplit_once('.')?;
+        let (_, keys) = self.sections().into_iter().find(|(path, _)| path == section)?;
+        keys.into_iter().find(|key| key.name == name).map(Slot::One)
+    }
+
+    fn problem(&mut self, place: Place, key: impl Into<String>, what: impl Into<String>) {
+        self.problems.push(Problem { place, key: key.into(), what: what.into() });
+    }
+
+    /// Takes every key of the TOML text `source`.
+    pub fn read_file(&mut self, source: &str) {
+        let lines = Lines::of(source);
+        let (table, errors) = DeTable::parse_recoverable(source);
+        let paths = self.paths();
+        self.read_table("", table.get_ref(), &paths, &lines);
+        // What was read from a line that could not be parsed says nothing.
+        let broken: Vec<usize> = errors.iter().map(|error| lines.of_span(error.span())).collect();
+        self.problems.retain(|problem| !matches!(problem.place, Place::File(line) if broken.contains(&line)));
+        for (error, line) in errors.iter().zip(broken) {
+            let text = error.span().and_then(|span| source.get(span)).unwrap_or("").trim();
+            let near = if text.is_empty() { String::new() } else { format!(" at {}", quoted(text)) };
+            self.problem(Place::File(line), "TOML", format!("{}{near}", error.message()));
+        }
+    }
+
+    fn read_table(&mut self, prefix: &str, table: &DeTable<'_>, paths: &[String], lines: &Lines) {
+        for (key, value) in table {
+            let path =
+                if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
+            let place = Place::File(lines.of_span(Some(key.span())));
+            let is_group =
+                paths.iter().any(|known| known.strip_prefix(&path).is_some_and(|rest| rest.starts_with('.')));
+            match (is_group, value.get_ref()) {
+                (true, DeValue::Table(inner)) => self.read_table(&path, inner, paths, lines),
+                (true, other) => {
+                    let what = format!("is {}, expected a table [{path}]", with_article(other.type_str()));
+                    self.problem(place, path, what);
+                }
+                (false, _) if paths.contains(&path) => self.read_value(&path, value, lines),
+                (false, _) => {
+                    let what = unknown_key(prefix, key.get_ref(), paths);
+                    self.problem(place, quoted(&path).trim_matches('`').to_owned(), what);
+                }
+            }
+        }
+    }
+
+    fn read_value(&mut self, path: &str, value: &Spanned<DeValue<'_>>, lines: &Lines) {
+        let place = Place::File(lines.of_span(Some(value.span())));
+        let mut wrong = Vec::new();
+        match (self.slot(path), value.get_ref()) {
+            (Some(Slot::One(key)), given) => {
+                wrong.extend(key.slot.set(Given::Toml(given), &key.bounds).err().map(|what| (place.clone(), what)));
+            }
+            (Some(Slot::List(list)), DeValue::Array(array)) => *list = Some(read_items(array, lines, &mut wrong)),
+            (Some(Slot::List(_)), other) => {
+                let kind = with_article(other.type_str());
+                wrong.push((place.clone(), format!("is {kind}, expected a list of texts such as [\"a\", \"b\"]")));
+            }
+            (None, _) => {}
+        }
+        for (place, what) in wrong {
+            self.problem(place, path, what);
+        }
+        self.places.insert(path.to_owned(), place);
+    }
+
+    /// Takes every variable `SPREADWIRE_SECTION_KEY` of `environment`; lists are separated by commas.
+    pub fn read_environment(&mut self, environment: &[(String, String)]) {
+        let names: Vec<(String, String)> = self.paths().into_iter().map(|path| (variable(&path), path)).collect();
+        for (name, value) in environment.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
+            let place = Place::Environment(name.clone());
+            let Some((_, path)) = names.iter().find(|(known, _)| known == name) else {
+                self.read_unknown_variable(name, &names);
+                continue;
+            };
+            let wrong = match self.slot(path) {
+                Some(Slot::One(key)) => key.slot.set(Given::Bare(value), &key.bounds).err(),
+                Some(Slot::List(list)) => {
+                    let texts = value.split(',').map(str::trim).filter(|text| !text.is_empty());
+                    *list = Some(texts.map(|text| Item { text: text.to_owned(), place: place.clone() }).collect());
+                    None
+                }
+                None => None,
+            };
+            if let Some(what) = wrong {
+                self.problem(place.clone(), path.clone(), what);
+            }
+            self.places.insert(path.clone(), place);
+        }
+    }
+
+    /// A slip is an error. Other names are not ours to refuse: clusters put variables such as
+    /// `SPREADWIRE_SERVICE_HOST` into every process.
+    fn read_unknown_variable(&mut self, name: &str, names: &[(String, String)]) {
+        let stem = name.trim_start_matches(PREFIX);
+        match nearest(stem, names.iter().map(|(known, _)| known.trim_start_matches(PREFIX))) {
+            Some(near) => {
+                let what = format!("unknown variable; did you mean `{PREFIX}{near}`?");
+                self.problem(Place::Environment(name.to_owned()), "", what);
+            }
+            None => {
+                self.warnings.push(format!("environment: {} is not a variable of spreadwire, ignored", quoted(name)))
+            }
+        }
+    }
+}
+
+fn read_items(array: &DeArray<'_>, lines: &Lines, wrong: &mut Vec<(Place, String)>) -> Vec<Item> {
+    let mut items = Vec::with_capacity(array.len());
+    for element in array.iter() {
+        let place = Place::File(lines.of_span(Some(element.span())));
+        match element.get_ref() {
+            DeValue::String(text) => items.push(Item { text: text.to_string(), place }),
+            other => wrong.push((place, format!("holds {}, expected texts", with_article(other.type_str())))),
+        }
+    }
+    items
+}
+
+/// What to say about a key that does not exist in the table `prefix`.
+fn unknown_key(prefix: &str, key: &str, paths: &[String]) -> String {
+    if prefix == "venue" {
+        let venues = paths.iter().filter_map(|path| path.strip_prefix("venue.")?.strip_suffix(".instruments"));
+        return unknown_venue(key, venues);
+    }
+    let here = if prefix.is_empty() { String::new() } else { format!("{prefix}.") };
+    let siblings: Vec<&str> = paths.iter().filter_map(|path| path.strip_prefix(&here)?.split('.').next()).collect();
+    let what = if prefix.is_empty() { "unknown key or table" } else { "unknown key" };
+    if let Some(near) = nearest(key, siblings.iter().copied()) {
+        return format!("{what}; did you mean `{near}`?");
+    }
+    // Right key, wrong table?
+    match paths.iter().find(|path| path.rsplit('.').next() == Some(key)) {
+        Some(path) => format!("{what}; did you mean `{path}`?"),
+        None => {
+            let mut expected: Vec<&str> = siblings;
+            expected.dedup();
+            format!("{what}, expected one of {}", expected.join(", "))
+        }
+    }
+}
+
+/// The environment variable of a key.
+pub(super) fn variable(path: &str) -> String {
+    format!("{PREFIX}{}", path.replace('.', "_").to_uppercase())
+}
+
+/// Where lines begin.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(source: &str) -> Self {
+        Self(std::iter::once(0).chain(source.match_indices('\n').map(|(at, _)| at + 1)).collect())
+    }
+
+    /// The 1-based line on which a span begins.
+    fn of_span(&self, span: Option<std::ops::Range<usize>>) -> usize {
+        self.0.partition_point(|&start| start <= span.as_ref().map_or(0, |span| span.start))
+    }
+}

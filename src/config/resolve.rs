@@ -1,0 +1,412 @@
+//! A [`Draft`] to a [`Config`]: names are looked up, symbols spelled in each venue's way, limits held
+//! against each other. All mistakes are collected.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::Path;
+
+use crate::config::near::{did_you_mean, nearest};
+use crate::config::read::{Draft, Item};
+use crate::config::setting::quoted;
+use crate::config::{Config, Place, Problem, VenueConfig, listing};
+use crate::market::VenueId;
+use crate::venues::{Opening, Venue};
+
+/// What is quoted when nobody says: pairs that all of system 1's venues list (listings of 2021 to 2026).
+pub(super) const DEFAULT_INSTRUMENTS: [&str; 9] =
+    ["BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT", "DOGE/USDT", "ADA/USDT", "AVAX/USDT", "LINK/USDT", "DOT/USDT"];
+
+/// More than a table of prices can usefully hold; keeps memory bounded.
+const INSTRUMENTS_MAX: usize = 10_000;
+
+/// Longest currency code.
+const CODE_MAX: usize = 20;
+
+/// Checks everything that needs more than one value. Files are looked for below `directory`.
+pub(super) fn resolve(mut draft: Draft, directory: &Path) -> Result<Config, Vec<Problem>> {
+    let chosen = chosen_venues(&mut draft);
+    check_limits(&mut draft);
+    let (instruments, native) = resolve_instruments(&mut draft, &chosen);
+    let price_order = resolve_price_order(&mut draft, &chosen);
+    let mut venues = Vec::with_capacity(chosen.len());
+    for (&at, native) in chosen.iter().zip(native) {
+        let venue = draft.known[at].venue;
+        let settings = draft.known[at].settings.clone();
+        let path = |key: &str| format!("venue.{}.{key}", venue.facts().name);
+        if let Err(what) = check_address(&settings.address, venue) {
+            refuse(&mut draft, &path("address"), what);
+        } else if let Some(warning) = plain_text_warning(venue.facts().name, &settings.address) {
+            draft.warnings.push(warning);
+        }
+        let ca_file = (!settings.ca_file.is_empty()).then(|| directory.join(&settings.ca_file));
+        if let Some(Err(why)) = ca_file.as_ref().map(std::fs::File::open) {
+            refuse(&mut draft, &path("ca_file"), format!("{} cannot be read: {why}", quoted(&settings.ca_file)));
+        }
+        // Said in full, so that the listing means the same from anywhere.
+        if let Some(file) = &ca_file {
+            draft.known[at].settings.ca_file = file.display().to_string();
+        }
+        let taker_fee_pct = settings.taker_fee_pct;
+        venues.push(VenueConfig { venue, address: settings.address, taker_fee_pct, ca_file, native });
+    }
+    warn_of_idle_tables(&mut draft, &chosen);
+    if !draft.problems.is_empty() {
+        return Err(draft.problems);
+    }
+    let listing = listing::list(&mut draft, &venues, &instruments, &price_order);
+    let Draft { gateway, quotes, detector, threads, feed, warnings, .. } = draft;
+    Ok(Config { venues, instruments, price_order, gateway, quotes, detector, threads, feed, warnings, listing })
+}
+
+/// A problem of a whole key, at the place that set it.
+fn refuse(draft: &mut Draft, path: &str, what: String) {
+    let place = draft.places.get(path).cloned().unwrap_or_default();
+    draft.problems.push(Problem { place, key: path.to_owned(), what });
+}
+
+fn refuse_item(draft: &mut Draft, path: &str, item: &Item, what: String) {
+    draft.problems.push(Problem { place: item.place.clone(), key: path.to_owned(), what });
+}
+
+/// Indices into `draft.known` of the configured venues, in their order.
+fn chosen_venues(draft: &mut Draft) -> Vec<usize> {
+    let Some(items) = draft.venues.clone() else { return (0..draft.known.len()).collect() };
+    let mut chosen = Vec::new();
+    for item in &items {
+        match draft.known.iter().position(|known| known.venue.facts().name == item.text) {
+            Some(at) if chosen.contains(&at) => {
+                refuse_item(draft, "venues", item, format!("{} is named twice", quoted(&item.text)));
+            }
+            Some(at) => chosen.push(at),
+            None => {
+                let what = unknown_venue(&item.text, draft.known.iter().map(|known| known.venue.facts().name));
+                refuse_item(draft, "venues", item, what);
+            }
+        }
+    }
+    if items.is_empty() {
+        refuse(draft, "venues", "is empty, expected at least one venue".to_owned());
+    } else if chosen.len() == 1 && items.len() == 1 {
+        draft.warnings.push("venues: only one venue, so there are prices but never an opportunity".to_owned());
+    }
+    chosen
+}
+
+/// The sentence about a name that is no venue.
+pub(super) fn unknown_venue<'a>(name: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
+    let near = did_you_mean(name, names.clone());
+    format!("unknown venue {}, expected one of {}{near}", quoted(name), names.collect::<Vec<_>>().join(", "))
+}
+
+/// The instruments of the process, and each chosen venue's native symbol of each.
+fn resolve_instruments(draft: &mut Draft, chosen: &[usize]) -> (Vec<String>, Vec<Vec<Option<String>>>) {
+    let is_default = draft.instruments.is_none();
+    let shared = match draft.instruments.clone() {
+        Some(items) => checked_symbols(draft, "instruments", &items),
+        None => DEFAULT_INSTRUMENTS.map(|text| Item { text: text.to_owned(), place: Place::Default }).into(),
+    };
+    let mut names: Vec<String> = if is_default { Vec::new() } else { texts(&shared) };
+    let mut quoted_by: Vec<HashMap<String, String>> = Vec::with_capacity(chosen.len());
+    for &at in chosen {
+        let own = draft.known[at].instruments.clone();
+        let path = format!("venue.{}.instruments", draft.known[at].venue.facts().name);
+        let own = own.map(|items| checked_symbols(draft, &path, &items));
+        let (path, items) = own.as_ref().map_or(("instruments", &shared), |items| (path.as_str(), items));
+        let native = native_symbols(draft, at, path, items, own.is_none() && is_default);
+        for item in items.iter().filter(|item| native.contains_key(&item.text)) {
+            if !names.contains(&item.text) {
+                names.push(item.text.clone());
+            }
+        }
+        quoted_by.push(native);
+    }
+    if !is_default {
+        for item in shared.iter().filter(|item| !quoted_by.iter().any(|native| native.contains_key(&item.text))) {
+            // Where every venue refused it, that has been said already.
+            if chosen.iter().all(|&at| draft.known[at].instruments.is_some()) {
+                let what = format!("no venue quotes {}: each has `instruments` of its own", item.text);
+                refuse_item(draft, "instruments", item, what);
+            }
+        }
+    }
+    let no_problem = draft.problems.is_empty();
+    if names.len() > INSTRUMENTS_MAX {
+        let what = format!("{} instruments in all, expected at most {INSTRUMENTS_MAX}", names.len());
+        refuse(draft, "instruments", what);
+    } else if names.is_empty() && no_problem {
+        refuse(draft, "instruments", "is empty, expected at least one instrument such as \"BTC/USDT\"".to_owned());
+    }
+    let native = quoted_by.iter().map(|native| names.iter().map(|name| native.get(name).cloned()).collect()).collect();
+    (names, native)
+}
+
+fn texts(items: &[Item]) -> Vec<String> {
+    items.iter().map(|item| item.text.clone()).collect()
+}
+
+/// The entries that are well-formed and named once; the others are refused.
+fn checked_symbols(draft: &mut Draft, path: &str, items: &[Item]) -> Vec<Item> {
+    let mut good: Vec<Item> = Vec::with_capacity(items.len());
+    let mut seen = std::collections::HashSet::new();
+    for item in items {
+        match check_symbol(&item.text) {
+            Err(what) => refuse_item(draft, path, item, what),
+            Ok(()) if !seen.insert(item.text.as_str()) => {
+                refuse_item(draft, path, item, format!("{} is named twice", item.text));
+            }
+            Ok(()) => good.push(item.clone()),
+        }
+    }
+    good
+}
+
+/// `BASE/QUOTE` in capitals and digits.
+fn check_symbol(text: &str) -> Result<(), String> {
+    if split_symbol(text).is_some() {
+        return Ok(());
+    }
+    let what = format!("{} is not a symbol, expected BASE/QUOTE in capitals such as \"BTC/USDT\"", quoted(text));
+    let near = mended(text).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    Err(what + &near)
+}
+
+/// What was probably meant: other letter case, another mark, or none.
+fn mended(text: &str) -> Option<String> {
+    let text = text.trim().to_uppercase().replace(['-', '_', ':', '\\'], "/");
+    if split_symbol(&text).is_some() {
+        return Some(text);
+    }
+    let base = ["USDT", "USDC", "USD", "EUR", "BTC"].iter().find_map(|quote| Some((text.strip_suffix(quote)?, quote)));
+    base.map(|(base, quote)| format!("{base}/{quote}")).filter(|text| split_symbol(text).is_some())
+}
+
+/// Base and quote of a well-formed symbol.
+fn split_symbol(text: &str) -> Option<(&str, &str)> {
+    let is_code = |code: &str| {
+        (1..=CODE_MAX).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+    };
+    text.split_once('/').filter(|(base, quote)| is_code(base) && is_code(quote) && base != quote)
+}
+
+/// Symbol to native symbol, for the items that the venue can have. `is_default`: others are left out
+/// without a word, since nobody asked for them.
+fn native_symbols(
+    draft: &mut Draft,
+    at: usize,
+    path: &str,
+    items: &[Item],
+    is_default: bool,
+) -> HashMap<String, String> {
+    let venue = draft.known[at].venue;
+    let name = venue.facts().name;
+    let mut native: HashMap<String, String> = HashMap::with_capacity(items.len());
+    let mut taken: HashMap<String, String> = HashMap::with_capacity(items.len());
+    for item in items {
+        let Some((base, quote)) = split_symbol(&item.text) else { continue };
+        match venue.native(base, quote) {
+            Ok(symbol) => {
+                if let Some(other) = taken.insert(symbol.clone(), item.text.clone()) {
+                    let what = format!("{other} and {} are both {} on {name}; keep one", item.text, quoted(&symbol));
+                    refuse_item(draft, path, item, what);
+                }
+                native.insert(item.text.clone(), symbol);
+            }
+            Err(_) if is_default => {}
+            Err(why) => {
+                let own = if path == "instruments" {
+                    format!("; leave it out, or list {name}'s own in [venue.{name}] instruments")
+                } else {
+                    String::new()
+                };
+                refuse_item(draft, path, item, format!("{name} cannot quote {}: {why}{own}", item.text));
+            }
+        }
+    }
+    native
+}
+
+/// The written order first, then the other venues in theirs.
+fn resolve_price_order(draft: &mut Draft, chosen: &[usize]) -> Vec<VenueId> {
+    let names: Vec<&'static str> = chosen.iter().map(|&at| draft.known[at].venue.facts().name).collect();
+    let mut order = Vec::with_capacity(names.len());
+    let path = "quotes.price_order";
+    for item in draft.price_order.clone().unwrap_or_default() {
+        let Some(at) = names.iter().position(|name| *name == item.text) else {
+            // A venue that is known but not configured is no mistake of spelling.
+            let what = if draft.known.iter().any(|known| known.venue.facts().name == item.text) {
+                format!("{} is not among the configured venues", quoted(&item.text))
+            } else {
+                unknown_venue(&item.text, names.iter().copied())
+            };
+            refuse_item(draft, path, &item, what);
+            continue;
+        };
+        let id = VenueId(at as u16);
+        if order.contains(&id) {
+            refuse_item(draft, path, &item, format!("{} is named twice", quoted(&item.text)));
+        } else {
+            order.push(id);
+        }
+    }
+    for at in 0..names.len() {
+        let id = VenueId(at as u16);
+        if !order.contains(&id) {
+            order.push(id);
+        }
+    }
+    order
+}
+
+/// Limits that depend on each other. The complaint is about the one that was written.
+fn check_limits(draft: &mut Draft) {
+    let feed = &draft.feed;
+    // Silence must be answered before it kills, so those two may not be equal.
+    let pairs = [
+        ("feed.silence_ping_ms", feed.silence_ping_ms, "feed.silence_max_ms", feed.silence_max_ms, 1),
+        ("feed.backoff_first_ms", feed.backoff_first_ms, "feed.backoff_max_ms", feed.backoff_max_ms, 0),
+    ];
+    for (small, less, large, more, gap) in pairs {
+        if less + gap <= more {
+            continue;
+        }
+        if draft.places.contains_key(large) && !draft.places.contains_key(small) {
+            let least = less + gap;
+            refuse(draft, large, format!("{more} is too small, expected at least {least}, for {small} is {less}"));
+        } else {
+            let most = more - gap;
+            refuse(draft, small, format!("{less} is too large, expected at most {most}, for {large} is {more}"));
+        }
+    }
+}
+
+/// `ws://` or `wss://`, a host, perhaps a port and a path; where the venue hands out its address by
+/// REST, `http://` and `https://` too.
+fn check_address(address: &str, venue: &dyn Venue) -> Result<(), String> {
+    let schemes: &[&str] = match venue.facts().opening {
+        Opening::Direct => &["wss://", "ws://"],
+        Opening::Token { .. } => &["https://", "http://", "wss://", "ws://"],
+    };
+    let expected = format!("expected {}HOST[:PORT][/PATH]", schemes.join(" or "));
+    let refused = |what: &str| format!("{} {what}, {expected}", quoted(address));
+    let Some(rest) = schemes.iter().find_map(|scheme| address.strip_prefix(scheme)) else {
+        let near = address.split_once("://").map(|(scheme, _)| nearest(scheme, ["wss", "ws", "https", "http"]));
+        return Err(refused(if near.is_some() { "has another scheme" } else { "has no scheme" }));
+    };
+    if !address.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(refused("holds blanks or letters beyond ASCII"));
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
+    if authority.contains('@') {
+        return Err(refused("holds a user name"));
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    if host.is_empty() {
+        return Err(refused("has no host"));
+    }
+    if port.is_some_and(|port| port.parse::<u16>().ok().filter(|&port| port > 0).is_none()) {
+        return Err(refused("has a bad port"));
+    }
+    Ok(())
+}
+
+/// Unencrypted to another machine: prices can be changed on the way.
+fn plain_text_warning(name: &str, address: &str) -> Option<String> {
+    let rest = address.strip_prefix("ws://").or_else(|| address.strip_prefix("http://"))?;
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
+    let host = authority.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(authority, |(host, _)| host);
+    let ip: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    let is_local = host == "localhost" || ip.is_some_and(|ip| ip.is_loopback());
+    (!is_local).then(|| {
+        format!("venue.{name}.address: {} is not encrypted; anyone on the way can change prices", quoted(address))
+    })
+}
+
+/// A table for a venue that is not configured does nothing, which may surprise.
+fn warn_of_idle_tables(draft: &mut Draft, chosen: &[usize]) {
+    for at in (0..draft.known.len()).filter(|at| !chosen.contains(at)) {
+        let name = draft.known[at].venue.facts().name;
+        let prefix = format!("venue.{name}.");
+        if draft.places.keys().any(|path| path.starts_with(&prefix)) {
+            draft.warnings.push(format!("venue.{name}: has no effect, {name} is not in `venues`"));
+        }
+    }
+    let (feeds, venues) = (draft.threads.feeds, chosen.len());
+    if feeds > venues.max(1) {
+        draft.warnings.push(format!("threads.feeds: {feeds} is more than the {venues} venues; the rest stay idle"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::venues::{ExchangeSide, Facts, FeedCodec, Symbols, venue};
+
+    /// A venue without a mark between base and quote, and without any rule of what they may be.
+    struct Unmarked(&'static dyn Venue);
+
+    impl Venue for Unmarked {
+        fn facts(&self) -> &'static Facts {
+            self.0.facts()
+        }
+        fn native(&self, base: &str, quote: &str) -> Result<String, String> {
+            Ok(format!("{base}{quote}"))
+        }
+        fn symbol_of(&self) -> fn(&str) -> Option<String> {
+            self.0.symbol_of()
+        }
+        fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
+            self.0.codec(symbols)
+        }
+        fn exchange_side(&self) -> Box<dyn ExchangeSide> {
+            self.0.exchange_side()
+        }
+    }
+
+    #[test]
+    fn f124_two_instruments_with_one_native_symbol_are_named_both() {
+        let known: &'static Unmarked = Box::leak(Box::new(Unmarked(venue("okx").unwrap())));
+        let text = "instruments = [\"AB/CDE\", \"ABC/DE\", \"X/Y\"]";
+        let error = Config::build("a.toml", text, Path::new("."), &[], &[known]).unwrap_err();
+        assert_eq!(error.to_string(), "a.toml:1: instruments: AB/CDE and ABC/DE are both `ABCDE` on okx; keep one");
+    }
+
+    #[test]
+    fn addresses_have_a_scheme_a_host_and_perhaps_a_port() {
+        let (direct, token) = (venue("okx").unwrap(), venue("kucoin").unwrap());
+        for good in ["ws://127.0.0.1:9000/okx/ws/v5/public", "wss://a.b", "ws://[::1]:9", "wss://a:443/b?c=d"] {
+            assert_eq!(check_address(good, direct), Ok(()), "{good}");
+            assert_eq!(check_address(good, token), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "a.b",
+            "ws:/a",
+            "ws://",
+            "ws://:80",
+            "ws://a:0",
+            "ws://a:65536",
+            "ws://a:b",
+            "ws://u@a",
+            "ws://a b",
+            "ftp://a",
+        ] {
+            assert!(check_address(bad, direct).is_err(), "{bad}");
+            assert!(check_address(bad, token).is_err(), "{bad}");
+        }
+        assert!(check_address("https://api.kucoin.com", token).is_ok());
+        assert!(check_address("https://api.kucoin.com", direct).is_err());
+    }
+
+    #[test]
+    fn a_plain_address_is_worth_a_warning_only_when_it_leaves_the_machine() {
+        for loud in ["ws://10.0.0.1/x", "ws://localhost.example:1", "ws://127.example", "http://a.b"] {
+            assert!(plain_text_warning("okx", loud).is_some(), "{loud}");
+        }
+        for quiet in ["wss://a.b", "ws://127.0.0.1:1/x", "ws://localhost:1", "ws://[::1]:1"] {
+            assert_eq!(plain_text_warning("okx", quiet), None, "{quiet}");
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Every setting and limit, with its unit, default, range and reason. One row here makes the field, its
+//! key in the file, its environment variable and its line in `docs/configuration.md`.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+
+use crate::config::setting::{Setting, choice};
+use crate::market::Decimal;
+
+/// One key of a section, ready to be set or shown.
+pub(super) struct Key<'a> {
+    /// Name within the section.
+    pub name: &'static str,
+    /// Its doc comment, line by line.
+    pub doc: &'static [&'static str],
+    /// The value.
+    pub slot: &'a mut dyn Setting,
+    /// Least and greatest value, for numbers.
+    pub bounds: RangeInclusive<u64>,
+}
+
+/// A table of the file.
+pub(super) trait Section {
+    /// What it is about, line by line.
+    const ABOUT: &'static [&'static str];
+    /// Its keys, in the order of the documentation.
+    fn keys(&mut self) -> Vec<Key<'_>>;
+}
+
+macro_rules! section {
+    ($(#[doc = $about:literal])+ $name:ident {
+        $($(#[doc = $doc:literal])+ $field:ident: $kind:ty = $default:expr $(, $bounds:expr)?;)+
+    }) => {
+        $(#[doc = $about])+
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $name { $($(#[doc = $doc])+ pub $field: $kind,)+ }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)+ }
+            }
+        }
+
+        impl Section for $name {
+            const ABOUT: &'static [&'static str] = &[$($about),+];
+
+            fn keys(&mut self) -> Vec<Key<'_>> {
+                vec![$(Key {
+                    name: stringify!($field),
+                    doc: &[$($doc),+],
+                    slot: &mut self.$field,
+                    bounds: [$($bounds,)? 0..=0][0].clone(),
+                }),+]
+            }
+        }
+    };
+}
+
+section! {
+    /// Where clients connect, and what one client may take.
+    Gateway {
+        /// Address that is listened on. There is no authentication yet, so the default is this machine only.
+        listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 3000));
+        /// Gateway threads, each with its own share of the clients.
+        threads: usize = 1, 1..=64;
+        /// Milliseconds between two bursts of prices to a client that does not ask for another interval.
+        beat_ms: u64 = 500, 10..=60_000;
+        /// Milliseconds between two bursts of an SSE stream. The dashboards in use drop what comes faster than 600.
+        sse_beat_ms: u64 = 1000, 100..=60_000;
+        /// Connections of all kinds at once; more are told 503. Each costs a descriptor and a few KiB.
+        clients_max: usize = 19_500, 1..=1_000_000;
+        /// SSE streams at once, of all connections.
+        streams_max: usize = 10_000, 1..=1_000_000;
+        /// Pairs (symbol × exchange) that one client may subscribe to.
+        pairs_max: usize = 4096, 1..=1_000_000;
+        /// Largest message of a client in bytes. Subscriptions are small; a larger message closes the connection.
+        message_max_bytes: usize = 65_536, 1024..=16_777_216;
+        /// Largest HTTP head in bytes.
+        header_max_bytes: usize = 8192, 1024..=65_536;
+        /// Milliseconds in which the HTTP head must be complete; slow senders hold a place no longer.
+        header_wait_ms: u64 = 5000, 100..=60_000;
+        /// Milliseconds of silence after which a client is pinged.
+        ping_ms: u64 = 25_000, 1000..=600_000;
+        /// Milliseconds in which it must answer.
+        pong_wait_ms: u64 = 8000, 100..=600_000;
+        /// Milliseconds without any progress in writing after which a client is closed.
+        write_stall_ms: u64 = 10_000, 100..=600_000;
+        /// Kernel send buffer per client in bytes: a large one hides seconds of old prices.
+        send_buffer_bytes: usize = 49_152, 4096..=4_194_304;
+        /// Bytes of alerts and replies that wait for a client that does not read; then it is told and closed.
+        outbox_max_bytes: usize = 65_536, 4096..=16_777_216;
+        /// Commands per second of one client, on average.
+        commands_per_s: u64 = 20, 1..=100_000;
+        /// Commands of one client at once.
+        commands_burst: u64 = 40, 1..=100_000;
+    }
+}
+
+section! {
+    /// When a quote counts.
+    Quotes {
+        /// Milliseconds after which an unrenewed quote is no longer a price.
+        stale_after_ms: u64 = 30_000, 100..=3_600_000;
+    }
+}
+
+choice! {
+    /// Which spread the alert threshold is held against.
+    ThresholdOn {
+        /// Before fees, as the replaced system does.
+        Gross = "gross",
+        /// After both taker fees.
+        Net = "net",
+    }
+}
+
+section! {
+    /// When a spread is an opportunity, and when it is told.
+    Detector {
+        /// Percent of the buy price; a spread strictly above it is an opportunity. Read exactly.
+        threshold_pct: Decimal = Decimal::new(5, 1), 0..=1000;
+        /// Whether the threshold is held against the spread before fees (gross) or after both (net).
+        threshold_on: ThresholdOn = ThresholdOn::Gross;
+        /// Milliseconds in which the same symbol, buy venue and sell venue is told once.
+        debounce_ms: u64 = 60_000, 0..=86_400_000;
+        /// Greatest age of either quote in milliseconds: older ones never make an alert.
+        leg_age_max_ms: u64 = 5000, 1..=3_600_000;
+        /// Greatest difference between the ages of the two quotes in milliseconds.
+        leg_skew_max_ms: u64 = 5000, 1..=3_600_000;
+    }
+}
+
+choice! {
+    /// Whether threads are pinned to cores.
+    Pin {
+        /// When there are cores for it.
+        Auto = "auto",
+        /// Never.
+        Off = "off",
+    }
+}
+
+choice! {
+    /// Whether threads spin instead of waiting.
+    Spin {
+        /// Sleep for input: idle CPU is near zero.
+        Off = "off",
+        /// One core each is used whole; falls back to waiting when there are not enough cores.
+        On = "on",
+    }
+}
+
+section! {
+    /// Threads and cores.
+    Threads {
+        /// Pin threads to cores: auto (when there are enough) or off.
+        pin: Pin = Pin::Auto;
+        /// Spin for input instead of waiting: off, or on (when there is a core for each thread and one more).
+        spin: Spin = Spin::Off;
+        /// Feed threads; venues are shared out among them.
+        feeds: usize = 1, 1..=64;
+    }
+}
+
+section! {
+    /// How connections to venues are kept.
+    Feed {
+        /// Milliseconds of silence after which we ping the venue.
+        silence_ping_ms: u64 = 2000, 100..=600_000;
+        /// Milliseconds of silence after which the connection is dead: its quotes are void, it is made again.
+        silence_max_ms: u64 = 5000, 200..=600_000;
+        /// First pause before connecting again, in milliseconds; it doubles each time until data has flowed.
+        backoff_first_ms: u64 = 250, 10..=60_000;
+        /// Longest such pause in milliseconds.
+        backoff_max_ms: u64 = 30_000, 100..=3_600_000;
+    }
+}
+
+section! {
+    /// One venue; every key is optional.
+    VenueSettings {
+        /// Address to connect to, `wss://` or `ws://`; any other server that speaks the venue's protocol will do.
+        address: String = String::new();
+        /// Your taker fee in percent of the notional. The default is the venue's base tier. Read exactly.
+        taker_fee_pct: Decimal = Decimal::ZERO, 0..=100;
+        /// File with more certificate authorities (PEM) that are trusted for this address. Empty: none.
+        ca_file: String = String::new();
+    }
+}
+
+/// All keys as a table for the documentation.
+pub(super) fn reference() -> String {
+    let mut out = String::new();
+    let lists = [
+        ("venues", "all", "Venues to connect to, by name, such as `[\"binance\", \"okx\"]`."),
+        (
+            "instruments",
+            "nine against USDT",
+            "What is quoted, `BASE/QUOTE` in capitals, on every venue without a list of its own.",
+        ),
+    ];
+    out.push_str("| key | default | may be | what it is |\n|---|---|---|---|\n");
+    for (name, default, what) in lists {
+        out.push_str(&format!("| `{name}` | {default} | a list of texts | {what} |\n"));
+    }
+    table::<Quotes>(&mut out, "quotes", Quotes::default());
+    out.push_str("| `price_order` | the order of `venues` | a list of venues | Whose price SSE and REST show: the first of these that has a fresh one, then the other venues. |\n");
+    table::<Gateway>(&mut out, "gateway", Gateway::default());
+    table::<Detector>(&mut out, "detector", Detector::default());
+    table::<Threads>(&mut out, "threads", Threads::default());
+    table::<Feed>(&mut out, "feed", Feed::default());
+    table::<VenueSettings>(&mut out, "venue.NAME", VenueSettings::default());
+    out.push_str(
+        "| `instruments` | those above | a list of texts | What this venue quotes, instead of those above. |\n",
+    );
+    out
+}
+
+fn table<S: Section>(out: &mut String, path: &str, mut section: S) {
+    let join = |lines: &[&str]| lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
+    out.push_str(&format!("| **`[{path}]`** | | | **{}** |\n", join(S::ABOUT)));
+    for key in section.keys() {
+        // A venue's own facts are its defaults.
+        let is_fact = path == "venue.NAME" && key.name != "ca_file";
+        let default = if is_fact { "the venue's".to_owned() } else { format!("`{}`", key.slot.toml()) };
+        let expected = key.slot.expected(&key.bounds);
+        out.push_str(&format!("| `{}` | {default} | {expected} | {} |\n", key.name, join(key.doc)));
+    }
+}

@@ -1,0 +1,235 @@
+//! Settings: what a value of the configuration may be, how it is read from TOML or from a variable,
+//! and how it is written back. Pure; the sentences of its errors are read by people.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+
+use toml::de::DeValue;
+
+use crate::market::Decimal;
+
+/// A value as somebody gave it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Given<'a> {
+    /// A value of the file.
+    Toml(&'a DeValue<'a>),
+    /// The text of an environment variable, which has no type of its own.
+    Bare(&'a str),
+}
+
+impl<'a> Given<'a> {
+    /// The digits of a number, without a plus sign.
+    fn number(self) -> Option<&'a str> {
+        let text = match self {
+            Given::Toml(DeValue::Integer(n)) if n.radix() == 10 => n.as_str(),
+            Given::Toml(DeValue::Float(n)) => n.as_str(),
+            Given::Bare(text) => text.trim(),
+            Given::Toml(_) => return None,
+        };
+        Some(text.strip_prefix('+').unwrap_or(text))
+    }
+
+    fn text(self) -> Option<&'a str> {
+        match self {
+            Given::Toml(DeValue::String(text)) => Some(text),
+            Given::Bare(text) => Some(text.trim()),
+            Given::Toml(_) => None,
+        }
+    }
+
+    /// As it was written, for error sentences.
+    fn shown(self) -> String {
+        match self {
+            Given::Toml(DeValue::Integer(n)) => n.to_string(),
+            Given::Toml(DeValue::Float(n)) => n.to_string(),
+            Given::Toml(DeValue::Boolean(flag)) => flag.to_string(),
+            Given::Toml(DeValue::String(text)) => quoted(text),
+            Given::Toml(other) => with_article(other.type_str()),
+            Given::Bare(text) => quoted(text),
+        }
+    }
+}
+
+/// Outside text for an error line: quoted, no control characters, at most 80 letters.
+pub(super) fn quoted(text: &str) -> String {
+    let mut short: String = text.chars().take(80).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    format!("`{}`", short.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'"))
+}
+
+/// `a table`, `an array`.
+pub(super) fn with_article(noun: &str) -> String {
+    let article = if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {noun}")
+}
+
+/// A type that a key of the configuration can have.
+pub(super) trait Setting {
+    /// Takes what was given, if it is of the type and within `bounds`.
+    ///
+    /// # Errors
+    /// What is wrong and what was expected, as half a sentence.
+    fn set(&mut self, given: Given<'_>, bounds: &RangeInclusive<u64>) -> Result<(), String>;
+
+    /// The value as TOML text.
+    fn toml(&self) -> String;
+
+    /// What may be written, in a few words.
+    fn expected(&self, bounds: &RangeInclusive<u64>) -> String;
+}
+
+macro_rules! whole_numbers {
+    ($($number:ty),*) => {$(
+        impl Setting for $number {
+            fn set(&mut self, given: Given<'_>, bounds: &RangeInclusive<u64>) -> Result<(), String> {
+                let expected = self.expected(bounds);
+                let refused = || format!("{} is not a whole number, expected {expected}", given.shown());
+                let number: i128 = given.number().and_then(|text| text.parse().ok()).ok_or_else(refused)?;
+                let number = u64::try_from(number).ok().filter(|n| bounds.contains(n));
+                let number = number.ok_or_else(|| format!("{} is out of range, expected {expected}", given.shown()))?;
+                *self = <$number>::try_from(number).map_err(|_| refused())?;
+                Ok(())
+            }
+
+            fn toml(&self) -> String {
+                self.to_string()
+            }
+
+            fn expected(&self, bounds: &RangeInclusive<u64>) -> String {
+                format!("a whole number from {} to {}", bounds.start(), bounds.end())
+            }
+        }
+    )*};
+}
+whole_numbers!(u64, usize);
+
+/// Percentages have at most this many decimals, so that the detector's bar is exact.
+const PERCENT_DECIMALS_MAX: u8 = 6;
+
+impl Setting for Decimal {
+    fn set(&mut self, given: Given<'_>, bounds: &RangeInclusive<u64>) -> Result<(), String> {
+        let expected = self.expected(bounds);
+        let refused = |what: &str| format!("{} is {what}, expected {expected}", given.shown());
+        let text = given.number().ok_or_else(|| refused("not a number"))?;
+        let number = Self::parse(text.replace('_', "").as_bytes()).map_err(|why| refused(&why.to_string()))?;
+        let (least, most) = (Self::new(*bounds.start(), 0), Self::new(*bounds.end(), 0));
+        if number < least || number > most {
+            return Err(refused("out of range"));
+        }
+        if number.normalised().scale() > PERCENT_DECIMALS_MAX {
+            return Err(refused("finer than six decimals"));
+        }
+        *self = number;
+        Ok(())
+    }
+
+    fn toml(&self) -> String {
+        self.to_string()
+    }
+
+    fn expected(&self, bounds: &RangeInclusive<u64>) -> String {
+        format!("a number from {} to {} with at most six decimals", bounds.start(), bounds.end())
+    }
+}
+
+impl Setting for SocketAddr {
+    fn set(&mut self, given: Given<'_>, bounds: &RangeInclusive<u64>) -> Result<(), String> {
+        let refused = || format!("{} is not an address, expected {}", given.shown(), self.expected(bounds));
+        *self = given.text().ok_or_else(refused).and_then(|text| socket_address(text).ok_or_else(refused))?;
+        Ok(())
+    }
+
+    fn toml(&self) -> String {
+        quoted_toml(&self.to_string())
+    }
+
+    fn expected(&self, _: &RangeInclusive<u64>) -> String {
+        "IP:PORT such as \"127.0.0.1:3000\"".to_owned()
+    }
+}
+
+/// `IP:PORT`, or `localhost:PORT` for 127.0.0.1. Names are not resolved: what is listened on is said exactly.
+pub fn socket_address(text: &str) -> Option<SocketAddr> {
+    match text.strip_prefix("localhost:") {
+        Some(port) => Some(SocketAddr::from(([127, 0, 0, 1], port.parse().ok()?))),
+        None => text.parse().ok(),
+    }
+}
+
+impl Setting for String {
+    fn set(&mut self, given: Given<'_>, bounds: &RangeInclusive<u64>) -> Result<(), String> {
+        let text = given.text();
+        let text =
+            text.ok_or_else(|| format!("{} is not a text, expected {}", given.shown(), self.expected(bounds)))?;
+        text.clone_into(self);
+        Ok(())
+    }
+
+    fn toml(&self) -> String {
+        quoted_toml(self)
+    }
+
+    fn expected(&self, _: &RangeInclusive<u64>) -> String {
+        "a text in double quotes".to_owned()
+    }
+}
+
+/// `text` as a TOML basic string.
+pub(super) fn quoted_toml(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+/// A setting that is one of a few words.
+macro_rules! choice {
+    ($(#[doc = $about:literal])+ $name:ident { $($(#[doc = $doc:literal])+ $variant:ident = $word:literal,)+ }) => {
+        $(#[doc = $about])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl $name {
+            /// The word in the configuration.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl crate::config::setting::Setting for $name {
+            fn set(
+                &mut self,
+                given: crate::config::setting::Given<'_>,
+                bounds: &std::ops::RangeInclusive<u64>,
+            ) -> Result<(), String> {
+                *self = match given.choice() {
+                    $(Some($word) => Self::$variant,)+
+                    other => return Err(given.not_a_choice(other, &[$($word),+], &self.expected(bounds))),
+                };
+                Ok(())
+            }
+
+            fn toml(&self) -> String {
+                format!("\"{}\"", self.word())
+            }
+
+            fn expected(&self, _: &std::ops::RangeInclusive<u64>) -> String {
+                [$(concat!("\"", $word, "\"")),+].join(" or ")
+            }
+        }
+    };
+}
+pub(super) use choice;
+
+impl<'a> Given<'a> {
+    /// The text, for a choice of words.
+    pub(super) fn choice(self) -> Option<&'a str> {
+        self.text()
+    }
+
+    /// What to say when it is none of `words`.
+    pub(super) fn not_a_choice(self, text: Option<&str>, words: &[&str], expected: &str) -> String {
+        let near = text.map_or_else(String::new, |text| super::near::did_you_mean(text, words.iter().copied()));
+        format!("{} is not known here, expected {expected}{near}", self.shown())
+    }
+}

@@ -1,0 +1,107 @@
+//! Episodes: an opportunity opens, lives, closes; and when clients are alerted of it. Pure.
+
+use rustc_hash::FxHashMap;
+
+use crate::market::opportunity::{Change, Opportunity, OpportunityEvent};
+use crate::market::{InstrumentId, VenueId};
+use crate::time::MonoNs;
+
+type Key = (InstrumentId, VenueId, VenueId);
+
+/// All open opportunities, and when each was last alerted.
+#[derive(Default)]
+pub struct Episodes {
+    open: FxHashMap<Key, Episode>,
+    /// Last alert of opportunities that closed within the debounce time; older ones are forgotten.
+    alerted: FxHashMap<Key, MonoNs>,
+    /// Open opportunities per instrument.
+    counts: Vec<u32>,
+    round: u64,
+}
+
+struct Episode {
+    opportunity: Opportunity,
+    alerted: Option<MonoNs>,
+    round: u64,
+}
+
+impl Episodes {
+    /// None open, for `instruments` instruments.
+    #[must_use]
+    pub fn new(instruments: usize) -> Self {
+        Self { counts: vec![0; instruments], ..Self::default() }
+    }
+
+    /// How many are open.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether `instrument` has an open one.
+    #[inline]
+    #[must_use]
+    pub fn is_open(&self, instrument: InstrumentId) -> bool {
+        self.counts[instrument.index()] > 0
+    }
+
+    /// Instruments that have an open one.
+    pub fn instruments(&self) -> impl Iterator<Item = InstrumentId> {
+        self.counts.iter().enumerate().filter(|(_, n)| **n > 0).map(|(at, _)| InstrumentId(at as u32))
+    }
+
+    /// One scan of a row begins; [`Self::seen`] for each opportunity in it, then [`Self::close_unseen`].
+    pub fn begin(&mut self) {
+        self.round += 1;
+    }
+
+    /// The scan found `opportunity`. Returns what to tell, if anything; `opened` and the peak are filled in.
+    pub fn seen(&mut self, mut opportunity: Opportunity, now: MonoNs, debounce_ns: u64) -> Option<OpportunityEvent> {
+        let key = (opportunity.instrument, opportunity.buy.venue, opportunity.sell.venue);
+        let round = self.round;
+        let is_due = |last: Option<MonoNs>| last.is_none_or(|at| now.since(at) > debounce_ns);
+        if let Some(episode) = self.open.get_mut(&key) {
+            opportunity.opened = episode.opportunity.opened;
+            opportunity.peak_gross_pct = episode.opportunity.peak_gross_pct.max(opportunity.gross_pct);
+            episode.opportunity = opportunity;
+            episode.round = round;
+            if !is_due(episode.alerted) {
+                return None;
+            }
+            episode.alerted = Some(now);
+            return Some(OpportunityEvent { opportunity, change: Change::Repeated, alert: true });
+        }
+        opportunity.opened = now;
+        opportunity.peak_gross_pct = opportunity.gross_pct;
+        let last = self.alerted.remove(&key);
+        let alert = is_due(last);
+        let alerted = if alert { Some(now) } else { last };
+        self.open.insert(key, Episode { opportunity, alerted, round });
+        self.counts[key.0.index()] += 1;
+        Some(OpportunityEvent { opportunity, change: Change::Opened, alert })
+    }
+
+    /// Ends all episodes of `instrument` that the scan did not see.
+    pub fn close_unseen(&mut self, instrument: InstrumentId, mut closed: impl FnMut(OpportunityEvent)) {
+        if !self.is_open(instrument) {
+            return;
+        }
+        let (round, counts, alerted) = (self.round, &mut self.counts, &mut self.alerted);
+        self.open.retain(|key, episode| {
+            if key.0 != instrument || episode.round == round {
+                return true;
+            }
+            counts[instrument.index()] -= 1;
+            if let Some(at) = episode.alerted {
+                alerted.insert(*key, at);
+            }
+            closed(OpportunityEvent { opportunity: episode.opportunity, change: Change::Closed, alert: false });
+            false
+        });
+    }
+
+    /// Forgets alerts that no longer matter, so that memory is bounded by what happened lately.
+    pub fn forget_old(&mut self, now: MonoNs, debounce_ns: u64) {
+        self.alerted.retain(|_, at| now.since(*at) <= debounce_ns);
+    }
+}

@@ -1,0 +1,340 @@
+//! The detector: feed rings in, matrix cells and opportunities out.
+//!
+//! One thread. Each event is merged into the matrix, and only the touched instrument's row is scanned.
+//! Never blocks on a gateway, allocates nothing on the path of a quote that opens nothing, logs nothing.
+
+pub mod episode;
+#[cfg(test)]
+mod oracle;
+pub mod scan;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam::sync::Parker;
+
+use crate::market::opportunity::{Leg, Opportunity, OpportunityEvent, gross_pct, net_pct};
+use crate::market::quote::FeedEvent;
+use crate::market::{Directory, InstrumentId, PairId, Quote, VenueId};
+use crate::matrix::changes::Changes;
+use crate::matrix::merge::{self, LastSeen};
+use crate::matrix::{CellQuote, CellState, MatrixWriter};
+use crate::metrics::Board;
+use crate::metrics::latency::{Hop, Recorder};
+use crate::stage::{Alarm, Stage};
+use crate::time::{Clock, MS, MonoNs};
+
+use episode::Episodes;
+use scan::{Grid, Options};
+
+/// Events taken from one ring before the next has its turn.
+const BATCH: usize = 256;
+/// Rows with an open opportunity are scanned at least this often, so that age alone closes them.
+const SWEEP_EVERY_NS: u64 = 20 * MS;
+
+/// One gateway, as the detector sees it.
+pub struct GatewayPort {
+    /// Which cells changed.
+    pub changes: Arc<Changes>,
+    /// Opportunities; lossless while the gateway turns.
+    pub opportunities: rtrb::Producer<OpportunityEvent>,
+    /// Wakes it.
+    pub alarm: Alarm,
+}
+
+/// What a detector is made of.
+pub struct DetectorParts {
+    /// Who is who.
+    pub directory: Arc<Directory>,
+    /// The matrix's only writer.
+    pub matrix: MatrixWriter,
+    /// One ring per feed thread.
+    pub rings: Vec<rtrb::Consumer<FeedEvent>>,
+    /// Whom to tell.
+    pub gateways: Vec<GatewayPort>,
+    /// Counters and latencies.
+    pub board: Arc<Board>,
+    /// Time.
+    pub clock: Clock,
+    /// What counts.
+    pub options: Options,
+}
+
+/// The detector stage.
+pub struct Detector {
+    core: Core,
+    rings: Vec<rtrb::Consumer<FeedEvent>>,
+    gateways: Vec<GatewayPort>,
+    board: Arc<Board>,
+    recorder: Recorder,
+    clock: Clock,
+    alarm: Alarm,
+    parker: Parker,
+    swept: MonoNs,
+    events: Vec<OpportunityEvent>,
+    /// Gateways were told something since they were last rung.
+    told: bool,
+}
+
+impl Detector {
+    /// The stage, and the alarm by which feeds wake it.
+    #[must_use]
+    pub fn new(parts: DetectorParts) -> (Self, Alarm) {
+        let (alarm, parker) = Alarm::of_parker();
+        let recorder = Recorder::new(parts.directory.venues().len(), &[Hop::Merge, Hop::Detect]);
+        let detector = Self {
+            core: Core::new(parts.directory, parts.matrix, parts.options),
+            rings: parts.rings,
+            gateways: parts.gateways,
+            board: parts.board,
+            recorder,
+            clock: parts.clock,
+            alarm: alarm.clone(),
+            parker,
+            swept: MonoNs(0),
+            events: Vec::with_capacity(64),
+            told: false,
+        };
+        (detector, alarm)
+    }
+
+    fn take_events(&mut self) -> usize {
+        let mut work = 0;
+        for ring in 0..self.rings.len() {
+            for _ in 0..BATCH {
+                let Ok(event) = self.rings[ring].pop() else { break };
+                self.handle(event);
+                work += 1;
+            }
+        }
+        work
+    }
+
+    #[inline]
+    fn handle(&mut self, event: FeedEvent) {
+        let now = self.clock.now();
+        let (gateways, board) = (&self.gateways, &self.board);
+        let mark = |pair| gateways.iter().for_each(|g| g.changes.mark(pair));
+        match event {
+            FeedEvent::Quote(quote) => {
+                board.detector.quotes.add(1);
+                match self.core.merge(&quote, mark) {
+                    Ok(()) => board.detector.merged.add(1),
+                    Err(reason) => board.venues[quote.venue.index()].dropped[reason as usize].add(1),
+                }
+                self.core.scan(quote.instrument, now, &mut self.events);
+                let venue = quote.venue.index();
+                self.recorder.record(Hop::Merge, venue, quote.decoded, now);
+                self.recorder.record(Hop::Detect, venue, now, self.clock.now());
+            }
+            FeedEvent::Void(instrument, venue) => {
+                self.core.void(instrument, venue, mark);
+                self.core.scan(instrument, now, &mut self.events);
+            }
+            FeedEvent::Down(venue) => self.core.down(venue, now, mark, &mut self.events),
+        }
+        if !self.events.is_empty() {
+            self.tell();
+        }
+    }
+
+    fn sweep(&mut self, now: MonoNs) {
+        if now.since(self.swept) < SWEEP_EVERY_NS {
+            return;
+        }
+        self.swept = now;
+        self.core.sweep(now, &mut self.events);
+        self.tell();
+    }
+
+    #[cold]
+    fn tell(&mut self) {
+        let counts = &self.board.detector;
+        self.told |= !self.events.is_empty();
+        for event in self.events.drain(..) {
+            use crate::market::opportunity::Change;
+            counts.opened.add(u64::from(event.change == Change::Opened));
+            counts.alerts.add(u64::from(event.alert));
+            counts.debounced.add(u64::from(event.change == Change::Opened && !event.alert));
+            for gateway in &mut self.gateways {
+                if gateway.opportunities.push(event).is_err() {
+                    counts.events_lost.add(1);
+                }
+            }
+        }
+        counts.open.set(self.core.open() as u64);
+    }
+
+    /// Wakes the gateways that have something to do now; prices on a beat wait for the beat.
+    fn ring_gateways(&mut self) {
+        let told = std::mem::take(&mut self.told);
+        for gateway in self.gateways.iter().filter(|gateway| told || gateway.changes.is_marked()) {
+            gateway.alarm.ring();
+        }
+    }
+
+    fn sleep(&mut self, wait: Duration) {
+        let wait = self.patience().unwrap_or(wait).min(wait);
+        self.alarm.set();
+        if self.rings.iter().all(|ring| ring.is_empty()) {
+            self.parker.park_timeout(wait);
+        }
+        self.alarm.clear();
+    }
+}
+
+impl Stage for Detector {
+    fn name(&self) -> &str {
+        "detector"
+    }
+
+    fn turn(&mut self, wait: Duration) -> usize {
+        let work = self.take_events();
+        let now = self.clock.now();
+        self.sweep(now);
+        self.ring_gateways();
+        self.recorder.publish(&self.board.latency, now);
+        if work == 0 && !wait.is_zero() {
+            self.sleep(wait);
+        }
+        work
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        (self.core.open() > 0).then_some(Duration::from_nanos(SWEEP_EVERY_NS))
+    }
+}
+
+/// The detector without rings, threads and clocks: what benches and property tests drive.
+pub struct Core {
+    directory: Arc<Directory>,
+    matrix: MatrixWriter,
+    grid: Grid,
+    last: Vec<LastSeen>,
+    episodes: Episodes,
+    options: Options,
+}
+
+impl Core {
+    /// Nothing known yet.
+    #[must_use]
+    pub fn new(directory: Arc<Directory>, matrix: MatrixWriter, options: Options) -> Self {
+        let fees: Vec<_> = directory.venues().iter().map(|v| v.taker_fee_pct).collect();
+        Self {
+            grid: Grid::new(directory.instruments().len(), &fees, &options),
+            last: vec![LastSeen::default(); directory.pairs()],
+            episodes: Episodes::new(directory.instruments().len()),
+            directory,
+            matrix,
+            options,
+        }
+    }
+
+    /// How many opportunities are open.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.episodes.open()
+    }
+
+    /// Takes a quote into the matrix and marks its cell, or drops it.
+    ///
+    /// # Errors
+    /// Why it was dropped; the cell's old quote is void where the reason says so.
+    #[inline]
+    pub fn merge(&mut self, quote: &Quote, mark: impl Fn(PairId)) -> Result<(), merge::Drop> {
+        let pair = self.directory.pair(quote.instrument, quote.venue);
+        if let Err(reason) = merge::check(quote, &mut self.last[pair.index()]) {
+            if reason.voids() {
+                self.void_cell(pair, quote.instrument, quote.venue, mark);
+            }
+            return Err(reason);
+        }
+        let cell = CellQuote {
+            bid: quote.bid,
+            ask: quote.ask,
+            exchange_time: quote.exchange_time,
+            received: quote.received,
+            changes: 0,
+            state: CellState::Live,
+        };
+        self.matrix.store(pair, &cell);
+        self.grid.set(quote.instrument, quote.venue, quote.bid.price, quote.ask.price);
+        mark(pair);
+        Ok(())
+    }
+
+    /// Scans the row of `instrument` and adds what there is to tell to `events`.
+    #[inline]
+    pub fn scan(&mut self, instrument: InstrumentId, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
+        if self.grid.has_candidate(instrument) || self.episodes.is_open(instrument) {
+            self.scan_exactly(instrument, now, events);
+        }
+    }
+
+    fn scan_exactly(&mut self, instrument: InstrumentId, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
+        let Self { directory, matrix, grid, episodes, options, .. } = self;
+        episodes.begin();
+        let cell = |venue| matrix.load(directory.pair(instrument, venue));
+        grid.scan(instrument, now, options, cell, |buy, sell, from, to| {
+            let opportunity = opportunity(directory, instrument, (buy, from), (sell, to), now);
+            events.extend(episodes.seen(opportunity, now, options.debounce_ns));
+        });
+        episodes.close_unseen(instrument, |event| events.push(event));
+    }
+
+    /// The last quote of one instrument no longer holds.
+    pub fn void(&mut self, instrument: InstrumentId, venue: VenueId, mark: impl Fn(PairId)) {
+        let pair = self.directory.pair(instrument, venue);
+        self.last[pair.index()] = LastSeen::default();
+        self.void_cell(pair, instrument, venue, mark);
+    }
+
+    /// No quote of `venue` holds any more.
+    pub fn down(&mut self, venue: VenueId, now: MonoNs, mark: impl Fn(PairId), events: &mut Vec<OpportunityEvent>) {
+        for instrument in (0..self.directory.instruments().len() as u32).map(InstrumentId) {
+            self.void(instrument, venue, &mark);
+            self.scan(instrument, now, events);
+        }
+    }
+
+    fn void_cell(&mut self, pair: PairId, instrument: InstrumentId, venue: VenueId, mark: impl Fn(PairId)) {
+        self.grid.clear(instrument, venue);
+        let cell = self.matrix.load(pair);
+        if cell.state == CellState::Live {
+            self.matrix.store(pair, &CellQuote { state: CellState::Void, ..cell });
+            mark(pair);
+        }
+    }
+
+    /// Looks again at every open opportunity: age alone may close it, time alone may repeat its alert.
+    pub fn sweep(&mut self, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
+        if self.episodes.open() > 0 {
+            let rows: Vec<InstrumentId> = self.episodes.instruments().collect();
+            rows.into_iter().for_each(|instrument| self.scan_exactly(instrument, now, events));
+        }
+        self.episodes.forget_old(now, self.options.debounce_ns);
+    }
+}
+
+/// Buying on one venue and selling on the other at these quotes. `opened` and the peak are the caller's.
+#[must_use]
+pub fn opportunity(
+    directory: &Directory,
+    instrument: InstrumentId,
+    (buy, from): (VenueId, &CellQuote),
+    (sell, to): (VenueId, &CellQuote),
+    now: MonoNs,
+) -> Opportunity {
+    let (ask, bid) = (from.ask.price, to.bid.price);
+    let fee = |venue| directory.venue(venue).taker_fee_pct;
+    Opportunity {
+        instrument,
+        buy: Leg { venue: buy, level: from.ask, received: from.received },
+        sell: Leg { venue: sell, level: to.bid, received: to.received },
+        gross_pct: gross_pct(ask, bid),
+        net_pct: net_pct(ask, bid, fee(buy), fee(sell)),
+        opened: now,
+        detected: now,
+        peak_gross_pct: gross_pct(ask, bid),
+    }
+}

@@ -1,0 +1,214 @@
+//! The detector against a brute-force one: all pairs of venues, exact integers, nothing clever.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::scan::{Options, Spread};
+use super::*;
+use crate::market::directory::VenueEntry;
+use crate::market::opportunity::Change;
+use crate::market::{Decimal, Level};
+use crate::matrix::QuoteMatrix;
+use crate::time::{SECOND, UnixNs};
+
+const VENUES: usize = 5;
+const INSTRUMENTS: usize = 2;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Venue, instrument, bid and ask in cents (0: absent), the decimals they are written with.
+    Quote(u16, u32, u64, u64, u8),
+    Void(u16, u32),
+    Down(u16),
+    Wait(u64),
+}
+
+/// Prices lie around 100.00 so that a threshold of 0.5 % is hit exactly (100.00 to 100.50) and often.
+fn step() -> impl Strategy<Value = Step> {
+    let side = prop_oneof![8 => 9_980u64..10_080, 3 => Just(10_000), 3 => Just(10_050), 1 => Just(0)];
+    prop_oneof![
+        20 => (0..VENUES as u16, 0..INSTRUMENTS as u32, side.clone(), side, 2u8..8)
+            .prop_map(|(v, i, b, a, s)| Step::Quote(v, i, b, a, s)),
+        1 => (0..VENUES as u16, 0..INSTRUMENTS as u32).prop_map(|(v, i)| Step::Void(v, i)),
+        1 => (0..VENUES as u16).prop_map(Step::Down),
+        4 => (0u64..3_000_000_000).prop_map(Step::Wait),
+        1 => Just(Step::Wait(61 * SECOND)),
+    ]
+}
+
+fn level(cents: u64, scale: u8) -> Level {
+    if cents == 0 {
+        return Level::ABSENT;
+    }
+    let price = Decimal::new(cents * 10u64.pow(u32::from(scale - 2)), scale);
+    Level { price, size: Decimal::new(1, 0) }
+}
+
+fn directory(fees: [u64; VENUES]) -> Arc<Directory> {
+    let venues = fees
+        .iter()
+        .enumerate()
+        .map(|(n, fee)| VenueEntry {
+            name: format!("v{n}"),
+            taker_fee_pct: Decimal::new(*fee, 2),
+            native: vec![Some(String::new()); INSTRUMENTS],
+        })
+        .collect();
+    Arc::new(Directory::new((0..INSTRUMENTS).map(|n| format!("I{n}/USD")).collect(), venues))
+}
+
+type Key = (u32, u16, u16);
+
+/// What the oracle knows of one cell: bid and ask in cents, and when they came.
+type Known = (u64, u64, MonoNs);
+
+#[derive(Default)]
+struct Oracle {
+    cells: BTreeMap<(u32, u16), Known>,
+    open: BTreeMap<Key, ()>,
+    alerted: BTreeMap<Key, MonoNs>,
+    told: Vec<(Key, Change, bool)>,
+}
+
+impl Oracle {
+    fn is_above(&self, (instrument, buy, sell): Key, now: MonoNs, fees: &[u64], options: &Options) -> bool {
+        let (Some(from), Some(to)) = (self.cells.get(&(instrument, buy)), self.cells.get(&(instrument, sell))) else {
+            return false;
+        };
+        let is_old = |cell: &Known| now.0 - cell.2.0 > options.leg_age_max_ns;
+        if buy == sell || is_old(from) || is_old(to) || from.2.0.abs_diff(to.2.0) > options.leg_skew_max_ns {
+            return false;
+        }
+        // In hundredths of a percent: fees and the threshold of 0.50 % are whole numbers of them.
+        let (fee_buy, fee_sell) = match options.threshold_on {
+            Spread::Gross => (0, 0),
+            Spread::Net => (fees[usize::from(buy)], fees[usize::from(sell)]),
+        };
+        to.0 * (10_000 - fee_sell) > from.1 * (10_000 + fee_buy + 50)
+    }
+
+    fn look(&mut self, instrument: u32, now: MonoNs, fees: &[u64], options: &Options) {
+        for buy in 0..VENUES as u16 {
+            for sell in 0..VENUES as u16 {
+                let key = (instrument, buy, sell);
+                let above = self.is_above(key, now, fees, options);
+                let open = self.open.contains_key(&key);
+                let due = self.alerted.get(&key).is_none_or(|at| now.0 - at.0 > options.debounce_ns);
+                if above && (!open || due) {
+                    self.open.insert(key, ());
+                    self.told.push((key, if open { Change::Repeated } else { Change::Opened }, due));
+                    if due {
+                        self.alerted.insert(key, now);
+                    }
+                } else if !above && open {
+                    self.open.remove(&key);
+                    self.told.push((key, Change::Closed, false));
+                }
+            }
+        }
+    }
+}
+
+fn compare(steps: &[Step], fees: [u64; VENUES], threshold_on: Spread) -> Result<(), TestCaseError> {
+    let options = Options { threshold_on, ..Options::default() };
+    let directory = directory(fees);
+    let (_, writer) = QuoteMatrix::new(directory.pairs());
+    let mut core = Core::new(Arc::clone(&directory), writer, options);
+    let mut oracle = Oracle::default();
+    let mut now = MonoNs(1_000 * SECOND);
+    let mut events = Vec::new();
+    for step in steps {
+        oracle.told.clear();
+        events.clear();
+        match *step {
+            Step::Quote(venue, instrument, bid, ask, scale) => {
+                let quote = Quote {
+                    instrument: InstrumentId(instrument),
+                    venue: VenueId(venue),
+                    bid: level(bid, scale),
+                    ask: level(ask, 9 - scale + 2),
+                    received: now,
+                    exchange_time: UnixNs(0),
+                    ..Quote::default()
+                };
+                let merged = core.merge(&quote, |_| ());
+                if bid == 0 || ask == 0 || bid > ask {
+                    prop_assert!(merged.is_err());
+                    oracle.cells.remove(&(instrument, venue));
+                } else {
+                    prop_assert!(merged.is_ok());
+                    oracle.cells.insert((instrument, venue), (bid, ask, now));
+                }
+                core.scan(InstrumentId(instrument), now, &mut events);
+                oracle.look(instrument, now, &fees, &options);
+            }
+            Step::Void(venue, instrument) => {
+                core.void(InstrumentId(instrument), VenueId(venue), |_| ());
+                core.scan(InstrumentId(instrument), now, &mut events);
+                oracle.cells.remove(&(instrument, venue));
+                oracle.look(instrument, now, &fees, &options);
+            }
+            Step::Down(venue) => {
+                core.down(VenueId(venue), now, |_| (), &mut events);
+                for instrument in 0..INSTRUMENTS as u32 {
+                    oracle.cells.remove(&(instrument, venue));
+                    oracle.look(instrument, now, &fees, &options);
+                }
+            }
+            Step::Wait(ns) => {
+                now = now.plus(ns);
+                core.sweep(now, &mut events);
+                let mut rows: Vec<u32> = oracle.open.keys().map(|key| key.0).collect();
+                rows.dedup();
+                rows.into_iter().for_each(|row| oracle.look(row, now, &fees, &options));
+            }
+        }
+        let mut told: Vec<_> = events
+            .iter()
+            .map(|e| {
+                let o = &e.opportunity;
+                ((o.instrument.0, o.buy.venue.0, o.sell.venue.0), e.change, e.alert)
+            })
+            .collect();
+        told.sort_by_key(|t| t.0);
+        oracle.told.sort_by_key(|t| t.0);
+        prop_assert_eq!(&told, &oracle.told, "after {:?}", step);
+        prop_assert_eq!(core.open(), oracle.open.len());
+        for event in events.iter().filter(|e| e.change != Change::Closed) {
+            // f54: no leg of what is told is stale.
+            let o = &event.opportunity;
+            prop_assert!(now.since(o.buy.received) <= options.leg_age_max_ns);
+            prop_assert!(now.since(o.sell.received) <= options.leg_age_max_ns);
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn f54_detection_equals_brute_force_on_gross(steps in prop::collection::vec(step(), 1..120)) {
+        compare(&steps, [10, 60, 40, 10, 0], Spread::Gross)?;
+    }
+
+    #[test]
+    fn f57_detection_equals_brute_force_on_net(steps in prop::collection::vec(step(), 1..120), fees in prop::array::uniform5(0u64..15)) {
+        compare(&steps, fees, Spread::Net)?;
+    }
+}
+
+#[test]
+fn system_1s_example_opens_once_and_repeats_after_a_minute() {
+    let steps = [
+        Step::Quote(0, 0, 9_990, 10_000, 2),
+        Step::Quote(1, 0, 10_051, 10_060, 2),
+        Step::Quote(1, 0, 10_050, 10_060, 2),
+        Step::Quote(1, 0, 10_055, 10_060, 2),
+        Step::Wait(61 * SECOND),
+        Step::Quote(0, 0, 9_990, 10_000, 2),
+        Step::Quote(1, 0, 10_055, 10_060, 2),
+    ];
+    compare(&steps, [0; VENUES], Spread::Gross).unwrap();
+}

@@ -1,0 +1,151 @@
+//! Scanning one instrument's row: which venues can be bought and sold against each other above the bar.
+//!
+//! Floats pick candidates, integers decide. A row of floats (best ask, best bid per venue) is scanned on
+//! each quote; only when its lowest ask and highest bid come near the bar are the exact quotes looked at.
+
+use crate::market::opportunity::Bar;
+use crate::market::{Decimal, InstrumentId, VenueId};
+use crate::matrix::{CellQuote, CellState};
+use crate::time::MonoNs;
+
+/// Rows are padded to a multiple of this, so that the scan has no remainder loop.
+const LANES: usize = 8;
+
+/// What counts as an opportunity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The spread must be strictly above this many percent.
+    pub threshold_pct: Decimal,
+    /// Which spread is held against the threshold.
+    pub threshold_on: Spread,
+    /// No second alert for the same instrument and venues within this time, in nanoseconds.
+    pub debounce_ns: u64,
+    /// A leg whose quote is older takes no part, in nanoseconds.
+    pub leg_age_max_ns: u64,
+    /// Two legs whose quotes were read further apart than this are no opportunity, in nanoseconds.
+    pub leg_skew_max_ns: u64,
+}
+
+/// Which spread is held against the threshold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spread {
+    /// Before fees, as system 1 does.
+    Gross,
+    /// After both taker fees.
+    Net,
+}
+
+impl Default for Options {
+    /// System 1's threshold and debounce; legs of at most five seconds.
+    fn default() -> Self {
+        Self {
+            threshold_pct: Decimal::new(5, 1),
+            threshold_on: Spread::Gross,
+            debounce_ns: 60 * crate::time::SECOND,
+            leg_age_max_ns: 5 * crate::time::SECOND,
+            leg_skew_max_ns: 5 * crate::time::SECOND,
+        }
+    }
+}
+
+/// The float mirror of the matrix, and the bar between each two venues.
+pub struct Grid {
+    venues: usize,
+    stride: usize,
+    /// Per instrument: asks of all venues, then bids of all venues. No quote: ask infinite, bid 0.
+    rows: Vec<f64>,
+    bars: Vec<Bar>,
+    /// A row whose highest bid is not above its lowest ask times this has no opportunity.
+    ratio_floor: f64,
+}
+
+impl Grid {
+    /// An empty grid for `instruments` rows of the venues whose taker fees (percent) are given.
+    #[must_use]
+    pub fn new(instruments: usize, taker_fees_pct: &[Decimal], options: &Options) -> Self {
+        let venues = taker_fees_pct.len();
+        let stride = venues.next_multiple_of(LANES);
+        let mut rows = vec![0.0; instruments * stride * 2];
+        for row in rows.chunks_exact_mut(stride * 2) {
+            row[..stride].fill(f64::INFINITY);
+        }
+        let bars: Vec<Bar> = taker_fees_pct
+            .iter()
+            .flat_map(|buy| taker_fees_pct.iter().map(move |sell| (*buy, *sell)))
+            .map(|(buy, sell)| match options.threshold_on {
+                Spread::Gross => Bar::gross(options.threshold_pct),
+                Spread::Net => Bar::net(options.threshold_pct, buy, sell),
+            })
+            .collect();
+        let ratio_floor = bars.iter().map(|bar| bar.ratio_floor()).fold(f64::INFINITY, f64::min);
+        Self { venues, stride, rows, bars, ratio_floor }
+    }
+
+    /// The venue's top of book is this now.
+    #[inline]
+    pub fn set(&mut self, instrument: InstrumentId, venue: VenueId, bid: Decimal, ask: Decimal) {
+        let at = instrument.index() * self.stride * 2 + venue.index();
+        self.rows[at] = ask.to_f64();
+        self.rows[at + self.stride] = bid.to_f64();
+    }
+
+    /// The venue has no quote that holds.
+    pub fn clear(&mut self, instrument: InstrumentId, venue: VenueId) {
+        let at = instrument.index() * self.stride * 2 + venue.index();
+        self.rows[at] = f64::INFINITY;
+        self.rows[at + self.stride] = 0.0;
+    }
+
+    /// Whether the row may hold an opportunity: never says no when there is one.
+    #[inline]
+    #[must_use]
+    pub fn has_candidate(&self, instrument: InstrumentId) -> bool {
+        let row = &self.rows[instrument.index() * self.stride * 2..][..self.stride * 2];
+        let (asks, bids) = row.split_at(self.stride);
+        let mut low = [f64::INFINITY; LANES];
+        let mut high = [0.0f64; LANES];
+        for (asks, bids) in asks.chunks_exact(LANES).zip(bids.chunks_exact(LANES)) {
+            for lane in 0..LANES {
+                low[lane] = if asks[lane] < low[lane] { asks[lane] } else { low[lane] };
+                high[lane] = if bids[lane] > high[lane] { bids[lane] } else { high[lane] };
+            }
+        }
+        let low = low.into_iter().fold(f64::INFINITY, |a, b| if b < a { b } else { a });
+        let high = high.into_iter().fold(0.0, |a, b| if b > a { b } else { a });
+        high > low * self.ratio_floor
+    }
+
+    /// All pairs of the row that are opportunities now, exactly: `found(buy, sell, buy's cell, sell's cell)`,
+    /// buyer by buyer in venue order.
+    pub fn scan(
+        &self,
+        instrument: InstrumentId,
+        now: MonoNs,
+        options: &Options,
+        cell: impl Fn(VenueId) -> CellQuote,
+        mut found: impl FnMut(VenueId, VenueId, &CellQuote, &CellQuote),
+    ) {
+        let row = &self.rows[instrument.index() * self.stride * 2..][..self.stride * 2];
+        let (asks, bids) = row.split_at(self.stride);
+        for (buy, ask) in asks[..self.venues].iter().enumerate() {
+            for (sell, bid) in bids[..self.venues].iter().enumerate() {
+                if *bid <= ask * self.ratio_floor || buy == sell {
+                    continue;
+                }
+                let (buy, sell) = (VenueId(buy as u16), VenueId(sell as u16));
+                let (from, to) = (cell(buy), cell(sell));
+                if is_leg(&from, now, options)
+                    && is_leg(&to, now, options)
+                    && from.received.0.abs_diff(to.received.0) <= options.leg_skew_max_ns
+                    && self.bars[buy.index() * self.venues + sell.index()].is_exceeded(from.ask.price, to.bid.price)
+                {
+                    found(buy, sell, &from, &to);
+                }
+            }
+        }
+    }
+}
+
+fn is_leg(cell: &CellQuote, now: MonoNs, options: &Options) -> bool {
+    cell.state == CellState::Live && cell.age(now) <= options.leg_age_max_ns
+}

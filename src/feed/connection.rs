@@ -1,0 +1,600 @@
+//! One venue's conversation, without a socket: WebSocket, codec, keepalive and staleness.
+//!
+//! In: the upgrade's address, bytes from the venue with the time of their read, the passing of time.
+//! Out: bytes for the venue, deadlines, and [`FeedEvent`]s into the caller's hands; day statistics and
+//! counters go where they live. Runs on the feed thread, and on the replay's. It never dials: when it
+//! is over it says why, and waits to be opened again. Allocates nothing on the path of a quote.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::feed::Options;
+use crate::market::quote::{FeedEvent, Source};
+use crate::market::{Directory, InstrumentId, Quote, VenueId};
+use crate::matrix::days::DayTable;
+use crate::metrics::{Board, LinkState, VenueGauges};
+use crate::net::backoff::Wait;
+use crate::time::{Clock, MS, MonoNs, SECOND};
+use crate::venues::{
+    DecodeError, Decoded, Facts, FeedCodec, Frame, Keepalive, Requests, SymbolEntry, Symbols, Update, Venue,
+};
+use crate::wire::websocket::{Event, Failure, Limits, WebSocket};
+
+/// Texts that may wait for their turn; a codec that wants more is in a loop.
+const REQUESTS_MAX: usize = 4096;
+/// Bytes that may wait for the socket. A venue that does not read is as good as gone.
+const OUTPUT_MAX: usize = 1 << 20;
+/// Frames that could not be decoded which a connection survives within [`BAD_WINDOW_NS`].
+const BAD_FRAMES_MAX: usize = 10;
+/// The span that [`BAD_FRAMES_MAX`] is about.
+const BAD_WINDOW_NS: u64 = 10 * SECOND;
+/// Pings of the venue that are answered within a second; of the rest the newest is, a second later.
+const PONGS_PER_SECOND: u32 = 5;
+/// WebSocket read buffer in bytes: a burst of quotes, not a snapshot.
+const READ_BUFFER: usize = 16 * 1024;
+
+/// What a connection is made of.
+pub struct Parts {
+    /// Its id in the process.
+    pub id: VenueId,
+    /// The venue.
+    pub venue: &'static dyn Venue,
+    /// Who is who.
+    pub directory: Arc<Directory>,
+    /// Where day statistics go.
+    pub days: Arc<DayTable>,
+    /// Where counts go.
+    pub board: Arc<Board>,
+    /// Limits of time.
+    pub options: Options,
+}
+
+/// Why a conversation is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The WebSocket failed: refused, violated, not a WebSocket.
+    WebSocket(Failure),
+    /// The venue closed it, with this code.
+    Closed(u16),
+    /// The upgrade was not answered in time.
+    NoUpgrade,
+    /// No byte for too long, not even an answer to our ping.
+    Silent,
+    /// Too many frames that could not be decoded.
+    BadFrames,
+    /// The codec wants a new connection: the venue asked for one, or its state is lost.
+    Wanted(&'static str),
+    /// More requests, or more unread bytes, are waiting than can be right.
+    Backlog,
+    /// The socket ended or broke; in words.
+    Socket(String),
+    /// We did not run for so long that what waits in the socket is old.
+    Overslept,
+    /// We leave.
+    Ours,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WebSocket(failure) => failure.fmt(f),
+            Self::Closed(code) => write!(f, "closed by the venue ({code})"),
+            Self::NoUpgrade => f.write_str("no answer to the upgrade"),
+            Self::Silent => f.write_str("silent"),
+            Self::BadFrames => f.write_str("too many frames that cannot be decoded"),
+            Self::Wanted(why) => f.write_str(why),
+            Self::Backlog => f.write_str("the venue does not read"),
+            Self::Socket(why) => f.write_str(why),
+            Self::Overslept => f.write_str("this process stood still"),
+            Self::Ours => f.write_str("stopping"),
+        }
+    }
+}
+
+impl End {
+    /// What it says about the next attempt.
+    #[must_use]
+    pub fn wait(&self) -> Wait {
+        match self {
+            Self::WebSocket(Failure::Refused { status, retry_after }) => Wait::of_status(*status, *retry_after),
+            Self::Wanted(_) => Wait::AtOnce,
+            _ => Wait::Usual,
+        }
+    }
+}
+
+/// One venue's conversation. Lives as long as the venue is configured; sockets come and go.
+pub struct Connection {
+    id: VenueId,
+    facts: &'static Facts,
+    codec: Box<dyn FeedCodec>,
+    decoded: Decoded,
+    directory: Arc<Directory>,
+    days: Arc<DayTable>,
+    board: Arc<Board>,
+    options: Options,
+    socket: Option<WebSocket>,
+    end: Option<End>,
+    phase: Phase,
+    /// When the last bytes came, or the socket was opened.
+    heard: MonoNs,
+    /// Whether the silence since then was answered by a ping of ours.
+    pinged: bool,
+    requests: VecDeque<String>,
+    request_at: MonoNs,
+    keepalive_at: Option<MonoNs>,
+    acknowledged: Vec<bool>,
+    acknowledged_count: usize,
+    /// Until when a first price is waited for before it is called missing.
+    price_by: Option<MonoNs>,
+    flowed: bool,
+    bad: BadFrames,
+    pongs: Pongs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Closed,
+    /// Since when the upgrade is under way.
+    Opening(MonoNs),
+    Open,
+}
+
+impl Connection {
+    /// A closed connection. Takes its memory here.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let symbols = symbols(&parts.directory, parts.id);
+        Self {
+            id: parts.id,
+            facts: parts.venue.facts(),
+            codec: parts.venue.codec(symbols),
+            decoded: Decoded::default(),
+            acknowledged: vec![false; parts.directory.instruments().len()],
+            directory: parts.directory,
+            days: parts.days,
+            board: parts.board,
+            options: parts.options,
+            socket: None,
+            end: None,
+            phase: Phase::Closed,
+            heard: MonoNs(0),
+            pinged: false,
+            requests: VecDeque::new(),
+            request_at: MonoNs(0),
+            keepalive_at: None,
+            acknowledged_count: 0,
+            price_by: None,
+            flowed: false,
+            bad: BadFrames::default(),
+            pongs: Pongs::default(),
+        }
+    }
+
+    /// How many instruments it asks for.
+    #[must_use]
+    pub fn instruments(&self) -> usize {
+        self.codec.symbols().entries().len()
+    }
+
+    /// A socket to `address` is connected: the upgrade request is in the output. Everything of an
+    /// earlier socket is forgotten.
+    ///
+    /// # Errors
+    /// When `address` is not a WebSocket address.
+    pub fn open(&mut self, address: &str, now: MonoNs) -> Result<(), Failure> {
+        let limits = Limits { message_max: self.facts.message_max, read_buffer: READ_BUFFER };
+        self.socket = Some(WebSocket::client(address, limits)?);
+        self.end = None;
+        self.phase = Phase::Opening(now);
+        self.heard = now;
+        self.pinged = false;
+        self.requests.clear();
+        self.request_at = now;
+        self.keepalive_at = None;
+        self.acknowledged.fill(false);
+        self.acknowledged_count = 0;
+        self.price_by = None;
+        self.flowed = false;
+        self.bad = BadFrames::default();
+        self.pongs = Pongs::default();
+        Ok(())
+    }
+
+    /// Takes bytes that were read at `received`. Returns how many messages were in them.
+    pub fn receive(
+        &mut self,
+        bytes: &[u8],
+        received: MonoNs,
+        clock: &Clock,
+        events: &mut dyn FnMut(FeedEvent),
+    ) -> usize {
+        let Some(socket) = &mut self.socket else { return 0 };
+        self.heard = received;
+        self.pinged = false;
+        let gauges = &self.board.venues[self.id.index()];
+        gauges.last_bytes.set(received.0);
+        gauges.bytes.add(bytes.len() as u64);
+        socket.receive(bytes);
+        let mut messages = 0;
+        while self.end.is_none() {
+            let Some(socket) = &mut self.socket else { break };
+            let written = socket.output().len();
+            match socket.next() {
+                Ok(None) => break,
+                Ok(Some(Event::Text(text))) => {
+                    messages += 1;
+                    self.message(text.as_bytes(), received, clock, events);
+                }
+                Ok(Some(Event::Binary(bytes))) => {
+                    messages += 1;
+                    self.message(&bytes, received, clock, events);
+                }
+                Ok(Some(Event::Ping)) => self.pongs.sent(socket.output(), written, received),
+                Ok(Some(Event::Pong)) => {}
+                Ok(Some(Event::Open(source))) => self.opened(source.as_deref(), received),
+                Ok(Some(Event::Closed(code))) => self.finish(End::Closed(code), events),
+                Err(failure) => self.finish(End::WebSocket(failure), events),
+            }
+        }
+        self.send_requests(received);
+        self.check_output(events);
+        messages
+    }
+
+    /// Time has passed: pings, keepalives, spaced requests, and the ends that silence brings.
+    pub fn elapsed(&mut self, now: MonoNs, events: &mut dyn FnMut(FeedEvent)) {
+        match self.phase {
+            Phase::Closed => return,
+            Phase::Opening(since) => {
+                if now.since(since) >= self.options.upgrade_max_ms.saturating_mul(MS) {
+                    self.finish(End::NoUpgrade, events);
+                }
+                return;
+            }
+            Phase::Open => {}
+        }
+        if now >= self.silent_at() {
+            self.gauges().silences.add(1);
+            return self.finish(End::Silent, events);
+        }
+        let Some(socket) = &mut self.socket else { return };
+        if !self.pinged && now >= self.heard.plus(self.options.silence_ping_ms.saturating_mul(MS)) {
+            self.pinged = true;
+            socket.ping();
+        }
+        self.pongs.release(socket.output(), now);
+        self.keep_alive(now);
+        self.miss_prices(now);
+        self.send_requests(now);
+        self.check_output(events);
+    }
+
+    /// When [`Self::elapsed`] wants to be called; `None` while closed.
+    #[must_use]
+    pub fn deadline(&self) -> Option<MonoNs> {
+        match self.phase {
+            Phase::Closed => None,
+            Phase::Opening(since) => Some(since.plus(self.options.upgrade_max_ms.saturating_mul(MS))),
+            Phase::Open => {
+                let ping = self.heard.plus(self.options.silence_ping_ms.saturating_mul(MS));
+                let silence = if self.pinged { self.silent_at() } else { ping.min(self.silent_at()) };
+                let request = (!self.requests.is_empty()).then_some(self.request_at);
+                [Some(silence), request, self.keepalive_at, self.price_by, self.pongs.release_at()]
+                    .into_iter()
+                    .flatten()
+                    .min()
+            }
+        }
+    }
+
+    /// Bytes for the venue; the caller removes from the front what it has sent.
+    pub fn output(&mut self) -> Option<&mut Vec<u8>> {
+        self.socket.as_mut().map(WebSocket::output)
+    }
+
+    /// The socket is lost, or we leave: the conversation is over for this reason, unless it already is.
+    pub fn lose(&mut self, why: End, events: &mut dyn FnMut(FeedEvent)) {
+        self.finish(why, events);
+    }
+
+    /// Why it is over; `None` while it is not. A last word may be in the output.
+    #[must_use]
+    pub const fn end(&self) -> Option<&End> {
+        self.end.as_ref()
+    }
+
+    /// Whether the upgrade is done and nothing has ended it.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// Whether prices have come on this socket.
+    #[must_use]
+    pub const fn has_flowed(&self) -> bool {
+        self.flowed
+    }
+
+    /// Takes a REST reply of a recording, as if the codec had asked for it.
+    pub fn snapshot(
+        &mut self,
+        url: &str,
+        body: &[u8],
+        received: MonoNs,
+        clock: &Clock,
+        events: &mut dyn FnMut(FeedEvent),
+    ) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        self.decoded.clear();
+        let result = self.codec.snapshot(url, body, &mut self.decoded);
+        self.take(result, received, clock, events);
+    }
+
+    fn gauges(&self) -> &VenueGauges {
+        &self.board.venues[self.id.index()]
+    }
+
+    fn silent_at(&self) -> MonoNs {
+        self.heard.plus(self.options.silence_max_ms.saturating_mul(MS))
+    }
+
+    fn opened(&mut self, source: Option<&str>, now: MonoNs) {
+        self.phase = Phase::Open;
+        self.price_by = Some(now.plus(self.options.first_price_ms.saturating_mul(MS)));
+        if let Keepalive::Client { every_ms } = self.facts.keepalive {
+            self.keepalive_at = Some(now.plus(every_ms.saturating_mul(MS)));
+        }
+        let source = [Source::Simulated, Source::Replay].into_iter().find(|s| Some(s.word()) == source);
+        let gauges = self.gauges();
+        gauges.set_source(source.unwrap_or_default() as u8);
+        gauges.connects.add(1);
+        gauges.subscribed.set(0);
+        let mut requests = Requests::new();
+        self.codec.opened(&mut requests);
+        self.requests.extend(requests);
+    }
+
+    fn message(&mut self, frame: &[u8], received: MonoNs, clock: &Clock, events: &mut dyn FnMut(FeedEvent)) {
+        self.decoded.clear();
+        let result = self.codec.decode(frame, received, &mut self.decoded);
+        self.take(result, received, clock, events);
+    }
+
+    /// Does what a frame meant.
+    fn take(
+        &mut self,
+        result: Result<Frame, DecodeError>,
+        received: MonoNs,
+        clock: &Clock,
+        events: &mut dyn FnMut(FeedEvent),
+    ) {
+        // Taken out and put back, so that the updates can be walked while the rest of us is changed.
+        let mut decoded = std::mem::take(&mut self.decoded);
+        let now = if decoded.updates.is_empty() { received } else { clock.now() };
+        for update in &decoded.updates {
+            // Nothing may follow the word that all quotes are void.
+            if self.phase == Phase::Open {
+                self.update(update, received, now, events);
+            }
+        }
+        self.requests.extend(decoded.requests.drain(..));
+        self.decoded = decoded;
+        self.gauges().frames.add(1);
+        match result {
+            Ok(Frame::Unused) => self.gauges().frames_unused.add(1),
+            Ok(Frame::Data | Frame::Control) => {}
+            Err(error) => self.undecodable(error, received, events),
+        }
+    }
+
+    #[inline]
+    fn update(&mut self, update: &Update, received: MonoNs, decoded: MonoNs, events: &mut dyn FnMut(FeedEvent)) {
+        match update {
+            Update::Top(top) => {
+                if !self.flowed {
+                    self.first_price(received);
+                }
+                self.gauges().quotes.add(1);
+                events(FeedEvent::Quote(Quote {
+                    instrument: top.instrument,
+                    venue: self.id,
+                    bid: top.bid,
+                    ask: top.ask,
+                    sequence: top.sequence,
+                    exchange_time: top.exchange_time,
+                    received,
+                    decoded,
+                }));
+            }
+            Update::Statistics(day) => self.days.store(self.directory.pair(day.instrument, self.id), day),
+            Update::Void(instrument, _) => events(FeedEvent::Void(*instrument, self.id)),
+            Update::Subscribed(instrument) => self.acknowledge(*instrument, received),
+            Update::Refused(why) => {
+                self.gauges().refused.add(1);
+                self.gauges().set_last_error(format!("refused: {why}"));
+            }
+            Update::Reconnect(why) => self.finish(End::Wanted(why), events),
+        }
+    }
+
+    #[cold]
+    fn first_price(&mut self, now: MonoNs) {
+        self.flowed = true;
+        self.price_by = None;
+        self.gauges().consecutive_errors.set(0);
+        self.connected(now);
+    }
+
+    fn acknowledge(&mut self, instrument: InstrumentId, now: MonoNs) {
+        let Some(known) = self.acknowledged.get_mut(instrument.index()) else { return };
+        if !std::mem::replace(known, true) {
+            self.acknowledged_count += 1;
+            self.gauges().subscribed.set(self.acknowledged_count as u64);
+            self.connected(now);
+        }
+    }
+
+    /// An open socket is not a connection yet: something must have been acknowledged, or have come.
+    fn connected(&self, now: MonoNs) {
+        if self.gauges().state() != LinkState::Connected {
+            self.gauges().set_state(LinkState::Connected, now);
+        }
+    }
+
+    #[cold]
+    fn undecodable(&mut self, error: DecodeError, now: MonoNs, events: &mut dyn FnMut(FeedEvent)) {
+        self.gauges().count_decode_error(error.reason());
+        // What the codec can mend by itself is no broken frame.
+        if !matches!(error, DecodeError::Gap | DecodeError::Checksum) && self.bad.is_one_too_many(now) {
+            self.finish(End::BadFrames, events);
+        }
+    }
+
+    fn keep_alive(&mut self, now: MonoNs) {
+        let (Keepalive::Client { every_ms }, Some(at)) = (self.facts.keepalive, self.keepalive_at) else { return };
+        if now < at {
+            return;
+        }
+        self.keepalive_at = Some(now.plus(every_ms.saturating_mul(MS)));
+        let mut requests = Requests::new();
+        self.codec.keepalive(&mut requests);
+        // Before what else is waiting: the venue counts the seconds.
+        for request in requests.into_iter().rev() {
+            self.requests.push_front(request);
+        }
+    }
+
+    fn miss_prices(&mut self, now: MonoNs) {
+        if self.price_by.is_some_and(|by| now >= by) {
+            self.price_by = None;
+            let gauges = self.gauges();
+            gauges.mute.add(1);
+            gauges.set_last_error(format!(
+                "no price {} s after subscribing; {} of {} instruments acknowledged",
+                self.options.first_price_ms / 1000,
+                self.acknowledged_count,
+                self.instruments()
+            ));
+        }
+    }
+
+    fn send_requests(&mut self, now: MonoNs) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        let Some(socket) = &mut self.socket else { return };
+        while now >= self.request_at {
+            let Some(request) = self.requests.pop_front() else { return };
+            socket.send_text(&request);
+            self.request_at = now.plus(self.facts.request_gap_ms.saturating_mul(MS));
+        }
+    }
+
+    fn check_output(&mut self, events: &mut dyn FnMut(FeedEvent)) {
+        let waiting = self.output().map_or(0, |output| output.len());
+        if waiting > OUTPUT_MAX || self.requests.len() > REQUESTS_MAX {
+            self.finish(End::Backlog, events);
+        }
+    }
+
+    /// The conversation is over; all quotes of the venue are void from now on.
+    fn finish(&mut self, end: End, events: &mut dyn FnMut(FeedEvent)) {
+        if self.phase == Phase::Closed {
+            return;
+        }
+        if self.phase == Phase::Open {
+            self.gauges().disconnects.add(1);
+        }
+        if let (Some(socket), Some((code, reason))) = (&mut self.socket, farewell(&end)) {
+            socket.close(code, reason);
+        }
+        self.phase = Phase::Closed;
+        self.requests.clear();
+        let gauges = self.gauges();
+        gauges.subscribed.set(0);
+        gauges.consecutive_errors.set(gauges.consecutive_errors.value() + 1);
+        self.end = Some(end);
+        events(FeedEvent::Down(self.id));
+    }
+}
+
+/// The close frame that an end deserves, where the WebSocket has not already sent one.
+const fn farewell(end: &End) -> Option<(u16, &'static str)> {
+    match end {
+        End::WebSocket(_)
+        | End::Closed(_)
+        | End::Socket(_)
+        | End::NoUpgrade
+        | End::Silent
+        | End::Backlog
+        | End::Overslept => None,
+        End::BadFrames => Some((1007, "frames cannot be decoded")),
+        End::Wanted(_) | End::Ours => Some((1000, "")),
+    }
+}
+
+/// The instruments that the venue with `id` quotes.
+fn symbols(directory: &Directory, id: VenueId) -> Symbols {
+    let native = directory.venue(id).native.iter().enumerate();
+    Symbols::configured(
+        native
+            .filter_map(|(at, native)| {
+                let id = InstrumentId(at as u32);
+                Some(SymbolEntry { id, native: native.clone()?, symbol: directory.symbol(id).to_owned() })
+            })
+            .collect(),
+    )
+}
+
+/// When the last undecodable frames came.
+#[derive(Default)]
+struct BadFrames {
+    times: [Option<MonoNs>; BAD_FRAMES_MAX],
+    oldest: usize,
+}
+
+impl BadFrames {
+    /// One more now: whether that is more than a connection survives.
+    fn is_one_too_many(&mut self, now: MonoNs) -> bool {
+        let before = self.times[self.oldest].replace(now);
+        self.oldest = (self.oldest + 1) % BAD_FRAMES_MAX;
+        before.is_some_and(|before| now.since(before) <= BAD_WINDOW_NS)
+    }
+}
+
+/// Answers to the venue's pings: a few a second at once; of a flood only the newest, a second later.
+#[derive(Default)]
+struct Pongs {
+    second: MonoNs,
+    count: u32,
+    held: Vec<u8>,
+}
+
+impl Pongs {
+    /// A pong has just been written to `output` behind its first `before` bytes.
+    fn sent(&mut self, output: &mut Vec<u8>, before: usize, now: MonoNs) {
+        if now.since(self.second) >= SECOND {
+            (self.second, self.count) = (now, 0);
+        }
+        self.count += 1;
+        if self.count > PONGS_PER_SECOND {
+            self.held.clear();
+            self.held.extend(output.drain(before.min(output.len())..));
+        }
+    }
+
+    fn release_at(&self) -> Option<MonoNs> {
+        (!self.held.is_empty()).then(|| self.second.plus(SECOND))
+    }
+
+    fn release(&mut self, output: &mut Vec<u8>, now: MonoNs) {
+        if self.release_at().is_some_and(|at| now >= at) {
+            output.append(&mut self.held);
+            (self.second, self.count) = (now, 1);
+        }
+    }
+}

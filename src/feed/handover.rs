@@ -1,0 +1,298 @@
+//! From a feed thread to the detector: a ring, and what is set aside while the ring is full.
+//!
+//! Never blocks and never grows. While the ring is full the newest quote of each instrument is kept;
+//! what became void is never lost, and the order within an instrument stays. Runs on the feed thread.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::market::quote::FeedEvent;
+use crate::market::{InstrumentId, Quote, VenueId};
+use crate::metrics::Board;
+use crate::stage::Alarm;
+
+/// The producing end of one feed thread.
+pub struct Handover {
+    ring: rtrb::Producer<FeedEvent>,
+    detector: Alarm,
+    board: Arc<Board>,
+    instruments: usize,
+    /// Of this thread, in the order of `down`.
+    venues: Vec<VenueId>,
+    /// Venues whose quotes are all void; told before anything that is set aside for them.
+    down: Vec<bool>,
+    /// What is set aside, by place of the venue and instrument.
+    aside: Vec<Aside>,
+    /// Places with something aside, the oldest first; each at most once.
+    order: VecDeque<u32>,
+    /// Whether anything is set aside.
+    behind: bool,
+    pushed: bool,
+}
+
+/// What is set aside for one instrument of one venue: first it became void, then it was quoted.
+#[derive(Clone, Copy, Default)]
+struct Aside {
+    void: bool,
+    quote: Option<Quote>,
+    queued: bool,
+}
+
+impl Handover {
+    /// For a thread with `venues`, each of up to `instruments` instruments. All memory is taken here.
+    #[must_use]
+    pub fn new(
+        ring: rtrb::Producer<FeedEvent>,
+        detector: Alarm,
+        board: Arc<Board>,
+        venues: Vec<VenueId>,
+        instruments: usize,
+    ) -> Self {
+        let places = venues.len() * instruments;
+        Self {
+            ring,
+            detector,
+            board,
+            instruments,
+            down: vec![false; venues.len()],
+            venues,
+            aside: vec![Aside::default(); places],
+            order: VecDeque::with_capacity(places),
+            behind: false,
+            pushed: false,
+        }
+    }
+
+    /// Hands over one event, or sets it aside.
+    #[inline]
+    pub fn push(&mut self, event: FeedEvent) {
+        if self.behind && !self.catch_up() {
+            return self.set_aside(event);
+        }
+        match self.ring.push(event) {
+            Ok(()) => self.pushed = true,
+            Err(rtrb::PushError::Full(event)) => self.set_aside(event),
+        }
+    }
+
+    /// Whether something is set aside.
+    #[must_use]
+    pub const fn is_behind(&self) -> bool {
+        self.behind
+    }
+
+    /// Whether nothing is set aside and at least half of the ring is free: time for a producer that can wait.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        !self.behind && self.ring.slots() * 2 >= self.ring.buffer().capacity()
+    }
+
+    /// Hands over what is aside, as far as the ring takes it, and wakes the detector if anything was
+    /// handed over since the last call. Once per turn. Whether anything was.
+    pub fn settle(&mut self) -> bool {
+        if self.behind {
+            self.catch_up();
+        }
+        let pushed = std::mem::take(&mut self.pushed);
+        if pushed || self.behind {
+            self.detector.ring();
+        }
+        pushed
+    }
+
+    #[cold]
+    fn set_aside(&mut self, event: FeedEvent) {
+        self.behind = true;
+        match event {
+            FeedEvent::Quote(quote) => {
+                let Some(place) = self.place(quote.instrument, quote.venue) else { return };
+                self.board.venues[quote.venue.index()].ring_conflated.add(1);
+                self.aside[place].quote = Some(quote);
+                self.queue(place);
+            }
+            FeedEvent::Void(instrument, venue) => {
+                let Some(place) = self.place(instrument, venue) else { return };
+                self.aside[place] = Aside { void: true, quote: None, ..self.aside[place] };
+                self.queue(place);
+            }
+            FeedEvent::Down(venue) => {
+                let Some(at) = self.venues.iter().position(|v| *v == venue) else { return };
+                self.down[at] = true;
+                // All of it is void, and the event says so for all.
+                for aside in &mut self.aside[at * self.instruments..][..self.instruments] {
+                    *aside = Aside { queued: aside.queued, ..Aside::default() };
+                }
+            }
+        }
+    }
+
+    fn place(&self, instrument: InstrumentId, venue: VenueId) -> Option<usize> {
+        let at = self.venues.iter().position(|v| *v == venue)?;
+        (instrument.index() < self.instruments).then(|| at * self.instruments + instrument.index())
+    }
+
+    fn queue(&mut self, place: usize) {
+        if !std::mem::replace(&mut self.aside[place].queued, true) {
+            self.order.push_back(place as u32);
+        }
+    }
+
+    /// Moves what is aside into the ring. `false` when the ring is full before all of it is.
+    fn catch_up(&mut self) -> bool {
+        for at in 0..self.down.len() {
+            if self.down[at] {
+                if self.ring.push(FeedEvent::Down(self.venues[at])).is_err() {
+                    return false;
+                }
+                (self.down[at], self.pushed) = (false, true);
+            }
+        }
+        while let Some(&place) = self.order.front() {
+            if !self.hand_over(place as usize) {
+                return false;
+            }
+            self.aside[place as usize].queued = false;
+            self.order.pop_front();
+        }
+        self.behind = false;
+        true
+    }
+
+    fn hand_over(&mut self, place: usize) -> bool {
+        let venue = self.venues[place / self.instruments];
+        let instrument = InstrumentId((place % self.instruments) as u32);
+        let aside = &mut self.aside[place];
+        if aside.void {
+            if self.ring.push(FeedEvent::Void(instrument, venue)).is_err() {
+                return false;
+            }
+            (aside.void, self.pushed) = (false, true);
+        }
+        if let Some(quote) = aside.quote {
+            if self.ring.push(FeedEvent::Quote(quote)).is_err() {
+                return false;
+            }
+            (aside.quote, self.pushed) = (None, true);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::MonoNs;
+    use proptest::prelude::*;
+
+    const VENUES: [VenueId; 2] = [VenueId(1), VenueId(3)];
+
+    fn handover(capacity: usize) -> (Handover, rtrb::Consumer<FeedEvent>, Arc<Board>) {
+        let (ring, events) = rtrb::RingBuffer::new(capacity);
+        let board = Arc::new(Board::new(MonoNs(0), 4, 0));
+        let (alarm, _) = Alarm::of_parker();
+        (Handover::new(ring, alarm, Arc::clone(&board), VENUES.to_vec(), 3), events, board)
+    }
+
+    fn quote(venue: VenueId, instrument: u32, sequence: u64) -> FeedEvent {
+        FeedEvent::Quote(Quote { venue, instrument: InstrumentId(instrument), sequence, ..Quote::default() })
+    }
+
+    #[test]
+    fn f21_a_full_ring_keeps_the_newest_quote_of_each_instrument() {
+        let (mut handover, mut events, board) = handover(1);
+        for sequence in 1..=100 {
+            handover.push(quote(VENUES[0], 0, sequence));
+            handover.push(quote(VENUES[1], 2, sequence));
+        }
+        assert_eq!(board.venues[1].ring_conflated.value() + board.venues[3].ring_conflated.value(), 199);
+        let mut seen = Vec::new();
+        while handover.is_behind() {
+            seen.extend(events.pop());
+            handover.settle();
+        }
+        seen.extend(events.pop());
+        assert_eq!(seen, [quote(VENUES[0], 0, 1), quote(VENUES[1], 2, 100), quote(VENUES[0], 0, 100)]);
+    }
+
+    #[test]
+    fn f62_with_room_in_the_ring_nothing_is_conflated() {
+        let (mut handover, mut events, _) = handover(8);
+        for round in 0..1000 {
+            handover.push(quote(VENUES[0], 1, round));
+            handover.push(FeedEvent::Down(VENUES[1]));
+            assert_eq!(events.pop(), Ok(quote(VENUES[0], 1, round)));
+            assert_eq!(events.pop(), Ok(FeedEvent::Down(VENUES[1])));
+        }
+    }
+
+    /// What a reader believes of each (venue, instrument): the last quote's sequence, unless it is void.
+    #[derive(Debug, Default, PartialEq)]
+    struct Belief {
+        quotes: [[Option<u64>; 3]; 2],
+    }
+
+    impl Belief {
+        fn hear(&mut self, event: FeedEvent) {
+            let at = |venue: VenueId| usize::from(venue == VENUES[1]);
+            match event {
+                FeedEvent::Quote(q) => {
+                    let belief = &mut self.quotes[at(q.venue)][q.instrument.index()];
+                    assert!(belief.is_none_or(|last| last < q.sequence), "out of order");
+                    *belief = Some(q.sequence);
+                }
+                FeedEvent::Void(instrument, venue) => self.quotes[at(venue)][instrument.index()] = None,
+                FeedEvent::Down(venue) => self.quotes[at(venue)] = [None; 3],
+            }
+        }
+    }
+
+    #[test]
+    fn f21_a_void_is_heard_even_when_a_newer_quote_follows_it() {
+        let (mut handover, mut events, _) = handover(1);
+        handover.push(quote(VENUES[0], 0, 1));
+        handover.push(FeedEvent::Void(InstrumentId(0), VENUES[0]));
+        handover.push(quote(VENUES[0], 0, 2));
+        handover.push(FeedEvent::Down(VENUES[1]));
+        handover.push(quote(VENUES[1], 0, 3));
+        let mut seen = Vec::new();
+        loop {
+            handover.settle();
+            let Ok(event) = events.pop() else { break };
+            seen.push(event);
+        }
+        let void = FeedEvent::Void(InstrumentId(0), VENUES[0]);
+        let [first, second, third] = [(0, 1), (0, 2), (1, 3)].map(|(venue, n)| quote(VENUES[venue], 0, n));
+        assert_eq!(seen, [first, FeedEvent::Down(VENUES[1]), void, second, third]);
+    }
+
+    proptest! {
+        #[test]
+        fn f21_whatever_the_reader_misses_it_ends_up_believing_the_same(
+            steps in prop::collection::vec((0u8..8, 0usize..2, 0u32..3, 0u8..3), 0..300),
+            capacity in 1usize..5,
+        ) {
+            let (mut handover, mut events, _) = handover(capacity);
+            let (mut truth, mut heard) = (Belief::default(), Belief::default());
+            for (sequence, (kind, venue, instrument, pops)) in (1..).zip(steps) {
+                let event = match kind {
+                    0 => FeedEvent::Down(VENUES[venue]),
+                    1 => FeedEvent::Void(InstrumentId(instrument), VENUES[venue]),
+                    _ => quote(VENUES[venue], instrument, sequence),
+                };
+                truth.hear(event);
+                handover.push(event);
+                for event in (0..pops).map_while(|_| events.pop().ok()) {
+                    heard.hear(event);
+                }
+                handover.settle();
+            }
+            loop {
+                handover.settle();
+                let Ok(event) = events.pop() else { break };
+                heard.hear(event);
+            }
+            prop_assert!(!handover.is_behind());
+            prop_assert_eq!(truth, heard);
+        }
+    }
+}

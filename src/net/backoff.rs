@@ -1,0 +1,199 @@
+//! When to dial again: doubling waits with full jitter, a budget of attempts, longer rests when the
+//! venue asks for them. Pure: time comes in, a time comes out. One per venue, on its feed thread.
+
+use crate::time::{MS, MonoNs, SECOND};
+
+/// First wait unless configured otherwise, before jitter, in nanoseconds.
+pub const FIRST_NS: u64 = 250 * MS;
+/// Longest wait of our own unless configured otherwise, in nanoseconds; a venue may ask for more.
+pub const LONGEST_NS: u64 = 30 * SECOND;
+/// Attempts that any [`WINDOW_NS`] may hold. The strictest venue bans at five times as many.
+pub const ATTEMPTS_MAX: usize = 60;
+/// The span that [`ATTEMPTS_MAX`] is about.
+pub const WINDOW_NS: u64 = 300 * SECOND;
+/// Rest after HTTP 429 without `Retry-After`.
+const TOO_MANY_NS: u64 = 60 * SECOND;
+/// Rest after HTTP 403 or 418: a ban. Retrying inside it makes it longer.
+const BANNED_NS: u64 = 300 * SECOND;
+/// Nobody is obeyed for longer than this.
+const ASKED_MAX_NS: u64 = 3600 * SECOND;
+
+/// What the end of a connection says about the next attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// The usual doubling wait.
+    Usual,
+    /// The venue asked for a new connection: at once, if data had flowed on this one.
+    AtOnce,
+    /// The usual, but at least this many nanoseconds.
+    AtLeast(u64),
+}
+
+impl Wait {
+    /// What an HTTP status other than success asks for; `retry_after` in seconds, if the reply had it.
+    #[must_use]
+    pub fn of_status(status: u16, retry_after: Option<u64>) -> Self {
+        let asked = retry_after.map(|seconds| seconds.saturating_mul(SECOND).min(ASKED_MAX_NS));
+        match status {
+            429 => Self::AtLeast(asked.unwrap_or(TOO_MANY_NS)),
+            403 | 418 => Self::AtLeast(asked.unwrap_or(0).max(BANNED_NS)),
+            _ => asked.map_or(Self::Usual, Self::AtLeast),
+        }
+    }
+}
+
+/// One venue's memory of attempts and failures.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    random: XorShift,
+    first_ns: u64,
+    longest_ns: u64,
+    failures: u32,
+    /// Times of the last attempts, a ring; `None` where there was none yet.
+    attempts: [Option<MonoNs>; ATTEMPTS_MAX],
+    oldest: usize,
+}
+
+impl Backoff {
+    /// Nothing tried yet; waits grow from `first_ns` to `longest_ns`. Different seeds spread a storm of
+    /// reconnects.
+    #[must_use]
+    pub fn new(seed: u64, first_ns: u64, longest_ns: u64) -> Self {
+        let random = XorShift::new(seed);
+        Self { random, first_ns, longest_ns, failures: 0, attempts: [None; ATTEMPTS_MAX], oldest: 0 }
+    }
+
+    /// An attempt begins now. Not before the time that [`Self::failed`] gave.
+    pub fn attempt(&mut self, now: MonoNs) {
+        self.attempts[self.oldest] = Some(now);
+        self.oldest = (self.oldest + 1) % ATTEMPTS_MAX;
+    }
+
+    /// Data flowed: the next failure is a first one. The budget of attempts stays spent.
+    pub fn flowed(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Attempts that failed, and connections lost, since data last flowed.
+    #[must_use]
+    pub const fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// The attempt failed or the connection is lost: when to try again.
+    pub fn failed(&mut self, now: MonoNs, wait: Wait) -> MonoNs {
+        let ceiling = self.first_ns.saturating_mul(1 << self.failures.min(20)).min(self.longest_ns);
+        let usual = self.random.below(ceiling.saturating_add(1));
+        let wait_ns = match wait {
+            Wait::AtOnce if self.failures == 0 => 0,
+            Wait::Usual | Wait::AtOnce => usual,
+            // Jitter on top, so that those who were told the same time do not come at the same time.
+            Wait::AtLeast(ns) => ns.saturating_add(usual),
+        };
+        self.failures = self.failures.saturating_add(1);
+        let budget = self.attempts[self.oldest].map_or(MonoNs(0), |at| at.plus(WINDOW_NS));
+        now.plus(wait_ns).max(budget)
+    }
+}
+
+/// Marsaglia's xorshift64*: enough to spread reconnects, no secret depends on it.
+#[derive(Clone, Debug)]
+struct XorShift(u64);
+
+impl XorShift {
+    /// Any seed; neighbours are spread, 0 is fine.
+    fn new(seed: u64) -> Self {
+        Self((seed ^ 0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9) | 1)
+    }
+
+    /// Uniform enough in `0..bound`; `bound` is not 0.
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let word = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d);
+        ((u128::from(word) * u128::from(bound)) >> 64) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn new(seed: u64) -> Backoff {
+        Backoff::new(seed, FIRST_NS, LONGEST_NS)
+    }
+
+    #[test]
+    fn f3_waits_double_to_a_cap_and_only_data_resets_them() {
+        let mut longest = [0; 12];
+        for seed in 0..500 {
+            let mut backoff = new(seed);
+            for longest in &mut longest {
+                *longest = backoff.failed(MonoNs(0), Wait::Usual).0.max(*longest);
+            }
+            backoff.flowed();
+            assert!(backoff.failed(MonoNs(0), Wait::Usual).0 <= FIRST_NS, "data flowed, yet it waits long");
+        }
+        for (n, longest) in longest.into_iter().enumerate() {
+            let ceiling = (FIRST_NS << n).min(LONGEST_NS);
+            assert!(longest <= ceiling && longest > ceiling * 9 / 10, "wait {n}: {longest} of {ceiling}");
+        }
+    }
+
+    #[test]
+    fn f13_a_storm_is_spread_over_the_whole_wait() {
+        let mut quarters = [0; 4];
+        for seed in 0..400 {
+            let at = new(seed).failed(MonoNs(0), Wait::Usual).0;
+            quarters[(at * 4 / (FIRST_NS + 1)) as usize] += 1;
+        }
+        assert!(quarters.iter().all(|n| *n > 60), "{quarters:?}");
+    }
+
+    #[test]
+    fn f8_f19_a_venue_that_says_wait_is_obeyed() {
+        let next = |status, retry_after| new(1).failed(MonoNs(0), Wait::of_status(status, retry_after)).0 / SECOND;
+        assert_eq!(next(503, None), 0);
+        assert_eq!(next(503, Some(20)), 20);
+        assert_eq!(next(429, Some(7)), 7);
+        assert_eq!(next(429, None), 60);
+        assert_eq!(next(403, Some(1)), 300);
+        assert_eq!(next(418, Some(900)), 900);
+        assert_eq!(next(418, Some(u64::MAX)), 3600, "nobody is obeyed for ever");
+    }
+
+    #[test]
+    fn a_wanted_reconnect_is_at_once_but_not_twice_without_data() {
+        let mut backoff = new(3);
+        backoff.attempt(MonoNs(0));
+        assert_eq!(backoff.failed(MonoNs(5), Wait::AtOnce), MonoNs(5));
+        let again: u64 = (0..20).map(|_| backoff.failed(MonoNs(5), Wait::AtOnce).0 - 5).sum();
+        assert!(again > 0, "a venue that always asks would be dialled in a loop");
+    }
+
+    proptest! {
+        #[test]
+        fn f3_b15_no_window_holds_more_attempts_than_the_budget(
+            seed: u64,
+            steps in prop::collection::vec((0u64..2 * SECOND, any::<bool>(), 0u8..3), 200..400),
+        ) {
+            let mut backoff = new(seed);
+            let mut next = MonoNs(SECOND);
+            let mut attempts = Vec::new();
+            for (life, flowed, wait) in steps {
+                backoff.attempt(next);
+                attempts.push(next);
+                if flowed {
+                    backoff.flowed();
+                }
+                let wait = [Wait::Usual, Wait::AtOnce, Wait::AtLeast(SECOND)][wait as usize];
+                next = backoff.failed(next.plus(life), wait);
+            }
+            for pair in attempts.windows(ATTEMPTS_MAX + 1) {
+                prop_assert!(pair[ATTEMPTS_MAX].since(pair[0]) >= WINDOW_NS);
+            }
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! One socket of a client of a simulated venue. Bytes and time go in, bytes come out; no socket here.
+//!
+//! It begins as HTTP: a page that lists the addresses, a venue's REST answers, or the upgrade to the venue's
+//! WebSocket, which its [`ExchangeSide`] then speaks. What clients send is never trusted: heads, messages and
+//! output are bounded, and whatever breaks a rule ends this connection only. Runs on the simulator's thread.
+
+use std::net::SocketAddr;
+
+use tungstenite::handshake::derive_accept_key;
+
+use crate::sim::prices::Prices;
+use crate::time::{MS, MonoNs, SECOND, UnixNs};
+use crate::venues::{ExchangeSide, Facts, Keepalive, Requests, Venue, VenueQuote};
+use crate::wire::websocket::{Event, Failure, Limits, SOURCE_HEADER, WebSocket};
+
+/// What all connections see of the simulation.
+#[derive(Clone, Copy)]
+pub struct World<'a> {
+    /// The simulated venues; an index into them says which.
+    pub venues: &'a [&'static dyn Venue],
+    /// Their tops of book.
+    pub prices: &'a Prices,
+    /// The wall clock that the venues stamp with.
+    pub unix: UnixNs,
+    /// Where the simulator listens.
+    pub listen: SocketAddr,
+    /// Venues that refuse upgrades now, by index.
+    pub refusing: &'a [bool],
+}
+
+/// What one client may take.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientLimits {
+    /// Bytes that may wait for a client that does not read; one more and it is dropped.
+    pub output_max: usize,
+    /// Time between two WebSocket pings of venues that ping, in milliseconds. One unanswered until the next is the end.
+    pub ping_every_ms: u64,
+    /// Time for sending a whole request head, in milliseconds.
+    pub head_ms: u64,
+}
+
+impl Default for ClientLimits {
+    fn default() -> Self {
+        Self { output_max: 256 * 1024, ping_every_ms: 20_000, head_ms: 10_000 }
+    }
+}
+
+/// The conversation with one client.
+pub struct Connection {
+    limits: ClientLimits,
+    state: State,
+    /// Bytes for the client while it is not a WebSocket.
+    output: Vec<u8>,
+    /// Texts of the exchange side on their way; empty between calls.
+    texts: Requests,
+    deadline: Option<MonoNs>,
+    ending: Option<Ending>,
+}
+
+/// Why a connection is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It was answered, or closed by either side in order.
+    Done,
+    /// The client broke a rule of HTTP or WebSocket, or was silent where it had to speak.
+    Fault,
+    /// The client does not read what it asked for.
+    Slow,
+}
+
+enum State {
+    /// The head of a request, as far as it has come.
+    Head(Vec<u8>),
+    /// An HTTP answer is on its way out; this much of the request's body is still to be skipped.
+    Body(usize),
+    /// The venue's WebSocket.
+    Socket(Box<Socket>),
+}
+
+struct Socket {
+    venue: usize,
+    inner: WebSocket,
+    side: Box<dyn ExchangeSide>,
+    unanswered_ping: bool,
+    closing: bool,
+}
+
+/// Largest request head in bytes.
+const HEAD_MAX: usize = 8 * 1024;
+/// Most headers of a request.
+const HEADERS_MAX: usize = 64;
+/// Largest request body that is skipped, in bytes; nothing that is asked here needs one.
+const BODY_MAX: usize = 64 * 1024;
+/// What clients may send: their requests are short.
+const SOCKET_LIMITS: Limits = Limits { message_max: 64 * 1024, read_buffer: 4 * 1024 };
+/// How long an ended connection may take to get rid of its last bytes.
+const GOODBYE_NS: u64 = SECOND;
+
+impl Connection {
+    /// A connection that was accepted at `now`.
+    #[must_use]
+    pub fn new(limits: ClientLimits, now: MonoNs) -> Self {
+        Self {
+            limits,
+            state: State::Head(Vec::new()),
+            output: Vec::new(),
+            texts: Requests::new(),
+            deadline: Some(now.plus(limits.head_ms * MS)),
+            ending: None,
+        }
+    }
+
+    /// Takes bytes from the client.
+    pub fn receive(&mut self, bytes: &[u8], now: MonoNs, world: &World<'_>) {
+        if self.ending.is_some() {
+            return;
+        }
+        match &mut self.state {
+            State::Head(head) => {
+                head.extend_from_slice(bytes);
+                let head = std::mem::take(head);
+                self.read_head(head, now, world);
+            }
+            State::Body(rest) => {
+                *rest = rest.saturating_sub(bytes.len());
+                if *rest == 0 {
+                    self.end(Ending::Done, now);
+                }
+            }
+            State::Socket(socket) => {
+                socket.inner.receive(bytes);
+                self.read_messages(now, world);
+            }
+        }
+    }
+
+    /// The top of book of one instrument of this client's venue changed.
+    pub fn quote(&mut self, quote: &VenueQuote, now: MonoNs) {
+        self.say(now, |side, out| side.quote(quote, out));
+    }
+
+    /// A day-statistics tick of one instrument of this client's venue.
+    pub fn statistics(&mut self, quote: &VenueQuote, now: MonoNs) {
+        self.say(now, |side, out| side.statistics(quote, out));
+    }
+
+    /// About once a second: what the venue says to prove that it lives.
+    pub fn heartbeat(&mut self, unix: UnixNs, now: MonoNs) {
+        self.say(now, |side, out| side.heartbeat(unix, out));
+    }
+
+    /// Says goodbye with this close code.
+    pub fn close(&mut self, code: u16, reason: &str, now: MonoNs) {
+        match &mut self.state {
+            State::Socket(socket) if self.ending.is_none() && !socket.closing => {
+                socket.inner.close(code, reason);
+                socket.closing = true;
+                self.deadline = Some(now.plus(GOODBYE_NS));
+            }
+            State::Head(_) => self.end(Ending::Done, now),
+            State::Socket(_) | State::Body(_) => {}
+        }
+    }
+
+    /// Bytes for the client; the caller removes from the front what it has sent.
+    pub fn output(&mut self) -> &mut Vec<u8> {
+        match &mut self.state {
+            State::Socket(socket) => socket.inner.output(),
+            State::Head(_) | State::Body(_) => &mut self.output,
+        }
+    }
+
+    /// When [`Self::elapsed`] wants to be called, if at all.
+    #[must_use]
+    pub const fn deadline(&self) -> Option<MonoNs> {
+        self.deadline
+    }
+
+    /// Time has passed: pings, and gives up on clients that say nothing where they must.
+    pub fn elapsed(&mut self, now: MonoNs) {
+        if self.deadline.is_none_or(|d| now < d) {
+            return;
+        }
+        if self.ending.is_some() {
+            // The last bytes did not leave in time.
+            self.output().clear();
+            self.deadline = None;
+            return;
+        }
+        let next_ping = now.plus(self.limits.ping_every_ms * MS);
+        match &mut self.state {
+            State::Socket(socket) if !socket.closing && !socket.unanswered_ping => {
+                socket.inner.ping();
+                socket.unanswered_ping = true;
+                self.deadline = Some(next_ping);
+            }
+            _ => self.end(Ending::Fault, now),
+        }
+    }
+
+    /// Why nothing more is expected: close the socket once the output is sent. `None`: it goes on.
+    #[must_use]
+    pub const fn ending(&self) -> Option<Ending> {
+        self.ending
+    }
+
+    /// The index of the venue whose WebSocket this is, once it is one.
+    #[must_use]
+    pub fn venue(&self) -> Option<usize> {
+        match &self.state {
+            State::Socket(socket) => Some(socket.venue),
+            State::Head(_) | State::Body(_) => None,
+        }
+    }
+
+    fn end(&mut self, ending: Ending, now: MonoNs) {
+        self.ending = Some(ending);
+        self.deadline = Some(now.plus(GOODBYE_NS));
+    }
+
+    fn read_head(&mut self, head: Vec<u8>, now: MonoNs, world: &World<'_>) {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut request = httparse::Request::new(&mut headers);
+        match request.parse(&head) {
+            Ok(httparse::Status::Complete(length)) if length <= HEAD_MAX => {
+                let reply = answer(&request, world);
+                self.act(reply, &head[length..], now, world);
+            }
+            Ok(httparse::Status::Partial) if head.len() <= HEAD_MAX => self.state = State::Head(head),
+            Ok(_) | Err(httparse::Error::TooManyHeaders) => {
+                self.refuse("431 Request Header Fields Too Large", now);
+            }
+            Err(_) => self.refuse("400 Bad Request", now),
+        }
+    }
+
+    fn refuse(&mut self, status: &str, now: MonoNs) {
+        write_reply(status, "text/plain", "", &format!("{status}\n"), &mut self.output);
+        self.end(Ending::Fault, now);
+    }
+
+    fn act(&mut self, reply: Reply, early: &[u8], now: MonoNs, world: &World<'_>) {
+        match reply {
+            Reply::Http { text, body_length } => {
+                self.output.extend_from_slice(&text);
+                let rest = body_length.saturating_sub(early.len());
+                self.state = State::Body(rest);
+                if rest == 0 {
+                    self.end(Ending::Done, now);
+                }
+            }
+            Reply::Upgrade { venue, target, accept } => {
+                let mut socket = Socket {
+                    venue,
+                    inner: WebSocket::server(SOCKET_LIMITS, early),
+                    side: world.venues[venue].exchange_side(),
+                    unanswered_ping: false,
+                    closing: false,
+                };
+                let upgrade = format!(
+                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                     Sec-WebSocket-Accept: {accept}\r\n{SOURCE_HEADER}: simulated\r\n\r\n"
+                );
+                socket.inner.output().extend_from_slice(upgrade.as_bytes());
+                self.state = State::Socket(Box::new(socket));
+                self.deadline = match world.venues[venue].facts().keepalive {
+                    Keepalive::Server => Some(now.plus(self.limits.ping_every_ms * MS)),
+                    Keepalive::Client { .. } => None,
+                };
+                let market = world.prices.market(venue, world.unix);
+                self.say(now, |side, out| side.opened(&target, &market, out));
+                self.read_messages(now, world);
+            }
+        }
+    }
+
+    fn read_messages(&mut self, now: MonoNs, world: &World<'_>) {
+        while self.ending.is_none() {
+            let State::Socket(socket) = &mut self.state else { return };
+            let market = world.prices.market(socket.venue, world.unix);
+            match socket.inner.next() {
+                Ok(None) => return,
+                Ok(Some(Event::Text(text))) => self.say(now, |side, out| side.receive(&text, &market, out)),
+                // Some clients send their JSON in binary messages; others' binaries are nothing a venue reads.
+                Ok(Some(Event::Binary(bytes))) => {
+                    if let Ok(text) = std::str::from_utf8(&bytes) {
+                        self.say(now, |side, out| side.receive(text, &market, out));
+                    }
+                }
+                Ok(Some(Event::Pong)) => socket.unanswered_ping = false,
+                Ok(Some(Event::Ping | Event::Open(_))) => self.check_output(now),
+                Ok(Some(Event::Closed(_))) | Err(Failure::Over) => self.end(Ending::Done, now),
+                Err(_) => self.end(Ending::Fault, now),
+            }
+        }
+    }
+
+    /// Lets the exchange side speak and frames what it says.
+    fn say(&mut self, now: MonoNs, speak: impl FnOnce(&mut dyn ExchangeSide, &mut Requests)) {
+        let State::Socket(socket) = &mut self.state else { return };
+        if self.ending.is_some() || socket.closing {
+            return;
+        }
+        speak(socket.side.as_mut(), &mut self.texts);
+        for text in self.texts.drain(..) {
+            socket.inner.send_text(&text);
+        }
+        self.check_output(now);
+    }
+
+    fn check_output(&mut self, now: MonoNs) {
+        if self.output().len() > self.limits.output_max {
+            self.output().clear();
+            self.end(Ending::Slow, now);
+        }
+    }
+}
+
+enum Reply {
+    Http { text: Vec<u8>, body_length: usize },
+    Upgrade { venue: usize, target: String, accept: String },
+}
+
+/// What a request gets.
+fn answer(request: &httparse::Request<'_, '_>, world: &World<'_>) -> Reply {
+    let (method, path) = (request.method.unwrap_or(""), request.path.unwrap_or(""));
+    let base = format!("ws://{}", host(request, world.listen));
+    let http = |status: &str, kind: &str, more: &str, body: &str| {
+        let mut text = Vec::new();
+        write_reply(status, kind, more, body, &mut text);
+        let body_length = header(request, "content-length").and_then(|v| v.trim().parse().ok()).unwrap_or(0);
+        Reply::Http { text, body_length: std::cmp::min(body_length, BODY_MAX) }
+    };
+    if path == "/" {
+        return http("200 OK", "text/plain", "", &page(&base, world));
+    }
+    let Some((venue, target)) = route(path, world.venues) else {
+        return http("404 Not Found", "text/plain", "", "No such simulated venue; GET / lists them.\n");
+    };
+    if method == "GET" && has_token(request, "upgrade", "websocket") {
+        if world.refusing.get(venue).copied().unwrap_or(false) {
+            return http(
+                "503 Service Unavailable",
+                "text/plain",
+                "",
+                "This simulated venue is refusing connections.\n",
+            );
+        }
+        return match accept_key(request) {
+            Ok(accept) => Reply::Upgrade { venue, target, accept },
+            Err(why) => http("426 Upgrade Required", "text/plain", "Sec-WebSocket-Version: 13\r\n", why),
+        };
+    }
+    let name = world.venues[venue].facts().name;
+    match world.venues[venue].rest(method, &target, &format!("{base}/{name}")) {
+        Some(body) => http("200 OK", "application/json", "", &body),
+        None if method == "GET" && target == "/" => http("200 OK", "text/plain", "", &page(&base, world)),
+        None => http("404 Not Found", "text/plain", "", "The simulated venue has no such resource.\n"),
+    }
+}
+
+/// The venue that a path names, and the rest of the path with its query.
+fn route(path: &str, venues: &[&'static dyn Venue]) -> Option<(usize, String)> {
+    let path = path.strip_prefix('/')?;
+    let length = path.find(['/', '?']).unwrap_or(path.len());
+    let (name, target) = path.split_at(length);
+    let venue = venues.iter().position(|v| v.facts().name == name)?;
+    Some((venue, if target.starts_with('/') { target.to_owned() } else { format!("/{target}") }))
+}
+
+/// The reply's accept key, or what the handshake lacks.
+fn accept_key(request: &httparse::Request<'_, '_>) -> Result<String, &'static str> {
+    if !has_token(request, "connection", "upgrade") {
+        return Err("`Connection: Upgrade` is missing.\n");
+    }
+    if header(request, "sec-websocket-version").map(str::trim) != Some("13") {
+        return Err("`Sec-WebSocket-Version` must be 13.\n");
+    }
+    // 16 bytes in base64.
+    match header(request, "sec-websocket-key").map(str::trim) {
+        Some(key) if key.len() == 24 && key.ends_with("==") => Ok(derive_accept_key(key.as_bytes())),
+        _ => Err("`Sec-WebSocket-Key` must be 16 bytes in base64.\n"),
+    }
+}
+
+/// The address by which the client came, where it names it in a harmless way; else the listener's.
+fn host(request: &httparse::Request<'_, '_>, listen: SocketAddr) -> String {
+    let harmless = |h: &&str| h.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b));
+    match header(request, "host").map(str::trim).filter(harmless) {
+        Some(host) if !host.is_empty() => host.to_owned(),
+        _ => listen.to_string(),
+    }
+}
+
+fn header<'a>(request: &httparse::Request<'_, 'a>, name: &str) -> Option<&'a str> {
+    let found = request.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name))?;
+    std::str::from_utf8(found.value).ok()
+}
+
+fn has_token(request: &httparse::Request<'_, '_>, name: &str, token: &str) -> bool {
+    header(request, name).is_some_and(|value| value.split(',').any(|t| t.trim().eq_ignore_ascii_case(token)))
+}
+
+/// The page for people: what is here, and that none of it is real.
+fn page(base: &str, world: &World<'_>) -> String {
+    let mut page = String::from("spreadwire simulator: every price here is simulated.\n\n");
+    for venue in world.venues {
+        let facts = venue.facts();
+        page.push_str(&format!("{:<12} {}\n", facts.title, address_below(base, facts)));
+    }
+    page
+}
+
+/// The address of a venue below the simulator's own `base`, with the path of the venue's real one.
+pub(super) fn address_below(base: &str, facts: &Facts) -> String {
+    let real = facts.address.split_once("://").map_or(facts.address, |(_, rest)| rest);
+    let path = real.find('/').map_or("", |at| real[at..].trim_end_matches('/'));
+    format!("{base}/{}{path}", facts.name)
+}
+
+fn write_reply(status: &str, kind: &str, more: &str, body: &str, out: &mut Vec<u8>) {
+    let length = body.len();
+    out.extend_from_slice(
+        format!(
+            "HTTP/1.1 {status}\r\nContent-Type: {kind}; charset=utf-8\r\nContent-Length: {length}\r\n\
+             {SOURCE_HEADER}: simulated\r\nConnection: close\r\n{more}\r\n{body}"
+        )
+        .as_bytes(),
+    );
+}
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

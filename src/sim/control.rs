@@ -1,0 +1,122 @@
+//! A handle on a running simulator, for tests and experiments: exact prices, silence, cuts. Commands go over a
+//! bounded channel to the simulator's thread; this end never waits.
+
+use std::sync::Arc;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+use rustc_hash::FxHashMap;
+
+use crate::market::Level;
+use crate::sim::prices::{CellId, Prices};
+use crate::stage::Alarm;
+use crate::venues::Venue;
+
+/// Tells a simulator what to do. Clones share one channel; commands take effect in order, at the next turn.
+#[derive(Clone)]
+pub struct SimControl {
+    commands: Sender<Command>,
+    names: Arc<Names>,
+    alarm: Alarm,
+}
+
+/// Why a command was not taken. The caller's mistake, or haste; nothing happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ControlError {
+    /// No simulated venue has this name.
+    Venue,
+    /// The venue has no such instrument.
+    Instrument,
+    /// [`WAITING_MAX`] commands wait already, or the simulator is gone.
+    Full,
+}
+
+/// Commands that may wait.
+pub const WAITING_MAX: usize = 256;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Command {
+    Set { cell: CellId, bid: Level, ask: Level },
+    Release(CellId),
+    Silent(usize, bool),
+    Refuse(usize, bool),
+    Cut(usize),
+}
+
+struct Names {
+    venues: Vec<&'static str>,
+    cells: FxHashMap<(usize, String), CellId>,
+}
+
+impl SimControl {
+    pub(super) fn new(venues: &[&'static dyn Venue], prices: &Prices, alarm: Alarm) -> (Self, Receiver<Command>) {
+        let (sender, receiver) = bounded(WAITING_MAX);
+        let cells = prices.cells().map(|c| ((prices.quote(c).0, prices.symbol(c).to_owned()), c)).collect();
+        let names = Names { venues: venues.iter().map(|v| v.facts().name).collect(), cells };
+        (Self { commands: sender, names: Arc::new(names), alarm }, receiver)
+    }
+
+    /// Sets a top of book exactly as given, crossed or one-sided too ([`Level::ABSENT`]), and sends it; the price
+    /// path leaves it alone until [`Self::release`]. `symbol` is `BASE/QUOTE`.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn set_quote(&self, venue: &str, symbol: &str, bid: Level, ask: Level) -> Result<(), ControlError> {
+        let cell = self.cell(venue, symbol)?;
+        self.send(Command::Set { cell, bid, ask })
+    }
+
+    /// Gives a top of book that was set by hand back to its price path.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn release(&self, venue: &str, symbol: &str) -> Result<(), ControlError> {
+        self.send(Command::Release(self.cell(venue, symbol)?))
+    }
+
+    /// The venue stops sending prices and heartbeats; it stays connected, answers requests and pings.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn silence(&self, venue: &str) -> Result<(), ControlError> {
+        self.send(Command::Silent(self.venue(venue)?, true))
+    }
+
+    /// Ends [`Self::silence`]; the present prices are sent at once.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn speak(&self, venue: &str) -> Result<(), ControlError> {
+        self.send(Command::Silent(self.venue(venue)?, false))
+    }
+
+    /// Closes all sockets of the venue without a word.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn cut(&self, venue: &str) -> Result<(), ControlError> {
+        self.send(Command::Cut(self.venue(venue)?))
+    }
+
+    /// The venue answers upgrades with 503 (`true`), or lets clients in again.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn refuse(&self, venue: &str, refuse: bool) -> Result<(), ControlError> {
+        self.send(Command::Refuse(self.venue(venue)?, refuse))
+    }
+
+    fn venue(&self, name: &str) -> Result<usize, ControlError> {
+        self.names.venues.iter().position(|v| *v == name).ok_or(ControlError::Venue)
+    }
+
+    fn cell(&self, venue: &str, symbol: &str) -> Result<CellId, ControlError> {
+        let key = (self.venue(venue)?, symbol.to_owned());
+        self.names.cells.get(&key).copied().ok_or(ControlError::Instrument)
+    }
+
+    fn send(&self, command: Command) -> Result<(), ControlError> {
+        self.commands.try_send(command).map_err(|_| ControlError::Full)?;
+        self.alarm.ring();
+        Ok(())
+    }
+}

@@ -1,0 +1,157 @@
+//! The rolling 24 hours of one simulated instrument on one venue, in bars of 15 minutes.
+//! Prices are counted in ticks, so that everything said of the day is on the venue's tick grid.
+
+use std::collections::VecDeque;
+
+use crate::market::Decimal;
+use crate::market::statistics::DayStatistics;
+use crate::sim::random::Random;
+use crate::time::{SECOND, UnixNs};
+
+/// Bars of a day.
+const BARS: usize = 96;
+/// Length of a bar in nanoseconds.
+pub const BAR_NS: u64 = 900 * SECOND;
+/// Deviation of a bar's move, as a fraction of the price: about that of the price path over 15 minutes.
+const BAR_MOVE: f64 = 45e-4;
+
+/// What happened before the simulation began, relative to the price at its start; all venues of an
+/// instrument share one.
+#[derive(Clone, Debug)]
+pub struct History(Vec<PastBar>);
+
+#[derive(Clone, Copy, Debug)]
+struct PastBar {
+    open: f64,
+    high: f64,
+    low: f64,
+    /// Share of the day's volume.
+    share: f64,
+}
+
+impl History {
+    /// A random day that ends at 1.0.
+    #[must_use]
+    pub fn new(random: &mut Random) -> Self {
+        let mut bars = Vec::with_capacity(BARS);
+        let mut close: f64 = 1.0;
+        for _ in 0..BARS {
+            let open = close * (1.0 - BAR_MOVE * random.bell());
+            let high = open.max(close) * (1.0 + BAR_MOVE * 0.4 * random.unit());
+            let low = open.min(close) * (1.0 - BAR_MOVE * 0.4 * random.unit());
+            bars.push(PastBar { open, high, low, share: random.between(0.5, 1.5) / BARS as f64 });
+            close = open;
+        }
+        bars.reverse();
+        Self(bars)
+    }
+}
+
+/// The last 24 hours.
+#[derive(Clone, Debug)]
+pub struct Day {
+    /// Oldest first, the open bar last.
+    bars: VecDeque<Bar>,
+    decimals: u8,
+    last: u64,
+    volume_per_bar: f64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bar {
+    open: u64,
+    high: u64,
+    low: u64,
+    volume: f64,
+}
+
+impl Day {
+    /// A day that ends now at `last` ticks of `10^-decimals`, with about `volume` in quote currency.
+    #[must_use]
+    pub fn new(history: &History, last: u64, decimals: u8, volume: f64) -> Self {
+        let ticks = |factor: f64| ((last as f64 * factor).round() as u64).max(1);
+        let mut bars: VecDeque<Bar> = history
+            .0
+            .iter()
+            .map(|b| Bar { open: ticks(b.open), high: ticks(b.high), low: ticks(b.low), volume: b.share * volume })
+            .collect();
+        // The oldest past bar makes room for the one that opens now.
+        bars.pop_front();
+        bars.push_back(Bar { open: last, high: last, low: last, volume: 0.0 });
+        Self { bars, decimals, last, volume_per_bar: volume / BARS as f64 }
+    }
+
+    /// A trade at `ticks`, standing for all trades of the last `share` of a bar.
+    pub fn trade(&mut self, ticks: u64, share: f64) {
+        self.last = ticks;
+        let volume = self.volume_per_bar * share;
+        if let Some(bar) = self.bars.back_mut() {
+            bar.high = bar.high.max(ticks);
+            bar.low = bar.low.min(ticks);
+            bar.volume += volume;
+        }
+    }
+
+    /// Another 15 minutes begin; the oldest are forgotten.
+    pub fn roll(&mut self) {
+        self.bars.pop_front();
+        self.bars.push_back(Bar { open: self.last, high: self.last, low: self.last, volume: 0.0 });
+    }
+
+    /// The day as a ticker shows it.
+    #[must_use]
+    pub fn statistics(&self, time: UnixNs) -> DayStatistics {
+        let price = |ticks| Decimal::new(ticks, self.decimals).to_f64();
+        let open = self.bars.front().map_or(self.last, |b| b.open);
+        let high = self.bars.iter().map(|b| b.high).max().unwrap_or(self.last);
+        let low = self.bars.iter().map(|b| b.low).min().unwrap_or(self.last);
+        let change = price(self.last.abs_diff(open)) * if self.last < open { -1.0 } else { 1.0 };
+        DayStatistics {
+            last: price(self.last),
+            high: price(high),
+            low: price(low),
+            change,
+            change_pct: (change / price(open) * 1e5).round() / 1e3,
+            quote_volume: self.bars.iter().map(|b| b.volume).sum::<f64>().round(),
+            exchange_time: time,
+            ..DayStatistics::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_day_agrees_with_its_trades() {
+        let mut random = Random::new(3);
+        let history = History::new(&mut random);
+        let mut day = Day::new(&history, 6_370_000, 2, 1e9);
+        for n in 0..500u64 {
+            if n % 5 == 4 {
+                day.roll();
+            }
+            day.trade(6_370_000 + random.below(50_000) as u64, 0.2);
+            let s = day.statistics(UnixNs(n));
+            assert!(s.low <= s.last && s.last <= s.high, "{s:?}");
+            let open = s.last - s.change;
+            assert!(s.low <= open + 1e-6 && open <= s.high + 1e-6, "{s:?}");
+            assert!((s.change_pct - s.change / open * 100.0).abs() < 0.001, "{s:?}");
+            assert!(s.quote_volume > 5e8 && s.quote_volume < 2e9, "{s:?}");
+        }
+    }
+
+    #[test]
+    fn a_peak_is_forgotten_after_a_day() {
+        let mut day = Day::new(&History::new(&mut Random::new(1)), 1000, 1, 1e6);
+        day.trade(5000, 0.5);
+        day.trade(1000, 0.5);
+        for _ in 0..BARS {
+            assert_eq!(day.statistics(UnixNs(0)).high, 500.0);
+            day.roll();
+            day.trade(1000, 1.0);
+        }
+        assert_eq!(day.statistics(UnixNs(0)).high, 100.0);
+    }
+}

@@ -1,0 +1,454 @@
+//! The simulator: listens as every venue at once, each below its own path, and speaks each venue's own wire
+//! format over real WebSockets. In: venues, instruments, a seed. Out: sockets that a client of the real
+//! exchange can be pointed at. Everything it says of itself says `simulated`.
+//!
+//! One stage with one poll, for the demo's and `sim`'s own thread. It sleeps between updates; a client that
+//! does not read is dropped and never slows another. It never reads what a detector or gateway does.
+
+pub mod clients;
+pub mod connection;
+pub mod control;
+pub mod day;
+pub mod grid;
+#[cfg(test)]
+mod plain;
+pub mod prices;
+pub mod random;
+pub mod watcher;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam::channel::Receiver;
+use mio::{Events, Poll, Token};
+
+use crate::net::Link;
+use crate::net::listen::Listener;
+use crate::sim::clients::{Client, Clients};
+use crate::sim::connection::{ClientLimits, Connection, Ending, World};
+use crate::sim::control::{Command, SimControl};
+use crate::sim::prices::{CellId, Liveliness, Prices};
+use crate::stage::{Alarm, Stage};
+use crate::time::{Clock, MonoNs, SECOND};
+use crate::venues::Venue;
+
+/// What a simulator is made of.
+pub struct SimParts {
+    /// Whom it plays.
+    pub venues: Vec<&'static dyn Venue>,
+    /// Base and quote, upper case. A venue has those that it can name and is known to list.
+    pub instruments: Vec<(String, String)>,
+    /// Where it listens.
+    pub listener: Listener,
+    /// The same seed gives the same prices in the same order.
+    pub seed: u64,
+    /// Changed tops of book per second, over all venues and instruments. 0: only what is set by hand.
+    pub rate: f64,
+    /// The clock that paces it and that the venues stamp with.
+    pub clock: Clock,
+    /// The rest.
+    pub options: Options,
+}
+
+/// Limits and manners of the simulator.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Sockets at once; further ones are closed unanswered.
+    pub clients_max: usize,
+    /// What one client may take.
+    pub client: ClientLimits,
+    /// Mean time between two openings of an opportunity, in milliseconds; 0: none opens.
+    pub opportunity_every_ms: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { clients_max: 1024, client: ClientLimits::default(), opportunity_every_ms: 4000 }
+    }
+}
+
+/// Updates per second unless told otherwise.
+pub const RATE_DEFAULT: f64 = 200.0;
+
+/// What the simulator has done since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Sockets accepted.
+    pub accepted: u64,
+    /// Sockets closed at once because there were too many.
+    pub over_limit: u64,
+    /// Clients dropped because they did not read.
+    pub slow: u64,
+    /// Clients dropped because they broke a rule or were silent where they had to speak.
+    pub fault: u64,
+    /// Changed tops of book.
+    pub updates: u64,
+    /// Updates that were left out because the thread was late by more than the catch-up allows.
+    pub skipped: u64,
+}
+
+/// The simulated venues.
+pub struct Sim {
+    venues: Vec<&'static dyn Venue>,
+    prices: Prices,
+    /// When it changes prices by itself; `None`: never.
+    pace: Option<Pace>,
+    next_second: MonoNs,
+    listener: Listener,
+    accepting: bool,
+    accept_rest_until: MonoNs,
+    poll: Poll,
+    events: Events,
+    alarm: Alarm,
+    commands: Receiver<Command>,
+    control: SimControl,
+    clients: Clients,
+    /// Venues that push nothing, and venues that refuse upgrades, by index.
+    silent: Vec<bool>,
+    refusing: Vec<bool>,
+    buffer: Vec<u8>,
+    clock: Clock,
+    options: Options,
+    counts: Counts,
+}
+
+/// When the next update is due. Counted from a fixed start, so that nothing drifts.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    start: MonoNs,
+    step_ns: u64,
+    done: u64,
+}
+
+const LISTENER: Token = Token(0);
+const WAKER: Token = Token(1);
+/// Tokens of clients begin here; the rest is the place in the slab.
+const CLIENTS: usize = 2;
+/// Updates of one turn at most.
+const UPDATES_MAX: u64 = 256;
+/// An update that is late by more is left out: old prices are worth nothing.
+const CATCH_UP_NS: u64 = SECOND / 4;
+/// Connections accepted in one turn at most.
+const ACCEPTS_MAX: usize = 64;
+/// How long to wait after accepting failed, for example because descriptors have run out.
+const ACCEPT_REST_NS: u64 = SECOND / 10;
+/// What the kernel may hold for a client that does not read.
+const SEND_BUFFER: usize = 128 * 1024;
+
+/// The ten pairs against USDT, and BTC and ETH against USD.
+#[must_use]
+pub fn default_instruments() -> Vec<(String, String)> {
+    let tether = ["BTC", "ETH", "SOL", "XRP", "DOGE", "ADA", "LTC", "AVAX", "LINK", "DOT"].map(|b| (b, "USDT"));
+    tether.into_iter().chain([("BTC", "USD"), ("ETH", "USD")]).map(|(b, q)| (b.to_owned(), q.to_owned())).collect()
+}
+
+/// The address to configure for `venue` when a simulator listens on `listen`. It always begins with `ws://`,
+/// for venues that hand out a token over HTTP, too: those are asked at the same host and path.
+#[must_use]
+pub fn address_of(venue: &dyn Venue, listen: SocketAddr) -> String {
+    connection::address_below(&format!("ws://{listen}"), venue.facts())
+}
+
+impl Sim {
+    /// A simulator that is listening; it answers as soon as it is turned.
+    ///
+    /// # Errors
+    /// When the system has no poll for it.
+    pub fn new(mut parts: SimParts) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        parts.listener.register(poll.registry(), LISTENER)?;
+        let alarm = Alarm::of_poll(Arc::new(mio::Waker::new(poll.registry(), WAKER)?));
+        let now = parts.clock.now();
+        let moving = parts.rate.is_finite() && parts.rate > 0.0;
+        let liveliness = Liveliness {
+            rate: if moving { parts.rate } else { 1.0 },
+            opportunity_every_ms: parts.options.opportunity_every_ms,
+        };
+        let prices = Prices::new(&parts.venues, &parts.instruments, parts.seed, liveliness, parts.clock.unix());
+        let (control, commands) = SimControl::new(&parts.venues, &prices, alarm.clone());
+        Ok(Self {
+            pace: moving.then(|| Pace { start: now, step_ns: prices.step_ns(), done: 0 }),
+            next_second: now.plus(SECOND),
+            silent: vec![false; parts.venues.len()],
+            refusing: vec![false; parts.venues.len()],
+            venues: parts.venues,
+            prices,
+            listener: parts.listener,
+            accepting: true,
+            accept_rest_until: now,
+            poll,
+            events: Events::with_capacity(256),
+            alarm,
+            commands,
+            control,
+            clients: Clients::default(),
+            buffer: vec![0; 16 * 1024],
+            clock: parts.clock,
+            options: parts.options,
+            counts: Counts::default(),
+        })
+    }
+
+    /// The address that it listens on.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.listener.address()
+    }
+
+    /// A handle that sets prices and makes trouble from another thread.
+    #[must_use]
+    pub fn control(&self) -> SimControl {
+        self.control.clone()
+    }
+
+    /// The tops of book as they are now.
+    #[must_use]
+    pub const fn prices(&self) -> &Prices {
+        &self.prices
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub const fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Sockets that are open now.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// How long the poll may sleep.
+    fn sleep(&self, wait: Duration) -> Duration {
+        let now = self.clock.now();
+        let unaccepted = self.accepting && now >= self.accept_rest_until;
+        if wait.is_zero() || unaccepted || !self.commands.is_empty() || self.clients.iter().any(|c| c.readable) {
+            return Duration::ZERO;
+        }
+        if self.clients.is_empty() {
+            // Nobody listens: prices move on in larger slices.
+            return wait;
+        }
+        let next = self.pace.map_or(self.next_second, |p| p.next().min(self.next_second));
+        wait.min(Duration::from_nanos(next.since(now)))
+    }
+
+    fn hear(&mut self, wait: Duration) {
+        self.alarm.set();
+        let sleep = self.sleep(wait);
+        // Interrupted: nothing was heard, the turn goes on.
+        if self.poll.poll(&mut self.events, Some(sleep)).is_err() {
+            self.events.clear();
+        }
+        self.alarm.clear();
+        for event in &self.events {
+            match event.token() {
+                LISTENER => self.accepting = true,
+                WAKER => {}
+                Token(token) => {
+                    if let Some(client) = self.clients.at(token - CLIENTS) {
+                        client.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+                        client.writable |= event.is_writable();
+                    }
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self) -> usize {
+        let unix = self.clock.unix();
+        let mut work = 0;
+        // At most what the channel holds, so that a busy commander cannot keep the turn from ending.
+        while let (true, Ok(command)) = (work < control::WAITING_MAX, self.commands.try_recv()) {
+            work += 1;
+            match command {
+                Command::Set { cell, bid, ask } => {
+                    self.prices.set_quote(cell, bid, ask, unix);
+                    self.tell(cell);
+                }
+                Command::Release(cell) => self.prices.release(cell),
+                Command::Silent(venue, silent) => {
+                    self.silent[venue] = silent;
+                    // What changed unheard is told now; nothing, if it is silence that begins.
+                    for cell in self.prices.cells() {
+                        if self.prices.quote(cell).0 == venue {
+                            self.tell(cell);
+                        }
+                    }
+                }
+                Command::Refuse(venue, refuse) => self.refusing[venue] = refuse,
+                Command::Cut(venue) => self.clients.retain(|c| c.connection.venue() != Some(venue)),
+            }
+        }
+        work
+    }
+
+    fn accept(&mut self, now: MonoNs) -> usize {
+        if !self.accepting || now < self.accept_rest_until {
+            return 0;
+        }
+        for accepted in 0..ACCEPTS_MAX {
+            match self.listener.accept() {
+                Ok(Some(link)) => self.admit(link, now),
+                Ok(None) => {
+                    self.accepting = false;
+                    return accepted;
+                }
+                Err(_) => {
+                    self.accept_rest_until = now.plus(ACCEPT_REST_NS);
+                    return accepted;
+                }
+            }
+        }
+        ACCEPTS_MAX
+    }
+
+    fn admit(&mut self, mut link: Link, now: MonoNs) {
+        if self.clients.len() >= self.options.clients_max {
+            self.counts.over_limit += 1;
+            return;
+        }
+        link.limit_send_buffer(SEND_BUFFER);
+        if link.register(self.poll.registry(), Token(CLIENTS + self.clients.next_place())).is_ok() {
+            self.counts.accepted += 1;
+            self.clients.insert(Client::new(link, Connection::new(self.options.client, now)));
+        }
+    }
+
+    fn read(&mut self, now: MonoNs) -> usize {
+        let world = World {
+            venues: &self.venues,
+            prices: &self.prices,
+            unix: self.clock.unix(),
+            listen: self.listener.address(),
+            refusing: &self.refusing,
+        };
+        let mut work = 0;
+        self.clients.retain(|client| {
+            if !client.readable {
+                return true;
+            }
+            work += 1;
+            client.read(&mut self.buffer, now, &world).is_ok()
+        });
+        work
+    }
+
+    /// Makes the updates that are due.
+    fn move_prices(&mut self, now: MonoNs) -> usize {
+        let Some(pace) = &mut self.pace else { return 0 };
+        self.counts.skipped += pace.forget_late(now);
+        let due = pace.take_due(now);
+        let unix = self.clock.unix();
+        for _ in 0..due {
+            if let Some(cell) = self.prices.step(unix) {
+                self.counts.updates += 1;
+                self.tell(cell);
+            }
+        }
+        due as usize
+    }
+
+    fn tell(&mut self, cell: CellId) {
+        let (venue, quote) = self.prices.quote(cell);
+        if self.silent[venue] {
+            return;
+        }
+        let now = self.clock.now();
+        for client in self.clients.iter_mut().filter(|c| c.connection.venue() == Some(venue)) {
+            client.connection.quote(quote, now);
+        }
+    }
+
+    /// Once a second: statistics, heartbeats, deadlines.
+    fn each_second(&mut self, now: MonoNs) -> usize {
+        if now < self.next_second {
+            return 0;
+        }
+        // A pause of the machine is not made up for.
+        self.next_second = self.next_second.plus(SECOND).max(now.plus(SECOND / 2));
+        let unix = self.clock.unix();
+        for client in self.clients.iter_mut() {
+            client.connection.elapsed(now);
+            let Some(venue) = client.connection.venue().filter(|&v| !self.silent[v]) else { continue };
+            client.connection.heartbeat(unix, now);
+            for (of, quote) in self.prices.cells().map(|c| self.prices.quote(c)) {
+                if of == venue {
+                    client.connection.statistics(quote, now);
+                }
+            }
+        }
+        1
+    }
+
+    /// Writes what waits, and lets go of clients that are done.
+    fn write(&mut self) {
+        let counts = &mut self.counts;
+        self.clients.retain(|client| {
+            let kept = client.write().is_ok();
+            match client.connection.ending() {
+                Some(Ending::Slow) if !kept => counts.slow += 1,
+                Some(Ending::Fault) if !kept => counts.fault += 1,
+                _ => {}
+            }
+            kept
+        });
+    }
+}
+
+impl Stage for Sim {
+    fn name(&self) -> &str {
+        "sim"
+    }
+
+    fn turn(&mut self, wait: Duration) -> usize {
+        self.hear(wait);
+        let now = self.clock.now();
+        let mut work = self.obey();
+        work += self.accept(now);
+        work += self.read(now);
+        work += self.move_prices(now);
+        work += self.each_second(now);
+        self.write();
+        work
+    }
+
+    fn finish(&mut self) {
+        self.listener.deregister(self.poll.registry());
+        let now = self.clock.now();
+        self.clients.iter_mut().for_each(|c| c.connection.close(1001, "going away", now));
+        self.write();
+        self.clients.retain(|_| false);
+    }
+}
+
+impl Pace {
+    fn next(&self) -> MonoNs {
+        self.start.plus((self.done + 1).saturating_mul(self.step_ns))
+    }
+
+    /// Leaves out updates that are too late; says how many.
+    fn forget_late(&mut self, now: MonoNs) -> u64 {
+        let late_ns = now.since(self.next());
+        if late_ns <= CATCH_UP_NS {
+            return 0;
+        }
+        let late = (late_ns - CATCH_UP_NS) / self.step_ns;
+        self.done += late;
+        late
+    }
+
+    /// How many updates are to be made now, within bounds.
+    fn take_due(&mut self, now: MonoNs) -> u64 {
+        let due = (now.since(self.start) / self.step_ns).saturating_sub(self.done).min(UPDATES_MAX);
+        self.done += due;
+        due
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,122 @@
+//! Venues for the simulator's own tests: the least that a venue can be. A client says `sub NATIVE`; it hears
+//! `ok NATIVE` or `no NATIVE`, then quotes as one line of words.
+
+use crate::time::{MonoNs, UnixNs};
+use crate::venues::{
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Venue,
+    VenueQuote,
+};
+
+/// Three venues: one that pings, one whose address has no path, and one that answers over HTTP first and
+/// has no dollars.
+pub static PLAIN: &[&dyn Venue] = &[
+    &Plain { facts: &PINGS, dollars: true },
+    &Plain { facts: &BARE, dollars: true },
+    &Plain { facts: &ASKED, dollars: false },
+];
+
+static PINGS: Facts = facts("plain", "wss://plain.example:9443/v1/ws", Opening::Direct, Keepalive::Server);
+static BARE: Facts = facts("bare", "wss://bare.example", Opening::Direct, Keepalive::Client { every_ms: 18_000 });
+static ASKED: Facts = facts("asked", "https://asked.example", Opening::Token { path: "/token" }, Keepalive::Server);
+
+const fn facts(name: &'static str, address: &'static str, opening: Opening, keepalive: Keepalive) -> Facts {
+    Facts {
+        name,
+        title: name,
+        address,
+        opening,
+        taker_fee_pct: "0.1",
+        keepalive,
+        message_max: 64 * 1024,
+        request_gap_ms: 0,
+        docs: "none",
+    }
+}
+
+struct Plain {
+    facts: &'static Facts,
+    dollars: bool,
+}
+
+impl Venue for Plain {
+    fn facts(&self) -> &'static Facts {
+        self.facts
+    }
+
+    fn native(&self, base: &str, quote: &str) -> Result<String, String> {
+        if quote == "USD" && !self.dollars { Err("no dollars here".to_owned()) } else { Ok(format!("{base}-{quote}")) }
+    }
+
+    fn symbol_of(&self) -> fn(&str) -> Option<String> {
+        |native| Some(native.replacen('-', "/", 1))
+    }
+
+    fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
+        Box::new(Deaf(symbols))
+    }
+
+    fn exchange_side(&self) -> Box<dyn ExchangeSide> {
+        Box::new(Side::default())
+    }
+
+    fn rest(&self, method: &str, target: &str, base: &str) -> Option<String> {
+        ((method, target) == ("POST", "/token")).then(|| format!("{{\"endpoint\":\"{base}/\"}}"))
+    }
+}
+
+/// The simulator has no use for a codec.
+struct Deaf(Symbols);
+
+impl FeedCodec for Deaf {
+    fn opened(&mut self, _: &mut Requests) {}
+
+    fn decode(&mut self, _: &[u8], _: MonoNs, _: &mut Decoded) -> Result<Frame, DecodeError> {
+        Ok(Frame::Unused)
+    }
+
+    fn symbols(&self) -> &Symbols {
+        &self.0
+    }
+}
+
+#[derive(Default)]
+struct Side(Vec<String>);
+
+impl ExchangeSide for Side {
+    fn opened(&mut self, target: &str, _: &dyn Market, out: &mut Requests) {
+        out.push(format!("hello {target}"));
+    }
+
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Requests) {
+        let native = text.strip_prefix("sub ").unwrap_or(text);
+        match market.quote(native) {
+            None => out.push(format!("no {native}")),
+            Some(quote) => {
+                self.0.push(native.to_owned());
+                out.push(format!("ok {native} {}", market.now().ms()));
+                out.push(line(&quote));
+            }
+        }
+    }
+
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Requests) {
+        if self.0.contains(&quote.native) {
+            out.push(line(quote));
+        }
+    }
+
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Requests) {
+        if self.0.contains(&quote.native) {
+            out.push(format!("day {} {} {}", quote.native, quote.day.high, quote.day.low));
+        }
+    }
+
+    fn heartbeat(&mut self, now: UnixNs, out: &mut Requests) {
+        out.push(format!("beat {}", now.ms()));
+    }
+}
+
+/// The line that stands for a quote.
+pub fn line(q: &VenueQuote) -> String {
+    format!("quote {} {} {} {} {} {}", q.native, q.bid.price, q.bid.size, q.ask.price, q.ask.size, q.sequence)
+}

@@ -1,0 +1,535 @@
+//! Seeded price paths for simulated venues. Seed and steps go in; each step changes the top of book of
+//! one instrument on one venue. Pure: no clock, no socket; the same seed gives the same sequence.
+//!
+//! All venues of an instrument follow one common path (a geometric random walk), each with an offset of
+//! its own that is drawn back to zero, so that without help no venue is ever far from another. Every few
+//! seconds one venue is pushed away from the others for a while: a real opportunity opens and closes.
+//! A venue is never crossed, and all mids of an instrument stay within 3 % of each other.
+
+use rustc_hash::FxHashMap;
+
+use crate::market::{Decimal, Level};
+use crate::sim::day::{BAR_NS, Day, History};
+use crate::sim::grid::{self, Grid};
+use crate::sim::random::Random;
+use crate::time::{SECOND, UnixNs};
+use crate::venues::{Market, Venue, VenueQuote};
+
+/// How lively the simulated market is.
+#[derive(Clone, Copy, Debug)]
+pub struct Liveliness {
+    /// Steps per second of virtual time; each is one changed top of book. Above 0.
+    pub rate: f64,
+    /// Mean time between two openings of an opportunity, in milliseconds; 0: none opens.
+    pub opportunity_every_ms: u64,
+}
+
+/// Index of an instrument on a venue within [`Prices`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CellId(pub u32);
+
+/// The tops of book of all simulated venues.
+pub struct Prices {
+    cells: Vec<Cell>,
+    instruments: Vec<Instrument>,
+    paths: Vec<Path>,
+    natives: Vec<FxHashMap<String, CellId>>,
+    random: Random,
+    /// All cells in random order; each is changed once per round.
+    round: Vec<CellId>,
+    next_in_round: usize,
+    /// Virtual time since the start.
+    elapsed_ns: u64,
+    step_ns: u64,
+    opening_every_ns: u64,
+    next_opening_ns: u64,
+    next_bar_ns: u64,
+}
+
+struct Cell {
+    venue: usize,
+    instrument: usize,
+    grid: Grid,
+    quote: VenueQuote,
+    day: Day,
+    /// Distance from the common path as a fraction of it.
+    offset: f64,
+    /// Half of the usual distance between bid and ask, as a fraction of the mid.
+    half_spread: f64,
+    /// How far an opportunity pushes it, as a fraction; 0 without one.
+    push: f64,
+    changed_ns: u64,
+    /// Set by hand: the paths leave it alone.
+    held: bool,
+}
+
+struct Instrument {
+    symbol: String,
+    path: usize,
+    cells: Vec<CellId>,
+    opportunity: Option<Opening>,
+}
+
+#[derive(Clone, Copy)]
+struct Opening {
+    cell: CellId,
+    ends_ns: u64,
+}
+
+struct Path {
+    start: f64,
+    now: f64,
+    moved_ns: u64,
+}
+
+/// Deviation of the common path after one second, as a fraction of the price: 4.4 % in a day.
+const PATH_MOVE: f64 = 1.5e-4;
+/// The longest time that one move of the path stands for, so that slow rates cannot tear venues apart.
+const PATH_MOVE_NS_MAX: u64 = SECOND / 2;
+/// The path turns back where it is this many times larger or smaller than at the start.
+const PATH_RANGE: f64 = 5.0;
+/// Deviation of one move of a venue's offset.
+const OFFSET_MOVE: f64 = 0.4e-4;
+/// Part of the offset that each of its moves takes back.
+const OFFSET_PULL: f64 = 0.05;
+/// No venue drifts further than this from the common path by itself.
+const OFFSET_MAX: f64 = 8e-4;
+/// Range of the gross spread of an opportunity when it opens, as a fraction.
+const OPENING_GROSS: (f64, f64) = (0.0065, 0.0195);
+/// How long it stays open, in nanoseconds.
+const OPENING_NS: (f64, f64) = (1e9, 5e9);
+/// No push is larger, whatever was set by hand elsewhere.
+const PUSH_MAX: f64 = 0.022;
+/// Range of the money behind one side of a top of book, in US dollars.
+const NOTIONAL_USD: (f64, f64) = (400.0, 60_000.0);
+
+impl Prices {
+    /// The market of `venues` and `instruments` (base, quote). A venue has those
+    /// instruments that it can name and is known to list. All prices are set, as of `now`.
+    #[must_use]
+    pub fn new(
+        venues: &[&'static dyn Venue],
+        instruments: &[(String, String)],
+        seed: u64,
+        liveliness: Liveliness,
+        now: UnixNs,
+    ) -> Self {
+        let mut prices = Self {
+            cells: Vec::new(),
+            instruments: Vec::new(),
+            paths: Vec::new(),
+            natives: vec![FxHashMap::default(); venues.len()],
+            random: Random::new(seed),
+            round: Vec::new(),
+            next_in_round: 0,
+            elapsed_ns: 0,
+            step_ns: (SECOND as f64 / liveliness.rate).clamp(1.0, 1e15) as u64,
+            opening_every_ns: liveliness.opportunity_every_ms.saturating_mul(SECOND / 1000),
+            next_opening_ns: 0,
+            next_bar_ns: BAR_NS,
+        };
+        let mut paths: FxHashMap<String, (usize, History)> = FxHashMap::default();
+        for (base, quote) in instruments {
+            // Dollars of all kinds share a path: BTC/USD and BTC/USDT move together.
+            let key = if grid::is_dollar(quote) { base.clone() } else { format!("{base}/{quote}") };
+            let next = prices.paths.len();
+            let random = &mut prices.random;
+            let (path, history) = paths.entry(key).or_insert_with(|| (next, History::new(random)));
+            if *path == next {
+                let start = grid::price(base, quote);
+                prices.paths.push(Path { start, now: start, moved_ns: 0 });
+            }
+            prices.add(venues, base, quote, *path, history, now);
+        }
+        prices.next_opening_ns = prices.until_next_opening();
+        prices
+    }
+
+    fn add(
+        &mut self,
+        venues: &[&'static dyn Venue],
+        base: &str,
+        quote: &str,
+        path: usize,
+        history: &History,
+        now: UnixNs,
+    ) {
+        let instrument = self.instruments.len();
+        let symbol = format!("{base}/{quote}");
+        self.instruments.push(Instrument { symbol, path, cells: Vec::new(), opportunity: None });
+        for (venue, facts) in venues.iter().enumerate().map(|(at, v)| (at, v.facts())) {
+            let Ok(native) = venues[venue].native(base, quote) else { continue };
+            // Of two instruments with one native symbol the first has it.
+            if self.natives[venue].contains_key(&native) || !grid::lists(facts.name, quote) {
+                continue;
+            }
+            let id = CellId(self.cells.len() as u32);
+            self.natives[venue].insert(native.clone(), id);
+            let grid = grid::of(facts.name, base, quote);
+            let ticks = grid.ticks(self.paths[path].now);
+            self.cells.push(Cell {
+                venue,
+                instrument,
+                grid,
+                quote: blank(native, now),
+                day: Day::new(history, ticks, grid.price_decimals, grid::day_volume(base, quote)),
+                offset: self.random.bell() * OFFSET_MAX / 4.0,
+                half_spread: self.random.between(0.3e-4, 2e-4),
+                push: 0.0,
+                changed_ns: 0,
+                held: false,
+            });
+            self.round.push(id);
+            self.instruments[instrument].cells.push(id);
+            self.requote(id, now);
+        }
+    }
+
+    /// Changes the top of book of one instrument on one venue and says which; `None` when nothing may
+    /// change (no instruments, or the one whose turn it was is held). `now` is what the venue stamps.
+    pub fn step(&mut self, now: UnixNs) -> Option<CellId> {
+        self.elapsed_ns += self.step_ns;
+        while self.elapsed_ns >= self.next_bar_ns {
+            self.next_bar_ns += BAR_NS;
+            self.cells.iter_mut().for_each(|c| c.day.roll());
+        }
+        if let Some(id) = self.close_due() {
+            self.drift(id);
+            self.requote(id, now);
+            return Some(id);
+        }
+        if let Some(id) = self.open_due(now) {
+            return Some(id);
+        }
+        let id = self.next_of_round()?;
+        if self.cell(id).held {
+            return None;
+        }
+        self.drift(id);
+        self.requote(id, now);
+        Some(id)
+    }
+
+    fn next_of_round(&mut self) -> Option<CellId> {
+        if self.next_in_round == 0 {
+            self.random.shuffle(&mut self.round);
+        }
+        let id = *self.round.get(self.next_in_round)?;
+        self.next_in_round = (self.next_in_round + 1) % self.round.len();
+        Some(id)
+    }
+
+    fn close_due(&mut self) -> Option<CellId> {
+        let now = self.elapsed_ns;
+        let due = |i: &&mut Instrument| i.opportunity.is_some_and(|o| o.ends_ns <= now);
+        let cell = self.instruments.iter_mut().find(due)?.opportunity.take()?.cell;
+        self.cells[cell.0 as usize].push = 0.0;
+        (!self.cell(cell).held).then_some(cell)
+    }
+
+    /// Opens an opportunity if it is time for one: one venue is pushed above the others' asks or below their bids.
+    fn open_due(&mut self, now: UnixNs) -> Option<CellId> {
+        if self.opening_every_ns == 0 || self.elapsed_ns < self.next_opening_ns || self.cells.is_empty() {
+            return None;
+        }
+        self.next_opening_ns = self.elapsed_ns + self.until_next_opening();
+        let id = CellId(self.random.below(self.cells.len()) as u32);
+        let (at, up) = (self.cell(id).instrument, self.random.one_in(2));
+        if self.cell(id).held || self.instruments[at].opportunity.is_some() {
+            return None;
+        }
+        let others = self.instruments[at].cells.iter().filter(|&&c| c != id).map(|&c| &self.cell(c).quote);
+        let target = if up {
+            others.filter(|q| q.ask.is_present()).map(|q| q.ask.price.to_f64()).reduce(f64::min)?
+        } else {
+            others.filter(|q| q.bid.is_present()).map(|q| q.bid.price.to_f64()).reduce(f64::max)?
+        };
+        let gross = self.random.between(OPENING_GROSS.0, OPENING_GROSS.1);
+        self.drift(id);
+        self.requote(id, now);
+        let quote = &self.cell(id).quote;
+        let ratio = if up {
+            target * (1.0 + gross) / quote.bid.price.to_f64()
+        } else {
+            target / (1.0 + gross) / quote.ask.price.to_f64()
+        };
+        let ends_ns = self.elapsed_ns + self.random.between(OPENING_NS.0, OPENING_NS.1) as u64;
+        self.instruments[at].opportunity = Some(Opening { cell: id, ends_ns });
+        self.cells[id.0 as usize].push = (ratio - 1.0).clamp(-PUSH_MAX, PUSH_MAX);
+        // The venue's one change of this step is the pushed quote; the one before it was only measured.
+        self.cells[id.0 as usize].quote.sequence -= 1;
+        self.requote(id, now);
+        Some(id)
+    }
+
+    fn until_next_opening(&mut self) -> u64 {
+        (self.opening_every_ns as f64 * self.random.between(0.5, 1.5)) as u64
+    }
+
+    /// Moves the common path and the venue's offset on.
+    fn drift(&mut self, id: CellId) {
+        let path = self.instruments[self.cell(id).instrument].path;
+        let path = &mut self.paths[path];
+        let past_ns = (self.elapsed_ns - path.moved_ns).min(PATH_MOVE_NS_MAX);
+        path.moved_ns = self.elapsed_ns;
+        let moved = PATH_MOVE * (past_ns as f64 / SECOND as f64).sqrt() * self.random.bell();
+        path.now = (path.now * (1.0 + moved)).clamp(path.start / PATH_RANGE, path.start * PATH_RANGE);
+        let pull = OFFSET_MOVE * self.random.bell();
+        let cell = &mut self.cells[id.0 as usize];
+        cell.offset = (cell.offset * (1.0 - OFFSET_PULL) + pull).clamp(-OFFSET_MAX, OFFSET_MAX);
+    }
+
+    /// Writes the cell's quote anew from where its path, offset and push are now.
+    fn requote(&mut self, id: CellId, now: UnixNs) {
+        let cell = &mut self.cells[id.0 as usize];
+        let path = &self.paths[self.instruments[cell.instrument].path];
+        let mid = path.now * (1.0 + cell.offset) * (1.0 + cell.push);
+        let half = cell.half_spread * self.random.between(0.7, 1.3);
+        let bid = cell.grid.ticks_below(mid * (1.0 - half));
+        let ask = cell.grid.ticks_above(mid * (1.0 + half)).max(bid + 1);
+        let mut size = |ticks: u64, old: Decimal| {
+            // Often only one side's size moves.
+            if !old.is_zero() && self.random.one_in(4) {
+                return old;
+            }
+            let notional = NOTIONAL_USD.0 * (NOTIONAL_USD.1 / NOTIONAL_USD.0).powf(self.random.unit());
+            cell.grid.size(notional / cell.grid.dollars_of(ticks))
+        };
+        let bid_level = Level { price: cell.grid.price(bid), size: size(bid, cell.quote.bid.size) };
+        let mut ask_level = Level { price: cell.grid.price(ask), size: size(ask, cell.quote.ask.size) };
+        if (bid_level, ask_level) == (cell.quote.bid, cell.quote.ask) {
+            // A step is a change: one lot more.
+            ask_level.size = Decimal::new(ask_level.size.mantissa() + 1, ask_level.size.scale());
+        }
+        let share = (self.elapsed_ns - cell.changed_ns) as f64 / BAR_NS as f64;
+        cell.day.trade(if self.random.one_in(2) { bid } else { ask }, share.min(1.0));
+        cell.changed_ns = self.elapsed_ns;
+        cell.state(bid_level, ask_level, now);
+    }
+
+    /// Sets a top of book by hand, exactly as given (crossed, one-sided or absurd, too); the paths leave
+    /// it alone until [`Self::release`].
+    pub fn set_quote(&mut self, id: CellId, bid: Level, ask: Level, now: UnixNs) {
+        let cell = &mut self.cells[id.0 as usize];
+        cell.held = true;
+        cell.state(bid, ask, now);
+    }
+
+    /// Gives a top of book that was set by hand back to its path; it changes at its next turn.
+    pub fn release(&mut self, id: CellId) {
+        self.cells[id.0 as usize].held = false;
+    }
+
+    /// The cell of `symbol` (`BASE/QUOTE`) on the venue with this index.
+    #[must_use]
+    pub fn cell_of(&self, venue: usize, symbol: &str) -> Option<CellId> {
+        let instrument = self.instruments.iter().find(|i| i.symbol == symbol)?;
+        instrument.cells.iter().copied().find(|&c| self.cell(c).venue == venue)
+    }
+
+    /// All cells, in a fixed order.
+    pub fn cells(&self) -> impl Iterator<Item = CellId> + use<> {
+        (0..self.cells.len() as u32).map(CellId)
+    }
+
+    /// The venue's index and the state of a cell.
+    #[must_use]
+    pub fn quote(&self, id: CellId) -> (usize, &VenueQuote) {
+        let cell = self.cell(id);
+        (cell.venue, &cell.quote)
+    }
+
+    /// `BASE/QUOTE` of a cell.
+    #[must_use]
+    pub fn symbol(&self, id: CellId) -> &str {
+        &self.instruments[self.cell(id).instrument].symbol
+    }
+
+    /// Virtual time from one step to the next, in nanoseconds.
+    #[must_use]
+    pub const fn step_ns(&self) -> u64 {
+        self.step_ns
+    }
+
+    /// What the venue with this index knows, for its exchange side.
+    #[must_use]
+    pub const fn market(&self, venue: usize, now: UnixNs) -> VenueMarket<'_> {
+        VenueMarket { prices: self, venue, now }
+    }
+
+    fn cell(&self, id: CellId) -> &Cell {
+        &self.cells[id.0 as usize]
+    }
+}
+
+impl Cell {
+    fn state(&mut self, bid: Level, ask: Level, now: UnixNs) {
+        self.quote.bid = bid;
+        self.quote.ask = ask;
+        self.quote.sequence += 1;
+        self.quote.time = now;
+        self.quote.day = self.day.statistics(now);
+    }
+}
+
+/// The first state counts as order number 2.
+fn blank(native: String, now: UnixNs) -> VenueQuote {
+    VenueQuote { native, bid: Level::ABSENT, ask: Level::ABSENT, sequence: 1, time: now, day: Default::default() }
+}
+
+/// One venue's view of [`Prices`].
+#[derive(Clone, Copy)]
+pub struct VenueMarket<'a> {
+    prices: &'a Prices,
+    venue: usize,
+    now: UnixNs,
+}
+
+impl Market for VenueMarket<'_> {
+    fn quote(&self, native: &str) -> Option<VenueQuote> {
+        let id = *self.prices.natives.get(self.venue)?.get(native)?;
+        Some(self.prices.cell(id).quote.clone())
+    }
+
+    fn now(&self) -> UnixNs {
+        self.now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::market::opportunity::gross_pct;
+    use crate::sim::plain::PLAIN;
+    use proptest::prelude::*;
+
+    const LIVELY: Liveliness = Liveliness { rate: 200.0, opportunity_every_ms: 4000 };
+
+    fn prices(seed: u64, liveliness: Liveliness) -> Prices {
+        let instruments = crate::sim::default_instruments();
+        Prices::new(PLAIN, &instruments, seed, liveliness, UnixNs::from_ms(1_000_000))
+    }
+
+    fn mid(quote: &VenueQuote) -> f64 {
+        f64::midpoint(quote.bid.price.to_f64(), quote.ask.price.to_f64())
+    }
+
+    /// The largest gross spread of any instrument now, in percent.
+    fn widest(prices: &Prices) -> f64 {
+        let mut widest = f64::MIN;
+        for instrument in &prices.instruments {
+            for &buy in &instrument.cells {
+                for &sell in instrument.cells.iter().filter(|&&c| c != buy) {
+                    let gross = gross_pct(prices.quote(buy).1.ask.price, prices.quote(sell).1.bid.price);
+                    widest = widest.max(gross);
+                }
+            }
+        }
+        widest
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_sequence() {
+        let run = |seed| {
+            let mut prices = prices(seed, LIVELY);
+            let mut told = Vec::new();
+            for n in 0..3000 {
+                let id = prices.step(UnixNs(n)).unwrap();
+                told.push(format!("{id:?} {:?}", prices.quote(id)));
+            }
+            told
+        };
+        let first = run(11);
+        assert_eq!(first, run(11));
+        assert_ne!(first, run(12));
+    }
+
+    #[test]
+    fn opportunities_open_and_close_every_few_seconds() {
+        let mut prices = prices(5, LIVELY);
+        let (mut openings, mut open) = (0, false);
+        for n in 0..200 * 120 {
+            prices.step(UnixNs(n));
+            let widest = widest(&prices);
+            assert!(widest < 2.1, "{widest}");
+            // Nothing between an opportunity and the usual noise: the threshold is crossed cleanly.
+            assert!(!(0.35..0.5).contains(&widest), "{widest}");
+            if (widest > 0.5) != open {
+                open = !open;
+                openings += u32::from(open);
+            }
+        }
+        // One every four seconds for two minutes, some of them overlapping.
+        assert!((12..=40).contains(&openings), "{openings}");
+    }
+
+    #[test]
+    fn without_opportunities_venues_stay_close() {
+        let mut prices = prices(9, Liveliness { opportunity_every_ms: 0, ..LIVELY });
+        for n in 0..20_000 {
+            prices.step(UnixNs(n));
+            assert!(widest(&prices) < 0.35);
+        }
+    }
+
+    #[test]
+    fn a_quote_set_by_hand_stays_until_it_is_released() {
+        let mut prices = prices(2, LIVELY);
+        let id = prices.cell_of(1, "ETH/USDT").unwrap();
+        let (bid, ask) = (Level { price: Decimal::new(9, 0), size: Decimal::new(1, 0) }, Level::ABSENT);
+        let before = prices.quote(id).1.sequence;
+        prices.set_quote(id, bid, ask, UnixNs(77));
+        for n in 0..5000 {
+            assert_ne!(prices.step(UnixNs(n)), Some(id));
+        }
+        let quote = prices.quote(id).1;
+        assert_eq!((quote.bid, quote.ask, quote.sequence, quote.time), (bid, ask, before + 1, UnixNs(77)));
+        prices.release(id);
+        assert!((0..200).any(|n| prices.step(UnixNs(n)) == Some(id)));
+        assert!(prices.quote(id).1.ask.is_present());
+    }
+
+    #[test]
+    fn a_market_of_nothing_stands_still() {
+        let mut prices = Prices::new(&[], &[("BTC".into(), "USD".into())], 1, LIVELY, UnixNs(0));
+        assert!((0..2000).all(|n| prices.step(UnixNs(n)).is_none()));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+        #[test]
+        fn venues_are_never_crossed_and_never_far_apart(seed: u64, exponent in -2i32..5) {
+            let mut prices = prices(seed, Liveliness { rate: 10f64.powi(exponent), ..LIVELY });
+            let mut last = FxHashMap::default();
+            for n in 0..4000 {
+                let Some(id) = prices.step(UnixNs(n)) else { continue };
+                let before = prices.quote(id).1.clone();
+                let told = (before.bid, before.ask);
+                prop_assert!(last.insert(id, told) != Some(told), "a step without a change");
+                prop_assert!(before.bid.is_present() && before.ask.is_present());
+                prop_assert!(before.bid.price < before.ask.price);
+                let day = &before.day;
+                prop_assert!(day.low <= day.last && day.last <= day.high);
+                prop_assert!(day.low > 0.0 && day.quote_volume > 0.0);
+                let instrument = &prices.instruments[prices.cell(id).instrument];
+                for &other in &instrument.cells {
+                    let ratio = mid(prices.quote(other).1) / mid(&before);
+                    prop_assert!((0.97..=1.03).contains(&ratio), "{} {ratio}", instrument.symbol);
+                }
+            }
+        }
+
+        #[test]
+        fn each_change_has_the_next_order_number(seed: u64) {
+            let mut prices = prices(seed, LIVELY);
+            let mut last: Vec<u64> = prices.cells().map(|c| prices.quote(c).1.sequence).collect();
+            prop_assert!(last.iter().all(|&s| s == 2));
+            for n in 0..4000 {
+                let id = prices.step(UnixNs(n)).unwrap_or(CellId(0));
+                let quote = prices.quote(id).1;
+                last[id.0 as usize] += 1;
+                prop_assert_eq!(quote.sequence, last[id.0 as usize]);
+            }
+        }
+    }
+}

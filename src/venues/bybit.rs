@@ -1,0 +1,548 @@
+//! Bybit spot (v5): `orderbook.1` live, `tickers` for the statistics; the deeper `orderbook` channels
+//! from recordings as well. The spot `tickers` carry no quotes.
+//!
+//! A request has at most ten topics, and one bad topic fails all of them: the others are then asked for
+//! one by one. Data can come before the acknowledgement. Called on the feed's thread; keeps a book only
+//! for the deeper channels.
+
+use std::fmt::Write as _;
+
+use rustc_hash::FxHashMap;
+use serde_json::{Value as Json, json};
+
+use crate::market::book::{Book, Side};
+use crate::market::statistics::DayStatistics;
+use crate::market::{Decimal, InstrumentId, Level};
+use crate::time::{MonoNs, SECOND, UnixNs};
+use crate::venues::reading::{self, Change, changes, figure, integer, text, time};
+use crate::venues::{
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Top,
+    Update, Venue, VenueQuote, VoidReason,
+};
+use crate::wire::json::{Parser, Scan, Value};
+
+/// Bybit, spot.
+pub struct Bybit;
+
+/// <https://bybit-exchange.github.io/docs/v5/websocket/public/orderbook>, read 2026-11-20: a ping every 20 s, ten
+/// topics per request, 21 000 characters of topics per connection. Fee: base tier.
+static FACTS: Facts = Facts {
+    name: "bybit",
+    title: "Bybit",
+    address: "wss://stream.bybit.com/v5/public/spot",
+    opening: Opening::Direct,
+    taker_fee_pct: "0.10",
+    keepalive: Keepalive::Client { every_ms: 20_000 },
+    message_max: 1 << 20,
+    request_gap_ms: 100,
+    docs: "https://bybit-exchange.github.io/docs/v5/websocket/public/orderbook (2026-11-20)",
+};
+
+/// Quote assets of the venue's listing of 2026-08.
+const QUOTES: &[&str] = &[
+    "USDT", "USDC", "EUR", "BTC", "BRL", "GBP", "USD1", "AED", "USDE", "PLN", "TRY", "RLUSD", "USD", "ETH", "SOL",
+    "XUSD",
+];
+
+/// Symbols that two of the quote assets fit.
+const EXCEPTIONS: &[(&str, usize)] = &[("BTCXUSD", 3), ("BTCRLUSD", 3), ("XRPRLUSD", 3), ("ETHRLUSD", 3)];
+
+/// Topics in one request.
+const TOPICS_PER_REQUEST: usize = 10;
+
+impl Venue for Bybit {
+    fn facts(&self) -> &'static Facts {
+        &FACTS
+    }
+
+    fn native(&self, base: &str, quote: &str) -> Result<String, String> {
+        reading::codes("Bybit", base, quote)?;
+        if !QUOTES.contains(&quote) {
+            return Err(format!("Bybit has no market in {quote}; most are in USDT or USDC"));
+        }
+        Ok(format!("{base}{quote}"))
+    }
+
+    fn symbol_of(&self) -> fn(&str) -> Option<String> {
+        |native| reading::split(native, QUOTES, EXCEPTIONS)
+    }
+
+    fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
+        Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
+    }
+
+    fn exchange_side(&self) -> Box<dyn ExchangeSide> {
+        Box::new(Exchange::default())
+    }
+}
+
+struct Codec {
+    parser: Parser,
+    state: State,
+}
+
+#[derive(Default)]
+struct State {
+    symbols: Symbols,
+    /// `orderbook.1`, by instrument.
+    tops: Vec<LevelOne>,
+    books: FxHashMap<(InstrumentId, &'static str), Deep>,
+    levels: Vec<Change>,
+}
+
+/// What the feed asks for; a request's id is the first letter of its kind and a number.
+const KINDS: [(char, char, &str); 2] = [('q', 'Q', "orderbook.1"), ('t', 'T', "tickers")];
+
+impl FeedCodec for Codec {
+    fn opened(&mut self, requests: &mut Requests) {
+        let state = &mut self.state;
+        state.tops.clear();
+        state.books.clear();
+        for (kind, _, channel) in KINDS {
+            for (chunk, entries) in state.symbols.entries().chunks(TOPICS_PER_REQUEST).enumerate() {
+                let natives = entries.iter().map(|entry| entry.native.as_str());
+                requests.push(request(&format!("{kind}{chunk}"), "subscribe", channel, natives));
+            }
+        }
+    }
+
+    fn decode(&mut self, frame: &[u8], _received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let Self { parser, state } = self;
+        if let Some((symbol, top)) = scan_level_one(frame) {
+            return Ok(state.level_one_snapshot(symbol, top, out));
+        }
+        parser.parse(frame, |root| state.message(root, out))?
+    }
+
+    fn keepalive(&mut self, requests: &mut Requests) {
+        requests.push(r#"{"req_id":"p","op":"ping"}"#.to_owned());
+    }
+
+    fn symbols(&self) -> &Symbols {
+        &self.state.symbols
+    }
+}
+
+fn request<'a>(id: &str, op: &str, channel: &str, natives: impl Iterator<Item = &'a str>) -> String {
+    let mut request = format!(r#"{{"req_id":"{id}","op":"{op}","args":["#);
+    for (at, native) in natives.enumerate() {
+        let comma = if at == 0 { "" } else { "," };
+        // Writing to a String cannot fail.
+        let _ = write!(request, r#"{comma}"{channel}.{native}""#);
+    }
+    request.push_str("]}");
+    request
+}
+
+/// The top that `orderbook.1` holds, and its update id; 0 when there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct LevelOne {
+    bid: Level,
+    ask: Level,
+    sequence: u64,
+    at: UnixNs,
+}
+
+/// Reads a snapshot of `orderbook.1` in the field order that the venue documents; `None`: the general way.
+#[inline(always)]
+fn scan_level_one(frame: &[u8]) -> Option<(&[u8], LevelOne)> {
+    let mut scan = Scan::new(frame);
+    scan.literal(b"{\"topic\":\"orderbook.1.")?;
+    let symbol = scan.string()?;
+    scan.literal(b",\"ts\":")?;
+    scan.integer()?;
+    scan.literal(b",\"type\":\"snapshot\",\"data\":{\"s\":\"")?;
+    if scan.string()? != symbol {
+        return None;
+    }
+    scan.literal(b",\"b\":[[\"")?;
+    let bid = scan_level(&mut scan)?;
+    scan.literal(b"]],\"a\":[[\"")?;
+    let ask = scan_level(&mut scan)?;
+    scan.literal(b"]],\"u\":")?;
+    let sequence = scan.integer()?;
+    scan.literal(b",\"seq\":")?;
+    scan.integer()?;
+    scan.literal(b"},\"cts\":")?;
+    let at = time(scan.integer()?);
+    scan.literal(b"}")?;
+    scan.end()?;
+    Some((symbol, LevelOne { bid, ask, sequence, at }))
+}
+
+/// `price","size"`; a level at price 0 is refused by the general way.
+#[inline(always)]
+fn scan_level(scan: &mut Scan<'_>) -> Option<Level> {
+    let price = scan.quoted_decimal()?;
+    scan.literal(b",\"")?;
+    let size = scan.quoted_decimal()?;
+    (!price.is_zero()).then(|| reading::level(price, size))
+}
+
+impl State {
+    #[inline(always)]
+    fn level_one_snapshot(&mut self, symbol: &[u8], top: LevelOne, out: &mut Decoded) -> Frame {
+        let Some(instrument) = self.symbols.find(symbol) else { return Frame::Unused };
+        if self.tops.len() <= instrument.index() {
+            self.tops.resize(instrument.index() + 1, LevelOne::default());
+        }
+        let last = &mut self.tops[instrument.index()];
+        // The book service began again: what was before no longer orders what comes.
+        if top.sequence < last.sequence {
+            out.updates.push(Update::Void(instrument, VoidReason::Gap));
+        }
+        *last = top;
+        let LevelOne { bid, ask, sequence, at: exchange_time } = top;
+        out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel: "orderbook.1" }));
+        Frame::Data
+    }
+
+    fn message(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let Some(topic) = root.text_of("topic") else { return self.reply(root, out) };
+        if let Some(symbol) = topic.strip_prefix("tickers.") {
+            return self.ticker(symbol, root, out);
+        }
+        const BOOKS: [(&str, &str); 4] = [
+            ("orderbook.1.", "orderbook.1"),
+            ("orderbook.50.", "orderbook.50"),
+            ("orderbook.200.", "orderbook.200"),
+            ("orderbook.1000.", "orderbook.1000"),
+        ];
+        match BOOKS.iter().find_map(|&(prefix, channel)| Some((topic.strip_prefix(prefix)?, channel))) {
+            Some((symbol, channel)) => self.book(symbol, channel, root, out),
+            None if topic == "system.status" => Ok(Frame::Control),
+            None => Ok(Frame::Unused),
+        }
+    }
+
+    fn reply(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let op = text(root, "op")?;
+        let id = root.text_of("req_id").unwrap_or_default();
+        match (op, root.get("success").and_then(|v| v.boolean())) {
+            ("subscribe", Some(true)) => {
+                let asked = self.asked(id).filter(|(_, _, channel)| *channel == "orderbook.1");
+                let range = asked.map_or(0..0, |(from, to, _)| from..to);
+                out.updates.extend(self.symbols.entries()[range].iter().map(|entry| Update::Subscribed(entry.id)));
+            }
+            (_, Some(false)) => {
+                let why = root.text_of("ret_msg").unwrap_or("no reason given");
+                out.updates.push(Update::Refused(why.to_owned()));
+                self.ask_singly(id, out);
+            }
+            _ => {}
+        }
+        Ok(Frame::Control)
+    }
+
+    /// The entries (from, to) and the channel of our request `id`.
+    fn asked(&self, id: &str) -> Option<(usize, usize, &'static str)> {
+        let kind = id.chars().next()?;
+        let number: usize = id.get(1..)?.parse().ok()?;
+        let &(batch, _, channel) = KINDS.iter().find(|(batch, single, _)| kind == *batch || kind == *single)?;
+        let length = if kind == batch { TOPICS_PER_REQUEST } else { 1 };
+        let from = number.checked_mul(length)?;
+        let to = from.checked_add(length)?.min(self.symbols.entries().len());
+        (from < to).then_some((from, to, channel))
+    }
+
+    /// A refused request of several topics may be the fault of one: asks for each by itself.
+    fn ask_singly(&self, id: &str, out: &mut Decoded) {
+        let Some((from, to, channel)) = self.asked(id).filter(|(from, to, _)| to - from > 1) else { return };
+        let single = KINDS.iter().find(|(_, _, name)| *name == channel).map_or('q', |(_, single, _)| *single);
+        for at in from..to {
+            let native = self.symbols.entries()[at].native.as_str();
+            out.requests.push(request(&format!("{single}{at}"), "subscribe", channel, std::iter::once(native)));
+        }
+    }
+
+    fn ticker(&mut self, symbol: &str, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
+        let data = root.get("data").ok_or(DecodeError::Missing("data"))?;
+        text(data, "lastPrice")?;
+        let (last, open) = (figure(data, "lastPrice"), figure(data, "prevPrice24h"));
+        out.updates.push(Update::Statistics(DayStatistics {
+            instrument,
+            last,
+            high: figure(data, "highPrice24h"),
+            low: figure(data, "lowPrice24h"),
+            change: last - open,
+            change_pct: figure(data, "price24hPcnt") * 100.0,
+            quote_volume: figure(data, "turnover24h"),
+            exchange_time: time(integer(root, "ts")?),
+        }));
+        Ok(Frame::Data)
+    }
+
+    fn book(
+        &mut self,
+        symbol: &str,
+        channel: &'static str,
+        root: Value<'_>,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
+        let data = root.get("data").ok_or(DecodeError::Missing("data"))?;
+        if text(data, "s")? != symbol {
+            return Err(DecodeError::Shape("`s` is not the topic's symbol"));
+        }
+        let sequence = integer(data, "u")?;
+        let at = time(integer(root, if root.get("cts").is_some() { "cts" } else { "ts" })?);
+        // Update id 1: the book service has restarted, and this is a whole book.
+        let is_snapshot = match text(root, "type")? {
+            "snapshot" => true,
+            "delta" => sequence == 1,
+            _ => return Err(DecodeError::Shape("`type` is neither snapshot nor delta")),
+        };
+        self.levels.clear();
+        changes(data, "b", Side::Bid, &mut self.levels)?;
+        changes(data, "a", Side::Ask, &mut self.levels)?;
+        let is_level_one = channel == "orderbook.1";
+        if is_level_one && is_snapshot {
+            let [bid, ask] = [Side::Bid, Side::Ask].map(|side| best(&self.levels, side).unwrap_or(Level::ABSENT));
+            return Ok(self.level_one_snapshot(symbol.as_bytes(), LevelOne { bid, ask, sequence, at }, out));
+        }
+        let result = if is_level_one {
+            self.level_one_delta(instrument, sequence, at, out)
+        } else {
+            let deep = self.books.entry((instrument, channel)).or_default();
+            let restarts = is_snapshot && sequence < deep.sequence;
+            let result = deep.step(is_snapshot, sequence, &self.levels);
+            if restarts {
+                deep.published = None;
+                out.updates.push(Update::Void(instrument, VoidReason::Gap));
+            }
+            result.map(|()| deep.publish(instrument, channel, at, out))
+        };
+        if result.is_err() {
+            out.updates.push(Update::Void(instrument, VoidReason::Gap));
+            for op in ["unsubscribe", "subscribe"] {
+                out.requests.push(request("r", op, channel, std::iter::once(symbol)));
+            }
+        }
+        result.map(|()| Frame::Data)
+    }
+
+    /// Recordings of 2023 have deltas of level one; a side that is not named stays.
+    fn level_one_delta(
+        &mut self,
+        instrument: InstrumentId,
+        sequence: u64,
+        at: UnixNs,
+        out: &mut Decoded,
+    ) -> Result<(), DecodeError> {
+        let Some(top) = self.tops.get_mut(instrument.index()).filter(|top| top.sequence != 0) else { return Ok(()) };
+        if sequence <= top.sequence {
+            return Ok(());
+        }
+        if sequence != top.sequence + 1 {
+            *top = LevelOne::default();
+            return Err(DecodeError::Gap);
+        }
+        for (side, known) in [(Side::Bid, &mut top.bid), (Side::Ask, &mut top.ask)] {
+            let is_removed = |l: &Change| l.0 == side && l.1.size.is_zero() && l.1.price == known.price;
+            if let Some(now) = best(&self.levels, side) {
+                *known = now;
+            } else if self.levels.iter().any(is_removed) {
+                *known = Level::ABSENT;
+            }
+        }
+        (top.sequence, top.at) = (sequence, at);
+        let LevelOne { bid, ask, .. } = *top;
+        out.updates.push(Update::Top(Top {
+            instrument,
+            bid,
+            ask,
+            sequence,
+            exchange_time: at,
+            channel: "orderbook.1",
+        }));
+        Ok(())
+    }
+}
+
+/// The best level with a size of one side.
+fn best(levels: &[Change], side: Side) -> Option<Level> {
+    let present = levels.iter().filter(|l| l.0 == side && l.1.is_present()).map(|l| l.1);
+    match side {
+        Side::Bid => present.max_by_key(|l| l.price),
+        Side::Ask => present.min_by_key(|l| l.price),
+    }
+}
+
+/// One of the deeper books.
+#[derive(Default)]
+struct Deep {
+    book: Book,
+    /// Update id; 0 while a snapshot is awaited.
+    sequence: u64,
+    published: Option<(Level, Level)>,
+}
+
+impl Deep {
+    fn step(&mut self, is_snapshot: bool, sequence: u64, levels: &[Change]) -> Result<(), DecodeError> {
+        if is_snapshot {
+            self.book.clear();
+        } else if self.sequence == 0 || sequence <= self.sequence {
+            return Ok(());
+        } else if sequence != self.sequence + 1 {
+            *self = Self::default();
+            return Err(DecodeError::Gap);
+        }
+        reading::apply(&mut self.book, levels);
+        self.sequence = sequence;
+        Ok(())
+    }
+
+    fn publish(&mut self, instrument: InstrumentId, channel: &'static str, exchange_time: UnixNs, out: &mut Decoded) {
+        if self.sequence == 0 {
+            return;
+        }
+        let (bid, ask, sequence) = (self.book.best_bid(), self.book.best_ask(), self.sequence);
+        if self.published.replace((bid, ask)) != Some((bid, ask)) {
+            out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel }));
+        }
+    }
+}
+
+/// The venue's end of a connection.
+#[derive(Default)]
+struct Exchange {
+    subscriptions: Vec<Subscription>,
+}
+
+struct Subscription {
+    /// Such as `orderbook.50`.
+    channel: String,
+    native: String,
+    last: Option<VenueQuote>,
+    sent: UnixNs,
+}
+
+/// The channels that the simulated venue serves.
+const SERVED: [&str; 5] = ["orderbook.1", "orderbook.50", "orderbook.200", "orderbook.1000", "tickers"];
+
+/// The simulated venue's name of every connection.
+const CONNECTION: &str = "51a7ed00-spread";
+
+impl ExchangeSide for Exchange {
+    fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Requests) {}
+
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Requests) {
+        let request = serde_json::from_str::<Json>(text).unwrap_or(Json::Null);
+        let op = request.get("op").and_then(Json::as_str).unwrap_or_default();
+        let reply = |success: bool, message: &str| {
+            let mut reply = json!({"success": success, "ret_msg": message, "conn_id": CONNECTION, "op": op});
+            if let Some(id) = request.get("req_id") {
+                reply["req_id"] = id.clone();
+            }
+            reply.to_string()
+        };
+        let args = request.get("args").and_then(Json::as_array);
+        let topics: Vec<&str> = args.into_iter().flatten().filter_map(Json::as_str).collect();
+        match op {
+            "ping" => out.push(reply(true, "pong")),
+            "subscribe" | "unsubscribe" if topics.len() > TOPICS_PER_REQUEST => {
+                out.push(reply(false, "args size >10"));
+            }
+            "subscribe" => match topics.iter().find(|topic| parse_topic(topic, market).is_none()) {
+                Some(bad) => out.push(reply(false, &format!("error:handler not found,topic:{bad}"))),
+                None => {
+                    out.push(reply(true, "subscribe"));
+                    let known = topics.iter().filter_map(|topic| parse_topic(topic, market));
+                    known.for_each(|(channel, quote)| self.subscribe(channel, quote, market.now(), out));
+                }
+            },
+            "unsubscribe" => {
+                let kept = |s: &Subscription| !topics.iter().any(|t| *t == format!("{}.{}", s.channel, s.native));
+                self.subscriptions.retain(kept);
+                out.push(reply(true, "unsubscribe"));
+            }
+            _ => out.push(reply(false, "error:request is invalid")),
+        }
+    }
+
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Requests) {
+        for subscription in self.subscriptions.iter_mut().filter(|s| s.native == quote.native) {
+            match subscription.channel.as_str() {
+                "tickers" => continue,
+                "orderbook.1" => out.push(book_frame("orderbook.1", None, quote, quote.time)),
+                channel => out.push(book_frame(channel, subscription.last.as_ref(), quote, quote.time)),
+            }
+            subscription.last = Some(quote.clone());
+            subscription.sent = quote.time;
+        }
+    }
+
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Requests) {
+        if self.subscriptions.iter().any(|s| s.native == quote.native && s.channel == "tickers") {
+            out.push(ticker_frame(quote));
+        }
+    }
+
+    /// An unchanged level one is sent again after three seconds, with the same update id.
+    fn heartbeat(&mut self, now: UnixNs, out: &mut Requests) {
+        for subscription in self.subscriptions.iter_mut().filter(|s| s.channel == "orderbook.1") {
+            let Some(last) = &subscription.last else { continue };
+            if now.0.saturating_sub(subscription.sent.0) >= 3 * SECOND {
+                out.push(book_frame("orderbook.1", None, last, now));
+                subscription.sent = now;
+            }
+        }
+    }
+}
+
+/// The channel of a topic and the state of its instrument, if both exist.
+fn parse_topic<'a>(topic: &'a str, market: &dyn Market) -> Option<(&'a str, VenueQuote)> {
+    let (channel, native) = topic.rsplit_once('.')?;
+    SERVED.contains(&channel).then(|| market.quote(native)).flatten().map(|quote| (channel, quote))
+}
+
+impl Exchange {
+    fn subscribe(&mut self, channel: &str, quote: VenueQuote, now: UnixNs, out: &mut Requests) {
+        self.subscriptions.retain(|s| s.channel != channel || s.native != quote.native);
+        out.push(match channel {
+            "tickers" => ticker_frame(&quote),
+            _ => book_frame(channel, None, &quote, now),
+        });
+        let native = quote.native.clone();
+        self.subscriptions.push(Subscription { channel: channel.to_owned(), native, last: Some(quote), sent: now });
+    }
+}
+
+/// A snapshot, or the delta from `last`.
+fn book_frame(channel: &str, last: Option<&VenueQuote>, quote: &VenueQuote, sent: UnixNs) -> String {
+    let step = |last: Option<Level>, now: Level| {
+        let gone = last.filter(|l| l.is_present() && l.price != now.price);
+        let gone = gone.map(|l| Level { price: l.price, size: Decimal::ZERO });
+        let levels = gone.into_iter().chain(now.is_present().then_some(now));
+        let pairs: Vec<String> = levels.map(|l| format!(r#"["{}","{}"]"#, l.price, l.size)).collect();
+        format!("[{}]", pairs.join(","))
+    };
+    format!(
+        r#"{{"topic":"{channel}.{native}","ts":{},"type":"{}","data":{{"s":"{native}","b":{},"a":{},"u":{u},"seq":{u}}},"cts":{}}}"#,
+        sent.ms(),
+        if last.is_some() { "delta" } else { "snapshot" },
+        step(last.map(|l| l.bid), quote.bid),
+        step(last.map(|l| l.ask), quote.ask),
+        quote.time.ms(),
+        native = quote.native,
+        u = quote.sequence,
+    )
+}
+
+fn ticker_frame(quote: &VenueQuote) -> String {
+    let day = &quote.day;
+    format!(
+        r#"{{"topic":"tickers.{native}","ts":{},"type":"snapshot","cs":{},"data":{{"symbol":"{native}","lastPrice":"{}","highPrice24h":"{}","lowPrice24h":"{}","prevPrice24h":"{}","volume24h":"{}","turnover24h":"{}","price24hPcnt":"{:.4}","usdIndexPrice":""}}}}"#,
+        quote.time.ms(),
+        quote.sequence,
+        day.last,
+        day.high,
+        day.low,
+        day.last - day.change,
+        if day.last > 0.0 { day.quote_volume / day.last } else { 0.0 },
+        day.quote_volume,
+        day.change_pct / 100.0,
+        native = quote.native,
+    )
+}

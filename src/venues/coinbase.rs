@@ -1,0 +1,770 @@
+//! Coinbase: the Advanced Trade feed, and the Exchange feed for recordings.
+//!
+//! Frames in, quotes out, on the feed thread. There is no best-bid-ask channel that tells every change,
+//! so the `level2` book is kept and its top published; `ticker` beside it gives the day's figures.
+//! `sequence_num` counts every message of a connection: a jump voids everything and asks for a new connection.
+//! Never serves one book under two names: X-USDC is X-USD here, see [`Venue::native`].
+
+use std::fmt::Write as _;
+
+use rustc_hash::FxHashMap;
+
+use crate::market::book::Side;
+use crate::market::statistics::DayStatistics;
+use crate::market::{Decimal, InstrumentId, Level};
+use crate::time::{MonoNs, UnixNs};
+use crate::venues::depth::{Change, Depth, PerInstrument};
+use crate::venues::reading::{self, array, text};
+use crate::venues::{
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Top,
+    Update, Venue, VenueQuote, VoidReason,
+};
+use crate::wire::json::{Parser, Scan, Value};
+use crate::wire::timestamp::{parse_rfc3339, write_rfc3339};
+
+/// The venue.
+pub struct Coinbase;
+
+/// Read on 2026-11-20: "Advanced Trade WebSocket Channels", "Advanced Trade WebSocket Rate Limits", "Exchange
+/// WebSocket Channels". The fee is Advanced Trade's base tier (survey of 2026-08-26). The largest message is
+/// the BTC-USD snapshot: 5,079,379 bytes on 2026-08-09. 8 requests a second without a key.
+static FACTS: Facts = Facts {
+    name: "coinbase",
+    title: "Coinbase",
+    address: "wss://advanced-trade-ws.coinbase.com",
+    opening: Opening::Direct,
+    taker_fee_pct: "1.20",
+    keepalive: Keepalive::Server,
+    message_max: 32 << 20,
+    request_gap_ms: 125,
+    docs: "https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels (2026-11-20)",
+};
+
+/// Products in USDC that have a book of their own; all others are served as the USD book.
+/// From the product listing of 2026-08-09: `alias` is empty for these.
+const OWN_USDC_BOOK: [&str; 5] = ["USDT", "EURC", "XSGD", "TGBP", "AUDD"];
+
+/// Products in one subscribe request. No limit is published; a request stays within a few kilobytes.
+const PRODUCTS_PER_REQUEST: usize = 100;
+
+impl Venue for Coinbase {
+    fn facts(&self) -> &'static Facts {
+        &FACTS
+    }
+
+    fn native(&self, base: &str, quote: &str) -> Result<String, String> {
+        reading::codes("Coinbase", base, quote)?;
+        if base == "XBT" {
+            return Err(format!("Coinbase calls it BTC: write BTC/{quote}"));
+        }
+        if quote == "USDC" && !OWN_USDC_BOOK.contains(&base) {
+            return Err(format!("Coinbase serves {base}-USDC as the {base}-USD book: write {base}/USD"));
+        }
+        Ok(format!("{base}-{quote}"))
+    }
+
+    fn symbol_of(&self) -> fn(&str) -> Option<String> {
+        |native| {
+            let (base, quote) = native.split_once('-')?;
+            (reading::is_code(base) && reading::is_code(quote)).then(|| format!("{base}/{quote}"))
+        }
+    }
+
+    fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
+        Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+    }
+
+    fn exchange_side(&self) -> Box<dyn ExchangeSide> {
+        Box::new(Exchange::default())
+    }
+}
+
+struct Codec {
+    parser: Parser,
+    feed: Feed,
+}
+
+/// What is remembered of one connection.
+#[derive(Default)]
+struct Feed {
+    symbols: Symbols,
+    /// The last `sequence_num`; `None` before the first message.
+    sequence: Option<u64>,
+    books: PerInstrument<Depth>,
+    /// The changes of the frame being read, and which part of them belongs to which event.
+    changes: Vec<Change>,
+    events: Vec<Event>,
+}
+
+/// One event of an `l2_data` frame: the changes from `from` up to the next event's.
+#[derive(Clone, Copy)]
+struct Event {
+    instrument: InstrumentId,
+    whole: bool,
+    from: usize,
+}
+
+/// How a `sequence_num` stands to the last one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Next,
+    Repeated,
+    Late,
+    Lost,
+}
+
+impl FeedCodec for Codec {
+    fn opened(&mut self, requests: &mut Requests) {
+        self.feed.sequence = None;
+        self.feed.books.clear();
+        let entries = self.feed.symbols.entries();
+        if entries.is_empty() {
+            return;
+        }
+        for channel in ["level2", "ticker"] {
+            for part in entries.chunks(PRODUCTS_PER_REQUEST) {
+                requests.push(request("subscribe", channel, part.iter().map(|entry| entry.native.as_str())));
+            }
+        }
+        requests.push(r#"{"type":"subscribe","channel":"heartbeats"}"#.to_owned());
+    }
+
+    fn decode(&mut self, frame: &[u8], _received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        if let Some((update, sequence)) = self.feed.scan(frame) {
+            return self.feed.in_order(Some(sequence), out, |feed, order, out| Ok(feed.scanned(&update, order, out)));
+        }
+        let feed = &mut self.feed;
+        self.parser.parse(frame, |root| feed.read(root, out))?
+    }
+
+    fn symbols(&self) -> &Symbols {
+        &self.feed.symbols
+    }
+}
+
+/// A subscribe or unsubscribe request of the Advanced feed.
+fn request<'a>(kind: &str, channel: &str, products: impl Iterator<Item = &'a str>) -> String {
+    let products: Vec<String> = products.map(|product| format!("\"{product}\"")).collect();
+    format!(r#"{{"type":"{kind}","product_ids":[{}],"channel":"{channel}"}}"#, products.join(","))
+}
+
+/// An `l2_data` event of the fixed shape; its changes are in [`Feed::changes`].
+struct Scanned<'a> {
+    whole: bool,
+    product: &'a [u8],
+    time: UnixNs,
+}
+
+/// The fast path.
+impl Feed {
+    /// Reads an `l2_data` frame of one event in the documented field order, with plain numbers: a change, or
+    /// the first snapshot of several megabytes.
+    #[inline]
+    fn scan<'a>(&mut self, frame: &'a [u8]) -> Option<(Scanned<'a>, u64)> {
+        self.changes.clear();
+        let mut scan = Scan::new(frame);
+        scan.literal(b"{\"channel\":\"l2_data\",")?;
+        let _ = scan.literal(b"\"client_id\":\"\",");
+        scan.literal(b"\"timestamp\":\"")?;
+        let time = parse_rfc3339(scan.string()?)?;
+        scan.literal(b",\"sequence_num\":")?;
+        let sequence = scan.integer()?;
+        scan.literal(b",\"events\":[{\"type\":\"")?;
+        let whole = scan.literal(b"update").is_none();
+        if whole {
+            scan.literal(b"snapshot")?;
+        }
+        scan.literal(b"\",\"product_id\":\"")?;
+        let product = scan.string()?;
+        scan.literal(b",\"updates\":[")?;
+        loop {
+            scan.literal(b"{\"side\":\"")?;
+            let side = if scan.next_is(b'b') {
+                scan.literal(b"bid\"")?;
+                Side::Bid
+            } else {
+                scan.literal(b"offer\"")?;
+                Side::Ask
+            };
+            scan.literal(b",\"event_time\":\"")?;
+            scan.string()?;
+            scan.literal(b",\"price_level\":\"")?;
+            let price = scan.quoted_decimal()?;
+            scan.literal(b",\"new_quantity\":\"")?;
+            let size = scan.quoted_decimal()?;
+            scan.literal(b"}")?;
+            if price.is_zero() {
+                return None;
+            }
+            self.changes.push(Change { side, level: Level { price, size } });
+            if scan.literal(b",").is_none() {
+                break;
+            }
+        }
+        scan.literal(b"]}]}")?;
+        scan.end()?;
+        Some((Scanned { whole, product, time }, sequence))
+    }
+
+    fn scanned(&mut self, update: &Scanned<'_>, order: Order, out: &mut Decoded) -> Frame {
+        if order == Order::Repeated {
+            return Frame::Data;
+        }
+        let Some(instrument) = self.symbols.find(update.product) else { return Frame::Unused };
+        let Self { books, changes, .. } = self;
+        let depth = books.of(instrument);
+        if update.whole {
+            depth.replace(changes);
+        } else if depth.is_live() {
+            depth.apply(changes);
+        } else {
+            return Frame::Data;
+        }
+        publish(depth, instrument, update.time, "l2_data", out);
+        Frame::Data
+    }
+}
+
+/// Pushes the top of a book that is not the one last published.
+#[inline]
+fn publish(depth: &mut Depth, instrument: InstrumentId, time: UnixNs, channel: &'static str, out: &mut Decoded) {
+    if let Some((bid, ask)) = depth.changed_top() {
+        out.updates.push(Update::Top(Top { instrument, bid, ask, sequence: 0, exchange_time: time, channel }));
+    }
+}
+
+/// The general path.
+impl Feed {
+    fn read(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        if let Some(channel) = root.text_of("channel") {
+            let sequence = root.get("sequence_num").and_then(|value| value.integer());
+            return self.in_order(sequence, out, |feed, order, out| feed.advanced(channel, order, root, out));
+        }
+        match root.text_of("type") {
+            Some("error") => Ok(refused(root, out)),
+            Some(kind) => self.exchange(kind, root, out),
+            None => Err(DecodeError::Missing("channel")),
+        }
+    }
+
+    /// Runs `read` for a message with this `sequence_num`, unless it is late. After a jump everything that
+    /// was built from changes is void; a whole state in the same message still counts.
+    #[inline]
+    fn in_order(
+        &mut self,
+        sequence: Option<u64>,
+        out: &mut Decoded,
+        read: impl FnOnce(&mut Self, Order, &mut Decoded) -> Result<Frame, DecodeError>,
+    ) -> Result<Frame, DecodeError> {
+        let order = match (self.sequence, sequence) {
+            (None, _) | (_, None) => Order::Next,
+            (Some(last), Some(now)) if now == last.wrapping_add(1) => Order::Next,
+            (Some(last), Some(now)) if now == last => Order::Repeated,
+            // Counting from 0 again is a restart, not a repeat.
+            (Some(_), Some(0)) => Order::Lost,
+            (Some(last), Some(now)) if now < last => Order::Late,
+            _ => Order::Lost,
+        };
+        if order == Order::Late {
+            return Ok(Frame::Data);
+        }
+        self.sequence = sequence.or(self.sequence);
+        if order == Order::Lost {
+            self.void_all(out);
+        }
+        let start = out.updates.len();
+        let frame = read(self, order, out)?;
+        let says_a_top = || out.updates[start..].iter().any(|update| matches!(update, Update::Top(_)));
+        if order == Order::Lost && !says_a_top() { Err(DecodeError::Gap) } else { Ok(frame) }
+    }
+
+    #[cold]
+    fn void_all(&mut self, out: &mut Decoded) {
+        for entry in self.symbols.entries() {
+            self.books.of(entry.id).void();
+            out.updates.push(Update::Void(entry.id, VoidReason::Gap));
+        }
+        out.updates.push(Update::Reconnect("sequence_num jumped"));
+    }
+
+    fn advanced(
+        &mut self,
+        channel: &str,
+        order: Order,
+        root: Value<'_>,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        match channel {
+            "l2_data" if order == Order::Repeated => Ok(Frame::Data),
+            "l2_data" => {
+                let time = root.text_of("timestamp").and_then(|t| parse_rfc3339(t.as_bytes())).unwrap_or_default();
+                let read = self.level2(root);
+                if read.is_err() {
+                    self.void_named(root, out);
+                }
+                read.map(|()| self.apply_events(time, "l2_data", out))
+            }
+            "ticker" => self.ticker("ticker", root, out),
+            // Sent without the top of book by some accounts' endpoints; then there is nothing to read.
+            "ticker_batch" => match self.ticker("ticker_batch", root, out) {
+                Err(DecodeError::Missing(_)) => Ok(Frame::Unused),
+                read => read,
+            },
+            "subscriptions" => Ok(self.subscriptions(root, out)),
+            "heartbeats" => Ok(Frame::Control),
+            _ => Ok(Frame::Unused),
+        }
+    }
+
+    /// Reads all events of an `l2_data` frame into `changes` and `events`; applies nothing.
+    fn level2(&mut self, root: Value<'_>) -> Result<(), DecodeError> {
+        self.changes.clear();
+        self.events.clear();
+        for event in array(root, "events")?.items() {
+            let product = text(event, "product_id")?;
+            let whole = match text(event, "type")? {
+                "snapshot" => true,
+                "update" => false,
+                _ => return Err(DecodeError::Shape("an l2_data event is a snapshot or an update")),
+            };
+            let Some(instrument) = self.symbols.find(product.as_bytes()) else { continue };
+            self.events.push(Event { instrument, whole, from: self.changes.len() });
+            for update in array(event, "updates")?.items() {
+                let side = match text(update, "side")? {
+                    "bid" => Side::Bid,
+                    "offer" => Side::Ask,
+                    _ => return Err(DecodeError::Shape("a side is bid or offer")),
+                };
+                let price = reading::decimal(update.get("price_level"), "price_level")?;
+                self.change(side, price, text(update, "new_quantity")?, "new_quantity")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes one level. A size such as `0.-10000` has been seen in archives: that level is dropped,
+    /// as is one at price zero.
+    fn change(&mut self, side: Side, price: Decimal, size: &str, field: &'static str) -> Result<(), DecodeError> {
+        if price.is_zero() || size.starts_with("0.-") {
+            return Ok(());
+        }
+        self.changes.push(Change { side, level: Level { price, size: number(size, field)? } });
+        Ok(())
+    }
+
+    fn apply_events(&mut self, time: UnixNs, channel: &'static str, out: &mut Decoded) -> Frame {
+        let Self { books, changes, events, .. } = self;
+        for (at, event) in events.iter().enumerate() {
+            let to = events.get(at + 1).map_or(changes.len(), |next| next.from);
+            let depth = books.of(event.instrument);
+            if event.whole {
+                depth.replace(&mut changes[event.from..to]);
+            } else if depth.is_live() {
+                depth.apply(&changes[event.from..to]);
+            } else {
+                continue;
+            }
+            publish(depth, event.instrument, time, channel, out);
+        }
+        if events.is_empty() { Frame::Unused } else { Frame::Data }
+    }
+
+    /// A frame of these products could not be read, so a change of them is lost: their books are void, and asked for anew.
+    fn void_named(&mut self, root: Value<'_>, out: &mut Decoded) {
+        for event in root.get("events").into_iter().flat_map(|events| events.items()) {
+            let Some(product) = event.text_of("product_id") else { continue };
+            let Some(instrument) = self.symbols.find(product.as_bytes()) else { continue };
+            if self.books.of(instrument).void() {
+                out.updates.push(Update::Void(instrument, VoidReason::Gap));
+                for kind in ["unsubscribe", "subscribe"] {
+                    out.requests.push(request(kind, "level2", [product].into_iter()));
+                }
+            }
+        }
+    }
+
+    fn ticker(&mut self, channel: &'static str, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let start = out.updates.len();
+        let read = self.tickers(channel, root, out);
+        if read.is_err() {
+            out.updates.truncate(start);
+        }
+        read
+    }
+
+    fn tickers(&mut self, channel: &'static str, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let time = root.text_of("timestamp").and_then(|t| parse_rfc3339(t.as_bytes())).unwrap_or_default();
+        let mut frame = Frame::Unused;
+        for event in array(root, "events")?.items() {
+            for ticker in array(event, "tickers")?.items() {
+                let bid = reading::side(ticker, "best_bid", "best_bid_quantity")?;
+                let ask = reading::side(ticker, "best_ask", "best_ask_quantity")?;
+                let Some(instrument) = self.symbols.find(text(ticker, "product_id")?.as_bytes()) else { continue };
+                frame = Frame::Data;
+                // This one is later and told less often than the book's top, so it counts where there is no book.
+                if self.symbols.is_discovering() || !self.books.of(instrument).is_live() {
+                    let top = Top { instrument, bid, ask, sequence: 0, exchange_time: time, channel };
+                    out.updates.push(Update::Top(top));
+                }
+                out.updates.extend(statistics(ticker, instrument, time).map(Update::Statistics));
+            }
+        }
+        Ok(frame)
+    }
+
+    fn subscriptions(&mut self, root: Value<'_>, out: &mut Decoded) -> Frame {
+        for event in root.get("events").into_iter().flat_map(|events| events.items()) {
+            let products = event.get("subscriptions").and_then(|state| state.get("level2"));
+            for product in products.into_iter().flat_map(|products| products.items()) {
+                let instrument = product.text().and_then(|product| self.symbols.find(product.as_bytes()));
+                out.updates.extend(instrument.map(Update::Subscribed));
+            }
+        }
+        Frame::Control
+    }
+}
+
+/// `text` as a decimal; `field` is where it stood.
+fn number(text: &str, field: &'static str) -> Result<Decimal, DecodeError> {
+    Decimal::parse(text.as_bytes()).map_err(|why| DecodeError::Number(field, why))
+}
+
+fn refused(root: Value<'_>, out: &mut Decoded) -> Frame {
+    let words: Vec<&str> = ["message", "reason"].into_iter().filter_map(|field| root.text_of(field)).collect();
+    out.updates.push(Update::Refused(words.join(": ")));
+    Frame::Control
+}
+
+fn statistics(ticker: Value<'_>, instrument: InstrumentId, time: UnixNs) -> Option<DayStatistics> {
+    let figure = |field: &str| ticker.get(field)?.float();
+    let last = figure("price")?;
+    let change_pct = figure("price_percent_chg_24_h")?;
+    let open = last / (1.0 + change_pct / 100.0);
+    Some(DayStatistics {
+        instrument,
+        last,
+        high: figure("high_24_h")?,
+        low: figure("low_24_h")?,
+        change: if open.is_finite() { last - open } else { 0.0 },
+        change_pct,
+        quote_volume: figure("volume_24_h")? * last,
+        exchange_time: time,
+    })
+}
+
+/// The Exchange feed: recordings only. Its `ticker` moves with trades, so it is no top of book.
+/// Its level2 messages have no sequence number: loss inside the channel cannot be seen.
+impl Feed {
+    fn exchange(&mut self, kind: &str, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let read = match kind {
+            "snapshot" => self.exchange_snapshot(root),
+            "l2update" => self.exchange_changes(root),
+            "subscriptions" | "heartbeat" | "status" => return Ok(Frame::Control),
+            _ => return Ok(Frame::Unused),
+        };
+        if read.is_err() {
+            self.exchange_void(root, out);
+        }
+        let time = root.text_of("time").and_then(|t| parse_rfc3339(t.as_bytes())).unwrap_or_default();
+        read.map(|()| self.apply_events(time, "level2", out))
+    }
+
+    fn exchange_event(&mut self, root: Value<'_>, whole: bool) -> Result<bool, DecodeError> {
+        self.changes.clear();
+        self.events.clear();
+        let instrument = self.symbols.find(text(root, "product_id")?.as_bytes());
+        self.events.extend(instrument.map(|instrument| Event { instrument, whole, from: 0 }));
+        Ok(instrument.is_some())
+    }
+
+    fn exchange_snapshot(&mut self, root: Value<'_>) -> Result<(), DecodeError> {
+        if !self.exchange_event(root, true)? {
+            return Ok(());
+        }
+        for (side, field) in [(Side::Bid, "bids"), (Side::Ask, "asks")] {
+            for pair in array(root, field)?.items() {
+                let part = |at: usize| pair.at(at).and_then(|v| v.text()).ok_or(DecodeError::Missing(field));
+                self.change(side, number(part(0)?, field)?, part(1)?, field)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn exchange_changes(&mut self, root: Value<'_>) -> Result<(), DecodeError> {
+        if !self.exchange_event(root, false)? {
+            return Ok(());
+        }
+        for change in array(root, "changes")?.items() {
+            let part = |at: usize| change.at(at).and_then(|v| v.text()).ok_or(DecodeError::Missing("changes"));
+            let side = match part(0)? {
+                "buy" => Side::Bid,
+                "sell" => Side::Ask,
+                _ => return Err(DecodeError::Shape("a side is buy or sell")),
+            };
+            self.change(side, number(part(1)?, "changes")?, part(2)?, "changes")?;
+        }
+        Ok(())
+    }
+
+    fn exchange_void(&mut self, root: Value<'_>, out: &mut Decoded) {
+        let Some(product) = root.text_of("product_id") else { return };
+        let Some(instrument) = self.symbols.find(product.as_bytes()) else { return };
+        if self.books.of(instrument).void() {
+            out.updates.push(Update::Void(instrument, VoidReason::Gap));
+            for kind in ["unsubscribe", "subscribe"] {
+                out.requests
+                    .push(format!(r#"{{"type":"{kind}","product_ids":["{product}"],"channels":["level2_batch"]}}"#));
+            }
+        }
+    }
+}
+
+/// The Advanced feed from the exchange's chair. Its books have one level a side.
+#[derive(Default)]
+struct Exchange {
+    /// Of the next message.
+    sequence: u64,
+    /// What each subscribed book shows the client.
+    level2: FxHashMap<String, (Level, Level)>,
+    ticker: Vec<String>,
+    heartbeats: bool,
+    counter: u64,
+}
+
+impl ExchangeSide for Exchange {
+    fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Requests) {}
+
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Requests) {
+        let Ok(request) = serde_json::from_str::<serde_json::Value>(text) else {
+            return out.push(error("malformed JSON"));
+        };
+        let channel = request["channel"].as_str().unwrap_or_default();
+        let products: Vec<&str> =
+            request["product_ids"].as_array().into_iter().flatten().filter_map(|product| product.as_str()).collect();
+        match (request["type"].as_str(), channel) {
+            (Some("subscribe"), "level2" | "ticker") => {
+                if let Some(product) = products.iter().find(|product| market.quote(product).is_none()) {
+                    return out.push(error(&format!("{product} is not a valid product")));
+                }
+                products
+                    .iter()
+                    .filter_map(|product| market.quote(product))
+                    .for_each(|quote| self.add(channel, &quote, out));
+            }
+            (Some("unsubscribe"), "level2") => self.level2.retain(|product, _| !products.contains(&product.as_str())),
+            (Some("unsubscribe"), "ticker") => self.ticker.retain(|product| !products.contains(&product.as_str())),
+            (Some(kind @ ("subscribe" | "unsubscribe")), "heartbeats") => self.heartbeats = kind == "subscribe",
+            (Some("subscribe" | "unsubscribe"), _) => return out.push(error("unknown channel")),
+            _ => return out.push(error("type must be subscribe or unsubscribe")),
+        }
+        let state = self.state();
+        self.send("subscriptions", market.now(), &state, out);
+    }
+
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Requests) {
+        let Some((bid, ask)) = self.level2.get_mut(&quote.native) else { return };
+        let mut updates = Vec::new();
+        for (side, shown, now) in [("bid", bid, quote.bid), ("offer", ask, quote.ask)] {
+            if shown.is_present() && (!now.is_present() || shown.price != now.price) {
+                updates.push(one_update(side, quote.time, shown.price, Decimal::ZERO));
+            }
+            if now.is_present() && *shown != now {
+                updates.push(one_update(side, quote.time, now.price, now.size));
+            }
+            *shown = now;
+        }
+        if !updates.is_empty() {
+            let event = book_event("update", &quote.native, &updates);
+            self.send("l2_data", quote.time, &event, out);
+        }
+    }
+
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Requests) {
+        if self.ticker.contains(&quote.native) {
+            self.send("ticker", quote.time, &ticker_event("update", quote), out);
+        }
+    }
+
+    fn heartbeat(&mut self, now: UnixNs, out: &mut Requests) {
+        if !self.heartbeats {
+            return;
+        }
+        self.counter += 1;
+        let mut time = String::new();
+        write_rfc3339(now, 9, &mut time);
+        let time = time.replace('T', " ").replace('Z', " +0000 UTC");
+        let event = format!(r#"{{"current_time":"{time}","heartbeat_counter":"{}"}}"#, self.counter);
+        self.send("heartbeats", now, &event, out);
+    }
+}
+
+impl Exchange {
+    /// Subscribes a product; its state comes before the acknowledgement, as on the real wire.
+    fn add(&mut self, channel: &str, quote: &VenueQuote, out: &mut Requests) {
+        if channel == "ticker" {
+            if !self.ticker.contains(&quote.native) {
+                self.ticker.push(quote.native.clone());
+            }
+            return self.send("ticker", quote.time, &ticker_event("snapshot", quote), out);
+        }
+        self.level2.insert(quote.native.clone(), (quote.bid, quote.ask));
+        let updates: Vec<String> = [("bid", quote.bid), ("offer", quote.ask)]
+            .into_iter()
+            .filter(|(_, level)| level.is_present())
+            .map(|(side, level)| one_update(side, quote.time, level.price, level.size))
+            .collect();
+        self.send("l2_data", quote.time, &book_event("snapshot", &quote.native, &updates), out);
+    }
+
+    /// Everything that is subscribed now, as an acknowledgement's event.
+    fn state(&self) -> String {
+        let list = |products: Vec<&String>| serde_json::to_string(&products).unwrap_or_default();
+        let mut channels = Vec::new();
+        if self.heartbeats {
+            channels.push(r#""heartbeats":["heartbeats"]"#.to_owned());
+        }
+        if !self.level2.is_empty() {
+            channels.push(format!(r#""level2":{}"#, list(self.level2.keys().collect())));
+        }
+        if !self.ticker.is_empty() {
+            channels.push(format!(r#""ticker":{}"#, list(self.ticker.iter().collect())));
+        }
+        format!(r#"{{"subscriptions":{{{}}}}}"#, channels.join(","))
+    }
+
+    fn send(&mut self, channel: &str, time: UnixNs, event: &str, out: &mut Requests) {
+        let mut frame = format!(r#"{{"channel":"{channel}","timestamp":""#);
+        write_rfc3339(time, 9, &mut frame);
+        // Writing to a String cannot fail.
+        let _ = write!(frame, r#"","sequence_num":{},"events":[{event}]}}"#, self.sequence);
+        self.sequence += 1;
+        out.push(frame);
+    }
+}
+
+fn error(message: &str) -> String {
+    serde_json::json!({"type": "error", "message": message}).to_string()
+}
+
+fn one_update(side: &str, time: UnixNs, price: Decimal, size: Decimal) -> String {
+    let mut update = format!(r#"{{"side":"{side}","event_time":""#);
+    write_rfc3339(time, 6, &mut update);
+    let _ = write!(update, r#"","price_level":"{price}","new_quantity":"{size}"}}"#);
+    update
+}
+
+fn book_event(kind: &str, product: &str, updates: &[String]) -> String {
+    format!(r#"{{"type":"{kind}","product_id":"{product}","updates":[{}]}}"#, updates.join(","))
+}
+
+fn ticker_event(kind: &str, quote: &VenueQuote) -> String {
+    let VenueQuote { native, bid, ask, day, .. } = quote;
+    let volume = if day.last > 0.0 { day.quote_volume / day.last } else { 0.0 };
+    let mut ticker =
+        format!(r#"{{"type":"ticker","product_id":"{native}","price":"{}","volume_24_h":"{volume}""#, day.last);
+    let _ = write!(
+        ticker,
+        r#","low_24_h":"{}","high_24_h":"{}","price_percent_chg_24_h":"{}","best_bid":"{}","best_ask":"{}""#,
+        day.low, day.high, day.change_pct, bid.price, ask.price
+    );
+    let _ = write!(ticker, r#","best_bid_quantity":"{}","best_ask_quantity":"{}"}}"#, bid.size, ask.size);
+    format!(r#"{{"type":"{kind}","tickers":[{ticker}]}}"#)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(frames: &[&str]) -> (Vec<Update>, Vec<Result<Frame, DecodeError>>, Requests) {
+        let mut codec = Coinbase.codec(Symbols::discovering(Coinbase.symbol_of()));
+        let mut out = Decoded::default();
+        let results = frames.iter().map(|frame| codec.decode(frame.as_bytes(), MonoNs(0), &mut out)).collect();
+        (out.updates, results, out.requests)
+    }
+
+    fn tops(updates: &[Update]) -> Vec<String> {
+        let show = |level: Level| format!("{} x {}", level.price, level.size);
+        updates
+            .iter()
+            .filter_map(|update| match update {
+                Update::Top(top) => Some(format!("{} / {}", show(top.bid), show(top.ask))),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn l2(sequence: u64, kind: &str, updates: &[(&str, &str, &str)]) -> String {
+        let updates: Vec<String> = updates
+            .iter()
+            .map(|(side, price, size)| {
+                format!(
+                    r#"{{"side":"{side}","event_time":"2026-08-09T21:05:48.2Z","price_level":"{price}","new_quantity":"{size}"}}"#
+                )
+            })
+            .collect();
+        format!(
+            r#"{{"channel":"l2_data","timestamp":"2026-08-09T21:05:48.507227366Z","sequence_num":{sequence},"events":[{{"type":"{kind}","product_id":"BTC-USD","updates":[{}]}}]}}"#,
+            updates.join(",")
+        )
+    }
+
+    #[test]
+    fn the_top_of_the_book_is_told_when_it_changes() {
+        let (updates, results, _) = decode(&[
+            &l2(0, "snapshot", &[("bid", "10", "1"), ("bid", "9", "2"), ("offer", "11", "3")]),
+            &l2(1, "update", &[("bid", "8", "5")]),
+            &l2(2, "update", &[("bid", "10", "0")]),
+            &l2(3, "update", &[("offer", "10.5", "4"), ("bid", "9", "1")]),
+        ]);
+        assert!(results.iter().all(|result| *result == Ok(Frame::Data)));
+        assert_eq!(tops(&updates), ["10 x 1 / 11 x 3", "9 x 2 / 11 x 3", "9 x 1 / 10.5 x 4"]);
+    }
+
+    #[test]
+    fn f46_a_jump_of_the_sequence_voids_everything_and_reconnects() {
+        let (updates, results, _) = decode(&[
+            &l2(0, "snapshot", &[("bid", "10", "1"), ("offer", "11", "3")]),
+            &l2(2, "update", &[("bid", "10.5", "5")]),
+            &l2(3, "update", &[("bid", "10.6", "5")]),
+        ]);
+        assert_eq!(results, [Ok(Frame::Data), Err(DecodeError::Gap), Ok(Frame::Data)]);
+        let btc = InstrumentId(0);
+        assert_eq!(updates[1..], [Update::Void(btc, VoidReason::Gap), Update::Reconnect("sequence_num jumped")]);
+    }
+
+    #[test]
+    fn f47_a_repeated_or_late_frame_changes_nothing() {
+        let update = l2(1, "update", &[("bid", "10", "7")]);
+        let late = l2(0, "update", &[("bid", "10.9", "7")]);
+        let first = l2(0, "snapshot", &[("bid", "10", "1"), ("offer", "11", "3")]);
+        let next = l2(2, "update", &[("bid", "10", "8")]);
+        let (updates, results, _) = decode(&[&first, &update, &update, &next]);
+        assert!(results.iter().all(Result::is_ok));
+        assert_eq!(tops(&updates), ["10 x 1 / 11 x 3", "10 x 7 / 11 x 3", "10 x 8 / 11 x 3"]);
+        // Counting from 0 again is a restart, which is a loss.
+        assert_eq!(decode(&[&first, &update, &next, &late]).1[3], Err(DecodeError::Gap));
+    }
+
+    #[test]
+    fn a_frame_that_cannot_be_read_voids_its_book_and_asks_for_it_anew() {
+        let (updates, results, requests) = decode(&[
+            &l2(0, "snapshot", &[("bid", "10", "1"), ("offer", "11", "3")]),
+            &l2(1, "update", &[("bid", "10.5", "5"), ("bid", "ten", "1")]),
+            &l2(2, "update", &[("bid", "10.6", "5")]),
+        ]);
+        assert!(matches!(results[1], Err(DecodeError::Number("price_level", _))));
+        assert_eq!(updates[1..], [Update::Void(InstrumentId(0), VoidReason::Gap)]);
+        assert_eq!(requests.len(), 2);
+    }
+
+    #[test]
+    fn f42_one_book_is_not_served_under_two_names() {
+        assert_eq!(Coinbase.native("BTC", "USD"), Ok("BTC-USD".to_owned()));
+        assert_eq!(Coinbase.native("USDT", "USDC"), Ok("USDT-USDC".to_owned()));
+        assert!(Coinbase.native("BTC", "USDC").unwrap_err().contains("write BTC/USD"));
+        assert_eq!(Coinbase.symbol_of()("BTC-USD"), Some("BTC/USD".to_owned()));
+        for native in ["BTC", "BTC-PERP-INTX", "-USD", "BTC-", ""] {
+            assert_eq!(Coinbase.symbol_of()(native), None);
+        }
+    }
+}

@@ -1,0 +1,856 @@
+//! Kraken: WebSocket v2 live, and v1 (array messages, XBT names) for recordings.
+//!
+//! Frames in, quotes out, on the feed thread. The feed subscribes to `ticker` with the `bbo` trigger: each change
+//! of the best bid and ask, with the day's figures beside. Books are kept for recordings: cut to the
+//! subscribed depth and held against the venue's checksum. Numbers are JSON numbers and are read as text,
+//! since the checksum needs every written digit. Nothing is quoted while the venue is not `online`.
+
+use std::fmt::Write as _;
+
+use rustc_hash::FxHashMap;
+
+use crate::market::book::{Book, Side};
+use crate::market::decimal::POW10;
+use crate::market::statistics::DayStatistics;
+use crate::market::{Decimal, InstrumentId, Level};
+use crate::time::{MonoNs, SECOND, UnixNs};
+use crate::venues::depth::{Change, Depth, PerInstrument};
+use crate::venues::reading::{self, array, level, text};
+use crate::venues::{
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Top,
+    Update, Venue, VenueQuote, VoidReason,
+};
+use crate::wire::json::{Parser, Scan, Value};
+use crate::wire::timestamp::{parse_rfc3339, write_rfc3339};
+
+/// The venue.
+pub struct Kraken;
+
+/// Read on 2026-11-20: "Spot WebSocket v2" pages Ticker, Book, Status, Ping. The fee is the base tier (survey of
+/// 2026-08-26). Without any message for about 60 s the venue closes; a book of 1000 levels is the largest message.
+/// No pace of requests is published.
+static FACTS: Facts = Facts {
+    name: "kraken",
+    title: "Kraken",
+    address: "wss://ws.kraken.com/v2",
+    opening: Opening::Direct,
+    taker_fee_pct: "0.40",
+    keepalive: Keepalive::Client { every_ms: 30_000 },
+    message_max: 1 << 20,
+    request_gap_ms: 100,
+    docs: "https://docs.kraken.com/api/docs/websocket-v2/ticker (2026-11-20)",
+};
+
+/// Assets whose code here is not the usual one: (Kraken's, canonical). Where the venue renamed nothing the codes
+/// mean other coins elsewhere: its LUNA is Terra Classic, its REP the first Augur token.
+const ALIASES: [(&str, &str); 7] = [
+    ("XBT", "BTC"),
+    ("XDG", "DOGE"),
+    ("LUNA", "LUNC"),
+    ("LUNA2", "LUNA"),
+    ("UST", "USTC"),
+    ("REP", "REPV1"),
+    ("REPV2", "REP"),
+];
+
+/// Codes of v1 and REST only: v2 has the usual ones, and refuses these.
+const V1_ONLY: [&str; 2] = ["XBT", "XDG"];
+
+/// Symbols in one subscribe request. No limit is published.
+const SYMBOLS_PER_REQUEST: usize = 100;
+
+/// Day figures of an instrument are told at most this often.
+const STATISTICS_EVERY: u64 = SECOND;
+
+impl Venue for Kraken {
+    fn facts(&self) -> &'static Facts {
+        &FACTS
+    }
+
+    fn native(&self, base: &str, quote: &str) -> Result<String, String> {
+        reading::codes("Kraken", base, quote)?;
+        Ok(format!("{}/{}", native_code(base, base, quote)?, native_code(quote, base, quote)?))
+    }
+
+    fn symbol_of(&self) -> fn(&str) -> Option<String> {
+        |native| {
+            let (base, quote) = native.split_once('/')?;
+            let plain = |code: &str| !code.is_empty() && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');
+            (plain(base) && plain(quote)).then(|| format!("{}/{}", canonical(base), canonical(quote)))
+        }
+    }
+
+    fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
+        Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+    }
+
+    fn exchange_side(&self) -> Box<dyn ExchangeSide> {
+        Box::new(Exchange::default())
+    }
+}
+
+fn canonical(code: &str) -> &str {
+    ALIASES.iter().find(|(native, _)| *native == code).map_or(code, |(_, canonical)| canonical)
+}
+
+fn native_code<'a>(code: &'a str, base: &str, quote: &str) -> Result<&'a str, String> {
+    if V1_ONLY.contains(&code) {
+        let (base, quote) = (canonical(base), canonical(quote));
+        return Err(format!("Kraken's v2 feed has no {code}: write {base}/{quote}"));
+    }
+    if let Some((native, _)) =
+        ALIASES.iter().find(|(native, canonical)| *canonical == code && !V1_ONLY.contains(native))
+    {
+        return Ok(native);
+    }
+    match canonical(code) {
+        same if same == code => Ok(code),
+        other => Err(format!("Kraken's {code} is what others call {other}: write {other}")),
+    }
+}
+
+struct Codec {
+    parser: Parser,
+    feed: Feed,
+}
+
+/// What is remembered of one connection.
+#[derive(Default)]
+struct Feed {
+    symbols: Symbols,
+    halted: bool,
+    instruments: PerInstrument<Instrument>,
+    changes: Vec<Change>,
+    events: Vec<BookEvent>,
+    pings: u64,
+}
+
+#[derive(Default)]
+struct Instrument {
+    depth: Depth,
+    /// Levels a side that the subscription has; 0 before it is known.
+    levels: usize,
+    told_statistics: Option<MonoNs>,
+}
+
+/// One book of a frame: the changes from `from` up to the next event's.
+struct BookEvent {
+    instrument: InstrumentId,
+    whole: bool,
+    from: usize,
+    /// A snapshot of v1 has none.
+    checksum: Option<u32>,
+    time: UnixNs,
+}
+
+impl FeedCodec for Codec {
+    fn opened(&mut self, requests: &mut Requests) {
+        self.feed.halted = false;
+        self.feed.instruments.clear();
+        for (at, part) in self.feed.symbols.entries().chunks(SYMBOLS_PER_REQUEST).enumerate() {
+            let symbols: Vec<&str> = part.iter().map(|entry| entry.native.as_str()).collect();
+            let params =
+                serde_json::json!({"channel": "ticker", "symbol": symbols, "event_trigger": "bbo", "snapshot": true});
+            requests.push(serde_json::json!({"method": "subscribe", "params": params, "req_id": at + 1}).to_string());
+        }
+    }
+
+    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        if let Some(ticker) = scan(frame) {
+            return Ok(self.feed.ticker(ticker.symbol, &ticker.top, &ticker.day, received, out));
+        }
+        let feed = &mut self.feed;
+        self.parser.parse(frame, |root| feed.read(root, received, out))?
+    }
+
+    fn keepalive(&mut self, requests: &mut Requests) {
+        self.feed.pings += 1;
+        requests.push(format!(r#"{{"method":"ping","req_id":{}}}"#, self.feed.pings));
+    }
+
+    fn symbols(&self) -> &Symbols {
+        &self.feed.symbols
+    }
+}
+
+/// A `ticker` frame as both paths read it.
+struct Ticker<'a> {
+    symbol: &'a [u8],
+    top: TickerTop,
+    day: Day<'a>,
+}
+
+struct TickerTop {
+    bid: Level,
+    ask: Level,
+    time: UnixNs,
+}
+
+/// The day's figures as they were written; turned into numbers only when they are told.
+#[derive(Default)]
+struct Day<'a> {
+    last: &'a [u8],
+    volume: &'a [u8],
+    vwap: &'a [u8],
+    low: &'a [u8],
+    high: &'a [u8],
+    change: &'a [u8],
+    change_pct: &'a [u8],
+}
+
+/// The fast path: a `ticker` frame of one symbol with all fields in the documented order.
+#[inline]
+fn scan(frame: &[u8]) -> Option<Ticker<'_>> {
+    let mut scan = Scan::new(frame);
+    scan.literal(b"{\"channel\":\"ticker\",\"type\":\"")?;
+    if scan.literal(b"update").is_none() {
+        scan.literal(b"snapshot")?;
+    }
+    scan.literal(b"\",\"data\":[{\"symbol\":\"")?;
+    let symbol = scan.string()?;
+    scan.literal(b",\"bid\":")?;
+    let bid = scan.decimal()?;
+    scan.literal(b",\"bid_qty\":")?;
+    let bid_size = scan.decimal()?;
+    scan.literal(b",\"ask\":")?;
+    let ask = scan.decimal()?;
+    scan.literal(b",\"ask_qty\":")?;
+    let ask_size = scan.decimal()?;
+    let day = scan_day(&mut scan)?;
+    scan.literal(b",\"timestamp\":\"")?;
+    let time = parse_rfc3339(scan.string()?)?;
+    scan.literal(b"}]}")?;
+    scan.end()?;
+    Some(Ticker { symbol, top: TickerTop { bid: level(bid, bid_size), ask: level(ask, ask_size), time }, day })
+}
+
+#[inline]
+fn scan_day<'a>(scan: &mut Scan<'a>) -> Option<Day<'a>> {
+    scan.literal(b",\"last\":")?;
+    let last = scan.number()?;
+    scan.literal(b",\"volume\":")?;
+    let volume = scan.number()?;
+    scan.literal(b",\"vwap\":")?;
+    let vwap = scan.number()?;
+    scan.literal(b",\"low\":")?;
+    let low = scan.number()?;
+    scan.literal(b",\"high\":")?;
+    let high = scan.number()?;
+    scan.literal(b",\"change\":")?;
+    let change = scan.number()?;
+    scan.literal(b",\"change_pct\":")?;
+    let change_pct = scan.number()?;
+    if scan.literal(b",\"trades\":").is_some() {
+        scan.number()?;
+    }
+    Some(Day { last, volume, vwap, low, high, change, change_pct })
+}
+
+impl Feed {
+    #[inline]
+    fn ticker(&mut self, symbol: &[u8], top: &TickerTop, day: &Day<'_>, received: MonoNs, out: &mut Decoded) -> Frame {
+        let Some(instrument) = self.symbols.find(symbol) else { return Frame::Unused };
+        let &TickerTop { bid, ask, time } = top;
+        if !self.halted {
+            let top = Top { instrument, bid, ask, sequence: 0, exchange_time: time, channel: "ticker" };
+            out.updates.push(Update::Top(top));
+        }
+        let told = &mut self.instruments.of(instrument).told_statistics;
+        if told.is_none_or(|told| received.since(told) >= STATISTICS_EVERY)
+            && let Some(statistics) = statistics(day, instrument, time)
+        {
+            *told = Some(received);
+            out.updates.push(Update::Statistics(statistics));
+        }
+        Frame::Data
+    }
+}
+
+fn statistics(day: &Day<'_>, instrument: InstrumentId, time: UnixNs) -> Option<DayStatistics> {
+    let float = |text: &[u8]| std::str::from_utf8(text).ok()?.parse().ok().filter(|n: &f64| n.is_finite());
+    Some(DayStatistics {
+        instrument,
+        last: float(day.last)?,
+        high: float(day.high)?,
+        low: float(day.low)?,
+        change: float(day.change)?,
+        change_pct: float(day.change_pct)?,
+        quote_volume: float(day.volume)? * float(day.vwap)?,
+        exchange_time: time,
+    })
+}
+
+/// The general path.
+impl Feed {
+    fn read(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        if root.is_array() {
+            return self.v1(root, received, out);
+        }
+        if let Some(channel) = root.text_of("channel") {
+            return match channel {
+                "ticker" => self.tickers(root, received, out),
+                "book" => self.book(root, out),
+                "status" => {
+                    let state = root.get("data").and_then(|data| data.at(0)?.text_of("system"));
+                    self.status(state.ok_or(DecodeError::Missing("system"))?, out)
+                }
+                "heartbeat" => Ok(Frame::Control),
+                _ => Ok(Frame::Unused),
+            };
+        }
+        if root.text_of("method").is_some() {
+            return Ok(self.reply(root, out));
+        }
+        match root.text_of("event") {
+            Some("systemStatus") => self.status(text(root, "status")?, out),
+            Some("subscriptionStatus") => Ok(self.v1_subscription(root, out)),
+            Some(_) => Ok(Frame::Control),
+            None => Err(DecodeError::Missing("channel")),
+        }
+    }
+
+    /// `online`, or a state in which quotes cannot be traded on: `cancel_only`, `maintenance`, `post_only`, `limit_only`.
+    fn status(&mut self, state: &str, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        self.halted = state != "online";
+        if self.halted {
+            for entry in self.symbols.entries() {
+                self.instruments.of(entry.id).depth.forget_published();
+                out.updates.push(Update::Void(entry.id, VoidReason::Halt));
+            }
+        }
+        Ok(Frame::Control)
+    }
+
+    /// The reply to a request of ours: one per symbol.
+    fn reply(&mut self, root: Value<'_>, out: &mut Decoded) -> Frame {
+        let result = root.get("result");
+        if root.get("success").and_then(|success| success.boolean()) == Some(false) {
+            let why = root.text_of("error").unwrap_or("refused without a reason");
+            out.updates.push(Update::Refused(why.to_owned()));
+        } else if root.text_of("method") == Some("subscribe")
+            && let Some(result) = result
+            && matches!(result.text_of("channel"), Some("ticker" | "book"))
+            && let Some(instrument) = result.text_of("symbol").and_then(|symbol| self.symbols.find(symbol.as_bytes()))
+        {
+            if let Some(levels) = result.get("depth").and_then(|depth| depth.integer()) {
+                self.instruments.of(instrument).levels = (levels as usize).min(LEVELS_OF_DEPTH[4].0);
+            }
+            out.updates.push(Update::Subscribed(instrument));
+        }
+        Frame::Control
+    }
+
+    fn tickers(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let data = array(root, "data")?;
+        // Checked as a whole first: a frame is taken or left.
+        for item in data.items() {
+            ticker(item)?;
+        }
+        let mut frame = Frame::Unused;
+        for ticker in data.items().filter_map(|item| ticker(item).ok()) {
+            if self.ticker(ticker.symbol, &ticker.top, &ticker.day, received, out) == Frame::Data {
+                frame = Frame::Data;
+            }
+        }
+        Ok(frame)
+    }
+
+    fn book(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let read = self.book_events(root);
+        if read.is_err() {
+            for item in root.get("data").into_iter().flat_map(|data| data.items()) {
+                self.lose(item.text_of("symbol"), VoidReason::Gap, false, out);
+            }
+        }
+        read?;
+        self.apply_events("book", false, out)
+    }
+
+    /// Reads all books of a v2 frame into `changes` and `events`; applies nothing.
+    fn book_events(&mut self, root: Value<'_>) -> Result<(), DecodeError> {
+        self.changes.clear();
+        self.events.clear();
+        let whole = match text(root, "type")? {
+            "snapshot" => true,
+            "update" => false,
+            _ => return Err(DecodeError::Shape("a book is a snapshot or an update")),
+        };
+        for item in array(root, "data")?.items() {
+            let Some(instrument) = self.symbols.find(text(item, "symbol")?.as_bytes()) else { continue };
+            let from = self.changes.len();
+            for (side, field) in [(Side::Bid, "bids"), (Side::Ask, "asks")] {
+                for entry in array(item, field)?.items() {
+                    let level = Level {
+                        price: reading::decimal(entry.get("price"), "price")?,
+                        size: reading::decimal(entry.get("qty"), "qty")?,
+                    };
+                    self.change(side, level);
+                }
+            }
+            let checksum = text(item, "checksum")?.parse().map_err(|_| DecodeError::Missing("checksum"))?;
+            let time = item.text_of("timestamp").and_then(|t| parse_rfc3339(t.as_bytes())).unwrap_or_default();
+            if whole && self.instruments.of(instrument).levels == 0 {
+                self.instruments.of(instrument).levels = levels_of_snapshot(&self.changes[from..]);
+            }
+            self.events.push(BookEvent { instrument, whole, from, checksum: Some(checksum), time });
+        }
+        Ok(())
+    }
+
+    /// Notes one level; there is none at price zero.
+    fn change(&mut self, side: Side, level: Level) {
+        if !level.price.is_zero() {
+            self.changes.push(Change { side, level });
+        }
+    }
+
+    fn apply_events(&mut self, channel: &'static str, v1: bool, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let events = std::mem::take(&mut self.events);
+        let start = out.updates.len();
+        let mut result = Ok(if events.is_empty() { Frame::Unused } else { Frame::Data });
+        for (at, event) in events.iter().enumerate() {
+            let to = events.get(at + 1).map_or(self.changes.len(), |next| next.from);
+            if !self.apply_event(event, to, channel, out) {
+                let native = self.symbols.entry(event.instrument).map(|entry| entry.native.clone());
+                self.lose(native.as_deref(), VoidReason::Checksum, v1, out);
+                result = Err(DecodeError::Checksum);
+            }
+        }
+        if result.is_err() {
+            // Of a frame that is refused nothing is published, not even its other books.
+            events.iter().for_each(|event| self.instruments.of(event.instrument).depth.forget_published());
+            let mut at = 0;
+            out.updates.retain(|update| {
+                at += 1;
+                at <= start || !matches!(update, Update::Top(_))
+            });
+        }
+        self.events = events;
+        result
+    }
+
+    /// Applies the changes up to `to`; `false` when the book is then not the venue's.
+    fn apply_event(&mut self, event: &BookEvent, to: usize, channel: &'static str, out: &mut Decoded) -> bool {
+        let Instrument { depth, levels, .. } = self.instruments.of(event.instrument);
+        let changes = &mut self.changes[event.from..to];
+        if event.whole {
+            depth.replace(changes);
+        } else if depth.is_live() {
+            depth.apply(changes);
+        } else {
+            return true;
+        }
+        depth.truncate(*levels);
+        if event.checksum.is_some_and(|checksum| checksum != checksum_of(depth.book())) {
+            return false;
+        }
+        if !self.halted
+            && let Some((bid, ask)) = depth.changed_top()
+        {
+            let (bid, ask) = (level(bid.price, bid.size), level(ask.price, ask.size));
+            let top = Top { instrument: event.instrument, bid, ask, sequence: 0, exchange_time: event.time, channel };
+            out.updates.push(Update::Top(top));
+        }
+        true
+    }
+
+    /// A book of `symbol` is not to be trusted any more: it is void, and asked for anew.
+    #[cold]
+    fn lose(&mut self, symbol: Option<&str>, why: VoidReason, v1: bool, out: &mut Decoded) {
+        let Some(symbol) = symbol else { return };
+        let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return };
+        let Instrument { depth, levels, .. } = self.instruments.of(instrument);
+        if !depth.void() {
+            return;
+        }
+        out.updates.push(Update::Void(instrument, why));
+        for kind in ["unsubscribe", "subscribe"] {
+            out.requests.push(if v1 {
+                format!(r#"{{"event":"{kind}","pair":["{symbol}"],"subscription":{{"name":"book","depth":{levels}}}}}"#)
+            } else {
+                format!(r#"{{"method":"{kind}","params":{{"channel":"book","symbol":["{symbol}"],"depth":{levels}}}}}"#)
+            });
+        }
+    }
+}
+
+/// One element of a `ticker` frame.
+fn ticker(item: Value<'_>) -> Result<Ticker<'_>, DecodeError> {
+    let figure = |field: &str| item.text_of(field).unwrap_or_default().as_bytes();
+    let bid = reading::side(item, "bid", "bid_qty")?;
+    let ask = reading::side(item, "ask", "ask_qty")?;
+    let time = item.text_of("timestamp").and_then(|t| parse_rfc3339(t.as_bytes())).unwrap_or_default();
+    let day = Day {
+        last: figure("last"),
+        volume: figure("volume"),
+        vwap: figure("vwap"),
+        low: figure("low"),
+        high: figure("high"),
+        change: figure("change"),
+        change_pct: figure("change_pct"),
+    };
+    Ok(Ticker { symbol: text(item, "symbol")?.as_bytes(), top: TickerTop { bid, ask, time }, day })
+}
+
+/// Depths that can be subscribed to, and v1's names of them.
+const LEVELS_OF_DEPTH: [(usize, &str); 5] =
+    [(10, "book-10"), (25, "book-25"), (100, "book-100"), (500, "book-500"), (1000, "book-1000")];
+
+/// The smallest depth that a snapshot fits in.
+fn levels_of_snapshot(changes: &[Change]) -> usize {
+    let bids = changes.iter().filter(|change| change.side == Side::Bid).count();
+    let most = bids.max(changes.len() - bids);
+    LEVELS_OF_DEPTH.iter().map(|(levels, _)| *levels).find(|levels| *levels >= most).unwrap_or(LEVELS_OF_DEPTH[4].0)
+}
+
+/// CRC32 over the ten best asks, then the ten best bids: price and size without point and leading zeros,
+/// which is the mantissa of each.
+fn checksum_of(book: &Book) -> u32 {
+    let mut crc = flate2::Crc::new();
+    let mut digits = itoa::Buffer::new();
+    for side in [Side::Ask, Side::Bid] {
+        for level in book.levels(side).take(10) {
+            crc.update(digits.format(level.price.mantissa()).as_bytes());
+            crc.update(digits.format(level.size.mantissa()).as_bytes());
+        }
+    }
+    crc.sum()
+}
+
+/// The v1 protocol: `[channel id, {…}, name, pair]`; five elements when both sides changed.
+impl Feed {
+    fn v1(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let length = root.len();
+        if length < 4 {
+            return Err(DecodeError::Shape("an array message has four elements or five"));
+        }
+        let name = root.at(length - 2).and_then(|v| v.text()).ok_or(DecodeError::Missing("channel name"))?;
+        let pair = root.at(length - 1).and_then(|v| v.text()).ok_or(DecodeError::Missing("pair"))?;
+        if name == "ticker" {
+            return self.v1_ticker(root, pair, received, out);
+        }
+        let Some((levels, channel)) = LEVELS_OF_DEPTH.into_iter().find(|(_, channel)| *channel == name) else {
+            return Ok(Frame::Unused);
+        };
+        let read = self.v1_book(root, pair, levels);
+        if read.is_err() {
+            self.lose(Some(pair), VoidReason::Gap, true, out);
+        }
+        read?;
+        self.apply_events(channel, true, out)
+    }
+
+    fn v1_book(&mut self, root: Value<'_>, pair: &str, levels: usize) -> Result<(), DecodeError> {
+        self.changes.clear();
+        self.events.clear();
+        let Some(instrument) = self.symbols.find(pair.as_bytes()) else { return Ok(()) };
+        let (mut whole, mut checksum, mut any) = (false, None, false);
+        for part in root.items().skip(1).take(root.len() - 3) {
+            for (side, field) in [(Side::Ask, "as"), (Side::Bid, "bs"), (Side::Ask, "a"), (Side::Bid, "b")] {
+                let Some(entries) = part.get(field).filter(Value::is_array) else { continue };
+                whole |= field.len() == 2;
+                any = true;
+                for entry in entries.items() {
+                    self.change(side, v1_level(entry, field, 1)?);
+                }
+            }
+            if let Some(text) = part.text_of("c") {
+                checksum = Some(text.parse().map_err(|_| DecodeError::Missing("c"))?);
+            }
+        }
+        if !any {
+            return Err(DecodeError::Missing("a"));
+        }
+        if !whole && checksum.is_none() {
+            return Err(DecodeError::Missing("c"));
+        }
+        self.instruments.of(instrument).levels = levels;
+        self.events.push(BookEvent { instrument, whole, from: 0, checksum, time: UnixNs(0) });
+        Ok(())
+    }
+
+    fn v1_ticker(
+        &mut self,
+        root: Value<'_>,
+        pair: &str,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        let item = root.at(1).ok_or(DecodeError::Missing("ticker"))?;
+        let side = |field: &'static str| v1_level(array(item, field)?, field, 2).map(|l| level(l.price, l.size));
+        let top = TickerTop { bid: side("b")?, ask: side("a")?, time: UnixNs(0) };
+        let figure =
+            |field: &str, at: usize| item.get(field).and_then(|v| v.at(at)?.text()).unwrap_or_default().as_bytes();
+        // Each is [today, last 24 hours]; the change is not told here.
+        let day = Day {
+            last: figure("c", 0),
+            volume: figure("v", 1),
+            vwap: figure("p", 1),
+            low: figure("l", 1),
+            high: figure("h", 1),
+            ..Day::default()
+        };
+        Ok(self.ticker(pair.as_bytes(), &top, &day, received, out))
+    }
+
+    fn v1_subscription(&mut self, root: Value<'_>, out: &mut Decoded) -> Frame {
+        let channel = root.text_of("channelName").unwrap_or_default();
+        match root.text_of("status") {
+            Some("error") => {
+                let why = root.text_of("errorMessage").unwrap_or("refused without a reason");
+                out.updates.push(Update::Refused(why.to_owned()));
+            }
+            Some("subscribed") if channel == "ticker" || channel.starts_with("book") => {
+                let instrument = root.text_of("pair").and_then(|pair| self.symbols.find(pair.as_bytes()));
+                out.updates.extend(instrument.map(Update::Subscribed));
+            }
+            _ => {}
+        }
+        Frame::Control
+    }
+}
+
+/// A price at 0 and a size at `size_at` of an array.
+fn v1_level(entry: Value<'_>, field: &'static str, size_at: usize) -> Result<Level, DecodeError> {
+    Ok(Level { price: reading::decimal(entry.at(0), field)?, size: reading::decimal(entry.at(size_at), field)? })
+}
+
+/// The v2 feed from the exchange's chair. Its books have one level a side.
+#[derive(Default)]
+struct Exchange {
+    /// Subscribed tickers, and whether each change of the top is told (`bbo`) or only the beat of trades.
+    ticker: FxHashMap<String, bool>,
+    /// Subscribed books, and what each shows the client.
+    book: FxHashMap<String, (Level, Level)>,
+}
+
+impl ExchangeSide for Exchange {
+    fn opened(&mut self, _target: &str, _market: &dyn Market, out: &mut Requests) {
+        let data =
+            r#"[{"version":"2.0.10","system":"online","api_version":"v2","connection_id":12072546403441331453}]"#;
+        out.push(format!(r#"{{"channel":"status","type":"update","data":{data}}}"#));
+    }
+
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Requests) {
+        let time = stamp(market.now());
+        let Ok(request) = serde_json::from_str::<serde_json::Value>(text) else {
+            return out.push(r#"{"error":"Malformed request","success":false}"#.to_owned());
+        };
+        let id = request["req_id"].as_u64().map_or(String::new(), |id| format!(r#","req_id":{id}"#));
+        let method = request["method"].as_str().unwrap_or_default();
+        let times = format!(r#""time_in":"{time}","time_out":"{time}""#);
+        if method == "ping" {
+            return out.push(format!(r#"{{"method":"pong"{id},{times}}}"#));
+        }
+        let params = &request["params"];
+        let channel = params["channel"].as_str().unwrap_or_default();
+        if !matches!(method, "subscribe" | "unsubscribe") || !matches!(channel, "ticker" | "book") {
+            return out.push(format!(
+                r#"{{"error":"Unsupported method or channel","method":"{method}"{id},"success":false,{times}}}"#
+            ));
+        }
+        for symbol in params["symbol"].as_array().into_iter().flatten().filter_map(|symbol| symbol.as_str()) {
+            let Some(quote) = market.quote(symbol) else {
+                let error = format!("Currency pair not supported {symbol}");
+                out.push(format!(
+                    r#"{{"error":{},"method":"{method}"{id},"success":false,"symbol":{},{times}}}"#,
+                    serde_json::Value::from(error),
+                    serde_json::Value::from(symbol)
+                ));
+                continue;
+            };
+            let options = self.options(method, channel, params, symbol);
+            let result = format!(r#"{{"channel":"{channel}"{options},"symbol":"{symbol}"}}"#);
+            out.push(format!(r#"{{"method":"{method}"{id},"result":{result},"success":true,{times}}}"#));
+            if method == "subscribe" && params["snapshot"].as_bool() != Some(false) {
+                out.push(if channel == "ticker" { ticker_frame("snapshot", &quote) } else { self.snapshot(&quote) });
+            }
+        }
+    }
+
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Requests) {
+        if self.ticker.get(&quote.native) == Some(&true) {
+            out.push(ticker_frame("update", quote));
+        }
+        let Some((bid, ask)) = self.book.get_mut(&quote.native) else { return };
+        let bids = one_level_changes(bid, quote.bid);
+        let asks = one_level_changes(ask, quote.ask);
+        if !bids.is_empty() || !asks.is_empty() {
+            out.push(book_frame("update", quote, &bids, &asks));
+        }
+    }
+
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Requests) {
+        if self.ticker.contains_key(&quote.native) {
+            out.push(ticker_frame("update", quote));
+        }
+    }
+
+    fn heartbeat(&mut self, _now: UnixNs, out: &mut Requests) {
+        if !self.ticker.is_empty() || !self.book.is_empty() {
+            out.push(r#"{"channel":"heartbeat"}"#.to_owned());
+        }
+    }
+}
+
+impl Exchange {
+    /// Takes or drops a subscription; answers with what the acknowledgement says of it.
+    fn options(&mut self, method: &str, channel: &str, params: &serde_json::Value, symbol: &str) -> String {
+        match (method, channel) {
+            ("subscribe", "ticker") => {
+                let trigger = params["event_trigger"].as_str().unwrap_or("trades");
+                self.ticker.insert(symbol.to_owned(), trigger == "bbo");
+                format!(r#","event_trigger":{},"snapshot":true"#, serde_json::Value::from(trigger))
+            }
+            ("subscribe", _) => {
+                self.book.insert(symbol.to_owned(), (Level::ABSENT, Level::ABSENT));
+                format!(r#","depth":{},"snapshot":true"#, params["depth"].as_u64().unwrap_or(10))
+            }
+            (_, "ticker") => {
+                self.ticker.remove(symbol);
+                String::new()
+            }
+            _ => {
+                self.book.remove(symbol);
+                String::new()
+            }
+        }
+    }
+
+    fn snapshot(&mut self, quote: &VenueQuote) -> String {
+        self.book.insert(quote.native.clone(), (quote.bid, quote.ask));
+        let side = |level: Level| if level.is_present() { one_level(level.price, level.size) } else { String::new() };
+        book_frame("snapshot", quote, &side(quote.bid), &side(quote.ask))
+    }
+}
+
+fn stamp(time: UnixNs) -> String {
+    let mut text = String::new();
+    write_rfc3339(time, 6, &mut text);
+    text
+}
+
+/// The entries that turn a side showing `shown` into one showing `now`.
+fn one_level_changes(shown: &mut Level, now: Level) -> String {
+    let before = std::mem::replace(shown, now);
+    let mut entries = Vec::new();
+    if before.is_present() && (!now.is_present() || before.price != now.price) {
+        entries.push(one_level(before.price, Decimal::ZERO));
+    }
+    if now.is_present() && before != now {
+        entries.push(one_level(now.price, now.size));
+    }
+    entries.join(",")
+}
+
+fn one_level(price: Decimal, size: Decimal) -> String {
+    format!(r#"{{"price":{},"qty":{}}}"#, verbatim(price), verbatim(padded(size)))
+}
+
+/// A size at the eight decimals that the venue writes, where it has no more.
+fn padded(size: Decimal) -> Decimal {
+    const DECIMALS: u8 = 8;
+    let zeros = DECIMALS.saturating_sub(size.scale());
+    match u64::try_from(u128::from(size.mantissa()) * POW10[usize::from(zeros)]) {
+        Ok(mantissa) => Decimal::new(mantissa, size.scale() + zeros),
+        Err(_) => size,
+    }
+}
+
+fn verbatim(number: Decimal) -> String {
+    let mut digits = Vec::with_capacity(24);
+    number.write_verbatim(&mut digits);
+    String::from_utf8(digits).unwrap_or_default()
+}
+
+fn book_frame(kind: &str, quote: &VenueQuote, bids: &str, asks: &str) -> String {
+    let mut book = Book::default();
+    for (side, level) in [(Side::Bid, quote.bid), (Side::Ask, quote.ask)] {
+        if level.is_present() {
+            book.set(side, Level { price: level.price, size: padded(level.size) });
+        }
+    }
+    format!(
+        r#"{{"channel":"book","type":"{kind}","data":[{{"symbol":"{}","bids":[{bids}],"asks":[{asks}],"checksum":{},"timestamp":"{}"}}]}}"#,
+        quote.native,
+        checksum_of(&book),
+        stamp(quote.time)
+    )
+}
+
+fn ticker_frame(kind: &str, quote: &VenueQuote) -> String {
+    let VenueQuote { native, bid, ask, day, time, .. } = quote;
+    let mut frame = format!(r#"{{"channel":"ticker","type":"{kind}","data":[{{"symbol":"{native}""#);
+    let volume = if day.last > 0.0 { day.quote_volume / day.last } else { 0.0 };
+    // Writing to a String cannot fail.
+    let _ = write!(
+        frame,
+        r#","bid":{},"bid_qty":{},"ask":{},"ask_qty":{},"last":{},"volume":{volume},"vwap":{}"#,
+        verbatim(bid.price),
+        verbatim(padded(bid.size)),
+        verbatim(ask.price),
+        verbatim(padded(ask.size)),
+        day.last,
+        day.last
+    );
+    let _ = write!(
+        frame,
+        r#","low":{},"high":{},"change":{},"change_pct":{:.2},"trades":{},"timestamp":"{}"}}]}}"#,
+        day.low,
+        day.high,
+        day.change,
+        day.change_pct,
+        quote.sequence,
+        stamp(*time)
+    );
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f41_codes_that_kraken_alone_uses_are_renamed_both_ways() {
+        let symbol = |native| Kraken.symbol_of()(native);
+        for (native, is) in
+            [("XBT/USD", "BTC/USD"), ("ALGO/XBT", "ALGO/BTC"), ("XDG/EUR", "DOGE/EUR"), ("BTC/USD", "BTC/USD")]
+        {
+            assert_eq!(symbol(native).as_deref(), Some(is));
+        }
+        for (base, native) in [("BTC", "BTC/USD"), ("LUNC", "LUNA/USD"), ("LUNA", "LUNA2/USD"), ("REP", "REPV2/USD")] {
+            assert_eq!(Kraken.native(base, "USD").as_deref(), Ok(native));
+            assert_eq!(symbol(native), Some(format!("{base}/USD")));
+        }
+        for (base, instead) in
+            [("XBT", "BTC/USD"), ("XDG", "DOGE/USD"), ("LUNA2", "LUNA"), ("UST", "USTC"), ("REPV2", "REP")]
+        {
+            let why = Kraken.native(base, "USD").unwrap_err();
+            assert!(why.ends_with(&format!("write {instead}")), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_size_is_written_with_eight_decimals_where_they_fit() {
+        for (size, written) in [("5", "5.00000000"), ("0.5", "0.50000000"), ("0.123456789", "0.123456789")] {
+            assert_eq!(verbatim(padded(size.parse().unwrap())), written);
+        }
+        let most = Decimal::new(u64::MAX, 0);
+        assert_eq!(verbatim(padded(most)), u64::MAX.to_string());
+    }
+
+    #[test]
+    fn a_checksum_is_over_the_ten_best_levels_of_each_side() {
+        let mut book = Book::default();
+        for n in 0..12u64 {
+            let size = Decimal::new(100 + n, 2);
+            book.set(Side::Bid, Level { price: Decimal::new(500 - n, 1), size });
+            book.set(Side::Ask, Level { price: Decimal::new(501 + n, 1), size });
+        }
+        let with_more = checksum_of(&book);
+        book.truncate(10);
+        assert_eq!(checksum_of(&book), with_more);
+        book.truncate(9);
+        assert_ne!(checksum_of(&book), with_more);
+    }
+}

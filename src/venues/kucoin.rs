@@ -1,0 +1,760 @@
+//! KuCoin, spot: the classic socket, whose address comes from a token request.
+//!
+//! Frames in, quotes out, on the feed thread. The feed subscribes to `/spotMarket/level1` (top of book, about every
+//! 10 ms) and `/market/snapshot` (the day's figures), and only after the venue's welcome. `/market/level2` is read
+//! from recordings: changes wait for a REST snapshot, then must follow each other without a gap.
+//! Never waits for more than [`WAITING_MAX`] changes.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
+use crate::market::book::Side;
+use crate::market::statistics::DayStatistics;
+use crate::market::{InstrumentId, Level};
+use crate::time::{MonoNs, UnixNs};
+use crate::venues::depth::{Change, Depth, PerInstrument};
+use crate::venues::reading::{self, array, level, text};
+use crate::venues::{
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Top,
+    Update, Venue, VenueQuote, VoidReason,
+};
+use crate::wire::json::{Parser, Scan, Value};
+
+/// The venue.
+pub struct Kucoin;
+
+/// Read on 2026-11-20: "WebSocket limits", Kucoin/kucoin-universal-sdk `spec/ws/openapi-spot-public.json`. The
+/// fee is that of class A coins at base tier. The venue names its ping interval in the token reply, 18 s
+/// with 10 s of grace; we ping a little earlier. 100 requests in 10 s.
+static FACTS: Facts = Facts {
+    name: "kucoin",
+    title: "KuCoin",
+    address: "https://api.kucoin.com",
+    opening: Opening::Token { path: TOKEN_PATH },
+    taker_fee_pct: "0.10",
+    keepalive: Keepalive::Client { every_ms: 15_000 },
+    message_max: 1 << 20,
+    request_gap_ms: 100,
+    docs: "https://www.kucoin.com/docs-new/websocket-api/base-info/introduction (2026-11-20)",
+};
+
+const TOKEN_PATH: &str = "/api/v1/bullet-public";
+
+/// Symbols that a topic may name.
+const SYMBOLS_PER_TOPIC: usize = 100;
+
+/// Renamed coins: a symbol never changes while its coin's name may. (Base in the symbol, coin.) From the listing
+/// of April 2021, where `symbol` and `name` differ.
+const ALIASES: [(&str, &str); 4] = [("BCHSV", "BSV"), ("WAX", "WAXP"), ("LOKI", "OXEN"), ("R", "REV")];
+
+/// Changes that may wait for a snapshot; one more and waiting begins anew.
+pub const WAITING_MAX: usize = 4096;
+
+/// A sequence that steps back by more than this was begun anew by the venue, not repeated.
+const RESTART: u64 = 1_000_000;
+
+impl Venue for Kucoin {
+    fn facts(&self) -> &'static Facts {
+        &FACTS
+    }
+
+    fn native(&self, base: &str, quote: &str) -> Result<String, String> {
+        reading::codes("KuCoin", base, quote)?;
+        if base == "XBT" {
+            return Err(format!("KuCoin's spot market calls it BTC: write BTC/{quote}"));
+        }
+        if let Some((_, coin)) = ALIASES.iter().find(|(native, _)| *native == base) {
+            return Err(format!("KuCoin's {base}-{quote} is the coin {coin}: write {coin}/{quote}"));
+        }
+        let native = ALIASES.iter().find(|(_, coin)| *coin == base).map_or(base, |(native, _)| native);
+        Ok(format!("{native}-{quote}"))
+    }
+
+    fn symbol_of(&self) -> fn(&str) -> Option<String> {
+        |native| {
+            let (base, quote) = native.split_once('-')?;
+            let coin = ALIASES.iter().find(|(native, _)| *native == base).map_or(base, |(_, coin)| coin);
+            (reading::is_code(base) && reading::is_code(quote)).then(|| format!("{coin}/{quote}"))
+        }
+    }
+
+    fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
+        Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+    }
+
+    fn exchange_side(&self) -> Box<dyn ExchangeSide> {
+        Box::new(Exchange::default())
+    }
+
+    fn endpoint(&self, reply: &[u8]) -> Result<String, DecodeError> {
+        Parser::default().parse(reply, |root| {
+            let data = accepted(root)?;
+            let server = array(data, "instanceServers")?.at(0).ok_or(DecodeError::Missing("instanceServers"))?;
+            let (endpoint, token) = (text(server, "endpoint")?, text(data, "token")?);
+            if !endpoint.starts_with("wss://") && !endpoint.starts_with("ws://") {
+                return Err(DecodeError::Shape("the endpoint is no WebSocket address"));
+            }
+            let plain = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'&' | b'#' | b'?'));
+            if token.is_empty() || !plain(token) || !plain(endpoint) {
+                return Err(DecodeError::Shape("the token or endpoint has signs that no address has"));
+            }
+            Ok(format!("{endpoint}?token={token}&connectId=spreadwire"))
+        })?
+    }
+
+    fn rest(&self, method: &str, target: &str, base: &str) -> Option<String> {
+        let path = target.split('?').next()?;
+        (method == "POST" && path == TOKEN_PATH).then(|| {
+            let server = format!(
+                r#"{{"endpoint":"{base}/","encrypt":true,"protocol":"websocket","pingInterval":18000,"pingTimeout":10000}}"#
+            );
+            format!(r#"{{"code":"200000","data":{{"token":"simulated","instanceServers":[{server}]}}}}"#)
+        })
+    }
+}
+
+/// The `data` of a REST reply that the venue did not refuse.
+fn accepted(root: Value<'_>) -> Result<Value<'_>, DecodeError> {
+    if text(root, "code")? != "200000" {
+        return Err(DecodeError::Shape("the venue answered with another code than 200000"));
+    }
+    root.get("data").filter(Value::is_object).ok_or(DecodeError::Missing("data"))
+}
+
+struct Codec {
+    parser: Parser,
+    feed: Feed,
+}
+
+/// What is remembered of one connection.
+#[derive(Default)]
+struct Feed {
+    symbols: Symbols,
+    /// The requests made so far: the first symbol of each that asked for quotes. Its id is its place, from 1.
+    requested: Vec<Option<usize>>,
+    pings: u64,
+    books: PerInstrument<Level2>,
+}
+
+/// A level2 book: live after its snapshot, before that a queue of changes.
+#[derive(Default)]
+struct Level2 {
+    depth: Depth,
+    sequence: u64,
+    waiting: VecDeque<Changes>,
+}
+
+/// One `/market/level2` message.
+#[derive(Default)]
+struct Changes {
+    start: u64,
+    end: u64,
+    time: UnixNs,
+    /// Each with its own number; in the order of the numbers.
+    changes: Vec<(u64, Change)>,
+}
+
+impl FeedCodec for Codec {
+    /// Nothing yet: the venue speaks first.
+    fn opened(&mut self, _requests: &mut Requests) {
+        self.feed.requested.clear();
+        self.feed.books.clear();
+    }
+
+    fn decode(&mut self, frame: &[u8], _received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        if let Some((symbol, top)) = scan(frame) {
+            return Ok(self.feed.top(symbol, top, out));
+        }
+        let feed = &mut self.feed;
+        self.parser.parse(frame, |root| feed.read(root, out))?
+    }
+
+    fn snapshot(&mut self, url: &str, body: &[u8], out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let (path, query) = url.split_once('?').unwrap_or((url, ""));
+        if !path.contains("/market/orderbook/level2") {
+            return Ok(Frame::Unused);
+        }
+        let symbol =
+            query.split('&').find_map(|pair| pair.strip_prefix("symbol=")).ok_or(DecodeError::Missing("symbol"))?;
+        let Some(instrument) = self.feed.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
+        let feed = &mut self.feed;
+        self.parser.parse(body, |root| feed.rest_book(instrument, accepted(root)?, out))?
+    }
+
+    fn keepalive(&mut self, requests: &mut Requests) {
+        self.feed.pings += 1;
+        requests.push(format!(r#"{{"id":"ping-{}","type":"ping"}}"#, self.feed.pings));
+    }
+
+    fn symbols(&self) -> &Symbols {
+        &self.feed.symbols
+    }
+}
+
+/// A top without its instrument.
+#[derive(Clone, Copy)]
+struct Quoted {
+    bid: Level,
+    ask: Level,
+    sequence: u64,
+    time: UnixNs,
+    channel: &'static str,
+}
+
+const LEVEL1: &str = "/spotMarket/level1";
+
+/// The fast path: a `level1` message in the documented field order.
+#[inline]
+fn scan(frame: &[u8]) -> Option<(&[u8], Quoted)> {
+    let mut scan = Scan::new(frame);
+    scan.literal(b"{\"topic\":\"/spotMarket/level1:")?;
+    let symbol = scan.string()?;
+    scan.literal(b",\"type\":\"message\",\"subject\":\"level1\",\"data\":{\"asks\":[")?;
+    let ask = scan_side(&mut scan)?;
+    scan.literal(b",\"bids\":[")?;
+    let bid = scan_side(&mut scan)?;
+    scan.literal(b",\"timestamp\":")?;
+    let time = reading::time(scan.integer()?);
+    scan.literal(b"}}")?;
+    scan.end()?;
+    Some((symbol, Quoted { bid, ask, sequence: 0, time, channel: LEVEL1 }))
+}
+
+#[inline]
+fn scan_side(scan: &mut Scan<'_>) -> Option<Level> {
+    if scan.literal(b"]").is_some() {
+        return Some(Level::ABSENT);
+    }
+    scan.literal(b"\"")?;
+    let price = scan.quoted_decimal()?;
+    scan.literal(b",\"")?;
+    let size = scan.quoted_decimal()?;
+    scan.literal(b"]")?;
+    Some(level(price, size))
+}
+
+impl Feed {
+    #[inline]
+    fn top(&mut self, symbol: &[u8], quoted: Quoted, out: &mut Decoded) -> Frame {
+        let Some(instrument) = self.symbols.find(symbol) else { return Frame::Unused };
+        push(instrument, quoted, out);
+        Frame::Data
+    }
+}
+
+#[inline]
+fn push(instrument: InstrumentId, quoted: Quoted, out: &mut Decoded) {
+    let Quoted { bid, ask, sequence, time, channel } = quoted;
+    out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time: time, channel }));
+}
+
+/// The general path.
+impl Feed {
+    fn read(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        match text(root, "type")? {
+            "message" => self.message(root, out),
+            "welcome" => {
+                self.subscribe(&mut out.requests);
+                Ok(Frame::Control)
+            }
+            "ack" => {
+                self.acknowledged(root, out);
+                Ok(Frame::Control)
+            }
+            "error" => {
+                let (code, why) = (root.text_of("code").unwrap_or("?"), root.text_of("data").unwrap_or("no reason"));
+                out.updates.push(Update::Refused(format!("{code}: {why}")));
+                Ok(Frame::Control)
+            }
+            "pong" => Ok(Frame::Control),
+            _ => Ok(Frame::Unused),
+        }
+    }
+
+    fn subscribe(&mut self, requests: &mut Requests) {
+        self.requested.clear();
+        for (channel, quotes) in [(LEVEL1, true), ("/market/snapshot", false)] {
+            for (at, part) in self.symbols.entries().chunks(SYMBOLS_PER_TOPIC).enumerate() {
+                self.requested.push(quotes.then_some(at * SYMBOLS_PER_TOPIC));
+                let symbols: Vec<&str> = part.iter().map(|entry| entry.native.as_str()).collect();
+                requests.push(format!(
+                    r#"{{"id":"{}","type":"subscribe","topic":"{channel}:{}","privateChannel":false,"response":true}}"#,
+                    self.requested.len(),
+                    symbols.join(",")
+                ));
+            }
+        }
+    }
+
+    fn acknowledged(&mut self, root: Value<'_>, out: &mut Decoded) {
+        let request = root.get("id").and_then(|id| usize::try_from(id.integer()?).ok()?.checked_sub(1));
+        let Some(Some(first)) = request.and_then(|at| self.requested.get(at).copied()) else { return };
+        let asked_for = self.symbols.entries().iter().skip(first).take(SYMBOLS_PER_TOPIC);
+        out.updates.extend(asked_for.map(|entry| Update::Subscribed(entry.id)));
+    }
+
+    fn message(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let topic = text(root, "topic")?;
+        let (channel, symbol) = topic.split_once(':').unwrap_or((topic, ""));
+        let data = || root.get("data").filter(Value::is_object).ok_or(DecodeError::Missing("data"));
+        let quoted = match channel {
+            LEVEL1 => level1(data()?)?,
+            "/market/ticker" => ticker(data()?)?,
+            "/spotMarket/level2Depth5" => small_book(data()?, "/spotMarket/level2Depth5")?,
+            "/spotMarket/level2Depth50" => small_book(data()?, "/spotMarket/level2Depth50")?,
+            "/market/level2" => return self.level2(symbol, data()?, out),
+            "/market/snapshot" => return self.statistics(data()?, out),
+            _ => return Ok(Frame::Unused),
+        };
+        // All symbols on one topic: the symbol stands in the subject.
+        let symbol = if symbol == "all" { text(root, "subject")? } else { symbol };
+        Ok(self.top(symbol.as_bytes(), quoted, out))
+    }
+
+    fn statistics(&mut self, data: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let day = data.get("data").filter(Value::is_object).ok_or(DecodeError::Missing("data"))?;
+        let Some(instrument) = self.symbols.find(text(day, "symbol")?.as_bytes()) else { return Ok(Frame::Unused) };
+        let figure = |field: &str| day.get(field)?.float();
+        let read = || {
+            Some(DayStatistics {
+                instrument,
+                last: figure("lastTradedPrice")?,
+                high: figure("high")?,
+                low: figure("low")?,
+                change: figure("changePrice")?,
+                change_pct: figure("changeRate")? * 100.0,
+                quote_volume: figure("volValue")?,
+                exchange_time: time(day, "datetime"),
+            })
+        };
+        // A market without a trade today has no figures, which is no mistake.
+        out.updates.extend(read().map(Update::Statistics));
+        Ok(Frame::Data)
+    }
+}
+
+fn time(data: Value<'_>, field: &str) -> UnixNs {
+    data.get(field).and_then(|time| time.integer()).map(reading::time).unwrap_or_default()
+}
+
+fn level1(data: Value<'_>) -> Result<Quoted, DecodeError> {
+    let side = |field: &'static str| {
+        let side =
+            data.get(field).filter(|side| side.is_array() || side.is_null()).ok_or(DecodeError::Missing(field))?;
+        if side.is_empty() { Ok(Level::ABSENT) } else { pair(side, field).map(|l| level(l.price, l.size)) }
+    };
+    let (bid, ask) = (side("bids")?, side("asks")?);
+    Ok(Quoted { bid, ask, sequence: 0, time: time(data, "timestamp"), channel: LEVEL1 })
+}
+
+fn ticker(data: Value<'_>) -> Result<Quoted, DecodeError> {
+    let bid = reading::side(data, "bestBid", "bestBidSize")?;
+    let ask = reading::side(data, "bestAsk", "bestAskSize")?;
+    let sequence = data.get("sequence").and_then(|sequence| sequence.integer()).unwrap_or_default();
+    Ok(Quoted { bid, ask, sequence, time: time(data, "time"), channel: "/market/ticker" })
+}
+
+/// The best of a whole small book.
+fn small_book(data: Value<'_>, channel: &'static str) -> Result<Quoted, DecodeError> {
+    let mut best = [Level::ABSENT; 2];
+    for (side, field) in [(Side::Bid, "bids"), (Side::Ask, "asks")] {
+        let best = &mut best[side as usize];
+        for entry in array(data, field)?.items() {
+            let entry = pair(entry, field)?;
+            let better = match side {
+                Side::Bid => entry.price > best.price,
+                Side::Ask => entry.price < best.price,
+            };
+            if entry.is_present() && (better || !best.is_present()) {
+                *best = entry;
+            }
+        }
+    }
+    let sequence = data.get("sequence").and_then(|sequence| sequence.integer()).unwrap_or_default();
+    Ok(Quoted { bid: best[0], ask: best[1], sequence, time: time(data, "timestamp"), channel })
+}
+
+/// `[price, size, …]`.
+fn pair(entry: Value<'_>, field: &'static str) -> Result<Level, DecodeError> {
+    Ok(Level { price: reading::decimal(entry.at(0), field)?, size: reading::decimal(entry.at(1), field)? })
+}
+
+/// The level2 book.
+impl Feed {
+    fn level2(&mut self, symbol: &str, data: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
+        let book = self.books.of(instrument);
+        let changes = match changes(data) {
+            Ok(changes) => changes,
+            Err(why) => {
+                // What it said is lost, so the book is.
+                book.lose(instrument, out);
+                return Err(why);
+            }
+        };
+        if !book.depth.is_live() {
+            book.wait(changes);
+            return Ok(Frame::Data);
+        }
+        if !book.apply(&changes) {
+            book.lose(instrument, out);
+            book.wait(changes);
+            return Err(DecodeError::Gap);
+        }
+        book.publish(instrument, changes.time, out);
+        Ok(Frame::Data)
+    }
+
+    fn rest_book(
+        &mut self,
+        instrument: InstrumentId,
+        data: Value<'_>,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        let sequence = data.get("sequence").and_then(|s| s.integer()).ok_or(DecodeError::Missing("sequence"))?;
+        let mut levels = Vec::new();
+        for (side, field) in [(Side::Bid, "bids"), (Side::Ask, "asks")] {
+            for entry in array(data, field)?.items() {
+                levels.push(Change { side, level: pair(entry, field)? });
+            }
+        }
+        levels.retain(|change| !change.level.price.is_zero());
+        let book = self.books.of(instrument);
+        if book.depth.is_live() && sequence < book.sequence {
+            return Ok(Frame::Data);
+        }
+        // A snapshot from before the first change that waits cannot be joined to it: another must come.
+        let is_old = |changes: &Changes| changes.end <= sequence;
+        let first = book.waiting.iter().find(|changes| !is_old(changes));
+        if first.is_some_and(|first| first.start > sequence.saturating_add(1)) {
+            return Ok(Frame::Data);
+        }
+        book.waiting.retain(|changes| !is_old(changes));
+        book.depth.replace(&mut levels);
+        book.sequence = sequence;
+        let mut told = time(data, "time");
+        for changes in std::mem::take(&mut book.waiting) {
+            if !book.apply(&changes) {
+                book.lose(instrument, out);
+                return Err(DecodeError::Gap);
+            }
+            told = changes.time;
+        }
+        book.publish(instrument, told, out);
+        Ok(Frame::Data)
+    }
+}
+
+impl Level2 {
+    /// Applies a message; `false` when one before it is missing.
+    fn apply(&mut self, message: &Changes) -> bool {
+        if message.end <= self.sequence {
+            return self.sequence - message.end < RESTART;
+        }
+        if message.start > self.sequence.saturating_add(1) {
+            return false;
+        }
+        for (sequence, change) in &message.changes {
+            // A change at price zero only moves the sequence.
+            if *sequence > self.sequence && !change.level.price.is_zero() {
+                self.depth.apply(std::slice::from_ref(change));
+            }
+        }
+        self.sequence = message.end;
+        true
+    }
+
+    fn wait(&mut self, changes: Changes) {
+        if self.waiting.len() >= WAITING_MAX {
+            self.waiting.clear();
+        }
+        self.waiting.push_back(changes);
+    }
+
+    #[cold]
+    fn lose(&mut self, instrument: InstrumentId, out: &mut Decoded) {
+        self.waiting.clear();
+        self.sequence = 0;
+        if self.depth.void() {
+            out.updates.push(Update::Void(instrument, VoidReason::Gap));
+        }
+    }
+
+    fn publish(&mut self, instrument: InstrumentId, time: UnixNs, out: &mut Decoded) {
+        if let Some((bid, ask)) = self.depth.changed_top() {
+            push(instrument, Quoted { bid, ask, sequence: self.sequence, time, channel: "/market/level2" }, out);
+        }
+    }
+}
+
+fn changes(data: Value<'_>) -> Result<Changes, DecodeError> {
+    let whole = |field: &'static str| data.get(field).and_then(|n| n.integer()).ok_or(DecodeError::Missing(field));
+    let mut message = Changes {
+        start: whole("sequenceStart")?,
+        end: whole("sequenceEnd")?,
+        time: time(data, "time"),
+        changes: Vec::new(),
+    };
+    let changes = data.get("changes").ok_or(DecodeError::Missing("changes"))?;
+    for (side, field) in [(Side::Bid, "bids"), (Side::Ask, "asks")] {
+        for entry in array(changes, field)?.items() {
+            let sequence = entry.at(2).and_then(|n| n.integer()).unwrap_or(message.end);
+            message.changes.push((sequence, Change { side, level: pair(entry, field)? }));
+        }
+    }
+    message.changes.sort_by_key(|(sequence, _)| *sequence);
+    Ok(message)
+}
+
+/// The classic socket from the exchange's chair. Its books have one level a side.
+#[derive(Default)]
+struct Exchange {
+    /// Topics as (channel, symbol).
+    subscribed: Vec<(&'static str, String)>,
+    /// What the subscribed level2 books show the client, and the last number they used.
+    level2: FxHashMap<String, (Level, Level, u64)>,
+}
+
+/// What can be subscribed to.
+const CHANNELS: [&str; 6] = [
+    LEVEL1,
+    "/market/ticker",
+    "/market/snapshot",
+    "/market/level2",
+    "/spotMarket/level2Depth5",
+    "/spotMarket/level2Depth50",
+];
+
+impl ExchangeSide for Exchange {
+    fn opened(&mut self, target: &str, _market: &dyn Market, out: &mut Requests) {
+        let query = target.split_once('?').map_or("", |(_, query)| query);
+        let id = query.split('&').find_map(|pair| pair.strip_prefix("connectId=")).unwrap_or("none");
+        out.push(serde_json::json!({"id": id, "type": "welcome"}).to_string());
+    }
+
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Requests) {
+        let Ok(request) = serde_json::from_str::<serde_json::Value>(text) else {
+            return out.push(error("", 400, "malformed JSON"));
+        };
+        let id = request["id"].as_str().map_or_else(|| request["id"].to_string(), str::to_owned);
+        let kind = request["type"].as_str().unwrap_or_default();
+        let topic = request["topic"].as_str().unwrap_or_default();
+        match kind {
+            "ping" => out.push(serde_json::json!({"id": id, "type": "pong"}).to_string()),
+            "subscribe" | "unsubscribe" => {
+                let Some((channel, symbols)) = find_topic(topic, market) else {
+                    return out.push(error(&id, 404, &format!("topic {topic} is not found")));
+                };
+                if request["response"].as_bool() == Some(true) {
+                    out.push(serde_json::json!({"id": id, "type": "ack"}).to_string());
+                }
+                for symbol in symbols {
+                    self.change(kind == "subscribe", channel, symbol, market, out);
+                }
+            }
+            _ => out.push(error(&id, 400, "type is not supported")),
+        }
+    }
+
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Requests) {
+        if self.has(LEVEL1, &quote.native) {
+            out.push(level1_frame(quote));
+        }
+        if self.has("/market/ticker", &quote.native) {
+            out.push(ticker_frame(&quote.native, "trade.ticker", quote));
+        } else if self.has("/market/ticker", "all") {
+            out.push(ticker_frame("all", &quote.native, quote));
+        }
+        for channel in ["/spotMarket/level2Depth5", "/spotMarket/level2Depth50"] {
+            if self.has(channel, &quote.native) {
+                out.push(small_book_frame(channel, quote));
+            }
+        }
+        if let Some(shown) = self.level2.get_mut(&quote.native) {
+            out.extend(level2_frame(shown, quote));
+        }
+    }
+
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Requests) {
+        if self.has("/market/snapshot", &quote.native) {
+            out.push(snapshot_frame(quote));
+        }
+    }
+
+    fn heartbeat(&mut self, _now: UnixNs, _out: &mut Requests) {}
+}
+
+/// The channel and symbols of a topic, if all of them exist here.
+fn find_topic<'a>(topic: &'a str, market: &dyn Market) -> Option<(&'static str, Vec<&'a str>)> {
+    let (channel, symbols) = topic.split_once(':')?;
+    let channel = CHANNELS.into_iter().find(|known| *known == channel)?;
+    let symbols: Vec<&str> = symbols.split(',').collect();
+    let known = |symbol: &&str| market.quote(symbol).is_some() || (channel == "/market/ticker" && *symbol == "all");
+    (symbols.len() <= SYMBOLS_PER_TOPIC && symbols.iter().all(known)).then_some((channel, symbols))
+}
+
+impl Exchange {
+    fn has(&self, channel: &str, symbol: &str) -> bool {
+        self.subscribed.iter().any(|(c, s)| *c == channel && s == symbol)
+    }
+
+    /// Takes or drops one subscription. A new one is told the state at once.
+    fn change(&mut self, add: bool, channel: &'static str, symbol: &str, market: &dyn Market, out: &mut Requests) {
+        self.subscribed.retain(|(c, s)| *c != channel || s != symbol);
+        if channel == "/market/level2" {
+            self.level2.remove(symbol);
+        }
+        if !add {
+            return;
+        }
+        self.subscribed.push((channel, symbol.to_owned()));
+        let Some(quote) = market.quote(symbol) else { return };
+        match channel {
+            LEVEL1 => out.push(level1_frame(&quote)),
+            "/market/ticker" => out.push(ticker_frame(symbol, "trade.ticker", &quote)),
+            "/market/snapshot" => out.push(snapshot_frame(&quote)),
+            // The client fetches the state by REST.
+            "/market/level2" => drop(self.level2.insert(symbol.to_owned(), (quote.bid, quote.ask, quote.sequence))),
+            _ => out.push(small_book_frame(channel, &quote)),
+        }
+    }
+}
+
+fn error(id: &str, code: u32, data: &str) -> String {
+    serde_json::json!({"id": id, "type": "error", "code": code, "data": data}).to_string()
+}
+
+fn message(channel: &str, symbol: &str, subject: &str, data: &str) -> String {
+    format!(r#"{{"topic":"{channel}:{symbol}","type":"message","subject":"{subject}","data":{data}}}"#)
+}
+
+fn flat(level: Level) -> String {
+    if level.is_present() { format!(r#"["{}","{}"]"#, level.price, level.size) } else { "[]".to_owned() }
+}
+
+fn level1_frame(quote: &VenueQuote) -> String {
+    let (asks, bids, ms) = (flat(quote.ask), flat(quote.bid), quote.time.ms());
+    message(LEVEL1, &quote.native, "level1", &format!(r#"{{"asks":{asks},"bids":{bids},"timestamp":{ms}}}"#))
+}
+
+fn small_book_frame(channel: &str, quote: &VenueQuote) -> String {
+    let side = |level: Level| if level.is_present() { format!("[{}]", flat(level)) } else { "[]".to_owned() };
+    let (asks, bids, ms) = (side(quote.ask), side(quote.bid), quote.time.ms());
+    message(channel, &quote.native, "level2", &format!(r#"{{"asks":{asks},"bids":{bids},"timestamp":{ms}}}"#))
+}
+
+fn ticker_frame(symbol: &str, subject: &str, quote: &VenueQuote) -> String {
+    let VenueQuote { bid, ask, sequence, time, day, .. } = quote;
+    let data = format!(
+        r#"{{"bestAsk":"{}","bestAskSize":"{}","bestBid":"{}","bestBidSize":"{}","price":"{}","sequence":"{sequence}","size":"0","time":{}}}"#,
+        ask.price,
+        ask.size,
+        bid.price,
+        bid.size,
+        day.last,
+        time.ms()
+    );
+    message("/market/ticker", symbol, subject, &data)
+}
+
+fn snapshot_frame(quote: &VenueQuote) -> String {
+    let VenueQuote { native, bid, ask, sequence, time, day } = quote;
+    let (buy, sell, last) = (bid.price, ask.price, day.last);
+    let data = format!(
+        r#"{{"sequence":"{sequence}","data":{{"buy":{buy},"sell":{sell},"changePrice":{},"changeRate":{},"datetime":{},"high":{},"lastTradedPrice":{last},"low":{},"symbol":"{native}","volValue":{}}}}}"#,
+        day.change,
+        day.change_pct / 100.0,
+        time.ms(),
+        day.high,
+        day.low,
+        day.quote_volume
+    );
+    message("/market/snapshot", native, "trade.snapshot", &data)
+}
+
+/// The changes from what the client was `shown` to the quote; `None` when there are none.
+fn level2_frame(shown: &mut (Level, Level, u64), quote: &VenueQuote) -> Option<String> {
+    let (bid, ask, last) = shown;
+    let number = quote.sequence.max(*last + 1);
+    let side = |shown: &mut Level, now: Level| {
+        let before = std::mem::replace(shown, now);
+        let mut entries = Vec::new();
+        if before.is_present() && (!now.is_present() || before.price != now.price) {
+            entries.push(format!(r#"["{}","0","{number}"]"#, before.price));
+        }
+        if now.is_present() && before != now {
+            entries.push(format!(r#"["{}","{}","{number}"]"#, now.price, now.size));
+        }
+        entries.join(",")
+    };
+    let (asks, bids) = (side(ask, quote.ask), side(bid, quote.bid));
+    if asks.is_empty() && bids.is_empty() {
+        return None;
+    }
+    let start = std::mem::replace(last, number) + 1;
+    let data = format!(
+        r#"{{"changes":{{"asks":[{asks}],"bids":[{bids}]}},"sequenceEnd":{number},"sequenceStart":{start},"symbol":"{}","time":{}}}"#,
+        quote.native,
+        quote.time.ms()
+    );
+    Some(message("/market/level2", &quote.native, "trade.l2update", &data))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(reply: &str) -> Result<String, DecodeError> {
+        Kucoin.endpoint(reply.as_bytes())
+    }
+
+    #[test]
+    fn the_token_reply_names_the_address() {
+        // KuCoin's documentation of the token request, read on 2026-11-20; the token is shortened.
+        let reply = r#"{"code":"200000","data":{"token":"2neAiuYvAU61ZDXANAGAsiL4-iAExhsBXZxftpOeh_55i3Ysy2q2LEsEWU64mdzUOPusi34M_wGoSf7iNyEWJ==.TRUr","instanceServers":[{"endpoint":"wss://ws-api-spot.kucoin.com/","encrypt":true,"protocol":"websocket","pingInterval":18000,"pingTimeout":10000}]}}"#;
+        let address = endpoint(reply).unwrap();
+        assert!(address.starts_with("wss://ws-api-spot.kucoin.com/?token=2neAiuYvAU61"), "{address}");
+        assert!(address.ends_with("==.TRUr&connectId=spreadwire"), "{address}");
+    }
+
+    #[test]
+    fn the_exchange_answers_a_token_request_with_its_own_address() {
+        let reply = Kucoin.rest("POST", "/api/v1/bullet-public", "ws://127.0.0.1:9/kucoin").unwrap();
+        assert_eq!(endpoint(&reply).unwrap(), "ws://127.0.0.1:9/kucoin/?token=simulated&connectId=spreadwire");
+        assert_eq!(Kucoin.rest("GET", "/api/v1/bullet-public", "ws://127.0.0.1:9"), None);
+        assert_eq!(Kucoin.rest("POST", "/api/v1/orders", "ws://127.0.0.1:9"), None);
+    }
+
+    #[test]
+    fn f31_f44_a_token_reply_that_is_no_address_is_refused() {
+        let reply = |code: &str, token: &str, endpoint: &str| {
+            format!(
+                r#"{{"code":"{code}","data":{{"token":"{token}","instanceServers":[{{"endpoint":"{endpoint}"}}]}}}}"#
+            )
+        };
+        assert!(endpoint(&reply("200000", "t", "wss://ws.kucoin.com/")).is_ok());
+        for bad in [
+            reply("429000", "t", "wss://ws.kucoin.com/"),
+            reply("200000", "", "wss://ws.kucoin.com/"),
+            reply("200000", "a&b=c", "wss://ws.kucoin.com/"),
+            reply("200000", "a b", "wss://ws.kucoin.com/"),
+            reply("200000", "t", "https://ws.kucoin.com/"),
+            reply("200000", "t", "wss://ws.kucoin.com/#"),
+            r#"{"code":"200000","data":{"token":"t","instanceServers":[]}}"#.to_owned(),
+            r#"{"code":"200000"}"#.to_owned(),
+            "<html>maintenance</html>".to_owned(),
+        ] {
+            assert!(endpoint(&bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn f41_renamed_coins_are_found_under_their_old_symbol() {
+        assert_eq!(Kucoin.native("BSV", "USDT"), Ok("BCHSV-USDT".to_owned()));
+        assert_eq!(Kucoin.symbol_of()("BCHSV-USDT"), Some("BSV/USDT".to_owned()));
+        assert!(Kucoin.native("BCHSV", "USDT").unwrap_err().ends_with("write BSV/USDT"));
+        assert!(Kucoin.native("XBT", "USDT").unwrap_err().ends_with("write BTC/USDT"));
+        assert_eq!(Kucoin.symbol_of()("XBTUSDTM"), None);
+    }
+}

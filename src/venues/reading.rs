@@ -1,0 +1,202 @@
+//! What the venue files share when they read a frame: levels, changes of a book, times, and symbols
+//! that have no mark between base and quote. JSON values in, nouns out; nothing is kept here.
+
+use crate::market::book::{Book, Side};
+use crate::market::{Decimal, InstrumentId, Level};
+use crate::time::UnixNs;
+use crate::venues::DecodeError;
+use crate::wire::json::Value;
+
+/// A book's new absolute size at a price; size zero removes the level.
+pub type Change = (Side, Level);
+
+/// A book keeps at most this many levels a side; the worst go first, so the top is never one of them.
+pub const BOOK_LEVELS_MAX: usize = 10_000;
+
+/// The level as it is published: [`Level::ABSENT`] unless it has both a price and a size.
+#[inline(always)]
+#[must_use]
+pub fn level(price: Decimal, size: Decimal) -> Level {
+    let level = Level { price, size };
+    if level.is_present() { level } else { Level::ABSENT }
+}
+
+/// The decimal in `value`.
+///
+/// # Errors
+/// [`DecodeError::Missing`] without a text, [`DecodeError::Number`] when the text is no decimal.
+pub fn decimal(value: Option<Value<'_>>, field: &'static str) -> Result<Decimal, DecodeError> {
+    let text = value.as_ref().and_then(Value::text).ok_or(DecodeError::Missing(field))?;
+    Decimal::parse(text.as_bytes()).map_err(|why| DecodeError::Number(field, why))
+}
+
+/// One side of a quote from two members of `object`. Empty texts and zeros are an absent side.
+///
+/// # Errors
+/// As [`decimal`].
+pub fn side(object: Value<'_>, price: &'static str, size: &'static str) -> Result<Level, DecodeError> {
+    let number = |field: &'static str| match object.text_of(field) {
+        Some("") => Ok(Decimal::ZERO),
+        _ => decimal(object.get(field), field),
+    };
+    Ok(level(number(price)?, number(size)?))
+}
+
+/// The member `field` of `object`, which must be an array.
+///
+/// # Errors
+/// [`DecodeError::Missing`].
+pub fn array<'a>(object: Value<'a>, field: &'static str) -> Result<Value<'a>, DecodeError> {
+    object.get(field).filter(Value::is_array).ok_or(DecodeError::Missing(field))
+}
+
+/// The whole number in the member `field` of `object`.
+///
+/// # Errors
+/// [`DecodeError::Missing`].
+pub fn integer(object: Value<'_>, field: &'static str) -> Result<u64, DecodeError> {
+    object.get(field).and_then(|v| v.integer()).ok_or(DecodeError::Missing(field))
+}
+
+/// The text of the member `field` of `object`.
+///
+/// # Errors
+/// [`DecodeError::Missing`].
+pub fn text<'a>(object: Value<'a>, field: &'static str) -> Result<&'a str, DecodeError> {
+    object.text_of(field).ok_or(DecodeError::Missing(field))
+}
+
+/// A figure of the day statistics; absent or unreadable ones are 0, they are for display only.
+#[must_use]
+pub fn figure(object: Value<'_>, field: &str) -> f64 {
+    object.get(field).and_then(|v| v.float()).unwrap_or(0.0)
+}
+
+/// Appends the levels of the array `object[field]`, each `[price, size, …]`, as changes of `side`.
+///
+/// # Errors
+/// [`DecodeError`] for a missing array, a level that is not a pair, or a price of zero.
+pub fn changes(object: Value<'_>, field: &'static str, side: Side, out: &mut Vec<Change>) -> Result<(), DecodeError> {
+    let list = object.get(field).filter(Value::is_array).ok_or(DecodeError::Missing(field))?;
+    for pair in list.items() {
+        let mut parts = pair.items();
+        let level = Level { price: decimal(parts.next(), field)?, size: decimal(parts.next(), field)? };
+        if level.price.is_zero() {
+            return Err(DecodeError::Shape("a book level at price 0"));
+        }
+        out.push((side, level));
+    }
+    Ok(())
+}
+
+/// Makes the changes in `book`, and keeps its size within [`BOOK_LEVELS_MAX`].
+pub fn apply(book: &mut Book, changes: &[Change]) {
+    for &(side, level) in changes {
+        book.set(side, level);
+    }
+    book.truncate(BOOK_LEVELS_MAX);
+}
+
+/// Milliseconds, microseconds or nanoseconds since 1970, told apart by their magnitude. 0 is no time.
+#[must_use]
+pub const fn time(number: u64) -> UnixNs {
+    // Below 1e14, milliseconds reach the year 5138; above it, microseconds begin in 1973, and
+    // nanoseconds below 1e17 would be 1973 as well.
+    match number {
+        0..100_000_000_000_000 => UnixNs::from_ms(number),
+        100_000_000_000_000..100_000_000_000_000_000 => UnixNs(number.saturating_mul(1000)),
+        _ => UnixNs(number),
+    }
+}
+
+/// Which instruments have been quoted by the channel of choice on this connection. Their quotes from
+/// slower channels would only be older news.
+#[derive(Debug, Default)]
+pub struct Seen(Vec<bool>);
+
+impl Seen {
+    /// Remembers `instrument`.
+    #[inline(always)]
+    pub fn insert(&mut self, instrument: InstrumentId) {
+        match self.0.get_mut(instrument.index()) {
+            Some(seen) => *seen = true,
+            None => self.grow(instrument),
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, instrument: InstrumentId) {
+        self.0.resize(instrument.index() + 1, false);
+        self.0[instrument.index()] = true;
+    }
+
+    /// Whether `instrument` was inserted.
+    #[must_use]
+    pub fn contains(&self, instrument: InstrumentId) -> bool {
+        self.0.get(instrument.index()).copied().unwrap_or(false)
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// Splits a symbol without a mark by the venue's quote assets. Two quote assets that both fit are a
+/// guess, and a guess is `None`, unless `exceptions` (symbol, length of its base) settle it.
+#[must_use]
+pub fn split(native: &str, quotes: &[&str], exceptions: &[(&str, usize)]) -> Option<String> {
+    if let Some(&(_, length)) = exceptions.iter().find(|(symbol, _)| *symbol == native) {
+        return Some(format!("{}/{}", &native[..length], &native[length..]));
+    }
+    let mut fitting = quotes.iter().filter_map(|quote| native.strip_suffix(quote).map(|base| (base, quote)));
+    match (fitting.next(), fitting.next()) {
+        (Some((base, quote)), None) if is_code(base) => Some(format!("{base}/{quote}")),
+        _ => None,
+    }
+}
+
+/// Whether `text` can be an asset code: letters and digits, no lower case.
+#[must_use]
+pub fn is_code(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() && !c.is_lowercase())
+}
+
+/// Refuses what is not an asset code, in words.
+///
+/// # Errors
+/// The sentence to show.
+pub fn codes(venue: &str, base: &str, quote: &str) -> Result<(), String> {
+    match [base, quote].into_iter().find(|code| !is_code(code)) {
+        None => Ok(()),
+        Some(code) => Err(format!("{venue}: `{code}` is not an asset code; write one such as BTC, in capitals")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f45_the_unit_of_a_time_follows_from_its_magnitude() {
+        let at = UnixNs(1_786_613_159_749_000_000);
+        for number in [1_786_613_159_749, 1_786_613_159_749_000, 1_786_613_159_749_000_000] {
+            assert_eq!(time(number), at);
+        }
+        assert_eq!(time(0), UnixNs(0));
+        for number in [99_999_999_999_999_999, u64::MAX] {
+            assert_eq!(time(number), UnixNs(u64::MAX));
+        }
+    }
+
+    #[test]
+    fn f41_a_symbol_that_fits_two_quote_assets_is_not_split() {
+        let quotes = ["USDT", "XUSD", "USD"];
+        assert_eq!(split("BTCUSDT", &quotes, &[]).as_deref(), Some("BTC/USDT"));
+        assert_eq!(split("AVAXUSD", &quotes, &[]), None);
+        assert_eq!(split("AVAXUSD", &quotes, &[("AVAXUSD", 4)]).as_deref(), Some("AVAX/USD"));
+        for text in ["USDT", "BTCJPY", "btcUSDT", "B-TCUSDT", ""] {
+            assert_eq!(split(text, &quotes, &[]), None, "{text}");
+        }
+    }
+}

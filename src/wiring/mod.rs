@@ -1,0 +1,321 @@
+//! Builds every part, ring and reader; starts, stops and joins. The only place that knows all stages.
+
+mod replaying;
+mod terminal;
+mod threads;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::cli::{Failure, ReplayArgs, SimArgs};
+use crate::config::{Config, ThresholdOn};
+use crate::detector::{Detector, DetectorParts, GatewayPort, scan};
+use crate::feed::{self, Feed, FeedParts, FeedVenue};
+use crate::gateway::{self, Gateway, GatewayParts};
+use crate::market::quote::FeedEvent;
+use crate::market::{Directory, VenueId};
+use crate::matrix::changes::Changes;
+use crate::matrix::days::DayTable;
+use crate::matrix::{MatrixWriter, QuoteMatrix, SharedMatrix};
+use crate::metrics::Board;
+use crate::net::dial;
+use crate::net::listen::Listener;
+use crate::net::tls::Trust;
+use crate::sim::{self, Sim, SimParts};
+use crate::stage::{Alarm, Stage, Stop};
+use crate::time::{Clock, MS};
+use crate::wire::http;
+use threads::Row;
+
+/// Events that a feed may be ahead of the detector; then the newest of each instrument wins.
+const FEED_RING: usize = 4096;
+/// Opportunity events that a gateway may be behind.
+const OPPORTUNITY_RING: usize = 4096;
+/// The longest that stopping may take, from the signal to the exit.
+const STOP_MAX: Duration = Duration::from_millis(1900);
+
+/// Simulated venues, feeds, detector and gateway in one process, with prices grown from `seed`.
+///
+/// # Errors
+/// When a port is in use or a thread cannot be made.
+pub fn demo(mut config: Config, seed: u64) -> Result<(), Failure> {
+    let parts = Parts::new(&config, config.directory(), Clock::System)?;
+    let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let pairs = config.instruments.iter().filter_map(|symbol| symbol.split_once('/'));
+    let sim = simulator(SimParts {
+        venues: config.venues.iter().map(|v| v.venue).collect(),
+        instruments: pairs.map(|(base, quote)| (base.to_owned(), quote.to_owned())).collect(),
+        listener,
+        seed,
+        rate: sim::RATE_DEFAULT,
+        clock: Clock::System,
+        options: sim::Options::default(),
+    })?;
+    for venue in &mut config.venues {
+        venue.address = sim::address_of(venue.venue, sim.address());
+    }
+    let mut beside = vec![Row::cold(Box::new(sim))];
+    let watcher = sim::watcher::Watcher::new(parts.address, &config.instruments, Clock::System);
+    beside.push(Row::cold(Box::new(watcher.map_err(|why| unavailable("the demo's own client", &why))?)));
+    terminal::greet(parts.address, "simulated", &parts.directory);
+    run_live(&config, parts, beside, true)
+}
+
+/// The gateway on the configured venues, until a signal.
+///
+/// # Errors
+/// When a port is in use or a thread cannot be made.
+pub fn serve(config: Config) -> Result<(), Failure> {
+    let parts = Parts::new(&config, config.directory(), Clock::System)?;
+    terminal::greet(parts.address, "live", &parts.directory);
+    run_live(&config, parts, Vec::new(), false)
+}
+
+/// Only the simulated venues, until a signal.
+///
+/// # Errors
+/// When the port is in use.
+pub fn sim(args: SimArgs) -> Result<(), Failure> {
+    let venues = args.chosen_venues();
+    let sim = simulator(SimParts {
+        venues: venues.clone(),
+        instruments: sim::default_instruments(),
+        listener: bind(args.listen)?,
+        seed: args.seed,
+        rate: args.rate,
+        clock: Clock::System,
+        options: sim::Options::default(),
+    })?;
+    let address = sim.address();
+    terminal::say(&format!("spreadwire plays {} simulated venues on http://{address}/", venues.len()));
+    for venue in venues {
+        terminal::say(&format!("  {:<10} {}", venue.facts().name, sim::address_of(venue, address)));
+    }
+    let stop = Stop::default();
+    let rows = vec![Row::cold(Box::new(sim))];
+    let handles = threads::start(rows, &crate::config::Threads::default(), &stop)?;
+    until_signal(&stop, handles)
+}
+
+/// Captures through the whole path; limits and fees are those of `config`.
+///
+/// # Errors
+/// When a file cannot be read or a port is in use.
+pub fn replay(config: Config, args: ReplayArgs) -> Result<(), Failure> {
+    replaying::run(config, &args)
+}
+
+/// What every way of running shares, made before any thread: the matrix and those that read it.
+struct Parts {
+    directory: Arc<Directory>,
+    writer: MatrixWriter,
+    days: Arc<DayTable>,
+    board: Arc<Board>,
+    clock: Clock,
+    address: SocketAddr,
+    gateways: Vec<Gateway>,
+    ports: Vec<GatewayPort>,
+}
+
+impl Parts {
+    /// Binds the port first: one that is in use must be told before anything is connected.
+    fn new(config: &Config, directory: Directory, clock: Clock) -> Result<Self, Failure> {
+        let count = config.gateway.threads;
+        let listener = bind(config.gateway.listen)?;
+        let address = listener.address();
+        let directory = Arc::new(directory);
+        let (matrix, writer) = QuoteMatrix::new(directory.pairs());
+        let days = Arc::new(DayTable::new(directory.pairs()));
+        let board = Arc::new(Board::new(clock.now(), directory.venues().len(), count));
+        let mut parts =
+            Self { directory, writer, days, board, clock, address, gateways: Vec::new(), ports: Vec::new() };
+        for index in 1..count {
+            let shared = listener.share().map_err(|why| unavailable(&address.to_string(), &why))?;
+            parts.add_gateway(config, &matrix, shared, index)?;
+        }
+        parts.add_gateway(config, &matrix, listener, 0)?;
+        Ok(parts)
+    }
+
+    fn add_gateway(
+        &mut self,
+        config: &Config,
+        matrix: &SharedMatrix,
+        listener: Listener,
+        index: usize,
+    ) -> Result<(), Failure> {
+        let (producer, consumer) = rtrb::RingBuffer::new(OPPORTUNITY_RING);
+        let changes = Arc::new(Changes::new(self.directory.pairs()));
+        let parts = GatewayParts {
+            directory: Arc::clone(&self.directory),
+            matrix: Arc::clone(matrix),
+            days: Arc::clone(&self.days),
+            changes: Arc::clone(&changes),
+            opportunities: consumer,
+            board: Arc::clone(&self.board),
+            index,
+            clock: self.clock.clone(),
+            options: gateway_options(config),
+            listener,
+        };
+        let (gateway, alarm) = Gateway::new(parts).map_err(|why| unavailable("the gateway", &why))?;
+        self.gateways.push(gateway);
+        self.ports.push(GatewayPort { changes, opportunities: producer, alarm });
+        Ok(())
+    }
+
+    /// The detector that reads `rings`, and the alarm that wakes it. Gateways are told from now on.
+    fn detector(self, config: &Config, rings: Vec<rtrb::Consumer<FeedEvent>>) -> (Detector, Alarm, Vec<Gateway>) {
+        let (detector, alarm) = Detector::new(DetectorParts {
+            directory: self.directory,
+            matrix: self.writer,
+            rings,
+            gateways: self.ports,
+            board: self.board,
+            clock: self.clock,
+            options: detector_options(config),
+        });
+        (detector, alarm, self.gateways)
+    }
+}
+
+/// Feeds, detector and gateways on their threads, with what else runs `beside` them, until a signal.
+fn run_live(config: &Config, parts: Parts, beside: Vec<Row>, is_demo: bool) -> Result<(), Failure> {
+    let (directory, days, board, clock) =
+        (Arc::clone(&parts.directory), Arc::clone(&parts.days), Arc::clone(&parts.board), parts.clock.clone());
+    let shares = shares(config)?;
+    let (producers, consumers): (Vec<_>, Vec<_>) = shares.iter().map(|_| rtrb::RingBuffer::new(FEED_RING)).unzip();
+    let (detector, alarm, gateways) = parts.detector(config, consumers);
+    let (dialer, dialers) = dial::pool(config.venues.len(), &clock).map_err(|why| unavailable("dialling", &why))?;
+
+    let mut rows = Vec::new();
+    for (venues, ring) in shares.into_iter().zip(producers) {
+        let (feed, _) = Feed::new(FeedParts {
+            directory: Arc::clone(&directory),
+            venues,
+            ring,
+            detector: alarm.clone(),
+            days: Arc::clone(&days),
+            board: Arc::clone(&board),
+            dialer: dialer.clone(),
+            clock: clock.clone(),
+            options: feed_options(config),
+        })
+        .map_err(|why| unavailable("a feed", &why))?;
+        rows.push(vec![Box::new(feed) as Box<dyn Stage>]);
+    }
+    if threads::detector_is_alone(&config.threads) {
+        rows.push(vec![Box::new(detector)]);
+    } else {
+        rows[0].push(Box::new(detector));
+    }
+    let mut rows: Vec<Row> = rows.into_iter().map(Row::hot).collect();
+    rows.extend(gateways.into_iter().map(|gateway| Row::hot(vec![Box::new(gateway)])));
+    rows.extend(dialers.into_iter().map(Row::left_behind));
+    rows.extend(beside);
+
+    if is_demo {
+        rows.push(Row::cold(Box::new(terminal::LiveLine::new(board))));
+    }
+    let stop = Stop::default();
+    let handles = threads::start(rows, &config.threads, &stop)?;
+    until_signal(&stop, handles)
+}
+
+/// The venues, shared out evenly among the feed threads.
+fn shares(config: &Config) -> Result<Vec<Vec<FeedVenue>>, Failure> {
+    let count = config.threads.feeds.clamp(1, config.venues.len().max(1));
+    let mut shares: Vec<Vec<FeedVenue>> = (0..count).map(|_| Vec::new()).collect();
+    for (at, venue) in config.venues.iter().enumerate() {
+        let trust = Trust::new(venue.ca_file.as_deref())
+            .map_err(|why| Failure::Unavailable(format!("venue.{}.ca_file: {why}", venue.name())))?;
+        let address = venue.address.clone();
+        shares[at % count].push(FeedVenue { id: VenueId(at as u16), venue: venue.venue, address, trust });
+    }
+    Ok(shares)
+}
+
+/// Waits for SIGINT or SIGTERM, then stops all threads.
+fn until_signal(stop: &Stop, handles: Vec<JoinHandle<()>>) -> Result<(), Failure> {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|why| unavailable("signals", &why))?;
+    let _ = signals.forever().next();
+    stop.request();
+    let begun = Instant::now();
+    while handles.iter().any(|handle| !handle.is_finished()) {
+        let again = signals.pending().next().is_some();
+        if again || begun.elapsed() > STOP_MAX {
+            // Whoever asks twice is in a hurry, and a thread that hangs must not hold the process.
+            std::process::exit(if again { 130 } else { 0 });
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+fn bind(address: SocketAddr) -> Result<Listener, Failure> {
+    Listener::bind(address).map_err(|why| unavailable(&format!("{address} cannot be listened on"), &why))
+}
+
+fn simulator(parts: SimParts) -> Result<Sim, Failure> {
+    Sim::new(parts).map_err(|why| unavailable("the simulator", &why))
+}
+
+fn unavailable(what: &str, why: &std::io::Error) -> Failure {
+    Failure::Unavailable(format!("{what}: {why}"))
+}
+
+fn detector_options(config: &Config) -> scan::Options {
+    let detector = &config.detector;
+    scan::Options {
+        threshold_pct: detector.threshold_pct,
+        threshold_on: match detector.threshold_on {
+            ThresholdOn::Gross => scan::Spread::Gross,
+            ThresholdOn::Net => scan::Spread::Net,
+        },
+        debounce_ns: detector.debounce_ms * MS,
+        leg_age_max_ns: detector.leg_age_max_ms * MS,
+        leg_skew_max_ns: detector.leg_skew_max_ms * MS,
+    }
+}
+
+fn feed_options(config: &Config) -> feed::Options {
+    let feed = &config.feed;
+    feed::Options {
+        silence_ping_ms: feed.silence_ping_ms,
+        silence_max_ms: feed.silence_max_ms,
+        backoff_first_ms: feed.backoff_first_ms,
+        backoff_max_ms: feed.backoff_max_ms,
+        ..feed::Options::default()
+    }
+}
+
+fn gateway_options(config: &Config) -> gateway::Options {
+    let gateway = &config.gateway;
+    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    gateway::Options {
+        stale_after_ns: config.quotes.stale_after_ms * MS,
+        beat_ms: gateway.beat_ms,
+        stream_beat_ms: gateway.sse_beat_ms,
+        price_venues: config.price_order.clone(),
+        streams_max: gateway.streams_max,
+        connections_max: gateway.clients_max,
+        send_buffer: gateway.send_buffer_bytes,
+        message_max: gateway.message_max_bytes,
+        ping_after_ns: gateway.ping_ms * MS,
+        pong_within_ns: gateway.pong_wait_ms * MS,
+        progress_within_ns: gateway.write_stall_ms * MS,
+        outbox_max: gateway.outbox_max_bytes,
+        head: http::Limits { head_max: gateway.header_max_bytes, ..gateway::Options::default().head },
+        head_within_ns: gateway.header_wait_ms * MS,
+        pairs_max: gateway.pairs_max,
+        commands: (gateway.commands_per_s as u32, gateway.commands_burst as u32),
+        instance: format!("{hostname}_{}_{}", std::process::id(), Clock::System.unix().ms()),
+        hostname,
+        ..gateway::Options::default()
+    }
+}

@@ -1,0 +1,113 @@
+//! What a person sees in the terminal: where to look, and one live line. On the standard output; log
+//! lines of the stages go to the standard error.
+
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::market::Directory;
+use crate::metrics::latency::{Hop, Summary};
+use crate::metrics::{Board, LinkState};
+use crate::stage::Stage;
+
+/// Says what is served where.
+pub fn greet(address: SocketAddr, source: &str, directory: &Directory) {
+    let venues = directory.venues().iter().map(|v| v.name.as_str()).collect::<Vec<_>>().join(", ");
+    let symbol = directory.instruments().first().map_or("BTC/USDT", String::as_str);
+    let text = format!(
+        "spreadwire serves {source} prices of {} instruments on {venues}\n\
+         \x20 page        http://{address}/\n\
+         \x20 WebSocket   ws://{address}/ws/prices\n\
+         \x20 SSE         http://{address}/api/market-data/stream?pairs={symbol}\n\
+         \x20 health      http://{address}/api/market-data/health\n\
+         \x20 latency     http://{address}/api/latency\n\
+         Ctrl-C stops.",
+        directory.instruments().len(),
+    );
+    say(&text);
+}
+
+/// A line on the standard output; where nobody listens, it is lost.
+pub fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// On a terminal the line is renewed this often.
+const RENEW: Duration = Duration::from_secs(1);
+/// Elsewhere a new line is written this often.
+const REPEAT: Duration = Duration::from_secs(10);
+
+/// Quotes per second, open opportunities and latency, renewed in place.
+pub struct LiveLine {
+    board: Arc<Board>,
+    shown: Instant,
+    quotes: u64,
+    in_place: bool,
+}
+
+impl LiveLine {
+    /// Nothing shown yet.
+    #[must_use]
+    pub fn new(board: Arc<Board>) -> Self {
+        Self { board, shown: Instant::now(), quotes: 0, in_place: std::io::stdout().is_terminal() }
+    }
+
+    fn show(&mut self) {
+        let passed = self.shown.elapsed();
+        self.shown = Instant::now();
+        let quotes = self.board.venues.iter().map(|v| v.quotes.value()).sum::<u64>();
+        let rate = quotes.saturating_sub(self.quotes) as f64 / passed.as_secs_f64();
+        self.quotes = quotes;
+        let connected = self.board.venues.iter().filter(|v| v.state() == LinkState::Connected).count();
+        let line = format!(
+            "venues {connected}/{}   {rate:.0} quotes/s   {} open opportunities, {} alerts   wire to alert {}",
+            self.board.venues.len(),
+            self.board.detector.open.value(),
+            self.board.detector.alerts.value(),
+            latency(&self.board.latency.summary_of_all(Hop::WireToAlert)),
+        );
+        if self.in_place {
+            let mut out = std::io::stdout().lock();
+            let _ = write!(out, "\r\x1b[2K{line}").and_then(|()| out.flush());
+        } else {
+            say(&line);
+        }
+    }
+}
+
+impl Stage for LiveLine {
+    fn name(&self) -> &str {
+        "terminal"
+    }
+
+    fn turn(&mut self, wait: Duration) -> usize {
+        std::thread::sleep(wait);
+        if self.shown.elapsed() >= if self.in_place { RENEW } else { REPEAT } {
+            self.show();
+        }
+        0
+    }
+
+    fn finish(&mut self) {
+        if self.in_place {
+            say("");
+        }
+    }
+}
+
+fn latency(summary: &Summary) -> String {
+    if summary.count == 0 {
+        return "not yet measured".to_owned();
+    }
+    format!("p50 {} p99 {}", duration(summary.p50), duration(summary.p99))
+}
+
+fn duration(ns: u64) -> String {
+    match ns {
+        0..1_000 => format!("{ns} ns"),
+        1_000..1_000_000 => format!("{:.1} us", ns as f64 / 1e3),
+        _ => format!("{:.2} ms", ns as f64 / 1e6),
+    }
+}

@@ -1,0 +1,99 @@
+//! Which stages run on which thread, on which core, and how they wait: decided here and nowhere else.
+
+use std::thread::JoinHandle;
+
+use crate::cli::Failure;
+use crate::config::{Pin, Spin, Threads};
+use crate::stage::{self, Idle, Stage, Stop};
+
+/// One thread.
+pub struct Row {
+    stages: Vec<Box<dyn Stage>>,
+    /// On the way of a quote: worth a core of its own. Others always wait and are never pinned.
+    hot: bool,
+    /// Nobody waits for its end: it may hang in a call of the system's.
+    left_behind: bool,
+}
+
+impl Row {
+    /// A thread on the way of a quote. The first stage is the one that sleeps.
+    #[must_use]
+    pub fn hot(stages: Vec<Box<dyn Stage>>) -> Self {
+        Self { stages, hot: true, left_behind: false }
+    }
+
+    /// A thread beside the way.
+    #[must_use]
+    pub fn cold(stage: Box<dyn Stage>) -> Self {
+        Self { stages: vec![stage], hot: false, left_behind: false }
+    }
+
+    /// A thread beside the way that may hang in a call of the system's: stopping does not wait for it.
+    #[must_use]
+    pub fn left_behind(stage: Box<dyn Stage>) -> Self {
+        Self { left_behind: true, ..Self::cold(stage) }
+    }
+
+    fn name(&self) -> String {
+        self.stages.iter().map(|stage| stage.name()).collect::<Vec<_>>().join("+")
+    }
+}
+
+/// With fewer cores than this the detector shares the first feed's thread: handing a quote to another
+/// thread that must be woken costs more than merging it on the spot.
+const CORES_FOR_DETECTOR: usize = 4;
+
+/// Whether the detector gets a thread of its own.
+#[must_use]
+pub fn detector_is_alone(threads: &Threads) -> bool {
+    threads.spin == Spin::On || threads.feeds > 1 || cores().len() >= CORES_FOR_DETECTOR
+}
+
+/// Starts all threads and says on the standard error where the hot ones are. Returns those to wait for.
+///
+/// # Errors
+/// When the system cannot make a thread.
+pub fn start(rows: Vec<Row>, threads: &Threads, stop: &Stop) -> Result<Vec<JoinHandle<()>>, Failure> {
+    let cores = cores();
+    let hot = rows.iter().filter(|row| row.hot).count();
+    // One core stays free for the rest of the machine.
+    let plenty = cores.len() > hot;
+    let idle = if threads.spin == Spin::On && plenty { Idle::Spin } else { Idle::Wait };
+    let mut free = cores.iter().skip(1).copied();
+    let mut said = Vec::new();
+    let mut handles = Vec::new();
+    for row in rows {
+        let core = if row.hot && plenty && threads.pin == Pin::Auto { free.next() } else { None };
+        let idle = match (row.hot, row.left_behind) {
+            (true, _) => idle,
+            (_, true) => Idle::Doze,
+            _ => Idle::Wait,
+        };
+        let place = core.map_or_else(String::new, |core| format!(" on core {core}"));
+        let way = if idle == Idle::Spin { " spinning" } else { "" };
+        let (name, left_behind) = (row.name(), row.left_behind);
+        if row.hot {
+            said.push(format!("{name}{place}{way}"));
+        }
+        let handle = stage::spawn(row.stages, core, idle, stop.clone())
+            .map_err(|why| Failure::Unavailable(format!("thread {name} cannot be made: {why}")))?;
+        if !left_behind {
+            handles.push(handle);
+        }
+    }
+    eprintln!("threads: {} ({} cores{})", said.join(", "), cores.len(), shortage(threads, plenty, hot));
+    Ok(handles)
+}
+
+fn shortage(threads: &Threads, plenty: bool, hot: usize) -> String {
+    match (plenty, threads.spin, threads.pin) {
+        (false, Spin::On, _) => format!(": too few to spin on {hot}, so all wait and none is pinned"),
+        (false, _, Pin::Auto) => format!(": too few to pin {hot} threads, so none is pinned"),
+        _ => String::new(),
+    }
+}
+
+/// The cores that this process may use.
+fn cores() -> Vec<usize> {
+    core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect()
+}

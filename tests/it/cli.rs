@@ -1,0 +1,213 @@
+//! The binary as it is typed: exit codes, help, streams.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+/// The binary, without variables of the machine that runs the tests.
+fn spreadwire(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_spreadwire"));
+    command.args(arguments).env_clear().stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    spreadwire(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Runs, and expects this exit code with these words on the standard error, and nothing printed.
+fn check_failure(arguments: &[&str], code: i32, words: &[&str]) {
+    let output = run(arguments);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+    assert!(output.stdout.is_empty(), "{arguments:?}");
+    for word in words {
+        assert!(said.contains(word), "{arguments:?}: `{word}` is not in: {said}");
+    }
+}
+
+/// A file of this test, gone when dropped.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str, content: &[u8]) -> Self {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{}-{name}", std::process::id()));
+        std::fs::write(&path, content).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Two Binance top-of-book changes, one frame that repeats the second, one broken frame, one trade and
+/// an answer. The frames follow the venue's documentation of the `bookTicker` stream.
+const CAPTURE: &str = r#"{"ts":1.0,"dir":"connect","conn":1,"url":"wss://data-stream.binance.vision/ws"}
+{"ts":1.1,"dir":"in","conn":1,"frame":"{\"result\":null,\"id\":1}"}
+{"ts":1.2,"dir":"in","conn":1,"frame":"{\"u\":1,\"s\":\"BTCUSDT\",\"b\":\"42500.50000000\",\"B\":\"1.50000000\",\"a\":\"42501.00000000\",\"A\":\"0.25000000\"}"}
+{"ts":1.3,"dir":"in","conn":1,"frame":"{\"u\":2,\"s\":\"BTCUSDT\",\"b\":\"oops\",\"B\":\"1\",\"a\":\"2\",\"A\":\"1\"}"}
+
+{"ts":1.4,"dir":"in","conn":1,"frame":"{\"u\":3,\"s\":\"BTCUSDT\",\"b\":\"42500.60000000\",\"B\":\"1.50000000\",\"a\":\"42501.00000000\",\"A\":\"0.25000000\"}"}
+not a line of a capture
+{"ts":1.5,"dir":"in","conn":1,"frame":"{\"u\":4,\"s\":\"BTCUSDT\",\"b\":\"42500.60000000\",\"B\":\"1.50000000\",\"a\":\"42501.00000000\",\"A\":\"0.25000000\"}"}
+"#;
+
+const QUOTES: &str = r#"{"venue":"binance","symbol":"BTC/USDT","native":"BTCUSDT","bid":"42500.5","bidSize":"1.5","ask":"42501","askSize":"0.25","channel":"bookTicker","exchangeTs":null,"line":3}
+{"venue":"binance","symbol":"BTC/USDT","native":"BTCUSDT","bid":"42500.6","bidSize":"1.5","ask":"42501","askSize":"0.25","channel":"bookTicker","exchangeTs":null,"line":6}
+"#;
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn decode_prints_quotes_tells_bad_frames_and_goes_on() {
+    let file = Scratch::new("capture.jsonl", CAPTURE.as_bytes());
+    let output = run(&["decode", "--venue", "binance", file.path()]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_eq!(text(&output.stdout), QUOTES);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 3, "{said}");
+    assert!(lines[0].contains(":4: `b` is not a decimal number"), "{said}");
+    assert!(lines[1].contains(":7: not a capture line"), "{said}");
+    assert!(lines[2].contains("2 quotes from") && lines[2].contains("2 that could not be decoded"), "{said}");
+}
+
+#[test]
+fn decode_reads_gzip_and_the_standard_input() {
+    let file = Scratch::new("capture.jsonl.gz", &gzip(CAPTURE.as_bytes()));
+    assert_eq!(text(&run(&["decode", "--venue", "binance", file.path()]).stdout), QUOTES);
+    for input in [CAPTURE.as_bytes().to_vec(), gzip(CAPTURE.as_bytes())] {
+        let mut child = spreadwire(&["decode", "--venue", "binance", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(&input).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(text(&output.stdout), QUOTES);
+    }
+}
+
+#[test]
+fn decode_of_a_cut_file_prints_what_was_there_and_fails() {
+    let mut bytes = gzip(CAPTURE.repeat(50).as_bytes());
+    bytes.truncate(bytes.len() - 10);
+    let file = Scratch::new("cut.jsonl.gz", &bytes);
+    let output = run(&["decode", "--venue", "binance", file.path()]);
+    assert_eq!(output.status.code(), Some(69), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).starts_with(QUOTES));
+}
+
+#[test]
+fn f124_what_cannot_be_read_is_unavailable() {
+    check_failure(&["decode", "--venue", "binance", "/nowhere/a.jsonl"], 69, &["/nowhere/a.jsonl", "cannot be read"]);
+    check_failure(&["decode", "--venue", "binance", env!("CARGO_TARGET_TMPDIR")], 69, &["cannot be read"]);
+    for arguments in [["check-config", "/nowhere/a.toml"].as_slice(), &["serve", "--config", "/nowhere/a.toml"]] {
+        check_failure(arguments, 78, &["/nowhere/a.toml: cannot be read"]);
+    }
+}
+
+#[test]
+fn usage_mistakes_end_with_2_and_a_hint() {
+    check_failure(&["decode", "--venue", "binanse", "-"], 2, &["unknown venue `binanse`", "did you mean `binance`?"]);
+    check_failure(&["decode", "-"], 2, &["--venue"]);
+    check_failure(&["decoed"], 2, &["'decoed'", "decode"]);
+    check_failure(&["demo", "--lisen", "127.0.0.1:0"], 2, &["'--lisen'", "'--listen'"]);
+    check_failure(&["demo", "--listen", "3000"], 2, &["'3000'", "IP:PORT"]);
+    check_failure(&["--seed", "x"], 2, &["'x'"]);
+    check_failure(&["serve"], 2, &["--config"]);
+    check_failure(&["sim"], 2, &["--listen"]);
+    check_failure(&["sim", "--listen", "127.0.0.1:0", "--venues", "okx,krakn"], 2, &["did you mean `kraken`?"]);
+    check_failure(&["sim", "--listen", "127.0.0.1:0", "--rate", "0"], 2, &["'0'", "expected a number"]);
+    check_failure(&["replay"], 2, &["FILE"]);
+    check_failure(&["replay", "a.jsonl", "--speed", "fast"], 2, &["'fast'", "max"]);
+}
+
+#[test]
+fn f124_a_wrong_configuration_ends_with_78_and_every_mistake() {
+    let file = Scratch::new("wrong.toml", b"venues = [\"binanse\"]\n[gateway]\nbeat_ms = 1\nlisen = 2\n");
+    for arguments in [["check-config", file.path()].as_slice(), &["serve", "--config", file.path()]] {
+        let words = ["wrong.toml:1: venues: ", "wrong.toml:3: gateway.beat_ms: ", "wrong.toml:4: gateway.lisen: "];
+        check_failure(arguments, 78, &words);
+    }
+    let binary = Scratch::new("binary.toml", b"a = 1\n\xff\xfe");
+    check_failure(&["check-config", binary.path()], 78, &["binary.toml:2: is not UTF-8 text"]);
+    let output = spreadwire(&["demo"]).env("SPREADWIRE_GATEWAY_LISTEN", "x").output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    assert!(text(&output.stderr).starts_with("environment: SPREADWIRE_GATEWAY_LISTEN: gateway.listen: "));
+}
+
+#[test]
+fn check_config_prints_a_configuration_that_says_where_it_comes_from() {
+    let file = Scratch::new("good.toml", b"venues = [\"okx\", \"kraken\"]\n[detector]\nthreshold_pct = 0.25\n");
+    let output = spreadwire(&["check-config", file.path()]).env("SPREADWIRE_GATEWAY_BEAT_MS", "250").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+    let printed = text(&output.stdout);
+    let origin = |key: &str| {
+        let line = printed.lines().find(|line| line.starts_with(key)).unwrap();
+        line.split_once('#').unwrap().1.trim().to_owned()
+    };
+    assert_eq!(origin("venues = [\"okx\", \"kraken\"]"), "file, line 1");
+    assert_eq!(origin("threshold_pct = 0.25 "), "file, line 3");
+    assert_eq!(origin("beat_ms = 250 "), "environment, SPREADWIRE_GATEWAY_BEAT_MS");
+    assert_eq!(origin("debounce_ms = 60000 "), "default");
+}
+
+#[test]
+fn help_has_examples_and_version_is_told() {
+    for arguments in [
+        ["--help"].as_slice(),
+        &["demo", "--help"],
+        &["serve", "--help"],
+        &["sim", "--help"],
+        &["replay", "--help"],
+        &["decode", "--help"],
+        &["check-config", "--help"],
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(text(&output.stdout).contains("Examples:\n  spreadwire"), "{arguments:?}");
+    }
+    assert_eq!(text(&run(&["--version"]).stdout), concat!("spreadwire ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let file = Scratch::new("long.jsonl", CAPTURE.repeat(2000).as_bytes());
+    let mut child = spreadwire(&["decode", "--venue", "binance", file.path()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // One byte, then gone, as `| head` does; and nobody reads the complaints either.
+    child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn f124_an_output_that_cannot_be_written_is_told() {
+    let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") else { return };
+    let file = Scratch::new("full.jsonl", CAPTURE.as_bytes());
+    let output = spreadwire(&["decode", "--venue", "binance", file.path()]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(69));
+    assert!(text(&output.stderr).contains("cannot write the output"));
+}

@@ -1,0 +1,318 @@
+//! The simulator against every real codec: what a simulated venue says over its WebSocket is what it meant.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use spreadwire::market::InstrumentId;
+use spreadwire::net::listen::Listener;
+use spreadwire::sim::connection::{ClientLimits, Connection, World};
+use spreadwire::sim::prices::{Liveliness, Prices};
+use spreadwire::sim::{self, Options, Sim, SimParts, address_of, default_instruments};
+use spreadwire::stage::{Idle, Stop, spawn};
+use spreadwire::time::{Clock, MS, MonoNs, UnixNs};
+use spreadwire::venues::{
+    Decoded, FeedCodec, Frame, Opening, SymbolEntry, Symbols, Top, Update, VENUES, Venue, VenueQuote,
+};
+use spreadwire::wire::websocket::{Event, Limits, WebSocket};
+
+const START: UnixNs = UnixNs::from_ms(1_786_613_159_748);
+const STEP_MS: u64 = 5;
+
+fn listen() -> SocketAddr {
+    "127.0.0.1:9000".parse().unwrap()
+}
+
+fn market(seed: u64) -> Prices {
+    let lively = Liveliness { rate: 1000.0 / STEP_MS as f64, opportunity_every_ms: 2000 };
+    Prices::new(VENUES, &default_instruments(), seed, lively, START)
+}
+
+/// What the simulator holds for each instrument of one venue, under the ids of [`codec`].
+fn quotes(prices: &Prices, venue: usize) -> Vec<(String, VenueQuote)> {
+    prices
+        .cells()
+        .filter(|&c| prices.quote(c).0 == venue)
+        .map(|c| (prices.symbol(c).to_owned(), prices.quote(c).1.clone()))
+        .collect()
+}
+
+fn codec(venue: &dyn Venue, quotes: &[(String, VenueQuote)]) -> Box<dyn FeedCodec> {
+    let entries = quotes.iter().enumerate().map(|(at, (symbol, quote))| SymbolEntry {
+        id: InstrumentId(at as u32),
+        native: quote.native.clone(),
+        symbol: symbol.clone(),
+    });
+    venue.codec(Symbols::configured(entries.collect()))
+}
+
+/// One feed of a simulated venue, joined without a socket.
+struct Joined {
+    name: &'static str,
+    client: WebSocket,
+    server: Connection,
+    codec: Box<dyn FeedCodec>,
+    now: MonoNs,
+    /// All that the simulator said after its reply to the upgrade.
+    frames: Vec<u8>,
+}
+
+impl Joined {
+    fn open(venue: usize, prices: &Prices) -> Self {
+        let (facts, limits) = (VENUES[venue].facts(), ClientLimits::default());
+        let address = match facts.opening {
+            Opening::Direct => address_of(VENUES[venue], listen()),
+            Opening::Token { path } => {
+                let mut asked = Connection::new(limits, MonoNs(1));
+                let request = format!("POST /{}{path} HTTP/1.1\r\nContent-Length: 0\r\n\r\n", facts.name);
+                asked.receive(request.as_bytes(), MonoNs(1), &world(prices, MonoNs(1)));
+                let reply = String::from_utf8(std::mem::take(asked.output())).unwrap();
+                VENUES[venue].endpoint(reply.split_once("\r\n\r\n").unwrap().1.as_bytes()).unwrap()
+            }
+        };
+        let limits_of_client = Limits { message_max: facts.message_max, read_buffer: 4096 };
+        Self {
+            name: facts.name,
+            client: WebSocket::client(&address, limits_of_client).unwrap(),
+            server: Connection::new(limits, MonoNs(1)),
+            codec: codec(VENUES[venue], &quotes(prices, venue)),
+            now: MonoNs(1),
+            frames: Vec::new(),
+        }
+    }
+
+    /// Bytes go both ways until both have said all; gives what the codec read.
+    fn talk(&mut self, prices: &Prices) -> Vec<Update> {
+        let mut updates = Vec::new();
+        loop {
+            let asked = std::mem::take(self.client.output());
+            self.server.receive(&asked, self.now, &world(prices, self.now));
+            let said = std::mem::take(self.server.output());
+            if asked.is_empty() && said.is_empty() {
+                return updates;
+            }
+            if self.client.is_open() {
+                self.frames.extend_from_slice(&said);
+            }
+            self.client.receive(&said);
+            self.hear(&mut updates);
+        }
+    }
+
+    fn hear(&mut self, updates: &mut Vec<Update>) {
+        while let Some(event) = self.client.next().unwrap() {
+            let mut out = Decoded::default();
+            match event {
+                Event::Open(source) => {
+                    assert_eq!(source.as_deref(), Some("simulated"));
+                    self.codec.opened(&mut out.requests);
+                }
+                Event::Text(text) => {
+                    let frame = self.codec.decode(text.as_bytes(), self.now, &mut out);
+                    assert!(matches!(frame, Ok(Frame::Data | Frame::Control)), "{}: {frame:?} {text}", self.name);
+                }
+                Event::Ping | Event::Pong => {}
+                other => panic!("{}: {other:?}", self.name),
+            }
+            out.requests.iter().for_each(|request| self.client.send_text(request));
+            updates.append(&mut out.updates);
+        }
+    }
+}
+
+fn world(prices: &Prices, now: MonoNs) -> World<'_> {
+    World { venues: VENUES, prices, unix: UnixNs(START.0 + now.0), listen: listen(), refusing: &[] }
+}
+
+fn tops(updates: &[Update]) -> Vec<Top> {
+    updates.iter().filter_map(|u| if let Update::Top(top) = u { Some(*top) } else { None }).collect()
+}
+
+fn count_statistics(updates: &[Update]) -> usize {
+    updates.iter().filter(|u| matches!(u, Update::Statistics(_))).count()
+}
+
+/// Nothing but prices, statistics and acknowledgements.
+fn check_calm(name: &str, updates: &[Update]) {
+    let calm = |u: &Update| matches!(u, Update::Top(_) | Update::Statistics(_) | Update::Subscribed(_));
+    assert!(updates.iter().all(calm), "{name}: {updates:?}");
+}
+
+/// `seconds` of one venue: each change is read once, as it was meant.
+fn check_venue(venue: usize, seed: u64, seconds: u64) {
+    let mut prices = market(seed);
+    let mut joined = Joined::open(venue, &prices);
+    let name = joined.name;
+    let opening = joined.talk(&prices);
+    check_calm(name, &opening);
+    let subscribed = opening.iter().filter(|u| matches!(u, Update::Subscribed(_))).count();
+    let listed = quotes(&prices, venue);
+    assert!(subscribed >= listed.len(), "{name}: {subscribed} of {}", listed.len());
+    for (at, (symbol, quote)) in listed.iter().enumerate() {
+        // Where the venue sends no snapshot, the first change is the first quote.
+        let told = tops(&opening).into_iter().rfind(|t| t.instrument.index() == at);
+        assert!(told.is_none_or(|t| (t.bid, t.ask) == (quote.bid, quote.ask)), "{name} {symbol}: {told:?}");
+    }
+    // Some venues tell the day's figures with each quote, some by themselves.
+    let mut statistics = count_statistics(&opening);
+    for n in 1..=seconds * 1000 / STEP_MS {
+        joined.now = MonoNs(n * STEP_MS * MS);
+        let cell = prices.step(UnixNs(START.0 + joined.now.0)).unwrap();
+        let (of, quote) = prices.quote(cell);
+        if n % (1000 / STEP_MS) == 0 {
+            joined.server.heartbeat(UnixNs(START.0 + joined.now.0), joined.now);
+            quotes(&prices, venue).iter().for_each(|(_, q)| joined.server.statistics(q, joined.now));
+            joined.server.elapsed(joined.now);
+            let updates = joined.talk(&prices);
+            check_calm(name, &updates);
+            statistics += count_statistics(&updates);
+        }
+        if of == venue {
+            joined.server.quote(quote, joined.now);
+            let updates = joined.talk(&prices);
+            check_calm(name, &updates);
+            statistics += count_statistics(&updates);
+            let told = tops(&updates);
+            let [top] = told[..] else { panic!("{name}: {told:?} for {quote:?}") };
+            let native = &joined.codec.symbols().entry(top.instrument).unwrap().native;
+            assert_eq!((native, top.bid, top.ask), (&quote.native, quote.bid, quote.ask), "{name}");
+        }
+    }
+    assert!(statistics >= listed.len(), "{name}: {statistics} statistics");
+}
+
+#[test]
+fn what_every_venue_says_is_what_it_meant() {
+    for venue in 0..VENUES.len() {
+        check_venue(venue, 7, 65);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6))]
+    #[test]
+    fn whatever_the_seed(seed: u64, venue in 0..VENUES.len()) {
+        check_venue(venue, seed, 4);
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_frames() {
+    let run = |venue, seed| {
+        let mut prices = market(seed);
+        let mut joined = Joined::open(venue, &prices);
+        joined.talk(&prices);
+        for n in 1..=1000 {
+            joined.now = MonoNs(n * STEP_MS * MS);
+            let cell = prices.step(UnixNs(START.0 + joined.now.0)).unwrap();
+            let (of, quote) = prices.quote(cell);
+            if of == venue {
+                joined.server.quote(quote, joined.now);
+                joined.talk(&prices);
+            }
+        }
+        joined.frames
+    };
+    for (venue, name) in VENUES.iter().map(|v| v.facts().name).enumerate() {
+        let first = run(venue, 21);
+        assert!(first.len() > 10_000, "{name}");
+        assert!(first == run(venue, 21), "{name}");
+        assert!(first != run(venue, 22), "{name}");
+    }
+}
+
+#[test]
+fn every_venue_has_its_default_instruments() {
+    let prices = market(1);
+    for (venue, v) in VENUES.iter().enumerate() {
+        let symbols: Vec<String> = quotes(&prices, venue).into_iter().map(|(symbol, _)| symbol).collect();
+        let dollars = matches!(v.facts().name, "coinbase" | "kraken");
+        assert_eq!(symbols.contains(&"BTC/USD".to_owned()), dollars, "{}", v.facts().name);
+        assert_eq!(symbols.len(), if dollars { 12 } else { 10 }, "{symbols:?}");
+    }
+}
+
+/// A simulator of all venues on a thread of its own, until dropped.
+struct Running {
+    stop: Stop,
+    address: SocketAddr,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+fn start() -> Running {
+    let sim = Sim::new(SimParts {
+        venues: VENUES.to_vec(),
+        instruments: default_instruments(),
+        listener: Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap(),
+        seed: 3,
+        rate: sim::RATE_DEFAULT,
+        clock: Clock::System,
+        options: Options::default(),
+    })
+    .unwrap();
+    let (stop, address) = (Stop::default(), sim.address());
+    let thread = spawn(vec![Box::new(sim)], None, Idle::Wait, stop.clone()).unwrap();
+    Running { stop, address, thread: Some(thread) }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.request();
+        let _ = self.thread.take().map(std::thread::JoinHandle::join);
+    }
+}
+
+#[test]
+fn a_client_of_the_exchange_needs_only_another_address() {
+    let running = start();
+    for (path, subscribe, expected) in [
+        ("/binance/ws/btcusdt@bookTicker", "", "\"s\":\"BTCUSDT\""),
+        ("/binance/stream?streams=btcusdt@bookTicker/ethusdt@bookTicker", "", "{\"stream\":\"ethusdt@bookTicker\""),
+        (
+            "/coinbase",
+            r#"{"type":"subscribe","product_ids":["BTC-USD"],"channel":"level2"}"#,
+            "\"channel\":\"l2_data\"",
+        ),
+        (
+            "/kraken/v2",
+            r#"{"method":"subscribe","params":{"channel":"ticker","symbol":["BTC/USD"],"event_trigger":"bbo"}}"#,
+            "\"symbol\":\"BTC/USD\"",
+        ),
+        (
+            "/okx/ws/v5/public",
+            r#"{"op":"subscribe","args":[{"channel":"bbo-tbt","instId":"BTC-USDT"}]}"#,
+            "\"asks\":[[",
+        ),
+        ("/bybit/v5/public/spot", r#"{"op":"subscribe","args":["orderbook.1.BTCUSDT"]}"#, "\"b\":[["),
+        (
+            "/kucoin/?token=x&connectId=me",
+            r#"{"id":"1","type":"subscribe","topic":"/spotMarket/level1:BTC-USDT","response":true}"#,
+            "\"subject\":\"level1\"",
+        ),
+    ] {
+        let (mut socket, _) = tungstenite::connect(format!("ws://{}{path}", running.address)).unwrap();
+        if !subscribe.is_empty() {
+            socket.send(tungstenite::Message::text(subscribe)).unwrap();
+        }
+        let heard = std::iter::repeat_with(|| socket.read().unwrap().to_string()).take(300);
+        assert!(heard.into_iter().any(|text| text.contains(expected)), "{path} never said {expected}");
+    }
+}
+
+#[test]
+fn a_token_is_asked_for_over_a_socket() {
+    let running = start();
+    let mut socket = TcpStream::connect(running.address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let request =
+        format!("POST /kucoin/api/v1/bullet-public HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\n\r\n", running.address);
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut reply = String::new();
+    socket.read_to_string(&mut reply).unwrap();
+    let body = reply.split_once("\r\n\r\n").unwrap().1;
+    let endpoint = spreadwire::venues::venue("kucoin").unwrap().endpoint(body.as_bytes()).unwrap();
+    assert!(endpoint.starts_with(&format!("ws://{}/kucoin/?token=", running.address)), "{endpoint}");
+    let (mut socket, _) = tungstenite::connect(endpoint).unwrap();
+    assert!(socket.read().unwrap().to_string().contains("welcome"));
+}

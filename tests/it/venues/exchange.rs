@@ -1,0 +1,237 @@
+//! What a venue's exchange side writes, its codec reads back: acknowledgements, quotes, statistics.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+use spreadwire::market::statistics::DayStatistics;
+use spreadwire::market::{Decimal, InstrumentId, Level};
+use spreadwire::time::{MonoNs, SECOND, UnixNs};
+use spreadwire::venues::{
+    Decoded, ExchangeSide, FeedCodec, Market, Opening, SymbolEntry, Symbols, Top, Update, VENUES, Venue, VenueQuote,
+};
+
+const SYMBOLS: [(&str, &str); 3] = [("BTC", "EUR"), ("ETH", "BTC"), ("DOGE", "EUR")];
+const START: UnixNs = UnixNs::from_ms(1_786_613_159_748);
+
+#[derive(Default)]
+struct Hall(HashMap<String, VenueQuote>);
+
+impl Market for Hall {
+    fn quote(&self, native: &str) -> Option<VenueQuote> {
+        self.0.get(native).cloned()
+    }
+
+    fn now(&self) -> UnixNs {
+        START
+    }
+}
+
+/// A codec and an exchange side, joined without a socket.
+struct Pair {
+    venue: &'static dyn Venue,
+    codec: Box<dyn FeedCodec>,
+    /// Reads the same frames with a blank before each, which no scanner of a fixed shape accepts.
+    general: Box<dyn FeedCodec>,
+    side: Box<dyn ExchangeSide>,
+    hall: Hall,
+    /// Each time the codec listens it is a second later: day figures may be told at a pace.
+    now: MonoNs,
+}
+
+impl Pair {
+    /// Joined, with all requests sent and answered; gives all that the codec read by then.
+    fn open(venue: &'static dyn Venue, hall: Hall) -> (Self, Vec<Update>) {
+        let entries = SYMBOLS.iter().enumerate().map(|(at, (base, quote))| SymbolEntry {
+            id: InstrumentId(at as u32),
+            native: venue.native(base, quote).unwrap(),
+            symbol: format!("{base}/{quote}"),
+        });
+        let symbols = Symbols::configured(entries.collect());
+        let (codec, general) = (venue.codec(symbols.clone()), venue.codec(symbols));
+        let mut pair = Self { venue, codec, general, side: venue.exchange_side(), hall, now: MonoNs(1) };
+        let address = match venue.facts().opening {
+            Opening::Direct => venue.facts().address.to_owned(),
+            Opening::Token { path } => {
+                let reply = venue.rest("POST", path, "ws://127.0.0.1:9").expect("a token reply");
+                venue.endpoint(reply.as_bytes()).unwrap()
+            }
+        };
+        let target = address.splitn(4, '/').nth(3).map_or("/".to_owned(), |path| format!("/{path}"));
+        let mut said = Vec::new();
+        pair.side.opened(&target, &pair.hall, &mut said);
+        let mut requests = Vec::new();
+        pair.codec.opened(&mut requests);
+        pair.general.opened(&mut Vec::new());
+        let mut updates = pair.listen(&said, &mut requests);
+        while !requests.is_empty() {
+            let mut said = Vec::new();
+            for request in std::mem::take(&mut requests) {
+                pair.side.receive(&request, &pair.hall, &mut said);
+            }
+            updates.extend(pair.listen(&said, &mut requests));
+        }
+        (pair, updates)
+    }
+
+    /// The codec reads `said`; what it wants sent is added to `requests`.
+    fn listen(&mut self, said: &[String], requests: &mut Vec<String>) -> Vec<Update> {
+        let (mut out, mut general) = (Decoded::default(), Decoded::default());
+        self.now = self.now.plus(SECOND);
+        for text in said {
+            let result = self.codec.decode(text.as_bytes(), self.now, &mut out);
+            assert!(result.is_ok(), "{}: {result:?} for {text}", self.venue.facts().name);
+            let with_blank = if text.starts_with('{') { format!(" {text}") } else { text.clone() };
+            assert_eq!(self.general.decode(with_blank.as_bytes(), self.now, &mut general), result, "{text}");
+        }
+        assert_eq!(out.updates, general.updates, "{}: the two ways of reading differ", self.venue.facts().name);
+        requests.append(&mut out.requests);
+        out.updates
+    }
+
+    /// The exchange changes its top, the codec reads what it writes.
+    fn quote(&mut self, quote: &VenueQuote) -> Vec<Update> {
+        let mut said = Vec::new();
+        self.side.quote(quote, &mut said);
+        self.listen(&said, &mut Vec::new())
+    }
+}
+
+fn level(price: u64, size: u64, scales: (u8, u8)) -> Level {
+    Level { price: Decimal::new(price, scales.0), size: Decimal::new(size, scales.1) }
+}
+
+fn venue_quote(venue: &dyn Venue, at: usize, bid: Level, ask: Level, sequence: u64) -> VenueQuote {
+    let day = DayStatistics {
+        last: 100.5,
+        high: 110.25,
+        low: 90.5,
+        change: -2.0,
+        change_pct: -1.951,
+        quote_volume: 123_456.5,
+        ..DayStatistics::default()
+    };
+    let native = venue.native(SYMBOLS[at].0, SYMBOLS[at].1).unwrap();
+    VenueQuote { native, bid, ask, sequence, time: UnixNs(START.0 + sequence * 1_000_000), day }
+}
+
+fn first_quotes(venue: &dyn Venue) -> Hall {
+    let quotes = (0..SYMBOLS.len()).map(|at| {
+        let quote = venue_quote(venue, at, level(100, 5, (1, 1)), level(101, 7, (1, 1)), 2);
+        (quote.native.clone(), quote)
+    });
+    Hall(quotes.collect())
+}
+
+fn tops(updates: &[Update]) -> Vec<Top> {
+    updates.iter().filter_map(|u| if let Update::Top(top) = u { Some(*top) } else { None }).collect()
+}
+
+#[test]
+fn every_subscription_is_acknowledged() {
+    for &venue in VENUES {
+        let (_, updates) = Pair::open(venue, first_quotes(venue));
+        for id in 0..SYMBOLS.len() {
+            let subscribed = Update::Subscribed(InstrumentId(id as u32));
+            assert!(updates.contains(&subscribed), "{}: {subscribed:?} in {updates:?}", venue.facts().name);
+        }
+        let refused: Vec<_> = updates.iter().filter(|u| matches!(u, Update::Refused(_))).collect();
+        assert!(refused.is_empty(), "{}: {refused:?}", venue.facts().name);
+    }
+}
+
+#[test]
+fn day_statistics_come_back_as_they_were() {
+    for &venue in VENUES {
+        let (mut pair, _) = Pair::open(venue, first_quotes(venue));
+        let quote = venue_quote(venue, 1, level(100, 5, (1, 1)), level(101, 7, (1, 1)), 3);
+        let mut said = Vec::new();
+        pair.side.statistics(&quote, &mut said);
+        let updates = pair.listen(&said, &mut Vec::new());
+        let name = venue.facts().name;
+        let day = updates.iter().find_map(|u| if let Update::Statistics(day) = u { Some(*day) } else { None });
+        let day = day.unwrap_or_else(|| panic!("{name}: no statistics in {said:?}"));
+        assert_eq!(day.instrument, InstrumentId(1), "{name}");
+        let pairs = [
+            (day.last, quote.day.last),
+            (day.high, quote.day.high),
+            (day.low, quote.day.low),
+            (day.change, quote.day.change),
+            (day.change_pct, quote.day.change_pct),
+            (day.quote_volume, quote.day.quote_volume),
+        ];
+        for (read, meant) in pairs {
+            assert!((read - meant).abs() <= meant.abs() / 100.0, "{name}: {read} for {meant} in {said:?}");
+        }
+    }
+}
+
+#[test]
+fn heartbeats_and_keepalives_are_understood() {
+    for &venue in VENUES {
+        let (mut pair, _) = Pair::open(venue, first_quotes(venue));
+        let mut said = Vec::new();
+        for second in 0..120 {
+            pair.side.heartbeat(UnixNs(START.0 + second * SECOND), &mut said);
+        }
+        let mut requests = Vec::new();
+        pair.codec.keepalive(&mut requests);
+        for request in requests {
+            let before = said.len();
+            pair.side.receive(&request, &pair.hall, &mut said);
+            assert_eq!(said.len(), before + 1, "{}: no answer to {request}", venue.facts().name);
+        }
+        for top in tops(&pair.listen(&said, &mut Vec::new())) {
+            assert_eq!(top.bid, level(100, 5, (1, 1)), "{}", venue.facts().name);
+        }
+    }
+}
+
+#[test]
+fn f39_a_one_sided_book_stays_one_sided() {
+    for &venue in VENUES {
+        let (mut pair, _) = Pair::open(venue, first_quotes(venue));
+        let quote = venue_quote(venue, 0, level(100, 5, (1, 1)), Level::ABSENT, 3);
+        let read = tops(&pair.quote(&quote));
+        // A venue may say nothing at all when a side is gone; it may not say a price.
+        if let Some(top) = read.last() {
+            assert_eq!((top.bid, top.ask), (quote.bid, Level::ABSENT), "{}", venue.facts().name);
+        }
+    }
+}
+
+/// A random walk of quotes: instrument, prices and sizes, never crossed.
+fn walk() -> impl Strategy<Value = Vec<(usize, Level, Level)>> {
+    let step = (0..SYMBOLS.len(), 1u64..1_000_000_000, 1u64..1000, 1u64..1_000_000_000, 1u64..1_000_000_000, 0u8..8);
+    let step = step.prop_map(|(at, bid, above, bid_size, ask_size, scale)| {
+        (at, level(bid, bid_size, (scale, 5)), level(bid + above, ask_size, (scale, 8)))
+    });
+    proptest::collection::vec(step, 1..20)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn the_codec_reads_the_quote_that_the_exchange_wrote(steps in walk()) {
+        for &venue in VENUES {
+            let name = venue.facts().name;
+            let (mut pair, _) = Pair::open(venue, first_quotes(venue));
+            let mut shown = [(level(100, 5, (1, 1)), level(101, 7, (1, 1))); SYMBOLS.len()];
+            for (at, bid, ask) in &steps {
+                if shown[*at] == (*bid, *ask) {
+                    continue;
+                }
+                shown[*at] = (*bid, *ask);
+                let sequence = pair.hall.0[&venue.native(SYMBOLS[*at].0, SYMBOLS[*at].1).unwrap()].sequence + 1;
+                let quote = venue_quote(venue, *at, *bid, *ask, sequence);
+                pair.hall.0.insert(quote.native.clone(), quote.clone());
+                let read = tops(&pair.quote(&quote));
+                prop_assert_eq!(read.len(), 1, "{}: {:?}", name, &quote);
+                let top = read[0];
+                prop_assert_eq!(top.instrument, InstrumentId(*at as u32), "{}", name);
+                prop_assert_eq!((top.bid, top.ask), (*bid, *ask), "{}", name);
+                prop_assert!(top.exchange_time == UnixNs(0) || top.exchange_time.ms() == quote.time.ms(), "{}", name);
+                prop_assert!(top.sequence == 0 || top.sequence == sequence || name == "coinbase", "{}", name);
+            }
+        }
+    }
+}

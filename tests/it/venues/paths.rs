@@ -1,0 +1,92 @@
+//! The fast path of a codec and its general one read the same. A blank behind a frame is still JSON, but no
+//! fast path takes it, so each frame is decoded with and without one.
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use spreadwire::record::capture::{Capture, Direction};
+use spreadwire::time::MonoNs;
+use spreadwire::venues::{Decoded, FeedCodec, Symbols, VENUES};
+
+use super::captures::captures;
+use super::fixtures;
+
+/// Two codecs of one venue that hear the same frames, one of them with a blank behind each.
+struct Twins {
+    fast: Box<dyn FeedCodec>,
+    general: Box<dyn FeedCodec>,
+}
+
+impl Twins {
+    fn check(&mut self, frame: &[u8]) {
+        // OKX's answer to a ping is no JSON, and has no other spelling.
+        if frame == b"pong" {
+            return;
+        }
+        let (mut fast, mut general) = (Decoded::default(), Decoded::default());
+        let of_fast = self.fast.decode(frame, MonoNs(7), &mut fast);
+        let blank = [frame, b" "].concat();
+        let of_general = self.general.decode(&blank, MonoNs(7), &mut general);
+        let shown = String::from_utf8_lossy(frame);
+        assert_eq!(of_fast, of_general, "{shown:.2000}");
+        assert_eq!((fast.updates, fast.requests), (general.updates, general.requests), "{shown:.2000}");
+    }
+}
+
+fn twins() -> Vec<Twins> {
+    let codec = |at: usize| VENUES[at].codec(Symbols::discovering(VENUES[at].symbol_of()));
+    (0..VENUES.len()).map(|at| Twins { fast: codec(at), general: codec(at) }).collect()
+}
+
+fn frames_of(path: &Path, most: usize) -> Vec<String> {
+    let mut capture = Capture::open(path).unwrap();
+    let mut frames = Vec::new();
+    while frames.len() < most {
+        let Some((_, Ok(record))) = capture.next_record().unwrap() else { break };
+        if record.dir == Direction::In {
+            frames.push(record.frame);
+        }
+    }
+    frames
+}
+
+#[test]
+fn both_paths_read_every_recorded_frame_alike() {
+    for (venue, mut twins) in VENUES.iter().zip(twins()) {
+        for path in captures(venue.facts().name) {
+            frames_of(&path, 3000).iter().for_each(|frame| twins.check(frame.as_bytes()));
+        }
+    }
+}
+
+/// The single frames of each venue that are short enough to wound often.
+static FRAMES: LazyLock<Vec<Vec<String>>> = LazyLock::new(|| {
+    let of_venue = |name: &str| {
+        let text = std::fs::read_to_string(fixtures(name).join("frames.txt")).unwrap();
+        let frames = text.lines().filter_map(|line| line.strip_prefix("> ")).filter(|frame| frame.len() < 600);
+        frames.map(str::to_owned).collect()
+    };
+    VENUES.iter().map(|venue| of_venue(venue.facts().name)).collect()
+});
+
+proptest! {
+    #[test]
+    fn both_paths_read_a_wounded_frame_alike(
+        wounds in proptest::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>(), 0u8..4), 1..30)
+    ) {
+        for (mut twins, frames) in twins().into_iter().zip(FRAMES.iter()) {
+            for (which, place, byte, wound) in &wounds {
+                let mut frame = frames[which.index(frames.len())].clone().into_bytes();
+                let at = place.index(frame.len());
+                match wound {
+                    0 => frame[at] = *byte,
+                    1 => frame[at] = b"0123456789-+.eE\"[]{},:"[usize::from(*byte) % 22],
+                    2 => frame.insert(at, b"0.-9\""[usize::from(*byte) % 5]),
+                    _ => drop(frame.remove(at)),
+                }
+                twins.check(&frame);
+            }
+        }
+    }
+}
