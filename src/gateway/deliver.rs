@@ -203,13 +203,14 @@ impl Gateway {
         let Some(client) = self.clients.get_mut(key) else { return };
         let Some(bundle) = client.bundle.filter(|_| client.listens) else { return };
         let burst = self.desk.burst_of(bundle, &self.eye.view(), |place| marks.has(place));
-        if let Some(period) = client.beat {
-            if client.beat_at == MonoNs(u64::MAX) {
+        match client.beat {
+            None => self.desk.caught_up(bundle, &marks),
+            Some(period) if client.beat_at == MonoNs(u64::MAX) => {
                 client.beat_at = now.plus(period);
                 self.beats.arm(client.beat_at, Call { key, generation: client.generation });
-            } else if !marks.is_empty() {
-                client.held = Some(Box::new(marks));
             }
+            Some(_) if !marks.is_empty() => client.held = Some(Box::new(marks)),
+            Some(_) => {}
         }
         if client.outbox.is_blocked() {
             client.outbox.owes_all = true;

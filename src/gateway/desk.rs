@@ -638,6 +638,17 @@ impl Desk {
         }
     }
 
+    /// The only client of every change of these places has just got them as they are: they need not come
+    /// again before they change.
+    pub fn caught_up(&mut self, id: u32, marks: &Marks) {
+        let Some(bundle) = self.bundles.get(id).filter(|bundle| bundle.live.len() == 1) else { return };
+        for (_, label) in bundle.labels.iter().enumerate().filter(|(place, _)| marks.has(*place)) {
+            if let Some(label) = self.labels.get_mut(*label).filter(|label| label.watchers.len() == 1) {
+                label.delivered = label.quote;
+            }
+        }
+    }
+
     /// The next bundle with changed places: what to write, the places, and when each was read.
     pub fn next_touched(&mut self, view: &View<'_>, stamps: &mut Vec<Stamp>) -> Option<(u32, Burst, Vec<u32>)> {
         let id = self.touched.pop()?;

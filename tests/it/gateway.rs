@@ -878,6 +878,7 @@ fn s2_46_a_raw_stream_has_every_change_and_no_repeats() {
     for n in 2..10 {
         // The preferred venue's changes only.
         rig.quote("BTC/USDT", "kraken", "50", "100");
+        std::thread::sleep(Duration::from_millis(10));
         rig.quote("BTC/USDT", "binance", &n.to_string(), "100");
         assert_eq!(events.event()["bid"], n);
     }
