@@ -31,6 +31,8 @@ pub struct Totals {
     pub bytes: u64,
     /// Prices that a newer one replaced.
     pub conflated: u64,
+    /// Clients closed because they did not read.
+    pub slow: u64,
 }
 
 /// What a connection has become.

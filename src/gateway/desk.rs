@@ -638,6 +638,17 @@ impl Desk {
         }
     }
 
+    /// The only client of every change of these places has just got them as they are: they need not come
+    /// again before they change.
+    pub fn caught_up(&mut self, id: u32, marks: &Marks) {
+        let Some(bundle) = self.bundles.get(id).filter(|bundle| bundle.live.len() == 1) else { return };
+        for (_, label) in bundle.labels.iter().enumerate().filter(|(place, _)| marks.has(*place)) {
+            if let Some(label) = self.labels.get_mut(*label).filter(|label| label.watchers.len() == 1) {
+                label.delivered = label.quote;
+            }
+        }
+    }
+
     /// The next bundle with changed places: what to write, the places, and when each was read.
     pub fn next_touched(&mut self, view: &View<'_>, stamps: &mut Vec<Stamp>) -> Option<(u32, Burst, Vec<u32>)> {
         let id = self.touched.pop()?;
@@ -847,4 +858,96 @@ fn refresh_stream(label: &mut Label, pairs: &Names, directory: &Directory, view:
     sse::begin_event(&mut label.frame);
     stream::update(&ticker, &mut label.frame);
     sse::end_event(&mut label.frame);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::market::directory::VenueEntry;
+    use proptest::prelude::*;
+
+    const NAMES: [&str; 5] = ["A/USD", "a/usd", "B/USDT", "C/USDT", "unknown"];
+
+    fn desk() -> Desk {
+        let venue = |name: &str| VenueEntry {
+            name: name.into(),
+            taker_fee_pct: crate::market::Decimal::ZERO,
+            native: vec![Some(String::new()); 3],
+        };
+        let symbols = ["A/USD", "B/USDT", "C/USDT"].map(str::to_owned).to_vec();
+        let directory = Arc::new(Directory::new(symbols, vec![venue("x"), venue("y")]));
+        let changes = Arc::new(Changes::new(directory.pairs()));
+        Desk::new(directory, changes, &[])
+    }
+
+    fn chosen(all: &[&str], mask: u8) -> Vec<String> {
+        all.iter().enumerate().filter(|(at, _)| mask >> at & 1 == 1).map(|(_, name)| (*name).to_owned()).collect()
+    }
+
+    /// What the desk watches is what its live clients want, no more and no less.
+    fn check(desk: &Desk) {
+        for (id, bundle) in desk.bundles.iter() {
+            assert!(!bundle.members.is_empty(), "a bundle of nobody");
+            assert_eq!(bundle.watching, !bundle.live.is_empty());
+            assert!(bundle.live.iter().all(|client| bundle.members.contains(client)));
+            for label in &bundle.labels {
+                let label = desk.labels.get(*label).unwrap();
+                assert_eq!(label.watchers.iter().filter(|(b, _)| *b == id).count(), usize::from(bundle.watching));
+                assert_eq!(label.holders.contains(&id), bundle.format == Format::Extended);
+            }
+        }
+        for (cell, labels) in desk.watched.iter().enumerate() {
+            let wanted =
+                |(_, label): &(u32, &Label)| !label.watchers.is_empty() && label.cells.contains(&PairId(cell as u32));
+            assert_eq!(labels.len(), desk.labels.iter().filter(wanted).count());
+            desk.changes.mark(PairId(cell as u32));
+            let mut marked = false;
+            desk.changes.drain(|_| marked = true);
+            assert_eq!(marked, !labels.is_empty());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_clients_do_nothing_is_left_when_they_have_gone(
+            steps in proptest::collection::vec((0u32..6, 0u8..3, any::<bool>(), 0u8..32, 0u8..4), 1..60)
+        ) {
+            let mut desk = desk();
+            let mut bundles: HashMap<u32, u32> = HashMap::new();
+            for (client, format, live, symbols, exchanges) in steps {
+                let format = [Format::Plain, Format::Extended, Format::Stream][usize::from(format)];
+                let exchanges = if format == Format::Stream { vec![] } else { chosen(&["x", "Y"], exchanges) };
+                let symbols = chosen(&NAMES, symbols);
+                let wish = Wish { live, format, symbols: &symbols, exchanges: &exchanges };
+                let before = bundles.get(&client).copied();
+                let after = desk.join(before, client, &wish, MonoNs(1));
+                if let Some(before) = before.filter(|b| after != Some(*b)) {
+                    desk.leave(before, client);
+                }
+                match after {
+                    Some(after) => bundles.insert(client, after),
+                    None => bundles.remove(&client),
+                };
+                check(&desk);
+            }
+            for (client, bundle) in bundles {
+                desk.leave(bundle, client);
+            }
+            check(&desk);
+            prop_assert_eq!((desk.labels.len(), desk.bundles.len(), desk.label_ids.len(), desk.bundle_ids.len()), (0, 0, 0, 0));
+            prop_assert_eq!((desk.symbols.len(), desk.exchanges.len(), desk.pairs.len(), desk.extended.len()), (0, 0, 0, 0));
+        }
+    }
+
+    #[test]
+    fn frames_have_the_header_of_their_length() {
+        for length in [0, 1, 125, 126, 65_535, 65_536] {
+            let mut expected = Vec::new();
+            websocket::text_frame_header(length, &mut expected);
+            expected.resize(expected.len() + length, b'x');
+            let mut out = b"before".to_vec();
+            frame_text(&mut out, |out| out.resize(out.len() + length, b'x'));
+            assert_eq!(out[6..], expected);
+        }
+    }
 }

@@ -18,9 +18,7 @@ impl Gateway {
             out.clear();
             self.out = out;
             if sent == Sent::Gone || too_slow {
-                if too_slow {
-                    self.board.gateways[self.index].slow_closed.add(1);
-                }
+                self.totals.slow += u64::from(too_slow);
                 return self.remove(key);
             }
             match ask {
@@ -55,6 +53,7 @@ impl Gateway {
     fn page(&mut self, key: u32, request: &Request) {
         // What a page says about this gateway is of now.
         self.survey();
+        self.count_fresh();
         let answer = if request.method == Method::Options {
             Answer::Page(routes::Page { status: 204, kind: "", lines: OPTIONS_LINES, body: Vec::new() })
         } else {
