@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use crossbeam::sync::{Parker, Unparker};
 
+use crate::log;
+
 /// Work in slices. Tests turn stages by hand; [`spawn`] turns them for ever.
 pub trait Stage: Send {
     /// For thread names and messages.
@@ -101,10 +103,9 @@ pub fn stop_process_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         report(info);
-        eprintln!(
-            "spreadwire: thread `{}` panicked; stopping the process",
-            std::thread::current().name().unwrap_or("?")
-        );
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("?");
+        log::say(format_args!("spreadwire: thread `{name}` panicked; stopping the process"));
         std::process::exit(70);
     }));
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use mio::{Events, Poll, Token, Waker};
 
+use crate::log;
 use crate::market::quote::FeedEvent;
 use crate::market::{Directory, VenueId};
 use crate::matrix::days::DayTable;
@@ -530,8 +531,8 @@ impl Voice {
         }
         self.said += 1;
         match std::mem::take(&mut self.unsaid) {
-            0 => eprintln!("{line}"),
-            unsaid => eprintln!("{line} ({unsaid} lines like it before were not shown)"),
+            0 => log::say(line),
+            unsaid => log::say(format_args!("{line} ({unsaid} lines like it before were not shown)")),
         }
     }
 }

@@ -30,6 +30,7 @@ use crate::gateway::desk::{Desk, Format, Stamp, View, frame_text};
 use crate::gateway::outbox::Marks;
 use crate::gateway::routes::{Answer, Scene};
 use crate::gateway::slots::{Call, Slots, Wheel};
+use crate::log;
 use crate::market::opportunity::{Change, Opportunity, OpportunityEvent, gross_pct, net_pct};
 use crate::market::quote::Source;
 use crate::market::{Directory, VenueId};
@@ -357,7 +358,7 @@ impl Gateway {
         self.accept_after = self.eye.now.plus(50 * MS);
         if self.complained.is_none_or(|at| self.eye.now.since(at) > 5 * SECOND) {
             self.complained = Some(self.eye.now);
-            eprintln!("spreadwire: {}: cannot accept a connection: {error}", self.name);
+            log::say(format_args!("spreadwire: {}: cannot accept a connection: {error}", self.name));
         }
         if self.reserve.take().is_some() {
             if let Some(listener) = &mut self.listener {

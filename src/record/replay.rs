@@ -17,6 +17,7 @@ use std::time::Duration;
 use crate::feed::Options;
 use crate::feed::connection::{Connection, Parts};
 use crate::feed::handover::Handover;
+use crate::log;
 use crate::market::directory::VenueEntry;
 use crate::market::quote::{FeedEvent, Source};
 use crate::market::{Decimal, Directory, VenueId};
@@ -341,14 +342,14 @@ impl Replay {
                 Ok(Some((line, Err(why)))) => {
                     self.errors += 1;
                     if self.errors <= TOLD_MAX {
-                        eprintln!("replay: {}:{line}: {why}", lane.recording.path.display());
+                        log::say(format_args!("replay: {}:{line}: {why}", lane.recording.path.display()));
                     }
                 }
                 Err(error) => break error,
             }
         };
         self.errors += 1;
-        eprintln!("replay: {}: {why}; the rest of it is left out", lane.recording.path.display());
+        log::say(format_args!("replay: {}: {why}; the rest of it is left out", lane.recording.path.display()));
     }
 
     /// Moves the clock towards `due`, by a step at most and no faster than the pace allows.

@@ -20,7 +20,7 @@ use crate::record::replay::{Discovery, Pace, Recording, Replay, ReplayParts, dis
 use crate::stage::{Alarm, Stage, Stop};
 use crate::time::{Clock, HandClock};
 use crate::wiring::threads::{self, Row};
-use crate::wiring::{FEED_RING, OPPORTUNITY_RING, Parts, detector_options, terminal, until_signal};
+use crate::wiring::{FEED_RING, OPPORTUNITY_RING, Parts, detector_options, signals, terminal, until_signal};
 
 /// Replays as `args` say.
 ///
@@ -52,6 +52,7 @@ fn serve(
     clock: HandClock,
     pace: Pace,
 ) -> Result<(), Failure> {
+    let signals = signals()?;
     // The configured order names configured venues; here the recordings say which there are.
     config.price_order.clear();
     let parts = Parts::new(&config, discovery.directory, clock.clock())?;
@@ -75,7 +76,7 @@ fn serve(
     rows.push(Row::cold(Box::new(terminal::LiveLine::new(board))));
     let stop = Stop::default();
     let handles = threads::start(rows, &config.threads, &stop)?;
-    until_signal(&stop, handles)
+    until_signal(signals, &stop, handles)
 }
 
 /// The reader of what the detector tells, in place of a gateway.

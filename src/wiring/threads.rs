@@ -4,6 +4,7 @@ use std::thread::JoinHandle;
 
 use crate::cli::Failure;
 use crate::config::{Pin, Spin, Threads};
+use crate::log;
 use crate::stage::{self, Idle, Stage, Stop};
 
 /// One thread.
@@ -81,7 +82,7 @@ pub fn start(rows: Vec<Row>, threads: &Threads, stop: &Stop) -> Result<Vec<JoinH
             handles.push(handle);
         }
     }
-    eprintln!("threads: {} ({} cores{})", said.join(", "), cores.len(), shortage(threads, plenty, hot));
+    log::say(format_args!("threads: {} ({} cores{})", said.join(", "), cores.len(), shortage(threads, plenty, hot)));
     Ok(handles)
 }
 
