@@ -7,6 +7,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import http from 'node:http'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { after } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { WebSocket, WebSocketServer } from 'ws'
 
@@ -28,6 +29,11 @@ export async function until(what, probe, patience = PATIENCE) {
   }
 }
 
+/** What a failed test leaves open would keep the run from ending. */
+const leftovers = new Set()
+after(() => leftovers.forEach((close) => close()))
+process.on('exit', () => leftovers.forEach((close) => close()))
+
 // The binary.
 
 /** One running spreadwire. `address` is what it says it listens on. */
@@ -41,6 +47,9 @@ export class Server {
     server.exited = once(server.child, 'exit').then(([code]) => code)
     server.child.stdout.on('data', (bytes) => (server.stdout += bytes))
     server.child.stderr.on('data', (bytes) => (server.stderr += bytes))
+    const kill = () => server.child.kill('SIGKILL')
+    leftovers.add(kill)
+    server.exited.then(() => leftovers.delete(kill))
     let gone = false
     server.exited.then(() => (gone = true))
     const found = await until('the greeting', () => pattern.exec(server.stdout) ?? gone)
@@ -159,6 +168,7 @@ export class Venue {
       verifyClient: (_, accept) => (venue.refusing ? accept(false, 503) : accept(true)),
     })
     await once(venue.server, 'listening')
+    leftovers.add(() => venue.close())
     venue.address = `ws://127.0.0.1:${venue.server.address().port}/${name}`
     venue.server.on('connection', (socket) => venue.#greet(socket))
     return venue
@@ -236,6 +246,7 @@ export class Client {
       const text = bytes.toString()
       client.heard.push({ at: performance.now(), text, binary, value: JSON.parse(text) })
     })
+    leftovers.add(() => client.socket.terminate())
     client.closed = new Promise((resolve) => client.socket.on('close', (code, reason) => resolve({ code, reason: reason.toString() })))
     client.socket.on('upgrade', (response) => (client.response = response))
     await new Promise((resolve, reject) => {
@@ -298,6 +309,7 @@ export class Stream {
     stream.blocks = []
     stream.read = 0
     stream.request = http.get({ host, port, path: target, agent: false, headers: { accept: 'text/event-stream', ...headers } })
+    leftovers.add(() => stream.close())
     const [response] = await once(stream.request, 'response')
     stream.response = response
     let rest = ''
