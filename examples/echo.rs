@@ -37,6 +37,7 @@ fn serve(mut tcp: TcpStream) -> std::io::Result<()> {
     let mut reply = Vec::new();
     http::write_switch(&accept, "", &mut reply);
     tcp.write_all(&reply)?;
+    reply.clear();
     let limits = Limits { message_max: 64 << 20, read_buffer: 64 * 1024 };
     let mut socket = WebSocket::server(limits, &head[length..]);
     loop {

@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 
 use rig::{Server, Swarm, VENUES, VenueSocket};
 
+/// Updates per second over all pairs at the beat: each of the 15 pairs changes once per 500 ms, so that
+/// every message brings a new price.
+const BEAT_UPDATES_PER_SECOND: u32 = 30;
 /// Updates per second over all pairs in the interval-0 measurement.
 const UPDATES_PER_SECOND: u32 = 1_000;
 
@@ -43,7 +46,7 @@ fn main() {
 
 fn beat(clients: usize, seconds: u64) {
     let (server, venues) = serve();
-    let feeding = Feeding::start(venues, 200);
+    let feeding = Feeding::start(venues, BEAT_UPDATES_PER_SECOND);
     let before = server.resident();
     let hello = rig::client_hello(server.address, 5, &VENUES, "");
     let mut swarm = Swarm::connect(server.address, clients, &hello);

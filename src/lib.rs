@@ -8,10 +8,11 @@
 //! matrix row - gateway, at each client's pace (conflation) - protocol -> client
 //! ```
 //!
-//! Modules import from floors below only: ground (`time`, `os`, `metrics`, `stage`), nouns and framing
+//! Modules import from floors below only: ground (`time`, `log`, `metrics`, `stage`), nouns and framing
 //! (`market`, `wire`), languages (`venues`, `protocol`), machinery (`matrix`, `net`), stages (`feed`,
 //! `detector`, `gateway`, `record`, `sim`), roof (`cli`, `config`, `wiring`).
 
+pub mod log;
 pub mod metrics;
 pub mod stage;
 pub mod time;

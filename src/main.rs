@@ -11,7 +11,7 @@ use spreadwire::cli::{Cli, Command, DecodeArgs, DemoArgs, Failure};
 use spreadwire::config::Config;
 use spreadwire::record::capture::Capture;
 use spreadwire::record::decode;
-use spreadwire::{stage, wiring};
+use spreadwire::{log, stage, wiring};
 
 fn main() -> ExitCode {
     stage::stop_process_on_panic();
@@ -56,9 +56,9 @@ fn warn(config: &Config) {
     }
 }
 
-/// One line on the standard error; where nobody listens, it is lost.
+/// One line on the standard error.
 fn tell(line: &dyn Display) {
-    let _ = writeln!(io::stderr(), "{line}");
+    log::say(format_args!("{line}"));
 }
 
 fn run_decode(args: &DecodeArgs) -> Result<(), Failure> {

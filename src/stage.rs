@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use crossbeam::sync::{Parker, Unparker};
 
+use crate::log;
+
 /// Work in slices. Tests turn stages by hand; [`spawn`] turns them for ever.
 pub trait Stage: Send {
     /// For thread names and messages.
@@ -33,6 +35,8 @@ pub enum Idle {
     Wait,
     /// Turn again at once: one core is used whole.
     Spin,
+    /// Sleep long: for a thread whose end nobody waits for.
+    Doze,
 }
 
 /// Told to every thread when the process should end.
@@ -54,6 +58,8 @@ impl Stop {
 
 /// The longest that a waiting stage sleeps, so that a stop is noticed and deadlines are met.
 pub const WAIT_MAX: Duration = Duration::from_millis(100);
+/// The longest sleep of a thread that need not notice a stop.
+const DOZE_MAX: Duration = Duration::from_secs(5);
 
 /// Runs `stages` in turn on a thread of their own until `stop`, pinned to `core` if one is given. The
 /// first stage is the one that may sleep; the others follow each of its turns.
@@ -78,6 +84,7 @@ pub fn spawn(
         let longest = match idle {
             Idle::Wait => WAIT_MAX,
             Idle::Spin => Duration::ZERO,
+            Idle::Doze => DOZE_MAX,
         };
         while !stop.is_requested() {
             let wait = stages[1..].iter().filter_map(|stage| stage.patience()).fold(longest, Duration::min);
@@ -96,10 +103,9 @@ pub fn stop_process_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         report(info);
-        eprintln!(
-            "spreadwire: thread `{}` panicked; stopping the process",
-            std::thread::current().name().unwrap_or("?")
-        );
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("?");
+        log::say(format_args!("spreadwire: thread `{name}` panicked; stopping the process"));
         std::process::exit(70);
     }));
 }

@@ -9,14 +9,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use spreadwire::detector::Core;
 use spreadwire::detector::scan::Options;
+use spreadwire::feed;
+use spreadwire::feed::connection::{Connection, Parts};
+use spreadwire::feed::handover::Handover;
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::quote::FeedEvent;
 use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Decimal, Directory, InstrumentId, Level, Quote, VenueId};
 use spreadwire::matrix::QuoteMatrix;
 use spreadwire::matrix::changes::Changes;
-use spreadwire::time::{MonoNs, UnixNs};
+use spreadwire::matrix::days::DayTable;
+use spreadwire::metrics::Board;
+use spreadwire::stage::Alarm;
+use spreadwire::time::{Clock, MonoNs, UnixNs};
 use spreadwire::venues::{Decoded, FeedCodec, Market, SymbolEntry, Symbols, Update, VENUES, Venue, VenueQuote};
+use spreadwire::wire::websocket::{Event, Limits, WebSocket, text_frame_header, upgrade_reply};
 
 struct Counting;
 
@@ -156,4 +163,80 @@ fn the_steady_path_allocates_nothing() {
         assert!(merged * 10 >= steady.len() * 9, "{}: only {merged} of {} merged", venue.facts().name, steady.len());
         assert_eq!(allocations, 0, "{}: allocations in {} frames", venue.facts().name, steady.len());
     }
+    VENUES.iter().for_each(|venue| the_socket_path_allocates_nothing(*venue));
+}
+
+/// The same from the bytes of the socket on: WebSocket, codec, stamps, handover, ring.
+fn the_socket_path_allocates_nothing(venue: &'static dyn Venue) {
+    let (name, clock) = (venue.facts().name, Clock::System);
+    let natives: Vec<String> = SYMBOLS.iter().map(|(b, q)| venue.native(b, q).expect("a symbol of all")).collect();
+    let entry = VenueEntry {
+        name: name.into(),
+        taker_fee_pct: Decimal::ZERO,
+        native: natives.iter().cloned().map(Some).collect(),
+    };
+    let symbols = SYMBOLS.iter().map(|(base, quote)| format!("{base}/{quote}")).collect();
+    let directory = Arc::new(Directory::new(symbols, vec![entry]));
+    let board = Arc::new(Board::new(MonoNs(0), 1, 0));
+    let (producer, mut consumer) = rtrb::RingBuffer::<FeedEvent>::new(1024);
+    let (alarm, _parker) = Alarm::of_parker();
+    let mut handover = Handover::new(producer, alarm, Arc::clone(&board), vec![VenueId(0)], SYMBOLS.len());
+    let days = Arc::new(DayTable::new(directory.pairs()));
+    let options = feed::Options::default();
+    let mut connection = Connection::new(Parts { id: VenueId(0), venue, directory, days, board, options });
+
+    connection.open("ws://127.0.0.1:1/ws", clock.now()).expect("an address");
+    let reply = upgrade_reply(connection.output().expect("a request"), "simulated").expect("an upgrade");
+    connection.output().expect("open").clear();
+    connection.receive(&reply, clock.now(), &clock, &mut |event| handover.push(event));
+    let mut server = WebSocket::server(Limits { message_max: 1 << 20, read_buffer: 4096 }, b"");
+    let mut side = venue.exchange_side();
+    let hall = Hall(natives.iter().map(|n| (n.clone(), state(n.clone(), 0))).collect());
+    let mut said = Vec::new();
+    side.opened("/ws", &hall, &mut said);
+    // Requests keep their distance, so the clock is asked to be patient.
+    for second in 0..30 {
+        for text in said.drain(..) {
+            connection.receive(&framed(&text), clock.now(), &clock, &mut |event| handover.push(event));
+        }
+        connection.elapsed(clock.now().plus(second * 100_000_000), &mut |event| handover.push(event));
+        server.receive(connection.output().expect("open"));
+        connection.output().expect("open").clear();
+        while let Ok(Some(event)) = server.next() {
+            if let Event::Text(text) = event {
+                side.receive(&text, &hall, &mut said);
+            }
+        }
+    }
+    let mut frames = Vec::new();
+    for n in 1..=FRAMES as u64 {
+        side.quote(&state(natives[n as usize % natives.len()].clone(), n), &mut frames);
+    }
+    assert!(frames.len() >= FRAMES, "{name}: {} frames, {:?}", frames.len(), connection.end());
+    let frames: Vec<Vec<u8>> = frames.iter().map(|text| framed(text)).collect();
+    let (warm, steady) = frames.split_at(frames.len() / 10);
+    let mut quotes = 0;
+    let mut run = |frames: &[Vec<u8>], quotes: &mut usize| {
+        for frame in frames {
+            connection.receive(frame, clock.now(), &clock, &mut |event| handover.push(event));
+            handover.settle();
+            while consumer.pop().is_ok() {
+                *quotes += 1;
+            }
+        }
+    };
+    run(warm, &mut quotes);
+    quotes = 0;
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    run(steady, &mut quotes);
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    assert!(quotes * 10 >= steady.len() * 9, "{name}: only {quotes} quotes of {} frames", steady.len());
+    assert_eq!(allocations, 0, "{name}: allocations in {} frames from the socket", steady.len());
+}
+
+fn framed(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    text_frame_header(text.len(), &mut bytes);
+    bytes.extend_from_slice(text.as_bytes());
+    bytes
 }

@@ -67,7 +67,7 @@ section! {
         beat_ms: u64 = 500, 10..=60_000;
         /// Milliseconds between two bursts of an SSE stream. The dashboards in use drop what comes faster than 600.
         sse_beat_ms: u64 = 1000, 100..=60_000;
-        /// Connections of all kinds at once; more are told 503. Each costs a descriptor and a few KiB.
+        /// Connections of all kinds at once; more are closed. Each costs a descriptor and a few KiB.
         clients_max: usize = 19_500, 1..=1_000_000;
         /// SSE streams at once, of all connections.
         streams_max: usize = 10_000, 1..=1_000_000;

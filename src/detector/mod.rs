@@ -72,6 +72,8 @@ pub struct Detector {
     parker: Parker,
     swept: MonoNs,
     events: Vec<OpportunityEvent>,
+    /// Gateways were told something since they were last rung.
+    told: bool,
 }
 
 impl Detector {
@@ -91,6 +93,7 @@ impl Detector {
             parker,
             swept: MonoNs(0),
             events: Vec::with_capacity(64),
+            told: false,
         };
         (detector, alarm)
     }
@@ -147,6 +150,7 @@ impl Detector {
     #[cold]
     fn tell(&mut self) {
         let counts = &self.board.detector;
+        self.told |= !self.events.is_empty();
         for event in self.events.drain(..) {
             use crate::market::opportunity::Change;
             counts.opened.add(u64::from(event.change == Change::Opened));
@@ -159,6 +163,14 @@ impl Detector {
             }
         }
         counts.open.set(self.core.open() as u64);
+    }
+
+    /// Wakes the gateways that have something to do now; prices on a beat wait for the beat.
+    fn ring_gateways(&mut self) {
+        let told = std::mem::take(&mut self.told);
+        for gateway in self.gateways.iter().filter(|gateway| told || gateway.changes.is_marked()) {
+            gateway.alarm.ring();
+        }
     }
 
     fn sleep(&mut self, wait: Duration) {
@@ -178,15 +190,9 @@ impl Stage for Detector {
 
     fn turn(&mut self, wait: Duration) -> usize {
         let work = self.take_events();
-        if work > 0 {
-            self.gateways.iter().for_each(|g| g.alarm.ring());
-        }
         let now = self.clock.now();
-        let open = self.core.open();
         self.sweep(now);
-        if self.core.open() != open {
-            self.gateways.iter().for_each(|g| g.alarm.ring());
-        }
+        self.ring_gateways();
         self.recorder.publish(&self.board.latency, now);
         if work == 0 && !wait.is_zero() {
             self.sleep(wait);

@@ -69,6 +69,8 @@ pub enum End {
     Backlog,
     /// The socket ended or broke; in words.
     Socket(String),
+    /// We did not run for so long that what waits in the socket is old.
+    Overslept,
     /// We leave.
     Ours,
 }
@@ -84,6 +86,7 @@ impl fmt::Display for End {
             Self::Wanted(why) => f.write_str(why),
             Self::Backlog => f.write_str("the venue does not read"),
             Self::Socket(why) => f.write_str(why),
+            Self::Overslept => f.write_str("this process stood still"),
             Self::Ours => f.write_str("stopping"),
         }
     }
@@ -522,7 +525,13 @@ impl Connection {
 /// The close frame that an end deserves, where the WebSocket has not already sent one.
 const fn farewell(end: &End) -> Option<(u16, &'static str)> {
     match end {
-        End::WebSocket(_) | End::Closed(_) | End::Socket(_) | End::NoUpgrade | End::Silent | End::Backlog => None,
+        End::WebSocket(_)
+        | End::Closed(_)
+        | End::Socket(_)
+        | End::NoUpgrade
+        | End::Silent
+        | End::Backlog
+        | End::Overslept => None,
         End::BadFrames => Some((1007, "frames cannot be decoded")),
         End::Wanted(_) | End::Ours => Some((1000, "")),
     }

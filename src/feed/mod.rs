@@ -15,6 +15,7 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use mio::{Events, Poll, Token, Waker};
 
+use crate::log;
 use crate::market::quote::FeedEvent;
 use crate::market::{Directory, VenueId};
 use crate::matrix::days::DayTable;
@@ -123,6 +124,8 @@ pub struct Feed {
     board: Arc<Board>,
     clock: Clock,
     options: Options,
+    /// When the last turn ended.
+    turned: MonoNs,
 }
 
 /// One venue's way from dialling to talking and back.
@@ -138,6 +141,8 @@ struct Line {
     state: State,
     /// The socket may hold more than was read.
     readable: bool,
+    /// The poll said that the stream ends: it is read to its end.
+    ending: bool,
     /// When the attempt that is under way, or that led here, began.
     began: MonoNs,
     /// Whether the log knows that the connection is open.
@@ -191,6 +196,7 @@ impl Feed {
                 connection,
                 backoff: Backoff::new(seed.wrapping_add(u64::from(it.id.0) << 48), first_ns, longest_ns),
                 readable: false,
+                ending: false,
                 began: now,
                 told: false,
                 voice: Voice::default(),
@@ -210,6 +216,7 @@ impl Feed {
             board: parts.board,
             clock: parts.clock,
             options: parts.options,
+            turned: now,
         };
         Ok((feed, alarm))
     }
@@ -237,8 +244,23 @@ impl Feed {
         for event in &self.events {
             if let Some(line) = self.lines.get_mut(event.token().0) {
                 // An error or a hang-up is told by the read.
-                line.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+                line.ending |= event.is_read_closed() || event.is_error();
+                line.readable |= event.is_readable() || line.ending;
             }
+        }
+    }
+
+    /// After a standstill (the process was stopped, the machine slept) the sockets hold old prices that would
+    /// be stamped as new ones. They are not read: all is void, and fresh connections tell what holds now.
+    fn wake(&mut self, wait: Duration) {
+        let still = self.clock.now().since(self.turned);
+        if still <= self.options.silence_max_ms.saturating_mul(MS).saturating_add(wait.as_nanos() as u64) {
+            return;
+        }
+        let Self { lines, handover, .. } = self;
+        for line in lines.iter_mut().filter(|line| matches!(line.state, State::Linked(_))) {
+            line.connection.lose(End::Overslept, &mut |event| handover.push(event));
+            line.readable = false;
         }
     }
 
@@ -353,6 +375,7 @@ impl Stage for Feed {
 
     fn turn(&mut self, wait: Duration) -> usize {
         self.sleep(wait);
+        self.wake(wait);
         let mut work = self.read();
         self.handover.settle();
         let now = self.clock.now();
@@ -361,6 +384,7 @@ impl Stage for Feed {
         // What ended just now is told before the next sleep.
         self.handover.settle();
         self.recorder.publish(&self.board.latency, now);
+        self.turned = now;
         work
     }
 
@@ -400,6 +424,10 @@ impl Line {
                 Ok(ReadOutcome::Bytes(length)) => {
                     let received = clock.now();
                     frames += self.connection.receive(&buffer[..length], received, clock, events).max(1);
+                    if !self.ending && !link.may_hold_more(length, buffer.len()) {
+                        self.readable = false;
+                        break;
+                    }
                 }
                 Ok(ReadOutcome::Blocked) => {
                     self.readable = false;
@@ -503,8 +531,8 @@ impl Voice {
         }
         self.said += 1;
         match std::mem::take(&mut self.unsaid) {
-            0 => eprintln!("{line}"),
-            unsaid => eprintln!("{line} ({unsaid} lines like it before were not shown)"),
+            0 => log::say(line),
+            unsaid => log::say(format_args!("{line} ({unsaid} lines like it before were not shown)")),
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct Totals {
     pub bytes: u64,
     /// Prices that a newer one replaced.
     pub conflated: u64,
+    /// Clients closed because they did not read.
+    pub slow: u64,
 }
 
 /// What a connection has become.
@@ -68,6 +70,8 @@ pub struct Client {
     pub held: Option<Box<Marks>>,
     /// When its next chore is armed for.
     pub chore_at: MonoNs,
+    /// Takes prices and alerts: what the connection says, kept where bursts look.
+    pub listens: bool,
     /// The peer has ended its side.
     pub ended: bool,
 }
@@ -89,6 +93,7 @@ impl Client {
             beat_at: MonoNs(u64::MAX),
             held: None,
             chore_at: MonoNs(u64::MAX),
+            listens: false,
             ended: false,
         }
     }

@@ -53,16 +53,14 @@ impl Gateway {
                 }
                 for key in &bundle.members {
                     let Some(client) = self.clients.get_mut(*key) else { continue };
-                    if deliver_kept(client, frame, &self.options, self.eye.now, &mut self.totals) {
-                        self.totals.alerts += 1;
-                        self.recorder.record(
-                            Hop::WireToAlert,
-                            trigger.venue.index(),
-                            trigger.received,
-                            self.clock.now(),
-                        );
-                    } else {
-                        self.gone.push(*key);
+                    match deliver_kept(client, frame, &self.options, self.eye.now, &mut self.totals) {
+                        Sent::All => {
+                            self.totals.alerts += 1;
+                            let written = self.clock.now();
+                            self.recorder.record(Hop::WireToAlert, trigger.venue.index(), trigger.received, written);
+                        }
+                        Sent::Partly => {}
+                        Sent::Gone => self.gone.push(*key),
                     }
                 }
             }
@@ -117,7 +115,7 @@ impl Gateway {
             let bytes = self.desk.bytes(&burst);
             let Some(bundle) = self.desk.bundle(id).filter(|_| burst.count > 0) else { continue };
             for key in &bundle.live {
-                let Some(client) = self.clients.get_mut(*key).filter(|c| c.connection.is_listening()) else { continue };
+                let Some(client) = self.clients.get_mut(*key).filter(|c| c.listens) else { continue };
                 if client.outbox.is_blocked() {
                     for place in &dirty {
                         self.totals.conflated += u64::from(client.outbox.mark(*place));
@@ -172,7 +170,7 @@ impl Gateway {
         let next = client.beat_at.plus(period);
         client.beat_at = if next > now { next } else { now.plus(period) };
         self.beats.arm(client.beat_at, call);
-        if !client.connection.is_listening() {
+        if !client.listens {
             return;
         }
         if client.outbox.is_blocked() {
@@ -203,15 +201,16 @@ impl Gateway {
     pub(super) fn burst_now(&mut self, key: u32, marks: Marks) {
         let now = self.eye.now;
         let Some(client) = self.clients.get_mut(key) else { return };
-        let Some(bundle) = client.bundle.filter(|_| client.connection.is_listening()) else { return };
+        let Some(bundle) = client.bundle.filter(|_| client.listens) else { return };
         let burst = self.desk.burst_of(bundle, &self.eye.view(), |place| marks.has(place));
-        if let Some(period) = client.beat {
-            if client.beat_at == MonoNs(u64::MAX) {
+        match client.beat {
+            None => self.desk.caught_up(bundle, &marks),
+            Some(period) if client.beat_at == MonoNs(u64::MAX) => {
                 client.beat_at = now.plus(period);
                 self.beats.arm(client.beat_at, Call { key, generation: client.generation });
-            } else if !marks.is_empty() {
-                client.held = Some(Box::new(marks));
             }
+            Some(_) if !marks.is_empty() => client.held = Some(Box::new(marks)),
+            Some(_) => {}
         }
         if client.outbox.is_blocked() {
             client.outbox.owes_all = true;
@@ -224,7 +223,7 @@ impl Gateway {
     pub(super) fn catch_up(&mut self, key: u32) {
         let now = self.eye.now;
         let Some(client) = self.clients.get_mut(key) else { return };
-        let Some(bundle) = client.bundle.filter(|_| client.connection.is_listening()) else { return };
+        let Some(bundle) = client.bundle.filter(|_| client.listens) else { return };
         let marks = client.outbox.take_marks();
         let all = std::mem::take(&mut client.outbox.owes_all);
         if !all && marks.is_empty() {
@@ -249,10 +248,10 @@ impl Gateway {
         desk.gone_stale(&eye.view(), |frame, members| {
             for key in members {
                 let Some(client) = clients.get_mut(*key) else { continue };
-                if deliver_kept(client, frame, options, eye.now, totals) {
-                    totals.prices += 1;
-                } else {
-                    gone.push(*key);
+                match deliver_kept(client, frame, options, eye.now, totals) {
+                    Sent::All => totals.prices += 1,
+                    Sent::Partly => {}
+                    Sent::Gone => gone.push(*key),
                 }
             }
         });
@@ -270,20 +269,22 @@ impl Gateway {
     }
 }
 
-/// Writes what must not be lost. A client that has too much waiting already is told and closed; what
-/// does not fit after that is dropped with it. `false` when the connection is broken.
-fn deliver_kept(client: &mut Client, frame: &[u8], options: &Options, now: MonoNs, totals: &mut Totals) -> bool {
-    if !client.connection.is_listening() {
-        return true;
+/// Writes what must not be lost, or keeps it until the client reads. A client that has too much waiting
+/// already is told and closed; what does not fit after that is dropped with it.
+fn deliver_kept(client: &mut Client, frame: &[u8], options: &Options, now: MonoNs, totals: &mut Totals) -> Sent {
+    if !client.listens {
+        return Sent::Partly;
     }
     if client.outbox.waiting() + frame.len() > options.outbox_max {
         let mut out = Vec::new();
         frame_text(&mut out, |out| message::error("Too slow: alerts were lost", out));
         client.connection.close(1013, "too slow", now, &mut out);
+        client.listens = false;
+        totals.slow += 1;
         client.outbox.keep(&out, now);
-        return true;
+        return Sent::Partly;
     }
-    client.write_kept(frame, now, totals) != Sent::Gone
+    client.write_kept(frame, now, totals)
 }
 
 fn alert_frame(eye: &Eye, directory: &Directory, o: &Opportunity, symbol: &[u8], extended: bool, out: &mut Vec<u8>) {

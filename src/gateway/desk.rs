@@ -15,6 +15,7 @@ use crate::gateway::outbox::Marks;
 use crate::gateway::slots::Slots;
 use crate::market::quote::Source;
 use crate::market::{Directory, InstrumentId, PairId, VenueId};
+use crate::matrix::changes::Changes;
 use crate::matrix::days::DayTable;
 use crate::matrix::{CellQuote, CellState, QuoteMatrix};
 use crate::metrics::{Board, LinkState};
@@ -196,6 +197,8 @@ struct Label {
     known: bool,
     /// Bundles that want every change, and its place in them.
     watchers: Vec<(u32, u32)>,
+    /// Extended: bundles whose clients are told when it goes stale.
+    holders: Vec<u32>,
 }
 
 /// A whole subscription.
@@ -266,6 +269,7 @@ pub struct Desk {
     bundles: Slots<Bundle>,
     /// Watched labels of each cell.
     watched: Vec<Vec<u32>>,
+    changes: Arc<Changes>,
     /// Extended labels, whose staleness is told.
     extended: Vec<u32>,
     /// Bundles with changed places.
@@ -281,7 +285,7 @@ const ARENA_MAX: usize = 1 << 20;
 impl Desk {
     /// An empty desk. Venues that `price_venues` does not name follow in the directory's order.
     #[must_use]
-    pub fn new(directory: Arc<Directory>, price_venues: &[VenueId]) -> Self {
+    pub fn new(directory: Arc<Directory>, changes: Arc<Changes>, price_venues: &[VenueId]) -> Self {
         let all = (0..directory.venues().len()).map(|at| VenueId(at as u16));
         let mut order = price_venues.to_vec();
         order.extend(all.filter(|venue| !price_venues.contains(venue)));
@@ -295,6 +299,7 @@ impl Desk {
             bundle_ids: HashMap::new(),
             bundles: Slots::default(),
             watched: vec![Vec::new(); directory.pairs()],
+            changes,
             extended: Vec::new(),
             touched: Vec::new(),
             arena: Vec::new(),
@@ -380,11 +385,23 @@ impl Desk {
             burst: (0, 0..0, 0),
         };
         let id = self.bundles.insert(bundle);
+        if format == Format::Extended {
+            self.hold(id);
+        }
         let table = if format == Format::Stream { &mut self.pairs } else { &mut self.symbols };
         symbols.iter().for_each(|name| table.use_by(*name, id));
         exchanges.iter().for_each(|name| self.exchanges.use_by(*name, id));
         self.bundle_ids.insert(key, id);
         id
+    }
+
+    fn hold(&mut self, id: u32) {
+        let Some(bundle) = self.bundles.get(id) else { return };
+        for label in &bundle.labels {
+            if let Some(label) = self.labels.get_mut(*label) {
+                label.holders.push(id);
+            }
+        }
     }
 
     fn label(&mut self, format: Format, symbol: u32, exchange: u32, now: MonoNs) -> u32 {
@@ -415,6 +432,7 @@ impl Desk {
             since: now,
             known: false,
             watchers: Vec::new(),
+            holders: Vec::new(),
         });
         self.label_ids.insert((format, symbol, exchange), id);
         if format == Format::Extended {
@@ -457,8 +475,7 @@ impl Desk {
         if live {
             bundle.live.push(client);
         }
-        let watches = !bundle.live.is_empty() || bundle.format == Format::Extended;
-        match (bundle.watching, watches) {
+        match (bundle.watching, !bundle.live.is_empty()) {
             (false, true) => self.watch(id),
             (true, false) => self.unwatch(id),
             _ => {}
@@ -473,8 +490,7 @@ impl Desk {
                 list.swap_remove(at);
             }
         }
-        if bundle.watching && bundle.live.is_empty() && (bundle.format != Format::Extended || bundle.members.is_empty())
-        {
+        if bundle.watching && bundle.live.is_empty() {
             self.unwatch(id);
         }
         if self.bundles.get(id).is_some_and(|b| b.members.is_empty()) {
@@ -485,7 +501,7 @@ impl Desk {
     fn remove_bundle(&mut self, id: u32) {
         let Some(bundle) = self.bundles.remove(id) else { return };
         for label in &bundle.labels {
-            self.release_label(*label);
+            self.release_label(*label, id);
         }
         let table = if bundle.format == Format::Stream { &mut self.pairs } else { &mut self.symbols };
         bundle.symbols.iter().for_each(|name| table.unuse(*name, id));
@@ -494,9 +510,10 @@ impl Desk {
         self.touched.retain(|touched| *touched != id);
     }
 
-    fn release_label(&mut self, id: u32) {
+    fn release_label(&mut self, id: u32, bundle: u32) {
         let Some(label) = self.labels.get_mut(id) else { return };
         label.uses -= 1;
+        label.holders.retain(|holder| *holder != bundle);
         if label.uses > 0 {
             return;
         }
@@ -512,8 +529,13 @@ impl Desk {
         for (place, label_id) in bundle.labels.iter().enumerate() {
             let Some(label) = self.labels.get_mut(*label_id) else { continue };
             label.watchers.push((id, place as u32));
+            // What was seen earlier in this turn may be older than the watch.
+            label.seen = 0;
             if label.watchers.len() == 1 {
-                label.cells.iter().for_each(|cell| self.watched[cell.index()].push(*label_id));
+                for cell in &label.cells {
+                    self.watched[cell.index()].push(*label_id);
+                    self.changes.watch(*cell, true);
+                }
             }
         }
     }
@@ -527,7 +549,13 @@ impl Desk {
                 label.watchers.swap_remove(at);
             }
             if label.watchers.is_empty() {
-                label.cells.iter().for_each(|cell| self.watched[cell.index()].retain(|l| l != label_id));
+                for cell in &label.cells {
+                    let labels = &mut self.watched[cell.index()];
+                    labels.retain(|l| l != label_id);
+                    if labels.is_empty() {
+                        self.changes.watch(*cell, false);
+                    }
+                }
             }
         }
     }
@@ -610,6 +638,17 @@ impl Desk {
         }
     }
 
+    /// The only client of every change of these places has just got them as they are: they need not come
+    /// again before they change.
+    pub fn caught_up(&mut self, id: u32, marks: &Marks) {
+        let Some(bundle) = self.bundles.get(id).filter(|bundle| bundle.live.len() == 1) else { return };
+        for (_, label) in bundle.labels.iter().enumerate().filter(|(place, _)| marks.has(*place)) {
+            if let Some(label) = self.labels.get_mut(*label).filter(|label| label.watchers.len() == 1) {
+                label.delivered = label.quote;
+            }
+        }
+    }
+
     /// The next bundle with changed places: what to write, the places, and when each was read.
     pub fn next_touched(&mut self, view: &View<'_>, stamps: &mut Vec<Stamp>) -> Option<(u32, Burst, Vec<u32>)> {
         let id = self.touched.pop()?;
@@ -664,7 +703,7 @@ impl Desk {
                 continue;
             }
             encode_price(label, &cell, false, &self.symbols, &self.exchanges, view, &mut frame);
-            for (bundle, _) in &label.watchers {
+            for bundle in &label.holders {
                 if let Some(bundle) = self.bundles.get(*bundle) {
                     tell(&frame, &bundle.members);
                 }
@@ -819,4 +858,96 @@ fn refresh_stream(label: &mut Label, pairs: &Names, directory: &Directory, view:
     sse::begin_event(&mut label.frame);
     stream::update(&ticker, &mut label.frame);
     sse::end_event(&mut label.frame);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::market::directory::VenueEntry;
+    use proptest::prelude::*;
+
+    const NAMES: [&str; 5] = ["A/USD", "a/usd", "B/USDT", "C/USDT", "unknown"];
+
+    fn desk() -> Desk {
+        let venue = |name: &str| VenueEntry {
+            name: name.into(),
+            taker_fee_pct: crate::market::Decimal::ZERO,
+            native: vec![Some(String::new()); 3],
+        };
+        let symbols = ["A/USD", "B/USDT", "C/USDT"].map(str::to_owned).to_vec();
+        let directory = Arc::new(Directory::new(symbols, vec![venue("x"), venue("y")]));
+        let changes = Arc::new(Changes::new(directory.pairs()));
+        Desk::new(directory, changes, &[])
+    }
+
+    fn chosen(all: &[&str], mask: u8) -> Vec<String> {
+        all.iter().enumerate().filter(|(at, _)| mask >> at & 1 == 1).map(|(_, name)| (*name).to_owned()).collect()
+    }
+
+    /// What the desk watches is what its live clients want, no more and no less.
+    fn check(desk: &Desk) {
+        for (id, bundle) in desk.bundles.iter() {
+            assert!(!bundle.members.is_empty(), "a bundle of nobody");
+            assert_eq!(bundle.watching, !bundle.live.is_empty());
+            assert!(bundle.live.iter().all(|client| bundle.members.contains(client)));
+            for label in &bundle.labels {
+                let label = desk.labels.get(*label).unwrap();
+                assert_eq!(label.watchers.iter().filter(|(b, _)| *b == id).count(), usize::from(bundle.watching));
+                assert_eq!(label.holders.contains(&id), bundle.format == Format::Extended);
+            }
+        }
+        for (cell, labels) in desk.watched.iter().enumerate() {
+            let wanted =
+                |(_, label): &(u32, &Label)| !label.watchers.is_empty() && label.cells.contains(&PairId(cell as u32));
+            assert_eq!(labels.len(), desk.labels.iter().filter(wanted).count());
+            desk.changes.mark(PairId(cell as u32));
+            let mut marked = false;
+            desk.changes.drain(|_| marked = true);
+            assert_eq!(marked, !labels.is_empty());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_clients_do_nothing_is_left_when_they_have_gone(
+            steps in proptest::collection::vec((0u32..6, 0u8..3, any::<bool>(), 0u8..32, 0u8..4), 1..60)
+        ) {
+            let mut desk = desk();
+            let mut bundles: HashMap<u32, u32> = HashMap::new();
+            for (client, format, live, symbols, exchanges) in steps {
+                let format = [Format::Plain, Format::Extended, Format::Stream][usize::from(format)];
+                let exchanges = if format == Format::Stream { vec![] } else { chosen(&["x", "Y"], exchanges) };
+                let symbols = chosen(&NAMES, symbols);
+                let wish = Wish { live, format, symbols: &symbols, exchanges: &exchanges };
+                let before = bundles.get(&client).copied();
+                let after = desk.join(before, client, &wish, MonoNs(1));
+                if let Some(before) = before.filter(|b| after != Some(*b)) {
+                    desk.leave(before, client);
+                }
+                match after {
+                    Some(after) => bundles.insert(client, after),
+                    None => bundles.remove(&client),
+                };
+                check(&desk);
+            }
+            for (client, bundle) in bundles {
+                desk.leave(bundle, client);
+            }
+            check(&desk);
+            prop_assert_eq!((desk.labels.len(), desk.bundles.len(), desk.label_ids.len(), desk.bundle_ids.len()), (0, 0, 0, 0));
+            prop_assert_eq!((desk.symbols.len(), desk.exchanges.len(), desk.pairs.len(), desk.extended.len()), (0, 0, 0, 0));
+        }
+    }
+
+    #[test]
+    fn frames_have_the_header_of_their_length() {
+        for length in [0, 1, 125, 126, 65_535, 65_536] {
+            let mut expected = Vec::new();
+            websocket::text_frame_header(length, &mut expected);
+            expected.resize(expected.len() + length, b'x');
+            let mut out = b"before".to_vec();
+            frame_text(&mut out, |out| out.resize(out.len() + length, b'x'));
+            assert_eq!(out[6..], expected);
+        }
+    }
 }

@@ -30,6 +30,7 @@ use crate::gateway::desk::{Desk, Format, Stamp, View, frame_text};
 use crate::gateway::outbox::Marks;
 use crate::gateway::routes::{Answer, Scene};
 use crate::gateway::slots::{Call, Slots, Wheel};
+use crate::log;
 use crate::market::opportunity::{Change, Opportunity, OpportunityEvent, gross_pct, net_pct};
 use crate::market::quote::Source;
 use crate::market::{Directory, VenueId};
@@ -64,8 +65,10 @@ const READS_MAX: usize = 4;
 const OPEN_MAX: usize = 4096;
 /// How often extended clients' prices are looked at for staleness.
 const SWEEP_NS: u64 = 50 * MS;
-/// How often gauges that cost a scan are brought up to date.
+/// How often the header lines of responses are brought up to date.
 const SURVEY_NS: u64 = SECOND / 4;
+/// For how long a count of fresh prices holds.
+const FRESH_NS: u64 = SECOND / 20;
 /// Bursts are due in slots of this width.
 const BEAT_TICK_NS: u64 = 10 * MS;
 /// Time-outs are due in slots of this width.
@@ -174,6 +177,7 @@ pub struct Gateway {
     sweep_at: MonoNs,
     survey_at: MonoNs,
     fresh: Vec<u64>,
+    fresh_until: MonoNs,
     /// Header lines of every response.
     extra: String,
 
@@ -210,7 +214,7 @@ impl Gateway {
         let gateway = Self {
             name: format!("gateway-{}", index + 1),
             recorder: Recorder::new(directory.venues().len(), &[Hop::WireToPrice, Hop::WireToAlert]),
-            desk: Desk::new(Arc::clone(&directory), &options.price_venues),
+            desk: Desk::new(Arc::clone(&directory), Arc::clone(&changes), &options.price_venues),
             eye,
             poll,
             events: Some(Events::with_capacity(1024)),
@@ -234,6 +238,7 @@ impl Gateway {
             sweep_at: now,
             survey_at: now,
             fresh: vec![0; directory.venues().len()],
+            fresh_until: now,
             extra: String::new(),
             totals: Totals::default(),
             stamps: Vec::new(),
@@ -353,7 +358,7 @@ impl Gateway {
         self.accept_after = self.eye.now.plus(50 * MS);
         if self.complained.is_none_or(|at| self.eye.now.since(at) > 5 * SECOND) {
             self.complained = Some(self.eye.now);
-            eprintln!("spreadwire: {}: cannot accept a connection: {error}", self.name);
+            log::say(format_args!("spreadwire: {}: cannot accept a connection: {error}", self.name));
         }
         if self.reserve.take().is_some() {
             if let Some(listener) = &mut self.listener {
@@ -414,6 +419,7 @@ impl Gateway {
     fn settle(&mut self, key: u32) {
         let now = self.eye.now;
         let Some(client) = self.clients.get_mut(key) else { return };
+        client.listens = client.connection.is_listening();
         if client.connection.is_done() && !client.outbox.is_blocked() {
             if client.ended {
                 return self.remove(key);
@@ -445,7 +451,8 @@ impl Gateway {
         let gauges = &self.board.gateways[self.index];
         if let Some(since) = client.outbox.blocked_since() {
             if now.since(since) >= self.options.progress_within_ns {
-                gauges.slow_closed.add(1);
+                // One that was told before is counted already.
+                self.totals.slow += u64::from(client.listens || client.kind == Kind::Http);
                 return self.remove(key);
             }
             return self.settle(key);
@@ -499,6 +506,7 @@ impl Gateway {
             (&gauges.alerts_sent, &mut self.totals.alerts),
             (&gauges.bytes_sent, &mut self.totals.bytes),
             (&gauges.outbox_conflated, &mut self.totals.conflated),
+            (&gauges.slow_closed, &mut self.totals.slow),
         ] {
             counter.add(std::mem::take(total));
         }
@@ -511,17 +519,25 @@ impl Gateway {
         self.recorder.publish(&self.board.latency, now);
     }
 
-    /// What responses say about where numbers come from, and how many are fresh; costs a scan.
+    /// What responses say about where numbers come from.
     fn look_around(&mut self) {
         if self.survey_at > self.eye.now && !self.extra.is_empty() {
             return;
         }
         self.survey_at = self.eye.now.plus(SURVEY_NS);
-        routes::count_fresh(&self.directory, &self.eye.view(), &mut self.fresh);
         let sources = routes::sources(&self.board);
         self.extra = format!(
             "Server: spreadwire\r\nX-Spreadwire-Source: {sources}\r\nX-Content-Type-Options: nosniff\r\nAccess-Control-Allow-Origin: *\r\n"
         );
+    }
+
+    /// Counts fresh prices, for a page that somebody asks for; costs a scan, so not for every one.
+    fn count_fresh(&mut self) {
+        if self.fresh_until > self.eye.now {
+            return;
+        }
+        self.fresh_until = self.eye.now.plus(FRESH_NS);
+        routes::count_fresh(&self.directory, &self.eye.view(), &mut self.fresh);
     }
 
     /// Says goodbye to everybody: a close frame with 1001 for WebSockets, the end for others.

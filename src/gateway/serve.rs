@@ -12,14 +12,13 @@ impl Gateway {
             let mut out = std::mem::take(&mut self.out);
             let waits = client.kind == Kind::Http && client.outbox.is_blocked();
             let ask = if waits { None } else { client.connection.next(&self.options, &self.extra, now, &mut out) };
+            client.listens = client.connection.is_listening();
             let sent = if out.is_empty() { Sent::All } else { client.write_kept(&out, now, &mut self.totals) };
             let too_slow = client.kind == Kind::Socket && client.outbox.waiting() > 2 * self.options.outbox_max;
             out.clear();
             self.out = out;
             if sent == Sent::Gone || too_slow {
-                if too_slow {
-                    self.board.gateways[self.index].slow_closed.add(1);
-                }
+                self.totals.slow += u64::from(too_slow);
                 return self.remove(key);
             }
             match ask {
@@ -54,6 +53,7 @@ impl Gateway {
     fn page(&mut self, key: u32, request: &Request) {
         // What a page says about this gateway is of now.
         self.survey();
+        self.count_fresh();
         let answer = if request.method == Method::Options {
             Answer::Page(routes::Page { status: 204, kind: "", lines: OPTIONS_LINES, body: Vec::new() })
         } else {
@@ -112,6 +112,7 @@ impl Gateway {
         sse::end_event(&mut out);
         client.connection.begin_stream(&self.options, now);
         client.kind = Kind::Stream;
+        client.listens = true;
         client.beat = (!raw).then_some(self.options.stream_beat_ms * MS);
         let sent = client.write_kept(&out, now, &mut self.totals);
         out.clear();

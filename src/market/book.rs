@@ -50,8 +50,9 @@ impl Book {
     /// Cuts each side to its best `depth` levels.
     pub fn truncate(&mut self, depth: usize) {
         for levels in [&mut self.bids, &mut self.asks] {
-            let surplus = levels.len().saturating_sub(depth);
-            levels.drain(..surplus);
+            if levels.len() > depth {
+                levels.drain(..levels.len() - depth);
+            }
         }
     }
 

@@ -1,7 +1,8 @@
 //! Which cells changed since one reader last looked: a bitmap, so that a burst of changes to one cell
-//! is one change. The detector marks, one gateway drains.
+//! is one change. The detector marks, one gateway drains. Only cells that the gateway watches are
+//! marked: nobody is woken for a change that nobody waits for.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use crate::market::PairId;
 
@@ -10,24 +11,43 @@ pub struct Changes {
     words: Box<[AtomicU64]>,
     /// One bit per word of `words`, so that draining a quiet matrix touches little.
     summary: Box<[AtomicU64]>,
+    watched: Box<[AtomicU64]>,
 }
 
 impl Changes {
-    /// For a matrix of `pairs` cells; nothing changed yet.
+    /// For a matrix of `pairs` cells; nothing is watched, nothing changed yet.
     #[must_use]
     pub fn new(pairs: usize) -> Self {
         let words = pairs.div_ceil(64);
         Self {
             words: (0..words).map(|_| AtomicU64::new(0)).collect(),
             summary: (0..words.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
+            watched: (0..words).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
-    /// The cell of `pair` changed. Call after the cell is written.
+    /// Whether changes of `pair` are marked from now on. The reader calls this, and then reads the cell:
+    /// either it sees a change or the change is marked.
+    pub fn watch(&self, pair: PairId, watch: bool) {
+        let (word, bit) = (&self.watched[pair.index() / 64], 1 << (pair.index() % 64));
+        if watch {
+            word.fetch_or(bit, Ordering::AcqRel);
+        } else {
+            word.fetch_and(!bit, Ordering::AcqRel);
+        }
+        fence(Ordering::SeqCst);
+    }
+
+    /// The cell of `pair` changed. Call after the cell is written. Ring for the reader only if
+    /// [`Self::is_marked`] then.
     #[inline]
     pub fn mark(&self, pair: PairId) {
         let word = pair.index() / 64;
         let bit = 1 << (pair.index() % 64);
+        fence(Ordering::SeqCst);
+        if self.watched[word].load(Ordering::Relaxed) & bit == 0 {
+            return;
+        }
         if self.words[word].fetch_or(bit, Ordering::AcqRel) & bit == 0 {
             self.summary[word / 64].fetch_or(1 << (word % 64), Ordering::AcqRel);
         }
@@ -69,6 +89,9 @@ mod tests {
     #[test]
     fn a_burst_is_one_change_and_draining_forgets_it() {
         let changes = Changes::new(10_000);
+        (0..10_000).filter(|pair| *pair != 5).for_each(|pair| changes.watch(PairId(pair), true));
+        changes.mark(PairId(5));
+        assert!(!changes.is_marked(), "not watched");
         for pair in [9_999, 3, 64, 3, 3, 4_096] {
             changes.mark(PairId(pair));
         }
@@ -77,5 +100,8 @@ mod tests {
         assert_eq!(seen, [3, 64, 4_096, 9_999]);
         assert!(!changes.is_marked());
         changes.drain(|_| unreachable!("drained twice"));
+        changes.watch(PairId(3), false);
+        changes.mark(PairId(3));
+        assert!(!changes.is_marked(), "no longer watched");
     }
 }

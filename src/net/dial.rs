@@ -218,6 +218,9 @@ pub fn http_address(base: &str, path: &str) -> String {
     format!("{base}{path}")
 }
 
+/// Addresses by name and port.
+type Known = FxHashMap<(String, u16), Vec<SocketAddr>>;
+
 type Question = (String, u16, Sender<io::Result<Vec<SocketAddr>>>);
 
 /// Waits for the system's resolver, so that nobody else has to.
@@ -254,7 +257,7 @@ struct Dialer {
     inbox: Receiver<Order>,
     names: Sender<Question>,
     /// Addresses of a name, the one that last took a connection first. Locked for a look-up only.
-    good: Arc<Mutex<FxHashMap<(String, u16), Vec<SocketAddr>>>>,
+    good: Arc<Mutex<Known>>,
     poll: Poll,
     events: Events,
     clock: Clock,
@@ -449,7 +452,10 @@ fn post(address: &str, trust: &Trust) -> Result<Vec<u8>, DialError> {
         }
         reply => reply,
     };
-    let mut reply = reply.map_err(|e| DialError::Reply(e.to_string()))?;
+    let mut reply = reply.map_err(|e| match is_about_certificate(&e) {
+        true => DialError::Tls("certificate refused", e.to_string()),
+        false => DialError::Reply(e.to_string()),
+    })?;
     if !reply.status().is_success() {
         let retry_after = reply.headers().get("retry-after").and_then(|v| v.to_str().ok());
         return Err(DialError::Status(reply.status().as_u16(), retry_after.and_then(|v| v.trim().parse().ok())));
@@ -520,6 +526,32 @@ mod tests {
         let tcp = dialer.race(&[dead, alive]).unwrap();
         assert_eq!(tcp.peer_addr().unwrap(), alive);
         assert_eq!(dialer.race(&[dead, dead]).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    /// A listener whose queue is full: the system answers no SYN to it.
+    fn black_hole() -> (socket2::Socket, SocketAddr, Vec<TcpStream>) {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let waiting = (0..4).map(|_| TcpStream::connect(address).unwrap()).collect();
+        (socket, address, waiting)
+    }
+
+    #[test]
+    fn f4_a_black_hole_is_left_after_the_deadline() {
+        let (_socket, address, _waiting) = black_hole();
+        let (mut dialer, _questions) = dialer();
+        assert_eq!(dialer.race(&[address]).unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn f2_a_silent_address_does_not_hold_up_the_next() {
+        let (_socket, silent, _waiting) = black_hole();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let alive = listener.local_addr().unwrap();
+        let (mut dialer, _questions) = dialer();
+        assert_eq!(dialer.race(&[silent, alive]).unwrap().peer_addr().unwrap(), alive);
     }
 
     #[test]

@@ -8,6 +8,18 @@ use mio::{Interest, Registry, Token};
 
 use crate::net::Link;
 
+/// Raises the process's limit of open descriptors as far as the system allows without asking, and says
+/// where it is now. Shells start programs with 1024, which is for programs that use `select`.
+#[must_use]
+pub fn raise_descriptors() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let before = getrlimit(Resource::Nofile);
+    // Refused only where somebody changes the limit at the same moment; then the old one holds.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: before.maximum, maximum: before.maximum });
+    getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
 /// A listening socket.
 pub struct Listener {
     tcp: TcpListener,

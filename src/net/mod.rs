@@ -14,20 +14,6 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rustls::ClientConnection;
 
-/// A conversation without a socket. Bytes and time go in; bytes and deadlines come out.
-pub trait Connection {
-    /// Takes bytes from the peer.
-    fn receive(&mut self, bytes: &[u8], now: crate::time::MonoNs);
-    /// Bytes for the peer; the caller removes from the front what it has sent.
-    fn output(&mut self) -> &mut Vec<u8>;
-    /// When [`Self::elapsed`] wants to be called, if at all.
-    fn deadline(&self) -> Option<crate::time::MonoNs>;
-    /// Time has passed.
-    fn elapsed(&mut self, now: crate::time::MonoNs);
-    /// Nothing more is expected: close the socket once the output is sent.
-    fn is_over(&self) -> bool;
-}
-
 /// What a read brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadOutcome {
@@ -118,12 +104,29 @@ impl Link {
         }
     }
 
+    /// Whether a read of `length` bytes into a buffer of `asked` may have left some behind. When it has not,
+    /// the poll will tell of the next ones, and asking again would be a system call for nothing.
+    #[must_use]
+    pub const fn may_hold_more(&self, length: usize, asked: usize) -> bool {
+        self.tls.is_some() || length == asked
+    }
+
     /// Writes what the socket takes of `bytes`; 0 when it takes nothing now.
     ///
     /// # Errors
     /// When the connection is broken.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_gathered(&[IoSlice::new(bytes)])
+        if self.tls.is_some() {
+            return self.write_gathered(&[IoSlice::new(bytes)]);
+        }
+        loop {
+            return match self.tcp.write(bytes) {
+                Ok(length) => Ok(length),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Err(error),
+            };
+        }
     }
 
     /// The same for several pieces in one system call.

@@ -5,7 +5,7 @@
 //! In: capture files, merged by time. Out: feed events, day statistics, counters. Runs before the
 //! detector on the detector's thread: it turns the clock no further than the detector has followed, so
 //! that a replay gives the same opportunities at any speed. Never touches a socket; what a connection
-//! wants to send is thrown away.
+//! wants to send is thrown away. It is the one stage that uses another: a replay is a feed from a file.
 
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
@@ -17,6 +17,7 @@ use std::time::Duration;
 use crate::feed::Options;
 use crate::feed::connection::{Connection, Parts};
 use crate::feed::handover::Handover;
+use crate::log;
 use crate::market::directory::VenueEntry;
 use crate::market::quote::{FeedEvent, Source};
 use crate::market::{Decimal, Directory, VenueId};
@@ -24,7 +25,7 @@ use crate::matrix::days::DayTable;
 use crate::metrics::Board;
 use crate::record::capture::{Capture, Direction, Record};
 use crate::stage::{Alarm, Stage};
-use crate::time::{Clock, HandClock, MonoNs, SECOND, UnixNs};
+use crate::time::{Clock, HandClock, MS, MonoNs, SECOND, UnixNs};
 use crate::venues::{Decoded, FeedCodec, Symbols, Venue, venue};
 use crate::wire::websocket::{text_frame_header, upgrade_reply};
 
@@ -36,8 +37,10 @@ const INPUT_MAX: u64 = 256 << 20;
 const CONNECTIONS_MAX: usize = 64;
 /// REST replies kept for a connection that has not begun.
 const EARLY_MAX: usize = 256;
-/// Without [`Pace::Max`]: recorded time in which nothing comes for longer than this is skipped.
+/// Recorded time in which nothing comes: after this much of it the rest is skipped.
 const GAP_MAX_NS: u64 = 60 * SECOND;
+/// The clock moves no further at once, so that what age alone brings about happens when it should.
+const CLOCK_STEP_NS: u64 = 20 * MS;
 /// Longest sleep while the clock is to move smoothly.
 const STEP: Duration = Duration::from_millis(5);
 /// Bad lines that are told; the rest is only counted.
@@ -230,9 +233,20 @@ pub struct Replay {
     pace: Pace,
     /// Where recorded time and ours last met, for a pace.
     origin: Option<(UnixNs, MonoNs)>,
+    /// Recorded time of the last line.
+    last: Option<UnixNs>,
     done: Arc<AtomicBool>,
     bytes: Vec<u8>,
     errors: u64,
+}
+
+/// Where the clock is after a step.
+enum Approach {
+    There,
+    /// More steps are needed.
+    Closer,
+    /// The pace does not allow more now.
+    TooEarly,
 }
 
 /// One recording.
@@ -285,6 +299,7 @@ impl Replay {
             clock,
             pace: parts.pace,
             origin: None,
+            last: None,
             done: Arc::default(),
             bytes: Vec::new(),
             errors: 0,
@@ -327,48 +342,53 @@ impl Replay {
                 Ok(Some((line, Err(why)))) => {
                     self.errors += 1;
                     if self.errors <= TOLD_MAX {
-                        eprintln!("replay: {}:{line}: {why}", lane.recording.path.display());
+                        log::say(format_args!("replay: {}:{line}: {why}", lane.recording.path.display()));
                     }
                 }
                 Err(error) => break error,
             }
         };
         self.errors += 1;
-        eprintln!("replay: {}: {why}; the rest of it is left out", lane.recording.path.display());
+        log::say(format_args!("replay: {}: {why}; the rest of it is left out", lane.recording.path.display()));
     }
 
-    /// Whether recorded time may be `due` now. Moves the clock smoothly until then.
-    fn is_due(&mut self, due: UnixNs) -> bool {
-        let Pace::Times(speed) = self.pace else { return true };
-        let now = Clock::System.now();
+    /// Moves the clock towards `due`, by a step at most and no faster than the pace allows.
+    fn approach(&mut self, due: UnixNs) -> Approach {
         let shown = self.clock.unix();
-        if due.0.saturating_sub(shown.0) > GAP_MAX_NS {
-            self.origin = Some((due, now));
-            return true;
+        let quiet_since = self.last.get_or_insert(shown);
+        let step = UnixNs(shown.0.saturating_add(CLOCK_STEP_NS));
+        if shown.0.saturating_sub(quiet_since.0) >= GAP_MAX_NS {
+            self.hand.advance_to_unix(due);
+            self.origin = None;
+            return Approach::There;
         }
-        let (from, since) = *self.origin.get_or_insert((shown, now));
-        let target = UnixNs(from.0.saturating_add((now.since(since) as f64 * speed) as u64));
-        self.hand.advance_to_unix(target.min(due));
-        target >= due
+        let target = due.min(step);
+        if let Pace::Times(speed) = self.pace {
+            let now = Clock::System.now();
+            let (from, since) = *self.origin.get_or_insert((shown, now));
+            let allowed = UnixNs(from.0.saturating_add((now.since(since) as f64 * speed) as u64));
+            if allowed < target {
+                self.hand.advance_to_unix(allowed);
+                return Approach::TooEarly;
+            }
+        }
+        self.hand.advance_to_unix(target);
+        if target >= due { Approach::There } else { Approach::Closer }
     }
 
-    /// Replays the next line of lane `at`. Whether anything was handed over.
-    fn step(&mut self, at: usize) -> bool {
+    /// Replays the next line of lane `at`.
+    fn step(&mut self, at: usize) {
         let Self { lanes, handover, clock, bytes, .. } = self;
         let lane = &mut lanes[at];
-        let mut handed = false;
-        let mut events = |event| {
-            handed = true;
-            handover.push(event);
-        };
+        let mut events = |event| handover.push(event);
         let now = clock.now();
         for connection in lane.connections.values_mut().filter(|c| c.deadline().is_some_and(|at| now >= at)) {
             connection.elapsed(now, &mut events);
+            forget_output(connection);
         }
         if let Some((_, record)) = lane.next.take() {
             lane.replay(record, clock, bytes, &mut events);
         }
-        handed
     }
 }
 
@@ -390,16 +410,20 @@ impl Stage for Replay {
                 break;
             };
             let due = self.lanes[at].time;
-            if !self.is_due(due) {
-                std::thread::sleep(wait.min(STEP));
-                break;
+            match self.approach(due) {
+                Approach::There => {}
+                Approach::Closer => break,
+                Approach::TooEarly => {
+                    std::thread::sleep(wait.min(STEP));
+                    break;
+                }
             }
-            self.hand.advance_to_unix(due);
+            self.last = Some(due);
             work += 1;
-            let handed = self.step(at);
+            self.step(at);
             self.read_ahead(at);
             // The detector follows before the clock moves on.
-            if handed && self.earliest().is_some_and(|at| self.lanes[at].time > due) {
+            if self.earliest().is_some_and(|at| self.lanes[at].time > due) {
                 break;
             }
         }
@@ -413,9 +437,14 @@ impl Replay {
         if !self.handover.is_behind() {
             self.done.store(true, Ordering::Release);
         }
+        if self.pace == Pace::Max {
+            return std::thread::sleep(wait);
+        }
         // Prices grow old after the end as they would in life.
-        self.is_due(UnixNs(self.clock.unix().0.saturating_add(SECOND)));
-        std::thread::sleep(if self.pace == Pace::Max { wait } else { wait.min(STEP) });
+        let shown = self.clock.unix();
+        self.last = Some(shown);
+        self.approach(UnixNs(shown.0.saturating_add(SECOND)));
+        std::thread::sleep(wait.min(STEP));
     }
 }
 

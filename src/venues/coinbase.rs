@@ -148,15 +148,17 @@ fn request<'a>(kind: &str, channel: &str, products: impl Iterator<Item = &'a str
     format!(r#"{{"type":"{kind}","product_ids":[{}],"channel":"{channel}"}}"#, products.join(","))
 }
 
-/// An `l2_data` update of the fixed shape; its changes are in [`Feed::changes`].
+/// An `l2_data` event of the fixed shape; its changes are in [`Feed::changes`].
 struct Scanned<'a> {
+    whole: bool,
     product: &'a [u8],
     time: UnixNs,
 }
 
 /// The fast path.
 impl Feed {
-    /// Reads an `l2_data` frame of one `update` event in the documented field order, with plain numbers.
+    /// Reads an `l2_data` frame of one event in the documented field order, with plain numbers: a change, or
+    /// the first snapshot of several megabytes.
     #[inline]
     fn scan<'a>(&mut self, frame: &'a [u8]) -> Option<(Scanned<'a>, u64)> {
         self.changes.clear();
@@ -167,7 +169,12 @@ impl Feed {
         let time = parse_rfc3339(scan.string()?)?;
         scan.literal(b",\"sequence_num\":")?;
         let sequence = scan.integer()?;
-        scan.literal(b",\"events\":[{\"type\":\"update\",\"product_id\":\"")?;
+        scan.literal(b",\"events\":[{\"type\":\"")?;
+        let whole = scan.literal(b"update").is_none();
+        if whole {
+            scan.literal(b"snapshot")?;
+        }
+        scan.literal(b"\",\"product_id\":\"")?;
         let product = scan.string()?;
         scan.literal(b",\"updates\":[")?;
         loop {
@@ -196,7 +203,7 @@ impl Feed {
         }
         scan.literal(b"]}]}")?;
         scan.end()?;
-        Some((Scanned { product, time }, sequence))
+        Some((Scanned { whole, product, time }, sequence))
     }
 
     fn scanned(&mut self, update: &Scanned<'_>, order: Order, out: &mut Decoded) -> Frame {
@@ -206,10 +213,14 @@ impl Feed {
         let Some(instrument) = self.symbols.find(update.product) else { return Frame::Unused };
         let Self { books, changes, .. } = self;
         let depth = books.of(instrument);
-        if depth.is_live() {
+        if update.whole {
+            depth.replace(changes);
+        } else if depth.is_live() {
             depth.apply(changes);
-            publish(depth, instrument, update.time, "l2_data", out);
+        } else {
+            return Frame::Data;
         }
+        publish(depth, instrument, update.time, "l2_data", out);
         Frame::Data
     }
 }
@@ -250,7 +261,7 @@ impl Feed {
             (Some(last), Some(now)) if now == last.wrapping_add(1) => Order::Next,
             (Some(last), Some(now)) if now == last => Order::Repeated,
             // Counting from 0 again is a restart, not a repeat.
-            (Some(_), Some(now)) if now == 0 => Order::Lost,
+            (Some(_), Some(0)) => Order::Lost,
             (Some(last), Some(now)) if now < last => Order::Late,
             _ => Order::Lost,
         };
@@ -261,8 +272,9 @@ impl Feed {
         if order == Order::Lost {
             self.void_all(out);
         }
+        let start = out.updates.len();
         let frame = read(self, order, out)?;
-        let says_a_top = || out.updates.iter().any(|update| matches!(update, Update::Top(_)));
+        let says_a_top = || out.updates[start..].iter().any(|update| matches!(update, Update::Top(_)));
         if order == Order::Lost && !says_a_top() { Err(DecodeError::Gap) } else { Ok(frame) }
     }
 

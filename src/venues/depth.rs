@@ -153,6 +153,16 @@ mod tests {
     }
 
     #[test]
+    fn a_book_grows_no_further_than_its_limit_and_keeps_the_best() {
+        let mut depth = Depth::default();
+        let mut levels: Vec<Change> = (1..=LEVELS_MAX as u64 + 5).map(|price| change(true, price, 1)).collect();
+        depth.replace(&mut levels);
+        depth.apply(&[change(true, LEVELS_MAX as u64 + 6, 1)]);
+        assert_eq!(depth.book().levels(Side::Bid).count(), LEVELS_MAX);
+        assert_eq!(depth.book().best_bid().price, Decimal::new(LEVELS_MAX as u64 + 6, 1));
+    }
+
+    #[test]
     fn a_top_is_told_once_and_again_after_a_loss() {
         let mut depth = Depth::default();
         depth.replace(&mut [change(true, 10, 1), change(false, 11, 1)]);

@@ -805,3 +805,52 @@ fn ticker_frame(kind: &str, quote: &VenueQuote) -> String {
     );
     frame
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f41_codes_that_kraken_alone_uses_are_renamed_both_ways() {
+        let symbol = |native| Kraken.symbol_of()(native);
+        for (native, is) in
+            [("XBT/USD", "BTC/USD"), ("ALGO/XBT", "ALGO/BTC"), ("XDG/EUR", "DOGE/EUR"), ("BTC/USD", "BTC/USD")]
+        {
+            assert_eq!(symbol(native).as_deref(), Some(is));
+        }
+        for (base, native) in [("BTC", "BTC/USD"), ("LUNC", "LUNA/USD"), ("LUNA", "LUNA2/USD"), ("REP", "REPV2/USD")] {
+            assert_eq!(Kraken.native(base, "USD").as_deref(), Ok(native));
+            assert_eq!(symbol(native), Some(format!("{base}/USD")));
+        }
+        for (base, instead) in
+            [("XBT", "BTC/USD"), ("XDG", "DOGE/USD"), ("LUNA2", "LUNA"), ("UST", "USTC"), ("REPV2", "REP")]
+        {
+            let why = Kraken.native(base, "USD").unwrap_err();
+            assert!(why.ends_with(&format!("write {instead}")), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_size_is_written_with_eight_decimals_where_they_fit() {
+        for (size, written) in [("5", "5.00000000"), ("0.5", "0.50000000"), ("0.123456789", "0.123456789")] {
+            assert_eq!(verbatim(padded(size.parse().unwrap())), written);
+        }
+        let most = Decimal::new(u64::MAX, 0);
+        assert_eq!(verbatim(padded(most)), u64::MAX.to_string());
+    }
+
+    #[test]
+    fn a_checksum_is_over_the_ten_best_levels_of_each_side() {
+        let mut book = Book::default();
+        for n in 0..12u64 {
+            let size = Decimal::new(100 + n, 2);
+            book.set(Side::Bid, Level { price: Decimal::new(500 - n, 1), size });
+            book.set(Side::Ask, Level { price: Decimal::new(501 + n, 1), size });
+        }
+        let with_more = checksum_of(&book);
+        book.truncate(10);
+        assert_eq!(checksum_of(&book), with_more);
+        book.truncate(9);
+        assert_ne!(checksum_of(&book), with_more);
+    }
+}

@@ -424,11 +424,13 @@ impl Feed {
         if book.depth.is_live() && sequence < book.sequence {
             return Ok(Frame::Data);
         }
-        // A snapshot from before the first change that waits cannot be joined to it.
-        book.waiting.retain(|changes| changes.end > sequence);
-        if book.waiting.front().is_some_and(|first| first.start > sequence.saturating_add(1)) {
-            return Err(DecodeError::Gap);
+        // A snapshot from before the first change that waits cannot be joined to it: another must come.
+        let is_old = |changes: &Changes| changes.end <= sequence;
+        let first = book.waiting.iter().find(|changes| !is_old(changes));
+        if first.is_some_and(|first| first.start > sequence.saturating_add(1)) {
+            return Ok(Frame::Data);
         }
+        book.waiting.retain(|changes| !is_old(changes));
         book.depth.replace(&mut levels);
         book.sequence = sequence;
         let mut told = time(data, "time");
@@ -697,4 +699,62 @@ fn level2_frame(shown: &mut (Level, Level, u64), quote: &VenueQuote) -> Option<S
         quote.time.ms()
     );
     Some(message("/market/level2", &quote.native, "trade.l2update", &data))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(reply: &str) -> Result<String, DecodeError> {
+        Kucoin.endpoint(reply.as_bytes())
+    }
+
+    #[test]
+    fn the_token_reply_names_the_address() {
+        // KuCoin's documentation of the token request, read on 2026-11-20; the token is shortened.
+        let reply = r#"{"code":"200000","data":{"token":"2neAiuYvAU61ZDXANAGAsiL4-iAExhsBXZxftpOeh_55i3Ysy2q2LEsEWU64mdzUOPusi34M_wGoSf7iNyEWJ==.TRUr","instanceServers":[{"endpoint":"wss://ws-api-spot.kucoin.com/","encrypt":true,"protocol":"websocket","pingInterval":18000,"pingTimeout":10000}]}}"#;
+        let address = endpoint(reply).unwrap();
+        assert!(address.starts_with("wss://ws-api-spot.kucoin.com/?token=2neAiuYvAU61"), "{address}");
+        assert!(address.ends_with("==.TRUr&connectId=spreadwire"), "{address}");
+    }
+
+    #[test]
+    fn the_exchange_answers_a_token_request_with_its_own_address() {
+        let reply = Kucoin.rest("POST", "/api/v1/bullet-public", "ws://127.0.0.1:9/kucoin").unwrap();
+        assert_eq!(endpoint(&reply).unwrap(), "ws://127.0.0.1:9/kucoin/?token=simulated&connectId=spreadwire");
+        assert_eq!(Kucoin.rest("GET", "/api/v1/bullet-public", "ws://127.0.0.1:9"), None);
+        assert_eq!(Kucoin.rest("POST", "/api/v1/orders", "ws://127.0.0.1:9"), None);
+    }
+
+    #[test]
+    fn f31_f44_a_token_reply_that_is_no_address_is_refused() {
+        let reply = |code: &str, token: &str, endpoint: &str| {
+            format!(
+                r#"{{"code":"{code}","data":{{"token":"{token}","instanceServers":[{{"endpoint":"{endpoint}"}}]}}}}"#
+            )
+        };
+        assert!(endpoint(&reply("200000", "t", "wss://ws.kucoin.com/")).is_ok());
+        for bad in [
+            reply("429000", "t", "wss://ws.kucoin.com/"),
+            reply("200000", "", "wss://ws.kucoin.com/"),
+            reply("200000", "a&b=c", "wss://ws.kucoin.com/"),
+            reply("200000", "a b", "wss://ws.kucoin.com/"),
+            reply("200000", "t", "https://ws.kucoin.com/"),
+            reply("200000", "t", "wss://ws.kucoin.com/#"),
+            r#"{"code":"200000","data":{"token":"t","instanceServers":[]}}"#.to_owned(),
+            r#"{"code":"200000"}"#.to_owned(),
+            "<html>maintenance</html>".to_owned(),
+        ] {
+            assert!(endpoint(&bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn f41_renamed_coins_are_found_under_their_old_symbol() {
+        assert_eq!(Kucoin.native("BSV", "USDT"), Ok("BCHSV-USDT".to_owned()));
+        assert_eq!(Kucoin.symbol_of()("BCHSV-USDT"), Some("BSV/USDT".to_owned()));
+        assert!(Kucoin.native("BCHSV", "USDT").unwrap_err().ends_with("write BSV/USDT"));
+        assert!(Kucoin.native("XBT", "USDT").unwrap_err().ends_with("write BTC/USDT"));
+        assert_eq!(Kucoin.symbol_of()("XBTUSDTM"), None);
+    }
 }

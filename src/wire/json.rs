@@ -213,7 +213,7 @@ impl<'a> Scan<'a> {
     /// and anything that is not ASCII.
     #[inline(always)]
     pub fn string(&mut self) -> Option<&'a [u8]> {
-        let at = self.rest.iter().position(|&b| !matches!(b, b' '..=b'!' | b'#'..=b'[' | b']'..=b'~'))?;
+        let at = plain_length(self.rest)?;
         if self.rest[at] != b'"' {
             return None;
         }
@@ -305,6 +305,29 @@ impl<'a> Scan<'a> {
     }
 }
 
+/// Where the first quote, backslash, control character or byte above ASCII stands; eight bytes at a time.
+#[inline(always)]
+fn plain_length(text: &[u8]) -> Option<usize> {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = EACH * 0x80;
+    let mut at = 0;
+    while let Some(eight) = text.get(at..at + 8).and_then(|eight| <[u8; 8]>::try_from(eight).ok()) {
+        let word = u64::from_le_bytes(eight);
+        // The lowest marked byte is exact; a borrow can only mark bytes above it wrongly.
+        let zero_in = |word: u64| word.wrapping_sub(EACH) & !word;
+        let quote = zero_in(word ^ (EACH * u64::from(b'"')));
+        let backslash = zero_in(word ^ (EACH * u64::from(b'\\')));
+        let control = word.wrapping_sub(EACH * 0x20) & !word;
+        let stops = (quote | backslash | control | word) & HIGH;
+        if stops != 0 {
+            return Some(at + stops.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    let rest = text.get(at..)?;
+    Some(at + rest.iter().position(|&b| matches!(b, b'"' | b'\\' | 0..=0x1f | 0x80..))?)
+}
+
 /// Appends `text` as the inside of a JSON string: quotes, backslashes and control characters escaped.
 pub fn escape_into(text: &str, out: &mut Vec<u8>) {
     for byte in text.bytes() {
@@ -355,6 +378,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_plain_string_ends_where_the_first_other_byte_is(mut text in "[a-zA-Z0-9:.!#~\u{7f}-]{0,40}".prop_map(String::into_bytes), at in 0usize..40, stop: u8) {
+            let at = at.min(text.len());
+            text.insert(at, stop);
+            let first = text.iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f | 0x80..));
+            prop_assert_eq!(plain_length(&text), first);
+        }
+
         #[test]
         fn any_bytes_are_parsed_or_refused(frame in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Parser::default().parse(&frame, |_| ());

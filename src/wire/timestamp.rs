@@ -8,11 +8,6 @@ use crate::time::UnixNs;
 #[must_use]
 pub fn parse_rfc3339(text: &[u8]) -> Option<UnixNs> {
     let (date_time, rest) = text.split_first_chunk::<19>()?;
-    let number = |from: usize, to: usize| -> Option<u64> {
-        date_time[from..to]
-            .iter()
-            .try_fold(0u64, |n, b| Some(n * 10 + u64::from(b.is_ascii_digit().then(|| b - b'0')?)))
-    };
     let marks = [date_time[4], date_time[7], date_time[10], date_time[13], date_time[16]];
     if marks != *b"--T::" {
         return None;
@@ -20,20 +15,36 @@ pub fn parse_rfc3339(text: &[u8]) -> Option<UnixNs> {
     let fraction = match rest {
         [b'Z'] => 0,
         [b'.', digits @ .., b'Z'] if (1..=9).contains(&digits.len()) => {
-            let value =
-                digits.iter().try_fold(0u64, |n, b| Some(n * 10 + u64::from(b.is_ascii_digit().then(|| b - b'0')?)))?;
-            value * 10u64.pow(9 - digits.len() as u32)
+            let mut value = 0u32;
+            for byte in digits {
+                let digit = byte.wrapping_sub(b'0');
+                if digit > 9 {
+                    return None;
+                }
+                value = value * 10 + u32::from(digit);
+            }
+            const TO_NS: [u32; 10] = [0, 100_000_000, 10_000_000, 1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
+            u64::from(value * TO_NS[digits.len()])
         }
         _ => return None,
     };
-    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    let mut is_number = true;
+    let mut pair = |at: usize| {
+        let (tens, ones) = (date_time[at].wrapping_sub(b'0'), date_time[at + 1].wrapping_sub(b'0'));
+        is_number &= tens <= 9 && ones <= 9;
+        u64::from(tens) * 10 + u64::from(ones)
+    };
+    let (year, month, day) = (pair(0) * 100 + pair(2), pair(5), pair(8));
+    let (hour, minute, second) = (pair(11), pair(14), pair(17));
+    if !is_number {
+        return None;
+    }
     if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60
     {
         return None;
     }
     let seconds = ((days_since_1970(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
-    Some(UnixNs(seconds.checked_mul(1_000_000_000)? + fraction))
+    Some(UnixNs(seconds.checked_mul(1_000_000_000)?.checked_add(fraction)?))
 }
 
 /// Days from 1970-01-01 to a date of the Gregorian calendar.
@@ -87,6 +98,10 @@ mod tests {
             "2026-08-12 19:29:00Z",
             "2026-08-12T19:29:00",
             "2026-08-12T19:29:00.Z",
+            "2026-08-12T19:29:0x.5Z",
+            "2026-08-12T19:29:00.5xZ",
+            "2554-07-21T23:34:33.999999999Z",
+            "9999-12-31T23:59:59Z",
         ] {
             assert_eq!(ms(text), None, "{text}");
         }

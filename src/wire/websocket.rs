@@ -122,6 +122,10 @@ impl WebSocket {
     pub fn next(&mut self) -> Result<Option<Event>, Failure> {
         match std::mem::replace(&mut self.state, State::Over(Pipe::default())) {
             State::Opening(handshake) => match handshake.handshake() {
+                // We offer no extension, so a venue that uses one speaks of something else than we do.
+                Ok((_, response)) if response.headers().contains_key("sec-websocket-extensions") => {
+                    Err(Failure::Handshake("an extension that was not asked for".to_owned()))
+                }
                 Ok((inner, response)) => {
                     let source = response.headers().get(SOURCE_HEADER).and_then(|v| v.to_str().ok()).map(str::to_owned);
                     self.state = State::Open(Box::new(inner));

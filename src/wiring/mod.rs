@@ -17,6 +17,7 @@ use crate::config::{Config, ThresholdOn};
 use crate::detector::{Detector, DetectorParts, GatewayPort, scan};
 use crate::feed::{self, Feed, FeedParts, FeedVenue};
 use crate::gateway::{self, Gateway, GatewayParts};
+use crate::log;
 use crate::market::quote::FeedEvent;
 use crate::market::{Directory, VenueId};
 use crate::matrix::changes::Changes;
@@ -24,17 +25,20 @@ use crate::matrix::days::DayTable;
 use crate::matrix::{MatrixWriter, QuoteMatrix, SharedMatrix};
 use crate::metrics::Board;
 use crate::net::dial;
-use crate::net::listen::Listener;
+use crate::net::listen::{self, Listener};
 use crate::net::tls::Trust;
 use crate::sim::{self, Sim, SimParts};
 use crate::stage::{Alarm, Stage, Stop};
 use crate::time::{Clock, MS};
+use crate::wire::http;
 use threads::Row;
 
 /// Events that a feed may be ahead of the detector; then the newest of each instrument wins.
 const FEED_RING: usize = 4096;
 /// Opportunity events that a gateway may be behind.
 const OPPORTUNITY_RING: usize = 4096;
+/// Descriptors that clients may not take: the venues' connections, polls, files, and as many again.
+const DESCRIPTORS_OURS: usize = 256;
 /// The longest that stopping may take, from the signal to the exit.
 const STOP_MAX: Duration = Duration::from_millis(1900);
 
@@ -43,6 +47,7 @@ const STOP_MAX: Duration = Duration::from_millis(1900);
 /// # Errors
 /// When a port is in use or a thread cannot be made.
 pub fn demo(mut config: Config, seed: u64) -> Result<(), Failure> {
+    let signals = signals()?;
     let parts = Parts::new(&config, config.directory(), Clock::System)?;
     let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let pairs = config.instruments.iter().filter_map(|symbol| symbol.split_once('/'));
@@ -62,7 +67,7 @@ pub fn demo(mut config: Config, seed: u64) -> Result<(), Failure> {
     let watcher = sim::watcher::Watcher::new(parts.address, &config.instruments, Clock::System);
     beside.push(Row::cold(Box::new(watcher.map_err(|why| unavailable("the demo's own client", &why))?)));
     terminal::greet(parts.address, "simulated", &parts.directory);
-    run_live(&config, parts, beside, true)
+    run_live(&config, parts, beside, true, signals)
 }
 
 /// The gateway on the configured venues, until a signal.
@@ -70,9 +75,10 @@ pub fn demo(mut config: Config, seed: u64) -> Result<(), Failure> {
 /// # Errors
 /// When a port is in use or a thread cannot be made.
 pub fn serve(config: Config) -> Result<(), Failure> {
+    let signals = signals()?;
     let parts = Parts::new(&config, config.directory(), Clock::System)?;
     terminal::greet(parts.address, "live", &parts.directory);
-    run_live(&config, parts, Vec::new(), false)
+    run_live(&config, parts, Vec::new(), false, signals)
 }
 
 /// Only the simulated venues, until a signal.
@@ -80,6 +86,7 @@ pub fn serve(config: Config) -> Result<(), Failure> {
 /// # Errors
 /// When the port is in use.
 pub fn sim(args: SimArgs) -> Result<(), Failure> {
+    let signals = signals()?;
     let venues = args.chosen_venues();
     let sim = simulator(SimParts {
         venues: venues.clone(),
@@ -98,7 +105,7 @@ pub fn sim(args: SimArgs) -> Result<(), Failure> {
     let stop = Stop::default();
     let rows = vec![Row::cold(Box::new(sim))];
     let handles = threads::start(rows, &crate::config::Threads::default(), &stop)?;
-    until_signal(&stop, handles, || ())
+    until_signal(signals, &stop, handles)
 }
 
 /// Captures through the whole path; limits and fees are those of `config`.
@@ -125,6 +132,7 @@ impl Parts {
     /// Binds the port first: one that is in use must be told before anything is connected.
     fn new(config: &Config, directory: Directory, clock: Clock) -> Result<Self, Failure> {
         let count = config.gateway.threads;
+        let clients_max = clients_max(config);
         let listener = bind(config.gateway.listen)?;
         let address = listener.address();
         let directory = Arc::new(directory);
@@ -135,9 +143,9 @@ impl Parts {
             Self { directory, writer, days, board, clock, address, gateways: Vec::new(), ports: Vec::new() };
         for index in 1..count {
             let shared = listener.share().map_err(|why| unavailable(&address.to_string(), &why))?;
-            parts.add_gateway(config, &matrix, shared, index)?;
+            parts.add_gateway(config, &matrix, shared, index, clients_max)?;
         }
-        parts.add_gateway(config, &matrix, listener, 0)?;
+        parts.add_gateway(config, &matrix, listener, 0, clients_max)?;
         Ok(parts)
     }
 
@@ -147,6 +155,7 @@ impl Parts {
         matrix: &SharedMatrix,
         listener: Listener,
         index: usize,
+        clients_max: usize,
     ) -> Result<(), Failure> {
         let (producer, consumer) = rtrb::RingBuffer::new(OPPORTUNITY_RING);
         let changes = Arc::new(Changes::new(self.directory.pairs()));
@@ -159,7 +168,7 @@ impl Parts {
             board: Arc::clone(&self.board),
             index,
             clock: self.clock.clone(),
-            options: gateway_options(config),
+            options: gateway::Options { connections_max: clients_max, ..gateway_options(config) },
             listener,
         };
         let (gateway, alarm) = Gateway::new(parts).map_err(|why| unavailable("the gateway", &why))?;
@@ -184,7 +193,7 @@ impl Parts {
 }
 
 /// Feeds, detector and gateways on their threads, with what else runs `beside` them, until a signal.
-fn run_live(config: &Config, parts: Parts, beside: Vec<Row>, is_demo: bool) -> Result<(), Failure> {
+fn run_live(config: &Config, parts: Parts, beside: Vec<Row>, is_demo: bool, signals: Signals) -> Result<(), Failure> {
     let (directory, days, board, clock) =
         (Arc::clone(&parts.directory), Arc::clone(&parts.days), Arc::clone(&parts.board), parts.clock.clone());
     let shares = shares(config)?;
@@ -218,10 +227,12 @@ fn run_live(config: &Config, parts: Parts, beside: Vec<Row>, is_demo: bool) -> R
     rows.extend(dialers.into_iter().map(Row::left_behind));
     rows.extend(beside);
 
+    if is_demo {
+        rows.push(Row::cold(Box::new(terminal::LiveLine::new(board))));
+    }
     let stop = Stop::default();
     let handles = threads::start(rows, &config.threads, &stop)?;
-    let mut line = is_demo.then(|| terminal::LiveLine::new(board));
-    until_signal(&stop, handles, || line.iter_mut().for_each(terminal::LiveLine::show))
+    until_signal(signals, &stop, handles)
 }
 
 /// The venues, shared out evenly among the feed threads.
@@ -237,13 +248,15 @@ fn shares(config: &Config) -> Result<Vec<Vec<FeedVenue>>, Failure> {
     Ok(shares)
 }
 
-/// Waits for SIGINT or SIGTERM, calling `every` some times a second; then stops all threads.
-fn until_signal(stop: &Stop, handles: Vec<JoinHandle<()>>, mut every: impl FnMut()) -> Result<(), Failure> {
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|why| unavailable("signals", &why))?;
-    while signals.pending().next().is_none() {
-        std::thread::sleep(Duration::from_millis(50));
-        every();
-    }
+/// SIGINT and SIGTERM wait here from now on. Before anything is said or started: whoever has seen us
+/// start may stop us at once.
+fn signals() -> Result<Signals, Failure> {
+    Signals::new([SIGINT, SIGTERM]).map_err(|why| unavailable("signals", &why))
+}
+
+/// Waits for SIGINT or SIGTERM, then stops all threads.
+fn until_signal(mut signals: Signals, stop: &Stop, handles: Vec<JoinHandle<()>>) -> Result<(), Failure> {
+    let _ = signals.forever().next();
     stop.request();
     let begun = Instant::now();
     while handles.iter().any(|handle| !handle.is_finished()) {
@@ -255,6 +268,20 @@ fn until_signal(stop: &Stop, handles: Vec<JoinHandle<()>>, mut every: impl FnMut
         std::thread::sleep(Duration::from_millis(5));
     }
     Ok(())
+}
+
+/// How many connections each gateway takes: what is configured, as far as descriptors go. When clients
+/// take the last one, a venue that was lost cannot be connected to again.
+fn clients_max(config: &Config) -> usize {
+    let wanted = config.gateway.clients_max;
+    let limit = listen::raise_descriptors();
+    let most = limit.saturating_sub(DESCRIPTORS_OURS).max(limit / 2);
+    if wanted > most {
+        log::say(format_args!(
+            "warning: gateway.clients_max is {wanted}, but with {limit} descriptors (ulimit -n) only {most} can be"
+        ));
+    }
+    wanted.min(most).div_ceil(config.gateway.threads)
 }
 
 fn bind(address: SocketAddr) -> Result<Listener, Failure> {
@@ -297,21 +324,25 @@ fn feed_options(config: &Config) -> feed::Options {
 
 fn gateway_options(config: &Config) -> gateway::Options {
     let gateway = &config.gateway;
+    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     gateway::Options {
         stale_after_ns: config.quotes.stale_after_ms * MS,
         beat_ms: gateway.beat_ms,
         stream_beat_ms: gateway.sse_beat_ms,
         price_venues: config.price_order.clone(),
         streams_max: gateway.streams_max,
-        connections_max: gateway.clients_max,
         send_buffer: gateway.send_buffer_bytes,
         message_max: gateway.message_max_bytes,
         ping_after_ns: gateway.ping_ms * MS,
         pong_within_ns: gateway.pong_wait_ms * MS,
         progress_within_ns: gateway.write_stall_ms * MS,
+        outbox_max: gateway.outbox_max_bytes,
+        head: http::Limits { head_max: gateway.header_max_bytes, ..gateway::Options::default().head },
         head_within_ns: gateway.header_wait_ms * MS,
         pairs_max: gateway.pairs_max,
         commands: (gateway.commands_per_s as u32, gateway.commands_burst as u32),
+        instance: format!("{hostname}_{}_{}", std::process::id(), Clock::System.unix().ms()),
+        hostname,
         ..gateway::Options::default()
     }
 }

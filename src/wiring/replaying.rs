@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::cli::{Failure, ReplayArgs, Speed};
 use crate::config::Config;
 use crate::detector::{Detector, DetectorParts, GatewayPort};
+use crate::market::PairId;
 use crate::market::opportunity::OpportunityEvent;
 use crate::matrix::changes::Changes;
 use crate::matrix::days::DayTable;
@@ -19,7 +20,7 @@ use crate::record::replay::{Discovery, Pace, Recording, Replay, ReplayParts, dis
 use crate::stage::{Alarm, Stage, Stop};
 use crate::time::{Clock, HandClock};
 use crate::wiring::threads::{self, Row};
-use crate::wiring::{FEED_RING, OPPORTUNITY_RING, Parts, detector_options, terminal, until_signal};
+use crate::wiring::{FEED_RING, OPPORTUNITY_RING, Parts, detector_options, signals, terminal, until_signal};
 
 /// Replays as `args` say.
 ///
@@ -51,6 +52,7 @@ fn serve(
     clock: HandClock,
     pace: Pace,
 ) -> Result<(), Failure> {
+    let signals = signals()?;
     // The configured order names configured venues; here the recordings say which there are.
     config.price_order.clear();
     let parts = Parts::new(&config, discovery.directory, clock.clock())?;
@@ -71,10 +73,10 @@ fn serve(
     .map_err(Failure::Unavailable)?;
     let mut rows = vec![Row::hot(vec![Box::new(replay), Box::new(detector)])];
     rows.extend(gateways.into_iter().map(|gateway| Row::hot(vec![Box::new(gateway)])));
+    rows.push(Row::cold(Box::new(terminal::LiveLine::new(board))));
     let stop = Stop::default();
     let handles = threads::start(rows, &config.threads, &stop)?;
-    let mut line = terminal::LiveLine::new(board);
-    until_signal(&stop, handles, || line.show())
+    until_signal(signals, &stop, handles)
 }
 
 /// The reader of what the detector tells, in place of a gateway.
@@ -115,6 +117,7 @@ fn print(
     let (ring, events) = rtrb::RingBuffer::new(FEED_RING);
     let (producer, opportunities) = rtrb::RingBuffer::new(OPPORTUNITY_RING);
     let changes = Arc::new(Changes::new(directory.pairs()));
+    (0..directory.pairs() as u32).for_each(|pair| changes.watch(PairId(pair), true));
     let (mut detector, alarm) = Detector::new(DetectorParts {
         directory: Arc::clone(&directory),
         matrix: writer,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::market::Directory;
 use crate::metrics::latency::{Hop, Summary};
 use crate::metrics::{Board, LinkState};
+use crate::stage::Stage;
 
 /// Says what is served where.
 pub fn greet(address: SocketAddr, source: &str, directory: &Directory) {
@@ -53,12 +54,8 @@ impl LiveLine {
         Self { board, shown: Instant::now(), quotes: 0, in_place: std::io::stdout().is_terminal() }
     }
 
-    /// Shows the line if it is time.
-    pub fn show(&mut self) {
+    fn show(&mut self) {
         let passed = self.shown.elapsed();
-        if passed < if self.in_place { RENEW } else { REPEAT } {
-            return;
-        }
         self.shown = Instant::now();
         let quotes = self.board.venues.iter().map(|v| v.quotes.value()).sum::<u64>();
         let rate = quotes.saturating_sub(self.quotes) as f64 / passed.as_secs_f64();
@@ -80,8 +77,20 @@ impl LiveLine {
     }
 }
 
-impl Drop for LiveLine {
-    fn drop(&mut self) {
+impl Stage for LiveLine {
+    fn name(&self) -> &str {
+        "terminal"
+    }
+
+    fn turn(&mut self, wait: Duration) -> usize {
+        std::thread::sleep(wait);
+        if self.shown.elapsed() >= if self.in_place { RENEW } else { REPEAT } {
+            self.show();
+        }
+        0
+    }
+
+    fn finish(&mut self) {
         if self.in_place {
             say("");
         }

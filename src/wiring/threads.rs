@@ -4,6 +4,7 @@ use std::thread::JoinHandle;
 
 use crate::cli::Failure;
 use crate::config::{Pin, Spin, Threads};
+use crate::log;
 use crate::stage::{self, Idle, Stage, Stop};
 
 /// One thread.
@@ -64,7 +65,11 @@ pub fn start(rows: Vec<Row>, threads: &Threads, stop: &Stop) -> Result<Vec<JoinH
     let mut handles = Vec::new();
     for row in rows {
         let core = if row.hot && plenty && threads.pin == Pin::Auto { free.next() } else { None };
-        let idle = if row.hot { idle } else { Idle::Wait };
+        let idle = match (row.hot, row.left_behind) {
+            (true, _) => idle,
+            (_, true) => Idle::Doze,
+            _ => Idle::Wait,
+        };
         let place = core.map_or_else(String::new, |core| format!(" on core {core}"));
         let way = if idle == Idle::Spin { " spinning" } else { "" };
         let (name, left_behind) = (row.name(), row.left_behind);
@@ -77,7 +82,7 @@ pub fn start(rows: Vec<Row>, threads: &Threads, stop: &Stop) -> Result<Vec<JoinH
             handles.push(handle);
         }
     }
-    eprintln!("threads: {} ({} cores{})", said.join(", "), cores.len(), shortage(threads, plenty, hot));
+    log::say(format_args!("threads: {} ({} cores{})", said.join(", "), cores.len(), shortage(threads, plenty, hot)));
     Ok(handles)
 }
 

@@ -211,3 +211,50 @@ fn f124_an_output_that_cannot_be_written_is_told() {
     assert_eq!(output.status.code(), Some(69));
     assert!(text(&output.stderr).contains("cannot write the output"));
 }
+
+/// The simulator with its standard error closed, once it has said that it plays.
+fn sim_without_stderr() -> std::process::Child {
+    let mut child =
+        spreadwire(&["sim", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    let mut first = [0; 1];
+    child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+    child
+}
+
+#[test]
+fn f132_a_closed_terminal_does_not_end_it_and_a_stop_right_after_the_start_is_orderly() {
+    let mut child = sim_without_stderr();
+    let id = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(0), "{status}");
+}
+
+/// What the demo says on its standard error when it is started under this `ulimit`, until its threads run.
+fn said_under(limit: &str) -> String {
+    let script = format!("ulimit {limit} && exec \"$0\" demo --listen 127.0.0.1:0");
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", &script, env!("CARGO_BIN_EXE_spreadwire")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    let mut lines = std::io::BufReader::new(child.stderr.take().unwrap());
+    while !said.contains("threads: ") {
+        assert_ne!(std::io::BufRead::read_line(&mut lines, &mut said).unwrap(), 0, "{said}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    said
+}
+
+#[test]
+fn f87_the_soft_limit_of_descriptors_is_raised_and_clients_never_take_the_last_ones() {
+    let said = said_under("-Sn 300");
+    assert!(!said.contains("300 descriptors"), "{said}");
+    let said = said_under("-n 300");
+    assert!(said.contains("with 300 descriptors (ulimit -n) only 150 can be"), "{said}");
+}

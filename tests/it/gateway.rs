@@ -80,7 +80,7 @@ impl Rig {
         })
         .unwrap();
         let stop = Stop::default();
-        let thread = spawn(Box::new(gateway), None, Idle::Wait, stop.clone()).unwrap();
+        let thread = spawn(vec![Box::new(gateway)], None, Idle::Wait, stop.clone()).unwrap();
         Self { address, directory, writer, changes, days, board, events, alarm, clock, stop, thread: Some(thread) }
     }
 
@@ -878,6 +878,7 @@ fn s2_46_a_raw_stream_has_every_change_and_no_repeats() {
     for n in 2..10 {
         // The preferred venue's changes only.
         rig.quote("BTC/USDT", "kraken", "50", "100");
+        std::thread::sleep(Duration::from_millis(10));
         rig.quote("BTC/USDT", "binance", &n.to_string(), "100");
         assert_eq!(events.event()["bid"], n);
     }
@@ -974,7 +975,7 @@ fn s2_60_s2_62_health_keeps_every_name_and_is_degraded_without_prices() {
     assert_eq!((status, &value["status"]), (503, &json!("degraded")));
     assert!(value["alerts"][0].as_str().unwrap().contains("No fresh price"));
     rig.quote("BTC/USDT", "binance", "1", "2");
-    std::thread::sleep(Duration::from_millis(400));
+    std::thread::sleep(Duration::from_millis(100));
     let (status, head, body) = rig.get("/api/market-data/health");
     assert_eq!(status, 200);
     assert!(head.contains("Cache-Control: no-cache\r\n") && head.contains("X-Spreadwire-Source: simulated\r\n"));

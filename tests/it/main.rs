@@ -1,9 +1,8 @@
-//! Integration tests: one binary, a module per subject.
-
-mod gateway;
 //! The integration tests: one binary, a module per subject.
 
 mod cli;
 mod config;
+mod feed;
+mod gateway;
 mod sim;
 mod venues;

@@ -1,11 +1,12 @@
 //! Every venue of `VENUES` is held against its fixtures and its own exchange side.
 //!
 //! `tests/fixtures/<venue>/` has: `captures/` (recorded connections, each with the quotes that an
-//! independent decoder found in it, and `<capture>.errors` with the lines that must be refused), `frames.txt` (single frames and what they mean), and for venues
-//! whose symbols need a table `listing.csv`. A venue without fixtures fails. `UPDATE_GOLDEN=1` rewrites
+//! independent decoder found in it, and `<capture>.errors` with the lines that must be refused),
+//! `frames.txt` (single frames and what they mean), and for venues whose symbols need a table `listing.csv`. A venue without fixtures fails. `UPDATE_GOLDEN=1` rewrites
 //! what `frames.txt` expects.
 
-mod captures;
+pub mod captures;
+mod channels;
 mod exchange;
 mod faults;
 mod frames;

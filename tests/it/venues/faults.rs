@@ -104,6 +104,34 @@ fn snapshot(last: u64) -> String {
     format!(r#"@ {url}{}> {{"lastUpdateId":{last},"bids":[["100","1"]],"asks":[["200","1"]]}}"#, '\n')
 }
 
+/// A KuCoin level2 message of one number with a bid of size 1.
+fn level2(sequence: u64, bid: u64) -> String {
+    format!(
+        r#"> {{"type":"message","topic":"/market/level2:BTC-USDT","subject":"trade.l2update","data":{{"changes":{{"asks":[],"bids":[["{bid}","1","{sequence}"]]}},"sequenceStart":{sequence},"sequenceEnd":{sequence},"symbol":"BTC-USDT","time":7}}}}"#
+    )
+}
+
+/// A KuCoin REST snapshot with a bid of 100 and an ask of 200.
+fn level2_snapshot(sequence: u64) -> String {
+    let url = "https://api.kucoin.com/api/v1/market/orderbook/level2_100?symbol=BTC-USDT";
+    format!(
+        r#"@ {url}{}> {{"code":"200000","data":{{"time":7,"sequence":"{sequence}","bids":[["100","1"]],"asks":[["200","1"]]}}}}"#,
+        '\n'
+    )
+}
+
+/// A Coinbase level2 frame with a bid of size 1; the snapshot has an ask of 200 as well.
+fn l2_data(sequence: u64, kind: &str, bid: u64) -> String {
+    let update = |side: &str, price: u64| {
+        format!(r#"{{"side":"{side}","event_time":"","price_level":"{price}","new_quantity":"1"}}"#)
+    };
+    let ask = if kind == "snapshot" { format!(",{}", update("offer", 200)) } else { String::new() };
+    let updates = update("bid", bid) + &ask;
+    format!(
+        r#"> {{"channel":"l2_data","timestamp":"","sequence_num":{sequence},"events":[{{"type":"{kind}","product_id":"BTC-USD","updates":[{updates}]}}]}}"#
+    )
+}
+
 const NOTHING: &str = "= data, nothing new";
 
 #[test]
@@ -122,6 +150,31 @@ fn f46_a_gap_voids_the_book_at_that_message() {
         "= depth BTC/USDT: 103 x 1 | 200 x 1 #15 at 7 ms",
     ];
     check("binance", &case.join("\n"));
+    let case = [
+        &level2_snapshot(10),
+        "= /market/level2 BTC/USDT: 100 x 1 | 200 x 1 #10 at 7 ms",
+        &level2(11, 101),
+        "= /market/level2 BTC/USDT: 101 x 1 | 200 x 1 #11 at 7 ms",
+        &level2(13, 102),
+        "= void BTC/USDT: Gap",
+        "= error: a gap in the sequence",
+        &level2(14, 103),
+        NOTHING,
+        &level2_snapshot(12),
+        "= /market/level2 BTC/USDT: 103 x 1 | 200 x 1 #14 at 7 ms",
+    ];
+    check("kucoin", &case.join("\n"));
+    let case = [
+        &l2_data(0, "snapshot", 100),
+        "= l2_data BTC/USD: 100 x 1 | 200 x 1",
+        &l2_data(2, "update", 101),
+        "= void BTC/USD: Gap",
+        "= reconnect: sequence_num jumped",
+        "= error: a gap in the sequence",
+        &l2_data(3, "update", 102),
+        NOTHING,
+    ];
+    check("coinbase", &case.join("\n"));
 }
 
 #[test]
@@ -141,6 +194,19 @@ fn f47_older_and_repeated_events_are_ignored_and_an_overlap_is_joined_once() {
         NOTHING,
     ];
     check("binance", &case.join("\n"));
+    let case = [
+        &l2_data(5, "snapshot", 100),
+        "= l2_data BTC/USD: 100 x 1 | 200 x 1",
+        &l2_data(6, "update", 101),
+        "= l2_data BTC/USD: 101 x 1 | 200 x 1",
+        &l2_data(6, "update", 150),
+        NOTHING,
+        &l2_data(4, "update", 150),
+        NOTHING,
+        &l2_data(7, "update", 102),
+        "= l2_data BTC/USD: 102 x 1 | 200 x 1",
+    ];
+    check("coinbase", &case.join("\n"));
 }
 
 #[test]
@@ -156,6 +222,17 @@ fn f48_a_snapshot_older_than_the_waiting_events_is_never_applied() {
         "= depth BTC/USDT: 102 x 1 | 200 x 1 #23 at 7 ms",
     ];
     check("binance", &case.join("\n"));
+    let case = [
+        &level2(20, 101),
+        NOTHING,
+        &level2(21, 102),
+        NOTHING,
+        &level2_snapshot(18),
+        NOTHING,
+        &level2_snapshot(20),
+        "= /market/level2 BTC/USDT: 102 x 1 | 200 x 1 #21 at 7 ms",
+    ];
+    check("kucoin", &case.join("\n"));
 }
 
 #[test]
@@ -170,6 +247,16 @@ fn f49_a_broken_snapshot_is_refused_and_the_next_one_taken() {
         "= depth BTC/USDT: 101 x 1 | 200 x 1 #21 at 7 ms",
     ];
     check("binance", &case.join("\n"));
+    let refused = level2_snapshot(20).replace("200000", "429000");
+    let case = [
+        &level2(21, 101),
+        NOTHING,
+        &refused,
+        "= error: the venue answered with another code than 200000",
+        &level2_snapshot(20),
+        "= /market/level2 BTC/USDT: 101 x 1 | 200 x 1 #21 at 7 ms",
+    ];
+    check("kucoin", &case.join("\n"));
 }
 
 #[test]
@@ -184,6 +271,18 @@ fn f50_a_checksum_that_does_not_hold_voids_the_book_and_asks_for_it_anew() {
 = request {"op":"subscribe","args":[{"channel":"books","instId":"BTC-USDT"}]}
 = error: the checksum does not agree with the book
 > {"arg":{"channel":"books","instId":"BTC-USDT"},"action":"update","data":[{"asks":[],"bids":[["3366.3","7","0","3"]],"ts":"9","checksum":2}]}
+= data, nothing new"#,
+    );
+    check(
+        "kraken",
+        r#"> {"channel":"book","type":"snapshot","data":[{"symbol":"ETH/BTC","bids":[{"price":0.031348,"qty":0.03740000}],"asks":[{"price":0.031357,"qty":0.03740000}],"checksum":3133072332,"timestamp":"1970-01-01T00:00:07Z"}]}
+= book ETH/BTC: 0.031348 x 0.0374 | 0.031357 x 0.0374 at 7000 ms
+> {"channel":"book","type":"update","data":[{"symbol":"ETH/BTC","bids":[{"price":0.031349,"qty":1.00000000}],"asks":[],"checksum":1,"timestamp":"1970-01-01T00:00:08Z"}]}
+= void ETH/BTC: Checksum
+= request {"method":"unsubscribe","params":{"channel":"book","symbol":["ETH/BTC"],"depth":10}}
+= request {"method":"subscribe","params":{"channel":"book","symbol":["ETH/BTC"],"depth":10}}
+= error: the checksum does not agree with the book
+> {"channel":"book","type":"update","data":[{"symbol":"ETH/BTC","bids":[{"price":0.031350,"qty":1.00000000}],"asks":[],"checksum":2,"timestamp":"1970-01-01T00:00:09Z"}]}
 = data, nothing new"#,
     );
 }
@@ -220,4 +319,12 @@ fn f52_a_flood_while_a_snapshot_is_awaited_is_bounded_and_starts_the_wait_anew()
     let _ = writeln!(case, "{}\n{NOTHING}", snapshot(4000));
     let _ = writeln!(case, "{}\n= depth BTC/USDT: 101 x 1 | 200 x 1 #4097 at 7 ms", snapshot(4096));
     check("binance", &case);
+    let mut case = String::new();
+    for number in 1..=4097 {
+        let _ = writeln!(case, "{}\n{NOTHING}", level2(number, 101));
+    }
+    let _ = writeln!(case, "{}\n{NOTHING}", level2_snapshot(4000));
+    let top = "= /market/level2 BTC/USDT: 101 x 1 | 200 x 1 #4097 at 7 ms";
+    let _ = writeln!(case, "{}\n{top}", level2_snapshot(4096));
+    check("kucoin", &case);
 }

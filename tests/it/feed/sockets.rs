@@ -1,0 +1,483 @@
+//! The feed over real sockets on loopback: dialling, TLS, losing and dialling again, tokens, and all
+//! simulated venues at once. Nothing here says how fast; a test that waits in vain fails at [`PATIENCE`].
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use spreadwire::feed::{Feed, FeedParts, FeedVenue, Options};
+use spreadwire::market::directory::VenueEntry;
+use spreadwire::market::quote::{FeedEvent, Source};
+use spreadwire::market::{Decimal, Directory, VenueId};
+use spreadwire::matrix::days::DayTable;
+use spreadwire::metrics::{Board, LinkState};
+use spreadwire::net::dial;
+use spreadwire::net::listen::Listener;
+use spreadwire::net::tls::Trust;
+use spreadwire::sim::{self, Sim, SimParts, address_of, default_instruments};
+use spreadwire::stage::{Alarm, Idle, Stage, Stop, spawn};
+use spreadwire::time::{Clock, HandClock, MonoNs, SECOND, UnixNs};
+use spreadwire::venues::{VENUES, Venue};
+
+use super::toy;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A feed turned by hand, its dialers on threads of their own.
+struct Rig {
+    feed: Feed,
+    ring: rtrb::Consumer<FeedEvent>,
+    board: Arc<Board>,
+    events: Vec<FeedEvent>,
+    stop: Stop,
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.stop.request();
+    }
+}
+
+impl Rig {
+    /// One toy venue at `address`, trusting the public roots and those in `ca`.
+    fn toy(venue: &'static dyn Venue, address: String, ca: Option<&PathBuf>) -> Self {
+        Self::toy_on(Clock::System, venue, address, ca)
+    }
+
+    fn toy_on(clock: Clock, venue: &'static dyn Venue, address: String, ca: Option<&PathBuf>) -> Self {
+        let native = vec![Some("BTCUSDT".to_owned())];
+        let entry = VenueEntry { name: venue.facts().name.into(), taker_fee_pct: Decimal::new(1, 1), native };
+        let trust = Trust::new(ca.map(PathBuf::as_path)).unwrap();
+        let directory = Directory::new(vec!["BTC/USDT".into()], vec![entry]);
+        Self::on(clock, directory, vec![FeedVenue { id: VenueId(0), venue, address, trust }], 1024)
+    }
+
+    fn new(directory: Directory, venues: Vec<FeedVenue>, capacity: usize) -> Self {
+        Self::on(Clock::System, directory, venues, capacity)
+    }
+
+    fn on(clock: Clock, directory: Directory, venues: Vec<FeedVenue>, capacity: usize) -> Self {
+        let (producer, ring) = rtrb::RingBuffer::new(capacity);
+        let board = Arc::new(Board::new(MonoNs(0), venues.len(), 0));
+        let (dialer, stages) = dial::pool(venues.len(), &Clock::System).unwrap();
+        let stop = Stop::default();
+        for stage in stages {
+            spawn(vec![stage], None, Idle::Wait, stop.clone()).unwrap();
+        }
+        let (feed, _alarm) = Feed::new(FeedParts {
+            days: Arc::new(DayTable::new(directory.pairs())),
+            directory: Arc::new(directory),
+            venues,
+            ring: producer,
+            detector: Alarm::of_parker().0,
+            board: Arc::clone(&board),
+            dialer,
+            clock,
+            options: Options { seed: Some(1), ..Options::default() },
+        })
+        .unwrap();
+        Self { feed, ring, board, events: Vec::new(), stop }
+    }
+
+    /// Turns the feed until `met`.
+    #[track_caller]
+    fn until(&mut self, what: &str, met: impl Fn(&Self) -> bool) {
+        let start = Instant::now();
+        while !met(self) {
+            assert!(start.elapsed() < PATIENCE, "never {what}: {:?}", self.board.venues);
+            self.feed.turn(Duration::from_millis(20));
+            self.events.extend(std::iter::from_fn(|| self.ring.pop().ok()));
+        }
+    }
+
+    fn quotes(&self) -> usize {
+        self.events.iter().filter(|event| matches!(event, FeedEvent::Quote(_))).count()
+    }
+
+    /// Turns until an attempt has failed, and gives the reason in words.
+    fn failure(&mut self) -> String {
+        self.until("failed", |rig| rig.board.venues[0].state() == LinkState::Backoff);
+        assert_eq!(self.board.venues[0].connects.value(), 0, "it was let in");
+        self.board.venues[0].last_error().unwrap().to_string()
+    }
+}
+
+/// Listens on loopback, and lets `serve` have each connection with its number on a thread that nobody waits for.
+fn serve(serve: impl Fn(usize, TcpStream) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for (at, stream) in listener.incoming().enumerate() {
+            serve(at, stream.unwrap());
+        }
+    });
+    address
+}
+
+/// Upgrades, waits for the subscription, sends a quote.
+fn quote_over<S: Read + Write>(stream: S) -> tungstenite::WebSocket<S> {
+    let mut socket = tungstenite::accept(stream).unwrap();
+    assert_eq!(socket.read().unwrap().to_string(), "sub BTCUSDT");
+    socket.send("ack BTCUSDT".into()).unwrap();
+    socket.send("q BTCUSDT 100 1 101 2 1".into()).unwrap();
+    socket
+}
+
+#[test]
+fn a_lost_connection_is_down_at_once_dialled_again_and_subscribed_again() {
+    let address = serve(|at, stream| {
+        let mut socket = quote_over(stream);
+        if at == 0 {
+            // A close with a word; the next one stays.
+            socket.close(None).unwrap();
+            while socket.read().is_ok() {}
+        } else {
+            std::mem::forget(socket);
+        }
+    });
+    let mut rig = Rig::toy(&toy::PLAIN, format!("ws://{address}/toy"), None);
+    rig.until("quoted twice", |rig| rig.quotes() == 2);
+    assert!(matches!(rig.events[..], [FeedEvent::Quote(_), FeedEvent::Down(VenueId(0)), FeedEvent::Quote(_)]));
+    let gauges = &rig.board.venues[0];
+    assert_eq!((gauges.connects.value(), gauges.disconnects.value(), gauges.attempts.value()), (2, 1, 2));
+    assert_eq!((gauges.state(), gauges.subscribed.value()), (LinkState::Connected, 1));
+    assert_eq!(gauges.consecutive_errors.value(), 0, "data flowed");
+}
+
+#[test]
+fn f60_after_a_standstill_all_is_void_and_nothing_old_is_read() {
+    let address = serve(|at, stream| {
+        let mut socket = quote_over(stream);
+        // Waits in the feed's socket while the feed stands still.
+        socket.send(format!("q BTCUSDT 100 1 101 2 {}", 10 + at).into()).unwrap();
+        std::mem::forget(socket);
+    });
+    let hand = HandClock::new(MonoNs(3600 * SECOND), UnixNs::from_ms(1_700_000_000_000));
+    let mut rig = Rig::toy_on(hand.clock(), &toy::PLAIN, format!("ws://{address}/"), None);
+    rig.until("quoted", |rig| rig.quotes() > 0);
+    hand.advance(10 * SECOND);
+    rig.feed.turn(Duration::ZERO);
+    rig.events.extend(std::iter::from_fn(|| rig.ring.pop().ok()));
+    assert_eq!(rig.events.last(), Some(&FeedEvent::Down(VenueId(0))));
+    assert!(rig.board.venues[0].last_error().unwrap().contains("stood still"));
+    hand.advance(SECOND);
+    rig.until("connected again", |rig| rig.board.venues[0].connects.value() == 2);
+    rig.until("quoted again", |rig| matches!(rig.events.last(), Some(FeedEvent::Quote(_))));
+}
+
+#[test]
+fn f3_a_refused_connection_is_tried_again() {
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut rig = Rig::toy(&toy::PLAIN, format!("ws://{gone}/"), None);
+    rig.until("tried three times", |rig| rig.board.venues[0].attempts.value() >= 3);
+    assert!(rig.board.venues[0].last_error().unwrap().contains("refused"));
+    assert!(rig.events.is_empty());
+}
+
+#[test]
+fn f8_a_venue_that_says_too_many_is_not_asked_again() {
+    let address = serve(|_, mut stream| {
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(b"HTTP/1.1 429 Too Many\r\nRetry-After: 600\r\nContent-Length: 0\r\n\r\n");
+    });
+    let mut rig = Rig::toy(&toy::PLAIN, format!("ws://{address}/"), None);
+    assert!(rig.failure().contains("429"));
+    for _ in 0..30 {
+        rig.feed.turn(Duration::from_millis(20));
+    }
+    assert_eq!(rig.board.venues[0].attempts.value(), 1);
+}
+
+#[test]
+fn a_token_venue_is_asked_where_it_is_each_time() {
+    let address = serve(|at, stream| {
+        if at % 2 == 1 {
+            return drop(quote_over(stream));
+        }
+        let mut stream = stream;
+        let mut head = [0; 1024];
+        let length = stream.read(&mut head).unwrap();
+        assert!(head[..length].starts_with(b"POST /toy/where HTTP/1.1\r\n"));
+        let body = format!("ws://{}/?token=secret", stream.local_addr().unwrap());
+        let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+        stream.write_all(reply.as_bytes()).unwrap();
+    });
+    let mut rig = Rig::toy(&toy::TOKEN, format!("ws://{address}/toy"), None);
+    rig.until("quoted twice", |rig| rig.quotes() == 2);
+}
+
+#[test]
+fn f8_a_refused_token_request_is_obeyed() {
+    let address = serve(|_, mut stream| {
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+    });
+    let mut rig = Rig::toy(&toy::TOKEN, format!("http://{address}"), None);
+    assert!(rig.failure().contains("HTTP 403"));
+}
+
+#[test]
+fn f21_a_ring_that_nobody_reads_holds_up_nothing() {
+    let address = serve(|_, stream| {
+        let mut socket = quote_over(stream);
+        for sequence in 2..=5000 {
+            socket.send(format!("q BTCUSDT 100 1 101 2 {sequence}").into()).unwrap();
+        }
+        std::mem::forget(socket);
+    });
+    let mut rig = Rig::toy(&toy::PLAIN, format!("ws://{address}/"), None);
+    let start = Instant::now();
+    while rig.board.venues[0].quotes.value() < 5000 {
+        assert!(start.elapsed() < PATIENCE);
+        rig.feed.turn(Duration::from_millis(20));
+    }
+    assert_eq!(rig.board.venues[0].ring_conflated.value(), 5000 - 1024);
+    rig.until("caught up", |rig| matches!(rig.events.last(), Some(FeedEvent::Quote(quote)) if quote.sequence == 5000));
+    assert_eq!(rig.events.len(), 1025);
+}
+
+/// A venue behind TLS.
+struct Secure {
+    config: Arc<rustls::ServerConfig>,
+    /// The authority that signed it, as a file.
+    ca: PathBuf,
+}
+
+/// What a certificate is like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Good,
+    OtherName,
+    Expired,
+    NotYet,
+    SelfSigned,
+}
+
+impl Secure {
+    fn new(kind: Kind) -> Self {
+        let mut authority = CertificateParams::new(Vec::new()).unwrap();
+        authority.distinguished_name.push(rcgen::DnType::CommonName, "an authority");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        let address = if kind == Kind::OtherName { [127, 0, 0, 2] } else { [127, 0, 0, 1] };
+        params.subject_alt_names = vec![SanType::IpAddress(address.into())];
+        if kind == Kind::Expired {
+            params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        }
+        if kind == Kind::NotYet {
+            params.not_before = rcgen::date_time_ymd(2200, 1, 1);
+        }
+        let key = KeyPair::generate().unwrap();
+        let certificate = match kind {
+            Kind::SelfSigned => params.self_signed(&key).unwrap(),
+            _ => params.signed_by(&key, &authority).unwrap(),
+        };
+        let ca = std::env::temp_dir().join(format!("spreadwire-ca-{}-{kind:?}-{:p}.pem", std::process::id(), &key));
+        std::fs::write(&ca, authority.pem()).unwrap();
+        Self { config: server(certificate.der().clone(), &key), ca }
+    }
+
+    fn serve(
+        &self,
+        each: impl Fn(rustls::StreamOwned<rustls::ServerConnection, TcpStream>) + Send + 'static,
+    ) -> String {
+        let config = Arc::clone(&self.config);
+        let address = serve(move |_, stream| {
+            let tls = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            each(rustls::StreamOwned::new(tls, stream));
+        });
+        format!("wss://{address}/toy")
+    }
+}
+
+impl Drop for Secure {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.ca);
+    }
+}
+
+fn server(certificate: CertificateDer<'static>, key: &KeyPair) -> Arc<rustls::ServerConfig> {
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], PrivateKeyDer::try_from(key.serialize_der()).unwrap());
+    Arc::new(config.unwrap())
+}
+
+#[test]
+fn wss_is_spoken_with_a_venue_whose_authority_is_trusted() {
+    let secure = Secure::new(Kind::Good);
+    // Larger than one TLS record and one read.
+    let address = secure.serve(|stream| {
+        let mut socket = quote_over(stream);
+        for sequence in 2..=3000 {
+            socket.send(format!("q BTCUSDT 100 1 101 2 {sequence}").into()).unwrap();
+        }
+        std::mem::forget(socket);
+    });
+    let mut rig = Rig::toy(&toy::PLAIN, address, Some(&secure.ca));
+    rig.until("quoted", |rig| rig.quotes() == 3000);
+    assert_eq!(rig.board.venues[0].connects.value(), 1);
+}
+
+#[test]
+fn f5_a_certificate_that_does_not_hold_is_refused() {
+    for (kind, reason) in [
+        (Kind::OtherName, "certificate for another name"),
+        (Kind::Expired, "certificate expired"),
+        (Kind::NotYet, "certificate not valid yet"),
+        (Kind::SelfSigned, "certificate of an unknown issuer"),
+    ] {
+        let secure = Secure::new(kind);
+        let address = secure.serve(|mut stream| drop(stream.read(&mut [0; 64])));
+        let mut rig = Rig::toy(&toy::PLAIN, address, Some(&secure.ca));
+        let why = rig.failure();
+        assert!(why.contains(reason), "{kind:?}: {why}");
+        assert_eq!(rig.board.venues[0].tls_refused.value(), 1);
+        assert!(rig.events.is_empty());
+    }
+}
+
+#[test]
+fn f5_an_unknown_authority_is_refused_without_its_file() {
+    let secure = Secure::new(Kind::Good);
+    let address = secure.serve(|mut stream| drop(stream.read(&mut [0; 64])));
+    let why = Rig::toy(&toy::PLAIN, address, None).failure();
+    assert!(why.contains("unknown issuer"), "{why}");
+}
+
+#[test]
+fn f5_a_plain_server_behind_a_wss_address_is_refused() {
+    let address = serve(|_, mut stream| drop(stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")));
+    let mut rig = Rig::toy(&toy::PLAIN, format!("wss://{address}/"), None);
+    assert!(rig.failure().starts_with("TLS: "));
+}
+
+#[test]
+fn f5_a_token_is_asked_for_over_verified_tls_only() {
+    let secure = Secure::new(Kind::Good);
+    let address = secure.serve(|mut stream| {
+        // Fails where the client refuses the certificate.
+        if stream.read(&mut [0; 1024]).is_ok() {
+            let _ = stream.write_all(b"HTTP/1.1 418 Not you\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+    });
+    let why = Rig::toy(&toy::TOKEN, address.clone(), Some(&secure.ca)).failure();
+    assert!(why.contains("418"), "{why}");
+    let mut rig = Rig::toy(&toy::TOKEN, address, None);
+    let why = rig.failure();
+    assert!(why.contains("UnknownIssuer"), "{why}");
+    assert_eq!(rig.board.venues[0].tls_refused.value(), 1);
+}
+
+#[test]
+fn f6_a_handshake_that_stalls_is_left() {
+    let address = serve(|_, stream| std::mem::forget(stream));
+    let mut rig = Rig::toy(&toy::PLAIN, format!("wss://{address}/"), None);
+    let why = rig.failure();
+    assert!(why.contains("takes too long"), "{why}");
+}
+
+#[test]
+fn f7_a_tls_stream_cut_in_a_frame_is_truncation() {
+    let secure = Secure::new(Kind::Good);
+    let address = secure.serve(|stream| {
+        let mut socket = quote_over(stream);
+        let stream = socket.get_mut();
+        stream.write_all(&[0x81, 23, b'q', b' ']).unwrap();
+        stream.flush().unwrap();
+        // No close_notify: the socket is closed under TLS.
+        stream.sock.shutdown(std::net::Shutdown::Both).unwrap();
+    });
+    let mut rig = Rig::toy(&toy::PLAIN, address, Some(&secure.ca));
+    rig.until("down", |rig| rig.events.contains(&FeedEvent::Down(VenueId(0))));
+    assert_eq!(rig.quotes(), 1);
+    assert!(rig.board.venues[0].last_error().unwrap().contains("cut"));
+}
+
+#[test]
+fn f5_an_authority_file_that_holds_none_is_told_at_start() {
+    let path = std::env::temp_dir().join(format!("spreadwire-no-ca-{}.pem", std::process::id()));
+    assert!(Trust::new(Some(&path)).is_err_and(|why| why.contains("spreadwire-no-ca")));
+    std::fs::write(&path, "no certificate").unwrap();
+    let read = Trust::new(Some(&path));
+    std::fs::remove_file(&path).unwrap();
+    assert!(read.is_err_and(|why| why.contains("no certificate")));
+}
+
+/// Everything that the simulator offers, on the venues' own names for it.
+fn simulated() -> (Rig, sim::control::SimControl) {
+    let sim = Sim::new(SimParts {
+        venues: VENUES.to_vec(),
+        instruments: default_instruments(),
+        listener: Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap(),
+        seed: 3,
+        rate: sim::RATE_DEFAULT,
+        clock: Clock::System,
+        options: sim::Options::default(),
+    })
+    .unwrap();
+    let (address, control) = (sim.address(), sim.control());
+    // What all of them have; a symbol that one has not is refused, as in life.
+    let instruments: Vec<_> = default_instruments().into_iter().filter(|(_, quote)| quote == "USDT").collect();
+    let entries = VENUES.iter().map(|venue| VenueEntry {
+        name: venue.facts().name.into(),
+        taker_fee_pct: Decimal::new(1, 1),
+        native: instruments.iter().map(|(base, quote)| venue.native(base, quote).ok()).collect(),
+    });
+    let directory =
+        Directory::new(instruments.iter().map(|(base, quote)| format!("{base}/{quote}")).collect(), entries.collect());
+    let venues = (0..).zip(VENUES).map(|(at, venue)| FeedVenue {
+        id: VenueId(at),
+        venue: *venue,
+        address: address_of(*venue, address),
+        trust: Trust::new(None).unwrap(),
+    });
+    let rig = Rig::new(directory, venues.collect(), 4096);
+    spawn(vec![Box::new(sim)], None, Idle::Wait, rig.stop.clone()).unwrap();
+    (rig, control)
+}
+
+#[test]
+fn every_simulated_venue_is_connected_subscribed_and_quotes_all_its_instruments() {
+    let (mut rig, _control) = simulated();
+    rig.until("all subscribed", |rig| {
+        rig.board.venues.iter().all(|v| v.state() == LinkState::Connected && v.subscribed.value() > 0)
+    });
+    rig.until("quoted by all", |rig| rig.board.venues.iter().all(|v| v.quotes.value() > 50));
+    for (venue, gauges) in VENUES.iter().zip(&rig.board.venues) {
+        let name = venue.facts().name;
+        assert_eq!(gauges.source(), Source::Simulated as u8, "{name}");
+        assert_eq!(gauges.decode_errors.iter().map(|c| c.value()).sum::<u64>(), 0, "{name}");
+        assert_eq!((gauges.refused.value(), gauges.connects.value()), (0, 1), "{name}");
+    }
+    for at in 0..VENUES.len() as u16 {
+        let instruments: std::collections::BTreeSet<u32> = rig
+            .events
+            .iter()
+            .filter_map(|event| match event {
+                FeedEvent::Quote(quote) if quote.venue == VenueId(at) => Some(quote.instrument.0),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(instruments.len() as u64, rig.board.venues[usize::from(at)].subscribed.value());
+    }
+}
+
+#[test]
+fn one_venue_cut_disturbs_no_other() {
+    let (mut rig, control) = simulated();
+    rig.until("quoted by all", |rig| rig.board.venues.iter().all(|v| v.quotes.value() > 0));
+    control.cut("okx").unwrap();
+    let okx = VENUES.iter().position(|v| v.facts().name == "okx").unwrap();
+    rig.until("connected again", |rig| rig.board.venues[okx].connects.value() == 2);
+    let down: Vec<_> = rig.events.iter().filter(|event| matches!(event, FeedEvent::Down(_))).collect();
+    assert_eq!(down, [&FeedEvent::Down(VenueId(okx as u16))]);
+    assert!(rig.board.venues.iter().enumerate().all(|(at, v)| at == okx || v.disconnects.value() == 0));
+}

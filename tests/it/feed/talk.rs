@@ -1,0 +1,440 @@
+//! One venue's conversation on a hand-turned clock: what it says, when, and what it believes.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use spreadwire::feed::Options;
+use spreadwire::feed::connection::{Connection, End, Parts};
+use spreadwire::market::directory::VenueEntry;
+use spreadwire::market::quote::{FeedEvent, Source};
+use spreadwire::market::{Decimal, Directory, InstrumentId, VenueId};
+use spreadwire::matrix::days::DayTable;
+use spreadwire::metrics::{Board, LinkState};
+use spreadwire::net::backoff::Wait;
+use spreadwire::time::{HandClock, MS, MonoNs, SECOND, UnixNs};
+use spreadwire::venues::Venue;
+use spreadwire::wire::websocket::{Event, Failure, Limits, WebSocket, text_frame_header, upgrade_reply};
+
+use super::toy;
+
+const ID: VenueId = VenueId(0);
+const BTC: InstrumentId = InstrumentId(0);
+
+/// The feed's end and the venue's, and what the feed said to the detector.
+struct Talk {
+    feed: Connection,
+    venue: WebSocket,
+    hand: HandClock,
+    board: Arc<Board>,
+    events: Vec<FeedEvent>,
+    /// Texts that the venue has read.
+    heard: Vec<String>,
+}
+
+fn directory(venue: &dyn Venue) -> Directory {
+    let native = vec![Some("BTCUSDT".to_owned()), Some("ETHUSDT".to_owned()), None];
+    let entry = VenueEntry { name: venue.facts().name.into(), taker_fee_pct: Decimal::new(1, 1), native };
+    Directory::new(["BTC/USDT", "ETH/USDT", "SOL/USDT"].map(str::to_owned).to_vec(), vec![entry])
+}
+
+impl Talk {
+    fn closed(venue: &'static toy::Toy) -> Self {
+        let directory = Arc::new(directory(venue));
+        let board = Arc::new(Board::new(MonoNs(0), 1, 0));
+        let days = Arc::new(DayTable::new(directory.pairs()));
+        let parts = Parts { id: ID, venue, directory, days, board: Arc::clone(&board), options: Options::default() };
+        let limits = Limits { message_max: 1 << 20, read_buffer: 1024 };
+        Self {
+            feed: Connection::new(parts),
+            venue: WebSocket::server(limits, b""),
+            hand: HandClock::new(MonoNs(100 * SECOND), UnixNs::from_ms(1_700_000_000_000)),
+            board,
+            events: Vec::new(),
+            heard: Vec::new(),
+        }
+    }
+
+    /// Upgraded, requests read.
+    fn open(venue: &'static toy::Toy) -> Self {
+        let mut talk = Self::closed(venue);
+        talk.upgrade("simulated");
+        talk
+    }
+
+    fn upgrade(&mut self, source: &str) {
+        self.feed.open("ws://127.0.0.1:1/toy", self.now()).unwrap();
+        self.venue = WebSocket::server(Limits { message_max: 1 << 20, read_buffer: 1024 }, b"");
+        let request = std::mem::take(self.feed.output().unwrap());
+        self.bytes(&upgrade_reply(&request, source).unwrap());
+    }
+
+    fn now(&self) -> MonoNs {
+        self.hand.clock().now()
+    }
+
+    /// The venue sends these bytes.
+    fn bytes(&mut self, bytes: &[u8]) {
+        let (now, clock) = (self.now(), self.hand.clock());
+        self.feed.receive(bytes, now, &clock, &mut |event| self.events.push(event));
+        self.read();
+    }
+
+    /// The venue says this.
+    fn say(&mut self, text: &str) {
+        self.bytes(&frame(text));
+    }
+
+    fn read(&mut self) {
+        let sent = self.feed.output().map(std::mem::take).unwrap_or_default();
+        self.venue.receive(&sent);
+        while let Ok(Some(event)) = self.venue.next() {
+            self.heard.push(match event {
+                Event::Text(text) => text.to_string(),
+                other => format!("{other:?}"),
+            });
+        }
+    }
+
+    /// Time passes, in steps no longer than the deadlines allow.
+    fn wait(&mut self, ms: u64) {
+        let until = self.now().plus(ms * MS);
+        while let Some(deadline) = self.feed.deadline().filter(|at| *at <= until) {
+            self.hand.advance(deadline.since(self.now()));
+            let now = self.now();
+            self.feed.elapsed(now, &mut |event| self.events.push(event));
+            assert!(self.feed.deadline() != Some(deadline), "the same deadline again");
+            self.read();
+        }
+        self.hand.advance(until.since(self.now()));
+    }
+
+    fn is_over(&self) -> bool {
+        self.feed.end().is_some()
+    }
+}
+
+fn frame(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    text_frame_header(text.len(), &mut bytes);
+    bytes.extend_from_slice(text.as_bytes());
+    bytes
+}
+
+const QUOTE: &str = "q BTCUSDT 100 1 101 2 7";
+
+#[test]
+fn a_quote_carries_the_time_of_its_read_and_its_provenance() {
+    let mut talk = Talk::open(&toy::PLAIN);
+    assert_eq!(talk.heard, ["sub BTCUSDT", "sub ETHUSDT"]);
+    talk.hand.advance(5 * MS);
+    talk.say(QUOTE);
+    let [FeedEvent::Quote(quote)] = talk.events[..] else { panic!("{:?}", talk.events) };
+    assert_eq!((quote.instrument, quote.venue, quote.sequence), (BTC, ID, 7));
+    assert_eq!((quote.bid.price, quote.ask.size), (Decimal::new(100, 0), Decimal::new(2, 0)));
+    assert_eq!(quote.received, talk.now());
+    assert!(quote.decoded >= quote.received);
+    assert_eq!(talk.board.venues[0].source(), Source::Simulated as u8);
+}
+
+#[test]
+fn the_source_is_live_unless_the_venue_says_otherwise() {
+    for (said, source) in [("live", Source::Live), ("replay", Source::Replay), ("simulated", Source::Simulated)] {
+        let mut talk = Talk::closed(&toy::PLAIN);
+        talk.upgrade(said);
+        assert_eq!(talk.board.venues[0].source(), source as u8);
+    }
+}
+
+#[test]
+fn requests_keep_their_distance_and_keepalives_their_beat() {
+    let mut talk = Talk::open(&toy::CHATTY);
+    assert_eq!(talk.heard, ["sub BTCUSDT"]);
+    talk.wait(99);
+    assert_eq!(talk.heard.len(), 1);
+    talk.wait(1);
+    assert_eq!(talk.heard, ["sub BTCUSDT", "sub ETHUSDT"]);
+    talk.heard.clear();
+    for _ in 0..60 {
+        talk.wait(100);
+        talk.say("hb");
+    }
+    assert_eq!(talk.heard, ["alive", "alive"], "every 3 s");
+}
+
+#[test]
+fn f10_silence_is_pinged_after_2_s_and_dead_after_5() {
+    let mut talk = Talk::open(&toy::PLAIN);
+    talk.say(QUOTE);
+    talk.heard.clear();
+    talk.wait(1999);
+    assert!(talk.heard.is_empty());
+    talk.wait(1);
+    assert_eq!(talk.heard, ["Ping"]);
+    talk.wait(2999);
+    assert!(!talk.is_over());
+    talk.wait(1);
+    assert_eq!(talk.feed.end(), Some(&End::Silent));
+    assert_eq!(talk.events.last(), Some(&FeedEvent::Down(ID)));
+    assert_eq!(talk.board.venues[0].silences.value(), 1);
+    assert_eq!(talk.feed.deadline(), None);
+}
+
+#[test]
+fn f16_an_answer_to_the_ping_keeps_the_connection_but_makes_no_price_newer() {
+    let mut talk = Talk::open(&toy::PLAIN);
+    talk.say(QUOTE);
+    for _ in 0..10 {
+        talk.wait(2000);
+        let mut pong = vec![0x8a, 0];
+        std::mem::swap(&mut pong, talk.venue.output());
+        talk.bytes(&[0x8a, 0]);
+    }
+    assert!(!talk.is_over());
+    assert_eq!(talk.events.len(), 1, "nothing but the one quote: its age tells");
+}
+
+#[test]
+fn f11_pings_are_answered_at_once_and_a_flood_by_its_newest() {
+    let mut talk = Talk::open(&toy::PLAIN);
+    talk.say(QUOTE);
+    let flood: Vec<u8> = (0..100u8).flat_map(|n| [0x89, 1, n]).collect();
+    let clock = talk.hand.clock();
+    let now = talk.now();
+    talk.feed.receive(&flood, now, &clock, &mut |_| {});
+    let count = |output: &[u8]| output.len() / 7;
+    assert_eq!(count(talk.feed.output().unwrap()), 5, "masked pongs of one byte");
+    talk.feed.output().unwrap().clear();
+    talk.hand.advance(SECOND);
+    let now = talk.now();
+    assert!(talk.feed.deadline().is_some_and(|at| at <= now));
+    talk.feed.elapsed(now, &mut |_| {});
+    let output = talk.feed.output().unwrap();
+    assert_eq!(count(output), 1);
+    assert_eq!(output[6] ^ output[2], 99, "the newest payload");
+}
+
+#[test]
+fn f14_a_refused_subscription_is_no_connection() {
+    let mut talk = Talk::open(&toy::PLAIN);
+    talk.say("no such symbol");
+    let gauges = &talk.board.venues[0];
+    assert_eq!((gauges.refused.value(), gauges.subscribed.value()), (1, 0));
+    assert_ne!(gauges.state(), LinkState::Connected);
+    assert_eq!(**gauges.last_error().unwrap(), *"refused: such symbol");
+    talk.say("ack ETHUSDT");
+    talk.say("ack ETHUSDT");
+    let gauges = &talk.board.venues[0];
+    assert_eq!((gauges.state(), gauges.subscribed.value()), (LinkState::Connected, 1));
+}
+
+#[test]
+fn f15_an_acknowledged_connection_without_a_price_is_told() {
+    let mut talk = Talk::open(&toy::PLAIN);
+    talk.say("ack BTCUSDT");
+    for _ in 0..10 {
+        assert_eq!(talk.board.venues[0].mute.value(), 0);
+        talk.wait(1000);
+        talk.say("hb");
+    }
+    let gauges = &talk.board.venues[0];
+    assert_eq!((gauges.mute.value(), gauges.state()), (1, LinkState::Connected));
+    assert!(gauges.last_error().unwrap().contains("1 of 2 instruments acknowledged"));
+    assert!(!talk.is_over());
+}
+
+#[test]
+fn f31_bad_frames_are_counted_and_skipped_and_the_eleventh_in_10_s_ends_it() {
+    let mut talk = Talk::open(&toy::PLAIN);
+    for n in 0..10 {
+        talk.say("\u{feff}{\"truncated");
+        talk.say(&format!("q BTCUSDT 100 1 101 2 {n}"));
+        talk.say("gap");
+        talk.hand.advance(900 * MS);
+    }
+    assert!(!talk.is_over());
+    assert_eq!(talk.events.len(), 10, "what is good is still taken");
+    talk.say("q BTCUSDT 1e999 1 101 2 9");
+    assert_eq!(talk.feed.end(), Some(&End::BadFrames));
+    assert_eq!(talk.events.last(), Some(&FeedEvent::Down(ID)));
+    let errors: Vec<u64> = talk.board.venues[0].decode_errors.iter().map(|c| c.value()).collect();
+    assert_eq!((errors[1], errors[3], errors[4]), (1, 10, 10), "number, shape, gap");
+}
+
+#[test]
+fn f31_bad_frames_far_apart_end_nothing() {
+    let mut talk = Talk::open(&toy::PLAIN);
+    for _ in 0..50 {
+        talk.say("nonsense");
+        talk.hand.advance(1001 * MS);
+    }
+    assert!(!talk.is_over());
+}
+
+#[test]
+fn a_wanted_reconnect_is_down_first_and_nothing_follows() {
+    let mut talk = Talk::open(&toy::PLAIN);
+    talk.say(QUOTE);
+    talk.bytes(&[frame("bye\nq BTCUSDT 100 1 101 2 8"), frame("q BTCUSDT 100 1 101 2 9")].concat());
+    assert_eq!(talk.events.len(), 2);
+    assert_eq!(talk.events[1], FeedEvent::Down(ID));
+    assert_eq!(talk.feed.end().map(End::wait), Some(Wait::AtOnce));
+    assert_eq!(talk.heard.last().map(String::as_str), Some("Closed(1000)"));
+}
+
+#[test]
+fn f8_a_refused_upgrade_is_obeyed() {
+    let mut talk = Talk::closed(&toy::PLAIN);
+    talk.feed.open("ws://127.0.0.1:1/toy", talk.now()).unwrap();
+    talk.bytes(b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n");
+    let end = talk.feed.end().unwrap();
+    assert_eq!(*end, End::WebSocket(Failure::Refused { status: 429, retry_after: Some(30) }));
+    assert_eq!(end.wait(), Wait::AtLeast(30 * SECOND));
+    let gauges = &talk.board.venues[0];
+    assert_eq!((gauges.connects.value(), gauges.disconnects.value(), gauges.consecutive_errors.value()), (0, 0, 1));
+}
+
+#[test]
+fn f8_a_redirect_of_the_upgrade_is_not_followed() {
+    let mut talk = Talk::closed(&toy::PLAIN);
+    talk.feed.open("ws://127.0.0.1:1/toy", talk.now()).unwrap();
+    talk.bytes(b"HTTP/1.1 301 Moved\r\nLocation: ws://127.0.0.1:2/\r\nContent-Length: 0\r\n\r\n");
+    assert!(matches!(talk.feed.end(), Some(End::WebSocket(Failure::Refused { status: 301, .. }))));
+}
+
+#[test]
+fn f9_a_wrong_accept_key_or_what_was_not_asked_for_fails_the_connection() {
+    for (spoil_from, spoil_to) in [
+        ("Sec-WebSocket-Accept: ", "Sec-WebSocket-Accept: x"),
+        ("Upgrade: w", "Sec-WebSocket-Protocol: v1\r\nUpgrade: w"),
+        ("Upgrade: w", "Sec-WebSocket-Extensions: permessage-deflate\r\nUpgrade: w"),
+    ] {
+        let mut talk = Talk::closed(&toy::PLAIN);
+        talk.feed.open("ws://127.0.0.1:1/toy", talk.now()).unwrap();
+        let request = std::mem::take(talk.feed.output().unwrap());
+        let reply = String::from_utf8(upgrade_reply(&request, "live").unwrap()).unwrap();
+        talk.bytes(reply.replacen(spoil_from, spoil_to, 1).as_bytes());
+        assert!(matches!(talk.feed.end(), Some(End::WebSocket(Failure::Handshake(_)))), "{spoil_to}");
+    }
+}
+
+#[test]
+fn an_upgrade_that_is_never_answered_ends() {
+    let mut talk = Talk::closed(&toy::PLAIN);
+    talk.feed.open("ws://127.0.0.1:1/toy", talk.now()).unwrap();
+    talk.wait(4999);
+    assert!(!talk.is_over());
+    talk.wait(1);
+    assert_eq!(talk.feed.end(), Some(&End::NoUpgrade));
+}
+
+#[test]
+fn f27_f26_a_message_over_the_limit_is_told_1009() {
+    let mut talk = Talk::open(&toy::PLAIN);
+    talk.say(&format!("hb{}", " ".repeat(5000)));
+    assert!(matches!(talk.feed.end(), Some(End::WebSocket(Failure::Protocol(1009, _)))));
+    assert_eq!(talk.heard.last().map(String::as_str), Some("Closed(1009)"));
+    assert_eq!(talk.events, [FeedEvent::Down(ID)]);
+}
+
+#[test]
+fn f7_a_stream_cut_in_a_frame_gives_nothing_of_it() {
+    let mut talk = Talk::open(&toy::PLAIN);
+    talk.say(QUOTE);
+    let whole = frame("q BTCUSDT 99 1 101 2 8");
+    talk.bytes(&whole[..whole.len() - 1]);
+    talk.feed.lose(End::Socket("cut".into()), &mut |event| talk.events.push(event));
+    assert_eq!(talk.events.len(), 2);
+    assert_eq!(talk.events[1], FeedEvent::Down(ID));
+    talk.upgrade("live");
+    talk.say(&QUOTE.replace('7', "1"));
+    assert!(matches!(talk.events[2], FeedEvent::Quote(quote) if quote.sequence == 1), "nothing was left over");
+    assert_eq!(talk.heard.iter().filter(|text| text.starts_with("sub")).count(), 4, "subscribed again");
+}
+
+#[test]
+fn f24_a_ping_between_fragments_is_answered_at_once() {
+    let mut talk = Talk::open(&toy::PLAIN);
+    talk.heard.clear();
+    talk.bytes(&[&[0x01, 2], b"q ".as_slice(), &[0x89, 0]].concat());
+    assert_eq!(talk.heard, ["Pong"]);
+    talk.bytes(&[&[0x80, 21], &QUOTE.as_bytes()[2..]].concat());
+    assert_eq!(talk.events.len(), 1);
+}
+
+#[test]
+fn f25_broken_frames_are_told_1002() {
+    for bytes in [
+        vec![0xc1, 0],
+        vec![0x83, 0],
+        vec![0x81, 0x80, 1, 2, 3, 4],
+        vec![0x09, 0],
+        [&[0x89, 126, 0, 126], [b'x'; 126].as_slice()].concat(),
+    ] {
+        let mut talk = Talk::open(&toy::PLAIN);
+        talk.bytes(&bytes);
+        assert!(matches!(talk.feed.end(), Some(End::WebSocket(Failure::Protocol(1002, _)))), "{bytes:x?}");
+        assert_eq!(talk.events, [FeedEvent::Down(ID)]);
+    }
+}
+
+#[test]
+fn f41_symbols_that_nobody_asked_for_are_counted_as_unused() {
+    let mut talk = Talk::open(&toy::PLAIN);
+    talk.say("q DOGEUSDT 1 1 2 2 1");
+    assert!(talk.events.is_empty());
+    assert_eq!(talk.board.venues[0].frames_unused.value(), 1);
+}
+
+#[test]
+fn a_venue_that_does_not_read_is_left() {
+    let mut talk = Talk::open(&toy::PLAIN);
+    let clock = talk.hand.clock();
+    // Answers to pings, five a second, of the longest payload; nobody takes them.
+    let ping: Vec<u8> = [&[0x89, 125], [b'x'; 125].as_slice()].concat();
+    for _ in 0..10_000 {
+        talk.hand.advance(SECOND / 5);
+        let now = talk.now();
+        talk.feed.receive(&ping, now, &clock, &mut |event| talk.events.push(event));
+        if talk.is_over() {
+            break;
+        }
+    }
+    assert_eq!(talk.feed.end(), Some(&End::Backlog));
+}
+
+proptest! {
+    #[test]
+    fn f23_any_split_of_the_bytes_gives_the_same_events(
+        frames in prop::collection::vec(0usize..8, 1..30),
+        cuts in prop::collection::vec(1usize..40, 1..60),
+    ) {
+        let texts = [QUOTE, "void BTCUSDT", "ack ETHUSDT", "q ETHUSDT 1 0 2 2 9", "hb", "junk", "q BTCUSDT 1 1 2 2 1\nvoid ETHUSDT", "no"];
+        let bytes: Vec<u8> = frames.iter().flat_map(|at| frame(texts[*at])).collect();
+        let mut whole = Talk::open(&toy::PLAIN);
+        whole.bytes(&bytes);
+        let mut split = Talk::open(&toy::PLAIN);
+        let (mut rest, mut cuts) = (&bytes[..], cuts.into_iter().cycle());
+        while !rest.is_empty() {
+            let (front, back) = rest.split_at(cuts.next().unwrap().min(rest.len()));
+            split.bytes(front);
+            rest = back;
+        }
+        prop_assert_eq!(whole.events, split.events);
+        prop_assert_eq!(whole.heard, split.heard);
+        prop_assert_eq!(whole.feed.end(), split.feed.end());
+    }
+
+    #[test]
+    fn f25_no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), early: bool) {
+        let mut talk = Talk::closed(&toy::PLAIN);
+        if early {
+            talk.feed.open("ws://127.0.0.1:1/toy", talk.now()).unwrap();
+        } else {
+            talk.upgrade("live");
+        }
+        talk.bytes(&bytes);
+        talk.wait(20_000);
+        prop_assert!(talk.is_over());
+        prop_assert_eq!(talk.events.last(), Some(&FeedEvent::Down(ID)));
+    }
+}

@@ -1,0 +1,119 @@
+//! A venue that exists nowhere, whose wire is a few words: the feed's rules can be tested without any
+//! real venue's. A frame may be several lines.
+//!
+//! - `ack SYM`, `no WHY`, `void SYM`, `bye`: acknowledged, refused, void, wants a new connection
+//! - `q SYM BID SIZE ASK SIZE SEQUENCE`: a quote
+//! - `gap`: an error that the codec mends by itself; `hb`: nothing; anything else: not decodable
+
+use spreadwire::market::{Decimal, Level};
+use spreadwire::time::{MonoNs, UnixNs};
+use spreadwire::venues::{
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Opening, Requests, Symbols, Top, Update,
+    Venue, VoidReason,
+};
+
+/// Kept alive by the server, no pause between requests.
+pub static PLAIN: Toy = Toy(Facts { name: "toy", ..PLAIN_FACTS });
+
+/// Wants a word of ours every 3 s, and 100 ms between two of them.
+pub static CHATTY: Toy =
+    Toy(Facts { name: "chatty", keepalive: Keepalive::Client { every_ms: 3000 }, request_gap_ms: 100, ..PLAIN_FACTS });
+
+/// Says where it is when asked.
+pub static TOKEN: Toy = Toy(Facts { name: "token", opening: Opening::Token { path: "/where" }, ..PLAIN_FACTS });
+
+const PLAIN_FACTS: Facts = Facts {
+    name: "",
+    title: "Toy",
+    address: "ws://127.0.0.1:1/toy",
+    opening: Opening::Direct,
+    taker_fee_pct: "0.1",
+    keepalive: Keepalive::Server,
+    message_max: 4096,
+    request_gap_ms: 0,
+    docs: "",
+};
+
+pub struct Toy(Facts);
+
+impl Venue for Toy {
+    fn facts(&self) -> &'static Facts {
+        [&PLAIN, &CHATTY, &TOKEN].into_iter().find(|toy| toy.0.name == self.0.name).map(|toy| &toy.0).unwrap()
+    }
+
+    fn native(&self, base: &str, quote: &str) -> Result<String, String> {
+        Ok(format!("{base}{quote}"))
+    }
+
+    fn symbol_of(&self) -> fn(&str) -> Option<String> {
+        |native| Some(format!("{}/USDT", native.strip_suffix("USDT")?))
+    }
+
+    fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
+        Box::new(Codec(symbols))
+    }
+
+    fn exchange_side(&self) -> Box<dyn ExchangeSide> {
+        unimplemented!("nobody simulates it")
+    }
+
+    fn endpoint(&self, reply: &[u8]) -> Result<String, DecodeError> {
+        String::from_utf8(reply.to_vec()).map_err(|_| DecodeError::Shape("not text"))
+    }
+}
+
+struct Codec(Symbols);
+
+impl FeedCodec for Codec {
+    fn opened(&mut self, requests: &mut Requests) {
+        requests.extend(self.0.entries().iter().map(|entry| format!("sub {}", entry.native)));
+    }
+
+    fn decode(&mut self, frame: &[u8], _received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let text = std::str::from_utf8(frame).map_err(|_| DecodeError::Json)?;
+        text.lines().try_fold(Frame::Control, |frame, line| Ok(self.line(line, out)?.unwrap_or(frame)))
+    }
+
+    fn snapshot(&mut self, _url: &str, body: &[u8], out: &mut Decoded) -> Result<Frame, DecodeError> {
+        self.decode(body, MonoNs(0), out)
+    }
+
+    fn keepalive(&mut self, requests: &mut Requests) {
+        requests.push("alive".to_owned());
+    }
+
+    fn symbols(&self) -> &Symbols {
+        &self.0
+    }
+}
+
+impl Codec {
+    fn line(&mut self, line: &str, out: &mut Decoded) -> Result<Option<Frame>, DecodeError> {
+        let words: Vec<&str> = line.split(' ').collect();
+        let mut known = |symbol: &&str| self.0.find(symbol.as_bytes());
+        match (words[0], &words[1..]) {
+            ("ack", [symbol]) => out.updates.extend(known(symbol).map(Update::Subscribed)),
+            ("no", why) => out.updates.push(Update::Refused(why.join(" "))),
+            ("void", [symbol]) => out.updates.extend(known(symbol).map(|id| Update::Void(id, VoidReason::Halt))),
+            ("bye", []) => out.updates.push(Update::Reconnect("asked to leave")),
+            ("gap", []) => return Err(DecodeError::Gap),
+            ("hb", []) => {}
+            ("q", [symbol, numbers @ ..]) if numbers.len() == 5 => {
+                let number =
+                    |at: usize| Decimal::parse(numbers[at].as_bytes()).map_err(|why| DecodeError::Number("q", why));
+                let Some(instrument) = known(symbol) else { return Ok(Some(Frame::Unused)) };
+                out.updates.push(Update::Top(Top {
+                    instrument,
+                    bid: Level { price: number(0)?, size: number(1)? },
+                    ask: Level { price: number(2)?, size: number(3)? },
+                    sequence: numbers[4].parse().map_err(|_| DecodeError::Missing("sequence"))?,
+                    exchange_time: UnixNs(0),
+                    channel: "q",
+                }));
+                return Ok(Some(Frame::Data));
+            }
+            _ => return Err(DecodeError::Shape("no word of ours")),
+        }
+        Ok(None)
+    }
+}
