@@ -29,8 +29,6 @@ use crate::time::{Clock, HandClock, MS, MonoNs, SECOND, UnixNs};
 use crate::venues::{Decoded, FeedCodec, Symbols, Venue, venue};
 use crate::wire::websocket::{text_frame_header, upgrade_reply};
 
-/// Frames in a turn.
-const FRAMES_PER_TURN: usize = 64;
 /// Most of the standard input, which has to be read twice and so is kept, in bytes.
 const INPUT_MAX: u64 = 256 << 20;
 /// Connections of one recording.
@@ -177,7 +175,7 @@ fn symbols_of(recording: &Recording) -> io::Result<(Vec<(String, String)>, Optio
     let (mut found, mut begins, mut decoded) = (Vec::new(), None, Decoded::default());
     while let Some((_, record)) = capture.next_record()? {
         let Ok(record) = record else { continue };
-        begins = begins.or(record.ts.map(unix));
+        begins = begins.or(time_of(&record));
         if matches!(record.dir, Direction::Out | Direction::Connect) || codecs.len() >= CONNECTIONS_MAX {
             continue;
         }
@@ -199,10 +197,16 @@ fn symbols_of(recording: &Recording) -> io::Result<(Vec<(String, String)>, Optio
     Ok((found, begins))
 }
 
-fn unix(seconds: f64) -> UnixNs {
+/// When a line is to be replayed; `None`: right after the line before it. REST replies come when they
+/// are there: recorders put them at the head of a file, before frames that are seconds older.
+fn time_of(record: &Record) -> Option<UnixNs> {
+    let seconds = record.ts.filter(|seconds| record.dir != Direction::Http && (0.0..SECONDS_MAX).contains(seconds))?;
     // Recorded to the microsecond; a float holds no more today.
-    UnixNs(((seconds * 1e6).round().max(0.0) as u64).saturating_mul(1000))
+    Some(UnixNs((seconds * 1e6).round() as u64 * 1000))
 }
+
+/// Later times (the year 2286) are no seconds: one such line would take the clock there.
+const SECONDS_MAX: f64 = 1e10;
 
 /// What a replay is made of.
 pub struct ReplayParts {
@@ -335,7 +339,7 @@ impl Replay {
                 Ok(None) => return,
                 Ok(Some((line, Ok(record)))) => {
                     // A line without a time, or with an earlier one, follows the line before it at once.
-                    lane.time = record.ts.map_or(lane.time, unix).max(lane.time);
+                    lane.time = time_of(&record).unwrap_or(lane.time).max(lane.time);
                     lane.next = Some((line, record));
                     return;
                 }
@@ -392,41 +396,43 @@ impl Replay {
     }
 }
 
+impl Replay {
+    /// Replays the next line if it is due and the detector has followed; sleeps if there is nothing to do.
+    fn next_line(&mut self, wait: Duration) -> usize {
+        if !self.handover.has_room() {
+            // On a thread of its own it waits here until the detector has followed.
+            std::thread::sleep(wait.min(Duration::from_millis(1)));
+            return 0;
+        }
+        let Some(at) = self.earliest() else {
+            self.end(wait);
+            return 0;
+        };
+        let due = self.lanes[at].time;
+        match self.approach(due) {
+            Approach::There => {}
+            Approach::Closer => return 0,
+            Approach::TooEarly => {
+                std::thread::sleep(wait.min(STEP));
+                return 0;
+            }
+        }
+        self.last = Some(due);
+        self.step(at);
+        self.read_ahead(at);
+        1
+    }
+}
+
 impl Stage for Replay {
     fn name(&self) -> &str {
         "replay"
     }
 
+    /// One line at most: the detector follows before the clock moves on, and whoever prints quotes sees
+    /// each of them, also of lines that came at the same time.
     fn turn(&mut self, wait: Duration) -> usize {
-        let mut work = 0;
-        while work < FRAMES_PER_TURN {
-            if !self.handover.has_room() {
-                // On a thread of its own it waits here until the detector has followed.
-                std::thread::sleep(wait.min(Duration::from_millis(1)));
-                break;
-            }
-            let Some(at) = self.earliest() else {
-                self.end(wait);
-                break;
-            };
-            let due = self.lanes[at].time;
-            match self.approach(due) {
-                Approach::There => {}
-                Approach::Closer => break,
-                Approach::TooEarly => {
-                    std::thread::sleep(wait.min(STEP));
-                    break;
-                }
-            }
-            self.last = Some(due);
-            work += 1;
-            self.step(at);
-            self.read_ahead(at);
-            // The detector follows before the clock moves on.
-            if self.earliest().is_some_and(|at| self.lanes[at].time > due) {
-                break;
-            }
-        }
+        let work = self.next_line(wait);
         self.handover.settle();
         work
     }
@@ -434,11 +440,15 @@ impl Stage for Replay {
 
 impl Replay {
     fn end(&mut self, wait: Duration) {
-        if !self.handover.is_behind() {
-            self.done.store(true, Ordering::Release);
+        if self.handover.is_behind() {
+            return;
         }
+        let was_done = self.done.swap(true, Ordering::AcqRel);
         if self.pace == Pace::Max {
-            return std::thread::sleep(wait);
+            if !was_done {
+                return;
+            }
+            self.pace = Pace::Times(1.0);
         }
         // Prices grow old after the end as they would in life.
         let shown = self.clock.unix();
