@@ -396,8 +396,20 @@ impl Replay {
     }
 }
 
+impl Stage for Replay {
+    fn name(&self) -> &str {
+        "replay"
+    }
+
+    /// One line: the detector follows before the clock moves on, and before its quote is overtaken.
+    fn turn(&mut self, wait: Duration) -> usize {
+        let work = self.next_line(wait);
+        self.handover.settle();
+        work
+    }
+}
+
 impl Replay {
-    /// Replays the next line if it is due and the detector has followed; sleeps if there is nothing to do.
     fn next_line(&mut self, wait: Duration) -> usize {
         if !self.handover.has_room() {
             // On a thread of its own it waits here until the detector has followed.
@@ -422,23 +434,7 @@ impl Replay {
         self.read_ahead(at);
         1
     }
-}
 
-impl Stage for Replay {
-    fn name(&self) -> &str {
-        "replay"
-    }
-
-    /// One line at most: the detector follows before the clock moves on, and whoever prints quotes sees
-    /// each of them, also of lines that came at the same time.
-    fn turn(&mut self, wait: Duration) -> usize {
-        let work = self.next_line(wait);
-        self.handover.settle();
-        work
-    }
-}
-
-impl Replay {
     fn end(&mut self, wait: Duration) {
         if self.handover.is_behind() {
             return;

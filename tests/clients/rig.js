@@ -1,0 +1,367 @@
+// What the tests share: the real binary as a child process, a venue that says exactly what a test wants,
+// and clients that note when each message came. Everything is on loopback, on ports that the system picks.
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import http from 'node:http'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { after } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { WebSocket, WebSocketServer } from 'ws'
+
+export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+const BINARY = path.resolve(ROOT, process.env.SPREADWIRE_BIN ?? 'target/debug/spreadwire')
+/** How long anything may take on a busy machine before a test gives up. */
+export const PATIENCE = 10_000
+
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+
+/** Waits until `probe` returns something true, and returns that. */
+export async function until(what, probe, patience = PATIENCE) {
+  const end = Date.now() + patience
+  for (;;) {
+    const found = await probe()
+    if (found) return found
+    if (Date.now() > end) throw new Error(`waited too long for ${what}`)
+    await sleep(20)
+  }
+}
+
+/** What a failed test leaves open would keep the run from ending. */
+const leftovers = new Set()
+after(() => leftovers.forEach((close) => close()))
+process.on('exit', () => leftovers.forEach((close) => close()))
+
+// The binary.
+
+/** One running spreadwire. `address` is what it says it listens on. */
+export class Server {
+  static async start(args, pattern = /http:\/\/(127\.0\.0\.1:\d+)\//) {
+    if (!existsSync(BINARY)) throw new Error(`${BINARY} is missing: run cargo build, or set SPREADWIRE_BIN`)
+    const server = new Server()
+    server.stdout = ''
+    server.stderr = ''
+    server.child = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    server.exited = once(server.child, 'exit').then(([code]) => code)
+    server.child.stdout.on('data', (bytes) => (server.stdout += bytes))
+    server.child.stderr.on('data', (bytes) => (server.stderr += bytes))
+    const kill = () => server.child.kill('SIGKILL')
+    leftovers.add(kill)
+    server.exited.then(() => leftovers.delete(kill))
+    let gone = false
+    server.exited.then(() => (gone = true))
+    const found = await until('the greeting', () => pattern.exec(server.stdout) ?? gone)
+    if (found === true) throw new Error(`spreadwire ${args.join(' ')} ended: ${server.stderr}`)
+    server.address = found[1]
+    return server
+  }
+
+  /** Asks it to stop; its exit code. */
+  async stop(signal = 'SIGTERM') {
+    this.child.kill(signal)
+    const code = await this.exited
+    if (this.folder) rmSync(this.folder, { recursive: true, force: true })
+    return code
+  }
+
+  get(target, options) {
+    return get(this.address, target, options)
+  }
+
+  async json(target) {
+    const reply = await this.get(target)
+    return { ...reply, value: JSON.parse(reply.body) }
+  }
+
+  /** A WebSocket client, open. */
+  client(target = '/ws/prices', ...rest) {
+    return Client.open(`ws://${this.address}${target}`, ...rest)
+  }
+
+  stream(query) {
+    return Stream.open(this.address, `/api/market-data/stream?${query}`)
+  }
+}
+
+/** `serve` with the lines of a configuration. */
+export async function serve(toml, { port = 0 } = {}) {
+  const folder = mkdtempSync(path.join(tmpdir(), 'spreadwire-clients-'))
+  const file = path.join(folder, 'spreadwire.toml')
+  const listen = `listen = "127.0.0.1:${port}"`
+  const text = toml.includes('[gateway]') ? toml.replace('[gateway]', `[gateway]\n${listen}`) : `${toml}\n[gateway]\n${listen}\n`
+  writeFileSync(file, text)
+  const server = await Server.start(['serve', '--config', file])
+  server.folder = folder
+  return server
+}
+
+/** `serve` on venues of the test's own. */
+export async function serveOn(venues, instruments, more = '') {
+  const quoted = (names) => `[${names.map((name) => `"${name}"`).join(', ')}]`
+  const own = venues.map((venue) => {
+    const list = venue.instruments ? `\ninstruments = ${quoted(venue.instruments)}` : ''
+    const fee = venue.fee === undefined ? '' : `\ntaker_fee_pct = ${venue.fee}`
+    return `[venue.${venue.name}]\naddress = "${venue.address}"${list}${fee}\n`
+  })
+  const head = `venues = ${quoted(venues.map((venue) => venue.name))}\ninstruments = ${quoted(instruments)}\n`
+  const server = await serve(`${head}${more}\n${own.join('')}`)
+  await until('all venues', () => venues.every((venue) => venue.subscribed))
+  return server
+}
+
+// Venues.
+
+let sequence = 1000
+
+/** The frames of each venue, in the field order that it documents. */
+const WORDS = {
+  binance: {
+    native: (symbol) => symbol.replace('/', ''),
+    acknowledge: (request) => [{ result: null, id: request.id }],
+    quote: (native, { bid, bidSize, ask, askSize }) =>
+      `{"u":${++sequence},"s":"${native}","b":"${bid}","B":"${bidSize}","a":"${ask}","A":"${askSize}"}`,
+    day: (native, { bid, ask, bidSize, askSize }, d) =>
+      JSON.stringify({
+        e: '24hrTicker', E: d.time, s: native, p: d.change, P: d.changePercent, w: d.last, x: d.last, c: d.last, Q: '1',
+        b: bid, B: bidSize, a: ask, A: askSize, o: d.last, h: d.high, l: d.low, v: '1', q: d.volume,
+        O: 0, C: d.time, F: 0, L: 1, n: 2,
+      }),
+  },
+  okx: {
+    native: (symbol) => symbol.replace('/', '-'),
+    acknowledge: (request) =>
+      (request.args ?? []).map((arg) => ({ id: request.id, event: 'subscribe', arg, connId: 'a4d3ae55' })),
+    quote: (native, { bid, bidSize, ask, askSize, time }) => {
+      const side = (price, size) => (price === '' ? '[]' : `[["${price}","${size}","0","1"]]`)
+      return `{"arg":{"channel":"bbo-tbt","instId":"${native}"},"data":[{"asks":${side(ask, askSize)},"bids":${side(bid, bidSize)},"ts":"${time}","seqId":${++sequence}}]}`
+    },
+  },
+  bybit: {
+    native: (symbol) => symbol.replace('/', ''),
+    acknowledge: (request) => [{ success: true, ret_msg: 'subscribe', conn_id: 'c', req_id: request.req_id, op: 'subscribe' }],
+    quote: (native, { bid, bidSize, ask, askSize, time }) =>
+      `{"topic":"orderbook.1.${native}","ts":${time},"type":"snapshot","data":{"s":"${native}","b":[["${bid}","${bidSize}"]],"a":[["${ask}","${askSize}"]],"u":${++sequence},"seq":${sequence}},"cts":${time}}`,
+  },
+  kraken: {
+    native: (symbol) => symbol,
+    acknowledge: (request) =>
+      (request.params?.symbol ?? []).map((symbol) => ({
+        method: 'subscribe', req_id: request.req_id, success: true,
+        result: { channel: 'ticker', event_trigger: 'bbo', snapshot: true, symbol },
+        time_in: '2026-08-12T19:29:00.962486Z', time_out: '2026-08-12T19:29:00.962534Z',
+      })),
+    quote: (native, { bid, bidSize, ask, askSize, time }) =>
+      `{"channel":"ticker","type":"update","data":[{"symbol":"${native}","bid":${bid},"bid_qty":${bidSize},"ask":${ask},"ask_qty":${askSize},"last":${bid},"volume":1,"vwap":${bid},"low":${bid},"high":${ask},"change":0,"change_pct":0,"trades":1,"timestamp":"${new Date(Number(time)).toISOString()}"}]}`,
+  },
+}
+
+/** An exchange that quotes what it is told to. It answers pings, since `ws` does. */
+export class Venue {
+  static async open(name, { instruments, fee } = {}) {
+    const venue = new Venue()
+    Object.assign(venue, { name, instruments, fee, words: WORDS[name], sockets: new Set(), said: new Map(), refusing: false })
+    venue.subscribed = false
+    venue.server = new WebSocketServer({
+      host: '127.0.0.1', port: 0, path: `/${name}`,
+      verifyClient: (_, accept) => (venue.refusing ? accept(false, 503) : accept(true)),
+    })
+    await once(venue.server, 'listening')
+    leftovers.add(() => venue.close())
+    venue.address = `ws://127.0.0.1:${venue.server.address().port}/${name}`
+    venue.server.on('connection', (socket) => venue.#greet(socket))
+    return venue
+  }
+
+  #greet(socket) {
+    socket.on('error', () => {})
+    socket.on('close', () => this.sockets.delete(socket))
+    socket.on('message', (bytes) => {
+      const text = bytes.toString()
+      if (text === 'ping') return socket.send('pong')
+      const request = JSON.parse(text)
+      if (request.op === 'ping' || request.method === 'ping') return
+      this.words.acknowledge(request).forEach((reply) => socket.send(JSON.stringify(reply)))
+      if (!this.sockets.has(socket)) {
+        this.sockets.add(socket)
+        this.subscribed = true
+        for (const say of this.said.values()) socket.send(say())
+      }
+    })
+  }
+
+  /** A top of book, told now and to every later connection. An empty text is a missing side. */
+  quote(symbol, bid, ask, { bidSize = '1.50', askSize = '2', time = Date.now() } = {}) {
+    const level = { bid, ask, bidSize, askSize, time }
+    const say = () => this.words.quote(this.words.native(symbol), level)
+    this.said.set(`quote ${symbol}`, say)
+    this.last = { ...this.last, [symbol]: level }
+    this.tell(say())
+  }
+
+  /** Statistics of the last day; the symbol has been quoted before. */
+  day(symbol, { last, high, low, change, changePercent, volume, time = Date.now() }) {
+    const say = () =>
+      this.words.day(this.words.native(symbol), this.last[symbol], { last, high, low, change, changePercent, volume, time })
+    this.said.set(`day ${symbol}`, say)
+    this.tell(say())
+  }
+
+  /** Quotes again all it has quoted, so that nothing is old. */
+  repeat() {
+    for (const say of this.said.values()) this.tell(say())
+  }
+
+  tell(text) {
+    this.sockets.forEach((socket) => socket.send(text))
+  }
+
+  /** Drops every connection without a word; refuses new ones until `accept`. */
+  lose() {
+    this.refusing = true
+    this.server.clients.forEach((socket) => socket.terminate())
+  }
+
+  accept() {
+    this.refusing = false
+  }
+
+  close() {
+    this.server.clients.forEach((socket) => socket.terminate())
+    this.server.close()
+  }
+}
+
+// Clients.
+
+/** A WebSocket client (the package `ws`) that keeps what it hears. */
+export class Client {
+  static async open(url, ...rest) {
+    const client = new Client()
+    client.heard = []
+    client.read = 0
+    client.socket = new WebSocket(url, ...rest)
+    client.socket.on('message', (bytes, binary) => {
+      const text = bytes.toString()
+      client.heard.push({ at: performance.now(), text, binary, value: JSON.parse(text) })
+    })
+    leftovers.add(() => client.socket.terminate())
+    client.closed = new Promise((resolve) => client.socket.on('close', (code, reason) => resolve({ code, reason: reason.toString() })))
+    client.socket.on('upgrade', (response) => (client.response = response))
+    await new Promise((resolve, reject) => {
+      client.socket.on('open', resolve)
+      client.socket.on('error', reject)
+      client.socket.on('unexpected-response', (_, response) => {
+        response.resume()
+        reject(Object.assign(new Error(`status ${response.statusCode}`), { status: response.statusCode, headers: response.headers }))
+      })
+    })
+    client.socket.on('error', () => {})
+    return client
+  }
+
+  send(request) {
+    this.socket.send(typeof request === 'string' ? request : JSON.stringify(request))
+  }
+
+  subscribe(symbols, exchanges, more = {}) {
+    this.send({ action: 'subscribe', symbols, exchanges, ...more })
+    return this.next('subscribed')
+  }
+
+  unsubscribe(symbols, exchanges) {
+    this.send({ action: 'unsubscribe', symbols, exchanges })
+    return this.next('unsubscribed')
+  }
+
+  /** The next message of this type (or any), in order; earlier ones of other types are passed over. */
+  async next(type, patience = PATIENCE) {
+    const what = typeof type === 'function' ? type : (message) => !type || message.value.type === type
+    return until(`a message ${type ?? ''}; heard ${JSON.stringify(this.heard.slice(-3).map((m) => m.text))}`, () => {
+      while (this.read < this.heard.length) {
+        const message = this.heard[this.read++]
+        if (what(message)) return message
+      }
+      return false
+    }, patience)
+  }
+
+  /** What comes within this time. */
+  async collect(ms, type) {
+    await sleep(ms)
+    const messages = this.heard.slice(this.read)
+    this.read = this.heard.length
+    return messages.filter((message) => !type || message.value.type === type)
+  }
+
+  close() {
+    this.socket.close()
+    return this.closed
+  }
+}
+
+/** A stream read without any SSE library, so that every byte is seen. */
+export class Stream {
+  static async open(address, target, headers = {}) {
+    const stream = new Stream()
+    const [host, port] = address.split(':')
+    stream.blocks = []
+    stream.read = 0
+    stream.request = http.get({ host, port, path: target, agent: false, headers: { accept: 'text/event-stream', ...headers } })
+    leftovers.add(() => stream.close())
+    const [response] = await once(stream.request, 'response')
+    stream.response = response
+    let rest = ''
+    response.setEncoding('utf8')
+    response.on('error', () => {})
+    stream.request.on('error', () => {})
+    stream.ended = new Promise((resolve) => response.on('close', resolve))
+    response.on('data', (text) => {
+      const at = performance.now()
+      const parts = (rest + text).split('\n\n')
+      rest = parts.pop()
+      parts.forEach((block) => stream.blocks.push({ at, text: block, value: value(block) }))
+    })
+    return stream
+  }
+
+  async next(what = (block) => block.value, patience = PATIENCE) {
+    return until(`an event; heard ${JSON.stringify(this.blocks.slice(-3).map((b) => b.text))}`, () => {
+      while (this.read < this.blocks.length) {
+        const block = this.blocks[this.read++]
+        if (what(block)) return block
+      }
+      return false
+    }, patience)
+  }
+
+  close() {
+    this.request.destroy()
+  }
+}
+
+const value = (block) => (block.startsWith('data: ') ? JSON.parse(block.slice(6)) : undefined)
+
+/** A plain GET on a connection of its own. */
+export async function get(address, target, { method = 'GET', headers = {} } = {}) {
+  const [host, port] = address.split(':')
+  const request = http.request({ host, port, path: target, method, agent: false, headers })
+  request.end()
+  const [response] = await once(request, 'response')
+  response.setEncoding('utf8')
+  let body = ''
+  for await (const text of response) body += text
+  return { status: response.statusCode, headers: response.headers, body }
+}
+
+/** Groups messages into bursts: a pause longer than `pause` milliseconds begins the next one. */
+export function bursts(messages, pause = 150) {
+  const groups = []
+  for (const message of messages) {
+    const last = groups.at(-1)
+    if (last && message.at - last.at(-1).at <= pause) last.push(message)
+    else groups.push([message])
+  }
+  return groups
+}

@@ -1,0 +1,358 @@
+// What a client of /ws/prices relies on, all but alerts. Row ids are those of the list of features of the
+// replaced systems: S1 is the arbitrage stream, S4 the list of what a drop-in honours.
+
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { WebSocket } from 'ws'
+import { Client, Server, Venue, bursts, serve, serveOn, sleep, until } from './rig.js'
+
+const SYMBOLS = Array.from({ length: 20 }, (_, n) => `T${n}/USDT`)
+const keys = (messages) => messages.map(({ value }) => `${value.symbol}@${value.exchange}`)
+
+describe('prices', { concurrency: true }, () => {
+  let binance, okx, server
+  let taken = 0
+  /** A symbol that no other test uses. */
+  const fresh = () => SYMBOLS[taken++]
+
+  before(async () => {
+    binance = await Venue.open('binance')
+    okx = await Venue.open('okx')
+    server = await serveOn([binance, okx], SYMBOLS)
+  })
+  after(async () => {
+    assert.equal(await server.stop(), 0)
+    ;[binance, okx].forEach((venue) => venue.close())
+  })
+
+  test('S1-01 exactly /ws/prices: a query is ignored, a trailing slash and other paths are refused', async () => {
+    const client = await server.client('/ws/prices?token=x&y')
+    await client.subscribe([], [])
+    for (const path of ['/ws/prices/', '/ws', '/ws/price', '/WS/prices', '/']) {
+      await assert.rejects(server.client(path), (error) => error.status >= 400, path)
+    }
+    await client.close()
+  })
+
+  test('S1-01 any origin, no subprotocol, no compression', async () => {
+    const client = await server.client('/ws/prices', { origin: 'https://elsewhere.example' })
+    assert.equal(client.socket.protocol, '')
+    assert.equal(client.socket.extensions, '')
+    await client.close()
+  })
+
+  test('S1-02 nothing is said on connect', async () => {
+    const client = await server.client()
+    assert.deepEqual(await client.collect(1200), [])
+    await client.close()
+  })
+
+  test('S1-03 keys in any order, unknown keys, missing lists, binary frames', async () => {
+    const client = await server.client()
+    client.send('{"future":[1,{"a":null}],"exchanges":["binance"],"symbols":["A/B"],"action":"subscribe"}')
+    assert.equal((await client.next()).text, '{"type":"subscribed","symbols":["A/B"],"exchanges":["binance"],"message":"Successfully subscribed"}')
+    client.send('{"action":"subscribe"}')
+    assert.deepEqual((await client.next()).value.symbols, ['A/B'])
+    client.socket.send(Buffer.from('{"action":"subscribe","symbols":["C/D"]}'))
+    const reply = await client.next()
+    assert.deepEqual(reply.value.symbols, ['A/B', 'C/D'])
+    assert.equal(reply.binary, false, 'replies are text')
+    await client.close()
+  })
+
+  test('S1-04 S1-05 S4-02 S4-09 sets grow, keep their order and spelling, and names are not judged', async () => {
+    const client = await server.client()
+    await client.subscribe(['b/usdt', 'A/USDT'], ['nowhere'])
+    const reply = await client.subscribe(['A/USDT', 'B/USDT', 'b/usdt', '\u{1F600}"\\'], ['Binance', 'nowhere'])
+    assert.equal(
+      reply.text,
+      '{"type":"subscribed","symbols":["b/usdt","A/USDT","B/USDT","\u{1F600}\\"\\\\"],"exchanges":["nowhere","Binance"],"message":"Successfully subscribed"}',
+    )
+    assert.deepEqual(await client.collect(700), [], 'unknown names have no price and are no error')
+    await client.close()
+  })
+
+  test('S1-04 S1-15 the cross product of both sets, in the order of subscription', async () => {
+    const [a, b] = [fresh(), fresh()]
+    for (const symbol of [a, b]) {
+      binance.quote(symbol, '10', '11')
+      okx.quote(symbol, '10', '11')
+    }
+    const client = await server.client()
+    await client.subscribe([b], ['okx'])
+    await client.subscribe([a], ['binance'])
+    const groups = bursts(await client.collect(2200, 'price'))
+    assert.deepEqual(keys(groups.at(-1)), [`${b}@okx`, `${b}@binance`, `${a}@okx`, `${a}@binance`])
+    await client.close()
+  })
+
+  test('S1-05 S1-09 the reply is first, the first price follows at once', async () => {
+    const symbol = fresh()
+    binance.quote(symbol, '10', '11')
+    const client = await server.client()
+    // Many times, so that a price that waits for the beat shows even on a slow machine.
+    let quick = 0
+    for (let n = 0; n < 5; n++) {
+      const asked = performance.now()
+      client.send({ action: 'subscribe', symbols: [symbol], exchanges: ['binance'] })
+      assert.equal((await client.next()).value.type, 'subscribed')
+      const price = await client.next()
+      assert.equal(price.value.type, 'price')
+      quick += price.at - asked < 250
+      await client.unsubscribe([symbol], ['binance'])
+      await client.collect(60)
+    }
+    assert.ok(quick >= 3, `${quick} of 5 first prices came at once`)
+    await client.close()
+  })
+
+  test('S1-06 unsubscribing names what remains, absent names are ignored, the rest flows on', async () => {
+    const [a, b] = [fresh(), fresh()]
+    binance.quote(a, '1', '2')
+    binance.quote(b, '1', '2')
+    const client = await server.client()
+    await client.subscribe([a, b], ['binance', 'okx'])
+    const reply = await client.unsubscribe([a, 'X/Y'], ['okx', 'nowhere'])
+    assert.equal(reply.text, `{"type":"unsubscribed","symbols":["${b}"],"exchanges":["binance"],"message":"Successfully unsubscribed"}`)
+    const prices = await client.collect(1300, 'price')
+    assert.ok(prices.length >= 1)
+    assert.deepEqual([...new Set(keys(prices))], [`${b}@binance`])
+    assert.deepEqual((await client.unsubscribe([b], ['binance'])).value.symbols, [])
+    assert.deepEqual(await client.collect(1200), [])
+    await client.close()
+  })
+
+  test('S1-07 the error texts, and a connection that stays open', async () => {
+    const client = await server.client()
+    const invalid = '{"type":"error","message":"Invalid message format"}'
+    for (const [said, told] of [
+      ['{nonsense', invalid],
+      ['null', invalid],
+      ['{"action":"subscribe","symbols":"BTC/USDT","exchanges":[]}', invalid],
+      ['{"action":"dance"}', '{"type":"error","message":"Unknown action: dance"}'],
+      ['{"symbols":[]}', '{"type":"error","message":"Unknown action: undefined"}'],
+      ['{"action":"subscribe","symbols":["KEPT/USDT"],"exchanges":{}}', invalid],
+    ]) {
+      client.send(said)
+      assert.equal((await client.next()).text, told, said)
+    }
+    assert.deepEqual((await client.subscribe([], [])).value.symbols, ['KEPT/USDT'], 'right symbols count beside wrong exchanges')
+    await client.close()
+  })
+
+  test('S1-08 S4-05 S4-23 five fields in order, numbers as the venue wrote them, whole milliseconds', async () => {
+    const symbol = fresh()
+    okx.quote(symbol, '0.00001230', '42500.500', { time: 1700000000123 })
+    const client = await server.client()
+    await client.subscribe([symbol], ['okx'])
+    const price = await client.next('price')
+    assert.equal(price.text, `{"type":"price","symbol":"${symbol}","exchange":"okx","bid":0.0000123,"ask":42500.5,"timestamp":1700000000123}`)
+    await client.close()
+  })
+
+  test('S1-08 a venue without stamps: the timestamp is now', async () => {
+    const symbol = fresh()
+    const sent = Date.now()
+    binance.quote(symbol, '1', '2')
+    const client = await server.client()
+    await client.subscribe([symbol], ['binance'])
+    const { value } = await client.next('price')
+    assert.ok(Number.isInteger(value.timestamp) && value.timestamp >= sent - 50 && value.timestamp <= Date.now() + 50)
+    await client.close()
+  })
+
+  test('S1-09 S4-06 every pair every 500 ms, changed or not, all pairs of a client in one burst', async () => {
+    const symbols = [fresh(), fresh()]
+    for (const symbol of symbols) {
+      binance.quote(symbol, '1', '2')
+      okx.quote(symbol, '1', '2')
+    }
+    const client = await server.client()
+    await client.subscribe(symbols, ['binance', 'okx'])
+    const groups = bursts(await client.collect(5000, 'price'))
+    assert.ok(groups.length >= 8 && groups.length <= 12, `${groups.length} bursts in 5 s`)
+    assert.ok(groups.every((group) => group.length === 4), `burst sizes ${groups.map((g) => g.length)}`)
+    await client.close()
+  })
+
+  test('S4-06 however often a price changes, a plain client hears it once a beat, and the newest', async () => {
+    const symbol = fresh()
+    binance.quote(symbol, '1', '1000')
+    const client = await server.client()
+    await client.subscribe([symbol], ['binance'])
+    let n = 1
+    const timer = setInterval(() => binance.quote(symbol, String(++n), '1000'), 5)
+    const prices = await client.collect(3000, 'price')
+    clearInterval(timer)
+    assert.ok(prices.length >= 4 && prices.length <= 8, `${prices.length} prices in 3 s`)
+    const bids = prices.map(({ value }) => value.bid)
+    assert.deepEqual(bids, bids.toSorted((a, b) => a - b))
+    binance.quote(symbol, '999', '1000')
+    await client.next((message) => message.value.bid === 999)
+    await client.close()
+  })
+
+  test('S4-05 a missing or impossible side: no message instead of null or 0', async () => {
+    const symbol = fresh()
+    okx.quote(symbol, '5', '6')
+    const client = await server.client()
+    await client.subscribe([symbol], ['okx'])
+    await client.next('price')
+    okx.quote(symbol, '', '6')
+    await sleep(200)
+    await client.collect(0)
+    assert.deepEqual(await client.collect(1200, 'price'), [], 'one-sided')
+    okx.quote(symbol, '7', '6')
+    assert.deepEqual(await client.collect(1200, 'price'), [], 'crossed')
+    okx.quote(symbol, '5', '6')
+    assert.equal((await client.next('price')).value.bid, 5)
+    await client.close()
+  })
+
+  test('section 0: intervalMs and extended are opt-in and only then is there more', async () => {
+    const symbol = fresh()
+    okx.quote(symbol, '5', '6', { bidSize: '1.50', askSize: '0.25', time: 1700000000123 })
+    const [plain, live] = [await server.client(), await server.client()]
+    await plain.subscribe([symbol], ['okx'])
+    await live.subscribe([symbol], ['okx'], { intervalMs: 0, extended: true })
+    assert.match(
+      (await live.next('price')).text,
+      new RegExp(`^\\{"type":"price","symbol":"${symbol}","exchange":"okx","bid":5,"ask":6,"timestamp":1700000000123,"bidSize":1.5,"askSize":0.25,"seq":\\d+,"source":"live","state":"fresh","ageMs":\\d+,"receivedNs":\\d+\\}$`),
+    )
+    for (let n = 1; n <= 20; n++) {
+      okx.quote(symbol, String(5 + n / 100), '6')
+      assert.equal((await live.next('price')).value.bid, 5 + n / 100, 'each change is told')
+    }
+    assert.deepEqual(await live.collect(700), [], 'and nothing but changes')
+    assert.ok((await plain.collect(0, 'price')).every(({ value }) => Object.keys(value).length === 6))
+    await Promise.all([plain.close(), live.close()])
+  })
+
+  test('S1-36 the hook sends its whole union each time, and only the difference on leaving', async () => {
+    const [a, b] = [fresh(), fresh()]
+    binance.quote(a, '1', '2')
+    binance.quote(b, '1', '2')
+    const client = await server.client()
+    await client.subscribe([a], ['binance'])
+    await client.next('price')
+    const begun = performance.now()
+    await client.subscribe([a, b], ['binance'])
+    const of = (symbol) => async () => (await client.next((m) => m.value.symbol === symbol)).at
+    assert.ok((await of(b)()) - begun < 2000)
+    const groups = bursts(await client.collect(2000, 'price'))
+    assert.ok(groups.slice(1).every((group) => group.length === 2), 'both in one burst again')
+    await client.unsubscribe([a], [])
+    assert.deepEqual([...new Set(keys(await client.collect(1200, 'price')))], [`${b}@binance`])
+    await client.close()
+  })
+
+  test('S4-22 three sockets of one page, each with its own subscription', async () => {
+    const symbol = fresh()
+    binance.quote(symbol, '1', '2')
+    okx.quote(symbol, '1', '2')
+    const [prices, monitor, comparison] = await Promise.all([server.client(), server.client(), server.client()])
+    await Promise.all([
+      prices.subscribe([symbol], ['binance', 'okx']),
+      monitor.subscribe([symbol], []),
+      comparison.subscribe([symbol], ['okx']),
+    ])
+    await sleep(1400)
+    assert.equal(new Set(keys(await prices.collect(0, 'price'))).size, 2)
+    assert.deepEqual(await monitor.collect(0), [], 'no exchanges, no prices')
+    assert.deepEqual([...new Set(keys(await comparison.collect(0, 'price')))], [`${symbol}@okx`])
+    await Promise.all([prices, monitor, comparison].map((client) => client.close()))
+  })
+
+  test('S1-66 a message above the limit closes with 1009, too many errors with 1008; others live on', async () => {
+    const [large, wrong, good] = await Promise.all([server.client(), server.client(), server.client()])
+    large.send({ action: 'subscribe', symbols: ['x'.repeat(70_000)] })
+    assert.equal((await large.closed).code, 1009)
+    for (let n = 0; n < 10; n++) wrong.send('nonsense')
+    assert.equal((await wrong.closed).code, 1008)
+    assert.equal(wrong.heard.length, 10)
+    await good.subscribe([], [])
+    await good.close()
+  })
+})
+
+describe('the life of a connection', { concurrency: true }, () => {
+  test('S1-17 S1-18 S1-19 S4-17 stats count clients, pairs and names, and forget who leaves', async () => {
+    const server = await Server.start(['demo', '--listen', '127.0.0.1:0'])
+    const stats = async () => (await server.json('/api/websocket/stats')).value.stats
+    const first = await server.get('/api/websocket/stats')
+    assert.equal(first.status, 200)
+    assert.match(first.headers['content-type'], /^application\/json/)
+    assert.match(first.body, /^\{"status":"active","stats":\{"clientCount":\d+,"totalSubscriptions":\d+,"uniqueSymbols":\d+,"uniqueExchanges":\d+\}\}$/)
+    // The demo has a client of its own, which listens for every alert.
+    await until('the own client', async () => (await stats()).clientCount === 1)
+    const own = await stats()
+    const [a, b] = [await server.client(), await server.client()]
+    await a.subscribe(['BTC/USDT', 'ETH/USDT'], ['binance', 'okx', 'nowhere'])
+    await b.subscribe(['BTC/USDT'], ['kraken'])
+    const all = await stats()
+    assert.equal(all.clientCount, own.clientCount + 2)
+    assert.equal(all.totalSubscriptions, own.totalSubscriptions + 7, 'pairs, as the guide counts')
+    assert.ok(all.uniqueSymbols >= 2 && all.uniqueExchanges >= own.uniqueExchanges + 3)
+    a.socket.terminate()
+    await b.close()
+    await until('both forgotten', async () => JSON.stringify(await stats()) === JSON.stringify(own))
+    assert.equal(await server.stop(), 0)
+  })
+
+  test('S1-16 S1-20 S4-03 only the six known types, from six exchanges, with S1-35 one frame after opening', async () => {
+    const server = await Server.start(['demo', '--listen', '127.0.0.1:0', '--seed', '7'])
+    const client = await server.client()
+    const exchanges = ['binance', 'coinbase', 'kraken', 'bybit', 'kucoin', 'okx']
+    await client.subscribe(['BTC/USDT', 'ETH/USDT', 'SOL/USDT'], exchanges)
+    await until('all six', () => new Set(client.heard.map(({ value }) => value.exchange)).size > 6)
+    await until('an alert', () => client.heard.some(({ value }) => value.type === 'arbitrage'), 20_000)
+    const types = new Set(client.heard.map(({ value }) => value.type))
+    assert.deepEqual([...types].filter((type) => !['price', 'arbitrage', 'subscribed'].includes(type)), [])
+    for (const { value } of client.heard.filter(({ value }) => value.type === 'price')) {
+      assert.deepEqual(Object.keys(value), ['type', 'symbol', 'exchange', 'bid', 'ask', 'timestamp'])
+      assert.ok(value.bid > 0 && value.ask >= value.bid && Math.abs(Date.now() - value.timestamp) < 60_000)
+    }
+    await client.close()
+    assert.equal(await server.stop('SIGINT'), 0)
+  })
+
+  test('S1-41 S4-20 the hook comes back after a restart and resubscribes; it was told 1001', async () => {
+    const venue = await Venue.open('binance')
+    venue.quote('BTC/USDT', '1', '2')
+    const server = await serveOn([venue], ['BTC/USDT'])
+    const port = Number(server.address.split(':')[1])
+    const url = `ws://${server.address}/ws/prices`
+    const first = await Client.open(url)
+    await first.subscribe(['BTC/USDT'], ['binance'])
+    await first.next('price')
+    assert.equal(await server.stop(), 0)
+    assert.equal((await first.closed).code, 1001)
+    const again = serve(`venues = ["binance"]\ninstruments = ["BTC/USDT"]\n[gateway]\n[venue.binance]\naddress = "${venue.address}"\n`, { port })
+    // Fixed waits of three seconds, five attempts.
+    let second
+    for (let attempt = 0; attempt < 5 && !second; attempt++) {
+      await sleep(3000)
+      second = await Client.open(url).catch(() => undefined)
+    }
+    assert.ok(second, 'five attempts of the hook were not enough')
+    assert.deepEqual((await second.subscribe(['BTC/USDT'], ['binance'])).value.symbols, ['BTC/USDT'])
+    await second.next('price')
+    await second.close()
+    await (await again).stop()
+    venue.close()
+  })
+
+  test('S1-25 a socket that never upgrades is no harm, and http on the socket path says what is wanted', async () => {
+    const server = await Server.start(['demo', '--listen', '127.0.0.1:0'])
+    const reply = await server.get('/ws/prices')
+    assert.equal(reply.status, 426)
+    assert.equal(reply.headers.upgrade, 'websocket')
+    const socket = new WebSocket(`ws://${server.address}/ws/prices`, { protocolVersion: 8 })
+    const [status] = await new Promise((resolve) => {
+      socket.on('error', () => {})
+      socket.on('unexpected-response', (_, response) => resolve([response.statusCode]))
+    })
+    assert.equal(status, 426)
+    await server.stop()
+  })
+})

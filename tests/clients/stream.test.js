@@ -1,0 +1,349 @@
+// What a client of the SSE stream and the REST pages relies on: rows S2-40 to S2-49, S2-60 to S2-64, S2-70 of the
+// shared price stream, S1-73 of the arbitrage stream, and S4, the list of what a drop-in honours.
+
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { EventSource } from 'eventsource'
+import { Stream, Venue, bursts, serve, serveOn, sleep, until } from './rig.js'
+
+const SYMBOLS = ['BTC/USDT', 'ETH/USDT', 'SOL/USDT', '1INCH/USDT', 'LONE/USDT', 'GONE/USDT', 'RAW/USDT', 'COLD/USDT', 'NOW/USDT']
+const DAY = { last: '43000.5', high: '44000', low: '41000.25', change: '-12.50', changePercent: '-0.030', volume: '123456789.5' }
+const FIELDS = ['pair', 'price', 'bid', 'ask', 'high24h', 'low24h', 'change24h', 'changePercent24h', 'volume24h', 'timestamp']
+
+describe('streams and pages', { concurrency: true }, () => {
+  let binance, okx, server, timer
+
+  before(async () => {
+    binance = await Venue.open('binance')
+    // True USD books for one symbol only.
+    okx = await Venue.open('okx', { instruments: ['BTC/USDT', 'SOL/USD'] })
+    server = await serveOn([binance, okx], SYMBOLS)
+    for (const [at, symbol] of SYMBOLS.entries()) {
+      if (symbol === 'COLD/USDT') continue
+      binance.quote(symbol, `${at + 1}.50`, `${at + 2}.00`)
+      if (symbol !== 'LONE/USDT') binance.day(symbol, DAY)
+    }
+    okx.quote('BTC/USDT', '1.6', '2.1')
+    okx.quote('SOL/USD', '70', '71')
+    timer = setInterval(() => okx.repeat(), 1000)
+    await until('prices', async () => (await server.get('/api/market-data/health')).status === 200)
+  })
+  after(async () => {
+    clearInterval(timer)
+    assert.equal(await server.stop(), 0)
+    ;[binance, okx].forEach((venue) => venue.close())
+  })
+
+  test('S2-40 S4-15 a comma list, encoded or not, blanks and empties dropped, digits allowed', async () => {
+    for (const query of ['pairs=BTC/USDT,1INCH/USDT', 'pairs=BTC%2FUSDT%2C1INCH%2FUSDT', 'pairs=%20BTC/USDT%20,,+1INCH/USDT,']) {
+      const stream = await server.stream(query)
+      assert.deepEqual((await stream.next()).value.pairs, ['BTC/USDT', '1INCH/USDT'], query)
+      stream.close()
+    }
+  })
+
+  test('S2-41 the two texts of 400', async () => {
+    for (const [query, error] of [
+      ['', 'pairs parameter is required'],
+      ['?pairs=', 'pairs parameter is required'],
+      ['?pairs=,%20', 'pairs parameter is required'],
+      ['?pairs=btc/usd', 'Invalid pairs format. Expected format: BTC/USD'],
+      ['?pairs=BTC/USDT,BTC', 'Invalid pairs format. Expected format: BTC/USD'],
+      ['?pairs=BTC-USD', 'Invalid pairs format. Expected format: BTC/USD'],
+    ]) {
+      const { status, body, headers } = await server.get(`/api/market-data/stream${query}`)
+      assert.deepEqual([status, body], [400, JSON.stringify({ error })], query)
+      assert.match(headers['content-type'], /^application\/json/)
+    }
+  })
+
+  test('S2-43 the headers of a stream', async () => {
+    const stream = await server.stream('pairs=BTC/USDT')
+    const { headers, statusCode } = stream.response
+    assert.equal(statusCode, 200)
+    assert.match(headers['content-type'], /^text\/event-stream/)
+    assert.match(headers['cache-control'], /no-cache/)
+    assert.equal(headers.connection, 'keep-alive')
+    assert.equal(headers['x-accel-buffering'], 'no')
+    stream.close()
+  })
+
+  test('S2-44 S2-45 S4-10 connected at once and first, then only unnamed events of one line', async () => {
+    const stream = await server.stream('pairs=ETH/USDT,BTC/USDT,NONE/USDT')
+    await stream.next(({ value }) => value?.pair)
+    assert.equal(stream.blocks[0].text, 'retry: 3000')
+    assert.match(stream.blocks[1].text, /^data: \{"type":"connected","pairs":\["ETH\/USDT","BTC\/USDT","NONE\/USDT"\],"timestamp":\d{13}\}$/)
+    await sleep(1200)
+    for (const { text } of stream.blocks.slice(1)) assert.match(text, /^data: \{.*\}$/)
+    stream.close()
+  })
+
+  test('S2-05 S4-13 ten fields in order, numbers, the pair as asked', async () => {
+    const stream = await server.stream('pairs=BTC/USDT')
+    const { text, value } = await stream.next(({ value }) => value?.pair)
+    assert.match(text, /^data: \{"pair":"BTC\/USDT","price":43000.5,"bid":1.5,"ask":2,"high24h":44000,"low24h":41000.25,"change24h":-12.5,"changePercent24h":-0.03,"volume24h":123456789.5,"timestamp":\d{13}\}$/)
+    assert.deepEqual(Object.keys(value), FIELDS)
+    stream.close()
+  })
+
+  test('S4-13 no day statistics: all ten fields all the same, and the price is the middle', async () => {
+    const stream = await server.stream('pairs=LONE/USDT')
+    const { value } = await stream.next(({ value }) => value?.pair)
+    assert.deepEqual(Object.keys(value), [...FIELDS, 'statistics'])
+    assert.ok(FIELDS.slice(1).every((field) => typeof value[field] === 'number'))
+    assert.deepEqual([value.price, value.statistics], [5.75, false])
+    stream.close()
+  })
+
+  test('S4-08 X/USD and X/USDT at once, each as asked: a true USD book, or the USDT one and then marked', async () => {
+    const stream = await server.stream('pairs=BTC/USD,BTC/USDT,SOL/USD,SOL/USDT')
+    const found = new Map()
+    await until('four pairs', async () => {
+      const { value } = await stream.next(({ value }) => value?.pair)
+      return found.set(value.pair, value).size === 4
+    })
+    assert.deepEqual([found.get('BTC/USD').quoteAlias, found.get('BTC/USD').bid], ['USDT', 1.5])
+    assert.deepEqual([found.get('BTC/USDT').quoteAlias, found.get('BTC/USDT').bid], [undefined, 1.5])
+    assert.deepEqual([found.get('SOL/USD').quoteAlias, found.get('SOL/USD').bid], [undefined, 70])
+    assert.deepEqual([found.get('SOL/USDT').quoteAlias, found.get('SOL/USDT').bid], [undefined, 3.5])
+    stream.close()
+  })
+
+  test('S4-11 S2-83 all pairs of a stream in one burst a second, and the hook that waits 500 ms sees each', async () => {
+    const stream = await server.stream('pairs=BTC/USDT,ETH/USDT,SOL/USDT')
+    // The hook restarts its timer at each price, and shows prices when it runs out.
+    let [timer, shown] = [undefined, 0]
+    const seen = setInterval(() => {
+      while (stream.read < stream.blocks.length) {
+        if (!stream.blocks[stream.read++].value?.pair) continue
+        clearTimeout(timer)
+        timer = setTimeout(() => shown++, 500)
+      }
+    }, 5)
+    await sleep(6000)
+    clearInterval(seen)
+    clearTimeout(timer)
+    const groups = bursts(stream.blocks.filter(({ value }) => value?.pair))
+    assert.ok(groups.length >= 5 && groups.length <= 8, `${groups.length} bursts in 6 s`)
+    assert.ok(groups.every((group) => group.length === 3))
+    const gaps = groups.slice(1).map((group, at) => group[0].at - groups[at].at(-1).at)
+    assert.ok(gaps.filter((gap) => gap < 600).length <= 1, `gaps ${gaps.map(Math.round)}`)
+    assert.ok(shown >= groups.length - 2, `${shown} of ${groups.length} bursts shown`)
+    stream.close()
+  })
+
+  test('S2-46 raw=1 gives every change at once, the default conflates', async () => {
+    const [raw, calm] = [await server.stream('pairs=RAW/USDT&raw=1'), await server.stream('pairs=RAW/USDT')]
+    await raw.next(({ value }) => value?.pair)
+    for (let n = 1; n <= 50; n++) {
+      binance.quote('RAW/USDT', `${n}`, '1000')
+      assert.equal((await raw.next(({ value }) => value?.pair)).value.bid, n)
+    }
+    await calm.next(({ value }) => value?.bid === 50)
+    assert.ok(calm.blocks.filter(({ value }) => value?.pair).length < 20)
+    raw.close()
+    calm.close()
+  })
+
+  test('S4-12 the first price within 20 s, its timestamp young by the clock of the browser', async () => {
+    const stream = await server.stream('pairs=BTC/USDT')
+    const { value } = await stream.next(({ value }) => value?.pair)
+    assert.ok(Math.abs(Date.now() - value.timestamp) < 30_000)
+    stream.close()
+  })
+
+  test('S4-12 a quiet pair on a living link keeps a young timestamp', async () => {
+    const stream = await server.stream('pairs=NOW/USDT')
+    const first = (await stream.next(({ value }) => value?.pair)).value.timestamp
+    // Others are quoted on the same link; this one is not.
+    const busy = setInterval(() => binance.quote('ETH/USDT', '2.5', '3'), 300)
+    await stream.next(({ value }) => value?.timestamp > first + 1500)
+    clearInterval(busy)
+    stream.close()
+  })
+
+  test('S2-47 S2-48 S2-49 a closed stream is forgotten', async () => {
+    const health = async () => (await server.json('/api/market-data/health')).value
+    const stream = await server.stream('pairs=GONE/USDT')
+    await stream.next()
+    const open = await health()
+    assert.ok(open.broadcasting.subscribedPairs.includes('GONE/USDT'))
+    assert.equal(open.broadcasting.activeSubscriptions, open.broadcasting.subscribedPairs.length)
+    assert.ok(open.scaling.activeConnections >= 1)
+    stream.close()
+    await until('it is forgotten', async () => !(await health()).broadcasting.subscribedPairs.includes('GONE/USDT'))
+  })
+
+  test('S2-86 a browser: EventSource opens, hears unnamed messages, and reads nothing into comments', async () => {
+    const source = new EventSource(`http://${server.address}/api/market-data/stream?pairs=${encodeURIComponent('BTC/USDT,ETH/USDT')}`)
+    const heard = []
+    source.onmessage = (event) => heard.push(JSON.parse(event.data))
+    await until('both pairs', () => new Set(heard.map(({ pair }) => pair)).size === 3)
+    assert.equal(heard[0].type, 'connected')
+    assert.equal(source.readyState, EventSource.OPEN)
+    source.close()
+  })
+
+  test('S4-10 a comment every 15 s, so that no proxy calls the stream idle', async () => {
+    const stream = await server.stream('pairs=COLD/USDT')
+    const begun = performance.now()
+    const { at } = await stream.next(({ text }) => text.startsWith(':'), 30_000)
+    assert.ok(at - begun > 10_000)
+    assert.equal(stream.blocks.filter(({ value }) => value?.pair).length, 0, 'a pair without a quote')
+    stream.close()
+  })
+
+  test('S2-60 S2-62 S2-63 S4-16 health: every name and its nesting, and 200 while prices flow', async () => {
+    const { status, headers, value } = await server.json('/api/market-data/health')
+    assert.deepEqual([status, value.status], [200, 'healthy'])
+    assert.match(headers['cache-control'], /no-cache/)
+    const has = (object, shape) => {
+      for (const [name, type] of Object.entries(shape)) {
+        assert.ok(name in object, name)
+        if (typeof type === 'object') has(object[name], type)
+        else if (type !== '') assert.equal(Array.isArray(object[name]) ? 'array' : typeof object[name], type, name)
+      }
+    }
+    const cache = { localCacheSize: 'number', redisHealthy: 'boolean' }
+    has(value, {
+      status: 'string', timestamp: 'number',
+      websocket: {
+        state: 'string', isLeader: 'boolean', uptime: 'number', connectionAttempts: 'number', consecutiveErrors: 'number',
+        subscribedPairs: 'number', totalSubscribers: 'number',
+        circuitBreaker: { state: 'string', failureCount: 'number', successCount: 'number', timeSinceLastFailure: 'number' },
+      },
+      broadcasting: {
+        initialized: 'boolean', role: 'string', activeSubscriptions: 'number', subscribedPairs: 'array',
+        recovery: { ...cache, oldestCachedPrice: '' },
+      },
+      errorRecovery: { ...cache, oldestCachedPriceMs: '' },
+      leadership: { isLeader: 'boolean', currentLeader: 'string', leaderHostname: 'string' },
+      scaling: { activeConnections: 'number', recommendation: 'string', capacityPercentage: 'number' },
+      alerts: 'array',
+    })
+    assert.ok(Number.isInteger(value.scaling.capacityPercentage) && Number.isInteger(value.timestamp))
+    assert.equal(value.scaling.recommendation, 'HEALTHY')
+    assert.equal(value.websocket.state, 'connected')
+    assert.ok(['leader', 'follower'].includes(value.broadcasting.role))
+    assert.equal(value.broadcasting.role === 'leader', value.leadership.isLeader, 'one truth about the role')
+  })
+
+  test('S2-70 S4-18 the prices page: keys as asked, milliseconds, not stored, unknown pairs left out', async () => {
+    const { status, headers, body } = await server.get('/api/market-data/prices?pairs=BTC%2FUSD,BTC/USDT,UNKNOWN/USDT')
+    assert.equal(status, 200)
+    assert.equal(headers['cache-control'], 'no-store')
+    const value = JSON.parse(body)
+    assert.deepEqual(Object.keys(value), ['BTC/USD', 'BTC/USDT'])
+    assert.equal(value['BTC/USD'].pair, 'BTC/USD', 'the pair inside is its key')
+    assert.deepEqual(Object.keys(value['BTC/USDT']), ['pair', 'price', 'volume', 'timestamp', 'change24h', 'high24h', 'low24h', 'bid', 'ask'])
+    assert.equal(value['BTC/USDT'].change24h, -0.03, 'in percent')
+    assert.ok(Number.isInteger(value['BTC/USDT'].timestamp) && Math.abs(Date.now() - value['BTC/USDT'].timestamp) < 30_000)
+  })
+
+  test('S2-70 the prices page: 400 with two texts, 503 while cold', async () => {
+    const json = async (query) => {
+      const { status, value } = await server.json(`/api/market-data/prices${query}`)
+      return [status, value]
+    }
+    assert.deepEqual(await json(''), [400, { error: 'Missing pairs parameter' }])
+    assert.deepEqual(await json('?pairs=,,'), [400, { error: 'No valid pairs provided' }])
+    const [status, cold] = await json('?pairs=COLD/USDT')
+    assert.equal(status, 503)
+    assert.deepEqual(Object.keys(cold), ['error', 'message', 'unavailablePairs'])
+    assert.deepEqual(cold.unavailablePairs, ['COLD/USDT'])
+  })
+
+  test('S1-73 one symbol on several exchanges, with the analysis', async () => {
+    const { status, value } = await server.json('/api/exchanges/prices?symbol=BTC/USDT&exchanges=binance,okx')
+    assert.equal(status, 200)
+    assert.deepEqual(Object.keys(value), ['symbol', 'timestamp', 'prices', 'analysis'])
+    assert.deepEqual(Object.keys(value.prices), ['binance', 'okx'])
+    assert.deepEqual(Object.keys(value.prices.okx), ['symbol', 'exchange', 'bid', 'ask', 'last', 'volume', 'timestamp'])
+    const { best_bid, best_ask, spread, spread_pct, sources } = value.analysis
+    assert.deepEqual([best_bid, best_ask, spread, sources], [1.6, 2, 0.4, 2])
+    assert.equal(spread_pct, 25)
+    const one = await server.json('/api/exchanges/prices?symbol=ETH/USDT&exchanges=okx,binance')
+    assert.equal(one.value.prices.okx, null)
+    assert.equal((await server.get('/api/exchanges/prices?symbol=NONE/USDT')).status, 404)
+    assert.equal((await server.get('/api/exchanges/prices')).status, 400)
+  })
+
+  test('S4-01 the five paths, without any authentication, readable from another origin', async () => {
+    for (const path of ['/api/websocket/stats', '/api/market-data/health', '/api/market-data/prices?pairs=BTC/USDT']) {
+      const { status, headers } = await server.get(path, { headers: { origin: 'https://elsewhere.example' } })
+      assert.deepEqual([status, headers['access-control-allow-origin']], [200, '*'], path)
+    }
+    const stream = await server.stream('pairs=BTC/USDT')
+    assert.equal(stream.response.statusCode, 200)
+    stream.close()
+    await (await server.client()).close()
+  })
+})
+
+describe('in trouble', { concurrency: true }, () => {
+  test('S2-42 S4-14 above the limit of streams: 503 with its text and Retry-After; EventSource gives up', async () => {
+    const server = await serve('venues = ["binance"]\n[gateway]\nstreams_max = 1\n[venue.binance]\naddress = "ws://127.0.0.1:1/"\n')
+    const first = await server.stream('pairs=BTC/USDT')
+    await first.next()
+    const refused = await server.get('/api/market-data/stream?pairs=BTC/USDT')
+    assert.deepEqual([refused.status, refused.body], [503, '{"error":"Service temporarily at capacity. Please try again in a moment."}'])
+    assert.ok(Number(refused.headers['retry-after']) > 0)
+    const source = new EventSource(`http://${server.address}/api/market-data/stream?pairs=BTC/USDT`)
+    await until('the end', () => source.readyState === EventSource.CLOSED)
+    // A place is free again at once.
+    first.close()
+    await until('a free place', async () => (await server.json('/api/market-data/health')).value.scaling.activeConnections === 0)
+    const second = await Stream.open(server.address, '/api/market-data/stream?pairs=BTC/USDT')
+    assert.equal(second.response.statusCode, 200)
+    await server.stop()
+  })
+
+  test('S2-61 S2-64 section 0: while no fresh price flows health is 503 and says why; streams still open with 200', async () => {
+    const venue = await Venue.open('binance')
+    const server = await serveOn([venue], ['BTC/USDT'], '[feed]\nbackoff_first_ms = 50\nbackoff_max_ms = 200')
+    const health = async () => server.json('/api/market-data/health')
+    const cold = await health()
+    assert.deepEqual([cold.status, cold.value.status], [503, 'degraded'])
+    assert.ok(cold.value.alerts.includes('No fresh price from any exchange'), cold.value.alerts)
+    const stream = await server.stream('pairs=BTC/USDT')
+    assert.equal((await stream.next()).value.type, 'connected', 'a late start instead of a refusal')
+    venue.quote('BTC/USDT', '1', '2')
+    venue.day('BTC/USDT', DAY)
+    await stream.next(({ value }) => value?.pair)
+    await until('health', async () => (await health()).status === 200)
+    venue.lose()
+    const lost = await until('errors', async () => {
+      const reply = await health()
+      return reply.value.websocket.consecutiveErrors > 3 && reply
+    })
+    assert.deepEqual([lost.status, lost.value.status], [503, 'degraded'])
+    assert.ok(lost.value.alerts.some((text) => /^High error rate: \d+ consecutive errors$/.test(text)), lost.value.alerts)
+    assert.ok(lost.value.alerts.some((text) => text.startsWith('Exchange binance is ')), lost.value.alerts)
+    assert.equal((await server.get('/livez')).status, 200, 'blind is not dead')
+    venue.accept()
+    await until('health again', async () => (await health()).status === 200)
+    await server.stop()
+    venue.close()
+  })
+
+  test('S2-86 a browser comes back by itself after a restart', async () => {
+    const venue = await Venue.open('binance')
+    venue.quote('BTC/USDT', '1', '2')
+    venue.day('BTC/USDT', DAY)
+    const toml = `venues = ["binance"]\ninstruments = ["BTC/USDT"]\n[gateway]\n[venue.binance]\naddress = "${venue.address}"\n`
+    const server = await serve(toml)
+    const source = new EventSource(`http://${server.address}/api/market-data/stream?pairs=BTC/USDT`)
+    const heard = []
+    source.onmessage = (event) => heard.push(JSON.parse(event.data))
+    await until('a price', () => heard.some(({ pair }) => pair))
+    await server.stop()
+    await until('the loss noticed', () => source.readyState === EventSource.CONNECTING)
+    heard.length = 0
+    const again = await serve(toml, { port: Number(server.address.split(':')[1]) })
+    await until('a price again', () => heard.some(({ pair }) => pair), 15_000)
+    assert.equal(heard[0].type, 'connected')
+    source.close()
+    await again.stop()
+    venue.close()
+  })
+})
