@@ -458,6 +458,7 @@ impl Gateway {
             if now.since(since) >= self.options.progress_within_ns {
                 // One that was told before is counted already.
                 self.totals.slow += u64::from(client.listens || client.kind == Kind::Http);
+                client.link.forget_unsent();
                 return self.remove(key);
             }
             return self.settle(key);
