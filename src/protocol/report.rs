@@ -237,6 +237,8 @@ const VENUE_ROWS: &[Row<VenueGauges>] = &[
     ("refused_total", "Refused subscriptions and requests.", |v| v.refused.value()),
     ("ring_conflated_total", "Quotes put aside because the ring was full.", |v| v.ring_conflated.value()),
     ("silences_total", "Silences that ended a connection.", |v| v.silences.value()),
+    ("mute_total", "Open connections on which no price came in time.", |v| v.mute.value()),
+    ("tls_refused_total", "Attempts that ended because a certificate or TLS was refused.", |v| v.tls_refused.value()),
 ];
 
 const GATEWAY_ROWS: &[Row<GatewayGauges>] = &[
