@@ -289,7 +289,7 @@ fn deliver_kept(client: &mut Client, frame: &[u8], options: &Options, now: MonoN
 
 fn alert_frame(eye: &Eye, directory: &Directory, o: &Opportunity, symbol: &[u8], extended: bool, out: &mut Vec<u8>) {
     let name = |venue: VenueId| directory.venue(venue).name.as_str();
-    let age_ms = |at: MonoNs| eye.now.since(at) / MS;
+    let age_ms = |at: MonoNs| eye.quoted.since(at) / MS;
     let alert = Alert {
         symbol,
         buy_exchange: name(o.buy.venue),

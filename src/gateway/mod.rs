@@ -90,7 +90,7 @@ pub struct GatewayParts {
     pub board: Arc<Board>,
     /// Which of the board's gateways this is.
     pub index: usize,
-    /// Time.
+    /// The clock of the quotes. Clients live by the machine's.
     pub clock: Clock,
     /// Limits and choices.
     pub options: Options,
@@ -105,7 +105,10 @@ struct Eye {
     days: Arc<DayTable>,
     board: Arc<Board>,
     turn: u64,
+    /// By the machine's clock, which clients and their time-outs live by.
     now: MonoNs,
+    /// By the clock of the quotes: another one in a replay, which may run fast, jump or stand.
+    quoted: MonoNs,
     unix: UnixNs,
     stale_after_ns: u64,
     statistics_wait_ns: u64,
@@ -114,7 +117,8 @@ struct Eye {
 impl Eye {
     fn look(&mut self, clock: &Clock) {
         self.turn += 1;
-        self.now = clock.now();
+        self.now = Clock::System.now();
+        self.quoted = if matches!(clock, Clock::System) { self.now } else { clock.now() };
         self.unix = clock.unix();
         let newest = self.cache.load();
         if !Arc::ptr_eq(newest, &self.matrix) {
@@ -128,7 +132,7 @@ impl Eye {
             days: &self.days,
             board: &self.board,
             turn: self.turn,
-            now: self.now,
+            now: self.quoted,
             unix: self.unix,
             stale_after_ns: self.stale_after_ns,
             statistics_wait_ns: self.statistics_wait_ns,
@@ -199,7 +203,7 @@ impl Gateway {
         let alarm = Alarm::of_poll(Arc::new(Waker::new(poll.registry(), WAKER)?));
         let mut listener = listener;
         listener.register(poll.registry(), LISTENER)?;
-        let now = clock.now();
+        let now = Clock::System.now();
         let eye = Eye {
             matrix: matrix.load_full(),
             cache: Cache::new(matrix),
@@ -207,6 +211,7 @@ impl Gateway {
             board: Arc::clone(&board),
             turn: 0,
             now,
+            quoted: clock.now(),
             unix: clock.unix(),
             stale_after_ns: options.stale_after_ns,
             statistics_wait_ns: options.statistics_wait_ns,
@@ -257,7 +262,7 @@ impl Gateway {
 
     /// How long to sleep in the poll: until the next thing is due, at most `wait`.
     fn sleep(&self, wait: Duration) -> Duration {
-        let now = self.clock.now();
+        let now = Clock::System.now();
         let waiting = !self.due.is_empty() || !self.again.is_empty() || (self.accepting && self.accept_after <= now);
         if waiting || wait.is_zero() {
             return Duration::ZERO;
@@ -556,9 +561,9 @@ impl Gateway {
 
     /// Waits until everybody has what is owed and has left.
     fn flush_until(&mut self, end: MonoNs) {
-        while !self.clients.is_empty() && self.clock.now() < end {
+        while !self.clients.is_empty() && Clock::System.now() < end {
             let Some(mut events) = self.events.take() else { return };
-            let left = Duration::from_nanos(end.since(self.clock.now()));
+            let left = Duration::from_nanos(end.since(Clock::System.now()));
             let polled = self.poll.poll(&mut events, Some(left.min(Duration::from_millis(20))));
             self.eye.look(&self.clock);
             for key in self.clients.keys() {
@@ -623,8 +628,7 @@ impl Stage for Gateway {
             listener.deregister(self.poll.registry());
         }
         self.dismiss();
-        // By the machine's clock, whatever clock the prices have: a hand-turned one would never end.
-        self.flush_until(self.clock.now().plus(SECOND));
+        self.flush_until(self.eye.now.plus(SECOND));
         self.survey();
     }
 }

@@ -122,7 +122,7 @@ impl Gateway {
             return self.remove(key);
         }
         let wish = Wish { live: raw, format: Format::Stream, symbols: pairs, exchanges: &[] };
-        client.bundle = self.desk.join(None, key, &wish, now);
+        client.bundle = self.desk.join(None, key, &wish, self.eye.quoted);
         let mut marks = Marks::default();
         (0..pairs.len()).for_each(|place| marks.add(place));
         self.burst_now(key, marks);
@@ -169,7 +169,6 @@ impl Gateway {
 
     /// Gives the client its new subscription, and says what is new in it.
     fn change(&mut self, key: u32, command: &Command, wanted: &Wanted) -> News {
-        let now = self.eye.now;
         let Some(client) = self.clients.get_mut(key) else { return News::default() };
         if command.action == Action::Subscribe {
             client.extended = command.extended.unwrap_or(client.extended);
@@ -183,7 +182,7 @@ impl Gateway {
         let format = if client.extended { Format::Extended } else { Format::Plain };
         let live = client.beat.is_none();
         let wish = Wish { live, format, symbols: &wanted.symbols, exchanges: &wanted.exchanges };
-        let after = self.desk.join(before, key, &wish, now);
+        let after = self.desk.join(before, key, &wish, self.eye.quoted);
         client.bundle = after;
         client.held = None;
         client.outbox.forget_marks();

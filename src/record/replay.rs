@@ -29,8 +29,6 @@ use crate::time::{Clock, HandClock, MS, MonoNs, SECOND, UnixNs};
 use crate::venues::{Decoded, FeedCodec, Symbols, Venue, venue};
 use crate::wire::websocket::{text_frame_header, upgrade_reply};
 
-/// Frames in a turn.
-const FRAMES_PER_TURN: usize = 64;
 /// Most of the standard input, which has to be read twice and so is kept, in bytes.
 const INPUT_MAX: u64 = 256 << 20;
 /// Connections of one recording.
@@ -397,42 +395,40 @@ impl Stage for Replay {
         "replay"
     }
 
+    /// One line: the detector follows before the clock moves on, and before its quote is overtaken.
     fn turn(&mut self, wait: Duration) -> usize {
-        let mut work = 0;
-        while work < FRAMES_PER_TURN {
-            if !self.handover.has_room() {
-                // On a thread of its own it waits here until the detector has followed.
-                std::thread::sleep(wait.min(Duration::from_millis(1)));
-                break;
-            }
-            let Some(at) = self.earliest() else {
-                self.end(wait);
-                break;
-            };
-            let due = self.lanes[at].time;
-            match self.approach(due) {
-                Approach::There => {}
-                Approach::Closer => break,
-                Approach::TooEarly => {
-                    std::thread::sleep(wait.min(STEP));
-                    break;
-                }
-            }
-            self.last = Some(due);
-            work += 1;
-            self.step(at);
-            self.read_ahead(at);
-            // The detector follows before the clock moves on.
-            if self.earliest().is_some_and(|at| self.lanes[at].time > due) {
-                break;
-            }
-        }
+        let work = self.next_line(wait);
         self.handover.settle();
         work
     }
 }
 
 impl Replay {
+    fn next_line(&mut self, wait: Duration) -> usize {
+        if !self.handover.has_room() {
+            // On a thread of its own it waits here until the detector has followed.
+            std::thread::sleep(wait.min(Duration::from_millis(1)));
+            return 0;
+        }
+        let Some(at) = self.earliest() else {
+            self.end(wait);
+            return 0;
+        };
+        let due = self.lanes[at].time;
+        match self.approach(due) {
+            Approach::There => {}
+            Approach::Closer => return 0,
+            Approach::TooEarly => {
+                std::thread::sleep(wait.min(STEP));
+                return 0;
+            }
+        }
+        self.last = Some(due);
+        self.step(at);
+        self.read_ahead(at);
+        1
+    }
+
     fn end(&mut self, wait: Duration) {
         if !self.handover.is_behind() {
             self.done.store(true, Ordering::Release);

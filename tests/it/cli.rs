@@ -258,3 +258,27 @@ fn f87_the_soft_limit_of_descriptors_is_raised_and_clients_never_take_the_last_o
     let said = said_under("-n 300");
     assert!(said.contains("with 300 descriptors (ulimit -n) only 150 can be"), "{said}");
 }
+
+#[test]
+fn f102_a_replay_that_has_ended_still_times_slow_clients_out_and_stops() {
+    let capture = Scratch::new("ended.jsonl", CAPTURE.as_bytes());
+    let mut child = spreadwire(&["replay", "--venue", "binance", "--speed", "max", "--listen", "127.0.0.1:0"])
+        .arg(&capture.0)
+        .env("SPREADWIRE_GATEWAY_HEADER_WAIT_MS", "200")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    let page = lines.find_map(|line| Some(line.unwrap().split_once("http://")?.1.to_owned())).unwrap();
+    let mut client = std::net::TcpStream::connect(page.trim_end_matches('/')).unwrap();
+    client.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nHo").unwrap();
+    let mut reply = [0; 12];
+    let read = client.read_exact(&mut reply);
+    let id = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    read.unwrap();
+    assert_eq!(&reply, b"HTTP/1.1 408");
+}

@@ -1,8 +1,9 @@
 //! The gateway on a thread of its own, on loopback, fed by hand: a matrix that the test writes, clients
 //! that are not our code (tungstenite) or plain sockets.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -582,6 +583,83 @@ fn f83_f84_a_client_that_does_not_read_is_conflated_then_closed_and_harms_nobody
     let gauges = &rig.board.gateways[0];
     assert!(gauges.outbox_conflated.value() > 0);
     rig.wait_until("gone", |board| board.gateways[0].websocket_clients.value() == 1);
+}
+
+#[test]
+fn f84_alerts_wait_up_to_a_limit_then_the_client_is_told_and_closed() {
+    let mut rig = Rig::new();
+    let tcp = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    tcp.set_recv_buffer_size(4096).unwrap();
+    tcp.connect(&rig.address.into()).unwrap();
+    let tcp = TcpStream::from(tcp);
+    tcp.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut slow = Client { socket: tungstenite::client(format!("ws://{}/ws/prices", rig.address), tcp).unwrap().0 };
+    slow.subscribe(&["BTC/USDT"], &[]);
+    let mut given = 0;
+    while rig.board.gateways[0].slow_closed.value() == 0 {
+        if rig.events.slots() > 0 {
+            rig.opportunity("BTC/USDT", ("kraken", "42500"), ("binance", "42925"), Change::Repeated, true);
+            given += 1;
+        }
+        assert!(given < 20_000, "alerts pile up");
+    }
+    // What waited is all there, then the reason, then the end.
+    let mut last = String::new();
+    loop {
+        match slow.socket.read().unwrap() {
+            Message::Text(text) => {
+                assert!(last.is_empty() || last.contains("arbitrage"));
+                last = text.to_string();
+            }
+            Message::Close(frame) => {
+                assert_eq!(frame.map(|f| u16::from(f.code)), Some(1013));
+                break;
+            }
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+    assert_eq!(last, r#"{"type":"error","message":"Too slow: alerts were lost"}"#);
+}
+
+#[test]
+fn f87_without_descriptors_it_turns_clients_away_and_recovers() {
+    let server = format!("ulimit -n 100; exec {} demo --listen 127.0.0.1:0", env!("CARGO_BIN_EXE_spreadwire"));
+    let mut command = std::process::Command::new("sh");
+    let command = command.args(["-c", &server]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut server = Killed(command.spawn().unwrap());
+    let mut lines = BufReader::new(server.0.stdout.take().unwrap()).lines();
+    let address = lines.by_ref().map_while(Result::ok).find_map(|line| {
+        line.split_once("ws://127.0.0.1:").and_then(|(_, rest)| rest.split_once('/')?.0.parse::<u16>().ok())
+    });
+    let address = SocketAddr::from(([127, 0, 0, 1], address.unwrap()));
+    // Somebody reads what it says, to the end.
+    std::thread::spawn(move || lines.for_each(drop));
+    // The feeds and all else that wants descriptors have theirs first.
+    let health = b"GET /api/market-data/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let begun = Instant::now();
+    while !exchange(address, health).starts_with("HTTP/1.1 200 ") {
+        assert!(begun.elapsed() < Duration::from_secs(10), "no fresh price");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let held: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(address).unwrap()).collect();
+    // Those who wait are closed, not left hanging.
+    let mut last = held.last().unwrap();
+    last.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+    assert_eq!(last.read(&mut [0; 10]).unwrap_or(0), 0);
+    drop(held);
+    std::thread::sleep(Duration::from_millis(500));
+    let reply = exchange(address, b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert!(reply.starts_with("HTTP/1.1 200 "), "{reply}");
+}
+
+/// A process that ends with its test.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]

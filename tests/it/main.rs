@@ -3,6 +3,7 @@
 mod cli;
 mod config;
 mod feed;
+mod floors;
 mod gateway;
 mod sim;
 mod venues;
