@@ -143,7 +143,10 @@ impl Health<'_> {
         let (entry, gauges) = (&self.directory.venues()[at], &self.board.venues[at]);
         let mut o = Object::open(out);
         o.text("exchange", &entry.name).text("state", gauges.state().word());
-        o.text("source", Source::from_u8(gauges.source()).word());
+        match gauges.was_connected() {
+            true => o.text("source", Source::from_u8(gauges.source()).word()),
+            false => o.null("source"),
+        };
         o.integer("freshPairs", self.fresh.get(at).copied().unwrap_or(0));
         o.integer("subscribedPairs", gauges.subscribed.value());
         match gauges.last_bytes.value() {
