@@ -170,6 +170,8 @@ pub struct Gateway {
     sockets: usize,
     streams: usize,
     pairs: u64,
+    /// Other gateways must be told which pairs have a stream here.
+    pairs_changed: bool,
     beats: Wheel,
     chores: Wheel,
     due: VecDeque<Call>,
@@ -234,6 +236,7 @@ impl Gateway {
             sockets: 0,
             streams: 0,
             pairs: 0,
+            pairs_changed: false,
             beats: Wheel::new(512, BEAT_TICK_NS, now),
             chores: Wheel::new(512, CHORE_TICK_NS, now),
             due: VecDeque::new(),
@@ -485,7 +488,10 @@ impl Gateway {
         match client.kind {
             Kind::Http => {}
             Kind::Socket => self.sockets -= 1,
-            Kind::Stream => self.streams -= 1,
+            Kind::Stream => {
+                self.streams -= 1;
+                self.pairs_changed = true;
+            }
         }
     }
 
@@ -531,6 +537,10 @@ impl Gateway {
             return;
         }
         self.survey_at = self.eye.now.plus(SURVEY_NS);
+        if std::mem::take(&mut self.pairs_changed) {
+            let pairs = self.desk.pairs.iter().map(|(id, _)| self.desk.pairs.text(id).to_owned()).collect();
+            self.board.gateways[self.index].stream_pairs.store(Some(Arc::new(pairs)));
+        }
         let sources = routes::sources(&self.board);
         self.extra = format!(
             "Server: spreadwire\r\nX-Spreadwire-Source: {sources}\r\nX-Content-Type-Options: nosniff\r\nAccess-Control-Allow-Origin: *\r\n"

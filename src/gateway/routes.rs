@@ -28,7 +28,9 @@ pub struct Scene<'a> {
     pub view: View<'a>,
     /// Fresh prices per venue.
     pub fresh: &'a [u64],
-    /// Open streams on this gateway.
+    /// Which gateway this is.
+    pub index: usize,
+    /// Open streams on all gateways.
     pub streams: usize,
 }
 
@@ -142,11 +144,19 @@ fn live(_: &Scene<'_>, _: &Request) -> Answer {
 }
 
 fn health(scene: &Scene<'_>, _: &Request) -> Answer {
+    // The pairs of this gateway as they are, those of the others as they were a moment ago.
+    let others = scene.view.board.gateways.iter().enumerate().filter(|(at, _)| *at != scene.index);
+    let others: Vec<_> = others.filter_map(|(_, gauges)| gauges.stream_pairs.load_full()).collect();
+    let own = scene.desk.pairs.iter().map(|(id, _)| scene.desk.pairs.text(id));
+    let mut stream_pairs: Vec<&str> =
+        own.chain(others.iter().flat_map(|pairs| pairs.iter().map(String::as_str))).collect();
+    stream_pairs.sort_unstable();
+    stream_pairs.dedup();
     let report = Health {
         board: scene.view.board,
         directory: scene.directory,
         fresh: scene.fresh,
-        stream_pairs: scene.desk.pairs.iter().map(|(id, _)| scene.desk.pairs.text(id)).collect(),
+        stream_pairs,
         instance: &scene.options.instance,
         hostname: &scene.options.hostname,
         now: scene.view.now,
@@ -299,13 +309,14 @@ fn price_on(scene: &Scene<'_>, o: &mut Object<'_>, symbol: &str, exchange: &str,
     o.integer("timestamp", scene.view.stamp(cell));
 }
 
-/// Where the numbers come from, over all venues: one word each, as a list.
+/// Where the numbers come from, over all venues: one word each, as a list; `none` before there are any.
 #[must_use]
 pub fn sources(board: &Board) -> String {
-    let mut words: Vec<&str> = board.venues.iter().map(|v| Source::from_u8(v.source()).word()).collect();
+    let known = board.venues.iter().filter(|v| v.was_connected());
+    let mut words: Vec<&str> = known.map(|v| Source::from_u8(v.source()).word()).collect();
     words.sort_unstable();
     words.dedup();
-    words.join(", ")
+    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
 }
 
 fn index(scene: &Scene<'_>, _: &Request) -> Answer {

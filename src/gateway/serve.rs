@@ -72,13 +72,16 @@ impl Gateway {
     }
 
     fn scene(&self) -> Scene<'_> {
+        let others = self.board.gateways.iter().enumerate().filter(|(at, _)| *at != self.index);
+        let elsewhere: u64 = others.map(|(_, gauges)| gauges.sse_clients.value()).sum();
         Scene {
             options: &self.options,
             directory: &self.directory,
             desk: &self.desk,
             view: self.eye.view(),
             fresh: &self.fresh,
-            streams: self.streams,
+            index: self.index,
+            streams: self.streams + elsewhere as usize,
         }
     }
 
@@ -119,6 +122,7 @@ impl Gateway {
         out.clear();
         self.out = out;
         self.streams += 1;
+        self.pairs_changed = true;
         if sent == Sent::Gone {
             return self.remove(key);
         }

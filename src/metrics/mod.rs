@@ -143,6 +143,12 @@ impl VenueGauges {
         self.connected_since.set(if state == LinkState::Connected { now.0 } else { 0 });
     }
 
+    /// Whether it is connected or ever was. Before that nothing is known of where its numbers will come from.
+    #[must_use]
+    pub fn was_connected(&self) -> bool {
+        self.connects.value() > 0 || self.state() == LinkState::Connected
+    }
+
     /// Where its numbers come from, as `market::quote::Source as u8`.
     #[must_use]
     pub fn source(&self) -> u8 {
@@ -214,6 +220,8 @@ pub struct GatewayGauges {
     pub exchanges: Gauge,
     /// Distinct pairs with an SSE subscriber.
     pub sse_pairs: Gauge,
+    /// Their names, for the health page that another gateway thread serves; a moment old.
+    pub stream_pairs: ArcSwapOption<Vec<String>>,
     /// Price messages delivered to sockets.
     pub prices_sent: Counter,
     /// Alert messages delivered to sockets.

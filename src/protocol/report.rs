@@ -143,7 +143,10 @@ impl Health<'_> {
         let (entry, gauges) = (&self.directory.venues()[at], &self.board.venues[at]);
         let mut o = Object::open(out);
         o.text("exchange", &entry.name).text("state", gauges.state().word());
-        o.text("source", Source::from_u8(gauges.source()).word());
+        match gauges.was_connected() {
+            true => o.text("source", Source::from_u8(gauges.source()).word()),
+            false => o.null("source"),
+        };
         o.integer("freshPairs", self.fresh.get(at).copied().unwrap_or(0));
         o.integer("subscribedPairs", gauges.subscribed.value());
         match gauges.last_bytes.value() {
@@ -237,6 +240,8 @@ const VENUE_ROWS: &[Row<VenueGauges>] = &[
     ("refused_total", "Refused subscriptions and requests.", |v| v.refused.value()),
     ("ring_conflated_total", "Quotes put aside because the ring was full.", |v| v.ring_conflated.value()),
     ("silences_total", "Silences that ended a connection.", |v| v.silences.value()),
+    ("mute_total", "Open connections on which no price came in time.", |v| v.mute.value()),
+    ("tls_refused_total", "Attempts that ended because a certificate or TLS was refused.", |v| v.tls_refused.value()),
 ];
 
 const GATEWAY_ROWS: &[Row<GatewayGauges>] = &[

@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url'
 import { WebSocket, WebSocketServer } from 'ws'
 
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
-const BINARY = path.resolve(ROOT, process.env.SPREADWIRE_BIN ?? 'target/debug/spreadwire')
+export const BINARY = path.resolve(ROOT, process.env.SPREADWIRE_BIN ?? 'target/debug/spreadwire')
 /** How long anything may take on a busy machine before a test gives up. */
 export const PATIENCE = 10_000
 

@@ -283,6 +283,8 @@ describe('streams and pages', { concurrency: true }, () => {
 describe('in trouble', { concurrency: true }, () => {
   test('S2-42 S4-14 above the limit of streams: 503 with its text and Retry-After; EventSource gives up', async () => {
     const server = await serve('venues = ["binance"]\n[gateway]\nstreams_max = 1\n[venue.binance]\naddress = "ws://127.0.0.1:1/"\n')
+    const { headers, value } = await server.json('/api/market-data/health')
+    assert.deepEqual([headers['x-spreadwire-source'], value.venues[0].source], ['none', null], 'nothing is live that never was connected')
     const first = await server.stream('pairs=BTC/USDT')
     await first.next()
     const refused = await server.get('/api/market-data/stream?pairs=BTC/USDT')

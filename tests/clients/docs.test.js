@@ -1,0 +1,108 @@
+// The documents for front ends and operators against the program: examples, paths, metrics, exit codes.
+
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { BINARY, ROOT, Venue, serveOn, until } from './rig.js'
+
+const read = (name) => readFileSync(path.join(ROOT, name), 'utf8')
+
+/** The JSON lines of a document's examples. */
+function examples(text) {
+  const blocks = [...text.matchAll(/```(?:json|text)\n([\s\S]*?)```/g)].flatMap(([, block]) => block.split('\n'))
+  return blocks.map((line) => line.replace(/^data: /, '')).filter((line) => line.startsWith('{')).map((line) => JSON.parse(line))
+}
+
+/** Members and their types, in order, two levels deep where the names are fixed. */
+const shape = (value) => Object.entries(value).map(([key, inner]) => `${key}: ${typeof inner}`).join(', ')
+
+describe('documents', { concurrency: true }, () => {
+  let binance, okx, server
+
+  before(async () => {
+    binance = await Venue.open('binance')
+    okx = await Venue.open('okx')
+    server = await serveOn([binance, okx], ['BTC/USDT', 'ETH/USDT'])
+    binance.quote('BTC/USDT', '99', '100')
+    binance.day('BTC/USDT', { last: '1', high: '2', low: '1', change: '1', changePercent: '1', volume: '1' })
+    okx.quote('BTC/USDT', '102', '103')
+    await until('prices', async () => (await server.get('/api/market-data/prices?pairs=BTC/USDT')).status === 200)
+  })
+  after(async () => {
+    await server.stop()
+    ;[binance, okx].forEach((venue) => venue.close())
+  })
+
+  test('every example of the protocol is what the program says, member for member', async () => {
+    const [plain, extended, stream] = [await server.client(), await server.client(), await server.stream('pairs=BTC/USD,BTC/USDT')]
+    await plain.subscribe(['BTC/USDT'], ['okx'])
+    await extended.subscribe(['BTC/USDT'], ['okx'], { intervalMs: 0, extended: true })
+    for (const client of [plain, extended]) {
+      okx.quote('BTC/USDT', '102', '103')
+      await until('a price and an alert', () => ['price', 'arbitrage'].every((type) => client.heard.some((m) => m.value.type === type)))
+    }
+    await plain.unsubscribe(['BTC/USDT'], [])
+    plain.send('{')
+    plain.send({ action: 'ping' })
+    await until('two errors', () => plain.heard.filter(({ value }) => value.type === 'error').length === 2)
+    await stream.next(({ value }) => value?.pair === 'BTC/USDT')
+    const pages = ['/api/market-data/prices?pairs=BTC/USDT', '/api/exchanges/prices?symbol=BTC/USDT', '/api/websocket/stats']
+    const told = await Promise.all(pages.map(async (page) => (await server.json(page)).value))
+    const said = [...plain.heard, ...extended.heard, ...stream.blocks].flatMap(({ value }) => value ?? []).concat(told)
+    const shapes = new Set(said.map(shape))
+    const answers = examples(read('docs/protocol.md')).filter((example) => !example.action)
+    assert.ok(answers.length >= 14, `${answers.length} examples`)
+    for (const answer of answers) assert.ok(shapes.has(shape(answer)), `nobody says: ${JSON.stringify(answer)}`)
+    const messages = new Set(said.map(({ type, message }) => `${type} ${message}`))
+    for (const { type, message } of answers.filter(({ message }) => message)) assert.ok(messages.has(`${type} ${message}`), message)
+    await Promise.all([plain.close(), extended.close()])
+    stream.close()
+  })
+
+  test('every request of the protocol is accepted', async () => {
+    const client = await server.client()
+    for (const request of examples(read('docs/protocol.md')).filter((example) => example.action)) {
+      client.send(request)
+      assert.match((await client.next((m) => m.value.type !== 'price' && m.value.type !== 'arbitrage')).value.type, /subscribed$/)
+    }
+    await client.close()
+  })
+
+  test('every path in the documents is served, and every path of the index is documented', async () => {
+    const text = read('docs/protocol.md') + read('docs/operating.md') + read('README.md')
+    const paths = new Set([...text.matchAll(/(?<=[`\d])\/(?:api\/|ws\/prices|metrics|livez)[\w/-]*/g)].map(([found]) => found.replace(/\/$/, '')))
+    assert.ok(paths.size >= 8, [...paths].join(' '))
+    for (const found of paths) assert.notEqual((await server.get(found)).status, 404, found)
+    const index = (await server.get('/')).body
+    for (const [, found] of index.matchAll(/href="(\/[^"]+)"/g)) assert.ok(paths.has(found), `${found} is not documented`)
+  })
+
+  test('every metric is documented with its labels, and the reverse', async () => {
+    const { body } = await server.get('/metrics')
+    const metrics = new Map()
+    for (const line of body.split('\n')) {
+      const [, head] = /^# TYPE spreadwire_(\S+) /.exec(line) ?? []
+      if (head) metrics.set(head, new Set())
+      const [, name, labels] = /^spreadwire_(\w+?)(?:\{(.*)\})? \S+$/.exec(line) ?? []
+      if (!name) continue
+      const family = metrics.get(name) ?? metrics.get(name.replace(/_(sum|count)$/, ''))
+      assert.ok(family, `${name} has no TYPE`)
+      for (const [, label] of (labels ?? '').matchAll(/(\w+)="/g)) family.add(label)
+    }
+    const rows = [...read('docs/operating.md').matchAll(/^\| `(\w+)` \| (.*?) \| .* \|$/gm)]
+    const documented = new Map(rows.map(([, name, labels]) => [name, labels.trim()]))
+    const real = new Map([...metrics].map(([name, labels]) => [name, [...labels].map((label) => `\`${label}\``).join(', ')]))
+    assert.deepEqual(documented, real)
+    // And those that the advice speaks of.
+    for (const [, name] of read('docs/operating.md').matchAll(/`((?:venue|gateway|detector)_\w+_total)/g)) assert.ok(real.has(name), name)
+  })
+
+  test('the exit codes of the operator', () => {
+    const code = (...args) => spawnSync(BINARY, args, { timeout: 10_000 }).status
+    assert.equal(code('demo', '--listen', server.address), 69, 'a port in use')
+    assert.equal(code('check-config', path.join(ROOT, 'tests/clients/absent.toml')), 78)
+    assert.equal(code('serve'), 2)
+  })
+})
