@@ -60,7 +60,6 @@ fn main() {
     let ratio = |to: &Histogram<u64>| results[0].value_at_quantile(0.5) as f64 / to.value_at_quantile(0.5) as f64;
     println!("p50 ratio to the relay with the same threads: {:.2} (bar: 3)", ratio(&results[1]));
     println!("p50 ratio to the relay on one thread: {:.2}", ratio(&results[2]));
-    println!("stages inside the server: {}", server.get("/api/latency"));
 }
 
 fn histogram() -> Histogram<u64> {
