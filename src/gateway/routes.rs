@@ -28,7 +28,7 @@ pub struct Scene<'a> {
     pub view: View<'a>,
     /// Fresh prices per venue.
     pub fresh: &'a [u64],
-    /// Open streams on this gateway.
+    /// Open streams on all gateways.
     pub streams: usize,
 }
 

@@ -78,7 +78,8 @@ impl Gateway {
             desk: &self.desk,
             view: self.eye.view(),
             fresh: &self.fresh,
-            streams: self.streams,
+            // Of all gateways; others' numbers are as of their last survey.
+            streams: self.board.gateways.iter().map(|gateway| gateway.sse_clients.value() as usize).sum(),
         }
     }
 
