@@ -345,7 +345,9 @@ impl Gateway {
 
     fn admit(&mut self, link: Link) {
         let gauges = &self.board.gateways[self.index];
-        if self.clients.len() >= self.options.connections_max {
+        // Of all gateways: which of them accepts is chance.
+        let open: u64 = self.board.gateways.iter().map(|gateway| gateway.connections.value()).sum();
+        if open >= self.options.connections_max as u64 {
             gauges.refused.add(1);
             return;
         }
@@ -356,6 +358,7 @@ impl Gateway {
             Some(client) => client.link.register(self.poll.registry(), Token(key as usize)).is_ok(),
             None => false,
         };
+        gauges.connections.set(self.clients.len() as u64);
         if registered { self.settle(key) } else { self.remove(key) }
     }
 
@@ -480,6 +483,7 @@ impl Gateway {
 
     fn remove(&mut self, key: u32) {
         let Some(mut client) = self.clients.remove(key) else { return };
+        self.board.gateways[self.index].connections.set(self.clients.len() as u64);
         client.link.deregister(self.poll.registry());
         if let Some(bundle) = client.bundle {
             self.forget(&client, bundle);

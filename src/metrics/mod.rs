@@ -200,6 +200,8 @@ pub struct DetectorGauges {
 /// What one gateway thread counts.
 #[derive(Debug, Default)]
 pub struct GatewayGauges {
+    /// Open connections of all kinds.
+    pub connections: Gauge,
     /// Open WebSocket clients.
     pub websocket_clients: Gauge,
     /// Open SSE streams.

@@ -270,7 +270,7 @@ fn until_signal(mut signals: Signals, stop: &Stop, handles: Vec<JoinHandle<()>>)
     Ok(())
 }
 
-/// How many connections each gateway takes: what is configured, as far as descriptors go. When clients
+/// How many connections the gateways take together: what is configured, as far as descriptors go. When clients
 /// take the last one, a venue that was lost cannot be connected to again.
 fn clients_max(config: &Config) -> usize {
     let wanted = config.gateway.clients_max;
@@ -281,7 +281,7 @@ fn clients_max(config: &Config) -> usize {
             "warning: gateway.clients_max is {wanted}, but with {limit} descriptors (ulimit -n) only {most} can be"
         ));
     }
-    wanted.min(most).div_ceil(config.gateway.threads)
+    wanted.min(most)
 }
 
 fn bind(address: SocketAddr) -> Result<Listener, Failure> {

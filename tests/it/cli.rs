@@ -1,6 +1,7 @@
 //! The binary as it is typed: exit codes, help, streams.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -259,19 +260,47 @@ fn f87_the_soft_limit_of_descriptors_is_raised_and_clients_never_take_the_last_o
     assert!(said.contains("with 300 descriptors (ulimit -n) only 150 can be"), "{said}");
 }
 
-#[test]
-fn f102_a_replay_that_has_ended_still_times_slow_clients_out_and_stops() {
-    let capture = Scratch::new("ended.jsonl", CAPTURE.as_bytes());
-    let mut child = spreadwire(&["replay", "--venue", "binance", "--speed", "max", "--listen", "127.0.0.1:0"])
-        .arg(&capture.0)
-        .env("SPREADWIRE_GATEWAY_HEADER_WAIT_MS", "200")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+/// A replay at full speed that is served, with these settings of the gateway, and where it is.
+fn served_replay(name: &str, settings: &[(&str, &str)]) -> (std::process::Child, String) {
+    let capture = Scratch::new(&format!("{name}.jsonl"), CAPTURE.as_bytes());
+    let mut command = spreadwire(&["replay", "--venue", "binance", "--speed", "max", "--listen", "127.0.0.1:0"]);
+    command.arg(&capture.0).stdout(Stdio::piped()).stderr(Stdio::null());
+    for (key, value) in settings {
+        command.env(format!("SPREADWIRE_GATEWAY_{key}"), value);
+    }
+    let mut child = command.spawn().unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
     let page = lines.find_map(|line| Some(line.unwrap().split_once("http://")?.1.to_owned())).unwrap();
-    let mut client = std::net::TcpStream::connect(page.trim_end_matches('/')).unwrap();
+    let address = page.trim_end_matches('/').to_owned();
+    // It answers only after it has opened its files, which are gone then.
+    let mut client = TcpStream::connect(&address).unwrap();
+    client.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    client.read_to_end(&mut Vec::new()).unwrap();
+    (child, address)
+}
+
+#[test]
+fn f120_the_limit_of_connections_is_that_of_all_gateway_threads_together() {
+    let (mut child, address) = served_replay("threads", &[("THREADS", "3"), ("CLIENTS_MAX", "30")]);
+    let ask = || {
+        let mut client = TcpStream::connect(&address).unwrap();
+        let _ = client.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n");
+        let mut reply = [0; 12];
+        client.read_exact(&mut reply).is_ok_and(|()| &reply == b"HTTP/1.1 200").then_some(client)
+    };
+    // The one that asked first may still be leaving.
+    let held: Vec<TcpStream> = (0..1000).filter_map(|_| ask()).take(30).collect();
+    let beyond = ask();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(held.len(), 30);
+    assert!(beyond.is_none());
+}
+
+#[test]
+fn f102_a_replay_that_has_ended_still_times_slow_clients_out_and_stops() {
+    let (mut child, address) = served_replay("ended", &[("HEADER_WAIT_MS", "200")]);
+    let mut client = TcpStream::connect(address).unwrap();
     client.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
     client.write_all(b"GET / HTTP/1.1\r\nHo").unwrap();
     let mut reply = [0; 12];
