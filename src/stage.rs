@@ -57,7 +57,7 @@ impl Stop {
 }
 
 /// The longest that a waiting stage sleeps, so that a stop is noticed and deadlines are met.
-pub const WAIT_MAX: Duration = Duration::from_millis(100);
+pub const WAIT_MAX: Duration = Duration::from_millis(250);
 /// The longest sleep of a thread that need not notice a stop.
 const DOZE_MAX: Duration = Duration::from_secs(5);
 

@@ -415,7 +415,7 @@ impl Connection {
             Update::Subscribed(instrument) => self.acknowledge(*instrument, received),
             Update::Refused(why) => {
                 self.gauges().refused.add(1);
-                self.gauges().set_last_error(format!("refused: {why}"));
+                self.gauges().set_last_error(&format!("refused: {why}"));
             }
             Update::Reconnect(why) => self.finish(End::Wanted(why), events),
         }
@@ -473,7 +473,7 @@ impl Connection {
             self.price_by = None;
             let gauges = self.gauges();
             gauges.mute.add(1);
-            gauges.set_last_error(format!(
+            gauges.set_last_error(&format!(
                 "no price {} s after subscribing; {} of {} instruments acknowledged",
                 self.options.first_price_ms / 1000,
                 self.acknowledged_count,

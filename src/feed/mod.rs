@@ -495,10 +495,10 @@ impl Line {
         self.state = State::Waiting(next);
         let gauges = &board.venues[self.id.index()];
         gauges.set_state(LinkState::Backoff, now);
-        gauges.set_last_error(why.to_owned());
+        gauges.set_last_error(why);
         let seconds = next.since(now) as f64 / SECOND as f64;
         let name = self.venue.facts().name;
-        self.voice.say(now, format_args!("feed {name}: {why}; next attempt in {seconds:.1} s"));
+        self.voice.say(now, format_args!("feed {name}: {}; next attempt in {seconds:.1} s", log::tamed(why)));
     }
 }
 

@@ -69,8 +69,8 @@ const SWEEP_NS: u64 = 50 * MS;
 const SURVEY_NS: u64 = SECOND / 4;
 /// For how long a count of fresh prices holds.
 const FRESH_NS: u64 = SECOND / 20;
-/// Bursts are due in slots of this width.
-const BEAT_TICK_NS: u64 = 10 * MS;
+/// Bursts are due in slots of this width: a coarser slot wakes the thread less often for more clients each.
+const BEAT_TICK_NS: u64 = 50 * MS;
 /// Time-outs are due in slots of this width.
 const CHORE_TICK_NS: u64 = 100 * MS;
 
@@ -461,6 +461,7 @@ impl Gateway {
             if now.since(since) >= self.options.progress_within_ns {
                 // One that was told before is counted already.
                 self.totals.slow += u64::from(client.listens || client.kind == Kind::Http);
+                client.link.forget_unsent();
                 return self.remove(key);
             }
             return self.settle(key);

@@ -18,6 +18,7 @@ impl Gateway {
             out.clear();
             self.out = out;
             if sent == Sent::Gone || too_slow {
+                client.link.forget_unsent();
                 self.totals.slow += u64::from(too_slow);
                 return self.remove(key);
             }

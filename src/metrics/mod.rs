@@ -173,8 +173,8 @@ impl VenueGauges {
     }
 
     /// Remembers what went wrong. Off the hot path: allocates.
-    pub fn set_last_error(&self, text: String) {
-        self.last_error.store(Some(Arc::new(text)));
+    pub fn set_last_error(&self, text: &str) {
+        self.last_error.store(Some(Arc::new(crate::log::tamed(text))));
     }
 }
 

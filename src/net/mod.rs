@@ -182,6 +182,13 @@ impl Link {
         let _ = self.tcp.shutdown(std::net::Shutdown::Write);
     }
 
+    /// What is still unsent is thrown away when the link is dropped, and the peer gets a reset. Otherwise
+    /// the kernel would go on offering it for minutes to a peer that does not read.
+    pub fn forget_unsent(&self) {
+        // Fails only on a socket that is dead already.
+        let _ = socket2::SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
+    }
+
     /// The other end's address, if it is still known.
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {

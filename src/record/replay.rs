@@ -175,7 +175,7 @@ fn symbols_of(recording: &Recording) -> io::Result<(Vec<(String, String)>, Optio
     let (mut found, mut begins, mut decoded) = (Vec::new(), None, Decoded::default());
     while let Some((_, record)) = capture.next_record()? {
         let Ok(record) = record else { continue };
-        begins = begins.or(record.ts.map(unix));
+        begins = begins.or(time_of(&record));
         if matches!(record.dir, Direction::Out | Direction::Connect) || codecs.len() >= CONNECTIONS_MAX {
             continue;
         }
@@ -197,10 +197,16 @@ fn symbols_of(recording: &Recording) -> io::Result<(Vec<(String, String)>, Optio
     Ok((found, begins))
 }
 
-fn unix(seconds: f64) -> UnixNs {
+/// When a line is to be replayed; `None`: right after the line before it. REST replies come when they
+/// are there: recorders put them at the head of a file, before frames that are seconds older.
+fn time_of(record: &Record) -> Option<UnixNs> {
+    let seconds = record.ts.filter(|seconds| record.dir != Direction::Http && (0.0..SECONDS_MAX).contains(seconds))?;
     // Recorded to the microsecond; a float holds no more today.
-    UnixNs(((seconds * 1e6).round().max(0.0) as u64).saturating_mul(1000))
+    Some(UnixNs((seconds * 1e6).round() as u64 * 1000))
 }
+
+/// Later times (the year 2286) are no seconds: one such line would take the clock there.
+const SECONDS_MAX: f64 = 1e10;
 
 /// What a replay is made of.
 pub struct ReplayParts {
@@ -333,7 +339,7 @@ impl Replay {
                 Ok(None) => return,
                 Ok(Some((line, Ok(record)))) => {
                     // A line without a time, or with an earlier one, follows the line before it at once.
-                    lane.time = record.ts.map_or(lane.time, unix).max(lane.time);
+                    lane.time = time_of(&record).unwrap_or(lane.time).max(lane.time);
                     lane.next = Some((line, record));
                     return;
                 }
@@ -430,11 +436,15 @@ impl Replay {
     }
 
     fn end(&mut self, wait: Duration) {
-        if !self.handover.is_behind() {
-            self.done.store(true, Ordering::Release);
+        if self.handover.is_behind() {
+            return;
         }
+        let was_done = self.done.swap(true, Ordering::AcqRel);
         if self.pace == Pace::Max {
-            return std::thread::sleep(wait);
+            if !was_done {
+                return;
+            }
+            self.pace = Pace::Times(1.0);
         }
         // Prices grow old after the end as they would in life.
         let shown = self.clock.unix();

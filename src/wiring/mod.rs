@@ -77,7 +77,7 @@ pub fn demo(mut config: Config, seed: u64) -> Result<(), Failure> {
 pub fn serve(config: Config) -> Result<(), Failure> {
     let signals = signals()?;
     let parts = Parts::new(&config, config.directory(), Clock::System)?;
-    terminal::greet(parts.address, "live", &parts.directory);
+    terminal::greet(parts.address, "", &parts.directory);
     run_live(&config, parts, Vec::new(), false, signals)
 }
 

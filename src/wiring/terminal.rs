@@ -11,12 +11,13 @@ use crate::metrics::latency::{Hop, Summary};
 use crate::metrics::{Board, LinkState};
 use crate::stage::Stage;
 
-/// Says what is served where.
+/// Says what is served where. `source` is empty where only the venues will tell whether they are real.
 pub fn greet(address: SocketAddr, source: &str, directory: &Directory) {
+    let blank = if source.is_empty() { "" } else { " " };
     let venues = directory.venues().iter().map(|v| v.name.as_str()).collect::<Vec<_>>().join(", ");
     let symbol = directory.instruments().first().map_or("BTC/USDT", String::as_str);
     let text = format!(
-        "spreadwire serves {source} prices of {} instruments on {venues}\n\
+        "spreadwire serves {source}{blank}prices of {} instruments on {venues}\n\
          \x20 page        http://{address}/\n\
          \x20 WebSocket   ws://{address}/ws/prices\n\
          \x20 SSE         http://{address}/api/market-data/stream?pairs={symbol}\n\

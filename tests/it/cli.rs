@@ -282,3 +282,38 @@ fn f102_a_replay_that_has_ended_still_times_slow_clients_out_and_stops() {
     read.unwrap();
     assert_eq!(&reply, b"HTTP/1.1 408");
 }
+
+/// Each quote that `replay` prints: its bid and its time.
+fn replayed(capture: &str, name: &str) -> Vec<(String, u64)> {
+    let file = Scratch::new(name, capture.as_bytes());
+    let output = run(&["replay", "--venue", "binance", file.path()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let quotes = text(&output.stdout);
+    let quotes = quotes.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    quotes.map(|q| (q["bid"].as_str().unwrap().to_owned(), q["timestamp"].as_u64().unwrap())).collect()
+}
+
+/// A line of a capture with a `bookTicker` frame of the venue's documentation.
+fn ticker_line(ts: &str, sequence: u32, bid: &str) -> String {
+    let frame = format!(
+        r#"{{\"u\":{sequence},\"s\":\"BNBUSDT\",\"b\":\"{bid}\",\"B\":\"31.21\",\"a\":\"25.3652\",\"A\":\"40.66\"}}"#
+    );
+    format!("{{\"ts\":{ts},\"dir\":\"in\",\"conn\":1,\"frame\":\"{frame}\"}}\n")
+}
+
+#[test]
+fn replay_prints_every_quote_also_of_lines_without_a_time() {
+    let capture = ["25.1", "25.2", "25.3"].map(|bid| ticker_line("null", 1, bid)).concat();
+    let bids: Vec<String> = replayed(&capture, "timeless.jsonl").into_iter().map(|(bid, _)| bid).collect();
+    assert_eq!(bids, ["25.1", "25.2", "25.3"]);
+}
+
+#[test]
+fn a_snapshot_at_the_head_of_a_file_and_a_wild_stamp_do_not_turn_the_recorded_clock() {
+    let mut capture = "{\"ts\":1000.0,\"dir\":\"http\",\"conn\":0,\"url\":\"x\",\"frame\":\"{}\"}\n".to_owned();
+    for (ts, sequence) in [("900.5", 1), ("1e300", 2), ("-7", 3), ("901.5", 4)] {
+        capture += &ticker_line(ts, sequence, "25.1");
+    }
+    let times: Vec<u64> = replayed(&capture, "snapshot-first.jsonl").into_iter().map(|(_, time)| time).collect();
+    assert_eq!(times, [900_500, 900_500, 900_500, 901_500]);
+}

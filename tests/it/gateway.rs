@@ -583,6 +583,15 @@ fn f83_f84_a_client_that_does_not_read_is_conflated_then_closed_and_harms_nobody
     let gauges = &rig.board.gateways[0];
     assert!(gauges.outbox_conflated.value() > 0);
     rig.wait_until("gone", |board| board.gateways[0].websocket_clients.value() == 1);
+    // What it was owed is not kept by the kernel either: it is reset, however much it reads now.
+    let end = loop {
+        match slow.socket.read() {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    let tungstenite::Error::Io(end) = end else { panic!("an orderly end: {end}") };
+    assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset);
 }
 
 #[test]
