@@ -121,7 +121,8 @@ section! {
         threshold_pct: Decimal = Decimal::new(5, 1), 0..=1000;
         /// Whether the threshold is held against the spread before fees (gross) or after both (net).
         threshold_on: ThresholdOn = ThresholdOn::Gross;
-        /// Milliseconds in which the same symbol, buy venue and sell venue is told once.
+        /// Milliseconds in which the same symbol, buy venue and sell venue is told once; an opportunity that
+        /// stays open is told again after it. 0: each opening is told, and nothing is repeated.
         debounce_ms: u64 = 60_000, 0..=86_400_000;
         /// Greatest age of either quote in milliseconds: older ones never make an alert.
         leg_age_max_ms: u64 = 5000, 1..=3_600_000;

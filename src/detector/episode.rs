@@ -65,7 +65,8 @@ impl Episodes {
             opportunity.peak_gross_pct = episode.opportunity.peak_gross_pct.max(opportunity.gross_pct);
             episode.opportunity = opportunity;
             episode.round = round;
-            if !is_due(episode.alerted) {
+            // Without a debounce time only openings are alerted: repeating at once would never end.
+            if debounce_ns == 0 || !is_due(episode.alerted) {
                 return None;
             }
             episode.alerted = Some(now);

@@ -143,7 +143,8 @@ impl Detector {
             return;
         }
         self.swept = now;
-        self.core.sweep(now, &mut self.events);
+        let gateways = &self.gateways;
+        self.core.sweep(now, |pair| gateways.iter().for_each(|g| g.changes.mark(pair)), &mut self.events);
         self.tell();
     }
 
@@ -201,7 +202,7 @@ impl Stage for Detector {
     }
 
     fn patience(&self) -> Option<Duration> {
-        (self.core.open() > 0).then_some(Duration::from_nanos(SWEEP_EVERY_NS))
+        self.core.is_restless().then_some(Duration::from_nanos(SWEEP_EVERY_NS))
     }
 }
 
@@ -212,6 +213,8 @@ pub struct Core {
     grid: Grid,
     last: Vec<LastSeen>,
     episodes: Episodes,
+    /// Cells whose quote is suspect.
+    doubted: Vec<PairId>,
     options: Options,
 }
 
@@ -224,6 +227,7 @@ impl Core {
             grid: Grid::new(directory.instruments().len(), &fees, &options),
             last: vec![LastSeen::default(); directory.pairs()],
             episodes: Episodes::new(directory.instruments().len()),
+            doubted: Vec::new(),
             directory,
             matrix,
             options,
@@ -236,6 +240,12 @@ impl Core {
         self.episodes.open()
     }
 
+    /// Whether something changes by time alone, so that [`Self::sweep`] is wanted soon.
+    #[must_use]
+    pub fn is_restless(&self) -> bool {
+        self.open() > 0 || !self.doubted.is_empty()
+    }
+
     /// Takes a quote into the matrix and marks its cell, or drops it.
     ///
     /// # Errors
@@ -243,12 +253,8 @@ impl Core {
     #[inline]
     pub fn merge(&mut self, quote: &Quote, mark: impl Fn(PairId)) -> Result<(), merge::Drop> {
         let pair = self.directory.pair(quote.instrument, quote.venue);
-        if let Err(reason) = merge::check(quote, &mut self.last[pair.index()]) {
-            if reason.voids() {
-                self.void_cell(pair, quote.instrument, quote.venue, mark);
-            }
-            return Err(reason);
-        }
+        let others = || self.grid.mid_of_others(quote.instrument, quote.venue);
+        let checked = merge::check(quote, &mut self.last[pair.index()], others);
         let cell = CellQuote {
             bid: quote.bid,
             ask: quote.ask,
@@ -257,6 +263,14 @@ impl Core {
             changes: 0,
             state: CellState::Live,
         };
+        if let Err(reason) = checked {
+            match reason.cell() {
+                Some(CellState::Suspect) => self.doubt(pair, quote.instrument, quote.venue, cell, mark),
+                Some(_) => self.void_cell(pair, quote.instrument, quote.venue, mark),
+                None => {}
+            }
+            return Err(reason);
+        }
         self.matrix.store(pair, &cell);
         self.grid.set(quote.instrument, quote.venue, quote.bid.price, quote.ask.price);
         mark(pair);
@@ -297,17 +311,55 @@ impl Core {
         }
     }
 
+    /// Shows the quote as suspect and keeps it out of the scan until it is confirmed.
+    #[cold]
+    fn doubt(
+        &mut self,
+        pair: PairId,
+        instrument: InstrumentId,
+        venue: VenueId,
+        cell: CellQuote,
+        mark: impl Fn(PairId),
+    ) {
+        self.grid.clear(instrument, venue);
+        self.matrix.store(pair, &CellQuote { state: CellState::Suspect, ..cell });
+        mark(pair);
+        if !self.doubted.contains(&pair) {
+            self.doubted.push(pair);
+        }
+    }
+
+    /// Suspect quotes that nobody contradicted for long enough are believed.
+    fn settle_doubts(&mut self, now: MonoNs, mark: impl Fn(PairId), events: &mut Vec<OpportunityEvent>) {
+        for pair in std::mem::take(&mut self.doubted) {
+            let cell = self.matrix.load(pair);
+            if cell.state != CellState::Suspect {
+                continue;
+            }
+            if !merge::is_confirmed(&mut self.last[pair.index()], now) {
+                self.doubted.push(pair);
+                continue;
+            }
+            let (instrument, venue) = self.directory.split(pair);
+            self.matrix.store(pair, &CellQuote { state: CellState::Live, ..cell });
+            self.grid.set(instrument, venue, cell.bid.price, cell.ask.price);
+            mark(pair);
+            self.scan(instrument, now, events);
+        }
+    }
+
     fn void_cell(&mut self, pair: PairId, instrument: InstrumentId, venue: VenueId, mark: impl Fn(PairId)) {
         self.grid.clear(instrument, venue);
         let cell = self.matrix.load(pair);
-        if cell.state == CellState::Live {
+        if matches!(cell.state, CellState::Live | CellState::Suspect) {
             self.matrix.store(pair, &CellQuote { state: CellState::Void, ..cell });
             mark(pair);
         }
     }
 
     /// Looks again at every open opportunity: age alone may close it, time alone may repeat its alert.
-    pub fn sweep(&mut self, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
+    pub fn sweep(&mut self, now: MonoNs, mark: impl Fn(PairId), events: &mut Vec<OpportunityEvent>) {
+        self.settle_doubts(now, mark, events);
         if self.episodes.open() > 0 {
             let rows: Vec<InstrumentId> = self.episodes.instruments().collect();
             rows.into_iter().for_each(|instrument| self.scan_exactly(instrument, now, events));

@@ -158,7 +158,7 @@ fn compare(steps: &[Step], fees: [u64; VENUES], threshold_on: Spread) -> Result<
             }
             Step::Wait(ns) => {
                 now = now.plus(ns);
-                core.sweep(now, &mut events);
+                core.sweep(now, |_| (), &mut events);
                 let mut rows: Vec<u32> = oracle.open.keys().map(|key| key.0).collect();
                 rows.dedup();
                 rows.into_iter().for_each(|row| oracle.look(row, now, &fees, &options));
@@ -211,4 +211,32 @@ fn system_1s_example_opens_once_and_repeats_after_a_minute() {
         Step::Quote(1, 0, 10_055, 10_060, 2),
     ];
     compare(&steps, [0; VENUES], Spread::Gross).unwrap();
+}
+
+#[test]
+fn f36_a_decimal_slip_makes_no_alert_until_it_is_confirmed() {
+    let directory = directory([0; VENUES]);
+    let (matrix, writer) = QuoteMatrix::new(directory.pairs());
+    let mut core = Core::new(Arc::clone(&directory), writer, Options::default());
+    let mut events = Vec::new();
+    let quote = |venue: u16, cents: u64, received| Quote {
+        venue: VenueId(venue),
+        bid: level(cents, 2),
+        ask: level(cents + 1, 2),
+        received,
+        ..Quote::default()
+    };
+    let now = MonoNs(SECOND);
+    for (venue, cents) in [(0, 10_000), (1, 10_000), (1, 100_000)] {
+        let _ = core.merge(&quote(venue, cents, now), |_| ());
+        core.scan(InstrumentId(0), now, &mut events);
+    }
+    assert!(events.is_empty(), "{events:?}");
+    let shown = || matrix.load().load(directory.pair(InstrumentId(0), VenueId(1)));
+    assert_eq!(shown().state, CellState::Suspect);
+
+    let later = now.plus(merge::CONFIRMING_NS);
+    core.sweep(later, |_| (), &mut events);
+    assert_eq!(shown().state, CellState::Live);
+    assert_eq!(events.len(), 1, "nobody contradicted it for a second: {events:?}");
 }

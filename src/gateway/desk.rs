@@ -702,7 +702,8 @@ impl Desk {
             if cell.state == CellState::Empty {
                 continue;
             }
-            encode_price(label, &cell, false, &self.symbols, &self.exchanges, view, &mut frame);
+            let state = if cell.state == CellState::Suspect { "suspect" } else { "stale" };
+            encode_price(label, &cell, state, &self.symbols, &self.exchanges, view, &mut frame);
             for bundle in &label.holders {
                 if let Some(bundle) = self.bundles.get(*bundle) {
                     tell(&frame, &bundle.members);
@@ -792,14 +793,14 @@ fn refresh_price(label: &mut Label, symbols: &Names, exchanges: &Names, director
     label.known = true;
     let mut frame = std::mem::take(&mut label.frame);
     frame.clear();
-    encode_price(label, &cell, true, symbols, exchanges, view, &mut frame);
+    encode_price(label, &cell, "fresh", symbols, exchanges, view, &mut frame);
     label.frame = frame;
 }
 
 fn encode_price(
     label: &Label,
     cell: &CellQuote,
-    fresh: bool,
+    state: &'static str,
     symbols: &Names,
     exchanges: &Names,
     view: &View<'_>,
@@ -808,7 +809,7 @@ fn encode_price(
     let more = (label.format == Format::Extended).then(|| PriceMore {
         seq: cell.changes,
         source: Source::from_u8(view.board.venues[label.venue.index()].source()).word(),
-        fresh,
+        state,
         age_ms: cell.age(view.now) / 1_000_000,
         received_ns: cell.received.0,
     });

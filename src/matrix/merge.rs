@@ -1,6 +1,7 @@
 //! Which quotes are believed: late and impossible ones are dropped and counted by reason.
 
 use crate::market::Quote;
+use crate::matrix::CellState;
 use crate::time::{MonoNs, SECOND, UnixNs};
 
 /// Why a quote was not believed.
@@ -13,11 +14,14 @@ pub enum Drop {
     OneSided = 1,
     /// Bid above ask.
     Crossed = 2,
+    /// Far from the venue's own last mid, or from the other venues' where it has none: a decimal slip, until
+    /// it is confirmed.
+    Suspect = 3,
 }
 
 impl Drop {
     /// All reasons, in counter order.
-    pub const ALL: [Self; 3] = [Self::Late, Self::OneSided, Self::Crossed];
+    pub const ALL: [Self; 4] = [Self::Late, Self::OneSided, Self::Crossed, Self::Suspect];
 
     /// The name of its counter.
     #[must_use]
@@ -26,26 +30,66 @@ impl Drop {
             Self::Late => "late",
             Self::OneSided => "one_sided",
             Self::Crossed => "crossed",
+            Self::Suspect => "suspect",
         }
     }
 
-    /// Whether the cell's old quote is void by it: the venue has just said that it no longer holds.
+    /// What becomes of the cell: a late quote changes nothing; the others say that the old one no longer holds.
     #[must_use]
-    pub const fn voids(self) -> bool {
-        !matches!(self, Self::Late)
+    pub const fn cell(self) -> Option<CellState> {
+        match self {
+            Self::Late => None,
+            Self::OneSided | Self::Crossed => Some(CellState::Void),
+            Self::Suspect => Some(CellState::Suspect),
+        }
     }
 }
 
 /// What orders the quotes of one cell. Forgotten when the venue's connection is lost: it may count anew.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LastSeen {
     sequence: u64,
     exchange_time: UnixNs,
     received: MonoNs,
+    /// Mid of the last believed quote; 0 before the first.
+    mid: f64,
+    /// The quote that is not believed yet.
+    doubt: Doubt,
 }
 
-/// A stamp that runs back further than this is a broken clock, not an old quote.
-const STAMP_BACK_MAX_NS: u64 = 60 * SECOND;
+/// A level far from what is known, and how often it was seen. All zero: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Doubt {
+    mid: f64,
+    quotes: u32,
+    since: MonoNs,
+}
+
+/// A stamp that runs back further than this is a stepped clock, not an old quote. Also the longest that a
+/// clock which steps back can keep good quotes out.
+const STAMP_BACK_MAX_NS: u64 = 5 * SECOND;
+/// A mid that differs by more than this share is doubted.
+const JUMP_MAX: f64 = 0.2;
+/// So many further quotes at the new level confirm it,
+const CONFIRMING_QUOTES: u32 = 3;
+/// or this time without a word to the contrary.
+pub const CONFIRMING_NS: u64 = SECOND;
+
+fn is_far(mid: f64, from: f64) -> bool {
+    (mid - from).abs() > from * JUMP_MAX
+}
+
+impl Doubt {
+    /// The new level was seen at `mid` again, or first. Whether it is confirmed by now.
+    fn confirmed_by(&mut self, mid: f64, received: MonoNs) -> bool {
+        if self.quotes == 0 || is_far(mid, self.mid) {
+            *self = Self { mid, quotes: 1, since: received };
+            return false;
+        }
+        self.quotes += 1;
+        self.quotes > CONFIRMING_QUOTES || received.since(self.since) >= CONFIRMING_NS
+    }
+}
 
 impl LastSeen {
     /// Whether `quote` was overtaken by one already seen. The venue's own number decides; its stamp only
@@ -63,24 +107,40 @@ impl LastSeen {
     }
 }
 
-/// Decides on `quote`, and remembers its place in the order. Negative and non-finite numbers cannot be
+/// Decides on `quote`, and remembers its place in the order. `others` gives the mid of the other venues,
+/// which is asked for only while this one has none of its own. Negative and non-finite numbers cannot be
 /// in a [`Quote`]; a zero price or size is an absent side.
 ///
 /// # Errors
 /// The reason to drop it.
 #[inline]
-pub fn check(quote: &Quote, last: &mut LastSeen) -> Result<(), Drop> {
+pub fn check(quote: &Quote, last: &mut LastSeen, others: impl FnOnce() -> Option<f64>) -> Result<(), Drop> {
     if last.overtook(quote) {
         return Err(Drop::Late);
     }
-    *last = LastSeen { sequence: quote.sequence, exchange_time: quote.exchange_time, received: quote.received };
+    (last.sequence, last.exchange_time, last.received) = (quote.sequence, quote.exchange_time, quote.received);
     if !quote.is_two_sided() {
         return Err(Drop::OneSided);
     }
     if quote.bid.price > quote.ask.price {
         return Err(Drop::Crossed);
     }
+    let mid = (quote.bid.price.to_f64() + quote.ask.price.to_f64()) / 2.0;
+    let known = if last.mid > 0.0 { Some(last.mid) } else { others() };
+    if known.is_some_and(|known| is_far(mid, known)) && !last.doubt.confirmed_by(mid, quote.received) {
+        return Err(Drop::Suspect);
+    }
+    (last.mid, last.doubt) = (mid, Doubt::default());
     Ok(())
+}
+
+/// Whether the suspect quote of the cell is confirmed by time alone. Then it is believed from now on.
+pub fn is_confirmed(last: &mut LastSeen, now: MonoNs) -> bool {
+    let confirmed = last.doubt.quotes > 0 && now.since(last.doubt.since) >= CONFIRMING_NS;
+    if confirmed {
+        (last.mid, last.doubt) = (last.doubt.mid, Doubt::default());
+    }
+    confirmed
 }
 
 #[cfg(test)]
@@ -98,7 +158,7 @@ mod tests {
 
     fn run(quotes: &[Quote]) -> Vec<Result<(), Drop>> {
         let mut last = LastSeen::default();
-        quotes.iter().map(|q| check(q, &mut last)).collect()
+        quotes.iter().map(|q| check(q, &mut last, || None)).collect()
     }
 
     #[test]
@@ -129,6 +189,27 @@ mod tests {
     fn f37_f38_f39_crossed_and_one_sided_void_the_cell_and_locked_is_fine() {
         let got = run(&[quote(0, 0, "3", "2"), quote(0, 0, "", "2"), quote(0, 0, "2", ""), quote(0, 0, "2", "2")]);
         assert_eq!(got, [Err(Drop::Crossed), Err(Drop::OneSided), Err(Drop::OneSided), Ok(())]);
-        assert!(Drop::Crossed.voids() && Drop::OneSided.voids() && !Drop::Late.voids());
+        assert_eq!(Drop::ALL.map(Drop::cell)[..3], [None, Some(CellState::Void), Some(CellState::Void)]);
+    }
+
+    #[test]
+    fn f36_a_decimal_slip_is_suspect_until_it_is_confirmed() {
+        let slip = quote(0, 0, "1000", "1001");
+        let good = quote(0, 0, "100", "101");
+        let suspect = Err(Drop::Suspect);
+        assert_eq!(run(&[good, slip, good, slip]), [Ok(()), suspect, Ok(()), suspect], "one is never believed");
+        assert_eq!(run(&[good, slip, slip, slip, slip]), [Ok(()), suspect, suspect, suspect, Ok(())]);
+        let later = Quote { received: MonoNs(SECOND), ..slip };
+        assert_eq!(run(&[good, slip, later]), [Ok(()), suspect, Ok(())], "a second confirms it too");
+        assert_eq!(run(&[good, quote(0, 0, "119", "120"), quote(0, 0, "98", "99")]), [Ok(()); 3]);
+    }
+
+    #[test]
+    fn f36_a_first_quote_is_held_against_the_other_venues_and_time_alone_confirms() {
+        let mut last = LastSeen::default();
+        assert_eq!(check(&quote(0, 0, "10", "11"), &mut last, || Some(100.0)), Err(Drop::Suspect));
+        assert!(!is_confirmed(&mut last, MonoNs(SECOND - 1)));
+        assert!(is_confirmed(&mut last, MonoNs(SECOND)));
+        assert_eq!(check(&quote(0, 0, "10", "11"), &mut last, || Some(100.0)), Ok(()));
     }
 }

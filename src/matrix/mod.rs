@@ -46,6 +46,8 @@ pub enum CellState {
     Live = 1,
     /// Known to be no longer true: connection lost or silent, gap, halt, crossed or one-sided since.
     Void = 2,
+    /// Too far from what is known to be believed yet: shown as such, part of no alert.
+    Suspect = 3,
 }
 
 impl CellQuote {
@@ -123,6 +125,7 @@ fn unpack(words: [u64; 8], changes: u64) -> CellQuote {
         state: match words[4] >> 32 {
             1 => CellState::Live,
             2 => CellState::Void,
+            3 => CellState::Suspect,
             _ => CellState::Empty,
         },
     }

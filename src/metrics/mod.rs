@@ -123,7 +123,7 @@ pub struct VenueGauges {
     /// Attempts that ended because the other end's certificate or TLS was refused.
     pub tls_refused: Counter,
     /// Quotes not believed, by `matrix::merge::Drop`.
-    pub dropped: [Counter; 3],
+    pub dropped: [Counter; 4],
     last_error: ArcSwapOption<String>,
 }
 

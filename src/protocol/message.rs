@@ -29,8 +29,8 @@ pub struct PriceMore {
     pub seq: u64,
     /// Where the number comes from.
     pub source: &'static str,
-    /// Whether it is still a price; the last one of a stale pair says `false`.
-    pub fresh: bool,
+    /// `fresh`, `stale` or `suspect`.
+    pub state: &'static str,
     /// Milliseconds since it was read from the venue's socket.
     pub age_ms: u64,
     /// `CLOCK_MONOTONIC` nanoseconds of that read.
@@ -59,7 +59,7 @@ pub fn price(price: &Price<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b",\"source\":\"");
         out.extend_from_slice(more.source.as_bytes());
         out.extend_from_slice(b"\",\"state\":\"");
-        out.extend_from_slice(if more.fresh { b"fresh" } else { b"stale" });
+        out.extend_from_slice(more.state.as_bytes());
         out.extend_from_slice(b"\",\"ageMs\":");
         integer(more.age_ms, out);
         out.extend_from_slice(b",\"receivedNs\":");

@@ -163,9 +163,10 @@ impl Health<'_> {
     }
 }
 
-/// No cache and no Redis exist in this process; a number is live or not there.
+/// No cache and no Redis exist in this process; a number is live or not there. What does not exist is
+/// not healthy, and no alert either.
 fn recovery(o: &mut Object<'_>, oldest: &str) {
-    o.integer("localCacheSize", 0).boolean("redisHealthy", true).null(oldest);
+    o.integer("localCacheSize", 0).boolean("redisHealthy", false).null(oldest);
 }
 
 const fn rank(state: LinkState) -> u8 {
@@ -284,7 +285,7 @@ pub fn metrics(board: &Board, directory: &Directory, fresh: &[u64], now: MonoNs)
         DECODE_REASONS.iter().copied().zip(&v.decode_errors).collect()
     });
     by_reason(&mut out, board, "venue_dropped_quotes_total", "Quotes not believed.", &venue, |v| {
-        ["late", "one_sided", "crossed"].into_iter().zip(&v.dropped).collect()
+        ["late", "one_sided", "crossed", "suspect"].into_iter().zip(&v.dropped).collect()
     });
     detector(&mut out, board);
     let gateway = |at: usize| format!("gateway=\"{at}\"");

@@ -6,7 +6,6 @@ mod threads;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -28,10 +27,10 @@ use crate::net::dial;
 use crate::net::listen::{self, Listener};
 use crate::net::tls::Trust;
 use crate::sim::{self, Sim, SimParts};
-use crate::stage::{Alarm, Stage, Stop};
+use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, MS};
 use crate::wire::http;
-use threads::Row;
+use threads::{Row, Running};
 
 /// Events that a feed may be ahead of the detector; then the newest of each instrument wins.
 const FEED_RING: usize = 4096;
@@ -102,10 +101,8 @@ pub fn sim(args: SimArgs) -> Result<(), Failure> {
     for venue in venues {
         terminal::say(&format!("  {:<10} {}", venue.facts().name, sim::address_of(venue, address)));
     }
-    let stop = Stop::default();
     let rows = vec![Row::cold(Box::new(sim))];
-    let handles = threads::start(rows, &crate::config::Threads::default(), &stop)?;
-    until_signal(signals, &stop, handles)
+    until_signal(signals, vec![threads::start(rows, &crate::config::Threads::default())?])
 }
 
 /// Captures through the whole path; limits and fees are those of `config`.
@@ -225,14 +222,12 @@ fn run_live(config: &Config, parts: Parts, beside: Vec<Row>, is_demo: bool, sign
     let mut rows: Vec<Row> = rows.into_iter().map(Row::hot).collect();
     rows.extend(gateways.into_iter().map(|gateway| Row::hot(vec![Box::new(gateway)])));
     rows.extend(dialers.into_iter().map(Row::left_behind));
-    rows.extend(beside);
-
     if is_demo {
         rows.push(Row::cold(Box::new(terminal::LiveLine::new(board))));
     }
-    let stop = Stop::default();
-    let handles = threads::start(rows, &config.threads, &stop)?;
-    until_signal(signals, &stop, handles)
+    let first = threads::start(rows, &config.threads)?;
+    let last = threads::start(beside, &config.threads)?;
+    until_signal(signals, vec![first, last])
 }
 
 /// The venues, shared out evenly among the feed threads.
@@ -254,12 +249,20 @@ fn signals() -> Result<Signals, Failure> {
     Signals::new([SIGINT, SIGTERM]).map_err(|why| unavailable("signals", &why))
 }
 
-/// Waits for SIGINT or SIGTERM, then stops all threads.
-fn until_signal(mut signals: Signals, stop: &Stop, handles: Vec<JoinHandle<()>>) -> Result<(), Failure> {
+/// Waits for SIGINT or SIGTERM, then stops one group of threads after the other: those who use first, then
+/// those who are used.
+fn until_signal(mut signals: Signals, groups: Vec<Running>) -> Result<(), Failure> {
     let _ = signals.forever().next();
-    stop.request();
     let begun = Instant::now();
-    while handles.iter().any(|handle| !handle.is_finished()) {
+    for group in groups {
+        stop(&group, &mut signals, begun);
+    }
+    Ok(())
+}
+
+fn stop(group: &Running, signals: &mut Signals, begun: Instant) {
+    group.stop.request();
+    while !group.is_finished() {
         let again = signals.pending().next().is_some();
         if again || begun.elapsed() > STOP_MAX {
             // Whoever asks twice is in a hurry, and a thread that hangs must not hold the process.
@@ -267,7 +270,6 @@ fn until_signal(mut signals: Signals, stop: &Stop, handles: Vec<JoinHandle<()>>)
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    Ok(())
 }
 
 /// How many connections the gateways take together: what is configured, as far as descriptors go. When clients

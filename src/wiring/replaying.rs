@@ -17,7 +17,7 @@ use crate::matrix::{QuoteMatrix, SharedMatrix};
 use crate::metrics::Board;
 use crate::record::lines;
 use crate::record::replay::{Discovery, Pace, Recording, Replay, ReplayParts, discover};
-use crate::stage::{Alarm, Stage, Stop};
+use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, HandClock};
 use crate::wiring::threads::{self, Row};
 use crate::wiring::{FEED_RING, OPPORTUNITY_RING, Parts, detector_options, signals, terminal, until_signal};
@@ -74,9 +74,7 @@ fn serve(
     let mut rows = vec![Row::hot(vec![Box::new(replay), Box::new(detector)])];
     rows.extend(gateways.into_iter().map(|gateway| Row::hot(vec![Box::new(gateway)])));
     rows.push(Row::cold(Box::new(terminal::LiveLine::new(board))));
-    let stop = Stop::default();
-    let handles = threads::start(rows, &config.threads, &stop)?;
-    until_signal(signals, &stop, handles)
+    until_signal(signals, vec![threads::start(rows, &config.threads)?])
 }
 
 /// The reader of what the detector tells, in place of a gateway.

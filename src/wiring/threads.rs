@@ -50,11 +50,27 @@ pub fn detector_is_alone(threads: &Threads) -> bool {
     threads.spin == Spin::On || threads.feeds > 1 || cores().len() >= CORES_FOR_DETECTOR
 }
 
-/// Starts all threads and says on the standard error where the hot ones are. Returns those to wait for.
+/// Threads that run, and how they are told to end.
+pub struct Running {
+    /// Asks them to.
+    pub stop: Stop,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Whether all that are waited for have ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.handles.iter().all(JoinHandle::is_finished)
+    }
+}
+
+/// Starts all threads and says on the standard error where the hot ones are.
 ///
 /// # Errors
 /// When the system cannot make a thread.
-pub fn start(rows: Vec<Row>, threads: &Threads, stop: &Stop) -> Result<Vec<JoinHandle<()>>, Failure> {
+pub fn start(rows: Vec<Row>, threads: &Threads) -> Result<Running, Failure> {
+    let stop = Stop::default();
     let cores = cores();
     let hot = rows.iter().filter(|row| row.hot).count();
     // One core stays free for the rest of the machine.
@@ -82,8 +98,15 @@ pub fn start(rows: Vec<Row>, threads: &Threads, stop: &Stop) -> Result<Vec<JoinH
             handles.push(handle);
         }
     }
-    log::say(format_args!("threads: {} ({} cores{})", said.join(", "), cores.len(), shortage(threads, plenty, hot)));
-    Ok(handles)
+    if !said.is_empty() {
+        log::say(format_args!(
+            "threads: {} ({} cores{})",
+            said.join(", "),
+            cores.len(),
+            shortage(threads, plenty, hot)
+        ));
+    }
+    Ok(Running { stop, handles })
 }
 
 fn shortage(threads: &Threads, plenty: bool, hot: usize) -> String {
