@@ -1,6 +1,7 @@
 //! A stage is work without a thread: [`Stage::turn`] does one bounded slice of it. This file turns
 //! stages into threads, and is the only place that makes one.
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::thread::JoinHandle;
@@ -18,6 +19,19 @@ pub trait Stage: Send {
     /// Does at most one bounded slice of work. May sleep up to `wait` for input when there is none.
     /// Returns how much it did; 0 means that nothing was there.
     fn turn(&mut self, wait: Duration) -> usize;
+
+    /// The poll that this stage sleeps in, if it does, so that another stage of its thread can sleep for it.
+    fn poll_fd(&self) -> Option<RawFd> {
+        None
+    }
+
+    /// From now on its sleep also ends when `fd`, the poll of another stage of its thread, has something.
+    ///
+    /// # Errors
+    /// When it cannot.
+    fn wait_for(&mut self, _fd: RawFd) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
 
     /// How long it can do without a turn, if it minds: for a stage that shares a thread with one that sleeps.
     fn patience(&self) -> Option<Duration> {
@@ -77,6 +91,8 @@ pub fn spawn(
 ) -> std::io::Result<JoinHandle<()>> {
     let name = stages.iter().map(|stage| stage.name()).collect::<Vec<_>>().join("+");
     assert!(!stages.is_empty(), "a thread needs a stage");
+    let (sleeper, others) = stages.split_at_mut(1);
+    others.iter().filter_map(|stage| stage.poll_fd()).try_for_each(|fd| sleeper[0].wait_for(fd))?;
     std::thread::Builder::new().name(name).spawn(move || {
         if let Some(id) = core {
             core_affinity::set_for_current(core_affinity::CoreId { id });

@@ -9,11 +9,13 @@ pub mod connection;
 pub mod handover;
 
 use std::io;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
-use mio::{Events, Poll, Token, Waker};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::log;
 use crate::market::quote::FeedEvent;
@@ -33,6 +35,10 @@ use connection::{Connection, End, Parts};
 use handover::Handover;
 
 /// Bytes read at once.
+/// Events besides those of the venues: the waker, and stages that sleep here.
+const OTHER_EVENTS: usize = 8;
+/// Of stages that sleep here.
+const OTHERS: Token = Token(usize::MAX);
 const READ_BUFFER: usize = 64 * 1024;
 /// Reads of one venue in a turn, so that a burst of one does not starve the others.
 const READS_PER_TURN: usize = 4;
@@ -203,7 +209,7 @@ impl Feed {
             }
         };
         let feed = Self {
-            events: Events::with_capacity(parts.venues.len() + 1),
+            events: Events::with_capacity(parts.venues.len() + OTHER_EVENTS),
             poll,
             alarm: alarm.clone(),
             dialer: parts.dialer,
@@ -371,6 +377,11 @@ impl Feed {
 impl Stage for Feed {
     fn name(&self) -> &str {
         "feed"
+    }
+
+    fn wait_for(&mut self, fd: RawFd) -> io::Result<()> {
+        // Its own stage looks into it; here it only ends the sleep.
+        self.poll.registry().register(&mut SourceFd(&fd), OTHERS, Interest::READABLE)
     }
 
     fn turn(&mut self, wait: Duration) -> usize {

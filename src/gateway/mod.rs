@@ -18,6 +18,7 @@ pub mod slots;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ use crate::net::{Link, ReadOutcome};
 use crate::protocol::message::{self, Alert, AlertMore};
 use crate::protocol::request::{Action, Command, RequestError};
 use crate::protocol::stream;
-use crate::stage::{Alarm, Stage};
+use crate::stage::{Alarm, Stage, WAIT_MAX};
 use crate::time::{Clock, MS, MonoNs, SECOND, UnixNs};
 use crate::wire::http::{self, Method, Request};
 use crate::wire::sse;
@@ -55,6 +56,8 @@ const LISTENER: Token = Token(usize::MAX - 1);
 const WAKER: Token = Token(usize::MAX - 2);
 /// Connections accepted in one turn: a storm of them must not keep others waiting.
 const ACCEPT_MAX: usize = 64;
+/// Socket events taken in one turn.
+const EVENTS_MAX_POLLED: usize = 1024;
 /// Bursts written in one turn before alerts and changes are looked at again.
 const BEATS_MAX: usize = 64;
 /// Opportunity events taken in one turn.
@@ -158,6 +161,8 @@ pub struct Gateway {
     events: Option<Events>,
     alarm: Alarm,
     listener: Option<Listener>,
+    /// The poll may hold more events than it gave.
+    more: bool,
     /// More connections may wait than were accepted.
     accepting: bool,
     accept_after: MonoNs,
@@ -224,7 +229,8 @@ impl Gateway {
             desk: Desk::new(Arc::clone(&directory), Arc::clone(&changes), &options.price_venues),
             eye,
             poll,
-            events: Some(Events::with_capacity(1024)),
+            events: Some(Events::with_capacity(EVENTS_MAX_POLLED)),
+            more: false,
             alarm: alarm.clone(),
             listener: Some(listener),
             accepting: true,
@@ -266,7 +272,8 @@ impl Gateway {
     /// How long to sleep in the poll: until the next thing is due, at most `wait`.
     fn sleep(&self, wait: Duration) -> Duration {
         let now = Clock::System.now();
-        let waiting = !self.due.is_empty() || !self.again.is_empty() || (self.accepting && self.accept_after <= now);
+        let waiting =
+            self.more || !self.due.is_empty() || !self.again.is_empty() || (self.accepting && self.accept_after <= now);
         if waiting || wait.is_zero() {
             return Duration::ZERO;
         }
@@ -290,6 +297,8 @@ impl Gateway {
             events.clear();
         }
         self.alarm.clear();
+        // A full set may not be all of them.
+        self.more = events.iter().count() == EVENTS_MAX_POLLED;
         Some(events)
     }
 
@@ -635,6 +644,14 @@ impl Stage for Gateway {
         self.remove_gone();
         self.survey();
         work
+    }
+
+    fn poll_fd(&self) -> Option<RawFd> {
+        Some(self.poll.as_raw_fd())
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        Some(self.sleep(WAIT_MAX))
     }
 
     fn finish(&mut self) {

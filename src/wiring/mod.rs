@@ -214,13 +214,14 @@ fn run_live(config: &Config, parts: Parts, beside: Vec<Row>, is_demo: bool, sign
         .map_err(|why| unavailable("a feed", &why))?;
         rows.push(vec![Box::new(feed) as Box<dyn Stage>]);
     }
-    if threads::detector_is_alone(&config.threads) {
-        rows.push(vec![Box::new(detector)]);
+    let mut followers: Vec<Box<dyn Stage>> = vec![Box::new(detector)];
+    followers.extend(gateways.into_iter().map(|gateway| Box::new(gateway) as Box<dyn Stage>));
+    if threads::each_alone(&config.threads, config.gateway.threads) {
+        rows.extend(followers.into_iter().map(|stage| vec![stage]));
     } else {
-        rows[0].push(Box::new(detector));
+        rows[0].extend(followers);
     }
     let mut rows: Vec<Row> = rows.into_iter().map(Row::hot).collect();
-    rows.extend(gateways.into_iter().map(|gateway| Row::hot(vec![Box::new(gateway)])));
     rows.extend(dialers.into_iter().map(Row::left_behind));
     if is_demo {
         rows.push(Row::cold(Box::new(terminal::LiveLine::new(board))));

@@ -40,14 +40,14 @@ impl Row {
     }
 }
 
-/// With fewer cores than this the detector shares the first feed's thread: handing a quote to another
-/// thread that must be woken costs more than merging it on the spot.
-const CORES_FOR_DETECTOR: usize = 4;
+/// With fewer cores than this feed, detector and gateway share one thread: to wake another thread for a
+/// quote takes longer than all the work on it.
+const CORES_FOR_EACH: usize = 4;
 
-/// Whether the detector gets a thread of its own.
+/// Whether feed, detector and gateway get threads of their own.
 #[must_use]
-pub fn detector_is_alone(threads: &Threads) -> bool {
-    threads.spin == Spin::On || threads.feeds > 1 || cores().len() >= CORES_FOR_DETECTOR
+pub fn each_alone(threads: &Threads, gateways: usize) -> bool {
+    threads.spin == Spin::On || threads.feeds > 1 || gateways > 1 || cores().len() >= CORES_FOR_EACH
 }
 
 /// Threads that run, and how they are told to end.
