@@ -8,9 +8,12 @@
 //! matrix row - gateway, at each client's pace (conflation) - protocol -> client
 //! ```
 //!
-//! Modules import from floors below only: ground (`time`, `log`, `metrics`, `stage`), nouns and framing
-//! (`market`, `wire`), languages (`venues`, `protocol`), machinery (`matrix`, `net`), stages (`feed`,
-//! `detector`, `gateway`, `record`, `sim`), roof (`cli`, `config`, `wiring`).
+//! Modules import from floors below only (`tests/it/floors.rs` holds them to it): ground (`log`, `time`,
+//! `metrics`, `stage`), nouns and framing (`market`, `wire`), languages (`protocol`, `venues`), machinery
+//! (`matrix`, `net`), stages (`detector`, `feed`, `gateway`, `sim`, `record`), roof (`config`, `cli`, `wiring`).
+//!
+//! What is not to be found: sockets outside `net`, clocks outside `time`, threads outside `stage`, `unsafe`,
+//! a float that decides, an unbounded queue, a number without its source.
 
 pub mod log;
 pub mod metrics;
