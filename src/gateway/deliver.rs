@@ -3,6 +3,13 @@
 
 use super::*;
 
+/// The first beat after `now` of a client that hears every `period` nanoseconds. Long beats begin on a
+/// multiple of [`BEAT_ALIGN_NS`], so that one wake-up serves many clients.
+fn first_beat(now: MonoNs, period: u64) -> MonoNs {
+    let at = now.plus(period);
+    if period < 2 * BEAT_ALIGN_NS { at } else { MonoNs(at.0.next_multiple_of(BEAT_ALIGN_NS)) }
+}
+
 impl Gateway {
     // Alerts.
 
@@ -168,7 +175,7 @@ impl Gateway {
             return;
         }
         let next = client.beat_at.plus(period);
-        client.beat_at = if next > now { next } else { now.plus(period) };
+        client.beat_at = if next > now { next } else { first_beat(now, period) };
         self.beats.arm(client.beat_at, call);
         if !client.listens {
             return;
@@ -206,7 +213,7 @@ impl Gateway {
         match client.beat {
             None => self.desk.caught_up(bundle, &marks),
             Some(period) if client.beat_at == MonoNs(u64::MAX) => {
-                client.beat_at = now.plus(period);
+                client.beat_at = first_beat(now, period);
                 self.beats.arm(client.beat_at, Call { key, generation: client.generation });
             }
             Some(_) if !marks.is_empty() => client.held = Some(Box::new(marks)),
@@ -230,7 +237,7 @@ impl Gateway {
             return;
         }
         if let Some(period) = client.beat {
-            client.beat_at = now.plus(period);
+            client.beat_at = first_beat(now, period);
             client.held = None;
             self.beats.arm(client.beat_at, Call { key, generation: client.generation });
         }

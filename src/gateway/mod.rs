@@ -72,8 +72,10 @@ const SWEEP_NS: u64 = 50 * MS;
 const SURVEY_NS: u64 = SECOND / 4;
 /// For how long a count of fresh prices holds.
 const FRESH_NS: u64 = SECOND / 20;
-/// Bursts are due in slots of this width: a coarser slot wakes the thread less often for more clients each.
-const BEAT_TICK_NS: u64 = 50 * MS;
+/// Bursts are due in slots of this width: the shortest interval that a client may ask for.
+const BEAT_TICK_NS: u64 = 10 * MS;
+/// Beats of at least twice this length begin on a multiple of it.
+const BEAT_ALIGN_NS: u64 = 100 * MS;
 /// Time-outs are due in slots of this width.
 const CHORE_TICK_NS: u64 = 100 * MS;
 
