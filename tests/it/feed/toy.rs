@@ -54,7 +54,7 @@ impl Venue for Toy {
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
-        unimplemented!("nobody simulates it")
+        unreachable!("nobody simulates it")
     }
 
     fn endpoint(&self, reply: &[u8]) -> Result<String, DecodeError> {
