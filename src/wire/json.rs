@@ -283,14 +283,6 @@ impl<'a> Scan<'a> {
         matches!(number.first(), Some(b'-' | b'0'..=b'9')).then_some(number)
     }
 
-    /// Steps just behind the next occurrence of `text`, wherever it is.
-    #[inline(always)]
-    pub fn skip_past<const N: usize>(&mut self, text: &[u8; N]) -> Option<()> {
-        let at = self.rest.windows(N).position(|window| window == text)?;
-        self.rest = &self.rest[at + N..];
-        Some(())
-    }
-
     /// Whether the next byte is `byte`; does not move.
     #[inline(always)]
     #[must_use]
