@@ -144,13 +144,13 @@ fn compare(steps: &[Step], fees: [u64; VENUES], threshold_on: Spread) -> Result<
                 oracle.look(instrument, now, &fees, &options);
             }
             Step::Void(venue, instrument) => {
-                core.void(InstrumentId(instrument), VenueId(venue), |_| ());
+                core.void(InstrumentId(instrument), VenueId(venue), Origin::Own, |_| ());
                 core.scan(InstrumentId(instrument), now, &mut events);
                 oracle.cells.remove(&(instrument, venue));
                 oracle.look(instrument, now, &fees, &options);
             }
             Step::Down(venue) => {
-                core.down(VenueId(venue), now, |_| (), &mut events);
+                core.down(VenueId(venue), Origin::Own, now, |_| (), &mut events);
                 for instrument in 0..INSTRUMENTS as u32 {
                     oracle.cells.remove(&(instrument, venue));
                     oracle.look(instrument, now, &fees, &options);
