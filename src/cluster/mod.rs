@@ -8,6 +8,9 @@
 //! `election` and `fallback` decide and touch nothing; `store` speaks with Redis and decides nothing.
 
 pub mod address;
+pub mod election;
+pub mod fallback;
+pub mod helm;
 pub mod store;
 
 use crate::time::MS;
