@@ -378,8 +378,11 @@ impl World {
     /// A batch for the next venue that is due, if the helm says that it may be published.
     fn publish(&mut self, at: usize, helm: &Helm, local: MonoNs) -> Result<Option<Request>, String> {
         let node = &mut self.nodes[at];
-        if self.now < node.publish_at {
-            return Ok(None);
+        // A new leader publishes at once.
+        let is_new = |venue| helm.may_publish(venue, local).is_some_and(|token| token != node.sequences[venue].0);
+        if self.now < node.publish_at && node.publish_next == 0 {
+            let Some(venue) = (0..self.venues).find(|&venue| is_new(venue)) else { return Ok(None) };
+            (node.publish_at, node.publish_next) = (self.now, venue);
         }
         while node.publish_next < self.venues {
             let venue = node.publish_next;
