@@ -8,6 +8,8 @@
 //! `election` and `fallback` decide and touch nothing; `store` speaks with Redis and decides nothing.
 
 pub mod address;
+pub mod age;
+pub mod batch;
 pub mod store;
 
 use crate::time::MS;
