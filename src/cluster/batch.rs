@@ -217,8 +217,8 @@ impl Reader {
         let read = parser.parse(text, |root| {
             let head = head(root, venue, directory)?;
             let mut names = Names { venue, directory, unknown };
-            entries(root, "quotes", |item| Ok(quotes.extend(quote(item, &mut names)?)))?;
-            entries(root, "days", |item| Ok(days.extend(day(item, &mut names)?)))?;
+            entries(root, "quotes", quotes, |item| quote(item, &mut names))?;
+            entries(root, "days", days, |item| day(item, &mut names))?;
             Ok(head)
         });
         let read = read.unwrap_or(Err(Refusal::Json));
@@ -259,16 +259,20 @@ fn head(root: Value<'_>, venue: VenueId, directory: &Directory) -> Result<Head, 
     })
 }
 
-fn entries(
-    root: Value<'_>,
+fn entries<'a, T>(
+    root: Value<'a>,
     key: &'static str,
-    mut each: impl FnMut(Value<'_>) -> Result<(), Refusal>,
+    out: &mut Vec<T>,
+    mut read: impl FnMut(Value<'a>) -> Result<Option<T>, Refusal>,
 ) -> Result<(), Refusal> {
     let list = root.get(key).filter(Value::is_array).ok_or(Refusal::Shape(key))?;
     if list.len() > QUOTES_MAX {
         return Err(Refusal::TooLarge);
     }
-    list.items().try_for_each(&mut each)
+    for item in list.items() {
+        out.extend(read(item)?);
+    }
+    Ok(())
 }
 
 struct Names<'a> {

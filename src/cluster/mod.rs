@@ -10,6 +10,8 @@
 pub mod address;
 pub mod age;
 pub mod batch;
+pub mod follow;
+pub mod publisher;
 pub mod store;
 
 use crate::time::MS;
