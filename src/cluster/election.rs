@@ -373,6 +373,8 @@ impl Election {
             | Control::Ready { venue, .. }
             | Control::Leads { venue, .. }
             | Control::Free { venue, .. } => venue,
+            // The publisher's business.
+            Control::Again { .. } => return,
         };
         let Some(venue) = self.seats.iter().position(|seat| seat.name == *venue) else { return };
         match message {
@@ -385,6 +387,7 @@ impl Election {
             }
             Control::Leads { token, owner, .. } => self.hear_leads(venue, *token, owner, now),
             Control::Free { token, .. } => self.hear_free(venue, *token, now),
+            Control::Again { .. } => {}
         }
     }
 

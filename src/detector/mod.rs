@@ -258,6 +258,7 @@ impl Core {
         let cell = CellQuote {
             bid: quote.bid,
             ask: quote.ask,
+            sequence: quote.sequence,
             exchange_time: quote.exchange_time,
             received: quote.received,
             changes: 0,
