@@ -174,7 +174,7 @@ const fn rank(state: LinkState) -> u8 {
         LinkState::Connected => 3,
         LinkState::Connecting => 2,
         LinkState::Backoff => 1,
-        LinkState::Idle => 0,
+        LinkState::Idle | LinkState::Standby => 0,
     }
 }
 

@@ -23,8 +23,10 @@ use crate::matrix::changes::Changes;
 use crate::matrix::days::DayTable;
 use crate::matrix::{MatrixWriter, QuoteMatrix, SharedMatrix};
 use crate::metrics::Board;
+use crate::net::breaker;
 use crate::net::dial;
 use crate::net::listen::{self, Listener};
+use crate::net::switch::Switch;
 use crate::net::tls::Trust;
 use crate::sim::{self, Sim, SimParts};
 use crate::stage::{Alarm, Stage};
@@ -196,6 +198,7 @@ fn run_live(config: &Config, parts: Parts, beside: Vec<Row>, is_demo: bool, sign
     let shares = shares(config)?;
     let (producers, consumers): (Vec<_>, Vec<_>) = shares.iter().map(|_| rtrb::RingBuffer::new(FEED_RING)).unzip();
     let (detector, alarm, gateways) = parts.detector(config, consumers);
+    let switch = Arc::new(Switch::new(config.venues.len(), true));
     let (dialer, dialers) = dial::pool(config.venues.len(), &clock).map_err(|why| unavailable("dialling", &why))?;
 
     let mut rows = Vec::new();
@@ -207,6 +210,7 @@ fn run_live(config: &Config, parts: Parts, beside: Vec<Row>, is_demo: bool, sign
             detector: alarm.clone(),
             days: Arc::clone(&days),
             board: Arc::clone(&board),
+            switch: Arc::clone(&switch),
             dialer: dialer.clone(),
             clock: clock.clone(),
             options: feed_options(config),
@@ -321,6 +325,12 @@ fn feed_options(config: &Config) -> feed::Options {
         silence_max_ms: feed.silence_max_ms,
         backoff_first_ms: feed.backoff_first_ms,
         backoff_max_ms: feed.backoff_max_ms,
+        breaker: breaker::Options {
+            failures: feed.breaker_failures as u32,
+            after_ns: feed.breaker_after_ms * MS,
+            open_ns: feed.breaker_open_ms * MS,
+            successes: feed.breaker_successes as u32,
+        },
         ..feed::Options::default()
     }
 }
