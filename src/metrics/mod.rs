@@ -231,6 +231,10 @@ pub struct GatewayGauges {
     pub sse_pairs: Gauge,
     /// Their names, for the health page that another gateway thread serves; a moment old.
     pub stream_pairs: ArcSwapOption<Vec<String>>,
+    /// The symbols, for the stats page that another gateway thread serves; a moment old.
+    pub symbol_names: ArcSwapOption<Vec<String>>,
+    /// The same of the exchanges.
+    pub exchange_names: ArcSwapOption<Vec<String>>,
     /// Price messages delivered to sockets.
     pub prices_sent: Counter,
     /// Alert messages delivered to sockets.

@@ -1187,6 +1187,8 @@ fn pages_are_there_and_say_where_numbers_come_from() {
     assert_eq!(rig.get("/livez").0, 200);
     assert_eq!(rig.get("/nothing").0, 404);
     assert_eq!(rig.get("/ws/prices").0, 426);
+    let head = exchange(rig.address, b"HEAD /ws/prices HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 426 ") && head.ends_with("\r\n\r\n"), "{head}");
 }
 
 // HTTP.
@@ -1242,6 +1244,8 @@ fn refused() -> Vec<(String, u16)> {
         (get(&format!("X: {}", "x".repeat(4096))), 431),
         (get(&"X: y\r\n".repeat(101)), 431),
         (line(&format!("GET /{} HTTP/1.1", "x".repeat(9000))), 414),
+        // f109
+        (line(&format!("GET /livez?{} HTTP/1.1", "x".repeat(5000))), 414),
         ("\r\n".to_owned() + smuggled, 400),
         ("\n".to_owned() + smuggled, 400),
     ]);
