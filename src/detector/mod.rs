@@ -275,18 +275,12 @@ impl Core {
     #[inline]
     pub fn merge(&mut self, quote: &Quote, mark: impl Fn(PairId)) -> Result<(), merge::Drop> {
         let pair = self.directory.pair(quote.instrument, quote.venue);
+        if quote.origin == Origin::Disk {
+            return self.remember(pair, quote, mark);
+        }
         let others = || self.grid.mid_of_others(quote.instrument, quote.venue);
         let checked = merge::check(quote, &mut self.last[pair.index()], others);
-        let cell = CellQuote {
-            bid: quote.bid,
-            ask: quote.ask,
-            exchange_time: quote.exchange_time,
-            received: quote.received,
-            changes: 0,
-            state: CellState::Live,
-            source: quote.source,
-            origin: quote.origin,
-        };
+        let cell = cell_of(quote);
         let news = match checked {
             Ok(news) => news,
             Err(reason) => {
@@ -309,6 +303,23 @@ impl Core {
             mark(pair);
         }
         self.enter(quote.instrument, quote.venue, &cell);
+        Ok(())
+    }
+
+    /// Takes what an earlier run knew into a cell that knows nothing yet. It says nothing about what may follow.
+    #[cold]
+    fn remember(&mut self, pair: PairId, quote: &Quote, mark: impl Fn(PairId)) -> Result<(), merge::Drop> {
+        if self.matrix.load(pair).state != CellState::Empty {
+            return Err(merge::Drop::Late);
+        }
+        if !quote.is_two_sided() {
+            return Err(merge::Drop::OneSided);
+        }
+        if quote.is_crossed() {
+            return Err(merge::Drop::Crossed);
+        }
+        self.matrix.store(pair, &cell_of(quote));
+        mark(pair);
         Ok(())
     }
 
@@ -426,6 +437,19 @@ impl Core {
     /// quote: after [`Self::sweep`].
     pub fn tell_updated(&mut self, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
         self.episodes.tell_updated(now, UPDATE_EVERY_NS, |event| events.push(event));
+    }
+}
+
+fn cell_of(quote: &Quote) -> CellQuote {
+    CellQuote {
+        bid: quote.bid,
+        ask: quote.ask,
+        exchange_time: quote.exchange_time,
+        received: quote.received,
+        changes: 0,
+        state: CellState::Live,
+        source: quote.source,
+        origin: quote.origin,
     }
 }
 

@@ -54,7 +54,7 @@ impl Gateway {
     fn page(&mut self, key: u32, request: &Request) {
         // What a page says about this gateway is of now.
         self.survey();
-        self.count_fresh();
+        self.survey_prices();
         let answer = if request.method == Method::Options {
             Answer::Page(routes::Page { status: 204, kind: "", lines: OPTIONS_LINES, body: Vec::new() })
         } else {
@@ -80,7 +80,7 @@ impl Gateway {
             desk: &self.desk,
             ledger: &self.ledger,
             view: self.eye.view(),
-            fresh: &self.fresh,
+            known: &self.known,
             index: self.index,
             streams: self.streams + elsewhere as usize,
         }

@@ -330,6 +330,19 @@ pub struct GatewayGauges {
     pub client_errors: Counter,
 }
 
+/// What is counted of last known values on disk; the keeper's thread writes.
+#[derive(Debug, Default)]
+pub struct KeepGauges {
+    /// Files written.
+    pub writes: Counter,
+    /// Files that could not be written or read.
+    pub failures: Counter,
+    /// Values taken at the start.
+    pub taken: Counter,
+    /// Values not taken: too old, from the future, of what is not configured.
+    pub refused: Counter,
+}
+
 /// All counters and gauges of the process.
 #[derive(Debug)]
 pub struct Board {
@@ -343,6 +356,8 @@ pub struct Board {
     pub gateways: Vec<GatewayGauges>,
     /// Latencies.
     pub latency: latency::LatencyBoard,
+    /// Last known values on disk.
+    pub keep: KeepGauges,
     /// The cluster's, where one is configured.
     pub cluster: Option<cluster::ClusterBoard>,
 }
@@ -357,7 +372,17 @@ impl Board {
             detector: DetectorGauges::default(),
             gateways: (0..gateways).map(|_| GatewayGauges::default()).collect(),
             latency: latency::LatencyBoard::new(venues),
+            keep: KeepGauges::default(),
             cluster: None,
         }
+    }
+
+    /// Where the numbers of the venue at `at` come from, as `market::quote::Source as u8`; `None` before anything is
+    /// known, neither from the venue nor from its leader.
+    #[must_use]
+    pub fn source_of(&self, at: usize) -> Option<u8> {
+        let followed = || self.cluster.as_ref()?.venues.get(at).map(|venue| venue.accepted.value() > 0);
+        let venue = self.venues.get(at)?;
+        (venue.was_connected() || followed() == Some(true)).then(|| venue.source())
     }
 }

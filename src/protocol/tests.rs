@@ -3,10 +3,11 @@ use super::opportunity::{Change, Moment};
 use super::request::{Action, Command, RequestError, parse};
 use super::*;
 use crate::market::directory::VenueEntry;
+use crate::market::quote::Origin;
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, Directory, InstrumentId, Level};
 use crate::metrics::{Board, LinkState};
-use crate::time::{MonoNs, SECOND, UnixNs};
+use crate::time::{MS, MonoNs, SECOND, UnixNs};
 use proptest::prelude::*;
 
 fn d(text: &str) -> Decimal {
@@ -312,12 +313,16 @@ fn a_board() -> (Board, Directory) {
 #[test]
 fn the_status_page_is_read_from_the_board() {
     let (board, directory) = a_board();
+    let mut known = health::Known::default();
+    known.add(InstrumentId(0), Origin::Own, 250 * MS, true, false);
     let status = status::Status {
-        health: report::Health {
+        health: health::Health {
             board: &board,
             directory: &directory,
-            fresh: &[1, 0],
+            known: &[known, health::Known::default()],
             stream_pairs: Vec::new(),
+            streams_max: 10_000,
+            clients_max: 19_500,
             instance: "desk_1_1700000000000",
             hostname: "desk",
             now: MonoNs(61 * SECOND),

@@ -1120,37 +1120,33 @@ fn s2_60_s2_62_health_keeps_every_name_and_is_degraded_without_prices() {
     assert!(value.pointer("/broadcasting/subscribedPairs").unwrap().is_array());
     assert!(value.pointer("/scaling/capacityPercentage").unwrap().is_u64());
     assert_eq!(value["alerts"], json!([]));
-    let first: Vec<&str> = body
-        .split('"')
-        .filter(|s| {
-            [
-                "status",
-                "timestamp",
-                "websocket",
-                "broadcasting",
-                "errorRecovery",
-                "leadership",
-                "scaling",
-                "alerts",
-                "venues",
-            ]
-            .contains(s)
-        })
-        .collect();
-    assert_eq!(
-        first,
-        [
-            "status",
-            "timestamp",
-            "websocket",
-            "broadcasting",
-            "errorRecovery",
-            "leadership",
-            "scaling",
-            "alerts",
-            "venues"
-        ]
-    );
+    let names = [
+        "status",
+        "timestamp",
+        "websocket",
+        "broadcasting",
+        "errorRecovery",
+        "leadership",
+        "scaling",
+        "alerts",
+        "venues",
+    ];
+    let places: Vec<_> = names.iter().map(|name| body.find(&format!("\"{name}\":"))).collect();
+    assert!(places.is_sorted() && places[0].is_some(), "the order of the names: {body}");
+    assert_eq!(value["level"], "websocket");
+    assert_eq!(value["cluster"], Value::Null);
+}
+
+#[test]
+fn ready_is_who_has_a_fresh_price_to_serve() {
+    let mut rig = Rig::new();
+    let (status, value) = rig.json("/readyz");
+    assert_eq!((status, &value["ready"]), (503, &json!(false)));
+    assert_eq!(value["alerts"], json!(["No fresh price from any exchange"]));
+    rig.quote("BTC/USDT", "binance", "1", "2");
+    std::thread::sleep(Duration::from_millis(100));
+    let (status, value) = rig.json("/readyz");
+    assert_eq!((status, value), (200, json!({"ready": true, "level": "websocket", "alerts": []})));
 }
 
 #[test]
