@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use spreadwire::gateway::{Gateway, GatewayParts, Options};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::opportunity::{Change, Leg, Opportunity, OpportunityEvent, gross_pct};
-use spreadwire::market::quote::Source;
+use spreadwire::market::quote::{Origin, Source};
 use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Directory, Level, PairId};
 use spreadwire::matrix::changes::Changes;
@@ -537,6 +537,58 @@ fn extended_clients_hear_more_and_are_told_once_when_a_price_goes_stale() {
             && alert.ends_with(r#","source":"simulated"}"#),
         "{alert}"
     );
+}
+
+#[test]
+fn f81_d2_08_a_last_known_value_is_shown_with_its_level_and_age_to_those_who_asked_for_more_and_to_nobody_else() {
+    let mut rig = Rig::new();
+    let (pair, now) = (rig.pair("BTC/USDT", "binance"), rig.clock.now());
+    rig.quote("BTC/USDT", "binance", "42500.50", "42501.00");
+    let quote = rig.writer.load(pair);
+    let aged = |ms: u64| MonoNs(now.0 - ms * MS);
+    // Found on disk a moment ago, 90 s old.
+    rig.store("BTC/USDT", "binance", CellQuote { origin: Origin::Disk, received: aged(90_000), ..quote });
+    let mut plain = rig.client();
+    plain.subscribe(&["BTC/USDT"], &["binance"]);
+    let mut extended = rig.client();
+    extended.send(json!({"action": "subscribe", "symbols": ["BTC/USDT"], "exchanges": ["binance"], "extended": true}));
+    extended.next();
+    let cached = extended.next();
+    assert_eq!((&cached["state"], &cached["level"]), (&json!("cached"), &json!("local_cache")));
+    assert!((90_000..100_000).contains(&cached["ageMs"].as_u64().unwrap()), "{cached}");
+    assert_eq!((&cached["bid"], &cached["source"]), (&json!(42500.5), &json!("simulated")));
+    assert_eq!(plain.collect(Duration::from_millis(700)), [""; 0], "a price to a plain client");
+    assert_eq!(rig.get("/api/market-data/prices?pairs=BTC/USDT").0, 503);
+    let (status, health) = rig.json("/api/market-data/health");
+    assert_eq!((status, &health["status"], &health["level"]), (503, &json!("degraded"), &json!("local_cache")));
+    assert_eq!(health["venues"][0]["freshPairs"], 0);
+    // A fresh value of Redis is a price, and says where it comes from; one beyond the limit is none.
+    rig.store("BTC/USDT", "binance", CellQuote { origin: Origin::Redis, received: aged(1000), ..quote });
+    assert_eq!(plain.next()["bid"], 42500.5);
+    let shown = loop {
+        let price = extended.next();
+        if price["level"] != "local_cache" {
+            break price;
+        }
+    };
+    assert_eq!((&shown["state"], &shown["level"]), (&json!("fresh"), &json!("redis_cache")));
+    let (status, ready) = rig.json("/readyz");
+    assert_eq!((status, &ready["level"]), (200, &json!("redis_cache")));
+    assert_eq!(rig.json("/api/market-data/health").0, 503, "served, and yet degraded");
+    rig.store("BTC/USDT", "binance", CellQuote { origin: Origin::Redis, received: aged(31_000), ..quote });
+    std::thread::sleep(Duration::from_millis(100));
+    plain.collect(Duration::from_millis(100));
+    assert_eq!(plain.collect(Duration::from_millis(700)), [""; 0], "older than its limit");
+    // Too old to be shown at all: that is told once.
+    rig.store("BTC/USDT", "binance", CellQuote { origin: Origin::Redis, received: aged(299_000), ..quote });
+    loop {
+        match extended.next()["state"].as_str().unwrap() {
+            "fresh" | "cached" => {}
+            "stale" => break,
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(extended.collect(Duration::from_millis(700)), [""; 0], "told more than once");
 }
 
 #[test]
