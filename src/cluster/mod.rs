@@ -7,6 +7,12 @@
 //!
 //! `election` and `fallback` decide and touch nothing; `store` speaks with Redis and decides nothing.
 
+pub mod address;
+pub mod election;
+pub mod fallback;
+pub mod helm;
+pub mod store;
+
 use crate::time::MS;
 
 /// Limits and choices.
