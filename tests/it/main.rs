@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a module per subject.
 
 mod cli;
+mod cluster;
 mod config;
 mod feed;
 mod floors;
