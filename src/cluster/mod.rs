@@ -11,6 +11,7 @@ pub mod address;
 pub mod age;
 pub mod batch;
 pub mod follow;
+pub mod legacy;
 pub mod publisher;
 pub mod store;
 
