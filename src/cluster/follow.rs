@@ -50,8 +50,9 @@ const RETRY_NS: (u64, u64) = (50 * MS, SECOND);
 const ASK_EVERY_NS: u64 = 100 * MS;
 /// Latest values are asked for again after so long when they could not be read, in nanoseconds.
 const LATEST_AGAIN_NS: u64 = SECOND;
-/// A token that exceeds all known ones by more than this was not given out by a lease.
-const TOKEN_JUMP_MAX: u64 = 1 << 20;
+/// A token that exceeds all known ones by more than this was not given out by a lease: tokens are at least Redis'
+/// milliseconds, and a venue may be led for long under one.
+const TOKEN_JUMP_MAX: u64 = 1 << 40;
 /// Longest message of a pulse, in bytes.
 const PULSE_MAX: usize = 300;
 

@@ -10,7 +10,10 @@
 pub mod address;
 pub mod age;
 pub mod batch;
+pub mod election;
+pub mod fallback;
 pub mod follow;
+pub mod helm;
 pub mod legacy;
 pub mod publisher;
 pub mod store;

@@ -709,12 +709,16 @@ return redis.status_reply('OK')
 ";
 
 /// Keys: lease, fence, control. Arguments: what follows the token, milliseconds, floor, the message in two parts.
-/// The fence may have lost its last numbers in a failover, hence the floor: the highest that the caller knows.
-/// What is no lease, or would never end, somebody else has put there: it holds nobody up.
+/// The fence may have lost its last numbers in a failover, or all in a flush, and whoever claims may be too new to
+/// know them. So a token is above the stored fence, above the floor (the highest that the caller knows), and not below
+/// Redis' own milliseconds: a number that was given out and forgotten is not given out again. What is no lease, or
+/// would never end, somebody else has put there: it holds nobody up.
 const CLAIM: &str = r#"#!lua flags=allow-oom
 local held, left = redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])
 if held and left >= 0 and string.match(held, '^{"token":%d+,"owner":"') then return {0, held, left} end
-local last = math.max(tonumber(redis.call('GET', KEYS[2])) or 0, tonumber(ARGV[3]))
+local time = redis.call('TIME')
+local clock = time[1] * 1000 + math.floor(time[2] / 1000)
+local last = math.max(tonumber(redis.call('GET', KEYS[2])) or 0, tonumber(ARGV[3]), clock - 1)
 local token = string.format('%.0f', last + 1)
 redis.call('SET', KEYS[2], token)
 redis.call('SET', KEYS[1], '{"token":' .. token .. ARGV[1], 'PX', ARGV[2])
@@ -752,7 +756,9 @@ return 1
 const TRANSFER: &str = r#"#!lua flags=allow-oom
 local held = redis.call('GET', KEYS[1])
 if not held or string.sub(held, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
-local last = math.max(tonumber(redis.call('GET', KEYS[2])) or 0, tonumber(string.match(held, '%d+')))
+local time = redis.call('TIME')
+local clock = time[1] * 1000 + math.floor(time[2] / 1000)
+local last = math.max(tonumber(redis.call('GET', KEYS[2])) or 0, tonumber(string.match(held, '%d+')), clock - 1)
 local token = string.format('%.0f', last + 1)
 redis.call('SET', KEYS[2], token)
 redis.call('SET', KEYS[1], '{"token":' .. token .. ARGV[2], 'PX', ARGV[3])

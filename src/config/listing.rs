@@ -2,6 +2,7 @@
 //! gives the same configuration.
 
 use crate::config::read::Draft;
+use crate::config::sections::Section as _;
 use crate::config::setting::quoted_toml;
 use crate::config::{Place, VenueConfig};
 use crate::market::VenueId;
@@ -19,6 +20,9 @@ pub(super) fn list(
     let mut out = String::new();
     line(&mut out, "venues", &listed(venues.iter().map(name)), &place("venues"));
     line(&mut out, "instruments", &listed(instruments.iter().cloned()), &place("instruments"));
+    for key in draft.process.keys() {
+        line(&mut out, key.name, &key.slot.toml(), &place(key.name));
+    }
     for (section, keys) in draft.sections() {
         let venue = section.strip_prefix("venue.");
         let configured = venue.map(|name| venues.iter().find(|venue| venue.name() == name));

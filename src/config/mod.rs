@@ -33,6 +33,8 @@ pub struct Config {
     pub instruments: Vec<String>,
     /// Every venue once, in the order of preference for the prices of SSE and REST.
     pub price_order: Vec<VenueId>,
+    /// Where last known quotes are kept; `None`: nowhere.
+    pub state_dir: Option<PathBuf>,
     /// Where clients connect, and what one client may take.
     pub gateway: Gateway,
     /// When a quote counts.

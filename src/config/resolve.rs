@@ -53,12 +53,22 @@ pub(super) fn resolve(mut draft: Draft, directory: &Path) -> Result<Config, Vec<
     if !draft.problems.is_empty() {
         return Err(draft.problems);
     }
+    let state_dir = (!draft.process.state_dir.is_empty()).then(|| directory.join(&draft.process.state_dir));
+    // Said in full, so that the listing means the same from anywhere.
+    if let Some(path) = &state_dir {
+        draft.process.state_dir = path.display().to_string();
+    } else if !draft.cluster.redis.is_empty() {
+        let what =
+            "state_dir: is empty, so a restart while Redis is gone knows no prices until the venues have answered";
+        draft.warnings.push(what.to_owned());
+    }
     let listing = listing::list(&mut draft, &venues, &instruments, &price_order);
     let Draft { gateway, quotes, detector, threads, feed, cluster, warnings, .. } = draft;
     Ok(Config {
         venues,
         instruments,
         price_order,
+        state_dir,
         gateway,
         quotes,
         detector,

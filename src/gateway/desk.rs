@@ -69,6 +69,15 @@ impl View<'_> {
         cell.is_fresh(self.now, self.stale_after_ns).then_some(cell)
     }
 
+    /// How a client of `format` is told of `cell`: as a price, as a last known value, or not at all.
+    #[must_use]
+    pub fn shown(&self, cell: &CellQuote, format: Format) -> Option<&'static str> {
+        if cell.is_fresh(self.now, self.stale_after_ns) {
+            return Some("fresh");
+        }
+        (format == Format::Extended && cell.is_cached(self.now, self.stale_after_ns)).then_some("cached")
+    }
+
     /// What clients are told as a quote's time: the venue's stamp, else when we read it.
     #[must_use]
     pub fn stamp(&self, cell: &CellQuote) -> u64 {
@@ -161,6 +170,11 @@ impl Names {
     #[must_use]
     pub fn json(&self, id: u32) -> &[u8] {
         self.slots.get(id).map_or(b"\"\"", |name| &name.json)
+    }
+
+    /// All names in use, as clients spell them.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.slots.iter().map(|(_, name)| &*name.text)
     }
 
     /// All names in use.
@@ -692,7 +706,7 @@ impl Desk {
             let Some(label) = self.labels.get_mut(*id).filter(|label| label.known) else { continue };
             let Some(pair) = label.cells.first().copied() else { continue };
             let cell = view.matrix.load(pair);
-            if cell.is_fresh(view.now, view.stale_after_ns) {
+            if view.shown(&cell, Format::Extended).is_some() {
                 continue;
             }
             label.known = false;
@@ -776,10 +790,10 @@ fn ticker<'a>(
 fn refresh_price(label: &mut Label, symbols: &Names, exchanges: &Names, directory: &Directory, view: &View<'_>) {
     let Some(pair) = label.cells.first().copied() else { return };
     let cell = view.matrix.load(pair);
-    if !cell.is_fresh(view.now, view.stale_after_ns) {
+    let Some(state) = view.shown(&cell, label.format) else {
         label.frame.clear();
         return;
-    }
+    };
     let age_ms = cell.age(view.now) / 1_000_000;
     let same = label.quote == (pair, cell.changes) && !label.frame.is_empty();
     if same && (label.format == Format::Plain || label.age_ms == age_ms) {
@@ -792,7 +806,7 @@ fn refresh_price(label: &mut Label, symbols: &Names, exchanges: &Names, director
     label.known = true;
     let mut frame = std::mem::take(&mut label.frame);
     frame.clear();
-    encode_price(label, &cell, "fresh", symbols, exchanges, view, &mut frame);
+    encode_price(label, &cell, state, symbols, exchanges, view, &mut frame);
     label.frame = frame;
 }
 

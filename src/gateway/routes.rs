@@ -3,14 +3,21 @@
 
 use std::sync::Arc;
 
-use crate::gateway::desk::{Desk, View};
+use arc_swap::ArcSwapOption;
+
+use crate::gateway::desk::{Desk, Names, View};
+use crate::gateway::ledger::{Entry, Ledger};
 use crate::gateway::options::Options;
 use crate::market::quote::Source;
 use crate::market::{Decimal, Directory, PairId};
-use crate::matrix::CellQuote;
-use crate::metrics::Board;
-use crate::protocol::report::{self, Health};
+use crate::matrix::{CellQuote, CellState};
+use crate::metrics::{Board, GatewayGauges};
+use crate::protocol::health::{Health, Known};
+use crate::protocol::opportunity::{self as life, Change};
+use crate::protocol::report;
+use crate::protocol::status::{self, Limits, Status};
 use crate::protocol::{Object, object, stream, string};
+use crate::time::MS;
 use crate::wire::http::{Request, query_value};
 
 /// Where WebSockets live; exactly this path.
@@ -24,10 +31,12 @@ pub struct Scene<'a> {
     pub directory: &'a Arc<Directory>,
     /// Who wants what.
     pub desk: &'a Desk,
+    /// Opportunities.
+    pub ledger: &'a Ledger,
     /// Quotes, statistics, gauges and time.
     pub view: View<'a>,
-    /// Fresh prices per venue.
-    pub fresh: &'a [u64],
+    /// What is known of the prices of each venue.
+    pub known: &'a [Known],
     /// Which gateway this is.
     pub index: usize,
     /// Open streams on all gateways.
@@ -92,11 +101,15 @@ const ROUTES: &[(&str, &str, Handler)] = &[
         "One symbol on several exchanges, ?symbol=BTC/USDT&exchanges=binance,kraken",
         exchange_prices,
     ),
-    ("/api/market-data/health", "Health: 200 while fresh prices flow, else 503", health),
+    ("/api/opportunities", "Opportunities: open now, and the last closed ones", opportunities),
+    ("/api/instruments", "Which exchanges quote what", instruments),
+    ("/api/status", "Everything about the process, its exchanges and its clients", status_page),
+    ("/api/market-data/health", "Health: 200 while fresh prices are pushed, else 503", health),
     ("/api/websocket/stats", "Clients and subscriptions", stats),
     ("/api/latency", "Latency of each hop, in nanoseconds", latency),
     ("/metrics", "Prometheus metrics", metrics),
     ("/livez", "200 while the process turns", live),
+    ("/readyz", "200 while there is a fresh price to serve", ready),
 ];
 
 /// Answers `request`; 404 for a path that is not in the table.
@@ -127,7 +140,25 @@ const NO_CACHE: &str = "Cache-Control: no-cache\r\n";
 const NO_STORE: &str = "Cache-Control: no-store\r\n";
 
 fn stats(scene: &Scene<'_>, _: &Request) -> Answer {
-    json(200, NO_STORE, report::stats(scene.view.board))
+    let (symbols, exchanges) = (others(scene, |g| &g.symbol_names), others(scene, |g| &g.exchange_names));
+    let unique = |own: &Names, others: &[Arc<Vec<String>>]| all_names(own, others).len() as u64;
+    let symbols = unique(&scene.desk.symbols, &symbols);
+    let exchanges = unique(&scene.desk.exchanges, &exchanges);
+    json(200, NO_STORE, report::stats(scene.view.board, symbols, exchanges))
+}
+
+/// The names that clients of the other gateways use, as they were a moment ago.
+fn others(scene: &Scene<'_>, names: fn(&GatewayGauges) -> &ArcSwapOption<Vec<String>>) -> Vec<Arc<Vec<String>>> {
+    let others = scene.view.board.gateways.iter().enumerate().filter(|(at, _)| *at != scene.index);
+    others.filter_map(|(_, gauges)| names(gauges).load_full()).collect()
+}
+
+/// Those, and this gateway's own as they are; each once.
+fn all_names<'a>(own: &'a Names, others: &'a [Arc<Vec<String>>]) -> Vec<&'a str> {
+    let mut names: Vec<&str> = own.texts().chain(others.iter().flat_map(|n| n.iter().map(String::as_str))).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 fn latency(scene: &Scene<'_>, _: &Request) -> Answer {
@@ -135,7 +166,7 @@ fn latency(scene: &Scene<'_>, _: &Request) -> Answer {
 }
 
 fn metrics(scene: &Scene<'_>, _: &Request) -> Answer {
-    let body = report::metrics(scene.view.board, scene.directory, scene.fresh, scene.view.now);
+    let body = report::metrics(scene.view.board, scene.directory, scene.known, scene.view.now);
     Answer::Page(Page { status: 200, kind: "text/plain; version=0.0.4; charset=utf-8", lines: NO_STORE, body })
 }
 
@@ -143,25 +174,62 @@ fn live(_: &Scene<'_>, _: &Request) -> Answer {
     Answer::Page(Page { status: 200, kind: "text/plain", lines: NO_STORE, body: b"ok\n".to_vec() })
 }
 
-fn health(scene: &Scene<'_>, _: &Request) -> Answer {
-    // The pairs of this gateway as they are, those of the others as they were a moment ago.
-    let others = scene.view.board.gateways.iter().enumerate().filter(|(at, _)| *at != scene.index);
-    let others: Vec<_> = others.filter_map(|(_, gauges)| gauges.stream_pairs.load_full()).collect();
-    let own = scene.desk.pairs.iter().map(|(id, _)| scene.desk.pairs.text(id));
-    let mut stream_pairs: Vec<&str> =
-        own.chain(others.iter().flat_map(|pairs| pairs.iter().map(String::as_str))).collect();
-    stream_pairs.sort_unstable();
-    stream_pairs.dedup();
-    let report = Health {
+fn ready(scene: &Scene<'_>, _: &Request) -> Answer {
+    let health = health_of(scene, Vec::new());
+    json(if health.is_ready() { 200 } else { 503 }, NO_STORE, health.ready_text())
+}
+
+fn opportunities(scene: &Scene<'_>, _: &Request) -> Answer {
+    let write = |(change, entry): (Change, &Entry), out: &mut Vec<u8>| {
+        let mut symbol = Vec::new();
+        string(scene.directory.symbol(entry.opportunity.instrument), &mut symbol);
+        life::opportunity(&entry.moment(change, &symbol, scene.directory, &scene.view), out);
+    };
+    let open = scene.ledger.open().map(|entry| (Change::Opened, entry));
+    let closed = scene.ledger.closed().map(|entry| (Change::Closed, entry));
+    json(200, NO_STORE, life::page(open, closed, write))
+}
+
+fn instruments(scene: &Scene<'_>, _: &Request) -> Answer {
+    json(200, NO_CACHE, status::instruments(scene.directory))
+}
+
+fn status_page(scene: &Scene<'_>, _: &Request) -> Answer {
+    let options = scene.options;
+    let limits = Limits {
+        clients_max: options.connections_max as u64,
+        streams_max: options.streams_max as u64,
+        pairs_max: options.pairs_max as u64,
+        beat_ms: options.beat_ms,
+        stream_beat_ms: options.stream_beat_ms,
+        stale_after_ms: options.stale_after_ns / MS,
+        threshold_pct: options.threshold_pct,
+        threshold_on: options.threshold_on,
+        debounce_ms: options.debounce_ms,
+    };
+    let sources = sources(scene.view.board);
+    json(200, NO_STORE, Status { health: health_of(scene, Vec::new()), sources: &sources, limits }.text())
+}
+
+fn health_of<'a>(scene: &Scene<'a>, stream_pairs: Vec<&'a str>) -> Health<'a> {
+    Health {
         board: scene.view.board,
         directory: scene.directory,
-        fresh: scene.fresh,
+        known: scene.known,
         stream_pairs,
+        streams_max: scene.options.streams_max as u64,
+        clients_max: scene.options.connections_max as u64,
         instance: &scene.options.instance,
         hostname: &scene.options.hostname,
         now: scene.view.now,
         unix: scene.view.unix,
-    };
+    }
+}
+
+fn health(scene: &Scene<'_>, _: &Request) -> Answer {
+    let others = others(scene, |gauges| &gauges.stream_pairs);
+    let stream_pairs = all_names(&scene.desk.pairs, &others);
+    let report = Health { stream_pairs, ..health_of(scene, Vec::new()) };
     json(if report.status() == "healthy" { 200 } else { 503 }, NO_CACHE, report.text())
 }
 
@@ -312,8 +380,8 @@ fn price_on(scene: &Scene<'_>, o: &mut Object<'_>, symbol: &str, exchange: &str,
 /// Where the numbers come from, over all venues: one word each, as a list; `none` before there are any.
 #[must_use]
 pub fn sources(board: &Board) -> String {
-    let known = board.venues.iter().filter(|v| v.was_connected());
-    let mut words: Vec<&str> = known.map(|v| Source::from_u8(v.source()).word()).collect();
+    let known = (0..board.venues.len()).filter_map(|at| board.source_of(at));
+    let mut words: Vec<&str> = known.map(|source| Source::from_u8(source).word()).collect();
     words.sort_unstable();
     words.dedup();
     if words.is_empty() { "none".to_owned() } else { words.join(", ") }
@@ -343,14 +411,19 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// Appends the fresh prices per venue of `view`, for health and metrics.
-pub fn count_fresh(directory: &Directory, view: &View<'_>, fresh: &mut Vec<u64>) {
-    fresh.clear();
-    fresh.resize(directory.venues().len(), 0);
+/// What is known of the prices of each venue, for health and metrics.
+pub fn survey_prices(directory: &Directory, view: &View<'_>, known: &mut Vec<Known>) {
+    known.clear();
+    known.resize(directory.venues().len(), Known::default());
     for at in 0..directory.pairs() {
         let pair = PairId(at as u32);
-        if view.fresh(pair).is_some() {
-            fresh[directory.split(pair).1.index()] += 1;
+        let cell = view.matrix.load(pair);
+        if cell.state == CellState::Empty {
+            continue;
         }
+        let (instrument, venue) = directory.split(pair);
+        let is_fresh = cell.is_fresh(view.now, view.stale_after_ns);
+        let is_cached = cell.is_cached(view.now, view.stale_after_ns);
+        known[venue.index()].add(instrument, cell.origin, cell.age(view.now), is_fresh, is_cached);
     }
 }

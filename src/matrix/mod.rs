@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 
 use crate::market::quote::{Origin, Source};
 use crate::market::{Decimal, Level, PairId};
-use crate::time::{MonoNs, UnixNs};
+use crate::time::{MonoNs, SECOND, UnixNs};
 
 /// The matrix as threads share it: the pointer is swapped when the set of instruments or venues changes.
 pub type SharedMatrix = Arc<ArcSwap<QuoteMatrix>>;
@@ -43,6 +43,9 @@ pub struct CellQuote {
     pub origin: Origin,
 }
 
+/// A last known value that is older is worth nothing: as long as system 2 keeps one.
+pub const CACHED_MAX_NS: u64 = 300 * SECOND;
+
 /// Whether a cell's quote still holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
@@ -65,10 +68,20 @@ impl CellQuote {
         now.since(self.received)
     }
 
-    /// Live and not older than `age_max` nanoseconds: only then is it a price.
+    /// Live, not older than `age_max` nanoseconds, and not from the disk of an earlier run: only then is it a price.
     #[must_use]
     pub fn is_fresh(&self, now: MonoNs, age_max: u64) -> bool {
-        self.state == CellState::Live && self.age(now) <= age_max
+        self.state == CellState::Live && self.age(now) <= age_max && self.origin != Origin::Disk
+    }
+
+    /// A last known value: looked up, not pushed, and no price any more, or never one. Worth showing to those who ask
+    /// for its age, up to [`CACHED_MAX_NS`].
+    #[must_use]
+    pub fn is_cached(&self, now: MonoNs, age_max: u64) -> bool {
+        self.state == CellState::Live
+            && !self.origin.is_pushed()
+            && !self.is_fresh(now, age_max)
+            && self.age(now) <= CACHED_MAX_NS
     }
 }
 

@@ -4,9 +4,12 @@
 //! order and their types are a contract with clients that exist; `tests/fixtures/protocol` holds one
 //! example of each message. Inside we say venue and instrument, clients hear `exchange` and `symbol`.
 
+pub mod health;
 pub mod message;
+pub mod opportunity;
 pub mod report;
 pub mod request;
+pub mod status;
 pub mod stream;
 
 use std::io::Write as _;

@@ -16,6 +16,7 @@ use crate::config::{Config, ThresholdOn};
 use crate::detector::{Detector, DetectorParts, GatewayPort, scan};
 use crate::feed::{self, Feed, FeedParts, FeedVenue};
 use crate::gateway::{self, Gateway, GatewayParts};
+use crate::keep::{self, Keeper, KeeperParts};
 use crate::log;
 use crate::market::quote::FeedEvent;
 use crate::market::{Directory, VenueId};
@@ -23,8 +24,10 @@ use crate::matrix::changes::Changes;
 use crate::matrix::days::DayTable;
 use crate::matrix::{MatrixWriter, QuoteMatrix, SharedMatrix};
 use crate::metrics::Board;
+use crate::net::breaker;
 use crate::net::dial;
 use crate::net::listen::{self, Listener};
+use crate::net::switch::Switch;
 use crate::net::tls::Trust;
 use crate::sim::{self, Sim, SimParts};
 use crate::stage::{Alarm, Stage};
@@ -116,6 +119,7 @@ pub fn replay(config: Config, args: ReplayArgs) -> Result<(), Failure> {
 /// What every way of running shares, made before any thread: the matrix and those that read it.
 struct Parts {
     directory: Arc<Directory>,
+    matrix: SharedMatrix,
     writer: MatrixWriter,
     days: Arc<DayTable>,
     board: Arc<Board>,
@@ -136,8 +140,17 @@ impl Parts {
         let (matrix, writer) = QuoteMatrix::new(directory.pairs());
         let days = Arc::new(DayTable::new(directory.pairs()));
         let board = Arc::new(Board::new(clock.now(), directory.venues().len(), count));
-        let mut parts =
-            Self { directory, writer, days, board, clock, address, gateways: Vec::new(), ports: Vec::new() };
+        let mut parts = Self {
+            directory,
+            matrix: Arc::clone(&matrix),
+            writer,
+            days,
+            board,
+            clock,
+            address,
+            gateways: Vec::new(),
+            ports: Vec::new(),
+        };
         for index in 1..count {
             let shared = listener.share().map_err(|why| unavailable(&address.to_string(), &why))?;
             parts.add_gateway(config, &matrix, shared, index, clients_max)?;
@@ -193,9 +206,15 @@ impl Parts {
 fn run_live(config: &Config, parts: Parts, beside: Vec<Row>, is_demo: bool, signals: Signals) -> Result<(), Failure> {
     let (directory, days, board, clock) =
         (Arc::clone(&parts.directory), Arc::clone(&parts.days), Arc::clone(&parts.board), parts.clock.clone());
+    let matrix = Arc::clone(&parts.matrix);
     let shares = shares(config)?;
-    let (producers, consumers): (Vec<_>, Vec<_>) = shares.iter().map(|_| rtrb::RingBuffer::new(FEED_RING)).unzip();
+    let (producers, mut consumers): (Vec<_>, Vec<_>) = shares.iter().map(|_| rtrb::RingBuffer::new(FEED_RING)).unzip();
+    let kept = config.state_dir.as_ref().map(|_| rtrb::RingBuffer::new(FEED_RING));
+    let (kept, found) = kept.unzip();
+    consumers.extend(found);
     let (detector, alarm, gateways) = parts.detector(config, consumers);
+    let keeper = keeper(config, kept, &directory, matrix, &alarm, &board, &clock);
+    let switch = Arc::new(Switch::new(config.venues.len(), true));
     let (dialer, dialers) = dial::pool(config.venues.len(), &clock).map_err(|why| unavailable("dialling", &why))?;
 
     let mut rows = Vec::new();
@@ -207,6 +226,7 @@ fn run_live(config: &Config, parts: Parts, beside: Vec<Row>, is_demo: bool, sign
             detector: alarm.clone(),
             days: Arc::clone(&days),
             board: Arc::clone(&board),
+            switch: Arc::clone(&switch),
             dialer: dialer.clone(),
             clock: clock.clone(),
             options: feed_options(config),
@@ -223,12 +243,33 @@ fn run_live(config: &Config, parts: Parts, beside: Vec<Row>, is_demo: bool, sign
     }
     let mut rows: Vec<Row> = rows.into_iter().map(Row::hot).collect();
     rows.extend(dialers.into_iter().map(Row::left_behind));
+    rows.extend(keeper.map(|keeper| Row::cold(Box::new(keeper))));
     if is_demo {
         rows.push(Row::cold(Box::new(terminal::LiveLine::new(board))));
     }
     let first = threads::start(rows, &config.threads)?;
     let last = threads::start(beside, &config.threads)?;
     until_signal(signals, vec![first, last])
+}
+
+/// Keeps last known quotes on disk, if there is a place for them.
+fn keeper(
+    config: &Config,
+    ring: Option<rtrb::Producer<FeedEvent>>,
+    names: &Arc<Directory>,
+    matrix: SharedMatrix,
+    detector: &Alarm,
+    board: &Arc<Board>,
+    clock: &Clock,
+) -> Option<Keeper> {
+    let (directory, ring) = (config.state_dir.clone()?, ring?);
+    let Some(boot) = keep::boot_id() else {
+        log::say(format_args!("warning: state_dir: nothing is kept, for this system does not number its boots"));
+        return None;
+    };
+    let (names, detector) = (Arc::clone(names), detector.clone());
+    let (board, clock) = (Arc::clone(board), clock.clone());
+    Some(Keeper::new(KeeperParts { directory, names, matrix, ring, detector, board, clock, boot }))
 }
 
 /// The venues, shared out evenly among the feed threads.
@@ -321,6 +362,12 @@ fn feed_options(config: &Config) -> feed::Options {
         silence_max_ms: feed.silence_max_ms,
         backoff_first_ms: feed.backoff_first_ms,
         backoff_max_ms: feed.backoff_max_ms,
+        breaker: breaker::Options {
+            failures: feed.breaker_failures as u32,
+            after_ns: feed.breaker_after_ms * MS,
+            open_ns: feed.breaker_open_ms * MS,
+            successes: feed.breaker_successes as u32,
+        },
         ..feed::Options::default()
     }
 }
@@ -344,6 +391,12 @@ fn gateway_options(config: &Config) -> gateway::Options {
         head_within_ns: gateway.header_wait_ms * MS,
         pairs_max: gateway.pairs_max,
         commands: (gateway.commands_per_s as u32, gateway.commands_burst as u32),
+        threshold_pct: config.detector.threshold_pct,
+        threshold_on: match config.detector.threshold_on {
+            ThresholdOn::Gross => "gross",
+            ThresholdOn::Net => "net",
+        },
+        debounce_ms: config.detector.debounce_ms,
         instance: format!("{hostname}_{}_{}", std::process::id(), Clock::System.unix().ms()),
         hostname,
         ..gateway::Options::default()

@@ -234,6 +234,19 @@ fn the_environment_goes_over_the_file() {
 }
 
 #[test]
+fn the_state_directory_is_beside_the_file_and_a_cluster_without_one_is_warned_about() {
+    assert_eq!(read("").state_dir, None);
+    let config = Config::build("a.toml", "state_dir = \"state\"", Path::new("/etc/spreadwire"), &[], VENUES).unwrap();
+    assert_eq!(config.state_dir.as_deref(), Some(Path::new("/etc/spreadwire/state")));
+    assert!(config.to_toml().contains("state_dir = \"/etc/spreadwire/state\""), "{}", config.to_toml());
+    let config = build("", &[("SPREADWIRE_STATE_DIR", "/var/lib/spreadwire")]).unwrap();
+    assert_eq!(config.state_dir.as_deref(), Some(Path::new("/var/lib/spreadwire")));
+    let cluster = "[cluster]\nredis = \"redis://127.0.0.1:6379\"";
+    assert!(read(cluster).warnings()[0].starts_with("state_dir: is empty"));
+    assert!(read(&format!("state_dir = \"/tmp\"\n{cluster}")).warnings().is_empty());
+}
+
+#[test]
 fn f124_mistakes_of_the_environment_name_the_variable() {
     let cases = [
         ("SPREADWIRE_GATEWAY_LISTN", "x", "unknown variable; did you mean `SPREADWIRE_GATEWAY_LISTEN`?"),

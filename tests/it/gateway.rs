@@ -1,6 +1,8 @@
 //! The gateway on a thread of its own, on loopback, fed by hand: a matrix that the test writes, clients
 //! that are not our code (tungstenite) or plain sockets.
 
+mod opportunities;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Stdio;
@@ -11,7 +13,7 @@ use serde_json::{Value, json};
 use spreadwire::gateway::{Gateway, GatewayParts, Options};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::opportunity::{Change, Leg, Opportunity, OpportunityEvent, gross_pct};
-use spreadwire::market::quote::Source;
+use spreadwire::market::quote::{Origin, Source};
 use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Directory, Level, PairId};
 use spreadwire::matrix::changes::Changes;
@@ -20,7 +22,7 @@ use spreadwire::matrix::{CellQuote, CellState, MatrixWriter, QuoteMatrix};
 use spreadwire::metrics::{Board, LinkState};
 use spreadwire::net::listen::Listener;
 use spreadwire::stage::{Alarm, Idle, Stop, spawn};
-use spreadwire::time::{Clock, MS, SECOND, UnixNs};
+use spreadwire::time::{Clock, MS, MonoNs, SECOND, UnixNs};
 use tungstenite::{Message, WebSocket};
 
 const SYMBOLS: [&str; 4] = ["BTC/USDT", "ETH/USDT", "SOL/USD", "SOL/USDT"];
@@ -132,6 +134,19 @@ impl Rig {
     }
 
     fn opportunity(&mut self, symbol: &str, buy: (&str, &str), sell: (&str, &str), change: Change, alert: bool) {
+        let event = self.event(symbol, buy, sell, change, alert);
+        self.events.push(event).unwrap();
+        self.alarm.ring();
+    }
+
+    fn event(
+        &self,
+        symbol: &str,
+        buy: (&str, &str),
+        sell: (&str, &str),
+        change: Change,
+        alert: bool,
+    ) -> OpportunityEvent {
         let now = self.clock.now();
         let leg = |(venue, price): (&str, &str)| Leg {
             venue: self.directory.venue_named(venue).unwrap(),
@@ -150,8 +165,7 @@ impl Rig {
             detected: now,
             peak_gross_pct: 1.0,
         };
-        self.events.push(OpportunityEvent { opportunity, change, alert }).unwrap();
-        self.alarm.ring();
+        OpportunityEvent { opportunity, change, alert }
     }
 
     fn client(&self) -> Client {
@@ -523,6 +537,58 @@ fn extended_clients_hear_more_and_are_told_once_when_a_price_goes_stale() {
             && alert.ends_with(r#","source":"simulated"}"#),
         "{alert}"
     );
+}
+
+#[test]
+fn f81_d2_08_a_last_known_value_is_shown_with_its_level_and_age_to_those_who_asked_for_more_and_to_nobody_else() {
+    let mut rig = Rig::new();
+    let (pair, now) = (rig.pair("BTC/USDT", "binance"), rig.clock.now());
+    rig.quote("BTC/USDT", "binance", "42500.50", "42501.00");
+    let quote = rig.writer.load(pair);
+    let aged = |ms: u64| MonoNs(now.0 - ms * MS);
+    // Found on disk a moment ago, 90 s old.
+    rig.store("BTC/USDT", "binance", CellQuote { origin: Origin::Disk, received: aged(90_000), ..quote });
+    let mut plain = rig.client();
+    plain.subscribe(&["BTC/USDT"], &["binance"]);
+    let mut extended = rig.client();
+    extended.send(json!({"action": "subscribe", "symbols": ["BTC/USDT"], "exchanges": ["binance"], "extended": true}));
+    extended.next();
+    let cached = extended.next();
+    assert_eq!((&cached["state"], &cached["level"]), (&json!("cached"), &json!("local_cache")));
+    assert!((90_000..100_000).contains(&cached["ageMs"].as_u64().unwrap()), "{cached}");
+    assert_eq!((&cached["bid"], &cached["source"]), (&json!(42500.5), &json!("simulated")));
+    assert_eq!(plain.collect(Duration::from_millis(700)), [""; 0], "a price to a plain client");
+    assert_eq!(rig.get("/api/market-data/prices?pairs=BTC/USDT").0, 503);
+    let (status, health) = rig.json("/api/market-data/health");
+    assert_eq!((status, &health["status"], &health["level"]), (503, &json!("degraded"), &json!("local_cache")));
+    assert_eq!(health["venues"][0]["freshPairs"], 0);
+    // A fresh value of Redis is a price, and says where it comes from; one beyond the limit is none.
+    rig.store("BTC/USDT", "binance", CellQuote { origin: Origin::Redis, received: aged(1000), ..quote });
+    assert_eq!(plain.next()["bid"], 42500.5);
+    let shown = loop {
+        let price = extended.next();
+        if price["level"] != "local_cache" {
+            break price;
+        }
+    };
+    assert_eq!((&shown["state"], &shown["level"]), (&json!("fresh"), &json!("redis_cache")));
+    let (status, ready) = rig.json("/readyz");
+    assert_eq!((status, &ready["level"]), (200, &json!("redis_cache")));
+    assert_eq!(rig.json("/api/market-data/health").0, 503, "served, and yet degraded");
+    rig.store("BTC/USDT", "binance", CellQuote { origin: Origin::Redis, received: aged(31_000), ..quote });
+    std::thread::sleep(Duration::from_millis(100));
+    plain.collect(Duration::from_millis(100));
+    assert_eq!(plain.collect(Duration::from_millis(700)), [""; 0], "older than its limit");
+    // Too old to be shown at all: that is told once.
+    rig.store("BTC/USDT", "binance", CellQuote { origin: Origin::Redis, received: aged(299_000), ..quote });
+    loop {
+        match extended.next()["state"].as_str().unwrap() {
+            "fresh" | "cached" => {}
+            "stale" => break,
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(extended.collect(Duration::from_millis(700)), [""; 0], "told more than once");
 }
 
 #[test]
@@ -1106,37 +1172,33 @@ fn s2_60_s2_62_health_keeps_every_name_and_is_degraded_without_prices() {
     assert!(value.pointer("/broadcasting/subscribedPairs").unwrap().is_array());
     assert!(value.pointer("/scaling/capacityPercentage").unwrap().is_u64());
     assert_eq!(value["alerts"], json!([]));
-    let first: Vec<&str> = body
-        .split('"')
-        .filter(|s| {
-            [
-                "status",
-                "timestamp",
-                "websocket",
-                "broadcasting",
-                "errorRecovery",
-                "leadership",
-                "scaling",
-                "alerts",
-                "venues",
-            ]
-            .contains(s)
-        })
-        .collect();
-    assert_eq!(
-        first,
-        [
-            "status",
-            "timestamp",
-            "websocket",
-            "broadcasting",
-            "errorRecovery",
-            "leadership",
-            "scaling",
-            "alerts",
-            "venues"
-        ]
-    );
+    let names = [
+        "status",
+        "timestamp",
+        "websocket",
+        "broadcasting",
+        "errorRecovery",
+        "leadership",
+        "scaling",
+        "alerts",
+        "venues",
+    ];
+    let places: Vec<_> = names.iter().map(|name| body.find(&format!("\"{name}\":"))).collect();
+    assert!(places.is_sorted() && places[0].is_some(), "the order of the names: {body}");
+    assert_eq!(value["level"], "websocket");
+    assert_eq!(value["cluster"], Value::Null);
+}
+
+#[test]
+fn ready_is_who_has_a_fresh_price_to_serve() {
+    let mut rig = Rig::new();
+    let (status, value) = rig.json("/readyz");
+    assert_eq!((status, &value["ready"]), (503, &json!(false)));
+    assert_eq!(value["alerts"], json!(["No fresh price from any exchange"]));
+    rig.quote("BTC/USDT", "binance", "1", "2");
+    std::thread::sleep(Duration::from_millis(100));
+    let (status, value) = rig.json("/readyz");
+    assert_eq!((status, value), (200, json!({"ready": true, "level": "websocket", "alerts": []})));
 }
 
 #[test]
@@ -1173,6 +1235,8 @@ fn pages_are_there_and_say_where_numbers_come_from() {
     assert_eq!(rig.get("/livez").0, 200);
     assert_eq!(rig.get("/nothing").0, 404);
     assert_eq!(rig.get("/ws/prices").0, 426);
+    let head = exchange(rig.address, b"HEAD /ws/prices HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 426 ") && head.ends_with("\r\n\r\n"), "{head}");
 }
 
 // HTTP.
@@ -1228,6 +1292,8 @@ fn refused() -> Vec<(String, u16)> {
         (get(&format!("X: {}", "x".repeat(4096))), 431),
         (get(&"X: y\r\n".repeat(101)), 431),
         (line(&format!("GET /{} HTTP/1.1", "x".repeat(9000))), 414),
+        // f109
+        (line(&format!("GET /livez?{} HTTP/1.1", "x".repeat(5000))), 414),
         ("\r\n".to_owned() + smuggled, 400),
         ("\n".to_owned() + smuggled, 400),
     ]);

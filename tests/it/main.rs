@@ -6,5 +6,6 @@ mod config;
 mod feed;
 mod floors;
 mod gateway;
+mod keep;
 mod sim;
 mod venues;

@@ -256,7 +256,7 @@ fn what_another_leader_told_is_not_told_on() {
     // The leader is gone without a word; the other takes over before its own connection to the venue is up.
     server.tell("DEL spreadwire:lease:okx");
     leader.publisher.stop(OKX);
-    assert_eq!(follower.lead(OKX), 2);
+    follower.lead(OKX);
     leader.heard.clear();
     for_a_while(&mut [&mut leader, &mut follower], Duration::from_millis(500));
     assert_eq!(leader.heard, []);
@@ -415,7 +415,7 @@ fn f72_f69_lower_tokens_and_second_owners_of_a_token_are_never_accepted() {
     assert_eq!(say(&mut follower, &batch("old", 4, 99, 9_000)), (1, 1, 0), "an old leader on waking");
     assert_eq!(say(&mut follower, &batch("thief", 5, 2, 9_000)), (1, 1, 1), "two in one token");
     assert_eq!(say(&mut follower, &batch("a", 5, 1, 9_000)), (1, 1, 2), "said twice");
-    assert_eq!(say(&mut follower, &batch("liar", 1 << 40, 1, 9_000)), (1, 1, 3), "no lease has given that out");
+    assert_eq!(say(&mut follower, &batch("liar", 1 << 50, 1, 9_000)), (1, 1, 3), "no lease has given that out");
     assert_eq!(say(&mut follower, &batch("a", 5, 2, 10_001)), (2, 1, 3));
     assert_eq!(say(&mut follower, &batch("c", 6, 1, 10_002)), (3, 1, 3));
     assert_eq!(say(&mut follower, &batch("a", 5, 3, 9_000)), (3, 2, 3));
@@ -484,7 +484,8 @@ fn a_missing_batch_is_counted_and_the_whole_is_told_again() {
     server.tell("CLIENT KILL TYPE pubsub");
     leader.quote(0, OKX, 10_500, 2);
     let mut lost = Vec::new();
-    leader.publisher.turn(&mut leader.store, |_, _| Some(1), &mut lost).unwrap();
+    let token = leader.publisher.token(OKX);
+    leader.publisher.turn(&mut leader.store, |_, _| token, &mut lost).unwrap();
     leader.quote(1, OKX, 20_000, 1);
     until(&mut [&mut leader, &mut follower], "what was missed", |nodes| {
         let cells = [nodes[1].cell(0, OKX), nodes[1].cell(1, OKX)];
@@ -511,7 +512,7 @@ fn f65_f42_redis_killed_and_restarted_empty_is_listened_to_again() {
     leader.publisher.stop(OKX);
     let floor = follower.counts(OKX).token.value();
     let Claim::Won(token) = leader.store.claim("okx", floor).unwrap() else { panic!("not free") };
-    assert_eq!(token, 2);
+    assert!(token > floor);
     leader.publisher.lead(OKX, token);
     leader.quote(0, OKX, 10_001, 2);
     until(&mut [&mut leader, &mut follower], "quotes again", |nodes| nodes[1].cell(0, OKX).sequence == 2);
@@ -636,7 +637,8 @@ fn what_is_said_on_the_control_channel_reaches_the_lead_thread() {
     let server = Server::start(&[]);
     let (mut leader, mut follower) = pair(&server);
     let mut heard = Vec::new();
-    leader.store.name_heir("okx", 1, "b").unwrap();
+    let token = leader.publisher.token(OKX).unwrap();
+    leader.store.name_heir("okx", token, "b").unwrap();
     until(&mut [&mut leader, &mut follower], "both", |nodes| {
         while let Ok(message) = nodes[1].control.pop() {
             heard.push(message);
@@ -645,8 +647,8 @@ fn what_is_said_on_the_control_channel_reaches_the_lead_thread() {
     });
     let venue = || "okx".to_owned();
     let said = [
-        Control::Leads { venue: venue(), token: 1, owner: "a".into() },
-        Control::Heir { venue: venue(), token: 1, heir: "b".into() },
+        Control::Leads { venue: venue(), token, owner: "a".into() },
+        Control::Heir { venue: venue(), token, heir: "b".into() },
     ];
     assert_eq!(heard, said);
 }
