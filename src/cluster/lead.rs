@@ -15,6 +15,7 @@ use crate::cluster::Options;
 use crate::cluster::election::Action;
 use crate::cluster::follow::Pulse;
 use crate::cluster::helm::{Answer, Helm};
+use crate::cluster::legacy::Legacy;
 use crate::cluster::publisher::Publisher;
 use crate::cluster::store::{Class, Control, Member, Sight, Store, StoreError};
 use crate::log;
@@ -47,6 +48,8 @@ pub struct LeadParts {
     pub directory: Arc<Directory>,
     /// Tells what we lead.
     pub publisher: Publisher,
+    /// Writes the replaced system's keys, where that is wanted.
+    pub legacy: Option<Legacy>,
     /// Cells that the publisher is told of; what wakes us.
     pub changes: Arc<Changes>,
     /// What the follower heard on the control channel.
@@ -75,6 +78,8 @@ pub struct Lead {
     /// By venue.
     views: Vec<View>,
     state: RedisState,
+    /// Whether the log knows that we are cut off.
+    told_cut_off: bool,
     twins: Twins,
 }
 
@@ -107,7 +112,15 @@ impl Lead {
         let names: Vec<&str> = parts.directory.venues().iter().map(|venue| venue.name.as_str()).collect();
         let helm = Helm::new(&parts.options, &names, parts.clock.now());
         let views = vec![View::default(); names.len()];
-        Ok(Self { store, helm, views, state: RedisState::Connecting, twins: Twins::default(), parts })
+        Ok(Self {
+            store,
+            helm,
+            views,
+            state: RedisState::Connecting,
+            told_cut_off: false,
+            twins: Twins::default(),
+            parts,
+        })
     }
 
     fn cluster(&self) -> Option<&ClusterBoard> {
@@ -241,21 +254,32 @@ impl Lead {
         for venue in lost {
             helm.refused(venue.index(), views[venue.index()].token, after);
         }
-        match told {
-            Ok(0) => 0,
-            Ok(batches) => {
-                helm.published(true, after);
-                self.count(None, now, after);
-                batches
-            }
-            Err(error) => {
-                if understood(Err(error.clone())).is_none() {
-                    helm.published(false, after);
-                }
-                self.count(Some(&error), now, after);
-                0
-            }
+        let batches = *told.as_ref().unwrap_or(&0);
+        if batches > 0 || told.is_err() {
+            self.note(told.map(drop), now, after);
         }
+        self.write_legacy();
+        batches
+    }
+
+    fn write_legacy(&mut self) {
+        let Self { parts, store, helm, .. } = self;
+        let now = parts.clock.now();
+        let Some(legacy) = parts.legacy.as_mut().filter(|legacy| now >= legacy.deadline() && helm.reaches(now)) else {
+            return;
+        };
+        let written = legacy.turn(store, |venue| helm.may_publish(venue.index(), now).is_some());
+        if written.is_err() {
+            let after = parts.clock.now();
+            self.note(written, now, after);
+        }
+    }
+
+    /// How calls beside those of the helm ended.
+    fn note(&mut self, outcome: Result<(), StoreError>, sent: MonoNs, now: MonoNs) {
+        self.count(outcome.as_ref().err(), sent, now);
+        let in_time = understood(outcome.map(|()| Answer::Done)).is_some();
+        self.helm.published(in_time, now);
     }
 
     fn count(&self, error: Option<&StoreError>, sent: MonoNs, now: MonoNs) {
@@ -305,11 +329,15 @@ impl Lead {
         if state == before {
             return;
         }
-        match (state, board.last_error.load().as_deref()) {
-            (RedisState::CutOff, Some(why)) => log::say(format_args!("cluster: cut off from Redis: {why}")),
-            (RedisState::CutOff, None) => log::say(format_args!("cluster: cut off from Redis")),
-            (RedisState::Joined, _) => log::say(format_args!("cluster: joined as {}", self.parts.options.instance)),
-            (RedisState::Returning | RedisState::Connecting, _) => {}
+        // Once each: a Redis that comes and goes is one trouble.
+        if state == RedisState::CutOff && !std::mem::replace(&mut self.told_cut_off, true) {
+            let why = board.last_error.load();
+            let why = why.as_deref().map_or("no answer", String::as_str);
+            log::say(format_args!("cluster: cut off from Redis: {why}"));
+        }
+        if state == RedisState::Joined {
+            self.told_cut_off = false;
+            log::say(format_args!("cluster: joined as {}", self.parts.options.instance));
         }
     }
 
@@ -348,8 +376,9 @@ impl Lead {
         let now = self.parts.clock.now();
         let reaches = self.helm.reaches(now);
         let mut deadline = self.helm.deadline();
-        if reaches && let Some(at) = self.parts.publisher.deadline() {
-            deadline = deadline.min(at);
+        if reaches {
+            let others = [self.parts.publisher.deadline(), self.parts.legacy.as_ref().map(Legacy::deadline)];
+            deadline = others.into_iter().flatten().fold(deadline, MonoNs::min);
         }
         let wait = wait.min(SLEEP_MAX).min(Duration::from_nanos(deadline.since(now)).max(SLEEP_MIN));
         let (alarm, parker) = &self.parts.alarm;

@@ -8,6 +8,7 @@ use crate::cli::Failure;
 use crate::cluster::Options;
 use crate::cluster::follow::{Follow, FollowParts, Pulse};
 use crate::cluster::lead::{Lead, LeadParts};
+use crate::cluster::legacy::{Legacy, LegacyParts};
 use crate::cluster::publisher::{Publisher, PublisherParts, Wanted};
 use crate::cluster::store::Store;
 use crate::config::{Config, LegacyKeys, OwnUpstream};
@@ -106,6 +107,7 @@ impl Prepared {
     /// When the address is none.
     pub fn rows(
         self,
+        config: &Config,
         detector: &Alarm,
         switch: &Arc<Switch>,
         feeds: Vec<Alarm>,
@@ -129,6 +131,18 @@ impl Prepared {
             options: options.clone(),
         })
         .map_err(wrong_address)?;
+        let legacy = options.legacy_keys.then(|| {
+            Legacy::new(LegacyParts {
+                directory: Arc::clone(&directory),
+                matrix: Arc::clone(&matrix),
+                days: Arc::clone(&days),
+                clock: clock.clone(),
+                instance: options.instance.clone(),
+                hostname: options.hostname.clone(),
+                order: config.price_order.clone(),
+                stale_after_ns: config.quotes.stale_after_ms * MS,
+            })
+        });
         let publisher = Publisher::new(PublisherParts {
             directory: Arc::clone(&directory),
             matrix,
@@ -143,6 +157,7 @@ impl Prepared {
         let lead = Lead::new(LeadParts {
             directory,
             publisher,
+            legacy,
             changes,
             control: messages,
             pulse,

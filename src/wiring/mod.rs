@@ -276,7 +276,7 @@ fn run_live(
         rows.push(Row::cold(Box::new(terminal::LiveLine::new(board))));
     }
     let (lead, follow) = match cluster {
-        Some(cluster) => cluster.rows(&alarm, &switch, feeds)?,
+        Some(cluster) => cluster.rows(config, &alarm, &switch, feeds)?,
         None => (Vec::new(), Vec::new()),
     };
     rows.extend(follow);
