@@ -11,6 +11,7 @@ pub mod address;
 pub mod election;
 pub mod fallback;
 pub mod helm;
+pub mod status;
 pub mod store;
 
 use crate::time::MS;
