@@ -373,6 +373,8 @@ impl Election {
             | Control::Ready { venue, .. }
             | Control::Leads { venue, .. }
             | Control::Free { venue, .. } => venue,
+            // The publisher's business.
+            Control::Again { .. } => return,
         };
         let Some(venue) = self.seats.iter().position(|seat| seat.name == *venue) else { return };
         match message {
@@ -385,6 +387,7 @@ impl Election {
             }
             Control::Leads { token, owner, .. } => self.hear_leads(venue, *token, owner, now),
             Control::Free { token, .. } => self.hear_free(venue, *token, now),
+            Control::Again { .. } => {}
         }
     }
 
@@ -633,6 +636,10 @@ impl Election {
         if lease.owner == self.me {
             seat.heirdom = None;
             let is_held = seat.held.as_ref().is_some_and(|held| held.token == lease.token);
+            if let Some(held) = seat.held.as_mut().filter(|held| is_held && held.heir.is_none()) {
+                // An heir that we no longer know of, after a call without an answer.
+                held.unname = seat.seen.as_ref().is_some_and(|seen| seen.heir.is_some());
+            }
             if is_held || seat.give_back.as_ref().is_some_and(|gone| gone.token == lease.token) {
                 // Known.
             } else if lease.token > seat.spent && lease.token == seat.highest && self.stopping.is_none() {
@@ -693,6 +700,11 @@ impl Election {
         let is_held = seat.held.as_ref().is_some_and(|held| held.token == token);
         if token < seat.highest || token > TOKEN_MAX || is_held {
             return;
+        }
+        let goes_to = |held: &&Held| held.heir.as_ref().is_some_and(|heir| heir.id == owner);
+        if let Some(ours) = seat.held.as_ref().filter(goes_to).map(|held| held.token) {
+            // The heir has it: we hear so before the answer to our own call, or instead of it.
+            return self.transferred(venue, ours, Some(token), now);
         }
         seat.raise(token, owner);
         if owner != self.me {

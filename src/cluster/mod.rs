@@ -8,9 +8,13 @@
 //! `election` and `fallback` decide and touch nothing; `store` speaks with Redis and decides nothing.
 
 pub mod address;
+pub mod age;
+pub mod batch;
 pub mod election;
 pub mod fallback;
+pub mod follow;
 pub mod helm;
+pub mod publisher;
 pub mod status;
 pub mod store;
 

@@ -444,6 +444,7 @@ fn cell_of(quote: &Quote) -> CellQuote {
     CellQuote {
         bid: quote.bid,
         ask: quote.ask,
+        sequence: quote.sequence,
         exchange_time: quote.exchange_time,
         received: quote.received,
         changes: 0,

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use spreadwire::cluster::Options;
 use spreadwire::cluster::election::Action;
-use spreadwire::cluster::helm::{Answer, Call, Helm};
+use spreadwire::cluster::helm::{Answer, Helm};
 use spreadwire::cluster::store::{Claim, Control, Lease, Member, Sight};
 use spreadwire::metrics::cluster::{RedisState, Role};
 use spreadwire::sim::random::Random;
@@ -61,7 +61,7 @@ struct Setup {
 /// One call on its way.
 #[derive(Clone)]
 enum Request {
-    Call(Call),
+    Call(Action),
     Publish { venue: usize, token: u64, sequence: u64 },
 }
 
@@ -73,7 +73,7 @@ enum Reply {
 
 #[derive(Clone)]
 enum Message {
-    Pulse(MonoNs),
+    Pulse,
     Control(Control),
     Batch { venue: usize, leader: String, token: u64, sequence: u64 },
 }
@@ -85,6 +85,7 @@ enum Event {
     Late(u64),
     Deliver(Box<Message>),
     Dialled(usize, u64),
+    Pulse,
     Heal(Fault),
     Start,
     Fault,
@@ -260,7 +261,12 @@ impl World {
             let node = &self.nodes[next.node];
             let is_own = matches!(
                 next.event,
-                Event::Turn(_) | Event::Reply(..) | Event::Late(_) | Event::Deliver(_) | Event::Dialled(..)
+                Event::Turn(_)
+                    | Event::Reply(..)
+                    | Event::Late(_)
+                    | Event::Deliver(_)
+                    | Event::Dialled(..)
+                    | Event::Pulse
             );
             if is_own && node.life != next.life {
                 continue;
@@ -308,6 +314,13 @@ impl World {
                     return self.turn(at);
                 }
             }
+            Event::Pulse => {
+                // The follower's own, on the connection that it listens on.
+                if self.redis_up {
+                    self.post(at, Message::Pulse);
+                }
+                self.push(self.now + 100 * MS, at, Event::Pulse);
+            }
             Event::Heal(fault) => self.heal(at, life, fault),
             Event::Start => return self.start(at),
             Event::Fault => self.strike(),
@@ -334,6 +347,7 @@ impl World {
         let options = Options { instance: node.id.clone(), ..self.options.clone() };
         node.helm = Some(Helm::new(&options, &VENUES[..venues], local));
         self.story(at, "starts");
+        self.push(self.now, at, Event::Pulse);
         self.turn(at)
     }
 
@@ -378,8 +392,11 @@ impl World {
     /// A batch for the next venue that is due, if the helm says that it may be published.
     fn publish(&mut self, at: usize, helm: &Helm, local: MonoNs) -> Result<Option<Request>, String> {
         let node = &mut self.nodes[at];
-        if self.now < node.publish_at {
-            return Ok(None);
+        // A new leader publishes at once.
+        let is_new = |venue| helm.may_publish(venue, local).is_some_and(|token| token != node.sequences[venue].0);
+        if self.now < node.publish_at && node.publish_next == 0 {
+            let Some(venue) = (0..self.venues).find(|&venue| is_new(venue)) else { return Ok(None) };
+            (node.publish_at, node.publish_next) = (self.now, venue);
         }
         while node.publish_next < self.venues {
             let venue = node.publish_next;
@@ -447,9 +464,12 @@ impl World {
             (Request::Call(call), Some(Reply::Answer(answer))) => helm.outcome(call, Some(&answer), sent, local),
             (Request::Call(call), _) => helm.outcome(call, None, sent, local),
             (Request::Publish { venue, token, .. }, Some(Reply::Published(taken))) => {
-                helm.published(*venue, *token, Some(taken), local);
+                helm.published(true, local);
+                if !taken {
+                    helm.refused(*venue, *token, local);
+                }
             }
-            (Request::Publish { venue, token, .. }, _) => helm.published(*venue, *token, None, local),
+            (Request::Publish { .. }, _) => helm.published(false, local),
         }
         if self.setup.tells {
             self.story(at, &told(request, sent, local));
@@ -462,7 +482,7 @@ impl World {
         let node = &mut self.nodes[at];
         let Some(helm) = &mut node.helm else { return Ok(()) };
         match message {
-            Message::Pulse(mark) => helm.heard(mark, local),
+            Message::Pulse => helm.heard(local),
             Message::Control(control) => helm.control(&control, local),
             Message::Batch { venue, leader, token, sequence } => {
                 let (last, from, newest) = &mut node.believed[venue];
@@ -516,13 +536,7 @@ impl World {
                 }
                 Reply::Published(taken)
             }
-            Request::Call(Call::Pulse(mark)) => {
-                if self.nodes[at].life == life {
-                    self.post(at, Message::Pulse(mark));
-                }
-                Reply::Answer(Answer::Done)
-            }
-            Request::Call(Call::Make(action)) => Reply::Answer(self.obey(at, &id, action)?),
+            Request::Call(action) => Reply::Answer(self.obey(at, &id, action)?),
         };
         let node = &self.nodes[at];
         let lost = node.cut[1] || (node.loses_one_in > 0 && self.random.one_in(node.loses_one_in));
@@ -892,8 +906,8 @@ fn node_turn(world: &mut World, at: usize) {
 fn told(request: &Request, sent: MonoNs, now: MonoNs) -> String {
     let took = now.since(sent) / MS;
     match request {
-        Request::Call(Call::Make(Action::Beat) | Call::Pulse(_)) => format!("looked in {took} ms"),
-        Request::Call(Call::Make(action)) => format!("{action:?} in {took} ms"),
+        Request::Call(Action::Beat) => format!("looked in {took} ms"),
+        Request::Call(action) => format!("{action:?} in {took} ms"),
         Request::Publish { venue, token, sequence } => {
             format!("published {} {token}/{sequence} in {took} ms", VENUES[*venue])
         }
