@@ -101,3 +101,6 @@ fn show(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
