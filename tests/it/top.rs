@@ -8,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use serde_json::Value;
@@ -254,7 +255,8 @@ fn a_session_with_keys_over_the_loss_and_the_return_of_the_gateway() {
     session.wait_for("its return", |screen| !screen.contains("GONE"));
     session.press("q");
     assert_eq!(session.end(), Some(0));
-    assert!(!session.screen.lock().unwrap().screen().alternate_screen(), "the terminal is as it was");
+    session.wait_for("the terminal as it was", |screen| !screen.contains("SIMULATED"));
+    assert!(!session.screen.lock().unwrap().screen().alternate_screen());
     assert!(!session.screen.lock().unwrap().screen().hide_cursor());
     drop(demo);
 }
@@ -272,4 +274,16 @@ fn colours_are_left_out_on_request_and_a_gateway_that_never_was_is_waited_for() 
     session.press("\x03");
     assert_eq!(session.end(), Some(0));
     drop(demo);
+}
+
+#[test]
+fn f132_ended_from_outside_it_gives_the_terminal_back() {
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let Some(mut session) = Session::new(&gone, &[]) else { return };
+    session.sees("GONE for ");
+    assert!(session.screen.lock().unwrap().screen().alternate_screen());
+    rustix::process::kill_process(Pid::from_child(&session.child), Signal::TERM).unwrap();
+    assert_eq!(session.end(), Some(0));
+    session.wait_for("the terminal as it was", |screen| !screen.contains("GONE"));
+    assert!(!session.screen.lock().unwrap().screen().alternate_screen());
 }
