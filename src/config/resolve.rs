@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
 
+use crate::cluster::address::Address;
 use crate::config::near::{did_you_mean, nearest};
 use crate::config::read::{Draft, Item};
 use crate::config::setting::quoted;
@@ -19,6 +20,9 @@ pub(super) const DEFAULT_INSTRUMENTS: [&str; 9] =
 /// More than a table of prices can usefully hold; keeps memory bounded.
 const INSTRUMENTS_MAX: usize = 10_000;
 
+/// Longest id of an instance and prefix of keys, in bytes.
+const NAME_MAX: usize = 200;
+
 /// Longest currency code.
 const CODE_MAX: usize = 20;
 
@@ -26,6 +30,7 @@ const CODE_MAX: usize = 20;
 pub(super) fn resolve(mut draft: Draft, directory: &Path) -> Result<Config, Vec<Problem>> {
     let chosen = chosen_venues(&mut draft);
     check_limits(&mut draft);
+    check_cluster(&mut draft);
     let (instruments, native) = resolve_instruments(&mut draft, &chosen);
     let price_order = resolve_price_order(&mut draft, &chosen);
     let mut venues = Vec::with_capacity(chosen.len());
@@ -281,11 +286,14 @@ fn resolve_price_order(draft: &mut Draft, chosen: &[usize]) -> Vec<VenueId> {
 
 /// Limits that depend on each other. The complaint is about the one that was written.
 fn check_limits(draft: &mut Draft) {
-    let feed = &draft.feed;
+    let (feed, cluster) = (&draft.feed, &draft.cluster);
     // Silence must be answered before it kills, so those two may not be equal.
     let pairs = [
         ("feed.silence_ping_ms", feed.silence_ping_ms, "feed.silence_max_ms", feed.silence_max_ms, 1),
         ("feed.backoff_first_ms", feed.backoff_first_ms, "feed.backoff_max_ms", feed.backoff_max_ms, 0),
+        // A lease that ends before it is renewed, or before Redis may answer, is none.
+        ("cluster.renew_ms", cluster.renew_ms, "cluster.lease_ms", cluster.lease_ms, 1),
+        ("cluster.call_ms", cluster.call_ms, "cluster.lease_ms", cluster.lease_ms, 1),
     ];
     for (small, less, large, more, gap) in pairs {
         if less + gap <= more {
@@ -298,6 +306,23 @@ fn check_limits(draft: &mut Draft) {
             let most = more - gap;
             refuse(draft, small, format!("{less} is too large, expected at most {most}, for {large} is {more}"));
         }
+    }
+}
+
+/// Where Redis is, and who we are there. A Redis that is down is no mistake of the configuration.
+fn check_cluster(draft: &mut Draft) {
+    let cluster = &draft.cluster;
+    if cluster.redis.is_empty() {
+        return;
+    }
+    let wrong = Address::parse(&cluster.redis).err();
+    let long = [("cluster.instance", &cluster.instance), ("cluster.prefix", &cluster.prefix)];
+    let long = long.map(|(key, text)| (text.len() > NAME_MAX).then(|| (key, text.len())));
+    if let Some(why) = wrong {
+        refuse(draft, "cluster.redis", why);
+    }
+    for (key, length) in long.into_iter().flatten() {
+        refuse(draft, key, format!("is {length} bytes long, expected at most {NAME_MAX}"));
     }
 }
 
