@@ -275,11 +275,7 @@ impl Hop {
         let (alarm, parker) = Alarm::of_parker();
         let (ring, consumer) = rtrb::RingBuffer::new(4096);
         let board = board("b");
-        let gateway = GatewayPort {
-            changes: Arc::clone(&changes),
-            opportunities: rtrb::RingBuffer::new(8).0,
-            alarm: alarm.clone(),
-        };
+        let gateway = GatewayPort { changes: Arc::clone(&changes), opportunities: None, alarm: alarm.clone() };
         let (detector, ears) = Detector::new(DetectorParts {
             directory: Arc::clone(&directory),
             matrix: writer,

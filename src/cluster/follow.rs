@@ -366,8 +366,11 @@ impl Follow {
         if head.from == self.parts.options.instance {
             return;
         }
-        self.count(venue, |board| board.accepted.add(1));
         let quotes = std::mem::take(&mut self.reader.quotes);
+        self.count(venue, |board| {
+            board.accepted.add(1);
+            board.quotes.add(quotes.len() as u64);
+        });
         for entry in &quotes {
             self.hand_over(venue, entry, arrived, transit_ns);
         }

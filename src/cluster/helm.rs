@@ -56,8 +56,13 @@ impl Helm {
     /// Under which token a batch of `venue` may be published now. Ask right before each.
     #[must_use]
     pub fn may_publish(&self, venue: usize, now: MonoNs) -> Option<u64> {
-        let reaches = self.fallback.state() != RedisState::CutOff && self.fallback.may_call(now);
-        reaches.then(|| self.election.may_publish(venue, now)).flatten()
+        self.reaches(now).then(|| self.election.may_publish(venue, now)).flatten()
+    }
+
+    /// Whether calls beside those of [`Self::next`] may be made now.
+    #[must_use]
+    pub fn reaches(&self, now: MonoNs) -> bool {
+        self.fallback.state() != RedisState::CutOff && self.fallback.may_call(now)
     }
 
     /// What we are for `venue`.

@@ -20,9 +20,6 @@ pub(super) const DEFAULT_INSTRUMENTS: [&str; 9] =
 /// More than a table of prices can usefully hold; keeps memory bounded.
 const INSTRUMENTS_MAX: usize = 10_000;
 
-/// Longest id of an instance and prefix of keys, in bytes.
-const NAME_MAX: usize = 200;
-
 /// Longest currency code.
 const CODE_MAX: usize = 20;
 
@@ -286,14 +283,11 @@ fn resolve_price_order(draft: &mut Draft, chosen: &[usize]) -> Vec<VenueId> {
 
 /// Limits that depend on each other. The complaint is about the one that was written.
 fn check_limits(draft: &mut Draft) {
-    let (feed, cluster) = (&draft.feed, &draft.cluster);
+    let feed = &draft.feed;
     // Silence must be answered before it kills, so those two may not be equal.
     let pairs = [
         ("feed.silence_ping_ms", feed.silence_ping_ms, "feed.silence_max_ms", feed.silence_max_ms, 1),
         ("feed.backoff_first_ms", feed.backoff_first_ms, "feed.backoff_max_ms", feed.backoff_max_ms, 0),
-        // A lease that ends before it is renewed, or before Redis may answer, is none.
-        ("cluster.renew_ms", cluster.renew_ms, "cluster.lease_ms", cluster.lease_ms, 1),
-        ("cluster.call_ms", cluster.call_ms, "cluster.lease_ms", cluster.lease_ms, 1),
     ];
     for (small, less, large, more, gap) in pairs {
         if less + gap <= more {
@@ -309,21 +303,44 @@ fn check_limits(draft: &mut Draft) {
     }
 }
 
-/// Where Redis is, and who we are there. A Redis that is down is no mistake of the configuration.
+/// A cluster's settings, as far as they can be held against each other without Redis.
 fn check_cluster(draft: &mut Draft) {
-    let cluster = &draft.cluster;
+    let cluster = draft.cluster.clone();
     if cluster.redis.is_empty() {
         return;
     }
-    let wrong = Address::parse(&cluster.redis).err();
-    let long = [("cluster.instance", &cluster.instance), ("cluster.prefix", &cluster.prefix)];
-    let long = long.map(|(key, text)| (text.len() > NAME_MAX).then(|| (key, text.len())));
-    if let Some(why) = wrong {
-        refuse(draft, "cluster.redis", why);
+    if let Err(what) = Address::parse(&cluster.redis) {
+        refuse(draft, "cluster.redis", what);
     }
-    for (key, length) in long.into_iter().flatten() {
-        refuse(draft, key, format!("is {length} bytes long, expected at most {NAME_MAX}"));
+    if let Some(what) = misnamed(&cluster.prefix, 100).filter(|_| !cluster.prefix.is_empty()) {
+        refuse(draft, "cluster.prefix", what);
+    } else if cluster.prefix.is_empty() {
+        refuse(draft, "cluster.prefix", "is empty, expected a word such as \"spreadwire\"".to_owned());
     }
+    if let Some(what) = misnamed(&cluster.instance, 100) {
+        refuse(draft, "cluster.instance", what);
+    }
+    // A lease must outlast a renewal that failed and the next, or a single late answer ends it.
+    let lease = cluster.lease_ms;
+    let renew = if cluster.renew_ms == 0 { lease / 3 } else { cluster.renew_ms };
+    let (path, most) = ("cluster.renew_ms", (lease - 1) / 2);
+    if renew > most {
+        let what = format!("{renew} is too large, expected at most {most}, less than half of cluster.lease_ms");
+        refuse(draft, path, what);
+    } else if cluster.call_ms > lease / 3 {
+        let (call, most) = (cluster.call_ms, lease / 3);
+        let what = format!("{call} is too large, expected at most {most}, a third of cluster.lease_ms");
+        refuse(draft, "cluster.call_ms", what);
+    }
+}
+
+/// What is wrong with a name that becomes part of keys and ids.
+fn misnamed(name: &str, length_max: usize) -> Option<String> {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:{}".contains(&b);
+    if name.len() > length_max {
+        return Some(format!("has {} letters, expected at most {length_max}", name.len()));
+    }
+    (!name.bytes().all(is_plain)).then(|| format!("{} holds other than letters, digits and - _ . :", quoted(name)))
 }
 
 /// `ws://` or `wss://`, a host, perhaps a port and a path; where the venue hands out its address by

@@ -394,13 +394,13 @@ impl World {
         let node = &mut self.nodes[at];
         // A new leader publishes at once.
         let is_new = |venue| helm.may_publish(venue, local).is_some_and(|token| token != node.sequences[venue].0);
-        if self.now < node.publish_at && node.publish_next == 0 {
-            let Some(venue) = (0..self.venues).find(|&venue| is_new(venue)) else { return Ok(None) };
-            (node.publish_at, node.publish_next) = (self.now, venue);
+        let new = (0..self.venues).find(|&venue| is_new(venue));
+        if new.is_none() && self.now < node.publish_at {
+            return Ok(None);
         }
-        while node.publish_next < self.venues {
-            let venue = node.publish_next;
-            node.publish_next += 1;
+        while new.is_some() || node.publish_next < self.venues {
+            let venue = new.unwrap_or(node.publish_next);
+            node.publish_next += usize::from(new.is_none());
             let mut token = helm.may_publish(venue, local);
             if self.setup.broken == Broken::DeadlinesAreIgnored && helm.wants_upstream(venue) && token.is_none() {
                 token = Some(node.sequences[venue].0).filter(|token| *token > 0);
