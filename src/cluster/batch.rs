@@ -16,7 +16,7 @@ use crate::market::quote::Source;
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, Directory, InstrumentId, Level, VenueId};
 use crate::matrix::CellState;
-use crate::protocol::{float, integer, string};
+use crate::protocol::{array, float, integer, string};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::wire::json::{self, Value};
 
@@ -48,8 +48,17 @@ pub struct Head {
     pub sent: MonoNs,
     /// The sender's shortest round trip through Redis lately, in nanoseconds.
     pub trip_ns: u64,
-    /// Part of a telling of all that the sender knows of the venue.
-    pub whole: bool,
+    /// Set in the batches that together tell all that the sender knows of the venue.
+    pub whole: Option<Whole>,
+}
+
+/// Which part of a whole telling a batch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whole {
+    /// Sequence of its first batch.
+    pub from: u64,
+    /// Quotes that are still to follow; 0 in its last batch.
+    pub left: u64,
 }
 
 /// One instrument of a batch.
@@ -130,7 +139,12 @@ impl<'a> Writer<'a> {
             text(key, out);
             integer(number, out);
         }
-        text(if head.whole { ",\"whole\":true,\"quotes\":[" } else { ",\"whole\":false,\"quotes\":[" }, out);
+        text(",\"whole\":", out);
+        match head.whole {
+            Some(whole) => array([whole.from, whole.left], out, integer),
+            None => text("false", out),
+        }
+        text(",\"quotes\":[", out);
         Self { out, directory, entries: 0 }
     }
 
@@ -255,8 +269,16 @@ fn head(root: Value<'_>, venue: VenueId, directory: &Directory) -> Result<Head, 
         sequence: within("seq", 1, u64::MAX - 1)?,
         sent: MonoNs(within("sent", 0, u64::MAX / 4)?),
         trip_ns: within("trip", 0, TRIP_MAX_NS)?,
-        whole: root.get("whole").and_then(|v| v.boolean()).ok_or(Refusal::Shape("whole"))?,
+        whole: whole(root.get("whole").ok_or(Refusal::Shape("whole"))?)?,
     })
+}
+
+fn whole(value: Value<'_>) -> Result<Option<Whole>, Refusal> {
+    if value.boolean() == Some(false) {
+        return Ok(None);
+    }
+    let number = |at| value.at(at).and_then(|v| v.integer()).ok_or(Refusal::Shape("whole"));
+    Ok(Some(Whole { from: number(0)?, left: number(1)? }))
 }
 
 fn entries<'a, T>(
@@ -380,7 +402,7 @@ mod tests {
 
     fn a_head() -> Head {
         let from = "gw \"1\"\n_7_1763700000000".to_owned();
-        Head { venue: OKX, from, token: 7, sequence: 12, sent: MonoNs(5), trip_ns: 9, whole: false }
+        Head { venue: OKX, from, token: 7, sequence: 12, sent: MonoNs(5), trip_ns: 9, whole: None }
     }
 
     fn an_entry() -> Entry {
@@ -496,13 +518,14 @@ mod tests {
         #[test]
         fn what_was_written_is_read(
             quotes in prop::collection::vec(entry(), 0..20), figures in prop::array::uniform6(-1e12f64..1e12), time: u64,
-            token in 1..=super::super::store::TOKEN_MAX, sequence in 1..u64::MAX, sent in 0..u64::MAX / 4, whole: bool,
+            token in 1..=super::super::store::TOKEN_MAX, sequence in 1..u64::MAX, sent in 0..u64::MAX / 4, whole: Option<(u64, u64)>,
         ) {
             let [last, high, low, change, change_pct, quote_volume] = figures;
             let exchange_time = UnixNs(time);
             let day = DayStatistics {
                 instrument: InstrumentId(1), last, high, low, change, change_pct, quote_volume, exchange_time,
             };
+            let whole = whole.map(|(from, left)| Whole { from, left });
             let head = Head { token, sequence, sent: MonoNs(sent), whole, ..a_head() };
             let mut reader = Reader::default();
             prop_assert_eq!(reader.read(&write(&head, &quotes, &[day]), OKX, &directory()), Ok(head));

@@ -46,7 +46,7 @@ const PULSES_PER_HELLO: u64 = 10;
 const READ_WAIT: Duration = Duration::from_millis(20);
 /// Shortest and longest pause before connecting again, in nanoseconds.
 const RETRY_NS: (u64, u64) = (50 * MS, SECOND);
-/// The whole of one venue is asked for no more often than this, in nanoseconds.
+/// The whole of one venue is asked for no more often than this, and again until it has come, in nanoseconds.
 const ASK_EVERY_NS: u64 = 100 * MS;
 /// Latest values are asked for again after so long when they could not be read, in nanoseconds.
 const LATEST_AGAIN_NS: u64 = SECOND;
@@ -149,6 +149,10 @@ struct Stream {
     token: u64,
     from: String,
     sequence: u64,
+    /// From this number on nothing was missing.
+    unbroken: u64,
+    /// Whether something was missed that a whole telling since then has not made up for.
+    behind: bool,
     asked: MonoNs,
 }
 
@@ -396,7 +400,7 @@ impl Follow {
         let is_first = stream.token == 0;
         if head.token > stream.token {
             let is_change = !is_first;
-            *stream = Stream { token: head.token, from: head.from.clone(), sequence: 0, asked: stream.asked };
+            *stream = Stream { token: head.token, from: head.from.clone(), sequence: 0, unbroken: 1, ..stream.clone() };
             self.count(head.venue, |board| {
                 board.token.set(head.token);
                 board.changes.add(u64::from(is_change));
@@ -412,8 +416,15 @@ impl Follow {
         let missing = head.sequence - stream.sequence - 1;
         stream.sequence = head.sequence;
         if missing > 0 {
+            (stream.unbroken, stream.behind) = (head.sequence, true);
             // A newcomer has missed what was said before, but nothing that was said to it.
             self.count(head.venue, |board| board.gaps.add(if is_first { 0 } else { missing }));
+        }
+        let stream = &mut self.streams[head.venue.index()];
+        if head.whole.is_some_and(|whole| whole.left == 0 && whole.from >= stream.unbroken) {
+            stream.behind = false;
+        }
+        if stream.behind {
             self.ask(head.venue);
         }
         true
@@ -493,8 +504,11 @@ impl Follow {
         let pair = self.parts.directory.pair(instrument, venue);
         let age_ns = entry.age_ns.saturating_add(since_ns).saturating_add(head.trip_ns);
         let received = MonoNs(arrived.0.saturating_sub(age_ns));
-        let is_news = entry.state == CellState::Live && received > self.last[pair.index()].received;
+        let last = &mut self.last[pair.index()];
+        let is_news = entry.state == CellState::Live && received > last.received;
         if is_news && head.from != self.parts.options.instance {
+            // What the leader says of it next is not older, whatever the two estimates say.
+            last.received = received;
             let quote = quote(venue, &entry, received, self.parts.clock.now(), Origin::Redis);
             self.parts.handover.push(FeedEvent::Quote(quote));
         }

@@ -15,6 +15,7 @@ use crate::cluster::Options;
 use crate::cluster::election::Action;
 use crate::cluster::follow::Pulse;
 use crate::cluster::helm::{Answer, Helm};
+use crate::cluster::legacy::Legacy;
 use crate::cluster::publisher::Publisher;
 use crate::cluster::store::{Class, Control, Member, Sight, Store, StoreError};
 use crate::log;
@@ -47,6 +48,8 @@ pub struct LeadParts {
     pub directory: Arc<Directory>,
     /// Tells what we lead.
     pub publisher: Publisher,
+    /// Writes the replaced system's keys, where that is wanted.
+    pub legacy: Option<Legacy>,
     /// Cells that the publisher is told of; what wakes us.
     pub changes: Arc<Changes>,
     /// What the follower heard on the control channel.
@@ -259,6 +262,16 @@ impl Lead {
         }
     }
 
+    /// Writes the replaced system's keys, if that is wanted and due.
+    fn write_legacy(&mut self) {
+        let now = self.parts.clock.now();
+        let reaches = self.helm.reaches(now);
+        let Self { parts, store, helm, .. } = self;
+        let Some(legacy) = parts.legacy.as_mut().filter(|legacy| reaches && now >= legacy.deadline()) else { return };
+        let written = legacy.turn(store, |venue| helm.may_publish(venue.index(), now).is_some());
+        self.count(written.err().as_ref(), now, self.parts.clock.now());
+    }
+
     fn count(&self, error: Option<&StoreError>, sent: MonoNs, now: MonoNs) {
         let Some(board) = self.cluster() else { return };
         board.calls.add(1);
@@ -402,6 +415,7 @@ impl Stage for Lead {
         let mut work = self.listen();
         work += self.call();
         work += self.publish();
+        self.write_legacy();
         self.show();
         self.show_members();
         if work == 0 && !wait.is_zero() {

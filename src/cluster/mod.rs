@@ -15,6 +15,7 @@ pub mod fallback;
 pub mod follow;
 pub mod helm;
 pub mod lead;
+pub mod legacy;
 pub mod publisher;
 pub mod status;
 pub mod store;

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::cluster::batch::{Entry, Head, Writer};
+use crate::cluster::batch::{Entry, Head, Whole, Writer};
 use crate::cluster::follow::Pulse;
 use crate::cluster::store::{Class, Outgoing, Store, StoreError};
 use crate::market::quote::Origin;
@@ -100,8 +100,8 @@ struct Telling {
     token: Option<u64>,
     sequence: u64,
     sent: MonoNs,
-    /// Whether all that is queued is a whole telling.
-    whole: bool,
+    /// While the whole is being told: sequence of its first batch, 0 before that.
+    whole: Option<u64>,
     queue: Vec<InstrumentId>,
     days: Vec<DayStatistics>,
     /// By instrument.
@@ -130,7 +130,7 @@ impl Publisher {
             token: None,
             sequence: 0,
             sent: MonoNs(0),
-            whole: false,
+            whole: None,
             queue: Vec::new(),
             days: Vec::new(),
             told: vec![Told::default(); instruments],
@@ -203,7 +203,7 @@ impl Publisher {
 
     fn tell_whole(&mut self, venue: VenueId) {
         let telling = &mut self.venues[venue.index()];
-        telling.whole = true;
+        telling.whole = Some(0);
         for instrument in instruments(&self.parts.directory, venue) {
             telling.push(instrument);
             telling.told[instrument.index()].day = None;
@@ -324,10 +324,15 @@ impl Publisher {
         telling.sequence += 1;
         telling.sent = now;
         telling.text.clear();
-        let matrix = parts.matrix.load();
-        let head = parts.head(telling, venue, now);
-        let mut writer = Writer::begin(&head, &parts.directory, &mut telling.text);
         let count = telling.queue.len().min(QUOTES_PER_BATCH);
+        let whole = telling.whole.map(|from| Whole {
+            from: if from == 0 { telling.sequence } else { from },
+            left: (telling.queue.len() - count) as u64,
+        });
+        telling.whole = whole.filter(|whole| whole.left > 0).map(|whole| whole.from);
+        let matrix = parts.matrix.load();
+        let head = Head { whole, ..parts.head(telling, venue, now) };
+        let mut writer = Writer::begin(&head, &parts.directory, &mut telling.text);
         for instrument in telling.queue.drain(..count) {
             let cell = matrix.load(parts.directory.pair(instrument, venue));
             let told = &mut telling.told[instrument.index()];
@@ -341,9 +346,6 @@ impl Publisher {
         let count = telling.days.len().min(QUOTES_PER_BATCH);
         writer.days(&telling.days[..count]);
         telling.days.drain(..count);
-        if telling.queue.is_empty() {
-            telling.whole = false;
-        }
     }
 
     /// Writes latest values of what was told since the last time.
@@ -411,7 +413,7 @@ impl PublisherParts {
             sequence: telling.sequence.max(1),
             sent: now,
             trip_ns: self.pulse.trip_ns(),
-            whole: telling.whole,
+            whole: None,
         }
     }
 }
@@ -424,7 +426,7 @@ impl Telling {
     }
 
     fn forget(&mut self) {
-        self.whole = false;
+        self.whole = None;
         self.queue.clear();
         self.days.clear();
         self.told.fill(Told::default());
@@ -441,7 +443,7 @@ impl Telling {
     }
 
     fn has_something(&self, now: MonoNs) -> bool {
-        !self.queue.is_empty() || !self.days.is_empty() || now.since(self.sent) >= BEAT_NS
+        !self.queue.is_empty() || !self.days.is_empty() || self.whole.is_some() || now.since(self.sent) >= BEAT_NS
     }
 }
 

@@ -35,6 +35,8 @@ pub const LATEST_NS: u64 = 60 * SECOND;
 pub const TOKEN_MAX: u64 = 1 << 53;
 /// How long a member is one after its last word, in leases.
 const MEMBER_LEASES: u64 = 1;
+/// What whole milliseconds leave out when a value is written and when it is read, in nanoseconds.
+const ROUNDED_NS: u64 = 2 * MS;
 /// Keys that are read by one call, so that no call holds up the others.
 const LATEST_KEYS: usize = 256;
 
@@ -454,7 +456,7 @@ impl Store {
                 self.call(|link, scripts| scripts.latest.prepare_invoke().key(&keys).invoke(link))?;
             for (at, (value, left_ms)) in values.into_iter().enumerate() {
                 let (Some(value), Ok(left_ms)) = (value, u64::try_from(left_ms)) else { continue };
-                let since_ns = LATEST_NS.saturating_sub(left_ms.saturating_mul(MS));
+                let since_ns = LATEST_NS.saturating_sub(left_ms.saturating_mul(MS)) + ROUNDED_NS;
                 found.push(Kept { at: part * LATEST_KEYS + at, value, since_ns });
             }
         }
