@@ -192,6 +192,21 @@ fn f124_both_ends_of_every_range_are_allowed_and_no_more() {
 }
 
 #[test]
+fn an_address_of_redis_is_held_to_its_form_and_its_password_is_shown_nowhere() {
+    let source = |address: &str| format!("[cluster]\nredis = \"{address}\"\n");
+    for address in ["127.0.0.1:6379", "http://:secret@host", "redis://:secret@host:x", "redis+sentinel://:secret@a"] {
+        let lines = refused(&source(address));
+        let [line] = lines.as_slice() else { panic!("{lines:?}") };
+        assert!(line.contains("a.toml:2: cluster.redis: not an address of Redis"), "{line}");
+        assert!(!line.contains("secret"), "{line}");
+    }
+    let config = read(&source("redis+sentinel://user:secret@a:1,b:2/name"));
+    assert_eq!(config.cluster.redis, "redis+sentinel://user:secret@a:1,b:2/name");
+    assert!(config.to_toml().contains("redis = \"redis+sentinel://user:***@a:1,b:2/name\""), "{}", config.to_toml());
+    assert!(!config.to_toml().contains("secret"));
+}
+
+#[test]
 fn an_instrument_that_a_venue_cannot_have_is_refused_in_the_venues_words() {
     check_refused(
         "venues = [\"okx\", \"coinbase\"]\ninstruments = [\"BTC/USDC\"]",

@@ -8,4 +8,5 @@ mod floors;
 mod gateway;
 mod keep;
 mod sim;
+mod top;
 mod venues;
