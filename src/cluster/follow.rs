@@ -371,6 +371,10 @@ impl Follow {
             board.accepted.add(1);
             board.quotes.add(quotes.len() as u64);
         });
+        if let Some(entry) = quotes.last() {
+            // Our own connection would have said so; the leader's has.
+            self.parts.board.venues[venue.index()].set_source(entry.source as u8);
+        }
         for entry in &quotes {
             self.hand_over(venue, entry, arrived, transit_ns);
         }

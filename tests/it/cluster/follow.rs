@@ -240,6 +240,7 @@ fn every_change_reaches_the_follower_in_order_with_all_that_is_known_of_it() {
     }
     let (mine, theirs) = (leader.cell(2, OKX), follower.cell(2, OKX));
     assert_eq!((mine.bid, mine.ask, mine.sequence), (theirs.bid, theirs.ask, theirs.sequence));
+    assert_eq!(follower.board.venues[OKX.index()].source(), Source::Simulated as u8);
     let counts = follower.counts(OKX);
     assert_eq!((counts.gaps.value(), counts.refused.value(), counts.fenced.value()), (0, 0, 0));
     assert_eq!(counts.leader.load_full().as_deref().map(String::as_str), Some("a"));
