@@ -521,6 +521,57 @@ fn f65_f42_redis_killed_and_restarted_empty_is_listened_to_again() {
 }
 
 #[test]
+fn f68_with_a_full_redis_quotes_go_on() {
+    let server = Server::start(&[]);
+    let (mut leader, mut follower) = pair(&server);
+    server.tell("CONFIG SET maxmemory 1");
+    for sequence in 1..=20 {
+        leader.quote(0, OKX, 10_000 + sequence, sequence);
+        until(&mut [&mut leader, &mut follower], "a quote", |nodes| nodes[1].cell(0, OKX).sequence == sequence);
+    }
+    until(&mut [&mut leader], "being told", |nodes| nodes[0].last_error().contains("OOM"));
+    assert_eq!(follower.counts(OKX).gaps.value(), 0);
+    // And when there is room again, what was not kept is.
+    server.tell("CONFIG SET maxmemory 0");
+    leader.quote(0, OKX, 10_500, 21);
+    for_a_while(&mut [&mut leader, &mut follower], Duration::from_millis(300));
+    let mut newcomer = Node::new(&server.url(), "c", 3);
+    until(&mut [&mut newcomer], "the kept price", |nodes| nodes[0].cell(0, OKX).sequence == 21);
+}
+
+#[test]
+fn b21_after_a_failover_quotes_go_on_at_the_new_master() {
+    let (mut master, replica) = (Server::start(&[]), Server::start(&[]));
+    replica.tell(&format!("REPLICAOF 127.0.0.1 {}", master.port));
+    let sentinel = Server::start_sentinel(master.port);
+    sentinel.await_replica();
+    let url = format!("redis+sentinel://127.0.0.1:{}/prices", sentinel.port);
+    let (mut leader, mut follower) = (Node::new(&url, "a", 3), Node::new(&url, "b", 3));
+    joined(&mut [&mut leader, &mut follower]);
+    leader.lead(OKX);
+    leader.quote(0, OKX, 10_000, 1);
+    until(&mut [&mut leader, &mut follower], "a quote", |nodes| nodes[1].cell(0, OKX).state == CellState::Live);
+    master.kill();
+    let killed = Instant::now();
+    leader.publisher.stop(OKX);
+    let token = loop {
+        assert!(killed.elapsed() < PATIENCE, "no new master");
+        for_a_while(&mut [&mut follower], Duration::from_millis(50));
+        let floor = follower.counts(OKX).token.value();
+        match leader.store.claim("okx", floor) {
+            Ok(Claim::Won(token)) => break token,
+            // Replication has brought our own lease over.
+            Ok(Claim::Held(lease)) => break lease.token,
+            Err(_) => {}
+        }
+    };
+    leader.publisher.lead(OKX, token);
+    leader.quote(0, OKX, 10_001, 2);
+    until(&mut [&mut leader, &mut follower], "quotes again", |nodes| nodes[1].cell(0, OKX).sequence == 2);
+    assert_eq!(follower.counts(OKX).fenced.value(), 0);
+}
+
+#[test]
 fn f66_a_paused_redis_makes_old_quotes_old_and_is_noticed() {
     let server = Server::start(&[]);
     let (mut leader, mut follower) = pair(&server);
