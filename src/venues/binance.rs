@@ -16,8 +16,8 @@ use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::reading::{self, Change, Seen, changes, figure, integer, level, side, text, time};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Top,
-    Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
+    Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -484,7 +484,7 @@ struct Exchange {
 }
 
 impl ExchangeSide for Exchange {
-    fn opened(&mut self, target: &str, _market: &dyn Market, _out: &mut Requests) {
+    fn opened(&mut self, target: &str, _market: &dyn Market, _out: &mut Messages) {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         self.combined = path.starts_with("/stream");
         let named = query.split('&').find_map(|part| part.strip_prefix("streams="));
@@ -492,7 +492,7 @@ impl ExchangeSide for Exchange {
         self.streams.extend(streams.split('/').filter(|name| !name.is_empty()).map(str::to_owned));
     }
 
-    fn receive(&mut self, text: &str, _market: &dyn Market, out: &mut Requests) {
+    fn receive(&mut self, text: &str, _market: &dyn Market, out: &mut Messages) {
         let Ok(request) = serde_json::from_str::<Json>(text) else {
             return out.push(json!({"code": 3, "msg": "Invalid JSON: expected value at line 1 column 1"}).to_string());
         };
@@ -518,7 +518,7 @@ impl ExchangeSide for Exchange {
         }
     }
 
-    fn quote(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
         for at in 0..self.streams.len() {
             let Some((symbol, channel)) = self.streams[at].split_once('@') else { continue };
             if !symbol.eq_ignore_ascii_case(&quote.native) {
@@ -542,7 +542,7 @@ impl ExchangeSide for Exchange {
         }
     }
 
-    fn statistics(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
         for at in 0..self.streams.len() {
             let Some((symbol, "ticker")) = self.streams[at].split_once('@') else { continue };
             if symbol.eq_ignore_ascii_case(&quote.native) {
@@ -551,7 +551,7 @@ impl ExchangeSide for Exchange {
         }
     }
 
-    fn heartbeat(&mut self, _now: UnixNs, _out: &mut Requests) {}
+    fn heartbeat(&mut self, _now: UnixNs, _out: &mut Messages) {}
 }
 
 impl Exchange {
