@@ -57,9 +57,10 @@ pub trait Venue: Sync {
         Err(DecodeError::Shape("this venue has no token request"))
     }
 
-    /// The exchange's answer to a REST request of `method` and `target` (path below the venue's base);
-    /// `base` is the simulator's own `ws://` address of this venue. `None`: not found.
-    fn rest(&self, _method: &str, _target: &str, _base: &str) -> Option<String> {
+    /// The exchange's answer to a REST request of `method` and `target` (path and query below the venue's
+    /// base), such as its list of instruments or a book; `base` is the simulator's own `ws://` address of
+    /// this venue. `None`: not found.
+    fn rest(&self, _method: &str, _target: &str, _base: &str, _market: &dyn Market) -> Option<String> {
         None
     }
 }
@@ -446,6 +447,25 @@ pub trait Market {
     fn quote(&self, native: &str) -> Option<VenueQuote>;
     /// The exchange's wall clock.
     fn now(&self) -> UnixNs;
+    /// All instruments that it trades, in a fixed order.
+    fn listed(&self) -> Vec<Listed> {
+        Vec::new()
+    }
+}
+
+/// What an exchange's list says of an instrument.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The venue's own symbol.
+    pub native: String,
+    /// Base asset, canonical code.
+    pub base: String,
+    /// Quote asset, canonical code.
+    pub quote: String,
+    /// A tick is `10^-price_decimals` in quote currency.
+    pub price_decimals: u8,
+    /// A lot is `10^-size_decimals` in base.
+    pub size_decimals: u8,
 }
 
 /// One instrument's state as its exchange sees it.

@@ -58,7 +58,7 @@ impl Pair {
         let address = match venue.facts().opening {
             Opening::Direct => venue.facts().address.to_owned(),
             Opening::Token { path } => {
-                let reply = venue.rest("POST", path, "ws://127.0.0.1:9").expect("a token reply");
+                let reply = venue.rest("POST", path, "ws://127.0.0.1:9", &pair.hall).expect("a token reply");
                 venue.endpoint(reply.as_bytes()).unwrap()
             }
         };
