@@ -241,7 +241,11 @@ section! {
 pub(super) fn reference() -> String {
     let mut out = String::new();
     let lists = [
-        ("venues", "all", "Venues to connect to, by name, such as `[\"binance\", \"okx\"]`."),
+        (
+            "venues",
+            "`binance`, `coinbase`, `kraken`, `okx`, `bybit`, `kucoin`",
+            "Venues to connect to, by name, such as `[\"binance\", \"okx\"]`.",
+        ),
         (
             "instruments",
             "nine against USDT",

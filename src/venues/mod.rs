@@ -9,6 +9,7 @@ pub mod kraken;
 pub mod kucoin;
 pub mod okx;
 pub mod reading;
+pub mod upbit;
 
 use rustc_hash::FxHashMap;
 
@@ -18,9 +19,20 @@ use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::wire::json::JsonError;
 
+/// Who names no venues gets this many, the first of [`VENUES`]. The others are there for the asking: more
+/// connections, and markets that are not comparable without a thought, such as Upbit's in won.
+pub const DEFAULT_VENUES: usize = 6;
+
 /// Every venue, in the default order of preference for prices.
-pub static VENUES: &[&dyn Venue] =
-    &[&binance::Binance, &coinbase::Coinbase, &kraken::Kraken, &okx::Okx, &bybit::Bybit, &kucoin::Kucoin];
+pub static VENUES: &[&dyn Venue] = &[
+    &binance::Binance,
+    &coinbase::Coinbase,
+    &kraken::Kraken,
+    &okx::Okx,
+    &bybit::Bybit,
+    &kucoin::Kucoin,
+    &upbit::Upbit,
+];
 
 /// The venue named `name` (lower case), if there is one.
 #[must_use]
