@@ -14,6 +14,7 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Change, Seen, changes, figure, integer, level, side, text, time};
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
@@ -99,6 +100,29 @@ impl Venue for Binance {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "https://data-api.binance.vision", path: "/api/v3/exchangeInfo?permissions=SPOT" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| listing::array_of(root, "symbols"),
+            |row| {
+                let filter = |kind: &str| row.get("filters")?.items().find(|f| f.text_of("filterType") == Some(kind));
+                let is_spot = row.get("isSpotTradingAllowed").and_then(|v| v.boolean()).unwrap_or(true);
+                Some(Entry {
+                    base: row.text_of("baseAsset")?.to_owned(),
+                    quote: row.text_of("quoteAsset")?.to_owned(),
+                    native: row.text_of("symbol")?.to_owned(),
+                    is_trading: is_spot && row.text_of("status") == Some("TRADING"),
+                    tick: filter("PRICE_FILTER").and_then(|f| listing::step(f, "tickSize")),
+                    lot: filter("LOT_SIZE").and_then(|f| listing::step(f, "stepSize")),
+                })
+            },
+        )
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {

@@ -14,6 +14,7 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Change, changes, figure, integer, text, time};
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
@@ -69,6 +70,28 @@ impl Venue for Bybit {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
+    }
+
+    fn listing(&self) -> Listing {
+        // The spot list is one page, whatever `limit` says.
+        Listing { address: "https://api.bybit.com", path: "/v5/market/instruments-info?category=spot" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| listing::array_of(root.get("result")?, "list"),
+            |row| {
+                Some(Entry {
+                    base: row.text_of("baseCoin")?.to_owned(),
+                    quote: row.text_of("quoteCoin")?.to_owned(),
+                    native: row.text_of("symbol")?.to_owned(),
+                    is_trading: row.text_of("status") == Some("Trading"),
+                    tick: row.get("priceFilter").and_then(|f| listing::step(f, "tickSize")),
+                    lot: row.get("lotSizeFilter").and_then(|f| listing::step(f, "basePrecision")),
+                })
+            },
+        )
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {

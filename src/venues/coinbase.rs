@@ -14,6 +14,7 @@ use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Change, Depth, PerInstrument};
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, array, text};
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
@@ -72,6 +73,34 @@ impl Venue for Coinbase {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+    }
+
+    fn listing(&self) -> Listing {
+        let path = "/api/v3/brokerage/market/products?product_type=SPOT";
+        Listing { address: "https://api.coinbase.com", path }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| listing::array_of(root, "products"),
+            |row| {
+                // An alias is served as the book that it stands for; it is no second one.
+                if row.text_of("alias").is_some_and(|alias| !alias.is_empty()) {
+                    return None;
+                }
+                let off = |field| row.get(field).and_then(|v| v.boolean()).unwrap_or(false);
+                Some(Entry {
+                    base: row.text_of("base_currency_id")?.to_owned(),
+                    quote: row.text_of("quote_currency_id")?.to_owned(),
+                    native: row.text_of("product_id")?.to_owned(),
+                    is_trading: row.text_of("status") == Some("online")
+                        && !["trading_disabled", "is_disabled", "view_only"].into_iter().any(off),
+                    tick: listing::step(row, "price_increment"),
+                    lot: listing::step(row, "base_increment"),
+                })
+            },
+        )
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {

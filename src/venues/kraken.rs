@@ -15,6 +15,7 @@ use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::{Change, Depth, PerInstrument};
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
@@ -82,6 +83,30 @@ impl Venue for Kraken {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "https://api.kraken.com", path: "/0/public/AssetPairs" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| Some(root.get("result")?.members().map(|(_, row)| row).collect()),
+            |row| {
+                // `wsname` is v1's; v2 writes the usual codes where v1 had its own. Dark pools (`.d`) have none.
+                let (base, quote) = row.text_of("wsname")?.split_once('/')?;
+                let v2 = |code| if V1_ONLY.contains(&code) { canonical(code) } else { code }.to_owned();
+                Some(Entry {
+                    base: canonical(base).to_owned(),
+                    quote: canonical(quote).to_owned(),
+                    native: format!("{}/{}", v2(base), v2(quote)),
+                    is_trading: row.text_of("status").is_none_or(|status| status == "online"),
+                    tick: listing::step(row, "tick_size").or_else(|| listing::decimals(row, "pair_decimals")),
+                    lot: listing::decimals(row, "lot_decimals"),
+                })
+            },
+        )
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {

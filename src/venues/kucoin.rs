@@ -14,6 +14,7 @@ use crate::market::statistics::DayStatistics;
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Change, Depth, PerInstrument};
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
@@ -54,6 +55,12 @@ pub const WAITING_MAX: usize = 4096;
 /// A sequence that steps back by more than this was begun anew by the venue, not repeated.
 const RESTART: u64 = 1_000_000;
 
+fn symbol_of(native: &str) -> Option<String> {
+    let (base, quote) = native.split_once('-')?;
+    let coin = ALIASES.iter().find(|(native, _)| *native == base).map_or(base, |(_, coin)| coin);
+    (reading::is_code(base) && reading::is_code(quote)).then(|| format!("{coin}/{quote}"))
+}
+
 impl Venue for Kucoin {
     fn facts(&self) -> &'static Facts {
         &FACTS
@@ -72,15 +79,36 @@ impl Venue for Kucoin {
     }
 
     fn symbol_of(&self) -> fn(&str) -> Option<String> {
-        |native| {
-            let (base, quote) = native.split_once('-')?;
-            let coin = ALIASES.iter().find(|(native, _)| *native == base).map_or(base, |(_, coin)| coin);
-            (reading::is_code(base) && reading::is_code(quote)).then(|| format!("{coin}/{quote}"))
-        }
+        symbol_of
     }
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "https://api.kucoin.com", path: "/api/v2/symbols" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| listing::array_of(root, "data"),
+            |row| {
+                // `symbol` never changes, `name` follows the coin; codes come in either letter case.
+                let native = row.text_of("symbol")?;
+                let symbol = symbol_of(native)?;
+                let (base, quote) = symbol.split_once('/')?;
+                Some(Entry {
+                    base: base.to_owned(),
+                    quote: quote.to_owned(),
+                    native: native.to_owned(),
+                    is_trading: row.get("enableTrading").and_then(|v| v.boolean()).unwrap_or(false),
+                    tick: listing::step(row, "priceIncrement"),
+                    lot: listing::step(row, "baseIncrement"),
+                })
+            },
+        )
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {

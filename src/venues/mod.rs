@@ -7,10 +7,12 @@ pub mod coinbase;
 pub mod depth;
 pub mod kraken;
 pub mod kucoin;
+pub mod listing;
 pub mod okx;
 pub mod reading;
 pub mod upbit;
 
+use listing::{Entry, Listing};
 use rustc_hash::FxHashMap;
 
 use crate::market::decimal::DecimalError;
@@ -60,6 +62,15 @@ pub trait Venue: Sync {
 
     /// The exchange's end of one connection.
     fn exchange_side(&self) -> Box<dyn ExchangeSide>;
+
+    /// Where the venue lists its instruments.
+    fn listing(&self) -> Listing;
+
+    /// Reads the reply to [`Self::listing`]: every spot instrument, those that are halted too.
+    ///
+    /// # Errors
+    /// What is wrong with the reply.
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError>;
 
     /// Reads the reply to [`Opening::Token`]: the address to connect to.
     ///

@@ -14,6 +14,7 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Change, Seen, changes, figure, level, side, text, time};
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
@@ -65,6 +66,27 @@ impl Venue for Okx {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "https://www.okx.com", path: "/api/v5/public/instruments?instType=SPOT" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| listing::array_of(root, "data"),
+            |row| {
+                Some(Entry {
+                    base: row.text_of("baseCcy")?.to_owned(),
+                    quote: row.text_of("quoteCcy")?.to_owned(),
+                    native: row.text_of("instId")?.to_owned(),
+                    is_trading: row.text_of("state") == Some("live"),
+                    tick: listing::step(row, "tickSz"),
+                    lot: listing::step(row, "lotSz"),
+                })
+            },
+        )
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {

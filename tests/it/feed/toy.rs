@@ -8,6 +8,7 @@
 
 use spreadwire::market::{Decimal, Level};
 use spreadwire::time::{MonoNs, UnixNs};
+use spreadwire::venues::listing::{Entry, Listing};
 use spreadwire::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Opening, Requests, Symbols, Top, Update,
     Venue, VoidReason,
@@ -52,6 +53,14 @@ impl Venue for Toy {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec(symbols))
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "http://127.0.0.1", path: "/" }
+    }
+
+    fn read_listing(&self, _: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        Err(DecodeError::Shape("a toy lists nothing"))
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
