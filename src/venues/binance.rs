@@ -17,8 +17,8 @@ use crate::time::{MonoNs, UnixNs};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Change, Seen, changes, figure, integer, level, side, text, time};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
-    Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market, Messages, Opening,
+    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -127,6 +127,20 @@ impl Venue for Binance {
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
         Box::new(Exchange::default())
+    }
+
+    fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        listing::asked(self, method, target)?;
+        let row = |it: Listed| {
+            let filters = json!([
+                {"filterType": "PRICE_FILTER", "tickSize": it.tick()},
+                {"filterType": "LOT_SIZE", "stepSize": it.lot()},
+            ]);
+            json!({"symbol": it.native, "status": "TRADING", "baseAsset": it.base, "quoteAsset": it.quote,
+                "isSpotTradingAllowed": true, "filters": filters})
+        };
+        let symbols: Vec<_> = market.listed().into_iter().map(row).collect();
+        Some(json!({"timezone": "UTC", "serverTime": market.now().ms(), "symbols": symbols}).to_string())
     }
 }
 

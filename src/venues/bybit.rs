@@ -17,8 +17,8 @@ use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Change, changes, figure, integer, text, time};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
-    Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market, Messages, Opening,
+    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -96,6 +96,17 @@ impl Venue for Bybit {
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
         Box::new(Exchange::default())
+    }
+
+    fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        listing::asked(self, method, target)?;
+        let row = |it: Listed| {
+            json!({"symbol": it.native, "baseCoin": it.base, "quoteCoin": it.quote, "status": "Trading",
+                "lotSizeFilter": {"basePrecision": it.lot()}, "priceFilter": {"tickSize": it.tick()}})
+        };
+        let list: Vec<_> = market.listed().into_iter().map(row).collect();
+        let result = json!({"category": "spot", "list": list});
+        Some(json!({"retCode": 0, "retMsg": "OK", "result": result, "time": market.now().ms()}).to_string())
     }
 }
 

@@ -8,6 +8,7 @@
 use std::fmt::Write as _;
 
 use rustc_hash::FxHashMap;
+use serde_json::json;
 
 use crate::market::book::Side;
 use crate::market::statistics::DayStatistics;
@@ -17,8 +18,8 @@ use crate::venues::depth::{Change, Depth, PerInstrument};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, array, text};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
-    Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market, Messages, Opening,
+    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::timestamp::{parse_rfc3339, write_rfc3339};
@@ -105,6 +106,18 @@ impl Venue for Coinbase {
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
         Box::new(Exchange::default())
+    }
+
+    fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        listing::asked(self, method, target)?;
+        let row = |it: Listed| {
+            json!({"product_id": it.native, "product_type": "SPOT", "base_currency_id": it.base,
+                "quote_currency_id": it.quote, "status": "online", "price_increment": it.tick(),
+                "base_increment": it.lot(), "trading_disabled": false, "is_disabled": false, "view_only": false,
+                "alias": ""})
+        };
+        let products: Vec<_> = market.listed().into_iter().map(row).collect();
+        Some(json!({"num_products": products.len(), "products": products}).to_string())
     }
 }
 

@@ -8,6 +8,7 @@
 use std::fmt::Write as _;
 
 use rustc_hash::FxHashMap;
+use serde_json::json;
 
 use crate::market::book::{Book, Side};
 use crate::market::decimal::POW10;
@@ -18,8 +19,8 @@ use crate::venues::depth::{Change, Depth, PerInstrument};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
-    Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market, Messages, Opening,
+    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::timestamp::{parse_rfc3339, write_rfc3339};
@@ -111,6 +112,24 @@ impl Venue for Kraken {
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
         Box::new(Exchange::default())
+    }
+
+    fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        listing::asked(self, method, target)?;
+        let v1 = |code: &str| {
+            let own = ALIASES.iter().find(|(own, canonical)| *canonical == code && V1_ONLY.contains(own));
+            own.map_or(code, |(own, _)| own).to_owned()
+        };
+        let row = |it: Listed| {
+            let (base, quote) = it.native.split_once('/').unwrap_or((&it.base, &it.quote));
+            let [base, quote] = [v1(base), v1(quote)];
+            let row = json!({"altname": format!("{base}{quote}"), "wsname": format!("{base}/{quote}"),
+                "tick_size": it.tick(), "pair_decimals": it.price_decimals, "lot_decimals": it.size_decimals,
+                "status": "online"});
+            (format!("{base}{quote}"), row)
+        };
+        let result: serde_json::Map<_, _> = market.listed().into_iter().map(row).collect();
+        Some(json!({"error": [], "result": result}).to_string())
     }
 }
 

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
+use serde_json::json;
 
 use crate::market::book::Side;
 use crate::market::statistics::DayStatistics;
@@ -17,8 +18,8 @@ use crate::venues::depth::{Change, Depth, PerInstrument};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
-    Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market, Messages, Opening,
+    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -131,14 +132,20 @@ impl Venue for Kucoin {
         })?
     }
 
-    fn rest(&self, method: &str, target: &str, base: &str, _market: &dyn Market) -> Option<String> {
-        let path = target.split('?').next()?;
-        (method == "POST" && path == TOKEN_PATH).then(|| {
+    fn rest(&self, method: &str, target: &str, base: &str, market: &dyn Market) -> Option<String> {
+        if method == "POST" && target.split('?').next() == Some(TOKEN_PATH) {
             let server = format!(
                 r#"{{"endpoint":"{base}/","encrypt":true,"protocol":"websocket","pingInterval":18000,"pingTimeout":10000}}"#
             );
-            format!(r#"{{"code":"200000","data":{{"token":"simulated","instanceServers":[{server}]}}}}"#)
-        })
+            return Some(format!(r#"{{"code":"200000","data":{{"token":"simulated","instanceServers":[{server}]}}}}"#));
+        }
+        listing::asked(self, method, target)?;
+        let row = |it: Listed| {
+            json!({"symbol": it.native, "name": it.native, "baseCurrency": it.base, "quoteCurrency": it.quote,
+                "priceIncrement": it.tick(), "baseIncrement": it.lot(), "enableTrading": true})
+        };
+        let data: Vec<_> = market.listed().into_iter().map(row).collect();
+        Some(json!({"code": "200000", "data": data}).to_string())
     }
 }
 

@@ -2,7 +2,7 @@
 //! Cold: read at start and now and then, never on the way of a quote.
 
 use crate::market::Decimal;
-use crate::venues::{DecodeError, reading};
+use crate::venues::{DecodeError, Venue, reading};
 use crate::wire::json::{Parser, Value};
 
 /// Where a venue's list is.
@@ -81,4 +81,11 @@ pub fn step(object: Value<'_>, field: &str) -> Option<Decimal> {
 pub fn decimals(object: Value<'_>, field: &str) -> Option<Decimal> {
     let count = object.get(field).and_then(|value| value.integer())?;
     u8::try_from(count).ok().filter(|count| *count <= 19).map(|count| Decimal::new(1, count))
+}
+
+/// For the exchange's side: whether `target` of `method` asks for the list of `venue`, whatever its query.
+#[must_use]
+pub fn asked(venue: &dyn Venue, method: &str, target: &str) -> Option<()> {
+    let path = |text: &str| text.split('?').next().unwrap_or_default().to_owned();
+    (method == "GET" && path(target) == path(venue.listing().path)).then_some(())
 }

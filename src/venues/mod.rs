@@ -17,7 +17,7 @@ use rustc_hash::FxHashMap;
 
 use crate::market::decimal::DecimalError;
 use crate::market::statistics::DayStatistics;
-use crate::market::{InstrumentId, Level};
+use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::wire::json::JsonError;
 
@@ -489,6 +489,20 @@ pub struct Listed {
     pub price_decimals: u8,
     /// A lot is `10^-size_decimals` in base.
     pub size_decimals: u8,
+}
+
+impl Listed {
+    /// The tick as venues write it, such as `0.01`.
+    #[must_use]
+    pub fn tick(&self) -> String {
+        Decimal::new(1, self.price_decimals).to_string()
+    }
+
+    /// The lot as venues write it.
+    #[must_use]
+    pub fn lot(&self) -> String {
+        Decimal::new(1, self.size_decimals).to_string()
+    }
 }
 
 /// One instrument's state as its exchange sees it.

@@ -17,8 +17,8 @@ use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Change, Seen, changes, figure, level, side, text, time};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
-    Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market, Messages, Opening,
+    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -91,6 +91,16 @@ impl Venue for Okx {
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
         Box::new(Exchange::default())
+    }
+
+    fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        listing::asked(self, method, target)?;
+        let row = |it: Listed| {
+            json!({"instType": "SPOT", "instId": it.native, "baseCcy": it.base, "quoteCcy": it.quote, "state": "live",
+                "tickSz": it.tick(), "lotSz": it.lot()})
+        };
+        let data: Vec<_> = market.listed().into_iter().map(row).collect();
+        Some(json!({"code": "0", "data": data, "msg": ""}).to_string())
     }
 }
 

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::fs;
 
+use spreadwire::time::UnixNs;
 use spreadwire::venues::listing::Entry;
-use spreadwire::venues::{DecodeError, VENUES, Venue, venue};
+use spreadwire::venues::{DecodeError, Listed, Market, VENUES, Venue, VenueQuote, venue};
 
 use super::fixtures;
 
@@ -85,4 +86,53 @@ fn f31_a_reply_that_is_no_list_is_an_error_and_a_strange_row_hides_no_other() {
     assert_eq!(entries.len(), 1);
     assert!(!entries[0].is_trading);
     assert_eq!(okx.read_listing(b"[1"), Err(DecodeError::Json));
+}
+
+/// An exchange that lists two instruments.
+struct Hall(Vec<Listed>);
+
+impl Market for Hall {
+    fn quote(&self, _: &str) -> Option<VenueQuote> {
+        None
+    }
+
+    fn now(&self) -> UnixNs {
+        UnixNs::from_ms(1_700_000_000_000)
+    }
+
+    fn listed(&self) -> Vec<Listed> {
+        self.0.clone()
+    }
+}
+
+#[test]
+fn what_a_simulated_exchange_lists_is_read_as_it_was_meant() {
+    for &venue in VENUES {
+        let name = venue.facts().name;
+        // The names that this venue has; markets in won, dollars or coins, as it likes.
+        let pairs = [("BTC", "USDT"), ("ETH", "USDT"), ("BTC", "USD"), ("DOGE", "USD"), ("ETH", "BTC")];
+        let listed = pairs.iter().filter_map(|(base, quote)| {
+            let native = venue.native(base, quote).ok()?;
+            let [base, quote] = [base, quote].map(|code| (*code).to_owned());
+            Some(Listed { native, base, quote, price_decimals: 2, size_decimals: 5 })
+        });
+        let hall = Hall(listed.collect());
+        let reply = venue.rest("GET", venue.listing().path, "ws://127.0.0.1:9", &hall).unwrap_or_else(|| {
+            panic!("{name} does not answer GET {}", venue.listing().path);
+        });
+        let entries = venue.read_listing(reply.as_bytes()).unwrap_or_else(|why| panic!("{name}: {why}: {reply}"));
+        let names = |rows: Vec<(String, String, String)>| rows.into_iter().collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(
+            names(entries.iter().map(|e| (e.base.clone(), e.quote.clone(), e.native.clone())).collect()),
+            names(hall.0.iter().map(|e| (e.base.clone(), e.quote.clone(), e.native.clone())).collect()),
+            "{name}"
+        );
+        for entry in &entries {
+            assert!(entry.is_trading, "{name}");
+            assert!(entry.tick.is_none_or(|tick| tick == "0.01".parse().unwrap()), "{name}: {entry:?}");
+            assert!(entry.lot.is_none_or(|lot| lot == "0.00001".parse().unwrap()), "{name}: {entry:?}");
+        }
+        assert_eq!(venue.rest("GET", "/nothing", "ws://127.0.0.1:9", &hall), None, "{name}");
+        assert_eq!(venue.rest("DELETE", venue.listing().path, "ws://127.0.0.1:9", &hall), None, "{name}");
+    }
 }
