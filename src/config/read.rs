@@ -8,7 +8,9 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use crate::config::near::nearest;
 use crate::config::resolve::unknown_venue;
-use crate::config::sections::{Cluster, Detector, Feed, Gateway, Key, Quotes, Section, Threads, VenueSettings};
+use crate::config::sections::{
+    Cluster, Detector, Discovery, Feed, Gateway, Key, Quotes, Section, Threads, VenueSettings,
+};
 use crate::config::setting::{Given, quoted, with_article};
 use crate::config::{Place, Problem};
 use crate::market::Decimal;
@@ -39,6 +41,7 @@ pub(super) struct Draft {
     pub detector: Detector,
     pub threads: Threads,
     pub feed: Feed,
+    pub discovery: Discovery,
     pub cluster: Cluster,
     /// Every known venue, configured or not.
     pub known: Vec<VenueDraft>,
@@ -75,6 +78,7 @@ impl Draft {
             detector: Detector::default(),
             threads: Threads::default(),
             feed: Feed::default(),
+            discovery: Discovery::default(),
             cluster: Cluster::default(),
             known: known.collect(),
             venues: None,
@@ -94,6 +98,7 @@ impl Draft {
             ("detector".to_owned(), self.detector.keys()),
             ("threads".to_owned(), self.threads.keys()),
             ("feed".to_owned(), self.feed.keys()),
+            ("discovery".to_owned(), self.discovery.keys()),
             ("cluster".to_owned(), self.cluster.keys()),
         ];
         for known in &mut self.known {

@@ -2,6 +2,7 @@
 //! `ok NATIVE` or `no NATIVE`, then quotes as one line of words.
 
 use crate::time::{MonoNs, UnixNs};
+use crate::venues::listing::{Entry, Listing};
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
     Symbols, Venue, VenueQuote,
@@ -57,6 +58,14 @@ impl Venue for Plain {
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
         Box::new(Side::default())
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "http://127.0.0.1", path: "/" }
+    }
+
+    fn read_listing(&self, _: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        Err(DecodeError::Shape("it lists nothing"))
     }
 
     fn rest(&self, method: &str, target: &str, base: &str, _: &dyn Market) -> Option<String> {
