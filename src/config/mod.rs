@@ -266,6 +266,24 @@ impl Plan {
         Ok(Self::build(&file, &text, directory, &environment(), VENUES))
     }
 
+    /// The defaults, changed only by the environment of this process.
+    #[must_use]
+    pub fn defaults() -> Self {
+        Self::build("", "", Path::new("."), &environment(), VENUES)
+    }
+
+    /// The lists that are on disk; no venue is asked.
+    #[must_use]
+    pub fn kept(&self) -> Catalogue {
+        self.state_dir().map(|folder| Catalogue::of_disk(&self.wanted(), folder)).unwrap_or_default()
+    }
+
+    /// Where what survives a restart is kept, if anywhere.
+    #[must_use]
+    pub fn state_dir(&self) -> Option<&Path> {
+        None
+    }
+
     /// The same from texts; see [`Config::build`].
     #[must_use]
     pub fn build(

@@ -24,6 +24,8 @@ const PREFIX: &str = "SPREADWIRE_";
 pub(super) struct Item {
     pub text: String,
     pub place: Place,
+    /// A pattern chose it: nobody asked for it on every venue.
+    pub chosen: bool,
 }
 
 /// What a venue's table says.
@@ -208,7 +210,9 @@ impl Draft {
                 Some(Slot::One(key)) => key.slot.set(Given::Bare(value), &key.bounds).err(),
                 Some(Slot::List(list)) => {
                     let texts = value.split(',').map(str::trim).filter(|text| !text.is_empty());
-                    *list = Some(texts.map(|text| Item { text: text.to_owned(), place: place.clone() }).collect());
+                    *list = Some(
+                        texts.map(|text| Item { text: text.to_owned(), place: place.clone(), chosen: false }).collect(),
+                    );
                     None
                 }
                 None => None,
@@ -241,7 +245,7 @@ fn read_items(array: &DeArray<'_>, lines: &Lines, wrong: &mut Vec<(Place, String
     for element in array.iter() {
         let place = Place::File(lines.of_span(Some(element.span())));
         match element.get_ref() {
-            DeValue::String(text) => items.push(Item { text: text.to_string(), place }),
+            DeValue::String(text) => items.push(Item { text: text.to_string(), place, chosen: false }),
             other => wrong.push((place, format!("holds {}, expected texts", with_article(other.type_str())))),
         }
     }

@@ -145,7 +145,9 @@ fn resolve_instruments(
             let items = expanded(draft, "instruments", items, &lists, limits);
             checked_symbols(draft, "instruments", &items)
         }
-        None => DEFAULT_INSTRUMENTS.map(|text| Item { text: text.to_owned(), place: Place::Default }).into(),
+        None => {
+            DEFAULT_INSTRUMENTS.map(|text| Item { text: text.to_owned(), place: Place::Default, chosen: false }).into()
+        }
     };
     let mut names: Vec<String> = if is_default { Vec::new() } else { texts(&shared) };
     let mut quoted_by: Vec<HashMap<String, String>> = Vec::with_capacity(chosen.len());
@@ -223,7 +225,7 @@ fn expanded(
     let mut written: std::collections::HashSet<String> = all.iter().map(|item| item.text.clone()).collect();
     for text in select::chosen(&patterns, &known, limits) {
         if written.insert(text.clone()) {
-            all.push(Item { text, place: first.place.clone() });
+            all.push(Item { text, place: first.place.clone(), chosen: true });
         }
     }
     all
@@ -325,7 +327,7 @@ fn native_symbols(
                 }
                 native.insert(item.text.clone(), symbol);
             }
-            Err(_) if is_default => {}
+            Err(_) if is_default || item.chosen => {}
             Err(why) => {
                 let own = if path == "instruments" {
                     format!("; leave it out, or list {name}'s own in [venue.{name}] instruments")

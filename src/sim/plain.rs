@@ -4,8 +4,8 @@
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::listing::{Entry, Listing};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
-    Symbols, Venue, VenueQuote,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening,
+    Requests, Symbols, Venue, VenueQuote,
 };
 
 /// Three venues: one that pings, one whose address has no path, and one that answers over HTTP first and
@@ -30,6 +30,8 @@ const fn facts(name: &'static str, address: &'static str, opening: Opening, keep
         keepalive,
         message_max: 64 * 1024,
         request_gap_ms: 0,
+        channel: "toy",
+        limits: Limits::UNPUBLISHED,
         docs: "none",
     }
 }

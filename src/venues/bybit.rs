@@ -17,8 +17,8 @@ use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Change, changes, figure, integer, text, time};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market, Messages, Opening,
-    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Opening,
+    Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -36,6 +36,8 @@ static FACTS: Facts = Facts {
     keepalive: Keepalive::Client { every_ms: 20_000 },
     message_max: 1 << 20,
     request_gap_ms: 100,
+    channel: "orderbook.1",
+    limits: Limits { connects: Pace { count: 500, per_ms: 300_000 }, ..Limits::UNPUBLISHED },
     docs: "https://bybit-exchange.github.io/docs/v5/websocket/public/orderbook (2026-11-20)",
 };
 

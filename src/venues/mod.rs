@@ -107,8 +107,39 @@ pub struct Facts {
     pub message_max: usize,
     /// Least time between two requests on one connection, in milliseconds.
     pub request_gap_ms: u64,
+    /// The channel that quotes come from, as the venue names it.
+    pub channel: &'static str,
+    /// What the venue allows.
+    pub limits: Limits,
     /// The venue's documentation and the day it was read.
     pub docs: &'static str,
+}
+
+/// What a venue allows one address of the internet. Kept with room to spare; where it publishes nothing, a guess that
+/// no venue of the list would mind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most instruments on one connection; more are spread over several.
+    pub instruments: usize,
+    /// New connections of all kinds.
+    pub connects: Pace,
+    /// The venue ends a connection after so many seconds.
+    pub age_max_s: Option<u64>,
+}
+
+impl Limits {
+    /// For a venue that publishes none.
+    pub const UNPUBLISHED: Self =
+        Self { instruments: 500, connects: Pace { count: 60, per_ms: 300_000 }, age_max_s: None };
+}
+
+/// At most so many in any span of so many milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// How many.
+    pub count: u32,
+    /// The span in milliseconds.
+    pub per_ms: u64,
 }
 
 /// How a connection begins.

@@ -14,8 +14,8 @@ use crate::venues::depth::PerInstrument;
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, level, time};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
-    Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening, Pace,
+    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -34,6 +34,8 @@ static FACTS: Facts = Facts {
     keepalive: Keepalive::Client { every_ms: 60_000 },
     message_max: 1 << 20,
     request_gap_ms: 600,
+    channel: "orderbook.1",
+    limits: Limits { connects: Pace { count: 100, per_ms: 60_000 }, ..Limits::UNPUBLISHED },
     docs: "https://docs.upbit.com/kr/reference/websocket-orderbook (2026-11-21)",
 };
 

@@ -18,7 +18,7 @@ const FLOORS: &[&[&str]] = &[
     &["record"],
     &["config"],
     &["cli"],
-    &["wiring"],
+    &["tables", "wiring"],
 ];
 
 /// A text, and the only places where it may stand.

@@ -10,8 +10,8 @@ use spreadwire::market::{Decimal, Level};
 use spreadwire::time::{MonoNs, UnixNs};
 use spreadwire::venues::listing::{Entry, Listing};
 use spreadwire::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Opening, Requests, Symbols, Top, Update,
-    Venue, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Opening, Requests, Symbols, Top,
+    Update, Venue, VoidReason,
 };
 
 /// Kept alive by the server, no pause between requests.
@@ -33,6 +33,8 @@ const PLAIN_FACTS: Facts = Facts {
     keepalive: Keepalive::Server,
     message_max: 4096,
     request_gap_ms: 0,
+    channel: "toy",
+    limits: Limits::UNPUBLISHED,
     docs: "",
 };
 
