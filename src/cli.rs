@@ -25,10 +25,14 @@ const EXAMPLES: &str = "\
 Examples:
   spreadwire                                   the demo on http://127.0.0.1:3000
   spreadwire serve --config spreadwire.toml    the gateway on the venues of a file
+  spreadwire top http://127.0.0.1:3000         a running gateway in this terminal
+  spreadwire cluster status --config FILE      who leads what, of gateways that work as one
   spreadwire check-config spreadwire.toml      what is wrong with a file, or what it means
   spreadwire sim --listen 127.0.0.1:9000       only the simulated venues
   spreadwire replay okx.jsonl.gz --speed 10    captured frames through the whole path
   spreadwire decode --venue okx okx.jsonl.gz   captured frames to quotes, as JSON Lines
+  spreadwire venues                            the venues and their facts
+  spreadwire instruments --config a.toml       what would be subscribed, where
 
 Exit codes: 0 done, 2 usage, 69 something is unavailable (a port in use, a file that cannot be read),
 70 a fault of spreadwire itself, 78 configuration.";
@@ -51,6 +55,18 @@ pub enum Command {
     /// Captured frames to normalised quotes, JSON Lines on the standard output
     #[command(after_help = DECODE_EXAMPLES)]
     Decode(DecodeArgs),
+    /// A running gateway in this terminal: venues, opportunities, prices, latency, clients
+    #[command(after_help = TOP_EXAMPLES)]
+    Top(TopArgs),
+    /// Gateways that work as one
+    #[command(after_help = CLUSTER_EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
+    Cluster(ClusterArgs),
+    /// The venues that can be named, with what is fixed about each
+    #[command(after_help = VENUES_EXAMPLES)]
+    Venues(VenuesArgs),
+    /// The instruments that would be subscribed, with each venue's own symbol, steps and status
+    #[command(after_help = INSTRUMENTS_EXAMPLES)]
+    Instruments(InstrumentsArgs),
     /// Says what is wrong with a configuration, or prints the effective one
     #[command(after_help = CHECK_EXAMPLES)]
     CheckConfig(CheckArgs),
@@ -181,6 +197,105 @@ pub struct DecodeArgs {
     pub file: PathBuf,
 }
 
+const TOP_EXAMPLES: &str = "\
+Examples:
+  spreadwire top
+  spreadwire top http://10.0.0.7:3000
+  spreadwire top --once
+  spreadwire top --once --json | jq .status.venues
+
+Keys: q quits, ? tells the others. NO_COLOR is honoured. Exit code 69 when --once finds no gateway.";
+
+/// Flags of `top`.
+#[derive(Args, Clone, Debug)]
+pub struct TopArgs {
+    /// Where the gateway is
+    #[arg(value_name = "URL", default_value = "http://127.0.0.1:3000", value_parser = parse_url)]
+    pub url: String,
+    /// Prints a snapshot as text and leaves
+    #[arg(long)]
+    pub once: bool,
+    /// Prints the snapshot as JSON: the pages behind it, as one object
+    #[arg(long, requires = "once")]
+    pub json: bool,
+}
+
+const CLUSTER_EXAMPLES: &str = "\
+Examples:
+  spreadwire cluster status --config spreadwire.toml
+  spreadwire cluster status --redis redis://127.0.0.1:6379 --json
+
+Without flags the environment says where Redis is: SPREADWIRE_CLUSTER_REDIS keeps a password off the command line.
+Exit codes: 0 every exchange has a leader, 69 one has none or Redis gives no answer, 78 configuration.";
+
+/// Flags of `cluster`.
+#[derive(Args, Clone, Debug)]
+pub struct ClusterArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: ClusterCommand,
+}
+
+/// The subcommands of `cluster`.
+#[derive(Subcommand, Clone, Debug)]
+pub enum ClusterCommand {
+    /// Who is there, who leads what, under which token, and how late
+    #[command(after_help = CLUSTER_EXAMPLES)]
+    Status(ClusterStatusArgs),
+}
+
+/// Flags of `cluster status`.
+#[derive(Args, Clone, Debug)]
+pub struct ClusterStatusArgs {
+    /// Configuration of one of the gateways: where Redis is, and which exchanges must have a leader
+    #[arg(long, value_name = "FILE", conflicts_with = "redis")]
+    pub config: Option<PathBuf>,
+    /// Where Redis is, instead of a configuration
+    #[arg(long, value_name = "URL")]
+    pub redis: Option<String>,
+    /// What every key begins with [default: that of the configuration]
+    #[arg(long, value_name = "TEXT")]
+    pub prefix: Option<String>,
+    /// JSON instead of tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+const VENUES_EXAMPLES: &str = "\
+Examples:
+  spreadwire venues
+  spreadwire venues --json";
+
+/// Flags of `venues`.
+#[derive(Args, Clone, Debug)]
+pub struct VenuesArgs {
+    /// JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+const INSTRUMENTS_EXAMPLES: &str = "\
+Examples:
+  spreadwire instruments
+  spreadwire instruments --config spreadwire.toml --venue kraken
+  spreadwire instruments --config spreadwire.toml --json
+
+Asks each venue's REST side for its list; where that fails, the list that was kept on disk is used.";
+
+/// Flags of `instruments`.
+#[derive(Args, Clone)]
+pub struct InstrumentsArgs {
+    /// Configuration in TOML [default: the venues and instruments of the demo]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Only this venue
+    #[arg(long, value_name = "NAME", value_parser = parse_venue)]
+    pub venue: Option<&'static dyn Venue>,
+    /// JSON Lines instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
 const CHECK_EXAMPLES: &str = "\
 Examples:
   spreadwire check-config spreadwire.toml
@@ -200,6 +315,18 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
 
 fn parse_venue(name: &str) -> Result<&'static dyn Venue, String> {
     crate::venues::venue(name).ok_or_else(|| config::unknown_venue(name))
+}
+
+/// An address of a server: scheme and host, a port if need be; no path. `HOST:PORT` alone is http.
+fn parse_url(text: &str) -> Result<String, String> {
+    let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let url = whole.trim_end_matches('/');
+    let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']' | '%');
+    match host {
+        Some(host) if !host.is_empty() && host.chars().all(is_plain) => Ok(url.to_owned()),
+        _ => Err("expected an address such as http://127.0.0.1:3000".to_owned()),
+    }
 }
 
 /// No machine sends a million updates per second to anybody.
@@ -284,6 +411,23 @@ mod tests {
         assert!(cli.command.is_none());
         assert_eq!(cli.demo.listen, Some(SocketAddr::from(([127, 0, 0, 1], 8080))));
         assert_eq!(cli.demo.seed, 7);
+    }
+
+    #[test]
+    fn an_address_of_a_gateway_is_scheme_and_host() {
+        for (typed, url) in [
+            ("http://127.0.0.1:3000", "http://127.0.0.1:3000"),
+            ("https://desk.example/", "https://desk.example"),
+            ("localhost:3000", "http://localhost:3000"),
+            ("[::1]:3000", "http://[::1]:3000"),
+        ] {
+            assert_eq!(parse_url(typed).as_deref(), Ok(url));
+        }
+        for typed in
+            ["", "http://", "ftp://a", "http://a/b", "http://u@a", "http://a?b", "http://a b", "ws://a", "\u{1b}"]
+        {
+            assert!(parse_url(typed).is_err(), "{typed}");
+        }
     }
 
     #[test]

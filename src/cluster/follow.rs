@@ -467,6 +467,7 @@ impl Follow {
         if holds {
             last.received = received;
             let quote = quote(venue, entry, received, self.parts.clock.now(), Origin::Shared);
+            self.parts.board.venues[venue.index()].set_source(quote.source as u8);
             self.parts.handover.push(FeedEvent::Quote(quote));
         } else {
             self.parts.handover.push(FeedEvent::Void(entry.instrument, venue, Origin::Shared));

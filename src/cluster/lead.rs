@@ -22,7 +22,7 @@ use crate::log;
 use crate::market::{Directory, VenueId};
 use crate::matrix::changes::Changes;
 use crate::metrics::cluster::{ClusterBoard, RedisState, Role};
-use crate::metrics::{Board, LinkState};
+use crate::metrics::{Board, BreakerState, LinkState};
 use crate::net::switch::Switch;
 use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, MS, MonoNs, SECOND};
@@ -185,6 +185,7 @@ impl Lead {
             self.count(answer.as_ref().err(), sent, now);
             let answer = understood(answer);
             if let Some(Answer::Sight(sight)) = &answer {
+                self.show_leaders(sight);
                 self.look_for_twins(sight, now);
             }
             self.helm.outcome(&action, answer.as_ref(), sent, now);
@@ -289,6 +290,7 @@ impl Lead {
             None => board.round_trip_ns.set(now.since(sent)),
             Some(error) => {
                 board.failures.add(1);
+                board.breaker.last_failure.set(now.0);
                 board.set_last_error(&error.to_string());
             }
         }
@@ -326,8 +328,18 @@ impl Lead {
         let Some(board) = self.parts.board.cluster.as_ref() else { return };
         board.redis.set(state as u64);
         board.redis_since.set(since.0);
+        board.breaker.set_state(match state {
+            RedisState::Joined => BreakerState::Closed,
+            RedisState::CutOff => BreakerState::Open,
+            RedisState::Connecting | RedisState::Returning => BreakerState::HalfOpen,
+        });
+        board.breaker.failures.set(u64::from(fallback.failures()));
         if state == before {
             return;
+        }
+        if state == RedisState::CutOff {
+            let why = board.last_error.load_full();
+            board.breaker.count_opened(why.as_deref().map_or("its pulse does not come back", |why| why));
         }
         // Once each: a Redis that comes and goes is one trouble.
         if state == RedisState::CutOff && !std::mem::replace(&mut self.told_cut_off, true) {
@@ -338,6 +350,22 @@ impl Lead {
         if state == RedisState::Joined {
             self.told_cut_off = false;
             log::say(format_args!("cluster: joined as {}", self.parts.options.instance));
+        }
+    }
+
+    /// Who holds the leases.
+    fn show_leaders(&self, sight: &Sight) {
+        let Some(board) = self.cluster() else { return };
+        for (venue, shown) in self.parts.directory.venues().iter().zip(&board.venues) {
+            let lease = sight.leases.iter().find(|(name, _)| *name == venue.name).map(|(_, lease)| lease);
+            for (slot, text) in [
+                (&shown.leader, lease.map(|lease| &lease.owner)),
+                (&shown.leader_host, lease.map(|lease| &lease.hostname)),
+            ] {
+                if slot.load().as_deref() != text {
+                    slot.store(text.cloned().map(Arc::new));
+                }
+            }
         }
     }
 

@@ -133,7 +133,7 @@ impl Legacy {
             string(pair, &mut name);
             let day = self.parts.days.load(directory.pair(instrument, venue));
             let (bid, ask) = (cell.bid.price, cell.ask.price);
-            update(&Ticker { pair: &name, bid, ask, day, timestamp: stamp, usdt_alias }, &mut text);
+            update(&Ticker { pair: &name, bid, ask, day, timestamp: stamp, usdt_alias, more: None }, &mut text);
             out.push((format!("price:dist:{pair}:latest"), text));
         }
     }

@@ -17,6 +17,7 @@ pub mod helm;
 pub mod lead;
 pub mod legacy;
 pub mod publisher;
+pub mod status;
 pub mod store;
 
 use crate::time::MS;

@@ -292,26 +292,24 @@ impl Store {
         let leases: Vec<String> = venues.iter().map(|venue| self.keys.lease(venue)).collect();
         let lasts_ms = (self.lease_ms * MEMBER_LEASES).max(1000);
         let said = serde_json::to_string(me).unwrap_or_default();
-        let seen: (Vec<String>, Vec<(Option<String>, i64)>) = self.call(|link, scripts| {
+        let seen = self.call(|link, scripts| {
             let mut call = scripts.beat.prepare_invoke();
             call.key(&members).key(&member).key(&leases);
             call.arg(&me.id).arg(said.as_str()).arg(lasts_ms).invoke(link)
         })?;
-        let mut sight = Sight::default();
-        for text in seen.0 {
-            match serde_json::from_str(&text) {
-                Ok(one) => sight.members.push(one),
-                Err(_) => sight.refused += 1,
-            }
-        }
-        for (venue, (text, left_ms)) in venues.iter().zip(seen.1) {
-            match text.map(|text| lease(&text, left_ms)) {
-                Some(Some(lease)) => sight.leases.push(((*venue).to_owned(), lease)),
-                Some(None) => sight.refused += 1,
-                None => {}
-            }
-        }
-        Ok(sight)
+        Ok(sight(seen, venues))
+    }
+
+    /// Looks at everything in one round trip and leaves no trace: for those who are no members.
+    ///
+    /// # Errors
+    /// Nothing is known then.
+    pub fn look(&mut self, venues: &[&str]) -> Result<Sight, StoreError> {
+        let (members, member) = (self.keys.members(), self.keys.member());
+        let leases: Vec<String> = venues.iter().map(|venue| self.keys.lease(venue)).collect();
+        let seen = self
+            .call(|link, scripts| scripts.look.prepare_invoke().key(&members).key(&member).key(&leases).invoke(link))?;
+        Ok(sight(seen, venues))
     }
 
     /// Says that this instance leaves.
@@ -643,6 +641,27 @@ fn json_text(text: &str) -> String {
 }
 
 /// A lease as it was written; `None` when it is none.
+/// What the scripts that look return: what members say of themselves; leases, and the milliseconds that are left.
+type Seen = (Vec<String>, Vec<(Option<String>, i64)>);
+
+fn sight(seen: Seen, venues: &[&str]) -> Sight {
+    let mut sight = Sight::default();
+    for text in seen.0 {
+        match serde_json::from_str(&text) {
+            Ok(one) => sight.members.push(one),
+            Err(_) => sight.refused += 1,
+        }
+    }
+    for (venue, (text, left_ms)) in venues.iter().zip(seen.1) {
+        match text.map(|text| lease(&text, left_ms)) {
+            Some(Some(lease)) => sight.leases.push(((*venue).to_owned(), lease)),
+            Some(None) => sight.refused += 1,
+            None => {}
+        }
+    }
+    sight
+}
+
 fn lease(text: &str, left_ms: i64) -> Option<Lease> {
     let lease: Lease = serde_json::from_str(text).ok()?;
     let left_ns = u64::try_from(left_ms).unwrap_or(0).saturating_mul(MS);
@@ -651,6 +670,7 @@ fn lease(text: &str, left_ms: i64) -> Option<Lease> {
 
 struct Scripts {
     beat: Script,
+    look: Script,
     leave: Script,
     claim: Script,
     renew: Script,
@@ -666,6 +686,7 @@ impl Scripts {
     fn new() -> Self {
         Self {
             beat: Script::new(BEAT),
+            look: Script::new(LOOK),
             leave: Script::new(LEAVE),
             claim: Script::new(CLAIM),
             renew: Script::new(RENEW),
@@ -692,6 +713,22 @@ redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
 local members, leases = {}, {}
 local ids = redis.call('ZRANGE', KEYS[1], 0, -1)
+table.sort(ids)
+for _, id in ipairs(ids) do
+  members[#members + 1] = redis.call('HGET', KEYS[2], id) or ''
+end
+for at = 3, #KEYS do
+  leases[#leases + 1] = {redis.call('GET', KEYS[at]), redis.call('PTTL', KEYS[at])}
+end
+return {members, leases}
+";
+
+/// Keys: members, member, leases. Writes nothing, so that a replica answers too.
+const LOOK: &str = r"#!lua flags=allow-oom,no-writes
+local time = redis.call('TIME')
+local now = string.format('(%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+local members, leases = {}, {}
+local ids = redis.call('ZRANGEBYSCORE', KEYS[1], now, '+inf')
 table.sort(ids)
 for _, id in ipairs(ids) do
   members[#members + 1] = redis.call('HGET', KEYS[2], id) or ''

@@ -599,7 +599,7 @@ impl Line {
                     self.backoff.flowed();
                 }
                 let name = self.venue.facts().name;
-                self.voice.say(now, format_args!("feed {name}: hung up: another instance is connected"));
+                self.voice.say(now, format_args!("feed {name}: hung up, not wanted here any more"));
             }
             State::Idle | State::Dialling => {}
         }

@@ -48,12 +48,14 @@ pub struct Scene<'a> {
 pub enum Answer {
     /// A page.
     Page(Page),
-    /// A stream of these pairs; every change if `raw`.
+    /// A stream of these pairs.
     Stream {
         /// Pairs as the client spells them, each once.
         pairs: Vec<String>,
         /// Every change instead of a burst per second.
         raw: bool,
+        /// More about each price, and last known ones too.
+        extended: bool,
     },
 }
 
@@ -92,7 +94,7 @@ const ROUTES: &[(&str, &str, Handler)] = &[
     ("/", "this page", index),
     (
         "/api/market-data/stream",
-        "Server-sent events: prices of pairs, ?pairs=BTC/USDT,ETH/USDT, &raw=1 for every change",
+        "Server-sent events: prices of pairs, ?pairs=BTC/USDT,ETH/USDT, &raw=1 for every change, &extended=1 for more",
         events,
     ),
     ("/api/market-data/prices", "Prices of pairs as JSON, ?pairs=BTC/USDT,ETH/USDT", market_prices),
@@ -250,8 +252,8 @@ fn events(scene: &Scene<'_>, request: &Request) -> Answer {
     if scene.streams >= scene.options.streams_max {
         return failure(503, "Service temporarily at capacity. Please try again in a moment.");
     }
-    let raw = query_value(&request.query, "raw").is_some_and(|v| v == "1" || v == "true");
-    Answer::Stream { pairs, raw }
+    let is_set = |name: &str| query_value(&request.query, name).is_some_and(|v| v == "1" || v == "true");
+    Answer::Stream { pairs, raw: is_set("raw"), extended: is_set("extended") }
 }
 
 fn market_prices(scene: &Scene<'_>, request: &Request) -> Answer {
@@ -325,7 +327,8 @@ fn exchange_prices(scene: &Scene<'_>, request: &Request) -> Answer {
             }),
         );
     }
-    json(200, NO_STORE, comparison(scene, &symbol, &quotes))
+    let extended = query_value(&request.query, "extended").is_some_and(|v| v == "1" || v == "true");
+    json(200, NO_STORE, comparison(scene, &symbol, &quotes, extended))
 }
 
 fn quote_on(scene: &Scene<'_>, symbol: &str, exchange: &str) -> Option<(PairId, CellQuote)> {
@@ -335,7 +338,12 @@ fn quote_on(scene: &Scene<'_>, symbol: &str, exchange: &str) -> Option<(PairId, 
     Some((pair, scene.view.fresh(pair)?))
 }
 
-fn comparison(scene: &Scene<'_>, symbol: &str, quotes: &[(&str, Option<(PairId, CellQuote)>)]) -> Vec<u8> {
+fn comparison(
+    scene: &Scene<'_>,
+    symbol: &str,
+    quotes: &[(&str, Option<(PairId, CellQuote)>)],
+    extended: bool,
+) -> Vec<u8> {
     let found = || quotes.iter().filter_map(|(_, quote)| quote.as_ref().map(|(_, cell)| cell));
     let best_bid = found().map(|cell| cell.bid.price).max().unwrap_or(Decimal::ZERO);
     let best_ask = found().map(|cell| cell.ask.price).min().unwrap_or(Decimal::ZERO);
@@ -345,9 +353,14 @@ fn comparison(scene: &Scene<'_>, symbol: &str, quotes: &[(&str, Option<(PairId, 
         root.object("prices", |prices| {
             for (exchange, quote) in quotes {
                 match quote {
-                    Some((pair, cell)) => {
-                        prices.object(exchange, |o| price_on(scene, o, symbol, exchange, *pair, cell))
-                    }
+                    Some((pair, cell)) => prices.object(exchange, |o| {
+                        price_on(scene, o, symbol, exchange, *pair, cell);
+                        if extended {
+                            cell.bid.size.write(o.key("bidSize"));
+                            cell.ask.size.write(o.key("askSize"));
+                            o.integer("ageMs", cell.age(scene.view.now) / MS);
+                        }
+                    }),
                     None => prices.null(exchange),
                 };
             }

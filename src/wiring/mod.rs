@@ -239,7 +239,6 @@ fn run_live(
     consumers.extend(found);
     let cluster = clustering::prepare(&mut parts, &mut consumers)?;
     let (detector, alarm, gateways) = parts.detector(config, consumers);
-    let keeper = keeper(config, kept, &directory, matrix, &alarm, &board, &clock);
     // In a cluster it is decided later who connects to what.
     let switch = Arc::new(Switch::new(config.venues.len(), cluster.is_none()));
     let (dialer, dialers) = dial::pool(config.venues.len(), &clock).map_err(|why| unavailable("dialling", &why))?;
@@ -264,11 +263,15 @@ fn run_live(
     }
     let mut followers: Vec<Box<dyn Stage>> = vec![Box::new(detector)];
     followers.extend(gateways.into_iter().map(|gateway| Box::new(gateway) as Box<dyn Stage>));
-    if threads::each_alone(&config.threads, config.gateway.threads) {
+    // What wakes the detector for those who are not feeds: where it shares a thread, the feed sleeps for it.
+    let alarm = if threads::each_alone(&config.threads, config.gateway.threads) {
         rows.extend(followers.into_iter().map(|stage| vec![stage]));
+        alarm
     } else {
         rows[0].extend(followers);
-    }
+        feeds[0].always()
+    };
+    let keeper = keeper(config, kept, &directory, matrix, &alarm, &board, &clock);
     let mut rows: Vec<Row> = rows.into_iter().map(Row::hot).collect();
     rows.extend(dialers.into_iter().map(Row::left_behind));
     rows.extend(keeper.map(|keeper| Row::cold(Box::new(keeper))));

@@ -1041,6 +1041,42 @@ fn s2_46_a_raw_stream_has_every_change_and_no_repeats() {
 }
 
 #[test]
+fn d2_08_a_stream_tells_the_level_of_what_was_not_pushed_and_all_of_it_to_those_who_ask() {
+    let mut rig = Rig::new();
+    rig.quote("BTC/USDT", "binance", "1", "2");
+    rig.day("BTC/USDT", "binance", 1.5);
+    let (pair, now) = (rig.pair("BTC/USDT", "binance"), rig.clock.now());
+    let quote = rig.writer.load(pair);
+    let mut plain = Events::open(&rig, "pairs=BTC/USDT");
+    let mut extended = Events::open(&rig, "pairs=BTC/USDT&extended=1");
+    for stream in [&mut plain, &mut extended] {
+        stream.until("connected");
+        stream.until("\n\n");
+    }
+    assert_eq!(plain.event().get("level"), None, "its fields are those of the replaced system");
+    let told = extended.event();
+    assert_eq!(
+        (&told["level"], &told["state"], &told["source"]),
+        (&json!("websocket"), &json!("fresh"), &json!("simulated"))
+    );
+    assert!(told["ageMs"].is_u64());
+    let of_redis = CellQuote { origin: Origin::Redis, ..quote };
+    rig.store("BTC/USDT", "binance", CellQuote { received: rig.clock.now(), ..of_redis });
+    for stream in [&mut plain, &mut extended] {
+        let told = stream.event();
+        assert_eq!((&told["level"], &told["state"], &told["bid"]), (&json!("redis_cache"), &json!("fresh"), &json!(1)));
+    }
+    rig.store("BTC/USDT", "binance", CellQuote { received: MonoNs(now.0 - 40 * SECOND), ..of_redis });
+    let told = loop {
+        let told = extended.event();
+        if told["state"] == "cached" {
+            break told;
+        }
+    };
+    assert!((40_000..60_000).contains(&told["ageMs"].as_u64().unwrap()), "{told}");
+}
+
+#[test]
 fn a_pair_without_day_statistics_comes_late_and_says_so() {
     let mut rig = Rig::with(Options { statistics_wait_ns: 300 * MS, ..Options::default() });
     rig.quote("BTC/USDT", "binance", "1", "2");
@@ -1118,6 +1154,10 @@ fn s1_73_one_symbol_on_several_exchanges() {
     assert_eq!(status, 200);
     assert_eq!(value["prices"]["coinbase"], Value::Null);
     assert_eq!(value["prices"]["kraken"]["bid"], 100.5);
+    assert_eq!(value["prices"]["kraken"].as_object().unwrap().len(), 7);
+    let (_, extended) = rig.json("/api/exchanges/prices?symbol=BTC/USDT&extended=1");
+    assert_eq!(extended["prices"]["kraken"]["askSize"], 1.5);
+    assert!(extended["prices"]["kraken"]["ageMs"].as_u64().unwrap() < 5000, "{extended}");
     assert_eq!(
         value["analysis"],
         json!({"best_bid": 100.5, "best_ask": 100.8, "spread": 0.3, "spread_pct": 0.2985, "sources": 2})

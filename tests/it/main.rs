@@ -3,9 +3,11 @@
 mod cli;
 mod cluster;
 mod config;
+mod discovery;
 mod feed;
 mod floors;
 mod gateway;
 mod keep;
 mod sim;
+mod top;
 mod venues;
