@@ -7,13 +7,16 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use spreadwire::cli::{Cli, ClusterCommand, ClusterStatusArgs, Command, DecodeArgs, DemoArgs, Failure, TopArgs};
+use spreadwire::cli::{
+    Cli, ClusterCommand, ClusterStatusArgs, Command, DecodeArgs, DemoArgs, Failure, InstrumentsArgs, TopArgs,
+};
 use spreadwire::cluster::{self, status, store::StoreError};
-use spreadwire::config::Config;
+use spreadwire::config::{self, Config, Plan};
+use spreadwire::discovery::Catalogue;
 use spreadwire::record::capture::Capture;
 use spreadwire::record::decode;
-use spreadwire::time::SECOND;
-use spreadwire::{config, log, stage, top, wiring};
+use spreadwire::time::{Clock, SECOND};
+use spreadwire::{log, stage, tables, top, wiring};
 
 /// Whoever asks by hand can wait longer for Redis than a gateway, in nanoseconds.
 const STATUS_CALL_NS: u64 = 2 * SECOND;
@@ -32,7 +35,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command.unwrap_or(Command::Demo(cli.demo)) {
         Command::Demo(args) => run_demo(&args),
-        Command::Serve(args) => wiring::serve(load(&args.config)?),
+        Command::Serve(args) => wiring::serve(load(&args.config)?.0),
         Command::Sim(args) => wiring::sim(args),
         Command::Replay(args) => wiring::replay(Config::defaults()?, args),
         Command::Decode(args) => run_decode(&args),
@@ -40,7 +43,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Cluster(args) => match args.command {
             ClusterCommand::Status(args) => run_cluster_status(&args),
         },
-        Command::CheckConfig(args) => print(load(&args.file)?.to_toml().as_bytes()),
+        Command::Venues(args) => print(tables::venues(args.json).as_bytes()),
+        Command::Instruments(args) => run_instruments(&args),
+        Command::CheckConfig(args) => print(load(&args.file)?.0.to_toml().as_bytes()),
     }
 }
 
@@ -53,10 +58,36 @@ fn run_demo(args: &DemoArgs) -> Result<(), Failure> {
     wiring::demo(config, args.seed)
 }
 
-fn load(path: &Path) -> Result<Config, Failure> {
-    let config = Config::load(path)?;
+/// The configuration of a file, and what is known of the venues' lists. Venues are asked only where it matters.
+fn load(path: &Path) -> Result<(Config, Catalogue), Failure> {
+    let plan = Plan::load(path)?;
+    let asks = plan.has_patterns();
+    resolve(plan, asks)
+}
+
+fn resolve(plan: Plan, asks: bool) -> Result<(Config, Catalogue), Failure> {
+    let catalogue = if asks { gather(&plan)? } else { plan.kept() };
+    let config = plan.resolve(&catalogue)?;
     warn(&config);
-    Ok(config)
+    Ok((config, catalogue))
+}
+
+fn gather(plan: &Plan) -> Result<Catalogue, Failure> {
+    let catalogue = Catalogue::gather(&plan.wanted(), plan.state_dir().as_deref(), plan.patience(), &Clock::System)
+        .map_err(|why| Failure::Unavailable(format!("asking for lists of instruments: {why}")))?;
+    for (venue, why) in catalogue.missing() {
+        tell(&format_args!("warning: the list of {venue} could not be read: {why}"));
+    }
+    Ok(catalogue)
+}
+
+fn run_instruments(args: &InstrumentsArgs) -> Result<(), Failure> {
+    let plan = match &args.config {
+        Some(path) => Plan::load(path)?,
+        None => Plan::defaults(),
+    };
+    let (config, catalogue) = resolve(plan, true)?;
+    print(tables::instruments(&config, &catalogue, args.venue, args.json).as_bytes())
 }
 
 fn warn(config: &Config) {
@@ -71,10 +102,13 @@ fn tell(line: &dyn Display) {
 }
 
 fn run_cluster_status(args: &ClusterStatusArgs) -> Result<(), Failure> {
-    let config = match &args.config {
-        Some(path) => Config::load(path)?,
-        None => Config::defaults()?,
+    let plan = match &args.config {
+        Some(path) => Plan::load(path)?,
+        None => Plan::defaults(),
     };
+    // No venue is asked for its list: symbols tell no more here than how old their values are.
+    let kept = plan.kept();
+    let config = plan.resolve(&kept)?;
     let redis = args.redis.clone().unwrap_or_else(|| config.cluster.redis.clone());
     if redis.is_empty() {
         let what = "cluster.redis: is empty, expected an address of Redis: name a file with --config, or use --redis";

@@ -58,8 +58,6 @@ pub fn options(config: &Config) -> Option<Options> {
 /// What is made before the detector, which will write to and read from it.
 pub struct Prepared {
     options: Options,
-    /// Whose price a pair shows, and until which age it is one.
-    prices: (Vec<VenueId>, u64),
     directory: Arc<Directory>,
     matrix: SharedMatrix,
     days: Arc<DayTable>,
@@ -75,11 +73,7 @@ pub struct Prepared {
 ///
 /// # Errors
 /// What nobody could mean: a wrong password, a Redis too old. One that is merely down is no error.
-pub fn prepare(
-    config: &Config,
-    parts: &mut Parts,
-    rings: &mut Vec<rtrb::Consumer<FeedEvent>>,
-) -> Result<Option<Prepared>, Failure> {
+pub fn prepare(parts: &mut Parts, rings: &mut Vec<rtrb::Consumer<FeedEvent>>) -> Result<Option<Prepared>, Failure> {
     let Some(options) = parts.cluster.clone() else { return Ok(None) };
     let checked = Store::new(&options).map_err(wrong_address)?.check();
     match checked {
@@ -92,11 +86,8 @@ pub fn prepare(
     parts.ports.push(GatewayPort { changes: Arc::clone(&changes), opportunities: None, alarm: alarm.clone() });
     let (ring, events) = rtrb::RingBuffer::new(FEED_RING);
     rings.push(events);
-    let mut order = config.price_order.clone();
-    order.extend((0..config.venues.len()).map(|at| VenueId(at as u16)).filter(|id| !config.price_order.contains(id)));
     Ok(Some(Prepared {
         options,
-        prices: (order, config.quotes.stale_after_ms * MS),
         directory: Arc::clone(&parts.directory),
         matrix: Arc::clone(&parts.matrix),
         days: Arc::clone(&parts.days),
@@ -116,11 +107,12 @@ impl Prepared {
     /// When the address is none.
     pub fn rows(
         self,
+        config: &Config,
         detector: &Alarm,
         switch: &Arc<Switch>,
         feeds: Vec<Alarm>,
     ) -> Result<(Vec<Row>, Vec<Row>), Failure> {
-        let Self { options, prices, directory, matrix, days, board, clock, changes, ring, alarm, parker } = self;
+        let Self { options, directory, matrix, days, board, clock, changes, ring, alarm, parker } = self;
         let venues: Vec<VenueId> = (0..directory.venues().len()).map(|at| VenueId(at as u16)).collect();
         let wanted = Arc::new(Wanted::new(venues.len(), alarm.clone()));
         let pulse = Arc::new(Pulse::default());
@@ -139,17 +131,18 @@ impl Prepared {
             options: options.clone(),
         })
         .map_err(wrong_address)?;
-        let (order, stale_after_ns) = prices;
-        let legacy = LegacyParts {
-            directory: Arc::clone(&directory),
-            matrix: Arc::clone(&matrix),
-            days: Arc::clone(&days),
-            clock: clock.clone(),
-            instance: options.instance.clone(),
-            hostname: options.hostname.clone(),
-            order,
-            stale_after_ns,
-        };
+        let legacy = options.legacy_keys.then(|| {
+            Legacy::new(LegacyParts {
+                directory: Arc::clone(&directory),
+                matrix: Arc::clone(&matrix),
+                days: Arc::clone(&days),
+                clock: clock.clone(),
+                instance: options.instance.clone(),
+                hostname: options.hostname.clone(),
+                order: config.price_order.clone(),
+                stale_after_ns: config.quotes.stale_after_ms * MS,
+            })
+        });
         let publisher = Publisher::new(PublisherParts {
             directory: Arc::clone(&directory),
             matrix,
@@ -164,7 +157,7 @@ impl Prepared {
         let lead = Lead::new(LeadParts {
             directory,
             publisher,
-            legacy: options.legacy_keys.then(|| Legacy::new(legacy)),
+            legacy,
             changes,
             control: messages,
             pulse,

@@ -237,7 +237,7 @@ fn run_live(
     let kept = config.state_dir.as_ref().map(|_| rtrb::RingBuffer::new(FEED_RING));
     let (kept, found) = kept.unzip();
     consumers.extend(found);
-    let cluster = clustering::prepare(config, &mut parts, &mut consumers)?;
+    let cluster = clustering::prepare(&mut parts, &mut consumers)?;
     let (detector, alarm, gateways) = parts.detector(config, consumers);
     // In a cluster it is decided later who connects to what.
     let switch = Arc::new(Switch::new(config.venues.len(), cluster.is_none()));
@@ -279,7 +279,7 @@ fn run_live(
         rows.push(Row::cold(Box::new(terminal::LiveLine::new(board))));
     }
     let (lead, follow) = match cluster {
-        Some(cluster) => cluster.rows(&alarm, &switch, feeds)?,
+        Some(cluster) => cluster.rows(config, &alarm, &switch, feeds)?,
         None => (Vec::new(), Vec::new()),
     };
     rows.extend(follow);
