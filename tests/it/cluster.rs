@@ -4,6 +4,7 @@
 mod election;
 mod follow;
 pub mod history;
+mod lead;
 mod legacy;
 mod server;
 mod simulation;

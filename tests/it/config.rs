@@ -278,6 +278,17 @@ fn f124_mistakes_of_the_environment_name_the_variable() {
 }
 
 #[test]
+fn a_clusters_times_must_leave_room_for_a_renewal_that_fails() {
+    let with = |line: &str| format!("[cluster]\nredis = \"redis://127.0.0.1:6379\"\n{line}\n");
+    check_refused(&with("renew_ms = 2500"), "a.toml:3: cluster.renew_ms: 2500 is too large", &["2499"]);
+    check_refused(&with("call_ms = 1700"), "a.toml:3: cluster.call_ms: 1700 is too large", &["1666"]);
+    check_refused(&with("prefix = \"\""), "a.toml:3: cluster.prefix: is empty", &[]);
+    check_refused(&with("instance = \"a b\""), "a.toml:3: cluster.instance: `a b` holds", &[]);
+    assert!(build(&with("renew_ms = 2499\ninstance = \"gw-1.eu\""), &[]).is_ok());
+    assert!(build("[cluster]\nrenew_ms = 30000\n", &[]).is_ok(), "nothing of it runs");
+}
+
+#[test]
 fn variables_that_clusters_set_are_only_warned_about() {
     let config = build("", &[("SPREADWIRE_SERVICE_HOST", "10.0.0.1"), ("SPREADWIRE_PORT_3000_TCP", "x")]).unwrap();
     assert_eq!(config.warnings().len(), 2, "{:?}", config.warnings());
