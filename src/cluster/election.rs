@@ -456,9 +456,9 @@ impl Election {
             let seat = &mut self.seats[at];
             (seat.heirdom, seat.claim_at, seat.linger, seat.adopt) = (None, None, None, None);
             let Some(held) = &mut seat.held else { continue };
-            let ready = held.heir.as_ref().is_some_and(|heir| heir.ready);
             match loads.iter_mut().min_by_key(|load| load.venues) {
-                _ if ready => {}
+                // Whoever was named before is connecting already.
+                _ if held.heir.is_some() => {}
                 Some(load) if self.takes_part => {
                     load.venues += 1;
                     held.heir = Some(Heir { id: load.id.clone(), since: now, named: false, ready: false, at: now });

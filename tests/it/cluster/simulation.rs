@@ -812,7 +812,11 @@ impl World {
         let Options { lease_ns, stable_ns, tenure_ns, .. } = self.options;
         let led = self.now + 2 * lease_ns + stable_ns + 2 * SECOND;
         // Whoever could not reach a venue may rest for a minute, and an heir that failed is not asked for half of one.
-        let rests = if self.setup.faults == Faults::All { 62 * SECOND } else { 0 };
+        let rests = match self.setup.faults {
+            Faults::All => 62 * SECOND,
+            Faults::Standstills => 32 * SECOND,
+            Faults::None => 0,
+        };
         let level = led + rests + (2 + self.venues as u64) * (tenure_ns + 2 * SECOND);
         self.push(led, 0, Event::SlowJudgement);
         self.push(level, 0, Event::Judgement);
