@@ -371,6 +371,10 @@ impl Follow {
             board.accepted.add(1);
             board.quotes.add(quotes.len() as u64);
         });
+        if let Some(entry) = quotes.last() {
+            // Our own connection would have said so; the leader's has.
+            self.parts.board.venues[venue.index()].set_source(entry.source as u8);
+        }
         for entry in &quotes {
             self.hand_over(venue, entry, arrived, transit_ns);
         }
@@ -487,7 +491,8 @@ impl Follow {
         let arrived = self.parts.clock.now();
         for value in kept {
             let (venue, instrument) = pairs[value.at];
-            let since_ns = value.since_ns.saturating_add(arrived.since(asked));
+            // Redis tells since when it has it. Before that it may have been on its way for as long as a call may take.
+            let since_ns = value.since_ns + arrived.since(asked) + self.parts.options.call_ns;
             self.take_kept(venue, instrument, &value.value, arrived, since_ns);
         }
         (0..directory.venues().len()).for_each(|at| self.ask(VenueId(at as u16)));
@@ -502,7 +507,7 @@ impl Follow {
             return self.count(venue, |board| board.refused.add(1));
         };
         let pair = self.parts.directory.pair(instrument, venue);
-        let age_ns = entry.age_ns.saturating_add(since_ns).saturating_add(head.trip_ns);
+        let age_ns = entry.age_ns.saturating_add(since_ns);
         let received = MonoNs(arrived.0.saturating_sub(age_ns));
         let last = &mut self.last[pair.index()];
         let is_news = entry.state == CellState::Live && received > last.received;

@@ -41,7 +41,7 @@ pub struct LegacyParts {
     pub instance: String,
     /// Its host.
     pub hostname: String,
-    /// Whose price a pair shows: the first of these that has a fresh one. All venues, in the order of the gateway.
+    /// Whose price a pair shows: the first of these that has a fresh one, then the other venues.
     pub order: Vec<VenueId>,
     /// Age at which a quote is no price any more, in nanoseconds.
     pub stale_after_ns: u64,
@@ -59,7 +59,10 @@ pub struct Legacy {
 impl Legacy {
     /// Nothing written yet.
     #[must_use]
-    pub fn new(parts: LegacyParts) -> Self {
+    pub fn new(mut parts: LegacyParts) -> Self {
+        let all = (0..parts.directory.venues().len()).map(|at| VenueId(at as u16));
+        let others: Vec<VenueId> = all.filter(|venue| !parts.order.contains(venue)).collect();
+        parts.order.extend(others);
         let told = vec![None; parts.directory.instruments().len()];
         Self { parts, told, next: MonoNs(0), next_leader: MonoNs(0) }
     }

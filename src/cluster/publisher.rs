@@ -37,6 +37,10 @@ const KEEP_AGAIN_NS: u64 = 5 * SECOND;
 const DAYS_EVERY_NS: u64 = SECOND;
 /// Quotes of one batch; more go into the next.
 const QUOTES_PER_BATCH: usize = 256;
+/// Calls with batches in one turn: leases must be renewed in between.
+const CALLS_PER_TURN: usize = 4;
+/// Latest values of one venue that are written in one turn, for the same reason.
+const KEPT_PER_TURN: usize = 256;
 
 /// Which venues somebody wants to hear whole. Followers' thread writes, leader's reads.
 pub struct Wanted {
@@ -177,7 +181,7 @@ impl Publisher {
     /// not ours any more; they are told no more. How many batches went out.
     ///
     /// # Errors
-    /// The call that failed. What it was about is told again, whole.
+    /// The call that failed. What it was about is told again, whole; latest values are written again.
     pub fn turn(
         &mut self,
         store: &mut Store,
@@ -266,7 +270,7 @@ impl Publisher {
         lost: &mut Vec<VenueId>,
     ) -> Result<usize, StoreError> {
         let mut sent = 0;
-        loop {
+        for _ in 0..CALLS_PER_TURN {
             // Read last of all: from here to the call nothing waits.
             let now = self.parts.clock.now();
             let ready: Vec<VenueId> = (0..self.venues.len())
@@ -275,7 +279,7 @@ impl Publisher {
                 .filter(|venue| self.token(*venue).is_some() && may(*venue, now) == self.token(*venue))
                 .collect();
             if ready.is_empty() {
-                return Ok(sent);
+                break;
             }
             for venue in &ready {
                 self.write(*venue, now);
@@ -301,6 +305,7 @@ impl Publisher {
                 }
             }
         }
+        Ok(sent)
     }
 
     fn was_sent(&mut self, venue: VenueId, is_ours: bool, lost: &mut Vec<VenueId>) {
@@ -376,7 +381,12 @@ impl Publisher {
                 Err(StoreError::Refused(Class::Oom, words)) => {
                     self.parts.board.cluster.iter().for_each(|board| board.set_last_error(&words));
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    for (instrument, _) in &values {
+                        self.venues[at].told[instrument.index()].keep = true;
+                    }
+                    return Err(error);
+                }
             }
         }
         Ok(())
@@ -388,7 +398,7 @@ impl Publisher {
         let matrix = parts.matrix.load();
         let head = parts.head(telling, venue, now);
         let mut values = Vec::new();
-        for (at, told) in telling.told.iter_mut().enumerate().filter(|(_, told)| told.keep) {
+        for (at, told) in telling.told.iter_mut().enumerate().filter(|(_, told)| told.keep).take(KEPT_PER_TURN) {
             let instrument = InstrumentId(at as u32);
             let cell = matrix.load(parts.directory.pair(instrument, venue));
             (told.keep, told.kept) = (false, cell.received);

@@ -7,4 +7,5 @@ pub mod history;
 mod legacy;
 mod server;
 mod simulation;
+mod start;
 mod store;

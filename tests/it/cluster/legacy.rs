@@ -46,7 +46,7 @@ impl Rig {
             clock: hand.clock(),
             instance: "gw_7_1763700000000".to_owned(),
             hostname: "gw".to_owned(),
-            order: vec![FIRST, SECOND_VENUE],
+            order: vec![FIRST],
             stale_after_ns: 30 * SECOND,
         });
         let options = spreadwire::cluster::Options { redis: server.url(), call_ns: 2 * SECOND, ..Default::default() };

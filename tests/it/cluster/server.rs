@@ -75,6 +75,20 @@ impl Server {
         command.query::<redis::Value>(&mut self.client()).unwrap();
     }
 
+    /// Waits until this Sentinel has found the master's replica.
+    pub fn await_replica(&self) {
+        let end = Instant::now() + Duration::from_secs(30);
+        let mut link = self.client();
+        loop {
+            let facts: String = redis::cmd("INFO").arg("sentinel").query(&mut link).unwrap();
+            if facts.contains("slaves=1") {
+                return;
+            }
+            assert!(Instant::now() < end, "the sentinel does not find the replica");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Removes the folder it would write to.
     pub fn lose_folder(&self) {
         std::fs::remove_dir_all(&self.folder).unwrap();
