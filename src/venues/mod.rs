@@ -2,6 +2,7 @@
 //! quotes out) and the exchange's own side (for the simulator). Text only: no sockets, clocks, threads.
 
 pub mod binance;
+pub mod bitstamp;
 pub mod bybit;
 pub mod coinbase;
 pub mod depth;
@@ -31,6 +32,7 @@ pub static VENUES: &[&dyn Venue] = &[
     &okx::Okx,
     &bybit::Bybit,
     &kucoin::Kucoin,
+    &bitstamp::Bitstamp,
     &upbit::Upbit,
 ];
 

@@ -295,6 +295,11 @@ fn a_client_of_the_exchange_needs_only_another_address() {
             "\"subject\":\"level1\"",
         ),
         (
+            "/bitstamp",
+            r#"{"event":"bts:subscribe","data":{"channel":"order_book_btcusd"}}"#,
+            "\"channel\":\"order_book_btcusd\",\"event\":\"data\"",
+        ),
+        (
             "/upbit/websocket/v1",
             r#"[{"ticket":"x"},{"type":"orderbook","codes":["USDT-BTC"],"isOnlyRealtime":true},{"format":"DEFAULT"}]"#,
             "\"orderbook_units\":[{\"ask_price\":",
