@@ -6,6 +6,7 @@ pub mod bitstamp;
 pub mod bybit;
 pub mod coinbase;
 pub mod depth;
+pub mod htx;
 pub mod kraken;
 pub mod kucoin;
 pub mod okx;
@@ -33,6 +34,7 @@ pub static VENUES: &[&dyn Venue] = &[
     &bybit::Bybit,
     &kucoin::Kucoin,
     &bitstamp::Bitstamp,
+    &htx::Htx,
     &upbit::Upbit,
 ];
 
