@@ -9,6 +9,7 @@ pub mod depth;
 pub mod htx;
 pub mod kraken;
 pub mod kucoin;
+pub mod mexc;
 pub mod okx;
 pub mod reading;
 pub mod upbit;
@@ -35,6 +36,7 @@ pub static VENUES: &[&dyn Venue] = &[
     &kucoin::Kucoin,
     &bitstamp::Bitstamp,
     &htx::Htx,
+    &mexc::Mexc,
     &upbit::Upbit,
 ];
 

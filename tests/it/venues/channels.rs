@@ -35,7 +35,7 @@ struct Channel {
     is_beat: bool,
 }
 
-const CHANNELS: [Channel; 14] = [
+const CHANNELS: [Channel; 17] = [
     Channel {
         venue: "coinbase",
         native: "BTC-USD",
@@ -144,6 +144,33 @@ const CHANNELS: [Channel; 14] = [
             "/api/v2/order_book/btcusd/?group=1",
             r#"{"microtimestamp":"1786613159748001","bids":[["10.0","0.5"]],"asks":[["10.1","0.7"]]}"#,
         )),
+        is_beat: false,
+    },
+    Channel {
+        venue: "mexc",
+        native: "BTCUSDT",
+        request: r#"{"method":"SUBSCRIPTION","params":["spot@public.aggre.depth.v3.api.pb@10ms@BTCUSDT"]}"#,
+        name: "aggre.depth",
+        snapshot: Some((
+            "/api/v3/depth?symbol=BTCUSDT&limit=1000",
+            r#"{"lastUpdateId":2,"bids":[["10.0","0.5"]],"asks":[["10.1","0.7"]]}"#,
+        )),
+        is_beat: false,
+    },
+    Channel {
+        venue: "mexc",
+        native: "BTCUSDT",
+        request: r#"{"id":3,"method":"SUBSCRIPTION","params":["spot@public.limit.depth.v3.api.pb@BTCUSDT@5"]}"#,
+        name: "limit.depth",
+        snapshot: None,
+        is_beat: false,
+    },
+    Channel {
+        venue: "mexc",
+        native: "BTCUSDT",
+        request: r#"{"method":"SUBSCRIPTION","params":["spot@public.bookTicker.v3.api.pb@BTCUSDT"]}"#,
+        name: "bookTicker",
+        snapshot: None,
         is_beat: false,
     },
     Channel {
