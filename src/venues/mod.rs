@@ -2,6 +2,7 @@
 //! quotes out) and the exchange's own side (for the simulator). Text only: no sockets, clocks, threads.
 
 pub mod binance;
+pub mod bitfinex;
 pub mod bitstamp;
 pub mod bybit;
 pub mod coinbase;
@@ -34,6 +35,7 @@ pub static VENUES: &[&dyn Venue] = &[
     &okx::Okx,
     &bybit::Bybit,
     &kucoin::Kucoin,
+    &bitfinex::Bitfinex,
     &bitstamp::Bitstamp,
     &htx::Htx,
     &mexc::Mexc,
