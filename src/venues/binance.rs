@@ -14,10 +14,11 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Change, Seen, changes, figure, integer, level, side, text, time};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
-    Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Opening,
+    Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -36,6 +37,8 @@ static FACTS: Facts = Facts {
     keepalive: Keepalive::Server,
     message_max: 1 << 20,
     request_gap_ms: 300,
+    channel: "bookTicker",
+    limits: Limits { instruments: 500, connects: Pace { count: 300, per_ms: 300_000 }, age_max_s: Some(86_400) },
     docs: "https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md (2026-07-21)",
 };
 
@@ -101,8 +104,45 @@ impl Venue for Binance {
         Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
     }
 
+    fn listing(&self) -> Listing {
+        Listing { address: "https://data-api.binance.vision", path: "/api/v3/exchangeInfo?permissions=SPOT" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| listing::array_of(root, "symbols"),
+            |row| {
+                let filter = |kind: &str| row.get("filters")?.items().find(|f| f.text_of("filterType") == Some(kind));
+                let is_spot = row.get("isSpotTradingAllowed").and_then(|v| v.boolean()).unwrap_or(true);
+                Some(Entry {
+                    base: row.text_of("baseAsset")?.to_owned(),
+                    quote: row.text_of("quoteAsset")?.to_owned(),
+                    native: row.text_of("symbol")?.to_owned(),
+                    is_trading: is_spot && row.text_of("status") == Some("TRADING"),
+                    tick: filter("PRICE_FILTER").and_then(|f| listing::step(f, "tickSize")),
+                    lot: filter("LOT_SIZE").and_then(|f| listing::step(f, "stepSize")),
+                })
+            },
+        )
+    }
+
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
         Box::new(Exchange::default())
+    }
+
+    fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        listing::asked(self, method, target)?;
+        let row = |it: Listed| {
+            let filters = json!([
+                {"filterType": "PRICE_FILTER", "tickSize": it.tick()},
+                {"filterType": "LOT_SIZE", "stepSize": it.lot()},
+            ]);
+            json!({"symbol": it.native, "status": "TRADING", "baseAsset": it.base, "quoteAsset": it.quote,
+                "isSpotTradingAllowed": true, "filters": filters})
+        };
+        let symbols: Vec<_> = market.listed().into_iter().map(row).collect();
+        Some(json!({"timezone": "UTC", "serverTime": market.now().ms(), "symbols": symbols}).to_string())
     }
 }
 

@@ -13,10 +13,11 @@ use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::{Change, Order, Stitch, Stitched};
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Seen, Sequences, integer, level};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
-    Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening,
+    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::gzip::{Gunzip, Gzip, MAGIC};
 use crate::wire::json::{Parser, Scan, Value};
@@ -36,6 +37,8 @@ static FACTS: Facts = Facts {
     keepalive: Keepalive::Server,
     message_max: 1 << 20,
     request_gap_ms: 100,
+    channel: "bbo",
+    limits: Limits { instruments: 50, ..Limits::UNPUBLISHED },
     docs: "https://www.htx.com/en-us/opend/newApiPages/ (2026-11-21)",
 };
 
@@ -74,6 +77,30 @@ impl Venue for Htx {
             parser: Parser::default(),
             feed: Feed { symbols, ..Feed::default() },
         })
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "https://api.huobi.pro", path: "/v2/settings/common/symbols" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| listing::array_of(root, "data"),
+            |row| {
+                // By the names of the second list, or of the first.
+                let word = |new: &str, old: &str| row.text_of(new).or(row.text_of(old));
+                let is_enabled = row.get("te").and_then(|te| te.boolean()).unwrap_or(true);
+                Some(Entry {
+                    base: word("bc", "base-currency")?.to_uppercase(),
+                    quote: word("qc", "quote-currency")?.to_uppercase(),
+                    native: word("sc", "symbol")?.to_owned(),
+                    is_trading: row.text_of("state") == Some("online") && is_enabled,
+                    tick: listing::decimals(row, "tpp").or(listing::decimals(row, "price-precision")),
+                    lot: listing::decimals(row, "tap").or(listing::decimals(row, "amount-precision")),
+                })
+            },
+        )
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
