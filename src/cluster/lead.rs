@@ -259,7 +259,6 @@ impl Lead {
         if batches > 0 || told.is_err() {
             self.note(told.map(drop), now, after);
         }
-        self.write_legacy();
         batches
     }
 
@@ -339,13 +338,12 @@ impl Lead {
         }
         if state == RedisState::CutOff {
             let why = board.last_error.load_full();
-            board.breaker.count_opened(why.as_deref().map_or("its pulse does not come back", |why| why));
-        }
-        // Once each: a Redis that comes and goes is one trouble.
-        if state == RedisState::CutOff && !std::mem::replace(&mut self.told_cut_off, true) {
-            let why = board.last_error.load();
-            let why = why.as_deref().map_or("no answer", String::as_str);
-            log::say(format_args!("cluster: cut off from Redis: {why}"));
+            let why = why.as_deref().map_or("its pulse does not come back", String::as_str);
+            board.breaker.count_opened(why);
+            // Once each: a Redis that comes and goes is one trouble.
+            if !std::mem::replace(&mut self.told_cut_off, true) {
+                log::say(format_args!("cluster: cut off from Redis: {why}"));
+            }
         }
         if state == RedisState::Joined {
             self.told_cut_off = false;
@@ -431,6 +429,7 @@ impl Stage for Lead {
         let mut work = self.listen();
         work += self.call();
         work += self.publish();
+        self.write_legacy();
         self.show();
         self.show_members();
         if work == 0 && !wait.is_zero() {
