@@ -14,6 +14,7 @@ mod server;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam::sync::Parker;
@@ -39,8 +40,8 @@ use spreadwire::time::{Clock, MonoNs, UnixNs};
 
 use server::Server;
 
-/// Samples of one way before the next has its turn.
-const BLOCK: usize = 50;
+/// Samples of one way before the next has its turn: few, so that a burst of noise meets all ways.
+const BLOCK: usize = 20;
 /// Time between samples: the system is idle when a quote comes, as it mostly is.
 const PAUSE: Duration = Duration::from_millis(1);
 /// Whatever takes longer is lost.
@@ -168,6 +169,7 @@ struct Hop {
     arrivals: Arrivals,
     sequence: u64,
     stop: Stop,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// Which of the follower's cells changed, as its gateway would see it.
@@ -230,7 +232,7 @@ impl Stage for Lead {
 impl Hop {
     fn start(server: &Server) -> Self {
         let stop = Stop::default();
-        let arrivals = Self::follower(server, &stop);
+        let (arrivals, mut threads) = Self::follower(server, &stop);
         let directory = Arc::new(directory());
         let (matrix, writer) = QuoteMatrix::new(directory.pairs());
         let changes = Arc::new(Changes::new(directory.pairs()));
@@ -258,16 +260,16 @@ impl Hop {
             parker,
             renewed: Instant::now(),
         };
-        drop(spawn(vec![Box::new(lead)], None, Idle::Wait, stop.clone()).expect("a thread"));
+        threads.push(spawn(vec![Box::new(lead)], None, Idle::Wait, stop.clone()).expect("a thread"));
         let core = Core::new(directory, writer, scan::Options::default());
-        let mut hop = Self { core, changes, lead: alarm, arrivals, sequence: 0, stop };
+        let mut hop = Self { core, changes, lead: alarm, arrivals, sequence: 0, stop, threads };
         // The follower may still be joining; what is told until then it reads as the whole.
         std::thread::sleep(Duration::from_millis(300));
         hop.sample();
         hop
     }
 
-    fn follower(server: &Server, stop: &Stop) -> Arrivals {
+    fn follower(server: &Server, stop: &Stop) -> (Arrivals, Vec<JoinHandle<()>>) {
         let directory = Arc::new(directory());
         let (matrix, writer) = QuoteMatrix::new(directory.pairs());
         let changes = Arc::new(Changes::new(directory.pairs()));
@@ -299,11 +301,10 @@ impl Hop {
             options: options(server, "b"),
         })
         .expect("the address is right");
-        for stage in [Box::new(detector) as Box<dyn Stage>, Box::new(follow)] {
-            drop(spawn(vec![stage], None, Idle::Wait, stop.clone()).expect("a thread"));
-        }
+        let stages = [Box::new(detector) as Box<dyn Stage>, Box::new(follow)];
+        let threads = stages.map(|stage| spawn(vec![stage], None, Idle::Wait, stop.clone()).expect("a thread")).into();
         drop(matrix);
-        Arrivals { changes, alarm, parker }
+        (Arrivals { changes, alarm, parker }, threads)
     }
 }
 
@@ -329,6 +330,10 @@ impl Way for Hop {
 impl Drop for Hop {
     fn drop(&mut self) {
         self.stop.request();
+        for thread in self.threads.drain(..) {
+            // One that failed has said so.
+            let _ = thread.join();
+        }
     }
 }
 

@@ -41,7 +41,11 @@ pub fn look(options: &Options, venues: &[(&str, Vec<&str>)]) -> Result<Status, S
         venues.iter().flat_map(|(venue, symbols)| symbols.iter().map(|symbol| (*venue, *symbol))).collect();
     let kept = store.latest(&wanted)?;
     let newest = |venue: &str| kept.iter().filter(|kept| wanted[kept.at].0 == venue).map(|kept| kept.since_ns).min();
-    let Sight { members, leases, refused } = sight;
+    let Sight { mut members, leases, refused } = sight;
+    // What a member says of itself is as old as its last word; the leases are of now.
+    for member in &mut members {
+        member.leads = leases.iter().filter(|(_, lease)| lease.owner == member.id).count() as u32;
+    }
     let led = |venue: &str| Led {
         venue: venue.to_owned(),
         lease: leases.iter().find(|(name, _)| name == venue).map(|(_, lease)| lease.clone()),

@@ -300,10 +300,9 @@ fn a_newcomer_has_every_price_within_100_ms_of_joining() {
         (0..600).all(|pair| nodes[1].matrix.load().load(PairId(pair)).origin == Origin::Shared)
     };
     until(&mut [&mut leader, &mut newcomer], "every price from the leader", all_shared);
-    assert!(
-        took < Duration::from_millis(100) || cfg!(debug_assertions) && took < Duration::from_millis(400),
-        "{took:?}"
-    );
+    // The time that is promised is that of a program as it is shipped.
+    let most = if cfg!(debug_assertions) { 1000 } else { 100 };
+    assert!(took < Duration::from_millis(most), "{took:?}");
 }
 
 #[test]
