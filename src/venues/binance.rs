@@ -4,7 +4,6 @@
 //! all; its `u` orders the quotes of one symbol. Upper and lower case differ in meaning: `b` is a price,
 //! `B` its size. Called on the feed's thread; keeps a book only for diff depth streams.
 
-use std::collections::VecDeque;
 use std::fmt::Write as _;
 
 use rustc_hash::FxHashMap;
@@ -14,10 +13,11 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
-use crate::venues::reading::{self, Change, Seen, changes, figure, integer, level, side, text, time};
+use crate::venues::depth::{Change, Event, PerInstrument, Stitched};
+use crate::venues::reading::{self, Seen, changes, figure, integer, level, side, text, time};
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Top,
-    Update, Venue, VenueQuote, VoidReason,
+    Update, Venue, VenueQuote,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -76,9 +76,6 @@ const EXCEPTIONS: &[(&str, usize)] = &[
 /// Streams asked for in one request.
 const STREAMS_PER_REQUEST: usize = 100;
 
-/// Depth events kept while a snapshot is awaited; one more starts the wait anew.
-const EVENTS_MAX: usize = 4096;
-
 impl Venue for Binance {
     fn facts(&self) -> &'static Facts {
         &FACTS
@@ -116,7 +113,7 @@ struct State {
     symbols: Symbols,
     /// Instruments that `bookTicker` has quoted.
     seen: Seen,
-    depth: FxHashMap<InstrumentId, Depth>,
+    depth: PerInstrument<Stitched>,
     /// The last published top of each partial book.
     partial: FxHashMap<(InstrumentId, &'static str), (Level, Level)>,
     levels: Vec<Change>,
@@ -341,10 +338,9 @@ impl State {
         self.levels.clear();
         changes(data, "b", Side::Bid, &mut self.levels)?;
         changes(data, "a", Side::Ask, &mut self.levels)?;
-        let depth = self.depth.entry(instrument).or_default();
-        depth.channel = Some(if stream.ends_with("@depth@100ms") { "depth@100ms" } else { "depth" });
+        let channel = if stream.ends_with("@depth@100ms") { "depth@100ms" } else { "depth" };
         let event = Event { first, last, at, changes: &self.levels[..] };
-        depth.event(instrument, &event, out).map(|()| Frame::Data)
+        self.depth.of(instrument).event(instrument, channel, &event, out).map(|()| Frame::Data)
     }
 
     fn snapshot(&mut self, symbol: &str, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
@@ -353,123 +349,8 @@ impl State {
         self.levels.clear();
         changes(root, "bids", Side::Bid, &mut self.levels)?;
         changes(root, "asks", Side::Ask, &mut self.levels)?;
-        self.depth.entry(instrument).or_default().snapshot(instrument, last, &self.levels, out);
+        self.depth.of(instrument).snapshot(instrument, last, &mut self.levels, out);
         Ok(Frame::Data)
-    }
-}
-
-/// A diff depth event: the changes of the update ids `first` to `last`, borrowed or kept.
-struct Event<C> {
-    first: u64,
-    last: u64,
-    at: UnixNs,
-    changes: C,
-}
-
-/// The diff depth stream of one instrument: its events stitched to a REST snapshot.
-#[derive(Default)]
-struct Depth {
-    book: Book,
-    sync: Sync,
-    /// Events that wait for a snapshot.
-    waiting: VecDeque<Event<Box<[Change]>>>,
-    published: Option<(Level, Level)>,
-    /// The stream's name; unknown until its first event.
-    channel: Option<&'static str>,
-}
-
-/// How far the book is.
-#[derive(Clone, Copy, Default, PartialEq)]
-enum Sync {
-    /// No snapshot.
-    #[default]
-    Waiting,
-    /// A snapshot that no event has been joined to.
-    Snapshot(u64),
-    /// Whole up to this update id.
-    Whole(u64),
-}
-
-impl Depth {
-    fn event(
-        &mut self,
-        instrument: InstrumentId,
-        event: &Event<&[Change]>,
-        out: &mut Decoded,
-    ) -> Result<(), DecodeError> {
-        let known = match self.sync {
-            Sync::Waiting => {
-                self.keep(event);
-                return Ok(());
-            }
-            Sync::Snapshot(last) | Sync::Whole(last) => last,
-        };
-        if event.last <= known {
-            return Ok(());
-        }
-        if event.first > known + 1 {
-            let was = std::mem::take(&mut self.sync);
-            self.book.clear();
-            self.keep(event);
-            let was_published = self.published.take().is_some();
-            // A snapshot that is too old was never a quote, and is no fault of the stream.
-            if was_published {
-                out.updates.push(Update::Void(instrument, VoidReason::Gap));
-            }
-            return if was_published || matches!(was, Sync::Whole(_)) { Err(DecodeError::Gap) } else { Ok(()) };
-        }
-        reading::apply(&mut self.book, event.changes);
-        self.sync = Sync::Whole(event.last);
-        self.publish(instrument, event.last, event.at, out);
-        Ok(())
-    }
-
-    /// Keeps an event for the snapshot to come, within [`EVENTS_MAX`].
-    fn keep(&mut self, event: &Event<&[Change]>) {
-        if self.waiting.len() >= EVENTS_MAX {
-            self.waiting.clear();
-        }
-        let &Event { first, last, at, changes } = event;
-        self.waiting.push_back(Event { first, last, at, changes: changes.into() });
-    }
-
-    /// A snapshot up to update id `last`. One that ends before the waiting events begin is of no use.
-    fn snapshot(&mut self, instrument: InstrumentId, last: u64, changes: &[Change], out: &mut Decoded) {
-        let is_older = match self.sync {
-            Sync::Whole(_) => true,
-            Sync::Snapshot(known) => last <= known,
-            Sync::Waiting => self.waiting.iter().find(|event| event.last > last).is_some_and(|e| e.first > last + 1),
-        };
-        if is_older {
-            return;
-        }
-        self.book.clear();
-        reading::apply(&mut self.book, changes);
-        self.sync = Sync::Snapshot(last);
-        let (mut last, mut at) = (last, UnixNs(0));
-        let mut waiting = std::mem::take(&mut self.waiting);
-        while let Some(event) = waiting.pop_front_if(|event| event.first <= last + 1) {
-            if event.last > last {
-                reading::apply(&mut self.book, &event.changes);
-                (last, at) = (event.last, event.at);
-                self.sync = Sync::Whole(last);
-            }
-        }
-        if !waiting.is_empty() {
-            // Something was lost between two waiting events: only a newer snapshot helps.
-            self.waiting = waiting;
-            self.sync = Sync::Waiting;
-        } else if self.channel.is_some() {
-            self.publish(instrument, last, at, out);
-        }
-    }
-
-    fn publish(&mut self, instrument: InstrumentId, sequence: u64, exchange_time: UnixNs, out: &mut Decoded) {
-        let (bid, ask) = (self.book.best_bid(), self.book.best_ask());
-        let channel = self.channel.unwrap_or("depth");
-        if self.published.replace((bid, ask)) != Some((bid, ask)) {
-            out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel }));
-        }
     }
 }
 

@@ -14,7 +14,8 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
-use crate::venues::reading::{self, Change, Seen, changes, figure, level, side, text, time};
+use crate::venues::depth::Change;
+use crate::venues::reading::{self, Seen, changes, figure, level, side, text, time};
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Top,
     Update, Venue, VenueQuote, VoidReason,

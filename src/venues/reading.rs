@@ -1,14 +1,14 @@
 //! What the venue files share when they read a frame: levels, changes of a book, times, and symbols
 //! that have no mark between base and quote. JSON values in, nouns out; nothing is kept here.
 
+use std::ops::Range;
+
 use crate::market::book::{Book, Side};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::UnixNs;
-use crate::venues::DecodeError;
+use crate::venues::depth::{Change, PerInstrument};
+use crate::venues::{DecodeError, SymbolEntry};
 use crate::wire::json::Value;
-
-/// A book's new absolute size at a price; size zero removes the level.
-pub type Change = (Side, Level);
 
 /// A book keeps at most this many levels a side; the worst go first, so the top is never one of them.
 pub const BOOK_LEVELS_MAX: usize = 10_000;
@@ -58,6 +58,17 @@ pub fn integer(object: Value<'_>, field: &'static str) -> Result<u64, DecodeErro
     object.get(field).and_then(|v| v.integer()).ok_or(DecodeError::Missing(field))
 }
 
+/// The whole number in the member `field` of `object`, which may be missing, but not be something else.
+///
+/// # Errors
+/// [`DecodeError::Missing`].
+pub fn integer_if_any(object: Value<'_>, field: &'static str) -> Result<Option<u64>, DecodeError> {
+    match object.get(field) {
+        None => Ok(None),
+        Some(value) => value.integer().map(Some).ok_or(DecodeError::Missing(field)),
+    }
+}
+
 /// The text of the member `field` of `object`.
 ///
 /// # Errors
@@ -84,14 +95,14 @@ pub fn changes(object: Value<'_>, field: &'static str, side: Side, out: &mut Vec
         if level.price.is_zero() {
             return Err(DecodeError::Shape("a book level at price 0"));
         }
-        out.push((side, level));
+        out.push(Change { side, level });
     }
     Ok(())
 }
 
 /// Makes the changes in `book`, and keeps its size within [`BOOK_LEVELS_MAX`].
 pub fn apply(book: &mut Book, changes: &[Change]) {
-    for &(side, level) in changes {
+    for &Change { side, level } in changes {
         book.set(side, level);
     }
     book.truncate(BOOK_LEVELS_MAX);
@@ -134,6 +145,66 @@ impl Seen {
     #[must_use]
     pub fn contains(&self, instrument: InstrumentId) -> bool {
         self.0.get(instrument.index()).copied().unwrap_or(false)
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// The order of an instrument's quotes, for venues that number them.
+#[derive(Debug, Default)]
+pub struct Ordered(PerInstrument<(u64, UnixNs)>);
+
+impl Ordered {
+    /// Whether the venue counts anew: a smaller number at a later time. What was before no longer orders what
+    /// comes. 0 is no number.
+    #[inline(always)]
+    pub fn restarts(&mut self, instrument: InstrumentId, number: u64, at: UnixNs) -> bool {
+        let last = self.0.of(instrument);
+        let restarts = number < last.0 && number != 0 && at > last.1;
+        if restarts || number >= last.0 {
+            *last = (number, at);
+        }
+        restarts
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// What each request of a connection was about, by the number that it carries and that its answer repeats.
+#[derive(Debug, Default)]
+pub struct Asked(Vec<(&'static str, Range<usize>)>);
+
+impl Asked {
+    /// Remembers a request for `channel` of the connection's entries in `range`; gives its number, from 1.
+    pub fn number(&mut self, channel: &'static str, range: Range<usize>) -> usize {
+        self.0.push((channel, range));
+        self.0.len()
+    }
+
+    /// Numbers a request for `channel` for each `size` of the entries at most, and writes it by `request`.
+    pub fn for_each(
+        &mut self,
+        channel: &'static str,
+        entries: &[SymbolEntry],
+        size: usize,
+        mut request: impl FnMut(usize, &[SymbolEntry]),
+    ) {
+        for (at, chunk) in entries.chunks(size).enumerate() {
+            let from = at * size;
+            request(self.number(channel, from..from + chunk.len()), chunk);
+        }
+    }
+
+    /// The channel and the entries of request `number`.
+    #[must_use]
+    pub fn of(&self, number: Option<u64>) -> Option<(&'static str, Range<usize>)> {
+        self.0.get(usize::try_from(number?).ok()?.checked_sub(1)?).cloned()
     }
 
     /// Forgets all.
