@@ -398,7 +398,7 @@ fn snapshot(criterion: &mut Criterion) {
     group.bench_function("codec", |bencher| {
         let codec = || venue.codec(Symbols::discovering(venue.symbol_of()));
         let mut out = Decoded::default();
-        let decode = |mut codec: Box<dyn FeedCodec>| codec.decode(frame.as_bytes(), MonoNs(0), &mut out).is_ok();
+        let decode = |mut codec: Box<dyn FeedCodec>| codec.decode(&frame, MonoNs(0), &mut out).is_ok();
         bencher.iter_batched(codec, decode, BatchSize::PerIteration);
     });
     group.finish();

@@ -3,8 +3,8 @@
 
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Venue,
-    VenueQuote,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
+    Symbols, Venue, VenueQuote,
 };
 
 /// Three venues: one that pings, one whose address has no path, and one that answers over HTTP first and
@@ -83,11 +83,11 @@ impl FeedCodec for Deaf {
 struct Side(Vec<String>);
 
 impl ExchangeSide for Side {
-    fn opened(&mut self, target: &str, _: &dyn Market, out: &mut Requests) {
+    fn opened(&mut self, target: &str, _: &dyn Market, out: &mut Messages) {
         out.push(format!("hello {target}"));
     }
 
-    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Requests) {
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
         let native = text.strip_prefix("sub ").unwrap_or(text);
         match market.quote(native) {
             None => out.push(format!("no {native}")),
@@ -99,19 +99,19 @@ impl ExchangeSide for Side {
         }
     }
 
-    fn quote(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
         if self.0.contains(&quote.native) {
             out.push(line(quote));
         }
     }
 
-    fn statistics(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
         if self.0.contains(&quote.native) {
             out.push(format!("day {} {} {}", quote.native, quote.day.high, quote.day.low));
         }
     }
 
-    fn heartbeat(&mut self, now: UnixNs, out: &mut Requests) {
+    fn heartbeat(&mut self, now: UnixNs, out: &mut Messages) {
         out.push(format!("beat {}", now.ms()));
     }
 }

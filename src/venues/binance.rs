@@ -16,8 +16,8 @@ use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Change, Event, PerInstrument, Stitched};
 use crate::venues::reading::{self, Seen, changes, figure, integer, level, side, text, time};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Top,
-    Update, Venue, VenueQuote,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
+    Symbols, Top, Update, Venue, VenueQuote,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -365,7 +365,7 @@ struct Exchange {
 }
 
 impl ExchangeSide for Exchange {
-    fn opened(&mut self, target: &str, _market: &dyn Market, _out: &mut Requests) {
+    fn opened(&mut self, target: &str, _market: &dyn Market, _out: &mut Messages) {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         self.combined = path.starts_with("/stream");
         let named = query.split('&').find_map(|part| part.strip_prefix("streams="));
@@ -373,7 +373,7 @@ impl ExchangeSide for Exchange {
         self.streams.extend(streams.split('/').filter(|name| !name.is_empty()).map(str::to_owned));
     }
 
-    fn receive(&mut self, text: &str, _market: &dyn Market, out: &mut Requests) {
+    fn receive(&mut self, text: &str, _market: &dyn Market, out: &mut Messages) {
         let Ok(request) = serde_json::from_str::<Json>(text) else {
             return out.push(json!({"code": 3, "msg": "Invalid JSON: expected value at line 1 column 1"}).to_string());
         };
@@ -399,7 +399,7 @@ impl ExchangeSide for Exchange {
         }
     }
 
-    fn quote(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
         for at in 0..self.streams.len() {
             let Some((symbol, channel)) = self.streams[at].split_once('@') else { continue };
             if !symbol.eq_ignore_ascii_case(&quote.native) {
@@ -423,7 +423,7 @@ impl ExchangeSide for Exchange {
         }
     }
 
-    fn statistics(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
         for at in 0..self.streams.len() {
             let Some((symbol, "ticker")) = self.streams[at].split_once('@') else { continue };
             if symbol.eq_ignore_ascii_case(&quote.native) {
@@ -432,7 +432,7 @@ impl ExchangeSide for Exchange {
         }
     }
 
-    fn heartbeat(&mut self, _now: UnixNs, _out: &mut Requests) {}
+    fn heartbeat(&mut self, _now: UnixNs, _out: &mut Messages) {}
 }
 
 impl Exchange {

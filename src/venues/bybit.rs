@@ -17,8 +17,8 @@ use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::Change;
 use crate::venues::reading::{self, changes, figure, integer, text, time};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Top,
-    Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
+    Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -426,9 +426,9 @@ const SERVED: [&str; 5] = ["orderbook.1", "orderbook.50", "orderbook.200", "orde
 const CONNECTION: &str = "51a7ed00-spread";
 
 impl ExchangeSide for Exchange {
-    fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Requests) {}
+    fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Messages) {}
 
-    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Requests) {
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
         let request = serde_json::from_str::<Json>(text).unwrap_or(Json::Null);
         let op = request.get("op").and_then(Json::as_str).unwrap_or_default();
         let reply = |success: bool, message: &str| {
@@ -462,7 +462,7 @@ impl ExchangeSide for Exchange {
         }
     }
 
-    fn quote(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
         for subscription in self.subscriptions.iter_mut().filter(|s| s.native == quote.native) {
             match subscription.channel.as_str() {
                 "tickers" => continue,
@@ -474,14 +474,14 @@ impl ExchangeSide for Exchange {
         }
     }
 
-    fn statistics(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
         if self.subscriptions.iter().any(|s| s.native == quote.native && s.channel == "tickers") {
             out.push(ticker_frame(quote));
         }
     }
 
     /// An unchanged level one is sent again after three seconds, with the same update id.
-    fn heartbeat(&mut self, now: UnixNs, out: &mut Requests) {
+    fn heartbeat(&mut self, now: UnixNs, out: &mut Messages) {
         for subscription in self.subscriptions.iter_mut().filter(|s| s.channel == "orderbook.1") {
             let Some(last) = &subscription.last else { continue };
             if now.0.saturating_sub(subscription.sent.0) >= 3 * SECOND {
@@ -499,7 +499,7 @@ fn parse_topic<'a>(topic: &'a str, market: &dyn Market) -> Option<(&'a str, Venu
 }
 
 impl Exchange {
-    fn subscribe(&mut self, channel: &str, quote: VenueQuote, now: UnixNs, out: &mut Requests) {
+    fn subscribe(&mut self, channel: &str, quote: VenueQuote, now: UnixNs, out: &mut Messages) {
         self.subscriptions.retain(|s| s.channel != channel || s.native != quote.native);
         out.push(match channel {
             "tickers" => ticker_frame(&quote),

@@ -16,8 +16,8 @@ use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Change, Depth, PerInstrument};
 use crate::venues::reading::{self, array, text};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Top,
-    Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
+    Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::timestamp::{parse_rfc3339, write_rfc3339};
@@ -532,9 +532,9 @@ struct Exchange {
 }
 
 impl ExchangeSide for Exchange {
-    fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Requests) {}
+    fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Messages) {}
 
-    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Requests) {
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
         let Ok(request) = serde_json::from_str::<serde_json::Value>(text) else {
             return out.push(error("malformed JSON"));
         };
@@ -561,7 +561,7 @@ impl ExchangeSide for Exchange {
         self.send("subscriptions", market.now(), &state, out);
     }
 
-    fn quote(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
         let Some((bid, ask)) = self.level2.get_mut(&quote.native) else { return };
         let mut updates = Vec::new();
         for (side, shown, now) in [("bid", bid, quote.bid), ("offer", ask, quote.ask)] {
@@ -579,13 +579,13 @@ impl ExchangeSide for Exchange {
         }
     }
 
-    fn statistics(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
         if self.ticker.contains(&quote.native) {
             self.send("ticker", quote.time, &ticker_event("update", quote), out);
         }
     }
 
-    fn heartbeat(&mut self, now: UnixNs, out: &mut Requests) {
+    fn heartbeat(&mut self, now: UnixNs, out: &mut Messages) {
         if !self.heartbeats {
             return;
         }
@@ -600,7 +600,7 @@ impl ExchangeSide for Exchange {
 
 impl Exchange {
     /// Subscribes a product; its state comes before the acknowledgement, as on the real wire.
-    fn add(&mut self, channel: &str, quote: &VenueQuote, out: &mut Requests) {
+    fn add(&mut self, channel: &str, quote: &VenueQuote, out: &mut Messages) {
         if channel == "ticker" {
             if !self.ticker.contains(&quote.native) {
                 self.ticker.push(quote.native.clone());
@@ -632,7 +632,7 @@ impl Exchange {
         format!(r#"{{"subscriptions":{{{}}}}}"#, channels.join(","))
     }
 
-    fn send(&mut self, channel: &str, time: UnixNs, event: &str, out: &mut Requests) {
+    fn send(&mut self, channel: &str, time: UnixNs, event: &str, out: &mut Messages) {
         let mut frame = format!(r#"{{"channel":"{channel}","timestamp":""#);
         write_rfc3339(time, 9, &mut frame);
         // Writing to a String cannot fail.

@@ -17,8 +17,8 @@ use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::{Change, Depth, PerInstrument};
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Top,
-    Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
+    Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::timestamp::{parse_rfc3339, write_rfc3339};
@@ -625,13 +625,13 @@ struct Exchange {
 }
 
 impl ExchangeSide for Exchange {
-    fn opened(&mut self, _target: &str, _market: &dyn Market, out: &mut Requests) {
+    fn opened(&mut self, _target: &str, _market: &dyn Market, out: &mut Messages) {
         let data =
             r#"[{"version":"2.0.10","system":"online","api_version":"v2","connection_id":12072546403441331453}]"#;
         out.push(format!(r#"{{"channel":"status","type":"update","data":{data}}}"#));
     }
 
-    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Requests) {
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
         let time = stamp(market.now());
         let Ok(request) = serde_json::from_str::<serde_json::Value>(text) else {
             return out.push(r#"{"error":"Malformed request","success":false}"#.to_owned());
@@ -668,7 +668,7 @@ impl ExchangeSide for Exchange {
         }
     }
 
-    fn quote(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
         if self.ticker.get(&quote.native) == Some(&true) {
             out.push(ticker_frame("update", quote));
         }
@@ -680,13 +680,13 @@ impl ExchangeSide for Exchange {
         }
     }
 
-    fn statistics(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
         if self.ticker.contains_key(&quote.native) {
             out.push(ticker_frame("update", quote));
         }
     }
 
-    fn heartbeat(&mut self, _now: UnixNs, out: &mut Requests) {
+    fn heartbeat(&mut self, _now: UnixNs, out: &mut Messages) {
         if !self.ticker.is_empty() || !self.book.is_empty() {
             out.push(r#"{"channel":"heartbeat"}"#.to_owned());
         }

@@ -16,8 +16,8 @@ use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Change, Depth, PerInstrument};
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Top,
-    Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
+    Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -527,13 +527,13 @@ const CHANNELS: [&str; 6] = [
 ];
 
 impl ExchangeSide for Exchange {
-    fn opened(&mut self, target: &str, _market: &dyn Market, out: &mut Requests) {
+    fn opened(&mut self, target: &str, _market: &dyn Market, out: &mut Messages) {
         let query = target.split_once('?').map_or("", |(_, query)| query);
         let id = query.split('&').find_map(|pair| pair.strip_prefix("connectId=")).unwrap_or("none");
         out.push(serde_json::json!({"id": id, "type": "welcome"}).to_string());
     }
 
-    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Requests) {
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
         let Ok(request) = serde_json::from_str::<serde_json::Value>(text) else {
             return out.push(error("", 400, "malformed JSON"));
         };
@@ -557,7 +557,7 @@ impl ExchangeSide for Exchange {
         }
     }
 
-    fn quote(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
         if self.has(LEVEL1, &quote.native) {
             out.push(level1_frame(quote));
         }
@@ -571,18 +571,20 @@ impl ExchangeSide for Exchange {
                 out.push(small_book_frame(channel, quote));
             }
         }
-        if let Some(shown) = self.level2.get_mut(&quote.native) {
-            out.extend(level2_frame(shown, quote));
+        if let Some(shown) = self.level2.get_mut(&quote.native)
+            && let Some(frame) = level2_frame(shown, quote)
+        {
+            out.push(frame);
         }
     }
 
-    fn statistics(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
         if self.has("/market/snapshot", &quote.native) {
             out.push(snapshot_frame(quote));
         }
     }
 
-    fn heartbeat(&mut self, _now: UnixNs, _out: &mut Requests) {}
+    fn heartbeat(&mut self, _now: UnixNs, _out: &mut Messages) {}
 }
 
 /// The channel and symbols of a topic, if all of them exist here.
@@ -600,7 +602,7 @@ impl Exchange {
     }
 
     /// Takes or drops one subscription. A new one is told the state at once.
-    fn change(&mut self, add: bool, channel: &'static str, symbol: &str, market: &dyn Market, out: &mut Requests) {
+    fn change(&mut self, add: bool, channel: &'static str, symbol: &str, market: &dyn Market, out: &mut Messages) {
         self.subscribed.retain(|(c, s)| *c != channel || s != symbol);
         if channel == "/market/level2" {
             self.level2.remove(symbol);

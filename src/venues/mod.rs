@@ -249,6 +249,8 @@ pub struct Decoded {
     pub updates: Vec<Update>,
     /// Texts that the codec wants sent (a resubscription, a subscription after a welcome).
     pub requests: Requests,
+    /// Texts that the venue is waiting for (the answer to its ping): sent at once, before all requests.
+    pub answers: Requests,
 }
 
 impl Decoded {
@@ -256,6 +258,7 @@ impl Decoded {
     pub fn clear(&mut self) {
         self.updates.clear();
         self.requests.clear();
+        self.answers.clear();
     }
 }
 
@@ -319,6 +322,10 @@ pub enum DecodeError {
     Gap,
     /// The checksum does not agree; the book is void.
     Checksum,
+    /// A packed frame cannot be unpacked, or holds more than a frame may.
+    Gzip,
+    /// Not a protobuf message.
+    Protobuf,
 }
 
 impl DecodeError {
@@ -332,6 +339,8 @@ impl DecodeError {
             Self::Shape(_) => "shape",
             Self::Gap => "gap",
             Self::Checksum => "checksum",
+            Self::Gzip => "gzip",
+            Self::Protobuf => "protobuf",
         }
     }
 }
@@ -345,6 +354,8 @@ impl std::fmt::Display for DecodeError {
             Self::Shape(what) => f.write_str(what),
             Self::Gap => f.write_str("a gap in the sequence"),
             Self::Checksum => f.write_str("the checksum does not agree with the book"),
+            Self::Gzip => f.write_str("not gzip, or more than a frame may hold"),
+            Self::Protobuf => f.write_str("not a protobuf message"),
         }
     }
 }
@@ -355,22 +366,78 @@ impl From<JsonError> for DecodeError {
     }
 }
 
+/// One message of an exchange, in the WebSocket form that its venue uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// A text message.
+    Text(String),
+    /// A binary message.
+    Binary(Vec<u8>),
+}
+
+impl Message {
+    /// What a codec gets to read.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+}
+
+impl From<String> for Message {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<Vec<u8>> for Message {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Binary(bytes)
+    }
+}
+
+/// What an exchange says to one client, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Messages(Vec<Message>);
+
+impl Messages {
+    /// Adds a text (`String`) or a binary message (`Vec<u8>`).
+    pub fn push(&mut self, message: impl Into<Message>) {
+        self.0.push(message.into());
+    }
+
+    /// Takes all of them out, in order, and keeps the memory.
+    pub fn drain(&mut self) -> impl Iterator<Item = Message> {
+        self.0.drain(..)
+    }
+}
+
+impl std::ops::Deref for Messages {
+    type Target = [Message];
+
+    fn deref(&self) -> &[Message] {
+        &self.0
+    }
+}
+
 /// The exchange's end of one connection: reads what a client asks for, writes what the venue would.
 pub trait ExchangeSide: Send {
     /// The upgrade was for `target`, the path and query below the venue's base. Writes what the venue says first.
-    fn opened(&mut self, target: &str, market: &dyn Market, out: &mut Requests);
+    fn opened(&mut self, target: &str, market: &dyn Market, out: &mut Messages);
 
     /// Reads one text message of the client; writes acks, errors and snapshots.
-    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Requests);
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages);
 
     /// The top of book of an instrument changed: writes the frames due to this client, if it asked for them.
-    fn quote(&mut self, quote: &VenueQuote, out: &mut Requests);
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Messages);
 
     /// A day-statistics tick of an instrument: writes the frames due to this client, if it asked for them.
-    fn statistics(&mut self, quote: &VenueQuote, out: &mut Requests);
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages);
 
     /// Called about once a second: writes the heartbeats that this venue sends in JSON.
-    fn heartbeat(&mut self, now: UnixNs, out: &mut Requests);
+    fn heartbeat(&mut self, now: UnixNs, out: &mut Messages);
 }
 
 /// What an exchange knows: its instruments and their state now.

@@ -17,8 +17,8 @@ use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::Change;
 use crate::venues::reading::{self, Seen, changes, figure, level, side, text, time};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Top,
-    Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
+    Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -486,9 +486,9 @@ struct Subscription {
 const SERVED: [&str; 6] = ["bbo-tbt", "tickers", "books5", "books", "books50-l2-tbt", "books-l2-tbt"];
 
 impl ExchangeSide for Exchange {
-    fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Requests) {}
+    fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Messages) {}
 
-    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Requests) {
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
         if text == "ping" {
             return out.push("pong".to_owned());
         }
@@ -506,7 +506,7 @@ impl ExchangeSide for Exchange {
         }
     }
 
-    fn quote(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
         for subscription in self.subscriptions.iter_mut().filter(|s| s.native == quote.native) {
             match subscription.channel.as_str() {
                 "tickers" => {}
@@ -518,14 +518,14 @@ impl ExchangeSide for Exchange {
         }
     }
 
-    fn statistics(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
         if self.subscriptions.iter().any(|s| s.native == quote.native && s.channel == "tickers") {
             out.push(ticker_frame(quote));
         }
     }
 
     /// An unchanged best bid and ask is sent again after about a minute.
-    fn heartbeat(&mut self, now: UnixNs, out: &mut Requests) {
+    fn heartbeat(&mut self, now: UnixNs, out: &mut Messages) {
         for subscription in self.subscriptions.iter_mut().filter(|s| s.channel == "bbo-tbt") {
             let Some(last) = &subscription.last else { continue };
             if now.0.saturating_sub(subscription.sent.0) >= 60 * SECOND {
@@ -547,7 +547,7 @@ impl Exchange {
         native: String,
         id: Option<&Json>,
         market: &dyn Market,
-        out: &mut Requests,
+        out: &mut Messages,
     ) {
         let quote = market.quote(&native).filter(|_| SERVED.contains(&channel.as_str()));
         let mut reply = json!({"event": op, "arg": {"channel": channel, "instId": native}, "connId": CONNECTION});

@@ -3,6 +3,7 @@
 //!
 //! - `ack SYM`, `no WHY`, `void SYM`, `bye`: acknowledged, refused, void, wants a new connection
 //! - `q SYM BID SIZE ASK SIZE SEQUENCE`: a quote
+//! - `ping N`: wants to hear `pong N`
 //! - `gap`: an error that the codec mends by itself; `hb`: nothing; anything else: not decodable
 
 use spreadwire::market::{Decimal, Level};
@@ -98,6 +99,7 @@ impl Codec {
             ("bye", []) => out.updates.push(Update::Reconnect("asked to leave")),
             ("gap", []) => return Err(DecodeError::Gap),
             ("hb", []) => {}
+            ("ping", [number]) => out.answers.push(format!("pong {number}")),
             ("q", [symbol, numbers @ ..]) if numbers.len() == 5 => {
                 let number =
                     |at: usize| Decimal::parse(numbers[at].as_bytes()).map_err(|why| DecodeError::Number("q", why));
