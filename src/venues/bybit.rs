@@ -15,7 +15,7 @@ use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::Change;
-use crate::venues::reading::{self, changes, figure, integer, text, time};
+use crate::venues::reading::{self, best, changes, figure, integer, text, time};
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
     Symbols, Top, Update, Venue, VenueQuote, VoidReason,
@@ -358,15 +358,6 @@ impl State {
             channel: "orderbook.1",
         }));
         Ok(())
-    }
-}
-
-/// The best level with a size of one side.
-fn best(levels: &[Change], side: Side) -> Option<Level> {
-    let present = levels.iter().filter(|c| c.side == side && c.level.is_present()).map(|c| c.level);
-    match side {
-        Side::Bid => present.max_by_key(|l| l.price),
-        Side::Ask => present.min_by_key(|l| l.price),
     }
 }
 

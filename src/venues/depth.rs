@@ -7,6 +7,8 @@
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 
+use flate2::Crc;
+
 use crate::market::book::{Book, Side};
 use crate::market::{InstrumentId, Level};
 use crate::time::UnixNs;
@@ -319,6 +321,34 @@ impl Stitched {
         let Some(channel) = self.channel else { return };
         self.depth.publish(Quoted { instrument, sequence, exchange_time, channel }, out);
     }
+}
+
+/// Levels a side that [`paired_checksum`] covers.
+const CHECKSUM_LEVELS: usize = 25;
+
+/// The checksum of OKX and Bitget: CRC32 over the best 25 levels, bid and ask in turn, `price:size` as they were written, joined by
+/// colons; as a signed number. `text` is room to write in.
+#[must_use]
+pub fn paired_checksum(book: &Book, text: &mut Vec<u8>) -> i32 {
+    text.clear();
+    let mut bids = book.levels(Side::Bid).take(CHECKSUM_LEVELS);
+    let mut asks = book.levels(Side::Ask).take(CHECKSUM_LEVELS);
+    loop {
+        let pair = [bids.next(), asks.next()];
+        if pair == [None, None] {
+            break;
+        }
+        for level in pair.into_iter().flatten() {
+            for number in [level.price, level.size] {
+                number.write_verbatim(text);
+                text.push(b':');
+            }
+        }
+    }
+    text.pop();
+    let mut crc = Crc::new();
+    crc.update(text);
+    crc.sum().cast_signed()
 }
 
 /// Something for each instrument of a connection; made when it is first asked for.

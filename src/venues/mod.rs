@@ -9,6 +9,7 @@ pub mod kraken;
 pub mod kucoin;
 pub mod okx;
 pub mod reading;
+pub mod writing;
 
 use rustc_hash::FxHashMap;
 
@@ -19,8 +20,14 @@ use crate::time::{MonoNs, UnixNs};
 use crate::wire::json::JsonError;
 
 /// Every venue, in the default order of preference for prices.
-pub static VENUES: &[&dyn Venue] =
-    &[&binance::Binance, &coinbase::Coinbase, &kraken::Kraken, &okx::Okx, &bybit::Bybit, &kucoin::Kucoin];
+pub static VENUES: &[&dyn Venue] = &[
+    &binance::BINANCE,
+    &coinbase::Coinbase,
+    &kraken::Kraken,
+    &okx::Okx,
+    &bybit::Bybit,
+    &kucoin::Kucoin,
+];
 
 /// The venue named `name` (lower case), if there is one.
 #[must_use]
@@ -92,6 +99,12 @@ pub struct Facts {
 pub enum Opening {
     /// Dial the address.
     Direct,
+    /// Dial the address, and say nothing for so long: requests count against the rest of the second that the
+    /// connection began in.
+    Patient {
+        /// Time before the first request, in milliseconds.
+        wait_ms: u64,
+    },
     /// First POST to this path below the REST address; the reply names the address to dial.
     Token {
         /// Path below the REST base, such as `/api/v1/bullet-public`.
@@ -203,6 +216,9 @@ impl Symbols {
 
 /// One venue's frames to quotes, for one connection. Keeps sequence numbers and books where needed.
 pub trait FeedCodec: Send {
+    /// The wall clock, told before [`Self::opened`] and [`Self::keepalive`], for venues whose requests carry it.
+    fn set_time(&mut self, _now: UnixNs) {}
+
     /// The connection is open (again): everything remembered is void; asks for all symbols.
     /// Where the venue must speak first (a welcome), the requests come from [`Self::decode`] instead.
     fn opened(&mut self, requests: &mut Requests);
@@ -259,6 +275,15 @@ impl Decoded {
         self.updates.clear();
         self.requests.clear();
         self.answers.clear();
+    }
+
+    /// Takes back the tops after the first `kept` updates: of a frame that is refused nothing is quoted.
+    pub fn take_back_tops(&mut self, kept: usize) {
+        let mut at = 0;
+        self.updates.retain(|update| {
+            at += 1;
+            at <= kept || !matches!(update, Update::Top(_))
+        });
     }
 }
 

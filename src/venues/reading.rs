@@ -42,6 +42,17 @@ pub fn side(object: Value<'_>, price: &'static str, size: &'static str) -> Resul
     Ok(level(number(price)?, number(size)?))
 }
 
+/// As [`side`]; a price that is missing or null is an absent side, too.
+///
+/// # Errors
+/// As [`decimal`].
+pub fn side_if_any(object: Value<'_>, price: &'static str, size: &'static str) -> Result<Level, DecodeError> {
+    match object.get(price) {
+        Some(value) if !value.is_null() => side(object, price, size),
+        _ => Ok(Level::ABSENT),
+    }
+}
+
 /// The member `field` of `object`, which must be an array.
 ///
 /// # Errors
@@ -83,6 +94,13 @@ pub fn figure(object: Value<'_>, field: &str) -> f64 {
     object.get(field).and_then(|v| v.float()).unwrap_or(0.0)
 }
 
+/// How far `last` is from where it was, when that was `percent` percent: for display only.
+#[must_use]
+pub fn change_of(last: f64, percent: f64) -> f64 {
+    let ratio = 1.0 + percent / 100.0;
+    if ratio > 0.0 { last - last / ratio } else { 0.0 }
+}
+
 /// Appends the levels of the array `object[field]`, each `[price, size, …]`, as changes of `side`.
 ///
 /// # Errors
@@ -98,6 +116,16 @@ pub fn changes(object: Value<'_>, field: &'static str, side: Side, out: &mut Vec
         out.push(Change { side, level });
     }
     Ok(())
+}
+
+/// The best level with a size of one side, whatever their order.
+#[must_use]
+pub fn best(levels: &[Change], side: Side) -> Option<Level> {
+    let present = levels.iter().filter(|c| c.side == side && c.level.is_present()).map(|c| c.level);
+    match side {
+        Side::Bid => present.max_by_key(|l| l.price),
+        Side::Ask => present.min_by_key(|l| l.price),
+    }
 }
 
 /// Makes the changes in `book`, and keeps its size within [`BOOK_LEVELS_MAX`].
@@ -199,6 +227,16 @@ impl Asked {
             let from = at * size;
             request(self.number(channel, from..from + chunk.len()), chunk);
         }
+    }
+
+    /// Numbers a request for each single entry of request `number`, if that was about several: one of them may
+    /// have spoilt it for all. Each is (number, channel, entry). Once for a request.
+    pub fn singly(&mut self, number: Option<u64>) -> Vec<(usize, &'static str, usize)> {
+        let Some((channel, range)) = self.of(number).filter(|(_, range)| range.len() > 1) else { return Vec::new() };
+        if let Some((_, range)) = number.and_then(|n| self.0.get_mut(n as usize - 1)) {
+            *range = 0..0;
+        }
+        range.map(|entry| (self.number(channel, entry..entry + 1), channel, entry)).collect()
     }
 
     /// The channel and the entries of request `number`.
