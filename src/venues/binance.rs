@@ -1,4 +1,5 @@
-//! Binance spot: `bookTicker` live; `ticker`, `depth` and the partial books from recordings as well.
+//! Binance spot, and the venues that speak its protocol with facts of their own: `bookTicker` live; `ticker`,
+//! `depth` and the partial books from recordings as well.
 //!
 //! Frames come raw (`/ws`) or wrapped with their stream's name (`/stream`). `bookTicker` has no time at
 //! all; its `u` orders the quotes of one symbol. Upper and lower case differ in meaning: `b` is a price,
@@ -21,8 +22,17 @@ use crate::venues::{
 };
 use crate::wire::json::{Parser, Scan, Value};
 
-/// Binance, spot.
-pub struct Binance;
+/// A venue that speaks Binance's protocol.
+pub struct Binance {
+    /// What is fixed about it.
+    pub facts: &'static Facts,
+    /// The quote assets that it has markets in.
+    pub quotes: &'static [&'static str],
+    /// What to write instead of a quote asset that it does not have; may be empty.
+    pub instead: fn(&str) -> &'static str,
+    /// Names a native symbol `BASE/QUOTE`.
+    pub symbol_of: fn(&str) -> Option<String>,
+}
 
 /// <https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md>, state of 2026-07-21:
 /// the server pings every 20 s; 5 incoming messages a second, pongs included, 1024 streams per connection.
@@ -37,6 +47,14 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 300,
     docs: "https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md (2026-07-21)",
+};
+
+/// Binance, spot.
+pub static BINANCE: Binance = Binance {
+    facts: &FACTS,
+    quotes: QUOTES,
+    instead: |quote| if quote == "USD" { "; the dollar coins there are USDT, USDC and FDUSD" } else { "" },
+    symbol_of: |native| reading::split(native, QUOTES, EXCEPTIONS),
 };
 
 /// Quote assets: those of the venue's listing of 2021-10, and later ones. There is no USD market.
@@ -78,20 +96,19 @@ const STREAMS_PER_REQUEST: usize = 100;
 
 impl Venue for Binance {
     fn facts(&self) -> &'static Facts {
-        &FACTS
+        self.facts
     }
 
     fn native(&self, base: &str, quote: &str) -> Result<String, String> {
-        reading::codes("Binance", base, quote)?;
-        if !QUOTES.contains(&quote) {
-            let hint = if quote == "USD" { "; the dollar coins there are USDT, USDC and FDUSD" } else { "" };
-            return Err(format!("Binance has no market in {quote}{hint}"));
+        reading::codes(self.facts.title, base, quote)?;
+        if !self.quotes.contains(&quote) {
+            return Err(format!("{} has no market in {quote}{}", self.facts.title, (self.instead)(quote)));
         }
         Ok(format!("{base}{quote}"))
     }
 
     fn symbol_of(&self) -> fn(&str) -> Option<String> {
-        |native| reading::split(native, QUOTES, EXCEPTIONS)
+        self.symbol_of
     }
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {

@@ -2,6 +2,7 @@
 //! quotes out) and the exchange's own side (for the simulator). Text only: no sockets, clocks, threads.
 
 pub mod binance;
+pub mod binanceus;
 pub mod bybit;
 pub mod coinbase;
 pub mod depth;
@@ -27,6 +28,7 @@ pub static VENUES: &[&dyn Venue] = &[
     &okx::Okx,
     &bybit::Bybit,
     &kucoin::Kucoin,
+    &binanceus::BINANCE_US,
 ];
 
 /// The venue named `name` (lower case), if there is one.
