@@ -6,6 +6,7 @@ pub mod binanceus;
 pub mod bybit;
 pub mod coinbase;
 pub mod depth;
+pub mod gemini;
 pub mod kraken;
 pub mod kucoin;
 pub mod okx;
@@ -29,6 +30,7 @@ pub static VENUES: &[&dyn Venue] = &[
     &bybit::Bybit,
     &kucoin::Kucoin,
     &binanceus::BINANCE_US,
+    &gemini::Gemini,
 ];
 
 /// The venue named `name` (lower case), if there is one.
