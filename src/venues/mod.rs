@@ -6,6 +6,7 @@ pub mod binanceus;
 pub mod bybit;
 pub mod coinbase;
 pub mod depth;
+pub mod gateio;
 pub mod gemini;
 pub mod kraken;
 pub mod kucoin;
@@ -31,6 +32,7 @@ pub static VENUES: &[&dyn Venue] = &[
     &kucoin::Kucoin,
     &binanceus::BINANCE_US,
     &gemini::Gemini,
+    &gateio::Gate,
 ];
 
 /// The venue named `name` (lower case), if there is one.
