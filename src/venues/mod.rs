@@ -3,6 +3,7 @@
 
 pub mod binance;
 pub mod binanceus;
+pub mod bitget;
 pub mod bybit;
 pub mod coinbase;
 pub mod depth;
@@ -33,6 +34,7 @@ pub static VENUES: &[&dyn Venue] = &[
     &binanceus::BINANCE_US,
     &gemini::Gemini,
     &gateio::Gate,
+    &bitget::Bitget,
 ];
 
 /// The venue named `name` (lower case), if there is one.
