@@ -6,6 +6,7 @@ pub mod binanceus;
 pub mod bitget;
 pub mod bybit;
 pub mod coinbase;
+pub mod cryptocom;
 pub mod depth;
 pub mod gateio;
 pub mod gemini;
@@ -35,6 +36,7 @@ pub static VENUES: &[&dyn Venue] = &[
     &gemini::Gemini,
     &gateio::Gate,
     &bitget::Bitget,
+    &cryptocom::CryptoCom,
 ];
 
 /// The venue named `name` (lower case), if there is one.
