@@ -74,6 +74,27 @@ fn rows() -> Vec<(&'static str, &'static str, &'static str, &'static str, Typed)
             r#"{"topic":"/spotMarket/level1:BTC-USDT","type":"message","subject":"level1","data":{"asks":["68145.8","0.51987471"],"bids":["68145.7","1.29267802"],"timestamp":1729816058766}}"#,
             Box::new(kucoin),
         ),
+        (
+            "upbit",
+            "BTC",
+            "KRW",
+            r#"{"ty":"orderbook","cd":"KRW-BTC","tms":1786613105466,"tas":0.00426302,"tbs":0.04721853,"obu":[{"ap":89890000,"bp":89886000,"as":0.00426302,"bs":0.04721853}],"st":"REALTIME","lv":0}"#,
+            Box::new(upbit),
+        ),
+        (
+            "upbit-exponents",
+            "BTC",
+            "KRW",
+            r#"{"ty":"orderbook","cd":"KRW-BTC","tms":1786613105466,"tas":0.00426302,"tbs":0.04721853,"obu":[{"ap":8.989E7,"bp":8.9886E7,"as":0.00426302,"bs":0.04721853}],"st":"REALTIME","lv":0}"#,
+            Box::new(upbit),
+        ),
+        (
+            "bitstamp",
+            "BTC",
+            "USD",
+            r#"{"data":{"timestamp":"1653978373","microtimestamp":"1653978373164007","bids":[["31524.50","0.36400000"],["31521.05","0.23734197"],["31521.03","0.66028343"]],"asks":[["31535.44","0.31708837"],["31539.38","0.47520104"],["31543.37","0.01071471"]]},"channel":"order_book_btcusd","event":"data"}"#,
+            Box::new(bitstamp),
+        ),
     ]
 }
 
@@ -315,6 +336,70 @@ fn kucoin(frame: &[u8], symbols: &mut Symbols) -> Option<Top> {
         sequence: 0,
         exchange_time: UnixNs::from_ms(message.data.timestamp),
         channel: "/spotMarket/level1",
+    })
+}
+
+fn upbit(frame: &[u8], symbols: &mut Symbols) -> Option<Top> {
+    #[derive(Deserialize)]
+    struct Book<'a> {
+        #[serde(rename = "ty")]
+        kind: &'a str,
+        #[serde(rename = "cd")]
+        code: &'a str,
+        #[serde(rename = "tms")]
+        time: u64,
+        #[serde(rename = "obu", borrow)]
+        units: [Unit<'a>; 1],
+    }
+    #[derive(Deserialize)]
+    struct Unit<'a> {
+        #[serde(borrow)]
+        ap: &'a RawValue,
+        #[serde(borrow)]
+        bp: &'a RawValue,
+        #[serde(rename = "as", borrow)]
+        ask_size: &'a RawValue,
+        #[serde(borrow)]
+        bs: &'a RawValue,
+    }
+    let book: Book<'_> = serde_json::from_slice(frame).ok()?;
+    let [unit] = &book.units;
+    Some(Top {
+        instrument: symbols.find(book.code.as_bytes()).filter(|_| book.kind == "orderbook")?,
+        bid: level(unit.bp.get(), unit.bs.get())?,
+        ask: level(unit.ap.get(), unit.ask_size.get())?,
+        sequence: 0,
+        exchange_time: UnixNs::from_ms(book.time),
+        channel: "orderbook",
+    })
+}
+
+fn bitstamp(frame: &[u8], symbols: &mut Symbols) -> Option<Top> {
+    #[derive(Deserialize)]
+    struct Message<'a> {
+        event: &'a str,
+        channel: &'a str,
+        #[serde(borrow)]
+        data: Data<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Data<'a> {
+        microtimestamp: &'a str,
+        #[serde(borrow)]
+        bids: Vec<[&'a str; 2]>,
+        #[serde(borrow)]
+        asks: Vec<[&'a str; 2]>,
+    }
+    let Message { event, channel, data } = serde_json::from_slice(frame).ok()?;
+    let pair = channel.strip_prefix("order_book_").filter(|_| event == "data")?;
+    let best = |levels: &[[&str; 2]]| levels.iter().find_map(|[price, size]| level(price, size)).unwrap_or_default();
+    Some(Top {
+        instrument: symbols.find(pair.as_bytes())?,
+        bid: best(&data.bids),
+        ask: best(&data.asks),
+        sequence: 0,
+        exchange_time: UnixNs(data.microtimestamp.parse::<u64>().ok()? * 1000),
+        channel: "order_book",
     })
 }
 

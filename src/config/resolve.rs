@@ -10,7 +10,7 @@ use crate::config::read::{Draft, Item};
 use crate::config::setting::quoted;
 use crate::config::{Config, Place, Problem, VenueConfig, listing};
 use crate::market::VenueId;
-use crate::venues::{Opening, Venue};
+use crate::venues::{DEFAULT_VENUES, Opening, Venue};
 
 /// What is quoted when nobody says: pairs that all of system 1's venues list (listings of 2021 to 2026).
 pub(super) const DEFAULT_INSTRUMENTS: [&str; 9] =
@@ -54,8 +54,20 @@ pub(super) fn resolve(mut draft: Draft, directory: &Path) -> Result<Config, Vec<
         return Err(draft.problems);
     }
     let listing = listing::list(&mut draft, &venues, &instruments, &price_order);
-    let Draft { gateway, quotes, detector, threads, feed, warnings, .. } = draft;
-    Ok(Config { venues, instruments, price_order, gateway, quotes, detector, threads, feed, warnings, listing })
+    let Draft { gateway, quotes, detector, threads, feed, cluster, warnings, .. } = draft;
+    Ok(Config {
+        venues,
+        instruments,
+        price_order,
+        gateway,
+        quotes,
+        detector,
+        threads,
+        feed,
+        cluster,
+        warnings,
+        listing,
+    })
 }
 
 /// A problem of a whole key, at the place that set it.
@@ -70,7 +82,7 @@ fn refuse_item(draft: &mut Draft, path: &str, item: &Item, what: String) {
 
 /// Indices into `draft.known` of the configured venues, in their order.
 fn chosen_venues(draft: &mut Draft) -> Vec<usize> {
-    let Some(items) = draft.venues.clone() else { return (0..draft.known.len()).collect() };
+    let Some(items) = draft.venues.clone() else { return (0..draft.known.len().min(DEFAULT_VENUES)).collect() };
     let mut chosen = Vec::new();
     for item in &items {
         match draft.known.iter().position(|known| known.venue.facts().name == item.text) {

@@ -355,7 +355,8 @@ fn answer(request: &httparse::Request<'_, '_>, world: &World<'_>) -> Reply {
         };
     }
     let name = world.venues[venue].facts().name;
-    match world.venues[venue].rest(method, &target, &format!("{base}/{name}")) {
+    let market = world.prices.market(venue, world.unix);
+    match world.venues[venue].rest(method, &target, &format!("{base}/{name}"), &market) {
         Some(body) => http("200 OK", "application/json", "", &body),
         None if method == "GET" && target == "/" => http("200 OK", "text/plain", "", &page(&base, world)),
         None => http("404 Not Found", "text/plain", "", "The simulated venue has no such resource.\n"),

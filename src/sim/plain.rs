@@ -59,7 +59,7 @@ impl Venue for Plain {
         Box::new(Side::default())
     }
 
-    fn rest(&self, method: &str, target: &str, base: &str) -> Option<String> {
+    fn rest(&self, method: &str, target: &str, base: &str, _: &dyn Market) -> Option<String> {
         ((method, target) == ("POST", "/token")).then(|| format!("{{\"endpoint\":\"{base}/\"}}"))
     }
 }

@@ -14,7 +14,7 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
-use crate::venues::depth::{Change, Event, PerInstrument, Stitched};
+use crate::venues::depth::{Change, Diffs, Order, PerInstrument};
 use crate::venues::reading::{self, Seen, changes, figure, integer, level, side, text, time};
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
@@ -130,7 +130,7 @@ struct State {
     symbols: Symbols,
     /// Instruments that `bookTicker` has quoted.
     seen: Seen,
-    depth: PerInstrument<Stitched>,
+    depth: PerInstrument<Diffs>,
     /// The last published top of each partial book.
     partial: FxHashMap<(InstrumentId, &'static str), (Level, Level)>,
     levels: Vec<Change>,
@@ -356,8 +356,8 @@ impl State {
         changes(data, "b", Side::Bid, &mut self.levels)?;
         changes(data, "a", Side::Ask, &mut self.levels)?;
         let channel = if stream.ends_with("@depth@100ms") { "depth@100ms" } else { "depth" };
-        let event = Event { first, last, at, changes: &self.levels[..] };
-        self.depth.of(instrument).event(instrument, channel, &event, out).map(|()| Frame::Data)
+        let order = Order { from: Some(first), to: last };
+        self.depth.of(instrument).event(instrument, channel, (order, at), &self.levels, out).map(|()| Frame::Data)
     }
 
     fn snapshot(&mut self, symbol: &str, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {

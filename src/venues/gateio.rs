@@ -14,7 +14,7 @@ use crate::market::book::Side;
 use crate::market::statistics::DayStatistics;
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
-use crate::venues::depth::{Chained, Change, Depth, Event, Link, PerInstrument, Quoted, Stitched};
+use crate::venues::depth::{Chained, Change, Depth, Diffs, Link, Order, PerInstrument, Quoted};
 use crate::venues::reading::{
     self, Asked, Ordered, changes, figure, integer, integer_if_any, level, side_if_any, text, time,
 };
@@ -91,7 +91,7 @@ struct State {
     ordered: Ordered,
     /// `spot.obu`, by instrument and levels.
     obu: FxHashMap<(InstrumentId, usize), Chained>,
-    stitched: PerInstrument<Stitched>,
+    diffs: PerInstrument<Diffs>,
     wholes: PerInstrument<Depth>,
     levels: Vec<Change>,
 }
@@ -102,11 +102,11 @@ impl FeedCodec for Codec {
     }
 
     fn opened(&mut self, requests: &mut Requests) {
-        let State { symbols, now, asked, ordered, obu, stitched, wholes, .. } = &mut self.state;
+        let State { symbols, now, asked, ordered, obu, diffs, wholes, .. } = &mut self.state;
         asked.clear();
         ordered.clear();
         obu.clear();
-        stitched.clear();
+        diffs.clear();
         wholes.clear();
         for channel in [BOOK_TICKER, TICKERS] {
             asked.for_each(channel, symbols.entries(), PAIRS_PER_REQUEST, |number, chunk| {
@@ -343,8 +343,8 @@ impl State {
         self.levels.clear();
         changes(result, "b", Side::Bid, &mut self.levels)?;
         changes(result, "a", Side::Ask, &mut self.levels)?;
-        let event = Event { first, last, at, changes: &self.levels[..] };
-        self.stitched.of(instrument).event(instrument, BOOK_UPDATE, &event, out).map(|()| Frame::Data)
+        let order = Order { from: Some(first), to: last };
+        self.diffs.of(instrument).event(instrument, BOOK_UPDATE, (order, at), &self.levels, out).map(|()| Frame::Data)
     }
 
     /// A REST snapshot. One that was asked for without its number cannot be joined.
@@ -354,7 +354,7 @@ impl State {
         self.levels.clear();
         changes(root, "bids", Side::Bid, &mut self.levels)?;
         changes(root, "asks", Side::Ask, &mut self.levels)?;
-        self.stitched.of(instrument).snapshot(instrument, last, &mut self.levels, out);
+        self.diffs.of(instrument).snapshot(instrument, last, &mut self.levels, out);
         Ok(Frame::Data)
     }
 

@@ -103,7 +103,7 @@ impl Venue for Kucoin {
         })?
     }
 
-    fn rest(&self, method: &str, target: &str, base: &str) -> Option<String> {
+    fn rest(&self, method: &str, target: &str, base: &str, _market: &dyn Market) -> Option<String> {
         let path = target.split('?').next()?;
         (method == "POST" && path == TOKEN_PATH).then(|| {
             let server = format!(
@@ -707,6 +707,18 @@ fn level2_frame(shown: &mut (Level, Level, u64), quote: &VenueQuote) -> Option<S
 mod tests {
     use super::*;
 
+    struct NoMarket;
+
+    impl Market for NoMarket {
+        fn quote(&self, _native: &str) -> Option<VenueQuote> {
+            None
+        }
+
+        fn now(&self) -> UnixNs {
+            UnixNs(0)
+        }
+    }
+
     fn endpoint(reply: &str) -> Result<String, DecodeError> {
         Kucoin.endpoint(reply.as_bytes())
     }
@@ -722,10 +734,10 @@ mod tests {
 
     #[test]
     fn the_exchange_answers_a_token_request_with_its_own_address() {
-        let reply = Kucoin.rest("POST", "/api/v1/bullet-public", "ws://127.0.0.1:9/kucoin").unwrap();
+        let reply = Kucoin.rest("POST", "/api/v1/bullet-public", "ws://127.0.0.1:9/kucoin", &NoMarket).unwrap();
         assert_eq!(endpoint(&reply).unwrap(), "ws://127.0.0.1:9/kucoin/?token=simulated&connectId=spreadwire");
-        assert_eq!(Kucoin.rest("GET", "/api/v1/bullet-public", "ws://127.0.0.1:9"), None);
-        assert_eq!(Kucoin.rest("POST", "/api/v1/orders", "ws://127.0.0.1:9"), None);
+        assert_eq!(Kucoin.rest("GET", "/api/v1/bullet-public", "ws://127.0.0.1:9", &NoMarket), None);
+        assert_eq!(Kucoin.rest("POST", "/api/v1/orders", "ws://127.0.0.1:9", &NoMarket), None);
     }
 
     #[test]

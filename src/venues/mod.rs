@@ -4,6 +4,7 @@
 pub mod binance;
 pub mod binanceus;
 pub mod bitget;
+pub mod bitstamp;
 pub mod bybit;
 pub mod coinbase;
 pub mod cryptocom;
@@ -14,6 +15,7 @@ pub mod kraken;
 pub mod kucoin;
 pub mod okx;
 pub mod reading;
+pub mod upbit;
 pub mod writing;
 
 use rustc_hash::FxHashMap;
@@ -23,6 +25,10 @@ use crate::market::statistics::DayStatistics;
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::wire::json::JsonError;
+
+/// Who names no venues gets this many, the first of [`VENUES`]. The others are there for the asking: more
+/// connections, and markets that are not comparable without a thought, such as Upbit's in won.
+pub const DEFAULT_VENUES: usize = 6;
 
 /// Every venue, in the default order of preference for prices.
 pub static VENUES: &[&dyn Venue] = &[
@@ -37,6 +43,8 @@ pub static VENUES: &[&dyn Venue] = &[
     &gateio::Gate,
     &bitget::Bitget,
     &cryptocom::CryptoCom,
+    &bitstamp::Bitstamp,
+    &upbit::Upbit,
 ];
 
 /// The venue named `name` (lower case), if there is one.
@@ -74,9 +82,10 @@ pub trait Venue: Sync {
         Err(DecodeError::Shape("this venue has no token request"))
     }
 
-    /// The exchange's answer to a REST request of `method` and `target` (path below the venue's base);
-    /// `base` is the simulator's own `ws://` address of this venue. `None`: not found.
-    fn rest(&self, _method: &str, _target: &str, _base: &str) -> Option<String> {
+    /// The exchange's answer to a REST request of `method` and `target` (path and query below the venue's
+    /// base), such as its list of instruments or a book; `base` is the simulator's own `ws://` address of
+    /// this venue. `None`: not found.
+    fn rest(&self, _method: &str, _target: &str, _base: &str, _market: &dyn Market) -> Option<String> {
         None
     }
 }
@@ -481,6 +490,25 @@ pub trait Market {
     fn quote(&self, native: &str) -> Option<VenueQuote>;
     /// The exchange's wall clock.
     fn now(&self) -> UnixNs;
+    /// All instruments that it trades, in a fixed order.
+    fn listed(&self) -> Vec<Listed> {
+        Vec::new()
+    }
+}
+
+/// What an exchange's list says of an instrument.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The venue's own symbol.
+    pub native: String,
+    /// Base asset, canonical code.
+    pub base: String,
+    /// Quote asset, canonical code.
+    pub quote: String,
+    /// A tick is `10^-price_decimals` in quote currency.
+    pub price_decimals: u8,
+    /// A lot is `10^-size_decimals` in base.
+    pub size_decimals: u8,
 }
 
 /// One instrument's state as its exchange sees it.

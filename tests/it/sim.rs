@@ -17,6 +17,8 @@ use spreadwire::venues::{
 };
 use spreadwire::wire::websocket::{Event, Limits, WebSocket};
 
+use crate::venues::WITHOUT_DAY;
+
 const START: UnixNs = UnixNs::from_ms(1_786_613_159_748);
 const STEP_MS: u64 = 5;
 
@@ -108,16 +110,20 @@ impl Joined {
                     assert_eq!(source.as_deref(), Some("simulated"));
                     self.codec.opened(&mut out.requests);
                 }
-                Event::Text(text) => {
-                    let frame = self.codec.decode(text.as_bytes(), self.now, &mut out);
-                    assert!(matches!(frame, Ok(Frame::Data | Frame::Control)), "{}: {frame:?} {text}", self.name);
-                }
+                Event::Text(text) => self.decode(text.as_bytes(), &mut out),
+                Event::Binary(bytes) => self.decode(&bytes, &mut out),
                 Event::Ping | Event::Pong => {}
                 other => panic!("{}: {other:?}", self.name),
             }
-            out.requests.iter().for_each(|request| self.client.send_text(request));
+            out.answers.iter().chain(&out.requests).for_each(|request| self.client.send_text(request));
             updates.append(&mut out.updates);
         }
+    }
+
+    fn decode(&mut self, message: &[u8], out: &mut Decoded) {
+        let frame = self.codec.decode(message, self.now, out);
+        let shown = String::from_utf8_lossy(message);
+        assert!(matches!(frame, Ok(Frame::Data | Frame::Control)), "{}: {frame:?} {shown}", self.name);
     }
 }
 
@@ -179,7 +185,8 @@ fn check_venue(venue: usize, seed: u64, seconds: u64) {
             assert_eq!((native, top.bid, top.ask), (&quote.native, quote.bid, quote.ask), "{name}");
         }
     }
-    assert!(statistics >= listed.len(), "{name}: {statistics} statistics");
+    let meant = if WITHOUT_DAY.contains(&name) { 0 } else { listed.len() };
+    assert!(statistics >= meant, "{name}: {statistics} statistics");
 }
 
 #[test]
@@ -203,7 +210,7 @@ fn the_same_seed_gives_the_same_frames() {
         let mut prices = market(seed);
         let mut joined = Joined::open(venue, &prices);
         joined.talk(&prices);
-        for n in 1..=1000 {
+        for n in 1..=170 * VENUES.len() as u64 {
             joined.now = MonoNs(n * STEP_MS * MS);
             let cell = prices.step(UnixNs(START.0 + joined.now.0)).unwrap();
             let (of, quote) = prices.quote(cell);
@@ -227,7 +234,8 @@ fn every_venue_has_its_default_instruments() {
     let prices = market(1);
     for (venue, v) in VENUES.iter().enumerate() {
         let symbols: Vec<String> = quotes(&prices, venue).into_iter().map(|(symbol, _)| symbol).collect();
-        let dollars = matches!(v.facts().name, "coinbase" | "kraken");
+        let dollars = ["coinbase", "kraken", "bitfinex", "bitstamp", "binanceus", "gemini", "cryptocom"]
+            .contains(&v.facts().name);
         assert_eq!(symbols.contains(&"BTC/USD".to_owned()), dollars, "{}", v.facts().name);
         assert_eq!(symbols.len(), if dollars { 12 } else { 10 }, "{symbols:?}");
     }
@@ -289,6 +297,16 @@ fn a_client_of_the_exchange_needs_only_another_address() {
             "/kucoin/?token=x&connectId=me",
             r#"{"id":"1","type":"subscribe","topic":"/spotMarket/level1:BTC-USDT","response":true}"#,
             "\"subject\":\"level1\"",
+        ),
+        (
+            "/bitstamp",
+            r#"{"event":"bts:subscribe","data":{"channel":"order_book_btcusd"}}"#,
+            "\"channel\":\"order_book_btcusd\",\"event\":\"data\"",
+        ),
+        (
+            "/upbit/websocket/v1",
+            r#"[{"ticket":"x"},{"type":"orderbook","codes":["USDT-BTC"],"isOnlyRealtime":true},{"format":"DEFAULT"}]"#,
+            "\"orderbook_units\":[{\"ask_price\":",
         ),
     ] {
         let (mut socket, _) = tungstenite::connect(format!("ws://{}{path}", running.address)).unwrap();

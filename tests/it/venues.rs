@@ -18,6 +18,9 @@ use std::path::{Path, PathBuf};
 
 use spreadwire::record::capture::{Capture, Direction};
 
+/// Venues whose sockets tell no day figures.
+pub const WITHOUT_DAY: &[&str] = &["bitstamp", "gemini"];
+
 /// The frames of a venue's `frames.txt`, REST replies too.
 fn single_frames(venue: &str) -> Vec<Vec<u8>> {
     let text = std::fs::read_to_string(fixtures(venue).join("frames.txt")).unwrap();

@@ -12,10 +12,8 @@ use spreadwire::venues::{
 };
 use spreadwire::wire::gzip::Gunzip;
 
-use super::is_json;
+use super::{WITHOUT_DAY, is_json};
 
-/// Venues whose sockets tell no day figures.
-const WITHOUT_DAY: &[&str] = &["bitstamp", "gemini"];
 const SYMBOLS: [(&str, &str); 3] = [("BTC", "USDT"), ("ETH", "BTC"), ("DOGE", "USDT")];
 const START: UnixNs = UnixNs::from_ms(1_786_613_159_748);
 
@@ -58,7 +56,7 @@ impl Pair {
         let address = match venue.facts().opening {
             Opening::Direct | Opening::Patient { .. } => venue.facts().address.to_owned(),
             Opening::Token { path } => {
-                let reply = venue.rest("POST", path, "ws://127.0.0.1:9").expect("a token reply");
+                let reply = venue.rest("POST", path, "ws://127.0.0.1:9", &pair.hall).expect("a token reply");
                 venue.endpoint(reply.as_bytes()).unwrap()
             }
         };
