@@ -16,9 +16,10 @@ use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Change, Diffs, Order, PerInstrument};
 use crate::venues::reading::{self, Seen, changes, figure, integer, level, side, text, time};
+use crate::venues::writing;
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
-    Symbols, Top, Update, Venue, VenueQuote,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market, Messages, Opening,
+    Requests, Symbols, Top, Update, Venue, VenueQuote,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -118,6 +119,37 @@ impl Venue for Binance {
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
         Box::new(Exchange::default())
     }
+
+    fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        match (method, target.split('?').next()?) {
+            ("GET", "/api/v3/depth") => {
+                let quote = market.quote(writing::query(target, "symbol")?)?;
+                let (bids, asks) = (levels_text(&[quote.bid]), levels_text(&[quote.ask]));
+                Some(format!(r#"{{"lastUpdateId":{},"bids":{bids},"asks":{asks}}}"#, quote.sequence))
+            }
+            ("GET", "/api/v3/exchangeInfo") => {
+                let symbols: Vec<Json> = market.listed().iter().map(listed).collect();
+                let now = market.now().ms();
+                let info = json!({"timezone": "UTC", "serverTime": now, "rateLimits": [], "symbols": symbols});
+                Some(info.to_string())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What `exchangeInfo` says of an instrument.
+fn listed(entry: &Listed) -> Json {
+    let (tick, lot) = (writing::step_of(entry.price_decimals), writing::step_of(entry.size_decimals));
+    json!({
+        "symbol": entry.native, "status": "TRADING", "baseAsset": entry.base, "baseAssetPrecision": 8,
+        "quoteAsset": entry.quote, "quotePrecision": 8, "quoteAssetPrecision": 8, "isSpotTradingAllowed": true,
+        "permissions": ["SPOT"],
+        "filters": [
+            {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": "1000000.00", "tickSize": tick},
+            {"filterType": "LOT_SIZE", "minQty": lot, "maxQty": "9000000.00", "stepSize": lot},
+        ],
+    })
 }
 
 struct Codec {

@@ -21,8 +21,8 @@ use crate::venues::reading::{
 };
 use crate::venues::writing::{self, Subscriptions};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
-    Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market, Messages, Opening,
+    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -78,6 +78,23 @@ impl Venue for Bitget {
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
         Box::new(Exchange::default())
     }
+
+    fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        if (method, target.split('?').next()?) != ("GET", "/api/v2/spot/public/symbols") {
+            return None;
+        }
+        let row = |entry: &Listed| {
+            json!({
+                "symbol": entry.native, "baseCoin": entry.base, "quoteCoin": entry.quote,
+                "pricePrecision": entry.price_decimals.to_string(),
+                "quantityPrecision": entry.size_decimals.to_string(), "minTradeUSDT": "1",
+                "takerFeeRate": "0.001", "makerFeeRate": "0.001", "status": "online",
+            })
+        };
+        let data: Vec<Json> = market.listed().iter().map(row).collect();
+        let reply = json!({"code": "00000", "msg": "success", "requestTime": market.now().ms(), "data": data});
+        Some(reply.to_string())
+    }
 }
 
 struct Codec {
@@ -106,7 +123,7 @@ impl FeedCodec for Codec {
         }
     }
 
-    fn decode(&mut self, frame: &[u8], _received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Self { parser, state } = self;
         if let Some((symbol, best)) = scan_books1(frame) {
             let Some(instrument) = state.symbols.find(symbol) else { return Ok(Frame::Unused) };
@@ -116,7 +133,7 @@ impl FeedCodec for Codec {
         if frame == b"pong" {
             return Ok(Frame::Control);
         }
-        parser.parse(frame, |root| state.message(root, out))?
+        parser.parse(frame, |root| state.message(root, received, out))?
     }
 
     fn keepalive(&mut self, requests: &mut Requests) {
@@ -204,7 +221,7 @@ impl State {
         out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel: BOOKS1 }));
     }
 
-    fn message(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn message(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         if let Some(event) = root.text_of("event") {
             return Ok(self.event(event, root, out));
         }
@@ -218,7 +235,7 @@ impl State {
         let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
         const BOOKS: [&str; 5] = [BOOKS1, "books5", "books15", "books50", "books"];
         match BOOKS.into_iter().find(|name| *name == channel) {
-            Some(channel) => self.book(instrument, channel, root, data, out),
+            Some(channel) => self.book(instrument, channel, (root, data), received, out),
             None if channel == TICKER => self.tickers(instrument, data, out),
             None => Ok(Frame::Unused),
         }
@@ -244,8 +261,8 @@ impl State {
         &mut self,
         instrument: InstrumentId,
         channel: &'static str,
-        root: Value<'_>,
-        data: Value<'_>,
+        (root, data): (Value<'_>, Value<'_>),
+        received: MonoNs,
         out: &mut Decoded,
     ) -> Result<Frame, DecodeError> {
         let is_whole = match text(root, "action")? {
@@ -281,7 +298,7 @@ impl State {
                 chain.replace(instrument, step.link, &mut self.levels[levels], out);
                 Ok(())
             } else {
-                chain.follow(step.link, &self.levels[levels])
+                chain.follow(step.link, &self.levels[levels], received)
             };
             // The small books carry the checksum of the large one.
             let sum = step.checksum.filter(|_| channel == "books" && chain.depth.is_live());

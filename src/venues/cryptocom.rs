@@ -20,8 +20,8 @@ use crate::venues::reading::{
 };
 use crate::venues::writing::{self, Subscriptions};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
-    Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market, Messages, Opening,
+    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -79,6 +79,23 @@ impl Venue for CryptoCom {
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
         Box::new(Exchange::default())
     }
+
+    fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        if (method, target.split('?').next()?) != ("GET", "/exchange/v1/public/get-instruments") {
+            return None;
+        }
+        let row = |entry: &Listed| {
+            json!({
+                "symbol": entry.native, "inst_type": "CCY_PAIR", "display_name": format!("{}/{}", entry.base, entry.quote),
+                "base_ccy": entry.base, "quote_ccy": entry.quote, "quote_decimals": entry.price_decimals,
+                "quantity_decimals": entry.size_decimals, "price_tick_size": writing::step_of(entry.price_decimals),
+                "qty_tick_size": writing::step_of(entry.size_decimals), "tradable": true,
+            })
+        };
+        let data: Vec<Json> = market.listed().iter().map(row).collect();
+        let reply = json!({"id": -1, "method": "public/get-instruments", "code": 0, "result": {"data": data}});
+        Some(reply.to_string())
+    }
 }
 
 struct Codec {
@@ -112,13 +129,13 @@ impl FeedCodec for Codec {
         }
     }
 
-    fn decode(&mut self, frame: &[u8], _received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Self { parser, state } = self;
         if let Some(update) = scan_update(frame, &mut state.levels) {
             let Some(instrument) = state.symbols.find(update.symbol) else { return Ok(Frame::Unused) };
-            return state.follow(instrument, update.link, update.levels, out);
+            return state.follow(instrument, update.link, update.levels, received, out);
         }
-        parser.parse(frame, |root| state.message(root, out))?
+        parser.parse(frame, |root| state.message(root, received, out))?
     }
 
     fn symbols(&self) -> &Symbols {
@@ -223,10 +240,11 @@ impl State {
         instrument: InstrumentId,
         link: Link,
         most: usize,
+        received: MonoNs,
         out: &mut Decoded,
     ) -> Result<Frame, DecodeError> {
         let chain = self.books.of(instrument);
-        if let Err(why) = chain.follow(link, &self.levels) {
+        if let Err(why) = chain.follow(link, &self.levels, received) {
             self.lost(instrument, most, out);
             return Err(why);
         }
@@ -254,7 +272,7 @@ impl State {
         }
     }
 
-    fn message(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn message(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let method = root.text_of("method");
         if method == Some("public/heartbeat") {
             // 64 bits and signed; said again as it is.
@@ -271,7 +289,7 @@ impl State {
             return Ok(self.refused(code, root, out));
         }
         match root.get("result").filter(Value::is_object) {
-            Some(result) => self.result(result, out),
+            Some(result) => self.result(result, received, out),
             None => Ok(self.acknowledged(method, root, out)),
         }
     }
@@ -304,7 +322,7 @@ impl State {
         Frame::Control
     }
 
-    fn result(&mut self, result: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn result(&mut self, result: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let channel = text(result, "channel")?;
         let is_change = match channel {
             "book" => false,
@@ -318,7 +336,7 @@ impl State {
         let most = usize::try_from(most).map_err(|_| DecodeError::Missing("depth"))?;
         let mark = out.updates.len();
         for item in array(result, "data")?.items() {
-            if let Err(why) = self.book(instrument, item, most, is_change, out) {
+            if let Err(why) = self.book(instrument, item, (most, is_change), received, out) {
                 out.take_back_tops(mark);
                 self.books.of(instrument).depth.forget_published();
                 return Err(why);
@@ -331,8 +349,8 @@ impl State {
         &mut self,
         instrument: InstrumentId,
         item: Value<'_>,
-        most: usize,
-        is_change: bool,
+        (most, is_change): (usize, bool),
+        received: MonoNs,
         out: &mut Decoded,
     ) -> Result<(), DecodeError> {
         let levels = if is_change { item.get("update").ok_or(DecodeError::Missing("update"))? } else { item };
@@ -342,7 +360,7 @@ impl State {
         let at = time(integer(item, "t")?);
         if is_change {
             let (number, after) = (Some(integer(item, "u")?), Some(integer(item, "pu")?));
-            return self.follow(instrument, Link { after, number, at }, most, out).map(drop);
+            return self.follow(instrument, Link { after, number, at }, most, received, out).map(drop);
         }
         let link = Link { after: None, number: integer_if_any(item, "u")?, at };
         self.books.of(instrument).replace(instrument, link, &mut self.levels, out);

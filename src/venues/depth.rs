@@ -187,9 +187,10 @@ impl Chained {
     /// Applies changes, which the caller has checked. Older ones change nothing, and those before a whole book neither.
     ///
     /// # Errors
-    /// [`DecodeError::Gap`]: something was lost, and the book is void until [`Self::replace`].
+    /// [`DecodeError::Gap`]: something was lost, or the book is crossed for too long, which comes to the same. It is
+    /// void until [`Self::replace`].
     #[inline]
-    pub fn follow(&mut self, link: Link, changes: &[Change]) -> Result<(), DecodeError> {
+    pub fn follow(&mut self, link: Link, changes: &[Change], received: MonoNs) -> Result<(), DecodeError> {
         if !self.depth.is_live() {
             return Ok(());
         }
@@ -206,6 +207,10 @@ impl Chained {
         }
         self.depth.apply(changes);
         (self.number, self.at) = (link.number, link.at);
+        if self.depth.is_crossed_too_long(received) {
+            self.depth.void();
+            return Err(DecodeError::Gap);
+        }
         Ok(())
     }
 }

@@ -20,8 +20,8 @@ use crate::venues::reading::{
 };
 use crate::venues::writing::{self, Subscriptions};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
-    Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market, Messages, Opening,
+    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -76,6 +76,34 @@ impl Venue for Gate {
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
         Box::new(Exchange::default())
     }
+
+    fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        match (method, target.split('?').next()?) {
+            ("GET", "/api/v4/spot/order_book") => {
+                let quote = market.quote(writing::query(target, "currency_pair")?)?;
+                let (bids, asks) = (writing::pairs(&[quote.bid]), writing::pairs(&[quote.ask]));
+                let ms = quote.time.ms();
+                // The number only for those who ask for it.
+                let id = match writing::query(target, "with_id") {
+                    Some("true") => format!(r#""id":{},"#, quote.sequence),
+                    _ => String::new(),
+                };
+                Some(format!(r#"{{{id}"current":{ms},"update":{ms},"asks":{asks},"bids":{bids}}}"#))
+            }
+            ("GET", "/api/v4/spot/currency_pairs") => {
+                let listed = market.listed();
+                let row = |entry: &Listed| {
+                    json!({
+                        "id": entry.native, "base": entry.base, "quote": entry.quote, "fee": FACTS.taker_fee_pct,
+                        "min_quote_amount": "3", "precision": entry.price_decimals,
+                        "amount_precision": entry.size_decimals, "trade_status": "tradable", "sell_start": 0, "buy_start": 0,
+                    })
+                };
+                Some(Json::from(listed.iter().map(row).collect::<Vec<_>>()).to_string())
+            }
+            _ => None,
+        }
+    }
 }
 
 struct Codec {
@@ -116,12 +144,12 @@ impl FeedCodec for Codec {
         }
     }
 
-    fn decode(&mut self, frame: &[u8], _received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Self { parser, state } = self;
         if let Some((symbol, ticker)) = scan_book_ticker(frame) {
             return Ok(state.book_ticker(symbol, ticker, out));
         }
-        parser.parse(frame, |root| state.message(root, out))?
+        parser.parse(frame, |root| state.message(root, received, out))?
     }
 
     fn snapshot(&mut self, url: &str, body: &[u8], out: &mut Decoded) -> Result<Frame, DecodeError> {
@@ -215,7 +243,7 @@ impl State {
         Frame::Data
     }
 
-    fn message(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn message(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         if let Some(error) = root.get("error").filter(|error| !error.is_null()) {
             let why = error.text_of("message").or(error.text_of("code")).or(error.text()).unwrap_or("no reason given");
             return Ok(self.refused(root, why, out));
@@ -251,7 +279,7 @@ impl State {
                 Ok(self.book_ticker(text(result, "s")?.as_bytes(), ticker, out))
             }
             TICKERS => self.ticker(root, result()?, out),
-            OBU => self.obu(result()?, out),
+            OBU => self.obu(result()?, received, out),
             BOOK_UPDATE => self.book_update(result()?, out),
             BOOK => self.whole_book(result()?, out),
             _ => Ok(Frame::Unused),
@@ -301,7 +329,7 @@ impl State {
     }
 
     /// `spot.obu`: the whole book, then changes; the names are `ob.BTC_USDT.50` and `ob.BTC_USDT.400`.
-    fn obu(&mut self, result: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn obu(&mut self, result: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let name = text(result, "s")?;
         let parts = name.strip_prefix("ob.").and_then(|rest| rest.rsplit_once('.'));
         let Some((pair, Ok(most))) = parts.map(|(pair, most)| (pair, most.parse::<usize>())) else {
@@ -318,7 +346,7 @@ impl State {
         let link = Link { after: first.map(|n| n.saturating_sub(1)), number: Some(number), at: exchange_time };
         if is_whole {
             chain.replace(instrument, link, &mut self.levels, out);
-        } else if let Err(why) = chain.follow(link, &self.levels) {
+        } else if let Err(why) = chain.follow(link, &self.levels, received) {
             out.updates.push(Update::Void(instrument, VoidReason::Gap));
             for event in ["unsubscribe", "subscribe"] {
                 out.requests.push(request(self.now, None, OBU, event, std::iter::once(name)));

@@ -74,6 +74,26 @@ impl Venue for Gemini {
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
         Box::new(Exchange::default())
     }
+
+    fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        let path = target.split('?').next().filter(|_| method == "GET")?;
+        let listed = market.listed();
+        if path == "/v1/symbols" {
+            let names: Vec<&str> = listed.iter().map(|entry| entry.native.as_str()).collect();
+            return Some(Json::from(names).to_string());
+        }
+        let native = path.strip_prefix("/v1/symbols/details/")?.to_lowercase();
+        let entry = listed.iter().find(|entry| entry.native == native)?;
+        // Numbers in the form that the venue has for small ones.
+        let step = |decimals: u8| 10f64.powi(-i32::from(decimals));
+        let details = json!({
+            "symbol": native.to_uppercase(), "base_currency": entry.base, "quote_currency": entry.quote,
+            "tick_size": step(entry.size_decimals), "quote_increment": step(entry.price_decimals),
+            "min_order_size": writing::step_of(entry.size_decimals), "status": "open", "wrap_enabled": false,
+            "product_type": "spot", "contract_type": "vanilla", "contract_price_currency": entry.quote,
+        });
+        Some(details.to_string())
+    }
 }
 
 /// Lower case on the new socket, upper case on the old one. The perpetuals (`btcusdcperp`) end in no quote asset.
@@ -124,12 +144,12 @@ impl FeedCodec for Codec {
         });
     }
 
-    fn decode(&mut self, frame: &[u8], _received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Self { parser, state } = self;
         if let Some((symbol, ticker)) = scan_book_ticker(frame) {
             return Ok(state.book_ticker(symbol, ticker, out));
         }
-        parser.parse(frame, |root| state.message(root, out))?
+        parser.parse(frame, |root| state.message(root, received, out))?
     }
 
     fn symbols(&self) -> &Symbols {
@@ -197,7 +217,7 @@ impl State {
         Frame::Data
     }
 
-    fn message(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn message(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         if !root.is_object() {
             return Err(DecodeError::Shape("not an object"));
         }
@@ -210,7 +230,7 @@ impl State {
             return Ok(Frame::Control);
         }
         match root.text_of("e") {
-            Some("depthUpdate") => self.depth_update(root, out),
+            Some("depthUpdate") => self.depth_update(root, received, out),
             Some(_) => Ok(Frame::Unused),
             None if root.get("status").is_some() => self.reply(root, out),
             None if root.get("u").is_some() => {
@@ -246,7 +266,7 @@ impl State {
         Ok(Frame::Control)
     }
 
-    fn depth_update(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn depth_update(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Some(instrument) = self.symbols.find(text(root, "s")?.as_bytes()) else { return Ok(Frame::Unused) };
         let (first, last, exchange_time) = (integer(root, "U")?, integer(root, "u")?, time(integer(root, "E")?));
         if first > last {
@@ -265,7 +285,7 @@ impl State {
                 return Ok(Frame::Data);
             }
             chain.replace(instrument, link, &mut self.levels, out);
-        } else if let Err(why) = chain.follow(link, &self.levels) {
+        } else if let Err(why) = chain.follow(link, &self.levels, received) {
             *is_lost = true;
             out.updates.push(Update::Void(instrument, VoidReason::Gap));
             return Err(why);

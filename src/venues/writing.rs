@@ -38,6 +38,21 @@ pub fn rows(levels: &[Level], more: &str) -> String {
     text
 }
 
+/// `10^-decimals` as venues write the step of a price or size: `0.01`.
+#[must_use]
+pub fn step_of(decimals: u8) -> String {
+    let mut text = Vec::with_capacity(24);
+    Decimal::new(1, decimals).write_verbatim(&mut text);
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// The value of `name` in the query of `target`.
+#[must_use]
+pub fn query<'a>(target: &'a str, name: &str) -> Option<&'a str> {
+    let (_, query) = target.split_once('?')?;
+    query.split('&').find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
+}
+
 /// One side's number as a text: empty where the side is absent.
 #[must_use]
 pub fn text(level: Level, number: Decimal) -> String {
