@@ -17,6 +17,7 @@ use spreadwire::record::capture::Capture;
 use spreadwire::time::{MonoNs, UnixNs};
 use spreadwire::venues::depth::{Change, Depth};
 use spreadwire::venues::{Decoded, FeedCodec, SymbolEntry, Symbols, Top, Update, venue};
+use spreadwire::wire::gzip::{Gunzip, Gzip};
 use spreadwire::wire::timestamp::parse_rfc3339;
 
 /// serde_json's way from a frame to a top of book.
@@ -87,6 +88,13 @@ fn rows() -> Vec<(&'static str, &'static str, &'static str, &'static str, Typed)
             "KRW",
             r#"{"ty":"orderbook","cd":"KRW-BTC","tms":1786613105466,"tas":0.00426302,"tbs":0.04721853,"obu":[{"ap":8.989E7,"bp":8.9886E7,"as":0.00426302,"bs":0.04721853}],"st":"REALTIME","lv":0}"#,
             Box::new(upbit),
+        ),
+        (
+            "htx",
+            "BTC",
+            "USDT",
+            r#"{"ch":"market.btcusdt.bbo","ts":1654031600066,"tick":{"seqId":155441231856,"ask":31764.09,"askSize":0.794873,"bid":31764.08,"bidSize":4.378544,"quoteTime":1654031600064,"symbol":"btcusdt"}}"#,
+            Box::new(htx),
         ),
         (
             "bitstamp",
@@ -374,6 +382,38 @@ fn upbit(frame: &[u8], symbols: &mut Symbols) -> Option<Top> {
     })
 }
 
+fn htx(frame: &[u8], symbols: &mut Symbols) -> Option<Top> {
+    #[derive(Deserialize)]
+    struct Message<'a> {
+        ch: &'a str,
+        #[serde(borrow)]
+        tick: Tick<'a>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Tick<'a> {
+        seq_id: u64,
+        #[serde(borrow)]
+        ask: &'a RawValue,
+        #[serde(borrow)]
+        ask_size: &'a RawValue,
+        #[serde(borrow)]
+        bid: &'a RawValue,
+        #[serde(borrow)]
+        bid_size: &'a RawValue,
+        quote_time: u64,
+    }
+    let Message { ch, tick } = serde_json::from_slice(frame).ok()?;
+    Some(Top {
+        instrument: symbols.find(ch.strip_prefix("market.")?.strip_suffix(".bbo")?.as_bytes())?,
+        bid: level(tick.bid.get(), tick.bid_size.get())?,
+        ask: level(tick.ask.get(), tick.ask_size.get())?,
+        sequence: tick.seq_id,
+        exchange_time: UnixNs::from_ms(tick.quote_time),
+        channel: "bbo",
+    })
+}
+
 fn bitstamp(frame: &[u8], symbols: &mut Symbols) -> Option<Top> {
     #[derive(Deserialize)]
     struct Message<'a> {
@@ -489,5 +529,38 @@ fn snapshot(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, decode, snapshot);
+/// What does HTX's packing cost? The same `bbo` frame as in `decode/htx`, as it comes from the wire; the other way
+/// unpacks it with the same reader and goes on with serde_json.
+fn packed(criterion: &mut Criterion) {
+    let Some((_, base, quote, frame, mut typed)) = rows().into_iter().find(|(name, ..)| *name == "htx") else {
+        return;
+    };
+    let venue = venue("htx").expect("a venue of this name");
+    let native = venue.native(base, quote).expect("an instrument of the venue");
+    let entry = SymbolEntry { id: InstrumentId(0), native, symbol: format!("{base}/{quote}") };
+    let mut symbols = Symbols::configured(vec![entry]);
+    let mut codec = venue.codec(symbols.clone());
+    let packed = Gzip::default().pack(frame.as_bytes());
+    let (mut out, mut gunzip) = (Decoded::default(), Gunzip::new(8 << 20));
+    let mut group = criterion.benchmark_group("decode/htx-packed");
+    group.bench_function("codec", |bencher| {
+        bencher.iter(|| {
+            out.clear();
+            assert!(codec.decode(black_box(&packed), MonoNs(0), &mut out).is_ok() && out.updates.len() == 1);
+        });
+    });
+    group.bench_function("unpacking", |bencher| {
+        bencher.iter(|| assert!(black_box(gunzip.unpack(black_box(&packed))).is_ok()));
+    });
+    let mut gunzip = Gunzip::new(8 << 20);
+    group.bench_function("serde_json", |bencher| {
+        bencher.iter(|| {
+            let frame = gunzip.unpack(black_box(&packed)).expect("a good frame");
+            assert!(black_box(typed(frame, &mut symbols)).is_some());
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, decode, snapshot, packed);
 criterion_main!(benches);

@@ -17,7 +17,7 @@ use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Chained, Change, Link, Quoted, paired_checksum};
 use crate::venues::reading::{
-    self, Ordered, array, change_of, changes, figure, integer, integer_if_any, level, side_if_any, text, time,
+    self, Sequences, array, change_of, changes, figure, integer, integer_if_any, level, side_if_any, text, time,
 };
 use crate::venues::writing::{self, Subscriptions};
 use crate::venues::{
@@ -105,7 +105,7 @@ struct Codec {
 #[derive(Default)]
 struct State {
     symbols: Symbols,
-    ordered: Ordered,
+    sequences: Sequences,
     books: FxHashMap<(InstrumentId, &'static str), Chained>,
     levels: Vec<Change>,
     checksum_text: Vec<u8>,
@@ -114,7 +114,7 @@ struct State {
 impl FeedCodec for Codec {
     fn opened(&mut self, requests: &mut Requests) {
         let state = &mut self.state;
-        state.ordered.clear();
+        state.sequences.clear();
         state.books.clear();
         for channel in [BOOKS1, TICKER] {
             for chunk in state.symbols.entries().chunks(ARGS_PER_REQUEST) {
@@ -215,7 +215,7 @@ impl State {
     #[inline(always)]
     fn best(&mut self, instrument: InstrumentId, best: Best, out: &mut Decoded) {
         let Best { bid, ask, sequence, at: exchange_time } = best;
-        if self.ordered.restarts(instrument, sequence, exchange_time) {
+        if self.sequences.begins_anew_at(instrument, sequence, exchange_time) {
             out.updates.push(Update::Void(instrument, VoidReason::Gap));
         }
         out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel: BOOKS1 }));

@@ -16,7 +16,7 @@ use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::{Chained, Change, Depth, Diffs, Link, Order, PerInstrument, Quoted};
 use crate::venues::reading::{
-    self, Asked, Ordered, changes, figure, integer, integer_if_any, level, side_if_any, text, time,
+    self, Asked, Sequences, changes, figure, integer, integer_if_any, level, side_if_any, text, time,
 };
 use crate::venues::writing::{self, Subscriptions};
 use crate::venues::{
@@ -116,7 +116,7 @@ struct State {
     symbols: Symbols,
     now: UnixNs,
     asked: Asked,
-    ordered: Ordered,
+    sequences: Sequences,
     /// `spot.obu`, by instrument and levels.
     obu: FxHashMap<(InstrumentId, usize), Chained>,
     diffs: PerInstrument<Diffs>,
@@ -130,9 +130,9 @@ impl FeedCodec for Codec {
     }
 
     fn opened(&mut self, requests: &mut Requests) {
-        let State { symbols, now, asked, ordered, obu, diffs, wholes, .. } = &mut self.state;
+        let State { symbols, now, asked, sequences, obu, diffs, wholes, .. } = &mut self.state;
         asked.clear();
-        ordered.clear();
+        sequences.clear();
         obu.clear();
         diffs.clear();
         wholes.clear();
@@ -236,7 +236,7 @@ impl State {
     fn book_ticker(&mut self, symbol: &[u8], ticker: BookTicker, out: &mut Decoded) -> Frame {
         let Some(instrument) = self.symbols.find(symbol) else { return Frame::Unused };
         let BookTicker { sequence, at: exchange_time, bid, ask } = ticker;
-        if self.ordered.restarts(instrument, sequence, exchange_time) {
+        if self.sequences.begins_anew_at(instrument, sequence, exchange_time) {
             out.updates.push(Update::Void(instrument, VoidReason::Gap));
         }
         out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel: BOOK_TICKER }));

@@ -12,7 +12,7 @@ use crate::market::Level;
 use crate::market::book::Side;
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Chained, Change, Depth, Link, PerInstrument, Quoted};
-use crate::venues::reading::{self, Asked, Ordered, array, changes, integer, level, side_if_any, text, time};
+use crate::venues::reading::{self, Asked, Sequences, array, changes, integer, level, side_if_any, text, time};
 use crate::venues::writing::{self, Subscriptions};
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
@@ -118,7 +118,7 @@ struct Codec {
 struct State {
     symbols: Symbols,
     asked: Asked,
-    ordered: Ordered,
+    sequences: Sequences,
     books: PerInstrument<NewBook>,
     old_books: PerInstrument<Depth>,
     levels: Vec<Change>,
@@ -134,9 +134,9 @@ struct NewBook {
 
 impl FeedCodec for Codec {
     fn opened(&mut self, requests: &mut Requests) {
-        let State { symbols, asked, ordered, books, old_books, .. } = &mut self.state;
+        let State { symbols, asked, sequences, books, old_books, .. } = &mut self.state;
         asked.clear();
-        ordered.clear();
+        sequences.clear();
         books.clear();
         old_books.clear();
         asked.for_each("bookTicker", symbols.entries(), STREAMS_PER_REQUEST, |number, chunk| {
@@ -210,7 +210,7 @@ impl State {
     fn book_ticker(&mut self, symbol: &[u8], ticker: BookTicker, out: &mut Decoded) -> Frame {
         let Some(instrument) = self.symbols.find(symbol) else { return Frame::Unused };
         let BookTicker { sequence, at: exchange_time, bid, ask } = ticker;
-        if self.ordered.restarts(instrument, sequence, exchange_time) {
+        if self.sequences.begins_anew_at(instrument, sequence, exchange_time) {
             out.updates.push(Update::Void(instrument, VoidReason::Gap));
         }
         out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel: "bookTicker" }));

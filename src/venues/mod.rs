@@ -11,6 +11,7 @@ pub mod cryptocom;
 pub mod depth;
 pub mod gateio;
 pub mod gemini;
+pub mod htx;
 pub mod kraken;
 pub mod kucoin;
 pub mod okx;
@@ -44,6 +45,7 @@ pub static VENUES: &[&dyn Venue] = &[
     &bitget::Bitget,
     &cryptocom::CryptoCom,
     &bitstamp::Bitstamp,
+    &htx::Htx,
     &upbit::Upbit,
 ];
 

@@ -181,21 +181,46 @@ impl Seen {
     }
 }
 
-/// The order of an instrument's quotes, for venues that number them.
+/// The venue's order numbers by instrument: tells when it has begun to count anew, so that what was before no
+/// longer orders what comes. A few numbers that are behind are late messages, which the merge drops.
 #[derive(Debug, Default)]
-pub struct Ordered(PerInstrument<(u64, UnixNs)>);
+pub struct Sequences(PerInstrument<Counted>);
 
-impl Ordered {
-    /// Whether the venue counts anew: a smaller number at a later time. What was before no longer orders what
-    /// comes. 0 is no number.
+/// The highest number of an instrument, its stamp, and how many have been behind it since.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    highest: u64,
+    at: UnixNs,
+    behind: u32,
+}
+
+/// So many numbers in a row behind the highest are no late messages.
+const BEHIND_MAX: u32 = 16;
+
+impl Sequences {
+    /// Takes the number of a quote; 0 is none. Whether the count has begun anew with it.
+    #[inline]
+    pub fn begins_anew(&mut self, instrument: InstrumentId, sequence: u64) -> bool {
+        self.begins_anew_at(instrument, sequence, UnixNs(0))
+    }
+
+    /// The same where quotes have stamps: a number that is behind with a later stamp is no late message.
     #[inline(always)]
-    pub fn restarts(&mut self, instrument: InstrumentId, number: u64, at: UnixNs) -> bool {
-        let last = self.0.of(instrument);
-        let restarts = number < last.0 && number != 0 && at > last.1;
-        if restarts || number >= last.0 {
-            *last = (number, at);
+    pub fn begins_anew_at(&mut self, instrument: InstrumentId, sequence: u64, at: UnixNs) -> bool {
+        let counted = self.0.of(instrument);
+        if sequence >= counted.highest {
+            *counted = Counted { highest: sequence, at, behind: 0 };
+            return false;
         }
-        restarts
+        if sequence == 0 {
+            return false;
+        }
+        counted.behind += 1;
+        let is_anew = counted.behind > BEHIND_MAX || (at > counted.at && counted.at.0 != 0);
+        if is_anew {
+            *counted = Counted { highest: sequence, at, behind: 0 };
+        }
+        is_anew
     }
 
     /// Forgets all.
@@ -326,6 +351,20 @@ mod tests {
         for number in [99_999_999_999_999_999, u64::MAX] {
             assert_eq!(time(number), UnixNs(u64::MAX));
         }
+    }
+
+    #[test]
+    fn f51_numbers_that_stay_behind_have_begun_anew() {
+        let mut sequences = Sequences::default();
+        let id = InstrumentId(0);
+        assert!(!sequences.begins_anew(id, 1000));
+        // Late ones, also with one in between that is not.
+        for number in [999, 998, 0, 997, 1001, 990] {
+            assert!(!sequences.begins_anew(id, number));
+        }
+        assert!(!sequences.begins_anew(id, 1002));
+        let anew: Vec<u64> = (1..40).filter(|&number| sequences.begins_anew(id, number)).collect();
+        assert_eq!(anew, [u64::from(BEHIND_MAX) + 1]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Decimal, Level};
 use spreadwire::time::{MonoNs, UnixNs};
 use spreadwire::venues::{
-    Decoded, ExchangeSide, FeedCodec, Market, Message, Messages, Symbols, Top, Update, VenueQuote, venue,
+    Decoded, ExchangeSide, FeedCodec, Market, Message, Messages, Requests, Symbols, Top, Update, VenueQuote, venue,
 };
 
 struct Hall(HashMap<String, VenueQuote>);
@@ -35,7 +35,7 @@ struct Channel {
     is_beat: bool,
 }
 
-const CHANNELS: [Channel; 10] = [
+const CHANNELS: [Channel; 14] = [
     Channel {
         venue: "coinbase",
         native: "BTC-USD",
@@ -104,6 +104,38 @@ const CHANNELS: [Channel; 10] = [
         is_beat: false,
     },
     Channel {
+        venue: "htx",
+        native: "btcusdt",
+        request: r#"{"sub":"market.btcusdt.mbp.150","id":"7"}"#,
+        name: "mbp.150",
+        snapshot: None,
+        is_beat: false,
+    },
+    Channel {
+        venue: "htx",
+        native: "btcusdt",
+        request: r#"{"sub":"market.btcusdt.mbp.refresh.20","id":7}"#,
+        name: "mbp.refresh.20",
+        snapshot: None,
+        is_beat: false,
+    },
+    Channel {
+        venue: "htx",
+        native: "btcusdt",
+        request: r#"{"sub":"market.btcusdt.depth.step0"}"#,
+        name: "depth.step0",
+        snapshot: None,
+        is_beat: false,
+    },
+    Channel {
+        venue: "htx",
+        native: "btcusdt",
+        request: r#"{"sub":"market.btcusdt.ticker","id":"7"}"#,
+        name: "ticker",
+        snapshot: None,
+        is_beat: true,
+    },
+    Channel {
         venue: "bitstamp",
         native: "btcusd",
         request: r#"{"event":"bts:subscribe","data":{"channel":"diff_order_book_btcusd"}}"#,
@@ -143,7 +175,13 @@ impl Line {
         let mut said = Messages::default();
         line.side.opened("/?connectId=x", &hall, &mut said);
         line.side.receive(channel.request, &hall, &mut said);
-        let updates = line.listen(&said);
+        let mut updates = Vec::new();
+        while !said.is_empty() {
+            let (heard, asked) = line.hear(&said);
+            updates.extend(heard);
+            said = Messages::default();
+            asked.iter().for_each(|request| line.side.receive(request, &hall, &mut said));
+        }
         if let Some((path, body)) = channel.snapshot {
             let url = format!("https://api.example{path}");
             line.codec.snapshot(&url, body.as_bytes(), &mut Decoded::default()).unwrap();
@@ -152,12 +190,17 @@ impl Line {
     }
 
     fn listen(&mut self, said: &[Message]) -> Vec<Update> {
+        self.hear(said).0
+    }
+
+    /// What the codec reads, and what it asks for then.
+    fn hear(&mut self, said: &[Message]) -> (Vec<Update>, Requests) {
         let mut out = Decoded::default();
         for message in said {
             let result = self.codec.decode(message.as_bytes(), MonoNs(0), &mut out);
             assert!(result.is_ok(), "{result:?} for {message:?}");
         }
-        out.updates
+        (out.updates, out.requests)
     }
 
     fn tops(&mut self, channel: &Channel, quote: &VenueQuote) -> Vec<Top> {
