@@ -414,15 +414,14 @@ struct Exchange {
 }
 
 impl ExchangeSide for Exchange {
-    fn opened(&mut self, target: &str, _market: &dyn Market, _out: &mut Messages) {
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    fn opened(&mut self, target: &str, market: &dyn Market, _out: &mut Messages) {
+        let path = target.split('?').next().unwrap_or_default();
         self.combined = path.starts_with("/stream");
-        let named = query.split('&').find_map(|part| part.strip_prefix("streams="));
-        let streams = named.or_else(|| path.strip_prefix("/ws/")).unwrap_or_default();
-        self.streams.extend(streams.split('/').filter(|name| !name.is_empty()).map(str::to_owned));
+        let streams = writing::query(target, "streams").or_else(|| path.strip_prefix("/ws/")).unwrap_or_default();
+        streams.split('/').filter(|name| !name.is_empty()).for_each(|name| self.subscribe(name, market));
     }
 
-    fn receive(&mut self, text: &str, _market: &dyn Market, out: &mut Messages) {
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
         let Ok(request) = serde_json::from_str::<Json>(text) else {
             return out.push(json!({"code": 3, "msg": "Invalid JSON: expected value at line 1 column 1"}).to_string());
         };
@@ -432,11 +431,7 @@ impl ExchangeSide for Exchange {
         match request.get("method").and_then(Json::as_str) {
             // A wrong stream name is acknowledged too, and never sends.
             Some("SUBSCRIBE") if params.is_some() => {
-                for name in names {
-                    if !self.streams.iter().any(|s| s == name) {
-                        self.streams.push(name.to_owned());
-                    }
-                }
+                names.for_each(|name| self.subscribe(name, market));
                 out.push(json!({"result": null, "id": id}).to_string());
             }
             Some("UNSUBSCRIBE") if params.is_some() => {
@@ -485,6 +480,19 @@ impl ExchangeSide for Exchange {
 }
 
 impl Exchange {
+    /// What a client sees of a depth stream begins with the state at this moment, which it reads by REST.
+    fn subscribe(&mut self, name: &str, market: &dyn Market) {
+        if self.streams.iter().any(|s| s == name) {
+            return;
+        }
+        self.streams.push(name.to_owned());
+        if let Some((symbol, "depth" | "depth@100ms")) = name.split_once('@')
+            && let Some(quote) = market.quote(&symbol.to_uppercase())
+        {
+            self.tops.insert(name.to_owned(), (quote.bid, quote.ask));
+        }
+    }
+
     fn wrapped(&self, at: usize, frame: String) -> String {
         if self.combined { format!(r#"{{"stream":"{}","data":{frame}}}"#, self.streams[at]) } else { frame }
     }

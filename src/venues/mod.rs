@@ -14,6 +14,7 @@ pub mod gemini;
 pub mod htx;
 pub mod kraken;
 pub mod kucoin;
+pub mod mexc;
 pub mod okx;
 pub mod reading;
 pub mod upbit;
@@ -46,6 +47,7 @@ pub static VENUES: &[&dyn Venue] = &[
     &cryptocom::CryptoCom,
     &bitstamp::Bitstamp,
     &htx::Htx,
+    &mexc::Mexc,
     &upbit::Upbit,
 ];
 

@@ -211,7 +211,7 @@ fn the_same_seed_gives_the_same_frames() {
         let mut prices = market(seed);
         let mut joined = Joined::open(venue, &prices);
         joined.talk(&prices);
-        for n in 1..=170 * VENUES.len() as u64 {
+        for n in 1..=200 * VENUES.len() as u64 {
             joined.now = MonoNs(n * STEP_MS * MS);
             let cell = prices.step(UnixNs(START.0 + joined.now.0)).unwrap();
             let (of, quote) = prices.quote(cell);
@@ -304,6 +304,11 @@ fn a_client_of_the_exchange_needs_only_another_address() {
             "/bitstamp",
             r#"{"event":"bts:subscribe","data":{"channel":"order_book_btcusd"}}"#,
             "\"channel\":\"order_book_btcusd\",\"event\":\"data\"",
+        ),
+        (
+            "/mexc/ws",
+            r#"{"method":"SUBSCRIPTION","params":["spot@public.aggre.bookTicker.v3.api.pb@100ms@BTCUSDT"]}"#,
+            "\u{1a}\u{7}BTCUSDT",
         ),
         (
             "/upbit/websocket/v1",
