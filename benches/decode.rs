@@ -139,6 +139,7 @@ fn rows() -> Vec<(&'static str, &'static str, &'static str, &'static str, Typed)
             r#"{"channel":"spot@public.aggre.bookTicker.v3.api.pb@10ms@BTCUSDT","symbol":"BTCUSDT","sendTime":"1790281243450","publicAggreBookTicker":{"bidPrice":"84270","bidQuantity":"0.006387","askPrice":"84270.01","askQuantity":"5.42169969","version":"82164153436","lastOrderCreateTime":"1790281243444"}}"#,
             Box::new(mexc),
         ),
+        ("bitfinex", "ETH", "USD", r#"[6959,[216,2,31.52000000],100000000001,1564617602483]"#, Box::new(bitfinex())),
         (
             "bitstamp",
             "BTC",
@@ -698,6 +699,52 @@ fn on_the_wire(name: &str, frame: &str) -> Vec<u8> {
     wrapper.integer(6, number("/sendTime")).message(315, body).finish()
 }
 
+/// What Bitfinex sends first: a book of 25 levels a side.
+fn bitfinex_snapshot() -> String {
+    let side = |start: f64, step: f64, sign: &str| -> Vec<String> {
+        (0..25).map(|n| format!("[{},1,{sign}4.5]", start + step * f64::from(n))).collect()
+    };
+    let levels = [side(216.0, -0.1, ""), side(216.5, 0.1, "-")].concat().join(",");
+    format!("[6959,[{levels}],100000000000,1564617602400]")
+}
+
+/// A typed reader with a book of its own.
+fn bitfinex() -> impl FnMut(&[u8], &mut Symbols) -> Option<Top> {
+    #[derive(Deserialize)]
+    struct Changed<'a>(u64, #[serde(borrow)] [&'a RawValue; 3], u64, u64);
+    #[derive(Deserialize)]
+    struct Snapshot<'a>(u64, #[serde(borrow)] Vec<[&'a RawValue; 3]>, u64, u64);
+    let mut depth = Depth::default();
+    let mut last = None;
+    let change = |[price, count, amount]: &[&RawValue; 3]| {
+        let price = Decimal::parse(price.get().as_bytes()).ok()?;
+        let (side, digits) = match amount.get().strip_prefix('-') {
+            Some(digits) => (Side::Ask, digits),
+            None => (Side::Bid, amount.get()),
+        };
+        let amount = Decimal::parse(digits.as_bytes()).ok()?;
+        let size = if count.get() == "0" { Decimal::ZERO } else { amount };
+        Some(Change { side, level: Level { price, size } })
+    };
+    move |frame, symbols| {
+        let time = if let Ok(Changed(id, fields, sequence, time)) = serde_json::from_slice(frame) {
+            if id != 6959 || last.replace(sequence).is_some_and(|last| sequence != last + 1) {
+                return None;
+            }
+            depth.apply(&[change(&fields)?]);
+            time
+        } else {
+            let Snapshot(id, levels, sequence, time) = serde_json::from_slice(frame).ok()?;
+            last = Some(sequence).filter(|_| id == 6959);
+            depth.replace(&mut levels.iter().map(change).collect::<Option<Vec<_>>>()?);
+            time
+        };
+        let (bid, ask) = depth.changed_top()?;
+        let instrument = symbols.find(b"tETHUSD")?;
+        Some(Top { instrument, bid, ask, sequence: 0, exchange_time: UnixNs::from_ms(time), channel: "book" })
+    }
+}
+
 fn bitstamp(frame: &[u8], symbols: &mut Symbols) -> Option<Top> {
     #[derive(Deserialize)]
     struct Message<'a> {
@@ -727,7 +774,7 @@ fn bitstamp(frame: &[u8], symbols: &mut Symbols) -> Option<Top> {
     })
 }
 
-/// The next frame of a connection: of Coinbase's the number and the size grow by one, in place. The others stay.
+/// The next frame of a connection: of Coinbase's and Bitfinex's the number and the size grow by one, in place. The others stay.
 struct Frames {
     frame: Vec<u8>,
     growing: Vec<usize>,
@@ -738,7 +785,14 @@ impl Frames {
         let end_of = |text: &str| {
             frame.windows(text.len()).position(|part| part == text.as_bytes()).map(|at| at + text.len() - 1)
         };
-        let numbers = ["sequence_num\":1000000000", "\"u\":1000000001", "\"pu\":1000000000", "1.000000000"];
+        let numbers = [
+            "sequence_num\":1000000000",
+            "1.000000000",
+            "100000000001",
+            "31.52000000",
+            "\"u\":1000000001",
+            "\"pu\":1000000000",
+        ];
         let growing = numbers.map(end_of);
         Self { frame: frame.to_vec(), growing: growing.into_iter().flatten().collect() }
     }
@@ -765,9 +819,15 @@ fn decode(criterion: &mut Criterion) {
         let mut codec = venue.codec(symbols.clone());
         let mut out = Decoded::default();
 
+        if name == "bitfinex" {
+            let subscribed =
+                br#"{"event":"subscribed","channel":"book","chanId":6959,"symbol":"tETHUSD","prec":"P0","len":"25"}"#;
+            codec.decode(subscribed, MonoNs(0), &mut out).expect("a good acknowledgement");
+        }
         let snapshot = match name.split('-').next() {
             Some("coinbase") => Some(coinbase_snapshot()),
             Some("cryptocom") => Some(cryptocom_snapshot()),
+            Some("bitfinex") => Some(bitfinex_snapshot()),
             _ => None,
         };
         if let Some(snapshot) = snapshot {

@@ -3,6 +3,7 @@
 
 pub mod binance;
 pub mod binanceus;
+pub mod bitfinex;
 pub mod bitget;
 pub mod bitstamp;
 pub mod bybit;
@@ -45,6 +46,7 @@ pub static VENUES: &[&dyn Venue] = &[
     &gateio::Gate,
     &bitget::Bitget,
     &cryptocom::CryptoCom,
+    &bitfinex::Bitfinex,
     &bitstamp::Bitstamp,
     &htx::Htx,
     &mexc::Mexc,

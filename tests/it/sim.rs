@@ -301,6 +301,11 @@ fn a_client_of_the_exchange_needs_only_another_address() {
         ),
         ("/htx/ws", r#"{"sub":"market.btcusdt.bbo","id":"x"}"#, "market.btcusdt.bbo"),
         (
+            "/bitfinex/ws/2",
+            r#"{"event":"subscribe","channel":"book","symbol":"tBTCUST","prec":"P0","freq":"F0","len":"25"}"#,
+            "[17001,[[",
+        ),
+        (
             "/bitstamp",
             r#"{"event":"bts:subscribe","data":{"channel":"order_book_btcusd"}}"#,
             "\"channel\":\"order_book_btcusd\",\"event\":\"data\"",
