@@ -560,7 +560,8 @@ impl ExchangeSide for Exchange {
         let params = request.get("params").and_then(Json::as_array).into_iter().flatten();
         let names: Vec<&str> = params.filter_map(Json::as_str).collect();
         match request.get("method").and_then(Json::as_str) {
-            Some("PING") => out.push(reply("PONG")),
+            // Client libraries write it in either case.
+            Some("PING" | "ping") => out.push(reply("PONG")),
             Some("SUBSCRIPTION") => {
                 let (mut granted, mut refused) = (Vec::new(), Vec::new());
                 for name in names {
