@@ -2,9 +2,10 @@
 //! `ok NATIVE` or `no NATIVE`, then quotes as one line of words.
 
 use crate::time::{MonoNs, UnixNs};
+use crate::venues::listing::{Entry, Listing};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
-    Symbols, Venue, VenueQuote,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening,
+    Requests, Symbols, Venue, VenueQuote,
 };
 
 /// Three venues: one that pings, one whose address has no path, and one that answers over HTTP first and
@@ -29,6 +30,8 @@ const fn facts(name: &'static str, address: &'static str, opening: Opening, keep
         keepalive,
         message_max: 64 * 1024,
         request_gap_ms: 0,
+        channel: "toy",
+        limits: Limits::UNPUBLISHED,
         docs: "none",
     }
 }
@@ -57,6 +60,14 @@ impl Venue for Plain {
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
         Box::new(Side::default())
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "http://127.0.0.1", path: "/" }
+    }
+
+    fn read_listing(&self, _: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        Err(DecodeError::Shape("it lists nothing"))
     }
 
     fn rest(&self, method: &str, target: &str, base: &str, _: &dyn Market) -> Option<String> {

@@ -15,11 +15,12 @@ use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Change, Diffs, Order, PerInstrument};
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Seen, changes, figure, integer, level, side, text, time};
 use crate::venues::writing;
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market, Messages, Opening,
-    Requests, Symbols, Top, Update, Venue, VenueQuote,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Opening,
+    Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -27,6 +28,8 @@ use crate::wire::json::{Parser, Scan, Value};
 pub struct Binance {
     /// What is fixed about it.
     pub facts: &'static Facts,
+    /// Where it lists its instruments.
+    pub listing: Listing,
     /// The quote assets that it has markets in.
     pub quotes: &'static [&'static str],
     /// What to write instead of a quote asset that it does not have; may be empty.
@@ -47,12 +50,15 @@ static FACTS: Facts = Facts {
     keepalive: Keepalive::Server,
     message_max: 1 << 20,
     request_gap_ms: 300,
+    channel: "bookTicker",
+    limits: Limits { instruments: 500, connects: Pace { count: 300, per_ms: 300_000 }, age_max_s: Some(86_400) },
     docs: "https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md (2026-07-21)",
 };
 
 /// Binance, spot.
 pub static BINANCE: Binance = Binance {
     facts: &FACTS,
+    listing: Listing { address: "https://data-api.binance.vision", path: "/api/v3/exchangeInfo?permissions=SPOT" },
     quotes: QUOTES,
     instead: |quote| if quote == "USD" { "; the dollar coins there are USDT, USDC and FDUSD" } else { "" },
     symbol_of: |native| reading::split(native, QUOTES, EXCEPTIONS),
@@ -116,40 +122,51 @@ impl Venue for Binance {
         Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
     }
 
+    fn listing(&self) -> Listing {
+        self.listing
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| listing::array_of(root, "symbols"),
+            |row| {
+                let filter = |kind: &str| row.get("filters")?.items().find(|f| f.text_of("filterType") == Some(kind));
+                let is_spot = row.get("isSpotTradingAllowed").and_then(|v| v.boolean()).unwrap_or(true);
+                Some(Entry {
+                    base: row.text_of("baseAsset")?.to_owned(),
+                    quote: row.text_of("quoteAsset")?.to_owned(),
+                    native: row.text_of("symbol")?.to_owned(),
+                    is_trading: is_spot && row.text_of("status") == Some("TRADING"),
+                    tick: filter("PRICE_FILTER").and_then(|f| listing::step(f, "tickSize")),
+                    lot: filter("LOT_SIZE").and_then(|f| listing::step(f, "stepSize")),
+                })
+            },
+        )
+    }
+
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
         Box::new(Exchange::default())
     }
 
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
-        match (method, target.split('?').next()?) {
-            ("GET", "/api/v3/depth") => {
-                let quote = market.quote(writing::query(target, "symbol")?)?;
-                let (bids, asks) = (levels_text(&[quote.bid]), levels_text(&[quote.ask]));
-                Some(format!(r#"{{"lastUpdateId":{},"bids":{bids},"asks":{asks}}}"#, quote.sequence))
-            }
-            ("GET", "/api/v3/exchangeInfo") => {
-                let symbols: Vec<Json> = market.listed().iter().map(listed).collect();
-                let now = market.now().ms();
-                let info = json!({"timezone": "UTC", "serverTime": now, "rateLimits": [], "symbols": symbols});
-                Some(info.to_string())
-            }
-            _ => None,
+        if (method, target.split('?').next()?) == ("GET", "/api/v3/depth") {
+            let quote = market.quote(writing::query(target, "symbol")?)?;
+            let (bids, asks) = (levels_text(&[quote.bid]), levels_text(&[quote.ask]));
+            return Some(format!(r#"{{"lastUpdateId":{},"bids":{bids},"asks":{asks}}}"#, quote.sequence));
         }
+        listing::asked(self, method, target)?;
+        let row = |it: Listed| {
+            let filters = json!([
+                {"filterType": "PRICE_FILTER", "tickSize": it.tick()},
+                {"filterType": "LOT_SIZE", "stepSize": it.lot()},
+            ]);
+            json!({"symbol": it.native, "status": "TRADING", "baseAsset": it.base, "quoteAsset": it.quote,
+                "isSpotTradingAllowed": true, "filters": filters})
+        };
+        let symbols: Vec<_> = market.listed().into_iter().map(row).collect();
+        Some(json!({"timezone": "UTC", "serverTime": market.now().ms(), "symbols": symbols}).to_string())
     }
-}
-
-/// What `exchangeInfo` says of an instrument.
-fn listed(entry: &Listed) -> Json {
-    let (tick, lot) = (writing::step_of(entry.price_decimals), writing::step_of(entry.size_decimals));
-    json!({
-        "symbol": entry.native, "status": "TRADING", "baseAsset": entry.base, "baseAssetPrecision": 8,
-        "quoteAsset": entry.quote, "quotePrecision": 8, "quoteAssetPrecision": 8, "isSpotTradingAllowed": true,
-        "permissions": ["SPOT"],
-        "filters": [
-            {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": "1000000.00", "tickSize": tick},
-            {"filterType": "LOT_SIZE", "minQty": lot, "maxQty": "9000000.00", "stepSize": lot},
-        ],
-    })
 }
 
 struct Codec {

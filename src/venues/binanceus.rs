@@ -5,8 +5,9 @@
 //! (`serverShutdown`, stamps in microseconds) are not announced here, and understood if they come.
 
 use crate::venues::binance::Binance;
+use crate::venues::listing::Listing;
 use crate::venues::reading;
-use crate::venues::{Facts, Keepalive, Opening};
+use crate::venues::{Facts, Keepalive, Limits, Opening, Pace};
 
 /// <https://github.com/binance-us/binance-us-api-docs/blob/master/web-socket-streams.md> (text of 2022-09-30), read
 /// 2026-11-21: the server pings every 3 min and wants its pong within 10 min; 5 incoming messages a second, pings
@@ -21,6 +22,8 @@ static FACTS: Facts = Facts {
     keepalive: Keepalive::Server,
     message_max: 1 << 20,
     request_gap_ms: 300,
+    channel: "bookTicker",
+    limits: Limits { instruments: 500, connects: Pace { count: 300, per_ms: 300_000 }, age_max_s: Some(86_400) },
     docs: "https://github.com/binance-us/binance-us-api-docs/blob/master/web-socket-streams.md (2026-11-21)",
 };
 
@@ -49,6 +52,7 @@ const EXCEPTIONS: &[(&str, usize)] = &[
 /// Binance.US, spot.
 pub static BINANCE_US: Binance = Binance {
     facts: &FACTS,
+    listing: Listing { address: "https://api.binance.us", path: "/api/v3/exchangeInfo" },
     quotes: QUOTES,
     instead: |_| "; most are in USD or USDT",
     symbol_of: |native| reading::split(native, QUOTES, EXCEPTIONS),

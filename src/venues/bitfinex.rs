@@ -15,10 +15,11 @@ use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::{Change, Depth};
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, text};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
-    Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening, Pace,
+    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -37,6 +38,8 @@ static FACTS: Facts = Facts {
     keepalive: Keepalive::Client { every_ms: 15_000 },
     message_max: 1 << 20,
     request_gap_ms: 100,
+    channel: "book",
+    limits: Limits { instruments: 25, connects: Pace { count: 20, per_ms: 60_000 }, age_max_s: None },
     docs: "https://docs.bitfinex.com/docs/ws-public-books (2026-11-21)",
 };
 
@@ -106,6 +109,25 @@ impl Venue for Bitfinex {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "https://api-pub.bitfinex.com", path: "/v2/conf/pub:list:pair:exchange" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| root.at(0).filter(Value::is_array).map(|pairs| pairs.items().collect()),
+            |row| {
+                // Names alone.
+                let native = format!("t{}", row.text()?);
+                let symbol = self.symbol_of()(&native)?;
+                let (base, quote) = symbol.split_once('/')?;
+                let (base, quote) = (base.to_owned(), quote.to_owned());
+                Some(Entry { base, quote, native, is_trading: true, tick: None, lot: None })
+            },
+        )
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {

@@ -16,13 +16,14 @@ use crate::market::statistics::DayStatistics;
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Chained, Change, Link, Quoted, paired_checksum};
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{
     self, Sequences, array, change_of, changes, figure, integer, integer_if_any, level, side_if_any, text, time,
 };
 use crate::venues::writing::{self, Subscriptions};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market, Messages, Opening,
-    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Opening,
+    Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -41,6 +42,8 @@ static FACTS: Facts = Facts {
     keepalive: Keepalive::Client { every_ms: 25_000 },
     message_max: 1 << 20,
     request_gap_ms: 150,
+    channel: "books1",
+    limits: Limits { instruments: 500, connects: Pace { count: 300, per_ms: 300_000 }, age_max_s: Some(86_400) },
     docs: "https://www.bitget.com/api-doc/spot/websocket/public/Depth-Channel (2026-11-21)",
 };
 
@@ -73,6 +76,27 @@ impl Venue for Bitget {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "https://api.bitget.com", path: "/api/v2/spot/public/symbols" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| listing::array_of(root, "data"),
+            |row| {
+                Some(Entry {
+                    base: row.text_of("baseCoin")?.to_owned(),
+                    quote: row.text_of("quoteCoin")?.to_owned(),
+                    native: row.text_of("symbol")?.to_owned(),
+                    is_trading: row.text_of("status") == Some("online"),
+                    tick: listing::decimals(row, "pricePrecision"),
+                    lot: listing::decimals(row, "quantityPrecision"),
+                })
+            },
+        )
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {

@@ -13,10 +13,11 @@ use crate::market::book::Side;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Change, Order, PerInstrument, Stitch, Stitched};
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
-    Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening,
+    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -35,6 +36,8 @@ static FACTS: Facts = Facts {
     keepalive: Keepalive::Client { every_ms: 30_000 },
     message_max: 1 << 20,
     request_gap_ms: 100,
+    channel: "order_book",
+    limits: Limits::UNPUBLISHED,
     docs: "https://www.bitstamp.net/websocket/v2/ (2026-11-21)",
 };
 
@@ -78,6 +81,29 @@ impl Venue for Bitstamp {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "https://www.bitstamp.net", path: "/api/v2/trading-pairs-info/" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| root.is_array().then(|| root.items().collect()),
+            |row| {
+                let (base, quote) = row.text_of("name")?.split_once('/')?;
+                let canonical = |code| reading::canonical_code(&ALIASES, code).to_owned();
+                Some(Entry {
+                    base: canonical(base),
+                    quote: canonical(quote),
+                    native: row.text_of("url_symbol")?.to_owned(),
+                    is_trading: row.text_of("trading") == Some("Enabled"),
+                    tick: listing::decimals(row, "counter_decimals"),
+                    lot: listing::decimals(row, "base_decimals"),
+                })
+            },
+        )
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {

@@ -15,10 +15,11 @@ use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::Change;
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, best, changes, figure, integer, text, time};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
-    Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Opening,
+    Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -36,6 +37,8 @@ static FACTS: Facts = Facts {
     keepalive: Keepalive::Client { every_ms: 20_000 },
     message_max: 1 << 20,
     request_gap_ms: 100,
+    channel: "orderbook.1",
+    limits: Limits { connects: Pace { count: 500, per_ms: 300_000 }, ..Limits::UNPUBLISHED },
     docs: "https://bybit-exchange.github.io/docs/v5/websocket/public/orderbook (2026-11-20)",
 };
 
@@ -72,8 +75,41 @@ impl Venue for Bybit {
         Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
     }
 
+    fn listing(&self) -> Listing {
+        // The spot list is one page, whatever `limit` says.
+        Listing { address: "https://api.bybit.com", path: "/v5/market/instruments-info?category=spot" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| listing::array_of(root.get("result")?, "list"),
+            |row| {
+                Some(Entry {
+                    base: row.text_of("baseCoin")?.to_owned(),
+                    quote: row.text_of("quoteCoin")?.to_owned(),
+                    native: row.text_of("symbol")?.to_owned(),
+                    is_trading: row.text_of("status") == Some("Trading"),
+                    tick: row.get("priceFilter").and_then(|f| listing::step(f, "tickSize")),
+                    lot: row.get("lotSizeFilter").and_then(|f| listing::step(f, "basePrecision")),
+                })
+            },
+        )
+    }
+
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
         Box::new(Exchange::default())
+    }
+
+    fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        listing::asked(self, method, target)?;
+        let row = |it: Listed| {
+            json!({"symbol": it.native, "baseCoin": it.base, "quoteCoin": it.quote, "status": "Trading",
+                "lotSizeFilter": {"basePrecision": it.lot()}, "priceFilter": {"tickSize": it.tick()}})
+        };
+        let list: Vec<_> = market.listed().into_iter().map(row).collect();
+        let result = json!({"category": "spot", "list": list});
+        Some(json!({"retCode": 0, "retMsg": "OK", "result": result, "time": market.now().ms()}).to_string())
     }
 }
 

@@ -15,12 +15,13 @@ use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::{Chained, Change, Link, PerInstrument, Quoted};
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{
     self, Asked, array, change_of, changes, figure, integer, integer_if_any, side_if_any, text, time,
 };
 use crate::venues::writing::{self, Subscriptions};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market, Messages, Opening,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Opening,
     Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
@@ -42,6 +43,8 @@ static FACTS: Facts = Facts {
     keepalive: Keepalive::Server,
     message_max: 1 << 20,
     request_gap_ms: 250,
+    channel: "book.10",
+    limits: Limits { instruments: 200, ..Limits::UNPUBLISHED },
     docs: "https://exchange-developer.crypto.com/exchange/v1/docs (2026-11-21)",
 };
 
@@ -76,6 +79,30 @@ impl Venue for CryptoCom {
         Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
     }
 
+    fn listing(&self) -> Listing {
+        Listing { address: "https://api.crypto.com", path: "/exchange/v1/public/get-instruments" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| listing::array_of(root.get("result")?, "data"),
+            |row| {
+                if row.text_of("inst_type") != Some("CCY_PAIR") {
+                    return None;
+                }
+                Some(Entry {
+                    base: row.text_of("base_ccy")?.to_owned(),
+                    quote: row.text_of("quote_ccy")?.to_owned(),
+                    native: row.text_of("symbol")?.to_owned(),
+                    is_trading: row.get("tradable").and_then(|v| v.boolean()).unwrap_or(true),
+                    tick: listing::step(row, "price_tick_size"),
+                    lot: listing::step(row, "qty_tick_size"),
+                })
+            },
+        )
+    }
+
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
         Box::new(Exchange::default())
     }
@@ -88,8 +115,8 @@ impl Venue for CryptoCom {
             json!({
                 "symbol": entry.native, "inst_type": "CCY_PAIR", "display_name": format!("{}/{}", entry.base, entry.quote),
                 "base_ccy": entry.base, "quote_ccy": entry.quote, "quote_decimals": entry.price_decimals,
-                "quantity_decimals": entry.size_decimals, "price_tick_size": writing::step_of(entry.price_decimals),
-                "qty_tick_size": writing::step_of(entry.size_decimals), "tradable": true,
+                "quantity_decimals": entry.size_decimals, "price_tick_size": entry.tick(),
+                "qty_tick_size": entry.lot(), "tradable": true,
             })
         };
         let data: Vec<Json> = market.listed().iter().map(row).collect();

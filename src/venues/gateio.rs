@@ -15,12 +15,13 @@ use crate::market::statistics::DayStatistics;
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::{Chained, Change, Depth, Diffs, Link, Order, PerInstrument, Quoted};
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{
     self, Asked, Sequences, changes, figure, integer, integer_if_any, level, side_if_any, text, time,
 };
 use crate::venues::writing::{self, Subscriptions};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market, Messages, Opening,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Opening,
     Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
@@ -40,6 +41,8 @@ static FACTS: Facts = Facts {
     keepalive: Keepalive::Client { every_ms: 15_000 },
     message_max: 1 << 20,
     request_gap_ms: 100,
+    channel: "spot.book_ticker",
+    limits: Limits::UNPUBLISHED,
     docs: "https://www.gate.com/docs/developers/apiv4/ws/en/ (2026-11-21)",
 };
 
@@ -71,6 +74,27 @@ impl Venue for Gate {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "https://api.gateio.ws", path: "/api/v4/spot/currency_pairs" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| root.is_array().then(|| root.items().collect()),
+            |row| {
+                Some(Entry {
+                    base: row.text_of("base")?.to_owned(),
+                    quote: row.text_of("quote")?.to_owned(),
+                    native: row.text_of("id")?.to_owned(),
+                    is_trading: row.text_of("trade_status") == Some("tradable"),
+                    tick: listing::decimals(row, "precision"),
+                    lot: listing::decimals(row, "amount_precision"),
+                })
+            },
+        )
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {

@@ -12,11 +12,12 @@ use crate::market::Level;
 use crate::market::book::Side;
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Chained, Change, Depth, Link, PerInstrument, Quoted};
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Asked, Sequences, array, changes, integer, level, side_if_any, text, time};
 use crate::venues::writing::{self, Subscriptions};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
-    SymbolEntry, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening,
+    Requests, SymbolEntry, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -35,6 +36,8 @@ static FACTS: Facts = Facts {
     keepalive: Keepalive::Server,
     message_max: 8 << 20,
     request_gap_ms: 200,
+    channel: "bookTicker",
+    limits: Limits::UNPUBLISHED,
     docs: "https://developer.gemini.com/websocket/streams (2026-11-21)",
 };
 
@@ -71,6 +74,25 @@ impl Venue for Gemini {
         Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
     }
 
+    fn listing(&self) -> Listing {
+        Listing { address: "https://api.gemini.com", path: "/v1/symbols" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| root.is_array().then(|| root.items().collect()),
+            |row| {
+                // Names alone; steps and status are a request for each.
+                let native = row.text()?.to_lowercase();
+                let symbol = symbol_of(&native)?;
+                let (base, quote) = symbol.split_once('/')?;
+                let (base, quote) = (base.to_owned(), quote.to_owned());
+                Some(Entry { base, quote, native, is_trading: true, tick: None, lot: None })
+            },
+        )
+    }
+
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
         Box::new(Exchange::default())
     }
@@ -89,7 +111,7 @@ impl Venue for Gemini {
         let details = json!({
             "symbol": native.to_uppercase(), "base_currency": entry.base, "quote_currency": entry.quote,
             "tick_size": step(entry.size_decimals), "quote_increment": step(entry.price_decimals),
-            "min_order_size": writing::step_of(entry.size_decimals), "status": "open", "wrap_enabled": false,
+            "min_order_size": entry.lot(), "status": "open", "wrap_enabled": false,
             "product_type": "spot", "contract_type": "vanilla", "contract_price_currency": entry.quote,
         });
         Some(details.to_string())

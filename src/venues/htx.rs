@@ -13,10 +13,11 @@ use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::{Change, Order, Stitch, Stitched};
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Seen, Sequences, integer, level};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
-    Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening,
+    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::gzip::{Gunzip, Gzip, MAGIC};
 use crate::wire::json::{Parser, Scan, Value};
@@ -36,6 +37,8 @@ static FACTS: Facts = Facts {
     keepalive: Keepalive::Server,
     message_max: 1 << 20,
     request_gap_ms: 100,
+    channel: "bbo",
+    limits: Limits::UNPUBLISHED,
     docs: "https://www.htx.com/en-us/opend/newApiPages/ (2026-11-21)",
 };
 
@@ -74,6 +77,27 @@ impl Venue for Htx {
             parser: Parser::default(),
             feed: Feed { symbols, ..Feed::default() },
         })
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "https://api.huobi.pro", path: "/v1/common/symbols" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| listing::array_of(root, "data"),
+            |row| {
+                Some(Entry {
+                    base: row.text_of("base-currency")?.to_uppercase(),
+                    quote: row.text_of("quote-currency")?.to_uppercase(),
+                    native: row.text_of("symbol")?.to_owned(),
+                    is_trading: row.text_of("state") == Some("online"),
+                    tick: listing::decimals(row, "price-precision"),
+                    lot: listing::decimals(row, "amount-precision"),
+                })
+            },
+        )
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {

@@ -8,16 +8,18 @@
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
+use serde_json::json;
 
 use crate::market::book::Side;
 use crate::market::statistics::DayStatistics;
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Change, Depth, PerInstrument};
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
-    Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Opening,
+    Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -36,6 +38,8 @@ static FACTS: Facts = Facts {
     keepalive: Keepalive::Client { every_ms: 15_000 },
     message_max: 1 << 20,
     request_gap_ms: 100,
+    channel: "/spotMarket/level1",
+    limits: Limits { instruments: 200, connects: Pace { count: 30, per_ms: 60_000 }, age_max_s: Some(86_400) },
     docs: "https://www.kucoin.com/docs-new/websocket-api/base-info/introduction (2026-11-20)",
 };
 
@@ -53,6 +57,12 @@ pub const WAITING_MAX: usize = 4096;
 
 /// A sequence that steps back by more than this was begun anew by the venue, not repeated.
 const RESTART: u64 = 1_000_000;
+
+fn symbol_of(native: &str) -> Option<String> {
+    let (base, quote) = native.split_once('-')?;
+    let coin = ALIASES.iter().find(|(native, _)| *native == base).map_or(base, |(_, coin)| coin);
+    (reading::is_code(base) && reading::is_code(quote)).then(|| format!("{coin}/{quote}"))
+}
 
 impl Venue for Kucoin {
     fn facts(&self) -> &'static Facts {
@@ -72,15 +82,36 @@ impl Venue for Kucoin {
     }
 
     fn symbol_of(&self) -> fn(&str) -> Option<String> {
-        |native| {
-            let (base, quote) = native.split_once('-')?;
-            let coin = ALIASES.iter().find(|(native, _)| *native == base).map_or(base, |(_, coin)| coin);
-            (reading::is_code(base) && reading::is_code(quote)).then(|| format!("{coin}/{quote}"))
-        }
+        symbol_of
     }
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "https://api.kucoin.com", path: "/api/v2/symbols" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| listing::array_of(root, "data"),
+            |row| {
+                // `symbol` never changes, `name` follows the coin; codes come in either letter case.
+                let native = row.text_of("symbol")?;
+                let symbol = symbol_of(native)?;
+                let (base, quote) = symbol.split_once('/')?;
+                Some(Entry {
+                    base: base.to_owned(),
+                    quote: quote.to_owned(),
+                    native: native.to_owned(),
+                    is_trading: row.get("enableTrading").and_then(|v| v.boolean()).unwrap_or(false),
+                    tick: listing::step(row, "priceIncrement"),
+                    lot: listing::step(row, "baseIncrement"),
+                })
+            },
+        )
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
@@ -103,14 +134,20 @@ impl Venue for Kucoin {
         })?
     }
 
-    fn rest(&self, method: &str, target: &str, base: &str, _market: &dyn Market) -> Option<String> {
-        let path = target.split('?').next()?;
-        (method == "POST" && path == TOKEN_PATH).then(|| {
+    fn rest(&self, method: &str, target: &str, base: &str, market: &dyn Market) -> Option<String> {
+        if method == "POST" && target.split('?').next() == Some(TOKEN_PATH) {
             let server = format!(
                 r#"{{"endpoint":"{base}/","encrypt":true,"protocol":"websocket","pingInterval":18000,"pingTimeout":10000}}"#
             );
-            format!(r#"{{"code":"200000","data":{{"token":"simulated","instanceServers":[{server}]}}}}"#)
-        })
+            return Some(format!(r#"{{"code":"200000","data":{{"token":"simulated","instanceServers":[{server}]}}}}"#));
+        }
+        listing::asked(self, method, target)?;
+        let row = |it: Listed| {
+            json!({"symbol": it.native, "name": it.native, "baseCurrency": it.base, "quoteCurrency": it.quote,
+                "priceIncrement": it.tick(), "baseIncrement": it.lot(), "enableTrading": true})
+        };
+        let data: Vec<_> = market.listed().into_iter().map(row).collect();
+        Some(json!({"code": "200000", "data": data}).to_string())
     }
 }
 

@@ -13,10 +13,11 @@ use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Change, Depth, Order, PerInstrument, Stitch, Stitched};
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Sequences, array, integer, level};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
-    Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening,
+    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Value};
 use crate::wire::protobuf::{Field, Fields, ProtobufError, Writer};
@@ -36,6 +37,8 @@ static FACTS: Facts = Facts {
     keepalive: Keepalive::Client { every_ms: 15_000 },
     message_max: 1 << 20,
     request_gap_ms: 200,
+    channel: "aggre.bookTicker",
+    limits: Limits { instruments: 30, age_max_s: Some(86_400), ..Limits::UNPUBLISHED },
     docs: "https://github.com/mexcdevelop/apidocs/pull/264/files (2026-11-21)",
 };
 
@@ -71,6 +74,27 @@ impl Venue for Mexc {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "https://api.mexc.com", path: "/api/v3/exchangeInfo" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| listing::array_of(root, "symbols"),
+            |row| {
+                Some(Entry {
+                    base: row.text_of("baseAsset")?.to_owned(),
+                    quote: row.text_of("quoteAsset")?.to_owned(),
+                    native: row.text_of("symbol")?.to_owned(),
+                    is_trading: row.text_of("status") == Some("1"),
+                    tick: listing::decimals(row, "quotePrecision"),
+                    lot: listing::step(row, "baseSizePrecision"),
+                })
+            },
+        )
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {

@@ -15,17 +15,19 @@ pub mod gemini;
 pub mod htx;
 pub mod kraken;
 pub mod kucoin;
+pub mod listing;
 pub mod mexc;
 pub mod okx;
 pub mod reading;
 pub mod upbit;
 pub mod writing;
 
+use listing::{Entry, Listing};
 use rustc_hash::FxHashMap;
 
 use crate::market::decimal::DecimalError;
 use crate::market::statistics::DayStatistics;
-use crate::market::{InstrumentId, Level};
+use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::wire::json::JsonError;
 
@@ -80,6 +82,15 @@ pub trait Venue: Sync {
     /// The exchange's end of one connection.
     fn exchange_side(&self) -> Box<dyn ExchangeSide>;
 
+    /// Where the venue lists its instruments.
+    fn listing(&self) -> Listing;
+
+    /// Reads the reply to [`Self::listing`]: every spot instrument, those that are halted too.
+    ///
+    /// # Errors
+    /// What is wrong with the reply.
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError>;
+
     /// Reads the reply to [`Opening::Token`]: the address to connect to.
     ///
     /// # Errors
@@ -115,8 +126,39 @@ pub struct Facts {
     pub message_max: usize,
     /// Least time between two requests on one connection, in milliseconds.
     pub request_gap_ms: u64,
+    /// The channel that quotes come from, as the venue names it.
+    pub channel: &'static str,
+    /// What the venue allows.
+    pub limits: Limits,
     /// The venue's documentation and the day it was read.
     pub docs: &'static str,
+}
+
+/// What a venue allows one address of the internet. Kept with room to spare; where it publishes nothing, a guess that
+/// no venue of the list would mind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most instruments on one connection; more are spread over several.
+    pub instruments: usize,
+    /// New connections of all kinds.
+    pub connects: Pace,
+    /// The venue ends a connection after so many seconds.
+    pub age_max_s: Option<u64>,
+}
+
+impl Limits {
+    /// For a venue that publishes none.
+    pub const UNPUBLISHED: Self =
+        Self { instruments: 500, connects: Pace { count: 60, per_ms: 300_000 }, age_max_s: None };
+}
+
+/// At most so many in any span of so many milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// How many.
+    pub count: u32,
+    /// The span in milliseconds.
+    pub per_ms: u64,
 }
 
 /// How a connection begins.
@@ -515,6 +557,20 @@ pub struct Listed {
     pub price_decimals: u8,
     /// A lot is `10^-size_decimals` in base.
     pub size_decimals: u8,
+}
+
+impl Listed {
+    /// The tick as venues write it, such as `0.01`.
+    #[must_use]
+    pub fn tick(&self) -> String {
+        Decimal::new(1, self.price_decimals).to_string()
+    }
+
+    /// The lot as venues write it.
+    #[must_use]
+    pub fn lot(&self) -> String {
+        Decimal::new(1, self.size_decimals).to_string()
+    }
 }
 
 /// One instrument's state as its exchange sees it.

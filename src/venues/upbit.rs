@@ -11,10 +11,11 @@ use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::PerInstrument;
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, level, time};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
-    Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening, Pace,
+    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -33,6 +34,8 @@ static FACTS: Facts = Facts {
     keepalive: Keepalive::Client { every_ms: 60_000 },
     message_max: 1 << 20,
     request_gap_ms: 600,
+    channel: "orderbook.1",
+    limits: Limits { connects: Pace { count: 100, per_ms: 60_000 }, ..Limits::UNPUBLISHED },
     docs: "https://docs.upbit.com/kr/reference/websocket-orderbook (2026-11-21)",
 };
 
@@ -62,6 +65,26 @@ impl Venue for Upbit {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "https://api.upbit.com", path: "/v1/market/all" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        let symbol_of = self.symbol_of();
+        listing::read(
+            reply,
+            |root| root.is_array().then(|| root.items().collect()),
+            |row| {
+                let native = row.text_of("market")?;
+                let symbol = symbol_of(native)?;
+                let (base, quote) = symbol.split_once('/')?;
+                // What is listed is traded; steps depend on the price and are not listed.
+                let [base, quote] = [base, quote].map(str::to_owned);
+                Some(Entry { base, quote, native: native.to_owned(), is_trading: true, tick: None, lot: None })
+            },
+        )
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {

@@ -38,14 +38,6 @@ pub fn rows(levels: &[Level], more: &str) -> String {
     text
 }
 
-/// `10^-decimals` as venues write the step of a price or size: `0.01`.
-#[must_use]
-pub fn step_of(decimals: u8) -> String {
-    let mut text = Vec::with_capacity(24);
-    Decimal::new(1, decimals).write_verbatim(&mut text);
-    String::from_utf8(text).unwrap_or_default()
-}
-
 /// The value of `name` in the query of `target`.
 #[must_use]
 pub fn query<'a>(target: &'a str, name: &str) -> Option<&'a str> {

@@ -12,6 +12,7 @@ mod exchange;
 mod faults;
 mod frames;
 mod hostile;
+mod listings;
 mod lists;
 mod paths;
 mod symbols;

@@ -8,9 +8,10 @@
 
 use spreadwire::market::{Decimal, Level};
 use spreadwire::time::{MonoNs, UnixNs};
+use spreadwire::venues::listing::{Entry, Listing};
 use spreadwire::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Opening, Requests, Symbols, Top, Update,
-    Venue, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Opening, Requests, Symbols, Top,
+    Update, Venue, VoidReason,
 };
 
 /// Kept alive by the server, no pause between requests.
@@ -32,6 +33,8 @@ const PLAIN_FACTS: Facts = Facts {
     keepalive: Keepalive::Server,
     message_max: 4096,
     request_gap_ms: 0,
+    channel: "toy",
+    limits: Limits::UNPUBLISHED,
     docs: "",
 };
 
@@ -52,6 +55,14 @@ impl Venue for Toy {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec(symbols))
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "http://127.0.0.1", path: "/" }
+    }
+
+    fn read_listing(&self, _: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        Err(DecodeError::Shape("a toy lists nothing"))
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
