@@ -13,7 +13,6 @@ mod faults;
 mod frames;
 mod hostile;
 mod listings;
-mod lists;
 mod paths;
 mod symbols;
 
