@@ -304,6 +304,17 @@ impl Connection {
         self.finish(why, events);
     }
 
+    /// Nobody wants it any more: says goodbye. The quotes stay what they were, only older and older, so nobody is told
+    /// that they are void; and it is no error.
+    pub fn retire(&mut self) {
+        if let (Some(socket), Phase::Open) = (&mut self.socket, self.phase) {
+            socket.close(1000, "");
+        }
+        self.phase = Phase::Closed;
+        self.requests.clear();
+        self.gauges().subscribed.set(0);
+    }
+
     /// Why it is over; `None` while it is not. A last word may be in the output.
     #[must_use]
     pub const fn end(&self) -> Option<&End> {
