@@ -376,7 +376,7 @@ impl Feed {
         gauges.attempts.add(1);
         gauges.set_state(LinkState::Connecting, now);
         let job = match line.venue.facts().opening {
-            Opening::Direct => {
+            Opening::Direct | Opening::Patient { .. } => {
                 line.target.clone_from(&line.address);
                 Job::Connect(line.target.clone())
             }
