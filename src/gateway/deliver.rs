@@ -310,16 +310,15 @@ fn alert_frame(eye: &Eye, directory: &Directory, o: &Opportunity, symbol: &[u8],
             executable_size: o.executable_size(),
             buy_age_ms: age_ms(o.buy.received),
             sell_age_ms: age_ms(o.sell.received),
-            source: less_real(eye, o.buy.venue, o.sell.venue).word(),
+            source: less_real(o.buy.source, o.sell.source).word(),
         }),
     };
     frame_text(out, |out| message::alert(&alert, out));
 }
 
 /// An alert is only as real as its less real leg.
-fn less_real(eye: &Eye, buy: VenueId, sell: VenueId) -> Source {
-    let source = |venue: VenueId| Source::from_u8(eye.board.venues[venue.index()].source());
-    match (source(buy), source(sell)) {
+fn less_real(buy: Source, sell: Source) -> Source {
+    match (buy, sell) {
         (Source::Simulated, _) | (_, Source::Simulated) => Source::Simulated,
         (Source::Replay, _) | (_, Source::Replay) => Source::Replay,
         (Source::Live, Source::Live) => Source::Live,

@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 use crate::gateway::outbox::Marks;
 use crate::gateway::slots::Slots;
-use crate::market::quote::Source;
 use crate::market::{Directory, InstrumentId, PairId, VenueId};
 use crate::matrix::changes::Changes;
 use crate::matrix::days::DayTable;
@@ -808,7 +807,8 @@ fn encode_price(
 ) {
     let more = (label.format == Format::Extended).then(|| PriceMore {
         seq: cell.changes,
-        source: Source::from_u8(view.board.venues[label.venue.index()].source()).word(),
+        source: cell.source.word(),
+        level: cell.origin.word(),
         state,
         age_ms: cell.age(view.now) / 1_000_000,
         received_ns: cell.received.0,

@@ -1,6 +1,7 @@
 //! What is measured. Gauges and counters are plain atomics with one writer each; latencies are HDR
 //! histograms owned by the thread that records them. Health, metrics page and logs all read these.
 
+pub mod cluster;
 pub mod latency;
 
 use std::sync::Arc;
@@ -253,6 +254,8 @@ pub struct Board {
     pub gateways: Vec<GatewayGauges>,
     /// Latencies.
     pub latency: latency::LatencyBoard,
+    /// The cluster's, where one is configured.
+    pub cluster: Option<cluster::ClusterBoard>,
 }
 
 impl Board {
@@ -265,6 +268,7 @@ impl Board {
             detector: DetectorGauges::default(),
             gateways: (0..gateways).map(|_| GatewayGauges::default()).collect(),
             latency: latency::LatencyBoard::new(venues),
+            cluster: None,
         }
     }
 }

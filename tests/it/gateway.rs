@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use spreadwire::gateway::{Gateway, GatewayParts, Options};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::opportunity::{Change, Leg, Opportunity, OpportunityEvent, gross_pct};
+use spreadwire::market::quote::Source;
 use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Directory, Level, PairId};
 use spreadwire::matrix::changes::Changes;
@@ -105,8 +106,9 @@ impl Rig {
             ask: level(ask),
             exchange_time: UnixNs::from_ms(1_700_000_000_123),
             received: self.clock.now(),
-            changes: 0,
             state: CellState::Live,
+            source: Source::Simulated,
+            ..CellQuote::default()
         };
         self.store(symbol, venue, quote);
     }
@@ -135,6 +137,7 @@ impl Rig {
             venue: self.directory.venue_named(venue).unwrap(),
             level: Level { price: price.parse().unwrap(), size: "0.5".parse().unwrap() },
             received: now,
+            source: Source::Simulated,
         };
         let (buy, sell) = (leg(buy), leg(sell));
         let opportunity = Opportunity {
@@ -502,7 +505,7 @@ fn extended_clients_hear_more_and_are_told_once_when_a_price_goes_stale() {
     let text = client.text();
     assert!(
         text.starts_with(&format!(
-            "{},\"bidSize\":1.5,\"askSize\":1.5,\"seq\":1,\"source\":\"simulated\",\"state\":\"fresh\",\"ageMs\":",
+            "{},\"bidSize\":1.5,\"askSize\":1.5,\"seq\":1,\"source\":\"simulated\",\"level\":\"websocket\",\"state\":\"fresh\",\"ageMs\":",
             &BTC[..BTC.len() - 1]
         )),
         "{text}"
