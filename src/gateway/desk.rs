@@ -163,6 +163,11 @@ impl Names {
         self.slots.get(id).map_or(b"\"\"", |name| &name.json)
     }
 
+    /// All names in use, as clients spell them.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.slots.iter().map(|(_, name)| &*name.text)
+    }
+
     /// All names in use.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Name)> {
         self.slots.iter()

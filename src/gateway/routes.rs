@@ -3,14 +3,20 @@
 
 use std::sync::Arc;
 
-use crate::gateway::desk::{Desk, View};
+use arc_swap::ArcSwapOption;
+
+use crate::gateway::desk::{Desk, Names, View};
+use crate::gateway::ledger::{Entry, Ledger};
 use crate::gateway::options::Options;
 use crate::market::quote::Source;
 use crate::market::{Decimal, Directory, PairId};
 use crate::matrix::CellQuote;
-use crate::metrics::Board;
+use crate::metrics::{Board, GatewayGauges};
+use crate::protocol::opportunity::{self as life, Change};
 use crate::protocol::report::{self, Health};
+use crate::protocol::status::{self, Limits, Status};
 use crate::protocol::{Object, object, stream, string};
+use crate::time::MS;
 use crate::wire::http::{Request, query_value};
 
 /// Where WebSockets live; exactly this path.
@@ -24,6 +30,8 @@ pub struct Scene<'a> {
     pub directory: &'a Arc<Directory>,
     /// Who wants what.
     pub desk: &'a Desk,
+    /// Opportunities.
+    pub ledger: &'a Ledger,
     /// Quotes, statistics, gauges and time.
     pub view: View<'a>,
     /// Fresh prices per venue.
@@ -92,6 +100,9 @@ const ROUTES: &[(&str, &str, Handler)] = &[
         "One symbol on several exchanges, ?symbol=BTC/USDT&exchanges=binance,kraken",
         exchange_prices,
     ),
+    ("/api/opportunities", "Opportunities: open now, and the last closed ones", opportunities),
+    ("/api/instruments", "Which exchanges quote what", instruments),
+    ("/api/status", "Everything about the process, its exchanges and its clients", status_page),
     ("/api/market-data/health", "Health: 200 while fresh prices flow, else 503", health),
     ("/api/websocket/stats", "Clients and subscriptions", stats),
     ("/api/latency", "Latency of each hop, in nanoseconds", latency),
@@ -127,7 +138,25 @@ const NO_CACHE: &str = "Cache-Control: no-cache\r\n";
 const NO_STORE: &str = "Cache-Control: no-store\r\n";
 
 fn stats(scene: &Scene<'_>, _: &Request) -> Answer {
-    json(200, NO_STORE, report::stats(scene.view.board))
+    let (symbols, exchanges) = (others(scene, |g| &g.symbol_names), others(scene, |g| &g.exchange_names));
+    let unique = |own: &Names, others: &[Arc<Vec<String>>]| all_names(own, others).len() as u64;
+    let symbols = unique(&scene.desk.symbols, &symbols);
+    let exchanges = unique(&scene.desk.exchanges, &exchanges);
+    json(200, NO_STORE, report::stats(scene.view.board, symbols, exchanges))
+}
+
+/// The names that clients of the other gateways use, as they were a moment ago.
+fn others(scene: &Scene<'_>, names: fn(&GatewayGauges) -> &ArcSwapOption<Vec<String>>) -> Vec<Arc<Vec<String>>> {
+    let others = scene.view.board.gateways.iter().enumerate().filter(|(at, _)| *at != scene.index);
+    others.filter_map(|(_, gauges)| names(gauges).load_full()).collect()
+}
+
+/// Those, and this gateway's own as they are; each once.
+fn all_names<'a>(own: &'a Names, others: &'a [Arc<Vec<String>>]) -> Vec<&'a str> {
+    let mut names: Vec<&str> = own.texts().chain(others.iter().flat_map(|n| n.iter().map(String::as_str))).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 fn latency(scene: &Scene<'_>, _: &Request) -> Answer {
@@ -143,16 +172,40 @@ fn live(_: &Scene<'_>, _: &Request) -> Answer {
     Answer::Page(Page { status: 200, kind: "text/plain", lines: NO_STORE, body: b"ok\n".to_vec() })
 }
 
-fn health(scene: &Scene<'_>, _: &Request) -> Answer {
-    // The pairs of this gateway as they are, those of the others as they were a moment ago.
-    let others = scene.view.board.gateways.iter().enumerate().filter(|(at, _)| *at != scene.index);
-    let others: Vec<_> = others.filter_map(|(_, gauges)| gauges.stream_pairs.load_full()).collect();
-    let own = scene.desk.pairs.iter().map(|(id, _)| scene.desk.pairs.text(id));
-    let mut stream_pairs: Vec<&str> =
-        own.chain(others.iter().flat_map(|pairs| pairs.iter().map(String::as_str))).collect();
-    stream_pairs.sort_unstable();
-    stream_pairs.dedup();
-    let report = Health {
+fn opportunities(scene: &Scene<'_>, _: &Request) -> Answer {
+    let write = |(change, entry): (Change, &Entry), out: &mut Vec<u8>| {
+        let mut symbol = Vec::new();
+        string(scene.directory.symbol(entry.opportunity.instrument), &mut symbol);
+        life::opportunity(&entry.moment(change, &symbol, scene.directory, &scene.view), out);
+    };
+    let open = scene.ledger.open().map(|entry| (Change::Opened, entry));
+    let closed = scene.ledger.closed().map(|entry| (Change::Closed, entry));
+    json(200, NO_STORE, life::page(open, closed, write))
+}
+
+fn instruments(scene: &Scene<'_>, _: &Request) -> Answer {
+    json(200, NO_CACHE, status::instruments(scene.directory))
+}
+
+fn status_page(scene: &Scene<'_>, _: &Request) -> Answer {
+    let options = scene.options;
+    let limits = Limits {
+        clients_max: options.connections_max as u64,
+        streams_max: options.streams_max as u64,
+        pairs_max: options.pairs_max as u64,
+        beat_ms: options.beat_ms,
+        stream_beat_ms: options.stream_beat_ms,
+        stale_after_ms: options.stale_after_ns / MS,
+        threshold_pct: options.threshold_pct,
+        threshold_on: options.threshold_on,
+        debounce_ms: options.debounce_ms,
+    };
+    let sources = sources(scene.view.board);
+    json(200, NO_STORE, Status { health: health_of(scene, Vec::new()), sources: &sources, limits }.text())
+}
+
+fn health_of<'a>(scene: &Scene<'a>, stream_pairs: Vec<&'a str>) -> Health<'a> {
+    Health {
         board: scene.view.board,
         directory: scene.directory,
         fresh: scene.fresh,
@@ -161,7 +214,13 @@ fn health(scene: &Scene<'_>, _: &Request) -> Answer {
         hostname: &scene.options.hostname,
         now: scene.view.now,
         unix: scene.view.unix,
-    };
+    }
+}
+
+fn health(scene: &Scene<'_>, _: &Request) -> Answer {
+    let others = others(scene, |gauges| &gauges.stream_pairs);
+    let stream_pairs = all_names(&scene.desk.pairs, &others);
+    let report = Health { stream_pairs, ..health_of(scene, Vec::new()) };
     json(if report.status() == "healthy" { 200 } else { 503 }, NO_CACHE, report.text())
 }
 

@@ -196,6 +196,10 @@ pub struct DetectorGauges {
     pub debounced: Counter,
     /// Events that a gateway's full ring could not take.
     pub events_lost: Counter,
+    /// The most events that waited in one feed's ring at the beginning of a turn, in the last whole second.
+    pub ring_peak: Gauge,
+    /// Events that one feed's ring can hold.
+    pub ring_size: Gauge,
 }
 
 /// What one gateway thread counts.
@@ -215,6 +219,8 @@ pub struct GatewayGauges {
     pub http_requests: Counter,
     /// HTTP requests refused as malformed, too slow or too large.
     pub http_bad: Counter,
+    /// WebSocket clients that follow the lives of opportunities.
+    pub followers: Gauge,
     /// (symbol, exchange) pairs over all clients.
     pub subscriptions: Gauge,
     /// Distinct symbols over all clients.
@@ -225,10 +231,16 @@ pub struct GatewayGauges {
     pub sse_pairs: Gauge,
     /// Their names, for the health page that another gateway thread serves; a moment old.
     pub stream_pairs: ArcSwapOption<Vec<String>>,
+    /// The symbols, for the stats page that another gateway thread serves; a moment old.
+    pub symbol_names: ArcSwapOption<Vec<String>>,
+    /// The same of the exchanges.
+    pub exchange_names: ArcSwapOption<Vec<String>>,
     /// Price messages delivered to sockets.
     pub prices_sent: Counter,
     /// Alert messages delivered to sockets.
     pub alerts_sent: Counter,
+    /// Opportunity messages written to those who follow them.
+    pub opportunities_sent: Counter,
     /// Bytes written to clients.
     pub bytes_sent: Counter,
     /// Prices replaced by a newer one before a slow client could take them.

@@ -1,6 +1,8 @@
 //! The gateway on a thread of its own, on loopback, fed by hand: a matrix that the test writes, clients
 //! that are not our code (tungstenite) or plain sockets.
 
+mod opportunities;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Stdio;
@@ -20,7 +22,7 @@ use spreadwire::matrix::{CellQuote, CellState, MatrixWriter, QuoteMatrix};
 use spreadwire::metrics::{Board, LinkState};
 use spreadwire::net::listen::Listener;
 use spreadwire::stage::{Alarm, Idle, Stop, spawn};
-use spreadwire::time::{Clock, MS, SECOND, UnixNs};
+use spreadwire::time::{Clock, MS, MonoNs, SECOND, UnixNs};
 use tungstenite::{Message, WebSocket};
 
 const SYMBOLS: [&str; 4] = ["BTC/USDT", "ETH/USDT", "SOL/USD", "SOL/USDT"];
@@ -132,6 +134,19 @@ impl Rig {
     }
 
     fn opportunity(&mut self, symbol: &str, buy: (&str, &str), sell: (&str, &str), change: Change, alert: bool) {
+        let event = self.event(symbol, buy, sell, change, alert);
+        self.events.push(event).unwrap();
+        self.alarm.ring();
+    }
+
+    fn event(
+        &self,
+        symbol: &str,
+        buy: (&str, &str),
+        sell: (&str, &str),
+        change: Change,
+        alert: bool,
+    ) -> OpportunityEvent {
         let now = self.clock.now();
         let leg = |(venue, price): (&str, &str)| Leg {
             venue: self.directory.venue_named(venue).unwrap(),
@@ -150,8 +165,7 @@ impl Rig {
             detected: now,
             peak_gross_pct: 1.0,
         };
-        self.events.push(OpportunityEvent { opportunity, change, alert }).unwrap();
-        self.alarm.ring();
+        OpportunityEvent { opportunity, change, alert }
     }
 
     fn client(&self) -> Client {
@@ -1173,6 +1187,8 @@ fn pages_are_there_and_say_where_numbers_come_from() {
     assert_eq!(rig.get("/livez").0, 200);
     assert_eq!(rig.get("/nothing").0, 404);
     assert_eq!(rig.get("/ws/prices").0, 426);
+    let head = exchange(rig.address, b"HEAD /ws/prices HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 426 ") && head.ends_with("\r\n\r\n"), "{head}");
 }
 
 // HTTP.
@@ -1228,6 +1244,8 @@ fn refused() -> Vec<(String, u16)> {
         (get(&format!("X: {}", "x".repeat(4096))), 431),
         (get(&"X: y\r\n".repeat(101)), 431),
         (line(&format!("GET /{} HTTP/1.1", "x".repeat(9000))), 414),
+        // f109
+        (line(&format!("GET /livez?{} HTTP/1.1", "x".repeat(5000))), 414),
         ("\r\n".to_owned() + smuggled, 400),
         ("\n".to_owned() + smuggled, 400),
     ]);
