@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import path from 'node:path'
-import { onTestFinished } from 'vitest'
+import type { TestContext } from 'vitest'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const BINARY = path.resolve(ROOT, process.env.SPREADWIRE_BIN ?? 'target/debug/spreadwire')
@@ -30,7 +30,7 @@ export interface Gateway {
 }
 
 /** The demo: simulated venues, feeds and gateway in one process; it ends with the test. */
-export async function demo(listen = '127.0.0.1:0'): Promise<Gateway> {
+export async function demo({ onTestFinished }: TestContext, listen = '127.0.0.1:0'): Promise<Gateway> {
   if (!existsSync(BINARY)) throw new Error(`${BINARY} is missing: run cargo build, or set SPREADWIRE_BIN`)
   const child: ChildProcess = spawn(BINARY, ['demo', '--listen', listen, '--seed', '7'], { stdio: ['ignore', 'pipe', 'pipe'] })
   const exited = once(child, 'exit')
