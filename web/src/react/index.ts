@@ -1,0 +1,2 @@
+export * from './hooks/index.js'
+export type * from '../core/index.js'
