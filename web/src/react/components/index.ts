@@ -1,4 +1,3 @@
-import './styles.css'
 export { LivePricesPanel } from './LivePricesPanel.js'
 export type { LivePricesPanelProps } from './LivePricesPanel.js'
 export { LivePricesWidget } from './LivePricesWidget.js'
