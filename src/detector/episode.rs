@@ -21,6 +21,8 @@ pub struct Episodes {
 
 struct Episode {
     opportunity: Opportunity,
+    /// As it was last told.
+    told: Opportunity,
     alerted: Option<MonoNs>,
     round: u64,
 }
@@ -70,6 +72,7 @@ impl Episodes {
                 return None;
             }
             episode.alerted = Some(now);
+            episode.told = opportunity;
             return Some(OpportunityEvent { opportunity, change: Change::Repeated, alert: true });
         }
         opportunity.opened = now;
@@ -77,13 +80,13 @@ impl Episodes {
         let last = self.alerted.remove(&key);
         let alert = is_due(last);
         let alerted = if alert { Some(now) } else { last };
-        self.open.insert(key, Episode { opportunity, alerted, round });
+        self.open.insert(key, Episode { opportunity, told: opportunity, alerted, round });
         self.counts[key.0.index()] += 1;
         Some(OpportunityEvent { opportunity, change: Change::Opened, alert })
     }
 
-    /// Ends all episodes of `instrument` that the scan did not see.
-    pub fn close_unseen(&mut self, instrument: InstrumentId, mut closed: impl FnMut(OpportunityEvent)) {
+    /// Ends all episodes of `instrument` that the scan at `now` did not see.
+    pub fn close_unseen(&mut self, instrument: InstrumentId, now: MonoNs, mut closed: impl FnMut(OpportunityEvent)) {
         if !self.is_open(instrument) {
             return;
         }
@@ -96,9 +99,21 @@ impl Episodes {
             if let Some(at) = episode.alerted {
                 alerted.insert(*key, at);
             }
-            closed(OpportunityEvent { opportunity: episode.opportunity, change: Change::Closed, alert: false });
+            let opportunity = Opportunity { detected: now, ..episode.opportunity };
+            closed(OpportunityEvent { opportunity, change: Change::Closed, alert: false });
             false
         });
+    }
+
+    /// Tells the open ones whose legs are not as they were told, each at most once in `every_ns`.
+    pub fn tell_updated(&mut self, now: MonoNs, every_ns: u64, mut updated: impl FnMut(OpportunityEvent)) {
+        for Episode { opportunity, told, .. } in self.open.values_mut() {
+            let is_other = (opportunity.buy, opportunity.sell) != (told.buy, told.sell);
+            if is_other && now.since(told.detected) >= every_ns {
+                *told = Opportunity { detected: now, ..*opportunity };
+                updated(OpportunityEvent { opportunity: *told, change: Change::Updated, alert: false });
+            }
+        }
     }
 
     /// Forgets alerts that no longer matter, so that memory is bounded by what happened lately.

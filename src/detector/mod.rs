@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crossbeam::sync::Parker;
 
-use crate::market::opportunity::{Leg, Opportunity, OpportunityEvent, gross_pct, net_pct};
+use crate::market::opportunity::{Change, Leg, Opportunity, OpportunityEvent, gross_pct, net_pct};
 use crate::market::quote::FeedEvent;
 use crate::market::{Directory, InstrumentId, PairId, Quote, VenueId};
 use crate::matrix::changes::Changes;
@@ -22,7 +22,7 @@ use crate::matrix::{CellQuote, CellState, MatrixWriter};
 use crate::metrics::Board;
 use crate::metrics::latency::{Hop, Recorder};
 use crate::stage::{Alarm, Stage};
-use crate::time::{Clock, MS, MonoNs};
+use crate::time::{Clock, MS, MonoNs, SECOND};
 
 use episode::Episodes;
 use scan::{Grid, Options};
@@ -31,6 +31,8 @@ use scan::{Grid, Options};
 const BATCH: usize = 256;
 /// Rows with an open opportunity are scanned at least this often, so that age alone closes them.
 const SWEEP_EVERY_NS: u64 = 20 * MS;
+/// How an open opportunity moves is told at most this often.
+const UPDATE_EVERY_NS: u64 = 100 * MS;
 
 /// One gateway, as the detector sees it.
 pub struct GatewayPort {
@@ -74,6 +76,8 @@ pub struct Detector {
     events: Vec<OpportunityEvent>,
     /// Gateways were told something since they were last rung.
     told: bool,
+    /// The most events that waited in a ring since the time of the other.
+    waiting: (usize, MonoNs),
 }
 
 impl Detector {
@@ -94,13 +98,17 @@ impl Detector {
             swept: MonoNs(0),
             events: Vec::with_capacity(64),
             told: false,
+            waiting: (0, MonoNs(0)),
         };
+        let size = detector.rings.iter().map(|ring| ring.buffer().capacity()).min().unwrap_or(0);
+        detector.board.detector.ring_size.set(size as u64);
         (detector, alarm)
     }
 
     fn take_events(&mut self) -> usize {
         let mut work = 0;
         for ring in 0..self.rings.len() {
+            self.waiting.0 = self.waiting.0.max(self.rings[ring].slots());
             for _ in 0..BATCH {
                 let Ok(event) = self.rings[ring].pop() else { break };
                 self.handle(event);
@@ -145,6 +153,7 @@ impl Detector {
         self.swept = now;
         let gateways = &self.gateways;
         self.core.sweep(now, |pair| gateways.iter().for_each(|g| g.changes.mark(pair)), &mut self.events);
+        self.core.tell_updated(now, &mut self.events);
         self.tell();
     }
 
@@ -153,17 +162,29 @@ impl Detector {
         let counts = &self.board.detector;
         self.told |= !self.events.is_empty();
         for event in self.events.drain(..) {
-            use crate::market::opportunity::Change;
             counts.opened.add(u64::from(event.change == Change::Opened));
             counts.alerts.add(u64::from(event.alert));
             counts.debounced.add(u64::from(event.change == Change::Opened && !event.alert));
             for gateway in &mut self.gateways {
+                // A gateway that is behind keeps its room for what must not be lost; the next update says it all.
+                let ring = &gateway.opportunities;
+                if event.change == Change::Updated && ring.slots() < ring.buffer().capacity() / 2 {
+                    continue;
+                }
                 if gateway.opportunities.push(event).is_err() {
                     counts.events_lost.add(1);
                 }
             }
         }
         counts.open.set(self.core.open() as u64);
+    }
+
+    /// Publishes how full the rings were.
+    fn survey(&mut self, now: MonoNs) {
+        if now.since(self.waiting.1) >= SECOND {
+            self.board.detector.ring_peak.set(self.waiting.0 as u64);
+            self.waiting = (0, now);
+        }
     }
 
     /// Wakes the gateways that have something to do now; prices on a beat wait for the beat.
@@ -194,6 +215,7 @@ impl Stage for Detector {
         let now = self.clock.now();
         self.sweep(now);
         self.ring_gateways();
+        self.survey(now);
         self.recorder.publish(&self.board.latency, now);
         if work == 0 && !wait.is_zero() {
             self.sleep(wait);
@@ -293,7 +315,7 @@ impl Core {
             let opportunity = opportunity(directory, instrument, (buy, from), (sell, to), now);
             events.extend(episodes.seen(opportunity, now, options.debounce_ns));
         });
-        episodes.close_unseen(instrument, |event| events.push(event));
+        episodes.close_unseen(instrument, now, |event| events.push(event));
     }
 
     /// The last quote of one instrument no longer holds.
@@ -365,6 +387,12 @@ impl Core {
             rows.into_iter().for_each(|instrument| self.scan_exactly(instrument, now, events));
         }
         self.episodes.forget_old(now, self.options.debounce_ns);
+    }
+
+    /// Adds to `events` how open opportunities have moved since they were last told. Not on the path of a
+    /// quote: after [`Self::sweep`].
+    pub fn tell_updated(&mut self, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
+        self.episodes.tell_updated(now, UPDATE_EVERY_NS, |event| events.push(event));
     }
 }
 

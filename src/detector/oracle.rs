@@ -240,3 +240,77 @@ fn f36_a_decimal_slip_makes_no_alert_until_it_is_confirmed() {
     assert_eq!(shown().state, CellState::Live);
     assert_eq!(events.len(), 1, "nobody contradicted it for a second: {events:?}");
 }
+
+fn tight(venue: u16, cents: u64, received: MonoNs) -> Quote {
+    Quote { venue: VenueId(venue), bid: level(cents, 2), ask: level(cents + 1, 2), received, ..Quote::default() }
+}
+
+#[test]
+fn an_open_opportunity_tells_how_it_moves_at_most_ten_times_a_second() {
+    let directory = directory([0; VENUES]);
+    let (_, writer) = QuoteMatrix::new(directory.pairs());
+    let mut core = Core::new(Arc::clone(&directory), writer, Options::default());
+    let mut events = Vec::new();
+    let start = MonoNs(SECOND);
+    core.merge(&tight(0, 10_000, start), |_| ()).unwrap();
+    let mut updates = Vec::new();
+    // Ten seconds of a quote every 10 ms, then silence.
+    for step in 0..1000 {
+        let now = start.plus(step * 10 * MS);
+        let cents = if step == 777 { 10_900 } else { 10_100 + step % 7 };
+        core.merge(&tight(1, cents, now), |_| ()).unwrap();
+        // The other leg lives on.
+        core.merge(&tight(0, 10_000, now), |_| ()).unwrap();
+        core.scan(InstrumentId(0), now, &mut events);
+        core.sweep(now, |_| (), &mut events);
+        core.tell_updated(now, &mut events);
+        updates.extend(events.drain(..).filter(|e| e.change == Change::Updated).map(|e| (now, e.opportunity)));
+    }
+    assert!((90..=100).contains(&updates.len()), "{}", updates.len());
+    assert!(updates.is_sorted_by(|a, b| b.0.since(a.0) >= 100 * MS));
+    let peak = updates.last().unwrap().1.peak_gross_pct;
+    assert!((peak - gross_pct(Decimal::new(10_001, 2), Decimal::new(10_900, 2))).abs() < 1e-9, "{peak}");
+    let end = start.plus(11 * SECOND);
+    for step in 0..10 {
+        core.tell_updated(end.plus(step * SECOND), &mut events);
+    }
+    assert_eq!(events.len(), 1, "the last state is told once: {events:?}");
+}
+
+#[test]
+fn updates_leave_room_in_a_gateways_ring_for_what_must_not_be_lost() {
+    let directory = directory([0; VENUES]);
+    let (_, matrix) = QuoteMatrix::new(directory.pairs());
+    let (mut feed, ring) = rtrb::RingBuffer::new(64);
+    let (producer, mut heard) = rtrb::RingBuffer::new(8);
+    let hand = crate::time::HandClock::new(MonoNs(SECOND), UnixNs(0));
+    let (alarm, _parker) = Alarm::of_parker();
+    let board = Arc::new(Board::new(MonoNs(0), VENUES, 1));
+    let (mut detector, _) = Detector::new(DetectorParts {
+        directory: Arc::clone(&directory),
+        matrix,
+        rings: vec![ring],
+        gateways: vec![GatewayPort {
+            changes: Arc::new(Changes::new(directory.pairs())),
+            opportunities: producer,
+            alarm,
+        }],
+        board: Arc::clone(&board),
+        clock: hand.clock(),
+        options: Options::default(),
+    });
+    let mut quote = |venue, cents| {
+        feed.push(FeedEvent::Quote(tight(venue, cents, hand.clock().now()))).unwrap();
+        detector.turn(Duration::ZERO);
+        hand.advance(150 * MS);
+        detector.turn(Duration::ZERO);
+    };
+    quote(0, 10_000);
+    for step in 0..30 {
+        quote(1, 10_100 + step);
+    }
+    quote(1, 10_000);
+    let told: Vec<Change> = std::iter::from_fn(|| heard.pop().ok()).map(|event| event.change).collect();
+    assert_eq!(told, [&[Change::Opened][..], &[Change::Updated; 4], &[Change::Closed]].concat());
+    assert_eq!(board.detector.events_lost.value(), 0);
+}

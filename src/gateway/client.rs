@@ -27,6 +27,8 @@ pub struct Totals {
     pub prices: u64,
     /// Alert messages.
     pub alerts: u64,
+    /// Messages of opportunities.
+    pub opportunities: u64,
     /// Bytes.
     pub bytes: u64,
     /// Prices that a newer one replaced.
@@ -62,6 +64,10 @@ pub struct Client {
     pub bundle: Option<u32>,
     /// Asked for the longer messages.
     pub extended: bool,
+    /// Asked for the lives of opportunities.
+    pub follows: bool,
+    /// The last update of an opportunity that it was told, by the ledger's count.
+    pub followed: u64,
     /// Nanoseconds between two bursts; `None`: every change.
     pub beat: Option<u64>,
     /// When the next burst is due.
@@ -89,6 +95,8 @@ impl Client {
             kind: Kind::Http,
             bundle: None,
             extended: false,
+            follows: false,
+            followed: 0,
             beat: Some(options.beat_ms * crate::time::MS),
             beat_at: MonoNs(u64::MAX),
             held: None,

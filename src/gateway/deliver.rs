@@ -15,34 +15,24 @@ impl Gateway {
 
     /// Takes what the detector found. Alerts go to every client that has the symbol, in its spelling.
     pub(super) fn deliver_alerts(&mut self) -> usize {
-        let mut taken = 0;
+        let (mut taken, mut updated) = (0, false);
         while taken < EVENTS_MAX
             && let Ok(event) = self.opportunities.pop()
         {
             taken += 1;
-            self.remember(&event);
+            if let Some(end) = self.ledger.lost_end(&event) {
+                self.record(&end);
+            }
             if event.alert {
                 self.broadcast(&event.opportunity);
             }
+            updated |= self.record(&event);
         }
         self.remove_gone();
-        taken
-    }
-
-    /// Keeps the list of open opportunities for those who join.
-    fn remember(&mut self, event: &OpportunityEvent) {
-        let o = &event.opportunity;
-        let same = |known: &Opportunity| {
-            known.instrument == o.instrument && known.buy.venue == o.buy.venue && known.sell.venue == o.sell.venue
-        };
-        let known = self.open.iter().position(same);
-        match (event.change, known) {
-            (Change::Closed, Some(at)) => drop(self.open.swap_remove(at)),
-            (Change::Closed, None) => {}
-            (_, Some(at)) => self.open[at] = *o,
-            (_, None) if self.open.len() < OPEN_MAX => self.open.push(*o),
-            (_, None) => {}
+        if updated {
+            self.follow_live();
         }
+        taken
     }
 
     fn broadcast(&mut self, opportunity: &Opportunity) {
@@ -79,9 +69,9 @@ impl Gateway {
     pub(super) fn open_frames(&self, spellings: &[u32], extended: bool, out: &mut Vec<u8>) -> u64 {
         let mut count = 0;
         for spelling in spellings {
-            let instrument = self.desk.instrument(*spelling);
-            for known in self.open.iter().filter(|o| Some(o.instrument) == instrument) {
-                if let Some(now) = self.as_of_now(known) {
+            let Some(instrument) = self.desk.instrument(*spelling) else { continue };
+            for entry in self.ledger.of(instrument) {
+                if let Some(now) = self.as_of_now(&entry.opportunity) {
                     let symbol = self.desk.symbols.json(*spelling);
                     alert_frame(&self.eye, &self.directory, &now, symbol, extended, out);
                     count += 1;
@@ -191,6 +181,7 @@ impl Gateway {
             Some(held) => self.desk.burst_of(bundle, &self.eye.view(), |place| !held.has(place)),
         };
         self.write_burst(call.key, &burst);
+        self.follow_up(call.key);
     }
 
     fn write_burst(&mut self, key: u32, burst: &desk::Burst) {
@@ -234,7 +225,7 @@ impl Gateway {
         let marks = client.outbox.take_marks();
         let all = std::mem::take(&mut client.outbox.owes_all);
         if !all && marks.is_empty() {
-            return;
+            return self.follow_up(key);
         }
         if let Some(period) = client.beat {
             client.beat_at = first_beat(now, period);
@@ -243,6 +234,7 @@ impl Gateway {
         }
         let burst = self.desk.burst_of(bundle, &self.eye.view(), |place| all || marks.has(place));
         self.write_burst(key, &burst);
+        self.follow_up(key);
     }
 
     /// Tells extended clients once that a price they know is none any more.
@@ -267,7 +259,7 @@ impl Gateway {
     }
 
     /// Arms the time-outs of clients that began to block while many were written to.
-    fn settle_blocked(&mut self) {
+    pub(super) fn settle_blocked(&mut self) {
         let fresh = |client: &Client| client.outbox.blocked_since() == Some(self.eye.now);
         let keys: Vec<u32> = self.clients.iter().filter(|(_, c)| fresh(c)).map(|(key, _)| key).collect();
         for key in keys {
@@ -278,7 +270,13 @@ impl Gateway {
 
 /// Writes what must not be lost, or keeps it until the client reads. A client that has too much waiting
 /// already is told and closed; what does not fit after that is dropped with it.
-fn deliver_kept(client: &mut Client, frame: &[u8], options: &Options, now: MonoNs, totals: &mut Totals) -> Sent {
+pub(super) fn deliver_kept(
+    client: &mut Client,
+    frame: &[u8],
+    options: &Options,
+    now: MonoNs,
+    totals: &mut Totals,
+) -> Sent {
     if !client.listens {
         return Sent::Partly;
     }
@@ -310,18 +308,8 @@ fn alert_frame(eye: &Eye, directory: &Directory, o: &Opportunity, symbol: &[u8],
             executable_size: o.executable_size(),
             buy_age_ms: age_ms(o.buy.received),
             sell_age_ms: age_ms(o.sell.received),
-            source: less_real(eye, o.buy.venue, o.sell.venue).word(),
+            source: less_real(&eye.board, o.buy.venue, o.sell.venue).word(),
         }),
     };
     frame_text(out, |out| message::alert(&alert, out));
-}
-
-/// An alert is only as real as its less real leg.
-fn less_real(eye: &Eye, buy: VenueId, sell: VenueId) -> Source {
-    let source = |venue: VenueId| Source::from_u8(eye.board.venues[venue.index()].source());
-    match (source(buy), source(sell)) {
-        (Source::Simulated, _) | (_, Source::Simulated) => Source::Simulated,
-        (Source::Replay, _) | (_, Source::Replay) => Source::Replay,
-        (Source::Live, Source::Live) => Source::Live,
-    }
 }

@@ -10,6 +10,8 @@ pub mod client;
 pub mod connection;
 mod deliver;
 pub mod desk;
+mod follow;
+pub mod ledger;
 pub mod options;
 pub mod outbox;
 pub mod routes;
@@ -29,12 +31,12 @@ use mio::{Events, Poll, Token, Waker};
 use crate::gateway::client::{Client, Kind, Sent, Totals};
 use crate::gateway::connection::Ask;
 use crate::gateway::desk::{Desk, Format, Stamp, View, frame_text};
+use crate::gateway::ledger::{Ledger, less_real};
 use crate::gateway::outbox::Marks;
 use crate::gateway::routes::{Answer, Scene};
 use crate::gateway::slots::{Call, Slots, Wheel};
 use crate::log;
-use crate::market::opportunity::{Change, Opportunity, OpportunityEvent, gross_pct, net_pct};
-use crate::market::quote::Source;
+use crate::market::opportunity::{Opportunity, OpportunityEvent, gross_pct, net_pct};
 use crate::market::{Directory, VenueId};
 use crate::matrix::changes::Changes;
 use crate::matrix::days::DayTable;
@@ -65,8 +67,6 @@ const BEATS_MAX: usize = 64;
 const EVENTS_MAX: usize = 256;
 /// Reads of one client in one turn.
 const READS_MAX: usize = 4;
-/// Open opportunities that are remembered for those who join.
-const OPEN_MAX: usize = 4096;
 /// How often extended clients' prices are looked at for staleness.
 const SWEEP_NS: u64 = 50 * MS;
 /// How often the header lines of responses are brought up to date.
@@ -187,7 +187,10 @@ pub struct Gateway {
     again: Vec<Call>,
     /// Clients whose connection broke while others were written to.
     gone: Vec<u32>,
-    open: Vec<Opportunity>,
+    /// Opportunities that are open, and lately closed ones.
+    ledger: Ledger,
+    /// Clients that follow them.
+    followers: Vec<u32>,
     sweep_at: MonoNs,
     survey_at: MonoNs,
     fresh: Vec<u64>,
@@ -251,7 +254,8 @@ impl Gateway {
             due: VecDeque::new(),
             again: Vec::new(),
             gone: Vec::new(),
-            open: Vec::new(),
+            ledger: Ledger::default(),
+            followers: Vec::new(),
             sweep_at: now,
             survey_at: now,
             fresh: vec![0; directory.venues().len()],
@@ -497,6 +501,9 @@ impl Gateway {
         let Some(mut client) = self.clients.remove(key) else { return };
         self.board.gateways[self.index].connections.set(self.clients.len() as u64);
         client.link.deregister(self.poll.registry());
+        if client.follows {
+            self.followers.retain(|follower| *follower != key);
+        }
         if let Some(bundle) = client.bundle {
             self.forget(&client, bundle);
             self.desk.leave(bundle, key);
@@ -532,6 +539,7 @@ impl Gateway {
         for (counter, total) in [
             (&gauges.prices_sent, &mut self.totals.prices),
             (&gauges.alerts_sent, &mut self.totals.alerts),
+            (&gauges.opportunities_sent, &mut self.totals.opportunities),
             (&gauges.bytes_sent, &mut self.totals.bytes),
             (&gauges.outbox_conflated, &mut self.totals.conflated),
             (&gauges.slow_closed, &mut self.totals.slow),
@@ -540,6 +548,7 @@ impl Gateway {
         }
         gauges.websocket_clients.set(self.sockets as u64);
         gauges.sse_clients.set(self.streams as u64);
+        gauges.followers.set(self.followers.len() as u64);
         gauges.subscriptions.set(self.pairs);
         gauges.symbols.set(self.desk.symbols.len() as u64);
         gauges.exchanges.set(self.desk.exchanges.len() as u64);

@@ -1,6 +1,6 @@
 //! Every limit of the gateway, with its unit and the reason for its default.
 
-use crate::market::VenueId;
+use crate::market::{Decimal, VenueId};
 use crate::time::{MS, SECOND};
 use crate::wire::http;
 
@@ -64,6 +64,12 @@ pub struct Options {
     pub commands: (u32, u32),
     /// Errors within ten seconds that end a connection.
     pub errors_max: u32,
+    /// Spread in percent above which the detector tells of an opportunity; for the status page.
+    pub threshold_pct: Decimal,
+    /// Whether that is before fees (`gross`) or after them (`net`).
+    pub threshold_on: &'static str,
+    /// Milliseconds in which the detector alerts an opportunity at most once.
+    pub debounce_ms: u64,
     /// Name of this instance: `<hostname>_<pid>_<startMs>`.
     pub instance: String,
     /// Name of this machine.
@@ -101,6 +107,9 @@ impl Default for Options {
             names_bytes_max: 48 * 1024,
             commands: (20, 40),
             errors_max: 10,
+            threshold_pct: Decimal::new(5, 1),
+            threshold_on: "gross",
+            debounce_ms: 60_000,
             instance: "spreadwire".into(),
             hostname: "localhost".into(),
         }

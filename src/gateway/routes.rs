@@ -6,13 +6,17 @@ use std::sync::Arc;
 
 use crate::gateway::assets;
 use crate::gateway::desk::{Desk, View};
+use crate::gateway::ledger::{Entry, Ledger};
 use crate::gateway::options::Options;
 use crate::market::quote::Source;
 use crate::market::{Decimal, Directory, PairId};
 use crate::matrix::CellQuote;
 use crate::metrics::Board;
+use crate::protocol::opportunity::{self as life, Change};
 use crate::protocol::report::{self, Health};
+use crate::protocol::status::{self, Limits, Status};
 use crate::protocol::{Object, object, stream, string};
+use crate::time::MS;
 use crate::wire::http::{Request, query_value};
 
 /// Where WebSockets live; exactly this path.
@@ -26,6 +30,8 @@ pub struct Scene<'a> {
     pub directory: &'a Arc<Directory>,
     /// Who wants what.
     pub desk: &'a Desk,
+    /// Opportunities.
+    pub ledger: &'a Ledger,
     /// Quotes, statistics, gauges and time.
     pub view: View<'a>,
     /// Fresh prices per venue.
@@ -96,6 +102,9 @@ const ROUTES: &[(&str, &str, Handler)] = &[
         "One symbol on several exchanges, ?symbol=BTC/USDT&exchanges=binance,kraken",
         exchange_prices,
     ),
+    ("/api/opportunities", "Opportunities: open now, and the last closed ones", opportunities),
+    ("/api/instruments", "Which exchanges quote what", instruments),
+    ("/api/status", "Everything about the process, its exchanges and its clients", status_page),
     ("/api/market-data/health", "Health: 200 while fresh prices flow, else 503", health),
     ("/api/websocket/stats", "Clients and subscriptions", stats),
     ("/api/latency", "Latency of each hop, in nanoseconds", latency),
@@ -151,6 +160,51 @@ fn live(_: &Scene<'_>, _: &Request) -> Answer {
     Answer::Page(Page { status: 200, kind: "text/plain", lines: NO_STORE.into(), body: b"ok\n".as_slice().into() })
 }
 
+fn opportunities(scene: &Scene<'_>, _: &Request) -> Answer {
+    let write = |(change, entry): (Change, &Entry), out: &mut Vec<u8>| {
+        let mut symbol = Vec::new();
+        string(scene.directory.symbol(entry.opportunity.instrument), &mut symbol);
+        life::opportunity(&entry.moment(change, &symbol, scene.directory, &scene.view), out);
+    };
+    let open = scene.ledger.open().map(|entry| (Change::Opened, entry));
+    let closed = scene.ledger.closed().map(|entry| (Change::Closed, entry));
+    json(200, NO_STORE, life::page(open, closed, write))
+}
+
+fn instruments(scene: &Scene<'_>, _: &Request) -> Answer {
+    json(200, NO_CACHE, status::instruments(scene.directory))
+}
+
+fn status_page(scene: &Scene<'_>, _: &Request) -> Answer {
+    let options = scene.options;
+    let limits = Limits {
+        clients_max: options.connections_max as u64,
+        streams_max: options.streams_max as u64,
+        pairs_max: options.pairs_max as u64,
+        beat_ms: options.beat_ms,
+        stream_beat_ms: options.stream_beat_ms,
+        stale_after_ms: options.stale_after_ns / MS,
+        threshold_pct: options.threshold_pct,
+        threshold_on: options.threshold_on,
+        debounce_ms: options.debounce_ms,
+    };
+    let sources = sources(scene.view.board);
+    json(200, NO_STORE, Status { health: health_of(scene, Vec::new()), sources: &sources, limits }.text())
+}
+
+fn health_of<'a>(scene: &Scene<'a>, stream_pairs: Vec<&'a str>) -> Health<'a> {
+    Health {
+        board: scene.view.board,
+        directory: scene.directory,
+        fresh: scene.fresh,
+        stream_pairs,
+        instance: &scene.options.instance,
+        hostname: &scene.options.hostname,
+        now: scene.view.now,
+        unix: scene.view.unix,
+    }
+}
+
 fn health(scene: &Scene<'_>, _: &Request) -> Answer {
     // The pairs of this gateway as they are, those of the others as they were a moment ago.
     let others = scene.view.board.gateways.iter().enumerate().filter(|(at, _)| *at != scene.index);
@@ -160,16 +214,7 @@ fn health(scene: &Scene<'_>, _: &Request) -> Answer {
         own.chain(others.iter().flat_map(|pairs| pairs.iter().map(String::as_str))).collect();
     stream_pairs.sort_unstable();
     stream_pairs.dedup();
-    let report = Health {
-        board: scene.view.board,
-        directory: scene.directory,
-        fresh: scene.fresh,
-        stream_pairs,
-        instance: &scene.options.instance,
-        hostname: &scene.options.hostname,
-        now: scene.view.now,
-        unix: scene.view.unix,
-    };
+    let report = Health { stream_pairs, ..health_of(scene, Vec::new()) };
     json(if report.status() == "healthy" { 200 } else { 503 }, NO_CACHE, report.text())
 }
 

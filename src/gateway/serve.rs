@@ -85,6 +85,7 @@ impl Gateway {
             options: &self.options,
             directory: &self.directory,
             desk: &self.desk,
+            ledger: &self.ledger,
             view: self.eye.view(),
             fresh: &self.fresh,
             index: self.index,
@@ -156,12 +157,13 @@ impl Gateway {
         let error = match wanted.check(&self.options) {
             Err(error) => Some(error),
             Ok(()) => {
-                let marks = self.change(key, &command, &wanted);
+                let news = self.change(key, &command, &wanted);
                 if is_whole {
-                    return self.confirm(key, command.action, marks);
+                    return self.confirm(key, command.action, news);
                 }
                 // What was right in it counts; the client hears of what was not.
-                self.burst_now(key, marks.prices);
+                self.begin_lives(key, &news);
+                self.burst_now(key, news.prices);
                 Some(RequestError::Invalid)
             }
         };
@@ -188,6 +190,7 @@ impl Gateway {
     /// Gives the client its new subscription, and says what is new in it.
     fn change(&mut self, key: u32, command: &Command, wanted: &Wanted) -> News {
         let Some(client) = self.clients.get_mut(key) else { return News::default() };
+        let followed = client.follows;
         if command.action == Action::Subscribe {
             client.extended = command.extended.unwrap_or(client.extended);
             if let Some(interval) = command.interval_ms {
@@ -195,7 +198,10 @@ impl Gateway {
                 // The new beat begins now, if there is one.
                 client.beat_at = MonoNs(u64::MAX);
             }
+            self.set_follows(key, command.opportunities.unwrap_or(followed));
         }
+        let Some(client) = self.clients.get_mut(key) else { return News::default() };
+        let follows_anew = client.follows && !followed;
         let before = client.bundle;
         let format = if client.extended { Format::Extended } else { Format::Plain };
         let live = client.beat.is_none();
@@ -207,8 +213,9 @@ impl Gateway {
         let news = after.map_or_else(News::default, |after| {
             let (known, _) = self.desk.sets(before);
             let (symbols, _) = self.desk.sets(Some(after));
-            let symbols = symbols.iter().copied().filter(|symbol| !known.contains(symbol)).collect();
-            News { symbols, prices: self.desk.added(before, after) }
+            let added: Vec<u32> = symbols.iter().copied().filter(|symbol| !known.contains(symbol)).collect();
+            let followed = if follows_anew { symbols.to_vec() } else { added.clone() };
+            News { symbols: added, followed, prices: self.desk.added(before, after) }
         });
         let places = |id: Option<u32>| id.and_then(|id| self.desk.bundle(id)).map_or(0, |b| b.places() as u64);
         self.pairs = self.pairs + places(after) - places(before);
@@ -237,7 +244,27 @@ impl Gateway {
         self.out = out;
         match sent {
             Sent::Gone => self.remove(key),
-            _ => self.burst_now(key, news.prices),
+            _ => {
+                self.begin_lives(key, &news);
+                self.burst_now(key, news.prices);
+            }
+        }
+    }
+
+    /// The open opportunities that a follower has not heard of.
+    fn begin_lives(&mut self, key: u32, news: &News) {
+        if self.clients.get(key).is_none_or(|client| !client.follows) {
+            return;
+        }
+        let mut out = std::mem::take(&mut self.out);
+        let count = self.open_lives(&news.followed, &mut out);
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let sent = if count > 0 { client.write_kept(&out, self.eye.now, &mut self.totals) } else { Sent::All };
+        self.totals.opportunities += count;
+        out.clear();
+        self.out = out;
+        if sent == Sent::Gone {
+            self.remove(key);
         }
     }
 }
@@ -251,6 +278,8 @@ const OPTIONS_LINES: &str = "Allow: GET, HEAD, OPTIONS\r\nAccess-Control-Allow-M
 #[derive(Default)]
 struct News {
     symbols: Vec<u32>,
+    /// Symbols whose opportunities are new to this client, if it follows them.
+    followed: Vec<u32>,
     prices: Marks,
 }
 

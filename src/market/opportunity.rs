@@ -32,7 +32,7 @@ pub struct Opportunity {
     pub net_pct: f64,
     /// When it opened.
     pub opened: MonoNs,
-    /// When the detector found it in this state.
+    /// When the detector found it in this state; of a closed one, when it found it closed.
     pub detected: MonoNs,
     /// Largest gross spread since it opened, in percent.
     pub peak_gross_pct: f64,
@@ -70,6 +70,8 @@ pub enum Change {
     Opened,
     /// It is still above, and the debounce time has passed.
     Repeated,
+    /// It is still above, at other prices, sizes or times than were last told.
+    Updated,
     /// It fell to the threshold or below, or a leg became stale.
     Closed,
 }

@@ -195,6 +195,10 @@ pub struct DetectorGauges {
     pub debounced: Counter,
     /// Events that a gateway's full ring could not take.
     pub events_lost: Counter,
+    /// The most events that waited in one feed's ring at the beginning of a turn, in the last whole second.
+    pub ring_peak: Gauge,
+    /// Events that one feed's ring can hold.
+    pub ring_size: Gauge,
 }
 
 /// What one gateway thread counts.
@@ -214,6 +218,8 @@ pub struct GatewayGauges {
     pub http_requests: Counter,
     /// HTTP requests refused as malformed, too slow or too large.
     pub http_bad: Counter,
+    /// WebSocket clients that follow the lives of opportunities.
+    pub followers: Gauge,
     /// (symbol, exchange) pairs over all clients.
     pub subscriptions: Gauge,
     /// Distinct symbols over all clients.
@@ -228,6 +234,8 @@ pub struct GatewayGauges {
     pub prices_sent: Counter,
     /// Alert messages delivered to sockets.
     pub alerts_sent: Counter,
+    /// Opportunity messages written to those who follow them.
+    pub opportunities_sent: Counter,
     /// Bytes written to clients.
     pub bytes_sent: Counter,
     /// Prices replaced by a newer one before a slow client could take them.

@@ -5,8 +5,10 @@
 //! example of each message. Inside we say venue and instrument, clients hear `exchange` and `symbol`.
 
 pub mod message;
+pub mod opportunity;
 pub mod report;
 pub mod request;
+pub mod status;
 pub mod stream;
 
 use std::io::Write as _;

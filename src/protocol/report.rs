@@ -24,13 +24,16 @@ pub fn stats(board: &Board) -> Vec<u8> {
     })
 }
 
-fn sum(board: &Board, gauge: impl Fn(&GatewayGauges) -> &Gauge) -> u64 {
+pub(super) fn sum(board: &Board, gauge: impl Fn(&GatewayGauges) -> &Gauge) -> u64 {
     board.gateways.iter().map(|g| gauge(g).value()).sum()
 }
 
 fn max(board: &Board, gauge: impl Fn(&GatewayGauges) -> &Gauge) -> u64 {
     board.gateways.iter().map(|g| gauge(g).value()).max().unwrap_or(0)
 }
+
+/// Names of the counters of quotes not believed, in order.
+pub(super) const DROP_REASONS: [&str; 4] = ["late", "one_sided", "crossed", "suspect"];
 
 /// Streams above this: [`Health::status`] says so, and so does the scaling advice.
 const STREAMS_HIGH: u64 = 8000;
@@ -72,7 +75,10 @@ impl Health<'_> {
         }
     }
 
-    fn alerts(&self, errors: u64, streams: u64) -> Vec<String> {
+    /// What is wrong, in words.
+    #[must_use]
+    pub fn alerts(&self) -> Vec<String> {
+        let (errors, streams) = (self.errors(), sum(self.board, |g| &g.sse_clients));
         let mut alerts = Vec::new();
         if self.fresh.iter().all(|n| *n == 0) {
             alerts.push("No fresh price from any exchange".to_owned());
@@ -92,12 +98,17 @@ impl Health<'_> {
         alerts
     }
 
+    /// The most failures in a row over all venues.
+    fn errors(&self) -> u64 {
+        self.board.venues.iter().map(|v| v.consecutive_errors.value()).max().unwrap_or(0)
+    }
+
     /// The text of `/api/market-data/health`. System 2's fields first; `venues` is ours.
     #[must_use]
     pub fn text(&self) -> Vec<u8> {
         let venues = &self.board.venues;
         let streams = sum(self.board, |g| &g.sse_clients);
-        let errors = venues.iter().map(|v| v.consecutive_errors.value()).max().unwrap_or(0);
+        let errors = self.errors();
         let pairs = &self.stream_pairs;
         object(|root| {
             root.text("status", self.status()).integer("timestamp", self.unix.ms());
@@ -118,7 +129,7 @@ impl Health<'_> {
                 o.text("recommendation", recommendation(streams));
                 o.integer("capacityPercentage", (streams * 100 + STREAMS_FULL / 2) / STREAMS_FULL);
             });
-            root.texts("alerts", self.alerts(errors, streams));
+            root.texts("alerts", self.alerts());
             array(0..venues.len(), root.key("venues"), |at, out| self.venue(at, out));
         })
     }
@@ -255,9 +266,11 @@ const GATEWAY_ROWS: &[Row<GatewayGauges>] = &[
     ("subscribed_pairs", "Pairs of symbol and exchange over all clients.", |g| g.subscriptions.value()),
     ("subscribed_symbols", "Distinct symbols over all clients.", |g| g.symbols.value()),
     ("subscribed_exchanges", "Distinct exchanges over all clients.", |g| g.exchanges.value()),
+    ("followers", "WebSocket clients that follow opportunities.", |g| g.followers.value()),
     ("sse_pairs", "Distinct pairs with a stream.", |g| g.sse_pairs.value()),
     ("prices_sent_total", "Price messages written.", |g| g.prices_sent.value()),
     ("alerts_sent_total", "Alert messages written.", |g| g.alerts_sent.value()),
+    ("opportunities_sent_total", "Opportunity messages written.", |g| g.opportunities_sent.value()),
     ("sent_bytes_total", "Bytes written to clients.", |g| g.bytes_sent.value()),
     ("outbox_conflated_total", "Prices that a newer one replaced before a slow client took them.", |g| {
         g.outbox_conflated.value()
@@ -285,7 +298,7 @@ pub fn metrics(board: &Board, directory: &Directory, fresh: &[u64], now: MonoNs)
         DECODE_REASONS.iter().copied().zip(&v.decode_errors).collect()
     });
     by_reason(&mut out, board, "venue_dropped_quotes_total", "Quotes not believed.", &venue, |v| {
-        ["late", "one_sided", "crossed", "suspect"].into_iter().zip(&v.dropped).collect()
+        DROP_REASONS.into_iter().zip(&v.dropped).collect()
     });
     detector(&mut out, board);
     let gateway = |at: usize| format!("gateway=\"{at}\"");
@@ -306,6 +319,8 @@ fn detector(out: &mut Vec<u8>, board: &Board) {
         ("alerts_total", "Alerts given.", d.alerts.value()),
         ("debounced_total", "Openings and repetitions without an alert.", d.debounced.value()),
         ("events_lost_total", "Events that a gateway's full ring could not take.", d.events_lost.value()),
+        ("ring_peak", "Events in the fullest ring before a turn, in the last second.", d.ring_peak.value()),
+        ("ring_size", "Events that a ring can hold.", d.ring_size.value()),
     ] {
         family(out, &format!("detector_{name}"), help, [(0, value)].into_iter(), &|_| String::new());
     }

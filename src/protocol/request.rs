@@ -19,6 +19,8 @@ pub struct Command {
     pub interval_ms: Option<u64>,
     /// `extended`; `None` leaves it as it is.
     pub extended: Option<bool>,
+    /// `opportunities`; `None` leaves it as it is.
+    pub opportunities: Option<bool>,
 }
 
 /// What a request does with the names in it.
@@ -81,7 +83,8 @@ pub fn parse(frame: &[u8]) -> Result<Command, RequestError> {
     Ok(Command {
         action,
         interval_ms: interval(root.get("intervalMs"))?,
-        extended: root.get("extended").map(|v| v.as_bool().ok_or(RequestError::Invalid)).transpose()?,
+        extended: truth(root.get("extended"))?,
+        opportunities: truth(root.get("opportunities"))?,
         symbols: names(root.get("symbols")).ok_or(RequestError::Invalid)?,
         exchanges: names(root.get("exchanges")),
     })
@@ -91,6 +94,10 @@ pub fn parse(frame: &[u8]) -> Result<Command, RequestError> {
 fn names(value: Option<&Value>) -> Option<Vec<String>> {
     let Some(value) = value else { return Some(Vec::new()) };
     value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+}
+
+fn truth(value: Option<&Value>) -> Result<Option<bool>, RequestError> {
+    value.map(|v| v.as_bool().ok_or(RequestError::Invalid)).transpose()
 }
 
 fn interval(value: Option<&Value>) -> Result<Option<u64>, RequestError> {

@@ -1,9 +1,12 @@
 use super::message::{Alert, AlertMore, Price, PriceMore};
+use super::opportunity::{Change, Moment};
 use super::request::{Action, Command, RequestError, parse};
 use super::*;
+use crate::market::directory::VenueEntry;
 use crate::market::statistics::DayStatistics;
-use crate::market::{Decimal, InstrumentId, Level};
-use crate::time::UnixNs;
+use crate::market::{Decimal, Directory, InstrumentId, Level};
+use crate::metrics::{Board, LinkState};
+use crate::time::{MonoNs, SECOND, UnixNs};
 use proptest::prelude::*;
 
 fn d(text: &str) -> Decimal {
@@ -72,6 +75,47 @@ fn s1_10_an_alert_has_nine_fields_in_order() {
 }
 
 #[test]
+fn the_life_of_an_opportunity_is_one_object_from_its_opening_to_its_end() {
+    let opened = Moment {
+        change: Change::Opened,
+        id: "BTC/USDT:kraken:binance:6182614415060",
+        symbol: b"\"BTC/USDT\"",
+        buy_exchange: "kraken",
+        sell_exchange: "binance",
+        buy: d("42500"),
+        sell: d("42925"),
+        spread_pct: 1.0,
+        net_spread_pct: 0.25,
+        executable_size: d("0.500"),
+        buy_age_ms: 12,
+        sell_age_ms: 0,
+        opened_at: 1_700_000_000_123,
+        lived_ms: 0,
+        peak_spread_pct: 1.0,
+        source: "live",
+        timestamp: 1_700_000_000_123,
+    };
+    golden("opportunity_opened", &written(|out| opportunity::opportunity(&opened, out)));
+    let updated = Moment {
+        change: Change::Updated,
+        sell: d("43010"),
+        spread_pct: 1.2,
+        net_spread_pct: 0.45,
+        buy_age_ms: 512,
+        lived_ms: 500,
+        peak_spread_pct: 1.4,
+        timestamp: 1_700_000_000_623,
+        ..opened
+    };
+    golden("opportunity_updated", &written(|out| opportunity::opportunity(&updated, out)));
+    let closed =
+        Moment { change: Change::Closed, lived_ms: 2250, sell_age_ms: 5000, timestamp: 1_700_000_002_373, ..updated };
+    golden("opportunity_closed", &written(|out| opportunity::opportunity(&closed, out)));
+    let page = opportunity::page([opened].iter(), [closed].iter(), |moment, out| opportunity::opportunity(moment, out));
+    golden("opportunities", &page);
+}
+
+#[test]
 fn s1_05_s1_06_s1_07_replies() {
     let names = |names: &'static [&'static [u8]]| names.iter().copied();
     let reply = |on| {
@@ -136,7 +180,7 @@ fn s2_40_pairs() {
 
 #[test]
 fn s1_03_requests_are_a_growing_record() {
-    let full = br#"{"exchanges":["binance"],"x":1,"symbols":["BTC/USDT"],"action":"subscribe","intervalMs":0,"extended":true}"#;
+    let full = br#"{"exchanges":["binance"],"x":1,"symbols":["BTC/USDT"],"action":"subscribe","intervalMs":0,"extended":true,"opportunities":true}"#;
     assert_eq!(
         parse(full),
         Ok(Command {
@@ -145,6 +189,7 @@ fn s1_03_requests_are_a_growing_record() {
             exchanges: Some(vec!["binance".into()]),
             interval_ms: Some(0),
             extended: Some(true),
+            opportunities: Some(true),
         })
     );
     let bare = Command { action: Action::Unsubscribe, exchanges: Some(vec![]), ..Command::default() };
@@ -179,6 +224,8 @@ fn s1_07_f93_wrong_types_in_every_field_are_one_error() {
         r#"{"action":"subscribe","extended":1}"#,
         r#"{"action":"subscribe","extended":"true"}"#,
         r#"{"action":"subscribe","extended":null}"#,
+        r#"{"action":"subscribe","opportunities":1}"#,
+        r#"{"action":"subscribe","opportunities":null}"#,
     ];
     for text in invalid {
         assert_eq!(parse(text.as_bytes()), Err(RequestError::Invalid), "{text}");
@@ -229,4 +276,60 @@ proptest! {
         let shown = text.split("\"bid\":").last().unwrap().split(',').next().unwrap();
         prop_assert_eq!(shown.parse::<Decimal>().unwrap(), Decimal::new(bid, scale));
     }
+}
+
+/// Two venues, of which the second has never been connected.
+fn a_board() -> (Board, Directory) {
+    let venue = |name: &str, native: [Option<&str>; 2]| VenueEntry {
+        name: name.into(),
+        taker_fee_pct: d("0.1"),
+        native: native.map(|n| n.map(str::to_owned)).to_vec(),
+    };
+    let venues = vec![venue("binance", [Some("BTCUSDT"), Some("ETHUSDT")]), venue("kraken", [Some("BTC/USDT"), None])];
+    let directory = Directory::new(vec!["BTC/USDT".into(), "ETH/USDT".into()], venues);
+    let board = Board::new(MonoNs(SECOND), 2, 2);
+    let binance = &board.venues[0];
+    binance.connects.add(3);
+    binance.set_state(LinkState::Connected, MonoNs(2 * SECOND));
+    binance.set_source(1);
+    binance.last_bytes.set(60 * SECOND);
+    binance.quotes.add(1234);
+    binance.count_decode_error("gap");
+    binance.dropped[2].add(7);
+    board.venues[1].set_last_error("refused: \u{1b}[31m<b>no</b>");
+    board.gateways[0].websocket_clients.set(3);
+    board.gateways[1].websocket_clients.set(4);
+    board.gateways[1].prices_sent.add(1 << 40);
+    (board, directory)
+}
+
+#[test]
+fn the_status_page_is_read_from_the_board() {
+    let (board, directory) = a_board();
+    let status = status::Status {
+        health: report::Health {
+            board: &board,
+            directory: &directory,
+            fresh: &[1, 0],
+            stream_pairs: Vec::new(),
+            instance: "desk_1_1700000000000",
+            hostname: "desk",
+            now: MonoNs(61 * SECOND),
+            unix: UnixNs::from_ms(1_700_000_060_000),
+        },
+        sources: "simulated",
+        limits: status::Limits {
+            clients_max: 19_500,
+            streams_max: 10_000,
+            pairs_max: 4096,
+            beat_ms: 500,
+            stream_beat_ms: 1000,
+            stale_after_ms: 30_000,
+            threshold_pct: d("0.5"),
+            threshold_on: "gross",
+            debounce_ms: 60_000,
+        },
+    };
+    golden("status", &status.text());
+    golden("instruments", &status::instruments(&directory));
 }

@@ -35,6 +35,7 @@ pub fn write_opportunity(directory: &Directory, event: &OpportunityEvent, now: U
     let change = match event.change {
         Change::Opened => "opened",
         Change::Repeated => "repeated",
+        Change::Updated => "updated",
         Change::Closed => "closed",
     };
     text("change", change, out);

@@ -344,6 +344,12 @@ fn gateway_options(config: &Config) -> gateway::Options {
         head_within_ns: gateway.header_wait_ms * MS,
         pairs_max: gateway.pairs_max,
         commands: (gateway.commands_per_s as u32, gateway.commands_burst as u32),
+        threshold_pct: config.detector.threshold_pct,
+        threshold_on: match config.detector.threshold_on {
+            ThresholdOn::Gross => "gross",
+            ThresholdOn::Net => "net",
+        },
+        debounce_ms: config.detector.debounce_ms,
         instance: format!("{hostname}_{}_{}", std::process::id(), Clock::System.unix().ms()),
         hostname,
         ..gateway::Options::default()

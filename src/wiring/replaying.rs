@@ -10,7 +10,7 @@ use crate::cli::{Failure, ReplayArgs, Speed};
 use crate::config::Config;
 use crate::detector::{Detector, DetectorParts, GatewayPort};
 use crate::market::PairId;
-use crate::market::opportunity::OpportunityEvent;
+use crate::market::opportunity::{Change, OpportunityEvent};
 use crate::matrix::changes::Changes;
 use crate::matrix::days::DayTable;
 use crate::matrix::{QuoteMatrix, SharedMatrix};
@@ -95,6 +95,9 @@ impl Printer {
         text.clear();
         self.changes.drain(|pair| lines::write_quote(directory, pair, &matrix.load(pair), now, text));
         while let Ok(event) = self.opportunities.pop() {
+            if event.change == Change::Updated {
+                continue;
+            }
             lines::write_opportunity(directory, &event, now, text);
         }
         out.write_all(text)

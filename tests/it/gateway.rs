@@ -1,6 +1,8 @@
 //! The gateway on a thread of its own, on loopback, fed by hand: a matrix that the test writes, clients
 //! that are not our code (tungstenite) or plain sockets.
 
+mod opportunities;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Stdio;
@@ -19,7 +21,7 @@ use spreadwire::matrix::{CellQuote, CellState, MatrixWriter, QuoteMatrix};
 use spreadwire::metrics::{Board, LinkState};
 use spreadwire::net::listen::Listener;
 use spreadwire::stage::{Alarm, Idle, Stop, spawn};
-use spreadwire::time::{Clock, MS, SECOND, UnixNs};
+use spreadwire::time::{Clock, MS, MonoNs, SECOND, UnixNs};
 use tungstenite::{Message, WebSocket};
 
 const SYMBOLS: [&str; 4] = ["BTC/USDT", "ETH/USDT", "SOL/USD", "SOL/USDT"];
@@ -130,6 +132,19 @@ impl Rig {
     }
 
     fn opportunity(&mut self, symbol: &str, buy: (&str, &str), sell: (&str, &str), change: Change, alert: bool) {
+        let event = self.event(symbol, buy, sell, change, alert);
+        self.events.push(event).unwrap();
+        self.alarm.ring();
+    }
+
+    fn event(
+        &self,
+        symbol: &str,
+        buy: (&str, &str),
+        sell: (&str, &str),
+        change: Change,
+        alert: bool,
+    ) -> OpportunityEvent {
         let now = self.clock.now();
         let leg = |(venue, price): (&str, &str)| Leg {
             venue: self.directory.venue_named(venue).unwrap(),
@@ -147,8 +162,7 @@ impl Rig {
             detected: now,
             peak_gross_pct: 1.0,
         };
-        self.events.push(OpportunityEvent { opportunity, change, alert }).unwrap();
-        self.alarm.ring();
+        OpportunityEvent { opportunity, change, alert }
     }
 
     fn client(&self) -> Client {

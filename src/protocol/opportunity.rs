@@ -1,0 +1,98 @@
+//! The life of an opportunity, for those who asked for it: `opportunity` messages, and the page of those
+//! that are open or were. One object for both, so that a client reads them with the same eyes.
+
+use crate::market::Decimal;
+use crate::protocol::{Object, array, object};
+
+/// What happened to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is new, or new to this client.
+    Opened,
+    /// It is still open; prices, sizes or ages are others.
+    Updated,
+    /// It is no more. The prices are the last that it had.
+    Closed,
+}
+
+impl Change {
+    /// The word that clients hear.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Updated => "updated",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// An opportunity at one moment of its life.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment<'a> {
+    /// What happened.
+    pub change: Change,
+    /// The same through all its life, and no other's in this process.
+    pub id: &'a str,
+    /// Symbol as a JSON string with its quotes, in the client's own spelling.
+    pub symbol: &'a [u8],
+    /// Name of the exchange whose ask is paid.
+    pub buy_exchange: &'a str,
+    /// Name of the exchange whose bid is hit.
+    pub sell_exchange: &'a str,
+    /// That ask.
+    pub buy: Decimal,
+    /// That bid.
+    pub sell: Decimal,
+    /// `(sell − buy) / buy × 100`.
+    pub spread_pct: f64,
+    /// The same after both taker fees.
+    pub net_spread_pct: f64,
+    /// The smaller of the two sizes, in base.
+    pub executable_size: Decimal,
+    /// Milliseconds since the buy leg was read; when it closed, for a closed one.
+    pub buy_age_ms: u64,
+    /// The same of the sell leg.
+    pub sell_age_ms: u64,
+    /// Unix milliseconds of its opening; the same through all its life.
+    pub opened_at: u64,
+    /// Milliseconds from its opening until now, or until it closed.
+    pub lived_ms: u64,
+    /// Largest spread so far, in percent before fees.
+    pub peak_spread_pct: f64,
+    /// Where the numbers come from; the less real one of the two legs.
+    pub source: &'a str,
+    /// Unix milliseconds: now, or when it closed.
+    pub timestamp: u64,
+}
+
+/// Appends an `opportunity` message.
+pub fn opportunity(moment: &Moment<'_>, out: &mut Vec<u8>) {
+    let mut o = Object::open(out);
+    o.text("type", "opportunity").text("change", moment.change.word()).text("id", moment.id);
+    o.key("symbol").extend_from_slice(moment.symbol);
+    o.text("buyExchange", moment.buy_exchange).text("sellExchange", moment.sell_exchange);
+    moment.buy.write(o.key("buyPrice"));
+    moment.sell.write(o.key("sellPrice"));
+    o.float("spreadPct", moment.spread_pct).float("netSpreadPct", moment.net_spread_pct);
+    moment.executable_size.write(o.key("executableSize"));
+    o.integer("buyAgeMs", moment.buy_age_ms).integer("sellAgeMs", moment.sell_age_ms);
+    o.integer("openedAt", moment.opened_at).integer("livedMs", moment.lived_ms);
+    o.float("peakSpreadPct", moment.peak_spread_pct).text("source", moment.source);
+    o.integer("timestamp", moment.timestamp);
+    o.close();
+}
+
+/// The text of `/api/opportunities`: the open ones, and the closed ones with the newest first. Each writes
+/// one object.
+#[must_use]
+pub fn page<T>(
+    open: impl Iterator<Item = T>,
+    closed: impl Iterator<Item = T>,
+    write: impl Fn(T, &mut Vec<u8>),
+) -> Vec<u8> {
+    object(|root| {
+        array(open, root.key("open"), &write);
+        array(closed, root.key("closed"), &write);
+    })
+}

@@ -1,0 +1,176 @@
+//! `/api/status`, the one page that the dashboard and `spreadwire top` look at, and `/api/instruments`. All
+//! of it is read from the [`Board`](crate::metrics::Board), as are health and metrics.
+
+use crate::market::quote::Source;
+use crate::market::{Decimal, Directory, InstrumentId, VenueId};
+use crate::metrics::{Counter, DECODE_REASONS, DetectorGauges, GatewayGauges, VenueGauges};
+use crate::protocol::report::{DROP_REASONS, Health, sum};
+use crate::protocol::{Object, array, object};
+use crate::time::MonoNs;
+
+/// Limits of this process that a client may want to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once.
+    pub clients_max: u64,
+    /// SSE streams at once.
+    pub streams_max: u64,
+    /// Symbols × exchanges of one client.
+    pub pairs_max: u64,
+    /// Milliseconds between two bursts of a plain client.
+    pub beat_ms: u64,
+    /// Milliseconds between two bursts of a stream.
+    pub stream_beat_ms: u64,
+    /// A quote older than this many milliseconds is no price.
+    pub stale_after_ms: u64,
+    /// Spread in percent above which there is an opportunity.
+    pub threshold_pct: Decimal,
+    /// Whether that is before fees (`gross`) or after them (`net`).
+    pub threshold_on: &'static str,
+    /// Milliseconds in which an opportunity is alerted at most once.
+    pub debounce_ms: u64,
+}
+
+/// What the page is made of.
+pub struct Status<'a> {
+    /// Board, directory, fresh prices, names of this process, time.
+    pub health: Health<'a>,
+    /// Where the numbers come from, as in `X-Spreadwire-Source`.
+    pub sources: &'a str,
+    /// Limits.
+    pub limits: Limits,
+}
+
+impl Status<'_> {
+    /// The text of `/api/status`.
+    #[must_use]
+    pub fn text(&self) -> Vec<u8> {
+        let health = &self.health;
+        object(|root| {
+            root.integer("timestamp", health.unix.ms()).text("status", health.status());
+            root.texts("alerts", health.alerts());
+            root.object("process", |o| self.process(o));
+            array(0..health.board.venues.len(), root.key("venues"), |at, out| self.venue(at, out));
+            root.object("detector", |o| detector(o, &health.board.detector));
+            root.object("gateway", |o| self.gateway(o));
+            root.object("limits", |o| limits(o, &self.limits));
+            root.null("cluster");
+        })
+    }
+
+    fn process(&self, o: &mut Object<'_>) {
+        let health = &self.health;
+        o.text("version", env!("CARGO_PKG_VERSION"));
+        o.integer("uptimeMs", health.now.since(health.board.started) / 1_000_000);
+        o.text("instance", health.instance).text("hostname", health.hostname).text("source", self.sources);
+    }
+
+    fn venue(&self, at: usize, out: &mut Vec<u8>) {
+        let health = &self.health;
+        let (entry, v) = (&health.directory.venues()[at], &health.board.venues[at]);
+        let since_ms = |at: u64| health.now.since(MonoNs(at)) / 1_000_000;
+        let quoted = entry.native.iter().flatten().count() as u64;
+        let fresh = health.fresh.get(at).copied().unwrap_or(0);
+        let mut o = Object::open(out);
+        o.text("exchange", &entry.name).text("state", v.state().word());
+        o.text("data", data_state(fresh, quoted)).integer("freshPairs", fresh).integer("quotedPairs", quoted);
+        o.integer("subscribedPairs", v.subscribed.value());
+        match v.was_connected() {
+            true => o.text("source", Source::from_u8(v.source()).word()),
+            false => o.null("source"),
+        };
+        maybe(&mut o, "connectedMs", v.connected_since.value(), since_ms);
+        maybe(&mut o, "lastBytesMs", v.last_bytes.value(), since_ms);
+        o.integer("reconnects", v.connects.value().saturating_sub(1)).integer("disconnects", v.disconnects.value());
+        o.integer("connectionAttempts", v.attempts.value()).integer("consecutiveErrors", v.consecutive_errors.value());
+        match v.last_error() {
+            Some(text) => o.text("lastError", &text),
+            None => o.null("lastError"),
+        };
+        counts(&mut o, v);
+        // Not measured yet.
+        o.null("clockOffsetMs");
+        entry.taker_fee_pct.write(o.key("takerFeePct"));
+        o.close();
+    }
+
+    fn gateway(&self, o: &mut Object<'_>) {
+        let board = self.health.board;
+        let total = |read: fn(&GatewayGauges) -> &Counter| board.gateways.iter().map(|g| read(g).value()).sum();
+        o.integer("threads", board.gateways.len() as u64);
+        o.integer("clients", sum(board, |g| &g.websocket_clients)).integer("streams", sum(board, |g| &g.sse_clients));
+        o.integer("connections", sum(board, |g| &g.connections)).integer("followers", sum(board, |g| &g.followers));
+        o.integer("subscriptions", sum(board, |g| &g.subscriptions));
+        o.integer("prices", total(|g| &g.prices_sent)).integer("alerts", total(|g| &g.alerts_sent));
+        o.integer("opportunities", total(|g| &g.opportunities_sent)).integer("bytes", total(|g| &g.bytes_sent));
+        o.integer("conflated", total(|g| &g.outbox_conflated)).integer("slowClosed", total(|g| &g.slow_closed));
+        o.integer("misbehavedClosed", total(|g| &g.misbehaved_closed)).integer("errors", total(|g| &g.client_errors));
+        o.integer("accepted", total(|g| &g.accepted)).integer("refused", total(|g| &g.refused));
+        o.integer("requests", total(|g| &g.http_requests)).integer("badRequests", total(|g| &g.http_bad));
+    }
+}
+
+/// `fresh` when all pairs that the venue quotes have a fresh price, `partial` when some, `none` when none.
+const fn data_state(fresh: u64, quoted: u64) -> &'static str {
+    match fresh {
+        0 => "none",
+        n if n < quoted => "partial",
+        _ => "fresh",
+    }
+}
+
+/// A member that is `null` while its number is 0.
+fn maybe(o: &mut Object<'_>, name: &str, number: u64, shown: impl Fn(u64) -> u64) {
+    match number {
+        0 => o.null(name),
+        n => o.integer(name, shown(n)),
+    };
+}
+
+fn counts(o: &mut Object<'_>, v: &VenueGauges) {
+    o.integer("frames", v.frames.value()).integer("unusedFrames", v.frames_unused.value());
+    o.integer("quotes", v.quotes.value()).integer("bytes", v.bytes.value());
+    o.object("decodeErrors", |o| by_reason(o, &DECODE_REASONS, &v.decode_errors));
+    o.object("dropped", |o| by_reason(o, &DROP_REASONS, &v.dropped));
+    o.integer("ringConflated", v.ring_conflated.value()).integer("silences", v.silences.value());
+    o.integer("mute", v.mute.value()).integer("refused", v.refused.value());
+    o.integer("tlsRefused", v.tls_refused.value());
+}
+
+fn by_reason(o: &mut Object<'_>, reasons: &[&str], counters: &[Counter]) {
+    for (reason, counter) in reasons.iter().zip(counters) {
+        o.integer(reason, counter.value());
+    }
+}
+
+fn detector(o: &mut Object<'_>, d: &DetectorGauges) {
+    o.integer("quotes", d.quotes.value()).integer("merged", d.merged.value());
+    o.integer("open", d.open.value()).integer("opened", d.opened.value());
+    o.integer("alerts", d.alerts.value()).integer("debounced", d.debounced.value());
+    o.integer("eventsLost", d.events_lost.value());
+    o.integer("ringPeak", d.ring_peak.value()).integer("ringSize", d.ring_size.value());
+}
+
+fn limits(o: &mut Object<'_>, limits: &Limits) {
+    o.integer("clientsMax", limits.clients_max).integer("streamsMax", limits.streams_max);
+    o.integer("pairsMax", limits.pairs_max);
+    o.integer("beatMs", limits.beat_ms).integer("streamBeatMs", limits.stream_beat_ms);
+    o.integer("staleAfterMs", limits.stale_after_ms);
+    limits.threshold_pct.write(o.key("thresholdPct"));
+    o.text("thresholdOn", limits.threshold_on).integer("debounceMs", limits.debounce_ms);
+}
+
+/// The text of `/api/instruments`: which exchanges quote what.
+#[must_use]
+pub fn instruments(directory: &Directory) -> Vec<u8> {
+    object(|root| {
+        array(directory.instruments().iter().enumerate(), root.key("instruments"), |(at, symbol), out| {
+            let instrument = InstrumentId(at as u32);
+            let quoting = directory.venues().iter().enumerate();
+            let quoting = quoting.filter(|(venue, _)| directory.is_quoted(instrument, VenueId(*venue as u16)));
+            let mut o = Object::open(out);
+            o.text("symbol", symbol).texts("exchanges", quoting.map(|(_, venue)| &venue.name));
+            o.close();
+        });
+    })
+}

@@ -1,0 +1,263 @@
+//! Clients that follow the lives of opportunities, and the pages about them.
+
+use super::*;
+
+const BUY: (&str, &str) = ("kraken", "42500");
+
+impl Rig {
+    /// An event of BTC/USDT bought on kraken and sold on binance at `sell`, opened `age` ago.
+    fn life(&mut self, sell: &str, change: Change, age: Duration) {
+        let opened = MonoNs(self.clock.now().0 - age.as_nanos() as u64);
+        self.life_of("BTC/USDT", sell, change, opened);
+    }
+
+    fn life_of(&mut self, symbol: &str, sell: &str, change: Change, opened: MonoNs) {
+        let event = self.event(symbol, BUY, ("binance", sell), change, false);
+        let opportunity = Opportunity { opened, ..event.opportunity };
+        self.events.push(OpportunityEvent { opportunity, ..event }).unwrap();
+        self.alarm.ring();
+    }
+}
+
+impl Client {
+    /// Subscribes to `symbols` on no exchange, following, at this interval.
+    fn follow(&mut self, symbols: &[&str], interval_ms: u64) {
+        self.send(json!({"action": "subscribe", "symbols": symbols, "intervalMs": interval_ms, "opportunities": true}));
+        assert_eq!(self.next()["type"], "subscribed");
+    }
+
+    /// What comes within `time`, as the change and the sell price of each.
+    fn lives(&mut self, time: Duration) -> Vec<(String, u64)> {
+        let values = self.collect(time).into_iter().map(|text| serde_json::from_str::<Value>(&text).unwrap());
+        values
+            .map(|v| (v["change"].as_str().unwrap_or_default().to_owned(), v["sellPrice"].as_u64().unwrap()))
+            .collect()
+    }
+}
+
+const SHORT: Duration = Duration::from_millis(200);
+
+fn told(change: &str, price: u64) -> (String, u64) {
+    (change.to_owned(), price)
+}
+
+#[test]
+fn who_follows_hears_a_whole_life_and_nobody_else_hears_a_word() {
+    let mut rig = Rig::new();
+    let (mut follower, mut other, mut elsewhere) = (rig.client(), rig.client(), rig.client());
+    follower.follow(&["btc/usdt"], 0);
+    elsewhere.follow(&["ETH/USDT"], 0);
+    other.subscribe(&["BTC/USDT"], &["binance"]);
+    rig.wait_until("followers", |board| board.gateways[0].followers.value() == 2);
+    let opened = MonoNs(rig.clock.now().0);
+    rig.life_of("BTC/USDT", "42925", Change::Opened, opened);
+    let first = follower.text();
+    assert!(
+        first.starts_with(r#"{"type":"opportunity","change":"opened","id":"BTC/USDT:kraken:binance:"#)
+            && first.contains(r#","symbol":"btc/usdt","buyExchange":"kraken","sellExchange":"binance","buyPrice":42500,"sellPrice":42925,"spreadPct":1,"netSpreadPct":0.8,"executableSize":0.5,"buyAgeMs":0,"sellAgeMs":"#),
+        "{first}"
+    );
+    let first: Value = serde_json::from_str(&first).unwrap();
+    rig.life_of("BTC/USDT", "42930", Change::Updated, opened);
+    let second = follower.next();
+    assert_eq!((&second["change"], &second["sellPrice"]), (&json!("updated"), &json!(42930)));
+    rig.life_of("BTC/USDT", "42930", Change::Closed, opened);
+    let third = follower.next();
+    assert_eq!(third["change"], "closed");
+    for later in [&second, &third] {
+        assert_eq!((&later["id"], &later["openedAt"]), (&first["id"], &first["openedAt"]));
+    }
+    assert_eq!(elsewhere.collect(SHORT), [""; 0]);
+    assert_eq!(other.collect(SHORT), [""; 0]);
+    rig.wait_until("counted", |board| board.gateways[0].opportunities_sent.value() == 3);
+    // The next life of the same pair is another one.
+    rig.life("42925", Change::Opened, Duration::ZERO);
+    assert_ne!(follower.next()["id"], first["id"]);
+}
+
+#[test]
+fn who_joins_hears_what_is_open_with_its_real_age() {
+    let mut rig = Rig::new();
+    let mut early = rig.client();
+    early.follow(&["BTC/USDT"], 0);
+    let opened = MonoNs(rig.clock.now().0 - 40 * SECOND);
+    rig.life_of("BTC/USDT", "42925", Change::Opened, opened);
+    let first = early.next();
+    rig.life_of("BTC/USDT", "42950", Change::Updated, opened);
+    early.next();
+    let mut late = rig.client();
+    late.follow(&["BTC/USDT"], 0);
+    let joined = late.next();
+    assert_eq!((&joined["change"], &joined["sellPrice"]), (&json!("opened"), &json!(42950)));
+    assert_eq!(joined["openedAt"], first["openedAt"]);
+    assert!((40_000..45_000).contains(&joined["livedMs"].as_u64().unwrap()), "{joined}");
+    assert_eq!(late.collect(SHORT), [""; 0]);
+    // A symbol that is added brings only its own.
+    rig.life_of("ETH/USDT", "42600", Change::Opened, MonoNs(1));
+    late.send(json!({"action": "subscribe", "symbols": ["ETH/USDT"]}));
+    assert_eq!(late.next()["symbols"], json!(["BTC/USDT", "ETH/USDT"]));
+    let added = late.collect(SHORT);
+    assert!(added.len() == 1 && added[0].contains(r#""symbol":"ETH/USDT""#), "{added:?}");
+}
+
+#[test]
+fn following_holds_until_it_is_switched_off() {
+    let mut rig = Rig::new();
+    let mut client = rig.client();
+    client.subscribe(&["BTC/USDT"], &[]);
+    let opened = rig.clock.now();
+    rig.life_of("BTC/USDT", "42925", Change::Opened, opened);
+    assert_eq!(client.collect(SHORT), [""; 0]);
+    // Switched on by a request that brings no new symbol; then by one that says nothing of it.
+    client.follow(&[], 0);
+    assert_eq!(client.lives(SHORT), [told("opened", 42925)]);
+    client.subscribe(&["SOL/USDT"], &[]);
+    rig.life_of("BTC/USDT", "42930", Change::Updated, opened);
+    assert_eq!(client.lives(SHORT), [told("updated", 42930)]);
+    client.send(json!({"action": "unsubscribe", "symbols": ["SOL/USDT"], "opportunities": false}));
+    assert_eq!(client.next()["type"], "unsubscribed");
+    rig.life_of("BTC/USDT", "42931", Change::Updated, opened);
+    assert_eq!(client.lives(SHORT), [told("updated", 42931)], "only subscribe changes what a client hears");
+    client.send(json!({"action": "subscribe", "opportunities": false}));
+    assert_eq!(client.next()["type"], "subscribed");
+    rig.life_of("BTC/USDT", "42932", Change::Updated, opened);
+    rig.life_of("BTC/USDT", "42932", Change::Closed, opened);
+    assert_eq!(client.collect(SHORT), [""; 0]);
+    rig.wait_until("nobody follows", |board| board.gateways[0].followers.value() == 0);
+    client.follow(&["BTC/USDT"], 0);
+    rig.wait_until("one follows", |board| board.gateways[0].followers.value() == 1);
+    drop(client);
+    rig.wait_until("nobody follows", |board| board.gateways[0].followers.value() == 0);
+}
+
+#[test]
+fn on_a_beat_the_newest_update_wins_and_openings_and_endings_do_not_wait() {
+    let mut rig = Rig::new();
+    let mut client = rig.client();
+    client.follow(&["BTC/USDT", "ETH/USDT"], 1000);
+    let opened = rig.clock.now();
+    let begun = Instant::now();
+    rig.life_of("BTC/USDT", "42925", Change::Opened, opened);
+    assert_eq!(client.next()["change"], "opened");
+    assert!(begun.elapsed() < Duration::from_millis(600), "an opening waited for the beat");
+    for price in ["42926", "42927", "42928"] {
+        rig.life_of("BTC/USDT", price, Change::Updated, opened);
+    }
+    assert_eq!(client.lives(Duration::from_millis(1500)), [told("updated", 42928)]);
+    // And nothing while nothing changes.
+    assert_eq!(client.collect(Duration::from_millis(1200)), [""; 0]);
+    rig.life_of("BTC/USDT", "42929", Change::Updated, opened);
+    rig.life_of("BTC/USDT", "42930", Change::Closed, opened);
+    assert_eq!(client.lives(Duration::from_millis(1300)), [told("closed", 42930)]);
+}
+
+#[test]
+fn f83_a_follower_that_does_not_read_loses_no_opening_and_no_end_and_reads_the_newest_update() {
+    let mut rig = Rig::with(Options { send_buffer: 4096, ..Options::default() });
+    let mut client = rig.client();
+    client.follow(&["BTC/USDT", "ETH/USDT"], 0);
+    let opened = rig.clock.now();
+    rig.life_of("BTC/USDT", "42925", Change::Opened, opened);
+    assert_eq!(client.next()["change"], "opened");
+    // Until nothing more is taken: some kilobytes in the kernel, then none.
+    let sent = |rig: &Rig| rig.board.gateways[0].opportunities_sent.value();
+    let mut price = 43_000_u64;
+    let mut quiet = 0;
+    while quiet < 20 && price < 60_000 {
+        let before = sent(&rig);
+        price += 1;
+        rig.life_of("BTC/USDT", &price.to_string(), Change::Updated, opened);
+        std::thread::sleep(Duration::from_millis(1));
+        quiet = if sent(&rig) == before { quiet + 1 } else { 0 };
+    }
+    assert!(quiet == 20, "the socket takes everything");
+    rig.life_of("ETH/USDT", "42600", Change::Opened, opened);
+    rig.life_of("BTC/USDT", &(price + 1).to_string(), Change::Updated, opened);
+    rig.life_of("BTC/USDT", &(price + 2).to_string(), Change::Updated, opened);
+    rig.life_of("ETH/USDT", "42600", Change::Closed, opened);
+    std::thread::sleep(SHORT);
+    let heard = client.lives(Duration::from_secs(2));
+    let updates: Vec<u64> = heard.iter().filter(|(c, _)| c == "updated").map(|(_, price)| *price).collect();
+    assert!(updates.is_sorted(), "{updates:?}");
+    assert_eq!(updates.last(), Some(&(price + 2)));
+    assert!(!updates.contains(&(price + 1)) && updates.len() < (price - 43_000) as usize, "{}", updates.len());
+    let ends: Vec<&str> = heard.iter().filter(|(c, _)| c != "updated").map(|(change, _)| change.as_str()).collect();
+    assert_eq!(ends, ["opened", "closed"]);
+}
+
+#[test]
+fn a_life_whose_end_was_lost_ends_before_the_next_begins() {
+    let mut rig = Rig::new();
+    let mut client = rig.client();
+    client.follow(&["BTC/USDT"], 0);
+    rig.life("42925", Change::Opened, Duration::from_secs(9));
+    rig.life("42930", Change::Opened, Duration::ZERO);
+    // And one whose beginning was lost begins with what is heard of it.
+    rig.life_of("BTC/USDT", "42930", Change::Closed, MonoNs(2));
+    rig.life_of("BTC/USDT", "42931", Change::Updated, MonoNs(3));
+    let heard = client.lives(SHORT);
+    let expected = [("opened", 42925), ("closed", 42925), ("opened", 42930)];
+    assert_eq!(heard[..3], expected.map(|(change, price)| told(change, price)));
+    assert_eq!(heard.last(), Some(&told("opened", 42931)));
+}
+
+#[test]
+fn the_page_of_opportunities_has_the_open_ones_and_the_last_hundred_closed() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.json("/api/opportunities"), (200, json!({"open": [], "closed": []})));
+    for n in 0..120_u64 {
+        let opened = MonoNs(rig.clock.now().0 - 5 * SECOND);
+        rig.life_of("BTC/USDT", &(43_000 + n).to_string(), Change::Opened, opened);
+        rig.life_of("BTC/USDT", &(43_000 + n).to_string(), Change::Closed, opened);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    rig.life("42925", Change::Opened, Duration::from_secs(3));
+    std::thread::sleep(SHORT);
+    let (_, page) = rig.json("/api/opportunities");
+    let open = page["open"].as_array().unwrap();
+    assert_eq!(open.len(), 1);
+    assert_eq!((&open[0]["type"], &open[0]["change"]), (&json!("opportunity"), &json!("opened")));
+    assert_eq!((&open[0]["symbol"], &open[0]["source"]), (&json!("BTC/USDT"), &json!("simulated")));
+    assert!((3000..10_000).contains(&open[0]["livedMs"].as_u64().unwrap()), "{page}");
+    let closed = page["closed"].as_array().unwrap();
+    let prices: Vec<u64> = closed.iter().map(|o| o["sellPrice"].as_u64().unwrap()).collect();
+    assert_eq!(prices, (43_020..43_120).rev().collect::<Vec<_>>());
+    let (lived, opened) = (&closed[0]["livedMs"], closed[0]["openedAt"].as_u64().unwrap());
+    assert!(lived.as_u64().unwrap() >= 5000, "{lived}");
+    assert!(closed[0]["timestamp"].as_u64().unwrap().abs_diff(opened + lived.as_u64().unwrap()) <= 1);
+    // What has ended no longer ages.
+    std::thread::sleep(SHORT);
+    assert_eq!(&rig.json("/api/opportunities").1["closed"][0]["livedMs"], lived);
+}
+
+#[test]
+fn instruments_and_status_say_what_there_is() {
+    let mut rig = Rig::new();
+    rig.quote("BTC/USDT", "binance", "1", "2");
+    rig.board.venues[2].set_state(LinkState::Backoff, rig.clock.now());
+    rig.board.venues[2].set_last_error("closed by the venue (1001)");
+    let mut client = rig.client();
+    client.subscribe(&["BTC/USDT"], &["binance"]);
+    client.next();
+    let (status, page) = rig.json("/api/status");
+    assert_eq!((status, &page["status"]), (200, &json!("healthy")));
+    assert_eq!(page["alerts"], json!(["Exchange coinbase is reconnecting: closed by the venue (1001)"]));
+    let venue = |at: usize| &page["venues"][at];
+    let seen = |at: usize| ["exchange", "state", "data", "source"].map(|key| venue(at)[key].as_str());
+    assert_eq!(seen(0), [Some("binance"), Some("connected"), Some("partial"), Some("simulated")]);
+    assert_eq!(seen(1), [Some("kraken"), Some("connected"), Some("none"), Some("simulated")]);
+    assert_eq!((&venue(0)["freshPairs"], &venue(0)["quotedPairs"]), (&json!(1), &json!(3)));
+    assert_eq!(venue(2)["lastError"], "closed by the venue (1001)");
+    assert_eq!((&venue(2)["connectedMs"], &venue(0)["clockOffsetMs"]), (&Value::Null, &Value::Null));
+    assert_eq!((&page["gateway"]["clients"], &page["gateway"]["subscriptions"]), (&json!(1), &json!(1)));
+    assert_eq!((&page["limits"]["pairsMax"], &page["limits"]["staleAfterMs"]), (&json!(4096), &json!(30_000)));
+    assert_eq!((&page["process"]["source"], &page["cluster"]), (&json!("simulated"), &Value::Null));
+    // It tells also when nothing is fresh: it is no health check.
+    rig.void("BTC/USDT", "binance");
+    std::thread::sleep(SHORT);
+    let (status, page) = rig.json("/api/status");
+    assert_eq!((status, &page["status"]), (200, &json!("degraded")));
+    let (_, page) = rig.json("/api/instruments");
+    assert_eq!(page["instruments"][0], json!({"symbol": "BTC/USDT", "exchanges": ["binance", "kraken"]}));
+    assert_eq!(page["instruments"][2], json!({"symbol": "SOL/USD", "exchanges": ["coinbase"]}));
+}
