@@ -33,20 +33,21 @@ export function OpportunityTable({ opportunities, kind = 'open', onChoose, empty
     return <p className="sw sw-quiet sw-empty">{empty ?? (isOpen ? 'No opportunity is open now.' : 'None has closed yet.')}</p>
   }
   return (
-    <table className="sw sw-opportunities" aria-label={label ?? (isOpen ? 'Open opportunities' : 'Closed opportunities')}>
-      <thead>
+    <div className="sw sw-fit">
+    <table className="sw-opportunities" role="table" aria-label={label ?? (isOpen ? 'Open opportunities' : 'Closed opportunities')}>
+      <thead role="rowgroup">
         <tr role="row">
-          <th scope="col">Instrument</th>
-          <th scope="col">Buy → sell</th>
-          <th scope="col">{isOpen ? 'Gross' : 'Peak'}</th>
-          <th scope="col">{isOpen ? 'Net' : 'Last net'}</th>
-          <th scope="col">Size</th>
-          <th scope="col">Prices</th>
-          <th scope="col">{isOpen ? 'Ages' : 'Closed at'}</th>
-          <th scope="col">Lived</th>
+          <th role="columnheader" scope="col">Instrument</th>
+          <th role="columnheader" scope="col">Buy → sell</th>
+          <th role="columnheader" scope="col">{isOpen ? 'Gross' : 'Peak'}</th>
+          <th role="columnheader" scope="col">{isOpen ? 'Net' : 'Last net'}</th>
+          <th role="columnheader" scope="col">Size</th>
+          <th role="columnheader" scope="col">Prices</th>
+          <th role="columnheader" scope="col">{isOpen ? 'Ages' : 'Closed at'}</th>
+          <th role="columnheader" scope="col">Lived</th>
         </tr>
       </thead>
-      <tbody>
+      <tbody role="rowgroup">
         {opportunities.map((opportunity) =>
           isOpen ? (
             <OpenRow key={opportunity.id} opportunity={opportunity} onChoose={onChoose} />
@@ -56,6 +57,7 @@ export function OpportunityTable({ opportunities, kind = 'open', onChoose, empty
         )}
       </tbody>
     </table>
+    </div>
   )
 }
 
@@ -124,7 +126,7 @@ function Head({ opportunity, onChoose }: RowProps) {
           </>
         )}
       </th>
-      <td role="cell" data-label="Buy → sell">
+      <td role="cell" data-label="Buy → sell" className="sw-where">
         <Route from={opportunity.buyExchange} to={opportunity.sellExchange} />
       </td>
     </>
@@ -146,7 +148,7 @@ function Figures({ opportunity }: { opportunity: Opportunity }) {
       <td role="cell" data-label="Size" className="sw-num">
         {short(executableSize)} <Name max={12}>{symbol.split('/')[0] ?? ''}</Name>
       </td>
-      <td role="cell" data-label="Prices" className="sw-num">
+      <td role="cell" data-label="Prices" className="sw-num sw-both">
         {money(symbol, buyPrice, 2)} → {money(symbol, sellPrice, 2)}
       </td>
     </>

@@ -1,0 +1,77 @@
+// What is open, what was, and the word to the viewer when one opens.
+
+import { useEffect, useMemo, useRef } from 'react'
+import { OpportunityTable, useOpportunities, usePage } from '../src/react/index.js'
+import type { Opportunities, Opportunity } from '../src/react/index.js'
+import { fixed, tamed } from '../src/react/components/text.js'
+import { choose } from './App.js'
+import { Threshold } from './SettingsView.js'
+import { useSettings } from './settings.js'
+
+/** Closed ones that are shown. */
+const CLOSED_MAX = 50
+
+/** Opportunities of the watched symbols above the viewer's threshold, those before this page came included. */
+export function useWatchedOpportunities(symbols: readonly string[]): Opportunities {
+  const { thresholdPct, notify } = useSettings()
+  const { open, closed, isConnected } = useOpportunities(symbols)
+  const before = usePage<{ closed: readonly Opportunity[] }>('/api/opportunities', { everyMs: 10_000 }).value?.closed
+  const watched = useMemo<Opportunities>(() => {
+    const known = new Map<string, Opportunity>()
+    for (const one of [...closed, ...(before ?? [])]) {
+      if (!known.has(one.id) && symbols.includes(one.symbol)) known.set(one.id, one)
+    }
+    const wanted = (one: Opportunity) => one.peakSpreadPct >= thresholdPct
+    const ended = [...known.values()].filter(wanted).sort((a, b) => b.timestamp - a.timestamp)
+    return { open: open.filter((one) => one.spreadPct >= thresholdPct), closed: ended.slice(0, CLOSED_MAX), isConnected }
+  }, [open, closed, before, symbols, thresholdPct, isConnected])
+  useNotifications(watched.open, notify)
+  return watched
+}
+
+/** Tells of opportunities that open while the viewer looks elsewhere, each once. */
+function useNotifications(open: readonly Opportunity[], on: boolean): void {
+  const told = useRef<Set<string> | undefined>(undefined)
+  useEffect(() => {
+    const known = told.current
+    told.current = new Set(open.map((one) => one.id))
+    // What is open when the page comes is no news.
+    if (!on || known === undefined || typeof Notification === 'undefined' || Notification.permission !== 'granted') return
+    for (const one of open) {
+      if (known.has(one.id)) continue
+      const route = `buy on ${tamed(one.buyExchange)}, sell on ${tamed(one.sellExchange)}`
+      try {
+        // A later one of the same symbol takes the place of an earlier one.
+        new Notification(`${tamed(one.symbol)} ${fixed(one.spreadPct, 2)}%`, { body: route, tag: `arbitrage-${one.symbol}` })
+      } catch {
+        return
+      }
+    }
+  }, [open, on])
+}
+
+export function OpportunitiesView({ opportunities }: { opportunities: Opportunities }) {
+  const newest = opportunities.open.reduce<Opportunity | undefined>((a, b) => (a && a.openedAt >= b.openedAt ? a : b), undefined)
+  return (
+    <div className="stack">
+      <section className="box" aria-labelledby="open-now">
+        <div className="bar">
+          <h2 id="open-now">Open now</h2>
+          <span className="sw-quiet">largest spread first</span>
+          <Threshold />
+        </div>
+        <OpportunityTable opportunities={opportunities.open} onChoose={(one) => choose(one.symbol)} />
+        <p className="sw-spoken" role="status">
+          {newest && `Newest: ${tamed(newest.symbol)}, buy on ${tamed(newest.buyExchange)}, sell on ${tamed(newest.sellExchange)}`}
+        </p>
+      </section>
+      <section className="box" aria-labelledby="closed">
+        <div className="bar">
+          <h2 id="closed">Closed</h2>
+          <span className="sw-quiet">newest first</span>
+        </div>
+        <OpportunityTable kind="closed" opportunities={opportunities.closed} onChoose={(one) => choose(one.symbol)} />
+      </section>
+    </div>
+  )
+}
