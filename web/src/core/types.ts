@@ -18,6 +18,16 @@ export interface LivePrice extends Omit<PriceMessage, 'type'> {
 /** A spread above the gateway's threshold at one moment. */
 export interface ArbitrageAlert extends Omit<ArbitrageMessage, 'type'> {}
 
+/** How the connection is, as one value. */
+export interface ConnectionStatus {
+  state: ConnectionState
+  isConnected: boolean
+  /** The last thing that the gateway found wrong, or why there is no connection. */
+  error: string | null
+  /** Attempts since the connection was lost. */
+  attempts: number
+}
+
 /** An opportunity while it lives, and after: `change` is `closed` then. */
 export interface Opportunity extends Omit<OpportunityMessage, 'type'> {}
 

@@ -1,6 +1,10 @@
+import { useCallback, useState } from 'react'
+import { KEPT_MAX, type Board } from '../../core/board.js'
+import { sharedAt } from '../../core/shared.js'
 import type { ArbitrageAlert, LivePrice } from '../../core/types.js'
+import { NONE, isSameList, useBoard, useHold, useStatus } from './live.js'
+import { requestNotificationPermission, useNotifications } from './notifications.js'
 import type { HookOptions } from './options.js'
-import { requestNotificationPermission } from './notifications.js'
 
 export interface UseLiveExchangePricesOptions extends HookOptions {
   /** Symbols to begin with; an inline array is fine, and a changed one subscribes anew. */
@@ -35,13 +39,97 @@ export interface UseLiveExchangePricesResult {
   requestNotificationPermission: () => Promise<boolean>
 }
 
-const nothing = () => {}
+type Prices = Readonly<Record<string, LivePrice>>
+const NO_PRICES: Prices = {}
 
-/** Live prices and alerts of the symbols on the exchanges. */
-export function useLiveExchangePrices(_options: UseLiveExchangePricesOptions = {}): UseLiveExchangePricesResult {
+/** Live prices of symbols on exchanges, and alerts of the symbols over all exchanges. */
+export function useLiveExchangePrices(options: UseLiveExchangePricesOptions = {}): UseLiveExchangePricesResult {
+  const {
+    initialSymbols = NONE, initialExchanges = NONE, autoConnect = true, notify = true,
+    reconnectInterval, maxReconnectAttempts, url, ...feed
+  } = options
+  const [isActive, setActive] = useState(autoConnect)
+  const symbols = useNames(initialSymbols)
+  const exchanges = useNames(initialExchanges)
+
+  useHold(url, { symbols: symbols.names, exchanges: exchanges.names, reconnectInterval, maxReconnectAttempts, ...feed }, isActive)
+  const status = useStatus(url)
+  // Who is disconnected sees nothing, even while others on the page go on.
+  const shown = isActive ? symbols.names : NONE
+  const prices = useBoard(url, (board) => pricesOf(board, shown, exchanges.names), NO_PRICES, isSameRecord)
+  const arbitrageAlerts = useBoard(url, (board) => alertsOf(board, shown), NONE, isSameList)
+  useNotifications(arbitrageAlerts, notify)
+
+  const { add: addSymbols, remove: removeSymbols } = symbols
+  const { add: addExchanges, remove: removeExchanges } = exchanges
+  const subscribe = useCallback((symbols: readonly string[], exchanges: readonly string[]) => {
+    addSymbols(symbols)
+    addExchanges(exchanges)
+  }, [addSymbols, addExchanges])
+  const unsubscribe = useCallback((symbols: readonly string[], exchanges: readonly string[]) => {
+    removeSymbols(symbols)
+    removeExchanges(exchanges)
+  }, [removeSymbols, removeExchanges])
+  const connect = useCallback(() => {
+    setActive(true)
+    sharedAt(url)?.connection.connect()
+  }, [url])
+  const disconnect = useCallback(() => setActive(false), [])
+  const getPrice = useCallback((symbol: string, exchange: string) => {
+    return Object.hasOwn(prices, `${symbol}:${exchange}`) ? prices[`${symbol}:${exchange}`] : undefined
+  }, [prices])
+  const getPricesForSymbol = useCallback((symbol: string) => {
+    return Object.values(prices).filter((price) => price.symbol === symbol)
+  }, [prices])
+
   return {
-    prices: {}, arbitrageAlerts: [], isConnected: false, error: null, subscribedSymbols: [], subscribedExchanges: [],
-    subscribe: nothing, unsubscribe: nothing, getPrice: () => undefined, getPricesForSymbol: () => [],
-    connect: nothing, disconnect: nothing, requestNotificationPermission,
+    prices, arbitrageAlerts, isConnected: isActive && status.isConnected, error: isActive ? status.error : null,
+    subscribedSymbols: symbols.names, subscribedExchanges: exchanges.names,
+    subscribe, unsubscribe, getPrice, getPricesForSymbol, connect, disconnect, requestNotificationPermission,
   }
+}
+
+/** A set of names that begins as `initial` and follows it when its content changes. */
+function useNames(initial: readonly string[]) {
+  const [kept, setKept] = useState(() => ({ initial, names: withNames(NONE, initial) }))
+  let names = kept.names
+  if (!isSameList(kept.initial, initial)) {
+    names = withNames(withoutNames(names, kept.initial.filter((name) => !initial.includes(name))), initial)
+    setKept({ initial, names })
+  }
+  const add = useCallback((more: readonly string[]) => setKept((kept) => ({ ...kept, names: withNames(kept.names, more) })), [])
+  const remove = useCallback((gone: readonly string[]) => setKept((kept) => ({ ...kept, names: withoutNames(kept.names, gone) })), [])
+  return { names, add, remove }
+}
+
+const withNames = (names: readonly string[], more: readonly string[]) => {
+  const all = [...new Set([...names, ...more])]
+  return all.length === names.length ? names : all
+}
+
+const withoutNames = (names: readonly string[], gone: readonly string[]) => {
+  const left = names.filter((name) => !gone.includes(name))
+  return left.length === names.length ? names : left
+}
+
+function pricesOf(board: Board, symbols: readonly string[], exchanges: readonly string[]): Prices {
+  const prices: Record<string, LivePrice> = {}
+  for (const symbol of symbols) {
+    for (const exchange of exchanges) {
+      const price = board.price(symbol, exchange)
+      if (price) prices[`${symbol}:${exchange}`] = price
+    }
+  }
+  return prices
+}
+
+function isSameRecord(a: Prices, b: Prices): boolean {
+  const names = Object.keys(b)
+  return names.length === Object.keys(a).length && names.every((name) => a[name] === b[name])
+}
+
+function alertsOf(board: Board, symbols: readonly string[]): readonly ArbitrageAlert[] {
+  const lists = symbols.map((symbol) => board.alerts(symbol)).filter((alerts) => alerts.length > 0)
+  if (lists.length <= 1) return lists[0] ?? NONE
+  return lists.flat().sort((a, b) => b.timestamp - a.timestamp).slice(0, KEPT_MAX)
 }

@@ -1,3 +1,7 @@
+import { useCallback, useSyncExternalStore } from 'react'
+import { pageUrl } from '../../core/environment.js'
+import { NO_PAGE, pageView, sharedPage } from '../../core/page.js'
+
 export interface UsePageOptions {
   /** The gateway, e.g. `https://host`. Default: where the page comes from. */
   url?: string | undefined
@@ -15,7 +19,19 @@ export interface Page<T> {
   updatedAt: number
 }
 
-/** One of the gateway's JSON pages (`/api/market-data/health`, …), asked for again and again while the page is looked at; asked once for all who want it. */
-export function usePage<T = unknown>(_path: string, _options: UsePageOptions = {}): Page<T> {
-  return { value: undefined, status: 0, error: null, updatedAt: 0 }
+/**
+ * One of the gateway's JSON pages (`/api/market-data/health`, …), asked for again and again while the component is
+ * mounted; asked once for all who want it. The type is the caller's word: nothing checks it.
+ */
+export function usePage<T = unknown>(path: string, options: UsePageOptions = {}): Page<T> {
+  const { url, everyMs = 1000 } = options
+  const subscribe = useCallback((listener: () => void) => {
+    const address = pageUrl(path, url)
+    return address === undefined ? () => {} : sharedPage(address).subscribe(listener, everyMs)
+  }, [path, url, everyMs])
+  const snapshot = () => {
+    const address = pageUrl(path, url)
+    return address === undefined ? NO_PAGE : pageView(address)
+  }
+  return useSyncExternalStore(subscribe, snapshot, () => NO_PAGE) as Page<T>
 }
