@@ -1,6 +1,6 @@
 // The page: what the numbers are, where one can go, and the view that was chosen.
 
-import { useMemo, useSyncExternalStore } from 'react'
+import { useEffect, useMemo, useRef, useSyncExternalStore } from 'react'
 import { usePage } from '../src/react/index.js'
 import type { Instruments } from '../src/react/index.js'
 import { Banner } from './Banner.js'
@@ -35,13 +35,16 @@ export function App() {
   const { view, rest } = useRoute()
   const watched = useWatched()
   const opportunities = useWatchedOpportunities(watched.symbols)
+  const tabs = useRef<HTMLElement>(null)
+  // On a phone the tabs have no room side by side.
+  useEffect(() => tabs.current?.querySelector('[aria-current]')?.scrollIntoView({ inline: 'center', block: 'nearest' }), [view])
   return (
     <div className="sw page">
       <a className="skip" href="#content" onClick={(event) => (event.preventDefault(), document.getElementById('content')?.focus())}>
         Skip to the content
       </a>
       <Banner watched={watched} />
-      <nav className="tabs" aria-label="Views">
+      <nav className="tabs" aria-label="Views" ref={tabs}>
         {VIEWS.map(([name, title]) => (
           <a key={name} href={`#/${name}`} aria-current={name === view ? 'page' : undefined}>
             {title}

@@ -19,7 +19,7 @@ export function Banner({ watched }: { watched: Watched }) {
   const value = status.value
   const lost = !connection.isConnected
   return (
-    <header className="banner">
+    <header className={value && value.process.source !== 'live' ? 'banner unreal' : 'banner'}>
       <h1 className="mark">
         <svg viewBox="0 0 32 32" width="22" height="22" aria-hidden="true">
           <path d="M3 10h9l5 12h12" className="mark-one" />

@@ -2,7 +2,7 @@
 
 import { useState } from 'react'
 import { MidChart, SpreadChart, useLivePrice } from '../src/react/index.js'
-import { Name, Pill, Scroller, useNow } from '../src/react/components/parts.js'
+import { Name, Pill, Scroller, Ticking } from '../src/react/components/parts.js'
 import { decimalsOf, duration, fixed, short, tamed } from '../src/react/components/text.js'
 import { choose } from './App.js'
 import type { Watched } from './App.js'
@@ -22,7 +22,7 @@ export function InstrumentView({ watched, asked }: { watched: Watched; asked: st
           <h2 id="spread-title">
             <Name>{symbol}</Name>
           </h2>
-          <Choice label="Instrument" value={symbol} options={watched.symbols} onChange={choose} />
+          <Choice end label="Instrument" value={symbol} options={watched.symbols} onChange={choose} />
         </div>
         {one !== undefined && two !== undefined ? (
           <>
@@ -74,15 +74,17 @@ export function InstrumentView({ watched, asked }: { watched: Watched; asked: st
 }
 
 interface ChoiceProps {
+  /** At the end of its bar. */
+  end?: boolean
   label: string
   value: string
   options: readonly string[]
   onChange: (name: string) => void
 }
 
-export function Choice({ label, value, options, onChange }: ChoiceProps) {
+export function Choice({ label, value, options, onChange, end = false }: ChoiceProps) {
   return (
-    <label className="field">
+    <label className={end ? 'field end' : 'field'}>
       <span className="sw-spoken">{label}</span>
       <select value={value} onChange={(event) => onChange(event.target.value)}>
         {(options.includes(value) ? options : [value, ...options]).map((name) => (
@@ -97,7 +99,6 @@ export function Choice({ label, value, options, onChange }: ChoiceProps) {
 
 function Row({ symbol, exchange }: { symbol: string; exchange: string }) {
   const price = useLivePrice(symbol, exchange, { extended: true })
-  const now = useNow(500)
   const state = price === undefined ? 'waiting' : price.freshness === 'fresh' ? (price.state ?? 'fresh') : price.freshness
   const decimals = price ? Math.max(decimalsOf(price.bid), decimalsOf(price.ask)) : 0
   return (
@@ -115,7 +116,9 @@ function Row({ symbol, exchange }: { symbol: string; exchange: string }) {
           <td className="sw-num sw-ask">{fixed(price.ask, decimals)}</td>
           <td className="sw-num">{price.askSize === undefined ? '–' : short(price.askSize)}</td>
           <td className="sw-num">{fixed(((price.ask - price.bid) / price.midPrice) * 10_000, 2)} bps</td>
-          <td className="sw-num">{duration(Math.max(price.ageMs ?? 0, now - price.timestamp))}</td>
+          <td className="sw-num">
+            <Ticking step={500} text={(now) => duration(Math.max(price.ageMs ?? 0, now - price.timestamp))} />
+          </td>
           <td className="sw-num">{price.seq === undefined ? '–' : fixed(price.seq, 0)}</td>
         </>
       ) : (

@@ -38,9 +38,9 @@ export function LatencyView() {
             </label>
           </fieldset>
           {by === 'stage' ? (
-            <Choice label="Exchange" value={exchange} options={[ALL, ...exchanges]} onChange={setExchange} />
+            <Choice end label="Exchange" value={exchange} options={[ALL, ...exchanges]} onChange={setExchange} />
           ) : (
-            <Choice label="Stage" value={hop?.hop ?? ''} options={hops.map((one) => one.hop)} onChange={setHop} />
+            <Choice end label="Stage" value={hop?.hop ?? ''} options={hops.map((one) => one.hop)} onChange={setHop} />
           )}
         </div>
         {by === 'venue' && hop && (

@@ -58,7 +58,7 @@ export function OpportunitiesView({ opportunities }: { opportunities: Opportunit
         <div className="bar">
           <h2 id="open-now">Open now</h2>
           <span className="sw-quiet">largest spread first</span>
-          <Threshold />
+          <Threshold end />
         </div>
         <OpportunityTable opportunities={opportunities.open} onChoose={(one) => choose(one.symbol)} />
         <p className="sw-spoken" role="status">

@@ -19,7 +19,7 @@ export function PricesView({ watched, opportunities }: { watched: Watched; oppor
           <span className="sw-quiet" role="status">
             {found} of {watched.all.symbols.length} instruments on {watched.exchanges.length} exchanges
           </span>
-          <label className="field">
+          <label className="field end">
             <span className="sw-spoken">Filter instruments</span>
             <input type="search" placeholder="Filter, e.g. BTC" value={filter} onChange={(event) => setFilter(event.target.value)} spellCheck={false} />
           </label>

@@ -55,7 +55,7 @@ export function SettingsView({ watched }: { watched: Watched }) {
 }
 
 /** The viewer's own threshold: on top of the gateway's. */
-export function Threshold() {
+export function Threshold({ end = false }: { end?: boolean }) {
   const { thresholdPct } = useSettings()
   const [text, setText] = useState(String(thresholdPct))
   useEffect(() => setText(String(thresholdPct)), [thresholdPct])
@@ -65,7 +65,7 @@ export function Threshold() {
     if (value !== '' && next >= 0 && next < 100) change({ thresholdPct: next })
   }
   return (
-    <label className="field">
+    <label className={end ? 'field end' : 'field'}>
       <span>at least</span>
       <input
         type="number" className="figure" min={0} max={99} step={0.1} value={text} aria-label="Smallest spread before fees, in percent"

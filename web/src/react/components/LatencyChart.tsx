@@ -43,19 +43,22 @@ export function LatencyChart({ exchange, hop, url, everyMs = 2000, height = 260 
   return (
     <div className="sw sw-chart">
       <Plot label={`Latency by percentile, ${hop ?? exchange ?? 'all exchanges'}; the table has the numbers`} lines={lines} feed={feed} options={OPTIONS} height={height} />
-      <LatencyTable rows={rows} />
+      <LatencyTable rows={rows} head={hop === undefined ? 'Stage' : 'Exchange'} />
     </div>
   )
 }
 
 const OPTIONS: Partial<Options> = {
   cursor: { drag: { x: false, y: false } },
-  scales: { x: { time: false, range: [-0.1, STEPS.length - 0.9] }, y: { distr: 3 } },
+  scales: { x: { time: false, range: [-0.1, STEPS.length - 0.9] }, y: { distr: 3, range: (_, least, most) => [decade(Math.floor, least), decade(Math.ceil, most)] } },
   axes: [
-    { splits: () => STEPS.map((_, at) => at), values: (_, ticks) => ticks.map((tick) => STEP_NAMES[tick] ?? '') },
-    { size: 64, values: (_, ticks) => ticks.map((tick) => (tick === null ? '' : latency(tick))) },
+    { size: 30, splits: () => STEPS.map((_, at) => at), values: (_, ticks) => ticks.map((tick) => STEP_NAMES[tick] ?? '') },
+    { size: 64, grid: { filter: (_, ticks) => ticks.map((tick) => (Number.isInteger(Math.log10(tick)) ? tick : null)) }, values: (_, ticks) => ticks.map((tick) => (tick === null ? '' : latency(tick))) },
   ],
 }
+
+/** The power of ten at or beyond `value`. */
+const decade = (round: (power: number) => number, value: number | null) => 10 ** round(Math.log10(Math.max(1, value ?? 1)))
 
 type Row = readonly [string, Percentiles]
 
@@ -68,14 +71,14 @@ function chosen(value: Latency, exchange: string | undefined, hop: string | unde
   return filled(value.hops.map((one) => [one.hop, exchange === undefined ? one.all : one.exchanges[exchange]] as const))
 }
 
-function LatencyTable({ rows }: { rows: readonly Row[] }) {
+function LatencyTable({ rows, head }: { rows: readonly Row[]; head: string }) {
   if (rows.length === 0) return <p className="sw-quiet sw-empty">Nothing has been measured yet.</p>
   return (
     <div className="sw-scroller" role="region" aria-label="Latency by percentile" tabIndex={0}>
       <table className="sw-plain">
         <thead>
           <tr>
-            <th scope="col">From</th>
+            <th scope="col">{head}</th>
             {STEP_NAMES.map((name) => (
               <th key={name} scope="col">
                 {name}

@@ -1,7 +1,7 @@
 // Opportunities: those that are open, with all that decides whether to act, and those that were.
 
 import type { Opportunity } from '../../core/types.js'
-import { Name, Pill, Route, useNow } from './parts.js'
+import { Name, Pill, Route, Ticking } from './parts.js'
 import { clock, duration, money, percent, short } from './text.js'
 
 export interface OpportunityTableProps {
@@ -67,21 +67,22 @@ interface RowProps {
 }
 
 function OpenRow({ opportunity, onChoose }: RowProps) {
-  const passed = sinceSeen(opportunity, useNow(250))
+  const { buyAgeMs, sellAgeMs, livedMs } = opportunity
+  const since = (now: number) => sinceSeen(opportunity, now)
   return (
     <tr role="row">
       <Head opportunity={opportunity} onChoose={onChoose} />
       <td role="cell" data-label="Gross" className="sw-num">
         <b>{percent(opportunity.spreadPct)}</b>
-        {opportunity.peakSpreadPct > opportunity.spreadPct && <small> of {percent(opportunity.peakSpreadPct)}</small>}
+        {opportunity.peakSpreadPct > opportunity.spreadPct && <small> peak {percent(opportunity.peakSpreadPct)}</small>}
       </td>
       <Net value={opportunity.netSpreadPct} label="Net" />
       <Figures opportunity={opportunity} />
-      <td role="cell" data-label="Ages" className="sw-num">
-        {duration(opportunity.buyAgeMs + passed)} / {duration(opportunity.sellAgeMs + passed)}
+      <td role="cell" data-label="Ages" className="sw-num sw-both">
+        <Ticking text={(now) => `${duration(buyAgeMs + since(now))} / ${duration(sellAgeMs + since(now))}`} />
       </td>
       <td role="cell" data-label="Lived" className="sw-num">
-        {duration(opportunity.livedMs + passed)}
+        <Ticking text={(now) => duration(livedMs + since(now))} />
       </td>
     </tr>
   )
@@ -96,7 +97,7 @@ function ClosedRow({ opportunity, onChoose }: RowProps) {
       </td>
       <Net value={opportunity.netSpreadPct} label="Last net" />
       <Figures opportunity={opportunity} />
-      <td role="cell" data-label="Closed at" className="sw-num">
+      <td role="cell" data-label="Closed at" className="sw-num sw-both">
         <time dateTime={new Date(opportunity.timestamp).toISOString()}>{clock(opportunity.timestamp)}</time>
       </td>
       <td role="cell" data-label="Lived" className="sw-num">

@@ -73,13 +73,14 @@ export const lineColor = (at: number) => (at % COLORS) + 1
 function dressed(element: HTMLElement, lines: readonly PlotLine[], options: Partial<Options>, height: number): Options {
   const style = getComputedStyle(element)
   const color = (name: string) => style.getPropertyValue(name).trim()
-  const axis = { stroke: color('--sw-muted'), grid: { stroke: color('--sw-line'), width: 1 }, ticks: { show: false }, font: `11px ${style.fontFamily}` }
+  const grid = { stroke: color('--sw-line'), width: 1 }
+  const axis = { stroke: color('--sw-muted'), ticks: { show: false }, font: `11px ${style.fontFamily}` }
   return {
     ...options,
     width: element.clientWidth,
     height,
     legend: { show: false },
-    axes: (options.axes ?? [{}, {}]).map((own) => ({ ...axis, ...own })),
+    axes: (options.axes ?? [{}, {}]).map((own) => ({ ...axis, ...own, grid: { ...grid, ...own.grid } })),
     series: [{}, ...lines.map((line) => ({ label: line.name, stroke: color(`--sw-line-${line.color}`), width: 1.5, points: { show: false } }))],
   }
 }

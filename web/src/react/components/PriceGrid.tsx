@@ -3,7 +3,7 @@
 import { memo, useMemo, useRef, useState } from 'react'
 import type { LivePrice } from '../../core/types.js'
 import { useLiveExchangePrices } from '../hooks/useLiveExchangePrices.js'
-import { Name, Pill, Scroller, Spoken, useNow } from './parts.js'
+import { Name, Pill, Scroller, Spoken, Ticking } from './parts.js'
 import { decimalsOf, duration, fixed, percent, tamed } from './text.js'
 
 export interface PriceGridProps {
@@ -31,7 +31,8 @@ export function PriceGrid(props: PriceGridProps) {
   const { prices } = useLiveExchangePrices({
     initialSymbols: symbols, initialExchanges: exchanges, intervalMs, extended: true, notify: false, url,
   })
-  const tick = Math.floor(useNow(SORT_MS) / SORT_MS)
+  // Prices draw the grid again all the time; no clock of its own.
+  const tick = Math.floor(Date.now() / SORT_MS)
   const newest = useRef(prices)
   newest.current = prices
   const wanted = filter.trim().toLowerCase()
@@ -185,14 +186,13 @@ const PriceCell = memo(function PriceCell({ cell, decimals, bestBid, bestAsk, no
     <td className={`sw-cell sw-num ${old ? 'sw-cell-stale' : ''}`}>
       {side(cell.bid, 'bid', bestBid)}
       {side(cell.ask, 'ask', bestAsk)}
-      {old && <Age since={cell.timestamp} />}
+      {old && (
+        <span className="sw-stale-tag">
+          stale <Ticking step={1000} text={(now) => duration(Math.max(0, now - cell.timestamp))} />
+        </span>
+      )}
       {!old && cell.state !== undefined && cell.state !== 'fresh' && <Pill tone="warn">{tamed(cell.state, 12)}</Pill>}
       {!old && (cell.level === 'shared' || cell.source === 'shared') && <Pill tone="info">shared</Pill>}
     </td>
   )
 })
-
-function Age({ since }: { since: number }) {
-  const now = useNow(1000)
-  return <span className="sw-stale-tag">stale {duration(Math.max(0, now - since))}</span>
-}

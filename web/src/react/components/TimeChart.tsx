@@ -6,6 +6,7 @@ import { Name, useNow } from './parts.js'
 import { Plot, lineColor } from './Plot.js'
 import { Ring } from './ring.js'
 import type { Value } from './ring.js'
+import { clock } from './text.js'
 
 export interface TimeChartProps {
   /** What is drawn, in words. */
@@ -46,8 +47,8 @@ export function TimeChart({ label, lines, sample, format, windowMs = 180_000, st
   const options = useMemo<Partial<Options>>(
     () => ({
       cursor: { drag: { x: false, y: false } },
-      scales: { x: { range: (_, __, max) => [(max || Date.now() / 1000) - windowMs / 1000, max || Date.now() / 1000] } },
-      axes: [{ space: 70 }, { size: 72, values: (_, ticks) => ticks.map((tick) => text.current(tick)) }],
+      scales: { x: { range: (_, first, last) => span(first, last, windowMs / 1000) } },
+      axes: [{ space: 90, size: 30, values: (_, ticks) => ticks.map((tick) => clock(tick * 1000)) }, { size: 72, values: (_, ticks) => ticks.map((tick) => text.current(tick)) }],
     }),
     [windowMs],
   )
@@ -59,6 +60,13 @@ export function TimeChart({ label, lines, sample, format, windowMs = 180_000, st
     </div>
   )
 }
+
+/** What is seen: all that is there, but at least `LEAST` and at most `most` seconds. */
+function span(first: number | null, last: number | null, most: number): [number, number] {
+  const end = last ?? Date.now() / 1000
+  return [Math.max(end - most, Math.min(first ?? end, end - LEAST)), end]
+}
+const LEAST = 15
 
 function Legend({ ring, lines, format }: { ring: Ring; lines: readonly { name: string; color: number }[]; format: (value: number) => string }) {
   useNow(500)

@@ -1,6 +1,6 @@
 // Small pieces that all components share.
 
-import { useCallback, useSyncExternalStore } from 'react'
+import { useCallback, useEffect, useRef, useSyncExternalStore } from 'react'
 import type { ReactNode } from 'react'
 import { tamed } from './text.js'
 
@@ -76,30 +76,48 @@ function ticker(step: number): Ticker {
   return found
 }
 
+function listen(own: Ticker, step: number, listener: () => void): () => void {
+  own.listeners.add(listener)
+  own.timer ??= setInterval(() => {
+    own.now = Date.now()
+    own.listeners.forEach((tell) => tell())
+  }, step)
+  return () => {
+    own.listeners.delete(listener)
+    if (own.listeners.size > 0) return
+    clearInterval(own.timer)
+    own.timer = undefined
+  }
+}
+
 /** Unix milliseconds of this machine, brought up to date every `step` milliseconds; 0 on a server. */
 export function useNow(step = 1000): number {
-  const subscribe = useCallback(
-    (listener: () => void) => {
-      const own = ticker(step)
-      own.listeners.add(listener)
-      own.timer ??= setInterval(() => {
-        own.now = Date.now()
-        own.listeners.forEach((tell) => tell())
-      }, step)
-      return () => {
-        own.listeners.delete(listener)
-        if (own.listeners.size === 0) {
-          clearInterval(own.timer)
-          own.timer = undefined
-        }
-      }
-    },
-    [step],
-  )
+  const subscribe = useCallback((listener: () => void) => listen(ticker(step), step, listener), [step])
   const snapshot = useCallback(() => {
     const own = ticker(step)
     if (own.timer === undefined && Date.now() - own.now > step) own.now = Date.now()
     return own.now
   }, [step])
   return useSyncExternalStore(subscribe, snapshot, () => 0)
+}
+
+/**
+ * A text that changes with time alone, such as an age: written every `step` milliseconds without drawing the
+ * component again.
+ */
+export function Ticking({ text, step = 250 }: { text: (now: number) => string; step?: number }) {
+  const place = useRef<HTMLSpanElement>(null)
+  const newest = useRef(text)
+  newest.current = text
+  useEffect(() => {
+    const own = ticker(step)
+    return listen(own, step, () => {
+      if (place.current) place.current.textContent = newest.current(own.now)
+    })
+  }, [step])
+  return (
+    <span ref={place} suppressHydrationWarning>
+      {text(Date.now())}
+    </span>
+  )
 }
