@@ -6,11 +6,12 @@
 //! bytes - net -> feed connection - venue codec -> Quote - SPSC ring -> detector: merge -> matrix row
 //! matrix row - detector: scan -> Opportunity - SPSC ring -> gateway - protocol -> client
 //! matrix row - gateway, at each client's pace (conflation) - protocol -> client
+//! matrix row - cluster: leader -> Redis -> cluster: follower - SPSC ring -> merge -> its own matrix
 //! ```
 //!
 //! Modules import from floors below only (`tests/it/floors.rs` holds them to it): ground (`log`, `time`,
 //! `metrics`, `stage`), nouns and framing (`market`, `wire`), languages (`protocol`, `venues`), machinery
-//! (`matrix`, `net`), stages (`detector`, `feed`, `gateway`, `sim`, `record`), roof (`config`, `cli`, `wiring`).
+//! (`matrix`, `net`), stages (`cluster`, `detector`, `feed`, `gateway`, `sim`, `record`), roof (`config`, `cli`, `wiring`).
 //!
 //! What is not to be found: sockets outside `net`, clocks outside `time`, threads outside `stage`, `unsafe`,
 //! a float that decides, an unbounded queue, a number without its source.
@@ -29,6 +30,7 @@ pub mod venues;
 pub mod matrix;
 pub mod net;
 
+pub mod cluster;
 pub mod detector;
 pub mod feed;
 pub mod gateway;

@@ -11,14 +11,14 @@ use spreadwire::detector::Core;
 use spreadwire::detector::scan::Options;
 use spreadwire::feed;
 use spreadwire::feed::connection::{Connection, Parts};
-use spreadwire::feed::handover::Handover;
 use spreadwire::market::directory::VenueEntry;
-use spreadwire::market::quote::FeedEvent;
+use spreadwire::market::quote::{FeedEvent, Origin};
 use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Decimal, Directory, InstrumentId, Level, Quote, VenueId};
 use spreadwire::matrix::QuoteMatrix;
 use spreadwire::matrix::changes::Changes;
 use spreadwire::matrix::days::DayTable;
+use spreadwire::matrix::handover::Handover;
 use spreadwire::metrics::Board;
 use spreadwire::stage::Alarm;
 use spreadwire::time::{Clock, MonoNs, UnixNs};
@@ -146,6 +146,7 @@ fn the_steady_path_allocates_nothing() {
                         exchange_time: top.exchange_time,
                         received: MonoNs(1),
                         decoded: MonoNs(2),
+                        ..Quote::default()
                     };
                     producer.push(FeedEvent::Quote(quote)).expect("the ring is drained each time");
                 }
@@ -180,7 +181,7 @@ fn the_socket_path_allocates_nothing(venue: &'static dyn Venue) {
     let board = Arc::new(Board::new(MonoNs(0), 1, 0));
     let (producer, mut consumer) = rtrb::RingBuffer::<FeedEvent>::new(1024);
     let (alarm, _parker) = Alarm::of_parker();
-    let mut handover = Handover::new(producer, alarm, Arc::clone(&board), vec![VenueId(0)], SYMBOLS.len());
+    let mut handover = Handover::new(producer, alarm, Arc::clone(&board), vec![VenueId(0)], SYMBOLS.len(), Origin::Own);
     let days = Arc::new(DayTable::new(directory.pairs()));
     let options = feed::Options::default();
     let mut connection = Connection::new(Parts { id: VenueId(0), venue, directory, days, board, options });

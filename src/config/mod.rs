@@ -19,7 +19,9 @@ use std::path::{Path, PathBuf};
 use crate::market::{Decimal, Directory, VenueId, directory::VenueEntry};
 use crate::venues::{VENUES, Venue};
 
-pub use sections::{Detector, Feed, Gateway, Pin, Quotes, Spin, Threads, ThresholdOn, VenueSettings};
+pub use sections::{
+    Cluster, Detector, Feed, Gateway, LegacyKeys, OwnUpstream, Pin, Quotes, Spin, Threads, ThresholdOn, VenueSettings,
+};
 pub use setting::socket_address;
 
 /// Everything that can be chosen, checked and with its names looked up.
@@ -41,6 +43,8 @@ pub struct Config {
     pub threads: Threads,
     /// How connections to venues are kept.
     pub feed: Feed,
+    /// Several gateways as one.
+    pub cluster: Cluster,
     warnings: Vec<String>,
     listing: String,
 }

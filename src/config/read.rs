@@ -8,7 +8,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use crate::config::near::nearest;
 use crate::config::resolve::unknown_venue;
-use crate::config::sections::{Detector, Feed, Gateway, Key, Quotes, Section, Threads, VenueSettings};
+use crate::config::sections::{Cluster, Detector, Feed, Gateway, Key, Quotes, Section, Threads, VenueSettings};
 use crate::config::setting::{Given, quoted, with_article};
 use crate::config::{Place, Problem};
 use crate::market::Decimal;
@@ -39,6 +39,7 @@ pub(super) struct Draft {
     pub detector: Detector,
     pub threads: Threads,
     pub feed: Feed,
+    pub cluster: Cluster,
     /// Every known venue, configured or not.
     pub known: Vec<VenueDraft>,
     pub venues: Option<Vec<Item>>,
@@ -74,6 +75,7 @@ impl Draft {
             detector: Detector::default(),
             threads: Threads::default(),
             feed: Feed::default(),
+            cluster: Cluster::default(),
             known: known.collect(),
             venues: None,
             instruments: None,
@@ -92,6 +94,7 @@ impl Draft {
             ("detector".to_owned(), self.detector.keys()),
             ("threads".to_owned(), self.threads.keys()),
             ("feed".to_owned(), self.feed.keys()),
+            ("cluster".to_owned(), self.cluster.keys()),
         ];
         for known in &mut self.known {
             sections.push((format!("venue.{}", known.venue.facts().name), known.settings.keys()));

@@ -54,8 +54,20 @@ pub(super) fn resolve(mut draft: Draft, directory: &Path) -> Result<Config, Vec<
         return Err(draft.problems);
     }
     let listing = listing::list(&mut draft, &venues, &instruments, &price_order);
-    let Draft { gateway, quotes, detector, threads, feed, warnings, .. } = draft;
-    Ok(Config { venues, instruments, price_order, gateway, quotes, detector, threads, feed, warnings, listing })
+    let Draft { gateway, quotes, detector, threads, feed, cluster, warnings, .. } = draft;
+    Ok(Config {
+        venues,
+        instruments,
+        price_order,
+        gateway,
+        quotes,
+        detector,
+        threads,
+        feed,
+        cluster,
+        warnings,
+        listing,
+    })
 }
 
 /// A problem of a whole key, at the place that set it.

@@ -178,6 +178,54 @@ section! {
 }
 
 section! {
+    /// Several gateways as one, through Redis.
+    Cluster {
+        /// Address of Redis: `redis://`, `rediss://`, or `redis+sentinel://host:port,host:port/name`. Empty: this gateway
+        /// is alone, and nothing of a cluster runs.
+        redis: String = String::new();
+        /// What every key in Redis begins with, so that several clusters can share one.
+        prefix: String = "spreadwire".to_owned();
+        /// Id of this instance, unique in the cluster. Empty: made of host name, process id and start time.
+        instance: String = String::new();
+        /// Milliseconds that a venue's lease lasts without renewal: how long a venue can be without a leader.
+        lease_ms: u64 = 5000, 300..=60_000;
+        /// Milliseconds between two renewals. 0: a third of the lease.
+        renew_ms: u64 = 0, 0..=30_000;
+        /// Milliseconds for which a leader keeps a venue before it gives it to an instance that has less to do.
+        tenure_ms: u64 = 10_000, 0..=3_600_000;
+        /// Milliseconds in which Redis must answer a call.
+        call_ms: u64 = 100, 10..=10_000;
+        /// Milliseconds for which Redis must answer well before it is relied on again.
+        stable_ms: u64 = 3000, 0..=600_000;
+        /// Whether an instance that is cut off from Redis connects to the venues itself: on or off.
+        own_upstream: OwnUpstream = OwnUpstream::On;
+        /// Whether the keys of the replaced system (`price:dist:<PAIR>:latest`, `price_stream:leader`) are written
+        /// too, for its instances during a migration: on or off.
+        legacy_keys: LegacyKeys = LegacyKeys::Off;
+    }
+}
+
+choice! {
+    /// What an instance does that is cut off from Redis.
+    OwnUpstream {
+        /// It connects to the venues itself, for its own clients.
+        On = "on",
+        /// It waits, with older and older prices.
+        Off = "off",
+    }
+}
+
+choice! {
+    /// Whether the keys of the replaced system are written.
+    LegacyKeys {
+        /// Not needed.
+        Off = "off",
+        /// During a migration.
+        On = "on",
+    }
+}
+
+section! {
     /// One venue; every key is optional.
     VenueSettings {
         /// Address to connect to, `wss://` or `ws://`; any other server that speaks the venue's protocol will do.
@@ -210,6 +258,7 @@ pub(super) fn reference() -> String {
     table::<Detector>(&mut out, "detector", Detector::default());
     table::<Threads>(&mut out, "threads", Threads::default());
     table::<Feed>(&mut out, "feed", Feed::default());
+    table::<Cluster>(&mut out, "cluster", Cluster::default());
     table::<VenueSettings>(&mut out, "venue.NAME", VenueSettings::default());
     out.push_str(
         "| `instruments` | those above | a list of texts | What this venue quotes, instead of those above. |\n",

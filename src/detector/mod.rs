@@ -14,10 +14,10 @@ use std::time::Duration;
 use crossbeam::sync::Parker;
 
 use crate::market::opportunity::{Change, Leg, Opportunity, OpportunityEvent, gross_pct, net_pct};
-use crate::market::quote::FeedEvent;
+use crate::market::quote::{FeedEvent, Origin};
 use crate::market::{Directory, InstrumentId, PairId, Quote, VenueId};
 use crate::matrix::changes::Changes;
-use crate::matrix::merge::{self, LastSeen};
+use crate::matrix::merge::{self, LastSeen, News};
 use crate::matrix::{CellQuote, CellState, MatrixWriter};
 use crate::metrics::Board;
 use crate::metrics::latency::{Hop, Recorder};
@@ -135,11 +135,11 @@ impl Detector {
                 self.recorder.record(Hop::Merge, venue, quote.decoded, now);
                 self.recorder.record(Hop::Detect, venue, now, self.clock.now());
             }
-            FeedEvent::Void(instrument, venue) => {
-                self.core.void(instrument, venue, mark);
+            FeedEvent::Void(instrument, venue, origin) => {
+                self.core.void(instrument, venue, origin, mark);
                 self.core.scan(instrument, now, &mut self.events);
             }
-            FeedEvent::Down(venue) => self.core.down(venue, now, mark, &mut self.events),
+            FeedEvent::Down(venue, origin) => self.core.down(venue, origin, now, mark, &mut self.events),
         }
         if !self.events.is_empty() {
             self.tell();
@@ -284,19 +284,41 @@ impl Core {
             received: quote.received,
             changes: 0,
             state: CellState::Live,
+            source: quote.source,
+            origin: quote.origin,
         };
-        if let Err(reason) = checked {
-            match reason.cell() {
-                Some(CellState::Suspect) => self.doubt(pair, quote.instrument, quote.venue, cell, mark),
-                Some(_) => self.void_cell(pair, quote.instrument, quote.venue, mark),
-                None => {}
+        let news = match checked {
+            Ok(news) => news,
+            Err(reason) => {
+                match reason.cell() {
+                    Some(CellState::Suspect) => self.doubt(pair, quote.instrument, quote.venue, cell, mark),
+                    Some(_) => self.void_cell(pair, quote.instrument, quote.venue, mark),
+                    None => {}
+                }
+                return Err(reason);
             }
-            return Err(reason);
+        };
+        let is_repeated = news == News::MaybeOld && {
+            let held = self.matrix.load(pair);
+            held.state == CellState::Live && (held.bid, held.ask) == (quote.bid, quote.ask)
+        };
+        if is_repeated {
+            self.matrix.renew(pair, quote.received, quote.origin);
+        } else {
+            self.matrix.store(pair, &cell);
+            mark(pair);
         }
-        self.matrix.store(pair, &cell);
-        self.grid.set(quote.instrument, quote.venue, quote.bid.price, quote.ask.price);
-        mark(pair);
+        self.enter(quote.instrument, quote.venue, &cell);
         Ok(())
+    }
+
+    /// What was pushed may make an alert; what was looked up never does.
+    #[inline]
+    fn enter(&mut self, instrument: InstrumentId, venue: VenueId, cell: &CellQuote) {
+        match cell.origin.is_pushed() {
+            true => self.grid.set(instrument, venue, cell.bid.price, cell.ask.price),
+            false => self.grid.clear(instrument, venue),
+        }
     }
 
     /// Scans the row of `instrument` and adds what there is to tell to `events`.
@@ -318,17 +340,28 @@ impl Core {
         episodes.close_unseen(instrument, now, |event| events.push(event));
     }
 
-    /// The last quote of one instrument no longer holds.
-    pub fn void(&mut self, instrument: InstrumentId, venue: VenueId, mark: impl Fn(PairId)) {
+    /// The last quote of one instrument no longer holds, if it came by a way that `origin` speaks for.
+    pub fn void(&mut self, instrument: InstrumentId, venue: VenueId, origin: Origin, mark: impl Fn(PairId)) {
         let pair = self.directory.pair(instrument, venue);
+        let held = self.matrix.load(pair);
+        if held.state != CellState::Empty && !origin.voids(held.origin) {
+            return;
+        }
         self.last[pair.index()] = LastSeen::default();
         self.void_cell(pair, instrument, venue, mark);
     }
 
-    /// No quote of `venue` holds any more.
-    pub fn down(&mut self, venue: VenueId, now: MonoNs, mark: impl Fn(PairId), events: &mut Vec<OpportunityEvent>) {
+    /// No quote of `venue` holds any more that came by a way which `origin` speaks for.
+    pub fn down(
+        &mut self,
+        venue: VenueId,
+        origin: Origin,
+        now: MonoNs,
+        mark: impl Fn(PairId),
+        events: &mut Vec<OpportunityEvent>,
+    ) {
         for instrument in (0..self.directory.instruments().len() as u32).map(InstrumentId) {
-            self.void(instrument, venue, &mark);
+            self.void(instrument, venue, origin, &mark);
             self.scan(instrument, now, events);
         }
     }
@@ -364,7 +397,7 @@ impl Core {
             }
             let (instrument, venue) = self.directory.split(pair);
             self.matrix.store(pair, &CellQuote { state: CellState::Live, ..cell });
-            self.grid.set(instrument, venue, cell.bid.price, cell.ask.price);
+            self.enter(instrument, venue, &cell);
             mark(pair);
             self.scan(instrument, now, events);
         }
@@ -409,8 +442,8 @@ pub fn opportunity(
     let fee = |venue| directory.venue(venue).taker_fee_pct;
     Opportunity {
         instrument,
-        buy: Leg { venue: buy, level: from.ask, received: from.received },
-        sell: Leg { venue: sell, level: to.bid, received: to.received },
+        buy: Leg { venue: buy, level: from.ask, received: from.received, source: from.source },
+        sell: Leg { venue: sell, level: to.bid, received: to.received, source: to.source },
         gross_pct: gross_pct(ask, bid),
         net_pct: net_pct(ask, bid, fee(buy), fee(sell)),
         opened: now,

@@ -144,13 +144,13 @@ fn compare(steps: &[Step], fees: [u64; VENUES], threshold_on: Spread) -> Result<
                 oracle.look(instrument, now, &fees, &options);
             }
             Step::Void(venue, instrument) => {
-                core.void(InstrumentId(instrument), VenueId(venue), |_| ());
+                core.void(InstrumentId(instrument), VenueId(venue), Origin::Own, |_| ());
                 core.scan(InstrumentId(instrument), now, &mut events);
                 oracle.cells.remove(&(instrument, venue));
                 oracle.look(instrument, now, &fees, &options);
             }
             Step::Down(venue) => {
-                core.down(VenueId(venue), now, |_| (), &mut events);
+                core.down(VenueId(venue), Origin::Own, now, |_| (), &mut events);
                 for instrument in 0..INSTRUMENTS as u32 {
                     oracle.cells.remove(&(instrument, venue));
                     oracle.look(instrument, now, &fees, &options);
@@ -313,4 +313,58 @@ fn updates_leave_room_in_a_gateways_ring_for_what_must_not_be_lost() {
     let told: Vec<Change> = std::iter::from_fn(|| heard.pop().ok()).map(|event| event.change).collect();
     assert_eq!(told, [&[Change::Opened][..], &[Change::Updated; 4], &[Change::Closed]].concat());
     assert_eq!(board.detector.events_lost.value(), 0);
+}
+
+#[test]
+fn f75_only_pushed_quotes_make_an_alert_and_each_way_voids_its_own() {
+    let directory = directory([0; VENUES]);
+    let (matrix, writer) = QuoteMatrix::new(directory.pairs());
+    let mut core = Core::new(Arc::clone(&directory), writer, Options::default());
+    let mut events = Vec::new();
+    let quote = |venue: u16, cents: u64, received: u64, origin| Quote {
+        venue: VenueId(venue),
+        bid: level(cents, 2),
+        ask: level(cents + 1, 2),
+        received: MonoNs(received),
+        origin,
+        ..Quote::default()
+    };
+    let now = MonoNs(SECOND);
+    let shown = || matrix.load().load(directory.pair(InstrumentId(0), VenueId(1)));
+    assert!(core.merge(&quote(0, 10_000, SECOND, Origin::Own), |_| ()).is_ok());
+    for origin in [Origin::Disk, Origin::Redis] {
+        assert!(core.merge(&quote(1, 10_100, SECOND, origin), |_| ()).is_ok());
+        core.scan(InstrumentId(0), now, &mut events);
+        assert_eq!((shown().origin, events.len()), (origin, 0));
+    }
+    assert!(core.merge(&quote(1, 10_100, SECOND + 1, Origin::Shared), |_| ()).is_ok());
+    core.scan(InstrumentId(0), now, &mut events);
+    assert_eq!(events.len(), 1, "{events:?}");
+
+    core.down(VenueId(1), Origin::Own, now, |_| (), &mut events);
+    assert_eq!(shown().state, CellState::Live, "our own connection does not speak for the leader's quotes");
+    let older = core.merge(&quote(1, 10_200, SECOND, Origin::Own), |_| ());
+    assert_eq!(older, Err(merge::Drop::Late), "never back to an older price");
+    core.down(VenueId(1), Origin::Shared, now, |_| (), &mut events);
+    assert_eq!(shown().state, CellState::Void);
+    assert_eq!(events.len(), 2, "{events:?}");
+}
+
+#[test]
+fn a_quote_heard_again_by_another_connection_is_renewed_and_no_change() {
+    let directory = directory([0; VENUES]);
+    let (matrix, writer) = QuoteMatrix::new(directory.pairs());
+    let mut core = Core::new(Arc::clone(&directory), writer, Options::default());
+    let marks = std::cell::Cell::new(0);
+    let first = Quote { sequence: 7, bid: level(100, 2), ask: level(101, 2), received: MonoNs(1), ..Quote::default() };
+    let again = Quote { received: MonoNs(5), origin: Origin::Shared, ..first };
+    let other = Quote { ask: level(102, 2), received: MonoNs(6), ..again };
+    for quote in [first, again] {
+        assert!(core.merge(&quote, |_| marks.set(marks.get() + 1)).is_ok());
+    }
+    let shown = || matrix.load().load(PairId(0));
+    assert_eq!((shown().changes, shown().received, shown().origin), (1, MonoNs(5), Origin::Shared));
+    assert_eq!(marks.get(), 1);
+    assert!(core.merge(&other, |_| marks.set(marks.get() + 1)).is_ok(), "same number, other prices: a change");
+    assert_eq!((shown().changes, marks.get()), (2, 2));
 }

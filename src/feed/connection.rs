@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::feed::Options;
-use crate::market::quote::{FeedEvent, Source};
+use crate::market::quote::{FeedEvent, Origin, Source};
 use crate::market::{Directory, InstrumentId, Quote, VenueId};
 use crate::matrix::days::DayTable;
 use crate::metrics::{Board, LinkState, VenueGauges};
@@ -129,6 +129,7 @@ pub struct Connection {
     /// Until when a first price is waited for before it is called missing.
     price_by: Option<MonoNs>,
     flowed: bool,
+    source: Source,
     bad: BadFrames,
     pongs: Pongs,
 }
@@ -167,6 +168,7 @@ impl Connection {
             acknowledged_count: 0,
             price_by: None,
             flowed: false,
+            source: Source::default(),
             bad: BadFrames::default(),
             pongs: Pongs::default(),
         }
@@ -349,8 +351,9 @@ impl Connection {
             self.keepalive_at = Some(now.plus(every_ms.saturating_mul(MS)));
         }
         let source = [Source::Simulated, Source::Replay].into_iter().find(|s| Some(s.word()) == source);
+        self.source = source.unwrap_or_default();
         let gauges = self.gauges();
-        gauges.set_source(source.unwrap_or_default() as u8);
+        gauges.set_source(self.source as u8);
         gauges.connects.add(1);
         gauges.subscribed.set(0);
         let mut requests = Requests::new();
@@ -408,10 +411,12 @@ impl Connection {
                     exchange_time: top.exchange_time,
                     received,
                     decoded,
+                    source: self.source,
+                    origin: Origin::Own,
                 }));
             }
             Update::Statistics(day) => self.days.store(self.directory.pair(day.instrument, self.id), day),
-            Update::Void(instrument, _) => events(FeedEvent::Void(*instrument, self.id)),
+            Update::Void(instrument, _) => events(FeedEvent::Void(*instrument, self.id, Origin::Own)),
             Update::Subscribed(instrument) => self.acknowledge(*instrument, received),
             Update::Refused(why) => {
                 self.gauges().refused.add(1);
@@ -518,7 +523,7 @@ impl Connection {
         gauges.subscribed.set(0);
         gauges.consecutive_errors.set(gauges.consecutive_errors.value() + 1);
         self.end = Some(end);
-        events(FeedEvent::Down(self.id));
+        events(FeedEvent::Down(self.id, Origin::Own));
     }
 }
 

@@ -6,7 +6,6 @@
 //! the ring it neither locks, allocates nor logs.
 
 pub mod connection;
-pub mod handover;
 
 use std::io;
 use std::os::fd::RawFd;
@@ -18,9 +17,10 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::log;
-use crate::market::quote::FeedEvent;
+use crate::market::quote::{FeedEvent, Origin};
 use crate::market::{Directory, VenueId};
 use crate::matrix::days::DayTable;
+use crate::matrix::handover::Handover;
 use crate::metrics::latency::{Hop, Recorder};
 use crate::metrics::{Board, LinkState};
 use crate::net::backoff::{self, Backoff, Wait};
@@ -32,13 +32,12 @@ use crate::time::{Clock, MS, MonoNs, SECOND};
 use crate::venues::{Opening, Venue};
 
 use connection::{Connection, End, Parts};
-use handover::Handover;
 
-/// Bytes read at once.
 /// Events besides those of the venues: the waker, and stages that sleep here.
 const OTHER_EVENTS: usize = 8;
 /// Of stages that sleep here.
 const OTHERS: Token = Token(usize::MAX);
+/// Bytes read at once.
 const READ_BUFFER: usize = 64 * 1024;
 /// Reads of one venue in a turn, so that a burst of one does not starve the others.
 const READS_PER_TURN: usize = 4;
@@ -216,7 +215,14 @@ impl Feed {
             answer,
             answers,
             lines: parts.venues.into_iter().map(line).collect(),
-            handover: Handover::new(parts.ring, parts.detector, Arc::clone(&parts.board), ids, instruments),
+            handover: Handover::new(
+                parts.ring,
+                parts.detector,
+                Arc::clone(&parts.board),
+                ids,
+                instruments,
+                Origin::Own,
+            ),
             recorder: Recorder::new(parts.board.venues.len(), &[Hop::Decode]),
             buffer: vec![0; READ_BUFFER].into(),
             board: parts.board,

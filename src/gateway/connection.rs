@@ -151,9 +151,11 @@ impl Connection {
             Upgrade::WebSocket(_) | Upgrade::Version | Upgrade::Broken => {
                 self.refuse(400, "Bad Request", &version, out)
             }
-            Upgrade::None if is_socket_path && request.method == http::Method::Get => {
+            Upgrade::None if is_socket_path && request.method != http::Method::Options => {
                 let told = format!("Upgrade: websocket\r\n{version}");
-                self.refuse(426, "Upgrade Required", &told, out)
+                write_refusal(426, "Upgrade Required", &told, request.method != http::Method::Head, out);
+                self.state = State::Leaving(None);
+                Ask::Refused
             }
             Upgrade::None => {
                 if let State::Http(http) = &mut self.state {
@@ -185,12 +187,7 @@ impl Connection {
     }
 
     fn refuse(&mut self, status: u16, reason: &str, extra: &str, out: &mut Vec<u8>) -> Ask {
-        let body = crate::protocol::object(|o| {
-            o.text("error", reason);
-        });
-        let head = format!("Content-Type: application/json\r\n{extra}");
-        http::write_head(status, reason, Some(body.len()), false, &head, out);
-        out.extend_from_slice(&body);
+        write_refusal(status, reason, extra, true, out);
         self.state = State::Leaving(None);
         Ask::Refused
     }
@@ -307,6 +304,18 @@ impl Connection {
                 true
             }
         }
+    }
+}
+
+/// Why, as JSON; only the head of it for HEAD.
+fn write_refusal(status: u16, reason: &str, extra: &str, with_body: bool, out: &mut Vec<u8>) {
+    let body = crate::protocol::object(|o| {
+        o.text("error", reason);
+    });
+    let head = format!("Content-Type: application/json\r\n{extra}");
+    http::write_head(status, reason, Some(body.len()), false, &head, out);
+    if with_body {
+        out.extend_from_slice(&body);
     }
 }
 

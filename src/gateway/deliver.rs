@@ -308,7 +308,7 @@ fn alert_frame(eye: &Eye, directory: &Directory, o: &Opportunity, symbol: &[u8],
             executable_size: o.executable_size(),
             buy_age_ms: age_ms(o.buy.received),
             sell_age_ms: age_ms(o.sell.received),
-            source: less_real(&eye.board, o.buy.venue, o.sell.venue).word(),
+            source: less_real(o.buy.source, o.sell.source).word(),
         }),
     };
     frame_text(out, |out| message::alert(&alert, out));

@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 use crate::gateway::outbox::Marks;
 use crate::gateway::slots::Slots;
-use crate::market::quote::Source;
 use crate::market::{Directory, InstrumentId, PairId, VenueId};
 use crate::matrix::changes::Changes;
 use crate::matrix::days::DayTable;
@@ -162,6 +161,11 @@ impl Names {
     #[must_use]
     pub fn json(&self, id: u32) -> &[u8] {
         self.slots.get(id).map_or(b"\"\"", |name| &name.json)
+    }
+
+    /// All names in use, as clients spell them.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.slots.iter().map(|(_, name)| &*name.text)
     }
 
     /// All names in use.
@@ -808,7 +812,8 @@ fn encode_price(
 ) {
     let more = (label.format == Format::Extended).then(|| PriceMore {
         seq: cell.changes,
-        source: Source::from_u8(view.board.venues[label.venue.index()].source()).word(),
+        source: cell.source.word(),
+        level: cell.origin.word(),
         state,
         age_ms: cell.age(view.now) / 1_000_000,
         received_ns: cell.received.0,

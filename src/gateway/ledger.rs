@@ -7,7 +7,6 @@ use crate::gateway::desk::View;
 use crate::market::opportunity::{self, Opportunity, OpportunityEvent};
 use crate::market::quote::Source;
 use crate::market::{Directory, InstrumentId, VenueId};
-use crate::metrics::Board;
 use crate::protocol::opportunity::{Change, Moment};
 use crate::time::{MS, MonoNs, UnixNs};
 
@@ -67,7 +66,7 @@ impl Entry {
             opened_at: self.opened_at.ms(),
             lived_ms: ms_since(o.opened),
             peak_spread_pct: o.peak_gross_pct,
-            source: less_real(view.board, o.buy.venue, o.sell.venue).word(),
+            source: less_real(o.buy.source, o.sell.source).word(),
             timestamp: if is_open { view.unix.ms() } else { self.closed_at.ms() },
         }
     }
@@ -75,9 +74,8 @@ impl Entry {
 
 /// An opportunity is only as real as its less real leg.
 #[must_use]
-pub fn less_real(board: &Board, buy: VenueId, sell: VenueId) -> Source {
-    let source = |venue: VenueId| Source::from_u8(board.venues[venue.index()].source());
-    match (source(buy), source(sell)) {
+pub const fn less_real(buy: Source, sell: Source) -> Source {
+    match (buy, sell) {
         (Source::Simulated, _) | (_, Source::Simulated) => Source::Simulated,
         (Source::Replay, _) | (_, Source::Replay) => Source::Replay,
         (Source::Live, Source::Live) => Source::Live,

@@ -178,8 +178,8 @@ pub struct Gateway {
     sockets: usize,
     streams: usize,
     pairs: u64,
-    /// Other gateways must be told which pairs have a stream here.
-    pairs_changed: bool,
+    /// Other gateways must be told which names are in use here.
+    names_changed: bool,
     beats: Wheel,
     chores: Wheel,
     due: VecDeque<Call>,
@@ -248,7 +248,7 @@ impl Gateway {
             sockets: 0,
             streams: 0,
             pairs: 0,
-            pairs_changed: false,
+            names_changed: false,
             beats: Wheel::new(512, BEAT_TICK_NS, now),
             chores: Wheel::new(512, CHORE_TICK_NS, now),
             due: VecDeque::new(),
@@ -507,14 +507,12 @@ impl Gateway {
         if let Some(bundle) = client.bundle {
             self.forget(&client, bundle);
             self.desk.leave(bundle, key);
+            self.names_changed = true;
         }
         match client.kind {
             Kind::Http => {}
             Kind::Socket => self.sockets -= 1,
-            Kind::Stream => {
-                self.streams -= 1;
-                self.pairs_changed = true;
-            }
+            Kind::Stream => self.streams -= 1,
         }
     }
 
@@ -562,9 +560,15 @@ impl Gateway {
             return;
         }
         self.survey_at = self.eye.now.plus(SURVEY_NS);
-        if std::mem::take(&mut self.pairs_changed) {
-            let pairs = self.desk.pairs.iter().map(|(id, _)| self.desk.pairs.text(id).to_owned()).collect();
-            self.board.gateways[self.index].stream_pairs.store(Some(Arc::new(pairs)));
+        if std::mem::take(&mut self.names_changed) && self.board.gateways.len() > 1 {
+            let gauges = &self.board.gateways[self.index];
+            for (names, told) in [
+                (&self.desk.pairs, &gauges.stream_pairs),
+                (&self.desk.symbols, &gauges.symbol_names),
+                (&self.desk.exchanges, &gauges.exchange_names),
+            ] {
+                told.store(Some(Arc::new(names.texts().map(str::to_owned).collect())));
+            }
         }
         let sources = routes::sources(&self.board);
         self.extra = format!(

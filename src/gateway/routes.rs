@@ -4,14 +4,16 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
+
 use crate::gateway::assets;
-use crate::gateway::desk::{Desk, View};
+use crate::gateway::desk::{Desk, Names, View};
 use crate::gateway::ledger::{Entry, Ledger};
 use crate::gateway::options::Options;
 use crate::market::quote::Source;
 use crate::market::{Decimal, Directory, PairId};
 use crate::matrix::CellQuote;
-use crate::metrics::Board;
+use crate::metrics::{Board, GatewayGauges};
 use crate::protocol::opportunity::{self as life, Change};
 use crate::protocol::report::{self, Health};
 use crate::protocol::status::{self, Limits, Status};
@@ -143,7 +145,25 @@ const NO_CACHE: &str = "Cache-Control: no-cache\r\n";
 const NO_STORE: &str = "Cache-Control: no-store\r\n";
 
 fn stats(scene: &Scene<'_>, _: &Request) -> Answer {
-    json(200, NO_STORE, report::stats(scene.view.board))
+    let (symbols, exchanges) = (others(scene, |g| &g.symbol_names), others(scene, |g| &g.exchange_names));
+    let unique = |own: &Names, others: &[Arc<Vec<String>>]| all_names(own, others).len() as u64;
+    let symbols = unique(&scene.desk.symbols, &symbols);
+    let exchanges = unique(&scene.desk.exchanges, &exchanges);
+    json(200, NO_STORE, report::stats(scene.view.board, symbols, exchanges))
+}
+
+/// The names that clients of the other gateways use, as they were a moment ago.
+fn others(scene: &Scene<'_>, names: fn(&GatewayGauges) -> &ArcSwapOption<Vec<String>>) -> Vec<Arc<Vec<String>>> {
+    let others = scene.view.board.gateways.iter().enumerate().filter(|(at, _)| *at != scene.index);
+    others.filter_map(|(_, gauges)| names(gauges).load_full()).collect()
+}
+
+/// Those, and this gateway's own as they are; each once.
+fn all_names<'a>(own: &'a Names, others: &'a [Arc<Vec<String>>]) -> Vec<&'a str> {
+    let mut names: Vec<&str> = own.texts().chain(others.iter().flat_map(|n| n.iter().map(String::as_str))).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 fn latency(scene: &Scene<'_>, _: &Request) -> Answer {
@@ -206,14 +226,8 @@ fn health_of<'a>(scene: &Scene<'a>, stream_pairs: Vec<&'a str>) -> Health<'a> {
 }
 
 fn health(scene: &Scene<'_>, _: &Request) -> Answer {
-    // The pairs of this gateway as they are, those of the others as they were a moment ago.
-    let others = scene.view.board.gateways.iter().enumerate().filter(|(at, _)| *at != scene.index);
-    let others: Vec<_> = others.filter_map(|(_, gauges)| gauges.stream_pairs.load_full()).collect();
-    let own = scene.desk.pairs.iter().map(|(id, _)| scene.desk.pairs.text(id));
-    let mut stream_pairs: Vec<&str> =
-        own.chain(others.iter().flat_map(|pairs| pairs.iter().map(String::as_str))).collect();
-    stream_pairs.sort_unstable();
-    stream_pairs.dedup();
+    let others = others(scene, |gauges| &gauges.stream_pairs);
+    let stream_pairs = all_names(&scene.desk.pairs, &others);
     let report = Health { stream_pairs, ..health_of(scene, Vec::new()) };
     json(if report.status() == "healthy" { 200 } else { 503 }, NO_CACHE, report.text())
 }

@@ -136,12 +136,12 @@ impl Gateway {
         out.clear();
         self.out = out;
         self.streams += 1;
-        self.pairs_changed = true;
         if sent == Sent::Gone {
             return self.remove(key);
         }
         let wish = Wish { live: raw, format: Format::Stream, symbols: pairs, exchanges: &[] };
         client.bundle = self.desk.join(None, key, &wish, self.eye.quoted);
+        self.names_changed = true;
         let mut marks = Marks::default();
         (0..pairs.len()).for_each(|place| marks.add(place));
         self.burst_now(key, marks);
@@ -208,6 +208,7 @@ impl Gateway {
         let wish = Wish { live, format, symbols: &wanted.symbols, exchanges: &wanted.exchanges };
         let after = self.desk.join(before, key, &wish, self.eye.quoted);
         client.bundle = after;
+        self.names_changed = true;
         client.held = None;
         client.outbox.forget_marks();
         let news = after.map_or_else(News::default, |after| {

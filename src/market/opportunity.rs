@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use crate::market::decimal::{POW10, aligned, compare_products};
+use crate::market::quote::Source;
 use crate::market::{Decimal, InstrumentId, Level, VenueId};
 use crate::time::MonoNs;
 
@@ -15,6 +16,8 @@ pub struct Leg {
     pub level: Level,
     /// When its quote was read from the socket.
     pub received: MonoNs,
+    /// What sent its quote.
+    pub source: Source,
 }
 
 /// Buy at `buy`'s ask, sell at `sell`'s bid.

@@ -34,7 +34,8 @@ pub struct Quote {
     pub bid: Level,
     /// Best ask; may be absent.
     pub ask: Level,
-    /// The venue's own order number of this quote within its instrument; 0 where the venue has none.
+    /// The venue's own order number of this quote within its instrument, the same on every connection; 0 where the
+    /// venue has none.
     pub sequence: u64,
     /// The venue's stamp; 0 where the venue sends none.
     pub exchange_time: UnixNs,
@@ -42,6 +43,10 @@ pub struct Quote {
     pub received: MonoNs,
     /// When the codec had read it.
     pub decoded: MonoNs,
+    /// What sent it.
+    pub source: Source,
+    /// How it came here.
+    pub origin: Origin,
 }
 
 impl Quote {
@@ -93,13 +98,67 @@ impl Source {
     }
 }
 
+/// How a quote came to this process: the rungs of the fallback ladder, best first. Never a reason to believe
+/// an older quote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Origin {
+    /// Read from the venue by this process.
+    #[default]
+    Own = 0,
+    /// Read by the leader of the venue, pushed to us.
+    Shared = 1,
+    /// Found in Redis: the latest that a leader left there.
+    Redis = 2,
+    /// Found on the local disk: the last that an earlier run of this process knew.
+    Disk = 3,
+}
+
+impl Origin {
+    /// The word that clients are told: system 2's levels, and `shared` between them.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Own => "websocket",
+            Self::Shared => "shared",
+            Self::Redis => "redis_cache",
+            Self::Disk => "local_cache",
+        }
+    }
+
+    /// Whether it was pushed as it happened: only such a quote makes an alert.
+    #[must_use]
+    pub const fn is_pushed(self) -> bool {
+        matches!(self, Self::Own | Self::Shared)
+    }
+
+    /// Whether the word of this way that a quote is void holds for a quote that came by the way `other`. Our own
+    /// connection speaks for itself; the leader for all that was ever read by a leader.
+    #[must_use]
+    pub fn voids(self, other: Self) -> bool {
+        self == other || (self == Self::Shared && other != Self::Own)
+    }
+
+    /// The inverse of `self as u8`; anything unknown is [`Origin::Disk`], the least.
+    #[must_use]
+    pub const fn from_u8(n: u8) -> Self {
+        match n {
+            0 => Self::Own,
+            1 => Self::Shared,
+            2 => Self::Redis,
+            _ => Self::Disk,
+        }
+    }
+}
+
 /// What a feed thread hands to the detector, in the order it happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FeedEvent {
     /// A new top of book.
     Quote(Quote),
-    /// The last quote of one instrument is void until the next: a gap, a failed checksum, a halt.
-    Void(InstrumentId, VenueId),
-    /// All quotes of a venue are void: its connection is lost or silent.
-    Down(VenueId),
+    /// The last quote of one instrument is void until the next: a gap, a failed checksum, a halt. Holds for what
+    /// came by this way only, see [`Origin::voids`].
+    Void(InstrumentId, VenueId, Origin),
+    /// All quotes of a venue that came by this way are void: its connection is lost or silent.
+    Down(VenueId, Origin),
 }

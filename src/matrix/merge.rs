@@ -45,6 +45,16 @@ impl Drop {
     }
 }
 
+/// What a believed quote may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Another quote than the last.
+    New,
+    /// By its number and stamp the last one again; whether it is, its prices say. It comes by another connection,
+    /// or the venue repeats itself.
+    MaybeOld,
+}
+
 /// What orders the quotes of one cell. Forgotten when the venue's connection is lost: it may count anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LastSeen {
@@ -114,10 +124,12 @@ impl LastSeen {
 /// # Errors
 /// The reason to drop it.
 #[inline]
-pub fn check(quote: &Quote, last: &mut LastSeen, others: impl FnOnce() -> Option<f64>) -> Result<(), Drop> {
+pub fn check(quote: &Quote, last: &mut LastSeen, others: impl FnOnce() -> Option<f64>) -> Result<News, Drop> {
     if last.overtook(quote) {
         return Err(Drop::Late);
     }
+    let order = (quote.sequence, quote.exchange_time);
+    let repeats = order == (last.sequence, last.exchange_time) && order != (0, UnixNs(0));
     (last.sequence, last.exchange_time, last.received) = (quote.sequence, quote.exchange_time, quote.received);
     if !quote.is_two_sided() {
         return Err(Drop::OneSided);
@@ -131,7 +143,7 @@ pub fn check(quote: &Quote, last: &mut LastSeen, others: impl FnOnce() -> Option
         return Err(Drop::Suspect);
     }
     (last.mid, last.doubt) = (mid, Doubt::default());
-    Ok(())
+    Ok(if repeats { News::MaybeOld } else { News::New })
 }
 
 /// Whether the suspect quote of the cell is confirmed by time alone. Then it is believed from now on.
@@ -158,7 +170,7 @@ mod tests {
 
     fn run(quotes: &[Quote]) -> Vec<Result<(), Drop>> {
         let mut last = LastSeen::default();
-        quotes.iter().map(|q| check(q, &mut last, || None)).collect()
+        quotes.iter().map(|q| check(q, &mut last, || None).map(|_| ())).collect()
     }
 
     #[test]
@@ -210,6 +222,6 @@ mod tests {
         assert_eq!(check(&quote(0, 0, "10", "11"), &mut last, || Some(100.0)), Err(Drop::Suspect));
         assert!(!is_confirmed(&mut last, MonoNs(SECOND - 1)));
         assert!(is_confirmed(&mut last, MonoNs(SECOND)));
-        assert_eq!(check(&quote(0, 0, "10", "11"), &mut last, || Some(100.0)), Ok(()));
+        assert_eq!(check(&quote(0, 0, "10", "11"), &mut last, || Some(100.0)), Ok(News::New));
     }
 }

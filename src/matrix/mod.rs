@@ -5,6 +5,7 @@
 
 pub mod changes;
 pub mod days;
+pub mod handover;
 pub mod merge;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use arc_swap::ArcSwap;
 
+use crate::market::quote::{Origin, Source};
 use crate::market::{Decimal, Level, PairId};
 use crate::time::{MonoNs, UnixNs};
 
@@ -29,10 +31,14 @@ pub struct CellQuote {
     pub exchange_time: UnixNs,
     /// When it was read from the socket.
     pub received: MonoNs,
-    /// How many times the cell was written, by quotes or by becoming void; grows, never repeats.
+    /// How many times the cell changed, by quotes or by becoming void; grows, never repeats. Renewal is no change.
     pub changes: u64,
     /// Whether the quote still holds.
     pub state: CellState,
+    /// What sent it.
+    pub source: Source,
+    /// How it came here.
+    pub origin: Origin,
 }
 
 /// Whether a cell's quote still holds.
@@ -80,7 +86,7 @@ impl Cell {
             let words = self.words.each_ref().map(|w| w.load(Ordering::Relaxed));
             fence(Ordering::Acquire);
             if before.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == before {
-                return unpack(words, before / 2);
+                return unpack(words);
             }
             std::hint::spin_loop();
         }
@@ -99,9 +105,10 @@ impl Cell {
 }
 
 fn pack(quote: &CellQuote) -> [u64; 8] {
+    let marks = (quote.source as u64) << 16 | (quote.origin as u64) << 8 | quote.state as u64;
     let scales = [quote.bid.price, quote.bid.size, quote.ask.price, quote.ask.size]
         .iter()
-        .fold(quote.state as u64, |word, number| word << 8 | u64::from(number.scale()));
+        .fold(marks, |word, number| word << 8 | u64::from(number.scale()));
     [
         quote.bid.price.mantissa(),
         quote.bid.size.mantissa(),
@@ -110,24 +117,26 @@ fn pack(quote: &CellQuote) -> [u64; 8] {
         scales,
         quote.exchange_time.0,
         quote.received.0,
-        0,
+        quote.changes,
     ]
 }
 
-fn unpack(words: [u64; 8], changes: u64) -> CellQuote {
+fn unpack(words: [u64; 8]) -> CellQuote {
     let number = |mantissa: u64, shift: u32| Decimal::new(mantissa, (words[4] >> shift) as u8);
     CellQuote {
         bid: Level { price: number(words[0], 24), size: number(words[1], 16) },
         ask: Level { price: number(words[2], 8), size: number(words[3], 0) },
         exchange_time: UnixNs(words[5]),
         received: MonoNs(words[6]),
-        changes,
-        state: match words[4] >> 32 {
+        changes: words[7],
+        state: match words[4] >> 32 & 0xff {
             1 => CellState::Live,
             2 => CellState::Void,
             3 => CellState::Suspect,
             _ => CellState::Empty,
         },
+        source: Source::from_u8((words[4] >> 48) as u8),
+        origin: Origin::from_u8((words[4] >> 40) as u8),
     }
 }
 
@@ -164,10 +173,21 @@ pub struct MatrixWriter {
 }
 
 impl MatrixWriter {
-    /// Replaces the quote of `pair`; `changes` of the argument is ignored.
+    /// Replaces the quote of `pair`, which is a change; `changes` of the argument is ignored.
     #[inline]
     pub fn store(&mut self, pair: PairId, quote: &CellQuote) {
-        self.matrix.cells[pair.index()].store(pack(quote));
+        let cell = &self.matrix.cells[pair.index()];
+        let changes = cell.words[7].load(Ordering::Relaxed) + 1;
+        cell.store(pack(&CellQuote { changes, ..*quote }));
+    }
+
+    /// The quote of `pair` was heard again: it is as young as `received` and came by `origin`, and nobody needs
+    /// to be told.
+    #[inline]
+    pub fn renew(&mut self, pair: PairId, received: MonoNs, origin: Origin) {
+        let cell = &self.matrix.cells[pair.index()];
+        let quote = cell.load();
+        cell.store(pack(&CellQuote { received, origin, ..quote }));
     }
 
     /// The cell of `pair`.
@@ -199,6 +219,8 @@ mod tests {
             received: MonoNs(n),
             changes: 0,
             state: CellState::Live,
+            source: [Source::Live, Source::Simulated, Source::Replay][(n % 3) as usize],
+            origin: Origin::from_u8((n % 4) as u8),
         }
     }
 
@@ -243,7 +265,7 @@ mod tests {
         #[test]
         fn a_cell_gives_back_what_was_stored(m: [u64; 4], s in prop::array::uniform4(0u8..=19), t: u64, r: u64) {
             let level = |i: usize| Level { price: Decimal::new(m[i], s[i]), size: Decimal::new(m[i + 1], s[i + 1]) };
-            let quote = CellQuote { bid: level(0), ask: level(2), exchange_time: UnixNs(t), received: MonoNs(r), changes: 1, state: CellState::Void };
+            let quote = CellQuote { bid: level(0), ask: level(2), exchange_time: UnixNs(t), received: MonoNs(r), changes: 1, state: CellState::Void, source: Source::Replay, origin: Origin::Disk };
             let (shared, mut writer) = QuoteMatrix::new(3);
             writer.store(PairId(2), &quote);
             prop_assert_eq!(shared.load().load(PairId(2)), quote);

@@ -1,6 +1,7 @@
 //! What is measured. Gauges and counters are plain atomics with one writer each; latencies are HDR
 //! histograms owned by the thread that records them. Health, metrics page and logs all read these.
 
+pub mod cluster;
 pub mod latency;
 
 use std::sync::Arc;
@@ -230,6 +231,10 @@ pub struct GatewayGauges {
     pub sse_pairs: Gauge,
     /// Their names, for the health page that another gateway thread serves; a moment old.
     pub stream_pairs: ArcSwapOption<Vec<String>>,
+    /// The symbols, for the stats page that another gateway thread serves; a moment old.
+    pub symbol_names: ArcSwapOption<Vec<String>>,
+    /// The same of the exchanges.
+    pub exchange_names: ArcSwapOption<Vec<String>>,
     /// Price messages delivered to sockets.
     pub prices_sent: Counter,
     /// Alert messages delivered to sockets.
@@ -261,6 +266,8 @@ pub struct Board {
     pub gateways: Vec<GatewayGauges>,
     /// Latencies.
     pub latency: latency::LatencyBoard,
+    /// The cluster's, where one is configured.
+    pub cluster: Option<cluster::ClusterBoard>,
 }
 
 impl Board {
@@ -273,6 +280,7 @@ impl Board {
             detector: DetectorGauges::default(),
             gateways: (0..gateways).map(|_| GatewayGauges::default()).collect(),
             latency: latency::LatencyBoard::new(venues),
+            cluster: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 pub mod backoff;
 pub mod dial;
 pub mod listen;
+pub mod switch;
 pub mod tls;
 
 use std::io::{self, IoSlice, Read, Write};

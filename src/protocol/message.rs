@@ -29,7 +29,9 @@ pub struct PriceMore {
     pub seq: u64,
     /// Where the number comes from.
     pub source: &'static str,
-    /// `fresh`, `stale` or `suspect`.
+    /// How it came here: `websocket` (our own connection), `shared` (the leader's), `redis_cache`, `local_cache`.
+    pub level: &'static str,
+    /// `fresh`, `stale`, `suspect`, or `cached` for a last known price that is no price any more.
     pub state: &'static str,
     /// Milliseconds since it was read from the venue's socket.
     pub age_ms: u64,
@@ -58,6 +60,8 @@ pub fn price(price: &Price<'_>, out: &mut Vec<u8>) {
         integer(more.seq, out);
         out.extend_from_slice(b",\"source\":\"");
         out.extend_from_slice(more.source.as_bytes());
+        out.extend_from_slice(b"\",\"level\":\"");
+        out.extend_from_slice(more.level.as_bytes());
         out.extend_from_slice(b"\",\"state\":\"");
         out.extend_from_slice(more.state.as_bytes());
         out.extend_from_slice(b"\",\"ageMs\":");

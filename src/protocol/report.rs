@@ -10,26 +10,20 @@ use crate::metrics::{Board, Counter, DECODE_REASONS, GatewayGauges, Gauge, LinkS
 use crate::protocol::{Object, array, object};
 use crate::time::{MonoNs, UnixNs};
 
-/// The text of `/api/websocket/stats`.
+/// The text of `/api/websocket/stats`. `symbols` and `exchanges` are the different names over all clients.
 #[must_use]
-pub fn stats(board: &Board) -> Vec<u8> {
+pub fn stats(board: &Board, symbols: u64, exchanges: u64) -> Vec<u8> {
     object(|root| {
         root.text("status", "active").object("stats", |stats| {
             stats.integer("clientCount", sum(board, |g| &g.websocket_clients));
             stats.integer("totalSubscriptions", sum(board, |g| &g.subscriptions));
-            // Gateway threads share their clients' names or not; the largest set is the honest floor.
-            stats.integer("uniqueSymbols", max(board, |g| &g.symbols));
-            stats.integer("uniqueExchanges", max(board, |g| &g.exchanges));
+            stats.integer("uniqueSymbols", symbols).integer("uniqueExchanges", exchanges);
         });
     })
 }
 
 pub(super) fn sum(board: &Board, gauge: impl Fn(&GatewayGauges) -> &Gauge) -> u64 {
     board.gateways.iter().map(|g| gauge(g).value()).sum()
-}
-
-fn max(board: &Board, gauge: impl Fn(&GatewayGauges) -> &Gauge) -> u64 {
-    board.gateways.iter().map(|g| gauge(g).value()).max().unwrap_or(0)
 }
 
 /// Names of the counters of quotes not believed, in order.

@@ -49,8 +49,14 @@ fn a_price(more: Option<PriceMore>) -> Price<'static> {
 #[test]
 fn s1_08_a_price_has_five_fields_in_order() {
     golden("price", &written(|out| message::price(&a_price(None), out)));
-    let more =
-        PriceMore { seq: 17, source: "simulated", state: "fresh", age_ms: 3, received_ns: 9_007_199_254_740_993 };
+    let more = PriceMore {
+        seq: 17,
+        source: "simulated",
+        level: "websocket",
+        state: "fresh",
+        age_ms: 3,
+        received_ns: 9_007_199_254_740_993,
+    };
     golden("price_extended", &written(|out| message::price(&a_price(Some(more)), out)));
     let stale = PriceMore { state: "stale", age_ms: 30_001, ..more };
     golden("price_stale", &written(|out| message::price(&a_price(Some(stale)), out)));

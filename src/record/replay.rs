@@ -16,12 +16,12 @@ use std::time::Duration;
 
 use crate::feed::Options;
 use crate::feed::connection::{Connection, Parts};
-use crate::feed::handover::Handover;
 use crate::log;
 use crate::market::directory::VenueEntry;
-use crate::market::quote::{FeedEvent, Source};
+use crate::market::quote::{FeedEvent, Origin, Source};
 use crate::market::{Decimal, Directory, VenueId};
 use crate::matrix::days::DayTable;
+use crate::matrix::handover::Handover;
 use crate::metrics::Board;
 use crate::record::capture::{Capture, Direction, Record};
 use crate::stage::{Alarm, Stage};
@@ -298,7 +298,7 @@ impl Replay {
         let instruments = parts.directory.instruments().len();
         let mut replay = Self {
             lanes,
-            handover: Handover::new(parts.ring, parts.detector, parts.board, ids, instruments),
+            handover: Handover::new(parts.ring, parts.detector, parts.board, ids, instruments, Origin::Own),
             hand: parts.clock,
             clock,
             pace: parts.pace,

@@ -12,7 +12,7 @@ pub struct Limits {
     pub head_max: usize,
     /// Header lines.
     pub lines_max: usize,
-    /// Bytes of one header line.
+    /// Bytes of the request line, and of each header line.
     pub line_max: usize,
 }
 
@@ -160,7 +160,9 @@ fn head_end(bytes: &[u8], limits: Limits) -> Result<Option<usize>, Refusal> {
                 line_start = at + 1;
             }
             b' ' | b'\t' if at == line_start => return Err(Refusal::Malformed),
-            _ if lines > 0 && at - line_start >= limits.line_max => return Err(Refusal::Head),
+            _ if at - line_start >= limits.line_max => {
+                return Err(if lines == 0 { Refusal::Target } else { Refusal::Head });
+            }
             _ => {}
         }
         if lines > limits.lines_max + 1 {

@@ -85,8 +85,11 @@ fn f105_heads_have_limits_and_one_host() {
     assert_eq!(refusal(&format!("GET / HTTP/1.1\r\n{}Y: z", "X: y\r\n".repeat(62))), None);
     assert_eq!(refusal(&format!("GET / HTTP/1.1\r\n{}Y: z", "X: y\r\n".repeat(63))), Some(Refusal::Head));
     assert_eq!(refusal(&format!("GET /{long}{long} HTTP/1.1")), Some(Refusal::Target));
+    assert_eq!(refusal(&format!("GET /{long} HTTP/1.1")), Some(Refusal::Target));
+    let fits = "x".repeat(4096 - "GET / HTTP/1.1\r\n".len());
+    assert_eq!(refusal(&format!("GET /{fits} HTTP/1.1")), None);
     // Refused before the head is complete.
-    assert_eq!(check(&[b'x'; 8193]), Err(Refusal::Target));
+    assert_eq!(check(&[b'x'; 4097]), Err(Refusal::Target));
     for head in [
         "GET / HTTP/1.1\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",

@@ -36,9 +36,11 @@ describe('documents', { concurrency: true }, () => {
   })
 
   test('every example of the protocol is what the program says, member for member', async () => {
-    const [plain, extended, stream] = [await server.client(), await server.client(), await server.stream('pairs=BTC/USD,BTC/USDT')]
+    const [plain, extended, follower, stream] = [await server.client(), await server.client(), await server.client(), await server.stream('pairs=BTC/USD,BTC/USDT')]
     await plain.subscribe(['BTC/USDT'], ['okx'])
     await extended.subscribe(['BTC/USDT'], ['okx'], { intervalMs: 0, extended: true })
+    await follower.subscribe(['BTC/USDT'], [], { opportunities: true })
+    await until('an opportunity', () => follower.heard.some((m) => m.value.type === 'opportunity'))
     for (const client of [plain, extended]) {
       okx.quote('BTC/USDT', '102', '103')
       await until('a price and an alert', () => ['price', 'arbitrage'].every((type) => client.heard.some((m) => m.value.type === type)))
@@ -48,16 +50,16 @@ describe('documents', { concurrency: true }, () => {
     plain.send({ action: 'ping' })
     await until('two errors', () => plain.heard.filter(({ value }) => value.type === 'error').length === 2)
     await stream.next(({ value }) => value?.pair === 'BTC/USDT')
-    const pages = ['/api/market-data/prices?pairs=BTC/USDT', '/api/exchanges/prices?symbol=BTC/USDT', '/api/websocket/stats']
+    const pages = ['/api/market-data/prices?pairs=BTC/USDT', '/api/exchanges/prices?symbol=BTC/USDT', '/api/websocket/stats', '/api/opportunities', '/api/instruments']
     const told = await Promise.all(pages.map(async (page) => (await server.json(page)).value))
-    const said = [...plain.heard, ...extended.heard, ...stream.blocks].flatMap(({ value }) => value ?? []).concat(told)
+    const said = [...plain.heard, ...extended.heard, ...follower.heard, ...stream.blocks].flatMap(({ value }) => value ?? []).concat(told)
     const shapes = new Set(said.map(shape))
     const answers = examples(read('docs/protocol.md')).filter((example) => !example.action)
     assert.ok(answers.length >= 14, `${answers.length} examples`)
     for (const answer of answers) assert.ok(shapes.has(shape(answer)), `nobody says: ${JSON.stringify(answer)}`)
     const messages = new Set(said.map(({ type, message }) => `${type} ${message}`))
     for (const { type, message } of answers.filter(({ message }) => message)) assert.ok(messages.has(`${type} ${message}`), message)
-    await Promise.all([plain.close(), extended.close()])
+    await Promise.all([plain.close(), extended.close(), follower.close()])
     stream.close()
   })
 
@@ -65,7 +67,7 @@ describe('documents', { concurrency: true }, () => {
     const client = await server.client()
     for (const request of examples(read('docs/protocol.md')).filter((example) => example.action)) {
       client.send(request)
-      assert.match((await client.next((m) => m.value.type !== 'price' && m.value.type !== 'arbitrage')).value.type, /subscribed$/)
+      assert.match((await client.next((m) => !['price', 'arbitrage', 'opportunity'].includes(m.value.type))).value.type, /subscribed$/)
     }
     await client.close()
   })
@@ -97,6 +99,20 @@ describe('documents', { concurrency: true }, () => {
     assert.deepEqual(documented, real)
     // And those that the advice speaks of.
     for (const [, name] of read('docs/operating.md').matchAll(/`((?:venue|gateway|detector)_\w+_total)/g)) assert.ok(real.has(name), name)
+  })
+
+  test('every member of the status page is documented, and the reverse', async () => {
+    const { value } = await server.json('/api/status')
+    const parts = { '(top)': value, process: value.process, venues: value.venues[0], detector: value.detector, gateway: value.gateway, limits: value.limits }
+    const section = /## One page for everything([\s\S]*?)\n## /.exec(read('docs/operating.md'))[1]
+    const aside = ['fresh', 'partial', 'none', 'gross', 'net', 'X-Spreadwire-Source']
+    for (const [, part, text] of section.matchAll(/^\| `?([\w()]+)`?(?:, [\w ]+)? \| (.*) \|$/gm)) {
+      if (!parts[part]) continue
+      const told = [...text.matchAll(/`([\w-]+)`/g)].map(([, name]) => name).filter((name) => !aside.includes(name))
+      assert.deepEqual(told, Object.keys(parts[part]), part)
+      delete parts[part]
+    }
+    assert.deepEqual(Object.keys(parts), [], 'parts without a row')
   })
 
   test('the exit codes of the operator', () => {

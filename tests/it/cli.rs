@@ -298,6 +298,39 @@ fn f120_the_limit_of_connections_is_that_of_all_gateway_threads_together() {
 }
 
 #[test]
+fn s1_19_names_are_counted_once_over_all_gateway_threads() {
+    let (mut child, address) = served_replay("names", &[("THREADS", "3")]);
+    let subscribe = |n: usize| {
+        let tcp = TcpStream::connect(&address).unwrap();
+        let (mut socket, _) = tungstenite::client(format!("ws://{address}/ws/prices"), tcp).unwrap();
+        let request = format!(r#"{{"action":"subscribe","symbols":["BTC/USDT","S{n}/USDT"],"exchanges":["binance"]}}"#);
+        socket.send(tungstenite::Message::text(request)).unwrap();
+        socket.read().unwrap();
+        socket
+    };
+    let held: Vec<_> = (0..30).map(subscribe).collect();
+    let stats = || {
+        let mut client = TcpStream::connect(&address).unwrap();
+        client.write_all(b"GET /api/websocket/stats HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        let mut reply = String::new();
+        client.read_to_string(&mut reply).unwrap();
+        reply.split_once("\r\n\r\n").unwrap().1.to_owned()
+    };
+    let expected = r#"{"status":"active","stats":{"clientCount":30,"totalSubscriptions":60,"uniqueSymbols":31,"uniqueExchanges":1}}"#;
+    // Another thread's names are a moment old.
+    let begun = std::time::Instant::now();
+    let mut told = stats();
+    while told != expected && begun.elapsed().as_secs() < 10 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        told = stats();
+    }
+    drop(held);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn f102_a_replay_that_has_ended_still_times_slow_clients_out_and_stops() {
     let (mut child, address) = served_replay("ended", &[("HEADER_WAIT_MS", "200")]);
     let mut client = TcpStream::connect(address).unwrap();

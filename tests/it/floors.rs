@@ -14,7 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["protocol", "venues"],
     &["matrix", "net"],
     // The stages. A replay turns the feed's own connection, so `record` stands a step above.
-    &["detector", "feed", "gateway", "sim"],
+    &["cluster", "detector", "feed", "gateway", "sim"],
     &["record"],
     &["config"],
     &["cli"],
@@ -32,6 +32,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("unsafe ", &[]),
     ("simd_json", &["src/wire/json.rs"]),
     ("tungstenite::", &["src/wire", "src/net/dial.rs", "src/sim/connection.rs"]),
+    ("redis::", &["src/cluster"]),
     ("todo!", &[]),
     ("unimplemented!", &[]),
 ];

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use spreadwire::gateway::{Gateway, GatewayParts, Options, assets};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::opportunity::{Change, Leg, Opportunity, OpportunityEvent, gross_pct};
+use spreadwire::market::quote::Source;
 use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Directory, Level, PairId};
 use spreadwire::matrix::changes::Changes;
@@ -107,8 +108,9 @@ impl Rig {
             ask: level(ask),
             exchange_time: UnixNs::from_ms(1_700_000_000_123),
             received: self.clock.now(),
-            changes: 0,
             state: CellState::Live,
+            source: Source::Simulated,
+            ..CellQuote::default()
         };
         self.store(symbol, venue, quote);
     }
@@ -150,6 +152,7 @@ impl Rig {
             venue: self.directory.venue_named(venue).unwrap(),
             level: Level { price: price.parse().unwrap(), size: "0.5".parse().unwrap() },
             received: now,
+            source: Source::Simulated,
         };
         let (buy, sell) = (leg(buy), leg(sell));
         let opportunity = Opportunity {
@@ -516,7 +519,7 @@ fn extended_clients_hear_more_and_are_told_once_when_a_price_goes_stale() {
     let text = client.text();
     assert!(
         text.starts_with(&format!(
-            "{},\"bidSize\":1.5,\"askSize\":1.5,\"seq\":1,\"source\":\"simulated\",\"state\":\"fresh\",\"ageMs\":",
+            "{},\"bidSize\":1.5,\"askSize\":1.5,\"seq\":1,\"source\":\"simulated\",\"level\":\"websocket\",\"state\":\"fresh\",\"ageMs\":",
             &BTC[..BTC.len() - 1]
         )),
         "{text}"
@@ -1194,6 +1197,8 @@ fn pages_are_there_and_say_where_numbers_come_from() {
     assert_eq!(rig.get("/livez").0, 200);
     assert_eq!(rig.get("/nothing").0, 404);
     assert_eq!(rig.get("/ws/prices").0, 426);
+    let head = exchange(rig.address, b"HEAD /ws/prices HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 426 ") && head.ends_with("\r\n\r\n"), "{head}");
 }
 
 // HTTP.
@@ -1249,6 +1254,8 @@ fn refused() -> Vec<(String, u16)> {
         (get(&format!("X: {}", "x".repeat(4096))), 431),
         (get(&"X: y\r\n".repeat(101)), 431),
         (line(&format!("GET /{} HTTP/1.1", "x".repeat(9000))), 414),
+        // f109
+        (line(&format!("GET /livez?{} HTTP/1.1", "x".repeat(5000))), 414),
         ("\r\n".to_owned() + smuggled, 400),
         ("\n".to_owned() + smuggled, 400),
     ]);

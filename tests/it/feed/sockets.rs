@@ -11,7 +11,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair,
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use spreadwire::feed::{Feed, FeedParts, FeedVenue, Options};
 use spreadwire::market::directory::VenueEntry;
-use spreadwire::market::quote::{FeedEvent, Source};
+use spreadwire::market::quote::{FeedEvent, Origin, Source};
 use spreadwire::market::{Decimal, Directory, VenueId};
 use spreadwire::matrix::days::DayTable;
 use spreadwire::metrics::{Board, LinkState};
@@ -141,7 +141,7 @@ fn a_lost_connection_is_down_at_once_dialled_again_and_subscribed_again() {
     });
     let mut rig = Rig::toy(&toy::PLAIN, format!("ws://{address}/toy"), None);
     rig.until("quoted twice", |rig| rig.quotes() == 2);
-    assert!(matches!(rig.events[..], [FeedEvent::Quote(_), FeedEvent::Down(VenueId(0)), FeedEvent::Quote(_)]));
+    assert!(matches!(rig.events[..], [FeedEvent::Quote(_), FeedEvent::Down(VenueId(0), _), FeedEvent::Quote(_)]));
     let gauges = &rig.board.venues[0];
     assert_eq!((gauges.connects.value(), gauges.disconnects.value(), gauges.attempts.value()), (2, 1, 2));
     assert_eq!((gauges.state(), gauges.subscribed.value()), (LinkState::Connected, 1));
@@ -162,7 +162,7 @@ fn f60_after_a_standstill_all_is_void_and_nothing_old_is_read() {
     hand.advance(10 * SECOND);
     rig.feed.turn(Duration::ZERO);
     rig.events.extend(std::iter::from_fn(|| rig.ring.pop().ok()));
-    assert_eq!(rig.events.last(), Some(&FeedEvent::Down(VenueId(0))));
+    assert_eq!(rig.events.last(), Some(&FeedEvent::Down(VenueId(0), Origin::Own)));
     assert!(rig.board.venues[0].last_error().unwrap().contains("stood still"));
     hand.advance(SECOND);
     rig.until("connected again", |rig| rig.board.venues[0].connects.value() == 2);
@@ -396,7 +396,7 @@ fn f7_a_tls_stream_cut_in_a_frame_is_truncation() {
         stream.sock.shutdown(std::net::Shutdown::Both).unwrap();
     });
     let mut rig = Rig::toy(&toy::PLAIN, address, Some(&secure.ca));
-    rig.until("down", |rig| rig.events.contains(&FeedEvent::Down(VenueId(0))));
+    rig.until("down", |rig| rig.events.contains(&FeedEvent::Down(VenueId(0), Origin::Own)));
     assert_eq!(rig.quotes(), 1);
     assert!(rig.board.venues[0].last_error().unwrap().contains("cut"));
 }
@@ -477,7 +477,7 @@ fn one_venue_cut_disturbs_no_other() {
     control.cut("okx").unwrap();
     let okx = VENUES.iter().position(|v| v.facts().name == "okx").unwrap();
     rig.until("connected again", |rig| rig.board.venues[okx].connects.value() == 2);
-    let down: Vec<_> = rig.events.iter().filter(|event| matches!(event, FeedEvent::Down(_))).collect();
-    assert_eq!(down, [&FeedEvent::Down(VenueId(okx as u16))]);
+    let down: Vec<_> = rig.events.iter().filter(|event| matches!(event, FeedEvent::Down(..))).collect();
+    assert_eq!(down, [&FeedEvent::Down(VenueId(okx as u16), Origin::Own)]);
     assert!(rig.board.venues.iter().enumerate().all(|(at, v)| at == okx || v.disconnects.value() == 0));
 }

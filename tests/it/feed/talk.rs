@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use spreadwire::feed::Options;
 use spreadwire::feed::connection::{Connection, End, Parts};
 use spreadwire::market::directory::VenueEntry;
-use spreadwire::market::quote::{FeedEvent, Source};
+use spreadwire::market::quote::{FeedEvent, Origin, Source};
 use spreadwire::market::{Decimal, Directory, InstrumentId, VenueId};
 use spreadwire::matrix::days::DayTable;
 use spreadwire::metrics::{Board, LinkState};
@@ -174,7 +174,7 @@ fn f10_silence_is_pinged_after_2_s_and_dead_after_5() {
     assert!(!talk.is_over());
     talk.wait(1);
     assert_eq!(talk.feed.end(), Some(&End::Silent));
-    assert_eq!(talk.events.last(), Some(&FeedEvent::Down(ID)));
+    assert_eq!(talk.events.last(), Some(&FeedEvent::Down(ID, Origin::Own)));
     assert_eq!(talk.board.venues[0].silences.value(), 1);
     assert_eq!(talk.feed.deadline(), None);
 }
@@ -255,7 +255,7 @@ fn f31_bad_frames_are_counted_and_skipped_and_the_eleventh_in_10_s_ends_it() {
     assert_eq!(talk.events.len(), 10, "what is good is still taken");
     talk.say("q BTCUSDT 1e999 1 101 2 9");
     assert_eq!(talk.feed.end(), Some(&End::BadFrames));
-    assert_eq!(talk.events.last(), Some(&FeedEvent::Down(ID)));
+    assert_eq!(talk.events.last(), Some(&FeedEvent::Down(ID, Origin::Own)));
     let errors: Vec<u64> = talk.board.venues[0].decode_errors.iter().map(|c| c.value()).collect();
     assert_eq!((errors[1], errors[3], errors[4]), (1, 10, 10), "number, shape, gap");
 }
@@ -276,7 +276,7 @@ fn a_wanted_reconnect_is_down_first_and_nothing_follows() {
     talk.say(QUOTE);
     talk.bytes(&[frame("bye\nq BTCUSDT 100 1 101 2 8"), frame("q BTCUSDT 100 1 101 2 9")].concat());
     assert_eq!(talk.events.len(), 2);
-    assert_eq!(talk.events[1], FeedEvent::Down(ID));
+    assert_eq!(talk.events[1], FeedEvent::Down(ID, Origin::Own));
     assert_eq!(talk.feed.end().map(End::wait), Some(Wait::AtOnce));
     assert_eq!(talk.heard.last().map(String::as_str), Some("Closed(1000)"));
 }
@@ -333,7 +333,7 @@ fn f27_f26_a_message_over_the_limit_is_told_1009() {
     talk.say(&format!("hb{}", " ".repeat(5000)));
     assert!(matches!(talk.feed.end(), Some(End::WebSocket(Failure::Protocol(1009, _)))));
     assert_eq!(talk.heard.last().map(String::as_str), Some("Closed(1009)"));
-    assert_eq!(talk.events, [FeedEvent::Down(ID)]);
+    assert_eq!(talk.events, [FeedEvent::Down(ID, Origin::Own)]);
 }
 
 #[test]
@@ -344,7 +344,7 @@ fn f7_a_stream_cut_in_a_frame_gives_nothing_of_it() {
     talk.bytes(&whole[..whole.len() - 1]);
     talk.feed.lose(End::Socket("cut".into()), &mut |event| talk.events.push(event));
     assert_eq!(talk.events.len(), 2);
-    assert_eq!(talk.events[1], FeedEvent::Down(ID));
+    assert_eq!(talk.events[1], FeedEvent::Down(ID, Origin::Own));
     talk.upgrade("live");
     talk.say(&QUOTE.replace('7', "1"));
     assert!(matches!(talk.events[2], FeedEvent::Quote(quote) if quote.sequence == 1), "nothing was left over");
@@ -373,7 +373,7 @@ fn f25_broken_frames_are_told_1002() {
         let mut talk = Talk::open(&toy::PLAIN);
         talk.bytes(&bytes);
         assert!(matches!(talk.feed.end(), Some(End::WebSocket(Failure::Protocol(1002, _)))), "{bytes:x?}");
-        assert_eq!(talk.events, [FeedEvent::Down(ID)]);
+        assert_eq!(talk.events, [FeedEvent::Down(ID, Origin::Own)]);
     }
 }
 
@@ -435,6 +435,6 @@ proptest! {
         talk.bytes(&bytes);
         talk.wait(20_000);
         prop_assert!(talk.is_over());
-        prop_assert_eq!(talk.events.last(), Some(&FeedEvent::Down(ID)));
+        prop_assert_eq!(talk.events.last(), Some(&FeedEvent::Down(ID, Origin::Own)));
     }
 }

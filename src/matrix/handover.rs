@@ -1,12 +1,12 @@
-//! From a feed thread to the detector: a ring, and what is set aside while the ring is full.
+//! From a feed or cluster thread to the detector: a ring, and what is set aside while the ring is full.
 //!
 //! Never blocks and never grows. While the ring is full the newest quote of each instrument is kept;
-//! what became void is never lost, and the order within an instrument stays. Runs on the feed thread.
+//! what became void is never lost, and the order within an instrument stays. Runs on the producer's thread.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::market::quote::FeedEvent;
+use crate::market::quote::{FeedEvent, Origin};
 use crate::market::{InstrumentId, Quote, VenueId};
 use crate::metrics::Board;
 use crate::stage::Alarm;
@@ -19,6 +19,8 @@ pub struct Handover {
     instruments: usize,
     /// Of this thread, in the order of `down`.
     venues: Vec<VenueId>,
+    /// The way by which its voids hold.
+    origin: Origin,
     /// Venues whose quotes are all void; told before anything that is set aside for them.
     down: Vec<bool>,
     /// What is set aside, by place of the venue and instrument.
@@ -39,7 +41,8 @@ struct Aside {
 }
 
 impl Handover {
-    /// For a thread with `venues`, each of up to `instruments` instruments. All memory is taken here.
+    /// For a thread with `venues`, each of up to `instruments` instruments, whose voids are those of `origin`.
+    /// All memory is taken here.
     #[must_use]
     pub fn new(
         ring: rtrb::Producer<FeedEvent>,
@@ -47,6 +50,7 @@ impl Handover {
         board: Arc<Board>,
         venues: Vec<VenueId>,
         instruments: usize,
+        origin: Origin,
     ) -> Self {
         let places = venues.len() * instruments;
         Self {
@@ -56,6 +60,7 @@ impl Handover {
             instruments,
             down: vec![false; venues.len()],
             venues,
+            origin,
             aside: vec![Aside::default(); places],
             order: VecDeque::with_capacity(places),
             behind: false,
@@ -110,12 +115,12 @@ impl Handover {
                 self.aside[place].quote = Some(quote);
                 self.queue(place);
             }
-            FeedEvent::Void(instrument, venue) => {
+            FeedEvent::Void(instrument, venue, _) => {
                 let Some(place) = self.place(instrument, venue) else { return };
                 self.aside[place] = Aside { void: true, quote: None, ..self.aside[place] };
                 self.queue(place);
             }
-            FeedEvent::Down(venue) => {
+            FeedEvent::Down(venue, _) => {
                 let Some(at) = self.venues.iter().position(|v| *v == venue) else { return };
                 self.down[at] = true;
                 // All of it is void, and the event says so for all.
@@ -141,7 +146,7 @@ impl Handover {
     fn catch_up(&mut self) -> bool {
         for at in 0..self.down.len() {
             if self.down[at] {
-                if self.ring.push(FeedEvent::Down(self.venues[at])).is_err() {
+                if self.ring.push(FeedEvent::Down(self.venues[at], self.origin)).is_err() {
                     return false;
                 }
                 (self.down[at], self.pushed) = (false, true);
@@ -163,7 +168,7 @@ impl Handover {
         let instrument = InstrumentId((place % self.instruments) as u32);
         let aside = &mut self.aside[place];
         if aside.void {
-            if self.ring.push(FeedEvent::Void(instrument, venue)).is_err() {
+            if self.ring.push(FeedEvent::Void(instrument, venue, self.origin)).is_err() {
                 return false;
             }
             (aside.void, self.pushed) = (false, true);
@@ -190,7 +195,7 @@ mod tests {
         let (ring, events) = rtrb::RingBuffer::new(capacity);
         let board = Arc::new(Board::new(MonoNs(0), 4, 0));
         let (alarm, _) = Alarm::of_parker();
-        (Handover::new(ring, alarm, Arc::clone(&board), VENUES.to_vec(), 3), events, board)
+        (Handover::new(ring, alarm, Arc::clone(&board), VENUES.to_vec(), 3, Origin::Own), events, board)
     }
 
     fn quote(venue: VenueId, instrument: u32, sequence: u64) -> FeedEvent {
@@ -219,9 +224,9 @@ mod tests {
         let (mut handover, mut events, _) = handover(8);
         for round in 0..1000 {
             handover.push(quote(VENUES[0], 1, round));
-            handover.push(FeedEvent::Down(VENUES[1]));
+            handover.push(FeedEvent::Down(VENUES[1], Origin::Own));
             assert_eq!(events.pop(), Ok(quote(VENUES[0], 1, round)));
-            assert_eq!(events.pop(), Ok(FeedEvent::Down(VENUES[1])));
+            assert_eq!(events.pop(), Ok(FeedEvent::Down(VENUES[1], Origin::Own)));
         }
     }
 
@@ -240,8 +245,8 @@ mod tests {
                     assert!(belief.is_none_or(|last| last < q.sequence), "out of order");
                     *belief = Some(q.sequence);
                 }
-                FeedEvent::Void(instrument, venue) => self.quotes[at(venue)][instrument.index()] = None,
-                FeedEvent::Down(venue) => self.quotes[at(venue)] = [None; 3],
+                FeedEvent::Void(instrument, venue, _) => self.quotes[at(venue)][instrument.index()] = None,
+                FeedEvent::Down(venue, _) => self.quotes[at(venue)] = [None; 3],
             }
         }
     }
@@ -250,9 +255,9 @@ mod tests {
     fn f21_a_void_is_heard_even_when_a_newer_quote_follows_it() {
         let (mut handover, mut events, _) = handover(1);
         handover.push(quote(VENUES[0], 0, 1));
-        handover.push(FeedEvent::Void(InstrumentId(0), VENUES[0]));
+        handover.push(FeedEvent::Void(InstrumentId(0), VENUES[0], Origin::Own));
         handover.push(quote(VENUES[0], 0, 2));
-        handover.push(FeedEvent::Down(VENUES[1]));
+        handover.push(FeedEvent::Down(VENUES[1], Origin::Own));
         handover.push(quote(VENUES[1], 0, 3));
         let mut seen = Vec::new();
         loop {
@@ -260,9 +265,9 @@ mod tests {
             let Ok(event) = events.pop() else { break };
             seen.push(event);
         }
-        let void = FeedEvent::Void(InstrumentId(0), VENUES[0]);
+        let void = FeedEvent::Void(InstrumentId(0), VENUES[0], Origin::Own);
         let [first, second, third] = [(0, 1), (0, 2), (1, 3)].map(|(venue, n)| quote(VENUES[venue], 0, n));
-        assert_eq!(seen, [first, FeedEvent::Down(VENUES[1]), void, second, third]);
+        assert_eq!(seen, [first, FeedEvent::Down(VENUES[1], Origin::Own), void, second, third]);
     }
 
     proptest! {
@@ -275,8 +280,8 @@ mod tests {
             let (mut truth, mut heard) = (Belief::default(), Belief::default());
             for (sequence, (kind, venue, instrument, pops)) in (1..).zip(steps) {
                 let event = match kind {
-                    0 => FeedEvent::Down(VENUES[venue]),
-                    1 => FeedEvent::Void(InstrumentId(instrument), VENUES[venue]),
+                    0 => FeedEvent::Down(VENUES[venue], Origin::Own),
+                    1 => FeedEvent::Void(InstrumentId(instrument), VENUES[venue], Origin::Own),
                     _ => quote(VENUES[venue], instrument, sequence),
                 };
                 truth.hear(event);

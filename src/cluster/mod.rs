@@ -1,0 +1,55 @@
+//! Many gateways as one: each venue is led by one instance, which is connected to it and publishes its quotes
+//! through Redis; the others follow. Runs on threads of its own: no feed, detector or gateway thread ever calls Redis.
+//!
+//! ```text
+//! matrix cell changed - leader: batch, token, sequence -> Redis pub/sub -> follower: token, age - ring -> merge
+//! ```
+//!
+//! `election` and `fallback` decide and touch nothing; `store` speaks with Redis and decides nothing.
+
+use crate::time::MS;
+
+/// Limits and choices.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where Redis is: `redis://`, `rediss://`, or `redis+sentinel://host:port,host:port/name`.
+    pub redis: String,
+    /// What every key begins with, so that several clusters can share a Redis.
+    pub prefix: String,
+    /// Id of this instance, unique in the cluster.
+    pub instance: String,
+    /// Its host, for people.
+    pub hostname: String,
+    /// How long a lease lasts without renewal, in nanoseconds.
+    pub lease_ns: u64,
+    /// How often it is renewed, in nanoseconds.
+    pub renew_ns: u64,
+    /// A leader gives a venue away of its own will only after so long, in nanoseconds.
+    pub tenure_ns: u64,
+    /// Deadline of a call of Redis, in nanoseconds.
+    pub call_ns: u64,
+    /// How long Redis must answer well before it is relied on again, in nanoseconds.
+    pub stable_ns: u64,
+    /// Whether an instance that is cut off from Redis connects to the venues itself.
+    pub alone: bool,
+    /// Whether the keys of system 2 are written too.
+    pub legacy_keys: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            redis: String::new(),
+            prefix: "spreadwire".to_owned(),
+            instance: String::new(),
+            hostname: String::new(),
+            lease_ns: 5000 * MS,
+            renew_ns: 5000 * MS / 3,
+            tenure_ns: 10_000 * MS,
+            call_ns: 100 * MS,
+            stable_ns: 3000 * MS,
+            alone: true,
+            legacy_keys: false,
+        }
+    }
+}
