@@ -11,6 +11,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.{ts,tsx}'],
     environment: 'node',
+    environmentOptions: { happyDOM: { url: 'https://desk.example/panel' } },
     testTimeout: 20_000,
   },
 })

@@ -61,7 +61,8 @@ export class PriceFeed {
   #heard = new Map<string, Heard>()
   #isPriceNew = false
   #lastUpdate = 0
-  #openedAt = 0
+  #isOn = false
+  #startedAt = 0
   #connectedAt = 0
   #wordAt = 0
   #attempts = 0
@@ -87,14 +88,15 @@ export class PriceFeed {
     const own = () => listener()
     clearTimeout(this.#lingering)
     this.#listeners.add(own)
-    if (this.#openedAt === 0) this.#start()
+    if (!this.#isOn) this.#start()
     return () => {
       if (this.#listeners.delete(own) && this.#listeners.size === 0) this.#lingering = setTimeout(() => this.#stop(), LINGER)
     }
   }
 
   #start(): void {
-    this.#openedAt = this.#wordAt = this.#environment.now()
+    this.#isOn = true
+    this.#startedAt = this.#environment.now()
     this.#open()
     this.#sweepLater()
   }
@@ -109,13 +111,15 @@ export class PriceFeed {
     this.#heard.clear()
     this.#status = 'connecting'
     this.#error = null
-    this.#lastUpdate = this.#openedAt = this.#connectedAt = this.#attempts = 0
+    this.#isOn = false
+    this.#lastUpdate = this.#attempts = 0
     this.#view = CONNECTING
     this.#ended()
   }
 
   #open(): void {
     this.#close()
+    this.#wordAt = this.#environment.now()
     try {
       const source = new this.#environment.EventSource(this.#url)
       this.#source = source
@@ -178,11 +182,8 @@ export class PriceFeed {
   #sweepLater(): void {
     this.#sweeping = this.#environment.setTimeout(() => {
       const now = this.#environment.now()
-      if (now - this.#wordAt > SILENCE_MAX) {
-        this.#wordAt = now
-        this.#openLater()
-      }
-      if (this.#lastUpdate === 0 && now - this.#openedAt >= PRICE_WITHIN && this.#error === null) {
+      if (this.#source && now - this.#wordAt > SILENCE_MAX) this.#openLater()
+      if (this.#lastUpdate === 0 && now - this.#startedAt >= PRICE_WITHIN && this.#error === null) {
         this.#fail(new Error('No price data received'))
       }
       this.#publish()
@@ -192,7 +193,7 @@ export class PriceFeed {
 
   #isStale(pair: string, now: number): boolean {
     const heard = this.#heard.get(pair)
-    if (this.#status !== 'connected') return true
+    if (this.#status !== 'connected') return this.#status === 'error'
     if (!heard) return now - this.#connectedAt > WORD_WITHIN
     // A new connection has a moment to bring each pair.
     return now - Math.max(heard.at, this.#connectedAt) > WORD_WITHIN || now - heard.movedAt > STANDS_STILL

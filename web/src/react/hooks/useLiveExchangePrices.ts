@@ -97,8 +97,13 @@ function useNames(initial: readonly string[]) {
     names = withNames(withoutNames(names, kept.initial.filter((name) => !initial.includes(name))), initial)
     setKept({ initial, names })
   }
-  const add = useCallback((more: readonly string[]) => setKept((kept) => ({ ...kept, names: withNames(kept.names, more) })), [])
-  const remove = useCallback((gone: readonly string[]) => setKept((kept) => ({ ...kept, names: withoutNames(kept.names, gone) })), [])
+  // A change that changes nothing draws nothing: effects may subscribe at every draw.
+  const set = useCallback((change: (names: readonly string[]) => readonly string[]) => setKept((kept) => {
+    const names = change(kept.names)
+    return names === kept.names ? kept : { ...kept, names }
+  }), [])
+  const add = useCallback((more: readonly string[]) => set((names) => withNames(names, more)), [set])
+  const remove = useCallback((gone: readonly string[]) => set((names) => withoutNames(names, gone)), [set])
   return { names, add, remove }
 }
 

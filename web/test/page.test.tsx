@@ -1,0 +1,66 @@
+// @vitest-environment happy-dom
+// usePage, over a fetch by hand.
+import { act } from '@testing-library/react'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
+import { usePage } from '../src/react/hooks/index.js'
+import { mount, onePage } from './page.js'
+
+onePage()
+const asked: string[] = []
+let answer: () => Promise<{ ok: boolean; status: number; json: () => Promise<unknown> }>
+
+beforeEach(() => {
+  asked.length = 0
+  answer = async () => ({ ok: true, status: 200, json: async () => ({ n: asked.length }) })
+  vi.stubGlobal('fetch', (url: string) => {
+    asked.push(url)
+    return answer()
+  })
+})
+const pass = (ms: number) => act(() => vi.advanceTimersByTimeAsync(ms))
+
+describe('usePage', () => {
+  test('asks at once and again, once for all who want it, as often as the most eager', async () => {
+    const one = mount(() => usePage<{ n: number }>('/api/market-data/health'))
+    const two = mount(() => usePage('/api/market-data/health', { everyMs: 5000 }))
+    await pass(10)
+    expect(asked).toEqual(['https://desk.example/api/market-data/health'])
+    expect(one.now).toEqual({ value: { n: 1 }, status: 200, error: null, updatedAt: 1_700_000_000_000 })
+    expect(two.now.value).toBe(one.now.value)
+    await pass(3000)
+    expect(asked.length).toBe(4)
+    one.unmount()
+    await pass(10_000)
+    expect(asked.length).toBeLessThanOrEqual(6 + 1)
+    two.unmount()
+    await pass(60_000)
+    expect(asked.length).toBeLessThanOrEqual(7)
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  test('the body counts whatever the status: 503 says why', async () => {
+    answer = async () => ({ ok: false, status: 503, json: async () => ({ status: 'degraded' }) })
+    const hook = mount(() => usePage('/api/market-data/health'))
+    await pass(10)
+    expect(hook.now).toMatchObject({ value: { status: 'degraded' }, status: 503, error: null })
+  })
+
+  test('a gateway that is gone, hangs, or talks nonsense: the last value stays beside the error, and it goes on asking', async () => {
+    const hook = mount(() => usePage('/api/market-data/health'))
+    await pass(10)
+    answer = async () => {
+      throw new TypeError('Failed to fetch')
+    }
+    await pass(1000)
+    expect(hook.now).toMatchObject({ value: { n: 1 }, status: 0, error: 'Failed to fetch' })
+    answer = () => new Promise(() => {})
+    await pass(9500)
+    expect(hook.now.error).toBe('The gateway does not answer')
+    answer = async () => ({ ok: true, status: 200, json: async () => JSON.parse('<html>') })
+    await pass(9000)
+    expect(hook.now.error).toMatch(/JSON/)
+    answer = async () => ({ ok: true, status: 200, json: async () => 'back' })
+    await pass(1000)
+    expect(hook.now).toMatchObject({ value: 'back', status: 200, error: null })
+  })
+})
