@@ -21,7 +21,7 @@ describe('two processes and many clients', { concurrency: true }, () => {
       return reply.status === 200 && reply.headers['x-spreadwire-source'] === 'simulated' && reply
     })
     assert.ok(health.value.venues.every(({ source, freshPairs }) => source === 'simulated' && freshPairs > 0))
-    assert.match((await server.get('/')).body, /<strong>simulated<\/strong>/)
+    assert.match((await server.get('/api')).body, /<strong>simulated<\/strong>/)
     const later = await server.client()
     assert.equal(later.response.headers['x-spreadwire-source'], 'simulated', 'on the upgrade too')
     await later.close()
