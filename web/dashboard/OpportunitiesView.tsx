@@ -50,6 +50,10 @@ function useNotifications(open: readonly Opportunity[], on: boolean): void {
   }, [open, on])
 }
 
+/** No news is good news only while somebody could tell. */
+export const emptyText = ({ isConnected }: Opportunities) =>
+  isConnected ? 'No opportunity is open now.' : 'Not connected: what is open now is not known.'
+
 export function OpportunitiesView({ opportunities }: { opportunities: Opportunities }) {
   const newest = opportunities.open.reduce<Opportunity | undefined>((a, b) => (a && a.openedAt >= b.openedAt ? a : b), undefined)
   return (
@@ -60,7 +64,7 @@ export function OpportunitiesView({ opportunities }: { opportunities: Opportunit
           <span className="sw-quiet">largest spread first</span>
           <Threshold end />
         </div>
-        <OpportunityTable opportunities={opportunities.open} onChoose={(one) => choose(one.symbol)} />
+        <OpportunityTable opportunities={opportunities.open} onChoose={(one) => choose(one.symbol)} empty={emptyText(opportunities)} />
         <p className="sw-spoken" role="status">
           {newest && `Newest: ${tamed(newest.symbol)}, buy on ${tamed(newest.buyExchange)}, sell on ${tamed(newest.sellExchange)}`}
         </p>

@@ -5,6 +5,7 @@ import { OpportunityTable, PriceGrid } from '../src/react/index.js'
 import type { Opportunities } from '../src/react/index.js'
 import { choose } from './App.js'
 import type { Watched } from './App.js'
+import { emptyText } from './OpportunitiesView.js'
 import { useSettings } from './settings.js'
 
 export function PricesView({ watched, opportunities }: { watched: Watched; opportunities: Opportunities }) {
@@ -38,7 +39,7 @@ export function PricesView({ watched, opportunities }: { watched: Watched; oppor
           <h2 id="open-title">Open now</h2>
           <a href="#/opportunities">all</a>
         </div>
-        <OpportunityTable opportunities={opportunities.open.slice(0, SHOWN_MAX)} onChoose={(one) => choose(one.symbol)} />
+        <OpportunityTable opportunities={opportunities.open.slice(0, SHOWN_MAX)} onChoose={(one) => choose(one.symbol)} empty={emptyText(opportunities)} />
       </section>
     </div>
   )

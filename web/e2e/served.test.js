@@ -125,7 +125,7 @@ describe('the page as it is served', () => {
   })
 })
 
-const MARKUP = '<img src=x onerror="window.owned=1"><script>window.owned=1</script>'
+const MARKUP = '<img src=x onerror=owned=1><script>owned=1</script>'
 const TURNED = 'BTC\u202eTDSU/\u2066A\u0007\u200b'
 
 test('f101 hostile names and errors are text everywhere', async () => {
