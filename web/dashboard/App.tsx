@@ -96,8 +96,10 @@ function decoded(text: string): string {
 function useWatched(): Watched {
   const { value } = usePage<Instruments>('/api/instruments', { everyMs: 10_000 })
   const { hiddenSymbols, hiddenExchanges } = useSettings()
+  // The same answer again is nothing new.
+  const content = JSON.stringify(value?.instruments ?? [])
   return useMemo(() => {
-    const instruments = value?.instruments ?? []
+    const instruments = JSON.parse(content) as Instruments['instruments']
     const symbols = instruments.map((one) => one.symbol)
     const exchanges = [...new Set(instruments.flatMap((one) => one.exchanges))]
     return {
@@ -106,5 +108,5 @@ function useWatched(): Watched {
       all: { symbols, exchanges },
       quoted: new Map(instruments.map((one) => [one.symbol, one.exchanges])),
     }
-  }, [value, hiddenSymbols, hiddenExchanges])
+  }, [content, hiddenSymbols, hiddenExchanges])
 }

@@ -1,6 +1,7 @@
 // The package's first entry: the client without DOM and without React.
 export * from './messages.js'
 export * from './types.js'
+export type * as reports from './reports.js'
 export { pageUrl, socketUrl } from './environment.js'
 export type { Environment, EventsLike, ReplyLike, SocketLike } from './environment.js'
 export { backoff } from './backoff.js'

@@ -25,7 +25,7 @@ const SORT_MS = 2000
 
 type Order = 'given' | 'spread'
 
-export function PriceGrid(props: PriceGridProps) {
+export const PriceGrid = memo(function PriceGrid(props: PriceGridProps) {
   const { symbols, exchanges, filter = '', intervalMs = 250, onChoose, quoted, url } = props
   const [order, setOrder] = useState<Order>('given')
   const { prices } = useLiveExchangePrices({
@@ -73,7 +73,7 @@ export function PriceGrid(props: PriceGridProps) {
       {shown.length === 0 && <p className="sw-quiet sw-empty">{symbols.length === 0 ? 'No instruments.' : `No instrument contains “${tamed(filter)}”.`}</p>}
     </div>
   )
-}
+})
 
 type Cell = LivePrice | undefined
 

@@ -2,7 +2,7 @@
 
 import { useCallback, useMemo, useRef } from 'react'
 import type { Options } from 'uplot'
-import { Name, useNow } from './parts.js'
+import { Name, Ticking } from './parts.js'
 import { Plot, lineColor } from './Plot.js'
 import { Ring } from './ring.js'
 import type { Value } from './ring.js'
@@ -69,19 +69,21 @@ function span(first: number | null, last: number | null, most: number): [number,
 const LEAST = 15
 
 function Legend({ ring, lines, format }: { ring: Ring; lines: readonly { name: string; color: number }[]; format: (value: number) => string }) {
-  useNow(500)
-  const values = ring.newest()
+  const text = (at: number) => {
+    const value = ring.newest()[at]
+    return value === null || value === undefined ? '–' : format(value)
+  }
   return (
     <ul className="sw-legend">
-      {lines.map(({ name, color }, at) => {
-        const value = values[at]
-        return (
-          <li key={name}>
-            <span className={`sw-swatch sw-swatch-${color}`} aria-hidden="true" />
-            <Name>{name}</Name> <b className="sw-num">{value === null || value === undefined ? '–' : format(value)}</b>
-          </li>
-        )
-      })}
+      {lines.map(({ name, color }, at) => (
+        <li key={name}>
+          <span className={`sw-swatch sw-swatch-${color}`} aria-hidden="true" />
+          <Name>{name}</Name>{' '}
+          <b className="sw-num">
+            <Ticking step={500} text={() => text(at)} />
+          </b>
+        </li>
+      ))}
     </ul>
   )
 }

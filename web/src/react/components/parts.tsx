@@ -1,6 +1,6 @@
 // Small pieces that all components share.
 
-import { useCallback, useEffect, useRef, useSyncExternalStore } from 'react'
+import { useEffect, useRef } from 'react'
 import type { ReactNode } from 'react'
 import { tamed } from './text.js'
 
@@ -58,7 +58,7 @@ export function Scroller({ label, children }: { label: string; children: ReactNo
   )
 }
 
-// A clock that all components share: one timer for each step, running while somebody looks.
+// Clocks that all components share: one timer for each step, running while somebody looks.
 
 interface Ticker {
   now: number
@@ -88,17 +88,6 @@ function listen(own: Ticker, step: number, listener: () => void): () => void {
     clearInterval(own.timer)
     own.timer = undefined
   }
-}
-
-/** Unix milliseconds of this machine, brought up to date every `step` milliseconds; 0 on a server. */
-export function useNow(step = 1000): number {
-  const subscribe = useCallback((listener: () => void) => listen(ticker(step), step, listener), [step])
-  const snapshot = useCallback(() => {
-    const own = ticker(step)
-    if (own.timer === undefined && Date.now() - own.now > step) own.now = Date.now()
-    return own.now
-  }, [step])
-  return useSyncExternalStore(subscribe, snapshot, () => 0)
 }
 
 /**
