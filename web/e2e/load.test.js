@@ -120,6 +120,13 @@ function observe() {
   }
 }
 
+/** The longest time of the processor, in milliseconds, that one task of a page's main thread took. */
+function longestTask(events) {
+  const pages = new Set(events.filter(({ name, args }) => name === 'thread_name' && args?.name === 'CrRendererMain').map(({ pid, tid }) => `${pid} ${tid}`))
+  const tasks = events.filter(({ name, pid, tid }) => name === 'RunTask' && pages.has(`${pid} ${tid}`))
+  return tasks.reduce((most, { tdur = 0 }) => Math.max(most, tdur / 1000), 0)
+}
+
 test('10,000 updates a second on 200 pairs: one drawing a frame, no long task, flat memory', async () => {
   const page = await openPage(undefined, { viewport: { width: 1720, height: 1700 } })
   await page.addInitScript(observe)
@@ -139,10 +146,17 @@ test('10,000 updates a second on 200 pairs: one drawing a frame, no long task, f
   }
   const before = await heap()
   const read = () => page.evaluate(() => ({ ...window.seen, long: window.seen.long.splice(0), twice: window.seen.twice.splice(0), now: performance.now() }))
+  await cdp.send('Performance.enable')
+  const busy = async () => Object.fromEntries((await cdp.send('Performance.getMetrics')).metrics.map(({ name, value }) => [name, value]))
+  const busyBefore = await busy()
+  const browser = page.context().browser()
+  await browser.startTracing(page, { categories: ['disabled-by-default-devtools.timeline'] })
   const start = await read()
   const sent = gateway.sent
   await sleep(10_000)
   const end = await read()
+  const busyAfter = await busy()
+  const longestCpu = longestTask(JSON.parse(String(await browser.stopTracing())).traceEvents)
   const seconds = (end.now - start.now) / 1000
   const long = end.long.filter(({ at }) => at > start.now)
   await picture(page, 'load')
@@ -153,15 +167,17 @@ test('10,000 updates a second on 200 pairs: one drawing a frame, no long task, f
   const told = {
     updatesPerSecond: Math.round(rate), framesPerSecond: Math.round((end.frames - start.frames) / seconds),
     commitsPerSecond: Math.round((end.commits - start.commits) / seconds), drawnPerSecond: Math.round((end.drawn - start.drawn) / seconds),
-    drawnTwiceInAFrame: end.twice.length, longTasks: long.length, longestMs: Math.round(longest),
+    drawnTwiceInAFrame: end.twice.length, longTasks: long.length, longestMs: Math.round(longest), longestCpuMs: Math.round(longestCpu),
+    busyPercent: Object.fromEntries(['Task', 'Script', 'Layout', 'RecalcStyle'].map((name) => [name.toLowerCase(), Math.round(((busyAfter[`${name}Duration`] - busyBefore[`${name}Duration`]) / seconds) * 100)])),
     heapMiB: Number(before.toFixed(1)), grownMiB: Number(grown.toFixed(2)), minutes: SOAK_MIN || 10 / 60,
   }
   console.log(JSON.stringify(told))
   assert.ok(rate > PER_SECOND * 0.8, `the test fed only ${rate} updates a second`)
   assert.ok(end.drawn > start.drawn && end.frames > start.frames, 'something was counted')
   assert.deepEqual(end.twice, [], 'drawn twice within a frame')
-  // The bar is no long task; a busy machine may stop the whole browser for a moment, which is not the page's.
-  assert.ok(long.length <= 3, JSON.stringify(long))
+  // The browser's own long tasks are by the clock on the wall, and count what others do on the machine meanwhile.
+  // The bar is held by the time that the page itself was busy.
+  assert.ok(longestCpu > 0 && longestCpu < 50, `a task of ${longestCpu} ms`)
   assert.ok(grown < 5, `${grown} MiB more than before`)
   assert.deepEqual(page.wrong, [])
   await page.context().close()
