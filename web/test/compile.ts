@@ -13,6 +13,7 @@ export function compile(files: Readonly<Record<string, string>>): string {
   const folder = mkdtempSync(path.join(WEB, 'node_modules/.compiled/'))
   try {
     for (const [name, text] of Object.entries(files)) writeFileSync(path.join(folder, name), text)
+    writeFileSync(path.join(folder, 'package.json'), '{"type":"module"}')
     const options = {
       extends: path.join(WEB, 'tsconfig.json'),
       compilerOptions: {

@@ -1,8 +1,8 @@
 // @vitest-environment happy-dom
-// usePage, over a fetch by hand.
+// Hooks on the gateway's pages, over a fetch by hand.
 import { act } from '@testing-library/react'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
-import { usePage } from '../src/react/hooks/index.js'
+import { usePage, usePriceCachePolling } from '../src/react/hooks/index.js'
 import { mount, onePage } from './page.js'
 
 onePage()
@@ -62,5 +62,44 @@ describe('usePage', () => {
     answer = async () => ({ ok: true, status: 200, json: async () => 'back' })
     await pass(1000)
     expect(hook.now).toMatchObject({ value: 'back', status: 200, error: null })
+  })
+})
+
+describe('usePriceCachePolling', () => {
+  const price = (pair: string, timestamp: number) => ({ pair, price: 1, volume: 1, timestamp, change24h: 0, high24h: 1, low24h: 1, bid: 1, ask: 1 })
+  const page = (status: number, value: unknown) => async () => ({ ok: status === 200, status, json: async () => value })
+
+  test('S2-89 S2-70 prices by pair as asked, and the time of the exchange', async () => {
+    answer = page(200, { 'BTC/USD': price('BTC/USD', 5), 'ETH/USD': price('ETH/USD', 7), 'X/Y': 'nonsense' })
+    const hook = mount(() => usePriceCachePolling(['BTC/USD', 'ETH/USD']))
+    expect(hook.now).toMatchObject({ status: 'polling', isLoading: true, lastServerUpdate: 0 })
+    await pass(10)
+    expect(asked).toEqual(['https://desk.example/api/market-data/prices?pairs=BTC%2FUSD%2CETH%2FUSD'])
+    expect([...hook.now.prices.keys()]).toEqual(['BTC/USD', 'ETH/USD'])
+    expect(hook.now).toMatchObject({ status: 'polling', isLoading: false, lastServerUpdate: 7, isPriceStale: false })
+    await pass(12_000)
+    expect(asked.length).toBe(4)
+    await pass(4000)
+    expect(hook.now, 'nothing has moved for 15 s').toMatchObject({ status: 'stale', stalePairs: ['BTC/USD', 'ETH/USD'] })
+  })
+
+  test('S2-89 a pair without a price is stale, none at all is unavailable, a refusal is an error', async () => {
+    const errors: string[] = []
+    answer = page(200, { 'BTC/USD': price('BTC/USD', 5) })
+    const hook = mount(() => usePriceCachePolling(['BTC/USD', '__proto__'], { onError: ({ message }) => errors.push(message) }))
+    await pass(1010)
+    expect(hook.now).toMatchObject({ status: 'stale', stalePairs: ['__proto__'] })
+    answer = page(503, { error: 'cold', message: 'cold', unavailablePairs: [] })
+    await pass(4000)
+    expect(hook.now).toMatchObject({ status: 'unavailable', error: null })
+    answer = page(400, { error: 'No valid pairs provided' })
+    await pass(8000)
+    expect([hook.now.status, errors]).toEqual(['error', ['The gateway answers 400']])
+  })
+
+  test('no pairs: idle, and nothing is asked', async () => {
+    const hook = mount(() => usePriceCachePolling([]))
+    await pass(10_000)
+    expect([hook.now.status, asked.length]).toEqual(['idle', 0])
   })
 })

@@ -6,7 +6,7 @@ import type { ArbitrageMessage, ClientMessage, OpportunityMessage, PriceMessage 
 export function holdTime(): void {
   vi.useFakeTimers({
     now: 1_700_000_000_000,
-    toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance', 'requestAnimationFrame', 'cancelAnimationFrame'],
+    toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance', 'requestAnimationFrame', 'cancelAnimationFrame'],
   })
 }
 

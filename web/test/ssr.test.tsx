@@ -16,6 +16,7 @@ describe.each([undefined, 'https://gateway.example'])('on a server, url %s', (ur
       seen.monitor = hooks.useArbitrageMonitor('BTC/USDT', 0.5, { url })
       seen.comparison = hooks.useExchangePriceComparison('BTC/USDT', ['okx'], { url })
       seen.stream = hooks.usePriceStream(['BTC/USD'], { url })
+      seen.polling = hooks.usePriceCachePolling(['BTC/USD'], { url })
       seen.price = hooks.useLivePrice('BTC/USDT', 'okx', { url })
       seen.opportunities = hooks.useOpportunities(SYMBOLS, { url })
       seen.connection = hooks.useConnection(url)
@@ -28,6 +29,7 @@ describe.each([undefined, 'https://gateway.example'])('on a server, url %s', (ur
       monitor: { bestOpportunity: null, alertCount: 0 },
       comparison: { potentialSpread: null, comparison: [{ exchange: 'okx', available: false }] },
       stream: { status: 'idle' },
+      polling: { status: 'polling', isLoading: true },
       price: undefined,
       opportunities: { open: [], closed: [] },
       connection: { state: 'idle' },

@@ -21,16 +21,16 @@ export interface Page<T> {
 
 /**
  * One of the gateway's JSON pages (`/api/market-data/health`, …), asked for again and again while the component is
- * mounted; asked once for all who want it. The type is the caller's word: nothing checks it.
+ * mounted; asked once for all who want it. Without a path nothing is asked. The type is the caller's word: nothing checks it.
  */
-export function usePage<T = unknown>(path: string, options: UsePageOptions = {}): Page<T> {
+export function usePage<T = unknown>(path: string | undefined, options: UsePageOptions = {}): Page<T> {
   const { url, everyMs = 1000 } = options
   const subscribe = useCallback((listener: () => void) => {
-    const address = pageUrl(path, url)
+    const address = path === undefined ? undefined : pageUrl(path, url)
     return address === undefined ? () => {} : sharedPage(address).subscribe(listener, everyMs)
   }, [path, url, everyMs])
   const snapshot = () => {
-    const address = pageUrl(path, url)
+    const address = path === undefined ? undefined : pageUrl(path, url)
     return address === undefined ? NO_PAGE : pageView(address)
   }
   return useSyncExternalStore(subscribe, snapshot, () => NO_PAGE) as Page<T>
