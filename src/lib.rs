@@ -39,4 +39,5 @@ pub mod sim;
 
 pub mod cli;
 pub mod config;
+pub mod top;
 pub mod wiring;

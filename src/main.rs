@@ -7,11 +7,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use spreadwire::cli::{Cli, Command, DecodeArgs, DemoArgs, Failure};
+use spreadwire::cli::{Cli, Command, DecodeArgs, DemoArgs, Failure, TopArgs};
 use spreadwire::config::Config;
 use spreadwire::record::capture::Capture;
 use spreadwire::record::decode;
-use spreadwire::{log, stage, wiring};
+use spreadwire::{config, log, stage, top, wiring};
 
 fn main() -> ExitCode {
     stage::stop_process_on_panic();
@@ -31,6 +31,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Sim(args) => wiring::sim(args),
         Command::Replay(args) => wiring::replay(Config::defaults()?, args),
         Command::Decode(args) => run_decode(&args),
+        Command::Top(args) => run_top(&args),
         Command::CheckConfig(args) => print(load(&args.file)?.to_toml().as_bytes()),
     }
 }
@@ -59,6 +60,13 @@ fn warn(config: &Config) {
 /// One line on the standard error.
 fn tell(line: &dyn Display) {
     log::say(format_args!("{line}"));
+}
+
+fn run_top(args: &TopArgs) -> Result<(), Failure> {
+    if args.once {
+        return print(top::snapshot(&args.url, args.json)?.as_bytes());
+    }
+    top::run(&args.url, !config::wants_no_colours())
 }
 
 fn run_decode(args: &DecodeArgs) -> Result<(), Failure> {

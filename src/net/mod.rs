@@ -4,6 +4,7 @@
 pub mod backoff;
 pub mod dial;
 pub mod listen;
+pub mod page;
 pub mod switch;
 pub mod tls;
 
