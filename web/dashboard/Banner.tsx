@@ -3,7 +3,7 @@
 import { useConnection, useLiveExchangePrices, usePage } from '../src/react/index.js'
 import type { LivePrice, Status } from '../src/react/index.js'
 import { Dot, Name, Pill, sourceTone } from '../src/react/components/parts.js'
-import type { Watched } from './App.js'
+import type { Watched } from './watched.js'
 import { useSettings } from './settings.js'
 
 const SAYS: Readonly<Record<string, string>> = {
@@ -18,6 +18,8 @@ export function Banner({ watched }: { watched: Watched }) {
   const connection = useConnection()
   const value = status.value
   const lost = !connection.isConnected
+  // The first moments of a page are no loss.
+  const isAmiss = lost && (connection.state === 'waiting' || connection.state === 'failed' || connection.attempts > 0 || status.error !== null)
   return (
     <header className={value && value.process.source !== 'live' ? 'banner unreal' : 'banner'}>
       <h1 className="mark">
@@ -42,9 +44,9 @@ export function Banner({ watched }: { watched: Watched }) {
       <span className="state" role="status">
         <Dot on={!lost} /> {lost ? 'Disconnected' : 'Connected'}
       </span>
-      {lost && status.updatedAt > 0 && (
+      {isAmiss && (
         <p className="alert" role="alert">
-          {connection.attempts > 1 || status.error !== null ? 'The gateway does not answer. ' : 'Connecting to the gateway. '}
+          The gateway does not answer.{' '}
           {connection.state === 'failed' ? 'Reload the page to try again.' : 'Trying again by itself; what you see is the last that was known.'}
         </p>
       )}

@@ -4,8 +4,8 @@ import { useState } from 'react'
 import { MidChart, SpreadChart, useLivePrice } from '../src/react/index.js'
 import { Name, Pill, Scroller, Ticking } from '../src/react/components/parts.js'
 import { decimalsOf, duration, fixed, short, tamed } from '../src/react/components/text.js'
-import { choose } from './App.js'
-import type { Watched } from './App.js'
+import { choose } from './route.js'
+import type { Watched } from './watched.js'
 
 export function InstrumentView({ watched, asked }: { watched: Watched; asked: string }) {
   const symbol = watched.all.symbols.includes(asked) ? asked : watched.symbols[0]

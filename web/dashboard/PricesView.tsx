@@ -3,8 +3,8 @@
 import { useState } from 'react'
 import { OpportunityTable, PriceGrid } from '../src/react/index.js'
 import type { Opportunities } from '../src/react/index.js'
-import { choose } from './App.js'
-import type { Watched } from './App.js'
+import { choose } from './route.js'
+import type { Watched } from './watched.js'
 import { emptyText } from './OpportunitiesView.js'
 import { useSettings } from './settings.js'
 

@@ -3,7 +3,7 @@
 import { useEffect, useId, useState } from 'react'
 import { NotifyButton } from '../src/react/index.js'
 import { Name } from '../src/react/components/parts.js'
-import type { Watched } from './App.js'
+import type { Watched } from './watched.js'
 import { INTERVALS, change, useSettings } from './settings.js'
 
 export function SettingsView({ watched }: { watched: Watched }) {

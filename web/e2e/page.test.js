@@ -110,6 +110,34 @@ describe('a viewer', () => {
     await Promise.all(Object.values(sims).map((sim) => sim.stop()))
   })
 
+  test('a notification of each opportunity that opens, when the viewer wants it, and none before', async () => {
+    const server = await Server.start(['demo', '--listen', '127.0.0.1:0'])
+    const page = await openPage(undefined, { permissions: ['notifications'] })
+    // What the browser would show is kept instead: there is no desktop here.
+    await page.addInitScript(() => {
+      window.told = []
+      window.Notification = class {
+        static permission = 'granted'
+        constructor(title, { body, tag }) {
+          window.told.push({ title, body, tag })
+        }
+      }
+    })
+    await page.goto(`http://${server.address}/#/settings`)
+    const opened = () => page.evaluate(() => Number(document.querySelector('.count')?.textContent ?? 0))
+    await until('an opportunity', opened, 30_000)
+    assert.deepEqual(await page.evaluate(() => window.told), [])
+    await page.getByLabel('Notify me').check()
+    await until('it to close', async () => (await opened()) === 0, 30_000)
+    const told = await until('a notification', async () => (await page.evaluate(() => window.told))[0], 30_000)
+    assert.match(told.title, /^\w+\/USDT \d+\.\d\d%$/)
+    assert.match(told.body, /^buy on \w+, sell on \w+$/)
+    assert.match(told.tag, /^arbitrage-/)
+    assert.deepEqual(page.wrong, [])
+    await page.context().close()
+    await server.stop()
+  })
+
   test('subscriptions, threshold and theme are the viewer\'s, and kept', async () => {
     const server = await Server.start(['demo', '--listen', '127.0.0.1:0'])
     const page = await openPage(server.address, { hash: '#/settings' })

@@ -125,11 +125,50 @@ describe('the page as it is served', () => {
   })
 })
 
+/** A page whose gateway is another: `answers` for its pages, `speak` for its WebSocket. */
+async function pageOf(answers, speak) {
+  const page = await openPage()
+  for (const [path, value] of Object.entries(answers)) {
+    await page.route(`**${path}`, (route) => route.fulfill({ json: value }))
+  }
+  await page.routeWebSocket(/\/ws\/prices/, (socket) => {
+    socket.onMessage((text) => {
+      const { action, symbols = [], exchanges = [] } = JSON.parse(text)
+      if (action !== 'subscribe' || symbols.length === 0) return
+      socket.send(JSON.stringify({ type: 'subscribed', symbols, exchanges, message: 'ok' }))
+      speak((message) => socket.send(JSON.stringify(message)))
+    })
+  })
+  return page
+}
+
+test('live, replayed, shared and remembered prices are told apart at the top', async () => {
+  const real = (await server.json('/api/status')).value
+  const status = { ...real, cluster: { role: 'follower', leader: 'gateway-1' }, process: { ...real.process, source: 'live' } }
+  const instruments = [{ symbol: 'BTC/USDT', exchanges: ['okx', 'kraken', 'binance'] }]
+  const price = (exchange, more) => ({ type: 'price', symbol: 'BTC/USDT', exchange, bid: 1, ask: 2, timestamp: Date.now(), source: 'live', ...more })
+  const page = await pageOf({ '/api/instruments': { instruments }, '/api/status': status }, (say) => {
+    say(price('okx', { state: 'fresh', level: 'websocket' }))
+    say(price('kraken', { state: 'fresh', level: 'shared' }))
+    say(price('binance', { state: 'cached', level: 'redis_cache' }))
+  })
+  await page.goto(`http://${server.address}/`)
+  const header = page.locator('header')
+  await until('all of it', async () => /last known, not current/.test(await header.innerText()))
+  const text = await header.innerText()
+  for (const part of ['Live exchange prices', '1 shared by the leader', '1 last known, not current', 'follower']) assert.ok(text.includes(part), text)
+  assert.equal(await page.locator('.unreal').count(), 0)
+  await picture(page, 'cluster')
+  status.process.source = 'replay'
+  await until('the replay', async () => (await header.innerText()).includes('Replay of recorded prices'))
+  assert.equal(await page.locator('.unreal').count(), 1)
+  await page.context().close()
+})
+
 const MARKUP = '<img src=x onerror=owned=1><script>owned=1</script>'
 const TURNED = 'BTC\u202eTDSU/\u2066A\u0007\u200b'
 
 test('f101 hostile names and errors are text everywhere', async () => {
-  const page = await openPage()
   const venue = (exchange, lastError) => ({
     exchange, state: MARKUP, data: MARKUP, freshPairs: 1, quotedPairs: 1, subscribedPairs: 1, source: MARKUP, connectedMs: 1, lastBytesMs: 1,
     reconnects: 0, disconnects: 0, connectionAttempts: 1, consecutiveErrors: 0, lastError, frames: 1, quotes: 1, bytes: 1, decodeErrors: {},
@@ -150,21 +189,14 @@ test('f101 hostile names and errors are text everywhere', async () => {
     '/api/instruments': { instruments: symbols.map((symbol) => ({ symbol, exchanges: symbols })) },
     '/api/status': status, '/api/latency': latency, '/api/opportunities': { open: [], closed: [opportunity('2', 'closed')] },
   }
-  for (const [path, value] of Object.entries(answers)) {
-    await page.route(`**${path}`, (route) => route.fulfill({ json: value }))
-  }
-  await page.routeWebSocket(/\/ws\/prices/, (socket) => {
-    socket.onMessage((text) => {
-      if (JSON.parse(text).action !== 'subscribe') return
-      socket.send(JSON.stringify({ type: 'subscribed', symbols, exchanges: symbols, message: MARKUP }))
-      socket.send(JSON.stringify({ type: 'error', message: MARKUP }))
-      socket.send(JSON.stringify(opportunity('1', 'opened')))
-      for (const symbol of symbols) {
-        for (const exchange of symbols) {
-          socket.send(JSON.stringify({ type: 'price', symbol, exchange, bid: 1, ask: 2, timestamp: Date.now(), state: MARKUP, source: MARKUP, level: MARKUP }))
-        }
+  const page = await pageOf(answers, (say) => {
+    say({ type: 'error', message: MARKUP })
+    say(opportunity('1', 'opened'))
+    for (const symbol of symbols) {
+      for (const exchange of symbols) {
+        say({ type: 'price', symbol, exchange, bid: 1, ask: 2, timestamp: Date.now(), state: MARKUP, source: MARKUP, level: MARKUP })
       }
-    })
+    }
   })
   await page.goto(`http://${server.address}/`)
   for (const view of ['prices', 'opportunities', 'instrument', 'latency', 'venues', 'settings']) {

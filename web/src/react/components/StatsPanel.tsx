@@ -57,7 +57,7 @@ export function Tile({ name, value, note }: { name: string; value: string | unde
       <dt>{name}</dt>
       <dd className="sw-num">
         {value ?? '–'}
-        {note !== undefined && <small> {note}</small>}
+        {note !== undefined && note !== '' && <small>{note}</small>}
       </dd>
     </div>
   )
