@@ -13,11 +13,15 @@ pub mod state;
 pub mod views;
 
 use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event};
+use signal_hook::consts::{SIGHUP, SIGTERM};
+use signal_hook::flag;
 
 use crate::cli::Failure;
 use crate::net::page::Pages;
@@ -67,8 +71,13 @@ pub fn run(url: &str, colours: bool) -> Result<(), Failure> {
     // Nobody waits for its end: it may be waiting for a page.
     stage::spawn(vec![Box::new(looker)], None, Idle::Wait, stop.clone())
         .map_err(|why| Failure::Unavailable(format!("a thread cannot be made: {why}")))?;
+    // Whoever ends it from outside gets the terminal back as well.
+    let ended = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGHUP] {
+        flag::register(signal, Arc::clone(&ended)).map_err(unavailable)?;
+    }
     let mut terminal = ratatui::try_init().map_err(unavailable)?;
-    let shown = show(&mut terminal, State::new(url), &want, &seen, colours);
+    let shown = show(&mut terminal, State::new(url), (&want, &seen), &ended, colours);
     ratatui::restore();
     stop.request();
     shown.map_err(unavailable)
@@ -77,12 +86,12 @@ pub fn run(url: &str, colours: bool) -> Result<(), Failure> {
 fn show(
     terminal: &mut DefaultTerminal,
     mut state: State,
-    want: &Sender<Option<String>>,
-    seen: &Receiver<Result<Look, String>>,
+    (want, seen): (&Sender<Option<String>>, &Receiver<Result<Look, String>>),
+    ended: &AtomicBool,
     colours: bool,
 ) -> io::Result<()> {
     let mut asked = None;
-    loop {
+    while !ended.load(Ordering::Relaxed) {
         for look in seen.try_iter() {
             state.take(look, Clock::System.now());
         }
@@ -97,7 +106,11 @@ fn show(
             && let Event::Key(key) = event::read()?
             && state.press(key) == Some(Act::Quit)
         {
-            return Ok(());
+            break;
         }
     }
+    Ok(())
 }
+
+#[cfg(test)]
+mod tests;

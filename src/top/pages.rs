@@ -3,7 +3,9 @@
 //! tamed here, once; whatever is shown comes from these structs.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -27,6 +29,42 @@ impl std::ops::Deref for Text {
     }
 }
 
+/// Whole numbers by name, in the order of the page; what is no whole number is left out.
+#[derive(Clone, Debug, Default)]
+pub struct Counts(pub Vec<(Text, u64)>);
+
+impl Counts {
+    /// The one of this name.
+    #[must_use]
+    pub fn of(&self, name: &str) -> Option<u64> {
+        self.0.iter().find(|(known, _)| &**known == name).map(|(_, count)| *count)
+    }
+}
+
+impl<'de> Deserialize<'de> for Counts {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(Members)
+    }
+}
+
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Counts;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of counts")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Counts, A::Error> {
+        let mut counts = Vec::new();
+        while let Some((name, value)) = members.next_entry::<Text, Value>()? {
+            counts.extend(value.as_u64().map(|count| (name, count)));
+        }
+        Ok(Counts(counts))
+    }
+}
+
 /// `/api/status`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -35,6 +73,8 @@ pub struct Status {
     pub timestamp: u64,
     /// `healthy`, `degraded`, `at_capacity`.
     pub status: Text,
+    /// How the numbers come here: `websocket`, `shared`, `redis_cache`, `local_cache`, `degraded`.
+    pub level: Text,
     /// What is wrong.
     pub alerts: Vec<Text>,
     /// The process.
@@ -42,11 +82,11 @@ pub struct Status {
     /// Venues.
     pub venues: Vec<Venue>,
     /// The detector's counts.
-    pub detector: BTreeMap<String, u64>,
+    pub detector: Counts,
     /// The gateway's counts.
-    pub gateway: BTreeMap<String, u64>,
+    pub gateway: Counts,
     /// Limits.
-    pub limits: BTreeMap<String, Value>,
+    pub limits: BTreeMap<Text, Value>,
     /// The cluster; null when there is none.
     pub cluster: Value,
 }
@@ -81,6 +121,16 @@ pub struct Venue {
     pub quoted_pairs: u64,
     /// Where its numbers come from.
     pub source: Option<Text>,
+    /// How its numbers come here, as [`Status::level`].
+    pub level: Text,
+    /// What this process does for it in a cluster; empty without one.
+    pub role: Text,
+    /// Who leads it.
+    pub leader: Option<Text>,
+    /// Milliseconds from the leader to here.
+    pub lag_ms: Option<f64>,
+    /// Of its address.
+    pub circuit_breaker: Breaker,
     /// Milliseconds since the last bytes.
     pub last_bytes_ms: Option<u64>,
     /// Milliseconds since it is connected.
@@ -107,6 +157,14 @@ pub struct Venue {
     pub silences: u64,
     /// How far its clock is from ours, in milliseconds.
     pub clock_offset_ms: Option<f64>,
+}
+
+/// A circuit breaker.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Breaker {
+    /// `closed`, `open`, `half_open`.
+    pub state: Text,
 }
 
 /// `/api/opportunities`.

@@ -60,11 +60,11 @@ fn tab_line(state: &State, most: usize) -> Line {
 
 fn foot_line(state: &State, most: usize) -> Line {
     let text = if state.is_typing {
-        return vec![cell(cut(&format!("filter: {}_   Enter keeps, Esc clears", state.filter), most), Tone::Head)];
-    } else if state.filter.is_empty() {
+        return vec![cell(cut(&format!("filter: {}_   Enter keeps, Esc clears", state.filter()), most), Tone::Head)];
+    } else if state.filter().is_empty() {
         "q quit  1-6 Tab view  s sort  r reverse  / filter  arrows move  ? keys".to_owned()
     } else {
-        format!("filter: {}   Esc clears   / changes   q quit   ? keys", state.filter)
+        format!("filter: {}   Esc clears   / changes   q quit   ? keys", state.filter())
     };
     vec![cell(cut(&text, most), Tone::Dim)]
 }

@@ -52,18 +52,26 @@ pub struct Column {
     pub right: bool,
     /// Where there is no room, columns with the largest rank go first; those of rank 0 stay.
     pub rank: u8,
+    /// It takes the room that there is, and is cut: for the last column.
+    pub flexible: bool,
 }
 
 /// A text at the left.
 #[must_use]
 pub const fn left(name: &'static str, rank: u8) -> Column {
-    Column { name, right: false, rank }
+    Column { name, right: false, rank, flexible: false }
 }
 
 /// A number at the right.
 #[must_use]
 pub const fn right(name: &'static str, rank: u8) -> Column {
-    Column { name, right: true, rank }
+    Column { name, right: true, rank, flexible: false }
+}
+
+/// The words of others at the end, cut where the room ends.
+#[must_use]
+pub const fn rest(name: &'static str) -> Column {
+    Column { name, right: false, rank: 0, flexible: true }
 }
 
 /// A table with a title.
@@ -83,6 +91,9 @@ pub struct Sheet {
 const GAP: usize = 2;
 /// A cell is cut at this width: the words of others may be long.
 const CELL_MAX: usize = 60;
+
+/// A flexible column has this much at least, if it has that to say.
+const FLEXIBLE_MIN: usize = 24;
 
 /// A line: pieces that follow each other.
 pub type Line = Vec<Cell>;
@@ -121,7 +132,7 @@ impl Sheet {
             return vec![vec![cell(cut(self.empty, most), Tone::Dim)]];
         }
         let shown = self.shown(most);
-        let heading = shown.iter().map(|(at, _)| cell(self.columns[*at].name, Tone::Head)).collect();
+        let heading = shown.iter().map(|(at, _)| cell(self.columns[*at].name, Tone::Dim)).collect();
         let mut lines = vec![self.line(&shown, heading, most)];
         for row in &self.rows {
             let cells = shown.iter().map(|(at, _)| row[*at].clone()).collect();
@@ -137,7 +148,9 @@ impl Sheet {
             cells.chain([width(self.columns[at].name)]).max().unwrap_or(0).min(CELL_MAX)
         };
         let mut shown: Vec<(usize, usize)> = (0..self.columns.len()).map(|at| (at, wide(at))).collect();
-        let total = |shown: &[(usize, usize)]| shown.iter().map(|(_, wide)| wide + GAP).sum::<usize>();
+        let least =
+            |(at, wide): &(usize, usize)| if self.columns[*at].flexible { FLEXIBLE_MIN.min(*wide) } else { *wide };
+        let total = |shown: &[(usize, usize)]| shown.iter().map(|column| least(column) + GAP).sum::<usize>();
         while total(&shown) > most + GAP {
             let rank = |(place, (at, _)): &(usize, &(usize, usize))| (self.columns[*at].rank, *place);
             let Some((place, (at, _))) = shown.iter().enumerate().max_by_key(rank) else { break };

@@ -61,8 +61,6 @@ impl View {
 pub enum Act {
     /// Draw again.
     Draw,
-    /// Another instrument's prices are wanted: look at once.
-    Look,
     /// Leave.
     Quit,
 }
@@ -86,8 +84,8 @@ pub struct State {
     orders: [usize; View::ALL.len()],
     /// Whether the order is the other way round.
     pub is_reversed: bool,
-    /// What rows must contain, letter case ignored.
-    pub filter: String,
+    /// What rows of each view must contain, letter case ignored.
+    filters: [String; View::ALL.len()],
     /// The filter is being typed.
     pub is_typing: bool,
     /// The keys are shown.
@@ -127,10 +125,16 @@ impl State {
         self.view.orders()[self.orders[self.view as usize]]
     }
 
+    /// What rows of the view must contain; empty when all are shown.
+    #[must_use]
+    pub fn filter(&self) -> &str {
+        &self.filters[self.view as usize]
+    }
+
     /// Whether a row of these texts passes the filter.
     #[must_use]
     pub fn passes(&self, texts: &[&str]) -> bool {
-        let filter = self.filter.to_lowercase();
+        let filter = self.filter().to_lowercase();
         filter.is_empty() || texts.iter().any(|text| text.to_lowercase().contains(&filter))
     }
 
@@ -143,7 +147,8 @@ impl State {
     /// The instrument whose prices are wanted.
     #[must_use]
     pub fn symbol(&self) -> Option<&str> {
-        self.instruments().nth(self.selected).map(|instrument| &*instrument.symbol)
+        let last = self.instruments().count().checked_sub(1)?;
+        self.instruments().nth(self.selected.min(last)).map(|instrument| &*instrument.symbol)
     }
 
     /// A key was pressed.
@@ -154,30 +159,26 @@ impl State {
         if key.modifiers.contains(KeyModifiers::CONTROL) {
             return matches!(key.code, KeyCode::Char('c' | 'd')).then_some(Act::Quit);
         }
-        let before = self.symbol().map(str::to_owned);
         if self.is_typing {
-            self.type_filter(key.code)
+            self.type_filter(key.code);
+        } else if key.code == KeyCode::Char('q') {
+            return Some(Act::Quit);
         } else {
-            self.command(key.code)?
+            self.command(key.code)?;
         }
-        let count = self.instruments().count();
-        self.selected = self.selected.min(count.saturating_sub(1));
-        let is_other = self.symbol() != before.as_deref();
-        Some(if key.code == KeyCode::Char('q') && !self.is_typing {
-            Act::Quit
-        } else if is_other || self.view == View::Prices {
-            Act::Look
-        } else {
-            Act::Draw
-        })
+        Some(Act::Draw)
     }
 
     fn type_filter(&mut self, code: KeyCode) {
+        let filter = &mut self.filters[self.view as usize];
         match code {
             KeyCode::Enter => self.is_typing = false,
-            KeyCode::Esc => (self.is_typing, self.filter) = (false, String::new()),
-            KeyCode::Backspace => drop(self.filter.pop()),
-            KeyCode::Char(c) if self.filter.len() < FILTER_MAX && !crate::log::is_unruly(c) => self.filter.push(c),
+            KeyCode::Esc => {
+                self.is_typing = false;
+                filter.clear();
+            }
+            KeyCode::Backspace => drop(filter.pop()),
+            KeyCode::Char(c) if filter.len() < FILTER_MAX && !crate::log::is_unruly(c) => filter.push(c),
             _ => {}
         }
         (self.scroll, self.selected) = (0, 0);
@@ -188,7 +189,6 @@ impl State {
         let at = self.view as usize;
         let count = View::ALL.len();
         match code {
-            KeyCode::Char('q') => {}
             KeyCode::Char(digit @ '1'..='6') => self.turn_to(digit as usize - '1' as usize),
             KeyCode::Tab | KeyCode::Right | KeyCode::Char('l') => self.turn_to((at + 1) % count),
             KeyCode::BackTab | KeyCode::Left | KeyCode::Char('h') => self.turn_to((at + count - 1) % count),
@@ -196,7 +196,10 @@ impl State {
             KeyCode::Char('r') => self.is_reversed = !self.is_reversed,
             KeyCode::Char('/') => self.is_typing = true,
             KeyCode::Esc if self.is_helping => self.is_helping = false,
-            KeyCode::Esc => (self.filter, self.scroll, self.selected) = (String::new(), 0, 0),
+            KeyCode::Esc => {
+                self.filters[at].clear();
+                (self.scroll, self.selected) = (0, 0);
+            }
             KeyCode::Char('?') => self.is_helping = !self.is_helping,
             KeyCode::Down | KeyCode::Char('j') => self.step(1),
             KeyCode::Up | KeyCode::Char('k') => self.step(-1),

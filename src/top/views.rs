@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::log;
 use crate::time::MonoNs;
 use crate::top::pages::{Look, Opportunity, Percentiles, Price, Status, Text, Venue};
-use crate::top::sheet::{Cell, Line, Sheet, Tone, cell, cut, left, right};
+use crate::top::sheet::{Cell, Column, Line, Sheet, Tone, cell, cut, left, rest, right};
 use crate::top::state::{State, View};
 
 /// The first lines: whose numbers these are, where they come from, and what is wrong.
@@ -23,6 +23,9 @@ pub fn banner(state: &State, now: MonoNs, most: usize) -> Vec<Line> {
             let mut line = vec![cell(format!("spreadwire {}", &*process.version), Tone::Head), "  ".into()];
             line.push(cell(format!(" {} ", process.source.to_uppercase()), source_tone(&process.source)));
             line.push("  ".into());
+            if !matches!(&*status.level, "" | "websocket") {
+                line.extend([cell(&*status.level, level_tone(&status.level)), "  ".into()]);
+            }
             line.push(cell(&*status.status, if &*status.status == "healthy" { Tone::Good } else { Tone::Bad }));
             line.push(cell(format!("  {url}  up {}  {}", ms(process.uptime_ms), &*process.instance), Tone::Dim));
             lines.push(line);
@@ -166,51 +169,85 @@ fn sorted_venues<'a>(state: &State, look: &'a Look) -> Vec<&'a Venue> {
 }
 
 fn venues(state: &State, look: &Look, whole: bool) -> Sheet {
-    let status = &look.status;
-    let rows = sorted_venues(state, look).into_iter().map(|v| {
-        let is_connected = &*v.state == "connected";
-        let data = match &*v.data {
-            "fresh" => Tone::Good,
-            "partial" => Tone::Warn,
-            _ => Tone::Bad,
-        };
-        let speed = venue_rate(state, status, &v.exchange, |v| v.quotes);
-        let mut row = vec![
-            (*v.exchange).into(),
-            cell(&*v.state, if is_connected { Tone::Good } else { Tone::Bad }),
-            cell(format!("{}/{}", v.fresh_pairs, v.quoted_pairs), data),
-            cell(v.source.as_deref().unwrap_or("-"), source_tone(v.source.as_deref().unwrap_or_default())),
-            speed.map_or_else(|| "-".to_owned(), |speed| format!("{speed:.0}")).into(),
-            v.last_bytes_ms.map_or_else(|| "-".to_owned(), ms).into(),
-        ];
-        if whole {
-            row.extend([
-                Cell::from(v.connected_ms.map_or_else(|| "-".to_owned(), ms)),
-                grouped(v.quotes).into(),
-                cell(grouped(v.reconnects), if v.reconnects > 0 { Tone::Warn } else { Tone::Plain }),
-                grouped(v.silences).into(),
-                v.clock_offset_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1}ms")).into(),
-            ]);
-        }
-        row.push(cell(v.last_error.as_deref().unwrap_or(""), if is_connected { Tone::Dim } else { Tone::Bad }));
-        row
-    });
-    let mut columns = vec![
-        left("exchange", 0),
-        left("link", 0),
-        right("fresh", 0),
-        left("source", 4),
-        right("quotes/s", 1),
-        right("heard", 2),
-    ];
+    let rows = sorted_venues(state, look);
+    // Columns that only a cluster, or trouble, has something for.
+    let has_roles = rows.iter().any(|v| !v.role.is_empty());
+    let has_breakers = rows.iter().any(|v| !matches!(&*v.circuit_breaker.state, "" | "closed"));
+    let mut columns = vec![left("exchange", 0), left("link", 0), right("fresh", 0)];
+    let optional = [(has_roles, left("role", 1)), (has_roles, left("level", 2)), (has_breakers, left("breaker", 1))];
+    columns.extend(optional.into_iter().filter(|(is_there, _)| *is_there).map(|(_, column)| column));
+    columns.extend([left("source", 5), right("quotes/s", 1), right("heard", 3)]);
     if whole {
-        let more = [right("for", 7), right("quotes", 6), right("again", 3), right("silent", 8), right("clock", 5)];
-        columns.extend(more);
+        columns.extend(has_roles.then_some(right("lag", 4)));
+        columns.extend([right("for", 8), right("quotes", 7), right("again", 4), right("silent", 9), right("clock", 6)]);
     }
-    columns.push(left("last error", 9));
+    columns.push(rest("last error"));
+    let cells = |v: &Venue| -> Vec<Cell> {
+        let speed = venue_rate(state, &look.status, &v.exchange, |v| v.quotes);
+        let is_connected = &*v.state == "connected";
+        let cell_of = |column: &Column| match column.name {
+            "exchange" => (*v.exchange).into(),
+            "link" => cell(&*v.state, link_tone(v)),
+            "fresh" => cell(format!("{}/{}", v.fresh_pairs, v.quoted_pairs), data_tone(&v.data)),
+            "role" => cell(&*v.role, word_tone(&v.role)),
+            "level" => cell(&*v.level, level_tone(&v.level)),
+            "breaker" => cell(&*v.circuit_breaker.state, word_tone(&v.circuit_breaker.state)),
+            "source" => cell(v.source.as_deref().unwrap_or("-"), source_tone(v.source.as_deref().unwrap_or_default())),
+            "quotes/s" => known(speed, |speed| format!("{speed:.0}")),
+            "heard" => known(v.last_bytes_ms, ms),
+            "lag" => known(v.lag_ms, |lag| format!("{lag:.1}ms")),
+            "for" => known(v.connected_ms, ms),
+            "quotes" => grouped(v.quotes).into(),
+            "again" => cell(grouped(v.reconnects), if v.reconnects > 0 { Tone::Warn } else { Tone::Plain }),
+            "silent" => grouped(v.silences).into(),
+            "clock" => known(v.clock_offset_ms, |offset| format!("{offset:.1}ms")),
+            _ => cell(v.last_error.as_deref().unwrap_or(""), if is_connected { Tone::Dim } else { Tone::Bad }),
+        };
+        columns.iter().map(cell_of).collect()
+    };
+    let rows = rows.into_iter().map(cells).collect();
     let title =
         if whole && state.view == View::Venues { format!("Venues, {}", by(state)) } else { "Venues".to_owned() };
-    Sheet { title, columns, rows: rows.collect(), empty: "no venue passes the filter" }
+    Sheet { title, columns, rows, empty: "no venue passes the filter" }
+}
+
+/// A number that may not be known.
+fn known<T>(value: Option<T>, shown: impl Fn(T) -> String) -> Cell {
+    value.map_or_else(|| "-".to_owned(), shown).into()
+}
+
+/// A link that is down is nothing bad where another instance has one.
+fn link_tone(venue: &Venue) -> Tone {
+    match &*venue.state {
+        "connected" => Tone::Good,
+        _ if venue.fresh_pairs > 0 => Tone::Dim,
+        _ => Tone::Bad,
+    }
+}
+
+fn data_tone(data: &str) -> Tone {
+    match data {
+        "fresh" => Tone::Good,
+        "partial" => Tone::Warn,
+        _ => Tone::Bad,
+    }
+}
+
+fn level_tone(level: &str) -> Tone {
+    match level {
+        "websocket" | "" => Tone::Good,
+        "shared" => Tone::Plain,
+        _ => Tone::Bad,
+    }
+}
+
+/// Words of a cluster and of circuit breakers.
+fn word_tone(word: &str) -> Tone {
+    match word {
+        "leader" | "joined" | "closed" => Tone::Good,
+        "alone" | "cut_off" | "open" | "half_open" => Tone::Bad,
+        _ => Tone::Plain,
+    }
 }
 
 /// What was lost of each venue, and why.
@@ -392,7 +429,7 @@ fn latency(state: &State, look: &Look, whole: bool) -> Sheet {
             });
         }
     }
-    let rows = rows.into_iter().filter(|(.., p)| p.count > 0 || !whole).map(|(hop, name, p)| {
+    let rows = rows.into_iter().filter(|(_, name, p)| p.count > 0 || *name == "all").map(|(hop, name, p)| {
         let is_all = name == "all";
         let mut row =
             vec![cell(hop, if is_all { Tone::Head } else { Tone::Plain }), name.into(), grouped(p.count).into()];
@@ -422,17 +459,16 @@ fn latency(state: &State, look: &Look, whole: bool) -> Sheet {
 fn clients(state: &State, look: &Look) -> Sheet {
     let status = &look.status;
     let rows = [("gateway", &status.gateway), ("detector", &status.detector)].into_iter().flat_map(|(part, counts)| {
-        counts.iter().filter(|(name, _)| state.passes(&[name])).map(move |(name, count)| {
+        counts.0.iter().filter(|(name, _)| state.passes(&[name])).map(move |(name, count)| {
             let speed = rate(state, status, |status| {
                 let counts = if part == "gateway" { &status.gateway } else { &status.detector };
-                counts.get(name).copied()
+                counts.of(name)
             });
-            let is_loss = LOSSES.contains(&name.as_str()) && *count > 0;
+            let is_loss = LOSSES.contains(&&**name) && *count > 0;
             let speed = speed.filter(|speed| *speed > 0.0).map_or_else(String::new, |speed| format!("{speed:.0}/s"));
-            let name = log::tamed(name);
             vec![
                 part.into(),
-                name.into(),
+                (**name).into(),
                 cell(grouped(*count), if is_loss { Tone::Warn } else { Tone::Plain }),
                 speed.into(),
             ]
@@ -453,7 +489,7 @@ const LOSSES: [&str; 7] =
 
 fn limits(state: &State, look: &Look) -> Sheet {
     let rows = look.status.limits.iter().filter(|(name, _)| state.passes(&[name]));
-    let rows = rows.map(|(name, value)| vec![log::tamed(name).into(), shown(value).into()]);
+    let rows = rows.map(|(name, value)| vec![(**name).into(), shown(value).into()]);
     let columns = vec![left("limit", 0), right("", 0)];
     Sheet { title: "Limits".to_owned(), columns, rows: rows.collect(), empty: "nothing passes the filter" }
 }
@@ -463,13 +499,8 @@ fn cluster(state: &State, look: &Look) -> Sheet {
     let mut flat = Vec::new();
     flatten(String::new(), &look.status.cluster, &mut flat);
     flat.retain(|(name, value)| state.passes(&[name, value]));
-    let tone = |value: &str| match value {
-        "leader" | "joined" => Tone::Good,
-        "alone" | "cut_off" => Tone::Bad,
-        _ => Tone::Plain,
-    };
     let rows = flat.into_iter().map(|(name, value)| {
-        let tone = tone(&value);
+        let tone = word_tone(&value);
         vec![name.into(), cell(value, tone)]
     });
     let columns = vec![left("what", 0), left("", 0)];

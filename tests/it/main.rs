@@ -6,4 +6,5 @@ mod feed;
 mod floors;
 mod gateway;
 mod sim;
+mod top;
 mod venues;
