@@ -117,6 +117,16 @@ describe('freshness', () => {
     expect(freshness()).toBe('stale')
   })
 
+  test('a slow beat makes no old price fresh', () => {
+    connection.disconnect()
+    begin({ ...PANEL, intervalMs: 60_000 })
+    gateway.price('BTC/USDT', 'okx', 1, 2)
+    pass(31_000)
+    expect(freshness()).toBe('fresh')
+    pass(2000)
+    expect(freshness()).not.toBe('fresh')
+  })
+
   test('without a beat a quiet price stays fresh until the gateway says otherwise', () => {
     connection.disconnect()
     begin({ ...PANEL, intervalMs: 0 })
@@ -160,6 +170,9 @@ describe('what is kept', () => {
     pass(20)
     const eth = connection.hold({ symbols: ['ETH/USDT'], exchanges: ['okx'] })
     holding.end()
+    gateway.price('BTC/USDT', 'okx', 1, 2)
+    pass(20)
+    expect(board.price('BTC/USDT', 'okx')).toBeUndefined()
     gateway.price('BTC/USDT', 'okx', 1, 2)
     pass(20)
     expect(board.price('BTC/USDT', 'okx')).toBeUndefined()

@@ -143,6 +143,19 @@ describe('what the gateway is asked', () => {
     expect([...gateway.socket.symbols]).toEqual(['BTC/USDT', 'ETH/USDT'])
   })
 
+  test('options of a refused request are told again', () => {
+    hold({ symbols: ['BTC/USDT'] })
+    pass(500)
+    gateway.answers = false
+    hold({ symbols: ['ETH/USDT'], intervalMs: 100 })
+    pass(500)
+    gateway.socket.symbols.delete('ETH/USDT')
+    gateway.say('{"type":"error","message":"Too many pairs: 2 of at most 1"}')
+    hold({ symbols: ['SOL/USDT'] })
+    pass(500)
+    expect(gateway.heard.at(-1)).toEqual({ action: 'subscribe', symbols: ['ETH/USDT', 'SOL/USDT'], exchanges: [], intervalMs: 100 })
+  })
+
   test('told that it says too much, it rests and asks again', () => {
     hold(PANEL)
     pass(500)
@@ -198,6 +211,7 @@ describe('the life of a connection', () => {
     old!.onmessage?.({ data: '{"type":"error","message":"from the grave"}' })
     pass(10_000)
     expect(gateway.open.length).toBe(1)
+    expect(gateway.sockets.length).toBe(2)
     expect([connection.state, connection.error]).toEqual(['connected', null])
     expect([...gateway.socket.symbols]).toEqual(['BTC/USDT', 'ETH/USDT', 'SOL/USDT'])
   })

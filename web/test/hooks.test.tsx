@@ -458,9 +458,21 @@ describe('notifications', () => {
     expect(FakeNotification.shown).toEqual([
       ['Arbitrage Alert: BTC/USDT', { body: '1.23% spread: buy on binance, sell on okx', tag: 'arbitrage-BTC/USDT' }],
     ])
-    mount(() => useLiveExchangePrices({ initialSymbols: [BTC] }))
+  })
+
+  test('what was heard before a component came is no news to it', () => {
+    allow('granted')
+    mount(() => useArbitrageMonitor(BTC))
+    pass(50)
+    gateway.alert(BTC, 'binance', 'okx', 5)
     pass(20)
-    expect(FakeNotification.shown.length, 'what was before is no news').toBe(1)
+    mount(() => useLiveExchangePrices({ initialSymbols: [BTC] }))
+    gateway.alert(BTC, 'binance', 'okx', 0.6)
+    pass(20)
+    expect(FakeNotification.shown).toEqual([])
+    gateway.alert(BTC, 'binance', 'okx', 6)
+    pass(20)
+    expect(FakeNotification.shown.length).toBe(1)
   })
 
   test('who does not want them gets none', () => {

@@ -11,7 +11,7 @@ import type { ArbitrageAlert, ConnectionStatus, Freshness, LivePrice, Opportunit
 /** A price is stale when this many beats brought nothing, and a little for the way. */
 const BEATS = 2
 const ON_THE_WAY = 500
-/** Without a beat: longer than the gateway takes a quiet quote for a price. */
+/** Whatever the beat: longer than the gateway takes a quiet quote for a price. */
 const QUIET_MAX = 32_000
 /** After this long without a price the last one is of no use. */
 const GONE = 30_000
@@ -188,7 +188,8 @@ export class Board {
   #publishPrices(isConnected: boolean): boolean {
     const now = this.#environment.now()
     const { intervalMs } = this.#connection.feed
-    const limit = isConnected ? (intervalMs === 0 ? QUIET_MAX : BEATS * intervalMs + ON_THE_WAY) : -1
+    const beats = intervalMs === 0 ? QUIET_MAX : Math.min(QUIET_MAX, BEATS * intervalMs + ON_THE_WAY)
+    const limit = isConnected ? beats : -1
     let isChanged = false
     for (const row of this.#cells.values()) {
       for (const cell of row.values()) {

@@ -5,8 +5,8 @@
 /** Where numbers come from: exchanges, a simulator, a recording. */
 export type Source = 'live' | 'simulated' | 'replay' | (string & {})
 
-/** How the numbers reached the gateway: by its own feed, from the leader of the cluster, or as last known. */
-export type Level = 'websocket' | 'shared' | 'redis_cache' | 'local_cache' | (string & {})
+/** How numbers reached the gateway: by its own feed, from the leader of the cluster, as last known, or not at all. */
+export type Level = 'websocket' | 'shared' | 'redis_cache' | 'local_cache' | 'degraded' | (string & {})
 
 /** What the gateway says of a quote: to be trusted, too old, not yet confirmed, last known from before a restart. */
 export type QuoteState = 'fresh' | 'stale' | 'suspect' | 'cached' | (string & {})

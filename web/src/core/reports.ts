@@ -2,10 +2,22 @@
 // `/api/websocket/stats`, as docs/protocol.md and docs/operating.md describe them. Types only: a page is for people to
 // look at, and nothing is decided by it.
 
-import type { OpportunityMessage, Source } from './messages.js'
+import type { Level, OpportunityMessage, Source } from './messages.js'
 
 /** Counts by reason. */
 export type Reasons = Readonly<Record<string, number>>
+
+/** What keeps a peer that fails from being asked again and again. */
+export interface CircuitBreakerStatus {
+  /** `closed`, `open`, `half_open`. */
+  state: string
+  failureCount: number
+  successCount: number
+  /** Milliseconds; 0: never. */
+  timeSinceLastFailure: number
+  reason: string | null
+  retryInMs: number | null
+}
 
 /** One exchange in {@link Status}. Counts grow from the gateway's start; `null`: not known, or not yet. */
 export interface VenueStatus {
@@ -41,6 +53,32 @@ export interface VenueStatus {
   /** The exchange's clock against the gateway's in milliseconds. */
   clockOffsetMs: number | null
   takerFeePct: number
+  /** The best that its prices have; `degraded`: it has none. */
+  level?: Level
+  circuitBreaker?: CircuitBreakerStatus
+  /** This and what follows: only in a cluster. Of this instance for this exchange. */
+  role?: string
+  leader?: string | null
+  leaderHostname?: string | null
+  /** The leader's fencing token. */
+  token?: number
+  /** How far behind the leader its prices are. */
+  lagMs?: number
+  lastBatchMs?: number | null
+}
+
+/** This instance in its cluster. */
+export interface ClusterStatus {
+  instance: string
+  /** The state of the connection to Redis. */
+  redis: string
+  redisSinceMs: number | null
+  roundTripMs: number
+  circuitBreaker: CircuitBreakerStatus
+  lastError: string | null
+  members: readonly string[]
+  /** Exchanges that this instance leads. */
+  leads: readonly string[]
 }
 
 /** What finds opportunities. */
@@ -100,14 +138,16 @@ export interface Status {
   timestamp: number
   /** As health says it: `healthy`, `degraded`, `at_capacity`. */
   status: string
+  /** The best that any price has. */
+  level?: Level
   alerts: readonly string[]
   process: { version: string; uptimeMs: number; instance: string; hostname: string; source: Source }
   venues: readonly VenueStatus[]
   detector: DetectorStatus
   gateway: GatewayStatus
   limits: LimitsStatus
-  /** Role and neighbours, when there is a cluster. */
-  cluster: Readonly<Record<string, unknown>> | null
+  /** `null`: this gateway is alone. */
+  cluster: ClusterStatus | null
 }
 
 /** `/api/instruments`: which exchanges quote what. */
