@@ -1,8 +1,10 @@
 // The first thing to see: what these numbers are, and whether they still come.
 
 import { useConnection, useLiveExchangePrices, usePage } from '../src/react/index.js'
-import type { LivePrice, Status } from '../src/react/index.js'
+import type { LivePrice } from '../src/react/index.js'
+import type { ClusterStatus, Status } from '../src/core/reports.js'
 import { Dot, Name, Pill, sourceTone } from '../src/react/components/parts.js'
+import { tamed } from '../src/react/components/text.js'
 import type { Watched } from './watched.js'
 import { useSettings } from './settings.js'
 
@@ -40,7 +42,7 @@ export function Banner({ watched }: { watched: Watched }) {
         )}
         <Levels watched={watched} />
       </span>
-      <Cluster cluster={value?.cluster} />
+      {value?.cluster && <Role cluster={value.cluster} venues={value.venues.length} />}
       <span className="state" role="status">
         <Dot on={!lost} /> {lost ? 'Disconnected' : 'Connected'}
       </span>
@@ -87,11 +89,10 @@ function Levels({ watched }: { watched: Watched }) {
   )
 }
 
-function Cluster({ cluster }: { cluster: Status['cluster'] | undefined }) {
-  const role = cluster?.role
-  return typeof role === 'string' ? (
-    <Pill tone={role === 'leader' ? 'good' : 'info'}>
-      <Name max={24}>{role}</Name>
-    </Pill>
-  ) : null
+/** What this instance is in its cluster; each exchange has a leader of its own. */
+function Role({ cluster, venues }: { cluster: ClusterStatus; venues: number }) {
+  const { leads, redis } = cluster
+  if (redis !== 'connected') return <Pill tone="bad">no cluster: Redis is {tamed(redis, 24)}</Pill>
+  if (leads.length === 0) return <Pill tone="info">follower</Pill>
+  return <Pill tone="good">{leads.length === venues ? 'leader' : `leads ${leads.length} of ${venues}`}</Pill>
 }

@@ -2,12 +2,10 @@
 
 import { useEffect, useRef, useState } from 'react'
 import { LatencyChart, usePage } from '../src/react/index.js'
-import type { Latency, Status, VenueStatus } from '../src/react/index.js'
+import type { Latency, Reasons, Status, VenueStatus } from '../src/core/reports.js'
 import { Name, Scroller } from '../src/react/components/parts.js'
 import { Tile } from '../src/react/components/StatsPanel.js'
 import { TimeChart } from '../src/react/components/TimeChart.js'
-import { total } from '../src/react/components/reports.js'
-import type { Reasons } from '../src/react/components/reports.js'
 import { useRate } from '../src/react/components/useRate.js'
 import { bytes, short } from '../src/react/components/text.js'
 import { Choice } from './InstrumentView.js'
@@ -100,6 +98,7 @@ function Losses({ status }: { status: Status }) {
         <Tile name="Prices conflated for slow clients" value={short(status.gateway.conflated)} />
         <Tile name="Quotes conflated in full rings" value={short(status.venues.reduce((all, venue) => all + venue.ringConflated, 0))} />
         <Tile name="Events lost by full rings" value={short(status.detector.eventsLost)} />
+        <Tile name="Ring fill, peak of the last second" value={short(status.detector.ringPeak)} note={`of ${short(status.detector.ringSize)}`} />
         <Tile name="Slow clients closed" value={short(status.gateway.slowClosed)} />
       </dl>
       <Scroller label="Losses by exchange">
@@ -137,7 +136,7 @@ function ByReason({ reasons }: { reasons: Reasons }) {
   const told = Object.entries(reasons).filter(([, count]) => count > 0)
   return (
     <td className="sw-num">
-      {short(total(reasons))}
+      {short(Object.values(reasons).reduce((sum, count) => sum + count, 0))}
       {told.length > 0 && (
         <small className="reasons">
           {told.map(([reason, count]) => `${reason} ${short(count)}`).join(', ')}

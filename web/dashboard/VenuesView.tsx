@@ -1,7 +1,7 @@
 // The exchanges, the clients and the cluster, as the operator sees them.
 
 import { StatsPanel, usePage } from '../src/react/index.js'
-import type { Status, VenueStatus } from '../src/react/index.js'
+import type { ClusterStatus, Status, VenueStatus } from '../src/core/reports.js'
 import { Name, Pill, Scroller, sourceTone } from '../src/react/components/parts.js'
 import type { Tone } from '../src/react/components/parts.js'
 import { Tile } from '../src/react/components/StatsPanel.js'
@@ -24,7 +24,7 @@ export function VenuesView() {
           <table className="sw-plain venues">
             <thead>
               <tr>
-                {['Exchange', 'Connection', 'Data', 'Source', 'Last bytes', 'Clock offset', 'Reconnects', 'Silences', 'Fee', 'Last error'].map((name) => (
+                {[...COLUMNS, ...(value.cluster === null ? [] : ['Role']), 'Last error'].map((name) => (
                   <th key={name} scope="col">
                     {name}
                   </th>
@@ -33,7 +33,7 @@ export function VenuesView() {
             </thead>
             <tbody>
               {value.venues.map((venue) => (
-                <VenueRow key={venue.exchange} venue={venue} />
+                <VenueRow key={venue.exchange} venue={venue} inCluster={value.cluster !== null} />
               ))}
             </tbody>
           </table>
@@ -50,10 +50,12 @@ export function VenuesView() {
   )
 }
 
+const COLUMNS = ['Exchange', 'Connection', 'Data', 'Source', 'Last bytes', 'Clock offset', 'Reconnects', 'Silences', 'Fee']
+
 const CONNECTION: Readonly<Record<string, Tone>> = { connected: 'good', connecting: 'info', reconnecting: 'warn' }
 const DATA: Readonly<Record<string, Tone>> = { fresh: 'good', partial: 'warn', none: 'bad' }
 
-function VenueRow({ venue }: { venue: VenueStatus }) {
+function VenueRow({ venue, inCluster }: { venue: VenueStatus; inCluster: boolean }) {
   return (
     <tr>
       <th scope="row">
@@ -61,6 +63,7 @@ function VenueRow({ venue }: { venue: VenueStatus }) {
       </th>
       <td>
         <Pill tone={CONNECTION[venue.state] ?? 'bad'}>{tamed(venue.state, 24)}</Pill>
+        {venue.circuitBreaker && venue.circuitBreaker.state !== 'closed' && <Pill tone="warn">rests: {tamed(venue.circuitBreaker.state, 16)}</Pill>}
         {venue.connectedMs !== null && venue.state === 'connected' && <small> {duration(venue.connectedMs)}</small>}
       </td>
       <td>
@@ -68,6 +71,12 @@ function VenueRow({ venue }: { venue: VenueStatus }) {
         <small className="sw-num">
           {venue.freshPairs}/{venue.quotedPairs}
         </small>
+        {venue.level !== undefined && venue.level !== 'websocket' && (
+          <>
+            {' '}
+            <Pill tone={venue.level === 'shared' ? 'info' : 'bad'}>{tamed(venue.level.replaceAll('_', ' '), 16)}</Pill>
+          </>
+        )}
       </td>
       <td>{venue.source === null ? '–' : <Pill tone={sourceTone(venue.source)}>{tamed(venue.source, 16)}</Pill>}</td>
       <td className="sw-num">{venue.lastBytesMs === null ? '–' : duration(venue.lastBytesMs)}</td>
@@ -75,6 +84,18 @@ function VenueRow({ venue }: { venue: VenueStatus }) {
       <td className="sw-num">{short(venue.reconnects)}</td>
       <td className="sw-num">{short(venue.silences)}</td>
       <td className="sw-num">{venue.takerFeePct}%</td>
+      {inCluster && (
+        <td>
+          <Pill tone={venue.role === 'leader' ? 'good' : 'info'}>{tamed(venue.role ?? 'none', 16)}</Pill>
+          {venue.leader && venue.role !== 'leader' && (
+            <small>
+              {' '}
+              of <Name max={40}>{venue.leaderHostname ?? venue.leader}</Name>
+              {venue.lagMs !== undefined && `, ${duration(venue.lagMs)} behind`}
+            </small>
+          )}
+        </td>
+      )}
       <td className="error">{venue.lastError === null ? <span className="sw-quiet">none</span> : <Name max={160}>{venue.lastError}</Name>}</td>
     </tr>
   )
@@ -105,27 +126,35 @@ function Clients({ status }: { status: Status }) {
   )
 }
 
-/** Whatever the gateway tells of its cluster, member by member. */
-function Cluster({ cluster }: { cluster: Readonly<Record<string, unknown>> }) {
+function Cluster({ cluster }: { cluster: ClusterStatus }) {
+  const { circuitBreaker, lastError, leads, members } = cluster
   return (
     <section className="box" aria-labelledby="cluster-title">
       <div className="bar">
         <h2 id="cluster-title">Cluster</h2>
+        <Pill tone={cluster.redis === 'connected' ? 'good' : 'bad'}>Redis {tamed(cluster.redis, 24)}</Pill>
       </div>
       <dl className="sw-tiles">
-        {Object.entries(cluster).map(([name, value]) => (
-          <Tile key={name} name={words(name)} value={tamed(told(name, value), 60)} />
-        ))}
+        <Tile name="Instances" value={short(members.length)} />
+        <Tile name="Exchanges led here" value={short(leads.length)} />
+        <Tile name="Redis round trip" value={`${fixed(cluster.roundTripMs, 1)} ms`} />
+        <Tile name="Redis for" value={cluster.redisSinceMs === null ? '–' : duration(cluster.redisSinceMs)} />
+        <Tile name="Circuit breaker" value={tamed(circuitBreaker.state.replaceAll('_', ' '), 16)} note={`${short(circuitBreaker.failureCount)} failures`} />
       </dl>
+      <p className="sw-quiet">
+        This is <Name>{cluster.instance}</Name>, of <Name max={400}>{members.join(', ')}</Name>.
+        {leads.length > 0 && (
+          <>
+            {' '}
+            It leads <Name max={400}>{leads.join(', ')}</Name>.
+          </>
+        )}
+      </p>
+      {lastError !== null && (
+        <p className="sw-down">
+          <Name max={200}>{lastError}</Name>
+        </p>
+      )}
     </section>
   )
-}
-
-const words = (name: string) => name.replace(/Ms$/, '').replace(/([A-Z])/g, ' $1').toLowerCase().replace(/^./, (letter) => letter.toUpperCase())
-
-function told(name: string, value: unknown): string {
-  if (value === null || value === undefined) return '–'
-  if (typeof value === 'number') return name.endsWith('Ms') ? duration(value) : short(value)
-  if (typeof value === 'boolean') return value ? 'yes' : 'no'
-  return typeof value === 'string' ? value : JSON.stringify(value)
 }

@@ -2,7 +2,7 @@
 
 import { useMemo } from 'react'
 import { usePage } from '../src/react/index.js'
-import type { Instruments } from '../src/react/index.js'
+import type { Instruments } from '../src/core/reports.js'
 import { useSettings } from './settings.js'
 
 /** What is watched of what there is. */

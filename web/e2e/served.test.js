@@ -125,6 +125,12 @@ describe('the page as it is served', () => {
   })
 })
 
+/** How an instance tells of its cluster. */
+const clusterOf = (instance, leads, redis = 'connected') => ({
+  instance, redis, redisSinceMs: 5000, roundTripMs: 0.4, lastError: null, members: ['gateway-1', instance], leads,
+  circuitBreaker: { state: 'closed', failureCount: 0, successCount: 0, timeSinceLastFailure: 0, reason: null, retryInMs: null },
+})
+
 /** A page whose gateway is another: `answers` for its pages, `speak` for its WebSocket. */
 async function pageOf(answers, speak) {
   const page = await openPage()
@@ -144,7 +150,7 @@ async function pageOf(answers, speak) {
 
 test('live, replayed, shared and remembered prices are told apart at the top', async () => {
   const real = (await server.json('/api/status')).value
-  const status = { ...real, cluster: { role: 'follower', leader: 'gateway-1' }, process: { ...real.process, source: 'live' } }
+  const status = { ...real, cluster: clusterOf('gateway-2', []), process: { ...real.process, source: 'live' } }
   const instruments = [{ symbol: 'BTC/USDT', exchanges: ['okx', 'kraken', 'binance'] }]
   const price = (exchange, more) => ({ type: 'price', symbol: 'BTC/USDT', exchange, bid: 1, ask: 2, timestamp: Date.now(), source: 'live', ...more })
   const page = await pageOf({ '/api/instruments': { instruments }, '/api/status': status }, (say) => {
@@ -176,7 +182,7 @@ test('f101 hostile names and errors are text everywhere', async () => {
   })
   const real = (await server.json('/api/status')).value
   const status = {
-    ...real, alerts: [MARKUP, TURNED], venues: [venue(MARKUP, MARKUP), venue(TURNED, TURNED)], cluster: { role: MARKUP, leader: TURNED },
+    ...real, alerts: [MARKUP, TURNED], venues: [venue(MARKUP, MARKUP), venue(TURNED, TURNED)], cluster: { ...clusterOf(MARKUP, [TURNED], TURNED), lastError: MARKUP },
     process: { ...real.process, source: MARKUP, instance: MARKUP, hostname: TURNED },
   }
   const symbols = [MARKUP, TURNED]

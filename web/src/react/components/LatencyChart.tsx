@@ -2,10 +2,10 @@
 
 import { useCallback, useEffect, useMemo, useRef } from 'react'
 import type { Options } from 'uplot'
+import type { Latency, Percentiles } from '../../core/reports.js'
 import { usePage } from '../hooks/usePage.js'
 import { Name } from './parts.js'
 import { Plot, lineColor } from './Plot.js'
-import type { Latency, Percentiles } from './reports.js'
 import type { Value } from './ring.js'
 import { latency } from './text.js'
 

@@ -1,8 +1,8 @@
 // The gateway in a few numbers: who listens, to what, and how much flows.
 
+import type { SocketStats, Status } from '../../core/reports.js'
 import { usePage } from '../hooks/usePage.js'
 import { Pill } from './parts.js'
-import type { SocketStats, Status } from './reports.js'
 import { duration, short } from './text.js'
 import { useRate } from './useRate.js'
 
