@@ -25,6 +25,11 @@ export function PricesView({ watched, opportunities }: { watched: Watched; oppor
             <input type="search" placeholder="Filter, e.g. BTC" value={filter} onChange={(event) => setFilter(event.target.value)} spellCheck={false} />
           </label>
         </div>
+        {watched.beyond > 0 && (
+          <p className="sw-quiet note">
+            {watched.beyond} more have no room in one page: choose what to watch in the <a href="#/settings">settings</a>.
+          </p>
+        )}
         <PriceGrid
           symbols={watched.symbols} exchanges={watched.exchanges} quoted={watched.quoted} filter={filter} intervalMs={intervalMs}
           onChoose={choose}

@@ -195,6 +195,15 @@ describe('PriceGrid', () => {
     expect(text(cell(container, 0, 2))).toContain('best bid')
   })
 
+  test('more rows than are drawn are told, and found by the filter', () => {
+    const symbols = Array.from({ length: 30 }, (_, at) => `S${at}/USDT`)
+    const { container, rerender } = draw(<PriceGrid symbols={symbols} exchanges={['okx']} rowsMax={10} />)
+    expect(container.querySelectorAll('tbody tr').length).toBe(10)
+    expect(container.textContent).toContain('and 20 more')
+    rerender(<PriceGrid symbols={symbols} exchanges={['okx']} rowsMax={10} filter="s29" />)
+    expect([...container.querySelectorAll('tbody th')].map(text)).toEqual(['S29/USDT'])
+  })
+
   test('a filter without matches says so; a row can be chosen; an exchange that does not quote it is empty', () => {
     const choose = vi.fn()
     const quoted = new Map([[BTC, ['binance']]])

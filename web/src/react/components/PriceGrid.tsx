@@ -17,6 +17,8 @@ export interface PriceGridProps {
   onChoose?: ((symbol: string) => void) | undefined
   /** Which exchanges quote a symbol, where that is known: the others are left empty instead of waiting. */
   quoted?: ReadonlyMap<string, readonly string[]> | undefined
+  /** Rows that are drawn; the others are told and can be found by the filter. Default 200. */
+  rowsMax?: number
   url?: string | undefined
 }
 
@@ -26,7 +28,7 @@ const SORT_MS = 2000
 type Order = 'given' | 'spread'
 
 export const PriceGrid = memo(function PriceGrid(props: PriceGridProps) {
-  const { symbols, exchanges, filter = '', intervalMs = 250, onChoose, quoted, url } = props
+  const { symbols, exchanges, filter = '', intervalMs = 250, onChoose, quoted, rowsMax = 200, url } = props
   const [order, setOrder] = useState<Order>('given')
   const { prices } = useLiveExchangePrices({
     initialSymbols: symbols, initialExchanges: exchanges, intervalMs, extended: true, notify: false, url,
@@ -69,7 +71,7 @@ export const PriceGrid = memo(function PriceGrid(props: PriceGridProps) {
             </tr>
           </thead>
           <tbody>
-            {shown.map((symbol) => (
+            {shown.slice(0, rowsMax).map((symbol) => (
               <GridRow
                 key={symbol} symbol={symbol} exchanges={exchanges} quoted={quoted?.get(symbol)}
                 cells={cells(prices, symbol, exchanges)} onChoose={onChoose}
@@ -78,6 +80,7 @@ export const PriceGrid = memo(function PriceGrid(props: PriceGridProps) {
           </tbody>
         </table>
       </Scroller>
+      {shown.length > rowsMax && <p className="sw-quiet sw-empty">and {shown.length - rowsMax} more: filter to see them</p>}
       {shown.length === 0 && <p className="sw-quiet sw-empty">{symbols.length === 0 ? 'No instruments.' : `No instrument contains “${tamed(filter)}”.`}</p>}
     </div>
   )
