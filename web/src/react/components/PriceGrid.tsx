@@ -100,8 +100,7 @@ interface Best {
 }
 
 /** Whether a price may be compared with others: the gateway vouches for it. */
-const counts = (cell: Cell): cell is LivePrice =>
-  cell?.freshness === 'fresh' && cell.state !== 'suspect' && cell.state !== 'cached'
+const counts = (cell: Cell): cell is LivePrice => cell?.freshness === 'fresh'
 
 function best(row: readonly Cell[]): Best {
   let bid = -1
@@ -175,6 +174,9 @@ const ASK = <Spoken>ask </Spoken>
 const BEST_BID = <Spoken>best bid </Spoken>
 const BEST_ASK = <Spoken>best ask </Spoken>
 
+/** Why an old price is old, where the gateway says more than that. */
+const OLD: Readonly<Record<string, string>> = { suspect: 'not confirmed', cached: 'last known' }
+
 interface CellProps {
   cell: Cell
   decimals: number
@@ -205,10 +207,9 @@ const PriceCell = memo(function PriceCell({ cell, decimals, bestBid, bestAsk, no
       </span>
       {old && (
         <span className="sw-stale-tag">
-          stale <Ticking step={1000} text={(now) => duration(Math.max(0, now - cell.timestamp))} />
+          {OLD[cell.state ?? ''] ?? 'stale'} <Ticking step={1000} text={(now) => duration(Math.max(0, now - cell.timestamp))} />
         </span>
       )}
-      {!old && cell.state !== undefined && cell.state !== 'fresh' && <Pill tone="warn">{tamed(cell.state, 12)}</Pill>}
       {!old && (cell.level === 'shared' || cell.source === 'shared') && <Pill tone="info">shared</Pill>}
     </td>
   )
