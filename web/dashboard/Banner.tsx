@@ -8,12 +8,12 @@ import { tamed } from '../src/react/components/text.js'
 import type { Watched } from './watched.js'
 import { useSettings } from './settings.js'
 
-const SAYS: Readonly<Record<string, string>> = {
-  live: 'Live exchange prices',
-  simulated: 'Simulated prices, not a market',
-  replay: 'Replay of recorded prices',
-  none: 'No exchange is connected yet',
-}
+const SAYS: ReadonlyMap<string, string> = new Map([
+  ['live', 'Live exchange prices'],
+  ['simulated', 'Simulated prices, not a market'],
+  ['replay', 'Replay of recorded prices'],
+  ['none', 'No exchange is connected yet'],
+])
 
 export function Banner({ watched }: { watched: Watched }) {
   const status = usePage<Status>('/api/status', { everyMs: 1000 })
@@ -36,7 +36,7 @@ export function Banner({ watched }: { watched: Watched }) {
           (source) =>
             source !== '' && (
               <Pill key={source} tone={source === 'none' ? 'plain' : sourceTone(source)}>
-                {SAYS[source] ?? <Name>{source}</Name>}
+                {SAYS.get(source) ?? <Name>{source}</Name>}
               </Pill>
             ),
         )}

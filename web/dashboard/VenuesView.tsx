@@ -52,8 +52,8 @@ export function VenuesView() {
 
 const COLUMNS = ['Exchange', 'Connection', 'Data', 'Source', 'Last bytes', 'Clock offset', 'Reconnects', 'Silences', 'Fee']
 
-const CONNECTION: Readonly<Record<string, Tone>> = { connected: 'good', connecting: 'info', reconnecting: 'warn' }
-const DATA: Readonly<Record<string, Tone>> = { fresh: 'good', partial: 'warn', none: 'bad' }
+const CONNECTION: ReadonlyMap<string, Tone> = new Map([['connected', 'good'], ['connecting', 'info'], ['reconnecting', 'warn']])
+const DATA: ReadonlyMap<string, Tone> = new Map([['fresh', 'good'], ['partial', 'warn'], ['none', 'bad']])
 
 function VenueRow({ venue, inCluster }: { venue: VenueStatus; inCluster: boolean }) {
   return (
@@ -62,12 +62,12 @@ function VenueRow({ venue, inCluster }: { venue: VenueStatus; inCluster: boolean
         <Name>{venue.exchange}</Name>
       </th>
       <td>
-        <Pill tone={CONNECTION[venue.state] ?? 'bad'}>{tamed(venue.state, 24)}</Pill>
+        <Pill tone={CONNECTION.get(venue.state) ?? 'bad'}>{tamed(venue.state, 24)}</Pill>
         {venue.circuitBreaker && venue.circuitBreaker.state !== 'closed' && <Pill tone="warn">rests: {tamed(venue.circuitBreaker.state, 16)}</Pill>}
         {venue.connectedMs !== null && venue.state === 'connected' && <small> {duration(venue.connectedMs)}</small>}
       </td>
       <td>
-        <Pill tone={DATA[venue.data] ?? 'plain'}>{tamed(venue.data, 12)}</Pill>{' '}
+        <Pill tone={DATA.get(venue.data) ?? 'plain'}>{tamed(venue.data, 12)}</Pill>{' '}
         <small className="sw-num">
           {venue.freshPairs}/{venue.quotedPairs}
         </small>

@@ -175,7 +175,7 @@ const BEST_BID = <Spoken>best bid </Spoken>
 const BEST_ASK = <Spoken>best ask </Spoken>
 
 /** Why an old price is old, where the gateway says more than that. */
-const OLD: Readonly<Record<string, string>> = { suspect: 'not confirmed', cached: 'last known' }
+const OLD: ReadonlyMap<string | undefined, string> = new Map([['suspect', 'not confirmed'], ['cached', 'last known']])
 
 interface CellProps {
   cell: Cell
@@ -207,7 +207,7 @@ const PriceCell = memo(function PriceCell({ cell, decimals, bestBid, bestAsk, no
       </span>
       {old && (
         <span className="sw-stale-tag">
-          {OLD[cell.state ?? ''] ?? 'stale'} <Ticking step={1000} text={(now) => duration(Math.max(0, now - cell.timestamp))} />
+          {OLD.get(cell.state) ?? 'stale'} <Ticking step={1000} text={(now) => duration(Math.max(0, now - cell.timestamp))} />
         </span>
       )}
       {!old && (cell.level === 'shared' || cell.source === 'shared') && <Pill tone="info">shared</Pill>}
