@@ -8,7 +8,9 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use crate::config::near::nearest;
 use crate::config::resolve::unknown_venue;
-use crate::config::sections::{Cluster, Detector, Feed, Gateway, Key, Quotes, Section, Threads, VenueSettings};
+use crate::config::sections::{
+    Cluster, Detector, Discovery, Feed, Gateway, Key, Quotes, Section, Threads, VenueSettings,
+};
 use crate::config::setting::{Given, quoted, with_article};
 use crate::config::{Place, Problem};
 use crate::market::Decimal;
@@ -22,6 +24,8 @@ const PREFIX: &str = "SPREADWIRE_";
 pub(super) struct Item {
     pub text: String,
     pub place: Place,
+    /// A pattern chose it: nobody asked for it on every venue.
+    pub chosen: bool,
 }
 
 /// What a venue's table says.
@@ -39,6 +43,7 @@ pub(super) struct Draft {
     pub detector: Detector,
     pub threads: Threads,
     pub feed: Feed,
+    pub discovery: Discovery,
     pub cluster: Cluster,
     /// Every known venue, configured or not.
     pub known: Vec<VenueDraft>,
@@ -75,6 +80,7 @@ impl Draft {
             detector: Detector::default(),
             threads: Threads::default(),
             feed: Feed::default(),
+            discovery: Discovery::default(),
             cluster: Cluster::default(),
             known: known.collect(),
             venues: None,
@@ -94,6 +100,7 @@ impl Draft {
             ("detector".to_owned(), self.detector.keys()),
             ("threads".to_owned(), self.threads.keys()),
             ("feed".to_owned(), self.feed.keys()),
+            ("discovery".to_owned(), self.discovery.keys()),
             ("cluster".to_owned(), self.cluster.keys()),
         ];
         for known in &mut self.known {
@@ -203,7 +210,9 @@ impl Draft {
                 Some(Slot::One(key)) => key.slot.set(Given::Bare(value), &key.bounds).err(),
                 Some(Slot::List(list)) => {
                     let texts = value.split(',').map(str::trim).filter(|text| !text.is_empty());
-                    *list = Some(texts.map(|text| Item { text: text.to_owned(), place: place.clone() }).collect());
+                    *list = Some(
+                        texts.map(|text| Item { text: text.to_owned(), place: place.clone(), chosen: false }).collect(),
+                    );
                     None
                 }
                 None => None,
@@ -236,7 +245,7 @@ fn read_items(array: &DeArray<'_>, lines: &Lines, wrong: &mut Vec<(Place, String
     for element in array.iter() {
         let place = Place::File(lines.of_span(Some(element.span())));
         match element.get_ref() {
-            DeValue::String(text) => items.push(Item { text: text.to_string(), place }),
+            DeValue::String(text) => items.push(Item { text: text.to_string(), place, chosen: false }),
             other => wrong.push((place, format!("holds {}, expected texts", with_article(other.type_str())))),
         }
     }

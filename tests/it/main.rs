@@ -2,6 +2,7 @@
 
 mod cli;
 mod config;
+mod discovery;
 mod feed;
 mod floors;
 mod gateway;
