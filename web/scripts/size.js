@@ -1,4 +1,5 @@
-// Holds the core and the hooks to their size: both entries with all they share, gzipped as a server would.
+// Holds the built core and hooks to their size, with all they share, gzipped as a server would; and loads them as Node
+// does, where there is no page.
 import { readFileSync } from 'node:fs'
 import { gzipSync } from 'node:zlib'
 
@@ -17,3 +18,6 @@ add('hooks.js')
 const bytes = gzipSync(Buffer.concat([...files].map((name) => readFileSync(new URL(name, dist))))).length
 console.log(`core and hooks: ${bytes} bytes gzipped of ${LIMIT} (${[...files].join(', ')})`)
 if (bytes > LIMIT) process.exit(1)
+
+const [core, hooks] = await Promise.all(['index.js', 'hooks.js'].map((name) => import(new URL(name, dist))))
+if (!core.parseMessage || core.socketUrl() !== undefined || !hooks.usePriceStream) throw new Error('the built package lacks what it should have')
