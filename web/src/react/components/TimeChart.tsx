@@ -47,7 +47,7 @@ export function TimeChart({ label, lines, sample, format, windowMs = 180_000, st
   const options = useMemo<Partial<Options>>(
     () => ({
       cursor: { drag: { x: false, y: false } },
-      scales: { x: { range: (_, first, last) => span(first, last, windowMs / 1000) } },
+      scales: { x: { range: (plot) => span(plot.data[0], windowMs / 1000) } },
       axes: [{ space: 90, size: 30, values: (_, ticks) => ticks.map((tick) => clock(tick * 1000)) }, { size: 72, values: (_, ticks) => ticks.map((tick) => text.current(tick)) }],
     }),
     [windowMs],
@@ -62,9 +62,9 @@ export function TimeChart({ label, lines, sample, format, windowMs = 180_000, st
 }
 
 /** What is seen: all that is there, but at least `LEAST` and at most `most` seconds. */
-function span(first: number | null, last: number | null, most: number): [number, number] {
-  const end = last ?? Date.now() / 1000
-  return [Math.max(end - most, Math.min(first ?? end, end - LEAST)), end]
+function span(times: ArrayLike<number>, most: number): [number, number] {
+  const end = times[times.length - 1] ?? Date.now() / 1000
+  return [Math.max(end - most, Math.min(times[0] ?? end, end - LEAST)), end]
 }
 const LEAST = 15
 
