@@ -1,7 +1,7 @@
 // One instrument in depth: the spread between two exchanges, mids and the table of all of them.
 
 import { useState } from 'react'
-import { MidChart, SpreadChart, useLivePrice } from '../src/react/index.js'
+import { LivePricesPanel, MidChart, SpreadChart, useLivePrice } from '../src/react/index.js'
 import { Name, Pill, Scroller, Ticking } from '../src/react/components/parts.js'
 import { decimalsOf, duration, fixed, short, tamed } from '../src/react/components/text.js'
 import { choose } from './route.js'
@@ -16,7 +16,8 @@ export function InstrumentView({ watched, asked }: { watched: Watched; asked: st
   const one = own(pair?.[0], exchanges[0])
   const two = own(pair?.[1], exchanges.find((name) => name !== one))
   return (
-    <div className="stack">
+    <div className="columns">
+      <div className="stack">
       <section className="box" aria-labelledby="spread-title">
         <div className="bar">
           <h2 id="spread-title">
@@ -69,6 +70,8 @@ export function InstrumentView({ watched, asked }: { watched: Watched; asked: st
           </table>
         </Scroller>
       </section>
+      </div>
+      <LivePricesPanel symbol={symbol} exchanges={exchanges} notify={false} />
     </div>
   )
 }

@@ -95,6 +95,28 @@ describe('LivePricesPanel', () => {
     expect(screen.getByText('+2 more')).toBeTruthy()
   })
 
+  test('D1-22 S1-39 an alert above 1 % is notified once, however many panels show it', () => {
+    const shown = vi.fn()
+    class Notification {
+      static permission = 'granted'
+      constructor(title: string, { body, tag }: { body: string; tag: string }) {
+        shown(title, body, tag)
+      }
+    }
+    vi.stubGlobal('Notification', Notification)
+    draw(
+      <>
+        <LivePricesPanel symbol={BTC} exchanges={['binance', 'okx']} />
+        <LivePricesPanel symbol={BTC} exchanges={['binance', 'okx']} />
+        <LivePricesPanel symbol={BTC} exchanges={['binance', 'okx']} notify={false} />
+      </>,
+    )
+    gateway.alert(BTC, 'binance', 'okx', 0.9)
+    gateway.alert(BTC, 'binance', 'okx', 1.25)
+    pass(20)
+    expect(shown.mock.calls).toEqual([['Arbitrage Alert: BTC/USDT', '1.25% spread: buy on binance, sell on okx', 'arbitrage-BTC/USDT']])
+  })
+
   test('S1-52 no exchanges: waiting', () => {
     panel({ exchanges: [] })
     expect(screen.getByText('Waiting for exchanges…')).toBeTruthy()

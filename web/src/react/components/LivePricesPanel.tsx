@@ -1,6 +1,7 @@
 // One symbol on several exchanges: prices side by side, the spread between them, its alerts.
 
 import type { ArbitrageAlert } from '../../core/types.js'
+import { useNotifications } from '../hooks/notifications.js'
 import { useArbitrageMonitor } from '../hooks/useArbitrageMonitor.js'
 import { useExchangePriceComparison } from '../hooks/useExchangePriceComparison.js'
 import type { ExchangeComparison, ExchangeComparisonRow } from '../hooks/useExchangePriceComparison.js'
@@ -13,6 +14,8 @@ export interface LivePricesPanelProps {
   exchanges: readonly string[]
   /** In percent; smaller alerts are not shown. Default 0.5. */
   minArbitrageSpread?: number
+  /** Browser notifications for alerts above 1 %, and a button that asks for them. Default true. */
+  notify?: boolean
   /** The gateway; default: where the page comes from. */
   url?: string | undefined
 }
@@ -20,10 +23,11 @@ export interface LivePricesPanelProps {
 /** Alerts that are shown one by one. */
 const SHOWN_MAX = 5
 
-export function LivePricesPanel({ symbol, exchanges, minArbitrageSpread = 0.5, url }: LivePricesPanelProps) {
+export function LivePricesPanel({ symbol, exchanges, minArbitrageSpread = 0.5, notify = true, url }: LivePricesPanelProps) {
   const prices = useExchangePriceComparison(symbol, exchanges, { url })
   const { alerts } = useArbitrageMonitor(symbol, minArbitrageSpread, { url })
   const { isConnected } = prices
+  useNotifications(alerts, notify)
   return (
     <section className="sw sw-panel" aria-label={`Live prices of ${tamed(symbol)}`}>
       <header className="sw-head">
@@ -39,7 +43,7 @@ export function LivePricesPanel({ symbol, exchanges, minArbitrageSpread = 0.5, u
       <ExchangePrices prices={prices} />
       <PotentialSpread prices={prices} />
       {isConnected ? <Alerts alerts={alerts} threshold={minArbitrageSpread} /> : <Connecting />}
-      <NotifyButton />
+      {notify && <NotifyButton />}
     </section>
   )
 }
