@@ -18,58 +18,58 @@ export function InstrumentView({ watched, asked }: { watched: Watched; asked: st
   return (
     <div className="columns">
       <div className="stack">
-      <section className="box" aria-labelledby="spread-title">
-        <div className="bar">
-          <h2 id="spread-title">
-            <Name>{symbol}</Name>
-          </h2>
-          <Choice end label="Instrument" value={symbol} options={watched.symbols} onChange={choose} />
-        </div>
-        {one !== undefined && two !== undefined ? (
-          <>
-            <div className="bar low">
-              <h3>Spread between</h3>
-              <Choice label="First exchange" value={one} options={exchanges} onChange={(name) => setPair([name, name === two ? one : two])} />
-              <span>and</span>
-              <Choice label="Second exchange" value={two} options={exchanges} onChange={(name) => setPair([name === one ? two : one, name])} />
-            </div>
-            <SpreadChart symbol={symbol} exchanges={[one, two]} />
-          </>
-        ) : (
-          <p className="sw-quiet sw-empty">A spread needs two exchanges.</p>
-        )}
-      </section>
-      {exchanges.length > 0 && (
-        <section className="box" aria-labelledby="mid-title">
+        <section className="box" aria-labelledby="spread-title">
           <div className="bar">
-            <h2 id="mid-title">Mid prices</h2>
+            <h2 id="spread-title">
+              <Name>{symbol}</Name>
+            </h2>
+            <Choice end label="Instrument" value={symbol} options={watched.symbols} onChange={choose} />
           </div>
-          <MidChart symbol={symbol} exchanges={exchanges} />
+          {one !== undefined && two !== undefined ? (
+            <>
+              <div className="bar low">
+                <h3>Spread between</h3>
+                <Choice label="First exchange" value={one} options={exchanges} onChange={(name) => setPair([name, name === two ? one : two])} />
+                <span>and</span>
+                <Choice label="Second exchange" value={two} options={exchanges} onChange={(name) => setPair([name === one ? two : one, name])} />
+              </div>
+              <SpreadChart symbol={symbol} exchanges={[one, two]} />
+            </>
+          ) : (
+            <p className="sw-quiet sw-empty">A spread needs two exchanges.</p>
+          )}
         </section>
-      )}
-      <section className="box" aria-labelledby="table-title">
-        <div className="bar">
-          <h2 id="table-title">Exchanges</h2>
-        </div>
-        <Scroller label={`${tamed(symbol)} by exchange`}>
-          <table className="sw-plain">
-            <thead>
-              <tr>
-                {['Exchange', 'State', 'Bid', 'Bid size', 'Ask', 'Ask size', 'Own spread', 'Age', 'Changes'].map((name) => (
-                  <th key={name} scope="col">
-                    {name}
-                  </th>
+        {exchanges.length > 0 && (
+          <section className="box" aria-labelledby="mid-title">
+            <div className="bar">
+              <h2 id="mid-title">Mid prices</h2>
+            </div>
+            <MidChart symbol={symbol} exchanges={exchanges} />
+          </section>
+        )}
+        <section className="box" aria-labelledby="table-title">
+          <div className="bar">
+            <h2 id="table-title">Exchanges</h2>
+          </div>
+          <Scroller label={`${tamed(symbol)} by exchange`}>
+            <table className="sw-plain">
+              <thead>
+                <tr>
+                  {['Exchange', 'State', 'Bid', 'Bid size', 'Ask', 'Ask size', 'Own spread', 'Age', 'Changes'].map((name) => (
+                    <th key={name} scope="col">
+                      {name}
+                    </th>
+                  ))}
+                </tr>
+              </thead>
+              <tbody>
+                {exchanges.map((exchange) => (
+                  <Row key={`${symbol} ${exchange}`} symbol={symbol} exchange={exchange} />
                 ))}
-              </tr>
-            </thead>
-            <tbody>
-              {exchanges.map((exchange) => (
-                <Row key={`${symbol} ${exchange}`} symbol={symbol} exchange={exchange} />
-              ))}
-            </tbody>
-          </table>
-        </Scroller>
-      </section>
+              </tbody>
+            </table>
+          </Scroller>
+        </section>
       </div>
       <LivePricesPanel symbol={symbol} exchanges={exchanges} notify={false} />
     </div>

@@ -34,29 +34,29 @@ export function OpportunityTable({ opportunities, kind = 'open', onChoose, empty
   }
   return (
     <div className="sw sw-fit">
-    <table className="sw-opportunities" role="table" aria-label={label ?? (isOpen ? 'Open opportunities' : 'Closed opportunities')}>
-      <thead role="rowgroup">
-        <tr role="row">
-          <th role="columnheader" scope="col">Instrument</th>
-          <th role="columnheader" scope="col">Buy → sell</th>
-          <th role="columnheader" scope="col">{isOpen ? 'Gross' : 'Peak'}</th>
-          <th role="columnheader" scope="col">{isOpen ? 'Net' : 'Last net'}</th>
-          <th role="columnheader" scope="col">Size</th>
-          <th role="columnheader" scope="col">Prices</th>
-          <th role="columnheader" scope="col">{isOpen ? 'Ages' : 'Closed at'}</th>
-          <th role="columnheader" scope="col">Lived</th>
-        </tr>
-      </thead>
-      <tbody role="rowgroup">
-        {opportunities.map((opportunity) =>
-          isOpen ? (
-            <OpenRow key={opportunity.id} opportunity={opportunity} onChoose={onChoose} />
-          ) : (
-            <ClosedRow key={opportunity.id} opportunity={opportunity} onChoose={onChoose} />
-          ),
-        )}
-      </tbody>
-    </table>
+      <table className="sw-opportunities" role="table" aria-label={label ?? (isOpen ? 'Open opportunities' : 'Closed opportunities')}>
+        <thead role="rowgroup">
+          <tr role="row">
+            <th role="columnheader" scope="col">Instrument</th>
+            <th role="columnheader" scope="col">Buy → sell</th>
+            <th role="columnheader" scope="col">{isOpen ? 'Gross' : 'Peak'}</th>
+            <th role="columnheader" scope="col">{isOpen ? 'Net' : 'Last net'}</th>
+            <th role="columnheader" scope="col">Size</th>
+            <th role="columnheader" scope="col">Prices</th>
+            <th role="columnheader" scope="col">{isOpen ? 'Ages' : 'Closed at'}</th>
+            <th role="columnheader" scope="col">Lived</th>
+          </tr>
+        </thead>
+        <tbody role="rowgroup">
+          {opportunities.map((opportunity) =>
+            isOpen ? (
+              <OpenRow key={opportunity.id} opportunity={opportunity} onChoose={onChoose} />
+            ) : (
+              <ClosedRow key={opportunity.id} opportunity={opportunity} onChoose={onChoose} />
+            ),
+          )}
+        </tbody>
+      </table>
     </div>
   )
 }
