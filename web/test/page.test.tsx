@@ -73,7 +73,7 @@ describe('usePriceCachePolling', () => {
     answer = page(200, { 'BTC/USD': price('BTC/USD', 5), 'ETH/USD': price('ETH/USD', 7), 'X/Y': 'nonsense' })
     const hook = mount(() => usePriceCachePolling(['BTC/USD', 'ETH/USD']))
     expect(hook.now).toMatchObject({ status: 'polling', isLoading: true, lastServerUpdate: 0 })
-    await pass(10)
+    await pass(30)
     expect(asked).toEqual(['https://desk.example/api/market-data/prices?pairs=BTC%2FUSD%2CETH%2FUSD'])
     expect([...hook.now.prices.keys()]).toEqual(['BTC/USD', 'ETH/USD'])
     expect(hook.now).toMatchObject({ status: 'polling', isLoading: false, lastServerUpdate: 7, isPriceStale: false })
