@@ -2,9 +2,11 @@
 //! Runs on the feed thread. Knows no venue's sequence rules; grows no further than [`LEVELS_MAX`] a side.
 
 use std::cmp::Ordering;
+use std::collections::VecDeque;
 
 use crate::market::book::{Book, Side};
 use crate::market::{InstrumentId, Level};
+use crate::time::{MonoNs, SECOND};
 
 /// The most levels of a side that are kept; the worst beyond it are forgotten. Coinbase's BTC-USD had
 /// 27,236 on 2026-08-09.
@@ -25,7 +27,11 @@ pub struct Depth {
     book: Book,
     published: Option<(Level, Level)>,
     live: bool,
+    crossed_since: Option<MonoNs>,
 }
+
+/// A book that stays crossed for longer has lost something.
+const CROSSED_MAX_NS: u64 = SECOND;
 
 impl Depth {
     /// Whether a whole book has been read and nothing was lost since.
@@ -72,12 +78,23 @@ impl Depth {
     pub fn void(&mut self) -> bool {
         self.book.clear();
         self.published = None;
+        self.crossed_since = None;
         std::mem::take(&mut self.live)
     }
 
     /// The next top is to be published even if it is the last one.
     pub fn forget_published(&mut self) {
         self.published = None;
+    }
+
+    /// Whether the book has been crossed for more than a second. To be asked after each change.
+    #[inline]
+    pub fn is_crossed_too_long(&mut self, now: MonoNs) -> bool {
+        if !self.book.is_crossed() {
+            self.crossed_since = None;
+            return false;
+        }
+        now.since(*self.crossed_since.get_or_insert(now)) > CROSSED_MAX_NS
     }
 
     /// Best bid and ask, if they are not those that were last returned.
@@ -89,6 +106,127 @@ impl Depth {
         }
         self.published = Some(top);
         Some(top)
+    }
+}
+
+/// A book that is put together from a snapshot and numbered deltas, in whichever order they come.
+#[derive(Debug, Default)]
+pub struct Stitched {
+    /// The book. Live between a snapshot that fits and the next gap.
+    pub depth: Depth,
+    last: u64,
+    /// What the snapshot's number was.
+    seam: u64,
+    /// Deltas since the last gap, while no snapshot has come; each follows the one before.
+    waiting: VecDeque<(Order, Vec<Change>)>,
+    /// Deltas in a row that were old.
+    old: usize,
+}
+
+/// Where a delta belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Number of the first change in it; `None` where the venue has stamps only, which cannot show a loss and
+    /// may repeat.
+    pub from: Option<u64>,
+    /// Number of the last change in it, or its stamp.
+    pub to: u64,
+}
+
+/// What became of a delta or a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stitch {
+    /// The book has it.
+    Applied,
+    /// The book had it already, or something newer.
+    Old,
+    /// It waits for a snapshot.
+    Waits,
+    /// Something before it was lost; the book is void and a snapshot is needed.
+    Gap,
+}
+
+/// Deltas that wait for a snapshot at most; one more and the wait begins anew.
+const WAITING_MAX: usize = 4096;
+/// So many old deltas in a row are no repetition: the venue has begun to count anew.
+const OLD_MAX: usize = 1000;
+
+impl Stitched {
+    /// Takes a delta.
+    #[inline]
+    pub fn delta(&mut self, order: Order, changes: &[Change]) -> Stitch {
+        if !self.depth.is_live() {
+            self.wait(order, changes);
+            return Stitch::Waits;
+        }
+        let mut stitch = order.after(self.last, self.seam);
+        self.old = if stitch == Stitch::Old { self.old + 1 } else { 0 };
+        if self.old > OLD_MAX {
+            stitch = Stitch::Gap;
+        }
+        match stitch {
+            Stitch::Applied => {
+                self.depth.apply(changes);
+                self.last = order.to;
+            }
+            Stitch::Gap => {
+                self.void();
+                self.wait(order, changes);
+            }
+            Stitch::Old | Stitch::Waits => {}
+        }
+        stitch
+    }
+
+    /// Takes `levels` as the whole book as of `number`, and what waits behind it. A snapshot that is older than
+    /// what waits leaves a gap, and is not taken.
+    pub fn snapshot(&mut self, number: u64, levels: &mut [Change]) -> Stitch {
+        let first_behind = self.waiting.iter().find(|(order, _)| order.after(number, number) != Stitch::Old);
+        if first_behind.is_some_and(|(order, _)| order.after(number, number) == Stitch::Gap) {
+            self.depth.void();
+            return Stitch::Gap;
+        }
+        self.depth.replace(levels);
+        (self.last, self.seam, self.old) = (number, number, 0);
+        for (order, changes) in std::mem::take(&mut self.waiting) {
+            self.delta(order, &changes);
+        }
+        Stitch::Applied
+    }
+
+    /// The book is void until a snapshot; deltas that come wait for it. Returns whether it was live.
+    pub fn void(&mut self) -> bool {
+        self.waiting.clear();
+        self.old = 0;
+        self.depth.void()
+    }
+
+    /// The number of the last change.
+    #[must_use]
+    pub const fn last(&self) -> u64 {
+        self.last
+    }
+
+    fn wait(&mut self, order: Order, changes: &[Change]) {
+        let follows = |(last, _): &(Order, Vec<Change>)| order.after(last.to, 0) != Stitch::Gap;
+        if self.waiting.len() >= WAITING_MAX || !self.waiting.back().is_none_or(follows) {
+            self.waiting.clear();
+        }
+        self.waiting.push_back((order, changes.to_vec()));
+    }
+}
+
+impl Order {
+    /// What a delta is to a book whose last change is `last`, and whose snapshot was `seam`.
+    const fn after(self, last: u64, seam: u64) -> Stitch {
+        match self.from {
+            None if self.to <= seam || self.to < last => Stitch::Old,
+            None => Stitch::Applied,
+            Some(_) if self.to <= last => Stitch::Old,
+            // The first behind a snapshot may begin before it.
+            Some(from) if from == last + 1 || (last == seam && from <= last) => Stitch::Applied,
+            Some(_) => Stitch::Gap,
+        }
     }
 }
 
@@ -160,6 +298,84 @@ mod tests {
         depth.apply(&[change(true, LEVELS_MAX as u64 + 6, 1)]);
         assert_eq!(depth.book().levels(Side::Bid).count(), LEVELS_MAX);
         assert_eq!(depth.book().best_bid().price, Decimal::new(LEVELS_MAX as u64 + 6, 1));
+    }
+
+    /// The changes of an exchange's book, numbered from 1, and the book after each.
+    fn history(changes: &[(bool, u64, u64)]) -> Vec<Book> {
+        let mut books = vec![Book::default()];
+        for &(bid, price, size) in changes {
+            let mut book = books[books.len() - 1].clone();
+            let Change { side, level } = change(bid, price, size);
+            book.set(side, level);
+            books.push(book);
+        }
+        books
+    }
+
+    proptest! {
+        /// f46 f47 f48 f52: whatever is lost, repeated or late, a live book is the exchange's.
+        #[test]
+        fn f46_f47_f48_a_live_book_is_the_exchanges_book(
+            changes in proptest::collection::vec((any::<bool>(), 1u64..20, 0u64..4), 1..60),
+            steps in proptest::collection::vec((0usize..60, 0usize..4, any::<bool>()), 1..80),
+        ) {
+            let books = history(&changes);
+            let mut stitched = Stitched::default();
+            for (at, length, is_snapshot) in steps {
+                let at = at.min(changes.len() - 1);
+                if is_snapshot {
+                    let mut levels = Vec::new();
+                    for side in [Side::Bid, Side::Ask] {
+                        levels.extend(books[at].levels(side).map(|&level| Change { side, level }));
+                    }
+                    stitched.snapshot(at as u64, &mut levels);
+                } else {
+                    let to = (at + length).min(changes.len() - 1);
+                    let part: Vec<Change> = changes[at..=to].iter().map(|&(b, p, s)| change(b, p, s)).collect();
+                    stitched.delta(Order { from: Some(at as u64 + 1), to: to as u64 + 1 }, &part);
+                }
+                if stitched.depth.is_live() {
+                    let meant = &books[stitched.last() as usize];
+                    for side in [Side::Bid, Side::Ask] {
+                        prop_assert!(stitched.depth.book().levels(side).eq(meant.levels(side)));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn f52_what_waits_for_a_snapshot_is_bounded() {
+        let mut stitched = Stitched::default();
+        for number in 1..=WAITING_MAX as u64 + 7 {
+            let order = Order { from: Some(number), to: number };
+            assert_eq!(stitched.delta(order, &[change(true, 5, number)]), Stitch::Waits);
+        }
+        assert!(stitched.waiting.len() <= WAITING_MAX);
+        assert_eq!(stitched.snapshot(1, &mut [change(true, 9, 1)]), Stitch::Gap);
+        assert_eq!(stitched.snapshot(WAITING_MAX as u64 + 5, &mut [change(true, 9, 1)]), Stitch::Applied);
+        assert_eq!(stitched.last(), WAITING_MAX as u64 + 7);
+    }
+
+    #[test]
+    fn f51_numbers_that_begin_anew_are_a_gap_before_long() {
+        let mut stitched = Stitched::default();
+        stitched.snapshot(1_000_000, &mut [change(true, 9, 1)]);
+        let delta = |number| Order { from: Some(number), to: number };
+        let gap = (1..=2 * OLD_MAX as u64).find(|&n| stitched.delta(delta(n), &[change(true, 5, n)]) == Stitch::Gap);
+        assert_eq!(gap, Some(OLD_MAX as u64 + 1));
+        assert!(!stitched.depth.is_live());
+    }
+
+    #[test]
+    fn f37_a_crossed_book_is_given_a_second() {
+        let mut depth = Depth::default();
+        depth.replace(&mut [change(true, 10, 1), change(false, 9, 1)]);
+        assert!(!depth.is_crossed_too_long(MonoNs(5)));
+        assert!(!depth.is_crossed_too_long(MonoNs(5 + SECOND)));
+        assert!(depth.is_crossed_too_long(MonoNs(6 + SECOND)));
+        depth.apply(&[change(false, 9, 0)]);
+        assert!(!depth.is_crossed_too_long(MonoNs(7 + SECOND)));
     }
 
     #[test]

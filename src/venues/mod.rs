@@ -2,12 +2,16 @@
 //! quotes out) and the exchange's own side (for the simulator). Text only: no sockets, clocks, threads.
 
 pub mod binance;
+pub mod bitfinex;
+pub mod bitstamp;
 pub mod bybit;
 pub mod coinbase;
 pub mod depth;
+pub mod htx;
 pub mod kraken;
 pub mod kucoin;
 pub mod listing;
+pub mod mexc;
 pub mod okx;
 pub mod reading;
 pub mod upbit;
@@ -33,6 +37,10 @@ pub static VENUES: &[&dyn Venue] = &[
     &okx::Okx,
     &bybit::Bybit,
     &kucoin::Kucoin,
+    &bitfinex::Bitfinex,
+    &bitstamp::Bitstamp,
+    &htx::Htx,
+    &mexc::Mexc,
     &upbit::Upbit,
 ];
 

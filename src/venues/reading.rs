@@ -5,6 +5,7 @@ use crate::market::book::{Book, Side};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::UnixNs;
 use crate::venues::DecodeError;
+use crate::venues::depth::PerInstrument;
 use crate::wire::json::Value;
 
 /// A book's new absolute size at a price; size zero removes the level.
@@ -142,6 +143,34 @@ impl Seen {
     }
 }
 
+/// The venue's order numbers by instrument: tells when it has begun to count anew, so that what was before no
+/// longer orders what comes. A few numbers that are behind are late messages, which the merge drops.
+#[derive(Debug, Default)]
+pub struct Sequences(PerInstrument<(u64, u32)>);
+
+/// So many numbers in a row behind the highest are no late messages.
+const BEHIND_MAX: u32 = 16;
+
+impl Sequences {
+    /// Takes the number of a quote; 0 is none. Whether the count has begun anew with it.
+    #[inline]
+    pub fn begins_anew(&mut self, instrument: InstrumentId, sequence: u64) -> bool {
+        let (highest, behind) = self.0.of(instrument);
+        *behind = if sequence < *highest && sequence != 0 { *behind + 1 } else { 0 };
+        if *behind == 0 || *behind > BEHIND_MAX {
+            let is_anew = *behind > BEHIND_MAX;
+            (*highest, *behind) = (if is_anew { sequence } else { sequence.max(*highest) }, 0);
+            return is_anew;
+        }
+        false
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
 /// Splits a symbol without a mark by the venue's quote assets. Two quote assets that both fit are a
 /// guess, and a guess is `None`, unless `exceptions` (symbol, length of its base) settle it.
 #[must_use]
@@ -217,6 +246,20 @@ mod tests {
         for number in [99_999_999_999_999_999, u64::MAX] {
             assert_eq!(time(number), UnixNs(u64::MAX));
         }
+    }
+
+    #[test]
+    fn f51_numbers_that_stay_behind_have_begun_anew() {
+        let mut sequences = Sequences::default();
+        let id = InstrumentId(0);
+        assert!(!sequences.begins_anew(id, 1000));
+        // Late ones, also with one in between that is not.
+        for number in [999, 998, 0, 997, 1001, 990] {
+            assert!(!sequences.begins_anew(id, number));
+        }
+        assert!(!sequences.begins_anew(id, 1002));
+        let anew: Vec<u64> = (1..40).filter(|&number| sequences.begins_anew(id, number)).collect();
+        assert_eq!(anew, [u64::from(BEHIND_MAX) + 1]);
     }
 
     #[test]

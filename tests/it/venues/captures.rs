@@ -146,6 +146,10 @@ fn long_recordings_have_no_gap_and_no_checksum_error() {
         ("bybit", "bybit.cf-20260809.jsonl"),
         ("coinbase", "coinbase-adv.cf-20260809.jsonl.gz"),
         ("coinbase", "coinbase-ex.cf-20210417.jsonl.gz"),
+        ("bitfinex", "bitfinex.cf-20210405.jsonl.gz"),
+        ("bitstamp", "bitstamp.cf-20210405.jsonl.gz"),
+        ("htx", "htx.cf-20210417.jsonl.gz"),
+        ("upbit", "upbit.cf-20210405.jsonl.gz"),
         ("kraken", "kraken-v1.cf-20210405.jsonl.gz"),
         ("kucoin", "kucoin.cf-20210425.jsonl.gz"),
     ];

@@ -12,10 +12,8 @@ use spreadwire::venues::{
 };
 use spreadwire::wire::gzip::Gunzip;
 
-use super::is_json;
+use super::{WITHOUT_DAY, is_json};
 
-/// Venues whose sockets tell no day figures.
-const WITHOUT_DAY: &[&str] = &["bitstamp"];
 const SYMBOLS: [(&str, &str); 3] = [("BTC", "EUR"), ("ETH", "BTC"), ("DOGE", "EUR")];
 const START: UnixNs = UnixNs::from_ms(1_786_613_159_748);
 
