@@ -7,7 +7,7 @@ import type { Value } from './ring.js'
 
 export interface PlotLine {
   name: string
-  /** Place in the palette of CSS variables `--sw-line-1` to `--sw-line-8`. */
+  /** Place in the palette of CSS variables `--sw-line-1` to `--sw-line-12`. */
   color: number
 }
 
@@ -22,7 +22,7 @@ export interface PlotProps {
   height?: number
 }
 
-const COLORS = 8
+const COLORS = 12
 
 export function Plot({ label, lines, feed, options, height = 240 }: PlotProps) {
   const place = useRef<HTMLDivElement>(null)
