@@ -6,7 +6,7 @@ export default defineConfig({
     lib: { entry: { index: 'src/core/index.ts', hooks: 'src/react/hooks/index.ts', react: 'src/react/index.ts' }, formats: ['es'] },
     target: 'es2022',
     sourcemap: true,
-    rollupOptions: { external: [/^react($|\/)/, /^react-dom($|\/)/] },
+    rollupOptions: { external: [/^react($|\/)/, /^react-dom($|\/)/, 'uplot'] },
   },
   test: {
     include: ['test/**/*.test.{ts,tsx}'],

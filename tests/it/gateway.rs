@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use spreadwire::gateway::{Gateway, GatewayParts, Options};
+use spreadwire::gateway::{Gateway, GatewayParts, Options, assets};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::opportunity::{Change, Leg, Opportunity, OpportunityEvent, gross_pct};
 use spreadwire::market::quote::{Origin, Source};
@@ -1244,7 +1244,7 @@ fn ready_is_who_has_a_fresh_price_to_serve() {
 #[test]
 fn pages_are_there_and_say_where_numbers_come_from() {
     let rig = Rig::new();
-    let (status, _, index) = rig.get("/");
+    let (status, _, index) = rig.get("/api");
     assert_eq!(status, 200);
     for path in [
         "/ws/prices",
@@ -1258,6 +1258,16 @@ fn pages_are_there_and_say_where_numbers_come_from() {
         "simulated",
     ] {
         assert!(index.contains(path), "{path}");
+    }
+    let (status, head, front) = rig.get("/");
+    assert_eq!(status, 200);
+    assert!(head.contains("Content-Type: text/html") && front.starts_with("<!doctype html>"), "{head}");
+    // Built with the dashboard or without it: then the page says how to get it.
+    assert_eq!(front.contains("npm --prefix web run build"), assets::FILES.is_empty());
+    for line in
+        ["default-src 'none'; script-src 'self'", "Referrer-Policy: no-referrer", "X-Content-Type-Options: nosniff"]
+    {
+        assert!(head.contains(line), "{line} in {head}");
     }
     let (status, _, metrics) = rig.get("/metrics");
     assert_eq!(status, 200);

@@ -20,7 +20,11 @@ export function compile(files: Readonly<Record<string, string>>): string {
         types: [],
         noUnusedLocals: false,
         noUnusedParameters: false,
-        paths: { spreadwire: [path.join(WEB, 'src/core/index.ts')], 'spreadwire/react': [path.join(WEB, 'src/react/index.ts')] },
+        paths: {
+          spreadwire: [path.join(WEB, 'src/core/index.ts')],
+          'spreadwire/react': [path.join(WEB, 'src/react/index.ts')],
+          'spreadwire/styles.css': [path.join(WEB, 'src/react/components/styles.d.ts')],
+        },
       },
       include: [folder],
       exclude: [],

@@ -23,7 +23,7 @@ describe('usePage', () => {
   test('asks at once and again, once for all who want it, as often as the most eager', async () => {
     const one = mount(() => usePage<{ n: number }>('/api/market-data/health'))
     const two = mount(() => usePage('/api/market-data/health', { everyMs: 5000 }))
-    await pass(10)
+    await pass(30)
     expect(asked).toEqual(['https://desk.example/api/market-data/health'])
     expect(one.now).toEqual({ value: { n: 1 }, status: 200, error: null, updatedAt: 1_700_000_000_000 })
     expect(two.now.value).toBe(one.now.value)
@@ -41,13 +41,13 @@ describe('usePage', () => {
   test('the body counts whatever the status: 503 says why', async () => {
     answer = async () => ({ ok: false, status: 503, json: async () => ({ status: 'degraded' }) })
     const hook = mount(() => usePage('/api/market-data/health'))
-    await pass(10)
+    await pass(30)
     expect(hook.now).toMatchObject({ value: { status: 'degraded' }, status: 503, error: null })
   })
 
   test('a gateway that is gone, hangs, or talks nonsense: the last value stays beside the error, and it goes on asking', async () => {
     const hook = mount(() => usePage('/api/market-data/health'))
-    await pass(10)
+    await pass(30)
     answer = async () => {
       throw new TypeError('Failed to fetch')
     }
@@ -73,7 +73,7 @@ describe('usePriceCachePolling', () => {
     answer = page(200, { 'BTC/USD': price('BTC/USD', 5), 'ETH/USD': price('ETH/USD', 7), 'X/Y': 'nonsense' })
     const hook = mount(() => usePriceCachePolling(['BTC/USD', 'ETH/USD']))
     expect(hook.now).toMatchObject({ status: 'polling', isLoading: true, lastServerUpdate: 0 })
-    await pass(10)
+    await pass(30)
     expect(asked).toEqual(['https://desk.example/api/market-data/prices?pairs=BTC%2FUSD%2CETH%2FUSD'])
     expect([...hook.now.prices.keys()]).toEqual(['BTC/USD', 'ETH/USD'])
     expect(hook.now).toMatchObject({ status: 'polling', isLoading: false, lastServerUpdate: 7, isPriceStale: false })

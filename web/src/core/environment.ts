@@ -74,12 +74,31 @@ const PLATFORM: Environment = {
   setTimeout: (call, ms) => platform.setTimeout(call, ms),
   clearTimeout: (timer) => platform.clearTimeout(timer),
   get requestAnimationFrame() {
-    return platform.requestAnimationFrame && ((call: () => void) => platform.requestAnimationFrame!(call))
+    return platform.requestAnimationFrame && inNextFrame
   },
   get cancelAnimationFrame() {
-    return platform.cancelAnimationFrame && ((frame: unknown) => platform.cancelAnimationFrame!(frame))
+    return platform.cancelAnimationFrame && ((call: () => void) => void frame?.calls.delete(call))
   },
   random: () => Math.random(),
+}
+
+/** Who waits for the next frame. */
+let frame: { of: unknown; calls: Set<() => void> } | undefined
+
+/** All that wait for a frame are called in one go: what looks at two of them is drawn once. */
+function inNextFrame(call: () => void): unknown {
+  const own = () => call()
+  const of = platform.requestAnimationFrame
+  if (frame?.of !== of) {
+    const next = { of, calls: new Set<() => void>() }
+    frame = next
+    of?.(() => {
+      if (frame === next) frame = undefined
+      next.calls.forEach((waiting) => waiting())
+    })
+  }
+  frame!.calls.add(own)
+  return own
 }
 
 /** The platform with `own` in its place. */

@@ -1,6 +1,7 @@
 // A JSON page of the gateway, asked for again and again while somebody looks; asked once for all who do.
 
 import { environment, type Environment } from './environment.js'
+import { Pacer } from './pacer.js'
 
 /** The newest answer, as one value that never changes in place. */
 export interface PageView {
@@ -23,6 +24,7 @@ export class PolledPage {
   #url: string
   #ended: () => void
   #environment: Environment
+  #pacer: Pacer
   #listeners = new Map<() => void, number>()
   #view = NO_PAGE
   #timer: unknown
@@ -33,13 +35,14 @@ export class PolledPage {
     this.#url = url
     this.#ended = ended
     this.#environment = environment(own)
+    this.#pacer = new Pacer(this.#environment, () => [...this.#listeners.keys()].forEach((listener) => listener()))
   }
 
   get view(): PageView {
     return this.#view
   }
 
-  /** Calls `listener` after each answer; the page is asked as often as the most eager listener wants. */
+  /** Calls `listener` in the frame after each answer; the page is asked as often as the most eager listener wants. */
   subscribe(listener: () => void, everyMs: number): () => void {
     const own = () => listener()
     this.#listeners.set(own, everyMs)
@@ -47,6 +50,7 @@ export class PolledPage {
     return () => {
       if (!this.#listeners.delete(own) || this.#listeners.size > 0) return
       this.#environment.clearTimeout(this.#timer)
+      this.#pacer.cancel()
       this.#ended()
     }
   }
@@ -83,7 +87,7 @@ export class PolledPage {
     clearTimeout(late)
     this.#isAsking = false
     this.#view = next
-    ;[...this.#listeners.keys()].forEach((listener) => listener())
+    this.#pacer.request()
     this.#askLater()
   }
 }
