@@ -1,7 +1,7 @@
 //! How long does one best-bid-ask frame take to become a quote, and how does that compare with serde_json
 //! into a borrowed typed struct with the same checks (every price and size to an exact decimal, the symbol
-//! looked up, an unknown one refused)? Same frame, same run, one group per venue. Coinbase's frame is a change of
-//! the book's top; both ways keep the same book and count the same sequence, so each frame has the next number.
+//! looked up, an unknown one refused)? Same frame, same run, one group per venue. Coinbase's and Crypto.com's frames
+//! are changes of the book's top; both ways keep the same book and count the same sequence, so each has the next number.
 //!
 //! `cargo bench --bench decode`; a row of [`rows`] per venue.
 
@@ -75,6 +75,41 @@ fn rows() -> Vec<(&'static str, &'static str, &'static str, &'static str, Typed)
             "USDT",
             r#"{"topic":"/spotMarket/level1:BTC-USDT","type":"message","subject":"level1","data":{"asks":["68145.8","0.51987471"],"bids":["68145.7","1.29267802"],"timestamp":1729816058766}}"#,
             Box::new(kucoin),
+        ),
+        (
+            "binanceus",
+            "ETH",
+            "USD",
+            r#"{"stream":"ethusd@bookTicker","data":{"u":3793150009,"s":"ETHUSD","b":"2616.48000000","B":"0.0391","a":"2616.56000000","A":"0.1484"}}"#,
+            Box::new(binanceus),
+        ),
+        (
+            "gemini",
+            "XRP",
+            "GUSD",
+            r#"{"u":1764549594389752,"E":1783981140076872200,"s":"xrpgusd","b":"1.0614900","B":"958.69148000","a":"1.0615000","A":"38.39060000","c":"1.0612500","C":"4.71027100"}"#,
+            Box::new(gemini),
+        ),
+        (
+            "gateio",
+            "BTC",
+            "USDT",
+            r#"{"time":1786539989,"time_ms":1786539989549,"channel":"spot.book_ticker","event":"update","result":{"t":1786539989540,"u":6700000001,"s":"BTC_USDT","b":"64043.8","B":"2.3","a":"64043.9","A":"0.3"}}"#,
+            Box::new(gateio),
+        ),
+        (
+            "bitget",
+            "BTC",
+            "USDC",
+            r#"{"action":"snapshot","arg":{"instType":"SPOT","channel":"books1","instId":"BTCUSDC"},"data":[{"asks":[["72377.25","0.00408"]],"bids":[["72354.67","1.16460"]],"checksum":0,"seq":451000000001,"ts":"1730332859984"}],"ts":1730332859985}"#,
+            Box::new(bitget),
+        ),
+        (
+            "cryptocom",
+            "ETH",
+            "USD",
+            r#"{"id":-1,"method":"subscribe","code":0,"result":{"instrument_name":"ETH_USD","subscription":"book.ETH_USD.10","channel":"book.update","depth":10,"data":[{"update":{"asks":[["4457.07","1.000000000","8"]],"bids":[["4455.15","0.4","1"]]},"t":1758447954211,"tt":1758447954207,"u":1000000001,"pu":1000000000,"cs":590576900}]}}"#,
+            Box::new(cryptocom()),
         ),
         (
             "upbit",
@@ -327,6 +362,199 @@ fn kraken(frame: &[u8], symbols: &mut Symbols) -> Option<Top> {
     })
 }
 
+fn binanceus(frame: &[u8], symbols: &mut Symbols) -> Option<Top> {
+    #[derive(Deserialize)]
+    struct Wrapped<'a> {
+        stream: &'a str,
+        #[serde(borrow)]
+        data: &'a RawValue,
+    }
+    let wrapped: Wrapped<'_> = serde_json::from_slice(frame).ok()?;
+    wrapped.stream.ends_with("@bookTicker").then(|| binance(wrapped.data.get().as_bytes(), symbols)).flatten()
+}
+
+fn gemini(frame: &[u8], symbols: &mut Symbols) -> Option<Top> {
+    #[derive(Deserialize)]
+    struct BookTicker<'a> {
+        u: u64,
+        #[serde(rename = "E")]
+        at: u64,
+        s: &'a str,
+        b: &'a str,
+        #[serde(rename = "B")]
+        bid_size: &'a str,
+        a: &'a str,
+        #[serde(rename = "A")]
+        ask_size: &'a str,
+    }
+    let ticker: BookTicker<'_> = serde_json::from_slice(frame).ok()?;
+    Some(Top {
+        instrument: symbols.find(ticker.s.as_bytes())?,
+        bid: level(ticker.b, ticker.bid_size)?,
+        ask: level(ticker.a, ticker.ask_size)?,
+        sequence: ticker.u,
+        exchange_time: UnixNs(ticker.at),
+        channel: "bookTicker",
+    })
+}
+
+fn gateio(frame: &[u8], symbols: &mut Symbols) -> Option<Top> {
+    #[derive(Deserialize)]
+    struct Message<'a> {
+        channel: &'a str,
+        event: &'a str,
+        #[serde(borrow)]
+        result: BookTicker<'a>,
+    }
+    #[derive(Deserialize)]
+    struct BookTicker<'a> {
+        t: u64,
+        u: u64,
+        s: &'a str,
+        b: &'a str,
+        #[serde(rename = "B")]
+        bid_size: &'a str,
+        a: &'a str,
+        #[serde(rename = "A")]
+        ask_size: &'a str,
+    }
+    let Message { channel, event, result } = serde_json::from_slice(frame).ok()?;
+    let is_update = (channel, event) == ("spot.book_ticker", "update");
+    Some(Top {
+        instrument: symbols.find(result.s.as_bytes()).filter(|_| is_update)?,
+        bid: level(result.b, result.bid_size)?,
+        ask: level(result.a, result.ask_size)?,
+        sequence: result.u,
+        exchange_time: UnixNs::from_ms(result.t),
+        channel: "spot.book_ticker",
+    })
+}
+
+fn bitget(frame: &[u8], symbols: &mut Symbols) -> Option<Top> {
+    #[derive(Deserialize)]
+    struct Message<'a> {
+        action: &'a str,
+        #[serde(borrow)]
+        arg: Arg<'a>,
+        data: [Item<'a>; 1],
+    }
+    #[derive(Deserialize)]
+    struct Arg<'a> {
+        #[serde(rename = "instType")]
+        kind: &'a str,
+        channel: &'a str,
+        #[serde(rename = "instId")]
+        symbol: &'a str,
+    }
+    #[derive(Deserialize)]
+    struct Item<'a> {
+        #[serde(borrow)]
+        asks: [[&'a str; 2]; 1],
+        #[serde(borrow)]
+        bids: [[&'a str; 2]; 1],
+        seq: u64,
+        ts: &'a str,
+    }
+    let Message { action, arg, data: [item] } = serde_json::from_slice(frame).ok()?;
+    let is_best = (action, arg.kind, arg.channel) == ("snapshot", "SPOT", "books1");
+    Some(Top {
+        instrument: symbols.find(arg.symbol.as_bytes()).filter(|_| is_best)?,
+        bid: level(item.bids[0][0], item.bids[0][1])?,
+        ask: level(item.asks[0][0], item.asks[0][1])?,
+        sequence: item.seq,
+        exchange_time: UnixNs::from_ms(item.ts.parse().ok()?),
+        channel: "books1",
+    })
+}
+
+/// What Crypto.com sends first: ten levels a side.
+fn cryptocom_snapshot() -> String {
+    let side = |price: fn(u64) -> u64| -> String {
+        let level = |n| format!(r#"["{}.{:02}","0.5","2"]"#, price(n) / 100, price(n) % 100);
+        (0..10).map(level).collect::<Vec<_>>().join(",")
+    };
+    let (asks, bids) = (side(|n| 445_707 + n), side(|n| 445_700 - n));
+    format!(
+        r#"{{"id":-1,"method":"subscribe","code":0,"result":{{"instrument_name":"ETH_USD","subscription":"book.ETH_USD.10","channel":"book","depth":10,"data":[{{"asks":[{asks}],"bids":[{bids}],"t":1758447954111,"tt":1758447954107,"u":1000000000,"cs":1}}]}}}}"#
+    )
+}
+
+#[derive(Deserialize)]
+struct CryptoCom<'a> {
+    code: u32,
+    #[serde(borrow)]
+    result: CryptoComBook<'a>,
+}
+
+#[derive(Deserialize)]
+struct CryptoComBook<'a> {
+    instrument_name: &'a str,
+    channel: &'a str,
+    depth: usize,
+    #[serde(borrow)]
+    data: [CryptoComItem<'a>; 1],
+}
+
+#[derive(Deserialize)]
+struct CryptoComItem<'a> {
+    #[serde(borrow)]
+    update: Option<CryptoComSides<'a>>,
+    #[serde(borrow)]
+    asks: Option<Vec<[&'a str; 3]>>,
+    #[serde(borrow)]
+    bids: Option<Vec<[&'a str; 3]>>,
+    t: u64,
+    u: u64,
+    pu: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct CryptoComSides<'a> {
+    #[serde(borrow)]
+    asks: Vec<[&'a str; 3]>,
+    #[serde(borrow)]
+    bids: Vec<[&'a str; 3]>,
+}
+
+/// A typed reader with a book of its own.
+fn cryptocom() -> impl FnMut(&[u8], &mut Symbols) -> Option<Top> {
+    let mut depth = Depth::default();
+    let mut changes: Vec<Change> = Vec::with_capacity(64);
+    let mut last = 0;
+    move |frame, symbols| {
+        let message: CryptoCom<'_> = serde_json::from_slice(frame).ok()?;
+        let book = &message.result;
+        let [item] = &book.data;
+        let instrument = symbols.find(book.instrument_name.as_bytes()).filter(|_| message.code == 0)?;
+        let is_change = book.channel == "book.update";
+        if is_change && item.pu != Some(last) {
+            return None;
+        }
+        last = item.u;
+        changes.clear();
+        let sides = match &item.update {
+            Some(update) if is_change => (&update.asks, &update.bids),
+            _ => (item.asks.as_ref()?, item.bids.as_ref()?),
+        };
+        for (side, levels) in [(Side::Ask, sides.0), (Side::Bid, sides.1)] {
+            for [price, size, _] in levels {
+                let price = Decimal::parse(price.as_bytes()).ok()?;
+                let size = Decimal::parse(size.as_bytes()).ok()?;
+                changes.push(Change { side, level: Level { price, size } });
+            }
+        }
+        if is_change {
+            depth.apply(&changes);
+        } else {
+            depth.replace(&mut changes);
+        }
+        depth.truncate(book.depth);
+        let (bid, ask) = depth.changed_top()?;
+        let exchange_time = UnixNs::from_ms(item.t);
+        Some(Top { instrument, bid, ask, sequence: item.u, exchange_time, channel: "book" })
+    }
+}
+
 fn kucoin(frame: &[u8], symbols: &mut Symbols) -> Option<Top> {
     #[derive(Deserialize)]
     struct Message<'a> {
@@ -557,8 +785,15 @@ impl Frames {
         let end_of = |text: &str| {
             frame.windows(text.len()).position(|part| part == text.as_bytes()).map(|at| at + text.len() - 1)
         };
-        let growing =
-            [end_of("sequence_num\":1000000000"), end_of("1.000000000"), end_of("100000000001"), end_of("31.52000000")];
+        let numbers = [
+            "sequence_num\":1000000000",
+            "1.000000000",
+            "100000000001",
+            "31.52000000",
+            "\"u\":1000000001",
+            "\"pu\":1000000000",
+        ];
+        let growing = numbers.map(end_of);
         Self { frame: frame.to_vec(), growing: growing.into_iter().flatten().collect() }
     }
 
@@ -589,8 +824,13 @@ fn decode(criterion: &mut Criterion) {
                 br#"{"event":"subscribed","channel":"book","chanId":6959,"symbol":"tETHUSD","prec":"P0","len":"25"}"#;
             codec.decode(subscribed, MonoNs(0), &mut out).expect("a good acknowledgement");
         }
-        if ["coinbase", "bitfinex"].iter().any(|venue| name.starts_with(venue)) {
-            let snapshot = if name == "bitfinex" { bitfinex_snapshot() } else { coinbase_snapshot() };
+        let snapshot = match name.split('-').next() {
+            Some("coinbase") => Some(coinbase_snapshot()),
+            Some("cryptocom") => Some(cryptocom_snapshot()),
+            Some("bitfinex") => Some(bitfinex_snapshot()),
+            _ => None,
+        };
+        if let Some(snapshot) = snapshot {
             codec.decode(snapshot.as_bytes(), MonoNs(0), &mut out).expect("a good snapshot");
             assert!(typed(snapshot.as_bytes(), &mut symbols).is_some());
             out.clear();

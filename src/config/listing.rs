@@ -1,7 +1,9 @@
 //! The effective configuration as TOML, each key with a comment that says who set it. Reading it again
-//! gives the same configuration.
+//! gives the same configuration, but for a password, which is never shown.
 
+use crate::cluster::address::Address;
 use crate::config::read::Draft;
+use crate::config::sections::Section as _;
 use crate::config::setting::quoted_toml;
 use crate::config::{Place, VenueConfig};
 use crate::market::VenueId;
@@ -14,11 +16,15 @@ pub(super) fn list(
     price_order: &[VenueId],
 ) -> String {
     let places = draft.places.clone();
+    let redis = draft.cluster.redis.clone();
     let place = |path: &str| places.get(path).cloned().unwrap_or_default();
     let name = |venue: &VenueConfig| venue.name().to_owned();
     let mut out = String::new();
     line(&mut out, "venues", &listed(venues.iter().map(name)), &place("venues"));
     line(&mut out, "instruments", &listed(instruments.iter().cloned()), &place("instruments"));
+    for key in draft.process.keys() {
+        line(&mut out, key.name, &key.slot.toml(), &place(key.name));
+    }
     for (section, keys) in draft.sections() {
         let venue = section.strip_prefix("venue.");
         let configured = venue.map(|name| venues.iter().find(|venue| venue.name() == name));
@@ -27,7 +33,12 @@ pub(super) fn list(
         }
         out.push_str(&format!("\n[{section}]\n"));
         for key in keys {
-            line(&mut out, key.name, &key.slot.toml(), &place(&format!("{section}.{}", key.name)));
+            let path = format!("{section}.{}", key.name);
+            let value = match path.as_str() {
+                "cluster.redis" => quoted_toml(&Address::without_password(&redis)),
+                _ => key.slot.toml(),
+            };
+            line(&mut out, key.name, &value, &place(&path));
         }
         if section == "quotes" {
             let order = price_order.iter().map(|id| name(&venues[id.index()]));

@@ -38,6 +38,8 @@ pub struct Config {
     pub instruments: Vec<String>,
     /// Every venue once, in the order of preference for the prices of SSE and REST.
     pub price_order: Vec<VenueId>,
+    /// Where what survives a restart is kept; `None`: nowhere.
+    pub state_dir: Option<PathBuf>,
     /// Where clients connect, and what one client may take.
     pub gateway: Gateway,
     /// When a quote counts.
@@ -275,13 +277,13 @@ impl Plan {
     /// The lists that are on disk; no venue is asked.
     #[must_use]
     pub fn kept(&self) -> Catalogue {
-        self.state_dir().map(|folder| Catalogue::of_disk(&self.wanted(), folder)).unwrap_or_default()
+        self.state_dir().map(|folder| Catalogue::of_disk(&self.wanted(), &folder)).unwrap_or_default()
     }
 
     /// Where what survives a restart is kept, if anywhere.
     #[must_use]
-    pub fn state_dir(&self) -> Option<&Path> {
-        None
+    pub fn state_dir(&self) -> Option<PathBuf> {
+        resolve::state_dir(&self.draft, &self.directory)
     }
 
     /// The same from texts; see [`Config::build`].

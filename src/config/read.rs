@@ -9,7 +9,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 use crate::config::near::nearest;
 use crate::config::resolve::unknown_venue;
 use crate::config::sections::{
-    Cluster, Detector, Discovery, Feed, Gateway, Key, Quotes, Section, Threads, VenueSettings,
+    Cluster, Detector, Discovery, Feed, Gateway, Key, Process, Quotes, Section, Threads, VenueSettings,
 };
 use crate::config::setting::{Given, quoted, with_article};
 use crate::config::{Place, Problem};
@@ -38,6 +38,7 @@ pub(super) struct VenueDraft {
 
 /// The configuration before its parts are held against each other.
 pub(super) struct Draft {
+    pub process: Process,
     pub gateway: Gateway,
     pub quotes: Quotes,
     pub detector: Detector,
@@ -75,6 +76,7 @@ impl Draft {
             VenueDraft { venue, settings, instruments: None }
         });
         Self {
+            process: Process::default(),
             gateway: Gateway::default(),
             quotes: Quotes::default(),
             detector: Detector::default(),
@@ -113,6 +115,7 @@ impl Draft {
     fn paths(&mut self) -> Vec<String> {
         let mut paths: Vec<String> = ["venues", "instruments", "quotes.price_order"].map(str::to_owned).into();
         paths.extend(self.known.iter().map(|known| format!("venue.{}.instruments", known.venue.facts().name)));
+        paths.extend(self.process.keys().iter().map(|key| key.name.to_owned()));
         for (section, keys) in self.sections() {
             paths.extend(keys.iter().map(|key| format!("{section}.{}", key.name)));
         }
@@ -130,7 +133,9 @@ impl Draft {
             let known = self.known.iter_mut().find(|known| known.venue.facts().name == name)?;
             return Some(Slot::List(&mut known.instruments));
         }
-        let (section, name) = path.rsplit_once('.')?;
+        let Some((section, name)) = path.rsplit_once('.') else {
+            return self.process.keys().into_iter().find(|key| key.name == path).map(Slot::One);
+        };
         let (_, keys) = self.sections().into_iter().find(|(path, _)| path == section)?;
         keys.into_iter().find(|key| key.name == name).map(Slot::One)
     }

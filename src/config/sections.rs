@@ -57,6 +57,15 @@ macro_rules! section {
 }
 
 section! {
+    /// The process as a whole.
+    Process {
+        /// Directory for what survives a restart, last known prices and the venues' lists, relative to this file; made if
+        /// it is not there. Empty: nothing is kept.
+        state_dir: String = String::new();
+    }
+}
+
+section! {
     /// Where clients connect, and what one client may take.
     Gateway {
         /// Address that is listened on. There is no authentication yet, so the default is this machine only.
@@ -174,6 +183,14 @@ section! {
         backoff_first_ms: u64 = 250, 10..=60_000;
         /// Longest such pause in milliseconds.
         backoff_max_ms: u64 = 30_000, 100..=3_600_000;
+        /// Failures in a row that open the circuit breaker of a venue's address: then nothing is tried for a while.
+        breaker_failures: u64 = 5, 1..=1000;
+        /// But only when they have gone on for so many milliseconds: a venue that restarts is dialled again soon.
+        breaker_after_ms: u64 = 15_000, 0..=600_000;
+        /// Milliseconds that it stays open; then one attempt at a time is made. A ban lasts as long as the venue says.
+        breaker_open_ms: u64 = 60_000, 100..=3_600_000;
+        /// Successes in a row that close it again: a connection is one for every five seconds that it gives prices.
+        breaker_successes: u64 = 3, 1..=1000;
     }
 }
 
@@ -199,7 +216,8 @@ section! {
         redis: String = String::new();
         /// What every key in Redis begins with, so that several clusters can share one.
         prefix: String = "spreadwire".to_owned();
-        /// Id of this instance, unique in the cluster. Empty: made of host name, process id and start time.
+        /// What this instance is called; another for each. Its id is this, its process id and its start time, so that no
+        /// two processes ever pass for one. Empty: the host's name.
         instance: String = String::new();
         /// Milliseconds that a venue's lease lasts without renewal: how long a venue can be without a leader.
         lease_ms: u64 = 5000, 300..=60_000;
@@ -273,6 +291,9 @@ pub(super) fn reference() -> String {
     for (name, default, what) in lists {
         out.push_str(&format!("| `{name}` | {default} | a list of texts | {what} |\n"));
     }
+    for key in Process::default().keys() {
+        row(&mut out, &key, "");
+    }
     table::<Quotes>(&mut out, "quotes", Quotes::default());
     out.push_str("| `price_order` | the order of `venues` | a list of venues | Whose price SSE and REST show: the first of these that has a fresh one, then the other venues. |\n");
     table::<Gateway>(&mut out, "gateway", Gateway::default());
@@ -289,13 +310,20 @@ pub(super) fn reference() -> String {
 }
 
 fn table<S: Section>(out: &mut String, path: &str, mut section: S) {
-    let join = |lines: &[&str]| lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
-    out.push_str(&format!("| **`[{path}]`** | | | **{}** |\n", join(S::ABOUT)));
+    out.push_str(&format!("| **`[{path}]`** | | | **{}** |\n", joined(S::ABOUT)));
     for key in section.keys() {
-        // A venue's own facts are its defaults.
-        let is_fact = path == "venue.NAME" && key.name != "ca_file";
-        let default = if is_fact { "the venue's".to_owned() } else { format!("`{}`", key.slot.toml()) };
-        let expected = key.slot.expected(&key.bounds);
-        out.push_str(&format!("| `{}` | {default} | {expected} | {} |\n", key.name, join(key.doc)));
+        row(out, &key, path);
     }
+}
+
+fn row(out: &mut String, key: &Key<'_>, path: &str) {
+    // A venue's own facts are its defaults.
+    let is_fact = path == "venue.NAME" && key.name != "ca_file";
+    let default = if is_fact { "the venue's".to_owned() } else { format!("`{}`", key.slot.toml()) };
+    let expected = key.slot.expected(&key.bounds);
+    out.push_str(&format!("| `{}` | {default} | {expected} | {} |\n", key.name, joined(key.doc)));
+}
+
+fn joined(lines: &[&str]) -> String {
+    lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
 }

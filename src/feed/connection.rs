@@ -15,9 +15,9 @@ use crate::market::{Directory, InstrumentId, Quote, VenueId};
 use crate::matrix::days::DayTable;
 use crate::metrics::{Board, LinkState, VenueGauges};
 use crate::net::backoff::Wait;
-use crate::time::{Clock, MS, MonoNs, SECOND};
+use crate::time::{Clock, MS, MonoNs, SECOND, UnixNs};
 use crate::venues::{
-    DecodeError, Decoded, Facts, FeedCodec, Frame, Keepalive, Requests, SymbolEntry, Symbols, Update, Venue,
+    DecodeError, Decoded, Facts, FeedCodec, Frame, Keepalive, Opening, Requests, SymbolEntry, Symbols, Update, Venue,
 };
 use crate::wire::websocket::{Event, Failure, Limits, WebSocket};
 
@@ -132,6 +132,8 @@ pub struct Connection {
     source: Source,
     bad: BadFrames,
     pongs: Pongs,
+    /// The clocks when the upgrade was done.
+    opened_at: (MonoNs, UnixNs),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +173,7 @@ impl Connection {
             source: Source::default(),
             bad: BadFrames::default(),
             pongs: Pongs::default(),
+            opened_at: (MonoNs(0), UnixNs(0)),
         }
     }
 
@@ -235,7 +238,7 @@ impl Connection {
                 }
                 Ok(Some(Event::Ping)) => self.pongs.sent(socket.output(), written, received),
                 Ok(Some(Event::Pong)) => {}
-                Ok(Some(Event::Open(source))) => self.opened(source.as_deref(), received),
+                Ok(Some(Event::Open(source))) => self.opened(source.as_deref(), received, clock.unix()),
                 Ok(Some(Event::Closed(code))) => self.finish(End::Closed(code), events),
                 Err(failure) => self.finish(End::WebSocket(failure), events),
             }
@@ -301,6 +304,17 @@ impl Connection {
         self.finish(why, events);
     }
 
+    /// Nobody wants it any more: says goodbye. The quotes stay what they were, only older and older, so nobody is told
+    /// that they are void; and it is no error.
+    pub fn retire(&mut self) {
+        if let (Some(socket), Phase::Open) = (&mut self.socket, self.phase) {
+            socket.close(1000, "");
+        }
+        self.phase = Phase::Closed;
+        self.requests.clear();
+        self.gauges().subscribed.set(0);
+    }
+
     /// Why it is over; `None` while it is not. A last word may be in the output.
     #[must_use]
     pub const fn end(&self) -> Option<&End> {
@@ -344,8 +358,9 @@ impl Connection {
         self.heard.plus(self.options.silence_max_ms.saturating_mul(MS))
     }
 
-    fn opened(&mut self, source: Option<&str>, now: MonoNs) {
+    fn opened(&mut self, source: Option<&str>, now: MonoNs, unix: UnixNs) {
         self.phase = Phase::Open;
+        self.opened_at = (now, unix);
         self.price_by = Some(now.plus(self.options.first_price_ms.saturating_mul(MS)));
         if let Keepalive::Client { every_ms } = self.facts.keepalive {
             self.keepalive_at = Some(now.plus(every_ms.saturating_mul(MS)));
@@ -356,7 +371,11 @@ impl Connection {
         gauges.set_source(self.source as u8);
         gauges.connects.add(1);
         gauges.subscribed.set(0);
+        if let Opening::Patient { wait_ms } = self.facts.opening {
+            self.request_at = now.plus(wait_ms.saturating_mul(MS));
+        }
         let mut requests = Requests::new();
+        self.codec.set_time(unix);
         self.codec.opened(&mut requests);
         self.requests.extend(requests);
     }
@@ -477,6 +496,8 @@ impl Connection {
         }
         self.keepalive_at = Some(now.plus(every_ms.saturating_mul(MS)));
         let mut requests = Requests::new();
+        let (opened, unix) = self.opened_at;
+        self.codec.set_time(UnixNs(unix.0.saturating_add(now.since(opened))));
         self.codec.keepalive(&mut requests);
         // Before what else is waiting: the venue counts the seconds.
         for request in requests.into_iter().rev() {

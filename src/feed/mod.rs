@@ -2,7 +2,7 @@
 //!
 //! In: bytes from the venues' sockets. Out: [`FeedEvent`]s on the ring to the detector, day statistics,
 //! counters. Each venue is a [`connection::Connection`] with a line of its own here: dial, talk, lose,
-//! wait, dial again. It never resolves, never blocks on a socket or a full ring, and between a read and
+//! wait, dial again, as long as its [`Switch`] is on. It never resolves, never blocks on a socket or a full ring, and between a read and
 //! the ring it neither locks, allocates nor logs.
 
 pub mod connection;
@@ -22,9 +22,11 @@ use crate::market::{Directory, VenueId};
 use crate::matrix::days::DayTable;
 use crate::matrix::handover::Handover;
 use crate::metrics::latency::{Hop, Recorder};
-use crate::metrics::{Board, LinkState};
+use crate::metrics::{Board, BreakerState, LinkState};
 use crate::net::backoff::{self, Backoff, Wait};
+use crate::net::breaker::{self, Breaker, GOOD_NS};
 use crate::net::dial::{Answer, DialError, DialerHandle, Job, Order, Reached, http_address};
+use crate::net::switch::Switch;
 use crate::net::tls::Trust;
 use crate::net::{Link, ReadOutcome};
 use crate::stage::{Alarm, Stage};
@@ -59,6 +61,8 @@ pub struct Options {
     pub backoff_first_ms: u64,
     /// Longest such pause in milliseconds.
     pub backoff_max_ms: u64,
+    /// When a venue's address is left alone for a while.
+    pub breaker: breaker::Options,
     /// Messages of one venue in a turn; one read's worth may come on top.
     pub frames_per_turn: usize,
     /// Seed of the jitter; `None` takes one from the clock, so that no two processes wait alike.
@@ -74,6 +78,7 @@ impl Default for Options {
             first_price_ms: 10_000,
             backoff_first_ms: backoff::FIRST_NS / MS,
             backoff_max_ms: backoff::LONGEST_NS / MS,
+            breaker: breaker::Options::default(),
             frames_per_turn: 512,
             seed: None,
         }
@@ -106,6 +111,8 @@ pub struct FeedParts {
     pub days: Arc<DayTable>,
     /// Counters and latencies.
     pub board: Arc<Board>,
+    /// Which of the venues shall be connected. Ring the feed after a change.
+    pub switch: Arc<Switch>,
     /// Connects for us.
     pub dialer: DialerHandle,
     /// Time.
@@ -123,6 +130,7 @@ pub struct Feed {
     answer: Sender<Answer>,
     answers: Receiver<Answer>,
     lines: Vec<Line>,
+    switch: Arc<Switch>,
     handover: Handover,
     recorder: Recorder,
     buffer: Box<[u8]>,
@@ -143,6 +151,13 @@ struct Line {
     target: String,
     connection: Connection,
     backoff: Backoff,
+    breaker: Breaker,
+    /// When the connection is next a success, if it is still there; `None` before its first price.
+    good_at: Option<MonoNs>,
+    /// Whether it has been one.
+    was_good: bool,
+    /// No attempt before this time, even if the switch is turned on.
+    not_before: MonoNs,
     state: State,
     /// The socket may hold more than was read.
     readable: bool,
@@ -156,7 +171,7 @@ struct Line {
 }
 
 enum State {
-    /// Nothing to ask for.
+    /// Nothing to ask for, or not wanted.
     Idle,
     /// The next attempt is at this time.
     Waiting(MonoNs),
@@ -191,14 +206,22 @@ impl Feed {
                 board: Arc::clone(&parts.board),
                 options: parts.options,
             });
+            let gauges = &parts.board.venues[it.id.index()];
+            if !parts.switch.is_on(it.id) {
+                gauges.set_state(LinkState::Standby, now);
+            }
             Line {
                 id: it.id,
                 venue: it.venue,
                 target: String::new(),
                 address: it.address,
                 trust: it.trust,
-                state: if connection.instruments() == 0 { State::Idle } else { State::Waiting(now) },
+                state: State::Idle,
                 connection,
+                breaker: Breaker::new(parts.options.breaker),
+                good_at: None,
+                was_good: false,
+                not_before: now,
                 backoff: Backoff::new(seed.wrapping_add(u64::from(it.id.0) << 48), first_ns, longest_ns),
                 readable: false,
                 ending: false,
@@ -215,6 +238,7 @@ impl Feed {
             answer,
             answers,
             lines: parts.venues.into_iter().map(line).collect(),
+            switch: parts.switch,
             handover: Handover::new(
                 parts.ring,
                 parts.detector,
@@ -312,19 +336,27 @@ impl Feed {
 
     fn linked(&mut self, slot: usize, mut link: Link, now: MonoNs) -> Result<(), DialError> {
         let Some(line) = self.lines.get_mut(slot) else { return Ok(()) };
+        if !line.is_wanted(&self.switch) {
+            line.stand_by(&self.board, now);
+            return Ok(());
+        }
         link.limit_unacknowledged(Duration::from_millis(self.options.silence_max_ms));
         link.register(self.poll.registry(), Token(slot)).map_err(|e| DialError::Connect(e.to_string()))?;
         line.connection.open(&line.target, now).map_err(|e| DialError::Address(e.to_string()))?;
         line.state = State::Linked(link);
         // Bytes may have come before the poll knew the socket.
         line.readable = true;
-        line.told = false;
+        (line.told, line.good_at, line.was_good) = (false, None, false);
         Ok(())
     }
 
     /// The reply to a token request names the address to connect to.
     fn endpoint(&mut self, slot: usize, body: &[u8]) -> Result<(), DialError> {
         let Some(line) = self.lines.get_mut(slot) else { return Ok(()) };
+        if !line.is_wanted(&self.switch) {
+            line.stand_by(&self.board, self.clock.now());
+            return Ok(());
+        }
         line.target = line.venue.endpoint(body).map_err(|e| DialError::Reply(e.to_string()))?;
         let job = Job::Connect(line.target.clone());
         self.order(slot, job)
@@ -332,14 +364,19 @@ impl Feed {
 
     fn dial(&mut self, slot: usize, now: MonoNs) {
         let Some(line) = self.lines.get_mut(slot) else { return };
+        if !line.breaker.begin(now) {
+            line.state = State::Waiting(line.breaker.ready_at().max(now.plus(SECOND)));
+            return;
+        }
         line.began = now;
         line.backoff.attempt(now);
         line.state = State::Dialling;
         let gauges = &self.board.venues[line.id.index()];
+        line.breaker.show(&gauges.breaker);
         gauges.attempts.add(1);
         gauges.set_state(LinkState::Connecting, now);
         let job = match line.venue.facts().opening {
-            Opening::Direct => {
+            Opening::Direct | Opening::Patient { .. } => {
                 line.target.clone_from(&line.address);
                 Job::Connect(line.target.clone())
             }
@@ -363,15 +400,30 @@ impl Feed {
         if matches!(error, DialError::Tls(..)) {
             gauges.tls_refused.add(1);
         }
-        line.rest(&self.board, error.wait(), &error.to_string(), now);
+        let verdict = match (error, error.wait()) {
+            (_, Wait::Banned(ns)) => Verdict::Banned(ns),
+            // Ours, not the venue's.
+            (DialError::Busy, _) => Verdict::Nothing,
+            _ => Verdict::Failed,
+        };
+        line.rest(&self.board, error.wait(), verdict, &error.to_string(), now);
     }
 
     /// Deadlines, ends, attempts that are due.
     fn tick(&mut self, now: MonoNs) {
         for slot in 0..self.lines.len() {
-            let Self { lines, handover, board, .. } = self;
+            let Self { lines, handover, board, switch, .. } = self;
             let line = &mut lines[slot];
+            let is_wanted = line.is_wanted(switch);
             match &line.state {
+                State::Idle if is_wanted => {
+                    line.state = State::Waiting(line.not_before);
+                    board.venues[line.id.index()].set_state(LinkState::Backoff, now);
+                    if now >= line.not_before {
+                        self.dial(slot, now);
+                    }
+                }
+                State::Waiting(_) | State::Linked(_) if !is_wanted => line.stand_by(board, now),
                 State::Waiting(at) if now >= *at => self.dial(slot, now),
                 State::Linked(_) => line.tick(board, now, &mut |event| handover.push(event)),
                 State::Idle | State::Waiting(_) | State::Dialling => {}
@@ -415,12 +467,27 @@ impl Stage for Feed {
     }
 }
 
+/// What the end of an attempt, or of the connection that it led to, says about the venue's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Nothing.
+    Nothing,
+    /// It came to nothing, or broke before it was good.
+    Failed,
+    /// We shall stay away for so many nanoseconds.
+    Banned(u64),
+}
+
 impl Line {
+    fn is_wanted(&self, switch: &Switch) -> bool {
+        switch.is_on(self.id) && self.connection.instruments() > 0
+    }
+
     fn deadline(&self) -> Option<MonoNs> {
         match &self.state {
             State::Idle | State::Dialling => None,
             State::Waiting(at) => Some(*at),
-            State::Linked(_) => self.connection.deadline(),
+            State::Linked(_) => self.connection.deadline().into_iter().chain(self.good_at).min(),
         }
     }
 
@@ -483,14 +550,64 @@ impl Line {
             self.voice
                 .say(now, format_args!("feed {name}: connected to {address} in {took} ms, {instruments} instruments"));
         }
+        self.prove(board, now);
         if let Some(end) = self.connection.end() {
-            let (wait, why) = (end.wait(), end.to_string());
+            let (wait, why, verdict) = (end.wait(), end.to_string(), self.verdict(end));
             self.hang_up();
             if self.connection.has_flowed() {
                 self.backoff.flowed();
             }
-            self.rest(board, wait, &why, now);
+            self.rest(board, wait, verdict, &why, now);
         }
+    }
+
+    /// A connection that gives prices, and still does some time later, is what the breaker calls a success.
+    fn prove(&mut self, board: &Board, now: MonoNs) {
+        if !self.connection.is_open() || !self.connection.has_flowed() {
+            return;
+        }
+        let at = *self.good_at.get_or_insert(now.plus(GOOD_NS));
+        if now < at {
+            return;
+        }
+        self.breaker.succeeded();
+        self.breaker.show(&board.venues[self.id.index()].breaker);
+        self.was_good = true;
+        let is_done = self.breaker.state() == BreakerState::Closed;
+        self.good_at = Some(if is_done { MonoNs(u64::MAX) } else { now.plus(GOOD_NS) });
+    }
+
+    fn verdict(&self, end: &End) -> Verdict {
+        let is_closed = self.breaker.state() == BreakerState::Closed;
+        match end {
+            _ if let Wait::Banned(ns) = end.wait() => Verdict::Banned(ns),
+            End::Ours | End::Overslept => Verdict::Nothing,
+            // Connections of venues end now and then; that of a half-open breaker should not.
+            _ if self.was_good && (is_closed || matches!(end, End::Wanted(_))) => Verdict::Nothing,
+            _ => Verdict::Failed,
+        }
+    }
+
+    /// The venue is not wanted here: hangs up politely, and forgets what it was waiting for. When it is wanted again
+    /// it is dialled at once, unless it was being left alone.
+    fn stand_by(&mut self, board: &Board, now: MonoNs) {
+        match &self.state {
+            State::Waiting(at) => self.not_before = *at,
+            State::Linked(_) => {
+                self.connection.retire();
+                if self.connection.has_flowed() {
+                    self.backoff.flowed();
+                }
+                let name = self.venue.facts().name;
+                self.voice.say(now, format_args!("feed {name}: hung up, not wanted here any more"));
+            }
+            State::Idle | State::Dialling => {}
+        }
+        self.breaker.abandoned();
+        self.hang_up();
+        let gauges = &board.venues[self.id.index()];
+        gauges.set_state(LinkState::Standby, now);
+        gauges.consecutive_errors.set(0);
     }
 
     /// Sends the last word and closes the socket.
@@ -507,15 +624,29 @@ impl Line {
     }
 
     /// Waits for the next attempt.
-    fn rest(&mut self, board: &Board, wait: Wait, why: &str, now: MonoNs) {
-        let next = self.backoff.failed(now, wait);
-        self.state = State::Waiting(next);
+    fn rest(&mut self, board: &Board, wait: Wait, verdict: Verdict, why: &str, now: MonoNs) {
         let gauges = &board.venues[self.id.index()];
+        let opened = match verdict {
+            Verdict::Nothing => {
+                self.breaker.abandoned();
+                false
+            }
+            Verdict::Failed => self.breaker.failed(now),
+            Verdict::Banned(ns) => self.breaker.banned(now, ns),
+        };
+        if opened {
+            gauges.breaker.count_opened(why);
+        }
+        self.breaker.show(&gauges.breaker);
+        let next = self.backoff.failed(now, wait).max(self.breaker.ready_at());
+        self.state = State::Waiting(next);
+        self.good_at = None;
         gauges.set_state(LinkState::Backoff, now);
         gauges.set_last_error(why);
         let seconds = next.since(now) as f64 / SECOND as f64;
         let name = self.venue.facts().name;
-        self.voice.say(now, format_args!("feed {name}: {}; next attempt in {seconds:.1} s", log::tamed(why)));
+        let open = if opened { "circuit breaker open, " } else { "" };
+        self.voice.say(now, format_args!("feed {name}: {}; {open}next attempt in {seconds:.1} s", log::tamed(why)));
     }
 }
 

@@ -45,6 +45,7 @@ use crate::metrics::Board;
 use crate::metrics::latency::{Hop, Recorder};
 use crate::net::listen::Listener;
 use crate::net::{Link, ReadOutcome};
+use crate::protocol::health::Known;
 use crate::protocol::message::{self, Alert, AlertMore};
 use crate::protocol::request::{Action, Command, RequestError};
 use crate::protocol::stream;
@@ -71,8 +72,8 @@ const READS_MAX: usize = 4;
 const SWEEP_NS: u64 = 50 * MS;
 /// How often the header lines of responses are brought up to date.
 const SURVEY_NS: u64 = SECOND / 4;
-/// For how long a count of fresh prices holds.
-const FRESH_NS: u64 = SECOND / 20;
+/// For how long a look at all prices holds.
+const KNOWN_NS: u64 = SECOND / 20;
 /// Bursts are due in slots of this width: the shortest interval that a client may ask for.
 const BEAT_TICK_NS: u64 = 10 * MS;
 /// Beats of at least twice this length begin on a multiple of it.
@@ -193,8 +194,9 @@ pub struct Gateway {
     followers: Vec<u32>,
     sweep_at: MonoNs,
     survey_at: MonoNs,
-    fresh: Vec<u64>,
-    fresh_until: MonoNs,
+    /// What is known of the prices of each venue, and until when that counts as true.
+    known: Vec<Known>,
+    known_until: MonoNs,
     /// Header lines of every response.
     extra: String,
 
@@ -258,8 +260,8 @@ impl Gateway {
             followers: Vec::new(),
             sweep_at: now,
             survey_at: now,
-            fresh: vec![0; directory.venues().len()],
-            fresh_until: now,
+            known: vec![Known::default(); directory.venues().len()],
+            known_until: now,
             extra: String::new(),
             totals: Totals::default(),
             stamps: Vec::new(),
@@ -576,13 +578,13 @@ impl Gateway {
         );
     }
 
-    /// Counts fresh prices, for a page that somebody asks for; costs a scan, so not for every one.
-    fn count_fresh(&mut self) {
-        if self.fresh_until > self.eye.now {
+    /// Looks at all prices, for a page that somebody asks for; costs a scan, so not for every one.
+    fn survey_prices(&mut self) {
+        if self.known_until > self.eye.now {
             return;
         }
-        self.fresh_until = self.eye.now.plus(FRESH_NS);
-        routes::count_fresh(&self.directory, &self.eye.view(), &mut self.fresh);
+        self.known_until = self.eye.now.plus(KNOWN_NS);
+        routes::survey_prices(&self.directory, &self.eye.view(), &mut self.known);
     }
 
     /// Says goodbye to everybody: a close frame with 1001 for WebSockets, the end for others.

@@ -12,10 +12,11 @@ use crate::gateway::ledger::{Entry, Ledger};
 use crate::gateway::options::Options;
 use crate::market::quote::Source;
 use crate::market::{Decimal, Directory, PairId};
-use crate::matrix::CellQuote;
+use crate::matrix::{CellQuote, CellState};
 use crate::metrics::{Board, GatewayGauges};
+use crate::protocol::health::{Health, Known};
 use crate::protocol::opportunity::{self as life, Change};
-use crate::protocol::report::{self, Health};
+use crate::protocol::report;
 use crate::protocol::status::{self, Limits, Status};
 use crate::protocol::{Object, object, stream, string};
 use crate::time::MS;
@@ -36,8 +37,8 @@ pub struct Scene<'a> {
     pub ledger: &'a Ledger,
     /// Quotes, statistics, gauges and time.
     pub view: View<'a>,
-    /// Fresh prices per venue.
-    pub fresh: &'a [u64],
+    /// What is known of the prices of each venue.
+    pub known: &'a [Known],
     /// Which gateway this is.
     pub index: usize,
     /// Open streams on all gateways.
@@ -49,12 +50,14 @@ pub struct Scene<'a> {
 pub enum Answer {
     /// A page.
     Page(Page),
-    /// A stream of these pairs; every change if `raw`.
+    /// A stream of these pairs.
     Stream {
         /// Pairs as the client spells them, each once.
         pairs: Vec<String>,
         /// Every change instead of a burst per second.
         raw: bool,
+        /// More about each price, and last known ones too.
+        extended: bool,
     },
 }
 
@@ -95,7 +98,7 @@ const ROUTES: &[(&str, &str, Handler)] = &[
     ("/api", "The list of these", list),
     (
         "/api/market-data/stream",
-        "Server-sent events: prices of pairs, ?pairs=BTC/USDT,ETH/USDT, &raw=1 for every change",
+        "Server-sent events: prices of pairs, ?pairs=BTC/USDT,ETH/USDT, &raw=1 for every change, &extended=1 for more",
         events,
     ),
     ("/api/market-data/prices", "Prices of pairs as JSON, ?pairs=BTC/USDT,ETH/USDT", market_prices),
@@ -107,11 +110,12 @@ const ROUTES: &[(&str, &str, Handler)] = &[
     ("/api/opportunities", "Opportunities: open now, and the last closed ones", opportunities),
     ("/api/instruments", "Which exchanges quote what", instruments),
     ("/api/status", "Everything about the process, its exchanges and its clients", status_page),
-    ("/api/market-data/health", "Health: 200 while fresh prices flow, else 503", health),
+    ("/api/market-data/health", "Health: 200 while fresh prices are pushed, else 503", health),
     ("/api/websocket/stats", "Clients and subscriptions", stats),
     ("/api/latency", "Latency of each hop, in nanoseconds", latency),
     ("/metrics", "Prometheus metrics", metrics),
     ("/livez", "200 while the process turns", live),
+    ("/readyz", "200 while there is a fresh price to serve", ready),
 ];
 
 /// Answers `request`; 404 for a path that is not in the table.
@@ -171,13 +175,18 @@ fn latency(scene: &Scene<'_>, _: &Request) -> Answer {
 }
 
 fn metrics(scene: &Scene<'_>, _: &Request) -> Answer {
-    let body = report::metrics(scene.view.board, scene.directory, scene.fresh, scene.view.now);
+    let body = report::metrics(scene.view.board, scene.directory, scene.known, scene.view.now);
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     Answer::Page(Page { status: 200, kind, lines: NO_STORE.into(), body: body.into() })
 }
 
 fn live(_: &Scene<'_>, _: &Request) -> Answer {
     Answer::Page(Page { status: 200, kind: "text/plain", lines: NO_STORE.into(), body: b"ok\n".as_slice().into() })
+}
+
+fn ready(scene: &Scene<'_>, _: &Request) -> Answer {
+    let health = health_of(scene, Vec::new());
+    json(if health.is_ready() { 200 } else { 503 }, NO_STORE, health.ready_text())
 }
 
 fn opportunities(scene: &Scene<'_>, _: &Request) -> Answer {
@@ -216,8 +225,10 @@ fn health_of<'a>(scene: &Scene<'a>, stream_pairs: Vec<&'a str>) -> Health<'a> {
     Health {
         board: scene.view.board,
         directory: scene.directory,
-        fresh: scene.fresh,
+        known: scene.known,
         stream_pairs,
+        streams_max: scene.options.streams_max as u64,
+        clients_max: scene.options.connections_max as u64,
         instance: &scene.options.instance,
         hostname: &scene.options.hostname,
         now: scene.view.now,
@@ -249,8 +260,8 @@ fn events(scene: &Scene<'_>, request: &Request) -> Answer {
     if scene.streams >= scene.options.streams_max {
         return failure(503, "Service temporarily at capacity. Please try again in a moment.");
     }
-    let raw = query_value(&request.query, "raw").is_some_and(|v| v == "1" || v == "true");
-    Answer::Stream { pairs, raw }
+    let is_set = |name: &str| query_value(&request.query, name).is_some_and(|v| v == "1" || v == "true");
+    Answer::Stream { pairs, raw: is_set("raw"), extended: is_set("extended") }
 }
 
 fn market_prices(scene: &Scene<'_>, request: &Request) -> Answer {
@@ -390,8 +401,8 @@ fn price_on(scene: &Scene<'_>, o: &mut Object<'_>, symbol: &str, exchange: &str,
 /// Where the numbers come from, over all venues: one word each, as a list; `none` before there are any.
 #[must_use]
 pub fn sources(board: &Board) -> String {
-    let known = board.venues.iter().filter(|v| v.was_connected());
-    let mut words: Vec<&str> = known.map(|v| Source::from_u8(v.source()).word()).collect();
+    let known = (0..board.venues.len()).filter_map(|at| board.source_of(at));
+    let mut words: Vec<&str> = known.map(|source| Source::from_u8(source).word()).collect();
     words.sort_unstable();
     words.dedup();
     if words.is_empty() { "none".to_owned() } else { words.join(", ") }
@@ -435,14 +446,19 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// Appends the fresh prices per venue of `view`, for health and metrics.
-pub fn count_fresh(directory: &Directory, view: &View<'_>, fresh: &mut Vec<u64>) {
-    fresh.clear();
-    fresh.resize(directory.venues().len(), 0);
+/// What is known of the prices of each venue, for health and metrics.
+pub fn survey_prices(directory: &Directory, view: &View<'_>, known: &mut Vec<Known>) {
+    known.clear();
+    known.resize(directory.venues().len(), Known::default());
     for at in 0..directory.pairs() {
         let pair = PairId(at as u32);
-        if view.fresh(pair).is_some() {
-            fresh[directory.split(pair).1.index()] += 1;
+        let cell = view.matrix.load(pair);
+        if cell.state == CellState::Empty {
+            continue;
         }
+        let (instrument, venue) = directory.split(pair);
+        let is_fresh = cell.is_fresh(view.now, view.stale_after_ns);
+        let is_cached = cell.is_cached(view.now, view.stale_after_ns);
+        known[venue.index()].add(instrument, cell.origin, cell.age(view.now), is_fresh, is_cached);
     }
 }

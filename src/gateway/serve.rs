@@ -56,7 +56,7 @@ impl Gateway {
     fn page(&mut self, key: u32, request: &Request) {
         // What a page says about this gateway is of now.
         self.survey();
-        self.count_fresh();
+        self.survey_prices();
         let answer = if request.method == Method::Options {
             Answer::Page(routes::Page {
                 status: 204,
@@ -74,7 +74,10 @@ impl Gateway {
                 let page = routes::Page { status: 200, kind, lines, body: [].as_slice().into() };
                 self.send_page(key, request, &page);
             }
-            Answer::Stream { pairs, raw } => self.begin_stream(key, &pairs, raw),
+            Answer::Stream { pairs, raw, extended } => {
+                let format = if extended { Format::ExtendedStream } else { Format::Stream };
+                self.begin_stream(key, &pairs, raw, format);
+            }
         }
     }
 
@@ -87,7 +90,7 @@ impl Gateway {
             desk: &self.desk,
             ledger: &self.ledger,
             view: self.eye.view(),
-            fresh: &self.fresh,
+            known: &self.known,
             index: self.index,
             streams: self.streams + elsewhere as usize,
         }
@@ -118,7 +121,7 @@ impl Gateway {
         }
     }
 
-    fn begin_stream(&mut self, key: u32, pairs: &[String], raw: bool) {
+    fn begin_stream(&mut self, key: u32, pairs: &[String], raw: bool, format: Format) {
         let now = self.eye.now;
         let Some(client) = self.clients.get_mut(key) else { return };
         let mut out = std::mem::take(&mut self.out);
@@ -139,7 +142,7 @@ impl Gateway {
         if sent == Sent::Gone {
             return self.remove(key);
         }
-        let wish = Wish { live: raw, format: Format::Stream, symbols: pairs, exchanges: &[] };
+        let wish = Wish { live: raw, format, symbols: pairs, exchanges: &[] };
         client.bundle = self.desk.join(None, key, &wish, self.eye.quoted);
         self.names_changed = true;
         let mut marks = Marks::default();

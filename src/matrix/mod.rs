@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 
 use crate::market::quote::{Origin, Source};
 use crate::market::{Decimal, Level, PairId};
-use crate::time::{MonoNs, UnixNs};
+use crate::time::{MonoNs, SECOND, UnixNs};
 
 /// The matrix as threads share it: the pointer is swapped when the set of instruments or venues changes.
 pub type SharedMatrix = Arc<ArcSwap<QuoteMatrix>>;
@@ -27,6 +27,8 @@ pub struct CellQuote {
     pub bid: Level,
     /// Best ask; absent only while [`CellState::Empty`].
     pub ask: Level,
+    /// The venue's own order number of it; 0 where it has none.
+    pub sequence: u64,
     /// The venue's stamp; 0 where it sends none.
     pub exchange_time: UnixNs,
     /// When it was read from the socket.
@@ -40,6 +42,9 @@ pub struct CellQuote {
     /// How it came here.
     pub origin: Origin,
 }
+
+/// A last known value that is older is worth nothing: as long as system 2 keeps one.
+pub const CACHED_MAX_NS: u64 = 300 * SECOND;
 
 /// Whether a cell's quote still holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,20 +68,30 @@ impl CellQuote {
         now.since(self.received)
     }
 
-    /// Live and not older than `age_max` nanoseconds: only then is it a price.
+    /// Live, not older than `age_max` nanoseconds, and not from the disk of an earlier run: only then is it a price.
     #[must_use]
     pub fn is_fresh(&self, now: MonoNs, age_max: u64) -> bool {
-        self.state == CellState::Live && self.age(now) <= age_max
+        self.state == CellState::Live && self.age(now) <= age_max && self.origin != Origin::Disk
+    }
+
+    /// A last known value: looked up, not pushed, and no price any more, or never one. Worth showing to those who ask
+    /// for its age, up to [`CACHED_MAX_NS`].
+    #[must_use]
+    pub fn is_cached(&self, now: MonoNs, age_max: u64) -> bool {
+        self.state == CellState::Live
+            && !self.origin.is_pushed()
+            && !self.is_fresh(now, age_max)
+            && self.age(now) <= CACHED_MAX_NS
     }
 }
 
-/// One cell: nine words, aligned so that two cells never share a cache line pair.
+/// One cell: ten words, aligned so that two cells never share a cache line pair.
 #[repr(align(128))]
 #[derive(Default)]
 struct Cell {
     /// Odd while being written.
     version: AtomicU64,
-    words: [AtomicU64; 8],
+    words: [AtomicU64; 9],
 }
 
 impl Cell {
@@ -93,7 +108,7 @@ impl Cell {
     }
 
     /// Only the one writer calls this.
-    fn store(&self, words: [u64; 8]) {
+    fn store(&self, words: [u64; 9]) {
         let version = self.version.load(Ordering::Relaxed);
         self.version.store(version + 1, Ordering::Relaxed);
         fence(Ordering::Release);
@@ -104,7 +119,7 @@ impl Cell {
     }
 }
 
-fn pack(quote: &CellQuote) -> [u64; 8] {
+fn pack(quote: &CellQuote) -> [u64; 9] {
     let marks = (quote.source as u64) << 16 | (quote.origin as u64) << 8 | quote.state as u64;
     let scales = [quote.bid.price, quote.bid.size, quote.ask.price, quote.ask.size]
         .iter()
@@ -118,14 +133,16 @@ fn pack(quote: &CellQuote) -> [u64; 8] {
         quote.exchange_time.0,
         quote.received.0,
         quote.changes,
+        quote.sequence,
     ]
 }
 
-fn unpack(words: [u64; 8]) -> CellQuote {
+fn unpack(words: [u64; 9]) -> CellQuote {
     let number = |mantissa: u64, shift: u32| Decimal::new(mantissa, (words[4] >> shift) as u8);
     CellQuote {
         bid: Level { price: number(words[0], 24), size: number(words[1], 16) },
         ask: Level { price: number(words[2], 8), size: number(words[3], 0) },
+        sequence: words[8],
         exchange_time: UnixNs(words[5]),
         received: MonoNs(words[6]),
         changes: words[7],
@@ -215,6 +232,7 @@ mod tests {
         CellQuote {
             bid: Level { price: number(n), size: number(n + 1) },
             ask: Level { price: number(n + 2), size: number(n + 3) },
+            sequence: n + 4,
             exchange_time: UnixNs(n),
             received: MonoNs(n),
             changes: 0,
@@ -265,7 +283,7 @@ mod tests {
         #[test]
         fn a_cell_gives_back_what_was_stored(m: [u64; 4], s in prop::array::uniform4(0u8..=19), t: u64, r: u64) {
             let level = |i: usize| Level { price: Decimal::new(m[i], s[i]), size: Decimal::new(m[i + 1], s[i + 1]) };
-            let quote = CellQuote { bid: level(0), ask: level(2), exchange_time: UnixNs(t), received: MonoNs(r), changes: 1, state: CellState::Void, source: Source::Replay, origin: Origin::Disk };
+            let quote = CellQuote { bid: level(0), ask: level(2), sequence: m[3], exchange_time: UnixNs(t), received: MonoNs(r), changes: 1, state: CellState::Void, source: Source::Replay, origin: Origin::Disk };
             let (shared, mut writer) = QuoteMatrix::new(3);
             writer.store(PairId(2), &quote);
             prop_assert_eq!(shared.load().load(PairId(2)), quote);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-use crate::metrics::{Counter, Gauge};
+use crate::metrics::{BreakerGauges, Counter, Gauge};
 
 /// What this instance does for one venue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,6 +93,8 @@ pub struct ClusterVenue {
     pub token: Gauge,
     /// Id of the instance that leads; `None` while nobody is known to.
     pub leader: ArcSwapOption<String>,
+    /// Host name of that instance.
+    pub leader_host: ArcSwapOption<String>,
     /// When the last batch was accepted from a leader, or published by us; `MonoNs`, 0 before the first.
     pub last_batch: Gauge,
     /// Estimated time from the leader's send to our receipt of the last batch, in nanoseconds.
@@ -103,6 +105,8 @@ pub struct ClusterVenue {
     pub published: Counter,
     /// Batches accepted from a leader.
     pub accepted: Counter,
+    /// Quotes in them.
+    pub quotes: Counter,
     /// Batches refused for a token lower than one already seen.
     pub fenced: Counter,
     /// Batches that were missing in a sequence.
@@ -128,6 +132,8 @@ pub struct ClusterBoard {
     pub calls: Counter,
     /// Calls that failed or were late.
     pub failures: Counter,
+    /// The circuit breaker of Redis.
+    pub breaker: BreakerGauges,
     /// Last round trip of a call, in nanoseconds.
     pub round_trip_ns: Gauge,
     /// By venue of the directory.

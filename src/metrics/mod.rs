@@ -60,10 +60,12 @@ pub enum LinkState {
     Connected = 2,
     /// Waiting before the next attempt.
     Backoff = 3,
+    /// Not wanted here: another instance of the cluster is connected.
+    Standby = 4,
 }
 
 impl LinkState {
-    /// System 2's words for it.
+    /// System 2's words for it, and `standby`.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -71,6 +73,7 @@ impl LinkState {
             Self::Connecting => "connecting",
             Self::Connected => "connected",
             Self::Backoff => "reconnecting",
+            Self::Standby => "standby",
         }
     }
 
@@ -79,8 +82,80 @@ impl LinkState {
             1 => Self::Connecting,
             2 => Self::Connected,
             3 => Self::Backoff,
+            4 => Self::Standby,
             _ => Self::Idle,
         }
+    }
+}
+
+/// What a circuit breaker is; see `net::breaker`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum BreakerState {
+    /// Attempts are made as usual.
+    #[default]
+    Closed = 0,
+    /// One attempt at a time, until enough were good.
+    HalfOpen = 1,
+    /// No attempt is made.
+    Open = 2,
+}
+
+impl BreakerState {
+    /// System 2's words for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::HalfOpen => "half_open",
+            Self::Open => "open",
+        }
+    }
+}
+
+/// One circuit breaker. Whoever turns it writes.
+#[derive(Debug, Default)]
+pub struct BreakerGauges {
+    state: Gauge,
+    /// Failures in a row.
+    pub failures: Gauge,
+    /// Successes since it became half open; 0 while it is not.
+    pub successes: Gauge,
+    /// Until when it is open, `MonoNs`; 0 while it is not.
+    pub until: Gauge,
+    /// When the last failure was, `MonoNs`; 0 before the first.
+    pub last_failure: Gauge,
+    /// How often it opened.
+    pub opened: Counter,
+    reason: ArcSwapOption<String>,
+}
+
+impl BreakerGauges {
+    /// What it is.
+    #[must_use]
+    pub fn state(&self) -> BreakerState {
+        match self.state.value() {
+            1 => BreakerState::HalfOpen,
+            2 => BreakerState::Open,
+            _ => BreakerState::Closed,
+        }
+    }
+
+    /// Records what it is.
+    pub fn set_state(&self, state: BreakerState) {
+        self.state.set(state as u64);
+    }
+
+    /// Why it last opened, in words; `None` before.
+    #[must_use]
+    pub fn reason(&self) -> Option<Arc<String>> {
+        self.reason.load_full()
+    }
+
+    /// It opened, for this reason. Allocates.
+    pub fn count_opened(&self, reason: &str) {
+        self.opened.add(1);
+        self.reason.store(Some(Arc::new(crate::log::tamed(reason))));
     }
 }
 
@@ -125,6 +200,8 @@ pub struct VenueGauges {
     pub tls_refused: Counter,
     /// Quotes not believed, by `matrix::merge::Drop`.
     pub dropped: [Counter; 4],
+    /// The circuit breaker of its address.
+    pub breaker: BreakerGauges,
     last_error: ArcSwapOption<String>,
 }
 
@@ -254,6 +331,19 @@ pub struct GatewayGauges {
     pub client_errors: Counter,
 }
 
+/// What is counted of last known values on disk; the keeper's thread writes.
+#[derive(Debug, Default)]
+pub struct KeepGauges {
+    /// Files written.
+    pub writes: Counter,
+    /// Files that could not be written or read.
+    pub failures: Counter,
+    /// Values taken at the start.
+    pub taken: Counter,
+    /// Values not taken: too old, from the future, of what is not configured.
+    pub refused: Counter,
+}
+
 /// All counters and gauges of the process.
 #[derive(Debug)]
 pub struct Board {
@@ -267,6 +357,8 @@ pub struct Board {
     pub gateways: Vec<GatewayGauges>,
     /// Latencies.
     pub latency: latency::LatencyBoard,
+    /// Last known values on disk.
+    pub keep: KeepGauges,
     /// The cluster's, where one is configured.
     pub cluster: Option<cluster::ClusterBoard>,
 }
@@ -281,7 +373,17 @@ impl Board {
             detector: DetectorGauges::default(),
             gateways: (0..gateways).map(|_| GatewayGauges::default()).collect(),
             latency: latency::LatencyBoard::new(venues),
+            keep: KeepGauges::default(),
             cluster: None,
         }
+    }
+
+    /// Where the numbers of the venue at `at` come from, as `market::quote::Source as u8`; `None` before anything is
+    /// known, neither from the venue nor from its leader.
+    #[must_use]
+    pub fn source_of(&self, at: usize) -> Option<u8> {
+        let followed = || self.cluster.as_ref()?.venues.get(at).map(|venue| venue.accepted.value() > 0);
+        let venue = self.venues.get(at)?;
+        (venue.was_connected() || followed() == Some(true)).then(|| venue.source())
     }
 }

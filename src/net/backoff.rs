@@ -27,6 +27,8 @@ pub enum Wait {
     AtOnce,
     /// The usual, but at least this many nanoseconds.
     AtLeast(u64),
+    /// The venue wants us gone for so many nanoseconds: no attempt inside them, however it is asked for.
+    Banned(u64),
 }
 
 impl Wait {
@@ -35,8 +37,8 @@ impl Wait {
     pub fn of_status(status: u16, retry_after: Option<u64>) -> Self {
         let asked = retry_after.map(|seconds| seconds.saturating_mul(SECOND).min(ASKED_MAX_NS));
         match status {
-            429 => Self::AtLeast(asked.unwrap_or(TOO_MANY_NS)),
-            403 | 418 => Self::AtLeast(asked.unwrap_or(0).max(BANNED_NS)),
+            429 => Self::Banned(asked.unwrap_or(TOO_MANY_NS)),
+            403 | 418 => Self::Banned(asked.unwrap_or(0).max(BANNED_NS)),
             _ => asked.map_or(Self::Usual, Self::AtLeast),
         }
     }
@@ -88,7 +90,7 @@ impl Backoff {
             Wait::AtOnce if self.failures == 0 => 0,
             Wait::Usual | Wait::AtOnce => usual,
             // Jitter on top, so that those who were told the same time do not come at the same time.
-            Wait::AtLeast(ns) => ns.saturating_add(usual),
+            Wait::AtLeast(ns) | Wait::Banned(ns) => ns.saturating_add(usual),
         };
         self.failures = self.failures.saturating_add(1);
         let budget = self.attempts[self.oldest].map_or(MonoNs(0), |at| at.plus(WINDOW_NS));

@@ -2,6 +2,7 @@
 //! somebody's poll; the pure connections above never see a socket.
 
 pub mod backoff;
+pub mod breaker;
 pub mod dial;
 pub mod listen;
 pub mod page;

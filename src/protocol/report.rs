@@ -1,14 +1,15 @@
-//! Reports about the process itself, for people and machines: stats, health, latency, metrics. All of
+//! Reports about the process itself, for people and machines: stats, latency, metrics. All of
 //! them read the same [`Board`]; there is no second truth.
 
 use std::io::Write as _;
 
 use crate::market::Directory;
-use crate::market::quote::Source;
+use crate::metrics::cluster::{ClusterBoard, ClusterVenue, RedisState};
 use crate::metrics::latency::{Hop, LatencyBoard, Summary};
 use crate::metrics::{Board, Counter, DECODE_REASONS, GatewayGauges, Gauge, LinkState, VenueGauges};
+use crate::protocol::health::Known;
 use crate::protocol::{Object, array, object};
-use crate::time::{MonoNs, UnixNs};
+use crate::time::MonoNs;
 
 /// The text of `/api/websocket/stats`. `symbols` and `exchanges` are the different names over all clients.
 #[must_use]
@@ -28,170 +29,6 @@ pub(super) fn sum(board: &Board, gauge: impl Fn(&GatewayGauges) -> &Gauge) -> u6
 
 /// Names of the counters of quotes not believed, in order.
 pub(super) const DROP_REASONS: [&str; 4] = ["late", "one_sided", "crossed", "suspect"];
-
-/// Streams above this: [`Health::status`] says so, and so does the scaling advice.
-const STREAMS_HIGH: u64 = 8000;
-/// Streams above this deserve a look.
-const STREAMS_WATCH: u64 = 5000;
-/// Streams that system 2 calls full.
-const STREAMS_FULL: u64 = 10_000;
-
-/// What health is made of.
-pub struct Health<'a> {
-    /// Counters and gauges.
-    pub board: &'a Board,
-    /// Names.
-    pub directory: &'a Directory,
-    /// Fresh prices per venue, in directory order.
-    pub fresh: &'a [u64],
-    /// Pairs that streams are subscribed to on this gateway.
-    pub stream_pairs: Vec<&'a str>,
-    /// This instance.
-    pub instance: &'a str,
-    /// Its host.
-    pub hostname: &'a str,
-    /// Now.
-    pub now: MonoNs,
-    /// Now, for people.
-    pub unix: UnixNs,
-}
-
-impl Health<'_> {
-    /// `degraded` while no fresh price flows, `at_capacity` above 8,000 streams, else `healthy`.
-    #[must_use]
-    pub fn status(&self) -> &'static str {
-        if self.fresh.iter().all(|n| *n == 0) {
-            "degraded"
-        } else if sum(self.board, |g| &g.sse_clients) > STREAMS_HIGH {
-            "at_capacity"
-        } else {
-            "healthy"
-        }
-    }
-
-    /// What is wrong, in words.
-    #[must_use]
-    pub fn alerts(&self) -> Vec<String> {
-        let (errors, streams) = (self.errors(), sum(self.board, |g| &g.sse_clients));
-        let mut alerts = Vec::new();
-        if self.fresh.iter().all(|n| *n == 0) {
-            alerts.push("No fresh price from any exchange".to_owned());
-        }
-        for (venue, gauges) in self.directory.venues().iter().zip(&self.board.venues) {
-            if gauges.state() != LinkState::Connected {
-                let why = gauges.last_error().map(|text| format!(": {text}")).unwrap_or_default();
-                alerts.push(format!("Exchange {} is {}{why}", venue.name, gauges.state().word()));
-            }
-        }
-        if errors > 3 {
-            alerts.push(format!("High error rate: {errors} consecutive errors"));
-        }
-        if streams > STREAMS_HIGH {
-            alerts.push("Server approaching capacity".to_owned());
-        }
-        alerts
-    }
-
-    /// The most failures in a row over all venues.
-    fn errors(&self) -> u64 {
-        self.board.venues.iter().map(|v| v.consecutive_errors.value()).max().unwrap_or(0)
-    }
-
-    /// The text of `/api/market-data/health`. System 2's fields first; `venues` is ours.
-    #[must_use]
-    pub fn text(&self) -> Vec<u8> {
-        let venues = &self.board.venues;
-        let streams = sum(self.board, |g| &g.sse_clients);
-        let errors = self.errors();
-        let pairs = &self.stream_pairs;
-        object(|root| {
-            root.text("status", self.status()).integer("timestamp", self.unix.ms());
-            root.object("websocket", |o| self.upstream(o, errors, streams));
-            root.object("broadcasting", |o| {
-                o.boolean("initialized", true)
-                    .text("role", "leader")
-                    .integer("activeSubscriptions", pairs.len() as u64);
-                o.texts("subscribedPairs", pairs);
-                o.object("recovery", |r| recovery(r, "oldestCachedPrice"));
-            });
-            root.object("errorRecovery", |o| recovery(o, "oldestCachedPriceMs"));
-            root.object("leadership", |o| {
-                o.boolean("isLeader", true).text("currentLeader", self.instance).text("leaderHostname", self.hostname);
-            });
-            root.object("scaling", |o| {
-                o.integer("activeConnections", streams);
-                o.text("recommendation", recommendation(streams));
-                o.integer("capacityPercentage", (streams * 100 + STREAMS_FULL / 2) / STREAMS_FULL);
-            });
-            root.texts("alerts", self.alerts());
-            array(0..venues.len(), root.key("venues"), |at, out| self.venue(at, out));
-        })
-    }
-
-    fn upstream(&self, o: &mut Object<'_>, errors: u64, streams: u64) {
-        let venues = &self.board.venues;
-        let best = venues.iter().map(VenueGauges::state).max_by_key(|s| rank(*s)).unwrap_or_default();
-        let since = venues.iter().map(|v| v.connected_since.value()).filter(|t| *t > 0).min();
-        let uptime = since.map_or(0, |t| self.now.since(MonoNs(t)) / 1_000_000);
-        o.text("state", best.word()).boolean("isLeader", true).integer("uptime", uptime);
-        o.integer("connectionAttempts", venues.iter().map(|v| v.attempts.value()).sum());
-        o.integer("consecutiveErrors", errors);
-        o.integer("subscribedPairs", venues.iter().map(|v| v.subscribed.value()).sum());
-        o.integer("totalSubscribers", streams + sum(self.board, |g| &g.websocket_clients));
-        o.object("circuitBreaker", |breaker| {
-            breaker.text("state", "closed").integer("failureCount", errors);
-            breaker.integer("successCount", 0).integer("timeSinceLastFailure", 0);
-        });
-    }
-
-    fn venue(&self, at: usize, out: &mut Vec<u8>) {
-        let (entry, gauges) = (&self.directory.venues()[at], &self.board.venues[at]);
-        let mut o = Object::open(out);
-        o.text("exchange", &entry.name).text("state", gauges.state().word());
-        match gauges.was_connected() {
-            true => o.text("source", Source::from_u8(gauges.source()).word()),
-            false => o.null("source"),
-        };
-        o.integer("freshPairs", self.fresh.get(at).copied().unwrap_or(0));
-        o.integer("subscribedPairs", gauges.subscribed.value());
-        match gauges.last_bytes.value() {
-            0 => o.null("lastBytesMs"),
-            at => o.integer("lastBytesMs", self.now.since(MonoNs(at)) / 1_000_000),
-        };
-        o.integer("connectionAttempts", gauges.attempts.value());
-        o.integer("consecutiveErrors", gauges.consecutive_errors.value());
-        match gauges.last_error() {
-            Some(text) => o.text("lastError", &text),
-            None => o.null("lastError"),
-        };
-        o.close();
-    }
-}
-
-/// No cache and no Redis exist in this process; a number is live or not there. What does not exist is
-/// not healthy, and no alert either.
-fn recovery(o: &mut Object<'_>, oldest: &str) {
-    o.integer("localCacheSize", 0).boolean("redisHealthy", false).null(oldest);
-}
-
-const fn rank(state: LinkState) -> u8 {
-    match state {
-        LinkState::Connected => 3,
-        LinkState::Connecting => 2,
-        LinkState::Backoff => 1,
-        LinkState::Idle => 0,
-    }
-}
-
-const fn recommendation(streams: u64) -> &'static str {
-    if streams > STREAMS_HIGH {
-        "SCALE_UP_REQUIRED"
-    } else if streams > STREAMS_WATCH {
-        "MONITOR_CAPACITY"
-    } else {
-        "HEALTHY"
-    }
-}
 
 /// What a hop spans.
 const fn span(hop: Hop) -> (&'static str, &'static str) {
@@ -247,7 +84,43 @@ const VENUE_ROWS: &[Row<VenueGauges>] = &[
     ("ring_conflated_total", "Quotes put aside because the ring was full.", |v| v.ring_conflated.value()),
     ("silences_total", "Silences that ended a connection.", |v| v.silences.value()),
     ("mute_total", "Open connections on which no price came in time.", |v| v.mute.value()),
+    ("breaker_state", "Circuit breaker of its address: 0 closed, 1 half open, 2 open.", |v| v.breaker.state() as u64),
+    ("breaker_failures", "Failures in a row that it counts.", |v| v.breaker.failures.value()),
+    ("breaker_opened_total", "How often it opened.", |v| v.breaker.opened.value()),
     ("tls_refused_total", "Attempts that ended because a certificate or TLS was refused.", |v| v.tls_refused.value()),
+];
+
+const KNOWN_ROWS: &[Row<Known>] = &[
+    ("fresh_pairs", "Pairs with a fresh price.", |k| k.fresh),
+    ("known_pairs", "Pairs that were ever quoted.", |k| k.held),
+    ("stale_pairs", "Of those, pairs not heard of for more than a minute.", |k| k.old),
+    ("level", "Best level of its prices: 0 websocket, 1 shared, 2 redis_cache, 3 local_cache, 4 none.", |k| {
+        k.level.or(k.cached).map_or(4, |origin| origin as u64)
+    }),
+];
+
+const CLUSTER_ROWS: &[Row<ClusterVenue>] = &[
+    ("role", "What this instance does for it: 0 follower, 1 leader, 2 heir, 3 alone.", |v| v.role.value()),
+    ("token", "Highest fencing token seen.", |v| v.token.value()),
+    ("leader_changes_total", "Changes of its leader that were seen.", |v| v.changes.value()),
+    ("published_total", "Batches published.", |v| v.published.value()),
+    ("accepted_total", "Batches accepted from a leader.", |v| v.accepted.value()),
+    ("fenced_total", "Batches refused for a token lower than one already seen.", |v| v.fenced.value()),
+    ("gaps_total", "Batches that were missing in a sequence.", |v| v.gaps.value()),
+    ("refused_total", "Batches or values that were not understood or not believed.", |v| v.refused.value()),
+];
+
+/// The same for times, in nanoseconds.
+type Seconds = (&'static str, &'static str, fn(&ClusterVenue, MonoNs) -> u64);
+
+const CLUSTER_SECONDS: &[Seconds] = &[
+    ("lag_seconds", "Estimated time from the leader to here of the last batch.", |v, _| v.lag_ns.value()),
+    ("last_batch_seconds", "Time since the last batch, sent or accepted; 0 before the first.", |v, now| {
+        match v.last_batch.value() {
+            0 => 0,
+            at => now.since(MonoNs(at)),
+        }
+    }),
 ];
 
 const GATEWAY_ROWS: &[Row<GatewayGauges>] = &[
@@ -278,7 +151,7 @@ const GATEWAY_ROWS: &[Row<GatewayGauges>] = &[
 
 /// The text of `/metrics`, in Prometheus' exposition format.
 #[must_use]
-pub fn metrics(board: &Board, directory: &Directory, fresh: &[u64], now: MonoNs) -> Vec<u8> {
+pub fn metrics(board: &Board, directory: &Directory, known: &[Known], now: MonoNs) -> Vec<u8> {
     let mut out = Vec::with_capacity(16 * 1024);
     let uptime = now.since(board.started) as f64 / 1e9;
     head(&mut out, "process_uptime_seconds", "Time since the start.");
@@ -287,20 +160,68 @@ pub fn metrics(board: &Board, directory: &Directory, fresh: &[u64], now: MonoNs)
     for (name, help, read) in VENUE_ROWS {
         family(&mut out, &format!("venue_{name}"), help, board.venues.iter().map(read).enumerate(), &venue);
     }
-    family(&mut out, "venue_fresh_pairs", "Pairs with a fresh price.", fresh.iter().copied().enumerate(), &venue);
+    for (name, help, read) in KNOWN_ROWS {
+        family(&mut out, &format!("venue_{name}"), help, known.iter().map(read).enumerate(), &venue);
+    }
     by_reason(&mut out, board, "venue_decode_errors_total", "Frames that could not be decoded.", &venue, |v| {
         DECODE_REASONS.iter().copied().zip(&v.decode_errors).collect()
     });
     by_reason(&mut out, board, "venue_dropped_quotes_total", "Quotes not believed.", &venue, |v| {
         DROP_REASONS.into_iter().zip(&v.dropped).collect()
     });
+    if let Some(cluster) = &board.cluster {
+        membership(&mut out, cluster, now, &venue);
+    }
     detector(&mut out, board);
+    kept(&mut out, board);
     let gateway = |at: usize| format!("gateway=\"{at}\"");
     for (name, help, read) in GATEWAY_ROWS {
         family(&mut out, &format!("gateway_{name}"), help, board.gateways.iter().map(read).enumerate(), &gateway);
     }
     latencies(&mut out, board, directory, &venue);
     out
+}
+
+fn membership(out: &mut Vec<u8>, cluster: &ClusterBoard, now: MonoNs, venue: &dyn Fn(usize) -> String) {
+    let members = cluster.members.load_full().map_or(0, |members| members.len() as u64);
+    for (name, help, value) in [
+        ("redis_joined", "1 while Redis answers in time and is relied on.", {
+            u64::from(cluster.redis() == RedisState::Joined)
+        }),
+        ("redis_breaker_state", "Circuit breaker of Redis: 0 closed, 1 half open, 2 open.", {
+            cluster.breaker.state() as u64
+        }),
+        ("redis_breaker_opened_total", "How often it opened.", cluster.breaker.opened.value()),
+        ("redis_calls_total", "Calls of Redis.", cluster.calls.value()),
+        ("redis_failures_total", "Calls that failed or were late.", cluster.failures.value()),
+        ("members", "Instances that are alive, this one included.", members),
+    ] {
+        family(out, &format!("cluster_{name}"), help, [(0, value)].into_iter(), &|_| String::new());
+    }
+    head(out, "cluster_redis_round_trip_seconds", "The last round trip of a call.");
+    sample(out, "cluster_redis_round_trip_seconds", "", cluster.round_trip_ns.value() as f64 / 1e9);
+    for (name, help, read) in CLUSTER_ROWS {
+        family(out, &format!("cluster_venue_{name}"), help, cluster.venues.iter().map(read).enumerate(), venue);
+    }
+    for (name, help, read) in CLUSTER_SECONDS {
+        head(out, &format!("cluster_venue_{name}"), help);
+        for (at, one) in cluster.venues.iter().enumerate() {
+            sample(out, &format!("cluster_venue_{name}"), &venue(at), read(one, now) as f64 / 1e9);
+        }
+    }
+}
+
+fn kept(out: &mut Vec<u8>, board: &Board) {
+    for (name, help, counter) in [
+        ("writes_total", "Files of last known values written.", &board.keep.writes),
+        ("failures_total", "Files of last known values that could not be written or read.", &board.keep.failures),
+        ("taken_total", "Last known values taken from disk.", &board.keep.taken),
+        ("refused_total", "Last known values on disk that were too old, or of what is not configured.", {
+            &board.keep.refused
+        }),
+    ] {
+        family(out, &format!("keep_{name}"), help, [(0, counter.value())].into_iter(), &|_| String::new());
+    }
 }
 
 fn detector(out: &mut Vec<u8>, board: &Board) {

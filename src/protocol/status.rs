@@ -4,7 +4,8 @@
 use crate::market::quote::Source;
 use crate::market::{Decimal, Directory, InstrumentId, VenueId};
 use crate::metrics::{Counter, DECODE_REASONS, DetectorGauges, GatewayGauges, VenueGauges};
-use crate::protocol::report::{DROP_REASONS, Health, sum};
+use crate::protocol::health::Health;
+use crate::protocol::report::{DROP_REASONS, sum};
 use crate::protocol::{Object, array, object};
 use crate::time::MonoNs;
 
@@ -54,7 +55,8 @@ impl Status<'_> {
             root.object("detector", |o| detector(o, &health.board.detector));
             root.object("gateway", |o| self.gateway(o));
             root.object("limits", |o| limits(o, &self.limits));
-            root.null("cluster");
+            root.text("level", health.level());
+            health.cluster(root);
         })
     }
 
@@ -70,14 +72,14 @@ impl Status<'_> {
         let (entry, v) = (&health.directory.venues()[at], &health.board.venues[at]);
         let since_ms = |at: u64| health.now.since(MonoNs(at)) / 1_000_000;
         let quoted = entry.native.iter().flatten().count() as u64;
-        let fresh = health.fresh.get(at).copied().unwrap_or(0);
+        let fresh = health.known.get(at).map_or(0, |known| known.fresh);
         let mut o = Object::open(out);
         o.text("exchange", &entry.name).text("state", v.state().word());
         o.text("data", data_state(fresh, quoted)).integer("freshPairs", fresh).integer("quotedPairs", quoted);
         o.integer("subscribedPairs", v.subscribed.value());
-        match v.was_connected() {
-            true => o.text("source", Source::from_u8(v.source()).word()),
-            false => o.null("source"),
+        match health.board.source_of(at) {
+            Some(source) => o.text("source", Source::from_u8(source).word()),
+            None => o.null("source"),
         };
         maybe(&mut o, "connectedMs", v.connected_since.value(), since_ms);
         maybe(&mut o, "lastBytesMs", v.last_bytes.value(), since_ms);
@@ -91,6 +93,7 @@ impl Status<'_> {
         // Not measured yet.
         o.null("clockOffsetMs");
         entry.taker_fee_pct.write(o.key("takerFeePct"));
+        health.standing(at, &mut o);
         o.close();
     }
 

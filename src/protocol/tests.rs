@@ -3,10 +3,11 @@ use super::opportunity::{Change, Moment};
 use super::request::{Action, Command, RequestError, parse};
 use super::*;
 use crate::market::directory::VenueEntry;
+use crate::market::quote::Origin;
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, Directory, InstrumentId, Level};
 use crate::metrics::{Board, LinkState};
-use crate::time::{MonoNs, SECOND, UnixNs};
+use crate::time::{MS, MonoNs, SECOND, UnixNs};
 use proptest::prelude::*;
 
 fn d(text: &str) -> Decimal {
@@ -155,10 +156,16 @@ fn s2_05_a_price_update_has_ten_fields_in_order() {
         day,
         timestamp: 1_700_000_000_123,
         usdt_alias,
+        more: None,
     };
     golden("stream_update", &written(|out| stream::update(&ticker(Some(day), false), out)));
     golden("stream_update_alias", &written(|out| stream::update(&ticker(Some(day), true), out)));
     golden("stream_update_no_statistics", &written(|out| stream::update(&ticker(None, false), out)));
+    let more = stream::TickerMore { source: "live", level: "redis_cache", state: "cached", age_ms: 31_000 };
+    let extended = stream::Ticker { more: Some(more), ..ticker(Some(day), false) };
+    let told = String::from_utf8(written(|out| stream::update(&extended, out))).unwrap();
+    let end = r#","timestamp":1700000000123,"source":"live","level":"redis_cache","state":"cached","ageMs":31000}"#;
+    assert!(told.ends_with(end), "{told}");
     golden("market_data", &written(|out| stream::market_data(&ticker(Some(day), false), out)));
     golden("stream_connected", &written(|out| stream::connected(["BTC/USD", "ETH/USDT"], 1_700_000_000_123, out)));
 }
@@ -312,12 +319,16 @@ fn a_board() -> (Board, Directory) {
 #[test]
 fn the_status_page_is_read_from_the_board() {
     let (board, directory) = a_board();
+    let mut known = health::Known::default();
+    known.add(InstrumentId(0), Origin::Own, 250 * MS, true, false);
     let status = status::Status {
-        health: report::Health {
+        health: health::Health {
             board: &board,
             directory: &directory,
-            fresh: &[1, 0],
+            known: &[known, health::Known::default()],
             stream_pairs: Vec::new(),
+            streams_max: 10_000,
+            clients_max: 19_500,
             instance: "desk_1_1700000000000",
             hostname: "desk",
             now: MonoNs(61 * SECOND),

@@ -88,7 +88,7 @@ pub fn lists(venue: &str, quote: &str) -> bool {
 }
 
 /// Venues that trade against dollar coins, not against the dollar.
-const NO_DOLLARS: [&str; 7] = ["binance", "okx", "bybit", "kucoin", "htx", "mexc", "upbit"];
+const NO_DOLLARS: [&str; 9] = ["binance", "okx", "bybit", "kucoin", "htx", "mexc", "upbit", "gateio", "bitget"];
 
 /// What `base` costs in `quote`, about.
 #[must_use]

@@ -1,12 +1,18 @@
 //! An instrument's order book on one connection: whole books and changes in, changed tops out.
-//! Runs on the feed thread. Knows no venue's sequence rules; grows no further than [`LEVELS_MAX`] a side.
+//!
+//! [`Depth`] knows no numbers. [`Chained`] has its whole and its changes on one channel, each change naming
+//! the one before; [`Stitched`] joins numbered changes to a whole that comes by another way. Which field has
+//! which number is the venue's affair. Runs on the feed thread; grows no further than [`LEVELS_MAX`] a side.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 
+use flate2::Crc;
+
 use crate::market::book::{Book, Side};
 use crate::market::{InstrumentId, Level};
-use crate::time::{MonoNs, SECOND};
+use crate::time::{MonoNs, SECOND, UnixNs};
+use crate::venues::{DecodeError, Decoded, Top, Update, VoidReason};
 
 /// The most levels of a side that are kept; the worst beyond it are forgotten. Coinbase's BTC-USD had
 /// 27,236 on 2026-08-09.
@@ -82,6 +88,12 @@ impl Depth {
         std::mem::take(&mut self.live)
     }
 
+    /// Whether a top was returned since the last loss.
+    #[must_use]
+    pub const fn is_published(&self) -> bool {
+        self.published.is_some()
+    }
+
     /// The next top is to be published even if it is the last one.
     pub fn forget_published(&mut self) {
         self.published = None;
@@ -106,6 +118,100 @@ impl Depth {
         }
         self.published = Some(top);
         Some(top)
+    }
+
+    /// Says the top if it is not the one that was last said.
+    #[inline]
+    pub fn publish(&mut self, quoted: Quoted, out: &mut Decoded) {
+        let Quoted { instrument, sequence, exchange_time, channel } = quoted;
+        if let Some((bid, ask)) = self.changed_top() {
+            out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel }));
+        }
+    }
+}
+
+/// What goes with a top that a book gives.
+#[derive(Clone, Copy, Debug)]
+pub struct Quoted {
+    /// What is quoted.
+    pub instrument: InstrumentId,
+    /// The number of the last change; 0 where the venue has none.
+    pub sequence: u64,
+    /// The stamp of the last change; 0 where the venue has none.
+    pub exchange_time: UnixNs,
+    /// The venue's own name of the feed.
+    pub channel: &'static str,
+}
+
+/// The place of a message of a [`Chained`] book.
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    /// The number of the message that it follows; `None`: the venue does not say.
+    pub after: Option<u64>,
+    /// Its own number; `None`: the venue numbers nothing.
+    pub number: Option<u64>,
+    /// Its stamp.
+    pub at: UnixNs,
+}
+
+/// A book whose whole and changes come on one channel, each change naming the number that it follows.
+#[derive(Clone, Debug, Default)]
+pub struct Chained {
+    /// The levels.
+    pub depth: Depth,
+    number: Option<u64>,
+    at: UnixNs,
+}
+
+impl Chained {
+    /// The number of the last message; 0 where the venue has none.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.number.unwrap_or(0)
+    }
+
+    /// Takes `levels` as the whole book. One that was overtaken changes nothing. A smaller number at a later
+    /// time is a venue that counts anew: what was before no longer orders what comes, so it becomes void.
+    pub fn replace(&mut self, instrument: InstrumentId, link: Link, levels: &mut [Change], out: &mut Decoded) {
+        if self.depth.is_live() && link.number < self.number {
+            if link.at <= self.at {
+                return;
+            }
+            self.depth.forget_published();
+            out.updates.push(Update::Void(instrument, VoidReason::Gap));
+        }
+        self.depth.replace(levels);
+        (self.number, self.at) = (link.number, link.at);
+    }
+
+    /// Applies changes, which the caller has checked. Older ones change nothing, and those before a whole book neither.
+    ///
+    /// # Errors
+    /// [`DecodeError::Gap`]: something was lost, or the book is crossed for too long, which comes to the same. It is
+    /// void until [`Self::replace`].
+    #[inline]
+    pub fn follow(&mut self, link: Link, changes: &[Change], received: MonoNs) -> Result<(), DecodeError> {
+        if !self.depth.is_live() {
+            return Ok(());
+        }
+        let is_next = link.after.is_some() && link.after == self.number;
+        if !is_next {
+            // `None` is below every number: a chain that begins without one has lost its beginning.
+            if link.number.is_some() && link.number <= self.number {
+                return Ok(());
+            }
+            if link.after.is_some() && link.after > self.number {
+                self.depth.void();
+                return Err(DecodeError::Gap);
+            }
+        }
+        self.depth.apply(changes);
+        (self.number, self.at) = (link.number, link.at);
+        if self.depth.is_crossed_too_long(received) {
+            self.depth.void();
+            return Err(DecodeError::Gap);
+        }
+        Ok(())
     }
 }
 
@@ -223,11 +329,97 @@ impl Order {
             None if self.to <= seam || self.to < last => Stitch::Old,
             None => Stitch::Applied,
             Some(_) if self.to <= last => Stitch::Old,
-            // The first behind a snapshot may begin before it.
-            Some(from) if from == last + 1 || (last == seam && from <= last) => Stitch::Applied,
+            // It may begin before what the book has: sizes are absolute, and end as the venue has them.
+            Some(from) if from <= last.saturating_add(1) => Stitch::Applied,
             Some(_) => Stitch::Gap,
         }
     }
+}
+
+/// A [`Stitched`] book whose snapshot comes by REST, and what goes with its tops.
+#[derive(Debug, Default)]
+pub struct Diffs {
+    stitched: Stitched,
+    /// The stream's name; unknown until its first event.
+    channel: Option<&'static str>,
+    /// The stamp of the last event.
+    at: UnixNs,
+}
+
+impl Diffs {
+    /// Takes an event of the stream named `channel`: joins it, or keeps it for the snapshot to come.
+    ///
+    /// # Errors
+    /// [`DecodeError::Gap`]: something was lost of a book that was quoted. It is void until the next snapshot.
+    pub fn event(
+        &mut self,
+        instrument: InstrumentId,
+        channel: &'static str,
+        (order, at): (Order, UnixNs),
+        changes: &[Change],
+        out: &mut Decoded,
+    ) -> Result<(), DecodeError> {
+        self.channel = Some(channel);
+        let was_quoted = self.stitched.depth.is_published();
+        match self.stitched.delta(order, changes) {
+            Stitch::Old => return Ok(()),
+            Stitch::Applied => {
+                let quoted = Quoted { instrument, sequence: order.to, exchange_time: at, channel };
+                self.stitched.depth.publish(quoted, out);
+            }
+            // A snapshot that is too old was never a quote, and is no fault of the stream.
+            Stitch::Gap if was_quoted => {
+                self.at = at;
+                out.updates.push(Update::Void(instrument, VoidReason::Gap));
+                return Err(DecodeError::Gap);
+            }
+            Stitch::Waits | Stitch::Gap => {}
+        }
+        self.at = at;
+        Ok(())
+    }
+
+    /// Takes a snapshot up to `number`, unless the book has no need of it. Sorts `levels` in place.
+    pub fn snapshot(&mut self, instrument: InstrumentId, number: u64, levels: &mut [Change], out: &mut Decoded) {
+        let depth = &self.stitched.depth;
+        if depth.is_published() || (depth.is_live() && number <= self.stitched.last()) {
+            return;
+        }
+        // Without an event nobody knows of which stream it is.
+        if let (Stitch::Applied, Some(channel)) = (self.stitched.snapshot(number, levels), self.channel) {
+            let sequence = self.stitched.last();
+            let exchange_time = if sequence > number { self.at } else { UnixNs(0) };
+            self.stitched.depth.publish(Quoted { instrument, sequence, exchange_time, channel }, out);
+        }
+    }
+}
+
+/// Levels a side that [`paired_checksum`] covers.
+const CHECKSUM_LEVELS: usize = 25;
+
+/// The checksum of OKX and Bitget: CRC32 over the best 25 levels, bid and ask in turn, `price:size` as they were written, joined by
+/// colons; as a signed number. `text` is room to write in.
+#[must_use]
+pub fn paired_checksum(book: &Book, text: &mut Vec<u8>) -> i32 {
+    text.clear();
+    let mut bids = book.levels(Side::Bid).take(CHECKSUM_LEVELS);
+    let mut asks = book.levels(Side::Ask).take(CHECKSUM_LEVELS);
+    loop {
+        let pair = [bids.next(), asks.next()];
+        if pair == [None, None] {
+            break;
+        }
+        for level in pair.into_iter().flatten() {
+            for number in [level.price, level.size] {
+                number.write_verbatim(text);
+                text.push(b':');
+            }
+        }
+    }
+    text.pop();
+    let mut crc = Crc::new();
+    crc.update(text);
+    crc.sum().cast_signed()
 }
 
 /// Something for each instrument of a connection; made when it is first asked for.

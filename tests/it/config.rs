@@ -192,6 +192,21 @@ fn f124_both_ends_of_every_range_are_allowed_and_no_more() {
 }
 
 #[test]
+fn an_address_of_redis_is_held_to_its_form_and_its_password_is_shown_nowhere() {
+    let source = |address: &str| format!("[cluster]\nredis = \"{address}\"\n");
+    for address in ["127.0.0.1:6379", "http://:secret@host", "redis://:secret@host:x", "redis+sentinel://:secret@a"] {
+        let lines = refused(&source(address));
+        let [line] = lines.as_slice() else { panic!("{lines:?}") };
+        assert!(line.contains("a.toml:2: cluster.redis: not an address of Redis"), "{line}");
+        assert!(!line.contains("secret"), "{line}");
+    }
+    let config = read(&source("redis+sentinel://user:secret@a:1,b:2/name"));
+    assert_eq!(config.cluster.redis, "redis+sentinel://user:secret@a:1,b:2/name");
+    assert!(config.to_toml().contains("redis = \"redis+sentinel://user:***@a:1,b:2/name\""), "{}", config.to_toml());
+    assert!(!config.to_toml().contains("secret"));
+}
+
+#[test]
 fn an_instrument_that_a_venue_cannot_have_is_refused_in_the_venues_words() {
     check_refused(
         "venues = [\"okx\", \"coinbase\"]\ninstruments = [\"BTC/USDC\"]",
@@ -231,6 +246,19 @@ fn the_environment_goes_over_the_file() {
     let listing = config.to_toml();
     assert!(listing.contains("# environment, SPREADWIRE_GATEWAY_LISTEN"), "{listing}");
     assert!(listing.contains("# file, line 4"), "{listing}");
+}
+
+#[test]
+fn the_state_directory_is_beside_the_file_and_a_cluster_without_one_is_warned_about() {
+    assert_eq!(read("").state_dir, None);
+    let config = Config::build("a.toml", "state_dir = \"state\"", Path::new("/etc/spreadwire"), &[], VENUES).unwrap();
+    assert_eq!(config.state_dir.as_deref(), Some(Path::new("/etc/spreadwire/state")));
+    assert!(config.to_toml().contains("state_dir = \"/etc/spreadwire/state\""), "{}", config.to_toml());
+    let config = build("", &[("SPREADWIRE_STATE_DIR", "/var/lib/spreadwire")]).unwrap();
+    assert_eq!(config.state_dir.as_deref(), Some(Path::new("/var/lib/spreadwire")));
+    let cluster = "[cluster]\nredis = \"redis://127.0.0.1:6379\"";
+    assert!(read(cluster).warnings()[0].starts_with("state_dir: is empty"));
+    assert!(read(&format!("state_dir = \"/tmp\"\n{cluster}")).warnings().is_empty());
 }
 
 #[test]

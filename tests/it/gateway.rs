@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use spreadwire::gateway::{Gateway, GatewayParts, Options, assets};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::opportunity::{Change, Leg, Opportunity, OpportunityEvent, gross_pct};
-use spreadwire::market::quote::Source;
+use spreadwire::market::quote::{Origin, Source};
 use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Directory, Level, PairId};
 use spreadwire::matrix::changes::Changes;
@@ -540,6 +540,58 @@ fn extended_clients_hear_more_and_are_told_once_when_a_price_goes_stale() {
 }
 
 #[test]
+fn f81_d2_08_a_last_known_value_is_shown_with_its_level_and_age_to_those_who_asked_for_more_and_to_nobody_else() {
+    let mut rig = Rig::new();
+    let (pair, now) = (rig.pair("BTC/USDT", "binance"), rig.clock.now());
+    rig.quote("BTC/USDT", "binance", "42500.50", "42501.00");
+    let quote = rig.writer.load(pair);
+    let aged = |ms: u64| MonoNs(now.0 - ms * MS);
+    // Found on disk a moment ago, 90 s old.
+    rig.store("BTC/USDT", "binance", CellQuote { origin: Origin::Disk, received: aged(90_000), ..quote });
+    let mut plain = rig.client();
+    plain.subscribe(&["BTC/USDT"], &["binance"]);
+    let mut extended = rig.client();
+    extended.send(json!({"action": "subscribe", "symbols": ["BTC/USDT"], "exchanges": ["binance"], "extended": true}));
+    extended.next();
+    let cached = extended.next();
+    assert_eq!((&cached["state"], &cached["level"]), (&json!("cached"), &json!("local_cache")));
+    assert!((90_000..100_000).contains(&cached["ageMs"].as_u64().unwrap()), "{cached}");
+    assert_eq!((&cached["bid"], &cached["source"]), (&json!(42500.5), &json!("simulated")));
+    assert_eq!(plain.collect(Duration::from_millis(700)), [""; 0], "a price to a plain client");
+    assert_eq!(rig.get("/api/market-data/prices?pairs=BTC/USDT").0, 503);
+    let (status, health) = rig.json("/api/market-data/health");
+    assert_eq!((status, &health["status"], &health["level"]), (503, &json!("degraded"), &json!("local_cache")));
+    assert_eq!(health["venues"][0]["freshPairs"], 0);
+    // A fresh value of Redis is a price, and says where it comes from; one beyond the limit is none.
+    rig.store("BTC/USDT", "binance", CellQuote { origin: Origin::Redis, received: aged(1000), ..quote });
+    assert_eq!(plain.next()["bid"], 42500.5);
+    let shown = loop {
+        let price = extended.next();
+        if price["level"] != "local_cache" {
+            break price;
+        }
+    };
+    assert_eq!((&shown["state"], &shown["level"]), (&json!("fresh"), &json!("redis_cache")));
+    let (status, ready) = rig.json("/readyz");
+    assert_eq!((status, &ready["level"]), (200, &json!("redis_cache")));
+    assert_eq!(rig.json("/api/market-data/health").0, 503, "served, and yet degraded");
+    rig.store("BTC/USDT", "binance", CellQuote { origin: Origin::Redis, received: aged(31_000), ..quote });
+    std::thread::sleep(Duration::from_millis(100));
+    plain.collect(Duration::from_millis(100));
+    assert_eq!(plain.collect(Duration::from_millis(700)), [""; 0], "older than its limit");
+    // Too old to be shown at all: that is told once.
+    rig.store("BTC/USDT", "binance", CellQuote { origin: Origin::Redis, received: aged(299_000), ..quote });
+    loop {
+        match extended.next()["state"].as_str().unwrap() {
+            "fresh" | "cached" => {}
+            "stale" => break,
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(extended.collect(Duration::from_millis(700)), [""; 0], "told more than once");
+}
+
+#[test]
 fn equal_subscriptions_share_and_leave_alone() {
     let mut rig = Rig::new();
     rig.quote("BTC/USDT", "binance", "1", "2");
@@ -989,6 +1041,42 @@ fn s2_46_a_raw_stream_has_every_change_and_no_repeats() {
 }
 
 #[test]
+fn d2_08_a_stream_tells_the_level_of_what_was_not_pushed_and_all_of_it_to_those_who_ask() {
+    let mut rig = Rig::new();
+    rig.quote("BTC/USDT", "binance", "1", "2");
+    rig.day("BTC/USDT", "binance", 1.5);
+    let (pair, now) = (rig.pair("BTC/USDT", "binance"), rig.clock.now());
+    let quote = rig.writer.load(pair);
+    let mut plain = Events::open(&rig, "pairs=BTC/USDT");
+    let mut extended = Events::open(&rig, "pairs=BTC/USDT&extended=1");
+    for stream in [&mut plain, &mut extended] {
+        stream.until("connected");
+        stream.until("\n\n");
+    }
+    assert_eq!(plain.event().get("level"), None, "its fields are those of the replaced system");
+    let told = extended.event();
+    assert_eq!(
+        (&told["level"], &told["state"], &told["source"]),
+        (&json!("websocket"), &json!("fresh"), &json!("simulated"))
+    );
+    assert!(told["ageMs"].is_u64());
+    let of_redis = CellQuote { origin: Origin::Redis, ..quote };
+    rig.store("BTC/USDT", "binance", CellQuote { received: rig.clock.now(), ..of_redis });
+    for stream in [&mut plain, &mut extended] {
+        let told = stream.event();
+        assert_eq!((&told["level"], &told["state"], &told["bid"]), (&json!("redis_cache"), &json!("fresh"), &json!(1)));
+    }
+    rig.store("BTC/USDT", "binance", CellQuote { received: MonoNs(now.0 - 40 * SECOND), ..of_redis });
+    let told = loop {
+        let told = extended.event();
+        if told["state"] == "cached" {
+            break told;
+        }
+    };
+    assert!((40_000..60_000).contains(&told["ageMs"].as_u64().unwrap()), "{told}");
+}
+
+#[test]
 fn a_pair_without_day_statistics_comes_late_and_says_so() {
     let mut rig = Rig::with(Options { statistics_wait_ns: 300 * MS, ..Options::default() });
     rig.quote("BTC/USDT", "binance", "1", "2");
@@ -1124,37 +1212,33 @@ fn s2_60_s2_62_health_keeps_every_name_and_is_degraded_without_prices() {
     assert!(value.pointer("/broadcasting/subscribedPairs").unwrap().is_array());
     assert!(value.pointer("/scaling/capacityPercentage").unwrap().is_u64());
     assert_eq!(value["alerts"], json!([]));
-    let first: Vec<&str> = body
-        .split('"')
-        .filter(|s| {
-            [
-                "status",
-                "timestamp",
-                "websocket",
-                "broadcasting",
-                "errorRecovery",
-                "leadership",
-                "scaling",
-                "alerts",
-                "venues",
-            ]
-            .contains(s)
-        })
-        .collect();
-    assert_eq!(
-        first,
-        [
-            "status",
-            "timestamp",
-            "websocket",
-            "broadcasting",
-            "errorRecovery",
-            "leadership",
-            "scaling",
-            "alerts",
-            "venues"
-        ]
-    );
+    let names = [
+        "status",
+        "timestamp",
+        "websocket",
+        "broadcasting",
+        "errorRecovery",
+        "leadership",
+        "scaling",
+        "alerts",
+        "venues",
+    ];
+    let places: Vec<_> = names.iter().map(|name| body.find(&format!("\"{name}\":"))).collect();
+    assert!(places.is_sorted() && places[0].is_some(), "the order of the names: {body}");
+    assert_eq!(value["level"], "websocket");
+    assert_eq!(value["cluster"], Value::Null);
+}
+
+#[test]
+fn ready_is_who_has_a_fresh_price_to_serve() {
+    let mut rig = Rig::new();
+    let (status, value) = rig.json("/readyz");
+    assert_eq!((status, &value["ready"]), (503, &json!(false)));
+    assert_eq!(value["alerts"], json!(["No fresh price from any exchange"]));
+    rig.quote("BTC/USDT", "binance", "1", "2");
+    std::thread::sleep(Duration::from_millis(100));
+    let (status, value) = rig.json("/readyz");
+    assert_eq!((status, value), (200, json!({"ready": true, "level": "websocket", "alerts": []})));
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! The integration tests: one binary, a module per subject.
 
 mod cli;
+mod cluster;
 mod config;
 mod discovery;
 mod feed;
 mod floors;
 mod gateway;
+mod keep;
 mod sim;
 mod top;
 mod venues;

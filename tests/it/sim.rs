@@ -65,7 +65,7 @@ impl Joined {
     fn open(venue: usize, prices: &Prices) -> Self {
         let (facts, limits) = (VENUES[venue].facts(), ClientLimits::default());
         let address = match facts.opening {
-            Opening::Direct => address_of(VENUES[venue], listen()),
+            Opening::Direct | Opening::Patient { .. } => address_of(VENUES[venue], listen()),
             Opening::Token { path } => {
                 let mut asked = Connection::new(limits, MonoNs(1));
                 let request = format!("POST /{}{path} HTTP/1.1\r\nContent-Length: 0\r\n\r\n", facts.name);
@@ -235,7 +235,8 @@ fn every_venue_has_its_default_instruments() {
     let prices = market(1);
     for (venue, v) in VENUES.iter().enumerate() {
         let symbols: Vec<String> = quotes(&prices, venue).into_iter().map(|(symbol, _)| symbol).collect();
-        let dollars = ["coinbase", "kraken", "bitfinex", "bitstamp"].contains(&v.facts().name);
+        let dollars = ["coinbase", "kraken", "bitfinex", "bitstamp", "binanceus", "gemini", "cryptocom"]
+            .contains(&v.facts().name);
         assert_eq!(symbols.contains(&"BTC/USD".to_owned()), dollars, "{}", v.facts().name);
         assert_eq!(symbols.len(), if dollars { 12 } else { 10 }, "{symbols:?}");
     }

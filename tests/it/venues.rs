@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use spreadwire::record::capture::{Capture, Direction};
 
 /// Venues whose sockets tell no day figures.
-pub const WITHOUT_DAY: &[&str] = &["bitstamp"];
+pub const WITHOUT_DAY: &[&str] = &["bitstamp", "gemini"];
 
 /// The frames of a venue's `frames.txt`, REST replies too.
 fn single_frames(venue: &str) -> Vec<Vec<u8>> {

@@ -14,13 +14,15 @@ use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::quote::{FeedEvent, Origin, Source};
 use spreadwire::market::{Decimal, Directory, VenueId};
 use spreadwire::matrix::days::DayTable;
-use spreadwire::metrics::{Board, LinkState};
+use spreadwire::metrics::{Board, BreakerState, LinkState};
+use spreadwire::net::breaker::{self, GOOD_NS};
 use spreadwire::net::dial;
 use spreadwire::net::listen::Listener;
+use spreadwire::net::switch::Switch;
 use spreadwire::net::tls::Trust;
 use spreadwire::sim::{self, Sim, SimParts, address_of, default_instruments};
 use spreadwire::stage::{Alarm, Idle, Stage, Stop, spawn};
-use spreadwire::time::{Clock, HandClock, MonoNs, SECOND, UnixNs};
+use spreadwire::time::{Clock, HandClock, MS, MonoNs, SECOND, UnixNs};
 use spreadwire::venues::{VENUES, Venue};
 
 use super::toy;
@@ -33,6 +35,8 @@ struct Rig {
     ring: rtrb::Consumer<FeedEvent>,
     board: Arc<Board>,
     events: Vec<FeedEvent>,
+    switch: Arc<Switch>,
+    alarm: Alarm,
     stop: Stop,
 }
 
@@ -49,18 +53,36 @@ impl Rig {
     }
 
     fn toy_on(clock: Clock, venue: &'static dyn Venue, address: String, ca: Option<&PathBuf>) -> Self {
+        Self::toy_with(clock, venue, address, ca, Options::default())
+    }
+
+    fn toy_with(
+        clock: Clock,
+        venue: &'static dyn Venue,
+        address: String,
+        ca: Option<&PathBuf>,
+        options: Options,
+    ) -> Self {
         let native = vec![Some("BTCUSDT".to_owned())];
         let entry = VenueEntry { name: venue.facts().name.into(), taker_fee_pct: Decimal::new(1, 1), native };
         let trust = Trust::new(ca.map(PathBuf::as_path)).unwrap();
         let directory = Directory::new(vec!["BTC/USDT".into()], vec![entry]);
-        Self::on(clock, directory, vec![FeedVenue { id: VenueId(0), venue, address, trust }], 1024)
+        let venues = vec![FeedVenue { id: VenueId(0), venue, address, trust }];
+        Self::on(clock, directory, venues, 1024, options, true)
     }
 
     fn new(directory: Directory, venues: Vec<FeedVenue>, capacity: usize) -> Self {
-        Self::on(Clock::System, directory, venues, capacity)
+        Self::on(Clock::System, directory, venues, capacity, Options::default(), true)
     }
 
-    fn on(clock: Clock, directory: Directory, venues: Vec<FeedVenue>, capacity: usize) -> Self {
+    fn on(
+        clock: Clock,
+        directory: Directory,
+        venues: Vec<FeedVenue>,
+        capacity: usize,
+        options: Options,
+        wanted: bool,
+    ) -> Self {
         let (producer, ring) = rtrb::RingBuffer::new(capacity);
         let board = Arc::new(Board::new(MonoNs(0), venues.len(), 0));
         let (dialer, stages) = dial::pool(venues.len(), &Clock::System).unwrap();
@@ -68,19 +90,43 @@ impl Rig {
         for stage in stages {
             spawn(vec![stage], None, Idle::Wait, stop.clone()).unwrap();
         }
-        let (feed, _alarm) = Feed::new(FeedParts {
+        let switch = Arc::new(Switch::new(venues.len(), wanted));
+        let (feed, alarm) = Feed::new(FeedParts {
             days: Arc::new(DayTable::new(directory.pairs())),
             directory: Arc::new(directory),
             venues,
             ring: producer,
             detector: Alarm::of_parker().0,
             board: Arc::clone(&board),
+            switch: Arc::clone(&switch),
             dialer,
             clock,
-            options: Options { seed: Some(1), ..Options::default() },
+            options: Options { seed: Some(1), ..options },
         })
         .unwrap();
-        Self { feed, ring, board, events: Vec::new(), stop }
+        Self { feed, ring, board, events: Vec::new(), switch, alarm, stop }
+    }
+
+    /// As the cluster does it.
+    fn want(&self, on: bool) {
+        self.switch.set(VenueId(0), on);
+        self.alarm.ring();
+    }
+
+    /// Turns the feed, and its hand-turned clock with it, until `met`.
+    #[track_caller]
+    fn until_by(&mut self, hand: &HandClock, what: &str, met: impl Fn(&Self) -> bool) {
+        let start = Instant::now();
+        while !met(self) {
+            assert!(start.elapsed() < PATIENCE, "never {what}: {:?}", self.board.venues);
+            hand.advance(50 * MS);
+            self.feed.turn(Duration::from_millis(2));
+            self.events.extend(std::iter::from_fn(|| self.ring.pop().ok()));
+        }
+    }
+
+    fn breaker(&self) -> BreakerState {
+        self.board.venues[0].breaker.state()
     }
 
     /// Turns the feed until `met`.
@@ -167,6 +213,141 @@ fn f60_after_a_standstill_all_is_void_and_nothing_old_is_read() {
     hand.advance(SECOND);
     rig.until("connected again", |rig| rig.board.venues[0].connects.value() == 2);
     rig.until("quoted again", |rig| matches!(rig.events.last(), Some(FeedEvent::Quote(_))));
+}
+
+#[test]
+fn a_venue_that_is_not_wanted_is_left_politely_its_quotes_hold_and_it_is_back_at_once() {
+    let (closes, closed) = std::sync::mpsc::channel();
+    let address = serve(move |_, stream| {
+        let mut socket = quote_over(stream);
+        let closes = closes.clone();
+        std::thread::spawn(move || {
+            while let Ok(message) = socket.read() {
+                if let tungstenite::Message::Close(frame) = message {
+                    let _ = closes.send(frame.map(|frame| u16::from(frame.code)));
+                }
+            }
+        });
+    });
+    let mut rig = Rig::toy(&toy::PLAIN, format!("ws://{address}/"), None);
+    rig.until("quoted", |rig| rig.quotes() == 1);
+    rig.want(false);
+    rig.until("left", |rig| rig.board.venues[0].state() == LinkState::Standby);
+    assert_eq!(closed.recv_timeout(PATIENCE), Ok(Some(1000)), "without a word");
+    for _ in 0..20 {
+        rig.feed.turn(Duration::from_millis(20));
+    }
+    rig.events.extend(std::iter::from_fn(|| rig.ring.pop().ok()));
+    assert!(matches!(rig.events[..], [FeedEvent::Quote(_)]), "its quotes are void: {:?}", rig.events);
+    let gauges = &rig.board.venues[0];
+    assert_eq!((gauges.attempts.value(), gauges.disconnects.value(), gauges.consecutive_errors.value()), (1, 0, 0));
+    assert_eq!((gauges.subscribed.value(), gauges.last_error()), (0, None));
+    rig.want(true);
+    rig.until("quoted again", |rig| rig.quotes() == 2);
+    assert_eq!(rig.board.venues[0].state(), LinkState::Connected);
+}
+
+#[test]
+fn a_venue_that_is_not_wanted_from_the_start_is_never_dialled() {
+    let dialled = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let seen = Arc::clone(&dialled);
+    let address = serve(move |_, stream| {
+        seen.store(true, std::sync::atomic::Ordering::SeqCst);
+        std::mem::forget(quote_over(stream));
+    });
+    let native = vec![Some("BTCUSDT".to_owned())];
+    let entry = VenueEntry { name: "toy".into(), taker_fee_pct: Decimal::new(1, 1), native };
+    let directory = Directory::new(vec!["BTC/USDT".into()], vec![entry]);
+    let (venue, trust) = (&toy::PLAIN, Trust::new(None).unwrap());
+    let venues = vec![FeedVenue { id: VenueId(0), venue, address: format!("ws://{address}/"), trust }];
+    let mut rig = Rig::on(Clock::System, directory, venues, 64, Options::default(), false);
+    for _ in 0..20 {
+        rig.feed.turn(Duration::from_millis(20));
+    }
+    assert_eq!(rig.board.venues[0].state(), LinkState::Standby);
+    assert!(!dialled.load(std::sync::atomic::Ordering::SeqCst));
+    rig.want(true);
+    rig.until("quoted", |rig| rig.quotes() == 1);
+}
+
+#[test]
+fn a_switch_that_is_turned_while_a_dialler_is_at_work_leaves_one_connection_or_none() {
+    let address = serve(|_, stream| std::mem::forget(quote_over(stream)));
+    let mut rig = Rig::toy(&toy::PLAIN, format!("ws://{address}/"), None);
+    for _ in 0..10 {
+        rig.feed.turn(Duration::ZERO);
+        rig.want(false);
+        rig.feed.turn(Duration::ZERO);
+        rig.want(true);
+    }
+    rig.until("quoted", |rig| rig.quotes() >= 1);
+    rig.want(false);
+    rig.until("left", |rig| rig.board.venues[0].state() == LinkState::Standby);
+    let attempts = rig.board.venues[0].attempts.value();
+    for _ in 0..20 {
+        rig.feed.turn(Duration::from_millis(10));
+    }
+    assert_eq!((rig.board.venues[0].attempts.value(), rig.board.venues[0].state()), (attempts, LinkState::Standby));
+}
+
+/// Opens after three failures in a row, however short the time.
+fn quick_breaker() -> Options {
+    let breaker = breaker::Options { failures: 3, after_ns: 0, open_ns: 20 * SECOND, ..breaker::Options::default() };
+    Options { breaker, ..Options::default() }
+}
+
+#[test]
+fn f18_d2_11_a_venue_that_flaps_is_left_alone_probed_once_and_trusted_again_while_its_connection_stays_good() {
+    let is_good = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let good = Arc::clone(&is_good);
+    let address = serve(move |_, stream| {
+        let mut socket = quote_over(stream);
+        if good.load(std::sync::atomic::Ordering::SeqCst) {
+            std::thread::spawn(move || {
+                for sequence in 2.. {
+                    std::thread::sleep(Duration::from_millis(5));
+                    if socket.send(format!("q BTCUSDT 100 1 101 2 {sequence}").into()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let hand = HandClock::new(MonoNs(3600 * SECOND), UnixNs::from_ms(1_700_000_000_000));
+    let mut rig = Rig::toy_with(hand.clock(), &toy::PLAIN, format!("ws://{address}/"), None, quick_breaker());
+    // Prices flow on each connection, and each breaks at once.
+    rig.until_by(&hand, "opened", |rig| rig.breaker() == BreakerState::Open);
+    let opened = hand.clock().now();
+    let gauges = |rig: &Rig| (rig.board.venues[0].attempts.value(), rig.board.venues[0].breaker.opened.value());
+    assert_eq!(gauges(&rig), (3, 1));
+    assert!(rig.board.venues[0].breaker.reason().is_some());
+    rig.until_by(&hand, "probed", |rig| rig.board.venues[0].attempts.value() == 4);
+    assert!(hand.clock().now().since(opened) >= 20 * SECOND - 100 * MS, "probed too early");
+    assert_eq!(rig.breaker(), BreakerState::HalfOpen);
+    rig.until_by(&hand, "open again", |rig| rig.breaker() == BreakerState::Open);
+    assert_eq!(gauges(&rig), (4, 2), "one failure is enough, and there was one probe");
+    is_good.store(true, std::sync::atomic::Ordering::SeqCst);
+    rig.until_by(&hand, "closed", |rig| rig.breaker() == BreakerState::Closed);
+    let connected = rig.board.venues[0].connected_since.value();
+    assert!(hand.clock().now().since(MonoNs(connected)) >= 3 * GOOD_NS, "trusted too early");
+    assert_eq!(gauges(&rig), (5, 2), "on one connection");
+}
+
+#[test]
+fn f19_a_ban_is_waited_out_even_if_the_switch_is_turned() {
+    let address = serve(|_, mut stream| {
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(b"HTTP/1.1 429 Too Many\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n");
+    });
+    let hand = HandClock::new(MonoNs(3600 * SECOND), UnixNs::from_ms(1_700_000_000_000));
+    let mut rig = Rig::toy_on(hand.clock(), &toy::PLAIN, format!("ws://{address}/"), None);
+    rig.until_by(&hand, "banned", |rig| rig.breaker() == BreakerState::Open);
+    let banned = hand.clock().now();
+    rig.want(false);
+    rig.until_by(&hand, "left", |rig| rig.board.venues[0].state() == LinkState::Standby);
+    rig.want(true);
+    rig.until_by(&hand, "asked again", |rig| rig.board.venues[0].attempts.value() == 2);
+    assert!(hand.clock().now().since(banned) >= 60 * SECOND - 100 * MS, "inside the ban");
 }
 
 #[test]

@@ -297,7 +297,7 @@ fn f8_a_refused_upgrade_is_obeyed() {
     talk.bytes(b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n");
     let end = talk.feed.end().unwrap();
     assert_eq!(*end, End::WebSocket(Failure::Refused { status: 429, retry_after: Some(30) }));
-    assert_eq!(end.wait(), Wait::AtLeast(30 * SECOND));
+    assert_eq!(end.wait(), Wait::Banned(30 * SECOND));
     let gauges = &talk.board.venues[0];
     assert_eq!((gauges.connects.value(), gauges.disconnects.value(), gauges.consecutive_errors.value()), (0, 0, 1));
 }

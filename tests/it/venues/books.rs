@@ -19,7 +19,7 @@ struct Subject {
     rest: Option<&'static str>,
 }
 
-const SUBJECTS: [Subject; 6] = [
+const SUBJECTS: [Subject; 11] = [
     Subject { venue: "bitfinex", quote: "USDT", request: "", channel: "book", rest: None },
     Subject {
         venue: "htx",
@@ -56,6 +56,35 @@ const SUBJECTS: [Subject; 6] = [
         channel: "book",
         rest: None,
     },
+    Subject {
+        venue: "binance",
+        quote: "USDT",
+        request: r#"{"method":"SUBSCRIBE","params":["btcusdt@depth@100ms"],"id":7}"#,
+        channel: "depth",
+        rest: Some("/api/v3/depth?symbol=BTCUSDT&limit=1000"),
+    },
+    Subject {
+        venue: "gateio",
+        quote: "USDT",
+        request: r#"{"time":1,"channel":"spot.obu","event":"subscribe","payload":["ob.BTC_USDT.50"]}"#,
+        channel: "spot.obu",
+        rest: None,
+    },
+    Subject {
+        venue: "gateio",
+        quote: "USDT",
+        request: r#"{"time":1,"channel":"spot.order_book_update","event":"subscribe","payload":["BTC_USDT","100ms"]}"#,
+        channel: "spot.order_book_update",
+        rest: Some("/api/v4/spot/order_book?currency_pair=BTC_USDT&limit=100&with_id=true"),
+    },
+    Subject {
+        venue: "bitget",
+        quote: "USDT",
+        request: r#"{"op":"subscribe","args":[{"instType":"SPOT","channel":"books","instId":"BTCUSDT"}]}"#,
+        channel: "books",
+        rest: None,
+    },
+    Subject { venue: "cryptocom", quote: "USDT", request: "", channel: "book", rest: None },
 ];
 
 /// What becomes of the messages of one change.

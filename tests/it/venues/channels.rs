@@ -35,7 +35,12 @@ struct Channel {
     is_beat: bool,
 }
 
-const CHANNELS: [Channel; 17] = [
+/// A channel that tells each change, and everything by itself.
+const fn live(venue: &'static str, native: &'static str, request: &'static str, name: &'static str) -> Channel {
+    Channel { venue, native, request, name, snapshot: None, is_beat: false }
+}
+
+const CHANNELS: [Channel; 28] = [
     Channel {
         venue: "coinbase",
         native: "BTC-USD",
@@ -181,6 +186,75 @@ const CHANNELS: [Channel; 17] = [
         snapshot: None,
         is_beat: false,
     },
+    live("gemini", "btcusdt", r#"{"id":"7","method":"subscribe","params":["btcusdt@depth@100ms"]}"#, "depth"),
+    live(
+        "gateio",
+        "BTC_USDT",
+        r#"{"time":1,"id":7,"channel":"spot.obu","event":"subscribe","payload":["ob.BTC_USDT.50"]}"#,
+        "spot.obu",
+    ),
+    live(
+        "gateio",
+        "BTC_USDT",
+        r#"{"time":1,"channel":"spot.order_book","event":"subscribe","payload":["BTC_USDT","5","100ms"]}"#,
+        "spot.order_book",
+    ),
+    Channel {
+        snapshot: Some((
+            "/api/v4/spot/order_book?currency_pair=BTC_USDT&limit=100&with_id=true",
+            r#"{"id":2,"current":1,"update":1,"bids":[["10.0","0.5"]],"asks":[["10.1","0.7"]]}"#,
+        )),
+        ..live(
+            "gateio",
+            "BTC_USDT",
+            r#"{"time":1,"channel":"spot.order_book_update","event":"subscribe","payload":["BTC_USDT","100ms"]}"#,
+            "spot.order_book_update",
+        )
+    },
+    live(
+        "bitget",
+        "BTCUSDT",
+        r#"{"op":"subscribe","args":[{"instType":"SPOT","channel":"books","instId":"BTCUSDT"}]}"#,
+        "books",
+    ),
+    live(
+        "bitget",
+        "BTCUSDT",
+        r#"{"op":"subscribe","args":[{"instType":"SPOT","channel":"books15","instId":"BTCUSDT"}]}"#,
+        "books15",
+    ),
+    Channel {
+        is_beat: true,
+        ..live(
+            "bitget",
+            "BTCUSDT",
+            r#"{"op":"subscribe","args":[{"instType":"SPOT","channel":"ticker","instId":"BTCUSDT"}]}"#,
+            "ticker",
+        )
+    },
+    live(
+        "cryptocom",
+        "BTC_USDT",
+        r#"{"id":7,"method":"subscribe","params":{"channels":["book.BTC_USDT.50"],"book_subscription_type":"SNAPSHOT_AND_UPDATE","book_update_frequency":100}}"#,
+        "book",
+    ),
+    live("cryptocom", "BTC_USDT", r#"{"method":"subscribe","params":{"channels":["book.BTC_USDT.10"]}}"#, "book"),
+    Channel {
+        is_beat: true,
+        ..live(
+            "cryptocom",
+            "BTC_USDT",
+            r#"{"id":7,"method":"subscribe","params":{"channels":["ticker.BTC_USDT"]}}"#,
+            "ticker",
+        )
+    },
+    Channel {
+        snapshot: Some((
+            "/api/v3/depth?symbol=BTCUSDT&limit=1000",
+            r#"{"lastUpdateId":2,"bids":[["10.0","0.5"]],"asks":[["10.1","0.7"]]}"#,
+        )),
+        ..live("binanceus", "BTCUSDT", r#"{"method":"SUBSCRIBE","params":["btcusdt@depth@100ms"],"id":7}"#, "depth")
+    },
 ];
 
 fn level(price: u64, size: u64, scales: (u8, u8)) -> Level {
@@ -200,7 +274,7 @@ impl Line {
         let mut line = Self { codec, side: venue.exchange_side() };
         let hall = Hall(HashMap::from([(quote.native.clone(), quote)]));
         let mut said = Messages::default();
-        line.side.opened("/?connectId=x", &hall, &mut said);
+        line.side.opened("/?connectId=x&snapshot=-1", &hall, &mut said);
         line.side.receive(channel.request, &hall, &mut said);
         let mut updates = Vec::new();
         while !said.is_empty() {

@@ -57,6 +57,22 @@ fn f14_a_partly_refused_subscription_names_who_is_in() {
 }
 
 #[test]
+fn f14_a_refused_request_is_made_again_for_each_of_its_instruments() {
+    check(
+        "gateio",
+        r#"! BTC/USDT ETH/USDT
+> {"time":1,"id":1,"channel":"spot.book_ticker","event":"subscribe","error":{"code":2,"message":"unknown currency pair: ETH_USDT"},"result":null}
+= refused: unknown currency pair: ETH_USDT
+= request {"time":0,"id":3,"channel":"spot.book_ticker","event":"subscribe","payload":["BTC_USDT"]}
+= request {"time":0,"id":4,"channel":"spot.book_ticker","event":"subscribe","payload":["ETH_USDT"]}
+= control
+> {"time":1,"id":3,"channel":"spot.book_ticker","event":"subscribe","payload":["BTC_USDT"],"result":{"status":"success"}}
+= subscribed BTC/USDT
+= control"#,
+    );
+}
+
+#[test]
 fn f35_f39_nothing_on_a_side_is_absent_and_not_zero() {
     check(
         "binance",

@@ -1,0 +1,232 @@
+//! Where Redis is: an address as people write it, and a connection to the master behind it. Never prints a password.
+
+use std::time::Duration;
+
+use redis::{Client, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
+
+use crate::cluster::store::{Class, StoreError};
+
+/// The oldest Redis whose scripts may run when its memory is full; source: <https://redis.io/docs/latest/develop/programmability/lua-api/#script_flags>, read 2026-11-21.
+const VERSION_MIN: (u64, u64) = (7, 0);
+/// Sentinel's port where the address has none.
+const SENTINEL_PORT: u16 = 26379;
+/// What an address looks like, for whoever wrote another.
+const FORMS: &str = "it is `redis://[user:password@]host[:port][/db]`, the same with `rediss://` (TLS), \
+                     or `redis+sentinel://[user:password@]host:port,host:port/name[/db]`";
+
+/// An address that was understood.
+#[derive(Clone, Debug)]
+pub struct Address(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    /// One Redis, or whatever stands before several.
+    Direct(ConnectionInfo),
+    /// The sentinels of a master, its name, and who we are to it.
+    Sentinels(Vec<(String, u16)>, String, RedisConnectionInfo),
+}
+
+impl Address {
+    /// Reads an address.
+    ///
+    /// # Errors
+    /// A sentence about what is wrong, without the address itself: it may hold a password.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("redis+sentinel://") {
+            Some(rest) => Self::parse_sentinels(rest),
+            None if text.starts_with("redis://") || text.starts_with("rediss://") => Self::parse_direct(text),
+            None => Err(format!("not an address of Redis: {FORMS}")),
+        }
+    }
+
+    /// The same text with stars where the password is: fit for a listing or a log.
+    #[must_use]
+    pub fn without_password(text: &str) -> String {
+        let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+        // A password may hold any letter, even one that should have been written otherwise.
+        let Some((user, place)) = rest.rsplit_once('@') else { return text.to_owned() };
+        let name = user.split(':').next().unwrap_or_default();
+        format!("{scheme}://{name}:***@{place}")
+    }
+
+    fn parse_direct(text: &str) -> Result<Self, String> {
+        let info = text.into_connection_info().map_err(|_| format!("not an address of Redis: {FORMS}"))?;
+        Ok(Self(Kind::Direct(info)))
+    }
+
+    fn parse_sentinels(rest: &str) -> Result<Self, String> {
+        let wrong = |what: &str| format!("not an address of Redis Sentinel ({what}): {FORMS}");
+        let (user, places) = rest.rsplit_once('@').map_or(("", rest), |(user, places)| (user, places));
+        let (hosts, path) = places.split_once('/').ok_or_else(|| wrong("the name of the master is missing"))?;
+        let (name, db) = path.split_once('/').unwrap_or((path, ""));
+        if name.is_empty() {
+            return Err(wrong("the name of the master is missing"));
+        }
+        let mut sentinels = Vec::new();
+        for host in hosts.split(',') {
+            // A bracketed IPv6 address has colons of its own.
+            let (name, port) = match host.rsplit_once(':') {
+                Some((name, port)) if !port.ends_with(']') => (name, port.parse().map_err(|_| wrong("a port"))?),
+                _ => (host, SENTINEL_PORT),
+            };
+            if name.is_empty() {
+                return Err(wrong("a host is missing"));
+            }
+            sentinels.push((name.trim_matches(['[', ']']).to_owned(), port));
+        }
+        // The same words before the host and after the name as in a direct address, so the same reader.
+        let at = if user.is_empty() { "" } else { "@" };
+        let as_direct = format!("redis://{user}{at}master/{db}");
+        let info = as_direct.as_str().into_connection_info().map_err(|_| wrong("user, password or database"))?;
+        Ok(Self(Kind::Sentinels(sentinels, name.to_owned(), info.redis_settings().clone())))
+    }
+
+    /// Connects to the master, each step within `within`; every call of the connection has that deadline too.
+    ///
+    /// # Errors
+    /// Why there is no connection.
+    pub fn connect(&self, within: Duration) -> Result<Connection, StoreError> {
+        match &self.0 {
+            Kind::Direct(info) => open(info.clone(), within),
+            Kind::Sentinels(sentinels, name, settings) => {
+                let mut why = StoreError::Gone("no sentinel".to_owned());
+                for (host, port) in sentinels {
+                    match master_of(host, *port, name, within) {
+                        Ok(addr) => match open(info_at(addr, settings.clone()), within).and_then(as_master) {
+                            Ok(link) => return Ok(link),
+                            Err(error) => why = error,
+                        },
+                        Err(error) => why = error,
+                    }
+                }
+                Err(why)
+            }
+        }
+    }
+
+    /// The same for a connection that only listens: by RESP3, so that messages are told from answers.
+    ///
+    /// # Errors
+    /// Why there is no connection.
+    pub fn connect_to_listen(&self, within: Duration) -> Result<Connection, StoreError> {
+        let resp3 = |settings: &RedisConnectionInfo| settings.clone().set_protocol(redis::ProtocolVersion::RESP3);
+        let kind = match &self.0 {
+            Kind::Direct(info) => {
+                let settings = resp3(info.redis_settings());
+                Kind::Direct(info.clone().set_redis_settings(settings))
+            }
+            Kind::Sentinels(sentinels, name, settings) => {
+                Kind::Sentinels(sentinels.clone(), name.clone(), resp3(settings))
+            }
+        };
+        Self(kind).connect(within)
+    }
+}
+
+fn info_at(addr: ConnectionAddr, settings: RedisConnectionInfo) -> ConnectionInfo {
+    // The address is replaced; the form is that of any direct one.
+    let any = "redis://master/".into_connection_info();
+    any.map(|info| info.set_addr(addr).set_redis_settings(settings)).unwrap_or_else(|_| unreachable!("a constant"))
+}
+
+fn open(info: ConnectionInfo, within: Duration) -> Result<Connection, StoreError> {
+    let mut link = Client::open(info)?.get_connection_with_timeout(within)?;
+    link.set_read_timeout(Some(within))?;
+    link.set_write_timeout(Some(within))?;
+    refuse_old(&mut link)?;
+    Ok(link)
+}
+
+fn refuse_old(link: &mut Connection) -> Result<(), StoreError> {
+    let facts: String = match redis::cmd("INFO").arg("server").query(link).map_err(StoreError::from) {
+        Ok(facts) => facts,
+        // A user that may not ask can still be allowed all that is needed.
+        Err(StoreError::Refused(Class::NoAuth, words)) if words.contains("NOPERM") => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let version = facts.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or_default().trim();
+    let mut numbers = version.split('.').map_while(|part| part.parse::<u64>().ok());
+    let (Some(major), Some(minor)) = (numbers.next(), numbers.next()) else { return Ok(()) };
+    if (major, minor) < VERSION_MIN {
+        let (major, minor) = VERSION_MIN;
+        let words = format!("Redis {version} is too old: {major}.{minor} or newer is needed");
+        return Err(StoreError::Refused(Class::TooOld, words));
+    }
+    Ok(())
+}
+
+/// Asks one sentinel where the master called `name` is.
+fn master_of(host: &str, port: u16, name: &str, within: Duration) -> Result<ConnectionAddr, StoreError> {
+    let here = ConnectionAddr::Tcp(host.to_owned(), port);
+    let mut link = Client::open(info_at(here, RedisConnectionInfo::default()))?.get_connection_with_timeout(within)?;
+    link.set_read_timeout(Some(within))?;
+    link.set_write_timeout(Some(within))?;
+    let found: Option<(String, u16)> =
+        redis::cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name).query(&mut link)?;
+    let (host, port) = found.ok_or_else(|| StoreError::Gone(format!("the sentinels know no master `{name}`")))?;
+    Ok(ConnectionAddr::Tcp(host, port))
+}
+
+/// Sentinels may still name the old master for a moment, which by then is a replica.
+fn as_master(mut link: Connection) -> Result<Connection, StoreError> {
+    let role: Vec<redis::Value> = redis::cmd("ROLE").query(&mut link)?;
+    let word: String = role.into_iter().next().map_or(Ok(String::new()), redis::from_redis_value).unwrap_or_default();
+    match word.as_str() {
+        "master" => Ok(link),
+        _ => Err(StoreError::Refused(Class::ReadOnly, "the sentinels name a replica".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_is_understood() {
+        for text in [
+            "redis://127.0.0.1",
+            "redis://:secret@redis.example:6380/2",
+            "rediss://user:secret@redis.example:6380/",
+            "redis+sentinel://a:26379,b,[::1]:5000/mymaster",
+            "redis+sentinel://user:p%40ss@a:1,b:2/mymaster/3",
+        ] {
+            assert!(Address::parse(text).is_ok(), "{text}");
+        }
+        let Ok(Address(Kind::Sentinels(hosts, name, _))) = Address::parse("redis+sentinel://a:1,b,[::1]:5/m") else {
+            panic!("not sentinels");
+        };
+        assert_eq!(hosts, [("a".to_owned(), 1), ("b".to_owned(), SENTINEL_PORT), ("::1".to_owned(), 5)]);
+        assert_eq!(name, "m");
+    }
+
+    #[test]
+    fn a_password_is_shown_as_stars() {
+        for (text, shown) in [
+            ("redis://127.0.0.1:6379/", "redis://127.0.0.1:6379/"),
+            ("redis://:se@cr/et@host/2", "redis://:***@host/2"),
+            ("rediss://user:secret@host", "rediss://user:***@host"),
+            ("redis+sentinel://user:secret@a:1,b:2/name", "redis+sentinel://user:***@a:1,b:2/name"),
+            ("nonsense", "nonsense"),
+        ] {
+            assert_eq!(Address::without_password(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_wrong_address_is_refused_in_a_sentence_without_its_password() {
+        for text in [
+            "",
+            "127.0.0.1:6379",
+            "http://:secret@host",
+            "redis://:secret@host:notaport",
+            "redis+sentinel://:secret@a:1,b:2",
+            "redis+sentinel://:secret@a:1,b:2/",
+            "redis+sentinel://:secret@a:x/m",
+            "redis+sentinel://:secret@a:1/m/notadb",
+            "redis+sentinel://:secret@,b:2/m",
+        ] {
+            let why = Address::parse(text).expect_err(text);
+            assert!(why.starts_with("not an address of Redis") && !why.contains("secret"), "{text}: {why}");
+        }
+    }
+}

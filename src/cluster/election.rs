@@ -1,0 +1,917 @@
+//! Who leads which venue. Pure: what Redis and the others said comes in with the time, calls to make come out of
+//! [`Election::poll`]. Turned by the lead thread, one call at a time; decides everything, touches nothing.
+//!
+//! A lease is held until *the moment before its last renewal was asked for*, plus its length, minus a margin, by our
+//! own monotonic clock: earlier than Redis ends it, whatever the clocks show and however long we slept. A token is
+//! never used again once we stopped leading under it, and no venue is led under a token below the highest that
+//! anybody was seen to lead under, even if Redis forgot it.
+//!
+//! Venues are shared out evenly: free ones go to whoever has fewest, by a plan that all make alike from the same
+//! sight, and the others only try later. Leaders who have two more than somebody give one away: they name an heir,
+//! which connects first and says so; then the lease changes hands in one step.
+
+use crate::cluster::Options;
+use crate::cluster::store::{Claim, Control, Lease, Member, Sight, TOKEN_MAX};
+use crate::metrics::cluster::Role;
+use crate::time::{MS, MonoNs, SECOND};
+
+/// Whoever is not the first to claim a free venue waits so long for each that comes before.
+const STAGGER_NS: u64 = 150 * MS;
+/// How long an heir has to connect, before the leader keeps the venue.
+const HEIR_NS: u64 = 5 * SECOND;
+/// How long an heir has when the leader is about to end.
+const HEIR_STOPPING_NS: u64 = 300 * MS;
+/// How long an instance that did not become ready is not named again for the same venue.
+const SHUN_NS: u64 = 30 * SECOND;
+/// How long a leader whose connection to the venue is broken tries, before it looks for an heir.
+const DRY_NS: u64 = 5 * SECOND;
+/// How long it takes on no venue of that name after it gave it away.
+const REST_NS: u64 = 60 * SECOND;
+/// How long the old leader stays connected, unless the new one's first batch came before.
+const LINGER_NS: u64 = 500 * MS;
+/// Pause before a call that had no answer is made again, and before a word is repeated.
+const AGAIN_NS: u64 = 200 * MS;
+/// Least pause between two looks.
+const LOOK_NS: u64 = 10 * MS;
+
+/// A call to make. Its outcome is told by the function that is named with it; one without an outcome is made again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// [`Election::seen`].
+    Beat,
+    /// By venue and token; [`Election::renewed`].
+    Renew(Vec<(usize, u64)>),
+    /// With a token above `floor`; [`Election::claimed`].
+    Claim {
+        /// Which venue.
+        venue: usize,
+        /// Highest token that we know of.
+        floor: u64,
+    },
+    /// Who shall lead next; empty for nobody. [`Election::heir_named`].
+    NameHeir {
+        /// Which venue.
+        venue: usize,
+        /// Ours.
+        token: u64,
+        /// Id of the next leader.
+        heir: String,
+    },
+    /// [`Election::transferred`].
+    Transfer {
+        /// Which venue.
+        venue: usize,
+        /// Ours.
+        token: u64,
+        /// The next leader.
+        heir: Member,
+    },
+    /// [`Election::released`].
+    Release {
+        /// Which venue.
+        venue: usize,
+        /// Ours, which is over.
+        token: u64,
+    },
+    /// Has no outcome.
+    Say(Control),
+    /// [`Election::left`].
+    Leave,
+}
+
+/// One instance's view of all venues. Venues are counted as in the list that it was made with.
+pub struct Election {
+    me: String,
+    lease_ns: u64,
+    margin_ns: u64,
+    renew_ns: u64,
+    tenure_ns: u64,
+    may_be_alone: bool,
+    seats: Vec<Seat>,
+    /// Places in `seats` by name: the order of every plan.
+    by_name: Vec<usize>,
+    /// Who is alive, by id.
+    members: Vec<Member>,
+    takes_part: bool,
+    is_alone: bool,
+    beat_at: MonoNs,
+    looked: MonoNs,
+    stopping: Option<MonoNs>,
+    has_left: bool,
+    leave_at: MonoNs,
+}
+
+#[derive(Default)]
+struct Seat {
+    name: String,
+    /// Highest token that anybody was seen with, and who.
+    highest: u64,
+    highest_owner: String,
+    /// The lease as it was last seen.
+    seen: Option<Seen>,
+    held: Option<Held>,
+    /// Highest token that was ours and is over.
+    spent: u64,
+    /// A token that is said to be ours, and when to ask whether it is.
+    adopt: Option<(u64, MonoNs)>,
+    heirdom: Option<Heirdom>,
+    /// Token of the last leader whose heir we were.
+    heirdom_over: u64,
+    linger: Option<Linger>,
+    /// A lease of ours to give back.
+    give_back: Option<GiveBack>,
+    claim_at: Option<MonoNs>,
+    rest_until: MonoNs,
+    /// Since when the connection that we should have brings nothing.
+    dry_since: Option<MonoNs>,
+    flowing: bool,
+    /// Who did not become ready, and until when it is not asked again.
+    shunned: Vec<(String, MonoNs)>,
+    /// Somebody leads under a token below `highest`: said again at this time.
+    warn_at: Option<MonoNs>,
+}
+
+struct Seen {
+    owner: String,
+    token: u64,
+    heir: Option<String>,
+    /// When the lease ends unless renewed, at the latest.
+    ends: Option<MonoNs>,
+}
+
+struct Held {
+    token: u64,
+    since: MonoNs,
+    /// No leader from then on.
+    until: MonoNs,
+    renew_at: MonoNs,
+    heir: Option<Heir>,
+    /// An heir to be unnamed.
+    unname: bool,
+}
+
+struct Heir {
+    id: String,
+    since: MonoNs,
+    named: bool,
+    ready: bool,
+    /// When to make the call that is due: name it, or transfer.
+    at: MonoNs,
+}
+
+struct Heirdom {
+    token: u64,
+    since: MonoNs,
+    say_at: MonoNs,
+}
+
+/// Still connected, so that clients have no gap.
+struct Linger {
+    /// Ends when a batch under a higher token is accepted.
+    after: u64,
+    /// Or then.
+    until: Option<MonoNs>,
+}
+
+struct GiveBack {
+    token: u64,
+    at: MonoNs,
+    until: MonoNs,
+    /// Claim it anew then.
+    reclaim: bool,
+}
+
+impl Election {
+    /// For the venues named `venues`; takes part when it is told to.
+    #[must_use]
+    pub fn new(options: &Options, venues: &[&str], now: MonoNs) -> Self {
+        let seat = |name: &&str| Seat { name: (*name).to_owned(), ..Seat::default() };
+        let mut by_name: Vec<usize> = (0..venues.len()).collect();
+        by_name.sort_by_key(|&at| venues[at]);
+        Self {
+            me: options.instance.clone(),
+            lease_ns: options.lease_ns,
+            margin_ns: options.lease_ns / 10,
+            renew_ns: options.renew_ns,
+            tenure_ns: options.tenure_ns,
+            may_be_alone: options.alone,
+            seats: venues.iter().map(seat).collect(),
+            by_name,
+            members: Vec::new(),
+            takes_part: false,
+            is_alone: false,
+            beat_at: now,
+            looked: MonoNs(0),
+            stopping: None,
+            has_left: false,
+            leave_at: now,
+        }
+    }
+
+    /// Under which token a batch of `venue` may be published now; `None` when we do not lead. Ask right before.
+    #[must_use]
+    pub fn may_publish(&self, venue: usize, now: MonoNs) -> Option<u64> {
+        let seat = &self.seats[venue];
+        seat.held.as_ref().filter(|held| now < held.until && held.token >= seat.highest).map(|held| held.token)
+    }
+
+    /// What we are for `venue`.
+    #[must_use]
+    pub fn role(&self, venue: usize, now: MonoNs) -> Role {
+        let seat = &self.seats[venue];
+        if seat.held.as_ref().is_some_and(|held| now < held.until) {
+            Role::Leader
+        } else if self.is_alone {
+            Role::Alone
+        } else if seat.heirdom.is_some() {
+            Role::Heir
+        } else {
+            Role::Follower
+        }
+    }
+
+    /// Whether this instance shall be connected to `venue`.
+    #[must_use]
+    pub fn wants_upstream(&self, venue: usize) -> bool {
+        let seat = &self.seats[venue];
+        self.is_alone || seat.held.is_some() || seat.heirdom.is_some() || seat.linger.is_some()
+    }
+
+    /// How many venues we lead.
+    #[must_use]
+    pub fn leads(&self) -> usize {
+        self.seats.iter().filter(|seat| seat.held.is_some()).count()
+    }
+
+    /// Who is alive, by id.
+    #[must_use]
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// Highest token that anybody was seen to lead `venue` with; 0 before the first.
+    #[must_use]
+    pub fn highest(&self, venue: usize) -> u64 {
+        self.seats[venue].highest
+    }
+
+    /// Id of the leader of `venue`, as far as we know.
+    #[must_use]
+    pub fn leader(&self, venue: usize) -> Option<&str> {
+        let seat = &self.seats[venue];
+        if seat.held.is_some() { Some(&self.me) } else { seat.seen.as_ref().map(|seen| seen.owner.as_str()) }
+    }
+
+    // What is told.
+
+    /// The answer to [`Action::Beat`], which was asked for at `sent`.
+    pub fn seen(&mut self, sight: &Sight, sent: MonoNs, now: MonoNs) {
+        self.members.clone_from(&sight.members);
+        self.members.sort_by(|a, b| a.id.cmp(&b.id));
+        self.members.dedup_by(|a, b| a.id == b.id);
+        for at in 0..self.seats.len() {
+            let lease = sight.leases.iter().find(|(name, _)| *name == self.seats[at].name);
+            match lease {
+                Some((_, lease)) => self.see_lease(at, lease, sent, now),
+                None => self.see_free(at, now),
+            }
+        }
+        self.plan(now);
+    }
+
+    /// The answer to [`Action::Claim`].
+    pub fn claimed(&mut self, venue: usize, outcome: &Claim, sent: MonoNs, now: MonoNs) {
+        match outcome {
+            Claim::Held(lease) => self.see_lease(venue, lease, sent, now),
+            Claim::Won(token) => self.gain(venue, *token, sent, now),
+        }
+    }
+
+    /// The answer to [`Action::Renew`].
+    pub fn renewed(&mut self, asked: &[(usize, u64)], kept: &[bool], sent: MonoNs, now: MonoNs) {
+        for (&(venue, token), &kept) in asked.iter().zip(kept) {
+            let (lease_ns, margin_ns, renew_ns) = (self.lease_ns, self.margin_ns, self.renew_ns);
+            let seat = &mut self.seats[venue];
+            let is_held = seat.held.as_ref().is_some_and(|held| held.token == token);
+            if seat.adopt.is_some_and(|(adopted, _)| adopted == token) {
+                seat.adopt = None;
+            }
+            match (&mut seat.held, kept) {
+                (Some(held), true) if is_held => {
+                    held.until = held.until.max(sent.plus(lease_ns - margin_ns));
+                    held.renew_at = sent.plus(renew_ns);
+                }
+                (_, true) => self.gain(venue, token, sent, now),
+                (Some(_), false) if is_held => self.lose(venue, now),
+                (_, false) => {}
+            }
+        }
+    }
+
+    /// The answer to [`Action::NameHeir`].
+    pub fn heir_named(&mut self, venue: usize, token: u64, kept: bool, now: MonoNs) {
+        let seat = &mut self.seats[venue];
+        let Some(held) = seat.held.as_mut().filter(|held| held.token == token) else { return };
+        if !kept {
+            return self.lose(venue, now);
+        }
+        if let Some(heir) = &mut held.heir {
+            heir.named = true;
+            heir.at = now;
+        }
+    }
+
+    /// The answer to [`Action::Transfer`]: the heir's token, or `None` when the lease was not ours any more.
+    pub fn transferred(&mut self, venue: usize, token: u64, next: Option<u64>, now: MonoNs) {
+        let dry = self.is_dry(venue, now);
+        let seat = &mut self.seats[venue];
+        let Some(held) = seat.held.take_if(|held| held.token == token) else { return };
+        seat.spent = seat.spent.max(token);
+        let Some(next) = next else {
+            seat.held = Some(held);
+            return self.lose(venue, now);
+        };
+        let heir = held.heir.map(|heir| heir.id).unwrap_or_default();
+        seat.raise(next, &heir);
+        seat.seen = Some(Seen { owner: heir, token: next, heir: None, ends: Some(now.plus(self.lease_ns)) });
+        seat.linger = Some(Linger { after: token, until: Some(now.plus(LINGER_NS)) });
+        if dry {
+            seat.rest_until = now.plus(REST_NS);
+        }
+    }
+
+    /// The answer to [`Action::Release`].
+    pub fn released(&mut self, venue: usize, token: u64, now: MonoNs) {
+        let takes_part = self.takes_part && self.stopping.is_none();
+        let seat = &mut self.seats[venue];
+        if let Some(gone) = seat.give_back.take_if(|gone| gone.token == token) {
+            if seat.seen.as_ref().is_some_and(|seen| seen.token == token) {
+                seat.seen = None;
+            }
+            if gone.reclaim && takes_part {
+                seat.claim_at = Some(now);
+            }
+        }
+    }
+
+    /// The answer to [`Action::Leave`].
+    pub fn left(&mut self) {
+        self.has_left = true;
+    }
+
+    /// Redis refused a batch: the lease is not ours any more.
+    pub fn refused(&mut self, venue: usize, token: u64, now: MonoNs) {
+        if self.seats[venue].held.as_ref().is_some_and(|held| held.token == token) {
+            self.lose(venue, now);
+        }
+    }
+
+    /// Another instance said something.
+    pub fn control(&mut self, message: &Control, now: MonoNs) {
+        let venue = match message {
+            Control::Heir { venue, .. }
+            | Control::Ready { venue, .. }
+            | Control::Leads { venue, .. }
+            | Control::Free { venue, .. } => venue,
+            // The publisher's business.
+            Control::Again { .. } => return,
+        };
+        let Some(venue) = self.seats.iter().position(|seat| seat.name == *venue) else { return };
+        match message {
+            Control::Heir { token, heir, .. } => self.hear_heir(venue, *token, heir, now),
+            Control::Ready { token, heir, .. } => {
+                let held = self.seats[venue].held.as_mut().filter(|held| held.token == *token);
+                if let Some(named) = held.and_then(|held| held.heir.as_mut()).filter(|named| named.id == *heir) {
+                    (named.ready, named.at) = (true, now);
+                }
+            }
+            Control::Leads { token, owner, .. } => self.hear_leads(venue, *token, owner, now),
+            Control::Free { token, .. } => self.hear_free(venue, *token, now),
+            Control::Again { .. } => {}
+        }
+    }
+
+    /// A batch of the leader of `venue` under `token` was accepted, whose quotes are as good as our own now.
+    pub fn accepted(&mut self, venue: usize, token: u64, now: MonoNs) {
+        let seat = &mut self.seats[venue];
+        seat.raise(token, "");
+        seat.linger.take_if(|linger| token > linger.after);
+        self.heed_highest(venue, now);
+    }
+
+    /// Whether our own connection to `venue` is open and brings quotes.
+    pub fn upstream(&mut self, venue: usize, flowing: bool, now: MonoNs) {
+        let seat = &mut self.seats[venue];
+        seat.flowing = flowing;
+        if flowing || seat.held.is_none() {
+            seat.dry_since = None;
+        } else {
+            seat.dry_since.get_or_insert(now);
+        }
+    }
+
+    /// Redis cannot be relied on. What is led is led until its lease ends, and nothing new is begun.
+    pub fn cut_off(&mut self, now: MonoNs) {
+        self.takes_part = false;
+        self.is_alone = self.may_be_alone;
+        for seat in &mut self.seats {
+            (seat.heirdom, seat.claim_at, seat.seen) = (None, None, None);
+            if let Some(held) = &mut seat.held {
+                held.heir = None;
+            }
+        }
+        self.expire(now);
+    }
+
+    /// Redis answers again, or for the first time: what is led is renewed, nothing new is begun.
+    pub fn returning(&mut self, now: MonoNs) {
+        self.beat_at = now;
+        for held in self.seats.iter_mut().filter_map(|seat| seat.held.as_mut()) {
+            held.renew_at = now;
+        }
+    }
+
+    /// Redis can be relied on: takes part. Connections of our own are kept until the leaders' quotes flow.
+    pub fn joined(&mut self, now: MonoNs) {
+        self.takes_part = true;
+        self.beat_at = now;
+        if std::mem::take(&mut self.is_alone) {
+            for seat in self.seats.iter_mut().filter(|seat| seat.held.is_none()) {
+                seat.linger = Some(Linger { after: 0, until: None });
+            }
+        }
+    }
+
+    /// This instance is about to end: all that it leads goes to others, at once.
+    pub fn stop(&mut self, now: MonoNs) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.stopping = Some(now);
+        self.leave_at = now;
+        self.is_alone = false;
+        let mut loads = self.loads();
+        loads.retain(|load| load.id != self.me);
+        for at in self.by_name.clone() {
+            let seat = &mut self.seats[at];
+            (seat.heirdom, seat.claim_at, seat.linger, seat.adopt) = (None, None, None, None);
+            let Some(held) = &mut seat.held else { continue };
+            let ready = held.heir.as_ref().is_some_and(|heir| heir.ready);
+            match loads.iter_mut().min_by_key(|load| load.venues) {
+                _ if ready => {}
+                Some(load) if self.takes_part => {
+                    load.venues += 1;
+                    held.heir = Some(Heir { id: load.id.clone(), since: now, named: false, ready: false, at: now });
+                }
+                _ => seat.yield_lease(now, self.lease_ns, false),
+            }
+        }
+    }
+
+    /// Whether nothing is left to do before the end.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        let is_free = |seat: &Seat| seat.held.is_none() && seat.give_back.is_none() && seat.linger.is_none();
+        self.stopping.is_some() && self.has_left && self.seats.iter().all(is_free)
+    }
+
+    // What is done.
+
+    /// Steps down where a deadline has passed. Part of [`Self::poll`]; call it alone while no call can be made.
+    pub fn expire(&mut self, now: MonoNs) {
+        for at in 0..self.seats.len() {
+            let lease_ns = self.lease_ns;
+            let seat = &mut self.seats[at];
+            if seat.held.as_ref().is_some_and(|held| now >= held.until) {
+                seat.yield_lease(now, lease_ns, false);
+                seat.keep_upstream(self.may_be_alone, now);
+                self.beat_at = now;
+            }
+            let names_over = seat.held.as_ref().and_then(|held| held.heir.as_ref()).is_some_and(|heir| {
+                let is_gone = !self.members.iter().any(|member| member.id == heir.id);
+                now.since(heir.since) >= HEIR_NS || is_gone
+            });
+            if names_over && self.stopping.is_none() {
+                seat.shun_heir(now);
+            }
+            seat.heirdom.take_if(|heirdom| now.since(heirdom.since) >= HEIR_NS + SECOND);
+            seat.linger.take_if(|linger| linger.until.is_some_and(|until| now >= until));
+            seat.give_back.take_if(|gone| now >= gone.until);
+            seat.shunned.retain(|(_, until)| now < *until);
+            let waited = self.stopping.is_some_and(|begun| now.since(begun) >= HEIR_STOPPING_NS);
+            let is_late = |held: &Held| !held.heir.as_ref().is_some_and(|heir| heir.ready);
+            if waited && seat.held.as_ref().is_some_and(is_late) {
+                // The heir is alive or not; if it is, it is told and claims first.
+                let token = seat.held.as_ref().map_or(0, |held| held.token);
+                seat.yield_lease(now, lease_ns, false);
+                seat.linger = Some(Linger { after: token, until: Some(now.plus(LINGER_NS)) });
+            }
+        }
+    }
+
+    /// The next call to make, if one is due.
+    pub fn poll(&mut self, now: MonoNs) -> Option<Action> {
+        self.expire(now);
+        let action = self.renew(now);
+        let action = action.or_else(|| (0..self.seats.len()).find_map(|at| self.poll_seat(at, now)));
+        if action.is_some() {
+            return action;
+        }
+        if self.stopping.is_some() {
+            if self.has_left || now < self.leave_at {
+                return None;
+            }
+            self.leave_at = now.plus(AGAIN_NS);
+            return Some(Action::Leave);
+        }
+        (now >= self.look_at()).then(|| {
+            (self.looked, self.beat_at) = (now, now.plus(self.renew_ns));
+            Action::Beat
+        })
+    }
+
+    /// When to poll again without news.
+    #[must_use]
+    pub fn deadline(&self) -> MonoNs {
+        let mut at = if self.stopping.is_none() { self.look_at() } else { self.leave_at };
+        if let Some(begun) = self.stopping {
+            at = at.min(begun.plus(HEIR_STOPPING_NS));
+        }
+        let mut sooner = |other: Option<MonoNs>| at = other.map_or(at, |other| at.min(other));
+        for seat in &self.seats {
+            if let Some(held) = &seat.held {
+                sooner(Some(held.until.min(held.renew_at)));
+                sooner(held.heir.as_ref().map(|heir| heir.since.plus(HEIR_NS)));
+                sooner(held.heir.as_ref().filter(|heir| heir.ready || !heir.named).map(|heir| heir.at));
+            }
+            sooner(seat.adopt.map(|(_, at)| at));
+            sooner(seat.give_back.as_ref().map(|gone| gone.at));
+            sooner(seat.claim_at);
+            sooner(seat.linger.as_ref().and_then(|linger| linger.until));
+            sooner(seat.heirdom.as_ref().filter(|_| seat.flowing).map(|heirdom| heirdom.say_at));
+            sooner(seat.warn_at);
+        }
+        at
+    }
+
+    /// The regular look, or one when a lease of another's should have ended.
+    fn look_at(&self) -> MonoNs {
+        let others = self.seats.iter().filter(|seat| seat.held.is_none());
+        let ends = others.filter_map(|seat| seat.seen.as_ref()?.ends).min();
+        let ends = ends.filter(|_| self.takes_part).map(|ends| ends.max(self.looked.plus(LOOK_NS)));
+        ends.map_or(self.beat_at, |ends| ends.min(self.beat_at))
+    }
+
+    fn renew(&mut self, now: MonoNs) -> Option<Action> {
+        let is_due = |seat: &Seat| {
+            seat.held.as_ref().is_some_and(|held| now >= held.renew_at) || seat.adopt.is_some_and(|(_, at)| now >= at)
+        };
+        if !self.seats.iter().any(is_due) {
+            return None;
+        }
+        let again = now.plus(AGAIN_NS.min(self.renew_ns / 4));
+        let mut asked = Vec::new();
+        for (at, seat) in self.seats.iter_mut().enumerate() {
+            if let Some(held) = &mut seat.held {
+                held.renew_at = again;
+                asked.push((at, held.token));
+            } else if let Some((token, when)) = &mut seat.adopt {
+                *when = again;
+                asked.push((at, *token));
+            }
+        }
+        Some(Action::Renew(asked))
+    }
+
+    fn poll_seat(&mut self, venue: usize, now: MonoNs) -> Option<Action> {
+        let again = now.plus(AGAIN_NS);
+        let takes_part = self.takes_part;
+        let seat = &mut self.seats[venue];
+        if let Some(gone) = seat.give_back.as_mut().filter(|gone| now >= gone.at) {
+            gone.at = again;
+            return Some(Action::Release { venue, token: gone.token });
+        }
+        if !takes_part {
+            return None;
+        }
+        if let Some(held) = &mut seat.held {
+            if std::mem::take(&mut held.unname) {
+                return Some(Action::NameHeir { venue, token: held.token, heir: String::new() });
+            }
+            let heir = held.heir.as_mut().filter(|heir| now >= heir.at && (heir.ready || !heir.named))?;
+            heir.at = again;
+            if !heir.ready {
+                return Some(Action::NameHeir { venue, token: held.token, heir: heir.id.clone() });
+            }
+            let heir = self.members.iter().find(|member| member.id == heir.id)?.clone();
+            return Some(Action::Transfer { venue, token: held.token, heir });
+        }
+        if let Some(heirdom) = seat.heirdom.as_mut().filter(|heirdom| seat.flowing && now >= heirdom.say_at) {
+            heirdom.say_at = again;
+            let (venue, token, heir) = (seat.name.clone(), heirdom.token, self.me.clone());
+            return Some(Action::Say(Control::Ready { venue, token, heir }));
+        }
+        if seat.claim_at.take_if(|at| now >= *at).is_some() && seat.give_back.is_none() {
+            return Some(Action::Claim { venue, floor: seat.highest });
+        }
+        if seat.warn_at.take_if(|at| now >= *at).is_some() {
+            let (venue, token, owner) = (seat.name.clone(), seat.highest, seat.highest_owner.clone());
+            return Some(Action::Say(Control::Leads { venue, token, owner }));
+        }
+        None
+    }
+
+    // How it is decided.
+
+    fn see_lease(&mut self, venue: usize, lease: &Lease, sent: MonoNs, now: MonoNs) {
+        let (lease_ns, takes_part) = (self.lease_ns, self.takes_part);
+        let seat = &mut self.seats[venue];
+        seat.raise(lease.token, &lease.owner);
+        seat.claim_at = None;
+        seat.warn_at = None;
+        let ends = (lease.left_ns > 0).then(|| now.plus(lease.left_ns).plus(MS));
+        let heir = lease.heir.clone().filter(|heir| !heir.is_empty());
+        let is_heir = heir.as_ref() == Some(&self.me);
+        seat.seen = Some(Seen { owner: lease.owner.clone(), token: lease.token, heir, ends });
+        if lease.owner == self.me {
+            seat.heirdom = None;
+            let is_held = seat.held.as_ref().is_some_and(|held| held.token == lease.token);
+            if let Some(held) = seat.held.as_mut().filter(|held| is_held && held.heir.is_none()) {
+                // An heir that we no longer know of, after a call without an answer.
+                held.unname = seat.seen.as_ref().is_some_and(|seen| seen.heir.is_some());
+            }
+            if is_held || seat.give_back.as_ref().is_some_and(|gone| gone.token == lease.token) {
+                // Known.
+            } else if lease.token > seat.spent && lease.token == seat.highest && self.stopping.is_none() {
+                seat.adopt.get_or_insert((lease.token, now)).0 = lease.token;
+            } else {
+                let until = now.plus(lease_ns);
+                seat.give_back = Some(GiveBack { token: lease.token, at: now, until, reclaim: true });
+            }
+        } else {
+            seat.adopt = None;
+            if seat.held.is_some() {
+                self.lose(venue, now);
+            }
+            let seat = &mut self.seats[venue];
+            if lease.token < seat.highest && takes_part {
+                seat.warn_at = Some(now);
+            }
+            if is_heir {
+                self.become_heir(venue, lease.token, now);
+            } else {
+                seat.heirdom.take_if(|heirdom| sent >= heirdom.since);
+            }
+        }
+        self.heed_highest(venue, now);
+    }
+
+    fn see_free(&mut self, venue: usize, now: MonoNs) {
+        let seat = &mut self.seats[venue];
+        (seat.seen, seat.adopt, seat.give_back, seat.warn_at) = (None, None, None, None);
+        if seat.held.is_some() {
+            self.lose(venue, now);
+        }
+    }
+
+    fn hear_heir(&mut self, venue: usize, token: u64, heir: &str, now: MonoNs) {
+        let seat = &mut self.seats[venue];
+        if let Some(seen) = seat.seen.as_mut().filter(|seen| seen.token == token) {
+            seen.heir = (!heir.is_empty()).then(|| heir.to_owned());
+        }
+        if heir == self.me {
+            self.become_heir(venue, token, now);
+        } else {
+            seat.heirdom.take_if(|heirdom| heirdom.token <= token);
+        }
+    }
+
+    fn become_heir(&mut self, venue: usize, token: u64, now: MonoNs) {
+        let may = self.takes_part && self.stopping.is_none();
+        let seat = &mut self.seats[venue];
+        let is_news = token > seat.heirdom_over && token >= seat.highest && token <= TOKEN_MAX;
+        if may && is_news && seat.held.is_none() && now >= seat.rest_until {
+            seat.raise(token, "");
+            seat.heirdom = Some(Heirdom { token, since: now, say_at: now });
+            seat.heirdom_over = token;
+        }
+    }
+
+    fn hear_leads(&mut self, venue: usize, token: u64, owner: &str, now: MonoNs) {
+        let lease_ns = self.lease_ns;
+        let seat = &mut self.seats[venue];
+        let is_held = seat.held.as_ref().is_some_and(|held| held.token == token);
+        if token < seat.highest || token > TOKEN_MAX || is_held {
+            return;
+        }
+        let goes_to = |held: &&Held| held.heir.as_ref().is_some_and(|heir| heir.id == owner);
+        if let Some(ours) = seat.held.as_ref().filter(goes_to).map(|held| held.token) {
+            // The heir has it: we hear so before the answer to our own call, or instead of it.
+            return self.transferred(venue, ours, Some(token), now);
+        }
+        seat.raise(token, owner);
+        if owner != self.me {
+            (seat.claim_at, seat.adopt) = (None, None);
+            seat.heirdom.take_if(|heirdom| heirdom.token < token);
+        } else if token > seat.spent && self.stopping.is_none() {
+            seat.adopt = Some((token, now));
+        }
+        seat.seen = Some(Seen { owner: owner.to_owned(), token, heir: None, ends: Some(now.plus(lease_ns).plus(MS)) });
+        self.heed_highest(venue, now);
+    }
+
+    fn hear_free(&mut self, venue: usize, token: u64, now: MonoNs) {
+        let seat = &mut self.seats[venue];
+        if token > TOKEN_MAX || token < seat.highest || seat.held.is_some() {
+            return;
+        }
+        seat.raise(token, "");
+        let heir = seat.seen.take().and_then(|seen| seen.heir);
+        let was_heir = seat.heirdom.is_some();
+        self.plan(now);
+        let seat = &mut self.seats[venue];
+        if was_heir && self.takes_part && self.stopping.is_none() {
+            seat.claim_at = Some(now);
+        } else if heir.is_some() {
+            // The heir, which is connecting, comes first.
+            seat.claim_at = seat.claim_at.map(|at| at.max(now.plus(STAGGER_NS)));
+        }
+    }
+
+    fn gain(&mut self, venue: usize, token: u64, sent: MonoNs, now: MonoNs) {
+        let (lease_ns, renew_ns) = (self.lease_ns, self.renew_ns);
+        let until = sent.plus(lease_ns - self.margin_ns);
+        let may = self.takes_part && self.stopping.is_none();
+        let seat = &mut self.seats[venue];
+        let is_news = token > seat.spent && token >= seat.highest;
+        seat.raise(token, &self.me);
+        seat.held = Some(Held { token, since: now, until, renew_at: sent.plus(renew_ns), heir: None, unname: false });
+        (seat.adopt, seat.heirdom, seat.linger, seat.claim_at, seat.dry_since) = (None, None, None, None, None);
+        seat.seen = Some(Seen { owner: self.me.clone(), token, heir: None, ends: None });
+        if !may || !is_news || now >= until {
+            seat.yield_lease(now, lease_ns, may);
+        }
+    }
+
+    /// The lease is not ours any more: by its token nothing is published again.
+    fn lose(&mut self, venue: usize, now: MonoNs) {
+        let seat = &mut self.seats[venue];
+        let Some(held) = seat.held.take() else { return };
+        seat.spent = seat.spent.max(held.token);
+        seat.keep_upstream(self.may_be_alone, now);
+        self.beat_at = now;
+    }
+
+    /// Somebody led under a higher token than ours: Redis forgot what it had given out. A new token is taken.
+    fn heed_highest(&mut self, venue: usize, now: MonoNs) {
+        let lease_ns = self.lease_ns;
+        let seat = &mut self.seats[venue];
+        if seat.held.as_ref().is_some_and(|held| held.token < seat.highest) {
+            seat.yield_lease(now, lease_ns, true);
+            seat.keep_upstream(self.may_be_alone, now);
+        }
+    }
+
+    fn is_dry(&self, venue: usize, now: MonoNs) -> bool {
+        self.seats[venue].dry_since.is_some_and(|since| now.since(since) >= DRY_NS)
+    }
+
+    /// How many venues each member has, or will have once the heirs that are named have theirs.
+    fn loads(&self) -> Vec<Load> {
+        let mut loads: Vec<Load> =
+            self.members.iter().map(|member| Load { id: member.id.clone(), venues: 0 }).collect();
+        for seen in self.seats.iter().filter_map(|seat| seat.seen.as_ref()) {
+            let has = |id: &String| self.members.iter().position(|member| member.id == *id);
+            if let Some(at) = seen.heir.as_ref().and_then(has).or_else(|| has(&seen.owner)) {
+                loads[at].venues += 1;
+            }
+        }
+        loads
+    }
+
+    /// Shares out what is free, and gives away what is too much.
+    fn plan(&mut self, now: MonoNs) {
+        if !self.takes_part || self.stopping.is_some() {
+            return;
+        }
+        let mut loads = self.loads();
+        let mut any_free = false;
+        for at in self.by_name.clone() {
+            let seat = &mut self.seats[at];
+            if seat.seen.is_some() || seat.held.is_some() {
+                continue;
+            }
+            any_free = true;
+            // The fewest first; among equals the first by id, for the sort is stable.
+            let mut order: Vec<usize> = (0..loads.len()).collect();
+            order.sort_by_key(|&place| loads[place].venues);
+            let Some(place) = order.iter().position(|&place| loads[place].id == self.me) else { continue };
+            let mut claim_at = now.plus(place as u64 * STAGGER_NS);
+            if loads.len() > 1 {
+                claim_at = claim_at.max(seat.rest_until);
+            }
+            seat.claim_at = Some(seat.claim_at.map_or(claim_at, |before| before.min(claim_at)));
+            loads[order[0]].venues += 1;
+        }
+        if !any_free && !self.seats.iter().any(|seat| seat.held.as_ref().is_some_and(|held| held.heir.is_some())) {
+            self.give_dry(&loads, now);
+            self.level(loads, now);
+        }
+    }
+
+    /// A venue that we lead but cannot reach goes to whoever has fewest.
+    fn give_dry(&mut self, loads: &[Load], now: MonoNs) {
+        for at in 0..self.seats.len() {
+            if !self.is_dry(at, now) {
+                continue;
+            }
+            let others = loads.iter().filter(|load| load.id != self.me && !self.seats[at].is_shunned(&load.id));
+            if let Some(id) = others.min_by_key(|load| load.venues).map(|load| load.id.clone())
+                && self.may_give(at, now)
+            {
+                return self.name(at, id, now);
+            }
+        }
+    }
+
+    /// One step of the way to equal shares, if it is ours to make.
+    fn level(&mut self, mut loads: Vec<Load>, now: MonoNs) {
+        if self.seats.iter().any(|seat| seat.held.as_ref().is_some_and(|held| held.heir.is_some())) {
+            return;
+        }
+        for _ in 0..self.seats.len() {
+            let places = 0..loads.len();
+            let Some(most) = places.clone().min_by_key(|&place| usize::MAX - loads[place].venues) else { return };
+            let Some(least) = places.min_by_key(|&place| loads[place].venues) else { return };
+            if loads[most].venues < loads[least].venues + 2 {
+                return;
+            }
+            if loads[most].id == self.me {
+                let id = &loads[least].id;
+                let mut venues = self.by_name.iter().copied();
+                let give = venues.find(|&at| self.may_give(at, now) && !self.seats[at].is_shunned(id));
+                if let Some(at) = give {
+                    self.name(at, id.clone(), now);
+                }
+                return;
+            }
+            loads[most].venues -= 1;
+            loads[least].venues += 1;
+        }
+    }
+
+    /// Whether we lead it for long enough.
+    fn may_give(&self, venue: usize, now: MonoNs) -> bool {
+        self.seats[venue].held.as_ref().is_some_and(|held| now.since(held.since) >= self.tenure_ns)
+    }
+
+    fn name(&mut self, venue: usize, id: String, now: MonoNs) {
+        if let Some(held) = &mut self.seats[venue].held {
+            held.heir = Some(Heir { id, since: now, named: false, ready: false, at: now });
+        }
+    }
+}
+
+struct Load {
+    id: String,
+    venues: usize,
+}
+
+impl Seat {
+    /// `token` was seen with `owner`; empty where that is not known.
+    fn raise(&mut self, token: u64, owner: &str) {
+        if token > self.highest && token <= TOKEN_MAX {
+            self.highest = token;
+            self.highest_owner.clear();
+        }
+        if token == self.highest && self.highest_owner.is_empty() {
+            self.highest_owner.push_str(owner);
+        }
+    }
+
+    /// Stops leading of its own accord: the lease is given back.
+    fn yield_lease(&mut self, now: MonoNs, lease_ns: u64, reclaim: bool) {
+        let Some(held) = self.held.take() else { return };
+        self.spent = self.spent.max(held.token);
+        self.give_back = Some(GiveBack { token: held.token, at: now, until: now.plus(lease_ns), reclaim });
+    }
+
+    /// No longer the leader, but still connected until another's quotes are there.
+    fn keep_upstream(&mut self, for_long: bool, now: MonoNs) {
+        let until = (!for_long).then(|| now.plus(LINGER_NS));
+        self.linger = Some(Linger { after: self.spent, until });
+    }
+
+    /// The heir did not become ready.
+    fn shun_heir(&mut self, now: MonoNs) {
+        let Some(held) = &mut self.held else { return };
+        if let Some(heir) = held.heir.take() {
+            self.shunned.push((heir.id, now.plus(SHUN_NS)));
+            held.unname = true;
+        }
+    }
+
+    fn is_shunned(&self, id: &str) -> bool {
+        self.shunned.iter().any(|(shunned, _)| shunned == id)
+    }
+}

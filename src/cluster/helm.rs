@@ -1,0 +1,183 @@
+//! Election and fallback at one wheel: which call of Redis is made next, and what its outcome means for both.
+//! Pure; turned by the lead thread, and by the simulation in the tests.
+
+use crate::cluster::Options;
+use crate::cluster::election::{Action, Election};
+use crate::cluster::fallback::Fallback;
+use crate::cluster::store::{Claim, Control, Sight};
+use crate::metrics::cluster::{RedisState, Role};
+use crate::time::MonoNs;
+
+/// What Redis answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// To [`Action::Beat`].
+    Sight(Sight),
+    /// To [`Action::Renew`], in the order asked.
+    Renewed(Vec<bool>),
+    /// To [`Action::Claim`].
+    Claim(Claim),
+    /// To [`Action::NameHeir`]: whether the lease was ours.
+    Named(bool),
+    /// To [`Action::Transfer`].
+    Transferred(Option<u64>),
+    /// To everything else, and to what Redis understood and refused.
+    Done,
+}
+
+/// Both machines.
+pub struct Helm {
+    election: Election,
+    fallback: Fallback,
+    /// The state that the election knows.
+    told: RedisState,
+}
+
+impl Helm {
+    /// Nothing tried yet.
+    #[must_use]
+    pub fn new(options: &Options, venues: &[&str], now: MonoNs) -> Self {
+        let election = Election::new(options, venues, now);
+        Self { election, fallback: Fallback::new(options.stable_ns, now), told: RedisState::Connecting }
+    }
+
+    /// What was decided, for those who show it.
+    #[must_use]
+    pub const fn election(&self) -> &Election {
+        &self.election
+    }
+
+    /// How Redis is, for those who show it.
+    #[must_use]
+    pub const fn fallback(&self) -> &Fallback {
+        &self.fallback
+    }
+
+    /// Under which token a batch of `venue` may be published now. Ask right before each.
+    #[must_use]
+    pub fn may_publish(&self, venue: usize, now: MonoNs) -> Option<u64> {
+        self.reaches(now).then(|| self.election.may_publish(venue, now)).flatten()
+    }
+
+    /// Whether calls beside those of [`Self::next`] may be made now.
+    #[must_use]
+    pub fn reaches(&self, now: MonoNs) -> bool {
+        self.fallback.state() != RedisState::CutOff && self.fallback.may_call(now)
+    }
+
+    /// What we are for `venue`.
+    #[must_use]
+    pub fn role(&self, venue: usize, now: MonoNs) -> Role {
+        self.election.role(venue, now)
+    }
+
+    /// Whether this instance shall be connected to `venue`.
+    #[must_use]
+    pub fn wants_upstream(&self, venue: usize) -> bool {
+        self.election.wants_upstream(venue)
+    }
+
+    /// The call to make now, if one is due. Its outcome is told to [`Self::outcome`] before the next is asked for.
+    pub fn next(&mut self, now: MonoNs) -> Option<Action> {
+        self.fallback.elapsed(now);
+        self.tell(now);
+        if !self.fallback.may_call(now) {
+            self.election.expire(now);
+            return None;
+        }
+        let action = self.election.poll(now);
+        // While cut off any call is a probe, and there is always one.
+        action.or_else(|| (self.fallback.state() == RedisState::CutOff).then_some(Action::Beat))
+    }
+
+    /// What became of `action`, a call made at `sent`; `None` when there was no answer in time.
+    pub fn outcome(&mut self, action: &Action, answer: Option<&Answer>, sent: MonoNs, now: MonoNs) {
+        match answer {
+            Some(_) => self.fallback.answered(now),
+            None => self.fallback.failed(now),
+        }
+        self.tell(now);
+        let election = &mut self.election;
+        match (action, answer) {
+            (Action::Beat, Some(Answer::Sight(sight))) => election.seen(sight, sent, now),
+            (Action::Renew(asked), Some(Answer::Renewed(kept))) => election.renewed(asked, kept, sent, now),
+            (Action::Claim { venue, .. }, Some(Answer::Claim(claim))) => election.claimed(*venue, claim, sent, now),
+            (Action::NameHeir { venue, token, .. }, Some(Answer::Named(kept))) => {
+                election.heir_named(*venue, *token, *kept, now);
+            }
+            (Action::Transfer { venue, token, .. }, Some(Answer::Transferred(next))) => {
+                election.transferred(*venue, *token, *next, now);
+            }
+            (Action::Release { venue, token }, Some(_)) => election.released(*venue, *token, now),
+            (Action::Leave, Some(_)) => election.left(),
+            _ => {}
+        }
+    }
+
+    /// Whether Redis answered calls of the publisher in time.
+    pub fn published(&mut self, in_time: bool, now: MonoNs) {
+        if in_time {
+            self.fallback.answered(now)
+        } else {
+            self.fallback.failed(now)
+        }
+        self.tell(now);
+    }
+
+    /// Redis refused a batch of `venue` under `token`: the lease is not ours any more.
+    pub fn refused(&mut self, venue: usize, token: u64, now: MonoNs) {
+        self.election.refused(venue, token, now);
+    }
+
+    /// Our own last pulse came back at `at`; may be told again and again.
+    pub fn heard(&mut self, at: MonoNs) {
+        self.fallback.heard(at);
+    }
+
+    /// Another instance said something.
+    pub fn control(&mut self, message: &Control, now: MonoNs) {
+        self.election.control(message, now);
+    }
+
+    /// A batch under `token` was accepted from the leader of `venue`, whose quotes are as good as our own now.
+    pub fn accepted(&mut self, venue: usize, token: u64, now: MonoNs) {
+        self.election.accepted(venue, token, now);
+    }
+
+    /// Whether our own connection to `venue` is open and brings quotes.
+    pub fn upstream(&mut self, venue: usize, flowing: bool, now: MonoNs) {
+        self.election.upstream(venue, flowing, now);
+    }
+
+    /// This instance is about to end.
+    pub fn stop(&mut self, now: MonoNs) {
+        self.election.stop(now);
+    }
+
+    /// Whether nothing is left to do before the end, or nothing can be done.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.election.is_done() || matches!(self.fallback.state(), RedisState::CutOff | RedisState::Connecting)
+    }
+
+    /// When to ask for the next call without news.
+    #[must_use]
+    pub fn deadline(&self) -> MonoNs {
+        if self.fallback.state() == RedisState::CutOff {
+            return self.fallback.deadline();
+        }
+        self.fallback.deadline().min(self.election.deadline())
+    }
+
+    fn tell(&mut self, now: MonoNs) {
+        let state = self.fallback.state();
+        let before = std::mem::replace(&mut self.told, state);
+        match state {
+            _ if state == before => {}
+            RedisState::CutOff => self.election.cut_off(now),
+            RedisState::Returning => self.election.returning(now),
+            RedisState::Joined => self.election.joined(now),
+            RedisState::Connecting => {}
+        }
+    }
+}

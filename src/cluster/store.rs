@@ -1,0 +1,848 @@
+//! What the cluster keeps in Redis, and the only file that knows its keys: leases with fencing tokens, members,
+//! latest values, channels. Calls in, answers out; decides nothing.
+//!
+//! One blocking connection with a deadline for each call, for a thread that may wait. A call that fails or is late
+//! ends the connection, so that a late answer is never taken for that of the next call; the next call connects
+//! again, at the address that is the master's then. Never on a feed, detector or gateway thread.
+//!
+//! Every change of a lease is one script, hence one atomic step, and changes nothing unless owner and token match.
+//! Scripts run when Redis is full (`allow-oom`, Redis 7.0 or newer): a lease must be renewed and given back then
+//! too. Only latest values are refused by a full Redis.
+//!
+//! | key | what |
+//! |---|---|
+//! | `<prefix>:lease:<venue>` | `{"token":7,"owner":"…","hostname":"…","heir":"…"}`, gone when the lease ends |
+//! | `<prefix>:fence:<venue>` | highest token ever given out; never expires |
+//! | `<prefix>:members` | sorted set: instance by the end of its membership in Redis' own milliseconds |
+//! | `<prefix>:member` | hash: instance to what it says of itself |
+//! | `<prefix>:latest:<venue>:<SYMBOL>` | newest value of one instrument, gone [`LATEST_NS`] after it was written |
+//! | channel `<prefix>:quotes:<venue>` | batches of quotes |
+//! | channel `<prefix>:control` | [`Control`] messages |
+//! | channels `<prefix>:pulse`, `<prefix>:pulse:<instance>` | proof of life, and of how late messages are |
+
+use std::time::Duration;
+
+use redis::{Connection, FromRedisValue, RedisError, Script, Value};
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::Options;
+use crate::cluster::address::Address;
+use crate::time::{MS, SECOND};
+
+/// How long a latest value is kept after it was written, in nanoseconds.
+pub const LATEST_NS: u64 = 60 * SECOND;
+/// Tokens above this are not believed: Redis' scripts count in doubles, which are exact up to here.
+pub const TOKEN_MAX: u64 = 1 << 53;
+/// How long a member is one after its last word, in leases.
+const MEMBER_LEASES: u64 = 1;
+/// What whole milliseconds leave out when a value is written and when it is read, in nanoseconds.
+const ROUNDED_NS: u64 = 2 * MS;
+/// Keys that are read by one call, so that no call holds up the others.
+const LATEST_KEYS: usize = 256;
+
+/// Why a call has no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// None came in time. What was asked for may have happened or not.
+    Late,
+    /// There is no connection; why, in words.
+    Gone(String),
+    /// Redis answered that it does not do it; its words.
+    Refused(Class, String),
+}
+
+/// What kind of refusal it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Memory is full.
+    Oom,
+    /// A replica: the master is elsewhere.
+    ReadOnly,
+    /// Still reading its files after a start.
+    Loading,
+    /// A replica without its master.
+    MasterDown,
+    /// Password or user are wrong, or may not do this.
+    NoAuth,
+    /// A Redis Cluster, which is not supported.
+    Moved,
+    /// A script is not known, though it was just loaded.
+    NoScript,
+    /// Its disk fails, so it takes no writes.
+    Misconf,
+    /// A long script holds it.
+    Busy,
+    /// Older than 7.0.
+    TooOld,
+    /// Anything else.
+    Other,
+}
+
+impl StoreError {
+    /// Whether it is a mistake of whoever set this up, which waiting does not cure.
+    #[must_use]
+    pub const fn is_lasting(&self) -> bool {
+        matches!(self, Self::Refused(Class::NoAuth | Class::TooOld | Class::Moved, _))
+    }
+}
+
+impl std::fmt::Display for StoreError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Late => f.write_str("Redis does not answer in time"),
+            Self::Gone(why) => write!(f, "Redis cannot be reached: {why}"),
+            Self::Refused(_, words) => f.write_str(words),
+        }
+    }
+}
+
+impl From<RedisError> for StoreError {
+    fn from(error: RedisError) -> Self {
+        if error.is_timeout() {
+            return Self::Late;
+        }
+        let class = match error.code() {
+            Some("OOM") => Class::Oom,
+            Some("READONLY") => Class::ReadOnly,
+            Some("LOADING") => Class::Loading,
+            Some("MASTERDOWN") => Class::MasterDown,
+            Some("NOAUTH" | "WRONGPASS" | "NOPERM") => Class::NoAuth,
+            Some("MOVED" | "ASK" | "CLUSTERDOWN" | "CROSSSLOT") => Class::Moved,
+            Some("NOSCRIPT") => Class::NoScript,
+            Some("MISCONF") => Class::Misconf,
+            Some("BUSY") => Class::Busy,
+            _ if error.kind() == redis::ErrorKind::AuthenticationFailed => Class::NoAuth,
+            Some(_) => Class::Other,
+            None => return Self::Gone(error.to_string()),
+        };
+        match class {
+            Class::NoAuth => Self::Refused(class, format!("Redis refuses us: {error}")),
+            _ => Self::Refused(class, error.to_string()),
+        }
+    }
+}
+
+/// One instance, as it tells the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its id.
+    pub id: String,
+    /// Its host, for people.
+    #[serde(default)]
+    pub hostname: String,
+    /// How many venues it leads.
+    #[serde(default)]
+    pub leads: u32,
+    /// How late the leaders' batches are with it, in nanoseconds.
+    #[serde(default)]
+    pub lag_ns: u64,
+}
+
+/// A lease as it is in Redis.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Lease {
+    /// Fencing token: grows with every change of the leader.
+    pub token: u64,
+    /// Id of the instance that leads.
+    pub owner: String,
+    /// Its host, for people.
+    #[serde(default)]
+    pub hostname: String,
+    /// Who shall lead next, if the leader has named somebody.
+    #[serde(default)]
+    pub heir: Option<String>,
+    /// How long it lasts from the answer on, unless renewed, in nanoseconds.
+    #[serde(skip)]
+    pub left_ns: u64,
+}
+
+/// What one look at Redis shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sight {
+    /// Instances that are alive, in order of their ids; this one included.
+    pub members: Vec<Member>,
+    /// Venues that have a leader, by name.
+    pub leases: Vec<(String, Lease)>,
+    /// Values that are not leases or members, which somebody else must have written.
+    pub refused: u64,
+}
+
+/// What became of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It is ours, with this token.
+    Won(u64),
+    /// Somebody leads already; it may be we, after an answer that was lost.
+    Held(Lease),
+}
+
+/// What instances tell each other beside quotes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "say", rename_all = "snake_case")]
+pub enum Control {
+    /// The leader of `venue` under `token` will hand it over to `heir`. Said by [`Store::name_heir`].
+    Heir {
+        /// Name of the venue.
+        venue: String,
+        /// The present leader's token.
+        token: u64,
+        /// Id of the next leader.
+        heir: String,
+    },
+    /// The heir is connected; the leader may let go. Said by [`Store::say`].
+    Ready {
+        /// Name of the venue.
+        venue: String,
+        /// The present leader's token.
+        token: u64,
+        /// Id of the next leader.
+        heir: String,
+    },
+    /// `owner` leads now. Said by [`Store::transfer`] and [`Store::claim`].
+    Leads {
+        /// Name of the venue.
+        venue: String,
+        /// The new leader's token.
+        token: u64,
+        /// Id of the new leader.
+        owner: String,
+    },
+    /// Nobody leads now: whoever wants to may claim at once. Said by [`Store::release`].
+    Free {
+        /// Name of the venue.
+        venue: String,
+        /// The token that is over.
+        token: u64,
+    },
+    /// Somebody has missed a batch: the leader shall tell the whole venue. Said by followers.
+    Again {
+        /// Name of the venue.
+        venue: String,
+    },
+}
+
+/// One value as a leader left it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Place of its key in the question.
+    pub at: usize,
+    /// What was written.
+    pub value: Vec<u8>,
+    /// How long ago it was written, by Redis' own clock, in nanoseconds; the way here not included.
+    pub since_ns: u64,
+}
+
+/// One connection to Redis, made when it is first needed.
+pub struct Store {
+    address: Address,
+    call: Duration,
+    keys: Keys,
+    /// Of a lease, in milliseconds.
+    lease_ms: u64,
+    me: String,
+    hostname: String,
+    link: Option<Connection>,
+    scripts: Scripts,
+}
+
+impl Store {
+    /// For the Redis at `options.redis`. Touches no network.
+    ///
+    /// # Errors
+    /// A sentence about the address, without its password.
+    pub fn new(options: &Options) -> Result<Self, String> {
+        Ok(Self {
+            address: Address::parse(&options.redis)?,
+            call: Duration::from_nanos(options.call_ns.max(MS)),
+            keys: Keys { prefix: options.prefix.clone() },
+            lease_ms: options.lease_ns / MS,
+            me: options.instance.clone(),
+            hostname: options.hostname.clone(),
+            link: None,
+            scripts: Scripts::new(),
+        })
+    }
+
+    /// Names of keys and channels.
+    #[must_use]
+    pub const fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Whether there is a connection that has not failed yet.
+    #[must_use]
+    pub const fn is_connected(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// Connects if need be, and asks for a sign of life.
+    ///
+    /// # Errors
+    /// Why there is none. [`StoreError::is_lasting`] tells mistakes in the configuration from a Redis that is down.
+    pub fn check(&mut self) -> Result<(), StoreError> {
+        self.call(|link, _| redis::cmd("PING").query::<Value>(link)).map(drop)
+    }
+
+    /// Says that this instance is alive, and looks at everything in one round trip. `venues` by name.
+    ///
+    /// # Errors
+    /// Nothing is known then.
+    pub fn beat(&mut self, me: &Member, venues: &[&str]) -> Result<Sight, StoreError> {
+        let (members, member) = (self.keys.members(), self.keys.member());
+        let leases: Vec<String> = venues.iter().map(|venue| self.keys.lease(venue)).collect();
+        let lasts_ms = (self.lease_ms * MEMBER_LEASES).max(1000);
+        let said = serde_json::to_string(me).unwrap_or_default();
+        let seen = self.call(|link, scripts| {
+            let mut call = scripts.beat.prepare_invoke();
+            call.key(&members).key(&member).key(&leases);
+            call.arg(&me.id).arg(said.as_str()).arg(lasts_ms).invoke(link)
+        })?;
+        Ok(sight(seen, venues))
+    }
+
+    /// Looks at everything in one round trip and leaves no trace: for those who are no members.
+    ///
+    /// # Errors
+    /// Nothing is known then.
+    pub fn look(&mut self, venues: &[&str]) -> Result<Sight, StoreError> {
+        let (members, member) = (self.keys.members(), self.keys.member());
+        let leases: Vec<String> = venues.iter().map(|venue| self.keys.lease(venue)).collect();
+        let seen = self
+            .call(|link, scripts| scripts.look.prepare_invoke().key(&members).key(&member).key(&leases).invoke(link))?;
+        Ok(sight(seen, venues))
+    }
+
+    /// Says that this instance leaves.
+    ///
+    /// # Errors
+    /// It is forgotten after a while then.
+    pub fn leave(&mut self) -> Result<(), StoreError> {
+        let (members, member, me) = (self.keys.members(), self.keys.member(), self.me.clone());
+        self.call(|link, scripts| scripts.leave.key(&members).key(&member).arg(&me).invoke(link))
+    }
+
+    /// Claims the lease of `venue` in one step, with a token above `floor` and above all that were given out.
+    ///
+    /// # Errors
+    /// It may have been won all the same: the next claim then finds it held by us.
+    pub fn claim(&mut self, venue: &str, floor: u64) -> Result<Claim, StoreError> {
+        let (lease_key, fence, control) = (self.keys.lease(venue), self.keys.fence(venue), self.keys.control());
+        let (mine, lease_ms) = (after_token(&self.me, &self.hostname, None), self.lease_ms);
+        let said = Split::of(|token| Control::Leads { venue: venue.to_owned(), token, owner: self.me.clone() });
+        let (token, held, left_ms): (u64, String, i64) = self.call(|link, scripts| {
+            let mut call = scripts.claim.prepare_invoke();
+            call.key(&lease_key).key(&fence).key(&control).arg(&mine).arg(lease_ms).arg(floor.min(TOKEN_MAX));
+            call.arg(&said.before).arg(&said.after).invoke(link)
+        })?;
+        if token > 0 {
+            return Ok(Claim::Won(token));
+        }
+        match lease(&held, left_ms) {
+            Some(lease) => Ok(Claim::Held(lease)),
+            None => Err(StoreError::Refused(Class::Other, format!("the lease of {venue} is no lease of ours"))),
+        }
+    }
+
+    /// Makes leases of ours last anew; by venue and token. In the same order: whether it was ours.
+    ///
+    /// # Errors
+    /// All, some or none were renewed.
+    pub fn renew(&mut self, held: &[(&str, u64)]) -> Result<Vec<bool>, StoreError> {
+        if held.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys: Vec<String> = held.iter().map(|(venue, _)| self.keys.lease(venue)).collect();
+        let heads: Vec<String> = held.iter().map(|(_, token)| self.head(*token)).collect();
+        let lease_ms = self.lease_ms;
+        self.call(|link, scripts| {
+            let mut call = scripts.renew.prepare_invoke();
+            call.key(&keys).arg(lease_ms).arg(&heads).invoke(link)
+        })
+    }
+
+    /// Writes into our lease of `venue` who shall lead next, and tells all. Whether it was ours.
+    ///
+    /// # Errors
+    /// It may have been written all the same.
+    pub fn name_heir(&mut self, venue: &str, token: u64, heir: &str) -> Result<bool, StoreError> {
+        let (lease, control, head) = (self.keys.lease(venue), self.keys.control(), self.head(token));
+        let value = format!("{{\"token\":{token}{}", after_token(&self.me, &self.hostname, Some(heir)));
+        let said = json(&Control::Heir { venue: venue.to_owned(), token, heir: heir.to_owned() });
+        self.call(|link, scripts| {
+            scripts.name_heir.key(&lease).key(&control).arg(&head).arg(&value).arg(&said).invoke(link)
+        })
+    }
+
+    /// Gives our lease of `venue` to `heir` with the next token, and tells all. The token, or `None` when the
+    /// lease was not ours.
+    ///
+    /// # Errors
+    /// It may have happened all the same: publish nothing more.
+    pub fn transfer(&mut self, venue: &str, token: u64, heir: &Member) -> Result<Option<u64>, StoreError> {
+        let (lease, fence, control) = (self.keys.lease(venue), self.keys.fence(venue), self.keys.control());
+        let (head, lease_ms) = (self.head(token), self.lease_ms);
+        let theirs = after_token(&heir.id, &heir.hostname, None);
+        let said = Split::of(|token| Control::Leads { venue: venue.to_owned(), token, owner: heir.id.clone() });
+        let next: u64 = self.call(|link, scripts| {
+            let mut call = scripts.transfer.prepare_invoke();
+            call.key(&lease).key(&fence).key(&control).arg(&head).arg(&theirs).arg(lease_ms);
+            call.arg(&said.before).arg(&said.after).invoke(link)
+        })?;
+        Ok((next > 0).then_some(next))
+    }
+
+    /// Gives our lease of `venue` back and tells all. Whether it was ours.
+    ///
+    /// # Errors
+    /// It ends by itself then.
+    pub fn release(&mut self, venue: &str, token: u64) -> Result<bool, StoreError> {
+        let (lease, control, head) = (self.keys.lease(venue), self.keys.control(), self.head(token));
+        let said = json(&Control::Free { venue: venue.to_owned(), token });
+        self.call(|link, scripts| scripts.release.key(&lease).key(&control).arg(&head).arg(&said).invoke(link))
+    }
+
+    /// Sends batches to all who follow, each if the lease of its venue is ours with this token; in one round trip.
+    /// In the same order: whether it was. What was not is not sent.
+    ///
+    /// # Errors
+    /// All, some or none were sent.
+    pub fn publish(&mut self, batches: &[Outgoing<'_>]) -> Result<Vec<bool>, StoreError> {
+        if batches.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (keys, me) = (&self.keys, json_text(&self.me));
+        let mut call = self.scripts.publish.prepare_invoke();
+        for batch in batches {
+            call.key(keys.lease(batch.venue)).key(keys.quotes(batch.venue));
+            call.arg(head(batch.token, &me)).arg(batch.text);
+        }
+        let link = &mut self.link;
+        Self::answer_of(link, &self.address, self.call, |link| call.invoke(link))
+    }
+
+    /// Writes the latest values of instruments of `venue`, by symbol, if the lease is ours with this token.
+    /// `false`: it is not, and nothing was written.
+    ///
+    /// # Errors
+    /// Some may have been written. [`Class::Oom`] when Redis is full: leases and batches still work then.
+    pub fn keep_latest(&mut self, venue: &str, token: u64, values: &[(&str, &[u8])]) -> Result<bool, StoreError> {
+        let (lease, head) = (self.keys.lease(venue), self.head(token));
+        for part in values.chunks(LATEST_KEYS) {
+            let keys: Vec<String> = part.iter().map(|(symbol, _)| self.keys.latest(venue, symbol)).collect();
+            let kept: bool = self.call(|link, scripts| {
+                let mut call = scripts.keep.prepare_invoke();
+                call.key(&lease).key(&keys).arg(&head).arg(LATEST_NS / MS);
+                for (_, value) in part {
+                    call.arg(*value);
+                }
+                call.invoke(link)
+            })?;
+            if !kept {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The latest values of these (venue, symbol); those that are missing are left out.
+    ///
+    /// # Errors
+    /// Nothing is known then.
+    pub fn latest(&mut self, wanted: &[(&str, &str)]) -> Result<Vec<Kept>, StoreError> {
+        let mut found = Vec::with_capacity(wanted.len());
+        for (part, wanted) in wanted.chunks(LATEST_KEYS).enumerate() {
+            let keys: Vec<String> = wanted.iter().map(|(venue, symbol)| self.keys.latest(venue, symbol)).collect();
+            let values: Vec<(Option<Vec<u8>>, i64)> =
+                self.call(|link, scripts| scripts.latest.prepare_invoke().key(&keys).invoke(link))?;
+            for (at, (value, left_ms)) in values.into_iter().enumerate() {
+                let (Some(value), Ok(left_ms)) = (value, u64::try_from(left_ms)) else { continue };
+                let since_ns = LATEST_NS.saturating_sub(left_ms.saturating_mul(MS)) + ROUNDED_NS;
+                found.push(Kept { at: part * LATEST_KEYS + at, value, since_ns });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Tells all instances.
+    ///
+    /// # Errors
+    /// It may have been said all the same.
+    pub fn say(&mut self, message: &Control) -> Result<(), StoreError> {
+        let (control, said) = (self.keys.control(), json(message));
+        self.call(|link, _| redis::cmd("PUBLISH").arg(&control).arg(&said).query::<u64>(link)).map(drop)
+    }
+
+    /// Writes plain keys, each for so many seconds: those of the replaced system.
+    ///
+    /// # Errors
+    /// Some may have been written.
+    pub fn write_plain(&mut self, values: &[(String, Vec<u8>)], lasts_s: u64) -> Result<(), StoreError> {
+        if values.is_empty() {
+            return Ok(());
+        }
+        self.call(|link, _| {
+            let mut pipe = redis::pipe();
+            for (key, value) in values {
+                pipe.cmd("SET").arg(key).arg(value).arg("EX").arg(lasts_s).ignore();
+            }
+            pipe.query::<()>(link)
+        })
+    }
+
+    /// Makes the calls of `ask` on the connection, which is made first if there is none.
+    fn call<T: FromRedisValue>(
+        &mut self,
+        ask: impl FnOnce(&mut Connection, &Scripts) -> Result<T, RedisError>,
+    ) -> Result<T, StoreError> {
+        let Self { link, address, call, scripts, .. } = self;
+        Self::answer_of(link, address, *call, |link| ask(link, scripts))
+    }
+
+    fn answer_of<T: FromRedisValue>(
+        kept: &mut Option<Connection>,
+        address: &Address,
+        within: Duration,
+        ask: impl FnOnce(&mut Connection) -> Result<T, RedisError>,
+    ) -> Result<T, StoreError> {
+        let mut link = match kept.take() {
+            Some(link) => link,
+            None => address.connect(within)?,
+        };
+        let answer = ask(&mut link).map_err(StoreError::from);
+        // After any other error the next answer could be that of this call, or this is not the Redis to talk to.
+        let is_in_step = match &answer {
+            Ok(_) => true,
+            Err(StoreError::Refused(class, _)) => {
+                matches!(class, Class::Oom | Class::NoScript | Class::Misconf | Class::Busy | Class::Other)
+            }
+            Err(_) => false,
+        };
+        *kept = is_in_step.then_some(link);
+        answer
+    }
+
+    fn head(&self, token: u64) -> String {
+        head(token, &json_text(&self.me))
+    }
+}
+
+/// A batch on its way out.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// Name of the venue.
+    pub venue: &'a str,
+    /// The token of our lease.
+    pub token: u64,
+    /// The batch.
+    pub text: &'a [u8],
+}
+
+/// How the lease with `token` of the owner (a JSON string) begins, which no other begins with.
+fn head(token: u64, owner: &str) -> String {
+    format!("{{\"token\":{token},\"owner\":{owner},")
+}
+
+/// Names of keys and channels under one prefix.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    /// Under `prefix`.
+    #[must_use]
+    pub fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    /// Who leads `venue`.
+    #[must_use]
+    pub fn lease(&self, venue: &str) -> String {
+        format!("{}:lease:{venue}", self.prefix)
+    }
+
+    /// Highest token of `venue`.
+    #[must_use]
+    pub fn fence(&self, venue: &str) -> String {
+        format!("{}:fence:{venue}", self.prefix)
+    }
+
+    /// Ends of memberships.
+    #[must_use]
+    pub fn members(&self) -> String {
+        format!("{}:members", self.prefix)
+    }
+
+    /// What members say of themselves.
+    #[must_use]
+    pub fn member(&self) -> String {
+        format!("{}:member", self.prefix)
+    }
+
+    /// Latest value of one instrument of `venue`.
+    #[must_use]
+    pub fn latest(&self, venue: &str, symbol: &str) -> String {
+        format!("{}:latest:{venue}:{symbol}", self.prefix)
+    }
+
+    /// Channel of the batches of `venue`.
+    #[must_use]
+    pub fn quotes(&self, venue: &str) -> String {
+        format!("{}:quotes:{venue}", self.prefix)
+    }
+
+    /// Channel of [`Control`] messages.
+    #[must_use]
+    pub fn control(&self) -> String {
+        format!("{}:control", self.prefix)
+    }
+
+    /// Channel of everybody's proofs of life.
+    #[must_use]
+    pub fn pulse(&self) -> String {
+        format!("{}:pulse", self.prefix)
+    }
+
+    /// Channel of the proofs of life that `instance` sends to itself.
+    #[must_use]
+    pub fn own_pulse(&self, instance: &str) -> String {
+        format!("{}:pulse:{instance}", self.prefix)
+    }
+}
+
+/// A message around a token that only the script will know.
+struct Split {
+    before: String,
+    after: String,
+}
+
+impl Split {
+    fn of(message: impl FnOnce(u64) -> Control) -> Self {
+        // A number that no name contains by accident: names are quoted, numbers are not.
+        const MARK: &str = "\"token\":9007199254740993";
+        let text = json(&message(9_007_199_254_740_993));
+        let (before, after) = text.split_once(MARK).unwrap_or_default();
+        Self { before: format!("{before}\"token\":"), after: after.to_owned() }
+    }
+}
+
+fn json(message: &Control) -> String {
+    serde_json::to_string(message).unwrap_or_default()
+}
+
+/// What follows the token in a lease.
+fn after_token(owner: &str, hostname: &str, heir: Option<&str>) -> String {
+    let heir = heir.map(|heir| format!(",\"heir\":{}", json_text(heir))).unwrap_or_default();
+    format!(",\"owner\":{},\"hostname\":{}{heir}}}", json_text(owner), json_text(hostname))
+}
+
+fn json_text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// A lease as it was written; `None` when it is none.
+/// What the scripts that look return: what members say of themselves; leases, and the milliseconds that are left.
+type Seen = (Vec<String>, Vec<(Option<String>, i64)>);
+
+fn sight(seen: Seen, venues: &[&str]) -> Sight {
+    let mut sight = Sight::default();
+    for text in seen.0 {
+        match serde_json::from_str(&text) {
+            Ok(one) => sight.members.push(one),
+            Err(_) => sight.refused += 1,
+        }
+    }
+    for (venue, (text, left_ms)) in venues.iter().zip(seen.1) {
+        match text.map(|text| lease(&text, left_ms)) {
+            Some(Some(lease)) => sight.leases.push(((*venue).to_owned(), lease)),
+            Some(None) => sight.refused += 1,
+            None => {}
+        }
+    }
+    sight
+}
+
+fn lease(text: &str, left_ms: i64) -> Option<Lease> {
+    let lease: Lease = serde_json::from_str(text).ok()?;
+    let left_ns = u64::try_from(left_ms).unwrap_or(0).saturating_mul(MS);
+    (lease.token > 0 && lease.token <= TOKEN_MAX).then_some(Lease { left_ns, ..lease })
+}
+
+struct Scripts {
+    beat: Script,
+    look: Script,
+    leave: Script,
+    claim: Script,
+    renew: Script,
+    name_heir: Script,
+    transfer: Script,
+    release: Script,
+    publish: Script,
+    keep: Script,
+    latest: Script,
+}
+
+impl Scripts {
+    fn new() -> Self {
+        Self {
+            beat: Script::new(BEAT),
+            look: Script::new(LOOK),
+            leave: Script::new(LEAVE),
+            claim: Script::new(CLAIM),
+            renew: Script::new(RENEW),
+            name_heir: Script::new(NAME_HEIR),
+            transfer: Script::new(TRANSFER),
+            release: Script::new(RELEASE),
+            publish: Script::new(PUBLISH),
+            keep: Script::new(KEEP),
+            latest: Script::new(LATEST),
+        }
+    }
+}
+
+/// Keys: members, member, leases. Arguments: id, what it says, milliseconds. One clock, that of Redis, decides
+/// who is still a member.
+const BEAT: &str = r"#!lua flags=allow-oom
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
+  redis.call('ZREM', KEYS[1], gone)
+  redis.call('HDEL', KEYS[2], gone)
+end
+redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+local members, leases = {}, {}
+local ids = redis.call('ZRANGE', KEYS[1], 0, -1)
+table.sort(ids)
+for _, id in ipairs(ids) do
+  members[#members + 1] = redis.call('HGET', KEYS[2], id) or ''
+end
+for at = 3, #KEYS do
+  leases[#leases + 1] = {redis.call('GET', KEYS[at]), redis.call('PTTL', KEYS[at])}
+end
+return {members, leases}
+";
+
+/// Keys: members, member, leases. Writes nothing, so that a replica answers too.
+const LOOK: &str = r"#!lua flags=allow-oom,no-writes
+local time = redis.call('TIME')
+local now = string.format('(%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+local members, leases = {}, {}
+local ids = redis.call('ZRANGEBYSCORE', KEYS[1], now, '+inf')
+table.sort(ids)
+for _, id in ipairs(ids) do
+  members[#members + 1] = redis.call('HGET', KEYS[2], id) or ''
+end
+for at = 3, #KEYS do
+  leases[#leases + 1] = {redis.call('GET', KEYS[at]), redis.call('PTTL', KEYS[at])}
+end
+return {members, leases}
+";
+
+const LEAVE: &str = r"#!lua flags=allow-oom
+redis.call('ZREM', KEYS[1], ARGV[1])
+redis.call('HDEL', KEYS[2], ARGV[1])
+return redis.status_reply('OK')
+";
+
+/// Keys: lease, fence, control. Arguments: what follows the token, milliseconds, floor, the message in two parts.
+/// The fence may have lost its last numbers in a failover, or all in a flush, and whoever claims may be too new to
+/// know them. So a token is above the stored fence, above the floor (the highest that the caller knows), and not below
+/// Redis' own milliseconds: a number that was given out and forgotten is not given out again. What is no lease, or
+/// would never end, somebody else has put there: it holds nobody up.
+const CLAIM: &str = r#"#!lua flags=allow-oom
+local held, left = redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])
+if held and left >= 0 and string.match(held, '^{"token":%d+,"owner":"') then return {0, held, left} end
+local time = redis.call('TIME')
+local clock = time[1] * 1000 + math.floor(time[2] / 1000)
+local last = math.max(tonumber(redis.call('GET', KEYS[2])) or 0, tonumber(ARGV[3]), clock - 1)
+local token = string.format('%.0f', last + 1)
+redis.call('SET', KEYS[2], token)
+redis.call('SET', KEYS[1], '{"token":' .. token .. ARGV[1], 'PX', ARGV[2])
+redis.call('PUBLISH', KEYS[3], ARGV[4] .. token .. ARGV[5])
+return {tonumber(token), '', 0}
+"#;
+
+/// Keys: leases. Arguments: milliseconds, then how each begins.
+const RENEW: &str = r"#!lua flags=allow-oom
+local ours = {}
+for at, key in ipairs(KEYS) do
+  local head = ARGV[at + 1]
+  local held = redis.call('GET', key)
+  if held and string.sub(held, 1, #head) == head then
+    redis.call('PEXPIRE', key, ARGV[1])
+    ours[at] = 1
+  else
+    ours[at] = 0
+  end
+end
+return ours
+";
+
+/// Keys: lease, control. Arguments: how it begins, its new text, the message.
+const NAME_HEIR: &str = r"#!lua flags=allow-oom
+local held = redis.call('GET', KEYS[1])
+if not held or string.sub(held, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL')
+redis.call('PUBLISH', KEYS[2], ARGV[3])
+return 1
+";
+
+/// Keys: lease, fence, control. Arguments: how it begins, what follows the new token, milliseconds, the message
+/// in two parts.
+const TRANSFER: &str = r#"#!lua flags=allow-oom
+local held = redis.call('GET', KEYS[1])
+if not held or string.sub(held, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
+local time = redis.call('TIME')
+local clock = time[1] * 1000 + math.floor(time[2] / 1000)
+local last = math.max(tonumber(redis.call('GET', KEYS[2])) or 0, tonumber(string.match(held, '%d+')), clock - 1)
+local token = string.format('%.0f', last + 1)
+redis.call('SET', KEYS[2], token)
+redis.call('SET', KEYS[1], '{"token":' .. token .. ARGV[2], 'PX', ARGV[3])
+redis.call('PUBLISH', KEYS[3], ARGV[4] .. token .. ARGV[5])
+return tonumber(token)
+"#;
+
+/// Keys: lease, control. Arguments: how it begins, the message.
+const RELEASE: &str = r"#!lua flags=allow-oom
+local held = redis.call('GET', KEYS[1])
+if not held or string.sub(held, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('PUBLISH', KEYS[2], ARGV[2])
+return 1
+";
+
+/// Keys: lease and channel of each batch. Arguments: how its lease begins, and the batch.
+const PUBLISH: &str = r"#!lua flags=allow-oom
+local ours = {}
+for at = 1, #KEYS, 2 do
+  local held = redis.call('GET', KEYS[at])
+  local head = ARGV[at]
+  if held and string.sub(held, 1, #head) == head then
+    redis.call('PUBLISH', KEYS[at + 1], ARGV[at + 1])
+    ours[#ours + 1] = 1
+  else
+    ours[#ours + 1] = 0
+  end
+end
+return ours
+";
+
+/// Keys: lease, values. Arguments: how the lease begins, milliseconds, values. A full Redis refuses it.
+const KEEP: &str = r"#!lua
+local held = redis.call('GET', KEYS[1])
+if not held or string.sub(held, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
+for at = 2, #KEYS do
+  redis.call('SET', KEYS[at], ARGV[at + 1], 'PX', ARGV[2])
+end
+return 1
+";
+
+/// Keys: values. With how long each will last, which tells its age by Redis' own clock.
+const LATEST: &str = r"#!lua flags=no-writes,allow-oom
+local found = {}
+for at, key in ipairs(KEYS) do
+  found[at] = {redis.call('GET', key), redis.call('PTTL', key)}
+end
+return found
+";

@@ -1,0 +1,214 @@
+//! Stage: last known quotes on disk, so that a restart is not blind to what was known a moment ago.
+//!
+//! In: the matrix, every few seconds; at the start, the file of the run before. Out: that file, replaced as a whole; the
+//! quotes found in it, on a ring to the detector with [`Origin::Disk`](crate::market::quote::Origin). Such a quote is no
+//! price and makes no alert: extended clients see it as `cached`, with its age. Runs on a thread of its own, which may
+//! wait for the disk; nothing else ever does. Whatever is wrong with the disk is counted and told, and stops nothing.
+
+pub mod file;
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam::sync::Parker;
+
+use crate::log;
+use crate::market::quote::FeedEvent;
+use crate::market::{Directory, PairId, Quote};
+use crate::matrix::{CACHED_MAX_NS, CellState, SharedMatrix};
+use crate::metrics::Board;
+use crate::stage::{Alarm, Stage};
+use crate::time::{Clock, MonoNs, SECOND};
+
+/// Name of the file in the state directory.
+pub const FILE: &str = "last-known-quotes";
+/// How often it is written.
+const EVERY_NS: u64 = 5 * SECOND;
+/// Writing takes at most this share of the time.
+const REST_SHARE: u64 = 50;
+/// A larger file is not ours.
+const FILE_MAX: u64 = 32 << 20;
+/// Complaints are this far apart.
+const COMPLAINT_NS: u64 = 60 * SECOND;
+
+/// What a keeper is made of.
+pub struct KeeperParts {
+    /// Where the file lies; made if it is not there.
+    pub directory: PathBuf,
+    /// Names.
+    pub names: Arc<Directory>,
+    /// Quotes.
+    pub matrix: SharedMatrix,
+    /// To the detector.
+    pub ring: rtrb::Producer<FeedEvent>,
+    /// Wakes the detector.
+    pub detector: Alarm,
+    /// Counters.
+    pub board: Arc<Board>,
+    /// Time.
+    pub clock: Clock,
+    /// What the monotonic clock counts from, see [`boot_id`].
+    pub boot: String,
+}
+
+/// The id of this boot of the machine; `None` where the system has none.
+#[must_use]
+pub fn boot_id() -> Option<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned()).filter(|id| !id.is_empty())
+}
+
+/// The stage.
+pub struct Keeper {
+    parts: KeeperParts,
+    parker: Parker,
+    has_read: bool,
+    /// Found, and not yet handed over.
+    found: Vec<Quote>,
+    write_at: MonoNs,
+    complained: Option<MonoNs>,
+}
+
+impl Keeper {
+    /// A keeper that reads on its first turn. Touches no disk.
+    #[must_use]
+    pub fn new(parts: KeeperParts) -> Self {
+        let write_at = parts.clock.now().plus(EVERY_NS);
+        Self { parts, parker: Parker::new(), has_read: false, found: Vec::new(), write_at, complained: None }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.parts.directory.join(FILE)
+    }
+
+    /// Of this process alone, so that two that share a directory never write into the same file.
+    fn temporary(&self) -> PathBuf {
+        self.parts.directory.join(format!("{FILE}.{}", std::process::id()))
+    }
+
+    fn read(&mut self) {
+        let now = self.parts.clock.now();
+        if let Err(why) = fs::create_dir_all(&self.parts.directory) {
+            self.complain("cannot be made", &why.to_string(), now);
+            return;
+        }
+        remove_left_over(&self.parts.directory);
+        let bytes = match read_file(&self.path()) {
+            Ok(bytes) => bytes,
+            Err(why) if why.kind() == io::ErrorKind::NotFound => return,
+            Err(why) => return self.complain("cannot be read", &why.to_string(), now),
+        };
+        match file::decode(&bytes, &self.parts.boot, now, &self.parts.names) {
+            Ok(found) => {
+                self.parts.board.keep.taken.add(found.quotes.len() as u64);
+                self.parts.board.keep.refused.add(found.refused);
+                self.found = found.quotes;
+            }
+            Err(why) => self.complain("is left aside", &why.to_string(), now),
+        }
+    }
+
+    /// Hands over what was found, as far as there is room.
+    fn hand_over(&mut self) -> usize {
+        let before = self.found.len();
+        while let Some(quote) = self.found.pop() {
+            if self.parts.ring.push(FeedEvent::Quote(quote)).is_err() {
+                self.found.push(quote);
+                break;
+            }
+        }
+        if before > 0 {
+            self.parts.detector.ring();
+        }
+        before - self.found.len()
+    }
+
+    fn write(&mut self) {
+        let now = self.parts.clock.now();
+        let matrix = self.parts.matrix.load();
+        let cells: Vec<_> = (0..matrix.pairs() as u32)
+            .map(|at| (PairId(at), matrix.load(PairId(at))))
+            // What is void now was known once; its age tells how long ago.
+            .filter(|(_, cell)| matches!(cell.state, CellState::Live | CellState::Void))
+            .filter(|(_, cell)| cell.age(now) <= CACHED_MAX_NS)
+            .collect();
+        if !cells.is_empty() {
+            let bytes = file::encode(&self.parts.boot, &cells, &self.parts.names);
+            let temporary = self.temporary();
+            let written = fs::create_dir_all(&self.parts.directory)
+                .and_then(|()| fs::write(&temporary, bytes))
+                .and_then(|()| fs::rename(&temporary, self.path()));
+            match written {
+                Ok(()) => self.parts.board.keep.writes.add(1),
+                Err(why) => {
+                    // Nobody needs half a file.
+                    let _ = fs::remove_file(&temporary);
+                    self.complain("cannot be written", &why.to_string(), now);
+                }
+            }
+        }
+        let end = self.parts.clock.now();
+        self.write_at = end.plus(EVERY_NS.max(end.since(now) * REST_SHARE));
+    }
+
+    fn complain(&mut self, what: &str, why: &str, now: MonoNs) {
+        self.parts.board.keep.failures.add(1);
+        if self.complained.is_none_or(|at| now.since(at) >= COMPLAINT_NS) {
+            self.complained = Some(now);
+            log::say(format_args!("warning: last known quotes: {} {what}: {}", self.path().display(), log::tamed(why)));
+        }
+    }
+}
+
+impl Stage for Keeper {
+    fn name(&self) -> &str {
+        "keeper"
+    }
+
+    fn turn(&mut self, wait: Duration) -> usize {
+        if !std::mem::replace(&mut self.has_read, true) {
+            self.read();
+        }
+        let mut work = self.hand_over();
+        let now = self.parts.clock.now();
+        // What was found is not written over before it is in the matrix.
+        if now >= self.write_at && self.found.is_empty() {
+            self.write();
+            work += 1;
+        }
+        if work == 0 && !wait.is_zero() {
+            self.parker.park_timeout(wait);
+        }
+        work
+    }
+
+    fn finish(&mut self) {
+        if self.has_read && self.found.is_empty() {
+            self.write();
+        }
+    }
+}
+
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(FILE_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_MAX {
+        return Err(io::Error::other("larger than it can be"));
+    }
+    Ok(bytes)
+}
+
+/// Files of processes that ended while they wrote.
+fn remove_left_over(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let writer = name.to_str().and_then(|name| name.strip_prefix(FILE)?.strip_prefix('.')?.parse::<u32>().ok());
+        if writer.is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists()) {
+            // If it stays, it harms nobody.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}

@@ -1,0 +1,662 @@
+//! How well this process serves: `/api/market-data/health` in system 2's names, and `/readyz`. What is known of the
+//! prices comes in as [`Known`], all else is read from the [`Board`]; nothing here looks at a socket and believes it.
+
+use crate::market::quote::{Origin, Source};
+use crate::market::{Directory, InstrumentId};
+use crate::metrics::cluster::{ClusterBoard, RedisState, Role};
+use crate::metrics::{Board, BreakerGauges, BreakerState, LinkState, VenueGauges};
+use crate::protocol::report::sum;
+use crate::protocol::{Object, array, float, object};
+use crate::time::{MS, MonoNs, SECOND, UnixNs};
+
+/// What the matrix knows of the prices of one venue, at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Pairs with a fresh price.
+    pub fresh: u64,
+    /// The best way by which one of those came; `None` while there is none.
+    pub level: Option<Origin>,
+    /// The best way of last known values that are no price any more, as extended clients see them.
+    pub cached: Option<Origin>,
+    /// Pairs that were ever quoted.
+    pub held: u64,
+    /// The longest that one of those has not been heard of, in nanoseconds.
+    pub oldest_ns: u64,
+    /// Pairs that have not been heard of for more than [`OLD_NS`],
+    pub old: u64,
+    /// and the one of which that is longest.
+    pub oldest: InstrumentId,
+}
+
+/// A price that is older than this is told in an alert.
+pub const OLD_NS: u64 = 60 * SECOND;
+
+impl Known {
+    /// Adds what is known of one pair that was quoted: by which way, how long ago, whether that is a fresh price or
+    /// at least worth showing.
+    pub fn add(&mut self, instrument: InstrumentId, origin: Origin, age_ns: u64, is_fresh: bool, is_cached: bool) {
+        let better = |known: Option<Origin>| Some(known.map_or(origin, |known| known.min(origin)));
+        if is_fresh {
+            self.fresh += 1;
+            self.level = better(self.level);
+        } else if is_cached {
+            self.cached = better(self.cached);
+        }
+        self.held += 1;
+        self.old += u64::from(age_ns > OLD_NS);
+        if age_ns >= self.oldest_ns {
+            (self.oldest_ns, self.oldest) = (age_ns, instrument);
+        }
+    }
+
+    /// The level of service: a word of [`Origin`], or `degraded`.
+    #[must_use]
+    pub fn level(&self) -> &'static str {
+        self.level.or(self.cached).map_or(DEGRADED, Origin::word)
+    }
+}
+
+/// There is nothing to show.
+pub(super) const DEGRADED: &str = "degraded";
+
+/// What health is made of.
+pub struct Health<'a> {
+    /// Counters and gauges.
+    pub board: &'a Board,
+    /// Names.
+    pub directory: &'a Directory,
+    /// What is known of the prices of each venue, in directory order.
+    pub known: &'a [Known],
+    /// Pairs that streams are subscribed to.
+    pub stream_pairs: Vec<&'a str>,
+    /// Streams that may be open at once.
+    pub streams_max: u64,
+    /// Connections that may be open at once.
+    pub clients_max: u64,
+    /// This instance.
+    pub instance: &'a str,
+    /// Its host.
+    pub hostname: &'a str,
+    /// Now.
+    pub now: MonoNs,
+    /// Now, for people.
+    pub unix: UnixNs,
+}
+
+/// Who leads, in the one word of system 2: whoever leads any venue is a leader.
+struct Leadership {
+    is_leader: bool,
+    leader: String,
+    host: String,
+}
+
+impl Health<'_> {
+    /// `degraded` while no price is fresh, or none of the fresh ones was pushed; `at_capacity` above four fifths of
+    /// the streams; else `healthy`. A venue that is lost among others is an alert.
+    #[must_use]
+    pub fn status(&self) -> &'static str {
+        if !self.best().is_some_and(Origin::is_pushed) {
+            DEGRADED
+        } else if self.streams() > self.streams_high() {
+            "at_capacity"
+        } else {
+            "healthy"
+        }
+    }
+
+    /// Whether there is a fresh price to serve.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.best().is_some()
+    }
+
+    /// The best way by which a fresh price came.
+    fn best(&self) -> Option<Origin> {
+        self.known.iter().filter_map(|known| known.level).min()
+    }
+
+    /// The level of service over all venues: of what is fresh, else of what is at least known.
+    #[must_use]
+    pub fn level(&self) -> &'static str {
+        let cached = || self.known.iter().filter_map(|known| known.cached).min();
+        self.best().or_else(cached).map_or(DEGRADED, Origin::word)
+    }
+
+    fn streams(&self) -> u64 {
+        sum(self.board, |g| &g.sse_clients)
+    }
+
+    /// Four fifths: 8,000 of system 2's 10,000.
+    const fn streams_high(&self) -> u64 {
+        self.streams_max * 4 / 5
+    }
+
+    /// A moment of this process's clock, as milliseconds ago.
+    fn ago_ms(&self, at: u64) -> u64 {
+        self.now.since(MonoNs(at)) / MS
+    }
+
+    fn known(&self, at: usize) -> Known {
+        self.known.get(at).copied().unwrap_or_default()
+    }
+
+    /// What is wrong, in words.
+    #[must_use]
+    pub fn alerts(&self) -> Vec<String> {
+        let mut alerts = Vec::new();
+        match self.best() {
+            None => alerts.push("No fresh price from any exchange".to_owned()),
+            Some(best) if !best.is_pushed() => {
+                alerts.push(format!("Prices are only those of level {}", best.word()));
+            }
+            Some(_) => {}
+        }
+        if self.board.venues.iter().any(|venue| venue.breaker.state() == BreakerState::Open) {
+            alerts.push("WebSocket circuit breaker is OPEN".to_owned());
+        }
+        for at in 0..self.board.venues.len() {
+            alerts.extend(self.venue_alert(at));
+            alerts.extend(self.old_alert(at));
+        }
+        if self.errors() > 3 {
+            alerts.push(format!("High error rate: {} consecutive errors", self.errors()));
+        }
+        if let Some(cluster) = &self.board.cluster
+            && cluster.redis() != RedisState::Joined
+        {
+            alerts.push("Redis price distribution is unhealthy".to_owned());
+            let why = cluster.last_error.load_full().map(|text| format!(": {text}")).unwrap_or_default();
+            alerts.push(format!("Redis is {}{why}", cluster.redis().word()));
+        }
+        let connections = sum(self.board, |g| &g.connections);
+        if self.streams() > self.streams_high() || connections > self.clients_max.saturating_mul(4) / 5 {
+            alerts.push("Server approaching capacity".to_owned());
+        }
+        alerts
+    }
+
+    /// What is wrong with the way to a venue.
+    fn venue_alert(&self, at: usize) -> Option<String> {
+        let (name, gauges) = (&self.directory.venues()[at].name, &self.board.venues[at]);
+        match gauges.state() {
+            LinkState::Connected => None,
+            // Another instance is connected, so its prices are what counts.
+            LinkState::Standby if self.known(at).fresh > 0 => None,
+            LinkState::Standby => Some(match self.leader(at) {
+                Some(leader) => format!("Exchange {name} has no fresh price from its leader {leader}"),
+                None => format!("Exchange {name} has no leader"),
+            }),
+            state => {
+                let why = gauges.last_error().map(|text| format!(": {text}")).unwrap_or_default();
+                let breaker = match gauges.breaker.until.value() {
+                    until if until > self.now.0 => {
+                        format!(" (circuit breaker open for {} s)", (until - self.now.0).div_ceil(SECOND))
+                    }
+                    _ => String::new(),
+                };
+                Some(format!("Exchange {name} is {}{why}{breaker}", state.word()))
+            }
+        }
+    }
+
+    /// Prices that nobody has heard of for long, though the way to them is there.
+    fn old_alert(&self, at: usize) -> Option<String> {
+        let known = self.known(at);
+        let is_open = matches!(self.board.venues[at].state(), LinkState::Connected | LinkState::Standby);
+        if known.old == 0 || !is_open {
+            return None;
+        }
+        let (venue, symbol) = (&self.directory.venues()[at].name, self.directory.symbol(known.oldest));
+        let others = if known.old > 1 { format!(" and {} more", known.old - 1) } else { String::new() };
+        let seconds = known.oldest_ns / SECOND;
+        Some(format!("Price stale for more than 1 minute: {venue} {symbol} ({seconds} s){others}"))
+    }
+
+    /// The most failures in a row over all venues.
+    fn errors(&self) -> u64 {
+        self.board.venues.iter().map(|v| v.consecutive_errors.value()).max().unwrap_or(0)
+    }
+
+    /// The text of `/readyz`: whether a fresh price can be served, and what is wrong.
+    #[must_use]
+    pub fn ready_text(&self) -> Vec<u8> {
+        object(|root| {
+            root.boolean("ready", self.is_ready()).text("level", self.level()).texts("alerts", self.alerts());
+        })
+    }
+
+    /// The text of `/api/market-data/health`. System 2's fields first; `venues` and what follows is ours.
+    #[must_use]
+    pub fn text(&self) -> Vec<u8> {
+        let streams = self.streams();
+        let pairs = &self.stream_pairs;
+        let leadership = self.leadership();
+        object(|root| {
+            root.text("status", self.status()).integer("timestamp", self.unix.ms());
+            root.object("websocket", |o| self.upstream(o, leadership.is_leader));
+            root.object("broadcasting", |o| {
+                o.boolean("initialized", true);
+                o.text("role", if leadership.is_leader { Role::Leader.word() } else { Role::Follower.word() });
+                o.integer("activeSubscriptions", pairs.len() as u64).texts("subscribedPairs", pairs);
+                o.object("recovery", |r| self.recovery(r, "oldestCachedPrice"));
+            });
+            root.object("errorRecovery", |o| self.recovery(o, "oldestCachedPriceMs"));
+            root.object("leadership", |o| {
+                o.boolean("isLeader", leadership.is_leader).text("currentLeader", &leadership.leader);
+                o.text("leaderHostname", &leadership.host);
+            });
+            root.object("scaling", |o| {
+                o.integer("activeConnections", streams).text("recommendation", self.recommendation());
+                let full = self.streams_max.max(1);
+                o.integer("capacityPercentage", (streams * 100 + full / 2) / full);
+            });
+            root.texts("alerts", self.alerts());
+            array(0..self.board.venues.len(), root.key("venues"), |at, out| self.venue(at, out));
+            root.text("level", self.level());
+            self.cluster(root);
+        })
+    }
+
+    fn recommendation(&self) -> &'static str {
+        let streams = self.streams();
+        if streams > self.streams_high() {
+            "SCALE_UP_REQUIRED"
+        } else if streams > self.streams_max / 2 {
+            "MONITOR_CAPACITY"
+        } else {
+            "HEALTHY"
+        }
+    }
+
+    fn upstream(&self, o: &mut Object<'_>, is_leader: bool) {
+        let venues = &self.board.venues;
+        let best = venues.iter().map(VenueGauges::state).max_by_key(|s| rank(*s)).unwrap_or_default();
+        // System 2 has no word for a venue that another instance is connected to.
+        let best = if best == LinkState::Standby { LinkState::Idle } else { best };
+        let since = venues.iter().map(|v| v.connected_since.value()).filter(|t| *t > 0).min();
+        let uptime = since.map_or(0, |t| self.ago_ms(t));
+        o.text("state", best.word()).boolean("isLeader", is_leader).integer("uptime", uptime);
+        o.integer("connectionAttempts", venues.iter().map(|v| v.attempts.value()).sum());
+        o.integer("consecutiveErrors", self.errors());
+        o.integer("subscribedPairs", venues.iter().map(|v| v.subscribed.value()).sum());
+        o.integer("totalSubscribers", self.streams() + sum(self.board, |g| &g.websocket_clients));
+        // The worst of them.
+        let key = |b: &&BreakerGauges| (b.state(), b.failures.value(), b.last_failure.value());
+        o.object("circuitBreaker", |o| match venues.iter().map(|v| &v.breaker).max_by_key(key) {
+            Some(breaker) => self.breaker(o, breaker),
+            None => self.breaker(o, &BreakerGauges::default()),
+        });
+    }
+
+    /// System 2's four fields.
+    fn breaker(&self, o: &mut Object<'_>, breaker: &BreakerGauges) {
+        o.text("state", breaker.state().word()).integer("failureCount", breaker.failures.value());
+        o.integer("successCount", breaker.successes.value());
+        let last = breaker.last_failure.value();
+        o.integer("timeSinceLastFailure", if last == 0 { 0 } else { self.ago_ms(last) });
+    }
+
+    /// Those, why it last opened, and when the next attempt may be.
+    fn whole_breaker(&self, o: &mut Object<'_>, breaker: &BreakerGauges) {
+        self.breaker(o, breaker);
+        match breaker.reason() {
+            Some(reason) => o.text("reason", &reason),
+            None => o.null("reason"),
+        };
+        match breaker.until.value() {
+            0 => o.null("retryInMs"),
+            until => o.integer("retryInMs", MonoNs(until).since(self.now) / MS),
+        };
+    }
+
+    /// Pairs that the matrix knows, and how old the oldest of them is; whether Redis is there and answers. A Redis
+    /// that does not exist is not healthy, and no alert either.
+    fn recovery(&self, o: &mut Object<'_>, oldest: &str) {
+        let held = self.known.iter().map(|known| known.held).sum();
+        let is_healthy = self.board.cluster.as_ref().is_some_and(|c| c.redis() == RedisState::Joined);
+        o.integer("localCacheSize", held).boolean("redisHealthy", is_healthy);
+        match self.known.iter().filter(|known| known.held > 0).map(|known| known.oldest_ns).max() {
+            Some(ns) => o.integer(oldest, ns / MS),
+            None => o.null(oldest),
+        };
+    }
+
+    /// Who leads the venue at `at`, as far as is known.
+    fn leader(&self, at: usize) -> Option<String> {
+        let leader = self.board.cluster.as_ref()?.venues.get(at)?.leader.load_full()?;
+        Some(leader.as_ref().clone())
+    }
+
+    /// An instance that is alone leads; one that is cut off leads nobody.
+    fn leadership(&self) -> Leadership {
+        let own =
+            |is_leader| Leadership { is_leader, leader: self.instance.to_owned(), host: self.hostname.to_owned() };
+        let Some(cluster) = &self.board.cluster else { return own(true) };
+        if (0..cluster.venues.len()).any(|at| cluster.role(at) == Role::Leader) {
+            return Leadership { leader: cluster.instance.clone(), ..own(true) };
+        }
+        let known = cluster.venues.iter().find_map(|venue| Some((venue.leader.load_full()?, venue)));
+        let unknown = || "unknown".to_owned();
+        match known {
+            Some((leader, venue)) => Leadership {
+                is_leader: false,
+                host: venue.leader_host.load_full().map_or_else(unknown, |host| host.as_ref().clone()),
+                leader: leader.as_ref().clone(),
+            },
+            None => Leadership { is_leader: false, leader: unknown(), host: unknown() },
+        }
+    }
+
+    fn venue(&self, at: usize, out: &mut Vec<u8>) {
+        let (entry, gauges) = (&self.directory.venues()[at], &self.board.venues[at]);
+        let mut o = Object::open(out);
+        o.text("exchange", &entry.name).text("state", gauges.state().word());
+        match self.board.source_of(at) {
+            Some(source) => o.text("source", Source::from_u8(source).word()),
+            None => o.null("source"),
+        };
+        o.integer("freshPairs", self.known(at).fresh);
+        o.integer("subscribedPairs", gauges.subscribed.value());
+        match gauges.last_bytes.value() {
+            0 => o.null("lastBytesMs"),
+            at => o.integer("lastBytesMs", self.ago_ms(at)),
+        };
+        o.integer("connectionAttempts", gauges.attempts.value());
+        o.integer("consecutiveErrors", gauges.consecutive_errors.value());
+        match gauges.last_error() {
+            Some(text) => o.text("lastError", &text),
+            None => o.null("lastError"),
+        };
+        self.standing(at, &mut o);
+        o.close();
+    }
+
+    /// How the venue at `at` is served: the level, its circuit breaker, and its place in the cluster if there is one.
+    pub(super) fn standing(&self, at: usize, o: &mut Object<'_>) {
+        o.text("level", self.known(at).level());
+        o.object("circuitBreaker", |o| self.whole_breaker(o, &self.board.venues[at].breaker));
+        let Some(cluster) = &self.board.cluster else { return };
+        let Some(venue) = cluster.venues.get(at) else { return };
+        o.text("role", cluster.role(at).word());
+        for (name, text) in [("leader", &venue.leader), ("leaderHostname", &venue.leader_host)] {
+            match text.load_full() {
+                Some(text) => o.text(name, &text),
+                None => o.null(name),
+            };
+        }
+        o.integer("token", venue.token.value());
+        milliseconds(o, "lagMs", venue.lag_ns.value());
+        match venue.last_batch.value() {
+            0 => o.null("lastBatchMs"),
+            at => o.integer("lastBatchMs", self.ago_ms(at)),
+        };
+    }
+
+    /// The member `cluster`: `null` without one.
+    pub(super) fn cluster(&self, root: &mut Object<'_>) {
+        match &self.board.cluster {
+            Some(cluster) => root.object("cluster", |o| self.membership(o, cluster)),
+            None => root.null("cluster"),
+        };
+    }
+
+    fn membership(&self, o: &mut Object<'_>, cluster: &ClusterBoard) {
+        o.text("instance", &cluster.instance).text("redis", cluster.redis().word());
+        match cluster.redis_since.value() {
+            0 => o.null("redisSinceMs"),
+            at => o.integer("redisSinceMs", self.ago_ms(at)),
+        };
+        milliseconds(o, "roundTripMs", cluster.round_trip_ns.value());
+        o.object("circuitBreaker", |o| self.whole_breaker(o, &cluster.breaker));
+        match cluster.last_error.load_full() {
+            Some(text) => o.text("lastError", &text),
+            None => o.null("lastError"),
+        };
+        o.texts("members", cluster.members.load_full().iter().flat_map(|members| members.iter()));
+        let leads = self.directory.venues().iter().enumerate().filter(|(at, _)| cluster.role(*at) == Role::Leader);
+        o.texts("leads", leads.map(|(_, venue)| &venue.name));
+    }
+}
+
+/// Nanoseconds as milliseconds with three decimals.
+fn milliseconds(o: &mut Object<'_>, name: &str, ns: u64) {
+    float((ns / 1000) as f64 / 1000.0, o.key(name));
+}
+
+const fn rank(state: LinkState) -> u8 {
+    match state {
+        LinkState::Connected => 4,
+        LinkState::Connecting => 3,
+        LinkState::Backoff => 2,
+        LinkState::Standby => 1,
+        LinkState::Idle => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::market::Decimal;
+    use crate::market::directory::VenueEntry;
+    use serde_json::{Value, json};
+    use std::sync::Arc;
+
+    const NOW: MonoNs = MonoNs(1000 * SECOND);
+
+    /// Two connected venues, a fresh price of our own on each.
+    struct Case {
+        board: Board,
+        directory: Directory,
+        known: Vec<Known>,
+    }
+
+    fn fresh(origin: Origin) -> Known {
+        let mut known = Known::default();
+        known.add(InstrumentId(0), origin, 250 * MS, true, false);
+        known
+    }
+
+    impl Case {
+        fn new() -> Self {
+            let venue = |name: &str| VenueEntry {
+                name: name.into(),
+                taker_fee_pct: Decimal::ZERO,
+                native: vec![Some("BTCUSDT".into()), Some("ETHUSDT".into())],
+            };
+            let symbols = ["BTC/USDT", "ETH/USDT"].map(str::to_owned).to_vec();
+            let board = Board::new(MonoNs(0), 2, 1);
+            board.venues.iter().for_each(|venue| venue.set_state(LinkState::Connected, NOW));
+            let directory = Directory::new(symbols, vec![venue("binance"), venue("okx")]);
+            Self { board, directory, known: vec![fresh(Origin::Own); 2] }
+        }
+
+        /// The same in a cluster that Redis serves.
+        fn in_cluster() -> Self {
+            let mut case = Self::new();
+            let cluster = ClusterBoard::new("a_1_2".to_owned(), 2);
+            cluster.redis.set(RedisState::Joined as u64);
+            case.board.cluster = Some(cluster);
+            case
+        }
+
+        /// The venue at `at` is led by `b`, and we are not connected to it.
+        fn follow(&mut self, at: usize, origin: Option<Origin>) {
+            self.board.venues[at].set_state(LinkState::Standby, NOW);
+            self.known[at] = origin.map(fresh).unwrap_or_default();
+            let venue = &self.board.cluster.as_ref().unwrap().venues[at];
+            venue.leader.store(Some(Arc::new("b_3_4".to_owned())));
+            venue.leader_host.store(Some(Arc::new("b".to_owned())));
+            venue.token.set(7);
+            venue.lag_ns.set(420_000);
+        }
+
+        fn lead(&self, at: usize) {
+            self.board.cluster.as_ref().unwrap().venues[at].role.set(Role::Leader as u64);
+        }
+
+        fn health(&self) -> Health<'_> {
+            Health {
+                board: &self.board,
+                directory: &self.directory,
+                known: &self.known,
+                stream_pairs: Vec::new(),
+                streams_max: 10_000,
+                clients_max: 19_500,
+                instance: "a_1_2",
+                hostname: "a",
+                now: NOW,
+                unix: UnixNs::from_ms(1),
+            }
+        }
+
+        fn value(&self) -> Value {
+            serde_json::from_slice(&self.health().text()).unwrap()
+        }
+
+        #[track_caller]
+        fn check(&self, status: &str, is_ready: bool, level: &str, alerts: &[&str]) {
+            let health = self.health();
+            assert_eq!((health.status(), health.is_ready(), health.level()), (status, is_ready, level));
+            assert_eq!(health.alerts(), alerts);
+            assert_eq!((&self.value()["status"], &self.value()["level"]), (&json!(status), &json!(level)));
+        }
+    }
+
+    #[test]
+    fn s2_61_d2_13_health_is_what_can_be_served_whatever_the_sockets_say() {
+        let mut case = Case::new();
+        case.check("healthy", true, "websocket", &[]);
+        case.known[0] = Known::default();
+        case.check("healthy", true, "websocket", &[]);
+        case.known[1] = Known::default();
+        case.check("degraded", false, "degraded", &["No fresh price from any exchange"]);
+    }
+
+    #[test]
+    fn s2_50_the_level_is_that_of_the_best_fresh_price_and_below_the_leaders_it_is_degraded() {
+        let mut case = Case::new();
+        case.known = vec![fresh(Origin::Redis), fresh(Origin::Shared)];
+        case.check("healthy", true, "shared", &[]);
+        case.known[1] = Known::default();
+        case.check("degraded", true, "redis_cache", &["Prices are only those of level redis_cache"]);
+        case.known[0] = Known::default();
+        case.known[0].add(InstrumentId(0), Origin::Disk, 90 * SECOND, false, true);
+        let old = "Price stale for more than 1 minute: binance BTC/USDT (90 s)";
+        case.check("degraded", false, "local_cache", &["No fresh price from any exchange", old]);
+    }
+
+    #[test]
+    fn s2_54_what_is_held_and_its_oldest_age_are_told() {
+        let mut case = Case::new();
+        case.known[1].add(InstrumentId(1), Origin::Own, 75_400 * MS, false, false);
+        let value = case.value();
+        assert_eq!(
+            value["errorRecovery"],
+            json!({"localCacheSize":3,"redisHealthy":false,"oldestCachedPriceMs":75400})
+        );
+        assert_eq!(value["broadcasting"]["recovery"]["oldestCachedPrice"], 75400);
+        assert_eq!(value["alerts"], json!(["Price stale for more than 1 minute: okx ETH/USDT (75 s)"]));
+        case.known = vec![Known::default(); 2];
+        assert_eq!(case.value()["errorRecovery"]["oldestCachedPriceMs"], Value::Null);
+    }
+
+    #[test]
+    fn s2_64_an_open_breaker_is_told_and_does_not_blind_us() {
+        let case = Case::new();
+        let okx = &case.board.venues[1];
+        okx.set_state(LinkState::Backoff, NOW);
+        okx.set_last_error("connect: refused");
+        okx.consecutive_errors.set(6);
+        okx.breaker.set_state(BreakerState::Open);
+        okx.breaker.count_opened("connect: refused");
+        okx.breaker.failures.set(6);
+        okx.breaker.last_failure.set(NOW.0 - 2500 * MS);
+        okx.breaker.until.set(NOW.0 + 57 * SECOND + 1);
+        case.check(
+            "healthy",
+            true,
+            "websocket",
+            &[
+                "WebSocket circuit breaker is OPEN",
+                "Exchange okx is reconnecting: connect: refused (circuit breaker open for 58 s)",
+                "High error rate: 6 consecutive errors",
+            ],
+        );
+        let value = case.value();
+        let breaker = json!({"state":"open","failureCount":6,"successCount":0,"timeSinceLastFailure":2500});
+        assert_eq!(value["websocket"]["circuitBreaker"], breaker, "the worst of them");
+        assert_eq!(value["venues"][0]["circuitBreaker"]["state"], "closed");
+        assert_eq!(value["venues"][1]["circuitBreaker"]["reason"], "connect: refused");
+        assert_eq!(value["venues"][1]["circuitBreaker"]["retryInMs"], 57000);
+    }
+
+    #[test]
+    fn s2_63_s2_64_capacity_is_by_open_streams() {
+        let case = Case::new();
+        for (streams, status, word, percent) in [
+            (5000, "healthy", "HEALTHY", 50),
+            (5001, "healthy", "MONITOR_CAPACITY", 50),
+            (8000, "healthy", "MONITOR_CAPACITY", 80),
+            (8001, "at_capacity", "SCALE_UP_REQUIRED", 80),
+        ] {
+            case.board.gateways[0].sse_clients.set(streams);
+            let value = case.value();
+            assert_eq!(value["status"], status);
+            let scaling = json!({"activeConnections": streams, "recommendation": word, "capacityPercentage": percent});
+            assert_eq!(value["scaling"], scaling);
+            let is_told = value["alerts"].as_array().unwrap().contains(&json!("Server approaching capacity"));
+            assert_eq!(is_told, streams > 8000);
+        }
+    }
+
+    #[test]
+    fn a_venue_that_another_instance_leads_is_fine_while_its_prices_are_fresh() {
+        let mut case = Case::in_cluster();
+        case.lead(0);
+        case.follow(1, Some(Origin::Shared));
+        case.check("healthy", true, "websocket", &[]);
+        let value = case.value();
+        assert_eq!(value["leadership"], json!({"isLeader":true,"currentLeader":"a_1_2","leaderHostname":"a"}));
+        assert_eq!((&value["broadcasting"]["role"], &value["websocket"]["isLeader"]), (&json!("leader"), &json!(true)));
+        let okx = &value["venues"][1];
+        assert_eq!(
+            (&okx["state"], &okx["level"], &okx["role"]),
+            (&json!("standby"), &json!("shared"), &json!("follower"))
+        );
+        assert_eq!((&okx["leader"], &okx["token"], &okx["lagMs"]), (&json!("b_3_4"), &json!(7), &json!(0.42)));
+        assert_eq!(value["cluster"]["leads"], json!(["binance"]));
+        case.follow(1, None);
+        case.check("healthy", true, "websocket", &["Exchange okx has no fresh price from its leader b_3_4"]);
+        case.board.cluster.as_ref().unwrap().venues[1].leader.store(None);
+        case.check("healthy", true, "websocket", &["Exchange okx has no leader"]);
+    }
+
+    #[test]
+    fn s2_62_an_instance_that_leads_nothing_is_a_follower_and_names_its_leader() {
+        let mut case = Case::in_cluster();
+        case.follow(0, Some(Origin::Shared));
+        case.follow(1, Some(Origin::Shared));
+        case.check("healthy", true, "shared", &[]);
+        let value = case.value();
+        assert_eq!(value["leadership"], json!({"isLeader":false,"currentLeader":"b_3_4","leaderHostname":"b"}));
+        assert_eq!(value["broadcasting"]["role"], "follower");
+        assert_eq!(value["websocket"]["state"], "disconnected", "system 2's word");
+    }
+
+    #[test]
+    fn s2_64_a_redis_that_does_not_answer_is_told() {
+        let case = Case::in_cluster();
+        let cluster = case.board.cluster.as_ref().unwrap();
+        cluster.redis.set(RedisState::CutOff as u64);
+        cluster.set_last_error("Redis does not answer in time");
+        let alerts = ["Redis price distribution is unhealthy", "Redis is cut_off: Redis does not answer in time"];
+        case.check("healthy", true, "websocket", &alerts);
+        let value = case.value();
+        assert_eq!(
+            (&value["errorRecovery"]["redisHealthy"], &value["cluster"]["redis"]),
+            (&json!(false), &json!("cut_off"))
+        );
+        let unknown = json!({"isLeader":false,"currentLeader":"unknown","leaderHostname":"unknown"});
+        assert_eq!(value["leadership"], unknown);
+    }
+}
