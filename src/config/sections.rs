@@ -234,6 +234,9 @@ section! {
         /// Whether the keys of the replaced system (`price:dist:<PAIR>:latest`, `price_stream:leader`) are written
         /// too, for its instances during a migration: on or off.
         legacy_keys: LegacyKeys = LegacyKeys::Off;
+        /// File to which a line is added for every accepted batch, relative to this file: time, instance, venue, leader,
+        /// token, sequence. For an investigation: it grows without bound. Empty: none.
+        history: String = String::new();
     }
 }
 

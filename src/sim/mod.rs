@@ -27,7 +27,7 @@ use mio::{Events, Poll, Token};
 use crate::net::Link;
 use crate::net::listen::Listener;
 use crate::sim::clients::{Client, Clients};
-use crate::sim::connection::{ClientLimits, Connection, Ending, World};
+use crate::sim::connection::{ClientLimits, Connection, Ending, Sockets, World};
 use crate::sim::control::{Command, SimControl};
 use crate::sim::prices::{CellId, Liveliness, Prices};
 use crate::stage::{Alarm, Stage};
@@ -108,6 +108,7 @@ pub struct Sim {
     /// Venues that push nothing, and venues that refuse upgrades, by index.
     silent: Vec<bool>,
     refusing: Vec<bool>,
+    sockets: Vec<Sockets>,
     buffer: Vec<u8>,
     clock: Clock,
     options: Options,
@@ -173,6 +174,7 @@ impl Sim {
             next_second: now.plus(SECOND),
             silent: vec![false; parts.venues.len()],
             refusing: vec![false; parts.venues.len()],
+            sockets: vec![Sockets::default(); parts.venues.len()],
             venues: parts.venues,
             prices,
             listener: parts.listener,
@@ -325,16 +327,32 @@ impl Sim {
             unix: self.clock.unix(),
             listen: self.listener.address(),
             refusing: &self.refusing,
+            sockets: &self.sockets,
         };
-        let mut work = 0;
+        let (mut work, mut opened) = (0, Vec::new());
         self.clients.retain(|client| {
             if !client.readable {
                 return true;
             }
             work += 1;
-            client.read(&mut self.buffer, now, &world).is_ok()
+            let before = client.connection.venue();
+            let kept = client.read(&mut self.buffer, now, &world).is_ok();
+            if let (None, Some(venue)) = (before, client.connection.venue()) {
+                opened.push(venue);
+            }
+            kept
         });
+        opened.into_iter().for_each(|venue| self.sockets[venue].opened += 1);
         work
+    }
+
+    /// Counts the WebSockets of each venue.
+    fn count(&mut self) {
+        self.sockets.iter_mut().for_each(|sockets| sockets.open = 0);
+        for venue in self.clients.iter().filter_map(|client| client.connection.venue()) {
+            self.sockets[venue].open += 1;
+        }
+        self.sockets.iter_mut().for_each(|sockets| sockets.most = sockets.most.max(sockets.open));
     }
 
     /// Makes the updates that are due.
@@ -410,6 +428,7 @@ impl Stage for Sim {
         let mut work = self.obey();
         work += self.accept(now);
         work += self.read(now);
+        self.count();
         work += self.move_prices(now);
         work += self.each_second(now);
         self.write();

@@ -1,0 +1,332 @@
+//! The promises of a cluster, kept by processes: `spreadwire serve` three times, a real Redis, simulated venues that
+//! count who is connected to them, clients that write down every price, and a witness who listens to Redis itself.
+//!
+//! A binary of its own, so that nothing else runs beside: it measures seconds, and a machine has few cores.
+
+#[path = "../it/cluster/history.rs"]
+mod history;
+mod rig;
+#[path = "../it/cluster/server.rs"]
+mod server;
+
+use std::collections::HashMap;
+
+use rustix::process::Signal;
+use spreadwire::time::{MS, MonoNs, SECOND};
+
+use rig::{
+    Client, Exchange, Gateway, PATIENCE, Rig, Settings, SlowWay, VENUES, Witness, check_order, ms, now, pause,
+    quantile, redis, wait,
+};
+use server::Server;
+
+/// Short, so that fifty of them pass in a minute.
+const LEASE_MS: u64 = 1000;
+/// Turns of the tests that repeat a fault.
+const TURNS: usize = 50;
+
+fn three(lease_ms: u64) -> Vec<Settings> {
+    vec![Settings::lease(lease_ms); 3]
+}
+
+/// Nothing that was accepted or published may contradict the fencing, nothing that a client heard the order.
+fn check_all(rig: &Rig, witness: &Witness, clients: &[Client]) -> history::Summary {
+    witness.check().unwrap_or_else(|why| panic!("{why}\n{}", rig.logs()));
+    for client in clients {
+        check_order(&client.heard()).unwrap_or_else(|why| panic!("{why}\n{}", rig.logs()));
+    }
+    history::check(&rig.history()).unwrap_or_else(|why| panic!("{why}\n{}", rig.logs()))
+}
+
+#[test]
+fn s2_15_each_venue_is_connected_once_and_newcomers_get_their_share() {
+    let server = redis();
+    let rig = Rig::start(&server.url(), &three(5000));
+    rig.settle();
+    let clients: Vec<Client> = rig.gateways.iter().map(Client::connect).collect();
+    let (begun, opened) = (now(), rig.exchange.connections());
+    while now().since(begun) < 2 * SECOND {
+        let connections = rig.exchange.connections();
+        assert_eq!(connections, opened, "in steady state nothing is connected anew");
+        pause(20);
+    }
+    for (at, client) in clients.iter().enumerate() {
+        for venue in VENUES {
+            let counts = client.counts(venue, begun, now());
+            assert!(counts.len() > 50, "client {at} heard {} prices of {venue}", counts.len());
+            let leads = counts.iter().filter(|it| it.level == "websocket").count();
+            assert!(leads == 0 || leads == counts.len(), "one level each while nothing changes");
+        }
+        check_order(&client.heard()).unwrap();
+    }
+    assert!(rig.exchange.connections().values().all(|[_, most, _]| *most <= 2), "{:?}", rig.exchange.connections());
+}
+
+/// One leader after the other meets `fault` and comes back by `mend`; how long each venue was without a batch that was
+/// accepted, in milliseconds.
+fn fail_over(
+    rig: &mut Rig,
+    witness: &Witness,
+    turns: usize,
+    mut fault: impl FnMut(&mut Gateway),
+    mut mend: impl FnMut(&mut Gateway, &Witness),
+) -> Vec<f64> {
+    let mut took = Vec::new();
+    for turn in 0..turns {
+        let venue = VENUES[turn % VENUES.len()];
+        let led = |venue: &str| witness.last(venue).and_then(|it| rig.place(&it.from));
+        let ready = wait(PATIENCE, || led(venue).is_some() && rig.gateways.iter().all(|it| it.redis() == "joined"));
+        assert!(ready, "turn {turn}: {}", rig.logs());
+        let victim = led(venue).unwrap();
+        let (before, begun) = (witness.last(venue).unwrap(), now());
+        fault(&mut rig.gateways[victim]);
+        let bound = begun.plus((LEASE_MS + 1000) * MS);
+        let next = wait(PATIENCE, || witness.first_above(venue, before.token).is_some_and(|it| it.quotes > 0));
+        let survivors: String = (0..3).filter(|at| *at != victim).map(|at| rig.gateways[at].log()).collect();
+        assert!(next, "turn {turn}: nobody leads {venue}: {survivors}");
+        let next = witness.first_above(venue, before.token).unwrap();
+        took.push(ms(begun, next.at));
+        assert!(next.at <= bound, "turn {turn}: {venue} came back after {} ms: {survivors}", ms(begun, next.at));
+        mend(&mut rig.gateways[victim], witness);
+    }
+    took
+}
+
+#[test]
+fn f133_s2_30_fifty_leaders_are_killed_and_each_venue_is_published_again_within_its_lease_and_a_second() {
+    let server = redis();
+    let mut rig = Rig::start(&server.url(), &three(LEASE_MS));
+    let witness = Witness::start(&server.url());
+    rig.settle();
+    let mut clients: Vec<Client> = rig.gateways.iter().map(Client::connect).collect();
+    let mut took = fail_over(&mut rig, &witness, TURNS, Gateway::kill, |gateway, _| {
+        gateway.start_again();
+        clients.push(Client::connect(gateway));
+    });
+    println!("killed {TURNS}: p50 {:.0} ms, max {:.0} ms", quantile(&mut took, 0.5), quantile(&mut took, 1.0));
+    let summary = check_all(&rig, &witness, &clients);
+    assert!(summary.tokens >= TURNS as u64, "{summary:?}");
+}
+
+#[test]
+fn f60_f72_fifty_leaders_that_slept_beyond_their_lease_publish_nothing_more_under_it() {
+    let server = redis();
+    let mut rig = Rig::start(&server.url(), &three(LEASE_MS));
+    let witness = Witness::start(&server.url());
+    rig.settle();
+    let clients: Vec<Client> = rig.gateways.iter().map(Client::connect).collect();
+    let mut took = fail_over(
+        &mut rig,
+        &witness,
+        TURNS,
+        |gateway| gateway.signal(Signal::STOP),
+        |gateway, _| {
+            gateway.signal(Signal::CONT);
+            // Time to do wrong.
+            pause(150);
+        },
+    );
+    println!("stopped {TURNS}: p50 {:.0} ms, max {:.0} ms", quantile(&mut took, 0.5), quantile(&mut took, 1.0));
+    check_all(&rig, &witness, &clients);
+    let fenced: f64 = rig.gateways.iter().map(|it| it.metric("cluster_venue_fenced_total")).sum();
+    assert_eq!(fenced, 0.0, "Redis passes nothing on under an old token");
+}
+
+#[test]
+fn f77_clocks_ten_minutes_apart_change_no_leader_and_no_age() {
+    let server = redis();
+    let offsets = ["", "+10m", "-10m"];
+    let settings = offsets.map(|clock| Settings { clock, ..Settings::lease(LEASE_MS) });
+    let rig = Rig::start(&server.url(), &settings);
+    let witness = Witness::start(&server.url());
+    rig.settle();
+    let clients: Vec<Client> = rig.gateways.iter().map(Client::connect).collect();
+    pause(200);
+    let (begun, leaders) = (now(), VENUES.map(|venue| witness.last(venue).unwrap().token));
+    pause(5 * LEASE_MS);
+    assert_eq!(VENUES.map(|venue| witness.last(venue).unwrap().token), leaders, "no leader changes");
+    for (at, client) in clients.iter().enumerate() {
+        for venue in VENUES {
+            let counts = client.counts(venue, begun, now());
+            assert!(counts.len() > 100, "gateway {at}: {} prices of {venue}", counts.len());
+            for it in counts {
+                let age_ms = ms(rig.exchange.set_at(it.count().unwrap()), it.at);
+                // Errs to the older side, by a round trip or two, and by a millisecond of rounding.
+                let off = it.age_ms - age_ms;
+                assert!((-age_ms..250.0).contains(&off), "gateway {at}: is {age_ms} ms old: {it:?}");
+            }
+        }
+    }
+    check_all(&rig, &witness, &clients);
+}
+
+#[test]
+fn s2_31_a_leader_that_is_asked_to_end_hands_over_within_half_a_second_and_no_price_is_missed() {
+    let server = redis();
+    let mut rig = Rig::start(&server.url(), &three(5000));
+    let witness = Witness::start(&server.url());
+    rig.settle();
+    for turn in 0..5 {
+        let clients: Vec<Client> = rig.gateways.iter().map(Client::connect).collect();
+        pause(300);
+        let (venue, begun) = (VENUES[turn % 3], now());
+        let before = witness.last(venue).unwrap();
+        let leader = rig.place(&before.from).unwrap();
+        rig.gateways[leader].signal(Signal::TERM);
+        assert!(wait(PATIENCE, || witness.first_above(venue, before.token).is_some()), "{}", rig.logs());
+        let took = ms(begun, witness.first_above(venue, before.token).unwrap().at);
+        assert!(took <= 500.0, "turn {turn}: {venue} was handed over after {took} ms");
+        let status = rig.gateways[leader].child.wait().unwrap();
+        assert_eq!(status.code(), Some(0), "{}", rig.gateways[leader].log());
+        pause(700);
+        for (at, client) in clients.iter().enumerate().filter(|(at, _)| *at != leader) {
+            let counts = client.counts(venue, MonoNs(begun.0 - 200 * MS), begun.plus(900 * MS));
+            let gap = longest(&counts.iter().map(|it| it.at).collect::<Vec<_>>());
+            println!("turn {turn}: {venue} after {took:.0} ms; client of {at}: longest silence {gap:.0} ms");
+            let missed: Vec<u64> =
+                counts.windows(2).map(|it| it[1].count().unwrap() - it[0].count().unwrap()).collect();
+            assert!(missed.iter().all(|step| *step == 1), "turn {turn}, client of {at}: {venue} missed: {missed:?}");
+            check_order(&client.heard()).unwrap();
+        }
+        rig.gateways[leader].start_again();
+        rig.settle();
+    }
+    check_all(&rig, &witness, &[]);
+    assert!(rig.exchange.connections().values().all(|[_, most, _]| *most <= 2), "{:?}", rig.exchange.connections());
+}
+
+/// The longest time between two moments that follow each other, in milliseconds.
+fn longest(moments: &[MonoNs]) -> f64 {
+    moments.windows(2).map(|pair| ms(pair[0], pair[1])).fold(0.0, f64::max)
+}
+
+/// How clients fared from one moment to another.
+#[derive(Debug)]
+struct Fared {
+    /// The longest silence of a venue at a client, in milliseconds.
+    silence_ms: f64,
+    /// Of prices, from being set to being heard, by client and venue, in milliseconds.
+    p99_ms: HashMap<(usize, &'static str), f64>,
+}
+
+fn fared(rig: &Rig, clients: &[Client], from: MonoNs, to: MonoNs) -> Fared {
+    let (mut silence_ms, mut p99_ms) = (0.0f64, HashMap::new());
+    for (at, client) in clients.iter().enumerate() {
+        for venue in VENUES {
+            let counts = client.counts(venue, from, to);
+            let mut moments = vec![from];
+            moments.extend(counts.iter().map(|it| it.at));
+            moments.push(to);
+            silence_ms = silence_ms.max(longest(&moments));
+            let mut way: Vec<f64> =
+                counts.iter().map(|it| ms(rig.exchange.set_at(it.count().unwrap()), it.at)).collect();
+            if !way.is_empty() {
+                p99_ms.insert((at, venue), quantile(&mut way, 0.99));
+            }
+        }
+    }
+    Fared { silence_ms, p99_ms }
+}
+
+/// A fault of Redis, and its end: prices go on, levels are told, and all is as before without anybody's help.
+fn check_fault(what: &str, rig: &Rig, clients: &[Client], fault: impl FnOnce(), end: impl FnOnce(), is_cut_off: bool) {
+    rig.settle();
+    pause(500);
+    let healthy = fared(rig, clients, MonoNs(now().0 - 500 * MS), now());
+    let begun = now();
+    fault();
+    if is_cut_off {
+        let shown = |it: &Gateway| it.redis() == "cut_off" || it.redis() == "returning";
+        let all = wait(PATIENCE, || rig.gateways.iter().all(shown));
+        let took = ms(begun, now());
+        assert!(all, "{what}: not noticed: {}", rig.logs());
+        println!("{what}: shown by all after {took:.0} ms");
+        assert!(took < 500.0 + 250.0, "{what}: shown after {took} ms");
+    }
+    pause(2000);
+    let during = fared(rig, clients, begun, now());
+    let later = fared(rig, clients, begun.plus(1000 * MS), now());
+    if is_cut_off {
+        for (at, client) in clients.iter().enumerate() {
+            for venue in VENUES {
+                let shared =
+                    client.counts(venue, begun.plus(750 * MS), now()).into_iter().find(|it| it.level != "websocket");
+                assert!(shared.is_none(), "{what}: client of {at} still told another level: {shared:?}");
+            }
+        }
+    }
+    end();
+    let ended = now();
+    rig.settle();
+    println!(
+        "{what}: longest silence {:.0} ms (healthy {:.0}), p99 worst {:.1} ms, after a second {:.1} (healthy {:.1}); settled {:.0} ms after its end",
+        during.silence_ms,
+        healthy.silence_ms,
+        worst(&during),
+        worst(&later),
+        worst(&healthy),
+        ms(ended, now())
+    );
+    assert!(during.silence_ms < 1500.0, "{what}: {during:?}");
+    // What is measured on a quiet machine is in perf; here other tests run beside.
+    assert!(worst(&later) < worst(&healthy) * 1.5 + 50.0, "{what}: {later:?} against {healthy:?}");
+}
+
+fn worst(fared: &Fared) -> f64 {
+    fared.p99_ms.values().copied().fold(0.0, f64::max)
+}
+
+#[test]
+fn f65_f66_f68_f70_whatever_redis_suffers_clients_have_prices_and_all_is_well_afterwards() {
+    let mut server = redis();
+    let way = SlowWay::to(server.port);
+    let exchange = Exchange::start(20_000, 60.0);
+    let mut settings = three(LEASE_MS);
+    settings.iter_mut().for_each(|it| it.cluster += "stable_ms = 1000\n");
+    let rig = Rig::start_on(exchange, &way.url(), &settings);
+    rig.settle();
+    let clients: Vec<Client> = rig.gateways.iter().map(Client::connect).collect();
+    check_fault("slow by 200 ms", &rig, &clients, || way.delay(200), || way.delay(0), true);
+    check_fault("CLIENT PAUSE", &rig, &clients, || server.tell("CLIENT PAUSE 2500 ALL"), || (), true);
+    let full = || server.tell("CONFIG SET maxmemory 1");
+    check_fault("full", &rig, &clients, full, || server.tell("CONFIG SET maxmemory 0"), false);
+    check_fault("flushed", &rig, &clients, || server.tell("FLUSHALL"), || (), false);
+    let server = std::cell::RefCell::new(&mut server);
+    let killed = || server.borrow_mut().kill();
+    check_fault("killed, and started again empty", &rig, &clients, killed, || server.borrow_mut().start_again(), true);
+    for client in &clients {
+        check_order(&client.heard()).unwrap_or_else(|why| panic!("{why}\n{}", rig.logs()));
+    }
+    history::check(&rig.history()).unwrap_or_else(|why| panic!("{why}\n{}", rig.logs()));
+}
+
+#[test]
+fn f69_after_a_failover_by_sentinel_the_cluster_goes_on_with_higher_tokens() {
+    let mut master = redis();
+    let port = master.port.to_string();
+    let replica = Server::start(&["--replicaof", "127.0.0.1", &port]);
+    replica.await_replica();
+    let sentinel = Server::start_sentinel(master.port);
+    let url = format!("redis+sentinel://127.0.0.1:{}/prices", sentinel.port);
+    let mut settings = three(LEASE_MS);
+    settings.iter_mut().for_each(|it| it.cluster += "stable_ms = 1000\n");
+    // A Sentinel needs a moment to learn of the replica.
+    pause(1000);
+    let rig = Rig::start(&url, &settings);
+    rig.settle();
+    let clients: Vec<Client> = rig.gateways.iter().map(Client::connect).collect();
+    check_fault("failover by Sentinel", &rig, &clients, || master.kill(), || (), true);
+    let begun = now();
+    server_is_master(&replica);
+    for (at, client) in clients.iter().enumerate() {
+        check_order(&client.heard()).unwrap_or_else(|why| panic!("client of {at}: {why}\n{}", rig.logs()));
+        let heard = wait(PATIENCE, || VENUES.iter().all(|venue| !client.counts(venue, begun, now()).is_empty()));
+        assert!(heard, "client of {at} hears nothing: {}", rig.logs());
+    }
+    history::check(&rig.history()).unwrap_or_else(|why| panic!("{why}\n{}", rig.logs()));
+}
+
+fn server_is_master(server: &Server) {
+    let role: Vec<redis::Value> = redis::cmd("ROLE").query(&mut server.client()).unwrap();
+    assert_eq!(role.first(), Some(&redis::Value::BulkString(b"master".to_vec())));
+}
