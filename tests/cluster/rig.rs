@@ -447,9 +447,10 @@ impl Witness {
         self.seen.lock().unwrap().clone()
     }
 
-    /// The first batch of `venue` above `token`.
+    /// The first prices of `venue` above `token`.
     pub fn first_above(&self, venue: &str, token: u64) -> Option<Batch> {
-        self.seen.lock().unwrap().iter().find(|it| it.venue == venue && it.token > token).cloned()
+        let is_it = |it: &&Batch| it.venue == venue && it.token > token && it.quotes > 0;
+        self.seen.lock().unwrap().iter().find(is_it).cloned()
     }
 
     /// The last batch of `venue`.
