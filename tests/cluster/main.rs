@@ -9,14 +9,12 @@ mod rig;
 #[path = "../it/cluster/server.rs"]
 mod server;
 
-use std::collections::HashMap;
-
 use rustix::process::Signal;
 use spreadwire::time::{MS, MonoNs, SECOND};
 
 use rig::{
-    Client, Exchange, Gateway, PATIENCE, Rig, Settings, SlowWay, VENUES, Witness, check_order, ms, now, pause,
-    quantile, redis, wait,
+    Client, Exchange, Fared, Gateway, PATIENCE, Rig, Settings, SlowWay, VENUES, Witness, check_order, fail_over, fared,
+    longest, ms, now, pause, quantile, redis, wait,
 };
 use server::Server;
 
@@ -63,36 +61,6 @@ fn s2_15_each_venue_is_connected_once_and_newcomers_get_their_share() {
     assert!(rig.exchange.connections().values().all(|[_, most, _]| *most <= 2), "{:?}", rig.exchange.connections());
 }
 
-/// One leader after the other meets `fault` and comes back by `mend`; how long each venue was without a batch that was
-/// accepted, in milliseconds.
-fn fail_over(
-    rig: &mut Rig,
-    witness: &Witness,
-    turns: usize,
-    mut fault: impl FnMut(&mut Gateway),
-    mut mend: impl FnMut(&mut Gateway, &Witness),
-) -> Vec<f64> {
-    let mut took = Vec::new();
-    for turn in 0..turns {
-        let venue = VENUES[turn % VENUES.len()];
-        let led = |venue: &str| witness.last(venue).and_then(|it| rig.place(&it.from));
-        let ready = wait(PATIENCE, || led(venue).is_some() && rig.gateways.iter().all(|it| it.redis() == "joined"));
-        assert!(ready, "turn {turn}: {}", rig.logs());
-        let victim = led(venue).unwrap();
-        let (before, begun) = (witness.last(venue).unwrap(), now());
-        fault(&mut rig.gateways[victim]);
-        let bound = begun.plus((LEASE_MS + 1000) * MS);
-        let next = wait(PATIENCE, || witness.first_above(venue, before.token).is_some());
-        let survivors: String = (0..3).filter(|at| *at != victim).map(|at| rig.gateways[at].log()).collect();
-        assert!(next, "turn {turn}: nobody leads {venue}: {survivors}");
-        let next = witness.first_above(venue, before.token).unwrap();
-        took.push(ms(begun, next.at));
-        assert!(next.at <= bound, "turn {turn}: {venue} came back after {} ms: {survivors}", ms(begun, next.at));
-        mend(&mut rig.gateways[victim], witness);
-    }
-    took
-}
-
 #[test]
 fn f133_s2_30_fifty_leaders_are_killed_and_each_venue_is_published_again_within_its_lease_and_a_second() {
     let server = redis();
@@ -100,7 +68,7 @@ fn f133_s2_30_fifty_leaders_are_killed_and_each_venue_is_published_again_within_
     let witness = Witness::start(&server.url());
     rig.settle();
     let mut clients: Vec<Client> = rig.gateways.iter().map(Client::connect).collect();
-    let mut took = fail_over(&mut rig, &witness, TURNS, Gateway::kill, |gateway, _| {
+    let mut took = fail_over(&mut rig, &witness, (TURNS, LEASE_MS), Gateway::kill, |gateway, _| {
         gateway.start_again();
         clients.push(Client::connect(gateway));
     });
@@ -119,7 +87,7 @@ fn f60_f72_fifty_leaders_that_slept_beyond_their_lease_publish_nothing_more_unde
     let mut took = fail_over(
         &mut rig,
         &witness,
-        TURNS,
+        (TURNS, LEASE_MS),
         |gateway| gateway.signal(Signal::STOP),
         |gateway, _| {
             gateway.signal(Signal::CONT);
@@ -196,39 +164,6 @@ fn s2_31_a_leader_that_is_asked_to_end_hands_over_within_half_a_second_and_no_pr
     }
     check_all(&rig, &witness, &[]);
     assert!(rig.exchange.connections().values().all(|[_, most, _]| *most <= 2), "{:?}", rig.exchange.connections());
-}
-
-/// The longest time between two moments that follow each other, in milliseconds.
-fn longest(moments: &[MonoNs]) -> f64 {
-    moments.windows(2).map(|pair| ms(pair[0], pair[1])).fold(0.0, f64::max)
-}
-
-/// How clients fared from one moment to another.
-#[derive(Debug)]
-struct Fared {
-    /// The longest silence of a venue at a client, in milliseconds.
-    silence_ms: f64,
-    /// Of prices, from being set to being heard, by client and venue, in milliseconds.
-    p99_ms: HashMap<(usize, &'static str), f64>,
-}
-
-fn fared(rig: &Rig, clients: &[Client], from: MonoNs, to: MonoNs) -> Fared {
-    let (mut silence_ms, mut p99_ms) = (0.0f64, HashMap::new());
-    for (at, client) in clients.iter().enumerate() {
-        for venue in VENUES {
-            let counts = client.counts(venue, from, to);
-            let mut moments = vec![from];
-            moments.extend(counts.iter().map(|it| it.at));
-            moments.push(to);
-            silence_ms = silence_ms.max(longest(&moments));
-            let mut way: Vec<f64> =
-                counts.iter().map(|it| ms(rig.exchange.set_at(it.count().unwrap()), it.at)).collect();
-            if !way.is_empty() {
-                p99_ms.insert((at, venue), quantile(&mut way, 0.99));
-            }
-        }
-    }
-    Fared { silence_ms, p99_ms }
 }
 
 /// A fault of Redis, and its end: prices go on, levels are told, and all is as before without anybody's help.

@@ -251,11 +251,12 @@ impl Gateway {
         self.cluster()["redis"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// A counter or gauge of its metrics, with its labels.
+    /// The sum over all venues of a counter of its metrics.
     pub fn metric(&self, name: &str) -> f64 {
         let page = self.get("/metrics").1;
-        let line = page.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])));
-        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("no {name} in {page}"))
+        let lines: Vec<&str> = page.lines().filter(|line| line.starts_with(&format!("spreadwire_{name}{{"))).collect();
+        assert_eq!(lines.len(), VENUES.len(), "{name}: {lines:?}");
+        lines.iter().map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
     }
 
     pub fn log(&self) -> String {
@@ -630,6 +631,69 @@ impl Drop for Rig {
             let _ = std::fs::remove_dir_all(&self.folder);
         }
     }
+}
+
+/// One leader after the other meets `fault` and comes back by `mend`; how long each venue was without a batch that was
+/// accepted, in milliseconds. Panics when it was longer than the lease and a second.
+pub fn fail_over(
+    rig: &mut Rig,
+    witness: &Witness,
+    (turns, lease_ms): (usize, u64),
+    mut fault: impl FnMut(&mut Gateway),
+    mut mend: impl FnMut(&mut Gateway, &Witness),
+) -> Vec<f64> {
+    let mut took = Vec::new();
+    for turn in 0..turns {
+        let venue = VENUES[turn % VENUES.len()];
+        let led = |venue: &str| witness.last(venue).and_then(|it| rig.place(&it.from));
+        let ready = wait(PATIENCE, || led(venue).is_some() && rig.gateways.iter().all(|it| it.redis() == "joined"));
+        assert!(ready, "turn {turn}: {}", rig.logs());
+        let victim = led(venue).unwrap();
+        let (before, begun) = (witness.last(venue).unwrap(), now());
+        fault(&mut rig.gateways[victim]);
+        let bound = begun.plus((lease_ms + 1000) * 1_000_000);
+        let next = wait(PATIENCE, || witness.first_above(venue, before.token).is_some());
+        let survivors: String = (0..3).filter(|at| *at != victim).map(|at| rig.gateways[at].log()).collect();
+        assert!(next, "turn {turn}: nobody leads {venue}: {survivors}");
+        let next = witness.first_above(venue, before.token).unwrap();
+        took.push(ms(begun, next.at));
+        assert!(next.at <= bound, "turn {turn}: {venue} came back after {} ms: {survivors}", ms(begun, next.at));
+        mend(&mut rig.gateways[victim], witness);
+    }
+    took
+}
+
+/// The longest time between two moments that follow each other, in milliseconds.
+pub fn longest(moments: &[MonoNs]) -> f64 {
+    moments.windows(2).map(|pair| ms(pair[0], pair[1])).fold(0.0, f64::max)
+}
+
+/// How clients fared from one moment to another.
+#[derive(Debug)]
+pub struct Fared {
+    /// The longest silence of a venue at a client, in milliseconds.
+    pub silence_ms: f64,
+    /// Of prices, from being set to being heard, by client and venue, in milliseconds.
+    pub p99_ms: HashMap<(usize, &'static str), f64>,
+}
+
+pub fn fared(rig: &Rig, clients: &[Client], from: MonoNs, to: MonoNs) -> Fared {
+    let (mut silence_ms, mut p99_ms) = (0.0f64, HashMap::new());
+    for (at, client) in clients.iter().enumerate() {
+        for venue in VENUES {
+            let counts = client.counts(venue, from, to);
+            let mut moments = vec![from];
+            moments.extend(counts.iter().map(|it| it.at));
+            moments.push(to);
+            silence_ms = silence_ms.max(longest(&moments));
+            let mut way: Vec<f64> =
+                counts.iter().map(|it| ms(rig.exchange.set_at(it.count().unwrap()), it.at)).collect();
+            if !way.is_empty() {
+                p99_ms.insert((at, venue), quantile(&mut way, 0.99));
+            }
+        }
+    }
+    Fared { silence_ms, p99_ms }
 }
 
 /// A private Redis whose pub/sub outlives the rig.
