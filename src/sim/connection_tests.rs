@@ -57,6 +57,18 @@ fn heard(client: &mut WebSocket, connection: &mut Connection) -> Vec<String> {
 }
 
 #[test]
+fn programs_are_told_how_often_a_venue_is_connected_to() {
+    let prices = prices();
+    let sockets = [Sockets { open: 1, most: 2, opened: 7 }];
+    let mut connection = Connection::new(ClientLimits::default(), at(0));
+    let world = World { sockets: &sockets, ..world(&prices) };
+    connection.receive(b"GET /connections HTTP/1.1\r\n\r\n", at(0), &world);
+    let text = String::from_utf8_lossy(connection.output()).into_owned();
+    let (_, body) = text.split_once("\r\n\r\n").unwrap();
+    assert_eq!(body, "{\"plain\":{\"open\":1,\"most\":2,\"opened\":7}}\n");
+}
+
+#[test]
 fn a_client_subscribes_and_hears_its_quotes_only() {
     let prices = prices();
     let (mut client, mut connection) = opened(&prices, "/plain/v1/ws?x=1", ClientLimits::default());

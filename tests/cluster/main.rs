@@ -10,6 +10,7 @@ mod rig;
 mod server;
 
 use rustix::process::Signal;
+use spreadwire::sim::random::Random;
 use spreadwire::time::{MS, MonoNs, SECOND};
 
 use rig::{
@@ -28,10 +29,10 @@ fn three(lease_ms: u64) -> Vec<Settings> {
 }
 
 /// Nothing that was accepted or published may contradict the fencing, nothing that a client heard the order.
-fn check_all(rig: &Rig, witness: &Witness, clients: &[Client]) -> history::Summary {
+fn check_all(rig: &Rig, witness: &Witness, clients: &[Client], may_repeat: bool) -> history::Summary {
     witness.check().unwrap_or_else(|why| panic!("{why}\n{}", rig.logs()));
     for client in clients {
-        check_order(&client.heard()).unwrap_or_else(|why| panic!("{why}\n{}", rig.logs()));
+        check_order(&client.heard(), may_repeat).unwrap_or_else(|why| panic!("{why}\n{}", rig.logs()));
     }
     history::check(&rig.history()).unwrap_or_else(|why| panic!("{why}\n{}", rig.logs()))
 }
@@ -42,6 +43,8 @@ fn s2_15_each_venue_is_connected_once_and_newcomers_get_their_share() {
     let rig = Rig::start(&server.url(), &three(5000));
     rig.settle();
     let clients: Vec<Client> = rig.gateways.iter().map(Client::connect).collect();
+    // The first that a client hears is what there was before, maybe from when another led.
+    pause(200);
     let (begun, opened) = (now(), rig.exchange.connections());
     while now().since(begun) < 2 * SECOND {
         let connections = rig.exchange.connections();
@@ -56,7 +59,7 @@ fn s2_15_each_venue_is_connected_once_and_newcomers_get_their_share() {
             let odd = counts.iter().find(|it| it.level != levels[0]);
             assert!(odd.is_none(), "client {at}: another level than {}: {odd:?}\n{}", levels[0], rig.logs());
         }
-        check_order(&client.heard()).unwrap();
+        check_order(&client.heard(), false).unwrap();
     }
     assert!(rig.exchange.connections().values().all(|[_, most, _]| *most <= 2), "{:?}", rig.exchange.connections());
 }
@@ -73,7 +76,7 @@ fn f133_s2_30_fifty_leaders_are_killed_and_each_venue_is_published_again_within_
         clients.push(Client::connect(gateway));
     });
     println!("killed {TURNS}: p50 {:.0} ms, max {:.0} ms", quantile(&mut took, 0.5), quantile(&mut took, 1.0));
-    let summary = check_all(&rig, &witness, &clients);
+    let summary = check_all(&rig, &witness, &clients, false);
     assert!(summary.tokens >= TURNS as u64, "{summary:?}");
 }
 
@@ -96,7 +99,7 @@ fn f60_f72_fifty_leaders_that_slept_beyond_their_lease_publish_nothing_more_unde
         },
     );
     println!("stopped {TURNS}: p50 {:.0} ms, max {:.0} ms", quantile(&mut took, 0.5), quantile(&mut took, 1.0));
-    check_all(&rig, &witness, &clients);
+    check_all(&rig, &witness, &clients, false);
     let fenced: f64 = rig.gateways.iter().map(|it| it.metric("cluster_venue_fenced_total")).sum();
     assert_eq!(fenced, 0.0, "Redis passes nothing on under an old token");
 }
@@ -126,7 +129,7 @@ fn f77_clocks_ten_minutes_apart_change_no_leader_and_no_age() {
             }
         }
     }
-    check_all(&rig, &witness, &clients);
+    check_all(&rig, &witness, &clients, false);
 }
 
 #[test]
@@ -157,12 +160,12 @@ fn s2_31_a_leader_that_is_asked_to_end_hands_over_within_half_a_second_and_no_pr
             );
             // A machine that is busy may conflate two prices into one; a gap would be more, and longer.
             assert!(missed <= 2 && silence < 150.0, "turn {turn}, client of {at}: {venue} missed {missed}");
-            check_order(&client.heard()).unwrap();
+            check_order(&client.heard(), false).unwrap();
         }
         rig.gateways[leader].start_again();
         rig.settle();
     }
-    check_all(&rig, &witness, &[]);
+    check_all(&rig, &witness, &[], false);
     assert!(rig.exchange.connections().values().all(|[_, most, _]| *most <= 2), "{:?}", rig.exchange.connections());
 }
 
@@ -233,7 +236,7 @@ fn f65_f66_f68_f70_whatever_redis_suffers_clients_have_prices_and_all_is_well_af
     let killed = || server.borrow_mut().kill();
     check_fault("killed, and started again empty", &rig, &clients, killed, || server.borrow_mut().start_again(), true);
     for client in &clients {
-        check_order(&client.heard()).unwrap_or_else(|why| panic!("{why}\n{}", rig.logs()));
+        check_order(&client.heard(), false).unwrap_or_else(|why| panic!("{why}\n{}", rig.logs()));
     }
     history::check(&rig.history()).unwrap_or_else(|why| panic!("{why}\n{}", rig.logs()));
 }
@@ -255,7 +258,7 @@ fn f69_after_a_failover_by_sentinel_the_cluster_goes_on_with_higher_tokens() {
     let begun = now();
     server_is_master(&replica);
     for (at, client) in clients.iter().enumerate() {
-        check_order(&client.heard()).unwrap_or_else(|why| panic!("client of {at}: {why}\n{}", rig.logs()));
+        check_order(&client.heard(), false).unwrap_or_else(|why| panic!("client of {at}: {why}\n{}", rig.logs()));
         let heard = wait(PATIENCE, || VENUES.iter().all(|venue| !client.counts(venue, begun, now()).is_empty()));
         assert!(heard, "client of {at} hears nothing: {}", rig.logs());
     }
@@ -265,4 +268,45 @@ fn f69_after_a_failover_by_sentinel_the_cluster_goes_on_with_higher_tokens() {
 fn server_is_master(server: &Server) {
     let role: Vec<redis::Value> = redis::cmd("ROLE").query(&mut server.client()).unwrap();
     assert_eq!(role.first(), Some(&redis::Value::BulkString(b"master".to_vec())));
+}
+
+/// Whatever comes together: gateways that are killed or sleep, a Redis that is late, deaf or empty, exchanges that hang
+/// up. Another run with the seed that a failure names gives the same faults, not the same instants.
+#[test]
+fn f76_faults_that_come_together_make_no_two_leaders_and_no_older_price() {
+    let seed = now().0;
+    println!("seed {seed}");
+    let mut random = Random::new(seed);
+    let server = redis();
+    let way = SlowWay::to(server.port);
+    let mut settings = three(LEASE_MS);
+    settings.iter_mut().for_each(|it| it.cluster += "stable_ms = 500\n");
+    let mut rig = Rig::start_on(Exchange::start(20_000, 60.0), &way.url(), &settings);
+    let witness = Witness::start(&server.url());
+    rig.settle();
+    let mut clients: Vec<Client> = rig.gateways.iter().map(Client::connect).collect();
+    for _ in 0..40 {
+        let at = random.below(3);
+        match random.below(6) {
+            0 => {
+                rig.gateways[at].kill();
+                rig.gateways[at].start_again();
+                clients.push(Client::connect(&rig.gateways[at]));
+            }
+            1 => {
+                rig.gateways[at].signal(Signal::STOP);
+                pause(random.below(1800) as u64);
+                rig.gateways[at].signal(Signal::CONT);
+            }
+            2 => server.tell(&format!("CLIENT PAUSE {} ALL", random.below(900))),
+            3 => server.tell("FLUSHALL"),
+            4 => way.delay([0, 5, 40, 150][random.below(4)]),
+            _ => rig.exchange.control.cut(VENUES[at]).unwrap(),
+        }
+        pause(random.below(500) as u64);
+    }
+    way.delay(0);
+    let served = wait(PATIENCE, || rig.is_served());
+    assert!(served, "seed {seed}: {:?}\n{}", rig.exchange.connections(), rig.logs());
+    println!("{:?}", check_all(&rig, &witness, &clients, true));
 }

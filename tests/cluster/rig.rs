@@ -381,17 +381,33 @@ fn listen(mut socket: WebSocket<TcpStream>, heard: &Mutex<Vec<Heard>>, ends: &At
     }
 }
 
-/// What must hold of everything that one client hears: no price twice in a row, none that is older than the one before.
-pub fn check_order(heard: &[Heard]) -> Result<(), String> {
+/// What must hold of everything that one client hears: no price twice in a row, unless it was said to be none between,
+/// and none that is older than the one before. A price that was void for too short a time to be told may come again:
+/// `may_repeat` where exchanges hang up.
+pub fn check_order(heard: &[Heard], may_repeat: bool) -> Result<(), String> {
     let mut last: HashMap<(&str, &str), &Heard> = HashMap::new();
-    for it in heard.iter().filter(|it| it.is_fresh) {
-        let Some(before) = last.insert((&it.venue, &it.symbol), it) else { continue };
+    let mut void: HashMap<(&str, &str), bool> = HashMap::new();
+    for it in heard {
+        let pair = (it.venue.as_str(), it.symbol.as_str());
+        let was_void = void.insert(pair, !it.is_fresh).unwrap_or(true);
+        if !it.is_fresh {
+            continue;
+        }
+        let Some(before) = last.insert(pair, it) else { continue };
         let same = |it: &Heard| (it.bid.to_bits(), it.ask.to_bits(), it.sizes.0.to_bits(), it.sizes.1.to_bits());
         if it.timestamp < before.timestamp || it.count() < before.count() {
             return Err(format!("an older price: {it:?} after {before:?}"));
         }
-        if same(it) == same(before) && it.timestamp == before.timestamp && it.level == before.level {
-            return Err(format!("a price twice: {it:?} after {before:?}"));
+        if !was_void
+            && !may_repeat
+            && same(it) == same(before)
+            && it.timestamp == before.timestamp
+            && it.level == before.level
+        {
+            let from = before.at.0.saturating_sub(500_000_000);
+            let near = |other: &&Heard| other.venue == it.venue && other.at.0 >= from && other.at <= it.at;
+            let near: Vec<String> = heard.iter().filter(near).map(|it| format!("{it:?}")).collect();
+            return Err(format!("a price twice: {it:?} after {before:?}, of:\n{}", near.join("\n")));
         }
     }
     Ok(())
@@ -459,14 +475,13 @@ impl Witness {
         self.seen.lock().unwrap().iter().rfind(|it| it.venue == venue).cloned()
     }
 
-    /// What must hold of all that was published: tokens never fall, nobody shares one, sequences rise by one.
+    /// What must hold of all that was published: tokens never fall, nobody shares one, sequences rise.
     pub fn check(&self) -> Result<(), String> {
         let mut last: HashMap<String, Batch> = HashMap::new();
         for it in self.seen() {
             let Some(before) = last.insert(it.venue.clone(), it.clone()) else { continue };
-            let is_next = it.token == before.token && it.from == before.from && it.sequence == before.sequence + 1;
-            let is_new = it.token > before.token && it.sequence == 1;
-            if !is_next && !is_new {
+            let is_next = it.token == before.token && it.from == before.from && it.sequence > before.sequence;
+            if !is_next && it.token <= before.token {
                 return Err(format!("published: {it:?} after {before:?}"));
             }
         }
@@ -604,6 +619,14 @@ impl Rig {
             all.extend(leads.iter().map(ToString::to_string));
         }
         all.len() == VENUES.len() && self.exchange.is_connected_once()
+    }
+
+    /// Whether every gateway is joined, and each venue led and connected once, however unevenly.
+    pub fn is_served(&self) -> bool {
+        let clusters: Vec<Value> = self.gateways.iter().map(Gateway::cluster).collect();
+        let led: usize = clusters.iter().filter_map(|it| it["leads"].as_array().map(Vec::len)).sum();
+        let joined = clusters.iter().all(|it| it["redis"] == "joined");
+        joined && led == VENUES.len() && self.exchange.is_connected_once()
     }
 
     pub fn settle(&self) {
