@@ -29,6 +29,8 @@ Examples:
   spreadwire sim --listen 127.0.0.1:9000       only the simulated venues
   spreadwire replay okx.jsonl.gz --speed 10    captured frames through the whole path
   spreadwire decode --venue okx okx.jsonl.gz   captured frames to quotes, as JSON Lines
+  spreadwire venues                            the venues and their facts
+  spreadwire instruments --config a.toml       what would be subscribed, where
 
 Exit codes: 0 done, 2 usage, 69 something is unavailable (a port in use, a file that cannot be read),
 70 a fault of spreadwire itself, 78 configuration.";
@@ -51,6 +53,12 @@ pub enum Command {
     /// Captured frames to normalised quotes, JSON Lines on the standard output
     #[command(after_help = DECODE_EXAMPLES)]
     Decode(DecodeArgs),
+    /// The venues that can be named, with what is fixed about each
+    #[command(after_help = VENUES_EXAMPLES)]
+    Venues(VenuesArgs),
+    /// The instruments that would be subscribed, with each venue's own symbol, steps and status
+    #[command(after_help = INSTRUMENTS_EXAMPLES)]
+    Instruments(InstrumentsArgs),
     /// Says what is wrong with a configuration, or prints the effective one
     #[command(after_help = CHECK_EXAMPLES)]
     CheckConfig(CheckArgs),
@@ -179,6 +187,41 @@ pub struct DecodeArgs {
     /// Capture, `.jsonl` or `.jsonl.gz`; `-` is the standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+}
+
+const VENUES_EXAMPLES: &str = "\
+Examples:
+  spreadwire venues
+  spreadwire venues --json";
+
+/// Flags of `venues`.
+#[derive(Args, Clone, Debug)]
+pub struct VenuesArgs {
+    /// JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+const INSTRUMENTS_EXAMPLES: &str = "\
+Examples:
+  spreadwire instruments
+  spreadwire instruments --config spreadwire.toml --venue kraken
+  spreadwire instruments --config spreadwire.toml --json
+
+Asks each venue's REST side for its list; where that fails, the list that was kept on disk is used.";
+
+/// Flags of `instruments`.
+#[derive(Args, Clone)]
+pub struct InstrumentsArgs {
+    /// Configuration in TOML [default: the venues and instruments of the demo]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Only this venue
+    #[arg(long, value_name = "NAME", value_parser = parse_venue)]
+    pub venue: Option<&'static dyn Venue>,
+    /// JSON Lines instead of a table
+    #[arg(long)]
+    pub json: bool,
 }
 
 const CHECK_EXAMPLES: &str = "\

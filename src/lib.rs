@@ -12,7 +12,8 @@
 //!
 //! Modules import from floors below only (`tests/it/floors.rs` holds them to it): ground (`log`, `time`,
 //! `metrics`, `stage`), nouns and framing (`market`, `wire`), languages (`protocol`, `venues`), machinery
-//! (`matrix`, `net`), stages (`cluster`, `detector`, `feed`, `gateway`, `keep`, `sim`, `record`), roof (`config`, `cli`, `wiring`).
+//! (`matrix`, `net`), stages (`cluster`, `detector`, `discovery`, `feed`, `gateway`, `keep`, `sim`, `record`),
+//! roof (`config`, `cli`, `tables`, `wiring`).
 //!
 //! What is not to be found: sockets outside `net`, clocks outside `time`, threads outside `stage`, `unsafe`,
 //! a float that decides, an unbounded queue, a number without its source.
@@ -33,6 +34,7 @@ pub mod net;
 
 pub mod cluster;
 pub mod detector;
+pub mod discovery;
 pub mod feed;
 pub mod gateway;
 pub mod keep;
@@ -41,4 +43,5 @@ pub mod sim;
 
 pub mod cli;
 pub mod config;
+pub mod tables;
 pub mod wiring;

@@ -7,11 +7,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use spreadwire::cli::{Cli, Command, DecodeArgs, DemoArgs, Failure};
-use spreadwire::config::Config;
+use spreadwire::cli::{Cli, Command, DecodeArgs, DemoArgs, Failure, InstrumentsArgs};
+use spreadwire::config::{Config, Plan};
+use spreadwire::discovery::Catalogue;
 use spreadwire::record::capture::Capture;
 use spreadwire::record::decode;
-use spreadwire::{log, stage, wiring};
+use spreadwire::time::Clock;
+use spreadwire::{log, stage, tables, wiring};
 
 fn main() -> ExitCode {
     stage::stop_process_on_panic();
@@ -27,11 +29,13 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command.unwrap_or(Command::Demo(cli.demo)) {
         Command::Demo(args) => run_demo(&args),
-        Command::Serve(args) => wiring::serve(load(&args.config)?),
+        Command::Serve(args) => wiring::serve(load(&args.config)?.0),
         Command::Sim(args) => wiring::sim(args),
         Command::Replay(args) => wiring::replay(Config::defaults()?, args),
         Command::Decode(args) => run_decode(&args),
-        Command::CheckConfig(args) => print(load(&args.file)?.to_toml().as_bytes()),
+        Command::Venues(args) => print(tables::venues(args.json).as_bytes()),
+        Command::Instruments(args) => run_instruments(&args),
+        Command::CheckConfig(args) => print(load(&args.file)?.0.to_toml().as_bytes()),
     }
 }
 
@@ -44,10 +48,36 @@ fn run_demo(args: &DemoArgs) -> Result<(), Failure> {
     wiring::demo(config, args.seed)
 }
 
-fn load(path: &Path) -> Result<Config, Failure> {
-    let config = Config::load(path)?;
+/// The configuration of a file, and what is known of the venues' lists. Venues are asked only where it matters.
+fn load(path: &Path) -> Result<(Config, Catalogue), Failure> {
+    let plan = Plan::load(path)?;
+    let asks = plan.has_patterns();
+    resolve(plan, asks)
+}
+
+fn resolve(plan: Plan, asks: bool) -> Result<(Config, Catalogue), Failure> {
+    let catalogue = if asks { gather(&plan)? } else { plan.kept() };
+    let config = plan.resolve(&catalogue)?;
     warn(&config);
-    Ok(config)
+    Ok((config, catalogue))
+}
+
+fn gather(plan: &Plan) -> Result<Catalogue, Failure> {
+    let catalogue = Catalogue::gather(&plan.wanted(), plan.state_dir().as_deref(), plan.patience(), &Clock::System)
+        .map_err(|why| Failure::Unavailable(format!("asking for lists of instruments: {why}")))?;
+    for (venue, why) in catalogue.missing() {
+        tell(&format_args!("warning: the list of {venue} could not be read: {why}"));
+    }
+    Ok(catalogue)
+}
+
+fn run_instruments(args: &InstrumentsArgs) -> Result<(), Failure> {
+    let plan = match &args.config {
+        Some(path) => Plan::load(path)?,
+        None => Plan::defaults(),
+    };
+    let (config, catalogue) = resolve(plan, true)?;
+    print(tables::instruments(&config, &catalogue, args.venue, args.json).as_bytes())
 }
 
 fn warn(config: &Config) {

@@ -22,8 +22,10 @@ use spreadwire::matrix::handover::Handover;
 use spreadwire::metrics::Board;
 use spreadwire::stage::Alarm;
 use spreadwire::time::{Clock, MonoNs, UnixNs};
-use spreadwire::venues::{Decoded, FeedCodec, Market, SymbolEntry, Symbols, Update, VENUES, Venue, VenueQuote};
-use spreadwire::wire::websocket::{Event, Limits, WebSocket, text_frame_header, upgrade_reply};
+use spreadwire::venues::{
+    Decoded, FeedCodec, Market, Message, Messages, SymbolEntry, Symbols, Update, VENUES, Venue, VenueQuote,
+};
+use spreadwire::wire::websocket::{Event, Limits, WebSocket, binary_frame_header, text_frame_header, upgrade_reply};
 
 struct Counting;
 
@@ -78,7 +80,7 @@ fn state(native: String, n: u64) -> VenueQuote {
 }
 
 /// A codec that is subscribed, and `FRAMES` quote frames that its exchange wrote.
-fn prepared(venue: &'static dyn Venue) -> (Box<dyn FeedCodec>, Vec<String>) {
+fn prepared(venue: &'static dyn Venue) -> (Box<dyn FeedCodec>, Messages) {
     let natives: Vec<String> =
         SYMBOLS.iter().map(|(b, q)| venue.native(b, q).expect("a symbol of all venues")).collect();
     let entries = natives.iter().enumerate().map(|(at, native)| SymbolEntry {
@@ -90,12 +92,12 @@ fn prepared(venue: &'static dyn Venue) -> (Box<dyn FeedCodec>, Vec<String>) {
     let mut side = venue.exchange_side();
     let hall = Hall(natives.iter().map(|n| (n.clone(), state(n.clone(), 0))).collect());
     let mut decoded = Decoded::default();
-    let mut said = Vec::new();
+    let mut said = Messages::default();
     side.opened("/ws", &hall, &mut said);
     codec.opened(&mut decoded.requests);
     loop {
-        for text in std::mem::take(&mut said) {
-            codec.decode(text.as_bytes(), MonoNs(1), &mut decoded).expect("our own frames decode");
+        for message in said.drain() {
+            codec.decode(message.as_bytes(), MonoNs(1), &mut decoded).expect("our own frames decode");
         }
         let requests = std::mem::take(&mut decoded.requests);
         if requests.is_empty() {
@@ -103,7 +105,7 @@ fn prepared(venue: &'static dyn Venue) -> (Box<dyn FeedCodec>, Vec<String>) {
         }
         requests.iter().for_each(|request| side.receive(request, &hall, &mut said));
     }
-    let mut frames = Vec::new();
+    let mut frames = Messages::default();
     for n in 1..=FRAMES as u64 {
         side.quote(&state(natives[n as usize % natives.len()].clone(), n), &mut frames);
     }
@@ -131,7 +133,7 @@ fn the_steady_path_allocates_nothing() {
         assert!(frames.len() >= FRAMES, "{}: {} frames", venue.facts().name, frames.len());
         let (warm, steady) = frames.split_at(frames.len() / 10);
         let mut merged = 0;
-        let mut run = |frames: &[String], merged: &mut usize| {
+        let mut run = |frames: &[Message], merged: &mut usize| {
             for frame in frames {
                 decoded.clear();
                 codec.decode(frame.as_bytes(), MonoNs(1), &mut decoded).expect("our own frames decode");
@@ -193,12 +195,12 @@ fn the_socket_path_allocates_nothing(venue: &'static dyn Venue) {
     let mut server = WebSocket::server(Limits { message_max: 1 << 20, read_buffer: 4096 }, b"");
     let mut side = venue.exchange_side();
     let hall = Hall(natives.iter().map(|n| (n.clone(), state(n.clone(), 0))).collect());
-    let mut said = Vec::new();
+    let mut said = Messages::default();
     side.opened("/ws", &hall, &mut said);
     // Requests keep their distance, so the clock is asked to be patient.
     for second in 0..30 {
-        for text in said.drain(..) {
-            connection.receive(&framed(&text), clock.now(), &clock, &mut |event| handover.push(event));
+        for message in said.drain() {
+            connection.receive(&framed(&message), clock.now(), &clock, &mut |event| handover.push(event));
         }
         connection.elapsed(clock.now().plus(second * 100_000_000), &mut |event| handover.push(event));
         server.receive(connection.output().expect("open"));
@@ -209,12 +211,12 @@ fn the_socket_path_allocates_nothing(venue: &'static dyn Venue) {
             }
         }
     }
-    let mut frames = Vec::new();
+    let mut frames = Messages::default();
     for n in 1..=FRAMES as u64 {
         side.quote(&state(natives[n as usize % natives.len()].clone(), n), &mut frames);
     }
     assert!(frames.len() >= FRAMES, "{name}: {} frames, {:?}", frames.len(), connection.end());
-    let frames: Vec<Vec<u8>> = frames.iter().map(|text| framed(text)).collect();
+    let frames: Vec<Vec<u8>> = frames.iter().map(framed).collect();
     let (warm, steady) = frames.split_at(frames.len() / 10);
     let mut quotes = 0;
     let mut run = |frames: &[Vec<u8>], quotes: &mut usize| {
@@ -235,9 +237,12 @@ fn the_socket_path_allocates_nothing(venue: &'static dyn Venue) {
     assert_eq!(allocations, 0, "{name}: allocations in {} frames from the socket", steady.len());
 }
 
-fn framed(text: &str) -> Vec<u8> {
+fn framed(message: &Message) -> Vec<u8> {
     let mut bytes = Vec::new();
-    text_frame_header(text.len(), &mut bytes);
-    bytes.extend_from_slice(text.as_bytes());
+    match message {
+        Message::Text(text) => text_frame_header(text.len(), &mut bytes),
+        Message::Binary(packed) => binary_frame_header(packed.len(), &mut bytes),
+    }
+    bytes.extend_from_slice(message.as_bytes());
     bytes
 }

@@ -9,18 +9,23 @@ pub mod near;
 mod read;
 mod resolve;
 mod sections;
+mod select;
 mod setting;
 
 use std::fmt;
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use crate::discovery::{Catalogue, Wanted};
 use crate::market::{Decimal, Directory, VenueId, directory::VenueEntry};
-use crate::venues::{VENUES, Venue};
+use crate::net::tls::Trust;
+use crate::venues::{DEFAULT_VENUES, VENUES, Venue};
 
 pub use sections::{
-    Cluster, Detector, Feed, Gateway, LegacyKeys, OwnUpstream, Pin, Quotes, Spin, Threads, ThresholdOn, VenueSettings,
+    Cluster, Detector, Discovery, Feed, Gateway, LegacyKeys, OwnUpstream, Pin, Quotes, Spin, Threads, ThresholdOn,
+    VenueSettings,
 };
 pub use setting::socket_address;
 
@@ -45,6 +50,8 @@ pub struct Config {
     pub threads: Threads,
     /// How connections to venues are kept.
     pub feed: Feed,
+    /// What venues list.
+    pub discovery: Discovery,
     /// Several gateways as one.
     pub cluster: Cluster,
     warnings: Vec<String>,
@@ -62,6 +69,8 @@ pub struct VenueConfig {
     pub taker_fee_pct: Decimal,
     /// More certificate authorities (PEM) that are trusted for this address.
     pub ca_file: Option<PathBuf>,
+    /// REST address whose list of instruments is read; empty: none is.
+    pub rest_address: String,
     /// Native symbol per instrument of the configuration; `None` where this venue does not quote it.
     pub native: Vec<Option<String>>,
 }
@@ -167,13 +176,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let file = path.display().to_string();
-        let text = read_text(path).map_err(|(line, what)| ConfigError {
-            file: file.clone(),
-            problems: vec![Problem { place: Place::File(line), key: String::new(), what }],
-        })?;
-        let directory = path.parent().unwrap_or(Path::new("."));
-        Self::build(&file, &text, directory, &environment(), VENUES)
+        Plan::load(path)?.resolve(&Catalogue::default())
     }
 
     /// The defaults, changed only by the environment of this process.
@@ -196,16 +199,7 @@ impl Config {
         environment: &[(String, String)],
         known: &[&'static dyn Venue],
     ) -> Result<Self, ConfigError> {
-        let mut draft = read::Draft::new(known);
-        draft.read_file(source);
-        draft.read_environment(environment);
-        resolve::resolve(draft, directory).map_err(|mut problems| {
-            problems.sort_by_key(|problem| match problem.place {
-                Place::File(line) => line,
-                _ => usize::MAX,
-            });
-            ConfigError { file: file.to_owned(), problems }
-        })
+        Plan::build(file, source, directory, environment, known).resolve(&Catalogue::default())
     }
 
     /// Listens on `address` because the flag `--listen` said so.
@@ -249,6 +243,108 @@ impl Config {
     #[must_use]
     pub fn reference() -> String {
         sections::reference()
+    }
+}
+
+/// A configuration that is read but not resolved: what the venues list may still be needed.
+pub struct Plan {
+    file: String,
+    directory: PathBuf,
+    draft: read::Draft,
+}
+
+impl Plan {
+    /// Reads the file and the environment of this process.
+    ///
+    /// # Errors
+    /// When the file cannot be read; what is wrong in it is told by [`Self::resolve`].
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let file = path.display().to_string();
+        let text = read_text(path).map_err(|(line, what)| ConfigError {
+            file: file.clone(),
+            problems: vec![Problem { place: Place::File(line), key: String::new(), what }],
+        })?;
+        let directory = path.parent().unwrap_or(Path::new("."));
+        Ok(Self::build(&file, &text, directory, &environment(), VENUES))
+    }
+
+    /// The defaults, changed only by the environment of this process.
+    #[must_use]
+    pub fn defaults() -> Self {
+        Self::build("", "", Path::new("."), &environment(), VENUES)
+    }
+
+    /// The lists that are on disk; no venue is asked.
+    #[must_use]
+    pub fn kept(&self) -> Catalogue {
+        self.state_dir().map(|folder| Catalogue::of_disk(&self.wanted(), &folder)).unwrap_or_default()
+    }
+
+    /// Where what survives a restart is kept, if anywhere.
+    #[must_use]
+    pub fn state_dir(&self) -> Option<PathBuf> {
+        let folder = &self.draft.process.state_dir;
+        (!folder.is_empty()).then(|| self.directory.join(folder))
+    }
+
+    /// The same from texts; see [`Config::build`].
+    #[must_use]
+    pub fn build(
+        file: &str,
+        source: &str,
+        directory: &Path,
+        environment: &[(String, String)],
+        known: &[&'static dyn Venue],
+    ) -> Self {
+        let mut draft = read::Draft::new(known);
+        draft.read_file(source);
+        draft.read_environment(environment);
+        Self { file: file.to_owned(), directory: directory.to_owned(), draft }
+    }
+
+    /// Whether some instruments are patterns, which mean nothing without the venues' lists.
+    #[must_use]
+    pub fn has_patterns(&self) -> bool {
+        let own = self.draft.known.iter().filter_map(|known| known.instruments.as_ref());
+        self.draft.instruments.iter().chain(own).flatten().any(|item| item.text.contains('*'))
+    }
+
+    /// How long the start may wait for lists.
+    #[must_use]
+    pub const fn patience(&self) -> Duration {
+        Duration::from_millis(self.draft.discovery.wait_ms)
+    }
+
+    /// The venues that are configured, with the REST addresses of their lists. What is wrong with them is told by
+    /// [`Self::resolve`].
+    #[must_use]
+    pub fn wanted(&self) -> Vec<Wanted> {
+        let named = |name: &str| self.draft.venues.as_ref().is_none_or(|all| all.iter().any(|item| item.text == name));
+        let mut chosen: Vec<_> = self.draft.known.iter().filter(|known| named(known.venue.facts().name)).collect();
+        if self.draft.venues.is_none() {
+            chosen.truncate(DEFAULT_VENUES);
+        }
+        let wanted = chosen.into_iter().filter_map(|known| {
+            let ca_file = Some(&known.settings.ca_file).filter(|file| !file.is_empty());
+            let trust = Trust::new(ca_file.map(|file| self.directory.join(file)).as_deref());
+            let trust = trust.or_else(|_| Trust::new(None)).ok()?;
+            Some(Wanted { venue: known.venue, address: resolve::rest_address(known), trust })
+        });
+        wanted.collect()
+    }
+
+    /// Looks up names and holds the parts against each other; `catalogue` holds what venues list, as far as known.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn resolve(self, catalogue: &Catalogue) -> Result<Config, ConfigError> {
+        resolve::resolve(self.draft, &self.directory, catalogue).map_err(|mut problems| {
+            problems.sort_by_key(|problem| match problem.place {
+                Place::File(line) => line,
+                _ => usize::MAX,
+            });
+            ConfigError { file: self.file, problems }
+        })
     }
 }
 

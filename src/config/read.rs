@@ -9,7 +9,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 use crate::config::near::nearest;
 use crate::config::resolve::unknown_venue;
 use crate::config::sections::{
-    Cluster, Detector, Feed, Gateway, Key, Process, Quotes, Section, Threads, VenueSettings,
+    Cluster, Detector, Discovery, Feed, Gateway, Key, Process, Quotes, Section, Threads, VenueSettings,
 };
 use crate::config::setting::{Given, quoted, with_article};
 use crate::config::{Place, Problem};
@@ -24,6 +24,8 @@ const PREFIX: &str = "SPREADWIRE_";
 pub(super) struct Item {
     pub text: String,
     pub place: Place,
+    /// A pattern chose it: nobody asked for it on every venue.
+    pub chosen: bool,
 }
 
 /// What a venue's table says.
@@ -42,6 +44,7 @@ pub(super) struct Draft {
     pub detector: Detector,
     pub threads: Threads,
     pub feed: Feed,
+    pub discovery: Discovery,
     pub cluster: Cluster,
     /// Every known venue, configured or not.
     pub known: Vec<VenueDraft>,
@@ -79,6 +82,7 @@ impl Draft {
             detector: Detector::default(),
             threads: Threads::default(),
             feed: Feed::default(),
+            discovery: Discovery::default(),
             cluster: Cluster::default(),
             known: known.collect(),
             venues: None,
@@ -98,6 +102,7 @@ impl Draft {
             ("detector".to_owned(), self.detector.keys()),
             ("threads".to_owned(), self.threads.keys()),
             ("feed".to_owned(), self.feed.keys()),
+            ("discovery".to_owned(), self.discovery.keys()),
             ("cluster".to_owned(), self.cluster.keys()),
         ];
         for known in &mut self.known {
@@ -210,7 +215,9 @@ impl Draft {
                 Some(Slot::One(key)) => key.slot.set(Given::Bare(value), &key.bounds).err(),
                 Some(Slot::List(list)) => {
                     let texts = value.split(',').map(str::trim).filter(|text| !text.is_empty());
-                    *list = Some(texts.map(|text| Item { text: text.to_owned(), place: place.clone() }).collect());
+                    *list = Some(
+                        texts.map(|text| Item { text: text.to_owned(), place: place.clone(), chosen: false }).collect(),
+                    );
                     None
                 }
                 None => None,
@@ -243,7 +250,7 @@ fn read_items(array: &DeArray<'_>, lines: &Lines, wrong: &mut Vec<(Place, String
     for element in array.iter() {
         let place = Place::File(lines.of_span(Some(element.span())));
         match element.get_ref() {
-            DeValue::String(text) => items.push(Item { text: text.to_string(), place }),
+            DeValue::String(text) => items.push(Item { text: text.to_string(), place, chosen: false }),
             other => wrong.push((place, format!("holds {}, expected texts", with_article(other.type_str())))),
         }
     }

@@ -6,10 +6,13 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use crate::config::near::{did_you_mean, nearest};
-use crate::config::read::{Draft, Item};
+use crate::config::read::{Draft, Item, VenueDraft};
 use crate::config::setting::quoted;
-use crate::config::{Config, Place, Problem, VenueConfig, listing};
+use crate::config::{Config, Place, Problem, VenueConfig, listing, select};
+use crate::discovery::{Catalogue, List};
 use crate::market::VenueId;
+use crate::venues::DEFAULT_VENUES;
+use crate::venues::listing::Entry;
 use crate::venues::{Opening, Venue};
 
 /// What is quoted when nobody says: pairs that all of system 1's venues list (listings of 2021 to 2026).
@@ -23,10 +26,10 @@ const INSTRUMENTS_MAX: usize = 10_000;
 const CODE_MAX: usize = 20;
 
 /// Checks everything that needs more than one value. Files are looked for below `directory`.
-pub(super) fn resolve(mut draft: Draft, directory: &Path) -> Result<Config, Vec<Problem>> {
+pub(super) fn resolve(mut draft: Draft, directory: &Path, catalogue: &Catalogue) -> Result<Config, Vec<Problem>> {
     let chosen = chosen_venues(&mut draft);
     check_limits(&mut draft);
-    let (instruments, native) = resolve_instruments(&mut draft, &chosen);
+    let (instruments, native) = resolve_instruments(&mut draft, &chosen, catalogue);
     let price_order = resolve_price_order(&mut draft, &chosen);
     let mut venues = Vec::with_capacity(chosen.len());
     for (&at, native) in chosen.iter().zip(native) {
@@ -46,8 +49,14 @@ pub(super) fn resolve(mut draft: Draft, directory: &Path) -> Result<Config, Vec<
         if let Some(file) = &ca_file {
             draft.known[at].settings.ca_file = file.display().to_string();
         }
+        let rest_address = rest_address(&draft.known[at]);
+        let is_address = ["https://", "http://"].iter().any(|scheme| rest_address.starts_with(scheme));
+        if !rest_address.is_empty() && !is_address {
+            let what = format!("{} is not an address, expected https:// or http://", quoted(&rest_address));
+            refuse(&mut draft, &path("rest_address"), what);
+        }
         let taker_fee_pct = settings.taker_fee_pct;
-        venues.push(VenueConfig { venue, address: settings.address, taker_fee_pct, ca_file, native });
+        venues.push(VenueConfig { venue, address: settings.address, rest_address, taker_fee_pct, ca_file, native });
     }
     warn_of_idle_tables(&mut draft, &chosen);
     if !draft.problems.is_empty() {
@@ -63,7 +72,7 @@ pub(super) fn resolve(mut draft: Draft, directory: &Path) -> Result<Config, Vec<
         draft.warnings.push(what.to_owned());
     }
     let listing = listing::list(&mut draft, &venues, &instruments, &price_order);
-    let Draft { gateway, quotes, detector, threads, feed, cluster, warnings, .. } = draft;
+    let Draft { gateway, quotes, detector, threads, feed, discovery, cluster, warnings, .. } = draft;
     Ok(Config {
         venues,
         instruments,
@@ -74,6 +83,7 @@ pub(super) fn resolve(mut draft: Draft, directory: &Path) -> Result<Config, Vec<
         detector,
         threads,
         feed,
+        discovery,
         cluster,
         warnings,
         listing,
@@ -92,7 +102,7 @@ fn refuse_item(draft: &mut Draft, path: &str, item: &Item, what: String) {
 
 /// Indices into `draft.known` of the configured venues, in their order.
 fn chosen_venues(draft: &mut Draft) -> Vec<usize> {
-    let Some(items) = draft.venues.clone() else { return (0..draft.known.len()).collect() };
+    let Some(items) = draft.venues.clone() else { return (0..draft.known.len().min(DEFAULT_VENUES)).collect() };
     let mut chosen = Vec::new();
     for item in &items {
         match draft.known.iter().position(|known| known.venue.facts().name == item.text) {
@@ -120,21 +130,48 @@ pub(super) fn unknown_venue<'a>(name: &str, names: impl Iterator<Item = &'a str>
     format!("unknown venue {}, expected one of {}{near}", quoted(name), names.collect::<Vec<_>>().join(", "))
 }
 
+/// The REST address whose list is read; empty where the venue is somewhere else than usual and nobody said where
+/// its list is.
+pub(super) fn rest_address(known: &VenueDraft) -> String {
+    let settings = &known.settings;
+    match settings.rest_address.is_empty() {
+        true if settings.address == known.venue.facts().address => known.venue.listing().address.to_owned(),
+        _ => settings.rest_address.clone(),
+    }
+}
+
 /// The instruments of the process, and each chosen venue's native symbol of each.
-fn resolve_instruments(draft: &mut Draft, chosen: &[usize]) -> (Vec<String>, Vec<Vec<Option<String>>>) {
+fn resolve_instruments(
+    draft: &mut Draft,
+    chosen: &[usize],
+    catalogue: &Catalogue,
+) -> (Vec<String>, Vec<Vec<Option<String>>>) {
     let is_default = draft.instruments.is_none();
+    let names: Vec<&str> = chosen.iter().map(|&at| draft.known[at].venue.facts().name).collect();
+    let lists: Vec<(&str, Option<&List>)> = names.iter().map(|name| (*name, catalogue.of(name))).collect();
+    let limits = select::Limits { common_to: draft.discovery.common_to, top: draft.discovery.top };
     let shared = match draft.instruments.clone() {
-        Some(items) => checked_symbols(draft, "instruments", &items),
-        None => DEFAULT_INSTRUMENTS.map(|text| Item { text: text.to_owned(), place: Place::Default }).into(),
+        Some(items) => {
+            let items = expanded(draft, "instruments", items, &lists, limits);
+            checked_symbols(draft, "instruments", &items)
+        }
+        None => {
+            DEFAULT_INSTRUMENTS.map(|text| Item { text: text.to_owned(), place: Place::Default, chosen: false }).into()
+        }
     };
     let mut names: Vec<String> = if is_default { Vec::new() } else { texts(&shared) };
     let mut quoted_by: Vec<HashMap<String, String>> = Vec::with_capacity(chosen.len());
     for &at in chosen {
         let own = draft.known[at].instruments.clone();
-        let path = format!("venue.{}.instruments", draft.known[at].venue.facts().name);
-        let own = own.map(|items| checked_symbols(draft, &path, &items));
+        let path = own_path(draft.known[at].venue.facts().name);
+        let own = own.map(|items| {
+            let list: Vec<_> = lists.iter().copied().filter(|(name, _)| path == own_path(name)).collect();
+            let items = expanded(draft, &path, items, &list, select::Limits::NONE);
+            checked_symbols(draft, &path, &items)
+        });
         let (path, items) = own.as_ref().map_or(("instruments", &shared), |items| (path.as_str(), items));
-        let native = native_symbols(draft, at, path, items, own.is_none() && is_default);
+        let list = catalogue.of(draft.known[at].venue.facts().name);
+        let native = native_symbols(draft, at, path, items, own.is_none() && is_default, list);
         for item in items.iter().filter(|item| native.contains_key(&item.text)) {
             if !names.contains(&item.text) {
                 names.push(item.text.clone());
@@ -160,6 +197,48 @@ fn resolve_instruments(draft: &mut Draft, chosen: &[usize]) -> (Vec<String>, Vec
     }
     let native = quoted_by.iter().map(|native| names.iter().map(|name| native.get(name).cloned()).collect()).collect();
     (names, native)
+}
+
+/// The key of a venue's own instruments.
+fn own_path(name: &str) -> String {
+    format!("venue.{name}.instruments")
+}
+
+/// `items` with all patterns replaced by what the venues list.
+fn expanded(
+    draft: &mut Draft,
+    path: &str,
+    items: Vec<Item>,
+    lists: &[(&str, Option<&List>)],
+    limits: select::Limits,
+) -> Vec<Item> {
+    let mut all = Vec::with_capacity(items.len());
+    let mut patterns = Vec::new();
+    for item in items {
+        match select::Pattern::read(&item.text) {
+            None => all.push(item),
+            Some(Ok(pattern)) => patterns.push((pattern, item)),
+            Some(Err(what)) => refuse_item(draft, path, &item, what),
+        }
+    }
+    let Some((_, first)) = patterns.first().cloned() else { return all };
+    let known: Vec<&List> = lists.iter().filter_map(|(_, list)| *list).collect();
+    if known.is_empty() {
+        let what = format!("{} stands for what venues list, and no list could be read", quoted(&first.text));
+        refuse_item(draft, path, &first, what);
+        return all;
+    }
+    for (name, _) in lists.iter().filter(|(_, list)| list.is_none()) {
+        draft.warnings.push(format!("{path}: the list of {name} could not be read; patterns choose nothing there"));
+    }
+    let patterns: Vec<&select::Pattern> = patterns.iter().map(|(pattern, _)| pattern).collect();
+    let mut written: std::collections::HashSet<String> = all.iter().map(|item| item.text.clone()).collect();
+    for text in select::chosen(&patterns, &known, limits) {
+        if written.insert(text.clone()) {
+            all.push(Item { text, place: first.place.clone(), chosen: true });
+        }
+    }
+    all
 }
 
 fn texts(items: &[Item]) -> Vec<String> {
@@ -218,14 +297,39 @@ fn native_symbols(
     path: &str,
     items: &[Item],
     is_default: bool,
+    list: Option<&List>,
 ) -> HashMap<String, String> {
     let venue = draft.known[at].venue;
     let name = venue.facts().name;
+    let list = list.map(|list| {
+        let mut by_name: HashMap<(&str, &str), Vec<&Entry>> = HashMap::with_capacity(list.entries.len());
+        for entry in &list.entries {
+            by_name.entry((&entry.base, &entry.quote)).or_default().push(entry);
+        }
+        by_name
+    });
     let mut native: HashMap<String, String> = HashMap::with_capacity(items.len());
     let mut taken: HashMap<String, String> = HashMap::with_capacity(items.len());
     for item in items {
         let Some((base, quote)) = split_symbol(&item.text) else { continue };
-        match venue.native(base, quote) {
+        let listed: &[&Entry] = list.as_ref().map_or(&[], |list| list.get(&(base, quote)).map_or(&[], Vec::as_slice));
+        let symbol = match listed {
+            [entry] => Ok(entry.native.clone()),
+            [one, other, ..] => {
+                let [one, other] = [one, other].map(|entry| quoted(&entry.native));
+                refuse_item(draft, path, item, format!("{one} and {other} are both {} on {name}", item.text));
+                continue;
+            }
+            // Its list is known, and this is not on it.
+            [] if list.is_some() && venue.native(base, quote).is_ok() => {
+                if path != "instruments" {
+                    draft.warnings.push(format!("{path}: {name} does not list {}, left out", item.text));
+                }
+                continue;
+            }
+            [] => venue.native(base, quote),
+        };
+        match symbol {
             Ok(symbol) => {
                 if let Some(other) = taken.insert(symbol.clone(), item.text.clone()) {
                     let what = format!("{other} and {} are both {} on {name}; keep one", item.text, quoted(&symbol));
@@ -233,7 +337,7 @@ fn native_symbols(
                 }
                 native.insert(item.text.clone(), symbol);
             }
-            Err(_) if is_default => {}
+            Err(_) if is_default || item.chosen => {}
             Err(why) => {
                 let own = if path == "instruments" {
                     format!("; leave it out, or list {name}'s own in [venue.{name}] instruments")
@@ -364,7 +468,8 @@ fn warn_of_idle_tables(draft: &mut Draft, chosen: &[usize]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::venues::{ExchangeSide, Facts, FeedCodec, Symbols, venue};
+    use crate::venues::listing::Listing;
+    use crate::venues::{DecodeError, ExchangeSide, Facts, FeedCodec, Symbols, venue};
 
     /// A venue without a mark between base and quote, and without any rule of what they may be.
     struct Unmarked(&'static dyn Venue);
@@ -381,6 +486,12 @@ mod tests {
         }
         fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
             self.0.codec(symbols)
+        }
+        fn listing(&self) -> Listing {
+            self.0.listing()
+        }
+        fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+            self.0.read_listing(reply)
         }
         fn exchange_side(&self) -> Box<dyn ExchangeSide> {
             self.0.exchange_side()

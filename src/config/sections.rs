@@ -195,6 +195,20 @@ section! {
 }
 
 section! {
+    /// What venues list: how often it is read, and what patterns such as `*/USDT` choose from it.
+    Discovery {
+        /// Seconds between two readings of the venues' lists of instruments. 0: never.
+        every_s: u64 = 3600, 0..=604_800;
+        /// Milliseconds that the start waits for lists, where `instruments` holds patterns and none are on disk.
+        wait_ms: u64 = 10_000, 100..=120_000;
+        /// A pattern chooses only what at least so many of the venues list.
+        common_to: usize = 1, 1..=64;
+        /// A pattern chooses at most so many, those that most venues list first. 0: all.
+        top: usize = 0, 0..=10_000;
+    }
+}
+
+section! {
     /// Several gateways as one, through Redis.
     Cluster {
         /// Address of Redis: `redis://`, `rediss://`, or `redis+sentinel://host:port,host:port/name`. Empty: this gateway
@@ -247,6 +261,9 @@ section! {
     VenueSettings {
         /// Address to connect to, `wss://` or `ws://`; any other server that speaks the venue's protocol will do.
         address: String = String::new();
+        /// REST address whose list of instruments is read, `https://` or `http://`. Empty: the venue's own, or none
+        /// where `address` is not the venue's own.
+        rest_address: String = String::new();
         /// Your taker fee in percent of the notional. The default is the venue's base tier. Read exactly.
         taker_fee_pct: Decimal = Decimal::ZERO, 0..=100;
         /// File with more certificate authorities (PEM) that are trusted for this address. Empty: none.
@@ -258,11 +275,15 @@ section! {
 pub(super) fn reference() -> String {
     let mut out = String::new();
     let lists = [
-        ("venues", "all", "Venues to connect to, by name, such as `[\"binance\", \"okx\"]`."),
+        (
+            "venues",
+            "`binance`, `coinbase`, `kraken`, `okx`, `bybit`, `kucoin`",
+            "Venues to connect to, by name, such as `[\"binance\", \"okx\"]`.",
+        ),
         (
             "instruments",
             "nine against USDT",
-            "What is quoted, `BASE/QUOTE` in capitals, on every venue without a list of its own.",
+            "What is quoted, `BASE/QUOTE` in capitals, on every venue without a list of its own. `BTC/*` and `*/USDT` stand for what the venues list, see `[discovery]`.",
         ),
     ];
     out.push_str("| key | default | may be | what it is |\n|---|---|---|---|\n");
@@ -278,6 +299,7 @@ pub(super) fn reference() -> String {
     table::<Detector>(&mut out, "detector", Detector::default());
     table::<Threads>(&mut out, "threads", Threads::default());
     table::<Feed>(&mut out, "feed", Feed::default());
+    table::<Discovery>(&mut out, "discovery", Discovery::default());
     table::<Cluster>(&mut out, "cluster", Cluster::default());
     table::<VenueSettings>(&mut out, "venue.NAME", VenueSettings::default());
     out.push_str(

@@ -396,12 +396,23 @@ impl Connection {
             }
         }
         self.requests.extend(decoded.requests.drain(..));
+        for answer in decoded.answers.drain(..) {
+            self.answer(&answer);
+        }
         self.decoded = decoded;
         self.gauges().frames.add(1);
         match result {
             Ok(Frame::Unused) => self.gauges().frames_unused.add(1),
             Ok(Frame::Data | Frame::Control) => {}
             Err(error) => self.undecodable(error, received, events),
+        }
+    }
+
+    /// Says what the venue waits for, ahead of all requests and their spacing.
+    #[cold]
+    fn answer(&mut self, text: &str) {
+        if let (Phase::Open, Some(socket)) = (self.phase, &mut self.socket) {
+            socket.send_text(text);
         }
     }
 

@@ -206,7 +206,8 @@ pub struct VenueGauges {
 }
 
 /// Names of the decode error counters, in order.
-pub const DECODE_REASONS: [&str; 7] = ["json", "number", "missing_field", "shape", "gap", "checksum", "other"];
+pub const DECODE_REASONS: [&str; 9] =
+    ["json", "number", "missing_field", "shape", "gap", "checksum", "gzip", "protobuf", "other"];
 
 impl VenueGauges {
     /// State of the connection.

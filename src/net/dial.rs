@@ -34,9 +34,13 @@ const NEXT_ADDRESS_NS: u64 = 200 * MS;
 /// Longest wait for a TLS handshake.
 const HANDSHAKE_NS: u64 = 3 * SECOND;
 /// Longest wait for the whole reply to a token request.
-const REPLY: Duration = Duration::from_secs(3);
+const TOKEN_REPLY: Duration = Duration::from_secs(3);
 /// Largest reply to a token request in bytes.
-const REPLY_MAX: u64 = 64 * 1024;
+const TOKEN_REPLY_MAX: u64 = 64 * 1024;
+/// Longest wait for a page such as a list of instruments.
+const PAGE_REPLY: Duration = Duration::from_secs(30);
+/// Largest page in bytes; the longest list is about a third of it.
+const PAGE_REPLY_MAX: u64 = 64 << 20;
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 8;
 /// Names whose last good addresses are remembered.
@@ -53,6 +57,8 @@ pub enum Job {
     Connect(String),
     /// POST nothing to this `http://` or `https://` address; the reply's body is wanted.
     Post(String),
+    /// GET this `http://` or `https://` page; its body is wanted.
+    Get(String),
 }
 
 /// One thing to do, and where to say that it is done.
@@ -96,9 +102,9 @@ pub enum DialError {
     Connect(String),
     /// The other end is not who it should be, or does not speak TLS as we do: a short reason and all of it.
     Tls(&'static str, String),
-    /// The reply to a token request had this HTTP status; seconds of `Retry-After`, if it had one.
+    /// The reply to a request had this HTTP status; seconds of `Retry-After`, if it had one.
     Status(u16, Option<u64>),
-    /// There was no whole reply to a token request.
+    /// There was no whole reply to a request.
     Reply(String),
     /// Too many orders are waiting already.
     Busy,
@@ -111,8 +117,8 @@ impl fmt::Display for DialError {
             Self::Resolve(why) => write!(f, "name: {why}"),
             Self::Connect(why) => write!(f, "connect: {why}"),
             Self::Tls(reason, all) => write!(f, "TLS: {reason} ({all})"),
-            Self::Status(status, _) => write!(f, "token request refused with HTTP {status}"),
-            Self::Reply(why) => write!(f, "token request: {why}"),
+            Self::Status(status, _) => write!(f, "request refused with HTTP {status}"),
+            Self::Reply(why) => write!(f, "request: {why}"),
             Self::Busy => f.write_str("dialers are busy"),
         }
     }
@@ -272,7 +278,7 @@ impl Stage for Dialer {
         let Ok(order) = next(&self.inbox, wait) else { return 0 };
         let result = match &order.job {
             Job::Connect(address) => self.connect(address, &order.trust).map(Reached::Link),
-            Job::Post(address) => post(address, &order.trust).map(Reached::Body),
+            Job::Post(_) | Job::Get(_) => request(&order.job, &order.trust).map(Reached::Body),
         };
         // Fails only when the stage that asked is gone.
         let _ = order.answers.try_send(Answer { slot: order.slot, result });
@@ -439,16 +445,24 @@ fn is_connected(tcp: &TcpStream) -> io::Result<bool> {
     }
 }
 
-/// POSTs nothing to `address`. Follows no redirect, asks no proxy.
-fn post(address: &str, trust: &Trust) -> Result<Vec<u8>, DialError> {
+/// The body of the reply to `job`. Follows no redirect, asks no proxy.
+fn request(job: &Job, trust: &Trust) -> Result<Vec<u8>, DialError> {
     use ureq::tls::RootCerts;
 
-    let reply = match agent(RootCerts::WebPki).post(address).send_empty() {
+    let (patience, limit) = match job {
+        Job::Get(_) => (PAGE_REPLY, PAGE_REPLY_MAX),
+        _ => (TOKEN_REPLY, TOKEN_REPLY_MAX),
+    };
+    let ask = |roots| match job {
+        Job::Get(address) => agent(roots, patience).get(address).call(),
+        Job::Post(address) | Job::Connect(address) => agent(roots, patience).post(address).send_empty(),
+    };
+    let reply = match ask(RootCerts::WebPki) {
         // The library takes the public roots or ours, not both at once.
         Err(error) if !trust.extra.is_empty() && is_about_certificate(&error) => {
             let extra: Vec<_> =
                 trust.extra.iter().map(|der| ureq::tls::Certificate::from_der(der).to_owned()).collect();
-            agent(RootCerts::new_with_certs(&extra)).post(address).send_empty()
+            ask(RootCerts::new_with_certs(&extra))
         }
         reply => reply,
     };
@@ -460,12 +474,12 @@ fn post(address: &str, trust: &Trust) -> Result<Vec<u8>, DialError> {
         let retry_after = reply.headers().get("retry-after").and_then(|v| v.to_str().ok());
         return Err(DialError::Status(reply.status().as_u16(), retry_after.and_then(|v| v.trim().parse().ok())));
     }
-    reply.body_mut().with_config().limit(REPLY_MAX).read_to_vec().map_err(|e| DialError::Reply(e.to_string()))
+    reply.body_mut().with_config().limit(limit).read_to_vec().map_err(|e| DialError::Reply(e.to_string()))
 }
 
-fn agent(roots: ureq::tls::RootCerts) -> ureq::Agent {
+fn agent(roots: ureq::tls::RootCerts, patience: Duration) -> ureq::Agent {
     ureq::Agent::config_builder()
-        .timeout_global(Some(REPLY))
+        .timeout_global(Some(patience))
         .max_redirects(0)
         .http_status_as_error(false)
         .proxy(None)

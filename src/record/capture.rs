@@ -4,25 +4,73 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
+use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
 
 /// One line of a capture.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "Line")]
 pub struct Record {
     /// Seconds since 1970 at which it was received or sent, as recorded; `None` where the source kept none.
     pub ts: Option<f64>,
     /// What happened.
     pub dir: Direction,
     /// Connection number inside the file; 0 for REST.
-    #[serde(default)]
     pub conn: u32,
     /// Address, on `connect` and `http` lines.
-    #[serde(default)]
     pub url: String,
-    /// The message as text; empty on `connect` lines.
+    /// The message as it was sent; empty on `connect` lines.
+    pub frame: Vec<u8>,
+    /// Whether it was a binary WebSocket message.
+    pub is_binary: bool,
+}
+
+/// A line as it is written.
+#[derive(Deserialize)]
+struct Line {
+    ts: Option<f64>,
+    dir: Direction,
     #[serde(default)]
-    pub frame: String,
+    conn: u32,
+    #[serde(default)]
+    url: String,
+    #[serde(default)]
+    frame: String,
+    /// A binary message that is text, and written as such.
+    #[serde(default)]
+    bin: bool,
+    /// How the bytes of a binary message are written.
+    enc: Option<Spelling>,
+}
+
+/// How bytes are written as text.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Spelling {
+    Base64,
+    Hex,
+}
+
+impl TryFrom<Line> for Record {
+    type Error = String;
+
+    fn try_from(line: Line) -> Result<Self, String> {
+        let text = line.frame.as_bytes();
+        let frame = match line.enc {
+            None => Ok(line.frame.into_bytes()),
+            Some(Spelling::Base64) => BASE64.decode(text),
+            Some(Spelling::Hex) => HEXLOWER_PERMISSIVE.decode(text),
+        };
+        Ok(Self {
+            ts: line.ts,
+            dir: line.dir,
+            conn: line.conn,
+            url: line.url,
+            frame: frame.map_err(|why| format!("the frame's bytes: {why}"))?,
+            is_binary: line.bin || line.enc.is_some(),
+        })
+    }
 }
 
 /// What a line records.

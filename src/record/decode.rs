@@ -116,9 +116,9 @@ impl Decoder {
         let Some(codec) = self.codecs.get_mut(&conn) else { return Ok(()) };
         self.decoded.clear();
         let result = if record.dir == Direction::Http {
-            codec.snapshot(&record.url, record.frame.as_bytes(), &mut self.decoded)
+            codec.snapshot(&record.url, &record.frame, &mut self.decoded)
         } else {
-            codec.decode(record.frame.as_bytes(), MonoNs(0), &mut self.decoded)
+            codec.decode(&record.frame, MonoNs(0), &mut self.decoded)
         };
         self.summary.frames += 1;
         self.summary.unused += usize::from(result == Ok(Frame::Unused));

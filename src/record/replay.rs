@@ -27,7 +27,7 @@ use crate::record::capture::{Capture, Direction, Record};
 use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, HandClock, MS, MonoNs, SECOND, UnixNs};
 use crate::venues::{Decoded, FeedCodec, Symbols, Venue, venue};
-use crate::wire::websocket::{text_frame_header, upgrade_reply};
+use crate::wire::websocket::{binary_frame_header, text_frame_header, upgrade_reply};
 
 /// Most of the standard input, which has to be read twice and so is kept, in bytes.
 const INPUT_MAX: u64 = 256 << 20;
@@ -187,8 +187,8 @@ fn symbols_of(recording: &Recording) -> io::Result<(Vec<(String, String)>, Optio
         decoded.clear();
         // What is wrong with a frame is told when it is replayed.
         let _ = match record.dir {
-            Direction::Http => codec.snapshot(&record.url, record.frame.as_bytes(), &mut decoded),
-            _ => codec.decode(record.frame.as_bytes(), MonoNs(0), &mut decoded),
+            Direction::Http => codec.snapshot(&record.url, &record.frame, &mut decoded),
+            _ => codec.decode(&record.frame, MonoNs(0), &mut decoded),
         };
     }
     for entry in codecs.values().flat_map(|codec| codec.symbols().entries()) {
@@ -467,7 +467,7 @@ impl Lane {
             }
             Direction::Http => {
                 for connection in self.connections.values_mut() {
-                    connection.snapshot(&record.url, record.frame.as_bytes(), now, clock, events);
+                    connection.snapshot(&record.url, &record.frame, now, clock, events);
                 }
             }
             Direction::In => {
@@ -476,8 +476,9 @@ impl Lane {
                     self.connect(record.conn, clock, events);
                 }
                 bytes.clear();
-                text_frame_header(record.frame.len(), bytes);
-                bytes.extend_from_slice(record.frame.as_bytes());
+                let header = if record.is_binary { binary_frame_header } else { text_frame_header };
+                header(record.frame.len(), bytes);
+                bytes.extend_from_slice(&record.frame);
                 if let Some(connection) = self.connections.get_mut(&record.conn) {
                     connection.receive(bytes, now, clock, events);
                     forget_output(connection);
@@ -515,7 +516,7 @@ impl Lane {
         let reply = connection.output().and_then(|request| upgrade_reply(request, Source::Replay.word()));
         connection.receive(&reply.unwrap_or_default(), now, clock, events);
         for record in self.early.drain(..) {
-            connection.snapshot(&record.url, record.frame.as_bytes(), now, clock, events);
+            connection.snapshot(&record.url, &record.frame, now, clock, events);
         }
         forget_output(connection);
     }

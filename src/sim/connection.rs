@@ -10,7 +10,7 @@ use tungstenite::handshake::derive_accept_key;
 
 use crate::sim::prices::Prices;
 use crate::time::{MS, MonoNs, SECOND, UnixNs};
-use crate::venues::{ExchangeSide, Facts, Keepalive, Requests, Venue, VenueQuote};
+use crate::venues::{ExchangeSide, Facts, Keepalive, Message, Messages, Venue, VenueQuote};
 use crate::wire::websocket::{Event, Failure, Limits, SOURCE_HEADER, WebSocket};
 
 /// What all connections see of the simulation.
@@ -51,8 +51,8 @@ pub struct Connection {
     state: State,
     /// Bytes for the client while it is not a WebSocket.
     output: Vec<u8>,
-    /// Texts of the exchange side on their way; empty between calls.
-    texts: Requests,
+    /// Messages of the exchange side on their way; empty between calls.
+    messages: Messages,
     deadline: Option<MonoNs>,
     ending: Option<Ending>,
 }
@@ -104,7 +104,7 @@ impl Connection {
             limits,
             state: State::Head(Vec::new()),
             output: Vec::new(),
-            texts: Requests::new(),
+            messages: Messages::default(),
             deadline: Some(now.plus(limits.head_ms * MS)),
             ending: None,
         }
@@ -296,14 +296,17 @@ impl Connection {
     }
 
     /// Lets the exchange side speak and frames what it says.
-    fn say(&mut self, now: MonoNs, speak: impl FnOnce(&mut dyn ExchangeSide, &mut Requests)) {
+    fn say(&mut self, now: MonoNs, speak: impl FnOnce(&mut dyn ExchangeSide, &mut Messages)) {
         let State::Socket(socket) = &mut self.state else { return };
         if self.ending.is_some() || socket.closing {
             return;
         }
-        speak(socket.side.as_mut(), &mut self.texts);
-        for text in self.texts.drain(..) {
-            socket.inner.send_text(&text);
+        speak(socket.side.as_mut(), &mut self.messages);
+        for message in self.messages.drain() {
+            match message {
+                Message::Text(text) => socket.inner.send_text(&text),
+                Message::Binary(bytes) => socket.inner.send_binary(bytes),
+            }
         }
         self.check_output(now);
     }
@@ -352,7 +355,8 @@ fn answer(request: &httparse::Request<'_, '_>, world: &World<'_>) -> Reply {
         };
     }
     let name = world.venues[venue].facts().name;
-    match world.venues[venue].rest(method, &target, &format!("{base}/{name}")) {
+    let market = world.prices.market(venue, world.unix);
+    match world.venues[venue].rest(method, &target, &format!("{base}/{name}"), &market) {
         Some(body) => http("200 OK", "application/json", "", &body),
         None if method == "GET" && target == "/" => http("200 OK", "text/plain", "", &page(&base, world)),
         None => http("404 Not Found", "text/plain", "", "The simulated venue has no such resource.\n"),

@@ -78,12 +78,15 @@ pub fn of(venue: &str, base: &str, quote: &str) -> Grid {
     Grid { price_decimals, size_decimals, quote_usd: dollars(quote) }
 }
 
-/// Whether the venue of this name has a market of `quote` at all, as far as is known: of the big ones only
-/// Coinbase and Kraken trade against the plain dollar (their public listings).
+/// Whether the venue of this name has a market of `quote` at all, as far as is known: only some trade against
+/// the plain dollar (their public listings).
 #[must_use]
 pub fn lists(venue: &str, quote: &str) -> bool {
-    quote != "USD" || !matches!(venue, "binance" | "okx" | "bybit" | "kucoin")
+    quote != "USD" || !NO_DOLLARS.contains(&venue)
 }
+
+/// Venues that trade against dollar coins, not against the dollar.
+const NO_DOLLARS: [&str; 7] = ["binance", "okx", "bybit", "kucoin", "htx", "mexc", "upbit"];
 
 /// What `base` costs in `quote`, about.
 #[must_use]

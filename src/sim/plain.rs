@@ -2,9 +2,10 @@
 //! `ok NATIVE` or `no NATIVE`, then quotes as one line of words.
 
 use crate::time::{MonoNs, UnixNs};
+use crate::venues::listing::{Entry, Listing};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Venue,
-    VenueQuote,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening,
+    Requests, Symbols, Venue, VenueQuote,
 };
 
 /// Three venues: one that pings, one whose address has no path, and one that answers over HTTP first and
@@ -29,6 +30,8 @@ const fn facts(name: &'static str, address: &'static str, opening: Opening, keep
         keepalive,
         message_max: 64 * 1024,
         request_gap_ms: 0,
+        channel: "toy",
+        limits: Limits::UNPUBLISHED,
         docs: "none",
     }
 }
@@ -59,7 +62,15 @@ impl Venue for Plain {
         Box::new(Side::default())
     }
 
-    fn rest(&self, method: &str, target: &str, base: &str) -> Option<String> {
+    fn listing(&self) -> Listing {
+        Listing { address: "http://127.0.0.1", path: "/" }
+    }
+
+    fn read_listing(&self, _: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        Err(DecodeError::Shape("it lists nothing"))
+    }
+
+    fn rest(&self, method: &str, target: &str, base: &str, _: &dyn Market) -> Option<String> {
         ((method, target) == ("POST", "/token")).then(|| format!("{{\"endpoint\":\"{base}/\"}}"))
     }
 }
@@ -83,11 +94,11 @@ impl FeedCodec for Deaf {
 struct Side(Vec<String>);
 
 impl ExchangeSide for Side {
-    fn opened(&mut self, target: &str, _: &dyn Market, out: &mut Requests) {
+    fn opened(&mut self, target: &str, _: &dyn Market, out: &mut Messages) {
         out.push(format!("hello {target}"));
     }
 
-    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Requests) {
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
         let native = text.strip_prefix("sub ").unwrap_or(text);
         match market.quote(native) {
             None => out.push(format!("no {native}")),
@@ -99,19 +110,19 @@ impl ExchangeSide for Side {
         }
     }
 
-    fn quote(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
         if self.0.contains(&quote.native) {
             out.push(line(quote));
         }
     }
 
-    fn statistics(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
         if self.0.contains(&quote.native) {
             out.push(format!("day {} {} {}", quote.native, quote.day.high, quote.day.low));
         }
     }
 
-    fn heartbeat(&mut self, now: UnixNs, out: &mut Requests) {
+    fn heartbeat(&mut self, now: UnixNs, out: &mut Messages) {
         out.push(format!("beat {}", now.ms()));
     }
 }

@@ -13,7 +13,7 @@ use crate::sim::day::{BAR_NS, Day, History};
 use crate::sim::grid::{self, Grid};
 use crate::sim::random::Random;
 use crate::time::{SECOND, UnixNs};
-use crate::venues::{Market, Venue, VenueQuote};
+use crate::venues::{Listed, Market, Venue, VenueQuote};
 
 /// How lively the simulated market is.
 #[derive(Clone, Copy, Debug)]
@@ -393,6 +393,21 @@ impl Market for VenueMarket<'_> {
 
     fn now(&self) -> UnixNs {
         self.now
+    }
+
+    fn listed(&self) -> Vec<Listed> {
+        let of_venue = self.prices.cells.iter().filter(|cell| cell.venue == self.venue);
+        let listed = of_venue.map(|cell| {
+            let (base, quote) = self.prices.instruments[cell.instrument].symbol.split_once('/')?;
+            Some(Listed {
+                native: cell.quote.native.clone(),
+                base: base.to_owned(),
+                quote: quote.to_owned(),
+                price_decimals: cell.grid.price_decimals,
+                size_decimals: cell.grid.size_decimals,
+            })
+        });
+        listed.flatten().collect()
     }
 }
 

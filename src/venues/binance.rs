@@ -14,10 +14,11 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Change, Seen, changes, figure, integer, level, side, text, time};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Top,
-    Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Opening,
+    Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -36,6 +37,8 @@ static FACTS: Facts = Facts {
     keepalive: Keepalive::Server,
     message_max: 1 << 20,
     request_gap_ms: 300,
+    channel: "bookTicker",
+    limits: Limits { instruments: 500, connects: Pace { count: 300, per_ms: 300_000 }, age_max_s: Some(86_400) },
     docs: "https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md (2026-07-21)",
 };
 
@@ -101,8 +104,45 @@ impl Venue for Binance {
         Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
     }
 
+    fn listing(&self) -> Listing {
+        Listing { address: "https://data-api.binance.vision", path: "/api/v3/exchangeInfo?permissions=SPOT" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| listing::array_of(root, "symbols"),
+            |row| {
+                let filter = |kind: &str| row.get("filters")?.items().find(|f| f.text_of("filterType") == Some(kind));
+                let is_spot = row.get("isSpotTradingAllowed").and_then(|v| v.boolean()).unwrap_or(true);
+                Some(Entry {
+                    base: row.text_of("baseAsset")?.to_owned(),
+                    quote: row.text_of("quoteAsset")?.to_owned(),
+                    native: row.text_of("symbol")?.to_owned(),
+                    is_trading: is_spot && row.text_of("status") == Some("TRADING"),
+                    tick: filter("PRICE_FILTER").and_then(|f| listing::step(f, "tickSize")),
+                    lot: filter("LOT_SIZE").and_then(|f| listing::step(f, "stepSize")),
+                })
+            },
+        )
+    }
+
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
         Box::new(Exchange::default())
+    }
+
+    fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        listing::asked(self, method, target)?;
+        let row = |it: Listed| {
+            let filters = json!([
+                {"filterType": "PRICE_FILTER", "tickSize": it.tick()},
+                {"filterType": "LOT_SIZE", "stepSize": it.lot()},
+            ]);
+            json!({"symbol": it.native, "status": "TRADING", "baseAsset": it.base, "quoteAsset": it.quote,
+                "isSpotTradingAllowed": true, "filters": filters})
+        };
+        let symbols: Vec<_> = market.listed().into_iter().map(row).collect();
+        Some(json!({"timezone": "UTC", "serverTime": market.now().ms(), "symbols": symbols}).to_string())
     }
 }
 
@@ -484,7 +524,7 @@ struct Exchange {
 }
 
 impl ExchangeSide for Exchange {
-    fn opened(&mut self, target: &str, _market: &dyn Market, _out: &mut Requests) {
+    fn opened(&mut self, target: &str, _market: &dyn Market, _out: &mut Messages) {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         self.combined = path.starts_with("/stream");
         let named = query.split('&').find_map(|part| part.strip_prefix("streams="));
@@ -492,7 +532,7 @@ impl ExchangeSide for Exchange {
         self.streams.extend(streams.split('/').filter(|name| !name.is_empty()).map(str::to_owned));
     }
 
-    fn receive(&mut self, text: &str, _market: &dyn Market, out: &mut Requests) {
+    fn receive(&mut self, text: &str, _market: &dyn Market, out: &mut Messages) {
         let Ok(request) = serde_json::from_str::<Json>(text) else {
             return out.push(json!({"code": 3, "msg": "Invalid JSON: expected value at line 1 column 1"}).to_string());
         };
@@ -518,7 +558,7 @@ impl ExchangeSide for Exchange {
         }
     }
 
-    fn quote(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
         for at in 0..self.streams.len() {
             let Some((symbol, channel)) = self.streams[at].split_once('@') else { continue };
             if !symbol.eq_ignore_ascii_case(&quote.native) {
@@ -542,7 +582,7 @@ impl ExchangeSide for Exchange {
         }
     }
 
-    fn statistics(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
         for at in 0..self.streams.len() {
             let Some((symbol, "ticker")) = self.streams[at].split_once('@') else { continue };
             if symbol.eq_ignore_ascii_case(&quote.native) {
@@ -551,7 +591,7 @@ impl ExchangeSide for Exchange {
         }
     }
 
-    fn heartbeat(&mut self, _now: UnixNs, _out: &mut Requests) {}
+    fn heartbeat(&mut self, _now: UnixNs, _out: &mut Messages) {}
 }
 
 impl Exchange {

@@ -14,10 +14,11 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Change, changes, figure, integer, text, time};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Top,
-    Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Opening,
+    Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -35,6 +36,8 @@ static FACTS: Facts = Facts {
     keepalive: Keepalive::Client { every_ms: 20_000 },
     message_max: 1 << 20,
     request_gap_ms: 100,
+    channel: "orderbook.1",
+    limits: Limits { connects: Pace { count: 500, per_ms: 300_000 }, ..Limits::UNPUBLISHED },
     docs: "https://bybit-exchange.github.io/docs/v5/websocket/public/orderbook (2026-11-20)",
 };
 
@@ -71,8 +74,41 @@ impl Venue for Bybit {
         Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
     }
 
+    fn listing(&self) -> Listing {
+        // The spot list is one page, whatever `limit` says.
+        Listing { address: "https://api.bybit.com", path: "/v5/market/instruments-info?category=spot" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| listing::array_of(root.get("result")?, "list"),
+            |row| {
+                Some(Entry {
+                    base: row.text_of("baseCoin")?.to_owned(),
+                    quote: row.text_of("quoteCoin")?.to_owned(),
+                    native: row.text_of("symbol")?.to_owned(),
+                    is_trading: row.text_of("status") == Some("Trading"),
+                    tick: row.get("priceFilter").and_then(|f| listing::step(f, "tickSize")),
+                    lot: row.get("lotSizeFilter").and_then(|f| listing::step(f, "basePrecision")),
+                })
+            },
+        )
+    }
+
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
         Box::new(Exchange::default())
+    }
+
+    fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        listing::asked(self, method, target)?;
+        let row = |it: Listed| {
+            json!({"symbol": it.native, "baseCoin": it.base, "quoteCoin": it.quote, "status": "Trading",
+                "lotSizeFilter": {"basePrecision": it.lot()}, "priceFilter": {"tickSize": it.tick()}})
+        };
+        let list: Vec<_> = market.listed().into_iter().map(row).collect();
+        let result = json!({"category": "spot", "list": list});
+        Some(json!({"retCode": 0, "retMsg": "OK", "result": result, "time": market.now().ms()}).to_string())
     }
 }
 
@@ -425,9 +461,9 @@ const SERVED: [&str; 5] = ["orderbook.1", "orderbook.50", "orderbook.200", "orde
 const CONNECTION: &str = "51a7ed00-spread";
 
 impl ExchangeSide for Exchange {
-    fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Requests) {}
+    fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Messages) {}
 
-    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Requests) {
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
         let request = serde_json::from_str::<Json>(text).unwrap_or(Json::Null);
         let op = request.get("op").and_then(Json::as_str).unwrap_or_default();
         let reply = |success: bool, message: &str| {
@@ -461,7 +497,7 @@ impl ExchangeSide for Exchange {
         }
     }
 
-    fn quote(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
         for subscription in self.subscriptions.iter_mut().filter(|s| s.native == quote.native) {
             match subscription.channel.as_str() {
                 "tickers" => continue,
@@ -473,14 +509,14 @@ impl ExchangeSide for Exchange {
         }
     }
 
-    fn statistics(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
         if self.subscriptions.iter().any(|s| s.native == quote.native && s.channel == "tickers") {
             out.push(ticker_frame(quote));
         }
     }
 
     /// An unchanged level one is sent again after three seconds, with the same update id.
-    fn heartbeat(&mut self, now: UnixNs, out: &mut Requests) {
+    fn heartbeat(&mut self, now: UnixNs, out: &mut Messages) {
         for subscription in self.subscriptions.iter_mut().filter(|s| s.channel == "orderbook.1") {
             let Some(last) = &subscription.last else { continue };
             if now.0.saturating_sub(subscription.sent.0) >= 3 * SECOND {
@@ -498,7 +534,7 @@ fn parse_topic<'a>(topic: &'a str, market: &dyn Market) -> Option<(&'a str, Venu
 }
 
 impl Exchange {
-    fn subscribe(&mut self, channel: &str, quote: VenueQuote, now: UnixNs, out: &mut Requests) {
+    fn subscribe(&mut self, channel: &str, quote: VenueQuote, now: UnixNs, out: &mut Messages) {
         self.subscriptions.retain(|s| s.channel != channel || s.native != quote.native);
         out.push(match channel {
             "tickers" => ticker_frame(&quote),

@@ -8,16 +8,18 @@
 use std::fmt::Write as _;
 
 use rustc_hash::FxHashMap;
+use serde_json::json;
 
 use crate::market::book::Side;
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Change, Depth, PerInstrument};
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, array, text};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Top,
-    Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Opening,
+    Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::timestamp::{parse_rfc3339, write_rfc3339};
@@ -37,6 +39,8 @@ static FACTS: Facts = Facts {
     keepalive: Keepalive::Server,
     message_max: 32 << 20,
     request_gap_ms: 125,
+    channel: "level2",
+    limits: Limits { connects: Pace { count: 8, per_ms: 1000 }, ..Limits::UNPUBLISHED },
     docs: "https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels (2026-11-20)",
 };
 
@@ -74,8 +78,48 @@ impl Venue for Coinbase {
         Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
     }
 
+    fn listing(&self) -> Listing {
+        let path = "/api/v3/brokerage/market/products?product_type=SPOT";
+        Listing { address: "https://api.coinbase.com", path }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| listing::array_of(root, "products"),
+            |row| {
+                // An alias is served as the book that it stands for; it is no second one.
+                if row.text_of("alias").is_some_and(|alias| !alias.is_empty()) {
+                    return None;
+                }
+                let off = |field| row.get(field).and_then(|v| v.boolean()).unwrap_or(false);
+                Some(Entry {
+                    base: row.text_of("base_currency_id")?.to_owned(),
+                    quote: row.text_of("quote_currency_id")?.to_owned(),
+                    native: row.text_of("product_id")?.to_owned(),
+                    is_trading: row.text_of("status") == Some("online")
+                        && !["trading_disabled", "is_disabled", "view_only"].into_iter().any(off),
+                    tick: listing::step(row, "price_increment"),
+                    lot: listing::step(row, "base_increment"),
+                })
+            },
+        )
+    }
+
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
         Box::new(Exchange::default())
+    }
+
+    fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        listing::asked(self, method, target)?;
+        let row = |it: Listed| {
+            json!({"product_id": it.native, "product_type": "SPOT", "base_currency_id": it.base,
+                "quote_currency_id": it.quote, "status": "online", "price_increment": it.tick(),
+                "base_increment": it.lot(), "trading_disabled": false, "is_disabled": false, "view_only": false,
+                "alias": ""})
+        };
+        let products: Vec<_> = market.listed().into_iter().map(row).collect();
+        Some(json!({"num_products": products.len(), "products": products}).to_string())
     }
 }
 
@@ -532,9 +576,9 @@ struct Exchange {
 }
 
 impl ExchangeSide for Exchange {
-    fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Requests) {}
+    fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Messages) {}
 
-    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Requests) {
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
         let Ok(request) = serde_json::from_str::<serde_json::Value>(text) else {
             return out.push(error("malformed JSON"));
         };
@@ -561,7 +605,7 @@ impl ExchangeSide for Exchange {
         self.send("subscriptions", market.now(), &state, out);
     }
 
-    fn quote(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
         let Some((bid, ask)) = self.level2.get_mut(&quote.native) else { return };
         let mut updates = Vec::new();
         for (side, shown, now) in [("bid", bid, quote.bid), ("offer", ask, quote.ask)] {
@@ -579,13 +623,13 @@ impl ExchangeSide for Exchange {
         }
     }
 
-    fn statistics(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
         if self.ticker.contains(&quote.native) {
             self.send("ticker", quote.time, &ticker_event("update", quote), out);
         }
     }
 
-    fn heartbeat(&mut self, now: UnixNs, out: &mut Requests) {
+    fn heartbeat(&mut self, now: UnixNs, out: &mut Messages) {
         if !self.heartbeats {
             return;
         }
@@ -600,7 +644,7 @@ impl ExchangeSide for Exchange {
 
 impl Exchange {
     /// Subscribes a product; its state comes before the acknowledgement, as on the real wire.
-    fn add(&mut self, channel: &str, quote: &VenueQuote, out: &mut Requests) {
+    fn add(&mut self, channel: &str, quote: &VenueQuote, out: &mut Messages) {
         if channel == "ticker" {
             if !self.ticker.contains(&quote.native) {
                 self.ticker.push(quote.native.clone());
@@ -632,7 +676,7 @@ impl Exchange {
         format!(r#"{{"subscriptions":{{{}}}}}"#, channels.join(","))
     }
 
-    fn send(&mut self, channel: &str, time: UnixNs, event: &str, out: &mut Requests) {
+    fn send(&mut self, channel: &str, time: UnixNs, event: &str, out: &mut Messages) {
         let mut frame = format!(r#"{{"channel":"{channel}","timestamp":""#);
         write_rfc3339(time, 9, &mut frame);
         // Writing to a String cannot fail.

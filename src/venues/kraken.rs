@@ -8,6 +8,7 @@
 use std::fmt::Write as _;
 
 use rustc_hash::FxHashMap;
+use serde_json::json;
 
 use crate::market::book::{Book, Side};
 use crate::market::decimal::POW10;
@@ -15,10 +16,11 @@ use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::{Change, Depth, PerInstrument};
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Top,
-    Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Opening,
+    Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::timestamp::{parse_rfc3339, write_rfc3339};
@@ -38,6 +40,8 @@ static FACTS: Facts = Facts {
     keepalive: Keepalive::Client { every_ms: 30_000 },
     message_max: 1 << 20,
     request_gap_ms: 100,
+    channel: "ticker (bbo)",
+    limits: Limits { connects: Pace { count: 150, per_ms: 600_000 }, ..Limits::UNPUBLISHED },
     docs: "https://docs.kraken.com/api/docs/websocket-v2/ticker (2026-11-20)",
 };
 
@@ -84,8 +88,50 @@ impl Venue for Kraken {
         Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
     }
 
+    fn listing(&self) -> Listing {
+        Listing { address: "https://api.kraken.com", path: "/0/public/AssetPairs" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| Some(root.get("result")?.members().map(|(_, row)| row).collect()),
+            |row| {
+                // `wsname` is v1's; v2 writes the usual codes where v1 had its own. Dark pools (`.d`) have none.
+                let (base, quote) = row.text_of("wsname")?.split_once('/')?;
+                let v2 = |code| if V1_ONLY.contains(&code) { canonical(code) } else { code }.to_owned();
+                Some(Entry {
+                    base: canonical(base).to_owned(),
+                    quote: canonical(quote).to_owned(),
+                    native: format!("{}/{}", v2(base), v2(quote)),
+                    is_trading: row.text_of("status").is_none_or(|status| status == "online"),
+                    tick: listing::step(row, "tick_size").or_else(|| listing::decimals(row, "pair_decimals")),
+                    lot: listing::decimals(row, "lot_decimals"),
+                })
+            },
+        )
+    }
+
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
         Box::new(Exchange::default())
+    }
+
+    fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        listing::asked(self, method, target)?;
+        let v1 = |code: &str| {
+            let own = ALIASES.iter().find(|(own, canonical)| *canonical == code && V1_ONLY.contains(own));
+            own.map_or(code, |(own, _)| own).to_owned()
+        };
+        let row = |it: Listed| {
+            let (base, quote) = it.native.split_once('/').unwrap_or((&it.base, &it.quote));
+            let [base, quote] = [v1(base), v1(quote)];
+            let row = json!({"altname": format!("{base}{quote}"), "wsname": format!("{base}/{quote}"),
+                "tick_size": it.tick(), "pair_decimals": it.price_decimals, "lot_decimals": it.size_decimals,
+                "status": "online"});
+            (format!("{base}{quote}"), row)
+        };
+        let result: serde_json::Map<_, _> = market.listed().into_iter().map(row).collect();
+        Some(json!({"error": [], "result": result}).to_string())
     }
 }
 
@@ -625,13 +671,13 @@ struct Exchange {
 }
 
 impl ExchangeSide for Exchange {
-    fn opened(&mut self, _target: &str, _market: &dyn Market, out: &mut Requests) {
+    fn opened(&mut self, _target: &str, _market: &dyn Market, out: &mut Messages) {
         let data =
             r#"[{"version":"2.0.10","system":"online","api_version":"v2","connection_id":12072546403441331453}]"#;
         out.push(format!(r#"{{"channel":"status","type":"update","data":{data}}}"#));
     }
 
-    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Requests) {
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
         let time = stamp(market.now());
         let Ok(request) = serde_json::from_str::<serde_json::Value>(text) else {
             return out.push(r#"{"error":"Malformed request","success":false}"#.to_owned());
@@ -668,7 +714,7 @@ impl ExchangeSide for Exchange {
         }
     }
 
-    fn quote(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
         if self.ticker.get(&quote.native) == Some(&true) {
             out.push(ticker_frame("update", quote));
         }
@@ -680,13 +726,13 @@ impl ExchangeSide for Exchange {
         }
     }
 
-    fn statistics(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
         if self.ticker.contains_key(&quote.native) {
             out.push(ticker_frame("update", quote));
         }
     }
 
-    fn heartbeat(&mut self, _now: UnixNs, out: &mut Requests) {
+    fn heartbeat(&mut self, _now: UnixNs, out: &mut Messages) {
         if !self.ticker.is_empty() || !self.book.is_empty() {
             out.push(r#"{"channel":"heartbeat"}"#.to_owned());
         }

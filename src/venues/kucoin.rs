@@ -8,16 +8,18 @@
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
+use serde_json::json;
 
 use crate::market::book::Side;
 use crate::market::statistics::DayStatistics;
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Change, Depth, PerInstrument};
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Top,
-    Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Opening,
+    Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -36,6 +38,8 @@ static FACTS: Facts = Facts {
     keepalive: Keepalive::Client { every_ms: 15_000 },
     message_max: 1 << 20,
     request_gap_ms: 100,
+    channel: "/spotMarket/level1",
+    limits: Limits { instruments: 200, connects: Pace { count: 30, per_ms: 60_000 }, age_max_s: Some(86_400) },
     docs: "https://www.kucoin.com/docs-new/websocket-api/base-info/introduction (2026-11-20)",
 };
 
@@ -53,6 +57,12 @@ pub const WAITING_MAX: usize = 4096;
 
 /// A sequence that steps back by more than this was begun anew by the venue, not repeated.
 const RESTART: u64 = 1_000_000;
+
+fn symbol_of(native: &str) -> Option<String> {
+    let (base, quote) = native.split_once('-')?;
+    let coin = ALIASES.iter().find(|(native, _)| *native == base).map_or(base, |(_, coin)| coin);
+    (reading::is_code(base) && reading::is_code(quote)).then(|| format!("{coin}/{quote}"))
+}
 
 impl Venue for Kucoin {
     fn facts(&self) -> &'static Facts {
@@ -72,15 +82,36 @@ impl Venue for Kucoin {
     }
 
     fn symbol_of(&self) -> fn(&str) -> Option<String> {
-        |native| {
-            let (base, quote) = native.split_once('-')?;
-            let coin = ALIASES.iter().find(|(native, _)| *native == base).map_or(base, |(_, coin)| coin);
-            (reading::is_code(base) && reading::is_code(quote)).then(|| format!("{coin}/{quote}"))
-        }
+        symbol_of
     }
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "https://api.kucoin.com", path: "/api/v2/symbols" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| listing::array_of(root, "data"),
+            |row| {
+                // `symbol` never changes, `name` follows the coin; codes come in either letter case.
+                let native = row.text_of("symbol")?;
+                let symbol = symbol_of(native)?;
+                let (base, quote) = symbol.split_once('/')?;
+                Some(Entry {
+                    base: base.to_owned(),
+                    quote: quote.to_owned(),
+                    native: native.to_owned(),
+                    is_trading: row.get("enableTrading").and_then(|v| v.boolean()).unwrap_or(false),
+                    tick: listing::step(row, "priceIncrement"),
+                    lot: listing::step(row, "baseIncrement"),
+                })
+            },
+        )
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
@@ -103,14 +134,20 @@ impl Venue for Kucoin {
         })?
     }
 
-    fn rest(&self, method: &str, target: &str, base: &str) -> Option<String> {
-        let path = target.split('?').next()?;
-        (method == "POST" && path == TOKEN_PATH).then(|| {
+    fn rest(&self, method: &str, target: &str, base: &str, market: &dyn Market) -> Option<String> {
+        if method == "POST" && target.split('?').next() == Some(TOKEN_PATH) {
             let server = format!(
                 r#"{{"endpoint":"{base}/","encrypt":true,"protocol":"websocket","pingInterval":18000,"pingTimeout":10000}}"#
             );
-            format!(r#"{{"code":"200000","data":{{"token":"simulated","instanceServers":[{server}]}}}}"#)
-        })
+            return Some(format!(r#"{{"code":"200000","data":{{"token":"simulated","instanceServers":[{server}]}}}}"#));
+        }
+        listing::asked(self, method, target)?;
+        let row = |it: Listed| {
+            json!({"symbol": it.native, "name": it.native, "baseCurrency": it.base, "quoteCurrency": it.quote,
+                "priceIncrement": it.tick(), "baseIncrement": it.lot(), "enableTrading": true})
+        };
+        let data: Vec<_> = market.listed().into_iter().map(row).collect();
+        Some(json!({"code": "200000", "data": data}).to_string())
     }
 }
 
@@ -527,13 +564,13 @@ const CHANNELS: [&str; 6] = [
 ];
 
 impl ExchangeSide for Exchange {
-    fn opened(&mut self, target: &str, _market: &dyn Market, out: &mut Requests) {
+    fn opened(&mut self, target: &str, _market: &dyn Market, out: &mut Messages) {
         let query = target.split_once('?').map_or("", |(_, query)| query);
         let id = query.split('&').find_map(|pair| pair.strip_prefix("connectId=")).unwrap_or("none");
         out.push(serde_json::json!({"id": id, "type": "welcome"}).to_string());
     }
 
-    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Requests) {
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
         let Ok(request) = serde_json::from_str::<serde_json::Value>(text) else {
             return out.push(error("", 400, "malformed JSON"));
         };
@@ -557,7 +594,7 @@ impl ExchangeSide for Exchange {
         }
     }
 
-    fn quote(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
         if self.has(LEVEL1, &quote.native) {
             out.push(level1_frame(quote));
         }
@@ -571,18 +608,20 @@ impl ExchangeSide for Exchange {
                 out.push(small_book_frame(channel, quote));
             }
         }
-        if let Some(shown) = self.level2.get_mut(&quote.native) {
-            out.extend(level2_frame(shown, quote));
+        if let Some(shown) = self.level2.get_mut(&quote.native)
+            && let Some(frame) = level2_frame(shown, quote)
+        {
+            out.push(frame);
         }
     }
 
-    fn statistics(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
         if self.has("/market/snapshot", &quote.native) {
             out.push(snapshot_frame(quote));
         }
     }
 
-    fn heartbeat(&mut self, _now: UnixNs, _out: &mut Requests) {}
+    fn heartbeat(&mut self, _now: UnixNs, _out: &mut Messages) {}
 }
 
 /// The channel and symbols of a topic, if all of them exist here.
@@ -600,7 +639,7 @@ impl Exchange {
     }
 
     /// Takes or drops one subscription. A new one is told the state at once.
-    fn change(&mut self, add: bool, channel: &'static str, symbol: &str, market: &dyn Market, out: &mut Requests) {
+    fn change(&mut self, add: bool, channel: &'static str, symbol: &str, market: &dyn Market, out: &mut Messages) {
         self.subscribed.retain(|(c, s)| *c != channel || s != symbol);
         if channel == "/market/level2" {
             self.level2.remove(symbol);
@@ -705,6 +744,18 @@ fn level2_frame(shown: &mut (Level, Level, u64), quote: &VenueQuote) -> Option<S
 mod tests {
     use super::*;
 
+    struct NoMarket;
+
+    impl Market for NoMarket {
+        fn quote(&self, _native: &str) -> Option<VenueQuote> {
+            None
+        }
+
+        fn now(&self) -> UnixNs {
+            UnixNs(0)
+        }
+    }
+
     fn endpoint(reply: &str) -> Result<String, DecodeError> {
         Kucoin.endpoint(reply.as_bytes())
     }
@@ -720,10 +771,10 @@ mod tests {
 
     #[test]
     fn the_exchange_answers_a_token_request_with_its_own_address() {
-        let reply = Kucoin.rest("POST", "/api/v1/bullet-public", "ws://127.0.0.1:9/kucoin").unwrap();
+        let reply = Kucoin.rest("POST", "/api/v1/bullet-public", "ws://127.0.0.1:9/kucoin", &NoMarket).unwrap();
         assert_eq!(endpoint(&reply).unwrap(), "ws://127.0.0.1:9/kucoin/?token=simulated&connectId=spreadwire");
-        assert_eq!(Kucoin.rest("GET", "/api/v1/bullet-public", "ws://127.0.0.1:9"), None);
-        assert_eq!(Kucoin.rest("POST", "/api/v1/orders", "ws://127.0.0.1:9"), None);
+        assert_eq!(Kucoin.rest("GET", "/api/v1/bullet-public", "ws://127.0.0.1:9", &NoMarket), None);
+        assert_eq!(Kucoin.rest("POST", "/api/v1/orders", "ws://127.0.0.1:9", &NoMarket), None);
     }
 
     #[test]

@@ -7,20 +7,34 @@ pub mod coinbase;
 pub mod depth;
 pub mod kraken;
 pub mod kucoin;
+pub mod listing;
 pub mod okx;
 pub mod reading;
+pub mod upbit;
 
+use listing::{Entry, Listing};
 use rustc_hash::FxHashMap;
 
 use crate::market::decimal::DecimalError;
 use crate::market::statistics::DayStatistics;
-use crate::market::{InstrumentId, Level};
+use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::wire::json::JsonError;
 
+/// Who names no venues gets this many, the first of [`VENUES`]. The others are there for the asking: more
+/// connections, and markets that are not comparable without a thought, such as Upbit's in won.
+pub const DEFAULT_VENUES: usize = 6;
+
 /// Every venue, in the default order of preference for prices.
-pub static VENUES: &[&dyn Venue] =
-    &[&binance::Binance, &coinbase::Coinbase, &kraken::Kraken, &okx::Okx, &bybit::Bybit, &kucoin::Kucoin];
+pub static VENUES: &[&dyn Venue] = &[
+    &binance::Binance,
+    &coinbase::Coinbase,
+    &kraken::Kraken,
+    &okx::Okx,
+    &bybit::Bybit,
+    &kucoin::Kucoin,
+    &upbit::Upbit,
+];
 
 /// The venue named `name` (lower case), if there is one.
 #[must_use]
@@ -49,6 +63,15 @@ pub trait Venue: Sync {
     /// The exchange's end of one connection.
     fn exchange_side(&self) -> Box<dyn ExchangeSide>;
 
+    /// Where the venue lists its instruments.
+    fn listing(&self) -> Listing;
+
+    /// Reads the reply to [`Self::listing`]: every spot instrument, those that are halted too.
+    ///
+    /// # Errors
+    /// What is wrong with the reply.
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError>;
+
     /// Reads the reply to [`Opening::Token`]: the address to connect to.
     ///
     /// # Errors
@@ -57,9 +80,10 @@ pub trait Venue: Sync {
         Err(DecodeError::Shape("this venue has no token request"))
     }
 
-    /// The exchange's answer to a REST request of `method` and `target` (path below the venue's base);
-    /// `base` is the simulator's own `ws://` address of this venue. `None`: not found.
-    fn rest(&self, _method: &str, _target: &str, _base: &str) -> Option<String> {
+    /// The exchange's answer to a REST request of `method` and `target` (path and query below the venue's
+    /// base), such as its list of instruments or a book; `base` is the simulator's own `ws://` address of
+    /// this venue. `None`: not found.
+    fn rest(&self, _method: &str, _target: &str, _base: &str, _market: &dyn Market) -> Option<String> {
         None
     }
 }
@@ -83,8 +107,39 @@ pub struct Facts {
     pub message_max: usize,
     /// Least time between two requests on one connection, in milliseconds.
     pub request_gap_ms: u64,
+    /// The channel that quotes come from, as the venue names it.
+    pub channel: &'static str,
+    /// What the venue allows.
+    pub limits: Limits,
     /// The venue's documentation and the day it was read.
     pub docs: &'static str,
+}
+
+/// What a venue allows one address of the internet. Kept with room to spare; where it publishes nothing, a guess that
+/// no venue of the list would mind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most instruments on one connection; more are spread over several.
+    pub instruments: usize,
+    /// New connections of all kinds.
+    pub connects: Pace,
+    /// The venue ends a connection after so many seconds.
+    pub age_max_s: Option<u64>,
+}
+
+impl Limits {
+    /// For a venue that publishes none.
+    pub const UNPUBLISHED: Self =
+        Self { instruments: 500, connects: Pace { count: 60, per_ms: 300_000 }, age_max_s: None };
+}
+
+/// At most so many in any span of so many milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// How many.
+    pub count: u32,
+    /// The span in milliseconds.
+    pub per_ms: u64,
 }
 
 /// How a connection begins.
@@ -249,6 +304,8 @@ pub struct Decoded {
     pub updates: Vec<Update>,
     /// Texts that the codec wants sent (a resubscription, a subscription after a welcome).
     pub requests: Requests,
+    /// Texts that the venue is waiting for (the answer to its ping): sent at once, before all requests.
+    pub answers: Requests,
 }
 
 impl Decoded {
@@ -256,6 +313,7 @@ impl Decoded {
     pub fn clear(&mut self) {
         self.updates.clear();
         self.requests.clear();
+        self.answers.clear();
     }
 }
 
@@ -319,6 +377,10 @@ pub enum DecodeError {
     Gap,
     /// The checksum does not agree; the book is void.
     Checksum,
+    /// A packed frame cannot be unpacked, or holds more than a frame may.
+    Gzip,
+    /// Not a protobuf message.
+    Protobuf,
 }
 
 impl DecodeError {
@@ -332,6 +394,8 @@ impl DecodeError {
             Self::Shape(_) => "shape",
             Self::Gap => "gap",
             Self::Checksum => "checksum",
+            Self::Gzip => "gzip",
+            Self::Protobuf => "protobuf",
         }
     }
 }
@@ -345,6 +409,8 @@ impl std::fmt::Display for DecodeError {
             Self::Shape(what) => f.write_str(what),
             Self::Gap => f.write_str("a gap in the sequence"),
             Self::Checksum => f.write_str("the checksum does not agree with the book"),
+            Self::Gzip => f.write_str("not gzip, or more than a frame may hold"),
+            Self::Protobuf => f.write_str("not a protobuf message"),
         }
     }
 }
@@ -355,22 +421,78 @@ impl From<JsonError> for DecodeError {
     }
 }
 
+/// One message of an exchange, in the WebSocket form that its venue uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// A text message.
+    Text(String),
+    /// A binary message.
+    Binary(Vec<u8>),
+}
+
+impl Message {
+    /// What a codec gets to read.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+}
+
+impl From<String> for Message {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<Vec<u8>> for Message {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Binary(bytes)
+    }
+}
+
+/// What an exchange says to one client, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Messages(Vec<Message>);
+
+impl Messages {
+    /// Adds a text (`String`) or a binary message (`Vec<u8>`).
+    pub fn push(&mut self, message: impl Into<Message>) {
+        self.0.push(message.into());
+    }
+
+    /// Takes all of them out, in order, and keeps the memory.
+    pub fn drain(&mut self) -> impl Iterator<Item = Message> {
+        self.0.drain(..)
+    }
+}
+
+impl std::ops::Deref for Messages {
+    type Target = [Message];
+
+    fn deref(&self) -> &[Message] {
+        &self.0
+    }
+}
+
 /// The exchange's end of one connection: reads what a client asks for, writes what the venue would.
 pub trait ExchangeSide: Send {
     /// The upgrade was for `target`, the path and query below the venue's base. Writes what the venue says first.
-    fn opened(&mut self, target: &str, market: &dyn Market, out: &mut Requests);
+    fn opened(&mut self, target: &str, market: &dyn Market, out: &mut Messages);
 
     /// Reads one text message of the client; writes acks, errors and snapshots.
-    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Requests);
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages);
 
     /// The top of book of an instrument changed: writes the frames due to this client, if it asked for them.
-    fn quote(&mut self, quote: &VenueQuote, out: &mut Requests);
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Messages);
 
     /// A day-statistics tick of an instrument: writes the frames due to this client, if it asked for them.
-    fn statistics(&mut self, quote: &VenueQuote, out: &mut Requests);
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages);
 
     /// Called about once a second: writes the heartbeats that this venue sends in JSON.
-    fn heartbeat(&mut self, now: UnixNs, out: &mut Requests);
+    fn heartbeat(&mut self, now: UnixNs, out: &mut Messages);
 }
 
 /// What an exchange knows: its instruments and their state now.
@@ -379,6 +501,39 @@ pub trait Market {
     fn quote(&self, native: &str) -> Option<VenueQuote>;
     /// The exchange's wall clock.
     fn now(&self) -> UnixNs;
+    /// All instruments that it trades, in a fixed order.
+    fn listed(&self) -> Vec<Listed> {
+        Vec::new()
+    }
+}
+
+/// What an exchange's list says of an instrument.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The venue's own symbol.
+    pub native: String,
+    /// Base asset, canonical code.
+    pub base: String,
+    /// Quote asset, canonical code.
+    pub quote: String,
+    /// A tick is `10^-price_decimals` in quote currency.
+    pub price_decimals: u8,
+    /// A lot is `10^-size_decimals` in base.
+    pub size_decimals: u8,
+}
+
+impl Listed {
+    /// The tick as venues write it, such as `0.01`.
+    #[must_use]
+    pub fn tick(&self) -> String {
+        Decimal::new(1, self.price_decimals).to_string()
+    }
+
+    /// The lot as venues write it.
+    #[must_use]
+    pub fn lot(&self) -> String {
+        Decimal::new(1, self.size_decimals).to_string()
+    }
 }
 
 /// One instrument's state as its exchange sees it.

@@ -14,10 +14,11 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
+use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Change, Seen, changes, figure, level, side, text, time};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Opening, Requests, Symbols, Top,
-    Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Opening,
+    Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -36,6 +37,8 @@ static FACTS: Facts = Facts {
     keepalive: Keepalive::Client { every_ms: 20_000 },
     message_max: 1 << 20,
     request_gap_ms: 350,
+    channel: "bbo-tbt",
+    limits: Limits { connects: Pace { count: 3, per_ms: 1000 }, ..Limits::UNPUBLISHED },
     docs: "https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-order-book-channel (2026-11-20)",
 };
 
@@ -67,8 +70,39 @@ impl Venue for Okx {
         Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
     }
 
+    fn listing(&self) -> Listing {
+        Listing { address: "https://www.okx.com", path: "/api/v5/public/instruments?instType=SPOT" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| listing::array_of(root, "data"),
+            |row| {
+                Some(Entry {
+                    base: row.text_of("baseCcy")?.to_owned(),
+                    quote: row.text_of("quoteCcy")?.to_owned(),
+                    native: row.text_of("instId")?.to_owned(),
+                    is_trading: row.text_of("state") == Some("live"),
+                    tick: listing::step(row, "tickSz"),
+                    lot: listing::step(row, "lotSz"),
+                })
+            },
+        )
+    }
+
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
         Box::new(Exchange::default())
+    }
+
+    fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        listing::asked(self, method, target)?;
+        let row = |it: Listed| {
+            json!({"instType": "SPOT", "instId": it.native, "baseCcy": it.base, "quoteCcy": it.quote, "state": "live",
+                "tickSz": it.tick(), "lotSz": it.lot()})
+        };
+        let data: Vec<_> = market.listed().into_iter().map(row).collect();
+        Some(json!({"code": "0", "data": data, "msg": ""}).to_string())
     }
 }
 
@@ -485,9 +519,9 @@ struct Subscription {
 const SERVED: [&str; 6] = ["bbo-tbt", "tickers", "books5", "books", "books50-l2-tbt", "books-l2-tbt"];
 
 impl ExchangeSide for Exchange {
-    fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Requests) {}
+    fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Messages) {}
 
-    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Requests) {
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
         if text == "ping" {
             return out.push("pong".to_owned());
         }
@@ -505,7 +539,7 @@ impl ExchangeSide for Exchange {
         }
     }
 
-    fn quote(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
         for subscription in self.subscriptions.iter_mut().filter(|s| s.native == quote.native) {
             match subscription.channel.as_str() {
                 "tickers" => {}
@@ -517,14 +551,14 @@ impl ExchangeSide for Exchange {
         }
     }
 
-    fn statistics(&mut self, quote: &VenueQuote, out: &mut Requests) {
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
         if self.subscriptions.iter().any(|s| s.native == quote.native && s.channel == "tickers") {
             out.push(ticker_frame(quote));
         }
     }
 
     /// An unchanged best bid and ask is sent again after about a minute.
-    fn heartbeat(&mut self, now: UnixNs, out: &mut Requests) {
+    fn heartbeat(&mut self, now: UnixNs, out: &mut Messages) {
         for subscription in self.subscriptions.iter_mut().filter(|s| s.channel == "bbo-tbt") {
             let Some(last) = &subscription.last else { continue };
             if now.0.saturating_sub(subscription.sent.0) >= 60 * SECOND {
@@ -546,7 +580,7 @@ impl Exchange {
         native: String,
         id: Option<&Json>,
         market: &dyn Market,
-        out: &mut Requests,
+        out: &mut Messages,
     ) {
         let quote = market.quote(&native).filter(|_| SERVED.contains(&channel.as_str()));
         let mut reply = json!({"event": op, "arg": {"channel": channel, "instId": native}, "connId": CONNECTION});

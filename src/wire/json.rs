@@ -165,6 +165,14 @@ impl<'a> Value<'a> {
         (0..length).map_while(move |_| walk.as_mut()?.next().map(Value))
     }
 
+    /// Names and values of the members, if this is an object; nothing otherwise.
+    pub fn members(&self) -> impl Iterator<Item = (&'a str, Value<'a>)> + use<'a> {
+        let object = self.0.as_object();
+        let length = object.as_ref().map_or(0, |o| o.len());
+        let mut walk = object.map(|o| o.iter());
+        (0..length).map_while(move |_| walk.as_mut()?.next().map(|(name, value)| (name, Value(value))))
+    }
+
     /// The element at `index`, if this is an array that long.
     #[must_use]
     pub fn at(&self, index: usize) -> Option<Value<'a>> {

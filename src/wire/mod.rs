@@ -1,5 +1,6 @@
 //! Framing and text of the outside world: JSON, WebSocket, HTTP, SSE. Knows no trading, opens no socket.
 
+pub mod gzip;
 pub mod http;
 pub mod json;
 pub mod sse;

@@ -202,6 +202,11 @@ impl WebSocket {
         self.send(Message::text(text));
     }
 
+    /// Sends a binary message. Ignored unless the connection is open.
+    pub fn send_binary(&mut self, bytes: Vec<u8>) {
+        self.send(Message::binary(bytes));
+    }
+
     /// Sends a ping without payload.
     pub fn ping(&mut self) {
         self.send(Message::Ping(Bytes::new()));
@@ -290,7 +295,16 @@ impl Write for Pipe {
 /// Appends the header of an unmasked, unfragmented text frame of `length` bytes: what a server puts
 /// before a message that is encoded once and sent to many.
 pub fn text_frame_header(length: usize, out: &mut Vec<u8>) {
-    out.push(0x81);
+    frame_header(0x81, length, out);
+}
+
+/// The same for a binary frame.
+pub fn binary_frame_header(length: usize, out: &mut Vec<u8>) {
+    frame_header(0x82, length, out);
+}
+
+fn frame_header(first: u8, length: usize, out: &mut Vec<u8>) {
+    out.push(first);
     match length {
         0..=125 => out.push(length as u8),
         126..=0xffff => {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use spreadwire::config::{Config, Pin, Spin, ThresholdOn};
-use spreadwire::venues::VENUES;
+use spreadwire::venues::{DEFAULT_VENUES, VENUES};
 
 fn build(source: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
     let environment: Vec<(String, String)> =
@@ -33,7 +33,7 @@ fn check_refused(source: &str, beginning: &str, words: &[&str]) {
 #[test]
 fn an_empty_file_is_the_default() {
     let config = read("");
-    assert_eq!(config.venues.len(), VENUES.len());
+    assert_eq!(config.venues.len(), DEFAULT_VENUES);
     assert!(config.warnings().is_empty(), "{:?}", config.warnings());
     assert_eq!(config.detector.threshold_pct.to_string(), "0.5");
     assert_eq!(config.detector.threshold_on, ThresholdOn::Gross);

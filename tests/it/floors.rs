@@ -14,11 +14,11 @@ const FLOORS: &[&[&str]] = &[
     &["protocol", "venues"],
     &["matrix", "net"],
     // The stages. A replay turns the feed's own connection, so `record` stands a step above.
-    &["cluster", "detector", "feed", "gateway", "keep", "sim"],
+    &["cluster", "detector", "discovery", "feed", "gateway", "keep", "sim"],
     &["record"],
     &["config"],
     &["cli"],
-    &["wiring"],
+    &["tables", "wiring"],
 ];
 
 /// A text, and the only places where it may stand.

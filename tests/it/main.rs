@@ -3,6 +3,7 @@
 mod cli;
 mod cluster;
 mod config;
+mod discovery;
 mod feed;
 mod floors;
 mod gateway;

@@ -108,16 +108,20 @@ impl Joined {
                     assert_eq!(source.as_deref(), Some("simulated"));
                     self.codec.opened(&mut out.requests);
                 }
-                Event::Text(text) => {
-                    let frame = self.codec.decode(text.as_bytes(), self.now, &mut out);
-                    assert!(matches!(frame, Ok(Frame::Data | Frame::Control)), "{}: {frame:?} {text}", self.name);
-                }
+                Event::Text(text) => self.decode(text.as_bytes(), &mut out),
+                Event::Binary(bytes) => self.decode(&bytes, &mut out),
                 Event::Ping | Event::Pong => {}
                 other => panic!("{}: {other:?}", self.name),
             }
-            out.requests.iter().for_each(|request| self.client.send_text(request));
+            out.answers.iter().chain(&out.requests).for_each(|request| self.client.send_text(request));
             updates.append(&mut out.updates);
         }
+    }
+
+    fn decode(&mut self, message: &[u8], out: &mut Decoded) {
+        let frame = self.codec.decode(message, self.now, out);
+        let shown = String::from_utf8_lossy(message);
+        assert!(matches!(frame, Ok(Frame::Data | Frame::Control)), "{}: {frame:?} {shown}", self.name);
     }
 }
 
@@ -227,7 +231,7 @@ fn every_venue_has_its_default_instruments() {
     let prices = market(1);
     for (venue, v) in VENUES.iter().enumerate() {
         let symbols: Vec<String> = quotes(&prices, venue).into_iter().map(|(symbol, _)| symbol).collect();
-        let dollars = matches!(v.facts().name, "coinbase" | "kraken");
+        let dollars = ["coinbase", "kraken", "bitfinex", "bitstamp"].contains(&v.facts().name);
         assert_eq!(symbols.contains(&"BTC/USD".to_owned()), dollars, "{}", v.facts().name);
         assert_eq!(symbols.len(), if dollars { 12 } else { 10 }, "{symbols:?}");
     }
@@ -289,6 +293,11 @@ fn a_client_of_the_exchange_needs_only_another_address() {
             "/kucoin/?token=x&connectId=me",
             r#"{"id":"1","type":"subscribe","topic":"/spotMarket/level1:BTC-USDT","response":true}"#,
             "\"subject\":\"level1\"",
+        ),
+        (
+            "/upbit/websocket/v1",
+            r#"[{"ticket":"x"},{"type":"orderbook","codes":["USDT-BTC"],"isOnlyRealtime":true},{"format":"DEFAULT"}]"#,
+            "\"orderbook_units\":[{\"ask_price\":",
         ),
     ] {
         let (mut socket, _) = tungstenite::connect(format!("ws://{}{path}", running.address)).unwrap();

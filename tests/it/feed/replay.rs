@@ -226,7 +226,7 @@ fn decoded(venue: &dyn Venue, directory: &Directory, path: &Path) -> Vec<(String
             }
             Direction::Http => {
                 for codec in codecs.values_mut() {
-                    let _ = codec.snapshot(&record.url, record.frame.as_bytes(), &mut out);
+                    let _ = codec.snapshot(&record.url, &record.frame, &mut out);
                     take(codec.as_ref(), &mut out);
                 }
                 continue;
@@ -236,11 +236,11 @@ fn decoded(venue: &dyn Venue, directory: &Directory, path: &Path) -> Vec<(String
         }
         let codec = codecs.get_mut(&record.conn).unwrap();
         for early in early.drain(..) {
-            let _ = codec.snapshot(&early.url, early.frame.as_bytes(), &mut out);
+            let _ = codec.snapshot(&early.url, &early.frame, &mut out);
             take(codec.as_ref(), &mut out);
         }
         if record.dir == Direction::In {
-            let _ = codec.decode(record.frame.as_bytes(), MonoNs(0), &mut out);
+            let _ = codec.decode(&record.frame, MonoNs(0), &mut out);
             take(codec.as_ref(), &mut out);
         }
     }

@@ -162,6 +162,15 @@ fn requests_keep_their_distance_and_keepalives_their_beat() {
 }
 
 #[test]
+fn a_venue_that_waits_for_an_answer_hears_it_before_the_requests_that_wait() {
+    let mut talk = Talk::open(&toy::CHATTY);
+    talk.say("ping 7");
+    assert_eq!(talk.heard, ["sub BTCUSDT", "pong 7"]);
+    talk.wait(200);
+    assert_eq!(talk.heard, ["sub BTCUSDT", "pong 7", "sub ETHUSDT"]);
+}
+
+#[test]
 fn f10_silence_is_pinged_after_2_s_and_dead_after_5() {
     let mut talk = Talk::open(&toy::PLAIN);
     talk.say(QUOTE);

@@ -3,13 +3,15 @@
 //!
 //! - `ack SYM`, `no WHY`, `void SYM`, `bye`: acknowledged, refused, void, wants a new connection
 //! - `q SYM BID SIZE ASK SIZE SEQUENCE`: a quote
+//! - `ping N`: wants to hear `pong N`
 //! - `gap`: an error that the codec mends by itself; `hb`: nothing; anything else: not decodable
 
 use spreadwire::market::{Decimal, Level};
 use spreadwire::time::{MonoNs, UnixNs};
+use spreadwire::venues::listing::{Entry, Listing};
 use spreadwire::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Opening, Requests, Symbols, Top, Update,
-    Venue, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Opening, Requests, Symbols, Top,
+    Update, Venue, VoidReason,
 };
 
 /// Kept alive by the server, no pause between requests.
@@ -31,6 +33,8 @@ const PLAIN_FACTS: Facts = Facts {
     keepalive: Keepalive::Server,
     message_max: 4096,
     request_gap_ms: 0,
+    channel: "toy",
+    limits: Limits::UNPUBLISHED,
     docs: "",
 };
 
@@ -51,6 +55,14 @@ impl Venue for Toy {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec(symbols))
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "http://127.0.0.1", path: "/" }
+    }
+
+    fn read_listing(&self, _: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        Err(DecodeError::Shape("a toy lists nothing"))
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
@@ -98,6 +110,7 @@ impl Codec {
             ("bye", []) => out.updates.push(Update::Reconnect("asked to leave")),
             ("gap", []) => return Err(DecodeError::Gap),
             ("hb", []) => {}
+            ("ping", [number]) => out.answers.push(format!("pong {number}")),
             ("q", [symbol, numbers @ ..]) if numbers.len() == 5 => {
                 let number =
                     |at: usize| Decimal::parse(numbers[at].as_bytes()).map_err(|why| DecodeError::Number("q", why));

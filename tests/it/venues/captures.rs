@@ -77,7 +77,7 @@ fn updates(venue: &str, file: &str) -> Vec<Update> {
     let mut out = Decoded::default();
     while let Some((line, record)) = capture.next_record().unwrap() {
         let record = record.unwrap();
-        let frame = record.frame.as_bytes();
+        let frame = &record.frame[..];
         let result = match record.dir {
             Direction::In => codec.decode(frame, MonoNs(0), &mut out),
             Direction::Http => codec.snapshot(&record.url, frame, &mut out),

@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Decimal, Level};
 use spreadwire::time::{MonoNs, UnixNs};
-use spreadwire::venues::{Decoded, ExchangeSide, FeedCodec, Market, Symbols, Top, Update, VenueQuote, venue};
+use spreadwire::venues::{
+    Decoded, ExchangeSide, FeedCodec, Market, Message, Messages, Symbols, Top, Update, VenueQuote, venue,
+};
 
 struct Hall(HashMap<String, VenueQuote>);
 
@@ -116,7 +118,7 @@ impl Line {
         let codec = venue.codec(Symbols::discovering(venue.symbol_of()));
         let mut line = Self { codec, side: venue.exchange_side() };
         let hall = Hall(HashMap::from([(quote.native.clone(), quote)]));
-        let mut said = Vec::new();
+        let mut said = Messages::default();
         line.side.opened("/?connectId=x", &hall, &mut said);
         line.side.receive(channel.request, &hall, &mut said);
         let updates = line.listen(&said);
@@ -127,17 +129,17 @@ impl Line {
         (line, updates)
     }
 
-    fn listen(&mut self, said: &[String]) -> Vec<Update> {
+    fn listen(&mut self, said: &[Message]) -> Vec<Update> {
         let mut out = Decoded::default();
-        for text in said {
-            let result = self.codec.decode(text.as_bytes(), MonoNs(0), &mut out);
-            assert!(result.is_ok(), "{result:?} for {text}");
+        for message in said {
+            let result = self.codec.decode(message.as_bytes(), MonoNs(0), &mut out);
+            assert!(result.is_ok(), "{result:?} for {message:?}");
         }
         out.updates
     }
 
     fn tops(&mut self, channel: &Channel, quote: &VenueQuote) -> Vec<Top> {
-        let mut said = Vec::new();
+        let mut said = Messages::default();
         if channel.is_beat {
             self.side.statistics(quote, &mut said);
         } else {

@@ -7,9 +7,15 @@ use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Decimal, InstrumentId, Level};
 use spreadwire::time::{MonoNs, SECOND, UnixNs};
 use spreadwire::venues::{
-    Decoded, ExchangeSide, FeedCodec, Market, Opening, SymbolEntry, Symbols, Top, Update, VENUES, Venue, VenueQuote,
+    Decoded, ExchangeSide, FeedCodec, Market, Message, Messages, Opening, SymbolEntry, Symbols, Top, Update, VENUES,
+    Venue, VenueQuote,
 };
+use spreadwire::wire::gzip::Gunzip;
 
+use super::is_json;
+
+/// Venues whose sockets tell no day figures.
+const WITHOUT_DAY: &[&str] = &["bitstamp"];
 const SYMBOLS: [(&str, &str); 3] = [("BTC", "EUR"), ("ETH", "BTC"), ("DOGE", "EUR")];
 const START: UnixNs = UnixNs::from_ms(1_786_613_159_748);
 
@@ -52,19 +58,19 @@ impl Pair {
         let address = match venue.facts().opening {
             Opening::Direct => venue.facts().address.to_owned(),
             Opening::Token { path } => {
-                let reply = venue.rest("POST", path, "ws://127.0.0.1:9").expect("a token reply");
+                let reply = venue.rest("POST", path, "ws://127.0.0.1:9", &pair.hall).expect("a token reply");
                 venue.endpoint(reply.as_bytes()).unwrap()
             }
         };
         let target = address.splitn(4, '/').nth(3).map_or("/".to_owned(), |path| format!("/{path}"));
-        let mut said = Vec::new();
+        let mut said = Messages::default();
         pair.side.opened(&target, &pair.hall, &mut said);
         let mut requests = Vec::new();
         pair.codec.opened(&mut requests);
         pair.general.opened(&mut Vec::new());
         let mut updates = pair.listen(&said, &mut requests);
         while !requests.is_empty() {
-            let mut said = Vec::new();
+            let mut said = Messages::default();
             for request in std::mem::take(&mut requests) {
                 pair.side.receive(&request, &pair.hall, &mut said);
             }
@@ -74,23 +80,26 @@ impl Pair {
     }
 
     /// The codec reads `said`; what it wants sent is added to `requests`.
-    fn listen(&mut self, said: &[String], requests: &mut Vec<String>) -> Vec<Update> {
+    fn listen(&mut self, said: &[Message], requests: &mut Vec<String>) -> Vec<Update> {
         let (mut out, mut general) = (Decoded::default(), Decoded::default());
         self.now = self.now.plus(SECOND);
-        for text in said {
-            let result = self.codec.decode(text.as_bytes(), self.now, &mut out);
-            assert!(result.is_ok(), "{}: {result:?} for {text}", self.venue.facts().name);
-            let with_blank = if text.starts_with('{') { format!(" {text}") } else { text.clone() };
-            assert_eq!(self.general.decode(with_blank.as_bytes(), self.now, &mut general), result, "{text}");
+        for message in said {
+            let frame = message.as_bytes();
+            let result = self.codec.decode(frame, self.now, &mut out);
+            assert!(result.is_ok(), "{}: {result:?} for {message:?}", self.venue.facts().name);
+            let plain = Gunzip::new(1 << 20).unpack(frame).map_or(frame.to_vec(), <[u8]>::to_vec);
+            let other = if is_json(&plain) { [b" ", &plain[..]].concat() } else { plain };
+            assert_eq!(self.general.decode(&other, self.now, &mut general), result, "{message:?}");
         }
         assert_eq!(out.updates, general.updates, "{}: the two ways of reading differ", self.venue.facts().name);
+        requests.append(&mut out.answers);
         requests.append(&mut out.requests);
         out.updates
     }
 
     /// The exchange changes its top, the codec reads what it writes.
     fn quote(&mut self, quote: &VenueQuote) -> Vec<Update> {
-        let mut said = Vec::new();
+        let mut said = Messages::default();
         self.side.quote(quote, &mut said);
         self.listen(&said, &mut Vec::new())
     }
@@ -141,10 +150,10 @@ fn every_subscription_is_acknowledged() {
 
 #[test]
 fn day_statistics_come_back_as_they_were() {
-    for &venue in VENUES {
+    for &venue in VENUES.iter().filter(|venue| !WITHOUT_DAY.contains(&venue.facts().name)) {
         let (mut pair, _) = Pair::open(venue, first_quotes(venue));
         let quote = venue_quote(venue, 1, level(100, 5, (1, 1)), level(101, 7, (1, 1)), 3);
-        let mut said = Vec::new();
+        let mut said = Messages::default();
         pair.side.statistics(&quote, &mut said);
         let updates = pair.listen(&said, &mut Vec::new());
         let name = venue.facts().name;
@@ -169,7 +178,7 @@ fn day_statistics_come_back_as_they_were() {
 fn heartbeats_and_keepalives_are_understood() {
     for &venue in VENUES {
         let (mut pair, _) = Pair::open(venue, first_quotes(venue));
-        let mut said = Vec::new();
+        let mut said = Messages::default();
         for second in 0..120 {
             pair.side.heartbeat(UnixNs(START.0 + second * SECOND), &mut said);
         }

@@ -2,7 +2,7 @@
 //!
 //! A case is a block of lines, ended by an empty one. `#` says what it shows and where the frame is from.
 //! `!` configures symbols, otherwise every symbol is read. `@ ADDRESS` makes the next frame a REST reply.
-//! `>` is a frame as sent; the lines below it, each with `=`, are what the codec makes of it.
+//! `>` is a frame as sent, `x` one in hex, for what is no text; the lines below it, each with `=`, are what the codec makes of it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -17,6 +17,7 @@ use super::fixtures;
 struct Step {
     url: Option<String>,
     frame: String,
+    is_hex: bool,
     expected: Vec<String>,
 }
 
@@ -38,7 +39,10 @@ fn read_cases(text: &str) -> Vec<Case> {
                 b'#' => case.head.push(line.to_owned()),
                 b'!' => case.symbols = rest.split(' ').map(str::to_owned).collect(),
                 b'@' => url = Some(rest),
-                b'>' => case.steps.push(Step { url: url.take(), frame: rest, expected: Vec::new() }),
+                mark @ (b'>' | b'x') => {
+                    let is_hex = mark == b'x';
+                    case.steps.push(Step { url: url.take(), frame: rest, is_hex, expected: Vec::new() });
+                }
                 b'=' => case.steps.last_mut().expect("a frame above").expected.push(rest),
                 _ => panic!("not a line of a case: {line}"),
             }
@@ -46,6 +50,12 @@ fn read_cases(text: &str) -> Vec<Case> {
         cases.push(case);
     }
     cases
+}
+
+/// The bytes of a frame that is written in hex.
+pub fn bytes_of(hex: &str) -> Vec<u8> {
+    assert!(hex.len().is_multiple_of(2), "{hex}");
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
 fn codec(venue: &dyn Venue, symbols: &[String]) -> Box<dyn FeedCodec> {
@@ -68,12 +78,13 @@ fn run(venue: &dyn Venue, case: &Case, change: impl Fn(&str) -> String) -> Vec<V
     let mut said = Vec::new();
     for step in &case.steps {
         out.clear();
-        let frame = change(&step.frame);
+        let frame = if step.is_hex { bytes_of(&step.frame) } else { change(&step.frame).into_bytes() };
         let result = match &step.url {
-            Some(url) => codec.snapshot(url, frame.as_bytes(), &mut out),
-            None => codec.decode(frame.as_bytes(), MonoNs(0), &mut out),
+            Some(url) => codec.snapshot(url, &frame, &mut out),
+            None => codec.decode(&frame, MonoNs(0), &mut out),
         };
         let mut lines: Vec<String> = out.updates.iter().map(|update| words(codec.symbols(), update)).collect();
+        lines.extend(out.answers.iter().map(|answer| format!("answer {answer}")));
         lines.extend(out.requests.iter().map(|request| format!("request {request}")));
         match result {
             Ok(Frame::Data) if lines.is_empty() => lines.push("data, nothing new".to_owned()),
@@ -154,7 +165,7 @@ fn every_single_frame_means_what_its_fixture_says() {
                 if let Some(url) = &step.url {
                     let _ = writeln!(golden, "@ {url}");
                 }
-                let _ = writeln!(golden, "> {}", step.frame);
+                let _ = writeln!(golden, "{} {}", if step.is_hex { 'x' } else { '>' }, step.frame);
                 for line in lines {
                     let _ = writeln!(golden, "= {line}");
                 }

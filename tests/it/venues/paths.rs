@@ -1,16 +1,14 @@
 //! The fast path of a codec and its general one read the same. A blank behind a frame is still JSON, but no
 //! fast path takes it, so each frame is decoded with and without one.
 
-use std::path::Path;
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use spreadwire::record::capture::{Capture, Direction};
 use spreadwire::time::MonoNs;
 use spreadwire::venues::{Decoded, FeedCodec, Symbols, VENUES};
 
 use super::captures::captures;
-use super::fixtures;
+use super::{is_json, recorded_frames, single_frames};
 
 /// Two codecs of one venue that hear the same frames, one of them with a blank behind each.
 struct Twins {
@@ -20,8 +18,8 @@ struct Twins {
 
 impl Twins {
     fn check(&mut self, frame: &[u8]) {
-        // OKX's answer to a ping is no JSON, and has no other spelling.
-        if frame == b"pong" {
+        // What is no JSON (packed, protobuf, OKX's answer to a ping) has no other spelling.
+        if !is_json(frame) {
             return;
         }
         let (mut fast, mut general) = (Decoded::default(), Decoded::default());
@@ -30,7 +28,11 @@ impl Twins {
         let of_general = self.general.decode(&blank, MonoNs(7), &mut general);
         let shown = String::from_utf8_lossy(frame);
         assert_eq!(of_fast, of_general, "{shown:.2000}");
-        assert_eq!((fast.updates, fast.requests), (general.updates, general.requests), "{shown:.2000}");
+        assert_eq!(
+            (fast.updates, fast.requests, fast.answers),
+            (general.updates, general.requests, general.answers),
+            "{shown:.2000}"
+        );
     }
 }
 
@@ -39,34 +41,18 @@ fn twins() -> Vec<Twins> {
     (0..VENUES.len()).map(|at| Twins { fast: codec(at), general: codec(at) }).collect()
 }
 
-fn frames_of(path: &Path, most: usize) -> Vec<String> {
-    let mut capture = Capture::open(path).unwrap();
-    let mut frames = Vec::new();
-    while frames.len() < most {
-        let Some((_, Ok(record))) = capture.next_record().unwrap() else { break };
-        if record.dir == Direction::In {
-            frames.push(record.frame);
-        }
-    }
-    frames
-}
-
 #[test]
 fn both_paths_read_every_recorded_frame_alike() {
     for (venue, mut twins) in VENUES.iter().zip(twins()) {
         for path in captures(venue.facts().name) {
-            frames_of(&path, 3000).iter().for_each(|frame| twins.check(frame.as_bytes()));
+            recorded_frames(&path, 3000).iter().for_each(|frame| twins.check(frame));
         }
     }
 }
 
 /// The single frames of each venue that are short enough to wound often.
-static FRAMES: LazyLock<Vec<Vec<String>>> = LazyLock::new(|| {
-    let of_venue = |name: &str| {
-        let text = std::fs::read_to_string(fixtures(name).join("frames.txt")).unwrap();
-        let frames = text.lines().filter_map(|line| line.strip_prefix("> ")).filter(|frame| frame.len() < 600);
-        frames.map(str::to_owned).collect()
-    };
+static FRAMES: LazyLock<Vec<Vec<Vec<u8>>>> = LazyLock::new(|| {
+    let of_venue = |name: &str| single_frames(name).into_iter().filter(|frame| frame.len() < 600).collect();
     VENUES.iter().map(|venue| of_venue(venue.facts().name)).collect()
 });
 
@@ -77,7 +63,7 @@ proptest! {
     ) {
         for (mut twins, frames) in twins().into_iter().zip(FRAMES.iter()) {
             for (which, place, byte, wound) in &wounds {
-                let mut frame = frames[which.index(frames.len())].clone().into_bytes();
+                let mut frame = frames[which.index(frames.len())].clone();
                 let at = place.index(frame.len());
                 match wound {
                     0 => frame[at] = *byte,

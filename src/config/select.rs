@@ -1,0 +1,120 @@
+//! What a pattern of instruments stands for: `BTC/*`, `*/USDT` and `*/*` over the lists of several venues. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::config::setting::quoted;
+use crate::discovery::List;
+
+/// A side of a pattern: `None` stands for every code.
+type Side = Option<String>;
+
+/// `BASE/QUOTE` with a star for one side or both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pattern {
+    base: Side,
+    quote: Side,
+}
+
+/// How many of those that fit are chosen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// At least so many venues must list it.
+    pub common_to: usize,
+    /// At most so many, 0: all.
+    pub top: usize,
+}
+
+impl Limits {
+    /// All that fit.
+    pub const NONE: Self = Self { common_to: 1, top: 0 };
+}
+
+impl Pattern {
+    /// `None` when `text` is no pattern.
+    ///
+    /// # Errors
+    /// What is wrong with a text that has a star and is no pattern.
+    pub fn read(text: &str) -> Option<Result<Self, String>> {
+        if !text.contains('*') {
+            return None;
+        }
+        let side = |text: &str| match text {
+            "*" => Some(None),
+            code if crate::venues::reading::is_code(code) => Some(Some(code.to_owned())),
+            _ => None,
+        };
+        let sides = text.split_once('/').and_then(|(base, quote)| Some((side(base)?, side(quote)?)));
+        Some(match sides {
+            Some((base, quote)) => Ok(Self { base, quote }),
+            None => Err(format!("{} is not a pattern, expected BTC/*, */USDT or */*", quoted(text))),
+        })
+    }
+
+    fn fits(&self, base: &str, quote: &str) -> bool {
+        let side = |side: &Side, code: &str| side.as_deref().is_none_or(|wanted| wanted == code);
+        side(&self.base, base) && side(&self.quote, quote)
+    }
+}
+
+/// The symbols that are traded somewhere and fit one of `patterns`, within `limits`: those that most venues list
+/// first, then by name.
+pub(super) fn chosen(patterns: &[&Pattern], lists: &[&List], limits: Limits) -> Vec<String> {
+    let mut venues: BTreeMap<String, usize> = BTreeMap::new();
+    for list in lists {
+        let fits = |base: &str, quote: &str| patterns.iter().any(|pattern| pattern.fits(base, quote));
+        let mut symbols: Vec<String> =
+            list.entries.iter().filter(|e| e.is_trading && fits(&e.base, &e.quote)).map(|e| e.symbol()).collect();
+        symbols.sort_unstable();
+        symbols.dedup();
+        for symbol in symbols {
+            *venues.entry(symbol).or_default() += 1;
+        }
+    }
+    let mut ranked: Vec<(String, usize)> = venues.into_iter().filter(|(_, n)| *n >= limits.common_to).collect();
+    // Stable: equals stay in the order of their names.
+    ranked.sort_by_key(|(_, venues)| std::cmp::Reverse(*venues));
+    if limits.top > 0 {
+        ranked.truncate(limits.top);
+    }
+    ranked.into_iter().map(|(symbol, _)| symbol).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discovery::From;
+    use crate::venues::listing::Entry;
+
+    fn list(venue: &'static str, symbols: &[&str]) -> List {
+        let entries = symbols.iter().map(|text| {
+            let (symbol, is_trading) = text.strip_prefix('-').map_or((*text, true), |halted| (halted, false));
+            let (base, quote) = symbol.split_once('/').unwrap();
+            let [base, quote] = [base, quote].map(str::to_owned);
+            Entry { native: format!("{base}{quote}"), base, quote, is_trading, tick: None, lot: None }
+        });
+        List { venue, entries: entries.collect(), from: From::Venue }
+    }
+
+    #[test]
+    fn a_star_stands_for_what_is_traded_most_venues_first() {
+        let a = list("a", &["BTC/USDT", "ETH/USDT", "BTC/USD", "-OLD/USDT"]);
+        let b = list("b", &["ETH/USDT", "DOGE/USDT", "BTC/EUR"]);
+        let of = |patterns: &[&str], common_to, top| {
+            let read: Vec<Pattern> = patterns.iter().map(|text| Pattern::read(text).unwrap().unwrap()).collect();
+            chosen(&read.iter().collect::<Vec<_>>(), &[&a, &b], Limits { common_to, top })
+        };
+        assert_eq!(of(&["*/USDT"], 1, 0), ["ETH/USDT", "BTC/USDT", "DOGE/USDT"]);
+        assert_eq!(of(&["*/USDT"], 2, 0), ["ETH/USDT"]);
+        assert_eq!(of(&["BTC/*", "*/USDT"], 1, 2), ["ETH/USDT", "BTC/EUR"]);
+        assert_eq!(of(&["*/*"], 1, 0).len(), 5, "a halted one is not chosen");
+        assert_eq!(of(&["XRP/*"], 1, 0), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_no_pattern_is_told() {
+        assert_eq!(Pattern::read("BTC/USDT"), None);
+        for text in ["*", "B*/USDT", "*/usdt", "*/", "/*", "*/*/*"] {
+            assert!(Pattern::read(text).unwrap().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What a venue lists: its spot instruments with their own names, steps and status, read from its REST side.
+//! Cold: read at start and now and then, never on the way of a quote.
+
+use crate::market::Decimal;
+use crate::venues::{DecodeError, Venue, reading};
+use crate::wire::json::{Parser, Value};
+
+/// Where a venue's list is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// Public REST address, such as `https://api.binance.com`.
+    pub address: &'static str,
+    /// Path and query of a GET below it.
+    pub path: &'static str,
+}
+
+/// One spot instrument as its venue lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Canonical code of what is traded, such as BTC.
+    pub base: String,
+    /// Canonical code of what it is paid in.
+    pub quote: String,
+    /// The venue's own symbol, as its feed writes it.
+    pub native: String,
+    /// Whether it can be traded now.
+    pub is_trading: bool,
+    /// Least step of a price; `None` where the list does not say.
+    pub tick: Option<Decimal>,
+    /// Least step of a size; `None` where the list does not say.
+    pub lot: Option<Decimal>,
+}
+
+impl Entry {
+    /// `BASE/QUOTE`.
+    #[must_use]
+    pub fn symbol(&self) -> String {
+        format!("{}/{}", self.base, self.quote)
+    }
+}
+
+/// Reads the rows that `rows` finds in a JSON reply by `row`; a row without a usable name is passed over, as one
+/// strange entry must not hide all others.
+///
+/// # Errors
+/// [`DecodeError`] when the reply is not JSON or has no rows.
+pub fn read(
+    body: &[u8],
+    rows: impl for<'a> FnOnce(Value<'a>) -> Option<Vec<Value<'a>>>,
+    row: impl Fn(Value<'_>) -> Option<Entry>,
+) -> Result<Vec<Entry>, DecodeError> {
+    let listed = Parser::default().parse(body, |root| {
+        let rows = rows(root).ok_or(DecodeError::Shape("a reply without a list of instruments"))?;
+        Ok::<_, DecodeError>(rows.into_iter().filter_map(&row).filter(is_named).collect::<Vec<_>>())
+    })??;
+    if listed.is_empty() {
+        return Err(DecodeError::Shape("a list without a spot instrument"));
+    }
+    Ok(listed)
+}
+
+fn is_named(listed: &Entry) -> bool {
+    let is_code = |code: &str| reading::is_code(code);
+    is_code(&listed.base) && is_code(&listed.quote) && !listed.native.is_empty()
+}
+
+/// The elements of the array `field` of `object`.
+#[must_use]
+pub fn array_of<'a>(object: Value<'a>, field: &str) -> Option<Vec<Value<'a>>> {
+    object.get(field).filter(Value::is_array).map(|array| array.items().collect())
+}
+
+/// A step written as a number or as text; zero and what is no number are none.
+#[must_use]
+pub fn step(object: Value<'_>, field: &str) -> Option<Decimal> {
+    object.get(field).and_then(|value| value.decimal()).filter(|step| !step.is_zero())
+}
+
+/// A step written as a count of decimals.
+#[must_use]
+pub fn decimals(object: Value<'_>, field: &str) -> Option<Decimal> {
+    let count = object.get(field).and_then(|value| value.integer())?;
+    u8::try_from(count).ok().filter(|count| *count <= 19).map(|count| Decimal::new(1, count))
+}
+
+/// For the exchange's side: whether `target` of `method` asks for the list of `venue`, whatever its query.
+#[must_use]
+pub fn asked(venue: &dyn Venue, method: &str, target: &str) -> Option<()> {
+    let path = |text: &str| text.split('?').next().unwrap_or_default().to_owned();
+    (method == "GET" && path(target) == path(venue.listing().path)).then_some(())
+}

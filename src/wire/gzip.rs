@@ -1,0 +1,172 @@
+//! Unpacks single gzip messages (RFC 1952), each within a bound. Bytes in, bytes out, on the thread of the
+//! connection. Buffers are reused: a message no larger than one before it costs no allocation.
+
+use flate2::{Crc, Decompress, FlushDecompress, Status};
+
+/// Not one whole gzip member, or one that holds more than it may. The sender's mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GzipError;
+
+/// The first two bytes of every gzip message; no JSON text begins with them.
+pub const MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// Unpacked bytes that memory is taken for at first.
+const OUTPUT_FIRST: usize = 4096;
+/// Fixed part of the header, and the trailer of CRC-32 and length.
+const HEADER: usize = 10;
+const TRAILER: usize = 8;
+
+/// Unpacks one message after the other.
+pub struct Gunzip {
+    deflate: Decompress,
+    output: Vec<u8>,
+    output_max: usize,
+}
+
+impl Gunzip {
+    /// Refuses messages that hold more than `output_max` bytes.
+    #[must_use]
+    pub fn new(output_max: usize) -> Self {
+        Self { deflate: Decompress::new(false), output: Vec::with_capacity(OUTPUT_FIRST.min(output_max)), output_max }
+    }
+
+    /// What `message` holds: one gzip member, nothing behind it, its CRC and length right.
+    ///
+    /// # Errors
+    /// [`GzipError`] for everything else; stops as soon as the bound is passed.
+    pub fn unpack(&mut self, message: &[u8]) -> Result<&[u8], GzipError> {
+        let rest = message.get(header_length(message).ok_or(GzipError)?..).ok_or(GzipError)?;
+        loop {
+            self.deflate.reset(false);
+            self.output.clear();
+            // In one go, which spares the copying of a window; where the room is too small, again with more.
+            let status = self.deflate.decompress_vec(rest, &mut self.output, FlushDecompress::Finish);
+            match status.map_err(|_| GzipError)? {
+                Status::StreamEnd => break,
+                // Room was left, so the input was too short.
+                _ if self.output.len() < self.output.capacity() => return Err(GzipError),
+                _ => self.grow()?,
+            }
+        }
+        let trailer = &rest[self.deflate.total_in() as usize..];
+        let [a, b, c, d, e, f, g, h]: [u8; TRAILER] = trailer.try_into().map_err(|_| GzipError)?;
+        let mut crc = Crc::new();
+        crc.update(&self.output);
+        let is_right = u32::from_le_bytes([a, b, c, d]) == crc.sum()
+            && u32::from_le_bytes([e, f, g, h]) == self.output.len() as u32
+            && self.output.len() <= self.output_max;
+        if is_right { Ok(&self.output) } else { Err(GzipError) }
+    }
+
+    /// Makes room for four times as much, within the bound.
+    fn grow(&mut self) -> Result<(), GzipError> {
+        let length = self.output.len();
+        if length > self.output_max {
+            return Err(GzipError);
+        }
+        // One more than the bound: a message that fills it exactly has come to its end only then.
+        self.output.clear();
+        self.output.reserve_exact((4 * length).clamp(1, self.output_max + 1));
+        Ok(())
+    }
+}
+
+/// Length of the header with its optional parts; `None` when it is no gzip header, or cut.
+fn header_length(message: &[u8]) -> Option<usize> {
+    let fixed = message.first_chunk::<HEADER>()?;
+    let flags = fixed[3];
+    if !fixed.starts_with(&MAGIC) || fixed[2] != DEFLATE || flags & RESERVED != 0 {
+        return None;
+    }
+    let mut length = HEADER;
+    if flags & EXTRA != 0 {
+        let extra = message.get(length..)?.first_chunk::<2>()?;
+        length += 2 + usize::from(u16::from_le_bytes(*extra));
+    }
+    for text in [NAME, COMMENT] {
+        if flags & text != 0 {
+            length += message.get(length..)?.iter().position(|&byte| byte == 0)? + 1;
+        }
+    }
+    Some(length + if flags & HEADER_CRC != 0 { 2 } else { 0 })
+}
+
+/// The only compression method there is.
+const DEFLATE: u8 = 8;
+/// Flags of the header: which optional parts follow.
+const HEADER_CRC: u8 = 2;
+const EXTRA: u8 = 4;
+const NAME: u8 = 8;
+const COMMENT: u8 = 16;
+const RESERVED: u8 = 0xe0;
+
+/// Packs `text` as a server would.
+#[must_use]
+pub fn pack(text: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    // Writing to a Vec cannot fail.
+    let _ = packer.write_all(text);
+    packer.finish().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::{Compression, GzBuilder};
+    use proptest::prelude::*;
+    use std::io::Write as _;
+
+    #[test]
+    fn every_part_that_a_header_may_have_is_stepped_over() {
+        let builder = || GzBuilder::new().filename("name").comment("a comment").extra(vec![1, 2, 3]).mtime(7);
+        let mut packer = builder().write(Vec::new(), Compression::best());
+        packer.write_all(b"hello").unwrap();
+        assert_eq!(Gunzip::new(100).unpack(&packer.finish().unwrap()), Ok(&b"hello"[..]));
+    }
+
+    #[test]
+    fn f30_a_bomb_is_refused_when_it_passes_the_bound() {
+        let bomb = pack(&vec![0; 64 << 20]);
+        assert!(bomb.len() < 1 << 20);
+        let mut gunzip = Gunzip::new(1 << 20);
+        assert_eq!(gunzip.unpack(&bomb), Err(GzipError));
+        assert!(gunzip.output.capacity() <= (1 << 20) + 1);
+        assert_eq!(gunzip.unpack(&pack(b"small")), Ok(&b"small"[..]));
+        let exact = vec![7; 1 << 20];
+        assert_eq!(gunzip.unpack(&pack(&exact)), Ok(&exact[..]));
+        assert_eq!(gunzip.unpack(&pack(&vec![7; (1 << 20) + 1])), Err(GzipError));
+    }
+
+    #[test]
+    fn f30_damage_and_garbage_behind_are_refused() {
+        let packed = pack(br#"{"ping":1786563031344}"#);
+        let mut gunzip = Gunzip::new(1000);
+        for cut in 0..packed.len() {
+            assert_eq!(gunzip.unpack(&packed[..cut]), Err(GzipError), "{cut}");
+        }
+        assert_eq!(gunzip.unpack(&[&packed[..], b"x"].concat()), Err(GzipError));
+        for at in packed.len() - TRAILER..packed.len() {
+            let mut damaged = packed.clone();
+            damaged[at] ^= 1;
+            assert_eq!(gunzip.unpack(&damaged), Err(GzipError), "{at}");
+        }
+        assert_eq!(gunzip.unpack(&packed), Ok(&br#"{"ping":1786563031344}"#[..]));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_packed_comes_back(text in proptest::collection::vec(any::<u8>(), 0..20_000)) {
+            let mut gunzip = Gunzip::new(20_000);
+            prop_assert_eq!(gunzip.unpack(&pack(&text)), Ok(&text[..]));
+        }
+
+        #[test]
+        fn any_bytes_are_unpacked_or_refused(mut bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Gunzip::new(1000).unpack(&bytes);
+            bytes.splice(0..0, [MAGIC[0], MAGIC[1], DEFLATE, 0, 0, 0, 0, 0, 0, 0]);
+            let _ = Gunzip::new(1000).unpack(&bytes);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What a user writes as instruments, against exchanges that list theirs over REST: the simulator as a process, and the
+//! binary as it is typed.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use spreadwire::discovery::{Catalogue, From, Wanted};
+use spreadwire::net::tls::Trust;
+use spreadwire::time::Clock;
+use spreadwire::venues::{VENUES, venue};
+
+fn spreadwire(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_spreadwire"));
+    command.args(arguments).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// The simulator as a process, with every venue that there is.
+struct Exchanges {
+    child: Child,
+    address: String,
+}
+
+impl Exchanges {
+    fn start() -> Self {
+        let mut child = spreadwire(&["sim", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap().to_owned();
+        Self { child, address }
+    }
+
+    fn wanted(&self, names: &[&str]) -> Vec<Wanted> {
+        let of = |name: &&str| Wanted {
+            venue: venue(name).unwrap(),
+            address: format!("http://{}/{name}", self.address),
+            trust: Trust::new(None).unwrap(),
+        };
+        names.iter().map(of).collect()
+    }
+
+    /// Where the lists of these venues are, as lines of a configuration.
+    fn lines(&self, names: &[&str]) -> String {
+        let line = |name: &&str| format!("[venue.{name}]\nrest_address = \"http://{}/{name}\"\n", self.address);
+        names.iter().map(line).collect()
+    }
+}
+
+impl Drop for Exchanges {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A folder of this test, gone when dropped.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("discovery-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn config(&self, text: &str) -> String {
+        let file = self.0.join("spreadwire.toml");
+        std::fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// What `instruments --json` says of `config`: (symbol, venue, native, status).
+fn instruments(config: &str) -> Vec<(String, String, String, String)> {
+    let output = spreadwire(&["instruments", "--json", "--config", config]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let row = |line: &str| {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        let member = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+        (member("symbol"), member("venue"), member("native"), member("status"))
+    };
+    text(&output.stdout).lines().map(row).collect()
+}
+
+const SOON: Duration = Duration::from_secs(20);
+
+#[test]
+fn every_simulated_venue_lists_its_instruments_over_rest() {
+    let exchanges = Exchanges::start();
+    let names: Vec<&str> = VENUES.iter().map(|venue| venue.facts().name).collect();
+    let catalogue = Catalogue::gather(&exchanges.wanted(&names), None, SOON, &Clock::System).unwrap();
+    assert_eq!(catalogue.missing(), []);
+    for name in names {
+        let list = catalogue.of(name).unwrap();
+        assert_eq!(list.from, From::Venue);
+        assert!(list.entries.len() > 3 && list.entries.iter().all(|entry| entry.is_trading), "{name}: {list:?}");
+    }
+}
+
+#[test]
+fn f1_a_list_that_cannot_be_read_is_taken_from_disk_and_said_to_be_old() {
+    let folder = Scratch::new("kept");
+    let exchanges = Exchanges::start();
+    let wanted = exchanges.wanted(&["okx", "kraken"]);
+    let before = Catalogue::gather(&wanted, Some(&folder.0), SOON, &Clock::System).unwrap();
+    drop(exchanges);
+    let after = Catalogue::gather(&wanted, Some(&folder.0), SOON, &Clock::System).unwrap();
+    assert_eq!(after.missing().len(), 2, "both are down: {:?}", after.missing());
+    for name in ["okx", "kraken"] {
+        assert_eq!(after.of(name).unwrap().entries, before.of(name).unwrap().entries);
+        assert!(matches!(after.of(name).unwrap().from, From::Disk(seconds) if seconds < 60));
+    }
+    assert_eq!(Catalogue::of_disk(&wanted, &folder.0).of("okx").unwrap().entries, before.of("okx").unwrap().entries);
+    std::fs::write(folder.0.join("instruments/okx.json"), b"{\"code\":").unwrap();
+    let damaged = Catalogue::of_disk(&wanted, &folder.0);
+    assert!(damaged.of("okx").is_none() && damaged.of("kraken").is_some());
+    assert!(Catalogue::of_disk(&wanted, Path::new("/nowhere")).of("kraken").is_none());
+}
+
+#[test]
+fn patterns_choose_what_venues_list_and_the_user_sees_what_would_be_subscribed() {
+    let folder = Scratch::new("patterns");
+    let exchanges = Exchanges::start();
+    let venues = ["binance", "kraken", "kucoin"];
+    let head = "venues = [\"binance\", \"kraken\", \"kucoin\"]\n";
+    let config = |more: &str| folder.config(&format!("{head}{more}\n{}", exchanges.lines(&venues)));
+
+    let rows = instruments(&config("instruments = [\"*/USDT\", \"BTC/*\"]"));
+    let of = |symbol: &str| rows.iter().filter(|row| row.0 == symbol).map(|row| row.1.as_str()).collect::<Vec<_>>();
+    assert_eq!(of("BTC/USDT"), venues);
+    assert!(rows.iter().all(|row| row.0.ends_with("/USDT") || row.0.starts_with("BTC/")), "{rows:?}");
+    assert!(rows.iter().any(|row| row.0 == "BTC/USD" && row.1 == "kraken"), "only Kraken has dollars: {rows:?}");
+    assert!(rows.iter().all(|row| row.3 == "trading"));
+    assert!(rows.iter().any(|row| row.2 == "BTC-USDT" && row.1 == "kucoin"));
+
+    let rows = instruments(&config("instruments = [\"*/*\"]\n[discovery]\ncommon_to = 3\ntop = 4"));
+    let mut symbols: Vec<&str> = rows.iter().map(|row| row.0.as_str()).collect();
+    symbols.dedup();
+    symbols.sort_unstable();
+    symbols.dedup();
+    assert_eq!((symbols.len(), rows.len()), (4, 12), "{rows:?}");
+}
+
+#[test]
+fn a_pattern_without_any_list_is_one_line_that_names_the_place() {
+    let folder = Scratch::new("none");
+    let lines = "[venue.okx]\naddress = \"ws://127.0.0.1:9/okx\"\n";
+    let config = folder.config(&format!("venues = [\"okx\"]\ninstruments = [\"*/USDT\", \"B*/X\"]\n{lines}"));
+    let output: Output = spreadwire(&["instruments", "--config", &config]).output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(
+        said.contains(":2: instruments: `*/USDT` stands for what venues list, and no list could be read"),
+        "{said}"
+    );
+    assert!(said.contains(":2: instruments: `B*/X` is not a pattern, expected BTC/*, */USDT or */*"), "{said}");
+}
+
+#[test]
+fn the_table_of_venues_has_every_venue_and_its_facts() {
+    let output = spreadwire(&["venues"]).output().unwrap();
+    let table = text(&output.stdout);
+    let json = text(&spreadwire(&["venues", "--json"]).output().unwrap().stdout);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["venues"].as_array().unwrap().len(), VENUES.len());
+    for venue in VENUES {
+        let facts = venue.facts();
+        let row = table.lines().find(|line| line.starts_with(&format!("{} ", facts.name))).unwrap();
+        for fact in [facts.channel, facts.taker_fee_pct, facts.docs] {
+            assert!(row.contains(fact), "{row}: {fact}");
+        }
+    }
+}

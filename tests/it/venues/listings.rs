@@ -1,0 +1,138 @@
+//! Lists of instruments as the venues' REST sides gave them: every row with the names that everything else uses.
+
+use std::collections::HashMap;
+use std::fs;
+
+use spreadwire::time::UnixNs;
+use spreadwire::venues::listing::Entry;
+use spreadwire::venues::{DecodeError, Listed, Market, VENUES, Venue, VenueQuote, venue};
+
+use super::fixtures;
+
+fn recorded(venue: &dyn Venue) -> Option<Vec<Entry>> {
+    let reply = fs::read(fixtures(venue.facts().name).join("instruments.json")).ok()?;
+    Some(venue.read_listing(&reply).unwrap())
+}
+
+#[test]
+fn every_row_of_a_recorded_list_has_the_names_that_the_feed_uses() {
+    let mut venues = 0;
+    for &venue in VENUES {
+        let name = venue.facts().name;
+        let (Some(entries), Ok(listing)) = (recorded(venue), fs::read_to_string(fixtures(name).join("listing.csv")))
+        else {
+            continue;
+        };
+        venues += 1;
+        let known: HashMap<&str, (&str, &str)> = listing
+            .lines()
+            .skip(1)
+            .filter_map(|row| row.split_once(','))
+            .filter_map(|(symbol, codes)| Some((symbol, codes.split_once(',')?)))
+            .collect();
+        assert!(entries.len() >= 30, "{name}: {} rows", entries.len());
+        for entry in &entries {
+            if let Some((base, quote)) = known.get(entry.native.as_str()) {
+                assert_eq!((entry.base.as_str(), entry.quote.as_str()), (*base, *quote), "{name}: {}", entry.native);
+            }
+            if let Ok(native) = venue.native(&entry.base, &entry.quote) {
+                assert_eq!(native, entry.native, "{name}: {}", entry.symbol());
+            }
+        }
+        let met = entries.iter().filter(|entry| known.contains_key(entry.native.as_str())).count();
+        assert!(met * 10 >= entries.len() * 9, "{name}: only {met} of {} rows are known symbols", entries.len());
+        let natives: std::collections::HashSet<&str> = entries.iter().map(|entry| entry.native.as_str()).collect();
+        assert_eq!(natives.len(), entries.len(), "{name}: a symbol twice");
+    }
+    assert!(venues >= 7, "{venues}");
+}
+
+#[test]
+fn steps_and_status_are_read_where_they_are_listed() {
+    let find = |name: &str, symbol: &str| {
+        let entries = recorded(venue(name).unwrap()).unwrap();
+        entries.into_iter().find(|entry| entry.symbol() == symbol).unwrap_or_else(|| panic!("{name} {symbol}"))
+    };
+    let steps = |entry: &Entry| [entry.tick, entry.lot].map(|step| step.map(|step| step.to_string()));
+    for (name, symbol, tick, lot) in STEPS {
+        let entry = find(name, symbol);
+        assert!(entry.is_trading, "{name} {symbol}");
+        assert_eq!(steps(&entry), [Some((*tick).to_owned()), Some((*lot).to_owned())], "{name} {symbol}");
+    }
+    let halted = recorded(venue("binance").unwrap()).unwrap().iter().filter(|entry| !entry.is_trading).count();
+    assert!(halted > 0, "the recorded list has markets on a break");
+}
+
+const STEPS: &[(&str, &str, &str, &str)] = &[
+    ("binance", "ETH/BTC", "0.000001", "0.0001"),
+    ("bybit", "BTC/USDT", "0.1", "0.000001"),
+    ("coinbase", "BTC/USD", "0.01", "0.00000001"),
+    ("kraken", "AAVE/AUD", "0.01", "0.00000001"),
+    ("kucoin", "REQ/ETH", "0.0000001", "0.0001"),
+    ("okx", "BTC/USDT", "0.1", "0.00000001"),
+];
+
+#[test]
+fn f31_a_reply_that_is_no_list_is_an_error_and_a_strange_row_hides_no_other() {
+    for &venue in VENUES {
+        for reply in ["", "{}", "[]", "null", "<html>", r#"{"code":429,"msg":"Too many requests"}"#, r#"{"data":[]}"#] {
+            let result = venue.read_listing(reply.as_bytes());
+            assert!(result.is_err(), "{}: {reply}: {result:?}", venue.facts().name);
+        }
+    }
+    let okx = venue("okx").unwrap();
+    let reply = r#"{"code":"0","data":[{"instId":7},{},null,{"baseCcy":"BTC","quoteCcy":"USDT","instId":"BTC-USDT","state":"suspend"}]}"#;
+    let entries = okx.read_listing(reply.as_bytes()).unwrap();
+    assert_eq!(entries.len(), 1);
+    assert!(!entries[0].is_trading);
+    assert_eq!(okx.read_listing(b"[1"), Err(DecodeError::Json));
+}
+
+/// An exchange that lists two instruments.
+struct Hall(Vec<Listed>);
+
+impl Market for Hall {
+    fn quote(&self, _: &str) -> Option<VenueQuote> {
+        None
+    }
+
+    fn now(&self) -> UnixNs {
+        UnixNs::from_ms(1_700_000_000_000)
+    }
+
+    fn listed(&self) -> Vec<Listed> {
+        self.0.clone()
+    }
+}
+
+#[test]
+fn what_a_simulated_exchange_lists_is_read_as_it_was_meant() {
+    for &venue in VENUES {
+        let name = venue.facts().name;
+        // The names that this venue has; markets in won, dollars or coins, as it likes.
+        let pairs = [("BTC", "USDT"), ("ETH", "USDT"), ("BTC", "USD"), ("DOGE", "USD"), ("ETH", "BTC")];
+        let listed = pairs.iter().filter_map(|(base, quote)| {
+            let native = venue.native(base, quote).ok()?;
+            let [base, quote] = [base, quote].map(|code| (*code).to_owned());
+            Some(Listed { native, base, quote, price_decimals: 2, size_decimals: 5 })
+        });
+        let hall = Hall(listed.collect());
+        let reply = venue.rest("GET", venue.listing().path, "ws://127.0.0.1:9", &hall).unwrap_or_else(|| {
+            panic!("{name} does not answer GET {}", venue.listing().path);
+        });
+        let entries = venue.read_listing(reply.as_bytes()).unwrap_or_else(|why| panic!("{name}: {why}: {reply}"));
+        let names = |rows: Vec<(String, String, String)>| rows.into_iter().collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(
+            names(entries.iter().map(|e| (e.base.clone(), e.quote.clone(), e.native.clone())).collect()),
+            names(hall.0.iter().map(|e| (e.base.clone(), e.quote.clone(), e.native.clone())).collect()),
+            "{name}"
+        );
+        for entry in &entries {
+            assert!(entry.is_trading, "{name}");
+            assert!(entry.tick.is_none_or(|tick| tick == "0.01".parse().unwrap()), "{name}: {entry:?}");
+            assert!(entry.lot.is_none_or(|lot| lot == "0.00001".parse().unwrap()), "{name}: {entry:?}");
+        }
+        assert_eq!(venue.rest("GET", "/nothing", "ws://127.0.0.1:9", &hall), None, "{name}");
+        assert_eq!(venue.rest("DELETE", venue.listing().path, "ws://127.0.0.1:9", &hall), None, "{name}");
+    }
+}
