@@ -25,6 +25,7 @@ const EXAMPLES: &str = "\
 Examples:
   spreadwire                                   the demo on http://127.0.0.1:3000
   spreadwire serve --config spreadwire.toml    the gateway on the venues of a file
+  spreadwire top http://127.0.0.1:3000         a running gateway in this terminal
   spreadwire check-config spreadwire.toml      what is wrong with a file, or what it means
   spreadwire sim --listen 127.0.0.1:9000       only the simulated venues
   spreadwire replay okx.jsonl.gz --speed 10    captured frames through the whole path
@@ -53,6 +54,9 @@ pub enum Command {
     /// Captured frames to normalised quotes, JSON Lines on the standard output
     #[command(after_help = DECODE_EXAMPLES)]
     Decode(DecodeArgs),
+    /// A running gateway in this terminal: venues, opportunities, prices, latency, clients
+    #[command(after_help = TOP_EXAMPLES)]
+    Top(TopArgs),
     /// The venues that can be named, with what is fixed about each
     #[command(after_help = VENUES_EXAMPLES)]
     Venues(VenuesArgs),
@@ -189,6 +193,29 @@ pub struct DecodeArgs {
     pub file: PathBuf,
 }
 
+const TOP_EXAMPLES: &str = "\
+Examples:
+  spreadwire top
+  spreadwire top http://10.0.0.7:3000
+  spreadwire top --once
+  spreadwire top --once --json | jq .status.venues
+
+Keys: q quits, ? tells the others. NO_COLOR is honoured. Exit code 69 when --once finds no gateway.";
+
+/// Flags of `top`.
+#[derive(Args, Clone, Debug)]
+pub struct TopArgs {
+    /// Where the gateway is
+    #[arg(value_name = "URL", default_value = "http://127.0.0.1:3000", value_parser = parse_url)]
+    pub url: String,
+    /// Prints a snapshot as text and leaves
+    #[arg(long)]
+    pub once: bool,
+    /// Prints the snapshot as JSON: the pages behind it, as one object
+    #[arg(long, requires = "once")]
+    pub json: bool,
+}
+
 const VENUES_EXAMPLES: &str = "\
 Examples:
   spreadwire venues
@@ -243,6 +270,18 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
 
 fn parse_venue(name: &str) -> Result<&'static dyn Venue, String> {
     crate::venues::venue(name).ok_or_else(|| config::unknown_venue(name))
+}
+
+/// An address of a server: scheme and host, a port if need be; no path. `HOST:PORT` alone is http.
+fn parse_url(text: &str) -> Result<String, String> {
+    let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let url = whole.trim_end_matches('/');
+    let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']' | '%');
+    match host {
+        Some(host) if !host.is_empty() && host.chars().all(is_plain) => Ok(url.to_owned()),
+        _ => Err("expected an address such as http://127.0.0.1:3000".to_owned()),
+    }
 }
 
 /// No machine sends a million updates per second to anybody.
@@ -327,6 +366,23 @@ mod tests {
         assert!(cli.command.is_none());
         assert_eq!(cli.demo.listen, Some(SocketAddr::from(([127, 0, 0, 1], 8080))));
         assert_eq!(cli.demo.seed, 7);
+    }
+
+    #[test]
+    fn an_address_of_a_gateway_is_scheme_and_host() {
+        for (typed, url) in [
+            ("http://127.0.0.1:3000", "http://127.0.0.1:3000"),
+            ("https://desk.example/", "https://desk.example"),
+            ("localhost:3000", "http://localhost:3000"),
+            ("[::1]:3000", "http://[::1]:3000"),
+        ] {
+            assert_eq!(parse_url(typed).as_deref(), Ok(url));
+        }
+        for typed in
+            ["", "http://", "ftp://a", "http://a/b", "http://u@a", "http://a?b", "http://a b", "ws://a", "\u{1b}"]
+        {
+            assert!(parse_url(typed).is_err(), "{typed}");
+        }
     }
 
     #[test]

@@ -7,13 +7,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use spreadwire::cli::{Cli, Command, DecodeArgs, DemoArgs, Failure, InstrumentsArgs};
-use spreadwire::config::{Config, Plan};
+use spreadwire::cli::{Cli, Command, DecodeArgs, DemoArgs, Failure, InstrumentsArgs, TopArgs};
+use spreadwire::config::{self, Config, Plan};
 use spreadwire::discovery::Catalogue;
 use spreadwire::record::capture::Capture;
 use spreadwire::record::decode;
 use spreadwire::time::Clock;
-use spreadwire::{log, stage, tables, wiring};
+use spreadwire::{log, stage, tables, top, wiring};
 
 fn main() -> ExitCode {
     stage::stop_process_on_panic();
@@ -33,6 +33,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Sim(args) => wiring::sim(args),
         Command::Replay(args) => wiring::replay(Config::defaults()?, args),
         Command::Decode(args) => run_decode(&args),
+        Command::Top(args) => run_top(&args),
         Command::Venues(args) => print(tables::venues(args.json).as_bytes()),
         Command::Instruments(args) => run_instruments(&args),
         Command::CheckConfig(args) => print(load(&args.file)?.0.to_toml().as_bytes()),
@@ -89,6 +90,13 @@ fn warn(config: &Config) {
 /// One line on the standard error.
 fn tell(line: &dyn Display) {
     log::say(format_args!("{line}"));
+}
+
+fn run_top(args: &TopArgs) -> Result<(), Failure> {
+    if args.once {
+        return print(top::snapshot(&args.url, args.json)?.as_bytes());
+    }
+    top::run(&args.url, !config::wants_no_colours())
 }
 
 fn run_decode(args: &DecodeArgs) -> Result<(), Failure> {

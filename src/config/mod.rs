@@ -363,6 +363,13 @@ fn read_text(path: &Path) -> Result<String, (usize, String)> {
     })
 }
 
+/// Whether whoever sits at the terminal wants no colours: `NO_COLOR` is set and not empty (<https://no-color.org>,
+/// read 2026-11-21).
+#[must_use]
+pub fn wants_no_colours() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
 /// The variables of this process that may be ours.
 fn environment() -> Vec<(String, String)> {
     let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();

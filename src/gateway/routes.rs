@@ -325,7 +325,8 @@ fn exchange_prices(scene: &Scene<'_>, request: &Request) -> Answer {
             }),
         );
     }
-    json(200, NO_STORE, comparison(scene, &symbol, &quotes))
+    let extended = query_value(&request.query, "extended").is_some_and(|v| v == "1" || v == "true");
+    json(200, NO_STORE, comparison(scene, &symbol, &quotes, extended))
 }
 
 fn quote_on(scene: &Scene<'_>, symbol: &str, exchange: &str) -> Option<(PairId, CellQuote)> {
@@ -335,7 +336,12 @@ fn quote_on(scene: &Scene<'_>, symbol: &str, exchange: &str) -> Option<(PairId, 
     Some((pair, scene.view.fresh(pair)?))
 }
 
-fn comparison(scene: &Scene<'_>, symbol: &str, quotes: &[(&str, Option<(PairId, CellQuote)>)]) -> Vec<u8> {
+fn comparison(
+    scene: &Scene<'_>,
+    symbol: &str,
+    quotes: &[(&str, Option<(PairId, CellQuote)>)],
+    extended: bool,
+) -> Vec<u8> {
     let found = || quotes.iter().filter_map(|(_, quote)| quote.as_ref().map(|(_, cell)| cell));
     let best_bid = found().map(|cell| cell.bid.price).max().unwrap_or(Decimal::ZERO);
     let best_ask = found().map(|cell| cell.ask.price).min().unwrap_or(Decimal::ZERO);
@@ -345,9 +351,14 @@ fn comparison(scene: &Scene<'_>, symbol: &str, quotes: &[(&str, Option<(PairId, 
         root.object("prices", |prices| {
             for (exchange, quote) in quotes {
                 match quote {
-                    Some((pair, cell)) => {
-                        prices.object(exchange, |o| price_on(scene, o, symbol, exchange, *pair, cell))
-                    }
+                    Some((pair, cell)) => prices.object(exchange, |o| {
+                        price_on(scene, o, symbol, exchange, *pair, cell);
+                        if extended {
+                            cell.bid.size.write(o.key("bidSize"));
+                            cell.ask.size.write(o.key("askSize"));
+                            o.integer("ageMs", cell.age(scene.view.now) / MS);
+                        }
+                    }),
                     None => prices.null(exchange),
                 };
             }

@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod breaker;
 pub mod dial;
 pub mod listen;
+pub mod page;
 pub mod switch;
 pub mod tls;
 

@@ -18,7 +18,7 @@ const FLOORS: &[&[&str]] = &[
     &["record"],
     &["config"],
     &["cli"],
-    &["tables", "wiring"],
+    &["tables", "top", "wiring"],
 ];
 
 /// A text, and the only places where it may stand.

@@ -1118,6 +1118,10 @@ fn s1_73_one_symbol_on_several_exchanges() {
     assert_eq!(status, 200);
     assert_eq!(value["prices"]["coinbase"], Value::Null);
     assert_eq!(value["prices"]["kraken"]["bid"], 100.5);
+    assert_eq!(value["prices"]["kraken"].as_object().unwrap().len(), 7);
+    let (_, extended) = rig.json("/api/exchanges/prices?symbol=BTC/USDT&extended=1");
+    assert_eq!(extended["prices"]["kraken"]["askSize"], 1.5);
+    assert!(extended["prices"]["kraken"]["ageMs"].as_u64().unwrap() < 5000, "{extended}");
     assert_eq!(
         value["analysis"],
         json!({"best_bid": 100.5, "best_ask": 100.8, "spread": 0.3, "spread_pct": 0.2985, "sources": 2})

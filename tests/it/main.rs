@@ -9,4 +9,5 @@ mod floors;
 mod gateway;
 mod keep;
 mod sim;
+mod top;
 mod venues;

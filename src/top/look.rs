@@ -1,0 +1,158 @@
+//! Looks at a gateway: one after the other, each a handful of its pages. A stage on a thread of its own, because a
+//! page may let itself be waited for and a key may not.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use crate::log;
+use crate::net::page::{PageError, Pages};
+use crate::stage::Stage;
+use crate::time::{Clock, MonoNs, SECOND};
+use crate::top::pages::{Instruments, Look, Prices, Status};
+
+/// From one look to the next.
+const EVERY_NS: u64 = SECOND;
+
+/// The pages of a whole look, in the order of their members in [`json`].
+const TARGETS: [(&str, &str); 4] = [
+    ("status", "/api/status"),
+    ("opportunities", "/api/opportunities"),
+    ("latency", "/api/latency"),
+    ("instruments", "/api/instruments"),
+];
+
+/// One look.
+///
+/// # Errors
+/// In words, which page and why.
+pub fn look(pages: &Pages, symbol: Option<&str>) -> Result<Look, String> {
+    let status: Status = read(pages, "/api/status")?;
+    if status.process.version.is_empty() {
+        return Err(format!("{}/api/status is not spreadwire's", pages.base()));
+    }
+    let prices = symbol.map(|symbol| prices(pages, symbol)).transpose()?;
+    Ok(Look {
+        status,
+        opportunities: read(pages, "/api/opportunities")?,
+        latency: read(pages, "/api/latency")?,
+        instruments: read::<Instruments>(pages, "/api/instruments")?.instruments,
+        prices,
+    })
+}
+
+/// Prices of one instrument; none on any exchange is no error.
+fn prices(pages: &Pages, symbol: &str) -> Result<Prices, String> {
+    let target = format!("/api/exchanges/prices?extended=1&symbol={}", escaped(symbol));
+    match pages.get(&target) {
+        Err(PageError::Status(404)) => Ok(Prices::default()),
+        got => parsed(pages, &target, got),
+    }
+}
+
+/// The same pages as one JSON object, as they were sent but for marks that would disturb a terminal.
+///
+/// # Errors
+/// In words, which page and why.
+pub fn json(pages: &Pages) -> Result<String, String> {
+    let mut text = String::from("{");
+    for (at, (name, target)) in TARGETS.into_iter().enumerate() {
+        let got = pages.get(target);
+        let page = got.clone().ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+        parsed::<serde::de::IgnoredAny>(pages, target, got)?;
+        text.push_str(if at > 0 { "," } else { "" });
+        text.push_str(&format!("\"{name}\":"));
+        text.push_str(page.trim());
+    }
+    text.push('}');
+    Ok(escape_unruly(&text))
+}
+
+/// In JSON such marks stand inside of texts only, where an escape means the same.
+fn escape_unruly(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if log::is_unruly(c) && !c.is_ascii_whitespace() {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
+/// A text as the value of a query.
+fn escaped(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.');
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+fn read<T: DeserializeOwned>(pages: &Pages, target: &str) -> Result<T, String> {
+    parsed(pages, target, pages.get(target))
+}
+
+fn parsed<T: DeserializeOwned>(pages: &Pages, target: &str, got: Result<Vec<u8>, PageError>) -> Result<T, String> {
+    let page = || format!("{}{}", pages.base(), target.split('?').next().unwrap_or_default());
+    let bytes = got.map_err(|why| format!("{}: {why}", page()))?;
+    serde_json::from_slice(&bytes).map_err(|why| format!("{}: not understood: {why}", page()))
+}
+
+/// Looks again and again, at once when another symbol is wanted.
+pub struct Looker {
+    pages: Pages,
+    symbol: Option<String>,
+    wanted: Receiver<Option<String>>,
+    seen: Sender<Result<Look, String>>,
+    next: MonoNs,
+}
+
+impl Looker {
+    /// Looks at `pages`; hears on `wanted` which symbol's prices are wanted, tells on `seen` what it saw.
+    #[must_use]
+    pub fn new(pages: Pages, wanted: Receiver<Option<String>>, seen: Sender<Result<Look, String>>) -> Self {
+        Self { pages, symbol: None, wanted, seen, next: MonoNs(0) }
+    }
+}
+
+impl Stage for Looker {
+    fn name(&self) -> &str {
+        "look"
+    }
+
+    fn turn(&mut self, wait: Duration) -> usize {
+        let left = Duration::from_nanos(self.next.since(Clock::System.now()));
+        match self.wanted.recv_timeout(left.min(wait)) {
+            Ok(symbol) => {
+                self.symbol = self.wanted.try_iter().last().unwrap_or(symbol);
+                self.next = MonoNs(0);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            // Nobody looks any more.
+            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(wait),
+        }
+        if Clock::System.now() < self.next {
+            return 0;
+        }
+        // Whoever looked has left: then there is nobody to tell.
+        let _ = self.seen.send(look(&self.pages, self.symbol.as_deref()));
+        self.next = Clock::System.now().plus(EVERY_NS);
+        1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_that_disturb_a_terminal_are_escaped_and_mean_the_same() {
+        let json = "{\"a\":\"x\u{85}\u{202e}y\u{e0001}z\\u001b\"}\n";
+        let shown = escape_unruly(json);
+        assert_eq!(shown, "{\"a\":\"x\\u0085\\u202ey\\udb40\\udc01z\\u001b\"}\n");
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(read(&shown), read(json));
+        assert_eq!(escaped("BTC/USDT"), "BTC/USDT");
+        assert_eq!(escaped("A&b=é"), "A%26b%3D%C3%A9");
+    }
+}

@@ -1,0 +1,116 @@
+//! `spreadwire top`: a gateway in a terminal. Looks at the pages of a running gateway by its address, once a second;
+//! shows venues, opportunities, prices, latency, clients. Starts no stage of the gateway's, needs no mouse.
+//!
+//! ```text
+//! pages - look (a thread) - Look -> state <- keys ; state -> views: sheets -> screen, or text
+//! ```
+
+pub mod look;
+pub mod pages;
+pub mod screen;
+pub mod sheet;
+pub mod state;
+pub mod views;
+
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::Duration;
+
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, Event};
+use signal_hook::consts::{SIGHUP, SIGTERM};
+use signal_hook::flag;
+
+use crate::cli::Failure;
+use crate::net::page::Pages;
+use crate::stage::{self, Idle, Stop};
+use crate::time::Clock;
+use look::Looker;
+use pages::Look;
+use state::{Act, State, View};
+
+/// How long a key is waited for before new looks are taken: below what a person notices.
+const KEY_WAIT: Duration = Duration::from_millis(100);
+
+/// Between the two looks of a snapshot, whose difference is what it says of rates.
+const RATE_OVER: Duration = Duration::from_secs(1);
+
+/// A snapshot of the gateway at `url`, as text or JSON.
+///
+/// # Errors
+/// When it cannot be reached, or is no spreadwire.
+pub fn snapshot(url: &str, as_json: bool) -> Result<String, Failure> {
+    let pages = Pages::new(url);
+    if as_json {
+        return look::json(&pages).map(|json| json + "\n").map_err(Failure::Unavailable);
+    }
+    let mut state = State::new(url);
+    for pause in [RATE_OVER, Duration::ZERO] {
+        let look = look::look(&pages, None).map_err(Failure::Unavailable)?;
+        state.take(Ok(look), Clock::System.now());
+        std::thread::sleep(pause);
+    }
+    Ok(views::text(&state, Clock::System.now()))
+}
+
+/// Fills the terminal until `q`.
+///
+/// # Errors
+/// When there is no terminal.
+pub fn run(url: &str, colours: bool) -> Result<(), Failure> {
+    if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+        return Err(Failure::Unavailable("this is no terminal; --once prints a snapshot".to_owned()));
+    }
+    let (want, wanted) = mpsc::channel();
+    let (tell, seen) = mpsc::channel();
+    let unavailable = |why: io::Error| Failure::Unavailable(format!("the terminal: {why}"));
+    let stop = Stop::default();
+    let looker = Looker::new(Pages::new(url), wanted, tell);
+    // Nobody waits for its end: it may be waiting for a page.
+    stage::spawn(vec![Box::new(looker)], None, Idle::Wait, stop.clone())
+        .map_err(|why| Failure::Unavailable(format!("a thread cannot be made: {why}")))?;
+    // Whoever ends it from outside gets the terminal back as well.
+    let ended = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGHUP] {
+        flag::register(signal, Arc::clone(&ended)).map_err(unavailable)?;
+    }
+    let mut terminal = ratatui::try_init().map_err(unavailable)?;
+    let shown = show(&mut terminal, State::new(url), (&want, &seen), &ended, colours);
+    ratatui::restore();
+    stop.request();
+    shown.map_err(unavailable)
+}
+
+fn show(
+    terminal: &mut DefaultTerminal,
+    mut state: State,
+    (want, seen): (&Sender<Option<String>>, &Receiver<Result<Look, String>>),
+    ended: &AtomicBool,
+    colours: bool,
+) -> io::Result<()> {
+    let mut asked = None;
+    while !ended.load(Ordering::Relaxed) {
+        for look in seen.try_iter() {
+            state.take(look, Clock::System.now());
+        }
+        terminal.draw(|frame| screen::draw(frame, &state, Clock::System.now(), colours))?;
+        let symbol = if state.view == View::Prices { state.symbol().map(str::to_owned) } else { None };
+        if symbol != asked {
+            asked.clone_from(&symbol);
+            // The thread ends with the process only.
+            let _ = want.send(symbol);
+        }
+        if event::poll(KEY_WAIT)?
+            && let Event::Key(key) = event::read()?
+            && state.press(key) == Some(Act::Quit)
+        {
+            break;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,573 @@
+//! The views as sheets: what is shown of a look, in which words and in which order. Pure.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::log;
+use crate::time::MonoNs;
+use crate::top::pages::{Look, Opportunity, Percentiles, Price, Status, Text, Venue};
+use crate::top::sheet::{Cell, Column, Line, Sheet, Tone, cell, cut, left, rest, right};
+use crate::top::state::{State, View};
+
+/// The first lines: whose numbers these are, where they come from, and what is wrong.
+#[must_use]
+pub fn banner(state: &State, now: MonoNs, most: usize) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let url = log::tamed(&state.url);
+    match &state.look {
+        None => lines.push(vec![cell("spreadwire", Tone::Head), cell(format!("  {url}  not seen yet"), Tone::Dim)]),
+        Some(look) => {
+            let (status, process) = (&look.status, &look.status.process);
+            let mut line = vec![cell(format!("spreadwire {}", &*process.version), Tone::Head), "  ".into()];
+            line.push(cell(format!(" {} ", process.source.to_uppercase()), source_tone(&process.source)));
+            line.push("  ".into());
+            if !matches!(&*status.level, "" | "websocket") {
+                line.extend([cell(&*status.level, level_tone(&status.level)), "  ".into()]);
+            }
+            line.push(cell(&*status.status, if &*status.status == "healthy" { Tone::Good } else { Tone::Bad }));
+            line.push(cell(format!("  {url}  up {}  {}", ms(process.uptime_ms), &*process.instance), Tone::Dim));
+            lines.push(line);
+        }
+    }
+    if let Some((why, since)) = &state.gone {
+        let seen =
+            state.seen.map_or_else(String::new, |at| format!(", last seen {} ago", ms(now.since(at) / 1_000_000)));
+        let long = ms(now.since(*since) / 1_000_000);
+        lines.push(vec![cell(format!("GONE for {long}{seen}: {}; trying again", log::tamed(why)), Tone::Bad)]);
+    } else if let Some(look) = &state.look {
+        let alerts = &look.status.alerts;
+        if let Some(first) = alerts.first() {
+            let more = if alerts.len() > 1 { format!("  (and {} more)", alerts.len() - 1) } else { String::new() };
+            lines.push(vec![cell(format!("! {}{more}", &**first), Tone::Warn)]);
+        }
+    }
+    lines.into_iter().map(|line| fit(line, most)).collect()
+}
+
+/// `line` cut to `most` places.
+fn fit(line: Line, most: usize) -> Line {
+    let mut room = most;
+    let mut kept = Vec::new();
+    for Cell { text, tone } in line {
+        let text = cut(&text, room);
+        room -= crate::top::sheet::width(&text).min(room);
+        kept.push(cell(text, tone));
+    }
+    kept
+}
+
+fn source_tone(source: &str) -> Tone {
+    match source {
+        "live" => Tone::Good,
+        "none" | "" => Tone::Dim,
+        _ => Tone::Warn,
+    }
+}
+
+/// The lines of the view.
+#[must_use]
+pub fn body(state: &State, most: usize) -> Vec<Line> {
+    let Some(look) = &state.look else { return Vec::new() };
+    let mut lines = Vec::new();
+    for (at, sheet) in sheets(state, look, state.view).iter().enumerate() {
+        if at > 0 {
+            lines.push(Vec::new());
+        }
+        lines.push(vec![cell(cut(&sheet.title, most), Tone::Head)]);
+        lines.extend(sheet.lines(most));
+    }
+    lines
+}
+
+/// All that is known, as text: for a terminal without keys.
+#[must_use]
+pub fn text(state: &State, now: MonoNs) -> String {
+    let Some(look) = &state.look else { return String::new() };
+    let mut text = String::new();
+    for line in banner(state, now, usize::MAX / 2) {
+        let line: String = line.into_iter().map(|cell| cell.text).collect();
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    for sheet in [View::Venues, View::Opportunities, View::Latency, View::Clients]
+        .into_iter()
+        .flat_map(|view| sheets(state, look, view))
+    {
+        text.push('\n');
+        text.push_str(&sheet.text(ROWS_IN_TEXT));
+    }
+    text
+}
+
+/// Rows of one sheet in a text: who wants more has the terminal, or JSON.
+const ROWS_IN_TEXT: usize = 40;
+
+fn sheets(state: &State, look: &Look, view: View) -> Vec<Sheet> {
+    match view {
+        View::Overview => vec![venues(state, look, false), open(state, look), latency(state, look, false)],
+        View::Opportunities => vec![open(state, look), closed(state, look)],
+        View::Prices => vec![prices(state, look), instruments(state)],
+        View::Latency => vec![latency(state, look, true)],
+        View::Venues => vec![venues(state, look, true), losses(state, look)],
+        View::Clients => {
+            let mut sheets = vec![clients(state, look), limits(state, look)];
+            if !look.status.cluster.is_null() {
+                sheets.push(cluster(state, look));
+            }
+            sheets
+        }
+    }
+}
+
+/// How a title says the order.
+fn by(state: &State) -> String {
+    format!("by {}{}", state.order(), if state.is_reversed { ", reversed" } else { "" })
+}
+
+/// Orders `rows` as the state says; `compare` is told by what.
+fn order<T>(state: &State, rows: &mut [T], compare: impl Fn(&T, &T, &str) -> Ordering) {
+    let by = state.order();
+    rows.sort_by(|a, b| compare(a, b, by));
+    if state.is_reversed {
+        rows.reverse();
+    }
+}
+
+/// By how much a count grew each second, between the look before and this one.
+fn rate(state: &State, status: &Status, read: impl Fn(&Status) -> Option<u64>) -> Option<f64> {
+    let before = state.before.as_ref()?;
+    let passed = status.timestamp.checked_sub(before.timestamp).filter(|ms| *ms > 0)?;
+    let grown = read(status)?.saturating_sub(read(before)?);
+    Some(grown as f64 * 1000.0 / passed as f64)
+}
+
+fn venue_rate(state: &State, status: &Status, name: &str, read: fn(&Venue) -> u64) -> Option<f64> {
+    let find = |status: &Status| status.venues.iter().find(|v| &*v.exchange == name).map(read);
+    rate(state, status, find)
+}
+
+fn losses_of(venue: &Venue) -> u64 {
+    venue.decode_errors.values().chain(venue.dropped.values()).sum::<u64>() + venue.ring_conflated
+}
+
+fn sorted_venues<'a>(state: &State, look: &'a Look) -> Vec<&'a Venue> {
+    let status = &look.status;
+    let mut rows: Vec<&Venue> = status.venues.iter().filter(|v| state.passes(&[&v.exchange, &v.state])).collect();
+    if state.view == View::Venues {
+        let speed = |v: &Venue| venue_rate(state, status, &v.exchange, |v| v.quotes).unwrap_or(v.quotes as f64);
+        order(state, &mut rows, |a, b, by| match by {
+            "quotes/s" => speed(b).total_cmp(&speed(a)),
+            "heard" => b.last_bytes_ms.unwrap_or(u64::MAX).cmp(&a.last_bytes_ms.unwrap_or(u64::MAX)),
+            "reconnects" => b.reconnects.cmp(&a.reconnects),
+            "lost" => losses_of(b).cmp(&losses_of(a)),
+            _ => a.exchange.cmp(&b.exchange),
+        });
+    }
+    rows
+}
+
+fn venues(state: &State, look: &Look, whole: bool) -> Sheet {
+    let rows = sorted_venues(state, look);
+    // Columns that only a cluster, or trouble, has something for.
+    let has_roles = rows.iter().any(|v| !v.role.is_empty());
+    let has_breakers = rows.iter().any(|v| !matches!(&*v.circuit_breaker.state, "" | "closed"));
+    let mut columns = vec![left("exchange", 0), left("link", 0), right("fresh", 0)];
+    let optional = [(has_roles, left("role", 1)), (has_roles, left("level", 2)), (has_breakers, left("breaker", 1))];
+    columns.extend(optional.into_iter().filter(|(is_there, _)| *is_there).map(|(_, column)| column));
+    columns.extend([left("source", 5), right("quotes/s", 1), right("heard", 3)]);
+    if whole {
+        columns.extend(has_roles.then_some(right("lag", 4)));
+        columns.extend([right("for", 8), right("quotes", 7), right("again", 4), right("silent", 9), right("clock", 6)]);
+    }
+    columns.push(rest("last error"));
+    let cells = |v: &Venue| -> Vec<Cell> {
+        let speed = venue_rate(state, &look.status, &v.exchange, |v| v.quotes);
+        let is_connected = &*v.state == "connected";
+        let cell_of = |column: &Column| match column.name {
+            "exchange" => (*v.exchange).into(),
+            "link" => cell(&*v.state, link_tone(v)),
+            "fresh" => cell(format!("{}/{}", v.fresh_pairs, v.quoted_pairs), data_tone(&v.data)),
+            "role" => cell(&*v.role, word_tone(&v.role)),
+            "level" => cell(&*v.level, level_tone(&v.level)),
+            "breaker" => cell(&*v.circuit_breaker.state, word_tone(&v.circuit_breaker.state)),
+            "source" => cell(v.source.as_deref().unwrap_or("-"), source_tone(v.source.as_deref().unwrap_or_default())),
+            "quotes/s" => known(speed, |speed| format!("{speed:.0}")),
+            "heard" => known(v.last_bytes_ms, ms),
+            "lag" => known(v.lag_ms, |lag| format!("{lag:.1}ms")),
+            "for" => known(v.connected_ms, ms),
+            "quotes" => grouped(v.quotes).into(),
+            "again" => cell(grouped(v.reconnects), if v.reconnects > 0 { Tone::Warn } else { Tone::Plain }),
+            "silent" => grouped(v.silences).into(),
+            "clock" => known(v.clock_offset_ms, |offset| format!("{offset:.1}ms")),
+            _ => cell(v.last_error.as_deref().unwrap_or(""), if is_connected { Tone::Dim } else { Tone::Bad }),
+        };
+        columns.iter().map(cell_of).collect()
+    };
+    let rows = rows.into_iter().map(cells).collect();
+    let title =
+        if whole && state.view == View::Venues { format!("Venues, {}", by(state)) } else { "Venues".to_owned() };
+    Sheet { title, columns, rows, empty: "no venue passes the filter" }
+}
+
+/// A number that may not be known.
+fn known<T>(value: Option<T>, shown: impl Fn(T) -> String) -> Cell {
+    value.map_or_else(|| "-".to_owned(), shown).into()
+}
+
+/// A link that is down is nothing bad where another instance has one.
+fn link_tone(venue: &Venue) -> Tone {
+    match &*venue.state {
+        "connected" => Tone::Good,
+        _ if venue.fresh_pairs > 0 => Tone::Dim,
+        _ => Tone::Bad,
+    }
+}
+
+fn data_tone(data: &str) -> Tone {
+    match data {
+        "fresh" => Tone::Good,
+        "partial" => Tone::Warn,
+        _ => Tone::Bad,
+    }
+}
+
+fn level_tone(level: &str) -> Tone {
+    match level {
+        "websocket" | "" => Tone::Good,
+        "shared" => Tone::Plain,
+        _ => Tone::Bad,
+    }
+}
+
+/// Words of a cluster and of circuit breakers.
+fn word_tone(word: &str) -> Tone {
+    match word {
+        "leader" | "joined" | "closed" => Tone::Good,
+        "alone" | "cut_off" | "open" | "half_open" => Tone::Bad,
+        _ => Tone::Plain,
+    }
+}
+
+/// What was lost of each venue, and why.
+fn losses(state: &State, look: &Look) -> Sheet {
+    let mut rows = Vec::new();
+    for v in sorted_venues(state, look) {
+        let named = |what: &'static str, counts: &BTreeMap<Text, u64>| -> Vec<(String, u64)> {
+            counts.iter().map(|(reason, count)| (format!("{what}: {}", &**reason), *count)).collect()
+        };
+        let mut lost = named("not decoded", &v.decode_errors);
+        lost.extend(named("not believed", &v.dropped));
+        lost.push(("conflated before the ring".to_owned(), v.ring_conflated));
+        for (what, count) in lost.into_iter().filter(|(_, count)| *count > 0) {
+            rows.push(vec![(*v.exchange).into(), what.into(), cell(grouped(count), Tone::Warn)]);
+        }
+    }
+    let columns = vec![left("exchange", 0), left("what", 0), right("count", 0)];
+    Sheet { title: "Lost".to_owned(), columns, rows, empty: "nothing" }
+}
+
+fn passing<'a>(state: &State, all: &'a [Opportunity]) -> Vec<&'a Opportunity> {
+    all.iter().filter(|o| state.passes(&[&o.symbol, &o.buy_exchange, &o.sell_exchange])).collect()
+}
+
+fn open(state: &State, look: &Look) -> Sheet {
+    let mut rows = passing(state, &look.opportunities.open);
+    order(state, &mut rows, |a, b, by| match by {
+        "gross" => b.spread_pct.total_cmp(&a.spread_pct),
+        "lived" => b.lived_ms.cmp(&a.lived_ms),
+        "symbol" => a.symbol.cmp(&b.symbol),
+        _ => b.net_spread_pct.total_cmp(&a.net_spread_pct),
+    });
+    let rows: Vec<_> = rows.into_iter().map(open_row).collect();
+    let columns = vec![
+        left("symbol", 0),
+        left("buy at", 0),
+        left("sell at", 0),
+        right("net %", 0),
+        right("gross %", 1),
+        right("buy", 3),
+        right("sell", 3),
+        right("size", 4),
+        right("lived", 2),
+        right("ages", 5),
+        right("peak %", 6),
+        left("source", 7),
+    ];
+    let by = if matches!(state.view, View::Overview | View::Opportunities) {
+        format!(", {}", by(state))
+    } else {
+        String::new()
+    };
+    let title = format!("Open opportunities: {}{by}", look.opportunities.open.len());
+    Sheet { title, columns, rows, empty: "none" }
+}
+
+fn open_row(o: &Opportunity) -> Vec<Cell> {
+    vec![
+        (*o.symbol).into(),
+        (*o.buy_exchange).into(),
+        (*o.sell_exchange).into(),
+        cell(pct(o.net_spread_pct), if o.net_spread_pct > 0.0 { Tone::Best } else { Tone::Warn }),
+        pct(o.spread_pct).into(),
+        o.buy_price.to_string().into(),
+        o.sell_price.to_string().into(),
+        o.executable_size.to_string().into(),
+        ms(o.lived_ms).into(),
+        format!("{} {}", ms(o.buy_age_ms), ms(o.sell_age_ms)).into(),
+        pct(o.peak_spread_pct).into(),
+        cell(&*o.source, source_tone(&o.source)),
+    ]
+}
+
+fn closed(state: &State, look: &Look) -> Sheet {
+    let now = look.status.timestamp;
+    let rows = passing(state, &look.opportunities.closed).into_iter().map(|o| {
+        vec![
+            (*o.symbol).into(),
+            (*o.buy_exchange).into(),
+            (*o.sell_exchange).into(),
+            pct(o.peak_spread_pct).into(),
+            ms(o.lived_ms).into(),
+            ms(now.saturating_sub(o.timestamp)).into(),
+            cell(&*o.source, source_tone(&o.source)),
+        ]
+    });
+    let columns = vec![
+        left("symbol", 0),
+        left("buy at", 0),
+        left("sell at", 0),
+        right("peak %", 0),
+        right("lived", 1),
+        right("ago", 2),
+        left("source", 3),
+    ];
+    Sheet { title: "Closed".to_owned(), columns, rows: rows.collect(), empty: "none yet" }
+}
+
+fn prices(state: &State, look: &Look) -> Sheet {
+    let symbol = state.symbol().unwrap_or_default();
+    let found = look.prices.as_ref().filter(|prices| &*prices.symbol == symbol).map(|prices| &prices.prices);
+    let quoting = look.instruments.iter().find(|i| &*i.symbol == symbol).map_or(&[][..], |i| &i.exchanges);
+    let mut rows: Vec<(&Text, Option<Price>)> =
+        quoting.iter().map(|name| (name, found.and_then(|prices| prices.get(name).copied().flatten()))).collect();
+    let fresh = || rows.iter().filter_map(|(_, price)| *price);
+    let best_bid = fresh().map(|price| price.bid).fold(f64::MIN, f64::max);
+    let best_ask = fresh().map(|price| price.ask).fold(f64::MAX, f64::min);
+    if state.view == View::Prices {
+        let of = |price: Option<Price>, read: fn(Price) -> f64| price.map_or(f64::MAX, read);
+        order(state, &mut rows, |a, b, by| match by {
+            "bid" => of(a.1, |p| -p.bid).total_cmp(&of(b.1, |p| -p.bid)),
+            "ask" => of(a.1, |p| p.ask).total_cmp(&of(b.1, |p| p.ask)),
+            "age" => of(a.1, |p| p.age_ms as f64).total_cmp(&of(b.1, |p| p.age_ms as f64)),
+            _ => a.0.cmp(b.0),
+        });
+    }
+    let row = |(name, price): (&Text, Option<Price>)| match price {
+        None => {
+            let mut row = vec![Cell::from(&**name), cell("no fresh price", Tone::Bad)];
+            row.resize(7, Cell::default());
+            row
+        }
+        Some(p) => {
+            let tone = |is_best: bool| if is_best { Tone::Best } else { Tone::Plain };
+            let mark =
+                |value: f64, is_best: bool| cell(format!("{value}{}", if is_best { "*" } else { " " }), tone(is_best));
+            vec![
+                (**name).into(),
+                mark(p.bid, p.bid == best_bid),
+                mark(p.ask, p.ask == best_ask),
+                p.bid_size.to_string().into(),
+                p.ask_size.to_string().into(),
+                pct((p.ask - p.bid) / p.bid * 100.0).into(),
+                ms(p.age_ms).into(),
+            ]
+        }
+    };
+    let columns = vec![
+        left("exchange", 0),
+        right("bid", 0),
+        right("ask", 0),
+        right("bid size", 3),
+        right("ask size", 3),
+        right("spread %", 2),
+        right("age", 1),
+    ];
+    let rows = rows.into_iter().map(row).collect();
+    Sheet { title: format!("{symbol}, {}; * best", by(state)), columns, rows, empty: "no instrument passes the filter" }
+}
+
+fn instruments(state: &State) -> Sheet {
+    let rows = state.instruments().enumerate().map(|(at, instrument)| {
+        let names: Vec<&str> = instrument.exchanges.iter().map(|name| &**name).collect();
+        let is_selected = at == state.selected;
+        let tone = if is_selected { Tone::Head } else { Tone::Plain };
+        vec![
+            cell(if is_selected { ">" } else { " " }, tone),
+            cell(&*instrument.symbol, tone),
+            cell(names.join(" "), Tone::Dim),
+        ]
+    });
+    let columns = vec![left("", 0), left("instrument", 0), left("quoted on", 1)];
+    Sheet { title: "Instruments".to_owned(), columns, rows: rows.collect(), empty: "none passes the filter" }
+}
+
+/// Percentiles of each hop over all venues, and of each venue if `whole`.
+fn latency(state: &State, look: &Look, whole: bool) -> Sheet {
+    let hops = || look.latency.hops.iter();
+    let mut rows: Vec<(&str, &str, Percentiles)> = hops().map(|hop| (&*hop.hop, "all", hop.all)).collect();
+    if whole {
+        rows.extend(hops().flat_map(|hop| hop.exchanges.iter().map(|(name, p)| (&*hop.hop, &**name, *p))));
+        rows.retain(|(hop, name, _)| state.passes(&[hop, name]));
+        let place = |name: &str| hops().position(|hop| &*hop.hop == name);
+        if state.view == View::Latency {
+            order(state, &mut rows, |a, b, by| match by {
+                "p99" => b.2.p99.cmp(&a.2.p99),
+                "count" => b.2.count.cmp(&a.2.count),
+                _ => place(a.0).cmp(&place(b.0)),
+            });
+        }
+    }
+    let rows = rows.into_iter().filter(|(_, name, p)| p.count > 0 || *name == "all").map(|(hop, name, p)| {
+        let is_all = name == "all";
+        let mut row =
+            vec![cell(hop, if is_all { Tone::Head } else { Tone::Plain }), name.into(), grouped(p.count).into()];
+        row.extend([p.p50, p.p90, p.p99, p.p999, p.max].map(|value| match p.count {
+            0 => Cell::from("-"),
+            _ => Cell::from(ns(value)),
+        }));
+        row
+    });
+    let columns = vec![
+        left("hop", 0),
+        left("exchange", 1),
+        right("count", 3),
+        right("p50", 0),
+        right("p90", 2),
+        right("p99", 0),
+        right("p99.9", 4),
+        right("max", 5),
+    ];
+    let title = match whole && state.view == View::Latency {
+        true => format!("Latency since the start, {}", by(state)),
+        false => "Latency since the start".to_owned(),
+    };
+    Sheet { title, columns, rows: rows.collect(), empty: "nothing measured yet" }
+}
+
+fn clients(state: &State, look: &Look) -> Sheet {
+    let status = &look.status;
+    let rows = [("gateway", &status.gateway), ("detector", &status.detector)].into_iter().flat_map(|(part, counts)| {
+        counts.0.iter().filter(|(name, _)| state.passes(&[name])).map(move |(name, count)| {
+            let speed = rate(state, status, |status| {
+                let counts = if part == "gateway" { &status.gateway } else { &status.detector };
+                counts.of(name)
+            });
+            let is_loss = LOSSES.contains(&&**name) && *count > 0;
+            let speed = speed.filter(|speed| *speed > 0.0).map_or_else(String::new, |speed| format!("{speed:.0}/s"));
+            vec![
+                part.into(),
+                (**name).into(),
+                cell(grouped(*count), if is_loss { Tone::Warn } else { Tone::Plain }),
+                speed.into(),
+            ]
+        })
+    });
+    let columns = vec![left("part", 1), left("what", 0), right("now", 0), right("grows", 0)];
+    Sheet {
+        title: "Clients and detector".to_owned(),
+        columns,
+        rows: rows.collect(),
+        empty: "nothing passes the filter",
+    }
+}
+
+/// Counts of what was lost or went wrong.
+const LOSSES: [&str; 7] =
+    ["conflated", "slowClosed", "misbehavedClosed", "errors", "refused", "badRequests", "eventsLost"];
+
+fn limits(state: &State, look: &Look) -> Sheet {
+    let rows = look.status.limits.iter().filter(|(name, _)| state.passes(&[name]));
+    let rows = rows.map(|(name, value)| vec![(**name).into(), shown(value).into()]);
+    let columns = vec![left("limit", 0), right("", 0)];
+    Sheet { title: "Limits".to_owned(), columns, rows: rows.collect(), empty: "nothing passes the filter" }
+}
+
+/// Whatever the cluster says of itself, one row for each value.
+fn cluster(state: &State, look: &Look) -> Sheet {
+    let mut flat = Vec::new();
+    flatten(String::new(), &look.status.cluster, &mut flat);
+    flat.retain(|(name, value)| state.passes(&[name, value]));
+    let rows = flat.into_iter().map(|(name, value)| {
+        let tone = word_tone(&value);
+        vec![name.into(), cell(value, tone)]
+    });
+    let columns = vec![left("what", 0), left("", 0)];
+    Sheet { title: "Cluster".to_owned(), columns, rows: rows.collect(), empty: "nothing passes the filter" }
+}
+
+fn flatten(path: String, value: &Value, flat: &mut Vec<(String, String)>) {
+    let under = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    match value {
+        Value::Object(members) => {
+            members.iter().for_each(|(name, inner)| flatten(under(&log::tamed(name)), inner, flat))
+        }
+        Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
+            for (at, item) in items.iter().enumerate() {
+                // A row of a list is known by its exchange, if it has one.
+                let name = item.get("exchange").and_then(Value::as_str).map_or_else(|| at.to_string(), log::tamed);
+                flatten(under(&name), item, flat);
+            }
+        }
+        other => flat.push((path, shown(other))),
+    }
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => log::tamed(text),
+        Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
+
+fn pct(value: f64) -> String {
+    format!("{value:.3}")
+}
+
+/// A count with its thousands apart.
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Milliseconds as people say them.
+fn ms(ms: u64) -> String {
+    let (s, m, h) = (ms / 1000, ms / 60_000, ms / 3_600_000);
+    match ms {
+        0..1000 => format!("{ms}ms"),
+        1000..60_000 => format!("{}.{}s", s, ms % 1000 / 100),
+        60_000..3_600_000 => format!("{m}m{:02}s", s % 60),
+        3_600_000..86_400_000 => format!("{h}h{:02}m", m % 60),
+        _ => format!("{}d{:02}h", h / 24, h % 24),
+    }
+}
+
+/// Nanoseconds as people say them.
+fn ns(ns: u64) -> String {
+    match ns {
+        0..1000 => format!("{ns}ns"),
+        1000..1_000_000 => format!("{:.1}us", ns as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1}ms", ns as f64 / 1e6),
+        _ => format!("{:.1}s", ns as f64 / 1e9),
+    }
+}
