@@ -80,6 +80,19 @@ const VENUE_ROWS: &[Row<VenueGauges>] = &[
     ("frames_unused_total", "Messages of channels that are not used.", |v| v.frames_unused.value()),
     ("quotes_total", "Tops of book decoded.", |v| v.quotes.value()),
     ("subscribed_instruments", "Subscriptions that the venue acknowledged.", |v| v.subscribed.value()),
+    ("connections", "Connections that are open.", |v| v.connections_open.value()),
+    ("connections_wanted", "Connections that there should be.", |v| v.connections_wanted.value()),
+    ("replaced_total", "Connections replaced by a new one before they ended.", |v| v.replaced.value()),
+    ("silent_pairs", "Pairs that are subscribed, and silent for longer than is usual for them.", |v| {
+        v.silent_pairs.value()
+    }),
+    ("missing_pairs", "Pairs that were asked for and never came.", |v| v.missing_pairs.value()),
+    ("silenced_total", "How often a pair fell silent.", |v| v.silenced.value()),
+    ("resubscribed_total", "How often one pair was subscribed again, alone.", |v| v.resubscribed.value()),
+    ("notices_total", "What the venue said about itself.", |v| v.notices.value()),
+    ("future_stamps_total", "Stamps later than their arrival, by more than clocks differ.", |v| {
+        v.future_stamps.value()
+    }),
     ("refused_total", "Refused subscriptions and requests.", |v| v.refused.value()),
     ("ring_conflated_total", "Quotes put aside because the ring was full.", |v| v.ring_conflated.value()),
     ("silences_total", "Silences that ended a connection.", |v| v.silences.value()),
