@@ -26,6 +26,7 @@ Examples:
   spreadwire                                   the demo on http://127.0.0.1:3000
   spreadwire serve --config spreadwire.toml    the gateway on the venues of a file
   spreadwire top http://127.0.0.1:3000         a running gateway in this terminal
+  spreadwire cluster status --config FILE      who leads what, of gateways that work as one
   spreadwire check-config spreadwire.toml      what is wrong with a file, or what it means
   spreadwire sim --listen 127.0.0.1:9000       only the simulated venues
   spreadwire replay okx.jsonl.gz --speed 10    captured frames through the whole path
@@ -57,6 +58,9 @@ pub enum Command {
     /// A running gateway in this terminal: venues, opportunities, prices, latency, clients
     #[command(after_help = TOP_EXAMPLES)]
     Top(TopArgs),
+    /// Gateways that work as one
+    #[command(after_help = CLUSTER_EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
+    Cluster(ClusterArgs),
     /// The venues that can be named, with what is fixed about each
     #[command(after_help = VENUES_EXAMPLES)]
     Venues(VenuesArgs),
@@ -213,6 +217,47 @@ pub struct TopArgs {
     pub once: bool,
     /// Prints the snapshot as JSON: the pages behind it, as one object
     #[arg(long, requires = "once")]
+    pub json: bool,
+}
+
+const CLUSTER_EXAMPLES: &str = "\
+Examples:
+  spreadwire cluster status --config spreadwire.toml
+  spreadwire cluster status --redis redis://127.0.0.1:6379 --json
+
+Without flags the environment says where Redis is: SPREADWIRE_CLUSTER_REDIS keeps a password off the command line.
+Exit codes: 0 every exchange has a leader, 69 one has none or Redis gives no answer, 78 configuration.";
+
+/// Flags of `cluster`.
+#[derive(Args, Clone, Debug)]
+pub struct ClusterArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: ClusterCommand,
+}
+
+/// The subcommands of `cluster`.
+#[derive(Subcommand, Clone, Debug)]
+pub enum ClusterCommand {
+    /// Who is there, who leads what, under which token, and how late
+    #[command(after_help = CLUSTER_EXAMPLES)]
+    Status(ClusterStatusArgs),
+}
+
+/// Flags of `cluster status`.
+#[derive(Args, Clone, Debug)]
+pub struct ClusterStatusArgs {
+    /// Configuration of one of the gateways: where Redis is, and which exchanges must have a leader
+    #[arg(long, value_name = "FILE", conflicts_with = "redis")]
+    pub config: Option<PathBuf>,
+    /// Where Redis is, instead of a configuration
+    #[arg(long, value_name = "URL")]
+    pub redis: Option<String>,
+    /// What every key begins with [default: that of the configuration]
+    #[arg(long, value_name = "TEXT")]
+    pub prefix: Option<String>,
+    /// JSON instead of tables
+    #[arg(long)]
     pub json: bool,
 }
 

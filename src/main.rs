@@ -7,13 +7,19 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use spreadwire::cli::{Cli, Command, DecodeArgs, DemoArgs, Failure, InstrumentsArgs, TopArgs};
+use spreadwire::cli::{
+    Cli, ClusterCommand, ClusterStatusArgs, Command, DecodeArgs, DemoArgs, Failure, InstrumentsArgs, TopArgs,
+};
+use spreadwire::cluster::{self, status, store::StoreError};
 use spreadwire::config::{self, Config, Plan};
 use spreadwire::discovery::Catalogue;
 use spreadwire::record::capture::Capture;
 use spreadwire::record::decode;
-use spreadwire::time::Clock;
+use spreadwire::time::{Clock, SECOND};
 use spreadwire::{log, stage, tables, top, wiring};
+
+/// Whoever asks by hand can wait longer for Redis than a gateway, in nanoseconds.
+const STATUS_CALL_NS: u64 = 2 * SECOND;
 
 fn main() -> ExitCode {
     stage::stop_process_on_panic();
@@ -34,6 +40,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Replay(args) => wiring::replay(Config::defaults()?, args),
         Command::Decode(args) => run_decode(&args),
         Command::Top(args) => run_top(&args),
+        Command::Cluster(args) => match args.command {
+            ClusterCommand::Status(args) => run_cluster_status(&args),
+        },
         Command::Venues(args) => print(tables::venues(args.json).as_bytes()),
         Command::Instruments(args) => run_instruments(&args),
         Command::CheckConfig(args) => print(load(&args.file)?.0.to_toml().as_bytes()),
@@ -90,6 +99,46 @@ fn warn(config: &Config) {
 /// One line on the standard error.
 fn tell(line: &dyn Display) {
     log::say(format_args!("{line}"));
+}
+
+fn run_cluster_status(args: &ClusterStatusArgs) -> Result<(), Failure> {
+    let plan = match &args.config {
+        Some(path) => Plan::load(path)?,
+        None => Plan::defaults(),
+    };
+    // No venue is asked for its list: symbols tell no more here than how old their values are.
+    let kept = plan.kept();
+    let config = plan.resolve(&kept)?;
+    let redis = args.redis.clone().unwrap_or_else(|| config.cluster.redis.clone());
+    if redis.is_empty() {
+        let what = "cluster.redis: is empty, expected an address of Redis: name a file with --config, or use --redis";
+        return Err(Failure::Configuration(what.to_owned()));
+    }
+    let prefix = args.prefix.clone().unwrap_or_else(|| config.cluster.prefix.clone());
+    let options = cluster::Options { redis, prefix, call_ns: STATUS_CALL_NS, ..cluster::Options::default() };
+    cluster::address::Address::parse(&options.redis)
+        .map_err(|what| Failure::Configuration(format!("cluster.redis: {what}")))?;
+    let symbols = |venue: &config::VenueConfig| {
+        let quoted = config.instruments.iter().zip(&venue.native).filter(|(_, native)| native.is_some());
+        quoted.map(|(symbol, _)| symbol.as_str()).collect()
+    };
+    let venues: Vec<(&str, Vec<&str>)> = config.venues.iter().map(|venue| (venue.name(), symbols(venue))).collect();
+    let mut status =
+        status::look(&options, &venues).map_err(|why: StoreError| Failure::Unavailable(why.to_string()))?;
+    if args.config.is_none() {
+        // Which exchanges the gateways have is not known here: those with a leader are.
+        status.venues.retain(|led| led.lease.is_some());
+    }
+    match args.json {
+        true => print(&[status.json(), b"\n".to_vec()].concat())?,
+        false => print(status.text().as_bytes())?,
+    }
+    let without: Vec<&str> = status.leaderless().collect();
+    match (without.is_empty(), status.venues.is_empty()) {
+        (true, false) => Ok(()),
+        (false, _) => Err(Failure::Unavailable(format!("without a leader: {}", without.join(", ")))),
+        (true, true) => Err(Failure::Unavailable("no exchange has a leader".to_owned())),
+    }
 }
 
 fn run_top(args: &TopArgs) -> Result<(), Failure> {

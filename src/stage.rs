@@ -131,6 +131,8 @@ pub fn stop_process_on_panic() {
 #[derive(Clone)]
 pub struct Alarm {
     asleep: Arc<AtomicBool>,
+    /// Rings whether the stage sleeps or not.
+    always: bool,
     bell: Bell,
 }
 
@@ -144,21 +146,29 @@ impl Alarm {
     /// For a stage that sleeps in `poll`.
     #[must_use]
     pub fn of_poll(waker: Arc<mio::Waker>) -> Self {
-        Self { asleep: Arc::default(), bell: Bell::Poll(waker) }
+        Self { asleep: Arc::default(), always: false, bell: Bell::Poll(waker) }
     }
 
     /// For a stage that sleeps in the returned parker.
     #[must_use]
     pub fn of_parker() -> (Self, Parker) {
         let parker = Parker::new();
-        (Self { asleep: Arc::default(), bell: Bell::Park(parker.unparker().clone()) }, parker)
+        (Self { asleep: Arc::default(), always: false, bell: Bell::Park(parker.unparker().clone()) }, parker)
+    }
+
+    /// The same, ringing each time: for whoever has work for another stage of the thread, which the one that sleeps
+    /// does not look for before it does. A ring before the sleep ends the sleep at once.
+    #[must_use]
+    pub fn always(&self) -> Self {
+        Self { always: true, ..self.clone() }
     }
 
     /// Wakes the stage if it sleeps. Call after the work is visible to it.
     #[inline]
     pub fn ring(&self) {
         fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
+        let is_asleep = self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel);
+        if is_asleep || self.always {
             match &self.bell {
                 Bell::Park(unparker) => unparker.unpark(),
                 // A closed poll means that its stage is gone; nobody is left to wake.
@@ -183,6 +193,21 @@ impl Alarm {
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicU64;
+
+    #[test]
+    fn a_ring_before_the_sleep_ends_it() {
+        let mut poll = mio::Poll::new().unwrap();
+        let alarm = Alarm::of_poll(Arc::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap()));
+        let mut events = mio::Events::with_capacity(4);
+        let mut sleep = || {
+            poll.poll(&mut events, Some(Duration::from_millis(20))).unwrap();
+            !events.is_empty()
+        };
+        alarm.ring();
+        assert!(!sleep(), "whoever looks before it sleeps needs no ring");
+        alarm.always().ring();
+        assert!(sleep());
+    }
 
     #[test]
     fn f62_no_ring_is_lost_between_looking_and_sleeping() {

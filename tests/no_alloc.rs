@@ -51,7 +51,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const SYMBOLS: [(&str, &str); 3] = [("BTC", "EUR"), ("ETH", "EUR"), ("ADA", "EUR")];
+const SYMBOLS: [(&str, &str); 3] = [("BTC", "USDT"), ("ETH", "USDT"), ("ADA", "USDT")];
 const FRAMES: usize = 2_000;
 
 #[derive(Default)]

@@ -39,6 +39,16 @@ impl Address {
         }
     }
 
+    /// The same text with stars where the password is: fit for a listing or a log.
+    #[must_use]
+    pub fn without_password(text: &str) -> String {
+        let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+        // A password may hold any letter, even one that should have been written otherwise.
+        let Some((user, place)) = rest.rsplit_once('@') else { return text.to_owned() };
+        let name = user.split(':').next().unwrap_or_default();
+        format!("{scheme}://{name}:***@{place}")
+    }
+
     fn parse_direct(text: &str) -> Result<Self, String> {
         let info = text.into_connection_info().map_err(|_| format!("not an address of Redis: {FORMS}"))?;
         Ok(Self(Kind::Direct(info)))
@@ -187,6 +197,19 @@ mod tests {
         };
         assert_eq!(hosts, [("a".to_owned(), 1), ("b".to_owned(), SENTINEL_PORT), ("::1".to_owned(), 5)]);
         assert_eq!(name, "m");
+    }
+
+    #[test]
+    fn a_password_is_shown_as_stars() {
+        for (text, shown) in [
+            ("redis://127.0.0.1:6379/", "redis://127.0.0.1:6379/"),
+            ("redis://:se@cr/et@host/2", "redis://:***@host/2"),
+            ("rediss://user:secret@host", "rediss://user:***@host"),
+            ("redis+sentinel://user:secret@a:1,b:2/name", "redis+sentinel://user:***@a:1,b:2/name"),
+            ("nonsense", "nonsense"),
+        ] {
+            assert_eq!(Address::without_password(text), shown);
+        }
     }
 
     #[test]

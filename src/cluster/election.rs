@@ -373,6 +373,8 @@ impl Election {
             | Control::Ready { venue, .. }
             | Control::Leads { venue, .. }
             | Control::Free { venue, .. } => venue,
+            // The publisher's business.
+            Control::Again { .. } => return,
         };
         let Some(venue) = self.seats.iter().position(|seat| seat.name == *venue) else { return };
         match message {
@@ -385,6 +387,7 @@ impl Election {
             }
             Control::Leads { token, owner, .. } => self.hear_leads(venue, *token, owner, now),
             Control::Free { token, .. } => self.hear_free(venue, *token, now),
+            Control::Again { .. } => {}
         }
     }
 
@@ -453,9 +456,9 @@ impl Election {
             let seat = &mut self.seats[at];
             (seat.heirdom, seat.claim_at, seat.linger, seat.adopt) = (None, None, None, None);
             let Some(held) = &mut seat.held else { continue };
-            let ready = held.heir.as_ref().is_some_and(|heir| heir.ready);
             match loads.iter_mut().min_by_key(|load| load.venues) {
-                _ if ready => {}
+                // Whoever was named before is connecting already.
+                _ if held.heir.is_some() => {}
                 Some(load) if self.takes_part => {
                     load.venues += 1;
                     held.heir = Some(Heir { id: load.id.clone(), since: now, named: false, ready: false, at: now });
@@ -633,6 +636,10 @@ impl Election {
         if lease.owner == self.me {
             seat.heirdom = None;
             let is_held = seat.held.as_ref().is_some_and(|held| held.token == lease.token);
+            if let Some(held) = seat.held.as_mut().filter(|held| is_held && held.heir.is_none()) {
+                // An heir that we no longer know of, after a call without an answer.
+                held.unname = seat.seen.as_ref().is_some_and(|seen| seen.heir.is_some());
+            }
             if is_held || seat.give_back.as_ref().is_some_and(|gone| gone.token == lease.token) {
                 // Known.
             } else if lease.token > seat.spent && lease.token == seat.highest && self.stopping.is_none() {
@@ -669,6 +676,9 @@ impl Election {
 
     fn hear_heir(&mut self, venue: usize, token: u64, heir: &str, now: MonoNs) {
         let seat = &mut self.seats[venue];
+        if let Some(seen) = seat.seen.as_mut().filter(|seen| seen.token == token) {
+            seen.heir = (!heir.is_empty()).then(|| heir.to_owned());
+        }
         if heir == self.me {
             self.become_heir(venue, token, now);
         } else {
@@ -694,6 +704,11 @@ impl Election {
         if token < seat.highest || token > TOKEN_MAX || is_held {
             return;
         }
+        let goes_to = |held: &&Held| held.heir.as_ref().is_some_and(|heir| heir.id == owner);
+        if let Some(ours) = seat.held.as_ref().filter(goes_to).map(|held| held.token) {
+            // The heir has it: we hear so before the answer to our own call, or instead of it.
+            return self.transferred(venue, ours, Some(token), now);
+        }
         seat.raise(token, owner);
         if owner != self.me {
             (seat.claim_at, seat.adopt) = (None, None);
@@ -711,12 +726,15 @@ impl Election {
             return;
         }
         seat.raise(token, "");
-        seat.seen = None;
+        let heir = seat.seen.take().and_then(|seen| seen.heir);
         let was_heir = seat.heirdom.is_some();
         self.plan(now);
         let seat = &mut self.seats[venue];
         if was_heir && self.takes_part && self.stopping.is_none() {
             seat.claim_at = Some(now);
+        } else if heir.is_some() {
+            // The heir, which is connecting, comes first.
+            seat.claim_at = seat.claim_at.map(|at| at.max(now.plus(STAGGER_NS)));
         }
     }
 

@@ -1,15 +1,13 @@
 //! How far Redis can be relied on: a circuit breaker whose open state has a use of its own. Pure: answers, failures
 //! and times come in, a [`RedisState`] comes out. Turned by the lead thread.
 //!
-//! Two things are watched, for either can fail alone: calls, and the way of a pulse that this instance publishes
-//! and its follower hears. `joined` is closed, `cut_off` open, `returning` half open: one call at a time probes.
+//! Two things are watched, for either can fail alone: calls, and the pulse that the follower sends to itself through
+//! Redis. `joined` is closed, `cut_off` open, `returning` half open: one call at a time probes.
 
 use crate::metrics::cluster::RedisState;
 use crate::time::{MS, MonoNs};
 
-/// How often a pulse is sent, in nanoseconds.
-pub const PULSE_EVERY_NS: u64 = 100 * MS;
-/// A pulse that is not heard, or calls without an answer, for so long: Redis is not relied on.
+/// No pulse, or no answer to any call, for so long: Redis is not relied on. In nanoseconds; three pulses.
 pub const LATE_NS: u64 = 300 * MS;
 /// So many failed calls in a row tell the same sooner.
 const FAILURES_MAX: u32 = 3;
@@ -17,8 +15,10 @@ const FAILURES_MAX: u32 = 3;
 const RETRY_FIRST_NS: u64 = 50 * MS;
 /// Longest pause between two probes.
 const RETRY_MAX_NS: u64 = 500 * MS;
-/// Whoever did not look for so long slept, and what was not heard meanwhile says nothing about Redis.
-const OVERSLEPT_NS: u64 = 150 * MS;
+/// Whoever did not look for so long stood still, and what was not heard meanwhile says nothing about Redis.
+const OVERSLEPT_NS: u64 = 250 * MS;
+/// How soon to look again while nothing was heard yet.
+const LOOK_NS: u64 = 5 * MS;
 
 /// The state machine.
 #[derive(Clone, Debug)]
@@ -32,13 +32,10 @@ pub struct Fallback {
     failures: u32,
     /// The next call may be made then.
     call_at: MonoNs,
-    pulse_at: MonoNs,
-    /// The oldest pulse that was sent and that neither it nor a later one was heard.
-    unheard: Option<MonoNs>,
-    /// The newest pulse that was sent.
-    sent: MonoNs,
-    /// Whether a pulse was heard since `since`.
-    heard: bool,
+    /// When the last pulse was heard.
+    heard: MonoNs,
+    /// Silence counts from here on at the earliest.
+    listening: MonoNs,
     looked: MonoNs,
 }
 
@@ -50,13 +47,11 @@ impl Fallback {
             state: RedisState::Connecting,
             since: now,
             stable_ns,
-            answered: now,
+            answered: MonoNs(0),
             failures: 0,
             call_at: now,
-            pulse_at: now,
-            unheard: None,
-            sent: MonoNs(0),
-            heard: false,
+            heard: MonoNs(0),
+            listening: now,
             looked: now,
         }
     }
@@ -92,9 +87,7 @@ impl Fallback {
         self.call_at = now;
         if self.state == RedisState::CutOff {
             self.enter(RedisState::Returning, now);
-            // What was sent before the return is lost, and proves nothing.
-            self.unheard = None;
-            self.pulse_at = now;
+            self.listening = now;
         }
     }
 
@@ -106,7 +99,7 @@ impl Fallback {
         let is_gone = match self.state {
             // Nothing was ever had: whoever starts without Redis serves by itself at once.
             RedisState::Connecting | RedisState::Returning => true,
-            RedisState::Joined => self.failures >= FAILURES_MAX || now.since(self.answered) >= LATE_NS,
+            RedisState::Joined => self.failures >= FAILURES_MAX,
             RedisState::CutOff => false,
         };
         if is_gone {
@@ -114,46 +107,24 @@ impl Fallback {
         }
     }
 
-    /// A pulse to send now, if it is time for one: its mark, which is told to [`Self::heard`] when it comes back.
-    pub fn pulse(&mut self, now: MonoNs) -> Option<MonoNs> {
-        if self.state == RedisState::CutOff || now < self.pulse_at || !self.may_call(now) {
-            return None;
-        }
-        self.pulse_at = now.plus(PULSE_EVERY_NS);
-        self.sent = now;
-        self.unheard.get_or_insert(now);
-        Some(now)
+    /// The last pulse came back at `at`; may be told again and again.
+    pub fn heard(&mut self, at: MonoNs) {
+        self.heard = self.heard.max(at);
     }
 
-    /// The pulse with `mark` came back, and so all that is older is accounted for.
-    pub fn heard(&mut self, mark: MonoNs, now: MonoNs) {
-        if mark > self.sent {
-            return;
-        }
-        if self.unheard.is_some_and(|oldest| oldest <= mark) {
-            // Later ones are on their way since at least the next beat.
-            self.unheard = (mark < self.sent).then(|| mark.plus(PULSE_EVERY_NS).min(self.sent));
-        }
-        if mark >= self.since {
-            self.heard = true;
-        }
-        self.elapsed(now);
-    }
-
-    /// Time alone. Call at least every 100 ms, after what was heard meanwhile was told.
+    /// Time alone. Call at least every 100 ms, after [`Self::heard`].
     pub fn elapsed(&mut self, now: MonoNs) {
-        let overslept = now.since(self.looked) > OVERSLEPT_NS;
-        self.looked = now;
-        if overslept && self.unheard.is_some() {
-            self.unheard = Some(now);
+        if now.since(self.looked) > OVERSLEPT_NS {
+            self.listening = now;
         }
-        let late = self.unheard.is_some_and(|oldest| now.since(oldest) > LATE_NS);
+        self.looked = now;
+        let is_silent = now.since(self.heard.max(self.listening)) > LATE_NS;
+        let is_well = self.heard > self.since && self.answered > self.since;
         match self.state {
             RedisState::CutOff => {}
-            _ if late => self.enter(RedisState::CutOff, now),
-            RedisState::Connecting if self.heard => self.enter(RedisState::Joined, now),
-            RedisState::Connecting if now.since(self.since) > LATE_NS => self.enter(RedisState::CutOff, now),
-            RedisState::Returning if self.heard && now.since(self.since) >= self.stable_ns => {
+            _ if is_silent => self.enter(RedisState::CutOff, now),
+            RedisState::Connecting if is_well => self.enter(RedisState::Joined, now),
+            RedisState::Returning if is_well && now.since(self.since) >= self.stable_ns => {
                 self.enter(RedisState::Joined, now);
             }
             RedisState::Connecting | RedisState::Returning | RedisState::Joined => {}
@@ -163,15 +134,20 @@ impl Fallback {
     /// When something is to be done without news.
     #[must_use]
     pub fn deadline(&self) -> MonoNs {
-        if self.state == RedisState::CutOff { self.call_at } else { self.pulse_at.max(self.call_at) }
+        let silent = self.heard.max(self.listening).plus(LATE_NS + MS);
+        match self.state {
+            RedisState::CutOff => self.call_at,
+            RedisState::Connecting => self.looked.plus(LOOK_NS),
+            RedisState::Returning => silent.min(self.since.plus(self.stable_ns).max(self.looked.plus(LOOK_NS))),
+            RedisState::Joined => silent,
+        }
     }
 
     fn enter(&mut self, state: RedisState, now: MonoNs) {
         if state == RedisState::CutOff {
-            self.unheard = None;
             self.call_at = self.call_at.max(now.plus(RETRY_FIRST_NS));
         }
-        (self.state, self.since, self.heard) = (state, now, false);
+        (self.state, self.since) = (state, now);
     }
 }
 
@@ -186,20 +162,16 @@ mod tests {
         MonoNs(n * MS)
     }
 
-    /// Turned every 10 ms from `from` to `to`; `answers` and `hears` tell what works.
+    /// Turned every 10 ms from `from` to `to`, with a call each 100 ms; `answers` and `hears` tell what works.
     fn run(fallback: &mut Fallback, from: u64, to: u64, answers: bool, hears: bool) {
-        for now in (from..to).step_by(10).map(ms) {
+        for n in (from..to).step_by(10) {
+            let now = ms(n);
+            if hears && n.is_multiple_of(100) {
+                fallback.heard(now);
+            }
             fallback.elapsed(now);
-            if let Some(mark) = fallback.pulse(now) {
-                if answers {
-                    fallback.answered(now)
-                } else {
-                    fallback.failed(now)
-                }
-                if answers && hears {
-                    fallback.heard(mark, now.plus(MS));
-                }
-            } else if fallback.state() == CutOff && fallback.may_call(now) {
+            let is_due = n.is_multiple_of(100) || fallback.state() == CutOff;
+            if is_due && fallback.may_call(now) {
                 if answers { fallback.answered(now) } else { fallback.failed(now) }
             }
         }
@@ -221,27 +193,27 @@ mod tests {
     }
 
     #[test]
-    fn a_first_pulse_that_is_heard_is_enough_at_start() {
+    fn an_answer_and_a_pulse_are_enough_at_start() {
         let mut fallback = Fallback::new(STABLE_NS, ms(0));
-        run(&mut fallback, 0, 20, true, true);
+        run(&mut fallback, 10, 130, true, true);
         assert_eq!(fallback.state(), Joined);
     }
 
     #[test]
     fn f65_f66_calls_that_fail_are_known_in_half_a_second() {
         let mut fallback = joined();
-        run(&mut fallback, 1000, 1400, false, false);
+        run(&mut fallback, 1000, 1400, false, true);
         assert_eq!(fallback.state(), CutOff);
     }
 
     #[test]
     fn f67_calls_that_are_answered_do_not_hide_that_nothing_is_heard() {
         let mut fallback = joined();
-        run(&mut fallback, 1000, 1290, true, false);
+        run(&mut fallback, 1000, 1200, true, false);
         assert_eq!(fallback.state(), Joined);
-        for ms in (1290..10_000).step_by(10) {
-            run(&mut fallback, ms, ms + 10, true, false);
-            assert!(ms < 1420 || matches!(fallback.state(), CutOff | Returning), "{ms}: {:?}", fallback.state());
+        for n in (1200..10_000).step_by(10) {
+            run(&mut fallback, n, n + 10, true, false);
+            assert!(n < 1320 || matches!(fallback.state(), CutOff | Returning), "{n}: {:?}", fallback.state());
         }
         run(&mut fallback, 10_000, 14_000, true, true);
         assert_eq!(fallback.state(), Joined);
@@ -263,19 +235,18 @@ mod tests {
         assert_eq!(fallback.state(), Returning);
         run(&mut fallback, 7000, 7100, false, false);
         assert_eq!(fallback.state(), CutOff, "one failure, and it starts anew");
-        run(&mut fallback, 7100, 9900, true, true);
+        run(&mut fallback, 7100, 10_100, true, true);
         assert_eq!(fallback.state(), Returning);
-        run(&mut fallback, 9900, 10_800, true, true);
+        run(&mut fallback, 10_100, 10_800, true, true);
         assert_eq!(fallback.state(), Joined);
     }
 
     #[test]
     fn f60_f72_our_own_standstill_is_not_the_fault_of_redis() {
         let mut fallback = joined();
-        let mark = (1000..).step_by(10).map(ms).find_map(|now| fallback.pulse(now)).unwrap();
-        run(&mut fallback, 11_000, 11_200, true, true);
-        fallback.heard(mark, ms(11_200));
-        run(&mut fallback, 11_200, 12_000, true, true);
+        run(&mut fallback, 11_050, 11_090, true, false);
+        assert_eq!(fallback.state(), Joined);
+        run(&mut fallback, 11_090, 12_000, true, true);
         assert_eq!(fallback.state(), Joined);
     }
 
@@ -284,14 +255,14 @@ mod tests {
         let mut fallback = joined();
         let mut probes = Vec::new();
         for now in (1000..20_000).step_by(10).map(ms) {
+            fallback.heard(now);
             fallback.elapsed(now);
-            if fallback.state() == CutOff && fallback.may_call(now) {
+            if fallback.may_call(now) {
                 probes.push(now);
-            }
-            if fallback.pulse(now).is_some() || fallback.may_call(now) {
                 fallback.failed(now);
             }
         }
+        assert_eq!(fallback.state(), CutOff);
         let gaps: Vec<u64> = probes.windows(2).map(|pair| pair[1].since(pair[0])).collect();
         assert!(gaps.is_sorted(), "{gaps:?}");
         assert_eq!(gaps.last(), Some(&RETRY_MAX_NS));

@@ -8,15 +8,6 @@ use crate::cluster::store::{Claim, Control, Sight};
 use crate::metrics::cluster::{RedisState, Role};
 use crate::time::MonoNs;
 
-/// A call to make now. Its outcome is told to [`Helm::outcome`] before the next is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Call {
-    /// Publish a pulse with this mark on our own channel.
-    Pulse(MonoNs),
-    /// What the election needs.
-    Make(Action),
-}
-
 /// What Redis answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -65,8 +56,13 @@ impl Helm {
     /// Under which token a batch of `venue` may be published now. Ask right before each.
     #[must_use]
     pub fn may_publish(&self, venue: usize, now: MonoNs) -> Option<u64> {
-        let reaches = self.fallback.state() != RedisState::CutOff && self.fallback.may_call(now);
-        reaches.then(|| self.election.may_publish(venue, now)).flatten()
+        self.reaches(now).then(|| self.election.may_publish(venue, now)).flatten()
+    }
+
+    /// Whether calls beside those of [`Self::next`] may be made now.
+    #[must_use]
+    pub fn reaches(&self, now: MonoNs) -> bool {
+        self.fallback.state() != RedisState::CutOff && self.fallback.may_call(now)
     }
 
     /// What we are for `venue`.
@@ -81,32 +77,26 @@ impl Helm {
         self.election.wants_upstream(venue)
     }
 
-    /// The next call, if one is due.
-    pub fn next(&mut self, now: MonoNs) -> Option<Call> {
+    /// The call to make now, if one is due. Its outcome is told to [`Self::outcome`] before the next is asked for.
+    pub fn next(&mut self, now: MonoNs) -> Option<Action> {
         self.fallback.elapsed(now);
         self.tell(now);
         if !self.fallback.may_call(now) {
             self.election.expire(now);
             return None;
         }
-        if let Some(mark) = self.fallback.pulse(now) {
-            self.election.expire(now);
-            return Some(Call::Pulse(mark));
-        }
         let action = self.election.poll(now);
         // While cut off any call is a probe, and there is always one.
-        let action = action.or_else(|| (self.fallback.state() == RedisState::CutOff).then_some(Action::Beat));
-        action.map(Call::Make)
+        action.or_else(|| (self.fallback.state() == RedisState::CutOff).then_some(Action::Beat))
     }
 
-    /// What became of `call`, which was made at `sent`; `None` when there was no answer in time.
-    pub fn outcome(&mut self, call: &Call, answer: Option<&Answer>, sent: MonoNs, now: MonoNs) {
+    /// What became of `action`, a call made at `sent`; `None` when there was no answer in time.
+    pub fn outcome(&mut self, action: &Action, answer: Option<&Answer>, sent: MonoNs, now: MonoNs) {
         match answer {
             Some(_) => self.fallback.answered(now),
             None => self.fallback.failed(now),
         }
         self.tell(now);
-        let Call::Make(action) = call else { return };
         let election = &mut self.election;
         match (action, answer) {
             (Action::Beat, Some(Answer::Sight(sight))) => election.seen(sight, sent, now),
@@ -124,22 +114,24 @@ impl Helm {
         }
     }
 
-    /// A batch was published: whether Redis took it for the leader's, or `None` when there was no answer in time.
-    pub fn published(&mut self, venue: usize, token: u64, taken: Option<bool>, now: MonoNs) {
-        match taken {
-            Some(_) => self.fallback.answered(now),
-            None => self.fallback.failed(now),
+    /// Whether Redis answered calls of the publisher in time.
+    pub fn published(&mut self, in_time: bool, now: MonoNs) {
+        if in_time {
+            self.fallback.answered(now)
+        } else {
+            self.fallback.failed(now)
         }
         self.tell(now);
-        if taken == Some(false) {
-            self.election.refused(venue, token, now);
-        }
     }
 
-    /// Our own pulse with `mark` came back.
-    pub fn heard(&mut self, mark: MonoNs, now: MonoNs) {
-        self.fallback.heard(mark, now);
-        self.tell(now);
+    /// Redis refused a batch of `venue` under `token`: the lease is not ours any more.
+    pub fn refused(&mut self, venue: usize, token: u64, now: MonoNs) {
+        self.election.refused(venue, token, now);
+    }
+
+    /// Our own last pulse came back at `at`; may be told again and again.
+    pub fn heard(&mut self, at: MonoNs) {
+        self.fallback.heard(at);
     }
 
     /// Another instance said something.

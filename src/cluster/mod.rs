@@ -8,9 +8,16 @@
 //! `election` and `fallback` decide and touch nothing; `store` speaks with Redis and decides nothing.
 
 pub mod address;
+pub mod age;
+pub mod batch;
 pub mod election;
 pub mod fallback;
+pub mod follow;
 pub mod helm;
+pub mod lead;
+pub mod legacy;
+pub mod publisher;
+pub mod status;
 pub mod store;
 
 use crate::time::MS;
@@ -22,8 +29,10 @@ pub struct Options {
     pub redis: String,
     /// What every key begins with, so that several clusters can share a Redis.
     pub prefix: String,
-    /// Id of this instance, unique in the cluster.
+    /// Id of this instance: no other process, now or later, has it.
     pub instance: String,
+    /// The name that it was given; empty when nobody gave it one.
+    pub name: String,
     /// Its host, for people.
     pub hostname: String,
     /// How long a lease lasts without renewal, in nanoseconds.
@@ -48,6 +57,7 @@ impl Default for Options {
             redis: String::new(),
             prefix: "spreadwire".to_owned(),
             instance: String::new(),
+            name: String::new(),
             hostname: String::new(),
             lease_ns: 5000 * MS,
             renew_ns: 5000 * MS / 3,

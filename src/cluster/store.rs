@@ -35,6 +35,8 @@ pub const LATEST_NS: u64 = 60 * SECOND;
 pub const TOKEN_MAX: u64 = 1 << 53;
 /// How long a member is one after its last word, in leases.
 const MEMBER_LEASES: u64 = 1;
+/// What whole milliseconds leave out when a value is written and when it is read, in nanoseconds.
+const ROUNDED_NS: u64 = 2 * MS;
 /// Keys that are read by one call, so that no call holds up the others.
 const LATEST_KEYS: usize = 256;
 
@@ -212,6 +214,11 @@ pub enum Control {
         /// The token that is over.
         token: u64,
     },
+    /// Somebody has missed a batch: the leader shall tell the whole venue. Said by followers.
+    Again {
+        /// Name of the venue.
+        venue: String,
+    },
 }
 
 /// One value as a leader left it.
@@ -285,26 +292,24 @@ impl Store {
         let leases: Vec<String> = venues.iter().map(|venue| self.keys.lease(venue)).collect();
         let lasts_ms = (self.lease_ms * MEMBER_LEASES).max(1000);
         let said = serde_json::to_string(me).unwrap_or_default();
-        let seen: (Vec<String>, Vec<(Option<String>, i64)>) = self.call(|link, scripts| {
+        let seen = self.call(|link, scripts| {
             let mut call = scripts.beat.prepare_invoke();
             call.key(&members).key(&member).key(&leases);
             call.arg(&me.id).arg(said.as_str()).arg(lasts_ms).invoke(link)
         })?;
-        let mut sight = Sight::default();
-        for text in seen.0 {
-            match serde_json::from_str(&text) {
-                Ok(one) => sight.members.push(one),
-                Err(_) => sight.refused += 1,
-            }
-        }
-        for (venue, (text, left_ms)) in venues.iter().zip(seen.1) {
-            match text.map(|text| lease(&text, left_ms)) {
-                Some(Some(lease)) => sight.leases.push(((*venue).to_owned(), lease)),
-                Some(None) => sight.refused += 1,
-                None => {}
-            }
-        }
-        Ok(sight)
+        Ok(sight(seen, venues))
+    }
+
+    /// Looks at everything in one round trip and leaves no trace: for those who are no members.
+    ///
+    /// # Errors
+    /// Nothing is known then.
+    pub fn look(&mut self, venues: &[&str]) -> Result<Sight, StoreError> {
+        let (members, member) = (self.keys.members(), self.keys.member());
+        let leases: Vec<String> = venues.iter().map(|venue| self.keys.lease(venue)).collect();
+        let seen = self
+            .call(|link, scripts| scripts.look.prepare_invoke().key(&members).key(&member).key(&leases).invoke(link))?;
+        Ok(sight(seen, venues))
     }
 
     /// Says that this instance leaves.
@@ -396,14 +401,23 @@ impl Store {
         self.call(|link, scripts| scripts.release.key(&lease).key(&control).arg(&head).arg(&said).invoke(link))
     }
 
-    /// Sends a batch to all who follow `venue`, if the lease is ours with this token. `false`: it is not, and
-    /// nothing was sent.
+    /// Sends batches to all who follow, each if the lease of its venue is ours with this token; in one round trip.
+    /// In the same order: whether it was. What was not is not sent.
     ///
     /// # Errors
-    /// It may have been sent all the same.
-    pub fn publish(&mut self, venue: &str, token: u64, batch: &[u8]) -> Result<bool, StoreError> {
-        let (lease, quotes, head) = (self.keys.lease(venue), self.keys.quotes(venue), self.head(token));
-        self.call(|link, scripts| scripts.publish.key(&lease).key(&quotes).arg(&head).arg(batch).invoke(link))
+    /// All, some or none were sent.
+    pub fn publish(&mut self, batches: &[Outgoing<'_>]) -> Result<Vec<bool>, StoreError> {
+        if batches.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (keys, me) = (&self.keys, json_text(&self.me));
+        let mut call = self.scripts.publish.prepare_invoke();
+        for batch in batches {
+            call.key(keys.lease(batch.venue)).key(keys.quotes(batch.venue));
+            call.arg(head(batch.token, &me)).arg(batch.text);
+        }
+        let link = &mut self.link;
+        Self::answer_of(link, &self.address, self.call, |link| call.invoke(link))
     }
 
     /// Writes the latest values of instruments of `venue`, by symbol, if the lease is ours with this token.
@@ -442,7 +456,7 @@ impl Store {
                 self.call(|link, scripts| scripts.latest.prepare_invoke().key(&keys).invoke(link))?;
             for (at, (value, left_ms)) in values.into_iter().enumerate() {
                 let (Some(value), Ok(left_ms)) = (value, u64::try_from(left_ms)) else { continue };
-                let since_ns = LATEST_NS.saturating_sub(left_ms.saturating_mul(MS));
+                let since_ns = LATEST_NS.saturating_sub(left_ms.saturating_mul(MS)) + ROUNDED_NS;
                 found.push(Kept { at: part * LATEST_KEYS + at, value, since_ns });
             }
         }
@@ -480,11 +494,21 @@ impl Store {
         &mut self,
         ask: impl FnOnce(&mut Connection, &Scripts) -> Result<T, RedisError>,
     ) -> Result<T, StoreError> {
-        let mut link = match self.link.take() {
+        let Self { link, address, call, scripts, .. } = self;
+        Self::answer_of(link, address, *call, |link| ask(link, scripts))
+    }
+
+    fn answer_of<T: FromRedisValue>(
+        kept: &mut Option<Connection>,
+        address: &Address,
+        within: Duration,
+        ask: impl FnOnce(&mut Connection) -> Result<T, RedisError>,
+    ) -> Result<T, StoreError> {
+        let mut link = match kept.take() {
             Some(link) => link,
-            None => self.address.connect(self.call)?,
+            None => address.connect(within)?,
         };
-        let answer = ask(&mut link, &self.scripts).map_err(StoreError::from);
+        let answer = ask(&mut link).map_err(StoreError::from);
         // After any other error the next answer could be that of this call, or this is not the Redis to talk to.
         let is_in_step = match &answer {
             Ok(_) => true,
@@ -493,14 +517,29 @@ impl Store {
             }
             Err(_) => false,
         };
-        self.link = is_in_step.then_some(link);
+        *kept = is_in_step.then_some(link);
         answer
     }
 
-    /// How a lease of ours with `token` begins, which no other begins with.
     fn head(&self, token: u64) -> String {
-        format!("{{\"token\":{token},\"owner\":{},", json_text(&self.me))
+        head(token, &json_text(&self.me))
     }
+}
+
+/// A batch on its way out.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// Name of the venue.
+    pub venue: &'a str,
+    /// The token of our lease.
+    pub token: u64,
+    /// The batch.
+    pub text: &'a [u8],
+}
+
+/// How the lease with `token` of the owner (a JSON string) begins, which no other begins with.
+fn head(token: u64, owner: &str) -> String {
+    format!("{{\"token\":{token},\"owner\":{owner},")
 }
 
 /// Names of keys and channels under one prefix.
@@ -602,6 +641,27 @@ fn json_text(text: &str) -> String {
 }
 
 /// A lease as it was written; `None` when it is none.
+/// What the scripts that look return: what members say of themselves; leases, and the milliseconds that are left.
+type Seen = (Vec<String>, Vec<(Option<String>, i64)>);
+
+fn sight(seen: Seen, venues: &[&str]) -> Sight {
+    let mut sight = Sight::default();
+    for text in seen.0 {
+        match serde_json::from_str(&text) {
+            Ok(one) => sight.members.push(one),
+            Err(_) => sight.refused += 1,
+        }
+    }
+    for (venue, (text, left_ms)) in venues.iter().zip(seen.1) {
+        match text.map(|text| lease(&text, left_ms)) {
+            Some(Some(lease)) => sight.leases.push(((*venue).to_owned(), lease)),
+            Some(None) => sight.refused += 1,
+            None => {}
+        }
+    }
+    sight
+}
+
 fn lease(text: &str, left_ms: i64) -> Option<Lease> {
     let lease: Lease = serde_json::from_str(text).ok()?;
     let left_ns = u64::try_from(left_ms).unwrap_or(0).saturating_mul(MS);
@@ -610,6 +670,7 @@ fn lease(text: &str, left_ms: i64) -> Option<Lease> {
 
 struct Scripts {
     beat: Script,
+    look: Script,
     leave: Script,
     claim: Script,
     renew: Script,
@@ -625,6 +686,7 @@ impl Scripts {
     fn new() -> Self {
         Self {
             beat: Script::new(BEAT),
+            look: Script::new(LOOK),
             leave: Script::new(LEAVE),
             claim: Script::new(CLAIM),
             renew: Script::new(RENEW),
@@ -661,6 +723,22 @@ end
 return {members, leases}
 ";
 
+/// Keys: members, member, leases. Writes nothing, so that a replica answers too.
+const LOOK: &str = r"#!lua flags=allow-oom,no-writes
+local time = redis.call('TIME')
+local now = string.format('(%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+local members, leases = {}, {}
+local ids = redis.call('ZRANGEBYSCORE', KEYS[1], now, '+inf')
+table.sort(ids)
+for _, id in ipairs(ids) do
+  members[#members + 1] = redis.call('HGET', KEYS[2], id) or ''
+end
+for at = 3, #KEYS do
+  leases[#leases + 1] = {redis.call('GET', KEYS[at]), redis.call('PTTL', KEYS[at])}
+end
+return {members, leases}
+";
+
 const LEAVE: &str = r"#!lua flags=allow-oom
 redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('HDEL', KEYS[2], ARGV[1])
@@ -670,10 +748,11 @@ return redis.status_reply('OK')
 /// Keys: lease, fence, control. Arguments: what follows the token, milliseconds, floor, the message in two parts.
 /// The fence may have lost its last numbers in a failover, or all in a flush, and whoever claims may be too new to
 /// know them. So a token is above the stored fence, above the floor (the highest that the caller knows), and not below
-/// Redis' own milliseconds: a number that was given out and forgotten is not given out again.
+/// Redis' own milliseconds: a number that was given out and forgotten is not given out again. What is no lease, or
+/// would never end, somebody else has put there: it holds nobody up.
 const CLAIM: &str = r#"#!lua flags=allow-oom
-local held = redis.call('GET', KEYS[1])
-if held then return {0, held, redis.call('PTTL', KEYS[1])} end
+local held, left = redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])
+if held and left >= 0 and string.match(held, '^{"token":%d+,"owner":"') then return {0, held, left} end
 local time = redis.call('TIME')
 local clock = time[1] * 1000 + math.floor(time[2] / 1000)
 local last = math.max(tonumber(redis.call('GET', KEYS[2])) or 0, tonumber(ARGV[3]), clock - 1)
@@ -733,12 +812,20 @@ redis.call('PUBLISH', KEYS[2], ARGV[2])
 return 1
 ";
 
-/// Keys: lease, channel. Arguments: how the lease begins, the batch.
+/// Keys: lease and channel of each batch. Arguments: how its lease begins, and the batch.
 const PUBLISH: &str = r"#!lua flags=allow-oom
-local held = redis.call('GET', KEYS[1])
-if not held or string.sub(held, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
-redis.call('PUBLISH', KEYS[2], ARGV[2])
-return 1
+local ours = {}
+for at = 1, #KEYS, 2 do
+  local held = redis.call('GET', KEYS[at])
+  local head = ARGV[at]
+  if held and string.sub(held, 1, #head) == head then
+    redis.call('PUBLISH', KEYS[at + 1], ARGV[at + 1])
+    ours[#ours + 1] = 1
+  else
+    ours[#ours + 1] = 0
+  end
+end
+return ours
 ";
 
 /// Keys: lease, values. Arguments: how the lease begins, milliseconds, values. A full Redis refuses it.

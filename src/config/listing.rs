@@ -1,6 +1,7 @@
 //! The effective configuration as TOML, each key with a comment that says who set it. Reading it again
-//! gives the same configuration.
+//! gives the same configuration, but for a password, which is never shown.
 
+use crate::cluster::address::Address;
 use crate::config::read::Draft;
 use crate::config::sections::Section as _;
 use crate::config::setting::quoted_toml;
@@ -15,6 +16,7 @@ pub(super) fn list(
     price_order: &[VenueId],
 ) -> String {
     let places = draft.places.clone();
+    let redis = draft.cluster.redis.clone();
     let place = |path: &str| places.get(path).cloned().unwrap_or_default();
     let name = |venue: &VenueConfig| venue.name().to_owned();
     let mut out = String::new();
@@ -31,7 +33,12 @@ pub(super) fn list(
         }
         out.push_str(&format!("\n[{section}]\n"));
         for key in keys {
-            line(&mut out, key.name, &key.slot.toml(), &place(&format!("{section}.{}", key.name)));
+            let path = format!("{section}.{}", key.name);
+            let value = match path.as_str() {
+                "cluster.redis" => quoted_toml(&Address::without_password(&redis)),
+                _ => key.slot.toml(),
+            };
+            line(&mut out, key.name, &value, &place(&path));
         }
         if section == "quotes" {
             let order = price_order.iter().map(|id| name(&venues[id.index()]));

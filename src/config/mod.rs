@@ -38,7 +38,7 @@ pub struct Config {
     pub instruments: Vec<String>,
     /// Every venue once, in the order of preference for the prices of SSE and REST.
     pub price_order: Vec<VenueId>,
-    /// Where last known quotes are kept; `None`: nowhere.
+    /// Where what survives a restart is kept; `None`: nowhere.
     pub state_dir: Option<PathBuf>,
     /// Where clients connect, and what one client may take.
     pub gateway: Gateway,
@@ -283,8 +283,7 @@ impl Plan {
     /// Where what survives a restart is kept, if anywhere.
     #[must_use]
     pub fn state_dir(&self) -> Option<PathBuf> {
-        let folder = &self.draft.process.state_dir;
-        (!folder.is_empty()).then(|| self.directory.join(folder))
+        resolve::state_dir(&self.draft, &self.directory)
     }
 
     /// The same from texts; see [`Config::build`].

@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::cluster::address::Address;
 use crate::config::near::{did_you_mean, nearest};
 use crate::config::read::{Draft, Item, VenueDraft};
 use crate::config::setting::quoted;
@@ -29,6 +30,7 @@ const CODE_MAX: usize = 20;
 pub(super) fn resolve(mut draft: Draft, directory: &Path, catalogue: &Catalogue) -> Result<Config, Vec<Problem>> {
     let chosen = chosen_venues(&mut draft);
     check_limits(&mut draft);
+    check_cluster(&mut draft);
     let (instruments, native) = resolve_instruments(&mut draft, &chosen, catalogue);
     let price_order = resolve_price_order(&mut draft, &chosen);
     let mut venues = Vec::with_capacity(chosen.len());
@@ -62,7 +64,7 @@ pub(super) fn resolve(mut draft: Draft, directory: &Path, catalogue: &Catalogue)
     if !draft.problems.is_empty() {
         return Err(draft.problems);
     }
-    let state_dir = (!draft.process.state_dir.is_empty()).then(|| directory.join(&draft.process.state_dir));
+    let state_dir = state_dir(&draft, directory);
     // Said in full, so that the listing means the same from anywhere.
     if let Some(path) = &state_dir {
         draft.process.state_dir = path.display().to_string();
@@ -88,6 +90,11 @@ pub(super) fn resolve(mut draft: Draft, directory: &Path, catalogue: &Catalogue)
         warnings,
         listing,
     })
+}
+
+/// Where what survives a restart is kept, if anywhere.
+pub(super) fn state_dir(draft: &Draft, directory: &Path) -> Option<PathBuf> {
+    (!draft.process.state_dir.is_empty()).then(|| directory.join(&draft.process.state_dir))
 }
 
 /// A problem of a whole key, at the place that set it.
@@ -405,11 +412,51 @@ fn check_limits(draft: &mut Draft) {
     }
 }
 
+/// A cluster's settings, as far as they can be held against each other without Redis.
+fn check_cluster(draft: &mut Draft) {
+    let cluster = draft.cluster.clone();
+    if cluster.redis.is_empty() {
+        return;
+    }
+    if let Err(what) = Address::parse(&cluster.redis) {
+        refuse(draft, "cluster.redis", what);
+    }
+    if let Some(what) = misnamed(&cluster.prefix, 100).filter(|_| !cluster.prefix.is_empty()) {
+        refuse(draft, "cluster.prefix", what);
+    } else if cluster.prefix.is_empty() {
+        refuse(draft, "cluster.prefix", "is empty, expected a word such as \"spreadwire\"".to_owned());
+    }
+    if let Some(what) = misnamed(&cluster.instance, 100) {
+        refuse(draft, "cluster.instance", what);
+    }
+    // A lease must outlast a renewal that failed and the next, or a single late answer ends it.
+    let lease = cluster.lease_ms;
+    let renew = if cluster.renew_ms == 0 { lease / 3 } else { cluster.renew_ms };
+    let (path, most) = ("cluster.renew_ms", (lease - 1) / 2);
+    if renew > most {
+        let what = format!("{renew} is too large, expected at most {most}, less than half of cluster.lease_ms");
+        refuse(draft, path, what);
+    } else if cluster.call_ms > lease / 3 {
+        let (call, most) = (cluster.call_ms, lease / 3);
+        let what = format!("{call} is too large, expected at most {most}, a third of cluster.lease_ms");
+        refuse(draft, "cluster.call_ms", what);
+    }
+}
+
+/// What is wrong with a name that becomes part of keys and ids.
+fn misnamed(name: &str, length_max: usize) -> Option<String> {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:{}".contains(&b);
+    if name.len() > length_max {
+        return Some(format!("has {} letters, expected at most {length_max}", name.len()));
+    }
+    (!name.bytes().all(is_plain)).then(|| format!("{} holds other than letters, digits and - _ . :", quoted(name)))
+}
+
 /// `ws://` or `wss://`, a host, perhaps a port and a path; where the venue hands out its address by
 /// REST, `http://` and `https://` too.
 fn check_address(address: &str, venue: &dyn Venue) -> Result<(), String> {
     let schemes: &[&str] = match venue.facts().opening {
-        Opening::Direct => &["wss://", "ws://"],
+        Opening::Direct | Opening::Patient { .. } => &["wss://", "ws://"],
         Opening::Token { .. } => &["https://", "http://", "wss://", "ws://"],
     };
     let expected = format!("expected {}HOST[:PORT][/PATH]", schemes.join(" or "));

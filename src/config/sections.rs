@@ -59,8 +59,8 @@ macro_rules! section {
 section! {
     /// The process as a whole.
     Process {
-        /// Directory where last known prices are kept over a restart, relative to this file; made if it is not there.
-        /// Empty: nothing is kept.
+        /// Directory for what survives a restart, last known prices and the venues' lists, relative to this file; made if
+        /// it is not there. Empty: nothing is kept.
         state_dir: String = String::new();
     }
 }
@@ -220,7 +220,8 @@ section! {
         redis: String = String::new();
         /// What every key in Redis begins with, so that several clusters can share one.
         prefix: String = "spreadwire".to_owned();
-        /// Id of this instance, unique in the cluster. Empty: made of host name, process id and start time.
+        /// What this instance is called; another for each. Its id is this, its process id and its start time, so that no
+        /// two processes ever pass for one. Empty: the host's name.
         instance: String = String::new();
         /// Milliseconds that a venue's lease lasts without renewal: how long a venue can be without a leader.
         lease_ms: u64 = 5000, 300..=60_000;

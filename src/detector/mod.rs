@@ -34,12 +34,12 @@ const SWEEP_EVERY_NS: u64 = 20 * MS;
 /// How an open opportunity moves is told at most this often.
 const UPDATE_EVERY_NS: u64 = 100 * MS;
 
-/// One gateway, as the detector sees it.
+/// One gateway, or whoever else follows the matrix, as the detector sees it.
 pub struct GatewayPort {
     /// Which cells changed.
     pub changes: Arc<Changes>,
-    /// Opportunities; lossless while the gateway turns.
-    pub opportunities: rtrb::Producer<OpportunityEvent>,
+    /// Opportunities; lossless while the gateway turns. `None`: only of interest to others.
+    pub opportunities: Option<rtrb::Producer<OpportunityEvent>>,
     /// Wakes it.
     pub alarm: Alarm,
 }
@@ -165,13 +165,12 @@ impl Detector {
             counts.opened.add(u64::from(event.change == Change::Opened));
             counts.alerts.add(u64::from(event.alert));
             counts.debounced.add(u64::from(event.change == Change::Opened && !event.alert));
-            for gateway in &mut self.gateways {
+            for ring in self.gateways.iter_mut().filter_map(|gateway| gateway.opportunities.as_mut()) {
                 // A gateway that is behind keeps its room for what must not be lost; the next update says it all.
-                let ring = &gateway.opportunities;
                 if event.change == Change::Updated && ring.slots() < ring.buffer().capacity() / 2 {
                     continue;
                 }
-                if gateway.opportunities.push(event).is_err() {
+                if ring.push(event).is_err() {
                     counts.events_lost.add(1);
                 }
             }
@@ -190,7 +189,8 @@ impl Detector {
     /// Wakes the gateways that have something to do now; prices on a beat wait for the beat.
     fn ring_gateways(&mut self) {
         let told = std::mem::take(&mut self.told);
-        for gateway in self.gateways.iter().filter(|gateway| told || gateway.changes.is_marked()) {
+        let is_news = |gateway: &&GatewayPort| (told && gateway.opportunities.is_some()) || gateway.changes.is_marked();
+        for gateway in self.gateways.iter().filter(is_news) {
             gateway.alarm.ring();
         }
     }
@@ -444,6 +444,7 @@ fn cell_of(quote: &Quote) -> CellQuote {
     CellQuote {
         bid: quote.bid,
         ask: quote.ask,
+        sequence: quote.sequence,
         exchange_time: quote.exchange_time,
         received: quote.received,
         changes: 0,

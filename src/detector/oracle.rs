@@ -292,7 +292,7 @@ fn updates_leave_room_in_a_gateways_ring_for_what_must_not_be_lost() {
         rings: vec![ring],
         gateways: vec![GatewayPort {
             changes: Arc::new(Changes::new(directory.pairs())),
-            opportunities: producer,
+            opportunities: Some(producer),
             alarm,
         }],
         board: Arc::clone(&board),

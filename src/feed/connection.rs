@@ -16,10 +16,10 @@ use crate::market::{Directory, InstrumentId, Quote, VenueId};
 use crate::matrix::days::DayTable;
 use crate::metrics::{Board, LinkState, VenueGauges};
 use crate::net::backoff::Wait;
-use crate::time::{Clock, MS, MonoNs, SECOND};
+use crate::time::{Clock, MS, MonoNs, SECOND, UnixNs};
 use crate::venues::{
-    DecodeError, Decoded, Facts, FeedCodec, Frame, Keepalive, Notice, Requests, SymbolEntry, Symbols, Update, Venue,
-    VoidReason,
+    DecodeError, Decoded, Facts, FeedCodec, Frame, Keepalive, Notice, Opening, Requests, SymbolEntry, Symbols, Update,
+    Venue, VoidReason,
 };
 use crate::wire::websocket::{Event, Failure, Limits, WebSocket};
 
@@ -154,8 +154,8 @@ pub struct Connection {
     is_second: bool,
     /// What it heard of instruments whose quotes nothing orders, while another connection speaks for them.
     held: Vec<Option<Quote>>,
-    /// Since when it is open.
-    opened_at: MonoNs,
+    /// The clocks when the upgrade was done.
+    opened_at: (MonoNs, UnixNs),
     is_leaving: bool,
     in_maintenance: bool,
     /// What the venue said and the log does not know.
@@ -221,7 +221,7 @@ impl Connection {
             shown: Shown::default(),
             is_second: false,
             held: Vec::new(),
-            opened_at: MonoNs(0),
+            opened_at: (MonoNs(0), UnixNs(0)),
             is_leaving: false,
             in_maintenance: false,
             notice: None,
@@ -293,7 +293,7 @@ impl Connection {
                 }
                 Ok(Some(Event::Ping)) => self.pongs.sent(socket.output(), written, received),
                 Ok(Some(Event::Pong)) => {}
-                Ok(Some(Event::Open(source))) => self.opened(source.as_deref(), received),
+                Ok(Some(Event::Open(source))) => self.opened(source.as_deref(), received, clock.unix()),
                 Ok(Some(Event::Closed(code))) => self.finish(End::Closed(code), events),
                 Err(failure) => self.finish(End::WebSocket(failure), events),
             }
@@ -419,9 +419,9 @@ impl Connection {
         self.heard.plus(self.options.silence_max_ms.saturating_mul(MS))
     }
 
-    fn opened(&mut self, source: Option<&str>, now: MonoNs) {
+    fn opened(&mut self, source: Option<&str>, now: MonoNs, unix: UnixNs) {
         self.phase = Phase::Open;
-        self.opened_at = now;
+        self.opened_at = (now, unix);
         self.price_by = Some(now.plus(self.options.first_price_ms.saturating_mul(MS)));
         if let Keepalive::Client { every_ms } = self.facts.keepalive {
             self.keepalive_at = Some(now.plus(every_ms.saturating_mul(MS)));
@@ -431,7 +431,11 @@ impl Connection {
         let gauges = self.gauges();
         gauges.set_source(self.source as u8);
         gauges.connects.add(1);
+        if let Opening::Patient { wait_ms } = self.facts.opening {
+            self.request_at = now.plus(wait_ms.saturating_mul(MS));
+        }
         let mut requests = Requests::new();
+        self.codec.set_time(unix);
         self.codec.opened(&mut requests);
         self.requests.extend(requests);
     }
@@ -611,6 +615,8 @@ impl Connection {
         }
         self.keepalive_at = Some(now.plus(every_ms.saturating_mul(MS)));
         let mut requests = Requests::new();
+        let (opened, unix) = self.opened_at;
+        self.codec.set_time(UnixNs(unix.0.saturating_add(now.since(opened))));
         self.codec.keepalive(&mut requests);
         // Before what else is waiting: the venue counts the seconds.
         for request in requests.into_iter().rev() {
@@ -759,7 +765,7 @@ impl Connection {
     /// Since when it is open.
     #[must_use]
     pub const fn opened_at(&self) -> MonoNs {
-        self.opened_at
+        self.opened_at.0
     }
 
     /// Whether the venue said that it will close it.

@@ -342,7 +342,7 @@ impl Feed {
         gauges.attempts.add(1);
         let address = &self.venues[line.standing].address;
         let job = match line.venue.facts().opening {
-            Opening::Direct => {
+            Opening::Direct | Opening::Patient { .. } => {
                 line.target.clone_from(address);
                 Job::Connect(line.target.clone())
             }
@@ -393,7 +393,7 @@ impl Feed {
                 self.board.venues[line.id.index()].consecutive_errors.set(0);
                 if was_linked {
                     let name = line.venue.facts().name;
-                    standing.say(now, format_args!("feed {name}: hung up: another instance is connected"));
+                    standing.say(now, format_args!("feed {name}: hung up, not wanted here any more"));
                 }
             }
             Role::Second => other.speak_alone(),

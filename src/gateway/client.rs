@@ -143,10 +143,30 @@ impl Client {
         Sent::Partly
     }
 
+    /// Writes an embedded file after what was written before it; the rest waits without a copy.
+    pub fn write_file(&mut self, file: &'static [u8], now: MonoNs, totals: &mut Totals) -> Sent {
+        self.outbox.follow(file, now);
+        self.flush(now, totals).unwrap_or(Sent::Gone)
+    }
+
+    fn drain(&mut self) -> io::Result<bool> {
+        if !self.link.drain(self.outbox.pending())? {
+            return Ok(false);
+        }
+        while !self.outbox.following().is_empty() {
+            match self.link.write(self.outbox.following())? {
+                0 => return Ok(false),
+                written => *self.outbox.following() = &self.outbox.following()[written..],
+            }
+        }
+        // What a cipher holds back.
+        self.link.drain(self.outbox.pending())
+    }
+
     /// Writes what waits.
     pub fn flush(&mut self, now: MonoNs, totals: &mut Totals) -> io::Result<Sent> {
         let before = self.outbox.waiting();
-        let result = self.link.drain(self.outbox.pending());
+        let result = self.drain();
         let taken = before - self.outbox.waiting();
         totals.bytes += taken as u64;
         if taken > 0 {

@@ -13,13 +13,14 @@ use std::sync::Arc;
 
 use crate::gateway::outbox::Marks;
 use crate::gateway::slots::Slots;
+use crate::market::quote::Origin;
 use crate::market::{Directory, InstrumentId, PairId, VenueId};
 use crate::matrix::changes::Changes;
 use crate::matrix::days::DayTable;
 use crate::matrix::{CellQuote, CellState, QuoteMatrix};
 use crate::metrics::{Board, LinkState};
 use crate::protocol::message::{self, Price, PriceMore};
-use crate::protocol::stream::{self, Ticker};
+use crate::protocol::stream::{self, Ticker, TickerMore};
 use crate::time::{MonoNs, UnixNs};
 use crate::wire::{sse, websocket};
 
@@ -32,6 +33,22 @@ pub enum Format {
     Extended,
     /// Events of a stream.
     Stream,
+    /// Those and more.
+    ExtendedStream,
+}
+
+impl Format {
+    /// Whether it is one of pairs, without exchanges.
+    #[must_use]
+    pub const fn is_stream(self) -> bool {
+        matches!(self, Self::Stream | Self::ExtendedStream)
+    }
+
+    /// Whether its clients asked for more, and so know what to make of a price that is none.
+    #[must_use]
+    pub const fn is_extended(self) -> bool {
+        matches!(self, Self::Extended | Self::ExtendedStream)
+    }
 }
 
 /// What a turn looks at.
@@ -75,7 +92,7 @@ impl View<'_> {
         if cell.is_fresh(self.now, self.stale_after_ns) {
             return Some("fresh");
         }
-        (format == Format::Extended && cell.is_cached(self.now, self.stale_after_ns)).then_some("cached")
+        (format.is_extended() && cell.is_cached(self.now, self.stale_after_ns)).then_some("cached")
     }
 
     /// What clients are told as a quote's time: the venue's stamp, else when we read it.
@@ -84,14 +101,17 @@ impl View<'_> {
         if cell.exchange_time.0 != 0 { cell.exchange_time.ms() } else { self.unix_at(cell.received).ms() }
     }
 
-    /// The same for a pair on a stream: while the link lives, its last bytes say that the quote still holds.
+    /// The same for a pair on a stream: while the link lives, its last bytes say that the quote still holds; for what
+    /// the leader shares, its last batch does.
     #[must_use]
     pub fn stream_stamp(&self, cell: &CellQuote, venue: VenueId) -> u64 {
         let gauges = &self.board.venues[venue.index()];
-        let alive = match gauges.last_bytes.value() {
-            at if at > 0 && gauges.state() == LinkState::Connected => self.unix_at(MonoNs(at)).ms(),
+        let heard = match cell.origin {
+            Origin::Own if gauges.state() == LinkState::Connected => gauges.last_bytes.value(),
+            Origin::Shared => self.board.cluster.as_ref().map_or(0, |c| c.venues[venue.index()].last_batch.value()),
             _ => 0,
         };
+        let alive = if heard > 0 { self.unix_at(MonoNs(heard)).ms() } else { 0 };
         self.stamp(cell).max(alive)
     }
 }
@@ -349,7 +369,7 @@ impl Desk {
     /// The names table that the symbols of `format` are in.
     #[must_use]
     pub fn symbols_of(&self, format: Format) -> &Names {
-        if format == Format::Stream { &self.pairs } else { &self.symbols }
+        if format.is_stream() { &self.pairs } else { &self.symbols }
     }
 
     /// Makes `client` a member of the bundle of these names; `None` when both sets are empty. It still
@@ -360,7 +380,7 @@ impl Desk {
             return None;
         }
         let directory = Arc::clone(&self.directory);
-        let table = if format == Format::Stream { &mut self.pairs } else { &mut self.symbols };
+        let table = if format.is_stream() { &mut self.pairs } else { &mut self.symbols };
         let symbols: Box<[u32]> = symbols.iter().map(|s| table.intern(s, || directory.instrument_named(s))).collect();
         let exchanges: Box<[u32]> = exchanges.iter().map(|e| self.exchanges.intern(e, || None)).collect();
         let key = (format, symbols, exchanges);
@@ -379,7 +399,7 @@ impl Desk {
         let (format, symbols, exchanges) = key.clone();
         let mut labels = Vec::with_capacity(symbols.len() * exchanges.len().max(1));
         for symbol in &symbols {
-            if format == Format::Stream {
+            if format.is_stream() {
                 labels.push(self.label(format, *symbol, 0, now));
             }
             for exchange in &exchanges {
@@ -401,7 +421,7 @@ impl Desk {
         if format == Format::Extended {
             self.hold(id);
         }
-        let table = if format == Format::Stream { &mut self.pairs } else { &mut self.symbols };
+        let table = if format.is_stream() { &mut self.pairs } else { &mut self.symbols };
         symbols.iter().for_each(|name| table.use_by(*name, id));
         exchanges.iter().for_each(|name| self.exchanges.use_by(*name, id));
         self.bundle_ids.insert(key, id);
@@ -425,7 +445,7 @@ impl Desk {
             return *id;
         }
         let (cells, usdt_alias) = match format {
-            Format::Stream => self.stream_cells(self.pairs.text(symbol)),
+            Format::Stream | Format::ExtendedStream => self.stream_cells(self.pairs.text(symbol)),
             _ => (self.cell(symbol, self.exchanges.text(exchange)), false),
         };
         let id = self.labels.insert(Label {
@@ -516,7 +536,7 @@ impl Desk {
         for label in &bundle.labels {
             self.release_label(*label, id);
         }
-        let table = if bundle.format == Format::Stream { &mut self.pairs } else { &mut self.symbols };
+        let table = if bundle.format.is_stream() { &mut self.pairs } else { &mut self.symbols };
         bundle.symbols.iter().for_each(|name| table.unuse(*name, id));
         bundle.exchanges.iter().for_each(|name| self.exchanges.unuse(*name, id));
         self.bundle_ids.remove(&(bundle.format, bundle.symbols, bundle.exchanges));
@@ -582,7 +602,7 @@ impl Desk {
         }
         label.seen = view.turn;
         match label.format {
-            Format::Stream => refresh_stream(label, &self.pairs, &self.directory, view),
+            Format::Stream | Format::ExtendedStream => refresh_stream(label, &self.pairs, &self.directory, view),
             _ => refresh_price(label, &self.symbols, &self.exchanges, &self.directory, view),
         }
     }
@@ -763,19 +783,31 @@ impl Desk {
         pair: &'a [u8],
         view: &View<'_>,
     ) -> Option<(Ticker<'a>, PairId, CellQuote)> {
-        ticker(&self.directory, cells, usdt_alias, pair, view)
+        ticker(&self.directory, cells, (Format::Stream, usdt_alias), pair, view)
     }
 }
 
 fn ticker<'a>(
     directory: &Directory,
     cells: &[PairId],
-    usdt_alias: bool,
+    (format, usdt_alias): (Format, bool),
     pair: &'a [u8],
     view: &View<'_>,
 ) -> Option<(Ticker<'a>, PairId, CellQuote)> {
-    let (cell, quote) = cells.iter().find_map(|cell| Some((*cell, view.fresh(*cell)?)))?;
+    let fresh = || cells.iter().find_map(|cell| Some((*cell, view.fresh(*cell)?)));
+    let shown = || {
+        let mut known = cells.iter().map(|cell| (*cell, view.matrix.load(*cell)));
+        known.find(|(_, quote)| view.shown(quote, format).is_some())
+    };
+    let (cell, quote) = fresh().or_else(shown)?;
     let (_, venue) = directory.split(cell);
+    // Clients of the replaced system are told only of what it never had: a price that was not pushed.
+    let more = (format.is_extended() || !quote.origin.is_pushed()).then(|| TickerMore {
+        source: quote.source.word(),
+        level: quote.origin.word(),
+        state: view.shown(&quote, format).unwrap_or("stale"),
+        age_ms: quote.age(view.now) / 1_000_000,
+    });
     let ticker = Ticker {
         pair,
         bid: quote.bid.price,
@@ -783,6 +815,7 @@ fn ticker<'a>(
         day: view.days.load(cell),
         timestamp: view.stream_stamp(&quote, venue),
         usdt_alias,
+        more,
     };
     Some((ticker, cell, quote))
 }
@@ -862,7 +895,8 @@ pub fn frame_text(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 
 fn refresh_stream(label: &mut Label, pairs: &Names, directory: &Directory, view: &View<'_>) {
     label.frame.clear();
-    let found = ticker(directory, &label.cells, label.usdt_alias, pairs.json(label.symbol), view);
+    let wish = (label.format, label.usdt_alias);
+    let found = ticker(directory, &label.cells, wish, pairs.json(label.symbol), view);
     let Some((ticker, cell, quote)) = found else { return };
     if ticker.day.is_none() && view.now.since(label.since) < view.statistics_wait_ns {
         return;
@@ -925,13 +959,14 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_clients_do_nothing_is_left_when_they_have_gone(
-            steps in proptest::collection::vec((0u32..6, 0u8..3, any::<bool>(), 0u8..32, 0u8..4), 1..60)
+            steps in proptest::collection::vec((0u32..6, 0u8..4, any::<bool>(), 0u8..32, 0u8..4), 1..60)
         ) {
             let mut desk = desk();
             let mut bundles: HashMap<u32, u32> = HashMap::new();
             for (client, format, live, symbols, exchanges) in steps {
-                let format = [Format::Plain, Format::Extended, Format::Stream][usize::from(format)];
-                let exchanges = if format == Format::Stream { vec![] } else { chosen(&["x", "Y"], exchanges) };
+                let format =
+                    [Format::Plain, Format::Extended, Format::Stream, Format::ExtendedStream][usize::from(format)];
+                let exchanges = if format.is_stream() { vec![] } else { chosen(&["x", "Y"], exchanges) };
                 let symbols = chosen(&NAMES, symbols);
                 let wish = Wish { live, format, symbols: &symbols, exchanges: &exchanges };
                 let before = bundles.get(&client).copied();

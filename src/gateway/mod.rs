@@ -5,6 +5,7 @@
 //! gauges, latencies. A client that does not read is conflated and never makes another wait. This stage
 //! never blocks, never writes the matrix, and does nothing per message that it could do per change.
 
+pub mod assets;
 pub mod client;
 pub mod connection;
 mod deliver;

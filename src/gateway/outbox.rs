@@ -64,6 +64,8 @@ fn frame_length(bytes: &[u8]) -> usize {
 #[derive(Debug, Default)]
 pub struct Outbox {
     pending: Vec<u8>,
+    /// What comes after it: the rest of an embedded file, which needs no copy.
+    following: &'static [u8],
     /// When the client last took something, or began to block.
     progress: MonoNs,
     /// One bit per place of the client's subscription: changed since it blocked.
@@ -77,7 +79,7 @@ impl Outbox {
     #[inline]
     #[must_use]
     pub fn is_blocked(&self) -> bool {
-        !self.pending.is_empty()
+        !self.pending.is_empty() || !self.following.is_empty()
     }
 
     /// Since when a blocked client has taken nothing.
@@ -102,21 +104,35 @@ impl Outbox {
 
     /// Keeps `rest` for later. Whole messages, or the rest of one that began to go out.
     pub fn keep(&mut self, rest: &[u8], now: MonoNs) {
-        if self.pending.is_empty() {
+        if !self.is_blocked() {
             self.progress = now;
         }
         self.pending.extend_from_slice(rest);
     }
 
+    /// Lets `file` follow what waits. Nothing else may be kept until it is sent: only for a client whose
+    /// next request waits for this answer.
+    pub fn follow(&mut self, file: &'static [u8], now: MonoNs) {
+        if !self.is_blocked() {
+            self.progress = now;
+        }
+        self.following = file;
+    }
+
     /// How many bytes wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.pending.len()
+        self.pending.len() + self.following.len()
     }
 
     /// The waiting bytes; the caller removes from the front what it has sent.
     pub fn pending(&mut self) -> &mut Vec<u8> {
         &mut self.pending
+    }
+
+    /// The file that follows them; the caller cuts from the front what it has sent.
+    pub fn following(&mut self) -> &mut &'static [u8] {
+        &mut self.following
     }
 
     /// The client has taken something.
@@ -228,6 +244,19 @@ mod tests {
         let marks = outbox.take_marks();
         assert!(marks.has(70) && marks.has(1) && !marks.has(2));
         assert!(outbox.take_marks().is_empty());
+    }
+
+    #[test]
+    fn a_file_follows_what_waits_and_blocks_like_it() {
+        let mut outbox = Outbox::default();
+        outbox.keep(b"head", MonoNs(1));
+        outbox.follow(b"file", MonoNs(5));
+        assert_eq!((outbox.waiting(), outbox.blocked_since()), (8, Some(MonoNs(1))));
+        outbox.pending().clear();
+        outbox.progressed(MonoNs(7));
+        assert_eq!((outbox.waiting(), outbox.blocked_since()), (4, Some(MonoNs(7))));
+        *outbox.following() = &outbox.following()[4..];
+        assert!(!outbox.is_blocked());
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The table of GET paths and their handlers. A handler reads what the stage shows it and returns a
 //! page, or the wish for a stream; it never touches a socket.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
+use crate::gateway::assets;
 use crate::gateway::desk::{Desk, Names, View};
 use crate::gateway::ledger::{Entry, Ledger};
 use crate::gateway::options::Options;
@@ -48,12 +50,14 @@ pub struct Scene<'a> {
 pub enum Answer {
     /// A page.
     Page(Page),
-    /// A stream of these pairs; every change if `raw`.
+    /// A stream of these pairs.
     Stream {
         /// Pairs as the client spells them, each once.
         pairs: Vec<String>,
         /// Every change instead of a burst per second.
         raw: bool,
+        /// More about each price, and last known ones too.
+        extended: bool,
     },
 }
 
@@ -65,9 +69,9 @@ pub struct Page {
     /// Content type.
     pub kind: &'static str,
     /// Further header lines, each ending with CR LF.
-    pub lines: &'static str,
-    /// Body.
-    pub body: Vec<u8>,
+    pub lines: Cow<'static, str>,
+    /// Body; borrowed when it is an embedded file.
+    pub body: Cow<'static, [u8]>,
 }
 
 impl Page {
@@ -77,6 +81,7 @@ impl Page {
         match self.status {
             200 => "OK",
             204 => "No Content",
+            304 => "Not Modified",
             400 => "Bad Request",
             404 => "Not Found",
             503 => "Service Unavailable",
@@ -89,10 +94,11 @@ type Handler = fn(&Scene<'_>, &Request) -> Answer;
 
 /// Path, what it is, an example of how to ask, handler.
 const ROUTES: &[(&str, &str, Handler)] = &[
-    ("/", "this page", index),
+    ("/", "The dashboard", front),
+    ("/api", "The list of these", list),
     (
         "/api/market-data/stream",
-        "Server-sent events: prices of pairs, ?pairs=BTC/USDT,ETH/USDT, &raw=1 for every change",
+        "Server-sent events: prices of pairs, ?pairs=BTC/USDT,ETH/USDT, &raw=1 for every change, &extended=1 for more",
         events,
     ),
     ("/api/market-data/prices", "Prices of pairs as JSON, ?pairs=BTC/USDT,ETH/USDT", market_prices),
@@ -117,12 +123,15 @@ const ROUTES: &[(&str, &str, Handler)] = &[
 pub fn answer(scene: &Scene<'_>, request: &Request) -> Answer {
     match ROUTES.iter().find(|(path, ..)| *path == request.path) {
         Some((.., handler)) => handler(scene, request),
-        None => failure(404, "Not found"),
+        None => match assets::answer(assets::FILES, request) {
+            Some(page) => Answer::Page(page),
+            None => failure(404, "Not found"),
+        },
     }
 }
 
 fn json(status: u16, lines: &'static str, body: Vec<u8>) -> Answer {
-    Answer::Page(Page { status, kind: "application/json", lines, body })
+    Answer::Page(Page { status, kind: "application/json", lines: lines.into(), body: body.into() })
 }
 
 fn failure(status: u16, text: &str) -> Answer {
@@ -167,11 +176,12 @@ fn latency(scene: &Scene<'_>, _: &Request) -> Answer {
 
 fn metrics(scene: &Scene<'_>, _: &Request) -> Answer {
     let body = report::metrics(scene.view.board, scene.directory, scene.known, scene.view.now);
-    Answer::Page(Page { status: 200, kind: "text/plain; version=0.0.4; charset=utf-8", lines: NO_STORE, body })
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    Answer::Page(Page { status: 200, kind, lines: NO_STORE.into(), body: body.into() })
 }
 
 fn live(_: &Scene<'_>, _: &Request) -> Answer {
-    Answer::Page(Page { status: 200, kind: "text/plain", lines: NO_STORE, body: b"ok\n".to_vec() })
+    Answer::Page(Page { status: 200, kind: "text/plain", lines: NO_STORE.into(), body: b"ok\n".as_slice().into() })
 }
 
 fn ready(scene: &Scene<'_>, _: &Request) -> Answer {
@@ -250,8 +260,8 @@ fn events(scene: &Scene<'_>, request: &Request) -> Answer {
     if scene.streams >= scene.options.streams_max {
         return failure(503, "Service temporarily at capacity. Please try again in a moment.");
     }
-    let raw = query_value(&request.query, "raw").is_some_and(|v| v == "1" || v == "true");
-    Answer::Stream { pairs, raw }
+    let is_set = |name: &str| query_value(&request.query, name).is_some_and(|v| v == "1" || v == "true");
+    Answer::Stream { pairs, raw: is_set("raw"), extended: is_set("extended") }
 }
 
 fn market_prices(scene: &Scene<'_>, request: &Request) -> Answer {
@@ -398,12 +408,26 @@ pub fn sources(board: &Board) -> String {
     if words.is_empty() { "none".to_owned() } else { words.join(", ") }
 }
 
-fn index(scene: &Scene<'_>, _: &Request) -> Answer {
+fn front(scene: &Scene<'_>, request: &Request) -> Answer {
+    match assets::answer(assets::FILES, request) {
+        Some(page) => Answer::Page(page),
+        None => list(scene, request),
+    }
+}
+
+/// The plain page: what can be asked, and how to get the dashboard when it is not in this binary.
+fn list(scene: &Scene<'_>, _: &Request) -> Answer {
     let sources = sources(scene.view.board);
     let mut body = String::from("<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>spreadwire</title>");
+    body.push_str("<meta name=\"viewport\" content=\"width=device-width\">");
     body.push_str("<h1>spreadwire</h1><p>Prices here are <strong>");
     body.push_str(&escaped(&sources));
-    body.push_str("</strong>.</p><ul>");
+    body.push_str("</strong>.</p>");
+    if assets::FILES.is_empty() {
+        body.push_str("<p>This binary was built without the dashboard. To get it: <code>./scripts/run</code>, or ");
+        body.push_str("<code>npm --prefix web ci</code>, <code>npm --prefix web run build</code> and build again.</p>");
+    }
+    body.push_str("<ul>");
     body.push_str(&format!("<li><code>{SOCKET_PATH}</code> WebSocket: prices and arbitrage alerts</li>"));
     for (path, what, _) in ROUTES {
         body.push_str(&format!("<li><a href=\"{path}\"><code>{path}</code></a> {}</li>", escaped(what)));
@@ -413,8 +437,8 @@ fn index(scene: &Scene<'_>, _: &Request) -> Answer {
         body.push_str(&format!("<li>{}</li>", escaped(&venue.name)));
     }
     body.push_str("</ul></html>\n");
-    let lines = "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\n";
-    Answer::Page(Page { status: 200, kind: "text/html; charset=utf-8", lines, body: body.into_bytes() })
+    let lines = Cow::Owned(format!("{NO_CACHE}{}", assets::PAGE_LINES));
+    Answer::Page(Page { status: 200, kind: assets::HTML, lines, body: body.into_bytes().into() })
 }
 
 /// Text as text, never as markup.

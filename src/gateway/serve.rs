@@ -1,5 +1,7 @@
 //! What clients ask for: pages, streams, the WebSocket's requests.
 
+use std::borrow::Cow;
+
 use super::*;
 use crate::gateway::desk::Wish;
 
@@ -56,18 +58,26 @@ impl Gateway {
         self.survey();
         self.survey_prices();
         let answer = if request.method == Method::Options {
-            Answer::Page(routes::Page { status: 204, kind: "", lines: OPTIONS_LINES, body: Vec::new() })
+            Answer::Page(routes::Page {
+                status: 204,
+                kind: "",
+                lines: OPTIONS_LINES.into(),
+                body: [].as_slice().into(),
+            })
         } else {
             routes::answer(&self.scene(), request)
         };
         match answer {
             Answer::Page(page) => self.send_page(key, request, &page),
             Answer::Stream { .. } if request.method == Method::Head => {
-                let page =
-                    routes::Page { status: 200, kind: "text/event-stream", lines: STREAM_LINES, body: Vec::new() };
+                let (kind, lines) = ("text/event-stream", STREAM_LINES.into());
+                let page = routes::Page { status: 200, kind, lines, body: [].as_slice().into() };
                 self.send_page(key, request, &page);
             }
-            Answer::Stream { pairs, raw } => self.begin_stream(key, &pairs, raw),
+            Answer::Stream { pairs, raw, extended } => {
+                let format = if extended { Format::ExtendedStream } else { Format::Stream };
+                self.begin_stream(key, &pairs, raw, format);
+            }
         }
     }
 
@@ -90,14 +100,20 @@ impl Gateway {
         let Some(client) = self.clients.get_mut(key) else { return };
         let kind = if page.kind.is_empty() { String::new() } else { format!("Content-Type: {}\r\n", page.kind) };
         let lines = format!("{kind}{}{}", page.lines, self.extra);
-        let length = (page.status != 204).then_some(page.body.len());
+        let length = (!matches!(page.status, 204 | 304)).then_some(page.body.len());
         let mut out = std::mem::take(&mut self.out);
         http::write_head(page.status, page.reason(), length, request.keep_alive, &lines, &mut out);
-        if request.method != Method::Head {
-            out.extend_from_slice(&page.body);
+        let mut file: &'static [u8] = &[];
+        match &page.body {
+            _ if request.method == Method::Head => {}
+            Cow::Borrowed(bytes) => file = bytes,
+            Cow::Owned(bytes) => out.extend_from_slice(bytes),
         }
         client.connection.answered(request.keep_alive, &self.options, self.eye.now);
-        let sent = client.write_kept(&out, self.eye.now, &mut self.totals);
+        let mut sent = client.write_kept(&out, self.eye.now, &mut self.totals);
+        if sent != Sent::Gone && !file.is_empty() {
+            sent = client.write_file(file, self.eye.now, &mut self.totals);
+        }
         out.clear();
         self.out = out;
         if sent == Sent::Gone {
@@ -105,7 +121,7 @@ impl Gateway {
         }
     }
 
-    fn begin_stream(&mut self, key: u32, pairs: &[String], raw: bool) {
+    fn begin_stream(&mut self, key: u32, pairs: &[String], raw: bool, format: Format) {
         let now = self.eye.now;
         let Some(client) = self.clients.get_mut(key) else { return };
         let mut out = std::mem::take(&mut self.out);
@@ -126,7 +142,7 @@ impl Gateway {
         if sent == Sent::Gone {
             return self.remove(key);
         }
-        let wish = Wish { live: raw, format: Format::Stream, symbols: pairs, exchanges: &[] };
+        let wish = Wish { live: raw, format, symbols: pairs, exchanges: &[] };
         client.bundle = self.desk.join(None, key, &wish, self.eye.quoted);
         self.names_changed = true;
         let mut marks = Marks::default();

@@ -183,7 +183,7 @@ mod tests {
         let quote = found.quotes[0];
         let (instrument, venue) = directory().split(PairId(2));
         assert_eq!((quote.instrument, quote.venue, quote.origin), (instrument, venue, Origin::Disk));
-        assert_eq!((quote.bid.price.to_string(), quote.bid.size.to_string()), ("100.10".into(), "0.50".into()));
+        assert_eq!((quote.bid.price.to_string(), quote.bid.size.to_string()), ("100.1".into(), "0.5".into()));
         assert_eq!(
             (NOW.since(quote.received), quote.exchange_time, quote.source),
             (9 * SECOND, UnixNs(77), Source::Simulated)
@@ -205,7 +205,7 @@ mod tests {
         let text = encode("b", &[(PairId(0), cell("3", "2", 0)), (PairId(1), cell("0", "2", 0))], &directory());
         assert_eq!(read(&text), Ok((0, 2)));
         let text = encode("b", &[(PairId(3), cell("1", "2", 0))], &directory());
-        let alone = Directory::new(vec!["BTC/USDT".into()], directory().venues()[..1].to_vec());
+        let alone = Directory::new(directory().instruments().to_vec(), directory().venues()[..1].to_vec());
         assert_eq!(decode(&text, "b", NOW, &alone).unwrap().refused, 1);
     }
 

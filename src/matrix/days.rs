@@ -1,5 +1,6 @@
-//! Day statistics of every instrument on every venue, beside the quote matrix. Each venue's feed thread
-//! writes its own cells; anybody reads. Off the hot path.
+//! Day statistics of every instrument on every venue, beside the quote matrix. The venue's feed thread
+//! writes them, or the cluster's follower while another instance is connected to the venue; anybody reads.
+//! Off the hot path.
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
@@ -25,17 +26,21 @@ impl DayTable {
         Self { cells: (0..pairs).map(|_| Cell::default()).collect() }
     }
 
-    /// Replaces the statistics of `pair`. Only the thread that owns the pair's venue calls this.
+    /// Replaces the statistics of `pair`. While another thread does the same, that one's are taken: they are
+    /// as good.
     pub fn store(&self, pair: PairId, day: &DayStatistics) {
         let cell = &self.cells[pair.index()];
         let words = [day.last, day.high, day.low, day.change, day.change_pct, day.quote_volume].map(f64::to_bits);
         let version = cell.version.load(Ordering::Relaxed);
-        cell.version.store(version + 1, Ordering::Relaxed);
+        let claimed = cell.version.compare_exchange(version & !1, version | 1, Ordering::Acquire, Ordering::Relaxed);
+        if claimed.is_err() {
+            return;
+        }
         fence(Ordering::Release);
         for (slot, word) in cell.words.iter().zip(words.into_iter().chain([day.exchange_time.0])) {
             slot.store(word, Ordering::Relaxed);
         }
-        cell.version.store(version + 2, Ordering::Release);
+        cell.version.store((version | 1) + 1, Ordering::Release);
     }
 
     /// The statistics of `pair`; `None` before the first. `instrument` of the result is 0.

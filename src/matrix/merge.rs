@@ -2,7 +2,7 @@
 
 use crate::market::Quote;
 use crate::matrix::CellState;
-use crate::time::{MonoNs, SECOND, UnixNs};
+use crate::time::{MS, MonoNs, SECOND, UnixNs};
 
 /// Why a quote was not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +78,8 @@ struct Doubt {
 /// A stamp that runs back further than this is a stepped clock, not an old quote. Also the longest that a
 /// clock which steps back can keep good quotes out.
 const STAMP_BACK_MAX_NS: u64 = 5 * SECOND;
+/// Two ways here may differ by this in when they say that something was read, in nanoseconds: one is an estimate.
+const HAIR_NS: u64 = 20 * MS;
 /// A mid that differs by more than this share is doubted.
 const JUMP_MAX: f64 = 0.2;
 /// So many further quotes at the new level confirm it,
@@ -107,13 +109,23 @@ impl LastSeen {
     #[inline]
     fn overtook(&self, quote: &Quote) -> bool {
         if quote.received < self.received {
-            return true;
+            return !self.precedes_by_a_hair(quote);
         }
         if quote.sequence != 0 && self.sequence != 0 {
             return quote.sequence < self.sequence && quote.sequence > self.sequence / 2;
         }
         let back = self.exchange_time.0.saturating_sub(quote.exchange_time.0);
         quote.exchange_time.0 != 0 && back > 0 && back <= STAMP_BACK_MAX_NS
+    }
+}
+
+impl LastSeen {
+    /// Whether the venue says that `quote`, which seems to have been read before the last one, came after it.
+    #[cold]
+    fn precedes_by_a_hair(&self, quote: &Quote) -> bool {
+        let order = |sequence: u64, time: UnixNs| if sequence == 0 { (0, time.0) } else { (1, sequence) };
+        let (last, next) = (order(self.sequence, self.exchange_time), order(quote.sequence, quote.exchange_time));
+        self.received.since(quote.received) <= HAIR_NS && last.0 == next.0 && last.1 > 0 && next.1 > last.1
     }
 }
 
@@ -130,7 +142,8 @@ pub fn check(quote: &Quote, last: &mut LastSeen, others: impl FnOnce() -> Option
     }
     let order = (quote.sequence, quote.exchange_time);
     let repeats = order == (last.sequence, last.exchange_time) && order != (0, UnixNs(0));
-    (last.sequence, last.exchange_time, last.received) = (quote.sequence, quote.exchange_time, quote.received);
+    (last.sequence, last.exchange_time) = (quote.sequence, quote.exchange_time);
+    last.received = last.received.max(quote.received);
     if !quote.is_two_sided() {
         return Err(Drop::OneSided);
     }
@@ -177,6 +190,20 @@ mod tests {
     fn f47_the_venues_number_decides_what_is_late() {
         let got = run(&[quote(10, 0, "1", "2"), quote(9, 0, "1", "2"), quote(10, 0, "1", "2"), quote(11, 5, "1", "2")]);
         assert_eq!(got, [Ok(()), Err(Drop::Late), Ok(()), Ok(())]);
+    }
+
+    #[test]
+    fn f82_of_two_ways_the_venues_order_decides_where_their_times_differ_by_a_hair() {
+        let at =
+            |received: u64, sequence, stamp| Quote { received: MonoNs(received), ..quote(sequence, stamp, "1", "2") };
+        let (ms, late) = (MS, Err(Drop::Late));
+        assert_eq!(run(&[at(100 * ms, 10, 0), at(99 * ms, 11, 0), at(100 * ms, 12, 0)]), [Ok(()); 3]);
+        assert_eq!(run(&[at(100 * ms, 0, 10), at(99 * ms, 0, 11)]), [Ok(()); 2]);
+        assert_eq!(run(&[at(100 * ms, 10, 0), at(99 * ms, 10, 0)]), [Ok(()), late], "the same again, and older");
+        assert_eq!(run(&[at(100 * ms, 10, 0), at(99 * ms, 0, 11)]), [Ok(()), late], "not comparable");
+        assert_eq!(run(&[at(100 * ms, 0, 0), at(99 * ms, 0, 0)]), [Ok(()), late]);
+        assert_eq!(run(&[at(100 * ms, 10, 0), at(70 * ms, 11, 0)]), [Ok(()), late], "another count of an older day");
+        assert_eq!(run(&[at(100 * ms, 10, 0), at(99 * ms, 11, 0), at(99 * ms - 1, 5, 0)]), [Ok(()), Ok(()), late]);
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct CellQuote {
     pub bid: Level,
     /// Best ask; absent only while [`CellState::Empty`].
     pub ask: Level,
+    /// The venue's own order number of it; 0 where it has none.
+    pub sequence: u64,
     /// The venue's stamp; 0 where it sends none.
     pub exchange_time: UnixNs,
     /// When it was read from the socket.
@@ -83,13 +85,13 @@ impl CellQuote {
     }
 }
 
-/// One cell: nine words, aligned so that two cells never share a cache line pair.
+/// One cell: ten words, aligned so that two cells never share a cache line pair.
 #[repr(align(128))]
 #[derive(Default)]
 struct Cell {
     /// Odd while being written.
     version: AtomicU64,
-    words: [AtomicU64; 8],
+    words: [AtomicU64; 9],
 }
 
 impl Cell {
@@ -106,7 +108,7 @@ impl Cell {
     }
 
     /// Only the one writer calls this.
-    fn store(&self, words: [u64; 8]) {
+    fn store(&self, words: [u64; 9]) {
         let version = self.version.load(Ordering::Relaxed);
         self.version.store(version + 1, Ordering::Relaxed);
         fence(Ordering::Release);
@@ -117,7 +119,7 @@ impl Cell {
     }
 }
 
-fn pack(quote: &CellQuote) -> [u64; 8] {
+fn pack(quote: &CellQuote) -> [u64; 9] {
     let marks = (quote.source as u64) << 16 | (quote.origin as u64) << 8 | quote.state as u64;
     let scales = [quote.bid.price, quote.bid.size, quote.ask.price, quote.ask.size]
         .iter()
@@ -131,14 +133,16 @@ fn pack(quote: &CellQuote) -> [u64; 8] {
         quote.exchange_time.0,
         quote.received.0,
         quote.changes,
+        quote.sequence,
     ]
 }
 
-fn unpack(words: [u64; 8]) -> CellQuote {
+fn unpack(words: [u64; 9]) -> CellQuote {
     let number = |mantissa: u64, shift: u32| Decimal::new(mantissa, (words[4] >> shift) as u8);
     CellQuote {
         bid: Level { price: number(words[0], 24), size: number(words[1], 16) },
         ask: Level { price: number(words[2], 8), size: number(words[3], 0) },
+        sequence: words[8],
         exchange_time: UnixNs(words[5]),
         received: MonoNs(words[6]),
         changes: words[7],
@@ -228,6 +232,7 @@ mod tests {
         CellQuote {
             bid: Level { price: number(n), size: number(n + 1) },
             ask: Level { price: number(n + 2), size: number(n + 3) },
+            sequence: n + 4,
             exchange_time: UnixNs(n),
             received: MonoNs(n),
             changes: 0,
@@ -278,7 +283,7 @@ mod tests {
         #[test]
         fn a_cell_gives_back_what_was_stored(m: [u64; 4], s in prop::array::uniform4(0u8..=19), t: u64, r: u64) {
             let level = |i: usize| Level { price: Decimal::new(m[i], s[i]), size: Decimal::new(m[i + 1], s[i + 1]) };
-            let quote = CellQuote { bid: level(0), ask: level(2), exchange_time: UnixNs(t), received: MonoNs(r), changes: 1, state: CellState::Void, source: Source::Replay, origin: Origin::Disk };
+            let quote = CellQuote { bid: level(0), ask: level(2), sequence: m[3], exchange_time: UnixNs(t), received: MonoNs(r), changes: 1, state: CellState::Void, source: Source::Replay, origin: Origin::Disk };
             let (shared, mut writer) = QuoteMatrix::new(3);
             writer.store(PairId(2), &quote);
             prop_assert_eq!(shared.load().load(PairId(2)), quote);

@@ -105,6 +105,8 @@ pub struct ClusterVenue {
     pub published: Counter,
     /// Batches accepted from a leader.
     pub accepted: Counter,
+    /// Quotes in them.
+    pub quotes: Counter,
     /// Batches refused for a token lower than one already seen.
     pub fenced: Counter,
     /// Batches that were missing in a sequence.

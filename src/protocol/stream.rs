@@ -21,6 +21,21 @@ pub struct Ticker<'a> {
     pub timestamp: u64,
     /// Set where USDT books stand in for USD, which clients are told.
     pub usdt_alias: bool,
+    /// Where it comes from and how old it is, for those who asked, and wherever it was not pushed.
+    pub more: Option<TickerMore>,
+}
+
+/// What a client hears of a pair besides.
+#[derive(Clone, Copy, Debug)]
+pub struct TickerMore {
+    /// Where the number comes from.
+    pub source: &'static str,
+    /// How it came here.
+    pub level: &'static str,
+    /// `fresh`, or `cached` for a last known price that is no price any more.
+    pub state: &'static str,
+    /// Milliseconds since it was read from the venue's socket.
+    pub age_ms: u64,
 }
 
 impl Ticker<'_> {
@@ -37,6 +52,10 @@ impl Ticker<'_> {
         }
         if self.usdt_alias {
             object.text("quoteAlias", "USDT");
+        }
+        if let Some(more) = &self.more {
+            object.text("source", more.source).text("level", more.level);
+            object.text("state", more.state).integer("ageMs", more.age_ms);
         }
     }
 }

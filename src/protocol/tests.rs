@@ -156,10 +156,16 @@ fn s2_05_a_price_update_has_ten_fields_in_order() {
         day,
         timestamp: 1_700_000_000_123,
         usdt_alias,
+        more: None,
     };
     golden("stream_update", &written(|out| stream::update(&ticker(Some(day), false), out)));
     golden("stream_update_alias", &written(|out| stream::update(&ticker(Some(day), true), out)));
     golden("stream_update_no_statistics", &written(|out| stream::update(&ticker(None, false), out)));
+    let more = stream::TickerMore { source: "live", level: "redis_cache", state: "cached", age_ms: 31_000 };
+    let extended = stream::Ticker { more: Some(more), ..ticker(Some(day), false) };
+    let told = String::from_utf8(written(|out| stream::update(&extended, out))).unwrap();
+    let end = r#","timestamp":1700000000123,"source":"live","level":"redis_cache","state":"cached","ageMs":31000}"#;
+    assert!(told.ends_with(end), "{told}");
     golden("market_data", &written(|out| stream::market_data(&ticker(Some(day), false), out)));
     golden("stream_connected", &written(|out| stream::connected(["BTC/USD", "ETH/USDT"], 1_700_000_000_123, out)));
 }

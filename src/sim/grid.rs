@@ -62,6 +62,8 @@ impl Grid {
 pub fn of(venue: &str, base: &str, quote: &str) -> Grid {
     let asset = asset(base);
     let price_decimals = match (venue, base) {
+        // Five significant digits.
+        ("bitfinex", _) => decimals_for(price(base, quote)).saturating_sub(1),
         _ if !is_dollar(quote) => decimals_for(price(base, quote)),
         ("kraken" | "okx" | "bybit" | "kucoin", "BTC") => 1,
         ("kraken", "XRP" | "LINK") => 5,
@@ -72,7 +74,7 @@ pub fn of(venue: &str, base: &str, quote: &str) -> Grid {
         _ => asset.price_decimals,
     };
     let size_decimals = match venue {
-        "coinbase" | "kraken" => 8,
+        "coinbase" | "kraken" | "bitfinex" | "bitstamp" | "upbit" => 8,
         _ => asset.size_decimals,
     };
     Grid { price_decimals, size_decimals, quote_usd: dollars(quote) }
@@ -86,7 +88,7 @@ pub fn lists(venue: &str, quote: &str) -> bool {
 }
 
 /// Venues that trade against dollar coins, not against the dollar.
-const NO_DOLLARS: [&str; 7] = ["binance", "okx", "bybit", "kucoin", "htx", "mexc", "upbit"];
+const NO_DOLLARS: [&str; 9] = ["binance", "okx", "bybit", "kucoin", "htx", "mexc", "upbit", "gateio", "bitget"];
 
 /// What `base` costs in `quote`, about.
 #[must_use]

@@ -1,10 +1,10 @@
-//! Binance spot: `bookTicker` live; `ticker`, `depth` and the partial books from recordings as well.
+//! Binance spot, and the venues that speak its protocol with facts of their own: `bookTicker` live; `ticker`,
+//! `depth` and the partial books from recordings as well.
 //!
 //! Frames come raw (`/ws`) or wrapped with their stream's name (`/stream`). `bookTicker` has no time at
 //! all; its `u` orders the quotes of one symbol. Upper and lower case differ in meaning: `b` is a price,
 //! `B` its size. Called on the feed's thread; keeps a book only for diff depth streams.
 
-use std::collections::VecDeque;
 use std::fmt::Write as _;
 
 use rustc_hash::FxHashMap;
@@ -14,16 +14,29 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
+use crate::venues::depth::{Change, Diffs, Order, PerInstrument};
 use crate::venues::listing::{self, Entry, Listing};
-use crate::venues::reading::{self, Change, Seen, changes, figure, integer, level, side, text, time};
+use crate::venues::reading::{self, Seen, changes, figure, integer, level, side, text, time};
+use crate::venues::writing;
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Notice,
-    Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
-/// Binance, spot.
-pub struct Binance;
+/// A venue that speaks Binance's protocol.
+pub struct Binance {
+    /// What is fixed about it.
+    pub facts: &'static Facts,
+    /// Where it lists its instruments.
+    pub listing: Listing,
+    /// The quote assets that it has markets in.
+    pub quotes: &'static [&'static str],
+    /// What to write instead of a quote asset that it does not have; may be empty.
+    pub instead: fn(&str) -> &'static str,
+    /// Names a native symbol `BASE/QUOTE`.
+    pub symbol_of: fn(&str) -> Option<String>,
+}
 
 /// <https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md>, state of 2026-07-21:
 /// the server pings every 20 s; 5 incoming messages a second, pongs included, 1024 streams per connection.
@@ -40,6 +53,15 @@ static FACTS: Facts = Facts {
     channel: "bookTicker",
     limits: Limits { instruments: 500, connects: Pace { count: 300, per_ms: 300_000 }, age_max_s: Some(86_400) },
     docs: "https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md (2026-07-21)",
+};
+
+/// Binance, spot.
+pub static BINANCE: Binance = Binance {
+    facts: &FACTS,
+    listing: Listing { address: "https://data-api.binance.vision", path: "/api/v3/exchangeInfo?permissions=SPOT" },
+    quotes: QUOTES,
+    instead: |quote| if quote == "USD" { "; the dollar coins there are USDT, USDC and FDUSD" } else { "" },
+    symbol_of: |native| reading::split(native, QUOTES, EXCEPTIONS),
 };
 
 /// Quote assets: those of the venue's listing of 2021-10, and later ones. There is no USD market.
@@ -79,25 +101,21 @@ const EXCEPTIONS: &[(&str, usize)] = &[
 /// Streams asked for in one request.
 const STREAMS_PER_REQUEST: usize = 100;
 
-/// Depth events kept while a snapshot is awaited; one more starts the wait anew.
-const EVENTS_MAX: usize = 4096;
-
 impl Venue for Binance {
     fn facts(&self) -> &'static Facts {
-        &FACTS
+        self.facts
     }
 
     fn native(&self, base: &str, quote: &str) -> Result<String, String> {
-        reading::codes("Binance", base, quote)?;
-        if !QUOTES.contains(&quote) {
-            let hint = if quote == "USD" { "; the dollar coins there are USDT, USDC and FDUSD" } else { "" };
-            return Err(format!("Binance has no market in {quote}{hint}"));
+        reading::codes(self.facts.title, base, quote)?;
+        if !self.quotes.contains(&quote) {
+            return Err(format!("{} has no market in {quote}{}", self.facts.title, (self.instead)(quote)));
         }
         Ok(format!("{base}{quote}"))
     }
 
     fn symbol_of(&self) -> fn(&str) -> Option<String> {
-        |native| reading::split(native, QUOTES, EXCEPTIONS)
+        self.symbol_of
     }
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
@@ -105,7 +123,7 @@ impl Venue for Binance {
     }
 
     fn listing(&self) -> Listing {
-        Listing { address: "https://data-api.binance.vision", path: "/api/v3/exchangeInfo?permissions=SPOT" }
+        self.listing
     }
 
     fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
@@ -132,6 +150,11 @@ impl Venue for Binance {
     }
 
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        if (method, target.split('?').next()?) == ("GET", "/api/v3/depth") {
+            let quote = market.quote(writing::query(target, "symbol")?)?;
+            let (bids, asks) = (levels_text(&[quote.bid]), levels_text(&[quote.ask]));
+            return Some(format!(r#"{{"lastUpdateId":{},"bids":{bids},"asks":{asks}}}"#, quote.sequence));
+        }
         listing::asked(self, method, target)?;
         let row = |it: Listed| {
             let filters = json!([
@@ -156,7 +179,7 @@ struct State {
     symbols: Symbols,
     /// Instruments that `bookTicker` has quoted.
     seen: Seen,
-    depth: FxHashMap<InstrumentId, Depth>,
+    depth: PerInstrument<Diffs>,
     /// The last published top of each partial book.
     partial: FxHashMap<(InstrumentId, &'static str), (Level, Level)>,
     levels: Vec<Change>,
@@ -391,10 +414,9 @@ impl State {
         self.levels.clear();
         changes(data, "b", Side::Bid, &mut self.levels)?;
         changes(data, "a", Side::Ask, &mut self.levels)?;
-        let depth = self.depth.entry(instrument).or_default();
-        depth.channel = Some(if stream.ends_with("@depth@100ms") { "depth@100ms" } else { "depth" });
-        let event = Event { first, last, at, changes: &self.levels[..] };
-        depth.event(instrument, &event, out).map(|()| Frame::Data)
+        let channel = if stream.ends_with("@depth@100ms") { "depth@100ms" } else { "depth" };
+        let order = Order { from: Some(first), to: last };
+        self.depth.of(instrument).event(instrument, channel, (order, at), &self.levels, out).map(|()| Frame::Data)
     }
 
     fn snapshot(&mut self, symbol: &str, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
@@ -403,123 +425,8 @@ impl State {
         self.levels.clear();
         changes(root, "bids", Side::Bid, &mut self.levels)?;
         changes(root, "asks", Side::Ask, &mut self.levels)?;
-        self.depth.entry(instrument).or_default().snapshot(instrument, last, &self.levels, out);
+        self.depth.of(instrument).snapshot(instrument, last, &mut self.levels, out);
         Ok(Frame::Data)
-    }
-}
-
-/// A diff depth event: the changes of the update ids `first` to `last`, borrowed or kept.
-struct Event<C> {
-    first: u64,
-    last: u64,
-    at: UnixNs,
-    changes: C,
-}
-
-/// The diff depth stream of one instrument: its events stitched to a REST snapshot.
-#[derive(Default)]
-struct Depth {
-    book: Book,
-    sync: Sync,
-    /// Events that wait for a snapshot.
-    waiting: VecDeque<Event<Box<[Change]>>>,
-    published: Option<(Level, Level)>,
-    /// The stream's name; unknown until its first event.
-    channel: Option<&'static str>,
-}
-
-/// How far the book is.
-#[derive(Clone, Copy, Default, PartialEq)]
-enum Sync {
-    /// No snapshot.
-    #[default]
-    Waiting,
-    /// A snapshot that no event has been joined to.
-    Snapshot(u64),
-    /// Whole up to this update id.
-    Whole(u64),
-}
-
-impl Depth {
-    fn event(
-        &mut self,
-        instrument: InstrumentId,
-        event: &Event<&[Change]>,
-        out: &mut Decoded,
-    ) -> Result<(), DecodeError> {
-        let known = match self.sync {
-            Sync::Waiting => {
-                self.keep(event);
-                return Ok(());
-            }
-            Sync::Snapshot(last) | Sync::Whole(last) => last,
-        };
-        if event.last <= known {
-            return Ok(());
-        }
-        if event.first > known + 1 {
-            let was = std::mem::take(&mut self.sync);
-            self.book.clear();
-            self.keep(event);
-            let was_published = self.published.take().is_some();
-            // A snapshot that is too old was never a quote, and is no fault of the stream.
-            if was_published {
-                out.updates.push(Update::Void(instrument, VoidReason::Gap));
-            }
-            return if was_published || matches!(was, Sync::Whole(_)) { Err(DecodeError::Gap) } else { Ok(()) };
-        }
-        reading::apply(&mut self.book, event.changes);
-        self.sync = Sync::Whole(event.last);
-        self.publish(instrument, event.last, event.at, out);
-        Ok(())
-    }
-
-    /// Keeps an event for the snapshot to come, within [`EVENTS_MAX`].
-    fn keep(&mut self, event: &Event<&[Change]>) {
-        if self.waiting.len() >= EVENTS_MAX {
-            self.waiting.clear();
-        }
-        let &Event { first, last, at, changes } = event;
-        self.waiting.push_back(Event { first, last, at, changes: changes.into() });
-    }
-
-    /// A snapshot up to update id `last`. One that ends before the waiting events begin is of no use.
-    fn snapshot(&mut self, instrument: InstrumentId, last: u64, changes: &[Change], out: &mut Decoded) {
-        let is_older = match self.sync {
-            Sync::Whole(_) => true,
-            Sync::Snapshot(known) => last <= known,
-            Sync::Waiting => self.waiting.iter().find(|event| event.last > last).is_some_and(|e| e.first > last + 1),
-        };
-        if is_older {
-            return;
-        }
-        self.book.clear();
-        reading::apply(&mut self.book, changes);
-        self.sync = Sync::Snapshot(last);
-        let (mut last, mut at) = (last, UnixNs(0));
-        let mut waiting = std::mem::take(&mut self.waiting);
-        while let Some(event) = waiting.pop_front_if(|event| event.first <= last + 1) {
-            if event.last > last {
-                reading::apply(&mut self.book, &event.changes);
-                (last, at) = (event.last, event.at);
-                self.sync = Sync::Whole(last);
-            }
-        }
-        if !waiting.is_empty() {
-            // Something was lost between two waiting events: only a newer snapshot helps.
-            self.waiting = waiting;
-            self.sync = Sync::Waiting;
-        } else if self.channel.is_some() {
-            self.publish(instrument, last, at, out);
-        }
-    }
-
-    fn publish(&mut self, instrument: InstrumentId, sequence: u64, exchange_time: UnixNs, out: &mut Decoded) {
-        let (bid, ask) = (self.book.best_bid(), self.book.best_ask());
-        let channel = self.channel.unwrap_or("depth");
-        if self.published.replace((bid, ask)) != Some((bid, ask)) {
-            out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel }));
-        }
     }
 }
 
@@ -534,15 +441,14 @@ struct Exchange {
 }
 
 impl ExchangeSide for Exchange {
-    fn opened(&mut self, target: &str, _market: &dyn Market, _out: &mut Messages) {
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    fn opened(&mut self, target: &str, market: &dyn Market, _out: &mut Messages) {
+        let path = target.split('?').next().unwrap_or_default();
         self.combined = path.starts_with("/stream");
-        let named = query.split('&').find_map(|part| part.strip_prefix("streams="));
-        let streams = named.or_else(|| path.strip_prefix("/ws/")).unwrap_or_default();
-        self.streams.extend(streams.split('/').filter(|name| !name.is_empty()).map(str::to_owned));
+        let streams = writing::query(target, "streams").or_else(|| path.strip_prefix("/ws/")).unwrap_or_default();
+        streams.split('/').filter(|name| !name.is_empty()).for_each(|name| self.subscribe(name, market));
     }
 
-    fn receive(&mut self, text: &str, _market: &dyn Market, out: &mut Messages) {
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
         let Ok(request) = serde_json::from_str::<Json>(text) else {
             return out.push(json!({"code": 3, "msg": "Invalid JSON: expected value at line 1 column 1"}).to_string());
         };
@@ -552,11 +458,7 @@ impl ExchangeSide for Exchange {
         match request.get("method").and_then(Json::as_str) {
             // A wrong stream name is acknowledged too, and never sends.
             Some("SUBSCRIBE") if params.is_some() => {
-                for name in names {
-                    if !self.streams.iter().any(|s| s == name) {
-                        self.streams.push(name.to_owned());
-                    }
-                }
+                names.for_each(|name| self.subscribe(name, market));
                 out.push(json!({"result": null, "id": id}).to_string());
             }
             Some("UNSUBSCRIBE") if params.is_some() => {
@@ -605,6 +507,19 @@ impl ExchangeSide for Exchange {
 }
 
 impl Exchange {
+    /// What a client sees of a depth stream begins with the state at this moment, which it reads by REST.
+    fn subscribe(&mut self, name: &str, market: &dyn Market) {
+        if self.streams.iter().any(|s| s == name) {
+            return;
+        }
+        self.streams.push(name.to_owned());
+        if let Some((symbol, "depth" | "depth@100ms")) = name.split_once('@')
+            && let Some(quote) = market.quote(&symbol.to_uppercase())
+        {
+            self.tops.insert(name.to_owned(), (quote.bid, quote.ask));
+        }
+    }
+
     fn wrapped(&self, at: usize, frame: String) -> String {
         if self.combined { format!(r#"{{"stream":"{}","data":{frame}}}"#, self.streams[at]) } else { frame }
     }

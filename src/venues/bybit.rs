@@ -14,8 +14,9 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
+use crate::venues::depth::Change;
 use crate::venues::listing::{self, Entry, Listing};
-use crate::venues::reading::{self, Change, changes, figure, integer, text, time};
+use crate::venues::reading::{self, best, changes, figure, integer, text, time};
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Opening,
     Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
@@ -387,7 +388,7 @@ impl State {
             return Err(DecodeError::Gap);
         }
         for (side, known) in [(Side::Bid, &mut top.bid), (Side::Ask, &mut top.ask)] {
-            let is_removed = |l: &Change| l.0 == side && l.1.size.is_zero() && l.1.price == known.price;
+            let is_removed = |c: &Change| c.side == side && c.level.size.is_zero() && c.level.price == known.price;
             if let Some(now) = best(&self.levels, side) {
                 *known = now;
             } else if self.levels.iter().any(is_removed) {
@@ -405,15 +406,6 @@ impl State {
             channel: "orderbook.1",
         }));
         Ok(())
-    }
-}
-
-/// The best level with a size of one side.
-fn best(levels: &[Change], side: Side) -> Option<Level> {
-    let present = levels.iter().filter(|l| l.0 == side && l.1.is_present()).map(|l| l.1);
-    match side {
-        Side::Bid => present.max_by_key(|l| l.price),
-        Side::Ask => present.min_by_key(|l| l.price),
     }
 }
 

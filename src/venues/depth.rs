@@ -1,10 +1,18 @@
 //! An instrument's order book on one connection: whole books and changes in, changed tops out.
-//! Runs on the feed thread. Knows no venue's sequence rules; grows no further than [`LEVELS_MAX`] a side.
+//!
+//! [`Depth`] knows no numbers. [`Chained`] has its whole and its changes on one channel, each change naming
+//! the one before; [`Stitched`] joins numbered changes to a whole that comes by another way. Which field has
+//! which number is the venue's affair. Runs on the feed thread; grows no further than [`LEVELS_MAX`] a side.
 
 use std::cmp::Ordering;
+use std::collections::VecDeque;
+
+use flate2::Crc;
 
 use crate::market::book::{Book, Side};
 use crate::market::{InstrumentId, Level};
+use crate::time::{MonoNs, SECOND, UnixNs};
+use crate::venues::{DecodeError, Decoded, Top, Update, VoidReason};
 
 /// The most levels of a side that are kept; the worst beyond it are forgotten. Coinbase's BTC-USD had
 /// 27,236 on 2026-08-09.
@@ -25,7 +33,11 @@ pub struct Depth {
     book: Book,
     published: Option<(Level, Level)>,
     live: bool,
+    crossed_since: Option<MonoNs>,
 }
+
+/// A book that stays crossed for longer has lost something.
+const CROSSED_MAX_NS: u64 = SECOND;
 
 impl Depth {
     /// Whether a whole book has been read and nothing was lost since.
@@ -72,12 +84,29 @@ impl Depth {
     pub fn void(&mut self) -> bool {
         self.book.clear();
         self.published = None;
+        self.crossed_since = None;
         std::mem::take(&mut self.live)
+    }
+
+    /// Whether a top was returned since the last loss.
+    #[must_use]
+    pub const fn is_published(&self) -> bool {
+        self.published.is_some()
     }
 
     /// The next top is to be published even if it is the last one.
     pub fn forget_published(&mut self) {
         self.published = None;
+    }
+
+    /// Whether the book has been crossed for more than a second. To be asked after each change.
+    #[inline]
+    pub fn is_crossed_too_long(&mut self, now: MonoNs) -> bool {
+        if !self.book.is_crossed() {
+            self.crossed_since = None;
+            return false;
+        }
+        now.since(*self.crossed_since.get_or_insert(now)) > CROSSED_MAX_NS
     }
 
     /// Best bid and ask, if they are not those that were last returned.
@@ -90,6 +119,307 @@ impl Depth {
         self.published = Some(top);
         Some(top)
     }
+
+    /// Says the top if it is not the one that was last said.
+    #[inline]
+    pub fn publish(&mut self, quoted: Quoted, out: &mut Decoded) {
+        let Quoted { instrument, sequence, exchange_time, channel } = quoted;
+        if let Some((bid, ask)) = self.changed_top() {
+            out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel }));
+        }
+    }
+}
+
+/// What goes with a top that a book gives.
+#[derive(Clone, Copy, Debug)]
+pub struct Quoted {
+    /// What is quoted.
+    pub instrument: InstrumentId,
+    /// The number of the last change; 0 where the venue has none.
+    pub sequence: u64,
+    /// The stamp of the last change; 0 where the venue has none.
+    pub exchange_time: UnixNs,
+    /// The venue's own name of the feed.
+    pub channel: &'static str,
+}
+
+/// The place of a message of a [`Chained`] book.
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    /// The number of the message that it follows; `None`: the venue does not say.
+    pub after: Option<u64>,
+    /// Its own number; `None`: the venue numbers nothing.
+    pub number: Option<u64>,
+    /// Its stamp.
+    pub at: UnixNs,
+}
+
+/// A book whose whole and changes come on one channel, each change naming the number that it follows.
+#[derive(Clone, Debug, Default)]
+pub struct Chained {
+    /// The levels.
+    pub depth: Depth,
+    number: Option<u64>,
+    at: UnixNs,
+}
+
+impl Chained {
+    /// The number of the last message; 0 where the venue has none.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.number.unwrap_or(0)
+    }
+
+    /// Takes `levels` as the whole book. One that was overtaken changes nothing. A smaller number at a later
+    /// time is a venue that counts anew: what was before no longer orders what comes, so it becomes void.
+    pub fn replace(&mut self, instrument: InstrumentId, link: Link, levels: &mut [Change], out: &mut Decoded) {
+        if self.depth.is_live() && link.number < self.number {
+            if link.at <= self.at {
+                return;
+            }
+            self.depth.forget_published();
+            out.updates.push(Update::Void(instrument, VoidReason::Gap));
+        }
+        self.depth.replace(levels);
+        (self.number, self.at) = (link.number, link.at);
+    }
+
+    /// Applies changes, which the caller has checked. Older ones change nothing, and those before a whole book neither.
+    ///
+    /// # Errors
+    /// [`DecodeError::Gap`]: something was lost, or the book is crossed for too long, which comes to the same. It is
+    /// void until [`Self::replace`].
+    #[inline]
+    pub fn follow(&mut self, link: Link, changes: &[Change], received: MonoNs) -> Result<(), DecodeError> {
+        if !self.depth.is_live() {
+            return Ok(());
+        }
+        let is_next = link.after.is_some() && link.after == self.number;
+        if !is_next {
+            // `None` is below every number: a chain that begins without one has lost its beginning.
+            if link.number.is_some() && link.number <= self.number {
+                return Ok(());
+            }
+            if link.after.is_some() && link.after > self.number {
+                self.depth.void();
+                return Err(DecodeError::Gap);
+            }
+        }
+        self.depth.apply(changes);
+        (self.number, self.at) = (link.number, link.at);
+        if self.depth.is_crossed_too_long(received) {
+            self.depth.void();
+            return Err(DecodeError::Gap);
+        }
+        Ok(())
+    }
+}
+
+/// A book that is put together from a snapshot and numbered deltas, in whichever order they come.
+#[derive(Debug, Default)]
+pub struct Stitched {
+    /// The book. Live between a snapshot that fits and the next gap.
+    pub depth: Depth,
+    last: u64,
+    /// What the snapshot's number was.
+    seam: u64,
+    /// Deltas since the last gap, while no snapshot has come; each follows the one before.
+    waiting: VecDeque<(Order, Vec<Change>)>,
+    /// Deltas in a row that were old.
+    old: usize,
+}
+
+/// Where a delta belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Number of the first change in it; `None` where the venue has stamps only, which cannot show a loss and
+    /// may repeat.
+    pub from: Option<u64>,
+    /// Number of the last change in it, or its stamp.
+    pub to: u64,
+}
+
+/// What became of a delta or a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stitch {
+    /// The book has it.
+    Applied,
+    /// The book had it already, or something newer.
+    Old,
+    /// It waits for a snapshot.
+    Waits,
+    /// Something before it was lost; the book is void and a snapshot is needed.
+    Gap,
+}
+
+/// Deltas that wait for a snapshot at most; one more and the wait begins anew.
+const WAITING_MAX: usize = 4096;
+/// So many old deltas in a row are no repetition: the venue has begun to count anew.
+const OLD_MAX: usize = 1000;
+
+impl Stitched {
+    /// Takes a delta.
+    #[inline]
+    pub fn delta(&mut self, order: Order, changes: &[Change]) -> Stitch {
+        if !self.depth.is_live() {
+            self.wait(order, changes);
+            return Stitch::Waits;
+        }
+        let mut stitch = order.after(self.last, self.seam);
+        self.old = if stitch == Stitch::Old { self.old + 1 } else { 0 };
+        if self.old > OLD_MAX {
+            stitch = Stitch::Gap;
+        }
+        match stitch {
+            Stitch::Applied => {
+                self.depth.apply(changes);
+                self.last = order.to;
+            }
+            Stitch::Gap => {
+                self.void();
+                self.wait(order, changes);
+            }
+            Stitch::Old | Stitch::Waits => {}
+        }
+        stitch
+    }
+
+    /// Takes `levels` as the whole book as of `number`, and what waits behind it. A snapshot that is older than
+    /// what waits leaves a gap, and is not taken.
+    pub fn snapshot(&mut self, number: u64, levels: &mut [Change]) -> Stitch {
+        let first_behind = self.waiting.iter().find(|(order, _)| order.after(number, number) != Stitch::Old);
+        if first_behind.is_some_and(|(order, _)| order.after(number, number) == Stitch::Gap) {
+            self.depth.void();
+            return Stitch::Gap;
+        }
+        self.depth.replace(levels);
+        (self.last, self.seam, self.old) = (number, number, 0);
+        for (order, changes) in std::mem::take(&mut self.waiting) {
+            self.delta(order, &changes);
+        }
+        Stitch::Applied
+    }
+
+    /// The book is void until a snapshot; deltas that come wait for it. Returns whether it was live.
+    pub fn void(&mut self) -> bool {
+        self.waiting.clear();
+        self.old = 0;
+        self.depth.void()
+    }
+
+    /// The number of the last change.
+    #[must_use]
+    pub const fn last(&self) -> u64 {
+        self.last
+    }
+
+    fn wait(&mut self, order: Order, changes: &[Change]) {
+        let follows = |(last, _): &(Order, Vec<Change>)| order.after(last.to, 0) != Stitch::Gap;
+        if self.waiting.len() >= WAITING_MAX || !self.waiting.back().is_none_or(follows) {
+            self.waiting.clear();
+        }
+        self.waiting.push_back((order, changes.to_vec()));
+    }
+}
+
+impl Order {
+    /// What a delta is to a book whose last change is `last`, and whose snapshot was `seam`.
+    const fn after(self, last: u64, seam: u64) -> Stitch {
+        match self.from {
+            None if self.to <= seam || self.to < last => Stitch::Old,
+            None => Stitch::Applied,
+            Some(_) if self.to <= last => Stitch::Old,
+            // It may begin before what the book has: sizes are absolute, and end as the venue has them.
+            Some(from) if from <= last.saturating_add(1) => Stitch::Applied,
+            Some(_) => Stitch::Gap,
+        }
+    }
+}
+
+/// A [`Stitched`] book whose snapshot comes by REST, and what goes with its tops.
+#[derive(Debug, Default)]
+pub struct Diffs {
+    stitched: Stitched,
+    /// The stream's name; unknown until its first event.
+    channel: Option<&'static str>,
+    /// The stamp of the last event.
+    at: UnixNs,
+}
+
+impl Diffs {
+    /// Takes an event of the stream named `channel`: joins it, or keeps it for the snapshot to come.
+    ///
+    /// # Errors
+    /// [`DecodeError::Gap`]: something was lost of a book that was quoted. It is void until the next snapshot.
+    pub fn event(
+        &mut self,
+        instrument: InstrumentId,
+        channel: &'static str,
+        (order, at): (Order, UnixNs),
+        changes: &[Change],
+        out: &mut Decoded,
+    ) -> Result<(), DecodeError> {
+        self.channel = Some(channel);
+        let was_quoted = self.stitched.depth.is_published();
+        match self.stitched.delta(order, changes) {
+            Stitch::Old => return Ok(()),
+            Stitch::Applied => {
+                let quoted = Quoted { instrument, sequence: order.to, exchange_time: at, channel };
+                self.stitched.depth.publish(quoted, out);
+            }
+            // A snapshot that is too old was never a quote, and is no fault of the stream.
+            Stitch::Gap if was_quoted => {
+                self.at = at;
+                out.updates.push(Update::Void(instrument, VoidReason::Gap));
+                return Err(DecodeError::Gap);
+            }
+            Stitch::Waits | Stitch::Gap => {}
+        }
+        self.at = at;
+        Ok(())
+    }
+
+    /// Takes a snapshot up to `number`, unless the book has no need of it. Sorts `levels` in place.
+    pub fn snapshot(&mut self, instrument: InstrumentId, number: u64, levels: &mut [Change], out: &mut Decoded) {
+        let depth = &self.stitched.depth;
+        if depth.is_published() || (depth.is_live() && number <= self.stitched.last()) {
+            return;
+        }
+        // Without an event nobody knows of which stream it is.
+        if let (Stitch::Applied, Some(channel)) = (self.stitched.snapshot(number, levels), self.channel) {
+            let sequence = self.stitched.last();
+            let exchange_time = if sequence > number { self.at } else { UnixNs(0) };
+            self.stitched.depth.publish(Quoted { instrument, sequence, exchange_time, channel }, out);
+        }
+    }
+}
+
+/// Levels a side that [`paired_checksum`] covers.
+const CHECKSUM_LEVELS: usize = 25;
+
+/// The checksum of OKX and Bitget: CRC32 over the best 25 levels, bid and ask in turn, `price:size` as they were written, joined by
+/// colons; as a signed number. `text` is room to write in.
+#[must_use]
+pub fn paired_checksum(book: &Book, text: &mut Vec<u8>) -> i32 {
+    text.clear();
+    let mut bids = book.levels(Side::Bid).take(CHECKSUM_LEVELS);
+    let mut asks = book.levels(Side::Ask).take(CHECKSUM_LEVELS);
+    loop {
+        let pair = [bids.next(), asks.next()];
+        if pair == [None, None] {
+            break;
+        }
+        for level in pair.into_iter().flatten() {
+            for number in [level.price, level.size] {
+                number.write_verbatim(text);
+                text.push(b':');
+            }
+        }
+    }
+    text.pop();
+    let mut crc = Crc::new();
+    crc.update(text);
+    crc.sum().cast_signed()
 }
 
 /// Something for each instrument of a connection; made when it is first asked for.
@@ -160,6 +490,84 @@ mod tests {
         depth.apply(&[change(true, LEVELS_MAX as u64 + 6, 1)]);
         assert_eq!(depth.book().levels(Side::Bid).count(), LEVELS_MAX);
         assert_eq!(depth.book().best_bid().price, Decimal::new(LEVELS_MAX as u64 + 6, 1));
+    }
+
+    /// The changes of an exchange's book, numbered from 1, and the book after each.
+    fn history(changes: &[(bool, u64, u64)]) -> Vec<Book> {
+        let mut books = vec![Book::default()];
+        for &(bid, price, size) in changes {
+            let mut book = books[books.len() - 1].clone();
+            let Change { side, level } = change(bid, price, size);
+            book.set(side, level);
+            books.push(book);
+        }
+        books
+    }
+
+    proptest! {
+        /// f46 f47 f48 f52: whatever is lost, repeated or late, a live book is the exchange's.
+        #[test]
+        fn f46_f47_f48_a_live_book_is_the_exchanges_book(
+            changes in proptest::collection::vec((any::<bool>(), 1u64..20, 0u64..4), 1..60),
+            steps in proptest::collection::vec((0usize..60, 0usize..4, any::<bool>()), 1..80),
+        ) {
+            let books = history(&changes);
+            let mut stitched = Stitched::default();
+            for (at, length, is_snapshot) in steps {
+                let at = at.min(changes.len() - 1);
+                if is_snapshot {
+                    let mut levels = Vec::new();
+                    for side in [Side::Bid, Side::Ask] {
+                        levels.extend(books[at].levels(side).map(|&level| Change { side, level }));
+                    }
+                    stitched.snapshot(at as u64, &mut levels);
+                } else {
+                    let to = (at + length).min(changes.len() - 1);
+                    let part: Vec<Change> = changes[at..=to].iter().map(|&(b, p, s)| change(b, p, s)).collect();
+                    stitched.delta(Order { from: Some(at as u64 + 1), to: to as u64 + 1 }, &part);
+                }
+                if stitched.depth.is_live() {
+                    let meant = &books[stitched.last() as usize];
+                    for side in [Side::Bid, Side::Ask] {
+                        prop_assert!(stitched.depth.book().levels(side).eq(meant.levels(side)));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn f52_what_waits_for_a_snapshot_is_bounded() {
+        let mut stitched = Stitched::default();
+        for number in 1..=WAITING_MAX as u64 + 7 {
+            let order = Order { from: Some(number), to: number };
+            assert_eq!(stitched.delta(order, &[change(true, 5, number)]), Stitch::Waits);
+        }
+        assert!(stitched.waiting.len() <= WAITING_MAX);
+        assert_eq!(stitched.snapshot(1, &mut [change(true, 9, 1)]), Stitch::Gap);
+        assert_eq!(stitched.snapshot(WAITING_MAX as u64 + 5, &mut [change(true, 9, 1)]), Stitch::Applied);
+        assert_eq!(stitched.last(), WAITING_MAX as u64 + 7);
+    }
+
+    #[test]
+    fn f51_numbers_that_begin_anew_are_a_gap_before_long() {
+        let mut stitched = Stitched::default();
+        stitched.snapshot(1_000_000, &mut [change(true, 9, 1)]);
+        let delta = |number| Order { from: Some(number), to: number };
+        let gap = (1..=2 * OLD_MAX as u64).find(|&n| stitched.delta(delta(n), &[change(true, 5, n)]) == Stitch::Gap);
+        assert_eq!(gap, Some(OLD_MAX as u64 + 1));
+        assert!(!stitched.depth.is_live());
+    }
+
+    #[test]
+    fn f37_a_crossed_book_is_given_a_second() {
+        let mut depth = Depth::default();
+        depth.replace(&mut [change(true, 10, 1), change(false, 9, 1)]);
+        assert!(!depth.is_crossed_too_long(MonoNs(5)));
+        assert!(!depth.is_crossed_too_long(MonoNs(5 + SECOND)));
+        assert!(depth.is_crossed_too_long(MonoNs(6 + SECOND)));
+        depth.apply(&[change(false, 9, 0)]);
+        assert!(!depth.is_crossed_too_long(MonoNs(7 + SECOND)));
     }
 
     #[test]

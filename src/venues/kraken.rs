@@ -480,11 +480,7 @@ impl Feed {
         if result.is_err() {
             // Of a frame that is refused nothing is published, not even its other books.
             events.iter().for_each(|event| self.instruments.of(event.instrument).depth.forget_published());
-            let mut at = 0;
-            out.updates.retain(|update| {
-                at += 1;
-                at <= start || !matches!(update, Update::Top(_))
-            });
+            out.take_back_tops(start);
         }
         self.events = events;
         result

@@ -2,15 +2,25 @@
 //! quotes out) and the exchange's own side (for the simulator). Text only: no sockets, clocks, threads.
 
 pub mod binance;
+pub mod binanceus;
+pub mod bitfinex;
+pub mod bitget;
+pub mod bitstamp;
 pub mod bybit;
 pub mod coinbase;
+pub mod cryptocom;
 pub mod depth;
+pub mod gateio;
+pub mod gemini;
+pub mod htx;
 pub mod kraken;
 pub mod kucoin;
 pub mod listing;
+pub mod mexc;
 pub mod okx;
 pub mod reading;
 pub mod upbit;
+pub mod writing;
 
 use listing::{Entry, Listing};
 use rustc_hash::FxHashMap;
@@ -27,12 +37,21 @@ pub const DEFAULT_VENUES: usize = 6;
 
 /// Every venue, in the default order of preference for prices.
 pub static VENUES: &[&dyn Venue] = &[
-    &binance::Binance,
+    &binance::BINANCE,
     &coinbase::Coinbase,
     &kraken::Kraken,
     &okx::Okx,
     &bybit::Bybit,
     &kucoin::Kucoin,
+    &binanceus::BINANCE_US,
+    &gemini::Gemini,
+    &gateio::Gate,
+    &bitget::Bitget,
+    &cryptocom::CryptoCom,
+    &bitfinex::Bitfinex,
+    &bitstamp::Bitstamp,
+    &htx::Htx,
+    &mexc::Mexc,
     &upbit::Upbit,
 ];
 
@@ -147,6 +166,12 @@ pub struct Pace {
 pub enum Opening {
     /// Dial the address.
     Direct,
+    /// Dial the address, and say nothing for so long: requests count against the rest of the second that the
+    /// connection began in.
+    Patient {
+        /// Time before the first request, in milliseconds.
+        wait_ms: u64,
+    },
     /// First POST to this path below the REST address; the reply names the address to dial.
     Token {
         /// Path below the REST base, such as `/api/v1/bullet-public`.
@@ -263,6 +288,9 @@ impl Symbols {
 
 /// One venue's frames to quotes, for one connection. Keeps sequence numbers and books where needed.
 pub trait FeedCodec: Send {
+    /// The wall clock, told before [`Self::opened`] and [`Self::keepalive`], for venues whose requests carry it.
+    fn set_time(&mut self, _now: UnixNs) {}
+
     /// The connection is open (again): everything remembered is void; asks for all symbols.
     /// Where the venue must speak first (a welcome), the requests come from [`Self::decode`] instead.
     fn opened(&mut self, requests: &mut Requests);
@@ -323,6 +351,15 @@ impl Decoded {
         self.updates.clear();
         self.requests.clear();
         self.answers.clear();
+    }
+
+    /// Takes back the tops after the first `kept` updates: of a frame that is refused nothing is quoted.
+    pub fn take_back_tops(&mut self, kept: usize) {
+        let mut at = 0;
+        self.updates.retain(|update| {
+            at += 1;
+            at <= kept || !matches!(update, Update::Top(_))
+        });
     }
 }
 

@@ -6,7 +6,6 @@
 
 use std::fmt::Write as _;
 
-use flate2::Crc;
 use rustc_hash::FxHashMap;
 use serde_json::{Value as Json, json};
 
@@ -14,8 +13,9 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
+use crate::venues::depth::{Change, paired_checksum};
 use crate::venues::listing::{self, Entry, Listing};
-use crate::venues::reading::{self, Change, Seen, changes, figure, level, side, text, time};
+use crate::venues::reading::{self, Seen, changes, figure, level, side, text, time};
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Notice,
     Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
@@ -44,9 +44,6 @@ static FACTS: Facts = Facts {
 
 /// Instruments in one request, about 60 bytes each: far below the 64 KB that a request may have.
 const ARGS_PER_REQUEST: usize = 200;
-
-/// Levels a side that the checksum covers.
-const CHECKSUM_LEVELS: usize = 25;
 
 impl Venue for Okx {
     fn facts(&self) -> &'static Facts {
@@ -472,7 +469,7 @@ impl Channel {
         reading::apply(&mut self.book, levels);
         self.sequence = step.sequence;
         match step.checksum {
-            Some(sum) if sum != i64::from(checksum(&self.book, checksum_text)) => Err(DecodeError::Checksum),
+            Some(sum) if sum != i64::from(paired_checksum(&self.book, checksum_text)) => Err(DecodeError::Checksum),
             _ => Ok(()),
         }
     }
@@ -485,30 +482,6 @@ impl Channel {
             out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time: step.at, channel }));
         }
     }
-}
-
-/// CRC32 over the best 25 levels, bid and ask in turn, `price:size` as they were written, joined by
-/// colons; as a signed number.
-fn checksum(book: &Book, text: &mut Vec<u8>) -> i32 {
-    text.clear();
-    let mut bids = book.levels(Side::Bid).take(CHECKSUM_LEVELS);
-    let mut asks = book.levels(Side::Ask).take(CHECKSUM_LEVELS);
-    loop {
-        let pair = [bids.next(), asks.next()];
-        if pair == [None, None] {
-            break;
-        }
-        for level in pair.into_iter().flatten() {
-            for number in [level.price, level.size] {
-                number.write_verbatim(text);
-                text.push(b':');
-            }
-        }
-    }
-    text.pop();
-    let mut crc = Crc::new();
-    crc.update(text);
-    crc.sum().cast_signed()
 }
 
 /// The venue's end of a connection.

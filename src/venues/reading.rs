@@ -1,14 +1,14 @@
 //! What the venue files share when they read a frame: levels, changes of a book, times, and symbols
 //! that have no mark between base and quote. JSON values in, nouns out; nothing is kept here.
 
+use std::ops::Range;
+
 use crate::market::book::{Book, Side};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::UnixNs;
-use crate::venues::DecodeError;
+use crate::venues::depth::{Change, PerInstrument};
+use crate::venues::{DecodeError, SymbolEntry};
 use crate::wire::json::Value;
-
-/// A book's new absolute size at a price; size zero removes the level.
-pub type Change = (Side, Level);
 
 /// A book keeps at most this many levels a side; the worst go first, so the top is never one of them.
 pub const BOOK_LEVELS_MAX: usize = 10_000;
@@ -42,6 +42,17 @@ pub fn side(object: Value<'_>, price: &'static str, size: &'static str) -> Resul
     Ok(level(number(price)?, number(size)?))
 }
 
+/// As [`side`]; a price that is missing or null is an absent side, too.
+///
+/// # Errors
+/// As [`decimal`].
+pub fn side_if_any(object: Value<'_>, price: &'static str, size: &'static str) -> Result<Level, DecodeError> {
+    match object.get(price) {
+        Some(value) if !value.is_null() => side(object, price, size),
+        _ => Ok(Level::ABSENT),
+    }
+}
+
 /// The member `field` of `object`, which must be an array.
 ///
 /// # Errors
@@ -58,6 +69,17 @@ pub fn integer(object: Value<'_>, field: &'static str) -> Result<u64, DecodeErro
     object.get(field).and_then(|v| v.integer()).ok_or(DecodeError::Missing(field))
 }
 
+/// The whole number in the member `field` of `object`, which may be missing, but not be something else.
+///
+/// # Errors
+/// [`DecodeError::Missing`].
+pub fn integer_if_any(object: Value<'_>, field: &'static str) -> Result<Option<u64>, DecodeError> {
+    match object.get(field) {
+        None => Ok(None),
+        Some(value) => value.integer().map(Some).ok_or(DecodeError::Missing(field)),
+    }
+}
+
 /// The text of the member `field` of `object`.
 ///
 /// # Errors
@@ -72,6 +94,13 @@ pub fn figure(object: Value<'_>, field: &str) -> f64 {
     object.get(field).and_then(|v| v.float()).unwrap_or(0.0)
 }
 
+/// How far `last` is from where it was, when that was `percent` percent: for display only.
+#[must_use]
+pub fn change_of(last: f64, percent: f64) -> f64 {
+    let ratio = 1.0 + percent / 100.0;
+    if ratio > 0.0 { last - last / ratio } else { 0.0 }
+}
+
 /// Appends the levels of the array `object[field]`, each `[price, size, …]`, as changes of `side`.
 ///
 /// # Errors
@@ -84,14 +113,24 @@ pub fn changes(object: Value<'_>, field: &'static str, side: Side, out: &mut Vec
         if level.price.is_zero() {
             return Err(DecodeError::Shape("a book level at price 0"));
         }
-        out.push((side, level));
+        out.push(Change { side, level });
     }
     Ok(())
 }
 
+/// The best level with a size of one side, whatever their order.
+#[must_use]
+pub fn best(levels: &[Change], side: Side) -> Option<Level> {
+    let present = levels.iter().filter(|c| c.side == side && c.level.is_present()).map(|c| c.level);
+    match side {
+        Side::Bid => present.max_by_key(|l| l.price),
+        Side::Ask => present.min_by_key(|l| l.price),
+    }
+}
+
 /// Makes the changes in `book`, and keeps its size within [`BOOK_LEVELS_MAX`].
 pub fn apply(book: &mut Book, changes: &[Change]) {
-    for &(side, level) in changes {
+    for &Change { side, level } in changes {
         book.set(side, level);
     }
     book.truncate(BOOK_LEVELS_MAX);
@@ -134,6 +173,101 @@ impl Seen {
     #[must_use]
     pub fn contains(&self, instrument: InstrumentId) -> bool {
         self.0.get(instrument.index()).copied().unwrap_or(false)
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// The venue's order numbers by instrument: tells when it has begun to count anew, so that what was before no
+/// longer orders what comes. A few numbers that are behind are late messages, which the merge drops.
+#[derive(Debug, Default)]
+pub struct Sequences(PerInstrument<Counted>);
+
+/// The highest number of an instrument, its stamp, and how many have been behind it since.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    highest: u64,
+    at: UnixNs,
+    behind: u32,
+}
+
+/// So many numbers in a row behind the highest are no late messages.
+const BEHIND_MAX: u32 = 16;
+
+impl Sequences {
+    /// Takes the number of a quote; 0 is none. Whether the count has begun anew with it.
+    #[inline]
+    pub fn begins_anew(&mut self, instrument: InstrumentId, sequence: u64) -> bool {
+        self.begins_anew_at(instrument, sequence, UnixNs(0))
+    }
+
+    /// The same where quotes have stamps: a number that is behind with a later stamp is no late message.
+    #[inline(always)]
+    pub fn begins_anew_at(&mut self, instrument: InstrumentId, sequence: u64, at: UnixNs) -> bool {
+        let counted = self.0.of(instrument);
+        if sequence >= counted.highest {
+            *counted = Counted { highest: sequence, at, behind: 0 };
+            return false;
+        }
+        if sequence == 0 {
+            return false;
+        }
+        counted.behind += 1;
+        let is_anew = counted.behind > BEHIND_MAX || (at > counted.at && counted.at.0 != 0);
+        if is_anew {
+            *counted = Counted { highest: sequence, at, behind: 0 };
+        }
+        is_anew
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// What each request of a connection was about, by the number that it carries and that its answer repeats.
+#[derive(Debug, Default)]
+pub struct Asked(Vec<(&'static str, Range<usize>)>);
+
+impl Asked {
+    /// Remembers a request for `channel` of the connection's entries in `range`; gives its number, from 1.
+    pub fn number(&mut self, channel: &'static str, range: Range<usize>) -> usize {
+        self.0.push((channel, range));
+        self.0.len()
+    }
+
+    /// Numbers a request for `channel` for each `size` of the entries at most, and writes it by `request`.
+    pub fn for_each(
+        &mut self,
+        channel: &'static str,
+        entries: &[SymbolEntry],
+        size: usize,
+        mut request: impl FnMut(usize, &[SymbolEntry]),
+    ) {
+        for (at, chunk) in entries.chunks(size).enumerate() {
+            let from = at * size;
+            request(self.number(channel, from..from + chunk.len()), chunk);
+        }
+    }
+
+    /// Numbers a request for each single entry of request `number`, if that was about several: one of them may
+    /// have spoilt it for all. Each is (number, channel, entry). Once for a request.
+    pub fn singly(&mut self, number: Option<u64>) -> Vec<(usize, &'static str, usize)> {
+        let Some((channel, range)) = self.of(number).filter(|(_, range)| range.len() > 1) else { return Vec::new() };
+        if let Some((_, range)) = number.and_then(|n| self.0.get_mut(n as usize - 1)) {
+            *range = 0..0;
+        }
+        range.map(|entry| (self.number(channel, entry..entry + 1), channel, entry)).collect()
+    }
+
+    /// The channel and the entries of request `number`.
+    #[must_use]
+    pub fn of(&self, number: Option<u64>) -> Option<(&'static str, Range<usize>)> {
+        self.0.get(usize::try_from(number?).ok()?.checked_sub(1)?).cloned()
     }
 
     /// Forgets all.
@@ -217,6 +351,20 @@ mod tests {
         for number in [99_999_999_999_999_999, u64::MAX] {
             assert_eq!(time(number), UnixNs(u64::MAX));
         }
+    }
+
+    #[test]
+    fn f51_numbers_that_stay_behind_have_begun_anew() {
+        let mut sequences = Sequences::default();
+        let id = InstrumentId(0);
+        assert!(!sequences.begins_anew(id, 1000));
+        // Late ones, also with one in between that is not.
+        for number in [999, 998, 0, 997, 1001, 990] {
+            assert!(!sequences.begins_anew(id, number));
+        }
+        assert!(!sequences.begins_anew(id, 1002));
+        let anew: Vec<u64> = (1..40).filter(|&number| sequences.begins_anew(id, number)).collect();
+        assert_eq!(anew, [u64::from(BEHIND_MAX) + 1]);
     }
 
     #[test]

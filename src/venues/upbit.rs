@@ -186,34 +186,25 @@ fn scan(frame: &[u8]) -> Option<(&[u8], Quoted)> {
     scan.literal(b",\"tms\":")?;
     let stamp = scan.integer()?;
     scan.literal(b",\"tas\":")?;
-    number(&mut scan)?;
+    scan.any_decimal()?;
     scan.literal(b",\"tbs\":")?;
-    number(&mut scan)?;
+    scan.any_decimal()?;
     scan.literal(b",\"obu\":[{\"ap\":")?;
-    let ask = number(&mut scan)?;
+    let ask = scan.any_decimal()?;
     scan.literal(b",\"bp\":")?;
-    let bid = number(&mut scan)?;
+    let bid = scan.any_decimal()?;
     scan.literal(b",\"as\":")?;
-    let ask_size = number(&mut scan)?;
+    let ask_size = scan.any_decimal()?;
     scan.literal(b",\"bs\":")?;
-    let bid_size = number(&mut scan)?;
+    let bid_size = scan.any_decimal()?;
     scan.literal(b"}],\"st\":\"")?;
     scan.string()?;
     if scan.literal(b",\"lv\":").is_some() {
-        number(&mut scan)?;
+        scan.any_decimal()?;
     }
     scan.literal(b"}")?;
     scan.end()?;
     Some((code, Quoted { bid: level(bid, bid_size), ask: level(ask, ask_size), time: time(stamp) }))
-}
-
-/// A bare number, with an exponent or without.
-#[inline(always)]
-fn number(scan: &mut Scan<'_>) -> Option<Decimal> {
-    match scan.decimal() {
-        Some(plain) => Some(plain),
-        None => Decimal::parse(scan.number()?).ok(),
-    }
 }
 
 impl Feed {

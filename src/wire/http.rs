@@ -43,6 +43,20 @@ pub struct Request {
     pub keep_alive: bool,
     /// What it says about becoming a WebSocket.
     pub upgrade: Upgrade,
+    /// Whether the answer may be compressed with gzip.
+    pub gzip: bool,
+    /// The entity tags that the client holds already (`If-None-Match`), as it sent them; empty if none.
+    pub known: String,
+}
+
+impl Request {
+    /// Whether the client holds what has the entity tag `etag`, quotes included. Weak tags count
+    /// (RFC 9110, 13.1.2).
+    #[must_use]
+    pub fn knows(&self, etag: &str) -> bool {
+        let tag = |text: &str| text.trim().trim_start_matches("W/") == etag;
+        self.known.trim() == "*" || self.known.split(',').any(tag)
+    }
 }
 
 /// What a request says about becoming a WebSocket.
@@ -123,7 +137,8 @@ pub fn parse(bytes: &[u8], limits: Limits) -> Result<Option<(Request, usize)>, R
     headers.refuse_body()?;
     let keep_alive = if is_1_1 { !headers.close } else { headers.keep_alive && !headers.close };
     let upgrade = headers.upgrade(is_1_1 && method == Method::Get);
-    Ok(Some((Request { method, path, query, keep_alive, upgrade }, end)))
+    let known = headers.known.to_owned();
+    Ok(Some((Request { method, path, query, keep_alive, upgrade, gzip: headers.gzip, known }, end)))
 }
 
 /// Where the head ends. Lines end with CR LF and nothing else; no NUL; no line goes on in the next.
@@ -280,6 +295,8 @@ struct Headers<'a> {
     keys: usize,
     version: Option<&'a str>,
     expect: bool,
+    gzip: bool,
+    known: &'a str,
 }
 
 impl<'a> Headers<'a> {
@@ -323,6 +340,9 @@ impl<'a> Headers<'a> {
                 }
                 "sec-websocket-version" => headers.version = std::str::from_utf8(value).ok(),
                 "expect" => headers.expect = true,
+                "accept-encoding" => headers.gzip |= tokens(value).any(is_gzip),
+                // What is no text is no tag of ours.
+                "if-none-match" => headers.known = std::str::from_utf8(value).unwrap_or_default(),
                 _ => {}
             }
         }
@@ -363,6 +383,13 @@ fn lower(name: &str) -> Cow<'_, str> {
 
 fn tokens(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|b| *b == b',').map(<[u8]>::trim_ascii)
+}
+
+/// Whether an entry of `Accept-Encoding` allows gzip; a weight of 0 forbids it.
+fn is_gzip(entry: &[u8]) -> bool {
+    let mut parts = entry.split(|b| *b == b';').map(<[u8]>::trim_ascii);
+    let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(b"gzip"));
+    named && !parts.any(|part| matches!(part, b"q=0" | b"q=0." | b"q=0.0" | b"q=0.00" | b"q=0.000"))
 }
 
 /// A host and perhaps a port: no path, no user, nothing that could end up in a log or a link.

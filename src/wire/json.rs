@@ -266,6 +266,15 @@ impl<'a> Scan<'a> {
         Some(Decimal::new(mantissa, scale as u8))
     }
 
+    /// A decimal with an exponent or without; stops before whatever follows it.
+    #[inline(always)]
+    pub fn any_decimal(&mut self) -> Option<Decimal> {
+        match self.decimal() {
+            Some(plain) => Some(plain),
+            None => Decimal::parse(self.number()?).ok(),
+        }
+    }
+
     /// A whole number of at most 19 digits; stops before whatever follows it.
     #[inline(always)]
     pub fn integer(&mut self) -> Option<u64> {

@@ -3,6 +3,7 @@
 pub mod gzip;
 pub mod http;
 pub mod json;
+pub mod protobuf;
 pub mod sse;
 pub mod timestamp;
 pub mod websocket;

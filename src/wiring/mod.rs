@@ -1,5 +1,6 @@
 //! Builds every part, ring and reader; starts, stops and joins. The only place that knows all stages.
 
+mod clustering;
 mod replaying;
 mod terminal;
 mod threads;
@@ -12,6 +13,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::cli::{Failure, ReplayArgs, SimArgs};
+use crate::cluster;
 use crate::config::{Config, ThresholdOn};
 use crate::detector::{Detector, DetectorParts, GatewayPort, scan};
 use crate::feed::{self, Feed, FeedParts, FeedVenue};
@@ -24,6 +26,7 @@ use crate::matrix::changes::Changes;
 use crate::matrix::days::DayTable;
 use crate::matrix::{MatrixWriter, QuoteMatrix, SharedMatrix};
 use crate::metrics::Board;
+use crate::metrics::cluster::ClusterBoard;
 use crate::net::breaker;
 use crate::net::dial;
 use crate::net::listen::{self, Listener};
@@ -50,7 +53,8 @@ const STOP_MAX: Duration = Duration::from_millis(1900);
 /// When a port is in use or a thread cannot be made.
 pub fn demo(mut config: Config, seed: u64) -> Result<(), Failure> {
     let signals = signals()?;
-    let parts = Parts::new(&config, config.directory(), Clock::System)?;
+    // Simulated prices are nobody else's business: a demo is in no cluster.
+    let parts = Parts::new(&config, config.directory(), Clock::System, None)?;
     let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let pairs = config.instruments.iter().filter_map(|symbol| symbol.split_once('/'));
     let sim = simulator(SimParts {
@@ -78,7 +82,8 @@ pub fn demo(mut config: Config, seed: u64) -> Result<(), Failure> {
 /// When a port is in use or a thread cannot be made.
 pub fn serve(config: Config) -> Result<(), Failure> {
     let signals = signals()?;
-    let parts = Parts::new(&config, config.directory(), Clock::System)?;
+    let cluster = clustering::options(&config);
+    let parts = Parts::new(&config, config.directory(), Clock::System, cluster)?;
     terminal::greet(parts.address, "", &parts.directory);
     run_live(&config, parts, Vec::new(), false, signals)
 }
@@ -127,11 +132,18 @@ struct Parts {
     address: SocketAddr,
     gateways: Vec<Gateway>,
     ports: Vec<GatewayPort>,
+    /// The cluster to be part of.
+    cluster: Option<cluster::Options>,
 }
 
 impl Parts {
     /// Binds the port first: one that is in use must be told before anything is connected.
-    fn new(config: &Config, directory: Directory, clock: Clock) -> Result<Self, Failure> {
+    fn new(
+        config: &Config,
+        directory: Directory,
+        clock: Clock,
+        cluster: Option<cluster::Options>,
+    ) -> Result<Self, Failure> {
         let count = config.gateway.threads;
         let clients_max = clients_max(config);
         let listener = bind(config.gateway.listen)?;
@@ -139,7 +151,9 @@ impl Parts {
         let directory = Arc::new(directory);
         let (matrix, writer) = QuoteMatrix::new(directory.pairs());
         let days = Arc::new(DayTable::new(directory.pairs()));
-        let board = Arc::new(Board::new(clock.now(), directory.venues().len(), count));
+        let mut board = Board::new(clock.now(), directory.venues().len(), count);
+        board.cluster = cluster.as_ref().map(|it| ClusterBoard::new(it.instance.clone(), directory.venues().len()));
+        let board = Arc::new(board);
         let mut parts = Self {
             directory,
             matrix: Arc::clone(&matrix),
@@ -150,6 +164,7 @@ impl Parts {
             address,
             gateways: Vec::new(),
             ports: Vec::new(),
+            cluster,
         };
         for index in 1..count {
             let shared = listener.share().map_err(|why| unavailable(&address.to_string(), &why))?;
@@ -169,6 +184,10 @@ impl Parts {
     ) -> Result<(), Failure> {
         let (producer, consumer) = rtrb::RingBuffer::new(OPPORTUNITY_RING);
         let changes = Arc::new(Changes::new(self.directory.pairs()));
+        let mut options = gateway::Options { connections_max: clients_max, ..gateway_options(config) };
+        if let Some(cluster) = &self.cluster {
+            options.instance.clone_from(&cluster.instance);
+        }
         let parts = GatewayParts {
             directory: Arc::clone(&self.directory),
             matrix: Arc::clone(matrix),
@@ -178,12 +197,12 @@ impl Parts {
             board: Arc::clone(&self.board),
             index,
             clock: self.clock.clone(),
-            options: gateway::Options { connections_max: clients_max, ..gateway_options(config) },
+            options,
             listener,
         };
         let (gateway, alarm) = Gateway::new(parts).map_err(|why| unavailable("the gateway", &why))?;
         self.gateways.push(gateway);
-        self.ports.push(GatewayPort { changes, opportunities: producer, alarm });
+        self.ports.push(GatewayPort { changes, opportunities: Some(producer), alarm });
         Ok(())
     }
 
@@ -203,7 +222,13 @@ impl Parts {
 }
 
 /// Feeds, detector and gateways on their threads, with what else runs `beside` them, until a signal.
-fn run_live(config: &Config, parts: Parts, beside: Vec<Row>, is_demo: bool, signals: Signals) -> Result<(), Failure> {
+fn run_live(
+    config: &Config,
+    mut parts: Parts,
+    beside: Vec<Row>,
+    is_demo: bool,
+    signals: Signals,
+) -> Result<(), Failure> {
     let (directory, days, board, clock) =
         (Arc::clone(&parts.directory), Arc::clone(&parts.days), Arc::clone(&parts.board), parts.clock.clone());
     let matrix = Arc::clone(&parts.matrix);
@@ -212,14 +237,15 @@ fn run_live(config: &Config, parts: Parts, beside: Vec<Row>, is_demo: bool, sign
     let kept = config.state_dir.as_ref().map(|_| rtrb::RingBuffer::new(FEED_RING));
     let (kept, found) = kept.unzip();
     consumers.extend(found);
+    let cluster = clustering::prepare(&mut parts, &mut consumers)?;
     let (detector, alarm, gateways) = parts.detector(config, consumers);
-    let keeper = keeper(config, kept, &directory, matrix, &alarm, &board, &clock);
-    let switch = Arc::new(Switch::new(config.venues.len(), true));
+    // In a cluster it is decided later who connects to what.
+    let switch = Arc::new(Switch::new(config.venues.len(), cluster.is_none()));
     let (dialer, dialers) = dial::pool(config.venues.len(), &clock).map_err(|why| unavailable("dialling", &why))?;
 
-    let mut rows = Vec::new();
+    let (mut rows, mut feeds) = (Vec::new(), Vec::new());
     for (venues, ring) in shares.into_iter().zip(producers) {
-        let (feed, _) = Feed::new(FeedParts {
+        let (feed, feed_alarm) = Feed::new(FeedParts {
             directory: Arc::clone(&directory),
             venues,
             ring,
@@ -233,23 +259,32 @@ fn run_live(config: &Config, parts: Parts, beside: Vec<Row>, is_demo: bool, sign
         })
         .map_err(|why| unavailable("a feed", &why))?;
         rows.push(vec![Box::new(feed) as Box<dyn Stage>]);
+        feeds.push(feed_alarm);
     }
     let mut followers: Vec<Box<dyn Stage>> = vec![Box::new(detector)];
     followers.extend(gateways.into_iter().map(|gateway| Box::new(gateway) as Box<dyn Stage>));
-    if threads::each_alone(&config.threads, config.gateway.threads) {
+    // What wakes the detector for those who are not feeds: where it shares a thread, the feed sleeps for it.
+    let alarm = if threads::each_alone(&config.threads, config.gateway.threads) {
         rows.extend(followers.into_iter().map(|stage| vec![stage]));
+        alarm
     } else {
         rows[0].extend(followers);
-    }
+        feeds[0].always()
+    };
+    let keeper = keeper(config, kept, &directory, matrix, &alarm, &board, &clock);
     let mut rows: Vec<Row> = rows.into_iter().map(Row::hot).collect();
     rows.extend(dialers.into_iter().map(Row::left_behind));
     rows.extend(keeper.map(|keeper| Row::cold(Box::new(keeper))));
     if is_demo {
         rows.push(Row::cold(Box::new(terminal::LiveLine::new(board))));
     }
-    let first = threads::start(rows, &config.threads)?;
-    let last = threads::start(beside, &config.threads)?;
-    until_signal(signals, vec![first, last])
+    let (lead, follow) = match cluster {
+        Some(cluster) => cluster.rows(config, &alarm, &switch, feeds)?,
+        None => (Vec::new(), Vec::new()),
+    };
+    rows.extend(follow);
+    let groups = [lead, rows, beside].into_iter().map(|rows| threads::start(rows, &config.threads));
+    until_signal(signals, groups.collect::<Result<_, _>>()?)
 }
 
 /// Keeps last known quotes on disk, if there is a place for them.

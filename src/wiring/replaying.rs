@@ -55,7 +55,7 @@ fn serve(
     let signals = signals()?;
     // The configured order names configured venues; here the recordings say which there are.
     config.price_order.clear();
-    let parts = Parts::new(&config, discovery.directory, clock.clock())?;
+    let parts = Parts::new(&config, discovery.directory, clock.clock(), None)?;
     terminal::greet(parts.address, "replayed", &parts.directory);
     let (directory, days, board) = (Arc::clone(&parts.directory), Arc::clone(&parts.days), Arc::clone(&parts.board));
     let (ring, events) = rtrb::RingBuffer::new(FEED_RING);
@@ -126,7 +126,7 @@ fn print(
         // Nobody sleeps here: the printer is turned right after the detector.
         gateways: vec![GatewayPort {
             changes: Arc::clone(&changes),
-            opportunities: producer,
+            opportunities: Some(producer),
             alarm: Alarm::of_parker().0,
         }],
         board: Arc::clone(&board),

@@ -74,10 +74,10 @@ describe('documents', { concurrency: true }, () => {
 
   test('every path in the documents is served, and every path of the index is documented', async () => {
     const text = read('docs/protocol.md') + read('docs/operating.md') + read('README.md')
-    const paths = new Set([...text.matchAll(/(?<=[`\d])\/(?:api\/|ws\/prices|metrics|livez)[\w/-]*/g)].map(([found]) => found.replace(/\/$/, '')))
+    const paths = new Set([...text.matchAll(/(?<=[`\d])\/(?:api\b|ws\/prices|metrics|livez|readyz)[\w/-]*/g)].map(([found]) => found.replace(/\/$/, '')))
     assert.ok(paths.size >= 8, [...paths].join(' '))
     for (const found of paths) assert.notEqual((await server.get(found)).status, 404, found)
-    const index = (await server.get('/')).body
+    const index = (await server.get('/api')).body
     for (const [, found] of index.matchAll(/href="(\/[^"]+)"/g)) assert.ok(paths.has(found), `${found} is not documented`)
   })
 

@@ -30,7 +30,7 @@ export async function until(what, probe, patience = PATIENCE) {
 }
 
 /** What a failed test leaves open would keep the run from ending. */
-const leftovers = new Set()
+export const leftovers = new Set()
 after(() => leftovers.forEach((close) => close()))
 process.on('exit', () => leftovers.forEach((close) => close()))
 

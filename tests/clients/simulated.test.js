@@ -8,10 +8,11 @@ const EXCHANGES = ['binance', 'coinbase', 'kraken', 'bybit', 'kucoin', 'okx']
 
 describe('two processes and many clients', { concurrency: true }, () => {
   test('S1-20 sim and serve: six exchanges in their own formats, and every surface says simulated', async () => {
-    const sim = await Server.start(['sim', '--listen', '127.0.0.1:0'])
+    const sim = await Server.start(['sim', '--listen', '127.0.0.1:0', '--venues', EXCHANGES.join(',')])
     const addresses = () => [...sim.stdout.matchAll(/^ {2}(\w+) +(\S+:\/\/\S+)$/gm)]
     await until('the addresses', () => addresses().length === 6)
-    const server = await serve(addresses().map(([, name, address]) => `[venue.${name}]\naddress = "${address}"\n`).join(''))
+    const sections = addresses().map(([, name, address]) => `[venue.${name}]\naddress = "${address}"\n`)
+    const server = await serve(`venues = ${JSON.stringify(EXCHANGES)}\n${sections.join('')}`)
     const client = await server.client()
     await client.subscribe(['BTC/USDT'], EXCHANGES, { extended: true })
     await until('all six', () => new Set(client.heard.map(({ value }) => value.exchange)).size > 6)
@@ -21,7 +22,7 @@ describe('two processes and many clients', { concurrency: true }, () => {
       return reply.status === 200 && reply.headers['x-spreadwire-source'] === 'simulated' && reply
     })
     assert.ok(health.value.venues.every(({ source, freshPairs }) => source === 'simulated' && freshPairs > 0))
-    assert.match((await server.get('/')).body, /<strong>simulated<\/strong>/)
+    assert.match((await server.get('/api')).body, /<strong>simulated<\/strong>/)
     const later = await server.client()
     assert.equal(later.response.headers['x-spreadwire-source'], 'simulated', 'on the upgrade too')
     await later.close()

@@ -26,6 +26,26 @@ const VENUES = {
     calls: ['watchBidsAsks', 'watchOrderBook'],
   },
   kucoin: { id: 'BTC-USDT', point: (e, at) => (e.urls.api.public = `http://${at}`), calls: ['watchBidsAsks', 'watchTicker'] },
+  // Without the option that our feed sets, Bitfinex tells each level by itself, so that ccxt's book is seen half changed.
+  bitfinex: { id: 'tBTCUST', point: (e, at) => (e.urls.api.ws.public = `ws://${at}/ws/2`), calls: ['watchTicker'] },
+  bitstamp: {
+    id: 'btcusdt',
+    point: (e, at) => {
+      e.urls.api.ws = `ws://${at}`
+      e.urls.api.public = `http://${at}/api`
+    },
+    calls: ['watchOrderBook'],
+  },
+  htx: {
+    id: 'btcusdt',
+    point: (e, at) => {
+      e.urls.api.ws.api.spot.public = `ws://${at}/ws`
+      e.urls.api.ws.api.spot.feed = `ws://${at}/feed`
+    },
+    calls: ['watchOrderBook'],
+  },
+  mexc: { id: 'BTCUSDT', point: (e, at) => (e.urls.api.ws.spot = `ws://${at}/ws`), calls: ['watchTicker'] },
+  upbit: { id: 'USDT-BTC', point: (e, at) => (e.urls.api.ws = `ws://${at}/websocket/v1`), calls: ['watchOrderBook'] },
 }
 
 let sim

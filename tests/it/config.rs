@@ -192,6 +192,21 @@ fn f124_both_ends_of_every_range_are_allowed_and_no_more() {
 }
 
 #[test]
+fn an_address_of_redis_is_held_to_its_form_and_its_password_is_shown_nowhere() {
+    let source = |address: &str| format!("[cluster]\nredis = \"{address}\"\n");
+    for address in ["127.0.0.1:6379", "http://:secret@host", "redis://:secret@host:x", "redis+sentinel://:secret@a"] {
+        let lines = refused(&source(address));
+        let [line] = lines.as_slice() else { panic!("{lines:?}") };
+        assert!(line.contains("a.toml:2: cluster.redis: not an address of Redis"), "{line}");
+        assert!(!line.contains("secret"), "{line}");
+    }
+    let config = read(&source("redis+sentinel://user:secret@a:1,b:2/name"));
+    assert_eq!(config.cluster.redis, "redis+sentinel://user:secret@a:1,b:2/name");
+    assert!(config.to_toml().contains("redis = \"redis+sentinel://user:***@a:1,b:2/name\""), "{}", config.to_toml());
+    assert!(!config.to_toml().contains("secret"));
+}
+
+#[test]
 fn an_instrument_that_a_venue_cannot_have_is_refused_in_the_venues_words() {
     check_refused(
         "venues = [\"okx\", \"coinbase\"]\ninstruments = [\"BTC/USDC\"]",
@@ -260,6 +275,17 @@ fn f124_mistakes_of_the_environment_name_the_variable() {
         assert!(said.starts_with(&format!("environment: {name}: ")) && said.contains(words), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
     }
+}
+
+#[test]
+fn a_clusters_times_must_leave_room_for_a_renewal_that_fails() {
+    let with = |line: &str| format!("[cluster]\nredis = \"redis://127.0.0.1:6379\"\n{line}\n");
+    check_refused(&with("renew_ms = 2500"), "a.toml:3: cluster.renew_ms: 2500 is too large", &["2499"]);
+    check_refused(&with("call_ms = 1700"), "a.toml:3: cluster.call_ms: 1700 is too large", &["1666"]);
+    check_refused(&with("prefix = \"\""), "a.toml:3: cluster.prefix: is empty", &[]);
+    check_refused(&with("instance = \"a b\""), "a.toml:3: cluster.instance: `a b` holds", &[]);
+    assert!(build(&with("renew_ms = 2499\ninstance = \"gw-1.eu\""), &[]).is_ok());
+    assert!(build("[cluster]\nrenew_ms = 30000\n", &[]).is_ok(), "nothing of it runs");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use spreadwire::gateway::{Gateway, GatewayParts, Options};
+use spreadwire::gateway::{Gateway, GatewayParts, Options, assets};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::opportunity::{Change, Leg, Opportunity, OpportunityEvent, gross_pct};
 use spreadwire::market::quote::{Origin, Source};
@@ -1041,6 +1041,42 @@ fn s2_46_a_raw_stream_has_every_change_and_no_repeats() {
 }
 
 #[test]
+fn d2_08_a_stream_tells_the_level_of_what_was_not_pushed_and_all_of_it_to_those_who_ask() {
+    let mut rig = Rig::new();
+    rig.quote("BTC/USDT", "binance", "1", "2");
+    rig.day("BTC/USDT", "binance", 1.5);
+    let (pair, now) = (rig.pair("BTC/USDT", "binance"), rig.clock.now());
+    let quote = rig.writer.load(pair);
+    let mut plain = Events::open(&rig, "pairs=BTC/USDT");
+    let mut extended = Events::open(&rig, "pairs=BTC/USDT&extended=1");
+    for stream in [&mut plain, &mut extended] {
+        stream.until("connected");
+        stream.until("\n\n");
+    }
+    assert_eq!(plain.event().get("level"), None, "its fields are those of the replaced system");
+    let told = extended.event();
+    assert_eq!(
+        (&told["level"], &told["state"], &told["source"]),
+        (&json!("websocket"), &json!("fresh"), &json!("simulated"))
+    );
+    assert!(told["ageMs"].is_u64());
+    let of_redis = CellQuote { origin: Origin::Redis, ..quote };
+    rig.store("BTC/USDT", "binance", CellQuote { received: rig.clock.now(), ..of_redis });
+    for stream in [&mut plain, &mut extended] {
+        let told = stream.event();
+        assert_eq!((&told["level"], &told["state"], &told["bid"]), (&json!("redis_cache"), &json!("fresh"), &json!(1)));
+    }
+    rig.store("BTC/USDT", "binance", CellQuote { received: MonoNs(now.0 - 40 * SECOND), ..of_redis });
+    let told = loop {
+        let told = extended.event();
+        if told["state"] == "cached" {
+            break told;
+        }
+    };
+    assert!((40_000..60_000).contains(&told["ageMs"].as_u64().unwrap()), "{told}");
+}
+
+#[test]
 fn a_pair_without_day_statistics_comes_late_and_says_so() {
     let mut rig = Rig::with(Options { statistics_wait_ns: 300 * MS, ..Options::default() });
     rig.quote("BTC/USDT", "binance", "1", "2");
@@ -1208,7 +1244,7 @@ fn ready_is_who_has_a_fresh_price_to_serve() {
 #[test]
 fn pages_are_there_and_say_where_numbers_come_from() {
     let rig = Rig::new();
-    let (status, _, index) = rig.get("/");
+    let (status, _, index) = rig.get("/api");
     assert_eq!(status, 200);
     for path in [
         "/ws/prices",
@@ -1222,6 +1258,16 @@ fn pages_are_there_and_say_where_numbers_come_from() {
         "simulated",
     ] {
         assert!(index.contains(path), "{path}");
+    }
+    let (status, head, front) = rig.get("/");
+    assert_eq!(status, 200);
+    assert!(head.contains("Content-Type: text/html") && front.starts_with("<!doctype html>"), "{head}");
+    // Built with the dashboard or without it: then the page says how to get it.
+    assert_eq!(front.contains("npm --prefix web run build"), assets::FILES.is_empty());
+    for line in
+        ["default-src 'none'; script-src 'self'", "Referrer-Policy: no-referrer", "X-Content-Type-Options: nosniff"]
+    {
+        assert!(head.contains(line), "{line} in {head}");
     }
     let (status, _, metrics) = rig.get("/metrics");
     assert_eq!(status, 200);

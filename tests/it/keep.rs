@@ -64,7 +64,7 @@ impl Run {
         let (told, opportunities) = rtrb::RingBuffer::new(16);
         let port = GatewayPort {
             changes: Arc::new(Changes::new(directory.pairs())),
-            opportunities: told,
+            opportunities: Some(told),
             alarm: Alarm::of_parker().0,
         };
         let (detector, alarm) = Detector::new(DetectorParts {

@@ -15,7 +15,10 @@ use spreadwire::time::{Clock, MS, MonoNs, UnixNs};
 use spreadwire::venues::{
     Decoded, FeedCodec, Frame, Opening, SymbolEntry, Symbols, Top, Update, VENUES, Venue, VenueQuote,
 };
+use spreadwire::wire::gzip::Gunzip;
 use spreadwire::wire::websocket::{Event, Limits, WebSocket};
+
+use crate::venues::WITHOUT_DAY;
 
 const START: UnixNs = UnixNs::from_ms(1_786_613_159_748);
 const STEP_MS: u64 = 5;
@@ -62,7 +65,7 @@ impl Joined {
     fn open(venue: usize, prices: &Prices) -> Self {
         let (facts, limits) = (VENUES[venue].facts(), ClientLimits::default());
         let address = match facts.opening {
-            Opening::Direct => address_of(VENUES[venue], listen()),
+            Opening::Direct | Opening::Patient { .. } => address_of(VENUES[venue], listen()),
             Opening::Token { path } => {
                 let mut asked = Connection::new(limits, MonoNs(1));
                 let request = format!("POST /{}{path} HTTP/1.1\r\nContent-Length: 0\r\n\r\n", facts.name);
@@ -183,7 +186,8 @@ fn check_venue(venue: usize, seed: u64, seconds: u64) {
             assert_eq!((native, top.bid, top.ask), (&quote.native, quote.bid, quote.ask), "{name}");
         }
     }
-    assert!(statistics >= listed.len(), "{name}: {statistics} statistics");
+    let meant = if WITHOUT_DAY.contains(&name) { 0 } else { listed.len() };
+    assert!(statistics >= meant, "{name}: {statistics} statistics");
 }
 
 #[test]
@@ -207,7 +211,7 @@ fn the_same_seed_gives_the_same_frames() {
         let mut prices = market(seed);
         let mut joined = Joined::open(venue, &prices);
         joined.talk(&prices);
-        for n in 1..=1000 {
+        for n in 1..=200 * VENUES.len() as u64 {
             joined.now = MonoNs(n * STEP_MS * MS);
             let cell = prices.step(UnixNs(START.0 + joined.now.0)).unwrap();
             let (of, quote) = prices.quote(cell);
@@ -231,7 +235,8 @@ fn every_venue_has_its_default_instruments() {
     let prices = market(1);
     for (venue, v) in VENUES.iter().enumerate() {
         let symbols: Vec<String> = quotes(&prices, venue).into_iter().map(|(symbol, _)| symbol).collect();
-        let dollars = ["coinbase", "kraken", "bitfinex", "bitstamp"].contains(&v.facts().name);
+        let dollars = ["coinbase", "kraken", "bitfinex", "bitstamp", "binanceus", "gemini", "cryptocom"]
+            .contains(&v.facts().name);
         assert_eq!(symbols.contains(&"BTC/USD".to_owned()), dollars, "{}", v.facts().name);
         assert_eq!(symbols.len(), if dollars { 12 } else { 10 }, "{symbols:?}");
     }
@@ -294,6 +299,22 @@ fn a_client_of_the_exchange_needs_only_another_address() {
             r#"{"id":"1","type":"subscribe","topic":"/spotMarket/level1:BTC-USDT","response":true}"#,
             "\"subject\":\"level1\"",
         ),
+        ("/htx/ws", r#"{"sub":"market.btcusdt.bbo","id":"x"}"#, "market.btcusdt.bbo"),
+        (
+            "/bitfinex/ws/2",
+            r#"{"event":"subscribe","channel":"book","symbol":"tBTCUST","prec":"P0","freq":"F0","len":"25"}"#,
+            "[17001,[[",
+        ),
+        (
+            "/bitstamp",
+            r#"{"event":"bts:subscribe","data":{"channel":"order_book_btcusd"}}"#,
+            "\"channel\":\"order_book_btcusd\",\"event\":\"data\"",
+        ),
+        (
+            "/mexc/ws",
+            r#"{"method":"SUBSCRIPTION","params":["spot@public.aggre.bookTicker.v3.api.pb@100ms@BTCUSDT"]}"#,
+            "\u{1a}\u{7}BTCUSDT",
+        ),
         (
             "/upbit/websocket/v1",
             r#"[{"ticket":"x"},{"type":"orderbook","codes":["USDT-BTC"],"isOnlyRealtime":true},{"format":"DEFAULT"}]"#,
@@ -304,7 +325,12 @@ fn a_client_of_the_exchange_needs_only_another_address() {
         if !subscribe.is_empty() {
             socket.send(tungstenite::Message::text(subscribe)).unwrap();
         }
-        let heard = std::iter::repeat_with(|| socket.read().unwrap().to_string()).take(300);
+        let mut heard = Gunzip::new(1 << 20);
+        let mut hear = || {
+            let message = socket.read().unwrap().into_data();
+            String::from_utf8_lossy(heard.unpack(&message).unwrap_or(&message)).into_owned()
+        };
+        let heard = std::iter::repeat_with(&mut hear).take(300);
         assert!(heard.into_iter().any(|text| text.contains(expected)), "{path} never said {expected}");
     }
 }

@@ -5,6 +5,7 @@
 //! `frames.txt` (single frames and what they mean), and for venues whose symbols need a table `listing.csv`. A venue without fixtures fails. `UPDATE_GOLDEN=1` rewrites
 //! what `frames.txt` expects.
 
+mod books;
 pub mod captures;
 mod channels;
 mod exchange;
@@ -18,6 +19,9 @@ mod symbols;
 use std::path::{Path, PathBuf};
 
 use spreadwire::record::capture::{Capture, Direction};
+
+/// Venues whose sockets tell no day figures.
+pub const WITHOUT_DAY: &[&str] = &["bitstamp", "gemini"];
 
 /// The frames of a venue's `frames.txt`, REST replies too.
 fn single_frames(venue: &str) -> Vec<Vec<u8>> {

@@ -1,1 +1,352 @@
-//! placeholder
+//! The election by hand: one instance, what it is told and what it asks for.
+
+use spreadwire::cluster::Options;
+use spreadwire::cluster::election::{Action, Election};
+use spreadwire::cluster::store::{Claim, Control, Lease, Member, Sight};
+use spreadwire::metrics::cluster::Role;
+use spreadwire::time::{MS, MonoNs, SECOND};
+
+const VENUES: [&str; 4] = ["binance", "bybit", "kraken", "okx"];
+const START: MonoNs = MonoNs(1000 * SECOND);
+const LEASE_NS: u64 = 5 * SECOND;
+
+fn joined(me: &str) -> Election {
+    let options = Options { instance: me.to_owned(), ..Options::default() };
+    let mut election = Election::new(&options, &VENUES, START);
+    election.joined(START);
+    election
+}
+
+fn lease(owner: &str, token: u64) -> Lease {
+    Lease { owner: owner.to_owned(), token, left_ns: LEASE_NS, ..Lease::default() }
+}
+
+fn sight(members: &[&str], leases: &[(usize, Lease)]) -> Sight {
+    let member = |id: &&str| Member { id: (*id).to_owned(), ..Member::default() };
+    Sight {
+        members: members.iter().map(member).collect(),
+        leases: leases.iter().map(|(venue, lease)| (VENUES[*venue].to_owned(), lease.clone())).collect(),
+        refused: 0,
+    }
+}
+
+fn polled(election: &mut Election, now: MonoNs) -> Vec<Action> {
+    let mut actions = Vec::new();
+    while let Some(action) = election.poll(now) {
+        actions.push(action);
+        assert!(actions.len() < 20, "{actions:?}");
+    }
+    actions
+}
+
+/// Leads the venues `held` under token 7 since `START`, as all of `members` know.
+fn leading(me: &str, members: &[&str], held: &[usize]) -> Election {
+    let mut election = joined(me);
+    for &venue in held {
+        election.claimed(venue, &Claim::Won(7), START, START);
+    }
+    let others: Vec<&str> = members.iter().copied().filter(|id| *id != me).collect();
+    let owner = |venue: usize| if held.contains(&venue) { me } else { others[venue % others.len()] };
+    let leases: Vec<(usize, Lease)> = (0..VENUES.len()).map(|venue| (venue, lease(owner(venue), 7))).collect();
+    election.seen(&sight(members, &leases), START, START);
+    polled(&mut election, START);
+    election
+}
+
+fn renew(election: &mut Election, now: MonoNs) {
+    let asked: Vec<(usize, u64)> =
+        (0..VENUES.len()).filter_map(|venue| Some((venue, election.may_publish(venue, now)?))).collect();
+    election.renewed(&asked, &vec![true; asked.len()], now, now);
+}
+
+#[test]
+fn b19_a_free_venue_is_claimed_as_soon_as_it_is_seen() {
+    let mut election = joined("a");
+    assert_eq!(polled(&mut election, START), [Action::Beat]);
+    election.seen(&sight(&["a"], &[(1, lease("b", 3))]), START, START);
+    let claims = [0, 2, 3].map(|venue| Action::Claim { venue, floor: 0 });
+    assert_eq!(polled(&mut election, START), claims);
+    // When the other's lease should have ended, it looks again at once, and not before.
+    let ends = START.plus(LEASE_NS + MS);
+    assert!(polled(&mut election, START.plus(SECOND)).is_empty());
+    polled(&mut election, START.plus(SECOND * 4));
+    assert_eq!(polled(&mut election, ends), [Action::Beat]);
+    election.seen(&sight(&["a"], &[]), ends, ends);
+    assert!(polled(&mut election, ends).contains(&Action::Claim { venue: 1, floor: 3 }), "with a floor");
+}
+
+#[test]
+fn f71_all_share_out_free_venues_alike_and_only_later_each_takes_what_is_left() {
+    let seen = sight(&["a", "b", "c"], &[]);
+    let mut taken = [0; VENUES.len()];
+    for me in ["a", "b", "c"] {
+        let mut election = joined(me);
+        election.seen(&seen, START, START);
+        let claims = polled(&mut election, START);
+        for action in &claims {
+            let Action::Claim { venue, .. } = action else { continue };
+            taken[*venue] += 1;
+        }
+        let later = polled(&mut election, START.plus(400 * MS));
+        let all = claims.iter().chain(&later).filter(|action| matches!(action, Action::Claim { .. })).count();
+        assert_eq!(all, VENUES.len(), "{me}: if the others do not");
+    }
+    assert_eq!(taken, [1; VENUES.len()], "at first each venue is claimed by one");
+}
+
+#[test]
+fn f72_a_lease_lasts_from_before_the_renewal_was_asked_for() {
+    let mut election = leading("a", &["a", "b"], &[0, 1]);
+    let (asked, answered) = (START.plus(SECOND), START.plus(3 * SECOND));
+    election.renewed(&[(0, 7)], &[true], asked, answered);
+    let margin = LEASE_NS / 10;
+    assert_eq!(election.may_publish(0, MonoNs(asked.0 + LEASE_NS - margin - 1)), Some(7));
+    assert_eq!(election.may_publish(0, MonoNs(asked.0 + LEASE_NS - margin)), None);
+}
+
+#[test]
+fn f60_f72_after_a_standstill_nothing_is_published_and_the_token_is_never_used_again() {
+    let mut election = leading("a", &["a", "b"], &[0]);
+    let woken = START.plus(10 * SECOND);
+    assert_eq!(election.may_publish(0, woken), None, "before anything else is done");
+    assert_eq!(election.role(0, woken), Role::Follower);
+    assert_eq!(election.poll(woken), Some(Action::Release { venue: 0, token: 7 }));
+    election.released(0, 7, woken);
+    // Even if Redis should still say that it is ours.
+    election.seen(&sight(&["a", "b"], &[(0, lease("a", 7))]), woken, woken);
+    let actions = polled(&mut election, woken);
+    assert!(!actions.iter().any(|action| matches!(action, Action::Renew(_))), "{actions:?}");
+    assert_eq!(election.may_publish(0, woken), None);
+}
+
+#[test]
+fn f70_f73_a_lease_that_is_gone_is_not_led_under() {
+    for lost in 0..3 {
+        let mut election = leading("a", &["a", "b"], &[0]);
+        let now = START.plus(SECOND);
+        match lost {
+            0 => election.renewed(&[(0, 7)], &[false], now, now),
+            1 => election.refused(0, 7, now),
+            _ => election.seen(&sight(&["a", "b"], &[(1, lease("b", 7))]), now, now),
+        }
+        assert_eq!(election.may_publish(0, now), None, "{lost}");
+        assert!(election.wants_upstream(0), "clients see no gap until another leads");
+        election.accepted(0, 8, now);
+        assert!(!election.wants_upstream(0));
+    }
+}
+
+#[test]
+fn an_answer_that_was_lost_is_made_up_for_by_asking() {
+    let mut election = joined("a");
+    election.seen(&sight(&["a"], &[(0, lease("a", 9))]), START, START);
+    assert_eq!(election.may_publish(0, START), None, "nobody knows since when");
+    assert_eq!(election.poll(START), Some(Action::Renew(vec![(0, 9)])));
+    election.renewed(&[(0, 9)], &[true], START, START.plus(MS));
+    assert_eq!(election.may_publish(0, START.plus(MS)), Some(9));
+}
+
+#[test]
+fn f69_nobody_leads_under_a_token_below_one_that_was_seen() {
+    let mut election = joined("a");
+    election.claimed(0, &Claim::Won(57), START, START);
+    let heard = Control::Leads { venue: VENUES[0].to_owned(), token: 60, owner: "x".to_owned() };
+    election.control(&heard, START.plus(MS));
+    assert_eq!(election.may_publish(0, START.plus(MS)), None);
+    assert_eq!(election.poll(START.plus(MS)), Some(Action::Release { venue: 0, token: 57 }));
+    election.released(0, 57, START.plus(2 * MS));
+    assert_eq!(election.poll(START.plus(2 * MS)), Some(Action::Claim { venue: 0, floor: 60 }));
+    // And whoever sees another do so says what it knows.
+    let mut other = joined("b");
+    other.control(&heard, START);
+    other.seen(&sight(&["a", "b"], &[(0, lease("a", 2))]), START, START);
+    assert!(polled(&mut other, START).contains(&Action::Say(heard)));
+}
+
+#[test]
+fn f78_a_leader_with_two_more_gives_one_away_after_its_tenure_and_when_the_heir_is_ready() {
+    let mut election = leading("a", &["a", "b"], &[0, 1, 2, 3]);
+    let all: Vec<(usize, Lease)> = (0..4).map(|venue| (venue, lease("a", 7))).collect();
+    let look = |election: &mut Election, now: MonoNs| {
+        renew(election, now);
+        election.seen(&sight(&["a", "b"], &all), now, now);
+        polled(election, now)
+    };
+    for second in [1, 3, 5, 7, 9] {
+        let actions = look(&mut election, START.plus(second * SECOND));
+        assert!(!actions.iter().any(|action| matches!(action, Action::NameHeir { .. })), "{second} s: {actions:?}");
+    }
+    let now = START.plus(11 * SECOND);
+    let actions = look(&mut election, now);
+    let named = Action::NameHeir { venue: 0, token: 7, heir: "b".to_owned() };
+    assert_eq!(actions.iter().filter(|action| matches!(action, Action::NameHeir { .. })).collect::<Vec<_>>(), [&named]);
+    election.heir_named(0, 7, true, now);
+    assert!(!polled(&mut election, now.plus(MS)).iter().any(|action| matches!(action, Action::Transfer { .. })));
+    assert_eq!(election.may_publish(0, now.plus(MS)), Some(7), "until it is ready");
+
+    let ready = Control::Ready { venue: VENUES[0].to_owned(), token: 7, heir: "b".to_owned() };
+    election.control(&ready, now.plus(2 * MS));
+    let heir = Member { id: "b".to_owned(), ..Member::default() };
+    assert_eq!(polled(&mut election, now.plus(2 * MS)), [Action::Transfer { venue: 0, token: 7, heir }]);
+    election.transferred(0, 7, Some(8), now.plus(3 * MS));
+    assert_eq!(election.may_publish(0, now.plus(3 * MS)), None);
+    assert!(election.wants_upstream(0), "until the new leader's first batch");
+    election.expire(now.plus(400 * MS));
+    assert!(election.wants_upstream(0));
+    election.expire(now.plus(504 * MS));
+    assert!(!election.wants_upstream(0), "or half a second");
+}
+
+#[test]
+fn an_heir_connects_says_when_it_is_ready_and_leads_when_the_lease_is_its_own() {
+    let mut election = leading("b", &["a", "b"], &[]);
+    let venue = VENUES[0].to_owned();
+    let now = START.plus(SECOND);
+    election.control(&Control::Heir { venue: venue.clone(), token: 7, heir: "b".to_owned() }, now);
+    assert_eq!(election.role(0, now), Role::Heir);
+    assert!(election.wants_upstream(0));
+    assert!(!polled(&mut election, now).iter().any(|action| matches!(action, Action::Say(_))));
+    election.upstream(0, true, now);
+    let ready = Action::Say(Control::Ready { venue: venue.clone(), token: 7, heir: "b".to_owned() });
+    assert_eq!(polled(&mut election, now), [ready]);
+    election.control(&Control::Leads { venue, token: 8, owner: "b".to_owned() }, now.plus(MS));
+    assert_eq!(election.may_publish(0, now.plus(MS)), None, "a word is not a lease");
+    assert_eq!(election.poll(now.plus(MS)), Some(Action::Renew(vec![(0, 8)])));
+    election.renewed(&[(0, 8)], &[true], now.plus(MS), now.plus(2 * MS));
+    assert_eq!(election.may_publish(0, now.plus(2 * MS)), Some(8));
+}
+
+#[test]
+fn an_heir_that_does_not_become_ready_is_not_waited_for() {
+    let mut election = leading("a", &["a", "b"], &[0, 1, 2, 3]);
+    let all: Vec<(usize, Lease)> = (0..4).map(|venue| (venue, lease("a", 7))).collect();
+    let mut named = Vec::new();
+    for tick in 0..400 {
+        let now = START.plus(tick * 100 * MS);
+        renew(&mut election, now);
+        if tick % 16 == 0 {
+            election.seen(&sight(&["a", "b"], &all), now, now);
+        }
+        for action in polled(&mut election, now) {
+            let Action::NameHeir { venue, heir, .. } = action else { continue };
+            election.heir_named(venue, 7, true, now);
+            named.push((venue, heir));
+        }
+        assert!((0..4).all(|venue| election.may_publish(venue, now) == Some(7)));
+    }
+    // Each venue is tried once within half a minute, and each time taken back.
+    let expected = (0..4).flat_map(|venue| [(venue, "b".to_owned()), (venue, String::new())]);
+    assert_eq!(named[..8], expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn sigterm_hands_everything_over_at_once_and_waits_for_nobody() {
+    let mut election = leading("a", &["a", "b", "c"], &[0, 1]);
+    let now = START.plus(SECOND);
+    election.stop(now);
+    let actions = polled(&mut election, now);
+    let heirs: Vec<&str> = actions
+        .iter()
+        .filter_map(|action| if let Action::NameHeir { heir, .. } = action { Some(heir.as_str()) } else { None })
+        .collect();
+    assert_eq!((heirs.len(), actions.last()), (2, Some(&Action::Leave)));
+    assert_ne!(heirs[0], heirs[1], "evenly");
+    election.left();
+    (0..2).for_each(|venue| election.heir_named(venue, 7, true, now));
+    let ready = Control::Ready { venue: VENUES[0].to_owned(), token: 7, heir: heirs[0].to_owned() };
+    election.control(&ready, now.plus(50 * MS));
+    assert!(matches!(election.poll(now.plus(50 * MS)), Some(Action::Transfer { venue: 0, .. })));
+    election.transferred(0, 7, Some(8), now.plus(51 * MS));
+    election.accepted(0, 8, now.plus(60 * MS));
+    assert!(!election.is_done() && polled(&mut election, now.plus(299 * MS)).is_empty());
+    // The other heir was not ready: whoever hears that the venue is free may take it.
+    assert_eq!(polled(&mut election, now.plus(300 * MS)), [Action::Release { venue: 1, token: 7 }]);
+    election.released(1, 7, now.plus(301 * MS));
+    election.accepted(1, 8, now.plus(320 * MS));
+    assert!(election.is_done());
+}
+
+#[test]
+fn an_heir_claims_first_when_the_leader_could_not_wait() {
+    let now = START.plus(SECOND);
+    for (me, named) in [("b", true), ("c", false)] {
+        let mut election = leading(me, &["a", "b", "c"], &[]);
+        let venue = VENUES[3].to_owned();
+        election.control(&Control::Heir { venue: venue.clone(), token: 7, heir: "b".to_owned() }, now);
+        election.control(&Control::Free { venue, token: 7 }, now.plus(MS));
+        let claims = polled(&mut election, now.plus(MS)).contains(&Action::Claim { venue: 3, floor: 7 });
+        assert_eq!(claims, named, "{me}");
+    }
+}
+
+#[test]
+fn the_last_one_gives_its_leases_back_when_it_ends() {
+    let mut election = joined("a");
+    (0..4).for_each(|venue| election.claimed(venue, &Claim::Won(7), START, START));
+    election.stop(START);
+    let actions = polled(&mut election, START);
+    assert_eq!(actions.iter().filter(|action| matches!(action, Action::Release { .. })).count(), 4, "{actions:?}");
+}
+
+#[test]
+fn f74_f75_cut_off_it_connects_for_its_own_clients_and_leads_until_its_lease_ends() {
+    for alone in [true, false] {
+        let options = Options { instance: "a".to_owned(), alone, ..Options::default() };
+        let mut election = Election::new(&options, &VENUES, START);
+        election.joined(START);
+        election.claimed(0, &Claim::Won(7), START, START);
+        let (soon, over) = (START.plus(SECOND), START.plus(LEASE_NS));
+        election.cut_off(soon);
+        assert_eq!(election.role(0, soon), Role::Leader);
+        assert_eq!(election.role(1, soon) == Role::Alone, alone);
+        assert_eq!((election.wants_upstream(0), election.wants_upstream(1)), (true, alone));
+        election.expire(over);
+        assert_eq!(election.role(0, over), if alone { Role::Alone } else { Role::Follower });
+        assert!((0..4).all(|venue| election.may_publish(venue, over).is_none()), "no token is made up");
+    }
+}
+
+#[test]
+fn f82_after_a_return_our_own_connections_stay_until_the_leaders_quotes_flow() {
+    let mut election = joined("a");
+    election.cut_off(START);
+    let back = START.plus(10 * SECOND);
+    election.returning(back);
+    assert!((0..4).all(|venue| election.wants_upstream(venue)));
+    election.joined(back.plus(3 * SECOND));
+    let now = back.plus(30 * SECOND);
+    election.expire(now);
+    assert!(election.wants_upstream(2), "however long it takes");
+    election.accepted(2, 1, now);
+    assert_eq!((election.wants_upstream(1), election.wants_upstream(2)), (true, false));
+}
+
+#[test]
+fn a_leader_that_cannot_reach_its_venue_gives_it_away_and_rests() {
+    let mut election = leading("a", &["a", "b"], &[0, 1]);
+    let leases: Vec<(usize, Lease)> = (0..4).map(|at| (at, lease(if at < 2 { "a" } else { "b" }, 7))).collect();
+    let mut named = None;
+    for tick in 0..200 {
+        let now = START.plus(tick * 100 * MS);
+        renew(&mut election, now);
+        (0..2).for_each(|venue| election.upstream(venue, venue == 1, now));
+        if tick % 16 == 0 {
+            election.seen(&sight(&["a", "b"], &leases), now, now);
+        }
+        if let Some(Action::NameHeir { venue, .. }) = election.poll(now) {
+            named = Some((venue, now));
+            break;
+        }
+    }
+    let (venue, now) = named.expect("an heir is named though shares are equal");
+    assert_eq!(venue, 0);
+    election.heir_named(0, 7, true, now);
+    election.control(&Control::Ready { venue: VENUES[0].to_owned(), token: 7, heir: "b".to_owned() }, now);
+    election.transferred(0, 7, Some(8), now);
+    // It is neither claimed nor inherited for a while.
+    election.control(&Control::Heir { venue: VENUES[0].to_owned(), token: 8, heir: "a".to_owned() }, now.plus(SECOND));
+    assert_eq!(election.role(0, now.plus(SECOND)), Role::Follower);
+    let heir = Control::Heir { venue: VENUES[0].to_owned(), token: 8, heir: "a".to_owned() };
+    election.control(&heir, now.plus(61 * SECOND));
+    assert_eq!(election.role(0, now.plus(61 * SECOND)), Role::Heir);
+}

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use spreadwire::cluster::Options;
 use spreadwire::cluster::election::Action;
-use spreadwire::cluster::helm::{Answer, Call, Helm};
+use spreadwire::cluster::helm::{Answer, Helm};
 use spreadwire::cluster::store::{Claim, Control, Lease, Member, Sight};
 use spreadwire::metrics::cluster::{RedisState, Role};
 use spreadwire::sim::random::Random;
@@ -61,7 +61,7 @@ struct Setup {
 /// One call on its way.
 #[derive(Clone)]
 enum Request {
-    Call(Call),
+    Call(Action),
     Publish { venue: usize, token: u64, sequence: u64 },
 }
 
@@ -73,7 +73,7 @@ enum Reply {
 
 #[derive(Clone)]
 enum Message {
-    Pulse(MonoNs),
+    Pulse,
     Control(Control),
     Batch { venue: usize, leader: String, token: u64, sequence: u64 },
 }
@@ -85,6 +85,7 @@ enum Event {
     Late(u64),
     Deliver(Box<Message>),
     Dialled(usize, u64),
+    Pulse,
     Heal(Fault),
     Start,
     Fault,
@@ -166,6 +167,8 @@ struct World {
     /// By how much the present master's wall clock is ahead.
     redis_ahead: u64,
     quiet: bool,
+    /// Judgements that may be put off, for a lease may be on its way from one to another just now.
+    patience: u32,
     checker: Checker,
     /// When each venue last changed hands.
     changed: Vec<Option<u64>>,
@@ -232,6 +235,7 @@ impl World {
             redis_rate,
             redis_ahead: 0,
             quiet: false,
+            patience: 20,
             checker: Checker::default(),
             changed: vec![None; venues],
             granted: vec![(0, 0); venues],
@@ -260,7 +264,12 @@ impl World {
             let node = &self.nodes[next.node];
             let is_own = matches!(
                 next.event,
-                Event::Turn(_) | Event::Reply(..) | Event::Late(_) | Event::Deliver(_) | Event::Dialled(..)
+                Event::Turn(_)
+                    | Event::Reply(..)
+                    | Event::Late(_)
+                    | Event::Deliver(_)
+                    | Event::Dialled(..)
+                    | Event::Pulse
             );
             if is_own && node.life != next.life {
                 continue;
@@ -273,7 +282,10 @@ impl World {
                 continue;
             }
             match next.event {
-                Event::Judgement => return self.judge(true),
+                Event::Judgement => match self.judge(true) {
+                    Err(_) if self.is_patient() => self.push(self.now + 20 * MS, 0, Event::Judgement),
+                    judged => return judged,
+                },
                 event => self.handle(next.node, next.life, event)?,
             }
         }
@@ -308,11 +320,21 @@ impl World {
                     return self.turn(at);
                 }
             }
+            Event::Pulse => {
+                // The follower's own, on the connection that it listens on.
+                if self.redis_up {
+                    self.post(at, Message::Pulse);
+                }
+                self.push(self.now + 100 * MS, at, Event::Pulse);
+            }
             Event::Heal(fault) => self.heal(at, life, fault),
             Event::Start => return self.start(at),
             Event::Fault => self.strike(),
             Event::Quiet => self.calm_down(),
-            Event::SlowJudgement => return self.judge(false),
+            Event::SlowJudgement => match self.judge(false) {
+                Err(_) if self.is_patient() => self.push(self.now + 20 * MS, 0, Event::SlowJudgement),
+                judged => return judged,
+            },
             Event::Judgement => unreachable!("taken by the loop"),
         }
         Ok(())
@@ -334,6 +356,7 @@ impl World {
         let options = Options { instance: node.id.clone(), ..self.options.clone() };
         node.helm = Some(Helm::new(&options, &VENUES[..venues], local));
         self.story(at, "starts");
+        self.push(self.now, at, Event::Pulse);
         self.turn(at)
     }
 
@@ -378,12 +401,15 @@ impl World {
     /// A batch for the next venue that is due, if the helm says that it may be published.
     fn publish(&mut self, at: usize, helm: &Helm, local: MonoNs) -> Result<Option<Request>, String> {
         let node = &mut self.nodes[at];
-        if self.now < node.publish_at {
+        // A new leader publishes at once.
+        let is_new = |venue| helm.may_publish(venue, local).is_some_and(|token| token != node.sequences[venue].0);
+        let new = (0..self.venues).find(|&venue| is_new(venue));
+        if new.is_none() && self.now < node.publish_at {
             return Ok(None);
         }
-        while node.publish_next < self.venues {
-            let venue = node.publish_next;
-            node.publish_next += 1;
+        while new.is_some() || node.publish_next < self.venues {
+            let venue = new.unwrap_or(node.publish_next);
+            node.publish_next += usize::from(new.is_none());
             let mut token = helm.may_publish(venue, local);
             if self.setup.broken == Broken::DeadlinesAreIgnored && helm.wants_upstream(venue) && token.is_none() {
                 token = Some(node.sequences[venue].0).filter(|token| *token > 0);
@@ -447,9 +473,12 @@ impl World {
             (Request::Call(call), Some(Reply::Answer(answer))) => helm.outcome(call, Some(&answer), sent, local),
             (Request::Call(call), _) => helm.outcome(call, None, sent, local),
             (Request::Publish { venue, token, .. }, Some(Reply::Published(taken))) => {
-                helm.published(*venue, *token, Some(taken), local);
+                helm.published(true, local);
+                if !taken {
+                    helm.refused(*venue, *token, local);
+                }
             }
-            (Request::Publish { venue, token, .. }, _) => helm.published(*venue, *token, None, local),
+            (Request::Publish { .. }, _) => helm.published(false, local),
         }
         if self.setup.tells {
             self.story(at, &told(request, sent, local));
@@ -462,7 +491,7 @@ impl World {
         let node = &mut self.nodes[at];
         let Some(helm) = &mut node.helm else { return Ok(()) };
         match message {
-            Message::Pulse(mark) => helm.heard(mark, local),
+            Message::Pulse => helm.heard(local),
             Message::Control(control) => helm.control(&control, local),
             Message::Batch { venue, leader, token, sequence } => {
                 let (last, from, newest) = &mut node.believed[venue];
@@ -516,13 +545,7 @@ impl World {
                 }
                 Reply::Published(taken)
             }
-            Request::Call(Call::Pulse(mark)) => {
-                if self.nodes[at].life == life {
-                    self.post(at, Message::Pulse(mark));
-                }
-                Reply::Answer(Answer::Done)
-            }
-            Request::Call(Call::Make(action)) => Reply::Answer(self.obey(at, &id, action)?),
+            Request::Call(action) => Reply::Answer(self.obey(at, &id, action)?),
         };
         let node = &self.nodes[at];
         let lost = node.cut[1] || (node.loses_one_in > 0 && self.random.one_in(node.loses_one_in));
@@ -789,27 +812,36 @@ impl World {
         let Options { lease_ns, stable_ns, tenure_ns, .. } = self.options;
         let led = self.now + 2 * lease_ns + stable_ns + 2 * SECOND;
         // Whoever could not reach a venue may rest for a minute, and an heir that failed is not asked for half of one.
-        let rests = if self.setup.faults == Faults::All { 62 * SECOND } else { 0 };
+        let rests = match self.setup.faults {
+            Faults::All => 62 * SECOND,
+            Faults::Standstills => 32 * SECOND,
+            Faults::None => 0,
+        };
         let level = led + rests + (2 + self.venues as u64) * (tenure_ns + 2 * SECOND);
         self.push(led, 0, Event::SlowJudgement);
         self.push(level, 0, Event::Judgement);
     }
 
+    fn is_patient(&mut self) -> bool {
+        self.patience = self.patience.saturating_sub(1);
+        self.patience > 0
+    }
+
     fn judge(&self, all: bool) -> Outcome {
         let mut counts = vec![0; self.nodes.len()];
-        for venue in 0..self.venues {
+        for (venue, name) in VENUES.iter().enumerate().take(self.venues) {
             let is_leader = |at: &usize| {
                 let local = self.local(*at);
                 self.nodes[*at].helm.as_ref().is_some_and(|helm| helm.may_publish(venue, local).is_some())
             };
             let leaders: Vec<usize> = (0..self.nodes.len()).filter(is_leader).collect();
             if leaders.len() != 1 {
-                return Err(format!("{} is led by {leaders:?} though all is well", VENUES[venue]));
+                return Err(format!("{name} is led by {leaders:?} though all is well"));
             }
             counts[leaders[0]] += 1;
             let connected = self.connected(venue);
             if all && connected != 1 {
-                return Err(format!("{} is connected {connected} times though all is well", VENUES[venue]));
+                return Err(format!("{name} is connected {connected} times though all is well"));
             }
         }
         for node in &self.nodes {
@@ -834,13 +866,13 @@ impl World {
         if self.setup.faults != Faults::None {
             return Ok(());
         }
-        for venue in 0..self.venues {
+        for (venue, name) in VENUES.iter().enumerate().take(self.venues) {
             let connected = self.connected(venue);
             if connected > 2 {
                 let roles: Vec<Option<Role>> = (0..self.nodes.len())
                     .map(|at| self.nodes[at].helm.as_ref().map(|helm| helm.role(venue, self.local(at))))
                     .collect();
-                return Err(format!("{} is connected {connected} times: {roles:?}", VENUES[venue]));
+                return Err(format!("{name} is connected {connected} times: {roles:?}"));
             }
         }
         Ok(())
@@ -892,8 +924,8 @@ fn node_turn(world: &mut World, at: usize) {
 fn told(request: &Request, sent: MonoNs, now: MonoNs) -> String {
     let took = now.since(sent) / MS;
     match request {
-        Request::Call(Call::Make(Action::Beat) | Call::Pulse(_)) => format!("looked in {took} ms"),
-        Request::Call(Call::Make(action)) => format!("{action:?} in {took} ms"),
+        Request::Call(Action::Beat) => format!("looked in {took} ms"),
+        Request::Call(action) => format!("{action:?} in {took} ms"),
         Request::Publish { venue, token, sequence } => {
             format!("published {} {token}/{sequence} in {took} ms", VENUES[*venue])
         }
@@ -964,17 +996,17 @@ fn check(usual: u64, faults: Faults) {
 
 #[test]
 fn f70_f74_f75_f76_f78_whatever_happens_no_two_publish_under_one_token_and_all_ends_well() {
-    check(150, Faults::All);
+    check(50, Faults::All);
 }
 
 #[test]
 fn f60_f72_f77_whoever_may_publish_is_the_last_who_was_given_the_lease() {
-    check(150, Faults::Standstills);
+    check(50, Faults::Standstills);
 }
 
 #[test]
 fn f78_instances_come_and_go_with_two_connections_at_most() {
-    check(150, Faults::None);
+    check(50, Faults::None);
 }
 
 #[test]

@@ -94,8 +94,13 @@ fn tops(updates: &[Update]) -> impl Iterator<Item = &Top> {
 
 #[test]
 fn binance_depth_agrees_with_the_last_book_ticker_at_every_update_id() {
-    for file in ["binance.cf-20210405.jsonl.gz", "binance.cf-20211012.jsonl.gz"] {
-        let updates = updates("binance", file);
+    for (venue, file) in [
+        ("binance", "binance.cf-20210405.jsonl.gz"),
+        ("binance", "binance.cf-20211012.jsonl.gz"),
+        ("binanceus", "binanceus.cf-20210405.jsonl.gz"),
+        ("binanceus", "binanceus.cf-20211012.jsonl"),
+    ] {
+        let updates = updates(venue, file);
         let mut tickers: HashMap<_, Vec<(u64, Level, Level)>> = HashMap::new();
         for top in tops(&updates).filter(|top| top.channel == "bookTicker") {
             tickers.entry(top.instrument).or_default().push((top.sequence, top.bid, top.ask));
@@ -146,8 +151,18 @@ fn long_recordings_have_no_gap_and_no_checksum_error() {
         ("bybit", "bybit.cf-20260809.jsonl"),
         ("coinbase", "coinbase-adv.cf-20260809.jsonl.gz"),
         ("coinbase", "coinbase-ex.cf-20210417.jsonl.gz"),
+        ("bitfinex", "bitfinex.cf-20210405.jsonl.gz"),
+        ("bitstamp", "bitstamp.cf-20210405.jsonl.gz"),
+        ("htx", "htx.cf-20210417.jsonl.gz"),
+        ("upbit", "upbit.cf-20210405.jsonl.gz"),
         ("kraken", "kraken-v1.cf-20210405.jsonl.gz"),
         ("kucoin", "kucoin.cf-20210425.jsonl.gz"),
+        ("binanceus", "binanceus.cf-20210405.jsonl.gz"),
+        ("gemini", "gemini-legacy.cf-20210405.jsonl.gz"),
+        ("gemini", "gemini-legacy.cf-20260809.jsonl.gz"),
+        ("gateio", "gateio.cf-20210422.jsonl"),
+        ("bitget", "bitget-v1.cf-20220407.jsonl.gz"),
+        ("cryptocom", "cryptocom-v2.cf-20211123.jsonl.gz"),
     ];
     for (venue, file) in long {
         let updates = updates(venue, file);

@@ -12,11 +12,9 @@ use spreadwire::venues::{
 };
 use spreadwire::wire::gzip::Gunzip;
 
-use super::is_json;
+use super::{WITHOUT_DAY, is_json};
 
-/// Venues whose sockets tell no day figures.
-const WITHOUT_DAY: &[&str] = &["bitstamp"];
-const SYMBOLS: [(&str, &str); 3] = [("BTC", "EUR"), ("ETH", "BTC"), ("DOGE", "EUR")];
+const SYMBOLS: [(&str, &str); 3] = [("BTC", "USDT"), ("ETH", "BTC"), ("DOGE", "USDT")];
 const START: UnixNs = UnixNs::from_ms(1_786_613_159_748);
 
 #[derive(Default)]
@@ -56,7 +54,7 @@ impl Pair {
         let (codec, general) = (venue.codec(symbols.clone()), venue.codec(symbols));
         let mut pair = Self { venue, codec, general, side: venue.exchange_side(), hall, now: MonoNs(1) };
         let address = match venue.facts().opening {
-            Opening::Direct => venue.facts().address.to_owned(),
+            Opening::Direct | Opening::Patient { .. } => venue.facts().address.to_owned(),
             Opening::Token { path } => {
                 let reply = venue.rest("POST", path, "ws://127.0.0.1:9", &pair.hall).expect("a token reply");
                 venue.endpoint(reply.as_bytes()).unwrap()

@@ -3,6 +3,10 @@
 
 use std::fmt::Write as _;
 
+use spreadwire::time::MonoNs;
+use spreadwire::venues::{DecodeError, Decoded, Frame, Symbols, venue};
+use spreadwire::wire::gzip::Gzip;
+
 use super::frames::check;
 
 #[test]
@@ -10,6 +14,23 @@ fn f12_an_announced_end_of_the_connection_asks_for_another_one() {
     check("binance", "> {\"e\":\"serverShutdown\",\"E\":1}\n= leaving: the server is about to stop\n= control");
     let notice = r#"> {"event":"notice","code":"64008","msg":"The connection will soon be closed."}"#;
     check("okx", &format!("{notice}\n= leaving: the connection will be closed for a service upgrade\n= control"));
+    let request = r#"> {"event":"bts:request_reconnect","channel":"","data":{}}"#;
+    check("bitstamp", &format!("{request}\n= reconnect: the venue asks for a new connection\n= control"));
+}
+
+#[test]
+fn f30_a_packed_frame_that_unpacks_to_too_much_is_refused_and_the_next_one_read() {
+    let venue = venue("htx").unwrap();
+    let mut codec = venue.codec(Symbols::discovering(venue.symbol_of()));
+    let (mut gzip, mut out) = (Gzip::default(), Decoded::default());
+    for frame in [vec![b' '; 9 << 20], vec![0; 64 << 20]] {
+        let packed = gzip.pack(&frame);
+        assert!(packed.len() < venue.facts().message_max);
+        assert_eq!(codec.decode(&packed, MonoNs(0), &mut out), Err(DecodeError::Gzip));
+    }
+    let ping = gzip.pack(br#"{"ping":7}"#);
+    assert_eq!(codec.decode(&ping, MonoNs(0), &mut out), Ok(Frame::Control));
+    assert_eq!(out.answers, [r#"{"pong":7}"#]);
 }
 
 #[test]
@@ -31,6 +52,22 @@ fn f14_a_partly_refused_subscription_names_who_is_in() {
 = refused: error:handler not found,topic:orderbook.1.BTCUSDT
 = request {"req_id":"Q0","op":"subscribe","args":["orderbook.1.BTCUSDT"]}
 = request {"req_id":"Q1","op":"subscribe","args":["orderbook.1.ETHUSDT"]}
+= control"#,
+    );
+}
+
+#[test]
+fn f14_a_refused_request_is_made_again_for_each_of_its_instruments() {
+    check(
+        "gateio",
+        r#"! BTC/USDT ETH/USDT
+> {"time":1,"id":1,"channel":"spot.book_ticker","event":"subscribe","error":{"code":2,"message":"unknown currency pair: ETH_USDT"},"result":null}
+= refused: unknown currency pair: ETH_USDT
+= request {"time":0,"id":3,"channel":"spot.book_ticker","event":"subscribe","payload":["BTC_USDT"]}
+= request {"time":0,"id":4,"channel":"spot.book_ticker","event":"subscribe","payload":["ETH_USDT"]}
+= control
+> {"time":1,"id":3,"channel":"spot.book_ticker","event":"subscribe","payload":["BTC_USDT"],"result":{"status":"success"}}
+= subscribed BTC/USDT
 = control"#,
     );
 }

@@ -1,0 +1,559 @@
+//! A batch of quotes as it travels through Redis: text out, and in again only if every part of it is sound. Pure.
+//!
+//! One line of JSON, so that whoever looks at a channel at night can read it. Names, never ids: another process
+//! numbers its venues otherwise. Numbers are the exact decimals that the venue wrote.
+//!
+//! ```text
+//! {"v":1,"venue":"binance","from":"gw-1_211_1763700000000","token":7,"seq":12,"sent":8123456789,"trip":90000,
+//!  "whole":false,"quotes":[["BTC/USDT","63704.00","1.5","63704.10","0.3",87,1763700000000000000,41000,"live","live"]],
+//!  "days":[["BTC/USDT",63704,64100,62900,604,0.96,1250000000,1763700000000000000]]}
+//! ```
+//!
+//! A quote is symbol, bid, its size, ask, its size, the venue's number and stamp (Unix nanoseconds), age when it was
+//! sent (nanoseconds), source, and whether it still holds. A latest value is a batch of one.
+
+use crate::market::quote::Source;
+use crate::market::statistics::DayStatistics;
+use crate::market::{Decimal, Directory, InstrumentId, Level, VenueId};
+use crate::matrix::CellState;
+use crate::protocol::{array, float, integer, string};
+use crate::time::{MonoNs, SECOND, UnixNs};
+use crate::wire::json::{self, Value};
+
+/// Version of this text. Another one is refused, unknown members are not: they may be added.
+pub const VERSION: u64 = 1;
+/// Largest batch that is read, in bytes.
+pub const BYTES_MAX: usize = 1 << 20;
+/// Most quotes, and most day statistics, of one batch.
+pub const QUOTES_MAX: usize = 1024;
+/// Longest id of an instance, in bytes.
+const NAME_MAX: usize = 256;
+/// No quote is told that is older than this, in nanoseconds.
+const AGE_MAX_NS: u64 = 86_400 * SECOND;
+/// No round trip takes longer than this, in nanoseconds.
+const TRIP_MAX_NS: u64 = 60 * SECOND;
+
+/// What a batch says beside its quotes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The venue.
+    pub venue: VenueId,
+    /// Id of the instance that sends it.
+    pub from: String,
+    /// Its fencing token.
+    pub token: u64,
+    /// Counts the batches of this venue under this token, from 1.
+    pub sequence: u64,
+    /// When it was sent, by the sender's own monotonic clock: to be compared with its other batches only.
+    pub sent: MonoNs,
+    /// The sender's shortest round trip through Redis lately, in nanoseconds.
+    pub trip_ns: u64,
+    /// Set in the batches that together tell all that the sender knows of the venue.
+    pub whole: Option<Whole>,
+}
+
+/// Which part of a whole telling a batch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whole {
+    /// Sequence of its first batch.
+    pub from: u64,
+    /// Quotes that are still to follow; 0 in its last batch.
+    pub left: u64,
+}
+
+/// One instrument of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What is quoted.
+    pub instrument: InstrumentId,
+    /// Best bid.
+    pub bid: Level,
+    /// Best ask.
+    pub ask: Level,
+    /// The venue's own order number; 0 where it has none.
+    pub sequence: u64,
+    /// The venue's stamp; 0 where it sends none.
+    pub exchange_time: UnixNs,
+    /// How old it was when it was sent, in nanoseconds.
+    pub age_ns: u64,
+    /// What sent it.
+    pub source: Source,
+    /// Whether it still holds; never [`CellState::Empty`].
+    pub state: CellState,
+}
+
+/// Why a batch is not taken. Somebody else's mistake, or another version: counted, and nothing of it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Larger than [`BYTES_MAX`], or more entries than [`QUOTES_MAX`].
+    TooLarge,
+    /// Not JSON.
+    Json,
+    /// Written by another version.
+    Version,
+    /// For another venue than its channel or key is.
+    Venue,
+    /// A member is missing or has another shape.
+    Shape(&'static str),
+    /// A number that cannot be.
+    Absurd(&'static str),
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TooLarge => f.write_str("it is too large"),
+            Self::Json => f.write_str("it is not JSON"),
+            Self::Version => f.write_str("it is of another version"),
+            Self::Venue => f.write_str("it is about another venue"),
+            Self::Shape(member) => write!(f, "`{member}` is missing or has another shape"),
+            Self::Absurd(member) => write!(f, "`{member}` cannot be"),
+        }
+    }
+}
+
+/// Writes one batch to the end of a buffer: quotes first, then days.
+pub struct Writer<'a> {
+    out: &'a mut Vec<u8>,
+    directory: &'a Directory,
+    entries: usize,
+}
+
+impl<'a> Writer<'a> {
+    /// Begins a batch.
+    pub fn begin(head: &Head, directory: &'a Directory, out: &'a mut Vec<u8>) -> Self {
+        let text = |text: &str, out: &mut Vec<u8>| out.extend_from_slice(text.as_bytes());
+        text("{\"v\":", out);
+        integer(VERSION, out);
+        text(",\"venue\":", out);
+        string(&directory.venue(head.venue).name, out);
+        text(",\"from\":", out);
+        string(&head.from, out);
+        let numbers = [
+            (",\"token\":", head.token),
+            (",\"seq\":", head.sequence),
+            (",\"sent\":", head.sent.0),
+            (",\"trip\":", head.trip_ns),
+        ];
+        for (key, number) in numbers {
+            text(key, out);
+            integer(number, out);
+        }
+        text(",\"whole\":", out);
+        match head.whole {
+            Some(whole) => array([whole.from, whole.left], out, integer),
+            None => text("false", out),
+        }
+        text(",\"quotes\":[", out);
+        Self { out, directory, entries: 0 }
+    }
+
+    /// Adds a quote.
+    pub fn quote(&mut self, entry: &Entry) {
+        self.open_entry(entry.instrument);
+        for number in [entry.bid.price, entry.bid.size, entry.ask.price, entry.ask.size] {
+            self.out.extend_from_slice(b",\"");
+            number.write_verbatim(self.out);
+            self.out.push(b'"');
+        }
+        for number in [entry.sequence, entry.exchange_time.0, entry.age_ns] {
+            self.out.push(b',');
+            integer(number, self.out);
+        }
+        for word in [entry.source.word(), state_word(entry.state)] {
+            self.out.extend_from_slice(b",\"");
+            self.out.extend_from_slice(word.as_bytes());
+            self.out.push(b'"');
+        }
+        self.out.push(b']');
+    }
+
+    /// Ends the quotes and adds the day statistics.
+    pub fn days<'d>(mut self, days: impl IntoIterator<Item = &'d DayStatistics>) {
+        self.out.extend_from_slice(b"],\"days\":[");
+        self.entries = 0;
+        for day in days {
+            self.open_entry(day.instrument);
+            for figure in [day.last, day.high, day.low, day.change, day.change_pct, day.quote_volume] {
+                self.out.push(b',');
+                float(figure, self.out);
+            }
+            self.out.push(b',');
+            integer(day.exchange_time.0, self.out);
+            self.out.push(b']');
+        }
+        self.out.extend_from_slice(b"]}");
+    }
+
+    fn open_entry(&mut self, instrument: InstrumentId) {
+        if self.entries > 0 {
+            self.out.push(b',');
+        }
+        self.entries += 1;
+        self.out.push(b'[');
+        string(self.directory.symbol(instrument), self.out);
+    }
+}
+
+const fn state_word(state: CellState) -> &'static str {
+    match state {
+        CellState::Live => "live",
+        CellState::Suspect => "suspect",
+        CellState::Void | CellState::Empty => "void",
+    }
+}
+
+/// Reads batches; keeps its buffers, so that a batch no larger than one before costs no memory but its sender's name.
+#[derive(Default)]
+pub struct Reader {
+    parser: json::Parser,
+    /// Quotes of the last batch that was read.
+    pub quotes: Vec<Entry>,
+    /// Day statistics of the last batch that was read.
+    pub days: Vec<DayStatistics>,
+    /// Quotes and statistics of the last batch about instruments that this process does not have on the venue.
+    pub unknown: u64,
+}
+
+impl Reader {
+    /// Reads a batch about `venue`.
+    ///
+    /// # Errors
+    /// The first thing wrong with it.
+    pub fn read(&mut self, text: &[u8], venue: VenueId, directory: &Directory) -> Result<Head, Refusal> {
+        let Self { parser, quotes, days, unknown } = self;
+        quotes.clear();
+        days.clear();
+        *unknown = 0;
+        if text.len() > BYTES_MAX {
+            return Err(Refusal::TooLarge);
+        }
+        let read = parser.parse(text, |root| {
+            let head = head(root, venue, directory)?;
+            let mut names = Names { venue, directory, unknown };
+            entries(root, "quotes", quotes, |item| quote(item, &mut names))?;
+            entries(root, "days", days, |item| day(item, &mut names))?;
+            Ok(head)
+        });
+        let read = read.unwrap_or(Err(Refusal::Json));
+        if read.is_err() {
+            quotes.clear();
+            days.clear();
+        }
+        read
+    }
+}
+
+fn head(root: Value<'_>, venue: VenueId, directory: &Directory) -> Result<Head, Refusal> {
+    let number = |key: &'static str| root.get(key).and_then(|v| v.integer()).ok_or(Refusal::Shape(key));
+    if !root.is_object() {
+        return Err(Refusal::Json);
+    }
+    if number("v")? != VERSION {
+        return Err(Refusal::Version);
+    }
+    if root.text_of("venue") != Some(directory.venue(venue).name.as_str()) {
+        return Err(Refusal::Venue);
+    }
+    let from = root.text_of("from").filter(|from| !from.is_empty()).ok_or(Refusal::Shape("from"))?;
+    let within = |key: &'static str, least: u64, most: u64| {
+        number(key).and_then(|n| if n < least || n > most { Err(Refusal::Absurd(key)) } else { Ok(n) })
+    };
+    if from.len() > NAME_MAX {
+        return Err(Refusal::Absurd("from"));
+    }
+    Ok(Head {
+        venue,
+        from: from.to_owned(),
+        token: within("token", 1, super::store::TOKEN_MAX)?,
+        sequence: within("seq", 1, u64::MAX - 1)?,
+        sent: MonoNs(within("sent", 0, u64::MAX / 4)?),
+        trip_ns: within("trip", 0, TRIP_MAX_NS)?,
+        whole: whole(root.get("whole").ok_or(Refusal::Shape("whole"))?)?,
+    })
+}
+
+fn whole(value: Value<'_>) -> Result<Option<Whole>, Refusal> {
+    if value.boolean() == Some(false) {
+        return Ok(None);
+    }
+    let number = |at| value.at(at).and_then(|v| v.integer()).ok_or(Refusal::Shape("whole"));
+    Ok(Some(Whole { from: number(0)?, left: number(1)? }))
+}
+
+fn entries<'a, T>(
+    root: Value<'a>,
+    key: &'static str,
+    out: &mut Vec<T>,
+    mut read: impl FnMut(Value<'a>) -> Result<Option<T>, Refusal>,
+) -> Result<(), Refusal> {
+    let list = root.get(key).filter(Value::is_array).ok_or(Refusal::Shape(key))?;
+    if list.len() > QUOTES_MAX {
+        return Err(Refusal::TooLarge);
+    }
+    for item in list.items() {
+        out.extend(read(item)?);
+    }
+    Ok(())
+}
+
+struct Names<'a> {
+    venue: VenueId,
+    directory: &'a Directory,
+    unknown: &'a mut u64,
+}
+
+impl Names<'_> {
+    /// The instrument, if this process has it on the venue.
+    fn find(&mut self, symbol: Option<Value<'_>>) -> Result<Option<InstrumentId>, Refusal> {
+        let symbol = symbol.and_then(|v| v.text()).ok_or(Refusal::Shape("symbol"))?;
+        let known = self.directory.instrument_named(symbol);
+        let found = known.filter(|instrument| self.directory.is_quoted(*instrument, self.venue));
+        *self.unknown += u64::from(found.is_none());
+        Ok(found)
+    }
+}
+
+fn quote(item: Value<'_>, names: &mut Names<'_>) -> Result<Option<Entry>, Refusal> {
+    let mut parts = item.items();
+    let instrument = names.find(parts.next())?;
+    let mut number = |name| {
+        let text = parts.next().and_then(|v| v.text()).ok_or(Refusal::Shape(name))?;
+        Decimal::parse(text.as_bytes()).map_err(|_| Refusal::Absurd(name))
+    };
+    let numbers = [number("bid")?, number("bid size")?, number("ask")?, number("ask size")?];
+    let mut integer = |name| parts.next().and_then(|v| v.integer()).ok_or(Refusal::Shape(name));
+    let (sequence, exchange_time, age_ns) = (integer("sequence")?, integer("time")?, integer("age")?);
+    let mut word = |name| parts.next().and_then(|v| v.text()).ok_or(Refusal::Shape(name));
+    let source = match word("source")? {
+        "live" => Source::Live,
+        "simulated" => Source::Simulated,
+        "replay" => Source::Replay,
+        _ => return Err(Refusal::Shape("source")),
+    };
+    let state = match word("state")? {
+        "live" => CellState::Live,
+        "suspect" => CellState::Suspect,
+        "void" => CellState::Void,
+        _ => return Err(Refusal::Shape("state")),
+    };
+    if age_ns > AGE_MAX_NS {
+        return Err(Refusal::Absurd("age"));
+    }
+    let [bid, bid_size, ask, ask_size] = numbers;
+    // As from a feed: a side without price or size is absent.
+    let side = |price, size| {
+        let level = Level { price, size };
+        if level.is_present() { level } else { Level::ABSENT }
+    };
+    Ok(instrument.map(|instrument| Entry {
+        instrument,
+        bid: side(bid, bid_size),
+        ask: side(ask, ask_size),
+        sequence,
+        exchange_time: UnixNs(exchange_time),
+        age_ns,
+        source,
+        state,
+    }))
+}
+
+fn day(item: Value<'_>, names: &mut Names<'_>) -> Result<Option<DayStatistics>, Refusal> {
+    let mut parts = item.items();
+    let instrument = names.find(parts.next())?;
+    let mut figure = || {
+        let figure = parts.next().and_then(|v| v.float()).ok_or(Refusal::Shape("day"))?;
+        if figure.abs() > 1e30 { Err(Refusal::Absurd("day")) } else { Ok(figure) }
+    };
+    let [last, high, low] = [figure()?, figure()?, figure()?];
+    let [change, change_pct, quote_volume] = [figure()?, figure()?, figure()?];
+    let exchange_time = UnixNs(parts.next().and_then(|v| v.integer()).ok_or(Refusal::Shape("day"))?);
+    Ok(instrument.map(|instrument| DayStatistics {
+        instrument,
+        last,
+        high,
+        low,
+        change,
+        change_pct,
+        quote_volume,
+        exchange_time,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::market::directory::VenueEntry;
+    use proptest::prelude::*;
+
+    fn directory() -> Directory {
+        let venue = |name: &str, native: [Option<&str>; 3]| VenueEntry {
+            name: name.to_owned(),
+            taker_fee_pct: Decimal::ZERO,
+            native: native.map(|n| n.map(str::to_owned)).to_vec(),
+        };
+        Directory::new(
+            ["BTC/USDT", "ETH/USDT", "SOL/USDT"].map(str::to_owned).to_vec(),
+            vec![venue("okx", [Some("a"), Some("b"), None]), venue("kraken", [Some("a"), None, None])],
+        )
+    }
+
+    const OKX: VenueId = VenueId(0);
+
+    fn a_head() -> Head {
+        let from = "gw \"1\"\n_7_1763700000000".to_owned();
+        Head { venue: OKX, from, token: 7, sequence: 12, sent: MonoNs(5), trip_ns: 9, whole: None }
+    }
+
+    fn an_entry() -> Entry {
+        let level = |price: &str, size: &str| Level { price: price.parse().unwrap(), size: size.parse().unwrap() };
+        Entry {
+            instrument: InstrumentId(0),
+            bid: level("63704.00", "1.50"),
+            ask: level("63704.10", "0.3"),
+            sequence: u64::MAX,
+            exchange_time: UnixNs(1_763_700_000_000_000_000),
+            age_ns: 41_000,
+            source: Source::Simulated,
+            state: CellState::Live,
+        }
+    }
+
+    fn write(head: &Head, quotes: &[Entry], days: &[DayStatistics]) -> Vec<u8> {
+        let (directory, mut out) = (directory(), Vec::new());
+        let mut writer = Writer::begin(head, &directory, &mut out);
+        quotes.iter().for_each(|entry| writer.quote(entry));
+        writer.days(days);
+        out
+    }
+
+    fn read(text: &[u8]) -> Result<Head, Refusal> {
+        Reader::default().read(text, OKX, &directory())
+    }
+
+    #[test]
+    fn a_batch_is_one_line_that_a_person_can_read() {
+        let head = Head { from: "gw-1".to_owned(), ..a_head() };
+        let text = String::from_utf8(write(&head, &[an_entry()], &[])).unwrap();
+        assert_eq!(
+            text,
+            r#"{"v":1,"venue":"okx","from":"gw-1","token":7,"seq":12,"sent":5,"trip":9,"whole":false,"quotes":[["BTC/USDT","63704.00","1.50","63704.10","0.3",18446744073709551615,1763700000000000000,41000,"simulated","live"]],"days":[]}"#
+        );
+    }
+
+    #[test]
+    fn f79_another_version_is_refused_and_unknown_members_are_not() {
+        let text = String::from_utf8(write(&a_head(), &[an_entry()], &[])).unwrap();
+        assert_eq!(read(text.replace("\"v\":1", "\"v\":2").as_bytes()), Err(Refusal::Version));
+        assert_eq!(read(text.replace("\"v\":1,", "").as_bytes()), Err(Refusal::Shape("v")));
+        assert_eq!(read(text.replace("\"v\":1,", "\"v\":1,\"hue\":[3],").as_bytes()), Ok(a_head()));
+        let later = text.replace("\"simulated\",\"live\"", "\"simulated\",\"live\",\"more\"");
+        assert_eq!(read(later.as_bytes()), Ok(a_head()));
+    }
+
+    #[test]
+    fn f79_what_this_process_does_not_have_is_skipped_and_counted() {
+        let entry = |n| Entry { instrument: InstrumentId(n), ..an_entry() };
+        let mut reader = Reader::default();
+        let text = write(&a_head(), &[entry(2), entry(1), entry(0)], &[]);
+        let text = String::from_utf8(text).unwrap().replace("ETH/USDT", "ETH/XYZ");
+        assert_eq!(reader.read(text.as_bytes(), OKX, &directory()), Ok(a_head()));
+        assert_eq!((reader.quotes.as_slice(), reader.unknown), ([entry(0)].as_slice(), 2));
+    }
+
+    #[test]
+    fn f80_wrong_shapes_and_absurd_numbers_refuse_the_whole_batch() {
+        let text = String::from_utf8(write(&a_head(), &[an_entry()], &[])).unwrap();
+        for (from, to, why) in [
+            ("\"okx\"", "\"kraken\"", Refusal::Venue),
+            ("\"token\":7", "\"token\":0", Refusal::Absurd("token")),
+            ("\"token\":7", "\"token\":9007199254740993", Refusal::Absurd("token")),
+            ("\"token\":7", "\"token\":-7", Refusal::Shape("token")),
+            ("\"seq\":12", "\"seq\":0", Refusal::Absurd("seq")),
+            ("\"sent\":5", "\"sent\":18446744073709551615", Refusal::Absurd("sent")),
+            ("\"trip\":9", "\"trip\":90000000000000", Refusal::Absurd("trip")),
+            ("63704.10", "-63704.10", Refusal::Absurd("ask")),
+            ("63704.10", "NaN", Refusal::Absurd("ask")),
+            ("63704.10", "1e400", Refusal::Absurd("ask")),
+            (",41000,", ",86400000000001000,", Refusal::Absurd("age")),
+            ("\"live\"]", "\"lively\"]", Refusal::Shape("state")),
+            ("\"quotes\":[[", "\"quotes\":[[],[", Refusal::Shape("symbol")),
+            ("\"whole\":false", "\"whole\":0", Refusal::Shape("whole")),
+            ("\"from\":\"", "\"from\":\"\",\"was\":\"", Refusal::Shape("from")),
+            ("{\"v\"", "[{\"v\"", Refusal::Json),
+        ] {
+            assert!(text.contains(from), "{from}");
+            assert_eq!(read(text.replace(from, to).as_bytes()), Err(why), "{to}");
+        }
+        assert_eq!(read(b"63704.1"), Err(Refusal::Json));
+        assert_eq!(read(&vec![b' '; BYTES_MAX + 1]), Err(Refusal::TooLarge));
+        let many = vec![an_entry(); QUOTES_MAX + 1];
+        assert_eq!(read(&write(&a_head(), &many, &[])), Err(Refusal::TooLarge));
+        assert_eq!(read(&write(&a_head(), &many[1..], &[])), Ok(a_head()));
+    }
+
+    fn number() -> impl Strategy<Value = Decimal> {
+        (any::<u64>(), 0u8..=19).prop_map(|(mantissa, scale)| Decimal::new(mantissa, scale))
+    }
+
+    prop_compose! {
+        fn entry()(
+            instrument in 0u32..2, numbers in prop::array::uniform4(number()), sequence: u64, time: u64,
+            age_ns in 0..=AGE_MAX_NS, source in 0u8..3, state in 0usize..3,
+        ) -> Entry {
+            let level = |price: Decimal, size: Decimal| {
+                let level = Level { price, size };
+                if level.is_present() { level } else { Level::ABSENT }
+            };
+            let [a, b, c, d] = numbers;
+            Entry {
+                instrument: InstrumentId(instrument), bid: level(a, b), ask: level(c, d), sequence,
+                exchange_time: UnixNs(time), age_ns, source: Source::from_u8(source),
+                state: [CellState::Live, CellState::Void, CellState::Suspect][state],
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read(
+            quotes in prop::collection::vec(entry(), 0..20), figures in prop::array::uniform6(-1e12f64..1e12), time: u64,
+            token in 1..=super::super::store::TOKEN_MAX, sequence in 1..u64::MAX, sent in 0..u64::MAX / 4, whole: Option<(u64, u64)>,
+        ) {
+            let [last, high, low, change, change_pct, quote_volume] = figures;
+            let exchange_time = UnixNs(time);
+            let day = DayStatistics {
+                instrument: InstrumentId(1), last, high, low, change, change_pct, quote_volume, exchange_time,
+            };
+            let whole = whole.map(|(from, left)| Whole { from, left });
+            let head = Head { token, sequence, sent: MonoNs(sent), whole, ..a_head() };
+            let mut reader = Reader::default();
+            prop_assert_eq!(reader.read(&write(&head, &quotes, &[day]), OKX, &directory()), Ok(head));
+            prop_assert_eq!(&reader.quotes, &quotes);
+            prop_assert!(reader.quotes.iter().zip(&quotes).all(|(a, b)| {
+                let text = |e: &Entry| { let mut t = Vec::new(); e.bid.price.write_verbatim(&mut t); t };
+                text(a) == text(b)
+            }), "a price is written as the venue wrote it");
+            prop_assert_eq!(&reader.days, &[day]);
+        }
+
+        #[test]
+        fn f80_damage_never_panics_and_a_cut_batch_is_refused(
+            quotes in prop::collection::vec(entry(), 0..3), cut: prop::sample::Index,
+            flips in prop::collection::vec((any::<prop::sample::Index>(), 0u8..8), 1..4),
+        ) {
+            let mut text = write(&a_head(), &quotes, &[]);
+            let whole = text.len();
+            prop_assert!(read(&text[..cut.index(whole)]).is_err());
+            for (at, bit) in flips {
+                text[at.index(whole)] ^= 1 << bit;
+            }
+            let _ = read(&text);
+        }
+
+        #[test]
+        fn f80_any_bytes_are_refused_or_read_and_never_panic(text in prop::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(read(&text).is_err());
+        }
+    }
+}

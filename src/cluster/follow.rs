@@ -1,0 +1,597 @@
+//! The follower: a connection of its own that listens to the leaders' batches, and hands their quotes to the
+//! detector through a ring, as a feed does. A stage with a thread of its own, since its reads wait.
+//!
+//! Believes no lower fencing token, counts what is missing in a sequence and then asks the leader to tell the whole
+//! venue. After every (re)connection it reads the latest values first, so that a newcomer has every price at once,
+//! and asks for the whole of every venue.
+//!
+//! A venue whose leader has fallen silent is not declared void here: within a lease another one leads, and until
+//! then its last prices are the best there are. They are not renewed, so they age: past the age limit of an alert's
+//! leg they make no alert, past that of a price they are none. A quiet venue with a leader keeps its prices, since
+//! the leader tells again what the venue repeats; and when the leader's own connection to the venue dies, it says
+//! that its quotes are void.
+//!
+//! Proves itself: every [`PULSE_EVERY_NS`] it sends a message to itself. What does not come back within
+//! [`DEAF_NS`] was lost with the connection, which is then made again. [`Pulse`] tells others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Connection, PushKind, Value};
+use rustc_hash::FxHashMap;
+
+use crate::cluster::Options;
+use crate::cluster::address::Address;
+use crate::cluster::age::{Clocks, Trips};
+use crate::cluster::batch::{Entry, Head, Reader};
+use crate::cluster::publisher::Wanted;
+use crate::cluster::store::{Control, Keys, Store, StoreError};
+use crate::market::quote::{FeedEvent, Origin};
+use crate::market::{Directory, InstrumentId, Quote, VenueId};
+use crate::matrix::CellState;
+use crate::matrix::days::DayTable;
+use crate::matrix::handover::Handover;
+use crate::metrics::cluster::ClusterVenue;
+use crate::metrics::{Board, Gauge};
+use crate::stage::{Alarm, Stage};
+use crate::time::{Clock, MS, MonoNs, SECOND};
+
+/// A message to ourselves goes out this often, in nanoseconds.
+pub const PULSE_EVERY_NS: u64 = 100 * MS;
+/// A connection on which nothing came for so long is dead, in nanoseconds: five of our own messages are missing.
+const DEAF_NS: u64 = 500 * MS;
+/// Every so many of them goes to all, who learn from it how our clock stands before we ever lead.
+const PULSES_PER_HELLO: u64 = 10;
+/// The longest that a read waits: how exact the times above are.
+const READ_WAIT: Duration = Duration::from_millis(20);
+/// Shortest and longest pause before connecting again, in nanoseconds.
+const RETRY_NS: (u64, u64) = (50 * MS, SECOND);
+/// The whole of one venue is asked for no more often than this, and again until it has come, in nanoseconds.
+const ASK_EVERY_NS: u64 = 100 * MS;
+/// Latest values are asked for again after so long when they could not be read, in nanoseconds.
+const LATEST_AGAIN_NS: u64 = SECOND;
+/// A token that exceeds all known ones by more than this was not given out by a lease: tokens are at least Redis'
+/// milliseconds, and a venue may be led for long under one.
+const TOKEN_JUMP_MAX: u64 = 1 << 40;
+/// Longest message of a pulse, in bytes.
+const PULSE_MAX: usize = 300;
+
+/// How long our own messages take through Redis. The follower writes, anybody reads.
+#[derive(Debug, Default)]
+pub struct Pulse {
+    heard: Gauge,
+    trip_ns: Gauge,
+}
+
+impl Pulse {
+    /// When the last one came back; 0 before the first.
+    #[must_use]
+    pub fn heard(&self) -> MonoNs {
+        MonoNs(self.heard.value())
+    }
+
+    /// The shortest round trip lately, in nanoseconds; 0 before the first.
+    #[must_use]
+    pub fn trip_ns(&self) -> u64 {
+        self.trip_ns.value()
+    }
+}
+
+/// What a follower is made of.
+pub struct FollowParts {
+    /// Who is who.
+    pub directory: Arc<Directory>,
+    /// To the detector; for all venues, with voids of [`Origin::Shared`].
+    pub handover: Handover,
+    /// Day statistics.
+    pub days: Arc<DayTable>,
+    /// Counters; with those of the cluster.
+    pub board: Arc<Board>,
+    /// What others want of us while we lead.
+    pub wanted: Arc<Wanted>,
+    /// Our proof of life.
+    pub pulse: Arc<Pulse>,
+    /// What is said on the control channel, to the lead thread.
+    pub control: rtrb::Producer<Control>,
+    /// Wakes the lead thread.
+    pub lead: Alarm,
+    /// Time.
+    pub clock: Clock,
+    /// Where Redis is, and who we are.
+    pub options: Options,
+}
+
+/// The follower stage.
+pub struct Follow {
+    parts: FollowParts,
+    address: Address,
+    keys: Keys,
+    /// For what must be asked; a listening connection only listens.
+    store: Store,
+    channels: FxHashMap<String, Channel>,
+    link: Option<Listening>,
+    retry: MonoNs,
+    failures: u32,
+    reader: Reader,
+    clocks: Clocks,
+    trips: Trips,
+    /// By venue.
+    streams: Vec<Stream>,
+    /// By pair.
+    last: Vec<Last>,
+}
+
+/// What a channel carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Channel {
+    Quotes(VenueId),
+    Control,
+    Pulse,
+    OwnPulse,
+}
+
+/// A connection that listens.
+struct Listening {
+    link: Connection,
+    /// Channels that are not confirmed yet.
+    pending: usize,
+    since: MonoNs,
+    heard: MonoNs,
+    pulsed: MonoNs,
+    pulses: u64,
+    /// When the latest values shall be read, if they still shall.
+    latest: Option<MonoNs>,
+}
+
+/// What was heard of one venue.
+#[derive(Clone, Debug, Default)]
+struct Stream {
+    token: u64,
+    from: String,
+    sequence: u64,
+    /// From this number on nothing was missing.
+    unbroken: u64,
+    /// Whether something was missed that a whole telling since then has not made up for.
+    behind: bool,
+    asked: MonoNs,
+}
+
+/// What was handed over of one pair.
+#[derive(Clone, Copy, Debug, Default)]
+struct Last {
+    received: MonoNs,
+    /// Whether the detector has a quote of it that was believed by a leader.
+    known: bool,
+}
+
+impl Follow {
+    /// Not connected yet. Touches no network.
+    ///
+    /// # Errors
+    /// A sentence about the address.
+    pub fn new(parts: FollowParts) -> Result<Self, String> {
+        let options = &parts.options;
+        let keys = Keys::new(&options.prefix);
+        let mut channels = FxHashMap::default();
+        for (at, venue) in parts.directory.venues().iter().enumerate() {
+            channels.insert(keys.quotes(&venue.name), Channel::Quotes(VenueId(at as u16)));
+        }
+        channels.insert(keys.control(), Channel::Control);
+        channels.insert(keys.pulse(), Channel::Pulse);
+        channels.insert(keys.own_pulse(&options.instance), Channel::OwnPulse);
+        Ok(Self {
+            address: Address::parse(&options.redis)?,
+            store: Store::new(options)?,
+            channels,
+            link: None,
+            retry: MonoNs(0),
+            failures: 0,
+            reader: Reader::default(),
+            clocks: Clocks::default(),
+            trips: Trips::new(options.call_ns),
+            streams: vec![Stream::default(); parts.directory.venues().len()],
+            last: vec![Last::default(); parts.directory.pairs()],
+            keys,
+            parts,
+        })
+    }
+
+    /// Whether every channel is subscribed to and the latest values are read.
+    #[must_use]
+    pub fn is_joined(&self) -> bool {
+        self.link.as_ref().is_some_and(|l| l.pending == 0 && l.latest.is_none())
+    }
+
+    fn connect(&mut self, now: MonoNs) -> Result<(), StoreError> {
+        let within = Duration::from_nanos(self.parts.options.call_ns);
+        let mut link = self.address.connect_to_listen(within)?;
+        link.set_read_timeout(Some(READ_WAIT))?;
+        let names: Vec<&String> = self.channels.keys().collect();
+        link.send_packed_command(&redis::cmd("SUBSCRIBE").arg(names).get_packed_command())?;
+        let pending = self.channels.len();
+        let heard = self.parts.clock.now();
+        let listening =
+            Listening { link, pending, since: heard, heard, pulsed: MonoNs(0), pulses: 0, latest: Some(now) };
+        self.link = Some(listening);
+        self.trips = Trips::new(self.parts.options.call_ns);
+        Ok(())
+    }
+
+    /// The connection is over; why, in words.
+    fn give_up(&mut self, why: &StoreError) {
+        self.link = None;
+        let (first, longest) = RETRY_NS;
+        let wait = (first << self.failures.min(8)).min(longest);
+        self.failures += 1;
+        self.retry = self.parts.clock.now().plus(wait);
+        self.note(&format!("listening: {why}"));
+    }
+
+    fn note(&self, words: &str) {
+        self.parts.board.cluster.iter().for_each(|board| board.set_last_error(words));
+    }
+
+    /// Reads one message, or waits a little for one. Whether there was one.
+    fn listen(&mut self) -> Result<bool, StoreError> {
+        let now = self.parts.clock.now();
+        self.pulse(now)?;
+        let Some(listening) = &mut self.link else { return Ok(false) };
+        let read = listening.link.recv_response();
+        let now = self.parts.clock.now();
+        match read {
+            Err(error) if error.is_timeout() => {
+                if now.since(listening.heard) >= DEAF_NS {
+                    return Err(StoreError::Late);
+                }
+                return Ok(false);
+            }
+            Err(error) => return Err(error.into()),
+            Ok(value) => {
+                listening.heard = now;
+                self.take(value, now)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn pulse(&mut self, now: MonoNs) -> Result<(), StoreError> {
+        let Some(listening) = &mut self.link else { return Ok(()) };
+        if now.since(listening.pulsed) < PULSE_EVERY_NS {
+            return Ok(());
+        }
+        let instance = &self.parts.options.instance;
+        let text = format!("1 {} {instance}", now.0);
+        let mut pipe = redis::cmd("PUBLISH").arg(self.keys.own_pulse(instance)).arg(&text).get_packed_command();
+        if listening.pulses.is_multiple_of(PULSES_PER_HELLO) {
+            pipe.extend(redis::cmd("PUBLISH").arg(self.keys.pulse()).arg(&text).get_packed_command());
+        }
+        listening.pulses += 1;
+        listening.pulsed = now;
+        Ok(listening.link.send_packed_command(&pipe)?)
+    }
+
+    fn take(&mut self, value: Value, now: MonoNs) -> Result<(), StoreError> {
+        match value {
+            Value::Push { kind: PushKind::Message, data } => {
+                let mut data = data.into_iter();
+                if let (Some(Value::BulkString(channel)), Some(Value::BulkString(text))) = (data.next(), data.next()) {
+                    self.hear(&channel, &text, now);
+                }
+            }
+            Value::Push { kind: PushKind::Subscribe, .. } => {
+                if let Some(listening) = &mut self.link {
+                    listening.pending = listening.pending.saturating_sub(1);
+                }
+            }
+            // Only while subscribing: later it would be about a pulse, which its absence tells as well.
+            Value::ServerError(error) => return Err(redis::RedisError::from(error).into()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, channel: &[u8], text: &[u8], now: MonoNs) {
+        let channel = std::str::from_utf8(channel).ok().and_then(|name| self.channels.get(name));
+        match channel.copied() {
+            Some(Channel::Quotes(venue)) => self.hear_batch(venue, text, now),
+            Some(Channel::Control) => self.hear_control(text),
+            Some(Channel::Pulse) => {
+                if let Some((sent, from)) = pulse(text) {
+                    self.clocks.transit_ns(from, sent, now, &self.trips, 0);
+                }
+            }
+            Some(Channel::OwnPulse) => self.hear_ourselves(text, now),
+            None => {}
+        }
+    }
+
+    fn hear_ourselves(&mut self, text: &[u8], now: MonoNs) {
+        let Some(listening) = &self.link else { return };
+        // What was sent on an earlier connection, or by somebody else, tells nothing about this one.
+        let ours = pulse(text).filter(|(sent, _)| *sent >= listening.since && *sent <= now);
+        if let Some((sent, _)) = ours {
+            self.trips.add(sent, now);
+            self.failures = 0;
+            self.parts.pulse.heard.set(now.0);
+            self.parts.pulse.trip_ns.set(self.trips.shortest_ns());
+        }
+    }
+
+    fn hear_control(&mut self, text: &[u8]) {
+        match serde_json::from_slice(text) {
+            Ok(Control::Again { venue }) => {
+                if let Some(venue) = self.parts.directory.venue_named(&venue) {
+                    self.parts.wanted.ask(venue);
+                }
+            }
+            Ok(message) => {
+                // A full ring loses it; the lead thread's next look at Redis shows the same.
+                let _ = self.parts.control.push(message);
+                self.parts.lead.ring();
+            }
+            // Another version's, or not ours at all.
+            Err(_) => self.note("a message on the control channel was not understood"),
+        }
+    }
+
+    fn board(&self, venue: VenueId) -> Option<&ClusterVenue> {
+        self.parts.board.cluster.as_ref().and_then(|board| board.venues.get(venue.index()))
+    }
+
+    fn count(&self, venue: VenueId, count: impl FnOnce(&ClusterVenue)) {
+        if let Some(board) = self.board(venue) {
+            count(board);
+        }
+    }
+
+    fn hear_batch(&mut self, venue: VenueId, text: &[u8], arrived: MonoNs) {
+        let head = match self.reader.read(text, venue, &self.parts.directory) {
+            Ok(head) => head,
+            Err(why) => {
+                self.note(&format!("a batch of {} was refused: {why}", self.parts.directory.venue(venue).name));
+                return self.count(venue, |board| board.refused.add(1));
+            }
+        };
+        if !self.is_next(&head) {
+            return;
+        }
+        let transit_ns = self.clocks.transit_ns(&head.from, head.sent, arrived, &self.trips, head.trip_ns);
+        let unknown = self.reader.unknown;
+        self.count(venue, |board| {
+            board.last_batch.set(arrived.0);
+            board.lag_ns.set(transit_ns);
+            board.refused.add(unknown);
+        });
+        // What we have told ourselves is in our matrix already.
+        if head.from == self.parts.options.instance {
+            return;
+        }
+        let quotes = std::mem::take(&mut self.reader.quotes);
+        self.count(venue, |board| {
+            board.accepted.add(1);
+            board.quotes.add(quotes.len() as u64);
+        });
+        if let Some(entry) = quotes.last() {
+            // Our own connection would have said so; the leader's has.
+            self.parts.board.venues[venue.index()].set_source(entry.source as u8);
+        }
+        for entry in &quotes {
+            self.hand_over(venue, entry, arrived, transit_ns);
+        }
+        self.reader.quotes = quotes;
+        for day in &self.reader.days {
+            self.parts.days.store(self.parts.directory.pair(day.instrument, venue), day);
+        }
+    }
+
+    /// Whether the batch is to be believed: by its token and sequence. Asks for the whole venue when some are missing.
+    fn is_next(&mut self, head: &Head) -> bool {
+        let stream = &mut self.streams[head.venue.index()];
+        if head.token < stream.token {
+            self.count(head.venue, |board| board.fenced.add(1));
+            return false;
+        }
+        let is_forged = match head.token == stream.token {
+            // Nobody shares a token.
+            true => !stream.from.is_empty() && stream.from != head.from,
+            false => stream.token > 0 && head.token - stream.token > TOKEN_JUMP_MAX,
+        };
+        if is_forged {
+            self.note(&format!("a batch of {} has a token that is not its sender's", head.from));
+            self.count(head.venue, |board| board.refused.add(1));
+            return false;
+        }
+        let is_first = stream.token == 0;
+        if head.token > stream.token {
+            let is_change = !is_first;
+            *stream = Stream { token: head.token, from: head.from.clone(), sequence: 0, unbroken: 1, ..stream.clone() };
+            self.count(head.venue, |board| {
+                board.token.set(head.token);
+                board.changes.add(u64::from(is_change));
+                board.leader.store(Some(Arc::new(head.from.clone())));
+            });
+        }
+        let stream = &mut self.streams[head.venue.index()];
+        if head.sequence <= stream.sequence {
+            // Again, or out of order, which pub/sub never is.
+            self.count(head.venue, |board| board.refused.add(1));
+            return false;
+        }
+        let missing = head.sequence - stream.sequence - 1;
+        stream.sequence = head.sequence;
+        if missing > 0 {
+            (stream.unbroken, stream.behind) = (head.sequence, true);
+            // A newcomer has missed what was said before, but nothing that was said to it.
+            self.count(head.venue, |board| board.gaps.add(if is_first { 0 } else { missing }));
+        }
+        let stream = &mut self.streams[head.venue.index()];
+        if head.whole.is_some_and(|whole| whole.left == 0 && whole.from >= stream.unbroken) {
+            stream.behind = false;
+        }
+        if stream.behind {
+            self.ask(head.venue);
+        }
+        true
+    }
+
+    /// Asks the leader of `venue` to tell all of it.
+    fn ask(&mut self, venue: VenueId) {
+        let now = self.parts.clock.now();
+        let stream = &mut self.streams[venue.index()];
+        if now.since(stream.asked) < ASK_EVERY_NS {
+            return;
+        }
+        stream.asked = now;
+        let message = Control::Again { venue: self.parts.directory.venue(venue).name.clone() };
+        let text = serde_json::to_string(&message).unwrap_or_default();
+        if let Some(listening) = &mut self.link {
+            // A connection that fails here fails at the next read too.
+            let ask = redis::cmd("PUBLISH").arg(self.keys.control()).arg(text).get_packed_command();
+            let _ = listening.link.send_packed_command(&ask);
+        }
+    }
+
+    fn hand_over(&mut self, venue: VenueId, entry: &Entry, arrived: MonoNs, transit_ns: u64) {
+        let pair = self.parts.directory.pair(entry.instrument, venue);
+        let last = &mut self.last[pair.index()];
+        let age_ns = entry.age_ns.saturating_add(transit_ns);
+        // The estimate may step back by a hair when it learns of a faster way; the order of quotes may not.
+        let received = MonoNs(arrived.0.saturating_sub(age_ns)).max(last.received);
+        let holds = match entry.state {
+            CellState::Live => true,
+            // Our own merge has the same doubts, if it knows what the leader knew before.
+            CellState::Suspect => last.known,
+            CellState::Void | CellState::Empty => false,
+        };
+        last.known = holds;
+        if holds {
+            last.received = received;
+            let quote = quote(venue, entry, received, self.parts.clock.now(), Origin::Shared);
+            self.parts.board.venues[venue.index()].set_source(quote.source as u8);
+            self.parts.handover.push(FeedEvent::Quote(quote));
+        } else {
+            self.parts.handover.push(FeedEvent::Void(entry.instrument, venue, Origin::Shared));
+        }
+    }
+
+    /// Reads the latest values of everything, and asks the leaders to tell all.
+    fn catch_up(&mut self) -> Result<(), StoreError> {
+        let directory = Arc::clone(&self.parts.directory);
+        let pairs: Vec<(VenueId, InstrumentId)> = (0..directory.venues().len())
+            .flat_map(|venue| (0..directory.instruments().len()).map(move |at| (venue as u16, at as u32)))
+            .map(|(venue, at)| (VenueId(venue), InstrumentId(at)))
+            .filter(|(venue, instrument)| directory.is_quoted(*instrument, *venue))
+            .collect();
+        let wanted: Vec<(&str, &str)> = pairs
+            .iter()
+            .map(|(venue, instrument)| (directory.venue(*venue).name.as_str(), directory.symbol(*instrument)))
+            .collect();
+        let asked = self.parts.clock.now();
+        let kept = self.store.latest(&wanted)?;
+        let arrived = self.parts.clock.now();
+        for value in kept {
+            let (venue, instrument) = pairs[value.at];
+            // Redis tells since when it has it. Before that it may have been on its way for as long as a call may take.
+            let since_ns = value.since_ns + arrived.since(asked) + self.parts.options.call_ns;
+            self.take_kept(venue, instrument, &value.value, arrived, since_ns);
+        }
+        (0..directory.venues().len()).for_each(|at| self.ask(VenueId(at as u16)));
+        Ok(())
+    }
+
+    fn take_kept(&mut self, venue: VenueId, instrument: InstrumentId, text: &[u8], arrived: MonoNs, since_ns: u64) {
+        let head = self.reader.read(text, venue, &self.parts.directory);
+        let entry = self.reader.quotes.first().copied().filter(|entry| entry.instrument == instrument);
+        let (Ok(head), Some(entry)) = (head, entry) else {
+            self.note(&format!("a latest value of {} was refused", self.parts.directory.venue(venue).name));
+            return self.count(venue, |board| board.refused.add(1));
+        };
+        let pair = self.parts.directory.pair(instrument, venue);
+        let age_ns = entry.age_ns.saturating_add(since_ns);
+        let received = MonoNs(arrived.0.saturating_sub(age_ns));
+        let last = &mut self.last[pair.index()];
+        let is_news = entry.state == CellState::Live && received > last.received;
+        if is_news && head.from != self.parts.options.instance {
+            // What the leader says of it next is not older, whatever the two estimates say.
+            last.received = received;
+            let quote = quote(venue, &entry, received, self.parts.clock.now(), Origin::Redis);
+            self.parts.handover.push(FeedEvent::Quote(quote));
+        }
+        let day = self.reader.days.first().filter(|day| day.instrument == instrument);
+        if let (Some(day), None) = (day, self.parts.days.load(pair)) {
+            self.parts.days.store(pair, day);
+        }
+    }
+
+    /// What is to do beside listening.
+    fn attend(&mut self) -> Result<(), StoreError> {
+        let now = self.parts.clock.now();
+        let call_ns = self.parts.options.call_ns;
+        let Some(listening) = &mut self.link else { return Ok(()) };
+        if listening.pending > 0 && now.since(listening.since) > call_ns.max(READ_WAIT.as_nanos() as u64 * 2) {
+            return Err(StoreError::Late);
+        }
+        if listening.pending == 0 && listening.latest.is_some_and(|due| now >= due) {
+            listening.latest = None;
+            if let Err(why) = self.catch_up() {
+                self.note(&format!("latest values: {why}"));
+                let again = self.parts.clock.now().plus(LATEST_AGAIN_NS);
+                self.link.iter_mut().for_each(|listening| listening.latest = Some(again));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Stage for Follow {
+    fn name(&self) -> &str {
+        "follower"
+    }
+
+    fn turn(&mut self, wait: Duration) -> usize {
+        let now = self.parts.clock.now();
+        if self.link.is_none() {
+            if now < self.retry {
+                std::thread::sleep(wait.min(Duration::from_nanos(self.retry.since(now))));
+                self.parts.handover.settle();
+                return 0;
+            }
+            if let Err(why) = self.connect(now) {
+                self.give_up(&why);
+            }
+            return 1;
+        }
+        let heard = self.listen().and_then(|heard| self.attend().map(|()| heard));
+        self.parts.handover.settle();
+        match heard {
+            Ok(heard) => usize::from(heard),
+            Err(why) => {
+                self.give_up(&why);
+                1
+            }
+        }
+    }
+}
+
+fn quote(venue: VenueId, entry: &Entry, received: MonoNs, now: MonoNs, origin: Origin) -> Quote {
+    Quote {
+        instrument: entry.instrument,
+        venue,
+        bid: entry.bid,
+        ask: entry.ask,
+        sequence: entry.sequence,
+        exchange_time: entry.exchange_time,
+        received,
+        decoded: now,
+        source: entry.source,
+        origin,
+    }
+}
+
+/// When it was sent by its sender's clock, and the sender.
+fn pulse(text: &[u8]) -> Option<(MonoNs, &str)> {
+    let text = std::str::from_utf8(text).ok().filter(|text| text.len() <= PULSE_MAX)?;
+    let (sent, from) = text.strip_prefix("1 ")?.split_once(' ')?;
+    let sent = sent.parse().ok().filter(|sent| *sent < u64::MAX / 4)?;
+    (!from.is_empty()).then_some((MonoNs(sent), from))
+}

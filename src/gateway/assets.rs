@@ -1,0 +1,127 @@
+//! The dashboard's files as they were when the program was built, embedded; none when Node was not there.
+//! A request comes in, a page goes out that borrows the file: nothing is copied, no file system is asked.
+
+use std::borrow::Cow;
+
+use crate::gateway::routes::Page;
+use crate::wire::http::Request;
+
+/// An embedded file.
+#[derive(Clone, Copy, Debug)]
+pub struct File {
+    /// Path as it is asked for; `/` for the page itself.
+    pub path: &'static str,
+    /// Entity tag with its quotes, made of the content; weak on the wire, since it stands for both forms.
+    pub etag: &'static str,
+    /// Content.
+    pub plain: &'static [u8],
+    /// The same, compressed.
+    pub gzip: &'static [u8],
+}
+
+/// All of them, listed by `build.rs`.
+pub const FILES: &[File] = &include!(concat!(env!("OUT_DIR"), "/page.rs"));
+
+/// Content type of pages.
+pub const HTML: &str = "text/html; charset=utf-8";
+
+/// Header lines of every HTML page: it may load scripts and styles from here alone, talk to this server
+/// alone, and be framed by nobody. `'self'` covers WebSockets of the same host (CSP 3, 6.7.2.8).
+pub const PAGE_LINES: &str = "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; \
+    img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n\
+    Referrer-Policy: no-referrer\r\n";
+
+/// Files under this path have a hash of their content in their name and never change.
+const HASHED: &str = "/assets/";
+
+/// The page for `request` out of `files`; `None` when none has its path.
+#[must_use]
+pub fn answer(files: &[File], request: &Request) -> Option<Page> {
+    let file = files.iter().find(|file| file.path == request.path)?;
+    let kind = kind(file.path);
+    let caching = if file.path.starts_with(HASHED) { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let mut lines = format!("Cache-Control: {caching}\r\nETag: W/{}\r\nVary: Accept-Encoding\r\n", file.etag);
+    if kind == HTML {
+        lines.push_str(PAGE_LINES);
+    }
+    if request.knows(file.etag) {
+        return Some(Page { status: 304, kind: "", lines: lines.into(), body: Cow::Borrowed(&[]) });
+    }
+    // What compression does not make smaller goes out as it is.
+    let gzip = request.gzip && file.gzip.len() < file.plain.len();
+    if gzip {
+        lines.push_str("Content-Encoding: gzip\r\n");
+    }
+    let body = if gzip { file.gzip } else { file.plain };
+    Some(Page { status: 200, kind, lines: lines.into(), body: Cow::Borrowed(body) })
+}
+
+fn kind(path: &str) -> &'static str {
+    match path.rsplit_once('.').map_or("html", |(_, extension)| extension) {
+        "html" => HTML,
+        "js" => "text/javascript; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "svg" => "image/svg+xml",
+        "json" | "webmanifest" => "application/json",
+        "png" => "image/png",
+        "ico" => "image/x-icon",
+        "woff2" => "font/woff2",
+        "txt" => "text/plain; charset=utf-8",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::http::{self, Limits};
+
+    const FILES: &[File] = &[
+        File { path: "/", etag: "\"aa\"", plain: b"<!doctype html><p>page", gzip: b"gz" },
+        File { path: "/assets/page-1f.js", etag: "\"bb\"", plain: b"let a", gzip: b"longer than it was" },
+    ];
+
+    fn ask(path: &str, headers: &str) -> Option<Page> {
+        let limits = Limits { head_max: 8192, lines_max: 64, line_max: 4096 };
+        let text = format!("GET {path} HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
+        let (request, _) = http::parse(text.as_bytes(), limits).unwrap().unwrap();
+        answer(FILES, &request)
+    }
+
+    #[test]
+    fn a_file_comes_compressed_to_those_who_take_it() {
+        let page = ask("/", "Accept-Encoding: br, gzip;q=0.8\r\n").unwrap();
+        assert_eq!((page.status, page.kind, &*page.body), (200, HTML, b"gz".as_slice()));
+        assert!(page.lines.contains("Content-Encoding: gzip\r\n") && page.lines.contains("Vary: Accept-Encoding\r\n"));
+        for headers in ["", "Accept-Encoding: br\r\n", "Accept-Encoding: gzip;q=0, br\r\n"] {
+            let page = ask("/", headers).unwrap();
+            assert!(page.body.starts_with(b"<!doctype") && !page.lines.contains("Content-Encoding"), "{headers}");
+        }
+        let page = ask("/assets/page-1f.js", "Accept-Encoding: gzip\r\n").unwrap();
+        assert_eq!(&*page.body, b"let a", "what grows by compression is sent plain");
+    }
+
+    #[test]
+    fn a_page_is_asked_for_again_and_hashed_files_never() {
+        let (page, script) = (ask("/", "").unwrap(), ask("/assets/page-1f.js", "").unwrap());
+        assert!(page.lines.contains("Cache-Control: no-cache\r\n") && page.lines.contains("ETag: W/\"aa\"\r\n"));
+        assert!(script.lines.contains("max-age=31536000, immutable"));
+        assert_eq!(script.kind, "text/javascript; charset=utf-8");
+        for known in ["\"aa\"", "W/\"aa\"", "\"x\", \"aa\"", "*"] {
+            let page = ask("/", &format!("If-None-Match: {known}\r\n")).unwrap();
+            assert_eq!((page.status, page.body.len()), (304, 0), "{known}");
+            assert!(page.lines.contains("ETag: W/\"aa\""));
+        }
+        assert_eq!(ask("/", "If-None-Match: \"bb\"\r\n").unwrap().status, 200);
+    }
+
+    #[test]
+    fn f101_a_page_may_load_and_talk_to_this_server_alone() {
+        let lines = ask("/", "").unwrap().lines;
+        for part in ["default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"] {
+            assert!(lines.contains(part), "{lines}");
+        }
+        assert!(!lines.contains("unsafe") && lines.contains("Referrer-Policy: no-referrer\r\n"), "{lines}");
+        assert!(ask("/assets/nothing.js", "").is_none() && ask("/index.html", "").is_none());
+    }
+}

@@ -1,0 +1,823 @@
+//! Bitfinex spot: `book` P0 of 25 levels live, with sequence numbers, stamps and checksums; `ticker` for the day.
+//!
+//! Data are arrays `[channel id, payload, sequence, milliseconds]`; ids are given anew with each subscription, and
+//! the sequence counts all messages of a connection. Numbers are bare. The ticker's sizes are sums of 25 levels,
+//! so it is never a quote. Called on the feed's thread; keeps a book for each `book` channel.
+
+use std::io::Write as _;
+
+use flate2::Crc;
+use rustc_hash::FxHashMap;
+use serde_json::{Value as Json, json};
+
+use crate::market::book::{Book, Side};
+use crate::market::statistics::DayStatistics;
+use crate::market::{Decimal, InstrumentId, Level};
+use crate::time::{MonoNs, SECOND, UnixNs};
+use crate::venues::depth::{Change, Depth};
+use crate::venues::listing::{self, Entry, Listing};
+use crate::venues::reading::{self, text};
+use crate::venues::{
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening, Pace,
+    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+};
+use crate::wire::json::{Parser, Scan, Value};
+
+/// Bitfinex, spot.
+pub struct Bitfinex;
+
+/// <https://docs.bitfinex.com/docs/ws-general>, `/ws-public-books` and `/ws-websocket-checksum`, read 2026-11-21:
+/// 25 channels a connection, 20 connections a minute; a heartbeat each 15 s on a channel without data. The press
+/// has had a zero fee since 2025-12, which no page of the venue that was found confirms: the fee before it stays.
+static FACTS: Facts = Facts {
+    name: "bitfinex",
+    title: "Bitfinex",
+    address: "wss://api-pub.bitfinex.com/ws/2",
+    opening: Opening::Direct,
+    taker_fee_pct: "0.20",
+    keepalive: Keepalive::Client { every_ms: 15_000 },
+    message_max: 1 << 20,
+    request_gap_ms: 100,
+    channel: "book",
+    limits: Limits { instruments: 12, connects: Pace { count: 20, per_ms: 60_000 }, ..Limits::UNPUBLISHED },
+    docs: "https://docs.bitfinex.com/docs/ws-public-books (2026-11-21)",
+};
+
+/// Codes that are not the usual ones: (Bitfinex's, canonical). From `pub:map:currency:sym` and ccxt 4.5.90.
+const ALIASES: [(&str, &str); 17] = [
+    ("UST", "USDT"),
+    ("UDC", "USDC"),
+    ("EUT", "EURT"),
+    ("DSH", "DASH"),
+    ("IOT", "IOTA"),
+    ("QTM", "QTUM"),
+    ("ATO", "ATOM"),
+    ("ALG", "ALGO"),
+    ("MNA", "MANA"),
+    ("DAT", "DATA"),
+    ("SNG", "SNGLS"),
+    ("QSH", "QASH"),
+    ("STJ", "STORJ"),
+    ("AMP", "AMPL"),
+    ("IDX", "ID"),
+    ("LUNA", "LUNC"),
+    ("BCHABC", "XEC"),
+];
+
+/// Channels that a connection may have. Books come first, the day's figures have what is left.
+const CHANNELS_MAX: usize = 25;
+/// Channels that a recording may open; one more is refused.
+const KNOWN_MAX: usize = 1000;
+
+/// Options of a connection: a stamp and a sequence number behind each payload, checksums of books, and the changes of
+/// one moment in one message, so that no top is seen half changed.
+const TIMESTAMP: u64 = 32_768;
+const SEQ_ALL: u64 = 65_536;
+const OB_CHECKSUM: u64 = 131_072;
+const BULK_UPDATES: u64 = 536_870_912;
+
+/// Levels a side that the checksum covers.
+const CHECKSUM_LEVELS: usize = 25;
+
+impl Venue for Bitfinex {
+    fn facts(&self) -> &'static Facts {
+        &FACTS
+    }
+
+    fn native(&self, base: &str, quote: &str) -> Result<String, String> {
+        reading::codes("Bitfinex", base, quote)?;
+        reading::no_alias("Bitfinex", &ALIASES, base, quote)?;
+        let [base, quote] = [base, quote].map(|code| reading::native_code(&ALIASES, code));
+        let colon = if base.len() == 3 && quote.len() == 3 { "" } else { ":" };
+        Ok(format!("t{base}{colon}{quote}"))
+    }
+
+    fn symbol_of(&self) -> fn(&str) -> Option<String> {
+        |native| {
+            let pair = native.strip_prefix('t')?;
+            let (base, quote) = match pair.split_once(':') {
+                Some(parts) => parts,
+                None if pair.len() == 6 => pair.split_at_checked(3)?,
+                None => return None,
+            };
+            // Paper trading, and derivatives.
+            let is_spot = |code: &str| reading::is_code(code) && !code.starts_with("TEST") && !code.ends_with("F0");
+            let canonical = |code| reading::canonical_code(&ALIASES, code);
+            (is_spot(base) && is_spot(quote)).then(|| format!("{}/{}", canonical(base), canonical(quote)))
+        }
+    }
+
+    fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
+        Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "https://api-pub.bitfinex.com", path: "/v2/conf/pub:list:pair:exchange" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        let symbol_of = self.symbol_of();
+        listing::read(
+            reply,
+            |root| root.at(0).filter(Value::is_array).map(|pairs| pairs.items().collect()),
+            |pair| {
+                let native = format!("t{}", pair.text()?);
+                let symbol = symbol_of(&native)?;
+                let [base, quote] = symbol.split_once('/').map(|(base, quote)| [base, quote].map(str::to_owned))?;
+                // What is listed is traded; prices have five significant digits, which is no fixed step.
+                Some(Entry { base, quote, native, is_trading: true, tick: None, lot: None })
+            },
+        )
+    }
+
+    fn exchange_side(&self) -> Box<dyn ExchangeSide> {
+        Box::new(Exchange::default())
+    }
+
+    fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        if method != "GET" {
+            return None;
+        }
+        let listed = market.listed();
+        let pairs = listed.iter().filter_map(|entry| entry.native.strip_prefix('t'));
+        let rows: Vec<Json> = match target.split('?').next()? {
+            "/v2/conf/pub:list:pair:exchange" => pairs.map(Json::from).collect(),
+            "/v2/conf/pub:info:pair" => {
+                let limits = json!([null, null, null, "0.00001", "2000.0", null, null, null, null, null, null, null]);
+                pairs.map(|pair| json!([pair, limits])).collect()
+            }
+            "/v2/conf/pub:map:currency:sym" => ALIASES.iter().map(|(native, common)| json!([native, common])).collect(),
+            _ => return None,
+        };
+        Some(json!([rows]).to_string())
+    }
+}
+
+struct Codec {
+    parser: Parser,
+    feed: Feed,
+}
+
+/// What is remembered of one connection.
+#[derive(Default)]
+struct Feed {
+    symbols: Symbols,
+    channels: FxHashMap<u64, Channel>,
+    /// What the venue has granted of the options.
+    flags: u64,
+    /// The last sequence number, where there are any.
+    sequence: Option<u64>,
+    halted: bool,
+    changes: Vec<Change>,
+    checksum_text: Vec<u8>,
+}
+
+struct Channel {
+    instrument: InstrumentId,
+    kind: Kind,
+    depth: Depth,
+    /// It is being closed, to be opened anew.
+    is_leaving: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Book,
+    Ticker,
+    /// Trades, candles, rounded and raw books.
+    Other,
+}
+
+impl FeedCodec for Codec {
+    fn opened(&mut self, requests: &mut Requests) {
+        let feed = &mut self.feed;
+        feed.channels.clear();
+        (feed.flags, feed.sequence, feed.halted) = (0, None, false);
+        let flags = TIMESTAMP + SEQ_ALL + OB_CHECKSUM + BULK_UPDATES;
+        requests.push(format!(r#"{{"event":"conf","flags":{flags}}}"#));
+        let natives = || feed.symbols.entries().iter().map(|entry| entry.native.as_str());
+        let room = CHANNELS_MAX.saturating_sub(feed.symbols.entries().len());
+        requests.extend(natives().map(book_request));
+        requests.extend(natives().take(room).map(ticker_request));
+    }
+
+    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        if let Some(time) = self.feed.scan(frame) {
+            let Some(channel) = self.feed.channels.get_mut(&time.0) else { return Ok(Frame::Unused) };
+            channel.depth.apply(&self.feed.changes);
+            return self.feed.changed(time.0, time.1, received, out);
+        }
+        let feed = &mut self.feed;
+        self.parser.parse(frame, |root| feed.read(root, received, out))?
+    }
+
+    fn keepalive(&mut self, requests: &mut Requests) {
+        requests.push(r#"{"event":"ping","cid":1}"#.to_owned());
+    }
+
+    fn symbols(&self) -> &Symbols {
+        &self.feed.symbols
+    }
+}
+
+fn book_request(native: &str) -> String {
+    format!(r#"{{"event":"subscribe","channel":"book","symbol":"{native}","prec":"P0","freq":"F0","len":"25"}}"#)
+}
+
+fn ticker_request(native: &str) -> String {
+    format!(r#"{{"event":"subscribe","channel":"ticker","symbol":"{native}"}}"#)
+}
+
+impl Feed {
+    /// The fast path: changes of a live book, in order, with both numbers behind them. Reads them into `changes` and
+    /// counts the message; gives the channel and the time.
+    #[inline]
+    fn scan(&mut self, frame: &[u8]) -> Option<(u64, UnixNs)> {
+        let mut scan = Scan::new(frame);
+        scan.literal(b"[")?;
+        let id = scan.integer()?;
+        scan.literal(b",[")?;
+        self.changes.clear();
+        if scan.next_is(b'[') {
+            // Without this option a list is a snapshot.
+            if self.flags & BULK_UPDATES == 0 {
+                return None;
+            }
+            loop {
+                scan.literal(b"[")?;
+                self.changes.push(scan_change(&mut scan)?);
+                if scan.literal(b",").is_none() {
+                    break;
+                }
+            }
+            scan.literal(b"]")?;
+        } else {
+            self.changes.push(scan_change(&mut scan)?);
+        }
+        scan.literal(b",")?;
+        let sequence = scan.integer()?;
+        scan.literal(b",")?;
+        let time = scan.integer()?;
+        scan.literal(b"]")?;
+        scan.end()?;
+        let channel = self.channels.get(&id)?;
+        let is_next = self.sequence == sequence.checked_sub(1).filter(|_| sequence < STAMPS_FROM);
+        if channel.kind != Kind::Book || !channel.depth.is_live() || !is_next || time < STAMPS_FROM {
+            return None;
+        }
+        self.sequence = Some(sequence);
+        Some((id, reading::time(time)))
+    }
+
+    /// A live book has changed: publishes its top.
+    #[inline]
+    fn changed(
+        &mut self,
+        id: u64,
+        exchange_time: UnixNs,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        let Some(channel) = self.channels.get_mut(&id) else { return Ok(Frame::Unused) };
+        if channel.depth.is_crossed_too_long(received) {
+            self.lose(id, VoidReason::Gap, out);
+            return Err(DecodeError::Gap);
+        }
+        if !self.halted
+            && let Some((bid, ask)) = channel.depth.changed_top()
+        {
+            let instrument = channel.instrument;
+            out.updates.push(Update::Top(Top { instrument, bid, ask, sequence: 0, exchange_time, channel: "book" }));
+        }
+        Ok(Frame::Data)
+    }
+}
+
+/// Numbers behind a payload from here on are stamps in milliseconds (of 2001 and later), below sequence numbers.
+const STAMPS_FROM: u64 = 1_000_000_000_000;
+
+/// `price,count,amount]`.
+#[inline(always)]
+fn scan_change(scan: &mut Scan<'_>) -> Option<Change> {
+    let price = scan.any_decimal()?;
+    scan.literal(b",")?;
+    let count = scan.integer()?;
+    scan.literal(b",")?;
+    let side = if scan.literal(b"-").is_some() { Side::Ask } else { Side::Bid };
+    // Two signs are none.
+    if scan.next_is(b'-') {
+        return None;
+    }
+    let amount = scan.any_decimal()?;
+    scan.literal(b"]")?;
+    change(price, count, side, amount).ok()
+}
+
+/// A count of 0 removes the level; the amount is then 1 or -1 and only names the side.
+fn change(price: Decimal, count: u64, side: Side, amount: Decimal) -> Result<Change, DecodeError> {
+    if price.is_zero() || amount.is_zero() {
+        return Err(DecodeError::Shape("a level at price 0 or of no amount"));
+    }
+    Ok(Change { side, level: Level { price, size: if count == 0 { Decimal::ZERO } else { amount } } })
+}
+
+/// The general path.
+impl Feed {
+    fn read(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        if root.is_array() {
+            return self.data(root, received, out);
+        }
+        match text(root, "event")? {
+            "subscribed" => self.subscribed(root, out),
+            "unsubscribed" => {
+                let channel = root.get("chanId").and_then(|id| self.channels.remove(&id.integer()?));
+                if let Some(left) = channel.filter(|channel| channel.is_leaving)
+                    && let Some(entry) = self.symbols.entry(left.instrument)
+                {
+                    let request = if left.kind == Kind::Book { book_request } else { ticker_request };
+                    out.requests.push(request(&entry.native));
+                }
+                Ok(Frame::Control)
+            }
+            "conf" => {
+                if root.text_of("status") == Some("OK") {
+                    self.flags = root.get("flags").and_then(|flags| flags.integer()).unwrap_or(0);
+                } else {
+                    out.updates.push(Update::Refused("the options of the connection were refused".to_owned()));
+                }
+                Ok(Frame::Control)
+            }
+            "error" => {
+                let symbol = root.text_of("symbol").or(root.text_of("pair")).unwrap_or_default();
+                let why = root.text_of("msg").or(root.text_of("code")).unwrap_or("refused without a reason");
+                out.updates.push(Update::Refused(format!("{symbol} {why}").trim_start().to_owned()));
+                Ok(Frame::Control)
+            }
+            "info" => {
+                self.notice(root, out);
+                Ok(Frame::Control)
+            }
+            _ => Ok(Frame::Control),
+        }
+    }
+
+    /// What the venue tells of itself.
+    fn notice(&mut self, root: Value<'_>, out: &mut Decoded) {
+        let status = root.get("platform").and_then(|platform| platform.get("status")?.integer());
+        match root.get("code").and_then(|code| code.integer()) {
+            Some(20_051) => out.updates.push(Update::Reconnect("the venue stops or restarts its server")),
+            Some(20_060) => self.halt(out),
+            Some(20_061) => {
+                self.halted = false;
+                let mut ids: Vec<u64> = self.channels.keys().copied().collect();
+                ids.sort_unstable();
+                ids.into_iter().for_each(|id| self.lose(id, VoidReason::Halt, out));
+            }
+            None if status == Some(0) => self.halt(out),
+            None if status == Some(1) => self.halted = false,
+            _ => {}
+        }
+    }
+
+    /// Nothing is quoted until the maintenance is over.
+    fn halt(&mut self, out: &mut Decoded) {
+        self.halted = true;
+        self.channels.values_mut().for_each(|channel| channel.depth.forget_published());
+        out.updates.extend(self.symbols.entries().iter().map(|entry| Update::Void(entry.id, VoidReason::Halt)));
+    }
+
+    fn subscribed(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let id = root.get("chanId").and_then(|id| id.integer()).ok_or(DecodeError::Missing("chanId"))?;
+        let kind = match text(root, "channel")? {
+            "book" if root.text_of("prec").is_none_or(|precision| precision == "P0") => Kind::Book,
+            "ticker" => Kind::Ticker,
+            _ => Kind::Other,
+        };
+        let symbol = root.text_of("symbol").unwrap_or_default();
+        let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Control) };
+        if self.channels.len() >= KNOWN_MAX {
+            return Err(DecodeError::Shape("more channels than a connection can have"));
+        }
+        self.channels.insert(id, Channel { instrument, kind, depth: Depth::default(), is_leaving: false });
+        if kind == Kind::Book {
+            out.updates.push(Update::Subscribed(instrument));
+        }
+        Ok(Frame::Control)
+    }
+
+    /// `[channel id, payload, …]`: the payload is a list, or a word with what belongs to it.
+    fn data(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let id = root.at(0).and_then(|id| id.integer()).ok_or(DecodeError::Missing("channel id"))?;
+        let payload = root.at(1).ok_or(DecodeError::Missing("payload"))?;
+        let (word, rest) = match payload.text() {
+            None => ("", 2),
+            Some("hb") => ("hb", 2),
+            Some(word) => (word, 3),
+        };
+        let (sequence, time) = behind(root, rest);
+        if sequence.is_some() && sequence == self.sequence {
+            // Once is enough.
+            return Ok(Frame::Control);
+        }
+        let in_order = self.count(sequence, out);
+        let mark = out.updates.len();
+        let read = match word {
+            "" if payload.is_array() => self.payload(id, payload, time, received, out),
+            "" => Err(DecodeError::Missing("payload")),
+            "hb" => Ok(Frame::Control),
+            "cs" => self.check(id, root.at(2), out),
+            _ => Ok(Frame::Unused),
+        };
+        // What a snapshot says is not the worse for what was lost before it.
+        let is_quote = out.updates[mark..].iter().any(|update| matches!(update, Update::Top(_)));
+        read.and_then(|frame| if is_quote { Ok(frame) } else { in_order.map(|()| frame) })
+    }
+
+    /// Notes the message's sequence number. A jump, back or forth, means that messages were lost or the count has
+    /// begun anew: no book is to be trusted.
+    fn count(&mut self, sequence: Option<u64>, out: &mut Decoded) -> Result<(), DecodeError> {
+        let Some(sequence) = sequence else { return Ok(()) };
+        let last = self.sequence.replace(sequence);
+        if last.is_none_or(|last| last.checked_add(1) == Some(sequence)) {
+            return Ok(());
+        }
+        let mut lost: Vec<u64> = self.channels.iter().filter(|(_, it)| it.depth.is_live()).map(|(id, _)| *id).collect();
+        lost.sort_unstable();
+        let is_any = !lost.is_empty();
+        lost.into_iter().for_each(|id| self.lose(id, VoidReason::Gap, out));
+        if is_any { Err(DecodeError::Gap) } else { Ok(()) }
+    }
+
+    fn payload(
+        &mut self,
+        id: u64,
+        payload: Value<'_>,
+        time: UnixNs,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        let Some(channel) = self.channels.get_mut(&id) else { return Ok(Frame::Unused) };
+        match channel.kind {
+            Kind::Other => Ok(Frame::Unused),
+            Kind::Ticker => {
+                out.updates.extend(statistics(payload, channel.instrument, time).map(Update::Statistics));
+                Ok(Frame::Data)
+            }
+            Kind::Book => {
+                // With bulk updates a list could be the changes of a book that is void; the snapshot comes with
+                // the next subscription.
+                if channel.is_leaving && self.flags & BULK_UPDATES != 0 {
+                    return Ok(Frame::Data);
+                }
+                let is_list = payload.at(0).is_none_or(|first| first.is_array());
+                let is_change = !is_list || (channel.depth.is_live() && self.flags & BULK_UPDATES != 0);
+                if let Err(why) = read_changes(payload, is_list, &mut self.changes) {
+                    // What it said is lost, so the book is.
+                    self.lose(id, VoidReason::Gap, out);
+                    return Err(why);
+                }
+                if !is_change {
+                    channel.depth.replace(&mut self.changes);
+                } else if channel.depth.is_live() {
+                    channel.depth.apply(&self.changes);
+                } else {
+                    return Ok(Frame::Data);
+                }
+                self.changed(id, time, received, out)
+            }
+        }
+    }
+
+    /// Holds a book against the venue's checksum.
+    fn check(&mut self, id: u64, sum: Option<Value<'_>>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let sum: i32 = sum.and_then(|sum| sum.text()?.parse().ok()).ok_or(DecodeError::Missing("checksum"))?;
+        let Some(channel) = self.channels.get(&id).filter(|channel| channel.depth.is_live()) else {
+            return Ok(Frame::Control);
+        };
+        if checksum(channel.depth.book(), &mut self.checksum_text) == sum {
+            return Ok(Frame::Control);
+        }
+        self.lose(id, VoidReason::Checksum, out);
+        Err(DecodeError::Checksum)
+    }
+
+    /// A channel is not to be trusted any more: its book is void, it is closed and, when that is done, opened anew.
+    #[cold]
+    fn lose(&mut self, id: u64, why: VoidReason, out: &mut Decoded) {
+        let Some(channel) = self.channels.get_mut(&id).filter(|channel| channel.kind != Kind::Other) else { return };
+        if channel.depth.void() {
+            out.updates.push(Update::Void(channel.instrument, why));
+        }
+        if !std::mem::replace(&mut channel.is_leaving, true) {
+            out.requests.push(format!(r#"{{"event":"unsubscribe","chanId":{id}}}"#));
+        }
+    }
+}
+
+/// Sequence number and time from the place `rest` on; either may be missing.
+fn behind(root: Value<'_>, rest: usize) -> (Option<u64>, UnixNs) {
+    let number = |at| root.at(at).and_then(|number| number.integer());
+    match (number(rest), number(rest + 1)) {
+        (Some(stamp), _) if stamp >= STAMPS_FROM => (None, reading::time(stamp)),
+        (sequence, stamp) => (sequence, stamp.map(reading::time).unwrap_or_default()),
+    }
+}
+
+/// Reads `[price, count, amount]`, or a list of such; applies nothing.
+fn read_changes(payload: Value<'_>, is_list: bool, changes: &mut Vec<Change>) -> Result<(), DecodeError> {
+    let read = |entry: Value<'_>| {
+        let price = reading::decimal(entry.at(0), "price")?;
+        let count = entry.at(1).and_then(|count| count.integer()).ok_or(DecodeError::Missing("count"))?;
+        let amount = entry.at(2).and_then(|amount| amount.text()).ok_or(DecodeError::Missing("amount"))?;
+        let (side, digits) = match amount.strip_prefix('-') {
+            Some(digits) => (Side::Ask, digits),
+            None => (Side::Bid, amount),
+        };
+        let amount = Decimal::parse(digits.as_bytes()).map_err(|why| DecodeError::Number("amount", why))?;
+        change(price, count, side, amount)
+    };
+    changes.clear();
+    if !is_list {
+        changes.push(read(payload)?);
+        return Ok(());
+    }
+    for entry in payload.items() {
+        changes.push(read(entry)?);
+    }
+    Ok(())
+}
+
+/// CRC32 over the best 25 levels, bid and ask in turn, `price:amount` as JavaScript writes numbers, asks with a
+/// minus, joined by colons; as a signed number.
+fn checksum(book: &Book, text: &mut Vec<u8>) -> i32 {
+    text.clear();
+    let mut bids = book.levels(Side::Bid).take(CHECKSUM_LEVELS);
+    let mut asks = book.levels(Side::Ask).take(CHECKSUM_LEVELS);
+    loop {
+        let pair = [(bids.next(), ""), (asks.next(), "-")];
+        if pair.iter().all(|(level, _)| level.is_none()) {
+            break;
+        }
+        for (level, sign) in pair.iter().filter_map(|(level, sign)| Some((level.as_ref()?, sign))) {
+            write_number(level.price, text);
+            text.push(b':');
+            text.extend_from_slice(sign.as_bytes());
+            write_number(level.size, text);
+            text.push(b':');
+        }
+    }
+    text.pop();
+    let mut crc = Crc::new();
+    crc.update(text);
+    crc.sum().cast_signed()
+}
+
+/// The shortest text that means the same double: up to 15 digits are all kept, and below 1e-6 there is an exponent.
+fn write_number(number: Decimal, out: &mut Vec<u8>) {
+    let number = number.normalised();
+    let (mantissa, scale) = (number.mantissa(), i32::from(number.scale()));
+    let mut buffer = itoa::Buffer::new();
+    let digits = buffer.format(mantissa).as_bytes();
+    let exponent = digits.len() as i32 - 1 - scale;
+    if digits.len() > 15 {
+        let double = number.to_f64();
+        // Writing to a Vec cannot fail.
+        let _ = if double < 1e-6 { write!(out, "{double:e}") } else { write!(out, "{double}") };
+    } else if mantissa != 0 && exponent < -6 {
+        out.extend_from_slice(&digits[..1]);
+        if digits.len() > 1 {
+            out.push(b'.');
+            out.extend_from_slice(&digits[1..]);
+        }
+        let _ = write!(out, "e{exponent}");
+    } else {
+        number.write(out);
+    }
+}
+
+/// Of 24 hours. The volume is in base, so that the quote volume is about that at the last price.
+fn statistics(payload: Value<'_>, instrument: InstrumentId, exchange_time: UnixNs) -> Option<DayStatistics> {
+    let figure = |at| payload.at(at).and_then(|number| number.float());
+    let last = figure(6)?;
+    Some(DayStatistics {
+        instrument,
+        last,
+        high: figure(8)?,
+        low: figure(9)?,
+        change: figure(4)?,
+        change_pct: figure(5)? * 100.0,
+        quote_volume: figure(7)? * last,
+        exchange_time,
+    })
+}
+
+/// The venue's end of a connection. Of each book it has the best level only.
+#[derive(Default)]
+struct Exchange {
+    flags: u64,
+    sequence: u64,
+    subscriptions: Vec<Subscription>,
+    opened: u64,
+}
+
+struct Subscription {
+    id: u64,
+    native: String,
+    is_book: bool,
+    shown: (Level, Level),
+    spoke: UnixNs,
+}
+
+/// A channel without data says so this often.
+const HEARTBEAT_EVERY: u64 = 15 * SECOND;
+
+impl ExchangeSide for Exchange {
+    fn opened(&mut self, _target: &str, _market: &dyn Market, out: &mut Messages) {
+        let info = json!({"event": "info", "version": 2, "serverId": "simulated", "platform": {"status": 1}});
+        out.push(info.to_string());
+    }
+
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
+        let request = serde_json::from_str::<Json>(text).unwrap_or(Json::Null);
+        match request.get("event").and_then(Json::as_str) {
+            Some("ping") => {
+                out.push(json!({"event": "pong", "ts": market.now().ms(), "cid": request.get("cid")}).to_string());
+            }
+            Some("conf") => {
+                self.flags = request.get("flags").and_then(Json::as_u64).unwrap_or(0);
+                out.push(json!({"event": "conf", "status": "OK", "flags": self.flags}).to_string());
+            }
+            Some("subscribe") => self.subscribe(&request, market, out),
+            Some("unsubscribe") => {
+                let id = request.get("chanId").and_then(Json::as_u64);
+                self.subscriptions.retain(|known| Some(known.id) != id);
+                out.push(json!({"event": "unsubscribed", "status": "OK", "chanId": id}).to_string());
+            }
+            _ => out.push(json!({"event": "error", "msg": "event: unknown", "code": 10_000}).to_string()),
+        }
+    }
+
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
+        let Self { flags, sequence, subscriptions, .. } = self;
+        for known in subscriptions.iter_mut().filter(|known| known.is_book && known.native == quote.native) {
+            let last = std::mem::replace(&mut known.shown, (quote.bid, quote.ask));
+            known.spoke = quote.time;
+            let mut changes = Vec::new();
+            for (last, now, sign) in [(last.0, quote.bid, ""), (last.1, quote.ask, "-")] {
+                if last.is_present() && last.price != now.price {
+                    changes.push(format!("[{},0,{sign}1]", last.price));
+                }
+                if now.is_present() && now != last {
+                    changes.push(format!("[{},1,{sign}{}]", now.price, now.size));
+                }
+            }
+            if *flags & BULK_UPDATES != 0 && !changes.is_empty() {
+                changes = vec![format!("[{}]", changes.join(","))];
+            }
+            for change in changes {
+                out.push(message(*flags, sequence, known.id, &change, quote.time));
+            }
+        }
+    }
+
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
+        let Self { flags, sequence, subscriptions, .. } = self;
+        for known in subscriptions.iter_mut().filter(|known| !known.is_book && known.native == quote.native) {
+            known.spoke = quote.time;
+            out.push(message(*flags, sequence, known.id, &ticker(quote), quote.time));
+        }
+    }
+
+    /// Checksums, and what channels without data say.
+    fn heartbeat(&mut self, now: UnixNs, out: &mut Messages) {
+        let Self { flags, sequence, subscriptions, .. } = self;
+        for known in subscriptions {
+            if known.is_book && *flags & OB_CHECKSUM != 0 {
+                let mut book = Book::default();
+                book.set(Side::Bid, known.shown.0);
+                book.set(Side::Ask, known.shown.1);
+                let sum = checksum(&book, &mut Vec::new());
+                out.push(message(*flags, sequence, known.id, &format!("\"cs\",{sum}"), now));
+            }
+            if now.0.saturating_sub(known.spoke.0) >= HEARTBEAT_EVERY {
+                known.spoke = now;
+                out.push(message(*flags, sequence, known.id, "\"hb\"", now));
+            }
+        }
+    }
+}
+
+impl Exchange {
+    fn subscribe(&mut self, request: &Json, market: &dyn Market, out: &mut Messages) {
+        let word = |key: &str| request.get(key).and_then(Json::as_str);
+        let (channel, symbol) = (word("channel").unwrap_or_default(), word("symbol").unwrap_or_default());
+        let is_book = channel == "book";
+        let error = |code: u32, why: &str| {
+            json!({"event": "error", "msg": why, "code": code, "channel": channel, "symbol": symbol}).to_string()
+        };
+        if !is_book && channel != "ticker" {
+            return out.push(error(10_302, "channel: unknown"));
+        }
+        let Some(quote) = market.quote(symbol) else { return out.push(error(10_300, "symbol: invalid")) };
+        if self.subscriptions.iter().any(|known| known.is_book == is_book && known.native == symbol) {
+            return out.push(error(10_301, "subscribe: dup"));
+        }
+        if self.subscriptions.len() >= CHANNELS_MAX {
+            return out.push(error(10_305, "subscribe: limit"));
+        }
+        self.opened += 1;
+        let id = 17_000 + self.opened;
+        let pair = symbol.trim_start_matches('t');
+        let mut reply =
+            json!({"event": "subscribed", "channel": channel, "chanId": id, "symbol": symbol, "pair": pair});
+        if is_book {
+            for (key, usual) in [("prec", "P0"), ("freq", "F0"), ("len", "25")] {
+                reply[key] = word(key).unwrap_or(usual).into();
+            }
+        }
+        out.push(reply.to_string());
+        let payload = if is_book {
+            let side =
+                |level: Level, sign| level.is_present().then(|| format!("[{},1,{sign}{}]", level.price, level.size));
+            let levels: Vec<String> = side(quote.bid, "").into_iter().chain(side(quote.ask, "-")).collect();
+            format!("[{}]", levels.join(","))
+        } else {
+            ticker(&quote)
+        };
+        out.push(message(self.flags, &mut self.sequence, id, &payload, market.now()));
+        let (shown, spoke) = ((quote.bid, quote.ask), market.now());
+        self.subscriptions.push(Subscription { id, native: quote.native, is_book, shown, spoke });
+    }
+}
+
+/// A message with what the options want behind it.
+fn message(flags: u64, sequence: &mut u64, id: u64, payload: &str, now: UnixNs) -> String {
+    let mut frame = format!("[{id},{payload}");
+    if flags & SEQ_ALL != 0 {
+        *sequence += 1;
+        frame += &format!(",{sequence}");
+    }
+    if flags & TIMESTAMP != 0 {
+        frame += &format!(",{}", now.ms());
+    }
+    frame + "]"
+}
+
+fn ticker(quote: &VenueQuote) -> String {
+    let day = &quote.day;
+    let volume = if day.last > 0.0 { day.quote_volume / day.last } else { 0.0 };
+    format!(
+        "[{},{},{},{},{},{},{},{},{},{},null]",
+        quote.bid.price,
+        quote.bid.size,
+        quote.ask.price,
+        quote.ask.size,
+        day.change,
+        day.change_pct / 100.0,
+        day.last,
+        volume,
+        day.high,
+        day.low
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_a_checksum_are_written_as_javascript_does() {
+        let cases = [
+            ("13.33333333", "13.33333333"),
+            ("100.000", "100"),
+            ("0.000001", "0.000001"),
+            ("0.00000145", "0.00000145"),
+            ("0.00000045", "4.5e-7"),
+            ("4.5E-7", "4.5e-7"),
+            ("0.0000001", "1e-7"),
+            ("1E5", "100000"),
+            ("123456789012345.5", "123456789012345.5"),
+            // 17 digits of a double, of which JavaScript shows 16.
+            ("0.30000000000000001", "0.3"),
+            ("0", "0"),
+        ];
+        for (written, meant) in cases {
+            let mut text = Vec::new();
+            write_number(Decimal::parse(written.as_bytes()).unwrap(), &mut text);
+            assert_eq!(String::from_utf8(text).unwrap(), meant, "{written}");
+        }
+    }
+
+    #[test]
+    fn f41_paper_pairs_and_derivatives_are_left_out() {
+        let symbol_of = Bitfinex.symbol_of();
+        assert_eq!(symbol_of("tBTCUST").as_deref(), Some("BTC/USDT"));
+        assert_eq!(symbol_of("tAVAX:USD").as_deref(), Some("AVAX/USD"));
+        for native in ["tTESTBTC:TESTUSD", "tBTCF0:USTF0", "fUSD", "BTCUSD", "tBTCUSDX", "tB\u{fc}XUSD", "t"] {
+            assert_eq!(symbol_of(native), None, "{native}");
+        }
+        assert_eq!(Bitfinex.native("BTC", "USDT").as_deref(), Ok("tBTCUST"));
+        assert_eq!(Bitfinex.native("AVAX", "USDT").as_deref(), Ok("tAVAX:UST"));
+        assert!(Bitfinex.native("UST", "USD").unwrap_err().ends_with("write USDT"));
+    }
+}

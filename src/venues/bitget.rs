@@ -1,0 +1,520 @@
+//! Bitget spot (v2): `books1` live, `ticker` for the statistics; the deeper books from recordings as well, of v1
+//! and v3 too, which name some things differently.
+//!
+//! Stamps are milliseconds as text. Books count `seq` and name in `pseq` what they follow; older recordings
+//! have a checksum instead, which is verified wherever there is one. The tickers of v1 have no sizes, so they
+//! are no quotes. Other kinds of market have the same symbols, and are told by `instType`. Called on the feed's
+//! thread; keeps a book only for recordings.
+
+use std::fmt::Write as _;
+
+use rustc_hash::FxHashMap;
+use serde_json::{Value as Json, json};
+
+use crate::market::book::{Book, Side};
+use crate::market::statistics::DayStatistics;
+use crate::market::{InstrumentId, Level};
+use crate::time::{MonoNs, UnixNs};
+use crate::venues::depth::{Chained, Change, Link, Quoted, paired_checksum};
+use crate::venues::listing::{self, Entry, Listing};
+use crate::venues::reading::{
+    self, Sequences, array, change_of, changes, figure, integer, integer_if_any, level, side_if_any, text, time,
+};
+use crate::venues::writing::{self, Subscriptions};
+use crate::venues::{
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Opening,
+    Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+};
+use crate::wire::json::{Parser, Scan, Value};
+
+/// Bitget, spot.
+pub struct Bitget;
+
+/// <https://www.bitget.com/api-doc/spot/websocket/public/Depth-Channel>, facts of 2026-09: a text ping every 30 s, cut
+/// after 2 min without; 240 subscriptions an hour and 10 messages a second per connection, 1000 channels and
+/// better below 50, 24 h. 300 connections in 5 min and 100 at once per IP. Fee: the listing's base tier.
+static FACTS: Facts = Facts {
+    name: "bitget",
+    title: "Bitget",
+    address: "wss://ws.bitget.com/v2/ws/public",
+    opening: Opening::Direct,
+    taker_fee_pct: "0.10",
+    keepalive: Keepalive::Client { every_ms: 25_000 },
+    message_max: 1 << 20,
+    request_gap_ms: 150,
+    channel: "books1",
+    limits: Limits { instruments: 500, connects: Pace { count: 300, per_ms: 300_000 }, age_max_s: Some(86_400) },
+    docs: "https://www.bitget.com/api-doc/spot/websocket/public/Depth-Channel (2026-11-21)",
+};
+
+/// Quote assets of the venue's listing of 2022-04, and later ones.
+const QUOTES: &[&str] = &["USDT", "BTC", "ETH", "USDC", "EUR", "BRL", "BGB"];
+
+/// Instruments in one request: requests are counted, what is in them is not.
+const ARGS_PER_REQUEST: usize = 100;
+
+const BOOKS1: &str = "books1";
+const TICKER: &str = "ticker";
+
+impl Venue for Bitget {
+    fn facts(&self) -> &'static Facts {
+        &FACTS
+    }
+
+    fn native(&self, base: &str, quote: &str) -> Result<String, String> {
+        reading::codes("Bitget", base, quote)?;
+        if !QUOTES.contains(&quote) {
+            return Err(format!("Bitget has no market in {quote}; most are in USDT or USDC"));
+        }
+        Ok(format!("{base}{quote}"))
+    }
+
+    fn symbol_of(&self) -> fn(&str) -> Option<String> {
+        // As v1 called them over REST.
+        |native| reading::split(native.strip_suffix("_SPBL").unwrap_or(native), QUOTES, &[])
+    }
+
+    fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
+        Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "https://api.bitget.com", path: "/api/v2/spot/public/symbols" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| listing::array_of(root, "data"),
+            |row| {
+                Some(Entry {
+                    base: row.text_of("baseCoin")?.to_owned(),
+                    quote: row.text_of("quoteCoin")?.to_owned(),
+                    native: row.text_of("symbol")?.to_owned(),
+                    is_trading: row.text_of("status") == Some("online"),
+                    tick: listing::decimals(row, "pricePrecision"),
+                    lot: listing::decimals(row, "quantityPrecision"),
+                })
+            },
+        )
+    }
+
+    fn exchange_side(&self) -> Box<dyn ExchangeSide> {
+        Box::new(Exchange::default())
+    }
+
+    fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        if (method, target.split('?').next()?) != ("GET", "/api/v2/spot/public/symbols") {
+            return None;
+        }
+        let row = |entry: &Listed| {
+            json!({
+                "symbol": entry.native, "baseCoin": entry.base, "quoteCoin": entry.quote,
+                "pricePrecision": entry.price_decimals.to_string(),
+                "quantityPrecision": entry.size_decimals.to_string(), "minTradeUSDT": "1",
+                "takerFeeRate": "0.001", "makerFeeRate": "0.001", "status": "online",
+            })
+        };
+        let data: Vec<Json> = market.listed().iter().map(row).collect();
+        let reply = json!({"code": "00000", "msg": "success", "requestTime": market.now().ms(), "data": data});
+        Some(reply.to_string())
+    }
+}
+
+struct Codec {
+    parser: Parser,
+    state: State,
+}
+
+#[derive(Default)]
+struct State {
+    symbols: Symbols,
+    sequences: Sequences,
+    books: FxHashMap<(InstrumentId, &'static str), Chained>,
+    levels: Vec<Change>,
+    checksum_text: Vec<u8>,
+}
+
+impl FeedCodec for Codec {
+    fn opened(&mut self, requests: &mut Requests) {
+        let state = &mut self.state;
+        state.sequences.clear();
+        state.books.clear();
+        for channel in [BOOKS1, TICKER] {
+            for chunk in state.symbols.entries().chunks(ARGS_PER_REQUEST) {
+                requests.push(request("subscribe", channel, chunk.iter().map(|entry| entry.native.as_str())));
+            }
+        }
+    }
+
+    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let Self { parser, state } = self;
+        if let Some((symbol, best)) = scan_books1(frame) {
+            let Some(instrument) = state.symbols.find(symbol) else { return Ok(Frame::Unused) };
+            state.best(instrument, best, out);
+            return Ok(Frame::Data);
+        }
+        if frame == b"pong" {
+            return Ok(Frame::Control);
+        }
+        parser.parse(frame, |root| state.message(root, received, out))?
+    }
+
+    fn keepalive(&mut self, requests: &mut Requests) {
+        requests.push("ping".to_owned());
+    }
+
+    fn symbols(&self) -> &Symbols {
+        &self.state.symbols
+    }
+}
+
+fn request<'a>(op: &str, channel: &str, natives: impl Iterator<Item = &'a str>) -> String {
+    let mut request = format!(r#"{{"op":"{op}","args":["#);
+    for (at, native) in natives.enumerate() {
+        let comma = if at == 0 { "" } else { "," };
+        // Writing to a String cannot fail.
+        let _ = write!(request, r#"{comma}{{"instType":"SPOT","channel":"{channel}","instId":"{native}"}}"#);
+    }
+    request.push_str("]}");
+    request
+}
+
+/// What an element of `books1` says.
+struct Best {
+    bid: Level,
+    ask: Level,
+    /// 0 in recordings before 2024-11.
+    sequence: u64,
+    at: UnixNs,
+}
+
+/// Reads `books1` of one element with both sides, in the field order of the venue; `None`: the general way.
+#[inline(always)]
+fn scan_books1(frame: &[u8]) -> Option<(&[u8], Best)> {
+    let mut scan = Scan::new(frame);
+    scan.literal(b"{\"action\":\"snapshot\",\"arg\":{\"instType\":\"SPOT\",\"channel\":\"books1\",\"instId\":\"")?;
+    let symbol = scan.string()?;
+    scan.literal(b"},\"data\":[{\"asks\":[[\"")?;
+    let ask = scan_level(&mut scan)?;
+    scan.literal(b"]],\"bids\":[[\"")?;
+    let bid = scan_level(&mut scan)?;
+    scan.literal(b"]],\"checksum\":0,")?;
+    let sequence = match scan.literal(b"\"seq\":") {
+        Some(()) => {
+            let sequence = scan.integer()?;
+            scan.literal(b",")?;
+            sequence
+        }
+        None => 0,
+    };
+    scan.literal(b"\"ts\":\"")?;
+    let at = time(scan.integer()?);
+    scan.literal(b"\"}],\"ts\":")?;
+    scan.integer()?;
+    scan.literal(b"}")?;
+    scan.end()?;
+    Some((symbol, Best { bid, ask, sequence, at }))
+}
+
+/// `price","size"`; a level at price 0 is refused by the general way.
+#[inline(always)]
+fn scan_level(scan: &mut Scan<'_>) -> Option<Level> {
+    let price = scan.quoted_decimal()?;
+    scan.literal(b",\"")?;
+    let size = scan.quoted_decimal()?;
+    (!price.is_zero()).then(|| level(price, size))
+}
+
+/// One element of a book message, of which the levels are read.
+struct Step {
+    /// Where its levels end.
+    to: usize,
+    link: Link,
+    /// `None` when missing or 0, which both mean that there is none.
+    checksum: Option<i64>,
+}
+
+impl State {
+    #[inline(always)]
+    fn best(&mut self, instrument: InstrumentId, best: Best, out: &mut Decoded) {
+        let Best { bid, ask, sequence, at: exchange_time } = best;
+        if self.sequences.begins_anew_at(instrument, sequence, exchange_time) {
+            out.updates.push(Update::Void(instrument, VoidReason::Gap));
+        }
+        out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel: BOOKS1 }));
+    }
+
+    fn message(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        if let Some(event) = root.text_of("event") {
+            return Ok(self.event(event, root, out));
+        }
+        let arg = root.get("arg").ok_or(DecodeError::Missing("arg"))?;
+        let (kind, channel, symbol) = names(arg);
+        let channel = channel.ok_or(DecodeError::Missing("channel"))?;
+        let data = array(root, "data")?;
+        if !is_spot(kind) {
+            return Ok(Frame::Unused);
+        }
+        let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
+        const BOOKS: [&str; 5] = [BOOKS1, "books5", "books15", "books50", "books"];
+        match BOOKS.into_iter().find(|name| *name == channel) {
+            Some(channel) => self.book(instrument, channel, (root, data), received, out),
+            None if channel == TICKER => self.tickers(instrument, data, out),
+            None => Ok(Frame::Unused),
+        }
+    }
+
+    fn event(&mut self, event: &str, root: Value<'_>, out: &mut Decoded) -> Frame {
+        let (kind, channel, symbol) = root.get("arg").map(names).unwrap_or_default();
+        match event {
+            "subscribe" if channel == Some(BOOKS1) && is_spot(kind) => {
+                out.updates.extend(self.symbols.find(symbol.as_bytes()).map(Update::Subscribed));
+            }
+            "error" => {
+                let why = root.text_of("msg").or(root.text_of("code")).unwrap_or("no reason given");
+                out.updates.push(Update::Refused(why.to_owned()));
+            }
+            _ => {}
+        }
+        Frame::Control
+    }
+
+    /// A message of one of the books: wholes, or changes.
+    fn book(
+        &mut self,
+        instrument: InstrumentId,
+        channel: &'static str,
+        (root, data): (Value<'_>, Value<'_>),
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        let is_whole = match text(root, "action")? {
+            "snapshot" => true,
+            "update" => false,
+            _ => return Err(DecodeError::Shape("`action` is neither snapshot nor update")),
+        };
+        self.levels.clear();
+        let mut steps = Vec::new();
+        for item in data.items() {
+            // v3 has shorter names.
+            let (bids, asks) = if item.get("b").is_some() { ("b", "a") } else { ("bids", "asks") };
+            changes(item, asks, Side::Ask, &mut self.levels)?;
+            changes(item, bids, Side::Bid, &mut self.levels)?;
+            let number = integer_if_any(item, "seq")?;
+            let after = if is_whole { None } else { integer_if_any(item, "pseq")? };
+            let link = Link { after, number, at: stamp(item, root)? };
+            steps.push(Step { to: self.levels.len(), link, checksum: checksum_of(item)? });
+        }
+        let mut from = 0;
+        for step in &steps {
+            let levels = from..step.to;
+            from = step.to;
+            if channel == BOOKS1 && is_whole {
+                let [bid, ask] = [Side::Bid, Side::Ask].map(|side| reading::best(&self.levels[levels.clone()], side));
+                let [bid, ask] = [bid, ask].map(Option::unwrap_or_default);
+                let Link { number, at, .. } = step.link;
+                self.best(instrument, Best { bid, ask, sequence: number.unwrap_or(0), at }, out);
+                continue;
+            }
+            let chain = self.books.entry((instrument, channel)).or_default();
+            let done = if is_whole {
+                chain.replace(instrument, step.link, &mut self.levels[levels], out);
+                Ok(())
+            } else {
+                chain.follow(step.link, &self.levels[levels], received)
+            };
+            // The small books carry the checksum of the large one.
+            let sum = step.checksum.filter(|_| channel == "books" && chain.depth.is_live());
+            let done = done.and_then(|()| match sum {
+                Some(sum) if sum != i64::from(paired_checksum(chain.depth.book(), &mut self.checksum_text)) => {
+                    Err(DecodeError::Checksum)
+                }
+                _ => Ok(()),
+            });
+            if let Err(why) = done {
+                chain.depth.void();
+                self.lost(instrument, channel, why, out);
+                return Err(why);
+            }
+        }
+        if let (Some(chain), Some(step)) = (self.books.get_mut(&(instrument, channel)), steps.last())
+            && chain.depth.is_live()
+        {
+            let quoted = Quoted { instrument, sequence: chain.sequence(), exchange_time: step.link.at, channel };
+            chain.depth.publish(quoted, out);
+        }
+        Ok(Frame::Data)
+    }
+
+    /// A book is not to be trusted any more: it is void, and asked for anew.
+    #[cold]
+    fn lost(&self, instrument: InstrumentId, channel: &str, why: DecodeError, out: &mut Decoded) {
+        let reason = if why == DecodeError::Gap { VoidReason::Gap } else { VoidReason::Checksum };
+        out.updates.push(Update::Void(instrument, reason));
+        let native = self.symbols.entry(instrument).map_or("", |entry| entry.native.as_str());
+        for op in ["unsubscribe", "subscribe"] {
+            out.requests.push(request(op, channel, std::iter::once(native)));
+        }
+    }
+
+    fn tickers(&mut self, instrument: InstrumentId, data: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let mark = out.updates.len();
+        for item in data.items() {
+            if let Err(why) = self.ticker(instrument, item, out) {
+                out.updates.truncate(mark);
+                return Err(why);
+            }
+        }
+        Ok(Frame::Data)
+    }
+
+    fn ticker(&mut self, instrument: InstrumentId, item: Value<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
+        let exchange_time = time(integer(item, "ts")?);
+        // Slower than `books1`, and with a bad name: the prices of v1 are rounded, and have no sizes.
+        if self.symbols.is_discovering() && item.get("bidSz").is_some() {
+            let (bid, ask) = (side_if_any(item, "bidPr", "bidSz")?, side_if_any(item, "askPr", "askSz")?);
+            out.updates.push(Update::Top(Top { instrument, bid, ask, sequence: 0, exchange_time, channel: TICKER }));
+        }
+        let is_v1 = item.get("lastPr").is_none();
+        let last = figure(item, if is_v1 { "last" } else { "lastPr" });
+        let (open, ratio) = (figure(item, "open24h"), figure(item, "change24h"));
+        // `open24h` is of another moment than `change24h`, which is what the venue shows.
+        let change_pct = match is_v1 {
+            false => ratio * 100.0,
+            true if open > 0.0 => (last - open) / open * 100.0,
+            true => 0.0,
+        };
+        out.updates.push(Update::Statistics(DayStatistics {
+            instrument,
+            last,
+            high: figure(item, "high24h"),
+            low: figure(item, "low24h"),
+            change: change_of(last, change_pct),
+            change_pct,
+            quote_volume: figure(item, "quoteVolume"),
+            exchange_time,
+        }));
+        Ok(())
+    }
+}
+
+/// Kind of market, channel and symbol; the latter two have other names in v3.
+fn names(arg: Value<'_>) -> (&str, Option<&str>, &str) {
+    let channel = arg.text_of("channel").or(arg.text_of("topic"));
+    let symbol = arg.text_of("instId").or(arg.text_of("symbol")).unwrap_or_default();
+    (arg.text_of("instType").unwrap_or_default(), channel, symbol)
+}
+
+/// `SPOT` in v2, `sp` in v1, `spot` in v3.
+fn is_spot(kind: &str) -> bool {
+    kind.eq_ignore_ascii_case("spot") || kind.eq_ignore_ascii_case("sp")
+}
+
+/// The engine's stamp; where it has none, when the message was sent.
+fn stamp(item: Value<'_>, root: Value<'_>) -> Result<UnixNs, DecodeError> {
+    integer(if item.get("ts").is_some() { item } else { root }, "ts").map(time)
+}
+
+fn checksum_of(item: Value<'_>) -> Result<Option<i64>, DecodeError> {
+    let Some(value) = item.get("checksum") else { return Ok(None) };
+    let sum = value.text().and_then(|n| n.parse().ok()).ok_or(DecodeError::Missing("checksum"))?;
+    Ok(Some(sum).filter(|sum| *sum != 0))
+}
+
+/// The venue's end of a connection. Its books have one level a side.
+#[derive(Default)]
+struct Exchange {
+    subscriptions: Subscriptions,
+}
+
+/// The channels that the simulated venue serves.
+const SERVED: [&str; 5] = [BOOKS1, TICKER, "books", "books5", "books15"];
+
+impl ExchangeSide for Exchange {
+    fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Messages) {}
+
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
+        if text == "ping" {
+            return out.push("pong".to_owned());
+        }
+        let request = serde_json::from_str::<Json>(text).unwrap_or(Json::Null);
+        let op = request["op"].as_str().unwrap_or_default();
+        let (Some(args), "subscribe" | "unsubscribe") = (request["args"].as_array(), op) else {
+            return out.push(json!({"event": "error", "code": 30003, "msg": "Invalid op", "op": op}).to_string());
+        };
+        for arg in args {
+            let word = |key: &str| arg[key].as_str().unwrap_or_default();
+            let (kind, channel, native) = (word("instType"), word("channel"), word("instId"));
+            let Some(quote) = market.quote(native).filter(|_| SERVED.contains(&channel) && kind == "SPOT") else {
+                let message = format!("instType:{kind},channel:{channel},instId:{native} doesn't exist");
+                out.push(json!({"event": "error", "arg": arg, "code": 30001, "msg": message, "op": op}).to_string());
+                continue;
+            };
+            out.push(json!({"event": op, "arg": arg}).to_string());
+            if op == "unsubscribe" {
+                self.subscriptions.remove(channel, native);
+                continue;
+            }
+            let now = market.now();
+            out.push(if channel == TICKER { ticker_frame(&quote) } else { book_frame(channel, &quote, None, now) });
+            self.subscriptions.add(channel, quote, now);
+        }
+    }
+
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
+        for subscription in self.subscriptions.of(&quote.native).filter(|s| s.channel != TICKER) {
+            let last = Some(&subscription.last).filter(|_| subscription.channel == "books");
+            out.push(book_frame(&subscription.channel, quote, last, quote.time));
+            subscription.last = quote.clone();
+        }
+    }
+
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
+        if self.subscriptions.has(TICKER, &quote.native) {
+            out.push(ticker_frame(quote));
+        }
+    }
+
+    fn heartbeat(&mut self, _now: UnixNs, _out: &mut Messages) {}
+}
+
+/// A whole book, or of `books` the changes since `last`; the checksum of these has the whole book of one level.
+fn book_frame(channel: &str, quote: &VenueQuote, last: Option<&VenueQuote>, sent: UnixNs) -> String {
+    let VenueQuote { native, bid, ask, sequence, time, .. } = quote;
+    let (last_bid, last_ask) = last.map_or((Level::ABSENT, Level::ABSENT), |last| (last.bid, last.ask));
+    let [bids, asks] =
+        [(last_bid, *bid), (last_ask, *ask)].map(|(last, now)| writing::pairs(&writing::step(last, now)));
+    let mut book = Book::default();
+    for (side, level) in [(Side::Bid, *bid), (Side::Ask, *ask)] {
+        // As it is written: without zeros behind.
+        book.set(side, Level { price: level.price.normalised(), size: level.size.normalised() });
+    }
+    let checksum = if channel == "books" { paired_checksum(&book, &mut Vec::new()) } else { 0 };
+    let (action, previous) = match last {
+        None => ("snapshot", if channel == "books" { r#","pseq":0"#.to_owned() } else { String::new() }),
+        Some(last) => ("update", format!(r#","pseq":{}"#, last.sequence)),
+    };
+    format!(
+        r#"{{"action":"{action}","arg":{{"instType":"SPOT","channel":"{channel}","instId":"{native}"}},"data":[{{"asks":{asks},"bids":{bids},"checksum":{checksum},"seq":{sequence}{previous},"ts":"{}"}}],"ts":{}}}"#,
+        time.ms(),
+        sent.ms(),
+    )
+}
+
+fn ticker_frame(quote: &VenueQuote) -> String {
+    let VenueQuote { native, bid, ask, time, day, .. } = quote;
+    let open = day.last - day.change;
+    let ratio = day.change_pct / 100.0;
+    let [bid_price, bid_size] = [bid.price, bid.size].map(|number| writing::text(*bid, number));
+    let [ask_price, ask_size] = [ask.price, ask.size].map(|number| writing::text(*ask, number));
+    format!(
+        r#"{{"action":"snapshot","arg":{{"instType":"SPOT","channel":"ticker","instId":"{native}"}},"data":[{{"instId":"{native}","lastPr":"{}","open24h":"{open}","high24h":"{}","low24h":"{}","change24h":"{ratio:.5}","bidPr":"{bid_price}","askPr":"{ask_price}","bidSz":"{bid_size}","askSz":"{ask_size}","baseVolume":"{}","quoteVolume":"{}","openUtc":"{open}","changeUtc24h":"{ratio:.5}","ts":"{ms}"}}],"ts":{ms}}}"#,
+        day.last,
+        day.high,
+        day.low,
+        if day.last > 0.0 { day.quote_volume / day.last } else { 0.0 },
+        day.quote_volume,
+        ms = time.ms(),
+    )
+}

@@ -1,0 +1,490 @@
+//! Bitstamp spot: `order_book` live, the best hundred levels at each change; `diff_order_book` from recordings.
+//!
+//! Prices and sizes are texts, stamps microseconds as text; the order of members is not fixed. There is no
+//! sequence number: a difference book begins with a REST book and goes on behind its stamp. The venue tells no
+//! day figures on its socket. Called on the feed's thread; keeps a book only for `diff_order_book`.
+
+use std::fmt::Write as _;
+
+use rustc_hash::FxHashMap;
+use serde_json::{Value as Json, json};
+
+use crate::market::book::Side;
+use crate::market::{Decimal, InstrumentId, Level};
+use crate::time::{MonoNs, UnixNs};
+use crate::venues::depth::{Change, Order, PerInstrument, Stitch, Stitched};
+use crate::venues::listing::{self, Entry, Listing};
+use crate::venues::reading::{self, array, level, text};
+use crate::venues::{
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening,
+    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+};
+use crate::wire::json::{Parser, Scan, Value};
+
+/// Bitstamp.
+pub struct Bitstamp;
+
+/// <https://www.bitstamp.net/websocket/v2/> as its client libraries have it, read 2026-11-21 (ccxt 4.5.90,
+/// <https://pkg.go.dev/github.com/dydxprotocol/slinky/providers/websockets/bitstamp>): a connection lives for 90
+/// days at most; a heartbeat is answered; no pace and no number of subscriptions is published. Fee: base tier.
+static FACTS: Facts = Facts {
+    name: "bitstamp",
+    title: "Bitstamp",
+    address: "wss://ws.bitstamp.net",
+    opening: Opening::Direct,
+    taker_fee_pct: "0.40",
+    keepalive: Keepalive::Client { every_ms: 30_000 },
+    message_max: 1 << 20,
+    request_gap_ms: 100,
+    channel: "order_book",
+    limits: Limits::UNPUBLISHED,
+    docs: "https://www.bitstamp.net/websocket/v2/ (2026-11-21)",
+};
+
+/// Quote assets: those of the venue's listing of 2022-01, and RLUSD, which came later.
+const QUOTES: &[&str] = &["USD", "EUR", "BTC", "GBP", "USDT", "PAX", "ETH", "USDC", "RLUSD"];
+
+/// Symbols that two of the quote assets fit.
+const EXCEPTIONS: &[(&str, usize)] =
+    &[("BTCRLUSD", 3), ("ETHRLUSD", 3), ("XRPRLUSD", 3), ("USDTRLUSD", 4), ("USDCRLUSD", 4)];
+
+/// Codes that are not the usual ones: (Bitstamp's, canonical). Its UST is Terra's dollar.
+const ALIASES: [(&str, &str); 1] = [("UST", "USTC")];
+
+/// The two channels that are read, by the beginning of their names.
+const BOOK: &str = "order_book_";
+const DIFFERENCES: &str = "diff_order_book_";
+
+impl Venue for Bitstamp {
+    fn facts(&self) -> &'static Facts {
+        &FACTS
+    }
+
+    fn native(&self, base: &str, quote: &str) -> Result<String, String> {
+        reading::codes("Bitstamp", base, quote)?;
+        reading::no_alias("Bitstamp", &ALIASES, base, quote)?;
+        let native = |code| reading::native_code(&ALIASES, code).to_lowercase();
+        Ok(native(base) + &native(quote))
+    }
+
+    fn symbol_of(&self) -> fn(&str) -> Option<String> {
+        |native| {
+            if native.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                return None;
+            }
+            let symbol = reading::split(&native.to_uppercase(), QUOTES, EXCEPTIONS)?;
+            let (base, quote) = symbol.split_once('/')?;
+            let canonical = |code| reading::canonical_code(&ALIASES, code);
+            Some(format!("{}/{}", canonical(base), canonical(quote)))
+        }
+    }
+
+    fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
+        Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "https://www.bitstamp.net", path: "/api/v2/markets/" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| root.is_array().then(|| root.items().collect()),
+            |row| {
+                let (base, quote) = row.text_of("name")?.split_once('/')?;
+                let [base, quote] = [base, quote].map(|code| reading::canonical_code(&ALIASES, code).to_owned());
+                let native = row.text_of("market_symbol").or(row.text_of("url_symbol"))?.to_owned();
+                let is_trading = row.text_of("trading") == Some("Enabled");
+                let (tick, lot) = (listing::decimals(row, "counter_decimals"), listing::decimals(row, "base_decimals"));
+                Some(Entry { base, quote, native, is_trading, tick, lot })
+            },
+        )
+    }
+
+    fn exchange_side(&self) -> Box<dyn ExchangeSide> {
+        Box::new(Exchange::default())
+    }
+
+    fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        let path = target.split('?').next()?.trim_end_matches('/');
+        if method != "GET" {
+            return None;
+        }
+        if let Some(pair) = path.strip_prefix("/api/v2/order_book/") {
+            return Some(format!("{{{}}}", whole_book(&market.quote(pair)?)));
+        }
+        if !["/api/v2/markets", "/api/v2/trading-pairs-info"].contains(&path) {
+            return None;
+        }
+        let listed = market.listed();
+        let rows: Vec<Json> = listed
+            .iter()
+            .map(|entry| {
+                json!({
+                    "name": format!("{}/{}", entry.base, entry.quote), "url_symbol": entry.native,
+                    "market_symbol": entry.native, "base_decimals": entry.size_decimals,
+                    "counter_decimals": entry.price_decimals, "minimum_order": format!("10.0 {}", entry.quote),
+                    "trading": "Enabled", "instant_and_market_orders": "Enabled",
+                })
+            })
+            .collect();
+        Some(Json::from(rows).to_string())
+    }
+}
+
+struct Codec {
+    parser: Parser,
+    feed: Feed,
+}
+
+/// What is remembered of one connection.
+#[derive(Default)]
+struct Feed {
+    symbols: Symbols,
+    /// Difference books; the numbers are stamps in microseconds.
+    books: PerInstrument<Stitched>,
+    changes: Vec<Change>,
+}
+
+impl FeedCodec for Codec {
+    fn opened(&mut self, requests: &mut Requests) {
+        self.feed.books.clear();
+        for entry in self.feed.symbols.entries() {
+            requests.push(format!(r#"{{"event":"bts:subscribe","data":{{"channel":"{BOOK}{}"}}}}"#, entry.native));
+        }
+    }
+
+    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        if let Some((pair, quoted)) = scan(frame) {
+            return Ok(self.feed.top(pair, &quoted, out));
+        }
+        let feed = &mut self.feed;
+        self.parser.parse(frame, |root| feed.read(root, received, out))?
+    }
+
+    fn snapshot(&mut self, url: &str, body: &[u8], out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let Some((_, rest)) = url.split_once("/order_book/") else { return Ok(Frame::Unused) };
+        let pair = rest.split(['/', '?']).next().unwrap_or_default();
+        let Some(instrument) = self.feed.symbols.find(pair.as_bytes()) else { return Ok(Frame::Unused) };
+        let feed = &mut self.feed;
+        self.parser.parse(body, |root| feed.rest_book(instrument, root, out))?
+    }
+
+    fn keepalive(&mut self, requests: &mut Requests) {
+        requests.push(r#"{"event":"bts:heartbeat"}"#.to_owned());
+    }
+
+    fn symbols(&self) -> &Symbols {
+        &self.feed.symbols
+    }
+}
+
+/// The best of one whole book.
+struct Quoted {
+    bid: Level,
+    ask: Level,
+    time: UnixNs,
+}
+
+/// The fast path: an `order_book` message in one of the two orders of members that are seen.
+#[inline]
+fn scan(frame: &[u8]) -> Option<(&[u8], Quoted)> {
+    let mut scan = Scan::new(frame);
+    let (pair, quoted);
+    if scan.literal(b"{\"data\":").is_some() {
+        quoted = scan_book(&mut scan)?;
+        scan.literal(b",\"channel\":\"order_book_")?;
+        pair = scan.string()?;
+        scan.literal(b",\"event\":\"data\"}")?;
+    } else {
+        scan.literal(b"{\"event\":\"data\",\"channel\":\"order_book_")?;
+        pair = scan.string()?;
+        scan.literal(b",\"data\":")?;
+        quoted = scan_book(&mut scan)?;
+        scan.literal(b"}")?;
+    }
+    scan.end()?;
+    Some((pair, quoted))
+}
+
+#[inline]
+fn scan_book(scan: &mut Scan<'_>) -> Option<Quoted> {
+    scan.literal(b"{\"")?;
+    if scan.literal(b"timestamp\":\"").is_some() {
+        scan.string()?;
+        scan.literal(b",\"")?;
+    }
+    scan.literal(b"microtimestamp\":\"")?;
+    let stamp = scan.integer()?;
+    scan.literal(b"\",\"bids\":[")?;
+    let bid = scan_best(scan)?;
+    scan.literal(b",\"asks\":[")?;
+    let ask = scan_best(scan)?;
+    scan.literal(b"}")?;
+    Some(Quoted { bid, ask, time: reading::time(stamp) })
+}
+
+/// The first level that is there, and all others stepped over, up to the end of the list.
+#[inline]
+fn scan_best(scan: &mut Scan<'_>) -> Option<Level> {
+    let mut best = Level::ABSENT;
+    if scan.literal(b"]").is_some() {
+        return Some(best);
+    }
+    loop {
+        scan.literal(b"[\"")?;
+        if best.is_present() {
+            scan.string()?;
+            scan.literal(b",\"")?;
+            scan.string()?;
+        } else {
+            let price = scan.quoted_decimal()?;
+            scan.literal(b",\"")?;
+            best = level(price, scan.quoted_decimal()?);
+        }
+        scan.literal(b"]")?;
+        if scan.literal(b",").is_none() {
+            scan.literal(b"]")?;
+            return Some(best);
+        }
+    }
+}
+
+impl Feed {
+    #[inline]
+    fn top(&mut self, pair: &[u8], quoted: &Quoted, out: &mut Decoded) -> Frame {
+        let Some(instrument) = self.symbols.find(pair) else { return Frame::Unused };
+        let &Quoted { bid, ask, time } = quoted;
+        let top = Top { instrument, bid, ask, sequence: 0, exchange_time: time, channel: "order_book" };
+        out.updates.push(Update::Top(top));
+        Frame::Data
+    }
+
+    /// The general path.
+    fn read(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let event = text(root, "event")?;
+        let channel = root.text_of("channel").unwrap_or_default();
+        match event {
+            "data" => {
+                let data = root.get("data").ok_or(DecodeError::Missing("data"))?;
+                if let Some(pair) = channel.strip_prefix(BOOK) {
+                    let quoted = Quoted { bid: best(data, "bids")?, ask: best(data, "asks")?, time: time(data)? };
+                    return Ok(self.top(pair.as_bytes(), &quoted, out));
+                }
+                match channel.strip_prefix(DIFFERENCES) {
+                    Some(pair) => self.differences(pair, data, received, out),
+                    None => Ok(Frame::Unused),
+                }
+            }
+            "bts:subscription_succeeded" => {
+                let instrument = channel.strip_prefix(BOOK).and_then(|pair| self.symbols.find(pair.as_bytes()));
+                out.updates.extend(instrument.map(Update::Subscribed));
+                Ok(Frame::Control)
+            }
+            "bts:error" => {
+                // It does not say which pair it is about.
+                let why = root.get("data").and_then(|data| data.text_of("message"));
+                out.updates.push(Update::Refused(why.unwrap_or("refused without a reason").to_owned()));
+                Ok(Frame::Control)
+            }
+            "bts:request_reconnect" => {
+                out.updates.push(Update::Reconnect("the venue asks for a new connection"));
+                Ok(Frame::Control)
+            }
+            _ if event.starts_with("bts:") => Ok(Frame::Control),
+            _ => Ok(Frame::Unused),
+        }
+    }
+
+    fn differences(
+        &mut self,
+        pair: &str,
+        data: Value<'_>,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        let Some(instrument) = self.symbols.find(pair.as_bytes()) else { return Ok(Frame::Unused) };
+        let order = self.changes(data).and_then(|()| stamp(data)).map(|stamp| Order { from: None, to: stamp });
+        let book = self.books.of(instrument);
+        let stitch = match order {
+            Ok(order) => book.delta(order, &self.changes),
+            Err(why) => {
+                // What it said is lost, so the book is.
+                lose(book, instrument, out);
+                return Err(why);
+            }
+        };
+        if book.depth.is_crossed_too_long(received) {
+            lose(book, instrument, out);
+            return Err(DecodeError::Gap);
+        }
+        if stitch == Stitch::Applied {
+            publish(book, instrument, out);
+        }
+        Ok(Frame::Data)
+    }
+
+    fn rest_book(
+        &mut self,
+        instrument: InstrumentId,
+        root: Value<'_>,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        self.changes(root)?;
+        let stamp = stamp(root)?;
+        let book = self.books.of(instrument);
+        book.snapshot(stamp, &mut self.changes);
+        publish(book, instrument, out);
+        Ok(Frame::Data)
+    }
+
+    /// Reads both sides into `changes`; applies nothing.
+    fn changes(&mut self, data: Value<'_>) -> Result<(), DecodeError> {
+        self.changes.clear();
+        for (side, field) in [(Side::Bid, "bids"), (Side::Ask, "asks")] {
+            for entry in array(data, field)?.items() {
+                let level = pair(entry, field)?;
+                if !level.price.is_zero() {
+                    self.changes.push(Change { side, level });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn lose(book: &mut Stitched, instrument: InstrumentId, out: &mut Decoded) {
+    if book.void() {
+        out.updates.push(Update::Void(instrument, VoidReason::Gap));
+    }
+}
+
+fn publish(book: &mut Stitched, instrument: InstrumentId, out: &mut Decoded) {
+    let exchange_time = reading::time(book.last());
+    if let Some((bid, ask)) = book.depth.changed_top() {
+        let top = Top { instrument, bid, ask, sequence: 0, exchange_time, channel: "diff_order_book" };
+        out.updates.push(Update::Top(top));
+    }
+}
+
+/// The first level of a side that is there: zero sizes occur, and are none.
+fn best(data: Value<'_>, field: &'static str) -> Result<Level, DecodeError> {
+    for entry in array(data, field)?.items() {
+        let Level { price, size } = pair(entry, field)?;
+        let level = level(price, size);
+        if level.is_present() {
+            return Ok(level);
+        }
+    }
+    Ok(Level::ABSENT)
+}
+
+/// `[price, size]`.
+fn pair(entry: Value<'_>, field: &'static str) -> Result<Level, DecodeError> {
+    Ok(Level { price: reading::decimal(entry.at(0), field)?, size: reading::decimal(entry.at(1), field)? })
+}
+
+fn stamp(data: Value<'_>) -> Result<u64, DecodeError> {
+    reading::integer(data, "microtimestamp")
+}
+
+fn time(data: Value<'_>) -> Result<UnixNs, DecodeError> {
+    stamp(data).map(reading::time)
+}
+
+/// The venue's end of a connection. Of each book it has the best level only.
+#[derive(Default)]
+struct Exchange {
+    books: Vec<String>,
+    /// Pairs whose differences are wanted, and what was told of them last.
+    differences: FxHashMap<String, (Level, Level)>,
+}
+
+impl ExchangeSide for Exchange {
+    fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Messages) {}
+
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
+        let request = serde_json::from_str::<Json>(text).unwrap_or(Json::Null);
+        let channel = request.pointer("/data/channel").and_then(Json::as_str).unwrap_or_default();
+        match request.get("event").and_then(Json::as_str) {
+            Some("bts:heartbeat") => {
+                out.push(json!({"event": "bts:heartbeat", "channel": "", "data": {"status": "success"}}).to_string());
+            }
+            Some("bts:subscribe") => self.subscribe(channel, market, out),
+            Some("bts:unsubscribe") => {
+                self.books.retain(|pair| channel.strip_prefix(BOOK) != Some(pair));
+                self.differences.retain(|pair, _| channel.strip_prefix(DIFFERENCES) != Some(pair));
+                out.push(json!({"event": "bts:unsubscription_succeeded", "channel": channel, "data": {}}).to_string());
+            }
+            _ => out.push(error("Incorrect JSON format.")),
+        }
+    }
+
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
+        if self.books.contains(&quote.native) {
+            out.push(message(&whole_book(quote), BOOK, &quote.native));
+        }
+        if let Some(shown) = self.differences.get_mut(&quote.native) {
+            let last = std::mem::replace(shown, (quote.bid, quote.ask));
+            let side = |last: Level, now: Level| {
+                let gone = Level { price: last.price, size: Decimal::ZERO };
+                let gone = (last.is_present() && last.price != now.price).then_some(gone);
+                levels(&gone.into_iter().chain(now.is_present().then_some(now)).collect::<Vec<_>>())
+            };
+            let data = book(quote, &side(last.0, quote.bid), &side(last.1, quote.ask));
+            out.push(message(&data, DIFFERENCES, &quote.native));
+        }
+    }
+
+    fn statistics(&mut self, _quote: &VenueQuote, _out: &mut Messages) {}
+
+    fn heartbeat(&mut self, _now: UnixNs, _out: &mut Messages) {}
+}
+
+impl Exchange {
+    fn subscribe(&mut self, channel: &str, market: &dyn Market, out: &mut Messages) {
+        let named = [BOOK, DIFFERENCES].into_iter().find_map(|kind| Some((kind, channel.strip_prefix(kind)?)));
+        let Some((kind, quote)) = named.and_then(|(kind, pair)| Some((kind, market.quote(pair)?))) else {
+            return out.push(error("Bad subscription string."));
+        };
+        out.push(json!({"event": "bts:subscription_succeeded", "channel": channel, "data": {}}).to_string());
+        if kind == DIFFERENCES {
+            self.differences.insert(quote.native.clone(), (quote.bid, quote.ask));
+        } else if !self.books.contains(&quote.native) {
+            out.push(message(&whole_book(&quote), BOOK, &quote.native));
+            self.books.push(quote.native);
+        }
+    }
+}
+
+fn error(message: &str) -> String {
+    json!({"event": "bts:error", "channel": "", "data": {"code": null, "message": message}}).to_string()
+}
+
+fn message(data: &str, channel: &str, pair: &str) -> String {
+    format!(r#"{{"data":{{{data}}},"channel":"{channel}{pair}","event":"data"}}"#)
+}
+
+/// The members of a book message; `bids` and `asks` are its lists.
+fn book(quote: &VenueQuote, bids: &str, asks: &str) -> String {
+    let micros = quote.time.0 / 1000;
+    let seconds = micros / 1_000_000;
+    format!(r#""timestamp":"{seconds}","microtimestamp":"{micros}","bids":{bids},"asks":{asks}"#)
+}
+
+fn whole_book(quote: &VenueQuote) -> String {
+    let side = |level: Level| levels(level.is_present().then_some(level).as_slice());
+    book(quote, &side(quote.bid), &side(quote.ask))
+}
+
+fn levels(levels: &[Level]) -> String {
+    let mut list = String::from("[");
+    for (at, level) in levels.iter().enumerate() {
+        let comma = if at == 0 { "" } else { "," };
+        // Writing to a String cannot fail.
+        let _ = write!(list, r#"{comma}["{}","{}"]"#, level.price, level.size);
+    }
+    list.push(']');
+    list
+}

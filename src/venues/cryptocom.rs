@@ -1,0 +1,575 @@
+//! Crypto.com Exchange spot (v1): `book` in steps of 10 ms live, `ticker` for the statistics; whole books, and
+//! frames of the older v2 socket with its bare numbers, from recordings as well.
+//!
+//! A book of ten levels comes whole once, then as changes that name in `pu` what they follow; a change without
+//! levels says that all is quiet. A `ticker`'s `a` is the last trade, its ask is `k`. The server asks every 30 s
+//! whether we live. Called on the feed's thread.
+
+use std::fmt::Write as _;
+
+use rustc_hash::FxHashSet;
+use serde_json::{Value as Json, json};
+
+use crate::market::book::Side;
+use crate::market::statistics::DayStatistics;
+use crate::market::{Decimal, InstrumentId, Level};
+use crate::time::{MonoNs, SECOND, UnixNs};
+use crate::venues::depth::{Chained, Change, Link, PerInstrument, Quoted};
+use crate::venues::listing::{self, Entry, Listing};
+use crate::venues::reading::{
+    self, Asked, array, change_of, changes, figure, integer, integer_if_any, side_if_any, text, time,
+};
+use crate::venues::writing::{self, Subscriptions};
+use crate::venues::{
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Opening,
+    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+};
+use crate::wire::json::{Parser, Scan, Value};
+
+/// Crypto.com, spot.
+pub struct CryptoCom;
+
+/// <https://exchange-developer.crypto.com/exchange/v1/docs>, read 2026-11-21: 100 requests a second, counted against the
+/// rest of the second that the connection began in, so the first waits a second; a heartbeat every 30 s, to be
+/// answered within 5 s; close code 1013 while the server restarts. A public measurement of 2026-09-22: 400 channels
+/// per connection (then code 40107), an acknowledgement per book channel and none for tickers, a quiet book told
+/// every 5 s, the window of levels kept by the server. Fee: base tier by ccxt 4.5.90.
+static FACTS: Facts = Facts {
+    name: "cryptocom",
+    title: "Crypto.com",
+    address: "wss://stream.crypto.com/exchange/v1/market",
+    opening: Opening::Patient { wait_ms: 1000 },
+    taker_fee_pct: "0.50",
+    keepalive: Keepalive::Server,
+    message_max: 1 << 20,
+    request_gap_ms: 250,
+    channel: "book.10",
+    limits: Limits { instruments: 200, ..Limits::UNPUBLISHED },
+    docs: "https://exchange-developer.crypto.com/exchange/v1/docs (2026-11-21)",
+};
+
+/// Channels in one request.
+const CHANNELS_PER_REQUEST: usize = 100;
+
+/// Refusals that say that one of the channels is wrong: the others are asked for by themselves.
+const WRONG_CHANNEL: [&str; 2] = ["40003", "40004"];
+
+const BOOK: &str = "book";
+const TICKER: &str = "ticker";
+
+impl Venue for CryptoCom {
+    fn facts(&self) -> &'static Facts {
+        &FACTS
+    }
+
+    fn native(&self, base: &str, quote: &str) -> Result<String, String> {
+        reading::codes("Crypto.com", base, quote)?;
+        Ok(format!("{base}_{quote}"))
+    }
+
+    fn symbol_of(&self) -> fn(&str) -> Option<String> {
+        // Perpetuals and futures (`BTCUSD-PERP`) have no such mark.
+        |native| match native.split_once('_') {
+            Some((base, quote)) if reading::is_code(base) && reading::is_code(quote) => Some(format!("{base}/{quote}")),
+            _ => None,
+        }
+    }
+
+    fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
+        Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "https://api.crypto.com", path: "/exchange/v1/public/get-instruments" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| listing::array_of(root.get("result")?, "data"),
+            |row| {
+                if row.text_of("inst_type") != Some("CCY_PAIR") {
+                    return None;
+                }
+                Some(Entry {
+                    base: row.text_of("base_ccy")?.to_owned(),
+                    quote: row.text_of("quote_ccy")?.to_owned(),
+                    native: row.text_of("symbol")?.to_owned(),
+                    is_trading: row.get("tradable").and_then(|v| v.boolean()).unwrap_or(true),
+                    tick: listing::step(row, "price_tick_size"),
+                    lot: listing::step(row, "qty_tick_size"),
+                })
+            },
+        )
+    }
+
+    fn exchange_side(&self) -> Box<dyn ExchangeSide> {
+        Box::new(Exchange::default())
+    }
+
+    fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        if (method, target.split('?').next()?) != ("GET", "/exchange/v1/public/get-instruments") {
+            return None;
+        }
+        let row = |entry: &Listed| {
+            json!({
+                "symbol": entry.native, "inst_type": "CCY_PAIR", "display_name": format!("{}/{}", entry.base, entry.quote),
+                "base_ccy": entry.base, "quote_ccy": entry.quote, "quote_decimals": entry.price_decimals,
+                "quantity_decimals": entry.size_decimals, "price_tick_size": entry.tick(),
+                "qty_tick_size": entry.lot(), "tradable": true,
+            })
+        };
+        let data: Vec<Json> = market.listed().iter().map(row).collect();
+        let reply = json!({"id": -1, "method": "public/get-instruments", "code": 0, "result": {"data": data}});
+        Some(reply.to_string())
+    }
+}
+
+struct Codec {
+    parser: Parser,
+    state: State,
+}
+
+#[derive(Default)]
+struct State {
+    symbols: Symbols,
+    now: UnixNs,
+    asked: Asked,
+    books: PerInstrument<Chained>,
+    levels: Vec<Change>,
+}
+
+impl FeedCodec for Codec {
+    fn set_time(&mut self, now: UnixNs) {
+        self.state.now = now;
+    }
+
+    fn opened(&mut self, requests: &mut Requests) {
+        let State { symbols, now, asked, books, .. } = &mut self.state;
+        asked.clear();
+        books.clear();
+        for channel in [BOOK, TICKER] {
+            asked.for_each(channel, symbols.entries(), CHANNELS_PER_REQUEST, |number, chunk| {
+                let natives = chunk.iter().map(|entry| entry.native.as_str());
+                requests.push(request("subscribe", Some(number), channel, 10, natives, *now));
+            });
+        }
+    }
+
+    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let Self { parser, state } = self;
+        if let Some(update) = scan_update(frame, &mut state.levels) {
+            let Some(instrument) = state.symbols.find(update.symbol) else { return Ok(Frame::Unused) };
+            return state.follow(instrument, update.link, update.levels, received, out);
+        }
+        parser.parse(frame, |root| state.message(root, received, out))?
+    }
+
+    fn symbols(&self) -> &Symbols {
+        &self.state.symbols
+    }
+}
+
+/// A request for `channel` of some instruments; of a book, with this many levels.
+fn request<'a>(
+    method: &str,
+    number: Option<usize>,
+    channel: &str,
+    levels: usize,
+    natives: impl Iterator<Item = &'a str>,
+    now: UnixNs,
+) -> String {
+    let number = number.unwrap_or(0);
+    let mut request = format!(r#"{{"id":{number},"method":"{method}","params":{{"channels":["#);
+    for (at, native) in natives.enumerate() {
+        let comma = if at == 0 { "" } else { "," };
+        // Writing to a String cannot fail.
+        let _ = match channel {
+            BOOK => write!(request, r#"{comma}"book.{native}.{levels}""#),
+            _ => write!(request, r#"{comma}"{channel}.{native}""#),
+        };
+    }
+    request.push(']');
+    if channel == BOOK && method == "subscribe" {
+        request.push_str(r#","book_subscription_type":"SNAPSHOT_AND_UPDATE","book_update_frequency":10"#);
+    }
+    let _ = write!(request, r#"}},"nonce":{}}}"#, now.ms());
+    request
+}
+
+/// A change of a book.
+struct BookUpdate<'a> {
+    symbol: &'a [u8],
+    levels: usize,
+    link: Link,
+}
+
+/// Reads a change of a book in the field order of the venue, its levels into `changes`; `None`: the general way.
+#[inline(always)]
+fn scan_update<'a>(frame: &'a [u8], changes: &mut Vec<Change>) -> Option<BookUpdate<'a>> {
+    let mut scan = Scan::new(frame);
+    scan.literal(b"{\"id\":-1,\"method\":\"subscribe\",\"code\":0,\"result\":{\"instrument_name\":\"")?;
+    let symbol = scan.string()?;
+    scan.literal(b",\"subscription\":\"")?;
+    scan.string()?;
+    scan.literal(b",\"channel\":\"book.update\",\"depth\":")?;
+    let levels = scan.integer()?;
+    scan.literal(b",\"data\":[{\"update\":{\"asks\":[")?;
+    changes.clear();
+    scan_levels(&mut scan, Side::Ask, changes)?;
+    scan.literal(b",\"bids\":[")?;
+    scan_levels(&mut scan, Side::Bid, changes)?;
+    scan.literal(b"},\"t\":")?;
+    let at = time(scan.integer()?);
+    scan.literal(b",\"tt\":")?;
+    scan.integer()?;
+    scan.literal(b",\"u\":")?;
+    let number = Some(scan.integer()?);
+    scan.literal(b",\"pu\":")?;
+    let after = Some(scan.integer()?);
+    if scan.literal(b",\"cs\":").is_some() {
+        scan.number()?;
+    }
+    scan.literal(b"}]}}")?;
+    scan.end()?;
+    Some(BookUpdate { symbol, levels: usize::try_from(levels).ok()?, link: Link { after, number, at } })
+}
+
+/// The levels of one side, each `["price","size","orders"]`, and the bracket behind them.
+#[inline(always)]
+fn scan_levels(scan: &mut Scan<'_>, side: Side, changes: &mut Vec<Change>) -> Option<()> {
+    if scan.literal(b"]").is_some() {
+        return Some(());
+    }
+    loop {
+        scan.literal(b"[\"")?;
+        let price = scan.quoted_decimal()?;
+        scan.literal(b",\"")?;
+        let size = scan.quoted_decimal()?;
+        scan.literal(b",\"")?;
+        scan.integer()?;
+        scan.literal(b"\"]")?;
+        if price.is_zero() {
+            return None;
+        }
+        changes.push(Change { side, level: Level { price, size } });
+        if scan.literal(b",").is_none() {
+            return scan.literal(b"]");
+        }
+    }
+}
+
+impl State {
+    /// Applies the changes that were read to a book of at most `most` levels a side.
+    #[inline(always)]
+    fn follow(
+        &mut self,
+        instrument: InstrumentId,
+        link: Link,
+        most: usize,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        let chain = self.books.of(instrument);
+        if let Err(why) = chain.follow(link, &self.levels, received) {
+            self.lost(instrument, most, out);
+            return Err(why);
+        }
+        self.publish(instrument, link.at, most, out);
+        Ok(Frame::Data)
+    }
+
+    #[inline(always)]
+    fn publish(&mut self, instrument: InstrumentId, exchange_time: UnixNs, most: usize, out: &mut Decoded) {
+        let chain = self.books.of(instrument);
+        if chain.depth.is_live() {
+            // A level that leaves the window need not be told.
+            chain.depth.truncate(most);
+            chain.depth.publish(Quoted { instrument, sequence: chain.sequence(), exchange_time, channel: BOOK }, out);
+        }
+    }
+
+    /// Something was lost of a book: it is void, and asked for anew.
+    #[cold]
+    fn lost(&mut self, instrument: InstrumentId, levels: usize, out: &mut Decoded) {
+        out.updates.push(Update::Void(instrument, VoidReason::Gap));
+        let native = self.symbols.entry(instrument).map_or("", |entry| entry.native.as_str());
+        for method in ["unsubscribe", "subscribe"] {
+            out.requests.push(request(method, None, BOOK, levels, std::iter::once(native), self.now));
+        }
+    }
+
+    fn message(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let method = root.text_of("method");
+        if method == Some("public/heartbeat") {
+            // 64 bits and signed; said again as it is.
+            let id = text(root, "id")?;
+            id.parse::<i64>().map_err(|_| DecodeError::Missing("id"))?;
+            out.answers.push(format!(r#"{{"id":{id},"method":"public/respond-heartbeat"}}"#));
+            return Ok(Frame::Control);
+        }
+        let code = root.text_of("code");
+        if method.is_none() && code.is_none() {
+            return Err(DecodeError::Missing("method"));
+        }
+        if let Some(code) = code.filter(|code| *code != "0") {
+            return Ok(self.refused(code, root, out));
+        }
+        match root.get("result").filter(Value::is_object) {
+            Some(result) => self.result(result, received, out),
+            None => Ok(self.acknowledged(method, root, out)),
+        }
+    }
+
+    /// One answer for each channel, which it names; v2 had one for each request.
+    fn acknowledged(&mut self, method: Option<&str>, root: Value<'_>, out: &mut Decoded) -> Frame {
+        if method != Some("subscribe") {
+            return Frame::Control;
+        }
+        if let Some(channel) = root.text_of("channel") {
+            let native = channel.strip_prefix("book.").and_then(|rest| rest.rsplit_once('.')).map(|(native, _)| native);
+            let instrument = native.and_then(|native| self.symbols.find(native.as_bytes()));
+            out.updates.extend(instrument.map(Update::Subscribed));
+        } else if let Some((BOOK, range)) = self.asked.of(root.get("id").and_then(|id| id.integer())) {
+            out.updates.extend(self.symbols.entries()[range].iter().map(|entry| Update::Subscribed(entry.id)));
+        }
+        Frame::Control
+    }
+
+    fn refused(&mut self, code: &str, root: Value<'_>, out: &mut Decoded) -> Frame {
+        let message = root.text_of("message").unwrap_or("no reason given");
+        let channel = root.text_of("channel").map(|channel| format!(" ({channel})")).unwrap_or_default();
+        out.updates.push(Update::Refused(format!("{code}: {message}{channel}")));
+        if channel.is_empty() && WRONG_CHANNEL.contains(&code) {
+            for (number, channel, at) in self.asked.singly(root.get("id").and_then(|id| id.integer())) {
+                let native = std::iter::once(self.symbols.entries()[at].native.as_str());
+                out.requests.push(request("subscribe", Some(number), channel, 10, native, self.now));
+            }
+        }
+        Frame::Control
+    }
+
+    fn result(&mut self, result: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let channel = text(result, "channel")?;
+        let is_change = match channel {
+            "book" => false,
+            "book.update" => true,
+            "ticker" => return self.tickers(result, out),
+            _ => return Ok(Frame::Unused),
+        };
+        let symbol = text(result, "instrument_name")?;
+        let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
+        let most = integer(result, "depth")?;
+        let most = usize::try_from(most).map_err(|_| DecodeError::Missing("depth"))?;
+        let mark = out.updates.len();
+        for item in array(result, "data")?.items() {
+            if let Err(why) = self.book(instrument, item, (most, is_change), received, out) {
+                out.take_back_tops(mark);
+                self.books.of(instrument).depth.forget_published();
+                return Err(why);
+            }
+        }
+        Ok(Frame::Data)
+    }
+
+    fn book(
+        &mut self,
+        instrument: InstrumentId,
+        item: Value<'_>,
+        (most, is_change): (usize, bool),
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<(), DecodeError> {
+        let levels = if is_change { item.get("update").ok_or(DecodeError::Missing("update"))? } else { item };
+        self.levels.clear();
+        changes(levels, "asks", Side::Ask, &mut self.levels)?;
+        changes(levels, "bids", Side::Bid, &mut self.levels)?;
+        let at = time(integer(item, "t")?);
+        if is_change {
+            let (number, after) = (Some(integer(item, "u")?), Some(integer(item, "pu")?));
+            return self.follow(instrument, Link { after, number, at }, most, received, out).map(drop);
+        }
+        let link = Link { after: None, number: integer_if_any(item, "u")?, at };
+        self.books.of(instrument).replace(instrument, link, &mut self.levels, out);
+        self.publish(instrument, at, most, out);
+        Ok(())
+    }
+
+    fn tickers(&mut self, result: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let mark = out.updates.len();
+        let mut frame = Frame::Unused;
+        for item in array(result, "data")?.items() {
+            match self.ticker(item, out) {
+                Ok(Frame::Data) => frame = Frame::Data,
+                Ok(_) => {}
+                Err(why) => {
+                    out.updates.truncate(mark);
+                    return Err(why);
+                }
+            }
+        }
+        Ok(frame)
+    }
+
+    fn ticker(&mut self, item: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let Some(instrument) = self.symbols.find(text(item, "i")?.as_bytes()) else { return Ok(Frame::Unused) };
+        let exchange_time = time(integer(item, "t")?);
+        // v2 has no sizes, so no quotes. Live, the book is faster.
+        let has_sizes = item.get("bs").is_some() || item.get("ks").is_some();
+        if has_sizes && (self.symbols.is_discovering() || !self.books.of(instrument).depth.is_live()) {
+            let (bid, ask) = (side_if_any(item, "b", "bs")?, side_if_any(item, "k", "ks")?);
+            out.updates.push(Update::Top(Top { instrument, bid, ask, sequence: 0, exchange_time, channel: TICKER }));
+        }
+        let (last, change) = (figure(item, "a"), figure(item, "c"));
+        // The change is a ratio, of v2 an amount.
+        let (change, change_pct) = match (item.get("vv").is_some(), last - change) {
+            (true, _) => (change_of(last, change * 100.0), change * 100.0),
+            (false, open) if open > 0.0 => (change, change / open * 100.0),
+            (false, _) => (change, 0.0),
+        };
+        out.updates.push(Update::Statistics(DayStatistics {
+            instrument,
+            last,
+            high: figure(item, "h"),
+            low: figure(item, "l"),
+            change,
+            change_pct,
+            quote_volume: figure(item, "vv"),
+            exchange_time,
+        }));
+        Ok(Frame::Data)
+    }
+}
+
+/// The venue's end of a connection. Its books have one level a side.
+#[derive(Default)]
+struct Exchange {
+    subscriptions: Subscriptions,
+    /// Subscribed books that come whole each time.
+    wholes: FxHashSet<String>,
+    asked_at: UnixNs,
+}
+
+/// How often the server wants to hear from us.
+const HEARTBEAT_EVERY: u64 = 30 * SECOND;
+
+impl ExchangeSide for Exchange {
+    fn opened(&mut self, _target: &str, market: &dyn Market, _out: &mut Messages) {
+        self.asked_at = market.now();
+    }
+
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
+        // What is no JSON gets no answer.
+        let Ok(request) = serde_json::from_str::<Json>(text) else { return };
+        let id = request["id"].as_i64().unwrap_or(i64::MIN);
+        let method = request["method"].as_str().unwrap_or_default();
+        let reply = |code: u32, message: Option<&str>, channel: &str| {
+            let mut reply = json!({"id": id, "method": method, "code": code, "channel": channel});
+            if let Some(message) = message {
+                reply["message"] = json!(message);
+            }
+            reply.to_string()
+        };
+        match method {
+            "public/respond-heartbeat" => return,
+            "subscribe" | "unsubscribe" => {}
+            _ => return out.push(reply(40003, Some("No such method"), "")),
+        }
+        let is_whole = request["params"]["book_subscription_type"].as_str() != Some("SNAPSHOT_AND_UPDATE");
+        let channels = request["params"]["channels"].as_array();
+        for channel in channels.into_iter().flatten().filter_map(Json::as_str) {
+            let Some(quote) = native_of(channel).and_then(|native| market.quote(native)) else {
+                out.push(reply(40003, Some("Unknown symbol"), channel));
+                continue;
+            };
+            if method == "unsubscribe" {
+                self.subscriptions.remove(channel, &quote.native);
+                out.push(reply(0, None, channel));
+                continue;
+            }
+            self.wholes.remove(channel);
+            if is_whole {
+                self.wholes.insert(channel.to_owned());
+            }
+            if channel.starts_with("book.") {
+                out.push(reply(0, None, channel));
+                out.push(book_frame(channel, &quote, None));
+            } else {
+                // The first ticker is the answer.
+                out.push(ticker_frame(&quote, id));
+            }
+            self.subscriptions.add(channel, quote, market.now());
+        }
+    }
+
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
+        for subscription in self.subscriptions.of(&quote.native).filter(|s| s.channel.starts_with("book.")) {
+            let last = Some(&subscription.last).filter(|_| !self.wholes.contains(&subscription.channel));
+            out.push(book_frame(&subscription.channel, quote, last));
+            subscription.last = quote.clone();
+        }
+    }
+
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
+        if self.subscriptions.of(&quote.native).any(|s| s.channel.starts_with("ticker.")) {
+            out.push(ticker_frame(quote, -1));
+        }
+    }
+
+    fn heartbeat(&mut self, now: UnixNs, out: &mut Messages) {
+        if now.0.saturating_sub(self.asked_at.0) >= HEARTBEAT_EVERY {
+            self.asked_at = now;
+            out.push(format!(r#"{{"id":{},"method":"public/heartbeat","code":0}}"#, now.ms()));
+        }
+    }
+}
+
+/// The instrument of `ticker.BTC_USD` or `book.BTC_USD.10`.
+fn native_of(channel: &str) -> Option<&str> {
+    match channel.split_once('.')? {
+        ("ticker", native) => Some(native),
+        ("book", rest) => rest.rsplit_once('.').filter(|(_, levels)| matches!(*levels, "10" | "50")).map(|(n, _)| n),
+        _ => None,
+    }
+}
+
+/// A whole book, or the changes since `last`.
+fn book_frame(channel: &str, quote: &VenueQuote, last: Option<&VenueQuote>) -> String {
+    let VenueQuote { native, bid, ask, sequence, time, .. } = quote;
+    let (last_bid, last_ask) = last.map_or((Level::ABSENT, Level::ABSENT), |last| (last.bid, last.ask));
+    let [bids, asks] =
+        [(last_bid, *bid), (last_ask, *ask)].map(|(last, now)| writing::rows(&writing::step(last, now), r#","1""#));
+    let levels = channel.rsplit_once('.').map_or("10", |(_, levels)| levels);
+    let ms = time.ms();
+    let (name, data) = match last {
+        None => ("book", format!(r#"{{"asks":{asks},"bids":{bids},"t":{ms},"tt":{ms},"u":{sequence}}}"#)),
+        Some(last) => {
+            let update = format!(r#""update":{{"asks":{asks},"bids":{bids}}}"#);
+            let data = format!(r#"{{{update},"t":{ms},"tt":{ms},"u":{sequence},"pu":{}}}"#, last.sequence);
+            ("book.update", data)
+        }
+    };
+    format!(
+        r#"{{"id":-1,"method":"subscribe","code":0,"result":{{"instrument_name":"{native}","subscription":"{channel}","channel":"{name}","depth":{levels},"data":[{data}]}}}}"#
+    )
+}
+
+fn ticker_frame(quote: &VenueQuote, id: i64) -> String {
+    let VenueQuote { native, bid, ask, time, day, .. } = quote;
+    let [bid_price, bid_size] = [bid.price, bid.size].map(|number| number_or_null(*bid, number));
+    let [ask_price, ask_size] = [ask.price, ask.size].map(|number| number_or_null(*ask, number));
+    let volume = if day.last > 0.0 { day.quote_volume / day.last } else { 0.0 };
+    format!(
+        r#"{{"id":{id},"method":"subscribe","code":0,"result":{{"instrument_name":"{native}","subscription":"ticker.{native}","channel":"ticker","data":[{{"h":"{}","l":"{}","a":"{}","c":"{:.5}","b":{bid_price},"bs":{bid_size},"k":{ask_price},"ks":{ask_size},"i":"{native}","v":"{volume}","vv":"{}","oi":"0","t":{}}}]}}}}"#,
+        day.high,
+        day.low,
+        day.last,
+        day.change_pct / 100.0,
+        day.quote_volume,
+        time.ms(),
+    )
+}
+
+fn number_or_null(level: Level, number: Decimal) -> String {
+    if level.is_present() { format!("\"{number}\"") } else { "null".to_owned() }
+}

@@ -1,0 +1,483 @@
+//! Gemini spot: `bookTicker` of the new socket live; its `depth` and the old socket's `l2` from recordings as well.
+//!
+//! A `bookTicker` has no name in it and is told by its keys; its stamp counts nanoseconds, and a side that is
+//! missing or empty is absent. A book comes as changes: the first of a symbol is the whole. Neither socket tells
+//! figures of the day. Called on the feed's thread; keeps a book only for recordings.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value as Json, json};
+
+use crate::market::Level;
+use crate::market::book::Side;
+use crate::time::{MonoNs, UnixNs};
+use crate::venues::depth::{Chained, Change, Depth, Link, PerInstrument, Quoted};
+use crate::venues::listing::{self, Entry, Listing};
+use crate::venues::reading::{self, Asked, Sequences, array, changes, integer, level, side_if_any, text, time};
+use crate::venues::writing::{self, Subscriptions};
+use crate::venues::{
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening,
+    Requests, SymbolEntry, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+};
+use crate::wire::json::{Parser, Scan, Value};
+
+/// Gemini, spot.
+pub struct Gemini;
+
+/// <https://developer.gemini.com/websocket/streams> and <https://developer.gemini.com/websocket/archived/v1>, read
+/// 2026-11-21. No limit of requests, subscriptions or age is published for this socket. Fee: base tier of the API
+/// schedule by ccxt 4.5.90.
+static FACTS: Facts = Facts {
+    name: "gemini",
+    title: "Gemini",
+    address: "wss://ws.gemini.com",
+    opening: Opening::Direct,
+    taker_fee_pct: "0.40",
+    keepalive: Keepalive::Server,
+    message_max: 8 << 20,
+    request_gap_ms: 200,
+    channel: "bookTicker",
+    limits: Limits::UNPUBLISHED,
+    docs: "https://developer.gemini.com/websocket/streams (2026-11-21)",
+};
+
+/// Quote assets of the venue's listing of 2026-08, and older ones that recordings have.
+const QUOTES: &[&str] = &[
+    "USD", "USDC", "GUSD", "RLUSD", "BTC", "ETH", "SOL", "FIL", "USDT", "EUR", "GBP", "SGD", "BCH", "LTC", "ZEC", "DAI",
+];
+
+/// Bases that end in the letters by which a longer quote asset begins: PAXG/USD is not PAX/GUSD. Of the listing of
+/// 2026-08, where every other base of a market in USD has one in GUSD and RLUSD.
+const BASES_LIKE_QUOTES: [&str; 2] = ["PAXG", "USDG"];
+
+/// Streams asked for in one request. No limit is published.
+const STREAMS_PER_REQUEST: usize = 100;
+
+impl Venue for Gemini {
+    fn facts(&self) -> &'static Facts {
+        &FACTS
+    }
+
+    fn native(&self, base: &str, quote: &str) -> Result<String, String> {
+        reading::codes("Gemini", base, quote)?;
+        if !QUOTES.contains(&quote) {
+            return Err(format!("Gemini has no market in {quote}; most are in USD, USDC, GUSD or RLUSD"));
+        }
+        Ok(format!("{base}{quote}").to_lowercase())
+    }
+
+    fn symbol_of(&self) -> fn(&str) -> Option<String> {
+        symbol_of
+    }
+
+    fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
+        Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "https://api.gemini.com", path: "/v1/symbols" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| root.is_array().then(|| root.items().collect()),
+            |row| {
+                // Names alone; steps and status are a request for each.
+                let native = row.text()?.to_lowercase();
+                let symbol = symbol_of(&native)?;
+                let (base, quote) = symbol.split_once('/')?;
+                let (base, quote) = (base.to_owned(), quote.to_owned());
+                Some(Entry { base, quote, native, is_trading: true, tick: None, lot: None })
+            },
+        )
+    }
+
+    fn exchange_side(&self) -> Box<dyn ExchangeSide> {
+        Box::new(Exchange::default())
+    }
+
+    fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        let path = target.split('?').next().filter(|_| method == "GET")?;
+        let listed = market.listed();
+        if path == "/v1/symbols" {
+            let names: Vec<&str> = listed.iter().map(|entry| entry.native.as_str()).collect();
+            return Some(Json::from(names).to_string());
+        }
+        let native = path.strip_prefix("/v1/symbols/details/")?.to_lowercase();
+        let entry = listed.iter().find(|entry| entry.native == native)?;
+        // Numbers in the form that the venue has for small ones.
+        let step = |decimals: u8| 10f64.powi(-i32::from(decimals));
+        let details = json!({
+            "symbol": native.to_uppercase(), "base_currency": entry.base, "quote_currency": entry.quote,
+            "tick_size": step(entry.size_decimals), "quote_increment": step(entry.price_decimals),
+            "min_order_size": entry.lot(), "status": "open", "wrap_enabled": false,
+            "product_type": "spot", "contract_type": "vanilla", "contract_price_currency": entry.quote,
+        });
+        Some(details.to_string())
+    }
+}
+
+/// Lower case on the new socket, upper case on the old one. The perpetuals (`btcusdcperp`) end in no quote asset.
+fn symbol_of(native: &str) -> Option<String> {
+    let upper = native.to_uppercase();
+    let fits =
+        |quote: &&&str| upper.strip_suffix(**quote).is_some_and(|base| !base.is_empty() && reading::is_code(base));
+    let is_plain_usd = |base: &str| BASES_LIKE_QUOTES.contains(&base);
+    if let Some(base) = upper.strip_suffix("USD").filter(|base| is_plain_usd(base)) {
+        return Some(format!("{base}/USD"));
+    }
+    let quote = QUOTES.iter().filter(fits).max_by_key(|quote| quote.len())?;
+    Some(format!("{}/{quote}", &upper[..upper.len() - quote.len()]))
+}
+
+struct Codec {
+    parser: Parser,
+    state: State,
+}
+
+#[derive(Default)]
+struct State {
+    symbols: Symbols,
+    asked: Asked,
+    sequences: Sequences,
+    books: PerInstrument<NewBook>,
+    old_books: PerInstrument<Depth>,
+    levels: Vec<Change>,
+}
+
+/// A book of the new socket.
+#[derive(Default)]
+struct NewBook {
+    chain: Chained,
+    /// Something was lost: what comes next is no whole book, until the next connection.
+    is_lost: bool,
+}
+
+impl FeedCodec for Codec {
+    fn opened(&mut self, requests: &mut Requests) {
+        let State { symbols, asked, sequences, books, old_books, .. } = &mut self.state;
+        asked.clear();
+        sequences.clear();
+        books.clear();
+        old_books.clear();
+        asked.for_each("bookTicker", symbols.entries(), STREAMS_PER_REQUEST, |number, chunk| {
+            requests.push(request(number, chunk));
+        });
+    }
+
+    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let Self { parser, state } = self;
+        if let Some((symbol, ticker)) = scan_book_ticker(frame) {
+            return Ok(state.book_ticker(symbol, ticker, out));
+        }
+        parser.parse(frame, |root| state.message(root, received, out))?
+    }
+
+    fn symbols(&self) -> &Symbols {
+        &self.state.symbols
+    }
+}
+
+fn request(number: usize, entries: &[SymbolEntry]) -> String {
+    let mut request = format!(r#"{{"id":"{number}","method":"subscribe","params":["#);
+    for (at, entry) in entries.iter().enumerate() {
+        let comma = if at == 0 { "" } else { "," };
+        // Writing to a String cannot fail.
+        let _ = write!(request, r#"{comma}"{}@bookTicker""#, entry.native);
+    }
+    request.push_str("]}");
+    request
+}
+
+/// What `bookTicker` says.
+struct BookTicker {
+    sequence: u64,
+    at: UnixNs,
+    bid: Level,
+    ask: Level,
+}
+
+/// Reads `bookTicker` in the field order that the venue documents, with the last trade behind it or without;
+/// `None`: the general way.
+#[inline(always)]
+fn scan_book_ticker(frame: &[u8]) -> Option<(&[u8], BookTicker)> {
+    let mut scan = Scan::new(frame);
+    scan.literal(b"{\"u\":")?;
+    let sequence = scan.integer()?;
+    scan.literal(b",\"E\":")?;
+    let at = time(scan.integer()?);
+    scan.literal(b",\"s\":\"")?;
+    let symbol = scan.string()?;
+    scan.literal(b",\"b\":\"")?;
+    let bid = scan.quoted_decimal()?;
+    scan.literal(b",\"B\":\"")?;
+    let bid_size = scan.quoted_decimal()?;
+    scan.literal(b",\"a\":\"")?;
+    let ask = scan.quoted_decimal()?;
+    scan.literal(b",\"A\":\"")?;
+    let ask_size = scan.quoted_decimal()?;
+    if scan.literal(b",\"c\":\"").is_some() {
+        scan.string()?;
+        scan.literal(b",\"C\":\"")?;
+        scan.string()?;
+    }
+    scan.literal(b"}")?;
+    scan.end()?;
+    Some((symbol, BookTicker { sequence, at, bid: level(bid, bid_size), ask: level(ask, ask_size) }))
+}
+
+impl State {
+    #[inline(always)]
+    fn book_ticker(&mut self, symbol: &[u8], ticker: BookTicker, out: &mut Decoded) -> Frame {
+        let Some(instrument) = self.symbols.find(symbol) else { return Frame::Unused };
+        let BookTicker { sequence, at: exchange_time, bid, ask } = ticker;
+        if self.sequences.begins_anew_at(instrument, sequence, exchange_time) {
+            out.updates.push(Update::Void(instrument, VoidReason::Gap));
+        }
+        out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel: "bookTicker" }));
+        Frame::Data
+    }
+
+    fn message(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        if !root.is_object() {
+            return Err(DecodeError::Shape("not an object"));
+        }
+        if let Some(kind) = root.text_of("type") {
+            return self.old(kind, root, out);
+        }
+        if root.text_of("result") == Some("error") {
+            let why = root.text_of("message").or(root.text_of("reason")).unwrap_or("no reason given");
+            out.updates.push(Update::Refused(why.to_owned()));
+            return Ok(Frame::Control);
+        }
+        match root.text_of("e") {
+            Some("depthUpdate") => self.depth_update(root, received, out),
+            Some(_) => Ok(Frame::Unused),
+            None if root.get("status").is_some() => self.reply(root, out),
+            None if root.get("u").is_some() => {
+                let symbol = text(root, "s")?;
+                let ticker = BookTicker {
+                    sequence: integer(root, "u")?,
+                    at: time(integer(root, "E")?),
+                    bid: side_if_any(root, "b", "B")?,
+                    ask: side_if_any(root, "a", "A")?,
+                };
+                Ok(self.book_ticker(symbol.as_bytes(), ticker, out))
+            }
+            // A trade, or one of the small books, which do not say whose they are.
+            None if root.get("s").is_some() || root.get("lastUpdateId").is_some() => Ok(Frame::Unused),
+            None => Err(DecodeError::Shape("nothing that this venue sends")),
+        }
+    }
+
+    fn reply(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let number = root.get("id").and_then(|id| id.integer());
+        if integer(root, "status")? == 200 {
+            if let Some(("bookTicker", range)) = self.asked.of(number) {
+                out.updates.extend(self.symbols.entries()[range].iter().map(|entry| Update::Subscribed(entry.id)));
+            }
+            return Ok(Frame::Control);
+        }
+        let error = root.get("error");
+        let why = error.and_then(|error| error.text_of("msg").or(error.text_of("code"))).unwrap_or("no reason given");
+        out.updates.push(Update::Refused(why.to_owned()));
+        for (number, _, at) in self.asked.singly(number) {
+            out.requests.push(request(number, &self.symbols.entries()[at..=at]));
+        }
+        Ok(Frame::Control)
+    }
+
+    fn depth_update(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let Some(instrument) = self.symbols.find(text(root, "s")?.as_bytes()) else { return Ok(Frame::Unused) };
+        let (first, last, exchange_time) = (integer(root, "U")?, integer(root, "u")?, time(integer(root, "E")?));
+        if first > last {
+            return Err(DecodeError::Shape("`U` is above `u`"));
+        }
+        self.levels.clear();
+        changes(root, "b", Side::Bid, &mut self.levels)?;
+        changes(root, "a", Side::Ask, &mut self.levels)?;
+        let NewBook { chain, is_lost } = self.books.of(instrument);
+        let link = Link { after: Some(first.saturating_sub(1)), number: Some(last), at: exchange_time };
+        if *is_lost {
+            return Ok(Frame::Data);
+        } else if !chain.depth.is_live() {
+            // A removal is of something told before: a recording that begins in the middle.
+            if self.levels.iter().any(|change| change.level.size.is_zero()) {
+                return Ok(Frame::Data);
+            }
+            chain.replace(instrument, link, &mut self.levels, out);
+        } else if let Err(why) = chain.follow(link, &self.levels, received) {
+            *is_lost = true;
+            out.updates.push(Update::Void(instrument, VoidReason::Gap));
+            return Err(why);
+        }
+        let quoted = Quoted { instrument, sequence: chain.sequence(), exchange_time, channel: "depth" };
+        chain.depth.publish(quoted, out);
+        Ok(Frame::Data)
+    }
+
+    /// The old socket. <https://developer.gemini.com/websocket/archived/v2>
+    fn old(&mut self, kind: &str, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        match kind {
+            "l2_updates" => {}
+            "heartbeat" | "subscription_ack" => return Ok(Frame::Control),
+            _ => return Ok(Frame::Unused),
+        }
+        let Some(instrument) = self.symbols.find(text(root, "symbol")?.as_bytes()) else { return Ok(Frame::Unused) };
+        self.levels.clear();
+        let read = self.old_changes(root);
+        let depth = self.old_books.of(instrument);
+        if let Err(why) = read {
+            // There is no number by which a lost change would be noticed later.
+            if depth.void() {
+                out.updates.push(Update::Void(instrument, VoidReason::Gap));
+            }
+            return Err(why);
+        }
+        // The first message, and it alone, has a list of trades: it is the whole book.
+        if root.get("trades").is_some() {
+            depth.replace(&mut self.levels);
+        } else if depth.is_live() {
+            depth.apply(&self.levels);
+        } else {
+            return Ok(Frame::Data);
+        }
+        depth.publish(Quoted { instrument, sequence: 0, exchange_time: UnixNs(0), channel: "l2" }, out);
+        Ok(Frame::Data)
+    }
+
+    fn old_changes(&mut self, root: Value<'_>) -> Result<(), DecodeError> {
+        for change in array(root, "changes")?.items() {
+            let side = match change.at(0).and_then(|side| side.text()) {
+                Some("buy") => Side::Bid,
+                Some("sell") => Side::Ask,
+                _ => return Err(DecodeError::Shape("a change is of the side buy or sell")),
+            };
+            let price = reading::decimal(change.at(1), "changes")?;
+            let size = reading::decimal(change.at(2), "changes")?;
+            if price.is_zero() {
+                return Err(DecodeError::Shape("a book level at price 0"));
+            }
+            self.levels.push(Change { side, level: Level { price, size } });
+        }
+        Ok(())
+    }
+}
+
+/// The venue's end of a connection to the new socket. Its books have one level a side.
+#[derive(Default)]
+struct Exchange {
+    subscriptions: Subscriptions,
+    /// The client wants a whole book first (`?snapshot=-1`).
+    wants_snapshot: bool,
+}
+
+/// The streams that the simulated venue serves.
+const SERVED: [&str; 3] = ["bookTicker", "depth", "depth@100ms"];
+
+impl ExchangeSide for Exchange {
+    fn opened(&mut self, target: &str, _market: &dyn Market, _out: &mut Messages) {
+        let query = target.split_once('?').map_or("", |(_, query)| query);
+        self.wants_snapshot = query.split('&').any(|part| part.starts_with("snapshot="));
+    }
+
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
+        let request = serde_json::from_str::<Json>(text).unwrap_or(Json::Null);
+        let id = request.get("id").cloned().unwrap_or(Json::Null);
+        let refuse = |why: String| json!({"id": id, "status": 400, "error": {"code": -1, "msg": why}}).to_string();
+        let method = request["method"].as_str().unwrap_or_default().to_lowercase();
+        let names = request["params"].as_array().into_iter().flatten().filter_map(Json::as_str);
+        let streams: Vec<(&str, Option<(&str, VenueQuote)>)> = names.map(|name| (name, stream(name, market))).collect();
+        if !matches!(method.as_str(), "subscribe" | "unsubscribe") {
+            return out.push(refuse(format!("Unknown method {method}")));
+        }
+        if let Some((name, _)) = streams.iter().find(|(_, known)| known.is_none()) {
+            return out.push(refuse(format!("Invalid stream {name}")));
+        }
+        out.push(json!({"id": id, "status": 200}).to_string());
+        for (channel, quote) in streams.into_iter().filter_map(|(_, known)| known) {
+            if method == "unsubscribe" {
+                self.subscriptions.remove(channel, &quote.native);
+                continue;
+            }
+            match channel {
+                "bookTicker" => out.push(book_ticker_frame(&quote)),
+                _ if self.wants_snapshot => out.push(depth_frame(&quote, (Level::ABSENT, Level::ABSENT))),
+                _ => {}
+            }
+            self.subscriptions.add(channel, quote, market.now());
+        }
+    }
+
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
+        for subscription in self.subscriptions.of(&quote.native) {
+            let last = &subscription.last;
+            out.push(match subscription.channel.as_str() {
+                "bookTicker" => book_ticker_frame(quote),
+                _ => depth_frame(quote, (last.bid, last.ask)),
+            });
+            subscription.last = quote.clone();
+        }
+    }
+
+    fn statistics(&mut self, _quote: &VenueQuote, _out: &mut Messages) {}
+
+    fn heartbeat(&mut self, _now: UnixNs, _out: &mut Messages) {}
+}
+
+/// The channel of a stream and the state of its instrument, if both exist.
+fn stream<'a>(name: &'a str, market: &dyn Market) -> Option<(&'a str, VenueQuote)> {
+    let (native, channel) = name.split_once('@')?;
+    SERVED.contains(&channel).then(|| market.quote(native)).flatten().map(|quote| (channel, quote))
+}
+
+fn book_ticker_frame(quote: &VenueQuote) -> String {
+    let VenueQuote { native, bid, ask, sequence, time, .. } = quote;
+    format!(
+        r#"{{"u":{sequence},"E":{},"s":"{native}","b":"{}","B":"{}","a":"{}","A":"{}"}}"#,
+        time.0,
+        writing::text(*bid, bid.price),
+        writing::text(*bid, bid.size),
+        writing::text(*ask, ask.price),
+        writing::text(*ask, ask.size),
+    )
+}
+
+/// The changes since a book of `last`; all of it when that is empty.
+fn depth_frame(quote: &VenueQuote, last: (Level, Level)) -> String {
+    format!(
+        r#"{{"e":"depthUpdate","E":{},"s":"{}","U":{u},"u":{u},"b":{},"a":{}}}"#,
+        quote.time.0,
+        quote.native,
+        writing::pairs(&writing::step(last.0, quote.bid)),
+        writing::pairs(&writing::step(last.1, quote.ask)),
+        u = quote.sequence,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f41_f42_a_symbol_is_split_by_the_longest_quote_asset_that_is_one() {
+        for (native, symbol) in [
+            ("btcrlusd", "BTC/RLUSD"),
+            ("xrpgusd", "XRP/GUSD"),
+            ("2zgusd", "2Z/GUSD"),
+            ("paxgusd", "PAXG/USD"),
+            ("paxggusd", "PAXG/GUSD"),
+            ("usdgusd", "USDG/USD"),
+            ("gusdusd", "GUSD/USD"),
+            ("rlusdusd", "RLUSD/USD"),
+            ("ethbtc", "ETH/BTC"),
+            ("LTCBCH", "LTC/BCH"),
+        ] {
+            assert_eq!(symbol_of(native).as_deref(), Some(symbol));
+        }
+        for native in ["btcusdcperp", "BTCGUSDPERP", "usd", ""] {
+            assert_eq!(symbol_of(native), None, "{native}");
+        }
+    }
+}

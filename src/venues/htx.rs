@@ -1,0 +1,690 @@
+//! HTX (once Huobi) spot: `bbo` live, `detail` for the day; `depth.step0`, the `mbp` books and `ticker` from
+//! recordings as well.
+//!
+//! Every message of the venue is gzip in a binary message; plain JSON is read, too. Prices are bare numbers and may
+//! have an exponent. The venue pings in JSON and waits for the same number. Called on the feed's thread; keeps a
+//! book only for `mbp` deltas, which begin with a snapshot that is asked for on the same connection.
+
+use rustc_hash::FxHashMap;
+use serde_json::{Value as Json, json};
+
+use crate::market::book::Side;
+use crate::market::statistics::DayStatistics;
+use crate::market::{Decimal, InstrumentId, Level};
+use crate::time::{MonoNs, SECOND, UnixNs};
+use crate::venues::depth::{Change, Order, Stitch, Stitched};
+use crate::venues::listing::{self, Entry, Listing};
+use crate::venues::reading::{self, Seen, Sequences, integer, level};
+use crate::venues::{
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening,
+    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+};
+use crate::wire::gzip::{Gunzip, Gzip, MAGIC};
+use crate::wire::json::{Parser, Scan, Value};
+
+/// HTX, spot.
+pub struct Htx;
+
+/// <https://www.htx.com/en-us/opend/newApiPages/> as JKorf/HTX.Net and ccxt 4.5.90 have it, and the same heartbeat
+/// at <https://huobius.readme.io/reference/general-request-process>, read 2026-11-21: a JSON ping each 5 s, closed
+/// after two without an answer. No pace and no number of topics is published: ten a second as client libraries.
+static FACTS: Facts = Facts {
+    name: "htx",
+    title: "HTX",
+    address: "wss://api.huobi.pro/ws",
+    opening: Opening::Direct,
+    taker_fee_pct: "0.20",
+    keepalive: Keepalive::Server,
+    message_max: 1 << 20,
+    request_gap_ms: 100,
+    channel: "bbo",
+    limits: Limits { instruments: 50, ..Limits::UNPUBLISHED },
+    docs: "https://www.htx.com/en-us/opend/newApiPages/ (2026-11-21)",
+};
+
+/// Quote assets: those of the venue's listing of 2021-04, and later ones. There is no USD market.
+const QUOTES: &[&str] = &["USDT", "BTC", "ETH", "HUSD", "HT", "TRX", "USDC", "USDD"];
+
+/// The most bytes that one message may unpack to.
+const UNPACKED_MAX: usize = 8 << 20;
+
+/// Seconds between two pings of the venue.
+const PING_EVERY: u64 = 5;
+
+impl Venue for Htx {
+    fn facts(&self) -> &'static Facts {
+        &FACTS
+    }
+
+    fn native(&self, base: &str, quote: &str) -> Result<String, String> {
+        reading::codes("HTX", base, quote)?;
+        if quote == "USD" {
+            return Err("HTX has no market in USD; the dollar coins there are USDT, USDC and USDD".to_owned());
+        }
+        Ok(base.to_lowercase() + &quote.to_lowercase())
+    }
+
+    fn symbol_of(&self) -> fn(&str) -> Option<String> {
+        |native| {
+            let is_lower = !native.bytes().any(|byte| byte.is_ascii_uppercase());
+            is_lower.then(|| reading::split(&native.to_uppercase(), QUOTES, &[]))?
+        }
+    }
+
+    fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
+        Box::new(Codec {
+            gunzip: Gunzip::new(UNPACKED_MAX),
+            parser: Parser::default(),
+            feed: Feed { symbols, ..Feed::default() },
+        })
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "https://api.huobi.pro", path: "/v2/settings/common/symbols" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| listing::array_of(root, "data"),
+            |row| {
+                // By the names of the second list, or of the first.
+                let word = |new: &str, old: &str| row.text_of(new).or(row.text_of(old));
+                let is_enabled = row.get("te").and_then(|te| te.boolean()).unwrap_or(true);
+                Some(Entry {
+                    base: word("bc", "base-currency")?.to_uppercase(),
+                    quote: word("qc", "quote-currency")?.to_uppercase(),
+                    native: word("sc", "symbol")?.to_owned(),
+                    is_trading: row.text_of("state") == Some("online") && is_enabled,
+                    tick: listing::decimals(row, "tpp").or(listing::decimals(row, "price-precision")),
+                    lot: listing::decimals(row, "tap").or(listing::decimals(row, "amount-precision")),
+                })
+            },
+        )
+    }
+
+    fn exchange_side(&self) -> Box<dyn ExchangeSide> {
+        Box::new(Exchange::default())
+    }
+
+    fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        if method != "GET" {
+            return None;
+        }
+        let listed = market.listed();
+        let rows: Vec<Json> = match target.split('?').next()? {
+            "/v2/settings/common/symbols" => listed
+                .iter()
+                .map(|entry| {
+                    json!({
+                        "sc": entry.native, "bc": entry.base.to_lowercase(), "qc": entry.quote.to_lowercase(),
+                        "dn": format!("{}/{}", entry.base, entry.quote), "state": "online", "te": true,
+                        "tpp": entry.price_decimals, "tap": entry.size_decimals,
+                    })
+                })
+                .collect(),
+            "/v1/common/symbols" => listed
+                .iter()
+                .map(|entry| {
+                    json!({
+                        "symbol": entry.native, "base-currency": entry.base.to_lowercase(),
+                        "quote-currency": entry.quote.to_lowercase(), "price-precision": entry.price_decimals,
+                        "amount-precision": entry.size_decimals, "state": "online", "api-trading": "enabled",
+                    })
+                })
+                .collect(),
+            _ => return None,
+        };
+        Some(json!({"status": "ok", "data": rows, "ts": market.now().ms().to_string()}).to_string())
+    }
+}
+
+struct Codec {
+    gunzip: Gunzip,
+    parser: Parser,
+    feed: Feed,
+}
+
+/// What is remembered of one connection.
+#[derive(Default)]
+struct Feed {
+    symbols: Symbols,
+    /// Instruments that `bbo` has quoted.
+    seen: Seen,
+    sequences: Sequences,
+    books: FxHashMap<(InstrumentId, &'static str), Stitched>,
+    changes: Vec<Change>,
+}
+
+impl FeedCodec for Codec {
+    fn opened(&mut self, requests: &mut Requests) {
+        let feed = &mut self.feed;
+        feed.seen.clear();
+        feed.sequences.clear();
+        feed.books.clear();
+        let mut id = 0;
+        for channel in ["bbo", "detail"] {
+            for entry in feed.symbols.entries() {
+                id += 1;
+                requests.push(format!(r#"{{"sub":"market.{}.{channel}","id":"{id}"}}"#, entry.native));
+            }
+        }
+    }
+
+    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let Self { gunzip, parser, feed } = self;
+        let frame = match frame.starts_with(&MAGIC) {
+            true => gunzip.unpack(frame).map_err(|_| DecodeError::Gzip)?,
+            false => frame,
+        };
+        if let Some((symbol, bbo)) = scan(frame) {
+            return Ok(feed.bbo(symbol, &bbo, out));
+        }
+        parser.parse(frame, |root| feed.read(root, received, out))?
+    }
+
+    fn symbols(&self) -> &Symbols {
+        &self.feed.symbols
+    }
+}
+
+/// What a `bbo` message says.
+struct Bbo {
+    bid: Level,
+    ask: Level,
+    /// 0 where the frame has none.
+    sequence: u64,
+    time: UnixNs,
+}
+
+/// The fast path: `bbo` in the order of members that the venue writes.
+#[inline(always)]
+fn scan(frame: &[u8]) -> Option<(&[u8], Bbo)> {
+    let mut scan = Scan::new(frame);
+    scan.literal(b"{\"ch\":\"market.")?;
+    let symbol = scan.string()?.strip_suffix(b".bbo")?;
+    scan.literal(b",\"ts\":")?;
+    scan.integer()?;
+    scan.literal(b",\"tick\":{")?;
+    let sequence = match scan.literal(b"\"seqId\":") {
+        Some(()) => {
+            let sequence = scan.integer()?;
+            scan.literal(b",")?;
+            sequence
+        }
+        None => 0,
+    };
+    scan.literal(b"\"ask\":")?;
+    let ask = scan.any_decimal()?;
+    scan.literal(b",\"askSize\":")?;
+    let ask_size = scan.any_decimal()?;
+    scan.literal(b",\"bid\":")?;
+    let bid = scan.any_decimal()?;
+    scan.literal(b",\"bidSize\":")?;
+    let bid_size = scan.any_decimal()?;
+    scan.literal(b",\"quoteTime\":")?;
+    let time = reading::time(scan.integer()?);
+    scan.literal(b",\"symbol\":\"")?;
+    scan.string()?;
+    scan.literal(b"}}")?;
+    scan.end()?;
+    Some((symbol, Bbo { bid: level(bid, bid_size), ask: level(ask, ask_size), sequence, time }))
+}
+
+impl Feed {
+    #[inline(always)]
+    fn bbo(&mut self, symbol: &[u8], bbo: &Bbo, out: &mut Decoded) -> Frame {
+        let Some(instrument) = self.symbols.find(symbol) else { return Frame::Unused };
+        self.seen.insert(instrument);
+        let &Bbo { bid, ask, sequence, time } = bbo;
+        if self.sequences.begins_anew(instrument, sequence) {
+            out.updates.push(Update::Void(instrument, VoidReason::Gap));
+        }
+        out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time: time, channel: "bbo" }));
+        Frame::Data
+    }
+
+    /// The general path.
+    fn read(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        if let Some(topic) = root.text_of("ch") {
+            return self.data(topic, root, received, out);
+        }
+        if let Some(ping) = root.get("ping") {
+            let number = ping.integer().ok_or(DecodeError::Missing("ping"))?;
+            out.answers.push(format!(r#"{{"pong":{number}}}"#));
+            return Ok(Frame::Control);
+        }
+        match root.text_of("status") {
+            Some("ok") => match root.text_of("rep") {
+                Some(topic) => self.reply(topic, root, out),
+                None => Ok(self.acknowledged(root.text_of("subbed").unwrap_or_default(), out)),
+            },
+            Some(_) => {
+                let why = root.text_of("err-msg").or(root.text_of("err-code")).unwrap_or("refused without a reason");
+                out.updates.push(Update::Refused(why.to_owned()));
+                Ok(Frame::Control)
+            }
+            None if root.get("pong").is_some() => Ok(Frame::Control),
+            None => Err(DecodeError::Missing("ch")),
+        }
+    }
+
+    fn acknowledged(&mut self, topic: &str, out: &mut Decoded) -> Frame {
+        let Some((symbol, channel)) = parts(topic) else { return Frame::Control };
+        let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Frame::Control };
+        if channel == "bbo" {
+            out.updates.push(Update::Subscribed(instrument));
+        } else if delta_book(channel).is_some() {
+            out.requests.push(snapshot_request(symbol, channel));
+        }
+        Frame::Control
+    }
+
+    fn data(
+        &mut self,
+        topic: &str,
+        root: Value<'_>,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        let Some((symbol, channel)) = parts(topic) else { return Ok(Frame::Unused) };
+        let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
+        match channel {
+            "bbo" => {
+                let tick = tick_of(root)?;
+                let (bid, ask) = (side(tick, "bid", "bidSize")?, side(tick, "ask", "askSize")?);
+                let sequence = tick.get("seqId").and_then(|sequence| sequence.integer()).unwrap_or(0);
+                let time = reading::time(integer(tick, "quoteTime")?);
+                return Ok(self.bbo(symbol.as_bytes(), &Bbo { bid, ask, sequence, time }, out));
+            }
+            "detail" => out.updates.extend(statistics(instrument, tick_of(root)?, root).map(Update::Statistics)),
+            "ticker" => {
+                let tick = tick_of(root)?;
+                let (bid, ask) = (side(tick, "bid", "bidSize")?, side(tick, "ask", "askSize")?);
+                let exchange_time = stamp(root)?;
+                if self.symbols.is_discovering() || !self.seen.contains(instrument) {
+                    let top = Top { instrument, bid, ask, sequence: 0, exchange_time, channel: "ticker" };
+                    out.updates.push(Update::Top(top));
+                }
+                out.updates.extend(statistics(instrument, tick, root).map(Update::Statistics));
+            }
+            _ => {
+                if let Some((channel, most)) = delta_book(channel) {
+                    return self.delta(instrument, (symbol, channel, most), root, received, out);
+                }
+                let Some(channel) = WHOLE_BOOKS.into_iter().find(|name| *name == channel) else {
+                    return Ok(Frame::Unused);
+                };
+                return self.whole_book(instrument, channel, root, out);
+            }
+        }
+        Ok(Frame::Data)
+    }
+
+    /// A message that holds the best levels of a book, and all that is needed.
+    fn whole_book(
+        &mut self,
+        instrument: InstrumentId,
+        channel: &'static str,
+        root: Value<'_>,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        let tick = tick_of(root)?;
+        self.read_changes(tick)?;
+        let number = ["version", "seqNum"].into_iter().find_map(|name| tick.get(name)?.integer()).unwrap_or(0);
+        let time =
+            tick.get("ts").and_then(|ts| ts.integer()).map_or_else(|| stamp(root), |ts| Ok(reading::time(ts)))?;
+        let book = self.books.entry((instrument, channel)).or_default();
+        book.depth.replace(&mut self.changes);
+        publish(book, instrument, number, time, channel, out);
+        Ok(Frame::Data)
+    }
+
+    fn delta(
+        &mut self,
+        instrument: InstrumentId,
+        topic: (&str, &'static str, usize),
+        root: Value<'_>,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        let (symbol, channel, most) = topic;
+        let read = tick_of(root).and_then(|tick| {
+            self.read_changes(tick)?;
+            let from = integer(tick, "prevSeqNum")?.saturating_add(1);
+            Ok((Order { from: Some(from), to: integer(tick, "seqNum")? }, stamp(root)?))
+        });
+        let book = self.books.entry((instrument, channel)).or_default();
+        let why = match read {
+            Ok((order, time)) => match book.delta(order, &self.changes) {
+                Stitch::Applied if !book.depth.is_crossed_too_long(received) => {
+                    book.depth.truncate(most);
+                    publish(book, instrument, order.to, time, channel, out);
+                    return Ok(Frame::Data);
+                }
+                Stitch::Old | Stitch::Waits => return Ok(Frame::Data),
+                Stitch::Gap => DecodeError::Gap,
+                Stitch::Applied => {
+                    book.void();
+                    DecodeError::Gap
+                }
+            },
+            // What it said is lost, so the book is.
+            Err(why) if book.void() => why,
+            Err(why) => return Err(why),
+        };
+        out.updates.push(Update::Void(instrument, VoidReason::Gap));
+        out.requests.push(snapshot_request(symbol, channel));
+        Err(why)
+    }
+
+    /// The answer to a request of ours: the snapshot that `mbp` deltas begin with.
+    fn reply(&mut self, topic: &str, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let Some((symbol, channel)) = parts(topic) else { return Ok(Frame::Unused) };
+        let Some((channel, most)) = delta_book(channel) else { return Ok(Frame::Unused) };
+        let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
+        let data = root.get("data").filter(Value::is_object).ok_or(DecodeError::Missing("data"))?;
+        self.read_changes(data)?;
+        let (number, time) = (integer(data, "seqNum")?, stamp(root)?);
+        let book = self.books.entry((instrument, channel)).or_default();
+        let was_live = book.depth.is_live();
+        match book.snapshot(number, &mut self.changes) {
+            // What followed it was lost, or went on before it came: another one is needed.
+            Stitch::Gap => {
+                if was_live {
+                    out.updates.push(Update::Void(instrument, VoidReason::Gap));
+                }
+                out.requests.push(snapshot_request(symbol, channel));
+                Err(DecodeError::Gap)
+            }
+            _ => {
+                book.depth.truncate(most);
+                let number = book.last();
+                publish(book, instrument, number, time, channel, out);
+                Ok(Frame::Data)
+            }
+        }
+    }
+
+    /// Reads both sides into `changes`; a side on which nothing changed may be missing.
+    fn read_changes(&mut self, object: Value<'_>) -> Result<(), DecodeError> {
+        self.changes.clear();
+        for (side, field) in [(Side::Bid, "bids"), (Side::Ask, "asks")] {
+            let Some(list) = object.get(field).filter(|list| !list.is_null()) else { continue };
+            if !list.is_array() {
+                return Err(DecodeError::Missing(field));
+            }
+            for pair in list.items() {
+                let level =
+                    Level { price: reading::decimal(pair.at(0), field)?, size: reading::decimal(pair.at(1), field)? };
+                if !level.price.is_zero() {
+                    self.changes.push(Change { side, level });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Books that come whole: the channels, and how they are shown. Steps above 0 are rounded, and no top of book.
+const WHOLE_BOOKS: [&str; 4] = ["depth.step0", "mbp.refresh.5", "mbp.refresh.10", "mbp.refresh.20"];
+
+/// Books that come as deltas, and how many levels a side they have.
+const DELTA_BOOKS: [(&str, usize); 4] = [("mbp.5", 5), ("mbp.20", 20), ("mbp.150", 150), ("mbp.400", 400)];
+
+fn delta_book(channel: &str) -> Option<(&'static str, usize)> {
+    DELTA_BOOKS.into_iter().find(|(name, _)| *name == channel)
+}
+
+/// Symbol and channel of `market.<symbol>.<channel>`.
+fn parts(topic: &str) -> Option<(&str, &str)> {
+    topic.strip_prefix("market.")?.split_once('.')
+}
+
+fn snapshot_request(symbol: &str, channel: &str) -> String {
+    format!(r#"{{"req":"market.{symbol}.{channel}","id":"{symbol}.{channel}"}}"#)
+}
+
+fn tick_of(root: Value<'_>) -> Result<Value<'_>, DecodeError> {
+    root.get("tick").filter(Value::is_object).ok_or(DecodeError::Missing("tick"))
+}
+
+fn stamp(root: Value<'_>) -> Result<UnixNs, DecodeError> {
+    integer(root, "ts").map(reading::time)
+}
+
+fn publish(
+    book: &mut Stitched,
+    instrument: InstrumentId,
+    sequence: u64,
+    exchange_time: UnixNs,
+    channel: &'static str,
+    out: &mut Decoded,
+) {
+    if let Some((bid, ask)) = book.depth.changed_top() {
+        out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel }));
+    }
+}
+
+/// One side of a quote; `null` or nothing at all is an empty side.
+fn side(tick: Value<'_>, price: &'static str, size: &'static str) -> Result<Level, DecodeError> {
+    let is_there = |field: &str| tick.get(field).is_some_and(|value| !value.is_null());
+    if !is_there(price) && !is_there(size) {
+        return Ok(Level::ABSENT);
+    }
+    reading::side(tick, price, size)
+}
+
+/// Figures of 24 hours; the change is against the price a day ago.
+fn statistics(instrument: InstrumentId, tick: Value<'_>, root: Value<'_>) -> Option<DayStatistics> {
+    let figure = |field: &str| tick.get(field).and_then(|number| number.float());
+    let (last, open) = (figure("close")?, figure("open")?);
+    Some(DayStatistics {
+        instrument,
+        last,
+        high: figure("high")?,
+        low: figure("low")?,
+        change: last - open,
+        change_pct: if open > 0.0 { (last - open) / open * 100.0 } else { 0.0 },
+        quote_volume: figure("vol")?,
+        exchange_time: stamp(root).unwrap_or_default(),
+    })
+}
+
+/// The venue's end of a connection. Of each book it has the best level only.
+#[derive(Default)]
+struct Exchange {
+    gzip: Gzip,
+    /// By topic.
+    subscriptions: Vec<Subscription>,
+    seconds: u64,
+}
+
+struct Subscription {
+    native: String,
+    channel: &'static str,
+    /// What was told last, and its number.
+    shown: (Level, Level, u64),
+}
+
+/// The channels that the simulated venue serves.
+const SERVED: [&str; 11] = [
+    "bbo",
+    "detail",
+    "ticker",
+    "depth.step0",
+    "mbp.refresh.5",
+    "mbp.refresh.10",
+    "mbp.refresh.20",
+    "mbp.5",
+    "mbp.20",
+    "mbp.150",
+    "mbp.400",
+];
+
+impl ExchangeSide for Exchange {
+    fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Messages) {}
+
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
+        let request = serde_json::from_str::<Json>(text).unwrap_or(Json::Null);
+        let (id, now) = (request.get("id").cloned().unwrap_or(Json::Null), market.now().ms());
+        if let Some(number) = request.get("ping") {
+            return self.say(&json!({"pong": number}).to_string(), out);
+        }
+        if request.get("pong").is_some() {
+            return;
+        }
+        let named = ["sub", "unsub", "req"].into_iter().find_map(|kind| Some((kind, request.get(kind)?.as_str()?)));
+        let Some((kind, topic)) = named else {
+            return self.say(&error(&id, "invalid command", now), out);
+        };
+        let Some((quote, channel)) = parts(topic).and_then(|(symbol, channel)| {
+            Some((market.quote(symbol)?, SERVED.into_iter().find(|served| *served == channel)?))
+        }) else {
+            return self.say(&error(&id, &format!("invalid topic {topic}"), now), out);
+        };
+        let is_it = |known: &Subscription| known.native == quote.native && known.channel == channel;
+        match kind {
+            "sub" => {
+                self.say(&json!({"id": id, "status": "ok", "subbed": topic, "ts": now}).to_string(), out);
+                if !self.subscriptions.iter().any(is_it) {
+                    self.subscribe(quote, channel, out);
+                }
+            }
+            "unsub" => {
+                self.subscriptions.retain(|known| !is_it(known));
+                self.say(&json!({"id": id, "status": "ok", "unsubbed": topic, "ts": now}).to_string(), out);
+            }
+            _ => {
+                // The book as it was told, so that the next delta follows it.
+                let now_shown = (quote.bid, quote.ask, quote.sequence);
+                let shown = self.subscriptions.iter().find(|known| is_it(known)).map_or(now_shown, |known| known.shown);
+                let data =
+                    format!(r#"{{"seqNum":{},"bids":{},"asks":{}}}"#, shown.2, levels(&[shown.0]), levels(&[shown.1]));
+                let reply = format!(r#"{{"id":{id},"rep":"{topic}","status":"ok","ts":{now},"data":{data}}}"#);
+                self.say(&reply, out);
+            }
+        }
+    }
+
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
+        let Self { gzip, subscriptions, .. } = self;
+        for known in subscriptions.iter_mut().filter(|known| known.native == quote.native) {
+            if !["detail", "ticker"].contains(&known.channel) {
+                out.push(gzip.pack(frame(known, quote).as_bytes()));
+                known.shown = (quote.bid, quote.ask, quote.sequence);
+            }
+        }
+    }
+
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
+        let Self { gzip, subscriptions, .. } = self;
+        for known in subscriptions.iter_mut().filter(|known| known.native == quote.native) {
+            if ["detail", "ticker"].contains(&known.channel) {
+                out.push(gzip.pack(frame(known, quote).as_bytes()));
+            }
+        }
+    }
+
+    fn heartbeat(&mut self, now: UnixNs, out: &mut Messages) {
+        let second = now.0 / SECOND;
+        if second >= self.seconds + PING_EVERY {
+            self.seconds = second;
+            self.say(&json!({"ping": now.ms()}).to_string(), out);
+        }
+    }
+}
+
+impl Exchange {
+    fn say(&mut self, text: &str, out: &mut Messages) {
+        out.push(self.gzip.pack(text.as_bytes()));
+    }
+
+    fn subscribe(&mut self, quote: VenueQuote, channel: &'static str, out: &mut Messages) {
+        let shown = (quote.bid, quote.ask, quote.sequence);
+        let subscription = Subscription { native: quote.native.clone(), channel, shown };
+        if delta_book(channel).is_none() {
+            self.say(&frame(&subscription, &quote), out);
+        }
+        self.subscriptions.push(subscription);
+    }
+}
+
+fn error(id: &Json, message: &str, now: u64) -> String {
+    json!({"id": id, "status": "error", "err-code": "bad-request", "err-msg": message, "ts": now}).to_string()
+}
+
+/// What a subscriber hears of `quote`.
+fn frame(to: &Subscription, quote: &VenueQuote) -> String {
+    let tick = match to.channel {
+        "bbo" => bbo_tick(quote),
+        "detail" => day_tick(quote, ""),
+        "ticker" => {
+            let quoted = |level: Level, [price, size]: [&str; 2]| match level.is_present() {
+                true => format!(r#","{price}":{},"{size}":{}"#, level.price, level.size),
+                false => String::new(),
+            };
+            let tops = quoted(quote.bid, ["bid", "bidSize"]) + &quoted(quote.ask, ["ask", "askSize"]);
+            day_tick(quote, &tops)
+        }
+        channel if delta_book(channel).is_some() => {
+            let (bid, ask, last) = to.shown;
+            let step = |last: Level, now: Level| {
+                let gone = Level { price: last.price, size: Decimal::ZERO };
+                let gone = (last.is_present() && last.price != now.price).then_some(gone);
+                levels(&gone.into_iter().chain(Some(now)).collect::<Vec<_>>())
+            };
+            format!(
+                r#"{{"seqNum":{},"prevSeqNum":{last},"bids":{},"asks":{}}}"#,
+                quote.sequence,
+                step(bid, quote.bid),
+                step(ask, quote.ask)
+            )
+        }
+        channel => {
+            let number = if channel == "depth.step0" { "version" } else { "seqNum" };
+            let (bids, asks, ts) = (levels(&[quote.bid]), levels(&[quote.ask]), quote.time.ms());
+            format!(r#"{{"bids":{bids},"asks":{asks},"{number}":{},"ts":{ts}}}"#, quote.sequence)
+        }
+    };
+    format!(r#"{{"ch":"market.{}.{}","ts":{},"tick":{tick}}}"#, to.native, to.channel, quote.time.ms())
+}
+
+fn bbo_tick(quote: &VenueQuote) -> String {
+    // An empty side is told as null.
+    let number = |level: Level, number: Decimal| match level.is_present() {
+        true => number.to_string(),
+        false => "null".to_owned(),
+    };
+    format!(
+        r#"{{"seqId":{},"ask":{},"askSize":{},"bid":{},"bidSize":{},"quoteTime":{},"symbol":"{}"}}"#,
+        quote.sequence,
+        number(quote.ask, quote.ask.price),
+        number(quote.ask, quote.ask.size),
+        number(quote.bid, quote.bid.price),
+        number(quote.bid, quote.bid.size),
+        quote.time.ms(),
+        quote.native
+    )
+}
+
+fn day_tick(quote: &VenueQuote, more: &str) -> String {
+    let day = &quote.day;
+    format!(
+        r#"{{"id":{0},"low":{1},"high":{2},"open":{3},"close":{4},"vol":{5},"amount":{6},"version":{0},"count":0{more}}}"#,
+        quote.sequence,
+        day.low,
+        day.high,
+        day.last - day.change,
+        day.last,
+        day.quote_volume,
+        if day.last > 0.0 { day.quote_volume / day.last } else { 0.0 },
+    )
+}
+
+/// Levels that are there, or that are removed.
+fn levels(levels: &[Level]) -> String {
+    let there = levels.iter().filter(|level| !level.price.is_zero());
+    let pairs: Vec<String> = there.map(|level| format!("[{},{}]", level.price, level.size)).collect();
+    format!("[{}]", pairs.join(","))
+}

@@ -1,0 +1,730 @@
+//! MEXC spot (v3): `aggre.bookTicker` each 10 ms live, `miniTicker` for the day; the other book tickers and the
+//! books from recordings as well.
+//!
+//! Requests, acknowledgements and pongs are JSON text; market data are one protobuf message per binary frame,
+//! `PushDataV3ApiWrapper`, with prices as texts. A refusal comes as code 0, too. Called on the feed's thread;
+//! keeps a book only for `aggre.depth`, which begins with a REST book.
+
+use rustc_hash::FxHashMap;
+use serde_json::{Value as Json, json};
+
+use crate::market::book::Side;
+use crate::market::statistics::DayStatistics;
+use crate::market::{Decimal, InstrumentId, Level};
+use crate::time::{MonoNs, UnixNs};
+use crate::venues::depth::{Change, Depth, Order, PerInstrument, Stitch, Stitched};
+use crate::venues::listing::{self, Entry, Listing};
+use crate::venues::reading::{self, Sequences, array, integer, level};
+use crate::venues::{
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening,
+    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+};
+use crate::wire::json::{Parser, Value};
+use crate::wire::protobuf::{Field, Fields, ProtobufError, Writer};
+
+/// MEXC, spot.
+pub struct Mexc;
+
+/// <https://github.com/mexcdevelop/apidocs/pull/264/files> and <https://github.com/mexcdevelop/websocket-proto>,
+/// read 2026-11-21: 30 subscriptions a connection, 24 h at most, closed after 30 s without a subscription and 60 s
+/// without data. Base taker fee 0.05 % (ccxt 4.5.90). No pace of requests is published.
+static FACTS: Facts = Facts {
+    name: "mexc",
+    title: "MEXC",
+    address: "wss://wbs-api.mexc.com/ws",
+    opening: Opening::Direct,
+    taker_fee_pct: "0.05",
+    keepalive: Keepalive::Client { every_ms: 15_000 },
+    message_max: 1 << 20,
+    request_gap_ms: 200,
+    channel: "aggre.bookTicker@10ms",
+    limits: Limits { instruments: 15, age_max_s: Some(24 * 3600), ..Limits::UNPUBLISHED },
+    docs: "https://github.com/mexcdevelop/apidocs/pull/264/files (2026-11-21)",
+};
+
+/// Quote assets; there is no USD market.
+const QUOTES: &[&str] = &["USDT", "USDC", "BTC", "ETH", "EUR", "TUSD", "BRL"];
+
+/// Subscriptions that a connection may have. Top of book comes first, the day's figures have what is left.
+const SUBSCRIPTIONS_MAX: usize = 30;
+
+/// Topics of one request.
+const TOPICS_PER_REQUEST: usize = 10;
+
+/// The channels that are subscribed to, around the symbol.
+const BOOK_TICKER: &str = "spot@public.aggre.bookTicker.v3.api.pb@10ms@";
+const MINI_TICKER: [&str; 2] = ["spot@public.miniTicker.v3.api.pb@", "@24H"];
+
+impl Venue for Mexc {
+    fn facts(&self) -> &'static Facts {
+        &FACTS
+    }
+
+    fn native(&self, base: &str, quote: &str) -> Result<String, String> {
+        reading::codes("MEXC", base, quote)?;
+        if quote == "USD" {
+            return Err("MEXC has no market in USD; the dollar coins there are USDT and USDC".to_owned());
+        }
+        Ok(format!("{base}{quote}"))
+    }
+
+    fn symbol_of(&self) -> fn(&str) -> Option<String> {
+        |native| reading::split(native, QUOTES, &[])
+    }
+
+    fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
+        Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { address: "https://api.mexc.com", path: "/api/v3/exchangeInfo" }
+    }
+
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        listing::read(
+            reply,
+            |root| listing::array_of(root, "symbols"),
+            |row| {
+                let is_allowed = row.get("isSpotTradingAllowed").and_then(|it| it.boolean()).unwrap_or(true);
+                Some(Entry {
+                    base: row.text_of("baseAsset")?.to_owned(),
+                    quote: row.text_of("quoteAsset")?.to_owned(),
+                    native: row.text_of("symbol")?.to_owned(),
+                    is_trading: row.text_of("status") == Some("1") && is_allowed,
+                    tick: listing::decimals(row, "quotePrecision"),
+                    lot: listing::step(row, "baseSizePrecision"),
+                })
+            },
+        )
+    }
+
+    fn exchange_side(&self) -> Box<dyn ExchangeSide> {
+        Box::new(Exchange::default())
+    }
+
+    fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let listed = market.listed();
+        match (method, path) {
+            ("GET", "/api/v3/depth") => {
+                let quote = market.quote(query.split('&').find_map(|part| part.strip_prefix("symbol="))?)?;
+                let side = |level: Level| match level.is_present() {
+                    true => json!([[level.price.to_string(), level.size.to_string()]]),
+                    false => json!([]),
+                };
+                let (bids, asks) = (side(quote.bid), side(quote.ask));
+                let time = market.now().ms();
+                Some(json!({"lastUpdateId": quote.sequence, "bids": bids, "asks": asks, "timestamp": time}).to_string())
+            }
+            ("GET", "/api/v3/defaultSymbols") => {
+                let natives: Vec<&str> = listed.iter().map(|entry| entry.native.as_str()).collect();
+                Some(json!({"code": 0, "data": natives, "msg": null}).to_string())
+            }
+            ("GET", "/api/v3/exchangeInfo") => {
+                let row = |entry: &crate::venues::Listed| {
+                    json!({
+                        "symbol": entry.native, "status": "1", "baseAsset": entry.base, "quoteAsset": entry.quote,
+                        "baseAssetPrecision": entry.size_decimals, "quotePrecision": entry.price_decimals,
+                        "quoteAssetPrecision": entry.price_decimals, "isSpotTradingAllowed": true,
+                        "baseSizePrecision": Decimal::new(1, entry.size_decimals).to_string(),
+                        "quoteAmountPrecision": "1", "makerCommission": "0", "takerCommission": "0.0005", "st": false,
+                    })
+                };
+                let symbols: Vec<Json> = listed.iter().map(row).collect();
+                Some(json!({"timezone": "CST", "serverTime": market.now().ms(), "symbols": symbols}).to_string())
+            }
+            _ => None,
+        }
+    }
+}
+
+struct Codec {
+    parser: Parser,
+    feed: Feed,
+}
+
+/// What is remembered of one connection.
+#[derive(Default)]
+struct Feed {
+    symbols: Symbols,
+    sequences: Sequences,
+    books: PerInstrument<Stitched>,
+    limits: PerInstrument<Depth>,
+    changes: Vec<Change>,
+}
+
+impl FeedCodec for Codec {
+    fn opened(&mut self, requests: &mut Requests) {
+        let feed = &mut self.feed;
+        feed.sequences.clear();
+        feed.books.clear();
+        feed.limits.clear();
+        let natives = || feed.symbols.entries().iter().map(|entry| entry.native.as_str());
+        let room = SUBSCRIPTIONS_MAX.saturating_sub(feed.symbols.entries().len());
+        let tops = natives().map(|native| format!("{BOOK_TICKER}{native}"));
+        let days = natives().map(|native| format!("{}{native}{}", MINI_TICKER[0], MINI_TICKER[1]));
+        let topics: Vec<String> = tops.chain(days.take(room)).collect();
+        for part in topics.chunks(TOPICS_PER_REQUEST) {
+            requests.push(json!({"method": "SUBSCRIPTION", "params": part}).to_string());
+        }
+    }
+
+    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        // A wrapper begins with the tag of one of its fields, which is none of these.
+        if matches!(frame.first(), None | Some(b'{' | b'[' | b' ')) {
+            let feed = &mut self.feed;
+            return self.parser.parse(frame, |root| feed.reply(root, out))?;
+        }
+        let wrapper = wrapper(frame)?;
+        self.feed.push(&wrapper, received, out)
+    }
+
+    fn snapshot(&mut self, url: &str, body: &[u8], out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let Some((_, query)) = url.split_once("/api/v3/depth?") else { return Ok(Frame::Unused) };
+        let symbol = query.split('&').find_map(|part| part.strip_prefix("symbol=")).unwrap_or_default();
+        let Some(instrument) = self.feed.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
+        let feed = &mut self.feed;
+        self.parser.parse(body, |root| feed.rest_book(instrument, root, out))?
+    }
+
+    fn keepalive(&mut self, requests: &mut Requests) {
+        requests.push(r#"{"method":"PING"}"#.to_owned());
+    }
+
+    fn symbols(&self) -> &Symbols {
+        &self.feed.symbols
+    }
+}
+
+impl From<ProtobufError> for DecodeError {
+    fn from(_: ProtobufError) -> Self {
+        Self::Protobuf
+    }
+}
+
+/// `PushDataV3ApiWrapper`.
+#[derive(Default)]
+struct Wrapper<'a> {
+    channel: &'a [u8],
+    symbol: &'a [u8],
+    /// When it was sent, or made where that is not told.
+    time: UnixNs,
+    /// Number of the body's field, and the body.
+    body: Option<(u32, &'a [u8])>,
+}
+
+#[inline(always)]
+fn wrapper(frame: &[u8]) -> Result<Wrapper<'_>, DecodeError> {
+    let mut wrapper = Wrapper::default();
+    let mut created = 0;
+    for field in Fields::new(frame) {
+        match field? {
+            (1, field) => wrapper.channel = field.bytes()?,
+            (3, field) => wrapper.symbol = field.bytes()?,
+            (5, field) => created = field.integer()?,
+            (6, field) => wrapper.time = UnixNs::from_ms(field.integer()?),
+            (number @ 301..=315, field) => wrapper.body = Some((number, field.bytes()?)),
+            _ => {}
+        }
+    }
+    if wrapper.time.0 == 0 {
+        wrapper.time = UnixNs::from_ms(created);
+    }
+    Ok(wrapper)
+}
+
+/// What a book ticker says. Of the other book tickers `version` is missing.
+#[inline(always)]
+fn book_ticker(body: &[u8]) -> Result<(Level, Level, u64), DecodeError> {
+    let [mut bid, mut bid_size, mut ask, mut ask_size] = [Decimal::ZERO; 4];
+    let mut version = 0;
+    for field in Fields::new(body) {
+        match field? {
+            (1, field) => bid = number(field, "bidPrice")?,
+            (2, field) => bid_size = number(field, "bidQuantity")?,
+            (3, field) => ask = number(field, "askPrice")?,
+            (4, field) => ask_size = number(field, "askQuantity")?,
+            (5, field) => version = digits(field)?,
+            _ => {}
+        }
+    }
+    Ok((level(bid, bid_size), level(ask, ask_size), version))
+}
+
+/// A number as text; an empty one is none, which is 0.
+#[inline(always)]
+fn number(field: Field<'_>, name: &'static str) -> Result<Decimal, DecodeError> {
+    match field.bytes()? {
+        [] => Ok(Decimal::ZERO),
+        text => Decimal::parse(text).map_err(|why| DecodeError::Number(name, why)),
+    }
+}
+
+/// A text of digits; 0 when it is something else or empty.
+#[inline(always)]
+fn digits(field: Field<'_>) -> Result<u64, DecodeError> {
+    let parse = |text: &[u8]| std::str::from_utf8(text).ok()?.parse().ok();
+    Ok(parse(field.bytes()?).unwrap_or(0))
+}
+
+impl Feed {
+    #[inline(always)]
+    fn push(&mut self, wrapper: &Wrapper<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let Some((kind, body)) = wrapper.body else { return Err(DecodeError::Missing("body")) };
+        if kind == 315 {
+            let (bid, ask, sequence) = book_ticker(body)?;
+            let Some(instrument) = self.symbols.find(wrapper.symbol) else { return Ok(Frame::Unused) };
+            if self.sequences.begins_anew(instrument, sequence) {
+                out.updates.push(Update::Void(instrument, VoidReason::Gap));
+            }
+            let exchange_time = wrapper.time;
+            let top = Top { instrument, bid, ask, sequence, exchange_time, channel: "aggre.bookTicker" };
+            out.updates.push(Update::Top(top));
+            return Ok(Frame::Data);
+        }
+        self.other(kind, body, wrapper, received, out)
+    }
+
+    fn other(
+        &mut self,
+        kind: u32,
+        body: &[u8],
+        wrapper: &Wrapper<'_>,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        if kind == 310 {
+            return self.mini_tickers(body, wrapper.time, out);
+        }
+        let Some(instrument) = self.symbols.find(wrapper.symbol) else { return Ok(Frame::Unused) };
+        let exchange_time = wrapper.time;
+        let mut top = |(bid, ask, sequence), channel| {
+            out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel }));
+        };
+        match kind {
+            305 => top(book_ticker(body)?, "bookTicker"),
+            311 => {
+                // Several of one symbol; the last is what is.
+                let mut last = None;
+                for field in Fields::new(body) {
+                    if let (1, item) = field? {
+                        last = Some(book_ticker(item.bytes()?)?);
+                    }
+                }
+                if let Some(last) = last {
+                    top(last, "bookTicker.batch");
+                }
+            }
+            303 => return self.limit_depth(instrument, body, exchange_time, out),
+            309 => out.updates.extend(statistics(body, instrument, exchange_time)?.map(Update::Statistics)),
+            313 => return self.aggre_depth(instrument, body, exchange_time, received, out),
+            _ => return Ok(Frame::Unused),
+        }
+        Ok(Frame::Data)
+    }
+
+    /// The day's figures of all symbols. A frame is taken or left.
+    fn mini_tickers(&mut self, body: &[u8], time: UnixNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let mark = out.updates.len();
+        let mut frame = Frame::Unused;
+        for field in Fields::new(body) {
+            let item = match field {
+                Ok((1, item)) => item.bytes(),
+                Ok(_) => continue,
+                Err(why) => Err(why),
+            };
+            let read = item.map_err(DecodeError::from).and_then(|item| {
+                let Some(instrument) = symbol_of_item(item)?.and_then(|symbol| self.symbols.find(symbol)) else {
+                    return Ok(());
+                };
+                frame = Frame::Data;
+                out.updates.extend(statistics(item, instrument, time)?.map(Update::Statistics));
+                Ok(())
+            });
+            if let Err(why) = read {
+                out.updates.truncate(mark);
+                return Err(why);
+            }
+        }
+        Ok(frame)
+    }
+
+    /// The best levels, whole.
+    fn limit_depth(
+        &mut self,
+        instrument: InstrumentId,
+        body: &[u8],
+        exchange_time: UnixNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        let [sequence, _] = self.levels(body)?;
+        let depth = self.limits.of(instrument);
+        depth.replace(&mut self.changes);
+        if let Some((bid, ask)) = depth.changed_top() {
+            out.updates.push(Update::Top(Top {
+                instrument,
+                bid,
+                ask,
+                sequence,
+                exchange_time,
+                channel: "limit.depth",
+            }));
+        }
+        Ok(Frame::Data)
+    }
+
+    fn aggre_depth(
+        &mut self,
+        instrument: InstrumentId,
+        body: &[u8],
+        time: UnixNs,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        let read = self.levels(body);
+        let book = self.books.of(instrument);
+        let why = match read {
+            Ok([from, to]) => match book.delta(Order { from: Some(from), to }, &self.changes) {
+                Stitch::Applied if !book.depth.is_crossed_too_long(received) => {
+                    publish(book, instrument, time, out);
+                    return Ok(Frame::Data);
+                }
+                Stitch::Old | Stitch::Waits => return Ok(Frame::Data),
+                Stitch::Gap => DecodeError::Gap,
+                Stitch::Applied => {
+                    book.void();
+                    DecodeError::Gap
+                }
+            },
+            // What it said is lost, so the book is.
+            Err(why) if book.void() => why,
+            Err(why) => return Err(why),
+        };
+        out.updates.push(Update::Void(instrument, VoidReason::Gap));
+        Err(why)
+    }
+
+    fn rest_book(
+        &mut self,
+        instrument: InstrumentId,
+        root: Value<'_>,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        self.changes.clear();
+        let number = integer(root, "lastUpdateId")?;
+        for (side, field) in [(Side::Bid, "bids"), (Side::Ask, "asks")] {
+            for pair in array(root, field)?.items() {
+                let price = reading::decimal(pair.at(0), field)?;
+                let size = reading::decimal(pair.at(1), field)?;
+                self.change(side, price, size);
+            }
+        }
+        let time = root.get("timestamp").and_then(|time| time.integer()).map(reading::time).unwrap_or_default();
+        let book = self.books.of(instrument);
+        let was_live = book.depth.is_live();
+        if book.snapshot(number, &mut self.changes) == Stitch::Gap {
+            // Older than what waits: another one is needed.
+            if was_live {
+                out.updates.push(Update::Void(instrument, VoidReason::Gap));
+            }
+            return Err(DecodeError::Gap);
+        }
+        publish(book, instrument, time, out);
+        Ok(Frame::Data)
+    }
+
+    /// Reads the levels of a depth body into `changes`, and its fields 4 and 5: the version or the versions.
+    fn levels(&mut self, body: &[u8]) -> Result<[u64; 2], DecodeError> {
+        self.changes.clear();
+        let mut versions = [0; 2];
+        for field in Fields::new(body) {
+            let (side, item) = match field? {
+                (1, item) => (Side::Ask, item.bytes()?),
+                (2, item) => (Side::Bid, item.bytes()?),
+                (4, field) => {
+                    versions[0] = digits(field)?;
+                    continue;
+                }
+                // In limit depths this is an integer, which is not needed.
+                (5, Field::Bytes(text)) => {
+                    versions[1] = digits(Field::Bytes(text))?;
+                    continue;
+                }
+                _ => continue,
+            };
+            let [mut price, mut size] = [Decimal::ZERO; 2];
+            for field in Fields::new(item) {
+                match field? {
+                    (1, field) => price = number(field, "price")?,
+                    (2, field) => size = number(field, "quantity")?,
+                    _ => {}
+                }
+            }
+            self.change(side, price, size);
+        }
+        Ok(versions)
+    }
+
+    /// Notes one level; there is none at price zero.
+    fn change(&mut self, side: Side, price: Decimal, size: Decimal) {
+        if !price.is_zero() {
+            self.changes.push(Change { side, level: Level { price, size } });
+        }
+    }
+
+    /// An answer in JSON: a pong, or the topics that were subscribed to and those that were refused.
+    fn reply(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let message = root.text_of("msg").ok_or(DecodeError::Missing("msg"))?;
+        if message == "PONG" {
+            return Ok(Frame::Control);
+        }
+        let is_error = root.get("code").and_then(|code| code.integer()) != Some(0);
+        let (granted, refused) = match message.find("Not ") {
+            _ if is_error => ("", message),
+            Some(at) => message.split_at(at),
+            None => (message, ""),
+        };
+        for topic in granted.split(',') {
+            let native = topic.trim().strip_prefix("spot@public.aggre.bookTicker.v3.api.pb@");
+            let native = native.and_then(|topic| topic.split_once('@'));
+            let instrument = native.and_then(|(_, native)| self.symbols.find(native.as_bytes()));
+            out.updates.extend(instrument.map(Update::Subscribed));
+        }
+        if !refused.is_empty() {
+            out.updates.push(Update::Refused(refused.trim().to_owned()));
+        }
+        Ok(Frame::Control)
+    }
+}
+
+fn publish(book: &mut Stitched, instrument: InstrumentId, exchange_time: UnixNs, out: &mut Decoded) {
+    let sequence = book.last();
+    if let Some((bid, ask)) = book.depth.changed_top() {
+        out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel: "aggre.depth" }));
+    }
+}
+
+fn symbol_of_item(item: &[u8]) -> Result<Option<&[u8]>, ProtobufError> {
+    for field in Fields::new(item) {
+        if let (1, field) = field? {
+            return field.bytes().map(Some);
+        }
+    }
+    Ok(None)
+}
+
+/// A `miniTicker`: the rate is a fraction of the price 24 hours ago, `volume` is in the quote currency.
+fn statistics(
+    body: &[u8],
+    instrument: InstrumentId,
+    exchange_time: UnixNs,
+) -> Result<Option<DayStatistics>, DecodeError> {
+    let mut figures = [None; 9];
+    for field in Fields::new(body) {
+        if let (number @ 2..=8, field) = field? {
+            let text = std::str::from_utf8(field.bytes()?).unwrap_or_default();
+            figures[number as usize] = text.parse().ok().filter(|figure: &f64| figure.is_finite());
+        }
+    }
+    let [_, _, last, rate, _, high, low, volume, _] = figures;
+    let (Some(last), Some(high), Some(low)) = (last, high, low) else { return Ok(None) };
+    let rate = rate.unwrap_or(0.0);
+    Ok(Some(DayStatistics {
+        instrument,
+        last,
+        high,
+        low,
+        change: if rate > -1.0 { last * rate / (1.0 + rate) } else { 0.0 },
+        change_pct: rate * 100.0,
+        quote_volume: volume.unwrap_or(0.0),
+        exchange_time,
+    }))
+}
+
+/// The venue's end of a connection. Of each book it has the best level only.
+#[derive(Default)]
+struct Exchange {
+    topics: Vec<Topic>,
+    /// What was told last of each symbol's differences, and its number.
+    shown: FxHashMap<String, (Level, Level, u64)>,
+}
+
+struct Topic {
+    name: String,
+    kind: Kind,
+    native: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    AggreBookTicker,
+    BookTicker,
+    LimitDepth,
+    AggreDepth,
+    MiniTicker,
+}
+
+/// The topics that the simulated venue serves: kind, and the text before the symbol.
+const SERVED: [(Kind, &str); 7] = [
+    (Kind::AggreBookTicker, BOOK_TICKER),
+    (Kind::AggreBookTicker, "spot@public.aggre.bookTicker.v3.api.pb@100ms@"),
+    (Kind::BookTicker, "spot@public.bookTicker.v3.api.pb@"),
+    (Kind::LimitDepth, "spot@public.limit.depth.v3.api.pb@"),
+    (Kind::AggreDepth, "spot@public.aggre.depth.v3.api.pb@10ms@"),
+    (Kind::AggreDepth, "spot@public.aggre.depth.v3.api.pb@100ms@"),
+    (Kind::MiniTicker, MINI_TICKER[0]),
+];
+
+impl ExchangeSide for Exchange {
+    fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Messages) {}
+
+    fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
+        let request = serde_json::from_str::<Json>(text).unwrap_or(Json::Null);
+        let id = request.get("id").and_then(Json::as_u64).unwrap_or(0);
+        let reply = |message: &str| json!({"id": id, "code": 0, "msg": message}).to_string();
+        let params = request.get("params").and_then(Json::as_array).into_iter().flatten();
+        let names: Vec<&str> = params.filter_map(Json::as_str).collect();
+        match request.get("method").and_then(Json::as_str) {
+            // Client libraries write it in either case.
+            Some("PING" | "ping") => out.push(reply("PONG")),
+            Some("SUBSCRIPTION") => {
+                let (mut granted, mut refused) = (Vec::new(), Vec::new());
+                for name in names {
+                    match topic(name).filter(|topic| market.quote(&topic.native).is_some()) {
+                        Some(topic) if self.topics.len() < SUBSCRIPTIONS_MAX => granted.push(topic),
+                        _ => refused.push(name),
+                    }
+                }
+                let mut words = granted.iter().map(|topic| topic.name.as_str()).collect::<Vec<_>>().join(",");
+                if !refused.is_empty() {
+                    words += &format!("Not Subscribed successfully! [{}].  Reason： Blocked! ", refused.join(","));
+                }
+                out.push(reply(&words));
+                for topic in granted {
+                    self.subscribe(topic, market, out);
+                }
+            }
+            Some("UNSUBSCRIPTION") => {
+                self.topics.retain(|topic| !names.contains(&topic.name.as_str()));
+                out.push(reply(&names.join(",")));
+            }
+            _ => out.push(json!({"id": id, "code": 700_003, "msg": "msg format invalid"}).to_string()),
+        }
+    }
+
+    fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
+        let mut differences = None;
+        for topic in self.topics.iter().filter(|topic| topic.native == quote.native) {
+            match topic.kind {
+                Kind::MiniTicker => {}
+                Kind::AggreDepth => {
+                    let shown = self.shown.get(&quote.native).copied();
+                    let frame = depth_frame(&topic.name, shown.unwrap_or_default(), quote);
+                    differences = Some((quote.bid, quote.ask, quote.sequence));
+                    out.push(frame);
+                }
+                kind => out.push(whole_frame(&topic.name, kind, quote)),
+            }
+        }
+        if let Some(shown) = differences {
+            self.shown.insert(quote.native.clone(), shown);
+        }
+    }
+
+    fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
+        for topic in self.topics.iter().filter(|topic| topic.native == quote.native) {
+            if topic.kind == Kind::MiniTicker {
+                out.push(day_frame(&topic.name, quote));
+            }
+        }
+    }
+
+    fn heartbeat(&mut self, _now: UnixNs, _out: &mut Messages) {}
+}
+
+fn topic(name: &str) -> Option<Topic> {
+    let (kind, rest) = SERVED.into_iter().find_map(|(kind, head)| Some((kind, name.strip_prefix(head)?)))?;
+    // Levels or a time zone may follow.
+    let native = rest.split('@').next()?.to_owned();
+    Some(Topic { name: name.to_owned(), kind, native })
+}
+
+impl Exchange {
+    fn subscribe(&mut self, topic: Topic, market: &dyn Market, out: &mut Messages) {
+        let Some(quote) = market.quote(&topic.native) else { return };
+        match topic.kind {
+            Kind::MiniTicker => out.push(day_frame(&topic.name, &quote)),
+            Kind::AggreDepth => {
+                self.shown.insert(topic.native.clone(), (quote.bid, quote.ask, quote.sequence));
+            }
+            kind => out.push(whole_frame(&topic.name, kind, &quote)),
+        }
+        if !self.topics.iter().any(|known| known.name == topic.name) {
+            self.topics.push(topic);
+        }
+    }
+}
+
+fn wrapped(channel: &str, quote: &VenueQuote, number: u32, body: Writer) -> Vec<u8> {
+    let wrapper = Writer::default().text(1, channel).text(3, &quote.native);
+    wrapper.integer(6, quote.time.ms()).message(number, body).finish()
+}
+
+/// A message that holds the whole of what it shows. An absent side is left out.
+fn whole_frame(channel: &str, kind: Kind, quote: &VenueQuote) -> Vec<u8> {
+    if kind == Kind::LimitDepth {
+        let item = |level: Level| Writer::default().text(1, &level.price.to_string()).text(2, &level.size.to_string());
+        let mut body = Writer::default();
+        for (number, level) in [(1, quote.ask), (2, quote.bid)] {
+            if level.is_present() {
+                body = body.message(number, item(level));
+            }
+        }
+        let body = body.text(3, channel).text(4, &quote.sequence.to_string());
+        return wrapped(channel, quote, 303, body);
+    }
+    let mut body = Writer::default();
+    for (number, level) in [(1, quote.bid), (3, quote.ask)] {
+        if level.is_present() {
+            body = body.text(number, &level.price.to_string()).text(number + 1, &level.size.to_string());
+        }
+    }
+    if kind == Kind::BookTicker {
+        return wrapped(channel, quote, 305, body);
+    }
+    let body = body.text(5, &quote.sequence.to_string()).integer(6, quote.time.ms());
+    wrapped(channel, quote, 315, body)
+}
+
+/// The differences since what was shown.
+fn depth_frame(channel: &str, shown: (Level, Level, u64), quote: &VenueQuote) -> Vec<u8> {
+    let item = |price: Decimal, size: Decimal| Writer::default().text(1, &price.to_string()).text(2, &size.to_string());
+    let mut body = Writer::default();
+    for (number, last, now) in [(1, shown.1, quote.ask), (2, shown.0, quote.bid)] {
+        if last.is_present() && last.price != now.price {
+            body = body.message(number, item(last.price, Decimal::ZERO));
+        }
+        if now.is_present() {
+            body = body.message(number, item(now.price, now.size));
+        }
+    }
+    let body = body.text(3, channel).text(4, &(shown.2 + 1).to_string()).text(5, &quote.sequence.to_string());
+    wrapped(channel, quote, 313, body.integer(6, quote.time.ms()))
+}
+
+fn day_frame(channel: &str, quote: &VenueQuote) -> Vec<u8> {
+    let day = &quote.day;
+    let open = day.last - day.change;
+    let rate = if open > 0.0 { day.change / open } else { 0.0 };
+    let volume = if day.last > 0.0 { day.quote_volume / day.last } else { 0.0 };
+    let body = Writer::default()
+        .text(1, &quote.native)
+        .text(2, &day.last.to_string())
+        .text(3, &rate.to_string())
+        .text(4, &rate.to_string())
+        .text(5, &day.high.to_string())
+        .text(6, &day.low.to_string())
+        .text(7, &day.quote_volume.to_string())
+        .text(8, &volume.to_string());
+    wrapped(channel, quote, 309, body)
+}

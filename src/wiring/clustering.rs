@@ -1,0 +1,178 @@
+//! The cluster's two threads, built around the parts that every gateway has.
+
+use std::sync::Arc;
+
+use crossbeam::sync::Parker;
+
+use crate::cli::Failure;
+use crate::cluster::Options;
+use crate::cluster::follow::{Follow, FollowParts, Pulse};
+use crate::cluster::lead::{Lead, LeadParts};
+use crate::cluster::legacy::{Legacy, LegacyParts};
+use crate::cluster::publisher::{Publisher, PublisherParts, Wanted};
+use crate::cluster::store::Store;
+use crate::config::{Config, LegacyKeys, OwnUpstream};
+use crate::detector::GatewayPort;
+use crate::log;
+use crate::market::quote::{FeedEvent, Origin};
+use crate::market::{Directory, VenueId};
+use crate::matrix::SharedMatrix;
+use crate::matrix::changes::Changes;
+use crate::matrix::days::DayTable;
+use crate::matrix::handover::Handover;
+use crate::metrics::Board;
+use crate::net::switch::Switch;
+use crate::stage::Alarm;
+use crate::time::{Clock, MS};
+use crate::wiring::threads::Row;
+use crate::wiring::{FEED_RING, Parts};
+
+/// Messages of other instances that the lead thread may be behind.
+const CONTROL_RING: usize = 1024;
+
+/// What is configured, if a cluster is. Names this process: two never have the same id, whatever they are called.
+pub fn options(config: &Config) -> Option<Options> {
+    let cluster = &config.cluster;
+    if cluster.redis.is_empty() {
+        return None;
+    }
+    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let called = if cluster.instance.is_empty() { &hostname } else { &cluster.instance };
+    let renew_ms = if cluster.renew_ms == 0 { cluster.lease_ms / 3 } else { cluster.renew_ms };
+    Some(Options {
+        redis: cluster.redis.clone(),
+        prefix: cluster.prefix.clone(),
+        instance: format!("{called}_{}_{}", std::process::id(), Clock::System.unix().ms()),
+        name: cluster.instance.clone(),
+        hostname,
+        lease_ns: cluster.lease_ms * MS,
+        renew_ns: renew_ms * MS,
+        tenure_ns: cluster.tenure_ms * MS,
+        call_ns: cluster.call_ms * MS,
+        stable_ns: cluster.stable_ms * MS,
+        alone: cluster.own_upstream == OwnUpstream::On,
+        legacy_keys: cluster.legacy_keys == LegacyKeys::On,
+    })
+}
+
+/// What is made before the detector, which will write to and read from it.
+pub struct Prepared {
+    options: Options,
+    directory: Arc<Directory>,
+    matrix: SharedMatrix,
+    days: Arc<DayTable>,
+    board: Arc<Board>,
+    clock: Clock,
+    changes: Arc<Changes>,
+    ring: rtrb::Producer<FeedEvent>,
+    alarm: Alarm,
+    parker: Parker,
+}
+
+/// Gives the detector a ring to read and somebody to tell, if there is a cluster.
+///
+/// # Errors
+/// What nobody could mean: a wrong password, a Redis too old. One that is merely down is no error.
+pub fn prepare(parts: &mut Parts, rings: &mut Vec<rtrb::Consumer<FeedEvent>>) -> Result<Option<Prepared>, Failure> {
+    let Some(options) = parts.cluster.clone() else { return Ok(None) };
+    let checked = Store::new(&options).map_err(wrong_address)?.check();
+    match checked {
+        Ok(()) => {}
+        Err(why) if why.is_lasting() => return Err(Failure::Unavailable(format!("cluster.redis: {why}"))),
+        Err(why) => log::say(format_args!("warning: cluster.redis: {why}; starts without")),
+    }
+    let changes = Arc::new(Changes::new(parts.directory.pairs()));
+    let (alarm, parker) = Alarm::of_parker();
+    parts.ports.push(GatewayPort { changes: Arc::clone(&changes), opportunities: None, alarm: alarm.clone() });
+    let (ring, events) = rtrb::RingBuffer::new(FEED_RING);
+    rings.push(events);
+    Ok(Some(Prepared {
+        options,
+        directory: Arc::clone(&parts.directory),
+        matrix: Arc::clone(&parts.matrix),
+        days: Arc::clone(&parts.days),
+        board: Arc::clone(&parts.board),
+        clock: parts.clock.clone(),
+        changes,
+        ring,
+        alarm,
+        parker,
+    }))
+}
+
+impl Prepared {
+    /// The lead thread, which is stopped before all others and hands over then; and the follower's.
+    ///
+    /// # Errors
+    /// When the address is none.
+    pub fn rows(
+        self,
+        config: &Config,
+        detector: &Alarm,
+        switch: &Arc<Switch>,
+        feeds: Vec<Alarm>,
+    ) -> Result<(Vec<Row>, Vec<Row>), Failure> {
+        let Self { options, directory, matrix, days, board, clock, changes, ring, alarm, parker } = self;
+        let venues: Vec<VenueId> = (0..directory.venues().len()).map(|at| VenueId(at as u16)).collect();
+        let wanted = Arc::new(Wanted::new(venues.len(), alarm.clone()));
+        let pulse = Arc::new(Pulse::default());
+        let (control, messages) = rtrb::RingBuffer::new(CONTROL_RING);
+        let instruments = directory.instruments().len();
+        let follow = Follow::new(FollowParts {
+            directory: Arc::clone(&directory),
+            handover: Handover::new(ring, detector.clone(), Arc::clone(&board), venues, instruments, Origin::Shared),
+            days: Arc::clone(&days),
+            board: Arc::clone(&board),
+            wanted: Arc::clone(&wanted),
+            pulse: Arc::clone(&pulse),
+            control,
+            lead: alarm.clone(),
+            clock: clock.clone(),
+            options: options.clone(),
+        })
+        .map_err(wrong_address)?;
+        let legacy = options.legacy_keys.then(|| {
+            Legacy::new(LegacyParts {
+                directory: Arc::clone(&directory),
+                matrix: Arc::clone(&matrix),
+                days: Arc::clone(&days),
+                clock: clock.clone(),
+                instance: options.instance.clone(),
+                hostname: options.hostname.clone(),
+                order: config.price_order.clone(),
+                stale_after_ns: config.quotes.stale_after_ms * MS,
+            })
+        });
+        let publisher = Publisher::new(PublisherParts {
+            directory: Arc::clone(&directory),
+            matrix,
+            changes: Arc::clone(&changes),
+            days,
+            board: Arc::clone(&board),
+            wanted,
+            pulse: Arc::clone(&pulse),
+            clock: clock.clone(),
+            instance: options.instance.clone(),
+        });
+        let lead = Lead::new(LeadParts {
+            directory,
+            publisher,
+            legacy,
+            changes,
+            control: messages,
+            pulse,
+            board,
+            switch: Arc::clone(switch),
+            feeds,
+            alarm: (alarm, parker),
+            clock,
+            options,
+        })
+        .map_err(wrong_address)?;
+        Ok((vec![Row::cold(Box::new(lead))], vec![Row::left_behind(Box::new(follow))]))
+    }
+}
+
+fn wrong_address(why: String) -> Failure {
+    Failure::Unavailable(format!("cluster.redis: {why}"))
+}

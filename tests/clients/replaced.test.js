@@ -1,0 +1,329 @@
+// The clients of the replaced systems, by what they do on the wire, faults and all: pages that nobody updates go on
+// working. Row ids as in the other files; D1 and D2 are faults of those clients.
+
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { EventSource } from 'eventsource'
+import { WebSocket } from 'ws'
+import { Venue, leftovers, serve, serveOn, sleep, until } from './rig.js'
+
+/** The WebSocket hook: its whole union at every subscribe, a fixed wait of three seconds, five attempts. */
+class OldHook {
+  prices = new Map()
+  alerts = []
+  /** Every price ever accepted, in order. */
+  accepted = []
+  closes = []
+  error = null
+  attempts = 0
+  opened = 0
+
+  constructor(address, symbols = [], exchanges = []) {
+    Object.assign(this, { url: `ws://${address}/ws/prices`, symbols: new Set(symbols), exchanges: new Set(exchanges) })
+    leftovers.add(() => this.unmount())
+    this.connect()
+  }
+
+  get isConnected() {
+    return this.socket?.readyState === WebSocket.OPEN
+  }
+
+  connect() {
+    const socket = new WebSocket(this.url)
+    this.socket = socket
+    socket.on('error', () => {})
+    socket.on('open', () => {
+      this.opened++
+      this.error = null
+      this.attempts = 0
+      if (this.symbols.size > 0 || this.exchanges.size > 0) this.sendUnion(socket)
+    })
+    socket.on('message', (bytes) => this.accept(JSON.parse(bytes.toString())))
+    socket.on('close', (code) => {
+      this.closes.push(code)
+      this.lost(socket)
+    })
+  }
+
+  lost() {
+    if (this.isUnmounted || this.attempts >= 5) return
+    this.attempts++
+    this.timer = setTimeout(() => this.connect(), 3000)
+  }
+
+  sendUnion(socket) {
+    socket.send(JSON.stringify({ action: 'subscribe', symbols: [...this.symbols], exchanges: [...this.exchanges] }))
+  }
+
+  subscribe(symbols, exchanges) {
+    symbols.forEach((name) => this.symbols.add(name))
+    exchanges.forEach((name) => this.exchanges.add(name))
+    if (this.isConnected) this.sendUnion(this.socket)
+  }
+
+  unsubscribe(symbols, exchanges) {
+    symbols.forEach((name) => this.symbols.delete(name))
+    exchanges.forEach((name) => this.exchanges.delete(name))
+    if (this.isConnected) this.socket.send(JSON.stringify({ action: 'unsubscribe', symbols, exchanges }))
+  }
+
+  accept(message) {
+    if (message.type === 'price') {
+      if (!message.symbol || message.exchange === undefined || message.bid === undefined || message.ask === undefined) return
+      this.prices.set(`${message.symbol}:${message.exchange}`, message)
+      this.accepted.push(message)
+    } else if (message.type === 'arbitrage') {
+      if (!message.symbol || !message.buyExchange || !message.sellExchange) return
+      if ([message.buyPrice, message.sellPrice, message.spreadPct].includes(undefined)) return
+      this.alerts = [message, ...this.alerts].slice(0, 100)
+    } else if (message.type === 'error') {
+      this.error = message.message
+    }
+  }
+
+  unmount() {
+    this.isUnmounted = true
+    clearTimeout(this.timer)
+    this.socket.terminate()
+  }
+}
+
+/** The same with the fault D1-16: subscribing opens a new socket, and the old one's end opens a third, with the old wishes. */
+class ReopeningHook extends OldHook {
+  others = []
+
+  subscribe(symbols, exchanges) {
+    const before = [[...this.symbols], [...this.exchanges]]
+    super.subscribe(symbols, exchanges)
+    const old = this.socket
+    this.lost = (socket) => {
+      if (socket === old && !this.isUnmounted) this.timer = setTimeout(() => this.others.push(new OldHook(this.url.split('/')[2], ...before)), 3000)
+    }
+    this.connect()
+    old.close()
+  }
+
+  unmount() {
+    super.unmount()
+    this.others.forEach((hook) => hook.unmount())
+  }
+}
+
+/** The panel: prices, alerts and the comparison have a socket each. */
+const panel = (address, symbol, exchanges) => ({
+  prices: new OldHook(address, [symbol], exchanges),
+  monitor: new OldHook(address, [symbol], []),
+  comparison: new OldHook(address, [symbol], exchanges),
+  get all() {
+    return [this.prices, this.monitor, this.comparison]
+  },
+})
+
+/** The stream hook: a debounce that every price restarts, and a new EventSource at every draw with an inline array. */
+class OldStreamHook {
+  pending = new Map()
+  prices = new Map()
+  /** What the component was given, each time. */
+  states = []
+  opened = 0
+
+  constructor(address, pairs) {
+    this.url = `http://${address}/api/market-data/stream?pairs=${encodeURIComponent(pairs.join(','))}`
+    leftovers.add(() => this.unmount())
+    this.draw()
+  }
+
+  draw() {
+    this.source?.close()
+    clearTimeout(this.timer)
+    this.opened++
+    this.source = new EventSource(this.url)
+    this.source.onmessage = ({ data }) => {
+      const update = JSON.parse(data)
+      if (update.type === 'connected') return (this.isConnected = true)
+      if (!update.pair || typeof update.price !== 'number') return
+      this.pending.set(update.pair, update)
+      clearTimeout(this.timer)
+      this.timer = setTimeout(() => {
+        this.prices = new Map(this.pending)
+        this.states.push(this.prices)
+      }, 500)
+    }
+    this.source.onerror = () => (this.isConnected = false)
+  }
+
+  unmount() {
+    clearTimeout(this.timer)
+    this.source.close()
+  }
+}
+
+const BTC = 'BTC/USDT'
+const DAY = { last: '100', high: '110', low: '90', change: '1', changePercent: '1', volume: '5' }
+
+describe('pages of the replaced systems', { concurrency: true }, () => {
+  test('S4-22 S1-37 S1-11 a panel of three sockets sees every price, and its alert three times', async () => {
+    const [binance, okx] = [await Venue.open('binance'), await Venue.open('okx')]
+    const server = await serveOn([binance, okx], [BTC])
+    binance.quote(BTC, '100', '101')
+    okx.quote(BTC, '100', '101')
+    const page = panel(server.address, BTC, ['binance', 'okx'])
+    await until('prices', () => page.prices.prices.size === 2 && page.comparison.prices.size === 2)
+    const wanted = []
+    for (let n = 1; n <= 6; n++) {
+      binance.quote(BTC, `100.${n}`, '101')
+      okx.quote(BTC, `100.0${n}`, '101')
+      wanted.push(100 + n / 10)
+      // Slower than the beat, so that none may be skipped.
+      await sleep(700)
+    }
+    for (const hook of [page.prices, page.comparison]) {
+      const bids = [...new Set(hook.accepted.filter(({ exchange }) => exchange === 'binance').map(({ bid }) => bid))]
+      assert.deepEqual(bids, [100, ...wanted])
+    }
+    assert.equal(page.monitor.accepted.length, 0, 'no exchanges, no prices')
+    assert.ok(page.all.every(({ alerts }) => alerts.length === 0))
+
+    binance.quote(BTC, '99', '100')
+    okx.quote(BTC, '101', '102')
+    await until('the alerts', () => page.all.every(({ alerts }) => alerts.length > 0))
+    await sleep(1200)
+    for (const { alerts, error } of page.all) {
+      assert.deepEqual(alerts.map(({ buyExchange, sellExchange, spreadPct }) => [buyExchange, sellExchange, spreadPct]), [['binance', 'okx', 1]])
+      assert.equal(error, null)
+    }
+    // A page that is opened now sees what is open.
+    const later = new OldHook(server.address, [BTC])
+    await until('the open one', () => later.alerts.length === 1)
+    ;[...page.all, later].forEach((hook) => hook.unmount())
+    await until('all forgotten', async () => (await server.json('/api/websocket/stats')).value.stats.clientCount === 0)
+    await server.stop()
+    ;[binance, okx].forEach((venue) => venue.close())
+  })
+
+  test('S1-36 the whole union at every subscribe: each symbol has its price, no repetition is an error', async () => {
+    const symbols = Array.from({ length: 30 }, (_, n) => `U${n}/USDT`)
+    const venue = await Venue.open('binance')
+    const server = await serveOn([venue], symbols)
+    symbols.forEach((symbol) => venue.quote(symbol, '1', '2'))
+    const hook = new OldHook(server.address)
+    await until('the connection', () => hook.isConnected)
+    for (const symbol of symbols) hook.subscribe([symbol], ['binance'])
+    await until('all prices', () => hook.prices.size === symbols.length)
+    hook.unsubscribe(symbols.slice(1), [])
+    await sleep(600)
+    hook.accepted.length = 0
+    await sleep(1600)
+    assert.deepEqual([...new Set(hook.accepted.map(({ symbol }) => symbol))], ['U0/USDT'])
+    assert.ok(hook.accepted.length >= 2 && hook.accepted.length <= 4, `${hook.accepted.length} prices in 1.6 s`)
+    assert.equal(hook.error, null)
+    hook.unmount()
+    await server.stop()
+    venue.close()
+  })
+
+  test('D1-16 the hook that opens a new socket at every subscribe: the new one and the stray one have what they asked for', async () => {
+    const venue = await Venue.open('binance')
+    const server = await serveOn([venue], [BTC, 'ETH/USDT'])
+    for (const symbol of [BTC, 'ETH/USDT']) venue.quote(symbol, '1', '2')
+    const hook = new ReopeningHook(server.address, [BTC], ['binance'])
+    await until('a price', () => hook.prices.size === 1)
+    hook.subscribe(['ETH/USDT'], [])
+    await until('both', () => hook.isConnected && hook.prices.size === 2)
+    const [stray] = await until('the stray one', () => hook.others.length > 0 && hook.others)
+    await until('its price', () => stray.prices.size > 0)
+    assert.deepEqual([...stray.prices.keys()], ['BTC/USDT:binance'])
+    assert.equal((await server.json('/api/websocket/stats')).value.stats.clientCount, 2)
+    hook.unmount()
+    await server.stop()
+    venue.close()
+  })
+
+  test('S1-41 S4-20 a restart: panels come back within their five attempts, and hear again what is open', async () => {
+    const [binance, okx] = [await Venue.open('binance'), await Venue.open('okx')]
+    const instruments = [BTC]
+    const server = await serveOn([binance, okx], instruments)
+    binance.quote(BTC, '99', '100')
+    okx.quote(BTC, '101', '102')
+    binance.day(BTC, DAY)
+    const beat = setInterval(() => [binance, okx].forEach((venue) => venue.repeat()), 1000)
+    const pages = Array.from({ length: 5 }, () => panel(server.address, BTC, ['binance', 'okx']))
+    const hooks = pages.flatMap(({ all }) => all)
+    const stream = new OldStreamHook(server.address, [BTC])
+    const isServed = ({ exchanges, prices, alerts }) => alerts.length > 0 && prices.size === exchanges.size
+    await until('everything', () => hooks.every(isServed) && stream.prices.size === 1)
+
+    assert.equal(await server.stop(), 0)
+    await until('the loss', () => hooks.every(({ closes }) => closes.length === 1))
+    assert.deepEqual([...new Set(hooks.flatMap(({ closes }) => closes))], [1001])
+    hooks.forEach((hook) => Object.assign(hook, { prices: new Map(), alerts: [] }))
+    stream.states.length = 0
+    // Longer than one wait of the hooks: some attempts fail.
+    await sleep(3500)
+    const venues = [binance, okx].map(({ name, address }) => `[venue.${name}]\naddress = "${address}"\n`).join('')
+    const again = await serve(`venues = ["binance", "okx"]\ninstruments = ["${BTC}"]\n[gateway]\n${venues}`, {
+      port: Number(server.address.split(':')[1]),
+    })
+    await until('everything again', () => hooks.every(isServed) && stream.states.length > 0, 15_000)
+    assert.ok(hooks.every(({ opened, error }) => opened === 2 && error === null))
+    clearInterval(beat)
+    ;[...hooks, stream].forEach((hook) => hook.unmount())
+    await again.stop()
+    ;[binance, okx].forEach((venue) => venue.close())
+  })
+
+  test('D2-17 S2-83 S4-11 a debounce that every price restarts still shows every second all pairs', async () => {
+    const pairs = ['A/USDT', 'B/USDT', 'C/USDT', 'D/USDT']
+    const venue = await Venue.open('binance')
+    const server = await serveOn([venue], pairs)
+    const quote = (n) => pairs.forEach((pair) => venue.quote(pair, String(1000 + n), '2000'))
+    quote(1)
+    pairs.forEach((pair) => venue.day(pair, DAY))
+    const hook = new OldStreamHook(server.address, pairs)
+    let n = 1
+    // Prices that never pause: with a message each, the hook would never show one.
+    const timer = setInterval(() => quote(++n), 50)
+    await until('the first', () => hook.states.length > 0)
+    hook.states.length = 0
+    await sleep(6000)
+    clearInterval(timer)
+    assert.ok(hook.states.length >= 4 && hook.states.length <= 7, `${hook.states.length} states in 6 s`)
+    assert.ok(hook.states.every((prices) => prices.size === 4))
+    await until('the last', () => pairs.every((pair) => hook.prices.get(pair).bid === 1000 + n))
+    hook.unmount()
+    await server.stop()
+    venue.close()
+  })
+
+  test('D2-16 inline arrays: each reconnect is served all pairs at once, and thousands of them leave nothing behind', async () => {
+    const pairs = ['A/USD', 'A/USDT', 'B/USDT']
+    const venue = await Venue.open('binance')
+    const server = await serveOn([venue], ['A/USDT', 'B/USDT'])
+    for (const pair of ['A/USDT', 'B/USDT']) {
+      venue.quote(pair, '1', '2')
+      venue.day(pair, DAY)
+    }
+    const hook = new OldStreamHook(server.address, pairs)
+    await until('all pairs', () => hook.prices.size === 3)
+    // A parent that draws faster than two bursts follow: each time only the first burst has a chance.
+    for (let n = 2; n <= 6; n++) {
+      for (const pair of ['A/USDT', 'B/USDT']) venue.quote(pair, `1.0${n}`, '2')
+      await sleep(100)
+      hook.draw()
+      await sleep(900)
+      assert.deepEqual(pairs.map((pair) => hook.prices.get(pair).bid), Array(3).fill(1 + n / 100))
+    }
+    for (let n = 0; n < 1500; n++) {
+      hook.draw()
+      if (n % 50 === 0) await sleep(20)
+    }
+    const streams = async () => (await server.json('/api/market-data/health')).value.scaling.activeConnections
+    await until('one stream', async () => (await streams()) === 1)
+    hook.states.length = 0
+    await until('its prices', () => hook.states.length > 0)
+    hook.unmount()
+    await until('none', async () => (await streams()) === 0)
+    await server.stop()
+    venue.close()
+  })
+})

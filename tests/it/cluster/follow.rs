@@ -1,0 +1,706 @@
+//! A leader's quotes at a follower, through a real Redis: all of them, in order, with their true ages, and none
+//! that should not be believed.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use spreadwire::cluster::Options;
+use spreadwire::cluster::batch::{Entry, Head, Writer};
+use spreadwire::cluster::follow::{Follow, FollowParts, Pulse};
+use spreadwire::cluster::publisher::{Publisher, PublisherParts, Wanted};
+use spreadwire::cluster::store::{Claim, Control, Store};
+use spreadwire::detector::{Core, scan};
+use spreadwire::market::directory::VenueEntry;
+use spreadwire::market::quote::{FeedEvent, Origin, Source};
+use spreadwire::market::statistics::DayStatistics;
+use spreadwire::market::{Decimal, Directory, InstrumentId, Level, PairId, Quote, VenueId};
+use spreadwire::matrix::changes::Changes;
+use spreadwire::matrix::days::DayTable;
+use spreadwire::matrix::handover::Handover;
+use spreadwire::matrix::{CellQuote, CellState, QuoteMatrix};
+use spreadwire::metrics::Board;
+use spreadwire::metrics::cluster::{ClusterBoard, ClusterVenue};
+use spreadwire::stage::{Alarm, Stage};
+use spreadwire::time::{Clock, MS, MonoNs, SECOND, UnixNs};
+
+use super::server::Server;
+
+const VENUES: [&str; 3] = ["binance", "okx", "kraken"];
+const OKX: VenueId = VenueId(1);
+/// Two instances on one thread wait for each other's turns, which nothing accounts for.
+const TURN_NS: i64 = 25 * MS as i64;
+/// Whatever takes longer than this has failed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn directory(instruments: usize) -> Arc<Directory> {
+    let symbols: Vec<String> = (0..instruments).map(|n| format!("C{n}/USDT")).collect();
+    let venue = |name: &&str| VenueEntry {
+        name: (*name).to_owned(),
+        taker_fee_pct: Decimal::ZERO,
+        native: symbols.iter().cloned().map(Some).collect(),
+    };
+    Arc::new(Directory::new(symbols.clone(), VENUES.iter().map(venue).collect()))
+}
+
+fn options(url: &str, instance: &str) -> Options {
+    Options { redis: url.to_owned(), instance: instance.to_owned(), call_ns: 500 * MS, ..Options::default() }
+}
+
+fn board(instance: &str) -> Arc<Board> {
+    let mut board = Board::new(MonoNs(0), VENUES.len(), 0);
+    board.cluster = Some(ClusterBoard::new(instance.to_owned(), VENUES.len()));
+    Arc::new(board)
+}
+
+/// One instance: its detector's core, its publisher and its follower, turned by hand.
+struct Node {
+    directory: Arc<Directory>,
+    core: Core,
+    matrix: spreadwire::matrix::SharedMatrix,
+    changes: Arc<Changes>,
+    days: Arc<DayTable>,
+    board: Arc<Board>,
+    events: rtrb::Consumer<FeedEvent>,
+    control: rtrb::Consumer<Control>,
+    follow: Follow,
+    publisher: Publisher,
+    store: Store,
+    pulse: Arc<Pulse>,
+    /// Everything that the follower handed over, in order.
+    heard: Vec<FeedEvent>,
+}
+
+impl Node {
+    fn new(url: &str, instance: &str, instruments: usize) -> Self {
+        let directory = directory(instruments);
+        let (matrix, writer) = QuoteMatrix::new(directory.pairs());
+        let board = board(instance);
+        let (changes, days) = (Arc::new(Changes::new(directory.pairs())), Arc::new(DayTable::new(directory.pairs())));
+        let (ring, events) = rtrb::RingBuffer::new(4096);
+        let (said, control) = rtrb::RingBuffer::new(64);
+        let (alarm, _) = Alarm::of_parker();
+        let venues = (0..VENUES.len()).map(|at| VenueId(at as u16)).collect();
+        let handover = Handover::new(ring, alarm.clone(), Arc::clone(&board), venues, instruments, Origin::Shared);
+        let (pulse, wanted) = (Arc::new(Pulse::default()), Arc::new(Wanted::new(VENUES.len(), alarm.clone())));
+        let options = options(url, instance);
+        let follow = Follow::new(FollowParts {
+            directory: Arc::clone(&directory),
+            handover,
+            days: Arc::clone(&days),
+            board: Arc::clone(&board),
+            wanted: Arc::clone(&wanted),
+            pulse: Arc::clone(&pulse),
+            control: said,
+            lead: alarm,
+            clock: Clock::System,
+            options: options.clone(),
+        })
+        .unwrap();
+        let publisher = Publisher::new(PublisherParts {
+            directory: Arc::clone(&directory),
+            matrix: Arc::clone(&matrix),
+            changes: Arc::clone(&changes),
+            days: Arc::clone(&days),
+            board: Arc::clone(&board),
+            wanted,
+            pulse: Arc::clone(&pulse),
+            clock: Clock::System,
+            instance: instance.to_owned(),
+        });
+        let core = Core::new(Arc::clone(&directory), writer, scan::Options::default());
+        let store = Store::new(&options).unwrap();
+        let heard = Vec::new();
+        Self { directory, core, matrix, changes, days, board, events, control, follow, publisher, store, pulse, heard }
+    }
+
+    /// One turn of everything.
+    fn turn(&mut self) {
+        let mut lost = Vec::new();
+        let publisher = &self.publisher;
+        let tokens: Vec<Option<u64>> = (0..VENUES.len()).map(|at| publisher.token(VenueId(at as u16))).collect();
+        if tokens.iter().any(Option::is_some) {
+            // What fails is told again.
+            let _ = self.publisher.turn(&mut self.store, |venue, _| tokens[venue.index()], &mut lost);
+        }
+        self.follow.turn(Duration::from_millis(5));
+        while let Ok(event) = self.events.pop() {
+            self.heard.push(event);
+            self.merge(event);
+        }
+    }
+
+    fn merge(&mut self, event: FeedEvent) {
+        let changes = &self.changes;
+        let mark = |pair: PairId| changes.mark(pair);
+        match event {
+            FeedEvent::Quote(quote) => drop(self.core.merge(&quote, mark)),
+            FeedEvent::Void(instrument, venue, origin) => self.core.void(instrument, venue, origin, mark),
+            FeedEvent::Down(..) => panic!("a follower declares no venue down"),
+        }
+    }
+
+    /// Leads `venue` from now on.
+    fn lead(&mut self, venue: VenueId) -> u64 {
+        match self.store.claim(&self.directory.venue(venue).name, 0).unwrap() {
+            Claim::Won(token) => {
+                self.publisher.lead(venue, token);
+                token
+            }
+            held => panic!("{held:?}"),
+        }
+    }
+
+    /// As if read from the venue just now.
+    fn quote(&mut self, instrument: u32, venue: VenueId, bid: u64, sequence: u64) -> Quote {
+        let level = |mantissa| Level { price: Decimal::new(mantissa, 2), size: Decimal::new(150, 2) };
+        let now = Clock::System.now();
+        let quote = Quote {
+            instrument: InstrumentId(instrument),
+            venue,
+            bid: level(bid),
+            ask: level(bid + 10),
+            sequence,
+            exchange_time: UnixNs::from_ms(1_700_000_000_000 + sequence),
+            received: now,
+            decoded: now,
+            source: Source::Simulated,
+            origin: Origin::Own,
+        };
+        self.merge(FeedEvent::Quote(quote));
+        quote
+    }
+
+    fn cell(&self, instrument: u32, venue: VenueId) -> CellQuote {
+        self.matrix.load().load(self.directory.pair(InstrumentId(instrument), venue))
+    }
+
+    fn counts(&self, venue: VenueId) -> &ClusterVenue {
+        &self.board.cluster.as_ref().unwrap().venues[venue.index()]
+    }
+
+    fn last_error(&self) -> String {
+        self.board.cluster.as_ref().unwrap().last_error.load_full().map_or(String::new(), |text| text.to_string())
+    }
+
+    /// Quotes that the follower handed over.
+    fn quotes(&self) -> impl Iterator<Item = Quote> + '_ {
+        self.heard.iter().filter_map(|event| if let FeedEvent::Quote(quote) = event { Some(*quote) } else { None })
+    }
+}
+
+/// Turns all until `done`, or fails with `what` did not happen.
+fn until(nodes: &mut [&mut Node], what: &str, mut done: impl FnMut(&mut [&mut Node]) -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !done(nodes) {
+        assert!(Instant::now() < end, "{what}: does not happen; {}", nodes[nodes.len() - 1].last_error());
+        for node in nodes.iter_mut() {
+            node.turn();
+        }
+    }
+}
+
+/// Turns all for a while.
+fn for_a_while(nodes: &mut [&mut Node], time: Duration) {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        for node in nodes.iter_mut() {
+            node.turn();
+        }
+    }
+}
+
+fn joined(nodes: &mut [&mut Node]) {
+    until(nodes, "joining", |nodes| nodes.iter().all(|node| node.follow.is_joined() && node.pulse.trip_ns() > 0));
+}
+
+/// A leader of OKX and a follower that has joined.
+fn pair(server: &Server) -> (Node, Node) {
+    let (mut leader, mut follower) = (Node::new(&server.url(), "a", 3), Node::new(&server.url(), "b", 3));
+    joined(&mut [&mut leader, &mut follower]);
+    leader.lead(OKX);
+    (leader, follower)
+}
+
+#[test]
+fn every_change_reaches_the_follower_in_order_with_all_that_is_known_of_it() {
+    let server = Server::start(&[]);
+    let (mut leader, mut follower) = pair(&server);
+    for n in 1..=200 {
+        let sent = leader.quote((n % 3) as u32, OKX, 10_000 + n, n);
+        let all = [&mut leader, &mut follower];
+        until(&mut { all }, "a quote", |nodes| nodes[1].quotes().last().is_some_and(|q| q.sequence == n));
+        let got = follower.quotes().last().unwrap();
+        let age_error = sent.received.0 as i64 - got.received.0 as i64;
+        assert!((-TURN_NS..200 * MS as i64).contains(&age_error), "{age_error} ns off");
+        assert_eq!(Quote { received: sent.received, decoded: sent.decoded, origin: Origin::Own, ..got }, sent);
+        assert_eq!(got.origin, Origin::Shared);
+    }
+    let (mine, theirs) = (leader.cell(2, OKX), follower.cell(2, OKX));
+    assert_eq!((mine.bid, mine.ask, mine.sequence), (theirs.bid, theirs.ask, theirs.sequence));
+    assert_eq!(follower.board.venues[OKX.index()].source(), Source::Simulated as u8);
+    let counts = follower.counts(OKX);
+    assert_eq!((counts.gaps.value(), counts.refused.value(), counts.fenced.value()), (0, 0, 0));
+    assert_eq!(counts.leader.load_full().as_deref().map(String::as_str), Some("a"));
+    assert!(counts.accepted.value() >= 200 && leader.counts(OKX).published.value() >= counts.accepted.value());
+    assert_eq!(leader.heard, [], "a leader does not hear itself");
+}
+
+#[test]
+fn what_another_leader_told_is_not_told_on() {
+    let server = Server::start(&[]);
+    let (mut leader, mut follower) = pair(&server);
+    leader.quote(0, OKX, 10_000, 1);
+    until(&mut [&mut leader, &mut follower], "a quote", |nodes| nodes[1].cell(0, OKX).state == CellState::Live);
+    // The leader is gone without a word; the other takes over before its own connection to the venue is up.
+    server.tell("DEL spreadwire:lease:okx");
+    leader.publisher.stop(OKX);
+    follower.lead(OKX);
+    leader.heard.clear();
+    for_a_while(&mut [&mut leader, &mut follower], Duration::from_millis(500));
+    assert_eq!(leader.heard, []);
+    follower.quote(0, OKX, 10_001, 2);
+    until(&mut [&mut leader, &mut follower], "its own", |nodes| nodes[0].quotes().any(|quote| quote.sequence == 2));
+}
+
+#[test]
+fn a_newcomer_has_every_price_within_100_ms_of_joining() {
+    let server = Server::start(&[]);
+    let mut leader = Node::new(&server.url(), "a", 200);
+    joined(&mut [&mut leader]);
+    for venue in 0..VENUES.len() as u16 {
+        leader.lead(VenueId(venue));
+        for n in 0..200 {
+            leader.quote(n, VenueId(venue), 10_000 + u64::from(n), 1);
+        }
+    }
+    for_a_while(&mut [&mut leader], Duration::from_millis(300));
+    // By what is kept in Redis alone: no leader turns meanwhile.
+    let mut newcomer = Node::new(&server.url(), "b", 200);
+    let begun = Instant::now();
+    let has_all = |nodes: &mut [&mut Node]| {
+        let node = &nodes[nodes.len() - 1];
+        (0..600).all(|pair| node.matrix.load().load(PairId(pair)).state == CellState::Live)
+    };
+    until(&mut [&mut newcomer], "every price from Redis", has_all);
+    let took = begun.elapsed();
+    assert!(newcomer.quotes().all(|quote| quote.origin == Origin::Redis));
+    let now = Clock::System.now();
+    for pair in 0..600 {
+        let (mine, theirs) = (leader.matrix.load().load(PairId(pair)), newcomer.matrix.load().load(PairId(pair)));
+        assert_eq!((mine.bid, mine.ask, mine.sequence), (theirs.bid, theirs.ask, theirs.sequence));
+        let error = theirs.age(now) as i64 - mine.age(now) as i64;
+        // Never younger, and older by no more than it may have waited on its way.
+        assert!((0..900 * MS as i64).contains(&error), "{error} ns off");
+    }
+    // Then from the leader itself.
+    let all_shared = |nodes: &mut [&mut Node]| {
+        (0..600).all(|pair| nodes[1].matrix.load().load(PairId(pair)).origin == Origin::Shared)
+    };
+    until(&mut [&mut leader, &mut newcomer], "every price from the leader", all_shared);
+    // The time that is promised is that of a program as it is shipped.
+    let most = if cfg!(debug_assertions) { 1000 } else { 100 };
+    assert!(took < Duration::from_millis(most), "{took:?}");
+}
+
+#[test]
+fn day_statistics_come_along() {
+    let server = Server::start(&[]);
+    let (mut leader, mut follower) = pair(&server);
+    let day = DayStatistics { last: 101.5, high: 110.0, quote_volume: 1e9, change: -2.5, ..DayStatistics::default() };
+    let pair = leader.directory.pair(InstrumentId(1), OKX);
+    leader.days.store(pair, &day);
+    until(&mut [&mut leader, &mut follower], "the day", |nodes| nodes[1].days.load(pair) == Some(day));
+    leader.quote(1, OKX, 10_000, 1);
+    for_a_while(&mut [&mut leader], Duration::from_millis(200));
+    let mut newcomer = Node::new(&server.url(), "c", 3);
+    until(&mut [&mut newcomer], "the day for a newcomer", |nodes| nodes[0].days.load(pair) == Some(day));
+}
+
+#[test]
+fn a_quiet_venue_keeps_its_prices_while_it_is_led_and_they_age_when_it_is_not() {
+    let server = Server::start(&[]);
+    let (mut leader, mut follower) = pair(&server);
+    // The venue repeats itself without a change, as a quiet one does in its snapshots.
+    let end = Instant::now() + Duration::from_millis(2500);
+    while Instant::now() < end {
+        leader.quote(0, OKX, 10_000, 7);
+        for_a_while(&mut [&mut leader, &mut follower], Duration::from_millis(20));
+    }
+    let cell = follower.cell(0, OKX);
+    assert!(cell.age(Clock::System.now()) < 1500 * MS, "{} ms old", cell.age(Clock::System.now()) / MS);
+    assert_eq!(cell.changes, 1, "a repetition is no change");
+    // The leader is gone: nothing is void, and nothing stays young.
+    for_a_while(&mut [&mut follower], Duration::from_millis(1500));
+    let left = follower.cell(0, OKX);
+    assert_eq!((left.state, left.received), (CellState::Live, cell.received));
+    assert!(left.age(Clock::System.now()) >= 1500 * MS);
+}
+
+#[test]
+fn what_is_void_for_the_leader_is_void_for_the_follower() {
+    let server = Server::start(&[]);
+    let (mut leader, mut follower) = pair(&server);
+    leader.quote(0, OKX, 10_000, 1);
+    leader.quote(1, OKX, 10_000, 1);
+    until(&mut [&mut leader, &mut follower], "quotes", |nodes| nodes[1].cell(1, OKX).state == CellState::Live);
+    leader.merge(FeedEvent::Void(InstrumentId(0), OKX, Origin::Own));
+    until(&mut [&mut leader, &mut follower], "the void", |nodes| nodes[1].cell(0, OKX).state == CellState::Void);
+    assert_eq!(follower.cell(1, OKX).state, CellState::Live);
+    // A newcomer does not get the old price from what is kept.
+    for_a_while(&mut [&mut leader], Duration::from_millis(150));
+    let mut newcomer = Node::new(&server.url(), "c", 3);
+    until(&mut [&mut newcomer], "the other quote", |nodes| nodes[0].cell(1, OKX).state == CellState::Live);
+    assert_eq!(newcomer.cell(0, OKX).state, CellState::Empty);
+    leader.quote(0, OKX, 10_001, 2);
+    until(&mut [&mut leader, &mut follower], "a new quote", |nodes| nodes[1].cell(0, OKX).state == CellState::Live);
+}
+
+#[test]
+fn f36_a_quote_that_the_leader_doubts_is_a_price_nowhere() {
+    let server = Server::start(&[]);
+    let (mut leader, mut follower) = pair(&server);
+    leader.quote(0, OKX, 10_000, 1);
+    until(&mut [&mut leader, &mut follower], "the price", |nodes| nodes[1].cell(0, OKX).state == CellState::Live);
+    leader.quote(0, OKX, 90_000, 2);
+    until(&mut [&mut leader, &mut follower], "the doubt", |nodes| nodes[1].cell(0, OKX).state == CellState::Suspect);
+    // Who has heard nothing before has nothing to doubt it by.
+    let mut newcomer = Node::new(&server.url(), "c", 3);
+    joined(&mut [&mut newcomer]);
+    newcomer.follow.turn(Duration::ZERO);
+    for_a_while(&mut [&mut leader, &mut newcomer], Duration::from_millis(300));
+    assert!(matches!(newcomer.cell(0, OKX).state, CellState::Empty | CellState::Void));
+}
+
+/// A batch as somebody might write it.
+fn batch(from: &str, token: u64, sequence: u64, bid: u64) -> String {
+    let level = |mantissa| Level { price: Decimal::new(mantissa, 2), size: Decimal::new(1, 0) };
+    let (directory, mut text) = (directory(3), Vec::new());
+    let sent = Clock::System.now();
+    let head = Head { venue: OKX, from: from.to_owned(), token, sequence, sent, trip_ns: 50_000, whole: None };
+    let mut writer = Writer::begin(&head, &directory, &mut text);
+    writer.quote(&Entry {
+        instrument: InstrumentId(0),
+        bid: level(bid),
+        ask: level(bid + 10),
+        sequence,
+        exchange_time: UnixNs(0),
+        age_ns: 0,
+        source: Source::Simulated,
+        state: CellState::Live,
+    });
+    writer.days(&[]);
+    String::from_utf8(text).unwrap()
+}
+
+fn shout(server: &Server, channel: &str, text: &str) {
+    redis::cmd("PUBLISH").arg(channel).arg(text).exec(&mut server.client()).unwrap();
+}
+
+const QUOTES: &str = "spreadwire:quotes:okx";
+
+#[test]
+fn f72_f69_lower_tokens_and_second_owners_of_a_token_are_never_accepted() {
+    let server = Server::start(&[]);
+    let mut follower = Node::new(&server.url(), "b", 3);
+    joined(&mut [&mut follower]);
+    let say = |follower: &mut Node, text: &str| {
+        shout(&server, QUOTES, text);
+        for_a_while(&mut [follower], Duration::from_millis(60));
+        let counts = follower.counts(OKX);
+        (counts.accepted.value(), counts.fenced.value(), counts.refused.value())
+    };
+    assert_eq!(say(&mut follower, &batch("a", 5, 1, 10_000)), (1, 0, 0));
+    assert_eq!(say(&mut follower, &batch("old", 4, 99, 9_000)), (1, 1, 0), "an old leader on waking");
+    assert_eq!(say(&mut follower, &batch("thief", 5, 2, 9_000)), (1, 1, 1), "two in one token");
+    assert_eq!(say(&mut follower, &batch("a", 5, 1, 9_000)), (1, 1, 2), "said twice");
+    assert_eq!(say(&mut follower, &batch("liar", 1 << 50, 1, 9_000)), (1, 1, 3), "no lease has given that out");
+    assert_eq!(say(&mut follower, &batch("a", 5, 2, 10_001)), (2, 1, 3));
+    assert_eq!(say(&mut follower, &batch("c", 6, 1, 10_002)), (3, 1, 3));
+    assert_eq!(say(&mut follower, &batch("a", 5, 3, 9_000)), (3, 2, 3));
+    let bids: Vec<u64> = follower.quotes().map(|quote| quote.bid.price.mantissa()).collect();
+    assert_eq!(bids, [10_000, 10_001, 10_002]);
+    assert_eq!((follower.counts(OKX).token.value(), follower.counts(OKX).changes.value()), (6, 1));
+    assert_eq!(follower.counts(OKX).gaps.value(), 0);
+}
+
+#[test]
+fn f79_f80_poison_is_refused_counted_and_named() {
+    let server = Server::start(&[]);
+    let mut follower = Node::new(&server.url(), "b", 3);
+    joined(&mut [&mut follower]);
+    let good = batch("a", 1, 1, 10_000);
+    let poison = [
+        "".to_owned(),
+        "{".to_owned(),
+        "[[[[[[".repeat(1000),
+        good.replace("\"v\":1", "\"v\":9"),
+        good.replace("\"okx\"", "\"binance\""),
+        good.replace("\"100.00\"", "\"-100.00\""),
+        good.replace("\"100.00\"", "\"1e999\""),
+        good.replace("\"token\":1", "\"token\":9007199254740993"),
+    ];
+    for (at, text) in poison.iter().enumerate() {
+        shout(&server, QUOTES, text);
+        until(&mut [&mut follower], text, |nodes| nodes[0].counts(OKX).refused.value() == at as u64 + 1);
+        assert!(follower.last_error().starts_with("a batch of okx was refused: "), "{}", follower.last_error());
+    }
+    for (channel, text) in [
+        ("spreadwire:control", "{\"say\":\"dance\"}"),
+        ("spreadwire:control", "\u{0}"),
+        ("spreadwire:pulse", "1 18446744073709551615 liar"),
+        ("spreadwire:pulse:b", "1 99999999999999999 b"),
+        ("spreadwire:pulse:b", "1 1 b"),
+    ] {
+        shout(&server, channel, text);
+    }
+    // A crossed and a one-sided quote go the way of a feed's: the merge refuses them.
+    shout(&server, QUOTES, &good.replace("\"100.00\"", "\"200.00\""));
+    shout(&server, QUOTES, &good.replace("\"seq\":1,", "\"seq\":2,").replace("\"100.00\"", "\"0\""));
+    until(&mut [&mut follower], "two batches", |nodes| nodes[0].counts(OKX).accepted.value() == 2);
+    assert_ne!(follower.cell(0, OKX).state, CellState::Live);
+    // And keys.
+    server.tell("SET spreadwire:latest:okx:C0/USDT {\"v\":1} EX 60");
+    server.tell("SET spreadwire:latest:okx:C1/USDT nonsense EX 60");
+    redis::cmd("SET")
+        .arg(&["spreadwire:latest:okx:C2/USDT", &batch("a", 1, 1, 66_600), "EX", "60"])
+        .exec(&mut server.client())
+        .unwrap();
+    let mut newcomer = Node::new(&server.url(), "c", 3);
+    joined(&mut [&mut newcomer]);
+    assert_eq!((newcomer.counts(OKX).refused.value(), newcomer.heard.len()), (3, 0), "one is about another symbol");
+    assert!(newcomer.pulse.trip_ns() > 1000, "a forged pulse is believed");
+}
+
+#[test]
+fn a_missing_batch_is_counted_and_the_whole_is_told_again() {
+    let server = Server::start(&[]);
+    let (mut leader, mut follower) = pair(&server);
+    leader.quote(0, OKX, 10_000, 1);
+    until(&mut [&mut leader, &mut follower], "a quote", |nodes| nodes[1].cell(0, OKX).state == CellState::Live);
+    // A batch that the follower's connection loses: it is heard by the leader alone.
+    follower.store.check().unwrap();
+    server.tell("CLIENT KILL TYPE pubsub");
+    leader.quote(0, OKX, 10_500, 2);
+    let mut lost = Vec::new();
+    let token = leader.publisher.token(OKX);
+    leader.publisher.turn(&mut leader.store, |_, _| token, &mut lost).unwrap();
+    leader.quote(1, OKX, 20_000, 1);
+    until(&mut [&mut leader, &mut follower], "what was missed", |nodes| {
+        let cells = [nodes[1].cell(0, OKX), nodes[1].cell(1, OKX)];
+        cells.iter().all(|cell| cell.origin == Origin::Shared) && cells[0].sequence == 2
+    });
+    assert!(follower.counts(OKX).gaps.value() >= 1);
+}
+
+#[test]
+fn f65_f42_redis_killed_and_restarted_empty_is_listened_to_again() {
+    let mut server = Server::start(&[]);
+    let (mut leader, mut follower) = pair(&server);
+    leader.quote(0, OKX, 10_000, 1);
+    until(&mut [&mut leader, &mut follower], "a quote", |nodes| nodes[1].cell(0, OKX).state == CellState::Live);
+    server.kill();
+    for_a_while(&mut [&mut leader, &mut follower], Duration::from_millis(300));
+    assert!(follower.last_error().starts_with("listening: Redis cannot be reached"), "{}", follower.last_error());
+    let held = follower.cell(0, OKX);
+    assert_eq!(held.state, CellState::Live, "it only ages");
+    server.start_again();
+    let heard = follower.pulse.heard();
+    until(&mut [&mut leader, &mut follower], "joining again", |nodes| nodes[1].pulse.heard() > heard);
+    // The lease is gone with the rest; the next token is above the last.
+    leader.publisher.stop(OKX);
+    let floor = follower.counts(OKX).token.value();
+    let Claim::Won(token) = leader.store.claim("okx", floor).unwrap() else { panic!("not free") };
+    assert!(token > floor);
+    leader.publisher.lead(OKX, token);
+    leader.quote(0, OKX, 10_001, 2);
+    until(&mut [&mut leader, &mut follower], "quotes again", |nodes| nodes[1].cell(0, OKX).sequence == 2);
+}
+
+#[test]
+fn f68_with_a_full_redis_quotes_go_on() {
+    let server = Server::start(&[]);
+    let (mut leader, mut follower) = pair(&server);
+    server.tell("CONFIG SET maxmemory 1");
+    for sequence in 1..=20 {
+        leader.quote(0, OKX, 10_000 + sequence, sequence);
+        until(&mut [&mut leader, &mut follower], "a quote", |nodes| nodes[1].cell(0, OKX).sequence == sequence);
+    }
+    until(&mut [&mut leader], "being told", |nodes| nodes[0].last_error().contains("OOM"));
+    assert_eq!(follower.counts(OKX).gaps.value(), 0);
+    // And when there is room again, what was not kept is.
+    server.tell("CONFIG SET maxmemory 0");
+    leader.quote(0, OKX, 10_500, 21);
+    for_a_while(&mut [&mut leader, &mut follower], Duration::from_millis(300));
+    let mut newcomer = Node::new(&server.url(), "c", 3);
+    until(&mut [&mut newcomer], "the kept price", |nodes| nodes[0].cell(0, OKX).sequence == 21);
+}
+
+#[test]
+fn b21_after_a_failover_quotes_go_on_at_the_new_master() {
+    let (mut master, replica) = (Server::start(&[]), Server::start(&[]));
+    replica.tell(&format!("REPLICAOF 127.0.0.1 {}", master.port));
+    let sentinel = Server::start_sentinel(master.port);
+    sentinel.await_replica();
+    let url = format!("redis+sentinel://127.0.0.1:{}/prices", sentinel.port);
+    let (mut leader, mut follower) = (Node::new(&url, "a", 3), Node::new(&url, "b", 3));
+    joined(&mut [&mut leader, &mut follower]);
+    leader.lead(OKX);
+    leader.quote(0, OKX, 10_000, 1);
+    until(&mut [&mut leader, &mut follower], "a quote", |nodes| nodes[1].cell(0, OKX).state == CellState::Live);
+    master.kill();
+    let killed = Instant::now();
+    leader.publisher.stop(OKX);
+    let token = loop {
+        assert!(killed.elapsed() < PATIENCE, "no new master");
+        for_a_while(&mut [&mut follower], Duration::from_millis(50));
+        let floor = follower.counts(OKX).token.value();
+        match leader.store.claim("okx", floor) {
+            Ok(Claim::Won(token)) => break token,
+            // Replication has brought our own lease over.
+            Ok(Claim::Held(lease)) => break lease.token,
+            Err(_) => {}
+        }
+    };
+    leader.publisher.lead(OKX, token);
+    leader.quote(0, OKX, 10_001, 2);
+    until(&mut [&mut leader, &mut follower], "quotes again", |nodes| nodes[1].cell(0, OKX).sequence == 2);
+    assert_eq!(follower.counts(OKX).fenced.value(), 0);
+}
+
+#[test]
+fn f66_a_paused_redis_makes_old_quotes_old_and_is_noticed() {
+    let server = Server::start(&[]);
+    let (mut leader, mut follower) = pair(&server);
+    leader.quote(0, OKX, 10_000, 1);
+    for_a_while(&mut [&mut leader, &mut follower], Duration::from_millis(1000));
+    let before = Clock::System.now();
+    server.tell("CLIENT PAUSE 1000 ALL");
+    for_a_while(&mut [&mut follower], Duration::from_millis(400));
+    assert!(follower.pulse.heard() < before.plus(200 * MS), "its own messages do not come back");
+    until(&mut [&mut leader, &mut follower], "joining again", |nodes| {
+        nodes[1].follow.is_joined() && nodes[1].pulse.heard() > before.plus(SECOND)
+    });
+    let sent = leader.quote(0, OKX, 10_001, 2);
+    until(&mut [&mut leader, &mut follower], "a quote", |nodes| nodes[1].cell(0, OKX).sequence == 2);
+    assert!(follower.cell(0, OKX).received <= sent.received.plus(TURN_NS as u64));
+}
+
+/// Between a follower and Redis: forwards both ways, in pieces and late as told.
+struct Slow {
+    url: String,
+    delay_ns: Arc<AtomicU64>,
+    /// Bytes of one piece towards the follower; 0: all there is.
+    piece: Arc<AtomicU64>,
+}
+
+impl Slow {
+    fn before(server: &Server) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("redis://{}/", listener.local_addr().unwrap());
+        let (delay_ns, piece) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (port, delay, size) = (server.port, Arc::clone(&delay_ns), Arc::clone(&piece));
+        std::thread::spawn(move || {
+            while let Ok((near, _)) = listener.accept() {
+                let far = TcpStream::connect(("127.0.0.1", port)).unwrap();
+                for (from, to, back) in
+                    [(near.try_clone().unwrap(), far.try_clone().unwrap(), false), (far, near, true)]
+                {
+                    let (delay, size) = (Arc::clone(&delay), Arc::clone(&size));
+                    std::thread::spawn(move || forward(from, to, back, &delay, &size));
+                }
+            }
+        });
+        Self { url, delay_ns, piece }
+    }
+}
+
+/// Until either end is gone. What arrives while it waits waits too, as in a queue.
+fn forward(mut from: TcpStream, mut to: TcpStream, back: bool, delay: &AtomicU64, piece: &AtomicU64) {
+    let mut buffer = [0; 1 << 16];
+    to.set_nodelay(true).unwrap();
+    loop {
+        let length = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => length,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(_) => break,
+        };
+        std::thread::sleep(Duration::from_nanos(delay.load(Ordering::Relaxed)));
+        let piece = piece.load(Ordering::Relaxed) as usize;
+        let step = if back && piece > 0 { piece } else { length };
+        for part in buffer[..length].chunks(step) {
+            if to.write_all(part).is_err() {
+                return;
+            }
+            if step < length {
+                std::thread::sleep(Duration::from_millis(30));
+            }
+        }
+    }
+    let _ = to.shutdown(std::net::Shutdown::Both);
+}
+
+#[test]
+fn f66_a_message_that_was_held_up_on_its_way_is_as_old_as_it_is() {
+    let server = Server::start(&[]);
+    let slow = Slow::before(&server);
+    let (mut leader, mut follower) = (Node::new(&server.url(), "a", 3), Node::new(&slow.url, "b", 3));
+    joined(&mut [&mut leader, &mut follower]);
+    leader.lead(OKX);
+    leader.quote(0, OKX, 10_000, 1);
+    for_a_while(&mut [&mut leader, &mut follower], Duration::from_millis(1000));
+    slow.delay_ns.store(200 * MS, Ordering::Relaxed);
+    for_a_while(&mut [&mut leader, &mut follower], Duration::from_millis(300));
+    for sequence in 2..6 {
+        let sent = leader.quote(0, OKX, 10_000 + sequence, sequence);
+        until(&mut [&mut leader, &mut follower], "a late quote", |nodes| {
+            nodes[1].quotes().any(|quote| quote.sequence == sequence)
+        });
+        let got = follower.quotes().find(|quote| quote.sequence == sequence).unwrap();
+        let seen = sent.received.0 as i64 - got.received.0 as i64;
+        assert!((-TURN_NS..150 * MS as i64).contains(&seen), "{seen} ns off");
+    }
+    assert!(follower.counts(OKX).lag_ns.value() >= 150 * MS, "{}", follower.counts(OKX).lag_ns.value());
+}
+
+#[test]
+fn a_message_that_comes_in_pieces_is_read_whole() {
+    let server = Server::start(&[]);
+    let slow = Slow::before(&server);
+    let (mut leader, mut follower) = (Node::new(&server.url(), "a", 3), Node::new(&slow.url, "b", 3));
+    joined(&mut [&mut leader, &mut follower]);
+    // Each piece takes longer than one read waits.
+    slow.piece.store(90, Ordering::Relaxed);
+    leader.lead(OKX);
+    for sequence in 1..=3 {
+        leader.quote(0, OKX, 10_000 + sequence, sequence);
+        until(&mut [&mut leader, &mut follower], "a quote in pieces", |nodes| {
+            nodes[1].quotes().any(|quote| quote.sequence == sequence)
+        });
+    }
+    assert_eq!(follower.counts(OKX).refused.value(), 0);
+}
+
+#[test]
+fn what_is_said_on_the_control_channel_reaches_the_lead_thread() {
+    let server = Server::start(&[]);
+    let (mut leader, mut follower) = pair(&server);
+    let mut heard = Vec::new();
+    let token = leader.publisher.token(OKX).unwrap();
+    leader.store.name_heir("okx", token, "b").unwrap();
+    until(&mut [&mut leader, &mut follower], "both", |nodes| {
+        while let Ok(message) = nodes[1].control.pop() {
+            heard.push(message);
+        }
+        heard.len() == 2
+    });
+    let venue = || "okx".to_owned();
+    let said = [
+        Control::Leads { venue: venue(), token, owner: "a".into() },
+        Control::Heir { venue: venue(), token, heir: "b".into() },
+    ];
+    assert_eq!(heard, said);
+}

@@ -1,0 +1,453 @@
+//! What the cluster keeps in Redis: leases and their tokens, refusals told apart, a deadline for every call.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use spreadwire::cluster::Options;
+use spreadwire::cluster::store::{Claim, Class, Control, Member, Outgoing, Store, StoreError, TOKEN_MAX};
+use spreadwire::time::MS;
+
+use super::server::Server;
+
+fn options(url: &str, instance: &str) -> Options {
+    Options {
+        redis: url.to_owned(),
+        instance: instance.to_owned(),
+        hostname: format!("host of {instance}"),
+        // A machine that builds elsewhere at the same time may be slow; what is about deadlines sets its own.
+        call_ns: 2000 * MS,
+        ..Options::default()
+    }
+}
+
+fn store(server: &Server, instance: &str) -> Store {
+    Store::new(&options(&server.url(), instance)).unwrap()
+}
+
+fn member(id: &str) -> Member {
+    Member { id: id.to_owned(), hostname: format!("host of {id}"), leads: 1, lag_ns: 5 }
+}
+
+fn won(claim: Result<Claim, StoreError>) -> u64 {
+    match claim {
+        Ok(Claim::Won(token)) => token,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn publish(store: &mut Store, venue: &str, token: u64) -> bool {
+    store.publish(&[Outgoing { venue, token, text: b"a batch" }]).unwrap() == [true]
+}
+
+#[test]
+fn f71_a_thousand_claims_at_once_have_one_winner_each() {
+    const ROUNDS: u64 = 1000;
+    let server = Server::start(&[]);
+    let (names, barrier) = (["a", "b", "c", "d"], Barrier::new(4));
+    let wins: Vec<Vec<Option<u64>>> = std::thread::scope(|scope| {
+        let claimants = names.map(|name| {
+            let (barrier, server) = (&barrier, &server);
+            scope.spawn(move || {
+                let mut store = store(server, name);
+                store.check().unwrap();
+                let mut tokens = Vec::new();
+                for round in 0..ROUNDS {
+                    barrier.wait();
+                    // One lease for all rounds: the tokens of its winners must grow.
+                    let claim = store.claim("okx", 0).unwrap();
+                    let token = if let Claim::Won(token) = claim { Some(token) } else { None };
+                    barrier.wait();
+                    if let Some(token) = token {
+                        assert_eq!(store.release("okx", token), Ok(true), "round {round}");
+                    }
+                    tokens.push(token);
+                }
+                tokens
+            })
+        });
+        claimants.map(|claimant| claimant.join().unwrap()).into()
+    });
+    let mut last = 0;
+    for round in 0..ROUNDS as usize {
+        let winners: Vec<u64> = wins.iter().filter_map(|tokens| tokens[round]).collect();
+        assert_eq!(winners.len(), 1, "round {round}");
+        assert!(winners[0] > last, "round {round}: {} after {last}", winners[0]);
+        last = winners[0];
+    }
+}
+
+#[test]
+fn f73_only_the_owner_with_its_token_renews_names_gives_publishes_and_releases() {
+    let server = Server::start(&[]);
+    let [mut a, mut b] = ["a", "b"].map(|name| store(&server, name));
+    let token = won(a.claim("okx", 0));
+    match b.claim("okx", 0).unwrap() {
+        Claim::Held(lease) => {
+            assert_eq!((lease.token, lease.owner.as_str(), lease.hostname.as_str()), (token, "a", "host of a"));
+            assert!(lease.left_ns > 4000 * MS && lease.left_ns <= 5000 * MS, "{lease:?}");
+        }
+        won => panic!("{won:?}"),
+    }
+    for (is_a, token) in [(false, token), (true, token + 1), (true, token * 10)] {
+        let store = if is_a { &mut a } else { &mut b };
+        assert_eq!(store.renew(&[("okx", token), ("kraken", token)]).unwrap(), [false, false]);
+        assert_eq!(store.name_heir("okx", token, "b"), Ok(false));
+        assert_eq!(store.transfer("okx", token, &member("b")), Ok(None));
+        assert!(!publish(store, "okx", token));
+        assert_eq!(store.keep_latest("okx", token, &[("BTC/USDT", b"x")]), Ok(false));
+        assert_eq!(store.release("okx", token), Ok(false));
+    }
+    assert_eq!(a.renew(&[("okx", token)]).unwrap(), [true]);
+    assert!(publish(&mut a, "okx", token));
+    assert_eq!(a.name_heir("okx", token, "b"), Ok(true));
+    assert_eq!(a.renew(&[("okx", token)]).unwrap(), [true], "an heir changes nothing until it leads");
+    let next = a.transfer("okx", token, &member("b")).unwrap().unwrap();
+    assert!(next > token);
+    assert!(!publish(&mut a, "okx", token) && !publish(&mut a, "okx", next), "it is b's now");
+    assert!(publish(&mut b, "okx", next));
+    assert_eq!(b.release("okx", next), Ok(true));
+    assert!(won(a.claim("okx", 0)) > next);
+}
+
+#[test]
+fn names_with_quotes_and_backslashes_are_not_taken_for_others() {
+    let server = Server::start(&[]);
+    let names = ["a", "a\",\"hostname\":\"x", "\\", "é\n"];
+    for name in names {
+        let mut owner = store(&server, name);
+        let token = won(owner.claim("okx", 0));
+        for other in names.iter().filter(|other| **other != name) {
+            assert_eq!(store(&server, other).renew(&[("okx", token)]).unwrap(), [false], "{other} as {name}");
+        }
+        let sight = owner.beat(&member(name), &["okx"]).unwrap();
+        assert_eq!(sight.leases[0].1.owner, name);
+        assert_eq!(owner.release("okx", token), Ok(true));
+        owner.leave().unwrap();
+    }
+}
+
+#[test]
+fn f69_a_token_is_above_all_that_the_caller_and_redis_have_seen() {
+    let server = Server::start(&[]);
+    let mut a = store(&server, "a");
+    // Beyond what Redis' own clock would give.
+    let known = 1 << 45;
+    assert_eq!(won(a.claim("okx", known + 41)), known + 42);
+    server.tell("FLUSHALL");
+    assert_eq!(won(a.claim("okx", known + 42)), known + 43, "a Redis that forgot is reminded");
+    assert!(matches!(a.claim("okx", 0), Ok(Claim::Held(lease)) if lease.token == known + 43));
+    assert_eq!(a.release("okx", known + 43), Ok(true));
+    assert_eq!(won(a.claim("okx", 7)), known + 44, "and a claimant that knows less");
+    assert_eq!(won(a.claim("kraken", TOKEN_MAX - 2)), TOKEN_MAX - 1, "large numbers stay exact");
+    // Both have forgotten: the clock has not.
+    let before = won(a.claim("binance", 0));
+    server.tell("FLUSHALL");
+    std::thread::sleep(Duration::from_millis(2));
+    assert!(won(a.claim("binance", 0)) > before);
+}
+
+#[test]
+fn f70_a_lease_that_was_flushed_or_ran_out_is_lost() {
+    let server = Server::start(&[]);
+    let mut a = Store::new(&Options { lease_ns: 300 * MS, ..options(&server.url(), "a") }).unwrap();
+    let token = won(a.claim("okx", 0));
+    server.tell("FLUSHALL");
+    assert_eq!(a.renew(&[("okx", token)]).unwrap(), [false]);
+    assert!(!publish(&mut a, "okx", token));
+    let token = won(a.claim("okx", token));
+    std::thread::sleep(Duration::from_millis(350));
+    assert!(!publish(&mut a, "okx", token));
+    assert_eq!(a.renew(&[("okx", token)]).unwrap(), [false]);
+}
+
+#[test]
+fn a_beat_shows_members_and_leases_and_forgets_who_is_gone() {
+    let server = Server::start(&[]);
+    let short = |name: &str| Store::new(&Options { lease_ns: 1000 * MS, ..options(&server.url(), name) }).unwrap();
+    let [mut a, mut b] = ["a", "b"].map(short);
+    b.beat(&member("b"), &[]).unwrap();
+    let token = won(b.claim("okx", 0));
+    b.name_heir("okx", token, "a").unwrap();
+    let sight = a.beat(&member("a"), &["kraken", "okx"]).unwrap();
+    assert_eq!(sight.members, [member("a"), member("b")]);
+    let [(venue, lease)] = sight.leases.as_slice() else { panic!("{sight:?}") };
+    assert_eq!((venue.as_str(), lease.owner.as_str(), lease.heir.as_deref()), ("okx", "b", Some("a")));
+    std::thread::sleep(Duration::from_millis(1100));
+    let sight = a.beat(&member("a"), &["okx"]).unwrap();
+    assert_eq!((sight.members, sight.leases), (vec![member("a")], vec![]));
+    a.leave().unwrap();
+    assert_eq!(b.beat(&member("b"), &[]).unwrap().members, [member("b")]);
+}
+
+#[test]
+fn changes_of_leaders_are_told_to_all() {
+    let server = Server::start(&[]);
+    let mut a = store(&server, "a");
+    let mut ears = server.client();
+    let mut ears = ears.as_pubsub();
+    ears.subscribe(a.keys().control()).unwrap();
+    let token = won(a.claim("okx", 0));
+    a.name_heir("okx", token, "b").unwrap();
+    a.say(&Control::Ready { venue: "okx".into(), token, heir: "b".into() }).unwrap();
+    let next = a.transfer("okx", token, &member("a")).unwrap().unwrap();
+    a.release("okx", next).unwrap();
+    let venue = || "okx".to_owned();
+    let said = [
+        Control::Leads { venue: venue(), token, owner: "a".into() },
+        Control::Heir { venue: venue(), token, heir: "b".into() },
+        Control::Ready { venue: venue(), token, heir: "b".into() },
+        Control::Leads { venue: venue(), token: next, owner: "a".into() },
+        Control::Free { venue: venue(), token: next },
+    ];
+    for message in said {
+        let heard = ears.get_message().unwrap();
+        assert_eq!(serde_json::from_slice::<Control>(heard.get_payload_bytes()).unwrap(), message);
+    }
+}
+
+#[test]
+fn f79_foreign_values_under_our_keys_are_counted_and_hold_nobody_up() {
+    let server = Server::start(&[]);
+    let mut a = store(&server, "a");
+    let mut other = server.client();
+    let mut set = |key: String, value: &str| redis::cmd("SET").arg(key).arg(value).exec(&mut other).unwrap();
+    set(a.keys().lease("okx"), "{\"token\":\"seven\"}");
+    set(a.keys().lease("kraken"), "{\"token\":7,\"owner\":\"nobody\",\"hostname\":\"\"}");
+    set(a.keys().fence("okx"), "not a number");
+    redis::cmd("ZADD").arg(a.keys().members()).arg("1e15").arg("ghost").exec(&mut other).unwrap();
+    redis::cmd("HSET").arg(a.keys().member()).arg("ghost").arg("[]").exec(&mut other).unwrap();
+    let sight = a.beat(&member("a"), &["okx", "kraken"]).unwrap();
+    assert_eq!((sight.refused, sight.members), (2, vec![member("a")]));
+    won(a.claim("okx", 5));
+    won(a.claim("kraken", 0));
+}
+
+#[test]
+fn latest_values_are_kept_with_their_age() {
+    let server = Server::start(&[]);
+    let mut a = store(&server, "a");
+    let token = won(a.claim("okx", 0));
+    let symbols: Vec<String> = (0..600).map(|n| format!("C{n}/USDT")).collect();
+    let values: Vec<(&str, &[u8])> = symbols.iter().map(|s| (s.as_str(), s.as_bytes())).collect();
+    assert_eq!(a.keep_latest("okx", token, &values), Ok(true));
+    std::thread::sleep(Duration::from_millis(50));
+    let mut wanted: Vec<(&str, &str)> = symbols.iter().map(|s| ("okx", s.as_str())).collect();
+    wanted.insert(3, ("okx", "NONE/USDT"));
+    let kept = a.latest(&wanted).unwrap();
+    assert_eq!(kept.len(), 600);
+    for one in kept {
+        assert_eq!(one.value, wanted[one.at].1.as_bytes());
+        assert!(one.since_ns >= 49 * MS && one.since_ns < 10_000 * MS, "{} ns", one.since_ns);
+    }
+}
+
+#[test]
+fn f66_a_call_ends_at_its_deadline_and_the_next_gets_no_late_answer() {
+    let server = Server::start(&[]);
+    let mut a = Store::new(&Options { call_ns: 100 * MS, ..options(&server.url(), "a") }).unwrap();
+    let token = won(a.claim("okx", 0));
+    server.tell("CLIENT PAUSE 700 ALL");
+    let begun = Instant::now();
+    assert_eq!(a.renew(&[("okx", token)]), Err(StoreError::Late));
+    assert!(begun.elapsed() < Duration::from_millis(600), "{:?}", begun.elapsed());
+    assert!(!a.is_connected());
+    assert!(a.beat(&member("a"), &[]).is_err(), "still paused");
+    std::thread::sleep(Duration::from_millis(800));
+    // Were the connection used again, this would get the answer to the renewal.
+    let again = (0..50).find_map(|_| a.claim("okx", 0).ok()).expect("it answers again");
+    assert!(matches!(again, Claim::Held(lease) if lease.token == token));
+}
+
+#[test]
+fn f68_a_full_redis_refuses_values_but_no_lease_and_no_batch() {
+    let server = Server::start(&[]);
+    let mut a = store(&server, "a");
+    let first = won(a.claim("okx", 0));
+    server.tell("CONFIG SET maxmemory 1");
+    let refused = a.keep_latest("okx", first, &[("BTC/USDT", b"x")]);
+    assert!(matches!(refused, Err(StoreError::Refused(Class::Oom, _))), "{refused:?}");
+    assert!(a.is_connected(), "a refusal is no reason to connect anew");
+    assert_eq!(a.renew(&[("okx", first)]).unwrap(), [true]);
+    assert!(publish(&mut a, "okx", first));
+    assert_eq!(a.latest(&[("okx", "BTC/USDT")]), Ok(vec![]));
+    a.beat(&member("a"), &["okx"]).unwrap();
+    let second = a.transfer("okx", first, &member("a")).unwrap().unwrap();
+    assert_eq!(a.release("okx", second), Ok(true));
+    won(a.claim("okx", 0));
+    a.leave().unwrap();
+}
+
+#[test]
+fn f68_scripts_that_redis_forgot_are_loaded_again() {
+    let server = Server::start(&[]);
+    let mut a = store(&server, "a");
+    let token = won(a.claim("okx", 0));
+    for _ in 0..3 {
+        server.tell("SCRIPT FLUSH");
+        assert_eq!(a.renew(&[("okx", token)]).unwrap(), [true]);
+        assert!(publish(&mut a, "okx", token));
+    }
+}
+
+#[test]
+fn f65_a_restarted_empty_redis_is_connected_to_again() {
+    let mut server = Server::start(&[]);
+    let mut a = store(&server, "a");
+    let token = won(a.claim("okx", 0));
+    server.kill();
+    assert!(matches!(a.renew(&[("okx", token)]), Err(StoreError::Gone(_))));
+    assert!(matches!(a.check(), Err(StoreError::Gone(_))));
+    server.start_again();
+    assert_eq!(a.renew(&[("okx", token)]).unwrap(), [false], "it knows nothing of the lease");
+    assert!(won(a.claim("okx", token)) > token);
+}
+
+#[test]
+fn f68_a_replica_is_told_apart() {
+    let (master, replica) = (Server::start(&[]), Server::start(&[]));
+    let mut a = store(&replica, "a");
+    a.claim("okx", 0).unwrap();
+    replica.tell(&format!("REPLICAOF 127.0.0.1 {}", master.port));
+    let refused = a.claim("okx", 0);
+    assert!(matches!(refused, Err(StoreError::Refused(Class::ReadOnly, _))), "{refused:?}");
+    assert!(!a.is_connected(), "the next call looks for the master");
+    replica.tell("REPLICAOF NO ONE");
+    a.claim("okx", 0).unwrap();
+}
+
+#[test]
+fn f68_a_disk_that_fails_is_told_apart() {
+    let server = Server::start(&["--save", "3600 1"]);
+    let mut a = store(&server, "a");
+    a.check().unwrap();
+    server.lose_folder();
+    server.tell("BGSAVE");
+    let end = Instant::now() + Duration::from_secs(10);
+    let refused = loop {
+        match a.claim("okx", 0) {
+            Err(error) => break error,
+            Ok(_) => assert!(Instant::now() < end, "the failed save is not noticed"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(matches!(refused, StoreError::Refused(Class::Misconf, _)), "{refused:?}");
+}
+
+#[test]
+fn b21_f69_after_a_failover_the_new_master_is_found_and_tokens_go_on() {
+    let (mut master, replica) = (Server::start(&[]), Server::start(&[]));
+    replica.tell(&format!("REPLICAOF 127.0.0.1 {}", master.port));
+    let sentinel = Server::start_sentinel(master.port);
+    let url = format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{}/prices", sentinel.port);
+    let mut a = Store::new(&options(&url, "a")).unwrap();
+    let token = won(a.claim("okx", 0));
+    let end = Instant::now() + Duration::from_secs(30);
+    sentinel.await_replica();
+    master.kill();
+    let killed = Instant::now();
+    let next = loop {
+        assert!(Instant::now() < end, "no new master after {:?}", killed.elapsed());
+        match a.claim("okx", token) {
+            // Replication may have brought the lease over; what it has not brought, the floor makes up for.
+            Ok(Claim::Held(lease)) if lease.token == token => {
+                assert_eq!(a.release("okx", token), Ok(true));
+            }
+            Ok(Claim::Won(next)) => break next,
+            Ok(held) => panic!("{held:?}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    assert!(next > token);
+    let role: Vec<redis::Value> = redis::cmd("ROLE").query(&mut replica.client()).unwrap();
+    assert_eq!(role[0], redis::Value::BulkString(b"master".to_vec()));
+}
+
+#[test]
+fn f68_a_wrong_password_is_one_clear_line_that_does_not_show_it() {
+    let server = Server::start(&["--requirepass", "right"]);
+    let at = |user: &str| format!("redis://{user}127.0.0.1:{}/", server.port);
+    for user in ["", ":wrong@", "nobody:wrong@"] {
+        let error = Store::new(&options(&at(user), "a")).unwrap().check().unwrap_err();
+        assert!(error.is_lasting(), "{error:?}");
+        let words = error.to_string();
+        assert!(words.starts_with("Redis refuses us: ") && !words.contains('\n'), "{words}");
+        assert!(!words.contains("wrong@") && !words.contains(":wrong"), "{words}");
+    }
+    Store::new(&options(&at(":right@"), "a")).unwrap().check().unwrap();
+}
+
+/// Answers the n-th command with the n-th line, then goes on with the last.
+fn parrot(lines: &'static [&'static str]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut reader = BufReader::new(socket.try_clone().unwrap());
+        for at in 0.. {
+            let mut words = String::new();
+            if reader.read_line(&mut words).unwrap_or(0) == 0 {
+                return;
+            }
+            // "*<parts>", then two lines for each part.
+            let parts: usize = words.trim()[1..].parse().unwrap();
+            for _ in 0..parts * 2 {
+                reader.read_line(&mut words).unwrap();
+            }
+            let answer = if words.contains("SETINFO") { "+OK\r\n" } else { lines[at.min(lines.len() - 1)] };
+            if socket.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    });
+    url
+}
+
+const SEVEN: &str = "$22\r\nredis_version:7.0.15\r\n\r\n";
+
+#[test]
+fn f68_every_refusal_has_its_class() {
+    for (line, class, stays) in [
+        ("-LOADING Redis is loading the dataset in memory\r\n", Class::Loading, false),
+        ("-MASTERDOWN Link with MASTER is down\r\n", Class::MasterDown, false),
+        ("-MOVED 3999 127.0.0.1:6381\r\n", Class::Moved, false),
+        ("-CLUSTERDOWN Hash slot not served\r\n", Class::Moved, false),
+        ("-NOAUTH Authentication required.\r\n", Class::NoAuth, false),
+        ("-NOPERM this user has no permissions\r\n", Class::NoAuth, false),
+        ("-BUSY Redis is busy running a script\r\n", Class::Busy, true),
+        ("-MISCONF Errors writing to the disk\r\n", Class::Misconf, true),
+        ("-OOM command not allowed\r\n", Class::Oom, true),
+        ("-READONLY You can't write against a read only replica.\r\n", Class::ReadOnly, false),
+        ("-ERR something else\r\n", Class::Other, true),
+    ] {
+        let lines: &'static [&'static str] = Vec::leak(vec!["", "", SEVEN, line]);
+        let mut store = Store::new(&options(&parrot(lines), "a")).unwrap();
+        match store.say(&Control::Again { venue: String::new() }) {
+            Err(StoreError::Refused(got, words)) => {
+                assert_eq!((got, store.is_connected()), (class, stays), "{words}");
+            }
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_redis_that_is_too_old_is_one_clear_line() {
+    let mut store = Store::new(&options(&parrot(&["", "", "$22\r\nredis_version:6.2.14\r\n\r\n"]), "a")).unwrap();
+    let error = store.check().unwrap_err();
+    assert!(error.is_lasting());
+    assert_eq!(error.to_string(), "Redis 6.2.14 is too old: 7.0 or newer is needed");
+}
+
+#[test]
+fn f64_a_redis_that_is_down_is_no_lasting_mistake() {
+    let port = super::server::free_port();
+    let mut store = Store::new(&options(&format!("redis://127.0.0.1:{port}/"), "a")).unwrap();
+    let error = store.check().unwrap_err();
+    assert!(!error.is_lasting() && error.to_string().starts_with("Redis cannot be reached: "), "{error}");
+    let sentinels = format!("redis+sentinel://127.0.0.1:{port}/prices");
+    let error = Store::new(&options(&sentinels, "a")).unwrap().check().unwrap_err();
+    assert!(!error.is_lasting(), "{error}");
+}

@@ -1,0 +1,134 @@
+// One instrument in depth: the spread between two exchanges, mids and the table of all of them.
+
+import { useState } from 'react'
+import { LivePricesPanel, MidChart, SpreadChart, useLivePrice } from '../src/react/index.js'
+import { Name, Pill, Scroller, Ticking } from '../src/react/components/parts.js'
+import { decimalsOf, duration, fixed, short, tamed } from '../src/react/components/text.js'
+import { choose } from './route.js'
+import type { Watched } from './watched.js'
+
+export function InstrumentView({ watched, asked }: { watched: Watched; asked: string }) {
+  const symbol = watched.all.symbols.includes(asked) ? asked : watched.symbols[0]
+  const exchanges = symbol === undefined ? [] : (watched.quoted.get(symbol) ?? []).filter((name) => watched.exchanges.includes(name))
+  const [pair, setPair] = useState<readonly [string, string] | undefined>(undefined)
+  if (symbol === undefined) return <p className="sw-quiet sw-empty">No instruments.</p>
+  const own = (name: string | undefined, other: string | undefined) => (name !== undefined && exchanges.includes(name) ? name : other)
+  const one = own(pair?.[0], exchanges[0])
+  const two = own(pair?.[1], exchanges.find((name) => name !== one))
+  return (
+    <div className="columns">
+      <div className="stack">
+        <section className="box" aria-labelledby="spread-title">
+          <div className="bar">
+            <h2 id="spread-title">
+              <Name>{symbol}</Name>
+            </h2>
+            <Choice end label="Instrument" value={symbol} options={watched.symbols} onChange={choose} />
+          </div>
+          {one !== undefined && two !== undefined ? (
+            <>
+              <div className="bar low">
+                <h3>Spread between</h3>
+                <Choice label="First exchange" value={one} options={exchanges} onChange={(name) => setPair([name, name === two ? one : two])} />
+                <span>and</span>
+                <Choice label="Second exchange" value={two} options={exchanges} onChange={(name) => setPair([name === one ? two : one, name])} />
+              </div>
+              <SpreadChart symbol={symbol} exchanges={[one, two]} />
+            </>
+          ) : (
+            <p className="sw-quiet sw-empty">A spread needs two exchanges.</p>
+          )}
+        </section>
+        {exchanges.length > 0 && (
+          <section className="box" aria-labelledby="mid-title">
+            <div className="bar">
+              <h2 id="mid-title">Mid prices</h2>
+            </div>
+            <MidChart symbol={symbol} exchanges={exchanges} />
+          </section>
+        )}
+        <section className="box" aria-labelledby="table-title">
+          <div className="bar">
+            <h2 id="table-title">Exchanges</h2>
+          </div>
+          <Scroller label={`${tamed(symbol)} by exchange`}>
+            <table className="sw-plain">
+              <thead>
+                <tr>
+                  {['Exchange', 'State', 'Bid', 'Bid size', 'Ask', 'Ask size', 'Own spread', 'Age', 'Changes'].map((name) => (
+                    <th key={name} scope="col">
+                      {name}
+                    </th>
+                  ))}
+                </tr>
+              </thead>
+              <tbody>
+                {exchanges.map((exchange) => (
+                  <Row key={`${symbol} ${exchange}`} symbol={symbol} exchange={exchange} />
+                ))}
+              </tbody>
+            </table>
+          </Scroller>
+        </section>
+      </div>
+      <LivePricesPanel symbol={symbol} exchanges={exchanges} notify={false} />
+    </div>
+  )
+}
+
+interface ChoiceProps {
+  /** At the end of its bar. */
+  end?: boolean
+  label: string
+  value: string
+  options: readonly string[]
+  onChange: (name: string) => void
+}
+
+export function Choice({ label, value, options, onChange, end = false }: ChoiceProps) {
+  return (
+    <label className={end ? 'field end' : 'field'}>
+      <span className="sw-spoken">{label}</span>
+      <select value={value} onChange={(event) => onChange(event.target.value)}>
+        {(options.includes(value) ? options : [value, ...options]).map((name) => (
+          <option key={name} value={name}>
+            {tamed(name)}
+          </option>
+        ))}
+      </select>
+    </label>
+  )
+}
+
+function Row({ symbol, exchange }: { symbol: string; exchange: string }) {
+  const price = useLivePrice(symbol, exchange, { extended: true })
+  const state = price === undefined ? 'waiting' : price.freshness === 'fresh' ? (price.state ?? 'fresh') : price.freshness
+  const decimals = price ? Math.max(decimalsOf(price.bid), decimalsOf(price.ask)) : 0
+  return (
+    <tr>
+      <th scope="row">
+        <Name>{exchange}</Name>
+      </th>
+      <td>
+        <Pill tone={state === 'fresh' ? 'good' : state === 'gone' ? 'bad' : state === 'waiting' ? 'plain' : 'warn'}>{tamed(state, 12)}</Pill>
+      </td>
+      {price && price.freshness !== 'gone' ? (
+        <>
+          <td className="sw-num sw-bid">{fixed(price.bid, decimals)}</td>
+          <td className="sw-num">{price.bidSize === undefined ? '–' : short(price.bidSize)}</td>
+          <td className="sw-num sw-ask">{fixed(price.ask, decimals)}</td>
+          <td className="sw-num">{price.askSize === undefined ? '–' : short(price.askSize)}</td>
+          <td className="sw-num">{fixed(((price.ask - price.bid) / price.midPrice) * 10_000, 2)} bps</td>
+          <td className="sw-num">
+            <Ticking step={500} text={(now) => duration(Math.max(price.ageMs ?? 0, now - price.timestamp))} />
+          </td>
+          <td className="sw-num">{price.seq === undefined ? '–' : fixed(price.seq, 0)}</td>
+        </>
+      ) : (
+        <td colSpan={7} className="sw-quiet">
+          No price
+        </td>
+      )}
+    </tr>
+  )
+}

@@ -1,0 +1,160 @@
+// The exchanges, the clients and the cluster, as the operator sees them.
+
+import { StatsPanel, usePage } from '../src/react/index.js'
+import type { ClusterStatus, Status, VenueStatus } from '../src/core/reports.js'
+import { Name, Pill, Scroller, sourceTone } from '../src/react/components/parts.js'
+import type { Tone } from '../src/react/components/parts.js'
+import { Tile } from '../src/react/components/StatsPanel.js'
+import { useRate } from '../src/react/components/useRate.js'
+import { bytes, duration, fixed, short, tamed } from '../src/react/components/text.js'
+
+export function VenuesView() {
+  const { value } = usePage<Status>('/api/status', { everyMs: 1000 })
+  if (!value) return <p className="sw-quiet sw-empty">Waiting for the gateway…</p>
+  return (
+    <div className="stack">
+      <section className="box" aria-labelledby="venues-title">
+        <div className="bar">
+          <h2 id="venues-title">Exchanges</h2>
+          <span className="sw-quiet">
+            {value.venues.filter((venue) => venue.state === 'connected').length} of {value.venues.length} connected
+          </span>
+        </div>
+        <Scroller label="Exchanges">
+          <table className="sw-plain venues">
+            <thead>
+              <tr>
+                {[...COLUMNS, ...(value.cluster === null ? [] : ['Role']), 'Last error'].map((name) => (
+                  <th key={name} scope="col">
+                    {name}
+                  </th>
+                ))}
+              </tr>
+            </thead>
+            <tbody>
+              {value.venues.map((venue) => (
+                <VenueRow key={venue.exchange} venue={venue} inCluster={value.cluster !== null} />
+              ))}
+            </tbody>
+          </table>
+        </Scroller>
+      </section>
+      <Clients status={value} />
+      {value.cluster !== null && <Cluster cluster={value.cluster} />}
+      <StatsPanel title="This gateway" />
+      <p className="sw-quiet about">
+        spreadwire <Name>{value.process.version}</Name>, instance <Name>{value.process.instance}</Name> on <Name>{value.process.hostname}</Name>.{' '}
+        <a href="/api">All that can be asked</a>, <a href="/metrics">metrics</a>.
+      </p>
+    </div>
+  )
+}
+
+const COLUMNS = ['Exchange', 'Connection', 'Data', 'Source', 'Last bytes', 'Clock offset', 'Reconnects', 'Silences', 'Fee']
+
+const CONNECTION: ReadonlyMap<string, Tone> = new Map([['connected', 'good'], ['connecting', 'info'], ['reconnecting', 'warn']])
+const DATA: ReadonlyMap<string, Tone> = new Map([['fresh', 'good'], ['partial', 'warn'], ['none', 'bad']])
+
+function VenueRow({ venue, inCluster }: { venue: VenueStatus; inCluster: boolean }) {
+  return (
+    <tr>
+      <th scope="row">
+        <Name>{venue.exchange}</Name>
+      </th>
+      <td>
+        <Pill tone={CONNECTION.get(venue.state) ?? 'bad'}>{tamed(venue.state, 24)}</Pill>
+        {venue.circuitBreaker && venue.circuitBreaker.state !== 'closed' && <Pill tone="warn">rests: {tamed(venue.circuitBreaker.state, 16)}</Pill>}
+        {venue.connectedMs !== null && venue.state === 'connected' && <small> {duration(venue.connectedMs)}</small>}
+      </td>
+      <td>
+        <Pill tone={DATA.get(venue.data) ?? 'plain'}>{tamed(venue.data, 12)}</Pill>{' '}
+        <small className="sw-num">
+          {venue.freshPairs}/{venue.quotedPairs}
+        </small>
+        {venue.level !== undefined && venue.level !== 'websocket' && (
+          <>
+            {' '}
+            <Pill tone={venue.level === 'shared' ? 'info' : 'bad'}>{tamed(venue.level.replaceAll('_', ' '), 16)}</Pill>
+          </>
+        )}
+      </td>
+      <td>{venue.source === null ? '–' : <Pill tone={sourceTone(venue.source)}>{tamed(venue.source, 16)}</Pill>}</td>
+      <td className="sw-num">{venue.lastBytesMs === null ? '–' : duration(venue.lastBytesMs)}</td>
+      <td className="sw-num">{venue.clockOffsetMs === null ? '–' : `${fixed(venue.clockOffsetMs, 1)} ms`}</td>
+      <td className="sw-num">{short(venue.reconnects)}</td>
+      <td className="sw-num">{short(venue.silences)}</td>
+      <td className="sw-num">{venue.takerFeePct}%</td>
+      {inCluster && (
+        <td>
+          <Pill tone={venue.role === 'leader' ? 'good' : 'info'}>{tamed(venue.role ?? 'none', 16)}</Pill>
+          {venue.leader && venue.role !== 'leader' && (
+            <small>
+              {' '}
+              of <Name max={40}>{venue.leaderHostname ?? venue.leader}</Name>
+              {venue.lagMs !== undefined && `, ${duration(venue.lagMs)} behind`}
+            </small>
+          )}
+        </td>
+      )}
+      <td className="error">{venue.lastError === null ? <span className="sw-quiet">none</span> : <Name max={160}>{venue.lastError}</Name>}</td>
+    </tr>
+  )
+}
+
+function Clients({ status }: { status: Status }) {
+  const { gateway, timestamp } = status
+  const out = useRate(gateway.bytes, timestamp)
+  return (
+    <section className="box" aria-labelledby="clients-title">
+      <div className="bar">
+        <h2 id="clients-title">Clients</h2>
+      </div>
+      <dl className="sw-tiles">
+        <Tile name="WebSocket clients" value={short(gateway.clients)} note={`of ${short(status.limits.clientsMax)}`} />
+        <Tile name="Event streams" value={short(gateway.streams)} />
+        <Tile name="Pairs subscribed" value={short(gateway.subscriptions)} />
+        <Tile name="Bytes sent" value={bytes(gateway.bytes)} note={out === undefined ? '' : `${bytes(out)}/s`} />
+        <Tile name="Prices sent" value={short(gateway.prices)} />
+        <Tile name="Alerts sent" value={short(gateway.alerts)} />
+        <Tile name="Prices conflated" value={short(gateway.conflated)} />
+        <Tile name="Closed as too slow" value={short(gateway.slowClosed)} />
+        <Tile name="Closed for misbehaving" value={short(gateway.misbehavedClosed)} />
+        <Tile name="Requests answered" value={short(gateway.requests)} />
+        <Tile name="Refused at a limit" value={short(gateway.refused)} />
+      </dl>
+    </section>
+  )
+}
+
+function Cluster({ cluster }: { cluster: ClusterStatus }) {
+  const { circuitBreaker, lastError, leads, members } = cluster
+  return (
+    <section className="box" aria-labelledby="cluster-title">
+      <div className="bar">
+        <h2 id="cluster-title">Cluster</h2>
+        <Pill tone={cluster.redis === 'connected' ? 'good' : 'bad'}>Redis {tamed(cluster.redis, 24)}</Pill>
+      </div>
+      <dl className="sw-tiles">
+        <Tile name="Instances" value={short(members.length)} />
+        <Tile name="Exchanges led here" value={short(leads.length)} />
+        <Tile name="Redis round trip" value={`${fixed(cluster.roundTripMs, 1)} ms`} />
+        <Tile name="Redis for" value={cluster.redisSinceMs === null ? '–' : duration(cluster.redisSinceMs)} />
+        <Tile name="Circuit breaker" value={tamed(circuitBreaker.state.replaceAll('_', ' '), 16)} note={`${short(circuitBreaker.failureCount)} failures`} />
+      </dl>
+      <p className="sw-quiet">
+        This is <Name>{cluster.instance}</Name>, of <Name max={400}>{members.join(', ')}</Name>.
+        {leads.length > 0 && (
+          <>
+            {' '}
+            It leads <Name max={400}>{leads.join(', ')}</Name>.
+          </>
+        )}
+      </p>
+      {lastError !== null && (
+        <p className="sw-down">
+          <Name max={200}>{lastError}</Name>
+        </p>
+      )}
+    </section>
+  )
+}

@@ -1,0 +1,89 @@
+// What a viewer chose, kept in this browser and shared by its tabs.
+
+import { useSyncExternalStore } from 'react'
+
+export interface Settings {
+  theme: 'system' | 'light' | 'dark'
+  /** Milliseconds between updates; 0: every change. */
+  intervalMs: number
+  /** Instruments and exchanges that are not watched: what is new is watched from the start. */
+  hiddenSymbols: readonly string[]
+  hiddenExchanges: readonly string[]
+  /** Smaller spreads before fees, in percent, are neither shown as opportunities nor notified. */
+  thresholdPct: number
+  /** Browser notifications of opportunities that open. */
+  notify: boolean
+}
+
+const DEFAULTS: Settings = { theme: 'system', intervalMs: 250, hiddenSymbols: [], hiddenExchanges: [], thresholdPct: 0, notify: false }
+const KEY = 'spreadwire'
+
+export const INTERVALS: readonly [number, string][] = [
+  [0, 'every change'],
+  [100, '10 a second'],
+  [250, '4 a second'],
+  [500, '2 a second'],
+  [1000, '1 a second'],
+]
+
+/** What is stored, as far as it makes sense. */
+function read(text: string | null): Settings {
+  try {
+    const stored = JSON.parse(text ?? '{}') as Partial<Record<keyof Settings, unknown>>
+    const names = (value: unknown) => (Array.isArray(value) ? value.filter((name) => typeof name === 'string').slice(0, 4096) : [])
+    const { theme, intervalMs, thresholdPct } = stored
+    return {
+      theme: theme === 'light' || theme === 'dark' ? theme : 'system',
+      intervalMs: INTERVALS.some(([ms]) => ms === intervalMs) ? (intervalMs as number) : DEFAULTS.intervalMs,
+      hiddenSymbols: names(stored.hiddenSymbols),
+      hiddenExchanges: names(stored.hiddenExchanges),
+      thresholdPct: typeof thresholdPct === 'number' && thresholdPct >= 0 && thresholdPct < 100 ? thresholdPct : DEFAULTS.thresholdPct,
+      notify: stored.notify === true,
+    }
+  } catch {
+    return DEFAULTS
+  }
+}
+
+/** Private windows and full disks: then the choice holds for this page. */
+function stored(): string | null {
+  try {
+    return localStorage.getItem(KEY)
+  } catch {
+    return null
+  }
+}
+
+let settings = read(stored())
+const listeners = new Set<() => void>()
+
+function become(next: Settings): void {
+  settings = next
+  if (next.theme === 'system') delete document.documentElement.dataset.theme
+  else document.documentElement.dataset.theme = next.theme
+  listeners.forEach((tell) => tell())
+}
+
+export function change(part: Partial<Settings>): void {
+  become({ ...settings, ...part })
+  try {
+    localStorage.setItem(KEY, JSON.stringify(settings))
+  } catch {
+    // See `stored`.
+  }
+}
+
+addEventListener('storage', (event) => {
+  if (event.key === KEY || event.key === null) become(read(event.newValue))
+})
+become(settings)
+
+export function useSettings(): Settings {
+  return useSyncExternalStore(
+    (listener) => {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+    () => settings,
+  )
+}

@@ -1,0 +1,170 @@
+// The dashboard in a real browser, against the real binary: what a viewer sees when prices move, exchanges fall
+// silent and gateways come and go.
+
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { Server, openPage, picture, serve, sleep, until } from './rig.js'
+
+/** Simulated exchanges as processes of their own, one each, so that one can be silenced. */
+async function simulated(...names) {
+  const sims = {}
+  let toml = ''
+  for (const name of names) {
+    const sim = await Server.start(['sim', '--listen', '127.0.0.1:0', '--venues', name, '--rate', '100'])
+    const found = () => new RegExp(`^ {2}${name} +(\\S+://\\S+)$`, 'm').exec(sim.stdout)
+    const [, address] = await until('the address', found)
+    toml += `[venue.${name}]\naddress = "${address}"\n`
+    sims[name] = sim
+  }
+  return { sims, toml: `venues = [${names.map((name) => `"${name}"`).join(', ')}]\n${toml}` }
+}
+
+/** Cells of the grid by exchange: text and classes. */
+const column = (page, exchange) =>
+  page.evaluate((name) => {
+    const heads = [...document.querySelectorAll('.sw-grid thead th')].map((head) => head.textContent.trim())
+    const at = heads.indexOf(name)
+    return [...document.querySelectorAll('.sw-grid tbody tr')].map((row) => {
+      const cell = row.children[at]
+      return { text: cell?.innerText ?? '', stale: cell?.classList.contains('sw-cell-stale') ?? false }
+    })
+  }, exchange)
+
+const isPriced = (cell) => /\d/.test(cell.text)
+const every = (cells, what) => cells.length > 0 && cells.every(what)
+/** What a browser says by itself of a server that is not there. */
+const isNetwork = (text) => /ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY_RESPONSE|WebSocket connection to|ERR_SOCKET|ERR_ABORTED/.test(text)
+
+describe('a viewer', () => {
+  test('prices move, an opportunity opens and closes, the banner says simulated, one socket, no error', async () => {
+    const server = await Server.start(['demo', '--listen', '127.0.0.1:0'])
+    const page = await openPage(server.address)
+    await until('a price in each cell', async () => every((await Promise.all(['binance', 'okx'].map((name) => column(page, name)))).flat(), isPriced))
+    const before = await page.locator('.sw-grid tbody').innerText()
+    await until('prices that move', async () => (await page.locator('.sw-grid tbody').innerText()) !== before)
+    assert.match(await page.locator('header').innerText(), /Simulated prices, not a market/)
+    assert.ok((await page.locator('.sw-side.sw-best').count()) >= 10, 'best bids and asks are marked')
+
+    await page.locator('nav').getByText('Opportunities').click()
+    const openRows = page.getByRole('table', { name: 'Open opportunities' }).getByRole('row')
+    await until('an opportunity', async () => (await openRows.count()) > 1, 30_000)
+    const first = await openRows.nth(1).innerText()
+    assert.match(first, /simulated/)
+    assert.match(first, /→/)
+    const symbol = first.split(/\s/)[0]
+    const closed = page.getByRole('table', { name: 'Closed opportunities' })
+    await until('it closed', async () => (await closed.count()) > 0 && (await closed.innerText()).includes(symbol), 30_000)
+
+    for (const view of ['Instrument', 'Latency', 'Venues', 'Settings', 'Prices']) {
+      await page.locator('nav').getByText(view, { exact: true }).click()
+      await sleep(300)
+    }
+    assert.equal(page.sockets.length, 1, 'one socket, whatever is shown')
+    assert.deepEqual(page.wrong, [])
+    await page.context().close()
+    await server.stop()
+  })
+
+  test('a silenced exchange turns stale within its limit, the other stays; both are back when it speaks', async () => {
+    const { sims, toml } = await simulated('binance', 'okx')
+    const server = await serve(toml)
+    const page = await openPage(server.address)
+    await until('prices of both', async () => every([...(await column(page, 'binance')), ...(await column(page, 'okx'))], isPriced), 20_000)
+    const silenced = Date.now()
+    sims.okx.child.kill('SIGSTOP')
+    await until('stale cells', async () => every(await column(page, 'okx'), (cell) => cell.stale && /stale \d/.test(cell.text)), 20_000)
+    const took = Date.now() - silenced
+    await picture(page, 'silenced')
+    // The gateway's silence_max_ms is 5 s; the page needs two beats. The rest is for a busy machine.
+    assert.ok(took > 2000 && took < 12_000, `stale after ${took} ms`)
+    const best = await page.locator('.sw-cell-stale .sw-best').count()
+    assert.equal(best, 0, 'what is stale is never the best')
+    assert.ok(every(await column(page, 'binance'), (cell) => isPriced(cell) && !cell.stale), 'the other exchange is fresh')
+    await until('the banner names it', async () => /okx is/.test(await page.locator('header').innerText()))
+    sims.okx.child.kill('SIGCONT')
+    await until('fresh again', async () => every(await column(page, 'okx'), (cell) => isPriced(cell) && !cell.stale), 30_000)
+    assert.deepEqual(page.wrong, [])
+    await page.context().close()
+    await server.stop()
+    await Promise.all(Object.values(sims).map((sim) => sim.stop()))
+  })
+
+  test('the gateway is restarted and the page recovers by itself', async () => {
+    const { sims, toml } = await simulated('binance', 'okx')
+    const server = await serve(toml)
+    const port = Number(server.address.split(':')[1])
+    const page = await openPage(server.address)
+    await until('prices', async () => every(await column(page, 'okx'), isPriced), 20_000)
+    await server.stop()
+    await until('the page says so', async () => /does not answer/.test(await page.locator('[role=alert]').innerText()), 15_000)
+    assert.ok(every(await column(page, 'okx'), (cell) => !isPriced(cell) || cell.stale), 'nothing looks fresh')
+    await picture(page, 'gateway-gone')
+    await sleep(2000)
+    const again = await serve(toml, { port })
+    await until('fresh prices', async () => every(await column(page, 'okx'), (cell) => isPriced(cell) && !cell.stale), 30_000)
+    await until('no alert is left', async () => (await page.locator('[role=alert]').count()) === 0)
+    assert.equal(page.sockets.filter((socket) => !socket.isClosed()).length, 1)
+    assert.deepEqual(page.wrong.filter((text) => !isNetwork(text)), [])
+    await page.context().close()
+    await again.stop()
+    await Promise.all(Object.values(sims).map((sim) => sim.stop()))
+  })
+
+  test('a notification of each opportunity that opens, when the viewer wants it, and none before', async () => {
+    const server = await Server.start(['demo', '--listen', '127.0.0.1:0'])
+    const page = await openPage(undefined, { permissions: ['notifications'] })
+    // What the browser would show is kept instead: there is no desktop here.
+    await page.addInitScript(() => {
+      window.told = []
+      window.Notification = class {
+        static permission = 'granted'
+        constructor(title, { body, tag }) {
+          window.told.push({ title, body, tag })
+        }
+      }
+    })
+    await page.goto(`http://${server.address}/#/settings`)
+    const opened = () => page.evaluate(() => Number(document.querySelector('.count')?.textContent ?? 0))
+    await until('an opportunity', opened, 30_000)
+    assert.deepEqual(await page.evaluate(() => window.told), [])
+    await page.getByLabel('Notify me').check()
+    await until('it to close', async () => (await opened()) === 0, 30_000)
+    const told = await until('a notification', async () => (await page.evaluate(() => window.told))[0], 30_000)
+    assert.match(told.title, /^\w+\/USDT \d+\.\d\d%$/)
+    assert.match(told.body, /^buy on \w+, sell on \w+$/)
+    assert.match(told.tag, /^arbitrage-/)
+    assert.deepEqual(page.wrong, [])
+    await page.context().close()
+    await server.stop()
+  })
+
+  test('subscriptions, threshold and theme are the viewer\'s, and kept', async () => {
+    const server = await Server.start(['demo', '--listen', '127.0.0.1:0'])
+    const page = await openPage(server.address, { hash: '#/settings' })
+    await page.getByLabel('DOGE/USDT').uncheck()
+    await page.getByLabel('kraken').uncheck()
+    await page.getByLabel('Theme').selectOption('dark')
+    await page.getByLabel('Smallest spread').fill('50')
+    await page.reload()
+    await page.locator('nav').getByText('Prices', { exact: true }).click()
+    await until('prices', async () => every(await column(page, 'okx'), isPriced))
+    const table = await page.locator('.sw-grid').innerText()
+    assert.ok(!table.includes('DOGE') && !table.includes('kraken') && table.includes('BTC/USDT'), table)
+    await until('a gateway that sends only what is watched', async () => {
+      const { stats } = (await server.json('/api/websocket/stats')).value
+      // 8 instruments on 5 exchanges.
+      return stats.totalSubscriptions === 40
+    })
+    assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), 'dark')
+    await sleep(1500)
+    assert.match(await page.locator('main').innerText(), /No opportunity is open/)
+    await page.getByPlaceholder('Filter').fill('eth')
+    await until('one row', async () => (await page.locator('.sw-grid tbody tr').count()) === 1)
+    await page.locator('.sw-grid tbody button').click()
+    assert.match(page.url(), /#\/instrument\/ETH%2FUSDT$/)
+    await page.locator('canvas').first().waitFor()
+    assert.deepEqual(page.wrong, [])
+    await page.context().close()
+    await server.stop()
+  })
+})

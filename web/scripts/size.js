@@ -1,0 +1,23 @@
+// Holds the built core and hooks to their size, with all they share, gzipped as a server would; and loads them as Node
+// does, where there is no page.
+import { readFileSync } from 'node:fs'
+import { gzipSync } from 'node:zlib'
+
+/** In bytes. */
+const LIMIT = 12 * 1024
+const dist = new URL('../dist/', import.meta.url)
+
+const files = new Set()
+const add = (name) => {
+  if (files.has(name)) return
+  files.add(name)
+  for (const [, next] of readFileSync(new URL(name, dist), 'utf8').matchAll(/(?:from|import)\s*["']\.\/([^"']+)["']/g)) add(next)
+}
+add('index.js')
+add('hooks.js')
+const bytes = gzipSync(Buffer.concat([...files].map((name) => readFileSync(new URL(name, dist))))).length
+console.log(`core and hooks: ${bytes} bytes gzipped of ${LIMIT} (${[...files].join(', ')})`)
+if (bytes > LIMIT) process.exit(1)
+
+const [core, hooks] = await Promise.all(['index.js', 'hooks.js'].map((name) => import(new URL(name, dist))))
+if (!core.parseMessage || core.socketUrl() !== undefined || !hooks.usePriceStream) throw new Error('the built package lacks what it should have')

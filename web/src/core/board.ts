@@ -1,0 +1,269 @@
+// What the page shows, made of what the connection hears: the last price of each pair and how fresh it is, alerts,
+// opportunities. Changes are collected and published together once per animation frame; between two frames all
+// values stay the same objects. Everything is bounded by what is subscribed.
+
+import type { Connection } from './connection.js'
+import { environment, type Environment } from './environment.js'
+import type { ArbitrageMessage, OpportunityMessage, PriceMessage } from './messages.js'
+import { Pacer } from './pacer.js'
+import type { ArbitrageAlert, ConnectionStatus, Freshness, LivePrice, Opportunity } from './types.js'
+
+/** A price is stale when this many beats brought nothing, and a little for the way. */
+const BEATS = 2
+const ON_THE_WAY = 500
+/** Whatever the beat: longer than the gateway takes a quiet quote for a price. */
+const QUIET_MAX = 32_000
+/** After this long without a price the last one is of no use. */
+const GONE = 30_000
+/** How often freshness is looked at. */
+const SWEEP = 250
+/** The gateway repeats the alert of a route at most once a minute while it lasts. */
+const ALERT_LASTS = 90_000
+/** Alerts of a symbol, and closed opportunities, that are kept. */
+export const KEPT_MAX = 100
+
+const NONE: readonly never[] = []
+
+interface Cell {
+  message: PriceMessage
+  /** When the gateway last vouched for it, by our clock. */
+  heardAt: number
+  live: LivePrice | undefined
+}
+
+/** The alerts of a symbol. */
+interface Lane {
+  /** Since the last frame, newest first. */
+  incoming: ArbitrageAlert[]
+  /** The latest alert of each route that still lasts. */
+  routes: Map<string, { alert: ArbitrageAlert; heardAt: number }>
+  isTouched: boolean
+  /** As published; newest first. */
+  alerts: readonly ArbitrageAlert[]
+  lasting: readonly ArbitrageAlert[]
+}
+
+const route = (leg: { buyExchange: string; sellExchange: string }) => JSON.stringify([leg.buyExchange, leg.sellExchange])
+
+/** `limit` is how long a price stays one without a word, negative when no word can come. */
+function freshnessOf({ state = 'fresh' }: PriceMessage, age: number, limit: number): Freshness {
+  if (state === 'fresh' && age <= limit) return 'fresh'
+  return age < GONE ? 'stale' : 'gone'
+}
+
+/** See the head of this file. Hooks select from it; programs without React may too. */
+export class Board {
+  #connection: Connection
+  #environment: Environment
+  #pacer: Pacer
+  #listeners = new Set<() => void>()
+  #sweeping: unknown
+
+  #cells = new Map<string, Map<string, Cell>>()
+  #touched = new Set<Cell>()
+  #lanes = new Map<string, Lane>()
+  #opportunities = new Map<string, Opportunity>()
+  #closing: Opportunity[] = []
+  #isOpportunityNew = false
+  #isInterestNew = false
+
+  #status: ConnectionStatus = { state: 'idle', isConnected: false, error: null, attempts: 0 }
+  #open: readonly Opportunity[] = NONE
+  #closed: readonly Opportunity[] = NONE
+
+  constructor(connection: Connection, own: Partial<Environment> = {}) {
+    this.#connection = connection
+    this.#environment = environment(own)
+    this.#pacer = new Pacer(this.#environment, () => this.#publish())
+    const soon = () => this.#pacer.request()
+    connection.on('price', (message) => this.#price(message))
+    connection.on('arbitrage', (message) => this.#alert(message))
+    connection.on('opportunity', (message) => this.#opportunity(message))
+    connection.on('state', soon)
+    connection.on('error', soon)
+    connection.on('interest', () => {
+      this.#isInterestNew = true
+      soon()
+    })
+  }
+
+  /** Calls `listener` after each frame that changed something; the result ends that. */
+  subscribe(listener: () => void): () => void {
+    const own = () => listener()
+    this.#listeners.add(own)
+    return () => void this.#listeners.delete(own)
+  }
+
+  get status(): ConnectionStatus {
+    return this.#status
+  }
+
+  price(symbol: string, exchange: string): LivePrice | undefined {
+    return this.#cells.get(symbol)?.get(exchange)?.live
+  }
+
+  /** Newest first, at most {@link KEPT_MAX}. */
+  alerts(symbol: string): readonly ArbitrageAlert[] {
+    return this.#lanes.get(symbol)?.alerts ?? NONE
+  }
+
+  /** The latest alert of each route that came in the last 90 seconds on this connection, and has not been told closed. */
+  lasting(symbol: string): readonly ArbitrageAlert[] {
+    return this.#lanes.get(symbol)?.lasting ?? NONE
+  }
+
+  /** Open now, largest spread first; empty while there is no connection. */
+  get open(): readonly Opportunity[] {
+    return this.#open
+  }
+
+  /** Newest first, at most {@link KEPT_MAX}. */
+  get closed(): readonly Opportunity[] {
+    return this.#closed
+  }
+
+  #price(message: PriceMessage): void {
+    const { symbol, exchange } = message
+    // What is on the way after an unsubscribe, or wanted by nobody.
+    if (!this.#connection.wants(symbol, exchange)) return
+    let row = this.#cells.get(symbol)
+    if (!row) this.#cells.set(symbol, (row = new Map()))
+    const cell = row.get(exchange)
+    const heardAt = this.#environment.now()
+    if (!cell) {
+      const fresh = { message, heardAt, live: undefined }
+      row.set(exchange, fresh)
+      this.#touched.add(fresh)
+    } else {
+      cell.message = message
+      if (message.state === undefined || message.state === 'fresh' || message.state === 'cached') cell.heardAt = heardAt
+      this.#touched.add(cell)
+    }
+    this.#pacer.request()
+  }
+
+  #alert({ type: _, ...alert }: ArbitrageMessage): void {
+    if (!this.#connection.wants(alert.symbol)) return
+    let lane = this.#lanes.get(alert.symbol)
+    if (!lane) {
+      lane = { incoming: [], routes: new Map(), isTouched: false, alerts: NONE, lasting: NONE }
+      this.#lanes.set(alert.symbol, lane)
+    }
+    lane.incoming = [alert, ...lane.incoming.slice(0, KEPT_MAX - 1)]
+    lane.routes.set(route(alert), { alert, heardAt: this.#environment.now() })
+    lane.isTouched = true
+    this.#pacer.request()
+  }
+
+  #opportunity({ type: _, ...opportunity }: OpportunityMessage): void {
+    const { id, symbol, change } = opportunity
+    if (!this.#connection.wants(symbol)) return
+    if (change !== 'closed') {
+      this.#opportunities.set(id, opportunity)
+    } else {
+      this.#opportunities.delete(id)
+      this.#closing = [opportunity, ...this.#closing.slice(0, KEPT_MAX - 1)]
+      const lane = this.#lanes.get(symbol)
+      if (lane?.routes.delete(route(opportunity))) lane.isTouched = true
+    }
+    this.#isOpportunityNew = true
+    this.#pacer.request()
+  }
+
+  /** Makes all that happened since the last frame visible, and tells listeners if that is anything. */
+  #publish(): void {
+    const { state, error, attempts } = this.#connection
+    const isConnected = state === 'connected'
+    const was = this.#status
+    let isChanged = was.state !== state || was.error !== error || was.attempts !== attempts
+    if (isChanged) this.#status = { state, isConnected, error, attempts }
+    if (this.#isInterestNew) isChanged = this.#prune() || isChanged
+    isChanged = this.#publishPrices(isConnected) || isChanged
+    isChanged = this.#publishAlerts(isConnected) || isChanged
+    isChanged = this.#publishOpportunities(isConnected) || isChanged
+    this.#sweepLater()
+    if (isChanged) [...this.#listeners].forEach((listener) => listener())
+  }
+
+  #publishPrices(isConnected: boolean): boolean {
+    const now = this.#environment.now()
+    const { intervalMs } = this.#connection.feed
+    const beats = intervalMs === 0 ? QUIET_MAX : Math.min(QUIET_MAX, BEATS * intervalMs + ON_THE_WAY)
+    const limit = isConnected ? beats : -1
+    let isChanged = false
+    for (const row of this.#cells.values()) {
+      for (const cell of row.values()) {
+        const freshness = freshnessOf(cell.message, now - cell.heardAt, limit)
+        if (!this.#touched.has(cell) && cell.live?.freshness === freshness) continue
+        const { type: _, ...price } = cell.message
+        cell.live = { ...price, midPrice: (price.bid + price.ask) / 2, freshness }
+        isChanged = true
+      }
+    }
+    this.#touched.clear()
+    return isChanged
+  }
+
+  #publishAlerts(isConnected: boolean): boolean {
+    const now = this.#environment.now()
+    let isChanged = false
+    for (const lane of this.#lanes.values()) {
+      for (const [key, { heardAt }] of lane.routes) {
+        // On a lost connection nothing is known to last; the gateway tells it anew.
+        if (!isConnected || now - heardAt > ALERT_LASTS) lane.isTouched = lane.routes.delete(key)
+      }
+      if (!lane.isTouched) continue
+      lane.isTouched = false
+      if (lane.incoming.length > 0) lane.alerts = [...lane.incoming.splice(0), ...lane.alerts].slice(0, KEPT_MAX)
+      lane.lasting = [...lane.routes.values()].map(({ alert }) => alert)
+      isChanged = true
+    }
+    return isChanged
+  }
+
+  #publishOpportunities(isConnected: boolean): boolean {
+    if (!isConnected && this.#opportunities.size > 0) {
+      this.#opportunities.clear()
+      this.#isOpportunityNew = true
+    }
+    if (!this.#isOpportunityNew) return false
+    this.#isOpportunityNew = false
+    this.#open = [...this.#opportunities.values()].sort((a, b) => b.spreadPct - a.spreadPct)
+    this.#closed = [...this.#closing.splice(0), ...this.#closed].slice(0, KEPT_MAX)
+    return true
+  }
+
+  /** Forgets what nobody wants any more. */
+  #prune(): boolean {
+    this.#isInterestNew = false
+    const connection = this.#connection
+    let isChanged = false
+    for (const [symbol, row] of this.#cells) {
+      for (const exchange of row.keys()) {
+        if (!connection.wants(symbol, exchange)) isChanged = row.delete(exchange)
+      }
+      if (row.size === 0) this.#cells.delete(symbol)
+    }
+    for (const symbol of this.#lanes.keys()) {
+      if (!connection.wants(symbol)) isChanged = this.#lanes.delete(symbol)
+    }
+    const isTold = connection.feed.opportunities
+    for (const [id, { symbol }] of this.#opportunities) {
+      if (!isTold || !connection.wants(symbol)) this.#isOpportunityNew = this.#opportunities.delete(id)
+    }
+    if (!isTold && this.#closed.length > 0) {
+      this.#closed = NONE
+      this.#isOpportunityNew = true
+    }
+    return isChanged
+  }
+
+  /** Time passes without messages too: looks again while anything is shown that ages. */
+  #sweepLater(): void {
+    const { setTimeout, clearTimeout } = this.#environment
+    clearTimeout(this.#sweeping)
+    this.#sweeping = undefined
+    if (this.#cells.size === 0 && this.#lanes.size === 0) return
+    this.#sweeping = setTimeout(() => this.#publish(), SWEEP)
+  }
+}

@@ -1,0 +1,386 @@
+// One connection to `/ws/prices`, for everybody on the page. Holders say what they want; the connection asks the
+// gateway for the union and only ever tells it the difference. It is open while somebody holds it, comes back by
+// itself, and asks anew for everything after that. Timers and the socket come from the environment.
+
+import { WAIT_MAX, backoff } from './backoff.js'
+import { CountedNames } from './counted.js'
+import { environment, type Environment, type SocketLike } from './environment.js'
+import { parseMessage, type ClientMessage, type ServerMessage } from './messages.js'
+import type { ConnectionState, FeedOptions } from './types.js'
+
+/** What one holder wants. Prices come for every symbol on every exchange, of all holders together. */
+export interface Interest extends FeedOptions {
+  symbols?: readonly string[] | undefined
+  /** Empty: alerts only. */
+  exchanges?: readonly string[] | undefined
+  /** The longest wait between two attempts in milliseconds; the smallest of all holders counts. Default 10000. */
+  reconnectInterval?: number | undefined
+  /** Attempts before giving up; the most of all holders counts. Default: no end. */
+  maxReconnectAttempts?: number | undefined
+}
+
+/** A part of the connection's interest, until `end()`. */
+export interface Hold {
+  end(): void
+}
+
+/** What listeners hear: messages by their `type`, and what happens to the connection. */
+export type ConnectionEvents = { [M in ServerMessage as M['type']]: M } & {
+  state: ConnectionState
+  /** The union of all interests is another one. */
+  interest: void
+  /** A frame that is no message, or of a kind that only a later gateway knows. */
+  unread: unknown
+}
+
+/** A socket closes this long after the last holder left, since the next one often comes at once. */
+const LINGER = 200
+/** How long opening may take. */
+const OPEN_WITHIN = 10_000
+/** After this much silence the gateway is asked whether it is there. */
+const SILENCE = 10_000
+/** And has to answer within this. */
+const ANSWER_WITHIN = 5000
+/** Requests are at least this far apart: the gateway takes 20 messages a second, and a request is two or more. */
+const REQUESTS_APART = 150
+/** After `Too many messages` requests rest this long. */
+const REQUESTS_REST = 1000
+/** Names of each kind in one frame: 2 × 64 × 64 bytes, all escaped, stay below the 64 KiB that the gateway takes. */
+const NAMES_PER_FRAME = 64
+/** The gateway's limit for one name in bytes of UTF-8. */
+const NAME_MAX = 64
+
+const PLAIN = { intervalMs: 500, extended: false, opportunities: false }
+type Feed = typeof PLAIN
+
+/** See the head of this file. Most programs take the page's own by {@link shared}. */
+export class Connection {
+  readonly url: string
+  #environment: Environment
+  #listeners = new Map<keyof ConnectionEvents, Set<(event: any) => void>>()
+
+  #holds = new Set<Interest>()
+  #symbols = new CountedNames()
+  #exchanges = new CountedNames()
+  #isStopped = false
+
+  #state: ConnectionState = 'idle'
+  #error: string | null = null
+  #attempts = 0
+  #socket: SocketLike | undefined
+  /** The one of opening, waiting, silence that the state has. */
+  #timer: unknown
+  #lingering: unknown
+  #heardAt = 0
+
+  /** What the gateway holds, as far as it was told. */
+  #told = { symbols: new Set<string>(), exchanges: new Set<string>(), feed: PLAIN }
+  /** What it last said that it holds. */
+  #confirmed = { symbols: [] as string[], exchanges: [] as string[] }
+  #unanswered = 0
+  #isRefused = false
+  #telling: unknown
+  #toldAt = -Infinity
+
+  constructor(url: string, own: Partial<Environment> = {}) {
+    this.url = url
+    this.#environment = environment(own)
+  }
+
+  get state(): ConnectionState {
+    return this.#state
+  }
+
+  /** The last thing that the gateway found wrong, or why there is no connection; `null` once it is open again. */
+  get error(): string | null {
+    return this.#error
+  }
+
+  /** Attempts since the connection was lost. */
+  get attempts(): number {
+    return this.#attempts
+  }
+
+  /** What all holders together ask for. */
+  get feed(): Readonly<Feed> {
+    const feed = { ...PLAIN }
+    let interval = Infinity
+    for (const { intervalMs = PLAIN.intervalMs, extended, opportunities } of this.#holds) {
+      interval = Math.min(interval, intervalMs)
+      feed.extended ||= extended === true
+      feed.opportunities ||= opportunities === true
+    }
+    feed.intervalMs = interval === Infinity ? PLAIN.intervalMs : interval
+    // Without a beat only the gateway can say that a price is none any more.
+    feed.extended ||= feed.intervalMs === 0
+    return feed
+  }
+
+  /** Whether somebody wants this symbol, on this exchange if one is named. */
+  wants(symbol: string, exchange?: string): boolean {
+    return this.#symbols.has(symbol) && (exchange === undefined || this.#exchanges.has(exchange))
+  }
+
+  /** Opens the connection if need be. Names that the gateway would refuse (empty, above 64 bytes) are left out. */
+  hold(wanted: Interest): Hold {
+    const interest = { ...wanted, symbols: this.#names(wanted.symbols), exchanges: this.#names(wanted.exchanges) }
+    this.#holds.add(interest)
+    this.#symbols.add(interest.symbols)
+    this.#exchanges.add(interest.exchanges)
+    this.#interestChanged()
+    return {
+      end: () => {
+        if (!this.#holds.delete(interest)) return
+        this.#symbols.remove(interest.symbols)
+        this.#exchanges.remove(interest.exchanges)
+        this.#interestChanged()
+      },
+    }
+  }
+
+  /** Undoes `disconnect()`, and tries at once where it would wait or has given up. */
+  connect(): void {
+    this.#isStopped = false
+    if (this.#state === 'waiting') this.#start()
+    this.#interestChanged()
+  }
+
+  /** Closes the connection for all holders; it stays closed until `connect()`. */
+  disconnect(): void {
+    this.#isStopped = true
+    this.#close()
+  }
+
+  /** Calls `listener` for each event of this kind; the result ends that. */
+  on<K extends keyof ConnectionEvents>(kind: K, listener: (event: ConnectionEvents[K]) => void): () => void {
+    let listeners = this.#listeners.get(kind)
+    if (!listeners) this.#listeners.set(kind, (listeners = new Set()))
+    // Each call has its own place, even for the same function.
+    const own = (event: ConnectionEvents[K]) => listener(event)
+    listeners.add(own)
+    return () => void listeners.delete(own)
+  }
+
+  #emit<K extends keyof ConnectionEvents>(kind: K, event: ConnectionEvents[K]): void {
+    this.#listeners.get(kind)?.forEach((listener) => {
+      try {
+        listener(event)
+      } catch (error) {
+        // A listener's mistake is told as the platform tells mistakes, and stays its own.
+        this.#environment.setTimeout(() => {
+          throw error
+        }, 0)
+      }
+    })
+  }
+
+  #names(names: readonly string[] = []): string[] {
+    return [...new Set(names)].filter((name) => {
+      const isName = typeof name === 'string' && name !== '' && bytes(name) <= NAME_MAX
+      if (!isName) this.#fail(`Not a name: ${String(name).slice(0, NAME_MAX)}`)
+      return isName
+    })
+  }
+
+  // Opening, closing, coming back.
+
+  #interestChanged(): void {
+    const { setTimeout, clearTimeout } = this.#environment
+    clearTimeout(this.#lingering)
+    if (this.#holds.size === 0) this.#lingering = setTimeout(() => this.#close(), LINGER)
+    // Whoever comes after it gave up wants it anew.
+    else if ((this.#state === 'idle' || this.#state === 'failed') && !this.#isStopped) this.#start()
+    this.#tellSoon()
+    this.#emit('interest', undefined)
+  }
+
+  #start(): void {
+    this.#attempts = 0
+    this.#open()
+  }
+
+  #open(): void {
+    this.#setTimer(() => this.#lost(0, 'The gateway does not answer'), OPEN_WITHIN)
+    let socket: SocketLike
+    try {
+      socket = new this.#environment.WebSocket(this.url)
+    } catch (error) {
+      return this.#lost(0, error instanceof Error ? error.message : String(error))
+    }
+    this.#socket = socket
+    // Handlers of a socket that was let go are taken off, so none can speak for its successor.
+    socket.onopen = () => this.#opened()
+    socket.onmessage = (event) => this.#heard(event.data)
+    socket.onclose = (event) => this.#lost(event.code ?? 0, 'Connection lost')
+    socket.onerror = () => {}
+    this.#become('connecting')
+  }
+
+  #opened(): void {
+    this.#told = { symbols: new Set(), exchanges: new Set(), feed: PLAIN }
+    this.#confirmed = { symbols: [], exchanges: [] }
+    this.#unanswered = 0
+    this.#isRefused = false
+    this.#toldAt = -Infinity
+    this.#error = null
+    this.#heardAt = this.#environment.now()
+    this.#listen()
+    this.#become('connected')
+    this.#tell()
+  }
+
+  /** The socket is no more, or not worth keeping. */
+  #lost(code: number, reason: string): void {
+    this.#drop()
+    if (this.#holds.size === 0 || this.#isStopped) return this.#become('idle')
+    let longest = Infinity
+    let most = 0
+    for (const { reconnectInterval = WAIT_MAX, maxReconnectAttempts = Infinity } of this.#holds) {
+      longest = Math.min(longest, reconnectInterval)
+      most = Math.max(most, maxReconnectAttempts)
+    }
+    this.#error = reason
+    if (this.#attempts >= most) return this.#become('failed')
+    const wait = backoff(this.#attempts, code, this.#environment.random(), longest)
+    this.#attempts += 1
+    this.#setTimer(() => this.#open(), wait)
+    this.#become('waiting')
+  }
+
+  #close(): void {
+    this.#drop()
+    this.#attempts = 0
+    this.#become('idle')
+  }
+
+  #drop(): void {
+    this.#setTimer(undefined, 0)
+    this.#environment.clearTimeout(this.#telling)
+    this.#telling = undefined
+    const socket = this.#socket
+    this.#socket = undefined
+    if (!socket) return
+    socket.onopen = socket.onmessage = socket.onclose = null
+    try {
+      socket.close()
+    } catch {
+      // It is let go either way.
+    }
+  }
+
+  #become(state: ConnectionState): void {
+    if (this.#state === state && state !== 'waiting') return
+    this.#state = state
+    this.#emit('state', state)
+  }
+
+  #fail(error: string): void {
+    this.#error = error
+    this.#emit('error', { type: 'error', message: error })
+  }
+
+  #setTimer(call: (() => void) | undefined, ms: number): void {
+    this.#environment.clearTimeout(this.#timer)
+    this.#timer = call && this.#environment.setTimeout(call, ms)
+  }
+
+  /** Asks after silence, and gives the connection up when there is no answer: a dead peer sends no close. */
+  #listen(): void {
+    const quiet = this.#environment.now() - this.#heardAt
+    if (quiet < SILENCE) return this.#setTimer(() => this.#listen(), SILENCE - quiet)
+    const askedAt = this.#environment.now()
+    this.#say({ action: 'subscribe' })
+    this.#setTimer(() => {
+      if (this.#heardAt >= askedAt) this.#listen()
+      else this.#lost(0, 'The gateway does not answer')
+    }, ANSWER_WITHIN)
+  }
+
+  // What is said and heard.
+
+  #heard(data: unknown): void {
+    this.#heardAt = this.#environment.now()
+    const message = parseMessage(data)
+    if (!message) return this.#emit('unread', data)
+    // Only now: a gateway that opens and closes again is not back.
+    this.#attempts = 0
+    if (message.type === 'subscribed' || message.type === 'unsubscribed') {
+      this.#confirmed = message
+      this.#answered()
+    } else if (message.type === 'error') {
+      this.#error = message.message
+      this.#isRefused = true
+      this.#answered()
+      if (message.message.startsWith('Too many messages')) this.#tellSoon(REQUESTS_REST)
+    }
+    this.#emit(message.type, message as never)
+  }
+
+  /** Each request has one answer, in order. After the last one the gateway's own word counts. */
+  #answered(): void {
+    this.#unanswered = Math.max(0, this.#unanswered - 1)
+    if (this.#unanswered > 0) return
+    this.#told.symbols = new Set(this.#confirmed.symbols)
+    this.#told.exchanges = new Set(this.#confirmed.exchanges)
+    // Whether the options of a refused request count is unknown: they are told again with the next.
+    if (this.#isRefused) this.#told.feed = { ...this.#told.feed, intervalMs: NaN }
+    this.#isRefused = false
+  }
+
+  /** All that holders change in one go is one request. */
+  #tellSoon(rest = 0): void {
+    if (this.#state !== 'connected' || (this.#telling && rest === 0)) return
+    const { now, setTimeout, clearTimeout } = this.#environment
+    clearTimeout(this.#telling)
+    const wait = Math.max(0, rest, this.#toldAt + REQUESTS_APART - now())
+    this.#telling = setTimeout(() => this.#tell(), wait)
+  }
+
+  /** Tells the gateway what differs. What is too much goes first, so that limits are met by what remains. */
+  #tell(): void {
+    this.#telling = undefined
+    const { symbols, exchanges, feed } = this.#told
+    const without = (names: Iterable<string>, known: { has(name: string): boolean }) => [...names].filter((name) => !known.has(name))
+    const gone = [without(symbols, this.#symbols), without(exchanges, this.#exchanges)] as const
+    const more = [without(this.#symbols, symbols), without(this.#exchanges, exchanges)] as const
+    const next = this.feed
+    const options: Partial<Feed> = {}
+    if (next.intervalMs !== feed.intervalMs) options.intervalMs = next.intervalMs
+    if (next.extended !== feed.extended) options.extended = next.extended
+    if (next.opportunities !== feed.opportunities) options.opportunities = next.opportunities
+
+    this.#toldAt = this.#environment.now()
+    for (const [symbols, exchanges] of frames(...gone)) this.#say({ action: 'unsubscribe', symbols, exchanges })
+    const parts = frames(...more)
+    if (parts.length === 0 && Object.keys(options).length > 0) parts.push([[], []])
+    parts.forEach(([symbols, exchanges], at) => {
+      this.#say({ action: 'subscribe', symbols, exchanges, ...(at === 0 ? options : {}) })
+    })
+    this.#told = { symbols: new Set(this.#symbols), exchanges: new Set(this.#exchanges), feed: next }
+  }
+
+  #say(message: ClientMessage): void {
+    this.#unanswered += 1
+    this.#socket?.send(JSON.stringify(message))
+  }
+}
+
+/** Names in parts that fit into a frame each. */
+function frames(symbols: string[], exchanges: string[]): [string[], string[]][] {
+  const parts: [string[], string[]][] = []
+  for (let at = 0; at < Math.max(symbols.length, exchanges.length); at += NAMES_PER_FRAME) {
+    const end = at + NAMES_PER_FRAME
+    parts.push([symbols.slice(at, end), exchanges.slice(at, end)])
+  }
+  return parts
+}
+
+/** Length in UTF-8. */
+function bytes(name: string): number {
+  let length = 0
+  for (const char of name) {
+    const code = char.codePointAt(0)!
+    length += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4
+  }
+  return length
+}

@@ -1,0 +1,107 @@
+// A JSON page of the gateway, asked for again and again while somebody looks; asked once for all who do.
+
+import { environment, type Environment } from './environment.js'
+import { Pacer } from './pacer.js'
+
+/** The newest answer, as one value that never changes in place. */
+export interface PageView {
+  /** Parsed JSON. It stays when later requests fail. */
+  value: unknown
+  /** HTTP status of the newest answer, also of an error; 0: none yet, or no answer to the last request. */
+  status: number
+  error: string | null
+  /** When `value` came, Unix milliseconds of this machine; 0: not yet. */
+  updatedAt: number
+}
+
+export const NO_PAGE: PageView = { value: undefined, status: 0, error: null, updatedAt: 0 }
+
+/** How long an answer may take. */
+const ANSWER_WITHIN = 8000
+
+/** See the head of this file. */
+export class PolledPage {
+  #url: string
+  #ended: () => void
+  #environment: Environment
+  #pacer: Pacer
+  #listeners = new Map<() => void, number>()
+  #view = NO_PAGE
+  #timer: unknown
+  #isAsking = false
+  #askedAt = -Infinity
+
+  constructor(url: string, own: Partial<Environment> = {}, ended = () => {}) {
+    this.#url = url
+    this.#ended = ended
+    this.#environment = environment(own)
+    this.#pacer = new Pacer(this.#environment, () => [...this.#listeners.keys()].forEach((listener) => listener()))
+  }
+
+  get view(): PageView {
+    return this.#view
+  }
+
+  /** Calls `listener` in the frame after each answer; the page is asked as often as the most eager listener wants. */
+  subscribe(listener: () => void, everyMs: number): () => void {
+    const own = () => listener()
+    this.#listeners.set(own, everyMs)
+    this.#askLater()
+    return () => {
+      if (!this.#listeners.delete(own) || this.#listeners.size > 0) return
+      this.#environment.clearTimeout(this.#timer)
+      this.#pacer.cancel()
+      this.#ended()
+    }
+  }
+
+  #askLater(): void {
+    const { now, setTimeout, clearTimeout } = this.#environment
+    clearTimeout(this.#timer)
+    if (this.#isAsking || this.#listeners.size === 0) return
+    const wait = this.#askedAt + Math.min(...this.#listeners.values()) - now()
+    this.#timer = setTimeout(() => void this.#ask(), Math.max(0, wait))
+  }
+
+  async #ask(): Promise<void> {
+    const { now, unixNow, setTimeout, clearTimeout, fetch } = this.#environment
+    this.#isAsking = true
+    this.#askedAt = now()
+    let late: unknown
+    let next: PageView
+    let status = 0
+    try {
+      const tooLate = new Promise<never>((_, reject) => {
+        late = setTimeout(() => reject(new Error('The gateway does not answer')), ANSWER_WITHIN)
+      })
+      const answer = async () => {
+        const reply = await fetch(this.#url, { cache: 'no-store' })
+        status = reply.status
+        return reply.json()
+      }
+      const value = await Promise.race([answer(), tooLate])
+      next = { value, status, error: null, updatedAt: unixNow() }
+    } catch (error) {
+      next = { ...this.#view, status, error: error instanceof Error ? error.message : String(error) }
+    }
+    clearTimeout(late)
+    this.#isAsking = false
+    this.#view = next
+    this.#pacer.request()
+    this.#askLater()
+  }
+}
+
+const all = new Map<string, PolledPage>()
+
+/** The page's own view of `url` (from `pageUrl`). */
+export function sharedPage(url: string): PolledPage {
+  let page = all.get(url)
+  if (!page) all.set(url, (page = new PolledPage(url, {}, () => all.delete(url))))
+  return page
+}
+
+/** What the page's view of `url` is now, without asking. */
+export function pageView(url: string): PageView {
+  return all.get(url)?.view ?? NO_PAGE
+}

@@ -1,0 +1,36 @@
+// One connection and one board per gateway for the whole page, whoever asks.
+
+import { Board } from './board.js'
+import { Connection } from './connection.js'
+import { socketUrl } from './environment.js'
+
+/** A gateway's connection and what it has heard. */
+export interface Live {
+  readonly connection: Connection
+  readonly board: Board
+}
+
+const all = new Map<string, Live>()
+
+/** The page's own connection to `url` (from `socketUrl`). It costs nothing until somebody holds it. */
+export function shared(url: string): Live {
+  let live = all.get(url)
+  if (!live) {
+    const connection = new Connection(url)
+    all.set(url, (live = { connection, board: new Board(connection) }))
+  }
+  return live
+}
+
+const found = new Map<string | undefined, Live>()
+
+/** The same by any form of address that `socketUrl` reads; nothing where there is no page and no whole address. */
+export function sharedAt(url?: string): Live | undefined {
+  let live = found.get(url)
+  if (!live) {
+    const address = socketUrl(url)
+    if (address === undefined) return undefined
+    found.set(url, (live = shared(address)))
+  }
+  return live
+}

@@ -1,0 +1,27 @@
+import type { Environment } from './environment.js'
+
+/**
+ * Calls `call` at once, then at most once in `ms` milliseconds; what is asked for in between is served at the end of
+ * that time. With 0 every request is served. `cancel` forgets a waiting one.
+ */
+export function throttle({ now, setTimeout, clearTimeout }: Environment, call: () => void, ms: number): { request(): void; cancel(): void } {
+  let calledAt = -Infinity
+  let timer: unknown
+  const run = () => {
+    timer = undefined
+    calledAt = now()
+    call()
+  }
+  return {
+    request() {
+      if (timer !== undefined) return
+      const wait = calledAt + ms - now()
+      if (wait > 0) timer = setTimeout(run, wait)
+      else run()
+    },
+    cancel() {
+      clearTimeout(timer)
+      timer = undefined
+    },
+  }
+}

@@ -1,0 +1,64 @@
+// The gateway in a few numbers: who listens, to what, and how much flows.
+
+import type { SocketStats, Status } from '../../core/reports.js'
+import { usePage } from '../hooks/usePage.js'
+import { Pill } from './parts.js'
+import { duration, short } from './text.js'
+import { useRate } from './useRate.js'
+
+export interface StatsPanelProps {
+  /** The gateway, e.g. `https://host`; default: where the page comes from. */
+  url?: string | undefined
+  /** Milliseconds between two looks. Default 1000. */
+  everyMs?: number
+  title?: string
+}
+
+export function StatsPanel({ url, everyMs = 1000, title = 'Gateway' }: StatsPanelProps) {
+  const stats = usePage<SocketStats>('/api/websocket/stats', { url, everyMs })
+  const status = usePage<Status>('/api/status', { url, everyMs })
+  const own = status.value
+  const prices = useRate(own?.gateway.prices, own?.timestamp)
+  const quotes = useRate(own?.detector.quotes, own?.timestamp)
+  const counts = stats.value?.stats
+  const connected = own?.venues.filter((venue) => venue.state === 'connected').length
+  return (
+    <section className="sw sw-panel" aria-label={title}>
+      <header className="sw-head">
+        <h2 className="sw-title">{title}</h2>
+        <span role="status">
+          {stats.error !== null ? <Pill tone="bad">Unreachable</Pill> : own && <Health status={own.status} />}
+        </span>
+      </header>
+      <dl className={`sw-tiles ${stats.error === null ? '' : 'sw-old'}`}>
+        <Tile name="Clients" value={counts && short(counts.clientCount)} />
+        <Tile name="Subscribed pairs" value={counts && short(counts.totalSubscriptions)} />
+        <Tile name="Symbols" value={counts && short(counts.uniqueSymbols)} />
+        <Tile name="Exchanges" value={counts && short(counts.uniqueExchanges)} />
+        <Tile name="Quotes in" value={perSecond(quotes)} />
+        <Tile name="Prices out" value={perSecond(prices)} />
+        <Tile name="Feeds connected" value={own && `${connected} of ${own.venues.length}`} />
+        <Tile name="Up for" value={own && duration(own.process.uptimeMs)} />
+      </dl>
+    </section>
+  )
+}
+
+function Health({ status }: { status: string }) {
+  return <Pill tone={status === 'healthy' ? 'good' : 'bad'}>{status.replaceAll('_', ' ')}</Pill>
+}
+
+const perSecond = (rate: number | undefined) => (rate === undefined ? undefined : `${short(Math.round(rate))}/s`)
+
+/** A number and what it is. */
+export function Tile({ name, value, note }: { name: string; value: string | undefined; note?: string }) {
+  return (
+    <div className="sw-tile">
+      <dt>{name}</dt>
+      <dd className="sw-num">
+        {value ?? '–'}
+        {note !== undefined && note !== '' && <small>{note}</small>}
+      </dd>
+    </div>
+  )
+}

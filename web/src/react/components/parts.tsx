@@ -1,0 +1,112 @@
+// Small pieces that all components share.
+
+import { useEffect, useRef } from 'react'
+import type { ReactNode } from 'react'
+import { tamed } from './text.js'
+
+/** A name or message from the network: always text, and its direction stays its own. */
+export function Name({ children, max }: { children: string; max?: number }) {
+  return <bdi className="sw-name">{tamed(children, max)}</bdi>
+}
+
+/** Where to buy and where to sell. */
+export function Route({ from, to }: { from: string; to: string }) {
+  return (
+    <span className="sw-route">
+      <Spoken>buy on </Spoken>
+      <Name>{from}</Name>
+      <span aria-hidden="true"> → </span>
+      <Spoken>, sell on </Spoken>
+      <Name>{to}</Name>
+    </span>
+  )
+}
+
+/** For screen readers alone. */
+export function Spoken({ children }: { children: ReactNode }) {
+  return <span className="sw-spoken">{children}</span>
+}
+
+export type Tone = 'good' | 'warn' | 'bad' | 'info' | 'plain'
+
+/** A state in a word. */
+export function Pill({ tone = 'plain', children, title }: { tone?: Tone; children: ReactNode; title?: string }) {
+  return (
+    <span className={`sw-pill sw-${tone}`} title={title}>
+      {children}
+    </span>
+  )
+}
+
+/** A dot that pulses while things flow. It says nothing by itself: a word stands beside it. */
+export function Dot({ on }: { on: boolean }) {
+  return <span className={on ? 'sw-dot sw-dot-on' : 'sw-dot'} aria-hidden="true" />
+}
+
+/** Where prices are from, in words that cannot be taken for live ones. */
+export function sourceTone(source: string): Tone {
+  if (source === 'live') return 'good'
+  return source === 'simulated' || source === 'replay' ? 'warn' : 'info'
+}
+
+/** A region that scrolls sideways, by keyboard too. */
+export function Scroller({ label, children }: { label: string; children: ReactNode }) {
+  return (
+    <div className="sw-scroller" role="region" aria-label={label} tabIndex={0}>
+      {children}
+    </div>
+  )
+}
+
+// Clocks that all components share: one timer for each step, running while somebody looks.
+
+interface Ticker {
+  now: number
+  listeners: Set<() => void>
+  timer: ReturnType<typeof setInterval> | undefined
+}
+const tickers = new Map<number, Ticker>()
+
+function ticker(step: number): Ticker {
+  let found = tickers.get(step)
+  if (!found) {
+    found = { now: Date.now(), listeners: new Set(), timer: undefined }
+    tickers.set(step, found)
+  }
+  return found
+}
+
+function listen(own: Ticker, step: number, listener: () => void): () => void {
+  own.listeners.add(listener)
+  own.timer ??= setInterval(() => {
+    own.now = Date.now()
+    own.listeners.forEach((tell) => tell())
+  }, step)
+  return () => {
+    own.listeners.delete(listener)
+    if (own.listeners.size > 0) return
+    clearInterval(own.timer)
+    own.timer = undefined
+  }
+}
+
+/**
+ * A text that changes with time alone, such as an age: written every `step` milliseconds without drawing the
+ * component again.
+ */
+export function Ticking({ text, step = 250 }: { text: (now: number) => string; step?: number }) {
+  const place = useRef<HTMLSpanElement>(null)
+  const newest = useRef(text)
+  newest.current = text
+  useEffect(() => {
+    const own = ticker(step)
+    return listen(own, step, () => {
+      if (place.current) place.current.textContent = newest.current(own.now)
+    })
+  }, [step])
+  return (
+    <span ref={place} suppressHydrationWarning>
+      {text(Date.now())}
+    </span>
+  )
+}

@@ -1,0 +1,2 @@
+// What compilers find at `import 'spreadwire/styles.css'`: a stylesheet exports nothing.
+export {}

@@ -1,0 +1,19 @@
+import { useCallback, useMemo } from 'react'
+import { sharedAt } from '../../core/shared.js'
+import type { ConnectionStatus } from '../../core/types.js'
+import { useStatus } from './live.js'
+
+export interface ConnectionView extends ConnectionStatus {
+  /** Undoes `disconnect()`, or tries at once instead of waiting. */
+  connect: () => void
+  /** Closes the page's connection for all hooks; it stays closed until `connect()`. */
+  disconnect: () => void
+}
+
+/** The page's connection to the gateway. Looks on only: a page without other hooks has no connection. */
+export function useConnection(url?: string): ConnectionView {
+  const status = useStatus(url)
+  const connect = useCallback(() => sharedAt(url)?.connection.connect(), [url])
+  const disconnect = useCallback(() => sharedAt(url)?.connection.disconnect(), [url])
+  return useMemo(() => ({ ...status, connect, disconnect }), [status, connect, disconnect])
+}

@@ -1,0 +1,25 @@
+import { useMemo } from 'react'
+import type { Opportunity } from '../../core/types.js'
+import { NONE, isSameList, useBoard, useHold, useStatus } from './live.js'
+import type { HookOptions } from './options.js'
+
+export interface UseOpportunitiesOptions extends Omit<HookOptions, 'opportunities'> {}
+
+export interface Opportunities {
+  /** Open now, largest spread first. Empty while there is no connection: nothing is known to be open then. */
+  open: readonly Opportunity[]
+  /** Closed while this page looked on, newest first, at most 100. */
+  closed: readonly Opportunity[]
+  isConnected: boolean
+}
+
+/** The opportunities of symbols from `opened` to `closed`. */
+export function useOpportunities(symbols: readonly string[], options: UseOpportunitiesOptions = {}): Opportunities {
+  const { url, ...feed } = options
+  useHold(url, { symbols, ...feed, opportunities: true })
+  const { isConnected } = useStatus(url)
+  const own = (all: readonly Opportunity[]) => all.filter(({ symbol }) => symbols.includes(symbol))
+  const open = useBoard<readonly Opportunity[]>(url, (board) => own(board.open), NONE, isSameList)
+  const closed = useBoard<readonly Opportunity[]>(url, (board) => own(board.closed), NONE, isSameList)
+  return useMemo(() => ({ open, closed, isConnected }), [open, closed, isConnected])
+}

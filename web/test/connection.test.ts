@@ -1,0 +1,452 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { backoff } from '../src/core/backoff.js'
+import { Connection, type Interest } from '../src/core/connection.js'
+import { pageUrl, socketUrl } from '../src/core/environment.js'
+import { FakeGateway, holdTime } from './rig.js'
+
+let gateway: FakeGateway
+let connection: Connection
+const hold = (interest: Interest) => connection.hold(interest)
+const pass = (ms: number) => vi.advanceTimersByTime(ms)
+const PANEL = { symbols: ['BTC/USDT', 'ETH/USDT'], exchanges: ['binance', 'okx'] }
+
+beforeEach(() => {
+  holdTime()
+  gateway = new FakeGateway()
+  connection = new Connection('ws://gateway/ws/prices', { WebSocket: gateway.WebSocket, random: () => 0.5 })
+})
+afterEach(() => {
+  connection.disconnect()
+  vi.useRealTimers()
+})
+
+describe('what the gateway is asked', () => {
+  test('S1-35 everything in one frame on opening, in the words of the replaced hook', () => {
+    hold(PANEL)
+    pass(50)
+    expect(gateway.heard).toEqual([{ action: 'subscribe', ...PANEL }])
+  })
+
+  test('S1-36 the union of all holders, and only the difference when it changes', () => {
+    const panel = hold(PANEL)
+    pass(500)
+    hold({ symbols: ['BTC/USDT'], exchanges: ['binance'] })
+    pass(500)
+    expect(gateway.heard.length, 'nothing new is wanted').toBe(1)
+    const widget = hold({ symbols: ['SOL/USDT'], exchanges: ['kraken', 'okx'] })
+    pass(500)
+    expect(gateway.heard.at(-1)).toEqual({ action: 'subscribe', symbols: ['SOL/USDT'], exchanges: ['kraken'] })
+    panel.end()
+    pass(500)
+    expect(gateway.heard.at(-1)).toEqual({ action: 'unsubscribe', symbols: ['ETH/USDT'], exchanges: [] })
+    widget.end()
+    pass(500)
+    expect(gateway.heard.at(-1)).toEqual({ action: 'unsubscribe', symbols: ['SOL/USDT'], exchanges: ['okx', 'kraken'] })
+    expect([...gateway.socket.symbols, ...gateway.socket.exchanges]).toEqual(['BTC/USDT', 'binance'])
+  })
+
+  test('ending a hold twice takes nothing from others', () => {
+    const panel = hold(PANEL)
+    hold(PANEL)
+    pass(500)
+    panel.end()
+    panel.end()
+    pass(500)
+    expect(gateway.heard.length).toBe(1)
+  })
+
+  test('200 components that mount in one go are one request, and a busy page stays below 20 a second', () => {
+    for (let n = 0; n < 30; n++) hold({ symbols: [`S${n}/USDT`], exchanges: ['okx'] })
+    pass(100)
+    expect(gateway.heard.length).toBe(1)
+    gateway.heard = []
+    for (let n = 0; n < 200; n++) {
+      hold({ symbols: [`T${n}/USDT`], exchanges: ['okx'] }).end()
+      hold({ symbols: [`U${n}/USDT`], exchanges: ['okx'] })
+      pass(5)
+    }
+    expect(gateway.heard.length).toBeLessThan(20)
+    pass(500)
+    expect(gateway.socket.symbols.size).toBe(230)
+  })
+
+  test('S4-03 nothing but plain frames unless somebody asks for more', () => {
+    hold(PANEL)
+    pass(50)
+    expect(Object.keys(gateway.heard[0]!)).toEqual(['action', 'symbols', 'exchanges'])
+  })
+
+  test('options are the most that any holder asks for, and go back with it', () => {
+    hold(PANEL)
+    const eager = hold({ ...PANEL, intervalMs: 100, extended: true })
+    pass(500)
+    expect(gateway.heard.at(-1)).toEqual({ action: 'subscribe', ...PANEL, intervalMs: 100, extended: true })
+    hold({ symbols: ['BTC/USDT'], opportunities: true, intervalMs: 1000 })
+    pass(500)
+    expect(gateway.heard.at(-1)).toEqual({ action: 'subscribe', symbols: [], exchanges: [], opportunities: true })
+    eager.end()
+    pass(500)
+    expect(gateway.heard.at(-1)).toEqual({ action: 'subscribe', symbols: [], exchanges: [], intervalMs: 500, extended: false })
+  })
+
+  test('a slower beat than the default is kept when nobody wants it faster', () => {
+    hold({ ...PANEL, intervalMs: 2000 })
+    pass(50)
+    expect(gateway.heard[0]).toMatchObject({ intervalMs: 2000 })
+  })
+
+  test('without a beat it asks to be told what goes stale', () => {
+    hold({ ...PANEL, intervalMs: 0 })
+    pass(50)
+    expect(gateway.heard[0]).toMatchObject({ intervalMs: 0, extended: true })
+  })
+
+  test('a thousand long names fit into the frames that the gateway takes', () => {
+    const sent: string[] = []
+    const { WebSocket } = gateway
+    connection = new Connection('ws://gateway/ws/prices', {
+      WebSocket: class extends WebSocket {
+        override send(text: string) {
+          sent.push(text)
+          super.send(text)
+        }
+      },
+    })
+    const symbols = Array.from({ length: 1000 }, (_, n) => `${n}`.padEnd(64, '\u0001'))
+    connection.hold({ symbols, exchanges: symbols })
+    pass(50)
+    expect(Math.max(...sent.map((text) => text.length))).toBeLessThan(65_536)
+    expect(gateway.socket.symbols.size).toBe(1000)
+    expect(gateway.socket.exchanges.size).toBe(1000)
+    expect(sent.length, 'at once the gateway takes 40').toBeLessThan(40)
+  })
+
+  test('a name that the gateway would refuse does not take the others with it', () => {
+    hold({ symbols: ['BTC/USDT', '', 'x'.repeat(65), '€'.repeat(22)], exchanges: ['okx'] })
+    pass(50)
+    expect(gateway.heard).toEqual([{ action: 'subscribe', symbols: ['BTC/USDT'], exchanges: ['okx'] }])
+  })
+
+  test('a refused request is no lie: the next change asks for all that the gateway does not hold', () => {
+    hold({ symbols: ['BTC/USDT'], exchanges: ['okx'] })
+    pass(500)
+    gateway.answers = false
+    const large = hold({ symbols: ['ETH/USDT', 'SOL/USDT'], exchanges: [] })
+    pass(500)
+    gateway.socket.symbols = new Set(['BTC/USDT'])
+    gateway.say('{"type":"error","message":"Too many pairs: 3 of at most 1"}')
+    expect(connection.error).toBe('Too many pairs: 3 of at most 1')
+    gateway.answers = true
+    hold({ symbols: ['ETH/USDT'] })
+    large.end()
+    pass(500)
+    expect([...gateway.socket.symbols]).toEqual(['BTC/USDT', 'ETH/USDT'])
+  })
+
+  test('options of a refused request are told again', () => {
+    hold({ symbols: ['BTC/USDT'] })
+    pass(500)
+    gateway.answers = false
+    hold({ symbols: ['ETH/USDT'], intervalMs: 100 })
+    pass(500)
+    gateway.socket.symbols.delete('ETH/USDT')
+    gateway.say('{"type":"error","message":"Too many pairs: 2 of at most 1"}')
+    hold({ symbols: ['SOL/USDT'] })
+    pass(500)
+    expect(gateway.heard.at(-1)).toEqual({ action: 'subscribe', symbols: ['ETH/USDT', 'SOL/USDT'], exchanges: [], intervalMs: 100 })
+  })
+
+  test('told that it says too much, it rests and asks again', () => {
+    hold(PANEL)
+    pass(500)
+    gateway.answers = false
+    hold({ symbols: ['SOL/USDT'] })
+    pass(500)
+    gateway.socket.symbols.delete('SOL/USDT')
+    gateway.say('{"type":"error","message":"Too many messages: 20 a second"}')
+    gateway.answers = true
+    pass(900)
+    expect(gateway.socket.symbols.has('SOL/USDT')).toBe(false)
+    pass(500)
+    expect(gateway.socket.symbols.has('SOL/USDT')).toBe(true)
+  })
+})
+
+describe('the life of a connection', () => {
+  test('nothing is opened until somebody wants something, and nothing stays open after the last one', () => {
+    expect(connection.state).toBe('idle')
+    const panel = hold(PANEL)
+    pass(50)
+    expect(connection.state).toBe('connected')
+    panel.end()
+    pass(1000)
+    expect([connection.state, gateway.open.length]).toEqual(['idle', 0])
+    expect(vi.getTimerCount(), 'no timer is left').toBe(0)
+  })
+
+  test('held and let go 1,000 times: one socket, then none', () => {
+    for (let n = 0; n < 1000; n++) {
+      const panel = hold(PANEL)
+      pass(20)
+      panel.end()
+      pass(20)
+    }
+    expect(gateway.sockets.length).toBe(1)
+    pass(1000)
+    expect(gateway.open.length).toBe(0)
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  test('D1-16 subscribing opens no second socket, and a socket that was let go cannot speak for its successor', () => {
+    hold(PANEL)
+    pass(500)
+    hold({ symbols: ['SOL/USDT'] })
+    pass(500)
+    expect(gateway.sockets.length).toBe(1)
+    const [old] = gateway.sockets
+    connection.disconnect()
+    connection.connect()
+    pass(500)
+    old!.onclose?.({ code: 1006 })
+    old!.onmessage?.({ data: '{"type":"error","message":"from the grave"}' })
+    pass(10_000)
+    expect(gateway.open.length).toBe(1)
+    expect(gateway.sockets.length).toBe(2)
+    expect([connection.state, connection.error]).toEqual(['connected', null])
+    expect([...gateway.socket.symbols]).toEqual(['BTC/USDT', 'ETH/USDT', 'SOL/USDT'])
+  })
+
+  test('S1-41 after a loss everything is asked for anew, with its options', () => {
+    hold({ ...PANEL, intervalMs: 100, opportunities: true })
+    pass(500)
+    hold({ symbols: ['SOL/USDT'] })
+    pass(500)
+    gateway.heard = []
+    gateway.socket.drop(1006)
+    pass(2)
+    expect(connection.state).toBe('waiting')
+    pass(1000)
+    expect(gateway.heard).toEqual([
+      { action: 'subscribe', symbols: ['BTC/USDT', 'ETH/USDT', 'SOL/USDT'], exchanges: ['binance', 'okx'], intervalMs: 100, opportunities: true },
+    ])
+  })
+
+  test('D1-17 disconnect() stays disconnected, whoever comes, until connect()', () => {
+    hold(PANEL)
+    pass(500)
+    connection.disconnect()
+    hold({ symbols: ['SOL/USDT'] })
+    pass(60_000)
+    expect([connection.state, gateway.open.length]).toEqual(['idle', 0])
+    connection.connect()
+    pass(500)
+    expect([...gateway.socket.symbols]).toEqual(['BTC/USDT', 'ETH/USDT', 'SOL/USDT'])
+  })
+
+  test('D1-17 disconnect() while it waits to come back ends the waiting', () => {
+    hold(PANEL)
+    pass(500)
+    gateway.socket.drop(1006)
+    pass(10)
+    connection.disconnect()
+    pass(60_000)
+    expect(gateway.sockets.length).toBe(1)
+  })
+
+  test('D1-25 it never gives up by itself, and the first tries come within three seconds', () => {
+    hold(PANEL)
+    pass(500)
+    gateway.mood = 'refusing'
+    gateway.socket.drop(1006)
+    pass(3000)
+    expect(gateway.sockets.length).toBeGreaterThanOrEqual(4)
+    pass(600_000)
+    expect(gateway.sockets.length, 'ten minutes later').toBeGreaterThan(50)
+    gateway.mood = 'accepting'
+    pass(10_000)
+    expect([connection.state, connection.attempts, connection.error]).toEqual(['connected', 0, null])
+  })
+
+  test('S1-30 maxReconnectAttempts and reconnectInterval are honoured where somebody sets them', () => {
+    gateway.mood = 'refusing'
+    hold({ ...PANEL, maxReconnectAttempts: 5, reconnectInterval: 1000 })
+    pass(20_000)
+    expect([gateway.sockets.length, connection.state]).toEqual([6, 'failed'])
+    gateway.mood = 'accepting'
+    pass(60_000)
+    expect(connection.state).toBe('failed')
+    connection.connect()
+    pass(100)
+    expect(connection.state).toBe('connected')
+  })
+
+  test('who comes after it gave up is not turned away', () => {
+    gateway.mood = 'refusing'
+    hold({ ...PANEL, maxReconnectAttempts: 0 })
+    pass(1000)
+    expect(connection.state).toBe('failed')
+    gateway.mood = 'accepting'
+    hold({ symbols: ['SOL/USDT'] })
+    pass(1000)
+    expect([...gateway.socket.symbols]).toEqual(['BTC/USDT', 'ETH/USDT', 'SOL/USDT'])
+  })
+
+  test('an opening that takes too long, and an address that no socket takes, are tried anew', () => {
+    gateway.mood = 'mute'
+    hold(PANEL)
+    pass(12_000)
+    expect(gateway.sockets.length).toBe(2)
+    expect(gateway.sockets[0]!.wasClosed).toBe(true)
+    const wrong = new Connection('nonsense', {
+      WebSocket: class {
+        constructor() {
+          throw new SyntaxError('wrong address')
+        }
+      } as never,
+    })
+    wrong.hold(PANEL)
+    expect([wrong.state, wrong.error]).toEqual(['waiting', 'wrong address'])
+    wrong.disconnect()
+  })
+
+  test('a gateway that went without a word is asked, and left when it does not answer', () => {
+    hold(PANEL)
+    pass(9000)
+    gateway.heard = []
+    pass(2000)
+    expect(gateway.heard, 'asked after ten seconds of silence').toEqual([{ action: 'subscribe' }])
+    pass(8000)
+    expect(gateway.sockets.length, 'it answered').toBe(1)
+    gateway.answers = false
+    pass(20_000)
+    expect(gateway.sockets[0]!.wasClosed).toBe(true)
+    expect(gateway.sockets.length).toBeGreaterThan(1)
+  })
+
+  test('while prices flow nothing is asked', () => {
+    hold(PANEL)
+    pass(50)
+    gateway.heard = []
+    for (let n = 0; n < 100; n++) {
+      gateway.price('BTC/USDT', 'okx', 1, 2)
+      pass(500)
+    }
+    expect(gateway.heard).toEqual([])
+  })
+})
+
+describe('waits between attempts', () => {
+  test('they grow from a quarter of a second to the longest, with jitter', () => {
+    const waits = (random: number) => Array.from({ length: 9 }, (_, attempt) => backoff(attempt, 1006, random))
+    expect(waits(1)).toEqual([250, 500, 1000, 2000, 4000, 8000, 10_000, 10_000, 10_000])
+    expect(waits(0)).toEqual(waits(1).map((wait) => wait / 2))
+    expect(backoff(2000, 1006, 1)).toBe(10_000)
+  })
+
+  test('1001: the gateway stops, everybody comes back within three seconds, spread', () => {
+    expect([0, 0.5, 1].map((random) => backoff(0, 1001, random))).toEqual([0, 1500, 3000])
+    expect(backoff(1, 1001, 1)).toBe(500)
+  })
+
+  test('1013: who was too slow gives the gateway a rest', () => {
+    expect(backoff(0, 1013, 0)).toBe(1000)
+    expect(backoff(9, 1013, 1)).toBe(10_000)
+  })
+
+  test('what is this client\'s fault is not repeated in haste', () => {
+    for (const code of [1002, 1007, 1008, 1009]) expect(backoff(0, code, 0)).toBe(5000)
+  })
+
+  test('the close code counts', () => {
+    hold(PANEL)
+    pass(500)
+    gateway.socket.drop(1008)
+    pass(7000)
+    expect(gateway.sockets.length).toBe(1)
+    pass(1000)
+    expect(gateway.sockets.length).toBe(2)
+  })
+})
+
+describe('what is heard', () => {
+  test('typed events, and a listener that fails harms neither others nor the connection', () => {
+    const prices: number[] = []
+    const off = connection.on('price', ({ bid }) => prices.push(bid))
+    connection.on('price', () => {
+      throw new Error('mine')
+    })
+    connection.on('price', ({ ask }) => prices.push(ask))
+    hold(PANEL)
+    pass(50)
+    gateway.price('BTC/USDT', 'okx', 1, 2)
+    expect(() => pass(50)).toThrow('mine')
+    off()
+    gateway.price('BTC/USDT', 'okx', 3, 4)
+    expect(prices).toEqual([1, 2, 4])
+    expect(() => pass(50)).toThrow('mine')
+    expect(connection.state).toBe('connected')
+  })
+
+  test('frames that are no messages are told apart and change nothing', () => {
+    const unread: unknown[] = []
+    const read: unknown[] = []
+    connection.on('unread', (data) => unread.push(data))
+    connection.on('price', (message) => read.push(message))
+    hold(PANEL)
+    pass(50)
+    const frames = [
+      '', 'nonsense', 'null', '[]', '"price"', '7', '{"type":"__proto__"}', '{"type":"constructor"}', '{"type":["price"]}',
+      '{"type":"later","x":1}',
+      '{"type":"price","symbol":"BTC/USDT","exchange":"okx","bid":null,"ask":2,"timestamp":1}',
+      '{"type":"price","symbol":"BTC/USDT","exchange":"okx","bid":0,"ask":2,"timestamp":1}',
+      '{"type":"price","symbol":"BTC/USDT","exchange":"okx","bid":"1","ask":2,"timestamp":1}',
+      '{"type":"price","symbol":"BTC/USDT","exchange":"okx","bid":1e999,"ask":2,"timestamp":1}',
+      '{"type":"price","symbol":{},"exchange":"okx","bid":1,"ask":2,"timestamp":1}',
+      '{"type":"price","symbol":"BTC/USDT","bid":1,"ask":2,"timestamp":1}',
+    ]
+    frames.forEach((frame) => gateway.say(frame))
+    gateway.socket.say(new ArrayBuffer(8))
+    expect(unread.length).toBe(frames.length + 1)
+    expect(read).toEqual([])
+    expect(connection.state).toBe('connected')
+  })
+
+  test('members of a later gateway are left out, and none reaches a prototype', () => {
+    const read: object[] = []
+    connection.on('price', (message) => read.push(message))
+    hold(PANEL)
+    pass(50)
+    gateway.say('{"type":"price","symbol":"BTC/USDT","exchange":"okx","bid":1,"ask":2,"timestamp":1,"later":true,"__proto__":{"polluted":1}}')
+    expect(Object.keys(read[0]!)).toEqual(['type', 'symbol', 'exchange', 'bid', 'ask', 'timestamp'])
+    expect('polluted' in read[0]!).toBe(false)
+  })
+
+  test('S1-42 what the gateway finds wrong is kept as the text that it is', () => {
+    hold(PANEL)
+    pass(50)
+    const hostile = '<img src=x onerror=alert(1)>\u0000\u202e"\u2028'
+    gateway.say(JSON.stringify({ type: 'error', message: hostile }))
+    expect(connection.error).toBe(hostile)
+  })
+})
+
+describe('addresses', () => {
+  test.each([
+    ['wss://host/ws/prices', 'wss://host/ws/prices', 'https://host/api/x'],
+    ['ws://host:3000/ws/prices', 'ws://host:3000/ws/prices', 'http://host:3000/api/x'],
+    ['https://host', 'wss://host/ws/prices', 'https://host/api/x'],
+    ['http://host:3000/', 'ws://host:3000/ws/prices', 'http://host:3000/api/x'],
+    ['https://host/spreadwire/', 'wss://host/spreadwire/ws/prices', 'https://host/spreadwire/api/x'],
+    ['https://host/ws/prices?token=a', 'wss://host/ws/prices?token=a', 'https://host/api/x?token=a'],
+  ])('%s', (url, socket, page) => {
+    expect([socketUrl(url), pageUrl('/api/x', url)]).toEqual([socket, page])
+  })
+
+  test('S1-34 without one: where the page comes from; without a page: nothing', () => {
+    expect(socketUrl()).toBeUndefined()
+    vi.stubGlobal('location', { href: 'https://desk.example/panel/deep?x=1' })
+    expect([socketUrl(), pageUrl('/api/x')]).toEqual(['wss://desk.example/ws/prices', 'https://desk.example/api/x'])
+    expect(socketUrl('/gateway')).toBe('wss://desk.example/gateway/ws/prices')
+    vi.unstubAllGlobals()
+  })
+})

@@ -1,0 +1,61 @@
+// The golden messages are the same files that hold the gateway: a change on one side only fails here.
+import { readFileSync, readdirSync } from 'node:fs'
+import { describe, expect, test } from 'vitest'
+import { parseMessage, parseStreamEvent, readMarketDataPrice } from '../src/core/messages.js'
+import { compile } from './compile.js'
+
+const folder = new URL('../../tests/fixtures/protocol/', import.meta.url)
+const golden = (name: string) => readFileSync(new URL(`${name}.json`, folder), 'utf8').trim()
+const names = readdirSync(folder).filter((name) => name.endsWith('.json')).map((name) => name.slice(0, -'.json'.length))
+
+/** Pages are typed only; the compiler knows missing and surplus members of a literal. */
+const PAGES: Record<string, string> = {
+  status: 'reports.Status',
+  instruments: 'reports.Instruments',
+  opportunities: 'reports.Opportunities',
+}
+
+/** Who reads a message, by the first word of its file. */
+const READERS: Record<string, (text: string) => unknown> = {
+  price: parseMessage,
+  arbitrage: parseMessage,
+  opportunity: parseMessage,
+  subscribed: parseMessage,
+  unsubscribed: parseMessage,
+  error: parseMessage,
+  stream: parseStreamEvent,
+  market: (text) => readMarketDataPrice(JSON.parse(text)),
+}
+
+describe('golden messages', () => {
+  test.each(names.filter((name) => !(name in PAGES)))('%s is read as exactly what it says', (name) => {
+    const read = READERS[name.split('_')[0]!]
+    expect(read, 'unknown to this client: type it in src/core/messages.ts, or src/core/reports.ts for a page').toBeDefined()
+    expect(read!(golden(name))).toStrictEqual(JSON.parse(golden(name)))
+  })
+
+  test('a message that lacks a member or has it as another kind is not read', () => {
+    for (const name of names.filter((name) => !(name in PAGES) && !/_extended|_stale|_alias|_no_/.test(name))) {
+      const read = READERS[name.split('_')[0]!]!
+      const message = JSON.parse(golden(name)) as Record<string, unknown>
+      for (const member of Object.keys(message)) {
+        const { [member]: _, ...without } = message
+        expect(read(JSON.stringify(without)), `${name} without ${member}`).toBeUndefined()
+        for (const wrong of [null, {}, [null]]) {
+          expect(read(JSON.stringify({ ...message, [member]: wrong })), `${name}, ${member}: ${JSON.stringify(wrong)}`).toBeUndefined()
+        }
+      }
+    }
+  })
+
+  test('pages are typed as exactly what they say', () => {
+    const literals = Object.entries(PAGES).map(([name, type]) => `export const ${name}: ${type} = ${golden(name)}`)
+    expect(compile({ 'pages.ts': ["import type { reports } from 'spreadwire'", ...literals].join('\n') })).toBe('')
+  })
+
+  test('and the compiler would say so if they were not', () => {
+    const wrong = ['{"instruments":[{"symbol":"A/B","exchanges":[],"more":1}]}', '{"instruments":[{"symbol":"A/B"}]}']
+    const literals = wrong.map((text, at) => `export const x${at}: reports.Instruments = ${text}`)
+    expect(compile({ 'pages.ts': ["import type { reports } from 'spreadwire'", ...literals].join('\n') }).match(/error TS/g)?.length).toBe(2)
+  })
+})

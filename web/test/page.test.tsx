@@ -1,0 +1,105 @@
+// @vitest-environment happy-dom
+// Hooks on the gateway's pages, over a fetch by hand.
+import { act } from '@testing-library/react'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
+import { usePage, usePriceCachePolling } from '../src/react/hooks/index.js'
+import { mount, onePage } from './page.js'
+
+onePage()
+const asked: string[] = []
+let answer: () => Promise<{ ok: boolean; status: number; json: () => Promise<unknown> }>
+
+beforeEach(() => {
+  asked.length = 0
+  answer = async () => ({ ok: true, status: 200, json: async () => ({ n: asked.length }) })
+  vi.stubGlobal('fetch', (url: string) => {
+    asked.push(url)
+    return answer()
+  })
+})
+const pass = (ms: number) => act(() => vi.advanceTimersByTimeAsync(ms))
+
+describe('usePage', () => {
+  test('asks at once and again, once for all who want it, as often as the most eager', async () => {
+    const one = mount(() => usePage<{ n: number }>('/api/market-data/health'))
+    const two = mount(() => usePage('/api/market-data/health', { everyMs: 5000 }))
+    await pass(30)
+    expect(asked).toEqual(['https://desk.example/api/market-data/health'])
+    expect(one.now).toEqual({ value: { n: 1 }, status: 200, error: null, updatedAt: 1_700_000_000_000 })
+    expect(two.now.value).toBe(one.now.value)
+    await pass(3000)
+    expect(asked.length).toBe(4)
+    one.unmount()
+    await pass(10_000)
+    expect(asked.length).toBeLessThanOrEqual(6 + 1)
+    two.unmount()
+    await pass(60_000)
+    expect(asked.length).toBeLessThanOrEqual(7)
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  test('the body counts whatever the status: 503 says why', async () => {
+    answer = async () => ({ ok: false, status: 503, json: async () => ({ status: 'degraded' }) })
+    const hook = mount(() => usePage('/api/market-data/health'))
+    await pass(30)
+    expect(hook.now).toMatchObject({ value: { status: 'degraded' }, status: 503, error: null })
+  })
+
+  test('a gateway that is gone, hangs, or talks nonsense: the last value stays beside the error, and it goes on asking', async () => {
+    const hook = mount(() => usePage('/api/market-data/health'))
+    await pass(30)
+    answer = async () => {
+      throw new TypeError('Failed to fetch')
+    }
+    await pass(1000)
+    expect(hook.now).toMatchObject({ value: { n: 1 }, status: 0, error: 'Failed to fetch' })
+    answer = () => new Promise(() => {})
+    await pass(9500)
+    expect(hook.now.error).toBe('The gateway does not answer')
+    answer = async () => ({ ok: true, status: 200, json: async () => JSON.parse('<html>') })
+    await pass(9000)
+    expect(hook.now.error).toMatch(/JSON/)
+    answer = async () => ({ ok: true, status: 200, json: async () => 'back' })
+    await pass(1000)
+    expect(hook.now).toMatchObject({ value: 'back', status: 200, error: null })
+  })
+})
+
+describe('usePriceCachePolling', () => {
+  const price = (pair: string, timestamp: number) => ({ pair, price: 1, volume: 1, timestamp, change24h: 0, high24h: 1, low24h: 1, bid: 1, ask: 1 })
+  const page = (status: number, value: unknown) => async () => ({ ok: status === 200, status, json: async () => value })
+
+  test('S2-89 S2-70 prices by pair as asked, and the time of the exchange', async () => {
+    answer = page(200, { 'BTC/USD': price('BTC/USD', 5), 'ETH/USD': price('ETH/USD', 7), 'X/Y': 'nonsense' })
+    const hook = mount(() => usePriceCachePolling(['BTC/USD', 'ETH/USD']))
+    expect(hook.now).toMatchObject({ status: 'polling', isLoading: true, lastServerUpdate: 0 })
+    await pass(30)
+    expect(asked).toEqual(['https://desk.example/api/market-data/prices?pairs=BTC%2FUSD%2CETH%2FUSD'])
+    expect([...hook.now.prices.keys()]).toEqual(['BTC/USD', 'ETH/USD'])
+    expect(hook.now).toMatchObject({ status: 'polling', isLoading: false, lastServerUpdate: 7, isPriceStale: false })
+    await pass(12_000)
+    expect(asked.length).toBe(4)
+    await pass(4000)
+    expect(hook.now, 'nothing has moved for 15 s').toMatchObject({ status: 'stale', stalePairs: ['BTC/USD', 'ETH/USD'] })
+  })
+
+  test('S2-89 a pair without a price is stale, none at all is unavailable, a refusal is an error', async () => {
+    const errors: string[] = []
+    answer = page(200, { 'BTC/USD': price('BTC/USD', 5) })
+    const hook = mount(() => usePriceCachePolling(['BTC/USD', '__proto__'], { onError: ({ message }) => errors.push(message) }))
+    await pass(1010)
+    expect(hook.now).toMatchObject({ status: 'stale', stalePairs: ['__proto__'] })
+    answer = page(503, { error: 'cold', message: 'cold', unavailablePairs: [] })
+    await pass(4000)
+    expect(hook.now).toMatchObject({ status: 'unavailable', error: null })
+    answer = page(400, { error: 'No valid pairs provided' })
+    await pass(8000)
+    expect([hook.now.status, errors]).toEqual(['error', ['The gateway answers 400']])
+  })
+
+  test('no pairs: idle, and nothing is asked', async () => {
+    const hook = mount(() => usePriceCachePolling([]))
+    await pass(10_000)
+    expect([hook.now.status, asked.length]).toEqual(['idle', 0])
+  })
+})

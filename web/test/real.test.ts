@@ -1,0 +1,102 @@
+// The core in Node against the real gateway: what it says is what this client reads.
+import { EventSource } from 'eventsource'
+import { describe, test, type TestContext } from 'vitest'
+import { WebSocket } from 'ws'
+import { Board, Connection, PolledPage, PriceFeed, pageUrl, socketUrl, type Environment, type ServerMessage, type reports } from '../src/core/index.js'
+import { PATIENCE, demo, until } from './gateway.js'
+
+const NODE: Partial<Environment> = { WebSocket, EventSource }
+const EXCHANGES = ['binance', 'coinbase', 'kraken', 'bybit', 'kucoin', 'okx']
+const TYPES = ['price', 'arbitrage', 'opportunity', 'subscribed', 'unsubscribed', 'error'] as const
+
+function connect(address: string, { onTestFinished }: TestContext) {
+  const connection = new Connection(socketUrl(`http://${address}`)!, NODE)
+  onTestFinished(() => connection.disconnect())
+  const heard: ServerMessage[] = []
+  const unread: unknown[] = []
+  for (const type of TYPES) connection.on(type, (message) => heard.push(message))
+  connection.on('unread', (frame) => unread.push(frame))
+  return { connection, heard, unread, board: new Board(connection) }
+}
+
+describe.concurrent('the real gateway', () => {
+  test('every frame is read: prices of all exchanges, alerts, replies, extended and plain', { timeout: PATIENCE * 4 }, async (context) => {
+    const { expect } = context
+    const { address } = await demo(context)
+    const { connection, heard, unread, board } = connect(address, context)
+    const plain = connection.hold({ symbols: ['BTC/USDT', 'ETH/USDT', 'SOL/USDT'], exchanges: EXCHANGES })
+    await until('all six fresh', () => EXCHANGES.every((exchange) => board.price('BTC/USDT', exchange)?.freshness === 'fresh'))
+    await until('an alert', () => heard.some(({ type }) => type === 'arbitrage'))
+    expect(board.price('BTC/USDT', 'okx')).not.toHaveProperty('seq')
+
+    connection.hold({ symbols: ['BTC/USDT'], exchanges: ['okx'], extended: true, intervalMs: 50 })
+    await until('more of it', () => board.price('BTC/USDT', 'okx')?.seq)
+    expect(board.price('BTC/USDT', 'okx')).toMatchObject({ source: 'simulated', freshness: 'fresh' })
+    plain.end()
+    const less = await until('less of it', () => heard.find(({ type }) => type === 'unsubscribed'))
+    expect(less).toMatchObject({ symbols: ['BTC/USDT'], exchanges: ['okx'] })
+    await until('the others to leave', () => board.price('ETH/USDT', 'okx') === undefined)
+
+    connection.hold({ symbols: ['BTC/USDT'], exchanges: Array.from({ length: 1100 }, (_, n) => `x${n}`) })
+    const error = await until('a limit', () => heard.find(({ type }) => type === 'error'))
+    expect(error).toMatchObject({ message: expect.stringMatching(/^Too many/) })
+    expect(connection.state).toBe('connected')
+    expect(unread).toEqual([])
+  })
+
+  test('opportunities from opened to closed, as the page of them tells', { timeout: PATIENCE * 4 }, async (context) => {
+    const { expect, onTestFinished } = context
+    const { address } = await demo(context)
+    const { connection, board, unread } = connect(address, context)
+    const page = new PolledPage(pageUrl('/api/instruments', `http://${address}`)!)
+    onTestFinished(page.subscribe(() => {}, 1000))
+    const { instruments } = (await until('the instruments', () => page.view.value)) as reports.Instruments
+    connection.hold({ symbols: instruments.map(({ symbol }) => symbol), opportunities: true })
+    const closed = await until('one to close', () => board.closed[0])
+    expect(closed).toMatchObject({ change: 'closed', source: 'simulated' })
+    expect(closed.peakSpreadPct).toBeGreaterThan(0.5)
+    expect(closed.livedMs).toBeLessThanOrEqual(closed.timestamp - closed.openedAt + 1000)
+    expect(board.open.some(({ id }) => id === closed.id)).toBe(false)
+    expect(unread).toEqual([])
+  })
+
+  test('a restart: stale at once, back by itself, subscribed as before, nothing asked twice', { timeout: PATIENCE * 4 }, async (context) => {
+    const { expect } = context
+    const first = await demo(context)
+    const { connection, heard, board, unread } = connect(first.address, context)
+    connection.hold({ symbols: ['BTC/USDT'], exchanges: ['okx'] })
+    const price = () => board.price('BTC/USDT', 'okx')
+    await until('a price', () => price()?.freshness === 'fresh')
+    await first.stop()
+    await until('staleness', () => price()?.freshness === 'stale')
+    expect(board.status.isConnected).toBe(false)
+    heard.length = 0
+    const second = await demo(context, first.address)
+    await until('a price again', () => price()?.freshness === 'fresh')
+    expect(heard.filter(({ type }) => type === 'subscribed')).toEqual([
+      { type: 'subscribed', symbols: ['BTC/USDT'], exchanges: ['okx'], message: 'Successfully subscribed' },
+    ])
+    expect(unread).toEqual([])
+    await second.stop()
+  })
+
+  test('the stream brings every pair in each burst, through a restart; pages are asked', { timeout: PATIENCE * 4 }, async (context) => {
+    const { expect, onTestFinished } = context
+    const first = await demo(context)
+    const pairs = ['BTC/USD', 'BTC/USDT', 'ETH/USDT']
+    const feed = new PriceFeed(pageUrl('/api/market-data/stream', `http://${first.address}`, { pairs: pairs.join() })!, pairs, NODE)
+    onTestFinished(feed.subscribe(() => {}))
+    const complete = () => feed.view.status === 'connected' && pairs.every((pair) => feed.view.prices.has(pair))
+    await until('all pairs', complete)
+    const health = new PolledPage(pageUrl('/api/market-data/health', `http://${first.address}`)!)
+    onTestFinished(health.subscribe(() => {}, 200))
+    await until('health', () => health.view.status === 200)
+    expect(health.view.value).toMatchObject({ status: 'healthy' })
+    await first.stop()
+    await until('the loss', () => feed.view.status === 'error' && feed.view.stalePairs.length === 3 && health.view.error)
+    const second = await demo(context, first.address)
+    await until('all pairs again', () => complete() && feed.view.stalePairs.length === 0)
+    await until('health again', () => health.view.status === 200)
+    await second.stop()
+  })
+})

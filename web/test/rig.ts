@@ -1,0 +1,162 @@
+// What the tests share: a gateway without a network that keeps to docs/protocol.md, and time turned by hand.
+import { vi } from 'vitest'
+import type { ArbitrageMessage, ClientMessage, OpportunityMessage, PriceMessage } from '../src/core/messages.js'
+
+/** Time stands still until `vi.advanceTimersByTime`; frames come every 16 ms of it. */
+export function holdTime(): void {
+  vi.useFakeTimers({
+    now: 1_700_000_000_000,
+    toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance', 'requestAnimationFrame', 'cancelAnimationFrame'],
+  })
+}
+
+/** Answers `/ws/prices`; says only what a test makes it say. */
+export class FakeGateway {
+  /** Every socket that was ever opened. */
+  sockets: FakeSocket[] = []
+  /** Every frame that was heard, over all sockets. */
+  heard: ClientMessage[] = []
+  /** What happens to new connections. */
+  mood: 'accepting' | 'refusing' | 'mute' = 'accepting'
+  /** Whether requests are answered. */
+  answers = true
+  readonly WebSocket: new (url: string) => FakeSocket
+
+  constructor() {
+    const gateway = this
+    this.WebSocket = class extends FakeSocket {
+      constructor(url: string) {
+        super(gateway, url)
+      }
+    }
+  }
+
+  /** Those that are open or opening. */
+  get open(): FakeSocket[] {
+    return this.sockets.filter((socket) => !socket.isClosed)
+  }
+
+  /** The one that is open. */
+  get socket(): FakeSocket {
+    const [socket, ...more] = this.open
+    if (!socket || more.length > 0) throw new Error(`${this.open.length} sockets are open`)
+    return socket
+  }
+
+  /** To every open socket, as it is. */
+  say(text: string): void {
+    this.open.forEach((socket) => socket.say(text))
+  }
+
+  price(symbol: string, exchange: string, bid: number, ask: number, more: Partial<PriceMessage> = {}): void {
+    const message: PriceMessage = { type: 'price', symbol, exchange, bid, ask, timestamp: Date.now(), ...more }
+    this.say(JSON.stringify(message))
+  }
+
+  alert(symbol: string, buyExchange: string, sellExchange: string, spreadPct: number, more: Partial<ArbitrageMessage> = {}): void {
+    const sellPrice = 100 + spreadPct
+    const message: ArbitrageMessage = {
+      type: 'arbitrage', symbol, buyExchange, sellExchange, buyPrice: 100, sellPrice, spreadPct, profit: spreadPct * 100,
+      timestamp: Date.now(), ...more,
+    }
+    this.say(JSON.stringify(message))
+  }
+
+  opportunity(change: OpportunityMessage['change'], id: string, spreadPct: number, more: Partial<OpportunityMessage> = {}): void {
+    const message: OpportunityMessage = {
+      type: 'opportunity', change, id, symbol: 'BTC/USDT', buyExchange: 'binance', sellExchange: 'okx', buyPrice: 100,
+      sellPrice: 100 + spreadPct, spreadPct, netSpreadPct: spreadPct - 0.2, executableSize: 1, buyAgeMs: 1, sellAgeMs: 2,
+      openedAt: Date.now(), livedMs: 0, peakSpreadPct: spreadPct, source: 'live', timestamp: Date.now(), ...more,
+    }
+    this.say(JSON.stringify(message))
+  }
+}
+
+export class FakeSocket {
+  onopen: ((event: unknown) => void) | null = null
+  onmessage: ((event: { data: unknown }) => void) | null = null
+  onclose: ((event: { code: number }) => void) | null = null
+  onerror: ((event: unknown) => void) | null = null
+  isClosed = false
+  isOpen = false
+  /** By its own side. */
+  wasClosed = false
+  symbols = new Set<string>()
+  exchanges = new Set<string>()
+
+  constructor(readonly gateway: FakeGateway, readonly url: string) {
+    gateway.sockets.push(this)
+    setTimeout(() => {
+      if (this.isClosed || gateway.mood === 'mute') return
+      if (gateway.mood === 'refusing') return this.drop(1006)
+      this.isOpen = true
+      this.onopen?.({})
+    }, 5)
+  }
+
+  send(text: string): void {
+    if (!this.isOpen || this.isClosed) throw new Error('said to a socket that is not open')
+    const message = JSON.parse(text) as ClientMessage
+    this.gateway.heard.push(message)
+    const { action, symbols = [], exchanges = [] } = message
+    const change = action === 'subscribe' ? 'add' : 'delete'
+    symbols.forEach((name) => this.symbols[change](name))
+    exchanges.forEach((name) => this.exchanges[change](name))
+    const reply = { type: `${action}d`, symbols: [...this.symbols], exchanges: [...this.exchanges], message: `Successfully ${action}d` }
+    if (this.gateway.answers) setTimeout(() => this.say(JSON.stringify(reply)), 1)
+  }
+
+  /** As browsers do: the event comes later. */
+  close(): void {
+    this.wasClosed = true
+    if (!this.isClosed) this.drop(1005)
+  }
+
+  drop(code: number): void {
+    this.isClosed = true
+    setTimeout(() => this.onclose?.({ code }), 1)
+  }
+
+  say(text: unknown): void {
+    if (!this.isClosed) this.onmessage?.({ data: text })
+  }
+}
+
+/** An EventSource by hand. */
+export class FakeEvents {
+  static all: FakeEvents[] = []
+  onopen: ((event: unknown) => void) | null = null
+  onmessage: ((event: { data: string }) => void) | null = null
+  onerror: ((event: unknown) => void) | null = null
+  readyState = 0
+
+  constructor(readonly url: string) {
+    FakeEvents.all.push(this)
+  }
+
+  static get open(): FakeEvents[] {
+    return FakeEvents.all.filter(({ readyState }) => readyState !== 2)
+  }
+
+  say(value: object): void {
+    this.readyState = 1
+    this.onmessage?.({ data: JSON.stringify(value) })
+  }
+
+  connected(): void {
+    this.say({ type: 'connected', pairs: [], timestamp: Date.now() })
+  }
+
+  price(pair: string, price: number, timestamp = Date.now()): void {
+    this.say({ pair, price, bid: price, ask: price, high24h: 1, low24h: 1, change24h: 0, changePercent24h: 0, volume24h: 1, timestamp })
+  }
+
+  fail(readyState: 0 | 2): void {
+    this.readyState = readyState
+    this.onerror?.({})
+  }
+
+  close(): void {
+    this.readyState = 2
+  }
+}

@@ -1,0 +1,212 @@
+// @vitest-environment happy-dom
+// usePriceStream, over an EventSource by hand.
+import { describe, expect, test, vi } from 'vitest'
+import { usePriceStream, type UsePriceStreamOptions } from '../src/react/hooks/index.js'
+import { mount, onePage, pass } from './page.js'
+import { FakeEvents } from './rig.js'
+
+onePage()
+const PAIRS = ['BTC/USD', 'BTC/USDT', 'ETH/USDT']
+const source = () => {
+  const [one, ...more] = FakeEvents.open
+  if (!one || more.length > 0) throw new Error(`${FakeEvents.open.length} streams are open`)
+  return one
+}
+const mounted = (pairs: readonly string[] = PAIRS, options: UsePriceStreamOptions = {}) => mount(() => usePriceStream([...pairs], options))
+/** A burst as the gateway sends it: every pair, once a second. */
+const burst = (price: number, pairs = PAIRS) => pairs.forEach((pair) => source().price(pair, price))
+
+describe('usePriceStream', () => {
+  test('S2-80 S2-81 the names of the replaced hook, on its path', () => {
+    const hook = mounted()
+    expect(hook.now).toEqual({
+      prices: new Map(), status: 'connecting', isLoading: true, lastUpdate: 0, error: null, isPriceStale: false,
+      stalePairs: [], hasReceivedPrice: false,
+    })
+    expect(source().url).toBe('https://desk.example/api/market-data/stream?pairs=BTC%2FUSD%2CBTC%2FUSDT%2CETH%2FUSDT')
+    source().connected()
+    burst(1)
+    pass(20)
+    expect(hook.now).toMatchObject({ status: 'connected', isLoading: false, lastUpdate: 1_700_000_000_000, isPriceStale: false, hasReceivedPrice: true })
+    expect(hook.now.prices.get('BTC/USD')).toMatchObject({ pair: 'BTC/USD', price: 1 })
+  })
+
+  test('S2-80 no pairs: idle, and no stream', () => {
+    const hook = mounted([])
+    pass(60_000)
+    expect([hook.now.status, hook.now.prices.size, FakeEvents.all.length]).toEqual(['idle', 0, 0])
+  })
+
+  test('D2-16 an inline array is no new stream; other pairs are', () => {
+    let pairs = ['BTC/USD', 'ETH/USDT']
+    const hook = mount(() => usePriceStream([...pairs]))
+    for (let n = 0; n < 200; n++) {
+      hook.again()
+      pass(10)
+    }
+    expect(FakeEvents.all.length).toBe(1)
+    pairs = ['BTC/USD']
+    hook.again()
+    pass(1000)
+    expect([FakeEvents.all.length, FakeEvents.open.length]).toEqual([2, 1])
+  })
+
+  test('the same pairs in any order are one stream for the whole page', () => {
+    const [one, two] = [mounted(['BTC/USD', 'ETH/USDT']), mounted(['ETH/USDT', 'BTC/USD', 'ETH/USDT'])]
+    expect(FakeEvents.all.length).toBe(1)
+    source().price('ETH/USDT', 7)
+    pass(20)
+    expect([one.now.prices.get('ETH/USDT')?.price, two.now.prices.get('ETH/USDT')?.price]).toEqual([7, 7])
+    one.unmount()
+    pass(1000)
+    expect(FakeEvents.open.length).toBe(1)
+  })
+
+  test('mounting and unmounting 1,000 times leaves one stream, then none', () => {
+    for (let n = 0; n < 1000; n++) mounted().unmount()
+    expect([FakeEvents.all.length, FakeEvents.open.length]).toEqual([1, 1])
+    pass(1000)
+    expect([FakeEvents.open.length, vi.getTimerCount()]).toEqual([0, 0])
+  })
+
+  test('StrictMode: one stream', () => {
+    mount(() => usePriceStream([...PAIRS]), { strict: true })
+    pass(1000)
+    expect(FakeEvents.all.length).toBe(1)
+  })
+
+  test('D2-17 prices that never pause get through, newest last, and draw it at most every 500 ms', () => {
+    const hook = mounted()
+    source().connected()
+    pass(20)
+    const before = hook.draws
+    for (let n = 1; n <= 500; n++) {
+      burst(n)
+      pass(20)
+    }
+    expect(hook.draws - before).toBeGreaterThan(15)
+    expect(hook.draws - before).toBeLessThanOrEqual(21)
+    pass(600)
+    for (const pair of PAIRS) expect(hook.now.prices.get(pair)?.price).toBe(500)
+  })
+
+  test('S4-11 each burst of once a second is one draw with all its pairs, at once', () => {
+    const hook = mounted()
+    source().connected()
+    pass(1000)
+    for (let n = 1; n <= 10; n++) {
+      const before = hook.draws
+      burst(n)
+      pass(20)
+      expect([hook.draws - before, ...[...hook.now.prices.values()].map(({ price }) => price)]).toEqual([1, n, n, n])
+      pass(980)
+    }
+  })
+
+  test('updateDebounceMs: 0 draws each frame', () => {
+    const hook = mounted(PAIRS, { updateDebounceMs: 0 })
+    source().connected()
+    pass(20)
+    const before = hook.draws
+    for (let n = 1; n <= 50; n++) {
+      burst(n)
+      pass(16)
+    }
+    expect(hook.draws - before).toBeGreaterThanOrEqual(49)
+  })
+
+  test('S2-85 a pair without a word is stale and the stream degraded, until it comes again', () => {
+    const hook = mounted(PAIRS, { updateDebounceMs: 0 })
+    source().connected()
+    for (let n = 0; n < 10; n++) {
+      burst(1, ['BTC/USD', 'BTC/USDT'])
+      pass(1000)
+    }
+    expect(hook.now).toMatchObject({ status: 'degraded', isPriceStale: true, stalePairs: ['ETH/USDT'] })
+    burst(1)
+    pass(20)
+    expect(hook.now).toMatchObject({ status: 'connected', isPriceStale: false, stalePairs: [] })
+  })
+
+  test('S2-85 a timestamp that stands still for half a minute is stale; the browser\'s clock is not asked', () => {
+    const hook = mounted(['BTC/USD'])
+    source().connected()
+    for (let n = 0; n < 29; n++) {
+      source().price('BTC/USD', 1, 5)
+      pass(1000)
+    }
+    expect(hook.now.status).toBe('connected')
+    for (let n = 0; n < 4; n++) {
+      source().price('BTC/USD', 1, 5)
+      pass(1000)
+    }
+    expect([hook.now.status, hook.now.stalePairs]).toEqual(['degraded', ['BTC/USD']])
+    source().price('BTC/USD', 1, 6)
+    pass(600)
+    expect(hook.now.status).toBe('connected')
+  })
+
+  test('S2-84 no price within 20 s is an error, told once', () => {
+    const errors: string[] = []
+    const hook = mounted(PAIRS, { onError: ({ message }) => errors.push(message) })
+    source().connected()
+    pass(19_000)
+    expect(errors).toEqual([])
+    pass(2000)
+    expect(hook.now.status).toBe('error')
+    expect([hook.now.error?.message, errors]).toEqual(['No price data received', ['No price data received']])
+    burst(1)
+    pass(600)
+    expect(hook.now).toMatchObject({ status: 'connected', error: null })
+  })
+
+  test('S2-86 a cut stream is the browser\'s to reconnect', () => {
+    const errors: string[] = []
+    const hook = mounted(PAIRS, { onError: ({ message }) => errors.push(message) })
+    source().connected()
+    burst(1)
+    pass(600)
+    source().fail(0)
+    pass(600)
+    expect(hook.now).toMatchObject({ status: 'error', isPriceStale: true, hasReceivedPrice: true })
+    expect(errors).toEqual(['Connection to the price stream lost'])
+    source().connected()
+    burst(2)
+    pass(600)
+    expect(hook.now).toMatchObject({ status: 'connected', error: null, isPriceStale: false })
+    expect(FakeEvents.all.length).toBe(1)
+  })
+
+  test('D2-21 a stream that the browser gives up for ever is opened anew', () => {
+    const hook = mounted()
+    for (let n = 0; n < 5; n++) {
+      FakeEvents.all.at(-1)!.fail(2)
+      pass(10_100)
+    }
+    expect(FakeEvents.all.length).toBeGreaterThanOrEqual(6)
+    expect(hook.now.status).toBe('error')
+    source().connected()
+    burst(1)
+    pass(600)
+    expect(hook.now.status).toBe('connected')
+  })
+
+  test('D2-20 a stream that went without a word is opened anew', () => {
+    mounted()
+    source().connected()
+    burst(1)
+    pass(44_000)
+    expect(FakeEvents.all.length).toBe(1)
+    pass(3000)
+    expect([FakeEvents.all.length, FakeEvents.open.length]).toEqual([2, 1])
+  })
+
+  test('S2-82 what is no price is nothing', () => {
+    const hook = mounted()
+    source().connected()
+    for (const data of ['', 'nonsense', 'null', '7', '{"pair":"BTC/USD"}', '{"pair":"BTC/USD","price":null}']) source().onmessage!({ data })
+    source().price('DOGE/USD', 1)
+    pass(600)
+    expect([hook.now.prices.size, hook.now.hasReceivedPrice]).toEqual([0, false])
+  })
+})

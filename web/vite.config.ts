@@ -1,0 +1,17 @@
+// The package: two entries that share the core, nothing bundled that the user brings.
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  build: {
+    lib: { entry: { index: 'src/core/index.ts', hooks: 'src/react/hooks/index.ts', react: 'src/react/index.ts' }, formats: ['es'] },
+    target: 'es2022',
+    sourcemap: true,
+    rollupOptions: { external: [/^react($|\/)/, /^react-dom($|\/)/, 'uplot'] },
+  },
+  test: {
+    include: ['test/**/*.test.{ts,tsx}'],
+    environment: 'node',
+    environmentOptions: { happyDOM: { url: 'https://desk.example/panel' } },
+    testTimeout: 20_000,
+  },
+})
