@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::feed::Options;
 use crate::feed::silence::{Finding, Silence};
+use crate::feed::stamps::Stamps;
 use crate::market::quote::{FeedEvent, Origin, Source};
 use crate::market::{Directory, InstrumentId, Quote, VenueId};
 use crate::matrix::days::DayTable;
@@ -33,6 +34,10 @@ const BAD_FRAMES_MAX: usize = 10;
 const BAD_WINDOW_NS: u64 = 10 * SECOND;
 /// Pings of the venue that are answered within a second; of the rest the newest is, a second later.
 const PONGS_PER_SECOND: u32 = 5;
+/// When a round trip is measured: soon after the upgrade,
+const FIRST_PING_NS: u64 = 5 * SECOND;
+/// and then each so often.
+const PING_EVERY_NS: u64 = 15 * SECOND;
 /// WebSocket read buffer in bytes: a burst of quotes, not a snapshot.
 const READ_BUFFER: usize = 16 * 1024;
 
@@ -154,6 +159,9 @@ pub struct Connection {
     is_second: bool,
     /// What it heard of instruments whose quotes nothing orders, while another connection speaks for them.
     held: Vec<Option<Quote>>,
+    stamps: Stamps,
+    /// When the round trip is measured next.
+    ping_at: Option<MonoNs>,
     /// The clocks when the upgrade was done.
     opened_at: (MonoNs, UnixNs),
     is_leaving: bool,
@@ -221,6 +229,8 @@ impl Connection {
             shown: Shown::default(),
             is_second: false,
             held: Vec::new(),
+            stamps: Stamps::default(),
+            ping_at: None,
             opened_at: (MonoNs(0), UnixNs(0)),
             is_leaving: false,
             in_maintenance: false,
@@ -255,6 +265,7 @@ impl Connection {
         self.show();
         (self.is_leaving, self.in_maintenance, self.notice) = (false, false, None);
         self.held.clear();
+        (self.stamps, self.ping_at) = (Stamps::default(), None);
         self.price_by = None;
         self.flowed = false;
         self.bad = BadFrames::default();
@@ -277,6 +288,9 @@ impl Connection {
         gauges.last_bytes.set(received.0);
         gauges.bytes.add(bytes.len() as u64);
         socket.receive(bytes);
+        if self.stamps.wants_wall(received) {
+            self.read_wall(received, clock);
+        }
         let mut messages = 0;
         while self.end.is_none() {
             let Some(socket) = &mut self.socket else { break };
@@ -292,7 +306,7 @@ impl Connection {
                     self.message(&bytes, received, clock, events);
                 }
                 Ok(Some(Event::Ping)) => self.pongs.sent(socket.output(), written, received),
-                Ok(Some(Event::Pong)) => {}
+                Ok(Some(Event::Pong)) => self.stamps.ponged(received),
                 Ok(Some(Event::Open(source))) => self.opened(source.as_deref(), received, clock.unix()),
                 Ok(Some(Event::Closed(code))) => self.finish(End::Closed(code), events),
                 Err(failure) => self.finish(End::WebSocket(failure), events),
@@ -322,7 +336,14 @@ impl Connection {
         let Some(socket) = &mut self.socket else { return };
         if !self.pinged && now >= self.heard.plus(self.options.silence_ping_ms.saturating_mul(MS)) {
             self.pinged = true;
+            self.stamps.pinged(now);
             socket.ping();
+        } else if self.ping_at.is_some_and(|at| now >= at) {
+            self.stamps.pinged(now);
+            socket.ping();
+        }
+        if self.ping_at.is_some_and(|at| now >= at) {
+            self.ping_at = Some(now.plus(PING_EVERY_NS));
         }
         self.pongs.release(socket.output(), now);
         self.keep_alive(now);
@@ -349,6 +370,7 @@ impl Connection {
                     self.price_by,
                     self.pongs.release_at(),
                     self.silence.check_at(),
+                    self.ping_at,
                 ]
                 .into_iter()
                 .flatten()
@@ -422,6 +444,7 @@ impl Connection {
     fn opened(&mut self, source: Option<&str>, now: MonoNs, unix: UnixNs) {
         self.phase = Phase::Open;
         self.opened_at = (now, unix);
+        self.ping_at = Some(now.plus(FIRST_PING_NS));
         self.price_by = Some(now.plus(self.options.first_price_ms.saturating_mul(MS)));
         if let Keepalive::Client { every_ms } = self.facts.keepalive {
             self.keepalive_at = Some(now.plus(every_ms.saturating_mul(MS)));
@@ -493,13 +516,20 @@ impl Connection {
                 }
                 self.gauges().quotes.add(1);
                 self.heard_of(top.instrument, received);
+                let exchange_time = match self.stamps.read(top.exchange_time, received) {
+                    Ok(()) => top.exchange_time,
+                    Err(instead) => {
+                        self.gauges().future_stamps.add(1);
+                        instead
+                    }
+                };
                 let quote = Quote {
                     instrument: top.instrument,
                     venue: self.id,
                     bid: top.bid,
                     ask: top.ask,
                     sequence: top.sequence,
-                    exchange_time: top.exchange_time,
+                    exchange_time,
                     received,
                     decoded,
                     source: self.source,
@@ -615,12 +645,28 @@ impl Connection {
         }
         self.keepalive_at = Some(now.plus(every_ms.saturating_mul(MS)));
         let mut requests = Requests::new();
-        let (opened, unix) = self.opened_at;
-        self.codec.set_time(UnixNs(unix.0.saturating_add(now.since(opened))));
+        self.tell_time(now);
         self.codec.keepalive(&mut requests);
         // Before what else is waiting: the venue counts the seconds.
         for request in requests.into_iter().rev() {
             self.requests.push_front(request);
+        }
+    }
+
+    /// Some venues want the time in a request.
+    fn tell_time(&mut self, now: MonoNs) {
+        let (opened, unix) = self.opened_at;
+        self.codec.set_time(UnixNs(unix.0.saturating_add(now.since(opened))));
+    }
+
+    /// Reads the wall clock for the stamps, and tells what they say.
+    #[cold]
+    fn read_wall(&mut self, now: MonoNs, clock: &Clock) {
+        if self.stamps.set_wall(now, clock.unix_at(now)) {
+            self.gauges().clock.forget();
+        }
+        if let Some((offset_ns, one_way_ns)) = self.stamps.value() {
+            self.gauges().clock.set(offset_ns, one_way_ns);
         }
     }
 
@@ -658,6 +704,7 @@ impl Connection {
         self.show();
         let Some(instrument) = again else { return };
         let mut requests = Requests::new();
+        self.tell_time(now);
         self.codec.resubscribe(&[instrument], &mut requests);
         self.gauges().resubscribed.add(1);
         self.requests.extend(requests);

@@ -8,6 +8,7 @@
 pub mod connection;
 mod line;
 pub mod silence;
+pub mod stamps;
 pub mod standing;
 
 use std::io;

@@ -25,6 +25,14 @@ pub static CHATTY: Toy =
 /// Says where it is when asked.
 pub static TOKEN: Toy = Toy(Facts { name: "token", opening: Opening::Token { path: "/where" }, ..PLAIN_FACTS });
 
+/// Ends every connection after four seconds.
+pub static SHORT: Toy =
+    Toy(Facts { name: "short", limits: Limits { age_max_s: Some(4), ..Limits::UNPUBLISHED }, ..PLAIN_FACTS });
+
+/// Takes one instrument on a connection.
+pub static NARROW: Toy =
+    Toy(Facts { name: "narrow", limits: Limits { instruments: 1, ..Limits::UNPUBLISHED }, ..PLAIN_FACTS });
+
 const PLAIN_FACTS: Facts = Facts {
     name: "",
     title: "Toy",
@@ -43,7 +51,11 @@ pub struct Toy(Facts);
 
 impl Venue for Toy {
     fn facts(&self) -> &'static Facts {
-        [&PLAIN, &CHATTY, &TOKEN].into_iter().find(|toy| toy.0.name == self.0.name).map(|toy| &toy.0).unwrap()
+        [&PLAIN, &CHATTY, &TOKEN, &SHORT, &NARROW]
+            .into_iter()
+            .find(|toy| toy.0.name == self.0.name)
+            .map(|toy| &toy.0)
+            .unwrap()
     }
 
     fn native(&self, base: &str, quote: &str) -> Result<String, String> {

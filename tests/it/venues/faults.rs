@@ -15,7 +15,7 @@ fn f12_an_announced_end_of_the_connection_asks_for_another_one() {
     let notice = r#"> {"event":"notice","code":"64008","msg":"The connection will soon be closed."}"#;
     check("okx", &format!("{notice}\n= leaving: the connection will be closed for a service upgrade\n= control"));
     let request = r#"> {"event":"bts:request_reconnect","channel":"","data":{}}"#;
-    check("bitstamp", &format!("{request}\n= reconnect: the venue asks for a new connection\n= control"));
+    check("bitstamp", &format!("{request}\n= leaving: the venue asks for a new connection\n= control"));
 }
 
 #[test]
