@@ -198,7 +198,7 @@ impl Connection {
     #[must_use]
     pub fn share(parts: Parts, entries: Vec<SymbolEntry>, voids: Voids) -> Self {
         let mine = entries.iter().map(|entry| entry.id).collect();
-        let silence = Silence::new(parts.options.silence(), mine, parts.directory.instruments().len());
+        let silence = Silence::new(parts.options.silence(), mine);
         let symbols = Symbols::configured(entries);
         Self {
             id: parts.id,

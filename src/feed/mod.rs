@@ -455,7 +455,8 @@ impl Feed {
 
     /// Makes the states of the venues right: each is what the best of its lines is.
     fn show(&mut self, now: MonoNs) {
-        if !self.lines.iter_mut().fold(false, |any, line| std::mem::take(&mut line.changed) || any) {
+        // All of them are looked at, so that none is left for the next turn.
+        if self.lines.iter_mut().filter(|line| line.changed).map(|line| line.changed = false).count() == 0 {
             return;
         }
         for (at, venue) in self.venues.iter().enumerate() {

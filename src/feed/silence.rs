@@ -109,8 +109,9 @@ pub enum Finding {
 pub struct Silence {
     options: Options,
     mine: Box<[InstrumentId]>,
-    /// By instrument.
+    /// By instrument, from `first` on.
     pairs: Box<[Pair]>,
+    first: usize,
     check_at: MonoNs,
     again_at: MonoNs,
     asked: bool,
@@ -121,13 +122,16 @@ pub struct Silence {
 const NEVER: MonoNs = MonoNs(u64::MAX);
 
 impl Silence {
-    /// Of `mine`, all of which are below `instruments`. Takes its memory here.
+    /// Of `mine`. Takes its memory here.
     #[must_use]
-    pub fn new(options: Options, mine: Box<[InstrumentId]>, instruments: usize) -> Self {
+    pub fn new(options: Options, mine: Box<[InstrumentId]>) -> Self {
+        let [first, last] = [mine.iter().min(), mine.iter().max()].map(|id| id.map_or(0, |id| id.index()));
+        let count = if mine.is_empty() { 0 } else { last - first + 1 };
         Self {
             options,
             mine,
-            pairs: vec![Pair::default(); instruments].into(),
+            pairs: vec![Pair::default(); count].into(),
+            first,
             check_at: NEVER,
             again_at: MonoNs(0),
             asked: false,
@@ -150,7 +154,7 @@ impl Silence {
             return;
         }
         for id in &self.mine {
-            let pair = &mut self.pairs[id.index()];
+            let pair = &mut self.pairs[id.index() - self.first];
             if pair.state == State::Resting {
                 (pair.state, pair.last) = (State::Asked, now);
             }
@@ -161,7 +165,7 @@ impl Silence {
     /// It was quoted now.
     #[inline]
     pub fn heard(&mut self, id: InstrumentId, now: MonoNs) {
-        let Some(pair) = self.pairs.get_mut(id.index()) else { return };
+        let Some(pair) = self.pairs.get_mut(id.index().wrapping_sub(self.first)) else { return };
         if pair.state != State::Live {
             return self.revived(id, now);
         }
@@ -174,7 +178,7 @@ impl Silence {
 
     #[cold]
     fn revived(&mut self, id: InstrumentId, now: MonoNs) {
-        let pair = &mut self.pairs[id.index()];
+        let pair = &mut self.pairs[id.index() - self.first];
         match pair.state {
             // Perhaps it was no fault but its way; an outage of an hour is nobody's way.
             State::Silent => {
@@ -196,7 +200,7 @@ impl Silence {
 
     /// The venue said that it does not trade: nothing is expected until it is quoted.
     pub fn rests(&mut self, id: InstrumentId) {
-        let Some(pair) = self.pairs.get_mut(id.index()) else { return };
+        let Some(pair) = self.pairs.get_mut(id.index().wrapping_sub(self.first)) else { return };
         match pair.state {
             State::Silent => self.silent -= 1,
             State::Missing => self.missing -= 1,
@@ -217,7 +221,7 @@ impl Silence {
             return;
         }
         for &id in &self.mine {
-            let pair = &mut self.pairs[id.index()];
+            let pair = &mut self.pairs[id.index() - self.first];
             if pair.due(&self.options, self.again_at).is_none_or(|at| now < at) {
                 continue;
             }
@@ -242,7 +246,8 @@ impl Silence {
                 State::Resting => {}
             }
         }
-        let due = self.mine.iter().filter_map(|id| self.pairs[id.index()].due(&self.options, self.again_at));
+        let due =
+            self.mine.iter().filter_map(|id| self.pairs[id.index() - self.first].due(&self.options, self.again_at));
         self.check_at = due.min().unwrap_or(NEVER);
     }
 
@@ -261,16 +266,19 @@ impl Silence {
     /// One of those that never came.
     #[must_use]
     pub fn missing_one(&self) -> Option<InstrumentId> {
-        self.mine.iter().copied().find(|id| self.pairs[id.index()].state == State::Missing)
+        self.mine.iter().copied().find(|id| self.pairs[id.index() - self.first].state == State::Missing)
     }
 
     /// When it was last quoted on this connection, if it was and is not silent.
     #[must_use]
     pub fn last(&self, id: InstrumentId) -> Option<MonoNs> {
-        self.pairs.get(id.index()).filter(|pair| pair.state == State::Live).map(|pair| pair.last)
+        self.pairs
+            .get(id.index().wrapping_sub(self.first))
+            .filter(|pair| pair.state == State::Live)
+            .map(|pair| pair.last)
     }
 
-    /// Takes over what another connection has learned of what is usual.
+    /// Takes over what another connection with the same instruments has learned of what is usual.
     pub fn learn_from(&mut self, other: &Self) {
         for (mine, theirs) in self.pairs.iter_mut().zip(&other.pairs) {
             let Pair { gaps, longest, longest_before, since, first, .. } = *theirs;
@@ -302,7 +310,7 @@ mod tests {
 
     impl Case {
         fn new(options: Options) -> Self {
-            let mut silence = Silence::new(options, [A, B].into(), 4);
+            let mut silence = Silence::new(options, [A, B].into());
             silence.asked(MonoNs(SECOND));
             Self { silence, now: MonoNs(SECOND), found: Vec::new() }
         }

@@ -232,8 +232,8 @@ impl Health<'_> {
         if offsets.len() < 2 || median.unsigned_abs() < CLOCK_WRONG_NS {
             return None;
         }
-        let (seconds, word) = (median.unsigned_abs() as f64 / 1e9, if median > 0 { "ahead" } else { "behind" });
-        Some(format!("Clock suspect: this machine is {seconds:.1} s {word} of {} exchanges", offsets.len()))
+        let (seconds, word) = (median.unsigned_abs() as f64 / 1e9, if median > 0 { "ahead of" } else { "behind" });
+        Some(format!("Clock suspect: this machine is {seconds:.1} s {word} {} exchanges", offsets.len()))
     }
 
     /// Prices that nobody has heard of for long, though the way to them is there.
@@ -702,5 +702,34 @@ mod tests {
         );
         let unknown = json!({"isLeader":false,"currentLeader":"unknown","leaderHostname":"unknown"});
         assert_eq!(value["leadership"], unknown);
+    }
+
+    #[test]
+    fn f14_pairs_that_never_came_are_told_and_so_are_connections_that_are_not_there() {
+        let case = Case::new();
+        let okx = &case.board.venues[1];
+        okx.missing_pairs.set(3);
+        okx.missing_one.set(0);
+        okx.connections_wanted.set(2);
+        okx.connections_open.set(1);
+        okx.count_notice("the server will stop");
+        let symbol = case.directory.symbol(InstrumentId(0)).to_owned();
+        let missing = format!("Not subscribed: okx {symbol} gives no price and 2 more");
+        case.check("healthy", true, "websocket", &["Exchange okx has 1 of 2 connections", &missing]);
+        let value = case.value();
+        assert_eq!(value["venues"][1]["missingPairs"], 3);
+        assert_eq!(value["venues"][1]["lastNotice"], "the server will stop");
+    }
+
+    #[test]
+    fn f59_a_clock_that_is_wrong_against_most_venues_is_suspect() {
+        let case = Case::new();
+        case.board.venues[0].clock.set(-600 * SECOND as i64, MS);
+        case.check("healthy", true, "websocket", &[]);
+        case.board.venues[1].clock.set(-599 * SECOND as i64, MS);
+        let alert = "Clock suspect: this machine is 599.0 s behind 2 exchanges";
+        case.check("healthy", true, "websocket", &[alert]);
+        case.board.venues[1].clock.set(MS as i64, MS);
+        case.check("healthy", true, "websocket", &[]);
     }
 }
