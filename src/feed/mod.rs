@@ -429,9 +429,13 @@ impl Feed {
         let (standing, gauges) = (&mut standings[line.standing], &board.venues[line.id.index()]);
         let is_over = line.tick(standing, board, now, &mut |event| handover.push(event));
         if is_over {
-            // Whoever is on the way to replace it is the first now.
-            if line.role == Role::First && !matches!(other.state, State::Idle) {
-                line.give_way_to(other, &mut |event| handover.push(event));
+            let events = &mut |event| handover.push(event);
+            match (line.role, &other.state) {
+                // Whoever is on the way to replace it is the first now;
+                (Role::First, State::Dialling | State::Linked(_)) => line.give_way_to(other, events),
+                // but not who waits for another attempt, which may be long.
+                (Role::First, State::Waiting(_)) => line.connection.void_beyond(&other.connection, events),
+                (Role::First, State::Idle) | (Role::Second, _) => {}
             }
             return line.end(standing, gauges, now);
         }

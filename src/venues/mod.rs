@@ -311,7 +311,7 @@ pub trait FeedCodec: Send {
 
     /// Asks for these instruments again, and for nothing else where the venue takes such a request: they are silent, or
     /// never came. What the venue still sends of them in between is read as ever.
-    fn resubscribe(&mut self, _instruments: &[InstrumentId], _requests: &mut Requests) {}
+    fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests);
 
     /// What to send each [`Keepalive::Client`] interval.
     fn keepalive(&mut self, _requests: &mut Requests) {}

@@ -691,6 +691,46 @@ fn serve_each(each: impl Fn(usize, TcpStream) + Clone + Send + 'static) -> Strin
     })
 }
 
+/// Silence is not what is tested, and the hand turns the clock faster than a loaded machine serves.
+const PATIENT_MS: u64 = 3_600_000;
+
+fn patient() -> Options {
+    Options { silence_ping_ms: PATIENT_MS, silence_max_ms: PATIENT_MS, pair_silence_ms: 0, ..Options::default() }
+}
+
+/// A new connection that never quotes does not take over; when the old one ends, another is made as soon as ever.
+#[test]
+fn f12_a_new_connection_without_prices_is_given_up_and_holds_nothing_up() {
+    let leaves = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&leaves);
+    let address = serve_each(move |at, stream| match at {
+        0 => {
+            let mut socket = quote_over(stream);
+            socket.send("leaving".into()).unwrap();
+            quotes_on(&mut socket, || flag.load(Ordering::Acquire));
+        }
+        1 => {
+            let mut socket = tungstenite::accept(stream).unwrap();
+            while socket.read().is_ok() {}
+        }
+        _ => quotes_on(&mut quote_over(stream), || false),
+    });
+    let hand = HandClock::new(MonoNs(100 * SECOND), UnixNs::from_ms(1_700_000_000_000));
+    let mut rig = Rig::toy_with(hand.clock(), &toy::PLAIN, format!("ws://{address}/toy"), None, patient());
+    rig.until_by(&hand, "tried", |rig| rig.board.venues[0].connects.value() == 2);
+    let opened = hand.clock().now();
+    rig.until_by(&hand, "given up", |_| hand.clock().now().since(opened) > 70 * SECOND);
+    assert_eq!((voids(&rig), rig.board.venues[0].replaced.value()), (Vec::new(), 0));
+    leaves.store(true, Ordering::Release);
+    let left = hand.clock().now();
+    rig.until_by(&hand, "connected anew", |rig| rig.board.venues[0].connects.value() == 3);
+    assert!(hand.clock().now().since(left) < 60 * SECOND, "it waited for what the second line waited for");
+    let before = rig.quotes();
+    rig.until_by(&hand, "quoted", |rig| rig.quotes() > before + 5);
+    let gone = voids(&rig);
+    assert!(!gone.is_empty() && gone.iter().all(|event| !matches!(event, FeedEvent::Quote(_))), "{gone:?}");
+}
+
 fn voids(rig: &Rig) -> Vec<&FeedEvent> {
     rig.events.iter().filter(|event| !matches!(event, FeedEvent::Quote(_))).collect()
 }
@@ -719,7 +759,7 @@ fn f12_a_connection_that_will_be_ended_is_replaced_before_and_no_quote_is_void()
 fn f12_before_the_age_at_which_a_venue_ends_it_a_connection_is_replaced_again_and_again() {
     let address = serve_each(|_, stream| quotes_on(&mut quote_over(stream), || false));
     let hand = HandClock::new(MonoNs(100 * SECOND), UnixNs::from_ms(1_700_000_000_000));
-    let mut rig = Rig::toy_on(hand.clock(), &toy::SHORT, format!("ws://{address}/toy"), None);
+    let mut rig = Rig::toy_with(hand.clock(), &toy::SHORT, format!("ws://{address}/toy"), None, patient());
     rig.until_by(&hand, "replaced three times", |rig| rig.board.venues[0].replaced.value() == 3);
     assert_eq!(voids(&rig), Vec::<&FeedEvent>::new());
     assert_eq!((rig.board.venues[0].connects.value(), rig.board.venues[0].disconnects.value()), (4, 0));
