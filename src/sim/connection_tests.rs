@@ -12,7 +12,15 @@ fn prices() -> Prices {
 }
 
 fn world(prices: &Prices) -> World<'_> {
-    World { venues: PLAIN, prices, unix: UnixNs::from_ms(5000), listen: LISTEN.parse().unwrap(), refusing: &[] }
+    World {
+        venues: PLAIN,
+        prices,
+        unix: UnixNs::from_ms(5000),
+        listen: LISTEN.parse().unwrap(),
+        refusing: &[],
+        troubles: &[],
+        tls: false,
+    }
 }
 
 fn at(ms: u64) -> MonoNs {
