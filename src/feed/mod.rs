@@ -6,6 +6,7 @@
 //! the ring it neither locks, allocates nor logs.
 
 pub mod connection;
+pub mod lag;
 
 use std::io;
 use std::os::fd::RawFd;
