@@ -3,6 +3,7 @@
 //! Cold: before the start where the configuration needs it, and on a schedule. Bounded by a patience; a venue that
 //! does not answer in time is served from disk, or told to be missing.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,10 +11,11 @@ use std::time::Duration;
 
 use crossbeam::channel::bounded;
 
+use crate::log;
 use crate::net::dial::{self, Job, Order, Reached, http_address};
 use crate::net::tls::Trust;
-use crate::stage::{self, Alarm, Idle, Stop};
-use crate::time::Clock;
+use crate::stage::{self, Alarm, Idle, Stage, Stop};
+use crate::time::{Clock, MonoNs, SECOND};
 use crate::venues::Venue;
 use crate::venues::listing::Entry;
 
@@ -133,13 +135,105 @@ impl Catalogue {
     }
 }
 
+/// What a venue is asked for: symbols with the venue's own names.
+pub struct Quoted {
+    /// The venue's name.
+    pub venue: &'static str,
+    /// `BASE/QUOTE` and the venue's own symbol.
+    pub symbols: Vec<(String, String)>,
+}
+
+/// The stage that reads the lists again and again: keeps them on disk, and tells what the venues no longer list or
+/// trade of what they are asked for. Each change is told once.
+pub struct Watch {
+    wanted: Vec<Wanted>,
+    quoted: Vec<Quoted>,
+    folder: Option<PathBuf>,
+    every: Duration,
+    due: MonoNs,
+    clock: Clock,
+    told: HashSet<String>,
+}
+
+impl Watch {
+    /// The longest wait for an answer.
+    const PATIENCE: Duration = Duration::from_secs(30);
+    /// After the start venues have more urgent things to answer.
+    const FIRST_NS: u64 = 5 * SECOND;
+
+    /// Watches the lists of `wanted`, which are asked for what `quoted` says.
+    #[must_use]
+    pub fn new(
+        wanted: Vec<Wanted>,
+        quoted: Vec<Quoted>,
+        folder: Option<PathBuf>,
+        every: Duration,
+        clock: Clock,
+    ) -> Self {
+        let due = clock.now().plus(Self::FIRST_NS);
+        Self { wanted, quoted, folder, every, due, clock, told: HashSet::new() }
+    }
+
+    /// What is to be told of `catalogue` that was not told before; what is right again may be told anew.
+    pub fn news(&mut self, catalogue: &Catalogue) -> Vec<String> {
+        let mut now = HashSet::new();
+        for quoted in &self.quoted {
+            let Some(list) = catalogue.of(quoted.venue).filter(|list| list.from == From::Venue) else { continue };
+            for (symbol, native) in &quoted.symbols {
+                match list.entries.iter().find(|entry| entry.native == *native) {
+                    None => now.insert(format!("{} does not list {symbol} ({native}) any more", list.venue)),
+                    Some(entry) if !entry.is_trading => {
+                        now.insert(format!("{} has halted {symbol} ({native})", list.venue))
+                    }
+                    Some(_) => false,
+                };
+            }
+        }
+        // Of venues that gave no answer, what was told still stands.
+        let silent =
+            |text: &String| catalogue.missing().iter().any(|(venue, _)| text.starts_with(&format!("{venue} ")));
+        now.extend(self.told.iter().filter(|text| silent(text)).cloned());
+        let mut news: Vec<String> = now.difference(&self.told).cloned().collect();
+        news.sort_unstable();
+        self.told = now;
+        news
+    }
+}
+
+impl Stage for Watch {
+    fn name(&self) -> &str {
+        "discovery"
+    }
+
+    fn turn(&mut self, wait: Duration) -> usize {
+        let now = self.clock.now();
+        if now < self.due {
+            std::thread::sleep(wait.min(Duration::from_nanos(self.due.since(now))));
+            return 0;
+        }
+        self.due = now.plus(self.every.as_nanos() as u64);
+        match Catalogue::gather(&self.wanted, self.folder.as_deref(), Self::PATIENCE, &self.clock) {
+            Ok(catalogue) => {
+                for (venue, why) in catalogue.missing() {
+                    log::say(format_args!("warning: the list of {venue} could not be read: {}", log::tamed(why)));
+                }
+                for text in self.news(&catalogue) {
+                    log::say(format_args!("warning: {}", log::tamed(&text)));
+                }
+            }
+            Err(why) => log::say(format_args!("warning: lists of instruments could not be asked for: {why}")),
+        }
+        1
+    }
+}
+
 /// Reads a reply, and keeps it when it is a list.
 fn taken(venue: &'static dyn Venue, body: &[u8], folder: Option<&Path>) -> Result<List, String> {
     let entries = venue.read_listing(body).map_err(|why| why.to_string())?;
     if let Some(folder) = folder
         && let Err(why) = keep(venue, body, folder)
     {
-        crate::log::say(format_args!("warning: {} cannot be kept: {why}", file(venue, folder).display()));
+        log::say(format_args!("warning: {} cannot be kept: {why}", file(venue, folder).display()));
     }
     Ok(List { venue: venue.facts().name, entries, from: From::Venue })
 }
@@ -164,7 +258,7 @@ fn read(venue: &'static dyn Venue, folder: &Path) -> Option<List> {
     let entries = match venue.read_listing(&body) {
         Ok(entries) => entries,
         Err(why) => {
-            crate::log::say(format_args!("warning: {} is not used: {why}", file.display()));
+            log::say(format_args!("warning: {} is not used: {why}", file.display()));
             return None;
         }
     };

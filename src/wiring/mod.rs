@@ -15,8 +15,9 @@ use signal_hook::iterator::Signals;
 
 use crate::cli::{Failure, ReplayArgs, SimArgs};
 use crate::cluster;
-use crate::config::{Config, ThresholdOn};
+use crate::config::{Config, ThresholdOn, VenueConfig};
 use crate::detector::{Detector, DetectorParts, GatewayPort, scan};
+use crate::discovery;
 use crate::feed::{self, Feed, FeedParts, FeedVenue};
 use crate::gateway::{self, Gateway, GatewayParts};
 use crate::keep::{self, Keeper, KeeperParts};
@@ -294,6 +295,9 @@ fn run_live(
     let mut rows: Vec<Row> = rows.into_iter().map(Row::hot).collect();
     rows.extend(dialers.into_iter().map(Row::left_behind));
     rows.extend(keeper.map(|keeper| Row::cold(Box::new(keeper))));
+    if !is_demo {
+        rows.extend(lists(config, &clock)?.map(|watch| Row::left_behind(Box::new(watch))));
+    }
     if is_demo {
         rows.push(Row::cold(Box::new(terminal::LiveLine::new(board))));
     }
@@ -326,14 +330,34 @@ fn keeper(
     Some(Keeper::new(KeeperParts { directory, names, matrix, ring, detector, board, clock, boot }))
 }
 
+/// Reads the venues' lists of instruments on a schedule, if any has one.
+fn lists(config: &Config, clock: &Clock) -> Result<Option<discovery::Watch>, Failure> {
+    let (mut wanted, mut quoted) = (Vec::new(), Vec::new());
+    for venue in config.venues.iter().filter(|venue| !venue.rest_address.is_empty()) {
+        let (address, trust) = (venue.rest_address.clone(), trust(venue)?);
+        wanted.push(discovery::Wanted { venue: venue.venue, address, trust });
+        let symbols = config.instruments.iter().zip(&venue.native);
+        let symbols = symbols.filter_map(|(symbol, native)| Some((symbol.clone(), native.clone()?))).collect();
+        quoted.push(discovery::Quoted { venue: venue.name(), symbols });
+    }
+    let every = Duration::from_secs(config.discovery.every_s);
+    if wanted.is_empty() || every.is_zero() {
+        return Ok(None);
+    }
+    Ok(Some(discovery::Watch::new(wanted, quoted, config.state_dir.clone(), every, clock.clone())))
+}
+
+fn trust(venue: &VenueConfig) -> Result<Trust, Failure> {
+    Trust::new(venue.ca_file.as_deref())
+        .map_err(|why| Failure::Unavailable(format!("venue.{}.ca_file: {why}", venue.name())))
+}
+
 /// The venues, shared out evenly among the feed threads.
 fn shares(config: &Config) -> Result<Vec<Vec<FeedVenue>>, Failure> {
     let count = config.threads.feeds.clamp(1, config.venues.len().max(1));
     let mut shares: Vec<Vec<FeedVenue>> = (0..count).map(|_| Vec::new()).collect();
     for (at, venue) in config.venues.iter().enumerate() {
-        let trust = Trust::new(venue.ca_file.as_deref())
-            .map_err(|why| Failure::Unavailable(format!("venue.{}.ca_file: {why}", venue.name())))?;
-        let address = venue.address.clone();
+        let (address, trust) = (venue.address.clone(), trust(venue)?);
         shares[at % count].push(FeedVenue { id: VenueId(at as u16), venue: venue.venue, address, trust });
     }
     Ok(shares)

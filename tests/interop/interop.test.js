@@ -8,6 +8,8 @@ import ccxt from 'ccxt'
 import { Server, serve, sleep, until } from '../clients/rig.js'
 
 const SYMBOL = 'BTC/USDT'
+// Gemini is not here: ccxt speaks its older protocol, our feed and the simulator the present one.
+
 /** Updates that each library call must give before it is believed. */
 const UPDATES = 12
 
@@ -26,6 +28,14 @@ const VENUES = {
     calls: ['watchBidsAsks', 'watchOrderBook'],
   },
   kucoin: { id: 'BTC-USDT', point: (e, at) => (e.urls.api.public = `http://${at}`), calls: ['watchBidsAsks', 'watchTicker'] },
+  binanceus: { id: 'BTCUSDT', point: (e, at) => (e.urls.api.ws.spot = `ws://${at}/ws`), calls: ['watchBidsAsks'] },
+  gateio: { as: 'gate', id: 'BTC_USDT', point: (e, at) => (e.urls.api.spot = `ws://${at}/ws/v4/`), calls: ['watchBidsAsks'] },
+  bitget: { id: 'BTCUSDT', point: (e, at) => (e.urls.api.ws.public = `ws://${at}/v2/ws/public`), calls: ['watchBidsAsks', 'watchTicker'] },
+  cryptocom: {
+    id: 'BTC_USDT',
+    point: (e, at) => (e.urls.api.ws.public = `ws://${at}/exchange/v1/market`),
+    calls: ['watchTicker', 'watchOrderBook'],
+  },
   // Without the option that our feed sets, Bitfinex tells each level by itself, so that ccxt's book is seen half changed.
   bitfinex: { id: 'tBTCUST', point: (e, at) => (e.urls.api.ws.public = `ws://${at}/ws/2`), calls: ['watchTicker'] },
   bitstamp: {

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use spreadwire::discovery::{Catalogue, From, Wanted};
+use spreadwire::discovery::{Catalogue, From, List, Quoted, Wanted, Watch};
 use spreadwire::net::tls::Trust;
 use spreadwire::time::Clock;
+use spreadwire::venues::listing::Entry;
 use spreadwire::venues::{VENUES, venue};
 
 fn spreadwire(arguments: &[&str]) -> Command {
@@ -186,4 +187,29 @@ fn the_table_of_venues_has_every_venue_and_its_facts() {
             assert!(row.contains(fact), "{row}: {fact}");
         }
     }
+}
+
+#[test]
+fn what_a_venue_no_longer_lists_or_trades_is_told_once() {
+    let entry = |native: &str, is_trading| Entry {
+        base: native[..3].to_owned(),
+        quote: native[3..].to_owned(),
+        native: native.to_owned(),
+        is_trading,
+        tick: None,
+        lot: None,
+    };
+    let list = |entries: Vec<Entry>| Catalogue::new(vec![List { venue: "binance", entries, from: From::Venue }]);
+    let symbols = ["BTC", "ETH"].map(|base| (format!("{base}/USDT"), format!("{base}USDT"))).to_vec();
+    let quoted = vec![Quoted { venue: "binance", symbols }];
+    let mut watch = Watch::new(Vec::new(), quoted, None, SOON, Clock::System);
+    let all = list(vec![entry("BTCUSDT", true), entry("ETHUSDT", true)]);
+    let halted = list(vec![entry("BTCUSDT", true), entry("ETHUSDT", false)]);
+    let gone = list(vec![entry("BTCUSDT", true)]);
+    assert_eq!(watch.news(&all), [""; 0]);
+    assert_eq!(watch.news(&halted), ["binance has halted ETH/USDT (ETHUSDT)"]);
+    assert_eq!(watch.news(&halted), [""; 0], "told once");
+    assert_eq!(watch.news(&gone), ["binance does not list ETH/USDT (ETHUSDT) any more"]);
+    assert_eq!(watch.news(&all), [""; 0]);
+    assert_eq!(watch.news(&halted), ["binance has halted ETH/USDT (ETHUSDT)"], "it had come back");
 }
