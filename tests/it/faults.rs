@@ -404,14 +404,25 @@ fn doubled_frames() {
     check(&Row { fault: "kind = \"duplicate\"\none_in = 2", well: |_| Some(true), ..ROW }, true);
 }
 
+/// What tells of a frame that is missing or comes too late.
+fn order(gauges: &VenueGauges) -> u64 {
+    decode(gauges, "gap") + decode(gauges, "checksum") + gauges.dropped[Dropped::Late as usize].value()
+}
+
 #[test]
 fn frames_out_of_order() {
-    check(&Row { fault: "kind = \"reorder\"\none_in = 4", bound_ms: 8000, well: |_| None, ..ROW }, true);
+    let fault = "kind = \"reorder\"\none_in = 4";
+    // To these two a smaller number is a book service that began again: void, and the next price is the first.
+    let moves = |name: &str| !["bybit", "okx"].contains(&name);
+    check(&Row { fault, bound_ms: 8000, counter: order, moves, well: |_| None, ..ROW }, true);
 }
 
 #[test]
 fn lost_frames() {
-    check(&Row { fault: "kind = \"lose\"\none_in = 4", bound_ms: 8000, well: |_| None, ..ROW }, true);
+    let fault = "kind = \"lose\"\none_in = 4";
+    // The others send a whole top of book each time, in no chain: the next one mends it.
+    let moves = |name: &str| ["coinbase", "cryptocom", "bitfinex"].contains(&name);
+    check(&Row { fault, bound_ms: 8000, counter: order, moves, well: |_| None, ..ROW }, true);
 }
 
 #[test]
