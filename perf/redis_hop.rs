@@ -299,6 +299,7 @@ impl Hop {
             lead,
             clock: Clock::System,
             options: options(server, "b"),
+            history: None,
         })
         .expect("the address is right");
         let stages = [Box::new(detector) as Box<dyn Stage>, Box::new(follow)];

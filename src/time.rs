@@ -136,6 +136,38 @@ impl HandClock {
     }
 }
 
+/// Half of the span over which the smallest difference holds: longer than any pause that is worth a price, shorter
+/// than two clocks need to drift apart noticeably (a part in ten thousand of a minute is 6 ms).
+const BUCKET_NS: u64 = 30 * SECOND;
+/// The smallest value of the last one to two `BUCKET_NS`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lowest {
+    now: Option<i128>,
+    before: Option<i128>,
+    since: MonoNs,
+}
+
+impl Lowest {
+    /// Adds `value`, which was found at `at`.
+    pub fn add(&mut self, value: i128, at: MonoNs) {
+        if self.now.is_none() || at.since(self.since) >= BUCKET_NS {
+            // What is older than a bucket and was never followed by anything still holds better than nothing.
+            self.before = self.now.or(self.before);
+            (self.now, self.since) = (None, at);
+        }
+        self.now = Some(self.now.map_or(value, |lowest| lowest.min(value)));
+    }
+
+    /// The smallest; `None` before there is one.
+    #[must_use]
+    pub fn value(&self) -> Option<i128> {
+        match (self.now, self.before) {
+            (Some(now), Some(before)) => Some(now.min(before)),
+            (one, other) => one.or(other),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

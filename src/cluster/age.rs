@@ -6,41 +6,12 @@
 //! Errs to the older side, by about one round trip. Two machines of one kind beside one Redis are off by a tenth
 //! of a millisecond.
 
-use crate::time::{MonoNs, SECOND};
+use crate::time::{Lowest, MonoNs};
 
-/// Half of the span over which the smallest difference holds: longer than any pause that is worth a price, shorter
-/// than two clocks need to drift apart noticeably (a part in ten thousand of a minute is 6 ms).
-const BUCKET_NS: u64 = 30 * SECOND;
 /// So many messages of a sender are needed before the fastest of them is believed to be fast.
 const ENOUGH: u32 = 8;
 /// Senders that are remembered.
 const SENDERS_MAX: usize = 256;
-
-/// The smallest value of the last one to two [`BUCKET_NS`].
-#[derive(Clone, Copy, Debug, Default)]
-struct Lowest {
-    now: Option<i128>,
-    before: Option<i128>,
-    since: MonoNs,
-}
-
-impl Lowest {
-    fn add(&mut self, value: i128, at: MonoNs) {
-        if self.now.is_none() || at.since(self.since) >= BUCKET_NS {
-            // What is older than a bucket and was never followed by anything still holds better than nothing.
-            self.before = self.now.or(self.before);
-            (self.now, self.since) = (None, at);
-        }
-        self.now = Some(self.now.map_or(value, |lowest| lowest.min(value)));
-    }
-
-    fn value(&self) -> Option<i128> {
-        match (self.now, self.before) {
-            (Some(now), Some(before)) => Some(now.min(before)),
-            (one, other) => one.or(other),
-        }
-    }
-}
 
 /// One sender's clock against ours.
 #[derive(Clone, Debug)]
@@ -128,7 +99,7 @@ impl Clocks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::MS;
+    use crate::time::{MS, SECOND};
     use proptest::prelude::*;
 
     const WAY_NS: u64 = 50_000;

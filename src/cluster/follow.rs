@@ -24,6 +24,7 @@ use crate::cluster::Options;
 use crate::cluster::address::Address;
 use crate::cluster::age::{Clocks, Trips};
 use crate::cluster::batch::{Entry, Head, Reader};
+use crate::cluster::history::History;
 use crate::cluster::publisher::Wanted;
 use crate::cluster::store::{Control, Keys, Store, StoreError};
 use crate::market::quote::{FeedEvent, Origin};
@@ -99,6 +100,8 @@ pub struct FollowParts {
     pub clock: Clock,
     /// Where Redis is, and who we are.
     pub options: Options,
+    /// Where accepted batches are written down, if anywhere.
+    pub history: Option<History>,
 }
 
 /// The follower stage.
@@ -354,6 +357,12 @@ impl Follow {
         };
         if !self.is_next(&head) {
             return;
+        }
+        if let Some(history) = &mut self.parts.history
+            && let Err(why) = history.add(&head, &self.parts.directory, arrived)
+        {
+            self.parts.history = None;
+            self.note(&format!("cluster.history: {why}"));
         }
         let transit_ns = self.clocks.transit_ns(&head.from, head.sent, arrived, &self.trips, head.trip_ns);
         let unknown = self.reader.unknown;

@@ -14,6 +14,7 @@ pub mod election;
 pub mod fallback;
 pub mod follow;
 pub mod helm;
+pub mod history;
 pub mod lead;
 pub mod legacy;
 pub mod publisher;
@@ -49,6 +50,8 @@ pub struct Options {
     pub alone: bool,
     /// Whether the keys of system 2 are written too.
     pub legacy_keys: bool,
+    /// File to which accepted batches are written, see [`history`]; empty for none.
+    pub history: String,
 }
 
 impl Default for Options {
@@ -66,6 +69,7 @@ impl Default for Options {
             stable_ns: 3000 * MS,
             alone: true,
             legacy_keys: false,
+            history: String::new(),
         }
     }
 }

@@ -73,6 +73,9 @@ pub(super) fn resolve(mut draft: Draft, directory: &Path, catalogue: &Catalogue)
             "state_dir: is empty, so a restart while Redis is gone knows no prices until the venues have answered";
         draft.warnings.push(what.to_owned());
     }
+    if !draft.cluster.history.is_empty() {
+        draft.cluster.history = directory.join(&draft.cluster.history).display().to_string();
+    }
     let listing = listing::list(&mut draft, &venues, &instruments, &price_order);
     let Draft { gateway, quotes, detector, threads, feed, discovery, cluster, warnings, .. } = draft;
     Ok(Config {

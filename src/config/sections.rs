@@ -179,6 +179,10 @@ section! {
         silence_ping_ms: u64 = 2000, 100..=600_000;
         /// Milliseconds of silence after which the connection is dead: its quotes are void, it is made again.
         silence_max_ms: u64 = 5000, 200..=600_000;
+        /// Least milliseconds of silence after which one instrument is stale, void and soon subscribed again: it is
+        /// when it says nothing for four times its longest recent pause, but not before so many milliseconds, and not
+        /// after `quotes.stale_after_ms`. 0: single instruments are not watched.
+        pair_silence_ms: u64 = 2000, 0..=600_000;
         /// First pause before connecting again, in milliseconds; it doubles each time until data has flowed.
         backoff_first_ms: u64 = 250, 10..=60_000;
         /// Longest such pause in milliseconds.
@@ -234,6 +238,9 @@ section! {
         /// Whether the keys of the replaced system (`price:dist:<PAIR>:latest`, `price_stream:leader`) are written
         /// too, for its instances during a migration: on or off.
         legacy_keys: LegacyKeys = LegacyKeys::Off;
+        /// File to which a line is added for every accepted batch, relative to this file: time, instance, venue, leader,
+        /// token, sequence. For an investigation: it grows without bound. Empty: none.
+        history: String = String::new();
     }
 }
 

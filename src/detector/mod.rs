@@ -278,6 +278,9 @@ impl Core {
         if quote.origin == Origin::Disk {
             return self.remember(pair, quote, mark);
         }
+        if quote.origin != Origin::Own && self.last[pair.index()].is_blank() && self.is_overtaken(pair, quote) {
+            return Err(merge::Drop::Late);
+        }
         let others = || self.grid.mid_of_others(quote.instrument, quote.venue);
         let checked = merge::check(quote, &mut self.last[pair.index()], others);
         let cell = cell_of(quote);
@@ -304,6 +307,18 @@ impl Core {
         }
         self.enter(quote.instrument, quote.venue, &cell);
         Ok(())
+    }
+
+    /// Whether a cell that is void since held something newer. Our own connection may count anew after it was lost; who
+    /// was not there may not take us back: a looked-up value by when it was read, a leader's by the venue's stamp.
+    #[cold]
+    fn is_overtaken(&self, pair: PairId, quote: &Quote) -> bool {
+        let held = self.matrix.load(pair);
+        held.state == CellState::Void
+            && match quote.origin.is_pushed() {
+                true => merge::is_stamped_before(quote.exchange_time, held.exchange_time),
+                false => quote.received < held.received,
+            }
     }
 
     /// Takes what an earlier run knew into a cell that knows nothing yet. It says nothing about what may follow.

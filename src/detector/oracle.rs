@@ -351,6 +351,33 @@ fn f75_only_pushed_quotes_make_an_alert_and_each_way_voids_its_own() {
 }
 
 #[test]
+fn f82_after_our_own_connection_is_lost_nobody_takes_us_back_to_an_older_price() {
+    let directory = directory([0; VENUES]);
+    let (matrix, writer) = QuoteMatrix::new(directory.pairs());
+    let mut core = Core::new(Arc::clone(&directory), writer, Options::default());
+    let quote = |stamp: u64, received: u64, origin| Quote {
+        bid: level(100, 2),
+        ask: level(101, 2),
+        exchange_time: UnixNs(stamp),
+        received: MonoNs(received),
+        origin,
+        ..Quote::default()
+    };
+    let mut merge = |quote: Quote| {
+        core.down(VenueId(0), Origin::Own, MonoNs(SECOND), |_| (), &mut Vec::new());
+        core.merge(&quote, |_| ()).map(|()| matrix.load().load(PairId(0)).origin)
+    };
+    let late = Err(merge::Drop::Late);
+    assert_eq!(merge(quote(SECOND, 500, Origin::Own)), Ok(Origin::Own));
+    assert_eq!(merge(quote(SECOND - 1, 499, Origin::Redis)), late, "looked up, and read before");
+    assert_eq!(merge(quote(SECOND - 1, 501, Origin::Shared)), late, "by the leader, who was behind");
+    assert_eq!(merge(quote(SECOND, 400, Origin::Shared)), Ok(Origin::Shared), "the same, which still holds there");
+    assert_eq!(merge(quote(SECOND + 1, 501, Origin::Own)), Ok(Origin::Own));
+    assert_eq!(merge(quote(1, 502, Origin::Own)), Ok(Origin::Own), "our own connection may begin anew");
+    assert_eq!(merge(quote(1, 503, Origin::Redis)), Ok(Origin::Redis), "looked up, and read after");
+}
+
+#[test]
 fn a_quote_heard_again_by_another_connection_is_renewed_and_no_change() {
     let directory = directory([0; VENUES]);
     let (matrix, writer) = QuoteMatrix::new(directory.pairs());

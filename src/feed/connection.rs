@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use crate::feed::Options;
 use crate::feed::lag::Lag;
+use crate::feed::silence::{Finding, Silence};
+use crate::feed::stamps::Stamps;
 use crate::market::quote::{FeedEvent, Origin, Source};
 use crate::market::{Directory, InstrumentId, Quote, VenueId};
 use crate::matrix::days::DayTable;
@@ -18,7 +20,8 @@ use crate::metrics::{Board, LinkState, VenueGauges};
 use crate::net::backoff::Wait;
 use crate::time::{Clock, MS, MonoNs, SECOND, UnixNs};
 use crate::venues::{
-    DecodeError, Decoded, Facts, FeedCodec, Frame, Keepalive, Opening, Requests, SymbolEntry, Symbols, Update, Venue,
+    DecodeError, Decoded, Facts, FeedCodec, Frame, Keepalive, Notice, Opening, Requests, SymbolEntry, Symbols, Update,
+    Venue, VoidReason,
 };
 use crate::wire::websocket::{Event, Failure, Limits, WebSocket};
 
@@ -32,6 +35,10 @@ const BAD_FRAMES_MAX: usize = 10;
 const BAD_WINDOW_NS: u64 = 10 * SECOND;
 /// Pings of the venue that are answered within a second; of the rest the newest is, a second later.
 const PONGS_PER_SECOND: u32 = 5;
+/// When a round trip is measured: soon after the upgrade,
+const FIRST_PING_NS: u64 = 5 * SECOND;
+/// and then each so often.
+const PING_EVERY_NS: u64 = 15 * SECOND;
 /// WebSocket read buffer in bytes: a burst of quotes, not a snapshot.
 const READ_BUFFER: usize = 16 * 1024;
 
@@ -105,6 +112,18 @@ impl End {
     }
 }
 
+/// What the end of a connection makes void.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Voids {
+    /// All that the venue quotes: it is the only connection.
+    All,
+    /// Its own instruments; others go on.
+    Own,
+    /// Nothing by itself: it is one of two with the same instruments, and whoever holds both knows what the other has.
+    /// The second of them counts in no gauge.
+    Told,
+}
+
 /// One venue's conversation. Lives as long as the venue is configured; sockets come and go.
 pub struct Connection {
     id: VenueId,
@@ -134,8 +153,31 @@ pub struct Connection {
     source: Source,
     bad: BadFrames,
     pongs: Pongs,
+    voids: Voids,
+    silence: Silence,
+    /// How much of the venue's gauges is ours.
+    shown: Shown,
+    /// The second of two with the same instruments.
+    is_second: bool,
+    /// What it heard of instruments whose quotes nothing orders, while another connection speaks for them.
+    held: Vec<Option<Quote>>,
+    stamps: Stamps,
+    /// When the round trip is measured next.
+    ping_at: Option<MonoNs>,
     /// The clocks when the upgrade was done.
     opened_at: (MonoNs, UnixNs),
+    is_leaving: bool,
+    in_maintenance: bool,
+    /// What the venue said and the log does not know.
+    notice: Option<Notice>,
+}
+
+/// Our share of sums over the venue's connections.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shown {
+    subscribed: u64,
+    silent: u64,
+    missing: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,10 +189,19 @@ enum Phase {
 }
 
 impl Connection {
-    /// A closed connection. Takes its memory here.
+    /// A closed connection for all that the venue quotes. Takes its memory here.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let symbols = symbols(&parts.directory, parts.id);
+        let entries = entries(&parts.directory, parts.id);
+        Self::share(parts, entries, Voids::All)
+    }
+
+    /// The same for some of its instruments.
+    #[must_use]
+    pub fn share(parts: Parts, entries: Vec<SymbolEntry>, voids: Voids) -> Self {
+        let mine = entries.iter().map(|entry| entry.id).collect();
+        let silence = Silence::new(parts.options.silence(), mine);
+        let symbols = Symbols::configured(entries);
         Self {
             id: parts.id,
             facts: parts.venue.facts(),
@@ -176,7 +227,17 @@ impl Connection {
             source: Source::default(),
             bad: BadFrames::default(),
             pongs: Pongs::default(),
+            voids,
+            silence,
+            shown: Shown::default(),
+            is_second: false,
+            held: Vec::new(),
+            stamps: Stamps::default(),
+            ping_at: None,
             opened_at: (MonoNs(0), UnixNs(0)),
+            is_leaving: false,
+            in_maintenance: false,
+            notice: None,
         }
     }
 
@@ -203,6 +264,11 @@ impl Connection {
         self.keepalive_at = None;
         self.acknowledged.fill(false);
         self.acknowledged_count = 0;
+        self.silence.reset();
+        self.show();
+        (self.is_leaving, self.in_maintenance, self.notice) = (false, false, None);
+        self.held.clear();
+        (self.stamps, self.ping_at) = (Stamps::default(), None);
         self.price_by = None;
         self.flowed = false;
         self.bad = BadFrames::default();
@@ -225,6 +291,9 @@ impl Connection {
         gauges.last_bytes.set(received.0);
         gauges.bytes.add(bytes.len() as u64);
         socket.receive(bytes);
+        if self.stamps.wants_wall(received) {
+            self.read_wall(received, clock);
+        }
         let mut messages = 0;
         while self.end.is_none() {
             let Some(socket) = &mut self.socket else { break };
@@ -240,7 +309,7 @@ impl Connection {
                     self.message(&bytes, received, clock, events);
                 }
                 Ok(Some(Event::Ping)) => self.pongs.sent(socket.output(), written, received),
-                Ok(Some(Event::Pong)) => {}
+                Ok(Some(Event::Pong)) => self.stamps.ponged(received),
                 Ok(Some(Event::Open(source))) => self.opened(source.as_deref(), received, clock.unix()),
                 Ok(Some(Event::Closed(code))) => self.finish(End::Closed(code), events),
                 Err(failure) => self.finish(End::WebSocket(failure), events),
@@ -270,11 +339,19 @@ impl Connection {
         let Some(socket) = &mut self.socket else { return };
         if !self.pinged && now >= self.heard.plus(self.options.silence_ping_ms.saturating_mul(MS)) {
             self.pinged = true;
+            self.stamps.pinged(now);
             socket.ping();
+        } else if self.ping_at.is_some_and(|at| now >= at) {
+            self.stamps.pinged(now);
+            socket.ping();
+        }
+        if self.ping_at.is_some_and(|at| now >= at) {
+            self.ping_at = Some(now.plus(PING_EVERY_NS));
         }
         self.pongs.release(socket.output(), now);
         self.keep_alive(now);
         self.miss_prices(now);
+        self.find_silent(now, events);
         self.send_requests(now);
         self.check_output(events);
     }
@@ -289,10 +366,18 @@ impl Connection {
                 let ping = self.heard.plus(self.options.silence_ping_ms.saturating_mul(MS));
                 let silence = if self.pinged { self.silent_at() } else { ping.min(self.silent_at()) };
                 let request = (!self.requests.is_empty()).then_some(self.request_at);
-                [Some(silence), request, self.keepalive_at, self.price_by, self.pongs.release_at()]
-                    .into_iter()
-                    .flatten()
-                    .min()
+                [
+                    Some(silence),
+                    request,
+                    self.keepalive_at,
+                    self.price_by,
+                    self.pongs.release_at(),
+                    self.silence.check_at(),
+                    self.ping_at,
+                ]
+                .into_iter()
+                .flatten()
+                .min()
             }
         }
     }
@@ -313,9 +398,7 @@ impl Connection {
         if let (Some(socket), Phase::Open) = (&mut self.socket, self.phase) {
             socket.close(1000, "");
         }
-        self.phase = Phase::Closed;
-        self.requests.clear();
-        self.gauges().subscribed.set(0);
+        self.close();
     }
 
     /// Why it is over; `None` while it is not. A last word may be in the output.
@@ -364,6 +447,7 @@ impl Connection {
     fn opened(&mut self, source: Option<&str>, now: MonoNs, unix: UnixNs) {
         self.phase = Phase::Open;
         self.opened_at = (now, unix);
+        self.ping_at = Some(now.plus(FIRST_PING_NS));
         self.price_by = Some(now.plus(self.options.first_price_ms.saturating_mul(MS)));
         if let Keepalive::Client { every_ms } = self.facts.keepalive {
             self.keepalive_at = Some(now.plus(every_ms.saturating_mul(MS)));
@@ -373,7 +457,6 @@ impl Connection {
         let gauges = self.gauges();
         gauges.set_source(self.source as u8);
         gauges.connects.add(1);
-        gauges.subscribed.set(0);
         if let Opening::Patient { wait_ms } = self.facts.opening {
             self.request_at = now.plus(wait_ms.saturating_mul(MS));
         }
@@ -444,29 +527,95 @@ impl Connection {
                 let late_ns = self.lag.take(top.exchange_time, received, unix);
                 self.gauges().quotes.add(1);
                 self.gauges().lagged.add(u64::from(late_ns > 0));
-                events(FeedEvent::Quote(Quote {
+                self.heard_of(top.instrument, received);
+                let exchange_time = match self.stamps.read(top.exchange_time, received) {
+                    Ok(()) => top.exchange_time,
+                    Err(instead) => {
+                        self.gauges().future_stamps.add(1);
+                        instead
+                    }
+                };
+                let quote = Quote {
                     instrument: top.instrument,
                     venue: self.id,
                     bid: top.bid,
                     ask: top.ask,
                     sequence: top.sequence,
-                    exchange_time: top.exchange_time,
+                    exchange_time,
                     // A price that lay on the way is as old as if it had been read when it should have come.
                     received: MonoNs(received.0.saturating_sub(late_ns)),
                     decoded,
                     source: self.source,
                     origin: Origin::Own,
-                }));
+                };
+                if self.is_second || self.in_maintenance {
+                    return self.hold(quote, events);
+                }
+                events(FeedEvent::Quote(quote));
             }
             Update::Statistics(day) => self.days.store(self.directory.pair(day.instrument, self.id), day),
-            Update::Void(instrument, _) => events(FeedEvent::Void(*instrument, self.id, Origin::Own)),
+            Update::Void(instrument, reason) => {
+                if *reason == VoidReason::Halt || self.is_second {
+                    self.silence.rests(*instrument);
+                    self.show();
+                }
+                if self.is_second {
+                    return;
+                }
+                events(FeedEvent::Void(*instrument, self.id, Origin::Own));
+            }
             Update::Subscribed(instrument) => self.acknowledge(*instrument, received),
             Update::Refused(why) => {
                 self.gauges().refused.add(1);
                 self.gauges().set_last_error(&format!("refused: {why}"));
             }
             Update::Reconnect(why) => self.finish(End::Wanted(why), events),
+            Update::Notice(notice) => self.take_note(notice, events),
         }
+    }
+
+    #[inline]
+    fn heard_of(&mut self, instrument: InstrumentId, received: MonoNs) {
+        let before = self.silence.silent() + self.silence.missing();
+        self.silence.heard(instrument, received);
+        if self.silence.silent() + self.silence.missing() != before {
+            self.show();
+        }
+    }
+
+    /// What the venue says in maintenance does not hold. What a second connection says holds as well as what the first
+    /// one says, if the venue's number or stamp puts the two in order.
+    #[cold]
+    fn hold(&mut self, quote: Quote, events: &mut dyn FnMut(FeedEvent)) {
+        if self.in_maintenance {
+            return;
+        }
+        if quote.sequence != 0 || quote.exchange_time.0 != 0 {
+            events(FeedEvent::Quote(quote));
+        } else if let Some(held) = self.held.get_mut(quote.instrument.index()) {
+            *held = Some(quote);
+        }
+    }
+
+    #[cold]
+    fn take_note(&mut self, notice: &Notice, events: &mut dyn FnMut(FeedEvent)) {
+        self.gauges().count_notice(&notice.to_string());
+        match notice {
+            Notice::Leaving(_) => self.is_leaving = true,
+            Notice::Maintenance => {
+                self.in_maintenance = true;
+                for entry in self.codec.symbols().entries() {
+                    self.silence.rests(entry.id);
+                    if !self.is_second {
+                        events(FeedEvent::Void(entry.id, self.id, Origin::Own));
+                    }
+                }
+                self.show();
+            }
+            Notice::Resumed => self.in_maintenance = false,
+            Notice::Said(_) => {}
+        }
+        self.notice = Some(notice.clone());
     }
 
     #[cold]
@@ -481,7 +630,7 @@ impl Connection {
         let Some(known) = self.acknowledged.get_mut(instrument.index()) else { return };
         if !std::mem::replace(known, true) {
             self.acknowledged_count += 1;
-            self.gauges().subscribed.set(self.acknowledged_count as u64);
+            self.show();
             self.connected(now);
         }
     }
@@ -509,12 +658,28 @@ impl Connection {
         }
         self.keepalive_at = Some(now.plus(every_ms.saturating_mul(MS)));
         let mut requests = Requests::new();
-        let (opened, unix) = self.opened_at;
-        self.codec.set_time(UnixNs(unix.0.saturating_add(now.since(opened))));
+        self.tell_time(now);
         self.codec.keepalive(&mut requests);
         // Before what else is waiting: the venue counts the seconds.
         for request in requests.into_iter().rev() {
             self.requests.push_front(request);
+        }
+    }
+
+    /// Some venues want the time in a request.
+    fn tell_time(&mut self, now: MonoNs) {
+        let (opened, unix) = self.opened_at;
+        self.codec.set_time(UnixNs(unix.0.saturating_add(now.since(opened))));
+    }
+
+    /// Reads the wall clock for the stamps, and tells what they say.
+    #[cold]
+    fn read_wall(&mut self, now: MonoNs, clock: &Clock) {
+        if self.stamps.set_wall(now, clock.unix_at(now)) {
+            self.gauges().clock.forget();
+        }
+        if let Some((offset_ns, one_way_ns)) = self.stamps.value() {
+            self.gauges().clock.set(offset_ns, one_way_ns);
         }
     }
 
@@ -532,6 +697,32 @@ impl Connection {
         }
     }
 
+    /// Instruments that are silent or never came: void, and asked for again one by one.
+    fn find_silent(&mut self, now: MonoNs, events: &mut dyn FnMut(FeedEvent)) {
+        if self.silence.check_at().is_none_or(|at| now < at) {
+            return;
+        }
+        let (mut again, mut silenced) = (None, 0);
+        let (id, is_second) = (self.id, self.is_second);
+        self.silence.check(now, &mut |finding| match finding {
+            // While there are two, the first one speaks.
+            Finding::Silent(instrument) if !is_second => {
+                silenced += 1;
+                events(FeedEvent::Void(instrument, id, Origin::Own));
+            }
+            Finding::Again(instrument) => again = Some(instrument),
+            Finding::Silent(_) | Finding::Missing(_) => {}
+        });
+        self.gauges().silenced.add(silenced);
+        self.show();
+        let Some(instrument) = again else { return };
+        let mut requests = Requests::new();
+        self.tell_time(now);
+        self.codec.resubscribe(&[instrument], &mut requests);
+        self.gauges().resubscribed.add(1);
+        self.requests.extend(requests);
+    }
+
     fn send_requests(&mut self, now: MonoNs) {
         if self.phase != Phase::Open {
             return;
@@ -541,6 +732,9 @@ impl Connection {
             let Some(request) = self.requests.pop_front() else { return };
             socket.send_text(&request);
             self.request_at = now.plus(self.facts.request_gap_ms.saturating_mul(MS));
+            if self.requests.is_empty() {
+                self.silence.asked(now);
+            }
         }
     }
 
@@ -562,13 +756,120 @@ impl Connection {
         if let (Some(socket), Some((code, reason))) = (&mut self.socket, farewell(&end)) {
             socket.close(code, reason);
         }
-        self.phase = Phase::Closed;
-        self.requests.clear();
+        self.close();
         let gauges = self.gauges();
-        gauges.subscribed.set(0);
         gauges.consecutive_errors.set(gauges.consecutive_errors.value() + 1);
         self.end = Some(end);
-        events(FeedEvent::Down(self.id, Origin::Own));
+        self.void_all(events);
+    }
+
+    fn close(&mut self) {
+        self.phase = Phase::Closed;
+        self.requests.clear();
+        self.acknowledged.fill(false);
+        self.acknowledged_count = 0;
+        self.silence.reset();
+        self.show();
+    }
+
+    fn void_all(&self, events: &mut dyn FnMut(FeedEvent)) {
+        match self.voids {
+            Voids::All => events(FeedEvent::Down(self.id, Origin::Own)),
+            Voids::Own => {
+                for entry in self.codec.symbols().entries() {
+                    events(FeedEvent::Void(entry.id, self.id, Origin::Own));
+                }
+            }
+            Voids::Told => {}
+        }
+    }
+
+    /// Makes the venue's gauges right, as far as they are ours.
+    fn show(&mut self) {
+        let before = self.shown;
+        self.shown = match (self.phase, self.is_second) {
+            (Phase::Open, false) => Shown {
+                subscribed: self.acknowledged_count as u64,
+                silent: self.silence.silent() as u64,
+                missing: self.silence.missing() as u64,
+            },
+            _ => Shown::default(),
+        };
+        let (gauges, now) = (&self.board.venues[self.id.index()], self.shown);
+        gauges.subscribed.replace(before.subscribed, now.subscribed);
+        gauges.silent_pairs.replace(before.silent, now.silent);
+        gauges.missing_pairs.replace(before.missing, now.missing);
+        if let (true, Some(one)) = (now.missing > 0, self.silence.missing_one()) {
+            gauges.missing_one.set(u64::from(one.0));
+        }
+    }
+}
+
+/// Two connections with the same instruments.
+impl Connection {
+    /// What its end makes void from now on.
+    pub fn set_voids(&mut self, voids: Voids) {
+        self.voids = voids;
+    }
+
+    /// It is the second of two, or no more. A second one tells no quotes that nothing orders.
+    pub fn set_second(&mut self, is_second: bool) {
+        self.is_second = is_second;
+        self.held.clear();
+        if is_second {
+            self.held.resize(self.acknowledged.len(), None);
+        }
+        self.show();
+    }
+
+    /// Since when it is open.
+    #[must_use]
+    pub const fn opened_at(&self) -> MonoNs {
+        self.opened_at.0
+    }
+
+    /// Whether the venue said that it will close it.
+    #[must_use]
+    pub const fn is_leaving(&self) -> bool {
+        self.is_leaving
+    }
+
+    /// Whether the venue has acknowledged something, or given a price.
+    #[must_use]
+    pub fn is_subscribed(&self) -> bool {
+        self.phase == Phase::Open && (self.flowed || self.acknowledged_count > 0)
+    }
+
+    /// Whether it gives prices of all instruments of which `old` gave one within the last `within_ns` nanoseconds.
+    #[must_use]
+    pub fn gives_what(&self, old: &Self, now: MonoNs, within_ns: u64) -> bool {
+        let is_recent = |id| old.silence.last(id).is_some_and(|at| now.since(at) <= within_ns);
+        let entries = self.codec.symbols().entries();
+        self.is_open()
+            && self.flowed
+            && entries.iter().all(|entry| !is_recent(entry.id) || self.silence.last(entry.id).is_some())
+    }
+
+    /// It takes the place of `old`: what that one learned of its instruments stays known, what was held back is told.
+    pub fn take_over(&mut self, old: &Self, events: &mut dyn FnMut(FeedEvent)) {
+        for quote in self.held.iter().flatten() {
+            events(FeedEvent::Quote(*quote));
+        }
+        self.silence.learn_from(&old.silence);
+    }
+
+    /// Everything is void that `other`, with the same instruments, has not quoted.
+    pub fn void_beyond(&self, other: &Self, events: &mut dyn FnMut(FeedEvent)) {
+        for entry in self.codec.symbols().entries() {
+            if !other.is_open() || other.silence.last(entry.id).is_none() {
+                events(FeedEvent::Void(entry.id, self.id, Origin::Own));
+            }
+        }
+    }
+
+    /// What the venue said about itself since the last call.
+    pub fn take_notice(&mut self) -> Option<Notice> {
+        self.notice.take()
     }
 }
 
@@ -588,16 +889,14 @@ const fn farewell(end: &End) -> Option<(u16, &'static str)> {
 }
 
 /// The instruments that the venue with `id` quotes.
-fn symbols(directory: &Directory, id: VenueId) -> Symbols {
+#[must_use]
+pub fn entries(directory: &Directory, id: VenueId) -> Vec<SymbolEntry> {
     let native = directory.venue(id).native.iter().enumerate();
-    Symbols::configured(
-        native
-            .filter_map(|(at, native)| {
-                let id = InstrumentId(at as u32);
-                Some(SymbolEntry { id, native: native.clone()?, symbol: directory.symbol(id).to_owned() })
-            })
-            .collect(),
-    )
+    let entry = |(at, native): (usize, &Option<String>)| {
+        let id = InstrumentId(at as u32);
+        Some(SymbolEntry { id, native: native.clone()?, symbol: directory.symbol(id).to_owned() })
+    };
+    native.filter_map(entry).collect()
 }
 
 /// When the last undecodable frames came.

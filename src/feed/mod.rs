@@ -1,12 +1,16 @@
 //! Stage: one feed thread's venue connections on one poll.
 //!
 //! In: bytes from the venues' sockets. Out: [`FeedEvent`]s on the ring to the detector, day statistics,
-//! counters. Each venue is a [`connection::Connection`] with a line of its own here: dial, talk, lose,
-//! wait, dial again, as long as its [`Switch`] is on. It never resolves, never blocks on a socket or a full ring, and between a read and
+//! counters. Each venue has one line for so many instruments as it allows on a connection, and a
+//! [`standing::Standing`] that they share, as long as its [`Switch`] is on. It never resolves, never blocks on a socket or a full ring, and between a read and
 //! the ring it neither locks, allocates nor logs.
 
 pub mod connection;
 pub mod lag;
+mod line;
+pub mod silence;
+pub mod stamps;
+pub mod standing;
 
 use std::io;
 use std::os::fd::RawFd;
@@ -17,33 +21,34 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use crate::log;
 use crate::market::quote::{FeedEvent, Origin};
 use crate::market::{Directory, VenueId};
 use crate::matrix::days::DayTable;
 use crate::matrix::handover::Handover;
 use crate::metrics::latency::{Hop, Recorder};
-use crate::metrics::{Board, BreakerState, LinkState};
-use crate::net::backoff::{self, Backoff, Wait};
-use crate::net::breaker::{self, Breaker, GOOD_NS};
+use crate::metrics::{Board, LinkState};
+use crate::net::Link;
+use crate::net::backoff::{self, Wait};
+use crate::net::breaker;
 use crate::net::dial::{Answer, DialError, DialerHandle, Job, Order, Reached, http_address};
 use crate::net::switch::Switch;
 use crate::net::tls::Trust;
-use crate::net::{Link, ReadOutcome};
 use crate::stage::{Alarm, Stage};
-use crate::time::{Clock, MS, MonoNs, SECOND};
-use crate::venues::{Opening, Venue};
+use crate::time::{Clock, MS, MonoNs};
+use crate::venues::{Opening, SymbolEntry, Venue};
 
-use connection::{Connection, End, Parts};
+use connection::{Connection, End, Parts, Voids};
+use line::{Line, Role, State};
+use standing::{Standing, Verdict};
 
 /// Events besides those of the venues: the waker, and stages that sleep here.
 const OTHER_EVENTS: usize = 8;
+/// Of what wakes us.
+const WAKER: Token = Token(usize::MAX - 1);
 /// Of stages that sleep here.
 const OTHERS: Token = Token(usize::MAX);
 /// Bytes read at once.
 const READ_BUFFER: usize = 64 * 1024;
-/// Reads of one venue in a turn, so that a burst of one does not starve the others.
-const READS_PER_TURN: usize = 4;
 /// How long a turn may sleep while quotes are set aside for want of room in the ring.
 const BEHIND_WAIT: Duration = Duration::from_millis(1);
 
@@ -58,6 +63,13 @@ pub struct Options {
     pub upgrade_max_ms: u64,
     /// Wait for a first price before its absence is told, in milliseconds.
     pub first_price_ms: u64,
+    /// Least silence of one instrument that counts, in milliseconds: it does when it is four times what is usual for the
+    /// instrument, at least this and at most [`Self::stale_after_ms`]. 0: it never counts.
+    pub pair_silence_ms: u64,
+    /// An older quote is no price, in milliseconds.
+    pub stale_after_ms: u64,
+    /// Least time between two instruments of one venue that are subscribed again, in milliseconds.
+    pub again_ms: u64,
     /// First pause before connecting again, in milliseconds; it doubles each time until data has flowed.
     pub backoff_first_ms: u64,
     /// Longest such pause in milliseconds.
@@ -77,12 +89,25 @@ impl Default for Options {
             silence_max_ms: 5000,
             upgrade_max_ms: 5000,
             first_price_ms: 10_000,
+            pair_silence_ms: 2000,
+            stale_after_ms: 30_000,
+            again_ms: 5000,
             backoff_first_ms: backoff::FIRST_NS / MS,
             backoff_max_ms: backoff::LONGEST_NS / MS,
             breaker: breaker::Options::default(),
             frames_per_turn: 512,
             seed: None,
         }
+    }
+}
+
+impl Options {
+    /// What they say of single instruments.
+    fn silence(&self) -> silence::Options {
+        let [floor_ns, ceiling_ns, first_ns, again_ns] =
+            [self.pair_silence_ms, self.stale_after_ms, self.first_price_ms, self.again_ms]
+                .map(|ms| ms.saturating_mul(MS));
+        silence::Options { floor_ns, ceiling_ns, first_ns, again_ns }
     }
 }
 
@@ -130,6 +155,10 @@ pub struct Feed {
     dialer: DialerHandle,
     answer: Sender<Answer>,
     answers: Receiver<Answer>,
+    venues: Vec<FeedVenue>,
+    /// By venue.
+    standings: Vec<Standing>,
+    /// In pairs with the same instruments: one is the first, the other rests or is to become it.
     lines: Vec<Line>,
     switch: Arc<Switch>,
     handover: Handover,
@@ -142,46 +171,6 @@ pub struct Feed {
     turned: MonoNs,
 }
 
-/// One venue's way from dialling to talking and back.
-struct Line {
-    id: VenueId,
-    venue: &'static dyn Venue,
-    address: String,
-    trust: Trust,
-    /// What was dialled: the address, or what the token request named.
-    target: String,
-    connection: Connection,
-    backoff: Backoff,
-    breaker: Breaker,
-    /// When the connection is next a success, if it is still there; `None` before its first price.
-    good_at: Option<MonoNs>,
-    /// Whether it has been one.
-    was_good: bool,
-    /// No attempt before this time, even if the switch is turned on.
-    not_before: MonoNs,
-    state: State,
-    /// The socket may hold more than was read.
-    readable: bool,
-    /// The poll said that the stream ends: it is read to its end.
-    ending: bool,
-    /// When the attempt that is under way, or that led here, began.
-    began: MonoNs,
-    /// Whether the log knows that the connection is open.
-    told: bool,
-    voice: Voice,
-}
-
-enum State {
-    /// Nothing to ask for, or not wanted.
-    Idle,
-    /// The next attempt is at this time.
-    Waiting(MonoNs),
-    /// A dialer has the order.
-    Dialling,
-    /// Connected.
-    Linked(Link),
-}
-
 impl Feed {
     /// A feed that dials on its first turn, and what wakes it.
     ///
@@ -189,56 +178,30 @@ impl Feed {
     /// When the system refuses a poll.
     pub fn new(parts: FeedParts) -> io::Result<(Self, Alarm)> {
         let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), Token(parts.venues.len()))?;
+        let waker = Waker::new(poll.registry(), WAKER)?;
         let alarm = Alarm::of_poll(Arc::new(waker));
-        let (answer, answers) = bounded(parts.venues.len().max(1));
         let ids = parts.venues.iter().map(|v| v.id).collect();
         let instruments = parts.directory.instruments().len();
         let now = parts.clock.now();
         let seed = parts.options.seed.unwrap_or_else(|| parts.clock.unix().0);
-        let [first_ns, longest_ns] =
-            [parts.options.backoff_first_ms, parts.options.backoff_max_ms].map(|ms| ms.saturating_mul(MS));
-        let line = |it: FeedVenue| {
-            let connection = Connection::new(Parts {
-                id: it.id,
-                venue: it.venue,
-                directory: Arc::clone(&parts.directory),
-                days: Arc::clone(&parts.days),
-                board: Arc::clone(&parts.board),
-                options: parts.options,
-            });
-            let gauges = &parts.board.venues[it.id.index()];
-            if !parts.switch.is_on(it.id) {
-                gauges.set_state(LinkState::Standby, now);
-            }
-            Line {
-                id: it.id,
-                venue: it.venue,
-                target: String::new(),
-                address: it.address,
-                trust: it.trust,
-                state: State::Idle,
-                connection,
-                breaker: Breaker::new(parts.options.breaker),
-                good_at: None,
-                was_good: false,
-                not_before: now,
-                backoff: Backoff::new(seed.wrapping_add(u64::from(it.id.0) << 48), first_ns, longest_ns),
-                readable: false,
-                ending: false,
-                began: now,
-                told: false,
-                voice: Voice::default(),
-            }
+        let standing = |it: &FeedVenue| {
+            let seed = seed.wrapping_add(u64::from(it.id.0) << 48);
+            Standing::new(it.venue.facts().limits.connects, &parts.options, seed)
         };
-        let feed = Self {
-            events: Events::with_capacity(parts.venues.len() + OTHER_EVENTS),
+        let standings = parts.venues.iter().map(standing).collect();
+        let lines: Vec<Line> =
+            parts.venues.iter().enumerate().flat_map(|(at, venue)| lines(&parts, venue, at, now)).collect();
+        let (answer, answers) = bounded(lines.len().max(1));
+        let mut feed = Self {
+            events: Events::with_capacity(lines.len() + OTHER_EVENTS),
             poll,
             alarm: alarm.clone(),
             dialer: parts.dialer,
             answer,
             answers,
-            lines: parts.venues.into_iter().map(line).collect(),
+            venues: parts.venues,
+            standings,
+            lines,
             switch: parts.switch,
             handover: Handover::new(
                 parts.ring,
@@ -255,6 +218,7 @@ impl Feed {
             options: parts.options,
             turned: now,
         };
+        feed.show(now);
         Ok((feed, alarm))
     }
 
@@ -296,6 +260,9 @@ impl Feed {
         }
         let Self { lines, handover, .. } = self;
         for line in lines.iter_mut().filter(|line| matches!(line.state, State::Linked(_))) {
+            if line.role == Role::First {
+                line.speak_alone();
+            }
             line.connection.lose(End::Overslept, &mut |event| handover.push(event));
             line.readable = false;
         }
@@ -325,7 +292,7 @@ impl Feed {
             let slot = answer.slot;
             let result = match answer.result {
                 Ok(Reached::Link(link)) => self.linked(slot, link, now),
-                Ok(Reached::Body(body)) => self.endpoint(slot, &body),
+                Ok(Reached::Body(body)) => self.endpoint(slot, &body, now),
                 Err(error) => Err(error),
             };
             if let Err(error) = result {
@@ -336,52 +303,52 @@ impl Feed {
     }
 
     fn linked(&mut self, slot: usize, mut link: Link, now: MonoNs) -> Result<(), DialError> {
-        let Some(line) = self.lines.get_mut(slot) else { return Ok(()) };
-        if !line.is_wanted(&self.switch) {
-            line.stand_by(&self.board, now);
+        if !self.is_wanted(slot, now) {
+            self.stand_by(slot, now);
             return Ok(());
         }
+        let line = &mut self.lines[slot];
         link.limit_unacknowledged(Duration::from_millis(self.options.silence_max_ms));
         link.register(self.poll.registry(), Token(slot)).map_err(|e| DialError::Connect(e.to_string()))?;
         line.connection.open(&line.target, now).map_err(|e| DialError::Address(e.to_string()))?;
-        line.state = State::Linked(link);
-        // Bytes may have come before the poll knew the socket.
-        line.readable = true;
-        (line.told, line.good_at, line.was_good) = (false, None, false);
+        line.linked(link);
         Ok(())
     }
 
     /// The reply to a token request names the address to connect to.
-    fn endpoint(&mut self, slot: usize, body: &[u8]) -> Result<(), DialError> {
-        let Some(line) = self.lines.get_mut(slot) else { return Ok(()) };
-        if !line.is_wanted(&self.switch) {
-            line.stand_by(&self.board, self.clock.now());
+    fn endpoint(&mut self, slot: usize, body: &[u8], now: MonoNs) -> Result<(), DialError> {
+        if !self.is_wanted(slot, now) {
+            self.stand_by(slot, now);
             return Ok(());
         }
+        let line = &mut self.lines[slot];
         line.target = line.venue.endpoint(body).map_err(|e| DialError::Reply(e.to_string()))?;
         let job = Job::Connect(line.target.clone());
         self.order(slot, job)
     }
 
     fn dial(&mut self, slot: usize, now: MonoNs) {
-        let Some(line) = self.lines.get_mut(slot) else { return };
-        if !line.breaker.begin(now) {
-            line.state = State::Waiting(line.breaker.ready_at().max(now.plus(SECOND)));
+        let (line, other) = pair(&mut self.lines, slot);
+        let standing = &mut self.standings[line.standing];
+        if let Err(later) = standing.begin(now) {
+            line.state = State::Waiting(later);
             return;
         }
-        line.began = now;
-        line.backoff.attempt(now);
-        line.state = State::Dialling;
+        line.begin(now);
+        match line.role {
+            Role::First => line.speak_alone(),
+            Role::Second => other.share_with(line),
+        }
         let gauges = &self.board.venues[line.id.index()];
-        line.breaker.show(&gauges.breaker);
+        standing.show(&gauges.breaker);
         gauges.attempts.add(1);
-        gauges.set_state(LinkState::Connecting, now);
+        let address = &self.venues[line.standing].address;
         let job = match line.venue.facts().opening {
             Opening::Direct | Opening::Patient { .. } => {
-                line.target.clone_from(&line.address);
+                line.target.clone_from(address);
                 Job::Connect(line.target.clone())
             }
-            Opening::Token { path } => Job::Post(http_address(&line.address, path)),
+            Opening::Token { path } => Job::Post(http_address(address, path)),
         };
         if let Err(error) = self.order(slot, job) {
             self.failed(slot, &error, now);
@@ -390,12 +357,13 @@ impl Feed {
 
     fn order(&self, slot: usize, job: Job) -> Result<(), DialError> {
         let (answers, alarm) = (self.answer.clone(), self.alarm.clone());
-        self.dialer.dial(Order { slot, job, trust: self.lines[slot].trust.clone(), answers, alarm })
+        let trust = self.venues[self.lines[slot].standing].trust.clone();
+        self.dialer.dial(Order { slot, job, trust, answers, alarm })
     }
 
     /// An attempt came to nothing.
     fn failed(&mut self, slot: usize, error: &DialError, now: MonoNs) {
-        let Some(line) = self.lines.get_mut(slot) else { return };
+        let line = &mut self.lines[slot];
         let gauges = &self.board.venues[line.id.index()];
         gauges.consecutive_errors.set(gauges.consecutive_errors.value() + 1);
         if matches!(error, DialError::Tls(..)) {
@@ -407,30 +375,154 @@ impl Feed {
             (DialError::Busy, _) => Verdict::Nothing,
             _ => Verdict::Failed,
         };
-        line.rest(&self.board, error.wait(), verdict, &error.to_string(), now);
+        line.rest(&mut self.standings[line.standing], gauges, error.wait(), verdict, &error.to_string(), now);
+    }
+
+    fn is_wanted(&mut self, slot: usize, now: MonoNs) -> bool {
+        let (line, other) = pair(&mut self.lines, slot);
+        let is_on = self.switch.is_on(line.id) && line.connection.instruments() > 0;
+        is_on && (line.role == Role::First || other.wants_successor(now))
+    }
+
+    /// The line is not wanted here, or no more.
+    fn stand_by(&mut self, slot: usize, now: MonoNs) {
+        let (line, other) = pair(&mut self.lines, slot);
+        let standing = &mut self.standings[line.standing];
+        let was_linked = matches!(line.state, State::Linked(_));
+        line.stand_by(standing);
+        match line.role {
+            Role::First => {
+                self.board.venues[line.id.index()].consecutive_errors.set(0);
+                if was_linked {
+                    let name = line.venue.facts().name;
+                    standing.say(now, format_args!("feed {name}: hung up, not wanted here any more"));
+                }
+            }
+            Role::Second => other.speak_alone(),
+        }
     }
 
     /// Deadlines, ends, attempts that are due.
     fn tick(&mut self, now: MonoNs) {
         for slot in 0..self.lines.len() {
-            let Self { lines, handover, board, switch, .. } = self;
-            let line = &mut lines[slot];
-            let is_wanted = line.is_wanted(switch);
-            match &line.state {
+            let is_wanted = self.is_wanted(slot, now);
+            let line = &mut self.lines[slot];
+            match line.state {
                 State::Idle if is_wanted => {
-                    line.state = State::Waiting(line.not_before);
-                    board.venues[line.id.index()].set_state(LinkState::Backoff, now);
+                    (line.state, line.changed) = (State::Waiting(line.not_before), true);
                     if now >= line.not_before {
                         self.dial(slot, now);
                     }
                 }
-                State::Waiting(_) | State::Linked(_) if !is_wanted => line.stand_by(board, now),
-                State::Waiting(at) if now >= *at => self.dial(slot, now),
-                State::Linked(_) => line.tick(board, now, &mut |event| handover.push(event)),
+                State::Waiting(_) | State::Linked(_) if !is_wanted => self.stand_by(slot, now),
+                State::Waiting(at) if now >= at => self.dial(slot, now),
+                State::Linked(_) => self.care(slot, now),
                 State::Idle | State::Waiting(_) | State::Dialling => {}
             }
         }
+        self.show(now);
     }
+
+    /// One turn's care for an open socket, and what follows from its end or its proof.
+    fn care(&mut self, slot: usize, now: MonoNs) {
+        let Self { lines, standings, handover, board, .. } = self;
+        let (line, other) = pair(lines, slot);
+        let (standing, gauges) = (&mut standings[line.standing], &board.venues[line.id.index()]);
+        let is_over = line.tick(standing, board, now, &mut |event| handover.push(event));
+        if is_over {
+            let events = &mut |event| handover.push(event);
+            match (line.role, &other.state) {
+                // Whoever is on the way to replace it is the first now;
+                (Role::First, State::Dialling | State::Linked(_)) => line.give_way_to(other, events),
+                // but not who waits for another attempt, which may be long.
+                (Role::First, State::Waiting(_)) => line.connection.void_beyond(&other.connection, events),
+                (Role::First, State::Idle) | (Role::Second, _) => {}
+            }
+            return line.end(standing, gauges, now);
+        }
+        if line.role == Role::First {
+            return;
+        }
+        match line.is_proven(other, now) {
+            Some(true) => {
+                other.give_way_to(line, &mut |event| handover.push(event));
+                other.stand_by(standing);
+                gauges.replaced.add(1);
+                standing.say(now, format_args!("feed {}: a new connection took over", line.venue.facts().name));
+            }
+            Some(false) => {}
+            None => {
+                line.give_up(standing, now);
+                other.speak_alone();
+            }
+        }
+    }
+
+    /// Makes the states of the venues right: each is what the best of its lines is.
+    fn show(&mut self, now: MonoNs) {
+        // All of them are looked at, so that none is left for the next turn.
+        if self.lines.iter_mut().filter(|line| line.changed).map(|line| line.changed = false).count() == 0 {
+            return;
+        }
+        for (at, venue) in self.venues.iter().enumerate() {
+            let gauges = &self.board.venues[venue.id.index()];
+            let mine = self.lines.iter().filter(|line| line.standing == at && line.role == Role::First);
+            let (mut best, mut open, mut wanted) = (LinkState::Idle, 0, 0);
+            for line in mine.filter(|line| line.connection.instruments() > 0) {
+                best = [best, line.link_state()].into_iter().max_by_key(|state| rank(*state)).unwrap_or_default();
+                open += u64::from(line.connection.is_open());
+                wanted += 1;
+            }
+            if !self.switch.is_on(venue.id) {
+                (best, wanted) = (LinkState::Standby, 0);
+            }
+            gauges.connections_open.set(open);
+            gauges.connections_wanted.set(wanted);
+            if gauges.state() != best {
+                gauges.set_state(best, now);
+            }
+        }
+    }
+}
+
+const fn rank(state: LinkState) -> u8 {
+    match state {
+        LinkState::Idle | LinkState::Standby => 0,
+        LinkState::Backoff => 1,
+        LinkState::Connecting => 2,
+        LinkState::Connected => 3,
+    }
+}
+
+/// The line at `slot`, and the other one with the same instruments.
+fn pair(lines: &mut [Line], slot: usize) -> (&mut Line, &mut Line) {
+    let (before, after) = lines.split_at_mut(slot | 1);
+    let (even, odd) = (&mut before[slot & !1], &mut after[0]);
+    if slot.is_multiple_of(2) { (even, odd) } else { (odd, even) }
+}
+
+/// All lines of a venue: two for each share of its instruments.
+fn lines(parts: &FeedParts, venue: &FeedVenue, standing: usize, now: MonoNs) -> Vec<Line> {
+    let entries = connection::entries(&parts.directory, venue.id);
+    let most = venue.venue.facts().limits.instruments.max(1);
+    let count = entries.len().div_ceil(most).max(1);
+    // Evenly: the last one is not to be almost empty.
+    let shares = entries.chunks(entries.len().div_ceil(count).max(1));
+    let voids = if count > 1 { Voids::Own } else { Voids::All };
+    let options = Options { again_ms: parts.options.again_ms.saturating_mul(count as u64), ..parts.options };
+    let line = |share: &[SymbolEntry], role| {
+        let it = Parts {
+            id: venue.id,
+            venue: venue.venue,
+            directory: Arc::clone(&parts.directory),
+            days: Arc::clone(&parts.days),
+            board: Arc::clone(&parts.board),
+            options,
+        };
+        let connection = Connection::share(it, share.to_vec(), voids);
+        Line::new(venue.id, venue.venue, standing, role, connection, voids, now)
+    };
+    shares.flat_map(|share| [Role::First, Role::Second].map(|role| line(share, role))).collect()
 }
 
 impl Stage for Feed {
@@ -461,227 +553,12 @@ impl Stage for Feed {
     fn finish(&mut self) {
         let Self { lines, handover, .. } = self;
         for line in lines {
+            if line.role == Role::First {
+                line.speak_alone();
+            }
             line.connection.lose(End::Ours, &mut |event| handover.push(event));
             line.hang_up();
         }
         self.handover.settle();
-    }
-}
-
-/// What the end of an attempt, or of the connection that it led to, says about the venue's address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    /// Nothing.
-    Nothing,
-    /// It came to nothing, or broke before it was good.
-    Failed,
-    /// We shall stay away for so many nanoseconds.
-    Banned(u64),
-}
-
-impl Line {
-    fn is_wanted(&self, switch: &Switch) -> bool {
-        switch.is_on(self.id) && self.connection.instruments() > 0
-    }
-
-    fn deadline(&self) -> Option<MonoNs> {
-        match &self.state {
-            State::Idle | State::Dialling => None,
-            State::Waiting(at) => Some(*at),
-            State::Linked(_) => self.connection.deadline().into_iter().chain(self.good_at).min(),
-        }
-    }
-
-    fn read(
-        &mut self,
-        buffer: &mut [u8],
-        clock: &Clock,
-        frames_max: usize,
-        events: &mut dyn FnMut(FeedEvent),
-    ) -> usize {
-        let State::Linked(link) = &mut self.state else {
-            self.readable = false;
-            return 0;
-        };
-        let mut frames = 0;
-        for _ in 0..READS_PER_TURN {
-            match link.read(buffer) {
-                Ok(ReadOutcome::Bytes(length)) => {
-                    let received = clock.now();
-                    frames += self.connection.receive(&buffer[..length], received, clock, events).max(1);
-                    if !self.ending && !link.may_hold_more(length, buffer.len()) {
-                        self.readable = false;
-                        break;
-                    }
-                }
-                Ok(ReadOutcome::Blocked) => {
-                    self.readable = false;
-                    break;
-                }
-                Ok(ReadOutcome::End) => {
-                    self.connection.lose(End::Socket("the stream ended without a close frame".to_owned()), events);
-                }
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    self.connection.lose(End::Socket("the TLS stream was cut".to_owned()), events);
-                }
-                Err(error) => self.connection.lose(End::Socket(error.to_string()), events),
-            }
-            if self.connection.end().is_some() || frames >= frames_max {
-                break;
-            }
-        }
-        frames
-    }
-
-    /// One turn's care for an open socket.
-    fn tick(&mut self, board: &Board, now: MonoNs, events: &mut dyn FnMut(FeedEvent)) {
-        if self.connection.deadline().is_some_and(|at| now >= at) {
-            self.connection.elapsed(now, events);
-        }
-        if let (State::Linked(link), Some(output)) = (&mut self.state, self.connection.output())
-            && let Err(error) = link.drain(output)
-        {
-            self.connection.lose(End::Socket(error.to_string()), events);
-        }
-        if self.connection.is_open() && !std::mem::replace(&mut self.told, true) {
-            let name = self.venue.facts().name;
-            let took = now.since(self.began) / MS;
-            let instruments = self.connection.instruments();
-            let address = shown(&self.target);
-            self.voice
-                .say(now, format_args!("feed {name}: connected to {address} in {took} ms, {instruments} instruments"));
-        }
-        self.prove(board, now);
-        if let Some(end) = self.connection.end() {
-            let (wait, why, verdict) = (end.wait(), end.to_string(), self.verdict(end));
-            self.hang_up();
-            if self.connection.has_flowed() {
-                self.backoff.flowed();
-            }
-            self.rest(board, wait, verdict, &why, now);
-        }
-    }
-
-    /// A connection that gives prices, and still does some time later, is what the breaker calls a success.
-    fn prove(&mut self, board: &Board, now: MonoNs) {
-        if !self.connection.is_open() || !self.connection.has_flowed() {
-            return;
-        }
-        let at = *self.good_at.get_or_insert(now.plus(GOOD_NS));
-        if now < at {
-            return;
-        }
-        self.breaker.succeeded();
-        self.breaker.show(&board.venues[self.id.index()].breaker);
-        self.was_good = true;
-        let is_done = self.breaker.state() == BreakerState::Closed;
-        self.good_at = Some(if is_done { MonoNs(u64::MAX) } else { now.plus(GOOD_NS) });
-    }
-
-    fn verdict(&self, end: &End) -> Verdict {
-        let is_closed = self.breaker.state() == BreakerState::Closed;
-        match end {
-            _ if let Wait::Banned(ns) = end.wait() => Verdict::Banned(ns),
-            End::Ours | End::Overslept => Verdict::Nothing,
-            // Connections of venues end now and then; that of a half-open breaker should not.
-            _ if self.was_good && (is_closed || matches!(end, End::Wanted(_))) => Verdict::Nothing,
-            _ => Verdict::Failed,
-        }
-    }
-
-    /// The venue is not wanted here: hangs up politely, and forgets what it was waiting for. When it is wanted again
-    /// it is dialled at once, unless it was being left alone.
-    fn stand_by(&mut self, board: &Board, now: MonoNs) {
-        match &self.state {
-            State::Waiting(at) => self.not_before = *at,
-            State::Linked(_) => {
-                self.connection.retire();
-                if self.connection.has_flowed() {
-                    self.backoff.flowed();
-                }
-                let name = self.venue.facts().name;
-                self.voice.say(now, format_args!("feed {name}: hung up, not wanted here any more"));
-            }
-            State::Idle | State::Dialling => {}
-        }
-        self.breaker.abandoned();
-        self.hang_up();
-        let gauges = &board.venues[self.id.index()];
-        gauges.set_state(LinkState::Standby, now);
-        gauges.consecutive_errors.set(0);
-    }
-
-    /// Sends the last word and closes the socket.
-    fn hang_up(&mut self) {
-        if let State::Linked(link) = &mut self.state {
-            if let Some(output) = self.connection.output() {
-                // The other end may be long gone.
-                let _ = link.drain(output);
-            }
-            link.say_end();
-        }
-        self.state = State::Idle;
-        self.readable = false;
-    }
-
-    /// Waits for the next attempt.
-    fn rest(&mut self, board: &Board, wait: Wait, verdict: Verdict, why: &str, now: MonoNs) {
-        let gauges = &board.venues[self.id.index()];
-        let opened = match verdict {
-            Verdict::Nothing => {
-                self.breaker.abandoned();
-                false
-            }
-            Verdict::Failed => self.breaker.failed(now),
-            Verdict::Banned(ns) => self.breaker.banned(now, ns),
-        };
-        if opened {
-            gauges.breaker.count_opened(why);
-        }
-        self.breaker.show(&gauges.breaker);
-        let next = self.backoff.failed(now, wait).max(self.breaker.ready_at());
-        self.state = State::Waiting(next);
-        self.good_at = None;
-        gauges.set_state(LinkState::Backoff, now);
-        gauges.set_last_error(why);
-        let seconds = next.since(now) as f64 / SECOND as f64;
-        let name = self.venue.facts().name;
-        let open = if opened { "circuit breaker open, " } else { "" };
-        self.voice.say(now, format_args!("feed {name}: {}; {open}next attempt in {seconds:.1} s", log::tamed(why)));
-    }
-}
-
-/// An address without its query, which may hold a token.
-fn shown(address: &str) -> &str {
-    address.split_once('?').map_or(address, |(front, _)| front)
-}
-
-/// One venue's lines of log: a few at once, then one each [`Voice::EVERY_NS`].
-#[derive(Default)]
-struct Voice {
-    since: MonoNs,
-    said: u32,
-    unsaid: u32,
-}
-
-impl Voice {
-    const BURST: u32 = 6;
-    const EVERY_NS: u64 = 10 * SECOND;
-
-    fn say(&mut self, now: MonoNs, line: std::fmt::Arguments<'_>) {
-        let rested = (now.since(self.since) / Self::EVERY_NS).min(u64::from(Self::BURST));
-        if rested > 0 {
-            self.since = now;
-            self.said = self.said.saturating_sub(rested as u32);
-        }
-        if self.said >= Self::BURST {
-            self.unsaid += 1;
-            return;
-        }
-        self.said += 1;
-        match std::mem::take(&mut self.unsaid) {
-            0 => log::say(line),
-            unsaid => log::say(format_args!("{line} ({unsaid} lines like it before were not shown)")),
-        }
     }
 }

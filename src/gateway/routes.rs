@@ -171,7 +171,7 @@ fn all_names<'a>(own: &'a Names, others: &'a [Arc<Vec<String>>]) -> Vec<&'a str>
 }
 
 fn latency(scene: &Scene<'_>, _: &Request) -> Answer {
-    json(200, NO_STORE, report::latency(&scene.view.board.latency, scene.directory))
+    json(200, NO_STORE, report::latency(scene.view.board, scene.directory))
 }
 
 fn metrics(scene: &Scene<'_>, _: &Request) -> Answer {

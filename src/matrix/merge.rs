@@ -114,9 +114,23 @@ impl LastSeen {
         if quote.sequence != 0 && self.sequence != 0 {
             return quote.sequence < self.sequence && quote.sequence > self.sequence / 2;
         }
-        let back = self.exchange_time.0.saturating_sub(quote.exchange_time.0);
-        quote.exchange_time.0 != 0 && back > 0 && back <= STAMP_BACK_MAX_NS
+        is_stamped_before(quote.exchange_time, self.exchange_time)
     }
+
+    /// Whether nothing was seen yet, or what was seen is forgotten.
+    #[inline]
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.received == MonoNs(0)
+    }
+}
+
+/// Whether the venue's stamp `time` says that its quote came before one stamped `last`.
+#[inline]
+#[must_use]
+pub fn is_stamped_before(time: UnixNs, last: UnixNs) -> bool {
+    let back = last.0.saturating_sub(time.0);
+    time.0 != 0 && back > 0 && back <= STAMP_BACK_MAX_NS
 }
 
 impl LastSeen {

@@ -40,6 +40,11 @@ impl Gauge {
         self.0.store(n, Ordering::Relaxed);
     }
 
+    /// Takes away `before` and adds `now`: the share of one of several whose sum this is.
+    pub fn replace(&self, before: u64, now: u64) {
+        self.set(self.value().wrapping_sub(before).wrapping_add(now));
+    }
+
     /// The number now.
     #[must_use]
     pub fn value(&self) -> u64 {
@@ -186,8 +191,30 @@ pub struct VenueGauges {
     pub quotes: Counter,
     /// Of these, what came later than usual by the venue's own stamps, so much that its age was corrected.
     pub lagged: Counter,
-    /// Instruments whose subscription the venue acknowledged on this connection.
+    /// Instruments whose subscription the venue acknowledged on connections that are open.
     pub subscribed: Gauge,
+    /// Connections that are open,
+    pub connections_open: Gauge,
+    /// and how many there should be.
+    pub connections_wanted: Gauge,
+    /// Instruments that are subscribed and quoted, but silent for longer than is usual for them.
+    pub silent_pairs: Gauge,
+    /// Instruments that were asked for and never came: refused, or forgotten by the venue.
+    pub missing_pairs: Gauge,
+    /// One of those, by its index in the directory; not to be believed while there are none.
+    pub missing_one: Gauge,
+    /// How often an instrument fell silent.
+    pub silenced: Counter,
+    /// How often one instrument was subscribed again, alone.
+    pub resubscribed: Counter,
+    /// Connections that were replaced by a new one before they ended.
+    pub replaced: Counter,
+    /// What the venue said about itself: it will restart, it is in maintenance.
+    pub notices: Counter,
+    /// Stamps that were later than their arrival, by more than clocks differ.
+    pub future_stamps: Counter,
+    /// Its clock, as far as it is known.
+    pub clock: ClockGauges,
     /// Refused subscriptions and requests.
     pub refused: Counter,
     /// Frames that could not be decoded, by [`DECODE_REASONS`].
@@ -205,6 +232,36 @@ pub struct VenueGauges {
     /// The circuit breaker of its address.
     pub breaker: BreakerGauges,
     last_error: ArcSwapOption<String>,
+    last_notice: ArcSwapOption<String>,
+}
+
+/// How a venue's clock stands to ours.
+#[derive(Debug, Default)]
+pub struct ClockGauges {
+    offset: Gauge,
+    one_way: Gauge,
+    known: Gauge,
+}
+
+impl ClockGauges {
+    /// Records how far our wall clock is ahead of the venue's (negative: behind), and how long a frame is on its way at
+    /// best; both in nanoseconds.
+    pub fn set(&self, offset_ns: i64, one_way_ns: u64) {
+        self.offset.set(offset_ns as u64);
+        self.one_way.set(one_way_ns);
+        self.known.set(1);
+    }
+
+    /// Nothing is known any more.
+    pub fn forget(&self) {
+        self.known.set(0);
+    }
+
+    /// What [`Self::set`] recorded; `None` before, and for a venue that stamps nothing.
+    #[must_use]
+    pub fn value(&self) -> Option<(i64, u64)> {
+        (self.known.value() > 0).then(|| (self.offset.value() as i64, self.one_way.value()))
+    }
 }
 
 /// Names of the decode error counters, in order.
@@ -251,6 +308,18 @@ impl VenueGauges {
     #[must_use]
     pub fn last_error(&self) -> Option<Arc<String>> {
         self.last_error.load_full()
+    }
+
+    /// The last thing that the venue said about itself, in words.
+    #[must_use]
+    pub fn last_notice(&self) -> Option<Arc<String>> {
+        self.last_notice.load_full()
+    }
+
+    /// Counts and remembers what the venue said about itself. Allocates.
+    pub fn count_notice(&self, text: &str) {
+        self.notices.add(1);
+        self.last_notice.store(Some(Arc::new(crate::log::tamed(text))));
     }
 
     /// Remembers what went wrong. Off the hot path: allocates.

@@ -44,6 +44,35 @@ impl Wait {
     }
 }
 
+/// At most so many in any span of so long.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    span_ns: u64,
+    /// Times of the last ones, a ring; `None` where there was none yet.
+    times: Box<[Option<MonoNs>]>,
+    oldest: usize,
+}
+
+impl Budget {
+    /// `count` in any `span_ns`, none of them spent; a `count` of 0 is taken as 1.
+    #[must_use]
+    pub fn new(count: usize, span_ns: u64) -> Self {
+        Self { span_ns, times: vec![None; count.max(1)].into(), oldest: 0 }
+    }
+
+    /// One happens now. Not before [`Self::free_at`].
+    pub fn spend(&mut self, now: MonoNs) {
+        self.times[self.oldest] = Some(now);
+        self.oldest = (self.oldest + 1) % self.times.len();
+    }
+
+    /// When the next may happen.
+    #[must_use]
+    pub fn free_at(&self) -> MonoNs {
+        self.times[self.oldest].map_or(MonoNs(0), |at| at.plus(self.span_ns))
+    }
+}
+
 /// One venue's memory of attempts and failures.
 #[derive(Clone, Debug)]
 pub struct Backoff {
@@ -51,9 +80,7 @@ pub struct Backoff {
     first_ns: u64,
     longest_ns: u64,
     failures: u32,
-    /// Times of the last attempts, a ring; `None` where there was none yet.
-    attempts: [Option<MonoNs>; ATTEMPTS_MAX],
-    oldest: usize,
+    attempts: Budget,
 }
 
 impl Backoff {
@@ -61,14 +88,24 @@ impl Backoff {
     /// reconnects.
     #[must_use]
     pub fn new(seed: u64, first_ns: u64, longest_ns: u64) -> Self {
-        let random = XorShift::new(seed);
-        Self { random, first_ns, longest_ns, failures: 0, attempts: [None; ATTEMPTS_MAX], oldest: 0 }
+        let attempts = Budget::new(ATTEMPTS_MAX, WINDOW_NS);
+        Self { random: XorShift::new(seed), first_ns, longest_ns, failures: 0, attempts }
     }
 
-    /// An attempt begins now. Not before the time that [`Self::failed`] gave.
+    /// An attempt begins now. Not before the time that [`Self::failed`] gave, nor before [`Self::free_at`].
     pub fn attempt(&mut self, now: MonoNs) {
-        self.attempts[self.oldest] = Some(now);
-        self.oldest = (self.oldest + 1) % ATTEMPTS_MAX;
+        self.attempts.spend(now);
+    }
+
+    /// When the budget of attempts has room again.
+    #[must_use]
+    pub fn free_at(&self) -> MonoNs {
+        self.attempts.free_at()
+    }
+
+    /// A random time below `bound` nanoseconds, to spread what would happen at once.
+    pub fn jitter(&mut self, bound: u64) -> u64 {
+        self.random.below(bound.max(1))
     }
 
     /// Data flowed: the next failure is a first one. The budget of attempts stays spent.
@@ -93,8 +130,7 @@ impl Backoff {
             Wait::AtLeast(ns) | Wait::Banned(ns) => ns.saturating_add(usual),
         };
         self.failures = self.failures.saturating_add(1);
-        let budget = self.attempts[self.oldest].map_or(MonoNs(0), |at| at.plus(WINDOW_NS));
-        now.plus(wait_ns).max(budget)
+        now.plus(wait_ns).max(self.attempts.free_at())
     }
 }
 

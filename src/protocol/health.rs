@@ -28,6 +28,9 @@ pub struct Known {
     pub oldest: InstrumentId,
 }
 
+/// A wall clock that differs by more from what most venues show is told in an alert.
+pub const CLOCK_WRONG_NS: u64 = 5 * SECOND;
+
 /// A price that is older than this is told in an alert.
 pub const OLD_NS: u64 = 60 * SECOND;
 
@@ -156,8 +159,11 @@ impl Health<'_> {
         }
         for at in 0..self.board.venues.len() {
             alerts.extend(self.venue_alert(at));
+            alerts.extend(self.lines_alert(at));
+            alerts.extend(self.missing_alert(at));
             alerts.extend(self.old_alert(at));
         }
+        alerts.extend(self.clock_alert());
         if self.errors() > 3 {
             alerts.push(format!("High error rate: {} consecutive errors", self.errors()));
         }
@@ -197,6 +203,37 @@ impl Health<'_> {
                 Some(format!("Exchange {name} is {}{why}{breaker}", state.word()))
             }
         }
+    }
+
+    /// Some of the venue's connections are there, and not all.
+    fn lines_alert(&self, at: usize) -> Option<String> {
+        let (name, gauges) = (&self.directory.venues()[at].name, &self.board.venues[at]);
+        let (open, wanted) = (gauges.connections_open.value(), gauges.connections_wanted.value());
+        (open > 0 && open < wanted).then(|| format!("Exchange {name} has {open} of {wanted} connections"))
+    }
+
+    /// Pairs that were asked for and never came.
+    fn missing_alert(&self, at: usize) -> Option<String> {
+        let (name, gauges) = (&self.directory.venues()[at].name, &self.board.venues[at]);
+        let count = gauges.missing_pairs.value();
+        if count == 0 {
+            return None;
+        }
+        let one = self.directory.instruments().get(gauges.missing_one.value() as usize).map_or("", String::as_str);
+        let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+        Some(format!("Not subscribed: {name} {one} gives no price{others}"))
+    }
+
+    /// Our wall clock against those of the venues: of one of them nothing is said, of most of them this machine is wrong.
+    fn clock_alert(&self) -> Option<String> {
+        let mut offsets: Vec<i64> = self.board.venues.iter().filter_map(|v| Some(v.clock.value()?.0)).collect();
+        offsets.sort_unstable();
+        let median = *offsets.get(offsets.len() / 2)?;
+        if offsets.len() < 2 || median.unsigned_abs() < CLOCK_WRONG_NS {
+            return None;
+        }
+        let (seconds, word) = (median.unsigned_abs() as f64 / 1e9, if median > 0 { "ahead of" } else { "behind" });
+        Some(format!("Clock suspect: this machine is {seconds:.1} s {word} {} exchanges", offsets.len()))
     }
 
     /// Prices that nobody has heard of for long, though the way to them is there.
@@ -357,6 +394,13 @@ impl Health<'_> {
         };
         o.integer("freshPairs", self.known(at).fresh);
         o.integer("subscribedPairs", gauges.subscribed.value());
+        o.integer("silentPairs", gauges.silent_pairs.value()).integer("missingPairs", gauges.missing_pairs.value());
+        o.integer("connections", gauges.connections_open.value());
+        o.integer("connectionsWanted", gauges.connections_wanted.value());
+        match gauges.last_notice() {
+            Some(text) => o.text("lastNotice", &text),
+            None => o.null("lastNotice"),
+        };
         match gauges.last_bytes.value() {
             0 => o.null("lastBytesMs"),
             at => o.integer("lastBytesMs", self.ago_ms(at)),
@@ -658,5 +702,34 @@ mod tests {
         );
         let unknown = json!({"isLeader":false,"currentLeader":"unknown","leaderHostname":"unknown"});
         assert_eq!(value["leadership"], unknown);
+    }
+
+    #[test]
+    fn f14_pairs_that_never_came_are_told_and_so_are_connections_that_are_not_there() {
+        let case = Case::new();
+        let okx = &case.board.venues[1];
+        okx.missing_pairs.set(3);
+        okx.missing_one.set(0);
+        okx.connections_wanted.set(2);
+        okx.connections_open.set(1);
+        okx.count_notice("the server will stop");
+        let symbol = case.directory.symbol(InstrumentId(0)).to_owned();
+        let missing = format!("Not subscribed: okx {symbol} gives no price and 2 more");
+        case.check("healthy", true, "websocket", &["Exchange okx has 1 of 2 connections", &missing]);
+        let value = case.value();
+        assert_eq!(value["venues"][1]["missingPairs"], 3);
+        assert_eq!(value["venues"][1]["lastNotice"], "the server will stop");
+    }
+
+    #[test]
+    fn f59_a_clock_that_is_wrong_against_most_venues_is_suspect() {
+        let case = Case::new();
+        case.board.venues[0].clock.set(-600 * SECOND as i64, MS);
+        case.check("healthy", true, "websocket", &[]);
+        case.board.venues[1].clock.set(-599 * SECOND as i64, MS);
+        let alert = "Clock suspect: this machine is 599.0 s behind 2 exchanges";
+        case.check("healthy", true, "websocket", &[alert]);
+        case.board.venues[1].clock.set(MS as i64, MS);
+        case.check("healthy", true, "websocket", &[]);
     }
 }

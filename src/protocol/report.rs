@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use crate::market::Directory;
 use crate::metrics::cluster::{ClusterBoard, ClusterVenue, RedisState};
-use crate::metrics::latency::{Hop, LatencyBoard, Summary};
+use crate::metrics::latency::{Hop, Summary};
 use crate::metrics::{Board, Counter, DECODE_REASONS, GatewayGauges, Gauge, LinkState, VenueGauges};
 use crate::protocol::health::Known;
 use crate::protocol::{Object, array, object};
@@ -43,17 +43,25 @@ const fn span(hop: Hop) -> (&'static str, &'static str) {
 
 /// The text of `/api/latency`: nanoseconds per hop and exchange, since the start.
 #[must_use]
-pub fn latency(board: &LatencyBoard, directory: &Directory) -> Vec<u8> {
+pub fn latency(board: &Board, directory: &Directory) -> Vec<u8> {
     object(|root| {
         root.text("unit", "ns");
+        root.object("clocks", |each| {
+            for (venue, gauges) in directory.venues().iter().zip(&board.venues) {
+                let Some((offset_ns, one_way_ns)) = gauges.clock.value() else { continue };
+                each.object(&venue.name, |o| {
+                    o.float("offset", offset_ns as f64).integer("oneWay", one_way_ns);
+                });
+            }
+        });
         array(Hop::ALL, root.key("hops"), |hop, out| {
             let (from, to) = span(hop);
             let mut o = Object::open(out);
             o.text("hop", hop.word()).text("from", from).text("to", to);
-            o.object("all", |all| summary(all, &board.summary_of_all(hop)));
+            o.object("all", |all| summary(all, &board.latency.summary_of_all(hop)));
             o.object("exchanges", |each| {
                 for (at, venue) in directory.venues().iter().enumerate() {
-                    each.object(&venue.name, |one| summary(one, &board.summary(hop, at)));
+                    each.object(&venue.name, |one| summary(one, &board.latency.summary(hop, at)));
                 }
             });
             o.close();
@@ -80,6 +88,19 @@ const VENUE_ROWS: &[Row<VenueGauges>] = &[
     ("frames_unused_total", "Messages of channels that are not used.", |v| v.frames_unused.value()),
     ("quotes_total", "Tops of book decoded.", |v| v.quotes.value()),
     ("subscribed_instruments", "Subscriptions that the venue acknowledged.", |v| v.subscribed.value()),
+    ("connections", "Connections that are open.", |v| v.connections_open.value()),
+    ("connections_wanted", "Connections that there should be.", |v| v.connections_wanted.value()),
+    ("replaced_total", "Connections replaced by a new one before they ended.", |v| v.replaced.value()),
+    ("silent_pairs", "Pairs that are subscribed, and silent for longer than is usual for them.", |v| {
+        v.silent_pairs.value()
+    }),
+    ("missing_pairs", "Pairs that were asked for and never came.", |v| v.missing_pairs.value()),
+    ("silenced_total", "How often a pair fell silent.", |v| v.silenced.value()),
+    ("resubscribed_total", "How often one pair was subscribed again, alone.", |v| v.resubscribed.value()),
+    ("notices_total", "What the venue said about itself.", |v| v.notices.value()),
+    ("future_stamps_total", "Stamps later than their arrival, by more than clocks differ.", |v| {
+        v.future_stamps.value()
+    }),
     ("refused_total", "Refused subscriptions and requests.", |v| v.refused.value()),
     ("ring_conflated_total", "Quotes put aside because the ring was full.", |v| v.ring_conflated.value()),
     ("silences_total", "Silences that ended a connection.", |v| v.silences.value()),
@@ -170,6 +191,7 @@ pub fn metrics(board: &Board, directory: &Directory, known: &[Known], now: MonoN
     by_reason(&mut out, board, "venue_dropped_quotes_total", "Quotes not believed.", &venue, |v| {
         DROP_REASONS.into_iter().zip(&v.dropped).collect()
     });
+    clocks(&mut out, board, &venue);
     if let Some(cluster) = &board.cluster {
         membership(&mut out, cluster, now, &venue);
     }
@@ -181,6 +203,19 @@ pub fn metrics(board: &Board, directory: &Directory, known: &[Known], now: MonoN
     }
     latencies(&mut out, board, directory, &venue);
     out
+}
+
+/// Only of venues whose clock is known.
+fn clocks(out: &mut Vec<u8>, board: &Board, venue: &dyn Fn(usize) -> String) {
+    let known = || board.venues.iter().enumerate().filter_map(|(at, gauges)| Some((at, gauges.clock.value()?)));
+    head(out, "venue_clock_offset_seconds", "How far our wall clock is ahead of the venue's.");
+    for (at, (offset_ns, _)) in known() {
+        sample(out, "venue_clock_offset_seconds", &venue(at), offset_ns as f64 / 1e9);
+    }
+    head(out, "venue_one_way_seconds", "How long a frame is on its way from the venue at best.");
+    for (at, (_, one_way_ns)) in known() {
+        sample(out, "venue_one_way_seconds", &venue(at), one_way_ns as f64 / 1e9);
+    }
 }
 
 fn membership(out: &mut Vec<u8>, cluster: &ClusterBoard, now: MonoNs, venue: &dyn Fn(usize) -> String) {

@@ -77,6 +77,9 @@ impl Status<'_> {
         o.text("exchange", &entry.name).text("state", v.state().word());
         o.text("data", data_state(fresh, quoted)).integer("freshPairs", fresh).integer("quotedPairs", quoted);
         o.integer("subscribedPairs", v.subscribed.value());
+        o.integer("silentPairs", v.silent_pairs.value()).integer("missingPairs", v.missing_pairs.value());
+        o.integer("connections", v.connections_open.value());
+        o.integer("connectionsWanted", v.connections_wanted.value());
         match health.board.source_of(at) {
             Some(source) => o.text("source", Source::from_u8(source).word()),
             None => o.null("source"),
@@ -89,9 +92,19 @@ impl Status<'_> {
             Some(text) => o.text("lastError", &text),
             None => o.null("lastError"),
         };
+        match v.last_notice() {
+            Some(text) => o.text("lastNotice", &text),
+            None => o.null("lastNotice"),
+        };
         counts(&mut o, v);
-        // Not measured yet.
-        o.null("clockOffsetMs");
+        match v.clock.value() {
+            Some((offset_ns, one_way_ns)) => {
+                o.float("clockOffsetMs", offset_ns as f64 / 1e6).float("oneWayMs", one_way_ns as f64 / 1e6);
+            }
+            None => {
+                o.null("clockOffsetMs").null("oneWayMs");
+            }
+        }
         entry.taker_fee_pct.write(o.key("takerFeePct"));
         health.standing(at, &mut o);
         o.close();
@@ -136,6 +149,9 @@ fn counts(o: &mut Object<'_>, v: &VenueGauges) {
     o.object("decodeErrors", |o| by_reason(o, &DECODE_REASONS, &v.decode_errors));
     o.object("dropped", |o| by_reason(o, &DROP_REASONS, &v.dropped));
     o.integer("ringConflated", v.ring_conflated.value()).integer("silences", v.silences.value());
+    o.integer("silenced", v.silenced.value()).integer("resubscribed", v.resubscribed.value());
+    o.integer("replaced", v.replaced.value()).integer("notices", v.notices.value());
+    o.integer("futureStamps", v.future_stamps.value());
     o.integer("mute", v.mute.value()).integer("refused", v.refused.value());
     o.integer("tlsRefused", v.tls_refused.value());
 }

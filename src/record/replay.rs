@@ -502,7 +502,12 @@ impl Lane {
                 days: Arc::clone(&self.days),
                 board: Arc::clone(&self.board),
                 // What a recording does not hold is no silence: WebSocket pings are not in it.
-                options: Options { silence_ping_ms: u64::MAX, silence_max_ms: u64::MAX, ..Options::default() },
+                options: Options {
+                    silence_ping_ms: u64::MAX,
+                    silence_max_ms: u64::MAX,
+                    pair_silence_ms: 0,
+                    ..Options::default()
+                },
             };
             self.connections.insert(conn, Connection::new(parts));
         }

@@ -33,6 +33,8 @@ pub struct World<'a> {
     pub troubles: &'a [Trouble],
     /// Whether clients come by TLS.
     pub tls: bool,
+    /// WebSockets of each venue, by index.
+    pub sockets: &'a [Sockets],
 }
 
 impl<'a> World<'a> {
@@ -46,6 +48,17 @@ impl<'a> World<'a> {
     fn market(&self, venue: usize) -> Told<'a> {
         Told { market: self.prices.market(venue, self.unix), trouble: self.trouble(venue) }
     }
+}
+
+/// WebSockets of one venue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sockets {
+    /// Open now.
+    pub open: u64,
+    /// Most that were open at once, since the start.
+    pub most: u64,
+    /// Opened since the start.
+    pub opened: u64,
 }
 
 /// What one client may take.
@@ -428,6 +441,9 @@ fn answer(request: &httparse::Request<'_, '_>, world: &World<'_>) -> Reply {
     if path == "/" {
         return http("200 OK", "text/plain", "", &page(&base, world));
     }
+    if path == "/connections" {
+        return http("200 OK", "application/json", "", &connections(world));
+    }
     let Some((venue, target)) = route(path, world.venues) else {
         return http("404 Not Found", "text/plain", "", "No such simulated venue; GET / lists them.\n");
     };
@@ -529,6 +545,15 @@ fn page(base: &str, world: &World<'_>) -> String {
         page.push_str(&format!("{:<12} {}\n", facts.title, address_below(base, facts)));
     }
     page
+}
+
+/// The page for programs: how often each venue is connected to.
+fn connections(world: &World<'_>) -> String {
+    let venues = world.venues.iter().zip(world.sockets).map(|(venue, it)| {
+        let Sockets { open, most, opened } = it;
+        format!(r#""{}":{{"open":{open},"most":{most},"opened":{opened}}}"#, venue.facts().name)
+    });
+    format!("{{{}}}\n", venues.collect::<Vec<_>>().join(","))
 }
 
 /// The address of a venue below the simulator's own `base`, with the path of the venue's real one.

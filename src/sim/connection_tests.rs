@@ -20,6 +20,7 @@ fn world(prices: &Prices) -> World<'_> {
         refusing: &[],
         troubles: &[],
         tls: false,
+        sockets: &[],
     }
 }
 
@@ -55,6 +56,18 @@ fn heard(client: &mut WebSocket, connection: &mut Connection) -> Vec<String> {
         }
     }
     texts
+}
+
+#[test]
+fn programs_are_told_how_often_a_venue_is_connected_to() {
+    let prices = prices();
+    let sockets = [Sockets { open: 1, most: 2, opened: 7 }];
+    let mut connection = Connection::new(ClientLimits::default(), at(0));
+    let world = World { sockets: &sockets, ..world(&prices) };
+    connection.receive(b"GET /connections HTTP/1.1\r\n\r\n", at(0), &world);
+    let text = String::from_utf8_lossy(connection.output()).into_owned();
+    let (_, body) = text.split_once("\r\n\r\n").unwrap();
+    assert_eq!(body, "{\"plain\":{\"open\":1,\"most\":2,\"opened\":7}}\n");
 }
 
 #[test]

@@ -32,7 +32,7 @@ use crate::net::Link;
 use crate::net::listen::Listener;
 use crate::sim::certificates::Certificates;
 use crate::sim::clients::{Client, Clients};
-use crate::sim::connection::{ClientLimits, Connection, Ending, World};
+use crate::sim::connection::{ClientLimits, Connection, Ending, Sockets, World};
 use crate::sim::control::{Command, SimControl};
 use crate::sim::prices::{CellId, Liveliness, Prices};
 use crate::sim::random::Random;
@@ -120,6 +120,7 @@ pub struct Sim {
     script: Script,
     certificates: Option<Certificates>,
     journal: Option<Vec<Change>>,
+    sockets: Vec<Sockets>,
     buffer: Vec<u8>,
     clock: Clock,
     options: Options,
@@ -219,6 +220,7 @@ impl Sim {
             },
             certificates: None,
             journal: None,
+            sockets: vec![Sockets::default(); parts.venues.len()],
             venues: parts.venues,
             prices,
             address: parts.listener.address(),
@@ -402,16 +404,32 @@ impl Sim {
             refusing: &self.refusing,
             troubles: &self.script.troubles,
             tls: self.certificates.is_some(),
+            sockets: &self.sockets,
         };
-        let mut work = 0;
+        let (mut work, mut opened) = (0, Vec::new());
         self.clients.retain(|client| {
             if !client.readable {
                 return true;
             }
             work += 1;
-            client.read(&mut self.buffer, now, &world).is_ok()
+            let before = client.connection.venue();
+            let kept = client.read(&mut self.buffer, now, &world).is_ok();
+            if let (None, Some(venue)) = (before, client.connection.venue()) {
+                opened.push(venue);
+            }
+            kept
         });
+        opened.into_iter().for_each(|venue| self.sockets[venue].opened += 1);
         work
+    }
+
+    /// Counts the WebSockets of each venue.
+    fn count(&mut self) {
+        self.sockets.iter_mut().for_each(|sockets| sockets.open = 0);
+        for venue in self.clients.iter().filter_map(|client| client.connection.venue()) {
+            self.sockets[venue].open += 1;
+        }
+        self.sockets.iter_mut().for_each(|sockets| sockets.most = sockets.most.max(sockets.open));
     }
 
     /// Makes the updates that are due.
@@ -553,6 +571,7 @@ impl Stage for Sim {
         let mut work = self.obey();
         work += self.accept(now);
         work += self.read(now);
+        self.count();
         work += self.move_prices(now);
         work += self.each_second(now);
         self.write();

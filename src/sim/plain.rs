@@ -1,6 +1,7 @@
 //! Venues for the simulator's own tests: the least that a venue can be. A client says `sub NATIVE`; it hears
 //! `ok NATIVE` or `no NATIVE`, then quotes as one line of words.
 
+use crate::market::InstrumentId;
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::listing::{Entry, Listing};
 use crate::venues::{
@@ -84,6 +85,8 @@ impl FeedCodec for Deaf {
     fn decode(&mut self, _: &[u8], _: MonoNs, _: &mut Decoded) -> Result<Frame, DecodeError> {
         Ok(Frame::Unused)
     }
+
+    fn resubscribe(&mut self, _: &[InstrumentId], _: &mut Requests) {}
 
     fn symbols(&self) -> &Symbols {
         &self.0

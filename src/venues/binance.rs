@@ -20,7 +20,7 @@ use crate::venues::reading::{self, Seen, changes, figure, integer, level, side, 
 use crate::venues::writing;
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Maintenance, Market,
-    Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
+    Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -216,6 +216,16 @@ impl FeedCodec for Codec {
         parser.parse(frame, |root| state.message(root, out))?
     }
 
+    fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
+        for method in ["UNSUBSCRIBE", "SUBSCRIBE"] {
+            for native in self.state.symbols.natives(instruments) {
+                let stream = native.to_lowercase();
+                // No chunk of symbols has the id 0.
+                requests.push(format!(r#"{{"method":"{method}","params":["{stream}@bookTicker"],"id":0}}"#));
+            }
+        }
+    }
+
     fn snapshot(&mut self, url: &str, body: &[u8], out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Some(symbol) = depth_symbol(url) else { return Ok(Frame::Unused) };
         let Self { parser, state } = self;
@@ -304,7 +314,7 @@ impl State {
             Some("24hrTicker") => self.ticker(data, "ticker", out),
             Some("depthUpdate") => self.depth_update(stream, data, out),
             Some("serverShutdown") => {
-                out.updates.push(Update::Reconnect("the server is about to stop"));
+                out.updates.push(Update::Notice(Notice::Leaving("the server is about to stop")));
                 Ok(Frame::Control)
             }
             Some(name) if name != "bookTicker" => Ok(Frame::Unused),

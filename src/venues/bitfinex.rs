@@ -19,7 +19,7 @@ use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, text};
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Maintenance, Market, Messages,
-    Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -211,6 +211,20 @@ impl FeedCodec for Codec {
         self.parser.parse(frame, |root| feed.read(root, received, out))?
     }
 
+    /// A channel is closed by its number; when that is done it is opened anew.
+    fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
+        let mut out = Decoded::default();
+        for &id in instruments {
+            let is_its_book = |channel: &Channel| channel.instrument == id && channel.kind == Kind::Book;
+            let open = self.feed.channels.iter().find(|(_, channel)| is_its_book(channel)).map(|(number, _)| *number);
+            match open {
+                Some(number) => self.feed.lose(number, VoidReason::Gap, &mut out),
+                None => requests.extend(self.feed.symbols.natives(&[id]).map(book_request)),
+            }
+        }
+        requests.append(&mut out.requests);
+    }
+
     fn keepalive(&mut self, requests: &mut Requests) {
         requests.push(r#"{"event":"ping","cid":1}"#.to_owned());
     }
@@ -365,25 +379,33 @@ impl Feed {
     fn notice(&mut self, root: Value<'_>, out: &mut Decoded) {
         let status = root.get("platform").and_then(|platform| platform.get("status")?.integer());
         match root.get("code").and_then(|code| code.integer()) {
-            Some(20_051) => out.updates.push(Update::Reconnect("the venue stops or restarts its server")),
+            Some(20_051) => out.updates.push(Update::Notice(Notice::Leaving("the venue stops or restarts its server"))),
             Some(20_060) => self.halt(out),
             Some(20_061) => {
-                self.halted = false;
+                self.resume(out);
                 let mut ids: Vec<u64> = self.channels.keys().copied().collect();
                 ids.sort_unstable();
                 ids.into_iter().for_each(|id| self.lose(id, VoidReason::Halt, out));
             }
             None if status == Some(0) => self.halt(out),
-            None if status == Some(1) => self.halted = false,
+            None if status == Some(1) => self.resume(out),
             _ => {}
         }
     }
 
     /// Nothing is quoted until the maintenance is over.
     fn halt(&mut self, out: &mut Decoded) {
-        self.halted = true;
+        if !std::mem::replace(&mut self.halted, true) {
+            out.updates.push(Update::Notice(Notice::Maintenance));
+        }
         self.channels.values_mut().for_each(|channel| channel.depth.forget_published());
         out.updates.extend(self.symbols.entries().iter().map(|entry| Update::Void(entry.id, VoidReason::Halt)));
+    }
+
+    fn resume(&mut self, out: &mut Decoded) {
+        if std::mem::replace(&mut self.halted, false) {
+            out.updates.push(Update::Notice(Notice::Resumed));
+        }
     }
 
     fn subscribed(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {

@@ -160,6 +160,12 @@ impl FeedCodec for Codec {
         parser.parse(frame, |root| state.message(root, received, out))?
     }
 
+    fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
+        for op in ["unsubscribe", "subscribe"] {
+            requests.push(request(op, BOOKS1, self.state.symbols.natives(instruments)));
+        }
+    }
+
     fn keepalive(&mut self, requests: &mut Requests) {
         requests.push("ping".to_owned());
     }

@@ -17,7 +17,7 @@ use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Maintenance, Market, Messages,
-    Opening, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    Notice, Opening, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -171,6 +171,14 @@ impl FeedCodec for Codec {
         self.parser.parse(body, |root| feed.rest_book(instrument, root, out))?
     }
 
+    fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
+        for native in self.feed.symbols.natives(instruments) {
+            for kind in ["bts:unsubscribe", "bts:subscribe"] {
+                requests.push(format!(r#"{{"event":"{kind}","data":{{"channel":"{BOOK}{native}"}}}}"#));
+            }
+        }
+    }
+
     fn keepalive(&mut self, requests: &mut Requests) {
         requests.push(r#"{"event":"bts:heartbeat"}"#.to_owned());
     }
@@ -289,7 +297,7 @@ impl Feed {
                 Ok(Frame::Control)
             }
             "bts:request_reconnect" => {
-                out.updates.push(Update::Reconnect("the venue asks for a new connection"));
+                out.updates.push(Update::Notice(Notice::Leaving("the venue asks for a new connection")));
                 Ok(Frame::Control)
             }
             _ if event.starts_with("bts:") => Ok(Frame::Control),

@@ -151,6 +151,18 @@ impl FeedCodec for Codec {
         parser.parse(frame, |root| state.message(root, out))?
     }
 
+    fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
+        let state = &mut self.state;
+        for (at, entry) in state.symbols.entries().iter().enumerate().filter(|(_, it)| instruments.contains(&it.id)) {
+            if let Some(top) = state.tops.get_mut(entry.id.index()) {
+                *top = LevelOne::default();
+            }
+            for (id, op) in [("r".to_owned(), "unsubscribe"), (format!("Q{at}"), "subscribe")] {
+                requests.push(request(&id, op, "orderbook.1", std::iter::once(entry.native.as_str())));
+            }
+        }
+    }
+
     fn keepalive(&mut self, requests: &mut Requests) {
         requests.push(r#"{"req_id":"p","op":"ping"}"#.to_owned());
     }

@@ -181,6 +181,15 @@ impl FeedCodec for Codec {
         self.parser.parse(frame, |root| feed.read(root, out))?
     }
 
+    fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
+        for id in instruments {
+            self.feed.books.of(*id).void();
+        }
+        for kind in ["unsubscribe", "subscribe"] {
+            requests.push(request(kind, "level2", self.feed.symbols.natives(instruments)));
+        }
+    }
+
     fn symbols(&self) -> &Symbols {
         &self.feed.symbols
     }

@@ -165,6 +165,14 @@ impl FeedCodec for Codec {
         parser.parse(frame, |root| state.message(root, received, out))?
     }
 
+    fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
+        let State { symbols, now, books, .. } = &mut self.state;
+        instruments.iter().for_each(|id| books.of(*id).depth.forget_published());
+        for method in ["unsubscribe", "subscribe"] {
+            requests.push(request(method, None, BOOK, 10, symbols.natives(instruments), *now));
+        }
+    }
+
     fn symbols(&self) -> &Symbols {
         &self.state.symbols
     }

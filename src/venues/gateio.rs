@@ -182,6 +182,13 @@ impl FeedCodec for Codec {
         parser.parse(body, |root| state.snapshot(pair, root, out))?
     }
 
+    fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
+        let State { symbols, now, .. } = &self.state;
+        for event in ["unsubscribe", "subscribe"] {
+            requests.push(request(*now, None, BOOK_TICKER, event, symbols.natives(instruments)));
+        }
+    }
+
     fn keepalive(&mut self, requests: &mut Requests) {
         requests.push(format!(r#"{{"time":{},"channel":"spot.ping"}}"#, self.state.now.0 / SECOND));
     }

@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Value as Json, json};
 
-use crate::market::Level;
 use crate::market::book::Side;
+use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Chained, Change, Depth, Link, PerInstrument, Quoted};
 use crate::venues::listing::{self, Entry, Listing};
@@ -172,6 +172,15 @@ impl FeedCodec for Codec {
             return Ok(state.book_ticker(symbol, ticker, out));
         }
         parser.parse(frame, |root| state.message(root, received, out))?
+    }
+
+    fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
+        for native in self.state.symbols.natives(instruments) {
+            for method in ["unsubscribe", "subscribe"] {
+                // No request of ours that asks for all has the id 0.
+                requests.push(format!(r#"{{"id":"0","method":"{method}","params":["{native}@bookTicker"]}}"#));
+            }
+        }
     }
 
     fn symbols(&self) -> &Symbols {

@@ -183,6 +183,14 @@ impl FeedCodec for Codec {
         parser.parse(frame, |root| feed.read(root, received, out))?
     }
 
+    fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
+        for native in self.feed.symbols.natives(instruments) {
+            for kind in ["unsub", "sub"] {
+                requests.push(format!(r#"{{"{kind}":"market.{native}.bbo","id":"again"}}"#));
+            }
+        }
+    }
+
     fn symbols(&self) -> &Symbols {
         &self.feed.symbols
     }

@@ -20,7 +20,7 @@ use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Maintenance, Market,
-    Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::timestamp::{parse_rfc3339, write_rfc3339};
@@ -209,6 +209,17 @@ impl FeedCodec for Codec {
         self.parser.parse(frame, |root| feed.read(root, received, out))?
     }
 
+    fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
+        let symbols: Vec<&str> = self.feed.symbols.natives(instruments).collect();
+        for method in ["unsubscribe", "subscribe"] {
+            let mut params = serde_json::json!({"channel": "ticker", "symbol": symbols, "event_trigger": "bbo"});
+            if method == "subscribe" {
+                params["snapshot"] = true.into();
+            }
+            requests.push(serde_json::json!({"method": method, "params": params}).to_string());
+        }
+    }
+
     fn keepalive(&mut self, requests: &mut Requests) {
         self.feed.pings += 1;
         requests.push(format!(r#"{{"method":"ping","req_id":{}}}"#, self.feed.pings));
@@ -357,8 +368,12 @@ impl Feed {
 
     /// `online`, or a state in which quotes cannot be traded on: `cancel_only`, `maintenance`, `post_only`, `limit_only`.
     fn status(&mut self, state: &str, out: &mut Decoded) -> Result<Frame, DecodeError> {
-        self.halted = state != "online";
+        let was_halted = std::mem::replace(&mut self.halted, state != "online");
+        if was_halted && !self.halted {
+            out.updates.push(Update::Notice(Notice::Resumed));
+        }
         if self.halted {
+            out.updates.push(Update::Notice(Notice::Said(format!("the system is in state {state}"))));
             for entry in self.symbols.entries() {
                 self.instruments.of(entry.id).depth.forget_published();
                 out.updates.push(Update::Void(entry.id, VoidReason::Halt));

@@ -219,6 +219,16 @@ impl FeedCodec for Codec {
         self.parser.parse(body, |root| feed.rest_book(instrument, accepted(root)?, out))?
     }
 
+    fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
+        for native in self.feed.symbols.natives(instruments) {
+            for kind in ["unsubscribe", "subscribe"] {
+                requests.push(format!(
+                    r#"{{"id":"again","type":"{kind}","topic":"{LEVEL1}:{native}","privateChannel":false,"response":true}}"#
+                ));
+            }
+        }
+    }
+
     fn keepalive(&mut self, requests: &mut Requests) {
         self.feed.pings += 1;
         requests.push(format!(r#"{{"id":"ping-{}","type":"ping"}}"#, self.feed.pings));

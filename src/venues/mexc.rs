@@ -187,6 +187,14 @@ impl FeedCodec for Codec {
         self.parser.parse(body, |root| feed.rest_book(instrument, root, out))?
     }
 
+    fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
+        let topics: Vec<String> =
+            self.feed.symbols.natives(instruments).map(|native| format!("{BOOK_TICKER}{native}")).collect();
+        for method in ["UNSUBSCRIPTION", "SUBSCRIPTION"] {
+            requests.push(json!({"method": method, "params": topics}).to_string());
+        }
+    }
+
     fn keepalive(&mut self, requests: &mut Requests) {
         requests.push(r#"{"method":"PING"}"#.to_owned());
     }

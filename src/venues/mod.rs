@@ -273,6 +273,11 @@ impl Symbols {
         &self.entries
     }
 
+    /// The native symbols of `instruments`, those that this connection has.
+    pub fn natives<'a>(&'a self, instruments: &'a [InstrumentId]) -> impl Iterator<Item = &'a str> {
+        instruments.iter().filter_map(|id| Some(self.entry(*id)?.native.as_str()))
+    }
+
     /// The entry of `id`, if this connection has it.
     #[must_use]
     pub fn entry(&self, id: InstrumentId) -> Option<&SymbolEntry> {
@@ -303,6 +308,10 @@ pub trait FeedCodec: Send {
     fn snapshot(&mut self, _url: &str, _body: &[u8], _out: &mut Decoded) -> Result<Frame, DecodeError> {
         Ok(Frame::Unused)
     }
+
+    /// Asks for these instruments again, and for nothing else where the venue takes such a request: they are silent, or
+    /// never came. What the venue still sends of them in between is read as ever.
+    fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests);
 
     /// What to send each [`Keepalive::Client`] interval.
     fn keepalive(&mut self, _requests: &mut Requests) {}
@@ -369,6 +378,32 @@ pub enum Update {
     Refused(String),
     /// The connection should be given up and made again at once, for this reason.
     Reconnect(&'static str),
+    /// What the venue says about itself.
+    Notice(Notice),
+}
+
+/// A venue's word about its own state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// It will close this connection soon: another should be there before. Why, in words.
+    Leaving(&'static str),
+    /// Nothing that it quotes holds until [`Self::Resumed`], or until there is a new connection.
+    Maintenance,
+    /// It trades again.
+    Resumed,
+    /// What people should know, and nothing follows from it.
+    Said(String),
+}
+
+impl std::fmt::Display for Notice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Leaving(why) => f.write_str(why),
+            Self::Maintenance => f.write_str("maintenance: nothing that it quotes holds"),
+            Self::Resumed => f.write_str("trading goes on"),
+            Self::Said(text) => f.write_str(text),
+        }
+    }
 }
 
 /// A top of book as a codec reads it.

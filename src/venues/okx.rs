@@ -18,7 +18,7 @@ use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Seen, changes, figure, level, side, text, time};
 use crate::venues::{
     DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Maintenance, Market,
-    Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -147,6 +147,14 @@ impl FeedCodec for Codec {
         parser.parse(frame, |root| state.message(root, out))?
     }
 
+    fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
+        for native in self.state.symbols.natives(instruments) {
+            for op in ["unsubscribe", "subscribe"] {
+                requests.push(request("", op, "bbo-tbt", std::iter::once(native)));
+            }
+        }
+    }
+
     fn keepalive(&mut self, requests: &mut Requests) {
         requests.push("ping".to_owned());
     }
@@ -267,7 +275,8 @@ impl State {
                 out.updates.push(Update::Refused(why.to_owned()));
             }
             "notice" if root.text_of("code") == Some("64008") => {
-                out.updates.push(Update::Reconnect("the connection will be closed for a service upgrade"));
+                out.updates
+                    .push(Update::Notice(Notice::Leaving("the connection will be closed for a service upgrade")));
             }
             _ => {}
         }

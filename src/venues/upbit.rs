@@ -156,6 +156,11 @@ impl FeedCodec for Codec {
         self.parser.parse(frame, |root| feed.read(root, out))?
     }
 
+    /// Each request replaces the one before it, so it is the whole list.
+    fn resubscribe(&mut self, _instruments: &[InstrumentId], requests: &mut Requests) {
+        self.opened(requests);
+    }
+
     fn keepalive(&mut self, requests: &mut Requests) {
         requests.push("PING".to_owned());
     }

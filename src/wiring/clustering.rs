@@ -7,6 +7,7 @@ use crossbeam::sync::Parker;
 use crate::cli::Failure;
 use crate::cluster::Options;
 use crate::cluster::follow::{Follow, FollowParts, Pulse};
+use crate::cluster::history::History;
 use crate::cluster::lead::{Lead, LeadParts};
 use crate::cluster::legacy::{Legacy, LegacyParts};
 use crate::cluster::publisher::{Publisher, PublisherParts, Wanted};
@@ -52,6 +53,7 @@ pub fn options(config: &Config) -> Option<Options> {
         stable_ns: cluster.stable_ms * MS,
         alone: cluster.own_upstream == OwnUpstream::On,
         legacy_keys: cluster.legacy_keys == LegacyKeys::On,
+        history: cluster.history.clone(),
     })
 }
 
@@ -128,6 +130,7 @@ impl Prepared {
             control,
             lead: alarm.clone(),
             clock: clock.clone(),
+            history: History::open(&options).map_err(Failure::Unavailable)?,
             options: options.clone(),
         })
         .map_err(wrong_address)?;

@@ -457,6 +457,8 @@ fn feed_options(config: &Config) -> feed::Options {
     feed::Options {
         silence_ping_ms: feed.silence_ping_ms,
         silence_max_ms: feed.silence_max_ms,
+        pair_silence_ms: feed.pair_silence_ms,
+        stale_after_ms: config.quotes.stale_after_ms,
         backoff_first_ms: feed.backoff_first_ms,
         backoff_max_ms: feed.backoff_max_ms,
         breaker: breaker::Options {

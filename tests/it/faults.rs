@@ -457,11 +457,10 @@ fn f8_too_many_requests() {
 
 #[test]
 fn f12_maintenance() {
-    let counter = |v: &VenueGauges| v.disconnects.value();
+    let counter = |v: &VenueGauges| v.disconnects.value() + v.notices.value();
     // Who keeps the connection says when it is over; who asks for another one serves it.
-    let moves = |name: &str| !["kraken", "bitfinex"].contains(&name);
     let well = |name: &str| Some(["binance", "binanceus", "okx", "bitstamp"].contains(&name));
-    check(&Row { fault: "kind = \"maintenance\"", bound_ms: 8000, counter, moves, well, ..ROW }, true);
+    check(&Row { fault: "kind = \"maintenance\"", bound_ms: 8000, counter, moves: everyone, well, ..ROW }, true);
 }
 
 #[test]

@@ -137,6 +137,7 @@ fn world(prices: &Prices, now: MonoNs) -> World<'_> {
         refusing: &[],
         troubles: &[],
         tls: false,
+        sockets: &[],
     }
 }
 

@@ -5,6 +5,7 @@
 //! `frames.txt` (single frames and what they mean), and for venues whose symbols need a table `listing.csv`. A venue without fixtures fails. `UPDATE_GOLDEN=1` rewrites
 //! what `frames.txt` expects.
 
+mod again;
 mod books;
 pub mod captures;
 mod channels;

@@ -97,6 +97,7 @@ impl Node {
             lead: alarm,
             clock: Clock::System,
             options: options.clone(),
+            history: None,
         })
         .unwrap();
         let publisher = Publisher::new(PublisherParts {

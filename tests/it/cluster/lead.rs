@@ -71,6 +71,7 @@ impl Node {
             lead: alarm.clone(),
             clock: Clock::System,
             options: options.clone(),
+            history: None,
         })
         .unwrap();
         let publisher = Publisher::new(PublisherParts {

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
@@ -12,7 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use spreadwire::feed::{Feed, FeedParts, FeedVenue, Options};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::quote::{FeedEvent, Origin, Source};
-use spreadwire::market::{Decimal, Directory, VenueId};
+use spreadwire::market::{Decimal, Directory, InstrumentId, VenueId};
 use spreadwire::matrix::days::DayTable;
 use spreadwire::metrics::{Board, BreakerState, LinkState};
 use spreadwire::net::breaker::{self, GOOD_NS};
@@ -661,4 +662,205 @@ fn one_venue_cut_disturbs_no_other() {
     let down: Vec<_> = rig.events.iter().filter(|event| matches!(event, FeedEvent::Down(..))).collect();
     assert_eq!(down, [&FeedEvent::Down(VenueId(okx as u16), Origin::Own)]);
     assert!(rig.board.venues.iter().enumerate().all(|(at, v)| at == okx || v.disconnects.value() == 0));
+}
+
+/// Numbers for quotes, rising over all connections of a venue.
+static SEQUENCE: AtomicU64 = AtomicU64::new(1);
+
+/// Says a new quote each 10 ms until the other end is gone, or `until`.
+fn quotes_on(socket: &mut tungstenite::WebSocket<TcpStream>, until: impl Fn() -> bool) {
+    socket.get_mut().set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    while !until() {
+        let number = SEQUENCE.fetch_add(1, Ordering::Relaxed);
+        if socket.send(format!("q BTCUSDT 100 1 101 2 {number}").into()).is_err() {
+            return;
+        }
+        match socket.read() {
+            Err(tungstenite::Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Serves each connection on a thread of its own.
+fn serve_each(each: impl Fn(usize, TcpStream) + Clone + Send + 'static) -> String {
+    serve(move |at, stream| {
+        let each = each.clone();
+        std::thread::spawn(move || each(at, stream));
+    })
+}
+
+/// Silence is not what is tested, and the hand turns the clock faster than a loaded machine serves.
+const PATIENT_MS: u64 = 3_600_000;
+
+fn patient() -> Options {
+    Options { silence_ping_ms: PATIENT_MS, silence_max_ms: PATIENT_MS, pair_silence_ms: 0, ..Options::default() }
+}
+
+/// A new connection that never quotes does not take over; when the old one ends, another is made as soon as ever.
+#[test]
+fn f12_a_new_connection_without_prices_is_given_up_and_holds_nothing_up() {
+    let leaves = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&leaves);
+    let address = serve_each(move |at, stream| match at {
+        0 => {
+            let mut socket = quote_over(stream);
+            socket.send("leaving".into()).unwrap();
+            quotes_on(&mut socket, || flag.load(Ordering::Acquire));
+        }
+        1 => {
+            let mut socket = tungstenite::accept(stream).unwrap();
+            while socket.read().is_ok() {}
+        }
+        _ => quotes_on(&mut quote_over(stream), || false),
+    });
+    let hand = HandClock::new(MonoNs(100 * SECOND), UnixNs::from_ms(1_700_000_000_000));
+    let mut rig = Rig::toy_with(hand.clock(), &toy::PLAIN, format!("ws://{address}/toy"), None, patient());
+    rig.until_by(&hand, "tried", |rig| rig.board.venues[0].connects.value() == 2);
+    let opened = hand.clock().now();
+    rig.until_by(&hand, "given up", |_| hand.clock().now().since(opened) > 70 * SECOND);
+    assert_eq!((voids(&rig), rig.board.venues[0].replaced.value()), (Vec::new(), 0));
+    leaves.store(true, Ordering::Release);
+    let left = hand.clock().now();
+    rig.until_by(&hand, "connected anew", |rig| rig.board.venues[0].connects.value() == 3);
+    assert!(hand.clock().now().since(left) < 60 * SECOND, "it waited for what the second line waited for");
+    let before = rig.quotes();
+    rig.until_by(&hand, "quoted", |rig| rig.quotes() > before + 5);
+    let gone = voids(&rig);
+    assert!(!gone.is_empty() && gone.iter().all(|event| !matches!(event, FeedEvent::Quote(_))), "{gone:?}");
+}
+
+fn voids(rig: &Rig) -> Vec<&FeedEvent> {
+    rig.events.iter().filter(|event| !matches!(event, FeedEvent::Quote(_))).collect()
+}
+
+#[test]
+fn f12_a_connection_that_will_be_ended_is_replaced_before_and_no_quote_is_void() {
+    let address = serve_each(|at, stream| {
+        let mut socket = quote_over(stream);
+        if at == 0 {
+            socket.send("leaving".into()).unwrap();
+        }
+        quotes_on(&mut socket, || false);
+    });
+    let mut rig = Rig::toy(&toy::PLAIN, format!("ws://{address}/toy"), None);
+    rig.until("replaced", |rig| rig.board.venues[0].replaced.value() == 1);
+    let before = rig.quotes();
+    rig.until("quoted by the new one", |rig| rig.quotes() > before + 20);
+    assert_eq!(voids(&rig), Vec::<&FeedEvent>::new());
+    let gauges = &rig.board.venues[0];
+    assert_eq!((gauges.connects.value(), gauges.disconnects.value(), gauges.subscribed.value()), (2, 0, 1));
+    assert_eq!((gauges.state(), gauges.connections_open.value()), (LinkState::Connected, 1));
+    assert_eq!(gauges.connections_wanted.value(), 1);
+}
+
+#[test]
+fn f12_before_the_age_at_which_a_venue_ends_it_a_connection_is_replaced_again_and_again() {
+    let address = serve_each(|_, stream| quotes_on(&mut quote_over(stream), || false));
+    let hand = HandClock::new(MonoNs(100 * SECOND), UnixNs::from_ms(1_700_000_000_000));
+    let mut rig = Rig::toy_with(hand.clock(), &toy::SHORT, format!("ws://{address}/toy"), None, patient());
+    rig.until_by(&hand, "replaced three times", |rig| rig.board.venues[0].replaced.value() == 3);
+    assert_eq!(voids(&rig), Vec::<&FeedEvent>::new());
+    assert_eq!((rig.board.venues[0].connects.value(), rig.board.venues[0].disconnects.value()), (4, 0));
+}
+
+#[test]
+fn f12_if_the_new_connection_fails_the_old_one_goes_on() {
+    let address = serve_each(|at, stream| {
+        if at == 0 {
+            let mut socket = quote_over(stream);
+            socket.send("leaving".into()).unwrap();
+            quotes_on(&mut socket, || false);
+        }
+    });
+    let mut rig = Rig::toy(&toy::PLAIN, format!("ws://{address}/toy"), None);
+    rig.until("tried three times", |rig| rig.board.venues[0].attempts.value() == 4);
+    let before = rig.quotes();
+    rig.until("quoted by the old one", |rig| rig.quotes() > before + 20);
+    assert_eq!(voids(&rig), Vec::<&FeedEvent>::new());
+    let gauges = &rig.board.venues[0];
+    assert_eq!(
+        (gauges.state(), gauges.connections_open.value(), gauges.replaced.value()),
+        (LinkState::Connected, 1, 0)
+    );
+}
+
+#[test]
+fn f12_if_the_old_connection_ends_too_early_only_what_the_new_one_has_not_quoted_is_void() {
+    let (is_there, is_gone) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let flags = (Arc::clone(&is_there), Arc::clone(&is_gone));
+    let address = serve_each(move |at, stream| {
+        let (is_there, is_gone) = &flags;
+        if at == 0 {
+            let mut socket = quote_over(stream);
+            socket.send("leaving".into()).unwrap();
+            quotes_on(&mut socket, || is_there.load(Ordering::Acquire));
+            drop(socket);
+            is_gone.store(true, Ordering::Release);
+            return;
+        }
+        let mut socket = tungstenite::accept(stream).unwrap();
+        socket.read().unwrap();
+        is_there.store(true, Ordering::Release);
+        while !is_gone.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        quotes_on(&mut socket, || false);
+    });
+    let mut rig = Rig::toy(&toy::PLAIN, format!("ws://{address}/toy"), None);
+    rig.until("void", |rig| !voids(rig).is_empty());
+    let before = rig.quotes();
+    rig.until("quoted by the new one", |rig| rig.quotes() > before + 5);
+    assert_eq!(voids(&rig), [&FeedEvent::Void(InstrumentId(0), VenueId(0), Origin::Own)]);
+    assert_eq!((rig.board.venues[0].connects.value(), rig.board.venues[0].attempts.value()), (2, 2));
+}
+
+#[test]
+fn a_venue_of_two_connections_loses_one_and_only_its_instruments_are_void() {
+    let address = serve_each(|at, stream| {
+        let mut socket = tungstenite::accept(stream).unwrap();
+        let Ok(asked) = socket.read() else { return };
+        let symbol = asked.to_string().split_once(' ').unwrap().1.to_owned();
+        socket.send(format!("ack {symbol}").into()).unwrap();
+        for n in 0.. {
+            if socket.send(format!("q {symbol} 100 1 101 2 {}", at * 100_000 + n).into()).is_err()
+                || (at == 1 && n == 20)
+            {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let native = vec![Some("BTCUSDT".to_owned()), Some("ETHUSDT".to_owned())];
+    let entry = VenueEntry { name: "narrow".into(), taker_fee_pct: Decimal::new(1, 1), native };
+    let directory = Directory::new(vec!["BTC/USDT".into(), "ETH/USDT".into()], vec![entry]);
+    let trust = Trust::new(None).unwrap();
+    let address = format!("ws://{address}/toy");
+    let venues = vec![FeedVenue { id: VenueId(0), venue: &toy::NARROW, address, trust }];
+    let mut rig = Rig::new(directory, venues, 1024);
+    rig.until("both open", |rig| rig.board.venues[0].connections_open.value() == 2);
+    rig.until("one lost", |rig| rig.board.venues[0].connections_open.value() == 1);
+    assert_eq!(rig.board.venues[0].state(), LinkState::Connected, "the other is there");
+    rig.until("both again", |rig| rig.board.venues[0].connections_open.value() == 2);
+    rig.until("subscribed again", |rig| rig.board.venues[0].subscribed.value() == 2);
+    let [FeedEvent::Void(void, VenueId(0), Origin::Own)] = voids(&rig)[..] else { panic!("{:?}", voids(&rig)) };
+    let lost = rig.events.iter().position(|event| matches!(event, FeedEvent::Void(..))).unwrap();
+    let after: Vec<_> = rig.events[lost..].iter().collect();
+    assert!(after.iter().any(|event| matches!(event, FeedEvent::Quote(quote) if quote.instrument != *void)));
+    assert_eq!((rig.board.venues[0].connections_wanted.value(), rig.board.venues[0].disconnects.value()), (2, 1));
+}
+
+#[test]
+fn f59_the_clocks_of_simulated_venues_are_those_of_this_machine() {
+    let (mut rig, _control) = simulated();
+    let at = |name: &str| VENUES.iter().position(|venue| venue.facts().name == name).unwrap();
+    let (okx, bybit) = (at("okx"), at("bybit"));
+    rig.until("clocks known", |rig| [okx, bybit].iter().all(|at| rig.board.venues[*at].clock.value().is_some()));
+    for venue in [okx, bybit] {
+        let (offset_ns, one_way_ns) = rig.board.venues[venue].clock.value().unwrap();
+        assert!(offset_ns.unsigned_abs() < SECOND && one_way_ns < SECOND, "{offset_ns} {one_way_ns}");
+        assert_eq!(rig.board.venues[venue].future_stamps.value(), 0);
+    }
 }

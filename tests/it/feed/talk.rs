@@ -158,6 +158,7 @@ fn requests_keep_their_distance_and_keepalives_their_beat() {
         talk.wait(100);
         talk.say("hb");
     }
+    talk.heard.retain(|text| text != "Ping");
     assert_eq!(talk.heard, ["alive", "alive"], "every 3 s");
 }
 
@@ -446,4 +447,82 @@ proptest! {
         prop_assert!(talk.is_over());
         prop_assert_eq!(talk.events.last(), Some(&FeedEvent::Down(ID, Origin::Own)));
     }
+}
+
+/// Both symbols quoted twice a second for a while, so that what is usual is known.
+fn known() -> Talk {
+    let mut talk = Talk::open(&toy::PLAIN);
+    for n in 0..30 {
+        talk.say(&format!("q BTCUSDT 100 1 101 2 {n}\nq ETHUSDT 10 1 11 2 {n}"));
+        talk.wait(500);
+    }
+    (talk.events, talk.heard) = (Vec::new(), Vec::new());
+    talk
+}
+
+#[test]
+fn f17_one_symbol_that_stops_is_void_alone_and_asked_for_again() {
+    let mut talk = known();
+    for n in 30..40 {
+        talk.say(&format!("q BTCUSDT 100 1 101 2 {n}"));
+        talk.wait(500);
+    }
+    let voids: Vec<_> = talk.events.iter().filter(|event| !matches!(event, FeedEvent::Quote(_))).collect();
+    assert_eq!(voids, [&FeedEvent::Void(InstrumentId(1), ID, Origin::Own)]);
+    let gauges = &talk.board.venues[0];
+    assert_eq!((gauges.silent_pairs.value(), gauges.silenced.value(), gauges.missing_pairs.value()), (1, 1, 0));
+    assert_eq!(gauges.state(), LinkState::Connected, "the connection is another matter");
+    assert!(talk.heard.contains(&"again ETHUSDT".to_owned()) && !talk.heard.contains(&"again BTCUSDT".to_owned()));
+    talk.say("q ETHUSDT 10 1 11 2 50");
+    assert_eq!(talk.board.venues[0].silent_pairs.value(), 0);
+}
+
+#[test]
+fn f16_a_connection_that_only_answers_pings_has_no_price_after_two_seconds() {
+    let mut talk = known();
+    talk.wait(1400);
+    assert_eq!(talk.events, []);
+    talk.wait(200);
+    assert_eq!(talk.events.len(), 2, "both void: {:?}", talk.events);
+    assert!(!talk.is_over());
+}
+
+#[test]
+fn f14_f15_a_symbol_that_never_comes_is_told_and_asked_for_again_alone() {
+    let mut talk = Talk::open(&toy::PLAIN);
+    talk.heard.clear();
+    for n in 0..210 {
+        talk.say(&format!("q BTCUSDT 100 1 101 2 {n}"));
+        talk.wait(100);
+    }
+    let gauges = &talk.board.venues[0];
+    assert_eq!((gauges.missing_pairs.value(), gauges.missing_one.value(), gauges.silent_pairs.value()), (1, 1, 0));
+    assert_eq!((gauges.state(), gauges.mute.value()), (LinkState::Connected, 0));
+    assert_eq!(talk.heard.iter().filter(|text| text.starts_with("again")).collect::<Vec<_>>(), ["again ETHUSDT"]);
+    talk.say("q ETHUSDT 10 1 11 2 50");
+    assert_eq!(talk.board.venues[0].missing_pairs.value(), 0);
+    talk.feed.retire();
+    assert_eq!(talk.board.venues[0].missing_pairs.value(), 0);
+}
+
+#[test]
+fn a_halted_symbol_is_not_called_silent() {
+    let mut talk = known();
+    talk.say("void ETHUSDT");
+    for n in 30..60 {
+        talk.say(&format!("q BTCUSDT 100 1 101 2 {n}"));
+        talk.wait(500);
+    }
+    assert_eq!((talk.board.venues[0].silenced.value(), talk.board.venues[0].silent_pairs.value()), (0, 0));
+}
+
+#[test]
+fn in_maintenance_nothing_holds_and_what_it_says_is_shown() {
+    let mut talk = known();
+    talk.say("maintenance\nq BTCUSDT 100 1 101 2 70");
+    let voids = [0, 1].map(|at| FeedEvent::Void(InstrumentId(at), ID, Origin::Own));
+    assert_eq!(talk.events, voids);
+    assert_eq!(*talk.board.venues[0].last_notice().unwrap(), "maintenance: nothing that it quotes holds");
+    talk.say("resumed\nq BTCUSDT 100 1 101 2 71");
+    assert_eq!((talk.events.len(), talk.board.venues[0].notices.value()), (3, 2));
 }

@@ -2,16 +2,17 @@
 //! real venue's. A frame may be several lines.
 //!
 //! - `ack SYM`, `no WHY`, `void SYM`, `bye`: acknowledged, refused, void, wants a new connection
+//! - `leaving`, `maintenance`, `resumed`: what it says about itself; `again SYM` is what we ask a silent symbol by
 //! - `q SYM BID SIZE ASK SIZE SEQUENCE`: a quote
 //! - `ping N`: wants to hear `pong N`
 //! - `gap`: an error that the codec mends by itself; `hb`: nothing; anything else: not decodable
 
-use spreadwire::market::{Decimal, Level};
+use spreadwire::market::{Decimal, InstrumentId, Level};
 use spreadwire::time::{MonoNs, UnixNs};
 use spreadwire::venues::listing::{Entry, Listing};
 use spreadwire::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Opening, Requests, Symbols, Top,
-    Update, Venue, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Notice, Opening, Requests, Symbols,
+    Top, Update, Venue, VoidReason,
 };
 
 /// Kept alive by the server, no pause between requests.
@@ -23,6 +24,14 @@ pub static CHATTY: Toy =
 
 /// Says where it is when asked.
 pub static TOKEN: Toy = Toy(Facts { name: "token", opening: Opening::Token { path: "/where" }, ..PLAIN_FACTS });
+
+/// Ends every connection after four seconds.
+pub static SHORT: Toy =
+    Toy(Facts { name: "short", limits: Limits { age_max_s: Some(4), ..Limits::UNPUBLISHED }, ..PLAIN_FACTS });
+
+/// Takes one instrument on a connection.
+pub static NARROW: Toy =
+    Toy(Facts { name: "narrow", limits: Limits { instruments: 1, ..Limits::UNPUBLISHED }, ..PLAIN_FACTS });
 
 const PLAIN_FACTS: Facts = Facts {
     name: "",
@@ -42,7 +51,11 @@ pub struct Toy(Facts);
 
 impl Venue for Toy {
     fn facts(&self) -> &'static Facts {
-        [&PLAIN, &CHATTY, &TOKEN].into_iter().find(|toy| toy.0.name == self.0.name).map(|toy| &toy.0).unwrap()
+        [&PLAIN, &CHATTY, &TOKEN, &SHORT, &NARROW]
+            .into_iter()
+            .find(|toy| toy.0.name == self.0.name)
+            .map(|toy| &toy.0)
+            .unwrap()
     }
 
     fn native(&self, base: &str, quote: &str) -> Result<String, String> {
@@ -90,6 +103,10 @@ impl FeedCodec for Codec {
         self.decode(body, MonoNs(0), out)
     }
 
+    fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
+        requests.extend(self.0.natives(instruments).map(|native| format!("again {native}")));
+    }
+
     fn keepalive(&mut self, requests: &mut Requests) {
         requests.push("alive".to_owned());
     }
@@ -108,6 +125,9 @@ impl Codec {
             ("no", why) => out.updates.push(Update::Refused(why.join(" "))),
             ("void", [symbol]) => out.updates.extend(known(symbol).map(|id| Update::Void(id, VoidReason::Halt))),
             ("bye", []) => out.updates.push(Update::Reconnect("asked to leave")),
+            ("leaving", []) => out.updates.push(Update::Notice(Notice::Leaving("will stop"))),
+            ("maintenance", []) => out.updates.push(Update::Notice(Notice::Maintenance)),
+            ("resumed", []) => out.updates.push(Update::Notice(Notice::Resumed)),
             ("gap", []) => return Err(DecodeError::Gap),
             ("hb", []) => {}
             ("ping", [number]) => out.answers.push(format!("pong {number}")),

@@ -11,11 +11,11 @@ use super::frames::check;
 
 #[test]
 fn f12_an_announced_end_of_the_connection_asks_for_another_one() {
-    check("binance", "> {\"e\":\"serverShutdown\",\"E\":1}\n= reconnect: the server is about to stop\n= control");
+    check("binance", "> {\"e\":\"serverShutdown\",\"E\":1}\n= leaving: the server is about to stop\n= control");
     let notice = r#"> {"event":"notice","code":"64008","msg":"The connection will soon be closed."}"#;
-    check("okx", &format!("{notice}\n= reconnect: the connection will be closed for a service upgrade\n= control"));
+    check("okx", &format!("{notice}\n= leaving: the connection will be closed for a service upgrade\n= control"));
     let request = r#"> {"event":"bts:request_reconnect","channel":"","data":{}}"#;
-    check("bitstamp", &format!("{request}\n= reconnect: the venue asks for a new connection\n= control"));
+    check("bitstamp", &format!("{request}\n= leaving: the venue asks for a new connection\n= control"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::fs;
 
 use spreadwire::market::{InstrumentId, Level};
 use spreadwire::time::{MonoNs, UnixNs};
-use spreadwire::venues::{Decoded, FeedCodec, Frame, SymbolEntry, Symbols, Update, VENUES, Venue};
+use spreadwire::venues::{Decoded, FeedCodec, Frame, Notice, SymbolEntry, Symbols, Update, VENUES, Venue};
 
 use super::fixtures;
 
@@ -132,6 +132,8 @@ fn words(symbols: &Symbols, update: &Update) -> String {
         Update::Subscribed(id) => format!("subscribed {}", name(id)),
         Update::Refused(why) => format!("refused: {why}"),
         Update::Reconnect(why) => format!("reconnect: {why}"),
+        Update::Notice(Notice::Leaving(why)) => format!("leaving: {why}"),
+        Update::Notice(notice) => format!("notice: {notice}"),
     }
 }
 

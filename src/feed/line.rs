@@ -1,0 +1,380 @@
+//! One line to a venue: dial, talk, lose, wait, dial again; and the second line beside it, which takes its place
+//! before the venue ends it. What it shares with the venue's other lines is its [`Standing`]. Runs on the feed's
+//! thread.
+
+use std::io;
+
+use crate::feed::connection::{Connection, End, Voids};
+use crate::feed::standing::{Standing, Verdict};
+use crate::log;
+use crate::market::VenueId;
+use crate::market::quote::FeedEvent;
+use crate::metrics::{Board, LinkState, VenueGauges};
+use crate::net::backoff::Wait;
+use crate::net::breaker::GOOD_NS;
+use crate::net::{Link, ReadOutcome};
+use crate::time::{Clock, MS, MonoNs, SECOND};
+use crate::venues::{Facts, Venue};
+
+/// Reads of one line in a turn, so that a burst of one does not starve the others.
+const READS_PER_TURN: usize = 4;
+/// A line is replaced so long before the venue ends it, and up to half of that earlier, so that not all are at once.
+const REPLACE_BEFORE_NS: u64 = 600 * SECOND;
+/// What the old line quoted within this time the new one must quote too.
+const PROOF_NS: u64 = 10 * SECOND;
+/// A new line that has not proven itself by then is given up,
+const PROOF_MAX_NS: u64 = 60 * SECOND;
+/// and another tried so much later.
+const PROOF_REST_NS: u64 = 120 * SECOND;
+
+/// What a line is for. Lines come in pairs with the same instruments; at any time one of each is the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The venue's prices come by it.
+    First,
+    /// It rests, or is to become the first.
+    Second,
+}
+
+/// One venue's way from dialling to talking and back.
+pub(super) struct Line {
+    pub id: VenueId,
+    pub venue: &'static dyn Venue,
+    /// Its place among the standings.
+    pub standing: usize,
+    pub role: Role,
+    /// What was dialled: the address, or what the token request named.
+    pub target: String,
+    pub connection: Connection,
+    pub state: State,
+    /// What its end makes void while it is alone.
+    voids: Voids,
+    /// When the connection is next a success, if it is still there; `None` before its first price.
+    good_at: Option<MonoNs>,
+    /// Whether it has been one.
+    was_good: bool,
+    /// Whether the attempt, or the connection that it led to, still owes the standing a word.
+    owes: bool,
+    /// No attempt before this time, even if it is wanted.
+    pub not_before: MonoNs,
+    /// When another line should take its place.
+    replace_at: MonoNs,
+    /// The socket may hold more than was read.
+    pub readable: bool,
+    /// The poll said that the stream ends: it is read to its end.
+    pub ending: bool,
+    /// When the attempt that is under way, or that led here, began.
+    pub began: MonoNs,
+    /// Whether the log knows that the connection is open.
+    told: bool,
+    /// Whether the venue's state must be looked at again.
+    pub changed: bool,
+}
+
+pub(super) enum State {
+    /// Nothing to ask for, or not wanted.
+    Idle,
+    /// The next attempt is at this time.
+    Waiting(MonoNs),
+    /// A dialer has the order.
+    Dialling,
+    /// Connected.
+    Linked(Link),
+}
+
+impl Line {
+    pub fn new(
+        id: VenueId,
+        venue: &'static dyn Venue,
+        standing: usize,
+        role: Role,
+        connection: Connection,
+        voids: Voids,
+        now: MonoNs,
+    ) -> Self {
+        Self {
+            id,
+            venue,
+            standing,
+            role,
+            target: String::new(),
+            connection,
+            state: State::Idle,
+            voids,
+            good_at: None,
+            was_good: false,
+            owes: false,
+            not_before: now,
+            replace_at: MonoNs(u64::MAX),
+            readable: false,
+            ending: false,
+            began: now,
+            told: false,
+            changed: true,
+        }
+    }
+
+    /// What it is as far as the venue's state goes.
+    pub fn link_state(&self) -> LinkState {
+        match self.state {
+            State::Idle => LinkState::Idle,
+            State::Waiting(_) => LinkState::Backoff,
+            State::Linked(_) if self.connection.is_subscribed() => LinkState::Connected,
+            State::Dialling | State::Linked(_) => LinkState::Connecting,
+        }
+    }
+
+    /// Whether another line should take its place, while it is still good.
+    pub fn wants_successor(&self, now: MonoNs) -> bool {
+        self.role == Role::First
+            && self.connection.is_open()
+            && self.connection.has_flowed()
+            && (self.connection.is_leaving() || now >= self.replace_at)
+    }
+
+    pub fn deadline(&self) -> Option<MonoNs> {
+        match &self.state {
+            State::Idle | State::Dialling => None,
+            State::Waiting(at) => Some(*at),
+            State::Linked(_) => self.connection.deadline().into_iter().chain(self.good_at).min(),
+        }
+    }
+
+    pub fn read(
+        &mut self,
+        buffer: &mut [u8],
+        clock: &Clock,
+        frames_max: usize,
+        events: &mut dyn FnMut(FeedEvent),
+    ) -> usize {
+        let State::Linked(link) = &mut self.state else {
+            self.readable = false;
+            return 0;
+        };
+        let mut frames = 0;
+        for _ in 0..READS_PER_TURN {
+            match link.read(buffer) {
+                Ok(ReadOutcome::Bytes(length)) => {
+                    let received = clock.now();
+                    frames += self.connection.receive(&buffer[..length], received, clock, events).max(1);
+                    if !self.ending && !link.may_hold_more(length, buffer.len()) {
+                        self.readable = false;
+                        break;
+                    }
+                }
+                Ok(ReadOutcome::Blocked) => {
+                    self.readable = false;
+                    break;
+                }
+                Ok(ReadOutcome::End) => {
+                    self.connection.lose(End::Socket("the stream ended without a close frame".to_owned()), events);
+                }
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    self.connection.lose(End::Socket("the TLS stream was cut".to_owned()), events);
+                }
+                Err(error) => self.connection.lose(End::Socket(error.to_string()), events),
+            }
+            if self.connection.end().is_some() || frames >= frames_max {
+                break;
+            }
+        }
+        frames
+    }
+
+    /// An attempt begins.
+    pub fn begin(&mut self, now: MonoNs) {
+        (self.began, self.owes, self.state) = (now, true, State::Dialling);
+        self.changed = true;
+    }
+
+    /// The socket is there.
+    pub fn linked(&mut self, link: Link) {
+        self.state = State::Linked(link);
+        // Bytes may have come before the poll knew the socket.
+        self.readable = true;
+        (self.told, self.good_at, self.was_good, self.replace_at) = (false, None, false, MonoNs(u64::MAX));
+        self.changed = true;
+    }
+
+    /// One turn's care for an open socket. Whether it is over.
+    pub fn tick(
+        &mut self,
+        standing: &mut Standing,
+        board: &Board,
+        now: MonoNs,
+        events: &mut dyn FnMut(FeedEvent),
+    ) -> bool {
+        if self.connection.deadline().is_some_and(|at| now >= at) {
+            self.connection.elapsed(now, events);
+        }
+        if let (State::Linked(link), Some(output)) = (&mut self.state, self.connection.output())
+            && let Err(error) = link.drain(output)
+        {
+            self.connection.lose(End::Socket(error.to_string()), events);
+        }
+        let facts = self.venue.facts();
+        if self.connection.is_open() && !std::mem::replace(&mut self.told, true) {
+            self.changed = true;
+            self.replace_at = replace_at(facts, standing, self.connection.opened_at());
+            let took = now.since(self.began) / MS;
+            let (name, instruments, address) = (facts.name, self.connection.instruments(), shown(&self.target));
+            standing
+                .say(now, format_args!("feed {name}: connected to {address} in {took} ms, {instruments} instruments"));
+        }
+        if let Some(notice) = self.connection.take_notice() {
+            standing.say(now, format_args!("feed {}: the venue says: {}", facts.name, log::tamed(&notice.to_string())));
+        }
+        self.prove(standing, board, now);
+        self.connection.end().is_some()
+    }
+
+    /// A connection that gives prices, and still does some time later, is what the breaker calls a success.
+    fn prove(&mut self, standing: &mut Standing, board: &Board, now: MonoNs) {
+        if !self.connection.is_open() || !self.connection.has_flowed() {
+            return;
+        }
+        let at = *self.good_at.get_or_insert(now.plus(GOOD_NS));
+        if now < at {
+            return;
+        }
+        standing.good();
+        standing.show(&board.venues[self.id.index()].breaker);
+        (self.was_good, self.owes) = (true, false);
+        self.good_at = Some(if standing.is_clear() { MonoNs(u64::MAX) } else { now.plus(GOOD_NS) });
+    }
+
+    /// The connection has ended by itself: closes the socket and waits for the next attempt.
+    pub fn end(&mut self, standing: &mut Standing, gauges: &VenueGauges, now: MonoNs) {
+        let Some(end) = self.connection.end() else { return };
+        let (wait, why, verdict) = (end.wait(), end.to_string(), self.verdict(standing, end));
+        self.hang_up();
+        if self.connection.has_flowed() {
+            standing.flowed();
+        }
+        self.rest(standing, gauges, wait, verdict, &why, now);
+    }
+
+    fn verdict(&self, standing: &Standing, end: &End) -> Verdict {
+        match end {
+            _ if let Wait::Banned(ns) = end.wait() => Verdict::Banned(ns),
+            End::Ours | End::Overslept => Verdict::Nothing,
+            // Connections of venues end now and then; that of a half-open breaker should not.
+            _ if self.was_good && (standing.is_clear() || matches!(end, End::Wanted(_))) => Verdict::Nothing,
+            _ => Verdict::Failed,
+        }
+    }
+
+    /// Waits for the next attempt.
+    pub fn rest(
+        &mut self,
+        standing: &mut Standing,
+        gauges: &VenueGauges,
+        wait: Wait,
+        verdict: Verdict,
+        why: &str,
+        now: MonoNs,
+    ) {
+        let (next, opened) = standing.ended(now, wait, verdict);
+        if opened {
+            gauges.breaker.count_opened(why);
+        }
+        standing.show(&gauges.breaker);
+        gauges.set_last_error(why);
+        (self.state, self.good_at, self.owes, self.changed) = (State::Waiting(next), None, false, true);
+        let seconds = next.since(now) as f64 / SECOND as f64;
+        let name = self.venue.facts().name;
+        let open = if opened { "circuit breaker open, " } else { "" };
+        standing.say(now, format_args!("feed {name}: {}; {open}next attempt in {seconds:.1} s", log::tamed(why)));
+    }
+
+    /// It is not wanted: hangs up politely, and forgets what it was waiting for. When it is wanted again it dials at
+    /// once, unless it was to wait.
+    pub fn stand_by(&mut self, standing: &mut Standing) {
+        match &self.state {
+            State::Waiting(at) => self.not_before = *at,
+            State::Linked(_) => {
+                self.connection.retire();
+                if self.connection.has_flowed() {
+                    standing.flowed();
+                }
+            }
+            State::Idle | State::Dialling => {}
+        }
+        if std::mem::take(&mut self.owes) {
+            standing.abandoned();
+        }
+        self.hang_up();
+    }
+
+    /// Sends the last word and closes the socket.
+    pub fn hang_up(&mut self) {
+        if let State::Linked(link) = &mut self.state {
+            if let Some(output) = self.connection.output() {
+                // The other end may be long gone.
+                let _ = link.drain(output);
+            }
+            link.say_end();
+        }
+        self.state = State::Idle;
+        (self.readable, self.changed) = (false, true);
+    }
+
+    /// It speaks for its instruments alone, whatever another line does.
+    pub fn speak_alone(&mut self) {
+        self.connection.set_voids(self.voids);
+        self.connection.set_second(false);
+    }
+
+    /// `second` dials, to take its place.
+    pub fn share_with(&mut self, second: &mut Self) {
+        self.connection.set_voids(Voids::Told);
+        second.connection.set_voids(Voids::Told);
+        second.connection.set_second(true);
+    }
+
+    /// `second` takes its place. It hangs up if it can, and rests.
+    pub fn give_way_to(&mut self, second: &mut Self, events: &mut dyn FnMut(FeedEvent)) {
+        if self.connection.end().is_some() {
+            self.connection.void_beyond(&second.connection, events);
+        } else {
+            self.connection.retire();
+        }
+        second.connection.take_over(&self.connection, events);
+        second.speak_alone();
+        (self.role, second.role) = (Role::Second, Role::First);
+        self.not_before = MonoNs(0);
+        (self.changed, second.changed) = (true, true);
+    }
+
+    /// Whether it gives what `first` gives; `None` when it has had time enough and does not.
+    pub fn is_proven(&self, first: &Self, now: MonoNs) -> Option<bool> {
+        if self.connection.gives_what(&first.connection, now, PROOF_NS) {
+            return Some(true);
+        }
+        let is_late = self.connection.is_open() && now.since(self.connection.opened_at()) >= PROOF_MAX_NS;
+        (!is_late).then_some(false)
+    }
+
+    /// It has not proven itself: another attempt will be made later.
+    pub fn give_up(&mut self, standing: &mut Standing, now: MonoNs) {
+        self.stand_by(standing);
+        self.not_before = now.plus(PROOF_REST_NS);
+        let name = self.venue.facts().name;
+        standing.say(
+            now,
+            format_args!("feed {name}: the new connection does not give what the old one gives, which goes on"),
+        );
+    }
+}
+
+/// When a line that is open since `opened` should be replaced, so that the venue does not end it first.
+fn replace_at(facts: &Facts, standing: &mut Standing, opened: MonoNs) -> MonoNs {
+    let Some(age_max) = facts.limits.age_max_s.map(|s| s.saturating_mul(SECOND)) else { return MonoNs(u64::MAX) };
+    let before = REPLACE_BEFORE_NS.min(age_max / 4);
+    opened.plus(age_max - before - standing.jitter(before / 2))
+}
+
+/// An address without its query, which may hold a token.
+fn shown(address: &str) -> &str {
+    address.split_once('?').map_or(address, |(front, _)| front)
+}

@@ -1,0 +1,416 @@
+//! Instruments that say nothing: which of one connection's are silent for longer than is usual for them, which
+//! never came at all, and which of those is to be asked for again now. The connection may be in the best of health
+//! meanwhile. Pure: time comes in. One per connection, on its feed's thread; [`Silence::heard`] is on the path of
+//! every quote and allocates nothing.
+//!
+//! What is usual an instrument teaches by itself: the longest gap between two quotes in the last minute or two.
+//! [`USUAL_GAPS`] times that is silence, within the bounds of [`Options`].
+
+use crate::market::InstrumentId;
+use crate::time::{MonoNs, SECOND};
+
+/// So many times its longest recent gap an instrument may be silent.
+const USUAL_GAPS: u64 = 4;
+/// Half of the span that counts as recent.
+const BUCKET_NS: u64 = 60 * SECOND;
+/// An instrument is known after so many gaps
+const KNOWN_GAPS: u32 = 8;
+/// over so long; before that only the ceiling holds.
+const KNOWN_NS: u64 = 10 * SECOND;
+/// The longest rest between two attempts to get one instrument back.
+const REST_MAX_NS: u64 = 600 * SECOND;
+
+/// The bounds of patience.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// No silence shorter than this counts, in nanoseconds; 0: none counts at all.
+    pub floor_ns: u64,
+    /// Every silence longer than this counts, in nanoseconds.
+    pub ceiling_ns: u64,
+    /// So long after it was asked for, an instrument that was never quoted is missing, in nanoseconds.
+    pub first_ns: u64,
+    /// Least time between two instruments that are asked for again, in nanoseconds.
+    pub again_ns: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    /// Nothing is expected of it: not asked for yet, or the venue said that it does not trade.
+    #[default]
+    Resting,
+    /// Asked for.
+    Asked,
+    /// Quoted.
+    Live,
+    /// Quoted, and silent since.
+    Silent,
+    /// Asked for, and never quoted.
+    Missing,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Pair {
+    state: State,
+    /// The last quote, or when it was asked for.
+    last: MonoNs,
+    /// The first quote since it is live.
+    first: MonoNs,
+    gaps: u32,
+    /// Longest gap since `since`, and in the span before.
+    longest: u64,
+    longest_before: u64,
+    since: MonoNs,
+    /// When it may be asked for again, and how long it rests after that.
+    again_at: MonoNs,
+    rest_ns: u64,
+}
+
+impl Pair {
+    fn learn(&mut self, gap: u64, now: MonoNs) {
+        if now.since(self.since) >= BUCKET_NS {
+            (self.longest_before, self.longest, self.since) = (self.longest, 0, now);
+        }
+        self.longest = self.longest.max(gap);
+        self.gaps = self.gaps.saturating_add(1);
+    }
+
+    /// How long it may be silent, in nanoseconds.
+    fn limit(&self, options: &Options) -> u64 {
+        if self.gaps < KNOWN_GAPS || self.last.since(self.first) < KNOWN_NS {
+            return options.ceiling_ns;
+        }
+        let usual = self.longest.max(self.longest_before).saturating_mul(USUAL_GAPS);
+        usual.max(options.floor_ns).min(options.ceiling_ns)
+    }
+
+    /// When it will be silent or missing, or may be asked for again; `None`: nothing is expected.
+    fn due(&self, options: &Options, again_at: MonoNs) -> Option<MonoNs> {
+        match self.state {
+            State::Resting => None,
+            State::Asked => Some(self.last.plus(options.first_ns)),
+            State::Live => Some(self.last.plus(self.limit(options))),
+            State::Silent | State::Missing => Some(self.again_at.max(again_at)),
+        }
+    }
+}
+
+/// What [`Silence::check`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// It is silent: its last quote no longer holds.
+    Silent(InstrumentId),
+    /// It was asked for, and never came.
+    Missing(InstrumentId),
+    /// It shall be asked for again, alone.
+    Again(InstrumentId),
+}
+
+/// The instruments of one connection.
+pub struct Silence {
+    options: Options,
+    mine: Box<[InstrumentId]>,
+    /// By instrument, from `first` on.
+    pairs: Box<[Pair]>,
+    first: usize,
+    check_at: MonoNs,
+    again_at: MonoNs,
+    asked: bool,
+    silent: usize,
+    missing: usize,
+}
+
+const NEVER: MonoNs = MonoNs(u64::MAX);
+
+impl Silence {
+    /// Of `mine`. Takes its memory here.
+    #[must_use]
+    pub fn new(options: Options, mine: Box<[InstrumentId]>) -> Self {
+        let [first, last] = [mine.iter().min(), mine.iter().max()].map(|id| id.map_or(0, |id| id.index()));
+        let count = if mine.is_empty() { 0 } else { last - first + 1 };
+        Self {
+            options,
+            mine,
+            pairs: vec![Pair::default(); count].into(),
+            first,
+            check_at: NEVER,
+            again_at: MonoNs(0),
+            asked: false,
+            silent: 0,
+            missing: 0,
+        }
+    }
+
+    /// A new connection: nothing is asked for yet. What is usual stays known.
+    pub fn reset(&mut self) {
+        for pair in &mut self.pairs {
+            (pair.state, pair.rest_ns) = (State::Resting, 0);
+        }
+        (self.check_at, self.asked, self.silent, self.missing) = (NEVER, false, 0, 0);
+    }
+
+    /// All have been asked for, on this connection; only the first time counts.
+    pub fn asked(&mut self, now: MonoNs) {
+        if self.options.floor_ns == 0 || std::mem::replace(&mut self.asked, true) {
+            return;
+        }
+        for id in &self.mine {
+            let pair = &mut self.pairs[id.index() - self.first];
+            if pair.state == State::Resting {
+                (pair.state, pair.last) = (State::Asked, now);
+            }
+        }
+        self.check_at = self.check_at.min(now.plus(self.options.first_ns));
+    }
+
+    /// It was quoted now.
+    #[inline]
+    pub fn heard(&mut self, id: InstrumentId, now: MonoNs) {
+        let Some(pair) = self.pairs.get_mut(id.index().wrapping_sub(self.first)) else { return };
+        if pair.state != State::Live {
+            return self.revived(id, now);
+        }
+        pair.learn(now.since(pair.last), now);
+        pair.last = now;
+        if self.options.floor_ns > 0 {
+            self.check_at = self.check_at.min(now.plus(pair.limit(&self.options)));
+        }
+    }
+
+    #[cold]
+    fn revived(&mut self, id: InstrumentId, now: MonoNs) {
+        let pair = &mut self.pairs[id.index() - self.first];
+        match pair.state {
+            // Perhaps it was no fault but its way; an outage of an hour is nobody's way.
+            State::Silent => {
+                self.silent -= 1;
+                let limit = pair.limit(&self.options);
+                pair.learn(now.since(pair.last).min(limit), now);
+            }
+            State::Missing => self.missing -= 1,
+            State::Resting | State::Asked | State::Live => {}
+        }
+        if pair.gaps == 0 {
+            (pair.first, pair.since) = (now, now);
+        }
+        (pair.state, pair.last, pair.rest_ns) = (State::Live, now, 0);
+        if self.options.floor_ns > 0 {
+            self.check_at = self.check_at.min(now.plus(pair.limit(&self.options)));
+        }
+    }
+
+    /// The venue said that it does not trade: nothing is expected until it is quoted.
+    pub fn rests(&mut self, id: InstrumentId) {
+        let Some(pair) = self.pairs.get_mut(id.index().wrapping_sub(self.first)) else { return };
+        match pair.state {
+            State::Silent => self.silent -= 1,
+            State::Missing => self.missing -= 1,
+            State::Resting | State::Asked | State::Live => {}
+        }
+        pair.state = State::Resting;
+    }
+
+    /// When [`Self::check`] wants to be called; `None`: nothing is expected.
+    #[must_use]
+    pub fn check_at(&self) -> Option<MonoNs> {
+        (self.check_at != NEVER).then_some(self.check_at)
+    }
+
+    /// What has become true by now. Not on the path of a quote.
+    pub fn check(&mut self, now: MonoNs, found: &mut dyn FnMut(Finding)) {
+        if now < self.check_at {
+            return;
+        }
+        for &id in &self.mine {
+            let pair = &mut self.pairs[id.index() - self.first];
+            if pair.due(&self.options, self.again_at).is_none_or(|at| now < at) {
+                continue;
+            }
+            match pair.state {
+                State::Live => {
+                    self.silent += 1;
+                    let limit = pair.limit(&self.options);
+                    (pair.state, pair.again_at) = (State::Silent, now.plus(limit));
+                    found(Finding::Silent(id));
+                }
+                State::Asked => {
+                    self.missing += 1;
+                    (pair.state, pair.again_at) = (State::Missing, now.plus(self.options.first_ns));
+                    found(Finding::Missing(id));
+                }
+                State::Silent | State::Missing => {
+                    pair.rest_ns = (pair.rest_ns * 2).clamp(self.options.first_ns.min(REST_MAX_NS), REST_MAX_NS);
+                    pair.again_at = now.plus(pair.rest_ns);
+                    self.again_at = now.plus(self.options.again_ns.max(1));
+                    found(Finding::Again(id));
+                }
+                State::Resting => {}
+            }
+        }
+        let due =
+            self.mine.iter().filter_map(|id| self.pairs[id.index() - self.first].due(&self.options, self.again_at));
+        self.check_at = due.min().unwrap_or(NEVER);
+    }
+
+    /// How many are silent now.
+    #[must_use]
+    pub const fn silent(&self) -> usize {
+        self.silent
+    }
+
+    /// How many never came.
+    #[must_use]
+    pub const fn missing(&self) -> usize {
+        self.missing
+    }
+
+    /// One of those that never came.
+    #[must_use]
+    pub fn missing_one(&self) -> Option<InstrumentId> {
+        self.mine.iter().copied().find(|id| self.pairs[id.index() - self.first].state == State::Missing)
+    }
+
+    /// When it was last quoted on this connection, if it was and is not silent.
+    #[must_use]
+    pub fn last(&self, id: InstrumentId) -> Option<MonoNs> {
+        self.pairs
+            .get(id.index().wrapping_sub(self.first))
+            .filter(|pair| pair.state == State::Live)
+            .map(|pair| pair.last)
+    }
+
+    /// Takes over what another connection with the same instruments has learned of what is usual.
+    pub fn learn_from(&mut self, other: &Self) {
+        for (mine, theirs) in self.pairs.iter_mut().zip(&other.pairs) {
+            let Pair { gaps, longest, longest_before, since, first, .. } = *theirs;
+            if gaps > 0 {
+                mine.longest = mine.longest.max(longest);
+                mine.longest_before = mine.longest_before.max(longest_before);
+                mine.gaps = mine.gaps.saturating_add(gaps);
+                (mine.since, mine.first) = (since, first);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::MS;
+
+    const OPTIONS: Options =
+        Options { floor_ns: 2 * SECOND, ceiling_ns: 30 * SECOND, first_ns: 10 * SECOND, again_ns: 5 * SECOND };
+    const A: InstrumentId = InstrumentId(1);
+    const B: InstrumentId = InstrumentId(2);
+
+    struct Case {
+        silence: Silence,
+        now: MonoNs,
+        found: Vec<(u64, Finding)>,
+    }
+
+    impl Case {
+        fn new(options: Options) -> Self {
+            let mut silence = Silence::new(options, [A, B].into());
+            silence.asked(MonoNs(SECOND));
+            Self { silence, now: MonoNs(SECOND), found: Vec::new() }
+        }
+
+        /// Time passes, and each of `quoted` comes each `every_ms`.
+        fn pass(&mut self, ms: u64, quoted: &[InstrumentId], every_ms: u64) {
+            let until = self.now.plus(ms * MS);
+            let mut quote_at = self.now.plus(every_ms * MS);
+            while self.now < until {
+                let check_at = self.silence.check_at().unwrap_or(NEVER).max(self.now);
+                self.now = quote_at.min(check_at).min(until);
+                self.silence.check(self.now, &mut |finding| self.found.push((self.now.0 / MS, finding)));
+                assert!(self.silence.check_at() != Some(self.now), "the same deadline again");
+                if self.now == quote_at {
+                    quote_at = self.now.plus(every_ms * MS);
+                    quoted.iter().for_each(|id| self.silence.heard(*id, self.now));
+                }
+            }
+        }
+
+        fn found(&mut self) -> Vec<(u64, Finding)> {
+            std::mem::take(&mut self.found)
+        }
+    }
+
+    #[test]
+    fn f17_one_that_stops_is_silent_and_the_one_that_flows_is_not() {
+        let mut case = Case::new(OPTIONS);
+        case.pass(60_000, &[A, B], 800);
+        assert_eq!(case.found(), []);
+        let last = case.silence.last(A).unwrap().0 / MS;
+        case.pass(3900, &[B], 800);
+        assert_eq!(case.found(), [(last + 3200, Finding::Silent(A))], "four of its usual gaps");
+        assert_eq!((case.silence.silent(), case.silence.last(A)), (1, None));
+        case.pass(800, &[A, B], 800);
+        assert_eq!((case.silence.silent(), case.silence.last(A).is_some()), (0, true));
+    }
+
+    #[test]
+    fn f16_the_limit_is_between_floor_and_ceiling() {
+        for (every_ms, limit_ms) in [(10, 2000), (1000, 4000), (9000, 30_000)] {
+            let mut case = Case::new(Options { first_ns: 60 * SECOND, ..OPTIONS });
+            case.pass(200_000, &[A, B], every_ms);
+            assert_eq!(case.found(), [], "each {every_ms} ms");
+            let last = case.silence.last(A).unwrap().0 / MS;
+            case.pass(limit_ms, &[], u64::MAX / MS / 2);
+            let at = last + limit_ms;
+            assert_eq!(case.found(), [(at, Finding::Silent(A)), (at, Finding::Silent(B))], "each {every_ms} ms");
+        }
+    }
+
+    #[test]
+    fn a_burst_does_not_make_a_quiet_instrument_suspect() {
+        let mut case = Case::new(OPTIONS);
+        for _ in 0..20 {
+            case.pass(1000, &[A, B], 10);
+            case.pass(5000, &[], 60_000);
+        }
+        assert_eq!(case.found(), []);
+    }
+
+    #[test]
+    fn f14_f15_one_that_never_comes_is_missing_and_asked_for_again_less_and_less_often() {
+        let mut case = Case::new(OPTIONS);
+        case.pass(200_000, &[B], 500);
+        let found = case.found();
+        assert_eq!(found[0], (11_000, Finding::Missing(A)));
+        let again: Vec<u64> = found[1..].iter().map(|(at, _)| at / 1000).collect();
+        assert!(found[1..].iter().all(|(_, finding)| *finding == Finding::Again(A)));
+        assert_eq!(again, [21, 31, 51, 91, 171]);
+        assert_eq!((case.silence.missing(), case.silence.missing_one()), (1, Some(A)));
+        case.silence.heard(A, case.now);
+        assert_eq!((case.silence.missing(), case.silence.missing_one()), (0, None));
+    }
+
+    #[test]
+    fn f17_a_silent_one_is_asked_for_after_a_further_limit_and_never_two_within_five_seconds() {
+        let mut case = Case::new(OPTIONS);
+        case.pass(60_000, &[A, B], 500);
+        case.found();
+        let last = case.silence.last(A).unwrap().0 / MS;
+        case.pass(15_000, &[], 60_000);
+        let found = case.found();
+        assert_eq!(
+            found[..3],
+            [(last + 2000, Finding::Silent(A)), (last + 2000, Finding::Silent(B)), (last + 4000, Finding::Again(A)),]
+        );
+        assert_eq!(found[3], (last + 9000, Finding::Again(B)));
+    }
+
+    #[test]
+    fn a_halted_instrument_is_not_expected_and_0_expects_nothing() {
+        let mut case = Case::new(OPTIONS);
+        case.pass(30_000, &[A, B], 500);
+        case.silence.rests(A);
+        case.pass(60_000, &[B], 500);
+        assert_eq!(case.found(), []);
+        let mut off = Case::new(Options { floor_ns: 0, ..OPTIONS });
+        off.pass(60_000, &[B], 7000);
+        off.pass(60_000, &[], 70_000);
+        assert_eq!((off.found(), off.silence.check_at()), (vec![], None));
+    }
+}
