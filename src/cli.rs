@@ -108,6 +108,7 @@ const SIM_EXAMPLES: &str = "\
 Examples:
   spreadwire sim --listen 127.0.0.1:9000
   spreadwire sim --listen 127.0.0.1:9000 --venues binance,okx --seed 7 --rate 1000
+  spreadwire sim --listen 127.0.0.1:9000 --scenario bad-day.toml --tls certificates
 
 Each venue is under its own path, such as ws://127.0.0.1:9000/binance/ws; GET / lists them.";
 
@@ -126,6 +127,12 @@ pub struct SimArgs {
     /// Top-of-book updates per second, over all instruments and venues
     #[arg(long, value_name = "UPDATES_PER_S", default_value_t = 200.0, value_parser = parse_rate)]
     pub rate: f64,
+    /// What goes wrong and when, in TOML; docs/simulator.md names every fault
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<PathBuf>,
+    /// Speaks wss:// and https://, and writes the authority to trust to DIR/ca.pem
+    #[arg(long, value_name = "DIR")]
+    pub tls: Option<PathBuf>,
 }
 
 impl SimArgs {

@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::feed::Options;
+use crate::feed::lag::Lag;
 use crate::feed::silence::{Finding, Silence};
 use crate::feed::stamps::Stamps;
 use crate::market::quote::{FeedEvent, Origin, Source};
@@ -148,6 +149,7 @@ pub struct Connection {
     /// Until when a first price is waited for before it is called missing.
     price_by: Option<MonoNs>,
     flowed: bool,
+    lag: Lag,
     source: Source,
     bad: BadFrames,
     pongs: Pongs,
@@ -221,6 +223,7 @@ impl Connection {
             acknowledged_count: 0,
             price_by: None,
             flowed: false,
+            lag: Lag::default(),
             source: Source::default(),
             bad: BadFrames::default(),
             pongs: Pongs::default(),
@@ -480,10 +483,11 @@ impl Connection {
         // Taken out and put back, so that the updates can be walked while the rest of us is changed.
         let mut decoded = std::mem::take(&mut self.decoded);
         let now = if decoded.updates.is_empty() { received } else { clock.now() };
+        let unix = UnixNs(clock.unix().0.saturating_sub(now.since(received)));
         for update in &decoded.updates {
             // Nothing may follow the word that all quotes are void.
             if self.phase == Phase::Open {
-                self.update(update, received, now, events);
+                self.update(update, (received, unix), now, events);
             }
         }
         self.requests.extend(decoded.requests.drain(..));
@@ -508,13 +512,21 @@ impl Connection {
     }
 
     #[inline]
-    fn update(&mut self, update: &Update, received: MonoNs, decoded: MonoNs, events: &mut dyn FnMut(FeedEvent)) {
+    fn update(
+        &mut self,
+        update: &Update,
+        (received, unix): (MonoNs, UnixNs),
+        decoded: MonoNs,
+        events: &mut dyn FnMut(FeedEvent),
+    ) {
         match update {
             Update::Top(top) => {
                 if !self.flowed {
                     self.first_price(received);
                 }
+                let late_ns = self.lag.take(top.exchange_time, received, unix);
                 self.gauges().quotes.add(1);
+                self.gauges().lagged.add(u64::from(late_ns > 0));
                 self.heard_of(top.instrument, received);
                 let exchange_time = match self.stamps.read(top.exchange_time, received) {
                     Ok(()) => top.exchange_time,
@@ -530,7 +542,8 @@ impl Connection {
                     ask: top.ask,
                     sequence: top.sequence,
                     exchange_time,
-                    received,
+                    // A price that lay on the way is as old as if it had been read when it should have come.
+                    received: MonoNs(received.0.saturating_sub(late_ns)),
                     decoded,
                     source: self.source,
                     origin: Origin::Own,

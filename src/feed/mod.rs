@@ -6,6 +6,7 @@
 //! the ring it neither locks, allocates nor logs.
 
 pub mod connection;
+pub mod lag;
 mod line;
 pub mod silence;
 pub mod stamps;

@@ -189,6 +189,8 @@ pub struct VenueGauges {
     pub frames_unused: Counter,
     /// Tops of book decoded.
     pub quotes: Counter,
+    /// Of these, what came later than usual by the venue's own stamps, so much that its age was corrected.
+    pub lagged: Counter,
     /// Instruments whose subscription the venue acknowledged on connections that are open.
     pub subscribed: Gauge,
     /// Connections that are open,

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use rustls::ClientConnection;
+use rustls::{ClientConnection, Connection as Tls, ServerConnection};
 
 /// What a read brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub enum ReadOutcome {
 /// own to send: TLS has output too.
 pub struct Link {
     tcp: TcpStream,
-    tls: Option<Box<ClientConnection>>,
+    tls: Option<Box<Tls>>,
 }
 
 impl Link {
@@ -52,7 +52,17 @@ impl Link {
     #[must_use]
     pub fn secure(tcp: TcpStream, mut tls: ClientConnection) -> Self {
         tls.set_buffer_limit(Some(TLS_OUTPUT_MAX));
-        Self { tls: Some(Box::new(tls)), ..Self::new(tcp) }
+        Self { tls: Some(Box::new(tls.into())), ..Self::new(tcp) }
+    }
+
+    /// The server end of TLS on an accepted socket. The handshake is done by reading.
+    ///
+    /// # Errors
+    /// When TLS cannot begin with this identity.
+    pub fn serve_tls(self, identity: &tls::Identity) -> io::Result<Self> {
+        let mut tls = ServerConnection::new(identity.config()).map_err(io::Error::other)?;
+        tls.set_buffer_limit(Some(TLS_OUTPUT_MAX));
+        Ok(Self { tls: Some(Box::new(tls.into())), ..self })
     }
 
     /// Does what can be done of the TLS handshake now. `true` when it is complete; a plain link needs none.

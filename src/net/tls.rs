@@ -1,5 +1,5 @@
-//! TLS for links that we dial: who is trusted, and the pump between a rustls connection and its
-//! socket. Certificates are always verified; there is no way to plain text from here.
+//! TLS: who is trusted by links that we dial, who we are on those that we accept, and the pump between a rustls
+//! connection and its socket. Certificates are always verified; there is no way to plain text from here.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use mio::net::TcpStream;
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore};
+use rustls::{CertificateError, ClientConfig, Connection as Tls, RootCertStore, ServerConfig};
 
 use crate::net::ReadOutcome;
 
@@ -36,6 +37,31 @@ impl Trust {
             .with_root_certificates(roots)
             .with_no_client_auth();
         Ok(Self { config: Arc::new(config), extra: extra.into() })
+    }
+}
+
+/// Who we are to those that dial us: a certificate and its key.
+#[derive(Clone)]
+pub struct Identity(Arc<ServerConfig>);
+
+impl Identity {
+    /// A certificate in DER, and its private key in PKCS #8. TLS 1.2 and 1.3.
+    ///
+    /// # Errors
+    /// A sentence about what is wrong with them.
+    pub fn new(certificate: Vec<u8>, key: Vec<u8>) -> Result<Self, String> {
+        let key = PrivateKeyDer::Pkcs8(key.into());
+        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|e| e.to_string())?
+            .with_no_client_auth()
+            .with_single_cert(vec![CertificateDer::from(certificate)], key)
+            .map_err(|e| e.to_string())?;
+        Ok(Self(Arc::new(config)))
+    }
+
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0)
     }
 }
 
@@ -82,7 +108,7 @@ pub(super) enum Fed {
 }
 
 /// Moves bytes from the socket into TLS.
-pub(super) fn feed(tls: &mut ClientConnection, tcp: &mut TcpStream) -> io::Result<Fed> {
+pub(super) fn feed(tls: &mut Tls, tcp: &mut TcpStream) -> io::Result<Fed> {
     loop {
         match tls.read_tls(tcp) {
             Ok(0) => return Ok(Fed::End),
@@ -101,7 +127,7 @@ pub(super) fn feed(tls: &mut ClientConnection, tcp: &mut TcpStream) -> io::Resul
 }
 
 /// Reads plain text; answers what TLS itself must answer.
-pub(super) fn read(tls: &mut ClientConnection, tcp: &mut TcpStream, buffer: &mut [u8]) -> io::Result<ReadOutcome> {
+pub(super) fn read(tls: &mut Tls, tcp: &mut TcpStream, buffer: &mut [u8]) -> io::Result<ReadOutcome> {
     loop {
         match tls.reader().read(buffer) {
             // Only after a close_notify; without one it is an error.
@@ -119,7 +145,7 @@ pub(super) fn read(tls: &mut ClientConnection, tcp: &mut TcpStream, buffer: &mut
 }
 
 /// Writes TLS's own output to the socket. `true` when nothing is left.
-pub(super) fn flush(tls: &mut ClientConnection, tcp: &mut TcpStream) -> io::Result<bool> {
+pub(super) fn flush(tls: &mut Tls, tcp: &mut TcpStream) -> io::Result<bool> {
     while tls.wants_write() {
         match tls.write_tls(tcp) {
             Ok(_) => {}

@@ -108,6 +108,7 @@ const VENUE_ROWS: &[Row<VenueGauges>] = &[
     ("breaker_state", "Circuit breaker of its address: 0 closed, 1 half open, 2 open.", |v| v.breaker.state() as u64),
     ("breaker_failures", "Failures in a row that it counts.", |v| v.breaker.failures.value()),
     ("breaker_opened_total", "How often it opened.", |v| v.breaker.opened.value()),
+    ("quotes_lagged_total", "Quotes that came later than usual by the venue's stamps.", |v| v.lagged.value()),
     ("tls_refused_total", "Attempts that ended because a certificate or TLS was refused.", |v| v.tls_refused.value()),
 ];
 

@@ -2,7 +2,7 @@
 
 use crate::net::{Link, ReadOutcome};
 use crate::sim::connection::{Connection, World};
-use crate::time::MonoNs;
+use crate::time::{MonoNs, SECOND};
 
 /// One socket and its conversation.
 pub struct Client {
@@ -14,6 +14,8 @@ pub struct Client {
     pub readable: bool,
     /// The socket may take output.
     pub writable: bool,
+    /// What the fault script lets it have now, in billionths of a byte, and since when that is counted.
+    allowance: (u64, MonoNs),
 }
 
 /// The socket is of no more use.
@@ -27,7 +29,7 @@ impl Client {
     /// A client just accepted.
     #[must_use]
     pub const fn new(link: Link, connection: Connection) -> Self {
-        Self { link, connection, readable: true, writable: true }
+        Self { link, connection, readable: true, writable: true, allowance: (0, MonoNs(0)) }
     }
 
     /// Reads what is there, within bounds.
@@ -48,15 +50,29 @@ impl Client {
         Ok(())
     }
 
-    /// Writes what waits.
+    /// Writes what waits, of that no more than `bytes_per_s` where a limit is set.
     ///
     /// # Errors
     /// [`Gone`] when the client has left, or all is said.
-    pub fn write(&mut self) -> Result<(), Gone> {
-        if self.writable && !self.connection.output().is_empty() {
+    pub fn write(&mut self, bytes_per_s: Option<u64>, now: MonoNs) -> Result<(), Gone> {
+        if let Some(rate) = bytes_per_s {
+            self.trickle(rate, now)?;
+        } else if self.writable && !self.connection.output().is_empty() {
             self.writable = self.link.drain(self.connection.output()).map_err(|_| Gone)?;
         }
         if self.connection.ending().is_some() && self.connection.output().is_empty() { Err(Gone) } else { Ok(()) }
+    }
+
+    fn trickle(&mut self, rate: u64, now: MonoNs) -> Result<(), Gone> {
+        let (saved, since) = self.allowance;
+        // What was not used within a second is not had later.
+        let saved = saved.saturating_add(now.since(since).saturating_mul(rate)).min(rate.saturating_mul(SECOND));
+        let output = self.connection.output();
+        let length = output.len().min((saved / SECOND) as usize);
+        let written = self.link.write(&output[..length]).map_err(|_| Gone)?;
+        output.drain(..written);
+        self.allowance = (saved - written as u64 * SECOND, now);
+        Ok(())
     }
 }
 

@@ -9,8 +9,11 @@ use std::net::SocketAddr;
 use tungstenite::handshake::derive_accept_key;
 
 use crate::sim::prices::Prices;
+use crate::sim::random::Random;
+use crate::sim::scenario::{Kind, Trouble};
+use crate::sim::told::{self, Told};
 use crate::time::{MS, MonoNs, SECOND, UnixNs};
-use crate::venues::{ExchangeSide, Facts, Keepalive, Message, Messages, Venue, VenueQuote};
+use crate::venues::{ExchangeSide, Facts, Keepalive, Maintenance, Message, Messages, Venue, VenueQuote};
 use crate::wire::websocket::{Event, Failure, Limits, SOURCE_HEADER, WebSocket};
 
 /// What all connections see of the simulation.
@@ -26,8 +29,25 @@ pub struct World<'a> {
     pub listen: SocketAddr,
     /// Venues that refuse upgrades now, by index.
     pub refusing: &'a [bool],
+    /// What the fault script does to each venue now, by index; missing: nothing.
+    pub troubles: &'a [Trouble],
+    /// Whether clients come by TLS.
+    pub tls: bool,
     /// WebSockets of each venue, by index.
     pub sockets: &'a [Sockets],
+}
+
+impl<'a> World<'a> {
+    /// What is wrong with the venue of this index.
+    #[must_use]
+    pub fn trouble(&self, venue: usize) -> &'a Trouble {
+        static NONE: Trouble = Trouble::NONE;
+        self.troubles.get(venue).unwrap_or(&NONE)
+    }
+
+    fn market(&self, venue: usize) -> Told<'a> {
+        Told { market: self.prices.market(venue, self.unix), trouble: self.trouble(venue) }
+    }
 }
 
 /// WebSockets of one venue.
@@ -66,6 +86,8 @@ pub struct Connection {
     output: Vec<u8>,
     /// Messages of the exchange side on their way; empty between calls.
     messages: Messages,
+    /// A price frame that the fault script sends after its follower.
+    held: Option<Message>,
     deadline: Option<MonoNs>,
     ending: Option<Ending>,
 }
@@ -79,6 +101,8 @@ pub enum Ending {
     Fault,
     /// The client does not read what it asked for.
     Slow,
+    /// The fault script: gone without a word.
+    Reset,
 }
 
 enum State {
@@ -88,6 +112,8 @@ enum State {
     Body(usize),
     /// The venue's WebSocket.
     Socket(Box<Socket>),
+    /// The fault script: the socket is open, and nothing is ever said on it again.
+    Mute,
 }
 
 struct Socket {
@@ -118,6 +144,7 @@ impl Connection {
             state: State::Head(Vec::new()),
             output: Vec::new(),
             messages: Messages::default(),
+            held: None,
             deadline: Some(now.plus(limits.head_ms * MS)),
             ending: None,
         }
@@ -134,6 +161,7 @@ impl Connection {
                 let head = std::mem::take(head);
                 self.read_head(head, now, world);
             }
+            State::Mute => {}
             State::Body(rest) => {
                 *rest = rest.saturating_sub(bytes.len());
                 if *rest == 0 {
@@ -150,6 +178,51 @@ impl Connection {
     /// The top of book of one instrument of this client's venue changed.
     pub fn quote(&mut self, quote: &VenueQuote, now: MonoNs) {
         self.say(now, |side, out| side.quote(quote, out));
+    }
+
+    /// The same from a venue in trouble.
+    pub fn troubled_quote(&mut self, quote: &VenueQuote, now: MonoNs, trouble: &Trouble, random: &mut Random) {
+        let quote = told::told(quote, trouble);
+        let mut held = self.held.take();
+        self.say(now, |side, out| {
+            side.quote(&quote, out);
+            told::mangle(out, &quote.native, trouble, &mut held, random);
+        });
+        self.held = held;
+    }
+
+    /// Heartbeats of a venue in trouble, which may hold prices and checksums, too.
+    pub fn troubled_heartbeat(&mut self, unix: UnixNs, now: MonoNs, trouble: &Trouble) {
+        let unix = told::stamp(unix, trouble);
+        let is_spoilt = trouble.whole(Kind::Checksum).is_some();
+        let names_silent =
+            |frame: &Message| trouble.named(Kind::Silence).any(|native| find(frame.as_bytes(), native.as_bytes()));
+        self.say(now, |side, out| {
+            side.heartbeat(unix, out);
+            let frames: Vec<Message> = out.drain().filter(|frame| !names_silent(frame)).collect();
+            for mut frame in frames {
+                if is_spoilt {
+                    told::spoil_checksum(&mut frame);
+                }
+                told::push(out, frame);
+            }
+        });
+    }
+
+    /// Maintenance begins, or is over.
+    pub fn maintain(&mut self, begins: bool, unix: UnixNs, now: MonoNs) {
+        let mut becomes = Maintenance::Halts;
+        self.say(now, |side, out| becomes = side.maintenance(begins, unix, out));
+        if begins && becomes == Maintenance::Closes {
+            self.close(1012, "service restart", now);
+        }
+    }
+
+    /// The socket stays open, and nothing is said on it any more.
+    pub fn fall_mute(&mut self) {
+        self.output().clear();
+        self.state = State::Mute;
+        self.deadline = None;
     }
 
     /// A day-statistics tick of one instrument of this client's venue.
@@ -171,7 +244,7 @@ impl Connection {
                 self.deadline = Some(now.plus(GOODBYE_NS));
             }
             State::Head(_) => self.end(Ending::Done, now),
-            State::Socket(_) | State::Body(_) => {}
+            State::Socket(_) | State::Body(_) | State::Mute => {}
         }
     }
 
@@ -179,7 +252,7 @@ impl Connection {
     pub fn output(&mut self) -> &mut Vec<u8> {
         match &mut self.state {
             State::Socket(socket) => socket.inner.output(),
-            State::Head(_) | State::Body(_) => &mut self.output,
+            State::Head(_) | State::Body(_) | State::Mute => &mut self.output,
         }
     }
 
@@ -222,7 +295,7 @@ impl Connection {
     pub fn venue(&self) -> Option<usize> {
         match &self.state {
             State::Socket(socket) => Some(socket.venue),
-            State::Head(_) | State::Body(_) => None,
+            State::Head(_) | State::Body(_) | State::Mute => None,
         }
     }
 
@@ -254,6 +327,8 @@ impl Connection {
 
     fn act(&mut self, reply: Reply, early: &[u8], now: MonoNs, world: &World<'_>) {
         match reply {
+            Reply::Never => self.fall_mute(),
+            Reply::Reset => self.end(Ending::Reset, now),
             Reply::Http { text, body_length } => {
                 self.output.extend_from_slice(&text);
                 let rest = body_length.saturating_sub(early.len());
@@ -280,8 +355,13 @@ impl Connection {
                     Keepalive::Server => Some(now.plus(self.limits.ping_every_ms * MS)),
                     Keepalive::Client { .. } => None,
                 };
-                let market = world.prices.market(venue, world.unix);
+                let market = world.market(venue);
                 self.say(now, |side, out| side.opened(&target, &market, out));
+                if world.trouble(venue).whole(Kind::Maintenance).is_some()
+                    && maintenance_of(world.venues[venue]) == Maintenance::Halts
+                {
+                    self.maintain(true, world.unix, now);
+                }
                 self.read_messages(now, world);
             }
         }
@@ -290,7 +370,7 @@ impl Connection {
     fn read_messages(&mut self, now: MonoNs, world: &World<'_>) {
         while self.ending.is_none() {
             let State::Socket(socket) = &mut self.state else { return };
-            let market = world.prices.market(socket.venue, world.unix);
+            let market = world.market(socket.venue);
             match socket.inner.next() {
                 Ok(None) => return,
                 Ok(Some(Event::Text(text))) => self.say(now, |side, out| side.receive(&text, &market, out)),
@@ -333,14 +413,25 @@ impl Connection {
 }
 
 enum Reply {
-    Http { text: Vec<u8>, body_length: usize },
-    Upgrade { venue: usize, target: String, accept: String },
+    /// None, and the socket stays.
+    Never,
+    /// None, and the socket is closed.
+    Reset,
+    Http {
+        text: Vec<u8>,
+        body_length: usize,
+    },
+    Upgrade {
+        venue: usize,
+        target: String,
+        accept: String,
+    },
 }
 
 /// What a request gets.
 fn answer(request: &httparse::Request<'_, '_>, world: &World<'_>) -> Reply {
     let (method, path) = (request.method.unwrap_or(""), request.path.unwrap_or(""));
-    let base = format!("ws://{}", host(request, world.listen));
+    let base = format!("{}://{}", if world.tls { "wss" } else { "ws" }, host(request, world.listen));
     let http = |status: &str, kind: &str, more: &str, body: &str| {
         let mut text = Vec::new();
         write_reply(status, kind, more, body, &mut text);
@@ -356,6 +447,22 @@ fn answer(request: &httparse::Request<'_, '_>, world: &World<'_>) -> Reply {
     let Some((venue, target)) = route(path, world.venues) else {
         return http("404 Not Found", "text/plain", "", "No such simulated venue; GET / lists them.\n");
     };
+    let trouble = world.trouble(venue);
+    if trouble.whole(Kind::HalfOpen).is_some() {
+        return Reply::Never;
+    }
+    if trouble.whole(Kind::Refused).is_some() {
+        return Reply::Reset;
+    }
+    if let Some(seconds) = trouble.whole(Kind::TooManyRequests) {
+        let retry = format!("Retry-After: {seconds}\r\n");
+        return http("429 Too Many Requests", "text/plain", &retry, "Too many requests.\n");
+    }
+    let is_closed =
+        trouble.whole(Kind::Maintenance).is_some() && maintenance_of(world.venues[venue]) == Maintenance::Closes;
+    if is_closed {
+        return http("503 Service Unavailable", "text/plain", "", "This simulated venue is under maintenance.\n");
+    }
     if method == "GET" && has_token(request, "upgrade", "websocket") {
         if world.refusing.get(venue).copied().unwrap_or(false) {
             return http(
@@ -371,12 +478,21 @@ fn answer(request: &httparse::Request<'_, '_>, world: &World<'_>) -> Reply {
         };
     }
     let name = world.venues[venue].facts().name;
-    let market = world.prices.market(venue, world.unix);
+    let market = world.market(venue);
     match world.venues[venue].rest(method, &target, &format!("{base}/{name}"), &market) {
         Some(body) => http("200 OK", "application/json", "", &body),
         None if method == "GET" && target == "/" => http("200 OK", "text/plain", "", &page(&base, world)),
         None => http("404 Not Found", "text/plain", "", "The simulated venue has no such resource.\n"),
     }
+}
+
+/// What a venue does with its connections when maintenance begins.
+pub(super) fn maintenance_of(venue: &dyn Venue) -> Maintenance {
+    venue.exchange_side().maintenance(true, UnixNs(0), &mut Messages::default())
+}
+
+fn find(text: &[u8], part: &[u8]) -> bool {
+    !part.is_empty() && text.windows(part.len()).any(|window| window == part)
 }
 
 /// The venue that a path names, and the rest of the path with its query.

@@ -18,6 +18,8 @@ fn world(prices: &Prices) -> World<'_> {
         unix: UnixNs::from_ms(5000),
         listen: LISTEN.parse().unwrap(),
         refusing: &[],
+        troubles: &[],
+        tls: false,
         sockets: &[],
     }
 }

@@ -5,6 +5,7 @@
 //! One stage with one poll, for the demo's and `sim`'s own thread. It sleeps between updates; a client that
 //! does not read is dropped and never slows another. It never reads what a detector or gateway does.
 
+pub mod certificates;
 pub mod clients;
 pub mod connection;
 pub mod control;
@@ -14,6 +15,8 @@ pub mod grid;
 mod plain;
 pub mod prices;
 pub mod random;
+pub mod scenario;
+pub mod told;
 pub mod watcher;
 
 use std::io;
@@ -24,15 +27,19 @@ use std::time::Duration;
 use crossbeam::channel::Receiver;
 use mio::{Events, Poll, Token};
 
+use crate::market::Level;
 use crate::net::Link;
 use crate::net::listen::Listener;
+use crate::sim::certificates::Certificates;
 use crate::sim::clients::{Client, Clients};
 use crate::sim::connection::{ClientLimits, Connection, Ending, Sockets, World};
 use crate::sim::control::{Command, SimControl};
 use crate::sim::prices::{CellId, Liveliness, Prices};
+use crate::sim::random::Random;
+use crate::sim::scenario::{Kind, Scenario, Trouble};
 use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, MonoNs, SECOND};
-use crate::venues::Venue;
+use crate::venues::{Maintenance, Venue};
 
 /// What a simulator is made of.
 pub struct SimParts {
@@ -96,7 +103,9 @@ pub struct Sim {
     /// When it changes prices by itself; `None`: never.
     pace: Option<Pace>,
     next_second: MonoNs,
-    listener: Listener,
+    /// `None` while the fault script has the system refuse connections.
+    listener: Option<Listener>,
+    address: SocketAddr,
     accepting: bool,
     accept_rest_until: MonoNs,
     poll: Poll,
@@ -108,11 +117,39 @@ pub struct Sim {
     /// Venues that push nothing, and venues that refuse upgrades, by index.
     silent: Vec<bool>,
     refusing: Vec<bool>,
+    script: Script,
+    certificates: Option<Certificates>,
+    journal: Option<Vec<Change>>,
     sockets: Vec<Sockets>,
     buffer: Vec<u8>,
     clock: Clock,
     options: Options,
     counts: Counts,
+}
+
+/// The fault script and where it is.
+struct Script {
+    scenario: Scenario,
+    /// When its time began to count.
+    start: MonoNs,
+    /// What is wrong with each venue now, by index.
+    troubles: Vec<Trouble>,
+    /// What is wrong with the port that all share.
+    listener: Option<Kind>,
+    random: Random,
+}
+
+/// A top of book that changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Of which instrument on which venue.
+    pub cell: CellId,
+    /// When.
+    pub at: MonoNs,
+    /// Best bid since then.
+    pub bid: Level,
+    /// Best ask since then.
+    pub ask: Level,
 }
 
 /// When the next update is due. Counted from a fixed start, so that nothing drifts.
@@ -174,10 +211,20 @@ impl Sim {
             next_second: now.plus(SECOND),
             silent: vec![false; parts.venues.len()],
             refusing: vec![false; parts.venues.len()],
+            script: Script {
+                scenario: Scenario::default(),
+                start: now,
+                troubles: vec![Trouble::NONE; parts.venues.len()],
+                listener: None,
+                random: Random::new(parts.seed),
+            },
+            certificates: None,
+            journal: None,
             sockets: vec![Sockets::default(); parts.venues.len()],
             venues: parts.venues,
             prices,
-            listener: parts.listener,
+            address: parts.listener.address(),
+            listener: Some(parts.listener),
             accepting: true,
             accept_rest_until: now,
             poll,
@@ -196,7 +243,28 @@ impl Sim {
     /// The address that it listens on.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
-        self.listener.address()
+        self.address
+    }
+
+    /// Has these faults happen from now on, instead of those of an earlier script. It was read for the same venues.
+    pub fn follow(&mut self, scenario: Scenario) {
+        self.script.scenario = scenario;
+        self.script.start = self.clock.now();
+    }
+
+    /// Has clients come by TLS from now on.
+    pub fn secure(&mut self, certificates: Certificates) {
+        self.certificates = Some(certificates);
+    }
+
+    /// Keeps a journal of all changes of prices, told or not, from now on.
+    pub fn keep_journal(&mut self) {
+        self.journal = Some(Vec::new());
+    }
+
+    /// Takes what the journal holds, in the order it happened.
+    pub fn take_journal(&mut self) -> Vec<Change> {
+        self.journal.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// A handle that sets prices and makes trouble from another thread.
@@ -293,7 +361,8 @@ impl Sim {
             return 0;
         }
         for accepted in 0..ACCEPTS_MAX {
-            match self.listener.accept() {
+            let Some(listener) = &mut self.listener else { return accepted };
+            match listener.accept() {
                 Ok(Some(link)) => self.admit(link, now),
                 Ok(None) => {
                     self.accepting = false;
@@ -314,6 +383,12 @@ impl Sim {
             return;
         }
         link.limit_send_buffer(SEND_BUFFER);
+        if let Some(certificates) = &self.certificates {
+            match link.serve_tls(certificates.of(self.script.listener)) {
+                Ok(secured) => link = secured,
+                Err(_) => return,
+            }
+        }
         if link.register(self.poll.registry(), Token(CLIENTS + self.clients.next_place())).is_ok() {
             self.counts.accepted += 1;
             self.clients.insert(Client::new(link, Connection::new(self.options.client, now)));
@@ -325,8 +400,10 @@ impl Sim {
             venues: &self.venues,
             prices: &self.prices,
             unix: self.clock.unix(),
-            listen: self.listener.address(),
+            listen: self.address,
             refusing: &self.refusing,
+            troubles: &self.script.troubles,
+            tls: self.certificates.is_some(),
             sockets: &self.sockets,
         };
         let (mut work, mut opened) = (0, Vec::new());
@@ -372,12 +449,24 @@ impl Sim {
 
     fn tell(&mut self, cell: CellId) {
         let (venue, quote) = self.prices.quote(cell);
+        let now = self.clock.now();
+        if let Some(journal) = &mut self.journal {
+            journal.push(Change { cell, at: now, bid: quote.bid, ask: quote.ask });
+        }
         if self.silent[venue] {
             return;
         }
-        let now = self.clock.now();
+        let Script { troubles, random, .. } = &mut self.script;
+        let trouble = &troubles[venue];
+        if trouble.of(Kind::Silence, &quote.native).is_some() || is_halted(trouble, self.venues[venue]) {
+            return;
+        }
         for client in self.clients.iter_mut().filter(|c| c.connection.venue() == Some(venue)) {
-            client.connection.quote(quote, now);
+            if trouble.is_none() {
+                client.connection.quote(quote, now);
+            } else {
+                client.connection.troubled_quote(quote, now, trouble, random);
+            }
         }
     }
 
@@ -392,24 +481,77 @@ impl Sim {
         for client in self.clients.iter_mut() {
             client.connection.elapsed(now);
             let Some(venue) = client.connection.venue().filter(|&v| !self.silent[v]) else { continue };
-            client.connection.heartbeat(unix, now);
+            let trouble = &self.script.troubles[venue];
+            if trouble.whole(Kind::Silence).is_some() {
+                continue;
+            }
+            client.connection.troubled_heartbeat(unix, now, trouble);
             for (of, quote) in self.prices.cells().map(|c| self.prices.quote(c)) {
-                if of == venue {
-                    client.connection.statistics(quote, now);
+                let is_told =
+                    trouble.of(Kind::Silence, &quote.native).is_none() && !is_halted(trouble, self.venues[of]);
+                if of == venue && is_told {
+                    client.connection.statistics(&told::told(quote, trouble), now);
                 }
             }
         }
         1
     }
 
+    /// Lets the faults begin and end that are due.
+    fn suffer(&mut self, now: MonoNs) {
+        let script = &mut self.script;
+        if script.scenario.faults.is_empty() && script.troubles.iter().all(Trouble::is_none) {
+            return;
+        }
+        let elapsed_ns = now.since(script.start);
+        script.listener = script.scenario.of_listener(elapsed_ns);
+        let troubles = script.scenario.at(elapsed_ns, &self.venues);
+        if troubles != script.troubles {
+            let before = std::mem::replace(&mut script.troubles, troubles);
+            (0..before.len()).for_each(|venue| self.turn_to(venue, &before[venue], now));
+        }
+        let is_refusing = self.script.listener == Some(Kind::Refused);
+        if is_refusing && let Some(mut listener) = self.listener.take() {
+            listener.deregister(self.poll.registry());
+        }
+        if !is_refusing && self.listener.is_none() {
+            // Somebody else may have the port for a moment; it is tried again in the next turn.
+            self.listener = Listener::bind(self.address).ok();
+            if let Some(listener) = &mut self.listener {
+                self.accepting = listener.register(self.poll.registry(), LISTENER).is_ok();
+            }
+        }
+    }
+
+    /// What was wrong with a venue is another thing now.
+    fn turn_to(&mut self, venue: usize, before: &Trouble, now: MonoNs) {
+        let trouble = &self.script.troubles[venue];
+        if trouble.cuts_after(before) {
+            self.clients.retain(|c| c.connection.venue() != Some(venue));
+        }
+        let unix = told::stamp(self.clock.unix(), trouble);
+        let [was_half, is_half] = [before, trouble].map(|t| t.whole(Kind::HalfOpen).is_some());
+        let [was_shut, is_shut] = [before, trouble].map(|t| t.whole(Kind::Maintenance).is_some());
+        for client in self.clients.iter_mut().filter(|c| c.connection.venue() == Some(venue)) {
+            if was_shut != is_shut {
+                client.connection.maintain(is_shut, unix, now);
+            }
+            if is_half && !was_half {
+                client.connection.fall_mute();
+            }
+        }
+    }
+
     /// Writes what waits, and lets go of clients that are done.
     fn write(&mut self) {
-        let counts = &mut self.counts;
+        let (counts, troubles, now) = (&mut self.counts, &self.script.troubles, self.clock.now());
         self.clients.retain(|client| {
-            let kept = client.write().is_ok();
+            let slow = client.connection.venue().and_then(|venue| troubles[venue].whole(Kind::Slow));
+            let kept = client.write(slow.and_then(|rate| u64::try_from(rate).ok()), now).is_ok();
             match client.connection.ending() {
                 Some(Ending::Slow) if !kept => counts.slow += 1,
                 Some(Ending::Fault) if !kept => counts.fault += 1,
+                Some(Ending::Reset) if !kept => client.link.forget_unsent(),
                 _ => {}
             }
             kept
@@ -425,6 +567,7 @@ impl Stage for Sim {
     fn turn(&mut self, wait: Duration) -> usize {
         self.hear(wait);
         let now = self.clock.now();
+        self.suffer(now);
         let mut work = self.obey();
         work += self.accept(now);
         work += self.read(now);
@@ -436,12 +579,19 @@ impl Stage for Sim {
     }
 
     fn finish(&mut self) {
-        self.listener.deregister(self.poll.registry());
+        if let Some(listener) = &mut self.listener {
+            listener.deregister(self.poll.registry());
+        }
         let now = self.clock.now();
         self.clients.iter_mut().for_each(|c| c.connection.close(1001, "going away", now));
         self.write();
         self.clients.retain(|_| false);
     }
+}
+
+/// Whether the venue keeps its connections, but quotes nothing.
+fn is_halted(trouble: &Trouble, venue: &dyn Venue) -> bool {
+    trouble.whole(Kind::Maintenance).is_some() && connection::maintenance_of(venue) == Maintenance::Halts
 }
 
 impl Pace {

@@ -19,8 +19,8 @@ use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Seen, changes, figure, integer, level, side, text, time};
 use crate::venues::writing;
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Notice,
-    Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Maintenance, Market,
+    Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -504,6 +504,13 @@ impl ExchangeSide for Exchange {
     }
 
     fn heartbeat(&mut self, _now: UnixNs, _out: &mut Messages) {}
+
+    fn maintenance(&mut self, begins: bool, now: UnixNs, out: &mut Messages) -> Maintenance {
+        if begins {
+            out.push(format!(r#"{{"e":"serverShutdown","E":{}}}"#, now.ms()));
+        }
+        Maintenance::Moves
+    }
 }
 
 impl Exchange {

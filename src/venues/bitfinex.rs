@@ -18,8 +18,8 @@ use crate::venues::depth::{Change, Depth};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, text};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Notice, Opening,
-    Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Maintenance, Market, Messages,
+    Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -726,6 +726,12 @@ impl ExchangeSide for Exchange {
                 out.push(message(*flags, sequence, known.id, "\"hb\"", now));
             }
         }
+    }
+
+    fn maintenance(&mut self, begins: bool, _now: UnixNs, out: &mut Messages) -> Maintenance {
+        let code = if begins { 20_060 } else { 20_061 };
+        out.push(format!(r#"{{"event":"info","code":{code},"msg":"maintenance"}}"#));
+        Maintenance::Halts
     }
 }
 

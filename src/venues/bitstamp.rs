@@ -16,8 +16,8 @@ use crate::venues::depth::{Change, Order, PerInstrument, Stitch, Stitched};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Notice, Opening,
-    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Maintenance, Market, Messages,
+    Notice, Opening, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -448,6 +448,13 @@ impl ExchangeSide for Exchange {
     fn statistics(&mut self, _quote: &VenueQuote, _out: &mut Messages) {}
 
     fn heartbeat(&mut self, _now: UnixNs, _out: &mut Messages) {}
+
+    fn maintenance(&mut self, begins: bool, _now: UnixNs, out: &mut Messages) -> Maintenance {
+        if begins {
+            out.push(r#"{"event":"bts:request_reconnect","channel":"","data":""}"#.to_owned());
+        }
+        Maintenance::Moves
+    }
 }
 
 impl Exchange {

@@ -19,8 +19,8 @@ use crate::venues::depth::{Change, Depth, PerInstrument};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Notice,
-    Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Maintenance, Market,
+    Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::timestamp::{parse_rfc3339, write_rfc3339};
@@ -747,6 +747,15 @@ impl ExchangeSide for Exchange {
         if !self.ticker.is_empty() || !self.book.is_empty() {
             out.push(r#"{"channel":"heartbeat"}"#.to_owned());
         }
+    }
+
+    fn maintenance(&mut self, begins: bool, _now: UnixNs, out: &mut Messages) -> Maintenance {
+        let system = if begins { "maintenance" } else { "online" };
+        let data = format!(
+            r#"[{{"version":"2.0.10","system":"{system}","api_version":"v2","connection_id":12072546403441331453}}]"#
+        );
+        out.push(format!(r#"{{"channel":"status","type":"update","data":{data}}}"#));
+        Maintenance::Halts
     }
 }
 

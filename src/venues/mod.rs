@@ -565,6 +565,22 @@ pub trait ExchangeSide: Send {
 
     /// Called about once a second: writes the heartbeats that this venue sends in JSON.
     fn heartbeat(&mut self, now: UnixNs, out: &mut Messages);
+
+    /// Maintenance begins, or is over: writes what the venue says of it, and tells what becomes of the connection.
+    fn maintenance(&mut self, _begins: bool, _now: UnixNs, _out: &mut Messages) -> Maintenance {
+        Maintenance::Closes
+    }
+}
+
+/// What a venue does with its connections when maintenance begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Maintenance {
+    /// It has no words for it: it closes them, and lets nobody in until the end.
+    Closes,
+    /// It keeps them and quotes nothing until the end.
+    Halts,
+    /// It asks for new ones, which are served.
+    Moves,
 }
 
 /// What an exchange knows: its instruments and their state now.

@@ -17,8 +17,8 @@ use crate::venues::depth::{Change, paired_checksum};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Seen, changes, figure, level, side, text, time};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Notice,
-    Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Maintenance, Market,
+    Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -548,6 +548,14 @@ impl ExchangeSide for Exchange {
                 subscription.sent = now;
             }
         }
+    }
+
+    fn maintenance(&mut self, begins: bool, _now: UnixNs, out: &mut Messages) -> Maintenance {
+        if begins {
+            let said = "The connection will soon be closed for a service upgrade. Please reconnect.";
+            out.push(format!(r#"{{"event":"notice","code":"64008","msg":"{said}","connId":"a4d3ae55"}}"#));
+        }
+        Maintenance::Moves
     }
 }
 

@@ -6,6 +6,7 @@ mod terminal;
 mod threads;
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,9 +34,12 @@ use crate::net::dial;
 use crate::net::listen::{self, Listener};
 use crate::net::switch::Switch;
 use crate::net::tls::Trust;
+use crate::sim::certificates::{self, Certificates};
+use crate::sim::scenario::Scenario;
 use crate::sim::{self, Sim, SimParts};
 use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, MS};
+use crate::venues::Venue;
 use crate::wire::http;
 use threads::{Row, Running};
 
@@ -96,7 +100,12 @@ pub fn serve(config: Config) -> Result<(), Failure> {
 pub fn sim(args: SimArgs) -> Result<(), Failure> {
     let signals = signals()?;
     let venues = args.chosen_venues();
-    let sim = simulator(SimParts {
+    let scenario = args.scenario.as_deref().map(|file| scenario(file, &venues)).transpose()?;
+    let is_of_tls = scenario.iter().flat_map(|script| &script.faults).any(|fault| fault.kind.is_of_tls());
+    if is_of_tls && args.tls.is_none() {
+        return Err(Failure::Configuration("the scenario has faults of TLS, which want --tls DIR".to_owned()));
+    }
+    let mut sim = simulator(SimParts {
         venues: venues.clone(),
         instruments: sim::default_instruments(),
         listener: bind(args.listen)?,
@@ -106,9 +115,19 @@ pub fn sim(args: SimArgs) -> Result<(), Failure> {
         options: sim::Options::default(),
     })?;
     let address = sim.address();
-    terminal::say(&format!("spreadwire plays {} simulated venues on http://{address}/", venues.len()));
+    let s = if args.tls.is_some() { "s" } else { "" };
+    terminal::say(&format!("spreadwire plays {} simulated venues on http{s}://{address}/", venues.len()));
     for venue in venues {
-        terminal::say(&format!("  {:<10} {}", venue.facts().name, sim::address_of(venue, address)));
+        let plain = sim::address_of(venue, address);
+        terminal::say(&format!("  {:<10} ws{s}{}", venue.facts().name, plain.trim_start_matches("ws")));
+    }
+    if let Some(folder) = &args.tls {
+        let file = secure(&mut sim, folder)?;
+        terminal::say(&format!("  its authority is in {}: ca_file in a configuration", file.display()));
+    }
+    if let Some(scenario) = scenario {
+        terminal::say(&format!("  {} faults are scripted", scenario.faults.len()));
+        sim.follow(scenario);
     }
     let rows = vec![Row::cold(Box::new(sim))];
     until_signal(signals, vec![threads::start(rows, &crate::config::Threads::default())?])
@@ -389,6 +408,25 @@ fn clients_max(config: &Config) -> usize {
 
 fn bind(address: SocketAddr) -> Result<Listener, Failure> {
     Listener::bind(address).map_err(|why| unavailable(&format!("{address} cannot be listened on"), &why))
+}
+
+/// Reads a fault script.
+fn scenario(file: &Path, venues: &[&'static dyn Venue]) -> Result<Scenario, Failure> {
+    let shown = file.display();
+    let text =
+        std::fs::read_to_string(file).map_err(|why| Failure::Unavailable(format!("{shown} cannot be read: {why}")))?;
+    Scenario::read(&text, venues).map_err(|why| Failure::Configuration(format!("{shown}:{why}")))
+}
+
+/// Has the simulator speak TLS; says where its authority is written.
+fn secure(sim: &mut Sim, folder: &Path) -> Result<PathBuf, Failure> {
+    let certificates = Certificates::new(sim.address().ip()).map_err(Failure::Internal)?;
+    let file = folder.join(certificates::CA_FILE);
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&file, certificates.authority()))
+        .map_err(|why| unavailable(&file.display().to_string(), &why))?;
+    sim.secure(certificates);
+    Ok(file)
 }
 
 fn simulator(parts: SimParts) -> Result<Sim, Failure> {

@@ -379,3 +379,15 @@ fn a_snapshot_at_the_head_of_a_file_and_a_wild_stamp_do_not_turn_the_recorded_cl
     let times: Vec<u64> = replayed(&capture, "snapshot-first.jsonl").into_iter().map(|(_, time)| time).collect();
     assert_eq!(times, [900_500, 900_500, 900_500, 901_500]);
 }
+
+#[test]
+fn a_wrong_scenario_is_one_line_with_file_line_key_and_what_was_expected() {
+    let file = Scratch::new("wrong.toml", b"[[fault]]\nkind = \"cut\"\nvenue = \"mtgox\"\n");
+    let said = format!("{}:3: venue: expected \"all\" or a simulated venue: binance, ", file.path());
+    check_failure(&["sim", "--listen", "127.0.0.1:0", "--scenario", file.path()], 78, &[&said]);
+    let output = run(&["sim", "--listen", "127.0.0.1:0", "--scenario", file.path()]);
+    assert_eq!(text(&output.stderr).lines().count(), 1);
+    check_failure(&["sim", "--listen", "127.0.0.1:0", "--scenario", "no-such-file.toml"], 69, &["no-such-file.toml"]);
+    let file = Scratch::new("tls.toml", b"[[fault]]\nkind = \"tls_expired\"\nfor_s = 1\n");
+    check_failure(&["sim", "--listen", "127.0.0.1:0", "--scenario", file.path()], 78, &["--tls DIR"]);
+}

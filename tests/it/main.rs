@@ -4,6 +4,7 @@ mod cli;
 mod cluster;
 mod config;
 mod discovery;
+mod faults;
 mod feed;
 mod floors;
 mod gateway;

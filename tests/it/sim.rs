@@ -129,7 +129,16 @@ impl Joined {
 }
 
 fn world(prices: &Prices, now: MonoNs) -> World<'_> {
-    World { venues: VENUES, prices, unix: UnixNs(START.0 + now.0), listen: listen(), refusing: &[], sockets: &[] }
+    World {
+        venues: VENUES,
+        prices,
+        unix: UnixNs(START.0 + now.0),
+        listen: listen(),
+        refusing: &[],
+        troubles: &[],
+        tls: false,
+        sockets: &[],
+    }
 }
 
 fn tops(updates: &[Update]) -> Vec<Top> {

@@ -1,0 +1,82 @@
+//! How much later than usual a venue's quotes come, by the venue's own stamps: a squeezed line delivers old prices in
+//! order and without a gap, and only their stamps tell. What is usual is the least difference between our clock and
+//! the stamp, so neither clock needs to be right. Pure; one per connection, on the path of a quote.
+
+use crate::time::{MS, MonoNs, SECOND, UnixNs};
+
+/// The lag of one venue's quotes.
+#[derive(Debug, Default)]
+pub struct Lag {
+    /// The newest stamp so far.
+    newest: UnixNs,
+    /// How much later than usual it came, in nanoseconds.
+    lag_ns: u64,
+    /// Least difference in the span since `since`, and in the one before; `None`: no quote yet.
+    least: Option<i64>,
+    before: Option<i64>,
+    since: MonoNs,
+}
+
+/// Lateness that is nobody's fault.
+const FREE_NS: u64 = 250 * MS;
+/// A stamp that is older than the newest by more tells of a clock that was set, not of a line.
+const STEP_NS: u64 = SECOND;
+/// Half of the time for which the least difference is remembered: no longer, since clocks drift.
+const SPAN_NS: u64 = 600 * SECOND;
+
+impl Lag {
+    /// Takes the stamp of a quote that was read at `received`, which was `unix` on our wall clock; a stamp of 0 is none.
+    /// Gives the lateness that it has beyond a quarter of a second, in nanoseconds. Never so much that a later stamp
+    /// would seem to come earlier.
+    #[inline]
+    pub fn take(&mut self, stamp: UnixNs, received: MonoNs, unix: UnixNs) -> u64 {
+        if stamp.0 == 0 {
+            return 0;
+        }
+        if stamp.0.saturating_add(STEP_NS) < self.newest.0 {
+            *self = Self::default();
+        }
+        if stamp > self.newest {
+            self.newest = stamp;
+            self.measure(unix.0.wrapping_sub(stamp.0) as i64, received);
+        }
+        self.lag_ns.saturating_sub(FREE_NS)
+    }
+
+    fn measure(&mut self, difference: i64, received: MonoNs) {
+        if received.since(self.since) >= SPAN_NS {
+            (self.before, self.least, self.since) = (self.least, None, received);
+        }
+        let least = self.least.map_or(difference, |least| least.min(difference));
+        self.least = Some(least);
+        self.lag_ns = difference.saturating_sub(self.before.unwrap_or(least).min(least)).unsigned_abs();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Quotes as (stamp, read), in milliseconds; gives each one's lateness in milliseconds.
+    fn lags(quotes: &[(u64, u64)]) -> Vec<u64> {
+        let mut lag = Lag::default();
+        quotes.iter().map(|&(s, r)| lag.take(UnixNs::from_ms(s), MonoNs(r * MS), UnixNs::from_ms(r)) / MS).collect()
+    }
+
+    #[test]
+    fn f20_a_squeezed_line_is_late_by_what_its_stamps_say() {
+        assert_eq!(lags(&[(1000, 1050), (2000, 3050), (3000, 5050), (6000, 6050)]), [0, 750, 1750, 0]);
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_or_set_is_no_lateness() {
+        assert_eq!(lags(&[(90_000, 1000), (91_000, 2000)]), [0, 0], "ahead of ours");
+        assert_eq!(lags(&[(90_000, 100_000), (80_000, 100_100), (80_100, 100_200)]), [0, 0, 0], "set back");
+        assert_eq!(lags(&[(90_000, 90_000), (190_000, 90_100), (90_200, 90_200)]), [0, 0, 0], "forth and back");
+    }
+
+    #[test]
+    fn what_is_said_again_or_has_no_stamp_is_not_late() {
+        assert_eq!(lags(&[(1000, 1000), (1000, 9000), (0, 9500), (9600, 9600)]), [0; 4]);
+    }
+}

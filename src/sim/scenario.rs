@@ -1,0 +1,476 @@
+//! The fault script of a simulator: what goes wrong, on whom, from when, for how long. TOML goes in, and the
+//! time since the start; what troubles each venue comes out. Pure: no clock, no socket, no file.
+//!
+//! A mistake in the text is one sentence that names its line, the key and what was expected.
+
+use std::fmt;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::time::SECOND;
+use crate::venues::Venue;
+
+/// What can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// No prices and no heartbeats; the socket lives, requests and pings are answered.
+    Silence,
+    /// The sockets are closed without a word, once, when it begins.
+    Cut,
+    /// The sockets stay open and nothing is read or written; new ones are accepted and never answered.
+    HalfOpen,
+    /// Each socket takes `bytes_per_s` at most.
+    Slow,
+    /// One price frame in `one_in` is sent twice.
+    Duplicate,
+    /// One price frame in `one_in` is sent after the one that follows it.
+    Reorder,
+    /// One price frame in `one_in` is never sent.
+    Lose,
+    /// Each checksum of a book is another one. Nothing to venues whose frames have none.
+    Checksum,
+    /// The bid is told as the ask, and the ask as the bid.
+    Crossed,
+    /// One price frame in `one_in` is damaged: a byte of a gzip frame is flipped, of others a half is missing.
+    Damage,
+    /// Sockets are closed, and every request is answered with 429 and `Retry-After: retry_after_s`.
+    TooManyRequests,
+    /// The venue says so in its own words where it has some, and goes on where it does in life; else it closes
+    /// with 1012 and answers 503.
+    Maintenance,
+    /// The venue's clock is wrong by `offset_ms`: a jump when it begins and another when it ends.
+    Clock,
+    /// Sockets are closed. Of all venues, new ones are refused by the system; of one, reset when they have said whom
+    /// they want, since all venues share one port.
+    Refused,
+    /// Sockets are closed, and the certificate has expired. Of all venues only, and with `--tls`.
+    TlsExpired,
+    /// The same, with a certificate for another name.
+    TlsWrongName,
+}
+
+impl Kind {
+    /// All of them, in the order of the documentation.
+    pub const ALL: [Self; 16] = [
+        Self::Silence,
+        Self::Cut,
+        Self::HalfOpen,
+        Self::Slow,
+        Self::Duplicate,
+        Self::Reorder,
+        Self::Lose,
+        Self::Checksum,
+        Self::Crossed,
+        Self::Damage,
+        Self::TooManyRequests,
+        Self::Maintenance,
+        Self::Clock,
+        Self::Refused,
+        Self::TlsExpired,
+        Self::TlsWrongName,
+    ];
+
+    /// As a script writes it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Silence => "silence",
+            Self::Cut => "cut",
+            Self::HalfOpen => "half_open",
+            Self::Slow => "slow",
+            Self::Duplicate => "duplicate",
+            Self::Reorder => "reorder",
+            Self::Lose => "lose",
+            Self::Checksum => "checksum",
+            Self::Crossed => "crossed",
+            Self::Damage => "damage",
+            Self::TooManyRequests => "too_many_requests",
+            Self::Maintenance => "maintenance",
+            Self::Clock => "clock",
+            Self::Refused => "refused",
+            Self::TlsExpired => "tls_expired",
+            Self::TlsWrongName => "tls_wrong_name",
+        }
+    }
+
+    /// Whether it can be about one instrument.
+    const fn is_of_instruments(self) -> bool {
+        matches!(
+            self,
+            Self::Silence
+                | Self::Duplicate
+                | Self::Reorder
+                | Self::Lose
+                | Self::Checksum
+                | Self::Crossed
+                | Self::Damage
+        )
+    }
+
+    /// Whether it is about the certificate.
+    #[must_use]
+    pub const fn is_of_tls(self) -> bool {
+        matches!(self, Self::TlsExpired | Self::TlsWrongName)
+    }
+
+    /// Its own key, with the default, the least and the most that it may be.
+    const fn own_key(self) -> Option<(&'static str, i64, i64, i64)> {
+        match self {
+            Self::Slow => Some(("bytes_per_s", 1024, 1, 1_000_000_000)),
+            Self::Duplicate | Self::Reorder | Self::Lose | Self::Damage => Some(("one_in", 3, 1, 1_000_000)),
+            Self::TooManyRequests => Some(("retry_after_s", 5, 0, 86_400)),
+            Self::Clock => Some(("offset_ms", -3_600_000, -DAY_MS, DAY_MS)),
+            _ => None,
+        }
+    }
+}
+
+const DAY_MS: i64 = 86_400_000;
+/// How long a cut is looked out for, so that no turn misses it.
+const CUT_NS: u64 = SECOND;
+/// The longest span of a script: a year.
+const SPAN_S_MAX: f64 = 31_536_000.0;
+/// Faults of one script at most.
+const FAULTS_MAX: usize = 1000;
+
+/// One line of the script.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    /// What.
+    pub kind: Kind,
+    /// Index of the venue; `None`: all.
+    pub venue: Option<usize>,
+    /// `BASE/QUOTE`; `None`: all.
+    pub instrument: Option<String>,
+    /// When it first begins, in nanoseconds since the start.
+    pub from_ns: u64,
+    /// How long it lasts each time.
+    pub for_ns: u64,
+    /// From one beginning to the next; `None`: it happens once.
+    pub every_ns: Option<u64>,
+    /// The kind's own figure: `one_in`, `bytes_per_s`, `retry_after_s` or `offset_ms`; 0 where it has none.
+    pub figure: i64,
+}
+
+impl Fault {
+    /// Whether it lasts at `elapsed_ns` since the start.
+    #[must_use]
+    pub const fn is_on(&self, elapsed_ns: u64) -> bool {
+        let Some(since) = elapsed_ns.checked_sub(self.from_ns) else { return false };
+        match self.every_ns {
+            Some(every) => since % every < self.for_ns,
+            None => since < self.for_ns,
+        }
+    }
+}
+
+/// A whole script.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scenario {
+    /// As written, in that order.
+    pub faults: Vec<Fault>,
+}
+
+/// Why a script cannot be used. The user's mistake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScenarioError {
+    /// From 1.
+    pub line: usize,
+    /// As written; empty where the text is no TOML.
+    pub key: String,
+    /// What it is, and what was expected.
+    pub what: String,
+}
+
+impl fmt::Display for ScenarioError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let between = if self.key.is_empty() { "" } else { ": " };
+        write!(f, "{}: {}{between}{}", self.line, self.key, self.what)
+    }
+}
+
+impl std::error::Error for ScenarioError {}
+
+/// What troubles one venue now.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Trouble {
+    /// Kinds with the native symbol of their instrument (`None`: all) and figure.
+    now: Vec<(Kind, Option<String>, i64)>,
+}
+
+impl Trouble {
+    /// Nothing is wrong.
+    pub const NONE: Self = Self { now: Vec::new() };
+
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        self.now.is_empty()
+    }
+
+    /// The figure of `kind`, if it troubles the instrument with this native symbol. Of several the first of the script.
+    #[must_use]
+    pub fn of(&self, kind: Kind, native: &str) -> Option<i64> {
+        let is_meant = |of: &Option<String>| of.as_deref().is_none_or(|of| of == native);
+        self.now.iter().find(|(k, of, _)| *k == kind && is_meant(of)).map(|(_, _, figure)| *figure)
+    }
+
+    /// The figure of `kind`, if it troubles the whole venue.
+    #[must_use]
+    pub fn whole(&self, kind: Kind) -> Option<i64> {
+        self.now.iter().find(|(k, of, _)| *k == kind && of.is_none()).map(|(_, _, figure)| *figure)
+    }
+
+    /// The native symbols that `kind` troubles by name.
+    pub fn named(&self, kind: Kind) -> impl Iterator<Item = &str> {
+        self.now.iter().filter(move |(k, ..)| *k == kind).filter_map(|(_, of, _)| of.as_deref())
+    }
+
+    /// Whether its sockets are closed when this begins after `before`.
+    #[must_use]
+    pub fn cuts_after(&self, before: &Self) -> bool {
+        const CUTTING: [Kind; 5] =
+            [Kind::Cut, Kind::TooManyRequests, Kind::Refused, Kind::TlsExpired, Kind::TlsWrongName];
+        CUTTING.iter().any(|&kind| self.whole(kind).is_some() && before.whole(kind).is_none())
+    }
+}
+
+impl Scenario {
+    /// Reads a script for these venues.
+    ///
+    /// # Errors
+    /// The first mistake.
+    pub fn read(text: &str, venues: &[&'static dyn Venue]) -> Result<Self, ScenarioError> {
+        let line_of = |at: usize| 1 + text.bytes().take(at).filter(|&b| b == b'\n').count();
+        let table = DeTable::parse(text).map_err(|why| ScenarioError {
+            line: line_of(why.span().map_or(0, |span| span.start)),
+            key: String::new(),
+            what: format!("is not TOML: {}", why.message()),
+        })?;
+        let reader = Reader { venues, line_of: &line_of };
+        let mut faults = Vec::new();
+        for (key, value) in table.get_ref() {
+            let wrong = |what: &str| reader.wrong(key.span().start, key.get_ref(), what);
+            let (name, entries) = (key.get_ref().as_ref(), value.get_ref().as_array());
+            let (true, Some(entries)) = (name == "fault", entries) else {
+                return Err(wrong("expected nothing but tables [[fault]]"));
+            };
+            if entries.len() > FAULTS_MAX {
+                return Err(wrong(&format!("expected at most {FAULTS_MAX}")));
+            }
+            for entry in entries {
+                let table = entry.get_ref().as_table().ok_or_else(|| wrong("expected tables [[fault]]"))?;
+                faults.push(reader.fault(entry.span().start, table)?);
+            }
+        }
+        Ok(Self { faults })
+    }
+
+    /// What troubles each of `venues`, those that it was read for, at `elapsed_ns` since the start. An instrument that a
+    /// venue does not have is no trouble there.
+    #[must_use]
+    pub fn at(&self, elapsed_ns: u64, venues: &[&'static dyn Venue]) -> Vec<Trouble> {
+        let mut troubles = vec![Trouble::default(); venues.len()];
+        for fault in self.faults.iter().filter(|fault| fault.is_on(elapsed_ns)) {
+            for (at, trouble) in troubles.iter_mut().enumerate().filter(|(at, _)| fault.venue.is_none_or(|v| v == *at))
+            {
+                let symbol = fault.instrument.as_deref().and_then(|symbol| symbol.split_once('/'));
+                match symbol.map(|(base, quote)| venues[at].native(base, quote)) {
+                    None => trouble.now.push((fault.kind, None, fault.figure)),
+                    Some(Ok(native)) => trouble.now.push((fault.kind, Some(native), fault.figure)),
+                    Some(Err(_)) => {}
+                }
+            }
+        }
+        troubles
+    }
+
+    /// The kind of this moment that troubles the listener itself, for all venues.
+    #[must_use]
+    pub fn of_listener(&self, elapsed_ns: u64) -> Option<Kind> {
+        let is_meant = |fault: &&Fault| {
+            fault.venue.is_none() && (fault.kind == Kind::Refused || fault.kind.is_of_tls()) && fault.is_on(elapsed_ns)
+        };
+        self.faults.iter().find(is_meant).map(|fault| fault.kind)
+    }
+}
+
+struct Reader<'a> {
+    venues: &'a [&'static dyn Venue],
+    line_of: &'a dyn Fn(usize) -> usize,
+}
+
+impl Reader<'_> {
+    fn wrong(&self, at: usize, key: &str, what: &str) -> ScenarioError {
+        ScenarioError { line: (self.line_of)(at), key: key.to_owned(), what: what.to_owned() }
+    }
+
+    fn fault(&self, at: usize, table: &DeTable<'_>) -> Result<Fault, ScenarioError> {
+        let kinds = || Kind::ALL.map(Kind::word).join(", ");
+        let missing = |key: &str, what: &str| self.wrong(at, key, &format!("is missing, expected {what}"));
+        let kind = table.get("kind").ok_or_else(|| missing("kind", &format!("one of {}", kinds())))?;
+        let expected = |what: &str| self.wrong(kind.span().start, "kind", what);
+        let word = kind.get_ref().as_str().unwrap_or_default();
+        let kind = Kind::ALL.into_iter().find(|kind| kind.word() == word);
+        let kind = kind.ok_or_else(|| expected(&format!("expected one of {}", kinds())))?;
+        let mut fault = Fault {
+            kind,
+            venue: None,
+            instrument: None,
+            from_ns: 0,
+            for_ns: if kind == Kind::Cut { CUT_NS } else { 0 },
+            every_ns: None,
+            figure: kind.own_key().map_or(0, |(_, default, _, _)| default),
+        };
+        for (key, value) in table {
+            let name = key.get_ref().as_ref();
+            match name {
+                "kind" => {}
+                "venue" => fault.venue = self.venue(value)?,
+                "instrument" => fault.instrument = self.instrument(kind, value)?,
+                "from_s" => fault.from_ns = self.seconds(name, value, 0.0)?,
+                "for_s" if kind != Kind::Cut => fault.for_ns = self.seconds(name, value, 0.001)?,
+                "every_s" => fault.every_ns = Some(self.seconds(name, value, 0.001)?),
+                _ => fault.figure = self.figure(kind, key, value)?,
+            }
+        }
+        if fault.for_ns == 0 {
+            return Err(missing("for_s", "seconds that it lasts"));
+        }
+        if let Some(every) = fault.every_ns.filter(|every| *every <= fault.for_ns) {
+            let what = format!("is {} s, expected more than for_s", every as f64 / SECOND as f64);
+            return Err(self.wrong(table.get("every_s").map_or(at, |v| v.span().start), "every_s", &what));
+        }
+        if kind.is_of_tls() && fault.venue.is_some() {
+            let at = table.get("venue").map_or(at, |v| v.span().start);
+            return Err(self.wrong(at, "venue", "expected \"all\": the venues share one port and its certificate"));
+        }
+        Ok(fault)
+    }
+
+    fn venue(&self, value: &Spanned<DeValue<'_>>) -> Result<Option<usize>, ScenarioError> {
+        let name = value.get_ref().as_str().unwrap_or_default();
+        let found = self.venues.iter().position(|venue| venue.facts().name == name);
+        if found.is_none() && name != "all" {
+            let names: Vec<&str> = self.venues.iter().map(|venue| venue.facts().name).collect();
+            return Err(self.wrong(
+                value.span().start,
+                "venue",
+                &format!("expected \"all\" or a simulated venue: {}", names.join(", ")),
+            ));
+        }
+        Ok(found)
+    }
+
+    fn instrument(&self, kind: Kind, value: &Spanned<DeValue<'_>>) -> Result<Option<String>, ScenarioError> {
+        let wrong = |what: &str| Err(self.wrong(value.span().start, "instrument", what));
+        match value.get_ref().as_str() {
+            Some("all") => Ok(None),
+            Some(_) if !kind.is_of_instruments() => wrong("expected \"all\": this fault is about the whole venue"),
+            Some(symbol) if symbol.split_once('/').is_some_and(|(b, q)| !b.is_empty() && !q.is_empty()) => {
+                Ok(Some(symbol.to_owned()))
+            }
+            _ => wrong("expected \"all\" or a symbol such as \"BTC/USDT\""),
+        }
+    }
+
+    fn seconds(&self, key: &str, value: &Spanned<DeValue<'_>>, least: f64) -> Result<u64, ScenarioError> {
+        let seconds = match value.get_ref() {
+            DeValue::Integer(whole) => i64::from_str_radix(whole.as_str(), whole.radix()).ok().map(|n| n as f64),
+            DeValue::Float(float) => float.as_str().parse::<f64>().ok(),
+            _ => None,
+        };
+        match seconds.filter(|s| (least..=SPAN_S_MAX).contains(s)) {
+            Some(seconds) => Ok((seconds * SECOND as f64) as u64),
+            None => Err(self.wrong(value.span().start, key, &format!("expected seconds from {least} to {SPAN_S_MAX}"))),
+        }
+    }
+
+    fn figure(
+        &self,
+        kind: Kind,
+        key: &Spanned<std::borrow::Cow<'_, str>>,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Result<i64, ScenarioError> {
+        let name = key.get_ref().as_ref();
+        let Some((_, _, least, most)) = kind.own_key().filter(|(own, ..)| *own == name) else {
+            let own = kind.own_key().map_or(String::new(), |(own, ..)| format!(", {own}"));
+            let span = if kind == Kind::Cut { "" } else { ", for_s" };
+            let what = format!("expected one of kind, venue, instrument, from_s{span}, every_s{own}");
+            return Err(self.wrong(key.span().start, name, &what));
+        };
+        let whole = match value.get_ref() {
+            DeValue::Integer(whole) => i64::from_str_radix(whole.as_str(), whole.radix()).ok(),
+            _ => None,
+        };
+        whole.filter(|n| (least..=most).contains(n)).ok_or_else(|| {
+            self.wrong(value.span().start, name, &format!("expected a whole number from {least} to {most}"))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::plain::PLAIN;
+    use crate::time::MS;
+
+    fn read(text: &str) -> Scenario {
+        Scenario::read(text, PLAIN).unwrap()
+    }
+
+    #[test]
+    fn a_fault_lasts_from_when_it_begins_and_comes_back() {
+        let script = read("[[fault]]\nkind = \"silence\"\nvenue = \"bare\"\nfrom_s = 10\nfor_s = 2.5\nevery_s = 60");
+        let on = |ms: u64| {
+            script.at(ms * MS, PLAIN).iter().map(|t| t.of(Kind::Silence, "A-B").is_some()).collect::<Vec<_>>()
+        };
+        let (bare, none): (Vec<bool>, Vec<bool>) = (vec![false, true, false], vec![false; 3]);
+        for (ms, expected) in [(0, &none), (9_999, &none), (10_000, &bare), (12_499, &bare), (12_500, &none)] {
+            assert_eq!(&on(ms), expected as &Vec<bool>, "{ms}");
+            assert_eq!(&on(ms + 60_000), expected, "{ms} a minute later");
+        }
+    }
+
+    #[test]
+    fn a_fault_of_one_instrument_is_not_one_of_the_venue() {
+        let script = read("[[fault]]\nkind = \"lose\"\ninstrument = \"BTC/USDT\"\nfor_s = 1\none_in = 7");
+        let [trouble, ..] = &script.at(0, PLAIN)[..] else { panic!() };
+        assert_eq!(trouble.of(Kind::Lose, "BTC-USDT"), Some(7));
+        assert_eq!((trouble.of(Kind::Lose, "ETH-USDT"), trouble.whole(Kind::Lose)), (None, None));
+    }
+
+    #[test]
+    fn every_kind_can_be_written() {
+        for kind in Kind::ALL {
+            let span = if kind == Kind::Cut { "" } else { "for_s = 1" };
+            let script = read(&format!("[[fault]]\nkind = \"{}\"\n{span}", kind.word()));
+            assert_eq!(script.faults[0].kind, kind);
+            assert!(script.at(0, PLAIN)[0].whole(kind).is_some());
+        }
+    }
+
+    #[test]
+    fn a_mistake_names_line_key_and_what_was_expected() {
+        for (text, said) in [
+            ("[[fault]]\nkind = \"silense\"", "2: kind: expected one of silence, cut, "),
+            ("\n[[fault]]\nfor_s = 1", "2: kind: is missing, expected one of silence"),
+            ("[[fault]]\nkind = \"silence\"", "1: for_s: is missing, expected seconds"),
+            ("[[fault]]\nkind = \"slow\"\nfor_s = \"long\"", "3: for_s: expected seconds from 0.001"),
+            ("[[fault]]\nkind = \"slow\"\nfor_s = nan", "3: for_s: expected seconds"),
+            ("[[fault]]\nkind = \"cut\"\nvenue = \"mtgox\"", "3: venue: expected \"all\" or a simulated venue: plain"),
+            ("[[fault]]\nkind = \"cut\"\ninstrument = \"A/B\"", "3: instrument: expected \"all\""),
+            ("[[fault]]\nkind = \"cut\"\none_in = 1", "3: one_in: expected one of kind, venue"),
+            ("[[fault]]\nkind = \"lose\"\nfor_s = 1\none_in = 0", "4: one_in: expected a whole number from 1"),
+            ("[[fault]]\nkind = \"lose\"\nfor_s = 2\nevery_s = 1", "4: every_s: is 1 s, expected more than for_s"),
+            ("[[fault]]\nkind = \"tls_expired\"\nfor_s = 2\nvenue = \"plain\"", "4: venue: expected \"all\""),
+            ("[[fault]]\nkind =", "2: is not TOML: "),
+            ("faults = 3", "1: faults: expected nothing but tables [[fault]]"),
+        ] {
+            let why = Scenario::read(text, PLAIN).unwrap_err().to_string();
+            assert!(why.starts_with(said), "{text:?} gives {why:?}");
+            assert!(!why.contains('\n'), "{why}");
+        }
+    }
+}

@@ -1,0 +1,507 @@
+//! Every fault of the script on every venue: simulator, feed and detector in one process over real sockets, on a
+//! hand-turned clock. One test a fault; half of the venues suffer, then the other half, and who does not suffer must
+//! not notice. Checked all the time: each leg of an alert is a price that its venue truly had within the age limit,
+//! by the simulator's own journal. Afterwards: all prices are back, and true, within the row's bound.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use spreadwire::detector::{Detector, DetectorParts, GatewayPort, scan};
+use spreadwire::feed::{Feed, FeedParts, FeedVenue, Options};
+use spreadwire::market::directory::VenueEntry;
+use spreadwire::market::opportunity::{Change, Leg, OpportunityEvent};
+use spreadwire::market::{Decimal, Directory, InstrumentId, Level, VenueId};
+use spreadwire::matrix::changes::Changes;
+use spreadwire::matrix::days::DayTable;
+use spreadwire::matrix::merge::Drop as Dropped;
+use spreadwire::matrix::{CellState, QuoteMatrix, SharedMatrix};
+use spreadwire::metrics::{Board, DECODE_REASONS, LinkState, VenueGauges};
+use spreadwire::net::dial;
+use spreadwire::net::listen::Listener;
+use spreadwire::net::switch::Switch;
+use spreadwire::net::tls::Trust;
+use spreadwire::sim::certificates::Certificates;
+use spreadwire::sim::prices::CellId;
+use spreadwire::sim::scenario::Scenario;
+use spreadwire::sim::{self, Sim, SimParts, address_of};
+use spreadwire::stage::{Alarm, Idle, Stage, Stop, spawn};
+use spreadwire::time::{Clock, HandClock, MS, MonoNs, SECOND, UnixNs};
+use spreadwire::venues::VENUES;
+
+const INSTRUMENTS: [(&str, &str); 2] = [("BTC", "USDT"), ("ETH", "USDT")];
+/// Legs of alerts may be this old.
+const AGE_NS: u64 = 2 * SECOND;
+/// What lies between the simulator's writing and the feed's reading: a few turns of the loop, and the quarter of a
+/// second that a quote may be late before its age is corrected.
+const HAIR_NS: u64 = 350 * MS;
+/// One turn of all.
+const STEP_NS: u64 = 5 * MS;
+/// Real time after which a test that makes no progress fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A top of book, and since when the venue had it.
+type Had = (MonoNs, Level, Level);
+
+struct Rig {
+    sim: Sim,
+    feed: Feed,
+    detector: Detector,
+    alerts: rtrb::Consumer<OpportunityEvent>,
+    matrix: SharedMatrix,
+    directory: Arc<Directory>,
+    board: Arc<Board>,
+    hand: HandClock,
+    /// Of each pair of instrument and venue, oldest first.
+    had: Vec<VecDeque<Had>>,
+    cells: Vec<CellId>,
+    checked: usize,
+    stepped: Instant,
+    stop: Stop,
+    ca: Option<PathBuf>,
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.stop.request();
+        if let Some(file) = &self.ca {
+            let _ = std::fs::remove_file(file);
+        }
+    }
+}
+
+impl Rig {
+    fn new(tls: bool) -> Self {
+        let hand = HandClock::new(MonoNs(3600 * SECOND), UnixNs::from_ms(1_786_613_159_748));
+        let instruments = INSTRUMENTS.map(|(base, quote)| (base.to_owned(), quote.to_owned())).to_vec();
+        let mut sim = Sim::new(SimParts {
+            venues: VENUES.to_vec(),
+            instruments,
+            listener: Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap(),
+            seed: 5,
+            rate: 320.0,
+            clock: hand.clock(),
+            options: sim::Options { opportunity_every_ms: 250, ..sim::Options::default() },
+        })
+        .unwrap();
+        sim.keep_journal();
+        let ca = tls.then(|| {
+            let certificates = Certificates::new(sim.address().ip()).unwrap();
+            let name = format!("spreadwire-faults-{}-{}.pem", std::process::id(), sim.address().port());
+            let file = std::env::temp_dir().join(name);
+            std::fs::write(&file, certificates.authority()).unwrap();
+            sim.secure(certificates);
+            file
+        });
+        let entries = VENUES.iter().map(|venue| VenueEntry {
+            name: venue.facts().name.into(),
+            taker_fee_pct: Decimal::new(1, 1),
+            native: INSTRUMENTS.iter().map(|(base, quote)| venue.native(base, quote).ok()).collect(),
+        });
+        let symbols = INSTRUMENTS.iter().map(|(base, quote)| format!("{base}/{quote}")).collect();
+        let directory = Arc::new(Directory::new(symbols, entries.collect()));
+        let trust = Trust::new(ca.as_deref()).unwrap();
+        let address = |venue| {
+            let plain = address_of(venue, sim.address());
+            if tls { plain.replacen("ws://", "wss://", 1) } else { plain }
+        };
+        let venues = (0..).zip(VENUES).map(|(at, venue)| FeedVenue {
+            id: VenueId(at),
+            venue: *venue,
+            address: address(*venue),
+            trust: trust.clone(),
+        });
+        let venues: Vec<FeedVenue> = venues.collect();
+        let board = Arc::new(Board::new(MonoNs(0), VENUES.len(), 1));
+        let (dialer, stages) = dial::pool(VENUES.len(), &Clock::System).unwrap();
+        let stop = Stop::default();
+        for stage in stages {
+            spawn(vec![stage], None, Idle::Wait, stop.clone()).unwrap();
+        }
+        let (producer, ring) = rtrb::RingBuffer::new(4096);
+        let (told, alerts) = rtrb::RingBuffer::new(4096);
+        let (matrix, writer) = QuoteMatrix::new(directory.pairs());
+        let changes = Arc::new(Changes::new(directory.pairs()));
+        let options =
+            scan::Options { debounce_ns: 0, leg_age_max_ns: AGE_NS, leg_skew_max_ns: AGE_NS, ..Default::default() };
+        let (detector, alarm) = Detector::new(DetectorParts {
+            directory: Arc::clone(&directory),
+            matrix: writer,
+            rings: vec![ring],
+            gateways: vec![GatewayPort { changes, opportunities: Some(told), alarm: Alarm::of_parker().0 }],
+            board: Arc::clone(&board),
+            clock: hand.clock(),
+            options,
+        });
+        let (feed, _) = Feed::new(FeedParts {
+            days: Arc::new(DayTable::new(directory.pairs())),
+            directory: Arc::clone(&directory),
+            venues,
+            ring: producer,
+            detector: alarm,
+            board: Arc::clone(&board),
+            switch: Arc::new(Switch::new(VENUES.len(), true)),
+            dialer,
+            clock: hand.clock(),
+            options: Options { seed: Some(1), ..Options::default() },
+        })
+        .unwrap();
+        let (mut cells, mut had) = (Vec::new(), vec![VecDeque::new(); directory.pairs()]);
+        for (venue, id) in (0..VENUES.len()).zip((0..).map(VenueId)) {
+            for (instrument, (base, quote)) in (0..).map(InstrumentId).zip(INSTRUMENTS) {
+                let cell = sim.prices().cell_of(venue, &format!("{base}/{quote}")).unwrap();
+                let (_, now) = sim.prices().quote(cell);
+                had[directory.pair(instrument, id).index()].push_back((MonoNs(0), now.bid, now.ask));
+                cells.push(cell);
+            }
+        }
+        Self {
+            sim,
+            feed,
+            detector,
+            alerts,
+            matrix,
+            directory,
+            board,
+            hand,
+            had,
+            cells,
+            checked: 0,
+            stepped: Instant::now(),
+            stop,
+            ca,
+        }
+    }
+
+    fn now(&self) -> MonoNs {
+        self.hand.clock().now()
+    }
+
+    /// One step of time for all, and what was alerted is held against the journal.
+    fn step(&mut self) {
+        self.hand.advance(STEP_NS);
+        self.sim.turn(Duration::ZERO);
+        // Dialers live in real time: while one is at work, the others do so, too.
+        if self.board.venues.iter().any(|v| v.state() == LinkState::Connecting) {
+            std::thread::sleep(Duration::from_nanos(STEP_NS).saturating_sub(self.stepped.elapsed()));
+        }
+        self.stepped = Instant::now();
+        self.feed.turn(Duration::ZERO);
+        self.detector.turn(Duration::ZERO);
+        for change in self.sim.take_journal() {
+            let at = self.cells.iter().position(|cell| *cell == change.cell).unwrap();
+            let (venue, instrument) = (at / INSTRUMENTS.len(), at % INSTRUMENTS.len());
+            let pair = self.directory.pair(InstrumentId(instrument as u32), VenueId(venue as u16));
+            let had = &mut self.had[pair.index()];
+            had.push_back((change.at, change.bid, change.ask));
+            while had.len() > 2 && had[1].0.plus(4 * AGE_NS) < change.at {
+                had.pop_front();
+            }
+        }
+        while let Ok(event) = self.alerts.pop() {
+            if event.change != Change::Closed {
+                self.checked += 1;
+                self.check_leg(&event, &event.opportunity.buy, |had| had.2);
+                self.check_leg(&event, &event.opportunity.sell, |had| had.1);
+            }
+        }
+    }
+
+    /// The oracle: the venue had this price within the age limit, and we read it within the age limit.
+    #[track_caller]
+    fn check_leg(&self, event: &OpportunityEvent, leg: &Leg, side: impl Fn(&Had) -> Level) {
+        let found = &event.opportunity;
+        let name = VENUES[leg.venue.index()].facts().name;
+        assert!(
+            found.detected.since(leg.received) <= AGE_NS + HAIR_NS,
+            "{name}: a leg that was read long ago: {event:?}"
+        );
+        let from = MonoNs(found.detected.0 - AGE_NS - HAIR_NS);
+        assert!(self.had_since(found.instrument, leg.venue, from, |had| side(had) == leg.level), "{name}: {event:?}");
+    }
+
+    /// Whether since `from` the venue ever had such a top of book.
+    fn had_since(&self, instrument: InstrumentId, venue: VenueId, from: MonoNs, is_it: impl Fn(&Had) -> bool) -> bool {
+        let had = &self.had[self.directory.pair(instrument, venue).index()];
+        // The one that held at `from`, and all that came later.
+        let first = had.partition_point(|had| had.0 <= from).saturating_sub(1);
+        had.iter().skip(first).any(is_it)
+    }
+
+    /// Whether all prices of the venue are here, young and true.
+    fn is_well(&self, venue: usize) -> bool {
+        let id = VenueId(venue as u16);
+        (0..INSTRUMENTS.len() as u32).map(InstrumentId).all(|instrument| {
+            let cell = self.matrix.load().load(self.directory.pair(instrument, id));
+            let from = MonoNs(self.now().0 - SECOND / 2);
+            let is_it = |had: &Had| (had.1, had.2) == (cell.bid, cell.ask);
+            cell.state == CellState::Live && cell.received >= from && self.had_since(instrument, id, from, is_it)
+        })
+    }
+
+    fn run(&mut self, ms: u64) {
+        (0..ms * MS / STEP_NS).for_each(|_| self.step());
+    }
+
+    /// Steps until `met`; says how long that took, in milliseconds. `Err` after `ms_max`.
+    fn until(&mut self, ms_max: u64, met: impl Fn(&Self) -> bool) -> Result<u64, u64> {
+        let (begun, began) = (self.now(), Instant::now());
+        while !met(self) {
+            let ms = self.now().since(begun) / MS;
+            if ms > ms_max || began.elapsed() > PATIENCE {
+                return Err(ms);
+            }
+            self.step();
+        }
+        Ok(self.now().since(begun) / MS)
+    }
+
+    fn well(&self) -> Vec<bool> {
+        (0..VENUES.len()).map(|venue| self.is_well(venue)).collect()
+    }
+}
+
+/// A fault, and what is expected of all that suffer it.
+struct Row {
+    /// The lines of a `[[fault]]` besides `venue` and `for_s`.
+    fault: &'static str,
+    /// How long it lasts.
+    for_ms: u64,
+    /// How long it may take afterwards until all prices are back.
+    bound_ms: u64,
+    /// The counter that it moves.
+    counter: fn(&VenueGauges) -> u64,
+    /// On whom it does.
+    moves: fn(&str) -> bool,
+    /// Who is spared.
+    spared: &'static [&'static str],
+    /// Whether at the end of the fault all prices of who suffers it are well; `None`: that is a matter of luck.
+    well: fn(&str) -> Option<bool>,
+    tls: bool,
+}
+
+fn everyone(_: &str) -> bool {
+    true
+}
+
+fn decode(gauges: &VenueGauges, reason: &str) -> u64 {
+    DECODE_REASONS.iter().zip(&gauges.decode_errors).filter(|(r, _)| **r == reason).map(|(_, c)| c.value()).sum()
+}
+
+/// `is_half`: one half of the venues, then the other; else all at once.
+fn check(row: &Row, is_half: bool) {
+    let mut rig = Rig::new(row.tls);
+    let begun = rig.until(30_000, |rig| rig.well().iter().all(|well| *well));
+    assert!(begun.is_ok(), "not all prices flow: {:?}", names(&rig.well(), false));
+    let mut failures = Vec::new();
+    for half in 0..if is_half { 2 } else { 1 } {
+        let is_spared = |venue: usize| row.spared.contains(&VENUES[venue].facts().name);
+        let suffers = |venue: usize| !is_spared(venue) && (!is_half || venue % 2 == half);
+        let entry = |name: &str| {
+            format!("[[fault]]\nvenue = \"{name}\"\nfor_s = {}\n{}\n", row.for_ms as f64 / 1000.0, row.fault)
+        };
+        let text: String = match is_half {
+            true => {
+                VENUES.iter().enumerate().filter(|(v, _)| suffers(*v)).map(|(_, v)| entry(v.facts().name)).collect()
+            }
+            false => entry("all"),
+        };
+        let text = if row.fault.contains("\"cut\"") { without_span(&text) } else { text };
+        let before: Vec<(u64, u64)> =
+            rig.board.venues.iter().map(|v| ((row.counter)(v), v.disconnects.value())).collect();
+        rig.sim.follow(Scenario::read(&text, VENUES).unwrap());
+        rig.run(row.for_ms);
+        let end = rig.now();
+        for venue in 0..VENUES.len() {
+            let name = VENUES[venue].facts().name;
+            let gauges = &rig.board.venues[venue];
+            let (counted, disconnects) = before[venue];
+            let moved = (row.counter)(gauges) > counted;
+            if suffers(venue) && moved != (row.moves)(name) {
+                failures.push(format!("{name}: the counter moved: {moved}"));
+            }
+            let well = rig.is_well(venue);
+            if suffers(venue) && (row.well)(name).is_some_and(|expected| expected != well) {
+                failures.push(format!("{name}: in the fault its prices are well: {well}"));
+            }
+            if !suffers(venue) && gauges.disconnects.value() != disconnects {
+                failures.push(format!("{name}: disturbed by others"));
+            }
+        }
+        let mut back = vec![None; VENUES.len()];
+        while rig.now().since(end) <= row.bound_ms * MS && back.iter().any(Option::is_none) {
+            rig.step();
+            for (venue, back) in back.iter_mut().enumerate().filter(|(_, back)| back.is_none()) {
+                *back = rig.is_well(venue).then(|| rig.now().since(end) / MS);
+            }
+        }
+        for (venue, back) in VENUES.iter().zip(&back).map(|(v, back)| (v.facts().name, back)) {
+            if back.is_none() {
+                let gauges = rig.board.venues.iter().zip(VENUES).find(|(_, v)| v.facts().name == venue).unwrap().0;
+                let why = gauges.last_error().map(|why| why.to_string());
+                failures.push(format!("{venue}: not back {} ms later ({:?}, {why:?})", row.bound_ms, gauges.state()));
+            }
+        }
+        println!("{}: back after ms: {back:?}", row.fault.replace('\n', ", "));
+        rig.run(500);
+    }
+    assert!(rig.checked > 10, "only {} alerts: nothing was proven", rig.checked);
+    assert!(failures.is_empty(), "{}:\n{}", row.fault, failures.join("\n"));
+}
+
+fn without_span(text: &str) -> String {
+    text.lines().filter(|line| !line.starts_with("for_s")).map(|line| format!("{line}\n")).collect()
+}
+
+fn names(flags: &[bool], wanted: bool) -> Vec<&'static str> {
+    VENUES.iter().zip(flags).filter(|(_, flag)| **flag == wanted).map(|(v, _)| v.facts().name).collect()
+}
+
+const ROW: Row = Row {
+    fault: "",
+    for_ms: 4000,
+    bound_ms: 3000,
+    counter: |_| 0,
+    moves: |_| false,
+    spared: &[],
+    well: |_| Some(false),
+    tls: false,
+};
+
+#[test]
+fn f16_silence_of_all_instruments() {
+    check(&Row { fault: "kind = \"silence\"", bound_ms: 1500, ..ROW }, true);
+}
+
+#[test]
+fn f17_silence_of_one_instrument() {
+    check(&Row { fault: "kind = \"silence\"\ninstrument = \"BTC/USDT\"", bound_ms: 1500, ..ROW }, true);
+}
+
+#[test]
+fn f7_a_cut() {
+    let row = Row {
+        fault: "kind = \"cut\"",
+        for_ms: 1000,
+        counter: |v| v.disconnects.value(),
+        moves: everyone,
+        well: |_| None,
+        ..ROW
+    };
+    check(&row, true);
+}
+
+#[test]
+fn f10_half_open_sockets() {
+    let counter = |v: &VenueGauges| v.silences.value();
+    let row = Row { fault: "kind = \"half_open\"", for_ms: 6000, bound_ms: 12_000, counter, moves: everyone, ..ROW };
+    check(&row, true);
+}
+
+#[test]
+fn doubled_frames() {
+    check(&Row { fault: "kind = \"duplicate\"\none_in = 2", well: |_| Some(true), ..ROW }, true);
+}
+
+/// What tells of a frame that is missing or comes too late.
+fn order(gauges: &VenueGauges) -> u64 {
+    decode(gauges, "gap") + decode(gauges, "checksum") + gauges.dropped[Dropped::Late as usize].value()
+}
+
+#[test]
+fn frames_out_of_order() {
+    let fault = "kind = \"reorder\"\none_in = 4";
+    // To these two a smaller number is a book service that began again: void, and the next price is the first.
+    let moves = |name: &str| !["bybit", "okx"].contains(&name);
+    check(&Row { fault, bound_ms: 8000, counter: order, moves, well: |_| None, ..ROW }, true);
+}
+
+#[test]
+fn lost_frames() {
+    let fault = "kind = \"lose\"\none_in = 4";
+    // The others send a whole top of book each time, in no chain: the next one mends it.
+    let moves = |name: &str| ["coinbase", "cryptocom", "bitfinex"].contains(&name);
+    check(&Row { fault, bound_ms: 8000, counter: order, moves, well: |_| None, ..ROW }, true);
+}
+
+#[test]
+fn wrong_checksums() {
+    let counter = |v: &VenueGauges| decode(v, "checksum");
+    check(
+        &Row { fault: "kind = \"checksum\"", counter, moves: |name| name == "bitfinex", well: |_| None, ..ROW },
+        true,
+    );
+}
+
+#[test]
+fn f34_crossed_books() {
+    let counter = |v: &VenueGauges| v.dropped[Dropped::Crossed as usize].value() + decode(v, "gap");
+    check(&Row { fault: "kind = \"crossed\"", bound_ms: 8000, counter, moves: everyone, ..ROW }, true);
+}
+
+#[test]
+fn f30_damaged_frames() {
+    let counter = |v: &VenueGauges| v.decode_errors.iter().map(|c| c.value()).sum();
+    let row =
+        Row { fault: "kind = \"damage\"\none_in = 5", bound_ms: 8000, counter, moves: everyone, well: |_| None, ..ROW };
+    check(&row, true);
+}
+
+#[test]
+fn f8_too_many_requests() {
+    let counter = |v: &VenueGauges| v.breaker.opened.value();
+    let fault = "kind = \"too_many_requests\"\nretry_after_s = 4";
+    check(&Row { fault, bound_ms: 8000, counter, moves: everyone, ..ROW }, true);
+}
+
+#[test]
+fn f12_maintenance() {
+    let counter = |v: &VenueGauges| v.disconnects.value() + v.notices.value();
+    // Who keeps the connection says when it is over; who asks for another one serves it.
+    let well = |name: &str| Some(["binance", "binanceus", "okx", "bitstamp"].contains(&name));
+    check(&Row { fault: "kind = \"maintenance\"", bound_ms: 8000, counter, moves: everyone, well, ..ROW }, true);
+}
+
+#[test]
+fn a_clock_that_jumps_back_and_forth() {
+    check(&Row { fault: "kind = \"clock\"\noffset_ms = -3600000", bound_ms: 1500, well: |_| Some(true), ..ROW }, true);
+    check(&Row { fault: "kind = \"clock\"\noffset_ms = 3600000", bound_ms: 1500, well: |_| Some(true), ..ROW }, true);
+}
+
+#[test]
+fn a_clock_that_is_a_little_late() {
+    check(&Row { fault: "kind = \"clock\"\noffset_ms = -1500", bound_ms: 3000, well: |_| Some(true), ..ROW }, true);
+}
+
+#[test]
+fn f3_refused_connections() {
+    let counter = |v: &VenueGauges| v.disconnects.value();
+    check(&Row { fault: "kind = \"refused\"", bound_ms: 8000, counter, moves: everyone, ..ROW }, true);
+    check(&Row { fault: "kind = \"refused\"", bound_ms: 8000, counter, moves: everyone, ..ROW }, false);
+}
+
+#[test]
+fn f5_certificates_that_do_not_hold() {
+    let counter = |v: &VenueGauges| v.tls_refused.value();
+    for fault in ["kind = \"tls_expired\"", "kind = \"tls_wrong_name\""] {
+        check(&Row { fault, bound_ms: 8000, counter, moves: everyone, tls: true, ..ROW }, false);
+    }
+}
+
+/// Their fastest channel carries no stamp: what comes late cannot be told from what comes in time.
+const STAMPLESS: [&str; 2] = ["binance", "binanceus"];
+
+#[test]
+fn f20_slow_frames() {
+    let (fault, counter) = ("kind = \"slow\"\nbytes_per_s = 1024", |v: &VenueGauges| v.lagged.value());
+    let row = Row { fault, bound_ms: 8000, counter, moves: everyone, spared: &STAMPLESS, well: |_| None, ..ROW };
+    check(&row, true);
+}
+
+#[test]
+fn the_scenario_of_the_documentation_can_be_read() {
+    let page = include_str!("../../docs/simulator.md");
+    let example = page.split("```").find(|block| block.starts_with("toml\n[[fault]]")).unwrap();
+    assert_eq!(Scenario::read(&example["toml".len()..], VENUES).unwrap().faults.len(), 3);
+}
