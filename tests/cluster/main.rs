@@ -113,6 +113,13 @@ fn f77_clocks_ten_minutes_apart_change_no_leader_and_no_age() {
     let witness = Witness::start(&server.url());
     rig.settle();
     let clients: Vec<Client> = rig.gateways.iter().map(Client::connect).collect();
+    // An id ends with the wall clock at its start.
+    let started = |at: usize| -> i64 {
+        let cluster = rig.gateways[at].cluster();
+        cluster["instance"].as_str().and_then(|id| id.rsplit('_').next()?.parse().ok()).unwrap()
+    };
+    let [ahead, behind] = [started(1) - started(0), started(2) - started(0)];
+    assert!(ahead > 590_000 && behind < -590_000, "the clocks are not wrong: {ahead} ms, {behind} ms");
     pause(200);
     let (begun, leaders) = (now(), VENUES.map(|venue| witness.last(venue).unwrap().token));
     pause(5 * LEASE_MS);

@@ -199,17 +199,13 @@ impl Gateway {
         let config = folder.join(format!("{name}.toml"));
         let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join(format!("{name}.log")));
         let binary = env!("CARGO_BIN_EXE_spreadwire");
-        let mut command = match settings.clock {
-            "" => Command::new(binary),
-            offset => {
-                let mut command = Command::new("faketime");
-                command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").args(["-f", offset, binary]);
-                command
-            }
-        };
+        let mut command = Command::new(binary);
+        if !settings.clock.is_empty() {
+            command.envs(wrong_clock(settings.clock));
+        }
         let child = command.arg("serve").arg("--config").arg(config).stdin(Stdio::null()).stdout(Stdio::piped());
         let child = child.stderr(log.unwrap()).spawn();
-        let child = child.unwrap_or_else(|why| panic!("{why}; apt-get install faketime"));
+        let child = child.unwrap();
         let (folder, settings, nowhere) = (folder.to_owned(), settings.clone(), SocketAddr::from(([0, 0, 0, 0], 0)));
         let mut gateway = Self { name: name.to_owned(), address: nowhere, child, folder, settings };
         let mut lines = BufReader::new(gateway.child.stdout.take().unwrap());
@@ -275,6 +271,22 @@ impl Drop for Gateway {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What faketime sets for a program whose wall clock is off by `offset`. It would start the program itself, but as a child
+/// of its own, which outlives it.
+fn wrong_clock(offset: &str) -> Vec<(String, String)> {
+    let shown = Command::new("faketime").args(["-f", offset, "env"]).output();
+    let shown = shown.unwrap_or_else(|why| panic!("{why}; apt-get install faketime"));
+    let lines = String::from_utf8(shown.stdout).unwrap();
+    let pairs = lines.lines().filter_map(|line| line.split_once('='));
+    let mut set: Vec<(String, String)> = pairs
+        .filter(|(name, _)| ["FAKETIME", "LD_PRELOAD"].contains(name))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    assert!(set.iter().any(|(name, _)| name == "LD_PRELOAD"), "faketime sets nothing: {lines}");
+    set.push(("FAKETIME_DONT_FAKE_MONOTONIC".to_owned(), "1".to_owned()));
+    set
 }
 
 /// Asks for a page: status and body.
