@@ -29,6 +29,12 @@ export interface VenueStatus {
   freshPairs: number
   quotedPairs: number
   subscribedPairs: number
+  /** Subscribed, and silent for longer than is usual for them. */
+  silentPairs: number
+  /** Asked for, and never came. */
+  missingPairs: number
+  connections: number
+  connectionsWanted: number
   source: Source | null
   /** Milliseconds since it was connected. */
   connectedMs: number | null
@@ -39,6 +45,8 @@ export interface VenueStatus {
   connectionAttempts: number
   consecutiveErrors: number
   lastError: string | null
+  /** What the exchange last said about itself. */
+  lastNotice: string | null
   frames: number
   unusedFrames: number
   quotes: number
@@ -47,15 +55,26 @@ export interface VenueStatus {
   dropped: Reasons
   ringConflated: number
   silences: number
+  /** How often a pair fell silent. */
+  silenced: number
+  /** How often one pair was subscribed again, alone. */
+  resubscribed: number
+  /** Connections replaced by a new one before they ended. */
+  replaced: number
+  notices: number
+  /** Stamps later than their arrival. */
+  futureStamps: number
   mute: number
   refused: number
   tlsRefused: number
   /** The exchange's clock against the gateway's in milliseconds. */
   clockOffsetMs: number | null
+  /** How long a frame is on its way at best. */
+  oneWayMs: number | null
   takerFeePct: number
   /** The best that its prices have; `degraded`: it has none. */
-  level?: Level
-  circuitBreaker?: CircuitBreakerStatus
+  level: Level
+  circuitBreaker: CircuitBreakerStatus
   /** This and what follows: only in a cluster. Of this instance for this exchange. */
   role?: string
   leader?: string | null
