@@ -129,6 +129,11 @@ impl HandClock {
         self.mono.fetch_max(mono, Ordering::AcqRel);
     }
 
+    /// Sets the wall clock: people see `unix` from now on, and nothing else changes.
+    pub fn set_wall(&self, unix: UnixNs) {
+        self.offset.store(unix.0.wrapping_sub(self.mono.load(Ordering::Acquire)), Ordering::Release);
+    }
+
     /// This hand as a [`Clock`].
     #[must_use]
     pub fn clock(&self) -> Clock {

@@ -483,11 +483,10 @@ impl Connection {
         // Taken out and put back, so that the updates can be walked while the rest of us is changed.
         let mut decoded = std::mem::take(&mut self.decoded);
         let now = if decoded.updates.is_empty() { received } else { clock.now() };
-        let unix = UnixNs(clock.unix().0.saturating_sub(now.since(received)));
         for update in &decoded.updates {
             // Nothing may follow the word that all quotes are void.
             if self.phase == Phase::Open {
-                self.update(update, (received, unix), now, events);
+                self.update(update, received, now, events);
             }
         }
         self.requests.extend(decoded.requests.drain(..));
@@ -512,19 +511,13 @@ impl Connection {
     }
 
     #[inline]
-    fn update(
-        &mut self,
-        update: &Update,
-        (received, unix): (MonoNs, UnixNs),
-        decoded: MonoNs,
-        events: &mut dyn FnMut(FeedEvent),
-    ) {
+    fn update(&mut self, update: &Update, received: MonoNs, decoded: MonoNs, events: &mut dyn FnMut(FeedEvent)) {
         match update {
             Update::Top(top) => {
                 if !self.flowed {
                     self.first_price(received);
                 }
-                let late_ns = self.lag.take(top.exchange_time, received, unix);
+                let late_ns = self.lag.take(top.exchange_time, received);
                 self.gauges().quotes.add(1);
                 self.gauges().lagged.add(u64::from(late_ns > 0));
                 self.heard_of(top.instrument, received);

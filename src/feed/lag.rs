@@ -1,6 +1,7 @@
 //! How much later than usual a venue's quotes come, by the venue's own stamps: a squeezed line delivers old prices in
-//! order and without a gap, and only their stamps tell. What is usual is the least difference between our clock and
-//! the stamp, so neither clock needs to be right. Pure; one per connection, on the path of a quote.
+//! order and without a gap, and only their stamps tell. What is usual is the least difference between our monotonic
+//! clock and the stamp, so neither clock needs to be right, and whoever sets our wall clock makes no price older.
+//! Pure; one per connection, on the path of a quote.
 
 use crate::time::{MS, MonoNs, SECOND, UnixNs};
 
@@ -25,11 +26,10 @@ const STEP_NS: u64 = SECOND;
 const SPAN_NS: u64 = 600 * SECOND;
 
 impl Lag {
-    /// Takes the stamp of a quote that was read at `received`, which was `unix` on our wall clock; a stamp of 0 is none.
-    /// Gives the lateness that it has beyond a quarter of a second, in nanoseconds. Never so much that a later stamp
+    /// Takes the stamp of a quote that was read at `received`; a stamp of 0 is none. Gives the lateness that it has beyond a quarter of a second, in nanoseconds. Never so much that a later stamp
     /// would seem to come earlier.
     #[inline]
-    pub fn take(&mut self, stamp: UnixNs, received: MonoNs, unix: UnixNs) -> u64 {
+    pub fn take(&mut self, stamp: UnixNs, received: MonoNs) -> u64 {
         if stamp.0 == 0 {
             return 0;
         }
@@ -38,7 +38,7 @@ impl Lag {
         }
         if stamp > self.newest {
             self.newest = stamp;
-            self.measure(unix.0.wrapping_sub(stamp.0) as i64, received);
+            self.measure(received.0.wrapping_sub(stamp.0) as i64, received);
         }
         self.lag_ns.saturating_sub(FREE_NS)
     }
@@ -60,7 +60,7 @@ mod tests {
     /// Quotes as (stamp, read), in milliseconds; gives each one's lateness in milliseconds.
     fn lags(quotes: &[(u64, u64)]) -> Vec<u64> {
         let mut lag = Lag::default();
-        quotes.iter().map(|&(s, r)| lag.take(UnixNs::from_ms(s), MonoNs(r * MS), UnixNs::from_ms(r)) / MS).collect()
+        quotes.iter().map(|&(s, r)| lag.take(UnixNs::from_ms(s), MonoNs(r * MS)) / MS).collect()
     }
 
     #[test]

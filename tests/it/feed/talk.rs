@@ -526,3 +526,29 @@ fn in_maintenance_nothing_holds_and_what_it_says_is_shown() {
     talk.say("resumed\nq BTCUSDT 100 1 101 2 71");
     assert_eq!((talk.events.len(), talk.board.venues[0].notices.value()), (3, 2));
 }
+
+#[test]
+fn f58_a_wall_clock_that_is_set_makes_no_price_older() {
+    let mut talk = Talk::open(&toy::PLAIN);
+    let ages = |talk: &mut Talk| {
+        talk.events.clear();
+        for n in 0..3 {
+            talk.hand.advance(SECOND);
+            // The venue's own clock goes on as before.
+            let stamp = 1_700_000_000_000 + (talk.now().0 / MS - 100_000);
+            talk.say(&format!("q BTCUSDT 100 1 10{n} 2 {stamp} {stamp}"));
+        }
+        let quotes = talk.events.iter().filter_map(|event| match event {
+            FeedEvent::Quote(quote) => Some(quote.decoded.since(quote.received)),
+            _ => None,
+        });
+        quotes.collect::<Vec<_>>()
+    };
+    assert_eq!(ages(&mut talk), [0; 3]);
+    for step_s in [3600_i64, -3600, -1, 1] {
+        let wall = talk.hand.clock().unix();
+        talk.hand.set_wall(UnixNs(wall.0.wrapping_add_signed(step_s * SECOND as i64)));
+        assert_eq!(ages(&mut talk), [0; 3], "set by {step_s} s");
+    }
+    assert_eq!(talk.board.venues[0].lagged.value(), 0);
+}

@@ -131,7 +131,9 @@ impl Codec {
             ("gap", []) => return Err(DecodeError::Gap),
             ("hb", []) => {}
             ("ping", [number]) => out.answers.push(format!("pong {number}")),
-            ("q", [symbol, numbers @ ..]) if numbers.len() == 5 => {
+            ("q", [symbol, numbers @ ..]) if (5..=6).contains(&numbers.len()) => {
+                // A sixth is the stamp, in Unix milliseconds.
+                let stamp = numbers.get(5).map_or(Ok(0), |ms| ms.parse()).map_err(|_| DecodeError::Missing("stamp"))?;
                 let number =
                     |at: usize| Decimal::parse(numbers[at].as_bytes()).map_err(|why| DecodeError::Number("q", why));
                 let Some(instrument) = known(symbol) else { return Ok(Some(Frame::Unused)) };
@@ -140,7 +142,7 @@ impl Codec {
                     bid: Level { price: number(0)?, size: number(1)? },
                     ask: Level { price: number(2)?, size: number(3)? },
                     sequence: numbers[4].parse().map_err(|_| DecodeError::Missing("sequence"))?,
-                    exchange_time: UnixNs(0),
+                    exchange_time: UnixNs::from_ms(stamp),
                     channel: "q",
                 }));
                 return Ok(Some(Frame::Data));
