@@ -24,8 +24,8 @@ use crate::net::tls::Trust;
 use crate::venues::{DEFAULT_VENUES, VENUES, Venue};
 
 pub use sections::{
-    Cluster, Detector, Discovery, Feed, Gateway, LegacyKeys, OwnUpstream, Pin, Quotes, Spin, Threads, ThresholdOn,
-    VenueSettings,
+    Books, Cluster, Detector, Discovery, Feed, Gateway, LegacyKeys, OwnUpstream, Pin, Quotes, Spin, Threads,
+    ThresholdOn, VenueSettings,
 };
 pub use setting::socket_address;
 
@@ -52,6 +52,8 @@ pub struct Config {
     pub feed: Feed,
     /// What venues list.
     pub discovery: Discovery,
+    /// Order books.
+    pub books: Books,
     /// Several gateways as one.
     pub cluster: Cluster,
     warnings: Vec<String>,

@@ -9,7 +9,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 use crate::config::near::nearest;
 use crate::config::resolve::unknown_venue;
 use crate::config::sections::{
-    Cluster, Detector, Discovery, Feed, Gateway, Key, Process, Quotes, Section, Threads, VenueSettings,
+    Books, Cluster, Detector, Discovery, Feed, Gateway, Key, Process, Quotes, Section, Threads, VenueSettings,
 };
 use crate::config::setting::{Given, quoted, with_article};
 use crate::config::{Place, Problem};
@@ -45,6 +45,7 @@ pub(super) struct Draft {
     pub threads: Threads,
     pub feed: Feed,
     pub discovery: Discovery,
+    pub books: Books,
     pub cluster: Cluster,
     /// Every known venue, configured or not.
     pub known: Vec<VenueDraft>,
@@ -83,6 +84,7 @@ impl Draft {
             threads: Threads::default(),
             feed: Feed::default(),
             discovery: Discovery::default(),
+            books: Books::default(),
             cluster: Cluster::default(),
             known: known.collect(),
             venues: None,
@@ -103,6 +105,7 @@ impl Draft {
             ("threads".to_owned(), self.threads.keys()),
             ("feed".to_owned(), self.feed.keys()),
             ("discovery".to_owned(), self.discovery.keys()),
+            ("books".to_owned(), self.books.keys()),
             ("cluster".to_owned(), self.cluster.keys()),
         ];
         for known in &mut self.known {

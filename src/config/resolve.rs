@@ -77,7 +77,7 @@ pub(super) fn resolve(mut draft: Draft, directory: &Path, catalogue: &Catalogue)
         draft.cluster.history = directory.join(&draft.cluster.history).display().to_string();
     }
     let listing = listing::list(&mut draft, &venues, &instruments, &price_order);
-    let Draft { gateway, quotes, detector, threads, feed, discovery, cluster, warnings, .. } = draft;
+    let Draft { gateway, quotes, detector, threads, feed, discovery, books, cluster, warnings, .. } = draft;
     Ok(Config {
         venues,
         instruments,
@@ -89,6 +89,7 @@ pub(super) fn resolve(mut draft: Draft, directory: &Path, catalogue: &Catalogue)
         threads,
         feed,
         discovery,
+        books,
         cluster,
         warnings,
         listing,

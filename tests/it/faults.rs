@@ -13,6 +13,7 @@ use spreadwire::feed::{Feed, FeedParts, FeedVenue, Options};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::opportunity::{Change, Leg, OpportunityEvent};
 use spreadwire::market::{Decimal, Directory, InstrumentId, Level, VenueId};
+use spreadwire::matrix::books::BookTable;
 use spreadwire::matrix::changes::Changes;
 use spreadwire::matrix::days::DayTable;
 use spreadwire::matrix::merge::Drop as Dropped;
@@ -110,6 +111,7 @@ impl Rig {
             id: VenueId(at),
             venue: *venue,
             address: address(*venue),
+            rest_address: address(*venue),
             trust: trust.clone(),
         });
         let venues: Vec<FeedVenue> = venues.collect();
@@ -136,6 +138,7 @@ impl Rig {
         });
         let (feed, _) = Feed::new(FeedParts {
             days: Arc::new(DayTable::new(directory.pairs())),
+            books: Arc::new(BookTable::new(directory.pairs(), 0)),
             directory: Arc::clone(&directory),
             venues,
             ring: producer,
