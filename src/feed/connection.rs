@@ -191,6 +191,8 @@ pub struct Connection {
     price_by: Option<MonoNs>,
     flowed: bool,
     lag: Lag,
+    /// That of day statistics, which tell for quotes without stamps.
+    lag_of_days: Lag,
     source: Source,
     bad: BadFrames,
     pongs: Pongs,
@@ -273,7 +275,8 @@ impl Connection {
             acknowledged_count: 0,
             price_by: None,
             flowed: false,
-            lag: Lag::default(),
+            lag: Lag::of_quotes(),
+            lag_of_days: Lag::of_days(),
             source: Source::default(),
             bad: BadFrames::default(),
             pongs: Pongs::default(),
@@ -317,6 +320,8 @@ impl Connection {
         self.silence.reset();
         self.show();
         (self.is_leaving, self.in_maintenance, self.notice) = (false, false, None);
+        self.lag.begin();
+        self.lag_of_days.begin();
         self.held.clear();
         self.touched.clear();
         self.fetches = Fetches::default();
@@ -580,7 +585,10 @@ impl Connection {
                 if !self.flowed {
                     self.first_price(received);
                 }
-                let late_ns = self.lag.take(top.exchange_time, received);
+                let late_ns = match top.exchange_time.0 {
+                    0 => self.lag_of_days.late_ns(),
+                    _ => self.lag.take(top.exchange_time, received),
+                };
                 self.gauges().quotes.add(1);
                 self.gauges().lagged.add(u64::from(late_ns > 0));
                 self.heard_of(top.instrument, received);
@@ -609,7 +617,10 @@ impl Connection {
                 }
                 events(FeedEvent::Quote(quote));
             }
-            Update::Statistics(day) => self.days.store(self.directory.pair(day.instrument, self.id), day),
+            Update::Statistics(day) => {
+                self.lag_of_days.take(day.exchange_time, received);
+                self.days.store(self.directory.pair(day.instrument, self.id), day);
+            }
             Update::Void(instrument, reason) => {
                 if *reason == VoidReason::Halt || self.is_second {
                     self.silence.rests(*instrument);
