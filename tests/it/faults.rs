@@ -411,9 +411,7 @@ fn order(gauges: &VenueGauges) -> u64 {
 #[test]
 fn frames_out_of_order() {
     let fault = "kind = \"reorder\"\none_in = 4";
-    // To these two a smaller number is a book service that began again: void, and the next price is the first.
-    let moves = |name: &str| !["bybit", "okx"].contains(&name);
-    check(&Row { fault, bound_ms: 8000, counter: order, moves, well: |_| None, ..ROW }, true);
+    check(&Row { fault, bound_ms: 8000, counter: order, moves: everyone, well: |_| None, ..ROW }, true);
 }
 
 #[test]
