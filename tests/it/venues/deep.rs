@@ -132,7 +132,11 @@ impl Line {
             let mut said = Messages::default();
             out.answers.iter().chain(&out.requests).for_each(|it| self.side.receive(it, &self.hall, &mut said));
             waiting.extend(said.drain());
+            let gives_up = out.updates.iter().any(|update| matches!(update, Update::Reconnect(_)));
             self.believe(out);
+            if gives_up {
+                return self.connect();
+            }
         }
     }
 
