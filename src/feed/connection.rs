@@ -513,7 +513,7 @@ impl Connection {
         self.opened_at = (now, unix);
         self.ping_at = Some(now.plus(FIRST_PING_NS));
         self.price_by = Some(now.plus(self.options.first_price_ms.saturating_mul(MS)));
-        if let Keepalive::Client { every_ms } = self.facts.keepalive {
+        if let Keepalive::Client { every_ms, .. } = self.facts.keepalive {
             self.keepalive_at = Some(now.plus(every_ms.saturating_mul(MS)));
         }
         let source = [Source::Simulated, Source::Replay].into_iter().find(|s| Some(s.word()) == source);
@@ -719,7 +719,7 @@ impl Connection {
     }
 
     fn keep_alive(&mut self, now: MonoNs) {
-        let (Keepalive::Client { every_ms }, Some(at)) = (self.facts.keepalive, self.keepalive_at) else { return };
+        let (Keepalive::Client { every_ms, .. }, Some(at)) = (self.facts.keepalive, self.keepalive_at) else { return };
         if now < at {
             return;
         }
