@@ -22,7 +22,7 @@ use crate::venues::reading::{
 };
 use crate::venues::writing::{self, Subscriptions};
 use crate::venues::{
-    Books, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market,
+    Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market,
     Messages, Opening, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
@@ -39,7 +39,7 @@ static FACTS: Facts = Facts {
     address: "wss://api.gateio.ws/ws/v4/",
     opening: Opening::Direct,
     taker_fee_pct: "0.20",
-    keepalive: Keepalive::Client { every_ms: 15_000 },
+    keepalive: Keepalive::Client { every_ms: 15_000, cut: Cut::Never },
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "spot.book_ticker",
