@@ -73,14 +73,18 @@ fn state(native: String, n: u64) -> VenueQuote {
         native,
         bid: level(10_000 + n % 7, 15_000 + n),
         ask: level(10_010 + n % 5, 25_000 + n),
-        sequence: n + 2,
+        // They take turns, and each counts for itself.
+        sequence: n.div_ceil(SYMBOLS.len() as u64) + 2,
         time: UnixNs::from_ms(1_786_613_159_748 + n),
         day: DayStatistics::default(),
     }
 }
 
 /// A codec that is subscribed, and `FRAMES` quote frames that its exchange wrote.
-fn prepared(venue: &'static dyn Venue) -> (Box<dyn FeedCodec>, Messages) {
+fn prepared(
+    venue: &'static dyn Venue,
+    codec: impl FnOnce(Symbols) -> Box<dyn FeedCodec>,
+) -> (Box<dyn FeedCodec>, Messages) {
     let natives: Vec<String> =
         SYMBOLS.iter().map(|(b, q)| venue.native(b, q).expect("a symbol of all venues")).collect();
     let entries = natives.iter().enumerate().map(|(at, native)| SymbolEntry {
@@ -88,7 +92,7 @@ fn prepared(venue: &'static dyn Venue) -> (Box<dyn FeedCodec>, Messages) {
         native: native.clone(),
         symbol: format!("{}/{}", SYMBOLS[at].0, SYMBOLS[at].1),
     });
-    let mut codec = venue.codec(Symbols::configured(entries.collect()));
+    let mut codec = codec(Symbols::configured(entries.collect()));
     let mut side = venue.exchange_side();
     let hall = Hall(natives.iter().map(|n| (n.clone(), state(n.clone(), 0))).collect());
     let mut decoded = Decoded::default();
@@ -129,7 +133,7 @@ fn the_steady_path_allocates_nothing() {
     let mut events = Vec::with_capacity(16);
 
     for (at, venue) in VENUES.iter().enumerate() {
-        let (mut codec, frames) = prepared(*venue);
+        let (mut codec, frames) = prepared(*venue, |symbols| venue.codec(symbols));
         assert!(frames.len() >= FRAMES, "{}: {} frames", venue.facts().name, frames.len());
         let (warm, steady) = frames.split_at(frames.len() / 10);
         let mut merged = 0;
@@ -167,6 +171,36 @@ fn the_steady_path_allocates_nothing() {
         assert_eq!(allocations, 0, "{}: allocations in {} frames", venue.facts().name, steady.len());
     }
     VENUES.iter().for_each(|venue| the_socket_path_allocates_nothing(*venue));
+    let with_books = VENUES.iter().filter(|venue| venue.facts().books.is_some());
+    let measured = with_books.filter(|venue| changes_of_a_book_allocate_nothing(**venue)).count();
+    assert!(measured >= 6, "only {measured} venues");
+}
+
+/// Whether it was measured: a book that waits for a page keeps what comes, and that takes room.
+fn changes_of_a_book_allocate_nothing(venue: &'static dyn Venue) -> bool {
+    let name = venue.facts().name;
+    let (mut codec, frames) = prepared(venue, |symbols| venue.book_codec(symbols, 20).expect("it has books"));
+    let (warm, steady) = frames.split_at(frames.len() / 10);
+    let mut decoded = Decoded::default();
+    let mut run = |frames: &[Message]| {
+        let (mut told, mut waits) = (0, false);
+        for frame in frames {
+            decoded.clear();
+            codec.decode(frame.as_bytes(), MonoNs(1), &mut decoded).expect("our own frames decode");
+            told += decoded.updates.iter().filter(|update| matches!(update, Update::Book(_))).count();
+            waits |= !decoded.fetches.is_empty();
+        }
+        (told, waits)
+    };
+    if run(warm).1 {
+        return false;
+    }
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let (told, _) = run(steady);
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    assert!(told * 10 >= steady.len() * 9, "{name}: only {told} changes of {} frames", steady.len());
+    assert_eq!(allocations, 0, "{name}: allocations in {} changes of books", steady.len());
+    true
 }
 
 /// The same from the bytes of the socket on: WebSocket, codec, stamps, handover, ring.
