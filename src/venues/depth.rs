@@ -1,8 +1,9 @@
 //! An instrument's order book on one connection: whole books and changes in, changed tops out.
 //!
 //! [`Depth`] knows no numbers. [`Chained`] has its whole and its changes on one channel, each change naming
-//! the one before; [`Stitched`] joins numbered changes to a whole that comes by another way. Which field has
-//! which number is the venue's affair. Runs on the feed thread; grows no further than [`LEVELS_MAX`] a side.
+//! the one before; [`Stitched`] joins numbered changes to a whole that comes by another way, [`Paged`] to a page of
+//! the best levels, again and again. Which field has which number is the venue's affair. Runs on the feed thread;
+//! grows no further than [`LEVELS_MAX`] a side.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -10,9 +11,9 @@ use std::collections::VecDeque;
 use flate2::Crc;
 
 use crate::market::book::{Book, Side};
-use crate::market::{InstrumentId, Level};
+use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
-use crate::venues::{DecodeError, Decoded, Top, Update, VoidReason};
+use crate::venues::{BookNote, DecodeError, Decoded, Top, Update, VoidReason};
 
 /// The most levels of a side that are kept; the worst beyond it are forgotten. Coinbase's BTC-USD had
 /// 27,236 on 2026-08-09.
@@ -27,6 +28,17 @@ pub struct Change {
     pub level: Level,
 }
 
+impl Change {
+    /// Whether it is worse than a price.
+    #[inline]
+    fn is_behind(&self, edge: Decimal) -> bool {
+        match self.side {
+            Side::Bid => self.level.price < edge,
+            Side::Ask => self.level.price > edge,
+        }
+    }
+}
+
 /// A book, and the top that was last published of it.
 #[derive(Clone, Debug, Default)]
 pub struct Depth {
@@ -34,6 +46,10 @@ pub struct Depth {
     published: Option<(Level, Level)>,
     live: bool,
     crossed_since: Option<MonoNs>,
+    /// The worst price of each [`Side`] down to which all levels are known; `None`: to the end.
+    edges: [Option<Decimal>; 2],
+    /// See [`Self::replace_cut`].
+    enough: usize,
 }
 
 /// A book that stays crossed for longer has lost something.
@@ -56,6 +72,7 @@ impl Depth {
     pub fn replace(&mut self, levels: &mut [Change]) {
         self.book.clear();
         self.live = true;
+        self.edges = [None; 2];
         // Worst first, so that each insertion is an append. The sort is stable: of two equal prices the later one holds.
         levels.sort_by(|a, b| match (a.side, b.side) {
             (Side::Bid, Side::Bid) => a.level.price.cmp(&b.level.price),
@@ -66,11 +83,33 @@ impl Depth {
         self.apply(levels);
     }
 
+    /// Takes `levels` as the best of a book that goes on behind them, nobody knows how: worse ones are not kept from now
+    /// on, however many of these go away. A side of fewer than `enough` is taken for all that there is, since nobody
+    /// cuts so near; venues cut pages below the number that was asked for. Sorts them in place.
+    pub fn replace_cut(&mut self, levels: &mut [Change], enough: usize) {
+        self.replace(levels);
+        self.enough = enough;
+        for side in [Side::Bid, Side::Ask] {
+            let worst = self.book.worst(side).filter(|_| self.book.count(side) >= enough);
+            self.edges[side as usize] = worst.map(|level| level.price);
+        }
+    }
+
+    /// Whether a side that was cut has fewer than `enough` levels left: see [`Self::replace_cut`].
+    #[inline]
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        let is_short = |side| self.edges[side as usize].is_some() && self.book.count(side) < self.enough;
+        is_short(Side::Bid) || is_short(Side::Ask)
+    }
+
     /// Applies changes in order. The caller has checked all of them.
     #[inline]
     pub fn apply(&mut self, changes: &[Change]) {
         for change in changes {
-            self.book.set(change.side, change.level);
+            if self.edges[change.side as usize].is_none_or(|edge| !change.is_behind(edge)) {
+                self.book.set(change.side, change.level);
+            }
         }
         self.book.truncate(LEVELS_MAX);
     }
@@ -227,6 +266,8 @@ pub struct Stitched {
     waiting: VecDeque<(Order, Vec<Change>)>,
     /// Deltas in a row that were old.
     old: usize,
+    /// The book has too few levels left. All deltas behind this number wait for a new snapshot, besides being applied.
+    short_since: Option<u64>,
 }
 
 /// Where a delta belongs.
@@ -273,6 +314,11 @@ impl Stitched {
         match stitch {
             Stitch::Applied => {
                 self.depth.apply(changes);
+                if self.short_since.is_some() {
+                    self.wait(order, changes);
+                } else if self.depth.is_short() {
+                    self.short_since = Some(order.to);
+                }
                 self.last = order.to;
             }
             Stitch::Gap => {
@@ -287,13 +333,22 @@ impl Stitched {
     /// Takes `levels` as the whole book as of `number`, and what waits behind it. A snapshot that is older than
     /// what waits leaves a gap, and is not taken.
     pub fn snapshot(&mut self, number: u64, levels: &mut [Change]) -> Stitch {
+        self.page(number, levels, usize::MAX)
+    }
+
+    /// The same with the best levels of the book: see [`Depth::replace_cut`]. One that is older than what a short book
+    /// has kept is not taken, and the book stays as it is.
+    pub fn page(&mut self, number: u64, levels: &mut [Change], enough: usize) -> Stitch {
+        if self.short_since.is_some_and(|since| number < since) {
+            return Stitch::Old;
+        }
         let first_behind = self.waiting.iter().find(|(order, _)| order.after(number, number) != Stitch::Old);
         if first_behind.is_some_and(|(order, _)| order.after(number, number) == Stitch::Gap) {
             self.depth.void();
             return Stitch::Gap;
         }
-        self.depth.replace(levels);
-        (self.last, self.seam, self.old) = (number, number, 0);
+        self.depth.replace_cut(levels, enough);
+        (self.last, self.seam, self.old, self.short_since) = (number, number, 0, None);
         for (order, changes) in std::mem::take(&mut self.waiting) {
             self.delta(order, &changes);
         }
@@ -303,8 +358,14 @@ impl Stitched {
     /// The book is void until a snapshot; deltas that come wait for it. Returns whether it was live.
     pub fn void(&mut self) -> bool {
         self.waiting.clear();
-        self.old = 0;
+        (self.old, self.short_since) = (0, None);
         self.depth.void()
+    }
+
+    /// Whether there is no book, or too little of it: a snapshot is wanted.
+    #[must_use]
+    pub const fn wants_snapshot(&self) -> bool {
+        !self.depth.is_live() || self.short_since.is_some()
     }
 
     /// The number of the last change.
@@ -317,6 +378,8 @@ impl Stitched {
         let follows = |(last, _): &(Order, Vec<Change>)| order.after(last.to, 0) != Stitch::Gap;
         if self.waiting.len() >= WAITING_MAX || !self.waiting.back().is_none_or(follows) {
             self.waiting.clear();
+            // What is kept for a short book begins here.
+            self.short_since = self.short_since.map(|_| self.last);
         }
         self.waiting.push_back((order, changes.to_vec()));
     }
@@ -394,6 +457,115 @@ impl Diffs {
     }
 }
 
+/// A [`Stitched`] book that is wanted with all its levels, whose snapshots are pages of the best ones. Says each change
+/// of it, and wants another page when few are left of the last.
+#[derive(Debug, Default)]
+pub struct Paged {
+    stitched: Stitched,
+    /// The stamp of the last event.
+    at: UnixNs,
+    /// The last number of the book before this one: a page below it was asked for too early.
+    floor: u64,
+}
+
+/// A number that is behind by more than this was begun anew by the venue, and is no repetition.
+const RESTART: u64 = 1_000_000;
+
+impl Paged {
+    /// Takes an event: joins it, or keeps it for the page to come.
+    ///
+    /// # Errors
+    /// [`DecodeError::Gap`], [`DecodeError::Crossed`]: the book is void until the next page.
+    #[inline]
+    pub fn event(
+        &mut self,
+        instrument: InstrumentId,
+        (order, at): (Order, UnixNs),
+        changes: &[Change],
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<(), DecodeError> {
+        let Self { stitched, .. } = self;
+        let last = stitched.last();
+        let has_begun_anew = stitched.depth.is_live() && order.to.saturating_add(RESTART) < last;
+        let stitch = if has_begun_anew { Stitch::Gap } else { stitched.delta(order, changes) };
+        if stitch == Stitch::Old {
+            return Ok(());
+        }
+        self.at = at;
+        let why = match stitch {
+            Stitch::Old | Stitch::Waits => return Ok(()),
+            Stitch::Applied if !stitched.depth.is_crossed_too_long(received) => {
+                out.updates.push(Update::Book(BookNote { instrument, sequence: order.to, exchange_time: at }));
+                return Ok(());
+            }
+            Stitch::Applied => DecodeError::Crossed,
+            Stitch::Gap => DecodeError::Gap,
+        };
+        // After a gap that it noticed itself it is void, and what shows the gap waits.
+        self.floor = last;
+        if stitched.depth.is_live() {
+            stitched.void();
+        }
+        out.updates.extend(why.loss().map(|reason| Update::Void(instrument, reason)));
+        Err(why)
+    }
+
+    /// Takes a page up to `number`, unless the book has no need of it; `at` is its stamp, 0 where it has none, and
+    /// `enough` as in [`Depth::replace_cut`]. Sorts `levels` in place.
+    pub fn page(
+        &mut self,
+        instrument: InstrumentId,
+        (number, at): (u64, UnixNs),
+        levels: &mut [Change],
+        enough: usize,
+        out: &mut Decoded,
+    ) {
+        let is_early = number < self.floor && number.saturating_add(RESTART) >= self.floor;
+        if self.wants_page() && !is_early && self.stitched.page(number, levels, enough) == Stitch::Applied {
+            let sequence = self.stitched.last();
+            let exchange_time = if sequence > number { self.at } else { at };
+            out.updates.push(Update::Book(BookNote { instrument, sequence, exchange_time }));
+        }
+    }
+
+    /// An event could not be read, so something is lost: the book is void until the next page. Whether there was one.
+    pub fn void(&mut self) -> bool {
+        self.floor = self.stitched.last();
+        self.stitched.void()
+    }
+
+    /// Whether a page would be of use.
+    #[must_use]
+    pub const fn wants_page(&self) -> bool {
+        self.stitched.wants_snapshot()
+    }
+
+    /// The book, while nothing of it is lost.
+    #[must_use]
+    pub fn book(&self) -> Option<&Book> {
+        self.stitched.depth.is_live().then(|| self.stitched.depth.book())
+    }
+}
+
+/// What is asked for of a book that has pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Levels of a side that are asked for.
+    pub levels: usize,
+    /// With fewer left of a side another page is wanted: see [`Depth::replace_cut`].
+    pub enough: usize,
+}
+
+impl Page {
+    /// For whom wants `wanted` levels, where pages of `levels` can be had: another one is wanted before there are
+    /// fewer, when three quarters of what was to spare are gone.
+    #[must_use]
+    pub const fn of(levels: usize, wanted: usize) -> Self {
+        Self { levels, enough: if wanted < levels { wanted + (levels - wanted) / 4 } else { levels } }
+    }
+}
+
 /// Levels a side that [`paired_checksum`] covers.
 const CHECKSUM_LEVELS: usize = 25;
 
@@ -440,6 +612,12 @@ impl<T: Default> PerInstrument<T> {
             self.0.resize_with(id.index() + 1, T::default);
         }
         &mut self.0[id.index()]
+    }
+
+    /// That of `id`, if it was made.
+    #[must_use]
+    pub fn get(&self, id: InstrumentId) -> Option<&T> {
+        self.0.get(id.index())
     }
 
     /// All that were made, with their ids.
@@ -534,6 +712,127 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// The best `count` levels of each side.
+    fn page_of(book: &Book, count: usize) -> Vec<Change> {
+        let side = |side| book.levels(side).take(count).map(move |&level| Change { side, level });
+        side(Side::Bid).chain(side(Side::Ask)).collect()
+    }
+
+    const ID: InstrumentId = InstrumentId(0);
+
+    proptest! {
+        /// What is held of a book that was read as a page is its best levels, without a hole, however the market moves
+        /// and whatever is lost; and when few are left, a new page makes more of them, also one that is late.
+        #[test]
+        fn f46_f50_no_hole_is_shown_behind_a_page_that_was_cut(
+            changes in proptest::collection::vec((any::<bool>(), 1u64..40, 0u64..3), 1..120),
+            steps in proptest::collection::vec((0usize..3, 0u8..10), 1..140),
+        ) {
+            const PAGE: usize = 4;
+            const ENOUGH: usize = 3;
+            // Never crossed: bids below, asks above.
+            let changes: Vec<_> = changes.iter().map(|&(bid, p, s)| (bid, if bid { p } else { 100 - p }, s)).collect();
+            let books = history(&changes);
+            let mut paged = Paged::default();
+            let mut out = Decoded::default();
+            let (mut now, mut asked) = (0, None);
+            let check = |paged: &Paged, out: &mut Decoded| {
+                let note = out.updates.drain(..).rev().find_map(|it| if let Update::Book(note) = it { Some(note) } else { None });
+                let (Some(held), Some(note)) = (paged.book(), note) else { return Ok(()) };
+                for side in [Side::Bid, Side::Ask] {
+                    let meant = books[note.sequence as usize].levels(side);
+                    prop_assert!(held.levels(side).eq(meant.take(held.count(side))), "{side:?} after {}", note.sequence);
+                }
+                Ok(())
+            };
+            for (length, fate) in steps {
+                let to = (now + length).min(changes.len() - 1);
+                if fate != 0 {
+                    let part: Vec<Change> = changes[now..=to].iter().map(|&(b, p, s)| change(b, p, s)).collect();
+                    let order = Order { from: Some(now as u64 + 1), to: to as u64 + 1 };
+                    let _ = paged.event(ID, (order, UnixNs(1)), &part, MonoNs(1), &mut out);
+                    check(&paged, &mut out)?;
+                }
+                now = (to + 1).min(changes.len() - 1);
+                // A page is asked for, and comes some changes later, or is lost.
+                if fate > 6 && let Some(at) = asked.take() {
+                    paged.page(ID, (at as u64, UnixNs(0)), &mut page_of(&books[at], PAGE), ENOUGH, &mut out);
+                    check(&paged, &mut out)?;
+                }
+                if paged.wants_page() && asked.is_none() {
+                    asked = Some(now);
+                }
+            }
+            // Then nothing is lost any more.
+            let end = changes.len();
+            let (bid, price, size) = changes[end - 1];
+            let last = Order { from: Some(end as u64), to: end as u64 };
+            let _ = paged.event(ID, (last, UnixNs(1)), &[change(bid, price, size)], MonoNs(1), &mut out);
+            if paged.wants_page() {
+                paged.page(ID, (end as u64, UnixNs(0)), &mut page_of(&books[end], PAGE), ENOUGH, &mut out);
+            }
+            let held = paged.book();
+            prop_assert!(held.is_some() && !paged.wants_page());
+            for side in [Side::Bid, Side::Ask] {
+                let meant = books[end].levels(side);
+                let held = held.map(|book| book.levels(side).copied().collect::<Vec<_>>()).unwrap_or_default();
+                prop_assert!(held.iter().eq(meant.take(held.len())));
+                prop_assert!(held.len() >= ENOUGH.min(books[end].count(side)), "{side:?}: {held:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_side_of_few_levels_is_all_that_there_is() {
+        let mut depth = Depth::default();
+        let levels =
+            [change(true, 10, 1), change(true, 9, 1), change(true, 8, 1), change(false, 11, 1), change(false, 12, 1)];
+        depth.replace_cut(&mut levels.clone(), 3);
+        // Behind the third bid nobody knows what there is, behind the second ask there is nothing.
+        depth.apply(&[change(true, 7, 1), change(false, 13, 1)]);
+        assert_eq!((depth.book().count(Side::Bid), depth.book().count(Side::Ask)), (3, 3));
+        assert!(!depth.is_short());
+        depth.apply(&[change(true, 10, 0), change(false, 11, 0)]);
+        assert!(depth.is_short());
+        depth.apply(&[change(true, 11, 5)]);
+        assert!(!depth.is_short());
+        depth.replace(&mut levels.clone());
+        depth.apply(&[change(true, 7, 1), change(true, 10, 0), change(true, 9, 0)]);
+        assert_eq!(depth.book().count(Side::Bid), 2);
+        assert!(!depth.is_short());
+    }
+
+    #[test]
+    fn f37_f51_a_paged_book_that_is_crossed_or_counts_anew_is_void_at_once() {
+        let mut paged = Paged::default();
+        let mut out = Decoded::default();
+        let mut event = |paged: &mut Paged, number: u64, level: Change, at: u64| {
+            let order = Order { from: Some(number), to: number };
+            paged.event(ID, (order, UnixNs(1)), &[level], MonoNs(at), &mut out)
+        };
+        let mut said = Decoded::default();
+        let mut page = |paged: &mut Paged, number: u64| {
+            let levels = &mut [change(true, 10, 1), change(false, 11, 1)];
+            paged.page(ID, (number, UnixNs(0)), levels, 9, &mut said);
+        };
+        page(&mut paged, 5_000_000);
+        assert_eq!(event(&mut paged, 5_000_001, change(false, 9, 1), 1), Ok(()));
+        assert_eq!(event(&mut paged, 5_000_002, change(true, 8, 1), SECOND), Ok(()));
+        assert_eq!(event(&mut paged, 5_000_003, change(true, 8, 2), 2 * SECOND), Err(DecodeError::Crossed));
+        assert!(paged.book().is_none() && paged.wants_page());
+        // A page that was asked for before is of no use; a newer one is.
+        page(&mut paged, 5_000_001);
+        assert!(paged.book().is_none());
+        page(&mut paged, 5_000_004);
+        assert!(paged.book().is_some() && !paged.wants_page());
+        assert_eq!(event(&mut paged, 17, change(true, 8, 2), 3 * SECOND), Err(DecodeError::Gap));
+        assert!(paged.book().is_none());
+        page(&mut paged, 18);
+        assert!(paged.book().is_some());
+        let voids: Vec<_> = out.updates.into_iter().filter(|it| matches!(it, Update::Void(..))).collect();
+        assert_eq!(voids, [Update::Void(ID, VoidReason::Crossed), Update::Void(ID, VoidReason::Gap)]);
     }
 
     #[test]

@@ -366,6 +366,12 @@ pub trait FeedCodec: Send {
         None
     }
 
+    /// Least time between two of the pages that it asks for by [`Decoded::fetches`], in milliseconds: what one costs of
+    /// the venue's allowance.
+    fn fetch_gap_ms(&self) -> u64 {
+        250
+    }
+
     /// What to send each [`Keepalive::Client`] interval.
     fn keepalive(&mut self, _requests: &mut Requests) {}
 
