@@ -19,6 +19,7 @@ pub mod ladder;
 pub mod listing;
 pub mod mexc;
 pub mod okx;
+pub mod paged;
 pub mod reading;
 pub mod upbit;
 pub mod writing;
