@@ -18,8 +18,8 @@ use crate::venues::depth::Change;
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Sequences, best, changes, figure, integer, text, time};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Opening,
-    Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages,
+    Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -34,7 +34,7 @@ static FACTS: Facts = Facts {
     address: "wss://stream.bybit.com/v5/public/spot",
     opening: Opening::Direct,
     taker_fee_pct: "0.10",
-    keepalive: Keepalive::Client { every_ms: 20_000 },
+    keepalive: Keepalive::Client { every_ms: 20_000, cut: Cut::Idle { ms: 600_000 } },
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "orderbook.1",

@@ -21,7 +21,7 @@ use crate::venues::paged::{Page, PagedBooks};
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::writing::{pairs, rows};
 use crate::venues::{
-    Books, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market,
+    Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market,
     Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
@@ -38,7 +38,7 @@ static FACTS: Facts = Facts {
     address: "https://api.kucoin.com",
     opening: Opening::Token { path: TOKEN_PATH },
     taker_fee_pct: "0.10",
-    keepalive: Keepalive::Client { every_ms: 15_000 },
+    keepalive: Keepalive::Client { every_ms: 15_000, cut: Cut::Unheard { ms: 28_000 } },
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "/spotMarket/level1",

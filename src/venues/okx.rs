@@ -18,8 +18,8 @@ use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Seen, Sequences, changes, figure, level, side, text, time};
 use crate::venues::{
-    BookNote, Books, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed,
-    Maintenance, Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
+    BookNote, Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits,
+    Listed, Maintenance, Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
     VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
@@ -36,7 +36,7 @@ static FACTS: Facts = Facts {
     address: "wss://ws.okx.com:8443/ws/v5/public",
     opening: Opening::Direct,
     taker_fee_pct: "0.10",
-    keepalive: Keepalive::Client { every_ms: 20_000 },
+    keepalive: Keepalive::Client { every_ms: 20_000, cut: Cut::Idle { ms: 30_000 } },
     message_max: 1 << 20,
     request_gap_ms: 350,
     channel: "bbo-tbt",
