@@ -1,6 +1,7 @@
 //! The gateway on a thread of its own, on loopback, fed by hand: a matrix that the test writes, clients
 //! that are not our code (tungstenite) or plain sockets.
 
+mod books;
 mod opportunities;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -16,6 +17,7 @@ use spreadwire::market::opportunity::{Change, Leg, Opportunity, OpportunityEvent
 use spreadwire::market::quote::{Origin, Source};
 use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Directory, Level, PairId};
+use spreadwire::matrix::books::BookTable;
 use spreadwire::matrix::changes::Changes;
 use spreadwire::matrix::days::DayTable;
 use spreadwire::matrix::{CellQuote, CellState, MatrixWriter, QuoteMatrix};
@@ -34,6 +36,7 @@ struct Rig {
     writer: MatrixWriter,
     changes: Arc<Changes>,
     days: Arc<DayTable>,
+    books: Arc<BookTable>,
     board: Arc<Board>,
     events: rtrb::Producer<OpportunityEvent>,
     alarm: Alarm,
@@ -48,6 +51,11 @@ impl Rig {
     }
 
     fn with(options: Options) -> Self {
+        Self::keeping(options, 20)
+    }
+
+    /// One that keeps order books of so many levels a side.
+    fn keeping(options: Options, levels: usize) -> Self {
         let venue = |name: &str| VenueEntry {
             name: name.into(),
             taker_fee_pct: "0.1".parse().unwrap(),
@@ -68,12 +76,14 @@ impl Rig {
         }
         let (events, opportunities) = rtrb::RingBuffer::new(64);
         let (changes, days) = (Arc::new(Changes::new(directory.pairs())), Arc::new(DayTable::new(directory.pairs())));
+        let books = Arc::new(BookTable::new(directory.pairs(), levels));
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.address();
         let (gateway, alarm) = Gateway::new(GatewayParts {
             directory: Arc::clone(&directory),
             matrix,
             days: Arc::clone(&days),
+            books: Arc::clone(&books),
             changes: Arc::clone(&changes),
             opportunities,
             board: Arc::clone(&board),
@@ -85,7 +95,8 @@ impl Rig {
         .unwrap();
         let stop = Stop::default();
         let thread = spawn(vec![Box::new(gateway)], None, Idle::Wait, stop.clone()).unwrap();
-        Self { address, directory, writer, changes, days, board, events, alarm, clock, stop, thread: Some(thread) }
+        let thread = Some(thread);
+        Self { address, directory, writer, changes, days, books, board, events, alarm, clock, stop, thread }
     }
 
     fn pair(&self, symbol: &str, venue: &str) -> PairId {
