@@ -3,6 +3,7 @@
 
 mod books;
 mod opportunities;
+mod simulated;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
