@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::gateway::desk::{View, frame_text};
 use crate::gateway::slots::Slots;
 use crate::market::book::{BookStamp, BookView};
-use crate::market::{Directory, PairId, VenueId};
+use crate::market::{Directory, InstrumentId, PairId, VenueId};
 use crate::matrix::books::BookTable;
 use crate::metrics::{Board, LinkState};
 use crate::protocol::book::{self, Absence, Shown, State};
@@ -102,18 +102,15 @@ impl Look<'_> {
     pub fn survey(&self, known: &mut Vec<KnownBooks>) {
         known.clear();
         let mut view = BookView::default();
-        for (at, venue) in self.directory.venues().iter().enumerate() {
-            let id = VenueId(at as u16);
+        for venue in (0..self.directory.venues().len() as u16).map(VenueId) {
             let mut books = KnownBooks::default();
-            if self.table.levels() > 0 && self.is_offered(id) && !is_led_elsewhere(self.view.board, id) {
-                for symbol in self.directory.instruments() {
-                    let place = self.place(symbol, &venue.name);
-                    if !matches!(place, Place::Pair(..)) {
-                        continue;
-                    }
-                    let is_live = self.state(place, 0, &mut view) == State::Live;
-                    books.add(is_live, self.view.now.since(view.stamp.received));
-                }
+            let instruments = (0..self.directory.instruments().len() as u32).map(InstrumentId);
+            let is_asked = self.table.levels() > 0 && self.is_offered(venue);
+            let is_asked = is_asked && !is_led_elsewhere(self.view.board, venue);
+            for instrument in instruments.filter(|it| is_asked && self.directory.is_quoted(*it, venue)) {
+                let place = Place::Pair(self.directory.pair(instrument, venue), venue);
+                let is_live = self.state(place, 0, &mut view) == State::Live;
+                books.add(is_live, self.view.now.since(view.stamp.received));
             }
             known.push(books);
         }
@@ -138,6 +135,8 @@ pub struct Watch {
     /// Levels a side.
     pub levels: usize,
     place: Place,
+    /// How many instruments there were when it was looked for.
+    named: usize,
     /// Clients.
     members: Vec<u32>,
     /// Number of the state that `frame` tells; from 1.
@@ -201,8 +200,10 @@ impl Watch {
     }
 
     fn look(&mut self, look: &Look<'_>, view: &mut BookView, remake: bool) -> bool {
-        if self.place == Place::Unknown {
-            self.place = look.place(&self.symbol, &self.exchange);
+        // Looking for names is no work for every beat.
+        let named = look.directory.instruments().len();
+        if self.named != named && !matches!(self.place, Place::Pair(..)) {
+            (self.named, self.place) = (named, look.place(&self.symbol, &self.exchange));
         }
         let state = look.state(self.place, self.levels, view);
         self.stamp = view.stamp;
@@ -299,6 +300,7 @@ impl Shelf {
             exchange: key.1.clone(),
             levels: key.2,
             place: look.place(&key.0, &key.1),
+            named: look.directory.instruments().len(),
             members: Vec::new(),
             version: 0,
             state: State::None(Absence::Waiting),
@@ -351,5 +353,81 @@ impl Shelf {
     #[must_use]
     pub fn known_to_joiner(&self, id: u32) -> u64 {
         self.watches.get(id).map_or(0, |watch| watch.version - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::market::Decimal;
+    use crate::market::directory::VenueEntry;
+    use crate::matrix::QuoteMatrix;
+    use crate::matrix::days::DayTable;
+    use crate::metrics::cluster::ClusterBoard;
+    use crate::time::{SECOND, UnixNs};
+
+    struct Hall {
+        table: BookTable,
+        directory: Directory,
+        board: Board,
+        matrix: std::sync::Arc<QuoteMatrix>,
+        days: DayTable,
+    }
+
+    impl Hall {
+        fn new() -> Self {
+            let native = vec![Some("BTC-USDT".to_owned()), None];
+            let entry = VenueEntry { name: "okx".into(), taker_fee_pct: Decimal::ZERO, native };
+            let directory = Directory::new(vec!["BTC/USDT".into(), "ETH/USDT".into()], vec![entry]);
+            let mut board = Board::new(MonoNs(0), 1, 1);
+            board.cluster = Some(ClusterBoard::new("a_1_2".to_owned(), 1));
+            Self {
+                table: BookTable::new(directory.pairs(), 5),
+                matrix: QuoteMatrix::new(directory.pairs()).0.load_full(),
+                days: DayTable::new(directory.pairs()),
+                directory,
+                board,
+            }
+        }
+
+        fn look(&self) -> Look<'_> {
+            let view = View {
+                matrix: &self.matrix,
+                days: &self.days,
+                board: &self.board,
+                turn: 1,
+                now: MonoNs(100 * SECOND),
+                unix: UnixNs::from_ms(1),
+                stale_after_ns: SECOND,
+                statistics_wait_ns: 0,
+            };
+            Look { table: &self.table, directory: &self.directory, view }
+        }
+    }
+
+    #[test]
+    fn an_instance_that_does_not_lead_a_venue_names_the_one_that_does_and_wants_no_book_of_it() {
+        let hall = Hall::new();
+        let (mut view, mut known) = (BookView::default(), Vec::new());
+        let place = hall.look().place("btc/usdt", "OKX");
+        assert_eq!(hall.look().state(place, 5, &mut view), State::None(Absence::Waiting));
+        hall.look().survey(&mut known);
+        assert_eq!(known, [KnownBooks { wanted: 1, live: 0, oldest_ns: 0 }]);
+        hall.board.venues[0].set_state(LinkState::Standby, MonoNs(1));
+        let leader = Arc::new("b_3_4".to_owned());
+        hall.board.cluster.as_ref().unwrap().venues[0].leader.store(Some(Arc::clone(&leader)));
+        assert_eq!(hall.look().state(place, 5, &mut view), State::None(Absence::Elsewhere(Some(leader))));
+        hall.look().survey(&mut known);
+        assert_eq!(known, [KnownBooks::default()]);
+    }
+
+    #[test]
+    fn nothing_is_left_when_all_have_left() {
+        let (hall, mut shelf) = (Hall::new(), Shelf::default());
+        let ids: Vec<u32> =
+            [3, 3, 4].iter().map(|levels| shelf.join("BTC/USDT", "okx", *levels, 7, &hall.look())).collect();
+        assert!(ids[0] == ids[1] && ids[0] != ids[2]);
+        ids.iter().for_each(|id| shelf.leave(*id, 7));
+        assert!(shelf.is_empty() && shelf.ids.is_empty());
     }
 }

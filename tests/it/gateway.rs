@@ -1265,6 +1265,7 @@ fn pages_are_there_and_say_where_numbers_come_from() {
         "/api/market-data/health",
         "/api/market-data/prices",
         "/api/exchanges/prices",
+        "/api/book",
         "/metrics",
         "/api/latency",
         "simulated",
@@ -1290,7 +1291,7 @@ fn pages_are_there_and_say_where_numbers_come_from() {
     }
     let (status, latency) = rig.json("/api/latency");
     assert_eq!(status, 200);
-    assert_eq!(latency["hops"].as_array().unwrap().len(), 5);
+    assert_eq!(latency["hops"].as_array().unwrap().len(), 6);
     for key in ["count", "p50", "p90", "p99", "p999", "max"] {
         assert!(latency["hops"][0]["exchanges"]["binance"][key].is_u64(), "{key}");
     }
