@@ -115,18 +115,14 @@ function Levels({ symbol, exchange }: { symbol: string; exchange: string }) {
   }
   const { bids, asks } = book
   const decimals = Math.max(...[...bids, ...asks].map(([price]) => decimalsOf(price)))
-  const cell = (level: BookLevel | undefined, kind: string) => (
-    <>
-      <td className="sw-num">{level === undefined ? '' : short(level[1])}</td>
-      <td className={`sw-num ${kind}`}>{level === undefined ? '' : fixed(level[0], decimals)}</td>
-    </>
-  )
+  const size = (level: BookLevel | undefined) => <td className="sw-num">{level && short(level[1])}</td>
+  const price = (level: BookLevel | undefined, kind: string) => <td className={`sw-num ${kind}`}>{level && fixed(level[0], decimals)}</td>
   return (
     <Scroller label={`Order book of ${tamed(symbol)} on ${tamed(exchange)}`}>
       <table className="sw-plain">
         <thead>
           <tr>
-            {['Bid size', 'Bid', 'Ask size', 'Ask'].map((name) => (
+            {['Bid size', 'Bid', 'Ask', 'Ask size'].map((name) => (
               <th key={name} scope="col">
                 {name}
               </th>
@@ -136,8 +132,10 @@ function Levels({ symbol, exchange }: { symbol: string; exchange: string }) {
         <tbody>
           {Array.from({ length: Math.max(bids.length, asks.length) }, (_, at) => (
             <tr key={at}>
-              {cell(bids[at], 'sw-bid')}
-              {cell(asks[at], 'sw-ask')}
+              {size(bids[at])}
+              {price(bids[at], 'sw-bid')}
+              {price(asks[at], 'sw-ask')}
+              {size(asks[at])}
             </tr>
           ))}
         </tbody>
