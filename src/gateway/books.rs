@@ -20,13 +20,22 @@ impl Gateway {
     /// Writes what is new of books, to a bounded number of clients per turn. Nothing is done while nobody watches any.
     pub(super) fn deliver_books(&mut self) -> usize {
         if self.shelf.is_empty() {
+            // Whoever was owed something has left.
+            self.owed.clear();
+            self.sweeping = false;
             return 0;
         }
-        if self.owed.is_empty() && self.books_at <= self.eye.now {
-            self.books_at = self.eye.now.plus(self.options.book_beat_ns);
+        if self.owed.is_empty() && !self.sweeping && self.books_at <= self.eye.now {
+            (self.sweeping, self.books_at) = (true, self.eye.now.plus(self.options.book_beat_ns));
+        }
+        if self.sweeping {
             let Self { shelf, clients, owed, eye, books, directory, .. } = self;
             let look = Look { table: books, directory, view: eye.view() };
-            shelf.sweep(&look, |members| owe(clients, owed, members));
+            self.sweeping = !shelf.sweep(&look, |members| owe(clients, owed, members));
+            // One write has all books of a client.
+            if self.sweeping {
+                return 1;
+            }
         }
         let mut count = 0;
         while count < BEATS_MAX

@@ -169,8 +169,10 @@ pub struct Gateway {
     books: Arc<BookTable>,
     /// Order books that are watched.
     shelf: Shelf,
-    /// When they are looked at next.
+    /// When they are looked at next,
     books_at: MonoNs,
+    /// and whether that is under way.
+    sweeping: bool,
     /// Clients that have something to be told of them.
     owed: VecDeque<Call>,
     /// Watched books over all clients.
@@ -255,6 +257,7 @@ impl Gateway {
             books,
             shelf: Shelf::default(),
             books_at: now,
+            sweeping: false,
             owed: VecDeque::new(),
             watched: 0,
             eye,
@@ -306,7 +309,7 @@ impl Gateway {
         let now = Clock::System.now();
         let waiting =
             self.more || !self.due.is_empty() || !self.again.is_empty() || (self.accepting && self.accept_after <= now);
-        let waiting = waiting || !self.owed.is_empty();
+        let waiting = waiting || !self.owed.is_empty() || self.sweeping;
         if waiting || wait.is_zero() {
             return Duration::ZERO;
         }

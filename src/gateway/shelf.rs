@@ -257,8 +257,13 @@ type Key = (Box<str>, Box<str>, usize);
 pub struct Shelf {
     ids: HashMap<Key, u32>,
     watches: Slots<Watch>,
+    /// Where the sweep goes on.
+    next: u32,
     view: BookView,
 }
+
+/// Books that are put into text in one turn, before prices and alerts are looked at again.
+const LOOKS_MAX: usize = 64;
 
 impl Shelf {
     /// Whether nobody watches anything.
@@ -331,13 +336,24 @@ impl Shelf {
         }
     }
 
-    /// Looks at all books; `changed` gets the clients of each that is another.
-    pub fn sweep(&mut self, look: &Look<'_>, mut changed: impl FnMut(&[u32])) {
-        for watch in self.watches.iter_mut() {
-            if !watch.is_as_before(look) && watch.look(look, &mut self.view, false) {
+    /// Looks at all books, a bounded number of those that may have changed per call; `changed` gets the clients of each
+    /// that is another. `true` when all were looked at, and the next call begins anew.
+    pub fn sweep(&mut self, look: &Look<'_>, mut changed: impl FnMut(&[u32])) -> bool {
+        let mut looks = 0;
+        while self.next < self.watches.end() {
+            if looks == LOOKS_MAX {
+                return false;
+            }
+            let watch = self.watches.get_mut(self.next).filter(|watch| !watch.is_as_before(look));
+            self.next += 1;
+            let Some(watch) = watch else { continue };
+            looks += 1;
+            if watch.look(look, &mut self.view, false) {
                 changed(&watch.members);
             }
         }
+        self.next = 0;
+        true
     }
 
     /// Brings the message of one book up to date, its age too; `changed` gets its clients if it is another.
@@ -359,8 +375,9 @@ impl Shelf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::market::Decimal;
+    use crate::market::book::{Book, Side};
     use crate::market::directory::VenueEntry;
+    use crate::market::{Decimal, Level};
     use crate::matrix::QuoteMatrix;
     use crate::matrix::days::DayTable;
     use crate::metrics::cluster::ClusterBoard;
@@ -419,6 +436,22 @@ mod tests {
         assert_eq!(hall.look().state(place, 5, &mut view), State::None(Absence::Elsewhere(Some(leader))));
         hall.look().survey(&mut known);
         assert_eq!(known, [KnownBooks::default()]);
+    }
+
+    #[test]
+    fn a_sweep_rests_after_so_many_books_and_leaves_none_out() {
+        let (hall, mut shelf) = (Hall::new(), Shelf::default());
+        for levels in 1..=LOOKS_MAX as u32 + 10 {
+            shelf.join("BTC/USDT", "okx", levels as usize, levels, &hall.look());
+        }
+        let mut book = Book::default();
+        book.set(Side::Bid, Level { price: Decimal::new(1, 0), size: Decimal::new(1, 0) });
+        hall.table.publish(PairId(0), &book, BookStamp::default());
+        let mut changed = Vec::new();
+        assert!(!shelf.sweep(&hall.look(), |members| changed.extend_from_slice(members)));
+        assert_eq!(changed.len(), LOOKS_MAX);
+        assert!(shelf.sweep(&hall.look(), |members| changed.extend_from_slice(members)));
+        assert!(changed.iter().copied().eq(1..=LOOKS_MAX as u32 + 10));
     }
 
     #[test]
