@@ -299,28 +299,6 @@ fn f37_a_book_that_is_crossed_for_more_than_a_second_is_void_and_asked_for_anew(
 }
 
 #[test]
-fn f15_a_silent_book_that_is_asked_for_again_comes_again() {
-    for venue in with_books() {
-        let name = venue.facts().name;
-        let mut line = Line::open(venue, LEVELS);
-        line.step(level(10_000, 2), level(10_010, 2), Fate::Delivered);
-        line.step(level(10_001, 3), level(10_010, 3), Fate::Lost);
-        let (mut requests, mut said) = (Vec::new(), Messages::default());
-        line.codec.resubscribe(&[ID], &mut requests);
-        // Who asks for it again takes it for void.
-        line.said = Some(false);
-        assert!(!requests.is_empty(), "{name}");
-        requests.iter().for_each(|request| line.side.receive(request, &line.hall, &mut said));
-        line.hear(said.drain().collect(), line.connections);
-        for number in 4..7 {
-            line.step(level(10_000, number), level(10_010, number), Fate::Delivered);
-        }
-        let held = line.codec.book(ID).map(|book| sides(book, LEVELS));
-        assert_eq!(held.as_ref(), line.history.last(), "{name}: the book has not come back");
-    }
-}
-
-#[test]
 fn the_smallest_depth_that_has_as_many_levels_is_asked_for_and_nothing_else() {
     let asked = |name: &str, levels: usize| {
         let venue = venue(name).unwrap();
@@ -356,6 +334,25 @@ fn the_smallest_depth_that_has_as_many_levels_is_asked_for_and_nothing_else() {
         requests.len() == 2 && requests[0].contains("level2") && requests[1].contains("heartbeats"),
         "{requests:?}"
     );
+}
+
+#[test]
+fn f16_a_book_that_is_asked_for_again_comes_whole() {
+    for venue in with_books() {
+        let name = venue.facts().name;
+        let mut line = Line::open(venue, LEVELS);
+        for number in 0..3 {
+            line.step(level(9_990 + number, 5), level(10_020, 9 + number), Fate::Delivered);
+        }
+        line.said = None;
+        let (mut requests, mut said) = (Vec::new(), Messages::default());
+        line.codec.resubscribe(&[ID], &mut requests);
+        requests.iter().for_each(|request| line.side.receive(request, &line.hall, &mut said));
+        line.hear(said.drain().collect(), line.connections);
+        line.answer_fetches();
+        assert_eq!(line.said, Some(true), "{name}: nothing came, since the market is quiet");
+        assert_eq!(line.codec.book(ID).map(|book| sides(book, LEVELS)).as_ref(), line.history.last(), "{name}");
+    }
 }
 
 proptest! {
