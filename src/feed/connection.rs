@@ -994,11 +994,11 @@ impl Connection {
         }
         self.gauges().quotes.add(1);
         self.heard_of(note.instrument, received);
-        let late_ns = match self.reads_page {
-            false => self.lag.take(note.exchange_time, received),
-            // A page that is older than the stream is as young as the stream's last event.
-            true => self.lag.since(note.exchange_time, received),
-        };
+        // A page tells nothing of the line. One that is older than the stream is as young as the stream's last event.
+        if !self.reads_page {
+            self.lag.take(note.exchange_time, received);
+        }
+        let late_ns = self.lag.since(note.exchange_time, received);
         self.gauges().lagged.add(u64::from(late_ns > 0 && !self.reads_page));
         let touched = (note, MonoNs(received.0.saturating_sub(late_ns)));
         match self.touched.iter_mut().find(|(other, _)| other.instrument == note.instrument) {

@@ -71,8 +71,9 @@ impl Lag {
         self.lag_ns.saturating_sub(FREE_NS)
     }
 
-    /// How long before `received` something came, beyond a quarter of a second, that was stamped `stamp` and usually late;
-    /// 0 without a stamp, or before anything had one.
+    /// How much later than usual a change stamped `stamp` was read at `received`, beyond a quarter of a second, in
+    /// nanoseconds. Unlike [`Self::take`] it takes what has the newest stamp again for another change of that moment,
+    /// as those of order books are, and no repetition. 0 without a stamp, or before anything had one.
     #[must_use]
     pub fn since(&self, stamp: UnixNs, received: MonoNs) -> u64 {
         let usual = self.least.into_iter().chain(self.before).min().filter(|_| stamp.0 != 0);
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn f20_what_is_repeated_by_another_way_is_as_old_as_its_stamp() {
+    fn f20_another_change_of_the_same_moment_is_as_late_as_it_comes() {
         let mut lag = Lag::of_quotes();
         let since = |lag: &Lag, stamp, at: u64| lag.since(UnixNs::from_ms(stamp), MonoNs(at * MS)) / MS;
         assert_eq!(since(&lag, 1000, 9000), 0);
