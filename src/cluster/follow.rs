@@ -192,7 +192,7 @@ impl Follow {
             reader: Reader::default(),
             clocks: Clocks::default(),
             trips: Trips::new(options.call_ns),
-            streams: vec![Stream::default(); parts.directory.venues().len()],
+            streams: vec![Stream::default(); parts.directory.columns()],
             last: vec![Last::default(); parts.directory.pairs()],
             keys,
             parts,

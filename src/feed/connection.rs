@@ -207,7 +207,7 @@ impl Connection {
             facts: parts.venue.facts(),
             codec: parts.venue.codec(symbols),
             decoded: Decoded::default(),
-            acknowledged: vec![false; parts.directory.instruments().len()],
+            acknowledged: vec![false; parts.directory.rows()],
             directory: parts.directory,
             days: parts.days,
             board: parts.board,
@@ -884,12 +884,11 @@ const fn farewell(end: &End) -> Option<(u16, &'static str)> {
 /// The instruments that the venue with `id` quotes.
 #[must_use]
 pub fn entries(directory: &Directory, id: VenueId) -> Vec<SymbolEntry> {
-    let native = directory.venue(id).native.iter().enumerate();
-    let entry = |(at, native): (usize, &Option<String>)| {
-        let id = InstrumentId(at as u32);
-        Some(SymbolEntry { id, native: native.clone()?, symbol: directory.symbol(id).to_owned() })
+    let entry = |(id, native): (InstrumentId, &str)| {
+        let (native, symbol) = (native.to_owned(), directory.symbol(id).to_owned());
+        SymbolEntry { id, native, symbol }
     };
-    native.filter_map(entry).collect()
+    directory.quoted_by(id).map(entry).collect()
 }
 
 /// When the last undecodable frames came.

@@ -181,7 +181,7 @@ impl Feed {
         let waker = Waker::new(poll.registry(), WAKER)?;
         let alarm = Alarm::of_poll(Arc::new(waker));
         let ids = parts.venues.iter().map(|v| v.id).collect();
-        let instruments = parts.directory.instruments().len();
+        let instruments = parts.directory.rows();
         let now = parts.clock.now();
         let seed = parts.options.seed.unwrap_or_else(|| parts.clock.unix().0);
         let standing = |it: &FeedVenue| {

@@ -233,7 +233,7 @@ impl Gateway {
         };
         let gateway = Self {
             name: format!("gateway-{}", index + 1),
-            recorder: Recorder::new(directory.venues().len(), &[Hop::WireToPrice, Hop::WireToAlert]),
+            recorder: Recorder::new(directory.columns(), &[Hop::WireToPrice, Hop::WireToAlert]),
             desk: Desk::new(Arc::clone(&directory), Arc::clone(&changes), &options.price_venues),
             eye,
             poll,
@@ -260,7 +260,7 @@ impl Gateway {
             followers: Vec::new(),
             sweep_at: now,
             survey_at: now,
-            known: vec![Known::default(); directory.venues().len()],
+            known: vec![Known::default(); directory.columns()],
             known_until: now,
             extra: String::new(),
             totals: Totals::default(),
@@ -572,7 +572,7 @@ impl Gateway {
                 told.store(Some(Arc::new(names.texts().map(str::to_owned).collect())));
             }
         }
-        let sources = routes::sources(&self.board);
+        let sources = routes::sources(&self.board, &self.directory);
         self.extra = format!(
             "Server: spreadwire\r\nX-Spreadwire-Source: {sources}\r\nX-Content-Type-Options: nosniff\r\nAccess-Control-Allow-Origin: *\r\n"
         );

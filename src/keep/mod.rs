@@ -134,6 +134,10 @@ impl Keeper {
             // What is void now was known once; its age tells how long ago.
             .filter(|(_, cell)| matches!(cell.state, CellState::Live | CellState::Void))
             .filter(|(_, cell)| cell.age(now) <= CACHED_MAX_NS)
+            .filter(|(pair, _)| {
+                let (instrument, venue) = self.parts.names.split(*pair);
+                self.parts.names.is_quoted(instrument, venue)
+            })
             .collect();
         if !cells.is_empty() {
             let bytes = file::encode(&self.parts.boot, &cells, &self.parts.names);

@@ -228,7 +228,7 @@ pub struct VenueGauges {
     /// Attempts that ended because the other end's certificate or TLS was refused.
     pub tls_refused: Counter,
     /// Quotes not believed, by `matrix::merge::Drop`.
-    pub dropped: [Counter; 4],
+    pub dropped: [Counter; 5],
     /// The circuit breaker of its address.
     pub breaker: BreakerGauges,
     last_error: ArcSwapOption<String>,

@@ -28,7 +28,7 @@ pub(super) fn sum(board: &Board, gauge: impl Fn(&GatewayGauges) -> &Gauge) -> u6
 }
 
 /// Names of the counters of quotes not believed, in order.
-pub(super) const DROP_REASONS: [&str; 4] = ["late", "one_sided", "crossed", "suspect"];
+pub(super) const DROP_REASONS: [&str; 5] = ["late", "one_sided", "crossed", "suspect", "not_wanted"];
 
 /// What a hop spans.
 const fn span(hop: Hop) -> (&'static str, &'static str) {
@@ -47,7 +47,8 @@ pub fn latency(board: &Board, directory: &Directory) -> Vec<u8> {
     object(|root| {
         root.text("unit", "ns");
         root.object("clocks", |each| {
-            for (venue, gauges) in directory.venues().iter().zip(&board.venues) {
+            for (id, venue) in directory.venues_on() {
+                let gauges = &board.venues[id.index()];
                 let Some((offset_ns, one_way_ns)) = gauges.clock.value() else { continue };
                 each.object(&venue.name, |o| {
                     o.float("offset", offset_ns as f64).integer("oneWay", one_way_ns);
@@ -60,8 +61,8 @@ pub fn latency(board: &Board, directory: &Directory) -> Vec<u8> {
             o.text("hop", hop.word()).text("from", from).text("to", to);
             o.object("all", |all| summary(all, &board.latency.summary_of_all(hop)));
             o.object("exchanges", |each| {
-                for (at, venue) in directory.venues().iter().enumerate() {
-                    each.object(&venue.name, |one| summary(one, &board.latency.summary(hop, at)));
+                for (id, venue) in directory.venues_on() {
+                    each.object(&venue.name, |one| summary(one, &board.latency.summary(hop, id.index())));
                 }
             });
             o.close();
@@ -179,21 +180,23 @@ pub fn metrics(board: &Board, directory: &Directory, known: &[Known], now: MonoN
     head(&mut out, "process_uptime_seconds", "Time since the start.");
     sample(&mut out, "process_uptime_seconds", "", uptime);
     let venue = |at: usize| format!("venue=\"{}\"", label(&directory.venues()[at].name));
+    let on: Vec<usize> = directory.venues_on().map(|(id, _)| id.index()).collect();
     for (name, help, read) in VENUE_ROWS {
-        family(&mut out, &format!("venue_{name}"), help, board.venues.iter().map(read).enumerate(), &venue);
+        family(&mut out, &format!("venue_{name}"), help, on.iter().map(|at| (*at, read(&board.venues[*at]))), &venue);
     }
     for (name, help, read) in KNOWN_ROWS {
-        family(&mut out, &format!("venue_{name}"), help, known.iter().map(read).enumerate(), &venue);
+        let known = on.iter().filter_map(|at| Some((*at, read(known.get(*at)?))));
+        family(&mut out, &format!("venue_{name}"), help, known, &venue);
     }
-    by_reason(&mut out, board, "venue_decode_errors_total", "Frames that could not be decoded.", &venue, |v| {
+    by_reason(&mut out, (board, &on), "venue_decode_errors_total", "Frames that could not be decoded.", &venue, |v| {
         DECODE_REASONS.iter().copied().zip(&v.decode_errors).collect()
     });
-    by_reason(&mut out, board, "venue_dropped_quotes_total", "Quotes not believed.", &venue, |v| {
+    by_reason(&mut out, (board, &on), "venue_dropped_quotes_total", "Quotes not believed.", &venue, |v| {
         DROP_REASONS.into_iter().zip(&v.dropped).collect()
     });
-    clocks(&mut out, board, &venue);
+    clocks(&mut out, board, &on, &venue);
     if let Some(cluster) = &board.cluster {
-        membership(&mut out, cluster, now, &venue);
+        membership(&mut out, cluster, now, &on, &venue);
     }
     detector(&mut out, board);
     kept(&mut out, board);
@@ -206,8 +209,8 @@ pub fn metrics(board: &Board, directory: &Directory, known: &[Known], now: MonoN
 }
 
 /// Only of venues whose clock is known.
-fn clocks(out: &mut Vec<u8>, board: &Board, venue: &dyn Fn(usize) -> String) {
-    let known = || board.venues.iter().enumerate().filter_map(|(at, gauges)| Some((at, gauges.clock.value()?)));
+fn clocks(out: &mut Vec<u8>, board: &Board, on: &[usize], venue: &dyn Fn(usize) -> String) {
+    let known = || on.iter().filter_map(|at| Some((*at, board.venues[*at].clock.value()?)));
     head(out, "venue_clock_offset_seconds", "How far our wall clock is ahead of the venue's.");
     for (at, (offset_ns, _)) in known() {
         sample(out, "venue_clock_offset_seconds", &venue(at), offset_ns as f64 / 1e9);
@@ -218,7 +221,8 @@ fn clocks(out: &mut Vec<u8>, board: &Board, venue: &dyn Fn(usize) -> String) {
     }
 }
 
-fn membership(out: &mut Vec<u8>, cluster: &ClusterBoard, now: MonoNs, venue: &dyn Fn(usize) -> String) {
+fn membership(out: &mut Vec<u8>, cluster: &ClusterBoard, now: MonoNs, on: &[usize], venue: &dyn Fn(usize) -> String) {
+    let venues = || on.iter().filter_map(|at| Some((*at, cluster.venues.get(*at)?)));
     let members = cluster.members.load_full().map_or(0, |members| members.len() as u64);
     for (name, help, value) in [
         ("redis_joined", "1 while Redis answers in time and is relied on.", {
@@ -237,11 +241,11 @@ fn membership(out: &mut Vec<u8>, cluster: &ClusterBoard, now: MonoNs, venue: &dy
     head(out, "cluster_redis_round_trip_seconds", "The last round trip of a call.");
     sample(out, "cluster_redis_round_trip_seconds", "", cluster.round_trip_ns.value() as f64 / 1e9);
     for (name, help, read) in CLUSTER_ROWS {
-        family(out, &format!("cluster_venue_{name}"), help, cluster.venues.iter().map(read).enumerate(), venue);
+        family(out, &format!("cluster_venue_{name}"), help, venues().map(|(at, one)| (at, read(one))), venue);
     }
     for (name, help, read) in CLUSTER_SECONDS {
         head(out, &format!("cluster_venue_{name}"), help);
-        for (at, one) in cluster.venues.iter().enumerate() {
+        for (at, one) in venues() {
             sample(out, &format!("cluster_venue_{name}"), &venue(at), read(one, now) as f64 / 1e9);
         }
     }
@@ -282,7 +286,7 @@ fn latencies(out: &mut Vec<u8>, board: &Board, directory: &Directory, venue: &dy
     let _ = writeln!(out, "# HELP spreadwire_{name} Time of each hop of a quote, since the start.");
     let _ = writeln!(out, "# TYPE spreadwire_{name} summary");
     for hop in Hop::ALL {
-        for at in 0..directory.venues().len() {
+        for at in directory.venues_on().map(|(id, _)| id.index()) {
             let s = board.latency.summary(hop, at);
             let labels = format!("hop=\"{}\",{}", hop.word(), venue(at));
             for (quantile, ns) in [("0.5", s.p50), ("0.9", s.p90), ("0.99", s.p99), ("0.999", s.p999)] {
@@ -296,16 +300,16 @@ fn latencies(out: &mut Vec<u8>, board: &Board, directory: &Directory, venue: &dy
 
 fn by_reason<'a>(
     out: &mut Vec<u8>,
-    board: &'a Board,
+    (board, on): (&'a Board, &[usize]),
     name: &str,
     help: &str,
     venue: &dyn Fn(usize) -> String,
     read: impl Fn(&'a VenueGauges) -> Vec<(&'static str, &'a Counter)>,
 ) {
     head(out, name, help);
-    for (at, gauges) in board.venues.iter().enumerate() {
-        for (reason, counter) in read(gauges) {
-            sample(out, name, &format!("{},reason=\"{reason}\"", venue(at)), counter.value() as f64);
+    for at in on {
+        for (reason, counter) in read(&board.venues[*at]) {
+            sample(out, name, &format!("{},reason=\"{reason}\"", venue(*at)), counter.value() as f64);
         }
     }
 }

@@ -171,8 +171,8 @@ impl Parts {
         let directory = Arc::new(directory);
         let (matrix, writer) = QuoteMatrix::new(directory.pairs());
         let days = Arc::new(DayTable::new(directory.pairs()));
-        let mut board = Board::new(clock.now(), directory.venues().len(), count);
-        board.cluster = cluster.as_ref().map(|it| ClusterBoard::new(it.instance.clone(), directory.venues().len()));
+        let mut board = Board::new(clock.now(), directory.columns(), count);
+        board.cluster = cluster.as_ref().map(|it| ClusterBoard::new(it.instance.clone(), directory.columns()));
         let board = Arc::new(board);
         let mut parts = Self {
             directory,
@@ -260,7 +260,7 @@ fn run_live(
     let cluster = clustering::prepare(&mut parts, &mut consumers)?;
     let (detector, alarm, gateways) = parts.detector(config, consumers);
     // In a cluster it is decided later who connects to what.
-    let switch = Arc::new(Switch::new(config.venues.len(), cluster.is_none()));
+    let switch = Arc::new(Switch::new(directory.columns(), cluster.is_none()));
     let (dialer, dialers) = dial::pool(config.venues.len(), &clock).map_err(|why| unavailable("dialling", &why))?;
 
     let (mut rows, mut feeds) = (Vec::new(), Vec::new());

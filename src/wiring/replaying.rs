@@ -114,7 +114,7 @@ fn print(
     let directory = Arc::new(discovery.directory);
     let (matrix, writer) = QuoteMatrix::new(directory.pairs());
     let days = Arc::new(DayTable::new(directory.pairs()));
-    let board = Arc::new(Board::new(clock.clock().now(), directory.venues().len(), 0));
+    let board = Arc::new(Board::new(clock.clock().now(), directory.columns(), 0));
     let (ring, events) = rtrb::RingBuffer::new(FEED_RING);
     let (producer, opportunities) = rtrb::RingBuffer::new(OPPORTUNITY_RING);
     let changes = Arc::new(Changes::new(directory.pairs()));
