@@ -241,6 +241,18 @@ impl Connection {
         }
     }
 
+    /// Whether it asks for the instruments of `plan`, which are in order of their ids, and no others.
+    #[must_use]
+    pub fn asks_for(&self, plan: &[SymbolEntry]) -> bool {
+        let mine = self.codec.symbols().entries().iter().map(|entry| entry.id);
+        mine.eq(plan.iter().map(|entry| entry.id))
+    }
+
+    /// Takes over what `old` has learned of what is usual.
+    pub fn learn_from(&mut self, old: &Self) {
+        self.silence.learn_from(&old.silence);
+    }
+
     /// How many instruments it asks for.
     #[must_use]
     pub fn instruments(&self) -> usize {
@@ -800,6 +812,12 @@ impl Connection {
 
 /// Two connections with the same instruments.
 impl Connection {
+    /// What its end makes void.
+    #[must_use]
+    pub const fn voids(&self) -> Voids {
+        self.voids
+    }
+
     /// What its end makes void from now on.
     pub fn set_voids(&mut self, voids: Voids) {
         self.voids = voids;
@@ -813,6 +831,12 @@ impl Connection {
             self.held.resize(self.acknowledged.len(), None);
         }
         self.show();
+    }
+
+    /// Whether it is the second of two.
+    #[must_use]
+    pub const fn is_second(&self) -> bool {
+        self.is_second
     }
 
     /// Since when it is open.

@@ -8,6 +8,7 @@
 pub mod connection;
 pub mod lag;
 mod line;
+mod set;
 pub mod silence;
 pub mod stamps;
 pub mod standing;
@@ -17,7 +18,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, Sender, bounded};
+use crossbeam::channel::{Receiver, Sender, unbounded};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
@@ -37,9 +38,11 @@ use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, MS, MonoNs};
 use crate::venues::{Opening, SymbolEntry, Venue};
 
-use connection::{Connection, End, Parts, Voids};
+use connection::{Connection, End, Parts};
 use line::{Line, Role, State};
 use standing::{Standing, Verdict};
+
+pub use set::SetChange;
 
 /// Events besides those of the venues: the waker, and stages that sleep here.
 const OTHER_EVENTS: usize = 8;
@@ -102,6 +105,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// The same for one of `lines` lines to a venue, which share the asking again.
+    fn shared_by(self, lines: usize) -> Self {
+        Self { again_ms: self.again_ms.saturating_mul(lines.max(1) as u64), ..self }
+    }
+
     /// What they say of single instruments.
     fn silence(&self) -> silence::Options {
         let [floor_ns, ceiling_ns, first_ns, again_ns] =
@@ -139,6 +147,8 @@ pub struct FeedParts {
     pub board: Arc<Board>,
     /// Which of the venues shall be connected. Ring the feed after a change.
     pub switch: Arc<Switch>,
+    /// Changes of what the venues are to quote. Ring the feed after one.
+    pub changes: Receiver<SetChange>,
     /// Connects for us.
     pub dialer: DialerHandle,
     /// Time.
@@ -160,6 +170,11 @@ pub struct Feed {
     standings: Vec<Standing>,
     /// In pairs with the same instruments: one is the first, the other rests or is to become it.
     lines: Vec<Line>,
+    /// What each pair of lines is to ask for, in order of ids.
+    plans: Vec<Vec<SymbolEntry>>,
+    changes: Receiver<SetChange>,
+    directory: Arc<Directory>,
+    days: Arc<DayTable>,
     switch: Arc<Switch>,
     handover: Handover,
     recorder: Recorder,
@@ -169,6 +184,8 @@ pub struct Feed {
     options: Options,
     /// When the last turn ended.
     turned: MonoNs,
+    /// Of the jitter.
+    seed: u64,
 }
 
 impl Feed {
@@ -184,14 +201,16 @@ impl Feed {
         let instruments = parts.directory.rows();
         let now = parts.clock.now();
         let seed = parts.options.seed.unwrap_or_else(|| parts.clock.unix().0);
-        let standing = |it: &FeedVenue| {
-            let seed = seed.wrapping_add(u64::from(it.id.0) << 48);
-            Standing::new(it.venue.facts().limits.connects, &parts.options, seed)
-        };
-        let standings = parts.venues.iter().map(standing).collect();
-        let lines: Vec<Line> =
-            parts.venues.iter().enumerate().flat_map(|(at, venue)| lines(&parts, venue, at, now)).collect();
-        let (answer, answers) = bounded(lines.len().max(1));
+        let standings = parts.venues.iter().map(|venue| set::standing(venue, &parts.options, seed)).collect();
+        let (mut all, mut plans) = (Vec::new(), Vec::new());
+        for (at, venue) in parts.venues.iter().enumerate() {
+            let shares = shares(&parts, venue);
+            all.extend(lines(&parts, venue, at, &shares, now));
+            plans.extend(shares);
+        }
+        let lines: Vec<Line> = all;
+        // No more than one for each line, of which there may be more one day.
+        let (answer, answers) = unbounded();
         let mut feed = Self {
             events: Events::with_capacity(lines.len() + OTHER_EVENTS),
             poll,
@@ -202,6 +221,10 @@ impl Feed {
             venues: parts.venues,
             standings,
             lines,
+            plans,
+            changes: parts.changes,
+            directory: parts.directory,
+            days: parts.days,
             switch: parts.switch,
             handover: Handover::new(
                 parts.ring,
@@ -217,6 +240,7 @@ impl Feed {
             clock: parts.clock,
             options: parts.options,
             turned: now,
+            seed,
         };
         feed.show(now);
         Ok((feed, alarm))
@@ -234,7 +258,7 @@ impl Feed {
             timeout = timeout.min(BEHIND_WAIT);
         }
         self.alarm.set();
-        if !self.answers.is_empty() {
+        if !self.answers.is_empty() || !self.changes.is_empty() {
             timeout = Duration::ZERO;
         }
         if self.poll.poll(&mut self.events, Some(timeout)).is_err() {
@@ -307,6 +331,7 @@ impl Feed {
             self.stand_by(slot, now);
             return Ok(());
         }
+        self.renew(slot);
         let line = &mut self.lines[slot];
         link.limit_unacknowledged(Duration::from_millis(self.options.silence_max_ms));
         link.register(self.poll.registry(), Token(slot)).map_err(|e| DialError::Connect(e.to_string()))?;
@@ -328,6 +353,7 @@ impl Feed {
     }
 
     fn dial(&mut self, slot: usize, now: MonoNs) {
+        self.renew(slot);
         let (line, other) = pair(&mut self.lines, slot);
         let standing = &mut self.standings[line.standing];
         if let Err(later) = standing.begin(now) {
@@ -380,7 +406,7 @@ impl Feed {
 
     fn is_wanted(&mut self, slot: usize, now: MonoNs) -> bool {
         let (line, other) = pair(&mut self.lines, slot);
-        let is_on = self.switch.is_on(line.id) && line.connection.instruments() > 0;
+        let is_on = self.switch.is_on(line.id) && !self.plans[slot / 2].is_empty();
         is_on && (line.role == Role::First || other.wants_successor(now))
     }
 
@@ -466,9 +492,10 @@ impl Feed {
         }
         for (at, venue) in self.venues.iter().enumerate() {
             let gauges = &self.board.venues[venue.id.index()];
-            let mine = self.lines.iter().filter(|line| line.standing == at && line.role == Role::First);
+            let busy = |slot: usize| !self.plans[slot / 2].is_empty();
+            let mine = self.lines.iter().enumerate().filter(|(slot, line)| line.standing == at && busy(*slot));
             let (mut best, mut open, mut wanted) = (LinkState::Idle, 0, 0);
-            for line in mine.filter(|line| line.connection.instruments() > 0) {
+            for (_, line) in mine.filter(|(_, line)| line.role == Role::First) {
                 best = [best, line.link_state()].into_iter().max_by_key(|state| rank(*state)).unwrap_or_default();
                 open += u64::from(line.connection.is_open());
                 wanted += 1;
@@ -501,15 +528,18 @@ fn pair(lines: &mut [Line], slot: usize) -> (&mut Line, &mut Line) {
     if slot.is_multiple_of(2) { (even, odd) } else { (odd, even) }
 }
 
-/// All lines of a venue: two for each share of its instruments.
-fn lines(parts: &FeedParts, venue: &FeedVenue, standing: usize, now: MonoNs) -> Vec<Line> {
+/// The instruments of a venue, spread over as many lines as it wants.
+fn shares(parts: &FeedParts, venue: &FeedVenue) -> Vec<Vec<SymbolEntry>> {
     let entries = connection::entries(&parts.directory, venue.id);
-    let most = venue.venue.facts().limits.instruments.max(1);
-    let count = entries.len().div_ceil(most).max(1);
+    let count = entries.len().div_ceil(set::most_of(venue)).max(1);
     // Evenly: the last one is not to be almost empty.
-    let shares = entries.chunks(entries.len().div_ceil(count).max(1));
-    let voids = if count > 1 { Voids::Own } else { Voids::All };
-    let options = Options { again_ms: parts.options.again_ms.saturating_mul(count as u64), ..parts.options };
+    entries.chunks(entries.len().div_ceil(count).max(1)).map(<[_]>::to_vec).collect()
+}
+
+/// All lines of a venue: two for each share of its instruments.
+fn lines(parts: &FeedParts, venue: &FeedVenue, standing: usize, shares: &[Vec<SymbolEntry>], now: MonoNs) -> Vec<Line> {
+    let voids = set::voids(shares);
+    let options = parts.options.shared_by(shares.len());
     let line = |share: &[SymbolEntry], role| {
         let it = Parts {
             id: venue.id,
@@ -522,7 +552,7 @@ fn lines(parts: &FeedParts, venue: &FeedVenue, standing: usize, now: MonoNs) -> 
         let connection = Connection::share(it, share.to_vec(), voids);
         Line::new(venue.id, venue.venue, standing, role, connection, voids, now)
     };
-    shares.flat_map(|share| [Role::First, Role::Second].map(|role| line(share, role))).collect()
+    shares.iter().flat_map(|share| [Role::First, Role::Second].map(|role| line(share, role))).collect()
 }
 
 impl Stage for Feed {
@@ -541,7 +571,7 @@ impl Stage for Feed {
         let mut work = self.read();
         self.handover.settle();
         let now = self.clock.now();
-        work += self.take_answers(now);
+        work += self.take_changes(now) + self.take_answers(now);
         self.tick(now);
         // What ended just now is told before the next sleep.
         self.handover.settle();

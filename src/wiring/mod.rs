@@ -273,6 +273,7 @@ fn run_live(
             days: Arc::clone(&days),
             board: Arc::clone(&board),
             switch: Arc::clone(&switch),
+            changes: crossbeam::channel::never(),
             dialer: dialer.clone(),
             clock: clock.clone(),
             options: feed_options(config),
