@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use spreadwire::detector::Core;
 use spreadwire::detector::scan::Options;
 use spreadwire::feed;
-use spreadwire::feed::connection::{Connection, Parts};
+use spreadwire::feed::connection::{Connection, Parts, Purpose};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::quote::{FeedEvent, Origin};
 use spreadwire::market::statistics::DayStatistics;
@@ -186,7 +186,8 @@ fn the_socket_path_allocates_nothing(venue: &'static dyn Venue) {
     let mut handover = Handover::new(producer, alarm, Arc::clone(&board), vec![VenueId(0)], SYMBOLS.len(), Origin::Own);
     let days = Arc::new(DayTable::new(directory.pairs()));
     let options = feed::Options::default();
-    let mut connection = Connection::new(Parts { id: VenueId(0), venue, directory, days, board, options });
+    let mut connection =
+        Connection::new(Parts { id: VenueId(0), venue, purpose: Purpose::Tops, directory, days, board, options });
 
     connection.open("ws://127.0.0.1:1/ws", clock.now()).expect("an address");
     let reply = upgrade_reply(connection.output().expect("a request"), "simulated").expect("an upgrade");

@@ -28,7 +28,7 @@ use crate::venues::{DEFAULT_VENUES, VENUES, Venue};
 
 pub use amend::Amendment;
 pub use sections::{
-    Admin, Cluster, Detector, Discovery, Feed, Gateway, LegacyKeys, OwnUpstream, Pin, Quotes, Spin, Threads,
+    Admin, Books, Cluster, Detector, Discovery, Feed, Gateway, LegacyKeys, OwnUpstream, Pin, Quotes, Spin, Threads,
     ThresholdOn, VenueSettings, WatchFile,
 };
 pub use setting::socket_address;
@@ -58,6 +58,8 @@ pub struct Config {
     pub discovery: Discovery,
     /// Changing what is quoted while the process runs.
     pub admin: Admin,
+    /// Order books.
+    pub books: Books,
     /// Several gateways as one.
     pub cluster: Cluster,
     warnings: Vec<String>,

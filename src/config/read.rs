@@ -9,7 +9,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 use crate::config::near::nearest;
 use crate::config::resolve::unknown_venue;
 use crate::config::sections::{
-    Admin, Cluster, Detector, Discovery, Feed, Gateway, Key, Process, Quotes, Section, Threads, VenueSettings,
+    Admin, Books, Cluster, Detector, Discovery, Feed, Gateway, Key, Process, Quotes, Section, Threads, VenueSettings,
 };
 use crate::config::setting::{Given, quoted, with_article};
 use crate::config::{Place, Problem};
@@ -48,6 +48,7 @@ pub(super) struct Draft {
     pub feed: Feed,
     pub discovery: Discovery,
     pub admin: Admin,
+    pub books: Books,
     pub cluster: Cluster,
     /// Every known venue, configured or not.
     pub known: Vec<VenueDraft>,
@@ -89,6 +90,7 @@ impl Draft {
             feed: Feed::default(),
             discovery: Discovery::default(),
             admin: Admin::default(),
+            books: Books::default(),
             cluster: Cluster::default(),
             known: known.collect(),
             venues: None,
@@ -111,6 +113,7 @@ impl Draft {
             ("feed".to_owned(), self.feed.keys()),
             ("discovery".to_owned(), self.discovery.keys()),
             ("admin".to_owned(), self.admin.keys()),
+            ("books".to_owned(), self.books.keys()),
             ("cluster".to_owned(), self.cluster.keys()),
         ];
         for known in &mut self.known {

@@ -81,7 +81,7 @@ pub(super) fn resolve(mut draft: Draft, directory: &Path, catalogue: &Catalogue)
         draft.cluster.history = directory.join(&draft.cluster.history).display().to_string();
     }
     let listing = listing::list(&mut draft, &venues, &instruments, &price_order);
-    let Draft { gateway, quotes, detector, threads, feed, discovery, admin, cluster, warnings, .. } = draft;
+    let Draft { gateway, quotes, detector, threads, feed, discovery, admin, books, cluster, warnings, .. } = draft;
     Ok(Config {
         venues,
         instruments,
@@ -94,6 +94,7 @@ pub(super) fn resolve(mut draft: Draft, directory: &Path, catalogue: &Catalogue)
         feed,
         discovery,
         admin,
+        books,
         cluster,
         warnings,
         listing,

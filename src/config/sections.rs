@@ -234,6 +234,17 @@ section! {
 }
 
 section! {
+    /// Order books, on connections of their own beside those of prices.
+    Books {
+        /// Levels a side that are kept of each instrument on each venue that offers books. 0: no books are asked for.
+        levels: usize = 20, 0..=1000;
+        /// Milliseconds between two states of a book to a client that asked for it, and the most that one is told late that
+        /// it is void.
+        beat_ms: u64 = 100, 10..=60_000;
+    }
+}
+
+section! {
     /// Several gateways as one, through Redis.
     Cluster {
         /// Address of Redis: `redis://`, `rediss://`, or `redis+sentinel://host:port,host:port/name`. Empty: this gateway
@@ -330,6 +341,7 @@ pub(super) fn reference() -> String {
     table::<Feed>(&mut out, "feed", Feed::default());
     table::<Discovery>(&mut out, "discovery", Discovery::default());
     table::<Admin>(&mut out, "admin", Admin::default());
+    table::<Books>(&mut out, "books", Books::default());
     table::<Cluster>(&mut out, "cluster", Cluster::default());
     table::<VenueSettings>(&mut out, "venue.NAME", VenueSettings::default());
     out.push_str(

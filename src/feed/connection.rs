@@ -13,15 +13,17 @@ use crate::feed::Options;
 use crate::feed::lag::Lag;
 use crate::feed::silence::{Finding, Silence};
 use crate::feed::stamps::Stamps;
+use crate::market::book::{BookStamp, BookVoid};
 use crate::market::quote::{FeedEvent, Origin, Source};
 use crate::market::{Directory, InstrumentId, Quote, VenueId};
+use crate::matrix::books::BookTable;
 use crate::matrix::days::DayTable;
 use crate::metrics::{Board, LinkState, VenueGauges};
 use crate::net::backoff::Wait;
 use crate::time::{Clock, MS, MonoNs, SECOND, UnixNs};
 use crate::venues::{
-    DecodeError, Decoded, Facts, FeedCodec, Frame, Keepalive, Notice, Opening, Requests, SymbolEntry, Symbols, Update,
-    Venue, VoidReason,
+    BookNote, DecodeError, Decoded, Facts, FeedCodec, Fetch, Frame, Keepalive, Notice, Opening, Requests, SymbolEntry,
+    Symbols, Update, Venue, VoidReason,
 };
 use crate::wire::websocket::{Event, Failure, Limits, WebSocket};
 
@@ -48,6 +50,8 @@ pub struct Parts {
     pub id: VenueId,
     /// The venue.
     pub venue: &'static dyn Venue,
+    /// What it is for.
+    pub purpose: Purpose,
     /// Who is who.
     pub directory: Arc<Directory>,
     /// Where day statistics go.
@@ -56,6 +60,42 @@ pub struct Parts {
     pub board: Arc<Board>,
     /// Limits of time.
     pub options: Options,
+}
+
+/// What a connection is for.
+#[derive(Clone)]
+pub enum Purpose {
+    /// Tops of book, for the detector.
+    Tops,
+    /// Order books, which go into this table; nothing is told to the detector.
+    Books(Arc<BookTable>),
+}
+
+impl Purpose {
+    /// Whether it is order books.
+    #[must_use]
+    pub const fn is_books(&self) -> bool {
+        matches!(self, Self::Books(_))
+    }
+
+    /// The gauges of the venue with `id` for connections of this purpose.
+    #[must_use]
+    pub fn gauges<'a>(&self, board: &'a Board, id: VenueId) -> &'a VenueGauges {
+        match self {
+            Self::Tops => &board.venues[id.index()],
+            Self::Books(_) => &board.books[id.index()],
+        }
+    }
+
+    fn codec(&self, venue: &dyn Venue, symbols: Symbols) -> Box<dyn FeedCodec> {
+        match self {
+            Self::Tops => venue.codec(symbols),
+            // Who has no books is asked for none: see `feed::Feed`.
+            Self::Books(table) => {
+                venue.book_codec(symbols, table.levels()).unwrap_or_else(|| venue.codec(Symbols::default()))
+            }
+        }
+    }
 }
 
 /// Why a conversation is over.
@@ -127,6 +167,7 @@ pub enum Voids {
 /// One venue's conversation. Lives as long as the venue is configured; sockets come and go.
 pub struct Connection {
     id: VenueId,
+    purpose: Purpose,
     facts: &'static Facts,
     codec: Box<dyn FeedCodec>,
     decoded: Decoded,
@@ -150,6 +191,8 @@ pub struct Connection {
     price_by: Option<MonoNs>,
     flowed: bool,
     lag: Lag,
+    /// That of day statistics, which tell for quotes without stamps.
+    lag_of_days: Lag,
     source: Source,
     bad: BadFrames,
     pongs: Pongs,
@@ -161,6 +204,11 @@ pub struct Connection {
     is_second: bool,
     /// What it heard of instruments whose quotes nothing orders, while another connection speaks for them.
     held: Vec<Option<Quote>>,
+    /// Books that changed and are not yet in the table.
+    touched: Vec<BookNote>,
+    /// When what was last put into the table was read.
+    published: Option<MonoNs>,
+    fetches: Fetches,
     stamps: Stamps,
     /// When the round trip is measured next.
     ping_at: Option<MonoNs>,
@@ -205,7 +253,11 @@ impl Connection {
         Self {
             id: parts.id,
             facts: parts.venue.facts(),
-            codec: parts.venue.codec(symbols),
+            codec: parts.purpose.codec(parts.venue, symbols),
+            purpose: parts.purpose,
+            touched: Vec::new(),
+            published: None,
+            fetches: Fetches::default(),
             decoded: Decoded::default(),
             acknowledged: vec![false; parts.directory.rows()],
             directory: parts.directory,
@@ -223,7 +275,8 @@ impl Connection {
             acknowledged_count: 0,
             price_by: None,
             flowed: false,
-            lag: Lag::default(),
+            lag: Lag::of_quotes(),
+            lag_of_days: Lag::of_days(),
             source: Source::default(),
             bad: BadFrames::default(),
             pongs: Pongs::default(),
@@ -279,7 +332,11 @@ impl Connection {
         self.silence.reset();
         self.show();
         (self.is_leaving, self.in_maintenance, self.notice) = (false, false, None);
+        self.lag.begin();
+        self.lag_of_days.begin();
         self.held.clear();
+        self.touched.clear();
+        self.fetches = Fetches::default();
         (self.stamps, self.ping_at) = (Stamps::default(), None);
         self.price_by = None;
         self.flowed = false;
@@ -299,7 +356,7 @@ impl Connection {
         let Some(socket) = &mut self.socket else { return 0 };
         self.heard = received;
         self.pinged = false;
-        let gauges = &self.board.venues[self.id.index()];
+        let gauges = self.purpose.gauges(&self.board, self.id);
         gauges.last_bytes.set(received.0);
         gauges.bytes.add(bytes.len() as u64);
         socket.receive(bytes);
@@ -327,6 +384,7 @@ impl Connection {
                 Err(failure) => self.finish(End::WebSocket(failure), events),
             }
         }
+        self.publish_books();
         self.send_requests(received);
         self.check_output(events);
         messages
@@ -386,6 +444,7 @@ impl Connection {
                     self.pongs.release_at(),
                     self.silence.check_at(),
                     self.ping_at,
+                    self.fetches.due(),
                 ]
                 .into_iter()
                 .flatten()
@@ -411,6 +470,10 @@ impl Connection {
             socket.close(1000, "");
         }
         self.close();
+        // A quote grows old by itself; a book would be shown for ever.
+        if self.is_of_books() {
+            self.void_all(&mut |_| {});
+        }
     }
 
     /// Why it is over; `None` while it is not. A last word may be in the output.
@@ -431,7 +494,7 @@ impl Connection {
         self.flowed
     }
 
-    /// Takes a REST reply of a recording, as if the codec had asked for it.
+    /// Takes a REST reply, one of a recording as if the codec had asked for it.
     pub fn snapshot(
         &mut self,
         url: &str,
@@ -446,10 +509,11 @@ impl Connection {
         self.decoded.clear();
         let result = self.codec.snapshot(url, body, &mut self.decoded);
         self.take(result, received, clock, events);
+        self.publish_books();
     }
 
     fn gauges(&self) -> &VenueGauges {
-        &self.board.venues[self.id.index()]
+        self.purpose.gauges(&self.board, self.id)
     }
 
     fn silent_at(&self) -> MonoNs {
@@ -502,6 +566,7 @@ impl Connection {
             }
         }
         self.requests.extend(decoded.requests.drain(..));
+        self.fetches.wanted(decoded.fetches.drain(..));
         for answer in decoded.answers.drain(..) {
             self.answer(&answer);
         }
@@ -525,11 +590,17 @@ impl Connection {
     #[inline]
     fn update(&mut self, update: &Update, received: MonoNs, decoded: MonoNs, events: &mut dyn FnMut(FeedEvent)) {
         match update {
+            // What the book's own change says is enough.
+            Update::Top(_) | Update::Statistics(_) if self.is_of_books() => {}
+            Update::Book(note) => self.take_book(*note, received),
             Update::Top(top) => {
                 if !self.flowed {
                     self.first_price(received);
                 }
-                let late_ns = self.lag.take(top.exchange_time, received);
+                let late_ns = match top.exchange_time.0 {
+                    0 => self.lag_of_days.late_ns(),
+                    _ => self.lag.take(top.exchange_time, received),
+                };
                 self.gauges().quotes.add(1);
                 self.gauges().lagged.add(u64::from(late_ns > 0));
                 self.heard_of(top.instrument, received);
@@ -558,7 +629,10 @@ impl Connection {
                 }
                 events(FeedEvent::Quote(quote));
             }
-            Update::Statistics(day) => self.days.store(self.directory.pair(day.instrument, self.id), day),
+            Update::Statistics(day) => {
+                self.lag_of_days.take(day.exchange_time, received);
+                self.days.store(self.directory.pair(day.instrument, self.id), day);
+            }
             Update::Void(instrument, reason) => {
                 if *reason == VoidReason::Halt || self.is_second {
                     self.silence.rests(*instrument);
@@ -567,7 +641,7 @@ impl Connection {
                 if self.is_second {
                     return;
                 }
-                events(FeedEvent::Void(*instrument, self.id, Origin::Own));
+                self.void(*instrument, (*reason).into(), events);
             }
             Update::Subscribed(instrument) => self.acknowledge(*instrument, received),
             Update::Refused(why) => {
@@ -612,7 +686,7 @@ impl Connection {
                 for entry in self.codec.symbols().entries() {
                     self.silence.rests(entry.id);
                     if !self.is_second {
-                        events(FeedEvent::Void(entry.id, self.id, Origin::Own));
+                        self.void(entry.id, BookVoid::Halt, events);
                     }
                 }
                 self.show();
@@ -651,7 +725,7 @@ impl Connection {
     fn undecodable(&mut self, error: DecodeError, now: MonoNs, events: &mut dyn FnMut(FeedEvent)) {
         self.gauges().count_decode_error(error.reason());
         // What the codec can mend by itself is no broken frame.
-        if !matches!(error, DecodeError::Gap | DecodeError::Checksum) && self.bad.is_one_too_many(now) {
+        if error.loss().is_none() && self.bad.is_one_too_many(now) {
             self.finish(End::BadFrames, events);
         }
     }
@@ -708,12 +782,12 @@ impl Connection {
             return;
         }
         let (mut again, mut silenced) = (None, 0);
-        let (id, is_second) = (self.id, self.is_second);
-        self.silence.check(now, &mut |finding| match finding {
+        let Self { silence, purpose, directory, id, is_second, .. } = self;
+        silence.check(now, &mut |finding| match finding {
             // While there are two, the first one speaks.
-            Finding::Silent(instrument) if !is_second => {
+            Finding::Silent(instrument) if !*is_second => {
                 silenced += 1;
-                events(FeedEvent::Void(instrument, id, Origin::Own));
+                purpose.void(directory, (instrument, *id), BookVoid::Silent, events);
             }
             Finding::Again(instrument) => again = Some(instrument),
             Finding::Silent(_) | Finding::Missing(_) => {}
@@ -779,14 +853,18 @@ impl Connection {
 
     fn void_all(&self, events: &mut dyn FnMut(FeedEvent)) {
         match self.voids {
-            Voids::All => events(FeedEvent::Down(self.id, Origin::Own)),
-            Voids::Own => {
+            Voids::All if !self.is_of_books() => events(FeedEvent::Down(self.id, Origin::Own)),
+            Voids::All | Voids::Own => {
                 for entry in self.codec.symbols().entries() {
-                    events(FeedEvent::Void(entry.id, self.id, Origin::Own));
+                    self.void(entry.id, BookVoid::Lost, events);
                 }
             }
             Voids::Told => {}
         }
+    }
+
+    fn void(&self, instrument: InstrumentId, why: BookVoid, events: &mut dyn FnMut(FeedEvent)) {
+        self.purpose.void(&self.directory, (instrument, self.id), why, events);
     }
 
     /// Makes the venue's gauges right, as far as they are ours.
@@ -800,7 +878,7 @@ impl Connection {
             },
             _ => Shown::default(),
         };
-        let (gauges, now) = (&self.board.venues[self.id.index()], self.shown);
+        let (gauges, now) = (self.gauges(), self.shown);
         gauges.subscribed.replace(before.subscribed, now.subscribed);
         gauges.silent_pairs.replace(before.silent, now.silent);
         gauges.missing_pairs.replace(before.missing, now.missing);
@@ -867,19 +945,30 @@ impl Connection {
             && entries.iter().all(|entry| !is_recent(entry.id) || self.silence.last(entry.id).is_some())
     }
 
-    /// It takes the place of `old`: what that one learned of its instruments stays known, what was held back is told.
+    /// It takes the place of `old`: what that one learned of its instruments stays known, what was held back is told, and
+    /// what it does not ask for any more is void.
     pub fn take_over(&mut self, old: &Self, events: &mut dyn FnMut(FeedEvent)) {
         for quote in self.held.iter().flatten() {
             events(FeedEvent::Quote(*quote));
         }
+        // Its books were held back: not only those that changed just now.
+        self.is_second = false;
+        self.publish_books();
         self.silence.learn_from(&old.silence);
+        let mine = self.codec.symbols().entries();
+        // In order of their ids.
+        for entry in old.codec.symbols().entries() {
+            if mine.binary_search_by_key(&entry.id, |mine| mine.id).is_err() {
+                old.void(entry.id, BookVoid::Lost, events);
+            }
+        }
     }
 
     /// Everything is void that `other`, with the same instruments, has not quoted.
     pub fn void_beyond(&self, other: &Self, events: &mut dyn FnMut(FeedEvent)) {
         for entry in self.codec.symbols().entries() {
             if !other.is_open() || other.silence.last(entry.id).is_none() {
-                events(FeedEvent::Void(entry.id, self.id, Origin::Own));
+                self.void(entry.id, BookVoid::Lost, events);
             }
         }
     }
@@ -887,6 +976,97 @@ impl Connection {
     /// What the venue said about itself since the last call.
     pub fn take_notice(&mut self) -> Option<Notice> {
         self.notice.take()
+    }
+}
+
+impl Purpose {
+    /// What `instrument` says on the venue holds no more.
+    fn void(
+        &self,
+        directory: &Directory,
+        (instrument, id): (InstrumentId, VenueId),
+        why: BookVoid,
+        events: &mut dyn FnMut(FeedEvent),
+    ) {
+        match self {
+            Self::Tops => events(FeedEvent::Void(instrument, id, Origin::Own)),
+            Self::Books(table) => {
+                table.void(directory.pair(instrument, id), why);
+            }
+        }
+    }
+}
+
+/// Order books.
+impl Connection {
+    /// What it is for.
+    #[must_use]
+    pub const fn purpose(&self) -> &Purpose {
+        &self.purpose
+    }
+
+    const fn is_of_books(&self) -> bool {
+        self.purpose.is_books()
+    }
+
+    fn take_book(&mut self, note: BookNote, received: MonoNs) {
+        if !self.flowed {
+            self.first_price(received);
+        }
+        self.gauges().quotes.add(1);
+        self.heard_of(note.instrument, received);
+        match self.touched.iter_mut().find(|other| other.instrument == note.instrument) {
+            Some(other) => *other = note,
+            None => self.touched.push(note),
+        }
+        self.published = Some(received);
+    }
+
+    /// Shows the books that changed, once for all that came together. A second one keeps them until it is the first.
+    fn publish_books(&mut self) {
+        let Self { purpose: Purpose::Books(table), touched, codec, directory, id, .. } = self else { return };
+        if self.is_second || self.in_maintenance || touched.is_empty() {
+            return;
+        }
+        let received = self.published.unwrap_or_default();
+        for BookNote { instrument, sequence, exchange_time } in touched.drain(..) {
+            let pair = directory.pair(instrument, *id);
+            match codec.book(instrument) {
+                // Lost since: it was said to be.
+                None => {}
+                // It may be the venue's own for a moment, and is nothing to act upon; the codec gives it a second.
+                Some(book) if book.is_crossed() => {
+                    table.void(pair, BookVoid::Crossed);
+                }
+                Some(book) => {
+                    let stamp = BookStamp { sequence, exchange_time, received, source: self.source };
+                    table.publish(pair, book, stamp);
+                }
+            }
+        }
+    }
+
+    /// When the books that were shown since the last call had been read.
+    pub fn take_published(&mut self) -> Option<MonoNs> {
+        if self.is_of_books() && self.touched.is_empty() { self.published.take() } else { None }
+    }
+
+    /// The next REST reply to fetch, if one is due; what became of it is told by [`Self::fetched`] or
+    /// [`Self::not_fetched`].
+    pub fn take_fetch(&mut self, now: MonoNs) -> Option<Fetch> {
+        (self.phase == Phase::Open).then(|| self.fetches.take(now)).flatten()
+    }
+
+    /// The reply to what [`Self::take_fetch`] gave.
+    pub fn fetched(&mut self, body: &[u8], received: MonoNs, clock: &Clock, events: &mut dyn FnMut(FeedEvent)) {
+        let Some(fetch) = self.fetches.done(received) else { return };
+        self.snapshot(&fetch.path, body, received, clock, events);
+    }
+
+    /// There was no reply; it is tried again after this `wait`.
+    pub fn not_fetched(&mut self, wait: Wait, why: &str, now: MonoNs) {
+        self.fetches.failed(wait, now);
+        self.gauges().set_last_error(why);
     }
 }
 
@@ -913,6 +1093,65 @@ pub fn entries(directory: &Directory, id: VenueId) -> Vec<SymbolEntry> {
         SymbolEntry { id, native, symbol }
     };
     directory.quoted_by(id).map(entry).collect()
+}
+
+/// REST replies that the codec waits for: one at a time, and not too often.
+#[derive(Default)]
+struct Fetches {
+    waiting: VecDeque<Fetch>,
+    under_way: Option<Fetch>,
+    /// None before this time.
+    at: MonoNs,
+    /// Failures in a row.
+    failed: u32,
+}
+
+impl Fetches {
+    /// Between two of them: venues count what their pages cost.
+    const GAP_NS: u64 = 250 * MS;
+    /// After a first failure; it doubles each time,
+    const FIRST_NS: u64 = SECOND;
+    /// up to this many times.
+    const DOUBLINGS: u32 = 5;
+
+    #[inline]
+    fn wanted(&mut self, fetches: impl Iterator<Item = Fetch>) {
+        for fetch in fetches {
+            let is_known = |other: &Fetch| other.instrument == fetch.instrument;
+            if !self.waiting.iter().chain(&self.under_way).any(is_known) {
+                self.waiting.push_back(fetch);
+            }
+        }
+    }
+
+    fn due(&self) -> Option<MonoNs> {
+        (self.under_way.is_none() && !self.waiting.is_empty()).then_some(self.at)
+    }
+
+    fn take(&mut self, now: MonoNs) -> Option<Fetch> {
+        self.due().filter(|at| now >= *at)?;
+        self.under_way = self.waiting.pop_front();
+        self.at = now.plus(Self::GAP_NS);
+        self.under_way.clone()
+    }
+
+    fn done(&mut self, now: MonoNs) -> Option<Fetch> {
+        self.failed = 0;
+        self.at = self.at.max(now.plus(Self::GAP_NS));
+        self.under_way.take()
+    }
+
+    /// The codec asks again for what it still needs.
+    fn failed(&mut self, wait: Wait, now: MonoNs) {
+        self.under_way = None;
+        let usual = Self::FIRST_NS << self.failed.min(Self::DOUBLINGS);
+        self.failed += 1;
+        let pause = match wait {
+            Wait::AtLeast(ns) | Wait::Banned(ns) => usual.max(ns),
+            Wait::AtOnce | Wait::Usual => usual,
+        };
+        self.at = now.plus(pause);
+    }
 }
 
 /// When the last undecodable frames came.

@@ -40,6 +40,8 @@ pub(super) enum Role {
 pub(super) struct Line {
     pub id: VenueId,
     pub venue: &'static dyn Venue,
+    /// As the log calls it.
+    pub name: String,
     /// Its place among the standings.
     pub standing: usize,
     pub role: Role,
@@ -94,9 +96,11 @@ impl Line {
         voids: Voids,
         now: MonoNs,
     ) -> Self {
+        let books = if connection.purpose().is_books() { " (books)" } else { "" };
         Self {
             id,
             venue,
+            name: format!("{}{books}", venue.facts().name),
             standing,
             role,
             target: String::new(),
@@ -115,6 +119,11 @@ impl Line {
             changed: true,
             outdated: false,
         }
+    }
+
+    /// What is counted of it, and of the venue's other lines of the same purpose.
+    pub fn gauges<'a>(&self, board: &'a Board) -> &'a VenueGauges {
+        self.connection.purpose().gauges(board, self.id)
     }
 
     /// What it is as far as the venue's state goes.
@@ -220,12 +229,12 @@ impl Line {
             self.changed = true;
             self.replace_at = replace_at(facts, standing, self.connection.opened_at());
             let took = now.since(self.began) / MS;
-            let (name, instruments, address) = (facts.name, self.connection.instruments(), shown(&self.target));
+            let (name, instruments, address) = (&self.name, self.connection.instruments(), shown(&self.target));
             standing
                 .say(now, format_args!("feed {name}: connected to {address} in {took} ms, {instruments} instruments"));
         }
         if let Some(notice) = self.connection.take_notice() {
-            standing.say(now, format_args!("feed {}: the venue says: {}", facts.name, log::tamed(&notice.to_string())));
+            standing.say(now, format_args!("feed {}: the venue says: {}", self.name, log::tamed(&notice.to_string())));
         }
         self.prove(standing, board, now);
         self.connection.end().is_some()
@@ -241,7 +250,7 @@ impl Line {
             return;
         }
         standing.good();
-        standing.show(&board.venues[self.id.index()].breaker);
+        standing.show(&self.gauges(board).breaker);
         (self.was_good, self.owes) = (true, false);
         self.good_at = Some(if standing.is_clear() { MonoNs(u64::MAX) } else { now.plus(GOOD_NS) });
     }
@@ -285,7 +294,7 @@ impl Line {
         gauges.set_last_error(why);
         (self.state, self.good_at, self.owes, self.changed) = (State::Waiting(next), None, false, true);
         let seconds = next.since(now) as f64 / SECOND as f64;
-        let name = self.venue.facts().name;
+        let name = &self.name;
         let open = if opened { "circuit breaker open, " } else { "" };
         standing.say(now, format_args!("feed {name}: {}; {open}next attempt in {seconds:.1} s", log::tamed(why)));
     }
@@ -378,7 +387,7 @@ impl Line {
     pub fn give_up(&mut self, standing: &mut Standing, now: MonoNs) {
         self.stand_by(standing);
         self.not_before = now.plus(PROOF_REST_NS);
-        let name = self.venue.facts().name;
+        let name = &self.name;
         standing.say(
             now,
             format_args!("feed {name}: the new connection does not give what the old one gives, which goes on"),

@@ -24,6 +24,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::market::quote::{FeedEvent, Origin};
 use crate::market::{Directory, VenueId};
+use crate::matrix::books::BookTable;
 use crate::matrix::days::DayTable;
 use crate::matrix::handover::Handover;
 use crate::metrics::latency::{Hop, Recorder};
@@ -38,7 +39,7 @@ use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, MS, MonoNs};
 use crate::venues::{Opening, SymbolEntry, Venue};
 
-use connection::{Connection, End, Parts};
+use connection::{Connection, End, Parts, Purpose};
 use line::{Line, Role, State};
 use standing::{Standing, Verdict};
 
@@ -50,6 +51,8 @@ const OTHER_EVENTS: usize = 8;
 const WAKER: Token = Token(usize::MAX - 1);
 /// Of stages that sleep here.
 const OTHERS: Token = Token(usize::MAX);
+/// The slot of a line's page is so far beyond the line's own.
+const FETCHES: usize = 1 << 32;
 /// Bytes read at once.
 const READ_BUFFER: usize = 64 * 1024;
 /// How long a turn may sleep while quotes are set aside for want of room in the ring.
@@ -127,8 +130,18 @@ pub struct FeedVenue {
     pub venue: &'static dyn Venue,
     /// Where it is: a WebSocket address, or the base of its REST side where a token is asked for first.
     pub address: String,
+    /// Where its REST side is, for snapshots of books.
+    pub rest_address: String,
     /// Who may vouch for it.
     pub trust: Trust,
+}
+
+/// A venue and what it is asked for: it has lines and a standing of its own for each purpose.
+struct Seat {
+    /// Its place among the venues.
+    venue: usize,
+    id: VenueId,
+    purpose: Purpose,
 }
 
 /// What a feed is made of.
@@ -143,6 +156,8 @@ pub struct FeedParts {
     pub detector: Alarm,
     /// Where day statistics go.
     pub days: Arc<DayTable>,
+    /// Where order books go; of no levels: none are asked for.
+    pub books: Arc<BookTable>,
     /// Counters and latencies.
     pub board: Arc<Board>,
     /// Which of the venues shall be connected. Ring the feed after a change.
@@ -166,7 +181,8 @@ pub struct Feed {
     answer: Sender<Answer>,
     answers: Receiver<Answer>,
     venues: Vec<FeedVenue>,
-    /// By venue.
+    seats: Vec<Seat>,
+    /// By seat.
     standings: Vec<Standing>,
     /// In pairs with the same instruments: one is the first, the other rests or is to become it.
     lines: Vec<Line>,
@@ -175,6 +191,7 @@ pub struct Feed {
     changes: Receiver<SetChange>,
     directory: Arc<Directory>,
     days: Arc<DayTable>,
+    books: Arc<BookTable>,
     switch: Arc<Switch>,
     handover: Handover,
     recorder: Recorder,
@@ -201,15 +218,18 @@ impl Feed {
         let instruments = parts.directory.rows();
         let now = parts.clock.now();
         let seed = parts.options.seed.unwrap_or_else(|| parts.clock.unix().0);
-        let standings = parts.venues.iter().map(|venue| set::standing(venue, &parts.options, seed)).collect();
-        let (mut all, mut plans) = (Vec::new(), Vec::new());
-        for (at, venue) in parts.venues.iter().enumerate() {
-            let shares = shares(&parts, venue);
-            all.extend(lines(&parts, venue, at, &shares, now));
+        let venues = parts.venues.iter().enumerate();
+        let mut seats: Vec<Seat> = venues.flat_map(|(at, venue)| set::seats_of(at, venue, &parts.books)).collect();
+        // Prices are dialled for first.
+        seats.sort_by_key(|seat| seat.purpose.is_books());
+        let standings = seats.iter().map(|seat| set::standing(seat, &parts.venues, &parts.options, seed)).collect();
+        let (mut lines, mut plans) = (Vec::<Line>::new(), Vec::new());
+        for (at, seat) in seats.iter().enumerate() {
+            let shares = shares(&parts, seat);
+            lines.extend(self::lines(&parts, seat, at, &shares, now));
             plans.extend(shares);
         }
-        let lines: Vec<Line> = all;
-        // No more than one for each line, of which there may be more one day.
+        // Each line may have a connection and a page under way, and there may be more lines one day.
         let (answer, answers) = unbounded();
         let mut feed = Self {
             events: Events::with_capacity(lines.len() + OTHER_EVENTS),
@@ -219,12 +239,14 @@ impl Feed {
             answer,
             answers,
             venues: parts.venues,
+            seats,
             standings,
             lines,
             plans,
             changes: parts.changes,
             directory: parts.directory,
             days: parts.days,
+            books: parts.books,
             switch: parts.switch,
             handover: Handover::new(
                 parts.ring,
@@ -234,7 +256,7 @@ impl Feed {
                 instruments,
                 Origin::Own,
             ),
-            recorder: Recorder::new(parts.board.venues.len(), &[Hop::Decode]),
+            recorder: Recorder::new(parts.board.venues.len(), &[Hop::Decode, Hop::WireToBook]),
             buffer: vec![0; READ_BUFFER].into(),
             board: parts.board,
             clock: parts.clock,
@@ -304,6 +326,9 @@ impl Feed {
                 }
                 handover.push(event);
             });
+            if let Some(received) = line.connection.take_published() {
+                recorder.record(Hop::WireToBook, venue, received, clock.now());
+            }
         }
         work
     }
@@ -314,6 +339,10 @@ impl Feed {
         while let Ok(answer) = self.answers.try_recv() {
             work += 1;
             let slot = answer.slot;
+            if slot >= FETCHES {
+                self.fetched(slot - FETCHES, answer.result, now);
+                continue;
+            }
             let result = match answer.result {
                 Ok(Reached::Link(link)) => self.linked(slot, link, now),
                 Ok(Reached::Body(body)) => self.endpoint(slot, &body, now),
@@ -324,6 +353,23 @@ impl Feed {
             }
         }
         work
+    }
+
+    /// A page that a codec asked for, or none.
+    fn fetched(&mut self, slot: usize, result: Result<Reached, DialError>, now: MonoNs) {
+        let Self { lines, handover, standings, clock, .. } = self;
+        let line = &mut lines[slot];
+        match result {
+            Ok(Reached::Body(body)) => line.connection.fetched(&body, now, clock, &mut |event| handover.push(event)),
+            Ok(Reached::Link(_)) => {}
+            Err(error) => {
+                // Whoever is told to wait makes no connection meanwhile, either.
+                standings[line.standing].hold(error.wait(), now);
+                line.connection.not_fetched(error.wait(), &error.to_string(), now);
+                let standing = line.standing;
+                self.share_hold(standing);
+            }
+        }
     }
 
     fn linked(&mut self, slot: usize, mut link: Link, now: MonoNs) -> Result<(), DialError> {
@@ -360,15 +406,29 @@ impl Feed {
             line.state = State::Waiting(later);
             return;
         }
+        let id = line.id;
+        for (seat, other) in self
+            .seats
+            .iter()
+            .zip(&mut self.standings)
+            .enumerate()
+            .filter(|(at, _)| *at != line.standing)
+            .map(|(_, it)| it)
+        {
+            if seat.id == id {
+                other.count_other(now);
+            }
+        }
+        let standing = &mut self.standings[line.standing];
         line.begin(now);
         match line.role {
             Role::First => line.speak_alone(),
             Role::Second => other.share_with(line),
         }
-        let gauges = &self.board.venues[line.id.index()];
+        let gauges = line.gauges(&self.board);
         standing.show(&gauges.breaker);
         gauges.attempts.add(1);
-        let address = &self.venues[line.standing].address;
+        let address = &self.venues[self.seats[line.standing].venue].address;
         let job = match line.venue.facts().opening {
             Opening::Direct | Opening::Patient { .. } => {
                 line.target.clone_from(address);
@@ -381,16 +441,40 @@ impl Feed {
         }
     }
 
+    /// `slot` is a line's, or [`FETCHES`] beyond it for a page.
     fn order(&self, slot: usize, job: Job) -> Result<(), DialError> {
         let (answers, alarm) = (self.answer.clone(), self.alarm.clone());
-        let trust = self.venues[self.lines[slot].standing].trust.clone();
+        let trust = self.venue_of(slot % FETCHES).trust.clone();
         self.dialer.dial(Order { slot, job, trust, answers, alarm })
+    }
+
+    fn venue_of(&self, slot: usize) -> &FeedVenue {
+        &self.venues[self.seats[self.lines[slot].standing].venue]
+    }
+
+    /// What the venue asked of one seat holds for all of them.
+    fn share_hold(&mut self, standing: usize) {
+        let (id, until) = (self.seats[standing].id, self.standings[standing].not_before());
+        for (seat, other) in self.seats.iter().zip(&mut self.standings) {
+            if seat.id == id {
+                other.wait_until(until);
+            }
+        }
+    }
+
+    /// Asks for the pages that codecs need.
+    fn fetch(&mut self, slot: usize, now: MonoNs) {
+        let Some(fetch) = self.lines[slot].connection.take_fetch(now) else { return };
+        let job = Job::Get(http_address(&self.venue_of(slot).rest_address, &fetch.path));
+        if let Err(error) = self.order(FETCHES + slot, job) {
+            self.lines[slot].connection.not_fetched(error.wait(), &error.to_string(), now);
+        }
     }
 
     /// An attempt came to nothing.
     fn failed(&mut self, slot: usize, error: &DialError, now: MonoNs) {
         let line = &mut self.lines[slot];
-        let gauges = &self.board.venues[line.id.index()];
+        let gauges = line.gauges(&self.board);
         gauges.consecutive_errors.set(gauges.consecutive_errors.value() + 1);
         if matches!(error, DialError::Tls(..)) {
             gauges.tls_refused.add(1);
@@ -402,6 +486,8 @@ impl Feed {
             _ => Verdict::Failed,
         };
         line.rest(&mut self.standings[line.standing], gauges, error.wait(), verdict, &error.to_string(), now);
+        let standing = line.standing;
+        self.share_hold(standing);
     }
 
     fn is_wanted(&mut self, slot: usize, now: MonoNs) -> bool {
@@ -418,9 +504,9 @@ impl Feed {
         line.stand_by(standing);
         match line.role {
             Role::First => {
-                self.board.venues[line.id.index()].consecutive_errors.set(0);
+                line.gauges(&self.board).consecutive_errors.set(0);
                 if was_linked {
-                    let name = line.venue.facts().name;
+                    let name = &line.name;
                     standing.say(now, format_args!("feed {name}: hung up, not wanted here any more"));
                 }
             }
@@ -442,7 +528,10 @@ impl Feed {
                 }
                 State::Waiting(_) | State::Linked(_) if !is_wanted => self.stand_by(slot, now),
                 State::Waiting(at) if now >= at => self.dial(slot, now),
-                State::Linked(_) => self.care(slot, now),
+                State::Linked(_) => {
+                    self.care(slot, now);
+                    self.fetch(slot, now);
+                }
                 State::Idle | State::Waiting(_) | State::Dialling => {}
             }
         }
@@ -453,7 +542,7 @@ impl Feed {
     fn care(&mut self, slot: usize, now: MonoNs) {
         let Self { lines, standings, handover, board, .. } = self;
         let (line, other) = pair(lines, slot);
-        let (standing, gauges) = (&mut standings[line.standing], &board.venues[line.id.index()]);
+        let (standing, gauges) = (&mut standings[line.standing], line.gauges(board));
         let is_over = line.tick(standing, board, now, &mut |event| handover.push(event));
         if is_over {
             let events = &mut |event| handover.push(event);
@@ -464,7 +553,9 @@ impl Feed {
                 (Role::First, State::Waiting(_)) => line.connection.void_beyond(&other.connection, events),
                 (Role::First, State::Idle) | (Role::Second, _) => {}
             }
-            return line.end(standing, gauges, now);
+            line.end(standing, gauges, now);
+            let standing = line.standing;
+            return self.share_hold(standing);
         }
         if line.role == Role::First {
             return;
@@ -490,8 +581,8 @@ impl Feed {
         if self.lines.iter_mut().filter(|line| line.changed).map(|line| line.changed = false).count() == 0 {
             return;
         }
-        for (at, venue) in self.venues.iter().enumerate() {
-            let gauges = &self.board.venues[venue.id.index()];
+        for (at, seat) in self.seats.iter().enumerate() {
+            let gauges = seat.purpose.gauges(&self.board, seat.id);
             let busy = |slot: usize| !self.plans[slot / 2].is_empty();
             let mine = self.lines.iter().enumerate().filter(|(slot, line)| line.standing == at && busy(*slot));
             let (mut best, mut open, mut wanted) = (LinkState::Idle, 0, 0);
@@ -500,7 +591,7 @@ impl Feed {
                 open += u64::from(line.connection.is_open());
                 wanted += 1;
             }
-            if !self.switch.is_on(venue.id) {
+            if !self.switch.is_on(seat.id) {
                 (best, wanted) = (LinkState::Standby, 0);
             }
             gauges.connections_open.set(open);
@@ -528,22 +619,25 @@ fn pair(lines: &mut [Line], slot: usize) -> (&mut Line, &mut Line) {
     if slot.is_multiple_of(2) { (even, odd) } else { (odd, even) }
 }
 
-/// The instruments of a venue, spread over as many lines as it wants.
-fn shares(parts: &FeedParts, venue: &FeedVenue) -> Vec<Vec<SymbolEntry>> {
+/// The instruments of a seat, spread over as many lines as it wants.
+fn shares(parts: &FeedParts, seat: &Seat) -> Vec<Vec<SymbolEntry>> {
+    let venue = &parts.venues[seat.venue];
     let entries = connection::entries(&parts.directory, venue.id);
     let count = entries.len().div_ceil(set::most_of(venue)).max(1);
     // Evenly: the last one is not to be almost empty.
     entries.chunks(entries.len().div_ceil(count).max(1)).map(<[_]>::to_vec).collect()
 }
 
-/// All lines of a venue: two for each share of its instruments.
-fn lines(parts: &FeedParts, venue: &FeedVenue, standing: usize, shares: &[Vec<SymbolEntry>], now: MonoNs) -> Vec<Line> {
+/// All lines of a seat: two for each share of its instruments.
+fn lines(parts: &FeedParts, seat: &Seat, standing: usize, shares: &[Vec<SymbolEntry>], now: MonoNs) -> Vec<Line> {
+    let venue = &parts.venues[seat.venue];
     let voids = set::voids(shares);
     let options = parts.options.shared_by(shares.len());
     let line = |share: &[SymbolEntry], role| {
         let it = Parts {
             id: venue.id,
             venue: venue.venue,
+            purpose: seat.purpose.clone(),
             directory: Arc::clone(&parts.directory),
             days: Arc::clone(&parts.days),
             board: Arc::clone(&parts.board),

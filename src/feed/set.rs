@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use mio::Events;
 
-use crate::feed::connection::{self, Connection, Parts, Voids};
+use crate::feed::connection::{self, Connection, Parts, Purpose, Voids};
 use crate::feed::line::{Line, Role};
 use crate::feed::standing::Standing;
-use crate::feed::{Feed, FeedVenue, OTHER_EVENTS, Options};
+use crate::feed::{Feed, FeedVenue, OTHER_EVENTS, Options, Seat};
 use crate::market::VenueId;
+use crate::matrix::books::BookTable;
 use crate::time::MonoNs;
 use crate::venues::SymbolEntry;
 
@@ -33,9 +34,8 @@ impl Feed {
             if let Some(place) = change.place {
                 self.admit(place);
             }
-            if let Some(at) = self.venues.iter().position(|venue| venue.id == change.venue) {
-                self.spread_anew(at, now);
-            }
+            let seats = (0..self.seats.len()).filter(|at| self.seats[*at].id == change.venue);
+            seats.collect::<Vec<_>>().into_iter().for_each(|at| self.spread_anew(at, now));
         }
         work
     }
@@ -46,13 +46,18 @@ impl Feed {
             return;
         }
         self.handover.join(place.id);
-        self.standings.push(standing(&place, &self.options, self.seed));
+        let seats = seats_of(self.venues.len(), &place, &self.books);
         self.venues.push(place);
+        for seat in seats {
+            self.standings.push(standing(&seat, &self.venues, &self.options, self.seed));
+            self.seats.push(seat);
+        }
     }
 
-    /// Makes the plans of the lines of the venue at `at` what the directory says now.
+    /// Makes the plans of the lines of the seat at `at` what the directory says now.
     fn spread_anew(&mut self, at: usize, now: MonoNs) {
-        let (id, most) = (self.venues[at].id, most_of(&self.venues[at]));
+        let venue = &self.venues[self.seats[at].venue];
+        let (id, most) = (venue.id, most_of(venue));
         let slots: Vec<usize> =
             (0..self.lines.len()).step_by(2).filter(|slot| self.lines[*slot].standing == at).collect();
         let before: Vec<Vec<SymbolEntry>> =
@@ -77,7 +82,7 @@ impl Feed {
     fn add_lines(&mut self, at: usize, plan: Vec<SymbolEntry>, voids: Voids, now: MonoNs) {
         for role in [Role::First, Role::Second] {
             let connection = Connection::share(self.parts_of(at), plan.clone(), voids);
-            let venue = &self.venues[at];
+            let venue = &self.venues[self.seats[at].venue];
             self.lines.push(Line::new(venue.id, venue.venue, at, role, connection, voids, now));
         }
         self.plans.push(plan);
@@ -85,11 +90,13 @@ impl Feed {
     }
 
     fn parts_of(&self, at: usize) -> Parts {
-        let venue = &self.venues[at];
+        let seat = &self.seats[at];
+        let venue = &self.venues[seat.venue];
         let shares = self.lines.iter().filter(|line| line.standing == at).count() / 2;
         Parts {
             id: venue.id,
             venue: venue.venue,
+            purpose: seat.purpose.clone(),
             directory: Arc::clone(&self.directory),
             days: Arc::clone(&self.days),
             board: Arc::clone(&self.board),
@@ -109,9 +116,19 @@ impl Feed {
 }
 
 /// How we stand with a venue of which nothing is known yet.
-pub(super) fn standing(venue: &FeedVenue, options: &Options, seed: u64) -> Standing {
-    let seed = seed.wrapping_add(u64::from(venue.id.0) << 48);
-    Standing::new(venue.venue.facts().limits.connects, options, seed)
+pub(super) fn standing(seat: &Seat, venues: &[FeedVenue], options: &Options, seed: u64) -> Standing {
+    let place = u64::from(seat.id.0) << 1 | u64::from(seat.purpose.is_books());
+    let seed = seed.wrapping_add(place << 48);
+    Standing::new(venues[seat.venue].venue.facts().limits.connects, options, seed)
+}
+
+/// What the venue, which is at `at` among the feed's, is asked for: its tops, and its books if it offers them and any
+/// are wanted.
+pub(super) fn seats_of(at: usize, venue: &FeedVenue, books: &Arc<BookTable>) -> Vec<Seat> {
+    let seat = |purpose| Seat { venue: at, id: venue.id, purpose };
+    let has_books = books.levels() > 0 && venue.venue.facts().books.is_some();
+    let books = has_books.then(|| seat(Purpose::Books(Arc::clone(books))));
+    [seat(Purpose::Tops)].into_iter().chain(books).collect()
 }
 
 /// The most instruments of one line.

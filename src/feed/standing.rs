@@ -64,6 +64,29 @@ impl Standing {
         Ok(())
     }
 
+    /// The venue was dialled for another purpose.
+    pub fn count_other(&mut self, now: MonoNs) {
+        self.budget.spend(now);
+    }
+
+    /// No attempt before this time, by the venue's own word.
+    #[must_use]
+    pub const fn not_before(&self) -> MonoNs {
+        self.not_before
+    }
+
+    /// No attempt before `until`: the venue said so to another of us.
+    pub fn wait_until(&mut self, until: MonoNs) {
+        self.not_before = self.not_before.max(until);
+    }
+
+    /// The venue answered something else than an attempt by `wait`.
+    pub fn hold(&mut self, wait: Wait, now: MonoNs) {
+        if let Wait::AtLeast(ns) | Wait::Banned(ns) = wait {
+            self.wait_until(now.plus(ns));
+        }
+    }
+
     fn ready_at(&self) -> MonoNs {
         [self.not_before, self.breaker.ready_at(), self.backoff.free_at(), self.budget.free_at()]
             .into_iter()

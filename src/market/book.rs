@@ -2,6 +2,8 @@
 //! and for recordings of book channels. Sequence rules live with the venue that has them.
 
 use crate::market::Level;
+use crate::market::quote::Source;
+use crate::time::{MonoNs, UnixNs};
 
 /// Which side of the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +89,76 @@ impl Book {
     pub fn is_crossed(&self) -> bool {
         self.best_bid().is_present() && self.best_ask().is_present() && self.best_bid().price > self.best_ask().price
     }
+}
+
+/// Why there is no book where there was one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum BookVoid {
+    /// Sequence numbers jumped.
+    Gap = 1,
+    /// The checksum did not agree.
+    Checksum = 2,
+    /// It is crossed; after a second it is asked for anew.
+    Crossed = 3,
+    /// The venue says that it is not trading.
+    Halt = 4,
+    /// Nothing came of it for longer than is usual.
+    Silent = 5,
+    /// The connection is lost, or was given up.
+    Lost = 6,
+}
+
+impl BookVoid {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Gap, Self::Checksum, Self::Crossed, Self::Halt, Self::Silent, Self::Lost];
+
+    /// One word for clients and metrics.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Gap => "gap",
+            Self::Checksum => "checksum",
+            Self::Crossed => "crossed",
+            Self::Halt => "halt",
+            Self::Silent => "silent",
+            Self::Lost => "lost",
+        }
+    }
+
+    /// The reverse of `as u8`; `None` for 0 and what is none.
+    #[must_use]
+    pub fn from_u8(n: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| *it as u8 == n)
+    }
+}
+
+/// What goes with a book.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BookStamp {
+    /// The venue's number of its last change; 0 where it has none.
+    pub sequence: u64,
+    /// The venue's stamp of its last change; 0 where it sends none.
+    pub exchange_time: UnixNs,
+    /// When its last change was read from the socket.
+    pub received: MonoNs,
+    /// What sent it.
+    pub source: Source,
+}
+
+/// A book at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BookView {
+    /// How many times it changed, or became void; grows, never repeats. 0: nothing came yet.
+    pub changes: u64,
+    /// Why there is none; then it has no levels. The stamp is that of the last one.
+    pub void: Option<BookVoid>,
+    /// What goes with it.
+    pub stamp: BookStamp,
+    /// Bids, the best first.
+    pub bids: Vec<Level>,
+    /// Asks, the best first.
+    pub asks: Vec<Level>,
 }
 
 #[cfg(test)]

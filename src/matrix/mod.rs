@@ -3,6 +3,7 @@
 //! One thread (the detector) writes; any thread reads without a lock. A cell is a sequence-locked block
 //! of atomics: a reader gets a consistent quote or tries again, the writer never waits.
 
+pub mod books;
 pub mod changes;
 pub mod days;
 pub mod handover;

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 
 use crate::time::{MonoNs, SECOND};
 
-/// A hop of a quote's way. Every latency starts where the one before it ends, but the last two, which
+/// A hop of a quote's way. Every latency starts where the one before it ends, but the last three, which
 /// start at the socket read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -22,11 +22,14 @@ pub enum Hop {
     WireToPrice = 3,
     /// Socket read of the later leg to the alert written to a client.
     WireToAlert = 4,
+    /// Socket read to an order book that readers see.
+    WireToBook = 5,
 }
 
 impl Hop {
     /// All hops in order.
-    pub const ALL: [Self; 5] = [Self::Decode, Self::Merge, Self::Detect, Self::WireToPrice, Self::WireToAlert];
+    pub const ALL: [Self; 6] =
+        [Self::Decode, Self::Merge, Self::Detect, Self::WireToPrice, Self::WireToAlert, Self::WireToBook];
 
     /// Its name in metrics and in `/api/latency`.
     #[must_use]
@@ -37,6 +40,7 @@ impl Hop {
             Self::Detect => "detect",
             Self::WireToPrice => "wire_to_price",
             Self::WireToAlert => "wire_to_alert",
+            Self::WireToBook => "wire_to_book",
         }
     }
 }

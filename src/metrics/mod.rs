@@ -265,8 +265,8 @@ impl ClockGauges {
 }
 
 /// Names of the decode error counters, in order.
-pub const DECODE_REASONS: [&str; 9] =
-    ["json", "number", "missing_field", "shape", "gap", "checksum", "gzip", "protobuf", "other"];
+pub const DECODE_REASONS: [&str; 10] =
+    ["json", "number", "missing_field", "shape", "gap", "checksum", "crossed", "gzip", "protobuf", "other"];
 
 impl VenueGauges {
     /// State of the connection.
@@ -422,6 +422,8 @@ pub struct Board {
     pub started: MonoNs,
     /// One per venue of the directory.
     pub venues: Vec<VenueGauges>,
+    /// The same for the connections that order books come by; `quotes` are changes of books.
+    pub books: Vec<VenueGauges>,
     /// The detector's.
     pub detector: DetectorGauges,
     /// One per gateway thread.
@@ -441,6 +443,7 @@ impl Board {
         Self {
             started,
             venues: (0..venues).map(|_| VenueGauges::default()).collect(),
+            books: (0..venues).map(|_| VenueGauges::default()).collect(),
             detector: DetectorGauges::default(),
             gateways: (0..gateways).map(|_| GatewayGauges::default()).collect(),
             latency: latency::LatencyBoard::new(venues),

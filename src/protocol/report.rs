@@ -38,6 +38,7 @@ const fn span(hop: Hop) -> (&'static str, &'static str) {
         Hop::Detect => ("quote in the matrix", "row scanned for opportunities"),
         Hop::WireToPrice => ("last byte read from the venue's socket", "price written to a client of every change"),
         Hop::WireToAlert => ("later leg read from the venue's socket", "alert written to a client"),
+        Hop::WireToBook => ("last byte read from the venue's socket", "order book in its table"),
     }
 }
 

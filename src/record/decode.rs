@@ -143,7 +143,8 @@ impl Decoder {
                     let native = codec.symbols().entry(*instrument).map(|e| e.native.clone());
                     self.last.retain(|key, _| Some(&key.0) != native.as_ref());
                 }
-                Update::Statistics(_)
+                Update::Book(_)
+                | Update::Statistics(_)
                 | Update::Subscribed(_)
                 | Update::Refused(_)
                 | Update::Reconnect(_)

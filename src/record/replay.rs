@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::feed::Options;
-use crate::feed::connection::{Connection, Parts};
+use crate::feed::connection::{Connection, Parts, Purpose};
 use crate::log;
 use crate::market::directory::VenueEntry;
 use crate::market::quote::{FeedEvent, Origin, Source};
@@ -498,6 +498,7 @@ impl Lane {
             let parts = Parts {
                 id: self.id,
                 venue: self.recording.venue,
+                purpose: Purpose::Tops,
                 directory: Arc::clone(&self.directory),
                 days: Arc::clone(&self.days),
                 board: Arc::clone(&self.board),

@@ -31,6 +31,7 @@ const fn facts(name: &'static str, address: &'static str, opening: Opening, keep
         keepalive,
         message_max: 64 * 1024,
         request_gap_ms: 0,
+        books: None,
         channel: "toy",
         limits: Limits::UNPUBLISHED,
         docs: "none",

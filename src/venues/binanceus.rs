@@ -23,6 +23,7 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 300,
     channel: "bookTicker",
+    books: None,
     limits: Limits { instruments: 500, connects: Pace { count: 300, per_ms: 300_000 }, age_max_s: Some(86_400) },
     docs: "https://github.com/binance-us/binance-us-api-docs/blob/master/web-socket-streams.md (2026-11-21)",
 };

@@ -39,6 +39,7 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "book",
+    books: None,
     limits: Limits { instruments: 12, connects: Pace { count: 20, per_ms: 60_000 }, ..Limits::UNPUBLISHED },
     docs: "https://docs.bitfinex.com/docs/ws-public-books (2026-11-21)",
 };

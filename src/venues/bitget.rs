@@ -43,6 +43,7 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 150,
     channel: "books1",
+    books: None,
     limits: Limits { instruments: 500, connects: Pace { count: 300, per_ms: 300_000 }, age_max_s: Some(86_400) },
     docs: "https://www.bitget.com/api-doc/spot/websocket/public/Depth-Channel (2026-11-21)",
 };

@@ -37,6 +37,7 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "order_book",
+    books: None,
     limits: Limits::UNPUBLISHED,
     docs: "https://www.bitstamp.net/websocket/v2/ (2026-11-21)",
 };

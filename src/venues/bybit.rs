@@ -38,6 +38,7 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "orderbook.1",
+    books: None,
     limits: Limits { connects: Pace { count: 500, per_ms: 300_000 }, ..Limits::UNPUBLISHED },
     docs: "https://bybit-exchange.github.io/docs/v5/websocket/public/orderbook (2026-11-20)",
 };

@@ -40,6 +40,7 @@ static FACTS: Facts = Facts {
     message_max: 32 << 20,
     request_gap_ms: 125,
     channel: "level2",
+    books: None,
     limits: Limits { connects: Pace { count: 8, per_ms: 1000 }, ..Limits::UNPUBLISHED },
     docs: "https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels (2026-11-20)",
 };

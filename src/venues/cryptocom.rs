@@ -44,6 +44,7 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 250,
     channel: "book.10",
+    books: None,
     limits: Limits { instruments: 200, ..Limits::UNPUBLISHED },
     docs: "https://exchange-developer.crypto.com/exchange/v1/docs (2026-11-21)",
 };

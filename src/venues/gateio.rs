@@ -42,6 +42,7 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "spot.book_ticker",
+    books: None,
     limits: Limits::UNPUBLISHED,
     docs: "https://www.gate.com/docs/developers/apiv4/ws/en/ (2026-11-21)",
 };

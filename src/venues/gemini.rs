@@ -37,6 +37,7 @@ static FACTS: Facts = Facts {
     message_max: 8 << 20,
     request_gap_ms: 200,
     channel: "bookTicker",
+    books: None,
     limits: Limits::UNPUBLISHED,
     docs: "https://developer.gemini.com/websocket/streams (2026-11-21)",
 };

@@ -38,6 +38,7 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "bbo",
+    books: None,
     limits: Limits { instruments: 50, ..Limits::UNPUBLISHED },
     docs: "https://www.htx.com/en-us/opend/newApiPages/ (2026-11-21)",
 };

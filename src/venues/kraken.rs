@@ -41,6 +41,7 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "ticker (bbo)",
+    books: None,
     limits: Limits { connects: Pace { count: 150, per_ms: 600_000 }, ..Limits::UNPUBLISHED },
     docs: "https://docs.kraken.com/api/docs/websocket-v2/ticker (2026-11-20)",
 };

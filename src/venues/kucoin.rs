@@ -39,6 +39,7 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "/spotMarket/level1",
+    books: None,
     limits: Limits { instruments: 200, connects: Pace { count: 30, per_ms: 60_000 }, age_max_s: Some(86_400) },
     docs: "https://www.kucoin.com/docs-new/websocket-api/base-info/introduction (2026-11-20)",
 };

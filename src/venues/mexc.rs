@@ -38,6 +38,7 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 200,
     channel: "aggre.bookTicker@10ms",
+    books: None,
     limits: Limits { instruments: 15, age_max_s: Some(24 * 3600), ..Limits::UNPUBLISHED },
     docs: "https://github.com/mexcdevelop/apidocs/pull/264/files (2026-11-21)",
 };

@@ -15,6 +15,7 @@ pub mod gemini;
 pub mod htx;
 pub mod kraken;
 pub mod kucoin;
+pub mod ladder;
 pub mod listing;
 pub mod mexc;
 pub mod okx;
@@ -25,6 +26,7 @@ pub mod writing;
 use listing::{Entry, Listing};
 use rustc_hash::FxHashMap;
 
+use crate::market::book::{Book, BookVoid};
 use crate::market::decimal::DecimalError;
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
@@ -79,6 +81,12 @@ pub trait Venue: Sync {
     /// A codec for one connection.
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec>;
 
+    /// A codec for one connection that asks for order books of up to `levels` levels a side and for nothing else; see
+    /// [`FeedCodec::book`]. `None` where [`Facts::books`] is.
+    fn book_codec(&self, _symbols: Symbols, _levels: usize) -> Option<Box<dyn FeedCodec>> {
+        None
+    }
+
     /// The exchange's end of one connection.
     fn exchange_side(&self) -> Box<dyn ExchangeSide>;
 
@@ -128,10 +136,49 @@ pub struct Facts {
     pub request_gap_ms: u64,
     /// The channel that quotes come from, as the venue names it.
     pub channel: &'static str,
+    /// Its order books; `None`: it offers none that are fit for use.
+    pub books: Option<Books>,
     /// What the venue allows.
     pub limits: Limits,
     /// The venue's documentation and the day it was read.
     pub docs: &'static str,
+}
+
+/// A venue's order books.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Books {
+    /// The channel that they come from, as the venue names it.
+    pub channel: &'static str,
+    /// Most levels of a side that can be had of it.
+    pub levels_max: usize,
+    /// How a loss is noticed.
+    pub check: Check,
+}
+
+/// How it is noticed that a book has lost something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// Changes are numbered.
+    Sequence,
+    /// The venue sends a checksum of its own book, which is computed of ours.
+    Checksum,
+    /// Each message is a whole book: there is nothing to lose.
+    Whole,
+    /// It cannot be: the venue numbers nothing.
+    Nothing,
+}
+
+impl Check {
+    /// One word for tables.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Sequence => "sequence",
+            Self::Checksum => "checksum",
+            Self::Whole => "whole",
+            Self::Nothing => "nothing",
+        }
+    }
 }
 
 /// What a venue allows one address of the internet. Kept with room to spare; where it publishes nothing, a guess that
@@ -313,6 +360,12 @@ pub trait FeedCodec: Send {
     /// never came. What the venue still sends of them in between is read as ever.
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests);
 
+    /// The order book of `instrument` as it is after the last frame, while nothing of it is lost; its best levels, or all.
+    /// A codec of [`Venue::book_codec`] has one, and says each change of it by [`Update::Book`].
+    fn book(&self, _instrument: InstrumentId) -> Option<&Book> {
+        None
+    }
+
     /// What to send each [`Keepalive::Client`] interval.
     fn keepalive(&mut self, _requests: &mut Requests) {}
 
@@ -343,6 +396,18 @@ pub struct Decoded {
     pub requests: Requests,
     /// Texts that the venue is waiting for (the answer to its ping): sent at once, before all requests.
     pub answers: Requests,
+    /// Snapshots that the codec needs; the replies come by [`FeedCodec::snapshot`]. It may ask again with each frame: the
+    /// same is fetched once at a time, and not too often.
+    pub fetches: Vec<Fetch>,
+}
+
+/// A REST reply that a codec needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// Whose book it is.
+    pub instrument: InstrumentId,
+    /// Path and query below the venue's REST address, that of [`Venue::listing`].
+    pub path: String,
 }
 
 impl Decoded {
@@ -351,6 +416,7 @@ impl Decoded {
         self.updates.clear();
         self.requests.clear();
         self.answers.clear();
+        self.fetches.clear();
     }
 
     /// Takes back the tops after the first `kept` updates: of a frame that is refused nothing is quoted.
@@ -368,6 +434,8 @@ impl Decoded {
 pub enum Update {
     /// The top of book is this now. A side may be absent; crossed quotes are passed on as they are.
     Top(Top),
+    /// The order book changed: [`FeedCodec::book`] has it. Said by codecs of [`Venue::book_codec`] only.
+    Book(BookNote),
     /// Day statistics.
     Statistics(DayStatistics),
     /// The instrument's last quote is void until the next one: a gap, a failed checksum, a halt.
@@ -423,15 +491,39 @@ pub struct Top {
     pub channel: &'static str,
 }
 
-/// Why a quote became void.
+/// What goes with a change of a book.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BookNote {
+    /// Whose book it is.
+    pub instrument: InstrumentId,
+    /// The venue's number of the last change; 0 where it has none.
+    pub sequence: u64,
+    /// The venue's stamp; 0 where it sends none.
+    pub exchange_time: UnixNs,
+}
+
+/// Why a quote, or a book, became void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VoidReason {
     /// Sequence numbers jumped: something was lost.
     Gap,
     /// The book's checksum does not agree with the venue's.
     Checksum,
+    /// The book is crossed for too long: something was lost.
+    Crossed,
     /// The venue says that it is not trading.
     Halt,
+}
+
+impl From<VoidReason> for BookVoid {
+    fn from(reason: VoidReason) -> Self {
+        match reason {
+            VoidReason::Gap => Self::Gap,
+            VoidReason::Checksum => Self::Checksum,
+            VoidReason::Crossed => Self::Crossed,
+            VoidReason::Halt => Self::Halt,
+        }
+    }
 }
 
 /// What was wrong with a venue's frame. The venue's mistake: counted, skipped.
@@ -449,6 +541,8 @@ pub enum DecodeError {
     Gap,
     /// The checksum does not agree; the book is void.
     Checksum,
+    /// The book is crossed for longer than can be; it is void.
+    Crossed,
     /// A packed frame cannot be unpacked, or holds more than a frame may.
     Gzip,
     /// Not a protobuf message.
@@ -456,6 +550,17 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
+    /// What it says of the book that the frame was about: nothing, unless it tells of a loss.
+    #[must_use]
+    pub const fn loss(&self) -> Option<VoidReason> {
+        match self {
+            Self::Gap => Some(VoidReason::Gap),
+            Self::Checksum => Some(VoidReason::Checksum),
+            Self::Crossed => Some(VoidReason::Crossed),
+            _ => None,
+        }
+    }
+
     /// A short name for counters.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
@@ -466,6 +571,7 @@ impl DecodeError {
             Self::Shape(_) => "shape",
             Self::Gap => "gap",
             Self::Checksum => "checksum",
+            Self::Crossed => "crossed",
             Self::Gzip => "gzip",
             Self::Protobuf => "protobuf",
         }
@@ -481,6 +587,7 @@ impl std::fmt::Display for DecodeError {
             Self::Shape(what) => f.write_str(what),
             Self::Gap => f.write_str("a gap in the sequence"),
             Self::Checksum => f.write_str("the checksum does not agree with the book"),
+            Self::Crossed => f.write_str("the book is crossed for too long"),
             Self::Gzip => f.write_str("not gzip, or more than a frame may hold"),
             Self::Protobuf => f.write_str("not a protobuf message"),
         }

@@ -1,4 +1,4 @@
-//! OKX spot (v5): `bbo-tbt` live; `tickers` and every `books` channel from recordings as well.
+//! OKX spot (v5): `bbo-tbt` live for quotes, `books` for order books; every other `books` channel from recordings.
 //!
 //! Each subscription is acknowledged by itself. Books count `seqId`; in recordings of 2021-22 they
 //! carry a checksum instead, which is verified (it is 0 since 2026-06). Times are milliseconds as text.
@@ -14,11 +14,13 @@ use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::{Change, paired_checksum};
+use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Seen, changes, figure, level, side, text, time};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Maintenance, Market,
-    Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    BookNote, Books, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed,
+    Maintenance, Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
+    VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -38,9 +40,15 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 350,
     channel: "bbo-tbt",
+    books: Some(Books { channel: BOOKS, levels_max: 400, check: Check::Sequence }),
     limits: Limits { connects: Pace { count: 3, per_ms: 1000 }, ..Limits::UNPUBLISHED },
     docs: "https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-order-book-channel (2026-11-20)",
 };
+
+/// The channel of quotes,
+const BBO: &str = "bbo-tbt";
+/// and that of order books: 400 levels, each change after at most 100 ms.
+const BOOKS: &str = "books";
 
 /// Instruments in one request, about 60 bytes each: far below the 64 KB that a request may have.
 const ARGS_PER_REQUEST: usize = 200;
@@ -65,6 +73,11 @@ impl Venue for Okx {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
+    }
+
+    fn book_codec(&self, symbols: Symbols, _levels: usize) -> Option<Box<dyn FeedCodec>> {
+        let state = State { symbols, wants_books: true, ..State::default() };
+        Some(Box::new(Codec { parser: Parser::default(), state }))
     }
 
     fn listing(&self) -> Listing {
@@ -111,12 +124,15 @@ struct Codec {
 #[derive(Default)]
 struct State {
     symbols: Symbols,
+    /// Order books are asked for, and not quotes.
+    wants_books: bool,
     /// Instruments that `bbo-tbt` has quoted.
     seen: Seen,
     /// The last `seqId` of `bbo-tbt`, by instrument.
     sequences: Vec<u64>,
     books: FxHashMap<(InstrumentId, &'static str), Channel>,
     levels: Vec<Change>,
+    steps: Vec<Step>,
     checksum_text: Vec<u8>,
 }
 
@@ -127,7 +143,8 @@ impl FeedCodec for Codec {
         state.sequences.clear();
         state.books.clear();
         let mut id = 0;
-        for channel in ["bbo-tbt", "tickers"] {
+        let channels: &[&str] = if state.wants_books { &[BOOKS] } else { &[BBO, "tickers"] };
+        for channel in channels {
             for chunk in state.symbols.entries().chunks(ARGS_PER_REQUEST) {
                 id += 1;
                 let natives = chunk.iter().map(|entry| entry.native.as_str());
@@ -148,9 +165,10 @@ impl FeedCodec for Codec {
     }
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
+        let channel = self.state.channel();
         for native in self.state.symbols.natives(instruments) {
             for op in ["unsubscribe", "subscribe"] {
-                requests.push(request("", op, "bbo-tbt", std::iter::once(native)));
+                requests.push(request("", op, channel, std::iter::once(native)));
             }
         }
     }
@@ -161,6 +179,11 @@ impl FeedCodec for Codec {
 
     fn symbols(&self) -> &Symbols {
         &self.state.symbols
+    }
+
+    fn book(&self, instrument: InstrumentId) -> Option<&Book> {
+        let channel = self.state.books.get(&(instrument, BOOKS))?;
+        channel.is_valid.then_some(&channel.book)
     }
 }
 
@@ -221,6 +244,11 @@ fn scan_level(scan: &mut Scan<'_>) -> Option<Level> {
 }
 
 impl State {
+    /// What is asked for.
+    const fn channel(&self) -> &'static str {
+        if self.wants_books { BOOKS } else { BBO }
+    }
+
     #[inline(always)]
     fn bbo(&mut self, symbol: &[u8], bbo: &Bbo, out: &mut Decoded) -> Frame {
         let Some(instrument) = self.symbols.find(symbol) else { return Frame::Unused };
@@ -266,7 +294,8 @@ impl State {
             "subscribe" => {
                 let arg = root.get("arg").ok_or(DecodeError::Missing("arg"))?;
                 let symbol = arg.text_of("instId").unwrap_or_default();
-                if let (Some("bbo-tbt"), Some(id)) = (arg.text_of("channel"), self.symbols.find(symbol.as_bytes())) {
+                let is_ours = arg.text_of("channel") == Some(self.channel());
+                if let (true, Some(id)) = (is_ours, self.symbols.find(symbol.as_bytes())) {
                     out.updates.push(Update::Subscribed(id));
                 }
             }
@@ -348,11 +377,11 @@ impl State {
             _ => return Err(DecodeError::Missing("action")),
         };
         self.levels.clear();
-        let mut steps = Vec::new();
+        self.steps.clear();
         for item in data.items() {
             changes(item, "asks", Side::Ask, &mut self.levels)?;
             changes(item, "bids", Side::Bid, &mut self.levels)?;
-            steps.push(Step {
+            self.steps.push(Step {
                 to: self.levels.len(),
                 at: stamp(item)?,
                 sequence: whole_number(item, "seqId")?,
@@ -363,14 +392,12 @@ impl State {
         let state = self.books.entry((instrument, channel)).or_default();
         let before = state.sequence;
         let mut from = 0;
-        for step in &steps {
+        for step in &self.steps {
             let levels = &self.levels[from..step.to];
             from = step.to;
             if let Err(why) = state.step(is_snapshot, step, levels, &mut self.checksum_text) {
                 *state = Channel::default();
-                let gap = why == DecodeError::Gap;
-                let reason = if gap { VoidReason::Gap } else { VoidReason::Checksum };
-                out.updates.push(Update::Void(instrument, reason));
+                out.updates.extend(why.loss().map(|reason| Update::Void(instrument, reason)));
                 let native = self.symbols.entry(instrument).map_or("", |entry| entry.native.as_str());
                 for op in ["unsubscribe", "subscribe"] {
                     out.requests.push(request("", op, channel, std::iter::once(native)));
@@ -383,7 +410,11 @@ impl State {
             state.published = None;
             out.updates.push(Update::Void(instrument, VoidReason::Gap));
         }
-        state.publish(instrument, channel, steps.last(), out);
+        state.publish(instrument, channel, self.steps.last(), out);
+        if let (true, Some(step)) = (self.wants_books && state.is_valid, self.steps.last()) {
+            let (sequence, exchange_time) = (step.number(), step.at);
+            out.updates.push(Update::Book(BookNote { instrument, sequence, exchange_time }));
+        }
         Ok(Frame::Data)
     }
 }
@@ -436,6 +467,12 @@ struct Step {
     checksum: Option<i64>,
 }
 
+impl Step {
+    fn number(&self) -> u64 {
+        self.sequence.and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
+    }
+}
+
 /// An incremental book of one channel.
 #[derive(Default)]
 struct Channel {
@@ -478,8 +515,8 @@ impl Channel {
         let Some(step) = step.filter(|_| self.is_valid) else { return };
         let (bid, ask) = (self.book.best_bid(), self.book.best_ask());
         if self.published.replace((bid, ask)) != Some((bid, ask)) {
-            let sequence = step.sequence.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
-            out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time: step.at, channel }));
+            let (sequence, exchange_time) = (step.number(), step.at);
+            out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel }));
         }
     }
 }
@@ -620,11 +657,8 @@ fn whole_frame(channel: &str, quote: &VenueQuote) -> String {
 
 /// A snapshot, or the update from `last`; its checksum is 0, as the venue sends it since 2026-06.
 fn book_frame(channel: &str, last: Option<&VenueQuote>, quote: &VenueQuote) -> String {
-    let step = |last: Option<Level>, now: Level| {
-        let gone = last.filter(|l| l.is_present() && l.price != now.price);
-        let gone = gone.map(|l| Level { price: l.price, size: Decimal::ZERO });
-        levels_text(&gone.into_iter().chain(now.is_present().then_some(now)).collect::<Vec<_>>())
-    };
+    let changes = quote.changes(last, ladder::LEVELS);
+    let step = |side: Side| levels_text(&levels_of(&changes, side));
     let (action, previous) = match last {
         None => ("snapshot", "-1".to_owned()),
         Some(_) => ("update", quote.sequence.saturating_sub(1).to_string()),
@@ -632,8 +666,8 @@ fn book_frame(channel: &str, last: Option<&VenueQuote>, quote: &VenueQuote) -> S
     format!(
         r#"{{"arg":{{"channel":"{channel}","instId":"{}"}},"action":"{action}","data":[{{"asks":{},"bids":{},"ts":"{}","checksum":0,"seqId":{},"prevSeqId":{previous}}}]}}"#,
         quote.native,
-        step(last.map(|l| l.ask), quote.ask),
-        step(last.map(|l| l.bid), quote.bid),
+        step(Side::Ask),
+        step(Side::Bid),
         quote.time.ms(),
         quote.sequence,
     )

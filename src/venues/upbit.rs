@@ -35,6 +35,7 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 600,
     channel: "orderbook.1",
+    books: None,
     limits: Limits { connects: Pace { count: 100, per_ms: 60_000 }, ..Limits::UNPUBLISHED },
     docs: "https://docs.upbit.com/kr/reference/websocket-orderbook (2026-11-21)",
 };

@@ -24,6 +24,7 @@ use crate::keep::{self, Keeper, KeeperParts};
 use crate::log;
 use crate::market::quote::FeedEvent;
 use crate::market::{Directory, VenueId};
+use crate::matrix::books::BookTable;
 use crate::matrix::changes::Changes;
 use crate::matrix::days::DayTable;
 use crate::matrix::{MatrixWriter, QuoteMatrix, SharedMatrix};
@@ -73,6 +74,7 @@ pub fn demo(mut config: Config, seed: u64) -> Result<(), Failure> {
     })?;
     for venue in &mut config.venues {
         venue.address = sim::address_of(venue.venue, sim.address());
+        venue.rest_address.clone_from(&venue.address);
     }
     let mut beside = vec![Row::cold(Box::new(sim))];
     let watcher = sim::watcher::Watcher::new(parts.address, &config.instruments, Clock::System);
@@ -147,6 +149,7 @@ struct Parts {
     matrix: SharedMatrix,
     writer: MatrixWriter,
     days: Arc<DayTable>,
+    books: Arc<BookTable>,
     board: Arc<Board>,
     clock: Clock,
     address: SocketAddr,
@@ -171,6 +174,7 @@ impl Parts {
         let directory = Arc::new(directory);
         let (matrix, writer) = QuoteMatrix::new(directory.pairs());
         let days = Arc::new(DayTable::new(directory.pairs()));
+        let books = Arc::new(BookTable::new(directory.pairs(), config.books.levels));
         let mut board = Board::new(clock.now(), directory.columns(), count);
         board.cluster = cluster.as_ref().map(|it| ClusterBoard::new(it.instance.clone(), directory.columns()));
         let board = Arc::new(board);
@@ -179,6 +183,7 @@ impl Parts {
             matrix: Arc::clone(&matrix),
             writer,
             days,
+            books,
             board,
             clock,
             address,
@@ -251,7 +256,7 @@ fn run_live(
 ) -> Result<(), Failure> {
     let (directory, days, board, clock) =
         (Arc::clone(&parts.directory), Arc::clone(&parts.days), Arc::clone(&parts.board), parts.clock.clone());
-    let matrix = Arc::clone(&parts.matrix);
+    let (matrix, books) = (Arc::clone(&parts.matrix), Arc::clone(&parts.books));
     let shares = shares(config)?;
     let (producers, mut consumers): (Vec<_>, Vec<_>) = shares.iter().map(|_| rtrb::RingBuffer::new(FEED_RING)).unzip();
     let kept = config.state_dir.as_ref().map(|_| rtrb::RingBuffer::new(FEED_RING));
@@ -261,7 +266,7 @@ fn run_live(
     let (detector, alarm, gateways) = parts.detector(config, consumers);
     // In a cluster it is decided later who connects to what.
     let switch = Arc::new(Switch::new(directory.columns(), cluster.is_none()));
-    let (dialer, dialers) = dial::pool(config.venues.len(), &clock).map_err(|why| unavailable("dialling", &why))?;
+    let (dialer, dialers) = dial::pool(dialers(config), &clock).map_err(|why| unavailable("dialling", &why))?;
 
     let (mut rows, mut feeds) = (Vec::new(), Vec::new());
     for (venues, ring) in shares.into_iter().zip(producers) {
@@ -271,6 +276,7 @@ fn run_live(
             ring,
             detector: alarm.clone(),
             days: Arc::clone(&days),
+            books: Arc::clone(&books),
             board: Arc::clone(&board),
             switch: Arc::clone(&switch),
             changes: crossbeam::channel::never(),
@@ -353,13 +359,19 @@ fn trust(venue: &VenueConfig) -> Result<Trust, Failure> {
         .map_err(|why| Failure::Unavailable(format!("venue.{}.ca_file: {why}", venue.name())))
 }
 
+/// So many that no venue waits for another, nor for a page of its own.
+fn dialers(config: &Config) -> usize {
+    config.venues.len() * if config.books.levels > 0 { 2 } else { 1 }
+}
+
 /// The venues, shared out evenly among the feed threads.
 fn shares(config: &Config) -> Result<Vec<Vec<FeedVenue>>, Failure> {
     let count = config.threads.feeds.clamp(1, config.venues.len().max(1));
     let mut shares: Vec<Vec<FeedVenue>> = (0..count).map(|_| Vec::new()).collect();
     for (at, venue) in config.venues.iter().enumerate() {
-        let (address, trust) = (venue.address.clone(), trust(venue)?);
-        shares[at % count].push(FeedVenue { id: VenueId(at as u16), venue: venue.venue, address, trust });
+        let (address, rest_address, trust) = (venue.address.clone(), venue.rest_address.clone(), trust(venue)?);
+        let id = VenueId(at as u16);
+        shares[at % count].push(FeedVenue { id, venue: venue.venue, address, rest_address, trust });
     }
     Ok(shares)
 }

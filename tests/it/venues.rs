@@ -9,6 +9,7 @@ mod again;
 mod books;
 pub mod captures;
 mod channels;
+mod deep;
 mod exchange;
 mod faults;
 mod frames;

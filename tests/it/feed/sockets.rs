@@ -14,6 +14,7 @@ use spreadwire::feed::{Feed, FeedParts, FeedVenue, Options};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::quote::{FeedEvent, Origin, Source};
 use spreadwire::market::{Decimal, Directory, InstrumentId, VenueId};
+use spreadwire::matrix::books::BookTable;
 use spreadwire::matrix::days::DayTable;
 use spreadwire::metrics::{Board, BreakerState, LinkState};
 use spreadwire::net::breaker::{self, GOOD_NS};
@@ -68,7 +69,7 @@ impl Rig {
         let entry = VenueEntry { name: venue.facts().name.into(), taker_fee_pct: Decimal::new(1, 1), native };
         let trust = Trust::new(ca.map(PathBuf::as_path)).unwrap();
         let directory = Directory::new(vec!["BTC/USDT".into()], vec![entry]);
-        let venues = vec![FeedVenue { id: VenueId(0), venue, address, trust }];
+        let venues = vec![FeedVenue { id: VenueId(0), venue, address, rest_address: String::new(), trust }];
         Self::on(clock, directory, venues, 1024, options, true)
     }
 
@@ -94,6 +95,7 @@ impl Rig {
         let switch = Arc::new(Switch::new(venues.len(), wanted));
         let (feed, alarm) = Feed::new(FeedParts {
             days: Arc::new(DayTable::new(directory.pairs())),
+            books: Arc::new(BookTable::new(directory.pairs(), 0)),
             directory: Arc::new(directory),
             venues,
             ring: producer,
@@ -261,7 +263,13 @@ fn a_venue_that_is_not_wanted_from_the_start_is_never_dialled() {
     let entry = VenueEntry { name: "toy".into(), taker_fee_pct: Decimal::new(1, 1), native };
     let directory = Directory::new(vec!["BTC/USDT".into()], vec![entry]);
     let (venue, trust) = (&toy::PLAIN, Trust::new(None).unwrap());
-    let venues = vec![FeedVenue { id: VenueId(0), venue, address: format!("ws://{address}/"), trust }];
+    let venues = vec![FeedVenue {
+        id: VenueId(0),
+        venue,
+        address: format!("ws://{address}/"),
+        rest_address: String::new(),
+        trust,
+    }];
     let mut rig = Rig::on(Clock::System, directory, venues, 64, Options::default(), false);
     for _ in 0..20 {
         rig.feed.turn(Duration::from_millis(20));
@@ -620,6 +628,7 @@ fn simulated() -> (Rig, sim::control::SimControl) {
         id: VenueId(at),
         venue: *venue,
         address: address_of(*venue, address),
+        rest_address: address_of(*venue, address),
         trust: Trust::new(None).unwrap(),
     });
     let rig = Rig::new(directory, venues.collect(), 4096);
@@ -839,7 +848,7 @@ fn a_venue_of_two_connections_loses_one_and_only_its_instruments_are_void() {
     let directory = Directory::new(vec!["BTC/USDT".into(), "ETH/USDT".into()], vec![entry]);
     let trust = Trust::new(None).unwrap();
     let address = format!("ws://{address}/toy");
-    let venues = vec![FeedVenue { id: VenueId(0), venue: &toy::NARROW, address, trust }];
+    let venues = vec![FeedVenue { id: VenueId(0), venue: &toy::NARROW, address, rest_address: String::new(), trust }];
     let mut rig = Rig::new(directory, venues, 1024);
     rig.until("both open", |rig| rig.board.venues[0].connections_open.value() == 2);
     rig.until("one lost", |rig| rig.board.venues[0].connections_open.value() == 1);

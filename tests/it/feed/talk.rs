@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use spreadwire::feed::Options;
-use spreadwire::feed::connection::{Connection, End, Parts};
+use spreadwire::feed::connection::{Connection, End, Parts, Purpose};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::quote::{FeedEvent, Origin, Source};
 use spreadwire::market::{Decimal, Directory, InstrumentId, VenueId};
@@ -42,7 +42,8 @@ impl Talk {
         let directory = Arc::new(directory(venue));
         let board = Arc::new(Board::new(MonoNs(0), 1, 0));
         let days = Arc::new(DayTable::new(directory.pairs()));
-        let parts = Parts { id: ID, venue, directory, days, board: Arc::clone(&board), options: Options::default() };
+        let (board_, purpose) = (Arc::clone(&board), Purpose::Tops);
+        let parts = Parts { id: ID, venue, purpose, directory, days, board: board_, options: Options::default() };
         let limits = Limits { message_max: 1 << 20, read_buffer: 1024 };
         Self {
             feed: Connection::new(parts),

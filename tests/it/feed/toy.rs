@@ -43,6 +43,7 @@ const PLAIN_FACTS: Facts = Facts {
     message_max: 4096,
     request_gap_ms: 0,
     channel: "toy",
+    books: None,
     limits: Limits::UNPUBLISHED,
     docs: "",
 };

@@ -117,6 +117,7 @@ fn words(symbols: &Symbols, update: &Update) -> String {
             }
             text + &time(top.exchange_time)
         }
+        Update::Book(note) => format!("book {}", name(&note.instrument)),
         Update::Statistics(day) => format!(
             "day {}: last {} high {} low {} change {:.8} ({:.3} %) volume {}{}",
             name(&day.instrument),

@@ -1,0 +1,260 @@
+//! Order books of every venue that offers them, on a connection of their own: whatever is lost, repeated, late or cut,
+//! a book that is held is one that the exchange had, all of its levels; and it comes back once nothing is lost any more.
+
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+use spreadwire::market::book::{Book, Side};
+use spreadwire::market::{Decimal, InstrumentId, Level};
+use spreadwire::time::{MonoNs, SECOND, UnixNs};
+use spreadwire::venues::{
+    Decoded, ExchangeSide, FeedCodec, Fetch, Market, Message, Messages, Opening, SymbolEntry, Symbols, Update, VENUES,
+    Venue, VenueQuote,
+};
+
+const ID: InstrumentId = InstrumentId(0);
+/// Levels a side that are held against the exchange's.
+const LEVELS: usize = 20;
+
+/// What becomes of the messages of one change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Delivered,
+    Lost,
+    Twice,
+    /// Behind those of the next change.
+    Late,
+    /// The connection is made anew first.
+    Reconnected,
+    /// Delivered; pages that were asked for are not answered before a later change.
+    Unanswered,
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        6 => Just(Fate::Delivered),
+        2 => Just(Fate::Lost),
+        1 => Just(Fate::Twice),
+        1 => Just(Fate::Late),
+        1 => Just(Fate::Reconnected),
+        2 => Just(Fate::Unanswered),
+    ]
+}
+
+struct Hall(VenueQuote);
+
+impl Market for Hall {
+    fn quote(&self, native: &str) -> Option<VenueQuote> {
+        (native == self.0.native).then(|| self.0.clone())
+    }
+
+    fn now(&self) -> UnixNs {
+        self.0.time
+    }
+}
+
+type Sides = (Vec<Level>, Vec<Level>);
+
+fn sides(book: &Book) -> Sides {
+    let side = |side| book.levels(side).take(LEVELS).copied().collect();
+    (side(Side::Bid), side(Side::Ask))
+}
+
+/// A codec for books and its exchange, and what the exchange had.
+struct Line {
+    venue: &'static dyn Venue,
+    codec: Box<dyn FeedCodec>,
+    side: Box<dyn ExchangeSide>,
+    hall: Hall,
+    history: Vec<Sides>,
+    late: Vec<Message>,
+    fetches: Vec<Fetch>,
+    now: MonoNs,
+    /// What the codec said of its book last: that it changed, or that it is void.
+    said: Option<bool>,
+}
+
+impl Line {
+    fn open(venue: &'static dyn Venue) -> Self {
+        let (quote, native) =
+            ["USDT", "USD", "KRW"].iter().find_map(|quote| Some((quote, venue.native("BTC", quote).ok()?))).unwrap();
+        let entry = SymbolEntry { id: ID, native: native.clone(), symbol: format!("BTC/{quote}") };
+        let first = VenueQuote {
+            native,
+            bid: level(10_000, 1),
+            ask: level(10_010, 1),
+            sequence: 2,
+            time: UnixNs(1_786_613_159_748_000_000),
+            day: Default::default(),
+        };
+        let mut line = Self {
+            venue,
+            codec: venue
+                .book_codec(Symbols::configured(vec![entry]), LEVELS)
+                .expect("Facts::books says that there are"),
+            side: venue.exchange_side(),
+            history: Vec::new(),
+            hall: Hall(first),
+            late: Vec::new(),
+            fetches: Vec::new(),
+            now: MonoNs(SECOND),
+            said: None,
+        };
+        line.remember();
+        line.connect();
+        line
+    }
+
+    fn remember(&mut self) {
+        let side = |side| self.hall.0.levels(side, LEVELS);
+        self.history.push((side(Side::Bid), side(Side::Ask)));
+    }
+
+    fn connect(&mut self) {
+        self.side = self.venue.exchange_side();
+        (self.late, self.fetches, self.said) = (Vec::new(), Vec::new(), None);
+        let mut said = Messages::default();
+        self.side.opened("/", &self.hall, &mut said);
+        let mut requests = Vec::new();
+        self.codec.set_time(self.hall.0.time);
+        self.codec.opened(&mut requests);
+        requests.iter().for_each(|request| self.side.receive(request, &self.hall, &mut said));
+        self.hear(said.drain().collect());
+    }
+
+    /// The codec reads these, and its requests are answered, whatever else is lost.
+    fn hear(&mut self, messages: Vec<Message>) {
+        let mut waiting = VecDeque::from(messages);
+        while let Some(message) = waiting.pop_front() {
+            let mut out = Decoded::default();
+            self.now = self.now.plus(1000);
+            let _ = self.codec.decode(message.as_bytes(), self.now, &mut out);
+            let mut said = Messages::default();
+            out.answers.iter().chain(&out.requests).for_each(|it| self.side.receive(it, &self.hall, &mut said));
+            waiting.extend(said.drain());
+            self.believe(out);
+        }
+    }
+
+    fn believe(&mut self, out: Decoded) {
+        for update in &out.updates {
+            match update {
+                Update::Book(note) => {
+                    assert_eq!(note.instrument, ID);
+                    self.said = Some(true);
+                }
+                Update::Void(..) => self.said = Some(false),
+                _ => {}
+            }
+        }
+        for fetch in out.fetches {
+            if self.fetches.iter().all(|other| other.instrument != fetch.instrument) {
+                self.fetches.push(fetch);
+            }
+        }
+        let name = self.venue.facts().name;
+        let Some(book) = self.codec.book(ID) else {
+            assert_ne!(self.said, Some(true), "{name}: a book that was told is gone without a word");
+            return;
+        };
+        let held = sides(book);
+        assert!(self.history.contains(&held), "{name}: the exchange never had {held:?}\n{:?}", self.history.last());
+    }
+
+    fn answer_fetches(&mut self) {
+        for fetch in std::mem::take(&mut self.fetches) {
+            let body = self.venue.rest("GET", &fetch.path, "", &self.hall).expect("the exchange has the page");
+            let mut out = Decoded::default();
+            let _ = self.codec.snapshot(&fetch.path, body.as_bytes(), &mut out);
+            self.believe(out);
+        }
+    }
+
+    fn step(&mut self, bid: Level, ask: Level, fate: Fate) {
+        if fate == Fate::Reconnected {
+            self.connect();
+        }
+        let quote = &mut self.hall.0;
+        (quote.bid, quote.ask, quote.sequence) = (bid, ask, quote.sequence + 1);
+        quote.time = UnixNs(quote.time.0 + SECOND / 10);
+        self.remember();
+        let mut said = Messages::default();
+        self.side.quote(&self.hall.0, &mut said);
+        self.side.heartbeat(self.hall.0.time, &mut said);
+        let messages: Vec<Message> = said.drain().collect();
+        let late = std::mem::take(&mut self.late);
+        match fate {
+            Fate::Lost => {}
+            Fate::Late => self.late = messages,
+            Fate::Twice => {
+                self.hear(messages.clone());
+                self.hear(messages);
+            }
+            Fate::Delivered | Fate::Reconnected | Fate::Unanswered => self.hear(messages),
+        }
+        self.hear(late);
+        if fate != Fate::Unanswered {
+            self.answer_fetches();
+        }
+    }
+}
+
+fn level(price: u64, size: u64) -> Level {
+    Level { price: Decimal::new(price, 1), size: Decimal::new(size, 3) }
+}
+
+fn with_books() -> impl Iterator<Item = &'static dyn Venue> {
+    VENUES.iter().copied().filter(|venue| venue.facts().books.is_some())
+}
+
+#[test]
+fn a_venue_says_that_it_has_books_where_it_has_a_codec_for_them() {
+    for venue in VENUES {
+        let codec = venue.book_codec(Symbols::default(), LEVELS);
+        assert_eq!(codec.is_some(), venue.facts().books.is_some(), "{}", venue.facts().name);
+        let Some(books) = venue.facts().books else { continue };
+        assert!(books.levels_max >= LEVELS || books.levels_max >= 10, "{}", venue.facts().name);
+        let is_token = matches!(venue.facts().opening, Opening::Token { .. });
+        assert!(!books.channel.is_empty() || is_token);
+    }
+}
+
+#[test]
+fn one_book_is_asked_for_and_comes_whole_with_every_change_told() {
+    for venue in with_books() {
+        let name = venue.facts().name;
+        let mut line = Line::open(venue);
+        for number in 0..30 {
+            line.step(level(10_000 - number % 7, 5 + number), level(10_010 + number % 3, 9), Fate::Delivered);
+            assert_eq!(line.said, Some(true), "{name}: after {number} changes");
+        }
+        let held = sides(line.codec.book(ID).unwrap());
+        let meant = line.history.last().unwrap();
+        assert_eq!(&held, meant, "{name}");
+        let depth = held.0.len().min(held.1.len());
+        assert!(depth >= 10.min(venue.facts().books.unwrap().levels_max), "{name}: {depth} levels");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn f46_f47_f48_f50_no_schedule_of_faults_makes_a_wrong_book_believed_at_any_level(
+        steps in proptest::collection::vec((9_960u64..10_040, 1u64..30, fate()), 1..50)
+    ) {
+        for venue in with_books() {
+            let mut line = Line::open(venue);
+            for (number, (bid, above, fate)) in steps.iter().enumerate() {
+                // No two tops are alike, so that a mixture of two is found out.
+                let size = number as u64 + 2;
+                line.step(level(*bid, size), level(bid + above, size), *fate);
+            }
+            for number in 0..4 {
+                line.step(level(9_950, 1000 + number), level(10_050, 1000 + number), Fate::Delivered);
+            }
+            let now = line.history.last();
+            let held = line.codec.book(ID).map(sides);
+            prop_assert_eq!(held.as_ref(), now, "{}: the book has not come back", venue.facts().name);
+        }
+    }
+}
