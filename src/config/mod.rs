@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::discovery::{Catalogue, Wanted};
+use crate::discovery::{Catalogue, Quoted, Scope, Wanted};
 use crate::market::directory::{Room, VenueEntry};
 use crate::market::{Decimal, Directory, VenueId};
 use crate::net::tls::Trust;
@@ -88,6 +88,14 @@ impl VenueConfig {
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.venue.facts().name
+    }
+
+    /// Who may vouch for it.
+    ///
+    /// # Errors
+    /// When its file of authorities cannot be used.
+    pub fn trust(&self) -> Result<Trust, String> {
+        Trust::new(self.ca_file.as_deref()).map_err(|why| format!("venue.{}.ca_file: {why}", self.name()))
     }
 }
 
@@ -245,6 +253,22 @@ impl Config {
         let instruments = self.instruments.len().max(ROOM_MIN);
         let venues = if self.cluster.redis.is_empty() { VENUES.len().saturating_sub(self.venues.len()) } else { 0 };
         Directory::with_room(self.instruments.clone(), self.members(), Room { venues, instruments })
+    }
+
+    /// Whose lists of instruments are to be read now and then, and what is asked for there.
+    ///
+    /// # Errors
+    /// When a file of authorities cannot be used.
+    pub fn scope(&self) -> Result<Scope, String> {
+        let mut scope = Scope { wanted: Vec::new(), quoted: Vec::new() };
+        for venue in self.venues.iter().filter(|venue| !venue.rest_address.is_empty()) {
+            let trust = venue.trust()?;
+            scope.wanted.push(Wanted { venue: venue.venue, address: venue.rest_address.clone(), trust });
+            let symbols = self.instruments.iter().zip(&venue.native);
+            let symbols = symbols.filter_map(|(symbol, native)| Some((symbol.clone(), native.clone()?))).collect();
+            scope.quoted.push(Quoted { venue: venue.name(), symbols });
+        }
+        Ok(scope)
     }
 
     /// What is allowed but may surprise, one sentence each.

@@ -5,6 +5,7 @@
 //! gauges, latencies. A client that does not read is conflated and never makes another wait. This stage
 //! never blocks, never writes the matrix, and does nothing per message that it could do per change.
 
+pub mod admin;
 pub mod assets;
 pub mod client;
 pub mod connection;
@@ -16,6 +17,7 @@ pub mod options;
 pub mod outbox;
 pub mod routes;
 mod serve;
+mod set;
 pub mod slots;
 
 use std::collections::VecDeque;
@@ -200,6 +202,11 @@ pub struct Gateway {
     /// Header lines of every response.
     extra: String,
 
+    /// Where admin calls go, if there are any.
+    admin: Option<admin::Desk>,
+    /// The set of instruments and exchanges as it was last seen.
+    seen: set::Seen,
+
     totals: Totals,
     stamps: Vec<Stamp>,
     buffer: Box<[u8]>,
@@ -263,6 +270,8 @@ impl Gateway {
             known: vec![Known::default(); directory.columns()],
             known_until: now,
             extra: String::new(),
+            admin: None,
+            seen: set::Seen::of(&directory),
             totals: Totals::default(),
             stamps: Vec::new(),
             buffer: vec![0; 16 * 1024].into(),
@@ -276,6 +285,13 @@ impl Gateway {
             opportunities,
         };
         Ok((gateway, alarm))
+    }
+
+    /// The same, which takes admin calls.
+    #[must_use]
+    pub fn with_admin(mut self, port: admin::Port) -> Self {
+        self.admin = Some(admin::Desk::new(port, self.alarm.clone()));
+        self
     }
 
     /// How long to sleep in the poll: until the next thing is due, at most `wait`.
@@ -297,7 +313,8 @@ impl Gateway {
         let mut timeout = self.sleep(wait);
         if !timeout.is_zero() {
             self.alarm.set();
-            if self.changes.is_marked() || !self.opportunities.is_empty() {
+            let is_answered = self.admin.as_ref().is_some_and(admin::Desk::has_answer);
+            if self.changes.is_marked() || !self.opportunities.is_empty() || is_answered {
                 timeout = Duration::ZERO;
             }
         }
@@ -651,10 +668,11 @@ impl Stage for Gateway {
         self.eye.look(&self.clock);
         self.desk.begin_turn();
         self.look_around();
+        self.look_at_set();
         let mut work = self.deliver_alerts() + self.deliver_changes();
         work += self.sockets_ready(&events);
         self.events = Some(events);
-        work += self.accept();
+        work += self.answer_admin() + self.accept();
         work += self.deliver_alerts() + self.deliver_changes();
         work += self.deliver_beats();
         self.tell_stale();

@@ -83,6 +83,7 @@ impl Page {
             204 => "No Content",
             304 => "Not Modified",
             400 => "Bad Request",
+            401 => "Unauthorized",
             404 => "Not Found",
             503 => "Service Unavailable",
             _ => "Error",
@@ -134,7 +135,7 @@ fn json(status: u16, lines: &'static str, body: Vec<u8>) -> Answer {
     Answer::Page(Page { status, kind: "application/json", lines: lines.into(), body: body.into() })
 }
 
-fn failure(status: u16, text: &str) -> Answer {
+pub(super) fn failure(status: u16, text: &str) -> Answer {
     let lines = if status == 503 { "Retry-After: 5\r\n" } else { "" };
     json(
         status,

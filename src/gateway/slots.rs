@@ -62,6 +62,11 @@ impl<T> Slots<T> {
         self.places.iter().enumerate().filter_map(|(at, item)| Some((at as u32, item.as_ref()?)))
     }
 
+    /// All that is in use, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.places.iter_mut().flatten()
+    }
+
     /// The numbers of all places in use.
     #[must_use]
     pub fn keys(&self) -> Vec<u32> {

@@ -55,7 +55,7 @@ fn serve(
     let signals = signals()?;
     // The configured order names configured venues; here the recordings say which there are.
     config.price_order.clear();
-    let parts = Parts::new(&config, discovery.directory, clock.clock(), None)?;
+    let parts = Parts::new(&config, discovery.directory, clock.clock(), None, None)?;
     terminal::greet(parts.address, "replayed", &parts.directory);
     let (directory, days, board) = (Arc::clone(&parts.directory), Arc::clone(&parts.days), Arc::clone(&parts.board));
     let (ring, events) = rtrb::RingBuffer::new(FEED_RING);
@@ -74,7 +74,7 @@ fn serve(
     let mut rows = vec![Row::hot(vec![Box::new(replay), Box::new(detector)])];
     rows.extend(gateways.into_iter().map(|gateway| Row::hot(vec![Box::new(gateway)])));
     rows.push(Row::cold(Box::new(terminal::LiveLine::new(board))));
-    until_signal(signals, vec![threads::start(rows, &config.threads)?])
+    until_signal(signals, vec![threads::start(rows, &config.threads)?], None)
 }
 
 /// The reader of what the detector tells, in place of a gateway.
