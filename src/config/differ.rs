@@ -16,17 +16,10 @@ impl Config {
             let names = it.price_order.iter().map(|id| it.venues[id.index()].name());
             names.filter(|name| with.venues.iter().any(|venue| venue.name() == *name)).collect()
         };
-        compare("gateway", &self.gateway, &other.gateway, &mut keys);
-        compare("quotes", &self.quotes, &other.quotes, &mut keys);
+        compare_sections(self, other, &mut keys);
         if order(self, other) != order(other, self) {
             keys.push("quotes.price_order".to_owned());
         }
-        compare("detector", &self.detector, &other.detector, &mut keys);
-        compare("threads", &self.threads, &other.threads, &mut keys);
-        compare("feed", &self.feed, &other.feed, &mut keys);
-        compare("discovery", &self.discovery, &other.discovery, &mut keys);
-        compare("cluster", &self.cluster, &other.cluster, &mut keys);
-        compare("admin", &self.admin, &other.admin, &mut keys);
         for mine in &self.venues {
             let Some(theirs) = other.venues.iter().find(|venue| venue.name() == mine.name()) else { continue };
             for (key, is_same) in [
@@ -44,6 +37,20 @@ impl Config {
         keys
     }
 }
+
+macro_rules! compared {
+    ($($section:ident),+) => {
+        /// All sections but those of single venues.
+        #[cfg(test)]
+        const COMPARED: &[&str] = &[$(stringify!($section)),+];
+
+        fn compare_sections(one: &Config, other: &Config, keys: &mut Vec<String>) {
+            $(compare(stringify!($section), &one.$section, &other.$section, keys);)+
+        }
+    };
+}
+
+compared!(gateway, quotes, detector, threads, feed, discovery, admin, books, cluster);
 
 fn compare<S: Section + Clone>(path: &str, one: &S, other: &S, keys: &mut Vec<String>) {
     let (mut one, mut other) = (one.clone(), other.clone());
@@ -73,7 +80,19 @@ mod tests {
                 "state_dir = \"x\"\nvenues = [\"bybit\", \"okx\", \"kraken\"]\n[detector]\nthreshold_pct = 1\n\
                  [admin]\ntoken = \"0123456789abcdef\"\n[venue.kraken]\naddress = \"wss://b\""
             }),
-            ["state_dir", "quotes.price_order", "detector.threshold_pct", "admin.token", "venue.okx.address"]
+            ["state_dir", "detector.threshold_pct", "admin.token", "quotes.price_order", "venue.okx.address"]
         );
+    }
+
+    #[test]
+    fn f126_every_section_is_compared() {
+        let reference = Config::reference();
+        let mut sections: Vec<&str> =
+            reference.split("| **`[").skip(1).map(|rest| rest.split(']').next().unwrap()).collect();
+        sections.retain(|section| *section != "venue.NAME");
+        sections.sort_unstable();
+        let mut compared = COMPARED.to_vec();
+        compared.sort_unstable();
+        assert_eq!(compared, sections);
     }
 }

@@ -18,7 +18,7 @@ use crossbeam::channel::select;
 use crossbeam::channel::{Receiver, Sender, never};
 
 use crate::config::{Amendment, Config, Plan, VenueConfig};
-use crate::discovery::{Catalogue, From, Scope};
+use crate::discovery::{Catalogue, From, Scope, Wanted};
 use crate::feed::{FeedVenue, SetChange};
 use crate::gateway::admin::{Order, Wish};
 use crate::log;
@@ -197,6 +197,11 @@ impl Reload {
     /// has the file read again: half a list is no reason to drop the rest.
     fn listed(&mut self, catalogue: &Catalogue) {
         if !self.parts.plan.has_patterns() {
+            return;
+        }
+        // Without its list a pattern would choose on a venue what it may not have.
+        let has_list = |wanted: &Wanted| catalogue.of(wanted.venue.facts().name).is_some();
+        if !self.parts.running.scope().is_ok_and(|scope| scope.wanted.iter().all(has_list)) {
             return;
         }
         let plan = self.parts.plan.clone();
@@ -412,5 +417,112 @@ impl Stage for Reload {
             default(wait) => return 0,
         }
         1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discovery::List;
+    use crate::market::InstrumentId;
+    use crate::venues::VENUES;
+    use crate::venues::listing::Entry;
+    use crossbeam::channel::{bounded, unbounded};
+    use std::path::Path;
+
+    const PATTERN: &str = "venues = [\"okx\", \"bybit\"]\ninstruments = [\"*/USDT\"]";
+
+    fn list(venue: &'static str, bases: &[&str]) -> List {
+        let dash = if venue == "okx" { "-" } else { "" };
+        let entries = bases.iter().map(|base| Entry {
+            base: (*base).to_owned(),
+            quote: "USDT".to_owned(),
+            native: format!("{base}{dash}USDT"),
+            is_trading: true,
+            tick: None,
+            lot: None,
+        });
+        List { venue, entries: entries.collect(), from: From::Venue }
+    }
+
+    /// The stage on a plan of patterns, and the orders that its one feed gets.
+    fn stage(text: &str, catalogue: &Catalogue) -> (Reload, Receiver<SetChange>) {
+        let plan = Plan::build("c.toml", text, Path::new("."), &[], VENUES);
+        let running = plan.clone().resolve(catalogue).unwrap();
+        let directory = Arc::new(running.directory_with_room());
+        let (changes, orders) = unbounded();
+        let venues = directory.venues_on().map(|(id, _)| id).collect();
+        let reload = Reload::new(ReloadParts {
+            path: PathBuf::from("no-such-folder/c.toml"),
+            plan,
+            running,
+            directory,
+            feeds: vec![FeedPort { changes, alarm: Alarm::of_parker().0, venues }],
+            others: Vec::new(),
+            signals: never(),
+            signs: never(),
+            watch: None,
+            orders: never(),
+            lists: never(),
+            scope: bounded(1).0,
+            clock: Clock::System,
+        });
+        (reload, orders)
+    }
+
+    fn quoted(reload: &Reload, venue: &str) -> Vec<String> {
+        let directory = &reload.parts.directory;
+        let symbol = |(id, _): (InstrumentId, &str)| directory.symbol(id).to_owned();
+        directory.quoted_by(directory.venue_named(venue).unwrap()).map(symbol).collect()
+    }
+
+    #[test]
+    fn f126_what_a_venue_lists_anew_joins_and_what_it_lists_no_more_stays() {
+        let first = Catalogue::new(vec![list("okx", &["BTC", "ETH"]), list("bybit", &["BTC", "ETH"])]);
+        let (mut reload, orders) = stage(PATTERN, &first);
+        reload.listed(&first);
+        assert!(orders.is_empty());
+        reload.listed(&Catalogue::new(vec![list("okx", &["BTC", "ETH", "SOL"]), list("bybit", &["BTC"])]));
+        assert_eq!(quoted(&reload, "okx"), ["BTC/USDT", "ETH/USDT", "SOL/USDT"]);
+        assert_eq!(quoted(&reload, "bybit"), ["BTC/USDT", "ETH/USDT"]);
+        let okx = reload.parts.directory.venue_named("okx").unwrap();
+        assert_eq!(orders.try_iter().map(|order| order.venue).collect::<Vec<_>>(), [okx]);
+        // A venue whose list is missing might be asked for what it does not have.
+        reload.listed(&Catalogue::new(vec![list("okx", &["BTC", "ETH", "SOL", "ADA"])]));
+        assert_eq!(quoted(&reload, "okx").len(), 3);
+    }
+
+    #[test]
+    fn f126_more_listings_than_there_is_room_for_join_as_far_as_there_is() {
+        let first = Catalogue::new(vec![list("okx", &["BTC"]), list("bybit", &["BTC"])]);
+        let (mut reload, _orders) = stage(PATTERN, &first);
+        let names: Vec<String> = (0..100).map(|n| format!("C{n}")).collect();
+        let many: Vec<&str> = names.iter().map(String::as_str).collect();
+        reload.listed(&Catalogue::new(vec![list("okx", &many), list("bybit", &many)]));
+        let directory = &reload.parts.directory;
+        assert_eq!((directory.instruments().len(), directory.rows()), (65, 65));
+        assert_eq!(quoted(&reload, "okx").len(), 65);
+    }
+
+    #[test]
+    fn f126_without_the_lists_that_patterns_need_nothing_changes() {
+        let both = Catalogue::new(vec![list("okx", &["BTC"]), list("bybit", &["BTC"])]);
+        let text = format!(
+            "{PATTERN}\n[discovery]\nwait_ms = 2000\n[venue.okx]\nrest_address = \"http://127.0.0.1:1\"\n\
+             [venue.bybit]\nrest_address = \"http://127.0.0.1:1\""
+        );
+        let (reload, _orders) = stage(&text, &both);
+        let mistakes = reload.next(reload.parts.plan.clone(), &Amendment::default(), None).err().unwrap();
+        assert!(mistakes.iter().all(|what| what.contains("could not be read")), "{mistakes:?}");
+        assert_eq!(mistakes.len(), 2);
+    }
+
+    #[test]
+    fn f126_a_file_that_is_gone_changes_nothing() {
+        let both = Catalogue::new(vec![list("okx", &["BTC"]), list("bybit", &["BTC"])]);
+        let (mut reload, orders) = stage(PATTERN, &both);
+        let told = reload.reload(false);
+        assert!(told.mistakes[0].contains("cannot be read"), "{told:?}");
+        assert!(orders.is_empty() && quoted(&reload, "okx") == ["BTC/USDT"]);
     }
 }
