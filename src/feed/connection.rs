@@ -204,8 +204,8 @@ pub struct Connection {
     is_second: bool,
     /// What it heard of instruments whose quotes nothing orders, while another connection speaks for them.
     held: Vec<Option<Quote>>,
-    /// Books that changed and are not yet in the table.
-    touched: Vec<BookNote>,
+    /// Books that changed and are not yet in the table; when that was read, or should have been on a line that is late.
+    touched: Vec<(BookNote, MonoNs)>,
     /// When what was last put into the table was read.
     published: Option<MonoNs>,
     fetches: Fetches,
@@ -525,7 +525,7 @@ impl Connection {
         self.opened_at = (now, unix);
         self.ping_at = Some(now.plus(FIRST_PING_NS));
         self.price_by = Some(now.plus(self.options.first_price_ms.saturating_mul(MS)));
-        if let Keepalive::Client { every_ms } = self.facts.keepalive {
+        if let Keepalive::Client { every_ms, .. } = self.facts.keepalive {
             self.keepalive_at = Some(now.plus(every_ms.saturating_mul(MS)));
         }
         let source = [Source::Simulated, Source::Replay].into_iter().find(|s| Some(s.word()) == source);
@@ -731,7 +731,7 @@ impl Connection {
     }
 
     fn keep_alive(&mut self, now: MonoNs) {
-        let (Keepalive::Client { every_ms }, Some(at)) = (self.facts.keepalive, self.keepalive_at) else { return };
+        let (Keepalive::Client { every_ms, .. }, Some(at)) = (self.facts.keepalive, self.keepalive_at) else { return };
         if now < at {
             return;
         }
@@ -1015,9 +1015,12 @@ impl Connection {
         }
         self.gauges().quotes.add(1);
         self.heard_of(note.instrument, received);
-        match self.touched.iter_mut().find(|other| other.instrument == note.instrument) {
-            Some(other) => *other = note,
-            None => self.touched.push(note),
+        let late_ns = self.lag.take(note.exchange_time, received);
+        self.gauges().lagged.add(u64::from(late_ns > 0));
+        let touched = (note, MonoNs(received.0.saturating_sub(late_ns)));
+        match self.touched.iter_mut().find(|(other, _)| other.instrument == note.instrument) {
+            Some(other) => *other = touched,
+            None => self.touched.push(touched),
         }
         self.published = Some(received);
     }
@@ -1028,8 +1031,7 @@ impl Connection {
         if self.is_second || self.in_maintenance || touched.is_empty() {
             return;
         }
-        let received = self.published.unwrap_or_default();
-        for BookNote { instrument, sequence, exchange_time } in touched.drain(..) {
+        for (BookNote { instrument, sequence, exchange_time }, received) in touched.drain(..) {
             let pair = directory.pair(instrument, *id);
             match codec.book(instrument) {
                 // Lost since: it was said to be.
