@@ -145,14 +145,6 @@ impl<T> Index<usize> for Roll<T> {
     }
 }
 
-/// What a venue quotes of an instrument.
-#[derive(Debug, Default)]
-struct Pair {
-    /// The venue's own symbol, once it was quoted.
-    native: OnceLock<Box<str>>,
-    quoted: AtomicBool,
-}
-
 /// Who is who in this process.
 #[derive(Debug, Default)]
 pub struct Directory {
@@ -160,7 +152,10 @@ pub struct Directory {
     instruments: Roll<String>,
     /// By instrument.
     listed: Box<[AtomicBool]>,
-    pairs: Box<[Pair]>,
+    /// By pair: whether it is to be quoted. Looked at for each quote, so apart from what is not.
+    quoted: Box<[AtomicBool]>,
+    /// By pair: the venue's own symbol, once it was quoted.
+    natives: Box<[OnceLock<Box<str>>]>,
     edition: AtomicU64,
 }
 
@@ -192,15 +187,15 @@ impl Directory {
     pub fn with_room(instruments: Vec<String>, venues: Vec<VenueEntry>, room: Room) -> Self {
         assert!(venues.iter().all(|v| v.native.len() == instruments.len()));
         let (rows, width) = (instruments.len() + room.instruments, venues.len() + room.venues);
-        let pairs: Box<[Pair]> = (0..rows * width).map(|_| Pair::default()).collect();
+        let quoted: Box<[AtomicBool]> = (0..rows * width).map(|_| AtomicBool::new(false)).collect();
+        let natives: Box<[OnceLock<Box<str>>]> = (0..rows * width).map(|_| OnceLock::new()).collect();
         let count = instruments.len();
         let mut members = Vec::with_capacity(venues.len());
         for (at, VenueEntry { name, taker_fee_pct, native }) in venues.into_iter().enumerate() {
             for (row, native) in native.into_iter().enumerate() {
                 let Some(native) = native else { continue };
-                let pair = &pairs[row * width + at];
-                pair.native.get_or_init(|| native.into());
-                pair.quoted.store(true, Ordering::Relaxed);
+                natives[row * width + at].get_or_init(|| native.into());
+                quoted[row * width + at].store(true, Ordering::Relaxed);
             }
             members.push(Member { name, taker_fee_pct, on: AtomicBool::new(true) });
         }
@@ -208,7 +203,8 @@ impl Directory {
             venues: Roll::new(members, room.venues),
             instruments: Roll::new(instruments, room.instruments),
             listed: (0..rows).map(|row| AtomicBool::new(row < count)).collect(),
-            pairs,
+            quoted,
+            natives,
             edition: AtomicU64::new(0),
         }
     }
@@ -303,20 +299,20 @@ impl Directory {
     /// How many cells there can be: [`Self::rows`] × [`Self::columns`].
     #[must_use]
     pub fn pairs(&self) -> usize {
-        self.pairs.len()
+        self.quoted.len()
     }
 
     /// Whether `venue` is to quote `instrument` now.
     #[inline]
     #[must_use]
     pub fn is_quoted(&self, instrument: InstrumentId, venue: VenueId) -> bool {
-        self.pairs[self.pair(instrument, venue).index()].quoted.load(Ordering::Acquire)
+        self.quoted[self.pair(instrument, venue).index()].load(Ordering::Acquire)
     }
 
     /// The venue's own symbol of `instrument`; `None` where it never quoted it.
     #[must_use]
     pub fn native(&self, instrument: InstrumentId, venue: VenueId) -> Option<&str> {
-        self.pairs[self.pair(instrument, venue).index()].native.get().map(|native| &**native)
+        self.natives[self.pair(instrument, venue).index()].get().map(|native| &**native)
     }
 
     /// The instruments that `venue` is to quote now, with its own symbols.
@@ -360,17 +356,17 @@ impl Directory {
     /// From now on `venue` is to quote `instrument`, which it calls `native`; that is for ever. `false` when it was
     /// called otherwise.
     pub fn quote(&self, instrument: InstrumentId, venue: VenueId, native: &str) -> bool {
-        let pair = &self.pairs[self.pair(instrument, venue).index()];
-        let is_same = **pair.native.get_or_init(|| native.into()) == *native;
+        let pair = self.pair(instrument, venue).index();
+        let is_same = **self.natives[pair].get_or_init(|| native.into()) == *native;
         if is_same {
-            pair.quoted.store(true, Ordering::Release);
+            self.quoted[pair].store(true, Ordering::Release);
         }
         is_same
     }
 
     /// From now on `venue` is not to quote `instrument`: its quotes are nobody's price.
     pub fn drop_quote(&self, instrument: InstrumentId, venue: VenueId) {
-        self.pairs[self.pair(instrument, venue).index()].quoted.store(false, Ordering::Release);
+        self.quoted[self.pair(instrument, venue).index()].store(false, Ordering::Release);
     }
 
     /// Switches `venue` off. Its quotes are dropped one by one, see [`Self::drop_quote`].
