@@ -87,7 +87,8 @@ impl Detector {
     #[must_use]
     pub fn new(parts: DetectorParts) -> (Self, Alarm) {
         let (alarm, parker) = Alarm::of_parker();
-        let recorder = Recorder::new(parts.directory.columns(), &[Hop::Merge, Hop::Detect]);
+        let recorder =
+            Recorder::new(parts.directory.columns(), parts.directory.venues().len(), &[Hop::Merge, Hop::Detect]);
         let detector = Self {
             edition: parts.directory.edition(),
             core: Core::new(parts.directory, parts.matrix, parts.options),

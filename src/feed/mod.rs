@@ -215,7 +215,7 @@ impl Feed {
         let waker = Waker::new(poll.registry(), WAKER)?;
         let alarm = Alarm::of_poll(Arc::new(waker));
         let ids = parts.venues.iter().map(|v| v.id).collect();
-        let instruments = parts.directory.rows();
+        let (instruments, venues_now) = (parts.directory.rows(), parts.directory.venues().len());
         let now = parts.clock.now();
         let seed = parts.options.seed.unwrap_or_else(|| parts.clock.unix().0);
         let venues = parts.venues.iter().enumerate();
@@ -256,7 +256,7 @@ impl Feed {
                 instruments,
                 Origin::Own,
             ),
-            recorder: Recorder::new(parts.board.venues.len(), &[Hop::Decode, Hop::WireToBook]),
+            recorder: Recorder::new(parts.board.venues.len(), venues_now, &[Hop::Decode, Hop::WireToBook]),
             buffer: vec![0; READ_BUFFER].into(),
             board: parts.board,
             clock: parts.clock,

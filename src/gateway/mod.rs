@@ -240,7 +240,11 @@ impl Gateway {
         };
         let gateway = Self {
             name: format!("gateway-{}", index + 1),
-            recorder: Recorder::new(directory.columns(), &[Hop::WireToPrice, Hop::WireToAlert]),
+            recorder: Recorder::new(
+                directory.columns(),
+                directory.venues().len(),
+                &[Hop::WireToPrice, Hop::WireToAlert],
+            ),
             desk: Desk::new(Arc::clone(&directory), Arc::clone(&changes), &options.price_venues),
             eye,
             poll,
