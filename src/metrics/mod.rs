@@ -415,6 +415,17 @@ pub struct KeepGauges {
     pub refused: Counter,
 }
 
+/// What became of changes of the set at run time; the reload stage writes.
+#[derive(Debug, Default)]
+pub struct ReloadGauges {
+    /// Changes applied.
+    pub applied: Counter,
+    /// Changes asked for that changed nothing, because something was wrong.
+    pub refused: Counter,
+    /// 1 when the last one was refused.
+    pub is_refused: Gauge,
+}
+
 /// All counters and gauges of the process.
 #[derive(Debug)]
 pub struct Board {
@@ -432,6 +443,8 @@ pub struct Board {
     pub latency: latency::LatencyBoard,
     /// Last known values on disk.
     pub keep: KeepGauges,
+    /// Changes of the set at run time.
+    pub reload: ReloadGauges,
     /// The cluster's, where one is configured.
     pub cluster: Option<cluster::ClusterBoard>,
 }
@@ -448,6 +461,7 @@ impl Board {
             gateways: (0..gateways).map(|_| GatewayGauges::default()).collect(),
             latency: latency::LatencyBoard::new(venues),
             keep: KeepGauges::default(),
+            reload: ReloadGauges::default(),
             cluster: None,
         }
     }

@@ -63,6 +63,14 @@ impl Told {
         if self.mistakes.is_empty() { 200 } else { 400 }
     }
 
+    /// Whether something was changed.
+    #[must_use]
+    pub fn is_change(&self) -> bool {
+        let is_any = [&self.added, &self.removed].iter().any(|items| !items.is_empty())
+            || [&self.exchanges_added, &self.exchanges_removed].iter().any(|names| !names.is_empty());
+        is_any && !self.is_dry && self.mistakes.is_empty()
+    }
+
     /// The answer's text.
     #[must_use]
     pub fn text(&self) -> Vec<u8> {
@@ -71,9 +79,7 @@ impl Told {
                 root.text("error", "Nothing was changed").texts("mistakes", &self.mistakes);
                 return;
             }
-            let is_change = [&self.added, &self.removed].iter().any(|items| !items.is_empty())
-                || [&self.exchanges_added, &self.exchanges_removed].iter().any(|names| !names.is_empty());
-            root.boolean("changed", is_change && !self.is_dry).boolean("dry", self.is_dry);
+            root.boolean("changed", self.is_change()).boolean("dry", self.is_dry);
             root.texts("exchangesAdded", &self.exchanges_added).texts("exchangesRemoved", &self.exchanges_removed);
             for (name, items) in [("added", &self.added), ("removed", &self.removed)] {
                 array(items, root.key(name), |(exchange, symbol, native), out| {

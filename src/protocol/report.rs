@@ -201,6 +201,7 @@ pub fn metrics(board: &Board, directory: &Directory, known: &[Known], now: MonoN
     }
     detector(&mut out, board);
     kept(&mut out, board);
+    reloaded(&mut out, board);
     let gateway = |at: usize| format!("gateway=\"{at}\"");
     for (name, help, read) in GATEWAY_ROWS {
         family(&mut out, &format!("gateway_{name}"), help, board.gateways.iter().map(read).enumerate(), &gateway);
@@ -262,6 +263,19 @@ fn kept(out: &mut Vec<u8>, board: &Board) {
         }),
     ] {
         family(out, &format!("keep_{name}"), help, [(0, counter.value())].into_iter(), &|_| String::new());
+    }
+}
+
+fn reloaded(out: &mut Vec<u8>, board: &Board) {
+    let reload = &board.reload;
+    for (name, help, value) in [
+        ("applied_total", "Changes of what is quoted that were applied.", reload.applied.value()),
+        ("refused_total", "Changes of what is quoted that were wrong, so that nothing changed.", {
+            reload.refused.value()
+        }),
+        ("last_refused", "1 while the last one was refused.", reload.is_refused.value()),
+    ] {
+        family(out, &format!("reload_{name}"), help, [(0, value)].into_iter(), &|_| String::new());
     }
 }
 

@@ -23,6 +23,7 @@ use crate::feed::{FeedVenue, SetChange};
 use crate::gateway::admin::{Order, Wish};
 use crate::log;
 use crate::market::{Directory, VenueId};
+use crate::metrics::Board;
 use crate::net::tls::Trust;
 use crate::protocol::admin::{SetWish, Told};
 use crate::stage::{Alarm, Stage};
@@ -70,6 +71,8 @@ pub struct ReloadParts {
     pub lists: Receiver<Catalogue>,
     /// Tells whoever reads those lists what runs.
     pub scope: Sender<Scope>,
+    /// Where it is told what became of changes.
+    pub board: Arc<Board>,
     /// Time.
     pub clock: Clock,
 }
@@ -98,9 +101,21 @@ impl Reload {
         Self { parts, amendment: Amendment::default(), seen }
     }
 
+    /// Counts what became of it.
+    fn counted(&self, told: Told) -> Told {
+        let gauges = &self.parts.board.reload;
+        if !told.is_dry {
+            gauges.is_refused.set(u64::from(!told.mistakes.is_empty()));
+            gauges.refused.add(u64::from(!told.mistakes.is_empty()));
+            gauges.applied.add(u64::from(told.is_change()));
+        }
+        told
+    }
+
     fn because(&mut self, cause: &str) {
         log::say(format_args!("reload: {cause}: reading {}", self.parts.path.display()));
         let told = self.reload(false);
+        let told = self.counted(told);
         if !told.mistakes.is_empty() {
             log::say(format_args!("reload: nothing was changed"));
         }
@@ -231,7 +246,8 @@ impl Reload {
         }
         let change = Change::between(&self.parts.running, &config, &self.parts.directory);
         log::say(format_args!("reload: venues list what was not listed before"));
-        self.finish(Next { plan, config, change }, false);
+        let told = self.finish(Next { plan, config, change }, false);
+        self.counted(told);
     }
 
     /// Resolves `plan`. Venues are asked for their lists where it has patterns.
@@ -406,7 +422,8 @@ impl Stage for Reload {
                         Wish::Reload => self.reload(order.is_dry),
                         Wish::Set(wish) => self.amend(wish, order.is_dry),
                     };
-                    order.reply(told);
+                    let told = Told { is_dry: order.is_dry, ..told };
+                    order.reply(self.counted(told));
                 }
                 Err(_) => self.parts.orders = never(),
             },
@@ -465,6 +482,7 @@ mod tests {
             orders: never(),
             lists: never(),
             scope: bounded(1).0,
+            board: Arc::new(Board::new(crate::time::MonoNs(0), 0, 0)),
             clock: Clock::System,
         });
         (reload, orders)

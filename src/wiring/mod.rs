@@ -325,7 +325,7 @@ fn run_live(
     match reloading {
         Some(reloading) => {
             others.push(alarm.clone());
-            let (beside, signal) = reloading.rows(config, &directory, others, &clock)?;
+            let (beside, signal) = reloading.rows(config, &directory, others, &board, &clock)?;
             rows.extend(beside);
             hang_up = Some(signal);
         }

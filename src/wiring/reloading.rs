@@ -14,6 +14,7 @@ use crate::feed::SetChange;
 use crate::gateway::admin::{Order, Port};
 use crate::log;
 use crate::market::Directory;
+use crate::metrics::Board;
 use crate::reload::watch::FileWatch;
 use crate::reload::{FeedPort, Reload, ReloadParts};
 use crate::stage::Alarm;
@@ -56,6 +57,7 @@ impl Reloading {
         config: &Config,
         directory: &Arc<Directory>,
         others: Vec<Alarm>,
+        board: &Arc<Board>,
         clock: &Clock,
     ) -> Result<(Vec<Row>, Sender<()>), Failure> {
         // One that waits stands for all that come after it.
@@ -89,6 +91,7 @@ impl Reloading {
             orders: self.orders,
             lists,
             scope,
+            board: Arc::clone(board),
             clock: clock.clone(),
         });
         // It may wait for lists.

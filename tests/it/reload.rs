@@ -336,6 +336,10 @@ fn f126_an_invalid_file_changes_nothing_and_names_the_line() {
 
     assert_eq!(rig.quoted(), ["BTC/USDT binance+okx", "ETH/USDT binance"]);
     assert_eq!((rig.connections("binance"), rig.connections("okx")), ((1, 1), (1, 1)));
+    let metrics = rig.get("/metrics").1;
+    for line in ["reload_applied_total 0", "reload_refused_total 3", "reload_last_refused 1"] {
+        assert!(metrics.contains(&format!("\nspreadwire_{line}\n")), "{line}");
+    }
 }
 
 #[test]
