@@ -71,8 +71,10 @@ pub(super) struct Line {
     told: bool,
     /// Whether the venue's state must be looked at again.
     pub changed: bool,
-    /// It asks for other instruments than it should.
+    /// It asks for other instruments than it should, or it told the first price of one when nobody wanted it.
     pub outdated: bool,
+    /// The latter: only another connection tells that price again.
+    pub told_in_vain: bool,
 }
 
 pub(super) enum State {
@@ -118,6 +120,7 @@ impl Line {
             told: false,
             changed: true,
             outdated: false,
+            told_in_vain: false,
         }
     }
 
@@ -344,7 +347,7 @@ impl Line {
         let mut connection = Connection::share(parts, plan, self.connection.voids());
         connection.learn_from(&self.connection);
         connection.set_second(self.connection.is_second());
-        (self.connection, self.outdated) = (connection, false);
+        self.connection = connection;
     }
 
     /// It speaks for its instruments alone, whatever another line does.

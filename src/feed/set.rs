@@ -62,17 +62,22 @@ impl Feed {
             (0..self.lines.len()).step_by(2).filter(|slot| self.lines[*slot].standing == at).collect();
         let before: Vec<Vec<SymbolEntry>> =
             slots.iter().map(|slot| std::mem::take(&mut self.plans[slot / 2])).collect();
-        let plans = spread(before, connection::entries(&self.directory, id), most);
+        let plans = spread(&before, connection::entries(&self.directory, id), most);
         let voids = voids(&plans);
         for (place, plan) in plans.into_iter().enumerate() {
             match slots.get(place) {
-                Some(slot) => self.plans[slot / 2] = plan,
+                Some(slot) => {
+                    let has = |entry: &SymbolEntry| before[place].iter().any(|old| old.id == entry.id);
+                    let is_more = plan.iter().any(|entry| !has(entry));
+                    self.lines[*slot..][..2].iter_mut().for_each(|line| line.told_in_vain |= is_more);
+                    self.plans[slot / 2] = plan;
+                }
                 None => self.add_lines(at, plan, voids, now),
             }
         }
         for (slot, line) in self.lines.iter_mut().enumerate().filter(|(_, line)| line.standing == at) {
             line.set_voids(voids);
-            line.outdated = !line.connection.asks_for(&self.plans[slot / 2]);
+            line.outdated = line.told_in_vain || !line.connection.asks_for(&self.plans[slot / 2]);
             // Another set may well prove itself where the one before did not.
             line.not_before = now.min(line.not_before);
             line.changed = true;
@@ -106,8 +111,9 @@ impl Feed {
 
     /// A connection is opened with what its plan says at that moment, whatever it was made for.
     pub(super) fn renew(&mut self, slot: usize) {
-        let plan = &self.plans[slot / 2];
-        if !self.lines[slot].outdated || self.lines[slot].connection.asks_for(plan) {
+        let (plan, line) = (&self.plans[slot / 2], &mut self.lines[slot]);
+        (line.outdated, line.told_in_vain) = (false, false);
+        if line.connection.asks_for(plan) {
             return;
         }
         let parts = self.parts_of(self.lines[slot].standing);
@@ -144,7 +150,7 @@ pub(super) fn voids(plans: &[Vec<SymbolEntry>]) -> Voids {
 
 /// `wanted` over lines of at most `most` each, `before` being what each line has: what is wanted stays where it is, what
 /// is new fills the fullest line with room for it, so that few lines change, or else new ones. All in order of their ids.
-fn spread(before: Vec<Vec<SymbolEntry>>, wanted: Vec<SymbolEntry>, most: usize) -> Vec<Vec<SymbolEntry>> {
+fn spread(before: &[Vec<SymbolEntry>], wanted: Vec<SymbolEntry>, most: usize) -> Vec<Vec<SymbolEntry>> {
     let place = |id| before.iter().position(|plan| plan.iter().any(|entry| entry.id == id));
     let mut plans: Vec<Vec<SymbolEntry>> = before.iter().map(|_| Vec::new()).collect();
     let mut fresh = VecDeque::new();
@@ -183,8 +189,8 @@ mod tests {
     }
 
     fn check(before: &[&[u32]], wanted: &[u32], after: &[&[u32]]) {
-        let before = before.iter().map(|ids| entries(ids)).collect();
-        assert_eq!(ids(&spread(before, entries(wanted), 3)), after);
+        let before: Vec<_> = before.iter().map(|ids| entries(ids)).collect();
+        assert_eq!(ids(&spread(&before, entries(wanted), 3)), after);
     }
 
     #[test]
@@ -209,7 +215,7 @@ mod tests {
             for set in sets {
                 let wanted: Vec<u32> = set.into_iter().collect();
                 let before = ids(&plans);
-                plans = spread(plans, entries(&wanted), most);
+                plans = spread(&plans, entries(&wanted), most);
                 let after = ids(&plans);
                 let mut all = after.concat();
                 all.sort_unstable();

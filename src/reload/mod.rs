@@ -101,24 +101,39 @@ impl Reload {
         Self { parts, amendment: Amendment::default(), seen }
     }
 
-    /// Counts what became of it.
-    fn counted(&self, told: Told) -> Told {
-        let gauges = &self.parts.board.reload;
-        if !told.is_dry {
-            gauges.is_refused.set(u64::from(!told.mistakes.is_empty()));
-            gauges.refused.add(u64::from(!told.mistakes.is_empty()));
-            gauges.applied.add(u64::from(told.is_change()));
+    /// Says and counts what became of it, unless it was only asked.
+    fn conclude(&self, told: &Told) {
+        if told.is_dry {
+            return;
         }
-        told
+        let is_refused = !told.mistakes.is_empty();
+        told.mistakes.iter().for_each(|what| log::say(format_args!("reload: {what}")));
+        if is_refused {
+            log::say(format_args!("reload: nothing was changed"));
+        }
+        let gauges = &self.parts.board.reload;
+        gauges.is_refused.set(u64::from(is_refused));
+        gauges.refused.add(u64::from(is_refused));
+        gauges.applied.add(u64::from(told.is_change()));
     }
 
     fn because(&mut self, cause: &str) {
         log::say(format_args!("reload: {cause}: reading {}", self.parts.path.display()));
         let told = self.reload(false);
-        let told = self.counted(told);
-        if !told.mistakes.is_empty() {
-            log::say(format_args!("reload: nothing was changed"));
+        self.conclude(&told);
+    }
+
+    fn called(&mut self, order: Order) {
+        if !order.is_dry {
+            log::say(format_args!("reload: an admin call"));
         }
+        let told = match &order.wish {
+            Wish::Reload => self.reload(order.is_dry),
+            Wish::Set(wish) => self.amend(wish, order.is_dry),
+        };
+        let told = Told { is_dry: order.is_dry, ..told };
+        self.conclude(&told);
+        order.reply(told);
     }
 
     /// Whether the file is another one than when it was last looked at. Signs that belong together are taken together.
@@ -247,7 +262,7 @@ impl Reload {
         let change = Change::between(&self.parts.running, &config, &self.parts.directory);
         log::say(format_args!("reload: venues list what was not listed before"));
         let told = self.finish(Next { plan, config, change }, false);
-        self.counted(told);
+        self.conclude(&told);
     }
 
     /// Resolves `plan`. Venues are asked for their lists where it has patterns.
@@ -291,11 +306,7 @@ impl Reload {
     fn finish(&mut self, next: Next, is_dry: bool) -> Told {
         let Next { plan, config, change } = next;
         let told = change.told(is_dry);
-        if is_dry {
-            return told;
-        }
-        if !change.refused.is_empty() {
-            change.refused.iter().for_each(|why| log::say(format_args!("reload: {why}")));
+        if is_dry || !change.refused.is_empty() {
             return told;
         }
         let known = self.parts.running.warnings();
@@ -394,7 +405,6 @@ fn places(config: &Config, change: &Change) -> Result<Vec<Place>, String> {
 }
 
 fn refused(mistakes: Vec<String>) -> Told {
-    mistakes.iter().for_each(|what| log::say(format_args!("reload: {what}")));
     Told { mistakes, ..Told::default() }
 }
 
@@ -417,14 +427,7 @@ impl Stage for Reload {
                 Err(_) => self.parts.signs = never(),
             },
             recv(orders) -> order => match order {
-                Ok(order) => {
-                    let told = match &order.wish {
-                        Wish::Reload => self.reload(order.is_dry),
-                        Wish::Set(wish) => self.amend(wish, order.is_dry),
-                    };
-                    let told = Told { is_dry: order.is_dry, ..told };
-                    order.reply(self.counted(told));
-                }
+                Ok(order) => self.called(order),
                 Err(_) => self.parts.orders = never(),
             },
             recv(lists) -> lists => match lists {

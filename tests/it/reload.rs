@@ -443,6 +443,39 @@ fn f126_an_admin_call_changes_the_set_until_the_file_is_read_again() {
 }
 
 #[test]
+fn f126_what_goes_and_comes_back_at_once_has_its_price_however_quiet_it_is() {
+    let rig = Rig::new(BEFORE);
+    // It tells its price once on each connection, and then never again.
+    rig.set("binance", "ETH/USDT", "2400", "2401");
+    rig.wait_until("price", |rig| rig.has_price("ETH/USDT", "binance"));
+    for _ in 0..10 {
+        let [gone, back] = [r#"{"remove":["ETH/USDT"]}"#, r#"{"add":["ETH/USDT"]}"#];
+        assert_eq!(rig.post("/api/admin/set", TOKEN, gone).0, 200);
+        assert!(!rig.has_price("ETH/USDT", "binance"));
+        assert_eq!(rig.post("/api/admin/set", TOKEN, back).0, 200);
+        rig.wait_until("price again", |rig| rig.has_price("ETH/USDT", "binance"));
+        assert!(rig.has_price("BTC/USDT", "binance"));
+    }
+    assert_eq!(rig.connections("okx"), (1, 1));
+}
+
+#[test]
+fn f126_a_change_while_a_venue_is_away_holds_when_it_is_back() {
+    let rig = Rig::new(BEFORE);
+    rig.control.refuse("binance", true).unwrap();
+    rig.control.cut("binance").unwrap();
+    rig.wait_until("end", |rig| rig.connections("binance").1 == 0);
+    rig.write(AFTER);
+    rig.wait_for("reload: - binance ETH/USDT (ETHUSDT)");
+    rig.wait_until("price of the others", |rig| {
+        rig.has_price("SOL/USDT", "kraken") && rig.has_price("BTC/USDT", "okx")
+    });
+    rig.control.refuse("binance", false).unwrap();
+    rig.wait_until("price", |rig| rig.has_price("SOL/USDT", "binance") && rig.has_price("BTC/USDT", "binance"));
+    assert!(!rig.has_price("ETH/USDT", "binance"));
+}
+
+#[test]
 fn without_a_token_there_are_no_admin_calls() {
     let rig = Rig::new(&format!("{BEFORE}\n[admin]\nwatch_file = \"on\""));
     for target in ["/api/admin/set", "/api/admin/reload"] {
