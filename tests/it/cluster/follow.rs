@@ -271,6 +271,9 @@ fn f126_an_instrument_that_is_added_where_it_is_led_reaches_those_who_have_it_an
     assert!(follower.quotes().all(|quote| quote.instrument.0 != added));
     assert_eq!(follower.counts(OKX).refused.value(), 1, "counted, and skipped");
     follower.add("SOL/USDT");
+    until(&mut [&mut leader, &mut follower], "its price, told before it was wanted", |nodes| {
+        nodes[1].cell(added, OKX).bid.price == Decimal::new(10_000, 2)
+    });
     leader.quote(added, OKX, 10_500, 3);
     until(&mut [&mut leader, &mut follower], "its price", |nodes| {
         nodes[1].cell(added, OKX).bid.price == Decimal::new(10_500, 2)
