@@ -67,6 +67,12 @@ impl<T> Slots<T> {
         self.places.iter_mut().flatten()
     }
 
+    /// All places in use have numbers below this.
+    #[must_use]
+    pub fn end(&self) -> u32 {
+        self.places.len() as u32
+    }
+
     /// The numbers of all places in use.
     #[must_use]
     pub fn keys(&self) -> Vec<u32> {

@@ -5,6 +5,7 @@
 //! example of each message. Inside we say venue and instrument, clients hear `exchange` and `symbol`.
 
 pub mod admin;
+pub mod book;
 pub mod health;
 pub mod message;
 pub mod opportunity;
