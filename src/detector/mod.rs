@@ -409,8 +409,9 @@ impl Core {
     pub fn drop_unwanted(&mut self, now: MonoNs, mark: impl Fn(PairId), events: &mut Vec<OpportunityEvent>) {
         for pair in (0..self.directory.pairs() as u32).map(PairId) {
             let (instrument, venue) = self.directory.split(pair);
+            let was_quoted = self.directory.native(instrument, venue).is_some();
             let is_held = || matches!(self.matrix.load(pair).state, CellState::Live | CellState::Suspect);
-            if !self.directory.is_quoted(instrument, venue) && is_held() {
+            if was_quoted && !self.directory.is_quoted(instrument, venue) && is_held() {
                 self.last[pair.index()] = LastSeen::default();
                 self.void_cell(pair, instrument, venue, &mark);
                 self.scan(instrument, now, events);

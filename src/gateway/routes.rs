@@ -524,8 +524,11 @@ pub fn survey_prices(directory: &Directory, view: &View<'_>, known: &mut Vec<Kno
     for at in 0..directory.pairs() {
         let pair = PairId(at as u32);
         let (instrument, venue) = directory.split(pair);
+        if !directory.is_quoted(instrument, venue) {
+            continue;
+        }
         let cell = view.matrix.load(pair);
-        if cell.state == CellState::Empty || !directory.is_quoted(instrument, venue) {
+        if cell.state == CellState::Empty {
             continue;
         }
         let is_fresh = cell.is_fresh(view.now, view.stale_after_ns);
