@@ -11,11 +11,13 @@ use spreadwire::detector::Core;
 use spreadwire::detector::scan::Options;
 use spreadwire::feed;
 use spreadwire::feed::connection::{Connection, Parts, Purpose};
+use spreadwire::market::book::BookStamp;
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::quote::{FeedEvent, Origin};
 use spreadwire::market::statistics::DayStatistics;
-use spreadwire::market::{Decimal, Directory, InstrumentId, Level, Quote, VenueId};
+use spreadwire::market::{Decimal, Directory, InstrumentId, Level, PairId, Quote, VenueId};
 use spreadwire::matrix::QuoteMatrix;
+use spreadwire::matrix::books::BookTable;
 use spreadwire::matrix::changes::Changes;
 use spreadwire::matrix::days::DayTable;
 use spreadwire::matrix::handover::Handover;
@@ -81,6 +83,13 @@ fn state(native: String, n: u64) -> VenueQuote {
 
 /// A codec that is subscribed, and `FRAMES` quote frames that its exchange wrote.
 fn prepared(venue: &'static dyn Venue) -> (Box<dyn FeedCodec>, Messages) {
+    prepared_by(venue, |symbols| venue.codec(symbols))
+}
+
+fn prepared_by(
+    venue: &'static dyn Venue,
+    codec: impl FnOnce(Symbols) -> Box<dyn FeedCodec>,
+) -> (Box<dyn FeedCodec>, Messages) {
     let natives: Vec<String> =
         SYMBOLS.iter().map(|(b, q)| venue.native(b, q).expect("a symbol of all venues")).collect();
     let entries = natives.iter().enumerate().map(|(at, native)| SymbolEntry {
@@ -88,7 +97,7 @@ fn prepared(venue: &'static dyn Venue) -> (Box<dyn FeedCodec>, Messages) {
         native: native.clone(),
         symbol: format!("{}/{}", SYMBOLS[at].0, SYMBOLS[at].1),
     });
-    let mut codec = venue.codec(Symbols::configured(entries.collect()));
+    let mut codec = codec(Symbols::configured(entries.collect()));
     let mut side = venue.exchange_side();
     let hall = Hall(natives.iter().map(|n| (n.clone(), state(n.clone(), 0))).collect());
     let mut decoded = Decoded::default();
@@ -99,6 +108,10 @@ fn prepared(venue: &'static dyn Venue) -> (Box<dyn FeedCodec>, Messages) {
         for message in said.drain() {
             codec.decode(message.as_bytes(), MonoNs(1), &mut decoded).expect("our own frames decode");
         }
+        for fetch in std::mem::take(&mut decoded.fetches) {
+            let page = venue.rest("GET", &fetch.path, "", &hall).expect("the exchange has the page");
+            codec.snapshot(&fetch.path, page.as_bytes(), &mut decoded).expect("our own pages decode");
+        }
         let requests = std::mem::take(&mut decoded.requests);
         if requests.is_empty() {
             break;
@@ -107,7 +120,9 @@ fn prepared(venue: &'static dyn Venue) -> (Box<dyn FeedCodec>, Messages) {
     }
     let mut frames = Messages::default();
     for n in 1..=FRAMES as u64 {
-        side.quote(&state(natives[n as usize % natives.len()].clone(), n), &mut frames);
+        let quote = state(natives[n as usize % natives.len()].clone(), n);
+        // Each instrument counts by itself, without a gap.
+        side.quote(&VenueQuote { sequence: 2 + n.div_ceil(natives.len() as u64), ..quote }, &mut frames);
     }
     (codec, frames)
 }
@@ -167,6 +182,48 @@ fn the_steady_path_allocates_nothing() {
         assert_eq!(allocations, 0, "{}: allocations in {} frames", venue.facts().name, steady.len());
     }
     VENUES.iter().for_each(|venue| the_socket_path_allocates_nothing(*venue));
+    BOOKS_FREE.iter().for_each(|name| a_change_of_a_book_allocates_nothing(name));
+}
+
+/// Whose order books change without an allocation.
+const BOOKS_FREE: [&str; 5] = ["binance", "binanceus", "kucoin", "mexc", "upbit"];
+
+/// From the frame to the book with it, where readers see it.
+fn a_change_of_a_book_allocates_nothing(name: &str) {
+    const LEVELS: usize = 20;
+    let venue = spreadwire::venues::venue(name).expect("a venue");
+    let (mut codec, frames) = prepared_by(venue, |symbols| venue.book_codec(symbols, LEVELS).expect("books"));
+    let table = BookTable::new(SYMBOLS.len(), LEVELS);
+    let mut decoded = Decoded::default();
+    let mut changed = 0;
+    let mut run = |frames: &[Message]| {
+        for frame in frames {
+            decoded.clear();
+            codec.decode(frame.as_bytes(), MonoNs(1), &mut decoded).expect("our own frames decode");
+            for update in &decoded.updates {
+                let Update::Book(note) = update else { continue };
+                let book = codec.book(note.instrument).expect("it was told");
+                table.publish(PairId(note.instrument.0), book, BookStamp::default());
+                changed += 1;
+            }
+        }
+        std::mem::take(&mut changed)
+    };
+    let (warm, steady) = frames.split_at(frames.len() / 10);
+    // A frame that is longer than all before it takes its room.
+    let length = |message: &Message| message.as_bytes().len();
+    let (mut longest, mut growths) = (warm.iter().map(length).max().unwrap_or(0), 0);
+    for length in steady.iter().map(length) {
+        growths += u64::from(length > longest);
+        longest = longest.max(length);
+    }
+    run(warm);
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let changed = run(steady);
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    assert_eq!(changed, steady.len(), "{name}: a change that was not told");
+    assert!(allocations <= growths, "{name}: {allocations} allocations in {changed} changes of a book");
+    assert!(growths < 20, "{name}: nothing was proven");
 }
 
 /// The same from the bytes of the socket on: WebSocket, codec, stamps, handover, ring.

@@ -19,11 +19,11 @@ use crate::market::{Directory, InstrumentId, PairId, Quote, VenueId};
 use crate::matrix::books::BookTable;
 use crate::matrix::days::DayTable;
 use crate::metrics::{Board, LinkState, VenueGauges};
-use crate::net::backoff::Wait;
+use crate::net::backoff::{Budget, Wait};
 use crate::time::{Clock, MS, MonoNs, SECOND, UnixNs};
 use crate::venues::{
-    BookNote, DecodeError, Decoded, Facts, FeedCodec, Fetch, Frame, Keepalive, Notice, Opening, Requests, SymbolEntry,
-    Symbols, Update, Venue, VoidReason,
+    BookNote, DecodeError, Decoded, Facts, FeedCodec, Fetch, Frame, Keepalive, Notice, Opening, Pace, Requests,
+    SymbolEntry, Symbols, Update, Venue, VoidReason,
 };
 use crate::wire::websocket::{Event, Failure, Limits, WebSocket};
 
@@ -249,15 +249,15 @@ impl Connection {
     pub fn share(parts: Parts, entries: Vec<SymbolEntry>, voids: Voids) -> Self {
         let mine = entries.iter().map(|entry| entry.id).collect();
         let silence = Silence::new(parts.options.silence(), mine);
-        let symbols = Symbols::configured(entries);
+        let codec = parts.purpose.codec(parts.venue, Symbols::configured(entries));
         Self {
             id: parts.id,
             facts: parts.venue.facts(),
-            codec: parts.purpose.codec(parts.venue, symbols),
+            fetches: Fetches::new(codec.fetch_pace()),
+            codec,
             purpose: parts.purpose,
             touched: Vec::new(),
             published: None,
-            fetches: Fetches::default(),
             decoded: Decoded::default(),
             acknowledged: vec![false; parts.directory.rows()],
             directory: parts.directory,
@@ -336,7 +336,7 @@ impl Connection {
         self.lag_of_days.begin();
         self.held.clear();
         self.touched.clear();
-        self.fetches = Fetches::default();
+        self.fetches.begin_anew();
         (self.stamps, self.ping_at) = (Stamps::default(), None);
         self.price_by = None;
         self.flowed = false;
@@ -1104,10 +1104,12 @@ pub fn entries(directory: &Directory, id: VenueId) -> Vec<SymbolEntry> {
 }
 
 /// REST replies that the codec waits for: one at a time, and not too often.
-#[derive(Default)]
 struct Fetches {
     waiting: VecDeque<Fetch>,
     under_way: Option<Fetch>,
+    /// The reply to come was asked for on another connection, and is of no use.
+    is_orphan: bool,
+    budget: Budget,
     /// None before this time.
     at: MonoNs,
     /// Failures in a row.
@@ -1115,12 +1117,25 @@ struct Fetches {
 }
 
 impl Fetches {
-    /// Between two of them: venues count what their pages cost.
+    /// Between two of them.
     const GAP_NS: u64 = 250 * MS;
     /// After a first failure; it doubles each time,
     const FIRST_NS: u64 = SECOND;
     /// up to this many times.
     const DOUBLINGS: u32 = 5;
+
+    fn new(pace: Pace) -> Self {
+        let budget = Budget::new(pace.count as usize, pace.per_ms.saturating_mul(MS));
+        let (waiting, under_way) = (VecDeque::new(), None);
+        Self { waiting, under_way, is_orphan: false, budget, at: MonoNs(0), failed: 0 }
+    }
+
+    /// There is another connection, to which no reply belongs that was asked for before. What the venue allows is as
+    /// it was.
+    fn begin_anew(&mut self) {
+        self.waiting.clear();
+        self.is_orphan |= self.under_way.take().is_some();
+    }
 
     #[inline]
     fn wanted(&mut self, fetches: impl Iterator<Item = Fetch>) {
@@ -1133,25 +1148,27 @@ impl Fetches {
     }
 
     fn due(&self) -> Option<MonoNs> {
-        (self.under_way.is_none() && !self.waiting.is_empty()).then_some(self.at)
+        let is_free = self.under_way.is_none() && !self.is_orphan;
+        (is_free && !self.waiting.is_empty()).then(|| self.at.max(self.budget.free_at()))
     }
 
     fn take(&mut self, now: MonoNs) -> Option<Fetch> {
         self.due().filter(|at| now >= *at)?;
         self.under_way = self.waiting.pop_front();
         self.at = now.plus(Self::GAP_NS);
+        self.budget.spend(now);
         self.under_way.clone()
     }
 
     fn done(&mut self, now: MonoNs) -> Option<Fetch> {
-        self.failed = 0;
+        (self.failed, self.is_orphan) = (0, false);
         self.at = self.at.max(now.plus(Self::GAP_NS));
         self.under_way.take()
     }
 
     /// The codec asks again for what it still needs.
     fn failed(&mut self, wait: Wait, now: MonoNs) {
-        self.under_way = None;
+        (self.under_way, self.is_orphan) = (None, false);
         let usual = Self::FIRST_NS << self.failed.min(Self::DOUBLINGS);
         self.failed += 1;
         let pause = match wait {
@@ -1208,5 +1225,53 @@ impl Pongs {
             output.append(&mut self.held);
             (self.second, self.count) = (now, 1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fetch(instrument: u32) -> Fetch {
+        Fetch { instrument: InstrumentId(instrument), path: format!("/book?symbol={instrument}") }
+    }
+
+    #[test]
+    fn f48_a_page_that_another_connection_asked_for_is_nobodys() {
+        let mut fetches = Fetches::new(Pace { count: 10, per_ms: 1000 });
+        fetches.wanted([fetch(1)].into_iter());
+        assert_eq!(fetches.take(MonoNs(1)), Some(fetch(1)));
+        fetches.begin_anew();
+        fetches.wanted([fetch(2)].into_iter());
+        // Which of two replies comes first cannot be told, so there are never two to come.
+        assert_eq!(fetches.take(MonoNs(SECOND)), None);
+        assert_eq!(fetches.done(MonoNs(SECOND)), None);
+        assert_eq!(fetches.take(MonoNs(2 * SECOND)), Some(fetch(2)));
+        assert_eq!(fetches.done(MonoNs(2 * SECOND)), Some(fetch(2)));
+    }
+
+    #[test]
+    fn f49_pages_keep_their_distance_over_reconnects() {
+        let mut fetches = Fetches::new(Pace { count: 3, per_ms: 10_000 });
+        let mut at = Vec::new();
+        for ms in 0..25_000 {
+            // The codec asks for both with each frame.
+            fetches.wanted([fetch(1), fetch(2)].into_iter());
+            if ms == 300 {
+                fetches.begin_anew();
+            }
+            if fetches.take(MonoNs(ms * MS)).is_some() {
+                at.push(ms);
+                fetches.done(MonoNs((ms + 10) * MS));
+            }
+        }
+        assert_eq!(at, [0, 260, 520, 10_000, 10_260, 10_520, 20_000, 20_260, 20_520]);
+        fetches.wanted([fetch(1)].into_iter());
+        assert!(fetches.take(MonoNs(40 * SECOND)).is_some());
+        fetches.failed(Wait::Banned(60 * SECOND), MonoNs(41 * SECOND));
+        fetches.begin_anew();
+        fetches.wanted([fetch(1)].into_iter());
+        assert_eq!(fetches.take(MonoNs(100 * SECOND)), None);
+        assert_eq!(fetches.take(MonoNs(101 * SECOND)), Some(fetch(1)));
     }
 }

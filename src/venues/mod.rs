@@ -19,6 +19,7 @@ pub mod ladder;
 pub mod listing;
 pub mod mexc;
 pub mod okx;
+pub mod paged;
 pub mod reading;
 pub mod upbit;
 pub mod writing;
@@ -388,6 +389,11 @@ pub trait FeedCodec: Send {
     /// A codec of [`Venue::book_codec`] has one, and says each change of it by [`Update::Book`].
     fn book(&self, _instrument: InstrumentId) -> Option<&Book> {
         None
+    }
+
+    /// How many of the pages that it asks for by [`Decoded::fetches`] may be fetched: what the venue allows of them.
+    fn fetch_pace(&self) -> Pace {
+        Pace { count: 240, per_ms: 60_000 }
     }
 
     /// What to send each [`Keepalive::Client`] interval.
