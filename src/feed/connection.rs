@@ -209,6 +209,8 @@ pub struct Connection {
     /// When what was last put into the table was read.
     published: Option<MonoNs>,
     fetches: Fetches,
+    /// A REST reply is being read, no frame.
+    reads_page: bool,
     stamps: Stamps,
     /// When the round trip is measured next.
     ping_at: Option<MonoNs>,
@@ -254,6 +256,7 @@ impl Connection {
             id: parts.id,
             facts: parts.venue.facts(),
             fetches: Fetches::new(codec.fetch_pace()),
+            reads_page: false,
             codec,
             purpose: parts.purpose,
             touched: Vec::new(),
@@ -508,7 +511,9 @@ impl Connection {
         }
         self.decoded.clear();
         let result = self.codec.snapshot(url, body, &mut self.decoded);
+        self.reads_page = true;
         self.take(result, received, clock, events);
+        self.reads_page = false;
         self.publish_books();
     }
 
@@ -1021,8 +1026,12 @@ impl Connection {
         }
         self.gauges().quotes.add(1);
         self.heard_of(note.instrument, received);
-        let late_ns = self.lag.take(note.exchange_time, received);
-        self.gauges().lagged.add(u64::from(late_ns > 0));
+        // A page tells nothing of the line. One that is older than the stream is as young as the stream's last event.
+        if !self.reads_page {
+            self.lag.take(note.exchange_time, received);
+        }
+        let late_ns = self.lag.since(note.exchange_time, received);
+        self.gauges().lagged.add(u64::from(late_ns > 0 && !self.reads_page));
         let touched = (note, MonoNs(received.0.saturating_sub(late_ns)));
         match self.touched.iter_mut().find(|(other, _)| other.instrument == note.instrument) {
             Some(other) => *other = touched,

@@ -71,6 +71,16 @@ impl Lag {
         self.lag_ns.saturating_sub(FREE_NS)
     }
 
+    /// How much later than usual a change stamped `stamp` was read at `received`, beyond a quarter of a second, in
+    /// nanoseconds. Unlike [`Self::take`] it takes what has the newest stamp again for another change of that moment,
+    /// as those of order books are, and no repetition. 0 without a stamp, or before anything had one.
+    #[must_use]
+    pub fn since(&self, stamp: UnixNs, received: MonoNs) -> u64 {
+        let usual = self.least.into_iter().chain(self.before).min().filter(|_| stamp.0 != 0);
+        let difference = received.0.wrapping_sub(stamp.0) as i64;
+        usual.map_or(0, |usual| u64::try_from(difference.saturating_sub(usual)).unwrap_or(0)).saturating_sub(FREE_NS)
+    }
+
     fn measure(&mut self, difference: i64, received: MonoNs) {
         if received.since(self.since) >= SPAN_NS {
             (self.before, self.least, self.since) = (self.least, None, received);
@@ -101,6 +111,16 @@ mod tests {
         assert_eq!(lags(&[(90_000, 1000), (91_000, 2000)]), [0, 0], "ahead of ours");
         assert_eq!(lags(&[(90_000, 100_000), (80_000, 100_100), (80_100, 100_200)]), [0, 0, 0], "set back");
         assert_eq!(lags(&[(90_000, 90_000), (190_000, 90_100), (90_200, 90_200)]), [0, 0, 0], "forth and back");
+    }
+
+    #[test]
+    fn f20_another_change_of_the_same_moment_is_as_late_as_it_comes() {
+        let mut lag = Lag::of_quotes();
+        let since = |lag: &Lag, stamp, at: u64| lag.since(UnixNs::from_ms(stamp), MonoNs(at * MS)) / MS;
+        assert_eq!(since(&lag, 1000, 9000), 0);
+        lag.take(UnixNs::from_ms(1000), MonoNs(1050 * MS));
+        assert_eq!([1050, 1300, 3300].map(|at| since(&lag, 1000, at)), [0, 0, 2000]);
+        assert_eq!([since(&lag, 0, 3300), since(&lag, 5000, 3300)], [0, 0]);
     }
 
     #[test]

@@ -71,6 +71,8 @@ impl Rig {
         let (matrix, writer) = QuoteMatrix::new(directory.pairs());
         let clock = Clock::System;
         let board = Arc::new(Board::new(clock.now(), VENUES.len(), 1));
+        // Nobody feeds here; whose prices are said to come has its books, too.
+        board.books.iter().for_each(|books| books.set_state(LinkState::Connected, clock.now()));
         for gauges in &board.venues {
             gauges.set_source(1);
             gauges.set_state(LinkState::Connected, clock.now());
