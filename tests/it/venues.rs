@@ -17,6 +17,7 @@ mod hostile;
 mod listings;
 mod paged;
 mod paths;
+mod recorded;
 mod symbols;
 
 use std::path::{Path, PathBuf};
