@@ -401,7 +401,7 @@ impl Feed {
         let address = &self.venues[self.seats[line.standing].venue].address;
         let job = match line.venue.facts().opening {
             Opening::Direct | Opening::Patient { .. } => {
-                line.target.clone_from(address);
+                line.target = line.connection.purpose().address(line.venue, address);
                 Job::Connect(line.target.clone())
             }
             Opening::Token { path } => Job::Post(http_address(address, path)),
