@@ -442,6 +442,12 @@ impl<T: Default> PerInstrument<T> {
         &mut self.0[id.index()]
     }
 
+    /// That of `id`, if it was asked for before.
+    #[must_use]
+    pub fn get(&self, id: InstrumentId) -> Option<&T> {
+        self.0.get(id.index())
+    }
+
     /// All that were made, with their ids.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (InstrumentId, &mut T)> {
         self.0.iter_mut().enumerate().map(|(at, it)| (InstrumentId(at as u32), it))
