@@ -22,7 +22,7 @@ pub fn venues(as_json: bool) -> String {
             f.channel.to_owned(),
             match f.keepalive {
                 Keepalive::Server => "theirs".to_owned(),
-                Keepalive::Client { every_ms } => format!("ours, {} s", every_ms / 1000),
+                Keepalive::Client { every_ms, .. } => format!("ours, {} s", every_ms / 1000),
             },
             limits.instruments.to_string(),
             pace(limits.connects),
@@ -44,7 +44,7 @@ fn pace(pace: Pace) -> String {
 fn facts_json(f: &Facts) -> serde_json::Value {
     let keepalive = match f.keepalive {
         Keepalive::Server => json!("server"),
-        Keepalive::Client { every_ms } => json!({ "everyMs": every_ms }),
+        Keepalive::Client { every_ms, .. } => json!({ "everyMs": every_ms }),
     };
     json!({
         "venue": f.name, "title": f.title, "address": f.address, "channel": f.channel, "keepalive": keepalive,

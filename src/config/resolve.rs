@@ -460,7 +460,7 @@ fn misnamed(name: &str, length_max: usize) -> Option<String> {
 /// REST, `http://` and `https://` too.
 fn check_address(address: &str, venue: &dyn Venue) -> Result<(), String> {
     let schemes: &[&str] = match venue.facts().opening {
-        Opening::Direct | Opening::Patient { .. } => &["wss://", "ws://"],
+        Opening::Direct | Opening::Prompt { .. } | Opening::Patient { .. } => &["wss://", "ws://"],
         Opening::Token { .. } => &["https://", "http://", "wss://", "ws://"],
     };
     let expected = format!("expected {}HOST[:PORT][/PATH]", schemes.join(" or "));

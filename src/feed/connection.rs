@@ -200,6 +200,8 @@ pub struct Connection {
     price_by: Option<MonoNs>,
     flowed: bool,
     lag: Lag,
+    /// That of day statistics, which tell for quotes without stamps.
+    lag_of_days: Lag,
     source: Source,
     bad: BadFrames,
     pongs: Pongs,
@@ -211,8 +213,8 @@ pub struct Connection {
     is_second: bool,
     /// What it heard of instruments whose quotes nothing orders, while another connection speaks for them.
     held: Vec<Option<Quote>>,
-    /// Books that changed and are not yet in the table.
-    touched: Vec<BookNote>,
+    /// Books that changed and are not yet in the table; when that was read, or should have been on a line that is late.
+    touched: Vec<(BookNote, MonoNs)>,
     /// When what was last put into the table was read.
     published: Option<MonoNs>,
     fetches: Fetches,
@@ -282,7 +284,8 @@ impl Connection {
             acknowledged_count: 0,
             price_by: None,
             flowed: false,
-            lag: Lag::default(),
+            lag: Lag::of_quotes(),
+            lag_of_days: Lag::of_days(),
             source: Source::default(),
             bad: BadFrames::default(),
             pongs: Pongs::default(),
@@ -326,6 +329,8 @@ impl Connection {
         self.silence.reset();
         self.show();
         (self.is_leaving, self.in_maintenance, self.notice) = (false, false, None);
+        self.lag.begin();
+        self.lag_of_days.begin();
         self.held.clear();
         self.touched.clear();
         self.fetches = Fetches::default();
@@ -517,7 +522,7 @@ impl Connection {
         self.opened_at = (now, unix);
         self.ping_at = Some(now.plus(FIRST_PING_NS));
         self.price_by = Some(now.plus(self.options.first_price_ms.saturating_mul(MS)));
-        if let Keepalive::Client { every_ms } = self.facts.keepalive {
+        if let Keepalive::Client { every_ms, .. } = self.facts.keepalive {
             self.keepalive_at = Some(now.plus(every_ms.saturating_mul(MS)));
         }
         let source = [Source::Simulated, Source::Replay].into_iter().find(|s| Some(s.word()) == source);
@@ -589,7 +594,10 @@ impl Connection {
                 if !self.flowed {
                     self.first_price(received);
                 }
-                let late_ns = self.lag.take(top.exchange_time, received);
+                let late_ns = match top.exchange_time.0 {
+                    0 => self.lag_of_days.late_ns(),
+                    _ => self.lag.take(top.exchange_time, received),
+                };
                 self.gauges().quotes.add(1);
                 self.gauges().lagged.add(u64::from(late_ns > 0));
                 self.heard_of(top.instrument, received);
@@ -618,7 +626,10 @@ impl Connection {
                 }
                 events(FeedEvent::Quote(quote));
             }
-            Update::Statistics(day) => self.days.store(self.directory.pair(day.instrument, self.id), day),
+            Update::Statistics(day) => {
+                self.lag_of_days.take(day.exchange_time, received);
+                self.days.store(self.directory.pair(day.instrument, self.id), day);
+            }
             Update::Void(instrument, reason) => {
                 if *reason == VoidReason::Halt || self.is_second {
                     self.silence.rests(*instrument);
@@ -717,7 +728,7 @@ impl Connection {
     }
 
     fn keep_alive(&mut self, now: MonoNs) {
-        let (Keepalive::Client { every_ms }, Some(at)) = (self.facts.keepalive, self.keepalive_at) else { return };
+        let (Keepalive::Client { every_ms, .. }, Some(at)) = (self.facts.keepalive, self.keepalive_at) else { return };
         if now < at {
             return;
         }
@@ -981,9 +992,12 @@ impl Connection {
         }
         self.gauges().quotes.add(1);
         self.heard_of(note.instrument, received);
-        match self.touched.iter_mut().find(|other| other.instrument == note.instrument) {
-            Some(other) => *other = note,
-            None => self.touched.push(note),
+        let late_ns = self.lag.take(note.exchange_time, received);
+        self.gauges().lagged.add(u64::from(late_ns > 0));
+        let touched = (note, MonoNs(received.0.saturating_sub(late_ns)));
+        match self.touched.iter_mut().find(|(other, _)| other.instrument == note.instrument) {
+            Some(other) => *other = touched,
+            None => self.touched.push(touched),
         }
         self.published = Some(received);
     }
@@ -994,8 +1008,7 @@ impl Connection {
         if self.is_second || self.in_maintenance || touched.is_empty() {
             return;
         }
-        let received = self.published.unwrap_or_default();
-        for BookNote { instrument, sequence, exchange_time } in touched.drain(..) {
+        for (BookNote { instrument, sequence, exchange_time }, received) in touched.drain(..) {
             let pair = directory.pair(instrument, *id);
             match codec.book(instrument) {
                 // Lost since: it was said to be.

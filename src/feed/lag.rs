@@ -1,13 +1,15 @@
 //! How much later than usual a venue's quotes come, by the venue's own stamps: a squeezed line delivers old prices in
 //! order and without a gap, and only their stamps tell. What is usual is the least difference between our monotonic
 //! clock and the stamp, so neither clock needs to be right, and whoever sets our wall clock makes no price older.
-//! Pure; one per connection, on the path of a quote.
+//! Where quotes have no stamps, other messages of the same connection tell. Pure; on the path of a quote.
 
 use crate::time::{MS, MonoNs, SECOND, UnixNs};
 
 /// The lag of one venue's quotes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lag {
+    /// A stamp that is older than the newest by more tells of a clock that was set, not of a line, which keeps the order.
+    step_ns: u64,
     /// The newest stamp so far.
     newest: UnixNs,
     /// How much later than usual it came, in nanoseconds.
@@ -20,12 +22,26 @@ pub struct Lag {
 
 /// Lateness that is nobody's fault.
 const FREE_NS: u64 = 250 * MS;
-/// A stamp that is older than the newest by more tells of a clock that was set, not of a line.
-const STEP_NS: u64 = SECOND;
 /// Half of the time for which the least difference is remembered: no longer, since clocks drift.
 const SPAN_NS: u64 = 600 * SECOND;
 
 impl Lag {
+    /// For quotes, which come often and are stamped here and there.
+    #[must_use]
+    pub const fn of_quotes() -> Self {
+        Self::new(SECOND)
+    }
+
+    /// For day statistics: about one a second for each instrument, stamped when they are sent.
+    #[must_use]
+    pub const fn of_days() -> Self {
+        Self::new(SECOND / 4)
+    }
+
+    const fn new(step_ns: u64) -> Self {
+        Self { step_ns, newest: UnixNs(0), lag_ns: 0, least: None, before: None, since: MonoNs(0) }
+    }
+
     /// Takes the stamp of a quote that was read at `received`; a stamp of 0 is none. Gives the lateness that it has beyond a quarter of a second, in nanoseconds. Never so much that a later stamp
     /// would seem to come earlier.
     #[inline]
@@ -33,13 +49,25 @@ impl Lag {
         if stamp.0 == 0 {
             return 0;
         }
-        if stamp.0.saturating_add(STEP_NS) < self.newest.0 {
-            *self = Self::default();
+        if stamp.0.saturating_add(self.step_ns) < self.newest.0 {
+            *self = Self::new(self.step_ns);
         }
         if stamp > self.newest {
             self.newest = stamp;
             self.measure(received.0.wrapping_sub(stamp.0) as i64, received);
         }
+        self.late_ns()
+    }
+
+    /// Another connection begins: what comes by it is not late before its stamps say so.
+    pub const fn begin(&mut self) {
+        self.lag_ns = 0;
+    }
+
+    /// The lateness of what came last, beyond a quarter of a second, in nanoseconds.
+    #[inline]
+    #[must_use]
+    pub const fn late_ns(&self) -> u64 {
         self.lag_ns.saturating_sub(FREE_NS)
     }
 
@@ -59,7 +87,7 @@ mod tests {
 
     /// Quotes as (stamp, read), in milliseconds; gives each one's lateness in milliseconds.
     fn lags(quotes: &[(u64, u64)]) -> Vec<u64> {
-        let mut lag = Lag::default();
+        let mut lag = Lag::of_quotes();
         quotes.iter().map(|&(s, r)| lag.take(UnixNs::from_ms(s), MonoNs(r * MS)) / MS).collect()
     }
 

@@ -400,7 +400,7 @@ impl Feed {
         gauges.attempts.add(1);
         let address = &self.venues[self.seats[line.standing].venue].address;
         let job = match line.venue.facts().opening {
-            Opening::Direct | Opening::Patient { .. } => {
+            Opening::Direct | Opening::Prompt { .. } | Opening::Patient { .. } => {
                 line.target = line.connection.purpose().address(line.venue, address);
                 Job::Connect(line.target.clone())
             }

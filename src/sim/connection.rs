@@ -13,7 +13,7 @@ use crate::sim::random::Random;
 use crate::sim::scenario::{Kind, Trouble};
 use crate::sim::told::{self, Told};
 use crate::time::{MS, MonoNs, SECOND, UnixNs};
-use crate::venues::{ExchangeSide, Facts, Keepalive, Maintenance, Message, Messages, Venue, VenueQuote};
+use crate::venues::{Cut, ExchangeSide, Facts, Keepalive, Maintenance, Message, Messages, Opening, Venue, VenueQuote};
 use crate::wire::websocket::{Event, Failure, Limits, SOURCE_HEADER, WebSocket};
 
 /// What all connections see of the simulation.
@@ -118,10 +118,28 @@ enum State {
 
 struct Socket {
     venue: usize,
+    facts: &'static Facts,
     inner: WebSocket,
     side: Box<dyn ExchangeSide>,
     unanswered_ping: bool,
     closing: bool,
+    /// When the client last said something, and when we did.
+    heard: MonoNs,
+    said: MonoNs,
+    /// Until when the first request must come.
+    ask_by: Option<MonoNs>,
+}
+
+impl Socket {
+    /// When the venue's patience with a quiet client ends.
+    fn cut_at(&self) -> Option<MonoNs> {
+        let cut = match self.facts.keepalive {
+            Keepalive::Client { cut: Cut::Unheard { ms }, .. } => Some(self.heard.plus(ms * MS)),
+            Keepalive::Client { cut: Cut::Idle { ms }, .. } => Some(self.heard.max(self.said).plus(ms * MS)),
+            Keepalive::Client { cut: Cut::Never, .. } | Keepalive::Server => None,
+        };
+        cut.into_iter().chain(self.ask_by).min()
+    }
 }
 
 /// Largest request head in bytes.
@@ -169,6 +187,7 @@ impl Connection {
                 }
             }
             State::Socket(socket) => {
+                socket.heard = now;
                 socket.inner.receive(bytes);
                 self.read_messages(now, world);
             }
@@ -258,12 +277,22 @@ impl Connection {
 
     /// When [`Self::elapsed`] wants to be called, if at all.
     #[must_use]
-    pub const fn deadline(&self) -> Option<MonoNs> {
-        self.deadline
+    pub fn deadline(&self) -> Option<MonoNs> {
+        self.deadline.into_iter().chain(self.cut_at()).min()
+    }
+
+    fn cut_at(&self) -> Option<MonoNs> {
+        match &self.state {
+            State::Socket(socket) if self.ending.is_none() && !socket.closing => socket.cut_at(),
+            _ => None,
+        }
     }
 
     /// Time has passed: pings, and gives up on clients that say nothing where they must.
     pub fn elapsed(&mut self, now: MonoNs) {
+        if self.cut_at().is_some_and(|at| now >= at) {
+            return self.close(1000, "idle", now);
+        }
         if self.deadline.is_none_or(|d| now < d) {
             return;
         }
@@ -338,12 +367,20 @@ impl Connection {
                 }
             }
             Reply::Upgrade { venue, target, accept } => {
+                let facts = world.venues[venue].facts();
                 let mut socket = Socket {
                     venue,
                     inner: WebSocket::server(SOCKET_LIMITS, early),
                     side: world.venues[venue].exchange_side(),
+                    facts,
                     unanswered_ping: false,
                     closing: false,
+                    heard: now,
+                    said: now,
+                    ask_by: match facts.opening {
+                        Opening::Prompt { within_ms } => Some(now.plus(within_ms * MS)),
+                        Opening::Direct | Opening::Patient { .. } | Opening::Token { .. } => None,
+                    },
                 };
                 let upgrade = format!(
                     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -351,7 +388,7 @@ impl Connection {
                 );
                 socket.inner.output().extend_from_slice(upgrade.as_bytes());
                 self.state = State::Socket(Box::new(socket));
-                self.deadline = match world.venues[venue].facts().keepalive {
+                self.deadline = match facts.keepalive {
                     Keepalive::Server => Some(now.plus(self.limits.ping_every_ms * MS)),
                     Keepalive::Client { .. } => None,
                 };
@@ -373,9 +410,13 @@ impl Connection {
             let market = world.market(socket.venue);
             match socket.inner.next() {
                 Ok(None) => return,
-                Ok(Some(Event::Text(text))) => self.say(now, |side, out| side.receive(&text, &market, out)),
+                Ok(Some(Event::Text(text))) => {
+                    socket.ask_by = None;
+                    self.say(now, |side, out| side.receive(&text, &market, out));
+                }
                 // Some clients send their JSON in binary messages; others' binaries are nothing a venue reads.
                 Ok(Some(Event::Binary(bytes))) => {
+                    socket.ask_by = None;
                     if let Ok(text) = std::str::from_utf8(&bytes) {
                         self.say(now, |side, out| side.receive(text, &market, out));
                     }
@@ -395,6 +436,9 @@ impl Connection {
             return;
         }
         speak(socket.side.as_mut(), &mut self.messages);
+        if !self.messages.is_empty() {
+            socket.said = now;
+        }
         for message in self.messages.drain() {
             match message {
                 Message::Text(text) => socket.inner.send_text(&text),

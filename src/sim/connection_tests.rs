@@ -216,7 +216,7 @@ fn f11_a_ping_of_the_client_is_answered_at_once() {
     client.ping();
     connection.receive(&std::mem::take(client.output()), at(1), &world(&prices));
     assert_eq!(heard(&mut client, &mut connection), ["Pong"]);
-    assert_eq!(connection.deadline(), None);
+    assert_eq!(connection.deadline(), Some(at(28_001)), "only silence ends it");
 }
 
 #[test]
@@ -280,4 +280,30 @@ proptest! {
         let request = format!("GET /plain{path} HTTP/1.1\r\nUpgrade: websocket\r\n{name}: {value}\r\nHost: {value}\r\n\r\n");
         let _ = ask(request.as_bytes());
     }
+}
+
+#[test]
+fn a_client_that_says_nothing_for_too_long_is_sent_away_and_one_that_speaks_is_not() {
+    let prices = prices();
+    let (mut quiet, mut cut) = opened(&prices, "/bare", ClientLimits::default());
+    let (mut lively, mut kept) = opened(&prices, "/bare", ClientLimits::default());
+    let quote = prices.market(1, UnixNs(0)).quote("BTC-USDT").unwrap();
+    for second in 1..60 {
+        if second % 18 == 0 {
+            lively.send_text("ping");
+            kept.receive(&std::mem::take(lively.output()), at(second * 1000), &world(&prices));
+        }
+        for connection in [&mut cut, &mut kept] {
+            // That we talk is no excuse.
+            connection.quote(&quote, at(second * 1000));
+            connection.elapsed(at(second * 1000));
+        }
+        let is_closed = heard(&mut quiet, &mut cut).iter().any(|text| text.starts_with("Closed"));
+        assert_eq!(is_closed, second == 28, "after {second} s");
+        assert!(heard(&mut lively, &mut kept).iter().all(|text| !text.starts_with("Closed")));
+        if is_closed {
+            return;
+        }
+    }
+    panic!("it was not sent away");
 }

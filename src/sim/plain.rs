@@ -5,7 +5,7 @@ use crate::market::InstrumentId;
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::listing::{Entry, Listing};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening,
+    Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening,
     Requests, Symbols, Venue, VenueQuote,
 };
 
@@ -18,7 +18,12 @@ pub static PLAIN: &[&dyn Venue] = &[
 ];
 
 static PINGS: Facts = facts("plain", "wss://plain.example:9443/v1/ws", Opening::Direct, Keepalive::Server);
-static BARE: Facts = facts("bare", "wss://bare.example", Opening::Direct, Keepalive::Client { every_ms: 18_000 });
+static BARE: Facts = facts(
+    "bare",
+    "wss://bare.example",
+    Opening::Direct,
+    Keepalive::Client { every_ms: 18_000, cut: Cut::Unheard { ms: 28_000 } },
+);
 static ASKED: Facts = facts("asked", "https://asked.example", Opening::Token { path: "/token" }, Keepalive::Server);
 
 const fn facts(name: &'static str, address: &'static str, opening: Opening, keepalive: Keepalive) -> Facts {

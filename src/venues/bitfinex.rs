@@ -19,7 +19,7 @@ use crate::venues::depth::{Change, Depth};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, text};
 use crate::venues::{
-    BookNote, Books, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits,
+    BookNote, Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits,
     Maintenance, Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
     VoidReason,
 };
@@ -37,7 +37,7 @@ static FACTS: Facts = Facts {
     address: "wss://api-pub.bitfinex.com/ws/2",
     opening: Opening::Direct,
     taker_fee_pct: "0.20",
-    keepalive: Keepalive::Client { every_ms: 15_000 },
+    keepalive: Keepalive::Client { every_ms: 15_000, cut: Cut::Never },
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "book",

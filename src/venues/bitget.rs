@@ -22,8 +22,8 @@ use crate::venues::reading::{
 };
 use crate::venues::writing::{self, Subscriptions};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Opening,
-    Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages,
+    Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -39,7 +39,7 @@ static FACTS: Facts = Facts {
     address: "wss://ws.bitget.com/v2/ws/public",
     opening: Opening::Direct,
     taker_fee_pct: "0.10",
-    keepalive: Keepalive::Client { every_ms: 25_000 },
+    keepalive: Keepalive::Client { every_ms: 25_000, cut: Cut::Unheard { ms: 120_000 } },
     message_max: 1 << 20,
     request_gap_ms: 150,
     channel: "books1",

@@ -17,7 +17,7 @@ use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::writing;
 use crate::venues::{
-    BookNote, Books, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits,
+    BookNote, Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits,
     Maintenance, Market, Messages, Notice, Opening, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
@@ -37,7 +37,7 @@ static FACTS: Facts = Facts {
     address: "wss://ws.bitstamp.net",
     opening: Opening::Direct,
     taker_fee_pct: "0.40",
-    keepalive: Keepalive::Client { every_ms: 30_000 },
+    keepalive: Keepalive::Client { every_ms: 30_000, cut: Cut::Never },
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "order_book",

@@ -16,10 +16,10 @@ use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::Change;
 use crate::venues::listing::{self, Entry, Listing};
-use crate::venues::reading::{self, best, changes, figure, integer, text, time};
+use crate::venues::reading::{self, Sequences, best, changes, figure, integer, text, time};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Opening,
-    Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages,
+    Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -34,7 +34,7 @@ static FACTS: Facts = Facts {
     address: "wss://stream.bybit.com/v5/public/spot",
     opening: Opening::Direct,
     taker_fee_pct: "0.10",
-    keepalive: Keepalive::Client { every_ms: 20_000 },
+    keepalive: Keepalive::Client { every_ms: 20_000, cut: Cut::Idle { ms: 600_000 } },
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "orderbook.1",
@@ -124,6 +124,7 @@ struct State {
     symbols: Symbols,
     /// `orderbook.1`, by instrument.
     tops: Vec<LevelOne>,
+    sequences: Sequences,
     books: FxHashMap<(InstrumentId, &'static str), Deep>,
     levels: Vec<Change>,
 }
@@ -135,6 +136,7 @@ impl FeedCodec for Codec {
     fn opened(&mut self, requests: &mut Requests) {
         let state = &mut self.state;
         state.tops.clear();
+        state.sequences.clear();
         state.books.clear();
         for (kind, _, channel) in KINDS {
             for (chunk, entries) in state.symbols.entries().chunks(TOPICS_PER_REQUEST).enumerate() {
@@ -237,11 +239,15 @@ impl State {
             self.tops.resize(instrument.index() + 1, LevelOne::default());
         }
         let last = &mut self.tops[instrument.index()];
-        // The book service began again: what was before no longer orders what comes.
-        if top.sequence < last.sequence {
+        // The book service began again.
+        let is_anew = self.sequences.begins_anew_at(instrument, top.sequence, top.at);
+        if is_anew {
             out.updates.push(Update::Void(instrument, VoidReason::Gap));
         }
-        *last = top;
+        // A late one is told, for the merge to count, and orders nothing.
+        if is_anew || top.sequence >= last.sequence {
+            *last = top;
+        }
         let LevelOne { bid, ask, sequence, at: exchange_time } = top;
         out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel: "orderbook.1" }));
         Frame::Data

@@ -34,7 +34,7 @@ static FACTS: Facts = Facts {
     name: "coinbase",
     title: "Coinbase",
     address: "wss://advanced-trade-ws.coinbase.com",
-    opening: Opening::Direct,
+    opening: Opening::Prompt { within_ms: 5000 },
     taker_fee_pct: "1.20",
     keepalive: Keepalive::Server,
     message_max: 32 << 20,

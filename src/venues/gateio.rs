@@ -21,8 +21,8 @@ use crate::venues::reading::{
 };
 use crate::venues::writing::{self, Subscriptions};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Opening,
-    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages,
+    Opening, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -38,7 +38,7 @@ static FACTS: Facts = Facts {
     address: "wss://api.gateio.ws/ws/v4/",
     opening: Opening::Direct,
     taker_fee_pct: "0.20",
-    keepalive: Keepalive::Client { every_ms: 15_000 },
+    keepalive: Keepalive::Client { every_ms: 15_000, cut: Cut::Never },
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "spot.book_ticker",

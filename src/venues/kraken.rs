@@ -19,7 +19,7 @@ use crate::venues::depth::{Change, Depth, PerInstrument};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Maintenance, Market,
+    Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Maintenance, Market,
     Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
@@ -37,7 +37,7 @@ static FACTS: Facts = Facts {
     address: "wss://ws.kraken.com/v2",
     opening: Opening::Direct,
     taker_fee_pct: "0.40",
-    keepalive: Keepalive::Client { every_ms: 30_000 },
+    keepalive: Keepalive::Client { every_ms: 30_000, cut: Cut::Idle { ms: 60_000 } },
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "ticker (bbo)",

@@ -18,8 +18,8 @@ use crate::venues::depth::{Change, Depth, PerInstrument};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Opening,
-    Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages,
+    Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -35,7 +35,7 @@ static FACTS: Facts = Facts {
     address: "https://api.kucoin.com",
     opening: Opening::Token { path: TOKEN_PATH },
     taker_fee_pct: "0.10",
-    keepalive: Keepalive::Client { every_ms: 15_000 },
+    keepalive: Keepalive::Client { every_ms: 15_000, cut: Cut::Unheard { ms: 28_000 } },
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "/spotMarket/level1",

@@ -16,7 +16,7 @@ use crate::venues::depth::{Change, Depth, Order, PerInstrument, Stitch, Stitched
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Sequences, array, integer, level};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening,
+    Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening,
     Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Value};
@@ -32,9 +32,9 @@ static FACTS: Facts = Facts {
     name: "mexc",
     title: "MEXC",
     address: "wss://wbs-api.mexc.com/ws",
-    opening: Opening::Direct,
+    opening: Opening::Prompt { within_ms: 30_000 },
     taker_fee_pct: "0.05",
-    keepalive: Keepalive::Client { every_ms: 15_000 },
+    keepalive: Keepalive::Client { every_ms: 15_000, cut: Cut::Idle { ms: 60_000 } },
     message_max: 1 << 20,
     request_gap_ms: 200,
     channel: "aggre.bookTicker@10ms",

@@ -218,6 +218,11 @@ pub struct Pace {
 pub enum Opening {
     /// Dial the address.
     Direct,
+    /// Dial the address, and ask for something soon: who has not is sent away.
+    Prompt {
+        /// Time until the first request, in milliseconds.
+        within_ms: u64,
+    },
     /// Dial the address, and say nothing for so long: requests count against the rest of the second that the
     /// connection began in.
     Patient {
@@ -240,6 +245,25 @@ pub enum Keepalive {
     Client {
         /// Interval in milliseconds.
         every_ms: u64,
+        /// When the venue ends a connection for want of it.
+        cut: Cut,
+    },
+}
+
+/// When a venue ends a quiet connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// It publishes no such rule.
+    Never,
+    /// It has heard nothing from us for so long, in milliseconds.
+    Unheard {
+        /// The time.
+        ms: u64,
+    },
+    /// Neither side has said anything for so long, in milliseconds.
+    Idle {
+        /// The time.
+        ms: u64,
     },
 }
 

@@ -16,10 +16,10 @@ use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::{Change, paired_checksum};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
-use crate::venues::reading::{self, Seen, changes, figure, level, side, text, time};
+use crate::venues::reading::{self, Seen, Sequences, changes, figure, level, side, text, time};
 use crate::venues::{
-    BookNote, Books, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed,
-    Maintenance, Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
+    BookNote, Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits,
+    Listed, Maintenance, Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
     VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
@@ -36,7 +36,7 @@ static FACTS: Facts = Facts {
     address: "wss://ws.okx.com:8443/ws/v5/public",
     opening: Opening::Direct,
     taker_fee_pct: "0.10",
-    keepalive: Keepalive::Client { every_ms: 20_000 },
+    keepalive: Keepalive::Client { every_ms: 20_000, cut: Cut::Idle { ms: 30_000 } },
     message_max: 1 << 20,
     request_gap_ms: 350,
     channel: "bbo-tbt",
@@ -128,8 +128,8 @@ struct State {
     wants_books: bool,
     /// Instruments that `bbo-tbt` has quoted.
     seen: Seen,
-    /// The last `seqId` of `bbo-tbt`, by instrument.
-    sequences: Vec<u64>,
+    /// The `seqId` of `bbo-tbt`.
+    sequences: Sequences,
     books: FxHashMap<(InstrumentId, &'static str), Channel>,
     levels: Vec<Change>,
     steps: Vec<Step>,
@@ -253,15 +253,10 @@ impl State {
     fn bbo(&mut self, symbol: &[u8], bbo: &Bbo, out: &mut Decoded) -> Frame {
         let Some(instrument) = self.symbols.find(symbol) else { return Frame::Unused };
         self.seen.insert(instrument);
-        if self.sequences.len() <= instrument.index() {
-            self.sequences.resize(instrument.index() + 1, 0);
-        }
-        let last = &mut self.sequences[instrument.index()];
-        // Maintenance may start the numbers anew: what was before no longer orders what comes.
-        if bbo.sequence < *last {
+        // Maintenance may start the numbers anew.
+        if self.sequences.begins_anew_at(instrument, bbo.sequence, bbo.at) {
             out.updates.push(Update::Void(instrument, VoidReason::Gap));
         }
-        *last = bbo.sequence;
         let &Bbo { bid, ask, sequence, at: exchange_time } = bbo;
         out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel: "bbo-tbt" }));
         Frame::Data

@@ -14,8 +14,8 @@ use crate::venues::depth::PerInstrument;
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, level, time};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening, Pace,
-    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening,
+    Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -31,7 +31,7 @@ static FACTS: Facts = Facts {
     address: "wss://api.upbit.com/websocket/v1",
     opening: Opening::Direct,
     taker_fee_pct: "0.25",
-    keepalive: Keepalive::Client { every_ms: 60_000 },
+    keepalive: Keepalive::Client { every_ms: 60_000, cut: Cut::Idle { ms: 120_000 } },
     message_max: 1 << 20,
     request_gap_ms: 600,
     channel: "orderbook.1",

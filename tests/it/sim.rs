@@ -65,7 +65,7 @@ impl Joined {
     fn open(venue: usize, prices: &Prices) -> Self {
         let (facts, limits) = (VENUES[venue].facts(), ClientLimits::default());
         let address = match facts.opening {
-            Opening::Direct | Opening::Patient { .. } => address_of(VENUES[venue], listen()),
+            Opening::Direct | Opening::Prompt { .. } | Opening::Patient { .. } => address_of(VENUES[venue], listen()),
             Opening::Token { path } => {
                 let mut asked = Connection::new(limits, MonoNs(1));
                 let request = format!("POST /{}{path} HTTP/1.1\r\nContent-Length: 0\r\n\r\n", facts.name);

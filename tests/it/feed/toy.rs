@@ -11,16 +11,20 @@ use spreadwire::market::{Decimal, InstrumentId, Level};
 use spreadwire::time::{MonoNs, UnixNs};
 use spreadwire::venues::listing::{Entry, Listing};
 use spreadwire::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Notice, Opening, Requests, Symbols,
-    Top, Update, Venue, VoidReason,
+    Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Notice, Opening, Requests,
+    Symbols, Top, Update, Venue, VoidReason,
 };
 
 /// Kept alive by the server, no pause between requests.
 pub static PLAIN: Toy = Toy(Facts { name: "toy", ..PLAIN_FACTS });
 
 /// Wants a word of ours every 3 s, and 100 ms between two of them.
-pub static CHATTY: Toy =
-    Toy(Facts { name: "chatty", keepalive: Keepalive::Client { every_ms: 3000 }, request_gap_ms: 100, ..PLAIN_FACTS });
+pub static CHATTY: Toy = Toy(Facts {
+    name: "chatty",
+    keepalive: Keepalive::Client { every_ms: 3000, cut: Cut::Never },
+    request_gap_ms: 100,
+    ..PLAIN_FACTS
+});
 
 /// Says where it is when asked.
 pub static TOKEN: Toy = Toy(Facts { name: "token", opening: Opening::Token { path: "/where" }, ..PLAIN_FACTS });

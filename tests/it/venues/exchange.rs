@@ -7,8 +7,8 @@ use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Decimal, InstrumentId, Level};
 use spreadwire::time::{MonoNs, SECOND, UnixNs};
 use spreadwire::venues::{
-    Decoded, ExchangeSide, FeedCodec, Market, Message, Messages, Opening, SymbolEntry, Symbols, Top, Update, VENUES,
-    Venue, VenueQuote,
+    Cut, Decoded, ExchangeSide, FeedCodec, Keepalive, Market, Message, Messages, Opening, SymbolEntry, Symbols, Top,
+    Update, VENUES, Venue, VenueQuote,
 };
 use spreadwire::wire::gzip::Gunzip;
 
@@ -54,7 +54,7 @@ impl Pair {
         let (codec, general) = (venue.codec(symbols.clone()), venue.codec(symbols));
         let mut pair = Self { venue, codec, general, side: venue.exchange_side(), hall, now: MonoNs(1) };
         let address = match venue.facts().opening {
-            Opening::Direct | Opening::Patient { .. } => venue.facts().address.to_owned(),
+            Opening::Direct | Opening::Prompt { .. } | Opening::Patient { .. } => venue.facts().address.to_owned(),
             Opening::Token { path } => {
                 let reply = venue.rest("POST", path, "ws://127.0.0.1:9", &pair.hall).expect("a token reply");
                 venue.endpoint(reply.as_bytes()).unwrap()
@@ -190,6 +190,17 @@ fn heartbeats_and_keepalives_are_understood() {
         for top in tops(&pair.listen(&said, &mut Vec::new())) {
             assert_eq!(top.bid, level(100, 5, (1, 1)), "{}", venue.facts().name);
         }
+    }
+}
+
+#[test]
+fn a_keepalive_is_sent_well_before_its_venue_misses_it() {
+    for venue in VENUES {
+        let Keepalive::Client { every_ms, cut: Cut::Unheard { ms } | Cut::Idle { ms } } = venue.facts().keepalive
+        else {
+            continue;
+        };
+        assert!(every_ms * 5 <= ms * 4, "{}: each {every_ms} of {ms} ms", venue.facts().name);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use spreadwire::time::MonoNs;
-use spreadwire::venues::{Decoded, FeedCodec, Symbols, VENUES};
+use spreadwire::venues::{Decoded, FeedCodec, Symbols, Update, VENUES};
 
 use super::captures::captures;
 use super::{is_json, recorded_frames, single_frames};
@@ -29,11 +29,22 @@ impl Twins {
         let shown = String::from_utf8_lossy(frame);
         assert_eq!(of_fast, of_general, "{shown:.2000}");
         assert_eq!(
-            (fast.updates, fast.requests, fast.answers),
-            (general.updates, general.requests, general.answers),
+            (named(&*self.fast, &fast.updates), fast.requests, fast.answers),
+            (named(&*self.general, &general.updates), general.requests, general.answers),
             "{shown:.2000}"
         );
     }
+}
+
+/// The updates with names in place of ids: of a frame that both refuse, one may have numbered the symbol before.
+fn named(codec: &dyn FeedCodec, updates: &[Update]) -> Vec<String> {
+    let mut texts: Vec<String> = updates.iter().map(|update| format!("{update:?}")).collect();
+    for text in &mut texts {
+        for entry in codec.symbols().entries() {
+            *text = text.replace(&format!("{:?}", entry.id), &entry.native);
+        }
+    }
+    texts
 }
 
 fn twins() -> Vec<Twins> {
