@@ -357,8 +357,7 @@ impl State {
     /// A book is not to be trusted any more: it is void, and asked for anew.
     #[cold]
     fn lost(&self, instrument: InstrumentId, channel: &str, why: DecodeError, out: &mut Decoded) {
-        let reason = if why == DecodeError::Gap { VoidReason::Gap } else { VoidReason::Checksum };
-        out.updates.push(Update::Void(instrument, reason));
+        out.updates.extend(why.loss().map(|reason| Update::Void(instrument, reason)));
         let native = self.symbols.entry(instrument).map_or("", |entry| entry.native.as_str());
         for op in ["unsubscribe", "subscribe"] {
             out.requests.push(request(op, channel, std::iter::once(native)));

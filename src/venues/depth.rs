@@ -12,7 +12,7 @@ use flate2::Crc;
 use crate::market::book::{Book, Side};
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
-use crate::venues::{DecodeError, Decoded, Top, Update, VoidReason};
+use crate::venues::{BookNote, DecodeError, Decoded, Top, Update, VoidReason};
 
 /// The most levels of a side that are kept; the worst beyond it are forgotten. Coinbase's BTC-USD had
 /// 27,236 on 2026-08-09.
@@ -38,6 +38,9 @@ pub struct Depth {
 
 /// A book that stays crossed for longer has lost something.
 const CROSSED_MAX_NS: u64 = SECOND;
+/// A number that is behind by its stamp, too, is late; one whose stamp is so much later is of a count that began anew.
+/// A venue that begins anew was away for longer.
+const ANEW_AFTER_NS: u64 = SECOND;
 
 impl Depth {
     /// Whether a whole book has been read and nothing was lost since.
@@ -56,6 +59,7 @@ impl Depth {
     pub fn replace(&mut self, levels: &mut [Change]) {
         self.book.clear();
         self.live = true;
+        self.crossed_since = None;
         // Worst first, so that each insertion is an append. The sort is stable: of two equal prices the later one holds.
         levels.sort_by(|a, b| match (a.side, b.side) {
             (Side::Bid, Side::Bid) => a.level.price.cmp(&b.level.price),
@@ -184,11 +188,18 @@ impl Chained {
         (self.number, self.at) = (link.number, link.at);
     }
 
+    /// Says that the book changed.
+    #[inline]
+    pub fn note(&self, instrument: InstrumentId, out: &mut Decoded) {
+        let (sequence, exchange_time) = (self.sequence(), self.at);
+        out.updates.push(Update::Book(BookNote { instrument, sequence, exchange_time }));
+    }
+
     /// Applies changes, which the caller has checked. Older ones change nothing, and those before a whole book neither.
     ///
     /// # Errors
-    /// [`DecodeError::Gap`]: something was lost, or the book is crossed for too long, which comes to the same. It is
-    /// void until [`Self::replace`].
+    /// [`DecodeError::Gap`]: something was lost, or the venue counts anew. [`DecodeError::Crossed`]: the book is crossed
+    /// for too long. It is void until [`Self::replace`].
     #[inline]
     pub fn follow(&mut self, link: Link, changes: &[Change], received: MonoNs) -> Result<(), DecodeError> {
         if !self.depth.is_live() {
@@ -197,10 +208,12 @@ impl Chained {
         let is_next = link.after.is_some() && link.after == self.number;
         if !is_next {
             // `None` is below every number: a chain that begins without one has lost its beginning.
-            if link.number.is_some() && link.number <= self.number {
+            let is_behind = link.number.is_some() && link.number <= self.number;
+            // A smaller number at a much later time is no late message: all that follow it would be taken for old.
+            if is_behind && (self.at.0 == 0 || link.at.0 <= self.at.0.saturating_add(ANEW_AFTER_NS)) {
                 return Ok(());
             }
-            if link.after.is_some() && link.after > self.number {
+            if is_behind || (link.after.is_some() && link.after > self.number) {
                 self.depth.void();
                 return Err(DecodeError::Gap);
             }
@@ -209,7 +222,7 @@ impl Chained {
         (self.number, self.at) = (link.number, link.at);
         if self.depth.is_crossed_too_long(received) {
             self.depth.void();
-            return Err(DecodeError::Gap);
+            return Err(DecodeError::Crossed);
         }
         Ok(())
     }
@@ -574,6 +587,45 @@ mod tests {
         assert!(depth.is_crossed_too_long(MonoNs(6 + SECOND)));
         depth.apply(&[change(false, 9, 0)]);
         assert!(!depth.is_crossed_too_long(MonoNs(7 + SECOND)));
+    }
+
+    fn link(after: u64, number: u64, ms: u64) -> Link {
+        Link { after: Some(after), number: Some(number), at: UnixNs::from_ms(ms) }
+    }
+
+    fn chained(levels: &mut [Change]) -> Chained {
+        let mut chain = Chained::default();
+        let link = Link { after: None, number: Some(100), at: UnixNs::from_ms(100) };
+        chain.replace(InstrumentId(0), link, levels, &mut Decoded::default());
+        chain
+    }
+
+    #[test]
+    fn f37_a_chain_says_that_it_is_crossed_and_a_whole_book_gives_it_a_second_again() {
+        let mut chain = chained(&mut [change(true, 10, 1), change(false, 11, 1)]);
+        let crossing = [change(true, 12, 1)];
+        assert_eq!(chain.follow(link(100, 101, 101), &crossing, MonoNs(5)), Ok(()));
+        let whole = Link { after: None, number: Some(102), at: UnixNs::from_ms(102) };
+        let mut levels = [change(true, 10, 1), change(false, 11, 1)];
+        chain.replace(InstrumentId(0), whole, &mut levels, &mut Decoded::default());
+        assert_eq!(chain.follow(link(102, 103, 103), &crossing, MonoNs(3 * SECOND)), Ok(()));
+        assert_eq!(chain.follow(link(103, 104, 104), &[], MonoNs(4 * SECOND)), Ok(()));
+        assert_eq!(chain.follow(link(104, 105, 105), &[], MonoNs(4 * SECOND + 1)), Err(DecodeError::Crossed));
+        assert!(!chain.depth.is_live());
+    }
+
+    #[test]
+    fn f51_a_chain_that_counts_anew_is_void_at_once_and_a_late_message_is_not() {
+        let levels = || [change(true, 10, 1), change(false, 11, 1)];
+        let mut chain = chained(&mut levels());
+        assert_eq!(chain.follow(link(98, 99, 99), &[change(true, 10, 7)], MonoNs(1)), Ok(()));
+        assert_eq!(chain.depth.book().best_bid(), change(true, 10, 1).level);
+        assert_eq!(chain.follow(link(0, 1, 1101), &[change(true, 10, 7)], MonoNs(1)), Err(DecodeError::Gap));
+        assert!(!chain.depth.is_live());
+        // The venue names what it follows: whatever its number is then, nothing was lost.
+        let mut chain = chained(&mut levels());
+        assert_eq!(chain.follow(link(100, 1, 101), &[change(true, 10, 7)], MonoNs(1)), Ok(()));
+        assert_eq!(chain.depth.book().best_bid(), change(true, 10, 7).level);
     }
 
     #[test]

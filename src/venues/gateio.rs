@@ -379,7 +379,7 @@ impl State {
         if is_whole {
             chain.replace(instrument, link, &mut self.levels, out);
         } else if let Err(why) = chain.follow(link, &self.levels, received) {
-            out.updates.push(Update::Void(instrument, VoidReason::Gap));
+            out.updates.extend(why.loss().map(|reason| Update::Void(instrument, reason)));
             for event in ["unsubscribe", "subscribe"] {
                 out.requests.push(request(self.now, None, OBU, event, std::iter::once(name)));
             }
