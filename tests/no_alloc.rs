@@ -167,6 +167,52 @@ fn the_steady_path_allocates_nothing() {
         assert_eq!(allocations, 0, "{}: allocations in {} frames", venue.facts().name, steady.len());
     }
     VENUES.iter().for_each(|venue| the_socket_path_allocates_nothing(*venue));
+    let with_books = VENUES.iter().filter(|venue| BOOKS.contains(&venue.facts().name));
+    with_books.for_each(|venue| a_book_allocates_nothing(*venue));
+}
+
+/// Venues whose order books are held to it as well.
+const BOOKS: [&str; 5] = ["bitfinex", "bitstamp", "cryptocom", "gemini", "htx"];
+
+/// Changes of an order book, or whole ones, on a connection for books.
+fn a_book_allocates_nothing(venue: &'static dyn Venue) {
+    let name = venue.facts().name;
+    let native = venue.native(SYMBOLS[0].0, SYMBOLS[0].1).expect("a symbol of all venues");
+    let (id, symbol) = (InstrumentId(0), format!("{}/{}", SYMBOLS[0].0, SYMBOLS[0].1));
+    let symbols = Symbols::configured(vec![SymbolEntry { id, native: native.clone(), symbol }]);
+    let mut codec = venue.book_codec(symbols, 20).expect("books");
+    let mut side = venue.exchange_side();
+    let hall = Hall(HashMap::from([(native.clone(), state(native.clone(), 0))]));
+    let (mut decoded, mut said) = (Decoded::default(), Messages::default());
+    side.opened("/?snapshot=-1", &hall, &mut said);
+    codec.opened(&mut decoded.requests);
+    loop {
+        for message in said.drain() {
+            codec.decode(message.as_bytes(), MonoNs(1), &mut decoded).expect("our own frames decode");
+        }
+        let requests = std::mem::take(&mut decoded.requests);
+        if requests.is_empty() {
+            break;
+        }
+        requests.iter().for_each(|request| side.receive(request, &hall, &mut said));
+    }
+    let mut frames = Messages::default();
+    (1..=FRAMES as u64).for_each(|n| side.quote(&state(native.clone(), n), &mut frames));
+    let (warm, steady) = frames.split_at(frames.len() / 10);
+    let mut told = 0;
+    let mut run = |frames: &[Message]| {
+        for frame in frames {
+            decoded.clear();
+            codec.decode(frame.as_bytes(), MonoNs(1), &mut decoded).expect("our own frames decode");
+            told += decoded.updates.iter().filter(|update| matches!(update, Update::Book(_))).count();
+        }
+    };
+    run(warm);
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    run(steady);
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    assert_eq!(told, frames.len(), "{name}: changes of a book");
+    assert_eq!(allocations, 0, "{name}: allocations in {} changes of a book", steady.len());
 }
 
 /// The same from the bytes of the socket on: WebSocket, codec, stamps, handover, ring.

@@ -91,7 +91,12 @@ impl Venue for Gemini {
     }
 
     fn book_address(&self, address: &str) -> String {
-        let mark = if address.contains('?') { '&' } else { '?' };
+        let (_, host) = address.split_once("://").unwrap_or(("", address));
+        let mark = match (host.contains('?'), host.contains('/')) {
+            (true, _) => "&",
+            (false, true) => "?",
+            (false, false) => "/?",
+        };
         format!("{address}{mark}snapshot=-1")
     }
 

@@ -16,6 +16,7 @@ mod frames;
 mod hostile;
 mod listings;
 mod paths;
+mod recorded;
 mod symbols;
 
 use std::path::{Path, PathBuf};
