@@ -600,8 +600,9 @@ fn read_changes(payload: Value<'_>, is_list: bool, changes: &mut Vec<Change>) ->
     Ok(())
 }
 
-/// CRC32 over the best 25 levels, bid and ask in turn, `price:amount` as JavaScript writes numbers, asks with a
-/// minus, joined by colons; as a signed number.
+/// CRC32 over the best 25 levels, bid and ask in turn, `price:amount`, asks with a minus, joined by colons; as a signed
+/// number. Amounts as JavaScript writes numbers; prices never with an exponent, by the venue's own client
+/// (<https://github.com/bitfinexcom/bfx-api-node-models/blob/master/lib/order_book.js>, read 2026-11-21).
 fn checksum(book: &Book, text: &mut Vec<u8>) -> i32 {
     text.clear();
     let mut bids = book.levels(Side::Bid).take(CHECKSUM_LEVELS);
@@ -612,7 +613,7 @@ fn checksum(book: &Book, text: &mut Vec<u8>) -> i32 {
             break;
         }
         for (level, sign) in pair.iter().filter_map(|(level, sign)| Some((level.as_ref()?, sign))) {
-            write_number(level.price, text);
+            level.price.normalised().write(text);
             text.push(b':');
             text.extend_from_slice(sign.as_bytes());
             write_number(level.size, text);
@@ -847,9 +848,57 @@ fn ticker(quote: &VenueQuote) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::venues::SymbolEntry;
+
+    /// The first two are of the tests of the venue's own client: bfx-api-node-models, test/lib/order_book.js.
+    #[test]
+    fn f50_a_checksum_is_of_the_text_that_the_venues_own_client_makes() {
+        let cases = [
+            ("[6000,1,1],[5900,1,2],[6100,1,-3],[6200,1,-4]", "6000:1:6100:-3:5900:2:6200:-4"),
+            ("[6000,1,1],[1.7e-8,1,2],[6100,1,-3],[6200,1,-4]", "6000:1:6100:-3:0.000000017:2:6200:-4"),
+            ("[6000,1,4.5e-7],[5900,1,1],[6100,1,-1.2E-7]", "6000:4.5e-7:6100:-1.2e-7:5900:1"),
+            ("[100,2,1.50],[101.0,1,-13.33333333]", "100:1.5:101:-13.33333333"),
+            ("[6100,1,-3]", "6100:-3"),
+            ("", ""),
+        ];
+        for (levels, meant) in cases {
+            let (mut parser, mut changes, mut depth) = (Parser::default(), Vec::new(), Depth::default());
+            let snapshot = format!("[{levels}]");
+            parser.parse(snapshot.as_bytes(), |root| read_changes(root, true, &mut changes)).unwrap().unwrap();
+            depth.replace(&mut changes);
+            let mut text = Vec::new();
+            checksum(depth.book(), &mut text);
+            assert_eq!(String::from_utf8(text).unwrap(), meant);
+        }
+        let mut book = Book::default();
+        for number in 1..=30 {
+            let level = Level { price: Decimal::new(number, 0), size: Decimal::new(1, 0) };
+            book.set(Side::Bid, level);
+        }
+        let mut text = Vec::new();
+        checksum(&book, &mut text);
+        assert!(text.starts_with(b"30:1:29:1:") && text.ends_with(b":7:1:6:1"), "25 levels");
+    }
 
     #[test]
-    fn numbers_in_a_checksum_are_written_as_javascript_does() {
+    fn a_book_has_the_smallest_length_with_as_many_levels_as_are_wanted() {
+        let asked = |levels: usize| {
+            let entry = SymbolEntry { id: InstrumentId(0), native: "tBTCUSD".to_owned(), symbol: "BTC/USD".to_owned() };
+            let mut requests = Requests::new();
+            let symbols = Symbols::configured(vec![entry]);
+            Bitfinex.book_codec(symbols, levels).unwrap().opened(&mut requests);
+            let of_book = requests.iter().filter(|request| request.contains("book"));
+            assert_eq!((requests.len(), of_book.count()), (2, 1), "the options, and the book: {requests:?}");
+            let length = requests[1].split(r#""len":""#).nth(1).unwrap().trim_end_matches("\"}");
+            length.parse::<usize>().unwrap()
+        };
+        for (levels, length) in [(1, 25), (20, 25), (25, 25), (26, 100), (100, 100), (101, 250), (1000, 250)] {
+            assert_eq!(asked(levels), length, "{levels} levels");
+        }
+    }
+
+    #[test]
+    fn amounts_in_a_checksum_are_written_as_javascript_does() {
         let cases = [
             ("13.33333333", "13.33333333"),
             ("100.000", "100"),

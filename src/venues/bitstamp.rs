@@ -597,3 +597,62 @@ fn book(quote: &VenueQuote, changes: &[Change]) -> String {
 fn whole_book(quote: &VenueQuote) -> String {
     book(quote, &quote.changes(None, ladder::LEVELS))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::venues::SymbolEntry;
+
+    const ID: InstrumentId = InstrumentId(0);
+
+    fn codec() -> Box<dyn FeedCodec> {
+        let entry = SymbolEntry { id: ID, native: "btcusd".to_owned(), symbol: "BTC/USD".to_owned() };
+        Bitstamp.book_codec(Symbols::configured(vec![entry]), 20).unwrap()
+    }
+
+    /// A book of these bids at this time, as the venue writes it.
+    fn frame(micros: u64, bids: &str) -> String {
+        let data = format!(r#""timestamp":"1","microtimestamp":"{micros}","bids":[{bids}],"asks":[["103","1"]]"#);
+        format!(r#"{{"data":{{{data}}},"channel":"order_book_btcusd","event":"data"}}"#)
+    }
+
+    fn hear(codec: &mut dyn FeedCodec, frame: &str) -> (Result<Frame, DecodeError>, Decoded) {
+        let mut out = Decoded::default();
+        (codec.decode(frame.as_bytes(), MonoNs(1), &mut out), out)
+    }
+
+    fn best(codec: &dyn FeedCodec) -> Option<String> {
+        codec.book(ID).map(|book| book.best_bid().price.to_string())
+    }
+
+    #[test]
+    fn f47_a_whole_book_that_was_overtaken_changes_nothing() {
+        let mut codec = codec();
+        hear(&mut *codec, &frame(20, r#"["101","1"],["100","0.00000000"],["99","2"]"#));
+        assert_eq!(codec.book(ID).unwrap().levels(Side::Bid).count(), 2, "levels of no size are none");
+        let (result, out) = hear(&mut *codec, &frame(19, r#"["102","1"]"#));
+        assert_eq!((result, out.updates), (Ok(Frame::Data), vec![]));
+        assert_eq!(best(&*codec).as_deref(), Some("101"));
+        // Stamps may repeat.
+        hear(&mut *codec, &frame(20, r#"["102","1"]"#));
+        assert_eq!(best(&*codec).as_deref(), Some("102"));
+        // Whoever asks anew believes what comes.
+        codec.resubscribe(&[ID], &mut Requests::new());
+        hear(&mut *codec, &frame(3, r#"["98","1"]"#));
+        assert_eq!(best(&*codec).as_deref(), Some("98"));
+    }
+
+    #[test]
+    fn f31_a_whole_book_that_cannot_be_read_voids_the_one_before() {
+        let mut codec = codec();
+        hear(&mut *codec, &frame(20, r#"["101","1"]"#));
+        let (result, out) = hear(&mut *codec, &frame(21, r#"["102","x"]"#));
+        assert!(result.is_err());
+        assert_eq!(out.updates, [Update::Void(ID, VoidReason::Gap)]);
+        assert_eq!(best(&*codec), None);
+        let (_, out) = hear(&mut *codec, &frame(22, r#"["100","1"]"#));
+        let note = BookNote { instrument: ID, sequence: 0, exchange_time: reading::time(22) };
+        assert_eq!(out.updates, [Update::Book(note)]);
+        assert_eq!(best(&*codec).as_deref(), Some("100"));
+    }
+}

@@ -608,3 +608,23 @@ fn ticker_frame(quote: &VenueQuote, id: i64) -> String {
 fn number_or_null(level: Level, number: Decimal) -> String {
     if level.is_present() { format!("\"{number}\"") } else { "null".to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::venues::SymbolEntry;
+
+    #[test]
+    fn a_book_is_asked_for_with_ten_levels_or_with_fifty() {
+        for (levels, depth) in [(1, 10), (10, 10), (11, 50), (20, 50), (1000, 50)] {
+            let entry = SymbolEntry { id: InstrumentId(0), native: "BTC_USD".to_owned(), symbol: "BTC/USD".to_owned() };
+            let mut codec = CryptoCom.book_codec(Symbols::configured(vec![entry]), levels).unwrap();
+            let (mut first, mut again) = (Requests::new(), Requests::new());
+            codec.opened(&mut first);
+            codec.resubscribe(&[InstrumentId(0)], &mut again);
+            let is_it = |request: &String| request.contains(&format!(r#"["book.BTC_USD.{depth}"]"#));
+            assert_eq!((first.len(), again.len()), (1, 2), "books alone are asked for");
+            assert!(first.iter().chain(&again).all(is_it), "{first:?} {again:?}");
+        }
+    }
+}

@@ -539,6 +539,75 @@ fn depth_frame(quote: &VenueQuote, last: Option<&VenueQuote>) -> String {
 mod tests {
     use super::*;
 
+    const ID: InstrumentId = InstrumentId(0);
+
+    fn codec() -> Box<dyn FeedCodec> {
+        let entry = SymbolEntry { id: ID, native: "btcusd".to_owned(), symbol: "BTC/USD".to_owned() };
+        Gemini.book_codec(Symbols::configured(vec![entry]), 20).unwrap()
+    }
+
+    fn hear(codec: &mut dyn FeedCodec, first: u64, last: u64, bids: &str) -> (Result<Frame, DecodeError>, Decoded) {
+        let mut out = Decoded::default();
+        let stamp = 1_783_981_139_947_514_400 + last;
+        let frame = format!(
+            r#"{{"e":"depthUpdate","E":{stamp},"s":"btcusd","U":{first},"u":{last},"b":[{bids}],"a":[["200","1"]]}}"#
+        );
+        (codec.decode(frame.as_bytes(), MonoNs(1), &mut out), out)
+    }
+
+    fn bids(codec: &dyn FeedCodec) -> Option<Vec<String>> {
+        let book = codec.book(ID)?;
+        Some(book.levels(Side::Bid).map(|level| level.price.to_string()).collect())
+    }
+
+    #[test]
+    fn f46_after_a_loss_only_a_message_of_one_number_is_a_whole_book() {
+        let mut codec = codec();
+        codec.opened(&mut Requests::new());
+        hear(&mut *codec, 100, 100, r#"["101","1"],["100","1"]"#).0.unwrap();
+        hear(&mut *codec, 100, 107, r#"["101","0"]"#).0.unwrap();
+        assert_eq!(bids(&*codec).unwrap(), ["100"]);
+
+        // 108 is the number of something else that was lost.
+        let (result, out) = hear(&mut *codec, 108, 110, r#"["99","1"]"#);
+        assert_eq!(result, Err(DecodeError::Gap));
+        assert_eq!(out.updates, [Update::Void(ID, VoidReason::Gap)]);
+        assert_eq!(
+            out.requests,
+            ["unsubscribe", "subscribe"]
+                .map(|method| format!(r#"{{"id":"0","method":"{method}","params":["btcusd@depth@100ms"]}}"#))
+        );
+        // A change on its way when the stream was asked for again, and no sign of it.
+        let (result, out) = hear(&mut *codec, 110, 115, r#"["98","1"]"#);
+        assert_eq!((result, out.updates), (Ok(Frame::Data), vec![]));
+        assert_eq!(bids(&*codec), None);
+
+        hear(&mut *codec, 117, 117, r#"["97","1"]"#).0.unwrap();
+        hear(&mut *codec, 117, 120, r#"["96","1"]"#).0.unwrap();
+        assert_eq!(bids(&*codec).unwrap(), ["97", "96"]);
+    }
+
+    /// A silent stream that is asked for again begins with a whole book, of which what was known before is no part.
+    #[test]
+    fn f15_a_stream_that_is_asked_for_again_begins_anew() {
+        let mut codec = codec();
+        hear(&mut *codec, 100, 100, r#"["101","1"],["100","1"]"#).0.unwrap();
+        codec.resubscribe(&[ID], &mut Requests::new());
+        hear(&mut *codec, 100, 100, r#"["100","1"]"#).0.unwrap();
+        assert_eq!(bids(&*codec).unwrap(), ["100"]);
+    }
+
+    #[test]
+    fn the_whole_book_is_asked_for_with_the_address() {
+        for (address, meant) in [
+            (FACTS.address, "wss://ws.gemini.com/?snapshot=-1"),
+            ("ws://127.0.0.1:9/gemini", "ws://127.0.0.1:9/gemini?snapshot=-1"),
+            ("wss://host/?x=1", "wss://host/?x=1&snapshot=-1"),
+        ] {
+            assert_eq!(Gemini.book_address(address), meant);
+        }
+    }
+
     #[test]
     fn f41_f42_a_symbol_is_split_by_the_longest_quote_asset_that_is_one() {
         for (native, symbol) in [

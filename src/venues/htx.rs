@@ -750,3 +750,67 @@ fn sides(changes: &[Change]) -> [String; 2] {
         format!("[{}]", pairs.join(","))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::venues::SymbolEntry;
+
+    const ID: InstrumentId = InstrumentId(0);
+
+    fn codec(levels: usize) -> Box<dyn FeedCodec> {
+        let entry = SymbolEntry { id: ID, native: "btcusdt".to_owned(), symbol: "BTC/USDT".to_owned() };
+        Htx.book_codec(Symbols::configured(vec![entry]), levels).unwrap()
+    }
+
+    fn whole(number: u64, bid: u64) -> String {
+        let data = format!(r#"{{"seqNum":{number},"bids":[[{bid},1]],"asks":[[200,1]]}}"#);
+        format!(r#"{{"id":"1","rep":"market.btcusdt.mbp.150","status":"ok","ts":1622707662703,"data":{data}}}"#)
+    }
+
+    fn change(number: u64, bids: &str) -> String {
+        let tick = format!(r#"{{"seqNum":{number},"prevSeqNum":{},"bids":[{bids}],"asks":[]}}"#, number - 1);
+        format!(r#"{{"ch":"market.btcusdt.mbp.150","ts":1622707662703,"tick":{tick}}}"#)
+    }
+
+    fn hear(codec: &mut dyn FeedCodec, frame: &str, received: MonoNs) -> (Result<Frame, DecodeError>, Decoded) {
+        let mut out = Decoded::default();
+        (codec.decode(frame.as_bytes(), received, &mut out), out)
+    }
+
+    #[test]
+    fn f48_a_whole_book_that_is_older_than_a_live_one_changes_nothing() {
+        let mut codec = codec(20);
+        hear(&mut *codec, &whole(10, 100), MonoNs(1)).0.unwrap();
+        hear(&mut *codec, &change(11, "[101,1]"), MonoNs(1)).0.unwrap();
+        // Asked for by a resubscription, and on its way while the change was told.
+        let (result, out) = hear(&mut *codec, &whole(10, 100), MonoNs(1));
+        assert_eq!((result, out.updates), (Ok(Frame::Control), vec![]));
+        assert_eq!(codec.book(ID).unwrap().best_bid().price, Decimal::new(101, 0));
+        assert_eq!(hear(&mut *codec, &change(12, "[101,0.0]"), MonoNs(1)).0, Ok(Frame::Data));
+        assert_eq!(codec.book(ID).unwrap().best_bid().price, Decimal::new(100, 0));
+    }
+
+    #[test]
+    fn f37_a_book_that_stays_crossed_is_void_and_asked_for_again() {
+        let mut codec = codec(20);
+        hear(&mut *codec, &whole(10, 100), MonoNs(1)).0.unwrap();
+        assert_eq!(hear(&mut *codec, &change(11, "[201,1]"), MonoNs(2)).0, Ok(Frame::Data));
+        let (result, out) = hear(&mut *codec, &change(12, "[202,1]"), MonoNs(3 + SECOND));
+        assert_eq!(result, Err(DecodeError::Crossed));
+        assert_eq!(out.updates, [Update::Void(ID, VoidReason::Crossed)]);
+        assert_eq!(out.requests, [r#"{"req":"market.btcusdt.mbp.150","id":"btcusdt.mbp.150"}"#]);
+        assert!(codec.book(ID).is_none());
+    }
+
+    #[test]
+    fn books_are_asked_for_at_the_path_and_with_the_levels_that_have_them() {
+        assert_eq!(Htx.book_address(FACTS.address), "wss://api.huobi.pro/feed");
+        assert_eq!(Htx.book_address("ws://127.0.0.1:9/elsewhere"), "ws://127.0.0.1:9/elsewhere");
+        for (levels, channel) in [(1, "mbp.150"), (150, "mbp.150"), (151, "mbp.400"), (1000, "mbp.400")] {
+            let mut requests = Requests::new();
+            codec(levels).opened(&mut requests);
+            assert_eq!(requests, [format!(r#"{{"sub":"market.btcusdt.{channel}","id":"1"}}"#)]);
+        }
+    }
+}
