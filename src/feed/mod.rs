@@ -48,6 +48,8 @@ const OTHER_EVENTS: usize = 8;
 const WAKER: Token = Token(usize::MAX - 1);
 /// Of stages that sleep here.
 const OTHERS: Token = Token(usize::MAX);
+/// Books that wait for the venue's prices look again after this time.
+const BOOKS_AFTER_NS: u64 = 100 * MS;
 /// The slot of a line's page is so far beyond the line's own.
 const FETCHES: usize = 1 << 32;
 /// Bytes read at once.
@@ -370,6 +372,10 @@ impl Feed {
     }
 
     fn dial(&mut self, slot: usize, now: MonoNs) {
+        if self.waits_for_tops(slot) {
+            self.lines[slot].state = State::Waiting(now.plus(BOOKS_AFTER_NS));
+            return;
+        }
         let (line, other) = pair(&mut self.lines, slot);
         let standing = &mut self.standings[line.standing];
         if let Err(later) = standing.begin(now) {
@@ -409,6 +415,15 @@ impl Feed {
         if let Err(error) = self.order(slot, job) {
             self.failed(slot, &error, now);
         }
+    }
+
+    /// Books are asked for of a venue that gives prices: one that refuses is not asked for both, and what it allows us
+    /// in a minute is left to the prices.
+    fn waits_for_tops(&self, slot: usize) -> bool {
+        let line = &self.lines[slot];
+        let gives_tops =
+            |it: &Line| it.id == line.id && !it.connection.purpose().is_books() && it.connection.is_subscribed();
+        line.connection.purpose().is_books() && !self.lines.iter().any(gives_tops)
     }
 
     /// `slot` is a line's, or [`FETCHES`] beyond it for a page.

@@ -56,6 +56,9 @@ const EXCEPTIONS: &[(&str, usize)] =
 /// Codes that are not the usual ones: (Bitstamp's, canonical). Its UST is Terra's dollar.
 const ALIASES: [(&str, &str); 1] = [("UST", "USTC")];
 
+/// A book whose stamp is behind by more, in microseconds, was not overtaken: the venue's clock was put back.
+const OVERTAKEN_MAX_US: u64 = 1_000_000;
+
 /// The two channels that are read, by the beginning of their names.
 const BOOK: &str = "order_book_";
 const DIFFERENCES: &str = "diff_order_book_";
@@ -199,7 +202,7 @@ impl FeedCodec for Codec {
     }
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
-        // Should the venue's clock have been put back, its stamps are anew.
+        // What comes is to be believed.
         instruments.iter().for_each(|id| self.feed.wholes.of(*id).at = 0);
         for native in self.feed.symbols.natives(instruments) {
             for kind in ["bts:unsubscribe", "bts:subscribe"] {
@@ -363,8 +366,8 @@ impl Feed {
                 return Err(why);
             }
         };
-        // One that was overtaken.
-        if stamp < *at {
+        // One that was overtaken; or the venue's clock was put back.
+        if stamp < *at && stamp >= at.saturating_sub(OVERTAKEN_MAX_US) {
             return Ok(Frame::Data);
         }
         *at = stamp;
@@ -628,24 +631,33 @@ mod tests {
     #[test]
     fn f47_a_whole_book_that_was_overtaken_changes_nothing() {
         let mut codec = codec();
-        hear(&mut *codec, &frame(20, r#"["101","1"],["100","0.00000000"],["99","2"]"#));
+        hear(&mut *codec, &frame(20, r#"["101","1"],["100","0.00000000"],["99","2"]"#)).0.unwrap();
         assert_eq!(codec.book(ID).unwrap().levels(Side::Bid).count(), 2, "levels of no size are none");
         let (result, out) = hear(&mut *codec, &frame(19, r#"["102","1"]"#));
         assert_eq!((result, out.updates), (Ok(Frame::Data), vec![]));
         assert_eq!(best(&*codec).as_deref(), Some("101"));
         // Stamps may repeat.
-        hear(&mut *codec, &frame(20, r#"["102","1"]"#));
+        hear(&mut *codec, &frame(20, r#"["102","1"]"#)).0.unwrap();
         assert_eq!(best(&*codec).as_deref(), Some("102"));
         // Whoever asks anew believes what comes.
         codec.resubscribe(&[ID], &mut Requests::new());
-        hear(&mut *codec, &frame(3, r#"["98","1"]"#));
+        hear(&mut *codec, &frame(3, r#"["98","1"]"#)).0.unwrap();
         assert_eq!(best(&*codec).as_deref(), Some("98"));
+    }
+
+    #[test]
+    fn f51_a_venue_whose_clock_is_put_back_is_heard_at_once() {
+        let mut codec = codec();
+        let hour = 3600 * OVERTAKEN_MAX_US;
+        hear(&mut *codec, &frame(2 * hour, r#"["101","1"]"#)).0.unwrap();
+        hear(&mut *codec, &frame(hour, r#"["100","1"]"#)).0.unwrap();
+        assert_eq!(best(&*codec).as_deref(), Some("100"));
     }
 
     #[test]
     fn f31_a_whole_book_that_cannot_be_read_voids_the_one_before() {
         let mut codec = codec();
-        hear(&mut *codec, &frame(20, r#"["101","1"]"#));
+        hear(&mut *codec, &frame(20, r#"["101","1"]"#)).0.unwrap();
         let (result, out) = hear(&mut *codec, &frame(21, r#"["102","x"]"#));
         assert!(result.is_err());
         assert_eq!(out.updates, [Update::Void(ID, VoidReason::Gap)]);
