@@ -233,7 +233,11 @@ impl FeedCodec for Codec {
             let is_its_book = |channel: &Channel| channel.instrument == id && channel.kind == Kind::Book;
             let open = self.feed.channels.iter().find(|(_, channel)| is_its_book(channel)).map(|(number, _)| *number);
             match open {
-                Some(number) => self.feed.lose(number, VoidReason::Gap, &mut out),
+                Some(number) => {
+                    // Once more, should it have been told to close in vain.
+                    self.feed.channels.entry(number).and_modify(|channel| channel.is_leaving = false);
+                    self.feed.lose(number, VoidReason::Gap, &mut out);
+                }
                 None => {
                     let levels = self.feed.levels;
                     requests.extend(self.feed.symbols.natives(&[id]).map(|native| book_request(native, levels)));
@@ -878,6 +882,19 @@ mod tests {
         let mut text = Vec::new();
         checksum(&book, &mut text);
         assert!(text.starts_with(b"30:1:29:1:") && text.ends_with(b":7:1:6:1"), "25 levels");
+    }
+
+    #[test]
+    fn f15_a_channel_that_does_not_close_is_told_so_again() {
+        let entry = SymbolEntry { id: InstrumentId(0), native: "tBTCUSD".to_owned(), symbol: "BTC/USD".to_owned() };
+        let mut codec = Bitfinex.book_codec(Symbols::configured(vec![entry]), 20).unwrap();
+        let opened = br#"{"event":"subscribed","channel":"book","chanId":17,"symbol":"tBTCUSD","prec":"P0"}"#;
+        codec.decode(opened, MonoNs(1), &mut Decoded::default()).unwrap();
+        for _ in 0..2 {
+            let mut requests = Requests::new();
+            codec.resubscribe(&[InstrumentId(0)], &mut requests);
+            assert_eq!(requests, [r#"{"event":"unsubscribe","chanId":17}"#]);
+        }
     }
 
     #[test]

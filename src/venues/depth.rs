@@ -61,12 +61,10 @@ impl Depth {
         self.live = true;
         self.crossed_since = None;
         // Worst first, so that each insertion is an append. The sort is stable: of two equal prices the later one holds.
-        levels.sort_by(|a, b| match (a.side, b.side) {
-            (Side::Bid, Side::Bid) => a.level.price.cmp(&b.level.price),
-            (Side::Ask, Side::Ask) => b.level.price.cmp(&a.level.price),
-            (Side::Bid, Side::Ask) => Ordering::Less,
-            (Side::Ask, Side::Bid) => Ordering::Greater,
-        });
+        // It takes memory, which what is in order need not pay for.
+        if !levels.is_sorted_by(|a, b| worst_first(a, b).is_le()) {
+            levels.sort_by(worst_first);
+        }
         self.apply(levels);
     }
 
@@ -131,6 +129,16 @@ impl Depth {
         if let Some((bid, ask)) = self.changed_top() {
             out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel }));
         }
+    }
+}
+
+/// Bids before asks, the worst of each first.
+fn worst_first(a: &Change, b: &Change) -> Ordering {
+    match (a.side, b.side) {
+        (Side::Bid, Side::Bid) => a.level.price.cmp(&b.level.price),
+        (Side::Ask, Side::Ask) => b.level.price.cmp(&a.level.price),
+        (Side::Bid, Side::Ask) => Ordering::Less,
+        (Side::Ask, Side::Bid) => Ordering::Greater,
     }
 }
 
