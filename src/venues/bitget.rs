@@ -1,10 +1,10 @@
-//! Bitget spot (v2): `books1` live, `ticker` for the statistics; the deeper books from recordings as well, of v1
-//! and v3 too, which name some things differently.
+//! Bitget spot (v2): `books1` live, `ticker` for the statistics, `books` for order books; the other books from
+//! recordings, of v1 and v3 too, which name some things differently.
 //!
 //! Stamps are milliseconds as text. Books count `seq` and name in `pseq` what they follow; older recordings
 //! have a checksum instead, which is verified wherever there is one. The tickers of v1 have no sizes, so they
 //! are no quotes. Other kinds of market have the same symbols, and are told by `instType`. Called on the feed's
-//! thread; keeps a book only for recordings.
+//! thread; keeps a book only of `books`, and for recordings.
 
 use std::fmt::Write as _;
 
@@ -15,15 +15,16 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
-use crate::venues::depth::{Chained, Change, Link, Quoted, paired_checksum};
+use crate::venues::depth::{Chained, Change, LEVELS_MAX, Link, Quoted, paired_checksum};
+use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{
     self, Sequences, array, change_of, changes, figure, integer, integer_if_any, level, side_if_any, text, time,
 };
 use crate::venues::writing::{self, Subscriptions};
 use crate::venues::{
-    Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages,
-    Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market,
+    Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -43,7 +44,7 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 150,
     channel: "books1",
-    books: None,
+    books: Some(Books { channel: BOOKS, levels_max: LEVELS_MAX, check: Check::Checksum }),
     limits: Limits { instruments: 500, connects: Pace { count: 300, per_ms: 300_000 }, age_max_s: Some(86_400) },
     docs: "https://www.bitget.com/api-doc/spot/websocket/public/Depth-Channel (2026-11-21)",
 };
@@ -56,6 +57,10 @@ const ARGS_PER_REQUEST: usize = 100;
 
 const BOOKS1: &str = "books1";
 const TICKER: &str = "ticker";
+/// All levels of the book, first whole, then each change after at most 200 ms. Where there is a checksum it is of 25
+/// levels a side; `seq` and `pseq` are of every change. After a restart of the venue a `pseq` may be 0, and all numbers
+/// smaller (the page of [`FACTS`] and <https://www.bitget.com/api-doc/uta/websocket/public/Order-Book-Channel>, read 2026-11-21).
+const BOOKS: &str = "books";
 
 impl Venue for Bitget {
     fn facts(&self) -> &'static Facts {
@@ -77,6 +82,11 @@ impl Venue for Bitget {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
+    }
+
+    fn book_codec(&self, symbols: Symbols, _levels: usize) -> Option<Box<dyn FeedCodec>> {
+        let state = State { symbols, wants_books: true, ..State::default() };
+        Some(Box::new(Codec { parser: Parser::default(), state }))
     }
 
     fn listing(&self) -> Listing {
@@ -130,9 +140,12 @@ struct Codec {
 #[derive(Default)]
 struct State {
     symbols: Symbols,
+    /// Order books are asked for, and not quotes.
+    wants_books: bool,
     sequences: Sequences,
     books: FxHashMap<(InstrumentId, &'static str), Chained>,
     levels: Vec<Change>,
+    steps: Vec<Step>,
     checksum_text: Vec<u8>,
 }
 
@@ -141,7 +154,8 @@ impl FeedCodec for Codec {
         let state = &mut self.state;
         state.sequences.clear();
         state.books.clear();
-        for channel in [BOOKS1, TICKER] {
+        let channels: &[&str] = if state.wants_books { &[BOOKS] } else { &[BOOKS1, TICKER] };
+        for channel in channels {
             for chunk in state.symbols.entries().chunks(ARGS_PER_REQUEST) {
                 requests.push(request("subscribe", channel, chunk.iter().map(|entry| entry.native.as_str())));
             }
@@ -163,7 +177,7 @@ impl FeedCodec for Codec {
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
         for op in ["unsubscribe", "subscribe"] {
-            requests.push(request(op, BOOKS1, self.state.symbols.natives(instruments)));
+            requests.push(request(op, self.state.channel(), self.state.symbols.natives(instruments)));
         }
     }
 
@@ -173,6 +187,10 @@ impl FeedCodec for Codec {
 
     fn symbols(&self) -> &Symbols {
         &self.state.symbols
+    }
+
+    fn book(&self, instrument: InstrumentId) -> Option<&Book> {
+        self.state.books.get(&(instrument, BOOKS))?.book()
     }
 }
 
@@ -243,6 +261,11 @@ struct Step {
 }
 
 impl State {
+    /// What is asked for.
+    const fn channel(&self) -> &'static str {
+        if self.wants_books { BOOKS } else { BOOKS1 }
+    }
+
     #[inline(always)]
     fn best(&mut self, instrument: InstrumentId, best: Best, out: &mut Decoded) {
         let Best { bid, ask, sequence, at: exchange_time } = best;
@@ -264,8 +287,7 @@ impl State {
             return Ok(Frame::Unused);
         }
         let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
-        const BOOKS: [&str; 5] = [BOOKS1, "books5", "books15", "books50", "books"];
-        match BOOKS.into_iter().find(|name| *name == channel) {
+        match [BOOKS1, "books5", "books15", "books50", BOOKS].into_iter().find(|name| *name == channel) {
             Some(channel) => self.book(instrument, channel, (root, data), received, out),
             None if channel == TICKER => self.tickers(instrument, data, out),
             None => Ok(Frame::Unused),
@@ -275,7 +297,7 @@ impl State {
     fn event(&mut self, event: &str, root: Value<'_>, out: &mut Decoded) -> Frame {
         let (kind, channel, symbol) = root.get("arg").map(names).unwrap_or_default();
         match event {
-            "subscribe" if channel == Some(BOOKS1) && is_spot(kind) => {
+            "subscribe" if channel == Some(self.channel()) && is_spot(kind) => {
                 out.updates.extend(self.symbols.find(symbol.as_bytes()).map(Update::Subscribed));
             }
             "error" => {
@@ -302,7 +324,7 @@ impl State {
             _ => return Err(DecodeError::Shape("`action` is neither snapshot nor update")),
         };
         self.levels.clear();
-        let mut steps = Vec::new();
+        self.steps.clear();
         for item in data.items() {
             // v3 has shorter names.
             let (bids, asks) = if item.get("b").is_some() { ("b", "a") } else { ("bids", "asks") };
@@ -311,10 +333,27 @@ impl State {
             let number = integer_if_any(item, "seq")?;
             let after = if is_whole { None } else { integer_if_any(item, "pseq")? };
             let link = Link { after, number, at: stamp(item, root)? };
-            steps.push(Step { to: self.levels.len(), link, checksum: checksum_of(item)? });
+            self.steps.push(Step { to: self.levels.len(), link, checksum: checksum_of(item)? });
         }
-        let mut from = 0;
-        for step in &steps {
+        let steps = std::mem::take(&mut self.steps);
+        let done = self.take_steps(instrument, channel, is_whole, &steps, received, out);
+        self.steps = steps;
+        done
+    }
+
+    /// Takes the elements of a message, whose levels have been read.
+    #[inline]
+    fn take_steps(
+        &mut self,
+        instrument: InstrumentId,
+        channel: &'static str,
+        is_whole: bool,
+        steps: &[Step],
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        let (mut from, mut is_new) = (0, false);
+        for step in steps {
             let levels = from..step.to;
             from = step.to;
             if channel == BOOKS1 && is_whole {
@@ -325,31 +364,32 @@ impl State {
                 continue;
             }
             let chain = self.books.entry((instrument, channel)).or_default();
-            let done = if is_whole {
-                chain.replace(instrument, step.link, &mut self.levels[levels], out);
-                Ok(())
-            } else {
-                chain.follow(step.link, &self.levels[levels], received)
+            let done = match is_whole {
+                true => Ok(chain.replace(instrument, step.link, &mut self.levels[levels], out)),
+                false => chain.follow(step.link, &self.levels[levels], received),
             };
             // The small books carry the checksum of the large one.
-            let sum = step.checksum.filter(|_| channel == "books" && chain.depth.is_live());
-            let done = done.and_then(|()| match sum {
+            let done = done.and_then(|is_applied| match step.checksum.filter(|_| channel == BOOKS && is_applied) {
                 Some(sum) if sum != i64::from(paired_checksum(chain.depth.book(), &mut self.checksum_text)) => {
                     Err(DecodeError::Checksum)
                 }
-                _ => Ok(()),
+                _ => Ok(is_applied),
             });
-            if let Err(why) = done {
-                chain.depth.void();
-                self.lost(instrument, channel, why, out);
-                return Err(why);
+            match done {
+                Ok(is_applied) => is_new |= is_applied,
+                Err(why) => {
+                    chain.depth.void();
+                    self.lost(instrument, channel, why, out);
+                    return Err(why);
+                }
             }
         }
-        if let (Some(chain), Some(step)) = (self.books.get_mut(&(instrument, channel)), steps.last())
-            && chain.depth.is_live()
-        {
+        if let (Some(chain), Some(step), true) = (self.books.get_mut(&(instrument, channel)), steps.last(), is_new) {
             let quoted = Quoted { instrument, sequence: chain.sequence(), exchange_time: step.link.at, channel };
             chain.depth.publish(quoted, out);
+            if self.wants_books {
+                chain.note(instrument, out);
+            }
         }
         Ok(Frame::Data)
     }
@@ -428,14 +468,14 @@ fn checksum_of(item: Value<'_>) -> Result<Option<i64>, DecodeError> {
     Ok(Some(sum).filter(|sum| *sum != 0))
 }
 
-/// The venue's end of a connection. Its books have one level a side.
+/// The venue's end of a connection.
 #[derive(Default)]
 struct Exchange {
     subscriptions: Subscriptions,
 }
 
 /// The channels that the simulated venue serves.
-const SERVED: [&str; 5] = [BOOKS1, TICKER, "books", "books5", "books15"];
+const SERVED: [&str; 5] = [BOOKS1, TICKER, BOOKS, "books5", "books15"];
 
 impl ExchangeSide for Exchange {
     fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Messages) {}
@@ -470,7 +510,7 @@ impl ExchangeSide for Exchange {
 
     fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
         for subscription in self.subscriptions.of(&quote.native).filter(|s| s.channel != TICKER) {
-            let last = Some(&subscription.last).filter(|_| subscription.channel == "books");
+            let last = Some(&subscription.last).filter(|_| subscription.channel == BOOKS);
             out.push(book_frame(&subscription.channel, quote, last, quote.time));
             subscription.last = quote.clone();
         }
@@ -485,20 +525,18 @@ impl ExchangeSide for Exchange {
     fn heartbeat(&mut self, _now: UnixNs, _out: &mut Messages) {}
 }
 
-/// A whole book, or of `books` the changes since `last`; the checksum of these has the whole book of one level.
+/// A whole book, or of `books` the changes since `last`, with the checksum of the exchange's book.
 fn book_frame(channel: &str, quote: &VenueQuote, last: Option<&VenueQuote>, sent: UnixNs) -> String {
-    let VenueQuote { native, bid, ask, sequence, time, .. } = quote;
-    let (last_bid, last_ask) = last.map_or((Level::ABSENT, Level::ABSENT), |last| (last.bid, last.ask));
-    let [bids, asks] =
-        [(last_bid, *bid), (last_ask, *ask)].map(|(last, now)| writing::pairs(&writing::step(last, now)));
-    let mut book = Book::default();
-    for (side, level) in [(Side::Bid, *bid), (Side::Ask, *ask)] {
-        // As it is written: without zeros behind.
-        book.set(side, Level { price: level.price.normalised(), size: level.size.normalised() });
-    }
-    let checksum = if channel == "books" { paired_checksum(&book, &mut Vec::new()) } else { 0 };
+    let VenueQuote { native, sequence, time, .. } = quote;
+    let levels = match channel {
+        BOOKS => ladder::LEVELS,
+        _ => channel.strip_prefix("books").and_then(|levels| levels.parse().ok()).unwrap_or(1),
+    };
+    let changes = quote.changes(last, levels);
+    let [bids, asks] = [Side::Bid, Side::Ask].map(|side| writing::pairs(&levels_of(&changes, side)));
+    let checksum = if channel == BOOKS { ladder_checksum(quote) } else { 0 };
     let (action, previous) = match last {
-        None => ("snapshot", if channel == "books" { r#","pseq":0"#.to_owned() } else { String::new() }),
+        None => ("snapshot", if channel == BOOKS { r#","pseq":0"#.to_owned() } else { String::new() }),
         Some(last) => ("update", format!(r#","pseq":{}"#, last.sequence)),
     };
     format!(
@@ -506,6 +544,17 @@ fn book_frame(channel: &str, quote: &VenueQuote, last: Option<&VenueQuote>, sent
         time.ms(),
         sent.ms(),
     )
+}
+
+/// The checksum of what the exchange has, as it is written: without zeros behind.
+fn ladder_checksum(quote: &VenueQuote) -> i32 {
+    let mut book = Book::default();
+    for side in [Side::Bid, Side::Ask] {
+        for level in quote.levels(side, ladder::LEVELS) {
+            book.set(side, Level { price: level.price.normalised(), size: level.size.normalised() });
+        }
+    }
+    paired_checksum(&book, &mut Vec::new())
 }
 
 fn ticker_frame(quote: &VenueQuote) -> String {

@@ -1,5 +1,5 @@
-//! Bybit spot (v5): `orderbook.1` live, `tickers` for the statistics; the deeper `orderbook` channels
-//! from recordings as well. The spot `tickers` carry no quotes.
+//! Bybit spot (v5): `orderbook.1` live, `tickers` for the statistics; a deeper `orderbook` channel for order
+//! books, and from recordings. The spot `tickers` carry no quotes.
 //!
 //! A request has at most ten topics, and one bad topic fails all of them: the others are then asked for
 //! one by one. Data can come before the acknowledgement. Called on the feed's thread; keeps a book only
@@ -12,14 +12,16 @@ use serde_json::{Value as Json, json};
 
 use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
-use crate::market::{Decimal, InstrumentId, Level};
+use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
-use crate::venues::depth::Change;
+use crate::venues::depth::{Chained, Change, Link, Quoted};
+use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Sequences, best, changes, figure, integer, text, time};
+use crate::venues::writing;
 use crate::venues::{
-    Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages,
-    Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market,
+    Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -38,7 +40,7 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "orderbook.1",
-    books: None,
+    books: Some(Books { channel: "orderbook.50", levels_max: 1000, check: Check::Sequence }),
     limits: Limits { connects: Pace { count: 500, per_ms: 300_000 }, ..Limits::UNPUBLISHED },
     docs: "https://bybit-exchange.github.io/docs/v5/websocket/public/orderbook (2026-11-20)",
 };
@@ -51,6 +53,10 @@ const QUOTES: &[&str] = &[
 
 /// Symbols that two of the quote assets fit.
 const EXCEPTIONS: &[(&str, usize)] = &[("BTCXUSD", 3), ("BTCRLUSD", 3), ("XRPRLUSD", 3), ("ETHRLUSD", 3)];
+
+/// The channels of deeper books, and how many levels a side they have. A level that leaves them is removed, one that
+/// enters is told: so in the recording of 2026-08-09, where `orderbook.200` has 200 levels a side after every message.
+const DEEP: [(&str, usize); 3] = [("orderbook.50", 50), ("orderbook.200", 200), ("orderbook.1000", 1000)];
 
 /// Topics in one request.
 const TOPICS_PER_REQUEST: usize = 10;
@@ -73,7 +79,17 @@ impl Venue for Bybit {
     }
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
-        Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
+        let state = State::asking(&[('q', 'Q', LEVEL_ONE), ('t', 'T', "tickers")], symbols);
+        Box::new(Codec { parser: Parser::default(), state })
+    }
+
+    fn book_codec(&self, symbols: Symbols, levels: usize) -> Option<Box<dyn FeedCodec>> {
+        let asked: &'static [Asked] = match levels {
+            0..=50 => &[('b', 'B', DEEP[0].0)],
+            51..=200 => &[('b', 'B', DEEP[1].0)],
+            _ => &[('b', 'B', DEEP[2].0)],
+        };
+        Some(Box::new(Codec { parser: Parser::default(), state: State::asking(asked, symbols) }))
     }
 
     fn listing(&self) -> Listing {
@@ -122,15 +138,19 @@ struct Codec {
 #[derive(Default)]
 struct State {
     symbols: Symbols,
+    /// What is asked for; the first is what matters.
+    kinds: &'static [Asked],
     /// `orderbook.1`, by instrument.
     tops: Vec<LevelOne>,
     sequences: Sequences,
-    books: FxHashMap<(InstrumentId, &'static str), Deep>,
+    books: FxHashMap<(InstrumentId, &'static str), Chained>,
     levels: Vec<Change>,
 }
 
-/// What the feed asks for; a request's id is the first letter of its kind and a number.
-const KINDS: [(char, char, &str); 2] = [('q', 'Q', "orderbook.1"), ('t', 'T', "tickers")];
+/// A channel that is asked for. A request's id is the first letter, or where it is for one symbol the second, and a number.
+type Asked = (char, char, &'static str);
+
+const LEVEL_ONE: &str = "orderbook.1";
 
 impl FeedCodec for Codec {
     fn opened(&mut self, requests: &mut Requests) {
@@ -138,7 +158,7 @@ impl FeedCodec for Codec {
         state.tops.clear();
         state.sequences.clear();
         state.books.clear();
-        for (kind, _, channel) in KINDS {
+        for (kind, _, channel) in state.kinds {
             for (chunk, entries) in state.symbols.entries().chunks(TOPICS_PER_REQUEST).enumerate() {
                 let natives = entries.iter().map(|entry| entry.native.as_str());
                 requests.push(request(&format!("{kind}{chunk}"), "subscribe", channel, natives));
@@ -146,22 +166,23 @@ impl FeedCodec for Codec {
         }
     }
 
-    fn decode(&mut self, frame: &[u8], _received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Self { parser, state } = self;
         if let Some((symbol, top)) = scan_level_one(frame) {
             return Ok(state.level_one_snapshot(symbol, top, out));
         }
-        parser.parse(frame, |root| state.message(root, out))?
+        parser.parse(frame, |root| state.message(root, received, out))?
     }
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
         let state = &mut self.state;
+        let &[(_, single, channel), ..] = state.kinds else { return };
         for (at, entry) in state.symbols.entries().iter().enumerate().filter(|(_, it)| instruments.contains(&it.id)) {
             if let Some(top) = state.tops.get_mut(entry.id.index()) {
                 *top = LevelOne::default();
             }
-            for (id, op) in [("r".to_owned(), "unsubscribe"), (format!("Q{at}"), "subscribe")] {
-                requests.push(request(&id, op, "orderbook.1", std::iter::once(entry.native.as_str())));
+            for (id, op) in [("r".to_owned(), "unsubscribe"), (format!("{single}{at}"), "subscribe")] {
+                requests.push(request(&id, op, channel, std::iter::once(entry.native.as_str())));
             }
         }
     }
@@ -172,6 +193,10 @@ impl FeedCodec for Codec {
 
     fn symbols(&self) -> &Symbols {
         &self.state.symbols
+    }
+
+    fn book(&self, instrument: InstrumentId) -> Option<&Book> {
+        self.state.books.get(&(instrument, self.state.book_channel()?))?.book()
     }
 }
 
@@ -232,6 +257,15 @@ fn scan_level(scan: &mut Scan<'_>) -> Option<Level> {
 }
 
 impl State {
+    fn asking(kinds: &'static [Asked], symbols: Symbols) -> Self {
+        Self { symbols, kinds, ..Self::default() }
+    }
+
+    /// The channel of order books, if they are asked for.
+    fn book_channel(&self) -> Option<&'static str> {
+        self.kinds.first().map(|(_, _, channel)| *channel).filter(|channel| *channel != LEVEL_ONE)
+    }
+
     #[inline(always)]
     fn level_one_snapshot(&mut self, symbol: &[u8], top: LevelOne, out: &mut Decoded) -> Frame {
         let Some(instrument) = self.symbols.find(symbol) else { return Frame::Unused };
@@ -249,23 +283,22 @@ impl State {
             *last = top;
         }
         let LevelOne { bid, ask, sequence, at: exchange_time } = top;
-        out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel: "orderbook.1" }));
+        out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel: LEVEL_ONE }));
         Frame::Data
     }
 
-    fn message(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn message(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Some(topic) = root.text_of("topic") else { return self.reply(root, out) };
         if let Some(symbol) = topic.strip_prefix("tickers.") {
             return self.ticker(symbol, root, out);
         }
-        const BOOKS: [(&str, &str); 4] = [
-            ("orderbook.1.", "orderbook.1"),
-            ("orderbook.50.", "orderbook.50"),
-            ("orderbook.200.", "orderbook.200"),
-            ("orderbook.1000.", "orderbook.1000"),
-        ];
-        match BOOKS.iter().find_map(|&(prefix, channel)| Some((topic.strip_prefix(prefix)?, channel))) {
-            Some((symbol, channel)) => self.book(symbol, channel, root, out),
+        // `orderbook.50.BTCUSDT`; no symbol has a point.
+        let (channel, symbol) = topic.rsplit_once('.').unwrap_or_default();
+        if channel == LEVEL_ONE {
+            return self.level_one(symbol, root, out);
+        }
+        match DEEP.into_iter().find(|(name, _)| *name == channel) {
+            Some((channel, most)) => self.book(symbol, (channel, most), root, received, out),
             None if topic == "system.status" => Ok(Frame::Control),
             None => Ok(Frame::Unused),
         }
@@ -276,7 +309,8 @@ impl State {
         let id = root.text_of("req_id").unwrap_or_default();
         match (op, root.get("success").and_then(|v| v.boolean())) {
             ("subscribe", Some(true)) => {
-                let asked = self.asked(id).filter(|(_, _, channel)| *channel == "orderbook.1");
+                let first = self.kinds.first().map(|(_, _, channel)| *channel);
+                let asked = self.asked(id).filter(|(_, _, channel)| Some(*channel) == first);
                 let range = asked.map_or(0..0, |(from, to, _)| from..to);
                 out.updates.extend(self.symbols.entries()[range].iter().map(|entry| Update::Subscribed(entry.id)));
             }
@@ -294,7 +328,7 @@ impl State {
     fn asked(&self, id: &str) -> Option<(usize, usize, &'static str)> {
         let kind = id.chars().next()?;
         let number: usize = id.get(1..)?.parse().ok()?;
-        let &(batch, _, channel) = KINDS.iter().find(|(batch, single, _)| kind == *batch || kind == *single)?;
+        let &(batch, _, channel) = self.kinds.iter().find(|(batch, single, _)| kind == *batch || kind == *single)?;
         let length = if kind == batch { TOPICS_PER_REQUEST } else { 1 };
         let from = number.checked_mul(length)?;
         let to = from.checked_add(length)?.min(self.symbols.entries().len());
@@ -304,7 +338,7 @@ impl State {
     /// A refused request of several topics may be the fault of one: asks for each by itself.
     fn ask_singly(&self, id: &str, out: &mut Decoded) {
         let Some((from, to, channel)) = self.asked(id).filter(|(from, to, _)| to - from > 1) else { return };
-        let single = KINDS.iter().find(|(_, _, name)| *name == channel).map_or('q', |(_, single, _)| *single);
+        let single = self.kinds.iter().find(|(_, _, name)| *name == channel).map_or('q', |(_, single, _)| *single);
         for at in from..to {
             let native = self.symbols.entries()[at].native.as_str();
             out.requests.push(request(&format!("{single}{at}"), "subscribe", channel, std::iter::once(native)));
@@ -329,14 +363,8 @@ impl State {
         Ok(Frame::Data)
     }
 
-    fn book(
-        &mut self,
-        symbol: &str,
-        channel: &'static str,
-        root: Value<'_>,
-        out: &mut Decoded,
-    ) -> Result<Frame, DecodeError> {
-        let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
+    /// Reads the levels of a book; gives whether they are all of it, their number and their stamp.
+    fn levels(&mut self, symbol: &str, root: Value<'_>) -> Result<(bool, u64, UnixNs), DecodeError> {
         let data = root.get("data").ok_or(DecodeError::Missing("data"))?;
         if text(data, "s")? != symbol {
             return Err(DecodeError::Shape("`s` is not the topic's symbol"));
@@ -344,7 +372,7 @@ impl State {
         let sequence = integer(data, "u")?;
         let at = time(integer(root, if root.get("cts").is_some() { "cts" } else { "ts" })?);
         // Update id 1: the book service has restarted, and this is a whole book.
-        let is_snapshot = match text(root, "type")? {
+        let is_whole = match text(root, "type")? {
             "snapshot" => true,
             "delta" => sequence == 1,
             _ => return Err(DecodeError::Shape("`type` is neither snapshot nor delta")),
@@ -352,30 +380,55 @@ impl State {
         self.levels.clear();
         changes(data, "b", Side::Bid, &mut self.levels)?;
         changes(data, "a", Side::Ask, &mut self.levels)?;
-        let is_level_one = channel == "orderbook.1";
-        if is_level_one && is_snapshot {
+        Ok((is_whole, sequence, at))
+    }
+
+    fn level_one(&mut self, symbol: &str, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
+        let (is_whole, sequence, at) = self.levels(symbol, root)?;
+        if is_whole {
             let [bid, ask] = [Side::Bid, Side::Ask].map(|side| best(&self.levels, side).unwrap_or(Level::ABSENT));
             return Ok(self.level_one_snapshot(symbol.as_bytes(), LevelOne { bid, ask, sequence, at }, out));
         }
-        let result = if is_level_one {
-            self.level_one_delta(instrument, sequence, at, out)
-        } else {
-            let deep = self.books.entry((instrument, channel)).or_default();
-            let restarts = is_snapshot && sequence < deep.sequence;
-            let result = deep.step(is_snapshot, sequence, &self.levels);
-            if restarts {
-                deep.published = None;
-                out.updates.push(Update::Void(instrument, VoidReason::Gap));
-            }
-            result.map(|()| deep.publish(instrument, channel, at, out))
-        };
-        if result.is_err() {
+        self.level_one_delta(instrument, sequence, at, out).inspect_err(|_| {
+            lost(instrument, LEVEL_ONE, symbol, VoidReason::Gap, out);
+        })?;
+        Ok(Frame::Data)
+    }
+
+    /// A book of at most `most` levels a side, or changes of it.
+    fn book(
+        &mut self,
+        symbol: &str,
+        (channel, most): (&'static str, usize),
+        root: Value<'_>,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
+        let (is_whole, sequence, at) = self.levels(symbol, root)?;
+        let wants_book = self.book_channel() == Some(channel);
+        let chain = self.books.entry((instrument, channel)).or_default();
+        let after = sequence.checked_sub(1).filter(|_| !is_whole);
+        let link = Link { after, number: Some(sequence), at };
+        // The book service has restarted, which no stamp needs to show.
+        if sequence == 1 && chain.sequence() > 1 && at >= chain.at() && chain.depth.void() {
             out.updates.push(Update::Void(instrument, VoidReason::Gap));
-            for op in ["unsubscribe", "subscribe"] {
-                out.requests.push(request("r", op, channel, std::iter::once(symbol)));
+        }
+        let is_new = match is_whole {
+            true => chain.replace(instrument, link, &mut self.levels, out),
+            false => chain.follow(link, &self.levels, received).inspect_err(|why| {
+                why.loss().into_iter().for_each(|reason| lost(instrument, channel, symbol, reason, out));
+            })?,
+        };
+        if is_new {
+            chain.depth.truncate(most);
+            chain.depth.publish(Quoted { instrument, sequence, exchange_time: at, channel }, out);
+            if wants_book {
+                chain.note(instrument, out);
             }
         }
-        result.map(|()| Frame::Data)
+        Ok(Frame::Data)
     }
 
     /// Recordings of 2023 have deltas of level one; a side that is not named stays.
@@ -404,50 +457,17 @@ impl State {
         }
         (top.sequence, top.at) = (sequence, at);
         let LevelOne { bid, ask, .. } = *top;
-        out.updates.push(Update::Top(Top {
-            instrument,
-            bid,
-            ask,
-            sequence,
-            exchange_time: at,
-            channel: "orderbook.1",
-        }));
+        out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time: at, channel: LEVEL_ONE }));
         Ok(())
     }
 }
 
-/// One of the deeper books.
-#[derive(Default)]
-struct Deep {
-    book: Book,
-    /// Update id; 0 while a snapshot is awaited.
-    sequence: u64,
-    published: Option<(Level, Level)>,
-}
-
-impl Deep {
-    fn step(&mut self, is_snapshot: bool, sequence: u64, levels: &[Change]) -> Result<(), DecodeError> {
-        if is_snapshot {
-            self.book.clear();
-        } else if self.sequence == 0 || sequence <= self.sequence {
-            return Ok(());
-        } else if sequence != self.sequence + 1 {
-            *self = Self::default();
-            return Err(DecodeError::Gap);
-        }
-        reading::apply(&mut self.book, levels);
-        self.sequence = sequence;
-        Ok(())
-    }
-
-    fn publish(&mut self, instrument: InstrumentId, channel: &'static str, exchange_time: UnixNs, out: &mut Decoded) {
-        if self.sequence == 0 {
-            return;
-        }
-        let (bid, ask, sequence) = (self.book.best_bid(), self.book.best_ask(), self.sequence);
-        if self.published.replace((bid, ask)) != Some((bid, ask)) {
-            out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel }));
-        }
+/// A book is not to be trusted any more: it is void, and asked for anew.
+#[cold]
+fn lost(instrument: InstrumentId, channel: &str, symbol: &str, reason: VoidReason, out: &mut Decoded) {
+    out.updates.push(Update::Void(instrument, reason));
+    for op in ["unsubscribe", "subscribe"] {
+        out.requests.push(request("r", op, channel, std::iter::once(symbol)));
     }
 }
 
@@ -466,7 +486,7 @@ struct Subscription {
 }
 
 /// The channels that the simulated venue serves.
-const SERVED: [&str; 5] = ["orderbook.1", "orderbook.50", "orderbook.200", "orderbook.1000", "tickers"];
+const SERVED: [&str; 5] = [LEVEL_ONE, DEEP[0].0, DEEP[1].0, DEEP[2].0, "tickers"];
 
 /// The simulated venue's name of every connection.
 const CONNECTION: &str = "51a7ed00-spread";
@@ -512,7 +532,7 @@ impl ExchangeSide for Exchange {
         for subscription in self.subscriptions.iter_mut().filter(|s| s.native == quote.native) {
             match subscription.channel.as_str() {
                 "tickers" => continue,
-                "orderbook.1" => out.push(book_frame("orderbook.1", None, quote, quote.time)),
+                LEVEL_ONE => out.push(book_frame(LEVEL_ONE, None, quote, quote.time)),
                 channel => out.push(book_frame(channel, subscription.last.as_ref(), quote, quote.time)),
             }
             subscription.last = Some(quote.clone());
@@ -528,10 +548,10 @@ impl ExchangeSide for Exchange {
 
     /// An unchanged level one is sent again after three seconds, with the same update id.
     fn heartbeat(&mut self, now: UnixNs, out: &mut Messages) {
-        for subscription in self.subscriptions.iter_mut().filter(|s| s.channel == "orderbook.1") {
+        for subscription in self.subscriptions.iter_mut().filter(|s| s.channel == LEVEL_ONE) {
             let Some(last) = &subscription.last else { continue };
             if now.0.saturating_sub(subscription.sent.0) >= 3 * SECOND {
-                out.push(book_frame("orderbook.1", None, last, now));
+                out.push(book_frame(LEVEL_ONE, None, last, now));
                 subscription.sent = now;
             }
         }
@@ -558,19 +578,15 @@ impl Exchange {
 
 /// A snapshot, or the delta from `last`.
 fn book_frame(channel: &str, last: Option<&VenueQuote>, quote: &VenueQuote, sent: UnixNs) -> String {
-    let step = |last: Option<Level>, now: Level| {
-        let gone = last.filter(|l| l.is_present() && l.price != now.price);
-        let gone = gone.map(|l| Level { price: l.price, size: Decimal::ZERO });
-        let levels = gone.into_iter().chain(now.is_present().then_some(now));
-        let pairs: Vec<String> = levels.map(|l| format!(r#"["{}","{}"]"#, l.price, l.size)).collect();
-        format!("[{}]", pairs.join(","))
-    };
+    let levels = if channel == LEVEL_ONE { 1 } else { ladder::LEVELS };
+    let changes = quote.changes(last, levels);
+    let step = |side: Side| writing::pairs(&levels_of(&changes, side));
     format!(
         r#"{{"topic":"{channel}.{native}","ts":{},"type":"{}","data":{{"s":"{native}","b":{},"a":{},"u":{u},"seq":{u}}},"cts":{}}}"#,
         sent.ms(),
         if last.is_some() { "delta" } else { "snapshot" },
-        step(last.map(|l| l.bid), quote.bid),
-        step(last.map(|l| l.ask), quote.ask),
+        step(Side::Bid),
+        step(Side::Ask),
         quote.time.ms(),
         native = quote.native,
         u = quote.sequence,

@@ -1,7 +1,8 @@
 //! Coinbase: the Advanced Trade feed, and the Exchange feed for recordings.
 //!
 //! Frames in, quotes out, on the feed thread. There is no best-bid-ask channel that tells every change,
-//! so the `level2` book is kept and its top published; `ticker` beside it gives the day's figures.
+//! so the `level2` book is kept and its top published; `ticker` beside it gives the day's figures. Order books are
+//! the same `level2`: all levels that there are.
 //! `sequence_num` counts every message of a connection: a jump voids everything and asks for a new connection.
 //! Never serves one book under two names: X-USDC is X-USD here, see [`Venue::native`].
 
@@ -10,16 +11,17 @@ use std::fmt::Write as _;
 use rustc_hash::FxHashMap;
 use serde_json::json;
 
-use crate::market::book::Side;
+use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
-use crate::venues::depth::{Change, Depth, PerInstrument};
+use crate::venues::depth::{Change, Depth, LEVELS_MAX, PerInstrument};
+use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, array, text};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Opening,
-    Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    BookNote, Books, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed,
+    Market, Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::timestamp::{parse_rfc3339, write_rfc3339};
@@ -40,7 +42,7 @@ static FACTS: Facts = Facts {
     message_max: 32 << 20,
     request_gap_ms: 125,
     channel: "level2",
-    books: None,
+    books: Some(Books { channel: "level2", levels_max: LEVELS_MAX, check: Check::Sequence }),
     limits: Limits { connects: Pace { count: 8, per_ms: 1000 }, ..Limits::UNPUBLISHED },
     docs: "https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels (2026-11-20)",
 };
@@ -77,6 +79,11 @@ impl Venue for Coinbase {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+    }
+
+    fn book_codec(&self, symbols: Symbols, _levels: usize) -> Option<Box<dyn FeedCodec>> {
+        let feed = Feed { symbols, wants_books: true, ..Feed::default() };
+        Some(Box::new(Codec { parser: Parser::default(), feed }))
     }
 
     fn listing(&self) -> Listing {
@@ -133,6 +140,8 @@ struct Codec {
 #[derive(Default)]
 struct Feed {
     symbols: Symbols,
+    /// Order books are asked for, and not quotes.
+    wants_books: bool,
     /// The last `sequence_num`; `None` before the first message.
     sequence: Option<u64>,
     books: PerInstrument<Depth>,
@@ -166,20 +175,23 @@ impl FeedCodec for Codec {
         if entries.is_empty() {
             return;
         }
-        for channel in ["level2", "ticker"] {
+        let channels: &[&str] = if self.feed.wants_books { &["level2"] } else { &["level2", "ticker"] };
+        for channel in channels {
             for part in entries.chunks(PRODUCTS_PER_REQUEST) {
                 requests.push(request("subscribe", channel, part.iter().map(|entry| entry.native.as_str())));
             }
         }
+        // Without them the venue closes what is quiet, and a loss would be noticed with the next change only.
         requests.push(r#"{"type":"subscribe","channel":"heartbeats"}"#.to_owned());
     }
 
-    fn decode(&mut self, frame: &[u8], _received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         if let Some((update, sequence)) = self.feed.scan(frame) {
-            return self.feed.in_order(Some(sequence), out, |feed, order, out| Ok(feed.scanned(&update, order, out)));
+            let read = |feed: &mut Feed, order, out: &mut Decoded| feed.scanned(&update, order, received, out);
+            return self.feed.in_order(Some(sequence), out, read);
         }
         let feed = &mut self.feed;
-        self.parser.parse(frame, |root| feed.read(root, out))?
+        self.parser.parse(frame, |root| feed.read(root, received, out))?
     }
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
@@ -193,6 +205,10 @@ impl FeedCodec for Codec {
 
     fn symbols(&self) -> &Symbols {
         &self.feed.symbols
+    }
+
+    fn book(&self, instrument: InstrumentId) -> Option<&Book> {
+        self.feed.books.get(instrument).filter(|depth| depth.is_live()).map(Depth::book)
     }
 }
 
@@ -260,11 +276,17 @@ impl Feed {
         Some((Scanned { whole, product, time }, sequence))
     }
 
-    fn scanned(&mut self, update: &Scanned<'_>, order: Order, out: &mut Decoded) -> Frame {
+    fn scanned(
+        &mut self,
+        update: &Scanned<'_>,
+        order: Order,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
         if order == Order::Repeated {
-            return Frame::Data;
+            return Ok(Frame::Data);
         }
-        let Some(instrument) = self.symbols.find(update.product) else { return Frame::Unused };
+        let Some(instrument) = self.symbols.find(update.product) else { return Ok(Frame::Unused) };
         let Self { books, changes, .. } = self;
         let depth = books.of(instrument);
         if update.whole {
@@ -272,31 +294,59 @@ impl Feed {
         } else if depth.is_live() {
             depth.apply(changes);
         } else {
-            return Frame::Data;
+            return Ok(Frame::Data);
         }
-        publish(depth, instrument, update.time, "l2_data", out);
-        Frame::Data
+        self.publish(instrument, update.time, "l2_data", received, out)?;
+        Ok(Frame::Data)
     }
-}
 
-/// Pushes the top of a book that is not the one last published.
-#[inline]
-fn publish(depth: &mut Depth, instrument: InstrumentId, time: UnixNs, channel: &'static str, out: &mut Decoded) {
-    if let Some((bid, ask)) = depth.changed_top() {
-        out.updates.push(Update::Top(Top { instrument, bid, ask, sequence: 0, exchange_time: time, channel }));
+    /// Says that a book changed, or its top if it is not the one last said.
+    #[inline]
+    fn publish(
+        &mut self,
+        instrument: InstrumentId,
+        exchange_time: UnixNs,
+        channel: &'static str,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<(), DecodeError> {
+        let depth = self.books.of(instrument);
+        if self.wants_books {
+            if depth.is_crossed_too_long(received) {
+                self.lose(instrument, VoidReason::Crossed, out);
+                return Err(DecodeError::Crossed);
+            }
+            // `sequence_num` is the connection's, and begins anew with each.
+            out.updates.push(Update::Book(BookNote { instrument, sequence: 0, exchange_time }));
+        } else if let Some((bid, ask)) = depth.changed_top() {
+            out.updates.push(Update::Top(Top { instrument, bid, ask, sequence: 0, exchange_time, channel }));
+        }
+        Ok(())
+    }
+
+    /// A book is not to be trusted any more: it is void, and asked for anew.
+    #[cold]
+    fn lose(&mut self, instrument: InstrumentId, why: VoidReason, out: &mut Decoded) {
+        if self.books.of(instrument).void() {
+            out.updates.push(Update::Void(instrument, why));
+            for kind in ["unsubscribe", "subscribe"] {
+                out.requests.push(request(kind, "level2", self.symbols.natives(&[instrument])));
+            }
+        }
     }
 }
 
 /// The general path.
 impl Feed {
-    fn read(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn read(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         if let Some(channel) = root.text_of("channel") {
             let sequence = root.get("sequence_num").and_then(|value| value.integer());
-            return self.in_order(sequence, out, |feed, order, out| feed.advanced(channel, order, root, out));
+            return self
+                .in_order(sequence, out, |feed, order, out| feed.advanced(channel, (order, received), root, out));
         }
         match root.text_of("type") {
             Some("error") => Ok(refused(root, out)),
-            Some(kind) => self.exchange(kind, root, out),
+            Some(kind) => self.exchange(kind, root, received, out),
             None => Err(DecodeError::Missing("channel")),
         }
     }
@@ -328,8 +378,12 @@ impl Feed {
         }
         let start = out.updates.len();
         let frame = read(self, order, out)?;
-        let says_a_top = || out.updates[start..].iter().any(|update| matches!(update, Update::Top(_)));
-        if order == Order::Lost && !says_a_top() { Err(DecodeError::Gap) } else { Ok(frame) }
+        let is_said = |update: &Update| matches!(update, Update::Top(_) | Update::Book(_));
+        if order == Order::Lost && !out.updates[start..].iter().any(is_said) {
+            Err(DecodeError::Gap)
+        } else {
+            Ok(frame)
+        }
     }
 
     #[cold]
@@ -344,7 +398,7 @@ impl Feed {
     fn advanced(
         &mut self,
         channel: &str,
-        order: Order,
+        (order, received): (Order, MonoNs),
         root: Value<'_>,
         out: &mut Decoded,
     ) -> Result<Frame, DecodeError> {
@@ -356,7 +410,7 @@ impl Feed {
                 if read.is_err() {
                     self.void_named(root, out);
                 }
-                read.map(|()| self.apply_events(time, "l2_data", out))
+                read.and_then(|()| self.apply_events(time, "l2_data", received, out))
             }
             "ticker" => self.ticker("ticker", root, out),
             // Sent without the top of book by some accounts' endpoints; then there is nothing to read.
@@ -406,21 +460,30 @@ impl Feed {
         Ok(())
     }
 
-    fn apply_events(&mut self, time: UnixNs, channel: &'static str, out: &mut Decoded) -> Frame {
-        let Self { books, changes, events, .. } = self;
-        for (at, event) in events.iter().enumerate() {
-            let to = events.get(at + 1).map_or(changes.len(), |next| next.from);
-            let depth = books.of(event.instrument);
-            if event.whole {
-                depth.replace(&mut changes[event.from..to]);
+    fn apply_events(
+        &mut self,
+        time: UnixNs,
+        channel: &'static str,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        let mut result = Ok(if self.events.is_empty() { Frame::Unused } else { Frame::Data });
+        for at in 0..self.events.len() {
+            let Event { instrument, whole, from } = self.events[at];
+            let to = self.events.get(at + 1).map_or(self.changes.len(), |next| next.from);
+            let depth = self.books.of(instrument);
+            if whole {
+                depth.replace(&mut self.changes[from..to]);
             } else if depth.is_live() {
-                depth.apply(&changes[event.from..to]);
+                depth.apply(&self.changes[from..to]);
             } else {
                 continue;
             }
-            publish(depth, event.instrument, time, channel, out);
+            if let Err(why) = self.publish(instrument, time, channel, received, out) {
+                result = Err(why);
+            }
         }
-        if events.is_empty() { Frame::Unused } else { Frame::Data }
+        result
     }
 
     /// A frame of these products could not be read, so a change of them is lost: their books are void, and asked for anew.
@@ -428,12 +491,7 @@ impl Feed {
         for event in root.get("events").into_iter().flat_map(|events| events.items()) {
             let Some(product) = event.text_of("product_id") else { continue };
             let Some(instrument) = self.symbols.find(product.as_bytes()) else { continue };
-            if self.books.of(instrument).void() {
-                out.updates.push(Update::Void(instrument, VoidReason::Gap));
-                for kind in ["unsubscribe", "subscribe"] {
-                    out.requests.push(request(kind, "level2", [product].into_iter()));
-                }
-            }
+            self.lose(instrument, VoidReason::Gap, out);
         }
     }
 
@@ -509,7 +567,13 @@ fn statistics(ticker: Value<'_>, instrument: InstrumentId, time: UnixNs) -> Opti
 /// The Exchange feed: recordings only. Its `ticker` moves with trades, so it is no top of book.
 /// Its level2 messages have no sequence number: loss inside the channel cannot be seen.
 impl Feed {
-    fn exchange(&mut self, kind: &str, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn exchange(
+        &mut self,
+        kind: &str,
+        root: Value<'_>,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
         let read = match kind {
             "snapshot" => self.exchange_snapshot(root),
             "l2update" => self.exchange_changes(root),
@@ -520,7 +584,7 @@ impl Feed {
             self.exchange_void(root, out);
         }
         let time = root.text_of("time").and_then(|t| parse_rfc3339(t.as_bytes())).unwrap_or_default();
-        read.map(|()| self.apply_events(time, "level2", out))
+        read.and_then(|()| self.apply_events(time, "level2", received, out))
     }
 
     fn exchange_event(&mut self, root: Value<'_>, whole: bool) -> Result<bool, DecodeError> {
@@ -573,13 +637,13 @@ impl Feed {
     }
 }
 
-/// The Advanced feed from the exchange's chair. Its books have one level a side.
+/// The Advanced feed from the exchange's chair.
 #[derive(Default)]
 struct Exchange {
     /// Of the next message.
     sequence: u64,
     /// What each subscribed book shows the client.
-    level2: FxHashMap<String, (Level, Level)>,
+    level2: FxHashMap<String, VenueQuote>,
     ticker: Vec<String>,
     heartbeats: bool,
     counter: u64,
@@ -616,17 +680,9 @@ impl ExchangeSide for Exchange {
     }
 
     fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
-        let Some((bid, ask)) = self.level2.get_mut(&quote.native) else { return };
-        let mut updates = Vec::new();
-        for (side, shown, now) in [("bid", bid, quote.bid), ("offer", ask, quote.ask)] {
-            if shown.is_present() && (!now.is_present() || shown.price != now.price) {
-                updates.push(one_update(side, quote.time, shown.price, Decimal::ZERO));
-            }
-            if now.is_present() && *shown != now {
-                updates.push(one_update(side, quote.time, now.price, now.size));
-            }
-            *shown = now;
-        }
+        let Some(last) = self.level2.get_mut(&quote.native) else { return };
+        let updates = updates(quote, Some(last));
+        *last = quote.clone();
         if !updates.is_empty() {
             let event = book_event("update", &quote.native, &updates);
             self.send("l2_data", quote.time, &event, out);
@@ -661,12 +717,8 @@ impl Exchange {
             }
             return self.send("ticker", quote.time, &ticker_event("snapshot", quote), out);
         }
-        self.level2.insert(quote.native.clone(), (quote.bid, quote.ask));
-        let updates: Vec<String> = [("bid", quote.bid), ("offer", quote.ask)]
-            .into_iter()
-            .filter(|(_, level)| level.is_present())
-            .map(|(side, level)| one_update(side, quote.time, level.price, level.size))
-            .collect();
+        self.level2.insert(quote.native.clone(), quote.clone());
+        let updates = updates(quote, None);
         self.send("l2_data", quote.time, &book_event("snapshot", &quote.native, &updates), out);
     }
 
@@ -705,6 +757,16 @@ fn one_update(side: &str, time: UnixNs, price: Decimal, size: Decimal) -> String
     write_rfc3339(time, 6, &mut update);
     let _ = write!(update, r#"","price_level":"{price}","new_quantity":"{size}"}}"#);
     update
+}
+
+/// What to say to a client that was shown `last` of a book.
+fn updates(quote: &VenueQuote, last: Option<&VenueQuote>) -> Vec<String> {
+    let changes = quote.changes(last, ladder::LEVELS);
+    let of = |side, name: &'static str| {
+        let levels = levels_of(&changes, side).into_iter();
+        levels.map(|level| one_update(name, quote.time, level.price, level.size)).collect::<Vec<_>>()
+    };
+    [of(Side::Bid, "bid"), of(Side::Ask, "offer")].concat()
 }
 
 fn book_event(kind: &str, product: &str, updates: &[String]) -> String {

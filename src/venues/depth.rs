@@ -182,18 +182,31 @@ impl Chained {
         self.number.unwrap_or(0)
     }
 
-    /// Takes `levels` as the whole book. One that was overtaken changes nothing. A smaller number at a later
-    /// time is a venue that counts anew: what was before no longer orders what comes, so it becomes void.
-    pub fn replace(&mut self, instrument: InstrumentId, link: Link, levels: &mut [Change], out: &mut Decoded) {
+    /// The stamp of the last message; 0 before the first.
+    #[must_use]
+    pub const fn at(&self) -> UnixNs {
+        self.at
+    }
+
+    /// The book while nothing of it is lost.
+    #[must_use]
+    pub fn book(&self) -> Option<&Book> {
+        self.depth.is_live().then(|| self.depth.book())
+    }
+
+    /// Takes `levels` as the whole book; gives whether it did. One that was overtaken changes nothing. A smaller number
+    /// at a later time is a venue that counts anew: what was before no longer orders what comes, so it becomes void.
+    pub fn replace(&mut self, instrument: InstrumentId, link: Link, levels: &mut [Change], out: &mut Decoded) -> bool {
         if self.depth.is_live() && link.number < self.number {
             if link.at <= self.at {
-                return;
+                return false;
             }
             self.depth.forget_published();
             out.updates.push(Update::Void(instrument, VoidReason::Gap));
         }
         self.depth.replace(levels);
         (self.number, self.at) = (link.number, link.at);
+        true
     }
 
     /// Says that the book changed.
@@ -203,15 +216,16 @@ impl Chained {
         out.updates.push(Update::Book(BookNote { instrument, sequence, exchange_time }));
     }
 
-    /// Applies changes, which the caller has checked. Older ones change nothing, and those before a whole book neither.
+    /// Applies changes, which the caller has checked; gives whether it did. Older ones change nothing, and those before a
+    /// whole book neither.
     ///
     /// # Errors
     /// [`DecodeError::Gap`]: something was lost, or the venue counts anew. [`DecodeError::Crossed`]: the book is crossed
     /// for too long. It is void until [`Self::replace`].
     #[inline]
-    pub fn follow(&mut self, link: Link, changes: &[Change], received: MonoNs) -> Result<(), DecodeError> {
+    pub fn follow(&mut self, link: Link, changes: &[Change], received: MonoNs) -> Result<bool, DecodeError> {
         if !self.depth.is_live() {
-            return Ok(());
+            return Ok(false);
         }
         let is_next = link.after.is_some() && link.after == self.number;
         if !is_next {
@@ -219,7 +233,7 @@ impl Chained {
             let is_behind = link.number.is_some() && link.number <= self.number;
             // A smaller number at a much later time is no late message: all that follow it would be taken for old.
             if is_behind && (self.at.0 == 0 || link.at.0 <= self.at.0.saturating_add(ANEW_AFTER_NS)) {
-                return Ok(());
+                return Ok(false);
             }
             if is_behind || (link.after.is_some() && link.after > self.number) {
                 self.depth.void();
@@ -232,7 +246,7 @@ impl Chained {
             self.depth.void();
             return Err(DecodeError::Crossed);
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -463,7 +477,7 @@ impl<T: Default> PerInstrument<T> {
         &mut self.0[id.index()]
     }
 
-    /// That of `id`, if it was asked for before.
+    /// That of `id`, if it was made.
     #[must_use]
     pub fn get(&self, id: InstrumentId) -> Option<&T> {
         self.0.get(id.index())
@@ -612,12 +626,12 @@ mod tests {
     fn f37_a_chain_says_that_it_is_crossed_and_a_whole_book_gives_it_a_second_again() {
         let mut chain = chained(&mut [change(true, 10, 1), change(false, 11, 1)]);
         let crossing = [change(true, 12, 1)];
-        assert_eq!(chain.follow(link(100, 101, 101), &crossing, MonoNs(5)), Ok(()));
+        assert_eq!(chain.follow(link(100, 101, 101), &crossing, MonoNs(5)), Ok(true));
         let whole = Link { after: None, number: Some(102), at: UnixNs::from_ms(102) };
         let mut levels = [change(true, 10, 1), change(false, 11, 1)];
         chain.replace(InstrumentId(0), whole, &mut levels, &mut Decoded::default());
-        assert_eq!(chain.follow(link(102, 103, 103), &crossing, MonoNs(3 * SECOND)), Ok(()));
-        assert_eq!(chain.follow(link(103, 104, 104), &[], MonoNs(4 * SECOND)), Ok(()));
+        assert_eq!(chain.follow(link(102, 103, 103), &crossing, MonoNs(3 * SECOND)), Ok(true));
+        assert_eq!(chain.follow(link(103, 104, 104), &[], MonoNs(4 * SECOND)), Ok(true));
         assert_eq!(chain.follow(link(104, 105, 105), &[], MonoNs(4 * SECOND + 1)), Err(DecodeError::Crossed));
         assert!(!chain.depth.is_live());
     }
@@ -626,13 +640,13 @@ mod tests {
     fn f51_a_chain_that_counts_anew_is_void_at_once_and_a_late_message_is_not() {
         let levels = || [change(true, 10, 1), change(false, 11, 1)];
         let mut chain = chained(&mut levels());
-        assert_eq!(chain.follow(link(98, 99, 99), &[change(true, 10, 7)], MonoNs(1)), Ok(()));
+        assert_eq!(chain.follow(link(98, 99, 99), &[change(true, 10, 7)], MonoNs(1)), Ok(false));
         assert_eq!(chain.depth.book().best_bid(), change(true, 10, 1).level);
         assert_eq!(chain.follow(link(0, 1, 1101), &[change(true, 10, 7)], MonoNs(1)), Err(DecodeError::Gap));
         assert!(!chain.depth.is_live());
         // The venue names what it follows: whatever its number is then, nothing was lost.
         let mut chain = chained(&mut levels());
-        assert_eq!(chain.follow(link(100, 1, 101), &[change(true, 10, 7)], MonoNs(1)), Ok(()));
+        assert_eq!(chain.follow(link(100, 1, 101), &[change(true, 10, 7)], MonoNs(1)), Ok(true));
         assert_eq!(chain.depth.book().best_bid(), change(true, 10, 7).level);
     }
 

@@ -1,28 +1,29 @@
-//! Gate spot (API v4): `spot.book_ticker` live, `spot.tickers` for the statistics; the order books from
-//! recordings as well. The tickers have prices without sizes, so they are no quotes.
+//! Gate spot (API v4): `spot.book_ticker` live, `spot.tickers` for the statistics, `spot.obu` for order books; all
+//! kinds of book from recordings. The tickers have prices without sizes, so they are no quotes.
 //!
 //! Three kinds of book: `spot.obu` sends its whole and then changes, `spot.order_book_update` sends changes to
 //! be joined to a snapshot by REST, `spot.order_book` sends wholes. None has a checksum. Requests carry the
-//! time. Called on the feed's thread; keeps a book only for recordings.
+//! time. Called on the feed's thread; keeps a book only of `spot.obu`, and for recordings.
 
 use std::fmt::Write as _;
 
 use rustc_hash::FxHashMap;
 use serde_json::{Value as Json, json};
 
-use crate::market::book::Side;
+use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::{Chained, Change, Depth, Diffs, Link, Order, PerInstrument, Quoted};
+use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{
     self, Asked, Sequences, changes, figure, integer, integer_if_any, level, side_if_any, text, time,
 };
 use crate::venues::writing::{self, Subscriptions};
 use crate::venues::{
-    Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages,
-    Opening, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market,
+    Messages, Opening, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -42,7 +43,7 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "spot.book_ticker",
-    books: None,
+    books: Some(Books { channel: OBU, levels_max: OBU_LEVELS[1], check: Check::Sequence }),
     limits: Limits::UNPUBLISHED,
     docs: "https://www.gate.com/docs/developers/apiv4/ws/en/ (2026-11-21)",
 };
@@ -52,7 +53,13 @@ const PAIRS_PER_REQUEST: usize = 100;
 
 const BOOK_TICKER: &str = "spot.book_ticker";
 const TICKERS: &str = "spot.tickers";
+/// "Order Book V2" of the page of [`FACTS`] (read 2026-11-21): a whole first, and whenever the venue likes, then changes
+/// numbered without a hole; the levels a side that there are, every 20 ms and every 100 ms. That a level is told when it
+/// enters the best 50 the page does not say, but that the local book is kept by these messages alone. A second
+/// subscription to one book is refused; the examples ask for one book in each request. `spot.order_book_update`
+/// would need REST pages of 100 levels besides, without a word on what is behind them.
 const OBU: &str = "spot.obu";
+const OBU_LEVELS: [usize; 2] = [50, 400];
 const BOOK_UPDATE: &str = "spot.order_book_update";
 const BOOK: &str = "spot.order_book";
 
@@ -75,6 +82,11 @@ impl Venue for Gate {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
+    }
+
+    fn book_codec(&self, symbols: Symbols, levels: usize) -> Option<Box<dyn FeedCodec>> {
+        let obu_levels = OBU_LEVELS.into_iter().find(|most| *most >= levels).or(Some(OBU_LEVELS[1]));
+        Some(Box::new(Codec { parser: Parser::default(), state: State { symbols, obu_levels, ..State::default() } }))
     }
 
     fn listing(&self) -> Listing {
@@ -106,7 +118,8 @@ impl Venue for Gate {
         match (method, target.split('?').next()?) {
             ("GET", "/api/v4/spot/order_book") => {
                 let quote = market.quote(writing::query(target, "currency_pair")?)?;
-                let (bids, asks) = (writing::pairs(&[quote.bid]), writing::pairs(&[quote.ask]));
+                let levels = writing::query(target, "limit").and_then(|n| n.parse().ok()).unwrap_or(10);
+                let [bids, asks] = [Side::Bid, Side::Ask].map(|side| writing::pairs(&quote.levels(side, levels)));
                 let ms = quote.time.ms();
                 // The number only for those who ask for it.
                 let id = match writing::query(target, "with_id") {
@@ -139,6 +152,8 @@ struct Codec {
 #[derive(Default)]
 struct State {
     symbols: Symbols,
+    /// Order books of so many levels are asked for, and not quotes.
+    obu_levels: Option<usize>,
     now: UnixNs,
     asked: Asked,
     sequences: Sequences,
@@ -155,12 +170,20 @@ impl FeedCodec for Codec {
     }
 
     fn opened(&mut self, requests: &mut Requests) {
-        let State { symbols, now, asked, sequences, obu, diffs, wholes, .. } = &mut self.state;
+        let State { symbols, obu_levels, now, asked, sequences, obu, diffs, wholes, .. } = &mut self.state;
         asked.clear();
         sequences.clear();
         obu.clear();
         diffs.clear();
         wholes.clear();
+        if let Some(most) = *obu_levels {
+            asked.for_each(OBU, symbols.entries(), 1, |number, entries| {
+                let names: Vec<String> = entries.iter().map(|entry| book_name(&entry.native, most)).collect();
+                let names = names.iter().map(String::as_str);
+                requests.push(request(*now, Some(number), OBU, "subscribe", names));
+            });
+            return;
+        }
         for channel in [BOOK_TICKER, TICKERS] {
             asked.for_each(channel, symbols.entries(), PAIRS_PER_REQUEST, |number, chunk| {
                 let pairs = chunk.iter().map(|entry| entry.native.as_str());
@@ -184,7 +207,13 @@ impl FeedCodec for Codec {
     }
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
-        let State { symbols, now, .. } = &self.state;
+        let State { symbols, obu_levels, now, .. } = &self.state;
+        if let Some(most) = *obu_levels {
+            for name in symbols.natives(instruments).map(|native| book_name(native, most)) {
+                ask_again(*now, &name, requests);
+            }
+            return;
+        }
         for event in ["unsubscribe", "subscribe"] {
             requests.push(request(*now, None, BOOK_TICKER, event, symbols.natives(instruments)));
         }
@@ -196,6 +225,22 @@ impl FeedCodec for Codec {
 
     fn symbols(&self) -> &Symbols {
         &self.state.symbols
+    }
+
+    fn book(&self, instrument: InstrumentId) -> Option<&Book> {
+        self.state.obu.get(&(instrument, self.state.obu_levels?))?.book()
+    }
+}
+
+/// As `spot.obu` calls the book of a pair with so many levels.
+fn book_name(native: &str, levels: usize) -> String {
+    format!("ob.{native}.{levels}")
+}
+
+/// Asks for a book of `spot.obu` anew.
+fn ask_again(now: UnixNs, name: &str, requests: &mut Requests) {
+    for event in ["unsubscribe", "subscribe"] {
+        requests.push(request(now, None, OBU, event, std::iter::once(name)));
     }
 }
 
@@ -287,7 +332,7 @@ impl State {
                 if status == Some("fail") {
                     return Ok(self.refused(root, "no reason given", out));
                 }
-                if channel == BOOK_TICKER {
+                if channel == self.channel() {
                     self.acknowledged(root, out);
                 }
                 return Ok(Frame::Control);
@@ -318,14 +363,22 @@ impl State {
         }
     }
 
+    /// What is asked for.
+    const fn channel(&self) -> &'static str {
+        if self.obu_levels.is_some() { OBU } else { BOOK_TICKER }
+    }
+
     /// The answer lists the pairs that it is about; older recordings have neither these nor the number.
     fn acknowledged(&self, root: Value<'_>, out: &mut Decoded) {
         let entries = self.symbols.entries();
         if let Some(payload) = root.get("payload").filter(Value::is_array) {
-            let pairs: Vec<&str> = payload.items().filter_map(|pair| pair.text()).collect();
+            let channel = self.channel();
+            let pairs: Vec<&str> = payload.items().filter_map(|it| Some(pair_of(channel, it.text()?))).collect();
             let named = entries.iter().filter(|entry| pairs.contains(&entry.native.as_str()));
             out.updates.extend(named.map(|entry| Update::Subscribed(entry.id)));
-        } else if let Some((BOOK_TICKER, range)) = self.asked.of(root.get("id").and_then(|id| id.integer())) {
+        } else if let Some((channel, range)) = self.asked.of(root.get("id").and_then(|id| id.integer()))
+            && channel == self.channel()
+        {
             out.updates.extend(entries[range].iter().map(|entry| Update::Subscribed(entry.id)));
         }
     }
@@ -376,21 +429,21 @@ impl State {
         changes(result, "a", Side::Ask, &mut self.levels)?;
         let chain = self.obu.entry((instrument, most)).or_default();
         let link = Link { after: first.map(|n| n.saturating_sub(1)), number: Some(number), at: exchange_time };
-        if is_whole {
-            chain.replace(instrument, link, &mut self.levels, out);
-        } else if let Err(why) = chain.follow(link, &self.levels, received) {
-            out.updates.extend(why.loss().map(|reason| Update::Void(instrument, reason)));
-            for event in ["unsubscribe", "subscribe"] {
-                out.requests.push(request(self.now, None, OBU, event, std::iter::once(name)));
+        let is_new = match is_whole {
+            true => chain.replace(instrument, link, &mut self.levels, out),
+            false => chain.follow(link, &self.levels, received).inspect_err(|why| {
+                out.updates.extend(why.loss().map(|reason| Update::Void(instrument, reason)));
+                ask_again(self.now, name, &mut out.requests);
+            })?,
+        };
+        if is_new {
+            // Levels beyond the subscribed ones are told no longer.
+            chain.depth.truncate(most);
+            chain.depth.publish(Quoted { instrument, sequence: number, exchange_time, channel: OBU }, out);
+            if self.obu_levels == Some(most) {
+                chain.note(instrument, out);
             }
-            return Err(why);
         }
-        if !chain.depth.is_live() {
-            return Ok(Frame::Data);
-        }
-        // Levels beyond the subscribed ones are told no longer.
-        chain.depth.truncate(most);
-        chain.depth.publish(Quoted { instrument, sequence: chain.sequence(), exchange_time, channel: OBU }, out);
         Ok(Frame::Data)
     }
 
@@ -431,7 +484,7 @@ impl State {
     }
 }
 
-/// The venue's end of a connection. Its books have one level a side.
+/// The venue's end of a connection.
 #[derive(Default)]
 struct Exchange {
     subscriptions: Subscriptions,
@@ -530,8 +583,10 @@ fn answer(
 fn frame(channel: &str, quote: &VenueQuote, last: Option<&VenueQuote>, sent: UnixNs) -> String {
     let VenueQuote { native, bid, ask, sequence, time, day } = quote;
     let ms = time.ms();
-    let (last_bid, last_ask) = last.map_or((Level::ABSENT, Level::ABSENT), |last| (last.bid, last.ask));
-    let steps = [(last_bid, *bid), (last_ask, *ask)].map(|(last, now)| writing::pairs(&writing::step(last, now)));
+    let steps = || {
+        let changes = quote.changes(last, ladder::LEVELS);
+        [Side::Bid, Side::Ask].map(|side| writing::pairs(&levels_of(&changes, side)))
+    };
     let (name, result) = match channel {
         BOOK_TICKER => {
             let [b, bid_size] = [bid.price, bid.size].map(|number| writing::text(*bid, number));
@@ -555,11 +610,11 @@ fn frame(channel: &str, quote: &VenueQuote, last: Option<&VenueQuote>, sent: Uni
         }
         BOOK_UPDATE => {
             let head = format!(r#""t":{ms},"e":"depthUpdate","E":{},"s":"{native}""#, time.0 / SECOND);
-            let [b, a] = steps;
+            let [b, a] = steps();
             (BOOK_UPDATE, format!(r#"{{{head},"U":{sequence},"u":{sequence},"b":{b},"a":{a}}}"#))
         }
         name => {
-            let [b, a] = steps;
+            let [b, a] = steps();
             let first = if last.is_some() { format!(r#""U":{sequence},"#) } else { r#""full":true,"#.to_owned() };
             (OBU, format!(r#"{{"t":{ms},{first}"s":"{name}","u":{sequence},"b":{b},"a":{a}}}"#))
         }

@@ -1,7 +1,7 @@
 //! Kraken: WebSocket v2 live, and v1 (array messages, XBT names) for recordings.
 //!
 //! Frames in, quotes out, on the feed thread. The feed subscribes to `ticker` with the `bbo` trigger: each change
-//! of the best bid and ask, with the day's figures beside. Books are kept for recordings: cut to the
+//! of the best bid and ask, with the day's figures beside. Order books come by `book`: cut to the
 //! subscribed depth and held against the venue's checksum. Numbers are JSON numbers and are read as text,
 //! since the checksum needs every written digit. Nothing is quoted while the venue is not `online`.
 
@@ -16,11 +16,13 @@ use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::{Change, Depth, PerInstrument};
+use crate::venues::ladder::levels_of;
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::{
-    Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Maintenance, Market,
-    Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    BookNote, Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits,
+    Listed, Maintenance, Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
+    VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::timestamp::{parse_rfc3339, write_rfc3339};
@@ -41,7 +43,7 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "ticker (bbo)",
-    books: None,
+    books: Some(Books { channel: "book", levels_max: 1000, check: Check::ChecksumOf(CHECKSUM_LEVELS) }),
     limits: Limits { connects: Pace { count: 150, per_ms: 600_000 }, ..Limits::UNPUBLISHED },
     docs: "https://docs.kraken.com/api/docs/websocket-v2/ticker (2026-11-20)",
 };
@@ -87,6 +89,12 @@ impl Venue for Kraken {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+    }
+
+    fn book_codec(&self, symbols: Symbols, levels: usize) -> Option<Box<dyn FeedCodec>> {
+        let levels = depth_for(levels);
+        let feed = Feed { symbols, book_levels: Some(levels), ..Feed::default() };
+        Some(Box::new(Codec { parser: Parser::default(), feed }))
     }
 
     fn listing(&self) -> Listing {
@@ -165,6 +173,8 @@ struct Codec {
 #[derive(Default)]
 struct Feed {
     symbols: Symbols,
+    /// Order books of so many levels are asked for, and not quotes.
+    book_levels: Option<usize>,
     halted: bool,
     instruments: PerInstrument<Instrument>,
     changes: Vec<Change>,
@@ -196,8 +206,7 @@ impl FeedCodec for Codec {
         self.feed.instruments.clear();
         for (at, part) in self.feed.symbols.entries().chunks(SYMBOLS_PER_REQUEST).enumerate() {
             let symbols: Vec<&str> = part.iter().map(|entry| entry.native.as_str()).collect();
-            let params =
-                serde_json::json!({"channel": "ticker", "symbol": symbols, "event_trigger": "bbo", "snapshot": true});
+            let params = self.feed.params("subscribe", &symbols);
             requests.push(serde_json::json!({"method": "subscribe", "params": params, "req_id": at + 1}).to_string());
         }
     }
@@ -213,10 +222,7 @@ impl FeedCodec for Codec {
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
         let symbols: Vec<&str> = self.feed.symbols.natives(instruments).collect();
         for method in ["unsubscribe", "subscribe"] {
-            let mut params = serde_json::json!({"channel": "ticker", "symbol": symbols, "event_trigger": "bbo"});
-            if method == "subscribe" {
-                params["snapshot"] = true.into();
-            }
+            let params = self.feed.params(method, &symbols);
             requests.push(serde_json::json!({"method": method, "params": params}).to_string());
         }
     }
@@ -228,6 +234,11 @@ impl FeedCodec for Codec {
 
     fn symbols(&self) -> &Symbols {
         &self.feed.symbols
+    }
+
+    fn book(&self, instrument: InstrumentId) -> Option<&Book> {
+        let depth = &self.feed.instruments.get(instrument)?.depth;
+        (!self.feed.halted && depth.is_live()).then(|| depth.book())
     }
 }
 
@@ -305,6 +316,18 @@ fn scan_day<'a>(scan: &mut Scan<'a>) -> Option<Day<'a>> {
 }
 
 impl Feed {
+    /// What a request is about.
+    fn params(&self, method: &str, symbols: &[&str]) -> serde_json::Value {
+        let mut params = match self.book_levels {
+            Some(depth) => json!({"channel": "book", "symbol": symbols, "depth": depth}),
+            None => json!({"channel": "ticker", "symbol": symbols, "event_trigger": "bbo"}),
+        };
+        if method == "subscribe" {
+            params["snapshot"] = true.into();
+        }
+        params
+    }
+
     #[inline]
     fn ticker(&mut self, symbol: &[u8], top: &TickerTop, day: &Day<'_>, received: MonoNs, out: &mut Decoded) -> Frame {
         let Some(instrument) = self.symbols.find(symbol) else { return Frame::Unused };
@@ -347,7 +370,7 @@ impl Feed {
         if let Some(channel) = root.text_of("channel") {
             return match channel {
                 "ticker" => self.tickers(root, received, out),
-                "book" => self.book(root, out),
+                "book" => self.book(root, received, out),
                 "status" => {
                     let state = root.get("data").and_then(|data| data.at(0)?.text_of("system"));
                     self.status(state.ok_or(DecodeError::Missing("system"))?, out)
@@ -372,6 +395,7 @@ impl Feed {
         let was_halted = std::mem::replace(&mut self.halted, state != "online");
         if was_halted && !self.halted {
             out.updates.push(Update::Notice(Notice::Resumed));
+            self.note_all(out);
         }
         if self.halted {
             out.updates.push(Update::Notice(Notice::Said(format!("the system is in state {state}"))));
@@ -383,6 +407,15 @@ impl Feed {
         Ok(Frame::Control)
     }
 
+    /// Books were kept while nothing held: they are good again.
+    fn note_all(&mut self, out: &mut Decoded) {
+        if self.book_levels.is_some() {
+            let live = self.instruments.iter_mut().filter(|(_, it)| it.depth.is_live());
+            let note = |instrument| BookNote { instrument, sequence: 0, exchange_time: UnixNs(0) };
+            out.updates.extend(live.map(|(instrument, _)| Update::Book(note(instrument))));
+        }
+    }
+
     /// The reply to a request of ours: one per symbol.
     fn reply(&mut self, root: Value<'_>, out: &mut Decoded) -> Frame {
         let result = root.get("result");
@@ -391,13 +424,15 @@ impl Feed {
             out.updates.push(Update::Refused(why.to_owned()));
         } else if root.text_of("method") == Some("subscribe")
             && let Some(result) = result
-            && matches!(result.text_of("channel"), Some("ticker" | "book"))
+            && let Some(channel @ ("ticker" | "book")) = result.text_of("channel")
             && let Some(instrument) = result.text_of("symbol").and_then(|symbol| self.symbols.find(symbol.as_bytes()))
         {
             if let Some(levels) = result.get("depth").and_then(|depth| depth.integer()) {
                 self.instruments.of(instrument).levels = (levels as usize).min(LEVELS_OF_DEPTH[4].0);
             }
-            out.updates.push(Update::Subscribed(instrument));
+            if self.book_levels.is_none() || channel == "book" {
+                out.updates.push(Update::Subscribed(instrument));
+            }
         }
         Frame::Control
     }
@@ -417,7 +452,7 @@ impl Feed {
         Ok(frame)
     }
 
-    fn book(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn book(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let read = self.book_events(root);
         if read.is_err() {
             for item in root.get("data").into_iter().flat_map(|data| data.items()) {
@@ -425,7 +460,7 @@ impl Feed {
             }
         }
         read?;
-        self.apply_events("book", false, out)
+        self.apply_events("book", false, received, out)
     }
 
     /// Reads all books of a v2 frame into `changes` and `events`; applies nothing.
@@ -451,8 +486,9 @@ impl Feed {
             }
             let checksum = text(item, "checksum")?.parse().map_err(|_| DecodeError::Missing("checksum"))?;
             let time = item.text_of("timestamp").and_then(|t| parse_rfc3339(t.as_bytes())).unwrap_or_default();
-            if whole && self.instruments.of(instrument).levels == 0 {
-                self.instruments.of(instrument).levels = levels_of_snapshot(&self.changes[from..]);
+            let levels = &mut self.instruments.of(instrument).levels;
+            if whole && *levels == 0 {
+                *levels = self.book_levels.unwrap_or_else(|| levels_of_snapshot(&self.changes[from..]));
             }
             self.events.push(BookEvent { instrument, whole, from, checksum: Some(checksum), time });
         }
@@ -466,16 +502,22 @@ impl Feed {
         }
     }
 
-    fn apply_events(&mut self, channel: &'static str, v1: bool, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn apply_events(
+        &mut self,
+        channel: &'static str,
+        v1: bool,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
         let events = std::mem::take(&mut self.events);
         let start = out.updates.len();
         let mut result = Ok(if events.is_empty() { Frame::Unused } else { Frame::Data });
         for (at, event) in events.iter().enumerate() {
             let to = events.get(at + 1).map_or(self.changes.len(), |next| next.from);
-            if !self.apply_event(event, to, channel, out) {
+            if let Err((error, reason)) = self.apply_event(event, to, channel, received, out) {
                 let native = self.symbols.entry(event.instrument).map(|entry| entry.native.clone());
-                self.lose(native.as_deref(), VoidReason::Checksum, v1, out);
-                result = Err(DecodeError::Checksum);
+                self.lose(native.as_deref(), reason, v1, out);
+                result = Err(error);
             }
         }
         if result.is_err() {
@@ -487,8 +529,18 @@ impl Feed {
         result
     }
 
-    /// Applies the changes up to `to`; `false` when the book is then not the venue's.
-    fn apply_event(&mut self, event: &BookEvent, to: usize, channel: &'static str, out: &mut Decoded) -> bool {
+    /// Applies the changes up to `to`.
+    ///
+    /// # Errors
+    /// The book is then not the venue's.
+    fn apply_event(
+        &mut self,
+        event: &BookEvent,
+        to: usize,
+        channel: &'static str,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<(), (DecodeError, VoidReason)> {
         let Instrument { depth, levels, .. } = self.instruments.of(event.instrument);
         let changes = &mut self.changes[event.from..to];
         if event.whole {
@@ -496,20 +548,28 @@ impl Feed {
         } else if depth.is_live() {
             depth.apply(changes);
         } else {
-            return true;
+            return Ok(());
         }
         depth.truncate(*levels);
         if event.checksum.is_some_and(|checksum| checksum != checksum_of(depth.book())) {
-            return false;
+            return Err((DecodeError::Checksum, VoidReason::Checksum));
         }
-        if !self.halted
-            && let Some((bid, ask)) = depth.changed_top()
-        {
+        let wants_books = self.book_levels.is_some();
+        if wants_books && depth.is_crossed_too_long(received) {
+            return Err((DecodeError::Crossed, VoidReason::Crossed));
+        }
+        if self.halted {
+            return Ok(());
+        }
+        let (instrument, exchange_time) = (event.instrument, event.time);
+        if let Some((bid, ask)) = depth.changed_top() {
             let (bid, ask) = (level(bid.price, bid.size), level(ask.price, ask.size));
-            let top = Top { instrument: event.instrument, bid, ask, sequence: 0, exchange_time: event.time, channel };
-            out.updates.push(Update::Top(top));
+            out.updates.push(Update::Top(Top { instrument, bid, ask, sequence: 0, exchange_time, channel }));
         }
-        true
+        if wants_books {
+            out.updates.push(Update::Book(BookNote { instrument, sequence: 0, exchange_time }));
+        }
+        Ok(())
     }
 
     /// A book of `symbol` is not to be trusted any more: it is void, and asked for anew.
@@ -554,12 +614,19 @@ fn ticker(item: Value<'_>) -> Result<Ticker<'_>, DecodeError> {
 const LEVELS_OF_DEPTH: [(usize, &str); 5] =
     [(10, "book-10"), (25, "book-25"), (100, "book-100"), (500, "book-500"), (1000, "book-1000")];
 
+/// The smallest depth that has so many levels.
+fn depth_for(levels: usize) -> usize {
+    LEVELS_OF_DEPTH.iter().map(|(depth, _)| *depth).find(|depth| *depth >= levels).unwrap_or(LEVELS_OF_DEPTH[4].0)
+}
+
 /// The smallest depth that a snapshot fits in.
 fn levels_of_snapshot(changes: &[Change]) -> usize {
     let bids = changes.iter().filter(|change| change.side == Side::Bid).count();
-    let most = bids.max(changes.len() - bids);
-    LEVELS_OF_DEPTH.iter().map(|(levels, _)| *levels).find(|levels| *levels >= most).unwrap_or(LEVELS_OF_DEPTH[4].0)
+    depth_for(bids.max(changes.len() - bids))
 }
+
+/// Levels a side that the checksum covers.
+const CHECKSUM_LEVELS: usize = 10;
 
 /// CRC32 over the ten best asks, then the ten best bids: price and size without point and leading zeros,
 /// which is the mantissa of each.
@@ -567,7 +634,7 @@ fn checksum_of(book: &Book) -> u32 {
     let mut crc = flate2::Crc::new();
     let mut digits = itoa::Buffer::new();
     for side in [Side::Ask, Side::Bid] {
-        for level in book.levels(side).take(10) {
+        for level in book.levels(side).take(CHECKSUM_LEVELS) {
             crc.update(digits.format(level.price.mantissa()).as_bytes());
             crc.update(digits.format(level.size.mantissa()).as_bytes());
         }
@@ -595,7 +662,7 @@ impl Feed {
             self.lose(Some(pair), VoidReason::Gap, true, out);
         }
         read?;
-        self.apply_events(channel, true, out)
+        self.apply_events(channel, true, received, out)
     }
 
     fn v1_book(&mut self, root: Value<'_>, pair: &str, levels: usize) -> Result<(), DecodeError> {
@@ -673,13 +740,13 @@ fn v1_level(entry: Value<'_>, field: &'static str, size_at: usize) -> Result<Lev
     Ok(Level { price: reading::decimal(entry.at(0), field)?, size: reading::decimal(entry.at(size_at), field)? })
 }
 
-/// The v2 feed from the exchange's chair. Its books have one level a side.
+/// The v2 feed from the exchange's chair.
 #[derive(Default)]
 struct Exchange {
     /// Subscribed tickers, and whether each change of the top is told (`bbo`) or only the beat of trades.
     ticker: FxHashMap<String, bool>,
-    /// Subscribed books, and what each shows the client.
-    book: FxHashMap<String, (Level, Level)>,
+    /// Subscribed books, how many levels each has, and what was shown of it last.
+    book: FxHashMap<String, (usize, VenueQuote)>,
 }
 
 impl ExchangeSide for Exchange {
@@ -717,11 +784,15 @@ impl ExchangeSide for Exchange {
                 ));
                 continue;
             };
-            let options = self.options(method, channel, params, symbol);
+            let options = self.options(method, channel, params, &quote);
             let result = format!(r#"{{"channel":"{channel}"{options},"symbol":"{symbol}"}}"#);
             out.push(format!(r#"{{"method":"{method}"{id},"result":{result},"success":true,{times}}}"#));
             if method == "subscribe" && params["snapshot"].as_bool() != Some(false) {
-                out.push(if channel == "ticker" { ticker_frame("snapshot", &quote) } else { self.snapshot(&quote) });
+                let levels = params["depth"].as_u64().map_or(CHECKSUM_LEVELS, |depth| depth as usize);
+                out.push(match channel {
+                    "ticker" => ticker_frame("snapshot", &quote),
+                    _ => book_frame("snapshot", &quote, &quote.changes(None, levels)),
+                });
             }
         }
     }
@@ -730,11 +801,13 @@ impl ExchangeSide for Exchange {
         if self.ticker.get(&quote.native) == Some(&true) {
             out.push(ticker_frame("update", quote));
         }
-        let Some((bid, ask)) = self.book.get_mut(&quote.native) else { return };
-        let bids = one_level_changes(bid, quote.bid);
-        let asks = one_level_changes(ask, quote.ask);
-        if !bids.is_empty() || !asks.is_empty() {
-            out.push(book_frame("update", quote, &bids, &asks));
+        let Some((levels, last)) = self.book.get_mut(&quote.native) else { return };
+        let mut changes = quote.changes(Some(last), *levels);
+        *last = quote.clone();
+        // A level that others have pushed out is no more told of: the client cuts its book by itself.
+        changes.retain(|change| !change.level.size.is_zero() || !is_beyond(quote, change, *levels));
+        if !changes.is_empty() {
+            out.push(book_frame("update", quote, &changes));
         }
     }
 
@@ -762,16 +835,18 @@ impl ExchangeSide for Exchange {
 
 impl Exchange {
     /// Takes or drops a subscription; answers with what the acknowledgement says of it.
-    fn options(&mut self, method: &str, channel: &str, params: &serde_json::Value, symbol: &str) -> String {
+    fn options(&mut self, method: &str, channel: &str, params: &serde_json::Value, quote: &VenueQuote) -> String {
+        let symbol = &quote.native;
         match (method, channel) {
             ("subscribe", "ticker") => {
                 let trigger = params["event_trigger"].as_str().unwrap_or("trades");
-                self.ticker.insert(symbol.to_owned(), trigger == "bbo");
+                self.ticker.insert(symbol.clone(), trigger == "bbo");
                 format!(r#","event_trigger":{},"snapshot":true"#, serde_json::Value::from(trigger))
             }
             ("subscribe", _) => {
-                self.book.insert(symbol.to_owned(), (Level::ABSENT, Level::ABSENT));
-                format!(r#","depth":{},"snapshot":true"#, params["depth"].as_u64().unwrap_or(10))
+                let levels = params["depth"].as_u64().map_or(CHECKSUM_LEVELS, |depth| depth as usize);
+                self.book.insert(symbol.clone(), (levels, quote.clone()));
+                format!(r#","depth":{levels},"snapshot":true"#)
             }
             (_, "ticker") => {
                 self.ticker.remove(symbol);
@@ -783,11 +858,15 @@ impl Exchange {
             }
         }
     }
+}
 
-    fn snapshot(&mut self, quote: &VenueQuote) -> String {
-        self.book.insert(quote.native.clone(), (quote.bid, quote.ask));
-        let side = |level: Level| if level.is_present() { one_level(level.price, level.size) } else { String::new() };
-        book_frame("snapshot", quote, &side(quote.bid), &side(quote.ask))
+/// Whether a level is worse than all that the best `levels` of a side are.
+fn is_beyond(quote: &VenueQuote, change: &Change, levels: usize) -> bool {
+    let best = quote.levels(change.side, levels);
+    let Some(worst) = best.last().filter(|_| best.len() == levels) else { return false };
+    match change.side {
+        Side::Bid => change.level.price < worst.price,
+        Side::Ask => change.level.price > worst.price,
     }
 }
 
@@ -795,23 +874,6 @@ fn stamp(time: UnixNs) -> String {
     let mut text = String::new();
     write_rfc3339(time, 6, &mut text);
     text
-}
-
-/// The entries that turn a side showing `shown` into one showing `now`.
-fn one_level_changes(shown: &mut Level, now: Level) -> String {
-    let before = std::mem::replace(shown, now);
-    let mut entries = Vec::new();
-    if before.is_present() && (!now.is_present() || before.price != now.price) {
-        entries.push(one_level(before.price, Decimal::ZERO));
-    }
-    if now.is_present() && before != now {
-        entries.push(one_level(now.price, now.size));
-    }
-    entries.join(",")
-}
-
-fn one_level(price: Decimal, size: Decimal) -> String {
-    format!(r#"{{"price":{},"qty":{}}}"#, verbatim(price), verbatim(padded(size)))
 }
 
 /// A size at the eight decimals that the venue writes, where it has no more.
@@ -830,16 +892,21 @@ fn verbatim(number: Decimal) -> String {
     String::from_utf8(digits).unwrap_or_default()
 }
 
-fn book_frame(kind: &str, quote: &VenueQuote, bids: &str, asks: &str) -> String {
+/// A book, or changes of it, with the checksum of what the exchange has.
+fn book_frame(kind: &str, quote: &VenueQuote, changes: &[Change]) -> String {
     let mut book = Book::default();
-    for (side, level) in [(Side::Bid, quote.bid), (Side::Ask, quote.ask)] {
-        if level.is_present() {
-            book.set(side, Level { price: level.price, size: padded(level.size) });
+    for side in [Side::Bid, Side::Ask] {
+        for Level { price, size } in quote.levels(side, CHECKSUM_LEVELS) {
+            book.set(side, Level { price, size: padded(size) });
         }
     }
+    let entry = |it: Level| format!(r#"{{"price":{},"qty":{}}}"#, verbatim(it.price), verbatim(padded(it.size)));
+    let entries = |side| levels_of(changes, side).into_iter().map(entry).collect::<Vec<_>>().join(",");
     format!(
-        r#"{{"channel":"book","type":"{kind}","data":[{{"symbol":"{}","bids":[{bids}],"asks":[{asks}],"checksum":{},"timestamp":"{}"}}]}}"#,
+        r#"{{"channel":"book","type":"{kind}","data":[{{"symbol":"{}","bids":[{}],"asks":[{}],"checksum":{},"timestamp":"{}"}}]}}"#,
         quote.native,
+        entries(Side::Bid),
+        entries(Side::Ask),
         checksum_of(&book),
         stamp(quote.time)
     )

@@ -167,6 +167,8 @@ pub enum Check {
     Sequence,
     /// The venue sends a checksum of its own book, which is computed of ours.
     Checksum,
+    /// The same, of so many of the best levels: the worse ones are as they were told, and nobody vouches for them.
+    ChecksumOf(usize),
     /// Each message is a whole book: there is nothing to lose.
     Whole,
     /// It cannot be: the venue numbers nothing.
@@ -179,7 +181,7 @@ impl Check {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Sequence => "sequence",
-            Self::Checksum => "checksum",
+            Self::Checksum | Self::ChecksumOf(_) => "checksum",
             Self::Whole => "whole",
             Self::Nothing => "nothing",
         }

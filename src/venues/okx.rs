@@ -13,13 +13,13 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
-use crate::venues::depth::{Change, paired_checksum};
+use crate::venues::depth::{Chained, Change, Depth, Link, PerInstrument, Quoted, paired_checksum};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Seen, Sequences, changes, figure, level, side, text, time};
 use crate::venues::{
-    BookNote, Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits,
-    Listed, Maintenance, Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
+    Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed,
+    Maintenance, Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
     VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
@@ -47,7 +47,8 @@ static FACTS: Facts = Facts {
 
 /// The channel of quotes,
 const BBO: &str = "bbo-tbt";
-/// and that of order books: 400 levels, each change after at most 100 ms.
+/// and that of order books: 400 levels, each change after at most 100 ms. A level that leaves the 400 is removed, one
+/// that enters is told: so in recordings of 2021-07, whose fuller side has 400 levels after every message.
 const BOOKS: &str = "books";
 
 /// Instruments in one request, about 60 bytes each: far below the 64 KB that a request may have.
@@ -130,7 +131,8 @@ struct State {
     seen: Seen,
     /// The `seqId` of `bbo-tbt`.
     sequences: Sequences,
-    books: FxHashMap<(InstrumentId, &'static str), Channel>,
+    books: FxHashMap<(InstrumentId, &'static str), Chained>,
+    wholes: PerInstrument<Depth>,
     levels: Vec<Change>,
     steps: Vec<Step>,
     checksum_text: Vec<u8>,
@@ -142,6 +144,7 @@ impl FeedCodec for Codec {
         state.seen.clear();
         state.sequences.clear();
         state.books.clear();
+        state.wholes.clear();
         let mut id = 0;
         let channels: &[&str] = if state.wants_books { &[BOOKS] } else { &[BBO, "tickers"] };
         for channel in channels {
@@ -153,7 +156,7 @@ impl FeedCodec for Codec {
         }
     }
 
-    fn decode(&mut self, frame: &[u8], _received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Self { parser, state } = self;
         if let Some((symbol, bbo)) = scan_bbo(frame) {
             return Ok(state.bbo(symbol, &bbo, out));
@@ -161,7 +164,7 @@ impl FeedCodec for Codec {
         if frame == b"pong" {
             return Ok(Frame::Control);
         }
-        parser.parse(frame, |root| state.message(root, out))?
+        parser.parse(frame, |root| state.message(root, received, out))?
     }
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
@@ -182,8 +185,7 @@ impl FeedCodec for Codec {
     }
 
     fn book(&self, instrument: InstrumentId) -> Option<&Book> {
-        let channel = self.state.books.get(&(instrument, BOOKS))?;
-        channel.is_valid.then_some(&channel.book)
+        self.state.books.get(&(instrument, BOOKS))?.book()
     }
 }
 
@@ -262,7 +264,7 @@ impl State {
         Frame::Data
     }
 
-    fn message(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn message(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         if let Some(event) = root.text_of("event") {
             return self.event(event, root, out);
         }
@@ -278,7 +280,7 @@ impl State {
             }
             "books5" => self.whole_books(instrument, data, out),
             _ => match ["books", "books50-l2-tbt", "books-l2-tbt"].into_iter().find(|name| *name == channel) {
-                Some(channel) => self.book(instrument, channel, root.text_of("action"), data, out),
+                Some(channel) => self.book(instrument, channel, (root.text_of("action"), data), received, out),
                 None => Ok(Frame::Unused),
             },
         }
@@ -344,16 +346,18 @@ impl State {
         out: &mut Decoded,
     ) -> Result<Frame, DecodeError> {
         let mut last = None;
+        self.levels.clear();
         for item in data.items() {
-            last = Some((tops_of(item)?, whole_number(item, "seqId")?, stamp(item)?));
+            self.levels.clear();
+            changes(item, "asks", Side::Ask, &mut self.levels)?;
+            changes(item, "bids", Side::Bid, &mut self.levels)?;
+            last = Some((whole_number(item, "seqId")?, stamp(item)?));
         }
-        let Some(((bid, ask), sequence, at)) = last else { return Ok(Frame::Data) };
-        let state = self.books.entry((instrument, "books5")).or_default();
-        if state.published.replace((bid, ask)) != Some((bid, ask)) {
-            let sequence = sequence.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
-            let top = Top { instrument, bid, ask, sequence, exchange_time: at, channel: "books5" };
-            out.updates.push(Update::Top(top));
-        }
+        let Some((sequence, exchange_time)) = last else { return Ok(Frame::Data) };
+        let depth = self.wholes.of(instrument);
+        depth.replace(&mut self.levels);
+        let sequence = number(sequence).unwrap_or(0);
+        depth.publish(Quoted { instrument, sequence, exchange_time, channel: "books5" }, out);
         Ok(Frame::Data)
     }
 
@@ -362,11 +366,11 @@ impl State {
         &mut self,
         instrument: InstrumentId,
         channel: &'static str,
-        action: Option<&str>,
-        data: Value<'_>,
+        (action, data): (Option<&str>, Value<'_>),
+        received: MonoNs,
         out: &mut Decoded,
     ) -> Result<Frame, DecodeError> {
-        let is_snapshot = match action {
+        let is_whole = match action {
             Some("snapshot") => true,
             Some("update") => false,
             _ => return Err(DecodeError::Missing("action")),
@@ -376,39 +380,50 @@ impl State {
         for item in data.items() {
             changes(item, "asks", Side::Ask, &mut self.levels)?;
             changes(item, "bids", Side::Bid, &mut self.levels)?;
-            self.steps.push(Step {
-                to: self.levels.len(),
-                at: stamp(item)?,
-                sequence: whole_number(item, "seqId")?,
-                previous: whole_number(item, "prevSeqId")?,
-                checksum: whole_number(item, "checksum")?.filter(|n| *n != 0),
-            });
+            let after = number(whole_number(item, "prevSeqId")?);
+            let link = Link { after, number: number(whole_number(item, "seqId")?), at: stamp(item)? };
+            let checksum = whole_number(item, "checksum")?.filter(|n| *n != 0);
+            self.steps.push(Step { to: self.levels.len(), link, checksum });
         }
-        let state = self.books.entry((instrument, channel)).or_default();
-        let before = state.sequence;
-        let mut from = 0;
+        let chain = self.books.entry((instrument, channel)).or_default();
+        let before = chain.sequence();
+        let (mut from, mut is_new) = (0, false);
         for step in &self.steps {
-            let levels = &self.levels[from..step.to];
+            let levels = &mut self.levels[from..step.to];
             from = step.to;
-            if let Err(why) = state.step(is_snapshot, step, levels, &mut self.checksum_text) {
-                *state = Channel::default();
-                out.updates.extend(why.loss().map(|reason| Update::Void(instrument, reason)));
-                let native = self.symbols.entry(instrument).map_or("", |entry| entry.native.as_str());
-                for op in ["unsubscribe", "subscribe"] {
-                    out.requests.push(request("", op, channel, std::iter::once(native)));
+            let done = match is_whole {
+                true => Ok(chain.replace(instrument, step.link, levels, out)),
+                false => chain.follow(step.link, levels, received),
+            };
+            let done = done.and_then(|is_applied| match step.checksum.filter(|_| is_applied) {
+                Some(sum) if sum != i64::from(paired_checksum(chain.depth.book(), &mut self.checksum_text)) => {
+                    Err(DecodeError::Checksum)
                 }
-                return Err(why);
+                _ => Ok(is_applied),
+            });
+            match done {
+                Ok(is_applied) => is_new |= is_applied,
+                Err(why) => {
+                    chain.depth.void();
+                    out.updates.extend(why.loss().map(|reason| Update::Void(instrument, reason)));
+                    let native = self.symbols.entry(instrument).map_or("", |entry| entry.native.as_str());
+                    for op in ["unsubscribe", "subscribe"] {
+                        out.requests.push(request("", op, channel, std::iter::once(native)));
+                    }
+                    return Err(why);
+                }
             }
         }
+        let (Some(step), true) = (self.steps.last(), is_new) else { return Ok(Frame::Data) };
         // Maintenance may start the numbers anew: what was before no longer orders what comes.
-        if state.sequence < before {
-            state.published = None;
+        if !is_whole && chain.sequence() < before {
+            chain.depth.forget_published();
             out.updates.push(Update::Void(instrument, VoidReason::Gap));
         }
-        state.publish(instrument, channel, self.steps.last(), out);
-        if let (true, Some(step)) = (self.wants_books && state.is_valid, self.steps.last()) {
-            let (sequence, exchange_time) = (step.number(), step.at);
-            out.updates.push(Update::Book(BookNote { instrument, sequence, exchange_time }));
+        let quoted = Quoted { instrument, sequence: chain.sequence(), exchange_time: step.link.at, channel };
+        chain.depth.publish(quoted, out);
+        if self.wants_books {
+            chain.note(instrument, out);
         }
         Ok(Frame::Data)
     }
@@ -451,69 +466,18 @@ fn whole_number(item: Value<'_>, field: &'static str) -> Result<Option<i64>, Dec
     }
 }
 
+/// A number of the chain; -1 is none.
+fn number(number: Option<i64>) -> Option<u64> {
+    number.and_then(|n| u64::try_from(n).ok())
+}
+
 /// One element of a book message.
 struct Step {
     /// Where its levels end.
     to: usize,
-    at: UnixNs,
-    sequence: Option<i64>,
-    previous: Option<i64>,
+    link: Link,
     /// `None` when missing or 0, which both mean that there is none.
     checksum: Option<i64>,
-}
-
-impl Step {
-    fn number(&self) -> u64 {
-        self.sequence.and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
-    }
-}
-
-/// An incremental book of one channel.
-#[derive(Default)]
-struct Channel {
-    book: Book,
-    /// Between a snapshot and the next fault.
-    is_valid: bool,
-    sequence: Option<i64>,
-    published: Option<(Level, Level)>,
-}
-
-impl Channel {
-    fn step(
-        &mut self,
-        is_snapshot: bool,
-        step: &Step,
-        levels: &[Change],
-        checksum_text: &mut Vec<u8>,
-    ) -> Result<(), DecodeError> {
-        if is_snapshot {
-            self.book.clear();
-            self.is_valid = true;
-        } else if !self.is_valid {
-            return Ok(());
-        } else if let (Some(known), Some(previous)) = (self.sequence, step.previous)
-            && previous != known
-        {
-            // An older message again changes nothing; anything else was lost.
-            let is_older = step.sequence.is_some_and(|sequence| sequence <= known && previous < known);
-            return if is_older { Ok(()) } else { Err(DecodeError::Gap) };
-        }
-        reading::apply(&mut self.book, levels);
-        self.sequence = step.sequence;
-        match step.checksum {
-            Some(sum) if sum != i64::from(paired_checksum(&self.book, checksum_text)) => Err(DecodeError::Checksum),
-            _ => Ok(()),
-        }
-    }
-
-    fn publish(&mut self, instrument: InstrumentId, channel: &'static str, step: Option<&Step>, out: &mut Decoded) {
-        let Some(step) = step.filter(|_| self.is_valid) else { return };
-        let (bid, ask) = (self.book.best_bid(), self.book.best_ask());
-        if self.published.replace((bid, ask)) != Some((bid, ask)) {
-            let (sequence, exchange_time) = (step.number(), step.at);
-            out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel }));
-        }
-    }
 }
 
 /// The venue's end of a connection.

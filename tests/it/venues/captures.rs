@@ -29,7 +29,7 @@ pub fn captures(venue: &str) -> Vec<PathBuf> {
 }
 
 /// The text of `capture` with another ending, plain or packed; `None` when there is no such file.
-fn beside(capture: &Path, ending: &str) -> Option<String> {
+pub fn beside(capture: &Path, ending: &str) -> Option<String> {
     let whole = capture.to_string_lossy();
     let stem = whole.trim_end_matches(".gz").trim_end_matches(".jsonl");
     let names = [format!("{stem}{ending}"), format!("{whole}{ending}")];

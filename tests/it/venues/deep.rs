@@ -8,8 +8,8 @@ use spreadwire::market::book::{Book, Side};
 use spreadwire::market::{Decimal, InstrumentId, Level};
 use spreadwire::time::{MonoNs, SECOND, UnixNs};
 use spreadwire::venues::{
-    Decoded, ExchangeSide, FeedCodec, Fetch, Market, Message, Messages, Opening, SymbolEntry, Symbols, Update, VENUES,
-    Venue, VenueQuote,
+    Check, Decoded, ExchangeSide, FeedCodec, Fetch, Market, Message, Messages, Opening, SymbolEntry, Symbols, Update,
+    VENUES, Venue, VenueQuote,
 };
 
 const ID: InstrumentId = InstrumentId(0);
@@ -55,9 +55,17 @@ impl Market for Hall {
 
 type Sides = (Vec<Level>, Vec<Level>);
 
-fn sides(book: &Book) -> Sides {
-    let side = |side| book.levels(side).take(LEVELS).copied().collect();
+fn sides(book: &Book, levels: usize) -> Sides {
+    let side = |side| book.levels(side).take(levels).copied().collect();
     (side(Side::Bid), side(Side::Ask))
+}
+
+/// Levels a side that the venue vouches for, whatever is lost.
+fn vouched(venue: &dyn Venue) -> usize {
+    match venue.facts().books.unwrap().check {
+        Check::ChecksumOf(levels) => levels,
+        _ => LEVELS,
+    }
 }
 
 /// A codec for books and its exchange, and what the exchange had.
@@ -67,7 +75,11 @@ struct Line {
     side: Box<dyn ExchangeSide>,
     hall: Hall,
     history: Vec<Sides>,
+    /// Levels a side that are held against those.
+    levels: usize,
     late: Vec<Message>,
+    /// How many connections there were.
+    connections: usize,
     fetches: Vec<Fetch>,
     now: MonoNs,
     /// What the codec said of its book last: that it changed, or that it is void.
@@ -75,7 +87,7 @@ struct Line {
 }
 
 impl Line {
-    fn open(venue: &'static dyn Venue) -> Self {
+    fn open(venue: &'static dyn Venue, levels: usize) -> Self {
         let (quote, native) =
             ["USDT", "USD", "KRW"].iter().find_map(|quote| Some((quote, venue.native("BTC", quote).ok()?))).unwrap();
         let entry = SymbolEntry { id: ID, native: native.clone(), symbol: format!("BTC/{quote}") };
@@ -94,8 +106,10 @@ impl Line {
                 .expect("Facts::books says that there are"),
             side: venue.exchange_side(),
             history: Vec::new(),
+            levels,
             hall: Hall(first),
             late: Vec::new(),
+            connections: 0,
             fetches: Vec::new(),
             now: MonoNs(SECOND),
             said: None,
@@ -106,12 +120,13 @@ impl Line {
     }
 
     fn remember(&mut self) {
-        let side = |side| self.hall.0.levels(side, LEVELS);
+        let side = |side| self.hall.0.levels(side, self.levels);
         self.history.push((side(Side::Bid), side(Side::Ask)));
     }
 
     fn connect(&mut self) {
         self.side = self.venue.exchange_side();
+        self.connections += 1;
         (self.late, self.fetches, self.said) = (Vec::new(), Vec::new(), None);
         let mut said = Messages::default();
         self.side.opened(&target(self.venue), &self.hall, &mut said);
@@ -119,11 +134,15 @@ impl Line {
         self.codec.set_time(self.hall.0.time);
         self.codec.opened(&mut requests);
         requests.iter().for_each(|request| self.side.receive(request, &self.hall, &mut said));
-        self.hear(said.drain().collect());
+        self.hear(said.drain().collect(), self.connections);
     }
 
-    /// The codec reads these, and its requests are answered, whatever else is lost.
-    fn hear(&mut self, messages: Vec<Message>) {
+    /// The codec reads these of a connection, and its requests are answered, whatever else is lost. What comes on one
+    /// that is gone nobody reads.
+    fn hear(&mut self, messages: Vec<Message>, connection: usize) {
+        if connection != self.connections {
+            return;
+        }
         let mut waiting = VecDeque::from(messages);
         while let Some(message) = waiting.pop_front() {
             let mut out = Decoded::default();
@@ -132,7 +151,11 @@ impl Line {
             let mut said = Messages::default();
             out.answers.iter().chain(&out.requests).for_each(|it| self.side.receive(it, &self.hall, &mut said));
             waiting.extend(said.drain());
+            let gives_up = out.updates.iter().any(|update| matches!(update, Update::Reconnect(_)));
             self.believe(out);
+            if gives_up {
+                return self.connect();
+            }
         }
     }
 
@@ -157,7 +180,7 @@ impl Line {
             assert_ne!(self.said, Some(true), "{name}: a book that was told is gone without a word");
             return;
         };
-        let held = sides(book);
+        let held = sides(book, self.levels);
         assert!(self.history.contains(&held), "{name}: the exchange never had {held:?}\n{:?}", self.history.last());
     }
 
@@ -183,16 +206,17 @@ impl Line {
         self.side.heartbeat(self.hall.0.time, &mut said);
         let messages: Vec<Message> = said.drain().collect();
         let late = std::mem::take(&mut self.late);
+        let connection = self.connections;
         match fate {
             Fate::Lost => {}
             Fate::Late => self.late = messages,
             Fate::Twice => {
-                self.hear(messages.clone());
-                self.hear(messages);
+                self.hear(messages.clone(), connection);
+                self.hear(messages, connection);
             }
-            Fate::Delivered | Fate::Reconnected | Fate::Unanswered => self.hear(messages),
+            Fate::Delivered | Fate::Reconnected | Fate::Unanswered => self.hear(messages, connection),
         }
-        self.hear(late);
+        self.hear(late, connection);
         if fate != Fate::Unanswered {
             self.answer_fetches();
         }
@@ -230,12 +254,12 @@ fn a_venue_says_that_it_has_books_where_it_has_a_codec_for_them() {
 fn one_book_is_asked_for_and_comes_whole_with_every_change_told() {
     for venue in with_books() {
         let name = venue.facts().name;
-        let mut line = Line::open(venue);
+        let mut line = Line::open(venue, LEVELS);
         for number in 0..30 {
             line.step(level(10_000 - number % 7, 5 + number), level(10_010 + number % 3, 9), Fate::Delivered);
             assert_eq!(line.said, Some(true), "{name}: after {number} changes");
         }
-        let held = sides(line.codec.book(ID).unwrap());
+        let held = sides(line.codec.book(ID).unwrap(), LEVELS);
         let meant = line.history.last().unwrap();
         assert_eq!(&held, meant, "{name}");
         let depth = held.0.len().min(held.1.len());
@@ -250,7 +274,7 @@ proptest! {
         steps in proptest::collection::vec((9_960u64..10_040, 1u64..30, fate()), 1..50)
     ) {
         for venue in with_books() {
-            let mut line = Line::open(venue);
+            let mut line = Line::open(venue, vouched(venue));
             for (number, (bid, above, fate)) in steps.iter().enumerate() {
                 // No two tops are alike, so that a mixture of two is found out.
                 let size = number as u64 + 2;
@@ -260,7 +284,7 @@ proptest! {
                 line.step(level(9_950, 1000 + number), level(10_050, 1000 + number), Fate::Delivered);
             }
             let now = line.history.last();
-            let held = line.codec.book(ID).map(sides);
+            let held = line.codec.book(ID).map(|book| sides(book, line.levels));
             prop_assert_eq!(held.as_ref(), now, "{}: the book has not come back", venue.facts().name);
         }
     }
