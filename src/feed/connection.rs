@@ -258,15 +258,15 @@ impl Connection {
     pub fn share(parts: Parts, entries: Vec<SymbolEntry>, voids: Voids) -> Self {
         let mine = entries.iter().map(|entry| entry.id).collect();
         let silence = Silence::new(parts.options.silence(), mine);
-        let symbols = Symbols::configured(entries);
+        let codec = parts.purpose.codec(parts.venue, Symbols::configured(entries));
         Self {
             id: parts.id,
             facts: parts.venue.facts(),
-            codec: parts.purpose.codec(parts.venue, symbols),
+            fetches: Fetches::new(codec.fetch_gap_ms()),
+            codec,
             purpose: parts.purpose,
             touched: Vec::new(),
             published: None,
-            fetches: Fetches::default(),
             decoded: Decoded::default(),
             acknowledged: vec![false; parts.directory.instruments().len()],
             directory: parts.directory,
@@ -333,7 +333,7 @@ impl Connection {
         self.lag_of_days.begin();
         self.held.clear();
         self.touched.clear();
-        self.fetches = Fetches::default();
+        self.fetches.begin_anew();
         (self.stamps, self.ping_at) = (Stamps::default(), None);
         self.price_by = None;
         self.flowed = false;
@@ -1076,10 +1076,13 @@ pub fn entries(directory: &Directory, id: VenueId) -> Vec<SymbolEntry> {
 }
 
 /// REST replies that the codec waits for: one at a time, and not too often.
-#[derive(Default)]
 struct Fetches {
     waiting: VecDeque<Fetch>,
     under_way: Option<Fetch>,
+    /// The reply to come was asked for on another connection, and is of no use.
+    is_orphan: bool,
+    /// Least time between two of them.
+    gap_ns: u64,
     /// None before this time.
     at: MonoNs,
     /// Failures in a row.
@@ -1087,12 +1090,23 @@ struct Fetches {
 }
 
 impl Fetches {
-    /// Between two of them: venues count what their pages cost.
-    const GAP_NS: u64 = 250 * MS;
     /// After a first failure; it doubles each time,
     const FIRST_NS: u64 = SECOND;
     /// up to this many times.
     const DOUBLINGS: u32 = 5;
+
+    fn new(gap_ms: u64) -> Self {
+        let gap_ns = gap_ms.saturating_mul(MS);
+        let (waiting, under_way) = (VecDeque::new(), None);
+        Self { waiting, under_way, is_orphan: false, gap_ns, at: MonoNs(0), failed: 0 }
+    }
+
+    /// There is another connection, to which no reply belongs that was asked for before. What the venue allows is as
+    /// it was.
+    fn begin_anew(&mut self) {
+        self.waiting.clear();
+        self.is_orphan |= self.under_way.take().is_some();
+    }
 
     #[inline]
     fn wanted(&mut self, fetches: impl Iterator<Item = Fetch>) {
@@ -1105,25 +1119,26 @@ impl Fetches {
     }
 
     fn due(&self) -> Option<MonoNs> {
-        (self.under_way.is_none() && !self.waiting.is_empty()).then_some(self.at)
+        let is_free = self.under_way.is_none() && !self.is_orphan;
+        (is_free && !self.waiting.is_empty()).then_some(self.at)
     }
 
     fn take(&mut self, now: MonoNs) -> Option<Fetch> {
         self.due().filter(|at| now >= *at)?;
         self.under_way = self.waiting.pop_front();
-        self.at = now.plus(Self::GAP_NS);
+        self.at = now.plus(self.gap_ns);
         self.under_way.clone()
     }
 
     fn done(&mut self, now: MonoNs) -> Option<Fetch> {
-        self.failed = 0;
-        self.at = self.at.max(now.plus(Self::GAP_NS));
+        (self.failed, self.is_orphan) = (0, false);
+        self.at = self.at.max(now.plus(self.gap_ns));
         self.under_way.take()
     }
 
     /// The codec asks again for what it still needs.
     fn failed(&mut self, wait: Wait, now: MonoNs) {
-        self.under_way = None;
+        (self.under_way, self.is_orphan) = (None, false);
         let usual = Self::FIRST_NS << self.failed.min(Self::DOUBLINGS);
         self.failed += 1;
         let pause = match wait {
@@ -1180,5 +1195,43 @@ impl Pongs {
             output.append(&mut self.held);
             (self.second, self.count) = (now, 1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fetch(instrument: u32) -> Fetch {
+        Fetch { instrument: InstrumentId(instrument), path: format!("/book?symbol={instrument}") }
+    }
+
+    #[test]
+    fn f48_a_page_that_another_connection_asked_for_is_nobodys() {
+        let mut fetches = Fetches::new(100);
+        fetches.wanted([fetch(1)].into_iter());
+        assert_eq!(fetches.take(MonoNs(1)), Some(fetch(1)));
+        fetches.begin_anew();
+        fetches.wanted([fetch(2)].into_iter());
+        // Which of two replies comes first cannot be told, so there are never two to come.
+        assert_eq!(fetches.take(MonoNs(SECOND)), None);
+        assert_eq!(fetches.done(MonoNs(SECOND)), None);
+        assert_eq!(fetches.take(MonoNs(2 * SECOND)), Some(fetch(2)));
+        assert_eq!(fetches.done(MonoNs(2 * SECOND)), Some(fetch(2)));
+    }
+
+    #[test]
+    fn f49_pages_keep_their_distance_over_reconnects() {
+        let mut fetches = Fetches::new(400);
+        fetches.wanted([fetch(1), fetch(2), fetch(1)].into_iter());
+        assert_eq!(fetches.take(MonoNs(0)), Some(fetch(1)));
+        assert_eq!(fetches.done(MonoNs(10 * MS)), Some(fetch(1)));
+        assert_eq!(fetches.take(MonoNs(409 * MS)), None);
+        assert_eq!(fetches.take(MonoNs(410 * MS)), Some(fetch(2)));
+        fetches.failed(Wait::Banned(60 * SECOND), MonoNs(SECOND));
+        fetches.begin_anew();
+        fetches.wanted([fetch(1)].into_iter());
+        assert_eq!(fetches.take(MonoNs(60 * SECOND)), None);
+        assert_eq!(fetches.take(MonoNs(61 * SECOND)), Some(fetch(1)));
     }
 }

@@ -78,6 +78,24 @@ impl Book {
         }
     }
 
+    /// How many levels a side has.
+    #[must_use]
+    pub const fn count(&self, side: Side) -> usize {
+        match side {
+            Side::Bid => self.bids.len(),
+            Side::Ask => self.asks.len(),
+        }
+    }
+
+    /// The worst level of a side.
+    #[must_use]
+    pub fn worst(&self, side: Side) -> Option<&Level> {
+        match side {
+            Side::Bid => self.bids.first(),
+            Side::Ask => self.asks.first(),
+        }
+    }
+
     /// Whether neither side has a level.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -1,10 +1,12 @@
-//! Binance spot, and the venues that speak its protocol with facts of their own: `bookTicker` live; `ticker`,
-//! `depth` and the partial books from recordings as well.
+//! Binance spot, and the venues that speak its protocol with facts of their own: `bookTicker` live for quotes, `depth`
+//! for order books; `ticker` and the partial books from recordings as well.
 //!
 //! Frames come raw (`/ws`) or wrapped with their stream's name (`/stream`). `bookTicker` has no time at
 //! all; its `u` orders the quotes of one symbol. Upper and lower case differ in meaning: `b` is a price,
-//! `B` its size. Called on the feed's thread; keeps a book only for diff depth streams.
+//! `B` its size. An order book begins with a page of it by REST, which may be older or younger than the stream.
+//! Called on the feed's thread; keeps a book only for diff depth streams.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use rustc_hash::FxHashMap;
@@ -15,12 +17,14 @@ use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Change, Diffs, Order, PerInstrument};
+use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
+use crate::venues::paged::{Page, PagedBooks};
 use crate::venues::reading::{self, Seen, changes, figure, integer, level, side, text, time};
 use crate::venues::writing;
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Maintenance, Market,
-    Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
+    Books, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Maintenance,
+    Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -51,10 +55,29 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 300,
     channel: "bookTicker",
-    books: None,
+    books: Some(BOOKS),
     limits: Limits { instruments: 500, connects: Pace { count: 300, per_ms: 300_000 }, age_max_s: Some(86_400) },
     docs: "https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md (2026-07-21)",
 };
+
+/// Order books, of this venue and of those that speak like it. The venue's advice on
+/// <https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md> (2026-07-21) is what
+/// [`Paged`] does: changes wait for the page, `U` follows on `u`, and behind the page's end nobody knows.
+pub const BOOKS: Books = Books { channel: DEPTH, levels_max: 1000, check: Check::Sequence };
+
+/// The stream of changes: all of the last 100 ms.
+const DEPTH: &str = "depth@100ms";
+
+/// Pages of the book that can be had: levels of a side, and the time to the next one in milliseconds. They weigh 5, 25,
+/// 50 and 250 of 6000 a minute (<https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints#order-book>,
+/// as clients of 2026 count; at Binance.US 1, 5, 10 and 50 of 1200:
+/// <https://github.com/binance-us/binance-us-api-docs/blob/master/rest-api.md>, both read 2026-11-21). A connection
+/// takes no more than a third of that.
+const PAGES: [(usize, u64); 4] = [(100, 250), (500, 750), (1000, 1500), (5000, 7500)];
+
+/// So many times the levels that are wanted a page should have: each time the market runs through it there must be
+/// another one.
+const PAGE_TIMES: usize = 10;
 
 /// Binance, spot.
 pub static BINANCE: Binance = Binance {
@@ -123,6 +146,15 @@ impl Venue for Binance {
         Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
     }
 
+    fn book_codec(&self, symbols: Symbols, levels: usize) -> Option<Box<dyn FeedCodec>> {
+        let levels = levels.min(BOOKS.levels_max);
+        let fits = |(page, _): &&(usize, u64)| *page >= levels * PAGE_TIMES;
+        let (page, page_gap_ms) = *PAGES.iter().find(fits).unwrap_or(&PAGES[PAGES.len() - 1]);
+        let books = Some(PagedBooks::new(Page::of(page, levels), depth_path));
+        let state = State { symbols, books, page_gap_ms, ..State::default() };
+        Some(Box::new(Codec { parser: Parser::default(), state }))
+    }
+
     fn listing(&self) -> Listing {
         self.listing
     }
@@ -152,8 +184,10 @@ impl Venue for Binance {
 
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
         if (method, target.split('?').next()?) == ("GET", "/api/v3/depth") {
-            let quote = market.quote(writing::query(target, "symbol")?)?;
-            let (bids, asks) = (levels_text(&[quote.bid]), levels_text(&[quote.ask]));
+            let quote = market.quote(&reading::symbol_of_query(target)?)?;
+            let limit = writing::query(target, "limit").and_then(|limit| limit.parse().ok()).unwrap_or(100);
+            let side = |side| levels_text(&quote.levels(side, limit));
+            let (bids, asks) = (side(Side::Bid), side(Side::Ask));
             return Some(format!(r#"{{"lastUpdateId":{},"bids":{bids},"asks":{asks}}}"#, quote.sequence));
         }
         listing::asked(self, method, target)?;
@@ -181,6 +215,9 @@ struct State {
     /// Instruments that `bookTicker` has quoted.
     seen: Seen,
     depth: PerInstrument<Diffs>,
+    /// Order books are asked for, and not quotes.
+    books: Option<PagedBooks>,
+    page_gap_ms: u64,
     /// The last published top of each partial book.
     partial: FxHashMap<(InstrumentId, &'static str), (Level, Level)>,
     levels: Vec<Change>,
@@ -192,9 +229,11 @@ impl FeedCodec for Codec {
         let state = &mut self.state;
         state.seen.clear();
         state.depth.clear();
+        state.books.iter_mut().for_each(PagedBooks::clear);
         state.partial.clear();
         let mut id = 0;
-        for stream in ["bookTicker", "ticker"] {
+        let streams: &[&str] = if state.books.is_some() { &[DEPTH] } else { &["bookTicker", "ticker"] };
+        for stream in streams {
             for chunk in state.symbols.entries().chunks(STREAMS_PER_REQUEST) {
                 id += 1;
                 let mut request = String::from(r#"{"method":"SUBSCRIBE","params":["#);
@@ -209,28 +248,39 @@ impl FeedCodec for Codec {
         }
     }
 
-    fn decode(&mut self, frame: &[u8], _received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Self { parser, state } = self;
         if let Some((symbol, top)) = scan_book_ticker(frame) {
             return Ok(state.book_ticker(symbol, top, out));
         }
-        parser.parse(frame, |root| state.message(root, out))?
+        parser.parse(frame, |root| state.message(root, received, out))?
     }
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
-        for method in ["UNSUBSCRIBE", "SUBSCRIBE"] {
-            for native in self.state.symbols.natives(instruments) {
-                let stream = native.to_lowercase();
-                // No chunk of symbols has the id 0.
-                requests.push(format!(r#"{{"method":"{method}","params":["{stream}@bookTicker"],"id":0}}"#));
+        let Self { state, .. } = self;
+        // No chunk of symbols has the id 0; the other one brings the pages.
+        let (stream, id) = if state.books.is_some() { (DEPTH, AGAIN) } else { ("bookTicker", "0") };
+        for (method, id) in [("UNSUBSCRIBE", "0"), ("SUBSCRIBE", id)] {
+            for native in state.symbols.natives(instruments) {
+                let symbol = native.to_lowercase();
+                requests.push(format!(r#"{{"method":"{method}","params":["{symbol}@{stream}"],"id":{id}}}"#));
             }
         }
+        state.books.iter_mut().for_each(|books| books.begin_anew(instruments));
     }
 
     fn snapshot(&mut self, url: &str, body: &[u8], out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Some(symbol) = depth_symbol(url) else { return Ok(Frame::Unused) };
         let Self { parser, state } = self;
-        parser.parse(body, |root| state.snapshot(symbol, root, out))?
+        parser.parse(body, |root| state.snapshot(&symbol, root, out))?
+    }
+
+    fn book(&self, instrument: InstrumentId) -> Option<&Book> {
+        self.state.books.as_ref()?.book(instrument)
+    }
+
+    fn fetch_gap_ms(&self) -> u64 {
+        self.state.page_gap_ms
     }
 
     fn symbols(&self) -> &Symbols {
@@ -239,13 +289,19 @@ impl FeedCodec for Codec {
 }
 
 /// The symbol of a REST address of the order book, such as `…/api/v3/depth?symbol=BTCUSDT&limit=5000`.
-fn depth_symbol(url: &str) -> Option<&str> {
-    let (path, query) = url.split_once('?')?;
-    if !path.ends_with("/api/v3/depth") && !path.ends_with("/api/v1/depth") {
-        return None;
-    }
-    query.split('&').find_map(|part| part.strip_prefix("symbol="))
+fn depth_symbol(url: &str) -> Option<Cow<'_, str>> {
+    let (path, _) = url.split_once('?')?;
+    let is_depth = path.ends_with("/api/v3/depth") || path.ends_with("/api/v1/depth");
+    is_depth.then(|| reading::symbol_of_query(url)).flatten()
 }
+
+/// The page of the order book of a symbol.
+fn depth_path(symbol: &str, levels: usize) -> String {
+    format!("/api/v3/depth?symbol={}&limit={levels}", reading::escaped(symbol))
+}
+
+/// The id of a request for a stream that was asked for before.
+const AGAIN: &str = "\"again\"";
 
 /// What `bookTicker` says.
 struct BookTicker {
@@ -296,15 +352,21 @@ impl State {
         Frame::Data
     }
 
-    fn message(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn message(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         match root.text_of("stream") {
-            Some(stream) => self.event(stream, root.get("data").ok_or(DecodeError::Missing("data"))?, out),
-            None => self.event("", root, out),
+            Some(stream) => self.event(stream, root.get("data").ok_or(DecodeError::Missing("data"))?, received, out),
+            None => self.event("", root, received, out),
         }
     }
 
     /// One event; `stream` is empty for a raw one.
-    fn event(&mut self, stream: &str, data: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn event(
+        &mut self,
+        stream: &str,
+        data: Value<'_>,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
         if data.is_array() {
             return self.all_tickers(data, out);
         }
@@ -313,7 +375,7 @@ impl State {
         }
         match data.text_of("e") {
             Some("24hrTicker") => self.ticker(data, "ticker", out),
-            Some("depthUpdate") => self.depth_update(stream, data, out),
+            Some("depthUpdate") => self.depth_update(stream, data, received, out),
             Some("serverShutdown") => {
                 out.updates.push(Update::Notice(Notice::Leaving("the server is about to stop")));
                 Ok(Frame::Control)
@@ -344,6 +406,11 @@ impl State {
         if let Some(chunk) = acknowledged.and_then(|id| id.checked_sub(1)) {
             let quotes = self.symbols.entries().chunks(STREAMS_PER_REQUEST).nth(chunk).unwrap_or_default();
             out.updates.extend(quotes.iter().map(|entry| Update::Subscribed(entry.id)));
+            if let Some(books) = &mut self.books {
+                quotes.iter().for_each(|entry| books.want(entry, out));
+            }
+        } else if let (Some(books), Some("again")) = (&mut self.books, data.text_of("id")) {
+            books.want_all(&self.symbols, out);
         }
         Ok(Frame::Control)
     }
@@ -406,18 +473,20 @@ impl State {
         Ok(Frame::Data)
     }
 
-    fn depth_update(&mut self, stream: &str, data: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn depth_update(
+        &mut self,
+        stream: &str,
+        data: Value<'_>,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
         let Some(instrument) = self.symbols.find(text(data, "s")?.as_bytes()) else { return Ok(Frame::Unused) };
-        let (first, last, at) = (integer(data, "U")?, integer(data, "u")?, time(integer(data, "E")?));
-        if first > last {
-            return Err(DecodeError::Shape("`U` is above `u`"));
+        let read = read_depth(data, &mut self.levels);
+        if let (Some(books), Some(entry)) = (&mut self.books, self.symbols.entry(instrument)) {
+            return books.event(entry, read, &self.levels, received, out);
         }
-        self.levels.clear();
-        changes(data, "b", Side::Bid, &mut self.levels)?;
-        changes(data, "a", Side::Ask, &mut self.levels)?;
         let channel = if stream.ends_with("@depth@100ms") { "depth@100ms" } else { "depth" };
-        let order = Order { from: Some(first), to: last };
-        self.depth.of(instrument).event(instrument, channel, (order, at), &self.levels, out).map(|()| Frame::Data)
+        self.depth.of(instrument).event(instrument, channel, read?, &self.levels, out).map(|()| Frame::Data)
     }
 
     fn snapshot(&mut self, symbol: &str, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
@@ -426,9 +495,24 @@ impl State {
         self.levels.clear();
         changes(root, "bids", Side::Bid, &mut self.levels)?;
         changes(root, "asks", Side::Ask, &mut self.levels)?;
-        self.depth.of(instrument).snapshot(instrument, last, &mut self.levels, out);
+        match (&mut self.books, self.symbols.entry(instrument)) {
+            (Some(books), Some(entry)) => books.page(entry, (last, UnixNs(0)), &mut self.levels, out),
+            _ => self.depth.of(instrument).snapshot(instrument, last, &mut self.levels, out),
+        }
         Ok(Frame::Data)
     }
+}
+
+/// The place of a diff depth event and its stamp; its changes go into `levels`.
+fn read_depth(data: Value<'_>, levels: &mut Vec<Change>) -> Result<(Order, UnixNs), DecodeError> {
+    let (first, last, at) = (integer(data, "U")?, integer(data, "u")?, time(integer(data, "E")?));
+    if first > last {
+        return Err(DecodeError::Shape("`U` is above `u`"));
+    }
+    levels.clear();
+    changes(data, "b", Side::Bid, levels)?;
+    changes(data, "a", Side::Ask, levels)?;
+    Ok((Order { from: Some(first), to: last }, at))
 }
 
 /// The venue's end of a connection.
@@ -437,8 +521,8 @@ struct Exchange {
     /// Wrapped with the stream's name.
     combined: bool,
     streams: Vec<String>,
-    /// The last top sent on each depth stream.
-    tops: FxHashMap<String, (Level, Level)>,
+    /// What was last shown on each depth stream.
+    shown: FxHashMap<String, VenueQuote>,
 }
 
 impl ExchangeSide for Exchange {
@@ -480,15 +564,12 @@ impl ExchangeSide for Exchange {
             let frame = match channel {
                 "bookTicker" => book_ticker_frame(quote),
                 "depth" | "depth@100ms" => {
-                    let last = self.tops.insert(self.streams[at].clone(), (quote.bid, quote.ask));
-                    depth_frame(quote, last.unwrap_or_default())
+                    let last = self.shown.insert(self.streams[at].clone(), quote.clone());
+                    depth_frame(quote, last.as_ref())
                 }
-                "depth5" | "depth10" | "depth20" | "depth5@100ms" | "depth10@100ms" | "depth20@100ms" => format!(
-                    r#"{{"lastUpdateId":{},"bids":{},"asks":{}}}"#,
-                    quote.sequence,
-                    levels_text(&[quote.bid]),
-                    levels_text(&[quote.ask])
-                ),
+                "depth5" | "depth5@100ms" => partial_frame(quote, 5),
+                "depth10" | "depth10@100ms" => partial_frame(quote, 10),
+                "depth20" | "depth20@100ms" => partial_frame(quote, 20),
                 _ => continue,
             };
             out.push(self.wrapped(at, frame));
@@ -524,7 +605,7 @@ impl Exchange {
         if let Some((symbol, "depth" | "depth@100ms")) = name.split_once('@')
             && let Some(quote) = market.quote(&symbol.to_uppercase())
         {
-            self.tops.insert(name.to_owned(), (quote.bid, quote.ask));
+            self.shown.insert(name.to_owned(), quote);
         }
     }
 
@@ -567,21 +648,24 @@ fn ticker_frame(quote: &VenueQuote) -> String {
     )
 }
 
-/// The step from one one-level book to the next as a diff depth event.
-fn depth_frame(quote: &VenueQuote, (last_bid, last_ask): (Level, Level)) -> String {
-    let step = |last: Level, now: Level| {
-        let gone = Level { price: last.price, size: Decimal::ZERO };
-        let gone = (last.is_present() && last.price != now.price).then_some(gone);
-        gone.into_iter().chain(now.is_present().then_some(now)).collect::<Vec<_>>()
-    };
+/// The step from what was shown last to now, as a diff depth event.
+fn depth_frame(quote: &VenueQuote, last: Option<&VenueQuote>) -> String {
+    let changes = quote.changes(last, ladder::LEVELS);
     format!(
         r#"{{"e":"depthUpdate","E":{},"s":"{}","U":{u},"u":{u},"b":{},"a":{}}}"#,
         quote.time.ms(),
         quote.native,
-        levels_text(&step(last_bid, quote.bid)),
-        levels_text(&step(last_ask, quote.ask)),
+        levels_text(&levels_of(&changes, Side::Bid)),
+        levels_text(&levels_of(&changes, Side::Ask)),
         u = quote.sequence,
     )
+}
+
+/// A whole small book.
+fn partial_frame(quote: &VenueQuote, levels: usize) -> String {
+    let side = |side| levels_text(&quote.levels(side, levels));
+    let (bids, asks) = (side(Side::Bid), side(Side::Ask));
+    format!(r#"{{"lastUpdateId":{},"bids":{bids},"asks":{asks}}}"#, quote.sequence)
 }
 
 fn levels_text(levels: &[Level]) -> String {

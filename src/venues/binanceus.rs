@@ -4,7 +4,7 @@
 //! Books are thin: minutes without a message and books without one side are usual. Binance's later changes
 //! (`serverShutdown`, stamps in microseconds) are not announced here, and understood if they come.
 
-use crate::venues::binance::Binance;
+use crate::venues::binance::{BOOKS, Binance};
 use crate::venues::listing::Listing;
 use crate::venues::reading;
 use crate::venues::{Facts, Keepalive, Limits, Opening, Pace};
@@ -23,7 +23,7 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 300,
     channel: "bookTicker",
-    books: None,
+    books: Some(BOOKS),
     limits: Limits { instruments: 500, connects: Pace { count: 300, per_ms: 300_000 }, age_max_s: Some(86_400) },
     docs: "https://github.com/binance-us/binance-us-api-docs/blob/master/web-socket-streams.md (2026-11-21)",
 };

@@ -1,8 +1,9 @@
 //! An instrument's order book on one connection: whole books and changes in, changed tops out.
 //!
 //! [`Depth`] knows no numbers. [`Chained`] has its whole and its changes on one channel, each change naming
-//! the one before; [`Stitched`] joins numbered changes to a whole that comes by another way. Which field has
-//! which number is the venue's affair. Runs on the feed thread; grows no further than [`LEVELS_MAX`] a side.
+//! the one before; [`Stitched`] joins numbered changes to a whole, or to a page of the best levels, that comes by
+//! another way. Which field has which number is the venue's affair. Runs on the feed thread; grows no further than
+//! [`LEVELS_MAX`] a side.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -10,7 +11,7 @@ use std::collections::VecDeque;
 use flate2::Crc;
 
 use crate::market::book::{Book, Side};
-use crate::market::{InstrumentId, Level};
+use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::{BookNote, DecodeError, Decoded, Top, Update, VoidReason};
 
@@ -27,6 +28,17 @@ pub struct Change {
     pub level: Level,
 }
 
+impl Change {
+    /// Whether it is worse than a price.
+    #[inline]
+    fn is_behind(&self, edge: Decimal) -> bool {
+        match self.side {
+            Side::Bid => self.level.price < edge,
+            Side::Ask => self.level.price > edge,
+        }
+    }
+}
+
 /// A book, and the top that was last published of it.
 #[derive(Clone, Debug, Default)]
 pub struct Depth {
@@ -34,6 +46,10 @@ pub struct Depth {
     published: Option<(Level, Level)>,
     live: bool,
     crossed_since: Option<MonoNs>,
+    /// The worst price of each [`Side`] down to which all levels are known; `None`: to the end.
+    edges: [Option<Decimal>; 2],
+    /// See [`Self::replace_cut`].
+    enough: usize,
 }
 
 /// A book that stays crossed for longer has lost something.
@@ -60,6 +76,7 @@ impl Depth {
         self.book.clear();
         self.live = true;
         self.crossed_since = None;
+        self.edges = [None; 2];
         // Worst first, so that each insertion is an append. The sort is stable: of two equal prices the later one holds.
         // It takes memory, which what is in order need not pay for.
         if !levels.is_sorted_by(|a, b| worst_first(a, b).is_le()) {
@@ -68,11 +85,33 @@ impl Depth {
         self.apply(levels);
     }
 
+    /// Takes `levels` as the best of a book that goes on behind them, nobody knows how: worse ones are not kept from now
+    /// on, however many of these go away. A side of fewer than `enough` is taken for all that there is, since nobody
+    /// cuts so near; venues cut pages below the number that was asked for. Sorts them in place.
+    pub fn replace_cut(&mut self, levels: &mut [Change], enough: usize) {
+        self.replace(levels);
+        self.enough = enough;
+        for side in [Side::Bid, Side::Ask] {
+            let worst = self.book.worst(side).filter(|_| self.book.count(side) >= enough);
+            self.edges[side as usize] = worst.map(|level| level.price);
+        }
+    }
+
+    /// Whether a side that was cut has fewer than `enough` levels left: see [`Self::replace_cut`].
+    #[inline]
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        let is_short = |side| self.edges[side as usize].is_some() && self.book.count(side) < self.enough;
+        is_short(Side::Bid) || is_short(Side::Ask)
+    }
+
     /// Applies changes in order. The caller has checked all of them.
     #[inline]
     pub fn apply(&mut self, changes: &[Change]) {
         for change in changes {
-            self.book.set(change.side, change.level);
+            if self.edges[change.side as usize].is_none_or(|edge| !change.is_behind(edge)) {
+                self.book.set(change.side, change.level);
+            }
         }
         self.book.truncate(LEVELS_MAX);
     }
@@ -262,6 +301,8 @@ pub struct Stitched {
     waiting: VecDeque<(Order, Vec<Change>)>,
     /// Deltas in a row that were old.
     old: usize,
+    /// The book has too few levels left. All deltas behind this number wait for a new snapshot, besides being applied.
+    short_since: Option<u64>,
 }
 
 /// Where a delta belongs.
@@ -308,6 +349,11 @@ impl Stitched {
         match stitch {
             Stitch::Applied => {
                 self.depth.apply(changes);
+                if self.short_since.is_some() {
+                    self.wait(order, changes);
+                } else if self.depth.is_short() {
+                    self.short_since = Some(order.to);
+                }
                 self.last = order.to;
             }
             Stitch::Gap => {
@@ -322,13 +368,22 @@ impl Stitched {
     /// Takes `levels` as the whole book as of `number`, and what waits behind it. A snapshot that is older than
     /// what waits leaves a gap, and is not taken.
     pub fn snapshot(&mut self, number: u64, levels: &mut [Change]) -> Stitch {
+        self.page(number, levels, usize::MAX)
+    }
+
+    /// The same with the best levels of the book: see [`Depth::replace_cut`]. One that is older than what a short book
+    /// has kept is not taken, and the book stays as it is.
+    pub fn page(&mut self, number: u64, levels: &mut [Change], enough: usize) -> Stitch {
+        if self.short_since.is_some_and(|since| number < since) {
+            return Stitch::Old;
+        }
         let first_behind = self.waiting.iter().find(|(order, _)| order.after(number, number) != Stitch::Old);
         if first_behind.is_some_and(|(order, _)| order.after(number, number) == Stitch::Gap) {
             self.depth.void();
             return Stitch::Gap;
         }
-        self.depth.replace(levels);
-        (self.last, self.seam, self.old) = (number, number, 0);
+        self.depth.replace_cut(levels, enough);
+        (self.last, self.seam, self.old, self.short_since) = (number, number, 0, None);
         for (order, changes) in std::mem::take(&mut self.waiting) {
             self.delta(order, &changes);
         }
@@ -338,8 +393,14 @@ impl Stitched {
     /// The book is void until a snapshot; deltas that come wait for it. Returns whether it was live.
     pub fn void(&mut self) -> bool {
         self.waiting.clear();
-        self.old = 0;
+        (self.old, self.short_since) = (0, None);
         self.depth.void()
+    }
+
+    /// Whether there is no book, or too little of it: a snapshot is wanted.
+    #[must_use]
+    pub const fn wants_snapshot(&self) -> bool {
+        !self.depth.is_live() || self.short_since.is_some()
     }
 
     /// The number of the last change.
@@ -352,6 +413,8 @@ impl Stitched {
         let follows = |(last, _): &(Order, Vec<Change>)| order.after(last.to, 0) != Stitch::Gap;
         if self.waiting.len() >= WAITING_MAX || !self.waiting.back().is_none_or(follows) {
             self.waiting.clear();
+            // What is kept for a short book begins here.
+            self.short_since = self.short_since.map(|_| self.last);
         }
         self.waiting.push_back((order, changes.to_vec()));
     }
@@ -575,6 +638,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_side_of_few_levels_is_all_that_there_is() {
+        let mut depth = Depth::default();
+        let levels =
+            [change(true, 10, 1), change(true, 9, 1), change(true, 8, 1), change(false, 11, 1), change(false, 12, 1)];
+        depth.replace_cut(&mut levels.clone(), 3);
+        // Behind the third bid nobody knows what there is, behind the second ask there is nothing.
+        depth.apply(&[change(true, 7, 1), change(false, 13, 1)]);
+        assert_eq!((depth.book().count(Side::Bid), depth.book().count(Side::Ask)), (3, 3));
+        assert!(!depth.is_short());
+        depth.apply(&[change(true, 10, 0), change(false, 11, 0)]);
+        assert!(depth.is_short());
+        depth.apply(&[change(true, 11, 5)]);
+        assert!(!depth.is_short());
+        depth.replace(&mut levels.clone());
+        depth.apply(&[change(true, 7, 1), change(true, 10, 0), change(true, 9, 0)]);
+        assert_eq!(depth.book().count(Side::Bid), 2);
+        assert!(!depth.is_short());
     }
 
     #[test]

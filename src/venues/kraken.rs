@@ -974,6 +974,30 @@ mod tests {
     }
 
     #[test]
+    fn while_the_system_is_not_online_there_is_no_book_and_then_it_is_told_again() {
+        const BOOK: &str = r#"{"channel":"book","type":"snapshot","data":[{"symbol":"BTC/USD","bids":[{"price":10.0,"qty":1.00000000}],"asks":[{"price":11.0,"qty":2.00000000}],"checksum":CRC,"timestamp":"2026-08-26T15:16:16.637831Z"}]}"#;
+        let status = |system| format!(r#"{{"channel":"status","type":"update","data":[{{"system":"{system}"}}]}}"#);
+        let mut crc = flate2::Crc::new();
+        crc.update(b"110200000000100100000000");
+        let book = BOOK.replace("CRC", &crc.sum().to_string());
+        let mut codec = Kraken.book_codec(Symbols::discovering(Kraken.symbol_of()), 20).unwrap();
+        let mut updates = |frame: &str| {
+            let mut out = Decoded::default();
+            codec.decode(frame.as_bytes(), MonoNs(0), &mut out).unwrap();
+            (out.updates, codec.book(InstrumentId(0)).is_some())
+        };
+        let is_told = |updates: &[Update]| updates.iter().any(|update| matches!(update, Update::Book(_)));
+        let (told, is_held) = updates(&book);
+        assert!(is_told(&told) && is_held, "{told:?}");
+        let (told, is_held) = updates(&status("cancel_only"));
+        assert!(told.contains(&Update::Void(InstrumentId(0), VoidReason::Halt)) && !is_held, "{told:?}");
+        let (told, is_held) = updates(&book);
+        assert!(!is_told(&told) && !is_held, "{told:?}");
+        let (told, is_held) = updates(&status("online"));
+        assert!(is_told(&told) && is_held, "{told:?}");
+    }
+
+    #[test]
     fn a_checksum_is_over_the_ten_best_levels_of_each_side() {
         let mut book = Book::default();
         for n in 0..12u64 {

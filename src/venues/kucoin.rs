@@ -1,8 +1,8 @@
 //! KuCoin, spot: the classic socket, whose address comes from a token request.
 //!
 //! Frames in, quotes out, on the feed thread. The feed subscribes to `/spotMarket/level1` (top of book, about every
-//! 10 ms) and `/market/snapshot` (the day's figures), and only after the venue's welcome. `/market/level2` is read
-//! from recordings: changes wait for a REST snapshot, then must follow each other without a gap.
+//! 10 ms) and `/market/snapshot` (the day's figures), for order books to `/market/level2`, and only after the venue's
+//! welcome. The changes of `level2` wait for a REST snapshot, then must follow each other without a gap.
 //! Never waits for more than [`WAITING_MAX`] changes.
 
 use std::collections::VecDeque;
@@ -10,16 +10,19 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 use serde_json::json;
 
-use crate::market::book::Side;
+use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
-use crate::venues::depth::{Change, Depth, PerInstrument};
+use crate::venues::depth::{Change, Depth, Order, PerInstrument};
+use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
+use crate::venues::paged::{Page, PagedBooks};
 use crate::venues::reading::{self, array, level, text};
+use crate::venues::writing::{pairs, rows};
 use crate::venues::{
-    Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages,
-    Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market,
+    Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -39,10 +42,15 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "/spotMarket/level1",
-    books: None,
+    books: Some(Books { channel: LEVEL2, levels_max: PAGE / 2, check: Check::Sequence }),
     limits: Limits { instruments: 200, connects: Pace { count: 30, per_ms: 60_000 }, age_max_s: Some(86_400) },
     docs: "https://www.kucoin.com/docs-new/websocket-api/base-info/introduction (2026-11-20)",
 };
+
+/// Levels of a side that anybody may ask for: <https://www.kucoin.com/docs-new/rest/spot-trading/market-data/get-part-orderbook>,
+/// read 2026-11-21. The whole book needs a key. Half of them are for use, the other half is what the market may run
+/// through until there is another page; it weighs 2 of 2000 in 30 s.
+const PAGE: usize = 100;
 
 const TOKEN_PATH: &str = "/api/v1/bullet-public";
 
@@ -88,6 +96,11 @@ impl Venue for Kucoin {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+    }
+
+    fn book_codec(&self, symbols: Symbols, levels: usize) -> Option<Box<dyn FeedCodec>> {
+        let paged = Some(PagedBooks::new(Page::of(PAGE, levels.min(PAGE / 2)), level2_path));
+        Some(Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, paged, ..Feed::default() } }))
     }
 
     fn listing(&self) -> Listing {
@@ -142,6 +155,17 @@ impl Venue for Kucoin {
             );
             return Some(format!(r#"{{"code":"200000","data":{{"token":"simulated","instanceServers":[{server}]}}}}"#));
         }
+        if (method, target.split('?').next()?) == ("GET", "/api/v1/market/orderbook/level2_100") {
+            let quote = market.quote(&reading::symbol_of_query(target)?)?;
+            let side = |side| pairs(&quote.levels(side, PAGE));
+            return Some(format!(
+                r#"{{"code":"200000","data":{{"time":{},"sequence":"{}","bids":{},"asks":{}}}}}"#,
+                quote.time.ms(),
+                quote.sequence,
+                side(Side::Bid),
+                side(Side::Ask)
+            ));
+        }
         listing::asked(self, method, target)?;
         let row = |it: Listed| {
             json!({"symbol": it.native, "name": it.native, "baseCurrency": it.base, "quoteCurrency": it.quote,
@@ -169,10 +193,15 @@ struct Codec {
 #[derive(Default)]
 struct Feed {
     symbols: Symbols,
-    /// The requests made so far: the first symbol of each that asked for quotes. Its id is its place, from 1.
+    /// The requests made so far: the first symbol of each that asked for quotes, or books. Its id is its place, from 1.
     requested: Vec<Option<usize>>,
     pings: u64,
     books: PerInstrument<Level2>,
+    /// Order books are asked for, and not quotes.
+    paged: Option<PagedBooks>,
+    /// Room to read the changes of one message.
+    numbered: Vec<(u64, Change)>,
+    changes: Vec<Change>,
 }
 
 /// A level2 book: live after its snapshot, before that a queue of changes.
@@ -198,36 +227,42 @@ impl FeedCodec for Codec {
     fn opened(&mut self, _requests: &mut Requests) {
         self.feed.requested.clear();
         self.feed.books.clear();
+        self.feed.paged.iter_mut().for_each(PagedBooks::clear);
     }
 
-    fn decode(&mut self, frame: &[u8], _received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         if let Some((symbol, top)) = scan(frame) {
             return Ok(self.feed.top(symbol, top, out));
         }
         let feed = &mut self.feed;
-        self.parser.parse(frame, |root| feed.read(root, out))?
+        self.parser.parse(frame, |root| feed.read(root, received, out))?
     }
 
     fn snapshot(&mut self, url: &str, body: &[u8], out: &mut Decoded) -> Result<Frame, DecodeError> {
-        let (path, query) = url.split_once('?').unwrap_or((url, ""));
-        if !path.contains("/market/orderbook/level2") {
+        if !url.split('?').next().is_some_and(|path| path.contains("/market/orderbook/level2")) {
             return Ok(Frame::Unused);
         }
-        let symbol =
-            query.split('&').find_map(|pair| pair.strip_prefix("symbol=")).ok_or(DecodeError::Missing("symbol"))?;
+        let symbol = reading::symbol_of_query(url).ok_or(DecodeError::Missing("symbol"))?;
         let Some(instrument) = self.feed.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
         let feed = &mut self.feed;
         self.parser.parse(body, |root| feed.rest_book(instrument, accepted(root)?, out))?
     }
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
-        for native in self.feed.symbols.natives(instruments) {
-            for kind in ["unsubscribe", "subscribe"] {
+        let Feed { symbols, paged, .. } = &mut self.feed;
+        let channel = if paged.is_some() { LEVEL2 } else { LEVEL1 };
+        for native in symbols.natives(instruments) {
+            for (kind, id) in [("unsubscribe", "away"), ("subscribe", AGAIN)] {
                 requests.push(format!(
-                    r#"{{"id":"again","type":"{kind}","topic":"{LEVEL1}:{native}","privateChannel":false,"response":true}}"#
+                    r#"{{"id":"{id}","type":"{kind}","topic":"{channel}:{native}","privateChannel":false,"response":true}}"#
                 ));
             }
         }
+        paged.iter_mut().for_each(|books| books.begin_anew(instruments));
+    }
+
+    fn book(&self, instrument: InstrumentId) -> Option<&Book> {
+        self.feed.paged.as_ref()?.book(instrument)
     }
 
     fn keepalive(&mut self, requests: &mut Requests) {
@@ -251,6 +286,14 @@ struct Quoted {
 }
 
 const LEVEL1: &str = "/spotMarket/level1";
+const LEVEL2: &str = "/market/level2";
+
+/// The id of a request for a topic that was asked for before.
+const AGAIN: &str = "again";
+
+fn level2_path(symbol: &str, levels: usize) -> String {
+    format!("/api/v1/market/orderbook/level2_{levels}?symbol={}", reading::escaped(symbol))
+}
 
 /// The fast path: a `level1` message in the documented field order.
 #[inline]
@@ -299,9 +342,9 @@ fn push(instrument: InstrumentId, quoted: Quoted, out: &mut Decoded) {
 
 /// The general path.
 impl Feed {
-    fn read(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn read(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         match text(root, "type")? {
-            "message" => self.message(root, out),
+            "message" => self.message(root, received, out),
             "welcome" => {
                 self.subscribe(&mut out.requests);
                 Ok(Frame::Control)
@@ -322,7 +365,9 @@ impl Feed {
 
     fn subscribe(&mut self, requests: &mut Requests) {
         self.requested.clear();
-        for (channel, quotes) in [(LEVEL1, true), ("/market/snapshot", false)] {
+        let channels: &[_] =
+            if self.paged.is_some() { &[(LEVEL2, true)] } else { &[(LEVEL1, true), ("/market/snapshot", false)] };
+        for &(channel, quotes) in channels {
             for (at, part) in self.symbols.entries().chunks(SYMBOLS_PER_TOPIC).enumerate() {
                 self.requested.push(quotes.then_some(at * SYMBOLS_PER_TOPIC));
                 let symbols: Vec<&str> = part.iter().map(|entry| entry.native.as_str()).collect();
@@ -336,13 +381,20 @@ impl Feed {
     }
 
     fn acknowledged(&mut self, root: Value<'_>, out: &mut Decoded) {
+        if let (Some(books), Some(AGAIN)) = (&mut self.paged, root.text_of("id")) {
+            return books.want_all(&self.symbols, out);
+        }
         let request = root.get("id").and_then(|id| usize::try_from(id.integer()?).ok()?.checked_sub(1));
         let Some(Some(first)) = request.and_then(|at| self.requested.get(at).copied()) else { return };
-        let asked_for = self.symbols.entries().iter().skip(first).take(SYMBOLS_PER_TOPIC);
-        out.updates.extend(asked_for.map(|entry| Update::Subscribed(entry.id)));
+        for entry in self.symbols.entries().iter().skip(first).take(SYMBOLS_PER_TOPIC) {
+            out.updates.push(Update::Subscribed(entry.id));
+            if let Some(books) = &mut self.paged {
+                books.want(entry, out);
+            }
+        }
     }
 
-    fn message(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn message(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let topic = text(root, "topic")?;
         let (channel, symbol) = topic.split_once(':').unwrap_or((topic, ""));
         let data = || root.get("data").filter(Value::is_object).ok_or(DecodeError::Missing("data"));
@@ -351,7 +403,7 @@ impl Feed {
             "/market/ticker" => ticker(data()?)?,
             "/spotMarket/level2Depth5" => small_book(data()?, "/spotMarket/level2Depth5")?,
             "/spotMarket/level2Depth50" => small_book(data()?, "/spotMarket/level2Depth50")?,
-            "/market/level2" => return self.level2(symbol, data()?, out),
+            LEVEL2 => return self.level2(symbol, data()?, received, out),
             "/market/snapshot" => return self.statistics(data()?, out),
             _ => return Ok(Frame::Unused),
         };
@@ -430,8 +482,23 @@ fn pair(entry: Value<'_>, field: &'static str) -> Result<Level, DecodeError> {
 
 /// The level2 book.
 impl Feed {
-    fn level2(&mut self, symbol: &str, data: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn level2(
+        &mut self,
+        symbol: &str,
+        data: Value<'_>,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
         let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
+        if let (Some(books), Some(entry)) = (&mut self.paged, self.symbols.entry(instrument)) {
+            let read = changes_into(data, &mut self.numbered);
+            let read = read.map(|(start, end, time)| (Order { from: Some(start), to: end }, time));
+            self.changes.clear();
+            let moves_number_only = |change: &Change| change.level.price.is_zero();
+            let levels = self.numbered.iter().map(|(_, change)| *change);
+            self.changes.extend(levels.filter(|change| !moves_number_only(change)));
+            return books.event(entry, read, &self.changes, received, out);
+        }
         let book = self.books.of(instrument);
         let changes = match changes(data) {
             Ok(changes) => changes,
@@ -468,6 +535,10 @@ impl Feed {
             }
         }
         levels.retain(|change| !change.level.price.is_zero());
+        if let (Some(books), Some(entry)) = (&mut self.paged, self.symbols.entry(instrument)) {
+            books.page(entry, (sequence, time(data, "time")), &mut levels, out);
+            return Ok(Frame::Data);
+        }
         let book = self.books.of(instrument);
         if book.depth.is_live() && sequence < book.sequence {
             return Ok(Frame::Data);
@@ -537,42 +608,39 @@ impl Level2 {
 }
 
 fn changes(data: Value<'_>) -> Result<Changes, DecodeError> {
-    let whole = |field: &'static str| data.get(field).and_then(|n| n.integer()).ok_or(DecodeError::Missing(field));
-    let mut message = Changes {
-        start: whole("sequenceStart")?,
-        end: whole("sequenceEnd")?,
-        time: time(data, "time"),
-        changes: Vec::new(),
-    };
-    let changes = data.get("changes").ok_or(DecodeError::Missing("changes"))?;
-    for (side, field) in [(Side::Bid, "bids"), (Side::Ask, "asks")] {
-        for entry in array(changes, field)?.items() {
-            let sequence = entry.at(2).and_then(|n| n.integer()).unwrap_or(message.end);
-            message.changes.push((sequence, Change { side, level: pair(entry, field)? }));
-        }
-    }
-    message.changes.sort_by_key(|(sequence, _)| *sequence);
-    Ok(message)
+    let mut changes = Vec::new();
+    let (start, end, time) = changes_into(data, &mut changes)?;
+    Ok(Changes { start, end, time, changes })
 }
 
-/// The classic socket from the exchange's chair. Its books have one level a side.
+/// The first and the last number of a message, and its stamp; its changes go into `out`, in the order of their numbers.
+fn changes_into(data: Value<'_>, out: &mut Vec<(u64, Change)>) -> Result<(u64, u64, UnixNs), DecodeError> {
+    let whole = |field: &'static str| data.get(field).and_then(|n| n.integer()).ok_or(DecodeError::Missing(field));
+    let (start, end) = (whole("sequenceStart")?, whole("sequenceEnd")?);
+    let changes = data.get("changes").ok_or(DecodeError::Missing("changes"))?;
+    out.clear();
+    for (side, field) in [(Side::Bid, "bids"), (Side::Ask, "asks")] {
+        for entry in array(changes, field)?.items() {
+            let sequence = entry.at(2).and_then(|n| n.integer()).unwrap_or(end);
+            out.push((sequence, Change { side, level: pair(entry, field)? }));
+        }
+    }
+    out.sort_by_key(|(sequence, _)| *sequence);
+    Ok((start, end, time(data, "time")))
+}
+
+/// The classic socket from the exchange's chair.
 #[derive(Default)]
 struct Exchange {
     /// Topics as (channel, symbol).
     subscribed: Vec<(&'static str, String)>,
     /// What the subscribed level2 books show the client, and the last number they used.
-    level2: FxHashMap<String, (Level, Level, u64)>,
+    level2: FxHashMap<String, (VenueQuote, u64)>,
 }
 
 /// What can be subscribed to.
-const CHANNELS: [&str; 6] = [
-    LEVEL1,
-    "/market/ticker",
-    "/market/snapshot",
-    "/market/level2",
-    "/spotMarket/level2Depth5",
-    "/spotMarket/level2Depth50",
-];
+const CHANNELS: [&str; 6] =
+    [LEVEL1, "/market/ticker", "/market/snapshot", LEVEL2, "/spotMarket/level2Depth5", "/spotMarket/level2Depth50"];
 
 impl ExchangeSide for Exchange {
     fn opened(&mut self, target: &str, _market: &dyn Market, out: &mut Messages) {
@@ -652,7 +720,7 @@ impl Exchange {
     /// Takes or drops one subscription. A new one is told the state at once.
     fn change(&mut self, add: bool, channel: &'static str, symbol: &str, market: &dyn Market, out: &mut Messages) {
         self.subscribed.retain(|(c, s)| *c != channel || s != symbol);
-        if channel == "/market/level2" {
+        if channel == LEVEL2 {
             self.level2.remove(symbol);
         }
         if !add {
@@ -665,7 +733,10 @@ impl Exchange {
             "/market/ticker" => out.push(ticker_frame(symbol, "trade.ticker", &quote)),
             "/market/snapshot" => out.push(snapshot_frame(&quote)),
             // The client fetches the state by REST.
-            "/market/level2" => drop(self.level2.insert(symbol.to_owned(), (quote.bid, quote.ask, quote.sequence))),
+            LEVEL2 => {
+                let number = quote.sequence;
+                self.level2.insert(symbol.to_owned(), (quote, number));
+            }
             _ => out.push(small_book_frame(channel, &quote)),
         }
     }
@@ -689,8 +760,9 @@ fn level1_frame(quote: &VenueQuote) -> String {
 }
 
 fn small_book_frame(channel: &str, quote: &VenueQuote) -> String {
-    let side = |level: Level| if level.is_present() { format!("[{}]", flat(level)) } else { "[]".to_owned() };
-    let (asks, bids, ms) = (side(quote.ask), side(quote.bid), quote.time.ms());
+    let count = if channel.ends_with("50") { 50 } else { 5 };
+    let side = |side| pairs(&quote.levels(side, count));
+    let (asks, bids, ms) = (side(Side::Ask), side(Side::Bid), quote.time.ms());
     message(channel, &quote.native, "level2", &format!(r#"{{"asks":{asks},"bids":{bids},"timestamp":{ms}}}"#))
 }
 
@@ -724,31 +796,22 @@ fn snapshot_frame(quote: &VenueQuote) -> String {
 }
 
 /// The changes from what the client was `shown` to the quote; `None` when there are none.
-fn level2_frame(shown: &mut (Level, Level, u64), quote: &VenueQuote) -> Option<String> {
-    let (bid, ask, last) = shown;
+fn level2_frame((shown, last): &mut (VenueQuote, u64), quote: &VenueQuote) -> Option<String> {
     let number = quote.sequence.max(*last + 1);
-    let side = |shown: &mut Level, now: Level| {
-        let before = std::mem::replace(shown, now);
-        let mut entries = Vec::new();
-        if before.is_present() && (!now.is_present() || before.price != now.price) {
-            entries.push(format!(r#"["{}","0","{number}"]"#, before.price));
-        }
-        if now.is_present() && before != now {
-            entries.push(format!(r#"["{}","{}","{number}"]"#, now.price, now.size));
-        }
-        entries.join(",")
-    };
-    let (asks, bids) = (side(ask, quote.ask), side(bid, quote.bid));
-    if asks.is_empty() && bids.is_empty() {
+    let changes = quote.changes(Some(shown), ladder::LEVELS);
+    *shown = quote.clone();
+    if changes.is_empty() {
         return None;
     }
+    let side = |side| rows(&levels_of(&changes, side), &format!(r#","{number}""#));
+    let (asks, bids) = (side(Side::Ask), side(Side::Bid));
     let start = std::mem::replace(last, number) + 1;
     let data = format!(
-        r#"{{"changes":{{"asks":[{asks}],"bids":[{bids}]}},"sequenceEnd":{number},"sequenceStart":{start},"symbol":"{}","time":{}}}"#,
+        r#"{{"changes":{{"asks":{asks},"bids":{bids}}},"sequenceEnd":{number},"sequenceStart":{start},"symbol":"{}","time":{}}}"#,
         quote.native,
         quote.time.ms()
     );
-    Some(message("/market/level2", &quote.native, "trade.l2update", &data))
+    Some(message(LEVEL2, &quote.native, "trade.l2update", &data))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! MEXC spot (v3): `aggre.bookTicker` each 10 ms live, `miniTicker` for the day; the other book tickers and the
-//! books from recordings as well.
+//! MEXC spot (v3): `aggre.bookTicker` each 10 ms live, `miniTicker` for the day; `aggre.depth` for order books; the
+//! other book tickers and the small books from recordings as well.
 //!
 //! Requests, acknowledgements and pongs are JSON text; market data are one protobuf message per binary frame,
 //! `PushDataV3ApiWrapper`, with prices as texts. A refusal comes as code 0, too. Called on the feed's thread;
@@ -8,16 +8,19 @@
 use rustc_hash::FxHashMap;
 use serde_json::{Value as Json, json};
 
-use crate::market::book::Side;
+use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Change, Depth, Order, PerInstrument, Stitch, Stitched};
+use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
+use crate::venues::paged::{Page, PagedBooks};
 use crate::venues::reading::{self, Sequences, array, integer, level};
+use crate::venues::writing;
 use crate::venues::{
-    Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening,
-    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market,
+    Messages, Opening, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Value};
 use crate::wire::protobuf::{Field, Fields, ProtobufError, Writer};
@@ -38,13 +41,18 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 200,
     channel: "aggre.bookTicker@10ms",
-    books: None,
+    books: Some(Books { channel: "aggre.depth@10ms", levels_max: PAGE / 2, check: Check::Sequence }),
     limits: Limits { instruments: 15, age_max_s: Some(24 * 3600), ..Limits::UNPUBLISHED },
     docs: "https://github.com/mexcdevelop/apidocs/pull/264/files (2026-11-21)",
 };
 
 /// Quote assets; there is no USD market.
 const QUOTES: &[&str] = &["USDT", "USDC", "BTC", "ETH", "EUR", "TUSD", "BRL"];
+
+/// Levels of a side that are asked for by REST. The documentation allows 5000
+/// (<https://mexcdevelop.github.io/apidocs/spot_v3_en/#order-book>); who measured it got 2000 at most, without a word.
+/// Half of them are for use, the other half is what the market may run through until there is another page.
+const PAGE: usize = 1000;
 
 /// Subscriptions that a connection may have. Top of book comes first, the day's figures have what is left.
 const SUBSCRIPTIONS_MAX: usize = 30;
@@ -54,6 +62,7 @@ const TOPICS_PER_REQUEST: usize = 10;
 
 /// The channels that are subscribed to, around the symbol.
 const BOOK_TICKER: &str = "spot@public.aggre.bookTicker.v3.api.pb@10ms@";
+const AGGRE_DEPTH: &str = "spot@public.aggre.depth.v3.api.pb@10ms@";
 const MINI_TICKER: [&str; 2] = ["spot@public.miniTicker.v3.api.pb@", "@24H"];
 
 impl Venue for Mexc {
@@ -75,6 +84,11 @@ impl Venue for Mexc {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+    }
+
+    fn book_codec(&self, symbols: Symbols, levels: usize) -> Option<Box<dyn FeedCodec>> {
+        let paged = Some(PagedBooks::new(Page::of(PAGE, levels.min(PAGE / 2)), depth_path));
+        Some(Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, paged, ..Feed::default() } }))
     }
 
     fn listing(&self) -> Listing {
@@ -104,18 +118,15 @@ impl Venue for Mexc {
     }
 
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let listed = market.listed();
-        match (method, path) {
+        match (method, target.split('?').next()?) {
             ("GET", "/api/v3/depth") => {
-                let quote = market.quote(query.split('&').find_map(|part| part.strip_prefix("symbol="))?)?;
-                let side = |level: Level| match level.is_present() {
-                    true => json!([[level.price.to_string(), level.size.to_string()]]),
-                    false => json!([]),
-                };
-                let (bids, asks) = (side(quote.bid), side(quote.ask));
-                let time = market.now().ms();
-                Some(json!({"lastUpdateId": quote.sequence, "bids": bids, "asks": asks, "timestamp": time}).to_string())
+                let quote = market.quote(&reading::symbol_of_query(target)?)?;
+                let limit = writing::query(target, "limit").and_then(|limit| limit.parse().ok()).unwrap_or(100);
+                let side = |side| writing::pairs(&quote.levels(side, limit));
+                let (bids, asks, time) = (side(Side::Bid), side(Side::Ask), market.now().ms());
+                let number = quote.sequence;
+                Some(format!(r#"{{"lastUpdateId":{number},"bids":{bids},"asks":{asks},"timestamp":{time}}}"#))
             }
             ("GET", "/api/v3/defaultSymbols") => {
                 let natives: Vec<&str> = listed.iter().map(|entry| entry.native.as_str()).collect();
@@ -150,6 +161,8 @@ struct Feed {
     symbols: Symbols,
     sequences: Sequences,
     books: PerInstrument<Stitched>,
+    /// Order books are asked for, and not quotes.
+    paged: Option<PagedBooks>,
     limits: PerInstrument<Depth>,
     changes: Vec<Change>,
 }
@@ -160,11 +173,13 @@ impl FeedCodec for Codec {
         feed.sequences.clear();
         feed.books.clear();
         feed.limits.clear();
+        feed.paged.iter_mut().for_each(PagedBooks::clear);
         let natives = || feed.symbols.entries().iter().map(|entry| entry.native.as_str());
         let room = SUBSCRIPTIONS_MAX.saturating_sub(feed.symbols.entries().len());
-        let tops = natives().map(|native| format!("{BOOK_TICKER}{native}"));
+        let first = natives().map(|native| format!("{}{native}", feed.channel()));
         let days = natives().map(|native| format!("{}{native}{}", MINI_TICKER[0], MINI_TICKER[1]));
-        let topics: Vec<String> = tops.chain(days.take(room)).collect();
+        let room = if feed.paged.is_some() { 0 } else { room };
+        let topics: Vec<String> = first.chain(days.take(room)).collect();
         for part in topics.chunks(TOPICS_PER_REQUEST) {
             requests.push(json!({"method": "SUBSCRIPTION", "params": part}).to_string());
         }
@@ -181,19 +196,27 @@ impl FeedCodec for Codec {
     }
 
     fn snapshot(&mut self, url: &str, body: &[u8], out: &mut Decoded) -> Result<Frame, DecodeError> {
-        let Some((_, query)) = url.split_once("/api/v3/depth?") else { return Ok(Frame::Unused) };
-        let symbol = query.split('&').find_map(|part| part.strip_prefix("symbol=")).unwrap_or_default();
+        if !url.contains("/api/v3/depth?") {
+            return Ok(Frame::Unused);
+        }
+        let symbol = reading::symbol_of_query(url).unwrap_or_default();
         let Some(instrument) = self.feed.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
         let feed = &mut self.feed;
         self.parser.parse(body, |root| feed.rest_book(instrument, root, out))?
     }
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
+        let channel = self.feed.channel();
         let topics: Vec<String> =
-            self.feed.symbols.natives(instruments).map(|native| format!("{BOOK_TICKER}{native}")).collect();
+            self.feed.symbols.natives(instruments).map(|native| format!("{channel}{native}")).collect();
         for method in ["UNSUBSCRIPTION", "SUBSCRIPTION"] {
             requests.push(json!({"method": method, "params": topics}).to_string());
         }
+        self.feed.paged.iter_mut().for_each(|books| books.begin_anew(instruments));
+    }
+
+    fn book(&self, instrument: InstrumentId) -> Option<&Book> {
+        self.feed.paged.as_ref()?.book(instrument)
     }
 
     fn keepalive(&mut self, requests: &mut Requests) {
@@ -276,7 +299,16 @@ fn digits(field: Field<'_>) -> Result<u64, DecodeError> {
     Ok(parse(field.bytes()?).unwrap_or(0))
 }
 
+fn depth_path(symbol: &str, levels: usize) -> String {
+    format!("/api/v3/depth?symbol={}&limit={levels}", reading::escaped(symbol))
+}
+
 impl Feed {
+    /// What is asked for, before the symbol.
+    const fn channel(&self) -> &'static str {
+        if self.paged.is_some() { AGGRE_DEPTH } else { BOOK_TICKER }
+    }
+
     #[inline(always)]
     fn push(&mut self, wrapper: &Wrapper<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Some((kind, body)) = wrapper.body else { return Err(DecodeError::Missing("body")) };
@@ -391,6 +423,10 @@ impl Feed {
         out: &mut Decoded,
     ) -> Result<Frame, DecodeError> {
         let read = self.levels(body);
+        if let (Some(books), Some(entry)) = (&mut self.paged, self.symbols.entry(instrument)) {
+            let read = read.map(|[from, to]| (Order { from: Some(from), to }, time));
+            return books.event(entry, read, &self.changes, received, out);
+        }
         let book = self.books.of(instrument);
         let why = match read {
             Ok([from, to]) => match book.delta(Order { from: Some(from), to }, &self.changes) {
@@ -402,14 +438,14 @@ impl Feed {
                 Stitch::Gap => DecodeError::Gap,
                 Stitch::Applied => {
                     book.void();
-                    DecodeError::Gap
+                    DecodeError::Crossed
                 }
             },
             // What it said is lost, so the book is.
             Err(why) if book.void() => why,
             Err(why) => return Err(why),
         };
-        out.updates.push(Update::Void(instrument, VoidReason::Gap));
+        out.updates.push(Update::Void(instrument, why.loss().unwrap_or(VoidReason::Gap)));
         Err(why)
     }
 
@@ -429,6 +465,10 @@ impl Feed {
             }
         }
         let time = root.get("timestamp").and_then(|time| time.integer()).map(reading::time).unwrap_or_default();
+        if let (Some(books), Some(entry)) = (&mut self.paged, self.symbols.entry(instrument)) {
+            books.page(entry, (number, time), &mut self.changes, out);
+            return Ok(Frame::Data);
+        }
         let book = self.books.of(instrument);
         let was_live = book.depth.is_live();
         if book.snapshot(number, &mut self.changes) == Stitch::Gap {
@@ -494,10 +534,14 @@ impl Feed {
             None => (message, ""),
         };
         for topic in granted.split(',') {
-            let native = topic.trim().strip_prefix("spot@public.aggre.bookTicker.v3.api.pb@");
-            let native = native.and_then(|topic| topic.split_once('@'));
-            let instrument = native.and_then(|(_, native)| self.symbols.find(native.as_bytes()));
-            out.updates.extend(instrument.map(Update::Subscribed));
+            // It may come with another interval than was asked for.
+            let (channel, _) = self.channel().trim_end_matches('@').rsplit_once('@').unwrap_or_default();
+            let native = topic.trim().strip_prefix(channel).and_then(|topic| topic.strip_prefix('@')?.split_once('@'));
+            let Some(id) = native.and_then(|(_, native)| self.symbols.find(native.as_bytes())) else { continue };
+            out.updates.push(Update::Subscribed(id));
+            if let (Some(books), Some(entry)) = (&mut self.paged, self.symbols.entry(id)) {
+                books.want(entry, out);
+            }
         }
         if !refused.is_empty() {
             out.updates.push(Update::Refused(refused.trim().to_owned()));
@@ -550,12 +594,12 @@ fn statistics(
     }))
 }
 
-/// The venue's end of a connection. Of each book it has the best level only.
+/// The venue's end of a connection.
 #[derive(Default)]
 struct Exchange {
     topics: Vec<Topic>,
-    /// What was told last of each symbol's differences, and its number.
-    shown: FxHashMap<String, (Level, Level, u64)>,
+    /// What was told last of each symbol's differences.
+    shown: FxHashMap<String, VenueQuote>,
 }
 
 struct Topic {
@@ -579,7 +623,7 @@ const SERVED: [(Kind, &str); 7] = [
     (Kind::AggreBookTicker, "spot@public.aggre.bookTicker.v3.api.pb@100ms@"),
     (Kind::BookTicker, "spot@public.bookTicker.v3.api.pb@"),
     (Kind::LimitDepth, "spot@public.limit.depth.v3.api.pb@"),
-    (Kind::AggreDepth, "spot@public.aggre.depth.v3.api.pb@10ms@"),
+    (Kind::AggreDepth, AGGRE_DEPTH),
     (Kind::AggreDepth, "spot@public.aggre.depth.v3.api.pb@100ms@"),
     (Kind::MiniTicker, MINI_TICKER[0]),
 ];
@@ -622,21 +666,19 @@ impl ExchangeSide for Exchange {
     }
 
     fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
-        let mut differences = None;
+        let mut is_shown = false;
         for topic in self.topics.iter().filter(|topic| topic.native == quote.native) {
             match topic.kind {
                 Kind::MiniTicker => {}
                 Kind::AggreDepth => {
-                    let shown = self.shown.get(&quote.native).copied();
-                    let frame = depth_frame(&topic.name, shown.unwrap_or_default(), quote);
-                    differences = Some((quote.bid, quote.ask, quote.sequence));
-                    out.push(frame);
+                    out.push(depth_frame(&topic.name, self.shown.get(&quote.native), quote));
+                    is_shown = true;
                 }
                 kind => out.push(whole_frame(&topic.name, kind, quote)),
             }
         }
-        if let Some(shown) = differences {
-            self.shown.insert(quote.native.clone(), shown);
+        if is_shown {
+            self.shown.insert(quote.native.clone(), quote.clone());
         }
     }
 
@@ -664,7 +706,7 @@ impl Exchange {
         match topic.kind {
             Kind::MiniTicker => out.push(day_frame(&topic.name, &quote)),
             Kind::AggreDepth => {
-                self.shown.insert(topic.native.clone(), (quote.bid, quote.ask, quote.sequence));
+                self.shown.insert(topic.native.clone(), quote);
             }
             kind => out.push(whole_frame(&topic.name, kind, &quote)),
         }
@@ -682,13 +724,8 @@ fn wrapped(channel: &str, quote: &VenueQuote, number: u32, body: Writer) -> Vec<
 /// A message that holds the whole of what it shows. An absent side is left out.
 fn whole_frame(channel: &str, kind: Kind, quote: &VenueQuote) -> Vec<u8> {
     if kind == Kind::LimitDepth {
-        let item = |level: Level| Writer::default().text(1, &level.price.to_string()).text(2, &level.size.to_string());
-        let mut body = Writer::default();
-        for (number, level) in [(1, quote.ask), (2, quote.bid)] {
-            if level.is_present() {
-                body = body.message(number, item(level));
-            }
-        }
+        let count = channel.rsplit('@').next().and_then(|count| count.parse().ok()).unwrap_or(20);
+        let body = items(&quote.levels(Side::Ask, count), &quote.levels(Side::Bid, count));
         let body = body.text(3, channel).text(4, &quote.sequence.to_string());
         return wrapped(channel, quote, 303, body);
     }
@@ -705,19 +742,19 @@ fn whole_frame(channel: &str, kind: Kind, quote: &VenueQuote) -> Vec<u8> {
     wrapped(channel, quote, 315, body)
 }
 
+/// Asks and bids of a book's body.
+fn items(asks: &[Level], bids: &[Level]) -> Writer {
+    let item = |level: &Level| Writer::default().text(1, &level.price.to_string()).text(2, &level.size.to_string());
+    let body = asks.iter().fold(Writer::default(), |body, level| body.message(1, item(level)));
+    bids.iter().fold(body, |body, level| body.message(2, item(level)))
+}
+
 /// The differences since what was shown.
-fn depth_frame(channel: &str, shown: (Level, Level, u64), quote: &VenueQuote) -> Vec<u8> {
-    let item = |price: Decimal, size: Decimal| Writer::default().text(1, &price.to_string()).text(2, &size.to_string());
-    let mut body = Writer::default();
-    for (number, last, now) in [(1, shown.1, quote.ask), (2, shown.0, quote.bid)] {
-        if last.is_present() && last.price != now.price {
-            body = body.message(number, item(last.price, Decimal::ZERO));
-        }
-        if now.is_present() {
-            body = body.message(number, item(now.price, now.size));
-        }
-    }
-    let body = body.text(3, channel).text(4, &(shown.2 + 1).to_string()).text(5, &quote.sequence.to_string());
+fn depth_frame(channel: &str, shown: Option<&VenueQuote>, quote: &VenueQuote) -> Vec<u8> {
+    let changes = quote.changes(shown, ladder::LEVELS);
+    let body = items(&levels_of(&changes, Side::Ask), &levels_of(&changes, Side::Bid));
+    let from = shown.map_or(0, |shown| shown.sequence) + 1;
+    let body = body.text(3, channel).text(4, &from.to_string()).text(5, &quote.sequence.to_string());
     wrapped(channel, quote, 313, body.integer(6, quote.time.ms()))
 }
 

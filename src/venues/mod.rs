@@ -19,6 +19,7 @@ pub mod ladder;
 pub mod listing;
 pub mod mexc;
 pub mod okx;
+pub mod paged;
 pub mod reading;
 pub mod upbit;
 pub mod writing;
@@ -395,6 +396,12 @@ pub trait FeedCodec: Send {
     /// A codec of [`Venue::book_codec`] has one, and says each change of it by [`Update::Book`].
     fn book(&self, _instrument: InstrumentId) -> Option<&Book> {
         None
+    }
+
+    /// Least time between two of the pages that it asks for by [`Decoded::fetches`], in milliseconds: what one costs of
+    /// the venue's allowance.
+    fn fetch_gap_ms(&self) -> u64 {
+        250
     }
 
     /// What to send each [`Keepalive::Client`] interval.

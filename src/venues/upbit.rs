@@ -1,5 +1,5 @@
-//! Upbit spot (Korea): `orderbook` of one unit live, in the short format; every format and unit count from
-//! recordings, and `ticker` for the day's figures and the state of a market.
+//! Upbit spot (Korea): `orderbook` of one unit live, in the short format, of more units for order books; every format and
+//! unit count from recordings, and `ticker` for the day's figures and the state of a market.
 //!
 //! Each message is a whole book and comes as a binary WebSocket message that holds JSON. Numbers are bare and may
 //! have an exponent. Symbols are quote first: `KRW-BTC`. A request replaces all earlier ones of its connection,
@@ -7,15 +7,16 @@
 
 use serde_json::{Value as Json, json};
 
+use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
-use crate::venues::depth::PerInstrument;
+use crate::venues::depth::{Change, Depth, PerInstrument};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, level, time};
 use crate::venues::{
-    Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening,
-    Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    BookNote, Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits,
+    Market, Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -35,10 +36,14 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 600,
     channel: "orderbook.1",
-    books: None,
+    books: Some(Books { channel: "orderbook", levels_max: 30, check: Check::Whole }),
     limits: Limits { connects: Pace { count: 100, per_ms: 60_000 }, ..Limits::UNPUBLISHED },
     docs: "https://docs.upbit.com/kr/reference/websocket-orderbook (2026-11-21)",
 };
+
+/// Levels of a side that a book can be asked for: any other number is taken for 30
+/// (<https://docs.upbit.com/kr/reference/websocket-orderbook>, read 2026-11-21).
+const UNITS: [usize; 4] = [1, 5, 15, 30];
 
 /// Codes that mean another asset elsewhere: (Upbit's, canonical). TON has been Tokamak Network, not Toncoin.
 const ALIASES: [(&str, &str); 1] = [("TON", "TOKAMAK")];
@@ -66,6 +71,12 @@ impl Venue for Upbit {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+    }
+
+    fn book_codec(&self, symbols: Symbols, levels: usize) -> Option<Box<dyn FeedCodec>> {
+        let units = UNITS.into_iter().find(|units| *units >= levels).unwrap_or(30);
+        let feed = Feed { symbols, units: Some(units), ..Feed::default() };
+        Some(Box::new(Codec { parser: Parser::default(), feed }))
     }
 
     fn listing(&self) -> Listing {
@@ -122,6 +133,18 @@ struct Codec {
 struct Feed {
     symbols: Symbols,
     instruments: PerInstrument<Instrument>,
+    /// Order books of so many levels are asked for, and not quotes.
+    units: Option<usize>,
+    books: PerInstrument<Whole>,
+    /// Room for the levels of one message.
+    levels: Vec<Change>,
+}
+
+/// The book of the last message.
+#[derive(Default)]
+struct Whole {
+    depth: Depth,
+    at: UnixNs,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -134,26 +157,29 @@ struct Instrument {
 impl FeedCodec for Codec {
     fn opened(&mut self, requests: &mut Requests) {
         self.feed.instruments.clear();
+        self.feed.books.clear();
         let entries = self.feed.symbols.entries();
         if entries.is_empty() {
             return;
         }
         let codes: Vec<&str> = entries.iter().map(|entry| entry.native.as_str()).collect();
-        let tops: Vec<String> = codes.iter().map(|code| format!("{code}.1")).collect();
-        let parts = json!([
-            {"ticket": "spreadwire"},
-            {"type": "orderbook", "codes": tops},
-            {"type": "ticker", "codes": codes},
-            {"format": "SIMPLE"},
-        ]);
-        requests.push(parts.to_string());
+        let units = self.feed.units.unwrap_or(1);
+        let books: Vec<String> = codes.iter().map(|code| format!("{code}.{units}")).collect();
+        let mut parts = vec![json!({"ticket": "spreadwire"}), json!({"type": "orderbook", "codes": books})];
+        if self.feed.units.is_none() {
+            parts.push(json!({"type": "ticker", "codes": codes}));
+        }
+        parts.push(json!({"format": "SIMPLE"}));
+        requests.push(Json::from(parts).to_string());
     }
 
     fn decode(&mut self, frame: &[u8], _received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
-        if let Some((code, quoted)) = scan(frame) {
-            return Ok(self.feed.top(code, &quoted, out));
-        }
         let feed = &mut self.feed;
+        if feed.units.is_none()
+            && let Some((code, quoted)) = scan(frame)
+        {
+            return Ok(feed.top(code, &quoted, out));
+        }
         self.parser.parse(frame, |root| feed.read(root, out))?
     }
 
@@ -168,6 +194,11 @@ impl FeedCodec for Codec {
 
     fn symbols(&self) -> &Symbols {
         &self.feed.symbols
+    }
+
+    fn book(&self, instrument: InstrumentId) -> Option<&Book> {
+        let whole = self.feed.books.get(instrument)?;
+        whole.depth.is_live().then(|| whole.depth.book())
     }
 }
 
@@ -263,6 +294,7 @@ impl Feed {
             return Ok(Frame::Control);
         }
         match either(root, "type", "ty").and_then(|kind| kind.text()).ok_or(DecodeError::Missing("type"))? {
+            "orderbook" if self.units.is_some() => self.book(root, out),
             "orderbook" => {
                 let quoted = best(root)?;
                 Ok(self.top(code(root)?, &quoted, out))
@@ -270,6 +302,27 @@ impl Feed {
             "ticker" => self.ticker(root, out),
             _ => Ok(Frame::Unused),
         }
+    }
+
+    /// A whole book. One that is older than the last was overtaken.
+    fn book(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let Some(instrument) = self.symbols.find(code(root)?) else { return Ok(Frame::Unused) };
+        self.levels.clear();
+        let exchange_time = units(root, |bid, ask| {
+            let sides = [(Side::Bid, bid), (Side::Ask, ask)].into_iter().filter(|(_, level)| level.is_present());
+            self.levels.extend(sides.map(|(side, level)| Change { side, level }));
+        })?;
+        let known = self.instruments.of(instrument);
+        if !std::mem::replace(&mut known.heard, true) {
+            out.updates.push(Update::Subscribed(instrument));
+        }
+        let book = self.books.of(instrument);
+        if exchange_time >= book.at {
+            book.at = exchange_time;
+            book.depth.replace(&mut self.levels);
+            out.updates.push(Update::Book(BookNote { instrument, sequence: 0, exchange_time }));
+        }
+        Ok(Frame::Data)
     }
 
     /// The day's figures, and whether the market trades: `PREVIEW` and `DELISTED` do not.
@@ -295,27 +348,34 @@ fn code<'a>(root: Value<'a>) -> Result<&'a [u8], DecodeError> {
     either(root, "code", "cd").and_then(|code| code.text()).map(str::as_bytes).ok_or(DecodeError::Missing("code"))
 }
 
-/// The best of all units. A side that has fewer levels than the other is filled up with zeros.
+/// The best of all units.
 fn best(root: Value<'_>) -> Result<Quoted, DecodeError> {
+    let (mut best_bid, mut best_ask) = (Level::ABSENT, Level::ABSENT);
+    let time = units(root, |bid, ask| {
+        if bid.is_present() && bid.price > best_bid.price {
+            best_bid = bid;
+        }
+        if ask.is_present() && (!best_ask.is_present() || ask.price < best_ask.price) {
+            best_ask = ask;
+        }
+    })?;
+    Ok(Quoted { bid: best_bid, ask: best_ask, time })
+}
+
+/// Tells bid and ask of each unit; gives the stamp. A side that has fewer levels than the other is filled up with zeros.
+fn units(root: Value<'_>, mut tell: impl FnMut(Level, Level)) -> Result<UnixNs, DecodeError> {
     let units = either(root, "orderbook_units", "obu").filter(Value::is_array);
     let stamp = either(root, "timestamp", "tms").and_then(|stamp| stamp.integer());
-    let mut quoted =
-        Quoted { bid: Level::ABSENT, ask: Level::ABSENT, time: time(stamp.ok_or(DecodeError::Missing("timestamp"))?) };
+    let at = time(stamp.ok_or(DecodeError::Missing("timestamp"))?);
     for unit in units.ok_or(DecodeError::Missing("orderbook_units"))?.items() {
         let side = |price: (&'static str, &str), size: (&'static str, &str)| -> Result<Level, DecodeError> {
             let number = |(long, short): (&'static str, &str)| reading::decimal(either(unit, long, short), long);
             Ok(level(number(price)?, number(size)?))
         };
         let ask = side(("ask_price", "ap"), ("ask_size", "as"))?;
-        let bid = side(("bid_price", "bp"), ("bid_size", "bs"))?;
-        if bid.is_present() && bid.price > quoted.bid.price {
-            quoted.bid = bid;
-        }
-        if ask.is_present() && (!quoted.ask.is_present() || ask.price < quoted.ask.price) {
-            quoted.ask = ask;
-        }
+        tell(side(("bid_price", "bp"), ("bid_size", "bs"))?, ask);
     }
-    Ok(quoted)
+    Ok(at)
 }
 
 /// High and low are of the day since 0:00 UTC, the volume of 24 hours; the change is against yesterday's close.
@@ -333,10 +393,11 @@ fn statistics(root: Value<'_>, instrument: InstrumentId) -> Option<DayStatistics
     })
 }
 
-/// The venue's end of a connection. Of each book it has the best level only.
+/// The venue's end of a connection.
 #[derive(Default)]
 struct Exchange {
-    books: Vec<String>,
+    /// Codes, and the levels that are wanted of each.
+    books: Vec<(String, usize)>,
     tickers: Vec<String>,
     is_short: bool,
     is_list: bool,
@@ -345,7 +406,7 @@ struct Exchange {
 /// What one part of a request asks for.
 struct Wanted {
     is_book: bool,
-    codes: Vec<String>,
+    codes: Vec<(String, usize)>,
     has_snapshot: bool,
     has_realtime: bool,
 }
@@ -369,8 +430,8 @@ impl ExchangeSide for Exchange {
     }
 
     fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
-        if self.books.contains(&quote.native) {
-            out.push(self.book_frame(quote, "REALTIME"));
+        if let Some((_, units)) = self.books.iter().find(|(code, _)| *code == quote.native) {
+            out.push(self.book_frame(quote, *units, "REALTIME"));
         }
     }
 
@@ -401,10 +462,13 @@ impl Exchange {
                 _ => return Err(("INVALID_PARAM", "the type is not served here")),
             };
             let codes = part.get("codes").and_then(Json::as_array).ok_or(("NO_CODES", "codes are missing"))?;
-            let plain = |code: &str| code.split('.').next().unwrap_or_default().to_owned();
-            let mut codes: Vec<String> = codes.iter().filter_map(Json::as_str).map(plain).collect();
+            let plain = |text: &str| {
+                let (code, units) = text.split_once('.').unwrap_or((text, ""));
+                (code.to_owned(), units.parse().ok().filter(|units| UNITS.contains(units)).unwrap_or(30))
+            };
+            let mut codes: Vec<(String, usize)> = codes.iter().filter_map(Json::as_str).map(plain).collect();
             // Codes that it does not know are left out in silence, unless none remains.
-            codes.retain(|code| market.quote(code).is_some());
+            codes.retain(|(code, _)| market.quote(code).is_some());
             if codes.is_empty() {
                 return Err(("NO_CODES", "no known code"));
             }
@@ -417,15 +481,17 @@ impl Exchange {
     }
 
     fn subscribe(&mut self, part: Wanted, market: &dyn Market, out: &mut Messages) {
-        for quote in part.codes.iter().filter_map(|code| market.quote(code)).filter(|_| part.has_snapshot) {
+        for (code, units) in part.codes.iter().filter(|_| part.has_snapshot) {
+            let Some(quote) = market.quote(code) else { continue };
             out.push(match part.is_book {
-                true => self.book_frame(&quote, "SNAPSHOT"),
+                true => self.book_frame(&quote, *units, "SNAPSHOT"),
                 false => self.ticker_frame(&quote, "SNAPSHOT"),
             });
         }
-        if part.has_realtime {
-            let list = if part.is_book { &mut self.books } else { &mut self.tickers };
-            list.extend(part.codes);
+        match part.is_book {
+            _ if !part.has_realtime => {}
+            true => self.books.extend(part.codes),
+            false => self.tickers.extend(part.codes.into_iter().map(|(code, _)| code)),
         }
     }
 
@@ -437,21 +503,28 @@ impl Exchange {
         if self.is_list { format!("[{object}]") } else { object }.into_bytes()
     }
 
-    fn book_frame(&self, quote: &VenueQuote, stream: &str) -> Vec<u8> {
-        let &VenueQuote { bid, ask, .. } = quote;
+    fn book_frame(&self, quote: &VenueQuote, units: usize, stream: &str) -> Vec<u8> {
         let keys = match self.is_short {
             true => ["ap", "bp", "as", "bs"],
             false => ["ask_price", "bid_price", "ask_size", "bid_size"],
         };
-        let numbers = [ask.price, bid.price, ask.size, bid.size];
-        let unit: Vec<String> = keys.iter().zip(numbers).map(|(key, number)| format!("\"{key}\":{number}")).collect();
+        let (asks, bids) = (quote.levels(Side::Ask, units), quote.levels(Side::Bid, units));
+        // A side that has fewer is filled up with zeros.
+        let unit = |at: usize| {
+            let [ask, bid] = [&asks, &bids].map(|side| side.get(at).copied().unwrap_or(Level::ABSENT));
+            let numbers = [ask.price, bid.price, ask.size, bid.size];
+            let members: Vec<String> = keys.iter().zip(numbers).map(|(key, n)| format!("\"{key}\":{n}")).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        let rows: Vec<String> = (0..asks.len().max(bids.len()).max(1)).map(unit).collect();
+        let total = |levels: &[Level]| levels.iter().map(|level| level.size.to_f64()).sum::<f64>().to_string();
         self.frame(&[
             ("type", "ty", "\"orderbook\"".to_owned()),
             ("code", "cd", format!("\"{}\"", quote.native)),
             ("timestamp", "tms", quote.time.ms().to_string()),
-            ("total_ask_size", "tas", ask.size.to_string()),
-            ("total_bid_size", "tbs", bid.size.to_string()),
-            ("orderbook_units", "obu", format!("[{{{}}}]", unit.join(","))),
+            ("total_ask_size", "tas", total(&asks)),
+            ("total_bid_size", "tbs", total(&bids)),
+            ("orderbook_units", "obu", format!("[{}]", rows.join(","))),
             ("stream_type", "st", format!("\"{stream}\"")),
             ("level", "lv", "0".to_owned()),
         ])

@@ -15,6 +15,7 @@ mod faults;
 mod frames;
 mod hostile;
 mod listings;
+mod paged;
 mod paths;
 mod recorded;
 mod symbols;

@@ -9,7 +9,7 @@ use spreadwire::market::{Decimal, InstrumentId, Level};
 use spreadwire::time::{MonoNs, SECOND, UnixNs};
 use spreadwire::venues::{
     Check, Decoded, ExchangeSide, FeedCodec, Fetch, Market, Message, Messages, Opening, SymbolEntry, Symbols, Update,
-    VENUES, Venue, VenueQuote,
+    VENUES, Venue, VenueQuote, VoidReason, venue,
 };
 
 const ID: InstrumentId = InstrumentId(0);
@@ -84,6 +84,8 @@ struct Line {
     now: MonoNs,
     /// What the codec said of its book last: that it changed, or that it is void.
     said: Option<bool>,
+    /// Why it was void, each time.
+    voids: Vec<VoidReason>,
 }
 
 impl Line {
@@ -113,6 +115,7 @@ impl Line {
             fetches: Vec::new(),
             now: MonoNs(SECOND),
             said: None,
+            voids: Vec::new(),
         };
         line.remember();
         line.connect();
@@ -166,7 +169,10 @@ impl Line {
                     assert_eq!(note.instrument, ID);
                     self.said = Some(true);
                 }
-                Update::Void(..) => self.said = Some(false),
+                Update::Void(_, reason) => {
+                    self.said = Some(false);
+                    self.voids.push(*reason);
+                }
                 _ => {}
             }
         }
@@ -265,6 +271,69 @@ fn one_book_is_asked_for_and_comes_whole_with_every_change_told() {
         let depth = held.0.len().min(held.1.len());
         assert!(depth >= 10.min(venue.facts().books.unwrap().levels_max), "{name}: {depth} levels");
     }
+}
+
+#[test]
+fn f37_a_book_that_is_crossed_for_more_than_a_second_is_void_and_asked_for_anew() {
+    for venue in with_books().filter(|venue| venue.facts().books.unwrap().check != Check::Whole) {
+        let name = venue.facts().name;
+        let mut line = Line::open(venue, LEVELS);
+        line.step(level(10_000, 2), level(10_010, 2), Fate::Delivered);
+        line.step(level(10_020, 3), level(10_015, 3), Fate::Delivered);
+        line.now = line.now.plus(SECOND / 2);
+        line.step(level(10_020, 4), level(10_015, 4), Fate::Delivered);
+        assert_eq!(
+            (line.said, &line.voids[..]),
+            (Some(true), &[][..]),
+            "{name}: it may be the venue's own for a moment"
+        );
+        line.now = line.now.plus(SECOND / 2 + 1);
+        line.step(level(10_020, 5), level(10_015, 5), Fate::Delivered);
+        assert_eq!(line.voids, [VoidReason::Crossed], "{name}");
+        for number in 6..9 {
+            line.step(level(10_000, number), level(10_010, number), Fate::Delivered);
+        }
+        let held = line.codec.book(ID).map(|book| sides(book, LEVELS));
+        assert_eq!(held.as_ref(), line.history.last(), "{name}: the book has not come back");
+    }
+}
+
+#[test]
+fn the_smallest_depth_that_has_as_many_levels_is_asked_for_and_nothing_else() {
+    let asked = |name: &str, levels: usize| {
+        let venue = venue(name).unwrap();
+        let entry = SymbolEntry {
+            id: ID,
+            native: venue.native("BTC", "USD").or(venue.native("BTC", "USDT")).unwrap(),
+            symbol: "BTC/X".to_owned(),
+        };
+        let mut requests = Vec::new();
+        venue.book_codec(Symbols::configured(vec![entry]), levels).unwrap().opened(&mut requests);
+        requests
+    };
+    for (name, levels, said) in [
+        ("kraken", 1, r#""depth":10,"#),
+        ("kraken", 20, r#""depth":25,"#),
+        ("kraken", 100, r#""depth":100,"#),
+        ("kraken", 101, r#""depth":500,"#),
+        ("kraken", 5000, r#""depth":1000,"#),
+        ("bybit", 20, r#"["orderbook.50.BTC"#),
+        ("bybit", 51, r#"["orderbook.200.BTC"#),
+        ("bybit", 1000, r#"["orderbook.1000.BTC"#),
+        ("gateio", 50, r#"["ob.BTC_USD.50"]"#),
+        ("gateio", 51, r#"["ob.BTC_USD.400"]"#),
+        ("okx", 20, r#""channel":"books""#),
+        ("bitget", 20, r#""channel":"books""#),
+    ] {
+        let requests = asked(name, levels);
+        assert!(requests.len() == 1 && requests[0].contains(said), "{name}, {levels} levels: {requests:?}");
+    }
+    // What keeps the connection open, besides.
+    let requests = asked("coinbase", 20);
+    assert!(
+        requests.len() == 2 && requests[0].contains("level2") && requests[1].contains("heartbeats"),
+        "{requests:?}"
+    );
 }
 
 proptest! {

@@ -258,7 +258,8 @@ fn recorded_order_books_are_read_to_the_last_level() {
         let path = fixtures(name).join("captures").join(file);
         let mut capture = Capture::open(&path).unwrap();
         let mut codec = venue.book_codec(Symbols::discovering(venue.symbol_of()), *levels).unwrap();
-        let (mut tops, mut plains): (HashMap<String, Vec<(Level, Level)>>, HashMap<String, Plain>) = Default::default();
+        let mut tops: HashMap<String, Vec<(Level, Level)>> = HashMap::new();
+        let mut plains: HashMap<String, Plain> = HashMap::new();
         let mut channels = Channels::new();
         while let Some((line, record)) = capture.next_record().unwrap() {
             let record = record.unwrap();

@@ -1,0 +1,319 @@
+//! Order books that begin with a page of their best levels, which comes by REST, and go on by numbered changes. Events
+//! and pages in, whole books out, and what is to be fetched: a page at first and after each loss, and another one
+//! before the levels of the last are used up. For the codecs that keep such books, on the feed thread.
+
+use crate::market::InstrumentId;
+use crate::market::book::Book;
+use crate::time::{MonoNs, UnixNs};
+use crate::venues::depth::{Change, Order, PerInstrument, Stitch, Stitched};
+use crate::venues::{BookNote, DecodeError, Decoded, Fetch, Frame, SymbolEntry, Symbols, Update, VoidReason};
+
+/// The books of one connection.
+pub struct PagedBooks {
+    page: Page,
+    path: fn(&str, usize) -> String,
+    books: PerInstrument<Paged>,
+}
+
+impl PagedBooks {
+    /// No books yet. `path` gives the path and query of the page of a native symbol with so many levels.
+    #[must_use]
+    pub fn new(page: Page, path: fn(&str, usize) -> String) -> Self {
+        Self { page, path, books: PerInstrument::default() }
+    }
+
+    /// There is a new connection.
+    pub fn clear(&mut self) {
+        self.books.clear();
+    }
+
+    /// The stream of these is asked for anew: their books are void until the next page.
+    pub fn begin_anew(&mut self, instruments: &[InstrumentId]) {
+        for instrument in instruments {
+            self.books.of(*instrument).void();
+        }
+    }
+
+    /// Takes an event of the stream as it was `read`: its place and its stamp. One that could not be read is lost.
+    ///
+    /// # Errors
+    /// What was wrong with it; [`DecodeError::Gap`], [`DecodeError::Crossed`]: the book is void until the next page.
+    #[inline]
+    pub fn event(
+        &mut self,
+        entry: &SymbolEntry,
+        read: Result<(Order, UnixNs), DecodeError>,
+        changes: &[Change],
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        let book = self.books.of(entry.id);
+        let result = match read {
+            Ok(place) => book.event(entry.id, place, changes, received, out),
+            Err(why) => {
+                out.updates.extend(book.void().then_some(Update::Void(entry.id, VoidReason::Gap)));
+                Err(why)
+            }
+        };
+        self.want(entry, out);
+        result.map(|()| Frame::Data)
+    }
+
+    /// Takes a page up to the number of its `place`, whose stamp is 0 where it has none. Sorts `levels` in place.
+    pub fn page(&mut self, entry: &SymbolEntry, place: (u64, UnixNs), levels: &mut [Change], out: &mut Decoded) {
+        self.books.of(entry.id).page(entry.id, place, levels, self.page.enough, out);
+        self.want(entry, out);
+    }
+
+    /// Asks for a page if one would be of use.
+    #[inline]
+    pub fn want(&mut self, entry: &SymbolEntry, out: &mut Decoded) {
+        if self.books.of(entry.id).wants_page() {
+            out.fetches.push(Fetch { instrument: entry.id, path: (self.path)(&entry.native, self.page.levels) });
+        }
+    }
+
+    /// The same for all of a connection.
+    pub fn want_all(&mut self, symbols: &Symbols, out: &mut Decoded) {
+        symbols.entries().iter().for_each(|entry| self.want(entry, out));
+    }
+
+    /// The book of `instrument`, while nothing of it is lost.
+    #[must_use]
+    pub fn book(&self, instrument: InstrumentId) -> Option<&Book> {
+        self.books.get(instrument)?.book()
+    }
+}
+
+/// What is asked for of a book that has pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Levels of a side that are asked for.
+    pub levels: usize,
+    /// With fewer left of a side another page is wanted: see [`crate::venues::depth::Depth::replace_cut`].
+    pub enough: usize,
+}
+
+impl Page {
+    /// For whom wants `wanted` levels, where pages of `levels` can be had: another one is wanted before there are
+    /// fewer, when three quarters of what was to spare are gone.
+    #[must_use]
+    pub const fn of(levels: usize, wanted: usize) -> Self {
+        Self { levels, enough: if wanted < levels { wanted + (levels - wanted) / 4 } else { levels } }
+    }
+}
+
+/// One of them. Says each change of it.
+#[derive(Debug, Default)]
+struct Paged {
+    stitched: Stitched,
+    /// The stamp of the last event.
+    at: UnixNs,
+    /// The last number of the book before this one: a page below it was asked for too early.
+    floor: u64,
+}
+
+/// A number that is behind by more than this was begun anew by the venue, and is no repetition.
+const RESTART: u64 = 1_000_000;
+
+impl Paged {
+    /// Takes an event: joins it, or keeps it for the page to come.
+    ///
+    /// # Errors
+    /// [`DecodeError::Gap`], [`DecodeError::Crossed`]: the book is void until the next page.
+    #[inline]
+    fn event(
+        &mut self,
+        instrument: InstrumentId,
+        (order, at): (Order, UnixNs),
+        changes: &[Change],
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<(), DecodeError> {
+        let Self { stitched, .. } = self;
+        let last = stitched.last();
+        let has_begun_anew = stitched.depth.is_live() && order.to.saturating_add(RESTART) < last;
+        let stitch = if has_begun_anew { Stitch::Gap } else { stitched.delta(order, changes) };
+        if stitch == Stitch::Old {
+            return Ok(());
+        }
+        self.at = at;
+        let why = match stitch {
+            Stitch::Old | Stitch::Waits => return Ok(()),
+            Stitch::Applied if !stitched.depth.is_crossed_too_long(received) => {
+                out.updates.push(Update::Book(BookNote { instrument, sequence: order.to, exchange_time: at }));
+                return Ok(());
+            }
+            Stitch::Applied => DecodeError::Crossed,
+            Stitch::Gap => DecodeError::Gap,
+        };
+        // After a gap that it noticed itself it is void, and what shows the gap waits.
+        self.floor = last;
+        if stitched.depth.is_live() {
+            stitched.void();
+        }
+        out.updates.extend(why.loss().map(|reason| Update::Void(instrument, reason)));
+        Err(why)
+    }
+
+    /// Takes a page up to `number`, unless the book has no need of it; `at` is its stamp, 0 where it has none, and
+    /// `enough` as in [`Page`]. Sorts `levels` in place.
+    fn page(
+        &mut self,
+        instrument: InstrumentId,
+        (number, at): (u64, UnixNs),
+        levels: &mut [Change],
+        enough: usize,
+        out: &mut Decoded,
+    ) {
+        let is_early = number < self.floor && number.saturating_add(RESTART) >= self.floor;
+        if self.wants_page() && !is_early && self.stitched.page(number, levels, enough) == Stitch::Applied {
+            let sequence = self.stitched.last();
+            let exchange_time = if sequence > number { self.at } else { at };
+            out.updates.push(Update::Book(BookNote { instrument, sequence, exchange_time }));
+        }
+    }
+
+    /// An event could not be read, so something is lost: the book is void until the next page. Whether there was one.
+    fn void(&mut self) -> bool {
+        self.floor = self.stitched.last();
+        self.stitched.void()
+    }
+
+    /// Whether a page would be of use.
+    const fn wants_page(&self) -> bool {
+        self.stitched.wants_snapshot()
+    }
+
+    /// The book, while nothing of it is lost.
+    fn book(&self) -> Option<&Book> {
+        self.stitched.depth.is_live().then(|| self.stitched.depth.book())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::market::book::Side;
+    use crate::market::{Decimal, Level};
+    use crate::time::SECOND;
+    use proptest::prelude::*;
+
+    fn change(bid: bool, price: u64, size: u64) -> Change {
+        let side = if bid { Side::Bid } else { Side::Ask };
+        Change { side, level: Level { price: Decimal::new(price, 1), size: Decimal::new(size, 0) } }
+    }
+
+    /// The changes of an exchange's book, numbered from 1, and the book after each.
+    fn history(changes: &[(bool, u64, u64)]) -> Vec<Book> {
+        let mut books = vec![Book::default()];
+        for &(bid, price, size) in changes {
+            let mut book = books[books.len() - 1].clone();
+            let Change { side, level } = change(bid, price, size);
+            book.set(side, level);
+            books.push(book);
+        }
+        books
+    }
+
+    /// The best `count` levels of each side.
+    fn page_of(book: &Book, count: usize) -> Vec<Change> {
+        let side = |side| book.levels(side).take(count).map(move |&level| Change { side, level });
+        side(Side::Bid).chain(side(Side::Ask)).collect()
+    }
+
+    const ID: InstrumentId = InstrumentId(0);
+
+    proptest! {
+        /// What is held of a book that was read as a page is its best levels, without a hole, however the market moves
+        /// and whatever is lost; and when few are left, a new page makes more of them, also one that is late.
+        #[test]
+        fn f46_f50_no_hole_is_shown_behind_a_page_that_was_cut(
+            changes in proptest::collection::vec((any::<bool>(), 1u64..40, 0u64..3), 1..120),
+            steps in proptest::collection::vec((0usize..3, 0u8..10), 1..140),
+        ) {
+            const PAGE: usize = 4;
+            const ENOUGH: usize = 3;
+            // Never crossed: bids below, asks above.
+            let changes: Vec<_> = changes.iter().map(|&(bid, p, s)| (bid, if bid { p } else { 100 - p }, s)).collect();
+            let books = history(&changes);
+            let mut paged = Paged::default();
+            let mut out = Decoded::default();
+            let (mut now, mut asked) = (0, None);
+            let check = |paged: &Paged, out: &mut Decoded| {
+                let note = out.updates.drain(..).rev().find_map(|it| if let Update::Book(note) = it { Some(note) } else { None });
+                let (Some(held), Some(note)) = (paged.book(), note) else { return Ok(()) };
+                for side in [Side::Bid, Side::Ask] {
+                    let meant = books[note.sequence as usize].levels(side);
+                    prop_assert!(held.levels(side).eq(meant.take(held.count(side))), "{side:?} after {}", note.sequence);
+                }
+                Ok(())
+            };
+            for (length, fate) in steps {
+                let to = (now + length).min(changes.len() - 1);
+                if fate != 0 {
+                    let part: Vec<Change> = changes[now..=to].iter().map(|&(b, p, s)| change(b, p, s)).collect();
+                    let order = Order { from: Some(now as u64 + 1), to: to as u64 + 1 };
+                    let _ = paged.event(ID, (order, UnixNs(1)), &part, MonoNs(1), &mut out);
+                    check(&paged, &mut out)?;
+                }
+                now = (to + 1).min(changes.len() - 1);
+                // A page is asked for, and comes some changes later, or is lost.
+                if fate > 6 && let Some(at) = asked.take() {
+                    paged.page(ID, (at as u64, UnixNs(0)), &mut page_of(&books[at], PAGE), ENOUGH, &mut out);
+                    check(&paged, &mut out)?;
+                }
+                if paged.wants_page() && asked.is_none() {
+                    asked = Some(now);
+                }
+            }
+            // Then nothing is lost any more.
+            let end = changes.len();
+            let (bid, price, size) = changes[end - 1];
+            let last = Order { from: Some(end as u64), to: end as u64 };
+            let _ = paged.event(ID, (last, UnixNs(1)), &[change(bid, price, size)], MonoNs(1), &mut out);
+            if paged.wants_page() {
+                paged.page(ID, (end as u64, UnixNs(0)), &mut page_of(&books[end], PAGE), ENOUGH, &mut out);
+            }
+            let held = paged.book();
+            prop_assert!(held.is_some() && !paged.wants_page());
+            for side in [Side::Bid, Side::Ask] {
+                let meant = books[end].levels(side);
+                let held = held.map(|book| book.levels(side).copied().collect::<Vec<_>>()).unwrap_or_default();
+                prop_assert!(held.iter().eq(meant.take(held.len())));
+                prop_assert!(held.len() >= ENOUGH.min(books[end].count(side)), "{side:?}: {held:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn f37_f51_a_paged_book_that_is_crossed_or_counts_anew_is_void_at_once() {
+        let mut paged = Paged::default();
+        let mut out = Decoded::default();
+        let mut event = |paged: &mut Paged, number: u64, level: Change, at: u64| {
+            let order = Order { from: Some(number), to: number };
+            paged.event(ID, (order, UnixNs(1)), &[level], MonoNs(at), &mut out)
+        };
+        let mut said = Decoded::default();
+        let mut page = |paged: &mut Paged, number: u64| {
+            let levels = &mut [change(true, 10, 1), change(false, 11, 1)];
+            paged.page(ID, (number, UnixNs(0)), levels, 9, &mut said);
+        };
+        page(&mut paged, 5_000_000);
+        assert_eq!(event(&mut paged, 5_000_001, change(false, 9, 1), 1), Ok(()));
+        assert_eq!(event(&mut paged, 5_000_002, change(true, 8, 1), SECOND), Ok(()));
+        assert_eq!(event(&mut paged, 5_000_003, change(true, 8, 2), 2 * SECOND), Err(DecodeError::Crossed));
+        assert!(paged.book().is_none() && paged.wants_page());
+        // A page that was asked for before is of no use; a newer one is.
+        page(&mut paged, 5_000_001);
+        assert!(paged.book().is_none());
+        page(&mut paged, 5_000_004);
+        assert!(paged.book().is_some() && !paged.wants_page());
+        assert_eq!(event(&mut paged, 17, change(true, 8, 2), 3 * SECOND), Err(DecodeError::Gap));
+        assert!(paged.book().is_none());
+        page(&mut paged, 18);
+        assert!(paged.book().is_some());
+        let voids: Vec<_> = out.updates.into_iter().filter(|it| matches!(it, Update::Void(..))).collect();
+        assert_eq!(voids, [Update::Void(ID, VoidReason::Crossed), Update::Void(ID, VoidReason::Gap)]);
+    }
+}
