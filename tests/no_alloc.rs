@@ -202,7 +202,7 @@ fn changes_of_a_book_allocate_nothing(venue: &'static dyn Venue) -> bool {
     assert!(told * 10 >= steady.len() * 9, "{name}: only {told} changes of {} frames", steady.len());
     // Room grows with the longest message, which may be any; no change takes some for itself.
     assert!(
-        allocations * 500 <= steady.len(),
+        allocations * 500 <= steady.len() as u64,
         "{name}: {allocations} allocations in {} changes of books",
         steady.len()
     );
