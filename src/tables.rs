@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::config::Config;
 use crate::discovery::{Catalogue, From};
-use crate::venues::{Facts, Keepalive, Pace, VENUES, Venue};
+use crate::venues::{Books, Facts, Keepalive, Pace, VENUES, Venue};
 
 /// All venues with their facts.
 #[must_use]
@@ -14,12 +14,14 @@ pub fn venues(as_json: bool) -> String {
         let rows: Vec<_> = facts.map(facts_json).collect();
         return format!("{:#}\n", json!({ "venues": rows }));
     }
-    let head = ["venue", "channel", "keepalive", "per connection", "new connections", "lasts", "taker fee", "docs"];
+    let head =
+        ["venue", "channel", "books", "keepalive", "per connection", "new connections", "lasts", "taker fee", "docs"];
     let rows = facts.map(|f| {
         let limits = &f.limits;
         [
             f.name.to_owned(),
             f.channel.to_owned(),
+            f.books.as_ref().map_or("-".to_owned(), books),
             match f.keepalive {
                 Keepalive::Server => "theirs".to_owned(),
                 Keepalive::Client { every_ms, .. } => format!("ours, {} s", every_ms / 1000),
@@ -41,6 +43,11 @@ fn pace(pace: Pace) -> String {
     }
 }
 
+/// Channel, most levels of a side, and how a loss is noticed.
+fn books(books: &Books) -> String {
+    format!("{}, {}, {}", books.channel, books.levels_max, books.check.word())
+}
+
 fn facts_json(f: &Facts) -> serde_json::Value {
     let keepalive = match f.keepalive {
         Keepalive::Server => json!("server"),
@@ -52,6 +59,7 @@ fn facts_json(f: &Facts) -> serde_json::Value {
         "connects": { "count": f.limits.connects.count, "perMs": f.limits.connects.per_ms },
         "connectionLastsSeconds": f.limits.age_max_s, "requestGapMs": f.request_gap_ms,
         "takerFeePct": f.taker_fee_pct, "docs": f.docs,
+        "books": f.books.map(|it| json!({ "channel": it.channel, "levelsMax": it.levels_max, "check": it.check.word() })),
     })
 }
 

@@ -15,7 +15,7 @@ use crate::feed::silence::{Finding, Silence};
 use crate::feed::stamps::Stamps;
 use crate::market::book::{BookStamp, BookVoid};
 use crate::market::quote::{FeedEvent, Origin, Source};
-use crate::market::{Directory, InstrumentId, Quote, VenueId};
+use crate::market::{Directory, InstrumentId, PairId, Quote, VenueId};
 use crate::matrix::books::BookTable;
 use crate::matrix::days::DayTable;
 use crate::metrics::{Board, LinkState, VenueGauges};
@@ -779,12 +779,12 @@ impl Connection {
             return;
         }
         let (mut again, mut silenced) = (None, 0);
-        let Self { silence, purpose, directory, id, is_second, .. } = self;
+        let Self { silence, purpose, board, directory, id, is_second, .. } = self;
         silence.check(now, &mut |finding| match finding {
             // While there are two, the first one speaks.
             Finding::Silent(instrument) if !*is_second => {
                 silenced += 1;
-                purpose.void(directory, (instrument, *id), BookVoid::Silent, events);
+                purpose.void(board, directory, (instrument, *id), BookVoid::Silent, events);
             }
             Finding::Again(instrument) => again = Some(instrument),
             Finding::Silent(_) | Finding::Missing(_) => {}
@@ -861,7 +861,7 @@ impl Connection {
     }
 
     fn void(&self, instrument: InstrumentId, why: BookVoid, events: &mut dyn FnMut(FeedEvent)) {
-        self.purpose.void(&self.directory, (instrument, self.id), why, events);
+        self.purpose.void(&self.board, &self.directory, (instrument, self.id), why, events);
     }
 
     /// Makes the venue's gauges right, as far as they are ours.
@@ -960,6 +960,7 @@ impl Purpose {
     /// What `instrument` says on the venue holds no more.
     fn void(
         &self,
+        board: &Board,
         directory: &Directory,
         (instrument, id): (InstrumentId, VenueId),
         why: BookVoid,
@@ -967,10 +968,15 @@ impl Purpose {
     ) {
         match self {
             Self::Tops => events(FeedEvent::Void(instrument, id, Origin::Own)),
-            Self::Books(table) => {
-                table.void(directory.pair(instrument, id), why);
-            }
+            Self::Books(table) => void_book(table, board, directory.pair(instrument, id), id, why),
         }
+    }
+}
+
+/// A book becomes void, and is counted if it was not.
+fn void_book(table: &BookTable, board: &Board, pair: PairId, id: VenueId, why: BookVoid) {
+    if table.void(pair, why) {
+        board.books[id.index()].voids[why as usize - 1].add(1);
     }
 }
 
@@ -1004,7 +1010,7 @@ impl Connection {
 
     /// Shows the books that changed, once for all that came together. A second one keeps them until it is the first.
     fn publish_books(&mut self) {
-        let Self { purpose: Purpose::Books(table), touched, codec, directory, id, .. } = self else { return };
+        let Self { purpose: Purpose::Books(table), touched, codec, board, directory, id, .. } = self else { return };
         if self.is_second || self.in_maintenance || touched.is_empty() {
             return;
         }
@@ -1015,7 +1021,7 @@ impl Connection {
                 None => {}
                 // It may be the venue's own for a moment, and is nothing to act upon; the codec gives it a second.
                 Some(book) if book.is_crossed() => {
-                    table.void(pair, BookVoid::Crossed);
+                    void_book(table, board, pair, *id, BookVoid::Crossed);
                 }
                 Some(book) => {
                     let stamp = BookStamp { sequence, exchange_time, received, source: self.source };

@@ -3,6 +3,7 @@
 
 use std::io;
 
+use crate::gateway::books::Seat;
 use crate::gateway::connection::Connection;
 use crate::gateway::options::Options;
 use crate::gateway::outbox::{Marks, Outbox};
@@ -33,6 +34,10 @@ pub struct Totals {
     pub bytes: u64,
     /// Prices that a newer one replaced.
     pub conflated: u64,
+    /// Messages of order books.
+    pub books: u64,
+    /// States of a book that a newer one replaced.
+    pub books_conflated: u64,
     /// Clients closed because they did not read.
     pub slow: u64,
 }
@@ -68,6 +73,10 @@ pub struct Client {
     pub follows: bool,
     /// The last update of an opportunity that it was told, by the ledger's count.
     pub followed: u64,
+    /// The order books that it watches.
+    pub books: Vec<Seat>,
+    /// One of those changed since it was told.
+    pub owes_books: bool,
     /// Nanoseconds between two bursts; `None`: every change.
     pub beat: Option<u64>,
     /// When the next burst is due.
@@ -97,6 +106,8 @@ impl Client {
             extended: false,
             follows: false,
             followed: 0,
+            books: Vec::new(),
+            owes_books: false,
             beat: Some(options.beat_ms * crate::time::MS),
             beat_at: MonoNs(u64::MAX),
             held: None,

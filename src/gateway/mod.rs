@@ -6,6 +6,7 @@
 //! never blocks, never writes the matrix, and does nothing per message that it could do per change.
 
 pub mod assets;
+pub mod books;
 pub mod client;
 pub mod connection;
 mod deliver;
@@ -16,6 +17,7 @@ pub mod options;
 pub mod outbox;
 pub mod routes;
 mod serve;
+pub mod shelf;
 pub mod slots;
 
 use std::collections::VecDeque;
@@ -34,10 +36,12 @@ use crate::gateway::desk::{Desk, Format, Stamp, View, frame_text};
 use crate::gateway::ledger::{Ledger, less_real};
 use crate::gateway::outbox::Marks;
 use crate::gateway::routes::{Answer, Scene};
+use crate::gateway::shelf::{Look, Shelf};
 use crate::gateway::slots::{Call, Slots, Wheel};
 use crate::log;
 use crate::market::opportunity::{Opportunity, OpportunityEvent, gross_pct, net_pct};
 use crate::market::{Directory, VenueId};
+use crate::matrix::books::BookTable;
 use crate::matrix::changes::Changes;
 use crate::matrix::days::DayTable;
 use crate::matrix::{QuoteMatrix, SharedMatrix};
@@ -45,7 +49,7 @@ use crate::metrics::Board;
 use crate::metrics::latency::{Hop, Recorder};
 use crate::net::listen::Listener;
 use crate::net::{Link, ReadOutcome};
-use crate::protocol::health::Known;
+use crate::protocol::health::{Known, KnownBooks};
 use crate::protocol::message::{self, Alert, AlertMore};
 use crate::protocol::request::{Action, Command, RequestError};
 use crate::protocol::stream;
@@ -89,6 +93,8 @@ pub struct GatewayParts {
     pub matrix: SharedMatrix,
     /// Day statistics.
     pub days: Arc<DayTable>,
+    /// Order books.
+    pub books: Arc<BookTable>,
     /// Which cells changed since this gateway last looked.
     pub changes: Arc<Changes>,
     /// What the detector found.
@@ -160,6 +166,17 @@ pub struct Gateway {
     recorder: Recorder,
     eye: Eye,
     desk: Desk,
+    books: Arc<BookTable>,
+    /// Order books that are watched.
+    shelf: Shelf,
+    /// When they are looked at next,
+    books_at: MonoNs,
+    /// and whether that is under way.
+    sweeping: bool,
+    /// Clients that have something to be told of them.
+    owed: VecDeque<Call>,
+    /// Watched books over all clients.
+    watched: u64,
 
     poll: Poll,
     events: Option<Events>,
@@ -196,6 +213,8 @@ pub struct Gateway {
     survey_at: MonoNs,
     /// What is known of the prices of each venue, and until when that counts as true.
     known: Vec<Known>,
+    /// The same of its order books.
+    known_books: Vec<KnownBooks>,
     known_until: MonoNs,
     /// Header lines of every response.
     extra: String,
@@ -212,8 +231,8 @@ impl Gateway {
     /// # Errors
     /// When the system gives no poll.
     pub fn new(parts: GatewayParts) -> io::Result<(Self, Alarm)> {
-        let GatewayParts { directory, matrix, days, changes, opportunities, board, index, clock, options, listener } =
-            parts;
+        let GatewayParts { directory, matrix, days, books, changes, opportunities, board, .. } = parts;
+        let GatewayParts { index, clock, options, listener, .. } = parts;
         let poll = Poll::new()?;
         let alarm = Alarm::of_poll(Arc::new(Waker::new(poll.registry(), WAKER)?));
         let mut listener = listener;
@@ -235,6 +254,12 @@ impl Gateway {
             name: format!("gateway-{}", index + 1),
             recorder: Recorder::new(directory.venues().len(), &[Hop::WireToPrice, Hop::WireToAlert]),
             desk: Desk::new(Arc::clone(&directory), Arc::clone(&changes), &options.price_venues),
+            books,
+            shelf: Shelf::default(),
+            books_at: now,
+            sweeping: false,
+            owed: VecDeque::new(),
+            watched: 0,
             eye,
             poll,
             events: Some(Events::with_capacity(EVENTS_MAX_POLLED)),
@@ -261,6 +286,7 @@ impl Gateway {
             sweep_at: now,
             survey_at: now,
             known: vec![Known::default(); directory.venues().len()],
+            known_books: Vec::new(),
             known_until: now,
             extra: String::new(),
             totals: Totals::default(),
@@ -283,12 +309,14 @@ impl Gateway {
         let now = Clock::System.now();
         let waiting =
             self.more || !self.due.is_empty() || !self.again.is_empty() || (self.accepting && self.accept_after <= now);
+        let waiting = waiting || !self.owed.is_empty() || self.sweeping;
         if waiting || wait.is_zero() {
             return Duration::ZERO;
         }
         let sweep = self.desk.tells_stale().then_some(self.sweep_at);
         let accept = self.accepting.then_some(self.accept_after);
-        let next = [self.beats.next(), self.chores.next(), sweep, accept].into_iter().flatten().min();
+        let books = (!self.shelf.is_empty()).then_some(self.books_at);
+        let next = [self.beats.next(), self.chores.next(), sweep, accept, books].into_iter().flatten().min();
         next.map_or(wait, |at| wait.min(Duration::from_nanos(at.since(now))))
     }
 
@@ -436,6 +464,7 @@ impl Gateway {
             Ok(Sent::All) if client.ended => self.remove(key),
             Ok(Sent::All) => {
                 self.catch_up(key);
+                self.catch_up_books(key);
                 self.converse(key);
                 self.readable(key);
             }
@@ -501,6 +530,8 @@ impl Gateway {
 
     fn remove(&mut self, key: u32) {
         let Some(mut client) = self.clients.remove(key) else { return };
+        client.books.iter().for_each(|seat| self.shelf.leave(seat.watch, key));
+        self.watched -= client.books.len() as u64;
         self.board.gateways[self.index].connections.set(self.clients.len() as u64);
         client.link.deregister(self.poll.registry());
         if client.follows {
@@ -542,6 +573,8 @@ impl Gateway {
             (&gauges.opportunities_sent, &mut self.totals.opportunities),
             (&gauges.bytes_sent, &mut self.totals.bytes),
             (&gauges.outbox_conflated, &mut self.totals.conflated),
+            (&gauges.books_sent, &mut self.totals.books),
+            (&gauges.books_conflated, &mut self.totals.books_conflated),
             (&gauges.slow_closed, &mut self.totals.slow),
         ] {
             counter.add(std::mem::take(total));
@@ -550,6 +583,7 @@ impl Gateway {
         gauges.sse_clients.set(self.streams as u64);
         gauges.followers.set(self.followers.len() as u64);
         gauges.subscriptions.set(self.pairs);
+        gauges.books_watched.set(self.watched);
         gauges.symbols.set(self.desk.symbols.len() as u64);
         gauges.exchanges.set(self.desk.exchanges.len() as u64);
         gauges.sse_pairs.set(self.desk.pairs.len() as u64);
@@ -585,6 +619,8 @@ impl Gateway {
         }
         self.known_until = self.eye.now.plus(KNOWN_NS);
         routes::survey_prices(&self.directory, &self.eye.view(), &mut self.known);
+        let look = Look { table: &self.books, directory: &self.directory, view: self.eye.view() };
+        look.survey(&mut self.known_books);
     }
 
     /// Says goodbye to everybody: a close frame with 1001 for WebSockets, the end for others.
@@ -657,6 +693,7 @@ impl Stage for Gateway {
         work += self.accept();
         work += self.deliver_alerts() + self.deliver_changes();
         work += self.deliver_beats();
+        work += self.deliver_books();
         self.tell_stale();
         self.chores();
         self.remove_gone();

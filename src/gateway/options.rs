@@ -13,6 +13,11 @@ pub struct Options {
     pub beat_ms: u64,
     /// The least and the most that a client may ask for as `intervalMs`; others are moved to the nearer one.
     pub interval_ms: (u64, u64),
+    /// How often those who watch order books are told of the ones that changed: what a person can follow, and a tenth of
+    /// what some venues send.
+    pub book_beat_ns: u64,
+    /// Levels a side of an order book that a client gets who does not say how many.
+    pub book_levels: usize,
     /// How often a stream gets all its pairs, in milliseconds: above the 600 ms that its hook needs.
     pub stream_beat_ms: u64,
     /// Comment on a stream this often, in milliseconds: below what proxies call idle.
@@ -52,7 +57,7 @@ pub struct Options {
     pub head_within_ns: u64,
     /// How long a kept connection may be quiet between two requests.
     pub idle_within_ns: u64,
-    /// Pairs (symbols × exchanges) that one client may subscribe to; a panel has tens.
+    /// Pairs (symbols × exchanges) that one client may subscribe to, and order books; a panel has tens.
     pub pairs_max: usize,
     /// Names in each of a client's two sets.
     pub names_max: usize,
@@ -82,6 +87,8 @@ impl Default for Options {
             stale_after_ns: 30 * SECOND,
             beat_ms: 500,
             interval_ms: (10, 60_000),
+            book_beat_ns: 100 * MS,
+            book_levels: 10,
             stream_beat_ms: 1000,
             heartbeat_ms: 15_000,
             retry_ms: 3000,

@@ -10,11 +10,15 @@ use crate::gateway::assets;
 use crate::gateway::desk::{Desk, Names, View};
 use crate::gateway::ledger::{Entry, Ledger};
 use crate::gateway::options::Options;
+use crate::gateway::shelf::Look;
+use crate::market::book::BookView;
 use crate::market::quote::Source;
-use crate::market::{Decimal, Directory, PairId};
+use crate::market::{Decimal, Directory, PairId, VenueId};
+use crate::matrix::books::{BookTable, LEVELS_MAX};
 use crate::matrix::{CellQuote, CellState};
 use crate::metrics::{Board, GatewayGauges};
-use crate::protocol::health::{Health, Known};
+use crate::protocol::book;
+use crate::protocol::health::{Health, Known, KnownBooks};
 use crate::protocol::opportunity::{self as life, Change};
 use crate::protocol::report;
 use crate::protocol::status::{self, Limits, Status};
@@ -39,6 +43,10 @@ pub struct Scene<'a> {
     pub view: View<'a>,
     /// What is known of the prices of each venue.
     pub known: &'a [Known],
+    /// Order books,
+    pub books: &'a BookTable,
+    /// and what is known of those of each venue.
+    pub known_books: &'a [KnownBooks],
     /// Which gateway this is.
     pub index: usize,
     /// Open streams on all gateways.
@@ -106,6 +114,11 @@ const ROUTES: &[(&str, &str, Handler)] = &[
         "/api/exchanges/prices",
         "One symbol on several exchanges, ?symbol=BTC/USDT&exchanges=binance,kraken",
         exchange_prices,
+    ),
+    (
+        "/api/book",
+        "The order book of a symbol, ?symbol=BTC/USDT&exchange=okx&levels=20; without exchange those of all exchanges",
+        order_book,
     ),
     ("/api/opportunities", "Opportunities: open now, and the last closed ones", opportunities),
     ("/api/instruments", "Which exchanges quote what", instruments),
@@ -175,7 +188,7 @@ fn latency(scene: &Scene<'_>, _: &Request) -> Answer {
 }
 
 fn metrics(scene: &Scene<'_>, _: &Request) -> Answer {
-    let body = report::metrics(scene.view.board, scene.directory, scene.known, scene.view.now);
+    let body = report::metrics(scene.view.board, scene.directory, scene.known, scene.known_books, scene.view.now);
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     Answer::Page(Page { status: 200, kind, lines: NO_STORE.into(), body: body.into() })
 }
@@ -216,6 +229,8 @@ fn status_page(scene: &Scene<'_>, _: &Request) -> Answer {
         threshold_pct: options.threshold_pct,
         threshold_on: options.threshold_on,
         debounce_ms: options.debounce_ms,
+        book_levels: scene.books.levels() as u64,
+        book_beat_ms: options.book_beat_ns / MS,
     };
     let sources = sources(scene.view.board);
     json(200, NO_STORE, Status { health: health_of(scene, Vec::new()), sources: &sources, limits }.text())
@@ -226,6 +241,7 @@ fn health_of<'a>(scene: &Scene<'a>, stream_pairs: Vec<&'a str>) -> Health<'a> {
         board: scene.view.board,
         directory: scene.directory,
         known: scene.known,
+        books: scene.known_books,
         stream_pairs,
         streams_max: scene.options.streams_max as u64,
         clients_max: scene.options.connections_max as u64,
@@ -338,6 +354,61 @@ fn exchange_prices(scene: &Scene<'_>, request: &Request) -> Answer {
     let extended = query_value(&request.query, "extended").is_some_and(|v| v == "1" || v == "true");
     json(200, NO_STORE, comparison(scene, &symbol, &quotes, extended))
 }
+
+fn order_book(scene: &Scene<'_>, request: &Request) -> Answer {
+    let value = |name: &str| query_value(&request.query, name).filter(|value| !value.is_empty());
+    let Some(symbol) = value("symbol") else {
+        return failure(400, "Symbol parameter required (e.g., BTC/USDT)");
+    };
+    let levels = match value("levels").map(|text| text.parse()) {
+        None => PAGE_LEVELS,
+        Some(Ok(levels)) if (1..=LEVELS_MAX).contains(&levels) => levels,
+        Some(_) => return failure(400, &format!("Invalid levels: a whole number from 1 to {LEVELS_MAX}")),
+    };
+    let Some(instrument) = scene.directory.instrument_named(&symbol) else {
+        let body = object(|o| {
+            o.text("error", &format!("Unknown symbol: {symbol}")).text("symbol", &symbol);
+        });
+        return json(404, NO_STORE, body);
+    };
+    let exchange = value("exchange");
+    let asked = exchange.as_deref().map(|name| scene.directory.venue_named(name));
+    let look = Look { table: scene.books, directory: scene.directory, view: scene.view };
+    let written = |text: &str| {
+        let mut out = Vec::new();
+        string(text, &mut out);
+        out
+    };
+    let symbol_json = written(&symbol);
+    let mut view = BookView::default();
+    let mut write = |name: &str, out: &mut Vec<u8>| {
+        let state = look.state(look.place(&symbol, name), levels, &mut view);
+        book::entry(&look.shown(&symbol_json, &written(name), &state, &view), out);
+    };
+    match (exchange.as_deref(), asked) {
+        (Some(name), Some(Some(_))) => {
+            let mut body = Vec::new();
+            write(name, &mut body);
+            json(200, NO_STORE, body)
+        }
+        (Some(name), _) => {
+            let names = scene.directory.venues().iter().map(|venue| &venue.name);
+            let body = object(|o| {
+                o.text("error", &format!("Invalid exchange: {name}")).texts("available", names);
+            });
+            json(400, "", body)
+        }
+        (None, _) => {
+            let venues = scene.directory.venues().iter().enumerate();
+            let quoting = venues.filter(|(at, _)| scene.directory.is_quoted(instrument, VenueId(*at as u16)));
+            let names = quoting.map(|(_, venue)| venue.name.as_str());
+            json(200, NO_STORE, book::page(&symbol, scene.view.unix.ms(), names, write))
+        }
+    }
+}
+
+/// Levels a side on the page of a request that does not say how many.
+const PAGE_LEVELS: usize = 20;
 
 fn quote_on(scene: &Scene<'_>, symbol: &str, exchange: &str) -> Option<(PairId, CellQuote)> {
     let instrument = scene.directory.instrument_named(symbol)?;

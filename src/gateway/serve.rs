@@ -1,9 +1,13 @@
 //! What clients ask for: pages, streams, the WebSocket's requests.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 use super::*;
 use crate::gateway::desk::Wish;
+use crate::gateway::shelf::Watch;
+use crate::matrix::books::LEVELS_MAX;
+use crate::protocol::request::BookName;
 
 impl Gateway {
     /// Answers all that the received bytes of a client ask for.
@@ -91,6 +95,8 @@ impl Gateway {
             ledger: &self.ledger,
             view: self.eye.view(),
             known: &self.known,
+            books: &self.books,
+            known_books: &self.known_books,
             index: self.index,
             streams: self.streams + elsewhere as usize,
         }
@@ -154,19 +160,24 @@ impl Gateway {
 
     fn command(&mut self, key: u32, command: Command) {
         let Some(client) = self.clients.get(key) else { return };
-        let mut wanted = Wanted::of(&self.desk, client.bundle);
+        let watches = client.books.iter().filter_map(|seat| self.shelf.watch(seat.watch));
+        let mut wanted = Wanted::of(&self.desk, client.bundle, watches);
         let is_whole = command.exchanges.is_some();
-        wanted.apply(&command);
+        wanted.apply(&command, &self.options, self.books.levels());
         let error = match wanted.check(&self.options) {
             Err(error) => Some(error),
             Ok(()) => {
                 let news = self.change(key, &command, &wanted);
+                if command.books.is_some() {
+                    self.watch_books(key, &wanted.books);
+                }
                 if is_whole {
-                    return self.confirm(key, command.action, news);
+                    return self.confirm(key, &command, news);
                 }
                 // What was right in it counts; the client hears of what was not.
                 self.begin_lives(key, &news);
                 self.burst_now(key, news.prices);
+                self.begin_books(key);
                 Some(RequestError::Invalid)
             }
         };
@@ -230,14 +241,16 @@ impl Gateway {
     }
 
     /// The reply, then the open opportunities of symbols that are new, then prices that are new.
-    fn confirm(&mut self, key: u32, action: Action, news: News) {
+    fn confirm(&mut self, key: u32, command: &Command, news: News) {
         let Some(client) = self.clients.get_mut(key) else { return };
         let (symbols, exchanges) = self.desk.sets(client.bundle);
         let mut out = std::mem::take(&mut self.out);
         frame_text(&mut out, |out| {
             let symbols = symbols.iter().map(|id| self.desk.symbols.json(*id));
             let exchanges = exchanges.iter().map(|id| self.desk.exchanges.json(*id));
-            message::subscription(action == Action::Subscribe, symbols, exchanges, out);
+            let books = client.books.iter().filter_map(|seat| Some(self.shelf.watch(seat.watch)?.asked()));
+            let books = (command.books.is_some() || !client.books.is_empty()).then_some(books);
+            message::subscription(command.action == Action::Subscribe, symbols, exchanges, books, out);
         });
         let extended = client.extended;
         let alerts = self.open_frames(&news.symbols, extended, &mut out);
@@ -251,6 +264,7 @@ impl Gateway {
             _ => {
                 self.begin_lives(key, &news);
                 self.burst_now(key, news.prices);
+                self.begin_books(key);
             }
         }
     }
@@ -287,40 +301,78 @@ struct News {
     prices: Marks,
 }
 
-/// A client's two sets.
+/// A client's two sets, and its order books with their depth.
 struct Wanted {
     symbols: Vec<String>,
     exchanges: Vec<String>,
+    books: Vec<(BookName, usize)>,
 }
 
 impl Wanted {
-    fn of(desk: &Desk, bundle: Option<u32>) -> Self {
+    fn of<'a>(desk: &Desk, bundle: Option<u32>, watches: impl Iterator<Item = &'a Watch>) -> Self {
         let (symbols, exchanges) = desk.sets(bundle);
+        let name = |watch: &Watch| {
+            let (symbol, exchange) = (watch.symbol().to_owned(), watch.exchange().to_owned());
+            (BookName { symbol, exchange }, watch.levels)
+        };
         Self {
+            books: watches.map(name).collect(),
             symbols: symbols.iter().map(|id| desk.symbols.text(*id).to_owned()).collect(),
             exchanges: exchanges.iter().map(|id| desk.exchanges.text(*id).to_owned()).collect(),
         }
     }
 
-    fn apply(&mut self, command: &Command) {
+    /// `kept` levels a side are what this process has.
+    fn apply(&mut self, command: &Command, options: &Options, kept: usize) {
+        self.apply_books(command, options, kept);
         let exchanges = command.exchanges.as_deref().unwrap_or_default();
         for (set, names) in [(&mut self.symbols, command.symbols.as_slice()), (&mut self.exchanges, exchanges)] {
             match command.action {
                 Action::Subscribe => {
-                    let mut known: std::collections::HashSet<String> = set.iter().cloned().collect();
+                    let mut known: HashSet<String> = set.iter().cloned().collect();
                     set.extend(names.iter().filter(|name| known.insert((*name).clone())).cloned());
                 }
                 Action::Unsubscribe => {
-                    let gone: std::collections::HashSet<&String> = names.iter().collect();
+                    let gone: HashSet<&String> = names.iter().collect();
                     set.retain(|name| !gone.contains(name));
                 }
             }
         }
     }
 
+    /// A book that is named again is the same one at another depth.
+    fn apply_books(&mut self, command: &Command, options: &Options, kept: usize) {
+        let named = command.books.as_deref().unwrap_or_default();
+        if named.is_empty() {
+            return;
+        }
+        let levels = command.levels.map_or(options.book_levels, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        let levels = levels.clamp(1, if kept > 0 { kept } else { LEVELS_MAX });
+        let places = self.books.iter().enumerate().map(|(at, (name, _))| (name.clone(), at));
+        let mut places: HashMap<BookName, usize> = places.collect();
+        match command.action {
+            Action::Subscribe => {
+                for name in named {
+                    match places.get(name) {
+                        Some(at) => self.books[*at].1 = levels,
+                        None => {
+                            places.insert(name.clone(), self.books.len());
+                            self.books.push((name.clone(), levels));
+                        }
+                    }
+                }
+            }
+            Action::Unsubscribe => {
+                let gone: HashSet<&BookName> = named.iter().collect();
+                self.books.retain(|(name, _)| !gone.contains(name));
+            }
+        }
+    }
+
     fn check(&self, options: &Options) -> Result<(), RequestError> {
         let limit = |text: String| Err(RequestError::Limit(text));
-        let all = || self.symbols.iter().chain(&self.exchanges);
+        let of_books = || self.books.iter().flat_map(|(name, _)| [&name.symbol, &name.exchange]);
+        let all = || self.symbols.iter().chain(&self.exchanges).chain(of_books());
         if self.symbols.len().max(self.exchanges.len()) > options.names_max {
             return limit(format!("Too many names: at most {} symbols and {0} exchanges", options.names_max));
         }
@@ -329,6 +381,9 @@ impl Wanted {
         }
         if self.symbols.len() * self.exchanges.len() > options.pairs_max {
             return limit(format!("Too many pairs: at most {} symbols times exchanges", options.pairs_max));
+        }
+        if self.symbols.len() * self.exchanges.len() + self.books.len() > options.pairs_max {
+            return limit(format!("Too many books: at most {} with all pairs", options.pairs_max));
         }
         let mut shown = Vec::new();
         all().for_each(|name| crate::protocol::string(name, &mut shown));

@@ -62,6 +62,12 @@ impl<T> Slots<T> {
         self.places.iter().enumerate().filter_map(|(at, item)| Some((at as u32, item.as_ref()?)))
     }
 
+    /// All places in use have numbers below this.
+    #[must_use]
+    pub fn end(&self) -> u32 {
+        self.places.len() as u32
+    }
+
     /// The numbers of all places in use.
     #[must_use]
     pub fn keys(&self) -> Vec<u32> {

@@ -171,6 +171,10 @@ pub struct BookView {
     pub changes: u64,
     /// Why there is none; then it has no levels. The stamp is that of the last one.
     pub void: Option<BookVoid>,
+    /// How many times it became void; grows.
+    pub voids: u64,
+    /// Why it last became void, even if it holds again; `None` before the first time.
+    pub last_void: Option<BookVoid>,
     /// What goes with it.
     pub stamp: BookStamp,
     /// Bids, the best first.

@@ -58,6 +58,7 @@ impl BookTable {
             Some(cell) => cell.load(levels.min(self.levels), self.levels, view),
             None => {
                 (view.changes, view.void, view.stamp) = (0, None, BookStamp::default());
+                (view.voids, view.last_void) = (0, None);
                 view.bids.clear();
                 view.asks.clear();
             }
@@ -71,7 +72,9 @@ const MARKS: usize = 1;
 const SEQUENCE: usize = 2;
 const EXCHANGE_TIME: usize = 3;
 const RECEIVED: usize = 4;
-const LEVELS: usize = 5;
+/// How many times it became void, above the byte of why it last did.
+const VOIDS: usize = 5;
+const LEVELS: usize = 6;
 /// Words of a level: price, size, scales of both.
 const WORDS: usize = 3;
 
@@ -140,7 +143,11 @@ impl Cell {
         if marks_now as u8 != 0 {
             return false;
         }
-        self.write(|| self.put(MARKS, marks([0, 0], Source::from_u8((marks_now >> 8) as u8), why as u8)))
+        let voids = (self.words[VOIDS].load(Ordering::Relaxed) >> 8) + 1;
+        self.write(|| {
+            self.put(VOIDS, voids << 8 | why as u64);
+            self.put(MARKS, marks([0, 0], Source::from_u8((marks_now >> 8) as u8), why as u8))
+        })
     }
 
     fn load(&self, wanted: usize, levels: usize, view: &mut BookView) {
@@ -162,6 +169,8 @@ impl Cell {
         let marks = word(MARKS);
         view.changes = word(CHANGES);
         view.void = BookVoid::from_u8(marks as u8);
+        let voids = word(VOIDS);
+        (view.voids, view.last_void) = (voids >> 8, BookVoid::from_u8(voids as u8));
         view.stamp = BookStamp {
             sequence: word(SEQUENCE),
             exchange_time: UnixNs(word(EXCHANGE_TIME)),
@@ -246,6 +255,8 @@ mod tests {
         assert_eq!((it.changes, it.void, it.bids.len(), it.asks.len()), (2, Some(BookVoid::Checksum), 0, 0));
         table.publish(PAIR, &book(2, 1), BookStamp::default());
         assert_eq!((table.changes(PAIR), view(&table, 2).void), (3, None));
+        let it = view(&table, 2);
+        assert_eq!((it.voids, it.last_void), (1, Some(BookVoid::Checksum)), "it is still known that it was");
     }
 
     #[test]

@@ -229,6 +229,8 @@ pub struct VenueGauges {
     pub tls_refused: Counter,
     /// Quotes not believed, by `matrix::merge::Drop`.
     pub dropped: [Counter; 4],
+    /// Order books that became void, by `market::book::BookVoid`, of connections for those.
+    pub voids: [Counter; 6],
     /// The circuit breaker of its address.
     pub breaker: BreakerGauges,
     last_error: ArcSwapOption<String>,
@@ -394,6 +396,12 @@ pub struct GatewayGauges {
     pub bytes_sent: Counter,
     /// Prices replaced by a newer one before a slow client could take them.
     pub outbox_conflated: Counter,
+    /// (symbol, exchange) pairs whose order book is asked for, over all clients.
+    pub books_watched: Gauge,
+    /// Messages of order books written.
+    pub books_sent: Counter,
+    /// States of a book replaced by a newer one before a slow client could take them.
+    pub books_conflated: Counter,
     /// Clients closed because they did not read.
     pub slow_closed: Counter,
     /// Clients closed for breaking the protocol or the limits.

@@ -1,10 +1,11 @@
 //! How well this process serves: `/api/market-data/health` in system 2's names, and `/readyz`. What is known of the
 //! prices comes in as [`Known`], all else is read from the [`Board`]; nothing here looks at a socket and believes it.
 
+use crate::market::book::BookVoid;
 use crate::market::quote::{Origin, Source};
 use crate::market::{Directory, InstrumentId};
 use crate::metrics::cluster::{ClusterBoard, RedisState, Role};
-use crate::metrics::{Board, BreakerGauges, BreakerState, LinkState, VenueGauges};
+use crate::metrics::{Board, BreakerGauges, BreakerState, DECODE_REASONS, LinkState, VenueGauges};
 use crate::protocol::report::sum;
 use crate::protocol::{Object, array, float, object};
 use crate::time::{MS, MonoNs, SECOND, UnixNs};
@@ -59,6 +60,28 @@ impl Known {
     }
 }
 
+/// What is known of the order books of one venue, at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KnownBooks {
+    /// Books that this process asks the venue for; 0: it offers none, none are wanted, or another instance leads it.
+    pub wanted: u64,
+    /// Books that hold.
+    pub live: u64,
+    /// The longest that one of those has not been heard of, in nanoseconds.
+    pub oldest_ns: u64,
+}
+
+impl KnownBooks {
+    /// Adds a book that is asked for: whether it holds, and how long ago its last change came.
+    pub fn add(&mut self, is_live: bool, age_ns: u64) {
+        self.wanted += 1;
+        if is_live {
+            self.live += 1;
+            self.oldest_ns = self.oldest_ns.max(age_ns);
+        }
+    }
+}
+
 /// There is nothing to show.
 pub(super) const DEGRADED: &str = "degraded";
 
@@ -70,6 +93,8 @@ pub struct Health<'a> {
     pub directory: &'a Directory,
     /// What is known of the prices of each venue, in directory order.
     pub known: &'a [Known],
+    /// What is known of the order books of each venue, in directory order.
+    pub books: &'a [KnownBooks],
     /// Pairs that streams are subscribed to.
     pub stream_pairs: Vec<&'a str>,
     /// Streams that may be open at once.
@@ -139,6 +164,12 @@ impl Health<'_> {
         self.now.since(MonoNs(at)) / MS
     }
 
+    /// What is known of the order books of the venue at `at`.
+    #[must_use]
+    pub fn books(&self, at: usize) -> KnownBooks {
+        self.books.get(at).copied().unwrap_or_default()
+    }
+
     fn known(&self, at: usize) -> Known {
         self.known.get(at).copied().unwrap_or_default()
     }
@@ -162,6 +193,7 @@ impl Health<'_> {
             alerts.extend(self.lines_alert(at));
             alerts.extend(self.missing_alert(at));
             alerts.extend(self.old_alert(at));
+            alerts.extend(self.books_alert(at));
         }
         alerts.extend(self.clock_alert());
         if self.errors() > 3 {
@@ -222,6 +254,18 @@ impl Health<'_> {
         let one = self.directory.instruments().get(gauges.missing_one.value() as usize).map_or("", String::as_str);
         let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
         Some(format!("Not subscribed: {name} {one} gives no price{others}"))
+    }
+
+    /// The order books of a venue whose prices come do not come. Prices and alerts need none of them, so that this
+    /// changes no status.
+    fn books_alert(&self, at: usize) -> Option<String> {
+        let (name, gauges) = (&self.directory.venues()[at].name, &self.board.books[at]);
+        let is_wanted = self.books(at).wanted > 0 && self.board.venues[at].state() == LinkState::Connected;
+        if !is_wanted || gauges.state() == LinkState::Connected {
+            return None;
+        }
+        let why = gauges.last_error().map(|text| format!(": {text}")).unwrap_or_default();
+        Some(format!("Order books of {name} are {}{why}", gauges.state().word()))
     }
 
     /// Our wall clock against those of the venues: of one of them nothing is said, of most of them this machine is wrong.
@@ -417,6 +461,7 @@ impl Health<'_> {
 
     /// How the venue at `at` is served: the level, its circuit breaker, and its place in the cluster if there is one.
     pub(super) fn standing(&self, at: usize, o: &mut Object<'_>) {
+        self.venue_books(at, o);
         o.text("level", self.known(at).level());
         o.object("circuitBreaker", |o| self.whole_breaker(o, &self.board.venues[at].breaker));
         let Some(cluster) = &self.board.cluster else { return };
@@ -434,6 +479,45 @@ impl Health<'_> {
             0 => o.null("lastBatchMs"),
             at => o.integer("lastBatchMs", self.ago_ms(at)),
         };
+    }
+
+    /// The member `books`: `null` where none are asked for.
+    fn venue_books(&self, at: usize, o: &mut Object<'_>) {
+        let (known, gauges) = (self.books(at), &self.board.books[at]);
+        if known.wanted == 0 {
+            o.null("books");
+            return;
+        }
+        o.object("books", |o| {
+            o.text("state", gauges.state().word()).integer("wanted", known.wanted).integer("live", known.live);
+            match known.live {
+                0 => o.null("oldestMs"),
+                _ => o.integer("oldestMs", known.oldest_ns / MS),
+            };
+            match gauges.last_bytes.value() {
+                0 => o.null("lastBytesMs"),
+                at => o.integer("lastBytesMs", self.ago_ms(at)),
+            };
+            o.integer("connections", gauges.connections_open.value());
+            o.integer("connectionsWanted", gauges.connections_wanted.value());
+            o.integer("reconnects", gauges.connects.value().saturating_sub(1));
+            o.integer("changes", gauges.quotes.value()).integer("frames", gauges.frames.value());
+            o.integer("bytes", gauges.bytes.value());
+            o.object("voids", |o| {
+                for (why, counter) in BookVoid::ALL.iter().zip(&gauges.voids) {
+                    o.integer(why.word(), counter.value());
+                }
+            });
+            o.object("decodeErrors", |o| {
+                for (reason, counter) in DECODE_REASONS.iter().zip(&gauges.decode_errors) {
+                    o.integer(reason, counter.value());
+                }
+            });
+            match gauges.last_error() {
+                Some(text) => o.text("lastError", &text),
+                None => o.null("lastError"),
+            };
+        });
     }
 
     /// The member `cluster`: `null` without one.
@@ -492,6 +576,7 @@ mod tests {
         board: Board,
         directory: Directory,
         known: Vec<Known>,
+        books: Vec<KnownBooks>,
     }
 
     fn fresh(origin: Origin) -> Known {
@@ -511,7 +596,7 @@ mod tests {
             let board = Board::new(MonoNs(0), 2, 1);
             board.venues.iter().for_each(|venue| venue.set_state(LinkState::Connected, NOW));
             let directory = Directory::new(symbols, vec![venue("binance"), venue("okx")]);
-            Self { board, directory, known: vec![fresh(Origin::Own); 2] }
+            Self { board, directory, known: vec![fresh(Origin::Own); 2], books: vec![KnownBooks::default(); 2] }
         }
 
         /// The same in a cluster that Redis serves.
@@ -543,6 +628,7 @@ mod tests {
                 board: &self.board,
                 directory: &self.directory,
                 known: &self.known,
+                books: &self.books,
                 stream_pairs: Vec::new(),
                 streams_max: 10_000,
                 clients_max: 19_500,
@@ -719,6 +805,26 @@ mod tests {
         let value = case.value();
         assert_eq!(value["venues"][1]["missingPairs"], 3);
         assert_eq!(value["venues"][1]["lastNotice"], "the server will stop");
+    }
+
+    #[test]
+    fn order_books_that_do_not_come_are_told_and_prices_are_as_healthy_as_before() {
+        let mut case = Case::new();
+        assert_eq!(case.value()["venues"][1]["books"], Value::Null, "none are asked for");
+        case.books[1].add(true, 250 * MS);
+        case.books[1].add(false, 0);
+        let okx = &case.board.books[1];
+        okx.set_state(LinkState::Connected, NOW);
+        case.check("healthy", true, "websocket", &[]);
+        okx.set_state(LinkState::Backoff, NOW);
+        okx.set_last_error("connect: refused");
+        okx.voids[BookVoid::Lost as usize - 1].add(2);
+        case.check("healthy", true, "websocket", &["Order books of okx are reconnecting: connect: refused"]);
+        let books = &case.value()["venues"][1]["books"];
+        assert_eq!((&books["wanted"], &books["live"], &books["oldestMs"]), (&json!(2), &json!(1), &json!(250)));
+        assert_eq!((&books["state"], &books["voids"]["lost"]), (&json!("reconnecting"), &json!(2)));
+        case.board.venues[1].set_state(LinkState::Backoff, NOW);
+        case.check("healthy", true, "websocket", &["Exchange okx is reconnecting"]);
     }
 
     #[test]

@@ -128,11 +128,16 @@ pub fn alert(alert: &Alert<'_>, out: &mut Vec<u8>) {
     object.close();
 }
 
-/// Appends the reply to a request: the client's whole sets after it. Names are JSON strings.
+/// An order book that a client asked for: symbol and exchange as JSON strings, and how many levels a side it gets.
+pub type BookAsked<'a> = (&'a [u8], &'a [u8], usize);
+
+/// Appends the reply to a request: the client's whole sets after it. Names are JSON strings. `books` only for a client
+/// that has to do with order books.
 pub fn subscription<'a>(
     subscribed: bool,
     symbols: impl Iterator<Item = &'a [u8]>,
     exchanges: impl Iterator<Item = &'a [u8]>,
+    books: Option<impl Iterator<Item = BookAsked<'a>>>,
     out: &mut Vec<u8>,
 ) {
     let word = if subscribed { "subscribed" } else { "unsubscribed" };
@@ -141,6 +146,15 @@ pub fn subscription<'a>(
     super::array(symbols, object.key("symbols"), |name, out| out.extend_from_slice(name));
     super::array(exchanges, object.key("exchanges"), |name, out| out.extend_from_slice(name));
     object.text("message", if subscribed { "Successfully subscribed" } else { "Successfully unsubscribed" });
+    if let Some(books) = books {
+        super::array(books, object.key("books"), |(symbol, exchange, levels), out| {
+            let mut book = Object::open(out);
+            book.key("symbol").extend_from_slice(symbol);
+            book.key("exchange").extend_from_slice(exchange);
+            book.integer("levels", levels as u64);
+            book.close();
+        });
+    }
     object.close();
 }
 

@@ -4,10 +4,11 @@
 use std::io::Write as _;
 
 use crate::market::Directory;
+use crate::market::book::BookVoid;
 use crate::metrics::cluster::{ClusterBoard, ClusterVenue, RedisState};
 use crate::metrics::latency::{Hop, Summary};
 use crate::metrics::{Board, Counter, DECODE_REASONS, GatewayGauges, Gauge, LinkState, VenueGauges};
-use crate::protocol::health::Known;
+use crate::protocol::health::{Known, KnownBooks};
 use crate::protocol::{Object, array, object};
 use crate::time::MonoNs;
 
@@ -170,11 +171,35 @@ const GATEWAY_ROWS: &[Row<GatewayGauges>] = &[
         g.misbehaved_closed.value()
     }),
     ("client_errors_total", "Client messages answered with an error.", |g| g.client_errors.value()),
+    ("watched_books", "Order books that clients watch, over all clients.", |g| g.books_watched.value()),
+    ("books_sent_total", "Messages of order books written.", |g| g.books_sent.value()),
+    ("books_conflated_total", "States of an order book that a slow client was not told.", |g| {
+        g.books_conflated.value()
+    }),
 ];
+
+/// Of the connections that order books come by, of venues that are asked for them.
+const BOOK_ROWS: &[Row<VenueGauges>] = &[
+    ("connected", "1 while the connection for order books is open and subscribed.", |v| {
+        u64::from(v.state() == LinkState::Connected)
+    }),
+    ("connections", "Connections for order books that are open.", |v| v.connections_open.value()),
+    ("connections_wanted", "Connections for order books that there should be.", |v| v.connections_wanted.value()),
+    ("connect_attempts_total", "Attempts to connect for order books.", |v| v.attempts.value()),
+    ("connects_total", "Attempts that ended with an open connection for order books.", |v| v.connects.value()),
+    ("disconnects_total", "Connections for order books lost after they were open.", |v| v.disconnects.value()),
+    ("consecutive_errors", "Failures since order books last flowed.", |v| v.consecutive_errors.value()),
+    ("received_bytes_total", "Bytes of order books read from the socket, after TLS.", |v| v.bytes.value()),
+    ("frames_total", "Messages read on connections for order books.", |v| v.frames.value()),
+    ("changes_total", "Changes of order books.", |v| v.quotes.value()),
+];
+
+const KNOWN_BOOK_ROWS: &[Row<KnownBooks>] =
+    &[("wanted", "Order books that are asked for.", |k| k.wanted), ("live", "Of those, books that hold.", |k| k.live)];
 
 /// The text of `/metrics`, in Prometheus' exposition format.
 #[must_use]
-pub fn metrics(board: &Board, directory: &Directory, known: &[Known], now: MonoNs) -> Vec<u8> {
+pub fn metrics(board: &Board, directory: &Directory, known: &[Known], books: &[KnownBooks], now: MonoNs) -> Vec<u8> {
     let mut out = Vec::with_capacity(16 * 1024);
     let uptime = now.since(board.started) as f64 / 1e9;
     head(&mut out, "process_uptime_seconds", "Time since the start.");
@@ -186,12 +211,14 @@ pub fn metrics(board: &Board, directory: &Directory, known: &[Known], now: MonoN
     for (name, help, read) in KNOWN_ROWS {
         family(&mut out, &format!("venue_{name}"), help, known.iter().map(read).enumerate(), &venue);
     }
-    by_reason(&mut out, board, "venue_decode_errors_total", "Frames that could not be decoded.", &venue, |v| {
+    let all = || board.venues.iter().enumerate();
+    by_reason(&mut out, all(), "venue_decode_errors_total", "Frames that could not be decoded.", &venue, |v| {
         DECODE_REASONS.iter().copied().zip(&v.decode_errors).collect()
     });
-    by_reason(&mut out, board, "venue_dropped_quotes_total", "Quotes not believed.", &venue, |v| {
+    by_reason(&mut out, all(), "venue_dropped_quotes_total", "Quotes not believed.", &venue, |v| {
         DROP_REASONS.into_iter().zip(&v.dropped).collect()
     });
+    order_books(&mut out, board, books, now, &venue);
     clocks(&mut out, board, &venue);
     if let Some(cluster) = &board.cluster {
         membership(&mut out, cluster, now, &venue);
@@ -204,6 +231,36 @@ pub fn metrics(board: &Board, directory: &Directory, known: &[Known], now: MonoN
     }
     latencies(&mut out, board, directory, &venue);
     out
+}
+
+/// Only of venues that are asked for them: a connection that nobody wants must not look like one that is lost.
+fn order_books(out: &mut Vec<u8>, board: &Board, known: &[KnownBooks], now: MonoNs, venue: &dyn Fn(usize) -> String) {
+    let known = || known.iter().enumerate().filter(|(_, books)| books.wanted > 0);
+    let gauges = || known().filter_map(|(at, _)| Some((at, board.books.get(at)?)));
+    for (name, help, read) in BOOK_ROWS {
+        family(out, &format!("book_{name}"), help, gauges().map(|(at, v)| (at, read(v))), venue);
+    }
+    for (name, help, read) in KNOWN_BOOK_ROWS {
+        family(out, &format!("book_{name}"), help, known().map(|(at, books)| (at, read(books))), venue);
+    }
+    by_reason(out, gauges(), "book_voids_total", "Order books that became void.", venue, |v| {
+        BookVoid::ALL.iter().map(|why| why.word()).zip(&v.voids).collect()
+    });
+    by_reason(out, gauges(), "book_decode_errors_total", "Frames of order books not decoded.", venue, |v| {
+        DECODE_REASONS.iter().copied().zip(&v.decode_errors).collect()
+    });
+    head(out, "book_oldest_seconds", "The longest that a book that holds has not changed.");
+    for (at, books) in known() {
+        sample(out, "book_oldest_seconds", &venue(at), books.oldest_ns as f64 / 1e9);
+    }
+    head(out, "book_last_bytes_seconds", "Time since anything came for order books; 0 before the first.");
+    for (at, v) in gauges() {
+        let ago = match v.last_bytes.value() {
+            0 => 0,
+            at => now.since(MonoNs(at)),
+        };
+        sample(out, "book_last_bytes_seconds", &venue(at), ago as f64 / 1e9);
+    }
 }
 
 /// Only of venues whose clock is known.
@@ -297,14 +354,14 @@ fn latencies(out: &mut Vec<u8>, board: &Board, directory: &Directory, venue: &dy
 
 fn by_reason<'a>(
     out: &mut Vec<u8>,
-    board: &'a Board,
+    venues: impl Iterator<Item = (usize, &'a VenueGauges)>,
     name: &str,
     help: &str,
     venue: &dyn Fn(usize) -> String,
     read: impl Fn(&'a VenueGauges) -> Vec<(&'static str, &'a Counter)>,
 ) {
     head(out, name, help);
-    for (at, gauges) in board.venues.iter().enumerate() {
+    for (at, gauges) in venues {
         for (reason, counter) in read(gauges) {
             sample(out, name, &format!("{},reason=\"{reason}\"", venue(at)), counter.value() as f64);
         }

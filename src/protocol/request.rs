@@ -21,6 +21,19 @@ pub struct Command {
     pub extended: Option<bool>,
     /// `opportunities`; `None` leaves it as it is.
     pub opportunities: Option<bool>,
+    /// `books`: order books as the client spells them; `None` when it says nothing of any.
+    pub books: Option<Vec<BookName>>,
+    /// `levels`: how deep those are wanted; `None`: as usual.
+    pub levels: Option<u64>,
+}
+
+/// An order book: a symbol on an exchange.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BookName {
+    /// Symbol.
+    pub symbol: String,
+    /// Exchange.
+    pub exchange: String,
 }
 
 /// What a request does with the names in it.
@@ -82,7 +95,9 @@ pub fn parse(frame: &[u8]) -> Result<Command, RequestError> {
     };
     Ok(Command {
         action,
-        interval_ms: interval(root.get("intervalMs"))?,
+        interval_ms: whole(root.get("intervalMs"))?,
+        levels: whole(root.get("levels"))?,
+        books: books(root.get("books"))?,
         extended: truth(root.get("extended"))?,
         opportunities: truth(root.get("opportunities"))?,
         symbols: names(root.get("symbols")).ok_or(RequestError::Invalid)?,
@@ -100,7 +115,15 @@ fn truth(value: Option<&Value>) -> Result<Option<bool>, RequestError> {
     value.map(|v| v.as_bool().ok_or(RequestError::Invalid)).transpose()
 }
 
-fn interval(value: Option<&Value>) -> Result<Option<u64>, RequestError> {
+fn books(value: Option<&Value>) -> Result<Option<Vec<BookName>>, RequestError> {
+    let Some(value) = value else { return Ok(None) };
+    let text = |item: &Value, name: &str| item.get(name).and_then(Value::as_str).map(str::to_owned);
+    let book = |item| Some(BookName { symbol: text(item, "symbol")?, exchange: text(item, "exchange")? });
+    let books: Option<Vec<BookName>> = value.as_array().and_then(|items| items.iter().map(book).collect());
+    books.map(Some).ok_or(RequestError::Invalid)
+}
+
+fn whole(value: Option<&Value>) -> Result<Option<u64>, RequestError> {
     let Some(value) = value else { return Ok(None) };
     let whole = |n: f64| (n.fract() == 0.0 && (0.0..=9e15).contains(&n)).then_some(n as u64);
     value.as_u64().or_else(|| value.as_f64().and_then(whole)).map(Some).ok_or(RequestError::Invalid)

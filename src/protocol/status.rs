@@ -30,6 +30,10 @@ pub struct Limits {
     pub threshold_on: &'static str,
     /// Milliseconds in which an opportunity is alerted at most once.
     pub debounce_ms: u64,
+    /// Levels a side of order books that are kept; 0: there are none.
+    pub book_levels: u64,
+    /// Milliseconds between two states of an order book to who watches it.
+    pub book_beat_ms: u64,
 }
 
 /// What the page is made of.
@@ -123,6 +127,8 @@ impl Status<'_> {
         o.integer("misbehavedClosed", total(|g| &g.misbehaved_closed)).integer("errors", total(|g| &g.client_errors));
         o.integer("accepted", total(|g| &g.accepted)).integer("refused", total(|g| &g.refused));
         o.integer("requests", total(|g| &g.http_requests)).integer("badRequests", total(|g| &g.http_bad));
+        o.integer("booksWatched", sum(board, |g| &g.books_watched)).integer("books", total(|g| &g.books_sent));
+        o.integer("booksConflated", total(|g| &g.books_conflated));
     }
 }
 
@@ -177,6 +183,7 @@ fn limits(o: &mut Object<'_>, limits: &Limits) {
     o.integer("staleAfterMs", limits.stale_after_ms);
     limits.threshold_pct.write(o.key("thresholdPct"));
     o.text("thresholdOn", limits.threshold_on).integer("debounceMs", limits.debounce_ms);
+    o.integer("bookLevels", limits.book_levels).integer("bookBeatMs", limits.book_beat_ms);
 }
 
 /// The text of `/api/instruments`: which exchanges quote what.

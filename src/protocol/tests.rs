@@ -1,14 +1,16 @@
 use super::message::{Alert, AlertMore, Price, PriceMore};
 use super::opportunity::{Change, Moment};
-use super::request::{Action, Command, RequestError, parse};
+use super::request::{Action, BookName, Command, RequestError, parse};
 use super::*;
+use crate::market::book::{BookStamp, BookView, BookVoid};
 use crate::market::directory::VenueEntry;
-use crate::market::quote::Origin;
+use crate::market::quote::{Origin, Source};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, Directory, InstrumentId, Level};
 use crate::metrics::{Board, LinkState};
 use crate::time::{MS, MonoNs, SECOND, UnixNs};
 use proptest::prelude::*;
+use std::sync::Arc;
 
 fn d(text: &str) -> Decimal {
     text.parse().unwrap()
@@ -123,14 +125,51 @@ fn the_life_of_an_opportunity_is_one_object_from_its_opening_to_its_end() {
 }
 
 #[test]
+fn a_book_says_what_it_is_worth_and_has_levels_only_while_it_is_worth_something() {
+    let view = BookView {
+        changes: 7,
+        void: None,
+        voids: 2,
+        last_void: Some(BookVoid::Gap),
+        stamp: BookStamp {
+            sequence: 123_456_789,
+            exchange_time: UnixNs::from_ms(1_700_000_000_110),
+            received: MonoNs(SECOND),
+            source: Source::Live,
+        },
+        bids: vec![level("42500.50", "1.25000000"), level("42500.00", "0.3")],
+        asks: vec![level("42501.00", "0.00031"), level("42501.5", "2")],
+    };
+    let shown = |state: &book::State| {
+        let (symbol, exchange) = (b"\"BTC/USDT\"".as_slice(), b"\"okx\"".as_slice());
+        let shown = book::Shown { symbol, exchange, state, view: &view, age_ms: 12, timestamp: 1_700_000_000_123 };
+        (written(|out| book::message(&shown, out)), written(|out| book::entry(&shown, out)))
+    };
+    let (message, entry) = shown(&book::State::Live);
+    golden("book", &message);
+    assert_eq!(String::from_utf8(entry).unwrap(), String::from_utf8(message).unwrap().replace(r#""type":"book","#, ""));
+    golden("book_stale", &shown(&book::State::Stale).0);
+    golden("book_void", &shown(&book::State::Void(BookVoid::Checksum)).0);
+    let leader = Some(Arc::new("b_3_4".to_owned()));
+    golden("book_none", &shown(&book::State::None(book::Absence::Elsewhere(leader))).0);
+}
+
+#[test]
 fn s1_05_s1_06_s1_07_replies() {
     let names = |names: &'static [&'static [u8]]| names.iter().copied();
     let reply = |on| {
         written(|out| {
-            message::subscription(on, names(&[b"\"BTC/USDT\"", b"\"eth/usdt\""]), names(&[b"\"binance\""]), out);
+            let (symbols, exchanges) = (names(&[b"\"BTC/USDT\"", b"\"eth/usdt\""]), names(&[b"\"binance\""]));
+            message::subscription(on, symbols, exchanges, None::<std::iter::Empty<message::BookAsked<'_>>>, out);
         })
     };
     golden("subscribed", &reply(true));
+    let books = [(b"\"BTC/USDT\"".as_slice(), b"\"okx\"".as_slice(), 10)];
+    let (symbols, exchanges) = (names(&[]), names(&[]));
+    golden(
+        "subscribed_books",
+        &written(|out| message::subscription(true, symbols, exchanges, Some(books.into_iter()), out)),
+    );
     golden("unsubscribed", &reply(false));
     golden("error", &written(|out| message::error(&RequestError::Invalid.message(), out)));
     let unknown = RequestError::UnknownAction("\"><script>\u{1}".into());
@@ -203,8 +242,14 @@ fn s1_03_requests_are_a_growing_record() {
             interval_ms: Some(0),
             extended: Some(true),
             opportunities: Some(true),
+            ..Command::default()
         })
     );
+    let books = br#"{"action":"subscribe","books":[{"symbol":"BTC/USDT","exchange":"okx"}],"levels":5}"#;
+    let name = BookName { symbol: "BTC/USDT".into(), exchange: "okx".into() };
+    let exchanges = Some(vec![]);
+    let command = Command { exchanges, books: Some(vec![name]), levels: Some(5), ..Command::default() };
+    assert_eq!(parse(books), Ok(command));
     let bare = Command { action: Action::Unsubscribe, exchanges: Some(vec![]), ..Command::default() };
     assert_eq!(parse(br#"{"action":"unsubscribe"}"#), Ok(bare));
 }
@@ -239,6 +284,9 @@ fn s1_07_f93_wrong_types_in_every_field_are_one_error() {
         r#"{"action":"subscribe","extended":null}"#,
         r#"{"action":"subscribe","opportunities":1}"#,
         r#"{"action":"subscribe","opportunities":null}"#,
+        r#"{"action":"subscribe","levels":"5"}"#,
+        r#"{"action":"subscribe","books":{}}"#,
+        r#"{"action":"subscribe","books":[{"symbol":"BTC/USDT"}]}"#,
     ];
     for text in invalid {
         assert_eq!(parse(text.as_bytes()), Err(RequestError::Invalid), "{text}");
@@ -309,6 +357,9 @@ fn a_board() -> (Board, Directory) {
     binance.quotes.add(1234);
     binance.count_decode_error("gap");
     binance.dropped[2].add(7);
+    board.books[0].set_state(LinkState::Connected, MonoNs(2 * SECOND));
+    board.books[0].quotes.add(99);
+    board.books[0].voids[0].add(1);
     board.venues[1].set_last_error("refused: \u{1b}[31m<b>no</b>");
     board.gateways[0].websocket_clients.set(3);
     board.gateways[1].websocket_clients.set(4);
@@ -321,11 +372,14 @@ fn the_status_page_is_read_from_the_board() {
     let (board, directory) = a_board();
     let mut known = health::Known::default();
     known.add(InstrumentId(0), Origin::Own, 250 * MS, true, false);
+    let mut books = health::KnownBooks::default();
+    books.add(true, 250 * MS);
     let status = status::Status {
         health: health::Health {
             board: &board,
             directory: &directory,
             known: &[known, health::Known::default()],
+            books: &[books, health::KnownBooks::default()],
             stream_pairs: Vec::new(),
             streams_max: 10_000,
             clients_max: 19_500,
@@ -345,6 +399,8 @@ fn the_status_page_is_read_from_the_board() {
             threshold_pct: d("0.5"),
             threshold_on: "gross",
             debounce_ms: 60_000,
+            book_levels: 20,
+            book_beat_ms: 100,
         },
     };
     golden("status", &status.text());

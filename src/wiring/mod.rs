@@ -217,6 +217,7 @@ impl Parts {
             directory: Arc::clone(&self.directory),
             matrix: Arc::clone(matrix),
             days: Arc::clone(&self.days),
+            books: Arc::clone(&self.books),
             changes: Arc::clone(&changes),
             opportunities: consumer,
             board: Arc::clone(&self.board),
@@ -489,6 +490,7 @@ fn gateway_options(config: &Config) -> gateway::Options {
     gateway::Options {
         stale_after_ns: config.quotes.stale_after_ms * MS,
         beat_ms: gateway.beat_ms,
+        book_beat_ns: config.books.beat_ms * MS,
         stream_beat_ms: gateway.sse_beat_ms,
         price_venues: config.price_order.clone(),
         streams_max: gateway.streams_max,

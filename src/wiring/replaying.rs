@@ -55,6 +55,8 @@ fn serve(
     let signals = signals()?;
     // The configured order names configured venues; here the recordings say which there are.
     config.price_order.clear();
+    // A recording is of prices; what it has of order books serves those.
+    config.books.levels = 0;
     let parts = Parts::new(&config, discovery.directory, clock.clock(), None)?;
     terminal::greet(parts.address, "replayed", &parts.directory);
     let (directory, days, board) = (Arc::clone(&parts.directory), Arc::clone(&parts.days), Arc::clone(&parts.board));

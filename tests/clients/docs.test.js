@@ -50,16 +50,23 @@ describe('documents', { concurrency: true }, () => {
     plain.send({ action: 'ping' })
     await until('two errors', () => plain.heard.filter(({ value }) => value.type === 'error').length === 2)
     await stream.next(({ value }) => value?.pair === 'BTC/USDT')
+    const watcher = await server.client()
+    await watcher.subscribe(['BTC/USDT'], ['okx'], { books: [{ symbol: 'BTC/USDT', exchange: 'okx' }], levels: 2 })
+    okx.book('BTC/USDT', [['102', '1'], ['101', '2']], [['103', '1'], ['104', '2']])
+    await watcher.next(({ value }) => value.state === 'live')
+    const livePages = [(await server.json('/api/book?symbol=BTC/USDT&exchange=okx')).value, (await server.json('/api/book?symbol=BTC/USDT')).value]
+    okx.skip('BTC/USDT')
+    await watcher.next(({ value }) => value.state === 'void')
     const pages = ['/api/market-data/prices?pairs=BTC/USDT', '/api/exchanges/prices?symbol=BTC/USDT', '/api/websocket/stats', '/api/opportunities', '/api/instruments']
     const told = await Promise.all(pages.map(async (page) => (await server.json(page)).value))
-    const said = [...plain.heard, ...extended.heard, ...follower.heard, ...stream.blocks].flatMap(({ value }) => value ?? []).concat(told)
+    const said = [...plain.heard, ...extended.heard, ...follower.heard, ...watcher.heard, ...stream.blocks].flatMap(({ value }) => value ?? []).concat(told, livePages)
     const shapes = new Set(said.map(shape))
     const answers = examples(read('docs/protocol.md')).filter((example) => !example.action)
     assert.ok(answers.length >= 14, `${answers.length} examples`)
     for (const answer of answers) assert.ok(shapes.has(shape(answer)), `nobody says: ${JSON.stringify(answer)}`)
     const messages = new Set(said.map(({ type, message }) => `${type} ${message}`))
     for (const { type, message } of answers.filter(({ message }) => message)) assert.ok(messages.has(`${type} ${message}`), message)
-    await Promise.all([plain.close(), extended.close(), follower.close()])
+    await Promise.all([plain.close(), extended.close(), follower.close(), watcher.close()])
     stream.close()
   })
 
@@ -67,7 +74,7 @@ describe('documents', { concurrency: true }, () => {
     const client = await server.client()
     for (const request of examples(read('docs/protocol.md')).filter((example) => example.action)) {
       client.send(request)
-      assert.match((await client.next((m) => !['price', 'arbitrage', 'opportunity'].includes(m.value.type))).value.type, /subscribed$/)
+      assert.match((await client.next((m) => !['price', 'arbitrage', 'opportunity', 'book'].includes(m.value.type))).value.type, /subscribed$/)
     }
     await client.close()
   })

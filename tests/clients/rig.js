@@ -137,6 +137,18 @@ const WORDS = {
       const side = (price, size) => (price === '' ? '[]' : `[["${price}","${size}","0","1"]]`)
       return `{"arg":{"channel":"bbo-tbt","instId":"${native}"},"data":[{"asks":${side(ask, askSize)},"bids":${side(bid, bidSize)},"ts":"${time}","seqId":${++sequence}}]}`
     },
+    book: (native, bids, asks) => {
+      const side = (levels) => levels.map(([price, size]) => [price, size, '0', '1'])
+      return JSON.stringify({
+        arg: { channel: 'books', instId: native }, action: 'snapshot',
+        data: [{ asks: side(asks), bids: side(bids), ts: String(Date.now()), checksum: 0, seqId: ++sequence, prevSeqId: -1 }],
+      })
+    },
+    skip: (native) =>
+      JSON.stringify({
+        arg: { channel: 'books', instId: native }, action: 'update',
+        data: [{ asks: [], bids: [], ts: String(Date.now()), checksum: 0, seqId: (sequence += 9), prevSeqId: sequence - 1 }],
+      }),
   },
   bybit: {
     native: (symbol) => symbol.replace('/', ''),
@@ -198,6 +210,18 @@ export class Venue {
     this.said.set(`quote ${symbol}`, say)
     this.last = { ...this.last, [symbol]: level }
     this.tell(say())
+  }
+
+  /** A whole order book, levels as [price, size] texts; told now and to every later connection that asks for books. */
+  book(symbol, bids, asks) {
+    const say = () => this.words.book(this.words.native(symbol), bids, asks)
+    this.said.set(`book ${symbol}`, say)
+    this.tell(say())
+  }
+
+  /** Says a change of a book that follows one which nobody was told. */
+  skip(symbol) {
+    this.tell(this.words.skip(this.words.native(symbol)))
   }
 
   /** Statistics of the last day; the symbol has been quoted before. */

@@ -10,6 +10,7 @@ mod rig;
 mod server;
 
 use rustix::process::Signal;
+use serde_json::Value;
 use spreadwire::sim::random::Random;
 use spreadwire::time::{MS, MonoNs, SECOND};
 
@@ -62,6 +63,31 @@ fn s2_15_each_venue_is_connected_once_and_newcomers_get_their_share() {
         check_order(&client.heard(), false).unwrap();
     }
     assert!(rig.exchange.connections().values().all(|[_, most, _]| *most <= 2), "{:?}", rig.exchange.connections());
+}
+
+#[test]
+fn order_books_come_from_the_instance_that_leads_the_venue_and_the_others_name_it() {
+    let server = redis();
+    let mut rig = Rig::start(&server.url(), &vec![Settings { book_levels: 5, ..Settings::lease(LEASE_MS) }; 2]);
+    let book = |gateway: &Gateway| -> Value {
+        serde_json::from_str(&gateway.get("/api/book?symbol=BTC/USDT&exchange=okx").1).unwrap()
+    };
+    let leads = |gateway: &Gateway| gateway.cluster()["leads"].to_string().contains("okx");
+    let is_live = |gateway: &Gateway| book(gateway)["state"] == "live" && book(gateway)["bids"][4].is_array();
+    // Both are asked at once, or the venue may have changed hands in between.
+    let settled = wait(PATIENCE, || {
+        let [a, b] = &rig.gateways[..] else { panic!() };
+        let (leader, follower) = if leads(a) { (a, b) } else { (b, a) };
+        let told = book(follower);
+        let is_named = told["leader"].as_str().is_some_and(|id| id.starts_with(&format!("{}_", leader.name)));
+        is_live(leader) && told["state"] == "none" && told["reason"] == "not_leader" && is_named && leads(leader)
+    });
+    let books: Vec<Value> = rig.gateways.iter().map(book).collect();
+    assert!(settled, "{books:?}\n{}", rig.logs());
+    let at = rig.gateways.iter().position(leads).unwrap();
+    rig.gateways[at].kill();
+    let heir = &rig.gateways[1 - at];
+    assert!(wait(PATIENCE, || is_live(heir)), "{}\n{}", book(heir), rig.logs());
 }
 
 #[test]

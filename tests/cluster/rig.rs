@@ -161,12 +161,14 @@ pub struct Settings {
     pub cluster: String,
     /// What the wall clock of the instance is off by, as faketime writes it; empty for nothing.
     pub clock: &'static str,
+    /// Levels of order books; with 0 each venue is connected once.
+    pub book_levels: usize,
 }
 
 impl Settings {
     /// A lease of `lease_ms`, and venues change hands as soon as they may.
     pub fn lease(lease_ms: u64) -> Self {
-        Self { cluster: format!("lease_ms = {lease_ms}\ntenure_ms = 300\n"), clock: "" }
+        Self { cluster: format!("lease_ms = {lease_ms}\ntenure_ms = 300\n"), clock: "", book_levels: 0 }
     }
 }
 
@@ -186,6 +188,7 @@ impl Gateway {
         text += &format!("state_dir = \"state-{name}\"\n[gateway]\nlisten = \"127.0.0.1:0\"\n");
         text += &format!("[cluster]\nredis = \"{redis}\"\ninstance = \"{name}\"\nhistory = \"{name}.history\"\n");
         text += &settings.cluster;
+        text += &format!("[books]\nlevels = {}\n", settings.book_levels);
         for name in VENUES {
             let address = sim::address_of(venue(name).unwrap(), exchange);
             text += &format!("[venue.{name}]\naddress = \"{address}\"\n");

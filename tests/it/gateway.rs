@@ -1,7 +1,9 @@
 //! The gateway on a thread of its own, on loopback, fed by hand: a matrix that the test writes, clients
 //! that are not our code (tungstenite) or plain sockets.
 
+mod books;
 mod opportunities;
+mod simulated;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,6 +18,7 @@ use spreadwire::market::opportunity::{Change, Leg, Opportunity, OpportunityEvent
 use spreadwire::market::quote::{Origin, Source};
 use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Directory, Level, PairId};
+use spreadwire::matrix::books::BookTable;
 use spreadwire::matrix::changes::Changes;
 use spreadwire::matrix::days::DayTable;
 use spreadwire::matrix::{CellQuote, CellState, MatrixWriter, QuoteMatrix};
@@ -34,6 +37,7 @@ struct Rig {
     writer: MatrixWriter,
     changes: Arc<Changes>,
     days: Arc<DayTable>,
+    books: Arc<BookTable>,
     board: Arc<Board>,
     events: rtrb::Producer<OpportunityEvent>,
     alarm: Alarm,
@@ -48,6 +52,11 @@ impl Rig {
     }
 
     fn with(options: Options) -> Self {
+        Self::keeping(options, 20)
+    }
+
+    /// One that keeps order books of so many levels a side.
+    fn keeping(options: Options, levels: usize) -> Self {
         let venue = |name: &str| VenueEntry {
             name: name.into(),
             taker_fee_pct: "0.1".parse().unwrap(),
@@ -68,12 +77,14 @@ impl Rig {
         }
         let (events, opportunities) = rtrb::RingBuffer::new(64);
         let (changes, days) = (Arc::new(Changes::new(directory.pairs())), Arc::new(DayTable::new(directory.pairs())));
+        let books = Arc::new(BookTable::new(directory.pairs(), levels));
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.address();
         let (gateway, alarm) = Gateway::new(GatewayParts {
             directory: Arc::clone(&directory),
             matrix,
             days: Arc::clone(&days),
+            books: Arc::clone(&books),
             changes: Arc::clone(&changes),
             opportunities,
             board: Arc::clone(&board),
@@ -85,7 +96,8 @@ impl Rig {
         .unwrap();
         let stop = Stop::default();
         let thread = spawn(vec![Box::new(gateway)], None, Idle::Wait, stop.clone()).unwrap();
-        Self { address, directory, writer, changes, days, board, events, alarm, clock, stop, thread: Some(thread) }
+        let thread = Some(thread);
+        Self { address, directory, writer, changes, days, books, board, events, alarm, clock, stop, thread }
     }
 
     fn pair(&self, symbol: &str, venue: &str) -> PairId {
@@ -1253,6 +1265,7 @@ fn pages_are_there_and_say_where_numbers_come_from() {
         "/api/market-data/health",
         "/api/market-data/prices",
         "/api/exchanges/prices",
+        "/api/book",
         "/metrics",
         "/api/latency",
         "simulated",
@@ -1278,7 +1291,7 @@ fn pages_are_there_and_say_where_numbers_come_from() {
     }
     let (status, latency) = rig.json("/api/latency");
     assert_eq!(status, 200);
-    assert_eq!(latency["hops"].as_array().unwrap().len(), 5);
+    assert_eq!(latency["hops"].as_array().unwrap().len(), 6);
     for key in ["count", "p50", "p90", "p99", "p999", "max"] {
         assert!(latency["hops"][0]["exchanges"]["binance"][key].is_u64(), "{key}");
     }

@@ -1,9 +1,11 @@
 // One instrument in depth: the spread between two exchanges, mids and the table of all of them.
 
 import { useState } from 'react'
-import { LivePricesPanel, MidChart, SpreadChart, useLivePrice } from '../src/react/index.js'
+import { LivePricesPanel, MidChart, SpreadChart, useLivePrice, useOrderBook, usePage } from '../src/react/index.js'
+import type { BookLevel } from '../src/react/index.js'
 import { Name, Pill, Scroller, Ticking } from '../src/react/components/parts.js'
 import { decimalsOf, duration, fixed, short, tamed } from '../src/react/components/text.js'
+import type { Status } from '../src/core/reports.js'
 import { choose } from './route.js'
 import type { Watched } from './watched.js'
 
@@ -47,6 +49,7 @@ export function InstrumentView({ watched, asked }: { watched: Watched; asked: st
             <MidChart symbol={symbol} exchanges={exchanges} />
           </section>
         )}
+        {exchanges.length > 0 && <Ladder key={symbol} symbol={symbol} exchanges={exchanges} />}
         <section className="box" aria-labelledby="table-title">
           <div className="bar">
             <h2 id="table-title">Exchanges</h2>
@@ -73,6 +76,71 @@ export function InstrumentView({ watched, asked }: { watched: Watched; asked: st
       </div>
       <LivePricesPanel symbol={symbol} exchanges={exchanges} notify={false} />
     </div>
+  )
+}
+
+/** Levels a side that are shown. */
+const LEVELS = 8
+
+/** What the gateway says of a book that is none. */
+const WHY: Record<string, string> = {
+  gap: 'a message was lost; it is asked for anew', checksum: 'its checksum does not agree; it is asked for anew', crossed: 'its best bid is above its best ask',
+  halt: 'the exchange does not trade it', silent: 'nothing comes of it', lost: 'no connection to the exchange', waiting: 'nothing came yet',
+  not_quoted: 'the exchange does not quote it', not_offered: 'this exchange offers none', off: 'this gateway keeps none',
+  not_leader: 'another instance has it',
+}
+
+/** The order book of one of the exchanges; the first that has one, until somebody chooses. */
+function Ladder({ symbol, exchanges }: { symbol: string; exchanges: readonly string[] }) {
+  const [chosen, setChosen] = useState<string | undefined>(undefined)
+  const { value } = usePage<Status>('/api/status', { everyMs: 10_000 })
+  const first = exchanges.find((name) => value?.venues.find((venue) => venue.exchange === name)?.books)
+  const exchange = (chosen !== undefined && exchanges.includes(chosen) ? chosen : first) ?? exchanges[0]!
+  return (
+    <section className="box" aria-labelledby="book-title">
+      <div className="bar">
+        <h2 id="book-title">Order book</h2>
+        <Choice end label="Exchange of the order book" value={exchange} options={exchanges} onChange={setChosen} />
+      </div>
+      <Levels key={exchange} symbol={symbol} exchange={exchange} />
+    </section>
+  )
+}
+
+function Levels({ symbol, exchange }: { symbol: string; exchange: string }) {
+  const book = useOrderBook(symbol, exchange, { levels: LEVELS })
+  if (book?.state !== 'live') {
+    const why = book?.state === 'stale' ? 'nothing came for a while' : (WHY[book?.reason ?? 'waiting'] ?? book?.reason)
+    return <p className="sw-quiet sw-empty">No order book: {tamed(why ?? '', 80)}.</p>
+  }
+  const { bids, asks } = book
+  const decimals = Math.max(...[...bids, ...asks].map(([price]) => decimalsOf(price)))
+  const size = (level: BookLevel | undefined) => <td className="sw-num">{level && short(level[1])}</td>
+  const price = (level: BookLevel | undefined, kind: string) => <td className={`sw-num ${kind}`}>{level && fixed(level[0], decimals)}</td>
+  return (
+    <Scroller label={`Order book of ${tamed(symbol)} on ${tamed(exchange)}`}>
+      <table className="sw-plain">
+        <thead>
+          <tr>
+            {['Bid size', 'Bid', 'Ask', 'Ask size'].map((name) => (
+              <th key={name} scope="col">
+                {name}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {Array.from({ length: Math.max(bids.length, asks.length) }, (_, at) => (
+            <tr key={at}>
+              {size(bids[at])}
+              {price(bids[at], 'sw-bid')}
+              {price(asks[at], 'sw-ask')}
+              {size(asks[at])}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </Scroller>
   )
 }
 

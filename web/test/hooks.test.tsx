@@ -5,6 +5,7 @@ import { useEffect } from 'react'
 import { describe, expect, test, vi } from 'vitest'
 import {
   useArbitrageMonitor, useConnection, useExchangePriceComparison, useLiveExchangePrices, useLivePrice, useOpportunities,
+  useOrderBook,
 } from '../src/react/hooks/index.js'
 import { gateway, mount, onePage, pass } from './page.js'
 
@@ -510,5 +511,71 @@ describe('notifications', () => {
     gateway.alert(BTC, 'binance', 'okx', 6)
     pass(20)
     expect(hook.now.arbitrageAlerts.length).toBe(2)
+  })
+})
+
+describe('useOrderBook', () => {
+  test('one book, whole, for as long as it holds, and the word that it does not', () => {
+    const hook = mount(() => useOrderBook(BTC, 'okx', { levels: 3 }))
+    expect(hook.now).toBeUndefined()
+    pass(50)
+    expect([...gateway.socket.books]).toEqual([[`${BTC} okx`, 3]])
+    expect([...gateway.socket.symbols]).toEqual([])
+    gateway.book(BTC, 'okx', 3)
+    pass(20)
+    expect(hook.now).toMatchObject({ symbol: BTC, exchange: 'okx', state: 'live', bids: [[99, 1], [98, 2], [97, 3]], asks: [[101, 1], [102, 2], [103, 3]] })
+    gateway.book(BTC, 'okx', 0, { state: 'void', reason: 'gap', voids: 1 })
+    pass(20)
+    expect(hook.now).toMatchObject({ state: 'void', reason: 'gap', bids: [] })
+    gateway.book(BTC, 'binance', 3)
+    gateway.book('ETH/USDT', 'okx', 3)
+    const { draws } = hook
+    pass(500)
+    expect(hook.draws, 'those that nobody asked for').toBe(draws)
+  })
+
+  test('two depths of one book are one request for the deeper one, cut to what each wants', () => {
+    const shallow = mount(() => useOrderBook(BTC, 'okx', { levels: 2 }))
+    const deep = mount(() => useOrderBook(BTC, 'okx', { levels: 50 }))
+    pass(50)
+    // The gateway keeps 20, and is not asked again and again for more.
+    expect([...gateway.socket.books]).toEqual([[`${BTC} okx`, 20]])
+    expect(gateway.heard.filter(({ books }) => books).length).toBe(1)
+    gateway.book(BTC, 'okx', 20)
+    pass(20)
+    expect([shallow.now!.bids.length, deep.now!.bids.length]).toEqual([2, 20])
+    const other = mount(() => useLivePrice(BTC, 'okx'))
+    pass(500)
+    expect(gateway.heard.filter(({ books }) => books).length).toBe(1)
+    other.unmount()
+    deep.unmount()
+    pass(500)
+    expect([...gateway.socket.books]).toEqual([[`${BTC} okx`, 2]])
+    shallow.unmount()
+    pass(100)
+    expect([...gateway.socket.books]).toEqual([])
+  })
+
+  test('without a connection there is no book; it is asked for again, and comes again', () => {
+    const hook = mount(() => useOrderBook(BTC, 'okx'))
+    pass(50)
+    gateway.book(BTC, 'okx', 5)
+    pass(20)
+    expect(hook.now?.state).toBe('live')
+    gateway.socket.drop(1006)
+    pass(20)
+    expect(hook.now).toBeUndefined()
+    pass(3000)
+    expect([...gateway.socket.books]).toEqual([[`${BTC} okx`, 10]])
+    gateway.book(BTC, 'okx', 5, { sequence: 8 })
+    pass(20)
+    expect(hook.now?.sequence).toBe(8)
+  })
+
+  test('books alone do not change the pace of prices', () => {
+    mount(() => useLivePrice('ETH/USDT', 'okx', { intervalMs: 2000 }))
+    mount(() => useOrderBook(BTC, 'okx'))
+    pass(300)
+    expect(gateway.heard.flatMap(({ intervalMs }) => intervalMs ?? [])).toEqual([2000])
   })
 })

@@ -1,6 +1,6 @@
 // What the tests share: a gateway without a network that keeps to docs/protocol.md, and time turned by hand.
 import { vi } from 'vitest'
-import type { ArbitrageMessage, ClientMessage, OpportunityMessage, PriceMessage } from '../src/core/messages.js'
+import type { ArbitrageMessage, BookMessage, ClientMessage, OpportunityMessage, PriceMessage } from '../src/core/messages.js'
 
 /** Time stands still until `vi.advanceTimersByTime`; frames come every 16 ms of it. */
 export function holdTime(): void {
@@ -53,6 +53,16 @@ export class FakeGateway {
     this.say(JSON.stringify(message))
   }
 
+  /** `levels` levels a side around 100. */
+  book(symbol: string, exchange: string, levels: number, more: Partial<BookMessage> = {}): void {
+    const side = (step: number) => Array.from({ length: levels }, (_, at): [number, number] => [100 + step * (at + 1), at + 1])
+    const message: BookMessage = {
+      type: 'book', symbol, exchange, state: 'live', bids: side(-1), asks: side(1), sequence: 7, exchangeTime: Date.now(), ageMs: 1,
+      source: 'live', voids: 0, timestamp: Date.now(), ...more,
+    }
+    this.say(JSON.stringify(message))
+  }
+
   alert(symbol: string, buyExchange: string, sellExchange: string, spreadPct: number, more: Partial<ArbitrageMessage> = {}): void {
     const sellPrice = 100 + spreadPct
     const message: ArbitrageMessage = {
@@ -83,6 +93,8 @@ export class FakeSocket {
   wasClosed = false
   symbols = new Set<string>()
   exchanges = new Set<string>()
+  /** Levels by `SYMBOL exchange`; this gateway keeps 20. */
+  books = new Map<string, number>()
 
   constructor(readonly gateway: FakeGateway, readonly url: string) {
     gateway.sockets.push(this)
@@ -98,11 +110,20 @@ export class FakeSocket {
     if (!this.isOpen || this.isClosed) throw new Error('said to a socket that is not open')
     const message = JSON.parse(text) as ClientMessage
     this.gateway.heard.push(message)
-    const { action, symbols = [], exchanges = [] } = message
+    const { action, symbols = [], exchanges = [], books, levels = 10 } = message
     const change = action === 'subscribe' ? 'add' : 'delete'
     symbols.forEach((name) => this.symbols[change](name))
     exchanges.forEach((name) => this.exchanges[change](name))
-    const reply = { type: `${action}d`, symbols: [...this.symbols], exchanges: [...this.exchanges], message: `Successfully ${action}d` }
+    books?.forEach(({ symbol, exchange }) => {
+      const key = `${symbol} ${exchange}`
+      if (action === 'subscribe') this.books.set(key, Math.min(levels, 20))
+      else this.books.delete(key)
+    })
+    const asked = [...this.books].map(([key, levels]) => ({ symbol: key.split(' ')[0], exchange: key.split(' ')[1], levels }))
+    const reply = {
+      type: `${action}d`, symbols: [...this.symbols], exchanges: [...this.exchanges], message: `Successfully ${action}d`,
+      ...(books || asked.length > 0 ? { books: asked } : {}),
+    }
     if (this.gateway.answers) setTimeout(() => this.say(JSON.stringify(reply)), 1)
   }
 

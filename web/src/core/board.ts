@@ -2,11 +2,11 @@
 // opportunities. Changes are collected and published together once per animation frame; between two frames all
 // values stay the same objects. Everything is bounded by what is subscribed.
 
-import type { Connection } from './connection.js'
+import { bookKey, type Connection } from './connection.js'
 import { environment, type Environment } from './environment.js'
-import type { ArbitrageMessage, OpportunityMessage, PriceMessage } from './messages.js'
+import type { ArbitrageMessage, BookMessage, OpportunityMessage, PriceMessage } from './messages.js'
 import { Pacer } from './pacer.js'
-import type { ArbitrageAlert, ConnectionStatus, Freshness, LivePrice, Opportunity } from './types.js'
+import type { ArbitrageAlert, ConnectionStatus, Freshness, LivePrice, Opportunity, OrderBook } from './types.js'
 
 /** A price is stale when this many beats brought nothing, and a little for the way. */
 const BEATS = 2
@@ -63,6 +63,9 @@ export class Board {
   #touched = new Set<Cell>()
   #lanes = new Map<string, Lane>()
   #opportunities = new Map<string, Opportunity>()
+  /** As heard, and as published. */
+  #incoming = new Map<string, OrderBook>()
+  #books = new Map<string, OrderBook>()
   #closing: Opportunity[] = []
   #isOpportunityNew = false
   #isInterestNew = false
@@ -79,6 +82,7 @@ export class Board {
     connection.on('price', (message) => this.#price(message))
     connection.on('arbitrage', (message) => this.#alert(message))
     connection.on('opportunity', (message) => this.#opportunity(message))
+    connection.on('book', (message) => this.#book(message))
     connection.on('state', soon)
     connection.on('error', soon)
     connection.on('interest', () => {
@@ -100,6 +104,11 @@ export class Board {
 
   price(symbol: string, exchange: string): LivePrice | undefined {
     return this.#cells.get(symbol)?.get(exchange)?.live
+  }
+
+  /** As the gateway last told it; nothing before, and while there is no connection. */
+  book(symbol: string, exchange: string): OrderBook | undefined {
+    return this.#books.get(bookKey({ symbol, exchange }))
   }
 
   /** Newest first, at most {@link KEPT_MAX}. */
@@ -170,6 +179,12 @@ export class Board {
     this.#pacer.request()
   }
 
+  #book({ type: _, ...book }: BookMessage): void {
+    if (!this.#connection.wantsBook(book.symbol, book.exchange)) return
+    this.#incoming.set(bookKey(book), book)
+    this.#pacer.request()
+  }
+
   /** Makes all that happened since the last frame visible, and tells listeners if that is anything. */
   #publish(): void {
     const { state, error, attempts } = this.#connection
@@ -181,6 +196,7 @@ export class Board {
     isChanged = this.#publishPrices(isConnected) || isChanged
     isChanged = this.#publishAlerts(isConnected) || isChanged
     isChanged = this.#publishOpportunities(isConnected) || isChanged
+    isChanged = this.#publishBooks(isConnected) || isChanged
     this.#sweepLater()
     if (isChanged) [...this.#listeners].forEach((listener) => listener())
   }
@@ -233,6 +249,16 @@ export class Board {
     return true
   }
 
+  #publishBooks(isConnected: boolean): boolean {
+    // A book of which nobody can say any more that it is void is none.
+    if (!isConnected) this.#incoming.clear()
+    const isChanged = isConnected ? this.#incoming.size > 0 : this.#books.size > 0
+    if (!isConnected) this.#books.clear()
+    for (const [key, book] of this.#incoming) this.#books.set(key, book)
+    this.#incoming.clear()
+    return isChanged
+  }
+
   /** Forgets what nobody wants any more. */
   #prune(): boolean {
     this.#isInterestNew = false
@@ -246,6 +272,11 @@ export class Board {
     }
     for (const symbol of this.#lanes.keys()) {
       if (!connection.wants(symbol)) isChanged = this.#lanes.delete(symbol)
+    }
+    for (const books of [this.#incoming, this.#books]) {
+      for (const [key, { symbol, exchange }] of books) {
+        if (!connection.wantsBook(symbol, exchange)) isChanged = books.delete(key)
+      }
     }
     const isTold = connection.feed.opportunities
     for (const [id, { symbol }] of this.#opportunities) {

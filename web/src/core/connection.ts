@@ -5,14 +5,16 @@
 import { WAIT_MAX, backoff } from './backoff.js'
 import { CountedNames } from './counted.js'
 import { environment, type Environment, type SocketLike } from './environment.js'
-import { parseMessage, type ClientMessage, type ServerMessage } from './messages.js'
-import type { ConnectionState, FeedOptions } from './types.js'
+import { parseMessage, type BookAsked, type ClientMessage, type ServerMessage } from './messages.js'
+import type { BookWish, ConnectionState, FeedOptions } from './types.js'
 
 /** What one holder wants. Prices come for every symbol on every exchange, of all holders together. */
 export interface Interest extends FeedOptions {
   symbols?: readonly string[] | undefined
   /** Empty: alerts only. */
   exchanges?: readonly string[] | undefined
+  /** Order books, each by itself. */
+  books?: readonly BookWish[] | undefined
   /** The longest wait between two attempts in milliseconds; the smallest of all holders counts. Default 10000. */
   reconnectInterval?: number | undefined
   /** Attempts before giving up; the most of all holders counts. Default: no end. */
@@ -50,6 +52,9 @@ const NAMES_PER_FRAME = 64
 /** The gateway's limit for one name in bytes of UTF-8. */
 const NAME_MAX = 64
 
+/** As deep as the gateway's own default. */
+const LEVELS = 10
+
 const PLAIN = { intervalMs: 500, extended: false, opportunities: false }
 type Feed = typeof PLAIN
 
@@ -62,6 +67,7 @@ export class Connection {
   #holds = new Set<Interest>()
   #symbols = new CountedNames()
   #exchanges = new CountedNames()
+  #books = new Map<string, BookAsked>()
   #isStopped = false
 
   #state: ConnectionState = 'idle'
@@ -74,9 +80,9 @@ export class Connection {
   #heardAt = 0
 
   /** What the gateway holds, as far as it was told. */
-  #told = { symbols: new Set<string>(), exchanges: new Set<string>(), feed: PLAIN }
+  #told = nothingTold()
   /** What it last said that it holds. */
-  #confirmed = { symbols: [] as string[], exchanges: [] as string[] }
+  #confirmed = { symbols: [] as string[], exchanges: [] as string[], books: [] as BookAsked[] | undefined }
   #unanswered = 0
   #isRefused = false
   #telling: unknown
@@ -105,8 +111,9 @@ export class Connection {
   get feed(): Readonly<Feed> {
     const feed = { ...PLAIN }
     let interval = Infinity
-    for (const { intervalMs = PLAIN.intervalMs, extended, opportunities } of this.#holds) {
-      interval = Math.min(interval, intervalMs)
+    for (const { intervalMs, extended, opportunities, symbols, books } of this.#holds) {
+      // Who wants books alone has no pace of prices.
+      if (intervalMs !== undefined || symbols?.length || !books?.length) interval = Math.min(interval, intervalMs ?? PLAIN.intervalMs)
       feed.extended ||= extended === true
       feed.opportunities ||= opportunities === true
     }
@@ -121,9 +128,15 @@ export class Connection {
     return this.#symbols.has(symbol) && (exchange === undefined || this.#exchanges.has(exchange))
   }
 
+  /** Whether somebody wants the order book of this symbol on this exchange. */
+  wantsBook(symbol: string, exchange: string): boolean {
+    return this.#books.has(bookKey({ symbol, exchange }))
+  }
+
   /** Opens the connection if need be. Names that the gateway would refuse (empty, above 64 bytes) are left out. */
   hold(wanted: Interest): Hold {
-    const interest = { ...wanted, symbols: this.#names(wanted.symbols), exchanges: this.#names(wanted.exchanges) }
+    const books = (wanted.books ?? []).filter(({ symbol, exchange }) => this.#names([symbol, exchange]).length === 2)
+    const interest = { ...wanted, symbols: this.#names(wanted.symbols), exchanges: this.#names(wanted.exchanges), books }
     this.#holds.add(interest)
     this.#symbols.add(interest.symbols)
     this.#exchanges.add(interest.exchanges)
@@ -182,10 +195,23 @@ export class Connection {
     })
   }
 
+  /** Order books of all holders, each as deep as the one who wants most. */
+  #gatherBooks(): Map<string, BookAsked> {
+    const all = new Map<string, BookAsked>()
+    for (const { books = [] } of this.#holds) {
+      for (const { symbol, exchange, levels = LEVELS } of books) {
+        const key = bookKey({ symbol, exchange })
+        all.set(key, { symbol, exchange, levels: Math.max(levels, all.get(key)?.levels ?? 0) })
+      }
+    }
+    return all
+  }
+
   // Opening, closing, coming back.
 
   #interestChanged(): void {
     const { setTimeout, clearTimeout } = this.#environment
+    this.#books = this.#gatherBooks()
     clearTimeout(this.#lingering)
     if (this.#holds.size === 0) this.#lingering = setTimeout(() => this.#close(), LINGER)
     // Whoever comes after it gave up wants it anew.
@@ -217,8 +243,8 @@ export class Connection {
   }
 
   #opened(): void {
-    this.#told = { symbols: new Set(), exchanges: new Set(), feed: PLAIN }
-    this.#confirmed = { symbols: [], exchanges: [] }
+    this.#told = nothingTold()
+    this.#confirmed = { symbols: [], exchanges: [], books: [] }
     this.#unanswered = 0
     this.#isRefused = false
     this.#toldAt = -Infinity
@@ -305,7 +331,7 @@ export class Connection {
     // Only now: a gateway that opens and closes again is not back.
     this.#attempts = 0
     if (message.type === 'subscribed' || message.type === 'unsubscribed') {
-      this.#confirmed = message
+      this.#confirmed = { ...message, books: message.books }
       this.#answered()
     } else if (message.type === 'error') {
       this.#error = message.message
@@ -322,6 +348,9 @@ export class Connection {
     if (this.#unanswered > 0) return
     this.#told.symbols = new Set(this.#confirmed.symbols)
     this.#told.exchanges = new Set(this.#confirmed.exchanges)
+    // It may give fewer levels than were asked for; that is no reason to ask again.
+    const asked = this.#told.books
+    this.#told.books = new Map((this.#confirmed.books ?? []).map((book) => [bookKey(book), asked.get(bookKey(book)) ?? book]))
     // Whether the options of a refused request count is unknown: they are told again with the next.
     if (this.#isRefused) this.#told.feed = { ...this.#told.feed, intervalMs: NaN }
     this.#isRefused = false
@@ -356,13 +385,36 @@ export class Connection {
     parts.forEach(([symbols, exchanges], at) => {
       this.#say({ action: 'subscribe', symbols, exchanges, ...(at === 0 ? options : {}) })
     })
-    this.#told = { symbols: new Set(this.#symbols), exchanges: new Set(this.#exchanges), feed: next }
+    this.#tellBooks(this.#books)
+    this.#told = { symbols: new Set(this.#symbols), exchanges: new Set(this.#exchanges), feed: next, books: this.#books }
+  }
+
+  #tellBooks(wanted: Map<string, BookAsked>): void {
+    const told = this.#told.books
+    const gone = [...told.values()].filter((book) => !wanted.has(bookKey(book)))
+    for (const books of inParts(gone)) this.#say({ action: 'unsubscribe', books: books.map(({ levels: _, ...name }) => name) })
+    const more = [...wanted.values()].filter((book) => told.get(bookKey(book))?.levels !== book.levels)
+    for (const levels of new Set(more.map((book) => book.levels))) {
+      const names = more.filter((book) => book.levels === levels).map(({ levels: _, ...name }) => name)
+      for (const books of inParts(names)) this.#say({ action: 'subscribe', books, levels })
+    }
   }
 
   #say(message: ClientMessage): void {
     this.#unanswered += 1
     this.#socket?.send(JSON.stringify(message))
   }
+}
+
+const nothingTold = () => ({ symbols: new Set<string>(), exchanges: new Set<string>(), feed: PLAIN, books: new Map<string, BookAsked>() })
+
+/** One text for a symbol on an exchange. */
+export const bookKey = ({ symbol, exchange }: { symbol: string; exchange: string }): string => JSON.stringify([symbol, exchange])
+
+function inParts<T>(items: T[]): T[][] {
+  const parts: T[][] = []
+  for (let at = 0; at < items.length; at += NAMES_PER_FRAME) parts.push(items.slice(at, at + NAMES_PER_FRAME))
+  return parts
 }
 
 /** Names in parts that fit into a frame each. */

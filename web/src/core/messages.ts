@@ -95,12 +95,60 @@ export interface OpportunityMessage {
   timestamp: number
 }
 
+/** Price in quote currency and size in base currency. */
+export type BookLevel = [price: number, size: number]
+
+/** What an order book is worth: it holds, it is too old, it is no more, there is none. */
+export type BookState = 'live' | 'stale' | 'void' | 'none' | (string & {})
+
+/** An order book at one moment, whole; only for those that are asked for. */
+export interface BookMessage {
+  type: 'book'
+  /** As it was asked. */
+  symbol: string
+  /** As it was asked. */
+  exchange: string
+  state: BookState
+  /** Why it is void, or none. */
+  reason?: string
+  /** The instance that has it, where this one has not. */
+  leader?: string
+  /** The best first. Empty unless it is `live` or `stale`. */
+  bids: BookLevel[]
+  /** The best first. Empty unless it is `live` or `stale`. */
+  asks: BookLevel[]
+  /** The exchange's number of its last change. */
+  sequence: number | null
+  /** Unix milliseconds: the exchange's stamp of its last change. */
+  exchangeTime: number | null
+  /** Milliseconds since the gateway read its last change. */
+  ageMs: number | null
+  source: Source | null
+  /** How often it became void since the gateway started. */
+  voids: number
+  /** Unix milliseconds. */
+  timestamp: number
+}
+
+/** An order book that is asked for. */
+export interface BookName {
+  symbol: string
+  exchange: string
+}
+
+/** One that the gateway gives, so many levels a side. */
+export interface BookAsked extends BookName {
+  levels: number
+}
+
 /** The reply to `subscribe`: the client's whole sets. */
 export interface SubscribedMessage {
   type: 'subscribed'
   symbols: string[]
   exchanges: string[]
   message: string
+  /** Only for who has to do with order books. */
+  books?: BookAsked[]
 }
 
 /** The reply to `unsubscribe`: what remains. */
@@ -109,6 +157,7 @@ export interface UnsubscribedMessage {
   symbols: string[]
   exchanges: string[]
   message: string
+  books?: BookAsked[]
 }
 
 /** What was wrong with a request; the connection stays open. */
@@ -122,6 +171,7 @@ export type ServerMessage =
   | PriceMessage
   | ArbitrageMessage
   | OpportunityMessage
+  | BookMessage
   | SubscribedMessage
   | UnsubscribedMessage
   | ErrorMessage
@@ -137,6 +187,10 @@ export interface ClientMessage {
   extended?: boolean
   /** The life of opportunities as `opportunity` messages. Default false. */
   opportunities?: boolean
+  /** Order books, besides the two sets. */
+  books?: BookName[]
+  /** How many levels a side those shall have. Default 10. */
+  levels?: number
 }
 
 /** The first message of `/api/market-data/stream`. */
@@ -197,11 +251,18 @@ const text: Check = (value) => typeof value === 'string'
 const number: Check = (value) => typeof value === 'number' && Number.isFinite(value)
 const price: Check = (value) => number(value) && (value as number) > 0
 const flag: Check = (value) => typeof value === 'boolean'
-const texts: Check = (value) => Array.isArray(value) && value.every(text)
+const orNull = (check: Check): Check => (value) => value === null || check(value)
+const list = (check: Check): Check => (value) => Array.isArray(value) && value.every(check)
+const level: Check = (value) => Array.isArray(value) && value.length === 2 && price(value[0]) && number(value[1])
+const asked: Check = (value) => {
+  const { symbol, exchange, levels } = (value ?? {}) as Partial<BookAsked>
+  return text(symbol) && text(exchange) && number(levels)
+}
+const texts = list(text)
 const exactly = (...wanted: string[]): Check => (value) => wanted.includes(value as string)
 
 const leg = { symbol: text, buyExchange: text, sellExchange: text, buyPrice: price, sellPrice: price, spreadPct: number }
-const sets = { symbols: texts, exchanges: texts, message: text }
+const sets = { symbols: texts, exchanges: texts, message: text, books: [list(asked)] as [Check] }
 
 const SHAPES: { [K in ServerMessage['type']]: Shape<Extract<ServerMessage, { type: K }>> } = {
   price: {
@@ -217,6 +278,11 @@ const SHAPES: { [K in ServerMessage['type']]: Shape<Extract<ServerMessage, { typ
     type: exactly('opportunity'), change: exactly('opened', 'updated', 'closed'), id: text, ...leg,
     netSpreadPct: number, executableSize: number, buyAgeMs: number, sellAgeMs: number,
     openedAt: number, livedMs: number, peakSpreadPct: number, source: text, timestamp: number,
+  },
+  book: {
+    type: exactly('book'), symbol: text, exchange: text, state: text, reason: [text], leader: [text],
+    bids: list(level), asks: list(level), sequence: orNull(number), exchangeTime: orNull(number), ageMs: orNull(number),
+    source: orNull(text), voids: number, timestamp: number,
   },
   subscribed: { type: exactly('subscribed'), ...sets },
   unsubscribed: { type: exactly('unsubscribed'), ...sets },

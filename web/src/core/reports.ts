@@ -19,6 +19,28 @@ export interface CircuitBreakerStatus {
   retryInMs: number | null
 }
 
+/** The order books of one exchange. */
+export interface VenueBooksStatus {
+  /** Of their connection: `connected`, `reconnecting`, … */
+  state: string
+  /** Books that are asked for, and how many of them hold. */
+  wanted: number
+  live: number
+  /** Milliseconds since the last change of the quietest that holds. */
+  oldestMs: number | null
+  lastBytesMs: number | null
+  connections: number
+  connectionsWanted: number
+  reconnects: number
+  changes: number
+  frames: number
+  bytes: number
+  /** Books that became void. */
+  voids: Reasons
+  decodeErrors: Reasons
+  lastError: string | null
+}
+
 /** One exchange in {@link Status}. Counts grow from the gateway's start; `null`: not known, or not yet. */
 export interface VenueStatus {
   exchange: string
@@ -72,6 +94,8 @@ export interface VenueStatus {
   /** How long a frame is on its way at best. */
   oneWayMs: number | null
   takerFeePct: number
+  /** `null`: the gateway asks it for none. */
+  books: VenueBooksStatus | null
   /** The best that its prices have; `degraded`: it has none. */
   level: Level
   circuitBreaker: CircuitBreakerStatus
@@ -137,6 +161,12 @@ export interface GatewayStatus {
   refused: number
   requests: number
   badRequests: number
+  /** Order books that clients watch. */
+  booksWatched: number
+  /** Messages of them. */
+  books: number
+  /** States that slow clients were not told. */
+  booksConflated: number
 }
 
 export interface LimitsStatus {
@@ -150,6 +180,10 @@ export interface LimitsStatus {
   /** `gross` or `net`. */
   thresholdOn: string
   debounceMs: number
+  /** Levels a side that order books may have; 0: there are none. */
+  bookLevels: number
+  /** Milliseconds between two states of a book. */
+  bookBeatMs: number
 }
 
 /** `/api/status`. */

@@ -1,6 +1,6 @@
 // What the client makes of the messages: the plain values that programs and hooks work with.
 
-import type { ArbitrageMessage, OpportunityMessage, PriceMessage } from './messages.js'
+import type { ArbitrageMessage, BookMessage, BookName, OpportunityMessage, PriceMessage } from './messages.js'
 
 /**
  * Whether a price is still one. `fresh`: the gateway vouches for it. `stale`: it stopped to, or the connection is
@@ -30,6 +30,15 @@ export interface ConnectionStatus {
 
 /** An opportunity while it lives, and after: `change` is `closed` then. */
 export interface Opportunity extends Omit<OpportunityMessage, 'type'> {}
+
+/** An order book as the gateway last told it. Never changed in place: another state is a new object. */
+export interface OrderBook extends Omit<BookMessage, 'type'> {}
+
+/** An order book that somebody wants. */
+export interface BookWish extends BookName {
+  /** Levels a side, default 10. Whoever shares the page's connection gets the most that one asks for. */
+  levels?: number | undefined
+}
 
 /**
  * `idle`: nobody wants anything, or `disconnect()`. `connecting`, `connected`. `waiting`: lost, trying again by
