@@ -19,11 +19,11 @@ use crate::market::{Directory, InstrumentId, PairId, Quote, VenueId};
 use crate::matrix::books::BookTable;
 use crate::matrix::days::DayTable;
 use crate::metrics::{Board, LinkState, VenueGauges};
-use crate::net::backoff::Wait;
+use crate::net::backoff::{Budget, Wait};
 use crate::time::{Clock, MS, MonoNs, SECOND, UnixNs};
 use crate::venues::{
-    BookNote, DecodeError, Decoded, Facts, FeedCodec, Fetch, Frame, Keepalive, Notice, Opening, Requests, SymbolEntry,
-    Symbols, Update, Venue, VoidReason,
+    BookNote, DecodeError, Decoded, Facts, FeedCodec, Fetch, Frame, Keepalive, Notice, Opening, Pace, Requests,
+    SymbolEntry, Symbols, Update, Venue, VoidReason,
 };
 use crate::wire::websocket::{Event, Failure, Limits, WebSocket};
 
@@ -262,7 +262,7 @@ impl Connection {
         Self {
             id: parts.id,
             facts: parts.venue.facts(),
-            fetches: Fetches::new(codec.fetch_gap_ms()),
+            fetches: Fetches::new(codec.fetch_pace()),
             codec,
             purpose: parts.purpose,
             touched: Vec::new(),
@@ -1087,8 +1087,7 @@ struct Fetches {
     under_way: Option<Fetch>,
     /// The reply to come was asked for on another connection, and is of no use.
     is_orphan: bool,
-    /// Least time between two of them.
-    gap_ns: u64,
+    budget: Budget,
     /// None before this time.
     at: MonoNs,
     /// Failures in a row.
@@ -1096,15 +1095,17 @@ struct Fetches {
 }
 
 impl Fetches {
+    /// Between two of them.
+    const GAP_NS: u64 = 250 * MS;
     /// After a first failure; it doubles each time,
     const FIRST_NS: u64 = SECOND;
     /// up to this many times.
     const DOUBLINGS: u32 = 5;
 
-    fn new(gap_ms: u64) -> Self {
-        let gap_ns = gap_ms.saturating_mul(MS);
+    fn new(pace: Pace) -> Self {
+        let budget = Budget::new(pace.count as usize, pace.per_ms.saturating_mul(MS));
         let (waiting, under_way) = (VecDeque::new(), None);
-        Self { waiting, under_way, is_orphan: false, gap_ns, at: MonoNs(0), failed: 0 }
+        Self { waiting, under_way, is_orphan: false, budget, at: MonoNs(0), failed: 0 }
     }
 
     /// There is another connection, to which no reply belongs that was asked for before. What the venue allows is as
@@ -1126,19 +1127,20 @@ impl Fetches {
 
     fn due(&self) -> Option<MonoNs> {
         let is_free = self.under_way.is_none() && !self.is_orphan;
-        (is_free && !self.waiting.is_empty()).then_some(self.at)
+        (is_free && !self.waiting.is_empty()).then(|| self.at.max(self.budget.free_at()))
     }
 
     fn take(&mut self, now: MonoNs) -> Option<Fetch> {
         self.due().filter(|at| now >= *at)?;
         self.under_way = self.waiting.pop_front();
-        self.at = now.plus(self.gap_ns);
+        self.at = now.plus(Self::GAP_NS);
+        self.budget.spend(now);
         self.under_way.clone()
     }
 
     fn done(&mut self, now: MonoNs) -> Option<Fetch> {
         (self.failed, self.is_orphan) = (0, false);
-        self.at = self.at.max(now.plus(self.gap_ns));
+        self.at = self.at.max(now.plus(Self::GAP_NS));
         self.under_way.take()
     }
 
@@ -1214,7 +1216,7 @@ mod tests {
 
     #[test]
     fn f48_a_page_that_another_connection_asked_for_is_nobodys() {
-        let mut fetches = Fetches::new(100);
+        let mut fetches = Fetches::new(Pace { count: 10, per_ms: 1000 });
         fetches.wanted([fetch(1)].into_iter());
         assert_eq!(fetches.take(MonoNs(1)), Some(fetch(1)));
         fetches.begin_anew();
@@ -1228,16 +1230,26 @@ mod tests {
 
     #[test]
     fn f49_pages_keep_their_distance_over_reconnects() {
-        let mut fetches = Fetches::new(400);
-        fetches.wanted([fetch(1), fetch(2), fetch(1)].into_iter());
-        assert_eq!(fetches.take(MonoNs(0)), Some(fetch(1)));
-        assert_eq!(fetches.done(MonoNs(10 * MS)), Some(fetch(1)));
-        assert_eq!(fetches.take(MonoNs(409 * MS)), None);
-        assert_eq!(fetches.take(MonoNs(410 * MS)), Some(fetch(2)));
-        fetches.failed(Wait::Banned(60 * SECOND), MonoNs(SECOND));
+        let mut fetches = Fetches::new(Pace { count: 3, per_ms: 10_000 });
+        let mut at = Vec::new();
+        for ms in 0..25_000 {
+            // The codec asks for both with each frame.
+            fetches.wanted([fetch(1), fetch(2)].into_iter());
+            if ms == 300 {
+                fetches.begin_anew();
+            }
+            if fetches.take(MonoNs(ms * MS)).is_some() {
+                at.push(ms);
+                fetches.done(MonoNs((ms + 10) * MS));
+            }
+        }
+        assert_eq!(at, [0, 260, 520, 10_000, 10_260, 10_520, 20_000, 20_260, 20_520]);
+        fetches.wanted([fetch(1)].into_iter());
+        assert!(fetches.take(MonoNs(40 * SECOND)).is_some());
+        fetches.failed(Wait::Banned(60 * SECOND), MonoNs(41 * SECOND));
         fetches.begin_anew();
         fetches.wanted([fetch(1)].into_iter());
-        assert_eq!(fetches.take(MonoNs(60 * SECOND)), None);
-        assert_eq!(fetches.take(MonoNs(61 * SECOND)), Some(fetch(1)));
+        assert_eq!(fetches.take(MonoNs(100 * SECOND)), None);
+        assert_eq!(fetches.take(MonoNs(101 * SECOND)), Some(fetch(1)));
     }
 }

@@ -189,6 +189,12 @@ pub fn address_of(venue: &dyn Venue, listen: SocketAddr) -> String {
     connection::address_below(&format!("ws://{listen}"), venue.facts())
 }
 
+/// Where REST requests to `venue` go, lists and pages of books, when a simulator listens on `listen`.
+#[must_use]
+pub fn rest_address_of(venue: &dyn Venue, listen: SocketAddr) -> String {
+    format!("http://{listen}/{}", venue.facts().name)
+}
+
 impl Sim {
     /// A simulator that is listening; it answers as soon as it is turned.
     ///

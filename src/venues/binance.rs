@@ -68,12 +68,12 @@ pub const BOOKS: Books = Books { channel: DEPTH, levels_max: 1000, check: Check:
 /// The stream of changes: all of the last 100 ms.
 const DEPTH: &str = "depth@100ms";
 
-/// Pages of the book that can be had: levels of a side, and the time to the next one in milliseconds. They weigh 5, 25,
-/// 50 and 250 of 6000 a minute (<https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints#order-book>,
-/// as clients of 2026 count; at Binance.US 1, 5, 10 and 50 of 1200:
+/// Pages of the book that can be had: levels of a side, and how many in a minute. They weigh 5, 25, 50 and 250 of 6000
+/// (<https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints#order-book>, as clients
+/// of 2026 count; at Binance.US 1, 5, 10 and 50 of 1200:
 /// <https://github.com/binance-us/binance-us-api-docs/blob/master/rest-api.md>, both read 2026-11-21). A connection
-/// takes no more than a third of that.
-const PAGES: [(usize, u64); 4] = [(100, 250), (500, 750), (1000, 1500), (5000, 7500)];
+/// takes no more than a third of that, since there may be two.
+const PAGES: [(usize, u32); 4] = [(100, 240), (500, 80), (1000, 40), (5000, 8)];
 
 /// So many times the levels that are wanted a page should have: each time the market runs through it there must be
 /// another one.
@@ -148,10 +148,10 @@ impl Venue for Binance {
 
     fn book_codec(&self, symbols: Symbols, levels: usize) -> Option<Box<dyn FeedCodec>> {
         let levels = levels.min(BOOKS.levels_max);
-        let fits = |(page, _): &&(usize, u64)| *page >= levels * PAGE_TIMES;
-        let (page, page_gap_ms) = *PAGES.iter().find(fits).unwrap_or(&PAGES[PAGES.len() - 1]);
+        let fits = |(page, _): &&(usize, u32)| *page >= levels * PAGE_TIMES;
+        let (page, pages_a_minute) = *PAGES.iter().find(fits).unwrap_or(&PAGES[PAGES.len() - 1]);
         let books = Some(PagedBooks::new(Page::of(page, levels), depth_path));
-        let state = State { symbols, books, page_gap_ms, ..State::default() };
+        let state = State { symbols, books, pages_a_minute, ..State::default() };
         Some(Box::new(Codec { parser: Parser::default(), state }))
     }
 
@@ -217,7 +217,7 @@ struct State {
     depth: PerInstrument<Diffs>,
     /// Order books are asked for, and not quotes.
     books: Option<PagedBooks>,
-    page_gap_ms: u64,
+    pages_a_minute: u32,
     /// The last published top of each partial book.
     partial: FxHashMap<(InstrumentId, &'static str), (Level, Level)>,
     levels: Vec<Change>,
@@ -279,8 +279,8 @@ impl FeedCodec for Codec {
         self.state.books.as_ref()?.book(instrument)
     }
 
-    fn fetch_gap_ms(&self) -> u64 {
-        self.state.page_gap_ms
+    fn fetch_pace(&self) -> Pace {
+        Pace { count: self.state.pages_a_minute, per_ms: 60_000 }
     }
 
     fn symbols(&self) -> &Symbols {
@@ -496,7 +496,7 @@ impl State {
         changes(root, "bids", Side::Bid, &mut self.levels)?;
         changes(root, "asks", Side::Ask, &mut self.levels)?;
         match (&mut self.books, self.symbols.entry(instrument)) {
-            (Some(books), Some(entry)) => books.page(entry, (last, UnixNs(0)), &mut self.levels, out),
+            (Some(books), Some(entry)) => books.page(entry, last, &mut self.levels, out),
             _ => self.depth.of(instrument).snapshot(instrument, last, &mut self.levels, out),
         }
         Ok(Frame::Data)

@@ -105,6 +105,13 @@ impl Depth {
         is_short(Side::Bid) || is_short(Side::Ask)
     }
 
+    /// Whether nothing is left of a side that was cut: nobody knows what is best there.
+    #[inline]
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        [Side::Bid, Side::Ask].into_iter().any(|side| self.edges[side as usize].is_some() && self.book.count(side) == 0)
+    }
+
     /// Applies changes in order. The caller has checked all of them.
     #[inline]
     pub fn apply(&mut self, changes: &[Change]) {

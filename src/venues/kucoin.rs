@@ -536,7 +536,7 @@ impl Feed {
         }
         levels.retain(|change| !change.level.price.is_zero());
         if let (Some(books), Some(entry)) = (&mut self.paged, self.symbols.entry(instrument)) {
-            books.page(entry, (sequence, time(data, "time")), &mut levels, out);
+            books.page(entry, sequence, &mut levels, out);
             return Ok(Frame::Data);
         }
         let book = self.books.of(instrument);

@@ -466,7 +466,7 @@ impl Feed {
         }
         let time = root.get("timestamp").and_then(|time| time.integer()).map(reading::time).unwrap_or_default();
         if let (Some(books), Some(entry)) = (&mut self.paged, self.symbols.entry(instrument)) {
-            books.page(entry, (number, time), &mut self.changes, out);
+            books.page(entry, number, &mut self.changes, out);
             return Ok(Frame::Data);
         }
         let book = self.books.of(instrument);

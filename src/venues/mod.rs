@@ -398,10 +398,9 @@ pub trait FeedCodec: Send {
         None
     }
 
-    /// Least time between two of the pages that it asks for by [`Decoded::fetches`], in milliseconds: what one costs of
-    /// the venue's allowance.
-    fn fetch_gap_ms(&self) -> u64 {
-        250
+    /// How many of the pages that it asks for by [`Decoded::fetches`] may be fetched: what the venue allows of them.
+    fn fetch_pace(&self) -> Pace {
+        Pace { count: 240, per_ms: 60_000 }
     }
 
     /// What to send each [`Keepalive::Client`] interval.

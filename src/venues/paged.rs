@@ -59,9 +59,10 @@ impl PagedBooks {
         result.map(|()| Frame::Data)
     }
 
-    /// Takes a page up to the number of its `place`, whose stamp is 0 where it has none. Sorts `levels` in place.
-    pub fn page(&mut self, entry: &SymbolEntry, place: (u64, UnixNs), levels: &mut [Change], out: &mut Decoded) {
-        self.books.of(entry.id).page(entry.id, place, levels, self.page.enough, out);
+    /// Takes a page up to `number`. Its stamp is of no use: it says nothing of how late the stream is. Sorts `levels` in
+    /// place.
+    pub fn page(&mut self, entry: &SymbolEntry, number: u64, levels: &mut [Change], out: &mut Decoded) {
+        self.books.of(entry.id).page(entry.id, number, levels, self.page.enough, out);
         self.want(entry, out);
     }
 
@@ -111,6 +112,8 @@ struct Paged {
     at: UnixNs,
     /// The last number of the book before this one: a page below it was asked for too early.
     floor: u64,
+    /// It was said that there is no book, since nothing is left of the page.
+    is_spent: bool,
 }
 
 /// A number that is behind by more than this was begun anew by the venue, and is no repetition.
@@ -141,14 +144,14 @@ impl Paged {
         let why = match stitch {
             Stitch::Old | Stitch::Waits => return Ok(()),
             Stitch::Applied if !stitched.depth.is_crossed_too_long(received) => {
-                out.updates.push(Update::Book(BookNote { instrument, sequence: order.to, exchange_time: at }));
+                self.say(BookNote { instrument, sequence: order.to, exchange_time: at }, out);
                 return Ok(());
             }
             Stitch::Applied => DecodeError::Crossed,
             Stitch::Gap => DecodeError::Gap,
         };
         // After a gap that it noticed itself it is void, and what shows the gap waits.
-        self.floor = last;
+        (self.floor, self.is_spent) = (last, false);
         if stitched.depth.is_live() {
             stitched.void();
         }
@@ -156,27 +159,30 @@ impl Paged {
         Err(why)
     }
 
-    /// Takes a page up to `number`, unless the book has no need of it; `at` is its stamp, 0 where it has none, and
-    /// `enough` as in [`Page`]. Sorts `levels` in place.
-    fn page(
-        &mut self,
-        instrument: InstrumentId,
-        (number, at): (u64, UnixNs),
-        levels: &mut [Change],
-        enough: usize,
-        out: &mut Decoded,
-    ) {
+    /// Takes a page up to `number`, unless the book has no need of it; `enough` as in [`Page`]. Sorts `levels` in place.
+    fn page(&mut self, instrument: InstrumentId, number: u64, levels: &mut [Change], enough: usize, out: &mut Decoded) {
         let is_early = number < self.floor && number.saturating_add(RESTART) >= self.floor;
         if self.wants_page() && !is_early && self.stitched.page(number, levels, enough) == Stitch::Applied {
             let sequence = self.stitched.last();
-            let exchange_time = if sequence > number { self.at } else { at };
-            out.updates.push(Update::Book(BookNote { instrument, sequence, exchange_time }));
+            let exchange_time = if sequence > number { self.at } else { UnixNs(0) };
+            self.say(BookNote { instrument, sequence, exchange_time }, out);
+        }
+    }
+
+    /// The book has changed. Where the market has run through the whole page there is none until there is a new best.
+    #[inline]
+    fn say(&mut self, note: BookNote, out: &mut Decoded) {
+        let was_spent = std::mem::replace(&mut self.is_spent, self.stitched.depth.is_spent());
+        match self.is_spent {
+            false => out.updates.push(Update::Book(note)),
+            true if !was_spent => out.updates.push(Update::Void(note.instrument, VoidReason::Gap)),
+            true => {}
         }
     }
 
     /// An event could not be read, so something is lost: the book is void until the next page. Whether there was one.
     fn void(&mut self) -> bool {
-        self.floor = self.stitched.last();
+        (self.floor, self.is_spent) = (self.stitched.last(), false);
         self.stitched.void()
     }
 
@@ -187,7 +193,8 @@ impl Paged {
 
     /// The book, while nothing of it is lost.
     fn book(&self) -> Option<&Book> {
-        self.stitched.depth.is_live().then(|| self.stitched.depth.book())
+        let is_known = self.stitched.depth.is_live() && !self.is_spent;
+        is_known.then(|| self.stitched.depth.book())
     }
 }
 
@@ -260,7 +267,7 @@ mod tests {
                 now = (to + 1).min(changes.len() - 1);
                 // A page is asked for, and comes some changes later, or is lost.
                 if fate > 6 && let Some(at) = asked.take() {
-                    paged.page(ID, (at as u64, UnixNs(0)), &mut page_of(&books[at], PAGE), ENOUGH, &mut out);
+                    paged.page(ID, at as u64, &mut page_of(&books[at], PAGE), ENOUGH, &mut out);
                     check(&paged, &mut out)?;
                 }
                 if paged.wants_page() && asked.is_none() {
@@ -273,7 +280,7 @@ mod tests {
             let last = Order { from: Some(end as u64), to: end as u64 };
             let _ = paged.event(ID, (last, UnixNs(1)), &[change(bid, price, size)], MonoNs(1), &mut out);
             if paged.wants_page() {
-                paged.page(ID, (end as u64, UnixNs(0)), &mut page_of(&books[end], PAGE), ENOUGH, &mut out);
+                paged.page(ID, end as u64, &mut page_of(&books[end], PAGE), ENOUGH, &mut out);
             }
             let held = paged.book();
             prop_assert!(held.is_some() && !paged.wants_page());
@@ -287,6 +294,32 @@ mod tests {
     }
 
     #[test]
+    fn f50_a_page_that_the_market_ran_through_is_no_empty_book() {
+        let (mut paged, mut out) = (Paged::default(), Decoded::default());
+        let levels = &mut [change(true, 10, 1), change(true, 9, 1), change(false, 11, 1), change(false, 12, 1)];
+        paged.page(ID, 1, levels, 2, &mut out);
+        let mut event = |paged: &mut Paged, number: u64, level: Change| {
+            let order = Order { from: Some(number), to: number };
+            paged.event(ID, (order, UnixNs(1)), &[level], MonoNs(1), &mut out).unwrap();
+        };
+        event(&mut paged, 2, change(false, 11, 0));
+        assert!(paged.wants_page());
+        assert_eq!(paged.book().map(|book| book.count(Side::Ask)), Some(1));
+        event(&mut paged, 3, change(false, 12, 0));
+        // Whatever is offered at 13 and behind was never told.
+        event(&mut paged, 4, change(false, 13, 5));
+        assert!(paged.book().is_none());
+        event(&mut paged, 5, change(false, 11, 7));
+        assert_eq!(paged.book().map(|book| book.count(Side::Ask)), Some(1));
+        let word = |update: &Update| matches!(update, Update::Book(_));
+        assert_eq!(out.updates.iter().map(word).collect::<Vec<_>>(), [true, true, false, true]);
+        // A page that is older than what was applied since it was asked for.
+        let levels = &mut [change(true, 10, 1), change(true, 9, 1), change(false, 12, 1), change(false, 13, 1)];
+        paged.page(ID, 2, levels, 2, &mut out);
+        assert_eq!(paged.book().map(|book| book.levels(Side::Ask).count()), Some(2));
+    }
+
+    #[test]
     fn f37_f51_a_paged_book_that_is_crossed_or_counts_anew_is_void_at_once() {
         let mut paged = Paged::default();
         let mut out = Decoded::default();
@@ -297,7 +330,7 @@ mod tests {
         let mut said = Decoded::default();
         let mut page = |paged: &mut Paged, number: u64| {
             let levels = &mut [change(true, 10, 1), change(false, 11, 1)];
-            paged.page(ID, (number, UnixNs(0)), levels, 9, &mut said);
+            paged.page(ID, number, levels, 9, &mut said);
         };
         page(&mut paged, 5_000_000);
         assert_eq!(event(&mut paged, 5_000_001, change(false, 9, 1), 1), Ok(()));

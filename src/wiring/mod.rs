@@ -74,7 +74,7 @@ pub fn demo(mut config: Config, seed: u64) -> Result<(), Failure> {
     })?;
     for venue in &mut config.venues {
         venue.address = sim::address_of(venue.venue, sim.address());
-        venue.rest_address.clone_from(&venue.address);
+        venue.rest_address = sim::rest_address_of(venue.venue, sim.address());
     }
     let mut beside = vec![Row::cold(Box::new(sim))];
     let watcher = sim::watcher::Watcher::new(parts.address, &config.instruments, Clock::System);

@@ -362,8 +362,10 @@ fn the_examples_are_good() {
     }
     let simulated = read(&std::fs::read_to_string(folder.join("simulated.toml")).unwrap());
     for venue in &simulated.venues {
-        let wanted = spreadwire::sim::address_of(venue.venue, "127.0.0.1:9000".parse().unwrap());
-        assert_eq!(venue.address, wanted, "{}", venue.name());
+        let listen = "127.0.0.1:9000".parse().unwrap();
+        assert_eq!(venue.address, spreadwire::sim::address_of(venue.venue, listen), "{}", venue.name());
+        let rest = spreadwire::sim::rest_address_of(venue.venue, listen);
+        assert!(venue.rest_address.is_empty() || venue.rest_address == rest, "{}", venue.rest_address);
     }
 }
 

@@ -27,7 +27,7 @@ use spreadwire::net::tls::Trust;
 use spreadwire::sim::certificates::Certificates;
 use spreadwire::sim::prices::CellId;
 use spreadwire::sim::scenario::Scenario;
-use spreadwire::sim::{self, Sim, SimParts, address_of};
+use spreadwire::sim::{self, Sim, SimParts, address_of, rest_address_of};
 use spreadwire::stage::{Alarm, Idle, Stage, Stop, spawn};
 use spreadwire::time::{Clock, HandClock, MS, MonoNs, SECOND, UnixNs};
 use spreadwire::venues::{Check, VENUES, VenueQuote};
@@ -72,6 +72,10 @@ struct Rig {
     ca: Option<PathBuf>,
 }
 
+/// Whose books begin with a page of them: when the market runs through it, less is held until there is another one, and
+/// here pages come in real time.
+const PAGED: [&str; 4] = ["binance", "binanceus", "kucoin", "mexc"];
+
 impl Drop for Rig {
     fn drop(&mut self) {
         self.stop.request();
@@ -112,15 +116,12 @@ impl Rig {
         let symbols = INSTRUMENTS.iter().map(|(base, quote)| format!("{base}/{quote}")).collect();
         let directory = Arc::new(Directory::new(symbols, entries.collect()));
         let trust = Trust::new(ca.as_deref()).unwrap();
-        let address = |venue| {
-            let plain = address_of(venue, sim.address());
-            if tls { plain.replacen("ws://", "wss://", 1) } else { plain }
-        };
+        let secured = |plain: String| if tls { plain.replacen("://", "s://", 1) } else { plain };
         let venues = (0..).zip(VENUES).map(|(at, venue)| FeedVenue {
             id: VenueId(at),
             venue: *venue,
-            address: address(*venue),
-            rest_address: address(*venue),
+            address: secured(address_of(*venue, sim.address())),
+            rest_address: secured(rest_address_of(*venue, sim.address())),
             trust: trust.clone(),
         });
         let venues: Vec<FeedVenue> = venues.collect();
@@ -202,7 +203,7 @@ impl Rig {
         self.hand.advance(STEP_NS);
         self.sim.turn(Duration::ZERO);
         // Dialers live in real time: while one is at work, the others do so, too.
-        if self.board.venues.iter().any(|v| v.state() == LinkState::Connecting) {
+        if self.board.venues.iter().any(|v| v.state() == LinkState::Connecting) || self.waits_for_pages() {
             std::thread::sleep(Duration::from_nanos(STEP_NS).saturating_sub(self.stepped.elapsed()));
         }
         self.stepped = Instant::now();
@@ -238,6 +239,17 @@ impl Rig {
         }
     }
 
+    /// Whether a venue whose books begin with pages is connected and has not all of them.
+    fn waits_for_pages(&mut self) -> bool {
+        (0..VENUES.len()).filter(|venue| PAGED.contains(&VENUES[*venue].facts().name)).any(|venue| {
+            self.board.books[venue].state() == LinkState::Connected
+                && (0..INSTRUMENTS.len() as u32).map(InstrumentId).any(|instrument| {
+                    self.books.load(self.directory.pair(instrument, VenueId(venue as u16)), 1, &mut self.view);
+                    self.view.changes == 0 || self.view.void.is_some()
+                })
+        })
+    }
+
     /// The oracle of books: whatever is held, the venue had it, all of its levels, when we say that we read it or later.
     fn check_books(&mut self) {
         for venue in (0..VENUES.len()).filter(|venue| VENUES[*venue].facts().books.is_some()) {
@@ -263,10 +275,14 @@ impl Rig {
         let levels = books.levels_max.min(LEVELS);
         // Whatever is lost, the venue vouches for so many.
         let vouched = if let Check::ChecksumOf(vouched) = books.check { vouched } else { levels };
-        let is_side = |had: Vec<Level>, held: &[Level]| had.iter().take(vouched).eq(held.iter().take(vouched));
+        let may_be_short = PAGED.contains(&VENUES[venue].facts().name);
+        let is_best = |held: &[Level], meant: Vec<Level>| {
+            let (held, meant) = (&held[..held.len().min(vouched)], &meant[..meant.len().min(vouched)]);
+            meant.starts_with(held) && (held.len() == meant.len() || (may_be_short && !held.is_empty()))
+        };
         let is_it = |quote: &VenueQuote| {
-            is_side(quote.levels(Side::Bid, levels), &self.view.bids)
-                && is_side(quote.levels(Side::Ask, levels), &self.view.asks)
+            is_best(&self.view.bids, quote.levels(Side::Bid, levels))
+                && is_best(&self.view.asks, quote.levels(Side::Ask, levels))
         };
         deep.iter().skip(first).rev().any(|(_, quote)| is_it(quote))
     }

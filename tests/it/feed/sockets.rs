@@ -22,7 +22,7 @@ use spreadwire::net::dial;
 use spreadwire::net::listen::Listener;
 use spreadwire::net::switch::Switch;
 use spreadwire::net::tls::Trust;
-use spreadwire::sim::{self, Sim, SimParts, address_of, default_instruments};
+use spreadwire::sim::{self, Sim, SimParts, address_of, default_instruments, rest_address_of};
 use spreadwire::stage::{Alarm, Idle, Stage, Stop, spawn};
 use spreadwire::time::{Clock, HandClock, MS, MonoNs, SECOND, UnixNs};
 use spreadwire::venues::{VENUES, Venue};
@@ -627,7 +627,7 @@ fn simulated() -> (Rig, sim::control::SimControl) {
         id: VenueId(at),
         venue: *venue,
         address: address_of(*venue, address),
-        rest_address: address_of(*venue, address),
+        rest_address: rest_address_of(*venue, address),
         trust: Trust::new(None).unwrap(),
     });
     let rig = Rig::new(directory, venues.collect(), 4096);
