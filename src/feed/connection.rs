@@ -259,6 +259,7 @@ impl Connection {
         let mine = entries.iter().map(|entry| entry.id).collect();
         let silence = Silence::new(parts.options.silence(), mine);
         let codec = parts.purpose.codec(parts.venue, Symbols::configured(entries));
+        let lag = if parts.purpose.is_books() { Lag::of_books() } else { Lag::of_quotes() };
         Self {
             id: parts.id,
             facts: parts.venue.facts(),
@@ -284,7 +285,7 @@ impl Connection {
             acknowledged_count: 0,
             price_by: None,
             flowed: false,
-            lag: Lag::of_quotes(),
+            lag,
             lag_of_days: Lag::of_days(),
             source: Source::default(),
             bad: BadFrames::default(),

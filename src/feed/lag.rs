@@ -10,6 +10,8 @@ use crate::time::{MS, MonoNs, SECOND, UnixNs};
 pub struct Lag {
     /// A stamp that is older than the newest by more tells of a clock that was set, not of a line, which keeps the order.
     step_ns: u64,
+    /// Whether the newest stamp again is of something else that is new.
+    repeats: bool,
     /// The newest stamp so far.
     newest: UnixNs,
     /// How much later than usual it came, in nanoseconds.
@@ -32,6 +34,12 @@ impl Lag {
         Self::new(SECOND)
     }
 
+    /// For order books: of each only changes are told, so that an equal stamp is of another one.
+    #[must_use]
+    pub const fn of_books() -> Self {
+        Self { repeats: true, ..Self::new(SECOND) }
+    }
+
     /// For day statistics: about one a second for each instrument, stamped when they are sent.
     #[must_use]
     pub const fn of_days() -> Self {
@@ -39,7 +47,7 @@ impl Lag {
     }
 
     const fn new(step_ns: u64) -> Self {
-        Self { step_ns, newest: UnixNs(0), lag_ns: 0, least: None, before: None, since: MonoNs(0) }
+        Self { step_ns, repeats: false, newest: UnixNs(0), lag_ns: 0, least: None, before: None, since: MonoNs(0) }
     }
 
     /// Takes the stamp of a quote that was read at `received`; a stamp of 0 is none. Gives the lateness that it has beyond a quarter of a second, in nanoseconds. Never so much that a later stamp
@@ -50,9 +58,9 @@ impl Lag {
             return 0;
         }
         if stamp.0.saturating_add(self.step_ns) < self.newest.0 {
-            *self = Self::new(self.step_ns);
+            *self = Self { repeats: self.repeats, ..Self::new(self.step_ns) };
         }
-        if stamp > self.newest {
+        if stamp > self.newest || (self.repeats && stamp == self.newest) {
             self.newest = stamp;
             self.measure(received.0.wrapping_sub(stamp.0) as i64, received);
         }
@@ -101,6 +109,13 @@ mod tests {
         assert_eq!(lags(&[(90_000, 1000), (91_000, 2000)]), [0, 0], "ahead of ours");
         assert_eq!(lags(&[(90_000, 100_000), (80_000, 100_100), (80_100, 100_200)]), [0, 0, 0], "set back");
         assert_eq!(lags(&[(90_000, 90_000), (190_000, 90_100), (90_200, 90_200)]), [0, 0, 0], "forth and back");
+    }
+
+    #[test]
+    fn f20_two_books_with_one_stamp_are_each_as_late_as_they_come() {
+        let mut lag = Lag::of_books();
+        let mut take = |stamp, read| lag.take(UnixNs::from_ms(stamp), MonoNs(read * MS)) / MS;
+        assert_eq!([take(1000, 1050), take(2000, 2050), take(2000, 4050)], [0, 0, 1750]);
     }
 
     #[test]

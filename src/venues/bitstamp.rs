@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use crate::market::book::{Book, Side};
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
-use crate::venues::depth::{Change, Depth, Order, PerInstrument, Stitch, Stitched};
+use crate::venues::depth::{Change, Depth, OVERTAKEN_MAX_NS, Order, PerInstrument, Stitch, Stitched};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, array, level, text};
@@ -55,9 +55,6 @@ const EXCEPTIONS: &[(&str, usize)] =
 
 /// Codes that are not the usual ones: (Bitstamp's, canonical). Its UST is Terra's dollar.
 const ALIASES: [(&str, &str); 1] = [("UST", "USTC")];
-
-/// A book whose stamp is behind by more, in microseconds, was not overtaken: the venue's clock was put back.
-const OVERTAKEN_MAX_US: u64 = 1_000_000;
 
 /// The two channels that are read, by the beginning of their names.
 const BOOK: &str = "order_book_";
@@ -367,7 +364,7 @@ impl Feed {
             }
         };
         // One that was overtaken; or the venue's clock was put back.
-        if stamp < *at && stamp >= at.saturating_sub(OVERTAKEN_MAX_US) {
+        if stamp < *at && stamp >= at.saturating_sub(OVERTAKEN_MAX_NS / 1000) {
             return Ok(Frame::Data);
         }
         *at = stamp;
@@ -648,7 +645,7 @@ mod tests {
     #[test]
     fn f51_a_venue_whose_clock_is_put_back_is_heard_at_once() {
         let mut codec = codec();
-        let hour = 3600 * OVERTAKEN_MAX_US;
+        let hour = 3_600_000_000;
         hear(&mut *codec, &frame(2 * hour, r#"["101","1"]"#)).0.unwrap();
         hear(&mut *codec, &frame(hour, r#"["100","1"]"#)).0.unwrap();
         assert_eq!(best(&*codec).as_deref(), Some("100"));

@@ -529,7 +529,8 @@ impl ExchangeSide for Exchange {
             }
             if channel.starts_with("book.") {
                 out.push(reply(0, None, channel));
-                out.push(book_frame(channel, &quote, None));
+                // Its stamp is that of the message.
+                out.push(book_frame(channel, &VenueQuote { time: market.now(), ..quote.clone() }, None));
             } else {
                 // The first ticker is the answer.
                 out.push(ticker_frame(&quote, id));

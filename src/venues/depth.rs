@@ -58,6 +58,10 @@ const CROSSED_MAX_NS: u64 = SECOND;
 /// A venue that begins anew was away for longer.
 const ANEW_AFTER_NS: u64 = SECOND;
 
+/// One of a row of whole books that is behind the one before by no more, in nanoseconds, was overtaken; behind by more,
+/// the venue's clock was put back.
+pub const OVERTAKEN_MAX_NS: u64 = SECOND;
+
 impl Depth {
     /// Whether a whole book has been read and nothing was lost since.
     #[must_use]

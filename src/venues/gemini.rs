@@ -480,7 +480,10 @@ impl ExchangeSide for Exchange {
             }
             match channel {
                 "bookTicker" => out.push(book_ticker_frame(&quote)),
-                _ if self.wants_snapshot => out.push(depth_frame(&quote, None)),
+                // Its stamp is that of the message.
+                _ if self.wants_snapshot => {
+                    out.push(depth_frame(&VenueQuote { time: market.now(), ..quote.clone() }, None));
+                }
                 _ => {}
             }
             self.subscriptions.add(channel, quote, market.now());
