@@ -393,8 +393,6 @@ fn check(row: &Row, is_half: bool) {
     let mut rig = Rig::new(row.tls);
     let begun = rig.until(30_000, |rig| rig.well().iter().all(|well| *well));
     assert!(begun.is_ok(), "not all prices flow: {:?}", names(&rig.well(), false));
-    // Until each line has heard what is usual on it.
-    rig.run(1000);
     let mut failures = Vec::new();
     for half in 0..if is_half { 2 } else { 1 } {
         let suffers = |venue: usize| !is_half || venue % 2 == half;
