@@ -2,6 +2,7 @@
 //!
 //! Each subscription is acknowledged by itself. Books count `seqId`; in recordings of 2021-22 they
 //! carry a checksum instead, which is verified (it is 0 since 2026-06). Times are milliseconds as text.
+//! Where a subscription begins without a whole book, that is fetched by REST.
 //! Called on the feed's thread; keeps a book only for the `books` channels.
 
 use std::fmt::Write as _;
@@ -13,10 +14,12 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
-use crate::venues::depth::{Chained, Change, Depth, Link, PerInstrument, Quoted, paired_checksum};
+use crate::venues::depth::{Chained, Change, Depth, Link, Order, PerInstrument, Quoted, paired_checksum};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
+use crate::venues::paged::{Page, PagedBooks};
 use crate::venues::reading::{self, Seen, Sequences, changes, figure, level, side, text, time};
+use crate::venues::writing;
 use crate::venues::{
     Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed,
     Maintenance, Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
@@ -40,16 +43,20 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 350,
     channel: "bbo-tbt",
-    books: Some(Books { channel: BOOKS, levels_max: 400, check: Check::Sequence }),
+    books: Some(Books { channel: BOOKS, levels_max: LEVELS_MAX, check: Check::Sequence }),
     limits: Limits { connects: Pace { count: 3, per_ms: 1000 }, ..Limits::UNPUBLISHED },
     docs: "https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-order-book-channel (2026-11-20)",
 };
 
 /// The channel of quotes,
 const BBO: &str = "bbo-tbt";
-/// and that of order books: 400 levels, each change after at most 100 ms. A level that leaves the 400 is removed, one
+/// and that of order books: a whole one first, then each change after at most 100 ms. That first one the venue means to
+/// leave out (<https://my.okx.com/docs-v5/log_en>, note of 2026-02-12, for 2026-08, read 2026-11-21; nobody said since
+/// that it did): then a page of `GET /api/v5/market/books` has the number that the changes go on from. 400 levels. A level that leaves the 400 is removed, one
 /// that enters is told: so in recordings of 2021-07, whose fuller side has 400 levels after every message.
 const BOOKS: &str = "books";
+const LEVELS_MAX: usize = 400;
+const BOOKS_PATH: &str = "/api/v5/market/books";
 
 /// Instruments in one request, about 60 bytes each: far below the 64 KB that a request may have.
 const ARGS_PER_REQUEST: usize = 200;
@@ -76,8 +83,9 @@ impl Venue for Okx {
         Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
     }
 
-    fn book_codec(&self, symbols: Symbols, _levels: usize) -> Option<Box<dyn FeedCodec>> {
-        let state = State { symbols, wants_books: true, ..State::default() };
+    fn book_codec(&self, symbols: Symbols, levels: usize) -> Option<Box<dyn FeedCodec>> {
+        let paged = Some(PagedBooks::new(Page::of(LEVELS_MAX, levels.min(LEVELS_MAX)), page_path));
+        let state = State { symbols, paged, ..State::default() };
         Some(Box::new(Codec { parser: Parser::default(), state }))
     }
 
@@ -107,6 +115,14 @@ impl Venue for Okx {
     }
 
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
+        if (method, target.split('?').next()?) == ("GET", BOOKS_PATH) {
+            let quote = market.quote(writing::query(target, "instId")?)?;
+            let levels = writing::query(target, "sz").and_then(|n| n.parse().ok()).unwrap_or(1);
+            let [asks, bids] = [Side::Ask, Side::Bid].map(|side| levels_text(&quote.levels(side, levels)));
+            let (ms, number) = (quote.time.ms(), quote.sequence);
+            let book = format!(r#"{{"asks":{asks},"bids":{bids},"ts":"{ms}","seqId":{number}}}"#);
+            return Some(format!(r#"{{"code":"0","msg":"","data":[{book}]}}"#));
+        }
         listing::asked(self, method, target)?;
         let row = |it: Listed| {
             json!({"instType": "SPOT", "instId": it.native, "baseCcy": it.base, "quoteCcy": it.quote, "state": "live",
@@ -125,8 +141,10 @@ struct Codec {
 #[derive(Default)]
 struct State {
     symbols: Symbols,
-    /// Order books are asked for, and not quotes.
-    wants_books: bool,
+    /// Order books are asked for, and not quotes: those whose subscription began without a whole one.
+    paged: Option<PagedBooks>,
+    /// Whose subscription was acknowledged, and no whole book or page has come since.
+    is_new: PerInstrument<bool>,
     /// Instruments that `bbo-tbt` has quoted.
     seen: Seen,
     /// The `seqId` of `bbo-tbt`.
@@ -145,8 +163,10 @@ impl FeedCodec for Codec {
         state.sequences.clear();
         state.books.clear();
         state.wholes.clear();
+        state.paged.iter_mut().for_each(PagedBooks::clear);
+        state.is_new.clear();
         let mut id = 0;
-        let channels: &[&str] = if state.wants_books { &[BOOKS] } else { &[BBO, "tickers"] };
+        let channels: &[&str] = if state.paged.is_some() { &[BOOKS] } else { &[BBO, "tickers"] };
         for channel in channels {
             for chunk in state.symbols.entries().chunks(ARGS_PER_REQUEST) {
                 id += 1;
@@ -167,8 +187,17 @@ impl FeedCodec for Codec {
         parser.parse(frame, |root| state.message(root, received, out))?
     }
 
+    fn snapshot(&mut self, url: &str, body: &[u8], out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let Some(native) = url.contains(BOOKS_PATH).then(|| writing::query(url, "instId")).flatten() else {
+            return Ok(Frame::Unused);
+        };
+        let Self { parser, state } = self;
+        parser.parse(body, |root| state.page(native, root, out))?
+    }
+
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
         let channel = self.state.channel();
+        self.state.paged.iter_mut().for_each(|paged| paged.begin_anew(instruments));
         for native in self.state.symbols.natives(instruments) {
             for op in ["unsubscribe", "subscribe"] {
                 requests.push(request("", op, channel, std::iter::once(native)));
@@ -185,7 +214,9 @@ impl FeedCodec for Codec {
     }
 
     fn book(&self, instrument: InstrumentId) -> Option<&Book> {
-        self.state.books.get(&(instrument, BOOKS))?.book()
+        let State { books, paged, .. } = &self.state;
+        let whole = books.get(&(instrument, BOOKS)).and_then(Chained::book);
+        whole.or_else(|| paged.as_ref()?.book(instrument))
     }
 }
 
@@ -248,7 +279,7 @@ fn scan_level(scan: &mut Scan<'_>) -> Option<Level> {
 impl State {
     /// What is asked for.
     const fn channel(&self) -> &'static str {
-        if self.wants_books { BOOKS } else { BBO }
+        if self.paged.is_some() { BOOKS } else { BBO }
     }
 
     #[inline(always)]
@@ -294,6 +325,7 @@ impl State {
                 let is_ours = arg.text_of("channel") == Some(self.channel());
                 if let (true, Some(id)) = (is_ours, self.symbols.find(symbol.as_bytes())) {
                     out.updates.push(Update::Subscribed(id));
+                    *self.is_new.of(id) = true;
                 }
             }
             "error" => {
@@ -386,6 +418,11 @@ impl State {
             self.steps.push(Step { to: self.levels.len(), link, checksum });
         }
         let chain = self.books.entry((instrument, channel)).or_default();
+        if is_whole {
+            *self.is_new.of(instrument) = false;
+        } else if !chain.depth.is_live() && *self.is_new.of(instrument) && channel == BOOKS && self.paged.is_some() {
+            return self.join(instrument, received, out);
+        }
         let before = chain.sequence();
         let (mut from, mut is_new) = (0, false);
         for step in &self.steps {
@@ -405,6 +442,8 @@ impl State {
                 Ok(is_applied) => is_new |= is_applied,
                 Err(why) => {
                     chain.depth.void();
+                    // What still comes of the old subscription is of no use.
+                    *self.is_new.of(instrument) = false;
                     out.updates.extend(why.loss().map(|reason| Update::Void(instrument, reason)));
                     let native = self.symbols.entry(instrument).map_or("", |entry| entry.native.as_str());
                     for op in ["unsubscribe", "subscribe"] {
@@ -422,11 +461,60 @@ impl State {
         }
         let quoted = Quoted { instrument, sequence: chain.sequence(), exchange_time: step.link.at, channel };
         chain.depth.publish(quoted, out);
-        if self.wants_books {
+        if let Some(paged) = &mut self.paged {
+            if is_whole {
+                // It may have been known by a page until now.
+                paged.begin_anew(&[instrument]);
+            }
             chain.note(instrument, out);
         }
         Ok(Frame::Data)
     }
+
+    /// Joins the changes that were read to a page.
+    #[cold]
+    fn join(&mut self, instrument: InstrumentId, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let (Some(paged), Some(entry)) = (&mut self.paged, self.symbols.entry(instrument)) else {
+            return Ok(Frame::Unused);
+        };
+        let mut from = 0;
+        for step in &self.steps {
+            let levels = &self.levels[from..step.to];
+            from = step.to;
+            let Link { after, number, at } = step.link;
+            let order = match (after, number) {
+                // What changes nothing repeats the number.
+                (Some(after), Some(number)) if number >= after => {
+                    Ok((Order { from: Some(after.saturating_add(1)), to: number }, at))
+                }
+                // The numbers begin anew.
+                _ => Err(DecodeError::Gap),
+            };
+            paged.event(entry, order, levels, received, out)?;
+        }
+        Ok(Frame::Data)
+    }
+
+    /// A book by REST.
+    fn page(&mut self, native: &str, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let Some(instrument) = self.symbols.find(native.as_bytes()) else { return Ok(Frame::Unused) };
+        let item = root.get("data").and_then(|data| data.at(0)).ok_or(DecodeError::Missing("data"))?;
+        self.levels.clear();
+        changes(item, "asks", Side::Ask, &mut self.levels)?;
+        changes(item, "bids", Side::Bid, &mut self.levels)?;
+        let sequence = reading::integer(item, "seqId")?;
+        let is_whole = self.books.get(&(instrument, BOOKS)).is_some_and(|chain| chain.depth.is_live());
+        match (&mut self.paged, self.symbols.entry(instrument)) {
+            (Some(paged), Some(entry)) if !is_whole => paged.page(entry, sequence, &mut self.levels, out),
+            _ => {}
+        }
+        Ok(Frame::Data)
+    }
+}
+
+/// The page of a book.
+fn page_path(native: &str, levels: usize) -> String {
+    format!("{BOOKS_PATH}?instId={native}&sz={levels}")
 }
 
 /// Runs `read`; what it published is taken back when it fails.
@@ -651,4 +739,55 @@ fn ticker_frame(quote: &VenueQuote) -> String {
         last = day.last,
         open = day.last - day.change,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::venues::BookNote;
+
+    fn change(previous: u64, number: u64, bid: &str, size: &str) -> String {
+        format!(
+            r#"{{"arg":{{"channel":"books","instId":"BTC-USDT"}},"action":"update","data":[{{"asks":[],"bids":[["{bid}","{size}","0","1"]],"ts":"{number}","checksum":0,"seqId":{number},"prevSeqId":{previous}}}]}}"#
+        )
+    }
+
+    #[test]
+    fn f50_a_subscription_that_begins_without_a_whole_book_is_joined_to_a_page() {
+        let mut codec = Okx.book_codec(Symbols::discovering(Okx.symbol_of()), 2).unwrap();
+        let id = InstrumentId(0);
+        let read = |codec: &mut Box<dyn FeedCodec>, frame: &str| {
+            let mut out = Decoded::default();
+            let result = codec.decode(frame.as_bytes(), MonoNs(1), &mut out);
+            (result, out)
+        };
+        let bids = |codec: &dyn FeedCodec| -> Option<Vec<String>> {
+            let level = |level: &Level| format!("{} x {}", level.price, level.size);
+            Some(codec.book(id)?.levels(Side::Bid).map(level).collect())
+        };
+        // Before the acknowledgement it may be of an older subscription.
+        let (_, out) = read(&mut codec, &change(98, 99, "9", "1"));
+        assert!(out.fetches.is_empty());
+        let ack = r#"{"event":"subscribe","arg":{"channel":"books","instId":"BTC-USDT"},"connId":"a4d3ae55"}"#;
+        let (_, out) = read(&mut codec, ack);
+        assert_eq!(out.updates, [Update::Subscribed(id)]);
+        for number in 100..103 {
+            let (result, out) = read(&mut codec, &change(number - 1, number, "10", &number.to_string()));
+            assert_eq!((result, bids(&*codec)), (Ok(Frame::Data), None));
+            assert_eq!(out.fetches[0].path, "/api/v5/market/books?instId=BTC-USDT&sz=400");
+        }
+        let page = r#"{"code":"0","msg":"","data":[{"asks":[["11","5","0","1"]],"bids":[["10","100","0","1"],["8","3","0","1"]],"ts":"100","seqId":100}]}"#;
+        let mut out = Decoded::default();
+        codec
+            .snapshot("https://www.okx.com/api/v5/market/books?instId=BTC-USDT&sz=400", page.as_bytes(), &mut out)
+            .unwrap();
+        assert!(matches!(out.updates[..], [Update::Book(BookNote { sequence: 102, .. })]), "{:?}", out.updates);
+        assert_eq!(bids(&*codec).unwrap(), ["10 x 102", "8 x 3"]);
+        let (_, out) = read(&mut codec, &change(102, 105, "9", "1"));
+        assert!(out.fetches.is_empty() && bids(&*codec).unwrap() == ["10 x 102", "9 x 1", "8 x 3"]);
+        // What is not the next is a loss, and a page is asked for.
+        let (result, out) = read(&mut codec, &change(106, 107, "9", "2"));
+        assert_eq!((result, bids(&*codec)), (Err(DecodeError::Gap), None));
+        assert!(out.updates.contains(&Update::Void(id, VoidReason::Gap)) && out.fetches.len() == 1);
+    }
 }

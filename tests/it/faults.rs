@@ -277,8 +277,8 @@ impl Rig {
         let vouched = if let Check::ChecksumOf(vouched) = books.check { vouched } else { levels };
         let may_be_short = PAGED.contains(&VENUES[venue].facts().name);
         let is_best = |held: &[Level], meant: Vec<Level>| {
-            let (held, meant) = (&held[..held.len().min(vouched)], &meant[..meant.len().min(vouched)]);
-            meant.starts_with(held) && (held.len() == meant.len() || (may_be_short && !held.is_empty()))
+            meant.starts_with(&held[..held.len().min(vouched)])
+                && (held.len() == meant.len() || (may_be_short && !held.is_empty()))
         };
         let is_it = |quote: &VenueQuote| {
             is_best(&self.view.bids, quote.levels(Side::Bid, levels))
@@ -425,8 +425,9 @@ fn check(row: &Row, is_half: bool) {
             if suffers(venue) && moved != (row.moves)(name) {
                 failures.push(format!("{name}: the counter moved: {moved}"));
             }
-            let well = was_well[venue] && rig.is_well(venue);
-            if suffers(venue) && (row.well)(name).is_some_and(|expected| expected != well) {
+            let well = rig.is_well(venue);
+            let is_other = |expected| if expected { !well } else { well && was_well[venue] };
+            if suffers(venue) && (row.well)(name).is_some_and(is_other) {
                 failures.push(format!("{name}: in the fault its prices are well: {well}"));
             }
             if !suffers(venue) && gauges.disconnects.value() != disconnects {

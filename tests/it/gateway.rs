@@ -75,6 +75,7 @@ impl Rig {
             gauges.set_source(1);
             gauges.set_state(LinkState::Connected, clock.now());
         }
+        board.books.iter().for_each(|gauges| gauges.set_state(LinkState::Connected, clock.now()));
         let (events, opportunities) = rtrb::RingBuffer::new(64);
         let (changes, days) = (Arc::new(Changes::new(directory.pairs())), Arc::new(DayTable::new(directory.pairs())));
         let books = Arc::new(BookTable::new(directory.pairs(), levels));

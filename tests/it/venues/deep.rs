@@ -84,6 +84,7 @@ struct Line {
     now: MonoNs,
     /// What the codec said of its book last: that it changed, or that it is void.
     said: Option<bool>,
+    is_subscribed: bool,
     /// Why it was void, each time.
     voids: Vec<VoidReason>,
 }
@@ -115,6 +116,7 @@ impl Line {
             fetches: Vec::new(),
             now: MonoNs(SECOND),
             said: None,
+            is_subscribed: false,
             voids: Vec::new(),
         };
         line.remember();
@@ -168,6 +170,10 @@ impl Line {
                 Update::Book(note) => {
                     assert_eq!(note.instrument, ID);
                     self.said = Some(true);
+                }
+                Update::Subscribed(instrument) => {
+                    assert_eq!(*instrument, ID);
+                    self.is_subscribed = true;
                 }
                 Update::Void(_, reason) => {
                     self.said = Some(false);
@@ -261,6 +267,7 @@ fn one_book_is_asked_for_and_comes_whole_with_every_change_told() {
     for venue in with_books() {
         let name = venue.facts().name;
         let mut line = Line::open(venue, LEVELS);
+        assert!(line.is_subscribed, "{name}: nothing acknowledged");
         for number in 0..30 {
             line.step(level(10_000 - number % 7, 5 + number), level(10_010 + number % 3, 9), Fate::Delivered);
             assert_eq!(line.said, Some(true), "{name}: after {number} changes");
@@ -291,6 +298,28 @@ fn f37_a_book_that_is_crossed_for_more_than_a_second_is_void_and_asked_for_anew(
         line.step(level(10_020, 5), level(10_015, 5), Fate::Delivered);
         assert_eq!(line.voids, [VoidReason::Crossed], "{name}");
         for number in 6..9 {
+            line.step(level(10_000, number), level(10_010, number), Fate::Delivered);
+        }
+        let held = line.codec.book(ID).map(|book| sides(book, LEVELS));
+        assert_eq!(held.as_ref(), line.history.last(), "{name}: the book has not come back");
+    }
+}
+
+#[test]
+fn f15_a_silent_book_that_is_asked_for_again_comes_again() {
+    for venue in with_books() {
+        let name = venue.facts().name;
+        let mut line = Line::open(venue, LEVELS);
+        line.step(level(10_000, 2), level(10_010, 2), Fate::Delivered);
+        line.step(level(10_001, 3), level(10_010, 3), Fate::Lost);
+        let (mut requests, mut said) = (Vec::new(), Messages::default());
+        line.codec.resubscribe(&[ID], &mut requests);
+        // Who asks for it again takes it for void.
+        line.said = Some(false);
+        assert!(!requests.is_empty(), "{name}");
+        requests.iter().for_each(|request| line.side.receive(request, &line.hall, &mut said));
+        line.hear(said.drain().collect(), line.connections);
+        for number in 4..7 {
             line.step(level(10_000, number), level(10_010, number), Fate::Delivered);
         }
         let held = line.codec.book(ID).map(|book| sides(book, LEVELS));
