@@ -16,10 +16,10 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
-use crate::venues::depth::{Change, Diffs, Order, PerInstrument};
+use crate::venues::depth::{Change, Diffs, Order, Page, PerInstrument};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
-use crate::venues::paged::{Page, PagedBooks};
+use crate::venues::paged::PagedBooks;
 use crate::venues::reading::{self, Seen, changes, figure, integer, level, side, text, time};
 use crate::venues::writing;
 use crate::venues::{

@@ -39,6 +39,33 @@ impl Change {
     }
 }
 
+/// What is asked for of a book that has more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Levels of a side that are asked for.
+    pub levels: usize,
+    /// With fewer left of a side that was cut another page is wanted.
+    pub enough: usize,
+}
+
+impl Page {
+    /// The whole book.
+    pub const ALL: Self = Self { levels: usize::MAX, enough: 0 };
+
+    /// For whom wants `wanted` levels, where pages of `levels` can be had: another one is wanted before there are
+    /// fewer, when three quarters of what was to spare are gone.
+    #[must_use]
+    pub const fn of(levels: usize, wanted: usize) -> Self {
+        Self { levels, enough: if wanted < levels { wanted + (levels - wanted) / 4 } else { levels } }
+    }
+
+    /// Whether a side of so many levels goes on behind them. Venues cut below the number that was asked for, too, without
+    /// a word; one that is far below is all that there is, so that a thin book is not asked for again and again.
+    const fn is_cut(self, levels: usize) -> bool {
+        levels >= self.enough + (self.levels - self.enough).div_ceil(2)
+    }
+}
+
 /// A book, and the top that was last published of it.
 #[derive(Clone, Debug, Default)]
 pub struct Depth {
@@ -48,7 +75,7 @@ pub struct Depth {
     crossed_since: Option<MonoNs>,
     /// The worst price of each [`Side`] down to which all levels are known; `None`: to the end.
     edges: [Option<Decimal>; 2],
-    /// See [`Self::replace_cut`].
+    /// See [`Page`].
     enough: usize,
 }
 
@@ -89,19 +116,18 @@ impl Depth {
         self.apply(levels);
     }
 
-    /// Takes `levels` as the best of a book that goes on behind them, nobody knows how: worse ones are not kept from now
-    /// on, however many of these go away. A side of fewer than `enough` is taken for all that there is, since nobody
-    /// cuts so near; venues cut pages below the number that was asked for. Sorts them in place.
-    pub fn replace_cut(&mut self, levels: &mut [Change], enough: usize) {
+    /// Takes `levels` as a page of a book that may go on behind them, nobody knows how: levels that are worse than the
+    /// worst of a side that was cut are not kept from now on, however many of these go away. Sorts them in place.
+    pub fn replace_cut(&mut self, levels: &mut [Change], page: Page) {
         self.replace(levels);
-        self.enough = enough;
+        self.enough = page.enough;
         for side in [Side::Bid, Side::Ask] {
-            let worst = self.book.worst(side).filter(|_| self.book.count(side) >= enough);
+            let worst = self.book.worst(side).filter(|_| page.is_cut(self.book.count(side)));
             self.edges[side as usize] = worst.map(|level| level.price);
         }
     }
 
-    /// Whether a side that was cut has fewer than `enough` levels left: see [`Self::replace_cut`].
+    /// Whether a side that was cut has less than [`Page::enough`] left.
     #[inline]
     #[must_use]
     pub fn is_short(&self) -> bool {
@@ -379,12 +405,12 @@ impl Stitched {
     /// Takes `levels` as the whole book as of `number`, and what waits behind it. A snapshot that is older than
     /// what waits leaves a gap, and is not taken.
     pub fn snapshot(&mut self, number: u64, levels: &mut [Change]) -> Stitch {
-        self.page(number, levels, usize::MAX)
+        self.page(number, levels, Page::ALL)
     }
 
-    /// The same with the best levels of the book: see [`Depth::replace_cut`]. One that is older than what a short book
+    /// The same with the best levels of the book as they were asked for: see [`Depth::replace_cut`]. One that is older than what a short book
     /// has kept is not taken, and the book stays as it is.
-    pub fn page(&mut self, number: u64, levels: &mut [Change], enough: usize) -> Stitch {
+    pub fn page(&mut self, number: u64, levels: &mut [Change], page: Page) -> Stitch {
         if self.short_since.is_some_and(|since| number < since) {
             return Stitch::Old;
         }
@@ -393,7 +419,7 @@ impl Stitched {
             self.depth.void();
             return Stitch::Gap;
         }
-        self.depth.replace_cut(levels, enough);
+        self.depth.replace_cut(levels, page);
         (self.last, self.seam, self.old, self.short_since) = (number, number, 0, None);
         for (order, changes) in std::mem::take(&mut self.waiting) {
             self.delta(order, &changes);
@@ -656,7 +682,7 @@ mod tests {
         let mut depth = Depth::default();
         let levels =
             [change(true, 10, 1), change(true, 9, 1), change(true, 8, 1), change(false, 11, 1), change(false, 12, 1)];
-        depth.replace_cut(&mut levels.clone(), 3);
+        depth.replace_cut(&mut levels.clone(), Page { levels: 3, enough: 3 });
         // Behind the third bid nobody knows what there is, behind the second ask there is nothing.
         depth.apply(&[change(true, 7, 1), change(false, 13, 1)]);
         assert_eq!((depth.book().count(Side::Bid), depth.book().count(Side::Ask)), (3, 3));

@@ -435,8 +435,8 @@ impl Feed {
         let (number, time) = (integer(data, "seqNum")?, stamp(root)?);
         let book = self.books.entry((instrument, channel)).or_default();
         let was_live = book.depth.is_live();
-        // It was on its way while changes were told, and comes for nothing: see `resubscribe`.
-        if was_live && number <= book.last() {
+        // It was on its way while changes were told: see `resubscribe`.
+        if was_live && number < book.last() {
             return Ok(Frame::Control);
         }
         match book.snapshot(number, &mut self.changes) {

@@ -14,10 +14,10 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
-use crate::venues::depth::{Change, Depth, Order, PerInstrument};
+use crate::venues::depth::{Change, Depth, Order, Page, PerInstrument};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
-use crate::venues::paged::{Page, PagedBooks};
+use crate::venues::paged::PagedBooks;
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::writing::{pairs, rows};
 use crate::venues::{

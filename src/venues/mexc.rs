@@ -12,10 +12,10 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
-use crate::venues::depth::{Change, Depth, Order, PerInstrument, Stitch, Stitched};
+use crate::venues::depth::{Change, Depth, Order, Page, PerInstrument, Stitch, Stitched};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
-use crate::venues::paged::{Page, PagedBooks};
+use crate::venues::paged::PagedBooks;
 use crate::venues::reading::{self, Sequences, array, integer, level};
 use crate::venues::writing;
 use crate::venues::{

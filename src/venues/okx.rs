@@ -14,10 +14,10 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
-use crate::venues::depth::{Chained, Change, Depth, Link, Order, PerInstrument, Quoted, paired_checksum};
+use crate::venues::depth::{Chained, Change, Depth, Link, Order, Page, PerInstrument, Quoted, paired_checksum};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
-use crate::venues::paged::{Page, PagedBooks};
+use crate::venues::paged::PagedBooks;
 use crate::venues::reading::{self, Seen, Sequences, changes, figure, level, side, text, time};
 use crate::venues::writing;
 use crate::venues::{

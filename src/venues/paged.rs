@@ -5,7 +5,7 @@
 use crate::market::InstrumentId;
 use crate::market::book::Book;
 use crate::time::{MonoNs, UnixNs};
-use crate::venues::depth::{Change, Order, PerInstrument, Stitch, Stitched};
+use crate::venues::depth::{Change, Order, Page, PerInstrument, Stitch, Stitched};
 use crate::venues::{BookNote, DecodeError, Decoded, Fetch, Frame, SymbolEntry, Symbols, Update, VoidReason};
 
 /// The books of one connection.
@@ -62,7 +62,7 @@ impl PagedBooks {
     /// Takes a page up to `number`. Its stamp is of no use: it says nothing of how late the stream is. Sorts `levels` in
     /// place.
     pub fn page(&mut self, entry: &SymbolEntry, number: u64, levels: &mut [Change], out: &mut Decoded) {
-        self.books.of(entry.id).page(entry.id, number, levels, self.page.enough, out);
+        self.books.of(entry.id).page(entry.id, number, levels, self.page, out);
         self.want(entry, out);
     }
 
@@ -83,24 +83,6 @@ impl PagedBooks {
     #[must_use]
     pub fn book(&self, instrument: InstrumentId) -> Option<&Book> {
         self.books.get(instrument)?.book()
-    }
-}
-
-/// What is asked for of a book that has pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Page {
-    /// Levels of a side that are asked for.
-    pub levels: usize,
-    /// With fewer left of a side another page is wanted: see [`crate::venues::depth::Depth::replace_cut`].
-    pub enough: usize,
-}
-
-impl Page {
-    /// For whom wants `wanted` levels, where pages of `levels` can be had: another one is wanted before there are
-    /// fewer, when three quarters of what was to spare are gone.
-    #[must_use]
-    pub const fn of(levels: usize, wanted: usize) -> Self {
-        Self { levels, enough: if wanted < levels { wanted + (levels - wanted) / 4 } else { levels } }
     }
 }
 
@@ -159,10 +141,10 @@ impl Paged {
         Err(why)
     }
 
-    /// Takes a page up to `number`, unless the book has no need of it; `enough` as in [`Page`]. Sorts `levels` in place.
-    fn page(&mut self, instrument: InstrumentId, number: u64, levels: &mut [Change], enough: usize, out: &mut Decoded) {
+    /// Takes a page up to `number`, unless the book has no need of it; with what was asked for. Sorts `levels` in place.
+    fn page(&mut self, instrument: InstrumentId, number: u64, levels: &mut [Change], page: Page, out: &mut Decoded) {
         let is_early = number < self.floor && number.saturating_add(RESTART) >= self.floor;
-        if self.wants_page() && !is_early && self.stitched.page(number, levels, enough) == Stitch::Applied {
+        if self.wants_page() && !is_early && self.stitched.page(number, levels, page) == Stitch::Applied {
             let sequence = self.stitched.last();
             let exchange_time = if sequence > number { self.at } else { UnixNs(0) };
             self.say(BookNote { instrument, sequence, exchange_time }, out);
@@ -230,6 +212,7 @@ mod tests {
     }
 
     const ID: InstrumentId = InstrumentId(0);
+    const PAGE_OF_TWO: Page = Page { levels: 2, enough: 2 };
 
     proptest! {
         /// What is held of a book that was read as a page is its best levels, without a hole, however the market moves
@@ -239,8 +222,7 @@ mod tests {
             changes in proptest::collection::vec((any::<bool>(), 1u64..40, 0u64..3), 1..120),
             steps in proptest::collection::vec((0usize..3, 0u8..10), 1..140),
         ) {
-            const PAGE: usize = 4;
-            const ENOUGH: usize = 3;
+            const PAGE: Page = Page { levels: 4, enough: 3 };
             // Never crossed: bids below, asks above.
             let changes: Vec<_> = changes.iter().map(|&(bid, p, s)| (bid, if bid { p } else { 100 - p }, s)).collect();
             let books = history(&changes);
@@ -267,7 +249,7 @@ mod tests {
                 now = (to + 1).min(changes.len() - 1);
                 // A page is asked for, and comes some changes later, or is lost.
                 if fate > 6 && let Some(at) = asked.take() {
-                    paged.page(ID, at as u64, &mut page_of(&books[at], PAGE), ENOUGH, &mut out);
+                    paged.page(ID, at as u64, &mut page_of(&books[at], PAGE.levels), PAGE, &mut out);
                     check(&paged, &mut out)?;
                 }
                 if paged.wants_page() && asked.is_none() {
@@ -280,7 +262,7 @@ mod tests {
             let last = Order { from: Some(end as u64), to: end as u64 };
             let _ = paged.event(ID, (last, UnixNs(1)), &[change(bid, price, size)], MonoNs(1), &mut out);
             if paged.wants_page() {
-                paged.page(ID, end as u64, &mut page_of(&books[end], PAGE), ENOUGH, &mut out);
+                paged.page(ID, end as u64, &mut page_of(&books[end], PAGE.levels), PAGE, &mut out);
             }
             let held = paged.book();
             prop_assert!(held.is_some() && !paged.wants_page());
@@ -288,7 +270,7 @@ mod tests {
                 let meant = books[end].levels(side);
                 let held = held.map(|book| book.levels(side).copied().collect::<Vec<_>>()).unwrap_or_default();
                 prop_assert!(held.iter().eq(meant.take(held.len())));
-                prop_assert!(held.len() >= ENOUGH.min(books[end].count(side)), "{side:?}: {held:?}");
+                prop_assert!(held.len() >= PAGE.enough.min(books[end].count(side)), "{side:?}: {held:?}");
             }
         }
     }
@@ -297,7 +279,7 @@ mod tests {
     fn f50_a_page_that_the_market_ran_through_is_no_empty_book() {
         let (mut paged, mut out) = (Paged::default(), Decoded::default());
         let levels = &mut [change(true, 10, 1), change(true, 9, 1), change(false, 11, 1), change(false, 12, 1)];
-        paged.page(ID, 1, levels, 2, &mut out);
+        paged.page(ID, 1, levels, PAGE_OF_TWO, &mut out);
         let mut event = |paged: &mut Paged, number: u64, level: Change| {
             let order = Order { from: Some(number), to: number };
             paged.event(ID, (order, UnixNs(1)), &[level], MonoNs(1), &mut out).unwrap();
@@ -315,7 +297,7 @@ mod tests {
         assert_eq!(out.updates.iter().map(word).collect::<Vec<_>>(), [true, true, false, true]);
         // A page that is older than what was applied since it was asked for.
         let levels = &mut [change(true, 10, 1), change(true, 9, 1), change(false, 12, 1), change(false, 13, 1)];
-        paged.page(ID, 2, levels, 2, &mut out);
+        paged.page(ID, 2, levels, PAGE_OF_TWO, &mut out);
         assert_eq!(paged.book().map(|book| book.levels(Side::Ask).count()), Some(2));
     }
 
@@ -330,7 +312,7 @@ mod tests {
         let mut said = Decoded::default();
         let mut page = |paged: &mut Paged, number: u64| {
             let levels = &mut [change(true, 10, 1), change(false, 11, 1)];
-            paged.page(ID, number, levels, 9, &mut said);
+            paged.page(ID, number, levels, Page::of(100, 9), &mut said);
         };
         page(&mut paged, 5_000_000);
         assert_eq!(event(&mut paged, 5_000_001, change(false, 9, 1), 1), Ok(()));

@@ -365,6 +365,25 @@ fn the_smallest_depth_that_has_as_many_levels_is_asked_for_and_nothing_else() {
     );
 }
 
+#[test]
+fn f16_a_book_that_is_asked_for_again_comes_whole() {
+    for venue in with_books() {
+        let name = venue.facts().name;
+        let mut line = Line::open(venue, LEVELS);
+        for number in 0..3 {
+            line.step(level(9_990 + number, 5), level(10_020, 9 + number), Fate::Delivered);
+        }
+        line.said = None;
+        let (mut requests, mut said) = (Vec::new(), Messages::default());
+        line.codec.resubscribe(&[ID], &mut requests);
+        requests.iter().for_each(|request| line.side.receive(request, &line.hall, &mut said));
+        line.hear(said.drain().collect(), line.connections);
+        line.answer_fetches();
+        assert_eq!(line.said, Some(true), "{name}: nothing came, since the market is quiet");
+        assert_eq!(line.codec.book(ID).map(|book| sides(book, LEVELS)).as_ref(), line.history.last(), "{name}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value as Json;
 use spreadwire::market::book::{Book, Side};
-use spreadwire::market::{Decimal, Level};
+use spreadwire::market::{Decimal, InstrumentId, Level};
 use spreadwire::record::capture::{Capture, Direction, Record};
 use spreadwire::time::MonoNs;
-use spreadwire::venues::{Decoded, FeedCodec, Symbols, Update, venue};
+use spreadwire::venues::{Decoded, FeedCodec, SymbolEntry, Symbols, Update, venue};
 
 use super::fixtures;
 
@@ -200,4 +200,81 @@ fn recorded_order_books_are_those_of_the_plainest_reader_at_every_level() {
         let (compared, at_the_end) = check(name, file, read);
         assert!(compared > 100 && at_the_end == books, "{file}: {compared} comparisons, {at_the_end} books");
     }
+}
+
+/// The exchange's side of a book of 200 levels, which gives pages of the best `limit`.
+struct Deep {
+    plain: Plain,
+    number: u64,
+}
+
+impl Deep {
+    fn new() -> Self {
+        let mut deep = Self { plain: Plain::default(), number: 7 };
+        for at in 1..=200 {
+            deep.set(Side::Bid, 10_000 - at, at);
+            deep.set(Side::Ask, 10_000 + at, at);
+        }
+        deep
+    }
+
+    /// Sets a level, and tells it as the venue does.
+    fn set(&mut self, side: Side, price: u64, size: u64) -> String {
+        let level = Level { price: Decimal::new(price, 1), size: Decimal::new(size, 0) };
+        self.plain.set(&Said { native: String::new(), is_page: false, number: 0, levels: vec![(side, level)] });
+        self.number += 1;
+        let row = format!(r#"["{}","{}"]"#, level.price, level.size);
+        let (bids, asks) = if side == Side::Bid { (row.as_str(), "") } else { ("", row.as_str()) };
+        let number = self.number;
+        format!(
+            r#"{{"e":"depthUpdate","E":1786613159748,"s":"BTCUSDT","U":{number},"u":{number},"b":[{bids}],"a":[{asks}]}}"#
+        )
+    }
+
+    fn page(&self, limit: usize) -> String {
+        let side = |side| {
+            let rows = self.plain.levels(side).into_iter().take(limit);
+            rows.map(|level| format!(r#"["{}","{}"]"#, level.price, level.size)).collect::<Vec<_>>().join(",")
+        };
+        let (bids, asks) = (side(Side::Bid), side(Side::Ask));
+        format!(r#"{{"lastUpdateId":{},"bids":[{bids}],"asks":[{asks}]}}"#, self.number)
+    }
+}
+
+#[test]
+fn f46_f50_a_market_that_runs_away_from_the_page_is_never_seen_with_a_hole() {
+    let venue = venue("binance").unwrap();
+    let entry = SymbolEntry { id: InstrumentId(0), native: "BTCUSDT".to_owned(), symbol: "BTC/USDT".to_owned() };
+    // Ten levels are wanted, so pages have a hundred.
+    let mut codec = venue.book_codec(Symbols::configured(vec![entry]), 10).unwrap();
+    let mut deep = Deep::new();
+    let (mut pages, mut asked) = (0, None);
+    for step in 0..1500 {
+        // The best offer is taken, its place is taken by a bid, and far away there is always a new offer.
+        let ask = deep.plain.levels(Side::Ask)[0].price.mantissa();
+        for (side, price, size) in [(Side::Ask, ask, 0), (Side::Bid, ask - 1, 3), (Side::Ask, ask + 500, 9)] {
+            let frame = deep.set(side, price, size);
+            let mut out = Decoded::default();
+            codec.decode(frame.as_bytes(), MonoNs(1), &mut out).unwrap();
+            if let (None, Some(fetch)) = (&asked, out.fetches.pop()) {
+                let limit = fetch.path.rsplit_once("limit=").unwrap().1.parse().unwrap();
+                asked = Some((step, fetch.path.clone(), deep.page(limit)));
+            }
+        }
+        if let Some(held) = codec.book(InstrumentId(0)) {
+            for side in [Side::Bid, Side::Ask] {
+                let (held, meant): (Vec<Level>, _) = (held.levels(side).copied().collect(), deep.plain.levels(side));
+                assert!(held.len() >= 10, "{side:?} at {step}: only {} levels", held.len());
+                assert_eq!(held, meant[..held.len()], "{side:?} at {step}");
+            }
+        } else {
+            assert!(step < 10, "there is no book at {step}");
+        }
+        // The page comes some changes later, and is older than the book by then.
+        if let Some((_, path, page)) = asked.take_if(|(since, ..)| step > *since + 5) {
+            codec.snapshot(&path, page.as_bytes(), &mut Decoded::default()).unwrap();
+            pages += 1;
+        }
+    }
+    assert!((10..40).contains(&pages), "{pages} pages");
 }
