@@ -87,6 +87,15 @@ impl Purpose {
         }
     }
 
+    /// Where `venue` is asked for it, of which tops are at `address`.
+    #[must_use]
+    pub fn address(&self, venue: &dyn Venue, address: &str) -> String {
+        match self {
+            Self::Tops => address.to_owned(),
+            Self::Books(_) => venue.book_address(address),
+        }
+    }
+
     fn codec(&self, venue: &dyn Venue, symbols: Symbols) -> Box<dyn FeedCodec> {
         match self {
             Self::Tops => venue.codec(symbols),

@@ -51,6 +51,8 @@ const OTHER_EVENTS: usize = 8;
 const WAKER: Token = Token(usize::MAX - 1);
 /// Of stages that sleep here.
 const OTHERS: Token = Token(usize::MAX);
+/// Books that wait for the venue's prices look again after this time.
+const BOOKS_AFTER_NS: u64 = 100 * MS;
 /// The slot of a line's page is so far beyond the line's own.
 const FETCHES: usize = 1 << 32;
 /// Bytes read at once.
@@ -399,6 +401,10 @@ impl Feed {
     }
 
     fn dial(&mut self, slot: usize, now: MonoNs) {
+        if self.waits_for_tops(slot) {
+            self.lines[slot].state = State::Waiting(now.plus(BOOKS_AFTER_NS));
+            return;
+        }
         self.renew(slot);
         let (line, other) = pair(&mut self.lines, slot);
         let standing = &mut self.standings[line.standing];
@@ -431,7 +437,7 @@ impl Feed {
         let address = &self.venues[self.seats[line.standing].venue].address;
         let job = match line.venue.facts().opening {
             Opening::Direct | Opening::Prompt { .. } | Opening::Patient { .. } => {
-                line.target.clone_from(address);
+                line.target = line.connection.purpose().address(line.venue, address);
                 Job::Connect(line.target.clone())
             }
             Opening::Token { path } => Job::Post(http_address(address, path)),
@@ -439,6 +445,15 @@ impl Feed {
         if let Err(error) = self.order(slot, job) {
             self.failed(slot, &error, now);
         }
+    }
+
+    /// Books are asked for of a venue that gives prices: one that refuses is not asked for both, and what it allows us
+    /// in a minute is left to the prices.
+    fn waits_for_tops(&self, slot: usize) -> bool {
+        let line = &self.lines[slot];
+        let gives_tops =
+            |it: &Line| it.id == line.id && !it.connection.purpose().is_books() && it.connection.is_subscribed();
+        line.connection.purpose().is_books() && !self.lines.iter().any(gives_tops)
     }
 
     /// `slot` is a line's, or [`FETCHES`] beyond it for a page.
