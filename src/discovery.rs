@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crossbeam::channel::bounded;
+use crossbeam::channel::{Receiver, Sender, bounded, never};
 
 use crate::log;
 use crate::net::dial::{self, Job, Order, Reached, http_address};
@@ -143,6 +143,14 @@ pub struct Quoted {
     pub symbols: Vec<(String, String)>,
 }
 
+/// Whose lists are read, and what those venues are asked for.
+pub struct Scope {
+    /// The venues.
+    pub wanted: Vec<Wanted>,
+    /// The same venues.
+    pub quoted: Vec<Quoted>,
+}
+
 /// The stage that reads the lists again and again: keeps them on disk, and tells what the venues no longer list or
 /// trade of what they are asked for. Each change is told once.
 pub struct Watch {
@@ -153,6 +161,8 @@ pub struct Watch {
     due: MonoNs,
     clock: Clock,
     told: HashSet<String>,
+    heard: Receiver<Scope>,
+    lists: Option<Sender<Catalogue>>,
 }
 
 impl Watch {
@@ -171,7 +181,14 @@ impl Watch {
         clock: Clock,
     ) -> Self {
         let due = clock.now().plus(Self::FIRST_NS);
-        Self { wanted, quoted, folder, every, due, clock, told: HashSet::new() }
+        let (heard, lists) = (never(), None);
+        Self { wanted, quoted, folder, every, due, clock, told: HashSet::new(), heard, lists }
+    }
+
+    /// The same: what it watches is changed by `heard`, and what it reads goes to `lists` too.
+    #[must_use]
+    pub fn with(self, heard: Receiver<Scope>, lists: Sender<Catalogue>) -> Self {
+        Self { heard, lists: Some(lists), ..self }
     }
 
     /// What is to be told of `catalogue` that was not told before; what is right again may be told anew.
@@ -212,6 +229,9 @@ impl Stage for Watch {
             return 0;
         }
         self.due = now.plus(self.every.as_nanos() as u64);
+        while let Ok(Scope { wanted, quoted }) = self.heard.try_recv() {
+            (self.wanted, self.quoted) = (wanted, quoted);
+        }
         match Catalogue::gather(&self.wanted, self.folder.as_deref(), Self::PATIENCE, &self.clock) {
             Ok(catalogue) => {
                 for (venue, why) in catalogue.missing() {
@@ -219,6 +239,10 @@ impl Stage for Watch {
                 }
                 for text in self.news(&catalogue) {
                     log::say(format_args!("warning: {}", log::tamed(&text)));
+                }
+                if let Some(lists) = &self.lists {
+                    // Whoever has not taken the ones before is busy, and these come again.
+                    let _ = lists.try_send(catalogue);
                 }
             }
             Err(why) => log::say(format_args!("warning: lists of instruments could not be asked for: {why}")),

@@ -13,7 +13,7 @@
 //! Modules import from floors below only (`tests/it/floors.rs` holds them to it): ground (`log`, `time`,
 //! `metrics`, `stage`), nouns and framing (`market`, `wire`), languages (`protocol`, `venues`), machinery
 //! (`matrix`, `net`), stages (`cluster`, `detector`, `discovery`, `feed`, `gateway`, `keep`, `sim`, `record`), roof
-//! (`config`, `cli`, `tables`, `top`, `wiring`).
+//! (`config`, `reload`, `cli`, `tables`, `top`, `wiring`).
 //!
 //! What is not to be found: sockets outside `net`, clocks outside `time`, threads outside `stage`, `unsafe`,
 //! a float that decides, an unbounded queue, a number without its source.
@@ -43,6 +43,7 @@ pub mod sim;
 
 pub mod cli;
 pub mod config;
+pub mod reload;
 pub mod tables;
 pub mod top;
 pub mod wiring;

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command.unwrap_or(Command::Demo(cli.demo)) {
         Command::Demo(args) => run_demo(&args),
-        Command::Serve(args) => wiring::serve(load(&args.config)?.0),
+        Command::Serve(args) => run_serve(&args.config),
         Command::Sim(args) => wiring::sim(args),
         Command::Replay(args) => wiring::replay(Config::defaults()?, args),
         Command::Decode(args) => run_decode(&args),
@@ -56,6 +56,13 @@ fn run_demo(args: &DemoArgs) -> Result<(), Failure> {
     }
     warn(&config);
     wiring::demo(config, args.seed)
+}
+
+fn run_serve(path: &Path) -> Result<(), Failure> {
+    let plan = Plan::load(path)?;
+    let asks = plan.has_patterns();
+    let (config, _) = resolve(plan.clone(), asks)?;
+    wiring::serve(config, plan, path)
 }
 
 /// The configuration of a file, and what is known of the venues' lists. Venues are asked only where it matters.

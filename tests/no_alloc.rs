@@ -75,8 +75,7 @@ fn state(native: String, n: u64) -> VenueQuote {
         native,
         bid: level(10_000 + n % 7, 15_000 + n),
         ask: level(10_010 + n % 5, 25_000 + n),
-        // They take turns, and each counts for itself.
-        sequence: n.div_ceil(SYMBOLS.len() as u64) + 2,
+        sequence: n + 2,
         time: UnixNs::from_ms(1_786_613_159_748 + n),
         day: DayStatistics::default(),
     }
@@ -103,7 +102,8 @@ fn prepared_by(
     let hall = Hall(natives.iter().map(|n| (n.clone(), state(n.clone(), 0))).collect());
     let mut decoded = Decoded::default();
     let mut said = Messages::default();
-    side.opened("/ws", &hall, &mut said);
+    // As Gemini is asked for whole books first; to the others it means nothing.
+    side.opened("/ws?snapshot=-1", &hall, &mut said);
     codec.opened(&mut decoded.requests);
     loop {
         for message in said.drain() {

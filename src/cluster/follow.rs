@@ -122,6 +122,8 @@ pub struct Follow {
     streams: Vec<Stream>,
     /// By pair.
     last: Vec<Last>,
+    /// Of the directory, when it was last seen what there is.
+    edition: u64,
 }
 
 /// What a channel carries.
@@ -192,7 +194,8 @@ impl Follow {
             reader: Reader::default(),
             clocks: Clocks::default(),
             trips: Trips::new(options.call_ns),
-            streams: vec![Stream::default(); parts.directory.venues().len()],
+            edition: parts.directory.edition(),
+            streams: vec![Stream::default(); parts.directory.columns()],
             last: vec![Last::default(); parts.directory.pairs()],
             keys,
             parts,
@@ -535,6 +538,11 @@ impl Follow {
     /// What is to do beside listening.
     fn attend(&mut self) -> Result<(), StoreError> {
         let now = self.parts.clock.now();
+        let edition = self.parts.directory.edition();
+        if std::mem::replace(&mut self.edition, edition) != edition {
+            // What was added here may have been told long ago.
+            self.link.iter_mut().for_each(|listening| listening.latest = Some(now));
+        }
         let call_ns = self.parts.options.call_ns;
         let Some(listening) = &mut self.link else { return Ok(()) };
         if listening.pending > 0 && now.since(listening.since) > call_ns.max(READ_WAIT.as_nanos() as u64 * 2) {

@@ -63,7 +63,7 @@ impl Legacy {
         let all = (0..parts.directory.venues().len()).map(|at| VenueId(at as u16));
         let others: Vec<VenueId> = all.filter(|venue| !parts.order.contains(venue)).collect();
         parts.order.extend(others);
-        let told = vec![None; parts.directory.instruments().len()];
+        let told = vec![None; parts.directory.rows()];
         Self { parts, told, next: MonoNs(0), next_leader: MonoNs(0) }
     }
 
@@ -123,7 +123,8 @@ impl Legacy {
         let directory = &self.parts.directory;
         let symbol = directory.symbol(instrument);
         let in_dollars = symbol.strip_suffix("/USDT").map(|base| format!("{base}/USD"));
-        let alias = in_dollars.filter(|pair| directory.instrument_named(pair).is_none());
+        let alias =
+            in_dollars.filter(|pair| directory.instrument_named(pair).is_none_or(|id| !directory.is_listed(id)));
         let stamp = match cell.exchange_time.ms() {
             0 => self.parts.clock.unix_at(cell.received).ms(),
             stamp => stamp,

@@ -96,6 +96,8 @@ pub struct Publisher {
     swept: MonoNs,
     days_seen: MonoNs,
     kept: MonoNs,
+    /// Of the directory, when it was last seen what is to be watched.
+    edition: u64,
 }
 
 /// What was told of one venue.
@@ -129,7 +131,7 @@ impl Publisher {
     /// Leads nothing yet.
     #[must_use]
     pub fn new(parts: PublisherParts) -> Self {
-        let instruments = parts.directory.instruments().len();
+        let instruments = parts.directory.rows();
         let telling = || Telling {
             token: None,
             sequence: 0,
@@ -141,7 +143,8 @@ impl Publisher {
             text: Vec::new(),
         };
         let venues = parts.directory.venues().iter().map(|_| telling()).collect();
-        Self { parts, venues, swept: MonoNs(0), days_seen: MonoNs(0), kept: MonoNs(0) }
+        let edition = parts.directory.edition();
+        Self { parts, venues, swept: MonoNs(0), days_seen: MonoNs(0), kept: MonoNs(0), edition }
     }
 
     /// From now on `venue` is told under `token`, first of all the whole of it.
@@ -189,6 +192,7 @@ impl Publisher {
         lost: &mut Vec<VenueId>,
     ) -> Result<usize, StoreError> {
         let now = self.parts.clock.now();
+        self.look_at_set();
         self.gather(now);
         let sent = self.send(store, &may, lost)?;
         if now.since(self.kept) >= KEEP_EVERY_NS {
@@ -196,6 +200,15 @@ impl Publisher {
             self.keep(store, &may, lost)?;
         }
         Ok(sent)
+    }
+
+    /// What was added to the venues that we lead is told too.
+    fn look_at_set(&mut self) {
+        let edition = self.parts.directory.edition();
+        if std::mem::replace(&mut self.edition, edition) != edition {
+            let led = (0..self.venues.len()).filter(|at| self.venues[*at].token.is_some());
+            led.for_each(|at| self.watch(VenueId(at as u16), true));
+        }
     }
 
     fn watch(&self, venue: VenueId, watch: bool) {

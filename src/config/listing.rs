@@ -1,5 +1,5 @@
 //! The effective configuration as TOML, each key with a comment that says who set it. Reading it again
-//! gives the same configuration, but for a password, which is never shown.
+//! gives the same configuration, but for a password and the token of admin calls, which are never shown.
 
 use crate::cluster::address::Address;
 use crate::config::read::Draft;
@@ -17,6 +17,7 @@ pub(super) fn list(
 ) -> String {
     let places = draft.places.clone();
     let redis = draft.cluster.redis.clone();
+    let token = draft.admin.token.clone();
     let place = |path: &str| places.get(path).cloned().unwrap_or_default();
     let name = |venue: &VenueConfig| venue.name().to_owned();
     let mut out = String::new();
@@ -35,10 +36,15 @@ pub(super) fn list(
         for key in keys {
             let path = format!("{section}.{}", key.name);
             let value = match path.as_str() {
+                "admin.token" => quoted_toml(""),
                 "cluster.redis" => quoted_toml(&Address::without_password(&redis)),
                 _ => key.slot.toml(),
             };
-            line(&mut out, key.name, &value, &place(&path));
+            let is_hidden = path == "admin.token" && !token.is_empty();
+            match is_hidden {
+                true => noted(&mut out, key.name, &value, &format!("{}; set, never shown", place(&path))),
+                false => line(&mut out, key.name, &value, &place(&path)),
+            }
         }
         if section == "quotes" {
             let order = price_order.iter().map(|id| name(&venues[id.index()]));
@@ -55,7 +61,11 @@ pub(super) fn list(
 }
 
 fn line(out: &mut String, key: &str, value: &str, place: &Place) {
-    out.push_str(&format!("{:<width$} # {place}\n", format!("{key} = {value}"), width = COMMENT_COLUMN));
+    noted(out, key, value, &place.to_string());
+}
+
+fn noted(out: &mut String, key: &str, value: &str, note: &str) {
+    out.push_str(&format!("{:<width$} # {note}\n", format!("{key} = {value}"), width = COMMENT_COLUMN));
 }
 
 const COMMENT_COLUMN: usize = 48;

@@ -4,6 +4,8 @@
 //! Read once, on the main thread, before anything is started. All mistakes are told at once, one line
 //! each: `file:line: key: what is wrong, what was expected`. Nothing is guessed, renamed or left out.
 
+mod amend;
+mod differ;
 mod listing;
 pub mod near;
 mod read;
@@ -18,14 +20,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::discovery::{Catalogue, Wanted};
-use crate::market::{Decimal, Directory, VenueId, directory::VenueEntry};
+use crate::discovery::{Catalogue, Quoted, Scope, Wanted};
+use crate::market::directory::{Room, VenueEntry};
+use crate::market::{Decimal, Directory, VenueId};
 use crate::net::tls::Trust;
 use crate::venues::{DEFAULT_VENUES, VENUES, Venue};
 
+pub use amend::Amendment;
 pub use sections::{
-    Books, Cluster, Detector, Discovery, Feed, Gateway, LegacyKeys, OwnUpstream, Pin, Quotes, Spin, Threads,
-    ThresholdOn, VenueSettings,
+    Admin, Books, Cluster, Detector, Discovery, Feed, Gateway, LegacyKeys, OwnUpstream, Pin, Quotes, Spin, Threads,
+    ThresholdOn, VenueSettings, WatchFile,
 };
 pub use setting::socket_address;
 
@@ -52,6 +56,8 @@ pub struct Config {
     pub feed: Feed,
     /// What venues list.
     pub discovery: Discovery,
+    /// Changing what is quoted while the process runs.
+    pub admin: Admin,
     /// Order books.
     pub books: Books,
     /// Several gateways as one.
@@ -83,6 +89,14 @@ impl VenueConfig {
     pub fn name(&self) -> &'static str {
         self.venue.facts().name
     }
+
+    /// Who may vouch for it.
+    ///
+    /// # Errors
+    /// When its file of authorities cannot be used.
+    pub fn trust(&self) -> Result<Trust, String> {
+        Trust::new(self.ca_file.as_deref()).map_err(|why| format!("venue.{}.ca_file: {why}", self.name()))
+    }
 }
 
 impl PartialEq for VenueConfig {
@@ -113,6 +127,8 @@ pub enum Place {
     Environment(String),
     /// The flag of this name.
     Flag(&'static str),
+    /// An admin call.
+    Admin,
 }
 
 impl fmt::Display for Place {
@@ -122,6 +138,7 @@ impl fmt::Display for Place {
             Self::File(line) => write!(f, "file, line {line}"),
             Self::Environment(name) => write!(f, "environment, {name}"),
             Self::Flag(name) => write!(f, "flag {name}"),
+            Self::Admin => f.write_str("admin call"),
         }
     }
 }
@@ -157,6 +174,7 @@ impl fmt::Display for ConfigError {
                 Place::File(line) => write!(f, "{separator}{}:{line}: ", self.file)?,
                 Place::Environment(name) => write!(f, "{separator}environment: {name}: ")?,
                 Place::Flag(name) => write!(f, "{separator}{name}: ")?,
+                Place::Admin => write!(f, "{separator}admin call: ")?,
             }
             if !problem.key.is_empty() {
                 write!(f, "{}: ", problem.key)?;
@@ -169,6 +187,8 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+/// There is room for at least so many more instruments.
+const ROOM_MIN: usize = 64;
 /// A configuration file is never larger than this; anything else is not one.
 const FILE_MAX: u64 = 4 << 20;
 
@@ -214,12 +234,41 @@ impl Config {
     /// Names and ids for the rest of the process.
     #[must_use]
     pub fn directory(&self) -> Directory {
+        Directory::new(self.instruments.clone(), self.members())
+    }
+
+    fn members(&self) -> Vec<VenueEntry> {
         let venues = self.venues.iter().map(|venue| VenueEntry {
             name: venue.name().to_owned(),
             taker_fee_pct: venue.taker_fee_pct,
             native: venue.native.clone(),
         });
-        Directory::new(self.instruments.clone(), venues.collect())
+        venues.collect()
+    }
+
+    /// The same, with room for what may be added while the process runs: as many instruments again, at least
+    /// [`ROOM_MIN`], and every venue there is. In a cluster the venues stay what they are.
+    #[must_use]
+    pub fn directory_with_room(&self) -> Directory {
+        let instruments = self.instruments.len().max(ROOM_MIN);
+        let venues = if self.cluster.redis.is_empty() { VENUES.len().saturating_sub(self.venues.len()) } else { 0 };
+        Directory::with_room(self.instruments.clone(), self.members(), Room { venues, instruments })
+    }
+
+    /// Whose lists of instruments are to be read now and then, and what is asked for there.
+    ///
+    /// # Errors
+    /// When a file of authorities cannot be used.
+    pub fn scope(&self) -> Result<Scope, String> {
+        let mut scope = Scope { wanted: Vec::new(), quoted: Vec::new() };
+        for venue in self.venues.iter().filter(|venue| !venue.rest_address.is_empty()) {
+            let trust = venue.trust()?;
+            scope.wanted.push(Wanted { venue: venue.venue, address: venue.rest_address.clone(), trust });
+            let symbols = self.instruments.iter().zip(&venue.native);
+            let symbols = symbols.filter_map(|(symbol, native)| Some((symbol.clone(), native.clone()?))).collect();
+            scope.quoted.push(Quoted { venue: venue.name(), symbols });
+        }
+        Ok(scope)
     }
 
     /// What is allowed but may surprise, one sentence each.
@@ -249,8 +298,10 @@ impl Config {
 }
 
 /// A configuration that is read but not resolved: what the venues list may still be needed.
+#[derive(Clone)]
 pub struct Plan {
     file: String,
+    text: String,
     directory: PathBuf,
     draft: read::Draft,
 }
@@ -300,7 +351,13 @@ impl Plan {
         let mut draft = read::Draft::new(known);
         draft.read_file(source);
         draft.read_environment(environment);
-        Self { file: file.to_owned(), directory: directory.to_owned(), draft }
+        Self { file: file.to_owned(), text: source.to_owned(), directory: directory.to_owned(), draft }
+    }
+
+    /// The text of the file.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Whether some instruments are patterns, which mean nothing without the venues' lists.

@@ -1,7 +1,7 @@
 //! The file and the environment, in: a [`Draft`] with every key set and every place of origin noted.
 //! All mistakes are collected, none stops the reading. What the values mean together is checked in `resolve`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
@@ -9,7 +9,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 use crate::config::near::nearest;
 use crate::config::resolve::unknown_venue;
 use crate::config::sections::{
-    Books, Cluster, Detector, Discovery, Feed, Gateway, Key, Process, Quotes, Section, Threads, VenueSettings,
+    Admin, Books, Cluster, Detector, Discovery, Feed, Gateway, Key, Process, Quotes, Section, Threads, VenueSettings,
 };
 use crate::config::setting::{Given, quoted, with_article};
 use crate::config::{Place, Problem};
@@ -29,6 +29,7 @@ pub(super) struct Item {
 }
 
 /// What a venue's table says.
+#[derive(Clone)]
 pub(super) struct VenueDraft {
     pub venue: &'static dyn Venue,
     pub settings: VenueSettings,
@@ -37,6 +38,7 @@ pub(super) struct VenueDraft {
 }
 
 /// The configuration before its parts are held against each other.
+#[derive(Clone)]
 pub(super) struct Draft {
     pub process: Process,
     pub gateway: Gateway,
@@ -45,6 +47,7 @@ pub(super) struct Draft {
     pub threads: Threads,
     pub feed: Feed,
     pub discovery: Discovery,
+    pub admin: Admin,
     pub books: Books,
     pub cluster: Cluster,
     /// Every known venue, configured or not.
@@ -52,6 +55,8 @@ pub(super) struct Draft {
     pub venues: Option<Vec<Item>>,
     pub instruments: Option<Vec<Item>>,
     pub price_order: Option<Vec<Item>>,
+    /// Instruments that are left out, whoever names them.
+    pub without: BTreeSet<String>,
     /// Who set a key; absent: the default stands.
     pub places: BTreeMap<String, Place>,
     pub problems: Vec<Problem>,
@@ -84,12 +89,14 @@ impl Draft {
             threads: Threads::default(),
             feed: Feed::default(),
             discovery: Discovery::default(),
+            admin: Admin::default(),
             books: Books::default(),
             cluster: Cluster::default(),
             known: known.collect(),
             venues: None,
             instruments: None,
             price_order: None,
+            without: BTreeSet::new(),
             places: BTreeMap::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
@@ -105,6 +112,7 @@ impl Draft {
             ("threads".to_owned(), self.threads.keys()),
             ("feed".to_owned(), self.feed.keys()),
             ("discovery".to_owned(), self.discovery.keys()),
+            ("admin".to_owned(), self.admin.keys()),
             ("books".to_owned(), self.books.keys()),
             ("cluster".to_owned(), self.cluster.keys()),
         ];

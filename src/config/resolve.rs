@@ -23,6 +23,9 @@ pub(super) const DEFAULT_INSTRUMENTS: [&str; 9] =
 /// More than a table of prices can usefully hold; keeps memory bounded.
 const INSTRUMENTS_MAX: usize = 10_000;
 
+/// Shortest token of admin calls.
+const TOKEN_MIN: usize = 16;
+
 /// Longest currency code.
 const CODE_MAX: usize = 20;
 
@@ -30,6 +33,7 @@ const CODE_MAX: usize = 20;
 pub(super) fn resolve(mut draft: Draft, directory: &Path, catalogue: &Catalogue) -> Result<Config, Vec<Problem>> {
     let chosen = chosen_venues(&mut draft);
     check_limits(&mut draft);
+    check_token(&mut draft);
     check_cluster(&mut draft);
     let (instruments, native) = resolve_instruments(&mut draft, &chosen, catalogue);
     let price_order = resolve_price_order(&mut draft, &chosen);
@@ -77,7 +81,7 @@ pub(super) fn resolve(mut draft: Draft, directory: &Path, catalogue: &Catalogue)
         draft.cluster.history = directory.join(&draft.cluster.history).display().to_string();
     }
     let listing = listing::list(&mut draft, &venues, &instruments, &price_order);
-    let Draft { gateway, quotes, detector, threads, feed, discovery, books, cluster, warnings, .. } = draft;
+    let Draft { gateway, quotes, detector, threads, feed, discovery, admin, books, cluster, warnings, .. } = draft;
     Ok(Config {
         venues,
         instruments,
@@ -89,6 +93,7 @@ pub(super) fn resolve(mut draft: Draft, directory: &Path, catalogue: &Catalogue)
         threads,
         feed,
         discovery,
+        admin,
         books,
         cluster,
         warnings,
@@ -167,7 +172,8 @@ fn resolve_instruments(
             checked_symbols(draft, "instruments", &items)
         }
         None => {
-            DEFAULT_INSTRUMENTS.map(|text| Item { text: text.to_owned(), place: Place::Default, chosen: false }).into()
+            let item = |text: &str| Item { text: text.to_owned(), place: Place::Default, chosen: false };
+            DEFAULT_INSTRUMENTS.map(item).into_iter().filter(|item| !draft.without.contains(&item.text)).collect()
         }
     };
     let mut names: Vec<String> = if is_default { Vec::new() } else { texts(&shared) };
@@ -225,7 +231,8 @@ fn expanded(
 ) -> Vec<Item> {
     let mut all = Vec::with_capacity(items.len());
     let mut patterns = Vec::new();
-    for item in items {
+    let without = draft.without.clone();
+    for item in items.into_iter().filter(|item| !without.contains(&item.text)) {
         match select::Pattern::read(&item.text) {
             None => all.push(item),
             Some(Ok(pattern)) => patterns.push((pattern, item)),
@@ -245,7 +252,7 @@ fn expanded(
     let patterns: Vec<&select::Pattern> = patterns.iter().map(|(pattern, _)| pattern).collect();
     let mut written: std::collections::HashSet<String> = all.iter().map(|item| item.text.clone()).collect();
     for text in select::chosen(&patterns, &known, limits) {
-        if written.insert(text.clone()) {
+        if !draft.without.contains(&text) && written.insert(text.clone()) {
             all.push(Item { text, place: first.place.clone(), chosen: true });
         }
     }
@@ -413,6 +420,19 @@ fn check_limits(draft: &mut Draft) {
             let most = more - gap;
             refuse(draft, small, format!("{less} is too large, expected at most {most}, for {large} is {more}"));
         }
+    }
+}
+
+/// A token that can be guessed is worse than none.
+fn check_token(draft: &mut Draft) {
+    let (token, path) = (draft.admin.token.clone(), "admin.token");
+    if token.is_empty() {
+        return;
+    }
+    if !token.bytes().all(|b| b.is_ascii_graphic()) {
+        refuse(draft, path, "holds blanks or letters beyond ASCII".to_owned());
+    } else if token.len() < TOKEN_MIN {
+        refuse(draft, path, format!("has {} letters, expected at least {TOKEN_MIN}", token.len()));
     }
 }
 

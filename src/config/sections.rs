@@ -212,6 +212,27 @@ section! {
     }
 }
 
+choice! {
+    /// Whether the configuration is read again when its file changes.
+    WatchFile {
+        /// It is.
+        On = "on",
+        /// Only when told.
+        Off = "off",
+    }
+}
+
+section! {
+    /// Changing what is quoted while the process runs.
+    Admin {
+        /// What an admin call must bear, at least 16 letters: `Authorization: Bearer` and this. Empty: there are no admin
+        /// calls. It is never shown.
+        token: String = String::new();
+        /// Whether the file is read again when it changes: on or off. SIGHUP has it read again in any case.
+        watch_file: WatchFile = WatchFile::On;
+    }
+}
+
 section! {
     /// Order books, on connections of their own beside those of prices.
     Books {
@@ -319,6 +340,7 @@ pub(super) fn reference() -> String {
     table::<Threads>(&mut out, "threads", Threads::default());
     table::<Feed>(&mut out, "feed", Feed::default());
     table::<Discovery>(&mut out, "discovery", Discovery::default());
+    table::<Admin>(&mut out, "admin", Admin::default());
     table::<Books>(&mut out, "books", Books::default());
     table::<Cluster>(&mut out, "cluster", Cluster::default());
     table::<VenueSettings>(&mut out, "venue.NAME", VenueSettings::default());

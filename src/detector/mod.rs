@@ -78,6 +78,8 @@ pub struct Detector {
     told: bool,
     /// The most events that waited in a ring since the time of the other.
     waiting: (usize, MonoNs),
+    /// Of the directory, when what is not wanted was last dropped.
+    edition: u64,
 }
 
 impl Detector {
@@ -85,8 +87,10 @@ impl Detector {
     #[must_use]
     pub fn new(parts: DetectorParts) -> (Self, Alarm) {
         let (alarm, parker) = Alarm::of_parker();
-        let recorder = Recorder::new(parts.directory.venues().len(), &[Hop::Merge, Hop::Detect]);
+        let recorder =
+            Recorder::new(parts.directory.columns(), parts.directory.venues().len(), &[Hop::Merge, Hop::Detect]);
         let detector = Self {
+            edition: parts.directory.edition(),
             core: Core::new(parts.directory, parts.matrix, parts.options),
             rings: parts.rings,
             gateways: parts.gateways,
@@ -141,6 +145,22 @@ impl Detector {
             }
             FeedEvent::Down(venue, origin) => self.core.down(venue, origin, now, mark, &mut self.events),
         }
+        if !self.events.is_empty() {
+            self.tell();
+        }
+    }
+
+    /// Quotes of what was removed hold no longer: before the events of this turn, so that whoever sent one before it
+    /// knew of the removal is not believed.
+    fn look_at_set(&mut self) {
+        let edition = self.core.directory.edition();
+        if edition == self.edition {
+            return;
+        }
+        self.edition = edition;
+        let gateways = &self.gateways;
+        let mark = |pair| gateways.iter().for_each(|g| g.changes.mark(pair));
+        self.core.drop_unwanted(self.clock.now(), mark, &mut self.events);
         if !self.events.is_empty() {
             self.tell();
         }
@@ -211,6 +231,7 @@ impl Stage for Detector {
     }
 
     fn turn(&mut self, wait: Duration) -> usize {
+        self.look_at_set();
         let work = self.take_events();
         let now = self.clock.now();
         self.sweep(now);
@@ -246,9 +267,9 @@ impl Core {
     pub fn new(directory: Arc<Directory>, matrix: MatrixWriter, options: Options) -> Self {
         let fees: Vec<_> = directory.venues().iter().map(|v| v.taker_fee_pct).collect();
         Self {
-            grid: Grid::new(directory.instruments().len(), &fees, &options),
+            grid: Grid::with_room(directory.rows(), directory.columns(), &fees, &options),
             last: vec![LastSeen::default(); directory.pairs()],
-            episodes: Episodes::new(directory.instruments().len()),
+            episodes: Episodes::new(directory.rows()),
             doubted: Vec::new(),
             directory,
             matrix,
@@ -274,6 +295,12 @@ impl Core {
     /// Why it was dropped; the cell's old quote is void where the reason says so.
     #[inline]
     pub fn merge(&mut self, quote: &Quote, mark: impl Fn(PairId)) -> Result<(), merge::Drop> {
+        if !self.directory.is_quoted(quote.instrument, quote.venue) {
+            return Err(merge::Drop::NotWanted);
+        }
+        if !self.grid.knows(quote.venue) {
+            self.grid.admit(quote.venue, self.directory.venue(quote.venue).taker_fee_pct);
+        }
         let pair = self.directory.pair(quote.instrument, quote.venue);
         if quote.origin == Origin::Disk {
             return self.remember(pair, quote, mark);
@@ -375,6 +402,21 @@ impl Core {
         }
         self.last[pair.index()] = LastSeen::default();
         self.void_cell(pair, instrument, venue, mark);
+    }
+
+    /// The set has changed: what is not to be quoted any more holds no longer, however it came.
+    #[cold]
+    pub fn drop_unwanted(&mut self, now: MonoNs, mark: impl Fn(PairId), events: &mut Vec<OpportunityEvent>) {
+        for pair in (0..self.directory.pairs() as u32).map(PairId) {
+            let (instrument, venue) = self.directory.split(pair);
+            let was_quoted = self.directory.native(instrument, venue).is_some();
+            let is_held = || matches!(self.matrix.load(pair).state, CellState::Live | CellState::Suspect);
+            if was_quoted && !self.directory.is_quoted(instrument, venue) && is_held() {
+                self.last[pair.index()] = LastSeen::default();
+                self.void_cell(pair, instrument, venue, &mark);
+                self.scan(instrument, now, events);
+            }
+        }
     }
 
     /// No quote of `venue` holds any more that came by a way which `origin` speaks for.

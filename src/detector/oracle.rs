@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::scan::{Options, Spread};
 use super::*;
-use crate::market::directory::VenueEntry;
+use crate::market::directory::{Room, VenueEntry};
 use crate::market::opportunity::Change;
 use crate::market::{Decimal, Level};
 use crate::matrix::QuoteMatrix;
@@ -21,6 +21,8 @@ enum Step {
     Quote(u16, u32, u64, u64, u8),
     Void(u16, u32),
     Down(u16),
+    /// What the venue quotes of the instrument is nobody's price from now on, or is again.
+    Want(u16, u32, bool),
     Wait(u64),
 }
 
@@ -32,6 +34,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(v, i, b, a, s)| Step::Quote(v, i, b, a, s)),
         1 => (0..VENUES as u16, 0..INSTRUMENTS as u32).prop_map(|(v, i)| Step::Void(v, i)),
         1 => (0..VENUES as u16).prop_map(Step::Down),
+        2 => (0..VENUES as u16, 0..INSTRUMENTS as u32, prop::bool::weighted(0.7)).prop_map(|(v, i, w)| Step::Want(v, i, w)),
         4 => (0u64..3_000_000_000).prop_map(Step::Wait),
         1 => Just(Step::Wait(61 * SECOND)),
     ]
@@ -56,6 +59,18 @@ fn directory(fees: [u64; VENUES]) -> Arc<Directory> {
         })
         .collect();
     Arc::new(Directory::new((0..INSTRUMENTS).map(|n| format!("I{n}/USD")).collect(), venues))
+}
+
+/// The same with room for the last venue.
+fn directory_but_one(fees: [u64; VENUES]) -> Arc<Directory> {
+    let all = directory(fees);
+    let venues = all.venues().iter().take(VENUES - 1).map(|venue| VenueEntry {
+        name: venue.name.clone(),
+        taker_fee_pct: venue.taker_fee_pct,
+        native: vec![Some(String::new()); INSTRUMENTS],
+    });
+    let room = Room { venues: 1, instruments: 3 };
+    Arc::new(Directory::with_room(all.instruments().iter().cloned().collect(), venues.collect(), room))
 }
 
 type Key = (u32, u16, u16);
@@ -112,9 +127,12 @@ impl Oracle {
 
 fn compare(steps: &[Step], fees: [u64; VENUES], threshold_on: Spread) -> Result<(), TestCaseError> {
     let options = Options { threshold_on, ..Options::default() };
-    let directory = directory(fees);
+    let directory = directory_but_one(fees);
     let (_, writer) = QuoteMatrix::new(directory.pairs());
     let mut core = Core::new(Arc::clone(&directory), writer, options);
+    // The last venue comes later.
+    let last = directory.add_venue("late", Decimal::new(fees[VENUES - 1], 2)).unwrap();
+    (0..INSTRUMENTS as u32).for_each(|at| assert!(directory.quote(InstrumentId(at), last, "")));
     let mut oracle = Oracle::default();
     let mut now = MonoNs(1_000 * SECOND);
     let mut events = Vec::new();
@@ -133,7 +151,9 @@ fn compare(steps: &[Step], fees: [u64; VENUES], threshold_on: Spread) -> Result<
                     ..Quote::default()
                 };
                 let merged = core.merge(&quote, |_| ());
-                if bid == 0 || ask == 0 || bid > ask {
+                if !directory.is_quoted(quote.instrument, quote.venue) {
+                    prop_assert_eq!(merged, Err(merge::Drop::NotWanted));
+                } else if bid == 0 || ask == 0 || bid > ask {
                     prop_assert!(merged.is_err());
                     oracle.cells.remove(&(instrument, venue));
                 } else {
@@ -155,6 +175,15 @@ fn compare(steps: &[Step], fees: [u64; VENUES], threshold_on: Spread) -> Result<
                     oracle.cells.remove(&(instrument, venue));
                     oracle.look(instrument, now, &fees, &options);
                 }
+            }
+            Step::Want(venue, instrument, true) => {
+                directory.quote(InstrumentId(instrument), VenueId(venue), "");
+            }
+            Step::Want(venue, instrument, false) => {
+                directory.drop_quote(InstrumentId(instrument), VenueId(venue));
+                core.drop_unwanted(now, |_| (), &mut events);
+                oracle.cells.remove(&(instrument, venue));
+                oracle.look(instrument, now, &fees, &options);
             }
             Step::Wait(ns) => {
                 now = now.plus(ns);
@@ -189,12 +218,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
-    fn f54_detection_equals_brute_force_on_gross(steps in prop::collection::vec(step(), 1..120)) {
+    fn f54_f126_detection_equals_brute_force_on_gross(steps in prop::collection::vec(step(), 1..120)) {
         compare(&steps, [10, 60, 40, 10, 0], Spread::Gross)?;
     }
 
     #[test]
-    fn f57_detection_equals_brute_force_on_net(steps in prop::collection::vec(step(), 1..120), fees in prop::array::uniform5(0u64..15)) {
+    fn f57_f126_detection_equals_brute_force_on_net(steps in prop::collection::vec(step(), 1..120), fees in prop::array::uniform5(0u64..15)) {
         compare(&steps, fees, Spread::Net)?;
     }
 }

@@ -54,6 +54,9 @@ pub struct Grid {
     stride: usize,
     /// Per instrument: asks of all venues, then bids of all venues. No quote: ask infinite, bid 0.
     rows: Vec<f64>,
+    /// By venue; `None`: never heard of.
+    fees: Vec<Option<Decimal>>,
+    threshold: (Spread, Decimal),
     bars: Vec<Bar>,
     /// A row whose highest bid is not above its lowest ask times this has no opportunity.
     ratio_floor: f64,
@@ -63,22 +66,51 @@ impl Grid {
     /// An empty grid for `instruments` rows of the venues whose taker fees (percent) are given.
     #[must_use]
     pub fn new(instruments: usize, taker_fees_pct: &[Decimal], options: &Options) -> Self {
-        let venues = taker_fees_pct.len();
+        Self::with_room(instruments, taker_fees_pct.len(), taker_fees_pct, options)
+    }
+
+    /// The same with room for `venues` venues in all, which [`Self::admit`] adds.
+    #[must_use]
+    pub fn with_room(instruments: usize, venues: usize, taker_fees_pct: &[Decimal], options: &Options) -> Self {
         let stride = venues.next_multiple_of(LANES);
         let mut rows = vec![0.0; instruments * stride * 2];
         for row in rows.chunks_exact_mut(stride * 2) {
             row[..stride].fill(f64::INFINITY);
         }
-        let bars: Vec<Bar> = taker_fees_pct
-            .iter()
-            .flat_map(|buy| taker_fees_pct.iter().map(move |sell| (*buy, *sell)))
-            .map(|(buy, sell)| match options.threshold_on {
-                Spread::Gross => Bar::gross(options.threshold_pct),
-                Spread::Net => Bar::net(options.threshold_pct, buy, sell),
-            })
-            .collect();
-        let ratio_floor = bars.iter().map(|bar| bar.ratio_floor()).fold(f64::INFINITY, f64::min);
-        Self { venues, stride, rows, bars, ratio_floor }
+        let mut fees: Vec<Option<Decimal>> = taker_fees_pct.iter().copied().map(Some).collect();
+        fees.resize(venues, None);
+        let threshold = (options.threshold_on, options.threshold_pct);
+        let mut grid = Self { venues, stride, rows, fees, threshold, bars: Vec::new(), ratio_floor: 0.0 };
+        grid.raise();
+        grid
+    }
+
+    /// Whether the fee of `venue` is known, without which nothing of it may be scanned.
+    #[inline]
+    #[must_use]
+    pub fn knows(&self, venue: VenueId) -> bool {
+        self.fees[venue.index()].is_some()
+    }
+
+    /// From now on `venue` takes part.
+    #[cold]
+    pub fn admit(&mut self, venue: VenueId, taker_fee_pct: Decimal) {
+        self.fees[venue.index()] = Some(taker_fee_pct);
+        self.raise();
+    }
+
+    /// Makes the bars. Of venues that are not known there is no quote to hold against one.
+    fn raise(&mut self) {
+        let (on, threshold_pct) = self.threshold;
+        let fees = || self.fees.iter().map(|fee| fee.unwrap_or(Decimal::ZERO));
+        let bar = |buy, sell| match on {
+            Spread::Gross => Bar::gross(threshold_pct),
+            Spread::Net => Bar::net(threshold_pct, buy, sell),
+        };
+        self.bars = fees().flat_map(|buy| fees().map(move |sell| bar(buy, sell))).collect();
+        let known = |at: usize| self.fees[at / self.venues].is_some() && self.fees[at % self.venues].is_some();
+        let floors = self.bars.iter().enumerate().filter(|(at, _)| known(*at)).map(|(_, bar)| bar.ratio_floor());
+        self.ratio_floor = floors.fold(f64::INFINITY, f64::min);
     }
 
     /// The venue's top of book is this now.

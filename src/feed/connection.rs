@@ -87,6 +87,15 @@ impl Purpose {
         }
     }
 
+    /// Where `venue` is asked for it, of which tops are at `address`.
+    #[must_use]
+    pub fn address(&self, venue: &dyn Venue, address: &str) -> String {
+        match self {
+            Self::Tops => address.to_owned(),
+            Self::Books(_) => venue.book_address(address),
+        }
+    }
+
     fn codec(&self, venue: &dyn Venue, symbols: Symbols) -> Box<dyn FeedCodec> {
         match self {
             Self::Tops => venue.codec(symbols),
@@ -262,7 +271,7 @@ impl Connection {
             touched: Vec::new(),
             published: None,
             decoded: Decoded::default(),
-            acknowledged: vec![false; parts.directory.instruments().len()],
+            acknowledged: vec![false; parts.directory.rows()],
             directory: parts.directory,
             days: parts.days,
             board: parts.board,
@@ -295,6 +304,18 @@ impl Connection {
             in_maintenance: false,
             notice: None,
         }
+    }
+
+    /// Whether it asks for the instruments of `plan`, which are in order of their ids, and no others.
+    #[must_use]
+    pub fn asks_for(&self, plan: &[SymbolEntry]) -> bool {
+        let mine = self.codec.symbols().entries().iter().map(|entry| entry.id);
+        mine.eq(plan.iter().map(|entry| entry.id))
+    }
+
+    /// Takes over what `old` has learned of what is usual.
+    pub fn learn_from(&mut self, old: &Self) {
+        self.silence.learn_from(&old.silence);
     }
 
     /// How many instruments it asks for.
@@ -883,6 +904,12 @@ impl Connection {
 
 /// Two connections with the same instruments.
 impl Connection {
+    /// What its end makes void.
+    #[must_use]
+    pub const fn voids(&self) -> Voids {
+        self.voids
+    }
+
     /// What its end makes void from now on.
     pub fn set_voids(&mut self, voids: Voids) {
         self.voids = voids;
@@ -896,6 +923,12 @@ impl Connection {
             self.held.resize(self.acknowledged.len(), None);
         }
         self.show();
+    }
+
+    /// Whether it is the second of two.
+    #[must_use]
+    pub const fn is_second(&self) -> bool {
+        self.is_second
     }
 
     /// Since when it is open.
@@ -926,7 +959,8 @@ impl Connection {
             && entries.iter().all(|entry| !is_recent(entry.id) || self.silence.last(entry.id).is_some())
     }
 
-    /// It takes the place of `old`: what that one learned of its instruments stays known, what was held back is told.
+    /// It takes the place of `old`: what that one learned of its instruments stays known, what was held back is told, and
+    /// what it does not ask for any more is void.
     pub fn take_over(&mut self, old: &Self, events: &mut dyn FnMut(FeedEvent)) {
         for quote in self.held.iter().flatten() {
             events(FeedEvent::Quote(*quote));
@@ -935,6 +969,13 @@ impl Connection {
         self.is_second = false;
         self.publish_books();
         self.silence.learn_from(&old.silence);
+        let mine = self.codec.symbols().entries();
+        // In order of their ids.
+        for entry in old.codec.symbols().entries() {
+            if mine.binary_search_by_key(&entry.id, |mine| mine.id).is_err() {
+                old.void(entry.id, BookVoid::Lost, events);
+            }
+        }
     }
 
     /// Everything is void that `other`, with the same instruments, has not quoted.
@@ -1073,12 +1114,11 @@ const fn farewell(end: &End) -> Option<(u16, &'static str)> {
 /// The instruments that the venue with `id` quotes.
 #[must_use]
 pub fn entries(directory: &Directory, id: VenueId) -> Vec<SymbolEntry> {
-    let native = directory.venue(id).native.iter().enumerate();
-    let entry = |(at, native): (usize, &Option<String>)| {
-        let id = InstrumentId(at as u32);
-        Some(SymbolEntry { id, native: native.clone()?, symbol: directory.symbol(id).to_owned() })
+    let entry = |(id, native): (InstrumentId, &str)| {
+        let (native, symbol) = (native.to_owned(), directory.symbol(id).to_owned());
+        SymbolEntry { id, native, symbol }
     };
-    native.filter_map(entry).collect()
+    directory.quoted_by(id).map(entry).collect()
 }
 
 /// REST replies that the codec waits for: one at a time, and not too often.

@@ -42,8 +42,8 @@ impl Lag {
         Self { step_ns, newest: UnixNs(0), lag_ns: 0, least: None, before: None, since: MonoNs(0) }
     }
 
-    /// Takes the stamp of a quote that was read at `received`; a stamp of 0 is none. Gives the lateness that it has beyond a quarter of a second, in nanoseconds. Never so much that a later stamp
-    /// would seem to come earlier.
+    /// Takes the stamp of a quote that was read at `received`; a stamp of 0 is none. Gives the lateness that it has
+    /// beyond a quarter of a second, in nanoseconds. Never so much that a later stamp would seem to come earlier.
     #[inline]
     pub fn take(&mut self, stamp: UnixNs, received: MonoNs) -> u64 {
         if stamp.0 == 0 {

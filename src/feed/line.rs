@@ -4,7 +4,7 @@
 
 use std::io;
 
-use crate::feed::connection::{Connection, End, Voids};
+use crate::feed::connection::{Connection, End, Parts, Voids};
 use crate::feed::standing::{Standing, Verdict};
 use crate::log;
 use crate::market::VenueId;
@@ -14,7 +14,7 @@ use crate::net::backoff::Wait;
 use crate::net::breaker::GOOD_NS;
 use crate::net::{Link, ReadOutcome};
 use crate::time::{Clock, MS, MonoNs, SECOND};
-use crate::venues::{Facts, Venue};
+use crate::venues::{Facts, SymbolEntry, Venue};
 
 /// Reads of one line in a turn, so that a burst of one does not starve the others.
 const READS_PER_TURN: usize = 4;
@@ -71,6 +71,10 @@ pub(super) struct Line {
     told: bool,
     /// Whether the venue's state must be looked at again.
     pub changed: bool,
+    /// It asks for other instruments than it should, or it told the first price of one when nobody wanted it.
+    pub outdated: bool,
+    /// The latter: only another connection tells that price again.
+    pub told_in_vain: bool,
 }
 
 pub(super) enum State {
@@ -115,6 +119,8 @@ impl Line {
             began: now,
             told: false,
             changed: true,
+            outdated: false,
+            told_in_vain: false,
         }
     }
 
@@ -137,8 +143,8 @@ impl Line {
     pub fn wants_successor(&self, now: MonoNs) -> bool {
         self.role == Role::First
             && self.connection.is_open()
-            && self.connection.has_flowed()
-            && (self.connection.is_leaving() || now >= self.replace_at)
+            && (self.outdated
+                || (self.connection.has_flowed() && (self.connection.is_leaving() || now >= self.replace_at)))
     }
 
     pub fn deadline(&self) -> Option<MonoNs> {
@@ -326,6 +332,22 @@ impl Line {
         }
         self.state = State::Idle;
         (self.readable, self.changed) = (false, true);
+    }
+
+    /// What its end makes void from now on, while it is alone.
+    pub fn set_voids(&mut self, voids: Voids) {
+        self.voids = voids;
+        if self.connection.voids() != Voids::Told {
+            self.connection.set_voids(voids);
+        }
+    }
+
+    /// Another conversation, about the instruments of `plan`. Not while it has a socket.
+    pub fn renew(&mut self, parts: Parts, plan: Vec<SymbolEntry>) {
+        let mut connection = Connection::share(parts, plan, self.connection.voids());
+        connection.learn_from(&self.connection);
+        connection.set_second(self.connection.is_second());
+        self.connection = connection;
     }
 
     /// It speaks for its instruments alone, whatever another line does.

@@ -8,6 +8,7 @@
 pub mod connection;
 pub mod lag;
 mod line;
+mod set;
 pub mod silence;
 pub mod stamps;
 pub mod standing;
@@ -17,7 +18,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, Sender, bounded};
+use crossbeam::channel::{Receiver, Sender, unbounded};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
@@ -38,9 +39,11 @@ use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, MS, MonoNs};
 use crate::venues::{Opening, SymbolEntry, Venue};
 
-use connection::{Connection, End, Parts, Purpose, Voids};
+use connection::{Connection, End, Parts, Purpose};
 use line::{Line, Role, State};
 use standing::{Standing, Verdict};
+
+pub use set::SetChange;
 
 /// Events besides those of the venues: the waker, and stages that sleep here.
 const OTHER_EVENTS: usize = 8;
@@ -48,6 +51,8 @@ const OTHER_EVENTS: usize = 8;
 const WAKER: Token = Token(usize::MAX - 1);
 /// Of stages that sleep here.
 const OTHERS: Token = Token(usize::MAX);
+/// Books that wait for the venue's prices look again after this time.
+const BOOKS_AFTER_NS: u64 = 100 * MS;
 /// The slot of a line's page is so far beyond the line's own.
 const FETCHES: usize = 1 << 32;
 /// Bytes read at once.
@@ -105,6 +110,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// The same for one of `lines` lines to a venue, which share the asking again.
+    fn shared_by(self, lines: usize) -> Self {
+        Self { again_ms: self.again_ms.saturating_mul(lines.max(1) as u64), ..self }
+    }
+
     /// What they say of single instruments.
     fn silence(&self) -> silence::Options {
         let [floor_ns, ceiling_ns, first_ns, again_ns] =
@@ -154,6 +164,8 @@ pub struct FeedParts {
     pub board: Arc<Board>,
     /// Which of the venues shall be connected. Ring the feed after a change.
     pub switch: Arc<Switch>,
+    /// Changes of what the venues are to quote. Ring the feed after one.
+    pub changes: Receiver<SetChange>,
     /// Connects for us.
     pub dialer: DialerHandle,
     /// Time.
@@ -176,6 +188,12 @@ pub struct Feed {
     standings: Vec<Standing>,
     /// In pairs with the same instruments: one is the first, the other rests or is to become it.
     lines: Vec<Line>,
+    /// What each pair of lines is to ask for, in order of ids.
+    plans: Vec<Vec<SymbolEntry>>,
+    changes: Receiver<SetChange>,
+    directory: Arc<Directory>,
+    days: Arc<DayTable>,
+    books: Arc<BookTable>,
     switch: Arc<Switch>,
     handover: Handover,
     recorder: Recorder,
@@ -185,6 +203,8 @@ pub struct Feed {
     options: Options,
     /// When the last turn ended.
     turned: MonoNs,
+    /// Of the jitter.
+    seed: u64,
 }
 
 impl Feed {
@@ -197,18 +217,22 @@ impl Feed {
         let waker = Waker::new(poll.registry(), WAKER)?;
         let alarm = Alarm::of_poll(Arc::new(waker));
         let ids = parts.venues.iter().map(|v| v.id).collect();
-        let instruments = parts.directory.instruments().len();
+        let (instruments, venues_now) = (parts.directory.rows(), parts.directory.venues().len());
         let now = parts.clock.now();
         let seed = parts.options.seed.unwrap_or_else(|| parts.clock.unix().0);
-        let seats = seats(&parts);
-        let standing = |(at, seat): (usize, &Seat)| {
-            let seed = seed.wrapping_add((at as u64) << 48);
-            Standing::new(parts.venues[seat.venue].venue.facts().limits.connects, &parts.options, seed)
-        };
-        let standings = seats.iter().enumerate().map(standing).collect();
-        let lines: Vec<Line> = seats.iter().enumerate().flat_map(|(at, seat)| lines(&parts, seat, at, now)).collect();
-        // Each may have a connection and a page under way.
-        let (answer, answers) = bounded(2 * lines.len().max(1));
+        let venues = parts.venues.iter().enumerate();
+        let mut seats: Vec<Seat> = venues.flat_map(|(at, venue)| set::seats_of(at, venue, &parts.books)).collect();
+        // Prices are dialled for first.
+        seats.sort_by_key(|seat| seat.purpose.is_books());
+        let standings = seats.iter().map(|seat| set::standing(seat, &parts.venues, &parts.options, seed)).collect();
+        let (mut lines, mut plans) = (Vec::<Line>::new(), Vec::new());
+        for (at, seat) in seats.iter().enumerate() {
+            let shares = shares(&parts, seat);
+            lines.extend(self::lines(&parts, seat, at, &shares, now));
+            plans.extend(shares);
+        }
+        // Each line may have a connection and a page under way, and there may be more lines one day.
+        let (answer, answers) = unbounded();
         let mut feed = Self {
             events: Events::with_capacity(lines.len() + OTHER_EVENTS),
             poll,
@@ -220,6 +244,11 @@ impl Feed {
             seats,
             standings,
             lines,
+            plans,
+            changes: parts.changes,
+            directory: parts.directory,
+            days: parts.days,
+            books: parts.books,
             switch: parts.switch,
             handover: Handover::new(
                 parts.ring,
@@ -229,12 +258,13 @@ impl Feed {
                 instruments,
                 Origin::Own,
             ),
-            recorder: Recorder::new(parts.board.venues.len(), &[Hop::Decode, Hop::WireToBook]),
+            recorder: Recorder::new(parts.board.venues.len(), venues_now, &[Hop::Decode, Hop::WireToBook]),
             buffer: vec![0; READ_BUFFER].into(),
             board: parts.board,
             clock: parts.clock,
             options: parts.options,
             turned: now,
+            seed,
         };
         feed.show(now);
         Ok((feed, alarm))
@@ -252,7 +282,7 @@ impl Feed {
             timeout = timeout.min(BEHIND_WAIT);
         }
         self.alarm.set();
-        if !self.answers.is_empty() {
+        if !self.answers.is_empty() || !self.changes.is_empty() {
             timeout = Duration::ZERO;
         }
         if self.poll.poll(&mut self.events, Some(timeout)).is_err() {
@@ -349,6 +379,7 @@ impl Feed {
             self.stand_by(slot, now);
             return Ok(());
         }
+        self.renew(slot);
         let line = &mut self.lines[slot];
         link.limit_unacknowledged(Duration::from_millis(self.options.silence_max_ms));
         link.register(self.poll.registry(), Token(slot)).map_err(|e| DialError::Connect(e.to_string()))?;
@@ -370,6 +401,11 @@ impl Feed {
     }
 
     fn dial(&mut self, slot: usize, now: MonoNs) {
+        if self.waits_for_tops(slot) {
+            self.lines[slot].state = State::Waiting(now.plus(BOOKS_AFTER_NS));
+            return;
+        }
+        self.renew(slot);
         let (line, other) = pair(&mut self.lines, slot);
         let standing = &mut self.standings[line.standing];
         if let Err(later) = standing.begin(now) {
@@ -401,7 +437,7 @@ impl Feed {
         let address = &self.venues[self.seats[line.standing].venue].address;
         let job = match line.venue.facts().opening {
             Opening::Direct | Opening::Prompt { .. } | Opening::Patient { .. } => {
-                line.target.clone_from(address);
+                line.target = line.connection.purpose().address(line.venue, address);
                 Job::Connect(line.target.clone())
             }
             Opening::Token { path } => Job::Post(http_address(address, path)),
@@ -409,6 +445,15 @@ impl Feed {
         if let Err(error) = self.order(slot, job) {
             self.failed(slot, &error, now);
         }
+    }
+
+    /// Books are asked for of a venue that gives prices: one that refuses is not asked for both, and what it allows us
+    /// in a minute is left to the prices.
+    fn waits_for_tops(&self, slot: usize) -> bool {
+        let line = &self.lines[slot];
+        let gives_tops =
+            |it: &Line| it.id == line.id && !it.connection.purpose().is_books() && it.connection.is_subscribed();
+        line.connection.purpose().is_books() && !self.lines.iter().any(gives_tops)
     }
 
     /// `slot` is a line's, or [`FETCHES`] beyond it for a page.
@@ -462,7 +507,7 @@ impl Feed {
 
     fn is_wanted(&mut self, slot: usize, now: MonoNs) -> bool {
         let (line, other) = pair(&mut self.lines, slot);
-        let is_on = self.switch.is_on(line.id) && line.connection.instruments() > 0;
+        let is_on = self.switch.is_on(line.id) && !self.plans[slot / 2].is_empty();
         is_on && (line.role == Role::First || other.wants_successor(now))
     }
 
@@ -553,9 +598,10 @@ impl Feed {
         }
         for (at, seat) in self.seats.iter().enumerate() {
             let gauges = seat.purpose.gauges(&self.board, seat.id);
-            let mine = self.lines.iter().filter(|line| line.standing == at && line.role == Role::First);
+            let busy = |slot: usize| !self.plans[slot / 2].is_empty();
+            let mine = self.lines.iter().enumerate().filter(|(slot, line)| line.standing == at && busy(*slot));
             let (mut best, mut open, mut wanted) = (LinkState::Idle, 0, 0);
-            for line in mine.filter(|line| line.connection.instruments() > 0) {
+            for (_, line) in mine.filter(|(_, line)| line.role == Role::First) {
                 best = [best, line.link_state()].into_iter().max_by_key(|state| rank(*state)).unwrap_or_default();
                 open += u64::from(line.connection.is_open());
                 wanted += 1;
@@ -588,25 +634,20 @@ fn pair(lines: &mut [Line], slot: usize) -> (&mut Line, &mut Line) {
     if slot.is_multiple_of(2) { (even, odd) } else { (odd, even) }
 }
 
-/// Each venue for its tops; then those that offer books, if any are wanted, for those.
-fn seats(parts: &FeedParts) -> Vec<Seat> {
-    let venues = || parts.venues.iter().enumerate();
-    let seat = |(venue, it): (usize, &FeedVenue), purpose: Purpose| Seat { venue, id: it.id, purpose };
-    let with_books = venues().filter(|(_, it)| parts.books.levels() > 0 && it.venue.facts().books.is_some());
-    let books = with_books.map(|it| seat(it, Purpose::Books(Arc::clone(&parts.books))));
-    venues().map(|it| seat(it, Purpose::Tops)).chain(books).collect()
+/// The instruments of a seat, spread over as many lines as it wants.
+fn shares(parts: &FeedParts, seat: &Seat) -> Vec<Vec<SymbolEntry>> {
+    let venue = &parts.venues[seat.venue];
+    let entries = connection::entries(&parts.directory, venue.id);
+    let count = entries.len().div_ceil(set::most_of(venue)).max(1);
+    // Evenly: the last one is not to be almost empty.
+    entries.chunks(entries.len().div_ceil(count).max(1)).map(<[_]>::to_vec).collect()
 }
 
 /// All lines of a seat: two for each share of its instruments.
-fn lines(parts: &FeedParts, seat: &Seat, standing: usize, now: MonoNs) -> Vec<Line> {
+fn lines(parts: &FeedParts, seat: &Seat, standing: usize, shares: &[Vec<SymbolEntry>], now: MonoNs) -> Vec<Line> {
     let venue = &parts.venues[seat.venue];
-    let entries = connection::entries(&parts.directory, venue.id);
-    let most = venue.venue.facts().limits.instruments.max(1);
-    let count = entries.len().div_ceil(most).max(1);
-    // Evenly: the last one is not to be almost empty.
-    let shares = entries.chunks(entries.len().div_ceil(count).max(1));
-    let voids = if count > 1 { Voids::Own } else { Voids::All };
-    let options = Options { again_ms: parts.options.again_ms.saturating_mul(count as u64), ..parts.options };
+    let voids = set::voids(shares);
+    let options = parts.options.shared_by(shares.len());
     let line = |share: &[SymbolEntry], role| {
         let it = Parts {
             id: venue.id,
@@ -620,7 +661,7 @@ fn lines(parts: &FeedParts, seat: &Seat, standing: usize, now: MonoNs) -> Vec<Li
         let connection = Connection::share(it, share.to_vec(), voids);
         Line::new(venue.id, venue.venue, standing, role, connection, voids, now)
     };
-    shares.flat_map(|share| [Role::First, Role::Second].map(|role| line(share, role))).collect()
+    shares.iter().flat_map(|share| [Role::First, Role::Second].map(|role| line(share, role))).collect()
 }
 
 impl Stage for Feed {
@@ -639,7 +680,7 @@ impl Stage for Feed {
         let mut work = self.read();
         self.handover.settle();
         let now = self.clock.now();
-        work += self.take_answers(now);
+        work += self.take_changes(now) + self.take_answers(now);
         self.tick(now);
         // What ended just now is told before the next sleep.
         self.handover.settle();

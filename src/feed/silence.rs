@@ -278,9 +278,10 @@ impl Silence {
             .map(|pair| pair.last)
     }
 
-    /// Takes over what another connection with the same instruments has learned of what is usual.
+    /// Takes over what another connection has learned of what is usual for the instruments that both have.
     pub fn learn_from(&mut self, other: &Self) {
-        for (mine, theirs) in self.pairs.iter_mut().zip(&other.pairs) {
+        for (id, mine) in (self.first..).zip(&mut self.pairs) {
+            let Some(theirs) = other.pairs.get(id.wrapping_sub(other.first)) else { continue };
             let Pair { gaps, longest, longest_before, since, first, .. } = *theirs;
             if gaps > 0 {
                 mine.longest = mine.longest.max(longest);

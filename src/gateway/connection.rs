@@ -49,6 +49,8 @@ struct Http {
     head_by: MonoNs,
     /// A request is being answered: the next one waits.
     answering: bool,
+    /// Bytes of the request whose body is not all there, head included.
+    awaited: usize,
 }
 
 struct Socket {
@@ -69,7 +71,7 @@ impl Connection {
     /// A connection just accepted.
     #[must_use]
     pub fn new(options: &Options, now: MonoNs) -> Self {
-        let http = Http { input: Vec::new(), head_by: now.plus(options.head_within_ns), answering: false };
+        let http = Http { input: Vec::new(), head_by: now.plus(options.head_within_ns), answering: false, awaited: 0 };
         Self { state: State::Http(http) }
     }
 
@@ -100,7 +102,7 @@ impl Connection {
     #[must_use]
     pub fn wants_bytes(&self, options: &Options) -> bool {
         match &self.state {
-            State::Http(http) => http.input.len() <= options.head.head_max,
+            State::Http(http) => http.input.len() <= options.head.head_max.max(http.awaited),
             _ => true,
         }
     }
@@ -114,8 +116,14 @@ impl Connection {
                 }
                 match http::parse(&http.input, options.head) {
                     Ok(None) => None,
-                    Ok(Some((request, length))) => {
-                        http.input.drain(..length);
+                    Ok(Some((request, length))) if http.input.len() < length + request.length => {
+                        http.awaited = length + request.length;
+                        None
+                    }
+                    Ok(Some((mut request, length))) => {
+                        request.body = http.input[length..][..request.length].to_vec();
+                        http.input.drain(..length + request.length);
+                        http.awaited = 0;
                         http.head_by = now.plus(options.head_within_ns);
                         Some(self.request(request, options, extra, now, out))
                     }

@@ -148,6 +148,13 @@ impl Names {
         id
     }
 
+    /// Asks again for the instruments that were not known.
+    fn look_up(&mut self, instrument: impl Fn(&str) -> Option<InstrumentId>) {
+        for name in self.slots.iter_mut().filter(|name| name.instrument.is_none()) {
+            name.instrument = instrument(&name.text);
+        }
+    }
+
     fn use_by(&mut self, id: u32, bundle: u32) {
         if let Some(name) = self.slots.get_mut(id) {
             name.uses += 1;
@@ -339,6 +346,51 @@ impl Desk {
             epoch: 1,
             directory,
         }
+    }
+
+    /// The set of instruments and venues has changed: names that meant nothing may mean something now, and a stream may
+    /// be served by a venue that was not there. What a name means stays what it is; what went has no price by itself.
+    pub fn renew(&mut self, view: &View<'_>) {
+        let directory = Arc::clone(&self.directory);
+        let venues = (0..directory.venues().len()).map(|at| VenueId(at as u16));
+        let late: Vec<VenueId> = venues.filter(|venue| !self.price_venues.contains(venue)).collect();
+        self.price_venues.extend(late);
+        self.symbols.look_up(|text| directory.instrument_named(text));
+        self.pairs.look_up(|text| directory.instrument_named(text));
+        let ids: Vec<u32> = self.labels.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            let Some(label) = self.labels.get(id) else { continue };
+            let (cells, usdt_alias) = match label.format {
+                Format::Stream | Format::ExtendedStream => self.stream_cells(self.pairs.text(label.symbol)),
+                _ => (self.cell(label.symbol, self.exchanges.text(label.exchange)), false),
+            };
+            // A price that went is told stale by the cell that it had.
+            if !cells.is_empty() && cells != label.cells {
+                self.serve_by(id, cells, usdt_alias, view);
+            }
+        }
+    }
+
+    fn serve_by(&mut self, id: u32, cells: Box<[PairId]>, usdt_alias: bool, view: &View<'_>) {
+        let Some(label) = self.labels.get_mut(id) else { return };
+        let before = std::mem::replace(&mut label.cells, cells.clone());
+        (label.usdt_alias, label.seen) = (usdt_alias, 0);
+        if label.watchers.is_empty() {
+            return;
+        }
+        for cell in &before {
+            let labels = &mut self.watched[cell.index()];
+            labels.retain(|other| *other != id);
+            if labels.is_empty() {
+                self.changes.watch(*cell, false);
+            }
+        }
+        for cell in &cells {
+            self.watched[cell.index()].push(id);
+            self.changes.watch(*cell, true);
+        }
+        // What was there before the watch is told too.
+        cells.iter().for_each(|cell| self.changed(*cell, view));
     }
 
     /// Forgets the bursts of the turn before.

@@ -5,6 +5,7 @@
 //! gauges, latencies. A client that does not read is conflated and never makes another wait. This stage
 //! never blocks, never writes the matrix, and does nothing per message that it could do per change.
 
+pub mod admin;
 pub mod assets;
 pub mod books;
 pub mod client;
@@ -17,6 +18,7 @@ pub mod options;
 pub mod outbox;
 pub mod routes;
 mod serve;
+mod set;
 pub mod shelf;
 pub mod slots;
 
@@ -219,6 +221,11 @@ pub struct Gateway {
     /// Header lines of every response.
     extra: String,
 
+    /// Where admin calls go, if there are any.
+    admin: Option<admin::Desk>,
+    /// The set of instruments and exchanges as it was last seen.
+    seen: set::Seen,
+
     totals: Totals,
     stamps: Vec<Stamp>,
     buffer: Box<[u8]>,
@@ -252,7 +259,11 @@ impl Gateway {
         };
         let gateway = Self {
             name: format!("gateway-{}", index + 1),
-            recorder: Recorder::new(directory.venues().len(), &[Hop::WireToPrice, Hop::WireToAlert]),
+            recorder: Recorder::new(
+                directory.columns(),
+                directory.venues().len(),
+                &[Hop::WireToPrice, Hop::WireToAlert],
+            ),
             desk: Desk::new(Arc::clone(&directory), Arc::clone(&changes), &options.price_venues),
             books,
             shelf: Shelf::default(),
@@ -285,10 +296,12 @@ impl Gateway {
             followers: Vec::new(),
             sweep_at: now,
             survey_at: now,
-            known: vec![Known::default(); directory.venues().len()],
+            known: vec![Known::default(); directory.columns()],
             known_books: Vec::new(),
             known_until: now,
             extra: String::new(),
+            admin: None,
+            seen: set::Seen::of(&directory),
             totals: Totals::default(),
             stamps: Vec::new(),
             buffer: vec![0; 16 * 1024].into(),
@@ -302,6 +315,13 @@ impl Gateway {
             opportunities,
         };
         Ok((gateway, alarm))
+    }
+
+    /// The same, which takes admin calls.
+    #[must_use]
+    pub fn with_admin(mut self, port: admin::Port) -> Self {
+        self.admin = Some(admin::Desk::new(port, self.alarm.clone()));
+        self
     }
 
     /// How long to sleep in the poll: until the next thing is due, at most `wait`.
@@ -325,7 +345,8 @@ impl Gateway {
         let mut timeout = self.sleep(wait);
         if !timeout.is_zero() {
             self.alarm.set();
-            if self.changes.is_marked() || !self.opportunities.is_empty() {
+            let is_answered = self.admin.as_ref().is_some_and(admin::Desk::has_answer);
+            if self.changes.is_marked() || !self.opportunities.is_empty() || is_answered {
                 timeout = Duration::ZERO;
             }
         }
@@ -606,7 +627,7 @@ impl Gateway {
                 told.store(Some(Arc::new(names.texts().map(str::to_owned).collect())));
             }
         }
-        let sources = routes::sources(&self.board);
+        let sources = routes::sources(&self.board, &self.directory);
         self.extra = format!(
             "Server: spreadwire\r\nX-Spreadwire-Source: {sources}\r\nX-Content-Type-Options: nosniff\r\nAccess-Control-Allow-Origin: *\r\n"
         );
@@ -687,10 +708,11 @@ impl Stage for Gateway {
         self.eye.look(&self.clock);
         self.desk.begin_turn();
         self.look_around();
+        self.look_at_set();
         let mut work = self.deliver_alerts() + self.deliver_changes();
         work += self.sockets_ready(&events);
         self.events = Some(events);
-        work += self.accept();
+        work += self.answer_admin() + self.accept();
         work += self.deliver_alerts() + self.deliver_changes();
         work += self.deliver_beats();
         work += self.deliver_books();

@@ -1,5 +1,6 @@
 //! Every limit of the gateway, with its unit and the reason for its default.
 
+use crate::gateway::admin;
 use crate::market::{Decimal, VenueId};
 use crate::time::{MS, SECOND};
 use crate::wire::http;
@@ -105,7 +106,13 @@ impl Default for Options {
             pong_within_ns: 8 * SECOND,
             progress_within_ns: 10 * SECOND,
             close_within_ns: SECOND,
-            head: http::Limits { head_max: 8192, lines_max: 64, line_max: 4096 },
+            head: http::Limits {
+                head_max: 8192,
+                lines_max: 64,
+                line_max: 4096,
+                posts: &[admin::RELOAD_PATH, admin::SET_PATH],
+                body_max: admin::BODY_MAX,
+            },
             head_within_ns: 5 * SECOND,
             idle_within_ns: 20 * SECOND,
             pairs_max: 4096,

@@ -13,7 +13,7 @@ use crate::gateway::options::Options;
 use crate::gateway::shelf::Look;
 use crate::market::book::BookView;
 use crate::market::quote::Source;
-use crate::market::{Decimal, Directory, PairId, VenueId};
+use crate::market::{Decimal, Directory, PairId};
 use crate::matrix::books::{BookTable, LEVELS_MAX};
 use crate::matrix::{CellQuote, CellState};
 use crate::metrics::{Board, GatewayGauges};
@@ -91,6 +91,7 @@ impl Page {
             204 => "No Content",
             304 => "Not Modified",
             400 => "Bad Request",
+            401 => "Unauthorized",
             404 => "Not Found",
             503 => "Service Unavailable",
             _ => "Error",
@@ -147,7 +148,7 @@ fn json(status: u16, lines: &'static str, body: Vec<u8>) -> Answer {
     Answer::Page(Page { status, kind: "application/json", lines: lines.into(), body: body.into() })
 }
 
-fn failure(status: u16, text: &str) -> Answer {
+pub(super) fn failure(status: u16, text: &str) -> Answer {
     let lines = if status == 503 { "Retry-After: 5\r\n" } else { "" };
     json(
         status,
@@ -232,7 +233,7 @@ fn status_page(scene: &Scene<'_>, _: &Request) -> Answer {
         book_levels: scene.books.levels() as u64,
         book_beat_ms: options.book_beat_ns / MS,
     };
-    let sources = sources(scene.view.board);
+    let sources = sources(scene.view.board, scene.directory);
     json(200, NO_STORE, Status { health: health_of(scene, Vec::new()), sources: &sources, limits }.text())
 }
 
@@ -321,7 +322,7 @@ fn exchange_prices(scene: &Scene<'_>, request: &Request) -> Answer {
     let Some(symbol) = query_value(&request.query, "symbol").filter(|s| !s.is_empty()) else {
         return failure(400, "Symbol parameter required (e.g., CELO/USDC)");
     };
-    let names: Vec<&str> = scene.directory.venues().iter().map(|v| v.name.as_str()).collect();
+    let names: Vec<&str> = scene.directory.venues_on().map(|(_, v)| v.name.as_str()).collect();
     let asked = query_value(&request.query, "exchanges").unwrap_or_default().to_lowercase();
     let mut exchanges: Vec<&str> = Vec::new();
     stream::list(&asked).for_each(|name| {
@@ -392,15 +393,14 @@ fn order_book(scene: &Scene<'_>, request: &Request) -> Answer {
             json(200, NO_STORE, body)
         }
         (Some(name), _) => {
-            let names = scene.directory.venues().iter().map(|venue| &venue.name);
+            let names = scene.directory.venues_on().map(|(_, venue)| &venue.name);
             let body = object(|o| {
                 o.text("error", &format!("Invalid exchange: {name}")).texts("available", names);
             });
             json(400, "", body)
         }
         (None, _) => {
-            let venues = scene.directory.venues().iter().enumerate();
-            let quoting = venues.filter(|(at, _)| scene.directory.is_quoted(instrument, VenueId(*at as u16)));
+            let quoting = scene.directory.venues_on().filter(|(at, _)| scene.directory.is_quoted(instrument, *at));
             let names = quoting.map(|(_, venue)| venue.name.as_str());
             json(200, NO_STORE, book::page(&symbol, scene.view.unix.ms(), names, write))
         }
@@ -471,8 +471,8 @@ fn price_on(scene: &Scene<'_>, o: &mut Object<'_>, symbol: &str, exchange: &str,
 
 /// Where the numbers come from, over all venues: one word each, as a list; `none` before there are any.
 #[must_use]
-pub fn sources(board: &Board) -> String {
-    let known = (0..board.venues.len()).filter_map(|at| board.source_of(at));
+pub fn sources(board: &Board, directory: &Directory) -> String {
+    let known = directory.venues_on().filter_map(|(venue, _)| board.source_of(venue.index()));
     let mut words: Vec<&str> = known.map(|source| Source::from_u8(source).word()).collect();
     words.sort_unstable();
     words.dedup();
@@ -488,7 +488,7 @@ fn front(scene: &Scene<'_>, request: &Request) -> Answer {
 
 /// The plain page: what can be asked, and how to get the dashboard when it is not in this binary.
 fn list(scene: &Scene<'_>, _: &Request) -> Answer {
-    let sources = sources(scene.view.board);
+    let sources = sources(scene.view.board, scene.directory);
     let mut body = String::from("<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>spreadwire</title>");
     body.push_str("<meta name=\"viewport\" content=\"width=device-width\">");
     body.push_str("<h1>spreadwire</h1><p>Prices here are <strong>");
@@ -504,7 +504,7 @@ fn list(scene: &Scene<'_>, _: &Request) -> Answer {
         body.push_str(&format!("<li><a href=\"{path}\"><code>{path}</code></a> {}</li>", escaped(what)));
     }
     body.push_str("</ul><p>Exchanges</p><ul>");
-    for venue in scene.directory.venues() {
+    for (_, venue) in scene.directory.venues_on() {
         body.push_str(&format!("<li>{}</li>", escaped(&venue.name)));
     }
     body.push_str("</ul></html>\n");
@@ -520,14 +520,17 @@ fn escaped(text: &str) -> String {
 /// What is known of the prices of each venue, for health and metrics.
 pub fn survey_prices(directory: &Directory, view: &View<'_>, known: &mut Vec<Known>) {
     known.clear();
-    known.resize(directory.venues().len(), Known::default());
+    known.resize(directory.columns(), Known::default());
     for at in 0..directory.pairs() {
         let pair = PairId(at as u32);
+        let (instrument, venue) = directory.split(pair);
+        if !directory.is_quoted(instrument, venue) {
+            continue;
+        }
         let cell = view.matrix.load(pair);
         if cell.state == CellState::Empty {
             continue;
         }
-        let (instrument, venue) = directory.split(pair);
         let is_fresh = cell.is_fresh(view.now, view.stale_after_ns);
         let is_cached = cell.is_cached(view.now, view.stale_after_ns);
         known[venue.index()].add(instrument, cell.origin, cell.age(view.now), is_fresh, is_cached);

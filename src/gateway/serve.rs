@@ -4,9 +4,11 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use super::*;
-use crate::gateway::desk::Wish;
+use crate::gateway::admin::{RELOAD_PATH, Ticket, Wish};
+use crate::gateway::desk::Wish as Subscription;
 use crate::gateway::shelf::Watch;
 use crate::matrix::books::LEVELS_MAX;
+use crate::protocol;
 use crate::protocol::request::BookName;
 
 impl Gateway {
@@ -58,6 +60,9 @@ impl Gateway {
     // HTTP.
 
     fn page(&mut self, key: u32, request: &Request) {
+        if request.method == Method::Post {
+            return self.admin_call(key, request);
+        }
         // What a page says about this gateway is of now.
         self.survey();
         self.survey_prices();
@@ -72,17 +77,69 @@ impl Gateway {
             routes::answer(&self.scene(), request)
         };
         match answer {
-            Answer::Page(page) => self.send_page(key, request, &page),
+            Answer::Page(page) => self.send_page(key, (request.method, request.keep_alive), &page),
             Answer::Stream { .. } if request.method == Method::Head => {
                 let (kind, lines) = ("text/event-stream", STREAM_LINES.into());
                 let page = routes::Page { status: 200, kind, lines, body: [].as_slice().into() };
-                self.send_page(key, request, &page);
+                self.send_page(key, (request.method, request.keep_alive), &page);
             }
             Answer::Stream { pairs, raw, extended } => {
                 let format = if extended { Format::ExtendedStream } else { Format::Stream };
                 self.begin_stream(key, &pairs, raw, format);
             }
         }
+    }
+
+    /// Hands on a call of somebody who may call; the answer comes later.
+    fn admin_call(&mut self, key: u32, request: &Request) {
+        let Some(client) = self.clients.get(key) else { return };
+        let ticket = Ticket { key, generation: client.generation, keep_alive: request.keep_alive };
+        if let Err((status, text)) = self.hand_on(request, ticket) {
+            self.board.gateways[self.index].http_bad.add(1);
+            let Answer::Page(page) = routes::failure(status, &text) else { return };
+            let challenge = if status == 401 { "WWW-Authenticate: Bearer\r\n" } else { "" };
+            let page = routes::Page { lines: format!("{challenge}{}", page.lines).into(), ..page };
+            self.send_page(key, (Method::Post, request.keep_alive), &page);
+        }
+    }
+
+    /// What is wrong with a call: status and text.
+    fn hand_on(&self, request: &Request, ticket: Ticket) -> Result<(), (u16, String)> {
+        let told = |status, text: &str| (status, text.to_owned());
+        let desk = self.admin.as_ref().ok_or_else(|| told(404, "Not found"))?;
+        if !desk.admits(&request.authorization) {
+            return Err(told(401, "Unauthorized"));
+        }
+        let wish = match request.path.as_str() {
+            RELOAD_PATH => Wish::Reload,
+            _ => Wish::Set(protocol::admin::parse(&request.body).map_err(|why| (400, why))?),
+        };
+        let is_dry = http::query_value(&request.query, "dry").is_some_and(|v| v == "1" || v == "true");
+        match desk.hand_on(wish, is_dry, ticket) {
+            true => Ok(()),
+            false => Err(told(503, "Too many admin calls wait already")),
+        }
+    }
+
+    /// Answers of admin calls, to those who are still there. How many.
+    pub(super) fn answer_admin(&mut self) -> usize {
+        let mut work = 0;
+        while let Some((ticket, told)) = self.admin.as_ref().and_then(admin::Desk::take) {
+            work += 1;
+            if self.clients.get(ticket.key).is_none_or(|client| client.generation != ticket.generation) {
+                continue;
+            }
+            let page = routes::Page {
+                status: told.status(),
+                kind: "application/json",
+                lines: "Cache-Control: no-store\r\n".into(),
+                body: told.text().into(),
+            };
+            self.send_page(ticket.key, (Method::Post, ticket.keep_alive), &page);
+            self.converse(ticket.key);
+            self.settle(ticket.key);
+        }
+        work
     }
 
     fn scene(&self) -> Scene<'_> {
@@ -102,20 +159,20 @@ impl Gateway {
         }
     }
 
-    fn send_page(&mut self, key: u32, request: &Request, page: &routes::Page) {
+    fn send_page(&mut self, key: u32, (method, keep_alive): (Method, bool), page: &routes::Page) {
         let Some(client) = self.clients.get_mut(key) else { return };
         let kind = if page.kind.is_empty() { String::new() } else { format!("Content-Type: {}\r\n", page.kind) };
         let lines = format!("{kind}{}{}", page.lines, self.extra);
         let length = (!matches!(page.status, 204 | 304)).then_some(page.body.len());
         let mut out = std::mem::take(&mut self.out);
-        http::write_head(page.status, page.reason(), length, request.keep_alive, &lines, &mut out);
+        http::write_head(page.status, page.reason(), length, keep_alive, &lines, &mut out);
         let mut file: &'static [u8] = &[];
         match &page.body {
-            _ if request.method == Method::Head => {}
+            _ if method == Method::Head => {}
             Cow::Borrowed(bytes) => file = bytes,
             Cow::Owned(bytes) => out.extend_from_slice(bytes),
         }
-        client.connection.answered(request.keep_alive, &self.options, self.eye.now);
+        client.connection.answered(keep_alive, &self.options, self.eye.now);
         let mut sent = client.write_kept(&out, self.eye.now, &mut self.totals);
         if sent != Sent::Gone && !file.is_empty() {
             sent = client.write_file(file, self.eye.now, &mut self.totals);
@@ -148,7 +205,7 @@ impl Gateway {
         if sent == Sent::Gone {
             return self.remove(key);
         }
-        let wish = Wish { live: raw, format, symbols: pairs, exchanges: &[] };
+        let wish = Subscription { live: raw, format, symbols: pairs, exchanges: &[] };
         client.bundle = self.desk.join(None, key, &wish, self.eye.quoted);
         self.names_changed = true;
         let mut marks = Marks::default();
@@ -219,7 +276,7 @@ impl Gateway {
         let before = client.bundle;
         let format = if client.extended { Format::Extended } else { Format::Plain };
         let live = client.beat.is_none();
-        let wish = Wish { live, format, symbols: &wanted.symbols, exchanges: &wanted.exchanges };
+        let wish = Subscription { live, format, symbols: &wanted.symbols, exchanges: &wanted.exchanges };
         let after = self.desk.join(before, key, &wish, self.eye.quoted);
         client.bundle = after;
         self.names_changed = true;

@@ -135,8 +135,8 @@ pub struct Watch {
     /// Levels a side.
     pub levels: usize,
     place: Place,
-    /// How many instruments there were when it was looked for.
-    named: usize,
+    /// Edition of the directory when it was looked for.
+    named: u64,
     /// Clients.
     members: Vec<u32>,
     /// Number of the state that `frame` tells; from 1.
@@ -194,6 +194,7 @@ impl Watch {
     fn is_as_before(&self, look: &Look<'_>) -> bool {
         let Place::Pair(pair, venue) = self.place else { return false };
         self.state == State::Live
+            && look.directory.edition() == self.named
             && look.table.changes(pair) == self.changes
             && !look.is_old(self.stamp.received)
             && !is_led_elsewhere(look.view.board, venue)
@@ -201,8 +202,8 @@ impl Watch {
 
     fn look(&mut self, look: &Look<'_>, view: &mut BookView, remake: bool) -> bool {
         // Looking for names is no work for every beat.
-        let named = look.directory.instruments().len();
-        if self.named != named && !matches!(self.place, Place::Pair(..)) {
+        let named = look.directory.edition();
+        if self.named != named {
             (self.named, self.place) = (named, look.place(&self.symbol, &self.exchange));
         }
         let state = look.state(self.place, self.levels, view);
@@ -305,7 +306,7 @@ impl Shelf {
             exchange: key.1.clone(),
             levels: key.2,
             place: look.place(&key.0, &key.1),
-            named: look.directory.instruments().len(),
+            named: look.directory.edition(),
             members: Vec::new(),
             version: 0,
             state: State::None(Absence::Waiting),

@@ -62,6 +62,11 @@ impl<T> Slots<T> {
         self.places.iter().enumerate().filter_map(|(at, item)| Some((at as u32, item.as_ref()?)))
     }
 
+    /// All that is in use, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.places.iter_mut().flatten()
+    }
+
     /// All places in use have numbers below this.
     #[must_use]
     pub fn end(&self) -> u32 {

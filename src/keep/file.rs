@@ -205,7 +205,9 @@ mod tests {
         let text = encode("b", &[(PairId(0), cell("3", "2", 0)), (PairId(1), cell("0", "2", 0))], &directory());
         assert_eq!(read(&text), Ok((0, 2)));
         let text = encode("b", &[(PairId(3), cell("1", "2", 0))], &directory());
-        let alone = Directory::new(directory().instruments().to_vec(), directory().venues()[..1].to_vec());
+        let alone = directory();
+        let okx = alone.venue_named("okx").unwrap();
+        alone.instruments_on().for_each(|(id, _)| alone.drop_quote(id, okx));
         assert_eq!(decode(&text, "b", NOW, &alone).unwrap().refused, 1);
     }
 

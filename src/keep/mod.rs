@@ -129,8 +129,14 @@ impl Keeper {
     fn write(&mut self) {
         let now = self.parts.clock.now();
         let matrix = self.parts.matrix.load();
+        let is_quoted = |pair: &PairId| {
+            let (instrument, venue) = self.parts.names.split(*pair);
+            self.parts.names.is_quoted(instrument, venue)
+        };
         let cells: Vec<_> = (0..matrix.pairs() as u32)
-            .map(|at| (PairId(at), matrix.load(PairId(at))))
+            .map(PairId)
+            .filter(is_quoted)
+            .map(|pair| (pair, matrix.load(pair)))
             // What is void now was known once; its age tells how long ago.
             .filter(|(_, cell)| matches!(cell.state, CellState::Live | CellState::Void))
             .filter(|(_, cell)| cell.age(now) <= CACHED_MAX_NS)

@@ -1,5 +1,13 @@
-//! Names and ids of the venues and instruments of this process. Built once from the configuration,
-//! then shared; other machines are told names, never ids.
+//! Names and ids of the venues and instruments of this process: built from the configuration, then shared; other
+//! machines are told names, never ids.
+//!
+//! It grows in place while everybody reads it, without a lock: what is added takes the next free id, what is removed
+//! keeps its id and is off, and what comes back is on again. No id ever means something else. There is one writer (the
+//! stage that changes the set at run time); tables that are sized at the start are sized by the room.
+
+use std::ops::Index;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crate::market::Decimal;
 
@@ -11,7 +19,7 @@ pub struct VenueId(pub u16);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstrumentId(pub u32);
 
-/// Index of a (instrument, venue) cell: `instrument * venues + venue`.
+/// Index of a (instrument, venue) cell: `instrument * room for venues + venue`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PairId(pub u32);
 
@@ -39,7 +47,7 @@ impl PairId {
     }
 }
 
-/// One configured venue.
+/// One configured venue, as a directory is built from it.
 #[derive(Clone, Debug)]
 pub struct VenueEntry {
     /// Lower-case id that clients use, such as `binance`.
@@ -50,40 +58,209 @@ pub struct VenueEntry {
     pub native: Vec<Option<String>>,
 }
 
+/// How many more there may be than there are at the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Venues.
+    pub venues: usize,
+    /// Instruments.
+    pub instruments: usize,
+}
+
+/// A venue of the directory.
+#[derive(Debug)]
+pub struct Member {
+    /// Lower-case id that clients use, such as `binance`.
+    pub name: String,
+    /// Taker fee in percent of the notional, such as 0.1.
+    pub taker_fee_pct: Decimal,
+    on: AtomicBool,
+}
+
+/// A list that grows at its end while others read it, up to a size that is fixed.
+#[derive(Debug)]
+pub struct Roll<T> {
+    slots: Box<[OnceLock<T>]>,
+    count: AtomicUsize,
+}
+
+impl<T> Default for Roll<T> {
+    fn default() -> Self {
+        Self::new(Vec::new(), 0)
+    }
+}
+
+impl<T> Roll<T> {
+    fn new(first: Vec<T>, room: usize) -> Self {
+        let count = AtomicUsize::new(first.len());
+        let free = (0..room).map(|_| OnceLock::new());
+        Self { slots: first.into_iter().map(OnceLock::from).chain(free).collect(), count }
+    }
+
+    /// How many there are now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many there can ever be.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The one at `at`, if there is one.
+    #[must_use]
+    pub fn get(&self, at: usize) -> Option<&T> {
+        self.slots.get(at)?.get()
+    }
+
+    /// Those that there are now, in order of their ids.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> + Clone {
+        self.slots[..self.len()].iter().filter_map(OnceLock::get)
+    }
+
+    /// Adds one: its index, or `None` when there is no room.
+    fn push(&self, one: T) -> Option<usize> {
+        let at = self.len();
+        self.slots.get(at)?.set(one).ok()?;
+        self.count.store(at + 1, Ordering::Release);
+        Some(at)
+    }
+}
+
+impl<T> Index<usize> for Roll<T> {
+    type Output = T;
+
+    /// # Panics
+    /// When there is none at `at`: our own mistake.
+    fn index(&self, at: usize) -> &T {
+        self.slots[at].get().expect("an id is given to what is there")
+    }
+}
+
 /// Who is who in this process.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Directory {
-    venues: Vec<VenueEntry>,
-    instruments: Vec<String>,
+    venues: Roll<Member>,
+    instruments: Roll<String>,
+    /// By instrument.
+    listed: Box<[AtomicBool]>,
+    /// By pair: whether it is to be quoted. Looked at for each quote, so apart from what is not.
+    quoted: Box<[AtomicBool]>,
+    /// By pair: the venue's own symbol, once it was quoted.
+    natives: Box<[OnceLock<Box<str>>]>,
+    edition: AtomicU64,
+}
+
+/// Why something cannot be added. The caller asks before it adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// No room for another venue.
+    Venues,
+    /// No room for another instrument.
+    Instruments,
 }
 
 impl Directory {
-    /// A directory of `instruments` (each `BASE/QUOTE`) and `venues`. Every venue's `native` is as
-    /// long as `instruments`.
+    /// A directory of `instruments` (each `BASE/QUOTE`) and `venues`, without room for more. Every venue's `native` is
+    /// as long as `instruments`.
     ///
     /// # Panics
     /// When a `native` table has another length: our own mistake.
     #[must_use]
     pub fn new(instruments: Vec<String>, venues: Vec<VenueEntry>) -> Self {
-        assert!(venues.iter().all(|v| v.native.len() == instruments.len()));
-        Self { venues, instruments }
+        Self::with_room(instruments, venues, Room::default())
     }
 
-    /// All venues in id order.
+    /// The same, with room for as many more as `room` says. Takes its memory here.
+    ///
+    /// # Panics
+    /// When a `native` table has another length: our own mistake.
     #[must_use]
-    pub fn venues(&self) -> &[VenueEntry] {
+    pub fn with_room(instruments: Vec<String>, venues: Vec<VenueEntry>, room: Room) -> Self {
+        assert!(venues.iter().all(|v| v.native.len() == instruments.len()));
+        let (rows, width) = (instruments.len() + room.instruments, venues.len() + room.venues);
+        let quoted: Box<[AtomicBool]> = (0..rows * width).map(|_| AtomicBool::new(false)).collect();
+        let natives: Box<[OnceLock<Box<str>>]> = (0..rows * width).map(|_| OnceLock::new()).collect();
+        let count = instruments.len();
+        let mut members = Vec::with_capacity(venues.len());
+        for (at, VenueEntry { name, taker_fee_pct, native }) in venues.into_iter().enumerate() {
+            for (row, native) in native.into_iter().enumerate() {
+                let Some(native) = native else { continue };
+                natives[row * width + at].get_or_init(|| native.into());
+                quoted[row * width + at].store(true, Ordering::Relaxed);
+            }
+            members.push(Member { name, taker_fee_pct, on: AtomicBool::new(true) });
+        }
+        Self {
+            venues: Roll::new(members, room.venues),
+            instruments: Roll::new(instruments, room.instruments),
+            listed: (0..rows).map(|row| AtomicBool::new(row < count)).collect(),
+            quoted,
+            natives,
+            edition: AtomicU64::new(0),
+        }
+    }
+
+    /// All venues that there are or were, in id order.
+    #[must_use]
+    pub fn venues(&self) -> &Roll<Member> {
         &self.venues
     }
 
-    /// All instruments (`BASE/QUOTE`) in id order.
+    /// All instruments (`BASE/QUOTE`) that there are or were, in id order.
     #[must_use]
-    pub fn instruments(&self) -> &[String] {
+    pub fn instruments(&self) -> &Roll<String> {
         &self.instruments
+    }
+
+    /// The venues that are on.
+    pub fn venues_on(&self) -> impl DoubleEndedIterator<Item = (VenueId, &Member)> + Clone {
+        let all = self.venues.slots[..self.venues.len()].iter().enumerate();
+        all.filter_map(|(at, slot)| Some((VenueId(at as u16), slot.get()?)))
+            .filter(|(_, venue)| venue.on.load(Ordering::Acquire))
+    }
+
+    /// The instruments that are on.
+    pub fn instruments_on(&self) -> impl Iterator<Item = (InstrumentId, &String)> + Clone {
+        let all = (0..self.instruments.len() as u32).map(InstrumentId);
+        all.filter(|id| self.is_listed(*id)).map(|id| (id, &self.instruments[id.index()]))
+    }
+
+    /// Whether `venue` is on.
+    #[must_use]
+    pub fn is_on(&self, venue: VenueId) -> bool {
+        self.venues.get(venue.index()).is_some_and(|venue| venue.on.load(Ordering::Acquire))
+    }
+
+    /// Whether `instrument` is on.
+    #[must_use]
+    pub fn is_listed(&self, instrument: InstrumentId) -> bool {
+        self.listed.get(instrument.index()).is_some_and(|listed| listed.load(Ordering::Acquire))
+    }
+
+    /// How many ids of venues there can be, for tables.
+    #[must_use]
+    pub fn columns(&self) -> usize {
+        self.venues.room()
+    }
+
+    /// How many ids of instruments there can be, for tables.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.instruments.room()
     }
 
     /// The entry of `id`.
     #[must_use]
-    pub fn venue(&self, id: VenueId) -> &VenueEntry {
+    pub fn venue(&self, id: VenueId) -> &Member {
         &self.venues[id.index()]
     }
 
@@ -93,13 +270,13 @@ impl Directory {
         &self.instruments[id.index()]
     }
 
-    /// The venue named `name`, letter case ignored.
+    /// The venue named `name`, letter case ignored; on or off.
     #[must_use]
     pub fn venue_named(&self, name: &str) -> Option<VenueId> {
         self.venues.iter().position(|v| v.name.eq_ignore_ascii_case(name)).map(|at| VenueId(at as u16))
     }
 
-    /// The instrument named `symbol` (`BASE/QUOTE`), letter case ignored.
+    /// The instrument named `symbol` (`BASE/QUOTE`), letter case ignored; on or off.
     #[must_use]
     pub fn instrument_named(&self, symbol: &str) -> Option<InstrumentId> {
         self.instruments.iter().position(|s| s.eq_ignore_ascii_case(symbol)).map(|at| InstrumentId(at as u32))
@@ -109,25 +286,183 @@ impl Directory {
     #[inline]
     #[must_use]
     pub fn pair(&self, instrument: InstrumentId, venue: VenueId) -> PairId {
-        PairId(instrument.0 * self.venues.len() as u32 + u32::from(venue.0))
+        PairId(instrument.0 * self.venues.slots.len() as u32 + u32::from(venue.0))
     }
 
     /// The instrument and venue of a cell.
     #[must_use]
     pub fn split(&self, pair: PairId) -> (InstrumentId, VenueId) {
-        let width = self.venues.len() as u32;
+        let width = self.venues.slots.len() as u32;
         (InstrumentId(pair.0 / width), VenueId((pair.0 % width) as u16))
     }
 
-    /// How many cells there are: instruments × venues.
+    /// How many cells there can be: [`Self::rows`] × [`Self::columns`].
     #[must_use]
     pub fn pairs(&self) -> usize {
-        self.instruments.len() * self.venues.len()
+        self.quoted.len()
     }
 
-    /// Whether `venue` is configured to quote `instrument`.
+    /// Whether `venue` is to quote `instrument` now.
+    #[inline]
     #[must_use]
     pub fn is_quoted(&self, instrument: InstrumentId, venue: VenueId) -> bool {
-        self.venue(venue).native[instrument.index()].is_some()
+        self.quoted[self.pair(instrument, venue).index()].load(Ordering::Acquire)
+    }
+
+    /// The venue's own symbol of `instrument`; `None` where it never quoted it.
+    #[must_use]
+    pub fn native(&self, instrument: InstrumentId, venue: VenueId) -> Option<&str> {
+        self.natives[self.pair(instrument, venue).index()].get().map(|native| &**native)
+    }
+
+    /// The instruments that `venue` is to quote now, with its own symbols.
+    pub fn quoted_by(&self, venue: VenueId) -> impl Iterator<Item = (InstrumentId, &str)> {
+        let all = (0..self.instruments.len() as u32).map(InstrumentId);
+        all.filter(move |id| self.is_quoted(*id, venue)).filter_map(move |id| Some((id, self.native(id, venue)?)))
+    }
+
+    /// Grows with each change of the set; whoever keeps something derived from it looks again.
+    #[inline]
+    #[must_use]
+    pub fn edition(&self) -> u64 {
+        self.edition.load(Ordering::Acquire)
+    }
+
+    /// Switches `name` on, as a new venue if it was never there.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    pub fn add_venue(&self, name: &str, taker_fee_pct: Decimal) -> Result<VenueId, Full> {
+        if let Some(id) = self.venue_named(name) {
+            self.venue(id).on.store(true, Ordering::Release);
+            return Ok(id);
+        }
+        let member = Member { name: name.to_owned(), taker_fee_pct, on: AtomicBool::new(true) };
+        self.venues.push(member).map(|at| VenueId(at as u16)).ok_or(Full::Venues)
+    }
+
+    /// Switches `symbol` on, as a new instrument if it was never there.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    pub fn add_instrument(&self, symbol: &str) -> Result<InstrumentId, Full> {
+        let known = self.instrument_named(symbol);
+        let id = known.or_else(|| self.instruments.push(symbol.to_owned()).map(|at| InstrumentId(at as u32)));
+        let id = id.ok_or(Full::Instruments)?;
+        self.listed[id.index()].store(true, Ordering::Release);
+        Ok(id)
+    }
+
+    /// From now on `venue` is to quote `instrument`, which it calls `native`; that is for ever. `false` when it was
+    /// called otherwise.
+    pub fn quote(&self, instrument: InstrumentId, venue: VenueId, native: &str) -> bool {
+        let pair = self.pair(instrument, venue).index();
+        let is_same = **self.natives[pair].get_or_init(|| native.into()) == *native;
+        if is_same {
+            self.quoted[pair].store(true, Ordering::Release);
+        }
+        is_same
+    }
+
+    /// From now on `venue` is not to quote `instrument`: its quotes are nobody's price.
+    pub fn drop_quote(&self, instrument: InstrumentId, venue: VenueId) {
+        self.quoted[self.pair(instrument, venue).index()].store(false, Ordering::Release);
+    }
+
+    /// Switches `venue` off. Its quotes are dropped one by one, see [`Self::drop_quote`].
+    pub fn remove_venue(&self, venue: VenueId) {
+        self.venue(venue).on.store(false, Ordering::Release);
+    }
+
+    /// Switches `instrument` off. Its quotes are dropped one by one, see [`Self::drop_quote`].
+    pub fn remove_instrument(&self, instrument: InstrumentId) {
+        self.listed[instrument.index()].store(false, Ordering::Release);
+    }
+
+    /// The set has changed: everybody looks again, sooner or later.
+    pub fn publish(&self) {
+        self.edition.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory() -> Directory {
+        let venue = |name: &str, native: [Option<&str>; 2]| VenueEntry {
+            name: name.into(),
+            taker_fee_pct: Decimal::ZERO,
+            native: native.map(|native| native.map(str::to_owned)).into(),
+        };
+        Directory::with_room(
+            vec!["BTC/USDT".into(), "ETH/USDT".into()],
+            vec![venue("binance", [Some("BTCUSDT"), Some("ETHUSDT")]), venue("okx", [Some("BTC-USDT"), None])],
+            Room { venues: 1, instruments: 2 },
+        )
+    }
+
+    #[test]
+    fn f126_what_is_added_takes_a_new_id_and_every_other_id_stays_what_it_was() {
+        let it = directory();
+        let before: Vec<(PairId, String)> =
+            it.instruments_on().map(|(id, symbol)| (it.pair(id, VenueId(1)), symbol.clone())).collect();
+        let (kraken, sol) = (it.add_venue("kraken", Decimal::ZERO).unwrap(), it.add_instrument("SOL/USDT").unwrap());
+        assert_eq!((kraken, sol), (VenueId(2), InstrumentId(2)));
+        assert!(!it.is_quoted(sol, kraken) && it.native(sol, kraken).is_none());
+        assert!(it.quote(sol, kraken, "SOL/USDT") && it.is_quoted(sol, kraken));
+        assert_eq!(it.split(it.pair(sol, kraken)), (sol, kraken));
+        for (pair, symbol) in before {
+            assert_eq!(it.symbol(it.split(pair).0), symbol);
+        }
+        assert_eq!((it.pairs(), it.rows(), it.columns()), (12, 4, 3));
+        assert_eq!(it.quoted_by(kraken).collect::<Vec<_>>(), [(sol, "SOL/USDT")]);
+    }
+
+    #[test]
+    fn f126_what_is_removed_keeps_its_id_and_comes_back_under_it() {
+        let it = directory();
+        let (btc, binance) = (InstrumentId(0), VenueId(0));
+        it.drop_quote(btc, binance);
+        it.remove_venue(binance);
+        it.remove_instrument(btc);
+        assert!(!it.is_quoted(btc, binance) && !it.is_on(binance) && !it.is_listed(btc));
+        assert_eq!(it.venues_on().map(|(id, _)| id).collect::<Vec<_>>(), [VenueId(1)]);
+        assert_eq!(it.instruments_on().map(|(id, _)| id).collect::<Vec<_>>(), [InstrumentId(1)]);
+        assert_eq!((it.add_venue("binance", Decimal::ZERO), it.add_instrument("BTC/USDT")), (Ok(binance), Ok(btc)));
+        assert!(!it.quote(btc, binance, "XBTUSDT"), "its symbol there is another one");
+        assert!(it.quote(btc, binance, "BTCUSDT") && it.is_quoted(btc, binance));
+    }
+
+    #[test]
+    fn f126_without_room_nothing_is_added() {
+        let it = directory();
+        assert!(it.add_instrument("A/B").is_ok() && it.add_instrument("C/D").is_ok());
+        assert_eq!(it.add_instrument("E/F"), Err(Full::Instruments));
+        assert!(it.add_venue("kraken", Decimal::ZERO).is_ok());
+        assert_eq!(it.add_venue("bybit", Decimal::ZERO), Err(Full::Venues));
+        assert_eq!((it.instruments().len(), it.venues().len(), it.instrument_named("E/F")), (4, 3, None));
+    }
+
+    #[test]
+    fn readers_never_see_half_of_what_is_added() {
+        let it = Directory::with_room(Vec::new(), Vec::new(), Room { venues: 1, instruments: 2000 });
+        it.add_venue("okx", Decimal::ZERO).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in 0..2000 {
+                    let id = it.add_instrument(&format!("C{n}/USDT")).unwrap();
+                    it.quote(id, VenueId(0), &format!("C{n}-USDT"));
+                }
+            });
+            while it.instruments().len() < 2000 {
+                for (id, symbol) in it.instruments_on() {
+                    assert_eq!(*symbol, format!("C{}/USDT", id.0));
+                }
+                for (id, native) in it.quoted_by(VenueId(0)) {
+                    assert_eq!(native, format!("C{}-USDT", id.0));
+                }
+            }
+        });
     }
 }

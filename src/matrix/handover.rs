@@ -68,6 +68,17 @@ impl Handover {
         }
     }
 
+    /// From now on it is for `venue` too. Takes the memory for that.
+    pub fn join(&mut self, venue: VenueId) {
+        if self.venues.contains(&venue) {
+            return;
+        }
+        self.venues.push(venue);
+        self.down.push(false);
+        self.aside.resize(self.venues.len() * self.instruments, Aside::default());
+        self.order.reserve(self.aside.len() - self.order.len());
+    }
+
     /// Hands over one event, or sets it aside.
     #[inline]
     pub fn push(&mut self, event: FeedEvent) {

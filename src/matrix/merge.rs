@@ -17,11 +17,13 @@ pub enum Drop {
     /// Far from the venue's own last mid, or from the other venues' where it has none: a decimal slip, until
     /// it is confirmed.
     Suspect = 3,
+    /// Of what is not to be quoted, or no more.
+    NotWanted = 4,
 }
 
 impl Drop {
     /// All reasons, in counter order.
-    pub const ALL: [Self; 4] = [Self::Late, Self::OneSided, Self::Crossed, Self::Suspect];
+    pub const ALL: [Self; 5] = [Self::Late, Self::OneSided, Self::Crossed, Self::Suspect, Self::NotWanted];
 
     /// The name of its counter.
     #[must_use]
@@ -31,14 +33,15 @@ impl Drop {
             Self::OneSided => "one_sided",
             Self::Crossed => "crossed",
             Self::Suspect => "suspect",
+            Self::NotWanted => "not_wanted",
         }
     }
 
-    /// What becomes of the cell: a late quote changes nothing; the others say that the old one no longer holds.
+    /// What becomes of the cell: a late or unwanted quote changes nothing; the others say that the old one no longer holds.
     #[must_use]
     pub const fn cell(self) -> Option<CellState> {
         match self {
-            Self::Late => None,
+            Self::Late | Self::NotWanted => None,
             Self::OneSided | Self::Crossed => Some(CellState::Void),
             Self::Suspect => Some(CellState::Suspect),
         }

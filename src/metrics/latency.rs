@@ -59,7 +59,8 @@ fn histogram() -> Histogram<u64> {
 #[derive(Debug)]
 pub struct LatencyBoard {
     venues: usize,
-    slots: Vec<Mutex<Histogram<u64>>>,
+    /// `None`: nothing was recorded yet.
+    slots: Vec<Mutex<Option<Histogram<u64>>>>,
 }
 
 /// A summary of one histogram, in nanoseconds.
@@ -85,13 +86,14 @@ impl LatencyBoard {
     /// A board for `venues` venues.
     #[must_use]
     pub fn new(venues: usize) -> Self {
-        Self { venues, slots: (0..venues * Hop::ALL.len()).map(|_| Mutex::new(histogram())).collect() }
+        Self { venues, slots: (0..venues * Hop::ALL.len()).map(|_| Mutex::default()).collect() }
     }
 
     /// The histogram of `hop` on the venue with index `venue`, since the start.
     #[must_use]
     pub fn summary(&self, hop: Hop, venue: usize) -> Summary {
-        self.slots[hop as usize * self.venues + venue].lock().map(|h| summary_of(&h)).unwrap_or_default()
+        let slot = self.slots[hop as usize * self.venues + venue].lock();
+        slot.ok().and_then(|histogram| histogram.as_ref().map(summary_of)).unwrap_or_default()
     }
 
     /// The histogram of `hop` over all venues.
@@ -99,9 +101,11 @@ impl LatencyBoard {
     pub fn summary_of_all(&self, hop: Hop) -> Summary {
         let mut all = histogram();
         for slot in &self.slots[hop as usize * self.venues..][..self.venues] {
-            if let Ok(histogram) = slot.lock() {
+            if let Ok(slot) = slot.lock()
+                && let Some(histogram) = &*slot
+            {
                 // All have the same bounds, so adding cannot fail.
-                let _ = all.add(&*histogram);
+                let _ = all.add(histogram);
             }
         }
         summary_of(&all)
@@ -123,23 +127,40 @@ fn summary_of(histogram: &Histogram<u64>) -> Summary {
 /// One thread's histograms.
 pub struct Recorder {
     venues: usize,
+    /// Those that are measured here.
+    hops: Vec<Hop>,
     slots: Vec<Option<Histogram<u64>>>,
     published: MonoNs,
 }
 
 impl Recorder {
-    /// A recorder for `venues` venues and the hops that this thread measures; others are ignored.
+    /// A recorder for the hops that this thread measures, others are ignored, and for `venues` venues, of which the
+    /// first `now` are there: their memory is taken here, that of another with its first value.
     #[must_use]
-    pub fn new(venues: usize, hops: &[Hop]) -> Self {
-        let slots = Hop::ALL.iter().flat_map(|hop| (0..venues).map(|_| hops.contains(hop).then(histogram))).collect();
-        Self { venues, slots, published: MonoNs(0) }
+    pub fn new(venues: usize, now: usize, hops: &[Hop]) -> Self {
+        let slot = |hop: &Hop, at: usize| (hops.contains(hop) && at < now).then(histogram);
+        let slots = Hop::ALL.iter().flat_map(|hop| (0..venues).map(move |at| slot(hop, at))).collect();
+        Self { venues, hops: hops.to_vec(), slots, published: MonoNs(0) }
     }
 
     /// Records the time from `from` to `to`.
     #[inline]
     pub fn record(&mut self, hop: Hop, venue: usize, from: MonoNs, to: MonoNs) {
-        if let Some(Some(histogram)) = self.slots.get_mut(hop as usize * self.venues + venue) {
-            histogram.saturating_record(to.since(from).max(1));
+        let ns = to.since(from).max(1);
+        match self.slots.get_mut(hop as usize * self.venues + venue) {
+            Some(Some(histogram)) => histogram.saturating_record(ns),
+            Some(_) => self.begin(hop, venue, ns),
+            None => {}
+        }
+    }
+
+    /// The first value of a venue that was not there at the start.
+    #[cold]
+    fn begin(&mut self, hop: Hop, venue: usize, ns: u64) {
+        if self.hops.contains(&hop) {
+            let mut first = histogram();
+            first.saturating_record(ns);
+            self.slots[hop as usize * self.venues + venue] = Some(first);
         }
     }
 
@@ -153,7 +174,7 @@ impl Recorder {
         for (mine, shared) in self.slots.iter_mut().zip(&board.slots) {
             let Some(mine) = mine.as_mut().filter(|h| !h.is_empty()) else { continue };
             if let Ok(mut shared) = shared.try_lock() {
-                let _ = shared.add(&*mine);
+                let _ = shared.get_or_insert_with(histogram).add(&*mine);
                 mine.reset();
             }
         }
@@ -167,7 +188,7 @@ mod tests {
     #[test]
     fn what_a_thread_records_is_on_the_board_after_publishing() {
         let board = LatencyBoard::new(2);
-        let mut recorder = Recorder::new(2, &[Hop::Decode]);
+        let mut recorder = Recorder::new(2, 1, &[Hop::Decode]);
         for ns in 1..=1000 {
             recorder.record(Hop::Decode, 1, MonoNs(0), MonoNs(ns * 1000));
             recorder.record(Hop::Merge, 1, MonoNs(0), MonoNs(5));

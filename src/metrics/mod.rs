@@ -228,7 +228,7 @@ pub struct VenueGauges {
     /// Attempts that ended because the other end's certificate or TLS was refused.
     pub tls_refused: Counter,
     /// Quotes not believed, by `matrix::merge::Drop`.
-    pub dropped: [Counter; 4],
+    pub dropped: [Counter; 5],
     /// Order books that became void, by `market::book::BookVoid`, of connections for those.
     pub voids: [Counter; 6],
     /// The circuit breaker of its address.
@@ -423,6 +423,17 @@ pub struct KeepGauges {
     pub refused: Counter,
 }
 
+/// What became of changes of the set at run time; the reload stage writes.
+#[derive(Debug, Default)]
+pub struct ReloadGauges {
+    /// Changes applied.
+    pub applied: Counter,
+    /// Changes asked for that changed nothing, because something was wrong.
+    pub refused: Counter,
+    /// 1 when the last one was refused.
+    pub is_refused: Gauge,
+}
+
 /// All counters and gauges of the process.
 #[derive(Debug)]
 pub struct Board {
@@ -440,6 +451,8 @@ pub struct Board {
     pub latency: latency::LatencyBoard,
     /// Last known values on disk.
     pub keep: KeepGauges,
+    /// Changes of the set at run time.
+    pub reload: ReloadGauges,
     /// The cluster's, where one is configured.
     pub cluster: Option<cluster::ClusterBoard>,
 }
@@ -456,6 +469,7 @@ impl Board {
             gateways: (0..gateways).map(|_| GatewayGauges::default()).collect(),
             latency: latency::LatencyBoard::new(venues),
             keep: KeepGauges::default(),
+            reload: ReloadGauges::default(),
             cluster: None,
         }
     }

@@ -164,6 +164,15 @@ impl Health<'_> {
         self.now.since(MonoNs(at)) / MS
     }
 
+    /// Places of the venues that are on: nothing is said of others.
+    pub(super) fn on(&self) -> impl Iterator<Item = usize> + Clone {
+        self.directory.venues_on().map(|(id, _)| id.index())
+    }
+
+    fn gauges(&self) -> impl Iterator<Item = &VenueGauges> + Clone {
+        self.on().map(|at| &self.board.venues[at])
+    }
+
     /// What is known of the order books of the venue at `at`.
     #[must_use]
     pub fn books(&self, at: usize) -> KnownBooks {
@@ -185,10 +194,10 @@ impl Health<'_> {
             }
             Some(_) => {}
         }
-        if self.board.venues.iter().any(|venue| venue.breaker.state() == BreakerState::Open) {
+        if self.gauges().any(|venue| venue.breaker.state() == BreakerState::Open) {
             alerts.push("WebSocket circuit breaker is OPEN".to_owned());
         }
-        for at in 0..self.board.venues.len() {
+        for at in self.on() {
             alerts.extend(self.venue_alert(at));
             alerts.extend(self.lines_alert(at));
             alerts.extend(self.missing_alert(at));
@@ -270,7 +279,7 @@ impl Health<'_> {
 
     /// Our wall clock against those of the venues: of one of them nothing is said, of most of them this machine is wrong.
     fn clock_alert(&self) -> Option<String> {
-        let mut offsets: Vec<i64> = self.board.venues.iter().filter_map(|v| Some(v.clock.value()?.0)).collect();
+        let mut offsets: Vec<i64> = self.gauges().filter_map(|v| Some(v.clock.value()?.0)).collect();
         offsets.sort_unstable();
         let median = *offsets.get(offsets.len() / 2)?;
         if offsets.len() < 2 || median.unsigned_abs() < CLOCK_WRONG_NS {
@@ -295,7 +304,7 @@ impl Health<'_> {
 
     /// The most failures in a row over all venues.
     fn errors(&self) -> u64 {
-        self.board.venues.iter().map(|v| v.consecutive_errors.value()).max().unwrap_or(0)
+        self.gauges().map(|v| v.consecutive_errors.value()).max().unwrap_or(0)
     }
 
     /// The text of `/readyz`: whether a fresh price can be served, and what is wrong.
@@ -332,7 +341,7 @@ impl Health<'_> {
                 o.integer("capacityPercentage", (streams * 100 + full / 2) / full);
             });
             root.texts("alerts", self.alerts());
-            array(0..self.board.venues.len(), root.key("venues"), |at, out| self.venue(at, out));
+            array(self.on(), root.key("venues"), |at, out| self.venue(at, out));
             root.text("level", self.level());
             self.cluster(root);
         })
@@ -350,20 +359,20 @@ impl Health<'_> {
     }
 
     fn upstream(&self, o: &mut Object<'_>, is_leader: bool) {
-        let venues = &self.board.venues;
-        let best = venues.iter().map(VenueGauges::state).max_by_key(|s| rank(*s)).unwrap_or_default();
+        let venues = self.gauges();
+        let best = venues.clone().map(VenueGauges::state).max_by_key(|s| rank(*s)).unwrap_or_default();
         // System 2 has no word for a venue that another instance is connected to.
         let best = if best == LinkState::Standby { LinkState::Idle } else { best };
-        let since = venues.iter().map(|v| v.connected_since.value()).filter(|t| *t > 0).min();
+        let since = venues.clone().map(|v| v.connected_since.value()).filter(|t| *t > 0).min();
         let uptime = since.map_or(0, |t| self.ago_ms(t));
         o.text("state", best.word()).boolean("isLeader", is_leader).integer("uptime", uptime);
-        o.integer("connectionAttempts", venues.iter().map(|v| v.attempts.value()).sum());
+        o.integer("connectionAttempts", venues.clone().map(|v| v.attempts.value()).sum());
         o.integer("consecutiveErrors", self.errors());
-        o.integer("subscribedPairs", venues.iter().map(|v| v.subscribed.value()).sum());
+        o.integer("subscribedPairs", venues.clone().map(|v| v.subscribed.value()).sum());
         o.integer("totalSubscribers", self.streams() + sum(self.board, |g| &g.websocket_clients));
         // The worst of them.
         let key = |b: &&BreakerGauges| (b.state(), b.failures.value(), b.last_failure.value());
-        o.object("circuitBreaker", |o| match venues.iter().map(|v| &v.breaker).max_by_key(key) {
+        o.object("circuitBreaker", |o| match venues.map(|v| &v.breaker).max_by_key(key) {
             Some(breaker) => self.breaker(o, breaker),
             None => self.breaker(o, &BreakerGauges::default()),
         });
@@ -541,7 +550,7 @@ impl Health<'_> {
             None => o.null("lastError"),
         };
         o.texts("members", cluster.members.load_full().iter().flat_map(|members| members.iter()));
-        let leads = self.directory.venues().iter().enumerate().filter(|(at, _)| cluster.role(*at) == Role::Leader);
+        let leads = self.directory.venues_on().filter(|(id, _)| cluster.role(id.index()) == Role::Leader);
         o.texts("leads", leads.map(|(_, venue)| &venue.name));
     }
 }

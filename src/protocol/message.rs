@@ -158,6 +158,27 @@ pub fn subscription<'a>(
     object.close();
 }
 
+/// Which names came and went, as extended clients hear it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetNames {
+    /// Symbols that came.
+    pub added: Vec<String>,
+    /// Symbols that went.
+    pub removed: Vec<String>,
+    /// Exchanges that came.
+    pub exchanges_added: Vec<String>,
+    /// Exchanges that went.
+    pub exchanges_removed: Vec<String>,
+}
+
+/// Appends an `instruments` message.
+pub fn set(names: &SetNames, out: &mut Vec<u8>) {
+    let mut object = Object::open(out);
+    object.text("type", "instruments").texts("added", &names.added).texts("removed", &names.removed);
+    object.texts("exchangesAdded", &names.exchanges_added).texts("exchangesRemoved", &names.exchanges_removed);
+    object.close();
+}
+
 /// Appends an `error` message.
 pub fn error(message: &str, out: &mut Vec<u8>) {
     let mut object = Object::open(out);

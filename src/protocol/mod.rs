@@ -4,6 +4,7 @@
 //! order and their types are a contract with clients that exist; `tests/fixtures/protocol` holds one
 //! example of each message. Inside we say venue and instrument, clients hear `exchange` and `symbol`.
 
+pub mod admin;
 pub mod book;
 pub mod health;
 pub mod message;

@@ -29,7 +29,7 @@ pub(super) fn sum(board: &Board, gauge: impl Fn(&GatewayGauges) -> &Gauge) -> u6
 }
 
 /// Names of the counters of quotes not believed, in order.
-pub(super) const DROP_REASONS: [&str; 4] = ["late", "one_sided", "crossed", "suspect"];
+pub(super) const DROP_REASONS: [&str; 5] = ["late", "one_sided", "crossed", "suspect", "not_wanted"];
 
 /// What a hop spans.
 const fn span(hop: Hop) -> (&'static str, &'static str) {
@@ -49,7 +49,8 @@ pub fn latency(board: &Board, directory: &Directory) -> Vec<u8> {
     object(|root| {
         root.text("unit", "ns");
         root.object("clocks", |each| {
-            for (venue, gauges) in directory.venues().iter().zip(&board.venues) {
+            for (id, venue) in directory.venues_on() {
+                let gauges = &board.venues[id.index()];
                 let Some((offset_ns, one_way_ns)) = gauges.clock.value() else { continue };
                 each.object(&venue.name, |o| {
                     o.float("offset", offset_ns as f64).integer("oneWay", one_way_ns);
@@ -62,8 +63,8 @@ pub fn latency(board: &Board, directory: &Directory) -> Vec<u8> {
             o.text("hop", hop.word()).text("from", from).text("to", to);
             o.object("all", |all| summary(all, &board.latency.summary_of_all(hop)));
             o.object("exchanges", |each| {
-                for (at, venue) in directory.venues().iter().enumerate() {
-                    each.object(&venue.name, |one| summary(one, &board.latency.summary(hop, at)));
+                for (id, venue) in directory.venues_on() {
+                    each.object(&venue.name, |one| summary(one, &board.latency.summary(hop, id.index())));
                 }
             });
             o.close();
@@ -205,13 +206,15 @@ pub fn metrics(board: &Board, directory: &Directory, known: &[Known], books: &[K
     head(&mut out, "process_uptime_seconds", "Time since the start.");
     sample(&mut out, "process_uptime_seconds", "", uptime);
     let venue = |at: usize| format!("venue=\"{}\"", label(&directory.venues()[at].name));
+    let on: Vec<usize> = directory.venues_on().map(|(id, _)| id.index()).collect();
     for (name, help, read) in VENUE_ROWS {
-        family(&mut out, &format!("venue_{name}"), help, board.venues.iter().map(read).enumerate(), &venue);
+        family(&mut out, &format!("venue_{name}"), help, on.iter().map(|at| (*at, read(&board.venues[*at]))), &venue);
     }
     for (name, help, read) in KNOWN_ROWS {
-        family(&mut out, &format!("venue_{name}"), help, known.iter().map(read).enumerate(), &venue);
+        let known = on.iter().filter_map(|at| Some((*at, read(known.get(*at)?))));
+        family(&mut out, &format!("venue_{name}"), help, known, &venue);
     }
-    let all = || board.venues.iter().enumerate();
+    let all = || on.iter().map(|at| (*at, &board.venues[*at]));
     by_reason(&mut out, all(), "venue_decode_errors_total", "Frames that could not be decoded.", &venue, |v| {
         DECODE_REASONS.iter().copied().zip(&v.decode_errors).collect()
     });
@@ -219,12 +222,13 @@ pub fn metrics(board: &Board, directory: &Directory, known: &[Known], books: &[K
         DROP_REASONS.into_iter().zip(&v.dropped).collect()
     });
     order_books(&mut out, board, books, now, &venue);
-    clocks(&mut out, board, &venue);
+    clocks(&mut out, board, &on, &venue);
     if let Some(cluster) = &board.cluster {
-        membership(&mut out, cluster, now, &venue);
+        membership(&mut out, cluster, now, &on, &venue);
     }
     detector(&mut out, board);
     kept(&mut out, board);
+    reloaded(&mut out, board);
     let gateway = |at: usize| format!("gateway=\"{at}\"");
     for (name, help, read) in GATEWAY_ROWS {
         family(&mut out, &format!("gateway_{name}"), help, board.gateways.iter().map(read).enumerate(), &gateway);
@@ -264,8 +268,8 @@ fn order_books(out: &mut Vec<u8>, board: &Board, known: &[KnownBooks], now: Mono
 }
 
 /// Only of venues whose clock is known.
-fn clocks(out: &mut Vec<u8>, board: &Board, venue: &dyn Fn(usize) -> String) {
-    let known = || board.venues.iter().enumerate().filter_map(|(at, gauges)| Some((at, gauges.clock.value()?)));
+fn clocks(out: &mut Vec<u8>, board: &Board, on: &[usize], venue: &dyn Fn(usize) -> String) {
+    let known = || on.iter().filter_map(|at| Some((*at, board.venues[*at].clock.value()?)));
     head(out, "venue_clock_offset_seconds", "How far our wall clock is ahead of the venue's.");
     for (at, (offset_ns, _)) in known() {
         sample(out, "venue_clock_offset_seconds", &venue(at), offset_ns as f64 / 1e9);
@@ -276,7 +280,8 @@ fn clocks(out: &mut Vec<u8>, board: &Board, venue: &dyn Fn(usize) -> String) {
     }
 }
 
-fn membership(out: &mut Vec<u8>, cluster: &ClusterBoard, now: MonoNs, venue: &dyn Fn(usize) -> String) {
+fn membership(out: &mut Vec<u8>, cluster: &ClusterBoard, now: MonoNs, on: &[usize], venue: &dyn Fn(usize) -> String) {
+    let venues = || on.iter().filter_map(|at| Some((*at, cluster.venues.get(*at)?)));
     let members = cluster.members.load_full().map_or(0, |members| members.len() as u64);
     for (name, help, value) in [
         ("redis_joined", "1 while Redis answers in time and is relied on.", {
@@ -295,11 +300,11 @@ fn membership(out: &mut Vec<u8>, cluster: &ClusterBoard, now: MonoNs, venue: &dy
     head(out, "cluster_redis_round_trip_seconds", "The last round trip of a call.");
     sample(out, "cluster_redis_round_trip_seconds", "", cluster.round_trip_ns.value() as f64 / 1e9);
     for (name, help, read) in CLUSTER_ROWS {
-        family(out, &format!("cluster_venue_{name}"), help, cluster.venues.iter().map(read).enumerate(), venue);
+        family(out, &format!("cluster_venue_{name}"), help, venues().map(|(at, one)| (at, read(one))), venue);
     }
     for (name, help, read) in CLUSTER_SECONDS {
         head(out, &format!("cluster_venue_{name}"), help);
-        for (at, one) in cluster.venues.iter().enumerate() {
+        for (at, one) in venues() {
             sample(out, &format!("cluster_venue_{name}"), &venue(at), read(one, now) as f64 / 1e9);
         }
     }
@@ -315,6 +320,19 @@ fn kept(out: &mut Vec<u8>, board: &Board) {
         }),
     ] {
         family(out, &format!("keep_{name}"), help, [(0, counter.value())].into_iter(), &|_| String::new());
+    }
+}
+
+fn reloaded(out: &mut Vec<u8>, board: &Board) {
+    let reload = &board.reload;
+    for (name, help, value) in [
+        ("applied_total", "Changes of what is quoted that were applied.", reload.applied.value()),
+        ("refused_total", "Changes of what is quoted that were wrong, so that nothing changed.", {
+            reload.refused.value()
+        }),
+        ("last_refused", "1 while the last one was refused.", reload.is_refused.value()),
+    ] {
+        family(out, &format!("reload_{name}"), help, [(0, value)].into_iter(), &|_| String::new());
     }
 }
 
@@ -340,7 +358,7 @@ fn latencies(out: &mut Vec<u8>, board: &Board, directory: &Directory, venue: &dy
     let _ = writeln!(out, "# HELP spreadwire_{name} Time of each hop of a quote, since the start.");
     let _ = writeln!(out, "# TYPE spreadwire_{name} summary");
     for hop in Hop::ALL {
-        for at in 0..directory.venues().len() {
+        for at in directory.venues_on().map(|(id, _)| id.index()) {
             let s = board.latency.summary(hop, at);
             let labels = format!("hop=\"{}\",{}", hop.word(), venue(at));
             for (quantile, ns) in [("0.5", s.p50), ("0.9", s.p90), ("0.99", s.p99), ("0.999", s.p999)] {

@@ -2,7 +2,7 @@
 //! of it is read from the [`Board`](crate::metrics::Board), as are health and metrics.
 
 use crate::market::quote::Source;
-use crate::market::{Decimal, Directory, InstrumentId, VenueId};
+use crate::market::{Decimal, Directory, VenueId};
 use crate::metrics::{Counter, DECODE_REASONS, DetectorGauges, GatewayGauges, VenueGauges};
 use crate::protocol::health::Health;
 use crate::protocol::report::{DROP_REASONS, sum};
@@ -55,7 +55,7 @@ impl Status<'_> {
             root.integer("timestamp", health.unix.ms()).text("status", health.status());
             root.texts("alerts", health.alerts());
             root.object("process", |o| self.process(o));
-            array(0..health.board.venues.len(), root.key("venues"), |at, out| self.venue(at, out));
+            array(health.on(), root.key("venues"), |at, out| self.venue(at, out));
             root.object("detector", |o| detector(o, &health.board.detector));
             root.object("gateway", |o| self.gateway(o));
             root.object("limits", |o| limits(o, &self.limits));
@@ -75,7 +75,7 @@ impl Status<'_> {
         let health = &self.health;
         let (entry, v) = (&health.directory.venues()[at], &health.board.venues[at]);
         let since_ms = |at: u64| health.now.since(MonoNs(at)) / 1_000_000;
-        let quoted = entry.native.iter().flatten().count() as u64;
+        let quoted = health.directory.quoted_by(VenueId(at as u16)).count() as u64;
         let fresh = health.known.get(at).map_or(0, |known| known.fresh);
         let mut o = Object::open(out);
         o.text("exchange", &entry.name).text("state", v.state().word());
@@ -190,10 +190,8 @@ fn limits(o: &mut Object<'_>, limits: &Limits) {
 #[must_use]
 pub fn instruments(directory: &Directory) -> Vec<u8> {
     object(|root| {
-        array(directory.instruments().iter().enumerate(), root.key("instruments"), |(at, symbol), out| {
-            let instrument = InstrumentId(at as u32);
-            let quoting = directory.venues().iter().enumerate();
-            let quoting = quoting.filter(|(venue, _)| directory.is_quoted(instrument, VenueId(*venue as u16)));
+        array(directory.instruments_on(), root.key("instruments"), |(instrument, symbol), out| {
+            let quoting = directory.venues_on().filter(|(venue, _)| directory.is_quoted(instrument, *venue));
             let mut o = Object::open(out);
             o.text("symbol", symbol).texts("exchanges", quoting.map(|(_, venue)| &venue.name));
             o.close();

@@ -171,6 +171,14 @@ fn s1_05_s1_06_s1_07_replies() {
         &written(|out| message::subscription(true, symbols, exchanges, Some(books.into_iter()), out)),
     );
     golden("unsubscribed", &reply(false));
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let set = message::SetNames {
+        added: names(&["SOL/USDT"]),
+        removed: names(&["ETH/USDT"]),
+        exchanges_added: names(&["kraken"]),
+        exchanges_removed: names(&[]),
+    };
+    golden("set_changed", &written(|out| message::set(&set, out)));
     golden("error", &written(|out| message::error(&RequestError::Invalid.message(), out)));
     let unknown = RequestError::UnknownAction("\"><script>\u{1}".into());
     golden("error_unknown_action", &written(|out| message::error(&unknown.message(), out)));

@@ -1,4 +1,5 @@
-//! Bitfinex spot: `book` P0 of 25 levels live, with sequence numbers, stamps and checksums; `ticker` for the day.
+//! Bitfinex spot: `book` P0 live, with sequence numbers, stamps and checksums, of 25 levels for tops and of as many as
+//! are wanted for order books; `ticker` for the day.
 //!
 //! Data are arrays `[channel id, payload, sequence, milliseconds]`; ids are given anew with each subscription, and
 //! the sequence counts all messages of a connection. Numbers are bare. The ticker's sizes are sums of 25 levels,
@@ -18,8 +19,9 @@ use crate::venues::depth::{Change, Depth};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, text};
 use crate::venues::{
-    Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Maintenance, Market, Messages,
-    Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    BookNote, Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits,
+    Maintenance, Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
+    VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -39,7 +41,7 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "book",
-    books: None,
+    books: Some(Books { channel: "book", levels_max: 250, check: Check::Checksum }),
     limits: Limits { instruments: 12, connects: Pace { count: 20, per_ms: 60_000 }, ..Limits::UNPUBLISHED },
     docs: "https://docs.bitfinex.com/docs/ws-public-books (2026-11-21)",
 };
@@ -77,6 +79,10 @@ const SEQ_ALL: u64 = 65_536;
 const OB_CHECKSUM: u64 = 131_072;
 const BULK_UPDATES: u64 = 536_870_912;
 
+/// How many levels a side a book may be asked for with (1 as well, which no checksum covers). What leaves the window is
+/// told as removed before what enters it: a recording of 2021-04 with 100 levels never has more of them.
+const LENGTHS: [usize; 3] = [25, 100, 250];
+
 /// Levels a side that the checksum covers.
 const CHECKSUM_LEVELS: usize = 25;
 
@@ -110,6 +116,10 @@ impl Venue for Bitfinex {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+    }
+
+    fn book_codec(&self, symbols: Symbols, levels: usize) -> Option<Box<dyn FeedCodec>> {
+        Some(Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, levels, ..Feed::default() } }))
     }
 
     fn listing(&self) -> Listing {
@@ -163,6 +173,8 @@ struct Codec {
 #[derive(Default)]
 struct Feed {
     symbols: Symbols,
+    /// Levels a side that order books are wanted with; 0: tops are wanted.
+    levels: usize,
     channels: FxHashMap<u64, Channel>,
     /// What the venue has granted of the options.
     flags: u64,
@@ -198,8 +210,10 @@ impl FeedCodec for Codec {
         requests.push(format!(r#"{{"event":"conf","flags":{flags}}}"#));
         let natives = || feed.symbols.entries().iter().map(|entry| entry.native.as_str());
         let room = CHANNELS_MAX.saturating_sub(feed.symbols.entries().len());
-        requests.extend(natives().map(book_request));
-        requests.extend(natives().take(room).map(ticker_request));
+        requests.extend(natives().map(|native| book_request(native, feed.levels)));
+        if feed.levels == 0 {
+            requests.extend(natives().take(room).map(ticker_request));
+        }
     }
 
     fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
@@ -219,8 +233,15 @@ impl FeedCodec for Codec {
             let is_its_book = |channel: &Channel| channel.instrument == id && channel.kind == Kind::Book;
             let open = self.feed.channels.iter().find(|(_, channel)| is_its_book(channel)).map(|(number, _)| *number);
             match open {
-                Some(number) => self.feed.lose(number, VoidReason::Gap, &mut out),
-                None => requests.extend(self.feed.symbols.natives(&[id]).map(book_request)),
+                Some(number) => {
+                    // Once more, should it have been told to close in vain.
+                    self.feed.channels.entry(number).and_modify(|channel| channel.is_leaving = false);
+                    self.feed.lose(number, VoidReason::Gap, &mut out);
+                }
+                None => {
+                    let levels = self.feed.levels;
+                    requests.extend(self.feed.symbols.natives(&[id]).map(|native| book_request(native, levels)));
+                }
             }
         }
         requests.append(&mut out.requests);
@@ -233,10 +254,17 @@ impl FeedCodec for Codec {
     fn symbols(&self) -> &Symbols {
         &self.feed.symbols
     }
+
+    fn book(&self, instrument: InstrumentId) -> Option<&Book> {
+        let is_its_book = |it: &&Channel| it.instrument == instrument && it.kind == Kind::Book && it.depth.is_live();
+        self.feed.channels.values().find(is_its_book).filter(|_| !self.feed.halted).map(|channel| channel.depth.book())
+    }
 }
 
-fn book_request(native: &str) -> String {
-    format!(r#"{{"event":"subscribe","channel":"book","symbol":"{native}","prec":"P0","freq":"F0","len":"25"}}"#)
+/// For a book of at least so many levels, or of all that can be had.
+fn book_request(native: &str, levels: usize) -> String {
+    let length = LENGTHS.into_iter().find(|length| *length >= levels).unwrap_or(LENGTHS[LENGTHS.len() - 1]);
+    format!(r#"{{"event":"subscribe","channel":"book","symbol":"{native}","prec":"P0","freq":"F0","len":"{length}"}}"#)
 }
 
 fn ticker_request(native: &str) -> String {
@@ -284,7 +312,7 @@ impl Feed {
         Some((id, reading::time(time)))
     }
 
-    /// A live book has changed: publishes its top.
+    /// A live book has changed: publishes its top, or says that it did.
     #[inline]
     fn changed(
         &mut self,
@@ -295,14 +323,18 @@ impl Feed {
     ) -> Result<Frame, DecodeError> {
         let Some(channel) = self.channels.get_mut(&id) else { return Ok(Frame::Unused) };
         if channel.depth.is_crossed_too_long(received) {
-            self.lose(id, VoidReason::Gap, out);
-            return Err(DecodeError::Gap);
+            self.lose(id, VoidReason::Crossed, out);
+            return Err(DecodeError::Crossed);
         }
-        if !self.halted
-            && let Some((bid, ask)) = channel.depth.changed_top()
-        {
-            let instrument = channel.instrument;
+        if self.halted {
+            return Ok(Frame::Data);
+        }
+        let instrument = channel.instrument;
+        if let Some((bid, ask)) = channel.depth.changed_top() {
             out.updates.push(Update::Top(Top { instrument, bid, ask, sequence: 0, exchange_time, channel: "book" }));
+        }
+        if self.levels > 0 {
+            out.updates.push(Update::Book(BookNote { instrument, sequence: 0, exchange_time }));
         }
         Ok(Frame::Data)
     }
@@ -349,8 +381,10 @@ impl Feed {
                 if let Some(left) = channel.filter(|channel| channel.is_leaving)
                     && let Some(entry) = self.symbols.entry(left.instrument)
                 {
-                    let request = if left.kind == Kind::Book { book_request } else { ticker_request };
-                    out.requests.push(request(&entry.native));
+                    out.requests.push(match left.kind {
+                        Kind::Book => book_request(&entry.native, self.levels),
+                        Kind::Ticker | Kind::Other => ticker_request(&entry.native),
+                    });
                 }
                 Ok(Frame::Control)
             }
@@ -570,8 +604,9 @@ fn read_changes(payload: Value<'_>, is_list: bool, changes: &mut Vec<Change>) ->
     Ok(())
 }
 
-/// CRC32 over the best 25 levels, bid and ask in turn, `price:amount` as JavaScript writes numbers, asks with a
-/// minus, joined by colons; as a signed number.
+/// CRC32 over the best 25 levels, bid and ask in turn, `price:amount`, asks with a minus, joined by colons; as a signed
+/// number. Amounts as JavaScript writes numbers; prices never with an exponent, by the venue's own client
+/// (<https://github.com/bitfinexcom/bfx-api-node-models/blob/master/lib/order_book.js>, read 2026-11-21).
 fn checksum(book: &Book, text: &mut Vec<u8>) -> i32 {
     text.clear();
     let mut bids = book.levels(Side::Bid).take(CHECKSUM_LEVELS);
@@ -582,7 +617,7 @@ fn checksum(book: &Book, text: &mut Vec<u8>) -> i32 {
             break;
         }
         for (level, sign) in pair.iter().filter_map(|(level, sign)| Some((level.as_ref()?, sign))) {
-            write_number(level.price, text);
+            level.price.normalised().write(text);
             text.push(b':');
             text.extend_from_slice(sign.as_bytes());
             write_number(level.size, text);
@@ -634,7 +669,7 @@ fn statistics(payload: Value<'_>, instrument: InstrumentId, exchange_time: UnixN
     })
 }
 
-/// The venue's end of a connection. Of each book it has the best level only.
+/// The venue's end of a connection.
 #[derive(Default)]
 struct Exchange {
     flags: u64,
@@ -645,9 +680,11 @@ struct Exchange {
 
 struct Subscription {
     id: u64,
-    native: String,
     is_book: bool,
-    shown: (Level, Level),
+    /// Levels a side of a book.
+    length: usize,
+    /// What was told last.
+    shown: VenueQuote,
     spoke: UnixNs,
 }
 
@@ -682,18 +719,11 @@ impl ExchangeSide for Exchange {
 
     fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
         let Self { flags, sequence, subscriptions, .. } = self;
-        for known in subscriptions.iter_mut().filter(|known| known.is_book && known.native == quote.native) {
-            let last = std::mem::replace(&mut known.shown, (quote.bid, quote.ask));
+        for known in subscriptions.iter_mut().filter(|known| known.is_book && known.shown.native == quote.native) {
+            let mut changes: Vec<String> =
+                quote.changes(Some(&known.shown), known.length).iter().map(written).collect();
+            known.shown = quote.clone();
             known.spoke = quote.time;
-            let mut changes = Vec::new();
-            for (last, now, sign) in [(last.0, quote.bid, ""), (last.1, quote.ask, "-")] {
-                if last.is_present() && last.price != now.price {
-                    changes.push(format!("[{},0,{sign}1]", last.price));
-                }
-                if now.is_present() && now != last {
-                    changes.push(format!("[{},1,{sign}{}]", now.price, now.size));
-                }
-            }
             if *flags & BULK_UPDATES != 0 && !changes.is_empty() {
                 changes = vec![format!("[{}]", changes.join(","))];
             }
@@ -705,7 +735,7 @@ impl ExchangeSide for Exchange {
 
     fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
         let Self { flags, sequence, subscriptions, .. } = self;
-        for known in subscriptions.iter_mut().filter(|known| !known.is_book && known.native == quote.native) {
+        for known in subscriptions.iter_mut().filter(|known| !known.is_book && known.shown.native == quote.native) {
             known.spoke = quote.time;
             out.push(message(*flags, sequence, known.id, &ticker(quote), quote.time));
         }
@@ -717,8 +747,9 @@ impl ExchangeSide for Exchange {
         for known in subscriptions {
             if known.is_book && *flags & OB_CHECKSUM != 0 {
                 let mut book = Book::default();
-                book.set(Side::Bid, known.shown.0);
-                book.set(Side::Ask, known.shown.1);
+                for Change { side, level } in known.shown.changes(None, known.length) {
+                    book.set(side, level);
+                }
                 let sum = checksum(&book, &mut Vec::new());
                 out.push(message(*flags, sequence, known.id, &format!("\"cs\",{sum}"), now));
             }
@@ -748,7 +779,7 @@ impl Exchange {
             return out.push(error(10_302, "channel: unknown"));
         }
         let Some(quote) = market.quote(symbol) else { return out.push(error(10_300, "symbol: invalid")) };
-        if self.subscriptions.iter().any(|known| known.is_book == is_book && known.native == symbol) {
+        if self.subscriptions.iter().any(|known| known.is_book == is_book && known.shown.native == symbol) {
             return out.push(error(10_301, "subscribe: dup"));
         }
         if self.subscriptions.len() >= CHANNELS_MAX {
@@ -765,17 +796,25 @@ impl Exchange {
             }
         }
         out.push(reply.to_string());
+        let length = word("len").and_then(|length| length.parse().ok()).unwrap_or(LENGTHS[0]);
         let payload = if is_book {
-            let side =
-                |level: Level, sign| level.is_present().then(|| format!("[{},1,{sign}{}]", level.price, level.size));
-            let levels: Vec<String> = side(quote.bid, "").into_iter().chain(side(quote.ask, "-")).collect();
+            let levels: Vec<String> = quote.changes(None, length).iter().map(written).collect();
             format!("[{}]", levels.join(","))
         } else {
             ticker(&quote)
         };
         out.push(message(self.flags, &mut self.sequence, id, &payload, market.now()));
-        let (shown, spoke) = ((quote.bid, quote.ask), market.now());
-        self.subscriptions.push(Subscription { id, native: quote.native, is_book, shown, spoke });
+        self.subscriptions.push(Subscription { id, is_book, length, shown: quote, spoke: market.now() });
+    }
+}
+
+/// `[price,count,amount]`.
+fn written(change: &Change) -> String {
+    let Change { side, level } = change;
+    let sign = if *side == Side::Ask { "-" } else { "" };
+    match level.size.is_zero() {
+        true => format!("[{},0,{sign}1]", level.price),
+        false => format!("[{},1,{sign}{}]", level.price, level.size),
     }
 }
 
@@ -813,9 +852,70 @@ fn ticker(quote: &VenueQuote) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::venues::SymbolEntry;
+
+    /// The first two are of the tests of the venue's own client: bfx-api-node-models, test/lib/order_book.js.
+    #[test]
+    fn f50_a_checksum_is_of_the_text_that_the_venues_own_client_makes() {
+        let cases = [
+            ("[6000,1,1],[5900,1,2],[6100,1,-3],[6200,1,-4]", "6000:1:6100:-3:5900:2:6200:-4"),
+            ("[6000,1,1],[1.7e-8,1,2],[6100,1,-3],[6200,1,-4]", "6000:1:6100:-3:0.000000017:2:6200:-4"),
+            ("[6000,1,4.5e-7],[5900,1,1],[6100,1,-1.2E-7]", "6000:4.5e-7:6100:-1.2e-7:5900:1"),
+            ("[100,2,1.50],[101.0,1,-13.33333333]", "100:1.5:101:-13.33333333"),
+            ("[6100,1,-3]", "6100:-3"),
+            ("", ""),
+        ];
+        for (levels, meant) in cases {
+            let (mut parser, mut changes, mut depth) = (Parser::default(), Vec::new(), Depth::default());
+            let snapshot = format!("[{levels}]");
+            parser.parse(snapshot.as_bytes(), |root| read_changes(root, true, &mut changes)).unwrap().unwrap();
+            depth.replace(&mut changes);
+            let mut text = Vec::new();
+            checksum(depth.book(), &mut text);
+            assert_eq!(String::from_utf8(text).unwrap(), meant);
+        }
+        let mut book = Book::default();
+        for number in 1..=30 {
+            let level = Level { price: Decimal::new(number, 0), size: Decimal::new(1, 0) };
+            book.set(Side::Bid, level);
+        }
+        let mut text = Vec::new();
+        checksum(&book, &mut text);
+        assert!(text.starts_with(b"30:1:29:1:") && text.ends_with(b":7:1:6:1"), "25 levels");
+    }
 
     #[test]
-    fn numbers_in_a_checksum_are_written_as_javascript_does() {
+    fn f15_a_channel_that_does_not_close_is_told_so_again() {
+        let entry = SymbolEntry { id: InstrumentId(0), native: "tBTCUSD".to_owned(), symbol: "BTC/USD".to_owned() };
+        let mut codec = Bitfinex.book_codec(Symbols::configured(vec![entry]), 20).unwrap();
+        let opened = br#"{"event":"subscribed","channel":"book","chanId":17,"symbol":"tBTCUSD","prec":"P0"}"#;
+        codec.decode(opened, MonoNs(1), &mut Decoded::default()).unwrap();
+        for _ in 0..2 {
+            let mut requests = Requests::new();
+            codec.resubscribe(&[InstrumentId(0)], &mut requests);
+            assert_eq!(requests, [r#"{"event":"unsubscribe","chanId":17}"#]);
+        }
+    }
+
+    #[test]
+    fn a_book_has_the_smallest_length_with_as_many_levels_as_are_wanted() {
+        let asked = |levels: usize| {
+            let entry = SymbolEntry { id: InstrumentId(0), native: "tBTCUSD".to_owned(), symbol: "BTC/USD".to_owned() };
+            let mut requests = Requests::new();
+            let symbols = Symbols::configured(vec![entry]);
+            Bitfinex.book_codec(symbols, levels).unwrap().opened(&mut requests);
+            let of_book = requests.iter().filter(|request| request.contains("book"));
+            assert_eq!((requests.len(), of_book.count()), (2, 1), "the options, and the book: {requests:?}");
+            let length = requests[1].split(r#""len":""#).nth(1).unwrap().trim_end_matches("\"}");
+            length.parse::<usize>().unwrap()
+        };
+        for (levels, length) in [(1, 25), (20, 25), (25, 25), (26, 100), (100, 100), (101, 250), (1000, 250)] {
+            assert_eq!(asked(levels), length, "{levels} levels");
+        }
+    }
+
+    #[test]
+    fn amounts_in_a_checksum_are_written_as_javascript_does() {
         let cases = [
             ("13.33333333", "13.33333333"),
             ("100.000", "100"),

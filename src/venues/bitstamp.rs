@@ -1,23 +1,24 @@
-//! Bitstamp spot: `order_book` live, the best hundred levels at each change; `diff_order_book` from recordings.
+//! Bitstamp spot: `order_book` live, the best hundred levels at each change, for tops and for order books;
+//! `diff_order_book` from recordings.
 //!
 //! Prices and sizes are texts, stamps microseconds as text; the order of members is not fixed. There is no
 //! sequence number: a difference book begins with a REST book and goes on behind its stamp. The venue tells no
-//! day figures on its socket. Called on the feed's thread; keeps a book only for `diff_order_book`.
-
-use std::fmt::Write as _;
+//! day figures on its socket. Called on the feed's thread; keeps a book for order books and for `diff_order_book`.
 
 use rustc_hash::FxHashMap;
 use serde_json::{Value as Json, json};
 
-use crate::market::book::Side;
-use crate::market::{Decimal, InstrumentId, Level};
+use crate::market::book::{Book, Side};
+use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
-use crate::venues::depth::{Change, Order, PerInstrument, Stitch, Stitched};
+use crate::venues::depth::{Change, Depth, OVERTAKEN_MAX_NS, Order, PerInstrument, Stitch, Stitched};
+use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, array, level, text};
+use crate::venues::writing;
 use crate::venues::{
-    Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Maintenance, Market, Messages,
-    Notice, Opening, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    BookNote, Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits,
+    Maintenance, Market, Messages, Notice, Opening, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -26,7 +27,10 @@ pub struct Bitstamp;
 
 /// <https://www.bitstamp.net/websocket/v2/> as its client libraries have it, read 2026-11-21 (ccxt 4.5.90,
 /// <https://pkg.go.dev/github.com/dydxprotocol/slinky/providers/websockets/bitstamp>): a connection lives for 90
-/// days at most; a heartbeat is answered; no pace and no number of subscriptions is published. Fee: base tier.
+/// days at most; a heartbeat is answered; no pace and no number of subscriptions is published. Books: `order_book`,
+/// which is whole each time, comes with each change and never before the next one, and is overtaken by a higher
+/// `microtimestamp` (a public measurement of 2026-09); the differences have no number that would show a loss. Fee: base
+/// tier.
 static FACTS: Facts = Facts {
     name: "bitstamp",
     title: "Bitstamp",
@@ -37,7 +41,7 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "order_book",
-    books: None,
+    books: Some(Books { channel: "order_book", levels_max: 100, check: Check::Whole }),
     limits: Limits::UNPUBLISHED,
     docs: "https://www.bitstamp.net/websocket/v2/ (2026-11-21)",
 };
@@ -82,6 +86,11 @@ impl Venue for Bitstamp {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+    }
+
+    fn book_codec(&self, symbols: Symbols, _levels: usize) -> Option<Box<dyn FeedCodec>> {
+        let feed = Feed { symbols, wants_books: true, ..Feed::default() };
+        Some(Box::new(Codec { parser: Parser::default(), feed }))
     }
 
     fn listing(&self) -> Listing {
@@ -143,24 +152,41 @@ struct Codec {
 #[derive(Default)]
 struct Feed {
     symbols: Symbols,
+    /// Order books are wanted, and not tops.
+    wants_books: bool,
+    /// The order books.
+    wholes: PerInstrument<Whole>,
     /// Difference books; the numbers are stamps in microseconds.
     books: PerInstrument<Stitched>,
     changes: Vec<Change>,
 }
 
+/// A book that comes whole each time.
+#[derive(Default)]
+struct Whole {
+    depth: Depth,
+    /// Its stamp in microseconds.
+    at: u64,
+}
+
 impl FeedCodec for Codec {
     fn opened(&mut self, requests: &mut Requests) {
         self.feed.books.clear();
+        self.feed.wholes.clear();
         for entry in self.feed.symbols.entries() {
             requests.push(format!(r#"{{"event":"bts:subscribe","data":{{"channel":"{BOOK}{}"}}}}"#, entry.native));
         }
     }
 
     fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
-        if let Some((pair, quoted)) = scan(frame) {
-            return Ok(self.feed.top(pair, &quoted, out));
-        }
         let feed = &mut self.feed;
+        if feed.wants_books {
+            if let Some((pair, stamp)) = scan(frame, |scan| scan_whole(scan, &mut feed.changes)) {
+                return feed.whole(pair, Ok(stamp), out);
+            }
+        } else if let Some((pair, quoted)) = scan(frame, scan_quoted) {
+            return Ok(feed.top(pair, &quoted, out));
+        }
         self.parser.parse(frame, |root| feed.read(root, received, out))?
     }
 
@@ -173,6 +199,8 @@ impl FeedCodec for Codec {
     }
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
+        // What comes is to be believed.
+        instruments.iter().for_each(|id| self.feed.wholes.of(*id).at = 0);
         for native in self.feed.symbols.natives(instruments) {
             for kind in ["bts:unsubscribe", "bts:subscribe"] {
                 requests.push(format!(r#"{{"event":"{kind}","data":{{"channel":"{BOOK}{native}"}}}}"#));
@@ -187,6 +215,11 @@ impl FeedCodec for Codec {
     fn symbols(&self) -> &Symbols {
         &self.feed.symbols
     }
+
+    fn book(&self, instrument: InstrumentId) -> Option<&Book> {
+        let depth = &self.feed.wholes.get(instrument)?.depth;
+        depth.is_live().then_some(depth.book())
+    }
 }
 
 /// The best of one whole book.
@@ -196,13 +229,13 @@ struct Quoted {
     time: UnixNs,
 }
 
-/// The fast path: an `order_book` message in one of the two orders of members that are seen.
+/// The fast path: an `order_book` message in one of the two orders of members that are seen; `book` reads its data.
 #[inline]
-fn scan(frame: &[u8]) -> Option<(&[u8], Quoted)> {
+fn scan<'a, T>(frame: &'a [u8], book: impl FnOnce(&mut Scan<'a>) -> Option<T>) -> Option<(&'a [u8], T)> {
     let mut scan = Scan::new(frame);
-    let (pair, quoted);
+    let (pair, read);
     if scan.literal(b"{\"data\":").is_some() {
-        quoted = scan_book(&mut scan)?;
+        read = book(&mut scan)?;
         scan.literal(b",\"channel\":\"order_book_")?;
         pair = scan.string()?;
         scan.literal(b",\"event\":\"data\"}")?;
@@ -210,15 +243,43 @@ fn scan(frame: &[u8]) -> Option<(&[u8], Quoted)> {
         scan.literal(b"{\"event\":\"data\",\"channel\":\"order_book_")?;
         pair = scan.string()?;
         scan.literal(b",\"data\":")?;
-        quoted = scan_book(&mut scan)?;
+        read = book(&mut scan)?;
         scan.literal(b"}")?;
     }
     scan.end()?;
-    Some((pair, quoted))
+    Some((pair, read))
 }
 
 #[inline]
-fn scan_book(scan: &mut Scan<'_>) -> Option<Quoted> {
+fn scan_quoted(scan: &mut Scan<'_>) -> Option<Quoted> {
+    let stamp = scan_stamp(scan)?;
+    scan.literal(b",\"bids\":[")?;
+    let bid = scan_best(scan)?;
+    scan.literal(b",\"asks\":[")?;
+    let ask = scan_best(scan)?;
+    scan.literal(b"}")?;
+    Some(Quoted { bid, ask, time: reading::time(stamp) })
+}
+
+/// All levels, into `changes`, worst first; gives the stamp.
+#[inline]
+fn scan_whole(scan: &mut Scan<'_>, changes: &mut Vec<Change>) -> Option<u64> {
+    let stamp = scan_stamp(scan)?;
+    changes.clear();
+    scan.literal(b",\"bids\":[")?;
+    scan_levels(scan, Side::Bid, changes)?;
+    changes.reverse();
+    let bids = changes.len();
+    scan.literal(b",\"asks\":[")?;
+    scan_levels(scan, Side::Ask, changes)?;
+    changes[bids..].reverse();
+    scan.literal(b"}")?;
+    Some(stamp)
+}
+
+/// From the start of the data up to and with the stamp in microseconds.
+#[inline]
+fn scan_stamp(scan: &mut Scan<'_>) -> Option<u64> {
     scan.literal(b"{\"")?;
     if scan.literal(b"timestamp\":\"").is_some() {
         scan.string()?;
@@ -226,12 +287,29 @@ fn scan_book(scan: &mut Scan<'_>) -> Option<Quoted> {
     }
     scan.literal(b"microtimestamp\":\"")?;
     let stamp = scan.integer()?;
-    scan.literal(b"\",\"bids\":[")?;
-    let bid = scan_best(scan)?;
-    scan.literal(b",\"asks\":[")?;
-    let ask = scan_best(scan)?;
-    scan.literal(b"}")?;
-    Some(Quoted { bid, ask, time: reading::time(stamp) })
+    scan.literal(b"\"")?;
+    Some(stamp)
+}
+
+/// All levels of a side, up to the end of the list.
+#[inline]
+fn scan_levels(scan: &mut Scan<'_>, side: Side, changes: &mut Vec<Change>) -> Option<()> {
+    if scan.literal(b"]").is_some() {
+        return Some(());
+    }
+    loop {
+        scan.literal(b"[\"")?;
+        let price = scan.quoted_decimal()?;
+        scan.literal(b",\"")?;
+        let level = Level { price, size: scan.quoted_decimal()? };
+        scan.literal(b"]")?;
+        if !level.price.is_zero() {
+            changes.push(Change { side, level });
+        }
+        if scan.literal(b",").is_none() {
+            return scan.literal(b"]");
+        }
+    }
 }
 
 /// The first level that is there, and all others stepped over, up to the end of the list.
@@ -270,6 +348,33 @@ impl Feed {
         Frame::Data
     }
 
+    /// A whole book with this stamp has been read into `changes`, or could not be.
+    #[inline]
+    fn whole(&mut self, pair: &[u8], stamp: Result<u64, DecodeError>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let Some(instrument) = self.symbols.find(pair) else { return Ok(Frame::Unused) };
+        let Whole { depth, at } = self.wholes.of(instrument);
+        let stamp = match stamp {
+            Ok(stamp) => stamp,
+            Err(why) => {
+                // The exchange has another book by now.
+                if depth.void() {
+                    out.updates.push(Update::Void(instrument, VoidReason::Gap));
+                }
+                return Err(why);
+            }
+        };
+        // One that was overtaken; or the venue's clock was put back.
+        if stamp < *at && stamp >= at.saturating_sub(OVERTAKEN_MAX_NS / 1000) {
+            return Ok(Frame::Data);
+        }
+        *at = stamp;
+        // A crossed one is the venue's own. Nothing was lost, and the next one is another.
+        depth.replace(&mut self.changes);
+        let exchange_time = reading::time(stamp);
+        out.updates.push(Update::Book(BookNote { instrument, sequence: 0, exchange_time }));
+        Ok(Frame::Data)
+    }
+
     /// The general path.
     fn read(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let event = text(root, "event")?;
@@ -278,6 +383,10 @@ impl Feed {
             "data" => {
                 let data = root.get("data").ok_or(DecodeError::Missing("data"))?;
                 if let Some(pair) = channel.strip_prefix(BOOK) {
+                    if self.wants_books {
+                        let stamp = self.changes(data).and_then(|()| stamp(data));
+                        return self.whole(pair.as_bytes(), stamp, out);
+                    }
                     let quoted = Quoted { bid: best(data, "bids")?, ask: best(data, "asks")?, time: time(data)? };
                     return Ok(self.top(pair.as_bytes(), &quoted, out));
                 }
@@ -320,13 +429,13 @@ impl Feed {
             Ok(order) => book.delta(order, &self.changes),
             Err(why) => {
                 // What it said is lost, so the book is.
-                lose(book, instrument, out);
+                lose(book, instrument, VoidReason::Gap, out);
                 return Err(why);
             }
         };
         if book.depth.is_crossed_too_long(received) {
-            lose(book, instrument, out);
-            return Err(DecodeError::Gap);
+            lose(book, instrument, VoidReason::Crossed, out);
+            return Err(DecodeError::Crossed);
         }
         if stitch == Stitch::Applied {
             publish(book, instrument, out);
@@ -363,9 +472,9 @@ impl Feed {
     }
 }
 
-fn lose(book: &mut Stitched, instrument: InstrumentId, out: &mut Decoded) {
+fn lose(book: &mut Stitched, instrument: InstrumentId, why: VoidReason, out: &mut Decoded) {
     if book.void() {
-        out.updates.push(Update::Void(instrument, VoidReason::Gap));
+        out.updates.push(Update::Void(instrument, why));
     }
 }
 
@@ -402,12 +511,12 @@ fn time(data: Value<'_>) -> Result<UnixNs, DecodeError> {
     stamp(data).map(reading::time)
 }
 
-/// The venue's end of a connection. Of each book it has the best level only.
+/// The venue's end of a connection.
 #[derive(Default)]
 struct Exchange {
     books: Vec<String>,
     /// Pairs whose differences are wanted, and what was told of them last.
-    differences: FxHashMap<String, (Level, Level)>,
+    differences: FxHashMap<String, VenueQuote>,
 }
 
 impl ExchangeSide for Exchange {
@@ -435,14 +544,9 @@ impl ExchangeSide for Exchange {
             out.push(message(&whole_book(quote), BOOK, &quote.native));
         }
         if let Some(shown) = self.differences.get_mut(&quote.native) {
-            let last = std::mem::replace(shown, (quote.bid, quote.ask));
-            let side = |last: Level, now: Level| {
-                let gone = Level { price: last.price, size: Decimal::ZERO };
-                let gone = (last.is_present() && last.price != now.price).then_some(gone);
-                levels(&gone.into_iter().chain(now.is_present().then_some(now)).collect::<Vec<_>>())
-            };
-            let data = book(quote, &side(last.0, quote.bid), &side(last.1, quote.ask));
-            out.push(message(&data, DIFFERENCES, &quote.native));
+            let changes = quote.changes(Some(shown), ladder::LEVELS);
+            out.push(message(&book(quote, &changes), DIFFERENCES, &quote.native));
+            *shown = quote.clone();
         }
     }
 
@@ -466,7 +570,7 @@ impl Exchange {
         };
         out.push(json!({"event": "bts:subscription_succeeded", "channel": channel, "data": {}}).to_string());
         if kind == DIFFERENCES {
-            self.differences.insert(quote.native.clone(), (quote.bid, quote.ask));
+            self.differences.insert(quote.native.clone(), quote);
         } else if !self.books.contains(&quote.native) {
             out.push(message(&whole_book(&quote), BOOK, &quote.native));
             self.books.push(quote.native);
@@ -482,25 +586,82 @@ fn message(data: &str, channel: &str, pair: &str) -> String {
     format!(r#"{{"data":{{{data}}},"channel":"{channel}{pair}","event":"data"}}"#)
 }
 
-/// The members of a book message; `bids` and `asks` are its lists.
-fn book(quote: &VenueQuote, bids: &str, asks: &str) -> String {
+/// The members of a book message that lists `changes`.
+fn book(quote: &VenueQuote, changes: &[Change]) -> String {
     let micros = quote.time.0 / 1000;
     let seconds = micros / 1_000_000;
+    let [bids, asks] = [Side::Bid, Side::Ask].map(|side| writing::pairs(&levels_of(changes, side)));
     format!(r#""timestamp":"{seconds}","microtimestamp":"{micros}","bids":{bids},"asks":{asks}"#)
 }
 
 fn whole_book(quote: &VenueQuote) -> String {
-    let side = |level: Level| levels(level.is_present().then_some(level).as_slice());
-    book(quote, &side(quote.bid), &side(quote.ask))
+    book(quote, &quote.changes(None, ladder::LEVELS))
 }
 
-fn levels(levels: &[Level]) -> String {
-    let mut list = String::from("[");
-    for (at, level) in levels.iter().enumerate() {
-        let comma = if at == 0 { "" } else { "," };
-        // Writing to a String cannot fail.
-        let _ = write!(list, r#"{comma}["{}","{}"]"#, level.price, level.size);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::venues::SymbolEntry;
+
+    const ID: InstrumentId = InstrumentId(0);
+
+    fn codec() -> Box<dyn FeedCodec> {
+        let entry = SymbolEntry { id: ID, native: "btcusd".to_owned(), symbol: "BTC/USD".to_owned() };
+        Bitstamp.book_codec(Symbols::configured(vec![entry]), 20).unwrap()
     }
-    list.push(']');
-    list
+
+    /// A book of these bids at this time, as the venue writes it.
+    fn frame(micros: u64, bids: &str) -> String {
+        let data = format!(r#""timestamp":"1","microtimestamp":"{micros}","bids":[{bids}],"asks":[["103","1"]]"#);
+        format!(r#"{{"data":{{{data}}},"channel":"order_book_btcusd","event":"data"}}"#)
+    }
+
+    fn hear(codec: &mut dyn FeedCodec, frame: &str) -> (Result<Frame, DecodeError>, Decoded) {
+        let mut out = Decoded::default();
+        (codec.decode(frame.as_bytes(), MonoNs(1), &mut out), out)
+    }
+
+    fn best(codec: &dyn FeedCodec) -> Option<String> {
+        codec.book(ID).map(|book| book.best_bid().price.to_string())
+    }
+
+    #[test]
+    fn f47_a_whole_book_that_was_overtaken_changes_nothing() {
+        let mut codec = codec();
+        hear(&mut *codec, &frame(20, r#"["101","1"],["100","0.00000000"],["99","2"]"#)).0.unwrap();
+        assert_eq!(codec.book(ID).unwrap().levels(Side::Bid).count(), 2, "levels of no size are none");
+        let (result, out) = hear(&mut *codec, &frame(19, r#"["102","1"]"#));
+        assert_eq!((result, out.updates), (Ok(Frame::Data), vec![]));
+        assert_eq!(best(&*codec).as_deref(), Some("101"));
+        // Stamps may repeat.
+        hear(&mut *codec, &frame(20, r#"["102","1"]"#)).0.unwrap();
+        assert_eq!(best(&*codec).as_deref(), Some("102"));
+        // Whoever asks anew believes what comes.
+        codec.resubscribe(&[ID], &mut Requests::new());
+        hear(&mut *codec, &frame(3, r#"["98","1"]"#)).0.unwrap();
+        assert_eq!(best(&*codec).as_deref(), Some("98"));
+    }
+
+    #[test]
+    fn f51_a_venue_whose_clock_is_put_back_is_heard_at_once() {
+        let mut codec = codec();
+        let hour = 3_600_000_000;
+        hear(&mut *codec, &frame(2 * hour, r#"["101","1"]"#)).0.unwrap();
+        hear(&mut *codec, &frame(hour, r#"["100","1"]"#)).0.unwrap();
+        assert_eq!(best(&*codec).as_deref(), Some("100"));
+    }
+
+    #[test]
+    fn f31_a_whole_book_that_cannot_be_read_voids_the_one_before() {
+        let mut codec = codec();
+        hear(&mut *codec, &frame(20, r#"["101","1"]"#)).0.unwrap();
+        let (result, out) = hear(&mut *codec, &frame(21, r#"["102","x"]"#));
+        assert!(result.is_err());
+        assert_eq!(out.updates, [Update::Void(ID, VoidReason::Gap)]);
+        assert_eq!(best(&*codec), None);
+        let (_, out) = hear(&mut *codec, &frame(22, r#"["100","1"]"#));
+        let note = BookNote { instrument: ID, sequence: 0, exchange_time: reading::time(22) };
+        assert_eq!(out.updates, [Update::Book(note)]);
+        assert_eq!(best(&*codec).as_deref(), Some("100"));
+    }
 }

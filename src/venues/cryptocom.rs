@@ -1,7 +1,7 @@
-//! Crypto.com Exchange spot (v1): `book` in steps of 10 ms live, `ticker` for the statistics; whole books, and
-//! frames of the older v2 socket with its bare numbers, from recordings as well.
+//! Crypto.com Exchange spot (v1): `book` in steps of 10 ms live, for tops and for order books, `ticker` for the
+//! statistics; whole books, and frames of the older v2 socket with its bare numbers, from recordings as well.
 //!
-//! A book of ten levels comes whole once, then as changes that name in `pu` what they follow; a change without
+//! A book of ten or fifty levels comes whole once, then as changes that name in `pu` what they follow; a change without
 //! levels says that all is quiet. A `ticker`'s `a` is the last trade, its ask is `k`. The server asks every 30 s
 //! whether we live. Called on the feed's thread.
 
@@ -10,19 +10,20 @@ use std::fmt::Write as _;
 use rustc_hash::FxHashSet;
 use serde_json::{Value as Json, json};
 
-use crate::market::book::Side;
+use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::{Chained, Change, Link, PerInstrument, Quoted};
+use crate::venues::ladder::levels_of;
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{
     self, Asked, array, change_of, changes, figure, integer, integer_if_any, side_if_any, text, time,
 };
 use crate::venues::writing::{self, Subscriptions};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market, Messages, Opening,
-    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    Books, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market,
+    Messages, Opening, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -44,7 +45,7 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 250,
     channel: "book.10",
-    books: None,
+    books: Some(Books { channel: "book.50", levels_max: 50, check: Check::Sequence }),
     limits: Limits { instruments: 200, ..Limits::UNPUBLISHED },
     docs: "https://exchange-developer.crypto.com/exchange/v1/docs (2026-11-21)",
 };
@@ -78,6 +79,11 @@ impl Venue for CryptoCom {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
+    }
+
+    fn book_codec(&self, symbols: Symbols, levels: usize) -> Option<Box<dyn FeedCodec>> {
+        let state = State { symbols, book_levels: Some(if levels <= 10 { 10 } else { 50 }), ..State::default() };
+        Some(Box::new(Codec { parser: Parser::default(), state }))
     }
 
     fn listing(&self) -> Listing {
@@ -134,6 +140,8 @@ struct Codec {
 #[derive(Default)]
 struct State {
     symbols: Symbols,
+    /// Order books of so many levels a side are wanted, and no tops.
+    book_levels: Option<usize>,
     now: UnixNs,
     asked: Asked,
     books: PerInstrument<Chained>,
@@ -146,13 +154,15 @@ impl FeedCodec for Codec {
     }
 
     fn opened(&mut self, requests: &mut Requests) {
-        let State { symbols, now, asked, books, .. } = &mut self.state;
+        let levels = self.state.levels();
+        let State { symbols, book_levels, now, asked, books, .. } = &mut self.state;
         asked.clear();
         books.clear();
-        for channel in [BOOK, TICKER] {
+        let channels: &[&str] = if book_levels.is_some() { &[BOOK] } else { &[BOOK, TICKER] };
+        for channel in channels {
             asked.for_each(channel, symbols.entries(), CHANNELS_PER_REQUEST, |number, chunk| {
                 let natives = chunk.iter().map(|entry| entry.native.as_str());
-                requests.push(request("subscribe", Some(number), channel, 10, natives, *now));
+                requests.push(request("subscribe", Some(number), channel, levels, natives, *now));
             });
         }
     }
@@ -167,15 +177,21 @@ impl FeedCodec for Codec {
     }
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
+        let levels = self.state.levels();
         let State { symbols, now, books, .. } = &mut self.state;
         instruments.iter().for_each(|id| books.of(*id).depth.forget_published());
         for method in ["unsubscribe", "subscribe"] {
-            requests.push(request(method, None, BOOK, 10, symbols.natives(instruments), *now));
+            requests.push(request(method, None, BOOK, levels, symbols.natives(instruments), *now));
         }
     }
 
     fn symbols(&self) -> &Symbols {
         &self.state.symbols
+    }
+
+    fn book(&self, instrument: InstrumentId) -> Option<&Book> {
+        let depth = &self.state.books.get(instrument)?.depth;
+        depth.is_live().then_some(depth.book())
     }
 }
 
@@ -269,6 +285,11 @@ fn scan_levels(scan: &mut Scan<'_>, side: Side, changes: &mut Vec<Change>) -> Op
 }
 
 impl State {
+    /// Levels a side of the books that are asked for.
+    fn levels(&self) -> usize {
+        self.book_levels.unwrap_or(10)
+    }
+
     /// Applies the changes that were read to a book of at most `most` levels a side.
     #[inline(always)]
     fn follow(
@@ -281,10 +302,13 @@ impl State {
     ) -> Result<Frame, DecodeError> {
         let chain = self.books.of(instrument);
         if let Err(why) = chain.follow(link, &self.levels, received) {
-            self.lost(instrument, most, out);
+            self.lost(instrument, why, most, out);
             return Err(why);
         }
-        self.publish(instrument, link.at, most, out);
+        // An old one changed nothing.
+        if link.number.is_none_or(|number| number >= chain.sequence()) {
+            self.publish(instrument, link.at, most, out);
+        }
         Ok(Frame::Data)
     }
 
@@ -295,13 +319,16 @@ impl State {
             // A level that leaves the window need not be told.
             chain.depth.truncate(most);
             chain.depth.publish(Quoted { instrument, sequence: chain.sequence(), exchange_time, channel: BOOK }, out);
+            if self.book_levels.is_some() {
+                chain.note(instrument, out);
+            }
         }
     }
 
     /// Something was lost of a book: it is void, and asked for anew.
     #[cold]
-    fn lost(&mut self, instrument: InstrumentId, levels: usize, out: &mut Decoded) {
-        out.updates.push(Update::Void(instrument, VoidReason::Gap));
+    fn lost(&mut self, instrument: InstrumentId, why: DecodeError, levels: usize, out: &mut Decoded) {
+        out.updates.push(Update::Void(instrument, why.loss().unwrap_or(VoidReason::Gap)));
         let native = self.symbols.entry(instrument).map_or("", |entry| entry.native.as_str());
         for method in ["unsubscribe", "subscribe"] {
             out.requests.push(request(method, None, BOOK, levels, std::iter::once(native), self.now));
@@ -352,7 +379,7 @@ impl State {
         if channel.is_empty() && WRONG_CHANNEL.contains(&code) {
             for (number, channel, at) in self.asked.singly(root.get("id").and_then(|id| id.integer())) {
                 let native = std::iter::once(self.symbols.entries()[at].native.as_str());
-                out.requests.push(request("subscribe", Some(number), channel, 10, native, self.now));
+                out.requests.push(request("subscribe", Some(number), channel, self.levels(), native, self.now));
             }
         }
         Frame::Control
@@ -450,7 +477,7 @@ impl State {
     }
 }
 
-/// The venue's end of a connection. Its books have one level a side.
+/// The venue's end of a connection.
 #[derive(Default)]
 struct Exchange {
     subscriptions: Subscriptions,
@@ -502,7 +529,8 @@ impl ExchangeSide for Exchange {
             }
             if channel.starts_with("book.") {
                 out.push(reply(0, None, channel));
-                out.push(book_frame(channel, &quote, None));
+                // Its stamp is that of the message.
+                out.push(book_frame(channel, &VenueQuote { time: market.now(), ..quote.clone() }, None));
             } else {
                 // The first ticker is the answer.
                 out.push(ticker_frame(&quote, id));
@@ -544,11 +572,10 @@ fn native_of(channel: &str) -> Option<&str> {
 
 /// A whole book, or the changes since `last`.
 fn book_frame(channel: &str, quote: &VenueQuote, last: Option<&VenueQuote>) -> String {
-    let VenueQuote { native, bid, ask, sequence, time, .. } = quote;
-    let (last_bid, last_ask) = last.map_or((Level::ABSENT, Level::ABSENT), |last| (last.bid, last.ask));
-    let [bids, asks] =
-        [(last_bid, *bid), (last_ask, *ask)].map(|(last, now)| writing::rows(&writing::step(last, now), r#","1""#));
+    let VenueQuote { native, sequence, time, .. } = quote;
     let levels = channel.rsplit_once('.').map_or("10", |(_, levels)| levels);
+    let changes = quote.changes(last, levels.parse().unwrap_or(10));
+    let [bids, asks] = [Side::Bid, Side::Ask].map(|side| writing::rows(&levels_of(&changes, side), r#","1""#));
     let ms = time.ms();
     let (name, data) = match last {
         None => ("book", format!(r#"{{"asks":{asks},"bids":{bids},"t":{ms},"tt":{ms},"u":{sequence}}}"#)),
@@ -581,4 +608,24 @@ fn ticker_frame(quote: &VenueQuote, id: i64) -> String {
 
 fn number_or_null(level: Level, number: Decimal) -> String {
     if level.is_present() { format!("\"{number}\"") } else { "null".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::venues::SymbolEntry;
+
+    #[test]
+    fn a_book_is_asked_for_with_ten_levels_or_with_fifty() {
+        for (levels, depth) in [(1, 10), (10, 10), (11, 50), (20, 50), (1000, 50)] {
+            let entry = SymbolEntry { id: InstrumentId(0), native: "BTC_USD".to_owned(), symbol: "BTC/USD".to_owned() };
+            let mut codec = CryptoCom.book_codec(Symbols::configured(vec![entry]), levels).unwrap();
+            let (mut first, mut again) = (Requests::new(), Requests::new());
+            codec.opened(&mut first);
+            codec.resubscribe(&[InstrumentId(0)], &mut again);
+            let is_it = |request: &String| request.contains(&format!(r#"["book.BTC_USD.{depth}"]"#));
+            assert_eq!((first.len(), again.len()), (1, 2), "books alone are asked for");
+            assert!(first.iter().chain(&again).all(is_it), "{first:?} {again:?}");
+        }
+    }
 }

@@ -85,6 +85,10 @@ const CROSSED_MAX_NS: u64 = SECOND;
 /// A venue that begins anew was away for longer.
 const ANEW_AFTER_NS: u64 = SECOND;
 
+/// One of a row of whole books that is behind the one before by no more, in nanoseconds, was overtaken; behind by more,
+/// the venue's clock was put back.
+pub const OVERTAKEN_MAX_NS: u64 = SECOND;
+
 impl Depth {
     /// Whether a whole book has been read and nothing was lost since.
     #[must_use]
@@ -105,12 +109,10 @@ impl Depth {
         self.crossed_since = None;
         self.edges = [None; 2];
         // Worst first, so that each insertion is an append. The sort is stable: of two equal prices the later one holds.
-        levels.sort_by(|a, b| match (a.side, b.side) {
-            (Side::Bid, Side::Bid) => a.level.price.cmp(&b.level.price),
-            (Side::Ask, Side::Ask) => b.level.price.cmp(&a.level.price),
-            (Side::Bid, Side::Ask) => Ordering::Less,
-            (Side::Ask, Side::Bid) => Ordering::Greater,
-        });
+        // It takes memory, which what is in order need not pay for.
+        if !levels.is_sorted_by(|a, b| worst_first(a, b).is_le()) {
+            levels.sort_by(worst_first);
+        }
         self.apply(levels);
     }
 
@@ -203,6 +205,16 @@ impl Depth {
         if let Some((bid, ask)) = self.changed_top() {
             out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel }));
         }
+    }
+}
+
+/// Bids before asks, the worst of each first.
+fn worst_first(a: &Change, b: &Change) -> Ordering {
+    match (a.side, b.side) {
+        (Side::Bid, Side::Bid) => a.level.price.cmp(&b.level.price),
+        (Side::Ask, Side::Ask) => b.level.price.cmp(&a.level.price),
+        (Side::Bid, Side::Ask) => Ordering::Less,
+        (Side::Ask, Side::Bid) => Ordering::Greater,
     }
 }
 

@@ -1,23 +1,25 @@
-//! Gemini spot: `bookTicker` of the new socket live; its `depth` and the old socket's `l2` from recordings as well.
+//! Gemini spot: `bookTicker` of the new socket live for tops, `depth` for order books; the old socket's `l2` from
+//! recordings.
 //!
 //! A `bookTicker` has no name in it and is told by its keys; its stamp counts nanoseconds, and a side that is
 //! missing or empty is absent. A book comes as changes: the first of a symbol is the whole. Neither socket tells
-//! figures of the day. Called on the feed's thread; keeps a book only for recordings.
+//! figures of the day. Called on the feed's thread; keeps a book for order books and for recordings.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value as Json, json};
 
-use crate::market::book::Side;
+use crate::market::book::{Book, Side};
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
-use crate::venues::depth::{Chained, Change, Depth, Link, PerInstrument, Quoted};
+use crate::venues::depth::{Chained, Change, Depth, LEVELS_MAX, Link, PerInstrument, Quoted};
+use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Asked, Sequences, array, changes, integer, level, side_if_any, text, time};
 use crate::venues::writing::{self, Subscriptions};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening,
-    Requests, SymbolEntry, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    Books, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages,
+    Opening, Requests, SymbolEntry, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -37,10 +39,18 @@ static FACTS: Facts = Facts {
     message_max: 8 << 20,
     request_gap_ms: 200,
     channel: "bookTicker",
-    books: None,
+    books: Some(Books { channel: DEPTH, levels_max: LEVELS_MAX, check: Check::Sequence }),
     limits: Limits::UNPUBLISHED,
     docs: "https://developer.gemini.com/websocket/streams (2026-11-21)",
 };
+
+/// The stream of tops,
+const TICKER: &str = "bookTicker";
+/// and that of order books: what changed within 100 ms. With `snapshot=-1` in the connection's address the first message
+/// after each subscription is the whole book, without a cut (<https://docs.gemini.com/websocket/introduction>, read
+/// 2026-11-21). By a public measurement of 2026-09-15 of 13 instruments it comes before the answer to the subscription,
+/// its `U` is its `u`, which no change has, and the `U` of each change is the `u` before it; one above it is a loss.
+const DEPTH: &str = "depth@100ms";
 
 /// Quote assets of the venue's listing of 2026-08, and older ones that recordings have.
 const QUOTES: &[&str] = &[
@@ -73,6 +83,21 @@ impl Venue for Gemini {
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
         Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
+    }
+
+    fn book_codec(&self, symbols: Symbols, _levels: usize) -> Option<Box<dyn FeedCodec>> {
+        let state = State { symbols, wants_books: true, ..State::default() };
+        Some(Box::new(Codec { parser: Parser::default(), state }))
+    }
+
+    fn book_address(&self, address: &str) -> String {
+        let (_, host) = address.split_once("://").unwrap_or(("", address));
+        let mark = match (host.contains('?'), host.contains('/')) {
+            (true, _) => "&",
+            (false, true) => "?",
+            (false, false) => "/?",
+        };
+        format!("{address}{mark}snapshot=-1")
     }
 
     fn listing(&self) -> Listing {
@@ -140,6 +165,8 @@ struct Codec {
 #[derive(Default)]
 struct State {
     symbols: Symbols,
+    /// Order books are wanted, and no tops.
+    wants_books: bool,
     asked: Asked,
     sequences: Sequences,
     books: PerInstrument<NewBook>,
@@ -151,19 +178,20 @@ struct State {
 #[derive(Default)]
 struct NewBook {
     chain: Chained,
-    /// Something was lost: what comes next is no whole book, until the next connection.
+    /// Something was lost: what comes next is no whole book, unless it says so.
     is_lost: bool,
 }
 
 impl FeedCodec for Codec {
     fn opened(&mut self, requests: &mut Requests) {
+        let stream = self.state.stream();
         let State { symbols, asked, sequences, books, old_books, .. } = &mut self.state;
         asked.clear();
         sequences.clear();
         books.clear();
         old_books.clear();
-        asked.for_each("bookTicker", symbols.entries(), STREAMS_PER_REQUEST, |number, chunk| {
-            requests.push(request(number, chunk));
+        asked.for_each(stream, symbols.entries(), STREAMS_PER_REQUEST, |number, chunk| {
+            requests.push(request(number, stream, chunk));
         });
     }
 
@@ -176,25 +204,38 @@ impl FeedCodec for Codec {
     }
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
-        for native in self.state.symbols.natives(instruments) {
-            for method in ["unsubscribe", "subscribe"] {
-                // No request of ours that asks for all has the id 0.
-                requests.push(format!(r#"{{"id":"0","method":"{method}","params":["{native}@bookTicker"]}}"#));
+        for &id in instruments {
+            // A whole book is on its way, and is none of its changes.
+            if self.state.wants_books {
+                self.state.books.of(id).lose();
             }
+            self.state.ask_again(id, requests);
         }
     }
 
     fn symbols(&self) -> &Symbols {
         &self.state.symbols
     }
+
+    fn book(&self, instrument: InstrumentId) -> Option<&Book> {
+        let depth = &self.state.books.get(instrument)?.chain.depth;
+        depth.is_live().then_some(depth.book())
+    }
 }
 
-fn request(number: usize, entries: &[SymbolEntry]) -> String {
+impl NewBook {
+    fn lose(&mut self) {
+        self.chain.depth.void();
+        self.is_lost = true;
+    }
+}
+
+fn request(number: usize, stream: &str, entries: &[SymbolEntry]) -> String {
     let mut request = format!(r#"{{"id":"{number}","method":"subscribe","params":["#);
     for (at, entry) in entries.iter().enumerate() {
         let comma = if at == 0 { "" } else { "," };
         // Writing to a String cannot fail.
-        let _ = write!(request, r#"{comma}"{}@bookTicker""#, entry.native);
+        let _ = write!(request, r#"{comma}"{}@{stream}""#, entry.native);
     }
     request.push_str("]}");
     request
@@ -238,6 +279,21 @@ fn scan_book_ticker(frame: &[u8]) -> Option<(&[u8], BookTicker)> {
 }
 
 impl State {
+    /// What is asked for.
+    const fn stream(&self) -> &'static str {
+        if self.wants_books { DEPTH } else { TICKER }
+    }
+
+    fn ask_again(&self, instrument: InstrumentId, requests: &mut Requests) {
+        let stream = self.stream();
+        for native in self.symbols.natives(&[instrument]) {
+            for method in ["unsubscribe", "subscribe"] {
+                // No request of ours that asks for all has the id 0.
+                requests.push(format!(r#"{{"id":"0","method":"{method}","params":["{native}@{stream}"]}}"#));
+            }
+        }
+    }
+
     #[inline(always)]
     fn book_ticker(&mut self, symbol: &[u8], ticker: BookTicker, out: &mut Decoded) -> Frame {
         let Some(instrument) = self.symbols.find(symbol) else { return Frame::Unused };
@@ -284,7 +340,7 @@ impl State {
     fn reply(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let number = root.get("id").and_then(|id| id.integer());
         if integer(root, "status")? == 200 {
-            if let Some(("bookTicker", range)) = self.asked.of(number) {
+            if let Some((_, range)) = self.asked.of(number) {
                 out.updates.extend(self.symbols.entries()[range].iter().map(|entry| Update::Subscribed(entry.id)));
             }
             return Ok(Frame::Control);
@@ -292,8 +348,8 @@ impl State {
         let error = root.get("error");
         let why = error.and_then(|error| error.text_of("msg").or(error.text_of("code"))).unwrap_or("no reason given");
         out.updates.push(Update::Refused(why.to_owned()));
-        for (number, _, at) in self.asked.singly(number) {
-            out.requests.push(request(number, &self.symbols.entries()[at..=at]));
+        for (number, stream, at) in self.asked.singly(number) {
+            out.requests.push(request(number, stream, &self.symbols.entries()[at..=at]));
         }
         Ok(Frame::Control)
     }
@@ -307,23 +363,34 @@ impl State {
         self.levels.clear();
         changes(root, "b", Side::Bid, &mut self.levels)?;
         changes(root, "a", Side::Ask, &mut self.levels)?;
-        let NewBook { chain, is_lost } = self.books.of(instrument);
-        let link = Link { after: Some(first.saturating_sub(1)), number: Some(last), at: exchange_time };
-        if *is_lost {
-            return Ok(Frame::Data);
-        } else if !chain.depth.is_live() {
+        // Of recordings, in which nothing can be asked for anew, a number that follows is no loss.
+        let after = if self.wants_books { first } else { first.saturating_sub(1) };
+        let link = Link { after: Some(after), number: Some(last), at: exchange_time };
+        let book = self.books.of(instrument);
+        if !book.chain.depth.is_live() {
             // A removal is of something told before: a recording that begins in the middle.
-            if self.levels.iter().any(|change| change.level.size.is_zero()) {
+            let is_change = self.levels.iter().any(|change| change.level.size.is_zero());
+            if is_change || (book.is_lost && !(self.wants_books && first == last)) {
                 return Ok(Frame::Data);
             }
-            chain.replace(instrument, link, &mut self.levels, out);
-        } else if let Err(why) = chain.follow(link, &self.levels, received) {
-            *is_lost = true;
-            out.updates.push(Update::Void(instrument, VoidReason::Gap));
+            book.chain.replace(instrument, link, &mut self.levels, out);
+            book.is_lost = false;
+        } else if let Err(why) = book.chain.follow(link, &self.levels, received) {
+            book.lose();
+            out.updates.push(Update::Void(instrument, why.loss().unwrap_or(VoidReason::Gap)));
+            if self.wants_books {
+                self.ask_again(instrument, &mut out.requests);
+            }
             return Err(why);
+        } else if last < book.chain.sequence() {
+            // An old one changed nothing.
+            return Ok(Frame::Data);
         }
-        let quoted = Quoted { instrument, sequence: chain.sequence(), exchange_time, channel: "depth" };
-        chain.depth.publish(quoted, out);
+        let quoted = Quoted { instrument, sequence: book.chain.sequence(), exchange_time, channel: "depth" };
+        book.chain.depth.publish(quoted, out);
+        if self.wants_books {
+            book.chain.note(instrument, out);
+        }
         Ok(Frame::Data)
     }
 
@@ -375,7 +442,7 @@ impl State {
     }
 }
 
-/// The venue's end of a connection to the new socket. Its books have one level a side.
+/// The venue's end of a connection to the new socket.
 #[derive(Default)]
 struct Exchange {
     subscriptions: Subscriptions,
@@ -384,7 +451,7 @@ struct Exchange {
 }
 
 /// The streams that the simulated venue serves.
-const SERVED: [&str; 3] = ["bookTicker", "depth", "depth@100ms"];
+const SERVED: [&str; 3] = [TICKER, "depth", DEPTH];
 
 impl ExchangeSide for Exchange {
     fn opened(&mut self, target: &str, _market: &dyn Market, _out: &mut Messages) {
@@ -413,7 +480,10 @@ impl ExchangeSide for Exchange {
             }
             match channel {
                 "bookTicker" => out.push(book_ticker_frame(&quote)),
-                _ if self.wants_snapshot => out.push(depth_frame(&quote, (Level::ABSENT, Level::ABSENT))),
+                // Its stamp is that of the message.
+                _ if self.wants_snapshot => {
+                    out.push(depth_frame(&VenueQuote { time: market.now(), ..quote.clone() }, None));
+                }
                 _ => {}
             }
             self.subscriptions.add(channel, quote, market.now());
@@ -425,7 +495,7 @@ impl ExchangeSide for Exchange {
             let last = &subscription.last;
             out.push(match subscription.channel.as_str() {
                 "bookTicker" => book_ticker_frame(quote),
-                _ => depth_frame(quote, (last.bid, last.ask)),
+                _ => depth_frame(quote, Some(last)),
             });
             subscription.last = quote.clone();
         }
@@ -454,21 +524,92 @@ fn book_ticker_frame(quote: &VenueQuote) -> String {
     )
 }
 
-/// The changes since a book of `last`; all of it when that is empty.
-fn depth_frame(quote: &VenueQuote, last: (Level, Level)) -> String {
+/// The changes since `last`, or all of a book.
+fn depth_frame(quote: &VenueQuote, last: Option<&VenueQuote>) -> String {
+    let changes = quote.changes(last, ladder::LEVELS);
     format!(
-        r#"{{"e":"depthUpdate","E":{},"s":"{}","U":{u},"u":{u},"b":{},"a":{}}}"#,
+        r#"{{"e":"depthUpdate","E":{},"s":"{}","U":{},"u":{},"b":{},"a":{}}}"#,
         quote.time.0,
         quote.native,
-        writing::pairs(&writing::step(last.0, quote.bid)),
-        writing::pairs(&writing::step(last.1, quote.ask)),
-        u = quote.sequence,
+        last.unwrap_or(quote).sequence,
+        quote.sequence,
+        writing::pairs(&levels_of(&changes, Side::Bid)),
+        writing::pairs(&levels_of(&changes, Side::Ask)),
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ID: InstrumentId = InstrumentId(0);
+
+    fn codec() -> Box<dyn FeedCodec> {
+        let entry = SymbolEntry { id: ID, native: "btcusd".to_owned(), symbol: "BTC/USD".to_owned() };
+        Gemini.book_codec(Symbols::configured(vec![entry]), 20).unwrap()
+    }
+
+    fn hear(codec: &mut dyn FeedCodec, first: u64, last: u64, bids: &str) -> (Result<Frame, DecodeError>, Decoded) {
+        let mut out = Decoded::default();
+        let stamp = 1_783_981_139_947_514_400 + last;
+        let frame = format!(
+            r#"{{"e":"depthUpdate","E":{stamp},"s":"btcusd","U":{first},"u":{last},"b":[{bids}],"a":[["200","1"]]}}"#
+        );
+        (codec.decode(frame.as_bytes(), MonoNs(1), &mut out), out)
+    }
+
+    fn bids(codec: &dyn FeedCodec) -> Option<Vec<String>> {
+        let book = codec.book(ID)?;
+        Some(book.levels(Side::Bid).map(|level| level.price.to_string()).collect())
+    }
+
+    #[test]
+    fn f46_after_a_loss_only_a_message_of_one_number_is_a_whole_book() {
+        let mut codec = codec();
+        codec.opened(&mut Requests::new());
+        hear(&mut *codec, 100, 100, r#"["101","1"],["100","1"]"#).0.unwrap();
+        hear(&mut *codec, 100, 107, r#"["101","0"]"#).0.unwrap();
+        assert_eq!(bids(&*codec).unwrap(), ["100"]);
+
+        // 108 is the number of something else that was lost.
+        let (result, out) = hear(&mut *codec, 108, 110, r#"["99","1"]"#);
+        assert_eq!(result, Err(DecodeError::Gap));
+        assert_eq!(out.updates, [Update::Void(ID, VoidReason::Gap)]);
+        assert_eq!(
+            out.requests,
+            ["unsubscribe", "subscribe"]
+                .map(|method| format!(r#"{{"id":"0","method":"{method}","params":["btcusd@depth@100ms"]}}"#))
+        );
+        // A change on its way when the stream was asked for again, and no sign of it.
+        let (result, out) = hear(&mut *codec, 110, 115, r#"["98","1"]"#);
+        assert_eq!((result, out.updates), (Ok(Frame::Data), vec![]));
+        assert_eq!(bids(&*codec), None);
+
+        hear(&mut *codec, 117, 117, r#"["97","1"]"#).0.unwrap();
+        hear(&mut *codec, 117, 120, r#"["96","1"]"#).0.unwrap();
+        assert_eq!(bids(&*codec).unwrap(), ["97", "96"]);
+    }
+
+    /// A silent stream that is asked for again begins with a whole book, of which what was known before is no part.
+    #[test]
+    fn f15_a_stream_that_is_asked_for_again_begins_anew() {
+        let mut codec = codec();
+        hear(&mut *codec, 100, 100, r#"["101","1"],["100","1"]"#).0.unwrap();
+        codec.resubscribe(&[ID], &mut Requests::new());
+        hear(&mut *codec, 100, 100, r#"["100","1"]"#).0.unwrap();
+        assert_eq!(bids(&*codec).unwrap(), ["100"]);
+    }
+
+    #[test]
+    fn the_whole_book_is_asked_for_with_the_address() {
+        for (address, meant) in [
+            (FACTS.address, "wss://ws.gemini.com/?snapshot=-1"),
+            ("ws://127.0.0.1:9/gemini", "ws://127.0.0.1:9/gemini?snapshot=-1"),
+            ("wss://host/?x=1", "wss://host/?x=1&snapshot=-1"),
+        ] {
+            assert_eq!(Gemini.book_address(address), meant);
+        }
+    }
 
     #[test]
     fn f41_f42_a_symbol_is_split_by_the_longest_quote_asset_that_is_one() {

@@ -1,5 +1,5 @@
-//! HTX (once Huobi) spot: `bbo` live, `detail` for the day; `depth.step0`, the `mbp` books and `ticker` from
-//! recordings as well.
+//! HTX (once Huobi) spot: `bbo` live, `detail` for the day, `mbp` for order books; `depth.step0`, the other `mbp` books
+//! and `ticker` from recordings as well.
 //!
 //! Every message of the venue is gzip in a binary message; plain JSON is read, too. Prices are bare numbers and may
 //! have an exponent. The venue pings in JSON and waits for the same number. Called on the feed's thread; keeps a
@@ -8,16 +8,17 @@
 use rustc_hash::FxHashMap;
 use serde_json::{Value as Json, json};
 
-use crate::market::book::Side;
+use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::{Change, Order, Stitch, Stitched};
+use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, Seen, Sequences, integer, level};
 use crate::venues::{
-    DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening,
-    Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    BookNote, Books, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market,
+    Messages, Opening, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::gzip::{Gunzip, Gzip, MAGIC};
 use crate::wire::json::{Parser, Scan, Value};
@@ -38,10 +39,17 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "bbo",
-    books: None,
+    books: Some(Books { channel: MBP_150, levels_max: 400, check: Check::Sequence }),
     limits: Limits { instruments: 50, ..Limits::UNPUBLISHED },
     docs: "https://www.htx.com/en-us/opend/newApiPages/ (2026-11-21)",
 };
+
+/// The channels of order books. They are at another path than the rest, as ccxt 4.5.90 has it; one of fewer levels, but
+/// with each change at once, is there for some instruments only. Each change is the difference of two pictures 100 ms
+/// apart (<https://www.huobi.com/support/en-us/detail/900001526643/>, read 2026-11-21), so what comes into the window is
+/// told, and what leaves it as well: a recording of 2020-07 shows both.
+const MBP_150: &str = "mbp.150";
+const MBP_400: &str = "mbp.400";
 
 /// Quote assets: those of the venue's listing of 2021-04, and later ones. There is no USD market.
 const QUOTES: &[&str] = &["USDT", "BTC", "ETH", "HUSD", "HT", "TRX", "USDC", "USDD"];
@@ -78,6 +86,22 @@ impl Venue for Htx {
             parser: Parser::default(),
             feed: Feed { symbols, ..Feed::default() },
         })
+    }
+
+    fn book_codec(&self, symbols: Symbols, levels: usize) -> Option<Box<dyn FeedCodec>> {
+        let channel = if levels <= 150 { MBP_150 } else { MBP_400 };
+        Some(Box::new(Codec {
+            gunzip: Gunzip::new(UNPACKED_MAX),
+            parser: Parser::default(),
+            feed: Feed { symbols, book_channel: Some(channel), ..Feed::default() },
+        }))
+    }
+
+    fn book_address(&self, address: &str) -> String {
+        match address.strip_suffix("/ws") {
+            Some(host) => format!("{host}/feed"),
+            None => address.to_owned(),
+        }
     }
 
     fn listing(&self) -> Listing {
@@ -150,6 +174,8 @@ struct Codec {
 #[derive(Default)]
 struct Feed {
     symbols: Symbols,
+    /// Order books are wanted of this channel, and no tops.
+    book_channel: Option<&'static str>,
     /// Instruments that `bbo` has quoted.
     seen: Seen,
     sequences: Sequences,
@@ -164,7 +190,8 @@ impl FeedCodec for Codec {
         feed.sequences.clear();
         feed.books.clear();
         let mut id = 0;
-        for channel in ["bbo", "detail"] {
+        let channels: &[&str] = feed.book_channel.as_slice();
+        for channel in if channels.is_empty() { &["bbo", "detail"] } else { channels } {
             for entry in feed.symbols.entries() {
                 id += 1;
                 requests.push(format!(r#"{{"sub":"market.{}.{channel}","id":"{id}"}}"#, entry.native));
@@ -185,15 +212,21 @@ impl FeedCodec for Codec {
     }
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
+        let channel = self.feed.channel();
         for native in self.feed.symbols.natives(instruments) {
             for kind in ["unsub", "sub"] {
-                requests.push(format!(r#"{{"{kind}":"market.{native}.bbo","id":"again"}}"#));
+                requests.push(format!(r#"{{"{kind}":"market.{native}.{channel}","id":"again"}}"#));
             }
         }
     }
 
     fn symbols(&self) -> &Symbols {
         &self.feed.symbols
+    }
+
+    fn book(&self, instrument: InstrumentId) -> Option<&Book> {
+        let depth = &self.feed.books.get(&(instrument, self.feed.book_channel?))?.depth;
+        depth.is_live().then_some(depth.book())
     }
 }
 
@@ -241,6 +274,11 @@ fn scan(frame: &[u8]) -> Option<(&[u8], Bbo)> {
 }
 
 impl Feed {
+    /// What is asked for.
+    fn channel(&self) -> &'static str {
+        self.book_channel.unwrap_or("bbo")
+    }
+
     #[inline(always)]
     fn bbo(&mut self, symbol: &[u8], bbo: &Bbo, out: &mut Decoded) -> Frame {
         let Some(instrument) = self.symbols.find(symbol) else { return Frame::Unused };
@@ -281,9 +319,10 @@ impl Feed {
     fn acknowledged(&mut self, topic: &str, out: &mut Decoded) -> Frame {
         let Some((symbol, channel)) = parts(topic) else { return Frame::Control };
         let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Frame::Control };
-        if channel == "bbo" {
+        if channel == self.channel() {
             out.updates.push(Update::Subscribed(instrument));
-        } else if delta_book(channel).is_some() {
+        }
+        if delta_book(channel).is_some() {
             out.requests.push(snapshot_request(symbol, channel));
         }
         Frame::Control
@@ -367,22 +406,21 @@ impl Feed {
         let why = match read {
             Ok((order, time)) => match book.delta(order, &self.changes) {
                 Stitch::Applied if !book.depth.is_crossed_too_long(received) => {
-                    book.depth.truncate(most);
-                    publish(book, instrument, order.to, time, channel, out);
+                    self.changed((instrument, channel, most), order.to, time, out);
                     return Ok(Frame::Data);
                 }
                 Stitch::Old | Stitch::Waits => return Ok(Frame::Data),
                 Stitch::Gap => DecodeError::Gap,
                 Stitch::Applied => {
                     book.void();
-                    DecodeError::Gap
+                    DecodeError::Crossed
                 }
             },
             // What it said is lost, so the book is.
             Err(why) if book.void() => why,
             Err(why) => return Err(why),
         };
-        out.updates.push(Update::Void(instrument, VoidReason::Gap));
+        out.updates.push(Update::Void(instrument, why.loss().unwrap_or(VoidReason::Gap)));
         out.requests.push(snapshot_request(symbol, channel));
         Err(why)
     }
@@ -397,6 +435,10 @@ impl Feed {
         let (number, time) = (integer(data, "seqNum")?, stamp(root)?);
         let book = self.books.entry((instrument, channel)).or_default();
         let was_live = book.depth.is_live();
+        // It was on its way while changes were told: see `resubscribe`.
+        if was_live && number < book.last() {
+            return Ok(Frame::Control);
+        }
         match book.snapshot(number, &mut self.changes) {
             // What followed it was lost, or went on before it came: another one is needed.
             Stitch::Gap => {
@@ -407,11 +449,26 @@ impl Feed {
                 Err(DecodeError::Gap)
             }
             _ => {
-                book.depth.truncate(most);
                 let number = book.last();
-                publish(book, instrument, number, time, channel, out);
+                self.changed((instrument, channel, most), number, time, out);
                 Ok(Frame::Data)
             }
+        }
+    }
+
+    /// A live book has changed: publishes its top, or says that it did.
+    fn changed(
+        &mut self,
+        (instrument, channel, most): (InstrumentId, &'static str, usize),
+        sequence: u64,
+        exchange_time: UnixNs,
+        out: &mut Decoded,
+    ) {
+        let book = self.books.entry((instrument, channel)).or_default();
+        book.depth.truncate(most);
+        publish(book, instrument, sequence, exchange_time, channel, out);
+        if self.book_channel == Some(channel) {
+            out.updates.push(Update::Book(BookNote { instrument, sequence, exchange_time }));
         }
     }
 
@@ -500,7 +557,7 @@ fn statistics(instrument: InstrumentId, tick: Value<'_>, root: Value<'_>) -> Opt
     })
 }
 
-/// The venue's end of a connection. Of each book it has the best level only.
+/// The venue's end of a connection.
 #[derive(Default)]
 struct Exchange {
     gzip: Gzip,
@@ -510,10 +567,9 @@ struct Exchange {
 }
 
 struct Subscription {
-    native: String,
     channel: &'static str,
-    /// What was told last, and its number.
-    shown: (Level, Level, u64),
+    /// What was told last.
+    shown: VenueQuote,
 }
 
 /// The channels that the simulated venue serves.
@@ -552,7 +608,7 @@ impl ExchangeSide for Exchange {
         }) else {
             return self.say(&error(&id, &format!("invalid topic {topic}"), now), out);
         };
-        let is_it = |known: &Subscription| known.native == quote.native && known.channel == channel;
+        let is_it = |known: &Subscription| known.shown.native == quote.native && known.channel == channel;
         match kind {
             "sub" => {
                 self.say(&json!({"id": id, "status": "ok", "subbed": topic, "ts": now}).to_string(), out);
@@ -566,10 +622,9 @@ impl ExchangeSide for Exchange {
             }
             _ => {
                 // The book as it was told, so that the next delta follows it.
-                let now_shown = (quote.bid, quote.ask, quote.sequence);
-                let shown = self.subscriptions.iter().find(|known| is_it(known)).map_or(now_shown, |known| known.shown);
-                let data =
-                    format!(r#"{{"seqNum":{},"bids":{},"asks":{}}}"#, shown.2, levels(&[shown.0]), levels(&[shown.1]));
+                let shown = self.subscriptions.iter().find(|known| is_it(known)).map_or(&quote, |known| &known.shown);
+                let [bids, asks] = sides(&shown.changes(None, depth_of(channel)));
+                let data = format!(r#"{{"seqNum":{},"bids":{bids},"asks":{asks}}}"#, shown.sequence);
                 let reply = format!(r#"{{"id":{id},"rep":"{topic}","status":"ok","ts":{now},"data":{data}}}"#);
                 self.say(&reply, out);
             }
@@ -578,17 +633,17 @@ impl ExchangeSide for Exchange {
 
     fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
         let Self { gzip, subscriptions, .. } = self;
-        for known in subscriptions.iter_mut().filter(|known| known.native == quote.native) {
+        for known in subscriptions.iter_mut().filter(|known| known.shown.native == quote.native) {
             if !["detail", "ticker"].contains(&known.channel) {
                 out.push(gzip.pack(frame(known, quote).as_bytes()));
-                known.shown = (quote.bid, quote.ask, quote.sequence);
+                known.shown = quote.clone();
             }
         }
     }
 
     fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
         let Self { gzip, subscriptions, .. } = self;
-        for known in subscriptions.iter_mut().filter(|known| known.native == quote.native) {
+        for known in subscriptions.iter_mut().filter(|known| known.shown.native == quote.native) {
             if ["detail", "ticker"].contains(&known.channel) {
                 out.push(gzip.pack(frame(known, quote).as_bytes()));
             }
@@ -610,10 +665,9 @@ impl Exchange {
     }
 
     fn subscribe(&mut self, quote: VenueQuote, channel: &'static str, out: &mut Messages) {
-        let shown = (quote.bid, quote.ask, quote.sequence);
-        let subscription = Subscription { native: quote.native.clone(), channel, shown };
+        let subscription = Subscription { channel, shown: quote };
         if delta_book(channel).is_none() {
-            self.say(&frame(&subscription, &quote), out);
+            self.say(&frame(&subscription, &subscription.shown), out);
         }
         self.subscriptions.push(subscription);
     }
@@ -637,26 +691,17 @@ fn frame(to: &Subscription, quote: &VenueQuote) -> String {
             day_tick(quote, &tops)
         }
         channel if delta_book(channel).is_some() => {
-            let (bid, ask, last) = to.shown;
-            let step = |last: Level, now: Level| {
-                let gone = Level { price: last.price, size: Decimal::ZERO };
-                let gone = (last.is_present() && last.price != now.price).then_some(gone);
-                levels(&gone.into_iter().chain(Some(now)).collect::<Vec<_>>())
-            };
-            format!(
-                r#"{{"seqNum":{},"prevSeqNum":{last},"bids":{},"asks":{}}}"#,
-                quote.sequence,
-                step(bid, quote.bid),
-                step(ask, quote.ask)
-            )
+            let [bids, asks] = sides(&quote.changes(Some(&to.shown), depth_of(channel)));
+            let (number, last) = (quote.sequence, to.shown.sequence);
+            format!(r#"{{"seqNum":{number},"prevSeqNum":{last},"bids":{bids},"asks":{asks}}}"#)
         }
         channel => {
             let number = if channel == "depth.step0" { "version" } else { "seqNum" };
-            let (bids, asks, ts) = (levels(&[quote.bid]), levels(&[quote.ask]), quote.time.ms());
+            let ([bids, asks], ts) = (sides(&quote.changes(None, depth_of(channel))), quote.time.ms());
             format!(r#"{{"bids":{bids},"asks":{asks},"{number}":{},"ts":{ts}}}"#, quote.sequence)
         }
     };
-    format!(r#"{{"ch":"market.{}.{}","ts":{},"tick":{tick}}}"#, to.native, to.channel, quote.time.ms())
+    format!(r#"{{"ch":"market.{}.{}","ts":{},"tick":{tick}}}"#, quote.native, to.channel, quote.time.ms())
 }
 
 fn bbo_tick(quote: &VenueQuote) -> String {
@@ -691,9 +736,81 @@ fn day_tick(quote: &VenueQuote, more: &str) -> String {
     )
 }
 
-/// Levels that are there, or that are removed.
-fn levels(levels: &[Level]) -> String {
-    let there = levels.iter().filter(|level| !level.price.is_zero());
-    let pairs: Vec<String> = there.map(|level| format!("[{},{}]", level.price, level.size)).collect();
-    format!("[{}]", pairs.join(","))
+/// Levels a side of a book channel that the simulated venue has.
+fn depth_of(channel: &str) -> usize {
+    let levels = channel.rsplit('.').next().and_then(|levels| levels.parse().ok());
+    levels.unwrap_or(ladder::LEVELS)
+}
+
+/// Bids and asks, such as are there and such as are removed.
+fn sides(changes: &[Change]) -> [String; 2] {
+    [Side::Bid, Side::Ask].map(|side| {
+        let pair = |level: &Level| format!("[{},{}]", level.price, level.size);
+        let pairs: Vec<String> = levels_of(changes, side).iter().map(pair).collect();
+        format!("[{}]", pairs.join(","))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::venues::SymbolEntry;
+
+    const ID: InstrumentId = InstrumentId(0);
+
+    fn codec(levels: usize) -> Box<dyn FeedCodec> {
+        let entry = SymbolEntry { id: ID, native: "btcusdt".to_owned(), symbol: "BTC/USDT".to_owned() };
+        Htx.book_codec(Symbols::configured(vec![entry]), levels).unwrap()
+    }
+
+    fn whole(number: u64, bid: u64) -> String {
+        let data = format!(r#"{{"seqNum":{number},"bids":[[{bid},1]],"asks":[[200,1]]}}"#);
+        format!(r#"{{"id":"1","rep":"market.btcusdt.mbp.150","status":"ok","ts":1622707662703,"data":{data}}}"#)
+    }
+
+    fn change(number: u64, bids: &str) -> String {
+        let tick = format!(r#"{{"seqNum":{number},"prevSeqNum":{},"bids":[{bids}],"asks":[]}}"#, number - 1);
+        format!(r#"{{"ch":"market.btcusdt.mbp.150","ts":1622707662703,"tick":{tick}}}"#)
+    }
+
+    fn hear(codec: &mut dyn FeedCodec, frame: &str, received: MonoNs) -> (Result<Frame, DecodeError>, Decoded) {
+        let mut out = Decoded::default();
+        (codec.decode(frame.as_bytes(), received, &mut out), out)
+    }
+
+    #[test]
+    fn f48_a_whole_book_that_is_older_than_a_live_one_changes_nothing() {
+        let mut codec = codec(20);
+        hear(&mut *codec, &whole(10, 100), MonoNs(1)).0.unwrap();
+        hear(&mut *codec, &change(11, "[101,1]"), MonoNs(1)).0.unwrap();
+        // Asked for by a resubscription, and on its way while the change was told.
+        let (result, out) = hear(&mut *codec, &whole(10, 100), MonoNs(1));
+        assert_eq!((result, out.updates), (Ok(Frame::Control), vec![]));
+        assert_eq!(codec.book(ID).unwrap().best_bid().price, Decimal::new(101, 0));
+        assert_eq!(hear(&mut *codec, &change(12, "[101,0.0]"), MonoNs(1)).0, Ok(Frame::Data));
+        assert_eq!(codec.book(ID).unwrap().best_bid().price, Decimal::new(100, 0));
+    }
+
+    #[test]
+    fn f37_a_book_that_stays_crossed_is_void_and_asked_for_again() {
+        let mut codec = codec(20);
+        hear(&mut *codec, &whole(10, 100), MonoNs(1)).0.unwrap();
+        assert_eq!(hear(&mut *codec, &change(11, "[201,1]"), MonoNs(2)).0, Ok(Frame::Data));
+        let (result, out) = hear(&mut *codec, &change(12, "[202,1]"), MonoNs(3 + SECOND));
+        assert_eq!(result, Err(DecodeError::Crossed));
+        assert_eq!(out.updates, [Update::Void(ID, VoidReason::Crossed)]);
+        assert_eq!(out.requests, [r#"{"req":"market.btcusdt.mbp.150","id":"btcusdt.mbp.150"}"#]);
+        assert!(codec.book(ID).is_none());
+    }
+
+    #[test]
+    fn books_are_asked_for_at_the_path_and_with_the_levels_that_have_them() {
+        assert_eq!(Htx.book_address(FACTS.address), "wss://api.huobi.pro/feed");
+        assert_eq!(Htx.book_address("ws://127.0.0.1:9/elsewhere"), "ws://127.0.0.1:9/elsewhere");
+        for (levels, channel) in [(1, "mbp.150"), (150, "mbp.150"), (151, "mbp.400"), (1000, "mbp.400")] {
+            let mut requests = Requests::new();
+            codec(levels).opened(&mut requests);
+            assert_eq!(requests, [format!(r#"{{"sub":"market.btcusdt.{channel}","id":"1"}}"#)]);
+        }
+    }
 }

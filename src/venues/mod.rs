@@ -88,6 +88,11 @@ pub trait Venue: Sync {
         None
     }
 
+    /// Where order books are asked for, when tops are asked for at `address`.
+    fn book_address(&self, address: &str) -> String {
+        address.to_owned()
+    }
+
     /// The exchange's end of one connection.
     fn exchange_side(&self) -> Box<dyn ExchangeSide>;
 

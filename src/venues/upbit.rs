@@ -11,7 +11,7 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
-use crate::venues::depth::{Change, Depth, PerInstrument};
+use crate::venues::depth::{Change, Depth, OVERTAKEN_MAX_NS, PerInstrument};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, level, time};
 use crate::venues::{
@@ -304,7 +304,7 @@ impl Feed {
         }
     }
 
-    /// A whole book. One that is older than the last was overtaken.
+    /// A whole book. One that is a little older than the last was overtaken.
     fn book(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Some(instrument) = self.symbols.find(code(root)?) else { return Ok(Frame::Unused) };
         self.levels.clear();
@@ -317,7 +317,8 @@ impl Feed {
             out.updates.push(Update::Subscribed(instrument));
         }
         let book = self.books.of(instrument);
-        if exchange_time >= book.at {
+        let behind_ns = book.at.0.saturating_sub(exchange_time.0);
+        if behind_ns == 0 || behind_ns > OVERTAKEN_MAX_NS {
             book.at = exchange_time;
             book.depth.replace(&mut self.levels);
             out.updates.push(Update::Book(BookNote { instrument, sequence: 0, exchange_time }));

@@ -1,7 +1,7 @@
 //! HTTP/1.1 requests in, responses out: bytes only, no socket. Strict: what a proxy in front of us could
 //! read in another way is refused and the connection closed, so that no request hides in another.
 //!
-//! Only requests without a body exist here. Grammar: RFC 9110, 9112, 6455 (read 2026-11-20).
+//! Only requests to [`Limits::posts`] may have a body, and its length is in their head. Grammar: RFC 9110, 9112, 6455 (read 2026-11-20).
 
 use std::borrow::Cow;
 
@@ -14,6 +14,10 @@ pub struct Limits {
     pub lines_max: usize,
     /// Bytes of the request line, and of each header line.
     pub line_max: usize,
+    /// Paths to which POST exists.
+    pub posts: &'static [&'static str],
+    /// Bytes of the body that such a request may have.
+    pub body_max: usize,
 }
 
 /// The most header lines that [`Limits::lines_max`] can ask for.
@@ -28,6 +32,8 @@ pub enum Method {
     Head,
     /// OPTIONS.
     Options,
+    /// POST, where it exists.
+    Post,
 }
 
 /// A request head.
@@ -47,6 +53,12 @@ pub struct Request {
     pub gzip: bool,
     /// The entity tags that the client holds already (`If-None-Match`), as it sent them; empty if none.
     pub known: String,
+    /// The value of `Authorization`, as it was sent; empty if none.
+    pub authorization: String,
+    /// Bytes of the body that follows the head.
+    pub length: usize,
+    /// The body; whoever reads it puts it here.
+    pub body: Vec<u8>,
 }
 
 impl Request {
@@ -77,7 +89,7 @@ pub enum Upgrade {
 pub enum Refusal {
     /// Not HTTP, or ambiguous: 400.
     Malformed,
-    /// GET, HEAD and OPTIONS exist: 405.
+    /// GET, HEAD and OPTIONS exist, and POST in few places: 405.
     Method,
     /// A method that nobody knows: 501.
     UnknownMethod,
@@ -87,7 +99,7 @@ pub enum Refusal {
     Target,
     /// The head is too long or has too many lines: 431.
     Head,
-    /// It has a body: 413.
+    /// It has a body where none may be, or too large a one: 413.
     Body,
     /// It expects something that we don't do: 417.
     Expectation,
@@ -133,12 +145,28 @@ pub fn parse(bytes: &[u8], limits: Limits) -> Result<Option<(Request, usize)>, R
     let is_1_1 = head.version == Some(1);
     let headers = Headers::read(head.headers)?;
     let method = method_of(head.method.unwrap_or_default())?;
+    let is_posted = method == Method::Post;
+    let bare = head.path.unwrap_or_default().split('?').next().unwrap_or_default();
+    if is_posted && !limits.posts.contains(&bare) {
+        return Err(Refusal::Method);
+    }
     let (path, query) = target(head.path.unwrap_or_default(), method, &headers, is_1_1)?;
-    headers.refuse_body()?;
+    let length = headers.body(if is_posted { limits.body_max } else { 0 })?;
     let keep_alive = if is_1_1 { !headers.close } else { headers.keep_alive && !headers.close };
     let upgrade = headers.upgrade(is_1_1 && method == Method::Get);
-    let known = headers.known.to_owned();
-    Ok(Some((Request { method, path, query, keep_alive, upgrade, gzip: headers.gzip, known }, end)))
+    let request = Request {
+        method,
+        path,
+        query,
+        keep_alive,
+        upgrade,
+        gzip: headers.gzip,
+        known: headers.known.to_owned(),
+        authorization: headers.authorization.to_owned(),
+        length,
+        body: Vec::new(),
+    };
+    Ok(Some((request, end)))
 }
 
 /// Where the head ends. Lines end with CR LF and nothing else; no NUL; no line goes on in the next.
@@ -194,7 +222,8 @@ fn method_of(name: &str) -> Result<Method, Refusal> {
         "GET" => Ok(Method::Get),
         "HEAD" => Ok(Method::Head),
         "OPTIONS" => Ok(Method::Options),
-        "POST" | "PUT" | "DELETE" | "PATCH" | "TRACE" | "CONNECT" => Err(Refusal::Method),
+        "POST" => Ok(Method::Post),
+        "PUT" | "DELETE" | "PATCH" | "TRACE" | "CONNECT" => Err(Refusal::Method),
         _ => Err(Refusal::UnknownMethod),
     }
 }
@@ -297,6 +326,8 @@ struct Headers<'a> {
     expect: bool,
     gzip: bool,
     known: &'a str,
+    authorization: &'a str,
+    authorizations: usize,
 }
 
 impl<'a> Headers<'a> {
@@ -343,8 +374,16 @@ impl<'a> Headers<'a> {
                 "accept-encoding" => headers.gzip |= tokens(value).any(is_gzip),
                 // What is no text is no tag of ours.
                 "if-none-match" => headers.known = std::str::from_utf8(value).unwrap_or_default(),
+                "authorization" => {
+                    headers.authorizations += 1;
+                    headers.authorization = std::str::from_utf8(value).unwrap_or_default();
+                }
                 _ => {}
             }
+        }
+        // Whoever has two names is nobody.
+        if headers.authorizations > 1 {
+            headers.authorization = "";
         }
         if headers.chunked && headers.length.is_some() {
             return Err(Refusal::Malformed);
@@ -352,14 +391,16 @@ impl<'a> Headers<'a> {
         Ok(headers)
     }
 
-    fn refuse_body(&self) -> Result<(), Refusal> {
+    /// The length of the body, which is at most `most`.
+    fn body(&self, most: usize) -> Result<usize, Refusal> {
         if self.expect {
             return Err(Refusal::Expectation);
         }
-        if self.chunked || self.length.is_some_and(|length| length > 0) {
+        let length = usize::try_from(self.length.unwrap_or(0)).unwrap_or(usize::MAX);
+        if self.chunked || length > most {
             return Err(Refusal::Body);
         }
-        Ok(())
+        Ok(length)
     }
 
     fn upgrade(&self, may: bool) -> Upgrade {

@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const LIMITS: Limits = Limits { head_max: 8192, lines_max: 64, line_max: 4096 };
+const LIMITS: Limits = Limits { head_max: 8192, lines_max: 64, line_max: 4096, posts: &[], body_max: 0 };
 
 fn check(request: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
     parse(request, LIMITS)

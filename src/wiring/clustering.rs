@@ -119,7 +119,7 @@ impl Prepared {
         let wanted = Arc::new(Wanted::new(venues.len(), alarm.clone()));
         let pulse = Arc::new(Pulse::default());
         let (control, messages) = rtrb::RingBuffer::new(CONTROL_RING);
-        let instruments = directory.instruments().len();
+        let instruments = directory.rows();
         let follow = Follow::new(FollowParts {
             directory: Arc::clone(&directory),
             handover: Handover::new(ring, detector.clone(), Arc::clone(&board), venues, instruments, Origin::Shared),

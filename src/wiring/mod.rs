@@ -1,6 +1,7 @@
 //! Builds every part, ring and reader; starts, stops and joins. The only place that knows all stages.
 
 mod clustering;
+mod reloading;
 mod replaying;
 mod terminal;
 mod threads;
@@ -10,16 +11,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use crossbeam::channel::Sender;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::cli::{Failure, ReplayArgs, SimArgs};
 use crate::cluster;
-use crate::config::{Config, ThresholdOn, VenueConfig};
+use crate::config::{Config, Plan, ThresholdOn, VenueConfig};
 use crate::detector::{Detector, DetectorParts, GatewayPort, scan};
-use crate::discovery;
 use crate::feed::{self, Feed, FeedParts, FeedVenue};
-use crate::gateway::{self, Gateway, GatewayParts};
+use crate::gateway::{self, Gateway, GatewayParts, admin};
 use crate::keep::{self, Keeper, KeeperParts};
 use crate::log;
 use crate::market::quote::FeedEvent;
@@ -35,6 +36,7 @@ use crate::net::dial;
 use crate::net::listen::{self, Listener};
 use crate::net::switch::Switch;
 use crate::net::tls::Trust;
+use crate::reload::FeedPort;
 use crate::sim::certificates::{self, Certificates};
 use crate::sim::scenario::Scenario;
 use crate::sim::{self, Sim, SimParts};
@@ -42,6 +44,7 @@ use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, MS};
 use crate::venues::Venue;
 use crate::wire::http;
+use reloading::Reloading;
 use threads::{Row, Running};
 
 /// Events that a feed may be ahead of the detector; then the newest of each instrument wins.
@@ -60,7 +63,7 @@ const STOP_MAX: Duration = Duration::from_millis(1900);
 pub fn demo(mut config: Config, seed: u64) -> Result<(), Failure> {
     let signals = signals()?;
     // Simulated prices are nobody else's business: a demo is in no cluster.
-    let parts = Parts::new(&config, config.directory(), Clock::System, None)?;
+    let parts = Parts::new(&config, config.directory(), Clock::System, None, None)?;
     let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let pairs = config.instruments.iter().filter_map(|symbol| symbol.split_once('/'));
     let sim = simulator(SimParts {
@@ -80,19 +83,22 @@ pub fn demo(mut config: Config, seed: u64) -> Result<(), Failure> {
     let watcher = sim::watcher::Watcher::new(parts.address, &config.instruments, Clock::System);
     beside.push(Row::cold(Box::new(watcher.map_err(|why| unavailable("the demo's own client", &why))?)));
     terminal::greet(parts.address, "simulated", &parts.directory);
-    run_live(&config, parts, beside, true, signals)
+    run_live(&config, parts, beside, None, signals)
 }
 
-/// The gateway on the configured venues, until a signal.
+/// The gateway on the configured venues, until a signal. `plan` is what `config` was resolved from, out of the file at
+/// `path`.
 ///
 /// # Errors
 /// When a port is in use or a thread cannot be made.
-pub fn serve(config: Config) -> Result<(), Failure> {
+pub fn serve(config: Config, plan: Plan, path: &Path) -> Result<(), Failure> {
     let signals = signals()?;
+    signals.add_signal(SIGHUP).map_err(|why| unavailable("signals", &why))?;
     let cluster = clustering::options(&config);
-    let parts = Parts::new(&config, config.directory(), Clock::System, cluster)?;
+    let (reloading, admin) = Reloading::new(&config, plan, path);
+    let parts = Parts::new(&config, config.directory_with_room(), Clock::System, cluster, admin)?;
     terminal::greet(parts.address, "", &parts.directory);
-    run_live(&config, parts, Vec::new(), false, signals)
+    run_live(&config, parts, Vec::new(), Some(reloading), signals)
 }
 
 /// Only the simulated venues, until a signal.
@@ -132,7 +138,7 @@ pub fn sim(args: SimArgs) -> Result<(), Failure> {
         sim.follow(scenario);
     }
     let rows = vec![Row::cold(Box::new(sim))];
-    until_signal(signals, vec![threads::start(rows, &crate::config::Threads::default())?])
+    until_signal(signals, vec![threads::start(rows, &crate::config::Threads::default())?], None)
 }
 
 /// Captures through the whole path; limits and fees are those of `config`.
@@ -157,6 +163,8 @@ struct Parts {
     ports: Vec<GatewayPort>,
     /// The cluster to be part of.
     cluster: Option<cluster::Options>,
+    /// Where admin calls go, if there are any.
+    admin: Option<admin::Port>,
 }
 
 impl Parts {
@@ -166,6 +174,7 @@ impl Parts {
         directory: Directory,
         clock: Clock,
         cluster: Option<cluster::Options>,
+        admin: Option<admin::Port>,
     ) -> Result<Self, Failure> {
         let count = config.gateway.threads;
         let clients_max = clients_max(config);
@@ -175,8 +184,8 @@ impl Parts {
         let (matrix, writer) = QuoteMatrix::new(directory.pairs());
         let days = Arc::new(DayTable::new(directory.pairs()));
         let books = Arc::new(BookTable::new(directory.pairs(), config.books.levels));
-        let mut board = Board::new(clock.now(), directory.venues().len(), count);
-        board.cluster = cluster.as_ref().map(|it| ClusterBoard::new(it.instance.clone(), directory.venues().len()));
+        let mut board = Board::new(clock.now(), directory.columns(), count);
+        board.cluster = cluster.as_ref().map(|it| ClusterBoard::new(it.instance.clone(), directory.columns()));
         let board = Arc::new(board);
         let mut parts = Self {
             directory,
@@ -190,6 +199,7 @@ impl Parts {
             gateways: Vec::new(),
             ports: Vec::new(),
             cluster,
+            admin,
         };
         for index in 1..count {
             let shared = listener.share().map_err(|why| unavailable(&address.to_string(), &why))?;
@@ -227,7 +237,10 @@ impl Parts {
             listener,
         };
         let (gateway, alarm) = Gateway::new(parts).map_err(|why| unavailable("the gateway", &why))?;
-        self.gateways.push(gateway);
+        self.gateways.push(match &self.admin {
+            Some(port) => gateway.with_admin(port.clone()),
+            None => gateway,
+        });
         self.ports.push(GatewayPort { changes, opportunities: Some(producer), alarm });
         Ok(())
     }
@@ -252,7 +265,7 @@ fn run_live(
     config: &Config,
     mut parts: Parts,
     beside: Vec<Row>,
-    is_demo: bool,
+    mut reloading: Option<Reloading>,
     signals: Signals,
 ) -> Result<(), Failure> {
     let (directory, days, board, clock) =
@@ -264,13 +277,16 @@ fn run_live(
     let (kept, found) = kept.unzip();
     consumers.extend(found);
     let cluster = clustering::prepare(&mut parts, &mut consumers)?;
+    let mut others: Vec<Alarm> = parts.ports.iter().map(|port| port.alarm.clone()).collect();
     let (detector, alarm, gateways) = parts.detector(config, consumers);
     // In a cluster it is decided later who connects to what.
-    let switch = Arc::new(Switch::new(config.venues.len(), cluster.is_none()));
+    let switch = Arc::new(Switch::new(directory.columns(), cluster.is_none()));
     let (dialer, dialers) = dial::pool(dialers(config), &clock).map_err(|why| unavailable("dialling", &why))?;
 
     let (mut rows, mut feeds) = (Vec::new(), Vec::new());
     for (venues, ring) in shares.into_iter().zip(producers) {
+        let ids = venues.iter().map(|venue| venue.id).collect();
+        let (orders, changes) = reloading::feed_channel(reloading.is_some());
         let (feed, feed_alarm) = Feed::new(FeedParts {
             directory: Arc::clone(&directory),
             venues,
@@ -280,12 +296,16 @@ fn run_live(
             books: Arc::clone(&books),
             board: Arc::clone(&board),
             switch: Arc::clone(&switch),
+            changes,
             dialer: dialer.clone(),
             clock: clock.clone(),
             options: feed_options(config),
         })
         .map_err(|why| unavailable("a feed", &why))?;
         rows.push(vec![Box::new(feed) as Box<dyn Stage>]);
+        if let Some(reloading) = &mut reloading {
+            reloading.feeds.push(FeedPort { changes: orders, alarm: feed_alarm.clone(), venues: ids });
+        }
         feeds.push(feed_alarm);
     }
     let mut followers: Vec<Box<dyn Stage>> = vec![Box::new(detector)];
@@ -302,11 +322,15 @@ fn run_live(
     let mut rows: Vec<Row> = rows.into_iter().map(Row::hot).collect();
     rows.extend(dialers.into_iter().map(Row::left_behind));
     rows.extend(keeper.map(|keeper| Row::cold(Box::new(keeper))));
-    if !is_demo {
-        rows.extend(lists(config, &clock)?.map(|watch| Row::left_behind(Box::new(watch))));
-    }
-    if is_demo {
-        rows.push(Row::cold(Box::new(terminal::LiveLine::new(board))));
+    let mut hang_up = None;
+    match reloading {
+        Some(reloading) => {
+            others.push(alarm.clone());
+            let (beside, signal) = reloading.rows(config, &directory, others, &board, &clock)?;
+            rows.extend(beside);
+            hang_up = Some(signal);
+        }
+        None => rows.push(Row::cold(Box::new(terminal::LiveLine::new(board)))),
     }
     let (lead, follow) = match cluster {
         Some(cluster) => cluster.rows(config, &alarm, &switch, feeds)?,
@@ -314,7 +338,7 @@ fn run_live(
     };
     rows.extend(follow);
     let groups = [lead, rows, beside].into_iter().map(|rows| threads::start(rows, &config.threads));
-    until_signal(signals, groups.collect::<Result<_, _>>()?)
+    until_signal(signals, groups.collect::<Result<_, _>>()?, hang_up.as_ref())
 }
 
 /// Keeps last known quotes on disk, if there is a place for them.
@@ -337,26 +361,8 @@ fn keeper(
     Some(Keeper::new(KeeperParts { directory, names, matrix, ring, detector, board, clock, boot }))
 }
 
-/// Reads the venues' lists of instruments on a schedule, if any has one.
-fn lists(config: &Config, clock: &Clock) -> Result<Option<discovery::Watch>, Failure> {
-    let (mut wanted, mut quoted) = (Vec::new(), Vec::new());
-    for venue in config.venues.iter().filter(|venue| !venue.rest_address.is_empty()) {
-        let (address, trust) = (venue.rest_address.clone(), trust(venue)?);
-        wanted.push(discovery::Wanted { venue: venue.venue, address, trust });
-        let symbols = config.instruments.iter().zip(&venue.native);
-        let symbols = symbols.filter_map(|(symbol, native)| Some((symbol.clone(), native.clone()?))).collect();
-        quoted.push(discovery::Quoted { venue: venue.name(), symbols });
-    }
-    let every = Duration::from_secs(config.discovery.every_s);
-    if wanted.is_empty() || every.is_zero() {
-        return Ok(None);
-    }
-    Ok(Some(discovery::Watch::new(wanted, quoted, config.state_dir.clone(), every, clock.clone())))
-}
-
 fn trust(venue: &VenueConfig) -> Result<Trust, Failure> {
-    Trust::new(venue.ca_file.as_deref())
-        .map_err(|why| Failure::Unavailable(format!("venue.{}.ca_file: {why}", venue.name())))
+    venue.trust().map_err(Failure::Unavailable)
 }
 
 /// So many that no venue waits for another, nor for a page of its own.
@@ -383,9 +389,14 @@ fn signals() -> Result<Signals, Failure> {
 }
 
 /// Waits for SIGINT or SIGTERM, then stops one group of threads after the other: those who use first, then
-/// those who are used.
-fn until_signal(mut signals: Signals, groups: Vec<Running>) -> Result<(), Failure> {
-    let _ = signals.forever().next();
+/// those who are used. SIGHUP goes to `hang_up`, where there is somebody for it; one that waits there stands for all.
+fn until_signal(mut signals: Signals, groups: Vec<Running>, hang_up: Option<&Sender<()>>) -> Result<(), Failure> {
+    for signal in signals.forever() {
+        match hang_up {
+            Some(hang_up) if signal == SIGHUP => drop(hang_up.try_send(())),
+            _ => break,
+        }
+    }
     let begun = Instant::now();
     for group in groups {
         stop(&group, &mut signals, begun);
@@ -396,7 +407,7 @@ fn until_signal(mut signals: Signals, groups: Vec<Running>) -> Result<(), Failur
 fn stop(group: &Running, signals: &mut Signals, begun: Instant) {
     group.stop.request();
     while !group.is_finished() {
-        let again = signals.pending().next().is_some();
+        let again = signals.pending().any(|signal| signal != SIGHUP);
         if again || begun.elapsed() > STOP_MAX {
             // Whoever asks twice is in a hurry, and a thread that hangs must not hold the process.
             std::process::exit(if again { 130 } else { 0 });

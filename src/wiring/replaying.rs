@@ -57,7 +57,7 @@ fn serve(
     config.price_order.clear();
     // A recording is of prices; what it has of order books serves those.
     config.books.levels = 0;
-    let parts = Parts::new(&config, discovery.directory, clock.clock(), None)?;
+    let parts = Parts::new(&config, discovery.directory, clock.clock(), None, None)?;
     terminal::greet(parts.address, "replayed", &parts.directory);
     let (directory, days, board) = (Arc::clone(&parts.directory), Arc::clone(&parts.days), Arc::clone(&parts.board));
     let (ring, events) = rtrb::RingBuffer::new(FEED_RING);
@@ -76,7 +76,7 @@ fn serve(
     let mut rows = vec![Row::hot(vec![Box::new(replay), Box::new(detector)])];
     rows.extend(gateways.into_iter().map(|gateway| Row::hot(vec![Box::new(gateway)])));
     rows.push(Row::cold(Box::new(terminal::LiveLine::new(board))));
-    until_signal(signals, vec![threads::start(rows, &config.threads)?])
+    until_signal(signals, vec![threads::start(rows, &config.threads)?], None)
 }
 
 /// The reader of what the detector tells, in place of a gateway.
@@ -116,7 +116,7 @@ fn print(
     let directory = Arc::new(discovery.directory);
     let (matrix, writer) = QuoteMatrix::new(directory.pairs());
     let days = Arc::new(DayTable::new(directory.pairs()));
-    let board = Arc::new(Board::new(clock.clock().now(), directory.venues().len(), 0));
+    let board = Arc::new(Board::new(clock.clock().now(), directory.columns(), 0));
     let (ring, events) = rtrb::RingBuffer::new(FEED_RING);
     let (producer, opportunities) = rtrb::RingBuffer::new(OPPORTUNITY_RING);
     let changes = Arc::new(Changes::new(directory.pairs()));

@@ -15,7 +15,7 @@ use crate::stage::Stage;
 pub fn greet(address: SocketAddr, source: &str, directory: &Directory) {
     let blank = if source.is_empty() { "" } else { " " };
     let venues = directory.venues().iter().map(|v| v.name.as_str()).collect::<Vec<_>>().join(", ");
-    let symbol = directory.instruments().first().map_or("BTC/USDT", String::as_str);
+    let symbol = directory.instruments().get(0).map_or("BTC/USDT", String::as_str);
     let text = format!(
         "spreadwire serves {source}{blank}prices of {} instruments on {venues}\n\
          \x20 page        http://{address}/\n\

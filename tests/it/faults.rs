@@ -156,6 +156,7 @@ impl Rig {
             detector: alarm,
             board: Arc::clone(&board),
             switch: Arc::new(Switch::new(VENUES.len(), true)),
+            changes: crossbeam::channel::never(),
             dialer,
             clock: hand.clock(),
             options: Options { seed: Some(1), ..Options::default() },

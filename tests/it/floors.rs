@@ -17,6 +17,7 @@ const FLOORS: &[&[&str]] = &[
     &["cluster", "detector", "discovery", "feed", "gateway", "keep", "sim"],
     &["record"],
     &["config"],
+    &["reload"],
     &["cli"],
     &["tables", "top", "wiring"],
 ];

@@ -9,6 +9,7 @@ mod feed;
 mod floors;
 mod gateway;
 mod keep;
+mod reload;
 mod sim;
 mod top;
 mod venues;

@@ -20,6 +20,7 @@ const READERS: Record<string, (text: string) => unknown> = {
   price: parseMessage,
   arbitrage: parseMessage,
   opportunity: parseMessage,
+  set: parseMessage,
   book: parseMessage,
   subscribed: parseMessage,
   unsubscribed: parseMessage,

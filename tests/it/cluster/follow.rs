@@ -13,7 +13,7 @@ use spreadwire::cluster::follow::{Follow, FollowParts, Pulse};
 use spreadwire::cluster::publisher::{Publisher, PublisherParts, Wanted};
 use spreadwire::cluster::store::{Claim, Control, Store};
 use spreadwire::detector::{Core, scan};
-use spreadwire::market::directory::VenueEntry;
+use spreadwire::market::directory::{Room, VenueEntry};
 use spreadwire::market::quote::{FeedEvent, Origin, Source};
 use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Decimal, Directory, InstrumentId, Level, PairId, Quote, VenueId};
@@ -42,7 +42,8 @@ fn directory(instruments: usize) -> Arc<Directory> {
         taker_fee_pct: Decimal::ZERO,
         native: symbols.iter().cloned().map(Some).collect(),
     };
-    Arc::new(Directory::new(symbols.clone(), VENUES.iter().map(venue).collect()))
+    let room = Room { venues: 0, instruments: 1 };
+    Arc::new(Directory::with_room(symbols.clone(), VENUES.iter().map(venue).collect(), room))
 }
 
 fn options(url: &str, instance: &str) -> Options {
@@ -83,7 +84,7 @@ impl Node {
         let (said, control) = rtrb::RingBuffer::new(64);
         let (alarm, _) = Alarm::of_parker();
         let venues = (0..VENUES.len()).map(|at| VenueId(at as u16)).collect();
-        let handover = Handover::new(ring, alarm.clone(), Arc::clone(&board), venues, instruments, Origin::Shared);
+        let handover = Handover::new(ring, alarm.clone(), Arc::clone(&board), venues, directory.rows(), Origin::Shared);
         let (pulse, wanted) = (Arc::new(Pulse::default()), Arc::new(Wanted::new(VENUES.len(), alarm.clone())));
         let options = options(url, instance);
         let follow = Follow::new(FollowParts {
@@ -152,6 +153,14 @@ impl Node {
             }
             held => panic!("{held:?}"),
         }
+    }
+
+    /// Its file has one more instrument from now on.
+    fn add(&self, symbol: &str) -> u32 {
+        let id = self.directory.add_instrument(symbol).unwrap();
+        (0..VENUES.len()).for_each(|at| assert!(self.directory.quote(id, VenueId(at as u16), symbol)));
+        self.directory.publish();
+        id.0
     }
 
     /// As if read from the venue just now.
@@ -247,6 +256,28 @@ fn every_change_reaches_the_follower_in_order_with_all_that_is_known_of_it() {
     assert_eq!(counts.leader.load_full().as_deref().map(String::as_str), Some("a"));
     assert!(counts.accepted.value() >= 200 && leader.counts(OKX).published.value() >= counts.accepted.value());
     assert_eq!(leader.heard, [], "a leader does not hear itself");
+}
+
+#[test]
+fn f126_an_instrument_that_is_added_where_it_is_led_reaches_those_who_have_it_and_troubles_nobody_else() {
+    let server = Server::start(&[]);
+    let (mut leader, mut follower) = pair(&server);
+    let added = leader.add("SOL/USDT");
+    leader.quote(added, OKX, 10_000, 1);
+    leader.quote(0, OKX, 20_000, 2);
+    until(&mut [&mut leader, &mut follower], "the price of what both have", |nodes| {
+        nodes[1].cell(0, OKX).bid.price == Decimal::new(20_000, 2)
+    });
+    assert!(follower.quotes().all(|quote| quote.instrument.0 != added));
+    assert_eq!(follower.counts(OKX).refused.value(), 1, "counted, and skipped");
+    follower.add("SOL/USDT");
+    until(&mut [&mut leader, &mut follower], "its price, told before it was wanted", |nodes| {
+        nodes[1].cell(added, OKX).bid.price == Decimal::new(10_000, 2)
+    });
+    leader.quote(added, OKX, 10_500, 3);
+    until(&mut [&mut leader, &mut follower], "its price", |nodes| {
+        nodes[1].cell(added, OKX).bid.price == Decimal::new(10_500, 2)
+    });
 }
 
 #[test]

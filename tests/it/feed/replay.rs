@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use spreadwire::market::quote::{FeedEvent, Source};
-use spreadwire::market::{Decimal, Directory, InstrumentId, Level, VenueId};
+use spreadwire::market::{Decimal, Directory, Level, VenueId};
 use spreadwire::matrix::days::DayTable;
 use spreadwire::metrics::Board;
 use spreadwire::record::capture::{Capture, Direction};
@@ -116,7 +116,7 @@ fn files_are_merged_by_time_and_the_clock_is_the_recorded_one() {
         ],
     );
     let it = replay(vec![first.of(&toy::PLAIN), second.of(&toy::CHATTY)], 1024, Pace::Max);
-    assert_eq!(it.directory.instruments(), ["BTC/USDT", "ETH/USDT"]);
+    assert_eq!(it.directory.instruments().iter().collect::<Vec<_>>(), ["BTC/USDT", "ETH/USDT"]);
     assert_eq!(it.directory.venues().iter().map(|v| v.name.as_str()).collect::<Vec<_>>(), ["toy", "chatty"]);
     assert_eq!(sequences(&it.events), [1, 2, 3, 4, 5]);
     let received: Vec<u64> = it
@@ -198,10 +198,9 @@ fn decoded(venue: &dyn Venue, directory: &Directory, path: &Path) -> Vec<(String
     let mut codecs: BTreeMap<u32, Box<dyn FeedCodec>> = BTreeMap::new();
     let (mut early, mut found, mut out) = (Vec::new(), Vec::new(), Decoded::default());
     let opened = |venue: &dyn Venue| {
-        let native = directory.venue(VenueId(0)).native.iter().cloned().map(Option::unwrap);
-        let entries = (0..).zip(native).map(|(at, native)| {
-            let id = InstrumentId(at);
-            SymbolEntry { id, native, symbol: directory.symbol(id).to_owned() }
+        let entries = directory.quoted_by(VenueId(0)).map(|(id, native)| {
+            let (native, symbol) = (native.to_owned(), directory.symbol(id).to_owned());
+            SymbolEntry { id, native, symbol }
         });
         let mut codec = venue.codec(Symbols::configured(entries.collect()));
         codec.opened(&mut Vec::new());

@@ -102,6 +102,7 @@ impl Rig {
             detector: Alarm::of_parker().0,
             board: Arc::clone(&board),
             switch: Arc::clone(&switch),
+            changes: crossbeam::channel::never(),
             dialer,
             clock,
             options: Options { seed: Some(1), ..options },

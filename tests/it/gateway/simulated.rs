@@ -83,6 +83,7 @@ impl Street {
             books: Arc::clone(&books),
             board: Arc::clone(&board),
             switch: Arc::new(Switch::new(1, true)),
+            changes: crossbeam::channel::never(),
             dialer,
             clock: clock.clone(),
             options: spreadwire::feed::Options { seed: Some(1), ..Default::default() },

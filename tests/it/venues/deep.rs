@@ -134,7 +134,7 @@ impl Line {
         self.connections += 1;
         (self.late, self.fetches, self.said) = (Vec::new(), Vec::new(), None);
         let mut said = Messages::default();
-        self.side.opened("/", &self.hall, &mut said);
+        self.side.opened(&target(self.venue), &self.hall, &mut said);
         let mut requests = Vec::new();
         self.codec.set_time(self.hall.0.time);
         self.codec.opened(&mut requests);
@@ -233,6 +233,13 @@ impl Line {
             self.answer_fetches();
         }
     }
+}
+
+/// Path and query of the address that books are asked for at.
+fn target(venue: &dyn Venue) -> String {
+    let address = venue.book_address(venue.facts().address);
+    let host = address.split_once("://").map_or(&address[..], |(_, rest)| rest);
+    host.find(['/', '?']).map_or("/".to_owned(), |at| host[at..].to_owned())
 }
 
 fn level(price: u64, size: u64) -> Level {

@@ -166,11 +166,22 @@ export interface ErrorMessage {
   message: string
 }
 
+/** Instruments or exchanges came or went while the gateway runs. Extended clients hear it. */
+export interface InstrumentsMessage {
+  type: 'instruments'
+  /** Symbols. */
+  added: string[]
+  removed: string[]
+  exchangesAdded: string[]
+  exchangesRemoved: string[]
+}
+
 /** Everything that `/ws/prices` says. */
 export type ServerMessage =
   | PriceMessage
   | ArbitrageMessage
   | OpportunityMessage
+  | InstrumentsMessage
   | BookMessage
   | SubscribedMessage
   | UnsubscribedMessage
@@ -278,6 +289,9 @@ const SHAPES: { [K in ServerMessage['type']]: Shape<Extract<ServerMessage, { typ
     type: exactly('opportunity'), change: exactly('opened', 'updated', 'closed'), id: text, ...leg,
     netSpreadPct: number, executableSize: number, buyAgeMs: number, sellAgeMs: number,
     openedAt: number, livedMs: number, peakSpreadPct: number, source: text, timestamp: number,
+  },
+  instruments: {
+    type: exactly('instruments'), added: texts, removed: texts, exchangesAdded: texts, exchangesRemoved: texts,
   },
   book: {
     type: exactly('book'), symbol: text, exchange: text, state: text, reason: [text], leader: [text],

@@ -1,0 +1,549 @@
+//! Stage: changing what is quoted while the process runs. Cold, on a thread of its own, which may wait for a file and
+//! for the venues' lists.
+//!
+//! In: SIGHUP, changes of the configuration's file, admin calls, lists with new instruments. Each is read into a whole
+//! configuration and held against the one that runs; what would change is printed, one line for each, and then applied
+//! as a whole or, when anything is wrong with it, not at all. Out: the directory (this is its one writer), orders to the
+//! feeds, answers to admin calls. One after the other; never two at once.
+
+pub mod change;
+pub mod watch;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam::channel::select;
+use crossbeam::channel::{Receiver, Sender, never};
+
+use crate::config::{Amendment, Config, Plan, VenueConfig};
+use crate::discovery::{Catalogue, From, Scope, Wanted};
+use crate::feed::{FeedVenue, SetChange};
+use crate::gateway::admin::{Order, Wish};
+use crate::log;
+use crate::market::{Directory, VenueId};
+use crate::metrics::Board;
+use crate::net::tls::Trust;
+use crate::protocol::admin::{SetWish, Told};
+use crate::stage::{Alarm, Stage};
+use crate::time::Clock;
+
+use change::Change;
+use watch::FileWatch;
+
+/// After the first sign of a change of the file: editors write more than once.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// One feed thread.
+pub struct FeedPort {
+    /// What to tell it.
+    pub changes: Sender<SetChange>,
+    /// Wakes it.
+    pub alarm: Alarm,
+    /// The venues that it has.
+    pub venues: Vec<VenueId>,
+}
+
+/// What the stage is made of.
+pub struct ReloadParts {
+    /// The configuration's file.
+    pub path: PathBuf,
+    /// As it was read at the start.
+    pub plan: Plan,
+    /// What runs.
+    pub running: Config,
+    /// Who is who.
+    pub directory: Arc<Directory>,
+    /// Where connections are.
+    pub feeds: Vec<FeedPort>,
+    /// Who looks at the directory after a change: the detector and the gateways.
+    pub others: Vec<Alarm>,
+    /// SIGHUP.
+    pub signals: Receiver<()>,
+    /// Signs that the file may have changed.
+    pub signs: Receiver<()>,
+    /// What gives those signs, as long as it lives.
+    pub watch: Option<FileWatch>,
+    /// Admin calls.
+    pub orders: Receiver<Order>,
+    /// What the venues list now and then.
+    pub lists: Receiver<Catalogue>,
+    /// Tells whoever reads those lists what runs.
+    pub scope: Sender<Scope>,
+    /// Where it is told what became of changes.
+    pub board: Arc<Board>,
+    /// Time.
+    pub clock: Clock,
+}
+
+/// The stage.
+pub struct Reload {
+    parts: ReloadParts,
+    /// What admin calls changed since the file was last read.
+    amendment: Amendment,
+    /// The file as it was last looked at because it had changed; to say the same only once.
+    seen: Option<String>,
+}
+
+/// What is to be done, resolved and compared.
+struct Next {
+    plan: Plan,
+    config: Config,
+    change: Change,
+}
+
+impl Reload {
+    /// Nothing to do yet.
+    #[must_use]
+    pub fn new(parts: ReloadParts) -> Self {
+        let seen = Some(parts.plan.text().to_owned());
+        Self { parts, amendment: Amendment::default(), seen }
+    }
+
+    /// Says and counts what became of it, unless it was only asked.
+    fn conclude(&self, told: &Told) {
+        if told.is_dry {
+            return;
+        }
+        let is_refused = !told.mistakes.is_empty();
+        told.mistakes.iter().for_each(|what| log::say(format_args!("reload: {what}")));
+        if is_refused {
+            log::say(format_args!("reload: nothing was changed"));
+        }
+        let gauges = &self.parts.board.reload;
+        gauges.is_refused.set(u64::from(is_refused));
+        gauges.refused.add(u64::from(is_refused));
+        gauges.applied.add(u64::from(told.is_change()));
+    }
+
+    fn because(&mut self, cause: &str) {
+        log::say(format_args!("reload: {cause}: reading {}", self.parts.path.display()));
+        let told = self.reload(false);
+        self.conclude(&told);
+    }
+
+    fn called(&mut self, order: Order) {
+        if !order.is_dry {
+            log::say(format_args!("reload: an admin call"));
+        }
+        let told = match &order.wish {
+            Wish::Reload => self.reload(order.is_dry),
+            Wish::Set(wish) => self.amend(wish, order.is_dry),
+        };
+        let told = Told { is_dry: order.is_dry, ..told };
+        self.conclude(&told);
+        order.reply(told);
+    }
+
+    /// Whether the file is another one than when it was last looked at. Signs that belong together are taken together.
+    fn has_changed(&mut self) -> bool {
+        std::thread::sleep(SETTLE);
+        while self.parts.signs.try_recv().is_ok() {}
+        let now = match Plan::load(&self.parts.path) {
+            Ok(plan) => plan.text().to_owned(),
+            Err(why) => why.to_string(),
+        };
+        self.seen.replace(now.clone()) != Some(now)
+    }
+
+    /// Reads the file, and takes back what admin calls changed.
+    fn reload(&mut self, is_dry: bool) -> Told {
+        let plan = match Plan::load(&self.parts.path) {
+            Ok(plan) => plan,
+            Err(why) => return refused(why.to_string().lines().map(str::to_owned).collect()),
+        };
+        if !is_dry {
+            self.seen = Some(plan.text().to_owned());
+        }
+        let next = match self.next(plan, &Amendment::default(), None) {
+            Ok(next) => next,
+            Err(mistakes) => return refused(mistakes),
+        };
+        if !self.amendment.is_empty() && next.change.refused.is_empty() && !is_dry {
+            log::say(format_args!("reload: what admin calls changed since the last time is taken back"));
+        }
+        let told = self.finish(next, is_dry);
+        if told.mistakes.is_empty() && !is_dry {
+            self.amendment = Amendment::default();
+        }
+        told
+    }
+
+    fn amend(&mut self, wish: &SetWish, is_dry: bool) -> Told {
+        let mistakes = self.mistakes_of(wish);
+        if !mistakes.is_empty() {
+            return refused(mistakes);
+        }
+        let set = |names: &[String]| names.iter().cloned().collect::<BTreeSet<String>>();
+        let wish = Amendment {
+            add: set(&wish.add),
+            remove: set(&wish.remove),
+            add_venues: set(&wish.venues.add),
+            remove_venues: set(&wish.venues.remove),
+        };
+        let amendment = self.amendment.then(&wish);
+        let next = match self.next(self.parts.plan.clone(), &amendment, None) {
+            Ok(next) => next,
+            Err(mistakes) => return refused(mistakes),
+        };
+        let is_quoted = |symbol: &String| {
+            let at = next.config.instruments.iter().position(|known| known == symbol);
+            at.is_some_and(|at| next.config.venues.iter().any(|venue| venue.native[at].is_some()))
+        };
+        if let Some(nobody) = wish.add.iter().find(|symbol| !is_quoted(symbol)) {
+            let what = format!("admin call: instruments: no venue without a list of its own can quote {nobody}");
+            return refused(vec![what]);
+        }
+        let told = self.finish(next, is_dry);
+        if told.mistakes.is_empty() && !is_dry {
+            self.amendment = amendment;
+        }
+        told
+    }
+
+    /// What is wrong with a wish by itself: names that are not there cannot go, and none can come and go.
+    fn mistakes_of(&self, wish: &SetWish) -> Vec<String> {
+        let running = &self.parts.running;
+        let mut mistakes = Vec::new();
+        let mut wrong = |key: &str, what: String| mistakes.push(format!("admin call: {key}: {what}"));
+        for symbol in wish.remove.iter().filter(|symbol| !running.instruments.contains(symbol)) {
+            wrong("instruments", format!("{} is not quoted", log::tamed(symbol)));
+        }
+        for name in wish.venues.remove.iter().filter(|name| !running.venues.iter().any(|v| v.name() == **name)) {
+            wrong("venues", format!("{} is not among those that run", log::tamed(name)));
+        }
+        for (key, add, remove) in
+            [("instruments", &wish.add, &wish.remove), ("venues", &wish.venues.add, &wish.venues.remove)]
+        {
+            for both in add.iter().filter(|name| remove.contains(name)) {
+                wrong(key, format!("{} cannot come and go at once", log::tamed(both)));
+            }
+        }
+        mistakes
+    }
+
+    /// What a venue lists since a moment ago and the patterns choose. What is not listed any more stays until somebody
+    /// has the file read again: half a list is no reason to drop the rest.
+    fn listed(&mut self, catalogue: &Catalogue) {
+        if !self.parts.plan.has_patterns() {
+            return;
+        }
+        // Without its list a pattern would choose on a venue what it may not have.
+        let has_list = |wanted: &Wanted| catalogue.of(wanted.venue.facts().name).is_some();
+        if !self.parts.running.scope().is_ok_and(|scope| scope.wanted.iter().all(has_list)) {
+            return;
+        }
+        let plan = self.parts.plan.clone();
+        let Ok(next) = self.next(plan.clone(), &self.amendment.clone(), Some(catalogue)) else { return };
+        let symbols: BTreeSet<String> = next.change.added.iter().map(|item| item.symbol.clone()).collect();
+        let known = |symbol: &String| self.parts.running.instruments.contains(symbol);
+        let mut fresh: Vec<String> = symbols.into_iter().filter(|symbol| !known(symbol)).collect();
+        let free = self.parts.directory.rows() - self.parts.directory.instruments().len();
+        if fresh.len() > free {
+            log::say(format_args!(
+                "warning: {} new instruments are listed, and there is room for {free}; the others need a restart",
+                fresh.len()
+            ));
+            fresh.truncate(free);
+        }
+        if fresh.is_empty() {
+            return;
+        }
+        let mut config = self.parts.running.clone();
+        for symbol in fresh {
+            let Some(at) = next.config.instruments.iter().position(|known| *known == symbol) else { continue };
+            config.instruments.push(symbol);
+            for venue in &mut config.venues {
+                let theirs = next.config.venues.iter().find(|other| other.name() == venue.name());
+                venue.native.push(theirs.and_then(|theirs| theirs.native[at].clone()));
+            }
+        }
+        let change = Change::between(&self.parts.running, &config, &self.parts.directory);
+        log::say(format_args!("reload: venues list what was not listed before"));
+        let told = self.finish(Next { plan, config, change }, false);
+        self.conclude(&told);
+    }
+
+    /// Resolves `plan`. Venues are asked for their lists where it has patterns.
+    fn next(&self, plan: Plan, amendment: &Amendment, lists: Option<&Catalogue>) -> Result<Next, Vec<String>> {
+        let amended = plan.clone().amended(amendment);
+        let catalogue = match lists {
+            Some(lists) => lists.clone(),
+            None if amended.has_patterns() => self.gather(&amended)?,
+            None => amended.kept(),
+        };
+        let config = amended
+            .resolve(&catalogue)
+            .map_err(|why| why.to_string().lines().map(str::to_owned).collect::<Vec<_>>())?;
+        let change = Change::between(&self.parts.running, &config, &self.parts.directory);
+        Ok(Next { plan, config, change })
+    }
+
+    /// All lists, or none: without its list patterns would choose something else on a venue.
+    fn gather(&self, plan: &Plan) -> Result<Catalogue, Vec<String>> {
+        let (wanted, state_dir) = (plan.wanted(), plan.state_dir());
+        let catalogue = Catalogue::gather(&wanted, state_dir.as_deref(), plan.patience(), &self.parts.clock)
+            .map_err(|why| vec![format!("lists of instruments could not be asked for: {why}")])?;
+        let mut mistakes = Vec::new();
+        for (venue, why) in catalogue.missing() {
+            let is_asked = wanted.iter().any(|it| it.venue.facts().name == *venue && !it.address.is_empty());
+            match catalogue.of(venue).map(|list| list.from) {
+                None if is_asked => {
+                    mistakes.push(format!("the list of {venue} could not be read: {}", log::tamed(why)))
+                }
+                Some(From::Disk(seconds)) => log::say(format_args!(
+                    "warning: the list of {venue} is {seconds} s old, a newer one could not be read: {}",
+                    log::tamed(why)
+                )),
+                _ => {}
+            }
+        }
+        if mistakes.is_empty() { Ok(catalogue) } else { Err(mistakes) }
+    }
+
+    /// Prints what changes, and applies it unless it is only asked for or refused.
+    fn finish(&mut self, next: Next, is_dry: bool) -> Told {
+        let Next { plan, config, change } = next;
+        let told = change.told(is_dry);
+        if is_dry || !change.refused.is_empty() {
+            return told;
+        }
+        let known = self.parts.running.warnings();
+        for warning in config.warnings().iter().filter(|warning| !known.contains(warning)) {
+            log::say(format_args!("warning: {warning}"));
+        }
+        let places = match places(&config, &change) {
+            Ok(places) => places,
+            Err(why) => return refused(vec![why]),
+        };
+        if change.is_empty() {
+            log::say(format_args!("reload: no change"));
+        }
+        for line in change.lines() {
+            log::say(format_args!("reload: {line}"));
+        }
+        self.apply(&change, &config, places);
+        (self.parts.plan, self.parts.running) = (plan, config);
+        if let Ok(scope) = self.parts.running.scope() {
+            // Taken before the lists are read the next time; whoever has as many does without this one.
+            let _ = self.parts.scope.try_send(scope);
+        }
+        told
+    }
+
+    fn apply(&mut self, change: &Change, config: &Config, places: Vec<Place>) {
+        if change.is_empty() {
+            return;
+        }
+        let directory = Arc::clone(&self.parts.directory);
+        for venue in config.venues.iter().filter(|venue| change.venues_added.contains(&venue.name())) {
+            // There is room: that was checked, and nobody else adds anything.
+            let _ = directory.add_venue(venue.name(), venue.taker_fee_pct);
+        }
+        let ids = |item: &change::Item| directory.venue_named(item.venue).zip(directory.instrument_named(&item.symbol));
+        for (venue, instrument) in change.removed.iter().filter_map(ids) {
+            directory.drop_quote(instrument, venue);
+        }
+        for item in &change.added {
+            if let (Ok(instrument), Some(venue)) =
+                (directory.add_instrument(&item.symbol), directory.venue_named(item.venue))
+            {
+                directory.quote(instrument, venue, &item.native);
+            }
+        }
+        for symbol in change.removed.iter().map(|item| &item.symbol) {
+            if let Some(id) = directory.instrument_named(symbol).filter(|_| !config.instruments.contains(symbol)) {
+                directory.remove_instrument(id);
+            }
+        }
+        for id in change.venues_removed.iter().filter_map(|name| directory.venue_named(name)) {
+            directory.remove_venue(id);
+        }
+        directory.publish();
+        self.parts.others.iter().for_each(Alarm::ring);
+        self.order(change, places);
+    }
+
+    /// Tells the feeds. A venue that comes goes to the thread with the fewest.
+    fn order(&mut self, change: &Change, mut places: Vec<Place>) {
+        for name in change.touched() {
+            let Some(venue) = self.parts.directory.venue_named(name) else { continue };
+            let place = places.iter().position(|place| place.venue.name() == name).map(|at| places.swap_remove(at));
+            let place = place.map(|place| place.of(venue));
+            let has = |port: &FeedPort| port.venues.contains(&venue);
+            let at = self.parts.feeds.iter().position(has);
+            let fewest = || (0..self.parts.feeds.len()).min_by_key(|at| self.parts.feeds[*at].venues.len());
+            let Some(port) = at.or_else(fewest).and_then(|at| self.parts.feeds.get_mut(at)) else { continue };
+            if at.is_none() {
+                port.venues.push(venue);
+            }
+            // A feed takes orders in each of its turns; one that takes none is gone, and so are we soon.
+            let _ = port.changes.send_timeout(SetChange { venue, place }, Duration::from_secs(5));
+            port.alarm.ring();
+        }
+    }
+}
+
+/// Where a venue that comes is.
+struct Place {
+    venue: VenueConfig,
+    trust: Trust,
+}
+
+impl Place {
+    /// The same once its id is known.
+    fn of(self, id: VenueId) -> FeedVenue {
+        let VenueConfig { venue, address, rest_address, .. } = self.venue;
+        FeedVenue { id, venue, address, rest_address, trust: self.trust }
+    }
+}
+
+fn places(config: &Config, change: &Change) -> Result<Vec<Place>, String> {
+    let place = |venue: &VenueConfig| Ok(Place { venue: venue.clone(), trust: venue.trust()? });
+    config.venues.iter().filter(|venue| change.venues_added.contains(&venue.name())).map(place).collect()
+}
+
+fn refused(mistakes: Vec<String>) -> Told {
+    Told { mistakes, ..Told::default() }
+}
+
+impl Stage for Reload {
+    fn name(&self) -> &str {
+        "reload"
+    }
+
+    fn turn(&mut self, wait: Duration) -> usize {
+        let ReloadParts { signals, signs, orders, lists, .. } = &self.parts;
+        let (signals, signs, orders, lists) = (signals.clone(), signs.clone(), orders.clone(), lists.clone());
+        select! {
+            recv(signals) -> signal => match signal {
+                Ok(()) => self.because("SIGHUP"),
+                Err(_) => self.parts.signals = never(),
+            },
+            recv(signs) -> sign => match sign {
+                Ok(()) if self.has_changed() => self.because("the file has changed"),
+                Ok(()) => {}
+                Err(_) => self.parts.signs = never(),
+            },
+            recv(orders) -> order => match order {
+                Ok(order) => self.called(order),
+                Err(_) => self.parts.orders = never(),
+            },
+            recv(lists) -> lists => match lists {
+                Ok(lists) => self.listed(&lists),
+                Err(_) => self.parts.lists = never(),
+            },
+            default(wait) => return 0,
+        }
+        1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discovery::List;
+    use crate::market::InstrumentId;
+    use crate::venues::VENUES;
+    use crate::venues::listing::Entry;
+    use crossbeam::channel::{bounded, unbounded};
+    use std::path::Path;
+
+    const PATTERN: &str = "venues = [\"okx\", \"bybit\"]\ninstruments = [\"*/USDT\"]";
+
+    fn list(venue: &'static str, bases: &[&str]) -> List {
+        let dash = if venue == "okx" { "-" } else { "" };
+        let entries = bases.iter().map(|base| Entry {
+            base: (*base).to_owned(),
+            quote: "USDT".to_owned(),
+            native: format!("{base}{dash}USDT"),
+            is_trading: true,
+            tick: None,
+            lot: None,
+        });
+        List { venue, entries: entries.collect(), from: From::Venue }
+    }
+
+    /// The stage on a plan of patterns, and the orders that its one feed gets.
+    fn stage(text: &str, catalogue: &Catalogue) -> (Reload, Receiver<SetChange>) {
+        let plan = Plan::build("c.toml", text, Path::new("."), &[], VENUES);
+        let running = plan.clone().resolve(catalogue).unwrap();
+        let directory = Arc::new(running.directory_with_room());
+        let (changes, orders) = unbounded();
+        let venues = directory.venues_on().map(|(id, _)| id).collect();
+        let reload = Reload::new(ReloadParts {
+            path: PathBuf::from("no-such-folder/c.toml"),
+            plan,
+            running,
+            directory,
+            feeds: vec![FeedPort { changes, alarm: Alarm::of_parker().0, venues }],
+            others: Vec::new(),
+            signals: never(),
+            signs: never(),
+            watch: None,
+            orders: never(),
+            lists: never(),
+            scope: bounded(1).0,
+            board: Arc::new(Board::new(crate::time::MonoNs(0), 0, 0)),
+            clock: Clock::System,
+        });
+        (reload, orders)
+    }
+
+    fn quoted(reload: &Reload, venue: &str) -> Vec<String> {
+        let directory = &reload.parts.directory;
+        let symbol = |(id, _): (InstrumentId, &str)| directory.symbol(id).to_owned();
+        directory.quoted_by(directory.venue_named(venue).unwrap()).map(symbol).collect()
+    }
+
+    #[test]
+    fn f126_what_a_venue_lists_anew_joins_and_what_it_lists_no_more_stays() {
+        let first = Catalogue::new(vec![list("okx", &["BTC", "ETH"]), list("bybit", &["BTC", "ETH"])]);
+        let (mut reload, orders) = stage(PATTERN, &first);
+        reload.listed(&first);
+        assert!(orders.is_empty());
+        reload.listed(&Catalogue::new(vec![list("okx", &["BTC", "ETH", "SOL"]), list("bybit", &["BTC"])]));
+        assert_eq!(quoted(&reload, "okx"), ["BTC/USDT", "ETH/USDT", "SOL/USDT"]);
+        assert_eq!(quoted(&reload, "bybit"), ["BTC/USDT", "ETH/USDT"]);
+        let okx = reload.parts.directory.venue_named("okx").unwrap();
+        assert_eq!(orders.try_iter().map(|order| order.venue).collect::<Vec<_>>(), [okx]);
+        // A venue whose list is missing might be asked for what it does not have.
+        reload.listed(&Catalogue::new(vec![list("okx", &["BTC", "ETH", "SOL", "ADA"])]));
+        assert_eq!(quoted(&reload, "okx").len(), 3);
+    }
+
+    #[test]
+    fn f126_more_listings_than_there_is_room_for_join_as_far_as_there_is() {
+        let first = Catalogue::new(vec![list("okx", &["BTC"]), list("bybit", &["BTC"])]);
+        let (mut reload, _orders) = stage(PATTERN, &first);
+        let names: Vec<String> = (0..100).map(|n| format!("C{n}")).collect();
+        let many: Vec<&str> = names.iter().map(String::as_str).collect();
+        reload.listed(&Catalogue::new(vec![list("okx", &many), list("bybit", &many)]));
+        let directory = &reload.parts.directory;
+        assert_eq!((directory.instruments().len(), directory.rows()), (65, 65));
+        assert_eq!(quoted(&reload, "okx").len(), 65);
+    }
+
+    #[test]
+    fn f126_without_the_lists_that_patterns_need_nothing_changes() {
+        let both = Catalogue::new(vec![list("okx", &["BTC"]), list("bybit", &["BTC"])]);
+        let text = format!(
+            "{PATTERN}\n[discovery]\nwait_ms = 2000\n[venue.okx]\nrest_address = \"http://127.0.0.1:1\"\n\
+             [venue.bybit]\nrest_address = \"http://127.0.0.1:1\""
+        );
+        let (reload, _orders) = stage(&text, &both);
+        let mistakes = reload.next(reload.parts.plan.clone(), &Amendment::default(), None).err().unwrap();
+        assert!(mistakes.iter().all(|what| what.contains("could not be read")), "{mistakes:?}");
+        assert_eq!(mistakes.len(), 2);
+    }
+
+    #[test]
+    fn f126_a_file_that_is_gone_changes_nothing() {
+        let both = Catalogue::new(vec![list("okx", &["BTC"]), list("bybit", &["BTC"])]);
+        let (mut reload, orders) = stage(PATTERN, &both);
+        let told = reload.reload(false);
+        assert!(told.mistakes[0].contains("cannot be read"), "{told:?}");
+        assert!(orders.is_empty() && quoted(&reload, "okx") == ["BTC/USDT"]);
+    }
+}
