@@ -395,7 +395,7 @@ impl Feed {
         let was_halted = std::mem::replace(&mut self.halted, state != "online");
         if was_halted && !self.halted {
             out.updates.push(Update::Notice(Notice::Resumed));
-            self.note_all(out);
+            self.ask_for_books_again(out);
         }
         if self.halted {
             out.updates.push(Update::Notice(Notice::Said(format!("the system is in state {state}"))));
@@ -407,12 +407,20 @@ impl Feed {
         Ok(Frame::Control)
     }
 
-    /// Books were kept while nothing held: they are good again.
-    fn note_all(&mut self, out: &mut Decoded) {
-        if self.book_levels.is_some() {
-            let live = self.instruments.iter_mut().filter(|(_, it)| it.depth.is_live());
-            let note = |instrument| BookNote { instrument, sequence: 0, exchange_time: UnixNs(0) };
-            out.updates.extend(live.map(|(instrument, _)| Update::Book(note(instrument))));
+    /// What changed while nothing held is not known to have been told: order books begin anew.
+    fn ask_for_books_again(&mut self, out: &mut Decoded) {
+        if self.book_levels.is_none() {
+            return;
+        }
+        for (_, it) in self.instruments.iter_mut() {
+            it.depth.void();
+        }
+        for part in self.symbols.entries().chunks(SYMBOLS_PER_REQUEST) {
+            let symbols: Vec<&str> = part.iter().map(|entry| entry.native.as_str()).collect();
+            for method in ["unsubscribe", "subscribe"] {
+                let params = self.params(method, &symbols);
+                out.requests.push(serde_json::json!({"method": method, "params": params}).to_string());
+            }
         }
     }
 
@@ -974,7 +982,7 @@ mod tests {
     }
 
     #[test]
-    fn while_the_system_is_not_online_there_is_no_book_and_then_it_is_told_again() {
+    fn while_the_system_is_not_online_there_is_no_book_and_then_it_is_asked_for_anew() {
         const BOOK: &str = r#"{"channel":"book","type":"snapshot","data":[{"symbol":"BTC/USD","bids":[{"price":10.0,"qty":1.00000000}],"asks":[{"price":11.0,"qty":2.00000000}],"checksum":CRC,"timestamp":"2026-08-26T15:16:16.637831Z"}]}"#;
         let status = |system| format!(r#"{{"channel":"status","type":"update","data":[{{"system":"{system}"}}]}}"#);
         let mut crc = flate2::Crc::new();
@@ -994,6 +1002,8 @@ mod tests {
         let (told, is_held) = updates(&book);
         assert!(!is_told(&told) && !is_held, "{told:?}");
         let (told, is_held) = updates(&status("online"));
+        assert!(!is_told(&told) && !is_held, "{told:?}");
+        let (told, is_held) = updates(&book);
         assert!(is_told(&told) && is_held, "{told:?}");
     }
 
