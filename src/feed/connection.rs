@@ -23,7 +23,7 @@ use crate::net::backoff::{Budget, Wait};
 use crate::time::{Clock, MS, MonoNs, SECOND, UnixNs};
 use crate::venues::{
     BookNote, DecodeError, Decoded, Facts, FeedCodec, Fetch, Frame, Keepalive, Notice, Opening, Pace, Requests,
-    SymbolEntry, Symbols, Update, Venue, VoidReason,
+    SymbolEntry, Symbols, Top, Update, Venue, VoidReason,
 };
 use crate::wire::websocket::{Event, Failure, Limits, WebSocket};
 
@@ -195,6 +195,8 @@ pub struct Connection {
     request_at: MonoNs,
     keepalive_at: Option<MonoNs>,
     acknowledged: Vec<bool>,
+    /// The last stamp of each instrument's quotes.
+    stamped: Vec<UnixNs>,
     acknowledged_count: usize,
     /// Until when a first price is waited for before it is called missing.
     price_by: Option<MonoNs>,
@@ -272,6 +274,7 @@ impl Connection {
             published: None,
             decoded: Decoded::default(),
             acknowledged: vec![false; parts.directory.rows()],
+            stamped: vec![UnixNs(0); parts.directory.rows()],
             directory: parts.directory,
             days: parts.days,
             board: parts.board,
@@ -613,7 +616,7 @@ impl Connection {
                 }
                 let late_ns = match top.exchange_time.0 {
                     0 => self.lag_of_days.late_ns(),
-                    _ => self.lag.take(top.exchange_time, received),
+                    _ => self.lateness(top, received),
                 };
                 self.gauges().quotes.add(1);
                 self.gauges().lagged.add(u64::from(late_ns > 0));
@@ -664,6 +667,18 @@ impl Connection {
             }
             Update::Reconnect(why) => self.finish(End::Wanted(why), events),
             Update::Notice(notice) => self.take_note(notice, events),
+        }
+    }
+
+    /// How late a stamped quote is. One that an instrument's stamp says again tells nothing; that of another at the same
+    /// moment does.
+    #[inline]
+    fn lateness(&mut self, top: &Top, received: MonoNs) -> u64 {
+        let late_ns = self.lag.take(top.exchange_time, received);
+        let last = self.stamped.get_mut(top.instrument.index());
+        match last.map(|last| std::mem::replace(last, top.exchange_time)) {
+            Some(last) if last != top.exchange_time => self.lag.since(top.exchange_time, received),
+            _ => late_ns,
         }
     }
 

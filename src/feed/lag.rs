@@ -73,7 +73,7 @@ impl Lag {
 
     /// How much later than usual a change stamped `stamp` was read at `received`, beyond a quarter of a second, in
     /// nanoseconds. Unlike [`Self::take`] it takes what has the newest stamp again for another change of that moment,
-    /// as those of order books are, and no repetition. 0 without a stamp, or before anything had one.
+    /// and no repetition. 0 without a stamp, or before anything had one.
     #[must_use]
     pub fn since(&self, stamp: UnixNs, received: MonoNs) -> u64 {
         let usual = self.least.into_iter().chain(self.before).min().filter(|_| stamp.0 != 0);

@@ -30,7 +30,7 @@ use crate::wire::json::{Parser, Scan, Value};
 /// Crypto.com, spot.
 pub struct CryptoCom;
 
-/// <https://exchange-developer.crypto.com/exchange/v1/docs>, read 2026-11-21: 100 requests a second, counted against the
+/// <https://exchange-developer.crypto.com/exchange/v1/docs>, as public clients of autumn 2026 follow it: 100 requests a second, counted against the
 /// rest of the second that the connection began in, so the first waits a second; a heartbeat every 30 s, to be
 /// answered within 5 s; close code 1013 while the server restarts. A public measurement of 2026-09-22: 400 channels
 /// per connection (then code 40107), an acknowledgement per book channel and none for tickers, a quiet book told
@@ -47,7 +47,7 @@ static FACTS: Facts = Facts {
     channel: "book.10",
     books: Some(Books { channel: "book.50", levels_max: 50, check: Check::Sequence }),
     limits: Limits { instruments: 200, ..Limits::UNPUBLISHED },
-    docs: "https://exchange-developer.crypto.com/exchange/v1/docs (2026-11-21)",
+    docs: "https://exchange-developer.crypto.com/exchange/v1/docs (facts of autumn 2026)",
 };
 
 /// Channels in one request.
