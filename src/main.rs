@@ -61,8 +61,9 @@ fn run_demo(args: &DemoArgs) -> Result<(), Failure> {
 fn run_serve(path: &Path) -> Result<(), Failure> {
     let plan = Plan::load(path)?;
     let asks = plan.has_patterns();
+    let signals = wiring::signals_of_serve()?;
     let (config, _) = resolve(plan.clone(), asks)?;
-    wiring::serve(config, plan, path)
+    wiring::serve(config, plan, path, signals)
 }
 
 /// The configuration of a file, and what is known of the venues' lists. Venues are asked only where it matters.

@@ -3,6 +3,9 @@
 use crate::config::Config;
 use crate::config::sections::Section;
 
+/// Nobody may have set it.
+const PRICE_ORDER: &str = "quotes.price_order (the order of `venues`, where it is not set)";
+
 impl Config {
     /// Keys whose value is another one in `other`: all that cannot be changed while the process runs. Not among them:
     /// `venues`, `instruments`, and the tables of venues that only one of the two has.
@@ -18,7 +21,7 @@ impl Config {
         };
         compare_sections(self, other, &mut keys);
         if order(self, other) != order(other, self) {
-            keys.push("quotes.price_order".to_owned());
+            keys.push(PRICE_ORDER.to_owned());
         }
         for mine in &self.venues {
             let Some(theirs) = other.venues.iter().find(|venue| venue.name() == mine.name()) else { continue };
@@ -80,7 +83,7 @@ mod tests {
                 "state_dir = \"x\"\nvenues = [\"bybit\", \"okx\", \"kraken\"]\n[detector]\nthreshold_pct = 1\n\
                  [admin]\ntoken = \"0123456789abcdef\"\n[venue.kraken]\naddress = \"wss://b\""
             }),
-            ["state_dir", "detector.threshold_pct", "admin.token", "quotes.price_order", "venue.okx.address"]
+            ["state_dir", "detector.threshold_pct", "admin.token", PRICE_ORDER, "venue.okx.address"]
         );
     }
 

@@ -296,6 +296,7 @@ impl Core {
     #[inline]
     pub fn merge(&mut self, quote: &Quote, mark: impl Fn(PairId)) -> Result<(), merge::Drop> {
         if !self.directory.is_quoted(quote.instrument, quote.venue) {
+            self.forget(quote.instrument, quote.venue, mark);
             return Err(merge::Drop::NotWanted);
         }
         if !self.grid.knows(quote.venue) {
@@ -469,6 +470,14 @@ impl Core {
             mark(pair);
             self.scan(instrument, now, events);
         }
+    }
+
+    /// What is not wanted any more may be wanted again before anybody looks: what was known of it holds no longer.
+    #[cold]
+    fn forget(&mut self, instrument: InstrumentId, venue: VenueId, mark: impl Fn(PairId)) {
+        let pair = self.directory.pair(instrument, venue);
+        self.last[pair.index()] = LastSeen::default();
+        self.void_cell(pair, instrument, venue, mark);
     }
 
     fn void_cell(&mut self, pair: PairId, instrument: InstrumentId, venue: VenueId, mark: impl Fn(PairId)) {

@@ -424,3 +424,19 @@ fn a_quote_heard_again_by_another_connection_is_renewed_and_no_change() {
     assert!(core.merge(&other, |_| marks.set(marks.get() + 1)).is_ok(), "same number, other prices: a change");
     assert_eq!((shown().changes, marks.get()), (2, 2));
 }
+
+#[test]
+fn f126_what_was_dropped_while_it_was_not_wanted_leaves_no_old_price_when_it_is_wanted_again() {
+    let directory = directory([0; VENUES]);
+    let (matrix, writer) = QuoteMatrix::new(directory.pairs());
+    let mut core = Core::new(Arc::clone(&directory), writer, Options::default());
+    let mut events = Vec::new();
+    core.merge(&tight(0, 10_000, MonoNs(SECOND)), |_| ()).unwrap();
+    let (instrument, venue) = (InstrumentId(0), VenueId(0));
+    directory.drop_quote(instrument, venue);
+    assert!(core.merge(&tight(0, 9_000, MonoNs(SECOND + 1)), |_| ()).is_err());
+    let native = directory.native(instrument, venue).unwrap().to_owned();
+    directory.quote(instrument, venue, &native);
+    core.drop_unwanted(MonoNs(SECOND + 2), |_| (), &mut events);
+    assert_eq!(matrix.load().load(directory.pair(instrument, venue)).state, CellState::Void);
+}

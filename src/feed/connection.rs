@@ -321,6 +321,20 @@ impl Connection {
         self.silence.learn_from(&old.silence);
     }
 
+    /// Takes `old`'s place on its line: a page that is on its way belongs to nobody, and what was spent is spent.
+    pub fn take_fetches_of(&mut self, old: &mut Self) {
+        std::mem::swap(&mut self.fetches, &mut old.fetches);
+        self.fetches.begin_anew();
+    }
+
+    /// How long the pages of all of its books take, at twice the least.
+    #[must_use]
+    pub fn pages_ns(&self) -> u64 {
+        let Pace { count, per_ms } = self.codec.fetch_pace();
+        let each = 2 * per_ms.saturating_mul(MS) / u64::from(count.max(1));
+        if self.is_of_books() { each.saturating_mul(self.instruments() as u64) } else { 0 }
+    }
+
     /// How many instruments it asks for.
     #[must_use]
     pub fn instruments(&self) -> usize {
@@ -509,7 +523,7 @@ impl Connection {
         self.flowed
     }
 
-    /// Takes a REST reply, one of a recording as if the codec had asked for it.
+    /// Takes a REST reply, one of a recording as if the codec had asked for it. Whether it could be read.
     pub fn snapshot(
         &mut self,
         url: &str,
@@ -517,16 +531,18 @@ impl Connection {
         received: MonoNs,
         clock: &Clock,
         events: &mut dyn FnMut(FeedEvent),
-    ) {
+    ) -> bool {
         if self.phase != Phase::Open {
-            return;
+            return true;
         }
         self.decoded.clear();
         let result = self.codec.snapshot(url, body, &mut self.decoded);
+        let is_read = result.is_ok();
         self.reads_page = true;
         self.take(result, received, clock, events);
         self.reads_page = false;
         self.publish_books();
+        is_read
     }
 
     fn gauges(&self) -> &VenueGauges {
@@ -985,6 +1001,10 @@ impl Connection {
         self.publish_books();
         self.silence.learn_from(&old.silence);
         let mine = self.codec.symbols().entries();
+        // A quote grows old by itself; a book that only `old` had is nobody's.
+        for entry in mine.iter().filter(|it| self.is_of_books() && self.codec.book(it.id).is_none()) {
+            self.void(entry.id, BookVoid::Lost, events);
+        }
         // In order of their ids.
         for entry in old.codec.symbols().entries() {
             if mine.binary_search_by_key(&entry.id, |mine| mine.id).is_err() {
@@ -1101,7 +1121,15 @@ impl Connection {
     /// The reply to what [`Self::take_fetch`] gave.
     pub fn fetched(&mut self, body: &[u8], received: MonoNs, clock: &Clock, events: &mut dyn FnMut(FeedEvent)) {
         let Some(fetch) = self.fetches.done(received) else { return };
-        self.snapshot(&fetch.path, body, received, clock, events);
+        match self.snapshot(&fetch.path, body, received, clock, events) {
+            true => self.fetches.failed = 0,
+            false => self.fetches.failed(Wait::Usual, received),
+        }
+    }
+
+    /// No page before `until`: the venue said so to another of us, or is giving one.
+    pub fn hold_fetches(&mut self, until: MonoNs) {
+        self.fetches.at = self.fetches.at.max(until);
     }
 
     /// There was no reply; it is tried again after this `wait`.
@@ -1194,7 +1222,7 @@ impl Fetches {
     }
 
     fn done(&mut self, now: MonoNs) -> Option<Fetch> {
-        (self.failed, self.is_orphan) = (0, false);
+        self.is_orphan = false;
         self.at = self.at.max(now.plus(Self::GAP_NS));
         self.under_way.take()
     }

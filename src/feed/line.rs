@@ -346,6 +346,7 @@ impl Line {
     pub fn renew(&mut self, parts: Parts, plan: Vec<SymbolEntry>) {
         let mut connection = Connection::share(parts, plan, self.connection.voids());
         connection.learn_from(&self.connection);
+        connection.take_fetches_of(&mut self.connection);
         connection.set_second(self.connection.is_second());
         self.connection = connection;
     }
@@ -382,7 +383,8 @@ impl Line {
         if self.connection.gives_what(&first.connection, now, PROOF_NS) {
             return Some(true);
         }
-        let is_late = self.connection.is_open() && now.since(self.connection.opened_at()) >= PROOF_MAX_NS;
+        let is_late = self.connection.is_open()
+            && now.since(self.connection.opened_at()) >= PROOF_MAX_NS.saturating_add(self.connection.pages_ns());
         (!is_late).then_some(false)
     }
 

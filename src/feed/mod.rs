@@ -53,6 +53,8 @@ const WAKER: Token = Token(usize::MAX - 1);
 const OTHERS: Token = Token(usize::MAX);
 /// Books that wait for the venue's prices look again after this time.
 const BOOKS_AFTER_NS: u64 = 100 * MS;
+/// Who must wait for the page of another line asks again after this time.
+const PAGE_LATER_NS: u64 = 100 * MS;
 /// The slot of a line's page is so far beyond the line's own.
 const FETCHES: usize = 1 << 32;
 /// Bytes read at once.
@@ -144,6 +146,8 @@ struct Seat {
     venue: usize,
     id: VenueId,
     purpose: Purpose,
+    /// A dialer fetches a page for one of its lines.
+    page_under_way: bool,
 }
 
 /// What a feed is made of.
@@ -359,14 +363,18 @@ impl Feed {
 
     /// A page that a codec asked for, or none.
     fn fetched(&mut self, slot: usize, result: Result<Reached, DialError>, now: MonoNs) {
-        let Self { lines, handover, standings, clock, .. } = self;
+        let Self { lines, handover, standings, seats, clock, .. } = self;
         let line = &mut lines[slot];
+        seats[line.standing].page_under_way = false;
         match result {
             Ok(Reached::Body(body)) => line.connection.fetched(&body, now, clock, &mut |event| handover.push(event)),
             Ok(Reached::Link(_)) => {}
             Err(error) => {
-                // Whoever is told to wait makes no connection meanwhile, either.
-                standings[line.standing].hold(error.wait(), now);
+                // Who is told that they ask too much makes no connection meanwhile, either. That pages are refused to us
+                // (403) says nothing of those.
+                if matches!(error, DialError::Status(418 | 429, _)) {
+                    standings[line.standing].hold(error.wait(), now);
+                }
                 line.connection.not_fetched(error.wait(), &error.to_string(), now);
                 let standing = line.standing;
                 self.share_hold(standing);
@@ -475,13 +483,23 @@ impl Feed {
                 other.wait_until(until);
             }
         }
+        for line in self.lines.iter_mut().filter(|line| line.id == id) {
+            line.connection.hold_fetches(until);
+        }
     }
 
-    /// Asks for the pages that codecs need.
+    /// Asks for the pages that codecs need, one at a time of each venue: a REST side that hangs holds one dialer.
     fn fetch(&mut self, slot: usize, now: MonoNs) {
-        let Some(fetch) = self.lines[slot].connection.take_fetch(now) else { return };
+        let line = &mut self.lines[slot];
+        let seat = &mut self.seats[line.standing];
+        if seat.page_under_way {
+            return line.connection.hold_fetches(now.plus(PAGE_LATER_NS));
+        }
+        let Some(fetch) = line.connection.take_fetch(now) else { return };
+        seat.page_under_way = true;
         let job = Job::Get(http_address(&self.venue_of(slot).rest_address, &fetch.path));
         if let Err(error) = self.order(FETCHES + slot, job) {
+            self.seats[self.lines[slot].standing].page_under_way = false;
             self.lines[slot].connection.not_fetched(error.wait(), &error.to_string(), now);
         }
     }
@@ -516,6 +534,9 @@ impl Feed {
         let (line, other) = pair(&mut self.lines, slot);
         let standing = &mut self.standings[line.standing];
         let was_linked = matches!(line.state, State::Linked(_));
+        if line.role == Role::First {
+            line.speak_alone();
+        }
         line.stand_by(standing);
         match line.role {
             Role::First => {

@@ -64,11 +64,13 @@ impl Feed {
             slots.iter().map(|slot| std::mem::take(&mut self.plans[slot / 2])).collect();
         let plans = spread(&before, connection::entries(&self.directory, id), most);
         let voids = voids(&plans);
+        // Something went and came back before we looked: its quotes were dropped meanwhile.
+        let is_back = plans == before;
         for (place, plan) in plans.into_iter().enumerate() {
             match slots.get(place) {
                 Some(slot) => {
                     let has = |entry: &SymbolEntry| before[place].iter().any(|old| old.id == entry.id);
-                    let is_more = plan.iter().any(|entry| !has(entry));
+                    let is_more = is_back || plan.iter().any(|entry| !has(entry));
                     self.lines[*slot..][..2].iter_mut().for_each(|line| line.told_in_vain |= is_more);
                     self.plans[slot / 2] = plan;
                 }
@@ -131,7 +133,7 @@ pub(super) fn standing(seat: &Seat, venues: &[FeedVenue], options: &Options, see
 /// What the venue, which is at `at` among the feed's, is asked for: its tops, and its books if it offers them and any
 /// are wanted.
 pub(super) fn seats_of(at: usize, venue: &FeedVenue, books: &Arc<BookTable>) -> Vec<Seat> {
-    let seat = |purpose| Seat { venue: at, id: venue.id, purpose };
+    let seat = |purpose| Seat { venue: at, id: venue.id, purpose, page_under_way: false };
     let has_books = books.levels() > 0 && venue.venue.facts().books.is_some();
     let books = has_books.then(|| seat(Purpose::Books(Arc::clone(books))));
     [seat(Purpose::Tops)].into_iter().chain(books).collect()

@@ -156,6 +156,10 @@ impl Reload {
         if !is_dry {
             self.seen = Some(plan.text().to_owned());
         }
+        // All defaults, at the start; of a gateway that runs it is more likely that somebody is still writing.
+        if plan.text().trim().is_empty() {
+            return refused(vec![format!("{}: is empty", self.parts.path.display())]);
+        }
         let next = match self.next(plan, &Amendment::default(), None) {
             Ok(next) => next,
             Err(mistakes) => return refused(mistakes),

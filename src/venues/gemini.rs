@@ -370,7 +370,7 @@ impl State {
         if !book.chain.depth.is_live() {
             // A removal is of something told before: a recording that begins in the middle.
             let is_change = self.levels.iter().any(|change| change.level.size.is_zero());
-            if is_change || (book.is_lost && !(self.wants_books && first == last)) {
+            if is_change || ((book.is_lost || self.wants_books) && !(self.wants_books && first == last)) {
                 return Ok(Frame::Data);
             }
             book.chain.replace(instrument, link, &mut self.levels, out);

@@ -216,7 +216,14 @@ impl FeedCodec for Codec {
             return Ok(self.feed.ticker(ticker.symbol, &ticker.top, &ticker.day, received, out));
         }
         let feed = &mut self.feed;
-        self.parser.parse(frame, |root| feed.read(root, received, out))?
+        match self.parser.parse(frame, |root| feed.read(root, received, out)) {
+            Ok(result) => result,
+            Err(why) => {
+                // Nothing is numbered: nobody knows whose change it was.
+                feed.lose_all(out);
+                Err(why.into())
+            }
+        }
     }
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
@@ -405,6 +412,16 @@ impl Feed {
             }
         }
         Ok(Frame::Control)
+    }
+
+    /// A frame is lost, of whichever book.
+    #[cold]
+    fn lose_all(&mut self, out: &mut Decoded) {
+        if self.book_levels.is_some() && !self.halted {
+            let live = self.instruments.iter_mut().filter(|(_, it)| it.depth.is_live());
+            out.updates.extend(live.map(|(instrument, _)| Update::Void(instrument, VoidReason::Gap)));
+            self.ask_for_books_again(out);
+        }
     }
 
     /// What changed while nothing held is not known to have been told: order books begin anew.

@@ -86,14 +86,23 @@ pub fn demo(mut config: Config, seed: u64) -> Result<(), Failure> {
     run_live(&config, parts, beside, None, signals)
 }
 
+/// SIGHUP waits here from now on, for [`serve`]: it ends nothing while that is being prepared.
+///
+/// # Errors
+/// When the system refuses.
+pub fn signals_of_serve() -> Result<Signals, Failure> {
+    Signals::new([SIGHUP]).map_err(|why| unavailable("signals", &why))
+}
+
 /// The gateway on the configured venues, until a signal. `plan` is what `config` was resolved from, out of the file at
 /// `path`.
 ///
 /// # Errors
 /// When a port is in use or a thread cannot be made.
-pub fn serve(config: Config, plan: Plan, path: &Path) -> Result<(), Failure> {
-    let signals = signals()?;
-    signals.add_signal(SIGHUP).map_err(|why| unavailable("signals", &why))?;
+pub fn serve(config: Config, plan: Plan, path: &Path, signals: Signals) -> Result<(), Failure> {
+    for signal in [SIGINT, SIGTERM] {
+        signals.add_signal(signal).map_err(|why| unavailable("signals", &why))?;
+    }
     let cluster = clustering::options(&config);
     let (reloading, admin) = Reloading::new(&config, plan, path);
     let parts = Parts::new(&config, config.directory_with_room(), Clock::System, cluster, admin)?;
@@ -281,7 +290,8 @@ fn run_live(
     let (detector, alarm, gateways) = parts.detector(config, consumers);
     // In a cluster it is decided later who connects to what.
     let switch = Arc::new(Switch::new(directory.columns(), cluster.is_none()));
-    let (dialer, dialers) = dial::pool(dialers(config), &clock).map_err(|why| unavailable("dialling", &why))?;
+    let (dialer, dialers) =
+        dial::pool(dialers(config, &directory), &clock).map_err(|why| unavailable("dialling", &why))?;
 
     let (mut rows, mut feeds) = (Vec::new(), Vec::new());
     for (venues, ring) in shares.into_iter().zip(producers) {
@@ -366,8 +376,8 @@ fn trust(venue: &VenueConfig) -> Result<Trust, Failure> {
 }
 
 /// So many that no venue waits for another, nor for a page of its own.
-fn dialers(config: &Config) -> usize {
-    config.venues.len() * if config.books.levels > 0 { 2 } else { 1 }
+fn dialers(config: &Config, directory: &Directory) -> usize {
+    directory.columns() * if config.books.levels > 0 { 2 } else { 1 }
 }
 
 /// The venues, shared out evenly among the feed threads.

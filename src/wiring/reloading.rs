@@ -63,6 +63,8 @@ impl Reloading {
         // One that waits stands for all that come after it.
         let (signal, signals) = bounded(1);
         let (sign, signs) = bounded(1);
+        // It may have been changed since it was read.
+        let _ = sign.try_send(());
         let watch = match config.admin.watch_file {
             WatchFile::On => FileWatch::new(&self.path, sign).map_err(|why| {
                 log::say(format_args!("warning: admin.watch_file: the file is not watched, SIGHUP is needed: {why}"));
