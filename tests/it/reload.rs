@@ -1,6 +1,6 @@
 //! Changing the set at run time: a real `serve` on a simulator, told by SIGHUP, by its file, and by admin calls.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -372,6 +372,32 @@ fn f126_a_file_that_is_replaced_is_read_again() {
     std::fs::rename(rig.folder.join("data.new"), rig.folder.join("data")).unwrap();
     rig.wait_for_after(lines, "reload: - exchange kraken");
     rig.wait_until("price", |rig| rig.has_price("ETH/USDT", "binance"));
+}
+
+#[test]
+fn f126_a_file_that_is_still_being_written_is_not_taken_for_the_whole() {
+    let rig = Rig::new(BEFORE);
+    // Once it looks by itself whether the file is still what it was at the start.
+    std::thread::sleep(Duration::from_millis(600));
+    let lines = rig.said().len();
+    // As a slow copy does it: the file is empty, then half of it is there, then all.
+    let mut file = std::fs::File::create(rig.folder.join("c.toml")).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    file.write_all(b"venues = [\"kraken\"]\n").unwrap();
+    file.flush().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let said = rig.said();
+    assert!(!said[lines..].iter().any(|line| line.contains("reload")), "{said:#?}");
+    file.set_len(0).unwrap();
+    file.rewind().unwrap();
+    file.write_all(whole(rig.sim, AFTER).as_bytes()).unwrap();
+    drop(file);
+    rig.wait_until("price", |rig| rig.has_price("SOL/USDT", "kraken"));
+
+    // An empty one means all defaults at a start, and nothing to a gateway that runs.
+    std::fs::write(rig.folder.join("c.toml"), "\n").unwrap();
+    rig.wait_for("c.toml: is empty");
+    assert!(rig.has_price("SOL/USDT", "kraken"));
 }
 
 #[test]
