@@ -4,7 +4,8 @@ use serde_json::json;
 
 use crate::config::Config;
 use crate::discovery::{Catalogue, From};
-use crate::venues::{Books, Facts, Keepalive, Pace, VENUES, Venue};
+use crate::venues::depth::LEVELS_MAX;
+use crate::venues::{Books, Check, Facts, Keepalive, Pace, VENUES, Venue};
 
 /// All venues with their facts.
 #[must_use]
@@ -45,7 +46,12 @@ fn pace(pace: Pace) -> String {
 
 /// Channel, most levels of a side, and how a loss is noticed.
 fn books(books: &Books) -> String {
-    format!("{}, {}, {}", books.channel, books.levels_max, books.check.word())
+    let levels = if books.levels_max >= LEVELS_MAX { "all".to_owned() } else { books.levels_max.to_string() };
+    let of = match books.check {
+        Check::ChecksumOf(levels) => format!(" of {levels}"),
+        _ => String::new(),
+    };
+    format!("{}, {levels}, {}{of}", books.channel, books.check.word())
 }
 
 fn facts_json(f: &Facts) -> serde_json::Value {
