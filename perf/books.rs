@@ -4,19 +4,24 @@
 //!
 //!     cargo bench --bench books [PASSES]
 //!
+//! Where a frame has its changes in `b` and `a` with the symbol in `s`, as Binance writes them, also without the reading:
+//! the changes applied to the book, and its top compared with the last.
+//!
 //! Replays every recorded connection below tests/fixtures that has changes of a channel that a book codec reads. Wholes
 //! are applied and not counted. Each time includes two readings of the clock, which are shown as the floor.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
 use serde::de::IgnoredAny;
-use spreadwire::market::PairId;
-use spreadwire::market::book::BookStamp;
+use spreadwire::market::book::{BookStamp, Side};
+use spreadwire::market::{Decimal, Level, PairId};
 use spreadwire::matrix::books::BookTable;
 use spreadwire::record::capture::{Capture, Direction};
 use spreadwire::time::MonoNs;
+use spreadwire::venues::depth::{Change, Depth};
 use spreadwire::venues::{Decoded, FeedCodec, Symbols, Update, VENUES, Venue};
 
 /// Levels a side, as configured by default.
@@ -114,6 +119,39 @@ impl<'a> Replay<'a> {
     }
 }
 
+/// The changes of a frame, and whose book they are of.
+fn changes_of(frame: &[u8]) -> Option<(String, Vec<Change>)> {
+    let root: serde_json::Value = serde_json::from_slice(frame).ok()?;
+    let root = if root.get("b").is_some() { &root } else { root.get("data")? };
+    let symbol = root.get("s")?.as_str()?.to_owned();
+    let mut changes = Vec::new();
+    for (field, side) in [("b", Side::Bid), ("a", Side::Ask)] {
+        for level in root.get(field)?.as_array()? {
+            let number = |at: usize| level.get(at)?.as_str()?.parse::<Decimal>().ok();
+            changes.push(Change { side, level: Level { price: number(0)?, size: number(1)? } });
+        }
+    }
+    Some((symbol, changes))
+}
+
+/// Only the book's part of it.
+fn apply(steps: &[Step], passes: usize) -> Histogram<u64> {
+    let mut histogram = new_histogram();
+    let all: Vec<_> = steps.iter().filter(|it| it.is_change).filter_map(|it| changes_of(&it.frame)).collect();
+    for _ in 0..passes.min(10) {
+        let mut books: HashMap<&str, Depth> = HashMap::new();
+        for (symbol, changes) in &all {
+            let depth = books.entry(symbol).or_default();
+            let begun = Instant::now();
+            depth.apply(changes);
+            let top = depth.changed_top();
+            record(&mut histogram, begun);
+            std::hint::black_box(top);
+        }
+    }
+    histogram
+}
+
 fn measure(venue: &dyn Venue, path: &Path, passes: usize) {
     let mut capture = Capture::open(path).unwrap();
     let mut steps = Vec::new();
@@ -162,6 +200,10 @@ fn measure(venue: &dyn Venue, path: &Path, passes: usize) {
         }
     }
     let at = |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile);
+    let applied = apply(&steps, passes);
+    if !applied.is_empty() {
+        println!("  changes applied and the top recomputed: {} / {} ns", at(&applied, 0.5), at(&applied, 0.99));
+    }
     println!(
         "{}, {changes}: {} / {} ns ({}); {} ns; {:.2}",
         path.file_name().unwrap().to_string_lossy(),
