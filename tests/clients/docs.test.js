@@ -18,13 +18,16 @@ function examples(text) {
 /** Members and their types, in order, two levels deep where the names are fixed. */
 const shape = (value) => Object.entries(value).map(([key, inner]) => `${key}: ${typeof inner}`).join(', ')
 
+/** For admin calls. */
+const TOKEN = 'a-token-of-this-test-only'
+
 describe('documents', { concurrency: true }, () => {
   let binance, okx, server
 
   before(async () => {
     binance = await Venue.open('binance')
     okx = await Venue.open('okx')
-    server = await serveOn([binance, okx], ['BTC/USDT', 'ETH/USDT'])
+    server = await serveOn([binance, okx], ['BTC/USDT', 'ETH/USDT', 'SOL/USDT'], `[admin]\ntoken = "${TOKEN}"\n`)
     binance.quote('BTC/USDT', '99', '100')
     binance.day('BTC/USDT', { last: '1', high: '2', low: '1', change: '1', changePercent: '1', volume: '1' })
     okx.quote('BTC/USDT', '102', '103')
@@ -57,9 +60,16 @@ describe('documents', { concurrency: true }, () => {
     const livePages = [(await server.json('/api/book?symbol=BTC/USDT&exchange=okx')).value, (await server.json('/api/book?symbol=BTC/USDT')).value]
     okx.skip('BTC/USDT')
     await watcher.next(({ value }) => value.state === 'void')
+    const admin = (target, body, token) => server.post(target, body, { authorization: `Bearer ${token}` })
+    const calls = await Promise.all(
+      [[{ remove: ['SOL/USDT'] }, TOKEN], [{ remove: ['NONE/USDT'] }, TOKEN], [{}, 'wrong']].map((call) => admin('/api/admin/set', ...call)),
+    )
+    assert.deepEqual(calls.map(({ status }) => status), [200, 400, 401])
+    const replies = await Promise.all(calls.map((call) => call.json()))
+    await until('the news', () => extended.heard.some((m) => m.value.type === 'instruments'))
     const pages = ['/api/market-data/prices?pairs=BTC/USDT', '/api/exchanges/prices?symbol=BTC/USDT', '/api/websocket/stats', '/api/opportunities', '/api/instruments']
     const told = await Promise.all(pages.map(async (page) => (await server.json(page)).value))
-    const said = [...plain.heard, ...extended.heard, ...follower.heard, ...watcher.heard, ...stream.blocks].flatMap(({ value }) => value ?? []).concat(told, livePages)
+    const said = [...plain.heard, ...extended.heard, ...follower.heard, ...watcher.heard, ...stream.blocks].flatMap(({ value }) => value ?? []).concat(told, livePages, replies)
     const shapes = new Set(said.map(shape))
     const answers = examples(read('docs/protocol.md')).filter((example) => !example.action)
     assert.ok(answers.length >= 14, `${answers.length} examples`)
@@ -74,7 +84,7 @@ describe('documents', { concurrency: true }, () => {
     const client = await server.client()
     for (const request of examples(read('docs/protocol.md')).filter((example) => example.action)) {
       client.send(request)
-      assert.match((await client.next((m) => !['price', 'arbitrage', 'opportunity', 'book'].includes(m.value.type))).value.type, /subscribed$/)
+      assert.match((await client.next((m) => !['price', 'arbitrage', 'opportunity', 'book', 'instruments'].includes(m.value.type))).value.type, /subscribed$/)
     }
     await client.close()
   })
@@ -83,7 +93,10 @@ describe('documents', { concurrency: true }, () => {
     const text = read('docs/protocol.md') + read('docs/operating.md') + read('README.md')
     const paths = new Set([...text.matchAll(/(?<=[`\d])\/(?:api\b|ws\/prices|metrics|livez|readyz)[\w/-]*/g)].map(([found]) => found.replace(/\/$/, '')))
     assert.ok(paths.size >= 8, [...paths].join(' '))
-    for (const found of paths) assert.notEqual((await server.get(found)).status, 404, found)
+    for (const found of paths) {
+      const { status } = found.startsWith('/api/admin') ? await server.post(found, {}, {}) : await server.get(found)
+      assert.notEqual(status, 404, found)
+    }
     const index = (await server.get('/api')).body
     for (const [, found] of index.matchAll(/href="(\/[^"]+)"/g)) assert.ok(paths.has(found), `${found} is not documented`)
   })

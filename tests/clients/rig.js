@@ -70,6 +70,11 @@ export class Server {
     return get(this.address, target, options)
   }
 
+  /** A POST of `body` as JSON. */
+  async post(target, body, headers) {
+    return fetch(`http://${this.address}${target}`, { method: 'POST', headers, body: JSON.stringify(body) })
+  }
+
   async json(target) {
     const reply = await this.get(target)
     return { ...reply, value: JSON.parse(reply.body) }
