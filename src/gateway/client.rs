@@ -10,6 +10,9 @@ use crate::gateway::outbox::{Marks, Outbox};
 use crate::net::Link;
 use crate::time::MonoNs;
 
+/// When a beat or chore is due that is not armed.
+pub const UNARMED: MonoNs = MonoNs(u64::MAX);
+
 /// What a write came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
@@ -79,11 +82,11 @@ pub struct Client {
     pub owes_books: bool,
     /// Nanoseconds between two bursts; `None`: every change.
     pub beat: Option<u64>,
-    /// When the next burst is due.
+    /// When the next burst is due; [`UNARMED`] when no call for it is on the wheel.
     pub beat_at: MonoNs,
     /// Prices that it got out of turn, and that the next burst leaves out.
     pub held: Option<Box<Marks>>,
-    /// When its next chore is armed for.
+    /// When its next chore is armed for; [`UNARMED`] when it is not.
     pub chore_at: MonoNs,
     /// Takes prices and alerts: what the connection says, kept where bursts look.
     pub listens: bool,
@@ -109,9 +112,9 @@ impl Client {
             books: Vec::new(),
             owes_books: false,
             beat: Some(options.beat_ms * crate::time::MS),
-            beat_at: MonoNs(u64::MAX),
+            beat_at: UNARMED,
             held: None,
-            chore_at: MonoNs(u64::MAX),
+            chore_at: UNARMED,
             listens: false,
             ended: false,
         }

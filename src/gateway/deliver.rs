@@ -160,16 +160,15 @@ impl Gateway {
     fn beat(&mut self, call: Call) {
         let now = self.eye.now;
         let Some(client) = self.clients.get_mut(call.key) else { return };
-        let (Some(period), Some(bundle)) = (client.beat, client.bundle) else { return };
         if client.generation != call.generation || client.beat_at > now {
             return;
         }
-        let next = client.beat_at.plus(period);
+        // A client without a beat or a subscription stays unarmed: `burst_now` arms the next beat.
+        let due = std::mem::replace(&mut client.beat_at, UNARMED);
+        let (Some(period), Some(bundle)) = (client.beat, client.bundle.filter(|_| client.listens)) else { return };
+        let next = due.plus(period);
         client.beat_at = if next > now { next } else { first_beat(now, period) };
         self.beats.arm(client.beat_at, call);
-        if !client.listens {
-            return;
-        }
         if client.outbox.is_blocked() {
             let places = self.desk.bundle(bundle).map_or(0, desk::Bundle::places) as u64;
             self.totals.conflated += places;
@@ -203,7 +202,7 @@ impl Gateway {
         let burst = self.desk.burst_of(bundle, &self.eye.view(), |place| marks.has(place));
         match client.beat {
             None => self.desk.caught_up(bundle, &marks),
-            Some(period) if client.beat_at == MonoNs(u64::MAX) => {
+            Some(period) if client.beat_at == UNARMED => {
                 client.beat_at = first_beat(now, period);
                 self.beats.arm(client.beat_at, Call { key, generation: client.generation });
             }

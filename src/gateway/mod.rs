@@ -32,7 +32,7 @@ use std::time::Duration;
 use arc_swap::Cache;
 use mio::{Events, Poll, Token, Waker};
 
-use crate::gateway::client::{Client, Kind, Sent, Totals};
+use crate::gateway::client::{Client, Kind, Sent, Totals, UNARMED};
 use crate::gateway::connection::Ask;
 use crate::gateway::desk::{Desk, Format, Stamp, View, frame_text};
 use crate::gateway::ledger::{Ledger, less_real};
@@ -84,6 +84,8 @@ const KNOWN_NS: u64 = SECOND / 20;
 const BEAT_TICK_NS: u64 = 10 * MS;
 /// Beats of at least twice this length begin on a multiple of it.
 const BEAT_ALIGN_NS: u64 = 100 * MS;
+/// Slots of a wheel of due times.
+const WHEEL_SLOTS: usize = 512;
 /// Time-outs are due in slots of this width.
 const CHORE_TICK_NS: u64 = 100 * MS;
 
@@ -120,7 +122,9 @@ struct Eye {
     days: Arc<DayTable>,
     board: Arc<Board>,
     turn: u64,
-    /// By the machine's clock, which clients and their time-outs live by.
+    /// The clock of clients and their time-outs: the machine's.
+    machine: Clock,
+    /// Now, by that clock.
     now: MonoNs,
     /// By the clock of the quotes: another one in a replay, which may run fast, jump or stand.
     quoted: MonoNs,
@@ -132,7 +136,7 @@ struct Eye {
 impl Eye {
     fn look(&mut self, clock: &Clock) {
         self.turn += 1;
-        self.now = Clock::System.now();
+        self.now = self.machine.now();
         self.quoted = if matches!(clock, Clock::System) { self.now } else { clock.now() };
         self.unix = clock.unix();
         let newest = self.cache.load();
@@ -251,6 +255,7 @@ impl Gateway {
             days,
             board: Arc::clone(&board),
             turn: 0,
+            machine: Clock::System,
             now,
             quoted: clock.now(),
             unix: clock.unix(),
@@ -287,8 +292,8 @@ impl Gateway {
             streams: 0,
             pairs: 0,
             names_changed: false,
-            beats: Wheel::new(512, BEAT_TICK_NS, now),
-            chores: Wheel::new(512, CHORE_TICK_NS, now),
+            beats: Wheel::new(WHEEL_SLOTS, BEAT_TICK_NS, now),
+            chores: Wheel::new(WHEEL_SLOTS, CHORE_TICK_NS, now),
             due: VecDeque::new(),
             again: Vec::new(),
             gone: Vec::new(),
@@ -324,9 +329,30 @@ impl Gateway {
         self
     }
 
+    /// The same, with clients and their time-outs on `clock` instead of the machine's. For tests that turn the stage by
+    /// hand: call it before the first turn.
+    #[must_use]
+    pub fn with_client_clock(mut self, clock: &Clock) -> Self {
+        let now = clock.now();
+        self.eye.machine = clock.clone();
+        self.beats = Wheel::new(WHEEL_SLOTS, BEAT_TICK_NS, now);
+        self.chores = Wheel::new(WHEEL_SLOTS, CHORE_TICK_NS, now);
+        for at in [
+            &mut self.eye.now,
+            &mut self.books_at,
+            &mut self.accept_after,
+            &mut self.sweep_at,
+            &mut self.survey_at,
+            &mut self.known_until,
+        ] {
+            *at = now;
+        }
+        self
+    }
+
     /// How long to sleep in the poll: until the next thing is due, at most `wait`.
     fn sleep(&self, wait: Duration) -> Duration {
-        let now = Clock::System.now();
+        let now = self.eye.machine.now();
         let waiting =
             self.more || !self.due.is_empty() || !self.again.is_empty() || (self.accepting && self.accept_after <= now);
         let waiting = waiting || !self.owed.is_empty() || self.sweeping;
@@ -526,7 +552,7 @@ impl Gateway {
         if client.generation != call.generation || client.chore_at > now {
             return;
         }
-        client.chore_at = MonoNs(u64::MAX);
+        client.chore_at = UNARMED;
         let gauges = &self.board.gateways[self.index];
         if let Some(since) = client.outbox.blocked_since() {
             if now.since(since) >= self.options.progress_within_ns {
@@ -660,9 +686,9 @@ impl Gateway {
 
     /// Waits until everybody has what is owed and has left.
     fn flush_until(&mut self, end: MonoNs) {
-        while !self.clients.is_empty() && Clock::System.now() < end {
+        while !self.clients.is_empty() && self.eye.machine.now() < end {
             let Some(mut events) = self.events.take() else { return };
-            let left = Duration::from_nanos(end.since(Clock::System.now()));
+            let left = Duration::from_nanos(end.since(self.eye.machine.now()));
             let polled = self.poll.poll(&mut events, Some(left.min(Duration::from_millis(20))));
             self.eye.look(&self.clock);
             for key in self.clients.keys() {

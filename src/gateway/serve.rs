@@ -267,7 +267,7 @@ impl Gateway {
             if let Some(interval) = command.interval_ms {
                 client.beat = self.options.beat(interval);
                 // The new beat begins now, if there is one.
-                client.beat_at = MonoNs(u64::MAX);
+                client.beat_at = UNARMED;
             }
             self.set_follows(key, command.opportunities.unwrap_or(followed));
         }

@@ -4,6 +4,7 @@
 mod books;
 mod opportunities;
 mod simulated;
+mod turned;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -57,6 +58,13 @@ impl Rig {
 
     /// One that keeps order books of so many levels a side.
     fn keeping(options: Options, levels: usize) -> Self {
+        let (mut rig, gateway) = Self::by_hand(options, levels, Clock::System);
+        rig.thread = Some(spawn(vec![Box::new(gateway)], None, Idle::Wait, rig.stop.clone()).unwrap());
+        rig
+    }
+
+    /// The same, with the stage to be turned by hand, and quotes on `clock`.
+    fn by_hand(options: Options, levels: usize, clock: Clock) -> (Self, Gateway) {
         let venue = |name: &str| VenueEntry {
             name: name.into(),
             taker_fee_pct: "0.1".parse().unwrap(),
@@ -69,7 +77,6 @@ impl Rig {
         let directory =
             Arc::new(Directory::new(SYMBOLS.map(str::to_owned).to_vec(), VENUES.iter().map(|v| venue(v)).collect()));
         let (matrix, writer) = QuoteMatrix::new(directory.pairs());
-        let clock = Clock::System;
         let board = Arc::new(Board::new(clock.now(), VENUES.len(), 1));
         // Nobody feeds here; whose prices are said to come has its books, too.
         board.books.iter().for_each(|books| books.set_state(LinkState::Connected, clock.now()));
@@ -96,10 +103,9 @@ impl Rig {
             listener,
         })
         .unwrap();
-        let stop = Stop::default();
-        let thread = spawn(vec![Box::new(gateway)], None, Idle::Wait, stop.clone()).unwrap();
-        let thread = Some(thread);
-        Self { address, directory, writer, changes, days, books, board, events, alarm, clock, stop, thread }
+        let (stop, thread) = (Stop::default(), None);
+        let rig = Self { address, directory, writer, changes, days, books, board, events, alarm, clock, stop, thread };
+        (rig, gateway)
     }
 
     fn pair(&self, symbol: &str, venue: &str) -> PairId {

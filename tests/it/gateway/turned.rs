@@ -1,0 +1,371 @@
+//! The stage turned by hand on fake time: what flows to a client is what it holds, whatever it asked for before.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use spreadwire::market::Decimal;
+use spreadwire::market::book::{Book, BookStamp, Side};
+use spreadwire::stage::Stage;
+use spreadwire::time::HandClock;
+
+use super::*;
+
+/// A gateway that nobody turns but the test.
+struct Turned {
+    rig: Rig,
+    gateway: Gateway,
+    hand: HandClock,
+    /// How often quotes were renewed.
+    round: u64,
+}
+
+impl Turned {
+    fn new(options: Options) -> Self {
+        let hand = HandClock::new(MonoNs(1000 * SECOND), UnixNs::from_ms(1_700_000_000_000));
+        let (rig, gateway) = Rig::by_hand(options, 5, hand.clock());
+        let gateway = gateway.with_client_clock(&hand.clock());
+        Self { rig, gateway, hand, round: 0 }
+    }
+
+    fn turn(&mut self) -> usize {
+        self.gateway.turn(Duration::ZERO)
+    }
+
+    /// Turns until nothing is left to do.
+    fn rest(&mut self) {
+        while self.turn() > 0 {}
+        self.turn();
+    }
+
+    /// Lets time pass in steps in which no beat is missed.
+    fn pass(&mut self, mut ms: u64) {
+        while ms > 0 {
+            let step = ms.min(100);
+            self.hand.advance(step * MS);
+            self.rest();
+            ms -= step;
+        }
+    }
+
+    fn connect(&mut self) -> Peer {
+        let tcp = TcpStream::connect(self.rig.address).unwrap();
+        tcp.set_nonblocking(true).unwrap();
+        tcp.set_nodelay(true).unwrap();
+        Peer { tcp, input: Vec::new() }
+    }
+
+    fn client(&mut self) -> Peer {
+        let mut peer = self.connect();
+        peer.tcp.write_all(UPGRADE.as_bytes()).unwrap();
+        let end = self.until(&mut peer, |bytes| bytes.windows(4).position(|four| four == b"\r\n\r\n"));
+        assert!(peer.input.starts_with(b"HTTP/1.1 101"));
+        peer.input.drain(..end + 4);
+        peer
+    }
+
+    /// Turns until `found` finds something in what `peer` received.
+    fn until<T>(&mut self, peer: &mut Peer, found: impl Fn(&[u8]) -> Option<T>) -> T {
+        for _ in 0..100_000 {
+            self.turn();
+            peer.read();
+            if let Some(it) = found(&peer.input) {
+                return it;
+            }
+        }
+        panic!("nothing came but {:?}", String::from_utf8_lossy(&peer.input));
+    }
+
+    /// Every quote, every book and the one opportunity are others than before.
+    fn renew(&mut self) {
+        self.round += 1;
+        for symbol in ["BTC/USDT", "ETH/USDT"] {
+            for venue in ["binance", "kraken"] {
+                self.rig.quote(symbol, venue, &self.round.to_string(), "100000");
+                let mut book = Book::default();
+                book.set(Side::Bid, Level { price: Decimal::new(self.round, 0), size: Decimal::new(1, 0) });
+                let stamp = BookStamp { received: self.rig.clock.now(), ..BookStamp::default() };
+                self.rig.books.publish(self.rig.pair(symbol, venue), &book, stamp);
+            }
+        }
+        let change = if self.round == 1 { Change::Opened } else { Change::Updated };
+        let event = self.rig.event("BTC/USDT", ("kraken", "42500"), ("binance", "42925"), change, false);
+        let opened = Opportunity { opened: MonoNs(999 * SECOND), ..event.opportunity };
+        self.rig.events.push(OpportunityEvent { opportunity: opened, ..event }).unwrap();
+    }
+}
+
+/// The other end of a connection, which never waits.
+struct Peer {
+    tcp: TcpStream,
+    input: Vec<u8>,
+}
+
+impl Peer {
+    fn read(&mut self) {
+        let mut buffer = [0; 16 * 1024];
+        while let Ok(length) = self.tcp.read(&mut buffer) {
+            if length == 0 {
+                return;
+            }
+            self.input.extend_from_slice(&buffer[..length]);
+        }
+    }
+
+    /// Sends a text message under the mask 0.
+    fn say(&mut self, text: &str) {
+        let mut frame = vec![0x81, 0x80 | 126];
+        frame.extend_from_slice(&(text.len() as u16).to_be_bytes());
+        frame.extend_from_slice(&[0; 4]);
+        frame.extend_from_slice(text.as_bytes());
+        self.tcp.write_all(&frame).unwrap();
+    }
+
+    /// All whole text messages that came.
+    fn texts(&mut self) -> Vec<String> {
+        self.read();
+        let (mut texts, mut at) = (Vec::new(), 0);
+        while let Some((from, to)) = frame_at(&self.input, at) {
+            if self.input[at] == 0x81 {
+                texts.push(String::from_utf8(self.input[from..to].to_vec()).unwrap());
+            }
+            at = to;
+        }
+        self.input.drain(..at);
+        texts
+    }
+}
+
+/// Where the payload of the frame that begins at `at` is, if all of it is there.
+fn frame_at(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
+    let (from, length) = match *bytes.get(at + 1)? {
+        126 => (at + 4, usize::from(u16::from_be_bytes([*bytes.get(at + 2)?, *bytes.get(at + 3)?]))),
+        127 => (at + 10, u64::from_be_bytes(bytes.get(at + 2..at + 10)?.try_into().ok()?) as usize),
+        short => (at + 2, usize::from(short)),
+    };
+    (bytes.len() >= from + length).then_some((from, from + length))
+}
+
+impl Drop for Peer {
+    /// A reset instead of a goodbye: thousands of these must not use up the ports of the machine.
+    fn drop(&mut self) {
+        let _ = rustix::net::sockopt::set_socket_linger(&self.tcp, Some(Duration::ZERO));
+    }
+}
+
+// What is asked for flows, and nothing else.
+
+const SPELLINGS: [&str; 4] = ["BTC/USDT", "btc/usdt", "ETH/USDT", "NOPE/USDT"];
+const EXCHANGES: [&str; 3] = ["binance", "Kraken", "nowhere"];
+const BOOKS: [(&str, &str); 3] = [("BTC/USDT", "binance"), ("eth/usdt", "kraken"), ("ETH/USDT", "nowhere")];
+
+#[derive(Clone, Debug)]
+struct Step {
+    subscribes: bool,
+    symbols: u8,
+    exchanges: u8,
+    books: Option<u8>,
+    interval: Option<u64>,
+    extended: Option<bool>,
+    follows: Option<bool>,
+    /// Milliseconds until the next step.
+    pause: u64,
+    /// Whether the flow is looked at after this step.
+    looks: bool,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let masks = (prop_oneof![Just(15u8), 0u8..16], prop_oneof![Just(7u8), 0u8..8], proptest::option::of(0u8..8));
+    let interval =
+        prop_oneof![3 => Just(None), 1 => prop_oneof![Just(0), Just(20), Just(500), Just(700)].prop_map(Some)];
+    let asked = (interval, proptest::option::of(any::<bool>()), proptest::option::of(any::<bool>()));
+    let pause = prop_oneof![Just(0), 0u64..60, Just(499), Just(501), 600u64..1300];
+    (any::<bool>(), masks, asked, pause, proptest::bool::weighted(0.3)).prop_map(
+        |(subscribes, (symbols, exchanges, books), (interval, extended, follows), pause, looks)| Step {
+            subscribes,
+            symbols,
+            exchanges,
+            books,
+            interval,
+            extended,
+            follows,
+            pause,
+            looks,
+        },
+    )
+}
+
+fn chosen<T: Copy>(all: &[T], mask: u8) -> Vec<T> {
+    all.iter().enumerate().filter(|(at, _)| mask >> at & 1 == 1).map(|(_, name)| *name).collect()
+}
+
+/// What a client holds, by what it was told.
+#[derive(Debug)]
+struct Holds {
+    symbols: Vec<&'static str>,
+    exchanges: Vec<&'static str>,
+    books: Vec<(&'static str, &'static str)>,
+    /// 0: every change.
+    interval: u64,
+    extended: bool,
+    follows: bool,
+}
+
+fn amend<T: Copy + PartialEq>(set: &mut Vec<T>, names: &[T], adds: bool) {
+    match adds {
+        true => names.iter().for_each(|name| {
+            if !set.contains(name) {
+                set.push(*name);
+            }
+        }),
+        false => set.retain(|name| !names.contains(name)),
+    }
+}
+
+impl Holds {
+    /// Applies `step` and returns the request for it.
+    fn ask(&mut self, step: &Step) -> Value {
+        let (symbols, exchanges) = (chosen(&SPELLINGS, step.symbols), chosen(&EXCHANGES, step.exchanges));
+        let action = if step.subscribes { "subscribe" } else { "unsubscribe" };
+        amend(&mut self.symbols, &symbols, step.subscribes);
+        amend(&mut self.exchanges, &exchanges, step.subscribes);
+        let mut request = json!({"action": action, "symbols": symbols, "exchanges": exchanges});
+        if let Some(mask) = step.books {
+            let books = chosen(&BOOKS, mask);
+            amend(&mut self.books, &books, step.subscribes);
+            request["books"] = books.iter().map(|(symbol, on)| json!({"symbol": symbol, "exchange": on})).collect();
+        }
+        if step.subscribes {
+            self.interval = step.interval.unwrap_or(self.interval);
+            self.extended = step.extended.unwrap_or(self.extended);
+            self.follows = step.follows.unwrap_or(self.follows);
+            for (name, value) in [
+                ("intervalMs", step.interval.map(Value::from)),
+                ("extended", step.extended.map(Value::from)),
+                ("opportunities", step.follows.map(Value::from)),
+            ] {
+                if let Some(value) = value {
+                    request[name] = value;
+                }
+            }
+        }
+        request
+    }
+
+    /// What can flow now, as the messages of it begin.
+    fn flow(&self) -> Vec<String> {
+        let mut flow = Vec::new();
+        let quoted = |symbol: &&&str| !symbol.starts_with("NOPE");
+        for symbol in self.symbols.iter().filter(quoted) {
+            for exchange in self.exchanges.iter().filter(|exchange| **exchange != "nowhere") {
+                flow.push(format!(r#"{{"type":"price","symbol":"{symbol}","exchange":"{exchange}""#));
+            }
+            if self.follows && symbol.eq_ignore_ascii_case("BTC/USDT") {
+                flow.push(format!(r#"{{"type":"opportunity" "{symbol}""#));
+            }
+        }
+        for (symbol, exchange) in self.books.iter().filter(|(_, exchange)| *exchange != "nowhere") {
+            flow.push(format!(r#"{{"type":"book","symbol":"{symbol}","exchange":"{exchange}""#));
+        }
+        flow.sort();
+        flow
+    }
+}
+
+/// What `text` is about, as in [`Holds::flow`].
+fn subject(text: &str) -> Option<String> {
+    if text.starts_with(r#"{"type":"opportunity""#) {
+        let symbol = text.split(r#""symbol":""#).nth(1)?.split('"').next()?;
+        return Some(format!(r#"{{"type":"opportunity" "{symbol}""#));
+    }
+    let is_flow = text.starts_with(r#"{"type":"price""#) || text.starts_with(r#"{"type":"book""#);
+    let end = text.match_indices('"').nth(11)?.0;
+    (is_flow && !text.contains(r#""exchange":"nowhere""#)).then(|| text[..=end].to_owned())
+}
+
+/// Counts what came, and finds nothing in it that is not held.
+fn take(peer: &mut Peer, holds: &Holds) -> Result<BTreeMap<String, u64>, TestCaseError> {
+    let (flow, mut came) = (holds.flow(), BTreeMap::new());
+    for text in peer.texts() {
+        let Some(subject) = subject(&text) else { continue };
+        prop_assert!(flow.contains(&subject), "{subject} came, held is {flow:?}");
+        if text.starts_with(r#"{"type":"price""#) {
+            prop_assert_eq!(text.contains("ageMs"), holds.extended, "{}", text);
+        }
+        *came.entry(subject).or_default() += 1;
+    }
+    Ok(came)
+}
+
+/// All that is held comes within its interval, and with every change a live client gets it once.
+fn looks(turned: &mut Turned, peer: &mut Peer, holds: &Holds) -> Result<(), TestCaseError> {
+    turned.rest();
+    take(peer, holds)?;
+    turned.renew();
+    turned.rest();
+    // Beats begin on a multiple of 100 ms, and books have a beat of that length. A price that came out of turn leaves
+    // out the next beat.
+    let time = 2 * holds.interval + 110;
+    turned.pass(time);
+    let came = take(peer, holds)?;
+    prop_assert_eq!(came.keys().cloned().collect::<Vec<_>>(), holds.flow(), "of what is held");
+    for (subject, count) in came.iter().filter(|(subject, _)| subject.starts_with(r#"{"type":"price""#)) {
+        let most = 1 + time.checked_div(holds.interval).unwrap_or(0);
+        prop_assert!(*count <= most, "{subject}: {count} times");
+    }
+    Ok(())
+}
+
+fn flows(steps: &[Step]) -> Result<(), TestCaseError> {
+    let mut turned = Turned::new(Options { commands: (1000, 1000), ..Options::default() });
+    turned.renew();
+    let mut peer = turned.client();
+    let (symbols, exchanges, books) = (Vec::new(), Vec::new(), Vec::new());
+    let mut holds = Holds { symbols, exchanges, books, interval: 500, extended: false, follows: false };
+    for step in steps {
+        take(&mut peer, &holds)?;
+        let request = holds.ask(step);
+        peer.say(&request.to_string());
+        let reply: &[u8] = if step.subscribes { b"Successfully subscribed" } else { b"Successfully unsubscribed" };
+        turned.until(&mut peer, |bytes| bytes.windows(reply.len()).position(|some| some == reply));
+        turned.rest();
+        // What was on its way before the reply is of before.
+        let texts = peer.texts();
+        let at = texts.iter().position(|text| text.contains("Successfully")).unwrap();
+        for text in &texts[at + 1..] {
+            if let Some(subject) = subject(text) {
+                prop_assert!(holds.flow().contains(&subject), "{subject} came after {request}");
+            }
+        }
+        if step.looks {
+            looks(&mut turned, &mut peer, &holds)?;
+        }
+        turned.pass(step.pause);
+    }
+    looks(&mut turned, &mut peer, &holds)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_asked_for_in_whatever_order_what_is_held_flows(steps in proptest::collection::vec(step(), 1..7)) {
+        flows(&steps)?;
+    }
+}
+
+#[test]
+fn prices_flow_again_after_everything_was_unsubscribed_for_a_beat() {
+    let all = Step {
+        subscribes: true,
+        symbols: 1,
+        exchanges: 1,
+        books: None,
+        interval: None,
+        extended: None,
+        follows: None,
+        pause: 700,
+        looks: false,
+    };
+    let none = Step { subscribes: false, ..all.clone() };
+    flows(&[all.clone(), none, all]).unwrap();
+}
