@@ -27,6 +27,7 @@ use crate::cluster::batch::{Entry, Head, Reader};
 use crate::cluster::history::History;
 use crate::cluster::publisher::Wanted;
 use crate::cluster::store::{Control, Keys, Store, StoreError};
+use crate::market::book::BookVoid;
 use crate::market::quote::{FeedEvent, Origin};
 use crate::market::{Directory, InstrumentId, Quote, VenueId};
 use crate::matrix::CellState;
@@ -482,7 +483,7 @@ impl Follow {
             self.parts.board.venues[venue.index()].set_source(quote.source as u8);
             self.parts.handover.push(FeedEvent::Quote(quote));
         } else {
-            self.parts.handover.push(FeedEvent::Void(entry.instrument, venue, Origin::Shared));
+            self.parts.handover.push(FeedEvent::Void(entry.instrument, venue, Origin::Shared, BookVoid::Gap));
         }
     }
 

@@ -2,8 +2,9 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::market::opportunity::{Change, Opportunity, OpportunityEvent};
-use crate::market::{InstrumentId, VenueId};
+use crate::detector::group::Groups;
+use crate::market::opportunity::{Change, CloseReason, Opportunity, OpportunityEvent};
+use crate::market::{Decimal, InstrumentId, VenueId};
 use crate::time::MonoNs;
 
 type Key = (InstrumentId, VenueId, VenueId);
@@ -16,6 +17,7 @@ pub struct Episodes {
     alerted: FxHashMap<Key, MonoNs>,
     /// Open opportunities per instrument.
     counts: Vec<u32>,
+    groups: Groups,
     round: u64,
 }
 
@@ -23,6 +25,8 @@ struct Episode {
     opportunity: Opportunity,
     /// As it was last told.
     told: Opportunity,
+    /// Prices of both legs when it opened.
+    first: (Decimal, Decimal),
     alerted: Option<MonoNs>,
     round: u64,
 }
@@ -40,6 +44,12 @@ impl Episodes {
         self.open.len()
     }
 
+    /// How many groups the open ones are.
+    #[must_use]
+    pub fn groups(&self) -> usize {
+        self.groups.len()
+    }
+
     /// Whether `instrument` has an open one.
     #[inline]
     #[must_use]
@@ -52,7 +62,8 @@ impl Episodes {
         self.counts.iter().enumerate().filter(|(_, n)| **n > 0).map(|(at, _)| InstrumentId(at as u32))
     }
 
-    /// One scan of a row begins; [`Self::seen`] for each opportunity in it, then [`Self::close_unseen`].
+    /// One scan of a row begins; [`Self::seen`] for each opportunity in it, then [`Self::close_unseen`], then
+    /// [`Self::fill_groups`].
     pub fn begin(&mut self) {
         self.round += 1;
     }
@@ -64,6 +75,7 @@ impl Episodes {
         let is_due = |last: Option<MonoNs>| last.is_none_or(|at| now.since(at) > debounce_ns);
         if let Some(episode) = self.open.get_mut(&key) {
             opportunity.opened = episode.opportunity.opened;
+            opportunity.group = episode.opportunity.group;
             opportunity.peak_gross_pct = episode.opportunity.peak_gross_pct.max(opportunity.gross_pct);
             episode.opportunity = opportunity;
             episode.round = round;
@@ -77,39 +89,59 @@ impl Episodes {
         }
         opportunity.opened = now;
         opportunity.peak_gross_pct = opportunity.gross_pct;
+        opportunity.group.number = self.groups.join(&opportunity, round);
+        let first = (opportunity.buy.level.price, opportunity.sell.level.price);
         let last = self.alerted.remove(&key);
         let alert = is_due(last);
         let alerted = if alert { Some(now) } else { last };
-        self.open.insert(key, Episode { opportunity, told: opportunity, alerted, round });
+        self.open.insert(key, Episode { opportunity, told: opportunity, first, alerted, round });
         self.counts[key.0.index()] += 1;
         Some(OpportunityEvent { opportunity, change: Change::Opened, alert })
     }
 
-    /// Ends all episodes of `instrument` that the scan at `now` did not see.
-    pub fn close_unseen(&mut self, instrument: InstrumentId, now: MonoNs, mut closed: impl FnMut(OpportunityEvent)) {
+    /// Ends all episodes of `instrument` that the scan at `now` did not see. `end` says how the opportunity that was
+    /// last seen so, and opened at these prices of both legs, stands now, and why it is none any more.
+    pub fn close_unseen(
+        &mut self,
+        instrument: InstrumentId,
+        now: MonoNs,
+        end: impl Fn(&Opportunity, (Decimal, Decimal)) -> (Opportunity, CloseReason),
+        mut closed: impl FnMut(OpportunityEvent),
+    ) {
         if !self.is_open(instrument) {
             return;
         }
-        let (round, counts, alerted) = (self.round, &mut self.counts, &mut self.alerted);
+        let Self { round, counts, alerted, groups, .. } = self;
         self.open.retain(|key, episode| {
-            if key.0 != instrument || episode.round == round {
+            if key.0 != instrument || episode.round == *round {
                 return true;
             }
             counts[instrument.index()] -= 1;
             if let Some(at) = episode.alerted {
                 alerted.insert(*key, at);
             }
-            let opportunity = Opportunity { detected: now, ..episode.opportunity };
-            closed(OpportunityEvent { opportunity, change: Change::Closed, alert: false });
+            let last = &episode.opportunity;
+            groups.leave(last.group.number);
+            let (mut ended, reason) = end(last, episode.first);
+            (ended.opened, ended.peak_gross_pct, ended.group) = (last.opened, last.peak_gross_pct, last.group);
+            ended.detected = now;
+            closed(OpportunityEvent { opportunity: ended, change: Change::Closed(reason), alert: false });
             false
         });
     }
 
+    /// Completes what the events of one scan say of their groups.
+    pub fn fill_groups(&self, events: &mut [OpportunityEvent]) {
+        events.iter_mut().for_each(|event| self.groups.fill(&mut event.opportunity.group));
+    }
+
     /// Tells the open ones whose legs are not as they were told, each at most once in `every_ns`.
     pub fn tell_updated(&mut self, now: MonoNs, every_ns: u64, mut updated: impl FnMut(OpportunityEvent)) {
-        for Episode { opportunity, told, .. } in self.open.values_mut() {
+        let Self { open, groups, .. } = self;
+        for Episode { opportunity, told, .. } in open.values_mut() {
             let is_other = (opportunity.buy, opportunity.sell) != (told.buy, told.sell);
             if is_other && now.since(told.detected) >= every_ns {
+                groups.fill(&mut opportunity.group);
                 *told = Opportunity { detected: now, ..*opportunity };
                 updated(OpportunityEvent { opportunity: *told, change: Change::Updated, alert: false });
             }

@@ -4,6 +4,7 @@
 //! Never blocks on a gateway, allocates nothing on the path of a quote that opens nothing, logs nothing.
 
 pub mod episode;
+pub mod group;
 #[cfg(test)]
 mod oracle;
 pub mod scan;
@@ -13,9 +14,10 @@ use std::time::Duration;
 
 use crossbeam::sync::Parker;
 
-use crate::market::opportunity::{Change, Leg, Opportunity, OpportunityEvent, gross_pct, net_pct};
+use crate::market::book::BookVoid;
+use crate::market::opportunity::{Change, CloseReason, Group, Leg, Opportunity, OpportunityEvent, gross_pct, net_pct};
 use crate::market::quote::{FeedEvent, Origin};
-use crate::market::{Directory, InstrumentId, PairId, Quote, VenueId};
+use crate::market::{Decimal, Directory, InstrumentId, PairId, Quote, VenueId};
 use crate::matrix::changes::Changes;
 use crate::matrix::merge::{self, LastSeen, News};
 use crate::matrix::{CellQuote, CellState, MatrixWriter};
@@ -25,7 +27,7 @@ use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, MS, MonoNs, SECOND};
 
 use episode::Episodes;
-use scan::{Grid, Options};
+use scan::{Grid, Options, Spread};
 
 /// Events taken from one ring before the next has its turn.
 const BATCH: usize = 256;
@@ -139,8 +141,8 @@ impl Detector {
                 self.recorder.record(Hop::Merge, venue, quote.decoded, now);
                 self.recorder.record(Hop::Detect, venue, now, self.clock.now());
             }
-            FeedEvent::Void(instrument, venue, origin) => {
-                self.core.void(instrument, venue, origin, mark);
+            FeedEvent::Void(instrument, venue, origin, why) => {
+                self.core.void(instrument, venue, origin, why, mark);
                 self.core.scan(instrument, now, &mut self.events);
             }
             FeedEvent::Down(venue, origin) => self.core.down(venue, origin, now, mark, &mut self.events),
@@ -258,6 +260,8 @@ pub struct Core {
     episodes: Episodes,
     /// Cells whose quote is suspect.
     doubted: Vec<PairId>,
+    /// By cell: why its quote does not hold, where it does not.
+    causes: Vec<CloseReason>,
     options: Options,
 }
 
@@ -271,6 +275,7 @@ impl Core {
             last: vec![LastSeen::default(); directory.pairs()],
             episodes: Episodes::new(directory.rows()),
             doubted: Vec::new(),
+            causes: vec![CloseReason::LegVoid; directory.pairs()],
             directory,
             matrix,
             options,
@@ -281,6 +286,12 @@ impl Core {
     #[must_use]
     pub fn open(&self) -> usize {
         self.episodes.open()
+    }
+
+    /// How many events the open ones are: those of one venue's jump are one.
+    #[must_use]
+    pub fn groups(&self) -> usize {
+        self.episodes.groups()
     }
 
     /// Whether something changes by time alone, so that [`Self::sweep`] is wanted soon.
@@ -317,7 +328,7 @@ impl Core {
             Err(reason) => {
                 match reason.cell() {
                     Some(CellState::Suspect) => self.doubt(pair, quote.instrument, quote.venue, cell, mark),
-                    Some(_) => self.void_cell(pair, quote.instrument, quote.venue, mark),
+                    Some(_) => self.void_cell(pair, quote.instrument, quote.venue, CloseReason::LegVoid, mark),
                     None => {}
                 }
                 return Err(reason);
@@ -384,25 +395,42 @@ impl Core {
     }
 
     fn scan_exactly(&mut self, instrument: InstrumentId, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
-        let Self { directory, matrix, grid, episodes, options, .. } = self;
+        let Self { directory, matrix, grid, episodes, options, causes, .. } = self;
+        let told = events.len();
         episodes.begin();
         let cell = |venue| matrix.load(directory.pair(instrument, venue));
         grid.scan(instrument, now, options, cell, |buy, sell, from, to| {
             let opportunity = opportunity(directory, instrument, (buy, from), (sell, to), now);
             events.extend(episodes.seen(opportunity, now, options.debounce_ns));
         });
-        episodes.close_unseen(instrument, now, |event| events.push(event));
+        let end = |last: &Opportunity, first| {
+            let legs = [last.buy.venue, last.sell.venue].map(|venue| {
+                let (pair, held) = (directory.pair(instrument, venue), cell(venue));
+                let is_removed = !directory.is_quoted(instrument, venue);
+                (venue, held, broken_leg(&held, is_removed, causes[pair.index()], options, now))
+            });
+            ending(directory, options, last, first, &legs, now)
+        };
+        episodes.close_unseen(instrument, now, end, |event| events.push(event));
+        episodes.fill_groups(&mut events[told..]);
     }
 
-    /// The last quote of one instrument no longer holds, if it came by a way that `origin` speaks for.
-    pub fn void(&mut self, instrument: InstrumentId, venue: VenueId, origin: Origin, mark: impl Fn(PairId)) {
+    /// The last quote of one instrument no longer holds for this reason, if it came by a way that `origin` speaks for.
+    pub fn void(
+        &mut self,
+        instrument: InstrumentId,
+        venue: VenueId,
+        origin: Origin,
+        why: BookVoid,
+        mark: impl Fn(PairId),
+    ) {
         let pair = self.directory.pair(instrument, venue);
         let held = self.matrix.load(pair);
         if held.state != CellState::Empty && !origin.voids(held.origin) {
             return;
         }
         self.last[pair.index()] = LastSeen::default();
-        self.void_cell(pair, instrument, venue, mark);
+        self.void_cell(pair, instrument, venue, why.into(), mark);
     }
 
     /// The set has changed: what is not to be quoted any more holds no longer, however it came.
@@ -414,7 +442,7 @@ impl Core {
             let is_held = || matches!(self.matrix.load(pair).state, CellState::Live | CellState::Suspect);
             if was_quoted && !self.directory.is_quoted(instrument, venue) && is_held() {
                 self.last[pair.index()] = LastSeen::default();
-                self.void_cell(pair, instrument, venue, &mark);
+                self.void_cell(pair, instrument, venue, CloseReason::Removed, &mark);
                 self.scan(instrument, now, events);
             }
         }
@@ -430,7 +458,7 @@ impl Core {
         events: &mut Vec<OpportunityEvent>,
     ) {
         for instrument in (0..self.directory.instruments().len() as u32).map(InstrumentId) {
-            self.void(instrument, venue, origin, &mark);
+            self.void(instrument, venue, origin, BookVoid::Lost, &mark);
             self.scan(instrument, now, events);
         }
     }
@@ -446,6 +474,7 @@ impl Core {
         mark: impl Fn(PairId),
     ) {
         self.grid.clear(instrument, venue);
+        self.causes[pair.index()] = CloseReason::LegVoid;
         self.matrix.store(pair, &CellQuote { state: CellState::Suspect, ..cell });
         mark(pair);
         if !self.doubted.contains(&pair) {
@@ -477,11 +506,19 @@ impl Core {
     fn forget(&mut self, instrument: InstrumentId, venue: VenueId, mark: impl Fn(PairId)) {
         let pair = self.directory.pair(instrument, venue);
         self.last[pair.index()] = LastSeen::default();
-        self.void_cell(pair, instrument, venue, mark);
+        self.void_cell(pair, instrument, venue, CloseReason::Removed, mark);
     }
 
-    fn void_cell(&mut self, pair: PairId, instrument: InstrumentId, venue: VenueId, mark: impl Fn(PairId)) {
+    fn void_cell(
+        &mut self,
+        pair: PairId,
+        instrument: InstrumentId,
+        venue: VenueId,
+        cause: CloseReason,
+        mark: impl Fn(PairId),
+    ) {
         self.grid.clear(instrument, venue);
+        self.causes[pair.index()] = cause;
         let cell = self.matrix.load(pair);
         if matches!(cell.state, CellState::Live | CellState::Suspect) {
             self.matrix.store(pair, &CellQuote { state: CellState::Void, ..cell });
@@ -540,5 +577,75 @@ pub fn opportunity(
         opened: now,
         detected: now,
         peak_gross_pct: gross_pct(ask, bid),
+        group: Group::default(),
     }
+}
+
+/// A leg of an opportunity that closes: its venue, its cell, and why it takes part in none, if so.
+type EndedLeg = (VenueId, CellQuote, Option<CloseReason>);
+
+/// Why a leg takes no part in any opportunity; `None` for one that does.
+fn broken_leg(
+    held: &CellQuote,
+    is_removed: bool,
+    cause: CloseReason,
+    options: &Options,
+    now: MonoNs,
+) -> Option<CloseReason> {
+    if is_removed {
+        return Some(CloseReason::Removed);
+    }
+    if held.state != CellState::Live {
+        return Some(cause);
+    }
+    // Looked up in place of what was pushed.
+    if !held.origin.is_pushed() {
+        return Some(CloseReason::VenueLost);
+    }
+    (held.age(now) > options.leg_age_max_ns).then_some(CloseReason::LegStale)
+}
+
+/// How an opportunity stands at its end, and why it ended. `last` is it as it was last seen, `first` its prices when it
+/// opened, buy and sell.
+#[cold]
+fn ending(
+    directory: &Directory,
+    options: &Options,
+    last: &Opportunity,
+    first: (Decimal, Decimal),
+    [(buy, from, buy_broken), (sell, to, sell_broken)]: &[EndedLeg; 2],
+    now: MonoNs,
+) -> (Opportunity, CloseReason) {
+    // What is not believed is not told: such a leg ends at the last price that was.
+    let is_known = |held: &CellQuote| matches!(held.state, CellState::Live | CellState::Void);
+    let mut ended = opportunity(directory, last.instrument, (*buy, from), (*sell, to), now);
+    let (of_ended, of_last) = ([&mut ended.buy, &mut ended.sell], [last.buy, last.sell]);
+    for ((leg, old), held) in of_ended.into_iter().zip(of_last).zip([from, to]) {
+        if !is_known(held) {
+            *leg = old;
+        }
+    }
+    let (ask, bid) = (ended.buy.level.price, ended.sell.level.price);
+    let fee = |venue: VenueId| directory.venue(venue).taker_fee_pct;
+    (ended.gross_pct, ended.net_pct) = (gross_pct(ask, bid), net_pct(ask, bid, fee(*buy), fee(*sell)));
+    if let Some(reason) = buy_broken.or(*sell_broken) {
+        return (ended, reason);
+    }
+    if from.received.0.abs_diff(to.received.0) > options.leg_skew_max_ns {
+        return (ended, CloseReason::LegStale);
+    }
+    let edge = |o: &Opportunity| match options.threshold_on {
+        Spread::Gross => o.gross_pct,
+        Spread::Net => o.net_pct,
+    };
+    let is_one_quote = (ask != last.buy.level.price) != (bid != last.sell.level.price);
+    let reason = match (ask > first.0, bid < first.1) {
+        _ if is_one_quote && edge(&ended).0 < -(edge(last).0 / 2) => CloseReason::Collapsed,
+        (true, true) => CloseReason::BothMoved,
+        (true, false) => CloseReason::BuyMoved,
+        (false, true) => CloseReason::SellMoved,
+        // Above the threshold by its prices, so it is the legs' times.
+        (false, false) => CloseReason::LegStale,
+    };
+    (ended, reason)
 }

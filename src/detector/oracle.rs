@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::scan::{Options, Spread};
 use super::*;
 use crate::market::directory::{Room, VenueEntry};
-use crate::market::opportunity::Change;
+use crate::market::opportunity::{Change, LegSide};
 use crate::market::{Decimal, Level};
 use crate::matrix::QuoteMatrix;
 use crate::time::{SECOND, UnixNs};
@@ -83,7 +83,8 @@ struct Oracle {
     cells: BTreeMap<(u32, u16), Known>,
     open: BTreeMap<Key, ()>,
     alerted: BTreeMap<Key, MonoNs>,
-    told: Vec<(Key, Change, bool)>,
+    /// What happened, and whether it is alerted. `None`: closed, for whatever reason.
+    told: Vec<(Key, Option<Change>, bool)>,
 }
 
 impl Oracle {
@@ -112,13 +113,13 @@ impl Oracle {
                 let due = self.alerted.get(&key).is_none_or(|at| now.0 - at.0 > options.debounce_ns);
                 if above && (!open || due) {
                     self.open.insert(key, ());
-                    self.told.push((key, if open { Change::Repeated } else { Change::Opened }, due));
+                    self.told.push((key, Some(if open { Change::Repeated } else { Change::Opened }), due));
                     if due {
                         self.alerted.insert(key, now);
                     }
                 } else if !above && open {
                     self.open.remove(&key);
-                    self.told.push((key, Change::Closed, false));
+                    self.told.push((key, None, false));
                 }
             }
         }
@@ -164,7 +165,7 @@ fn compare(steps: &[Step], fees: [u64; VENUES], threshold_on: Spread) -> Result<
                 oracle.look(instrument, now, &fees, &options);
             }
             Step::Void(venue, instrument) => {
-                core.void(InstrumentId(instrument), VenueId(venue), Origin::Own, |_| ());
+                core.void(InstrumentId(instrument), VenueId(venue), Origin::Own, BookVoid::Gap, |_| ());
                 core.scan(InstrumentId(instrument), now, &mut events);
                 oracle.cells.remove(&(instrument, venue));
                 oracle.look(instrument, now, &fees, &options);
@@ -197,14 +198,15 @@ fn compare(steps: &[Step], fees: [u64; VENUES], threshold_on: Spread) -> Result<
             .iter()
             .map(|e| {
                 let o = &e.opportunity;
-                ((o.instrument.0, o.buy.venue.0, o.sell.venue.0), e.change, e.alert)
+                let change = e.change.reason().is_none().then_some(e.change);
+                ((o.instrument.0, o.buy.venue.0, o.sell.venue.0), change, e.alert)
             })
             .collect();
         told.sort_by_key(|t| t.0);
         oracle.told.sort_by_key(|t| t.0);
         prop_assert_eq!(&told, &oracle.told, "after {:?}", step);
         prop_assert_eq!(core.open(), oracle.open.len());
-        for event in events.iter().filter(|e| e.change != Change::Closed) {
+        for event in events.iter().filter(|e| e.change.reason().is_none()) {
             // f54: no leg of what is told is stale.
             let o = &event.opportunity;
             prop_assert!(now.since(o.buy.received) <= options.leg_age_max_ns);
@@ -298,7 +300,7 @@ fn an_open_opportunity_tells_how_it_moves_at_most_ten_times_a_second() {
     assert!((90..=100).contains(&updates.len()), "{}", updates.len());
     assert!(updates.is_sorted_by(|a, b| b.0.since(a.0) >= 100 * MS));
     let peak = updates.last().unwrap().1.peak_gross_pct;
-    assert!((peak - gross_pct(Decimal::new(10_001, 2), Decimal::new(10_900, 2))).abs() < 1e-9, "{peak}");
+    assert_eq!(peak, gross_pct(Decimal::new(10_001, 2), Decimal::new(10_900, 2)));
     let end = start.plus(11 * SECOND);
     for step in 0..10 {
         core.tell_updated(end.plus(step * SECOND), &mut events);
@@ -340,7 +342,10 @@ fn updates_leave_room_in_a_gateways_ring_for_what_must_not_be_lost() {
     }
     quote(1, 10_000);
     let told: Vec<Change> = std::iter::from_fn(|| heard.pop().ok()).map(|event| event.change).collect();
-    assert_eq!(told, [&[Change::Opened][..], &[Change::Updated; 4], &[Change::Closed]].concat());
+    assert_eq!(
+        told,
+        [&[Change::Opened][..], &[Change::Updated; 4], &[Change::Closed(CloseReason::SellMoved)]].concat()
+    );
     assert_eq!(board.detector.events_lost.value(), 0);
 }
 
@@ -439,4 +444,165 @@ fn f126_what_was_dropped_while_it_was_not_wanted_leaves_no_old_price_when_it_is_
     directory.quote(instrument, venue, &native);
     core.drop_unwanted(MonoNs(SECOND + 2), |_| (), &mut events);
     assert_eq!(matrix.load().load(directory.pair(instrument, venue)).state, CellState::Void);
+}
+
+/// Quotes of one instrument, and what was told of each.
+struct Story {
+    directory: Arc<Directory>,
+    core: Core,
+    now: MonoNs,
+}
+
+impl Story {
+    fn new() -> Self {
+        let directory = directory([0; VENUES]);
+        let (_, writer) = QuoteMatrix::new(directory.pairs());
+        let core = Core::new(Arc::clone(&directory), writer, Options::default());
+        Self { directory, core, now: MonoNs(SECOND) }
+    }
+
+    /// Bid and ask of `venue` are this from now on, in cents.
+    fn quote(&mut self, venue: u16, bid: u64, ask: u64) -> Vec<OpportunityEvent> {
+        self.now = self.now.plus(MS);
+        let quote = Quote {
+            venue: VenueId(venue),
+            bid: level(bid, 2),
+            ask: level(ask, 2),
+            received: self.now,
+            ..Quote::default()
+        };
+        let mut events = Vec::new();
+        let _ = self.core.merge(&quote, |_| ());
+        self.core.scan(InstrumentId(0), self.now, &mut events);
+        events
+    }
+
+    /// What `act` makes of an opportunity that buys at 100.00 on venue 0 and sells at 101.00 on venue 1.
+    fn end(act: impl FnOnce(&mut Self) -> Vec<OpportunityEvent>) -> (CloseReason, u64, u64) {
+        let mut story = Self::new();
+        story.quote(0, 9_990, 10_000);
+        let opened = story.quote(1, 10_100, 10_110);
+        assert!(matches!(opened[..], [OpportunityEvent { change: Change::Opened, .. }]), "{opened:?}");
+        let events = act(&mut story);
+        let [OpportunityEvent { opportunity: ended, change: Change::Closed(reason), alert: false }] = events[..] else {
+            panic!("{events:?}")
+        };
+        let (buy, sell) = (ended.buy.level.price, ended.sell.level.price);
+        assert_eq!(ended.gross_pct, gross_pct(buy, sell), "{ended:?}");
+        assert_eq!(ended.net_pct, net_pct(buy, sell, Decimal::ZERO, Decimal::ZERO), "{ended:?}");
+        assert_eq!(ended.peak_gross_pct, opened[0].opportunity.peak_gross_pct.max(ended.peak_gross_pct));
+        assert_eq!((ended.opened, ended.detected), (opened[0].opportunity.opened, story.now));
+        assert_eq!(ended.group.size, 0);
+        let cents = |price: Decimal| (price.to_f64() * 100.0).round() as u64;
+        (reason, cents(buy), cents(sell))
+    }
+
+    fn after(&mut self, act: impl FnOnce(&mut Core, MonoNs, &mut Vec<OpportunityEvent>)) -> Vec<OpportunityEvent> {
+        let mut events = Vec::new();
+        act(&mut self.core, self.now, &mut events);
+        self.core.scan(InstrumentId(0), self.now, &mut events);
+        events
+    }
+}
+
+#[test]
+fn an_opportunity_ends_with_the_prices_and_the_reason_of_its_end() {
+    use CloseReason as R;
+    let (row, buy, sell) = (InstrumentId(0), VenueId(0), VenueId(1));
+    assert_eq!(Story::end(|s| s.quote(0, 10_050, 10_060)), (R::BuyMoved, 10_060, 10_100));
+    assert_eq!(Story::end(|s| s.quote(1, 10_020, 10_030)), (R::SellMoved, 10_000, 10_020));
+    let both = |s: &mut Story| {
+        assert_eq!(s.quote(0, 10_020, 10_040), []);
+        s.quote(1, 10_070, 10_080)
+    };
+    assert_eq!(Story::end(both), (R::BothMoved, 10_040, 10_070));
+    assert_eq!(Story::end(|s| s.quote(0, 10_150, 10_160)), (R::Collapsed, 10_160, 10_100));
+    assert_eq!(Story::end(|s| s.quote(0, 10_140, 10_150)), (R::BuyMoved, 10_150, 10_100), "half of it is not more");
+    let void = |why, venue| Story::end(move |s| s.after(|core, _, _| core.void(row, venue, Origin::Own, why, |_| ())));
+    assert_eq!(void(BookVoid::Gap, sell), (R::LegVoid, 10_000, 10_100));
+    assert_eq!(void(BookVoid::Checksum, buy), (R::LegVoid, 10_000, 10_100));
+    assert_eq!(void(BookVoid::Halt, buy), (R::NotTrading, 10_000, 10_100));
+    assert_eq!(void(BookVoid::Silent, sell), (R::LegStale, 10_000, 10_100));
+    assert_eq!(Story::end(|s| s.quote(0, 0, 9_000)), (R::LegVoid, 10_000, 10_100), "a missing side");
+    assert_eq!(Story::end(|s| s.quote(1, 10_300, 10_200)), (R::LegVoid, 10_000, 10_100), "crossed");
+    assert_eq!(Story::end(|s| s.quote(1, 101_000, 101_010)), (R::LegVoid, 10_000, 10_100), "not believed, not told");
+    let down = |s: &mut Story| s.after(|core, now, events| core.down(sell, Origin::Own, now, |_| (), events));
+    assert_eq!(Story::end(down), (R::VenueLost, 10_000, 10_100));
+    let old = |s: &mut Story| {
+        s.now = s.now.plus(5 * SECOND);
+        s.after(|core, now, events| core.sweep(now, |_| (), events))
+    };
+    assert_eq!(Story::end(old), (R::LegStale, 10_000, 10_100));
+    let removed = |s: &mut Story| {
+        s.directory.drop_quote(row, buy);
+        s.after(|core, now, events| core.drop_unwanted(now, |_| (), events))
+    };
+    assert_eq!(Story::end(removed), (R::Removed, 10_000, 10_100));
+}
+
+#[test]
+fn one_venues_jump_is_one_group_led_by_its_best() {
+    let mut story = Story::new();
+    for (venue, ask) in [(0, 10_003), (1, 10_001), (2, 10_002), (3, 10_004)] {
+        assert_eq!(story.quote(venue, 9_990, ask), []);
+    }
+    let opened = story.quote(4, 10_100, 10_110);
+    assert_eq!(opened.len(), 4);
+    let group = opened[0].opportunity.group;
+    let (best, at) = ((VenueId(1), VenueId(4)), opened[0].opportunity.opened);
+    assert_eq!(group, Group { number: group.number, leader: (best.0, best.1, at), leg: LegSide::Sell, size: 4 });
+    assert!(opened.iter().all(|event| event.opportunity.group == group), "{opened:?}");
+    // Another venue's own jump is another event, but for the one that it has in common with the first.
+    let other = story.quote(3, 9_900, 9_910);
+    let of_other: Vec<u64> = other.iter().map(|event| event.opportunity.group.number).collect();
+    assert_eq!(other.len(), 3, "{other:?}");
+    assert!(of_other.iter().all(|number| *number == of_other[0] && *number != group.number), "{other:?}");
+    assert_eq!(other[0].opportunity.group.leg, LegSide::Buy);
+    // The first is over when its leg falls back; what the two had in common went with it.
+    let closed = story.quote(4, 9_900, 10_110);
+    assert_eq!(closed.iter().filter(|e| e.opportunity.group.number == group.number).count(), 4, "{closed:?}");
+    assert!(
+        closed.iter().all(|event| event.opportunity.group.size == 0 || event.opportunity.group.number != group.number)
+    );
+    // A route opened by itself; the next shares a leg with it, and both are one event from then on.
+    let mut story = Story::new();
+    story.quote(0, 9_990, 10_000);
+    let first = story.quote(4, 10_100, 10_110);
+    assert_eq!((first[0].opportunity.group.leg, first[0].opportunity.group.size), (LegSide::Sell, 1));
+    let next = story.quote(1, 9_990, 10_020);
+    assert_eq!(next[0].opportunity.group, Group { size: 2, ..first[0].opportunity.group });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn every_group_shares_a_leg_and_counts_its_open_members(quotes in prop::collection::vec((0..VENUES as u16, 9_950u64..10_060), 1..200)) {
+        let mut story = Story::new();
+        let mut open: BTreeMap<(u16, u16), Group> = BTreeMap::new();
+        for (venue, bid) in quotes {
+            for event in story.quote(venue, bid, bid + 1) {
+                let o = event.opportunity;
+                let key = (o.buy.venue.0, o.sell.venue.0);
+                match event.change {
+                    Change::Closed(_) => {
+                        prop_assert_eq!(open.remove(&key).map(|group| group.number), Some(o.group.number));
+                    }
+                    _ => {
+                        prop_assert!(open.insert(key, o.group).is_none());
+                        let members = open.iter().filter(|(_, group)| group.number == o.group.number);
+                        let of_leg = members.filter(|(member, _)| match o.group.leg {
+                            LegSide::Buy => member.0 == key.0,
+                            LegSide::Sell => member.1 == key.1,
+                        });
+                        prop_assert!(of_leg.count() >= 1);
+                    }
+                }
+            }
+            let mut last: BTreeMap<u64, usize> = BTreeMap::new();
+            open.values().for_each(|group| *last.entry(group.number).or_default() += 1);
+            prop_assert_eq!(last.values().sum::<usize>(), story.core.open());
+            prop_assert_eq!(last.len(), story.core.groups());
+        }
+    }
 }

@@ -1039,7 +1039,7 @@ impl Purpose {
         events: &mut dyn FnMut(FeedEvent),
     ) {
         match self {
-            Self::Tops => events(FeedEvent::Void(instrument, id, Origin::Own)),
+            Self::Tops => events(FeedEvent::Void(instrument, id, Origin::Own, why)),
             Self::Books(table) => void_book(table, board, directory.pair(instrument, id), id, why),
         }
     }

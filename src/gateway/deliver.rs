@@ -294,6 +294,7 @@ pub(super) fn deliver_kept(
 fn alert_frame(eye: &Eye, directory: &Directory, o: &Opportunity, symbol: &[u8], extended: bool, out: &mut Vec<u8>) {
     let name = |venue: VenueId| directory.venue(venue).name.as_str();
     let age_ms = |at: MonoNs| eye.quoted.since(at) / MS;
+    let ids = extended.then(|| (id_of(directory, o), leader_of(directory, o)));
     let alert = Alert {
         symbol,
         buy_exchange: name(o.buy.venue),
@@ -302,12 +303,14 @@ fn alert_frame(eye: &Eye, directory: &Directory, o: &Opportunity, symbol: &[u8],
         sell: o.sell.level.price,
         spread_pct: o.gross_pct,
         timestamp: eye.unix.ms(),
-        more: extended.then(|| AlertMore {
+        more: ids.as_ref().map(|(id, leader)| AlertMore {
             net_spread_pct: o.net_pct,
             executable_size: o.executable_size(),
             buy_age_ms: age_ms(o.buy.received),
             sell_age_ms: age_ms(o.sell.received),
             source: less_real(o.buy.source, o.sell.source).word(),
+            id,
+            group: GroupOf { leader, leg: o.group.leg, size: o.group.size },
         }),
     };
     frame_text(out, |out| message::alert(&alert, out));

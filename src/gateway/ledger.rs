@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::gateway::desk::View;
-use crate::market::opportunity::{self, Opportunity, OpportunityEvent};
+use crate::market::opportunity::{self, CloseReason, Group, Opportunity, OpportunityEvent};
 use crate::market::quote::Source;
 use crate::market::{Directory, InstrumentId, VenueId};
-use crate::protocol::opportunity::{Change, Moment};
+use crate::protocol::opportunity::{Change, GroupOf, Moment};
 use crate::time::{MS, MonoNs, UnixNs};
 
 /// Open opportunities that are remembered.
@@ -27,16 +27,26 @@ pub struct Entry {
     pub opportunity: Opportunity,
     /// What clients know it by.
     id: Box<str>,
+    /// What they know its group by.
+    group: Box<str>,
     /// When it opened, for people. Kept, so that it is the same in every message.
     opened_at: UnixNs,
     /// When it closed, for people; 0 while it is open.
     closed_at: UnixNs,
+    /// Why it closed; `None` while it is open.
+    reason: Option<CloseReason>,
     /// Order number of its last update, over all opportunities; 0 before the first.
     pub changed: u64,
 }
 
 impl Entry {
-    /// What is said of it now. `symbol` is a JSON string.
+    /// The last that happened to it, for a page.
+    #[must_use]
+    pub fn change(&self) -> Change {
+        self.reason.map_or(Change::Opened, Change::Closed)
+    }
+
+    /// What is said of it now; as `opened` or `updated` only while it is open. `symbol` is a JSON string.
     #[must_use]
     pub fn moment<'a>(
         &'a self,
@@ -66,6 +76,7 @@ impl Entry {
             opened_at: self.opened_at.ms(),
             lived_ms: ms_since(o.opened),
             peak_spread_pct: o.peak_gross_pct,
+            group: GroupOf { leader: &self.group, leg: o.group.leg, size: o.group.size },
             source: less_real(o.buy.source, o.sell.source).word(),
             timestamp: if is_open { view.unix.ms() } else { self.closed_at.ms() },
         }
@@ -80,6 +91,23 @@ pub const fn less_real(buy: Source, sell: Source) -> Source {
         (Source::Replay, _) | (_, Source::Replay) => Source::Replay,
         (Source::Live, Source::Live) => Source::Live,
     }
+}
+
+/// What clients know an opportunity by: the same through all its life, and no other's in this process.
+#[must_use]
+pub fn id_of(directory: &Directory, o: &Opportunity) -> String {
+    id(directory, o.instrument, (o.buy.venue, o.sell.venue, o.opened))
+}
+
+/// What clients know the one by that stands for its group; itself without a group.
+#[must_use]
+pub fn leader_of(directory: &Directory, o: &Opportunity) -> String {
+    if o.group.number == 0 { id_of(directory, o) } else { id(directory, o.instrument, o.group.leader) }
+}
+
+fn id(directory: &Directory, instrument: InstrumentId, (buy, sell, opened): (VenueId, VenueId, MonoNs)) -> String {
+    let name = |venue: VenueId| &directory.venue(venue).name;
+    format!("{}:{}:{}:{}", directory.symbol(instrument), name(buy), name(sell), opened.0)
 }
 
 /// See the file's head.
@@ -100,13 +128,13 @@ impl Ledger {
         view: &View<'_>,
     ) -> Option<(Change, &Entry)> {
         let key = key(&event.opportunity);
-        if event.change == opportunity::Change::Closed {
+        if let Some(reason) = event.change.reason() {
             let mut entry = self.open.remove(&key)?;
             entry.opportunity = event.opportunity;
-            entry.closed_at = view.unix_at(event.opportunity.detected);
+            (entry.closed_at, entry.reason) = (view.unix_at(event.opportunity.detected), Some(reason));
             self.closed.truncate(CLOSED_MAX - 1);
             self.closed.push_front(entry);
-            return self.closed.front().map(|entry| (Change::Closed, entry));
+            return self.closed.front().map(|entry| (Change::Closed(reason), entry));
         }
         if let Some(entry) = self.open.get_mut(&key) {
             self.updates += 1;
@@ -117,11 +145,11 @@ impl Ledger {
             return None;
         }
         let o = event.opportunity;
-        let name = |venue: VenueId| &directory.venue(venue).name;
-        let symbol = directory.symbol(o.instrument);
         let entry = Entry {
             opportunity: o,
-            id: format!("{symbol}:{}:{}:{}", name(o.buy.venue), name(o.sell.venue), o.opened.0).into(),
+            id: id_of(directory, &o).into(),
+            group: leader_of(directory, &o).into(),
+            reason: None,
             opened_at: view.unix_at(o.opened),
             closed_at: UnixNs(0),
             changed: 0,
@@ -135,7 +163,8 @@ impl Ledger {
         let known = self.open.get(&key(&event.opportunity))?.opportunity;
         let is_other = known.opened != event.opportunity.opened;
         let ended = Opportunity { detected: event.opportunity.opened, ..known };
-        is_other.then_some(OpportunityEvent { opportunity: ended, change: opportunity::Change::Closed, alert: false })
+        let change = opportunity::Change::Closed(CloseReason::Unknown);
+        is_other.then_some(OpportunityEvent { opportunity: ended, change, alert: false })
     }
 
     /// The open ones of `instrument`.
@@ -147,6 +176,18 @@ impl Ledger {
     /// All open ones, by instrument.
     pub fn open(&self) -> impl Iterator<Item = &Entry> {
         self.open.values()
+    }
+
+    /// The ends of all open ones at `now`, because the server stops.
+    #[must_use]
+    pub fn last_ends(&self, now: MonoNs) -> Vec<OpportunityEvent> {
+        let change = opportunity::Change::Closed(CloseReason::Shutdown);
+        let end = |entry: &Entry| {
+            let group = Group { size: 0, ..entry.opportunity.group };
+            let opportunity = Opportunity { detected: now, group, ..entry.opportunity };
+            OpportunityEvent { opportunity, change, alert: false }
+        };
+        self.open().map(end).collect()
     }
 
     /// Closed ones, the newest first.

@@ -35,7 +35,7 @@ use mio::{Events, Poll, Token, Waker};
 use crate::gateway::client::{Client, Kind, Sent, Totals, UNARMED};
 use crate::gateway::connection::Ask;
 use crate::gateway::desk::{Desk, Format, Stamp, View, frame_text};
-use crate::gateway::ledger::{Ledger, less_real};
+use crate::gateway::ledger::{Ledger, id_of, leader_of, less_real};
 use crate::gateway::outbox::Marks;
 use crate::gateway::routes::{Answer, Scene};
 use crate::gateway::shelf::{Look, Shelf};
@@ -53,6 +53,7 @@ use crate::net::listen::Listener;
 use crate::net::{Link, ReadOutcome};
 use crate::protocol::health::{Known, KnownBooks};
 use crate::protocol::message::{self, Alert, AlertMore};
+use crate::protocol::opportunity::GroupOf;
 use crate::protocol::request::{Action, Command, RequestError};
 use crate::protocol::stream;
 use crate::stage::{Alarm, Stage, WAIT_MAX};
@@ -672,6 +673,9 @@ impl Gateway {
 
     /// Says goodbye to everybody: a close frame with 1001 for WebSockets, the end for others.
     fn dismiss(&mut self) {
+        for event in self.ledger.last_ends(self.eye.now) {
+            self.record(&event);
+        }
         for key in self.clients.keys() {
             let Some(client) = self.clients.get_mut(key) else { continue };
             let mut out = Vec::new();

@@ -19,7 +19,7 @@ use crate::matrix::{CellQuote, CellState};
 use crate::metrics::{Board, GatewayGauges};
 use crate::protocol::book;
 use crate::protocol::health::{Health, Known, KnownBooks};
-use crate::protocol::opportunity::{self as life, Change};
+use crate::protocol::opportunity as life;
 use crate::protocol::report;
 use crate::protocol::status::{self, Limits, Status};
 use crate::protocol::{Object, object, stream, string};
@@ -204,14 +204,12 @@ fn ready(scene: &Scene<'_>, _: &Request) -> Answer {
 }
 
 fn opportunities(scene: &Scene<'_>, _: &Request) -> Answer {
-    let write = |(change, entry): (Change, &Entry), out: &mut Vec<u8>| {
+    let write = |entry: &Entry, out: &mut Vec<u8>| {
         let mut symbol = Vec::new();
         string(scene.directory.symbol(entry.opportunity.instrument), &mut symbol);
-        life::opportunity(&entry.moment(change, &symbol, scene.directory, &scene.view), out);
+        life::opportunity(&entry.moment(entry.change(), &symbol, scene.directory, &scene.view), out);
     };
-    let open = scene.ledger.open().map(|entry| (Change::Opened, entry));
-    let closed = scene.ledger.closed().map(|entry| (Change::Closed, entry));
-    json(200, NO_STORE, life::page(open, closed, write))
+    json(200, NO_STORE, life::page(scene.ledger.open(), scene.ledger.closed(), write))
 }
 
 fn instruments(scene: &Scene<'_>, _: &Request) -> Answer {

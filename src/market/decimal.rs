@@ -199,6 +199,68 @@ impl Decimal {
     }
 }
 
+/// An exact number that was computed from [`Decimal`]s: it may be below zero, and is as long as it must be.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Figure {
+    is_negative: bool,
+    mantissa: u128,
+    scale: u8,
+}
+
+impl Figure {
+    /// `±mantissa / 10^scale`.
+    #[must_use]
+    pub const fn new(is_negative: bool, mantissa: u128, scale: u8) -> Self {
+        Self { is_negative, mantissa, scale }
+    }
+
+    /// `a − b`.
+    #[must_use]
+    pub fn difference(a: Decimal, b: Decimal) -> Self {
+        let (a, b) = (a.normalised(), b.normalised());
+        let (left, right) = aligned(a, b);
+        Self { is_negative: left < right, mantissa: left.abs_diff(right), scale: a.scale.max(b.scale) }
+    }
+
+    /// Halfway between `a` and `b`.
+    #[must_use]
+    pub fn middle(a: Decimal, b: Decimal) -> Self {
+        let (a, b) = (a.normalised(), b.normalised());
+        let (left, right) = aligned(a, b);
+        let scale = a.scale.max(b.scale);
+        // Half of a number is five times it, one decimal further. Where 38 digits are not enough, the last is cut.
+        let (mantissa, scale) = match left.checked_add(right).and_then(|sum| sum.checked_mul(5)) {
+            Some(mantissa) => (mantissa, scale + 1),
+            None => (left / 2 + right / 2, scale),
+        };
+        Self { is_negative: false, mantissa, scale }
+    }
+
+    /// `factor` times as much.
+    #[must_use]
+    pub const fn times(self, factor: u64) -> Self {
+        Self { mantissa: self.mantissa.saturating_mul(factor as u128), ..self }
+    }
+
+    /// Writes the value without trailing zeros, a JSON number. Zero has no sign.
+    pub fn write(self, out: &mut Vec<u8>) {
+        let Self { is_negative, mut mantissa, mut scale } = self;
+        while scale > 0 && mantissa.is_multiple_of(10) {
+            (mantissa, scale) = (mantissa / 10, scale - 1);
+        }
+        if is_negative && mantissa != 0 {
+            out.push(b'-');
+        }
+        write_digits(mantissa, scale, out);
+    }
+}
+
+impl From<Decimal> for Figure {
+    fn from(number: Decimal) -> Self {
+        Self { is_negative: false, mantissa: u128::from(number.mantissa), scale: number.scale }
+    }
+}
+
 fn parse_exponent(text: &[u8]) -> Result<i64, DecimalError> {
     let (sign, digits) = match text {
         [b'-', rest @ ..] => (-1, rest),
@@ -214,7 +276,7 @@ fn parse_exponent(text: &[u8]) -> Result<i64, DecimalError> {
     Ok(sign * digits.iter().fold(0, |n, b| n * 10 + i64::from(b - b'0')))
 }
 
-fn write_digits(mantissa: u64, scale: u8, out: &mut Vec<u8>) {
+fn write_digits(mantissa: impl itoa::Integer, scale: u8, out: &mut Vec<u8>) {
     let scale = usize::from(scale);
     let mut digits = itoa::Buffer::new();
     let digits = digits.format(mantissa).as_bytes();
@@ -363,6 +425,31 @@ mod tests {
         assert_eq!(parse("1e9999"), Err(DecimalError::TooLong));
         assert_eq!(parse(&"9".repeat(400)), Err(DecimalError::TooLong));
         assert_eq!(parse(&format!("0.{}1", "0".repeat(30))), Err(DecimalError::TooLong));
+    }
+
+    #[test]
+    fn figures_are_exact() {
+        let written = |figure: Figure| {
+            let mut out = Vec::new();
+            figure.write(&mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let d = |text: &str| parse(text).unwrap();
+        for (a, b, difference, middle) in [
+            ("102.85", "99.90", "2.95", "101.375"),
+            ("0.3", "0.1", "0.2", "0.2"),
+            ("0.1", "0.30", "-0.2", "0.2"),
+            ("1", "1.000", "0", "1"),
+            ("0.0000000000000000001", "0", "0.0000000000000000001", "0.00000000000000000005"),
+            ("18446744073709551615", "0.0000000000000000001", "18446744073709551614.9999999999999999999", ""),
+        ] {
+            assert_eq!(written(Figure::difference(d(a), d(b))), difference);
+            if !middle.is_empty() {
+                assert_eq!(written(Figure::middle(d(a), d(b))), middle);
+            }
+        }
+        assert_eq!(written(Figure::difference(d("102.85"), d("99.90")).times(100)), "295");
+        assert_eq!(written(Figure::difference(d("0.00000638"), d("0.00000637")).times(100)), "0.000001");
     }
 
     #[test]

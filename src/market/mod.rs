@@ -7,6 +7,6 @@ pub mod opportunity;
 pub mod quote;
 pub mod statistics;
 
-pub use decimal::Decimal;
+pub use decimal::{Decimal, Figure};
 pub use directory::{Directory, InstrumentId, PairId, VenueId};
 pub use quote::{Level, Quote};

@@ -2,9 +2,10 @@
 
 use std::cmp::Ordering;
 
+use crate::market::book::BookVoid;
 use crate::market::decimal::{POW10, aligned, compare_products};
 use crate::market::quote::Source;
-use crate::market::{Decimal, InstrumentId, Level, VenueId};
+use crate::market::{Decimal, Figure, InstrumentId, Level, VenueId};
 use crate::time::MonoNs;
 
 /// One leg of an opportunity: a price and a size on a venue, and when we read them.
@@ -29,16 +30,52 @@ pub struct Opportunity {
     pub buy: Leg,
     /// We hit this venue's bid.
     pub sell: Leg,
-    /// `(sell − buy) / buy × 100`, in percent.
-    pub gross_pct: f64,
-    /// The same after both taker fees: `(sell × (1 − fee) − buy × (1 + fee)) / buy × 100`, in percent.
-    pub net_pct: f64,
+    /// `(sell − buy) / buy × 100`.
+    pub gross_pct: Percent,
+    /// The same after both taker fees: `(sell × (1 − fee) − buy × (1 + fee)) / buy × 100`.
+    pub net_pct: Percent,
     /// When it opened.
     pub opened: MonoNs,
     /// When the detector found it in this state; of a closed one, when it found it closed.
     pub detected: MonoNs,
-    /// Largest gross spread since it opened, in percent.
-    pub peak_gross_pct: f64,
+    /// Largest gross spread since it opened.
+    pub peak_gross_pct: Percent,
+    /// Opportunities of which it is one.
+    pub group: Group,
+}
+
+/// One of the two trades of an opportunity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum LegSide {
+    /// Paying the ask.
+    #[default]
+    Buy,
+    /// Hitting the bid.
+    Sell,
+}
+
+impl LegSide {
+    /// The word for clients.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Buy => "buy",
+            Self::Sell => "sell",
+        }
+    }
+}
+
+/// Opportunities that are one event: one venue's price moved, and each other venue makes an opportunity with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Group {
+    /// No other group of this process has it; 0: none.
+    pub number: u64,
+    /// The member that stands for it, by its buy venue, its sell venue and when it opened.
+    pub leader: (VenueId, VenueId, MonoNs),
+    /// The leg that its members share. Of a group that never had two members, the leg whose quote came last.
+    pub leg: LegSide,
+    /// Open members after the event that says so.
+    pub size: u32,
 }
 
 impl Opportunity {
@@ -75,22 +112,132 @@ pub enum Change {
     Repeated,
     /// It is still above, at other prices, sizes or times than were last told.
     Updated,
-    /// It fell to the threshold or below, or a leg became stale.
-    Closed,
+    /// It is over.
+    Closed(CloseReason),
 }
 
-/// Gross spread in percent, computed from floats as system 1's clients do; for display.
-#[must_use]
-pub fn gross_pct(buy: Decimal, sell: Decimal) -> f64 {
-    let (buy, sell) = (buy.to_f64(), sell.to_f64());
-    (sell - buy) / buy * 100.0
+impl Change {
+    /// Why it closed; `None` while it is open.
+    #[must_use]
+    pub const fn reason(self) -> Option<CloseReason> {
+        match self {
+            Self::Closed(reason) => Some(reason),
+            Self::Opened | Self::Repeated | Self::Updated => None,
+        }
+    }
 }
 
-/// Net spread in percent of the buy price, after both taker fees (percent); for display.
+/// Why an opportunity closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum CloseReason {
+    /// The ask that we pay rose.
+    BuyMoved,
+    /// The bid that we hit fell.
+    SellMoved,
+    /// Both, since it opened.
+    BothMoved,
+    /// One quote took the spread below zero by more than half of what it was: the leg had been behind.
+    Collapsed,
+    /// A leg's quote became too old, or too old beside the other's.
+    LegStale,
+    /// A leg's quote does not hold any more: a gap, a failed checksum, a missing side, crossed, or not believed.
+    LegVoid,
+    /// The connection to a leg's venue is lost, or its leader's quotes are not pushed any more.
+    VenueLost,
+    /// What a leg's venue sends comes late.
+    LaggingVenue,
+    /// This process is behind with what a leg's venue sends.
+    LaggingOwn,
+    /// A leg's venue says that the instrument is not traded now.
+    NotTrading,
+    /// A leg is not quoted any more.
+    Removed,
+    /// The server stops.
+    Shutdown,
+    /// Its end was not heard of; it began anew.
+    Unknown,
+}
+
+impl CloseReason {
+    /// The word for clients.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::BuyMoved => "buy_moved",
+            Self::SellMoved => "sell_moved",
+            Self::BothMoved => "both_moved",
+            Self::Collapsed => "collapsed",
+            Self::LegStale => "leg_stale",
+            Self::LegVoid => "leg_void",
+            Self::VenueLost => "venue_lost",
+            Self::LaggingVenue => "lagging_venue",
+            Self::LaggingOwn => "lagging_own",
+            Self::NotTrading => "not_trading",
+            Self::Removed => "removed",
+            Self::Shutdown => "shutdown",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl From<BookVoid> for CloseReason {
+    fn from(why: BookVoid) -> Self {
+        match why {
+            BookVoid::Halt => Self::NotTrading,
+            BookVoid::Lost => Self::VenueLost,
+            BookVoid::Silent => Self::LegStale,
+            BookVoid::Gap | BookVoid::Checksum | BookVoid::Crossed => Self::LegVoid,
+        }
+    }
+}
+
+/// Percent with ten decimals, in units of 10⁻¹⁰ %. The nearest such number to the exact quotient, halves away from zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Percent(pub i64);
+
+/// How many decimals a [`Percent`] has.
+const PERCENT_SCALE: u8 = 10;
+
+impl Percent {
+    /// Writes it as a JSON number, without trailing zeros: `-0.25`.
+    pub fn write(self, out: &mut Vec<u8>) {
+        Figure::new(self.0 < 0, u128::from(self.0.unsigned_abs()), PERCENT_SCALE).write(out);
+    }
+
+    /// The nearest float; never for a decision.
+    #[must_use]
+    pub fn to_f64(self) -> f64 {
+        self.0 as f64 / POW10[usize::from(PERCENT_SCALE)] as f64
+    }
+}
+
+/// Gross spread in percent of the buy price: `(sell − buy) / buy × 100`.
 #[must_use]
-pub fn net_pct(buy: Decimal, sell: Decimal, buy_fee_pct: Decimal, sell_fee_pct: Decimal) -> f64 {
-    let (b, s) = (buy.to_f64(), sell.to_f64());
-    (s * (1.0 - sell_fee_pct.to_f64() / 100.0) - b * (1.0 + buy_fee_pct.to_f64() / 100.0)) / b * 100.0
+pub fn gross_pct(buy: Decimal, sell: Decimal) -> Percent {
+    net_pct(buy, sell, Decimal::ZERO, Decimal::ZERO)
+}
+
+/// Net spread in percent of the buy price, after both taker fees (percent):
+/// `(sell × (1 − fee) − buy × (1 + fee)) / buy × 100`. 0 where `buy` is 0.
+#[must_use]
+pub fn net_pct(buy: Decimal, sell: Decimal, buy_fee_pct: Decimal, sell_fee_pct: Decimal) -> Percent {
+    let (mut b, mut s) = aligned(buy.normalised(), sell.normalised());
+    // 26 digits leave room for the factors below, and no price needs more.
+    while b.max(s) > POW10[26] {
+        (b, s) = (b / 10, s / 10);
+    }
+    if b == 0 {
+        return if buy.is_zero() { Percent::default() } else { Percent(i64::MAX) };
+    }
+    let bar = Bar::net(Decimal::ZERO, buy_fee_pct, sell_fee_pct);
+    // The factors are 100 with six decimals: four more make the ten of the result.
+    const STEP: u128 = POW10[(PERCENT_SCALE - FACTOR_SCALE) as usize];
+    let (income, cost) = (s * u128::from(bar.sell_factor) * STEP, b * u128::from(bar.buy_factor) * STEP);
+    let (distance, divisor) = (income.abs_diff(cost), b);
+    let rounded = distance / divisor + u128::from(distance % divisor * 2 >= divisor);
+    let magnitude = i64::try_from(rounded).unwrap_or(i64::MAX);
+    Percent(if income < cost { -magnitude } else { magnitude })
 }
 
 /// A bar that a pair of prices is above or not, exactly: `sell × sell_factor > buy × buy_factor`.
@@ -172,7 +319,39 @@ mod tests {
         let bar = Bar::net(d("0"), d("0.1"), d("0.6"));
         assert!(!bar.is_exceeded(d("100"), d("100.70")));
         assert!(bar.is_exceeded(d("100"), d("100.71")));
-        assert!((net_pct(d("100"), d("101"), d("0.1"), d("0.6")) - 0.294).abs() < 1e-9);
-        assert!((gross_pct(d("100"), d("101")) - 1.0).abs() < 1e-12);
+        assert_eq!(text(net_pct(d("100"), d("101"), d("0.1"), d("0.6"))), "0.294");
+    }
+
+    fn text(percent: Percent) -> String {
+        let mut out = Vec::new();
+        percent.write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn percentages_are_rounded_quotients_and_never_floats() {
+        for (buy, sell, shown) in [
+            ("100", "101", "1"),
+            ("99.9", "102.85", "2.952952953"),
+            ("3", "4", "33.3333333333"),
+            ("3", "5", "66.6666666667"),
+            ("3", "1", "-66.6666666667"),
+            ("42500.00000000", "42500", "0"),
+            ("0.00000637", "0.00000638", "0.1569858713"),
+            ("1234567890123456789", "1234567890123456790", "0"),
+            ("0.0000000000000000001", "18446744073709551615", "922337203.6854775807"),
+        ] {
+            assert_eq!(text(gross_pct(d(buy), d(sell))), shown, "{buy} {sell}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_percentage_is_within_half_a_unit_of_the_quotient(b in 1u64..1_000_000_000_000, s in 1u64..1_000_000_000_000) {
+            let exact = (i128::from(s) - i128::from(b)) * 1_000_000_000_000;
+            let got = i128::from(gross_pct(Decimal::new(b, 7), Decimal::new(s, 7)).0);
+            proptest::prop_assume!(got != i128::from(i64::MAX));
+            proptest::prop_assert!((got * i128::from(b) - exact).abs() * 2 <= i128::from(b));
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! A quote: the best bid and ask of one instrument on one venue, with the stamps of its way.
 
+use crate::market::book::BookVoid;
 use crate::market::{Decimal, InstrumentId, VenueId};
 use crate::time::{MonoNs, UnixNs};
 
@@ -156,9 +157,9 @@ impl Origin {
 pub enum FeedEvent {
     /// A new top of book.
     Quote(Quote),
-    /// The last quote of one instrument is void until the next: a gap, a failed checksum, a halt. Holds for what
-    /// came by this way only, see [`Origin::voids`].
-    Void(InstrumentId, VenueId, Origin),
+    /// The last quote of one instrument is void until the next, for this reason. Holds for what came by this way only,
+    /// see [`Origin::voids`].
+    Void(InstrumentId, VenueId, Origin, BookVoid),
     /// All quotes of a venue that came by this way are void: its connection is lost or silent.
     Down(VenueId, Origin),
 }

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::market::book::BookVoid;
 use crate::market::quote::{FeedEvent, Origin};
 use crate::market::{InstrumentId, Quote, VenueId};
 use crate::metrics::Board;
@@ -35,7 +36,7 @@ pub struct Handover {
 /// What is set aside for one instrument of one venue: first it became void, then it was quoted.
 #[derive(Clone, Copy, Default)]
 struct Aside {
-    void: bool,
+    void: Option<BookVoid>,
     quote: Option<Quote>,
     queued: bool,
 }
@@ -126,9 +127,9 @@ impl Handover {
                 self.aside[place].quote = Some(quote);
                 self.queue(place);
             }
-            FeedEvent::Void(instrument, venue, _) => {
+            FeedEvent::Void(instrument, venue, _, why) => {
                 let Some(place) = self.place(instrument, venue) else { return };
-                self.aside[place] = Aside { void: true, quote: None, ..self.aside[place] };
+                self.aside[place] = Aside { void: Some(why), quote: None, ..self.aside[place] };
                 self.queue(place);
             }
             FeedEvent::Down(venue, _) => {
@@ -178,11 +179,11 @@ impl Handover {
         let venue = self.venues[place / self.instruments];
         let instrument = InstrumentId((place % self.instruments) as u32);
         let aside = &mut self.aside[place];
-        if aside.void {
-            if self.ring.push(FeedEvent::Void(instrument, venue, self.origin)).is_err() {
+        if let Some(why) = aside.void {
+            if self.ring.push(FeedEvent::Void(instrument, venue, self.origin, why)).is_err() {
                 return false;
             }
-            (aside.void, self.pushed) = (false, true);
+            (aside.void, self.pushed) = (None, true);
         }
         if let Some(quote) = aside.quote {
             if self.ring.push(FeedEvent::Quote(quote)).is_err() {
@@ -256,7 +257,7 @@ mod tests {
                     assert!(belief.is_none_or(|last| last < q.sequence), "out of order");
                     *belief = Some(q.sequence);
                 }
-                FeedEvent::Void(instrument, venue, _) => self.quotes[at(venue)][instrument.index()] = None,
+                FeedEvent::Void(instrument, venue, ..) => self.quotes[at(venue)][instrument.index()] = None,
                 FeedEvent::Down(venue, _) => self.quotes[at(venue)] = [None; 3],
             }
         }
@@ -266,7 +267,7 @@ mod tests {
     fn f21_a_void_is_heard_even_when_a_newer_quote_follows_it() {
         let (mut handover, mut events, _) = handover(1);
         handover.push(quote(VENUES[0], 0, 1));
-        handover.push(FeedEvent::Void(InstrumentId(0), VENUES[0], Origin::Own));
+        handover.push(FeedEvent::Void(InstrumentId(0), VENUES[0], Origin::Own, BookVoid::Gap));
         handover.push(quote(VENUES[0], 0, 2));
         handover.push(FeedEvent::Down(VENUES[1], Origin::Own));
         handover.push(quote(VENUES[1], 0, 3));
@@ -276,7 +277,7 @@ mod tests {
             let Ok(event) = events.pop() else { break };
             seen.push(event);
         }
-        let void = FeedEvent::Void(InstrumentId(0), VENUES[0], Origin::Own);
+        let void = FeedEvent::Void(InstrumentId(0), VENUES[0], Origin::Own, BookVoid::Gap);
         let [first, second, third] = [(0, 1), (0, 2), (1, 3)].map(|(venue, n)| quote(VENUES[venue], 0, n));
         assert_eq!(seen, [first, FeedEvent::Down(VENUES[1], Origin::Own), void, second, third]);
     }
@@ -292,7 +293,7 @@ mod tests {
             for (sequence, (kind, venue, instrument, pops)) in (1..).zip(steps) {
                 let event = match kind {
                     0 => FeedEvent::Down(VENUES[venue], Origin::Own),
-                    1 => FeedEvent::Void(InstrumentId(instrument), VENUES[venue], Origin::Own),
+                    1 => FeedEvent::Void(InstrumentId(instrument), VENUES[venue], Origin::Own, BookVoid::Gap),
                     _ => quote(VENUES[venue], instrument, sequence),
                 };
                 truth.hear(event);

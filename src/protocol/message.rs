@@ -1,7 +1,9 @@
 //! What a `/ws/prices` client hears: `price`, `arbitrage`, `subscribed`, `unsubscribed`, `error`. The
 //! first fields are system 1's in system 1's order; what an extended client asked for comes after them.
 
-use crate::market::{Decimal, Level};
+use crate::market::opportunity::Percent;
+use crate::market::{Decimal, Figure, Level};
+use crate::protocol::opportunity::GroupOf;
 use crate::protocol::{Object, float, integer};
 
 /// The best bid and ask of one symbol on one exchange. Names are JSON strings with their quotes, in
@@ -86,18 +88,18 @@ pub struct Alert<'a> {
     /// That bid.
     pub sell: Decimal,
     /// `(sell − buy) / buy × 100`.
-    pub spread_pct: f64,
+    pub spread_pct: Percent,
     /// Unix milliseconds: now.
     pub timestamp: u64,
     /// What extended clients hear besides.
-    pub more: Option<AlertMore>,
+    pub more: Option<AlertMore<'a>>,
 }
 
 /// What an extended client hears of an opportunity besides.
 #[derive(Clone, Copy, Debug)]
-pub struct AlertMore {
-    /// Spread after both taker fees, in percent of the buy price.
-    pub net_spread_pct: f64,
+pub struct AlertMore<'a> {
+    /// Spread after both taker fees, of the buy price.
+    pub net_spread_pct: Percent,
     /// The smaller of the two sizes, in base.
     pub executable_size: Decimal,
     /// Milliseconds since the buy leg was read.
@@ -106,6 +108,10 @@ pub struct AlertMore {
     pub sell_age_ms: u64,
     /// Where the numbers come from; the less real one of the two legs.
     pub source: &'static str,
+    /// What its `opportunity` messages call it.
+    pub id: &'a str,
+    /// The event of which it is a part.
+    pub group: GroupOf<'a>,
 }
 
 /// Appends an `arbitrage` message. `profit` is that of 100 units of base before fees, as in system 1.
@@ -116,14 +122,15 @@ pub fn alert(alert: &Alert<'_>, out: &mut Vec<u8>) {
     object.text("buyExchange", alert.buy_exchange).text("sellExchange", alert.sell_exchange);
     alert.buy.write(object.key("buyPrice"));
     alert.sell.write(object.key("sellPrice"));
-    object.float("spreadPct", alert.spread_pct);
-    object.float("profit", (alert.sell.to_f64() - alert.buy.to_f64()) * 100.0);
+    object.percent("spreadPct", alert.spread_pct);
+    Figure::difference(alert.sell, alert.buy).times(100).write(object.key("profit"));
     object.integer("timestamp", alert.timestamp);
     if let Some(more) = &alert.more {
-        object.float("netSpreadPct", more.net_spread_pct);
+        object.percent("netSpreadPct", more.net_spread_pct);
         more.executable_size.write(object.key("executableSize"));
         object.integer("buyAgeMs", more.buy_age_ms).integer("sellAgeMs", more.sell_age_ms);
-        object.text("source", more.source);
+        object.text("source", more.source).text("id", more.id);
+        more.group.write(&mut object);
     }
     object.close();
 }

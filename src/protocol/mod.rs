@@ -16,6 +16,8 @@ pub mod stream;
 
 use std::io::Write as _;
 
+use crate::market::opportunity::Percent;
+
 /// Appends `text` as a JSON string with its quotes.
 pub fn string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
@@ -86,6 +88,12 @@ impl<'a> Object<'a> {
     /// A float.
     pub fn float(&mut self, name: &str, value: f64) -> &mut Self {
         float(value, self.key(name));
+        self
+    }
+
+    /// A percentage.
+    pub fn percent(&mut self, name: &str, value: Percent) -> &mut Self {
+        value.write(self.key(name));
         self
     }
 

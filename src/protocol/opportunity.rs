@@ -2,6 +2,7 @@
 //! that are open or were. One object for both, so that a client reads them with the same eyes.
 
 use crate::market::Decimal;
+use crate::market::opportunity::{CloseReason, LegSide, Percent};
 use crate::protocol::{Object, array, object};
 
 /// What happened to it.
@@ -11,8 +12,8 @@ pub enum Change {
     Opened,
     /// It is still open; prices, sizes or ages are others.
     Updated,
-    /// It is no more. The prices are the last that it had.
-    Closed,
+    /// It is over, with the prices of its end, for this reason.
+    Closed(CloseReason),
 }
 
 impl Change {
@@ -22,7 +23,7 @@ impl Change {
         match self {
             Self::Opened => "opened",
             Self::Updated => "updated",
-            Self::Closed => "closed",
+            Self::Closed(_) => "closed",
         }
     }
 }
@@ -45,9 +46,9 @@ pub struct Moment<'a> {
     /// That bid.
     pub sell: Decimal,
     /// `(sell − buy) / buy × 100`.
-    pub spread_pct: f64,
+    pub spread_pct: Percent,
     /// The same after both taker fees.
-    pub net_spread_pct: f64,
+    pub net_spread_pct: Percent,
     /// The smaller of the two sizes, in base.
     pub executable_size: Decimal,
     /// Milliseconds since the buy leg was read; when it closed, for a closed one.
@@ -58,12 +59,32 @@ pub struct Moment<'a> {
     pub opened_at: u64,
     /// Milliseconds from its opening until now, or until it closed.
     pub lived_ms: u64,
-    /// Largest spread so far, in percent before fees.
-    pub peak_spread_pct: f64,
+    /// Largest spread so far, before fees.
+    pub peak_spread_pct: Percent,
+    /// The event of which it is a part.
+    pub group: GroupOf<'a>,
     /// Where the numbers come from; the less real one of the two legs.
     pub source: &'a str,
     /// Unix milliseconds: now, or when it closed.
     pub timestamp: u64,
+}
+
+/// The event of which an opportunity is a part: one venue's price moved, and each other venue makes one with it.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupOf<'a> {
+    /// Id of the opportunity that stands for the event; the same for all its parts.
+    pub leader: &'a str,
+    /// The leg that they share.
+    pub leg: LegSide,
+    /// How many of them are open.
+    pub size: u32,
+}
+
+impl GroupOf<'_> {
+    /// Adds its members to a message.
+    pub(super) fn write(&self, object: &mut Object<'_>) {
+        object.text("group", self.leader).text("groupLeg", self.leg.word()).integer("groupSize", self.size.into());
+    }
 }
 
 /// Appends an `opportunity` message.
@@ -74,11 +95,16 @@ pub fn opportunity(moment: &Moment<'_>, out: &mut Vec<u8>) {
     o.text("buyExchange", moment.buy_exchange).text("sellExchange", moment.sell_exchange);
     moment.buy.write(o.key("buyPrice"));
     moment.sell.write(o.key("sellPrice"));
-    o.float("spreadPct", moment.spread_pct).float("netSpreadPct", moment.net_spread_pct);
+    o.percent("spreadPct", moment.spread_pct).percent("netSpreadPct", moment.net_spread_pct);
     moment.executable_size.write(o.key("executableSize"));
     o.integer("buyAgeMs", moment.buy_age_ms).integer("sellAgeMs", moment.sell_age_ms);
     o.integer("openedAt", moment.opened_at).integer("livedMs", moment.lived_ms);
-    o.float("peakSpreadPct", moment.peak_spread_pct).text("source", moment.source);
+    o.percent("peakSpreadPct", moment.peak_spread_pct);
+    moment.group.write(&mut o);
+    if let Change::Closed(reason) = moment.change {
+        o.text("reason", reason.word());
+    }
+    o.text("source", moment.source);
     o.integer("timestamp", moment.timestamp);
     o.close();
 }

@@ -1,9 +1,10 @@
 use super::message::{Alert, AlertMore, Price, PriceMore};
-use super::opportunity::{Change, Moment};
+use super::opportunity::{Change, GroupOf, Moment};
 use super::request::{Action, BookName, Command, RequestError, parse};
 use super::*;
 use crate::market::book::{BookStamp, BookView, BookVoid};
 use crate::market::directory::VenueEntry;
+use crate::market::opportunity::{CloseReason, LegSide};
 use crate::market::quote::{Origin, Source};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, Directory, InstrumentId, Level};
@@ -15,6 +16,13 @@ use std::sync::Arc;
 fn d(text: &str) -> Decimal {
     text.parse().unwrap()
 }
+
+fn pct(text: &str) -> Percent {
+    Percent((text.parse::<f64>().unwrap() * 1e10).round() as i64)
+}
+
+const GROUP: GroupOf<'static> =
+    GroupOf { leader: "BTC/USDT:kraken:binance:6182614415060", leg: LegSide::Sell, size: 3 };
 
 fn level(price: &str, size: &str) -> Level {
     Level { price: d(price), size: d(size) }
@@ -78,8 +86,15 @@ fn s1_10_an_alert_has_nine_fields_in_order() {
         more,
     };
     golden("arbitrage", &written(|out| message::alert(&alert(None), out)));
-    let more =
-        AlertMore { net_spread_pct: 0.25, executable_size: d("0.500"), buy_age_ms: 12, sell_age_ms: 0, source: "live" };
+    let more = AlertMore {
+        net_spread_pct: pct("0.25"),
+        executable_size: d("0.500"),
+        buy_age_ms: 12,
+        sell_age_ms: 0,
+        source: "live",
+        id: GROUP.leader,
+        group: GROUP,
+    };
     golden("arbitrage_extended", &written(|out| message::alert(&alert(Some(more)), out)));
 }
 
@@ -93,14 +108,15 @@ fn the_life_of_an_opportunity_is_one_object_from_its_opening_to_its_end() {
         sell_exchange: "binance",
         buy: d("42500"),
         sell: d("42925"),
-        spread_pct: 1.0,
-        net_spread_pct: 0.25,
+        spread_pct: pct("1"),
+        net_spread_pct: pct("0.25"),
         executable_size: d("0.500"),
         buy_age_ms: 12,
         sell_age_ms: 0,
         opened_at: 1_700_000_000_123,
         lived_ms: 0,
-        peak_spread_pct: 1.0,
+        peak_spread_pct: pct("1"),
+        group: GROUP,
         source: "live",
         timestamp: 1_700_000_000_123,
     };
@@ -108,17 +124,25 @@ fn the_life_of_an_opportunity_is_one_object_from_its_opening_to_its_end() {
     let updated = Moment {
         change: Change::Updated,
         sell: d("43010"),
-        spread_pct: 1.2,
-        net_spread_pct: 0.45,
+        spread_pct: pct("1.2"),
+        net_spread_pct: pct("0.45"),
         buy_age_ms: 512,
         lived_ms: 500,
-        peak_spread_pct: 1.4,
+        peak_spread_pct: pct("1.4"),
         timestamp: 1_700_000_000_623,
         ..opened
     };
     golden("opportunity_updated", &written(|out| opportunity::opportunity(&updated, out)));
-    let closed =
-        Moment { change: Change::Closed, lived_ms: 2250, sell_age_ms: 5000, timestamp: 1_700_000_002_373, ..updated };
+    let closed = Moment {
+        change: Change::Closed(CloseReason::SellMoved),
+        sell: d("42510.5"),
+        spread_pct: pct("0.0247058824"),
+        net_spread_pct: pct("-0.7253"),
+        lived_ms: 2250,
+        timestamp: 1_700_000_002_373,
+        group: GroupOf { size: 0, ..GROUP },
+        ..updated
+    };
     golden("opportunity_closed", &written(|out| opportunity::opportunity(&closed, out)));
     let page = opportunity::page([opened].iter(), [closed].iter(), |moment, out| opportunity::opportunity(moment, out));
     golden("opportunities", &page);

@@ -36,7 +36,7 @@ pub fn write_opportunity(directory: &Directory, event: &OpportunityEvent, now: U
         Change::Opened => "opened",
         Change::Repeated => "repeated",
         Change::Updated => "updated",
-        Change::Closed => "closed",
+        Change::Closed(_) => "closed",
     };
     text("change", change, out);
     text("symbol", directory.symbol(opportunity.instrument), out);
@@ -45,11 +45,18 @@ pub fn write_opportunity(directory: &Directory, event: &OpportunityEvent, now: U
     number("buyPrice", opportunity.buy.level.price, out);
     number("sellPrice", opportunity.sell.level.price, out);
     number("executableSize", opportunity.executable_size(), out);
-    let _ = write!(
-        out,
-        ",\"spreadPct\":{},\"netSpreadPct\":{},\"peakSpreadPct\":{},\"alert\":{}",
-        opportunity.gross_pct, opportunity.net_pct, opportunity.peak_gross_pct, event.alert
-    );
+    for (key, value) in [
+        (",\"spreadPct\":", opportunity.gross_pct),
+        (",\"netSpreadPct\":", opportunity.net_pct),
+        (",\"peakSpreadPct\":", opportunity.peak_gross_pct),
+    ] {
+        out.extend_from_slice(key.as_bytes());
+        value.write(out);
+    }
+    let _ = write!(out, ",\"alert\":{}", event.alert);
+    if let Some(reason) = event.change.reason() {
+        text("reason", reason.word(), out);
+    }
     close(now, out);
 }
 

@@ -436,7 +436,7 @@ mod tests {
             for &buy in &instrument.cells {
                 for &sell in instrument.cells.iter().filter(|&&c| c != buy) {
                     let gross = gross_pct(prices.quote(buy).1.ask.price, prices.quote(sell).1.bid.price);
-                    widest = widest.max(gross);
+                    widest = widest.max(gross.to_f64());
                 }
             }
         }

@@ -12,7 +12,7 @@ use spreadwire::detector::{Detector, DetectorParts, GatewayPort, scan};
 use spreadwire::feed::{Feed, FeedParts, FeedVenue, Options};
 use spreadwire::market::book::{BookView, Side};
 use spreadwire::market::directory::VenueEntry;
-use spreadwire::market::opportunity::{Change, Leg, OpportunityEvent};
+use spreadwire::market::opportunity::{Leg, OpportunityEvent};
 use spreadwire::market::{Decimal, Directory, InstrumentId, Level, VenueId};
 use spreadwire::matrix::books::BookTable;
 use spreadwire::matrix::changes::Changes;
@@ -235,7 +235,7 @@ impl Rig {
             self.check_books();
         }
         while let Ok(event) = self.alerts.pop() {
-            if event.change != Change::Closed {
+            if event.change.reason().is_none() {
                 self.checked += 1;
                 self.check_leg(&event, &event.opportunity.buy, |had| had.2);
                 self.check_leg(&event, &event.opportunity.sell, |had| had.1);

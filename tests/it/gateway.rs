@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use spreadwire::gateway::{Gateway, GatewayParts, Options, assets};
 use spreadwire::market::directory::VenueEntry;
-use spreadwire::market::opportunity::{Change, Leg, Opportunity, OpportunityEvent, gross_pct};
+use spreadwire::market::opportunity::{
+    Change, CloseReason, Group, Leg, LegSide, Opportunity, OpportunityEvent, Percent, gross_pct,
+};
 use spreadwire::market::quote::{Origin, Source};
 use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Directory, Level, PairId};
@@ -178,12 +180,13 @@ impl Rig {
         let opportunity = Opportunity {
             instrument: self.directory.instrument_named(symbol).unwrap(),
             gross_pct: gross_pct(buy.level.price, sell.level.price),
-            net_pct: 0.8,
+            net_pct: Percent(8_000_000_000),
             buy,
             sell,
             opened: now,
             detected: now,
-            peak_gross_pct: 1.0,
+            peak_gross_pct: Percent(10_000_000_000),
+            group: Group::default(),
         };
         OpportunityEvent { opportunity, change, alert }
     }
@@ -460,7 +463,13 @@ fn s1_13_a_client_that_joins_gets_open_opportunities_at_once() {
         (&json!("arbitrage"), &json!("BTC/USDT"), &json!(42925))
     );
     assert_eq!(early.collect(Duration::from_millis(150)), [""; 0]);
-    rig.opportunity("BTC/USDT", ("kraken", "42500"), ("binance", "42925"), Change::Closed, false);
+    rig.opportunity(
+        "BTC/USDT",
+        ("kraken", "42500"),
+        ("binance", "42925"),
+        Change::Closed(CloseReason::SellMoved),
+        false,
+    );
     let mut late = rig.client();
     late.subscribe(&["BTC/USDT"], &[]);
     assert_eq!(late.collect(Duration::from_millis(200)), [""; 0]);
@@ -554,7 +563,7 @@ fn extended_clients_hear_more_and_are_told_once_when_a_price_goes_stale() {
     let alert = client.text();
     assert!(
         alert.contains(r#","netSpreadPct":0.8,"executableSize":0.5,"buyAgeMs":"#)
-            && alert.ends_with(r#","source":"simulated"}"#),
+            && alert.contains(r#","source":"simulated","id":"BTC/USDT:kraken:binance:"#),
         "{alert}"
     );
 }

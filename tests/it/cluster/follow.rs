@@ -13,6 +13,7 @@ use spreadwire::cluster::follow::{Follow, FollowParts, Pulse};
 use spreadwire::cluster::publisher::{Publisher, PublisherParts, Wanted};
 use spreadwire::cluster::store::{Claim, Control, Store};
 use spreadwire::detector::{Core, scan};
+use spreadwire::market::book::BookVoid;
 use spreadwire::market::directory::{Room, VenueEntry};
 use spreadwire::market::quote::{FeedEvent, Origin, Source};
 use spreadwire::market::statistics::DayStatistics;
@@ -139,7 +140,7 @@ impl Node {
         let mark = |pair: PairId| changes.mark(pair);
         match event {
             FeedEvent::Quote(quote) => drop(self.core.merge(&quote, mark)),
-            FeedEvent::Void(instrument, venue, origin) => self.core.void(instrument, venue, origin, mark),
+            FeedEvent::Void(instrument, venue, origin, why) => self.core.void(instrument, venue, origin, why, mark),
             FeedEvent::Down(..) => panic!("a follower declares no venue down"),
         }
     }
@@ -378,7 +379,7 @@ fn what_is_void_for_the_leader_is_void_for_the_follower() {
     leader.quote(0, OKX, 10_000, 1);
     leader.quote(1, OKX, 10_000, 1);
     until(&mut [&mut leader, &mut follower], "quotes", |nodes| nodes[1].cell(1, OKX).state == CellState::Live);
-    leader.merge(FeedEvent::Void(InstrumentId(0), OKX, Origin::Own));
+    leader.merge(FeedEvent::Void(InstrumentId(0), OKX, Origin::Own, BookVoid::Gap));
     until(&mut [&mut leader, &mut follower], "the void", |nodes| nodes[1].cell(0, OKX).state == CellState::Void);
     assert_eq!(follower.cell(1, OKX).state, CellState::Live);
     // A newcomer does not get the old price from what is kept.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use spreadwire::feed::{Feed, FeedParts, FeedVenue, Options};
+use spreadwire::market::book::BookVoid;
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::quote::{FeedEvent, Origin, Source};
 use spreadwire::market::{Decimal, Directory, InstrumentId, VenueId};
@@ -823,7 +824,7 @@ fn f12_if_the_old_connection_ends_too_early_only_what_the_new_one_has_not_quoted
     rig.until("void", |rig| !voids(rig).is_empty());
     let before = rig.quotes();
     rig.until("quoted by the new one", |rig| rig.quotes() > before + 5);
-    assert_eq!(voids(&rig), [&FeedEvent::Void(InstrumentId(0), VenueId(0), Origin::Own)]);
+    assert_eq!(voids(&rig), [&FeedEvent::Void(InstrumentId(0), VenueId(0), Origin::Own, BookVoid::Lost)]);
     assert_eq!((rig.board.venues[0].connects.value(), rig.board.venues[0].attempts.value()), (2, 2));
 }
 
@@ -855,7 +856,9 @@ fn a_venue_of_two_connections_loses_one_and_only_its_instruments_are_void() {
     assert_eq!(rig.board.venues[0].state(), LinkState::Connected, "the other is there");
     rig.until("both again", |rig| rig.board.venues[0].connections_open.value() == 2);
     rig.until("subscribed again", |rig| rig.board.venues[0].subscribed.value() == 2);
-    let [FeedEvent::Void(void, VenueId(0), Origin::Own)] = voids(&rig)[..] else { panic!("{:?}", voids(&rig)) };
+    let [FeedEvent::Void(void, VenueId(0), Origin::Own, BookVoid::Lost)] = voids(&rig)[..] else {
+        panic!("{:?}", voids(&rig))
+    };
     let lost = rig.events.iter().position(|event| matches!(event, FeedEvent::Void(..))).unwrap();
     let after: Vec<_> = rig.events[lost..].iter().collect();
     assert!(after.iter().any(|event| matches!(event, FeedEvent::Quote(quote) if quote.instrument != *void)));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use spreadwire::feed::Options;
 use spreadwire::feed::connection::{Connection, End, Parts, Purpose};
+use spreadwire::market::book::BookVoid;
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::quote::{FeedEvent, Origin, Source};
 use spreadwire::market::{Decimal, Directory, InstrumentId, VenueId};
@@ -469,7 +470,7 @@ fn f17_one_symbol_that_stops_is_void_alone_and_asked_for_again() {
         talk.wait(500);
     }
     let voids: Vec<_> = talk.events.iter().filter(|event| !matches!(event, FeedEvent::Quote(_))).collect();
-    assert_eq!(voids, [&FeedEvent::Void(InstrumentId(1), ID, Origin::Own)]);
+    assert_eq!(voids, [&FeedEvent::Void(InstrumentId(1), ID, Origin::Own, BookVoid::Silent)]);
     let gauges = &talk.board.venues[0];
     assert_eq!((gauges.silent_pairs.value(), gauges.silenced.value(), gauges.missing_pairs.value()), (1, 1, 0));
     assert_eq!(gauges.state(), LinkState::Connected, "the connection is another matter");
@@ -521,7 +522,7 @@ fn a_halted_symbol_is_not_called_silent() {
 fn in_maintenance_nothing_holds_and_what_it_says_is_shown() {
     let mut talk = known();
     talk.say("maintenance\nq BTCUSDT 100 1 101 2 70");
-    let voids = [0, 1].map(|at| FeedEvent::Void(InstrumentId(at), ID, Origin::Own));
+    let voids = [0, 1].map(|at| FeedEvent::Void(InstrumentId(at), ID, Origin::Own, BookVoid::Halt));
     assert_eq!(talk.events, voids);
     assert_eq!(*talk.board.venues[0].last_notice().unwrap(), "maintenance: nothing that it quotes holds");
     talk.say("resumed\nq BTCUSDT 100 1 101 2 71");

@@ -26,6 +26,11 @@ impl Client {
         assert_eq!(self.next()["type"], "subscribed");
     }
 
+    /// The next message about the life of an opportunity; alerts come beside it.
+    fn life(&mut self) -> Value {
+        std::iter::repeat_with(|| self.next()).find(|message| message["type"] == "opportunity").unwrap()
+    }
+
     /// What comes within `time`, as the change and the sell price of each.
     fn lives(&mut self, time: Duration) -> Vec<(String, u64)> {
         let values = self.collect(time).into_iter().map(|text| serde_json::from_str::<Value>(&text).unwrap());
@@ -61,7 +66,7 @@ fn who_follows_hears_a_whole_life_and_nobody_else_hears_a_word() {
     rig.life_of("BTC/USDT", "42930", Change::Updated, opened);
     let second = follower.next();
     assert_eq!((&second["change"], &second["sellPrice"]), (&json!("updated"), &json!(42930)));
-    rig.life_of("BTC/USDT", "42930", Change::Closed, opened);
+    rig.life_of("BTC/USDT", "42930", Change::Closed(CloseReason::SellMoved), opened);
     let third = follower.next();
     assert_eq!(third["change"], "closed");
     for later in [&second, &third] {
@@ -121,7 +126,7 @@ fn following_holds_until_it_is_switched_off() {
     client.send(json!({"action": "subscribe", "opportunities": false}));
     assert_eq!(client.next()["type"], "subscribed");
     rig.life_of("BTC/USDT", "42932", Change::Updated, opened);
-    rig.life_of("BTC/USDT", "42932", Change::Closed, opened);
+    rig.life_of("BTC/USDT", "42932", Change::Closed(CloseReason::SellMoved), opened);
     assert_eq!(client.collect(SHORT), [""; 0]);
     rig.wait_until("nobody follows", |board| board.gateways[0].followers.value() == 0);
     client.follow(&["BTC/USDT"], 0);
@@ -147,7 +152,7 @@ fn on_a_beat_the_newest_update_wins_and_openings_and_endings_do_not_wait() {
     // And nothing while nothing changes.
     assert_eq!(client.collect(Duration::from_millis(1200)), [""; 0]);
     rig.life_of("BTC/USDT", "42929", Change::Updated, opened);
-    rig.life_of("BTC/USDT", "42930", Change::Closed, opened);
+    rig.life_of("BTC/USDT", "42930", Change::Closed(CloseReason::SellMoved), opened);
     assert_eq!(client.lives(Duration::from_millis(1300)), [told("closed", 42930)]);
 }
 
@@ -174,7 +179,7 @@ fn f83_a_follower_that_does_not_read_loses_no_opening_and_no_end_and_reads_the_n
     rig.life_of("ETH/USDT", "42600", Change::Opened, opened);
     rig.life_of("BTC/USDT", &(price + 1).to_string(), Change::Updated, opened);
     rig.life_of("BTC/USDT", &(price + 2).to_string(), Change::Updated, opened);
-    rig.life_of("ETH/USDT", "42600", Change::Closed, opened);
+    rig.life_of("ETH/USDT", "42600", Change::Closed(CloseReason::SellMoved), opened);
     std::thread::sleep(SHORT);
     let heard = client.lives(Duration::from_secs(2));
     let updates: Vec<u64> = heard.iter().filter(|(c, _)| c == "updated").map(|(_, price)| *price).collect();
@@ -193,7 +198,7 @@ fn a_life_whose_end_was_lost_ends_before_the_next_begins() {
     rig.life("42925", Change::Opened, Duration::from_secs(9));
     rig.life("42930", Change::Opened, Duration::ZERO);
     // And one whose beginning was lost begins with what is heard of it.
-    rig.life_of("BTC/USDT", "42930", Change::Closed, MonoNs(2));
+    rig.life_of("BTC/USDT", "42930", Change::Closed(CloseReason::SellMoved), MonoNs(2));
     rig.life_of("BTC/USDT", "42931", Change::Updated, MonoNs(3));
     let heard = client.lives(SHORT);
     let expected = [("opened", 42925), ("closed", 42925), ("opened", 42930)];
@@ -208,7 +213,7 @@ fn the_page_of_opportunities_has_the_open_ones_and_the_last_hundred_closed() {
     for n in 0..120_u64 {
         let opened = MonoNs(rig.clock.now().0 - 5 * SECOND);
         rig.life_of("BTC/USDT", &(43_000 + n).to_string(), Change::Opened, opened);
-        rig.life_of("BTC/USDT", &(43_000 + n).to_string(), Change::Closed, opened);
+        rig.life_of("BTC/USDT", &(43_000 + n).to_string(), Change::Closed(CloseReason::SellMoved), opened);
         std::thread::sleep(Duration::from_millis(1));
     }
     rig.life("42925", Change::Opened, Duration::from_secs(3));
@@ -260,4 +265,51 @@ fn instruments_and_status_say_what_there_is() {
     let (_, page) = rig.json("/api/instruments");
     assert_eq!(page["instruments"][0], json!({"symbol": "BTC/USDT", "exchanges": ["binance", "kraken"]}));
     assert_eq!(page["instruments"][2], json!({"symbol": "SOL/USD", "exchanges": ["coinbase"]}));
+}
+
+#[test]
+fn one_venues_jump_is_told_as_one_group_and_its_ends_say_why() {
+    let mut rig = Rig::new();
+    let (mut follower, mut extended, mut plain) = (rig.client(), rig.client(), rig.client());
+    follower.follow(&["BTC/USDT"], 0);
+    extended.send(json!({"action": "subscribe", "symbols": ["BTC/USDT"], "extended": true}));
+    extended.next();
+    plain.subscribe(&["BTC/USDT"], &[]);
+    let (opened, venue) = (rig.clock.now(), |rig: &Rig, name| rig.directory.venue_named(name).unwrap());
+    let leader = (venue(&rig, "kraken"), venue(&rig, "binance"), opened);
+    let tell = |rig: &mut Rig, buy, change, size, alert| {
+        let event = rig.event("BTC/USDT", (buy, "42500"), ("binance", "42925"), change, alert);
+        let group = Group { number: 7, leader, leg: LegSide::Sell, size };
+        let opportunity = Opportunity { opened, group, ..event.opportunity };
+        rig.events.push(OpportunityEvent { opportunity, ..event }).unwrap();
+        rig.alarm.ring();
+    };
+    let id = |buy: &str| json!(format!("BTC/USDT:{buy}:binance:{}", opened.0));
+    for buy in ["kraken", "coinbase"] {
+        tell(&mut rig, buy, Change::Opened, 2, true);
+        for told in [follower.life(), extended.next()] {
+            assert_eq!(told["id"], id(buy), "{told}");
+            assert_eq!((&told["group"], &told["groupLeg"]), (&id("kraken"), &json!("sell")), "{told}");
+            assert_eq!((&told["groupSize"], &told["reason"]), (&json!(2), &Value::Null), "{told}");
+        }
+        let told = plain.text();
+        assert!(
+            told.starts_with(r#"{"type":"arbitrage""#) && !told.contains("group") && !told.contains("id\""),
+            "{told}"
+        );
+    }
+    tell(&mut rig, "coinbase", Change::Closed(CloseReason::VenueLost), 1, false);
+    let ended = follower.life();
+    assert_eq!((&ended["change"], &ended["reason"]), (&json!("closed"), &json!("venue_lost")));
+    assert_eq!((&ended["group"], &ended["groupSize"]), (&id("kraken"), &json!(1)));
+    let (_, page) = rig.json("/api/opportunities");
+    assert_eq!((&page["closed"][0]["reason"], &page["open"][0]["group"]), (&json!("venue_lost"), &id("kraken")));
+    // Followers hear the end of what is open before the server leaves.
+    rig.stop.request();
+    let last = follower.life();
+    assert_eq!(
+        (&last["change"], &last["reason"], &last["groupSize"]),
+        (&json!("closed"), &json!("shutdown"), &json!(0))
+    );
+    assert_eq!(follower.close_code(), Some(1001));
 }

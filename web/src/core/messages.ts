@@ -62,7 +62,18 @@ export interface ArbitrageMessage {
   buyAgeMs?: number
   sellAgeMs?: number
   source?: Source
+  /** `id` of its `opportunity` messages. */
+  id?: string
+  /** See `OpportunityMessage`. */
+  group?: string
+  groupLeg?: 'buy' | 'sell'
+  groupSize?: number
 }
+
+/** Why an opportunity closed. Others may follow. */
+export type CloseReason =
+  | 'buy_moved' | 'sell_moved' | 'both_moved' | 'collapsed' | 'leg_stale' | 'leg_void' | 'venue_lost'
+  | 'lagging_venue' | 'lagging_own' | 'not_trading' | 'removed' | 'shutdown' | 'unknown' | (string & {})
 
 /** The life of an opportunity; only with `opportunities`. */
 export interface OpportunityMessage {
@@ -90,6 +101,14 @@ export interface OpportunityMessage {
   livedMs: number
   /** The largest `spreadPct` so far. */
   peakSpreadPct: number
+  /** One venue's jump makes an opportunity with each other venue: all of them have the same `group`, the `id` of the one that stands for them. Servers of this version on send it. */
+  group?: string
+  /** The leg that the group shares. */
+  groupLeg?: 'buy' | 'sell'
+  /** How many of the group are open, after this message. */
+  groupSize?: number
+  /** Why it is over; only with `closed`. */
+  reason?: CloseReason
   source: Source
   /** Unix milliseconds. */
   timestamp: number
@@ -284,11 +303,13 @@ const SHAPES: { [K in ServerMessage['type']]: Shape<Extract<ServerMessage, { typ
   arbitrage: {
     type: exactly('arbitrage'), ...leg, profit: number, timestamp: number,
     netSpreadPct: [number], executableSize: [number], buyAgeMs: [number], sellAgeMs: [number], source: [text],
+    id: [text], group: [text], groupLeg: [exactly('buy', 'sell')], groupSize: [number],
   },
   opportunity: {
     type: exactly('opportunity'), change: exactly('opened', 'updated', 'closed'), id: text, ...leg,
     netSpreadPct: number, executableSize: number, buyAgeMs: number, sellAgeMs: number,
-    openedAt: number, livedMs: number, peakSpreadPct: number, source: text, timestamp: number,
+    openedAt: number, livedMs: number, peakSpreadPct: number,
+    group: [text], groupLeg: [exactly('buy', 'sell')], groupSize: [number], reason: [text], source: text, timestamp: number,
   },
   instruments: {
     type: exactly('instruments'), added: texts, removed: texts, exchangesAdded: texts, exchangesRemoved: texts,
