@@ -5,9 +5,12 @@
 //! keeps its id and is off, and what comes back is on again. No id ever means something else. There is one writer (the
 //! stage that changes the set at run time); tables that are sized at the start are sized by the room.
 
+use std::hash::Hasher;
 use std::ops::Index;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use rustc_hash::FxHasher;
 
 use crate::market::Decimal;
 
@@ -135,6 +138,40 @@ impl<T> Roll<T> {
     }
 }
 
+/// Finds the place of a name in a [`Roll`], letter case ignored, at the same cost however many names there are. Names
+/// are only ever added, by one thread; others read meanwhile. Open addressing with linear probing, at most half full.
+#[derive(Debug, Default)]
+struct Lookup(Box<[AtomicU32]>);
+
+impl Lookup {
+    fn new(room: usize) -> Self {
+        Self((0..(2 * room).next_power_of_two()).map(|_| AtomicU32::new(FREE)).collect())
+    }
+
+    /// The entries to look at for `name`, in order.
+    fn probe(&self, name: &str) -> impl Iterator<Item = &AtomicU32> {
+        let mut hasher = FxHasher::default();
+        name.bytes().for_each(|byte| hasher.write_u8(byte.to_ascii_lowercase()));
+        let first = hasher.finish() as usize;
+        (0..self.0.len()).map(move |step| &self.0[first.wrapping_add(step) & (self.0.len() - 1)])
+    }
+
+    /// The first place that was added under the hash of `name` and that `is_it`.
+    fn find(&self, name: &str, is_it: impl Fn(usize) -> bool) -> Option<usize> {
+        let taken = self.probe(name).map(|entry| entry.load(Ordering::Acquire)).take_while(|place| *place != FREE);
+        taken.map(|place| place as usize).find(|place| is_it(*place))
+    }
+
+    fn add(&self, name: &str, place: usize) {
+        if let Some(entry) = self.probe(name).find(|entry| entry.load(Ordering::Relaxed) == FREE) {
+            entry.store(place as u32, Ordering::Release);
+        }
+    }
+}
+
+/// An entry of a [`Lookup`] that holds nothing.
+const FREE: u32 = u32::MAX;
+
 impl<T> Index<usize> for Roll<T> {
     type Output = T;
 
@@ -150,6 +187,8 @@ impl<T> Index<usize> for Roll<T> {
 pub struct Directory {
     venues: Roll<Member>,
     instruments: Roll<String>,
+    venue_places: Lookup,
+    instrument_places: Lookup,
     /// By instrument.
     listed: Box<[AtomicBool]>,
     /// By pair: whether it is to be quoted. Looked at for each quote, so apart from what is not.
@@ -199,9 +238,14 @@ impl Directory {
             }
             members.push(Member { name, taker_fee_pct, on: AtomicBool::new(true) });
         }
+        let (venue_places, instrument_places) = (Lookup::new(width), Lookup::new(rows));
+        members.iter().enumerate().for_each(|(at, venue)| venue_places.add(&venue.name, at));
+        instruments.iter().enumerate().for_each(|(at, symbol)| instrument_places.add(symbol, at));
         Self {
             venues: Roll::new(members, room.venues),
             instruments: Roll::new(instruments, room.instruments),
+            venue_places,
+            instrument_places,
             listed: (0..rows).map(|row| AtomicBool::new(row < count)).collect(),
             quoted,
             natives,
@@ -273,13 +317,15 @@ impl Directory {
     /// The venue named `name`, letter case ignored; on or off.
     #[must_use]
     pub fn venue_named(&self, name: &str) -> Option<VenueId> {
-        self.venues.iter().position(|v| v.name.eq_ignore_ascii_case(name)).map(|at| VenueId(at as u16))
+        let is_it = |at: usize| self.venues.get(at).is_some_and(|venue| venue.name.eq_ignore_ascii_case(name));
+        self.venue_places.find(name, is_it).map(|at| VenueId(at as u16))
     }
 
     /// The instrument named `symbol` (`BASE/QUOTE`), letter case ignored; on or off.
     #[must_use]
     pub fn instrument_named(&self, symbol: &str) -> Option<InstrumentId> {
-        self.instruments.iter().position(|s| s.eq_ignore_ascii_case(symbol)).map(|at| InstrumentId(at as u32))
+        let is_it = |at: usize| self.instruments.get(at).is_some_and(|known| known.eq_ignore_ascii_case(symbol));
+        self.instrument_places.find(symbol, is_it).map(|at| InstrumentId(at as u32))
     }
 
     /// The cell of `instrument` on `venue`.
@@ -338,7 +384,9 @@ impl Directory {
             return Ok(id);
         }
         let member = Member { name: name.to_owned(), taker_fee_pct, on: AtomicBool::new(true) };
-        self.venues.push(member).map(|at| VenueId(at as u16)).ok_or(Full::Venues)
+        let at = self.venues.push(member).ok_or(Full::Venues)?;
+        self.venue_places.add(name, at);
+        Ok(VenueId(at as u16))
     }
 
     /// Switches `symbol` on, as a new instrument if it was never there.
@@ -346,9 +394,14 @@ impl Directory {
     /// # Errors
     /// When there is no room for it.
     pub fn add_instrument(&self, symbol: &str) -> Result<InstrumentId, Full> {
-        let known = self.instrument_named(symbol);
-        let id = known.or_else(|| self.instruments.push(symbol.to_owned()).map(|at| InstrumentId(at as u32)));
-        let id = id.ok_or(Full::Instruments)?;
+        let id = match self.instrument_named(symbol) {
+            Some(id) => id,
+            None => {
+                let at = self.instruments.push(symbol.to_owned()).ok_or(Full::Instruments)?;
+                self.instrument_places.add(symbol, at);
+                InstrumentId(at as u32)
+            }
+        };
         self.listed[id.index()].store(true, Ordering::Release);
         Ok(id)
     }
@@ -442,6 +495,21 @@ mod tests {
         assert!(it.add_venue("kraken", Decimal::ZERO).is_ok());
         assert_eq!(it.add_venue("bybit", Decimal::ZERO), Err(Full::Venues));
         assert_eq!((it.instruments().len(), it.venues().len(), it.instrument_named("E/F")), (4, 3, None));
+    }
+
+    #[test]
+    fn every_name_is_found_in_any_case_and_no_other() {
+        let symbols: Vec<String> = (0..1000).map(|n| format!("C{n}/USDT")).collect();
+        let directory = Directory::with_room(symbols, vec![], Room { venues: 1, instruments: 500 });
+        for n in 1000..1500 {
+            assert_eq!(directory.add_instrument(&format!("c{n}/usdt")), Ok(InstrumentId(n)));
+        }
+        for n in 0..1500 {
+            assert_eq!(directory.instrument_named(&format!("C{n}/usdT")), Some(InstrumentId(n)));
+        }
+        assert_eq!(directory.instrument_named("C1500/USDT"), None);
+        assert_eq!(directory.add_instrument("C1500/USDT"), Err(Full::Instruments));
+        assert_eq!(Directory::default().instrument_named(""), None);
     }
 
     #[test]
