@@ -99,6 +99,7 @@ impl Client {
     #[must_use]
     pub fn new(link: Link, generation: u32, options: &Options, now: MonoNs) -> Self {
         link.limit_send_buffer(options.send_buffer);
+        link.limit_unacknowledged(options.unacknowledged_within());
         Self {
             link,
             connection: Connection::new(options, now),

@@ -1,5 +1,7 @@
 //! Every limit of the gateway, with its unit and the reason for its default.
 
+use std::time::Duration;
+
 use crate::gateway::admin;
 use crate::market::{Decimal, VenueId};
 use crate::time::{MS, SECOND};
@@ -131,9 +133,32 @@ impl Default for Options {
 }
 
 impl Options {
+    /// How long what was sent to a client may stay unacknowledged. A WebSocket whose peer vanished is closed after
+    /// `ping_after_ns` and `pong_within_ns`; a stream has something to send at least every `heartbeat_ms`, so with this
+    /// limit it is closed by the same time. Never less than a client may take nothing.
+    #[must_use]
+    pub fn unacknowledged_within(&self) -> Duration {
+        let silence = (self.ping_after_ns + self.pong_within_ns).saturating_sub(self.heartbeat_ms * MS);
+        Duration::from_nanos(silence.max(self.pong_within_ns).max(self.progress_within_ns))
+    }
+
     /// The beat of a client that asked for `interval_ms`; `None` means every change.
     #[must_use]
     pub fn beat(&self, interval_ms: u64) -> Option<u64> {
         (interval_ms > 0).then(|| interval_ms.clamp(self.interval_ms.0, self.interval_ms.1) * MS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_whose_peer_vanished_is_gone_when_a_web_socket_is_and_one_that_reads_slowly_is_not() {
+        let options = Options::default();
+        let silence = Duration::from_nanos(options.ping_after_ns + options.pong_within_ns);
+        assert_eq!(options.unacknowledged_within() + Duration::from_millis(options.heartbeat_ms), silence);
+        let patient = Options { progress_within_ns: 600 * SECOND, ..options };
+        assert_eq!(patient.unacknowledged_within(), Duration::from_secs(600));
     }
 }
