@@ -92,6 +92,8 @@ pub struct Client {
     pub listens: bool,
     /// The peer has ended its side.
     pub ended: bool,
+    /// It waits to be attended to.
+    pub queued: bool,
 }
 
 impl Client {
@@ -118,6 +120,7 @@ impl Client {
             chore_at: UNARMED,
             listens: false,
             ended: false,
+            queued: false,
         }
     }
 

@@ -16,6 +16,7 @@ mod follow;
 pub mod ledger;
 pub mod options;
 pub mod outbox;
+mod pages;
 pub mod routes;
 mod serve;
 mod set;
@@ -37,6 +38,7 @@ use crate::gateway::connection::Ask;
 use crate::gateway::desk::{Desk, Format, Stamp, View, frame_text};
 use crate::gateway::ledger::{Ledger, id_of, leader_of, less_real};
 use crate::gateway::outbox::Marks;
+use crate::gateway::pages::Pages;
 use crate::gateway::routes::{Answer, Scene};
 use crate::gateway::shelf::{Look, Shelf};
 use crate::gateway::slots::{Call, Slots, Wheel};
@@ -67,6 +69,8 @@ const LISTENER: Token = Token(usize::MAX - 1);
 const WAKER: Token = Token(usize::MAX - 2);
 /// Connections accepted in one turn: a storm of them must not keep others waiting.
 const ACCEPT_MAX: usize = 64;
+/// The same in a turn whose time for requests is spent.
+const ACCEPT_MIN: usize = 4;
 /// Socket events taken in one turn.
 const EVENTS_MAX_POLLED: usize = 1024;
 /// Bursts written in one turn before alerts and changes are looked at again.
@@ -75,6 +79,12 @@ const BEATS_MAX: usize = 64;
 const EVENTS_MAX: usize = 256;
 /// Reads of one client in one turn.
 const READS_MAX: usize = 4;
+/// Requests of one client in one turn: pages, upgrades, subscriptions.
+const ASKS_OF_ONE_MAX: usize = 4;
+/// Requests of all clients in one turn.
+const ASKS_MAX: usize = 64;
+/// Time for requests in one turn. Prices wait for no more than that and the request that is under way.
+const ASKS_NS: u64 = MS;
 /// How often extended clients' prices are looked at for staleness.
 const SWEEP_NS: u64 = 50 * MS;
 /// How often the header lines of responses are brought up to date.
@@ -208,8 +218,12 @@ pub struct Gateway {
     beats: Wheel,
     chores: Wheel,
     due: VecDeque<Call>,
-    /// Clients with more to read than one turn allows.
-    again: Vec<Call>,
+    /// Clients with something to be read or answered, each once; who waits longest comes first.
+    again: VecDeque<Call>,
+    /// Requests that may still be answered in this turn,
+    asks_left: usize,
+    /// and until when.
+    asks_until: MonoNs,
     /// Clients whose connection broke while others were written to.
     gone: Vec<u32>,
     /// Opportunities that are open, and lately closed ones.
@@ -225,6 +239,8 @@ pub struct Gateway {
     known_until: MonoNs,
     /// Header lines of every response.
     extra: String,
+    /// Pages that were rendered lately.
+    pages: Pages,
 
     /// Where admin calls go, if there are any.
     admin: Option<admin::Desk>,
@@ -296,7 +312,9 @@ impl Gateway {
             beats: Wheel::new(WHEEL_SLOTS, BEAT_TICK_NS, now),
             chores: Wheel::new(WHEEL_SLOTS, CHORE_TICK_NS, now),
             due: VecDeque::new(),
-            again: Vec::new(),
+            again: VecDeque::new(),
+            asks_left: ASKS_MAX,
+            asks_until: now,
             gone: Vec::new(),
             ledger: Ledger::default(),
             followers: Vec::new(),
@@ -306,6 +324,7 @@ impl Gateway {
             known_books: Vec::new(),
             known_until: now,
             extra: String::new(),
+            pages: Pages::default(),
             admin: None,
             seen: set::Seen::of(&directory),
             totals: Totals::default(),
@@ -389,6 +408,7 @@ impl Gateway {
 
     fn sockets_ready(&mut self, events: &Events) -> usize {
         let mut work = 0;
+        (self.asks_left, self.asks_until) = (ASKS_MAX, self.eye.machine.now().plus(ASKS_NS));
         for event in events {
             work += 1;
             match event.token() {
@@ -400,18 +420,36 @@ impl Gateway {
                         self.writable(key);
                     }
                     if event.is_readable() || event.is_read_closed() || event.is_error() {
-                        self.readable(key);
+                        self.attend_later(key);
                     }
                 }
             }
         }
-        for call in std::mem::take(&mut self.again) {
+        // Who is not done with its share comes again in the next turn.
+        for _ in 0..self.again.len() {
+            if self.is_spent() {
+                break;
+            }
+            let Some(call) = self.again.pop_front() else { break };
             work += 1;
-            if self.clients.get(call.key).is_some_and(|client| client.generation == call.generation) {
-                self.readable(call.key);
+            if let Some(client) = self.clients.get_mut(call.key).filter(|it| it.generation == call.generation) {
+                client.queued = false;
+                self.attend(call.key);
             }
         }
         work
+    }
+
+    /// Whether the requests of this turn have had their share of it.
+    fn is_spent(&self) -> bool {
+        self.asks_left == 0 || self.eye.machine.now() > self.asks_until
+    }
+
+    /// There is something to be read from a client, or to be answered.
+    fn attend_later(&mut self, key: u32) {
+        let Some(client) = self.clients.get_mut(key).filter(|client| !client.queued) else { return };
+        client.queued = true;
+        self.again.push_back(Call { key, generation: client.generation });
     }
 
     // Accepting.
@@ -421,6 +459,9 @@ impl Gateway {
             return 0;
         }
         for count in 0..ACCEPT_MAX {
+            if count >= ACCEPT_MIN && self.is_spent() {
+                return count;
+            }
             let Some(listener) = &mut self.listener else { return count };
             match listener.accept() {
                 Ok(Some(link)) => self.admit(link),
@@ -477,19 +518,35 @@ impl Gateway {
 
     // Sockets.
 
-    fn readable(&mut self, key: u32) {
+    /// Answers what was read from a client and reads on, as far as its share of this turn goes.
+    fn attend(&mut self, key: u32) {
+        let mut asks = ASKS_OF_ONE_MAX;
         for _ in 0..READS_MAX {
+            // What an earlier turn read comes first.
+            if !self.converse(key, &mut asks) {
+                break;
+            }
             let Some(client) = self.clients.get_mut(key) else { return };
-            let waits = client.kind == Kind::Http && client.outbox.is_blocked();
-            if waits || client.ended || !client.connection.wants_bytes(&self.options) {
+            if client.kind == Kind::Http && client.outbox.is_blocked() {
+                return self.settle(key);
+            }
+            if client.ended {
+                return self.remove(key);
+            }
+            if !client.connection.wants_bytes(&self.options) {
                 return self.settle(key);
             }
             match client.link.read(&mut self.buffer) {
                 Ok(ReadOutcome::Bytes(length)) => {
                     let mut out = std::mem::take(&mut self.out);
                     client.connection.receive(&self.buffer[..length], &self.options, self.eye.now, &mut out);
+                    let is_gone =
+                        !out.is_empty() && client.write_kept(&out, self.eye.now, &mut self.totals) == Sent::Gone;
+                    out.clear();
                     self.out = out;
-                    self.converse(key);
+                    if is_gone {
+                        return self.remove(key);
+                    }
                 }
                 Ok(ReadOutcome::Blocked) => return self.settle(key),
                 // A request may end with its sender's side; what waits for it is still sent.
@@ -500,21 +557,17 @@ impl Gateway {
                 Ok(ReadOutcome::End) | Err(_) => return self.remove(key),
             }
         }
-        if let Some(client) = self.clients.get(key) {
-            self.again.push(Call { key, generation: client.generation });
-        }
         self.settle(key);
+        self.attend_later(key);
     }
 
     fn writable(&mut self, key: u32) {
         let Some(client) = self.clients.get_mut(key).filter(|client| client.outbox.is_blocked()) else { return };
         match client.flush(self.eye.now, &mut self.totals) {
-            Ok(Sent::All) if client.ended => self.remove(key),
             Ok(Sent::All) => {
                 self.catch_up(key);
                 self.catch_up_books(key);
-                self.converse(key);
-                self.readable(key);
+                self.attend_later(key);
             }
             Ok(_) => {}
             Err(_) => self.remove(key),

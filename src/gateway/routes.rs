@@ -2,6 +2,7 @@
 //! page, or the wish for a stream; it never touches a socket.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
@@ -144,6 +145,19 @@ pub fn answer(scene: &Scene<'_>, request: &Request) -> Answer {
     }
 }
 
+/// Whether what a GET of `path` answers depends on its query and the moment alone, and costs something: such a page may
+/// be given to several who ask at about the same time.
+#[must_use]
+pub fn is_shared(path: &str) -> bool {
+    !matches!(path, "/" | "/livez" | "/api/market-data/stream") && ROUTES.iter().any(|(known, ..)| *known == path)
+}
+
+/// The items of a comma list, each once.
+fn each_once(text: &str) -> Vec<&str> {
+    let mut known = HashSet::new();
+    stream::list(text).filter(|item| known.insert(*item)).collect()
+}
+
 fn json(status: u16, lines: &'static str, body: Vec<u8>) -> Answer {
     Answer::Page(Page { status, kind: "application/json", lines: lines.into(), body: body.into() })
 }
@@ -260,14 +274,9 @@ fn health(scene: &Scene<'_>, _: &Request) -> Answer {
 
 fn events(scene: &Scene<'_>, request: &Request) -> Answer {
     let asked = query_value(&request.query, "pairs").unwrap_or_default();
-    let mut pairs: Vec<String> = Vec::new();
-    for pair in stream::list(&asked) {
-        if !stream::is_pair(pair) {
-            return failure(400, "Invalid pairs format. Expected format: BTC/USD");
-        }
-        if !pairs.iter().any(|known| known == pair) {
-            pairs.push(pair.to_owned());
-        }
+    let pairs: Vec<String> = each_once(&asked).into_iter().map(str::to_owned).collect();
+    if !pairs.iter().all(|pair| stream::is_pair(pair)) {
+        return failure(400, "Invalid pairs format. Expected format: BTC/USD");
     }
     if pairs.is_empty() {
         return failure(400, "pairs parameter is required");
@@ -284,12 +293,7 @@ fn market_prices(scene: &Scene<'_>, request: &Request) -> Answer {
     if asked.is_empty() {
         return failure(400, "Missing pairs parameter");
     }
-    let mut pairs: Vec<&str> = Vec::new();
-    stream::list(&asked).for_each(|pair| {
-        if !pairs.contains(&pair) {
-            pairs.push(pair);
-        }
-    });
+    let pairs = each_once(&asked);
     if pairs.is_empty() {
         return failure(400, "No valid pairs provided");
     }
@@ -320,14 +324,10 @@ fn exchange_prices(scene: &Scene<'_>, request: &Request) -> Answer {
     let Some(symbol) = query_value(&request.query, "symbol").filter(|s| !s.is_empty()) else {
         return failure(400, "Symbol parameter required (e.g., CELO/USDC)");
     };
+    // At most a few dozen: a search costs no more than a hash.
     let names: Vec<&str> = scene.directory.venues_on().map(|(_, v)| v.name.as_str()).collect();
     let asked = query_value(&request.query, "exchanges").unwrap_or_default().to_lowercase();
-    let mut exchanges: Vec<&str> = Vec::new();
-    stream::list(&asked).for_each(|name| {
-        if !exchanges.contains(&name) {
-            exchanges.push(name);
-        }
-    });
+    let mut exchanges = each_once(&asked);
     let unknown: Vec<&str> = exchanges.iter().copied().filter(|name| !names.contains(name)).collect();
     if !unknown.is_empty() {
         let body = object(|o| {

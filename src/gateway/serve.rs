@@ -12,11 +12,15 @@ use crate::protocol;
 use crate::protocol::request::BookName;
 
 impl Gateway {
-    /// Answers all that the received bytes of a client ask for.
-    pub(super) fn converse(&mut self, key: u32) {
+    /// Answers what the received bytes of a client ask for, at most `asks` requests and as many as this turn has left.
+    /// `true` when nothing of it is left, or nothing can be answered now.
+    pub(super) fn converse(&mut self, key: u32, asks: &mut usize) -> bool {
         loop {
+            if *asks == 0 || self.is_spent() {
+                return false;
+            }
             let now = self.eye.now;
-            let Some(client) = self.clients.get_mut(key) else { return self.out.clear() };
+            let Some(client) = self.clients.get_mut(key) else { return true };
             let mut out = std::mem::take(&mut self.out);
             let waits = client.kind == Kind::Http && client.outbox.is_blocked();
             let ask = if waits { None } else { client.connection.next(&self.options, &self.extra, now, &mut out) };
@@ -28,12 +32,13 @@ impl Gateway {
             if sent == Sent::Gone || too_slow {
                 client.link.forget_unsent();
                 self.totals.slow += u64::from(too_slow);
-                return self.remove(key);
+                self.remove(key);
+                return true;
             }
-            match ask {
-                Some(ask) => self.answer(key, ask),
-                None => return,
-            }
+            let Some(ask) = ask else { return true };
+            *asks -= 1;
+            self.asks_left = self.asks_left.saturating_sub(1);
+            self.answer(key, ask);
         }
     }
 
@@ -63,6 +68,12 @@ impl Gateway {
         if request.method == Method::Post {
             return self.admin_call(key, request);
         }
+        let is_shared = request.method != Method::Options && routes::is_shared(&request.path);
+        let target = if is_shared { format!("{}?{}", request.path, request.query) } else { String::new() };
+        if let Some(page) = self.pages.find(&target, self.eye.now) {
+            self.board.gateways[self.index].http_shared.add(1);
+            return self.send_page(key, (request.method, request.keep_alive), &page);
+        }
         // What a page says about this gateway is of now.
         self.survey();
         self.survey_prices();
@@ -77,7 +88,13 @@ impl Gateway {
             routes::answer(&self.scene(), request)
         };
         match answer {
-            Answer::Page(page) => self.send_page(key, (request.method, request.keep_alive), &page),
+            Answer::Page(page) => {
+                let page = Arc::new(page);
+                if is_shared {
+                    self.pages.keep(&target, Arc::clone(&page), self.eye.now);
+                }
+                self.send_page(key, (request.method, request.keep_alive), &page);
+            }
             Answer::Stream { .. } if request.method == Method::Head => {
                 let (kind, lines) = ("text/event-stream", STREAM_LINES.into());
                 let page = routes::Page { status: 200, kind, lines, body: [].as_slice().into() };
@@ -136,8 +153,8 @@ impl Gateway {
                 body: told.text().into(),
             };
             self.send_page(ticket.key, (Method::Post, ticket.keep_alive), &page);
-            self.converse(ticket.key);
             self.settle(ticket.key);
+            self.attend_later(ticket.key);
         }
         work
     }

@@ -368,6 +368,8 @@ pub struct GatewayGauges {
     pub refused: Counter,
     /// Plain HTTP requests answered.
     pub http_requests: Counter,
+    /// Those of them that were answered with a page rendered a moment before.
+    pub http_shared: Counter,
     /// HTTP requests refused as malformed, too slow or too large.
     pub http_bad: Counter,
     /// WebSocket clients that follow the lives of opportunities.

@@ -369,3 +369,94 @@ fn prices_flow_again_after_everything_was_unsubscribed_for_a_beat() {
     let none = Step { subscribes: false, ..all.clone() };
     flows(&[all.clone(), none, all]).unwrap();
 }
+
+// One who asks for much takes little from others.
+
+/// Every page, and the dear ones with all the names that fit.
+fn targets() -> Vec<String> {
+    let names: Vec<String> = (0..500).map(|n| format!("C{n}/USD")).collect();
+    let pages = [
+        "/",
+        "/api",
+        "/api/book?symbol=BTC/USDT&levels=1000",
+        "/api/opportunities",
+        "/api/instruments",
+        "/api/status",
+        "/api/market-data/health",
+        "/api/websocket/stats",
+        "/api/latency",
+        "/metrics",
+        "/livez",
+        "/readyz",
+        "/nowhere",
+    ];
+    let long = ["/api/market-data/prices?pairs=", "/api/exchanges/prices?symbol=BTC/USDT&exchanges="];
+    let long = long.iter().map(|path| format!("{path}{}", names.join(",")));
+    pages.iter().map(|page| (*page).to_owned()).chain(long).collect()
+}
+
+#[test]
+fn pipelined_pages_take_a_bounded_share_of_each_turn_and_every_change_is_told_in_its_turn() {
+    let mut turned = Turned::new(Options::default());
+    turned.renew();
+    let mut live = turned.client();
+    live.say(r#"{"action":"subscribe","symbols":["BTC/USDT"],"exchanges":["binance"],"intervalMs":0}"#);
+    turned.until(&mut live, |bytes| bytes.windows(7).position(|some| some == b"\"price\""));
+    let targets = targets();
+    let mut busy: Vec<Peer> = (0..40).map(|_| turned.connect()).collect();
+    turned.rest();
+    let ask = |peer: &mut Peer, target: &str| {
+        let _ = peer.tcp.write_all(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+    };
+    for (at, peer) in busy.iter_mut().enumerate() {
+        for _ in 0..30 {
+            ask(peer, &targets[at % targets.len()]);
+        }
+    }
+    let mut probe = turned.connect();
+    turned.turn();
+    ask(&mut probe, "/livez");
+    live.texts();
+    let gauge = |turned: &Turned| turned.rig.board.gateways[0].http_requests.value();
+    let (begun, mut most, mut probed) = (gauge(&turned), 0, None);
+    for round in 0..100 {
+        turned.rig.quote("BTC/USDT", "binance", &(1000 + round).to_string(), "100000");
+        let before = gauge(&turned);
+        turned.turn();
+        most = most.max(gauge(&turned) - before);
+        let texts = live.texts();
+        assert!(texts.iter().any(|text| text.contains(&format!(r#""bid":{}"#, 1000 + round))), "{round}: {texts:?}");
+        busy.iter_mut().for_each(Peer::read);
+        probe.read();
+        probed = probed.or_else(|| probe.input.starts_with(b"HTTP/1.1 200").then_some(round));
+    }
+    assert!(most <= 64, "{most} requests in a turn");
+    assert!(gauge(&turned) - begun >= 100, "none is left out for ever");
+    // Each of the others has at most four answers before it.
+    assert!(probed.is_some_and(|round| round <= 4), "{probed:?}");
+}
+
+#[test]
+fn a_page_that_many_ask_for_at_once_is_rendered_a_few_times() {
+    let mut turned = Turned::new(Options::default());
+    let mut peers: Vec<Peer> = (0..40).map(|_| turned.connect()).collect();
+    for peer in &mut peers {
+        peer.tcp.write_all("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(5).as_bytes()).unwrap();
+    }
+    turned.rest();
+    let gauges = &turned.rig.board.gateways[0];
+    assert_eq!((gauges.http_requests.value(), gauges.http_shared.value()), (200, 196));
+    for peer in &mut peers {
+        peer.read();
+        let answers = String::from_utf8_lossy(&peer.input).matches("HTTP/1.1 200").count();
+        assert_eq!(answers, 5);
+    }
+    // A moment later it is of that moment.
+    turned.pass(100);
+    let mut client = turned.client();
+    client.say(r#"{"action":"subscribe","symbols":["A/B"],"exchanges":["x"]}"#);
+    turned.rest();
+    let mut probe = turned.connect();
+    probe.tcp.write_all(b"GET /api/websocket/stats HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    turned.until(&mut probe, |bytes| String::from_utf8_lossy(bytes).find(r#""totalSubscriptions":1,"#));
+}
