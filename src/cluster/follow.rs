@@ -28,7 +28,7 @@ use crate::cluster::history::History;
 use crate::cluster::publisher::Wanted;
 use crate::cluster::store::{Control, Keys, Store, StoreError};
 use crate::market::book::BookVoid;
-use crate::market::quote::{FeedEvent, Origin};
+use crate::market::quote::{FeedEvent, LineId, Origin};
 use crate::market::{Directory, InstrumentId, Quote, VenueId};
 use crate::matrix::CellState;
 use crate::matrix::days::DayTable;
@@ -468,8 +468,8 @@ impl Follow {
         let pair = self.parts.directory.pair(entry.instrument, venue);
         let last = &mut self.last[pair.index()];
         let age_ns = entry.age_ns.saturating_add(transit_ns);
-        // The estimate may step back by a hair when it learns of a faster way; the order of quotes may not.
-        let received = MonoNs(arrived.0.saturating_sub(age_ns)).max(last.received);
+        // May step back: the leader's next quote may have lain on the way from the venue for longer.
+        let received = MonoNs(arrived.0.saturating_sub(age_ns));
         let holds = match entry.state {
             CellState::Live => true,
             // Our own merge has the same doubts, if it knows what the leader knew before.
@@ -478,8 +478,9 @@ impl Follow {
         };
         last.known = holds;
         if holds {
-            last.received = received;
-            let quote = quote(venue, entry, received, self.parts.clock.now(), Origin::Shared);
+            last.received = last.received.max(received);
+            let line = LineId::of_leader(self.streams[venue.index()].token);
+            let quote = Quote { line, ..quote(venue, entry, received, self.parts.clock.now(), Origin::Shared) };
             self.parts.board.venues[venue.index()].set_source(quote.source as u8);
             self.parts.handover.push(FeedEvent::Quote(quote));
         } else {
@@ -603,6 +604,7 @@ fn quote(venue: VenueId, entry: &Entry, received: MonoNs, now: MonoNs, origin: O
         decoded: now,
         source: entry.source,
         origin,
+        line: LineId::NONE,
     }
 }
 

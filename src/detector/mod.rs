@@ -19,7 +19,7 @@ use crate::market::opportunity::{Change, CloseReason, Group, Leg, Opportunity, O
 use crate::market::quote::{FeedEvent, Origin};
 use crate::market::{Decimal, Directory, InstrumentId, PairId, Quote, VenueId};
 use crate::matrix::changes::Changes;
-use crate::matrix::merge::{self, LastSeen, News};
+use crate::matrix::merge::{self, LastSeen, News, Peers};
 use crate::matrix::{CellQuote, CellState, MatrixWriter};
 use crate::metrics::Board;
 use crate::metrics::latency::{Hop, Recorder};
@@ -320,8 +320,10 @@ impl Core {
         if quote.origin != Origin::Own && self.last[pair.index()].is_blank() && self.is_overtaken(pair, quote) {
             return Err(merge::Drop::Late);
         }
-        let others = || self.grid.mid_of_others(quote.instrument, quote.venue);
-        let checked = merge::check(quote, &mut self.last[pair.index()], others);
+        let Self { last, directory, matrix, grid, options, .. } = self;
+        let now = quote.received.max(quote.decoded);
+        let peers = |mid| peers(directory, matrix, grid, options, pair, mid, now);
+        let checked = merge::check(quote, &mut last[pair.index()], peers);
         let cell = cell_of(quote);
         let news = match checked {
             Ok(news) => news,
@@ -482,14 +484,18 @@ impl Core {
         }
     }
 
-    /// Suspect quotes that nobody contradicted for long enough are believed.
+    /// Believes suspect quotes that no other venue has contradicted for long enough.
     fn settle_doubts(&mut self, now: MonoNs, mark: impl Fn(PairId), events: &mut Vec<OpportunityEvent>) {
         for pair in std::mem::take(&mut self.doubted) {
             let cell = self.matrix.load(pair);
             if cell.state != CellState::Suspect {
                 continue;
             }
-            if !merge::is_confirmed(&mut self.last[pair.index()], now) {
+            let Self { last, directory, matrix, grid, options, .. } = &mut *self;
+            let last = &mut last[pair.index()];
+            let word = merge::doubted_mid(last)
+                .map_or(Peers::Absent, |mid| peers(directory, matrix, grid, options, pair, mid, now));
+            if !merge::is_confirmed(last, now, word) {
                 self.doubted.push(pair);
                 continue;
             }
@@ -541,6 +547,32 @@ impl Core {
     pub fn tell_updated(&mut self, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
         self.episodes.tell_updated(now, UPDATE_EVERY_NS, |event| events.push(event));
     }
+}
+
+/// What the other venues' fresh prices say about `mid` on the venue of `pair`.
+#[cold]
+fn peers(
+    directory: &Directory,
+    matrix: &MatrixWriter,
+    grid: &Grid,
+    options: &Options,
+    pair: PairId,
+    mid: f64,
+    now: MonoNs,
+) -> Peers {
+    let (instrument, venue) = directory.split(pair);
+    let mut word = Peers::Absent;
+    for (other, its) in grid.mids(instrument) {
+        let is_fresh = || matrix.load(directory.pair(instrument, other)).age(now) <= options.leg_age_max_ns;
+        if other == venue || !is_fresh() {
+            continue;
+        }
+        if !merge::is_far(mid, its) {
+            return Peers::Agree;
+        }
+        word = Peers::Contradict;
+    }
+    word
 }
 
 fn cell_of(quote: &Quote) -> CellQuote {

@@ -245,31 +245,52 @@ fn system_1s_example_opens_once_and_repeats_after_a_minute() {
 }
 
 #[test]
-fn f36_a_decimal_slip_makes_no_alert_until_it_is_confirmed() {
+fn f36_a_decimal_slip_makes_no_alert_while_a_fresh_venue_contradicts_it() {
     let directory = directory([0; VENUES]);
     let (matrix, writer) = QuoteMatrix::new(directory.pairs());
     let mut core = Core::new(Arc::clone(&directory), writer, Options::default());
     let mut events = Vec::new();
-    let quote = |venue: u16, cents: u64, received| Quote {
-        venue: VenueId(venue),
-        bid: level(cents, 2),
-        ask: level(cents + 1, 2),
-        received,
-        ..Quote::default()
-    };
     let now = MonoNs(SECOND);
     for (venue, cents) in [(0, 10_000), (1, 10_000), (1, 100_000)] {
-        let _ = core.merge(&quote(venue, cents, now), |_| ());
+        let _ = core.merge(&tight(venue, cents, now), |_| ());
         core.scan(InstrumentId(0), now, &mut events);
     }
     assert!(events.is_empty(), "{events:?}");
     let shown = || matrix.load().load(directory.pair(InstrumentId(0), VenueId(1)));
     assert_eq!(shown().state, CellState::Suspect);
 
-    let later = now.plus(merge::CONFIRMING_NS);
+    core.sweep(now.plus(merge::CONFIRMING_NS), |_| (), &mut events);
+    assert_eq!((shown().state, events.len()), (CellState::Suspect, 0), "silence confirms nothing: {events:?}");
+
+    let later = now.plus(5 * SECOND + 1);
     core.sweep(later, |_| (), &mut events);
-    assert_eq!(shown().state, CellState::Live);
-    assert_eq!(events.len(), 1, "nobody contradicted it for a second: {events:?}");
+    assert_eq!(shown().state, CellState::Live, "the only other price is no longer fresh");
+    assert!(events.is_empty(), "{events:?}");
+}
+
+#[test]
+fn f36_after_a_slip_the_right_quotes_are_believed_at_once() {
+    let directory = directory([0; VENUES]);
+    let (matrix, writer) = QuoteMatrix::new(directory.pairs());
+    let mut core = Core::new(Arc::clone(&directory), writer, Options::default());
+    let (mut events, mut now) = (Vec::new(), MonoNs(SECOND));
+    let mut quote = |core: &mut Core, venue, cents, after_ms: u64| {
+        now = now.plus(after_ms * MS);
+        core.sweep(now, |_| (), &mut events);
+        let merged = core.merge(&tight(venue, cents, now), |_| ());
+        core.scan(InstrumentId(0), now, &mut events);
+        assert!(events.is_empty(), "{events:?}");
+        merged
+    };
+    quote(&mut core, 0, 10_000, 0).unwrap();
+    quote(&mut core, 1, 10_000, 0).unwrap();
+    assert_eq!(quote(&mut core, 1, 1_000, 100), Err(merge::Drop::Suspect));
+    // Silence for 1.3 s, then an alert of 900 % once went out.
+    quote(&mut core, 0, 10_001, 1300).unwrap();
+    for n in 0..3 {
+        quote(&mut core, 1, 10_002 + n, 100).unwrap();
+    }
+    assert_eq!(matrix.load().load(directory.pair(InstrumentId(0), VenueId(1))).state, CellState::Live);
 }
 
 fn tight(venue: u16, cents: u64, received: MonoNs) -> Quote {

@@ -128,15 +128,12 @@ impl Grid {
         self.rows[at + self.stride] = 0.0;
     }
 
-    /// The median mid of the row without `venue`; `None` when no other venue has a quote that holds.
-    #[must_use]
-    pub fn mid_of_others(&self, instrument: InstrumentId, venue: VenueId) -> Option<f64> {
+    /// The venues of the row that have a quote which holds, with its mid.
+    pub fn mids(&self, instrument: InstrumentId) -> impl Iterator<Item = (VenueId, f64)> {
         let row = &self.rows[instrument.index() * self.stride * 2..][..self.stride * 2];
         let (asks, bids) = row.split_at(self.stride);
-        let others = asks.iter().zip(bids).enumerate().filter(|(at, (ask, _))| *at != venue.index() && ask.is_finite());
-        let mut mids: Vec<f64> = others.map(|(_, (ask, bid))| (ask + bid) / 2.0).collect();
-        mids.sort_by(f64::total_cmp);
-        mids.get(mids.len() / 2).copied()
+        let sides = asks.iter().zip(bids).enumerate().filter(|(_, (ask, _))| ask.is_finite());
+        sides.map(|(at, (ask, bid))| (VenueId(at as u16), (ask + bid) / 2.0))
     }
 
     /// Whether the row may hold an opportunity: never says no when there is one.

@@ -14,7 +14,7 @@ use crate::feed::lag::Lag;
 use crate::feed::silence::{Finding, Silence};
 use crate::feed::stamps::Stamps;
 use crate::market::book::{BookStamp, BookVoid};
-use crate::market::quote::{FeedEvent, Origin, Source};
+use crate::market::quote::{FeedEvent, LineId, Origin, Source};
 use crate::market::{Directory, InstrumentId, PairId, Quote, VenueId};
 use crate::matrix::books::BookTable;
 use crate::matrix::days::DayTable;
@@ -205,6 +205,8 @@ pub struct Connection {
     /// That of day statistics, which tell for quotes without stamps.
     lag_of_days: Lag,
     source: Source,
+    /// Of the socket that is open, or was last.
+    line: LineId,
     bad: BadFrames,
     pongs: Pongs,
     voids: Voids,
@@ -293,6 +295,7 @@ impl Connection {
             lag: Lag::of_quotes(),
             lag_of_days: Lag::of_days(),
             source: Source::default(),
+            line: LineId::NONE,
             bad: BadFrames::default(),
             pongs: Pongs::default(),
             voids,
@@ -351,6 +354,7 @@ impl Connection {
         self.socket = Some(WebSocket::client(address, limits)?);
         self.end = None;
         self.phase = Phase::Opening(now);
+        self.line = LineId::own(self.board.count_line());
         self.heard = now;
         self.pinged = false;
         self.requests.clear();
@@ -656,6 +660,7 @@ impl Connection {
                     decoded,
                     source: self.source,
                     origin: Origin::Own,
+                    line: self.line,
                 };
                 if self.is_second || self.in_maintenance {
                     return self.hold(quote, events);

@@ -131,7 +131,8 @@ fn entry(line: &str, directory: &Directory) -> Option<Quote> {
     }
     let (exchange_time, received) = (UnixNs(exchange_time), MonoNs(received));
     let origin = Origin::Disk;
-    Some(Quote { instrument, venue, bid, ask, sequence: 0, exchange_time, received, decoded: received, source, origin })
+    let decoded = received;
+    Some(Quote { instrument, venue, bid, ask, exchange_time, received, decoded, source, origin, ..Quote::default() })
 }
 
 fn checksum(bytes: &[u8]) -> u32 {

@@ -48,6 +48,33 @@ pub struct Quote {
     pub source: Source,
     /// How it came here.
     pub origin: Origin,
+    /// The connection that it came by.
+    pub line: LineId,
+}
+
+/// One connection from its opening to its end, or one leader of the cluster: quotes of the same line are in the order
+/// in which they arrived. Unique within the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LineId(u32);
+
+impl LineId {
+    /// No line: quotes of it are not ordered by their arrival.
+    pub const NONE: Self = Self(0);
+
+    /// The set bit that tells the lines of leaders from our own.
+    const LEADER: u32 = 1 << 31;
+
+    /// Our own connection with this number.
+    #[must_use]
+    pub const fn own(number: u32) -> Self {
+        Self(number & !Self::LEADER | (number & !Self::LEADER == 0) as u32)
+    }
+
+    /// What the leader with this fencing token sends. 0 is no token.
+    #[must_use]
+    pub const fn of_leader(token: u64) -> Self {
+        if token == 0 { Self::NONE } else { Self(token as u32 | Self::LEADER) }
+    }
 }
 
 impl Quote {

@@ -1,6 +1,7 @@
 //! Which quotes are believed: late and impossible ones are dropped and counted by reason.
 
 use crate::market::Quote;
+use crate::market::quote::LineId;
 use crate::matrix::CellState;
 use crate::time::{MS, MonoNs, SECOND, UnixNs};
 
@@ -8,14 +9,13 @@ use crate::time::{MS, MonoNs, SECOND, UnixNs};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Drop {
-    /// Older than what the cell holds, by the venue's own order or by its stamp.
+    /// Older than what the cell holds: by the venue's own number, or between two connections by its stamp.
     Late = 0,
     /// A side is missing.
     OneSided = 1,
     /// Bid above ask.
     Crossed = 2,
-    /// Far from the venue's own last mid, or from the other venues' where it has none: a decimal slip, until
-    /// it is confirmed.
+    /// Far from the venue's own last mid and from all other venues': a decimal slip, until it is confirmed.
     Suspect = 3,
     /// Of what is not to be quoted, or no more.
     NotWanted = 4,
@@ -63,11 +63,23 @@ pub enum News {
 pub struct LastSeen {
     sequence: u64,
     exchange_time: UnixNs,
+    /// The latest that any believed quote was received.
     received: MonoNs,
+    line: LineId,
+    /// Quotes with lower numbers than `sequence` since the last one that was not.
+    fallen: Fallen,
     /// Mid of the last believed quote; 0 before the first.
     mid: f64,
     /// The quote that is not believed yet.
     doubt: Doubt,
+}
+
+/// A run of quotes of one connection whose numbers grow, all lower than what was seen before. All zero: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Fallen {
+    sequence: u64,
+    quotes: u32,
+    since: MonoNs,
 }
 
 /// A level far from what is known, and how often it was seen. All zero: none.
@@ -78,46 +90,76 @@ struct Doubt {
     since: MonoNs,
 }
 
-/// A stamp that runs back further than this is a stepped clock, not an old quote. Also the longest that a
-/// clock which steps back can keep good quotes out.
+/// What the other venues say about a level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peers {
+    /// No other venue has a fresh price.
+    Absent,
+    /// At least one fresh price is near it.
+    Agree,
+    /// There are fresh prices, and all of them are far from it.
+    Contradict,
+}
+
+/// A looked-up or leader's quote stamped earlier than the held one by more than this follows a step of the venue's
+/// clock, in nanoseconds.
 const STAMP_BACK_MAX_NS: u64 = 5 * SECOND;
-/// Two ways here may differ by this in when they say that something was read, in nanoseconds: one is an estimate.
-const HAIR_NS: u64 = 20 * MS;
+/// So many quotes in a row with lower numbers mean that the venue counts anew,
+const FALLEN_QUOTES: u32 = 3;
+/// if they span at least this time: frames out of order come closer together.
+const FALLEN_SPAN_NS: u64 = 200 * MS;
+/// After this time without a quote that was not late, the old order no longer holds, in nanoseconds.
+const ORDER_NS: u64 = 3 * SECOND;
 /// A mid that differs by more than this share is doubted.
 const JUMP_MAX: f64 = 0.2;
 /// So many further quotes at the new level confirm it,
 const CONFIRMING_QUOTES: u32 = 3;
-/// or this time without a word to the contrary.
+/// or this time, unless other venues contradict.
 pub const CONFIRMING_NS: u64 = SECOND;
 
-fn is_far(mid: f64, from: f64) -> bool {
+/// Whether `mid` differs from `from` by more than a venue's price plausibly moves between two quotes.
+#[must_use]
+pub fn is_far(mid: f64, from: f64) -> bool {
     (mid - from).abs() > from * JUMP_MAX
 }
 
 impl Doubt {
     /// The new level was seen at `mid` again, or first. Whether it is confirmed by now.
-    fn confirmed_by(&mut self, mid: f64, received: MonoNs) -> bool {
+    fn confirmed_by(&mut self, mid: f64, received: MonoNs, peers: Peers) -> bool {
         if self.quotes == 0 || is_far(mid, self.mid) {
             *self = Self { mid, quotes: 1, since: received };
             return false;
         }
         self.quotes += 1;
-        self.quotes > CONFIRMING_QUOTES || received.since(self.since) >= CONFIRMING_NS
+        self.quotes > CONFIRMING_QUOTES || self.is_confirmed_by_time(received, peers)
+    }
+
+    fn is_confirmed_by_time(&self, now: MonoNs, peers: Peers) -> bool {
+        self.quotes > 0 && peers != Peers::Contradict && now.since(self.since) >= CONFIRMING_NS
     }
 }
 
 impl LastSeen {
-    /// Whether `quote` was overtaken by one already seen. The venue's own number decides; its stamp only
-    /// where it has no number. A number that falls by half or more is a venue counting anew.
+    /// Whether `quote` was overtaken by one already seen. The venue's own number decides where both have one. Without
+    /// numbers the quotes of one line are in order as they come, whatever is stamped; between two lines the stamp
+    /// decides, then the time of receipt.
     #[inline]
-    fn overtook(&self, quote: &Quote) -> bool {
-        if quote.received < self.received {
-            return !self.precedes_by_a_hair(quote);
+    fn overtook(&mut self, quote: &Quote) -> bool {
+        if !quote.origin.is_pushed() && quote.received < self.received {
+            return true;
         }
+        let is_same_line = quote.line == self.line && quote.line != LineId::NONE;
         if quote.sequence != 0 && self.sequence != 0 {
-            return quote.sequence < self.sequence && quote.sequence > self.sequence / 2;
+            return quote.sequence < self.sequence && !self.counts_anew(quote, is_same_line);
         }
-        is_stamped_before(quote.exchange_time, self.exchange_time)
+        !is_same_line && self.is_before(quote)
+    }
+
+    /// The connection by which the last believed quote came.
+    #[inline]
+    #[must_use]
+    pub const fn line(&self) -> LineId {
+        self.line
     }
 
     /// Whether nothing was seen yet, or what was seen is forgotten.
@@ -125,6 +167,34 @@ impl LastSeen {
     #[must_use]
     pub fn is_blank(&self) -> bool {
         self.received == MonoNs(0)
+    }
+
+    /// Whether `quote`, which came by another line, is older than the last one.
+    fn is_before(&self, quote: &Quote) -> bool {
+        let stamps = (quote.exchange_time, self.exchange_time);
+        match stamps {
+            (UnixNs(0), _) | (_, UnixNs(0)) => quote.received < self.received,
+            (next, last) if next == last => quote.received < self.received,
+            (next, last) => next < last && quote.received.since(self.received) < ORDER_NS,
+        }
+    }
+
+    /// Whether the lower number of `quote` means that the venue counts anew, and not that the quote is late.
+    #[cold]
+    fn counts_anew(&mut self, quote: &Quote, is_same_line: bool) -> bool {
+        if quote.sequence <= self.sequence / 2 || quote.received.since(self.received) >= ORDER_NS {
+            return true;
+        }
+        if !is_same_line {
+            return false;
+        }
+        let fallen = &mut self.fallen;
+        if fallen.quotes == 0 || quote.sequence <= fallen.sequence {
+            *fallen = Fallen { sequence: quote.sequence, quotes: 1, since: quote.received };
+            return false;
+        }
+        (fallen.sequence, fallen.quotes) = (quote.sequence, fallen.quotes + 1);
+        fallen.quotes >= FALLEN_QUOTES && quote.received.since(fallen.since) >= FALLEN_SPAN_NS
     }
 }
 
@@ -136,31 +206,21 @@ pub fn is_stamped_before(time: UnixNs, last: UnixNs) -> bool {
     time.0 != 0 && back > 0 && back <= STAMP_BACK_MAX_NS
 }
 
-impl LastSeen {
-    /// Whether the venue says that `quote`, which seems to have been read before the last one, came after it.
-    #[cold]
-    fn precedes_by_a_hair(&self, quote: &Quote) -> bool {
-        let order = |sequence: u64, time: UnixNs| if sequence == 0 { (0, time.0) } else { (1, sequence) };
-        let (last, next) = (order(self.sequence, self.exchange_time), order(quote.sequence, quote.exchange_time));
-        self.received.since(quote.received) <= HAIR_NS && last.0 == next.0 && last.1 > 0 && next.1 > last.1
-    }
-}
-
-/// Decides on `quote`, and remembers its place in the order. `others` gives the mid of the other venues,
-/// which is asked for only while this one has none of its own. Negative and non-finite numbers cannot be
+/// Decides on `quote`, and remembers its place in the order. `peers` says what the other venues think of a mid; it is
+/// asked only for a level that is far from the last one, or the first. Negative and non-finite numbers cannot be
 /// in a [`Quote`]; a zero price or size is an absent side.
 ///
 /// # Errors
 /// The reason to drop it.
 #[inline]
-pub fn check(quote: &Quote, last: &mut LastSeen, others: impl FnOnce() -> Option<f64>) -> Result<News, Drop> {
+pub fn check(quote: &Quote, last: &mut LastSeen, peers: impl FnOnce(f64) -> Peers) -> Result<News, Drop> {
     if last.overtook(quote) {
         return Err(Drop::Late);
     }
     let order = (quote.sequence, quote.exchange_time);
     let repeats = order == (last.sequence, last.exchange_time) && order != (0, UnixNs(0));
-    (last.sequence, last.exchange_time) = (quote.sequence, quote.exchange_time);
-    last.received = last.received.max(quote.received);
+    (last.sequence, last.exchange_time, last.line) = (quote.sequence, quote.exchange_time, quote.line);
+    (last.received, last.fallen) = (last.received.max(quote.received), Fallen::default());
     if !quote.is_two_sided() {
         return Err(Drop::OneSided);
     }
@@ -168,17 +228,34 @@ pub fn check(quote: &Quote, last: &mut LastSeen, others: impl FnOnce() -> Option
         return Err(Drop::Crossed);
     }
     let mid = (quote.bid.price.to_f64() + quote.ask.price.to_f64()) / 2.0;
-    let known = if last.mid > 0.0 { Some(last.mid) } else { others() };
-    if known.is_some_and(|known| is_far(mid, known)) && !last.doubt.confirmed_by(mid, quote.received) {
+    let is_usual = last.mid > 0.0 && !is_far(mid, last.mid);
+    if !is_usual && is_doubtful(mid, last, quote.received, peers(mid)) {
         return Err(Drop::Suspect);
     }
     (last.mid, last.doubt) = (mid, Doubt::default());
     Ok(if repeats { News::MaybeOld } else { News::New })
 }
 
-/// Whether the suspect quote of the cell is confirmed by time alone. Then it is believed from now on.
-pub fn is_confirmed(last: &mut LastSeen, now: MonoNs) -> bool {
-    let confirmed = last.doubt.quotes > 0 && now.since(last.doubt.since) >= CONFIRMING_NS;
+#[cold]
+fn is_doubtful(mid: f64, last: &mut LastSeen, received: MonoNs, peers: Peers) -> bool {
+    match peers {
+        // The market moved, or the venue is back from a level that was wrong.
+        Peers::Agree => false,
+        Peers::Absent if last.mid == 0.0 => false,
+        Peers::Absent | Peers::Contradict => !last.doubt.confirmed_by(mid, received, peers),
+    }
+}
+
+/// The mid of the suspect quote of the cell; `None` when it is not in doubt.
+#[must_use]
+pub fn doubted_mid(last: &LastSeen) -> Option<f64> {
+    (last.doubt.quotes > 0).then_some(last.doubt.mid)
+}
+
+/// Whether the suspect quote of the cell is confirmed by time, which never outvotes all `peers`. Then it is believed
+/// from now on.
+pub fn is_confirmed(last: &mut LastSeen, now: MonoNs, peers: Peers) -> bool {
+    let confirmed = last.doubt.is_confirmed_by_time(now, peers);
     if confirmed {
         (last.mid, last.doubt) = (last.doubt.mid, Doubt::default());
     }
@@ -200,7 +277,7 @@ mod tests {
 
     fn run(quotes: &[Quote]) -> Vec<Result<(), Drop>> {
         let mut last = LastSeen::default();
-        quotes.iter().map(|q| check(q, &mut last, || None).map(|_| ())).collect()
+        quotes.iter().map(|q| check(q, &mut last, |_| Peers::Absent).map(|_| ())).collect()
     }
 
     #[test]
@@ -209,18 +286,46 @@ mod tests {
         assert_eq!(got, [Ok(()), Err(Drop::Late), Ok(()), Ok(())]);
     }
 
+    fn by(line: u32, received_ms: u64, quote: Quote) -> Quote {
+        Quote { line: LineId::own(line), received: MonoNs(received_ms * MS), ..quote }
+    }
+
+    const LATE: Result<(), Drop> = Err(Drop::Late);
+
     #[test]
-    fn f82_of_two_ways_the_venues_order_decides_where_their_times_differ_by_a_hair() {
-        let at =
-            |received: u64, sequence, stamp| Quote { received: MonoNs(received), ..quote(sequence, stamp, "1", "2") };
-        let (ms, late) = (MS, Err(Drop::Late));
-        assert_eq!(run(&[at(100 * ms, 10, 0), at(99 * ms, 11, 0), at(100 * ms, 12, 0)]), [Ok(()); 3]);
-        assert_eq!(run(&[at(100 * ms, 0, 10), at(99 * ms, 0, 11)]), [Ok(()); 2]);
-        assert_eq!(run(&[at(100 * ms, 10, 0), at(99 * ms, 10, 0)]), [Ok(()), late], "the same again, and older");
-        assert_eq!(run(&[at(100 * ms, 10, 0), at(99 * ms, 0, 11)]), [Ok(()), late], "not comparable");
-        assert_eq!(run(&[at(100 * ms, 0, 0), at(99 * ms, 0, 0)]), [Ok(()), late]);
-        assert_eq!(run(&[at(100 * ms, 10, 0), at(70 * ms, 11, 0)]), [Ok(()), late], "another count of an older day");
-        assert_eq!(run(&[at(100 * ms, 10, 0), at(99 * ms, 11, 0), at(99 * ms - 1, 5, 0)]), [Ok(()), Ok(()), late]);
+    fn f82_between_two_lines_the_venues_number_decides_then_its_stamp_then_the_receipt() {
+        let at = |line, received, sequence, stamp| by(line, received, quote(sequence, stamp, "1", "2"));
+        assert_eq!(run(&[at(1, 100, 10, 0), at(2, 20, 11, 0), at(1, 100, 12, 0)]), [Ok(()); 3], "a late line");
+        assert_eq!(run(&[at(1, 100, 10, 0), at(2, 200, 9, 0)]), [Ok(()), LATE]);
+        assert_eq!(run(&[at(1, 100, 0, 10), at(2, 20, 0, 11)]), [Ok(()); 2]);
+        assert_eq!(run(&[at(1, 100, 0, 10), at(2, 200, 0, 9)]), [Ok(()), LATE]);
+        assert_eq!(run(&[at(1, 100, 0, 10), at(2, 99, 0, 10)]), [Ok(()), LATE], "the same moment, read before");
+        assert_eq!(run(&[at(1, 100, 10, 0), at(2, 99, 0, 11)]), [Ok(()), LATE], "not comparable");
+        assert_eq!(run(&[at(1, 100, 0, 0), at(2, 99, 0, 0)]), [Ok(()), LATE]);
+        assert_eq!(run(&[at(1, 100, 0, 30_000), at(2, 200, 0, 1)]), [Ok(()), LATE], "half a minute behind");
+        assert_eq!(run(&[at(1, 100, 0, 30_000), at(2, 4000, 0, 1)]), [Ok(()); 2], "nothing contradicts it for long");
+    }
+
+    #[test]
+    fn f45_one_line_without_numbers_is_in_order_as_it_comes_whatever_its_stamps_say() {
+        let at = |received, stamp_ms: u64| by(1, received, quote(0, stamp_ms * MS, "1", "2"));
+        assert_eq!(run(&[at(1000, 9000), at(1100, 6100), at(1200, 6200), at(900, 6150), at(1300, 0)]), [Ok(()); 5]);
+    }
+
+    #[test]
+    fn f82_a_corrected_receipt_never_overrules_the_number_of_a_late_line() {
+        let quotes: Vec<Quote> =
+            (0..80).map(|n| by(1, 5000 + n * 20 - n % 4 * 900, quote(100 + n, n, "1", "2"))).collect();
+        assert!(run(&quotes).iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn what_was_looked_up_is_held_against_the_time_of_its_read() {
+        let looked_up = |received, sequence| Quote {
+            origin: crate::market::quote::Origin::Redis,
+            ..by(0, received, quote(sequence, 0, "1", "2"))
+        };
+        assert_eq!(run(&[by(1, 100, quote(10, 0, "1", "2")), looked_up(70, 11)]), [Ok(()), LATE], "another count");
     }
 
     #[test]
@@ -229,16 +334,35 @@ mod tests {
     }
 
     #[test]
-    fn f45_stamps_order_quotes_without_numbers_and_a_wild_stamp_poisons_nothing() {
-        let s = SECOND;
-        let got = run(&[
-            quote(0, 1_000 * s, "1", "2"),
-            quote(0, 999 * s, "1", "2"),
-            quote(0, 9_000_000 * s, "1", "2"),
-            quote(0, 1_001 * s, "1", "2"),
-            quote(0, 0, "1", "2"),
-        ]);
-        assert_eq!(got, [Ok(()), Err(Drop::Late), Ok(()), Ok(()), Ok(())]);
+    fn f51_a_count_that_begins_a_little_lower_is_believed_within_seconds() {
+        let falls = |every_ms: u64| {
+            let after = (1..20).map(|n| by(1, 1000 + n * every_ms, quote(60_000_000 + n, 0, "1", "2")));
+            let quotes: Vec<Quote> = [by(1, 1000, quote(72_212_457, 0, "1", "2"))].into_iter().chain(after).collect();
+            let late = run(&quotes).iter().filter(|it| **it == LATE).count() as u64;
+            assert!(run(&quotes)[1 + late as usize..].iter().all(Result::is_ok), "each {every_ms} ms");
+            (late + 1) * every_ms
+        };
+        for every_ms in [20, 100, 1000, 2000, 10_000] {
+            assert!(falls(every_ms) <= 3000 + every_ms, "each {every_ms} ms: after {} ms", falls(every_ms));
+        }
+    }
+
+    #[test]
+    fn f47_frames_out_of_order_are_no_new_count() {
+        let at = |received, sequence| by(1, received, quote(sequence, 0, "1", "2"));
+        let got = run(&[at(10, 104), at(11, 101), at(12, 102), at(13, 103), at(900, 103), at(950, 105)]);
+        assert_eq!(got, [Ok(()), LATE, LATE, LATE, LATE, Ok(())]);
+        let other = |received, sequence| by(2, received, quote(sequence, 0, "1", "2"));
+        let got = run(&[at(10, 104), other(300, 101), other(600, 102), other(900, 103)]);
+        assert_eq!(got, [Ok(()), LATE, LATE, LATE], "a second connection is behind");
+    }
+
+    #[test]
+    fn f45_a_wild_stamp_poisons_nothing_for_long() {
+        let s = 1000;
+        let at = |line, received, stamp_s: u64| by(line, received, quote(0, stamp_s * SECOND, "1", "2"));
+        let got = run(&[at(1, 0, 1000), at(2, s, 9_000_000), at(1, 2 * s, 1002), at(1, 5 * s, 1005), at(2, 6 * s, 0)]);
+        assert_eq!(got, [Ok(()), Ok(()), LATE, Ok(()), Ok(())]);
     }
 
     #[test]
@@ -256,16 +380,40 @@ mod tests {
         assert_eq!(run(&[good, slip, good, slip]), [Ok(()), suspect, Ok(()), suspect], "one is never believed");
         assert_eq!(run(&[good, slip, slip, slip, slip]), [Ok(()), suspect, suspect, suspect, Ok(())]);
         let later = Quote { received: MonoNs(SECOND), ..slip };
-        assert_eq!(run(&[good, slip, later]), [Ok(()), suspect, Ok(())], "a second confirms it too");
+        assert_eq!(
+            run(&[good, slip, later]),
+            [Ok(()), suspect, Ok(())],
+            "a second confirms it where nobody contradicts"
+        );
         assert_eq!(run(&[good, quote(0, 0, "119", "120"), quote(0, 0, "98", "99")]), [Ok(()); 3]);
     }
 
     #[test]
-    fn f36_a_first_quote_is_held_against_the_other_venues_and_time_alone_confirms() {
+    fn f36_time_never_outvotes_all_other_venues_and_the_way_back_is_no_suspect() {
+        let others = |mid: f64| if is_far(mid, 100.5) { Peers::Contradict } else { Peers::Agree };
+        let at = |received_ms: u64, level: &Quote| Quote { received: MonoNs(received_ms * MS), ..*level };
+        let (good, slip) = (quote(0, 0, "100", "101"), quote(0, 0, "10", "11"));
         let mut last = LastSeen::default();
-        assert_eq!(check(&quote(0, 0, "10", "11"), &mut last, || Some(100.0)), Err(Drop::Suspect));
-        assert!(!is_confirmed(&mut last, MonoNs(SECOND - 1)));
-        assert!(is_confirmed(&mut last, MonoNs(SECOND)));
-        assert_eq!(check(&quote(0, 0, "10", "11"), &mut last, || Some(100.0)), Ok(News::New));
+        let mut check = |quote: Quote| check(&quote, &mut last, others).map(|_| ());
+        assert_eq!(check(at(0, &good)), Ok(()));
+        assert_eq!(check(at(100, &slip)), Err(Drop::Suspect));
+        assert_eq!(check(at(1500, &slip)), Err(Drop::Suspect), "one further quote and time are not enough");
+        assert_eq!(check(at(1600, &good)), Ok(()));
+        for n in 0..3 {
+            assert_eq!(check(at(1700 + n, &slip)), Err(Drop::Suspect));
+        }
+        assert_eq!(check(at(1800, &slip)), Ok(()), "it insists");
+        assert_eq!(check(at(1900, &good)), Ok(()), "and comes back to what the others say");
+    }
+
+    #[test]
+    fn f36_a_first_quote_is_held_against_the_other_venues() {
+        let slip = quote(0, 0, "10", "11");
+        let mut last = LastSeen::default();
+        assert_eq!(check(&slip, &mut last, |_| Peers::Contradict), Err(Drop::Suspect));
+        assert!(!is_confirmed(&mut last, MonoNs(60 * SECOND), Peers::Contradict));
+        assert!(!is_confirmed(&mut last, MonoNs(SECOND - 1), Peers::Absent));
+        assert!(is_confirmed(&mut last, MonoNs(SECOND), Peers::Absent), "the others are gone");
+        assert_eq!(check(&slip, &mut last, |_| Peers::Contradict), Ok(News::New));
     }
 }

@@ -199,13 +199,13 @@ impl MatrixWriter {
         cell.store(pack(&CellQuote { changes, ..*quote }));
     }
 
-    /// The quote of `pair` was heard again: it is as young as `received` and came by `origin`, and nobody needs
-    /// to be told.
+    /// The quote of `pair` was heard again: it is as young as `received`, if that is later than before, and came by
+    /// `origin`. No reader is told.
     #[inline]
     pub fn renew(&mut self, pair: PairId, received: MonoNs, origin: Origin) {
         let cell = &self.matrix.cells[pair.index()];
         let quote = cell.load();
-        cell.store(pack(&CellQuote { received, origin, ..quote }));
+        cell.store(pack(&CellQuote { received: received.max(quote.received), origin, ..quote }));
     }
 
     /// The cell of `pair`.

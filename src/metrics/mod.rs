@@ -457,6 +457,8 @@ pub struct Board {
     pub reload: ReloadGauges,
     /// The cluster's, where one is configured.
     pub cluster: Option<cluster::ClusterBoard>,
+    /// Connections to venues opened so far, by all threads.
+    lines: AtomicU64,
 }
 
 impl Board {
@@ -473,7 +475,14 @@ impl Board {
             keep: KeepGauges::default(),
             reload: ReloadGauges::default(),
             cluster: None,
+            lines: AtomicU64::new(0),
         }
+    }
+
+    /// A number for a connection that opens, from 1; no other connection of the process has it.
+    #[must_use]
+    pub fn count_line(&self) -> u32 {
+        self.lines.fetch_add(1, Ordering::Relaxed) as u32 + 1
     }
 
     /// Where the numbers of the venue at `at` come from, as `market::quote::Source as u8`; `None` before anything is

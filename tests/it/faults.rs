@@ -527,8 +527,10 @@ fn order(gauges: &VenueGauges) -> u64 {
 #[test]
 fn frames_out_of_order() {
     let fault = "kind = \"reorder\"\none_in = 4";
+    // Without numbers a frame out of order looks like a clock that was set back: the connection's own order holds.
+    let moves = |name: &str| !["bitstamp", "upbit"].contains(&name);
     // Long enough that chance leaves nobody out.
-    check(&Row { fault, for_ms: 10_000, bound_ms: 8000, counter: order, moves: everyone, well: |_| None, ..ROW }, true);
+    check(&Row { fault, for_ms: 10_000, bound_ms: 8000, counter: order, moves, well: |_| None, ..ROW }, true);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use spreadwire::cluster::store::{Claim, Control, Store};
 use spreadwire::detector::{Core, scan};
 use spreadwire::market::book::BookVoid;
 use spreadwire::market::directory::{Room, VenueEntry};
-use spreadwire::market::quote::{FeedEvent, Origin, Source};
+use spreadwire::market::quote::{FeedEvent, LineId, Origin, Source};
 use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Decimal, Directory, InstrumentId, Level, PairId, Quote, VenueId};
 use spreadwire::matrix::changes::Changes;
@@ -179,6 +179,7 @@ impl Node {
             decoded: now,
             source: Source::Simulated,
             origin: Origin::Own,
+            line: LineId::NONE,
         };
         self.merge(FeedEvent::Quote(quote));
         quote
@@ -246,7 +247,8 @@ fn every_change_reaches_the_follower_in_order_with_all_that_is_known_of_it() {
         let got = follower.quotes().last().unwrap();
         let age_error = sent.received.0 as i64 - got.received.0 as i64;
         assert!((-TURN_NS..200 * MS as i64).contains(&age_error), "{age_error} ns off");
-        assert_eq!(Quote { received: sent.received, decoded: sent.decoded, origin: Origin::Own, ..got }, sent);
+        let of_its_way = |got: Quote| Quote { received: sent.received, decoded: sent.decoded, ..got };
+        assert_eq!(Quote { origin: Origin::Own, line: sent.line, ..of_its_way(got) }, sent);
         assert_eq!(got.origin, Origin::Shared);
     }
     let (mine, theirs) = (leader.cell(2, OKX), follower.cell(2, OKX));
