@@ -2,6 +2,7 @@
 
 import { useEffect, useRef } from 'react'
 import { Banner } from './Banner.js'
+import { Boundary } from './Boundary.js'
 import { InstrumentView } from './InstrumentView.js'
 import { LatencyView } from './LatencyView.js'
 import { OpportunitiesView, useWatchedOpportunities } from './OpportunitiesView.js'
@@ -16,14 +17,18 @@ export function App() {
   const watched = useWatched()
   const opportunities = useWatchedOpportunities(watched.symbols)
   const tabs = useRef<HTMLElement>(null)
-  // On a phone the tabs have no room side by side.
-  useEffect(() => tabs.current?.querySelector('[aria-current]')?.scrollIntoView({ inline: 'center', block: 'nearest' }), [view])
+  // On a phone the tabs have no room side by side. Since Chromium 150 `scrollIntoView` returns a promise.
+  useEffect(() => {
+    tabs.current?.querySelector('[aria-current]')?.scrollIntoView({ inline: 'center', block: 'nearest' })
+  }, [view])
   return (
     <div className="sw page">
       <a className="skip" href="#content" onClick={(event) => (event.preventDefault(), document.getElementById('content')?.focus())}>
         Skip to the content
       </a>
-      <Banner watched={watched} />
+      <Boundary name="The state of the gateway">
+        <Banner watched={watched} />
+      </Boundary>
       <nav className="tabs" aria-label="Views" ref={tabs}>
         {VIEWS.map(([name, title]) => (
           <a key={name} href={`#/${name}`} aria-current={name === view ? 'page' : undefined}>
@@ -37,12 +42,14 @@ export function App() {
         ))}
       </nav>
       <main id="content" tabIndex={-1}>
-        {view === 'prices' && <PricesView watched={watched} opportunities={opportunities} />}
-        {view === 'opportunities' && <OpportunitiesView opportunities={opportunities} />}
-        {view === 'instrument' && <InstrumentView watched={watched} asked={rest} />}
-        {view === 'latency' && <LatencyView />}
-        {view === 'venues' && <VenuesView />}
-        {view === 'settings' && <SettingsView watched={watched} />}
+        <Boundary key={view} name="This view">
+          {view === 'prices' && <PricesView watched={watched} opportunities={opportunities} />}
+          {view === 'opportunities' && <OpportunitiesView opportunities={opportunities} />}
+          {view === 'instrument' && <InstrumentView watched={watched} asked={rest} />}
+          {view === 'latency' && <LatencyView />}
+          {view === 'venues' && <VenuesView />}
+          {view === 'settings' && <SettingsView watched={watched} />}
+        </Boundary>
       </main>
     </div>
   )

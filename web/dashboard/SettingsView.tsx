@@ -58,7 +58,9 @@ export function SettingsView({ watched }: { watched: Watched }) {
 export function Threshold({ end = false }: { end?: boolean }) {
   const { thresholdPct } = useSettings()
   const [text, setText] = useState(String(thresholdPct))
-  useEffect(() => setText(String(thresholdPct)), [thresholdPct])
+  useEffect(() => {
+    setText(String(thresholdPct))
+  }, [thresholdPct])
   const entered = (value: string) => {
     setText(value)
     const next = Number(value)

@@ -30,7 +30,7 @@ export function compile(files: Readonly<Record<string, string>>): string {
       exclude: [],
     }
     writeFileSync(path.join(folder, 'tsconfig.json'), JSON.stringify(options))
-    execFileSync(process.execPath, [path.join(WEB, 'node_modules/typescript/bin/tsc'), '-p', folder], { cwd: WEB, encoding: 'utf8' })
+    execFileSync(process.execPath, [path.join(WEB, 'node_modules/typescript-7/bin/tsc'), '-p', folder], { cwd: WEB, encoding: 'utf8' })
     return ''
   } catch (error) {
     return (error as { stdout?: string }).stdout || String(error)

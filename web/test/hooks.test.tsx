@@ -249,7 +249,9 @@ describe('one page', () => {
   test('D1-18 an effect that subscribes at every draw is no endless loop', () => {
     const hook = mount(() => {
       const live = useLiveExchangePrices()
-      useEffect(() => live.subscribe([BTC], ['okx']))
+      useEffect(() => {
+        live.subscribe([BTC], ['okx'])
+      })
       return live
     })
     pass(50)

@@ -13,6 +13,8 @@ export function useHold(url: string | undefined, interest: Interest, isActive = 
     if (!isActive) return
     const hold = sharedAt(url)?.connection.hold(interest)
     return () => hold?.end()
+    // `content` stands for `interest`.
+    // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [url, content, isActive])
 }
 

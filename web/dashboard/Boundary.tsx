@@ -1,0 +1,35 @@
+// Keeps a failure of one part of the page from ending the rest of it.
+
+import { Component, type ReactNode } from 'react'
+import { Name } from '../src/react/components/parts.js'
+
+interface BoundaryProps {
+  /** What is shown inside, as the viewer knows it. */
+  name: string
+  children: ReactNode
+}
+
+/** Shows `children`, or what went wrong in them and a button that draws them anew. */
+export class Boundary extends Component<BoundaryProps, { error: unknown }> {
+  override state: { error: unknown } = { error: undefined }
+
+  static getDerivedStateFromError(error: unknown) {
+    return { error: error ?? new Error('unknown error') }
+  }
+
+  override render() {
+    const { error } = this.state
+    if (error === undefined) return this.props.children
+    return (
+      <section className="box failed" role="alert">
+        <p>
+          {this.props.name} cannot be shown: <Name max={200}>{error instanceof Error ? error.message : String(error)}</Name>. The rest of the page
+          goes on.
+        </p>
+        <button type="button" className="sw-button" onClick={() => this.setState({ error: undefined })}>
+          Try again
+        </button>
+      </section>
+    )
+  }
+}

@@ -1,0 +1,3 @@
+import type { Rule } from 'eslint'
+declare const effects: Rule.RuleModule
+export default effects

@@ -1,0 +1,41 @@
+// Forbids effects and callback refs that return what they call. React takes whatever they return for the cleanup and
+// calls it later: a value that a newer browser returns where an older one returned nothing (the promise of
+// `scrollIntoView` since Chromium 150) then ends the whole page.
+
+const EFFECTS = new Set(['useEffect', 'useLayoutEffect', 'useInsertionEffect'])
+const isFunction = (node) => node?.type === 'ArrowFunctionExpression' || node?.type === 'FunctionExpression'
+const nameOf = (callee) => (callee.type === 'MemberExpression' ? callee.property.name : callee.name)
+
+/** A cleanup is a function on the spot or has a name, so that the reader and the compiler see what it is. `void` returns nothing. */
+const isCleanup = (node) => isFunction(node) || node.type === 'Identifier' || (node.type === 'UnaryExpression' && node.operator === 'void')
+
+export default {
+  meta: {
+    type: 'problem',
+    schema: [],
+    messages: {
+      returns: 'React takes what this returns for the cleanup and calls it: use braces, and return a function or nothing.',
+    },
+  },
+  create(context) {
+    /** Functions whose return value React takes for a cleanup. */
+    const guarded = new Set()
+    const guard = (node) => {
+      if (!isFunction(node)) return
+      guarded.add(node)
+      if (node.async) context.report({ node, messageId: 'returns' })
+      if (node.body.type !== 'BlockStatement' && !isCleanup(node.body)) context.report({ node: node.body, messageId: 'returns' })
+    }
+    return {
+      CallExpression({ callee, arguments: [effect] }) {
+        if (EFFECTS.has(nameOf(callee))) guard(effect)
+      },
+      'JSXAttribute[name.name="ref"] > JSXExpressionContainer': ({ expression }) => guard(expression),
+      ReturnStatement(node) {
+        let around = node.parent
+        while (around && !isFunction(around) && around.type !== 'FunctionDeclaration') around = around.parent
+        if (guarded.has(around) && node.argument && !isCleanup(node.argument)) context.report({ node, messageId: 'returns' })
+      },
+    }
+  },
+}
