@@ -1,8 +1,9 @@
 // The first thing to see: what these numbers are, and whether they still come.
 
-import { useConnection, useLiveExchangePrices, usePage } from '../src/react/index.js'
+import { useConnection, useLiveExchangePrices } from '../src/react/index.js'
 import type { LivePrice } from '../src/react/index.js'
 import type { ClusterStatus, Status } from '../src/core/reports.js'
+import { useReport } from '../src/react/hooks/useReport.js'
 import { Dot, Name, Pill, sourceTone } from '../src/react/components/parts.js'
 import { tamed } from '../src/react/components/text.js'
 import type { Watched } from './watched.js'
@@ -16,12 +17,12 @@ const SAYS: ReadonlyMap<string, string> = new Map([
 ])
 
 export function Banner({ watched }: { watched: Watched }) {
-  const status = usePage<Status>('/api/status', { everyMs: 1000 })
+  const status = useReport<Status>('/api/status', { everyMs: 1000 })
   const connection = useConnection()
   const value = status.value
   const lost = !connection.isConnected
   // The first moments of a page are no loss.
-  const isAmiss = lost && (connection.state === 'waiting' || connection.state === 'failed' || connection.attempts > 0 || status.error !== null)
+  const isAmiss = lost && (['silent', 'waiting', 'failed'].includes(connection.state) || connection.attempts > 0 || status.problem !== null)
   return (
     <header className={value && value.process.source !== 'live' ? 'banner unreal' : 'banner'}>
       <h1 className="mark">
@@ -52,7 +53,12 @@ export function Banner({ watched }: { watched: Watched }) {
           {connection.state === 'failed' ? 'Reload the page to try again.' : 'Trying again by itself; what you see is the last that was known.'}
         </p>
       )}
-      {!lost && value && value.alerts.length > 0 && (
+      {!lost && status.problem !== null && (
+        <p className="alert" role="alert">
+          The state of the gateway is not current: <Name max={160}>{status.problem}</Name>. Prices go on.
+        </p>
+      )}
+      {!lost && status.problem === null && value && value.alerts.length > 0 && (
         <ul className="alerts" aria-label="What is wrong">
           {value.alerts.slice(0, ALERTS_MAX).map((alert) => (
             <li key={alert}>

@@ -1,8 +1,9 @@
 // One instrument in depth: the spread between two exchanges, mids and the table of all of them.
 
 import { useState } from 'react'
-import { LivePricesPanel, MidChart, SpreadChart, useLivePrice, useOrderBook, usePage } from '../src/react/index.js'
+import { LivePricesPanel, MidChart, SpreadChart, useLivePrice, useOrderBook } from '../src/react/index.js'
 import type { BookLevel } from '../src/react/index.js'
+import { useReport } from '../src/react/hooks/useReport.js'
 import { Name, Pill, Scroller, Ticking } from '../src/react/components/parts.js'
 import { decimalsOf, duration, fixed, short, tamed } from '../src/react/components/text.js'
 import type { Status } from '../src/core/reports.js'
@@ -93,7 +94,7 @@ const WHY: Record<string, string> = {
 /** The order book of one of the exchanges; the first that has one, until somebody chooses. */
 function Ladder({ symbol, exchanges }: { symbol: string; exchanges: readonly string[] }) {
   const [chosen, setChosen] = useState<string | undefined>(undefined)
-  const { value } = usePage<Status>('/api/status', { everyMs: 10_000 })
+  const { value } = useReport<Status>('/api/status', { everyMs: 10_000 })
   const first = exchanges.find((name) => value?.venues.find((venue) => venue.exchange === name)?.books)
   const exchange = (chosen !== undefined && exchanges.includes(chosen) ? chosen : first) ?? exchanges[0]!
   return (

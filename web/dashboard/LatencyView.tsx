@@ -1,9 +1,10 @@
 // How fast, how much, and what was lost on the way.
 
 import { useEffect, useRef, useState } from 'react'
-import { LatencyChart, usePage } from '../src/react/index.js'
+import { LatencyChart } from '../src/react/index.js'
 import type { Latency, Reasons, Status, VenueStatus } from '../src/core/reports.js'
-import { Name, Scroller } from '../src/react/components/parts.js'
+import { useReport } from '../src/react/hooks/useReport.js'
+import { Name, NotCurrent, Scroller } from '../src/react/components/parts.js'
 import { Tile } from '../src/react/components/StatsPanel.js'
 import { TimeChart } from '../src/react/components/TimeChart.js'
 import { useRate } from '../src/react/components/useRate.js'
@@ -13,8 +14,8 @@ import { Choice } from './InstrumentView.js'
 const ALL = 'all exchanges'
 
 export function LatencyView() {
-  const { value: status } = usePage<Status>('/api/status', { everyMs: 1000 })
-  const { value: latency } = usePage<Latency>('/api/latency', { everyMs: 2000 })
+  const { value: status, problem } = useReport<Status>('/api/status', { everyMs: 1000 })
+  const { value: latency } = useReport<Latency>('/api/latency', { everyMs: 2000 })
   const [by, setBy] = useState<'stage' | 'venue'>('stage')
   const [exchange, setExchange] = useState(ALL)
   const hops = (latency?.hops ?? []).filter((hop) => hop.all.count > 0)
@@ -48,13 +49,14 @@ export function LatencyView() {
         )}
         <LatencyChart hop={by === 'venue' ? hop?.hop : undefined} exchange={exchange === ALL ? undefined : exchange} />
       </section>
-      {status && <Throughput status={status} />}
+      {status && <Throughput status={status} problem={problem} />}
       {status && <Losses status={status} />}
     </div>
   )
 }
 
-function Throughput({ status }: { status: Status }) {
+function Throughput({ status, problem }: { status: Status; problem: string | null }) {
+  const isCurrent = problem === null
   const at = status.timestamp
   const sum = (read: (venue: VenueStatus) => number) => status.venues.reduce((all, venue) => all + read(venue), 0)
   const frames = useRate(sum((venue) => venue.frames), at)
@@ -64,20 +66,21 @@ function Throughput({ status }: { status: Status }) {
   const bytesOut = useRate(status.gateway.bytes, at)
   const newest = useRef<readonly (number | null)[]>([null, null])
   useEffect(() => {
-    newest.current = [quotes ?? null, prices ?? null]
+    newest.current = isCurrent ? [quotes ?? null, prices ?? null] : [null, null]
   })
-  const rate = (value: number | undefined) => (value === undefined ? undefined : `${short(Math.round(value))}/s`)
+  const rate = (value: number | undefined) => (value === undefined || !isCurrent ? undefined : `${short(Math.round(value))}/s`)
   return (
     <section className="box" aria-labelledby="throughput-title">
       <div className="bar">
         <h2 id="throughput-title">Throughput</h2>
       </div>
+      <NotCurrent problem={problem} />
       <dl className="sw-tiles">
         <Tile name="Frames in" value={rate(frames)} />
         <Tile name="Quotes in" value={rate(quotes)} />
-        <Tile name="Bytes in" value={bytesIn === undefined ? undefined : `${bytes(bytesIn)}/s`} />
+        <Tile name="Bytes in" value={bytesIn === undefined || !isCurrent ? undefined : `${bytes(bytesIn)}/s`} />
         <Tile name="Prices out" value={rate(prices)} />
-        <Tile name="Bytes out" value={bytesOut === undefined ? undefined : `${bytes(bytesOut)}/s`} />
+        <Tile name="Bytes out" value={bytesOut === undefined || !isCurrent ? undefined : `${bytes(bytesOut)}/s`} />
         <Tile name="Opportunities opened" value={short(status.detector.opened)} />
       </dl>
       <TimeChart

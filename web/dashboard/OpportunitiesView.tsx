@@ -1,8 +1,9 @@
 // What is open, what was, and the word to the viewer when one opens.
 
 import { useEffect, useMemo, useRef } from 'react'
-import { OpportunityTable, useOpportunities, usePage } from '../src/react/index.js'
+import { OpportunityTable, useOpportunities } from '../src/react/index.js'
 import type { Opportunities, Opportunity } from '../src/react/index.js'
+import { useReport } from '../src/react/hooks/useReport.js'
 import { fixed, tamed } from '../src/react/components/text.js'
 import { choose } from './route.js'
 import { Threshold } from './SettingsView.js'
@@ -17,7 +18,7 @@ const KNOWN_MAX = 4096
 export function useWatchedOpportunities(symbols: readonly string[]): Opportunities {
   const { thresholdPct, hiddenExchanges, notify } = useSettings()
   const { open, closed, isConnected } = useOpportunities(symbols)
-  const before = usePage<{ closed: readonly Opportunity[] }>('/api/opportunities', { everyMs: 10_000 }).value?.closed
+  const before = useReport<{ closed: readonly Opportunity[] }>('/api/opportunities', { everyMs: 10_000 }).value?.closed
   const watched = useMemo<Opportunities>(() => {
     const known = new Map<string, Opportunity>()
     for (const one of [...closed, ...(before ?? [])]) {

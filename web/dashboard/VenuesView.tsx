@@ -1,27 +1,30 @@
 // The exchanges, the clients and the cluster, as the operator sees them.
 
-import { StatsPanel, usePage } from '../src/react/index.js'
+import { StatsPanel } from '../src/react/index.js'
 import type { ClusterStatus, Status, VenueStatus } from '../src/core/reports.js'
-import { Name, Pill, Scroller, sourceTone } from '../src/react/components/parts.js'
+import { useReport } from '../src/react/hooks/useReport.js'
+import { Name, NotCurrent, Pill, Scroller, sourceTone } from '../src/react/components/parts.js'
 import type { Tone } from '../src/react/components/parts.js'
 import { Tile } from '../src/react/components/StatsPanel.js'
 import { useRate } from '../src/react/components/useRate.js'
 import { bytes, duration, fixed, short, tamed } from '../src/react/components/text.js'
 
 export function VenuesView() {
-  const { value } = usePage<Status>('/api/status', { everyMs: 1000 })
-  if (!value) return <p className="sw-quiet sw-empty">Waiting for the gateway…</p>
+  const { value, problem } = useReport<Status>('/api/status', { everyMs: 1000 })
+  const isCurrent = problem === null
+  if (!value) return <p className="sw-quiet sw-empty">Waiting for the gateway{problem === null ? '…' : `: ${tamed(problem)}.`}</p>
   return (
     <div className="stack">
+      <NotCurrent problem={problem} />
       <section className="box" aria-labelledby="venues-title">
         <div className="bar">
           <h2 id="venues-title">Exchanges</h2>
           <span className="sw-quiet">
-            {value.venues.filter((venue) => venue.state === 'connected').length} of {value.venues.length} connected
+            {isCurrent ? `${value.venues.filter((venue) => venue.state === 'connected').length} of ${value.venues.length} connected` : 'last known'}
           </span>
         </div>
         <Scroller label="Exchanges">
-          <table className="sw-plain venues">
+          <table className={isCurrent ? 'sw-plain venues' : 'sw-plain venues sw-old'}>
             <thead>
               <tr>
                 {[...COLUMNS, ...(value.cluster === null ? [] : ['Role']), 'Last error'].map((name) => (
@@ -33,18 +36,18 @@ export function VenuesView() {
             </thead>
             <tbody>
               {value.venues.map((venue) => (
-                <VenueRow key={venue.exchange} venue={venue} inCluster={value.cluster !== null} />
+                <VenueRow key={venue.exchange} venue={venue} inCluster={value.cluster !== null} isCurrent={isCurrent} />
               ))}
             </tbody>
           </table>
         </Scroller>
       </section>
-      <Clients status={value} />
-      {value.cluster !== null && <Cluster cluster={value.cluster} />}
+      <Clients status={value} isCurrent={isCurrent} />
+      {value.cluster !== null && <Cluster cluster={value.cluster} isCurrent={isCurrent} />}
       <StatsPanel title="This gateway" />
       <p className="sw-quiet about">
         spreadwire <Name>{value.process.version}</Name>, instance <Name>{value.process.instance}</Name> on <Name>{value.process.hostname}</Name>.{' '}
-        <a href="/api">All that can be asked</a>, <a href="/metrics">metrics</a>.
+        <a href="api">All that can be asked</a>, <a href="metrics">metrics</a>.
       </p>
     </div>
   )
@@ -55,19 +58,22 @@ const COLUMNS = ['Exchange', 'Connection', 'Data', 'Source', 'Last bytes', 'Cloc
 const CONNECTION: ReadonlyMap<string, Tone> = new Map([['connected', 'good'], ['connecting', 'info'], ['reconnecting', 'warn']])
 const DATA: ReadonlyMap<string, Tone> = new Map([['fresh', 'good'], ['partial', 'warn'], ['none', 'bad']])
 
-function VenueRow({ venue, inCluster }: { venue: VenueStatus; inCluster: boolean }) {
+function VenueRow({ venue, inCluster, isCurrent }: { venue: VenueStatus; inCluster: boolean; isCurrent: boolean }) {
+  // What is not current is not green, and says so.
+  const tone = (own: Tone | undefined): Tone => (isCurrent ? (own ?? 'plain') : 'plain')
+  const said = (text: string, max: number) => (isCurrent ? tamed(text, max) : `was ${tamed(text, max)}`)
   return (
     <tr>
       <th scope="row">
         <Name>{venue.exchange}</Name>
       </th>
       <td>
-        <Pill tone={CONNECTION.get(venue.state) ?? 'bad'}>{tamed(venue.state, 24)}</Pill>
+        <Pill tone={tone(CONNECTION.get(venue.state) ?? 'bad')}>{said(venue.state, 24)}</Pill>
         {venue.circuitBreaker && venue.circuitBreaker.state !== 'closed' && <Pill tone="warn">rests: {tamed(venue.circuitBreaker.state, 16)}</Pill>}
-        {venue.connectedMs !== null && venue.state === 'connected' && <small> {duration(venue.connectedMs)}</small>}
+        {isCurrent && venue.connectedMs !== null && venue.state === 'connected' && <small> {duration(venue.connectedMs)}</small>}
       </td>
       <td>
-        <Pill tone={DATA.get(venue.data) ?? 'plain'}>{tamed(venue.data, 12)}</Pill>{' '}
+        <Pill tone={tone(DATA.get(venue.data))}>{said(venue.data, 12)}</Pill>{' '}
         <small className="sw-num">
           {venue.freshPairs}/{venue.quotedPairs}
         </small>
@@ -78,15 +84,15 @@ function VenueRow({ venue, inCluster }: { venue: VenueStatus; inCluster: boolean
           </>
         )}
       </td>
-      <td>{venue.source === null ? '–' : <Pill tone={sourceTone(venue.source)}>{tamed(venue.source, 16)}</Pill>}</td>
-      <td className="sw-num">{venue.lastBytesMs === null ? '–' : duration(venue.lastBytesMs)}</td>
+      <td>{venue.source === null ? '–' : <Pill tone={tone(sourceTone(venue.source))}>{tamed(venue.source, 16)}</Pill>}</td>
+      <td className="sw-num">{venue.lastBytesMs === null || !isCurrent ? '–' : duration(venue.lastBytesMs)}</td>
       <td className="sw-num">{venue.clockOffsetMs === null ? '–' : `${fixed(venue.clockOffsetMs, 1)} ms`}</td>
       <td className="sw-num">{short(venue.reconnects)}</td>
       <td className="sw-num">{short(venue.silences)}</td>
       <td className="sw-num">{venue.takerFeePct}%</td>
       {inCluster && (
         <td>
-          <Pill tone={venue.role === 'leader' ? 'good' : 'info'}>{tamed(venue.role ?? 'none', 16)}</Pill>
+          <Pill tone={tone(venue.role === 'leader' ? 'good' : 'info')}>{said(venue.role ?? 'none', 16)}</Pill>
           {venue.leader && venue.role !== 'leader' && (
             <small>
               {' '}
@@ -101,7 +107,7 @@ function VenueRow({ venue, inCluster }: { venue: VenueStatus; inCluster: boolean
   )
 }
 
-function Clients({ status }: { status: Status }) {
+function Clients({ status, isCurrent }: { status: Status; isCurrent: boolean }) {
   const { gateway, timestamp } = status
   const out = useRate(gateway.bytes, timestamp)
   return (
@@ -113,7 +119,7 @@ function Clients({ status }: { status: Status }) {
         <Tile name="WebSocket clients" value={short(gateway.clients)} note={`of ${short(status.limits.clientsMax)}`} />
         <Tile name="Event streams" value={short(gateway.streams)} />
         <Tile name="Pairs subscribed" value={short(gateway.subscriptions)} />
-        <Tile name="Bytes sent" value={bytes(gateway.bytes)} note={out === undefined ? '' : `${bytes(out)}/s`} />
+        <Tile name="Bytes sent" value={bytes(gateway.bytes)} note={out === undefined || !isCurrent ? '' : `${bytes(out)}/s`} />
         <Tile name="Prices sent" value={short(gateway.prices)} />
         <Tile name="Alerts sent" value={short(gateway.alerts)} />
         <Tile name="Prices conflated" value={short(gateway.conflated)} />
@@ -126,13 +132,13 @@ function Clients({ status }: { status: Status }) {
   )
 }
 
-function Cluster({ cluster }: { cluster: ClusterStatus }) {
+function Cluster({ cluster, isCurrent }: { cluster: ClusterStatus; isCurrent: boolean }) {
   const { circuitBreaker, lastError, leads, members } = cluster
   return (
     <section className="box" aria-labelledby="cluster-title">
       <div className="bar">
         <h2 id="cluster-title">Cluster</h2>
-        <Pill tone={cluster.redis === 'connected' ? 'good' : 'bad'}>Redis {tamed(cluster.redis, 24)}</Pill>
+        <Pill tone={!isCurrent ? 'plain' : cluster.redis === 'connected' ? 'good' : 'bad'}>Redis {isCurrent ? '' : 'was '}{tamed(cluster.redis, 24)}</Pill>
       </div>
       <dl className="sw-tiles">
         <Tile name="Instances" value={short(members.length)} />

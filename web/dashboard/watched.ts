@@ -1,7 +1,7 @@
 // What there is, and what of it this viewer watches.
 
 import { useMemo } from 'react'
-import { usePage } from '../src/react/index.js'
+import { useReport } from '../src/react/hooks/useReport.js'
 import type { Instruments } from '../src/core/reports.js'
 import { useSettings } from './settings.js'
 
@@ -22,7 +22,7 @@ const PAIRS_MAX = 4096
 const NAMES_MAX = 1024
 
 export function useWatched(): Watched {
-  const { value } = usePage<Instruments>('/api/instruments', { everyMs: 10_000 })
+  const { value } = useReport<Instruments>('/api/instruments', { everyMs: 10_000 })
   const { hiddenSymbols, hiddenExchanges } = useSettings()
   // The same answer again is nothing new.
   const content = JSON.stringify(value?.instruments ?? [])

@@ -35,6 +35,52 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
+describe('a gateway that freezes', () => {
+  beforeEach(() => {
+    connection.disconnect()
+    begin({ ...PANEL, intervalMs: 0, opportunities: true, books: [{ symbol: 'BTC/USDT', exchange: 'okx' }] })
+    gateway.price('BTC/USDT', 'okx', 1, 2)
+    gateway.book('BTC/USDT', 'okx', 5)
+    gateway.opportunity('opened', '1', 2)
+    gateway.alert('BTC/USDT', 'binance', 'okx', 2)
+    pass(20)
+    gateway.answers = false
+  })
+  const seen = () => ({
+    price: freshness(), book: board.book('BTC/USDT', 'okx')?.state, state: board.status.state, isConnected: board.status.isConnected,
+    open: board.open.length, lasting: board.lasting('BTC/USDT').length,
+  })
+  const LIVE = { price: 'fresh', book: 'live', state: 'connected', isConnected: true, open: 1, lasting: 1 }
+
+  test('B8 nothing of it is current any more, all at once, five seconds later', () => {
+    pass(4800)
+    expect(seen()).toEqual(LIVE)
+    pass(300)
+    expect(seen()).toEqual({ price: 'stale', book: 'stale', state: 'silent', isConnected: false, open: 0, lasting: 0 })
+    expect(board.book('BTC/USDT', 'okx')!.bids.length, 'the last known levels').toBe(5)
+  })
+
+  test('B8 it goes on where it was with the next word', () => {
+    pass(6000)
+    gateway.price('ETH/USDT', 'okx', 1, 2)
+    gateway.answers = true
+    pass(20)
+    expect(seen()).toEqual(LIVE)
+    expect(gateway.sockets.length).toBe(1)
+  })
+
+  test('B8 given up at last, nothing is left of it', () => {
+    pass(15_100)
+    expect(seen()).toMatchObject({ price: 'stale', book: undefined, state: 'waiting', open: 0 })
+  })
+
+  test('while there is nothing to say it answers, and all stays as it is', () => {
+    gateway.answers = true
+    pass(25_000)
+    expect(seen()).toEqual(LIVE)
+  })
+})
+
 describe('frames', () => {
   test('10,000 updates in a second are told at most once a frame, and the last one is what stays', () => {
     told = 0

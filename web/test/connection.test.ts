@@ -114,7 +114,7 @@ describe('what the gateway is asked', () => {
     })
     const symbols = Array.from({ length: 1000 }, (_, n) => `${n}`.padEnd(64, '\u0001'))
     connection.hold({ symbols, exchanges: symbols })
-    pass(50)
+    pass(2000)
     expect(Math.max(...sent.map((text) => text.length))).toBeLessThan(65_536)
     expect(gateway.socket.symbols.size).toBe(1000)
     expect(gateway.socket.exchanges.size).toBe(1000)
@@ -134,8 +134,8 @@ describe('what the gateway is asked', () => {
     const large = hold({ symbols: ['ETH/USDT', 'SOL/USDT'], exchanges: [] })
     pass(500)
     gateway.socket.symbols = new Set(['BTC/USDT'])
-    gateway.say('{"type":"error","message":"Too many pairs: 3 of at most 1"}')
-    expect(connection.error).toBe('Too many pairs: 3 of at most 1')
+    gateway.say('{"type":"error","message":"Not today"}')
+    expect(connection.error).toBe('Not today')
     gateway.answers = true
     hold({ symbols: ['ETH/USDT'] })
     large.end()
@@ -150,10 +150,10 @@ describe('what the gateway is asked', () => {
     hold({ symbols: ['ETH/USDT'], intervalMs: 100 })
     pass(500)
     gateway.socket.symbols.delete('ETH/USDT')
-    gateway.say('{"type":"error","message":"Too many pairs: 2 of at most 1"}')
+    gateway.say('{"type":"error","message":"Not today"}')
     hold({ symbols: ['SOL/USDT'] })
     pass(500)
-    expect(gateway.heard.at(-1)).toEqual({ action: 'subscribe', symbols: ['ETH/USDT', 'SOL/USDT'], exchanges: [], intervalMs: 100 })
+    expect(gateway.heard.at(-1)).toEqual({ action: 'subscribe', symbols: ['SOL/USDT'], exchanges: [], intervalMs: 100 })
   })
 
   test('told that it says too much, it rests and asks again', () => {
@@ -169,6 +169,95 @@ describe('what the gateway is asked', () => {
     expect(gateway.socket.symbols.has('SOL/USDT')).toBe(false)
     pass(500)
     expect(gateway.socket.symbols.has('SOL/USDT')).toBe(true)
+  })
+})
+
+describe('more than the gateway takes', () => {
+  const many = (count: number, name: string) => Array.from({ length: count }, (_, n) => `${name}${n}`)
+  const served = () => [gateway.socket.symbols.size, gateway.socket.exchanges.size]
+  let errors: string[]
+  beforeEach(() => {
+    errors = []
+    connection.on('error', ({ message }) => errors.push(message))
+    gateway.limits = { pairs: 4096, names: 1024, bytes: 48 * 1024 }
+  })
+
+  test('1,500 symbols on 6 exchanges: what fits is served, one error is told, and nothing is asked again', () => {
+    hold({ symbols: many(1500, 'S'), exchanges: many(6, 'x') })
+    pass(10_000)
+    expect(served()).toEqual([682, 6])
+    expect(errors).toEqual(['Too many pairs: at most 4096 symbols times exchanges'])
+    expect(connection.error).toBe(errors[0])
+    expect(gateway.refused, 'ten end the connection').toBeLessThan(10)
+    gateway.heard = []
+    for (let n = 0; n < 100; n++) {
+      gateway.price('S0', 'x0', 1, 2)
+      pass(600)
+    }
+    expect([gateway.heard, gateway.sockets.length]).toEqual([[], 1])
+  })
+
+  test('over a reconnect the limit is remembered: nothing is refused again', () => {
+    hold({ symbols: many(1500, 'S'), exchanges: many(6, 'x') })
+    pass(10_000)
+    const refused = gateway.refused
+    for (let n = 0; n < 10; n++) {
+      gateway.socket.drop(1006)
+      pass(10_000)
+    }
+    expect([...served(), gateway.refused]).toEqual([682, 6, refused])
+    expect([connection.state, connection.error]).toEqual(['connected', 'Too many pairs: at most 4096 symbols times exchanges'])
+    expect(errors.length).toBe(1)
+  })
+
+  test('when the wish shrinks below it, all is served and the error is gone; above it again it is one error again', () => {
+    hold({ symbols: many(600, 'S'), exchanges: many(6, 'x') })
+    pass(5000)
+    const more = hold({ symbols: many(900, 'T') })
+    pass(5000)
+    expect(served()).toEqual([682, 6])
+    more.end()
+    pass(5000)
+    expect([...served(), connection.error]).toEqual([600, 6, null])
+    gateway.limits = { ...gateway.limits, pairs: 6000, names: 5000 }
+    hold({ symbols: many(900, 'T') })
+    pass(5000)
+    expect([...served(), connection.error]).toEqual([1000, 6, 'Too many pairs: at most 6000 symbols times exchanges'])
+    expect(errors.length).toBe(2)
+  })
+
+  test('names of a kind and bytes are limits too, and a book has room beside all pairs', () => {
+    hold({ symbols: many(3000, 'S'), exchanges: ['x'] })
+    pass(10_000)
+    expect(served()).toEqual([1024, 1])
+    gateway.limits = { pairs: 100, names: 1024, bytes: 1000 }
+    connection.disconnect()
+    connection.connect()
+    pass(10_000)
+    expect(gateway.socket.symbols.size).toBeGreaterThan(90)
+    hold({ books: [{ symbol: 'S0', exchange: 'x' }] })
+    pass(5000)
+    expect([...gateway.socket.books.keys()]).toEqual(['S0 x'])
+    expect(gateway.socket.symbols.size).toBeGreaterThan(90)
+    expect(errors.length).toBeLessThanOrEqual(4)
+  })
+
+  test('a refusal of a kind that only a later gateway knows is not repeated until the wish shrinks', () => {
+    hold({ symbols: ['BTC/USDT'], exchanges: ['okx'] })
+    pass(500)
+    gateway.refuses = (name) => name.startsWith('T') && 'Not in this house'
+    const more = hold({ symbols: many(1000, 'T') })
+    for (let n = 0; n < 10; n++) {
+      hold({ symbols: [`U${n}`] })
+      pass(1000)
+    }
+    expect(gateway.refused).toBeLessThan(10)
+    expect([gateway.sockets.length, gateway.socket.symbols.has('U9')]).toEqual([1, true])
+    gateway.refuses = () => false
+    more.end()
+    hold({ symbols: ['T1'] })
+    pass(1000)
+    expect(gateway.socket.symbols.has('T1')).toBe(true)
   })
 })
 
@@ -311,16 +400,36 @@ describe('the life of a connection', () => {
 
   test('a gateway that went without a word is asked, and left when it does not answer', () => {
     hold(PANEL)
-    pass(9000)
+    pass(1900)
     gateway.heard = []
-    pass(2000)
-    expect(gateway.heard, 'asked after ten seconds of silence').toEqual([{ action: 'subscribe' }])
-    pass(8000)
-    expect(gateway.sockets.length, 'it answered').toBe(1)
+    pass(200)
+    expect(gateway.heard, 'asked after two seconds of silence').toEqual([{ action: 'subscribe' }])
+    pass(60_000)
+    expect([gateway.sockets.length, connection.state], 'it answered').toEqual([1, 'connected'])
     gateway.answers = false
     pass(20_000)
     expect(gateway.sockets[0]!.wasClosed).toBe(true)
     expect(gateway.sockets.length).toBeGreaterThan(1)
+  })
+
+  test('a gateway that freezes is silent five seconds later, and connected with its next word; what changed meanwhile is asked then', () => {
+    hold(PANEL)
+    pass(50)
+    gateway.answers = false
+    gateway.price('BTC/USDT', 'okx', 1, 2)
+    pass(4900)
+    expect(connection.state).toBe('connected')
+    pass(200)
+    expect([connection.state, connection.error]).toEqual(['silent', 'The gateway does not answer'])
+    gateway.heard = []
+    hold({ symbols: ['SOL/USDT'] })
+    pass(5000)
+    expect(gateway.heard).toEqual([])
+    gateway.price('BTC/USDT', 'okx', 1, 2)
+    expect([connection.state, connection.error, connection.attempts]).toEqual(['connected', null, 0])
+    pass(500)
+    expect(gateway.heard).toMatchObject([{ action: 'subscribe', symbols: ['SOL/USDT'] }])
+    expect(gateway.sockets.length).toBe(1)
   })
 
   test('while prices flow nothing is asked', () => {

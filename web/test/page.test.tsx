@@ -3,6 +3,7 @@
 import { act } from '@testing-library/react'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { usePage, usePriceCachePolling } from '../src/react/hooks/index.js'
+import { useReport } from '../src/react/hooks/useReport.js'
 import { mount, onePage } from './page.js'
 
 onePage()
@@ -25,7 +26,7 @@ describe('usePage', () => {
     const two = mount(() => usePage('/api/market-data/health', { everyMs: 5000 }))
     await pass(30)
     expect(asked).toEqual(['https://desk.example/api/market-data/health'])
-    expect(one.now).toEqual({ value: { n: 1 }, status: 200, error: null, updatedAt: 1_700_000_000_000 })
+    expect(one.now).toEqual({ value: { n: 1 }, status: 200, error: null, updatedAt: 1_700_000_000_000, isStale: false })
     expect(two.now.value).toBe(one.now.value)
     await pass(3000)
     expect(asked.length).toBe(4)
@@ -62,6 +63,49 @@ describe('usePage', () => {
     answer = async () => ({ ok: true, status: 200, json: async () => 'back' })
     await pass(1000)
     expect(hook.now).toMatchObject({ value: 'back', status: 200, error: null })
+  })
+})
+
+describe('a gateway that freezes', () => {
+  const never = () => new Promise<never>(() => {})
+
+  test('B8 a page that is overdue is not current: three seconds after its pace, until it answers again', async () => {
+    const hook = mount(() => usePage('/api/status', { everyMs: 1000 }))
+    const slow = mount(() => usePage('/api/instruments', { everyMs: 10_000 }))
+    await pass(30)
+    answer = never
+    await pass(3900)
+    expect([hook.now.isStale, slow.now.isStale]).toEqual([false, false])
+    await pass(300)
+    expect([hook.now.isStale, hook.now.error, slow.now.isStale]).toEqual([true, null, false])
+    answer = async () => ({ ok: true, status: 200, json: async () => 'back' })
+    await pass(9000)
+    expect([hook.now.isStale, hook.now.value]).toEqual([false, 'back'])
+  })
+
+  test('B8 a report keeps the last that was one; an error page, a refusal and silence are told beside it', async () => {
+    const hook = mount(() => useReport('/api/status'))
+    await pass(30)
+    expect(hook.now).toEqual({ value: { n: 1 }, problem: null })
+    answer = async () => ({ ok: false, status: 503, json: async () => ({ error: 'Service temporarily at capacity' }) })
+    await pass(1000)
+    expect(hook.now).toEqual({ value: { n: 1 }, problem: 'The gateway answers 503' })
+    answer = async () => ({ ok: true, status: 200, json: async () => 'back' })
+    await pass(1000)
+    expect(hook.now).toEqual({ value: 'back', problem: null })
+    answer = never
+    await pass(5500)
+    expect(hook.now).toEqual({ value: 'back', problem: 'The gateway does not answer' })
+  })
+
+  test('B8 polled prices are stale too', async () => {
+    answer = async () => ({ ok: true, status: 200, json: async () => ({ 'BTC/USD': { pair: 'BTC/USD', price: 1, volume: 1, timestamp: 5, change24h: 0, high24h: 1, low24h: 1, bid: 1, ask: 1 } }) })
+    const hook = mount(() => usePriceCachePolling(['BTC/USD']))
+    await pass(30)
+    expect(hook.now).toMatchObject({ status: 'polling', isPriceStale: false })
+    answer = never
+    await pass(7500)
+    expect(hook.now).toMatchObject({ status: 'stale', stalePairs: ['BTC/USD'] })
   })
 })
 

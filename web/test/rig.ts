@@ -20,15 +20,19 @@ export class FakeGateway {
   mood: 'accepting' | 'refusing' | 'mute' = 'accepting'
   /** Whether requests are answered. */
   answers = true
+  /** What one client may have, as the gateway's configuration says. */
+  limits = { pairs: Infinity, names: Infinity, bytes: Infinity }
+  /** Why a name is refused, if it is. */
+  refuses: (name: string) => string | false = () => false
+  /** Requests that were refused. */
+  refused = 0
   readonly WebSocket: new (url: string) => FakeSocket
 
   constructor() {
-    const gateway = this
-    this.WebSocket = class extends FakeSocket {
-      constructor(url: string) {
-        super(gateway, url)
-      }
-    }
+    const open = (url: string) => new FakeSocket(this, url)
+    this.WebSocket = function (url: string) {
+      return open(url)
+    } as unknown as new (url: string) => FakeSocket
   }
 
   /** Those that are open or opening. */
@@ -112,6 +116,12 @@ export class FakeSocket {
     this.gateway.heard.push(message)
     const { action, symbols = [], exchanges = [], books, levels = 10 } = message
     const change = action === 'subscribe' ? 'add' : 'delete'
+    const refusal = action === 'subscribe' && this.#refusal(message)
+    if (refusal) {
+      this.gateway.refused += 1
+      setTimeout(() => this.say(JSON.stringify({ type: 'error', message: refusal })), 1)
+      return
+    }
     symbols.forEach((name) => this.symbols[change](name))
     exchanges.forEach((name) => this.exchanges[change](name))
     books?.forEach(({ symbol, exchange }) => {
@@ -125,6 +135,20 @@ export class FakeSocket {
       ...(books || asked.length > 0 ? { books: asked } : {}),
     }
     if (this.gateway.answers) setTimeout(() => this.say(JSON.stringify(reply)), 1)
+  }
+
+  /** In the words of the gateway. */
+  #refusal({ symbols = [], exchanges = [], books = [] }: ClientMessage): string | false {
+    const { limits, refuses } = this.gateway
+    const [s, e] = [new Set([...this.symbols, ...symbols]), new Set([...this.exchanges, ...exchanges])]
+    const b = new Set([...this.books.keys(), ...books.map(({ symbol, exchange }) => `${symbol} ${exchange}`)])
+    const names = [...s, ...e, ...[...b].flatMap((key) => key.split(' '))]
+    if (Math.max(s.size, e.size) > limits.names) return `Too many names: at most ${limits.names} symbols and ${limits.names} exchanges`
+    if (s.size * e.size > limits.pairs) return `Too many pairs: at most ${limits.pairs} symbols times exchanges`
+    if (s.size * e.size + b.size > limits.pairs) return `Too many books: at most ${limits.pairs} with all pairs`
+    const bytes = names.reduce((sum, name) => sum + JSON.stringify(name).length, 0)
+    if (bytes > limits.bytes) return `Names too long: at most ${limits.bytes} bytes in all`
+    return [...symbols, ...exchanges].map(refuses).find((text) => text !== false) ?? false
   }
 
   /** As browsers do: the event comes later. */

@@ -63,9 +63,12 @@ export class Board {
   #touched = new Set<Cell>()
   #lanes = new Map<string, Lane>()
   #opportunities = new Map<string, Opportunity>()
-  /** As heard, and as published. */
+  /** As heard since the last frame, as last heard, and as published. */
   #incoming = new Map<string, OrderBook>()
+  #told = new Map<string, OrderBook>()
   #books = new Map<string, OrderBook>()
+  /** Whether the last frame was published on a connection that speaks. */
+  #wasConnected = false
   #closing: Opportunity[] = []
   #isOpportunityNew = false
   #isInterestNew = false
@@ -106,7 +109,7 @@ export class Board {
     return this.#cells.get(symbol)?.get(exchange)?.live
   }
 
-  /** As the gateway last told it; nothing before, and while there is no connection. */
+  /** As the gateway last told it, `stale` while it is silent; nothing before, and while there is no connection. */
   book(symbol: string, exchange: string): OrderBook | undefined {
     return this.#books.get(bookKey({ symbol, exchange }))
   }
@@ -121,7 +124,7 @@ export class Board {
     return this.#lanes.get(symbol)?.lasting ?? NONE
   }
 
-  /** Open now, largest spread first; empty while there is no connection. */
+  /** Open now, largest spread first; empty while there is no connection, or the gateway is silent. */
   get open(): readonly Opportunity[] {
     return this.#open
   }
@@ -189,14 +192,17 @@ export class Board {
   #publish(): void {
     const { state, error, attempts } = this.#connection
     const isConnected = state === 'connected'
+    // A gateway that is only silent may go on where it was.
+    const isOpen = isConnected || state === 'silent'
     const was = this.#status
     let isChanged = was.state !== state || was.error !== error || was.attempts !== attempts
     if (isChanged) this.#status = { state, isConnected, error, attempts }
     if (this.#isInterestNew) isChanged = this.#prune() || isChanged
     isChanged = this.#publishPrices(isConnected) || isChanged
-    isChanged = this.#publishAlerts(isConnected) || isChanged
-    isChanged = this.#publishOpportunities(isConnected) || isChanged
-    isChanged = this.#publishBooks(isConnected) || isChanged
+    isChanged = this.#publishAlerts(isOpen, isConnected) || isChanged
+    isChanged = this.#publishOpportunities(isOpen, isConnected) || isChanged
+    isChanged = this.#publishBooks(isOpen, isConnected) || isChanged
+    this.#wasConnected = isConnected
     this.#sweepLater()
     if (isChanged) [...this.#listeners].forEach((listener) => listener())
   }
@@ -220,41 +226,45 @@ export class Board {
     return isChanged
   }
 
-  #publishAlerts(isConnected: boolean): boolean {
+  #publishAlerts(isOpen: boolean, isConnected: boolean): boolean {
     const now = this.#environment.now()
     let isChanged = false
     for (const lane of this.#lanes.values()) {
       for (const [key, { heardAt }] of lane.routes) {
         // On a lost connection nothing is known to last; the gateway tells it anew.
-        if (!isConnected || now - heardAt > ALERT_LASTS) lane.isTouched = lane.routes.delete(key)
+        if (!isOpen || now - heardAt > ALERT_LASTS) lane.isTouched = lane.routes.delete(key)
       }
-      if (!lane.isTouched) continue
+      if (!lane.isTouched && isConnected === this.#wasConnected) continue
       lane.isTouched = false
       if (lane.incoming.length > 0) lane.alerts = [...lane.incoming.splice(0), ...lane.alerts].slice(0, KEPT_MAX)
-      lane.lasting = [...lane.routes.values()].map(({ alert }) => alert)
+      lane.lasting = isConnected ? [...lane.routes.values()].map(({ alert }) => alert) : NONE
       isChanged = true
     }
     return isChanged
   }
 
-  #publishOpportunities(isConnected: boolean): boolean {
-    if (!isConnected && this.#opportunities.size > 0) {
+  #publishOpportunities(isOpen: boolean, isConnected: boolean): boolean {
+    if (!isOpen && this.#opportunities.size > 0) {
       this.#opportunities.clear()
       this.#isOpportunityNew = true
     }
-    if (!this.#isOpportunityNew) return false
+    if (!this.#isOpportunityNew && isConnected === this.#wasConnected) return false
     this.#isOpportunityNew = false
-    this.#open = [...this.#opportunities.values()].sort((a, b) => b.spreadPct - a.spreadPct)
+    this.#open = isConnected ? [...this.#opportunities.values()].sort((a, b) => b.spreadPct - a.spreadPct) : NONE
     this.#closed = [...this.#closing.splice(0), ...this.#closed].slice(0, KEPT_MAX)
     return true
   }
 
-  #publishBooks(isConnected: boolean): boolean {
+  #publishBooks(isOpen: boolean, isConnected: boolean): boolean {
     // A book of which nobody can say any more that it is void is none.
-    if (!isConnected) this.#incoming.clear()
-    const isChanged = isConnected ? this.#incoming.size > 0 : this.#books.size > 0
-    if (!isConnected) this.#books.clear()
-    for (const [key, book] of this.#incoming) this.#books.set(key, book)
+    if (!isOpen) [this.#incoming, this.#told].forEach((books) => books.clear())
+    const isTurned = isConnected !== this.#wasConnected
+    const isChanged = this.#incoming.size > 0 || (isTurned && this.#books.size > 0)
+    for (const [key, book] of this.#incoming) this.#told.set(key, book)
+    if (!isOpen) this.#books.clear()
+    for (const [key, book] of isTurned ? this.#told : this.#incoming) {
+      this.#books.set(key, !isConnected && book.state === 'live' ? { ...book, state: 'stale' } : book)
+    }
     this.#incoming.clear()
     return isChanged
   }
@@ -273,7 +283,7 @@ export class Board {
     for (const symbol of this.#lanes.keys()) {
       if (!connection.wants(symbol)) isChanged = this.#lanes.delete(symbol)
     }
-    for (const books of [this.#incoming, this.#books]) {
+    for (const books of [this.#incoming, this.#told, this.#books]) {
       for (const [key, { symbol, exchange }] of books) {
         if (!connection.wantsBook(symbol, exchange)) isChanged = books.delete(key)
       }

@@ -5,7 +5,9 @@
 import { WAIT_MAX, backoff } from './backoff.js'
 import { CountedNames } from './counted.js'
 import { environment, type Environment, type SocketLike } from './environment.js'
-import { parseMessage, type BookAsked, type ClientMessage, type ServerMessage } from './messages.js'
+import { NO_LIMITS, fitting, limitIn, utf8Length, type Wish } from './limits.js'
+import { parseMessage, type BookAsked, type ClientMessage, type ErrorMessage, type ServerMessage } from './messages.js'
+import { ASK_AFTER, GRACE, isSilent } from './silence.js'
 import type { BookWish, ConnectionState, FeedOptions } from './types.js'
 
 /** What one holder wants. Prices come for every symbol on every exchange, of all holders together. */
@@ -39,21 +41,24 @@ export type ConnectionEvents = { [M in ServerMessage as M['type']]: M } & {
 const LINGER = 200
 /** How long opening may take. */
 const OPEN_WITHIN = 10_000
-/** After this much silence the gateway is asked whether it is there. */
-const SILENCE = 10_000
-/** And has to answer within this. */
-const ANSWER_WITHIN = 5000
+/** A gateway that says nothing for this long is given up, and the connection opened anew. */
+const LOST_AFTER = 15_000
 /** Requests are at least this far apart: the gateway takes 20 messages a second, and a request is two or more. */
 const REQUESTS_APART = 150
 /** After `Too many messages` requests rest this long. */
 const REQUESTS_REST = 1000
 /** Names of each kind in one frame: 2 × 64 × 64 bytes, all escaped, stay below the 64 KiB that the gateway takes. */
 const NAMES_PER_FRAME = 64
+/** Requests without an answer at most. What is above a limit is refused frame by frame, and ten refusals in ten seconds end the connection. */
+const UNANSWERED_MAX = 4
 /** The gateway's limit for one name in bytes of UTF-8. */
 const NAME_MAX = 64
 
 /** As deep as the gateway's own default. */
 const LEVELS = 10
+
+const TOO_MANY_MESSAGES = 'Too many messages'
+const SILENT = 'The gateway does not answer'
 
 const PLAIN = { intervalMs: 500, extended: false, opportunities: false }
 type Feed = typeof PLAIN
@@ -83,8 +88,19 @@ export class Connection {
   #told = nothingTold()
   /** What it last said that it holds. */
   #confirmed = { symbols: [] as string[], exchanges: [] as string[], books: [] as BookAsked[] | undefined }
-  #unanswered = 0
-  #isRefused = false
+  /** Requests without an answer yet, oldest first. */
+  #unanswered: ClientMessage[] = []
+  /** What the gateway refused one of them for. */
+  #refusal: 'rate' | 'limit' | 'unknown' | undefined
+  /** Limits that the gateway named when it refused a request; they are kept until all that is wanted fits. */
+  #limits = NO_LIMITS
+  /** What it refused for another reason; forgotten when the wish shrinks. */
+  #refused = nothingRefused()
+  /** The gateway's word for the limit that is met now. */
+  #limitError: string | null = null
+  #wishSize = 0
+  /** More has to be told than {@link UNANSWERED_MAX} allows at once. */
+  #hasMore = false
   #telling: unknown
   #toldAt = -Infinity
 
@@ -189,7 +205,7 @@ export class Connection {
 
   #names(names: readonly string[] = []): string[] {
     return [...new Set(names)].filter((name) => {
-      const isName = typeof name === 'string' && name !== '' && bytes(name) <= NAME_MAX
+      const isName = typeof name === 'string' && name !== '' && utf8Length(name) <= NAME_MAX
       if (!isName) this.#fail(`Not a name: ${String(name).slice(0, NAME_MAX)}`)
       return isName
     })
@@ -216,8 +232,36 @@ export class Connection {
     if (this.#holds.size === 0) this.#lingering = setTimeout(() => this.#close(), LINGER)
     // Whoever comes after it gave up wants it anew.
     else if ((this.#state === 'idle' || this.#state === 'failed') && !this.#isStopped) this.#start()
+    this.#wishChanged()
     this.#tellSoon()
     this.#emit('interest', undefined)
+  }
+
+  /** A wish that shrinks may fit: what was refused is asked for again. */
+  #wishChanged(): void {
+    const size = [...this.#symbols].length + [...this.#exchanges].length + this.#books.size
+    if (size < this.#wishSize) this.#refused = nothingRefused()
+    this.#wishSize = size
+    if (this.#limitError === null || fitting(this.#wish(), this.#limits).isAll) {
+      this.#limits = NO_LIMITS
+      if (this.#error === this.#limitError) this.#error = null
+      this.#limitError = null
+    }
+  }
+
+  #wish(): Wish {
+    return { symbols: [...this.#symbols], exchanges: [...this.#exchanges], books: [...this.#books.values()] }
+  }
+
+  /** What is asked of the gateway: everything that is wanted, less what it refused. */
+  #admitted(): Wish {
+    const { symbols, exchanges, books } = fitting(this.#wish(), this.#limits)
+    const refused = this.#refused
+    return {
+      symbols: symbols.filter((name) => !refused.symbols.has(name)),
+      exchanges: exchanges.filter((name) => !refused.exchanges.has(name)),
+      books: books.filter((book) => !refused.books.has(bookKey(book))),
+    }
   }
 
   #start(): void {
@@ -226,7 +270,7 @@ export class Connection {
   }
 
   #open(): void {
-    this.#setTimer(() => this.#lost(0, 'The gateway does not answer'), OPEN_WITHIN)
+    this.#setTimer(() => this.#lost(0, SILENT), OPEN_WITHIN)
     let socket: SocketLike
     try {
       socket = new this.#environment.WebSocket(this.url)
@@ -245,10 +289,10 @@ export class Connection {
   #opened(): void {
     this.#told = nothingTold()
     this.#confirmed = { symbols: [], exchanges: [], books: [] }
-    this.#unanswered = 0
-    this.#isRefused = false
+    this.#unanswered = []
+    this.#refusal = undefined
     this.#toldAt = -Infinity
-    this.#error = null
+    this.#error = this.#limitError
     this.#heardAt = this.#environment.now()
     this.#listen()
     this.#become('connected')
@@ -310,22 +354,36 @@ export class Connection {
     this.#timer = call && this.#environment.setTimeout(call, ms)
   }
 
-  /** Asks after silence, and gives the connection up when there is no answer: a dead peer sends no close. */
+  /** Asks after silence, says so when there is no answer, and gives the connection up at last: a dead peer sends no close. */
   #listen(): void {
     const quiet = this.#environment.now() - this.#heardAt
-    if (quiet < SILENCE) return this.#setTimer(() => this.#listen(), SILENCE - quiet)
-    const askedAt = this.#environment.now()
+    if (quiet < ASK_AFTER) return this.#setTimer(() => this.#listen(), ASK_AFTER - quiet)
     this.#say({ action: 'subscribe' })
-    this.#setTimer(() => {
-      if (this.#heardAt >= askedAt) this.#listen()
-      else this.#lost(0, 'The gateway does not answer')
-    }, ANSWER_WITHIN)
+    this.#setTimer(() => this.#overdue(), ASK_AFTER + GRACE - quiet + 1)
+  }
+
+  #overdue(): void {
+    const quiet = this.#environment.now() - this.#heardAt
+    if (!isSilent(quiet, ASK_AFTER)) return this.#listen()
+    if (quiet >= LOST_AFTER) return this.#lost(0, SILENT)
+    this.#error = SILENT
+    this.#setTimer(() => this.#overdue(), LOST_AFTER - quiet)
+    this.#become('silent')
+  }
+
+  /** A gateway that was silent speaks again. */
+  #spoke(): void {
+    this.#error = this.#limitError
+    this.#listen()
+    this.#become('connected')
+    this.#tellSoon()
   }
 
   // What is said and heard.
 
   #heard(data: unknown): void {
     this.#heardAt = this.#environment.now()
+    if (this.#state === 'silent') this.#spoke()
     const message = parseMessage(data)
     if (!message) return this.#emit('unread', data)
     // Only now: a gateway that opens and closes again is not back.
@@ -333,27 +391,51 @@ export class Connection {
     if (message.type === 'subscribed' || message.type === 'unsubscribed') {
       this.#confirmed = { ...message, books: message.books }
       this.#answered()
-    } else if (message.type === 'error') {
-      this.#error = message.message
-      this.#isRefused = true
-      this.#answered()
-      if (message.message.startsWith('Too many messages')) this.#tellSoon(REQUESTS_REST)
+    } else if (message.type === 'error' && this.#isKnownRefusal(message)) {
+      return
     }
     this.#emit(message.type, message as never)
   }
 
+  /** Takes note of what the gateway refuses; whether that has been told before. */
+  #isKnownRefusal({ message }: ErrorMessage): boolean {
+    const limit = limitIn(message)
+    const isKnown = limit !== undefined && this.#limitError === message
+    if (limit) {
+      this.#limits = { ...this.#limits, ...limit }
+      this.#limitError = message
+    }
+    this.#error = message
+    if (message.startsWith(TOO_MANY_MESSAGES)) this.#refusal = 'rate'
+    else if (this.#refusal !== 'rate') this.#refusal = limit ? 'limit' : 'unknown'
+    this.#answered()
+    return isKnown
+  }
+
   /** Each request has one answer, in order. After the last one the gateway's own word counts. */
   #answered(): void {
-    this.#unanswered = Math.max(0, this.#unanswered - 1)
-    if (this.#unanswered > 0) return
+    this.#unanswered.shift()
+    if (this.#unanswered.length > 0) return
     this.#told.symbols = new Set(this.#confirmed.symbols)
     this.#told.exchanges = new Set(this.#confirmed.exchanges)
     // It may give fewer levels than were asked for; that is no reason to ask again.
     const asked = this.#told.books
     this.#told.books = new Map((this.#confirmed.books ?? []).map((book) => [bookKey(book), asked.get(bookKey(book)) ?? book]))
     // Whether the options of a refused request count is unknown: they are told again with the next.
-    if (this.#isRefused) this.#told.feed = { ...this.#told.feed, intervalMs: NaN }
-    this.#isRefused = false
+    const refusal = this.#refusal
+    if (refusal) this.#told.feed = { ...this.#told.feed, intervalMs: NaN }
+    this.#refusal = undefined
+    if (refusal === 'unknown') this.#leaveOut()
+    else if (refusal || this.#hasMore) this.#tellSoon(refusal === 'rate' ? REQUESTS_REST : 0)
+  }
+
+  /** Asking again would be refused again, and ten refusals end the connection. */
+  #leaveOut(): void {
+    const { symbols, exchanges, books } = this.#wish()
+    const refused = this.#refused
+    without(symbols, this.#told.symbols).forEach((name) => refused.symbols.add(name))
+    without(exchanges, this.#told.exchanges).forEach((name) => refused.exchanges.add(name))
+    withoutBooks(books, this.#told.books.values()).forEach((book) => refused.books.add(bookKey(book)))
   }
 
   /** All that holders change in one go is one request. */
@@ -368,44 +450,41 @@ export class Connection {
   /** Tells the gateway what differs. What is too much goes first, so that limits are met by what remains. */
   #tell(): void {
     this.#telling = undefined
-    const { symbols, exchanges, feed } = this.#told
-    const without = (names: Iterable<string>, known: { has(name: string): boolean }) => [...names].filter((name) => !known.has(name))
-    const gone = [without(symbols, this.#symbols), without(exchanges, this.#exchanges)] as const
-    const more = [without(this.#symbols, symbols), without(this.#exchanges, exchanges)] as const
-    const next = this.feed
-    const options: Partial<Feed> = {}
-    if (next.intervalMs !== feed.intervalMs) options.intervalMs = next.intervalMs
-    if (next.extended !== feed.extended) options.extended = next.extended
-    if (next.opportunities !== feed.opportunities) options.opportunities = next.opportunities
-
     this.#toldAt = this.#environment.now()
-    for (const [symbols, exchanges] of frames(...gone)) this.#say({ action: 'unsubscribe', symbols, exchanges })
-    const parts = frames(...more)
-    if (parts.length === 0 && Object.keys(options).length > 0) parts.push([[], []])
-    parts.forEach(([symbols, exchanges], at) => {
-      this.#say({ action: 'subscribe', symbols, exchanges, ...(at === 0 ? options : {}) })
-    })
-    this.#tellBooks(this.#books)
-    this.#told = { symbols: new Set(this.#symbols), exchanges: new Set(this.#exchanges), feed: next, books: this.#books }
+    const { symbols, exchanges, books, feed } = this.#told
+    const wanted = this.#admitted()
+    const deeper = wanted.books.filter((book) => books.get(bookKey(book))?.levels !== book.levels)
+    const requests = [
+      ...frames(without(symbols, wanted.symbols), without(exchanges, wanted.exchanges), 'unsubscribe'),
+      ...inParts(withoutBooks(books.values(), wanted.books)).map((part): ClientMessage => ({ action: 'unsubscribe', books: part.map(nameOf) })),
+      ...withOptions(frames(without(wanted.symbols, symbols), without(wanted.exchanges, exchanges), 'subscribe'), feed, this.feed),
+      ...[...new Set(deeper.map(({ levels }) => levels))].flatMap((levels) =>
+        inParts(deeper.filter((book) => book.levels === levels)).map((part): ClientMessage => ({ action: 'subscribe', books: part.map(nameOf), levels })),
+      ),
+    ]
+    const room = Math.max(0, UNANSWERED_MAX - this.#unanswered.length)
+    this.#hasMore = requests.length > room
+    requests.slice(0, room).forEach((request) => this.#say(request))
   }
 
-  #tellBooks(wanted: Map<string, BookAsked>): void {
-    const told = this.#told.books
-    const gone = [...told.values()].filter((book) => !wanted.has(bookKey(book)))
-    for (const books of inParts(gone)) this.#say({ action: 'unsubscribe', books: books.map(({ levels: _, ...name }) => name) })
-    const more = [...wanted.values()].filter((book) => told.get(bookKey(book))?.levels !== book.levels)
-    for (const levels of new Set(more.map((book) => book.levels))) {
-      const names = more.filter((book) => book.levels === levels).map(({ levels: _, ...name }) => name)
-      for (const books of inParts(names)) this.#say({ action: 'subscribe', books, levels })
-    }
-  }
-
+  /** What is said is taken for granted until the last answer is there. */
   #say(message: ClientMessage): void {
-    this.#unanswered += 1
+    this.#unanswered.push(message)
+    const { symbols, exchanges, books } = this.#told
+    const change = message.action === 'subscribe' ? 'add' : 'delete'
+    message.symbols?.forEach((name) => symbols[change](name))
+    message.exchanges?.forEach((name) => exchanges[change](name))
+    message.books?.forEach((book) => {
+      if (change === 'add') books.set(bookKey(book), { ...book, levels: message.levels ?? LEVELS })
+      else books.delete(bookKey(book))
+    })
+    const { intervalMs, extended, opportunities } = { ...this.#told.feed, ...message }
+    this.#told.feed = { intervalMs, extended, opportunities }
     this.#socket?.send(JSON.stringify(message))
   }
 }
 
+const nothingRefused = () => ({ symbols: new Set<string>(), exchanges: new Set<string>(), books: new Set<string>() })
 const nothingTold = () => ({ symbols: new Set<string>(), exchanges: new Set<string>(), feed: PLAIN, books: new Map<string, BookAsked>() })
 
 /** One text for a symbol on an exchange. */
@@ -417,22 +496,35 @@ function inParts<T>(items: T[]): T[][] {
   return parts
 }
 
-/** Names in parts that fit into a frame each. */
-function frames(symbols: string[], exchanges: string[]): [string[], string[]][] {
-  const parts: [string[], string[]][] = []
+/** Requests for names in parts that fit into a frame each. */
+function frames(symbols: string[], exchanges: string[], action: ClientMessage['action']): ClientMessage[] {
+  const parts: ClientMessage[] = []
   for (let at = 0; at < Math.max(symbols.length, exchanges.length); at += NAMES_PER_FRAME) {
     const end = at + NAMES_PER_FRAME
-    parts.push([symbols.slice(at, end), exchanges.slice(at, end)])
+    parts.push({ action, symbols: symbols.slice(at, end), exchanges: exchanges.slice(at, end) })
   }
   return parts
 }
 
-/** Length in UTF-8. */
-function bytes(name: string): number {
-  let length = 0
-  for (const char of name) {
-    const code = char.codePointAt(0)!
-    length += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4
-  }
-  return length
+/** The first of `requests`, or one of its own, tells the options that differ. */
+function withOptions(requests: ClientMessage[], told: Feed, wanted: Feed): ClientMessage[] {
+  const options: Partial<Feed> = {}
+  if (wanted.intervalMs !== told.intervalMs) options.intervalMs = wanted.intervalMs
+  if (wanted.extended !== told.extended) options.extended = wanted.extended
+  if (wanted.opportunities !== told.opportunities) options.opportunities = wanted.opportunities
+  if (Object.keys(options).length === 0) return requests
+  const [first = { action: 'subscribe', symbols: [], exchanges: [] }, ...others] = requests
+  return [{ ...first, ...options }, ...others]
 }
+
+function without(names: Iterable<string>, known: Iterable<string>): string[] {
+  const others = new Set(known)
+  return [...names].filter((name) => !others.has(name))
+}
+
+function withoutBooks(books: Iterable<BookAsked>, known: Iterable<BookAsked>): BookAsked[] {
+  const others = new Set([...known].map(bookKey))
+  return [...books].filter((book) => !others.has(bookKey(book)))
+}
+
+const nameOf = ({ levels: _, ...name }: BookAsked) => name

@@ -2,6 +2,7 @@
 
 import { environment, type Environment } from './environment.js'
 import { Pacer } from './pacer.js'
+import { GRACE, isSilent } from './silence.js'
 
 /** The newest answer, as one value that never changes in place. */
 export interface PageView {
@@ -12,9 +13,11 @@ export interface PageView {
   error: string | null
   /** When `value` came, Unix milliseconds of this machine; 0: not yet. */
   updatedAt: number
+  /** The last request failed, or its answer is overdue: `value` is the last known, not the present. */
+  isStale: boolean
 }
 
-export const NO_PAGE: PageView = { value: undefined, status: 0, error: null, updatedAt: 0 }
+export const NO_PAGE: PageView = { value: undefined, status: 0, error: null, updatedAt: 0, isStale: false }
 
 /** How long an answer may take. */
 const ANSWER_WITHIN = 8000
@@ -28,6 +31,9 @@ export class PolledPage {
   #listeners = new Map<() => void, number>()
   #view = NO_PAGE
   #timer: unknown
+  #overdue: unknown
+  /** When the newest answer came, or asking began. */
+  #heardAt = 0
   #isAsking = false
   #askedAt = -Infinity
 
@@ -45,14 +51,32 @@ export class PolledPage {
   /** Calls `listener` in the frame after each answer; the page is asked as often as the most eager listener wants. */
   subscribe(listener: () => void, everyMs: number): () => void {
     const own = () => listener()
+    if (this.#listeners.size === 0) this.#heardAt = this.#environment.now()
     this.#listeners.set(own, everyMs)
     this.#askLater()
+    this.#lookLater()
     return () => {
       if (!this.#listeners.delete(own) || this.#listeners.size > 0) return
       this.#environment.clearTimeout(this.#timer)
+      this.#environment.clearTimeout(this.#overdue)
       this.#pacer.cancel()
       this.#ended()
     }
+  }
+
+  /** Tells listeners when the next answer is overdue. */
+  #lookLater(): void {
+    const { now, setTimeout, clearTimeout } = this.#environment
+    clearTimeout(this.#overdue)
+    if (this.#view.isStale || this.#listeners.size === 0) return
+    const beat = Math.min(...this.#listeners.values())
+    const quiet = now() - this.#heardAt
+    if (!isSilent(quiet, beat)) {
+      this.#overdue = setTimeout(() => this.#lookLater(), beat + GRACE - quiet + 1)
+      return
+    }
+    this.#view = { ...this.#view, isStale: true }
+    this.#pacer.request()
   }
 
   #askLater(): void {
@@ -80,15 +104,17 @@ export class PolledPage {
         return reply.json()
       }
       const value = await Promise.race([answer(), tooLate])
-      next = { value, status, error: null, updatedAt: unixNow() }
+      next = { value, status, error: null, updatedAt: unixNow(), isStale: false }
+      this.#heardAt = now()
     } catch (error) {
-      next = { ...this.#view, status, error: error instanceof Error ? error.message : String(error) }
+      next = { ...this.#view, status, error: error instanceof Error ? error.message : String(error), isStale: true }
     }
     clearTimeout(late)
     this.#isAsking = false
     this.#view = next
     this.#pacer.request()
     this.#askLater()
+    this.#lookLater()
   }
 }
 

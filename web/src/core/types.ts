@@ -21,6 +21,7 @@ export interface ArbitrageAlert extends Omit<ArbitrageMessage, 'type'> {}
 /** How the connection is, as one value. */
 export interface ConnectionStatus {
   state: ConnectionState
+  /** Whether `state` is `connected`: the gateway is there and speaks. */
   isConnected: boolean
   /** The last thing that the gateway found wrong, or why there is no connection. */
   error: string | null
@@ -41,10 +42,11 @@ export interface BookWish extends BookName {
 }
 
 /**
- * `idle`: nobody wants anything, or `disconnect()`. `connecting`, `connected`. `waiting`: lost, trying again by
- * itself soon. `failed`: gave up after `maxReconnectAttempts`.
+ * `idle`: nobody wants anything, or `disconnect()`. `connecting`, `connected`. `silent`: open, but the gateway has not
+ * answered for five seconds, and nothing that it said counts as current. `waiting`: lost, trying again by itself soon.
+ * `failed`: gave up after `maxReconnectAttempts`.
  */
-export type ConnectionState = 'idle' | 'connecting' | 'connected' | 'waiting' | 'failed'
+export type ConnectionState = 'idle' | 'connecting' | 'connected' | 'silent' | 'waiting' | 'failed'
 
 /** What is asked of the gateway besides names; several holders of one connection get the most that one asks for. */
 export interface FeedOptions {

@@ -3,8 +3,8 @@
 import { useCallback, useEffect, useMemo, useRef } from 'react'
 import type { Options } from 'uplot'
 import type { Latency, Percentiles } from '../../core/reports.js'
-import { usePage } from '../hooks/usePage.js'
-import { Name } from './parts.js'
+import { useReport } from '../hooks/useReport.js'
+import { Name, NotCurrent } from './parts.js'
 import { Plot, lineColor } from './Plot.js'
 import type { Value } from './ring.js'
 import { latency } from './text.js'
@@ -25,13 +25,15 @@ const STEPS = ['p50', 'p90', 'p99', 'p999', 'max'] as const
 const STEP_NAMES = ['p50', 'p90', 'p99', 'p99.9', 'max']
 
 export function LatencyChart({ exchange, hop, url, everyMs = 2000, height = 260 }: LatencyChartProps) {
-  const { value } = usePage<Latency>('/api/latency', { url, everyMs })
+  const { value, problem } = useReport<Latency>('/api/latency', { url, everyMs })
   const rows = useMemo(() => (value ? chosen(value, exchange, hop) : []), [value, exchange, hop])
   const drawer = useRef<((data: readonly (readonly Value[])[]) => void) | undefined>(undefined)
   const data = useMemo(() => [STEPS.map((_, at) => at), ...rows.map(([, row]) => STEPS.map((step) => Math.max(1, row[step])))], [rows])
   const newest = useRef<readonly (readonly Value[])[]>(data)
   newest.current = data
-  useEffect(() => drawer.current?.(data), [data])
+  useEffect(() => {
+    drawer.current?.(data)
+  }, [data])
   const feed = useCallback((draw: (data: readonly (readonly Value[])[]) => void) => {
     drawer.current = draw
     draw(newest.current)
@@ -42,6 +44,7 @@ export function LatencyChart({ exchange, hop, url, everyMs = 2000, height = 260 
   const lines = rows.map(([name], at) => ({ name, color: lineColor(at) }))
   return (
     <div className="sw sw-chart">
+      <NotCurrent problem={problem} />
       <Plot label={`Latency by percentile, ${hop ?? exchange ?? 'all exchanges'}; the table has the numbers`} lines={lines} feed={feed} options={OPTIONS} height={height} />
       <LatencyTable rows={rows} head={hop === undefined ? 'Stage' : 'Exchange'} />
     </div>

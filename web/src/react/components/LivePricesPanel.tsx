@@ -125,8 +125,8 @@ function Alerts({ alerts, threshold }: { alerts: readonly ArbitrageAlert[]; thre
     <div className="sw-section">
       <h3 className="sw-subtitle">Arbitrage Opportunities ({alerts.length})</h3>
       <ul className="sw-cards">
-        {alerts.slice(0, SHOWN_MAX).map((alert) => (
-          <li key={`${alert.timestamp} ${alert.buyExchange} ${alert.sellExchange}`} className="sw-card sw-alert">
+        {alerts.slice(0, SHOWN_MAX).map((alert, at) => (
+          <li key={`${alerts.length - at} ${alert.timestamp} ${alert.buyExchange} ${alert.sellExchange}`} className="sw-card sw-alert">
             <div className="sw-line">
               <Route from={alert.buyExchange} to={alert.sellExchange} />
               <Pill tone="good">{fixed(alert.spreadPct, 2)}%</Pill>

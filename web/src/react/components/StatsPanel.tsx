@@ -1,7 +1,7 @@
 // The gateway in a few numbers: who listens, to what, and how much flows.
 
 import type { SocketStats, Status } from '../../core/reports.js'
-import { usePage } from '../hooks/usePage.js'
+import { useReport } from '../hooks/useReport.js'
 import { Pill } from './parts.js'
 import { duration, short } from './text.js'
 import { useRate } from './useRate.js'
@@ -15,9 +15,10 @@ export interface StatsPanelProps {
 }
 
 export function StatsPanel({ url, everyMs = 1000, title = 'Gateway' }: StatsPanelProps) {
-  const stats = usePage<SocketStats>('/api/websocket/stats', { url, everyMs })
-  const status = usePage<Status>('/api/status', { url, everyMs })
+  const stats = useReport<SocketStats>('/api/websocket/stats', { url, everyMs })
+  const status = useReport<Status>('/api/status', { url, everyMs })
   const own = status.value
+  const isCurrent = stats.problem === null && status.problem === null
   const prices = useRate(own?.gateway.prices, own?.timestamp)
   const quotes = useRate(own?.detector.quotes, own?.timestamp)
   const counts = stats.value?.stats
@@ -27,18 +28,18 @@ export function StatsPanel({ url, everyMs = 1000, title = 'Gateway' }: StatsPane
       <header className="sw-head">
         <h2 className="sw-title">{title}</h2>
         <span role="status">
-          {stats.error !== null ? <Pill tone="bad">Unreachable</Pill> : own && <Health status={own.status} />}
+          {!isCurrent ? <Pill tone="bad">Unreachable</Pill> : own && <Health status={own.status} />}
         </span>
       </header>
-      <dl className={`sw-tiles ${stats.error === null ? '' : 'sw-old'}`}>
+      <dl className={`sw-tiles ${isCurrent ? '' : 'sw-old'}`}>
         <Tile name="Clients" value={counts && short(counts.clientCount)} />
         <Tile name="Subscribed pairs" value={counts && short(counts.totalSubscriptions)} />
         <Tile name="Symbols" value={counts && short(counts.uniqueSymbols)} />
         <Tile name="Exchanges" value={counts && short(counts.uniqueExchanges)} />
-        <Tile name="Quotes in" value={perSecond(quotes)} />
-        <Tile name="Prices out" value={perSecond(prices)} />
-        <Tile name="Feeds connected" value={own && `${connected} of ${own.venues.length}`} />
-        <Tile name="Up for" value={own && duration(own.process.uptimeMs)} />
+        <Tile name="Quotes in" value={isCurrent ? perSecond(quotes) : undefined} />
+        <Tile name="Prices out" value={isCurrent ? perSecond(prices) : undefined} />
+        <Tile name="Feeds connected" value={own && isCurrent ? `${connected} of ${own.venues.length}` : undefined} />
+        <Tile name="Up for" value={own && isCurrent ? duration(own.process.uptimeMs) : undefined} />
       </dl>
     </section>
   )

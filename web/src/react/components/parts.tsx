@@ -38,6 +38,16 @@ export function Pill({ tone = 'plain', children, title }: { tone?: Tone; childre
   )
 }
 
+/** Says that what is shown is the last known, and why; nothing while it is current. */
+export function NotCurrent({ problem }: { problem: string | null }) {
+  if (problem === null) return null
+  return (
+    <p className="sw-not-current" role="status">
+      Not current: <Name max={160}>{problem}</Name>. What is shown is the last that was known.
+    </p>
+  )
+}
+
 /** A dot that pulses while things flow. It says nothing by itself: a word stands beside it. */
 export function Dot({ on }: { on: boolean }) {
   return <span className={on ? 'sw-dot sw-dot-on' : 'sw-dot'} aria-hidden="true" />
@@ -100,9 +110,10 @@ export function Ticking({ text, step = 250 }: { text: (now: number) => string; s
   newest.current = text
   useEffect(() => {
     const own = ticker(step)
-    return listen(own, step, () => {
+    const stop = listen(own, step, () => {
       if (place.current) place.current.textContent = newest.current(own.now)
     })
+    return stop
   }, [step])
   return (
     <span ref={place} suppressHydrationWarning>

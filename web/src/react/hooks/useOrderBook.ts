@@ -11,7 +11,7 @@ export interface UseOrderBookOptions {
 
 /**
  * The order book of a symbol on an exchange. Nothing before the gateway's first word, and while there is no connection;
- * it has levels only while its `state` is `live`, or `stale`.
+ * `stale` while the gateway is silent. It has levels only while its `state` is `live`, or `stale`.
  */
 export function useOrderBook(symbol: string, exchange: string, { levels = 10, url }: UseOrderBookOptions = {}): OrderBook | undefined {
   useHold(url, { books: [{ symbol, exchange, levels }] })

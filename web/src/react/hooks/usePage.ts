@@ -17,6 +17,8 @@ export interface Page<T> {
   error: string | null
   /** When the newest answer came, Unix milliseconds of this machine; 0: none yet. */
   updatedAt: number
+  /** The last request failed, or the next answer is three seconds overdue: `value` is the last known, not the present. */
+  isStale: boolean
 }
 
 /**

@@ -38,7 +38,7 @@ export function usePriceCachePolling(pairs: readonly string[], options: UsePrice
   const { url, pollIntervalMs = 4000, staleThresholdMs = 15_000, onError } = options
   const names = JSON.stringify(pairs)
   const path = pairs.length > 0 ? `/api/market-data/prices?${new URLSearchParams({ pairs: pairs.join() })}` : undefined
-  const { value, status: code, error: failure, updatedAt } = usePage<Record<string, unknown>>(path, { url, everyMs: pollIntervalMs })
+  const { value, status: code, error: failure, updatedAt, isStale: isOverdue } = usePage<Record<string, unknown>>(path, { url, everyMs: pollIntervalMs })
 
   const prices = useMemo(() => {
     const found = new Map<string, MarketDataPrice>()
@@ -64,7 +64,7 @@ export function usePriceCachePolling(pairs: readonly string[], options: UsePrice
   }, [error])
 
   return useMemo(() => {
-    const stalePairs = isAsked ? (JSON.parse(stale) as string[]) : []
+    const stalePairs = isAsked ? (JSON.parse(isOverdue ? names : stale) as string[]) : []
     const troubled = error ? 'error' : isUnavailable ? 'unavailable' : stalePairs.length > 0 ? 'stale' : 'polling'
     return {
       prices, error, stalePairs,
@@ -74,7 +74,7 @@ export function usePriceCachePolling(pairs: readonly string[], options: UsePrice
       lastServerUpdate: Math.max(0, ...[...prices.values()].map(({ timestamp }) => timestamp)),
       isPriceStale: stalePairs.length > 0,
     }
-  }, [path, prices, error, isAsked, isUnavailable, updatedAt, stale])
+  }, [path, names, prices, error, isAsked, isUnavailable, isOverdue, updatedAt, stale])
 }
 
 /** Pairs without a price, or whose timestamp has not moved for `threshold` milliseconds; as JSON, which compares. */
