@@ -2,7 +2,7 @@
 import { EventSource } from 'eventsource'
 import { describe, test, type TestContext } from 'vitest'
 import { WebSocket } from 'ws'
-import { Board, Connection, PolledPage, PriceFeed, pageUrl, socketUrl, type Environment, type ServerMessage, type reports } from '../src/core/index.js'
+import { Board, Connection, PairStream, PolledPage, pageUrl, socketUrl, type Environment, type ServerMessage, type reports } from '../src/core/index.js'
 import { PATIENCE, demo, until } from './gateway.js'
 
 const NODE: Partial<Environment> = { WebSocket, EventSource }
@@ -60,6 +60,32 @@ describe.concurrent('the real gateway', () => {
     expect(unread).toEqual([])
   })
 
+  test('C4 1,500 symbols on 6 exchanges: what fits is served, one error, the connection stays', { timeout: PATIENCE * 4 }, async (context) => {
+    const { expect, onTestFinished } = context
+    const { address } = await demo(context)
+    const connection = new Connection(socketUrl(`http://${address}`)!, NODE)
+    onTestFinished(() => connection.disconnect())
+    const errors: string[] = []
+    const states: string[] = []
+    const asked: string[][] = []
+    connection.on('error', ({ message }) => errors.push(message))
+    connection.on('state', (state) => states.push(state))
+    connection.on('subscribed', ({ symbols, exchanges }) => asked.push([...symbols, ...exchanges]))
+    const priced = new Set<string>()
+    connection.on('price', ({ exchange }) => priced.add(exchange))
+    const names = Array.from({ length: 1499 }, (_, n) => `S${n}/USDT`)
+    const hold = connection.hold({ symbols: ['BTC/USDT', ...names], exchanges: EXCHANGES })
+    await until('all that fits', () => asked.at(-1)?.length === 682 + 6)
+    await until('prices of all', () => priced.size === 6)
+    expect(errors).toEqual(['Too many pairs: at most 4096 symbols times exchanges'])
+    expect(connection.error).toBe(errors[0])
+    // Less is wanted: all of it is served, and nothing is wrong any more.
+    connection.hold({ symbols: ['BTC/USDT'], exchanges: EXCHANGES })
+    hold.end()
+    await until('the rest', () => asked.length > 0 && connection.error === null)
+    expect(states.filter((state) => state === 'connecting'), 'one connection all the time').toEqual(['connecting'])
+  })
+
   test('a restart: stale at once, back by itself, subscribed as before, nothing asked twice', { timeout: PATIENCE * 4 }, async (context) => {
     const { expect } = context
     const first = await demo(context)
@@ -84,7 +110,7 @@ describe.concurrent('the real gateway', () => {
     const { expect, onTestFinished } = context
     const first = await demo(context)
     const pairs = ['BTC/USD', 'BTC/USDT', 'ETH/USDT']
-    const feed = new PriceFeed(pageUrl('/api/market-data/stream', `http://${first.address}`, { pairs: pairs.join() })!, pairs, NODE)
+    const feed = new PairStream(`http://${first.address}`, NODE).feed(pairs)
     onTestFinished(feed.subscribe(() => {}))
     const complete = () => feed.view.status === 'connected' && pairs.every((pair) => feed.view.prices.has(pair))
     await until('all pairs', complete)

@@ -62,6 +62,99 @@ describe('usePriceStream', () => {
     expect(FakeEvents.open.length).toBe(1)
   })
 
+  test('different sets are one stream with the union; it is replaced when the new one speaks, and nobody\'s prices pause', () => {
+    const one = mounted(['BTC/USD'], { updateDebounceMs: 0 })
+    source().connected()
+    source().price('BTC/USD', 1)
+    pass(2000)
+    const [two, three] = [mounted(['ETH/USDT']), mounted(['SOL/USDT', 'BTC/USD'])]
+    pass(600)
+    expect(FakeEvents.open.map(({ url }) => new URL(url).searchParams.get('pairs'))).toEqual(['BTC/USD', 'BTC/USD,ETH/USDT,SOL/USDT'])
+    expect(three.now).toMatchObject({ status: 'connecting', hasReceivedPrice: true })
+    FakeEvents.open[0]!.price('BTC/USD', 2)
+    pass(600)
+    expect([one.now.status, one.now.prices.get('BTC/USD')?.price, three.now.prices.get('BTC/USD')?.price]).toEqual(['connected', 2, 2])
+    FakeEvents.open[1]!.connected()
+    pass(600)
+    expect(FakeEvents.all.map(({ readyState }) => readyState)).toEqual([2, 1])
+    burst(3, ['BTC/USD', 'ETH/USDT', 'SOL/USDT'])
+    pass(600)
+    expect([one, two, three].map(({ now }) => [now.status, ...now.prices.keys()])).toEqual([
+      ['connected', 'BTC/USD'], ['connected', 'ETH/USDT'], ['connected', 'BTC/USD', 'SOL/USDT'],
+    ])
+    two.unmount()
+    three.unmount()
+    pass(1000)
+    FakeEvents.open[1]!.connected()
+    pass(1000)
+    expect(FakeEvents.open.map(({ url }) => new URL(url).searchParams.get('pairs'))).toEqual(['BTC/USD'])
+  })
+
+  test('twelve sets of pairs never hold more than two streams', () => {
+    const hooks = Array.from({ length: 12 }, (_, n) => mounted([`S${n}/USDT`, `S${n + 1}/USDT`]))
+    for (let n = 0; n < 20; n++) {
+      pass(100)
+      expect(FakeEvents.open.length).toBeLessThanOrEqual(2)
+      FakeEvents.open.forEach((events) => events.connected())
+    }
+    pass(1000)
+    expect(FakeEvents.open.length).toBe(1)
+    burst(1, Array.from({ length: 13 }, (_, n) => `S${n}/USDT`))
+    pass(600)
+    expect(hooks.map(({ now }) => [now.status, now.prices.size])).toEqual(Array(12).fill(['connected', 2]))
+  })
+
+  test('a union whose new stream is refused keeps the old one, and tells only those who lack pairs', () => {
+    const one = mounted(['BTC/USD'])
+    source().connected()
+    source().price('BTC/USD', 1)
+    const two = mounted(['ETH/USDT'])
+    pass(600)
+    FakeEvents.open[1]!.fail(2)
+    for (let n = 0; n < 30; n++) {
+      FakeEvents.all[0]!.price('BTC/USD', n)
+      FakeEvents.open.slice(1).forEach((events) => events.fail(2))
+      pass(1000)
+    }
+    expect([one.now.status, one.now.prices.get('BTC/USD')?.price, two.now.status]).toEqual(['connected', 29, 'error'])
+  })
+
+  test('what is no pair is left out, and told to who asked for it alone', () => {
+    const one = mounted(['BTC/USD'])
+    const two = mounted(['ETH/USDT', 'doge'])
+    pass(600)
+    const last = FakeEvents.all.at(-1)!
+    expect(new URL(last.url).searchParams.get('pairs')).toBe('BTC/USD,ETH/USDT')
+    last.connected()
+    burst(1, ['BTC/USD', 'ETH/USDT'])
+    pass(600)
+    expect(one.now).toMatchObject({ status: 'connected', error: null })
+    expect([two.now.status, two.now.stalePairs, two.now.error?.message]).toEqual(['degraded', ['doge'], 'Not a pair: doge'])
+  })
+
+  test('pairs that are too many for one request line are several streams', () => {
+    const pairs = Array.from({ length: 700 }, (_, n) => `S${n}/USDT`)
+    const hook = mounted(pairs)
+    expect(FakeEvents.open.length).toBeGreaterThan(1)
+    expect(Math.max(...FakeEvents.open.map(({ url }) => url.length))).toBeLessThan(4000)
+    FakeEvents.open.forEach((events) => {
+      events.connected()
+      new URL(events.url).searchParams.get('pairs')!.split(',').forEach((pair) => events.price(pair, 1))
+    })
+    pass(600)
+    expect([hook.now.status, hook.now.prices.size]).toEqual(['connected', 700])
+  })
+
+  test('B8 a gateway that freezes: every pair is stale four seconds later', () => {
+    const hook = mounted()
+    source().connected()
+    burst(1)
+    pass(3500)
+    expect(hook.now).toMatchObject({ status: 'connected', isPriceStale: false })
+    pass(2000)
+    expect(hook.now).toMatchObject({ status: 'degraded', isPriceStale: true, stalePairs: PAIRS })
+  })
+
   test('mounting and unmounting 1,000 times leaves one stream, then none', () => {
     for (let n = 0; n < 1000; n++) mounted().unmount()
     expect([FakeEvents.all.length, FakeEvents.open.length]).toEqual([1, 1])

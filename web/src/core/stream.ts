@@ -1,11 +1,13 @@
-// Prices of pairs over server-sent events: one EventSource for all who want the same pairs, whatever array they bring.
-// It is open while somebody listens. The browser reconnects what is cut; what it gives up for ever (any status but
-// 200), and what is silent for long, is opened anew here.
+// Prices of pairs over server-sent events: one EventSource for all who want pairs of a gateway, with the union of what they
+// want, since browsers allow six connections to a host over HTTP/1.1. A union that changes is opened first and the
+// old stream closed when the new one speaks, so nobody's prices pause. It is open while somebody listens. The browser
+// reconnects what is cut; what it gives up for ever (any status but 200), and what is silent for long, is opened anew here.
 
 import { backoff } from './backoff.js'
 import { environment, pageUrl, type Environment, type EventsLike } from './environment.js'
 import { parseStreamEvent, type PriceUpdate } from './messages.js'
 import { Pacer } from './pacer.js'
+import { STREAM_BEAT, isSilent } from './silence.js'
 
 export type PriceStreamStatus = 'connecting' | 'connected' | 'error' | 'degraded' | 'idle'
 
@@ -27,55 +29,264 @@ const CONNECTING: StreamView = { ...EMPTY_STREAM, status: 'connecting' }
 
 /** As for the WebSocket: the next listener often comes at once. */
 const LINGER = 200
-/** A stream without any price for this long is an error. */
+/** The first stream is opened at once. What components want that mount together is one more request this much later. */
+const GATHER = 20
+/** Further changes of the union are requests at least this far apart. */
+const OPENED_APART = 500
+/** Prices that do not come within this time are an error. */
 const PRICE_WITHIN = 20_000
 /** A stream that says nothing for this long is opened anew. */
 const SILENCE_MAX = 45_000
-/** The gateway sends every fresh pair each second; a pair without a word for this long is not fresh. */
-const WORD_WITHIN = 5000
-/** A pair whose timestamp stands still for this long is not fresh either. Clocks are not compared. */
+/** A pair whose timestamp stands still for this long is not fresh. Clocks are not compared. */
 const STANDS_STILL = 30_000
 const SWEEP = 1000
 const CLOSED = 2
+/** Characters of an address: the gateway takes request lines of 4 KiB. What is longer becomes two streams. */
+const ADDRESS_MAX = 3500
+/** What the gateway takes for a pair; it refuses the whole stream for any other. */
+const PAIR = /^[A-Z0-9]{1,10}\/[A-Z0-9]{3,10}$/
 
-interface Heard {
-  at: number
-  timestamp: number
-  movedAt: number
+/** One EventSource. */
+interface Line {
+  readonly url: string
+  readonly pairs: ReadonlySet<string>
+  source: EventsLike | undefined
+  state: 'connecting' | 'connected' | 'broken'
+  wordAt: number
+  attempts: number
+  waiting: unknown
 }
 
-/** See the head of this file. */
-export class PriceFeed {
-  readonly pairs: readonly string[]
-  #url: string
+interface Heard {
+  price: PriceUpdate
+  /** By the clock that never jumps: when the newest price came, and when its timestamp last moved. */
+  at: number
+  movedAt: number
+  /** Unix milliseconds. */
+  unixAt: number
+}
+
+/** All pairs that are wanted of one gateway. See the head of this file. */
+export class PairStream {
+  #url: string | undefined
   #ended: () => void
   #environment: Environment
   #pacer: Pacer
-  #listeners = new Set<() => void>()
-  #view = CONNECTING
-
-  #source: EventsLike | undefined
-  #status: 'connecting' | 'connected' | 'error' = 'connecting'
-  #error: Error | null = null
-  #prices = new Map<string, PriceUpdate>()
+  #known = new Map<string, PriceFeed>()
+  #feeds = new Set<PriceFeed>()
+  #lines: Line[] = []
+  /** Replaced, and closed when all of `#lines` have spoken. */
+  #leaving: Line[] = []
   #heard = new Map<string, Heard>()
-  #isPriceNew = false
-  #lastUpdate = 0
-  #isOn = false
-  #startedAt = 0
-  #connectedAt = 0
-  #wordAt = 0
-  #attempts = 0
-  #lingering: unknown
+  /** Since when each pair is on a connected line. */
+  #since = new Map<string, number>()
+  #openedAt = -Infinity
+  #opening: unknown
   #sweeping: unknown
-  #waiting: unknown
 
-  constructor(url: string, pairs: readonly string[], own: Partial<Environment> = {}, ended = () => {}) {
+  /** `url` is any form of a gateway's address that `pageUrl` reads; `ended` is called when nobody listens any more. */
+  constructor(url?: string, own: Partial<Environment> = {}, ended = () => {}) {
     this.#url = url
     this.#ended = ended
-    this.pairs = pairs
     this.#environment = environment(own)
-    this.#pacer = new Pacer(this.#environment, () => this.#publish())
+    this.#pacer = new Pacer(this.#environment, () => this.#feeds.forEach((feed) => feed.publish()))
+  }
+
+  /** The prices of some pairs; the same one for the same pairs in any order. */
+  feed(pairs: readonly string[]): PriceFeed {
+    const key = keyOf(pairs)
+    let feed = this.#known.get(key)
+    if (!feed) this.#known.set(key, (feed = new PriceFeed(this, [...new Set(pairs)].sort(), this.#environment)))
+    return feed
+  }
+
+  /** What the feed of these pairs shows now; it need not be open. */
+  view(pairs: readonly string[]): StreamView {
+    return this.#known.get(keyOf(pairs))?.view ?? CONNECTING
+  }
+
+  /** @internal */
+  add(feed: PriceFeed): void {
+    const isFirst = this.#feeds.size === 0
+    this.#feeds.add(feed)
+    this.#known.set(keyOf(feed.pairs), feed)
+    if (!isFirst) return this.#openLater()
+    this.#openWanted()
+    this.#openedAt = -Infinity
+    this.#sweepLater()
+  }
+
+  /** @internal */
+  remove(feed: PriceFeed): void {
+    this.#feeds.delete(feed)
+    this.#known.delete(keyOf(feed.pairs))
+    if (this.#feeds.size > 0) return this.#openLater()
+    const { clearTimeout } = this.#environment
+    clearTimeout(this.#opening)
+    clearTimeout(this.#sweeping)
+    this.#opening = undefined
+    this.#pacer.cancel()
+    ;[...this.#lines.splice(0), ...this.#leaving.splice(0)].forEach((line) => this.#close(line))
+    this.#heard.clear()
+    this.#openedAt = -Infinity
+    this.#ended()
+  }
+
+  /** @internal The newest price of a pair. */
+  heard(pair: string): Heard | undefined {
+    return this.#heard.get(pair)
+  }
+
+  /** @internal How the stream of a pair is. */
+  stateOf(pair: string): Line['state'] {
+    if (this.#since.has(pair)) return 'connected'
+    return this.#lines.some((line) => line.state === 'broken' && line.pairs.has(pair)) ? 'broken' : 'connecting'
+  }
+
+  /** @internal Whether a connected stream brings nothing new of a pair. */
+  isQuiet(pair: string): boolean {
+    const now = this.#environment.now()
+    const heard = this.#heard.get(pair)
+    // A new connection has a moment to bring each pair.
+    const quiet = now - Math.max(heard?.at ?? -Infinity, this.#since.get(pair) ?? now)
+    return isSilent(quiet, STREAM_BEAT) || (heard !== undefined && now - heard.movedAt > STANDS_STILL)
+  }
+
+  #openLater(): void {
+    if (this.#opening !== undefined) return
+    const { now, setTimeout } = this.#environment
+    this.#opening = setTimeout(() => {
+      this.#opening = undefined
+      this.#openWanted()
+    }, Math.max(GATHER, this.#openedAt + OPENED_APART - now()))
+  }
+
+  #openWanted(): void {
+    const wanted = new Set([...this.#feeds].flatMap((feed) => feed.pairs).filter((pair) => PAIR.test(pair)))
+    for (const pair of this.#heard.keys()) {
+      if (!wanted.has(pair)) this.#heard.delete(pair)
+    }
+    const parts = partsOf([...wanted].sort(), this.#url)
+    const isSame = parts.length === this.#lines.length && parts.every(([url]) => this.#lines.some((line) => line.url === url))
+    if (isSame) return
+    this.#openedAt = this.#environment.now()
+    const before = this.#lines
+    this.#lines = parts.map(([url, pairs]) => {
+      const kept = before.find((line) => line.url === url)
+      return kept ?? { url, pairs: new Set(pairs), source: undefined, state: 'connecting', wordAt: 0, attempts: 0, waiting: undefined }
+    })
+    this.#leaving.push(...before.filter((line) => !this.#lines.includes(line)))
+    this.#lines.filter((line) => !before.includes(line)).forEach((line) => this.#open(line))
+    this.#closeLeaving()
+    this.#pacer.request()
+  }
+
+  #open(line: Line): void {
+    this.#detach(line)
+    line.wordAt = this.#environment.now()
+    try {
+      const source = new this.#environment.EventSource(line.url)
+      line.source = source
+      source.onmessage = (event) => this.#event(line, event.data)
+      source.onerror = () => this.#broken(line, source.readyState === CLOSED)
+    } catch {
+      this.#broken(line, true)
+    }
+  }
+
+  #detach({ source, waiting }: Line): void {
+    this.#environment.clearTimeout(waiting)
+    if (!source) return
+    source.onmessage = source.onerror = null
+    source.close()
+  }
+
+  #close(line: Line): void {
+    this.#detach(line)
+    line.source = undefined
+    this.#become(line, 'broken')
+  }
+
+  /** Closes what has been replaced, or brings nothing anyway. */
+  #closeLeaving(): void {
+    const isReplaced = this.#lines.every(({ state }) => state === 'connected')
+    const gone = this.#leaving.filter(({ state }) => isReplaced || state !== 'connected')
+    this.#leaving = this.#leaving.filter((line) => !gone.includes(line))
+    gone.forEach((line) => this.#close(line))
+  }
+
+  #become(line: Line, state: Line['state']): void {
+    line.state = state
+    for (const pair of line.pairs) {
+      const isConnected = [...this.#lines, ...this.#leaving].some((other) => other.state === 'connected' && other.pairs.has(pair))
+      if (!isConnected) this.#since.delete(pair)
+      else if (!this.#since.has(pair)) this.#since.set(pair, this.#environment.now())
+    }
+    this.#pacer.request()
+  }
+
+  #broken(line: Line, isForGood: boolean): void {
+    this.#become(line, 'broken')
+    if (this.#leaving.includes(line)) this.#closeLeaving()
+    else if (isForGood) this.#openAgain(line)
+  }
+
+  #openAgain(line: Line): void {
+    const { setTimeout, random } = this.#environment
+    this.#detach(line)
+    line.source = undefined
+    line.waiting = setTimeout(() => this.#open(line), backoff(line.attempts, 0, random()))
+    line.attempts += 1
+  }
+
+  #event(line: Line, data: unknown): void {
+    const event = parseStreamEvent(data)
+    if (!event) return
+    const { now, unixNow } = this.#environment
+    line.wordAt = now()
+    line.attempts = 0
+    if (line.state !== 'connected') {
+      this.#become(line, 'connected')
+      this.#closeLeaving()
+    }
+    if ('pair' in event && line.pairs.has(event.pair)) {
+      const before = this.#heard.get(event.pair)
+      const isMoved = before?.price.timestamp !== event.timestamp
+      this.#heard.set(event.pair, { price: event, at: now(), movedAt: isMoved ? now() : before!.movedAt, unixAt: unixNow() })
+    }
+    this.#pacer.request()
+  }
+
+  #sweepLater(): void {
+    this.#sweeping = this.#environment.setTimeout(() => {
+      const now = this.#environment.now()
+      for (const line of this.#lines) {
+        if (!line.source || now - line.wordAt <= SILENCE_MAX) continue
+        this.#become(line, 'broken')
+        this.#openAgain(line)
+      }
+      this.#feeds.forEach((feed) => feed.publish())
+      this.#sweepLater()
+    }, SWEEP)
+  }
+}
+
+/** Some pairs of a gateway, for all who want just these. Made by {@link PairStream.feed}. */
+export class PriceFeed {
+  readonly pairs: readonly string[]
+  #stream: PairStream
+  #environment: Environment
+  #listeners = new Set<() => void>()
+  #view = CONNECTING
+  #isOn = false
+  #startedAt = 0
+  #lingering: unknown
+
+  /** @internal */
+  constructor(stream: PairStream, pairs: readonly string[], own: Environment) {
+    this.#stream = stream
+    this.#environment = own
+    this.pairs = pairs
   }
 
   get view(): StreamView {
@@ -84,163 +295,102 @@ export class PriceFeed {
 
   /** Opens the stream if need be and calls `listener` after each frame that changed the view; the result ends that. */
   subscribe(listener: () => void): () => void {
-    const { setTimeout, clearTimeout } = this.#environment
+    const { now, setTimeout, clearTimeout } = this.#environment
     const own = () => listener()
     clearTimeout(this.#lingering)
     this.#listeners.add(own)
-    if (!this.#isOn) this.#start()
+    if (!this.#isOn) {
+      this.#isOn = true
+      this.#startedAt = now()
+      this.#stream.add(this)
+      // Others may have had these pairs for long.
+      this.publish()
+    }
     return () => {
       if (this.#listeners.delete(own) && this.#listeners.size === 0) this.#lingering = setTimeout(() => this.#stop(), LINGER)
     }
   }
 
-  #start(): void {
-    this.#isOn = true
-    this.#startedAt = this.#environment.now()
-    this.#open()
-    this.#sweepLater()
-  }
-
   #stop(): void {
-    const { clearTimeout } = this.#environment
-    this.#close()
-    clearTimeout(this.#waiting)
-    clearTimeout(this.#sweeping)
-    this.#pacer.cancel()
-    this.#prices.clear()
-    this.#heard.clear()
-    this.#status = 'connecting'
-    this.#error = null
     this.#isOn = false
-    this.#lastUpdate = this.#attempts = 0
     this.#view = CONNECTING
-    this.#ended()
+    this.#stream.remove(this)
   }
 
-  #open(): void {
-    this.#close()
-    this.#wordAt = this.#environment.now()
-    try {
-      const source = new this.#environment.EventSource(this.#url)
-      this.#source = source
-      source.onmessage = (event) => this.#event(event.data)
-      source.onerror = () => this.#broken(source.readyState === CLOSED)
-    } catch {
-      this.#broken(true)
-    }
-  }
-
-  #close(): void {
-    const source = this.#source
-    this.#source = undefined
-    if (!source) return
-    source.onmessage = source.onerror = null
-    source.close()
-  }
-
-  #broken(isForGood: boolean): void {
-    this.#fail(new Error('Connection to the price stream lost'))
-    if (isForGood) this.#openLater()
-  }
-
-  #fail(error: Error): void {
-    this.#status = 'error'
-    this.#error = error
-    this.#pacer.request()
-  }
-
-  #openLater(): void {
-    this.#close()
-    const { setTimeout, clearTimeout, random } = this.#environment
-    clearTimeout(this.#waiting)
-    this.#waiting = setTimeout(() => this.#open(), backoff(this.#attempts, 0, random()))
-    this.#attempts += 1
-  }
-
-  #event(data: unknown): void {
-    const event = parseStreamEvent(data)
-    if (!event) return
-    const now = this.#environment.now()
-    this.#wordAt = now
-    this.#attempts = 0
-    if (this.#status !== 'connected') {
-      this.#status = 'connected'
-      this.#error = null
-      this.#connectedAt = now
-    }
-    if ('pair' in event && this.pairs.includes(event.pair)) {
-      const heard = this.#heard.get(event.pair)
-      const moved = heard?.timestamp !== event.timestamp
-      this.#heard.set(event.pair, { at: now, timestamp: event.timestamp, movedAt: moved ? now : heard!.movedAt })
-      this.#prices.set(event.pair, event)
-      this.#lastUpdate = this.#environment.unixNow()
-      this.#isPriceNew = true
-    }
-    this.#pacer.request()
-  }
-
-  #sweepLater(): void {
-    this.#sweeping = this.#environment.setTimeout(() => {
-      const now = this.#environment.now()
-      if (this.#source && now - this.#wordAt > SILENCE_MAX) this.#openLater()
-      if (this.#lastUpdate === 0 && now - this.#startedAt >= PRICE_WITHIN && this.#error === null) {
-        this.#fail(new Error('No price data received'))
-      }
-      this.#publish()
-      this.#sweepLater()
-    }, SWEEP)
-  }
-
-  #isStale(pair: string, now: number): boolean {
-    const heard = this.#heard.get(pair)
-    if (this.#status !== 'connected') return this.#status === 'error'
-    if (!heard) return now - this.#connectedAt > WORD_WITHIN
-    // A new connection has a moment to bring each pair.
-    return now - Math.max(heard.at, this.#connectedAt) > WORD_WITHIN || now - heard.movedAt > STANDS_STILL
-  }
-
-  #publish(): void {
-    const now = this.#environment.now()
-    const { prices, stalePairs } = this.#view
-    const stale = this.pairs.filter((pair) => this.#isStale(pair, now))
-    const next: StreamView = {
-      prices: this.#isPriceNew ? new Map(this.#prices) : prices,
-      status: this.#status === 'connected' && stale.length > 0 ? 'degraded' : this.#status,
-      lastUpdate: this.#lastUpdate,
-      error: this.#error,
-      stalePairs: stale.join() === stalePairs.join() ? stalePairs : stale,
-    }
-    this.#isPriceNew = false
+  /** @internal Takes what is new into the view, and tells listeners. */
+  publish(): void {
+    const next = this.#next()
     if ((Object.keys(next) as (keyof StreamView)[]).every((name) => next[name] === this.#view[name])) return
     this.#view = next
     ;[...this.#listeners].forEach((listener) => listener())
   }
-}
 
-const all = new Map<string, PriceFeed>()
-const addressOf = (pairs: readonly string[], url?: string) => {
-  const sorted = [...new Set(pairs)].sort()
-  return sorted.length > 0 ? pageUrl('/api/market-data/stream', url, { pairs: sorted.join() }) : undefined
-}
-
-/**
- * The page's own stream of these pairs, in any order, at a gateway; nothing without pairs or a page. Browsers allow six
- * connections to a host over HTTP/1.1: a page should keep to few sets of pairs.
- */
-export function sharedStream(pairs: readonly string[], url?: string): PriceFeed | undefined {
-  const address = addressOf(pairs, url)
-  if (address === undefined) return undefined
-  let feed = all.get(address)
-  if (!feed) {
-    // Nobody listens any more: the next one begins anew.
-    feed = new PriceFeed(address, [...new Set(pairs)].sort(), {}, () => all.delete(address))
-    all.set(address, feed)
+  #next(): StreamView {
+    const was = this.#view
+    const prices = new Map<string, PriceUpdate>()
+    let lastUpdate = 0
+    for (const pair of this.pairs) {
+      const heard = this.#stream.heard(pair)
+      if (!heard) continue
+      prices.set(pair, heard.price)
+      lastUpdate = Math.max(lastUpdate, heard.unixAt)
+    }
+    const isSame = prices.size === was.prices.size && [...prices].every(([pair, price]) => was.prices.get(pair) === price)
+    const valid = this.pairs.filter((pair) => PAIR.test(pair))
+    const states = new Map(valid.map((pair) => [pair, this.#stream.stateOf(pair)]))
+    const isBroken = [...states.values()].includes('broken')
+    const isConnected = valid.every((pair) => states.get(pair) === 'connected')
+    const stale = this.pairs.filter((pair) => {
+      const state = states.get(pair) ?? 'broken'
+      return state === 'broken' || (state === 'connected' && this.#stream.isQuiet(pair))
+    })
+    const isLate = prices.size === 0 && this.#environment.now() - this.#startedAt >= PRICE_WITHIN
+    const wrong = this.pairs.filter((pair) => !PAIR.test(pair))
+    const failure = isBroken ? 'Connection to the price stream lost' : isLate ? 'No price data received' : undefined
+    const message = failure ?? (wrong.length > 0 ? `Not a pair: ${wrong.join(', ').slice(0, 80)}` : undefined)
+    const troubled = failure !== undefined || valid.length === 0 ? 'error' : isConnected ? 'connected' : 'connecting'
+    return {
+      prices: isSame ? was.prices : prices,
+      status: troubled === 'connected' && stale.length > 0 ? 'degraded' : troubled,
+      lastUpdate,
+      error: message === undefined ? null : was.error?.message === message ? was.error : new Error(message),
+      stalePairs: stale.join() === was.stalePairs.join() ? was.stalePairs : stale,
+    }
   }
-  return feed
+}
+
+const keyOf = (pairs: readonly string[]) => [...new Set(pairs)].sort().join()
+
+/** Pairs in as many addresses as they need. */
+function partsOf(pairs: readonly string[], url: string | undefined): [string, string[]][] {
+  const address = (some: readonly string[]) => pageUrl('/api/market-data/stream', url, { pairs: some.join() }) ?? ''
+  const parts: string[][] = []
+  let length = Infinity
+  for (const pair of pairs) {
+    const more = encodeURIComponent(pair).length + 3
+    if (length + more > ADDRESS_MAX) {
+      parts.push([])
+      length = address([]).length
+    }
+    parts.at(-1)!.push(pair)
+    length += more
+  }
+  return parts.map((part) => [address(part), part])
+}
+
+const all = new Map<string, PairStream>()
+
+/** The page's own stream of a gateway's pairs, for these; nothing without pairs or a page. */
+export function sharedStream(pairs: readonly string[], url?: string): PriceFeed | undefined {
+  const address = pairs.length > 0 ? pageUrl('', url) : undefined
+  if (address === undefined) return undefined
+  let stream = all.get(address)
+  if (!stream) all.set(address, (stream = new PairStream(address, {}, () => all.delete(address))))
+  return stream.feed(pairs)
 }
 
 /** What the page's stream of these pairs shows now, without opening one. */
 export function streamView(pairs: readonly string[], url?: string): StreamView {
-  const address = addressOf(pairs, url)
-  return address === undefined ? EMPTY_STREAM : (all.get(address)?.view ?? CONNECTING)
+  const address = pairs.length > 0 ? pageUrl('', url) : undefined
+  return address === undefined ? EMPTY_STREAM : (all.get(address)?.view(pairs) ?? CONNECTING)
 }

@@ -26,7 +26,7 @@ export interface PriceStream {
   hasReceivedPrice: boolean
 }
 
-/** Prices of pairs with their day, over server-sent events: one stream for all components with the same pairs. */
+/** Prices of pairs with their day, over server-sent events: one stream for all components of the page, whatever pairs they want. */
 export function usePriceStream(pairs: readonly string[], options: UsePriceStreamOptions = {}): PriceStream {
   const { url, onError, updateDebounceMs = 500 } = options
   const names = JSON.stringify(pairs)
