@@ -6,7 +6,11 @@ export default defineConfig({
     lib: { entry: { index: 'src/core/index.ts', hooks: 'src/react/hooks/index.ts', react: 'src/react/index.ts' }, formats: ['es'] },
     target: 'es2022',
     sourcemap: true,
-    rollupOptions: { external: [/^react($|\/)/, /^react-dom($|\/)/, 'uplot'] },
+    rollupOptions: {
+      // Hooks and components run in a browser: React's server components need to be told.
+      output: { banner: ({ name }) => (name === 'react' ? "'use client';" : ''), minify: true },
+      external: [/^react($|\/)/, /^react-dom($|\/)/, 'uplot'],
+    },
   },
   test: {
     include: ['test/**/*.test.{ts,tsx}'],

@@ -4,6 +4,8 @@ import { defineConfig } from 'vite'
 
 export default defineConfig({
   root: 'dashboard',
+  // A proxy may serve the page below a path.
+  base: './',
   plugins: [react()],
   build: {
     outDir: '../page/built',

@@ -3,8 +3,10 @@
 import { chromium } from 'playwright-core'
 import { mkdirSync } from 'node:fs'
 import path from 'node:path'
-import { after } from 'node:test'
+import { after, afterEach } from 'node:test'
 import { fileURLToPath } from 'node:url'
+
+import { PATIENCE } from '../../tests/clients/rig.js'
 
 export * from '../../tests/clients/rig.js'
 
@@ -26,6 +28,12 @@ export async function chromiumBrowser() {
   })
   return browser
 }
+/** A page that a failed test leaves open would keep the machine busy. */
+const contexts = new Set()
+afterEach(async () => {
+  for (const context of contexts) await context.close().catch(() => {})
+  contexts.clear()
+})
 after(async () => {
   await browser?.close()
   browser = undefined
@@ -37,6 +45,9 @@ after(async () => {
  */
 export async function openPage(address, { hash = '', viewport = { width: 1440, height: 900 }, ...options } = {}) {
   const context = await (await chromiumBrowser()).newContext({ viewport, ...options })
+  contexts.add(context)
+  // How long anything may take on a busy machine before a test gives up.
+  context.setDefaultTimeout(PATIENCE)
   const page = await context.newPage()
   page.wrong = []
   page.sockets = []

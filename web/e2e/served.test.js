@@ -21,7 +21,7 @@ after(() => server.stop())
 
 /** Everything that the page loads. */
 function files(html) {
-  return [...html.matchAll(/(?:src|href)="(\/[^"]*)"/g)].map(([, path]) => path).filter((path) => path !== '/api')
+  return [...html.matchAll(/(?:src|href)="\.(\/[^"]*)"/g)].map(([, path]) => path)
 }
 
 /** A GET whose answer is taken byte by byte as a slow line would: the head, then the body. */
@@ -52,6 +52,7 @@ describe('the page as it is served', () => {
     assert.equal(page.body, readFileSync(`${BUILT}index.html`, 'utf8'), 'the binary holds the newest page')
     assert.ok(files(page.body).length >= 3)
     assert.doesNotMatch(page.body, /https?:\/\//)
+    assert.doesNotMatch(page.body, /(?:src|href)="\//, 'a page below a path finds its own')
   })
 
   test('the first load is below 150 KiB gzipped', async () => {
@@ -213,6 +214,7 @@ test('f101 hostile names and errors are text everywhere', async () => {
     const found = await page.evaluate(() => ({ images: document.images.length, scripts: document.querySelectorAll('body script').length, owned: window.owned }))
     assert.deepEqual(found, { images: 0, scripts: 0, owned: undefined }, view)
     const shown = await page.evaluate(() => [...document.querySelectorAll('body, body *')].flatMap((one) => [...one.childNodes].filter((n) => n.nodeType === 3).map((n) => n.data)).join(' '))
+    // eslint-disable-next-line no-control-regex
     assert.doesNotMatch(shown, /[\u0007\u200b\u202a-\u202e\u2066-\u2069]/, view)
     await picture(page, `hostile-${view}`)
   }

@@ -1,5 +1,5 @@
-// Holds the built core and hooks to their size, with all they share, gzipped as a server would; and loads them as Node
-// does, where there is no page.
+// Holds the built core and hooks to their size, with all they share, gzipped as a server would; loads them as Node does,
+// where there is no page; and looks for what React's server components need of the entry.
 import { readFileSync } from 'node:fs'
 import { gzipSync } from 'node:zlib'
 
@@ -18,6 +18,10 @@ add('hooks.js')
 const bytes = gzipSync(Buffer.concat([...files].map((name) => readFileSync(new URL(name, dist))))).length
 console.log(`core and hooks: ${bytes} bytes gzipped of ${LIMIT} (${[...files].join(', ')})`)
 if (bytes > LIMIT) process.exit(1)
+
+const entry = readFileSync(new URL('react.js', dist), 'utf8')
+if (!/^['"]use client['"];/.test(entry)) throw new Error("dist/react.js does not begin with 'use client'")
+if (/export \*/.test(entry)) throw new Error('dist/react.js has `export *`, which a client entry of server components may not have')
 
 const [core, hooks] = await Promise.all(['index.js', 'hooks.js'].map((name) => import(new URL(name, dist))))
 if (!core.parseMessage || core.socketUrl() !== undefined || !hooks.usePriceStream) throw new Error('the built package lacks what it should have')

@@ -10,7 +10,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const BINARY = path.resolve(ROOT, process.env.SPREADWIRE_BIN ?? 'target/debug/spreadwire')
 
 /** How long anything may take on a busy machine before a test gives up. */
-export const PATIENCE = 15_000
+export const PATIENCE = 90_000
 
 /** Waits until `probe` finds something, and returns that. */
 export async function until<T>(what: string, probe: () => T | undefined | null | false): Promise<T> {

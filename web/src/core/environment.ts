@@ -108,10 +108,23 @@ export function environment(own: Partial<Environment> = {}): Environment {
 
 const SOCKET_PATH = '/ws/prices'
 
+let home = '/'
+
+/**
+ * Makes `url` the gateway of everything that names none, instead of the root of where the page comes from. A page below a
+ * path (`/prefix/`) calls it once, before its first hook.
+ */
+export function setGateway(url: string): void {
+  home = url
+}
+
+/** `url`, or the gateway of everything that names none. */
+export const gatewayOf = (url: string | undefined): string => url ?? home
+
 /** The parts of a gateway's address: any of `wss://host/ws/prices`, `https://host`, `https://host/prefix`, `/prefix`. */
 function parts(url: string | undefined): InstanceType<Platform['URL']> | undefined {
   try {
-    const found = new platform.URL(url ?? '/', platform.location?.href)
+    const found = new platform.URL(gatewayOf(url), platform.location?.href)
     found.pathname = found.pathname.replace(/(\/ws\/prices)?\/*$/, '')
     return found
   } catch {

@@ -2,7 +2,7 @@
 
 import { Board } from './board.js'
 import { Connection } from './connection.js'
-import { socketUrl } from './environment.js'
+import { gatewayOf, socketUrl } from './environment.js'
 
 /** A gateway's connection and what it has heard. */
 export interface Live {
@@ -22,15 +22,16 @@ export function shared(url: string): Live {
   return live
 }
 
-const found = new Map<string | undefined, Live>()
+const found = new Map<string, Live>()
 
 /** The same by any form of address that `socketUrl` reads; nothing where there is no page and no whole address. */
 export function sharedAt(url?: string): Live | undefined {
-  let live = found.get(url)
+  const gateway = gatewayOf(url)
+  let live = found.get(gateway)
   if (!live) {
-    const address = socketUrl(url)
+    const address = socketUrl(gateway)
     if (address === undefined) return undefined
-    found.set(url, (live = shared(address)))
+    found.set(gateway, (live = shared(address)))
   }
   return live
 }
