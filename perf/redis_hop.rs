@@ -22,7 +22,7 @@ use hdrhistogram::Histogram;
 use redis::Connection;
 use spreadwire::cluster::Options;
 use spreadwire::cluster::batch::{Entry, Head, Writer};
-use spreadwire::cluster::follow::{Follow, FollowParts, Pulse};
+use spreadwire::cluster::follow::{Follow, FollowParts, Pulse, Told};
 use spreadwire::cluster::publisher::{Publisher, PublisherParts, Wanted};
 use spreadwire::cluster::store::{Claim, Store};
 use spreadwire::detector::{Core, Detector, DetectorParts, GatewayPort, scan};
@@ -295,6 +295,7 @@ impl Hop {
             board,
             wanted: Arc::new(Wanted::new(1, lead.clone())),
             pulse: Arc::new(Pulse::default()),
+            told: Arc::new(Told::new(directory.pairs())),
             control: rtrb::RingBuffer::new(64).0,
             lead,
             clock: Clock::System,

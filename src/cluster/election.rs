@@ -7,8 +7,10 @@
 //! anybody was seen to lead under, even if Redis forgot it.
 //!
 //! Venues are shared out evenly: free ones go to whoever has fewest, by a plan that all make alike from the same
-//! sight, and the others only try later. Leaders who have two more than somebody give one away: they name an heir,
-//! which connects first and says so; then the lease changes hands in one step.
+//! sight, and the others only try later. Leaders who have two more than somebody give one away, and a leader that is
+//! about to end gives all away. They name an heir and go on leading. The heir connects to the venue, waits until it
+//! knows the whole of it, and takes the lease in the same atomic step that publishes its first batches: every batch of
+//! the old leader comes before them, and there is no moment without a leader.
 
 use crate::cluster::Options;
 use crate::cluster::store::{Claim, Control, Lease, Member, Sight, TOKEN_MAX};
@@ -17,18 +19,23 @@ use crate::time::{MS, MonoNs, SECOND};
 
 /// Whoever is not the first to claim a free venue waits so long for each that comes before.
 const STAGGER_NS: u64 = 150 * MS;
-/// How long an heir has to connect, before the leader keeps the venue.
-const HEIR_NS: u64 = 5 * SECOND;
-/// How long an heir has when the leader is about to end.
-const HEIR_STOPPING_NS: u64 = 300 * MS;
-/// How long an instance that did not become ready is not named again for the same venue.
+/// How long an heir has to connect and to take over, before the leader keeps the venue.
+const HEIR_NS: u64 = 10 * SECOND;
+/// How long an heir has when the leader is about to end and could name another one.
+const HEIR_STOPPING_NS: u64 = 2 * SECOND;
+/// How long a leader that is about to end goes on leading until its heirs have taken over, in nanoseconds. Then it gives
+/// the rest back and ends.
+pub const HANDOVER_MAX_NS: u64 = 5 * SECOND;
+/// Pause between two looks of a leader that is about to end: how soon it learns that an heir is gone.
+const LOOK_STOPPING_NS: u64 = 100 * MS;
+/// How long an instance that did not take over is not named again for the same venue.
 const SHUN_NS: u64 = 30 * SECOND;
 /// How long a leader whose connection to the venue is broken tries, before it looks for an heir.
 const DRY_NS: u64 = 5 * SECOND;
 /// How long it takes on no venue of that name after it gave it away.
 const REST_NS: u64 = 60 * SECOND;
 /// How long the old leader stays connected, unless the new one's first batch came before.
-const LINGER_NS: u64 = 500 * MS;
+const LINGER_NS: u64 = 2 * SECOND;
 /// Pause before a call that had no answer is made again, and before a word is repeated.
 const AGAIN_NS: u64 = 200 * MS;
 /// Least pause between two looks.
@@ -39,6 +46,8 @@ const LOOK_NS: u64 = 10 * MS;
 pub enum Action {
     /// [`Election::seen`].
     Beat,
+    /// The same without becoming a member. [`Election::seen`].
+    Look,
     /// By venue and token; [`Election::renewed`].
     Renew(Vec<(usize, u64)>),
     /// With a token above `floor`; [`Election::claimed`].
@@ -57,14 +66,12 @@ pub enum Action {
         /// Id of the next leader.
         heir: String,
     },
-    /// [`Election::transferred`].
-    Transfer {
+    /// As its heir, with our first batches. [`Election::taken`].
+    Take {
         /// Which venue.
         venue: usize,
-        /// Ours.
+        /// The old leader's.
         token: u64,
-        /// The next leader.
-        heir: Member,
     },
     /// [`Election::released`].
     Release {
@@ -125,7 +132,7 @@ struct Seat {
     /// Since when the connection that we should have brings nothing.
     dry_since: Option<MonoNs>,
     flowing: bool,
-    /// Who did not become ready, and until when it is not asked again.
+    /// Who did not take over, and until when it is not asked again.
     shunned: Vec<(String, MonoNs)>,
     /// Somebody leads under a token below `highest`: said again at this time.
     warn_at: Option<MonoNs>,
@@ -154,15 +161,16 @@ struct Heir {
     id: String,
     since: MonoNs,
     named: bool,
-    ready: bool,
-    /// When to make the call that is due: name it, or transfer.
+    /// When to name it.
     at: MonoNs,
 }
 
 struct Heirdom {
     token: u64,
     since: MonoNs,
-    say_at: MonoNs,
+    /// Whether we know the whole venue by our own connection.
+    ready: bool,
+    take_at: MonoNs,
 }
 
 /// Still connected, so that clients have no gap.
@@ -277,6 +285,10 @@ impl Election {
             }
         }
         self.plan(now);
+        if self.stopping.is_some_and(|begun| sent >= begun) {
+            self.pass_on(now);
+            self.give_back_rest(now);
+        }
     }
 
     /// The answer to [`Action::Claim`].
@@ -321,22 +333,14 @@ impl Election {
         }
     }
 
-    /// The answer to [`Action::Transfer`]: the heir's token, or `None` when the lease was not ours any more.
-    pub fn transferred(&mut self, venue: usize, token: u64, next: Option<u64>, now: MonoNs) {
-        let dry = self.is_dry(venue, now);
-        let seat = &mut self.seats[venue];
-        let Some(held) = seat.held.take_if(|held| held.token == token) else { return };
-        seat.spent = seat.spent.max(token);
-        let Some(next) = next else {
-            seat.held = Some(held);
-            return self.lose(venue, now);
-        };
-        let heir = held.heir.map(|heir| heir.id).unwrap_or_default();
-        seat.raise(next, &heir);
-        seat.seen = Some(Seen { owner: heir, token: next, heir: None, ends: Some(now.plus(self.lease_ns)) });
-        seat.linger = Some(Linger { after: token, until: Some(now.plus(LINGER_NS)) });
-        if dry {
-            seat.rest_until = now.plus(REST_NS);
+    /// The answer to [`Action::Take`]: our token, or `None` when the lease does not name us any more.
+    pub fn taken(&mut self, venue: usize, token: u64, next: Option<u64>, sent: MonoNs, now: MonoNs) {
+        if let Some(next) = next {
+            return self.gain(venue, next, sent, now);
+        }
+        // Somebody else is the heir, or nobody leads: the next look shows which.
+        if self.seats[venue].heirdom.as_ref().is_some_and(|heirdom| heirdom.token == token) {
+            self.beat_at = now;
         }
     }
 
@@ -369,22 +373,13 @@ impl Election {
     /// Another instance said something.
     pub fn control(&mut self, message: &Control, now: MonoNs) {
         let venue = match message {
-            Control::Heir { venue, .. }
-            | Control::Ready { venue, .. }
-            | Control::Leads { venue, .. }
-            | Control::Free { venue, .. } => venue,
+            Control::Heir { venue, .. } | Control::Leads { venue, .. } | Control::Free { venue, .. } => venue,
             // The publisher's business.
             Control::Again { .. } => return,
         };
         let Some(venue) = self.seats.iter().position(|seat| seat.name == *venue) else { return };
         match message {
             Control::Heir { token, heir, .. } => self.hear_heir(venue, *token, heir, now),
-            Control::Ready { token, heir, .. } => {
-                let held = self.seats[venue].held.as_mut().filter(|held| held.token == *token);
-                if let Some(named) = held.and_then(|held| held.heir.as_mut()).filter(|named| named.id == *heir) {
-                    (named.ready, named.at) = (true, now);
-                }
-            }
             Control::Leads { token, owner, .. } => self.hear_leads(venue, *token, owner, now),
             Control::Free { token, .. } => self.hear_free(venue, *token, now),
             Control::Again { .. } => {}
@@ -407,6 +402,13 @@ impl Election {
             seat.dry_since = None;
         } else {
             seat.dry_since.get_or_insert(now);
+        }
+    }
+
+    /// Whether our own connection to `venue`, of which we are the heir, has told all that is known of it.
+    pub fn prepared(&mut self, venue: usize, ready: bool) {
+        if let Some(heirdom) = &mut self.seats[venue].heirdom {
+            heirdom.ready = ready;
         }
     }
 
@@ -442,28 +444,53 @@ impl Election {
         }
     }
 
-    /// This instance is about to end: all that it leads goes to others, at once.
+    /// This instance is about to end: all that it leads goes to others. It goes on leading until they have taken over,
+    /// for [`HANDOVER_MAX_NS`] at most; when there are no others it ends at once.
     pub fn stop(&mut self, now: MonoNs) {
         if self.stopping.is_some() {
             return;
         }
         self.stopping = Some(now);
-        self.leave_at = now;
+        (self.leave_at, self.beat_at) = (now, now);
         self.is_alone = false;
+        for seat in &mut self.seats {
+            (seat.heirdom, seat.claim_at, seat.linger, seat.adopt) = (None, None, None, None);
+        }
+        self.pass_on(now);
+        if !self.takes_part {
+            self.give_back_rest(now);
+        }
+    }
+
+    /// While about to end: names an heir for everything that has none, or whose heir is gone.
+    fn pass_on(&mut self, now: MonoNs) {
+        if !self.takes_part {
+            return;
+        }
         let mut loads = self.loads();
         loads.retain(|load| load.id != self.me);
         for at in self.by_name.clone() {
             let seat = &mut self.seats[at];
-            (seat.heirdom, seat.claim_at, seat.linger, seat.adopt) = (None, None, None, None);
             let Some(held) = &mut seat.held else { continue };
-            match loads.iter_mut().min_by_key(|load| load.venues) {
-                // Whoever was named before is connecting already.
-                _ if held.heir.is_some() => {}
-                Some(load) if self.takes_part => {
-                    load.venues += 1;
-                    held.heir = Some(Heir { id: load.id.clone(), since: now, named: false, ready: false, at: now });
-                }
-                _ => seat.yield_lease(now, self.lease_ns, false),
+            let is_alive = |heir: &Heir| loads.iter().any(|load| load.id == heir.id);
+            if held.heir.as_ref().is_some_and(is_alive) {
+                continue;
+            }
+            let shunned = |id: &str| seat.shunned.iter().any(|(shunned, _)| shunned == id);
+            let next = loads.iter_mut().min_by_key(|load| (shunned(&load.id), load.venues));
+            held.heir = next.map(|load| {
+                load.venues += 1;
+                Heir { id: load.id.clone(), since: now, named: false, at: now }
+            });
+            held.unname &= held.heir.is_none();
+        }
+    }
+
+    /// While about to end: gives back what nobody is there to take.
+    fn give_back_rest(&mut self, now: MonoNs) {
+        for seat in &mut self.seats {
+            if seat.held.as_ref().is_some_and(|held| held.heir.is_none()) {
+                seat.yield_lease(now, self.lease_ns, false);
             }
         }
     }
@@ -471,7 +498,7 @@ impl Election {
     /// Whether nothing is left to do before the end.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        let is_free = |seat: &Seat| seat.held.is_none() && seat.give_back.is_none() && seat.linger.is_none();
+        let is_free = |seat: &Seat| seat.held.is_none() && seat.give_back.is_none();
         self.stopping.is_some() && self.has_left && self.seats.iter().all(is_free)
     }
 
@@ -487,25 +514,44 @@ impl Election {
                 seat.keep_upstream(self.may_be_alone, now);
                 self.beat_at = now;
             }
-            let names_over = seat.held.as_ref().and_then(|held| held.heir.as_ref()).is_some_and(|heir| {
-                let is_gone = !self.members.iter().any(|member| member.id == heir.id);
-                now.since(heir.since) >= HEIR_NS || is_gone
-            });
-            if names_over && self.stopping.is_none() {
+            let is_gone = |heir: &Heir| !self.members.iter().any(|member| member.id == heir.id);
+            let is_over = |heir: &Heir| now.since(heir.since) >= HEIR_NS || is_gone(heir);
+            let heir = seat.held.as_ref().and_then(|held| held.heir.as_ref());
+            if self.stopping.is_none() && heir.is_some_and(is_over) {
                 seat.shun_heir(now);
             }
             seat.heirdom.take_if(|heirdom| now.since(heirdom.since) >= HEIR_NS + SECOND);
             seat.linger.take_if(|linger| linger.until.is_some_and(|until| now >= until));
             seat.give_back.take_if(|gone| now >= gone.until);
             seat.shunned.retain(|(_, until)| now < *until);
-            let waited = self.stopping.is_some_and(|begun| now.since(begun) >= HEIR_STOPPING_NS);
-            let is_late = |held: &Held| !held.heir.as_ref().is_some_and(|heir| heir.ready);
-            if waited && seat.held.as_ref().is_some_and(is_late) {
+        }
+        if let Some(begun) = self.stopping {
+            self.hurry(begun, now);
+        }
+    }
+
+    /// While about to end: an heir that takes long is replaced where there is another, and all ends in time.
+    fn hurry(&mut self, begun: MonoNs, now: MonoNs) {
+        let is_late = now.since(begun) >= HANDOVER_MAX_NS;
+        let mut shunned = false;
+        for seat in &mut self.seats {
+            let Some(held) = &seat.held else { continue };
+            if is_late {
                 // The heir is alive or not; if it is, it is told and claims first.
-                let token = seat.held.as_ref().map_or(0, |held| held.token);
-                seat.yield_lease(now, lease_ns, false);
-                seat.linger = Some(Linger { after: token, until: Some(now.plus(LINGER_NS)) });
+                seat.yield_lease(now, self.lease_ns, false);
+                continue;
             }
+            let Some(heir) = held.heir.as_ref().filter(|heir| now.since(heir.since) >= HEIR_STOPPING_NS) else {
+                continue;
+            };
+            let is_another = |member: &&Member| member.id != heir.id && member.id != self.me;
+            if self.members.iter().filter(is_another).any(|member| !seat.is_shunned(&member.id)) {
+                seat.shun_heir(now);
+                shunned = true;
+            }
+        }
+        if shunned {
+            self.pass_on(now);
         }
     }
 
@@ -518,11 +564,14 @@ impl Election {
             return action;
         }
         if self.stopping.is_some() {
-            if self.has_left || now < self.leave_at {
-                return None;
+            if !self.has_left && now >= self.leave_at {
+                self.leave_at = now.plus(AGAIN_NS);
+                return Some(Action::Leave);
             }
-            self.leave_at = now.plus(AGAIN_NS);
-            return Some(Action::Leave);
+            return (self.leads() > 0 && now >= self.beat_at).then(|| {
+                self.beat_at = now.plus(LOOK_STOPPING_NS);
+                Action::Look
+            });
         }
         (now >= self.look_at()).then(|| {
             (self.looked, self.beat_at) = (now, now.plus(self.renew_ns));
@@ -533,22 +582,25 @@ impl Election {
     /// When to poll again without news.
     #[must_use]
     pub fn deadline(&self) -> MonoNs {
-        let mut at = if self.stopping.is_none() { self.look_at() } else { self.leave_at };
-        if let Some(begun) = self.stopping {
-            at = at.min(begun.plus(HEIR_STOPPING_NS));
-        }
+        let mut at = match self.stopping {
+            None => self.look_at(),
+            Some(begun) => {
+                let call_at = if self.has_left { self.beat_at } else { self.leave_at.min(self.beat_at) };
+                call_at.min(begun.plus(HANDOVER_MAX_NS))
+            }
+        };
         let mut sooner = |other: Option<MonoNs>| at = other.map_or(at, |other| at.min(other));
         for seat in &self.seats {
             if let Some(held) = &seat.held {
                 sooner(Some(held.until.min(held.renew_at)));
                 sooner(held.heir.as_ref().map(|heir| heir.since.plus(HEIR_NS)));
-                sooner(held.heir.as_ref().filter(|heir| heir.ready || !heir.named).map(|heir| heir.at));
+                sooner(held.heir.as_ref().filter(|heir| !heir.named).map(|heir| heir.at));
             }
             sooner(seat.adopt.map(|(_, at)| at));
             sooner(seat.give_back.as_ref().map(|gone| gone.at));
             sooner(seat.claim_at);
             sooner(seat.linger.as_ref().and_then(|linger| linger.until));
-            sooner(seat.heirdom.as_ref().filter(|_| seat.flowing).map(|heirdom| heirdom.say_at));
+            sooner(seat.heirdom.as_ref().filter(|heirdom| heirdom.ready).map(|heirdom| heirdom.take_at));
             sooner(seat.warn_at);
         }
         at
@@ -598,18 +650,13 @@ impl Election {
             if std::mem::take(&mut held.unname) {
                 return Some(Action::NameHeir { venue, token: held.token, heir: String::new() });
             }
-            let heir = held.heir.as_mut().filter(|heir| now >= heir.at && (heir.ready || !heir.named))?;
+            let heir = held.heir.as_mut().filter(|heir| now >= heir.at && !heir.named)?;
             heir.at = again;
-            if !heir.ready {
-                return Some(Action::NameHeir { venue, token: held.token, heir: heir.id.clone() });
-            }
-            let heir = self.members.iter().find(|member| member.id == heir.id)?.clone();
-            return Some(Action::Transfer { venue, token: held.token, heir });
+            return Some(Action::NameHeir { venue, token: held.token, heir: heir.id.clone() });
         }
-        if let Some(heirdom) = seat.heirdom.as_mut().filter(|heirdom| seat.flowing && now >= heirdom.say_at) {
-            heirdom.say_at = again;
-            let (venue, token, heir) = (seat.name.clone(), heirdom.token, self.me.clone());
-            return Some(Action::Say(Control::Ready { venue, token, heir }));
+        if let Some(heirdom) = seat.heirdom.as_mut().filter(|heirdom| heirdom.ready && now >= heirdom.take_at) {
+            heirdom.take_at = again;
+            return Some(Action::Take { venue, token: heirdom.token });
         }
         if seat.claim_at.take_if(|at| now >= *at).is_some() && seat.give_back.is_none() {
             return Some(Action::Claim { venue, floor: seat.highest });
@@ -692,7 +739,7 @@ impl Election {
         let is_news = token > seat.heirdom_over && token >= seat.highest && token <= TOKEN_MAX;
         if may && is_news && seat.held.is_none() && now >= seat.rest_until {
             seat.raise(token, "");
-            seat.heirdom = Some(Heirdom { token, since: now, say_at: now });
+            seat.heirdom = Some(Heirdom { token, since: now, ready: false, take_at: now });
             seat.heirdom_over = token;
         }
     }
@@ -706,8 +753,7 @@ impl Election {
         }
         let goes_to = |held: &&Held| held.heir.as_ref().is_some_and(|heir| heir.id == owner);
         if let Some(ours) = seat.held.as_ref().filter(goes_to).map(|held| held.token) {
-            // The heir has it: we hear so before the answer to our own call, or instead of it.
-            return self.transferred(venue, ours, Some(token), now);
+            return self.passed_on(venue, ours, (token, owner), now);
         }
         seat.raise(token, owner);
         if owner != self.me {
@@ -718,6 +764,21 @@ impl Election {
         }
         seat.seen = Some(Seen { owner: owner.to_owned(), token, heir: None, ends: Some(now.plus(lease_ns).plus(MS)) });
         self.heed_highest(venue, now);
+    }
+
+    /// Our heir leads now, under its token.
+    fn passed_on(&mut self, venue: usize, ours: u64, (token, heir): (u64, &str), now: MonoNs) {
+        let is_dry = self.is_dry(venue, now);
+        let seat = &mut self.seats[venue];
+        seat.held = None;
+        seat.spent = seat.spent.max(ours);
+        seat.raise(token, heir);
+        let ends = Some(now.plus(self.lease_ns).plus(MS));
+        seat.seen = Some(Seen { owner: heir.to_owned(), token, heir: None, ends });
+        seat.linger = Some(Linger { after: ours, until: Some(now.plus(LINGER_NS)) });
+        if is_dry {
+            seat.rest_until = now.plus(REST_NS);
+        }
     }
 
     fn hear_free(&mut self, venue: usize, token: u64, now: MonoNs) {
@@ -755,9 +816,14 @@ impl Election {
 
     /// The lease is not ours any more: by its token nothing is published again.
     fn lose(&mut self, venue: usize, now: MonoNs) {
+        let is_dry = self.is_dry(venue, now);
         let seat = &mut self.seats[venue];
         let Some(held) = seat.held.take() else { return };
         seat.spent = seat.spent.max(held.token);
+        if is_dry && held.heir.is_some() {
+            // The heir has it, and we hear so first by a refusal.
+            seat.rest_until = now.plus(REST_NS);
+        }
         seat.keep_upstream(self.may_be_alone, now);
         self.beat_at = now;
     }
@@ -807,6 +873,10 @@ impl Election {
             order.sort_by_key(|&place| loads[place].venues);
             let Some(place) = order.iter().position(|&place| loads[place].id == self.me) else { continue };
             let mut claim_at = now.plus(place as u64 * STAGGER_NS);
+            if seat.heirdom.is_some() {
+                // Connected already.
+                claim_at = now;
+            }
             if loads.len() > 1 {
                 claim_at = claim_at.max(seat.rest_until);
             }
@@ -867,7 +937,7 @@ impl Election {
 
     fn name(&mut self, venue: usize, id: String, now: MonoNs) {
         if let Some(held) = &mut self.seats[venue].held {
-            held.heir = Some(Heir { id, since: now, named: false, ready: false, at: now });
+            held.heir = Some(Heir { id, since: now, named: false, at: now });
         }
     }
 }
@@ -902,7 +972,7 @@ impl Seat {
         self.linger = Some(Linger { after: self.spent, until });
     }
 
-    /// The heir did not become ready.
+    /// The heir did not take over.
     fn shun_heir(&mut self, now: MonoNs) {
         let Some(held) = &mut self.held else { return };
         if let Some(heir) = held.heir.take() {

@@ -15,6 +15,7 @@
 //! [`DEAF_NS`] was lost with the connection, which is then made again. [`Pulse`] tells others.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::{Connection, PushKind, Value};
@@ -29,10 +30,10 @@ use crate::cluster::publisher::Wanted;
 use crate::cluster::store::{Control, Keys, Store, StoreError};
 use crate::market::book::BookVoid;
 use crate::market::quote::{FeedEvent, LineId, Origin};
-use crate::market::{Directory, InstrumentId, Quote, VenueId};
-use crate::matrix::CellState;
+use crate::market::{Directory, InstrumentId, PairId, Quote, VenueId};
 use crate::matrix::days::DayTable;
 use crate::matrix::handover::Handover;
+use crate::matrix::{CellQuote, CellState};
 use crate::metrics::cluster::ClusterVenue;
 use crate::metrics::{Board, Gauge};
 use crate::stage::{Alarm, Stage};
@@ -79,6 +80,34 @@ impl Pulse {
     }
 }
 
+/// How far the leaders' quotes have come, by pair, in the venue's own order. The follower writes, anybody reads.
+#[derive(Debug)]
+pub struct Told {
+    /// Number and stamp.
+    pairs: Box<[[AtomicU64; 2]]>,
+}
+
+impl Told {
+    /// Nothing heard yet of `pairs` pairs.
+    #[must_use]
+    pub fn new(pairs: usize) -> Self {
+        Self { pairs: (0..pairs).map(|_| Default::default()).collect() }
+    }
+
+    fn set(&self, pair: PairId, entry: &Entry) {
+        let [sequence, time] = &self.pairs[pair.index()];
+        sequence.store(entry.sequence, Ordering::Relaxed);
+        time.store(entry.exchange_time.0, Ordering::Relaxed);
+    }
+
+    /// Whether a leader has told the quote of `cell`, or a newer one. Of a quote without number and stamp nobody knows: yes.
+    #[must_use]
+    pub fn is_told(&self, pair: PairId, cell: &CellQuote) -> bool {
+        let [sequence, time] = self.pairs[pair.index()].each_ref().map(|it| it.load(Ordering::Relaxed));
+        if cell.sequence == 0 { time >= cell.exchange_time.0 } else { sequence >= cell.sequence }
+    }
+}
+
 /// What a follower is made of.
 pub struct FollowParts {
     /// Who is who.
@@ -93,6 +122,8 @@ pub struct FollowParts {
     pub wanted: Arc<Wanted>,
     /// Our proof of life.
     pub pulse: Arc<Pulse>,
+    /// How far the leaders' quotes have come.
+    pub told: Arc<Told>,
     /// What is said on the control channel, to the lead thread.
     pub control: rtrb::Producer<Control>,
     /// Wakes the lead thread.
@@ -389,7 +420,7 @@ impl Follow {
             self.parts.board.venues[venue.index()].set_source(entry.source as u8);
         }
         for entry in &quotes {
-            self.hand_over(venue, entry, arrived, transit_ns);
+            self.hand_over(venue, head.token, entry, (arrived, transit_ns));
         }
         self.reader.quotes = quotes;
         for day in &self.reader.days {
@@ -464,8 +495,9 @@ impl Follow {
         }
     }
 
-    fn hand_over(&mut self, venue: VenueId, entry: &Entry, arrived: MonoNs, transit_ns: u64) {
+    fn hand_over(&mut self, venue: VenueId, token: u64, entry: &Entry, (arrived, transit_ns): (MonoNs, u64)) {
         let pair = self.parts.directory.pair(entry.instrument, venue);
+        self.parts.told.set(pair, entry);
         let last = &mut self.last[pair.index()];
         let age_ns = entry.age_ns.saturating_add(transit_ns);
         // May step back: the leader's next quote may have lain on the way from the venue for longer.
@@ -479,7 +511,7 @@ impl Follow {
         last.known = holds;
         if holds {
             last.received = last.received.max(received);
-            let line = LineId::of_leader(self.streams[venue.index()].token);
+            let line = LineId::of_leader(token);
             let quote = Quote { line, ..quote(venue, entry, received, self.parts.clock.now(), Origin::Shared) };
             self.parts.board.venues[venue.index()].set_source(quote.source as u8);
             self.parts.handover.push(FeedEvent::Quote(quote));

@@ -11,7 +11,7 @@ use crate::time::MonoNs;
 /// What Redis answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// To [`Action::Beat`].
+    /// To [`Action::Beat`] and [`Action::Look`].
     Sight(Sight),
     /// To [`Action::Renew`], in the order asked.
     Renewed(Vec<bool>),
@@ -19,8 +19,8 @@ pub enum Answer {
     Claim(Claim),
     /// To [`Action::NameHeir`]: whether the lease was ours.
     Named(bool),
-    /// To [`Action::Transfer`].
-    Transferred(Option<u64>),
+    /// To [`Action::Take`].
+    Taken(Option<u64>),
     /// To everything else, and to what Redis understood and refused.
     Done,
 }
@@ -99,14 +99,14 @@ impl Helm {
         self.tell(now);
         let election = &mut self.election;
         match (action, answer) {
-            (Action::Beat, Some(Answer::Sight(sight))) => election.seen(sight, sent, now),
+            (Action::Beat | Action::Look, Some(Answer::Sight(sight))) => election.seen(sight, sent, now),
             (Action::Renew(asked), Some(Answer::Renewed(kept))) => election.renewed(asked, kept, sent, now),
             (Action::Claim { venue, .. }, Some(Answer::Claim(claim))) => election.claimed(*venue, claim, sent, now),
             (Action::NameHeir { venue, token, .. }, Some(Answer::Named(kept))) => {
                 election.heir_named(*venue, *token, *kept, now);
             }
-            (Action::Transfer { venue, token, .. }, Some(Answer::Transferred(next))) => {
-                election.transferred(*venue, *token, *next, now);
+            (Action::Take { venue, token }, Some(Answer::Taken(next))) => {
+                election.taken(*venue, *token, *next, sent, now);
             }
             (Action::Release { venue, token }, Some(_)) => election.released(*venue, *token, now),
             (Action::Leave, Some(_)) => election.left(),
@@ -147,6 +147,11 @@ impl Helm {
     /// Whether our own connection to `venue` is open and brings quotes.
     pub fn upstream(&mut self, venue: usize, flowing: bool, now: MonoNs) {
         self.election.upstream(venue, flowing, now);
+    }
+
+    /// Whether our own connection to `venue`, of which we are the heir, has told all that is known of it.
+    pub fn prepared(&mut self, venue: usize, ready: bool) {
+        self.election.prepared(venue, ready);
     }
 
     /// This instance is about to end.

@@ -12,33 +12,36 @@ use std::time::Duration;
 use crossbeam::sync::Parker;
 
 use crate::cluster::Options;
-use crate::cluster::election::Action;
-use crate::cluster::follow::Pulse;
+use crate::cluster::election::{Action, HANDOVER_MAX_NS};
+use crate::cluster::follow::{Pulse, Told};
 use crate::cluster::helm::{Answer, Helm};
 use crate::cluster::legacy::Legacy;
 use crate::cluster::publisher::Publisher;
+use crate::cluster::readiness::{Known, QUIET_NS, Readiness};
 use crate::cluster::store::{Class, Control, Member, Sight, Store, StoreError};
 use crate::log;
-use crate::market::{Directory, VenueId};
+use crate::market::quote::Origin;
+use crate::market::{Directory, InstrumentId, VenueId};
 use crate::matrix::changes::Changes;
+use crate::matrix::{CellState, SharedMatrix};
 use crate::metrics::cluster::{ClusterBoard, RedisState, Role};
 use crate::metrics::{Board, BreakerState, LinkState};
 use crate::net::switch::Switch;
 use crate::stage::{Alarm, Stage};
-use crate::time::{Clock, MS, MonoNs, SECOND};
+use crate::time::{Clock, MS, MonoNs};
 
 /// Calls of the election in one turn; then the publisher has its turn.
 const CALLS_PER_TURN: usize = 8;
 /// The longest sleep: how late a lost connection to a venue is noticed.
 const SLEEP_MAX: Duration = Duration::from_millis(50);
+/// The longest while we are to take a venue over: how exact the moment is.
+const SLEEP_HEIR_MAX: Duration = Duration::from_millis(2);
 /// The shortest: what is due at once was done already.
 const SLEEP_MIN: Duration = Duration::from_millis(1);
-/// A connection that is open for so long without a quote belongs to a quiet venue.
-const QUIET_NS: u64 = 2 * SECOND;
 /// So many batches of a leader without a quote do too.
 const QUIET_BATCHES: u64 = 10;
-/// How long handing over may take when the process ends.
-const STOP_NS: u64 = 500 * MS;
+/// How long handing over may take when the process ends, in nanoseconds: what the election allows, and the time to say so.
+pub const STOP_NS: u64 = HANDOVER_MAX_NS + 500 * MS;
 /// The longest sleep while handing over.
 const STOP_SLEEP: Duration = Duration::from_millis(2);
 
@@ -56,6 +59,10 @@ pub struct LeadParts {
     pub control: rtrb::Consumer<Control>,
     /// That it hears itself.
     pub pulse: Arc<Pulse>,
+    /// What it heard from the leaders.
+    pub told: Arc<Told>,
+    /// The quotes.
+    pub matrix: SharedMatrix,
     /// Counters; with those of the cluster.
     pub board: Arc<Board>,
     /// Which venues the feeds shall be connected to.
@@ -77,6 +84,8 @@ pub struct Lead {
     helm: Helm,
     /// By venue.
     views: Vec<View>,
+    /// By venue: whether we could take it over.
+    readiness: Vec<Readiness>,
     state: RedisState,
     /// Whether the log knows that we are cut off.
     told_cut_off: bool,
@@ -115,6 +124,7 @@ impl Lead {
         Ok(Self {
             store,
             helm,
+            readiness: views.iter().map(|_| Readiness::default()).collect(),
             views,
             state: RedisState::Connecting,
             told_cut_off: false,
@@ -139,6 +149,9 @@ impl Lead {
         for at in 0..self.views.len() {
             let flowing = self.is_flowing(at, now);
             self.helm.upstream(at, flowing, now);
+            let is_heir = self.helm.role(at, now) == Role::Heir;
+            let ready = is_heir && self.is_ready(at, flowing, now);
+            self.helm.prepared(at, ready);
             if let Some(token) = self.leader_flows(at) {
                 self.helm.accepted(at, token, now);
             }
@@ -156,6 +169,27 @@ impl Lead {
         }
         let since = MonoNs(venue.connected_since.value());
         quotes != view.quotes_before || now.since(since) >= QUIET_NS
+    }
+
+    /// Whether our own connection to the venue, of which we are the heir, has told all that is known of it.
+    fn is_ready(&mut self, at: usize, flowing: bool, now: MonoNs) -> bool {
+        let Self { parts, readiness, .. } = self;
+        let (venue, directory) = (VenueId(at as u16), &parts.directory);
+        let connected = flowing.then(|| MonoNs(parts.board.venues[at].connected_since.value()));
+        let matrix = parts.matrix.load();
+        let instruments = (0..directory.instruments().len() as u32).map(InstrumentId);
+        let known = instruments.filter(|instrument| directory.is_quoted(*instrument, venue)).map(|instrument| {
+            let pair = directory.pair(instrument, venue);
+            let cell = matrix.load(pair);
+            let is_own = cell.origin == Origin::Own && connected.is_some_and(|since| cell.received >= since);
+            Known {
+                at: instrument.index(),
+                is_live: cell.state == CellState::Live,
+                is_own,
+                is_told: !is_own || parts.told.is_told(pair, &cell),
+            }
+        });
+        readiness[at].look(connected, now, known)
     }
 
     /// The token of the leader whose quotes come in, if they do.
@@ -198,6 +232,10 @@ impl Lead {
         let Self { parts, store, helm, .. } = self;
         let name = |venue: usize| parts.directory.venue(VenueId(venue as u16)).name.as_str();
         Ok(match action {
+            Action::Look => {
+                let venues: Vec<&str> = (0..parts.directory.venues().len()).map(name).collect();
+                Answer::Sight(store.look(&venues)?)
+            }
             Action::Beat => {
                 let venues: Vec<&str> = (0..parts.directory.venues().len()).map(name).collect();
                 let lags = parts.board.cluster.iter().flat_map(|board| &board.venues).map(|venue| venue.lag_ns.value());
@@ -215,8 +253,12 @@ impl Lead {
             }
             Action::Claim { venue, floor } => Answer::Claim(store.claim(name(*venue), *floor)?),
             Action::NameHeir { venue, token, heir } => Answer::Named(store.name_heir(name(*venue), *token, heir)?),
-            Action::Transfer { venue, token, heir } => {
-                Answer::Transferred(store.transfer(name(*venue), *token, heir)?)
+            Action::Take { venue, token } => {
+                let id = VenueId(*venue as u16);
+                let batches = parts.publisher.offer(id);
+                let taken = store.take(name(*venue), *token, &batches);
+                parts.publisher.took(id, taken.as_ref().copied().map_err(drop));
+                Answer::Taken(taken?)
             }
             Action::Release { venue, token } => {
                 store.release(name(*venue), *token)?;
@@ -241,8 +283,9 @@ impl Lead {
         for (at, view) in views.iter_mut().enumerate() {
             let venue = VenueId(at as u16);
             let token = helm.election().may_publish(at, now).unwrap_or(0);
-            if token != view.token {
-                view.token = token;
+            view.token = token;
+            // What was taken over is led already.
+            if token != parts.publisher.token(venue).unwrap_or(0) {
                 if token == 0 { parts.publisher.stop(venue) } else { parts.publisher.lead(venue, token) }
             }
         }
@@ -311,7 +354,7 @@ impl Lead {
                 let (name, token) = (&self.parts.directory.venue(VenueId(at as u16)).name, self.views[at].token);
                 match role {
                     Role::Leader => log::say(format_args!("cluster: leads {name}, token {token}")),
-                    _ => log::say(format_args!("cluster: leads {name} no more")),
+                    _ => log::say(format_args!("cluster: lost leadership of {name}")),
                 }
             }
         }
@@ -406,7 +449,9 @@ impl Lead {
             let others = [self.parts.publisher.deadline(), self.parts.legacy.as_ref().map(Legacy::deadline)];
             deadline = others.into_iter().flatten().fold(deadline, MonoNs::min);
         }
-        let wait = wait.min(SLEEP_MAX).min(Duration::from_nanos(deadline.since(now)).max(SLEEP_MIN));
+        let is_heir = self.views.iter().any(|view| view.role == Role::Heir);
+        let longest = if is_heir { SLEEP_HEIR_MAX } else { SLEEP_MAX };
+        let wait = wait.min(longest).min(Duration::from_nanos(deadline.since(now)).max(SLEEP_MIN));
         let (alarm, parker) = &self.parts.alarm;
         // Nobody need wake us for what cannot be published.
         if !reaches {
@@ -438,7 +483,7 @@ impl Stage for Lead {
         work
     }
 
-    /// Hands over all that we lead, before the feeds end.
+    /// Hands over all that we lead, before the feeds end: until the heirs have taken over it is led and published.
     fn finish(&mut self) {
         let begun = self.parts.clock.now();
         self.helm.stop(begun);

@@ -18,6 +18,7 @@ pub mod history;
 pub mod lead;
 pub mod legacy;
 pub mod publisher;
+pub mod readiness;
 pub mod status;
 pub mod store;
 

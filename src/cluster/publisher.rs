@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cluster::batch::{Entry, Head, Whole, Writer};
 use crate::cluster::follow::Pulse;
-use crate::cluster::store::{Class, Outgoing, Store, StoreError};
+use crate::cluster::store::{Class, Outgoing, Store, StoreError, TOKEN_MARK, Tokenless};
 use crate::market::quote::Origin;
 use crate::market::statistics::DayStatistics;
 use crate::market::{Directory, InstrumentId, VenueId};
@@ -105,6 +105,8 @@ struct Telling {
     /// Our token, while we lead.
     token: Option<u64>,
     sequence: u64,
+    /// Batches that may have gone out under a token that we do not know yet, see [`Publisher::took`].
+    offered: u64,
     sent: MonoNs,
     /// While the whole is being told: sequence of its first batch, 0 before that.
     whole: Option<u64>,
@@ -135,6 +137,7 @@ impl Publisher {
         let telling = || Telling {
             token: None,
             sequence: 0,
+            offered: 0,
             sent: MonoNs(0),
             whole: None,
             queue: Vec::new(),
@@ -151,9 +154,51 @@ impl Publisher {
     pub fn lead(&mut self, venue: VenueId, token: u64) {
         self.watch(venue, true);
         let telling = &mut self.venues[venue.index()];
-        (telling.token, telling.sequence, telling.sent) = (Some(token), 0, MonoNs(0));
+        let sequence = std::mem::take(&mut telling.offered);
+        (telling.token, telling.sequence, telling.sent) = (Some(token), sequence, MonoNs(0));
         telling.forget();
         self.tell_whole(venue);
+    }
+
+    /// All that is known of `venue`, of which we are the heir, for [`Store::take`]. What became of it is told to
+    /// [`Self::took`] before anything else is called. What the leader has told us of instruments on which our own
+    /// connection was silent is part of it, with its age.
+    pub fn offer(&mut self, venue: VenueId) -> Vec<Tokenless> {
+        // First of all: what changes from now on is told afterwards.
+        self.watch(venue, true);
+        let telling = &mut self.venues[venue.index()];
+        (telling.token, telling.sequence) = (None, 0);
+        telling.forget();
+        self.tell_whole(venue);
+        let now = self.parts.clock.now();
+        let mut batches = Vec::new();
+        loop {
+            self.write(venue, TOKEN_MARK, now, is_pushed);
+            let telling = &self.venues[venue.index()];
+            batches.push(Tokenless::of(&telling.text));
+            if telling.queue.is_empty() {
+                return batches;
+            }
+        }
+    }
+
+    /// What became of the batches of [`Self::offer`]: they went out under `token`, or nothing did; an error when that
+    /// is not known. In that case [`Self::lead`] numbers its batches after them, whatever its token.
+    pub fn took(&mut self, venue: VenueId, token: Result<Option<u64>, ()>) {
+        let telling = &mut self.venues[venue.index()];
+        match token {
+            Ok(Some(token)) => {
+                (telling.token, telling.offered) = (Some(token), 0);
+                if let Some(board) = &self.parts.board.cluster {
+                    board.venues[venue.index()].published.add(telling.sequence);
+                }
+            }
+            Ok(None) => self.stop(venue),
+            Err(()) => {
+                telling.offered = telling.offered.max(telling.sequence);
+                self.stop(venue);
+            }
+        }
     }
 
     /// Nothing more is told of `venue`.
@@ -295,7 +340,8 @@ impl Publisher {
                 break;
             }
             for venue in &ready {
-                self.write(*venue, now);
+                let token = self.token(*venue).unwrap_or(0);
+                self.write(*venue, token, now, is_ours);
             }
             let outgoing: Vec<Outgoing<'_>> = ready
                 .iter()
@@ -335,8 +381,8 @@ impl Publisher {
         }
     }
 
-    /// Writes the next batch of `venue`.
-    fn write(&mut self, venue: VenueId, now: MonoNs) {
+    /// Writes the next batch of `venue` under `token`, with the cells that are to be told.
+    fn write(&mut self, venue: VenueId, token: u64, now: MonoNs, is_told: fn(&CellQuote) -> bool) {
         let Self { parts, venues, .. } = self;
         let telling = &mut venues[venue.index()];
         telling.sequence += 1;
@@ -349,13 +395,13 @@ impl Publisher {
         });
         telling.whole = whole.filter(|whole| whole.left > 0).map(|whole| whole.from);
         let matrix = parts.matrix.load();
-        let head = Head { whole, ..parts.head(telling, venue, now) };
+        let head = Head { token, whole, ..parts.head(telling, venue, now) };
         let mut writer = Writer::begin(&head, &parts.directory, &mut telling.text);
         for instrument in telling.queue.drain(..count) {
             let cell = matrix.load(parts.directory.pair(instrument, venue));
             let told = &mut telling.told[instrument.index()];
             told.queued = false;
-            if is_ours(&cell) {
+            if is_told(&cell) {
                 writer.quote(&entry(instrument, &cell, now));
                 told.keep |= cell.changes != told.changes || cell.received.since(told.kept) >= KEEP_AGAIN_NS;
                 (told.changes, told.received) = (cell.changes, cell.received);
@@ -478,6 +524,11 @@ fn instruments(directory: &Directory, venue: VenueId) -> impl Iterator<Item = In
 /// Whether this process has read it from the venue.
 fn is_ours(cell: &CellQuote) -> bool {
     cell.origin == Origin::Own && cell.state != CellState::Empty
+}
+
+/// Whether it was read from the venue by this process or by its leader.
+fn is_pushed(cell: &CellQuote) -> bool {
+    cell.origin.is_pushed() && cell.state != CellState::Empty
 }
 
 fn entry(instrument: InstrumentId, cell: &CellQuote, now: MonoNs) -> Entry {

@@ -33,6 +33,8 @@ use crate::time::{MS, SECOND};
 pub const LATEST_NS: u64 = 60 * SECOND;
 /// Tokens above this are not believed: Redis' scripts count in doubles, which are exact up to here.
 pub const TOKEN_MAX: u64 = 1 << 53;
+/// Stands in a text for the token that only Redis will give out; see [`Tokenless`].
+pub const TOKEN_MARK: u64 = TOKEN_MAX + 1;
 /// How long a member is one after its last word, in leases.
 const MEMBER_LEASES: u64 = 1;
 /// What whole milliseconds leave out when a value is written and when it is read, in nanoseconds.
@@ -189,16 +191,7 @@ pub enum Control {
         /// Id of the next leader.
         heir: String,
     },
-    /// The heir is connected; the leader may let go. Said by [`Store::say`].
-    Ready {
-        /// Name of the venue.
-        venue: String,
-        /// The present leader's token.
-        token: u64,
-        /// Id of the next leader.
-        heir: String,
-    },
-    /// `owner` leads now. Said by [`Store::transfer`] and [`Store::claim`].
+    /// `owner` leads now. Said by [`Store::take`] and [`Store::claim`].
     Leads {
         /// Name of the venue.
         venue: String,
@@ -328,11 +321,11 @@ impl Store {
     pub fn claim(&mut self, venue: &str, floor: u64) -> Result<Claim, StoreError> {
         let (lease_key, fence, control) = (self.keys.lease(venue), self.keys.fence(venue), self.keys.control());
         let (mine, lease_ms) = (after_token(&self.me, &self.hostname, None), self.lease_ms);
-        let said = Split::of(|token| Control::Leads { venue: venue.to_owned(), token, owner: self.me.clone() });
+        let said = Tokenless::of(&leads(venue, &self.me));
         let (token, held, left_ms): (u64, String, i64) = self.call(|link, scripts| {
             let mut call = scripts.claim.prepare_invoke();
             call.key(&lease_key).key(&fence).key(&control).arg(&mine).arg(lease_ms).arg(floor.min(TOKEN_MAX));
-            call.arg(&said.before).arg(&said.after).invoke(link)
+            call.arg(said.before.as_slice()).arg(said.after.as_slice()).invoke(link)
         })?;
         if token > 0 {
             return Ok(Claim::Won(token));
@@ -373,20 +366,26 @@ impl Store {
         })
     }
 
-    /// Gives our lease of `venue` to `heir` with the next token, and tells all. The token, or `None` when the
-    /// lease was not ours.
+    /// Takes the lease of `venue` from the leader under `token`, which has named us as its heir; tells all, and sends
+    /// them `batches` under the next token. One atomic step: the old leader publishes until then, and nobody after it
+    /// but us. Our token, or `None` when the lease does not name us any more; then nothing was sent.
     ///
     /// # Errors
-    /// It may have happened all the same: publish nothing more.
-    pub fn transfer(&mut self, venue: &str, token: u64, heir: &Member) -> Result<Option<u64>, StoreError> {
+    /// It may have happened all the same.
+    pub fn take(&mut self, venue: &str, token: u64, batches: &[Tokenless]) -> Result<Option<u64>, StoreError> {
         let (lease, fence, control) = (self.keys.lease(venue), self.keys.fence(venue), self.keys.control());
-        let (head, lease_ms) = (self.head(token), self.lease_ms);
-        let theirs = after_token(&heir.id, &heir.hostname, None);
-        let said = Split::of(|token| Control::Leads { venue: venue.to_owned(), token, owner: heir.id.clone() });
+        let (quotes, lease_ms) = (self.keys.quotes(venue), self.lease_ms);
+        let (begins, ends) = (format!("{{\"token\":{token},"), format!(",\"heir\":{}}}", json_text(&self.me)));
+        let mine = after_token(&self.me, &self.hostname, None);
+        let said = Tokenless::of(&leads(venue, &self.me));
         let next: u64 = self.call(|link, scripts| {
-            let mut call = scripts.transfer.prepare_invoke();
-            call.key(&lease).key(&fence).key(&control).arg(&head).arg(&theirs).arg(lease_ms);
-            call.arg(&said.before).arg(&said.after).invoke(link)
+            let mut call = scripts.take.prepare_invoke();
+            call.key(&lease).key(&fence).key(&control).key(&quotes).arg(&begins).arg(&ends).arg(&mine).arg(lease_ms);
+            call.arg(said.before.as_slice()).arg(said.after.as_slice());
+            for Tokenless { before, after } in batches {
+                call.arg(before.as_slice()).arg(after.as_slice());
+            }
+            call.invoke(link)
         })?;
         Ok((next > 0).then_some(next))
     }
@@ -537,6 +536,27 @@ pub struct Outgoing<'a> {
     pub text: &'a [u8],
 }
 
+/// A batch or message whose token is not known yet: the text before it and after it.
+#[derive(Clone, Debug, Default)]
+pub struct Tokenless {
+    before: Vec<u8>,
+    after: Vec<u8>,
+}
+
+impl Tokenless {
+    /// `text`, written with [`TOKEN_MARK`] as its token.
+    #[must_use]
+    pub fn of(text: &[u8]) -> Self {
+        const KEY: &str = "\"token\":";
+        // No name contains it: quotes in names are escaped.
+        let mark = format!("{KEY}{TOKEN_MARK}");
+        let at = text.windows(mark.len()).position(|part| part == mark.as_bytes());
+        let at = at.map_or(text.len(), |at| at + KEY.len());
+        let end = text.len().min(at + mark.len() - KEY.len());
+        Self { before: text[..at].to_vec(), after: text[end..].to_vec() }
+    }
+}
+
 /// How the lease with `token` of the owner (a JSON string) begins, which no other begins with.
 fn head(token: u64, owner: &str) -> String {
     format!("{{\"token\":{token},\"owner\":{owner},")
@@ -610,20 +630,9 @@ impl Keys {
     }
 }
 
-/// A message around a token that only the script will know.
-struct Split {
-    before: String,
-    after: String,
-}
-
-impl Split {
-    fn of(message: impl FnOnce(u64) -> Control) -> Self {
-        // A number that no name contains by accident: names are quoted, numbers are not.
-        const MARK: &str = "\"token\":9007199254740993";
-        let text = json(&message(9_007_199_254_740_993));
-        let (before, after) = text.split_once(MARK).unwrap_or_default();
-        Self { before: format!("{before}\"token\":"), after: after.to_owned() }
-    }
+/// That `owner` leads `venue` under a token that only the script will know.
+fn leads(venue: &str, owner: &str) -> Vec<u8> {
+    json(&Control::Leads { venue: venue.to_owned(), token: TOKEN_MARK, owner: owner.to_owned() }).into_bytes()
 }
 
 fn json(message: &Control) -> String {
@@ -640,7 +649,6 @@ fn json_text(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// A lease as it was written; `None` when it is none.
 /// What the scripts that look return: what members say of themselves; leases, and the milliseconds that are left.
 type Seen = (Vec<String>, Vec<(Option<String>, i64)>);
 
@@ -662,6 +670,7 @@ fn sight(seen: Seen, venues: &[&str]) -> Sight {
     sight
 }
 
+/// A lease as it was written; `None` when it is none.
 fn lease(text: &str, left_ms: i64) -> Option<Lease> {
     let lease: Lease = serde_json::from_str(text).ok()?;
     let left_ns = u64::try_from(left_ms).unwrap_or(0).saturating_mul(MS);
@@ -675,7 +684,7 @@ struct Scripts {
     claim: Script,
     renew: Script,
     name_heir: Script,
-    transfer: Script,
+    take: Script,
     release: Script,
     publish: Script,
     keep: Script,
@@ -691,7 +700,7 @@ impl Scripts {
             claim: Script::new(CLAIM),
             renew: Script::new(RENEW),
             name_heir: Script::new(NAME_HEIR),
-            transfer: Script::new(TRANSFER),
+            take: Script::new(TAKE),
             release: Script::new(RELEASE),
             publish: Script::new(PUBLISH),
             keep: Script::new(KEEP),
@@ -788,18 +797,21 @@ redis.call('PUBLISH', KEYS[2], ARGV[3])
 return 1
 ";
 
-/// Keys: lease, fence, control. Arguments: how it begins, what follows the new token, milliseconds, the message
-/// in two parts.
-const TRANSFER: &str = r#"#!lua flags=allow-oom
+/// Keys: lease, fence, control, quotes. Arguments: how the lease begins and ends, what follows the new token,
+/// milliseconds, the message in two parts, then each batch in two parts.
+const TAKE: &str = r#"#!lua flags=allow-oom
 local held = redis.call('GET', KEYS[1])
-if not held or string.sub(held, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
+if not held or string.sub(held, 1, #ARGV[1]) ~= ARGV[1] or string.sub(held, -#ARGV[2]) ~= ARGV[2] then return 0 end
 local time = redis.call('TIME')
 local clock = time[1] * 1000 + math.floor(time[2] / 1000)
 local last = math.max(tonumber(redis.call('GET', KEYS[2])) or 0, tonumber(string.match(held, '%d+')), clock - 1)
 local token = string.format('%.0f', last + 1)
 redis.call('SET', KEYS[2], token)
-redis.call('SET', KEYS[1], '{"token":' .. token .. ARGV[2], 'PX', ARGV[3])
-redis.call('PUBLISH', KEYS[3], ARGV[4] .. token .. ARGV[5])
+redis.call('SET', KEYS[1], '{"token":' .. token .. ARGV[3], 'PX', ARGV[4])
+redis.call('PUBLISH', KEYS[3], ARGV[5] .. token .. ARGV[6])
+for at = 7, #ARGV, 2 do
+  redis.call('PUBLISH', KEYS[4], ARGV[at] .. token .. ARGV[at + 1])
+end
 return tonumber(token)
 "#;
 

@@ -146,6 +146,7 @@ impl Detector {
                 self.core.scan(instrument, now, &mut self.events);
             }
             FeedEvent::Down(venue, origin) => self.core.down(venue, origin, now, mark, &mut self.events),
+            FeedEvent::Left(venue) => self.core.left(venue),
         }
         if !self.events.is_empty() {
             self.tell();
@@ -257,6 +258,8 @@ pub struct Core {
     matrix: MatrixWriter,
     grid: Grid,
     last: Vec<LastSeen>,
+    /// By venue: whether our own connection speaks for its quotes.
+    is_own: Vec<bool>,
     episodes: Episodes,
     /// Cells whose quote is suspect.
     doubted: Vec<PairId>,
@@ -273,6 +276,7 @@ impl Core {
         Self {
             grid: Grid::with_room(directory.rows(), directory.columns(), &fees, &options),
             last: vec![LastSeen::default(); directory.pairs()],
+            is_own: vec![false; directory.columns()],
             episodes: Episodes::new(directory.rows()),
             doubted: Vec::new(),
             causes: vec![CloseReason::LegVoid; directory.pairs()],
@@ -336,12 +340,15 @@ impl Core {
                 return Err(reason);
             }
         };
-        let is_repeated = news == News::MaybeOld && {
-            let held = self.matrix.load(pair);
-            held.state == CellState::Live && (held.bid, held.ask) == (quote.bid, quote.ask)
-        };
-        if is_repeated {
-            self.matrix.renew(pair, quote.received, quote.origin);
+        let is_own = &mut self.is_own[quote.venue.index()];
+        *is_own |= quote.origin == Origin::Own;
+        let held = if news == News::MaybeOld { self.matrix.load(pair) } else { CellQuote::default() };
+        if held.state == CellState::Live && (held.bid, held.ask) == (quote.bid, quote.ask) {
+            // What our own connection has said stays its word when the leader says the same.
+            let stays = *is_own && held.origin == Origin::Own;
+            let (received, origin) =
+                if stays { (quote.received.max(held.received), held.origin) } else { (quote.received, quote.origin) };
+            self.matrix.renew(pair, received, origin);
         } else {
             self.matrix.store(pair, &cell);
             mark(pair);
@@ -459,9 +466,23 @@ impl Core {
         mark: impl Fn(PairId),
         events: &mut Vec<OpportunityEvent>,
     ) {
+        self.is_own[venue.index()] &= origin != Origin::Own;
         for instrument in (0..self.directory.instruments().len() as u32).map(InstrumentId) {
             self.void(instrument, venue, origin, BookVoid::Lost, &mark);
             self.scan(instrument, now, events);
+        }
+    }
+
+    /// Our own connection to `venue` was closed because another instance leads: its leader speaks for its quotes now.
+    #[cold]
+    pub fn left(&mut self, venue: VenueId) {
+        self.is_own[venue.index()] = false;
+        for instrument in (0..self.directory.instruments().len() as u32).map(InstrumentId) {
+            let pair = self.directory.pair(instrument, venue);
+            let held = self.matrix.load(pair);
+            if held.origin == Origin::Own && held.state != CellState::Empty {
+                self.matrix.renew(pair, held.received, Origin::Shared);
+            }
         }
     }
 

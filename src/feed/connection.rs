@@ -1065,7 +1065,9 @@ impl Connection {
         &self.purpose
     }
 
-    const fn is_of_books(&self) -> bool {
+    /// Whether it is for order books, not for tops.
+    #[must_use]
+    pub const fn is_of_books(&self) -> bool {
         self.purpose.is_books()
     }
 

@@ -541,6 +541,9 @@ impl Feed {
         match line.role {
             Role::First => {
                 line.gauges(&self.board).consecutive_errors.set(0);
+                if was_linked && !line.connection.is_of_books() && !self.switch.is_on(line.id) {
+                    self.handover.push(FeedEvent::Left(line.id));
+                }
                 if was_linked {
                     let name = &line.name;
                     standing.say(now, format_args!("feed {name}: hung up, not wanted here any more"));

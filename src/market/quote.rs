@@ -189,4 +189,7 @@ pub enum FeedEvent {
     Void(InstrumentId, VenueId, Origin, BookVoid),
     /// All quotes of a venue that came by this way are void: its connection is lost or silent.
     Down(VenueId, Origin),
+    /// Our own connection to a venue was closed since another instance leads it: its quotes hold, and what the leader
+    /// says of them holds too.
+    Left(VenueId),
 }

@@ -24,6 +24,8 @@ pub struct Handover {
     origin: Origin,
     /// Venues whose quotes are all void; told before anything that is set aside for them.
     down: Vec<bool>,
+    /// Venues that were left; told after everything that is set aside for them.
+    left: Vec<bool>,
     /// What is set aside, by place of the venue and instrument.
     aside: Vec<Aside>,
     /// Places with something aside, the oldest first; each at most once.
@@ -60,6 +62,7 @@ impl Handover {
             board,
             instruments,
             down: vec![false; venues.len()],
+            left: vec![false; venues.len()],
             venues,
             origin,
             aside: vec![Aside::default(); places],
@@ -76,6 +79,7 @@ impl Handover {
         }
         self.venues.push(venue);
         self.down.push(false);
+        self.left.push(false);
         self.aside.resize(self.venues.len() * self.instruments, Aside::default());
         self.order.reserve(self.aside.len() - self.order.len());
     }
@@ -124,6 +128,7 @@ impl Handover {
             FeedEvent::Quote(quote) => {
                 let Some(place) = self.place(quote.instrument, quote.venue) else { return };
                 self.board.venues[quote.venue.index()].ring_conflated.add(1);
+                self.left[place / self.instruments] = false;
                 self.aside[place].quote = Some(quote);
                 self.queue(place);
             }
@@ -138,6 +143,11 @@ impl Handover {
                 // All of it is void, and the event says so for all.
                 for aside in &mut self.aside[at * self.instruments..][..self.instruments] {
                     *aside = Aside { queued: aside.queued, ..Aside::default() };
+                }
+            }
+            FeedEvent::Left(venue) => {
+                if let Some(at) = self.venues.iter().position(|v| *v == venue) {
+                    self.left[at] = true;
                 }
             }
         }
@@ -170,6 +180,14 @@ impl Handover {
             }
             self.aside[place as usize].queued = false;
             self.order.pop_front();
+        }
+        for at in 0..self.left.len() {
+            if self.left[at] {
+                if self.ring.push(FeedEvent::Left(self.venues[at])).is_err() {
+                    return false;
+                }
+                (self.left[at], self.pushed) = (false, true);
+            }
         }
         self.behind = false;
         true
@@ -259,6 +277,7 @@ mod tests {
                 }
                 FeedEvent::Void(instrument, venue, ..) => self.quotes[at(venue)][instrument.index()] = None,
                 FeedEvent::Down(venue, _) => self.quotes[at(venue)] = [None; 3],
+                FeedEvent::Left(_) => {}
             }
         }
     }
@@ -280,6 +299,21 @@ mod tests {
         let void = FeedEvent::Void(InstrumentId(0), VENUES[0], Origin::Own, BookVoid::Gap);
         let [first, second, third] = [(0, 1), (0, 2), (1, 3)].map(|(venue, n)| quote(VENUES[venue], 0, n));
         assert_eq!(seen, [first, FeedEvent::Down(VENUES[1], Origin::Own), void, second, third]);
+    }
+
+    #[test]
+    fn a_venue_that_was_left_is_said_to_be_so_after_its_last_quote() {
+        let (mut handover, mut events, _) = handover(1);
+        handover.push(quote(VENUES[0], 0, 1));
+        handover.push(quote(VENUES[0], 0, 2));
+        handover.push(FeedEvent::Left(VENUES[0]));
+        let mut seen = Vec::new();
+        loop {
+            handover.settle();
+            let Ok(event) = events.pop() else { break };
+            seen.push(event);
+        }
+        assert_eq!(seen, [quote(VENUES[0], 0, 1), quote(VENUES[0], 0, 2), FeedEvent::Left(VENUES[0])]);
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use crossbeam::sync::Parker;
 
 use crate::cli::Failure;
 use crate::cluster::Options;
-use crate::cluster::follow::{Follow, FollowParts, Pulse};
+use crate::cluster::follow::{Follow, FollowParts, Pulse, Told};
 use crate::cluster::history::History;
 use crate::cluster::lead::{Lead, LeadParts};
 use crate::cluster::legacy::{Legacy, LegacyParts};
@@ -117,7 +117,7 @@ impl Prepared {
         let Self { options, directory, matrix, days, board, clock, changes, ring, alarm, parker } = self;
         let venues: Vec<VenueId> = (0..directory.venues().len()).map(|at| VenueId(at as u16)).collect();
         let wanted = Arc::new(Wanted::new(venues.len(), alarm.clone()));
-        let pulse = Arc::new(Pulse::default());
+        let (pulse, told) = (Arc::new(Pulse::default()), Arc::new(Told::new(directory.pairs())));
         let (control, messages) = rtrb::RingBuffer::new(CONTROL_RING);
         let instruments = directory.rows();
         let follow = Follow::new(FollowParts {
@@ -127,6 +127,7 @@ impl Prepared {
             board: Arc::clone(&board),
             wanted: Arc::clone(&wanted),
             pulse: Arc::clone(&pulse),
+            told: Arc::clone(&told),
             control,
             lead: alarm.clone(),
             clock: clock.clone(),
@@ -148,7 +149,7 @@ impl Prepared {
         });
         let publisher = Publisher::new(PublisherParts {
             directory: Arc::clone(&directory),
-            matrix,
+            matrix: Arc::clone(&matrix),
             changes: Arc::clone(&changes),
             days,
             board: Arc::clone(&board),
@@ -164,6 +165,8 @@ impl Prepared {
             changes,
             control: messages,
             pulse,
+            told,
+            matrix,
             board,
             switch: Arc::clone(switch),
             feeds,

@@ -16,7 +16,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::cli::{Failure, ReplayArgs, SimArgs};
-use crate::cluster;
+use crate::cluster::{self, lead};
 use crate::config::{Config, Plan, ThresholdOn, VenueConfig};
 use crate::detector::{Detector, DetectorParts, GatewayPort, scan};
 use crate::feed::{self, Feed, FeedParts, FeedVenue};
@@ -53,8 +53,10 @@ const FEED_RING: usize = 4096;
 const OPPORTUNITY_RING: usize = 4096;
 /// Descriptors that clients may not take: the venues' connections, polls, files, and as many again.
 const DESCRIPTORS_OURS: usize = 256;
-/// The longest that stopping may take, from the signal to the exit.
+/// The longest that stopping may take, from the signal, or from the end of handing over in a cluster, to the exit.
 const STOP_MAX: Duration = Duration::from_millis(1900);
+/// The longest that handing over in a cluster may take.
+const HAND_OVER_MAX: Duration = Duration::from_nanos(lead::STOP_NS + 500 * MS);
 
 /// Simulated venues, feeds, detector and gateway in one process, with prices grown from `seed`.
 ///
@@ -147,7 +149,7 @@ pub fn sim(args: SimArgs) -> Result<(), Failure> {
         sim.follow(scenario);
     }
     let rows = vec![Row::cold(Box::new(sim))];
-    until_signal(signals, vec![threads::start(rows, &crate::config::Threads::default())?], None)
+    until_signal(signals, None, vec![threads::start(rows, &crate::config::Threads::default())?], None)
 }
 
 /// Captures through the whole path; limits and fees are those of `config`.
@@ -347,8 +349,9 @@ fn run_live(
         None => (Vec::new(), Vec::new()),
     };
     rows.extend(follow);
-    let groups = [lead, rows, beside].into_iter().map(|rows| threads::start(rows, &config.threads));
-    until_signal(signals, groups.collect::<Result<_, _>>()?, hang_up.as_ref())
+    let lead = threads::start(lead, &config.threads)?;
+    let groups = [rows, beside].into_iter().map(|rows| threads::start(rows, &config.threads));
+    until_signal(signals, Some(lead), groups.collect::<Result<_, _>>()?, hang_up.as_ref())
 }
 
 /// Keeps last known quotes on disk, if there is a place for them.
@@ -398,27 +401,36 @@ fn signals() -> Result<Signals, Failure> {
     Signals::new([SIGINT, SIGTERM]).map_err(|why| unavailable("signals", &why))
 }
 
-/// Waits for SIGINT or SIGTERM, then stops one group of threads after the other: those who use first, then
-/// those who are used. SIGHUP goes to `hang_up`, where there is somebody for it; one that waits there stands for all.
-fn until_signal(mut signals: Signals, groups: Vec<Running>, hang_up: Option<&Sender<()>>) -> Result<(), Failure> {
+/// Waits for SIGINT or SIGTERM, then stops one group of threads after the other: first `lead`, which hands venues over
+/// while all else goes on, then those who use, then those who are used. SIGHUP goes to `hang_up`, where there is somebody
+/// for it; one that waits there stands for all.
+fn until_signal(
+    mut signals: Signals,
+    lead: Option<Running>,
+    groups: Vec<Running>,
+    hang_up: Option<&Sender<()>>,
+) -> Result<(), Failure> {
     for signal in signals.forever() {
         match hang_up {
             Some(hang_up) if signal == SIGHUP => drop(hang_up.try_send(())),
             _ => break,
         }
     }
+    if let Some(lead) = lead {
+        stop(&lead, &mut signals, Instant::now(), HAND_OVER_MAX);
+    }
     let begun = Instant::now();
     for group in groups {
-        stop(&group, &mut signals, begun);
+        stop(&group, &mut signals, begun, STOP_MAX);
     }
     Ok(())
 }
 
-fn stop(group: &Running, signals: &mut Signals, begun: Instant) {
+fn stop(group: &Running, signals: &mut Signals, begun: Instant, most: Duration) {
     group.stop.request();
     while !group.is_finished() {
         let again = signals.pending().any(|signal| signal != SIGHUP);
-        if again || begun.elapsed() > STOP_MAX {
+        if again || begun.elapsed() > most {
             // Whoever asks twice is in a hurry, and a thread that hangs must not hold the process.
             std::process::exit(if again { 130 } else { 0 });
         }

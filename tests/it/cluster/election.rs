@@ -1,7 +1,7 @@
 //! The election by hand: one instance, what it is told and what it asks for.
 
 use spreadwire::cluster::Options;
-use spreadwire::cluster::election::{Action, Election};
+use spreadwire::cluster::election::{Action, Election, HANDOVER_MAX_NS};
 use spreadwire::cluster::store::{Claim, Control, Lease, Member, Sight};
 use spreadwire::metrics::cluster::Role;
 use spreadwire::time::{MS, MonoNs, SECOND};
@@ -181,47 +181,72 @@ fn f78_a_leader_with_two_more_gives_one_away_after_its_tenure_and_when_the_heir_
     let named = Action::NameHeir { venue: 0, token: 7, heir: "b".to_owned() };
     assert_eq!(actions.iter().filter(|action| matches!(action, Action::NameHeir { .. })).collect::<Vec<_>>(), [&named]);
     election.heir_named(0, 7, true, now);
-    assert!(!polled(&mut election, now.plus(MS)).iter().any(|action| matches!(action, Action::Transfer { .. })));
-    assert_eq!(election.may_publish(0, now.plus(MS)), Some(7), "until it is ready");
+    let later = now.plus(3 * SECOND);
+    renew(&mut election, later);
+    assert_eq!(election.may_publish(0, later), Some(7), "until the heir has taken over");
 
-    let ready = Control::Ready { venue: VENUES[0].to_owned(), token: 7, heir: "b".to_owned() };
-    election.control(&ready, now.plus(2 * MS));
-    let heir = Member { id: "b".to_owned(), ..Member::default() };
-    assert_eq!(polled(&mut election, now.plus(2 * MS)), [Action::Transfer { venue: 0, token: 7, heir }]);
-    election.transferred(0, 7, Some(8), now.plus(3 * MS));
-    assert_eq!(election.may_publish(0, now.plus(3 * MS)), None);
+    let leads = Control::Leads { venue: VENUES[0].to_owned(), token: 8, owner: "b".to_owned() };
+    election.control(&leads, later);
+    assert_eq!(election.may_publish(0, later), None);
     assert!(election.wants_upstream(0), "until the new leader's first batch");
-    election.expire(now.plus(400 * MS));
+    election.expire(later.plus(1900 * MS));
     assert!(election.wants_upstream(0));
-    election.expire(now.plus(504 * MS));
-    assert!(!election.wants_upstream(0), "or half a second");
+    election.expire(later.plus(2 * SECOND));
+    assert!(!election.wants_upstream(0), "or two seconds");
 }
 
 #[test]
-fn an_heir_connects_says_when_it_is_ready_and_leads_when_the_lease_is_its_own() {
-    let mut election = leading("b", &["a", "b"], &[]);
-    let venue = VENUES[0].to_owned();
+fn an_heir_connects_and_takes_the_lease_when_it_knows_the_whole_venue() {
+    for is_answered in [true, false] {
+        let mut election = leading("b", &["a", "b"], &[]);
+        let venue = VENUES[0].to_owned();
+        let now = START.plus(SECOND);
+        election.control(&Control::Heir { venue: venue.clone(), token: 7, heir: "b".to_owned() }, now);
+        assert_eq!(election.role(0, now), Role::Heir);
+        assert!(election.wants_upstream(0));
+        election.upstream(0, true, now);
+        assert!(!polled(&mut election, now).iter().any(|action| matches!(action, Action::Take { .. })));
+        election.prepared(0, true);
+        assert_eq!(polled(&mut election, now), [Action::Take { venue: 0, token: 7 }]);
+        assert_eq!(election.may_publish(0, now), None);
+        if is_answered {
+            election.taken(0, 7, Some(8), now, now.plus(2 * MS));
+        } else {
+            // Whatever became of our call: what all are told may be true.
+            election.control(&Control::Leads { venue, token: 8, owner: "b".to_owned() }, now.plus(MS));
+            assert_eq!(election.may_publish(0, now.plus(MS)), None, "a word is not a lease");
+            assert_eq!(election.poll(now.plus(MS)), Some(Action::Renew(vec![(0, 8)])));
+            election.renewed(&[(0, 8)], &[true], now.plus(MS), now.plus(2 * MS));
+        }
+        assert_eq!(election.may_publish(0, now.plus(2 * MS)), Some(8));
+        assert_eq!(election.role(0, now.plus(2 * MS)), Role::Leader);
+    }
+}
+
+#[test]
+fn an_heir_that_is_one_no_more_looks_and_claims_what_is_free() {
+    let mut election = leading("b", &["a", "b", "c"], &[]);
     let now = START.plus(SECOND);
-    election.control(&Control::Heir { venue: venue.clone(), token: 7, heir: "b".to_owned() }, now);
-    assert_eq!(election.role(0, now), Role::Heir);
-    assert!(election.wants_upstream(0));
-    assert!(!polled(&mut election, now).iter().any(|action| matches!(action, Action::Say(_))));
-    election.upstream(0, true, now);
-    let ready = Action::Say(Control::Ready { venue: venue.clone(), token: 7, heir: "b".to_owned() });
-    assert_eq!(polled(&mut election, now), [ready]);
-    election.control(&Control::Leads { venue, token: 8, owner: "b".to_owned() }, now.plus(MS));
-    assert_eq!(election.may_publish(0, now.plus(MS)), None, "a word is not a lease");
-    assert_eq!(election.poll(now.plus(MS)), Some(Action::Renew(vec![(0, 8)])));
-    election.renewed(&[(0, 8)], &[true], now.plus(MS), now.plus(2 * MS));
-    assert_eq!(election.may_publish(0, now.plus(2 * MS)), Some(8));
+    election.control(&Control::Heir { venue: VENUES[0].to_owned(), token: 7, heir: "b".to_owned() }, now);
+    election.prepared(0, true);
+    assert!(polled(&mut election, now).contains(&Action::Take { venue: 0, token: 7 }));
+    election.taken(0, 7, None, now, now.plus(MS));
+    assert_eq!(polled(&mut election, now.plus(MS)), [Action::Beat]);
+    let leases: Vec<(usize, Lease)> = (1..4).map(|venue| (venue, lease("a", 7))).collect();
+    election.seen(&sight(&["a", "b", "c"], &leases), now.plus(MS), now.plus(2 * MS));
+    assert_eq!(
+        polled(&mut election, now.plus(2 * MS))[0],
+        Action::Claim { venue: 0, floor: 7 },
+        "at once: it is connected"
+    );
 }
 
 #[test]
-fn an_heir_that_does_not_become_ready_is_not_waited_for() {
+fn an_heir_that_does_not_take_over_is_not_waited_for() {
     let mut election = leading("a", &["a", "b"], &[0, 1, 2, 3]);
     let all: Vec<(usize, Lease)> = (0..4).map(|venue| (venue, lease("a", 7))).collect();
     let mut named = Vec::new();
-    for tick in 0..400 {
+    for tick in 0..700 {
         let now = START.plus(tick * 100 * MS);
         renew(&mut election, now);
         if tick % 16 == 0 {
@@ -239,31 +264,105 @@ fn an_heir_that_does_not_become_ready_is_not_waited_for() {
     assert_eq!(named[..8], expected.collect::<Vec<_>>());
 }
 
+/// The heirs that are named by `actions`, by venue.
+fn heirs(actions: &[Action]) -> Vec<(usize, String)> {
+    let heir = |action: &Action| match action {
+        Action::NameHeir { venue, heir, .. } => Some((*venue, heir.clone())),
+        _ => None,
+    };
+    actions.iter().filter_map(heir).collect()
+}
+
+/// All that is led by those who lead it, under token 7; of `members`.
+fn look(election: &mut Election, members: &[&str], led: &[usize], now: MonoNs) {
+    let leases: Vec<(usize, Lease)> =
+        (0..VENUES.len()).map(|venue| (venue, lease(if led.contains(&venue) { "a" } else { "b" }, 7))).collect();
+    election.seen(&sight(members, &leases), now, now);
+}
+
+fn leads(venue: usize, owner: &str) -> Control {
+    Control::Leads { venue: VENUES[venue].to_owned(), token: 8, owner: owner.to_owned() }
+}
+
 #[test]
-fn sigterm_hands_everything_over_at_once_and_waits_for_nobody() {
+fn sigterm_hands_everything_over_and_leads_until_the_heirs_have_it() {
     let mut election = leading("a", &["a", "b", "c"], &[0, 1]);
     let now = START.plus(SECOND);
     election.stop(now);
     let actions = polled(&mut election, now);
-    let heirs: Vec<&str> = actions
-        .iter()
-        .filter_map(|action| if let Action::NameHeir { heir, .. } = action { Some(heir.as_str()) } else { None })
-        .collect();
-    assert_eq!((heirs.len(), actions.last()), (2, Some(&Action::Leave)));
-    assert_ne!(heirs[0], heirs[1], "evenly");
+    let heirs = heirs(&actions);
+    assert_eq!((heirs.len(), actions.contains(&Action::Leave)), (2, true));
+    assert_ne!(heirs[0].1, heirs[1].1, "evenly");
     election.left();
     (0..2).for_each(|venue| election.heir_named(venue, 7, true, now));
-    let ready = Control::Ready { venue: VENUES[0].to_owned(), token: 7, heir: heirs[0].to_owned() };
-    election.control(&ready, now.plus(50 * MS));
-    assert!(matches!(election.poll(now.plus(50 * MS)), Some(Action::Transfer { venue: 0, .. })));
-    election.transferred(0, 7, Some(8), now.plus(51 * MS));
-    election.accepted(0, 8, now.plus(60 * MS));
-    assert!(!election.is_done() && polled(&mut election, now.plus(299 * MS)).is_empty());
-    // The other heir was not ready: whoever hears that the venue is free may take it.
-    assert_eq!(polled(&mut election, now.plus(300 * MS)), [Action::Release { venue: 1, token: 7 }]);
-    election.released(1, 7, now.plus(301 * MS));
-    election.accepted(1, 8, now.plus(320 * MS));
+    look(&mut election, &["b", "c"], &[0, 1], now);
+    let later = now.plus(1900 * MS);
+    look(&mut election, &["b", "c"], &[0, 1], later);
+    assert!((0..2).all(|venue| election.may_publish(venue, later) == Some(7)), "for as long as it takes");
+    election.control(&leads(0, &heirs[0].1), later);
+    assert_eq!((election.may_publish(0, later), election.may_publish(1, later)), (None, Some(7)));
+    election.accepted(0, 8, later);
+    assert!(!election.is_done());
+    election.control(&leads(1, &heirs[1].1), later);
+    election.accepted(1, 8, later);
     assert!(election.is_done());
+}
+
+#[test]
+fn a_leader_that_ends_names_another_when_its_heir_is_gone_too_or_takes_long() {
+    for is_gone in [true, false] {
+        let mut election = leading("a", &["a", "b", "c"], &[0]);
+        let now = START.plus(SECOND);
+        election.stop(now);
+        let first = heirs(&polled(&mut election, now))[0].1.clone();
+        election.left();
+        election.heir_named(0, 7, true, now);
+        let others: Vec<&str> = ["b", "c"].into_iter().filter(|id| !is_gone || *id != first).collect();
+        let later = now.plus(if is_gone { 100 * MS } else { 2 * SECOND });
+        look(&mut election, &others, &[0], later);
+        let second = heirs(&polled(&mut election, later)).pop().unwrap().1;
+        assert!(!second.is_empty() && second != first, "{first} and then {second}");
+        assert_eq!(election.may_publish(0, later), Some(7));
+    }
+}
+
+#[test]
+fn a_leader_that_ends_waits_for_nobody_for_ever() {
+    let mut election = leading("a", &["a", "b"], &[0]);
+    let now = START.plus(SECOND);
+    election.stop(now);
+    polled(&mut election, now);
+    election.left();
+    election.heir_named(0, 7, true, now);
+    for tick in 0..50 {
+        let at = now.plus(tick * 100 * MS);
+        renew(&mut election, at);
+        look(&mut election, &["b"], &[0], at);
+        let actions = polled(&mut election, at);
+        assert!(actions.iter().all(|action| *action == Action::Look), "{actions:?}");
+        assert_eq!(election.may_publish(0, at), Some(7));
+    }
+    let over = now.plus(HANDOVER_MAX_NS);
+    assert_eq!(polled(&mut election, over), [Action::Release { venue: 0, token: 7 }]);
+    election.released(0, 7, over);
+    assert!(election.is_done());
+}
+
+#[test]
+fn two_that_end_at_once_give_nothing_to_each_other() {
+    let mut election = leading("a", &["a", "b", "c"], &[0, 1]);
+    let now = START.plus(SECOND);
+    election.stop(now);
+    polled(&mut election, now);
+    election.left();
+    // The other has left by now.
+    look(&mut election, &["c"], &[0, 1], now.plus(MS));
+    let named = heirs(&polled(&mut election, now.plus(MS)));
+    assert!(named.iter().all(|(_, heir)| heir == "c"), "{named:?}");
+    let mut other = leading("b", &["a", "b", "c"], &[]);
+    other.stop(now);
+    other.control(&Control::Heir { venue: VENUES[0].to_owned(), token: 7, heir: "b".to_owned() }, now);
+    assert_eq!(other.role(0, now), Role::Follower, "it accepts nothing any more");
 }
 
 #[test]
@@ -280,12 +379,18 @@ fn an_heir_claims_first_when_the_leader_could_not_wait() {
 }
 
 #[test]
-fn the_last_one_gives_its_leases_back_when_it_ends() {
+fn the_last_one_looks_once_more_and_gives_its_leases_back() {
     let mut election = joined("a");
     (0..4).for_each(|venue| election.claimed(venue, &Claim::Won(7), START, START));
     election.stop(START);
+    assert_eq!(polled(&mut election, START), [Action::Leave, Action::Look]);
+    election.left();
+    let all: Vec<(usize, Lease)> = (0..4).map(|venue| (venue, lease("a", 7))).collect();
+    election.seen(&sight(&[], &all), START, START);
     let actions = polled(&mut election, START);
     assert_eq!(actions.iter().filter(|action| matches!(action, Action::Release { .. })).count(), 4, "{actions:?}");
+    (0..4).for_each(|venue| election.released(venue, 7, START));
+    assert!(election.is_done());
 }
 
 #[test]
@@ -341,8 +446,7 @@ fn a_leader_that_cannot_reach_its_venue_gives_it_away_and_rests() {
     let (venue, now) = named.expect("an heir is named though shares are equal");
     assert_eq!(venue, 0);
     election.heir_named(0, 7, true, now);
-    election.control(&Control::Ready { venue: VENUES[0].to_owned(), token: 7, heir: "b".to_owned() }, now);
-    election.transferred(0, 7, Some(8), now);
+    election.control(&leads(0, "b"), now);
     // It is neither claimed nor inherited for a while.
     election.control(&Control::Heir { venue: VENUES[0].to_owned(), token: 8, heir: "a".to_owned() }, now.plus(SECOND));
     assert_eq!(election.role(0, now.plus(SECOND)), Role::Follower);

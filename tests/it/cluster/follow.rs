@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use spreadwire::cluster::Options;
 use spreadwire::cluster::batch::{Entry, Head, Writer};
-use spreadwire::cluster::follow::{Follow, FollowParts, Pulse};
+use spreadwire::cluster::follow::{Follow, FollowParts, Pulse, Told};
 use spreadwire::cluster::publisher::{Publisher, PublisherParts, Wanted};
 use spreadwire::cluster::store::{Claim, Control, Store};
 use spreadwire::detector::{Core, scan};
@@ -95,6 +95,7 @@ impl Node {
             board: Arc::clone(&board),
             wanted: Arc::clone(&wanted),
             pulse: Arc::clone(&pulse),
+            told: Arc::new(Told::new(directory.pairs())),
             control: said,
             lead: alarm,
             clock: Clock::System,
@@ -141,6 +142,7 @@ impl Node {
         match event {
             FeedEvent::Quote(quote) => drop(self.core.merge(&quote, mark)),
             FeedEvent::Void(instrument, venue, origin, why) => self.core.void(instrument, venue, origin, why, mark),
+            FeedEvent::Left(venue) => self.core.left(venue),
             FeedEvent::Down(..) => panic!("a follower declares no venue down"),
         }
     }
@@ -281,6 +283,87 @@ fn f126_an_instrument_that_is_added_where_it_is_led_reaches_those_who_have_it_an
     until(&mut [&mut leader, &mut follower], "its price", |nodes| {
         nodes[1].cell(added, OKX).bid.price == Decimal::new(10_500, 2)
     });
+}
+
+#[test]
+fn s2_31_a_new_leader_whose_connection_is_behind_takes_nobody_back() {
+    let server = Server::start(&[]);
+    let (mut old, mut follower) = pair(&server);
+    let mut new = Node::new(&server.url(), "c", 3);
+    joined(&mut [&mut new]);
+    old.quote(0, OKX, 10_100, 100);
+    until(&mut [&mut old, &mut follower, &mut new], "a quote", |nodes| nodes[1].cell(0, OKX).sequence == 100);
+    // The lease is gone, and the next leader has read less than the old one.
+    server.tell("DEL spreadwire:lease:okx");
+    old.publisher.stop(OKX);
+    new.quote(0, OKX, 10_099, 99);
+    new.quote(1, OKX, 20_000, 7);
+    new.lead(OKX);
+    until(&mut [&mut new, &mut follower], "its first batch", |nodes| nodes[1].cell(1, OKX).sequence == 7);
+    assert_eq!(follower.cell(0, OKX).sequence, 100);
+    new.quote(0, OKX, 10_101, 101);
+    until(&mut [&mut new, &mut follower], "what is newer", |nodes| nodes[1].cell(0, OKX).sequence == 101);
+}
+
+#[test]
+fn s2_31_an_heir_takes_the_lease_and_tells_the_whole_venue_in_one_step() {
+    let server = Server::start(&[]);
+    let (mut leader, mut heir) = pair(&server);
+    for n in 0..3 {
+        leader.quote(n, OKX, 10_000, u64::from(n) + 1);
+    }
+    let all = |node: &Node| (0..3).all(|n| node.cell(n, OKX).state == CellState::Live);
+    until(&mut [&mut leader, &mut heir], "the leader's quotes", |nodes| all(nodes[1]));
+    // Its own connection has quoted two of them so far, one of which is newer.
+    heir.quote(0, OKX, 10_000, 1);
+    heir.quote(1, OKX, 10_001, 9);
+    let token = leader.publisher.token(OKX).unwrap();
+    assert_eq!(leader.store.name_heir("okx", token, "b"), Ok(true));
+    let mut witness = Node::new(&server.url(), "w", 3);
+    joined(&mut [&mut witness]);
+    let batches = heir.publisher.offer(OKX);
+    let next = heir.store.take("okx", token, &batches).unwrap();
+    heir.publisher.took(OKX, Ok(next));
+    assert_eq!(heir.publisher.token(OKX), next);
+    until(&mut [&mut witness], "the new leader's batch", |nodes| nodes[0].counts(OKX).token.value() == next.unwrap());
+    assert_eq!((0..3).map(|n| witness.cell(n, OKX).sequence).collect::<Vec<_>>(), [1, 9, 3]);
+    // What changes afterwards follows under the same token.
+    heir.quote(2, OKX, 10_002, 10);
+    until(&mut [&mut heir, &mut witness], "the next", |nodes| nodes[1].cell(2, OKX).sequence == 10);
+    assert_eq!((witness.counts(OKX).gaps.value(), witness.counts(OKX).refused.value()), (0, 0));
+}
+
+#[test]
+fn s2_31_a_take_over_without_an_answer_uses_no_sequence_twice() {
+    let server = Server::start(&[]);
+    let (mut leader, mut heir) = pair(&server);
+    heir.quote(0, OKX, 10_000, 1);
+    let token = leader.publisher.token(OKX).unwrap();
+    assert_eq!(leader.store.name_heir("okx", token, "b"), Ok(true));
+    let batches = heir.publisher.offer(OKX);
+    let next = heir.store.take("okx", token, &batches).unwrap().unwrap();
+    heir.publisher.took(OKX, Err(()));
+    until(&mut [&mut leader], "its first batch", |nodes| nodes[0].cell(0, OKX).sequence == 1);
+    // It learns later that the lease is its own, and publishes the whole again.
+    heir.quote(0, OKX, 10_001, 2);
+    heir.publisher.lead(OKX, next);
+    until(&mut [&mut heir, &mut leader], "the next", |nodes| nodes[1].cell(0, OKX).sequence == 2);
+    assert_eq!((leader.counts(OKX).gaps.value(), leader.counts(OKX).refused.value()), (0, 0));
+}
+
+#[test]
+fn what_our_own_connection_has_said_stays_its_word_until_it_is_left_to_the_leader() {
+    let server = Server::start(&[]);
+    let mut node = Node::new(&server.url(), "a", 3);
+    let own = node.quote(0, OKX, 10_000, 1);
+    node.merge(FeedEvent::Quote(Quote { origin: Origin::Shared, ..own }));
+    assert_eq!(node.cell(0, OKX).origin, Origin::Own);
+    node.merge(FeedEvent::Void(InstrumentId(0), OKX, Origin::Shared, BookVoid::Lost));
+    assert_eq!(node.cell(0, OKX).state, CellState::Live, "our own connection speaks for itself");
+    node.merge(FeedEvent::Left(OKX));
+    assert_eq!((node.cell(0, OKX).origin, node.cell(0, OKX).state), (Origin::Shared, CellState::Live));
+    node.merge(FeedEvent::Void(InstrumentId(0), OKX, Origin::Shared, BookVoid::Lost));
+    assert_eq!(node.cell(0, OKX).state, CellState::Void);
 }
 
 #[test]

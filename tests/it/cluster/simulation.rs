@@ -2,6 +2,9 @@
 //! scripts, and between them delays, loss, one-sided partitions, standstills, drifting clocks, restarts, flushes and
 //! failovers that lose writes. One seed, one run; whatever must never happen is an error that names the seed.
 //!
+//! Where only instances come and go, venues have events, numbered as a venue numbers them. An event is *lost* in a change of
+//! leader when nobody published it and the new leader's first batch carries a later one, which is not the next.
+//!
 //! `SPREADWIRE_SEEDS=20000` runs so many seeds; `SPREADWIRE_SEED=7` runs that one and tells its story.
 
 use std::cmp::Reverse;
@@ -10,6 +13,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 use spreadwire::cluster::Options;
 use spreadwire::cluster::election::Action;
 use spreadwire::cluster::helm::{Answer, Helm};
+use spreadwire::cluster::lead::STOP_NS;
+use spreadwire::cluster::readiness::{Known, Readiness};
 use spreadwire::cluster::store::{Claim, Control, Lease, Member, Sight};
 use spreadwire::metrics::cluster::{RedisState, Role};
 use spreadwire::sim::random::Random;
@@ -47,6 +52,8 @@ enum Broken {
     DeadlinesAreIgnored,
     /// An old leader hangs up before the new one publishes, and heirs are not waited for.
     EveryoneIsConnected,
+    /// A leader that has named an heir publishes nothing more.
+    LeadersLeaveEarly,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +69,18 @@ struct Setup {
 #[derive(Clone)]
 enum Request {
     Call(Action),
-    Publish { venue: usize, token: u64, sequence: u64 },
+    Publish {
+        venue: usize,
+        token: u64,
+        sequence: u64,
+        event: u64,
+    },
+    /// [`Action::Take`] with a first batch of this event.
+    Take {
+        venue: usize,
+        token: u64,
+        event: u64,
+    },
 }
 
 #[derive(Clone)]
@@ -75,7 +93,7 @@ enum Reply {
 enum Message {
     Pulse,
     Control(Control),
-    Batch { venue: usize, leader: String, token: u64, sequence: u64 },
+    Batch { venue: usize, leader: String, token: u64, sequence: u64, event: u64 },
 }
 
 enum Event {
@@ -86,6 +104,8 @@ enum Event {
     Deliver(Box<Message>),
     Dialled(usize, u64),
     Pulse,
+    /// The venues have something new.
+    News,
     Heal(Fault),
     Start,
     Fault,
@@ -116,6 +136,15 @@ struct Node {
     publish_at: u64,
     publish_next: usize,
     sequences: [(u64, u64); VENUES.len()],
+    /// Batches that may have gone out with a lease that was taken, if it was.
+    offered: [u64; VENUES.len()],
+    /// The last event that it has read from each venue, published, and heard from the leader.
+    read: [u64; VENUES.len()],
+    told: [u64; VENUES.len()],
+    heard: [u64; VENUES.len()],
+    connected: [MonoNs; VENUES.len()],
+    readiness: Vec<Readiness>,
+    started: u64,
     /// What its follower believes: token, leader, sequence.
     believed: Vec<(u64, String, u64)>,
     upstream: Vec<Upstream>,
@@ -174,6 +203,11 @@ struct World {
     changed: Vec<Option<u64>>,
     /// Highest token that Redis ever gave out, and when.
     granted: Vec<(u64, u64)>,
+    /// The last event of each venue, and the last that was published.
+    events_of: Vec<u64>,
+    published: Vec<u64>,
+    /// Leases that heirs took.
+    handovers: u64,
 }
 
 struct Queued {
@@ -239,6 +273,9 @@ impl World {
             checker: Checker::default(),
             changed: vec![None; venues],
             granted: vec![(0, 0); venues],
+            events_of: vec![0; venues],
+            published: vec![0; venues],
+            handovers: 0,
             random,
         };
         for node in 0..count {
@@ -248,11 +285,14 @@ impl World {
         let storm = world.now + 12 * SECOND;
         world.push(world.now + 500 * MS, 0, Event::Fault);
         world.push(storm, 0, Event::Quiet);
+        if setup.faults == Faults::None {
+            world.push(world.now, 0, Event::News);
+        }
         world
     }
 
-    fn run(mut self) -> Result<Summary, String> {
-        self.turn_all().map(|()| self.checker.summary()).map_err(|what| {
+    fn run(mut self) -> Result<(Summary, u64), String> {
+        self.turn_all().map(|()| (self.checker.summary(), self.handovers)).map_err(|what| {
             let Setup { seed, faults, broken, .. } = self.setup;
             format!("seed {seed} ({faults:?}, {broken:?}) at {} ms: {what}", self.now / MS)
         })
@@ -317,6 +357,9 @@ impl World {
                 let node = &mut self.nodes[at];
                 if node.upstream[venue] == Upstream::Dialling(dial) && !node.broken[venue] {
                     node.upstream[venue] = Upstream::Up;
+                    // As it stands is what a venue sends first.
+                    node.read[venue] = self.events_of[venue];
+                    self.nodes[at].connected[venue] = self.local(at);
                     return self.turn(at);
                 }
             }
@@ -327,6 +370,7 @@ impl World {
                 }
                 self.push(self.now + 100 * MS, at, Event::Pulse);
             }
+            Event::News => self.news()?,
             Event::Heal(fault) => self.heal(at, life, fault),
             Event::Start => return self.start(at),
             Event::Fault => self.strike(),
@@ -352,6 +396,7 @@ impl World {
         let local = self.local(at);
         let node = &mut self.nodes[at];
         node.life = before.life + 1;
+        node.started = self.now;
         node.id = format!("{}_{}", ["a", "b", "c", "d", "e"][at], node.life);
         let options = Options { instance: node.id.clone(), ..self.options.clone() };
         node.helm = Some(Helm::new(&options, &VENUES[..venues], local));
@@ -370,6 +415,9 @@ impl World {
         if self.nodes[at].busy.is_none() {
             let call = helm.next(local);
             request = match call {
+                Some(Action::Take { venue, token }) => {
+                    Some(Request::Take { venue, token, event: self.nodes[at].read[venue] })
+                }
                 Some(call) => Some(Request::Call(call)),
                 None => self.publish(at, &helm, local)?,
             };
@@ -378,7 +426,7 @@ impl World {
         let deadline = helm.deadline();
         let is_over = self.nodes[at]
             .stopping
-            .is_some_and(|begun| self.nodes[at].busy.is_none() && (helm.is_done() || self.now - begun >= 500 * MS));
+            .is_some_and(|begun| self.nodes[at].busy.is_none() && (helm.is_done() || self.now - begun >= STOP_NS));
         self.nodes[at].helm = Some(helm);
         self.check_upstreams()?;
         if is_over && request.is_none() {
@@ -401,8 +449,15 @@ impl World {
     /// A batch for the next venue that is due, if the helm says that it may be published.
     fn publish(&mut self, at: usize, helm: &Helm, local: MonoNs) -> Result<Option<Request>, String> {
         let node = &mut self.nodes[at];
-        // A new leader publishes at once.
-        let is_new = |venue| helm.may_publish(venue, local).is_some_and(|token| token != node.sequences[venue].0);
+        // A new leader publishes at once, and every leader what is news.
+        let broken = self.setup.broken;
+        let is_new = |venue: usize| {
+            let token = helm.may_publish(venue, local);
+            let lease = self.redis.leases[venue].as_ref();
+            let is_mute = broken == Broken::LeadersLeaveEarly && lease.is_some_and(|row| row.heir.is_some());
+            let has_news = node.told[venue] < node.read[venue] && !is_mute;
+            token.is_some_and(|token| token != node.sequences[venue].0 || has_news)
+        };
         let new = (0..self.venues).find(|&venue| is_new(venue));
         if new.is_none() && self.now < node.publish_at {
             return Ok(None);
@@ -424,9 +479,11 @@ impl World {
                 ));
             }
             let (last, sequence) = &mut node.sequences[venue];
-            *sequence = if *last == token { *sequence + 1 } else { 1 };
+            *sequence = if *last == token { *sequence + 1 } else { std::mem::take(&mut node.offered[venue]) + 1 };
             *last = token;
-            return Ok(Some(Request::Publish { venue, token, sequence: *sequence }));
+            let event = node.read[venue];
+            node.told[venue] = event;
+            return Ok(Some(Request::Publish { venue, token, sequence: *sequence, event }));
         }
         node.publish_next = 0;
         node.publish_at = self.now + PUBLISH_NS;
@@ -448,7 +505,14 @@ impl World {
             } else if !wanted {
                 node.upstream[venue] = Upstream::Off;
             }
-            helm.upstream(venue, self.nodes[at].upstream[venue] == Upstream::Up, local);
+            let node = &mut self.nodes[at];
+            let is_up = node.upstream[venue] == Upstream::Up;
+            helm.upstream(venue, is_up, local);
+            let is_told = node.heard[venue] >= node.read[venue];
+            let known = Known { at: 0, is_live: true, is_own: is_up, is_told };
+            let connected = is_up.then_some(node.connected[venue]);
+            let ready = node.readiness[venue].look(connected, local, std::iter::once(known));
+            helm.prepared(venue, ready);
         }
     }
 
@@ -479,6 +543,21 @@ impl World {
                 }
             }
             (Request::Publish { .. }, _) => helm.published(false, local),
+            (Request::Take { venue, token, event }, reply) => {
+                let (venue, take) = (*venue, Action::Take { venue: *venue, token: *token });
+                match &reply {
+                    Some(Reply::Answer(answer)) => helm.outcome(&take, Some(answer), sent, local),
+                    _ => helm.outcome(&take, None, sent, local),
+                }
+                let node = &mut self.nodes[at];
+                match reply {
+                    Some(Reply::Answer(Answer::Taken(Some(token)))) => {
+                        (node.sequences[venue], node.told[venue]) = ((token, 1), *event);
+                    }
+                    Some(_) => {}
+                    None => node.offered[venue] = 1,
+                }
+            }
         }
         if self.setup.tells {
             self.story(at, &told(request, sent, local));
@@ -493,7 +572,8 @@ impl World {
         match message {
             Message::Pulse => helm.heard(local),
             Message::Control(control) => helm.control(&control, local),
-            Message::Batch { venue, leader, token, sequence } => {
+            Message::Batch { venue, leader, token, sequence, event } => {
+                node.heard[venue] = node.heard[venue].max(event);
                 let (last, from, newest) = &mut node.believed[venue];
                 let is_old = token < *last || (token == *last && (leader != *from || sequence <= *newest));
                 if leader == node.id || (is_old && !believes_all) {
@@ -536,15 +616,16 @@ impl World {
             row.take_if(|row| row.ends <= now);
         }
         let reply = match request {
-            Request::Publish { venue, token, sequence } => {
+            Request::Publish { venue, token, sequence, event } => {
                 let held = self.redis.leases[venue].as_ref();
                 let is_ours = held.is_some_and(|row| row.owner == id && row.token == token);
                 let taken = is_ours || self.setup.broken == Broken::NobodyIsFenced;
                 if taken {
-                    self.broadcast(&Message::Batch { venue, leader: id, token, sequence });
+                    self.broadcast(&Message::Batch { venue, leader: id, token, sequence, event });
                 }
                 Reply::Published(taken)
             }
+            Request::Take { venue, token, event } => Reply::Answer(self.take(&id, venue, token, event)?),
             Request::Call(action) => Reply::Answer(self.obey(at, &id, action)?),
         };
         let node = &self.nodes[at];
@@ -600,17 +681,14 @@ impl World {
                 }
                 Answer::Named(ours)
             }
-            Action::Transfer { venue, token, heir } => {
-                if !is_ours(&self.redis, venue, token) {
-                    return Ok(Answer::Transferred(None));
-                }
-                self.check_pace(at, venue)?;
-                let next = self.next_token(venue, token);
-                self.grant(venue, &heir.id, next)?;
-                Answer::Transferred(Some(next))
+            Action::Look => {
+                self.redis.members.retain(|_, (ends, _)| *ends > now);
+                Answer::Sight(self.sight())
             }
+            Action::Take { .. } => unreachable!("a request of its own"),
             Action::Release { venue, token } => {
                 if is_ours(&self.redis, venue, token) {
+                    self.check_need(at, venue)?;
                     self.redis.leases[venue] = None;
                     self.broadcast(&Message::Control(Control::Free { venue: VENUES[venue].to_owned(), token }));
                 }
@@ -657,11 +735,66 @@ impl World {
         Ok(())
     }
 
+    /// The heir takes the lease and publishes its first batch, in one step.
+    fn take(&mut self, id: &str, venue: usize, token: u64, event: u64) -> Result<Answer, String> {
+        let row = self.redis.leases[venue].as_ref();
+        let Some(row) = row.filter(|row| row.token == token && row.heir.as_deref() == Some(id)) else {
+            return Ok(Answer::Taken(None));
+        };
+        let (old, is_well) = (row.owner.clone(), self.setup.faults == Faults::None);
+        self.check_pace(&old, venue)?;
+        let last = self.published[venue];
+        if is_well && event > last + 1 {
+            let lost = event - last - 1;
+            return Err(format!(
+                "{lost} events of {} are lost between {old} and {id}: {event} after {last}",
+                VENUES[venue]
+            ));
+        }
+        self.handovers += 1;
+        let next = self.next_token(venue, token);
+        self.grant(venue, id, next)?;
+        self.broadcast(&Message::Batch { venue, leader: id.to_owned(), token: next, sequence: 1, event });
+        Ok(Answer::Taken(Some(next)))
+    }
+
+    /// Where all is well, nobody gives a venue back that somebody else could have taken over.
+    fn check_need(&self, at: usize, venue: usize) -> Outcome {
+        let could = |node: &&Node| {
+            let is_member = self.redis.members.contains_key(&node.id);
+            node.helm.is_some() && node.stopping.is_none() && is_member && self.now - node.started > SECOND
+        };
+        match self.nodes.iter().find(could) {
+            Some(other) if self.setup.faults == Faults::None && self.nodes[at].stopping.is_some() => Err(format!(
+                "{} gave {} back, though {} could have taken it",
+                self.nodes[at].id, VENUES[venue], other.id
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Every venue has something new, and those who are connected read it.
+    fn news(&mut self) -> Outcome {
+        self.events_of.iter_mut().for_each(|event| *event += 1);
+        let next = self.now + 20 * MS + self.random.below(100) as u64 * MS;
+        self.push(next, 0, Event::News);
+        for at in 0..self.nodes.len() {
+            for venue in 0..self.venues {
+                if self.nodes[at].upstream[venue] == Upstream::Up {
+                    self.nodes[at].read[venue] = self.events_of[venue];
+                }
+            }
+            self.turn(at)?;
+        }
+        Ok(())
+    }
+
     /// f78: of its own will nobody hands a venue on that changed hands just before.
-    fn check_pace(&self, at: usize, venue: usize) -> Outcome {
+    fn check_pace(&self, old: &str, venue: usize) -> Outcome {
         let pace = self.options.tenure_ns * 95 / 100;
+        let leads_on = self.nodes.iter().any(|node| node.id == old && node.stopping.is_none());
         match self.changed[venue] {
-            Some(last) if self.nodes[at].stopping.is_none() && self.now - last < pace => {
+            Some(last) if leads_on && self.now - last < pace => {
                 Err(format!("{} changes hands again after {} ms", VENUES[venue], (self.now - last) / MS))
             }
             _ => Ok(()),
@@ -673,6 +806,9 @@ impl World {
             && let Message::Control(control) = message
         {
             self.story(0, &format!("(all hear) {control:?}"));
+        }
+        if let Message::Batch { venue, event, .. } = message {
+            self.published[*venue] = self.published[*venue].max(*event);
         }
         for at in 0..self.nodes.len() {
             self.post(at, message.clone());
@@ -926,8 +1062,11 @@ fn told(request: &Request, sent: MonoNs, now: MonoNs) -> String {
     match request {
         Request::Call(Action::Beat) => format!("looked in {took} ms"),
         Request::Call(action) => format!("{action:?} in {took} ms"),
-        Request::Publish { venue, token, sequence } => {
-            format!("published {} {token}/{sequence} in {took} ms", VENUES[*venue])
+        Request::Publish { venue, token, sequence, event } => {
+            format!("published {} {token}/{sequence}, event {event}, in {took} ms", VENUES[*venue])
+        }
+        Request::Take { venue, token, event } => {
+            format!("asked for {} of {token} with event {event} in {took} ms", VENUES[*venue])
         }
     }
 }
@@ -954,6 +1093,13 @@ impl Node {
             publish_at: 0,
             publish_next: 0,
             sequences: [(0, 0); VENUES.len()],
+            offered: [0; VENUES.len()],
+            read: [0; VENUES.len()],
+            told: [0; VENUES.len()],
+            heard: [0; VENUES.len()],
+            connected: [MonoNs(0); VENUES.len()],
+            readiness: vec![Readiness::default(); venues],
+            started: 0,
             believed: vec![(0, String::new(), 0); venues],
             upstream: vec![Upstream::Off; venues],
             dials: 0,
@@ -967,7 +1113,7 @@ impl Node {
     }
 }
 
-fn run(seed: u64, faults: Faults, broken: Broken) -> Result<Summary, String> {
+fn run(seed: u64, faults: Faults, broken: Broken) -> Result<(Summary, u64), String> {
     World::new(Setup { seed, faults, broken, tells: false }).run()
 }
 
@@ -984,14 +1130,16 @@ fn seeds(usual: u64) -> std::ops::Range<u64> {
 fn check(usual: u64, faults: Faults) {
     let seeds = seeds(usual);
     let tells = seeds.end - seeds.start == 1;
-    let mut total = Summary::default();
+    let (mut total, mut handovers) = (Summary::default(), 0);
     for seed in seeds {
         let world = World::new(Setup { seed, faults, broken: Broken::Nothing, tells });
-        let summary = world.run().unwrap_or_else(|what| panic!("{what}"));
+        let (summary, handed) = world.run().unwrap_or_else(|what| panic!("{what}"));
         total.batches += summary.batches;
         total.tokens += summary.tokens;
+        handovers += handed;
     }
-    assert!(total.batches > 100 && total.tokens > 3, "nothing was tried: {total:?}");
+    println!("{total:?}, {handovers} leases taken by heirs");
+    assert!(total.batches > 100 && total.tokens > 3 && handovers > 0, "nothing was tried: {total:?}");
 }
 
 #[test]
@@ -1005,7 +1153,7 @@ fn f60_f72_f77_whoever_may_publish_is_the_last_who_was_given_the_lease() {
 }
 
 #[test]
-fn f78_instances_come_and_go_with_two_connections_at_most() {
+fn f78_s2_31_instances_come_and_go_with_two_connections_at_most_and_no_event_is_lost() {
     check(50, Faults::None);
 }
 
@@ -1017,6 +1165,7 @@ fn what_is_broken_on_purpose_is_found() {
         (Broken::TokensAreForgotten, Faults::All),
         (Broken::DeadlinesAreIgnored, Faults::Standstills),
         (Broken::EveryoneIsConnected, Faults::None),
+        (Broken::LeadersLeaveEarly, Faults::None),
     ] {
         let found = (0..200).find_map(|seed| run(seed, faults, broken).err());
         assert!(found.is_some(), "{broken:?} was not found");

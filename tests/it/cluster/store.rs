@@ -94,7 +94,7 @@ fn f73_only_the_owner_with_its_token_renews_names_gives_publishes_and_releases()
         let store = if is_a { &mut a } else { &mut b };
         assert_eq!(store.renew(&[("okx", token), ("kraken", token)]).unwrap(), [false, false]);
         assert_eq!(store.name_heir("okx", token, "b"), Ok(false));
-        assert_eq!(store.transfer("okx", token, &member("b")), Ok(None));
+        assert_eq!(store.take("okx", token, &[]), Ok(None));
         assert!(!publish(store, "okx", token));
         assert_eq!(store.keep_latest("okx", token, &[("BTC/USDT", b"x")]), Ok(false));
         assert_eq!(store.release("okx", token), Ok(false));
@@ -103,8 +103,10 @@ fn f73_only_the_owner_with_its_token_renews_names_gives_publishes_and_releases()
     assert!(publish(&mut a, "okx", token));
     assert_eq!(a.name_heir("okx", token, "b"), Ok(true));
     assert_eq!(a.renew(&[("okx", token)]).unwrap(), [true], "an heir changes nothing until it leads");
-    let next = a.transfer("okx", token, &member("b")).unwrap().unwrap();
+    assert_eq!(a.take("okx", token, &[]), Ok(None), "only the heir takes it");
+    let next = b.take("okx", token, &[]).unwrap().unwrap();
     assert!(next > token);
+    assert_eq!(b.take("okx", token, &[]), Ok(None), "and only once");
     assert!(!publish(&mut a, "okx", token) && !publish(&mut a, "okx", next), "it is b's now");
     assert!(publish(&mut b, "okx", next));
     assert_eq!(b.release("okx", next), Ok(true));
@@ -190,15 +192,14 @@ fn changes_of_leaders_are_told_to_all() {
     ears.subscribe(a.keys().control()).unwrap();
     let token = won(a.claim("okx", 0));
     a.name_heir("okx", token, "b").unwrap();
-    a.say(&Control::Ready { venue: "okx".into(), token, heir: "b".into() }).unwrap();
-    let next = a.transfer("okx", token, &member("a")).unwrap().unwrap();
-    a.release("okx", next).unwrap();
+    let mut b = store(&server, "b");
+    let next = b.take("okx", token, &[]).unwrap().unwrap();
+    b.release("okx", next).unwrap();
     let venue = || "okx".to_owned();
     let said = [
         Control::Leads { venue: venue(), token, owner: "a".into() },
         Control::Heir { venue: venue(), token, heir: "b".into() },
-        Control::Ready { venue: venue(), token, heir: "b".into() },
-        Control::Leads { venue: venue(), token: next, owner: "a".into() },
+        Control::Leads { venue: venue(), token: next, owner: "b".into() },
         Control::Free { venue: venue(), token: next },
     ];
     for message in said {
@@ -273,8 +274,10 @@ fn f68_a_full_redis_refuses_values_but_no_lease_and_no_batch() {
     assert!(publish(&mut a, "okx", first));
     assert_eq!(a.latest(&[("okx", "BTC/USDT")]), Ok(vec![]));
     a.beat(&member("a"), &["okx"]).unwrap();
-    let second = a.transfer("okx", first, &member("a")).unwrap().unwrap();
-    assert_eq!(a.release("okx", second), Ok(true));
+    assert_eq!(a.name_heir("okx", first, "b"), Ok(true));
+    let mut b = store(&server, "b");
+    let second = b.take("okx", first, &[]).unwrap().unwrap();
+    assert_eq!(b.release("okx", second), Ok(true));
     won(a.claim("okx", 0));
     a.leave().unwrap();
 }

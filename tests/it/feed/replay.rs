@@ -91,7 +91,7 @@ fn sequences(events: &[FeedEvent]) -> Vec<u64> {
     let sequence = |event: &FeedEvent| match event {
         FeedEvent::Quote(quote) => quote.sequence,
         FeedEvent::Void(..) => 0,
-        FeedEvent::Down(..) => 1000,
+        FeedEvent::Down(..) | FeedEvent::Left(_) => 1000,
     };
     events.iter().map(sequence).collect()
 }

@@ -243,7 +243,11 @@ fn a_venue_that_is_not_wanted_is_left_politely_its_quotes_hold_and_it_is_back_at
         rig.feed.turn(Duration::from_millis(20));
     }
     rig.events.extend(std::iter::from_fn(|| rig.ring.pop().ok()));
-    assert!(matches!(rig.events[..], [FeedEvent::Quote(_)]), "its quotes are void: {:?}", rig.events);
+    assert!(
+        matches!(rig.events[..], [FeedEvent::Quote(_), FeedEvent::Left(_)]),
+        "its quotes are void: {:?}",
+        rig.events
+    );
     let gauges = &rig.board.venues[0];
     assert_eq!((gauges.attempts.value(), gauges.disconnects.value(), gauges.consecutive_errors.value()), (1, 0, 0));
     assert_eq!((gauges.subscribed.value(), gauges.last_error()), (0, None));
