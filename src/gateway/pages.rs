@@ -8,7 +8,7 @@ use crate::gateway::routes::Page;
 use crate::time::{MS, MonoNs};
 
 /// For how long a page may be shared.
-const WHILE_NS: u64 = 100 * MS;
+const WHILE_NS: u64 = 20 * MS;
 /// Renderings of one page in that time. Whoever asks now and then gets a page of this moment.
 const RENDERED_MAX: u32 = 4;
 /// Bytes of all pages that are kept.
@@ -81,7 +81,7 @@ mod tests {
                 pages.keep("/a", page(1), now);
             }
         }
-        assert_eq!(rendered, 10 * RENDERED_MAX);
+        assert_eq!(rendered, 50 * RENDERED_MAX);
         assert!(pages.find("/b", MonoNs(999 * MS)).is_none());
     }
 

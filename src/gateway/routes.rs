@@ -145,12 +145,22 @@ pub fn answer(scene: &Scene<'_>, request: &Request) -> Answer {
     }
 }
 
-/// Whether what a GET of `path` answers depends on its query and the moment alone, and costs something: such a page may
-/// be given to several who ask at about the same time.
+/// Whether a page may be given to several who ask at about the same time: those that cost something, and no prices.
 #[must_use]
 pub fn is_shared(path: &str) -> bool {
-    !matches!(path, "/" | "/livez" | "/api/market-data/stream") && ROUTES.iter().any(|(known, ..)| *known == path)
+    SHARED.contains(&path)
 }
+
+const SHARED: [&str; 8] = [
+    "/api",
+    "/api/opportunities",
+    "/api/instruments",
+    "/api/status",
+    "/api/market-data/health",
+    "/api/websocket/stats",
+    "/api/latency",
+    "/metrics",
+];
 
 /// The items of a comma list, each once.
 fn each_once(text: &str) -> Vec<&str> {

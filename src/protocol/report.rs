@@ -154,7 +154,7 @@ const GATEWAY_ROWS: &[Row<GatewayGauges>] = &[
     ("accepted_total", "Accepted connections.", |g| g.accepted.value()),
     ("refused_total", "Connections refused at a limit or for want of descriptors.", |g| g.refused.value()),
     ("http_requests_total", "Plain HTTP requests answered.", |g| g.http_requests.value()),
-    ("http_shared_total", "Those answered with a page that was rendered less than 100 ms before.", |g| {
+    ("http_shared_total", "Those answered with a page that was rendered less than 20 ms before.", |g| {
         g.http_shared.value()
     }),
     ("http_bad_total", "HTTP requests refused as malformed, too slow or too large.", |g| g.http_bad.value()),
