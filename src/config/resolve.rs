@@ -12,6 +12,7 @@ use crate::config::setting::quoted;
 use crate::config::{Config, Place, Problem, VenueConfig, listing, select};
 use crate::discovery::{Catalogue, List};
 use crate::market::VenueId;
+use crate::net::listen::Network;
 use crate::venues::DEFAULT_VENUES;
 use crate::venues::listing::Entry;
 use crate::venues::{Opening, Venue};
@@ -33,6 +34,7 @@ const CODE_MAX: usize = 20;
 pub(super) fn resolve(mut draft: Draft, directory: &Path, catalogue: &Catalogue) -> Result<Config, Vec<Problem>> {
     let chosen = chosen_venues(&mut draft);
     check_limits(&mut draft);
+    check_proxies(&mut draft);
     check_token(&mut draft);
     check_cluster(&mut draft);
     let (instruments, native) = resolve_instruments(&mut draft, &chosen, catalogue);
@@ -420,6 +422,14 @@ fn check_limits(draft: &mut Draft) {
             let most = more - gap;
             refuse(draft, small, format!("{less} is too large, expected at most {most}, for {large} is {more}"));
         }
+    }
+}
+
+/// Proxies are addresses and networks; names would be looked up.
+fn check_proxies(draft: &mut Draft) {
+    let proxies = draft.gateway.proxies.clone();
+    if let Err(item) = Network::list(&proxies) {
+        refuse(draft, "gateway.proxies", format!("{} is no address or network such as 10.0.0.0/8", quoted(item)));
     }
 }
 

@@ -76,12 +76,25 @@ section! {
         beat_ms: u64 = 500, 10..=60_000;
         /// Milliseconds between two bursts of an SSE stream. The dashboards in use drop what comes faster than 600.
         sse_beat_ms: u64 = 1000, 100..=60_000;
-        /// Connections of all kinds at once; more are closed. Each costs a descriptor and a few KiB.
+        /// Connections of all kinds at once; on more only `/livez` and `/readyz` are answered. Each costs a descriptor and a
+        /// few KiB.
         clients_max: usize = 19_500, 1..=1_000_000;
+        /// Connections of one address at once, of an IPv6 network of 64 bits; on more only `/livez` and `/readyz` are
+        /// answered. 0: no limit.
+        address_clients_max: usize = 2000, 0..=1_000_000;
+        /// Addresses and networks without that limit, separated by commas: proxies, which come for many clients. The default
+        /// is this machine.
+        proxies: String = "127.0.0.0/8, ::1".to_owned();
         /// SSE streams at once, of all connections.
         streams_max: usize = 10_000, 1..=1_000_000;
         /// Pairs (symbol × exchange) that one client may subscribe to.
         pairs_max: usize = 4096, 1..=1_000_000;
+        /// Bytes of memory that the subscription of one client may take, about: names, and 700 for each price that no other
+        /// client has.
+        client_bytes_max: usize = 4_194_304, 65_536..=1_073_741_824;
+        /// Bytes of memory that the subscriptions of all clients may take, about. A client gets at most an eighth of what is
+        /// left.
+        clients_bytes_max: usize = 268_435_456, 1_048_576..=68_719_476_736;
         /// Largest message of a client in bytes. Subscriptions are small; a larger message closes the connection.
         message_max_bytes: usize = 65_536, 1024..=16_777_216;
         /// Largest HTTP head in bytes.

@@ -8,6 +8,7 @@ use crate::gateway::connection::Connection;
 use crate::gateway::options::Options;
 use crate::gateway::outbox::{Marks, Outbox};
 use crate::net::Link;
+use crate::net::listen::Admission;
 use crate::time::MonoNs;
 
 /// When a beat or chore is due that is not armed.
@@ -64,6 +65,10 @@ pub struct Client {
     pub connection: Connection,
     /// What it is owed.
     pub outbox: Outbox,
+    /// Its place among the connections of its address.
+    pub admission: Option<Admission>,
+    /// There was no room for it: it may only ask for life and readiness.
+    pub is_probe: bool,
     /// Which tenant of its place it is.
     pub generation: u32,
     /// What it has become.
@@ -97,15 +102,17 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client just accepted.
+    /// A client just accepted; `is_probe` when there is no room for it.
     #[must_use]
-    pub fn new(link: Link, generation: u32, options: &Options, now: MonoNs) -> Self {
+    pub fn new(link: Link, (generation, is_probe): (u32, bool), options: &Options, now: MonoNs) -> Self {
         link.limit_send_buffer(options.send_buffer);
         link.limit_unacknowledged(options.unacknowledged_within());
         Self {
             link,
-            connection: Connection::new(options, now),
+            connection: if is_probe { Connection::probe(options, now) } else { Connection::new(options, now) },
             outbox: Outbox::default(),
+            admission: None,
+            is_probe,
             generation,
             kind: Kind::Http,
             bundle: None,

@@ -4,7 +4,7 @@
 
 use crate::gateway::options::Options;
 use crate::gateway::outbox::Framing;
-use crate::gateway::routes::SOCKET_PATH;
+use crate::gateway::routes::{PROBE_PATHS, SOCKET_PATH};
 use crate::protocol::message;
 use crate::protocol::request::{self, Command, RequestError};
 use crate::time::{MonoNs, SECOND};
@@ -51,6 +51,8 @@ struct Http {
     answering: bool,
     /// Bytes of the request whose body is not all there, head included.
     awaited: usize,
+    /// There is no room for another client: only what asks for life and readiness is answered.
+    is_probe: bool,
 }
 
 struct Socket {
@@ -65,21 +67,35 @@ struct Socket {
     closing: Option<MonoNs>,
     /// The closing handshake is complete, or the protocol was broken: nothing more is read.
     ended: bool,
+    /// A message came that took more memory than the next ones will.
+    swollen: bool,
 }
 
 impl Connection {
     /// A connection just accepted.
     #[must_use]
     pub fn new(options: &Options, now: MonoNs) -> Self {
-        let http = Http { input: Vec::new(), head_by: now.plus(options.head_within_ns), answering: false, awaited: 0 };
+        let head_by = now.plus(options.head_within_ns);
+        let http = Http { input: Vec::new(), head_by, answering: false, awaited: 0, is_probe: false };
         Self { state: State::Http(http) }
+    }
+
+    /// A connection just accepted that there is no room for: it may ask whether the gateway lives and is ready, once.
+    #[must_use]
+    pub fn probe(options: &Options, now: MonoNs) -> Self {
+        let mut connection = Self::new(options, now);
+        if let State::Http(http) = &mut connection.state {
+            http.head_by = now.plus(options.probe_within_ns.min(options.head_within_ns));
+            http.is_probe = true;
+        }
+        connection
     }
 
     /// Takes bytes; call [`Self::next`] until it has nothing more. Replies are appended to `out`.
     pub fn receive(&mut self, bytes: &[u8], options: &Options, now: MonoNs, out: &mut Vec<u8>) {
         match &mut self.state {
             State::Http(http) => {
-                if http.input.is_empty() && !http.answering {
+                if http.input.is_empty() && !http.answering && !http.is_probe {
                     http.head_by = now.plus(options.head_within_ns);
                 }
                 http.input.extend_from_slice(bytes);
@@ -145,7 +161,14 @@ impl Connection {
         }
     }
 
-    fn request(&mut self, request: Request, options: &Options, extra: &str, now: MonoNs, out: &mut Vec<u8>) -> Ask {
+    fn request(&mut self, mut request: Request, options: &Options, extra: &str, now: MonoNs, out: &mut Vec<u8>) -> Ask {
+        if matches!(&self.state, State::Http(http) if http.is_probe) {
+            request.keep_alive = false;
+            if !PROBE_PATHS.contains(&request.path.as_str()) {
+                let told = format!("Retry-After: 5\r\n{extra}");
+                return self.refuse(503, "Service Unavailable", &told, out);
+            }
+        }
         let is_socket_path = request.path == SOCKET_PATH;
         let version = format!("Sec-WebSocket-Version: 13\r\n{extra}");
         match request.upgrade {
@@ -179,15 +202,15 @@ impl Connection {
             State::Http(http) => std::mem::take(&mut http.input),
             _ => Vec::new(),
         };
-        let limits = websocket::Limits { message_max: options.message_max, read_buffer: options.read_buffer };
         let mut socket = Box::new(Socket {
-            inner: WebSocket::server(limits, b""),
+            inner: WebSocket::server(limits(options), b""),
             fragments: Fragments::default(),
             budget: Budget::new(options, now),
             heard: now,
             pinged: None,
             closing: None,
             ended: false,
+            swollen: false,
         });
         socket.fragments.pass(&early, options.fragments_max);
         socket.inner.receive(&early);
@@ -315,6 +338,10 @@ impl Connection {
     }
 }
 
+fn limits(options: &Options) -> websocket::Limits {
+    websocket::Limits { message_max: options.message_max, read_buffer: options.read_buffer }
+}
+
 /// Why, as JSON; only the head of it for HEAD.
 fn write_refusal(status: u16, reason: &str, extra: &str, with_body: bool, out: &mut Vec<u8>) {
     let body = crate::protocol::object(|o| {
@@ -333,13 +360,21 @@ impl Socket {
             let event = self.inner.next();
             out.append(self.inner.output());
             match event {
-                Ok(None) => return None,
+                Ok(None) => {
+                    if self.swollen && self.fragments.is_between() {
+                        self.swollen = false;
+                        self.inner.give_back(limits(options));
+                    }
+                    return None;
+                }
                 Ok(Some(Event::Text(text))) => {
+                    self.swollen |= text.len() > options.read_buffer;
                     if let Some(ask) = self.message(text.as_bytes(), options, now, out) {
                         return Some(ask);
                     }
                 }
                 Ok(Some(Event::Binary(bytes))) => {
+                    self.swollen |= bytes.len() > options.read_buffer;
                     if let Some(ask) = self.message(&bytes, options, now, out) {
                         return Some(ask);
                     }
@@ -477,6 +512,11 @@ impl Fragments {
             }
         }
         true
+    }
+
+    /// Whether what passed ended with a whole message.
+    fn is_between(&self) -> bool {
+        (self.have, self.skip, self.count) == (0, 0, 0)
     }
 
     /// Payload length, once the header has it.

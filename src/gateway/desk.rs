@@ -2,17 +2,21 @@
 //!
 //! A *name* is a symbol, exchange or pair in some client's spelling. A *label* is one price as one kind
 //! of client hears it: a spelling of symbol and exchange, its cell, and the encoded frame of the cell's
-//! current quote. A *bundle* is a whole subscription; clients with equal ones share it, so that a burst
-//! is put together once and written to all of them. Nothing here is hashed when prices are sent.
+//! current quote; what no venue quotes has none. A *bundle* is a whole subscription; clients with equal
+//! ones share it, so that a burst is put together once and written to all of them. Nothing here is hashed
+//! when prices are sent. Memory is bounded per client and over all of them.
 //!
 //! Pure: matrix and time come in with a [`View`]. Runs on the gateway's thread.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
+use rustc_hash::FxHashSet;
+
+use crate::gateway::names::{Meaning, NAME_BYTES, Name, NameList, Names};
 use crate::gateway::outbox::Marks;
-use crate::gateway::slots::Slots;
+use crate::gateway::slots::{Slots, give_back};
 use crate::market::quote::Origin;
 use crate::market::{Directory, InstrumentId, PairId, VenueId};
 use crate::matrix::changes::Changes;
@@ -116,100 +120,6 @@ impl View<'_> {
     }
 }
 
-/// A name that some client uses.
-pub struct Name {
-    text: Box<str>,
-    /// As a JSON string.
-    json: Box<[u8]>,
-    uses: u32,
-    /// Bundles that have it among their symbols.
-    pub bundles: Vec<u32>,
-    instrument: Option<InstrumentId>,
-}
-
-/// Names of one kind.
-#[derive(Default)]
-pub struct Names {
-    ids: HashMap<Box<str>, u32>,
-    slots: Slots<Name>,
-}
-
-impl Names {
-    fn intern(&mut self, text: &str, instrument: impl FnOnce() -> Option<InstrumentId>) -> u32 {
-        if let Some(id) = self.ids.get(text) {
-            return *id;
-        }
-        let mut json = Vec::with_capacity(text.len() + 2);
-        crate::protocol::string(text, &mut json);
-        let name =
-            Name { text: text.into(), json: json.into(), uses: 0, bundles: Vec::new(), instrument: instrument() };
-        let id = self.slots.insert(name);
-        self.ids.insert(text.into(), id);
-        id
-    }
-
-    /// Asks again for the instruments that were not known.
-    fn look_up(&mut self, instrument: impl Fn(&str) -> Option<InstrumentId>) {
-        for name in self.slots.iter_mut().filter(|name| name.instrument.is_none()) {
-            name.instrument = instrument(&name.text);
-        }
-    }
-
-    fn use_by(&mut self, id: u32, bundle: u32) {
-        if let Some(name) = self.slots.get_mut(id) {
-            name.uses += 1;
-            name.bundles.push(bundle);
-        }
-    }
-
-    fn unuse(&mut self, id: u32, bundle: u32) {
-        let Some(name) = self.slots.get_mut(id) else { return };
-        name.uses -= 1;
-        if let Some(at) = name.bundles.iter().position(|b| *b == bundle) {
-            name.bundles.swap_remove(at);
-        }
-        if name.uses == 0
-            && let Some(name) = self.slots.remove(id)
-        {
-            self.ids.remove(&name.text);
-        }
-    }
-
-    /// How many names are in use.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.slots.len()
-    }
-
-    /// Whether no name is in use.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// `id` as its client spells it.
-    #[must_use]
-    pub fn text(&self, id: u32) -> &str {
-        self.slots.get(id).map_or("", |name| &name.text)
-    }
-
-    /// `id` as a JSON string.
-    #[must_use]
-    pub fn json(&self, id: u32) -> &[u8] {
-        self.slots.get(id).map_or(b"\"\"", |name| &name.json)
-    }
-
-    /// All names in use, as clients spell them.
-    pub fn texts(&self) -> impl Iterator<Item = &str> {
-        self.slots.iter().map(|(_, name)| &*name.text)
-    }
-
-    /// All names in use.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &Name)> {
-        self.slots.iter()
-    }
-}
-
 /// One price as one kind of client hears it.
 struct Label {
     format: Format,
@@ -237,17 +147,35 @@ struct Label {
     known: bool,
     /// Bundles that want every change, and its place in them.
     watchers: Vec<(u32, u32)>,
-    /// Extended: bundles whose clients are told when it goes stale.
+    /// Extended: bundles whose clients are told when it goes stale,
     holders: Vec<u32>,
+    /// and its place among all such labels.
+    extended_at: u32,
+}
+
+/// The names of a subscription, in the order in which they were asked for.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Sets {
+    format: Format,
+    /// Symbols, or pairs of a stream.
+    pub symbols: NameList,
+    /// Exchanges; none for a stream.
+    pub exchanges: NameList,
 }
 
 /// A whole subscription.
 pub struct Bundle {
     /// How its clients hear prices.
     pub format: Format,
-    symbols: Box<[u32]>,
-    exchanges: Box<[u32]>,
-    labels: Box<[u32]>,
+    sets: Arc<Sets>,
+    /// Symbols times exchanges.
+    pairs: usize,
+    /// Those of its symbols that mean something, in their order.
+    symbols: Vec<u32>,
+    /// The same of its exchanges.
+    exchanges: Vec<u32>,
+    /// Its prices, in the order in which clients get them.
+    labels: Vec<u32>,
     /// Clients that have it.
     pub members: Vec<u32>,
     /// Those of them that take every change.
@@ -259,11 +187,37 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// How many prices it is.
+    /// How many prices it is, of those that some venue quotes.
     #[must_use]
     pub fn places(&self) -> usize {
         self.labels.len()
     }
+
+    /// How many pairs were asked for.
+    #[must_use]
+    pub fn pairs(&self) -> usize {
+        self.pairs
+    }
+
+    /// Bytes that it takes beside its names and labels, about.
+    fn size(&self) -> usize {
+        let ids = self.symbols.len() + self.exchanges.len() + self.labels.len();
+        BUNDLE_BYTES + self.sets.symbols.size() + self.sets.exchanges.size() + ids * size_of::<u32>()
+    }
+}
+
+/// Bytes of an empty bundle, about.
+const BUNDLE_BYTES: usize = 512;
+/// Bytes of a label with its frame and its entries elsewhere, about.
+const LABEL_BYTES: usize = size_of::<Label>() + 448;
+
+/// Why a subscription is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crowded {
+    /// It would take more memory than one client may.
+    Client,
+    /// All clients would take more memory than they may.
+    All,
 }
 
 /// A price that was written: its venue and when it was read there.
@@ -291,8 +245,6 @@ pub struct Wish<'a> {
     pub exchanges: &'a [String],
 }
 
-type BundleKey = (Format, Box<[u32]>, Box<[u32]>);
-
 /// See the file's head.
 pub struct Desk {
     directory: Arc<Directory>,
@@ -305,8 +257,14 @@ pub struct Desk {
     pub pairs: Names,
     label_ids: HashMap<(Format, u32, u32), u32>,
     labels: Slots<Label>,
-    bundle_ids: HashMap<BundleKey, u32>,
+    bundle_ids: HashMap<Arc<Sets>, u32>,
     bundles: Slots<Bundle>,
+    /// Bytes of all bundles and labels, about.
+    bytes: usize,
+    /// Most bytes of one client's subscription, and of all.
+    limits: (usize, usize),
+    /// Bundles whose names are to be looked up again.
+    renewing: VecDeque<u32>,
     /// Watched labels of each cell.
     watched: Vec<Vec<u32>>,
     changes: Arc<Changes>,
@@ -321,6 +279,8 @@ pub struct Desk {
 
 /// The arena is emptied above this many bytes: clients with many different bundles must not swell it.
 const ARENA_MAX: usize = 1 << 20;
+/// Bytes of names that are looked up again in one turn.
+const RENEWED_MAX: usize = 64 * 1024;
 
 impl Desk {
     /// An empty desk. Venues that `price_venues` does not name follow in the directory's order.
@@ -338,6 +298,9 @@ impl Desk {
             labels: Slots::default(),
             bundle_ids: HashMap::new(),
             bundles: Slots::default(),
+            bytes: 0,
+            limits: (usize::MAX, usize::MAX),
+            renewing: VecDeque::new(),
             watched: vec![Vec::new(); directory.pairs()],
             changes,
             extended: Vec::new(),
@@ -348,6 +311,19 @@ impl Desk {
         }
     }
 
+    /// The same, with subscriptions of at most so many bytes for one client and for all.
+    #[must_use]
+    pub fn with_limits(mut self, limits: (usize, usize)) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Bytes that all subscriptions take, about.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.bytes + self.symbols.size() + self.exchanges.size() + self.pairs.size()
+    }
+
     /// The set of instruments and venues has changed: names that meant nothing may mean something now, and a stream may
     /// be served by a venue that was not there. What a name means stays what it is; what went has no price by itself.
     pub fn renew(&mut self, view: &View<'_>) {
@@ -355,8 +331,7 @@ impl Desk {
         let venues = (0..directory.venues().len()).map(|at| VenueId(at as u16));
         let late: Vec<VenueId> = venues.filter(|venue| !self.price_venues.contains(venue)).collect();
         self.price_venues.extend(late);
-        self.symbols.look_up(|text| directory.instrument_named(text));
-        self.pairs.look_up(|text| directory.instrument_named(text));
+        self.renewing = self.bundles.iter().map(|(id, _)| id).collect();
         let ids: Vec<u32> = self.labels.iter().map(|(id, _)| id).collect();
         for id in ids {
             let Some(label) = self.labels.get(id) else { continue };
@@ -368,6 +343,58 @@ impl Desk {
             if !cells.is_empty() && cells != label.cells {
                 self.serve_by(id, cells, usdt_alias, view);
             }
+        }
+    }
+
+    /// Whether names are still to be looked up again.
+    #[must_use]
+    pub fn is_renewing(&self) -> bool {
+        !self.renewing.is_empty()
+    }
+
+    /// Looks up the names of some bundles again after [`Self::renew`].
+    pub fn renew_some(&mut self, view: &View<'_>) {
+        let mut bytes = 0;
+        while bytes < RENEWED_MAX
+            && let Some(id) = self.renewing.pop_front()
+        {
+            bytes += self.bundles.get(id).map_or(0, Bundle::size);
+            self.renew_bundle(id, view);
+        }
+    }
+
+    /// What names of a bundle mean something since the set has changed; their prices come after its others.
+    fn renew_bundle(&mut self, id: u32, view: &View<'_>) {
+        let Some(bundle) = self.bundles.get_mut(id) else { return };
+        let (format, sets, before) = (bundle.format, Arc::clone(&bundle.sets), bundle.size());
+        let (mut symbols, mut exchanges) = (std::mem::take(&mut bundle.symbols), std::mem::take(&mut bundle.exchanges));
+        let directory = Arc::clone(&self.directory);
+        let table = if format.is_stream() { &mut self.pairs } else { &mut self.symbols };
+        let late = table.add_late(&sets.symbols, id, &symbols, |name| symbol_meaning(&directory, format, name));
+        symbols.extend(late);
+        let late = self.exchanges.add_late(&sets.exchanges, id, &exchanges, |name| exchange_meaning(&directory, name));
+        exchanges.extend(late);
+        let known: FxHashSet<u32> =
+            self.bundles.get(id).map(|b| b.labels.iter().copied().collect()).unwrap_or_default();
+        let mut labels = Vec::new();
+        for (symbol, exchange) in pairs(format, &symbols, &exchanges) {
+            let known = self.label_ids.get(&(format, symbol, exchange)).is_some_and(|label| known.contains(label));
+            if !known {
+                labels.extend(self.label(format, symbol, exchange, view.now));
+            }
+        }
+        let Some(bundle) = self.bundles.get_mut(id) else { return };
+        let (first, watching) = (bundle.labels.len(), bundle.watching);
+        (bundle.symbols, bundle.exchanges) = (symbols, exchanges);
+        bundle.labels.extend(labels);
+        self.bytes = self.bytes + bundle.size() - before;
+        self.hold(id, first);
+        if watching {
+            self.watch_places(id, first);
+            let labels = self.bundles.get(id).map(|b| b.labels[first..].to_vec()).unwrap_or_default();
+            let cells =
+                labels.iter().filter_map(|label| self.labels.get(*label)).flat_map(|label| label.cells.to_vec());
+            cells.collect::<Vec<_>>().into_iter().for_each(|cell| self.changed(cell, view));
         }
     }
 
@@ -412,94 +439,129 @@ impl Desk {
         self.bundles.get(id)
     }
 
-    /// The symbols or pairs of a bundle, in the order of subscription, and its exchanges.
+    /// The names of a bundle as they were asked for.
     #[must_use]
-    pub fn sets(&self, id: Option<u32>) -> (&[u32], &[u32]) {
-        id.and_then(|id| self.bundles.get(id)).map_or((&[], &[]), |b| (&b.symbols, &b.exchanges))
+    pub fn sets(&self, id: Option<u32>) -> Option<&Sets> {
+        Some(&self.bundles.get(id?)?.sets)
     }
 
-    /// The names table that the symbols of `format` are in.
+    /// Those symbols of a bundle that mean something, in the order of subscription.
     #[must_use]
-    pub fn symbols_of(&self, format: Format) -> &Names {
-        if format.is_stream() { &self.pairs } else { &self.symbols }
+    pub fn symbols_of(&self, id: Option<u32>) -> &[u32] {
+        id.and_then(|id| self.bundles.get(id)).map_or(&[], |bundle| &bundle.symbols)
     }
 
     /// Makes `client` a member of the bundle of these names; `None` when both sets are empty. It still
     /// has its bundle `before`, until [`Self::leave`] unless it is the same.
-    pub fn join(&mut self, before: Option<u32>, client: u32, wish: &Wish<'_>, now: MonoNs) -> Option<u32> {
+    ///
+    /// # Errors
+    /// When there is no memory for it; then nothing has changed.
+    pub fn join(
+        &mut self,
+        before: Option<u32>,
+        client: u32,
+        wish: &Wish<'_>,
+        now: MonoNs,
+    ) -> Result<Option<u32>, Crowded> {
         let Wish { live, format, symbols, exchanges } = *wish;
         if symbols.is_empty() && exchanges.is_empty() {
-            return None;
+            return Ok(None);
         }
-        let directory = Arc::clone(&self.directory);
-        let table = if format.is_stream() { &mut self.pairs } else { &mut self.symbols };
-        let symbols: Box<[u32]> = symbols.iter().map(|s| table.intern(s, || directory.instrument_named(s))).collect();
-        let exchanges: Box<[u32]> = exchanges.iter().map(|e| self.exchanges.intern(e, || None)).collect();
-        let key = (format, symbols, exchanges);
-        let id = match self.bundle_ids.get(&key) {
+        let sets = Sets { format, symbols: NameList::new(symbols), exchanges: NameList::new(exchanges) };
+        let id = match self.bundle_ids.get(&sets) {
             Some(id) => *id,
-            None => self.new_bundle(key, now),
+            None => {
+                let width = if format.is_stream() { 1 } else { exchanges.len() };
+                let id = self.new_bundle(sets, symbols.len() * width, now);
+                if let Err(why) = self.check_room(id, before) {
+                    self.remove_bundle(id);
+                    return Err(why);
+                }
+                id
+            }
         };
         if let Some(bundle) = self.bundles.get_mut(id).filter(|_| before != Some(id)) {
             bundle.members.push(client);
         }
         self.set_live(id, client, live);
-        Some(id)
+        Ok(Some(id))
     }
 
-    fn new_bundle(&mut self, key: BundleKey, now: MonoNs) -> u32 {
-        let (format, symbols, exchanges) = key.clone();
-        let mut labels = Vec::with_capacity(symbols.len() * exchanges.len().max(1));
-        for symbol in &symbols {
-            if format.is_stream() {
-                labels.push(self.label(format, *symbol, 0, now));
-            }
-            for exchange in &exchanges {
-                labels.push(self.label(format, *symbol, *exchange, now));
-            }
+    /// Whether there is memory for the new bundle `id` of a client that has `before`. One that shrinks is never refused,
+    /// and none gets more than an eighth of what is left, so that there is always room for a small one.
+    fn check_room(&self, id: u32, before: Option<u32>) -> Result<(), Crowded> {
+        let size = |id: u32| self.bundles.get(id).map_or(0, Bundle::size);
+        let Some(bundle) = self.bundles.get(id).filter(|_| size(id) > before.map_or(0, size)) else { return Ok(()) };
+        // A label that one other bundle has may be of this client's bundle before.
+        let own = |label: &&u32| self.labels.get(**label).is_some_and(|label| label.uses <= 2);
+        let labels = bundle.labels.iter().filter(own).count();
+        let names = bundle.symbols.len() + bundle.exchanges.len();
+        let asked = bundle.size() + labels * LABEL_BYTES + names * NAME_BYTES;
+        let (of_one, of_all) = self.limits;
+        if asked > of_one {
+            return Err(Crowded::Client);
         }
-        let bundle = Bundle {
+        if asked > of_all.saturating_sub(self.size()) / 8 { Err(Crowded::All) } else { Ok(()) }
+    }
+
+    fn new_bundle(&mut self, sets: Sets, pairs_asked: usize, now: MonoNs) -> u32 {
+        let (format, sets) = (sets.format, Arc::new(sets));
+        let id = self.bundles.insert(Bundle {
             format,
-            symbols: symbols.clone(),
-            exchanges: exchanges.clone(),
-            labels: labels.into(),
+            sets: Arc::clone(&sets),
+            pairs: pairs_asked,
+            symbols: Vec::new(),
+            exchanges: Vec::new(),
+            labels: Vec::new(),
             members: Vec::new(),
             live: Vec::new(),
             watching: false,
             dirty: Vec::new(),
             burst: (0, 0..0, 0),
-        };
-        let id = self.bundles.insert(bundle);
-        if format == Format::Extended {
-            self.hold(id);
-        }
+        });
+        let directory = Arc::clone(&self.directory);
         let table = if format.is_stream() { &mut self.pairs } else { &mut self.symbols };
-        symbols.iter().for_each(|name| table.use_by(*name, id));
-        exchanges.iter().for_each(|name| self.exchanges.use_by(*name, id));
-        self.bundle_ids.insert(key, id);
+        let symbols = table.add(&sets.symbols, id, |name| symbol_meaning(&directory, format, name));
+        let exchanges = self.exchanges.add(&sets.exchanges, id, |name| exchange_meaning(&directory, name));
+        let mut labels = Vec::new();
+        for (symbol, exchange) in pairs(format, &symbols, &exchanges) {
+            labels.extend(self.label(format, symbol, exchange, now));
+        }
+        labels.shrink_to_fit();
+        if let Some(bundle) = self.bundles.get_mut(id) {
+            (bundle.symbols, bundle.exchanges, bundle.labels) = (symbols, exchanges, labels);
+            self.bytes += bundle.size();
+        }
+        self.hold(id, 0);
+        self.bundle_ids.insert(sets, id);
         id
     }
 
-    fn hold(&mut self, id: u32) {
-        let Some(bundle) = self.bundles.get(id) else { return };
-        for label in &bundle.labels {
+    /// Clients of an extended bundle are told when its prices from `first` on go stale.
+    fn hold(&mut self, id: u32, first: usize) {
+        let Some(bundle) = self.bundles.get(id).filter(|bundle| bundle.format == Format::Extended) else { return };
+        for label in &bundle.labels[first..] {
             if let Some(label) = self.labels.get_mut(*label) {
                 label.holders.push(id);
             }
         }
     }
 
-    fn label(&mut self, format: Format, symbol: u32, exchange: u32, now: MonoNs) -> u32 {
+    /// The label of a name or two, `None` when no venue quotes it.
+    fn label(&mut self, format: Format, symbol: u32, exchange: u32, now: MonoNs) -> Option<u32> {
         if let Some(id) = self.label_ids.get(&(format, symbol, exchange)) {
             if let Some(label) = self.labels.get_mut(*id) {
                 label.uses += 1;
             }
-            return *id;
+            return Some(*id);
         }
         let (cells, usdt_alias) = match format {
             Format::Stream | Format::ExtendedStream => self.stream_cells(self.pairs.text(symbol)),
             _ => (self.cell(symbol, self.exchanges.text(exchange)), false),
         };
+        if cells.is_empty() {
+            return None;
+        }
         let id = self.labels.insert(Label {
             format,
             symbol,
@@ -518,17 +580,19 @@ impl Desk {
             known: false,
             watchers: Vec::new(),
             holders: Vec::new(),
+            extended_at: self.extended.len() as u32,
         });
+        self.bytes += LABEL_BYTES;
         self.label_ids.insert((format, symbol, exchange), id);
         if format == Format::Extended {
             self.extended.push(id);
         }
-        id
+        Some(id)
     }
 
     /// The one cell of a symbol on an exchange, if that exchange quotes it.
     fn cell(&self, symbol: u32, exchange: &str) -> Box<[PairId]> {
-        let instrument = self.symbols.slots.get(symbol).and_then(|name| name.instrument);
+        let instrument = self.symbols.instrument(symbol);
         let venue = self.directory.venue_named(exchange);
         let quoted = instrument.zip(venue).filter(|(i, v)| self.directory.is_quoted(*i, *v));
         quoted.map(|(i, v)| self.directory.pair(i, v)).into_iter().collect()
@@ -585,14 +649,17 @@ impl Desk {
 
     fn remove_bundle(&mut self, id: u32) {
         let Some(bundle) = self.bundles.remove(id) else { return };
+        self.bytes -= bundle.size();
         for label in &bundle.labels {
             self.release_label(*label, id);
         }
         let table = if bundle.format.is_stream() { &mut self.pairs } else { &mut self.symbols };
-        bundle.symbols.iter().for_each(|name| table.unuse(*name, id));
-        bundle.exchanges.iter().for_each(|name| self.exchanges.unuse(*name, id));
-        self.bundle_ids.remove(&(bundle.format, bundle.symbols, bundle.exchanges));
+        table.remove(&bundle.sets.symbols, id, &bundle.symbols);
+        self.exchanges.remove(&bundle.sets.exchanges, id, &bundle.exchanges);
+        self.bundle_ids.remove(&bundle.sets);
         self.touched.retain(|touched| *touched != id);
+        give_back(&mut self.bundle_ids);
+        give_back(&mut self.label_ids);
     }
 
     fn release_label(&mut self, id: u32, bundle: u32) {
@@ -602,16 +669,31 @@ impl Desk {
         if label.uses > 0 {
             return;
         }
-        if let Some(label) = self.labels.remove(id) {
-            self.label_ids.remove(&(label.format, label.symbol, label.exchange));
-            self.extended.retain(|extended| *extended != id);
+        let Some(label) = self.labels.remove(id) else { return };
+        self.bytes -= LABEL_BYTES;
+        self.label_ids.remove(&(label.format, label.symbol, label.exchange));
+        if label.format == Format::Extended {
+            let at = label.extended_at as usize;
+            self.extended.swap_remove(at);
+            if let Some(moved) = self.extended.get(at).copied()
+                && let Some(moved) = self.labels.get_mut(moved)
+            {
+                moved.extended_at = label.extended_at;
+            }
         }
     }
 
     fn watch(&mut self, id: u32) {
+        if let Some(bundle) = self.bundles.get_mut(id) {
+            bundle.watching = true;
+        }
+        self.watch_places(id, 0);
+    }
+
+    /// A watching bundle watches its places from `first` on.
+    fn watch_places(&mut self, id: u32, first: usize) {
         let Some(bundle) = self.bundles.get_mut(id) else { return };
-        bundle.watching = true;
-        for (place, label_id) in bundle.labels.iter().enumerate() {
+        for (place, label_id) in bundle.labels.iter().enumerate().skip(first) {
             let Some(label) = self.labels.get_mut(*label_id) else { continue };
             label.watchers.push((id, place as u32));
             // What was seen earlier in this turn may be older than the watch.
@@ -638,6 +720,7 @@ impl Desk {
                     let labels = &mut self.watched[cell.index()];
                     labels.retain(|l| l != label_id);
                     if labels.is_empty() {
+                        *labels = Vec::new();
                         self.changes.watch(*cell, false);
                     }
                 }
@@ -799,30 +882,35 @@ impl Desk {
 
     /// The spellings of `instrument` that clients use.
     pub fn spellings(&self, instrument: InstrumentId) -> impl Iterator<Item = (u32, &Name)> {
-        self.symbols.iter().filter(move |(_, name)| name.instrument == Some(instrument))
+        self.symbols.spellings(instrument)
     }
 
     /// The instrument that the symbol `id` means.
     #[must_use]
     pub fn instrument(&self, id: u32) -> Option<InstrumentId> {
-        self.symbols.slots.get(id)?.instrument
+        self.symbols.instrument(id)
     }
 
-    /// The places of `after` that `before` did not have.
+    /// The places of `after` that `before` did not have, or had in another format.
     #[must_use]
     pub fn added(&self, before: Option<u32>, after: u32) -> Marks {
-        let (old_symbols, old_exchanges) = self.sets(before);
-        let (symbols, exchanges) = self.sets(Some(after));
+        let labels = |id: u32| self.bundles.get(id).map_or(&[] as &[u32], |bundle| &bundle.labels);
+        let known: FxHashSet<u32> = before.map(labels).unwrap_or_default().iter().copied().collect();
+        self.places_of(after, |label| !known.contains(&label))
+    }
+
+    /// The places of `id` whose quote was read after `since`.
+    #[must_use]
+    pub fn newer(&self, id: u32, since: MonoNs, view: &View<'_>) -> Marks {
+        let is_newer = |cell: &PairId| view.matrix.load(*cell).received > since;
+        self.places_of(id, |label| self.labels.get(label).is_some_and(|label| label.cells.iter().any(is_newer)))
+    }
+
+    fn places_of(&self, id: u32, wanted: impl Fn(u32) -> bool) -> Marks {
         let mut marks = Marks::default();
-        let width = exchanges.len();
-        for (row, symbol) in symbols.iter().enumerate() {
-            let is_old_row = old_symbols.contains(symbol);
-            for (column, exchange) in exchanges.iter().enumerate() {
-                if !(is_old_row && old_exchanges.contains(exchange)) {
-                    marks.add(row * width + column);
-                }
-            }
-        }
+        let labels = self.bundles.get(id).map_or(&[] as &[u32], |bundle| &bundle.labels);
+        let places = labels.iter().enumerate().filter(|(_, label)| wanted(**label));
+        places.for_each(|(place, _)| marks.add(place));
         marks
     }
 
@@ -837,6 +925,22 @@ impl Desk {
     ) -> Option<(Ticker<'a>, PairId, CellQuote)> {
         ticker(&self.directory, cells, (Format::Stream, usdt_alias), pair, view)
     }
+}
+
+/// The pairs of a subscription to these names; a stream's have no exchange.
+fn pairs<'a>(format: Format, symbols: &'a [u32], exchanges: &'a [u32]) -> impl Iterator<Item = (u32, u32)> + 'a {
+    let exchanges = if format.is_stream() { &[0] } else { exchanges };
+    symbols.iter().flat_map(move |symbol| exchanges.iter().map(move |exchange| (*symbol, *exchange)))
+}
+
+fn symbol_meaning(directory: &Directory, format: Format, name: &str) -> Meaning {
+    let stands_in = || directory.instrument_named(&format!("{name}T")).map(|_| None);
+    let alias = || if format.is_stream() && name.ends_with("/USD") { stands_in() } else { None };
+    directory.instrument_named(name).map(Some).or_else(alias)
+}
+
+fn exchange_meaning(directory: &Directory, name: &str) -> Meaning {
+    directory.venue_named(name).map(|_| None)
 }
 
 fn ticker<'a>(
@@ -1022,7 +1126,7 @@ mod tests {
                 let symbols = chosen(&NAMES, symbols);
                 let wish = Wish { live, format, symbols: &symbols, exchanges: &exchanges };
                 let before = bundles.get(&client).copied();
-                let after = desk.join(before, client, &wish, MonoNs(1));
+                let after = desk.join(before, client, &wish, MonoNs(1)).unwrap();
                 if let Some(before) = before.filter(|b| after != Some(*b)) {
                     desk.leave(before, client);
                 }
@@ -1038,6 +1142,7 @@ mod tests {
             check(&desk);
             prop_assert_eq!((desk.labels.len(), desk.bundles.len(), desk.label_ids.len(), desk.bundle_ids.len()), (0, 0, 0, 0));
             prop_assert_eq!((desk.symbols.len(), desk.exchanges.len(), desk.pairs.len(), desk.extended.len()), (0, 0, 0, 0));
+            prop_assert_eq!(desk.size(), 0);
         }
     }
 

@@ -58,7 +58,7 @@ impl Gateway {
         if client.followed == newest || client.outbox.is_blocked() {
             return;
         }
-        let (symbols, _) = self.desk.sets(client.bundle);
+        let symbols = self.desk.symbols_of(client.bundle);
         let named = symbols.iter().filter_map(|id| Some((*id, self.desk.instrument(*id)?)));
         let entries = named.flat_map(|(id, instrument)| self.ledger.of(instrument).map(move |entry| (id, entry)));
         let mut changed: Vec<(u32, &Entry)> = entries.filter(|(_, entry)| entry.changed > client.followed).collect();

@@ -14,6 +14,7 @@ mod deliver;
 pub mod desk;
 mod follow;
 pub mod ledger;
+pub mod names;
 pub mod options;
 pub mod outbox;
 mod pages;
@@ -79,6 +80,8 @@ const BEATS_MAX: usize = 64;
 const EVENTS_MAX: usize = 256;
 /// Reads of one client in one turn.
 const READS_MAX: usize = 4;
+/// Connections beyond the limits, for those who ask whether the gateway lives and is ready.
+pub const PROBES_MAX: usize = 16;
 /// Requests of one client in one turn: pages, upgrades, subscriptions.
 const ASKS_OF_ONE_MAX: usize = 4;
 /// Requests of all clients in one turn.
@@ -209,6 +212,8 @@ pub struct Gateway {
     complained: Option<MonoNs>,
 
     clients: Slots<Client>,
+    /// Those that there was no room for, the oldest first.
+    probes: VecDeque<u32>,
     generation: u32,
     sockets: usize,
     streams: usize,
@@ -286,7 +291,8 @@ impl Gateway {
                 directory.venues().len(),
                 &[Hop::WireToPrice, Hop::WireToAlert],
             ),
-            desk: Desk::new(Arc::clone(&directory), Arc::clone(&changes), &options.price_venues),
+            desk: Desk::new(Arc::clone(&directory), Arc::clone(&changes), &options.price_venues)
+                .with_limits((options.client_bytes_max, options.clients_bytes_max)),
             books,
             shelf: Shelf::default(),
             books_at: now,
@@ -304,6 +310,7 @@ impl Gateway {
             reserve: reserve(),
             complained: None,
             clients: Slots::default(),
+            probes: VecDeque::new(),
             generation: 0,
             sockets: 0,
             streams: 0,
@@ -375,7 +382,7 @@ impl Gateway {
         let now = self.eye.machine.now();
         let waiting =
             self.more || !self.due.is_empty() || !self.again.is_empty() || (self.accepting && self.accept_after <= now);
-        let waiting = waiting || !self.owed.is_empty() || self.sweeping;
+        let waiting = waiting || !self.owed.is_empty() || self.sweeping || self.desk.is_renewing();
         if waiting || wait.is_zero() {
             return Duration::ZERO;
         }
@@ -482,19 +489,36 @@ impl Gateway {
         let gauges = &self.board.gateways[self.index];
         // Of all gateways: which of them accepts is chance.
         let open: u64 = self.board.gateways.iter().map(|gateway| gateway.connections.value()).sum();
-        if open >= self.options.connections_max as u64 {
+        let admission = self.options.addresses.enter(link.peer());
+        let is_probe = open >= self.options.connections_max as u64 || admission.is_none();
+        if is_probe {
             gauges.refused.add(1);
-            return;
+            // The one that has kept its place longest makes room, most likely one that says nothing.
+            if self.probes.len() >= PROBES_MAX
+                && let Some(oldest) = self.probes.front().copied()
+            {
+                self.remove(oldest);
+            }
+        } else {
+            gauges.accepted.add(1);
         }
-        gauges.accepted.add(1);
         self.generation = self.generation.wrapping_add(1);
-        let key = self.clients.insert(Client::new(link, self.generation, &self.options, self.eye.now));
+        let mut client = Client::new(link, (self.generation, is_probe), &self.options, self.eye.now);
+        client.admission = admission;
+        let key = self.clients.insert(client);
+        if is_probe {
+            self.probes.push_back(key);
+        }
         let registered = match self.clients.get_mut(key) {
             Some(client) => client.link.register(self.poll.registry(), Token(key as usize)).is_ok(),
             None => false,
         };
-        gauges.connections.set(self.clients.len() as u64);
+        self.count_connections();
         if registered { self.settle(key) } else { self.remove(key) }
+    }
+
+    fn count_connections(&self) {
+        self.board.gateways[self.index].connections.set((self.clients.len() - self.probes.len()) as u64);
     }
 
     /// Accepting failed, most likely for want of descriptors: gives up the reserve for a moment to close
@@ -633,7 +657,10 @@ impl Gateway {
         let Some(mut client) = self.clients.remove(key) else { return };
         client.books.iter().for_each(|seat| self.shelf.leave(seat.watch, key));
         self.watched -= client.books.len() as u64;
-        self.board.gateways[self.index].connections.set(self.clients.len() as u64);
+        if client.is_probe {
+            self.probes.retain(|probe| *probe != key);
+        }
+        self.count_connections();
         client.link.deregister(self.poll.registry());
         if client.follows {
             self.followers.retain(|follower| *follower != key);
@@ -653,7 +680,7 @@ impl Gateway {
     /// Its pairs no longer count.
     fn forget(&mut self, client: &Client, bundle: u32) {
         if client.kind == Kind::Socket {
-            self.pairs -= self.desk.bundle(bundle).map_or(0, |b| b.places() as u64);
+            self.pairs -= self.desk.bundle(bundle).map_or(0, |b| b.pairs() as u64);
         }
     }
 

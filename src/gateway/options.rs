@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::gateway::admin;
 use crate::market::{Decimal, VenueId};
+use crate::net::listen::Addresses;
 use crate::time::{MS, SECOND};
 use crate::wire::http;
 
@@ -34,8 +35,12 @@ pub struct Options {
     pub price_venues: Vec<VenueId>,
     /// Open streams above this get 503: system 2's figure.
     pub streams_max: usize,
-    /// Open connections above this are closed at once: below the descriptors that a process has.
+    /// Open connections above this are only asked for life and readiness: below the descriptors that a process has.
     pub connections_max: usize,
+    /// Counts the connections of each address; shared by all gateways.
+    pub addresses: Addresses,
+    /// How long the head of such a request may take, where there is no room for another client.
+    pub probe_within_ns: u64,
     /// Kernel send buffer per client in bytes (the kernel doubles it): a large one hides old prices.
     pub send_buffer: usize,
     /// Bytes of alerts and replies that wait for a client that does not read; above, it is closed.
@@ -68,6 +73,10 @@ pub struct Options {
     pub name_max: usize,
     /// Bytes of all of a client's names as its replies repeat them.
     pub names_bytes_max: usize,
+    /// Bytes that the subscription of one client may take here: 4096 prices that nobody else has, and some.
+    pub client_bytes_max: usize,
+    /// Bytes that the subscriptions of all clients of this gateway may take.
+    pub clients_bytes_max: usize,
     /// Client messages per second, and how many may come at once.
     pub commands: (u32, u32),
     /// Errors within ten seconds that end a connection.
@@ -99,6 +108,8 @@ impl Default for Options {
             price_venues: Vec::new(),
             streams_max: 10_000,
             connections_max: 19_500,
+            addresses: Addresses::default(),
+            probe_within_ns: SECOND,
             send_buffer: 48 * 1024,
             outbox_max: 64 * 1024,
             message_max: 64 * 1024,
@@ -121,6 +132,8 @@ impl Default for Options {
             names_max: 1024,
             name_max: 64,
             names_bytes_max: 48 * 1024,
+            client_bytes_max: 4 << 20,
+            clients_bytes_max: 256 << 20,
             commands: (20, 40),
             errors_max: 10,
             threshold_pct: Decimal::new(5, 1),

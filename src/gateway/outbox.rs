@@ -188,6 +188,14 @@ impl Marks {
         self.0[place / 64] |= 1 << (place % 64);
     }
 
+    /// Adds the places of `other`.
+    pub fn add_all(&mut self, other: &Self) {
+        if self.0.len() < other.0.len() {
+            self.0.resize(other.0.len(), 0);
+        }
+        self.0.iter_mut().zip(&other.0).for_each(|(word, more)| *word |= more);
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 
 use crate::gateway::assets;
-use crate::gateway::desk::{Desk, Names, View};
+use crate::gateway::desk::{Desk, View};
 use crate::gateway::ledger::{Entry, Ledger};
+use crate::gateway::names::Names;
 use crate::gateway::options::Options;
 use crate::gateway::shelf::Look;
 use crate::market::book::BookView;
@@ -17,7 +18,7 @@ use crate::market::quote::Source;
 use crate::market::{Decimal, Directory, PairId};
 use crate::matrix::books::{BookTable, LEVELS_MAX};
 use crate::matrix::{CellQuote, CellState};
-use crate::metrics::{Board, GatewayGauges};
+use crate::metrics::{Board, GatewayGauges, Gauge};
 use crate::protocol::book;
 use crate::protocol::health::{Health, Known, KnownBooks};
 use crate::protocol::opportunity as life;
@@ -29,6 +30,9 @@ use crate::wire::http::{Request, query_value};
 
 /// Where WebSockets live; exactly this path.
 pub const SOCKET_PATH: &str = "/ws/prices";
+
+/// What those ask who restart a gateway or send it clients; answered even when it is full.
+pub const PROBE_PATHS: [&str; 2] = ["/livez", "/readyz"];
 
 /// What handlers see.
 pub struct Scene<'a> {
@@ -183,14 +187,25 @@ pub(super) fn failure(status: u16, text: &str) -> Answer {
     )
 }
 
+/// There is no room for another stream.
+pub(super) fn at_capacity() -> Answer {
+    failure(503, "Service temporarily at capacity. Please try again in a moment.")
+}
+
 const NO_CACHE: &str = "Cache-Control: no-cache\r\n";
 const NO_STORE: &str = "Cache-Control: no-store\r\n";
 
 fn stats(scene: &Scene<'_>, _: &Request) -> Answer {
     let (symbols, exchanges) = (others(scene, |g| &g.symbol_names), others(scene, |g| &g.exchange_names));
-    let unique = |own: &Names, others: &[Arc<Vec<String>>]| all_names(own, others).len() as u64;
-    let symbols = unique(&scene.desk.symbols, &symbols);
-    let exchanges = unique(&scene.desk.exchanges, &exchanges);
+    // A name that means nothing here is told to no other gateway: it counts once for each that has it.
+    let gateways = &scene.view.board.gateways;
+    let unique = |own: &Names, others: &[Arc<Vec<String>>], all: fn(&GatewayGauges) -> &Gauge| {
+        let known = own.texts().count() + others.iter().map(|names| names.len()).sum::<usize>();
+        let strays = gateways.iter().map(|gateway| all(gateway).value()).sum::<u64>().saturating_sub(known as u64);
+        all_names(own, others).len() as u64 + strays
+    };
+    let symbols = unique(&scene.desk.symbols, &symbols, |gateway| &gateway.symbols);
+    let exchanges = unique(&scene.desk.exchanges, &exchanges, |gateway| &gateway.exchanges);
     json(200, NO_STORE, report::stats(scene.view.board, symbols, exchanges))
 }
 
@@ -292,7 +307,7 @@ fn events(scene: &Scene<'_>, request: &Request) -> Answer {
         return failure(400, "pairs parameter is required");
     }
     if scene.streams >= scene.options.streams_max {
-        return failure(503, "Service temporarily at capacity. Please try again in a moment.");
+        return at_capacity();
     }
     let is_set = |name: &str| query_value(&request.query, name).is_some_and(|v| v == "1" || v == "true");
     Answer::Stream { pairs, raw: is_set("raw"), extended: is_set("extended") }

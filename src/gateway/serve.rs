@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::*;
 use crate::gateway::admin::{RELOAD_PATH, Ticket, Wish};
-use crate::gateway::desk::Wish as Subscription;
+use crate::gateway::desk::{Crowded, Wish as Subscription};
 use crate::gateway::shelf::Watch;
 use crate::matrix::books::LEVELS_MAX;
 use crate::protocol;
@@ -203,7 +203,14 @@ impl Gateway {
 
     fn begin_stream(&mut self, key: u32, pairs: &[String], raw: bool, format: Format) {
         let now = self.eye.now;
+        let wish = Subscription { live: raw, format, symbols: pairs, exchanges: &[] };
+        let Ok(bundle) = self.desk.join(None, key, &wish, self.eye.quoted) else {
+            let Answer::Page(page) = routes::at_capacity() else { return };
+            return self.send_page(key, (Method::Get, false), &page);
+        };
         let Some(client) = self.clients.get_mut(key) else { return };
+        client.bundle = bundle;
+        self.names_changed = true;
         let mut out = std::mem::take(&mut self.out);
         let lines = format!("Content-Type: text/event-stream\r\n{STREAM_LINES}{}", self.extra);
         http::write_head(200, "OK", None, true, &lines, &mut out);
@@ -222,11 +229,7 @@ impl Gateway {
         if sent == Sent::Gone {
             return self.remove(key);
         }
-        let wish = Subscription { live: raw, format, symbols: pairs, exchanges: &[] };
-        client.bundle = self.desk.join(None, key, &wish, self.eye.quoted);
-        self.names_changed = true;
-        let mut marks = Marks::default();
-        (0..pairs.len()).for_each(|place| marks.add(place));
+        let marks = bundle.map(|bundle| self.desk.added(None, bundle)).unwrap_or_default();
         self.burst_now(key, marks);
     }
 
@@ -240,20 +243,22 @@ impl Gateway {
         wanted.apply(&command, &self.options, self.books.levels());
         let error = match wanted.check(&self.options) {
             Err(error) => Some(error),
-            Ok(()) => {
-                let news = self.change(key, &command, &wanted);
-                if command.books.is_some() {
-                    self.watch_books(key, &wanted.books);
+            Ok(()) => match self.change(key, &command, &wanted) {
+                Err(error) => Some(error),
+                Ok(news) => {
+                    if command.books.is_some() {
+                        self.watch_books(key, &wanted.books);
+                    }
+                    if is_whole {
+                        return self.confirm(key, &command, news);
+                    }
+                    // What was right in it counts; the client hears of what was not.
+                    self.begin_lives(key, &news);
+                    self.burst_now(key, news.prices);
+                    self.begin_books(key);
+                    Some(RequestError::Invalid)
                 }
-                if is_whole {
-                    return self.confirm(key, &command, news);
-                }
-                // What was right in it counts; the client hears of what was not.
-                self.begin_lives(key, &news);
-                self.burst_now(key, news.prices);
-                self.begin_books(key);
-                Some(RequestError::Invalid)
-            }
+            },
         };
         if let Some(error) = error {
             self.mistake(key, &error);
@@ -276,52 +281,72 @@ impl Gateway {
     }
 
     /// Gives the client its new subscription, and says what is new in it.
-    fn change(&mut self, key: u32, command: &Command, wanted: &Wanted) -> News {
-        let Some(client) = self.clients.get_mut(key) else { return News::default() };
-        let followed = client.follows;
-        if command.action == Action::Subscribe {
-            client.extended = command.extended.unwrap_or(client.extended);
-            if let Some(interval) = command.interval_ms {
-                client.beat = self.options.beat(interval);
-                // The new beat begins now, if there is one.
-                client.beat_at = UNARMED;
-            }
-            self.set_follows(key, command.opportunities.unwrap_or(followed));
-        }
-        let Some(client) = self.clients.get_mut(key) else { return News::default() };
-        let follows_anew = client.follows && !followed;
-        let before = client.bundle;
-        let format = if client.extended { Format::Extended } else { Format::Plain };
-        let live = client.beat.is_none();
+    fn change(&mut self, key: u32, command: &Command, wanted: &Wanted) -> Result<News, RequestError> {
+        let Some(client) = self.clients.get(key) else { return Ok(News::default()) };
+        let (before, followed, subscribes) = (client.bundle, client.follows, command.action == Action::Subscribe);
+        let extended = command.extended.filter(|_| subscribes).unwrap_or(client.extended);
+        let interval = command.interval_ms.filter(|_| subscribes);
+        let beat = interval.map_or(client.beat, |interval| self.options.beat(interval));
+        let format = if extended { Format::Extended } else { Format::Plain };
+        let live = beat.is_none();
         let wish = Subscription { live, format, symbols: &wanted.symbols, exchanges: &wanted.exchanges };
-        let after = self.desk.join(before, key, &wish, self.eye.quoted);
-        client.bundle = after;
+        let after = self.desk.join(before, key, &wish, self.eye.quoted).map_err(|why| self.crowded(why))?;
         self.names_changed = true;
+        let Some(client) = self.clients.get_mut(key) else { return Ok(News::default()) };
+        // Until when a client that takes every change from now on knows its prices.
+        let told = client.beat.filter(|_| live).map(|period| match client.beat_at {
+            UNARMED => MonoNs(0),
+            next => MonoNs(self.eye.quoted.0.saturating_sub((self.eye.now.0 + period).saturating_sub(next.0))),
+        });
+        client.extended = extended;
+        client.bundle = after;
         client.held = None;
         client.outbox.forget_marks();
+        if interval.is_some() {
+            // The new beat begins now, if there is one.
+            (client.beat, client.beat_at) = (beat, UNARMED);
+        }
+        if subscribes {
+            self.set_follows(key, command.opportunities.unwrap_or(followed));
+        }
+        let follows_anew = !followed && self.clients.get(key).is_some_and(|client| client.follows);
         let news = after.map_or_else(News::default, |after| {
-            let (known, _) = self.desk.sets(before);
-            let (symbols, _) = self.desk.sets(Some(after));
+            let known: HashSet<u32> = self.desk.symbols_of(before).iter().copied().collect();
+            let symbols = self.desk.symbols_of(Some(after));
             let added: Vec<u32> = symbols.iter().copied().filter(|symbol| !known.contains(symbol)).collect();
             let followed = if follows_anew { symbols.to_vec() } else { added.clone() };
-            News { symbols: added, followed, prices: self.desk.added(before, after) }
+            let mut prices = self.desk.added(before, after);
+            if let Some(told) = told {
+                prices.add_all(&self.desk.newer(after, told, &self.eye.view()));
+            }
+            News { symbols: added, followed, prices }
         });
-        let places = |id: Option<u32>| id.and_then(|id| self.desk.bundle(id)).map_or(0, |b| b.places() as u64);
-        self.pairs = self.pairs + places(after) - places(before);
+        let pairs = |id: Option<u32>| id.and_then(|id| self.desk.bundle(id)).map_or(0, |b| b.pairs() as u64);
+        self.pairs = self.pairs + pairs(after) - pairs(before);
         if let Some(before) = before.filter(|before| after != Some(*before)) {
             self.desk.leave(before, key);
         }
-        news
+        Ok(news)
+    }
+
+    fn crowded(&self, why: Crowded) -> RequestError {
+        RequestError::Limit(match why {
+            Crowded::Client => {
+                let most = self.options.client_bytes_max;
+                format!("Too many names: a subscription may take at most {most} bytes of memory here")
+            }
+            Crowded::All => "Too many names: there is no memory left for all clients' subscriptions".to_owned(),
+        })
     }
 
     /// The reply, then the open opportunities of symbols that are new, then prices that are new.
     fn confirm(&mut self, key: u32, command: &Command, news: News) {
         let Some(client) = self.clients.get_mut(key) else { return };
-        let (symbols, exchanges) = self.desk.sets(client.bundle);
+        let sets = self.desk.sets(client.bundle);
         let mut out = std::mem::take(&mut self.out);
         frame_text(&mut out, |out| {
-            let symbols = symbols.iter().map(|id| self.desk.symbols.json(*id));
-            let exchanges = exchanges.iter().map(|id| self.desk.exchanges.json(*id));
+            let symbols = sets.into_iter().flat_map(|sets| sets.symbols.iter());
+            let exchanges = sets.into_iter().flat_map(|sets| sets.exchanges.iter());
             let books = client.books.iter().filter_map(|seat| Some(self.shelf.watch(seat.watch)?.asked()));
             let books = (command.books.is_some() || !client.books.is_empty()).then_some(books);
             message::subscription(command.action == Action::Subscribe, symbols, exchanges, books, out);
@@ -384,15 +409,15 @@ struct Wanted {
 
 impl Wanted {
     fn of<'a>(desk: &Desk, bundle: Option<u32>, watches: impl Iterator<Item = &'a Watch>) -> Self {
-        let (symbols, exchanges) = desk.sets(bundle);
+        let sets = desk.sets(bundle);
         let name = |watch: &Watch| {
             let (symbol, exchange) = (watch.symbol().to_owned(), watch.exchange().to_owned());
             (BookName { symbol, exchange }, watch.levels)
         };
         Self {
             books: watches.map(name).collect(),
-            symbols: symbols.iter().map(|id| desk.symbols.text(*id).to_owned()).collect(),
-            exchanges: exchanges.iter().map(|id| desk.exchanges.text(*id).to_owned()).collect(),
+            symbols: sets.into_iter().flat_map(|sets| sets.symbols.iter()).map(str::to_owned).collect(),
+            exchanges: sets.into_iter().flat_map(|sets| sets.exchanges.iter()).map(str::to_owned).collect(),
         }
     }
 

@@ -26,10 +26,14 @@ impl Seen {
 impl Gateway {
     /// Looks whether the set has changed since the last turn.
     pub(super) fn look_at_set(&mut self) {
-        if self.directory.edition() == self.seen.edition {
+        let is_new = self.directory.edition() != self.seen.edition;
+        if is_new {
+            self.desk.renew(&self.eye.view());
+        }
+        self.desk.renew_some(&self.eye.view());
+        if !is_new {
             return;
         }
-        self.desk.renew(&self.eye.view());
         let before = std::mem::replace(&mut self.seen, Seen::of(&self.directory));
         let less = |of: &[String], not_in: &[String]| -> Vec<String> {
             of.iter().filter(|name| !not_in.contains(name)).cloned().collect()

@@ -1,54 +1,82 @@
 //! Two small containers: numbered places that are used again, and a wheel of due times. Pure.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash};
+
 use crate::time::MonoNs;
 
-/// Places with stable numbers; freed ones are used again.
+/// Places with stable numbers; freed ones are used again, and memory that is not needed is given back.
 pub struct Slots<T> {
-    places: Vec<Option<T>>,
+    places: Vec<Option<Box<T>>>,
+    /// Places to use again. One that was cut off, or taken again since, may still be among them.
     free: Vec<u32>,
+    used: usize,
 }
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self { places: Vec::new(), free: Vec::new() }
+        Self { places: Vec::new(), free: Vec::new(), used: 0 }
+    }
+}
+
+/// Memory that is kept however little is in use, in elements.
+const KEPT: usize = 64;
+
+/// Gives back the memory of a table that was much larger.
+pub fn give_back<K: Eq + Hash, V, S: BuildHasher>(table: &mut HashMap<K, V, S>) {
+    if table.capacity() > KEPT + 4 * table.len() {
+        table.shrink_to(2 * table.len());
     }
 }
 
 impl<T> Slots<T> {
     /// Puts `item` somewhere and says where.
     pub fn insert(&mut self, item: T) -> u32 {
-        if let Some(at) = self.free.pop() {
-            self.places[at as usize] = Some(item);
-            return at;
+        self.used += 1;
+        let item = Some(Box::new(item));
+        while let Some(at) = self.free.pop() {
+            if let Some(place @ None) = self.places.get_mut(at as usize) {
+                *place = item;
+                return at;
+            }
         }
-        self.places.push(Some(item));
+        self.places.push(item);
         (self.places.len() - 1) as u32
     }
 
     /// Takes out what is at `at`.
     pub fn remove(&mut self, at: u32) -> Option<T> {
         let item = self.places.get_mut(at as usize)?.take()?;
+        self.used -= 1;
         self.free.push(at);
-        Some(item)
+        while self.places.last().is_some_and(Option::is_none) {
+            self.places.pop();
+        }
+        if self.places.capacity() > KEPT + 4 * self.places.len() {
+            self.places.shrink_to(2 * self.places.len());
+            self.free.retain(|at| (*at as usize) < self.places.len());
+            self.free.shrink_to(self.places.len());
+        }
+        Some(*item)
     }
 
     /// What is at `at`.
     #[inline]
     #[must_use]
     pub fn get(&self, at: u32) -> Option<&T> {
-        self.places.get(at as usize)?.as_ref()
+        self.places.get(at as usize)?.as_deref()
     }
 
     /// What is at `at`.
     #[inline]
     pub fn get_mut(&mut self, at: u32) -> Option<&mut T> {
-        self.places.get_mut(at as usize)?.as_mut()
+        self.places.get_mut(at as usize)?.as_deref_mut()
     }
 
     /// How many places are in use.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.places.len() - self.free.len()
+        self.used
     }
 
     /// Whether no place is in use.
@@ -59,12 +87,12 @@ impl<T> Slots<T> {
 
     /// All places in use.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        self.places.iter().enumerate().filter_map(|(at, item)| Some((at as u32, item.as_ref()?)))
+        self.places.iter().enumerate().filter_map(|(at, item)| Some((at as u32, item.as_deref()?)))
     }
 
     /// All that is in use, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.places.iter_mut().flatten()
+        self.places.iter_mut().filter_map(Option::as_deref_mut)
     }
 
     /// All places in use have numbers below this.
@@ -175,6 +203,23 @@ mod tests {
         assert_eq!(wheel.next(), None);
         wheel.arm(MonoNs(5), call(4));
         assert_eq!(due(&mut wheel, 10_010), [4]);
+    }
+
+    #[test]
+    fn memory_of_many_is_given_back_and_no_place_is_given_twice() {
+        let mut slots = Slots::default();
+        let first: Vec<u32> = (0..10_000).map(|n| slots.insert(n)).collect();
+        // One in the middle holds the places before it.
+        assert!(first.iter().filter(|at| **at != 500).all(|at| slots.remove(*at).is_some()));
+        assert!(slots.places.capacity() < 5000 && slots.free.len() < 10_000, "{}", slots.places.capacity());
+        let mut again: Vec<u32> = (0..1000).map(|n| slots.insert(n)).collect();
+        assert_eq!(slots.len(), 1001);
+        again.push(500);
+        again.sort_unstable();
+        again.dedup();
+        assert_eq!(again.len(), 1001);
+        assert!(again.iter().all(|at| slots.remove(*at).is_some()));
+        assert!(slots.is_empty() && slots.places.capacity() <= KEPT);
     }
 
     #[test]

@@ -364,7 +364,7 @@ pub struct GatewayGauges {
     pub sse_clients: Gauge,
     /// Accepted connections.
     pub accepted: Counter,
-    /// Connections refused at the limit or for want of descriptors.
+    /// Connections beyond a limit, which may only ask for life and readiness, or closed for want of descriptors.
     pub refused: Counter,
     /// Plain HTTP requests answered.
     pub http_requests: Counter,

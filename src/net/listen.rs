@@ -1,10 +1,13 @@
 //! Listening: accepts within limits, survives running out of descriptors.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
+use rustc_hash::FxHashMap;
 
 use crate::net::Link;
 
@@ -85,5 +88,145 @@ impl Listener {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+/// Counts the open connections of each address and limits them. Clones share the count, so that threads which accept on
+/// one socket limit their clients together. IPv6 clients are counted by network of 64 bits, which is what one of them has.
+#[derive(Clone, Debug, Default)]
+pub struct Addresses(Arc<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    /// 0: there is no limit.
+    most: usize,
+    exempt: Vec<Network>,
+    open: Mutex<FxHashMap<IpAddr, usize>>,
+}
+
+impl Addresses {
+    /// At most `most` connections of one address, 0 for no limit, and no limit for those in `exempt`.
+    #[must_use]
+    pub fn new(most: usize, exempt: Vec<Network>) -> Self {
+        Self(Arc::new(Table { most, exempt, open: Mutex::default() }))
+    }
+
+    /// A place for a connection of `peer`; `None` when its address has as many as it may have. A peer whose address is
+    /// not known any more has just left.
+    #[must_use]
+    pub fn enter(&self, peer: Option<SocketAddr>) -> Option<Admission> {
+        let address = peer.map(|peer| peer.ip().to_canonical());
+        let is_exempt = |address: &IpAddr| self.0.exempt.iter().any(|network| network.contains(*address));
+        let Some(address) = address.filter(|address| self.0.most > 0 && !is_exempt(address)) else {
+            return Some(Admission(None));
+        };
+        let address = match address {
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+            address => address,
+        };
+        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(address).or_default();
+        if *count >= self.0.most {
+            return None;
+        }
+        *count += 1;
+        Some(Admission(Some((Arc::clone(&self.0), address))))
+    }
+}
+
+/// The place of one connection in the count of its address; given back when it is dropped.
+#[derive(Debug)]
+pub struct Admission(Option<(Arc<Table>, IpAddr)>);
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        let Some((table, address)) = self.0.take() else { return };
+        let mut open = table.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&address);
+            }
+        }
+    }
+}
+
+/// A range of addresses, such as `10.0.0.0/8` or `2001:db8::1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    bits: u32,
+}
+
+impl Network {
+    /// Those of a comma list.
+    ///
+    /// # Errors
+    /// The item that is none.
+    pub fn list(text: &str) -> Result<Vec<Self>, &str> {
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        items.map(|item| item.parse().map_err(|()| item)).collect()
+    }
+
+    /// Whether `address` is in it.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let is_same = |mine: u128, other: u128, width: u32| {
+            let rest = width - self.bits;
+            rest >= width || mine >> rest == other >> rest
+        };
+        match (self.address, address) {
+            (IpAddr::V4(mine), IpAddr::V4(other)) => is_same(mine.to_bits().into(), other.to_bits().into(), 32),
+            (IpAddr::V6(mine), IpAddr::V6(other)) => is_same(mine.to_bits(), other.to_bits(), 128),
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+        let address: IpAddr = address.parse().map_err(|_| ())?;
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.map_or(Ok(width), str::parse).map_err(|_| ())?;
+        if bits > width { Err(()) } else { Ok(Self { address, bits }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_so_many_connections_and_a_proxy_any_number() {
+        let addresses = Addresses::new(2, Network::list("127.0.0.0/8, 10.1.2.3").unwrap());
+        let peer = |text: &str| Some(SocketAddr::new(text.parse().unwrap(), 7));
+        for address in ["192.0.2.1", "192.0.2.2", "2001:db8::1"] {
+            let held = [addresses.enter(peer(address)), addresses.enter(peer(address))];
+            assert!(held.iter().all(Option::is_some));
+            assert!(addresses.clone().enter(peer(address)).is_none());
+            drop(held);
+            assert!(addresses.enter(peer(address)).is_some());
+        }
+        let one = [addresses.enter(peer("2001:db8::1")), addresses.enter(peer("2001:db8::2"))];
+        assert!(addresses.enter(peer("2001:db8::3")).is_none() && addresses.enter(peer("2001:db8:0:1::1")).is_some());
+        for address in ["127.0.0.1", "127.9.9.9", "10.1.2.3", "::ffff:127.0.0.1"] {
+            let held: Vec<_> = (0..10).map(|_| addresses.enter(peer(address))).collect();
+            assert!(held.iter().all(Option::is_some), "{address}");
+        }
+        drop(one);
+        assert!(addresses.0.open.lock().unwrap().is_empty());
+        assert!(Addresses::default().enter(peer("192.0.2.1")).is_some());
+    }
+
+    #[test]
+    fn what_is_no_network_is_said() {
+        assert_eq!(Network::list("10.0.0.0/33"), Err("10.0.0.0/33"));
+        assert_eq!(Network::list("::1, proxy"), Err("proxy"));
+        assert_eq!(Network::list(" "), Ok(vec![]));
+        let all: Network = "0.0.0.0/0".parse().unwrap();
+        assert!(all.contains("192.0.2.1".parse().unwrap()) && !all.contains("::1".parse().unwrap()));
     }
 }

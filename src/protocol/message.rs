@@ -138,20 +138,20 @@ pub fn alert(alert: &Alert<'_>, out: &mut Vec<u8>) {
 /// An order book that a client asked for: symbol and exchange as JSON strings, and how many levels a side it gets.
 pub type BookAsked<'a> = (&'a [u8], &'a [u8], usize);
 
-/// Appends the reply to a request: the client's whole sets after it. Names are JSON strings. `books` only for a client
+/// Appends the reply to a request: the client's whole sets after it, as it spells them. `books` only for a client
 /// that has to do with order books.
 pub fn subscription<'a>(
     subscribed: bool,
-    symbols: impl Iterator<Item = &'a [u8]>,
-    exchanges: impl Iterator<Item = &'a [u8]>,
+    symbols: impl Iterator<Item = &'a str>,
+    exchanges: impl Iterator<Item = &'a str>,
     books: Option<impl Iterator<Item = BookAsked<'a>>>,
     out: &mut Vec<u8>,
 ) {
     let word = if subscribed { "subscribed" } else { "unsubscribed" };
     let mut object = Object::open(out);
     object.text("type", word);
-    super::array(symbols, object.key("symbols"), |name, out| out.extend_from_slice(name));
-    super::array(exchanges, object.key("exchanges"), |name, out| out.extend_from_slice(name));
+    super::array(symbols, object.key("symbols"), super::string);
+    super::array(exchanges, object.key("exchanges"), super::string);
     object.text("message", if subscribed { "Successfully subscribed" } else { "Successfully unsubscribed" });
     if let Some(books) = books {
         super::array(books, object.key("books"), |(symbol, exchange, levels), out| {

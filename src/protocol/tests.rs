@@ -180,10 +180,10 @@ fn a_book_says_what_it_is_worth_and_has_levels_only_while_it_is_worth_something(
 
 #[test]
 fn s1_05_s1_06_s1_07_replies() {
-    let names = |names: &'static [&'static [u8]]| names.iter().copied();
+    let names = |names: &'static [&'static str]| names.iter().copied();
     let reply = |on| {
         written(|out| {
-            let (symbols, exchanges) = (names(&[b"\"BTC/USDT\"", b"\"eth/usdt\""]), names(&[b"\"binance\""]));
+            let (symbols, exchanges) = (names(&["BTC/USDT", "eth/usdt"]), names(&["binance"]));
             message::subscription(on, symbols, exchanges, None::<std::iter::Empty<message::BookAsked<'_>>>, out);
         })
     };

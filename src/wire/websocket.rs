@@ -197,6 +197,19 @@ impl WebSocket {
         matches!(&self.state, State::Open(inner) if inner.can_write())
     }
 
+    /// Gives back the memory that a large message took, on the server's side. Call it only when all that was received has
+    /// been taken out and ended with a whole message.
+    pub fn give_back(&mut self, limits: Limits) {
+        if !self.is_open() {
+            return;
+        }
+        if let State::Open(inner) = std::mem::replace(&mut self.state, State::Over(Pipe::default())) {
+            let pipe = Pipe { output: inner.into_inner().output, ..Pipe::default() };
+            let inner = tungstenite::WebSocket::from_raw_socket(pipe, Role::Server, Some(config(limits)));
+            self.state = State::Open(Box::new(inner));
+        }
+    }
+
     /// Sends a text message. Ignored unless the connection is open.
     pub fn send_text(&mut self, text: &str) {
         self.send(Message::text(text));

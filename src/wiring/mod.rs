@@ -33,7 +33,7 @@ use crate::metrics::Board;
 use crate::metrics::cluster::ClusterBoard;
 use crate::net::breaker;
 use crate::net::dial;
-use crate::net::listen::{self, Listener};
+use crate::net::listen::{self, Addresses, Listener, Network};
 use crate::net::switch::Switch;
 use crate::net::tls::Trust;
 use crate::reload::FeedPort;
@@ -188,7 +188,7 @@ impl Parts {
         admin: Option<admin::Port>,
     ) -> Result<Self, Failure> {
         let count = config.gateway.threads;
-        let clients_max = clients_max(config);
+        let options = gateway::Options { connections_max: clients_max(config), ..gateway_options(config) };
         let listener = bind(config.gateway.listen)?;
         let address = listener.address();
         let directory = Arc::new(directory);
@@ -214,23 +214,22 @@ impl Parts {
         };
         for index in 1..count {
             let shared = listener.share().map_err(|why| unavailable(&address.to_string(), &why))?;
-            parts.add_gateway(config, &matrix, shared, index, clients_max)?;
+            parts.add_gateway(&options, &matrix, shared, index)?;
         }
-        parts.add_gateway(config, &matrix, listener, 0, clients_max)?;
+        parts.add_gateway(&options, &matrix, listener, 0)?;
         Ok(parts)
     }
 
     fn add_gateway(
         &mut self,
-        config: &Config,
+        options: &gateway::Options,
         matrix: &SharedMatrix,
         listener: Listener,
         index: usize,
-        clients_max: usize,
     ) -> Result<(), Failure> {
         let (producer, consumer) = rtrb::RingBuffer::new(OPPORTUNITY_RING);
         let changes = Arc::new(Changes::new(self.directory.pairs()));
-        let mut options = gateway::Options { connections_max: clients_max, ..gateway_options(config) };
+        let mut options = options.clone();
         if let Some(cluster) = &self.cluster {
             options.instance.clone_from(&cluster.instance);
         }
@@ -527,6 +526,13 @@ fn gateway_options(config: &Config) -> gateway::Options {
         stream_beat_ms: gateway.sse_beat_ms,
         price_venues: config.price_order.clone(),
         streams_max: gateway.streams_max,
+        addresses: Addresses::new(
+            gateway.address_clients_max,
+            // Checked with the rest of the configuration.
+            Network::list(&gateway.proxies).unwrap_or_default(),
+        ),
+        client_bytes_max: gateway.client_bytes_max,
+        clients_bytes_max: gateway.clients_bytes_max / gateway.threads,
         send_buffer: gateway.send_buffer_bytes,
         message_max: gateway.message_max_bytes,
         ping_after_ns: gateway.ping_ms * MS,

@@ -284,7 +284,7 @@ fn f120_the_limit_of_connections_is_that_of_all_gateway_threads_together() {
     let (mut child, address) = served_replay("threads", &[("THREADS", "3"), ("CLIENTS_MAX", "30")]);
     let ask = || {
         let mut client = TcpStream::connect(&address).unwrap();
-        let _ = client.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n");
+        let _ = client.write_all(b"GET /api HTTP/1.1\r\nHost: a\r\n\r\n");
         let mut reply = [0; 12];
         client.read_exact(&mut reply).is_ok_and(|()| &reply == b"HTTP/1.1 200").then_some(client)
     };

@@ -26,7 +26,7 @@ use spreadwire::matrix::changes::Changes;
 use spreadwire::matrix::days::DayTable;
 use spreadwire::matrix::{CellQuote, CellState, MatrixWriter, QuoteMatrix};
 use spreadwire::metrics::{Board, LinkState};
-use spreadwire::net::listen::Listener;
+use spreadwire::net::listen::{Addresses, Listener};
 use spreadwire::stage::{Alarm, Idle, Stop, spawn};
 use spreadwire::time::{Clock, MS, MonoNs, SECOND, UnixNs};
 use tungstenite::{Message, WebSocket};
@@ -1528,11 +1528,38 @@ fn f102_slow_and_silent_clients_are_gone_in_time_and_a_good_one_is_served() {
 }
 
 #[test]
-fn f86_connections_above_the_limit_are_closed_at_once() {
+fn f86_connections_above_the_limit_are_closed() {
     let rig = Rig::with(Options { connections_max: 2, ..Options::default() });
     let held = [rig.client(), rig.client()];
     assert_eq!(rig.raw().read(&mut [0; 10]).unwrap_or(0), 0);
     rig.wait_until("refused", |board| board.gateways[0].refused.value() >= 1);
+    drop(held);
+    rig.wait_until("room", |board| board.gateways[0].websocket_clients.value() == 0);
+    rig.client();
+}
+
+#[test]
+fn a_full_gateway_still_says_that_it_lives_and_is_ready() {
+    let mut rig = Rig::with(Options { connections_max: 2, ..Options::default() });
+    rig.quote("BTC/USDT", "binance", "1", "2");
+    let _held = [rig.client(), rig.client()];
+    // More silent ones than there is room for.
+    let _silent: Vec<TcpStream> = (0..40).map(|_| rig.raw()).collect();
+    assert_eq!((rig.get("/livez").0, rig.get("/readyz").0), (200, 200));
+    let (status, head, _) = rig.get("/api/status");
+    assert!(status == 503 && head.contains("Retry-After: 5"), "{head}");
+    assert!(exchange(rig.address, UPGRADE.as_bytes()).starts_with("HTTP/1.1 503 "));
+    let twice = "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n".repeat(2);
+    assert_eq!(exchange(rig.address, twice.as_bytes()).matches("HTTP/1.1 200 ").count(), 1, "its place is for others");
+    assert_eq!(rig.board.gateways[0].connections.value(), 2);
+}
+
+#[test]
+fn an_address_has_so_many_connections() {
+    let limited = Options { addresses: Addresses::new(2, vec![]), ..Options::default() };
+    let rig = Rig::with(limited);
+    let held = [rig.client(), rig.client()];
+    assert_eq!((rig.get("/livez").0, rig.get("/api").0), (200, 503));
     drop(held);
     rig.wait_until("room", |board| board.gateways[0].websocket_clients.value() == 0);
     rig.client();

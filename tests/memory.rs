@@ -1,0 +1,169 @@
+//! What clients take is bounded and comes back. Alone in its binary, because it counts every byte of the process.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use spreadwire::gateway::{Gateway, GatewayParts, Options};
+use spreadwire::market::directory::VenueEntry;
+use spreadwire::market::{Decimal, Directory};
+use spreadwire::matrix::QuoteMatrix;
+use spreadwire::matrix::books::BookTable;
+use spreadwire::matrix::changes::Changes;
+use spreadwire::matrix::days::DayTable;
+use spreadwire::metrics::Board;
+use spreadwire::net::listen::Listener;
+use spreadwire::stage::Stage;
+use spreadwire::time::Clock;
+
+struct Counting;
+
+static LIVE: AtomicI64 = AtomicI64::new(0);
+
+// SAFETY: every call is passed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LIVE.fetch_add(layout.size() as i64, Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size() as i64, Ordering::Relaxed);
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        LIVE.fetch_add(size as i64 - layout.size() as i64, Ordering::Relaxed);
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const SYMBOLS: [&str; 4] = ["BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT"];
+const VENUES: [&str; 4] = ["binance", "kraken", "okx", "bybit"];
+const CLIENTS: usize = 100;
+/// Names of one client; times four exchanges it is all that one may ask for.
+const NAMES: usize = 1024;
+
+fn gateway(options: Options) -> (Gateway, SocketAddr) {
+    let native = vec![Some(String::new()); SYMBOLS.len()];
+    let venue = |name: &str| VenueEntry { name: name.into(), taker_fee_pct: Decimal::ZERO, native: native.clone() };
+    let venues = VENUES.iter().map(|name| venue(name)).collect();
+    let directory = Arc::new(Directory::new(SYMBOLS.map(str::to_owned).to_vec(), venues));
+    let clock = Clock::System;
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.address();
+    let (_, opportunities) = rtrb::RingBuffer::new(64);
+    let (gateway, _) = Gateway::new(GatewayParts {
+        matrix: QuoteMatrix::new(directory.pairs()).0,
+        days: Arc::new(DayTable::new(directory.pairs())),
+        books: Arc::new(BookTable::new(directory.pairs(), 5)),
+        changes: Arc::new(Changes::new(directory.pairs())),
+        board: Arc::new(Board::new(clock.now(), VENUES.len(), 1)),
+        directory,
+        opportunities,
+        index: 0,
+        clock,
+        options,
+        listener,
+    })
+    .unwrap();
+    (gateway, address)
+}
+
+fn settle(gateway: &mut Gateway) {
+    for _ in 0..3 {
+        while gateway.turn(Duration::ZERO) > 0 {}
+    }
+}
+
+const UPGRADE: &[u8] = b"GET /ws/prices HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// A client that asks for `names` on all exchanges, once it has the answer that holds `reply`.
+fn client(gateway: &mut Gateway, address: SocketAddr, names: &[String], more: &str, reply: &str) -> TcpStream {
+    let mut tcp = TcpStream::connect(address).unwrap();
+    tcp.write_all(UPGRADE).unwrap();
+    let text = format!(r#"{{"action":"subscribe","symbols":{names:?},"exchanges":{VENUES:?}{more}}}"#);
+    let mut frame = vec![0x81, 0x80 | 126];
+    frame.extend_from_slice(&(text.len() as u16).to_be_bytes());
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(text.as_bytes());
+    tcp.write_all(&frame).unwrap();
+    tcp.set_nonblocking(true).unwrap();
+    let (mut got, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
+    for _ in 0..1_000_000 {
+        gateway.turn(Duration::ZERO);
+        if let Ok(length) = tcp.read(&mut buffer) {
+            got.extend_from_slice(&buffer[..length]);
+        }
+        if String::from_utf8_lossy(&got).contains(reply) {
+            return tcp;
+        }
+    }
+    panic!("no {reply} in {}", String::from_utf8_lossy(&got));
+}
+
+/// Bytes of each of the clients that `ask` makes, and how much of it is left when they have gone.
+fn cost(gateway: &mut Gateway, count: usize, mut ask: impl FnMut(&mut Gateway, usize) -> TcpStream) -> (i64, i64) {
+    // What is taken once and kept is no client's.
+    drop(ask(gateway, usize::MAX));
+    settle(gateway);
+    let before = LIVE.load(Ordering::Relaxed);
+    let mut clients = Vec::with_capacity(count);
+    let own = (count * size_of::<TcpStream>()) as i64;
+    clients.extend((0..count).map(|n| ask(gateway, n)));
+    settle(gateway);
+    let held = LIVE.load(Ordering::Relaxed) - before - own;
+    drop(clients);
+    settle(gateway);
+    (held / count as i64, (LIVE.load(Ordering::Relaxed) - before).max(0) / count as i64)
+}
+
+/// One test, because what it counts is of the whole process.
+#[test]
+fn greedy_clients_take_little_and_give_it_back() {
+    let (mut gateway, address) = gateway(Options::default());
+    // Names that nobody quotes.
+    let (each, left) = cost(&mut gateway, CLIENTS, |gateway, n| {
+        let names: Vec<String> = (0..NAMES).map(|name| format!("C{}N{name}/USDT", n % 1_000_000)).collect();
+        client(gateway, address, &names, "", "Successfully subscribed")
+    });
+    println!("own names: {each} bytes each, {left} left");
+    assert!(each <= 64 * 1024, "{each} bytes");
+    assert!(left <= each / 10, "{left} bytes of {each} are left");
+    // Spellings of names that are quoted: each is a price of its own.
+    let (each, left) = cost(&mut gateway, 20, |gateway, n| {
+        let spell = |name: usize| -> String {
+            let case = |(at, letter): (usize, char)| match (name + 1024 * (n % 8)) >> at & 1 {
+                1 => letter.to_ascii_lowercase(),
+                _ => letter,
+            };
+            format!("{}{}", SYMBOLS[name % 4], "").chars().enumerate().map(case).collect()
+        };
+        let mut names: Vec<String> = (0..NAMES).map(spell).collect();
+        names.sort();
+        names.dedup();
+        client(gateway, address, &names, r#","extended":true"#, "Successfully subscribed")
+    });
+    println!("spellings: {each} bytes each, {left} left");
+    assert!(left <= each / 10, "{left} bytes of {each} are left");
+    drop(gateway);
+
+    // More than all may take is refused, and a small one still gets what it asks for.
+    let (mut gateway, address) = self::gateway(Options { clients_bytes_max: 1 << 20, ..Options::default() });
+    let names = |n: usize| (0..NAMES).map(|name| format!("C{n}N{name}/USDT")).collect::<Vec<_>>();
+    let held: Vec<TcpStream> = (0..80)
+        .map(|n| client(&mut gateway, address, &names(n), "", if n < 20 { "ubscribed" } else { "\"type\":" }))
+        .collect();
+    let _refused = client(&mut gateway, address, &names(99), "", "Too many names: there is no memory left");
+    let _small = client(&mut gateway, address, &["BTC/USDT".to_owned()], "", "Successfully subscribed");
+    drop(held);
+    settle(&mut gateway);
+    client(&mut gateway, address, &names(99), "", "Successfully subscribed");
+}
