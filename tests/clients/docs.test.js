@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { BINARY, ROOT, Venue, serveOn, until } from './rig.js'
+import { BINARY, PATIENCE, ROOT, Venue, serveOn, until } from './rig.js'
 
 const read = (name) => readFileSync(path.join(ROOT, name), 'utf8')
 
@@ -139,7 +139,7 @@ describe('documents', { concurrency: true }, () => {
   })
 
   test('the exit codes of the operator', () => {
-    const code = (...args) => spawnSync(BINARY, args, { timeout: 10_000 }).status
+    const code = (...args) => spawnSync(BINARY, args, { timeout: PATIENCE }).status
     assert.equal(code('demo', '--listen', server.address), 69, 'a port in use')
     assert.equal(code('check-config', path.join(ROOT, 'tests/clients/absent.toml')), 78)
     assert.equal(code('serve'), 2)

@@ -316,7 +316,27 @@ export class Client {
     }, patience)
   }
 
-  /** What comes within this time. */
+  /** The next `count` messages of this type (or any), in order. */
+  async take(count, type) {
+    const taken = []
+    while (taken.length < count) taken.push(await this.next(type))
+    return taken
+  }
+
+  /** Reads all that the gateway has said so far: it answers in order. */
+  async flush() {
+    this.send({ action: 'subscribe' })
+    await this.next('subscribed')
+  }
+
+  /** What comes until `end` is settled. */
+  async during(end, type) {
+    await end
+    await sleep(0)
+    return this.collect(0, type)
+  }
+
+  /** What comes within this time. Only what must not come is waited for like this: a slow machine has nothing to miss. */
   async collect(ms, type) {
     await sleep(ms)
     const messages = this.heard.slice(this.read)
@@ -384,13 +404,7 @@ export async function get(address, target, { method = 'GET', headers = {} } = {}
   return { status: response.statusCode, headers: response.headers, body }
 }
 
-/** Groups messages into bursts: a pause longer than `pause` milliseconds begins the next one. */
-export function bursts(messages, pause = 150) {
-  const groups = []
-  for (const message of messages) {
-    const last = groups.at(-1)
-    if (last && message.at - last.at(-1).at <= pause) last.push(message)
-    else groups.push([message])
-  }
-  return groups
+/** Messages in rounds of `size`: each burst brings every pair once, however long it takes. */
+export function rounds(messages, size) {
+  return Array.from({ length: Math.floor(messages.length / size) }, (_, at) => messages.slice(at * size, (at + 1) * size))
 }
