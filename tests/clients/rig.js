@@ -102,8 +102,16 @@ export async function serve(toml, { port = 0 } = {}) {
   return server
 }
 
+/** Limits of age that a slow machine does not reach, in sections that a test does not set itself. */
+const UNHURRIED = {
+  quotes: 'stale_after_ms = 600_000',
+  detector: 'leg_age_max_ms = 600_000\nleg_skew_max_ms = 600_000',
+  feed: 'silence_max_ms = 600_000',
+}
+
 /** `serve` on venues of the test's own. */
 export async function serveOn(venues, instruments, more = '') {
+  const calm = Object.entries(UNHURRIED).filter(([section]) => !more.includes(`[${section}]`)).map(([section, lines]) => `[${section}]\n${lines}\n`)
   const quoted = (names) => `[${names.map((name) => `"${name}"`).join(', ')}]`
   const own = venues.map((venue) => {
     const list = venue.instruments ? `\ninstruments = ${quoted(venue.instruments)}` : ''
@@ -111,7 +119,7 @@ export async function serveOn(venues, instruments, more = '') {
     return `[venue.${venue.name}]\naddress = "${venue.address}"${list}${fee}\n`
   })
   const head = `venues = ${quoted(venues.map((venue) => venue.name))}\ninstruments = ${quoted(instruments)}\n`
-  const server = await serve(`${head}${more}\n${own.join('')}`)
+  const server = await serve(`${head}${more}\n${calm.join('')}${own.join('')}`)
   await until('all venues', () => venues.every((venue) => venue.subscribed))
   return server
 }

@@ -83,7 +83,7 @@ describe('two processes and many clients', { concurrency: true }, () => {
   })
 
   test('S4-03 pings are frames, never messages; who does not answer is let go', async () => {
-    const server = await serve('venues = ["binance"]\n[gateway]\nping_ms = 1000\npong_wait_ms = 500\n[venue.binance]\naddress = "ws://127.0.0.1:1/"\n')
+    const server = await serve('venues = ["binance"]\n[gateway]\nping_ms = 1000\npong_wait_ms = 10_000\n[venue.binance]\naddress = "ws://127.0.0.1:1/"\n')
     const url = `ws://${server.address}/ws/prices`
     const [answers, silent] = [await Client.open(url), await Client.open(url, { autoPong: false })]
     let pings = 0

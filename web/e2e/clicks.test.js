@@ -171,9 +171,9 @@ describe('a gateway that fails in other ways', () => {
     } finally {
       frozen.child.kill('SIGCONT')
     }
-    await until('all again', async () => /Connected/.test(await header.innerText()) && !/does not answer/.test(await header.innerText()), 30_000)
+    await until('all again', async () => /Connected/.test(await header.innerText()) && !/does not answer/.test(await header.innerText()))
     await tab(page, 'Venues').click()
-    await until('venues', async () => /\d+ of \d+ connected/.test(await main.innerText()) && !/Not current/.test(await main.innerText()), 30_000)
+    await until('venues', async () => /\d+ of \d+ connected/.test(await main.innerText()) && !/Not current/.test(await main.innerText()))
     assert.deepEqual(page.wrong, [])
     await page.context().close()
     await frozen.stop()

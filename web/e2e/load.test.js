@@ -2,7 +2,7 @@
 // is busy at a time, and what memory does. The gateway here is a small one of the test's own that speaks its
 // protocol: on a machine with two cores the page is measured, not who feeds it.
 //
-// SPREADWIRE_SOAK_MIN=5 measures memory over minutes instead of seconds. SPREADWIRE_QUIET=1 says that the machine has
+// How much is fed is counted, not timed. SPREADWIRE_SOAK_MIN=5 measures memory over minutes instead of seconds. SPREADWIRE_QUIET=1 says that the machine has
 // nothing else to do: then what is by the clock on the wall is asserted too; otherwise it is only told.
 
 import assert from 'node:assert/strict'
@@ -13,7 +13,7 @@ import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { WebSocketServer } from 'ws'
-import { openPage, picture, sleep, until } from './rig.js'
+import { PATIENCE, openPage, picture, sleep, until } from './rig.js'
 
 const BUILT = fileURLToPath(new URL('../page/built/', import.meta.url))
 const SYMBOLS = Array.from({ length: 25 }, (_, at) => `S${String(at).padStart(2, '0')}/USDT`)
@@ -133,7 +133,12 @@ test('10,000 updates a second on 200 pairs: one drawing a frame, no long task, f
     return box.bottom <= innerHeight && box.right <= innerWidth
   }).length)
   assert.equal(visible, 200, 'pairs in sight')
-  await sleep(2000)
+  /** Until the page has been sent so many more updates, however long that takes. */
+  const fed = (count) => {
+    const end = gateway.sent + count
+    return until(`${count} updates`, () => gateway.sent >= end, PATIENCE * 10)
+  }
+  await fed(PER_SECOND)
   const cdp = await page.context().newCDPSession(page)
   const heap = async () => {
     await cdp.send('HeapProfiler.collectGarbage')
@@ -146,7 +151,7 @@ test('10,000 updates a second on 200 pairs: one drawing a frame, no long task, f
   const busyBefore = await busy()
   const start = await read()
   const sent = gateway.sent
-  await sleep(10_000)
+  await fed(5 * PER_SECOND)
   const end = await read()
   const busyAfter = await busy()
   const seconds = (end.now - start.now) / 1000
@@ -170,7 +175,7 @@ test('10,000 updates a second on 200 pairs: one drawing a frame, no long task, f
     heapMiB: Number(before.toFixed(1)), grownMiB: Number(grown.toFixed(2)), heapEachMinuteMiB: heaps,
   }
   console.log(JSON.stringify(told))
-  assert.ok(rate > PER_SECOND * (IS_QUIET ? 0.8 : 0.3), `the test fed only ${rate} updates a second`)
+  if (IS_QUIET) assert.ok(rate > PER_SECOND * 0.8, `the test fed only ${rate} updates a second`)
   assert.ok(end.drawn > start.drawn && end.frames > start.frames, 'something was counted')
   assert.deepEqual(end.twice, [], 'drawn twice within a frame')
   if (IS_QUIET) assert.deepEqual(long, [], 'long tasks')

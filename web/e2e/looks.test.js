@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { after, before, test } from 'node:test'
-import { Server, openPage, picture, sleep } from './rig.js'
+import { Server, openPage, picture, until } from './rig.js'
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const VIEWS = ['prices', 'opportunities', 'instrument', 'latency', 'venues', 'settings']
@@ -28,7 +28,7 @@ for (const [look, options] of Object.entries(LOOKS)) {
     await page.evaluate(AXE)
     for (const view of VIEWS) {
       await page.evaluate((name) => (location.hash = `#/${name}`), view)
-      await sleep(1200)
+      await until(view, () => page.evaluate(() => document.querySelectorAll('main h2').length > 0 && !/Waiting for the gateway/.test(document.querySelector('main').innerText)))
       await picture(page, `${look}-${view}`, { fullPage: true })
       const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }))
       const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
