@@ -1,6 +1,7 @@
 // The page: what the numbers are, where one can go, and the view that was chosen.
 
 import { useEffect, useRef } from 'react'
+import { eventsOf } from '../src/react/index.js'
 import { Banner } from './Banner.js'
 import { Boundary } from './Boundary.js'
 import { InstrumentView } from './InstrumentView.js'
@@ -16,6 +17,8 @@ export function App() {
   const { view, rest } = useRoute()
   const watched = useWatched()
   const opportunities = useWatchedOpportunities(watched.symbols)
+  // One jump of an exchange is one event, however many opportunities it makes.
+  const openEvents = eventsOf(opportunities.open).length
   const tabs = useRef<HTMLElement>(null)
   // On a phone the tabs have no room side by side. Since Chromium 150 `scrollIntoView` returns a promise.
   useEffect(() => {
@@ -33,9 +36,9 @@ export function App() {
         {VIEWS.map(([name, title]) => (
           <a key={name} href={`#/${name}`} aria-current={name === view ? 'page' : undefined}>
             {title}
-            {name === 'opportunities' && opportunities.open.length > 0 && (
-              <span className="count" aria-label={`${opportunities.open.length} open`}>
-                {opportunities.open.length}
+            {name === 'opportunities' && openEvents > 0 && (
+              <span className="count" aria-label={`${openEvents} open`}>
+                {openEvents}
               </span>
             )}
           </a>

@@ -9,7 +9,7 @@ import { choose } from './route.js'
 import { Threshold } from './SettingsView.js'
 import { useSettings } from './settings.js'
 
-/** Closed ones that are shown. */
+/** Closed events that are shown. */
 const CLOSED_MAX = 50
 /** Opportunities that are remembered as told. */
 const KNOWN_MAX = 4096
@@ -27,7 +27,7 @@ export function useWatchedOpportunities(symbols: readonly string[]): Opportuniti
     const isHidden = (one: Opportunity) => hiddenExchanges.includes(one.buyExchange) || hiddenExchanges.includes(one.sellExchange)
     const wanted = (one: Opportunity) => one.peakSpreadPct >= thresholdPct && !isHidden(one)
     const ended = [...known.values()].filter(wanted).sort((a, b) => b.timestamp - a.timestamp)
-    return { open: open.filter((one) => one.spreadPct >= thresholdPct && !isHidden(one)), closed: ended.slice(0, CLOSED_MAX), isConnected }
+    return { open: open.filter((one) => one.spreadPct >= thresholdPct && !isHidden(one)), closed: ended, isConnected }
   }, [open, closed, before, symbols, thresholdPct, hiddenExchanges, isConnected])
   useNotifications(watched, notify)
   return watched
@@ -87,7 +87,7 @@ export function OpportunitiesView({ opportunities }: { opportunities: Opportunit
           <h2 id="closed">Closed</h2>
           <span className="sw-quiet">newest first</span>
         </div>
-        <OpportunityTable kind="closed" opportunities={opportunities.closed} onChoose={(one) => choose(one.symbol)} />
+        <OpportunityTable kind="closed" opportunities={opportunities.closed} eventsMax={CLOSED_MAX} onChoose={(one) => choose(one.symbol)} />
       </section>
     </div>
   )

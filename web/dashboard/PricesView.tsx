@@ -44,7 +44,7 @@ export function PricesView({ watched, opportunities }: { watched: Watched; oppor
           <h2 id="open-title">Open now</h2>
           <a href="#/opportunities">all</a>
         </div>
-        <OpportunityTable opportunities={opportunities.open.slice(0, SHOWN_MAX)} onChoose={(one) => choose(one.symbol)} empty={emptyText(opportunities)} />
+        <OpportunityTable opportunities={opportunities.open} eventsMax={SHOWN_MAX} onChoose={(one) => choose(one.symbol)} empty={emptyText(opportunities)} />
       </section>
     </div>
   )

@@ -95,6 +95,17 @@ describe('LivePricesPanel', () => {
     expect(screen.getByText('+2 more')).toBeTruthy()
   })
 
+  test('B7 what one jump alerts is one card with its best route', () => {
+    panel()
+    gateway.alert(BTC, 'binance', 'okx', 2, { group: 'g', groupLeg: 'sell', groupSize: 1 })
+    gateway.alert(BTC, 'kraken', 'okx', 3, { group: 'g', groupLeg: 'sell', groupSize: 2 })
+    gateway.alert(BTC, 'okx', 'gate', 1)
+    pass(50)
+    const cards = [...document.querySelectorAll('.sw-alert .sw-line:first-child')].map(text)
+    expect(cards).toEqual(['buy on okx → , sell on gate1.00%', 'buy on kraken → , sell on okxand 1 more3.00%'])
+    expect(screen.getByText('Arbitrage Opportunities (2)')).toBeTruthy()
+  })
+
   test('D1-22 S1-39 an alert above 1 % is notified once, however many panels show it', () => {
     const shown = vi.fn()
     class Notification {
@@ -250,6 +261,27 @@ describe('OpportunityTable', () => {
     expect(cells[0]).toBe('BTC/USDT simulated')
     expect(cells[1]).toBe('buy on binance → , sell on okx')
     expect(cells.slice(2)).toEqual(['+1.25% peak +1.50%', '-0.05%', '0.7500 BTC', '$100.00 → $101.25', '3 ms / 1.2 s', '4.0 s'])
+  })
+
+  test('B7 one jump is one row, the best of its group, with the others on demand', () => {
+    const jump = (id: string, buyExchange: string, spreadPct: number): Opportunity =>
+      ({ ...opportunity, id, buyExchange, spreadPct, peakSpreadPct: spreadPct, group: 'a', groupLeg: 'sell', groupSize: 3 })
+    const other = { ...opportunity, id: 'x', symbol: 'ETH/USDT', spreadPct: 1, peakSpreadPct: 1 }
+    const { container } = draw(<OpportunityTable opportunities={[jump('b', 'kraken', 3), other, jump('a', 'binance', 2), jump('c', 'gate', 1)]} />)
+    const routes = () => [...container.querySelectorAll('tbody tr')].map((row) => text(row.children[1]!))
+    expect(routes()).toEqual(['buy on kraken → , sell on okx and 2 more', 'buy on binance → , sell on okx'])
+    const more = screen.getByRole('button', { name: 'and 2 more' })
+    expect(more.getAttribute('aria-expanded')).toBe('false')
+    fireEvent.click(more)
+    expect(routes()).toEqual(['buy on kraken → , sell on okx fewer', 'buy on binance → , sell on okx', 'buy on gate → , sell on okx', 'buy on binance → , sell on okx'])
+    fireEvent.click(screen.getByRole('button', { name: 'fewer' }))
+    expect(routes().length).toBe(2)
+  })
+
+  test('B7 a closed one says why it ended, also for a reason of a later gateway', () => {
+    const closed = (id: string, reason?: string): Opportunity => ({ ...opportunity, change: 'closed', id, ...(reason ? { reason } : {}) })
+    const { container } = draw(<OpportunityTable kind="closed" opportunities={[closed('1', 'sell_moved'), closed('2', 'eclipse_of_moon'), closed('3')]} />)
+    expect([...container.querySelectorAll('.sw-why')].map(text)).toEqual(['bid fell', 'eclipse of moon', '–'])
   })
 
   test('a closed one: its peak; none: a word', () => {

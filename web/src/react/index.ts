@@ -1,4 +1,5 @@
 export * from './hooks/index.js'
 export * from './components/index.js'
+export { eventsOf } from '../core/events.js'
 export { setGateway } from '../core/environment.js'
 export type * from '../core/index.js'

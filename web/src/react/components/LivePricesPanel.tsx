@@ -25,7 +25,7 @@ const SHOWN_MAX = 5
 
 export function LivePricesPanel({ symbol, exchanges, minArbitrageSpread = 0.5, notify = true, url }: LivePricesPanelProps) {
   const prices = useExchangePriceComparison(symbol, exchanges, { url })
-  const { alerts } = useArbitrageMonitor(symbol, minArbitrageSpread, { url })
+  const { alerts } = useArbitrageMonitor(symbol, minArbitrageSpread, { url, extended: true })
   const { isConnected } = prices
   useNotifications(alerts, notify)
   return (
@@ -116,19 +116,32 @@ function PotentialSpread({ prices }: { prices: ExchangeComparison }) {
   )
 }
 
+/** Alerts by event, newest first: one jump of an exchange alerts on its route to each of the others. */
+function byEvent(alerts: readonly ArbitrageAlert[]): ArbitrageAlert[][] {
+  const groups = new Map<unknown, ArbitrageAlert[]>()
+  for (const alert of alerts) {
+    const known = groups.get(alert.group ?? alert)
+    if (known) known.push(alert)
+    else groups.set(alert.group ?? alert, [alert])
+  }
+  return [...groups.values()].map((all) => all.sort((a, b) => b.spreadPct - a.spreadPct))
+}
+
 function Alerts({ alerts, threshold }: { alerts: readonly ArbitrageAlert[]; threshold: number }) {
-  if (alerts.length === 0) {
+  const events = byEvent(alerts)
+  if (events.length === 0) {
     return <p className="sw-card sw-quiet">No arbitrage opportunity above {threshold}% now.</p>
   }
-  const more = alerts.length - SHOWN_MAX
+  const more = events.length - SHOWN_MAX
   return (
     <div className="sw-section">
-      <h3 className="sw-subtitle">Arbitrage Opportunities ({alerts.length})</h3>
+      <h3 className="sw-subtitle">Arbitrage Opportunities ({events.length})</h3>
       <ul className="sw-cards">
-        {alerts.slice(0, SHOWN_MAX).map((alert, at) => (
-          <li key={`${alerts.length - at} ${alert.timestamp} ${alert.buyExchange} ${alert.sellExchange}`} className="sw-card sw-alert">
+        {events.slice(0, SHOWN_MAX).map(([alert, ...others], at) => alert && (
+          <li key={`${events.length - at} ${alert.timestamp} ${alert.buyExchange} ${alert.sellExchange}`} className="sw-card sw-alert">
             <div className="sw-line">
               <Route from={alert.buyExchange} to={alert.sellExchange} />
+              {others.length > 0 && <small className="sw-quiet">and {others.length} more</small>}
               <Pill tone="good">{fixed(alert.spreadPct, 2)}%</Pill>
             </div>
             <div className="sw-line sw-num">

@@ -1,8 +1,11 @@
-// Opportunities: those that are open, with all that decides whether to act, and those that were.
+// Opportunities: those that are open, with all that decides whether to act, and those that were. What one jump of an
+// exchange made is one row, with the others of its group on demand.
 
+import { useState } from 'react'
+import { eventsOf } from '../../core/events.js'
 import type { Opportunity } from '../../core/types.js'
 import { Name, Pill, Route, Ticking } from './parts.js'
-import { clock, duration, money, percent, short } from './text.js'
+import { clock, duration, money, percent, short, tamed } from './text.js'
 
 export interface OpportunityTableProps {
   /** For example of `useOpportunities(symbols).open`. */
@@ -11,11 +14,21 @@ export interface OpportunityTableProps {
   kind?: 'open' | 'closed'
   /** Called with an opportunity that was chosen. */
   onChoose?: ((opportunity: Opportunity) => void) | undefined
+  /** Events that are shown; default all. */
+  eventsMax?: number
   /** What is shown when there are none. */
   empty?: string
   /** What the table is, for screen readers. */
   label?: string
 }
+
+/** Why an opportunity closed, in the words of the protocol's table. */
+const REASONS: ReadonlyMap<string, string> = new Map([
+  ['buy_moved', 'ask rose'], ['sell_moved', 'bid fell'], ['both_moved', 'both prices moved'], ['collapsed', 'one exchange was behind the market'],
+  ['leg_stale', 'a quote became too old'], ['leg_void', 'a quote no longer holds'], ['venue_lost', 'connection to an exchange lost'],
+  ['lagging_venue', 'an exchange fell behind'], ['lagging_own', 'the gateway fell behind'], ['not_trading', 'trading halted'],
+  ['removed', 'no longer quoted'], ['shutdown', 'the gateway stopped'], ['unknown', 'the end was not seen'],
+])
 
 /** When this page first saw the state of an opportunity: ages go on from there, whatever its clock says. */
 const seen = new WeakMap<Opportunity, number>()
@@ -27,8 +40,11 @@ function sinceSeen(opportunity: Opportunity, now: number): number {
   return 0
 }
 
-export function OpportunityTable({ opportunities, kind = 'open', onChoose, empty, label }: OpportunityTableProps) {
+export function OpportunityTable({ opportunities, kind = 'open', onChoose, eventsMax = Infinity, empty, label }: OpportunityTableProps) {
   const isOpen = kind === 'open'
+  const [unfolded, setUnfolded] = useState<ReadonlySet<string>>(new Set())
+  const fold = (id: string) => setUnfolded((known) => new Set(known.has(id) ? [...known].filter((other) => other !== id) : [...known, id]))
+  const Row = isOpen ? OpenRow : ClosedRow
   if (opportunities.length === 0) {
     return <p className="sw sw-quiet sw-empty">{empty ?? (isOpen ? 'No opportunity is open now.' : 'None has closed yet.')}</p>
   }
@@ -45,16 +61,17 @@ export function OpportunityTable({ opportunities, kind = 'open', onChoose, empty
             <th role="columnheader" scope="col">Prices</th>
             <th role="columnheader" scope="col">{isOpen ? 'Ages' : 'Closed at'}</th>
             <th role="columnheader" scope="col">Lived</th>
+            {!isOpen && <th role="columnheader" scope="col">Ended because</th>}
           </tr>
         </thead>
         <tbody role="rowgroup">
-          {opportunities.map((opportunity) =>
-            isOpen ? (
-              <OpenRow key={opportunity.id} opportunity={opportunity} onChoose={onChoose} />
-            ) : (
-              <ClosedRow key={opportunity.id} opportunity={opportunity} onChoose={onChoose} />
-            ),
-          )}
+          {eventsOf(opportunities).slice(0, eventsMax).map(({ id, best, all }) => [
+            <Row
+              key={id} opportunity={best} onChoose={onChoose}
+              group={all.length > 1 ? { others: all.length - 1, isUnfolded: unfolded.has(id), fold: () => fold(id) } : undefined}
+            />,
+            ...(unfolded.has(id) ? all.slice(1) : []).map((one) => <Row key={`${id} ${one.id}`} opportunity={one} onChoose={onChoose} isPart />),
+          ])}
         </tbody>
       </table>
     </div>
@@ -64,14 +81,18 @@ export function OpportunityTable({ opportunities, kind = 'open', onChoose, empty
 interface RowProps {
   opportunity: Opportunity
   onChoose: ((opportunity: Opportunity) => void) | undefined
+  /** The others of its event, if there are any. */
+  group?: { others: number; isUnfolded: boolean; fold: () => void } | undefined
+  /** One of the others. */
+  isPart?: boolean
 }
 
-function OpenRow({ opportunity, onChoose }: RowProps) {
+function OpenRow({ opportunity, onChoose, group, isPart = false }: RowProps) {
   const { buyAgeMs, sellAgeMs, livedMs } = opportunity
   const since = (now: number) => sinceSeen(opportunity, now)
   return (
-    <tr role="row">
-      <Head opportunity={opportunity} onChoose={onChoose} />
+    <tr role="row" className={isPart ? 'sw-part' : undefined}>
+      <Head opportunity={opportunity} onChoose={onChoose} group={group} />
       <td role="cell" data-label="Gross" className="sw-num">
         <b>{percent(opportunity.spreadPct)}</b>
         {opportunity.peakSpreadPct > opportunity.spreadPct && <small> peak {percent(opportunity.peakSpreadPct)}</small>}
@@ -88,10 +109,10 @@ function OpenRow({ opportunity, onChoose }: RowProps) {
   )
 }
 
-function ClosedRow({ opportunity, onChoose }: RowProps) {
+function ClosedRow({ opportunity, onChoose, group, isPart = false }: RowProps) {
   return (
-    <tr role="row" className="sw-closed">
-      <Head opportunity={opportunity} onChoose={onChoose} />
+    <tr role="row" className={isPart ? 'sw-closed sw-part' : 'sw-closed'}>
+      <Head opportunity={opportunity} onChoose={onChoose} group={group} />
       <td role="cell" data-label="Peak" className="sw-num">
         <b>{percent(opportunity.peakSpreadPct)}</b>
       </td>
@@ -103,11 +124,14 @@ function ClosedRow({ opportunity, onChoose }: RowProps) {
       <td role="cell" data-label="Lived" className="sw-num">
         {duration(opportunity.livedMs)}
       </td>
+      <td role="cell" data-label="Ended because" className="sw-why">
+        {opportunity.reason === undefined ? '–' : (REASONS.get(opportunity.reason) ?? tamed(opportunity.reason.replaceAll('_', ' '), 40))}
+      </td>
     </tr>
   )
 }
 
-function Head({ opportunity, onChoose }: RowProps) {
+function Head({ opportunity, onChoose, group }: RowProps) {
   return (
     <>
       <th role="rowheader" scope="row">
@@ -129,6 +153,12 @@ function Head({ opportunity, onChoose }: RowProps) {
       </th>
       <td role="cell" data-label="Buy → sell" className="sw-where">
         <Route from={opportunity.buyExchange} to={opportunity.sellExchange} />
+        {group && ' '}
+        {group && (
+          <button type="button" className="sw-link sw-others" aria-expanded={group.isUnfolded} onClick={group.fold}>
+            {group.isUnfolded ? 'fewer' : `and ${group.others} more`}
+          </button>
+        )}
       </td>
     </>
   )

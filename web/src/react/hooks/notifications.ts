@@ -20,8 +20,21 @@ export async function requestNotificationPermission(): Promise<boolean> {
   }
 }
 
-/** However many hooks hear an alert, it is shown once. */
+/** However many hooks hear an alert, it is shown once; and of what one jump of an exchange made the first that comes. */
 const shown = new WeakSet<ArbitrageAlert>()
+const shownGroups = new Set<string>()
+const GROUPS_MAX = 1024
+
+function isShown(alert: ArbitrageAlert): boolean {
+  const { group } = alert
+  if (shown.has(alert) || (group !== undefined && shownGroups.has(group))) return true
+  shown.add(alert)
+  if (group !== undefined) {
+    if (shownGroups.size >= GROUPS_MAX) shownGroups.clear()
+    shownGroups.add(group)
+  }
+  return false
+}
 
 /** Shows those of `alerts` that come while the component is mounted and `isOn`. */
 export function useNotifications(alerts: readonly ArbitrageAlert[], isOn: boolean): void {
@@ -30,8 +43,7 @@ export function useNotifications(alerts: readonly ArbitrageAlert[], isOn: boolea
     const before = new Set(known.current)
     known.current = alerts
     for (const alert of alerts) {
-      if (!isOn || alert.spreadPct <= NOTIFY_ABOVE || before.has(alert) || shown.has(alert)) continue
-      shown.add(alert)
+      if (!isOn || alert.spreadPct <= NOTIFY_ABOVE || before.has(alert) || isShown(alert)) continue
       show(alert)
     }
   }, [alerts, isOn])
