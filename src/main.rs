@@ -23,13 +23,15 @@ const STATUS_CALL_NS: u64 = 2 * SECOND;
 
 fn main() -> ExitCode {
     stage::stop_process_on_panic();
-    match run(Cli::parse()) {
+    let code = match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             tell(&failure);
             ExitCode::from(failure.code())
         }
-    }
+    };
+    log::flush();
+    code
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {

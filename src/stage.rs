@@ -1,6 +1,7 @@
 //! A stage is work without a thread: [`Stage::turn`] does one bounded slice of it. This file turns
 //! stages into threads, and is the only place that makes one.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
@@ -40,6 +41,16 @@ pub trait Stage: Send {
 
     /// Called once after the last turn: say goodbye, flush. Must be quick.
     fn finish(&mut self) {}
+}
+
+impl Stage for log::Writer {
+    fn name(&self) -> &str {
+        "log"
+    }
+
+    fn turn(&mut self, wait: Duration) -> usize {
+        log::Writer::turn(self, wait)
+    }
 }
 
 /// How a thread waits when its stages have nothing to do.
@@ -116,12 +127,17 @@ pub fn spawn(
 
 /// A panic in any thread ends the process: a half-alive gateway is worse than none. Exit code 70.
 pub fn stop_process_on_panic() {
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        report(info);
+    // The standard library's own report would wait for a reader of the log.
+    std::panic::set_hook(Box::new(|info| {
         let thread = std::thread::current();
         let name = thread.name().unwrap_or("?");
+        log::say(format_args!("thread `{name}`: {info}"));
+        let trace = Backtrace::capture();
+        if trace.status() == BacktraceStatus::Captured {
+            log::say(format_args!("{trace}"));
+        }
         log::say(format_args!("spreadwire: thread `{name}` panicked; stopping the process"));
+        log::flush();
         std::process::exit(70);
     }));
 }

@@ -3,6 +3,7 @@
 
 use std::io::Write as _;
 
+use crate::log;
 use crate::market::Directory;
 use crate::market::book::BookVoid;
 use crate::metrics::cluster::{ClusterBoard, ClusterVenue, RedisState};
@@ -208,6 +209,10 @@ pub fn metrics(board: &Board, directory: &Directory, known: &[Known], books: &[K
     let uptime = now.since(board.started) as f64 / 1e9;
     head(&mut out, "process_uptime_seconds", "Time since the start.");
     sample(&mut out, "process_uptime_seconds", "", uptime);
+    let dropped = [(0, log::ERROR.dropped())].into_iter();
+    family(&mut out, "log_lines_dropped_total", "Lines that the log lost because nobody read it.", dropped, &|_| {
+        String::new()
+    });
     let venue = |at: usize| format!("venue=\"{}\"", label(&directory.venues()[at].name));
     let on: Vec<usize> = directory.venues_on().map(|(id, _)| id.index()).collect();
     for (name, help, read) in VENUE_ROWS {

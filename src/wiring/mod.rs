@@ -64,6 +64,7 @@ const HAND_OVER_MAX: Duration = Duration::from_nanos(lead::STOP_NS + 500 * MS);
 /// When a port is in use or a thread cannot be made.
 pub fn demo(mut config: Config, seed: u64) -> Result<(), Failure> {
     let signals = signals()?;
+    threads::detach_log()?;
     // Simulated prices are nobody else's business: a demo is in no cluster.
     let parts = Parts::new(&config, config.directory(), Clock::System, None, None)?;
     let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
@@ -105,6 +106,7 @@ pub fn serve(config: Config, plan: Plan, path: &Path, signals: Signals) -> Resul
     for signal in [SIGINT, SIGTERM] {
         signals.add_signal(signal).map_err(|why| unavailable("signals", &why))?;
     }
+    threads::detach_log()?;
     let cluster = clustering::options(&config);
     let (reloading, admin) = Reloading::new(&config, plan, path);
     let parts = Parts::new(&config, config.directory_with_room(), Clock::System, cluster, admin)?;
@@ -118,6 +120,7 @@ pub fn serve(config: Config, plan: Plan, path: &Path, signals: Signals) -> Resul
 /// When the port is in use.
 pub fn sim(args: SimArgs) -> Result<(), Failure> {
     let signals = signals()?;
+    threads::detach_log()?;
     let venues = args.chosen_venues();
     let scenario = args.scenario.as_deref().map(|file| scenario(file, &venues)).transpose()?;
     let is_of_tls = scenario.iter().flat_map(|script| &script.faults).any(|fault| fault.kind.is_of_tls());
@@ -431,6 +434,7 @@ fn stop(group: &Running, signals: &mut Signals, begun: Instant, most: Duration) 
         let again = signals.pending().any(|signal| signal != SIGHUP);
         if again || begun.elapsed() > most {
             // Whoever asks twice is in a hurry, and a thread that hangs must not hold the process.
+            log::flush();
             std::process::exit(if again { 130 } else { 0 });
         }
         std::thread::sleep(Duration::from_millis(5));

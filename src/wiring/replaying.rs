@@ -53,6 +53,7 @@ fn serve(
     pace: Pace,
 ) -> Result<(), Failure> {
     let signals = signals()?;
+    threads::detach_log()?;
     // The configured order names configured venues; here the recordings say which there are.
     config.price_order.clear();
     // A recording is of prices; what it has of order books serves those.

@@ -1,11 +1,12 @@
 //! What a person sees in the terminal: where to look, and one live line. On the standard output; log
 //! lines of the stages go to the standard error.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::log;
 use crate::market::Directory;
 use crate::metrics::latency::{Hop, Summary};
 use crate::metrics::{Board, LinkState};
@@ -31,8 +32,7 @@ pub fn greet(address: SocketAddr, source: &str, directory: &Directory) {
 
 /// A line on the standard output; where nobody listens, it is lost.
 pub fn say(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    log::OUTPUT.write(format!("{text}\n"));
 }
 
 /// On a terminal the line is renewed this often.
@@ -70,8 +70,7 @@ impl LiveLine {
             latency(&self.board.latency.summary_of_all(Hop::WireToAlert)),
         );
         if self.in_place {
-            let mut out = std::io::stdout().lock();
-            let _ = write!(out, "\r\x1b[2K{line}").and_then(|()| out.flush());
+            log::OUTPUT.write(format!("\r\x1b[2K{line}"));
         } else {
             say(&line);
         }

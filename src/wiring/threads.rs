@@ -65,6 +65,18 @@ impl Running {
     }
 }
 
+/// From now on nobody waits for a reader of the standard streams. The threads that do are left behind at the end.
+///
+/// # Errors
+/// When the system cannot make a thread.
+pub fn detach_log() -> Result<(), Failure> {
+    for writer in [&log::ERROR, &log::OUTPUT].into_iter().filter_map(|outlet| outlet.writer()) {
+        stage::spawn(vec![Box::new(writer)], None, Idle::Doze, Stop::default())
+            .map_err(|why| Failure::Unavailable(format!("the thread of the log cannot be made: {why}")))?;
+    }
+    Ok(())
+}
+
 /// Starts all threads and says on the standard error where the hot ones are.
 ///
 /// # Errors

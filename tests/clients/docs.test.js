@@ -48,6 +48,8 @@ describe('documents', { concurrency: true }, () => {
       okx.quote('BTC/USDT', '102', '103')
       await until('a price and an alert', () => ['price', 'arbitrage'].every((type) => client.heard.some((m) => m.value.type === type)))
     }
+    okx.quote('BTC/USDT', '100', '103')
+    await until('its end', () => follower.heard.some((m) => m.value.change === 'closed'))
     await plain.unsubscribe(['BTC/USDT'], [])
     plain.send('{')
     plain.send({ action: 'ping' })

@@ -232,6 +232,68 @@ fn f132_a_closed_terminal_does_not_end_it_and_a_stop_right_after_the_start_is_or
     assert_eq!(status.code(), Some(0), "{status}");
 }
 
+/// The answer of the server at `address`.
+fn page(address: &str, target: &str) -> String {
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// A pipe into which nothing more goes, and its reader.
+fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&writer, true).unwrap();
+    for size in [4096, 1] {
+        while writer.write(&vec![b'.'; size]).is_ok() {}
+    }
+    rustix::io::ioctl_fionbio(&writer, false).unwrap();
+    (reader, writer)
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nothing_and_goes_on_when_it_is_read() {
+    for (is_output, is_read) in [(false, false), (false, true), (true, false)] {
+        let (mut reader, writer) = full_pipe();
+        let mut command = spreadwire(&["demo", "--listen", "127.0.0.1:0"]);
+        let mut child = match is_output {
+            false => command.stdout(Stdio::piped()).stderr(writer).spawn().unwrap(),
+            true => command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap(),
+        };
+        drop(command);
+        if is_output {
+            // Its threads run.
+            let mut lines = std::io::BufReader::new(child.stderr.take().unwrap());
+            let mut said = String::new();
+            while !said.contains("threads: ") {
+                assert_ne!(std::io::BufRead::read_line(&mut lines, &mut said).unwrap(), 0, "{said}");
+            }
+        } else {
+            let mut lines = std::io::BufReader::new(child.stdout.take().unwrap());
+            let mut said = String::new();
+            while !said.contains("Ctrl-C") {
+                assert_ne!(std::io::BufRead::read_line(&mut lines, &mut said).unwrap(), 0, "{said}");
+            }
+            let address = said.split("http://").nth(1).unwrap().split('/').next().unwrap();
+            let page = page(address, "/metrics");
+            assert!(page.contains("spreadwire_log_lines_dropped_total 0\n"), "{page}");
+        }
+        if is_read {
+            let mut read = Vec::new();
+            while !String::from_utf8_lossy(&read).contains("threads: ") {
+                let mut some = [0; 4096];
+                let length = reader.read(&mut some).unwrap();
+                assert_ne!(length, 0);
+                read.extend_from_slice(&some[..length]);
+            }
+        }
+        let id = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{is_output} {is_read}");
+    }
+}
+
 /// What the demo says on its standard error when it is started under this `ulimit`, until its threads run.
 fn said_under(limit: &str) -> String {
     let script = format!("ulimit {limit} && exec \"$0\" demo --listen 127.0.0.1:0");
