@@ -240,6 +240,18 @@ pub fn net_pct(buy: Decimal, sell: Decimal, buy_fee_pct: Decimal, sell_fee_pct: 
     Percent(if income < cost { -magnitude } else { magnitude })
 }
 
+/// `(sell − buy) / buy × 100` with so many decimals, at most ten; 0 where `buy` is 0.
+#[must_use]
+pub fn spread_of(buy: Decimal, sell: Decimal, decimals: u8) -> Figure {
+    let (mut b, mut s) = aligned(buy.normalised(), sell.normalised());
+    while b.max(s) > POW10[26] {
+        (b, s) = (b / 10, s / 10);
+    }
+    let part = s.abs_diff(b) * POW10[usize::from(decimals.min(PERCENT_SCALE) + 2)];
+    let whole = part.checked_div(b).unwrap_or(0) + u128::from(part.checked_rem(b).is_some_and(|rest| rest * 2 >= b));
+    Figure::new(s < b, whole, decimals.min(PERCENT_SCALE))
+}
+
 /// A bar that a pair of prices is above or not, exactly: `sell × sell_factor > buy × buy_factor`.
 ///
 /// Gross above t %: factors 100 and 100 + t. Net above t %: 100 − sell fee and 100 + buy fee + t.
@@ -343,6 +355,19 @@ mod tests {
         ] {
             assert_eq!(text(gross_pct(d(buy), d(sell))), shown, "{buy} {sell}");
         }
+    }
+
+    #[test]
+    fn a_spread_is_rounded_once() {
+        let shown = |buy, sell, decimals| {
+            let mut out = Vec::new();
+            spread_of(d(buy), d(sell), decimals).write(&mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(shown("42500.50", "42501.00", 4), "0.0012");
+        assert_eq!(shown("3", "2", 4), "-33.3333");
+        assert_eq!(shown("100", "100.00005", 4), "0.0001", "halves go away from zero");
+        assert_eq!(shown("0", "1", 4), "0");
     }
 
     proptest::proptest! {

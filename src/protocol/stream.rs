@@ -1,8 +1,8 @@
 //! What an SSE client hears, and the figures of the prices REST, which are the same numbers under
 //! other names. Also which pairs may be asked for.
 
-use crate::market::Decimal;
 use crate::market::statistics::DayStatistics;
+use crate::market::{Decimal, Figure};
 use crate::protocol::message::number;
 use crate::protocol::{Object, integer};
 
@@ -39,10 +39,10 @@ pub struct TickerMore {
 }
 
 impl Ticker<'_> {
-    fn price(&self) -> f64 {
+    fn price(&self, out: &mut Vec<u8>) {
         match self.day {
-            Some(day) if day.last > 0.0 => day.last,
-            _ => (self.bid.to_f64() + self.ask.to_f64()) / 2.0,
+            Some(day) if day.last > 0.0 => number(day.last, out),
+            _ => Figure::middle(self.bid, self.ask).write(out),
         }
     }
 
@@ -65,7 +65,7 @@ pub fn update(ticker: &Ticker<'_>, out: &mut Vec<u8>) {
     let day = ticker.day.unwrap_or_default();
     let mut object = Object::open(out);
     object.key("pair").extend_from_slice(ticker.pair);
-    number(ticker.price(), object.key("price"));
+    ticker.price(object.key("price"));
     ticker.bid.write(object.key("bid"));
     ticker.ask.write(object.key("ask"));
     object.float("high24h", day.high).float("low24h", day.low).float("change24h", day.change);
@@ -80,7 +80,7 @@ pub fn market_data(ticker: &Ticker<'_>, out: &mut Vec<u8>) {
     let day = ticker.day.unwrap_or_default();
     let mut object = Object::open(out);
     object.key("pair").extend_from_slice(ticker.pair);
-    number(ticker.price(), object.key("price"));
+    ticker.price(object.key("price"));
     object.float("volume", day.quote_volume).integer("timestamp", ticker.timestamp);
     object.float("change24h", day.change_pct).float("high24h", day.high).float("low24h", day.low);
     ticker.bid.write(object.key("bid"));

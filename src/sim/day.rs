@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::market::Decimal;
-use crate::market::statistics::DayStatistics;
+use crate::market::statistics::{self, DayStatistics};
 use crate::sim::random::Random;
 use crate::time::{SECOND, UnixNs};
 
@@ -105,7 +105,7 @@ impl Day {
         let open = self.bars.front().map_or(self.last, |b| b.open);
         let high = self.bars.iter().map(|b| b.high).max().unwrap_or(self.last);
         let low = self.bars.iter().map(|b| b.low).min().unwrap_or(self.last);
-        let change = price(self.last.abs_diff(open)) * if self.last < open { -1.0 } else { 1.0 };
+        let change = statistics::difference(price(self.last), price(open));
         DayStatistics {
             last: price(self.last),
             high: price(high),

@@ -644,7 +644,7 @@ fn ticker_frame(quote: &VenueQuote) -> String {
         day.quote_volume,
         ms.saturating_sub(86_400_000),
         last = day.last,
-        open = day.last - day.change,
+        open = day.open(),
     )
 }
 

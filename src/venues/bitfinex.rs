@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 use serde_json::{Value as Json, json};
 
 use crate::market::book::{Book, Side};
-use crate::market::statistics::DayStatistics;
+use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::{Change, Depth};
@@ -663,8 +663,8 @@ fn statistics(payload: Value<'_>, instrument: InstrumentId, exchange_time: UnixN
         high: figure(8)?,
         low: figure(9)?,
         change: figure(4)?,
-        change_pct: figure(5)? * 100.0,
-        quote_volume: figure(7)? * last,
+        change_pct: statistics::hundredfold(figure(5)?),
+        quote_volume: statistics::product(figure(7)?, last),
         exchange_time,
     })
 }
@@ -841,7 +841,7 @@ fn ticker(quote: &VenueQuote) -> String {
         quote.ask.price,
         quote.ask.size,
         day.change,
-        day.change_pct / 100.0,
+        day.change_rate(),
         day.last,
         volume,
         day.high,

@@ -12,14 +12,14 @@ use rustc_hash::FxHashMap;
 use serde_json::{Value as Json, json};
 
 use crate::market::book::{Book, Side};
-use crate::market::statistics::DayStatistics;
+use crate::market::statistics::{self, DayStatistics};
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Chained, Change, LEVELS_MAX, Link, Quoted, paired_checksum};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{
-    self, Sequences, array, change_of, changes, figure, integer, integer_if_any, level, side_if_any, text, time,
+    self, Sequences, array, changes, figure, integer, integer_if_any, level, side_if_any, text, time,
 };
 use crate::venues::writing::{self, Subscriptions};
 use crate::venues::{
@@ -427,16 +427,15 @@ impl State {
         let (open, ratio) = (figure(item, "open24h"), figure(item, "change24h"));
         // `open24h` is of another moment than `change24h`, which is what the venue shows.
         let change_pct = match is_v1 {
-            false => ratio * 100.0,
-            true if open > 0.0 => (last - open) / open * 100.0,
-            true => 0.0,
+            false => statistics::hundredfold(ratio),
+            true => statistics::change_pct(last, open),
         };
         out.updates.push(Update::Statistics(DayStatistics {
             instrument,
             last,
             high: figure(item, "high24h"),
             low: figure(item, "low24h"),
-            change: change_of(last, change_pct),
+            change: statistics::change_of(last, change_pct),
             change_pct,
             quote_volume: figure(item, "quoteVolume"),
             exchange_time,
@@ -559,8 +558,8 @@ fn ladder_checksum(quote: &VenueQuote) -> i32 {
 
 fn ticker_frame(quote: &VenueQuote) -> String {
     let VenueQuote { native, bid, ask, time, day, .. } = quote;
-    let open = day.last - day.change;
-    let ratio = day.change_pct / 100.0;
+    let open = day.open();
+    let ratio = day.change_rate();
     let [bid_price, bid_size] = [bid.price, bid.size].map(|number| writing::text(*bid, number));
     let [ask_price, ask_size] = [ask.price, ask.size].map(|number| writing::text(*ask, number));
     format!(

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use serde_json::{Value as Json, json};
 
 use crate::market::book::{Book, Side};
-use crate::market::statistics::DayStatistics;
+use crate::market::statistics::{self, DayStatistics};
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::{Chained, Change, Link, Quoted};
@@ -355,8 +355,8 @@ impl State {
             last,
             high: figure(data, "highPrice24h"),
             low: figure(data, "lowPrice24h"),
-            change: last - open,
-            change_pct: figure(data, "price24hPcnt") * 100.0,
+            change: statistics::difference(last, open),
+            change_pct: statistics::hundredfold(figure(data, "price24hPcnt")),
             quote_volume: figure(data, "turnover24h"),
             exchange_time: time(integer(root, "ts")?),
         }));
@@ -602,10 +602,10 @@ fn ticker_frame(quote: &VenueQuote) -> String {
         day.last,
         day.high,
         day.low,
-        day.last - day.change,
+        day.open(),
         if day.last > 0.0 { day.quote_volume / day.last } else { 0.0 },
         day.quote_volume,
-        day.change_pct / 100.0,
+        day.change_rate(),
         native = quote.native,
     )
 }

@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 use serde_json::json;
 
 use crate::market::book::{Book, Side};
-use crate::market::statistics::DayStatistics;
+use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Change, Depth, LEVELS_MAX, PerInstrument};
@@ -551,15 +551,14 @@ fn statistics(ticker: Value<'_>, instrument: InstrumentId, time: UnixNs) -> Opti
     let figure = |field: &str| ticker.get(field)?.float();
     let last = figure("price")?;
     let change_pct = figure("price_percent_chg_24_h")?;
-    let open = last / (1.0 + change_pct / 100.0);
     Some(DayStatistics {
         instrument,
         last,
         high: figure("high_24_h")?,
         low: figure("low_24_h")?,
-        change: if open.is_finite() { last - open } else { 0.0 },
+        change: statistics::change_of(last, change_pct),
         change_pct,
-        quote_volume: figure("volume_24_h")? * last,
+        quote_volume: statistics::product(figure("volume_24_h")?, last),
         exchange_time: time,
     })
 }

@@ -11,15 +11,13 @@ use rustc_hash::FxHashSet;
 use serde_json::{Value as Json, json};
 
 use crate::market::book::{Book, Side};
-use crate::market::statistics::DayStatistics;
+use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::{Chained, Change, Link, PerInstrument, Quoted};
 use crate::venues::ladder::levels_of;
 use crate::venues::listing::{self, Entry, Listing};
-use crate::venues::reading::{
-    self, Asked, array, change_of, changes, figure, integer, integer_if_any, side_if_any, text, time,
-};
+use crate::venues::reading::{self, Asked, array, changes, figure, integer, integer_if_any, side_if_any, text, time};
 use crate::venues::writing::{self, Subscriptions};
 use crate::venues::{
     Books, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market,
@@ -458,10 +456,12 @@ impl State {
         }
         let (last, change) = (figure(item, "a"), figure(item, "c"));
         // The change is a ratio, of v2 an amount.
-        let (change, change_pct) = match (item.get("vv").is_some(), last - change) {
-            (true, _) => (change_of(last, change * 100.0), change * 100.0),
-            (false, open) if open > 0.0 => (change, change / open * 100.0),
-            (false, _) => (change, 0.0),
+        let (change, change_pct) = match (item.get("vv").is_some(), statistics::difference(last, change)) {
+            (true, _) => {
+                let percent = statistics::hundredfold(change);
+                (statistics::change_of(last, percent), percent)
+            }
+            (false, open) => (change, statistics::change_pct(last, open)),
         };
         out.updates.push(Update::Statistics(DayStatistics {
             instrument,
@@ -600,7 +600,7 @@ fn ticker_frame(quote: &VenueQuote, id: i64) -> String {
         day.high,
         day.low,
         day.last,
-        day.change_pct / 100.0,
+        day.change_rate(),
         day.quote_volume,
         time.ms(),
     )

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use serde_json::{Value as Json, json};
 
 use crate::market::book::{Book, Side};
-use crate::market::statistics::DayStatistics;
+use crate::market::statistics::{self, DayStatistics};
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::{Chained, Change, Depth, Diffs, Link, Order, PerInstrument, Quoted};
@@ -405,7 +405,7 @@ impl State {
             last,
             high: figure(result, "high_24h"),
             low: figure(result, "low_24h"),
-            change: reading::change_of(last, change_pct),
+            change: statistics::change_of(last, change_pct),
             change_pct,
             quote_volume: figure(result, "quote_volume"),
             exchange_time: sent,

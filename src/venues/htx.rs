@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use serde_json::{Value as Json, json};
 
 use crate::market::book::{Book, Side};
-use crate::market::statistics::DayStatistics;
+use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::{Change, Order, Stitch, Stitched};
@@ -550,8 +550,8 @@ fn statistics(instrument: InstrumentId, tick: Value<'_>, root: Value<'_>) -> Opt
         last,
         high: figure("high")?,
         low: figure("low")?,
-        change: last - open,
-        change_pct: if open > 0.0 { (last - open) / open * 100.0 } else { 0.0 },
+        change: statistics::difference(last, open),
+        change_pct: statistics::change_pct(last, open),
         quote_volume: figure("vol")?,
         exchange_time: stamp(root).unwrap_or_default(),
     })
@@ -729,7 +729,7 @@ fn day_tick(quote: &VenueQuote, more: &str) -> String {
         quote.sequence,
         day.low,
         day.high,
-        day.last - day.change,
+        day.open(),
         day.last,
         day.quote_volume,
         if day.last > 0.0 { day.quote_volume / day.last } else { 0.0 },

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::market::book::{Book, Side};
 use crate::market::decimal::POW10;
-use crate::market::statistics::DayStatistics;
+use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::{Change, Depth, PerInstrument};
@@ -363,7 +363,7 @@ fn statistics(day: &Day<'_>, instrument: InstrumentId, time: UnixNs) -> Option<D
         low: float(day.low)?,
         change: float(day.change)?,
         change_pct: float(day.change_pct)?,
-        quote_volume: float(day.volume)? * float(day.vwap)?,
+        quote_volume: statistics::product(float(day.volume)?, float(day.vwap)?),
         exchange_time: time,
     })
 }

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use serde_json::json;
 
 use crate::market::book::{Book, Side};
-use crate::market::statistics::DayStatistics;
+use crate::market::statistics::{self, DayStatistics};
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Change, Depth, Order, Page, PerInstrument};
@@ -423,7 +423,7 @@ impl Feed {
                 high: figure("high")?,
                 low: figure("low")?,
                 change: figure("changePrice")?,
-                change_pct: figure("changeRate")? * 100.0,
+                change_pct: statistics::hundredfold(figure("changeRate")?),
                 quote_volume: figure("volValue")?,
                 exchange_time: time(day, "datetime"),
             })
@@ -786,7 +786,7 @@ fn snapshot_frame(quote: &VenueQuote) -> String {
     let data = format!(
         r#"{{"sequence":"{sequence}","data":{{"buy":{buy},"sell":{sell},"changePrice":{},"changeRate":{},"datetime":{},"high":{},"lastTradedPrice":{last},"low":{},"symbol":"{native}","volValue":{}}}}}"#,
         day.change,
-        day.change_pct / 100.0,
+        day.change_rate(),
         time.ms(),
         day.high,
         day.low,

@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use serde_json::{Value as Json, json};
 
 use crate::market::book::{Book, Side};
-use crate::market::statistics::DayStatistics;
+use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Change, Depth, Order, Page, PerInstrument, Stitch, Stitched};
@@ -581,14 +581,14 @@ fn statistics(
     }
     let [_, _, last, rate, _, high, low, volume, _] = figures;
     let (Some(last), Some(high), Some(low)) = (last, high, low) else { return Ok(None) };
-    let rate = rate.unwrap_or(0.0);
+    let change_pct = statistics::hundredfold(rate.unwrap_or(0.0));
     Ok(Some(DayStatistics {
         instrument,
         last,
         high,
         low,
-        change: if rate > -1.0 { last * rate / (1.0 + rate) } else { 0.0 },
-        change_pct: rate * 100.0,
+        change: statistics::change_of(last, change_pct),
+        change_pct,
         quote_volume: volume.unwrap_or(0.0),
         exchange_time,
     }))
@@ -760,7 +760,7 @@ fn depth_frame(channel: &str, shown: Option<&VenueQuote>, quote: &VenueQuote) ->
 
 fn day_frame(channel: &str, quote: &VenueQuote) -> Vec<u8> {
     let day = &quote.day;
-    let open = day.last - day.change;
+    let open = day.open();
     let rate = if open > 0.0 { day.change / open } else { 0.0 };
     let volume = if day.last > 0.0 { day.quote_volume / day.last } else { 0.0 };
     let body = Writer::default()

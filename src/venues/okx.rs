@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use serde_json::{Value as Json, json};
 
 use crate::market::book::{Book, Side};
-use crate::market::statistics::DayStatistics;
+use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::depth::{Chained, Change, Depth, Link, Order, Page, PerInstrument, Quoted, paired_checksum};
@@ -362,8 +362,8 @@ impl State {
             last,
             high: figure(item, "high24h"),
             low: figure(item, "low24h"),
-            change: last - open,
-            change_pct: if open > 0.0 { (last - open) / open * 100.0 } else { 0.0 },
+            change: statistics::difference(last, open),
+            change_pct: statistics::change_pct(last, open),
             quote_volume: figure(item, "volCcy24h"),
             exchange_time,
         }));
@@ -737,7 +737,7 @@ fn ticker_frame(quote: &VenueQuote) -> String {
         quote.time.ms(),
         native = quote.native,
         last = day.last,
-        open = day.last - day.change,
+        open = day.open(),
     )
 }
 

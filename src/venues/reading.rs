@@ -95,13 +95,6 @@ pub fn figure(object: Value<'_>, field: &str) -> f64 {
     object.get(field).and_then(|v| v.float()).unwrap_or(0.0)
 }
 
-/// How far `last` is from where it was, when that was `percent` percent: for display only.
-#[must_use]
-pub fn change_of(last: f64, percent: f64) -> f64 {
-    let ratio = 1.0 + percent / 100.0;
-    if ratio > 0.0 { last - last / ratio } else { 0.0 }
-}
-
 /// Appends the levels of the array `object[field]`, each `[price, size, …]`, as changes of `side`.
 ///
 /// # Errors

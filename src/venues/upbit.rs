@@ -8,7 +8,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::market::book::{Book, Side};
-use crate::market::statistics::DayStatistics;
+use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Change, Depth, OVERTAKEN_MAX_NS, PerInstrument};
@@ -388,7 +388,7 @@ fn statistics(root: Value<'_>, instrument: InstrumentId) -> Option<DayStatistics
         high: figure("high_price", "hp")?,
         low: figure("low_price", "lp")?,
         change: figure("signed_change_price", "scp")?,
-        change_pct: figure("signed_change_rate", "scr")? * 100.0,
+        change_pct: statistics::hundredfold(figure("signed_change_rate", "scr")?),
         quote_volume: figure("acc_trade_price_24h", "atp24h")?,
         exchange_time: either(root, "timestamp", "tms").and_then(|stamp| stamp.integer()).map(time).unwrap_or_default(),
     })
@@ -539,7 +539,7 @@ impl Exchange {
             _ => "\"EVEN\"",
         };
         let volume = if day.last > 0.0 { day.quote_volume / day.last } else { 0.0 };
-        let close = (day.last - day.change).to_string();
+        let close = (day.open()).to_string();
         self.frame(&[
             ("type", "ty", "\"ticker\"".to_owned()),
             ("code", "cd", format!("\"{}\"", quote.native)),
@@ -551,8 +551,8 @@ impl Exchange {
             ("change", "c", change.to_owned()),
             ("change_price", "cp", day.change.abs().to_string()),
             ("signed_change_price", "scp", day.change.to_string()),
-            ("change_rate", "cr", (day.change_pct / 100.0).abs().to_string()),
-            ("signed_change_rate", "scr", (day.change_pct / 100.0).to_string()),
+            ("change_rate", "cr", (day.change_rate()).abs().to_string()),
+            ("signed_change_rate", "scr", (day.change_rate()).to_string()),
             ("acc_trade_volume_24h", "atv24h", volume.to_string()),
             ("acc_trade_price_24h", "atp24h", day.quote_volume.to_string()),
             ("market_state", "ms", "\"ACTIVE\"".to_owned()),
