@@ -20,12 +20,14 @@ use std::time::Duration;
 
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event};
-use signal_hook::consts::{SIGHUP, SIGTERM};
-use signal_hook::flag;
+use ratatui::crossterm::terminal::disable_raw_mode;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::cli::Failure;
 use crate::net::page::Pages;
-use crate::stage::{self, Idle, Stop};
+use crate::stage::{self, Idle, Stage, Stop};
 use crate::time::Clock;
 use look::Looker;
 use pages::Look;
@@ -71,16 +73,70 @@ pub fn run(url: &str, colours: bool) -> Result<(), Failure> {
     // Nobody waits for its end: it may be waiting for a page.
     stage::spawn(vec![Box::new(looker)], None, Idle::Wait, stop.clone())
         .map_err(|why| Failure::Unavailable(format!("a thread cannot be made: {why}")))?;
-    // Whoever ends it from outside gets the terminal back as well.
+    // Before the terminal is changed: a signal that ends it gives the terminal back.
     let ended = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGHUP] {
-        flag::register(signal, Arc::clone(&ended)).map_err(unavailable)?;
-    }
+    let signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM]).map_err(unavailable)?;
+    let watch = Watch { signals, ended: Arc::clone(&ended), turns: 0 };
+    stage::spawn(vec![Box::new(watch)], None, Idle::Wait, stop.clone())
+        .map_err(|why| Failure::Unavailable(format!("a thread cannot be made: {why}")))?;
     let mut terminal = ratatui::try_init().map_err(unavailable)?;
     let shown = show(&mut terminal, State::new(url), (&want, &seen), &ended, colours);
     ratatui::restore();
     stop.request();
     shown.map_err(unavailable)
+}
+
+/// Ends the program by a signal, or when its terminal is gone, on a thread of its own: the other one may be waiting for
+/// the terminal, and crossterm reads a terminal that is gone for ever.
+struct Watch {
+    signals: Signals,
+    ended: Arc<AtomicBool>,
+    /// Since it should have ended.
+    turns: u32,
+}
+
+/// So many times [`KEY_WAIT`] the program may take to end by itself.
+const END_TURNS_MAX: u32 = 5;
+
+impl Stage for Watch {
+    fn name(&self) -> &str {
+        "signals"
+    }
+
+    fn turn(&mut self, _: Duration) -> usize {
+        std::thread::sleep(KEY_WAIT);
+        if self.signals.pending().count() > 0 || is_gone() {
+            self.ended.store(true, Ordering::Relaxed);
+        }
+        if self.ended.load(Ordering::Relaxed) {
+            self.turns += 1;
+        }
+        if self.turns > END_TURNS_MAX {
+            give_back();
+            std::process::exit(0);
+        }
+        0
+    }
+}
+
+/// Whether nobody is at the other end of the terminal any more.
+fn is_gone() -> bool {
+    let input = io::stdin();
+    let mut polled = [PollFd::new(&input, PollFlags::empty())];
+    let now = Timespec::default();
+    rustix::event::poll(&mut polled, Some(&now)).is_ok() && !polled[0].revents().is_empty()
+}
+
+/// Gives the terminal back without waiting for it, nor for the thread that draws.
+fn give_back() {
+    let _ = disable_raw_mode();
+    let output = rustix::stdio::stdout();
+    let mut polled = [PollFd::new(&output, PollFlags::OUT)];
+    let now = Timespec::default();
+    if rustix::event::poll(&mut polled, Some(&now)).is_ok() && polled[0].revents().contains(PollFlags::OUT) {
+        // Leaves the alternate screen, shows the cursor.
+        let _ = rustix::io::write(output, b"\x1b[?1049l\x1b[?25h");
+    }
 }
 
 fn show(

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use serde_json::Value;
 
 /// The demo on `listen`, and where it is.
@@ -132,17 +132,35 @@ struct Session {
 const ROWS: u16 = 40;
 const COLUMNS: u16 = 110;
 
+/// A pseudo-terminal: the end of who looks at it, and the end of the program. `None` where the system has none.
+fn terminal() -> Option<(File, File)> {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).ok()?;
+    grantpt(&master).ok()?;
+    unlockpt(&master).ok()?;
+    let name = ptsname(&master, Vec::new()).ok()?;
+    let size = Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&master, size).ok()?;
+    let terminal = File::options().read(true).write(true).open(name.to_str().ok()?).ok()?;
+    Some((File::from(master), terminal))
+}
+
+/// How `child` ended; `None` where it goes on.
+fn ended(child: &mut Child) -> Option<i32> {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(20) {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    None
+}
+
 impl Session {
     /// On a terminal of its own, which whoever runs the tests does not see. `None` where the system has none, or
     /// no `setsid`.
     fn new(address: &str, environment: &[(&str, &str)]) -> Option<Self> {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).ok()?;
-        grantpt(&master).ok()?;
-        unlockpt(&master).ok()?;
-        let name = ptsname(&master, Vec::new()).ok()?;
-        let size = Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&master, size).ok()?;
-        let terminal = File::options().read(true).write(true).open(name.to_str().ok()?).ok()?;
+        let (master, terminal) = terminal()?;
         let end = || Stdio::from(terminal.try_clone().unwrap());
         let child = Command::new("setsid")
             .args(["--ctty", "--wait", env!("CARGO_BIN_EXE_spreadwire"), "top", address])
@@ -154,7 +172,6 @@ impl Session {
             .stderr(end())
             .spawn()
             .ok()?;
-        let master = File::from(master);
         let (rows, columns) = (NonZero::new(ROWS), NonZero::new(COLUMNS));
         let screen = Arc::new(Mutex::new(vt100::Parser::new(rows?, columns?, 0)));
         let (mut reader, shown) = (master.try_clone().unwrap(), Arc::clone(&screen));
@@ -198,14 +215,7 @@ impl Session {
 
     /// How it ended.
     fn end(&mut self) -> Option<i32> {
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(10) {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        None
+        ended(&mut self.child)
     }
 }
 
@@ -279,11 +289,48 @@ fn colours_are_left_out_on_request_and_a_gateway_that_never_was_is_waited_for() 
 #[test]
 fn f132_ended_from_outside_it_gives_the_terminal_back() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let Some(mut session) = Session::new(&gone, &[]) else { return };
-    session.sees("GONE for ");
-    assert!(session.screen.lock().unwrap().screen().alternate_screen());
-    rustix::process::kill_process(Pid::from_child(&session.child), Signal::TERM).unwrap();
-    assert_eq!(session.end(), Some(0));
-    session.wait_for("the terminal as it was", |screen| !screen.contains("GONE"));
-    assert!(!session.screen.lock().unwrap().screen().alternate_screen());
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP] {
+        let Some(mut session) = Session::new(&gone, &[]) else { return };
+        session.sees("GONE for ");
+        assert!(session.screen.lock().unwrap().screen().alternate_screen());
+        let is_raw = |session: &Session| !tcgetattr(&session.master).unwrap().local_modes.contains(LocalModes::ICANON);
+        assert!(is_raw(&session));
+        rustix::process::kill_process(Pid::from_child(&session.child), signal).unwrap();
+        assert_eq!(session.end(), Some(0), "{signal:?}");
+        session.wait_for("the terminal as it was", |screen| !screen.contains("GONE"));
+        assert!(!session.screen.lock().unwrap().screen().alternate_screen());
+        assert!(!is_raw(&session), "{signal:?}");
+    }
+}
+
+#[test]
+fn it_ends_when_its_terminal_is_closed_whether_that_is_signalled_or_not() {
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    for is_signalled in [true, false] {
+        let Some((mut master, terminal)) = terminal() else { return };
+        let end = || Stdio::from(terminal.try_clone().unwrap());
+        let binary = env!("CARGO_BIN_EXE_spreadwire");
+        let mut command = match is_signalled {
+            true => Command::new("setsid"),
+            false => Command::new(binary),
+        };
+        if is_signalled {
+            command.args(["--ctty", "--wait", binary]);
+        }
+        command.args(["top", &gone]).env("TERM", "xterm-256color").stdin(end()).stdout(end()).stderr(Stdio::null());
+        let Ok(mut child) = command.spawn() else { return };
+        drop((command, terminal));
+        let mut seen = Vec::new();
+        while !String::from_utf8_lossy(&seen).contains("GONE") {
+            let mut bytes = [0; 4096];
+            let length = master.read(&mut bytes).unwrap();
+            seen.extend_from_slice(&bytes[..length]);
+        }
+        drop(master);
+        let status = ended(&mut child);
+        let _ = child.kill();
+        let _ = child.wait();
+        // Its last picture may have found nobody either, which it says.
+        assert!(matches!(status, Some(0 | 69)), "{is_signalled}: {status:?}");
+    }
 }
