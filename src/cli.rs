@@ -11,7 +11,7 @@ use crate::venues::{VENUES, Venue};
 
 /// Cross-exchange quotes and arbitrage alerts: many venues in, WebSocket and SSE out, in microseconds.
 #[derive(Parser)]
-#[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+#[command(version, after_help = after_help(), args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Cli {
     /// What to do; without a subcommand, the demo.
     #[command(subcommand)]
@@ -32,10 +32,25 @@ Examples:
   spreadwire replay okx.jsonl.gz --speed 10    captured frames through the whole path
   spreadwire decode --venue okx okx.jsonl.gz   captured frames to quotes, as JSON Lines
   spreadwire venues                            the venues and their facts
-  spreadwire instruments --config a.toml       what would be subscribed, where
+  spreadwire instruments --config a.toml       what would be subscribed, where";
 
-Exit codes: 0 done, 2 usage, 69 something is unavailable (a port in use, a file that cannot be read),
-70 a fault of spreadwire itself, 78 configuration.";
+/// Every exit code and what it means; 69, 70 and 78 as in sysexits.h. docs/operating.md has the same table.
+pub const EXIT_CODES: &[(u8, &str)] = &[
+    (0, "done, or stopped by a signal"),
+    (2, "wrong usage: an unknown command, flag or value"),
+    (
+        69,
+        "something is unavailable: a port in use, a capture or scenario that cannot be read, no gateway, no Redis, no leader",
+    ),
+    (70, "a fault of spreadwire: a thread panicked, the message is on the standard error; restart it and tell us"),
+    (78, "configuration: its file cannot be read, or every mistake with its line"),
+    (130, "stopped by a second signal"),
+];
+
+fn after_help() -> String {
+    let codes = EXIT_CODES.iter().map(|(code, meaning)| format!("\n  {code:<4} {meaning}"));
+    format!("{EXAMPLES}\n\nExit codes:{}", codes.collect::<String>())
+}
 
 /// The subcommands.
 #[derive(Subcommand)]

@@ -5,6 +5,9 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use rustix::process::Signal;
+use spreadwire::cli::{EXIT_CODES, Failure};
+
 /// The binary, without variables of the machine that runs the tests.
 fn spreadwire(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_spreadwire"));
@@ -452,4 +455,75 @@ fn a_wrong_scenario_is_one_line_with_file_line_key_and_what_was_expected() {
     check_failure(&["sim", "--listen", "127.0.0.1:0", "--scenario", "no-such-file.toml"], 69, &["no-such-file.toml"]);
     let file = Scratch::new("tls.toml", b"[[fault]]\nkind = \"tls_expired\"\nfor_s = 1\n");
     check_failure(&["sim", "--listen", "127.0.0.1:0", "--scenario", file.path()], 78, &["--tls DIR"]);
+}
+
+/// The rows of the first table of `text` whose head is `| code | |`.
+fn table_of_codes(text: &str) -> Vec<(u8, String)> {
+    let rows = text.lines().skip_while(|line| *line != "| code | |").skip(2).take_while(|line| line.starts_with('|'));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        (cells[0].parse().unwrap(), cells[1].to_owned())
+    })
+    .collect()
+}
+
+#[test]
+fn help_documents_and_program_agree_on_every_exit_code() {
+    let told: Vec<(u8, String)> = EXIT_CODES.iter().map(|(code, meaning)| (*code, (*meaning).to_owned())).collect();
+    let documents = format!("{}/docs/operating.md", env!("CARGO_MANIFEST_DIR"));
+    assert_eq!(table_of_codes(&std::fs::read_to_string(documents).unwrap()), told);
+    let help = text(&run(&["--help"]).stdout);
+    for (code, meaning) in &told {
+        assert!(help.contains(&format!("\n  {code:<4} {meaning}")), "{code}: {help}");
+    }
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken_address = taken.local_addr().unwrap().to_string();
+    let gone = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().to_string()
+    };
+    let redis = format!("redis://{gone}");
+    let wrong = Scratch::new("codes.toml", b"venues = 1\n");
+    let absent = "/nowhere/absent.toml";
+    let mut seen = std::collections::BTreeSet::from([
+        // A fault of our own cannot be asked for.
+        Failure::Internal(String::new()).code(),
+    ]);
+    for (code, arguments) in [
+        (0, ["venues"].as_slice()),
+        (0, &["--help"]),
+        (0, &["--version"]),
+        (2, &["--nonsense"]),
+        (2, &["nonsense"]),
+        (2, &["serve"]),
+        (69, &["demo", "--listen", &taken_address]),
+        (69, &["sim", "--listen", &taken_address]),
+        (69, &["decode", "--venue", "okx", "/nowhere/a.jsonl"]),
+        (69, &["replay", "/nowhere/okx.jsonl"]),
+        (69, &["top", &gone, "--once"]),
+        (69, &["top", &gone]),
+        (69, &["cluster", "status", "--redis", &redis]),
+        (78, &["check-config", absent]),
+        (78, &["check-config", wrong.path()]),
+        (78, &["serve", "--config", absent]),
+        (78, &["serve", "--config", wrong.path()]),
+        (78, &["instruments", "--config", absent]),
+        (78, &["cluster", "status", "--config", absent]),
+        (69, &["sim", "--listen", "127.0.0.1:0", "--scenario", absent]),
+        (78, &["sim", "--listen", "127.0.0.1:0", "--scenario", wrong.path()]),
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", text(&output.stderr));
+        seen.insert(code as u8);
+    }
+    // Both signals wait while it is stopped, so that it finds the second one while it ends.
+    let child = sim_without_stderr();
+    let id = rustix::process::Pid::from_child(&child);
+    for signal in [Signal::STOP, Signal::TERM, Signal::INT, Signal::CONT] {
+        rustix::process::kill_process(id, signal).unwrap();
+    }
+    let code = child.wait_with_output().unwrap().status.code().unwrap();
+    assert_eq!(code, 130);
+    seen.insert(code as u8);
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), told.iter().map(|(code, _)| *code).collect::<Vec<_>>());
 }
