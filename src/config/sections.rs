@@ -101,6 +101,9 @@ section! {
         header_max_bytes: usize = 8192, 1024..=65_536;
         /// Milliseconds in which the HTTP head must be complete; slow senders hold a place no longer.
         header_wait_ms: u64 = 5000, 100..=60_000;
+        /// Milliseconds that a connection may be quiet between two HTTP requests. Longer than a balancer in front keeps its
+        /// connections, usually 60 s, or it sends requests into connections that are being closed.
+        keep_alive_ms: u64 = 75_000, 1000..=3_600_000;
         /// Milliseconds of silence after which a client is pinged.
         ping_ms: u64 = 25_000, 1000..=600_000;
         /// Milliseconds in which it must answer.

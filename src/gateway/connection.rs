@@ -51,6 +51,8 @@ struct Http {
     answering: bool,
     /// Bytes of the request whose body is not all there, head included.
     awaited: usize,
+    /// The client was asked for that body.
+    continued: bool,
     /// There is no room for another client: only what asks for life and readiness is answered.
     is_probe: bool,
 }
@@ -75,8 +77,14 @@ impl Connection {
     /// A connection just accepted.
     #[must_use]
     pub fn new(options: &Options, now: MonoNs) -> Self {
-        let head_by = now.plus(options.head_within_ns);
-        let http = Http { input: Vec::new(), head_by, answering: false, awaited: 0, is_probe: false };
+        let http = Http {
+            input: Vec::new(),
+            head_by: now.plus(options.head_within_ns),
+            answering: false,
+            awaited: 0,
+            continued: false,
+            is_probe: false,
+        };
         Self { state: State::Http(http) }
     }
 
@@ -103,11 +111,7 @@ impl Connection {
             State::Socket(socket) => {
                 socket.heard = now;
                 socket.pinged = None;
-                if !socket.fragments.pass(bytes, options.fragments_max) {
-                    socket.close(1008, "too many fragments", now);
-                    out.append(socket.inner.output());
-                }
-                socket.inner.receive(bytes);
+                socket.receive(bytes, options, now, out);
             }
             // A stream's client has nothing to say; a leaving one is not heard.
             State::Stream(_) | State::Leaving(_) => {}
@@ -134,12 +138,17 @@ impl Connection {
                     Ok(None) => None,
                     Ok(Some((request, length))) if http.input.len() < length + request.length => {
                         http.awaited = length + request.length;
+                        // Not where the body has begun to come (RFC 9110, 10.1.1).
+                        let waits = request.expects_continue && http.input.len() == length;
+                        if waits && !std::mem::replace(&mut http.continued, true) {
+                            out.extend_from_slice(http::CONTINUE);
+                        }
                         None
                     }
                     Ok(Some((mut request, length))) => {
                         request.body = http.input[length..][..request.length].to_vec();
                         http.input.drain(..length + request.length);
-                        http.awaited = 0;
+                        (http.awaited, http.continued) = (0, false);
                         http.head_by = now.plus(options.head_within_ns);
                         Some(self.request(request, options, extra, now, out))
                     }
@@ -174,7 +183,7 @@ impl Connection {
         match request.upgrade {
             Upgrade::WebSocket(accept) if is_socket_path => {
                 http::write_switch(&accept, extra, out);
-                self.open_socket(options, now);
+                self.open_socket(options, now, out);
                 Ask::Opened
             }
             Upgrade::Version if is_socket_path => self.refuse(426, "Upgrade Required", &version, out),
@@ -197,7 +206,7 @@ impl Connection {
         }
     }
 
-    fn open_socket(&mut self, options: &Options, now: MonoNs) {
+    fn open_socket(&mut self, options: &Options, now: MonoNs, out: &mut Vec<u8>) {
         let early = match &mut self.state {
             State::Http(http) => std::mem::take(&mut http.input),
             _ => Vec::new(),
@@ -212,8 +221,7 @@ impl Connection {
             ended: false,
             swollen: false,
         });
-        socket.fragments.pass(&early, options.fragments_max);
-        socket.inner.receive(&early);
+        socket.receive(&early, options, now, out);
         self.state = State::Socket(socket);
     }
 
@@ -355,6 +363,14 @@ fn write_refusal(status: u16, reason: &str, extra: &str, with_body: bool, out: &
 }
 
 impl Socket {
+    fn receive(&mut self, bytes: &[u8], options: &Options, now: MonoNs, out: &mut Vec<u8>) {
+        if let Err((code, reason)) = self.fragments.pass(bytes, options.fragments_max) {
+            self.close(code, reason, now);
+            out.append(self.inner.output());
+        }
+        self.inner.receive(bytes);
+    }
+
     fn next(&mut self, options: &Options, now: MonoNs, out: &mut Vec<u8>) -> Option<Ask> {
         loop {
             let event = self.inner.next();
@@ -474,7 +490,8 @@ impl Budget {
     }
 }
 
-/// Counts the fragments of a message by walking frame headers, whatever way the bytes are cut.
+/// Walks frame headers, whatever way the bytes are cut: counts the fragments of a message, and finds lengths that take more
+/// bytes than they need (RFC 6455, 5.2), which the library behind it accepts.
 #[derive(Default)]
 struct Fragments {
     header: [u8; 10],
@@ -485,8 +502,11 @@ struct Fragments {
 }
 
 impl Fragments {
-    /// `false` once a message has more than `max` fragments.
-    fn pass(&mut self, mut bytes: &[u8], max: u32) -> bool {
+    /// Passes on.
+    ///
+    /// # Errors
+    /// The code and the reason to close with: a message has more than `max` fragments, or a length is not minimal.
+    fn pass(&mut self, mut bytes: &[u8], max: u32) -> Result<(), (u16, &'static str)> {
         while !bytes.is_empty() {
             if self.skip > 0 {
                 let step = self.skip.min(bytes.len() as u64);
@@ -498,20 +518,30 @@ impl Fragments {
             self.have += 1;
             bytes = &bytes[1..];
             let Some(payload) = self.payload() else { continue };
+            let least = match self.have {
+                4 => 126,
+                10 => 0x1_0000,
+                _ => 0,
+            };
             self.have = 0;
+            if payload < least || payload > i64::MAX as u64 {
+                // Where the next frame begins is not known.
+                self.skip = u64::MAX;
+                return Err((1002, "length not minimal"));
+            }
             self.skip = payload.saturating_add(if self.header[1] & 0x80 != 0 { 4 } else { 0 });
             // Control frames may stand between fragments and count for nothing.
             if self.header[0] & 0x08 == 0 {
                 self.count += 1;
                 if self.count > max {
-                    return false;
+                    return Err((1008, "too many fragments"));
                 }
                 if self.header[0] & 0x80 != 0 {
                     self.count = 0;
                 }
             }
         }
-        true
+        Ok(())
     }
 
     /// Whether what passed ended with a whole message.

@@ -736,7 +736,8 @@ impl Gateway {
         }
         let sources = routes::sources(&self.board, &self.directory);
         self.extra = format!(
-            "Server: spreadwire\r\nX-Spreadwire-Source: {sources}\r\nX-Content-Type-Options: nosniff\r\nAccess-Control-Allow-Origin: *\r\n"
+            "Server: spreadwire\r\nX-Spreadwire-Source: {sources}\r\nX-Content-Type-Options: nosniff\r\n\
+             Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: X-Spreadwire-Source, ETag, Retry-After\r\n"
         );
     }
 

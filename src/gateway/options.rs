@@ -26,7 +26,8 @@ pub struct Options {
     pub stream_beat_ms: u64,
     /// Comment on a stream this often, in milliseconds: below what proxies call idle.
     pub heartbeat_ms: u64,
-    /// What browsers are told to wait before they reconnect a stream, in milliseconds.
+    /// What browsers are told to wait before they reconnect a stream, in milliseconds. Each is told another number from
+    /// here to three times as much, so that they do not all come back at once.
     pub retry_ms: u64,
     /// How long a stream waits for a pair's day statistics before it goes without.
     pub statistics_wait_ns: u64,
@@ -63,7 +64,8 @@ pub struct Options {
     pub head: http::Limits,
     /// How long a head may take to arrive, from the connection or its first byte.
     pub head_within_ns: u64,
-    /// How long a kept connection may be quiet between two requests.
+    /// How long a kept connection may be quiet between two requests: longer than the 60 s of most balancers, who would
+    /// otherwise send a request into a connection that is just being closed.
     pub idle_within_ns: u64,
     /// Pairs (symbols × exchanges) that one client may subscribe to, and order books; a panel has tens.
     pub pairs_max: usize,
@@ -103,7 +105,7 @@ impl Default for Options {
             book_levels: 10,
             stream_beat_ms: 1000,
             heartbeat_ms: 15_000,
-            retry_ms: 3000,
+            retry_ms: 1500,
             statistics_wait_ns: 5 * SECOND,
             price_venues: Vec::new(),
             streams_max: 10_000,
@@ -127,7 +129,7 @@ impl Default for Options {
                 body_max: admin::BODY_MAX,
             },
             head_within_ns: 5 * SECOND,
-            idle_within_ns: 20 * SECOND,
+            idle_within_ns: 75 * SECOND,
             pairs_max: 4096,
             names_max: 1024,
             name_max: 64,

@@ -14,8 +14,9 @@ use crate::gateway::names::Names;
 use crate::gateway::options::Options;
 use crate::gateway::shelf::Look;
 use crate::market::book::BookView;
+use crate::market::opportunity::spread_of;
 use crate::market::quote::Source;
-use crate::market::{Decimal, Directory, PairId};
+use crate::market::{Decimal, Directory, Figure, PairId};
 use crate::matrix::books::{BookTable, LEVELS_MAX};
 use crate::matrix::{CellQuote, CellState};
 use crate::metrics::{Board, GatewayGauges, Gauge};
@@ -24,7 +25,7 @@ use crate::protocol::health::{Health, Known, KnownBooks};
 use crate::protocol::opportunity as life;
 use crate::protocol::report;
 use crate::protocol::status::{self, Limits, Status};
-use crate::protocol::{Object, object, stream, string};
+use crate::protocol::{Object, float, object, stream, string};
 use crate::time::MS;
 use crate::wire::http::{Request, query_value};
 
@@ -98,6 +99,7 @@ impl Page {
             400 => "Bad Request",
             401 => "Unauthorized",
             404 => "Not Found",
+            429 => "Too Many Requests",
             503 => "Service Unavailable",
             _ => "Error",
         }
@@ -449,7 +451,6 @@ fn comparison(
     let found = || quotes.iter().filter_map(|(_, quote)| quote.as_ref().map(|(_, cell)| cell));
     let best_bid = found().map(|cell| cell.bid.price).max().unwrap_or(Decimal::ZERO);
     let best_ask = found().map(|cell| cell.ask.price).min().unwrap_or(Decimal::ZERO);
-    let spread = best_ask.to_f64() - best_bid.to_f64();
     object(|root| {
         root.text("symbol", symbol).integer("timestamp", scene.view.unix.ms());
         root.object("prices", |prices| {
@@ -470,16 +471,11 @@ fn comparison(
         root.object("analysis", |o| {
             best_bid.write(o.key("best_bid"));
             best_ask.write(o.key("best_ask"));
-            o.float("spread", rounded(spread, 1e8));
-            o.float("spread_pct", rounded(spread / best_bid.to_f64() * 100.0, 1e4));
+            Figure::difference(best_ask, best_bid).write(o.key("spread"));
+            spread_of(best_bid, best_ask, 4).write(o.key("spread_pct"));
             o.integer("sources", found().count() as u64);
         });
     })
-}
-
-/// Differences of floats carry noise in their last digits; nobody wants to read it.
-fn rounded(value: f64, steps: f64) -> f64 {
-    (value * steps).round() / steps
 }
 
 fn price_on(scene: &Scene<'_>, o: &mut Object<'_>, symbol: &str, exchange: &str, pair: PairId, cell: &CellQuote) {
@@ -487,8 +483,11 @@ fn price_on(scene: &Scene<'_>, o: &mut Object<'_>, symbol: &str, exchange: &str,
     cell.bid.price.write(o.key("bid"));
     cell.ask.price.write(o.key("ask"));
     let day = scene.view.days.load(pair);
-    let middle = (cell.bid.price.to_f64() + cell.ask.price.to_f64()) / 2.0;
-    o.float("last", day.map_or(middle, |d| d.last)).float("volume", day.map_or(0.0, |d| d.quote_volume));
+    match day {
+        Some(day) => float(day.last, o.key("last")),
+        None => Figure::middle(cell.bid.price, cell.ask.price).write(o.key("last")),
+    }
+    o.float("volume", day.map_or(0.0, |d| d.quote_volume));
     o.integer("timestamp", scene.view.stamp(cell));
 }
 

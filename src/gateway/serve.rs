@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 
 use super::*;
-use crate::gateway::admin::{RELOAD_PATH, Ticket, Wish};
+use crate::gateway::admin::{RELOAD_PATH, Refused, Ticket, Wish};
 use crate::gateway::desk::{Crowded, Wish as Subscription};
 use crate::gateway::shelf::Watch;
 use crate::matrix::books::LEVELS_MAX;
@@ -81,7 +82,7 @@ impl Gateway {
             Answer::Page(routes::Page {
                 status: 204,
                 kind: "",
-                lines: OPTIONS_LINES.into(),
+                lines: options_lines(request, &self.options).into(),
                 body: [].as_slice().into(),
             })
         } else {
@@ -111,30 +112,38 @@ impl Gateway {
     fn admin_call(&mut self, key: u32, request: &Request) {
         let Some(client) = self.clients.get(key) else { return };
         let ticket = Ticket { key, generation: client.generation, keep_alive: request.keep_alive };
-        if let Err((status, text)) = self.hand_on(request, ticket) {
+        let peer = client.link.peer().map(|address| address.ip());
+        if let Err((status, text, lines)) = self.hand_on(request, ticket, peer) {
             self.board.gateways[self.index].http_bad.add(1);
             let Answer::Page(page) = routes::failure(status, &text) else { return };
-            let challenge = if status == 401 { "WWW-Authenticate: Bearer\r\n" } else { "" };
-            let page = routes::Page { lines: format!("{challenge}{}", page.lines).into(), ..page };
+            let page = routes::Page { lines: format!("{lines}{}", page.lines).into(), ..page };
             self.send_page(key, (Method::Post, request.keep_alive), &page);
         }
     }
 
-    /// What is wrong with a call: status and text.
-    fn hand_on(&self, request: &Request, ticket: Ticket) -> Result<(), (u16, String)> {
-        let told = |status, text: &str| (status, text.to_owned());
-        let desk = self.admin.as_ref().ok_or_else(|| told(404, "Not found"))?;
-        if !desk.admits(&request.authorization) {
-            return Err(told(401, "Unauthorized"));
-        }
+    /// What is wrong with a call: status, text and further header lines.
+    fn hand_on(
+        &self,
+        request: &Request,
+        ticket: Ticket,
+        peer: Option<IpAddr>,
+    ) -> Result<(), (u16, String, Cow<'static, str>)> {
+        let told = |status, text: &str, lines: &'static str| (status, text.to_owned(), Cow::Borrowed(lines));
+        let desk = self.admin.as_ref().ok_or_else(|| told(404, "Not found", ""))?;
+        desk.admit(&request.authorization, peer, self.eye.now).map_err(|refused| match refused {
+            Refused::Unauthorized => told(401, "Unauthorized", "WWW-Authenticate: Bearer\r\n"),
+            Refused::TooMany { retry_after_s } => {
+                (429, "Too many wrong tokens".to_owned(), format!("Retry-After: {retry_after_s}\r\n").into())
+            }
+        })?;
         let wish = match request.path.as_str() {
             RELOAD_PATH => Wish::Reload,
-            _ => Wish::Set(protocol::admin::parse(&request.body).map_err(|why| (400, why))?),
+            _ => Wish::Set(protocol::admin::parse(&request.body).map_err(|why| (400, why, "".into()))?),
         };
         let is_dry = http::query_value(&request.query, "dry").is_some_and(|v| v == "1" || v == "true");
         match desk.hand_on(wish, is_dry, ticket) {
             true => Ok(()),
-            false => Err(told(503, "Too many admin calls wait already")),
+            false => Err(told(503, "Too many admin calls wait already", "")),
         }
     }
 
@@ -214,7 +223,7 @@ impl Gateway {
         let mut out = std::mem::take(&mut self.out);
         let lines = format!("Content-Type: text/event-stream\r\n{STREAM_LINES}{}", self.extra);
         http::write_head(200, "OK", None, true, &lines, &mut out);
-        sse::retry(self.options.retry_ms, &mut out);
+        sse::retry(retry_ms(&self.options, u64::from(key) << 32 ^ now.0), &mut out);
         sse::begin_event(&mut out);
         stream::connected(pairs, self.eye.unix.ms(), &mut out);
         sse::end_event(&mut out);
@@ -388,8 +397,29 @@ impl Gateway {
 
 /// Header lines of a stream.
 const STREAM_LINES: &str = "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n";
-/// Header lines of an answer to OPTIONS.
-const OPTIONS_LINES: &str = "Allow: GET, HEAD, OPTIONS\r\nAccess-Control-Allow-Methods: GET, HEAD, OPTIONS\r\n";
+/// Header lines of an answer to OPTIONS, which browsers also send before a request with headers of its own. `*` stands for
+/// all but Authorization (<https://fetch.spec.whatwg.org/#http-access-control-allow-headers>, read 2026-11-30); the named
+/// ones are for browsers that do not know it.
+fn options_lines(request: &Request, options: &Options) -> String {
+    let methods = match options.head.posts.contains(&request.path.as_str()) {
+        true => "POST, OPTIONS",
+        false => "GET, HEAD, OPTIONS",
+    };
+    let headers = "Authorization, Content-Type, Last-Event-ID, Cache-Control, If-None-Match, X-Requested-With, *";
+    format!(
+        "Allow: {methods}\r\nAccess-Control-Allow-Methods: {methods}\r\n\
+         Access-Control-Allow-Headers: {headers}\r\nAccess-Control-Max-Age: 7200\r\n"
+    )
+}
+
+/// What one stream's client is told to wait before it comes back, see [`Options::retry_ms`]. Of each `seed` another.
+fn retry_ms(options: &Options, seed: u64) -> u64 {
+    // SplitMix64, so that neighbours are far from each other.
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    options.retry_ms + (z ^ (z >> 31)) % (2 * options.retry_ms + 1)
+}
 
 /// What a request brought that was not there before.
 #[derive(Default)]

@@ -59,7 +59,12 @@ pub struct Request {
     pub length: usize,
     /// The body; whoever reads it puts it here.
     pub body: Vec<u8>,
+    /// Whether the client sends the body only after [`CONTINUE`].
+    pub expects_continue: bool,
 }
+
+/// Asks a client that waits for it to send the body of its request.
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 impl Request {
     /// Whether the client holds what has the entity tag `etag`, quotes included. Weak tags count
@@ -101,7 +106,7 @@ pub enum Refusal {
     Head,
     /// It has a body where none may be, or too large a one: 413.
     Body,
-    /// It expects something that we don't do: 417.
+    /// It expects something else than `100-continue`: 417.
     Expectation,
 }
 
@@ -162,9 +167,11 @@ pub fn parse(bytes: &[u8], limits: Limits) -> Result<Option<(Request, usize)>, R
         upgrade,
         gzip: headers.gzip,
         known: headers.known.to_owned(),
-        authorization: headers.authorization.to_owned(),
+        authorization: headers.authorization.unwrap_or_default().to_owned(),
         length,
         body: Vec::new(),
+        // Ignored in HTTP/1.0, and nothing to wait for without a body (RFC 9110, 10.1.1).
+        expects_continue: headers.expects_continue && is_1_1 && length > 0,
     };
     Ok(Some((request, end)))
 }
@@ -239,7 +246,7 @@ fn target(text: &str, method: Method, headers: &Headers<'_>, is_1_1: bool) -> Re
     let origin_form = match text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) {
         Some(rest) => {
             let at = rest.find(['/', '?']).unwrap_or(rest.len());
-            if headers.host.is_some_and(|host| !host.eq_ignore_ascii_case(&rest[..at])) {
+            if headers.host.is_some_and(|host| !host.eq_ignore_ascii_case(&rest[..at])) || !is_host(&rest[..at]) {
                 return Err(Refusal::Malformed);
             }
             if rest[at..].is_empty() { "/" } else { &rest[at..] }
@@ -323,16 +330,17 @@ struct Headers<'a> {
     key: Option<&'a str>,
     keys: usize,
     version: Option<&'a str>,
-    expect: bool,
+    versions: usize,
+    expects_continue: bool,
     gzip: bool,
     known: &'a str,
-    authorization: &'a str,
-    authorizations: usize,
+    authorization: Option<&'a str>,
 }
 
 impl<'a> Headers<'a> {
     fn read(lines: &[httparse::Header<'a>]) -> Result<Self, Refusal> {
         let mut headers = Self::default();
+        let mut tagged = false;
         for line in lines {
             let value = line.value.trim_ascii();
             match lower(line.name).as_ref() {
@@ -369,21 +377,30 @@ impl<'a> Headers<'a> {
                     headers.keys += 1;
                     headers.key = std::str::from_utf8(value).ok();
                 }
-                "sec-websocket-version" => headers.version = std::str::from_utf8(value).ok(),
-                "expect" => headers.expect = true,
+                "sec-websocket-version" => {
+                    headers.versions += 1;
+                    headers.version = std::str::from_utf8(value).ok();
+                }
+                "expect" => {
+                    if !value.eq_ignore_ascii_case(b"100-continue") {
+                        return Err(Refusal::Expectation);
+                    }
+                    headers.expects_continue = true;
+                }
                 "accept-encoding" => headers.gzip |= tokens(value).any(is_gzip),
-                // What is no text is no tag of ours.
-                "if-none-match" => headers.known = std::str::from_utf8(value).unwrap_or_default(),
+                // What is no text is no tag of ours. Of two lines the page is sent whole.
+                "if-none-match" => {
+                    headers.known = if tagged { "" } else { std::str::from_utf8(value).unwrap_or_default() };
+                    tagged = true;
+                }
                 "authorization" => {
-                    headers.authorizations += 1;
-                    headers.authorization = std::str::from_utf8(value).unwrap_or_default();
+                    let authorization = std::str::from_utf8(value).unwrap_or_default();
+                    if headers.authorization.replace(authorization).is_some() {
+                        return Err(Refusal::Malformed);
+                    }
                 }
                 _ => {}
             }
-        }
-        // Whoever has two names is nobody.
-        if headers.authorizations > 1 {
-            headers.authorization = "";
         }
         if headers.chunked && headers.length.is_some() {
             return Err(Refusal::Malformed);
@@ -393,9 +410,6 @@ impl<'a> Headers<'a> {
 
     /// The length of the body, which is at most `most`.
     fn body(&self, most: usize) -> Result<usize, Refusal> {
-        if self.expect {
-            return Err(Refusal::Expectation);
-        }
         let length = usize::try_from(self.length.unwrap_or(0)).unwrap_or(usize::MAX);
         if self.chunked || length > most {
             return Err(Refusal::Body);
@@ -408,7 +422,7 @@ impl<'a> Headers<'a> {
             return Upgrade::None;
         }
         match self.key {
-            _ if !may || !self.connection_upgrade => Upgrade::Broken,
+            _ if !may || !self.connection_upgrade || self.versions > 1 => Upgrade::Broken,
             _ if self.version != Some("13") => Upgrade::Version,
             Some(key) if self.keys == 1 && is_key(key) => {
                 Upgrade::WebSocket(tungstenite::handshake::derive_accept_key(key.as_bytes()))
@@ -433,10 +447,25 @@ fn is_gzip(entry: &[u8]) -> bool {
     named && !parts.any(|part| matches!(part, b"q=0" | b"q=0." | b"q=0.0" | b"q=0.00" | b"q=0.000"))
 }
 
-/// A host and perhaps a port: no path, no user, nothing that could end up in a log or a link.
+/// A name or an address, and perhaps a port (RFC 3986, 3.2): no path, no user, nothing that could end up in a log or a link.
 fn is_host(text: &str) -> bool {
-    !text.is_empty()
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']'))
+    let (is_name, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']').unwrap_or_default();
+            (address.parse::<std::net::Ipv6Addr>().is_ok(), port)
+        }
+        None => {
+            let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+            (!name.is_empty() && name.bytes().all(is_plain), port)
+        }
+    };
+    is_name && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+}
+
+/// No digits at all are the default port.
+fn is_port(digits: &str) -> bool {
+    digits.bytes().all(|b| b.is_ascii_digit()) && (digits.is_empty() || digits.parse::<u16>().is_ok())
 }
 
 /// 16 bytes in base 64: 22 digits and two signs.

@@ -71,7 +71,9 @@ fn f103_smuggling_is_refused() {
         ("GET / HTTP/1.1\r\nContent-Length: 5", Body),
         ("GET / HTTP/1.1\r\nTransfer-Encoding: chunked", Body),
         ("GET / HTTP/1.1\r\nContent-Length: 1048576", Body),
-        ("GET / HTTP/1.1\r\nExpect: 100-continue", Refusal::Expectation),
+        ("GET / HTTP/1.1\r\nExpect: 200-ok", Refusal::Expectation),
+        ("GET / HTTP/1.1\r\nExpect:", Refusal::Expectation),
+        ("GET / HTTP/1.1\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b", Malformed),
     ] {
         assert_eq!(refusal(lines), Some(expected), "{lines:?}");
     }
@@ -97,11 +99,59 @@ fn f105_heads_have_limits_and_one_host() {
         "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: :\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: :80\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a:b:c:d\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a:b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a:80:80\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a:99999\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a:-1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a:+1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: [::1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: ::1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: []\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: [::1]80\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: [::1]:x\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: [1.2.3.4]\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: [::1]]\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a]\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: [g::1]\r\n\r\n",
+        "GET http://a:99999/ HTTP/1.1\r\nHost: a:99999\r\n\r\n",
+        "GET http://u@a/ HTTP/1.0\r\n\r\n",
+        "GET http:/// HTTP/1.0\r\n\r\n",
         "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
     ] {
         assert_eq!(check(head.as_bytes()), Err(Refusal::Malformed), "{head:?}");
     }
+    for host in [
+        "a",
+        "a:",
+        "a:0",
+        "a:65535",
+        "a.b-c_d.example:3000",
+        "127.0.0.1:80",
+        "[::1]",
+        "[::1]:3000",
+        "[::ffff:1.2.3.4]:1",
+    ] {
+        assert!(matches!(check(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()), Ok(Some(_))), "{host}");
+    }
+}
+
+#[test]
+fn what_waits_for_100_continue_is_served() {
+    let posts = Limits { posts: &["/p"], body_max: 10, ..LIMITS };
+    let read = |head: &str, lines: &str| {
+        let text = format!("{head}\r\nHost: a\r\nExpect: 100-Continue\r\n{lines}\r\n");
+        parse(text.as_bytes(), posts).map(|read| read.unwrap().0.expects_continue)
+    };
+    assert_eq!(read("GET / HTTP/1.1", ""), Ok(false));
+    assert_eq!(read("POST /p HTTP/1.1", ""), Ok(false));
+    assert_eq!(read("POST /p HTTP/1.1", "Content-Length: 5\r\n"), Ok(true));
+    assert_eq!(read("POST /p HTTP/1.0", "Content-Length: 5\r\n"), Ok(false));
+    assert_eq!(read("POST /p HTTP/1.1", "Content-Length: 11\r\n"), Err(Refusal::Body), "before it is sent");
 }
 
 #[test]
@@ -173,6 +223,10 @@ fn f108_upgrades_are_read_as_the_rfc_says() {
     assert_eq!(upgrade(&good.replace("13", "12")), Upgrade::Version);
     assert_eq!(upgrade(&good.replace("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ=")), Upgrade::Broken);
     assert_eq!(upgrade(&format!("{good}{KEY}")), Upgrade::Broken);
+    for version in ["13", "8", ""] {
+        assert_eq!(upgrade(&format!("{good}Sec-WebSocket-Version: {version}\r\n")), Upgrade::Broken, "{version}");
+        assert_eq!(upgrade(&format!("Sec-WebSocket-Version: {version}\r\n{good}")), Upgrade::Broken, "{version}");
+    }
     assert_eq!(upgrade(&good.replace("Upgrade: websocket", "Upgrade: h2c")), Upgrade::None);
 }
 

@@ -545,6 +545,7 @@ fn gateway_options(config: &Config) -> gateway::Options {
         outbox_max: gateway.outbox_max_bytes,
         head: http::Limits { head_max: gateway.header_max_bytes, ..gateway::Options::default().head },
         head_within_ns: gateway.header_wait_ms * MS,
+        idle_within_ns: gateway.keep_alive_ms * MS,
         pairs_max: gateway.pairs_max,
         commands: (gateway.commands_per_s as u32, gateway.commands_burst as u32),
         threshold_pct: config.detector.threshold_pct,

@@ -71,7 +71,7 @@ describe('streams and pages', { concurrency: true }, () => {
   test('S2-44 S2-45 S4-10 connected at once and first, then only unnamed events of one line', async () => {
     const stream = await server.stream('pairs=ETH/USDT,BTC/USDT,NONE/USDT')
     for (let n = 0; n < 6; n++) await stream.next(({ value }) => value?.pair)
-    assert.equal(stream.blocks[0].text, 'retry: 3000')
+    assert.match(stream.blocks[0].text, /^retry: [1-4]\d{3}$/)
     assert.match(stream.blocks[1].text, /^data: \{"type":"connected","pairs":\["ETH\/USDT","BTC\/USDT","NONE\/USDT"\],"timestamp":\d{13}\}$/)
     for (const { text } of stream.blocks.slice(1)) assert.match(text, /^data: \{.*\}$/)
     stream.close()

@@ -807,7 +807,9 @@ fn f89_f91_f92_broken_frames_are_told_the_right_code() {
     let rig = Rig::new();
     let masked = |first: u8, length: &[u8], payload: &[u8]| [&[first], length, &[0, 0, 0, 0], payload].concat();
     let fragments = [masked(0x01, &[0x81], b"x"), masked(0x00, &[0x81], b"x").repeat(64)].concat();
-    let cases: [(&str, Vec<u8>, u16); 9] = [
+    let short_in_four = masked(0x81, &[0xfe, 0, 125], &[b'x'; 125]);
+    let short_in_ten = masked(0x81, &[0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff], &[b'x'; 0xffff]);
+    let cases: [(&str, Vec<u8>, u16); 12] = [
         ("unmasked", vec![0x81, 1, b'x'], 1002),
         ("reserved bit", masked(0xc1, &[0x81], b"x"), 1002),
         ("reserved opcode", masked(0x83, &[0x81], b"x"), 1002),
@@ -817,7 +819,23 @@ fn f89_f91_f92_broken_frames_are_told_the_right_code() {
         ("invalid UTF-8", masked(0x81, &[0x81], b"\xff"), 1007),
         ("64 KiB and one", masked(0x81, &[0xff, 0, 0, 0, 0, 0, 1, 0, 1], b""), 1009),
         ("65 fragments", fragments, 1008),
+        ("a length of 125 in four bytes", short_in_four, 1002),
+        ("a length of 65535 in ten bytes", short_in_ten, 1002),
+        ("a length with the highest bit", masked(0x81, &[0xff, 0x80, 0, 0, 0, 0, 0, 0, 1], b"x"), 1002),
     ];
+    // The same holds for what comes with the upgrade.
+    for (what, bytes, code) in &cases {
+        if bytes.len() > 4096 {
+            continue;
+        }
+        let mut tcp = rig.raw();
+        tcp.write_all(&[UPGRADE.as_bytes(), bytes].concat()).unwrap();
+        let mut reply = Vec::new();
+        tcp.read_to_end(&mut reply).unwrap();
+        let head = reply.windows(4).position(|end| end == b"\r\n\r\n").unwrap();
+        let frame = &reply[head + 4..];
+        assert_eq!((frame[0], u16::from_be_bytes([frame[2], frame[3]])), (0x88, *code), "{what} with the upgrade");
+    }
     for (what, bytes, code) in cases {
         let mut client = rig.client();
         client.socket.get_mut().write_all(&bytes).unwrap();
@@ -990,7 +1008,9 @@ fn s2_43_s2_44_s2_45_a_stream_begins_with_connected_and_its_prices() {
         assert!(head.contains(&format!("{line}\r\n")), "{line} in {head}");
     }
     assert!(!head.contains("Transfer-Encoding") && !head.contains("Content-Length"));
-    assert_eq!(events.until("\n\n"), "retry: 3000\n\n");
+    let retry = events.until("\n\n");
+    let retry: u64 = retry.strip_prefix("retry: ").unwrap().trim_end().parse().unwrap();
+    assert!((1500..=4500).contains(&retry), "{retry}");
     let connected = events.event();
     assert_eq!((&connected["type"], &connected["pairs"]), (&json!("connected"), &json!(["BTC/USDT", "ETH/USDT"])));
     let text = events.until("\n\n");
@@ -1357,7 +1377,8 @@ fn refused() -> Vec<(String, u16)> {
         ("Content-Length: 5", 413),
         ("Transfer-Encoding: chunked", 413),
         ("Content-Length: 1048576", 413),
-        ("Expect: 100-continue", 417),
+        ("Expect: 200-ok", 417),
+        ("Authorization: Bearer a\r\nAuthorization: Bearer a", 400),
         // f105
         ("Host: a", 400),
         ("Host: b", 400),
@@ -1368,6 +1389,12 @@ fn refused() -> Vec<(String, u16)> {
         ("GET / HTTP/1.1\r\n\r\n".into(), 400),
         ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n".into(), 400),
         ("GET / HTTP/1.1\r\nHost: \r\n\r\n".into(), 400),
+        ("GET / HTTP/1.1\r\nHost: a:b:c:d\r\n\r\n".into(), 400),
+        ("GET / HTTP/1.1\r\nHost: a:99999\r\n\r\n".into(), 400),
+        ("GET / HTTP/1.1\r\nHost: [::1\r\n\r\n".into(), 400),
+        ("GET / HTTP/1.1\r\nHost: :\r\n\r\n".into(), 400),
+        (upgrade("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 13"), 400),
+        (upgrade("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 8"), 400),
         ("GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n".into(), 400),
         (get(&format!("X: {}", "x".repeat(4096))), 431),
         (get(&"X: y\r\n".repeat(101)), 431),
@@ -1481,6 +1508,50 @@ fn f104_pipelined_requests_are_answered_in_order() {
     let statuses: Vec<&str> = reply.match_indices("HTTP/1.1 ").map(|(at, _)| &reply[at + 9..at + 12]).collect();
     assert_eq!(statuses, ["200", "200", "204", "404"]);
     assert_eq!(reply.matches("ok\n").count(), 1);
+}
+
+#[test]
+fn a_preflight_is_allowed_what_front_ends_send_and_they_may_read_where_prices_come_from() {
+    let rig = Rig::new();
+    for (target, methods) in [("/api/market-data/stream", "GET, HEAD, OPTIONS"), ("/api/admin/set", "POST, OPTIONS")] {
+        let request = format!(
+            "OPTIONS {target} HTTP/1.1\r\nHost: a\r\nOrigin: http://b\r\nConnection: close\r\n\
+             Access-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: authorization,last-event-id\r\n\r\n"
+        );
+        let reply = exchange(rig.address, request.as_bytes());
+        assert!(reply.starts_with("HTTP/1.1 204 "), "{reply}");
+        assert!(reply.contains(&format!("Access-Control-Allow-Methods: {methods}\r\n")), "{reply}");
+        let allowed = reply.lines().find_map(|line| line.strip_prefix("Access-Control-Allow-Headers: ")).unwrap();
+        for header in ["Authorization", "Content-Type", "Last-Event-ID", "Cache-Control"] {
+            assert!(allowed.split(", ").any(|it| it == header), "{header} is not in {allowed}");
+        }
+    }
+    for target in ["/api/status", "/api/market-data/prices?pairs=BTC/USDT", "/livez", "/nothing"] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let reply = exchange(rig.address, request.as_bytes());
+        let exposed = reply.lines().find_map(|line| line.strip_prefix("Access-Control-Expose-Headers: ")).unwrap();
+        assert!(exposed.contains("X-Spreadwire-Source"), "{reply}");
+    }
+}
+
+#[test]
+fn a_request_without_a_body_that_expects_100_is_just_served() {
+    let rig = Rig::new();
+    let request = b"GET /livez HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n";
+    assert!(exchange(rig.address, request).starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn streams_are_told_to_come_back_at_different_times() {
+    let rig = Rig::new();
+    let times: std::collections::BTreeSet<String> = (0..20)
+        .map(|_| Events::open(&rig, "pairs=BTC/USDT"))
+        .map(|mut events| {
+            events.until("\r\n\r\n");
+            events.until("\n\n")
+        })
+        .collect();
+    assert!(times.len() > 10, "{times:?}");
 }
 
 #[test]

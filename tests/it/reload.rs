@@ -426,6 +426,48 @@ fn f126_f132_a_storm_of_signals_during_changes_ends_at_what_the_file_says() {
 }
 
 #[test]
+fn wrong_tokens_make_their_address_wait_and_no_other() {
+    let rig = Rig::new(&format!("{BEFORE}\n[admin]\ntoken = \"{TOKEN}\"\nwatch_file = \"off\""));
+    let body = r#"{"remove":["ETH/USDT"]}"#;
+    let statuses: Vec<u16> = (0..20).map(|_| rig.post("/api/admin/set?dry=1", "wrong", body).0).collect();
+    assert_eq!(statuses[..3], [401; 3]);
+    assert!(statuses.iter().filter(|status| **status == 429).count() > 10, "{statuses:?}");
+    let call = |token: &str, waits: bool, from: [u8; 4]| {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&std::net::SocketAddr::from((from, 0)).into()).unwrap();
+        socket.connect(&rig.address.parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+        let mut tcp = TcpStream::from(socket);
+        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        let expect = if waits { "Expect: 100-continue\r\n" } else { "" };
+        let length = body.len();
+        let head = format!(
+            "POST /api/admin/set?dry=1 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n{expect}Content-Length: {length}\r\n\r\n"
+        );
+        tcp.write_all(head.as_bytes()).unwrap();
+        if waits {
+            let mut asked = [0; 25];
+            tcp.read_exact(&mut asked).unwrap();
+            assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        tcp.write_all(body.as_bytes()).unwrap();
+        let mut reply = String::new();
+        tcp.read_to_string(&mut reply).unwrap();
+        reply
+    };
+    let refused = call(TOKEN, false, [127, 0, 0, 1]);
+    // The wait is short yet, and may be over.
+    assert!(
+        refused.starts_with("HTTP/1.1 429 ") && refused.contains("\r\nRetry-After: ")
+            || refused.starts_with("HTTP/1.1 200 "),
+        "{refused}"
+    );
+    for waits in [false, true] {
+        let served = call(TOKEN, waits, [127, 0, 0, 2]);
+        assert!(served.starts_with("HTTP/1.1 200 "), "{served}");
+    }
+}
+
+#[test]
 fn f126_an_admin_call_changes_the_set_until_the_file_is_read_again() {
     let rig = Rig::new(&format!("{BEFORE}\n[admin]\ntoken = \"{TOKEN}\"\nwatch_file = \"off\""));
     let wish = r#"{"add":["SOL/USDT"],"remove":["ETH/USDT"],"venues":{"add":["kraken"]}}"#;
