@@ -242,6 +242,29 @@ describe('more than the gateway takes', () => {
     expect(errors.length).toBeLessThanOrEqual(4)
   })
 
+  test('a wish that shrinks while the refusal is on its way is served whole', () => {
+    const [few, more] = [hold({ symbols: many(600, 'S'), exchanges: many(6, 'x') }), hold({ symbols: many(900, 'T') })]
+    while (gateway.refused === 0) pass(1)
+    more.end()
+    pass(5000)
+    expect([...served(), connection.error, errors]).toEqual([600, 6, null, []])
+    few.end()
+  })
+
+  test.each([
+    'Too many names: a subscription may take at most 4194304 bytes of memory here',
+    'Too many names: there is no memory left for all clients\' subscriptions',
+    'Too many pairs: at most 999999 symbols times exchanges',
+  ])('%s: what was accepted stays, the rest is not asked again', (message) => {
+    hold({ symbols: many(300, 'S'), exchanges: ['x'] })
+    pass(5000)
+    gateway.refuses = (name) => name.startsWith('T') && message
+    hold({ symbols: many(1000, 'T') })
+    pass(60_000)
+    expect([...served(), connection.error, gateway.sockets.length]).toEqual([300, 1, message, 1])
+    expect(gateway.refused).toBeLessThan(10)
+  })
+
   test('a refusal of a kind that only a later gateway knows is not repeated until the wish shrinks', () => {
     hold({ symbols: ['BTC/USDT'], exchanges: ['okx'] })
     pass(500)

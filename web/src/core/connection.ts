@@ -99,6 +99,8 @@ export class Connection {
   /** The gateway's word for the limit that is met now. */
   #limitError: string | null = null
   #wishSize = 0
+  /** What was wanted when the gateway was last told. */
+  #asked: Wish = { symbols: [], exchanges: [], books: [] }
   /** More has to be told than {@link UNANSWERED_MAX} allows at once. */
   #hasMore = false
   #telling: unknown
@@ -397,15 +399,18 @@ export class Connection {
     this.#emit(message.type, message as never)
   }
 
-  /** Takes note of what the gateway refuses; whether that has been told before. */
+  /** Takes note of what the gateway refuses; whether that is no news: told before, or no longer wanted. */
   #isKnownRefusal({ message }: ErrorMessage): boolean {
-    const limit = limitIn(message)
-    const isKnown = limit !== undefined && this.#limitError === message
-    if (limit) {
-      this.#limits = { ...this.#limits, ...limit }
+    const limits = { ...this.#limits, ...limitIn(message) }
+    // A limit within which all of it was is no reason that is understood here: asking again would be refused again.
+    const limit = limitIn(message) !== undefined && !fitting(this.#asked, limits).isAll
+    const isOver = limit && fitting(this.#wish(), limits).isAll
+    const isKnown = isOver || this.#limitError === message
+    if (limit && !isOver) {
+      this.#limits = limits
       this.#limitError = message
     }
-    this.#error = message
+    if (!isOver) this.#error = message
     if (message.startsWith(TOO_MANY_MESSAGES)) this.#refusal = 'rate'
     else if (this.#refusal !== 'rate') this.#refusal = limit ? 'limit' : 'unknown'
     this.#answered()
@@ -451,6 +456,7 @@ export class Connection {
   #tell(): void {
     this.#telling = undefined
     this.#toldAt = this.#environment.now()
+    this.#asked = this.#wish()
     const { symbols, exchanges, books, feed } = this.#told
     const wanted = this.#admitted()
     const deeper = wanted.books.filter((book) => books.get(bookKey(book))?.levels !== book.levels)

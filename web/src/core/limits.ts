@@ -23,10 +23,10 @@ export interface Wish {
 }
 
 const TEXTS: readonly [RegExp, keyof Limits][] = [
-  [/^Too many (?:pairs|books): .*at most (\d+)/, 'pairs'],
-  [/^Too many names: .*at most (\d+)/, 'names'],
-  [/^Name too long: .*at most (\d+)/, 'name'],
-  [/^Names too long: .*at most (\d+)/, 'bytes'],
+  [/^Too many (?:pairs|books): at most (\d+)/, 'pairs'],
+  [/^Too many names: at most (\d+)/, 'names'],
+  [/^Name too long: at most (\d+)/, 'name'],
+  [/^Names too long: at most (\d+)/, 'bytes'],
 ]
 
 /** The limit that an error of the gateway names, if it is about one. */
