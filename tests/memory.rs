@@ -90,8 +90,9 @@ fn client(gateway: &mut Gateway, address: SocketAddr, names: &[String], more: &s
     let mut tcp = TcpStream::connect(address).unwrap();
     tcp.write_all(UPGRADE).unwrap();
     let text = format!(r#"{{"action":"subscribe","symbols":{names:?},"exchanges":{VENUES:?}{more}}}"#);
-    let mut frame = vec![0x81, 0x80 | 126];
-    frame.extend_from_slice(&(text.len() as u16).to_be_bytes());
+    let mut frame = Vec::new();
+    spreadwire::wire::websocket::text_frame_header(text.len(), &mut frame);
+    frame[1] |= 0x80;
     frame.extend_from_slice(&[0; 4]);
     frame.extend_from_slice(text.as_bytes());
     tcp.write_all(&frame).unwrap();

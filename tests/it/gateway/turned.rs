@@ -7,6 +7,7 @@ use spreadwire::market::Decimal;
 use spreadwire::market::book::{Book, BookStamp, Side};
 use spreadwire::stage::Stage;
 use spreadwire::time::HandClock;
+use spreadwire::wire::websocket;
 
 use super::*;
 
@@ -113,8 +114,9 @@ impl Peer {
 
     /// Sends a text message under the mask 0.
     fn say(&mut self, text: &str) {
-        let mut frame = vec![0x81, 0x80 | 126];
-        frame.extend_from_slice(&(text.len() as u16).to_be_bytes());
+        let mut frame = Vec::new();
+        websocket::text_frame_header(text.len(), &mut frame);
+        frame[1] |= 0x80;
         frame.extend_from_slice(&[0; 4]);
         frame.extend_from_slice(text.as_bytes());
         self.tcp.write_all(&frame).unwrap();
