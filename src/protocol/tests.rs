@@ -96,6 +96,12 @@ fn s1_10_an_alert_has_nine_fields_in_order() {
         group: GROUP,
     };
     golden("arbitrage_extended", &written(|out| message::alert(&alert(Some(more)), out)));
+    // As floats these are 295.0000000000003 and 2.9529529529529554.
+    let (buy, sell) = (d("99.90"), d("102.85"));
+    let spread_pct = crate::market::opportunity::gross_pct(buy, sell);
+    let told = written(|out| message::alert(&Alert { buy, sell, spread_pct, ..alert(None) }, out));
+    let told = String::from_utf8(told).unwrap();
+    assert!(told.contains(r#""buyPrice":99.9,"sellPrice":102.85,"spreadPct":2.952952953,"profit":295,"#), "{told}");
 }
 
 #[test]
