@@ -24,8 +24,15 @@ const PREFIX: &str = "SPREADWIRE_";
 pub(super) struct Item {
     pub text: String,
     pub place: Place,
-    /// A pattern chose it: nobody asked for it on every venue.
+    /// Nobody asked for it on every venue: a pattern chose it, or an admin call added it.
     pub chosen: bool,
+}
+
+impl Item {
+    /// Whether a pattern chose it, which stands where somebody wrote it.
+    pub fn is_of_pattern(&self) -> bool {
+        self.chosen && !matches!(self.place, Place::Admin | Place::Default)
+    }
 }
 
 /// What a venue's table says.

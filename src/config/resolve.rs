@@ -1,7 +1,7 @@
 //! A [`Draft`] to a [`Config`]: names are looked up, symbols spelled in each venue's way, limits held
 //! against each other. All mistakes are collected.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -180,6 +180,7 @@ fn resolve_instruments(
     };
     let mut names: Vec<String> = if is_default { Vec::new() } else { texts(&shared) };
     let mut quoted_by: Vec<HashMap<String, String>> = Vec::with_capacity(chosen.len());
+    let mut unlisted = BTreeMap::new();
     for &at in chosen {
         let own = draft.known[at].instruments.clone();
         let path = own_path(draft.known[at].venue.facts().name);
@@ -190,13 +191,18 @@ fn resolve_instruments(
         });
         let (path, items) = own.as_ref().map_or(("instruments", &shared), |items| (path.as_str(), items));
         let list = catalogue.of(draft.known[at].venue.facts().name);
-        let native = native_symbols(draft, at, path, items, own.is_none() && is_default, list);
+        let native = native_symbols(draft, at, path, items, own.is_none() && is_default, list, &mut unlisted);
         for item in items.iter().filter(|item| native.contains_key(&item.text)) {
             if !names.contains(&item.text) {
                 names.push(item.text.clone());
             }
         }
         quoted_by.push(native);
+    }
+    for (symbol, venues) in unlisted {
+        let is_quoted = quoted_by.iter().any(|native| native.contains_key(&symbol));
+        let rest = if is_quoted { "left out there" } else { "and no other venue quotes it" };
+        draft.warnings.push(format!("instruments: {symbol} is not listed by {}, {rest}", venues.join(", ")));
     }
     if !is_default {
         for item in shared.iter().filter(|item| !quoted_by.iter().any(|native| native.contains_key(&item.text))) {
@@ -249,11 +255,22 @@ fn expanded(
         return all;
     }
     for (name, _) in lists.iter().filter(|(_, list)| list.is_none()) {
-        draft.warnings.push(format!("{path}: the list of {name} could not be read; patterns choose nothing there"));
+        draft.warnings.push(format!(
+            "{path}: the list of {name} could not be read; patterns choose nothing there until it is, what is written \
+             out is asked for"
+        ));
     }
     let patterns: Vec<&select::Pattern> = patterns.iter().map(|(pattern, _)| pattern).collect();
-    let mut written: std::collections::HashSet<String> = all.iter().map(|item| item.text.clone()).collect();
-    for text in select::chosen(&patterns, &known, limits) {
+    let mut written: HashSet<String> = all.iter().map(|item| item.text.clone()).collect();
+    let select::Chosen { symbols, mut leveraged } = select::chosen(&patterns, &known, limits);
+    leveraged.retain(|text| !written.contains(text) && !draft.without.contains(text));
+    if let Some(example) = leveraged.first() {
+        let count = leveraged.len();
+        draft.warnings.push(format!(
+            "{path}: patterns choose no leveraged tokens, and {count} would fit, such as {example}; write out what is wanted"
+        ));
+    }
+    for text in symbols {
         if !draft.without.contains(&text) && written.insert(text.clone()) {
             all.push(Item { text, place: first.place.clone(), chosen: true });
         }
@@ -268,7 +285,7 @@ fn texts(items: &[Item]) -> Vec<String> {
 /// The entries that are well-formed and named once; the others are refused.
 fn checked_symbols(draft: &mut Draft, path: &str, items: &[Item]) -> Vec<Item> {
     let mut good: Vec<Item> = Vec::with_capacity(items.len());
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     for item in items {
         match check_symbol(&item.text) {
             Err(what) => refuse_item(draft, path, item, what),
@@ -310,7 +327,8 @@ fn split_symbol(text: &str) -> Option<(&str, &str)> {
 }
 
 /// Symbol to native symbol, for the items that the venue can have. `is_default`: others are left out
-/// without a word, since nobody asked for them.
+/// without a word, since nobody asked for them. Items of `instruments` that are written out and that the venue does not
+/// list are added to `unlisted`, with the venue's name.
 fn native_symbols(
     draft: &mut Draft,
     at: usize,
@@ -318,6 +336,7 @@ fn native_symbols(
     items: &[Item],
     is_default: bool,
     list: Option<&List>,
+    unlisted: &mut BTreeMap<String, Vec<&'static str>>,
 ) -> HashMap<String, String> {
     let venue = draft.known[at].venue;
     let name = venue.facts().name;
@@ -337,13 +356,29 @@ fn native_symbols(
             [entry] => Ok(entry.native.clone()),
             [one, other, ..] => {
                 let [one, other] = [one, other].map(|entry| quoted(&entry.native));
-                refuse_item(draft, path, item, format!("{one} and {other} are both {} on {name}", item.text));
+                let what = format!("{one} and {other} are both {} on {name}", item.text);
+                match item.chosen {
+                    true => draft.warnings.push(format!("{path}: {what}, left out there")),
+                    false => refuse_item(draft, path, item, what),
+                }
                 continue;
             }
+            // Patterns choose of what is listed, and here that is not known.
+            [] if item.is_of_pattern() && list.is_none() => continue,
             // Its list is known, and this is not on it.
+            [] if item.chosen && list.is_some() => {
+                let own = |code| venue.codes().canonical(code).unwrap_or(code);
+                let is_listed = list.as_ref().is_some_and(|list| list.contains_key(&(own(base), own(quote))));
+                if let Some(why) = venue.codes().alien(base, quote).filter(|_| is_listed) {
+                    draft.warnings.push(format!("{path}: {} is left out on {name}: {why}", item.text));
+                }
+                continue;
+            }
             [] if list.is_some() && venue.native(base, quote).is_ok() => {
-                if path != "instruments" {
-                    draft.warnings.push(format!("{path}: {name} does not list {}, left out", item.text));
+                match path {
+                    "instruments" if is_default => {}
+                    "instruments" => unlisted.entry(item.text.clone()).or_default().push(name),
+                    _ => draft.warnings.push(format!("{path}: {name} does not list {}, left out", item.text)),
                 }
                 continue;
             }
@@ -549,6 +584,7 @@ fn warn_of_idle_tables(draft: &mut Draft, chosen: &[usize]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::venues::codes::Codes;
     use crate::venues::listing::Listing;
     use crate::venues::{DecodeError, ExchangeSide, Facts, FeedCodec, Symbols, venue};
 
@@ -567,6 +603,9 @@ mod tests {
         }
         fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
             self.0.codec(symbols)
+        }
+        fn codes(&self) -> Codes {
+            self.0.codes()
         }
         fn listing(&self) -> Listing {
             self.0.listing()

@@ -1,9 +1,10 @@
 //! What a pattern of instruments stands for: `BTC/*`, `*/USDT` and `*/*` over the lists of several venues. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::setting::quoted;
 use crate::discovery::List;
+use crate::venues::codes;
 
 /// A side of a pattern: `None` stands for every code.
 type Side = Option<String>;
@@ -56,27 +57,42 @@ impl Pattern {
     }
 }
 
-/// The symbols that are traded somewhere and fit one of `patterns`, within `limits`: those that most venues list
-/// first, then by name.
-pub(super) fn chosen(patterns: &[&Pattern], lists: &[&List], limits: Limits) -> Vec<String> {
+/// What patterns stand for.
+#[derive(Debug, Default)]
+pub(super) struct Chosen {
+    /// The symbols that are traded somewhere and fit: those that most venues list first, then by name.
+    pub symbols: Vec<String>,
+    /// Those that would fit and are leveraged tokens, by name. Venues issue them, each its own.
+    pub leveraged: BTreeSet<String>,
+}
+
+/// What fits one of `patterns` on `lists`, within `limits`.
+pub(super) fn chosen(patterns: &[&Pattern], lists: &[&List], limits: Limits) -> Chosen {
     let mut venues: BTreeMap<String, usize> = BTreeMap::new();
+    let mut leveraged = BTreeSet::new();
     for list in lists {
+        let bases: BTreeSet<&str> = list.entries.iter().map(|entry| entry.base.as_str()).collect();
         let fits = |base: &str, quote: &str| patterns.iter().any(|pattern| pattern.fits(base, quote));
-        let mut symbols: Vec<String> =
-            list.entries.iter().filter(|e| e.is_trading && fits(&e.base, &e.quote)).map(|e| e.symbol()).collect();
+        let fitting = list.entries.iter().filter(|entry| entry.is_trading && fits(&entry.base, &entry.quote));
+        let (funds, coins): (Vec<_>, Vec<_>) =
+            fitting.partition(|entry| codes::is_leveraged(&entry.base, |code| bases.contains(code)));
+        leveraged.extend(funds.iter().map(|entry| entry.symbol()));
+        let mut symbols: Vec<String> = coins.iter().map(|entry| entry.symbol()).collect();
         symbols.sort_unstable();
         symbols.dedup();
         for symbol in symbols {
             *venues.entry(symbol).or_default() += 1;
         }
     }
+    // What one venue's list cannot tell, another's may.
+    venues.retain(|symbol, _| !leveraged.contains(symbol));
     let mut ranked: Vec<(String, usize)> = venues.into_iter().filter(|(_, n)| *n >= limits.common_to).collect();
     // Stable: equals stay in the order of their names.
     ranked.sort_by_key(|(_, venues)| std::cmp::Reverse(*venues));
     if limits.top > 0 {
         ranked.truncate(limits.top);
     }
-    ranked.into_iter().map(|(symbol, _)| symbol).collect()
+    Chosen { symbols: ranked.into_iter().map(|(symbol, _)| symbol).collect(), leveraged }
 }
 
 #[cfg(test)]
@@ -90,7 +106,7 @@ mod tests {
             let (symbol, is_trading) = text.strip_prefix('-').map_or((*text, true), |halted| (halted, false));
             let (base, quote) = symbol.split_once('/').unwrap();
             let [base, quote] = [base, quote].map(str::to_owned);
-            Entry { native: format!("{base}{quote}"), base, quote, is_trading, tick: None, lot: None }
+            Entry { native: format!("{base}{quote}"), base, quote, is_trading, ..Entry::default() }
         });
         List { venue, entries: entries.collect(), from: From::Venue }
     }
@@ -101,13 +117,24 @@ mod tests {
         let b = list("b", &["ETH/USDT", "DOGE/USDT", "BTC/EUR"]);
         let of = |patterns: &[&str], common_to, top| {
             let read: Vec<Pattern> = patterns.iter().map(|text| Pattern::read(text).unwrap().unwrap()).collect();
-            chosen(&read.iter().collect::<Vec<_>>(), &[&a, &b], Limits { common_to, top })
+            chosen(&read.iter().collect::<Vec<_>>(), &[&a, &b], Limits { common_to, top }).symbols
         };
         assert_eq!(of(&["*/USDT"], 1, 0), ["ETH/USDT", "BTC/USDT", "DOGE/USDT"]);
         assert_eq!(of(&["*/USDT"], 2, 0), ["ETH/USDT"]);
         assert_eq!(of(&["BTC/*", "*/USDT"], 1, 2), ["ETH/USDT", "BTC/EUR"]);
         assert_eq!(of(&["*/*"], 1, 0).len(), 5, "a halted one is not chosen");
         assert_eq!(of(&["XRP/*"], 1, 0), [""; 0]);
+    }
+
+    #[test]
+    fn a_star_does_not_stand_for_leveraged_tokens() {
+        let a = list("a", &["BTC/USDT", "BTC3L/USDT", "ETH5S/USDT", "BTCUP/USDT", "NEWDOWN/USDT", "SYRUP/USDT"]);
+        let b = list("b", &["BTC/USDT", "BTC3L/USDT", "NEW/USDT", "NEWDOWN/USDT"]);
+        let star = Pattern::read("*/USDT").unwrap().unwrap();
+        let chosen = chosen(&[&star], &[&a, &b], Limits::NONE);
+        assert_eq!(chosen.symbols, ["BTC/USDT", "NEW/USDT", "SYRUP/USDT"]);
+        let leveraged: Vec<_> = chosen.leveraged.iter().map(String::as_str).collect();
+        assert_eq!(leveraged, ["BTC3L/USDT", "BTCUP/USDT", "ETH5S/USDT", "NEWDOWN/USDT"]);
     }
 
     #[test]

@@ -227,8 +227,9 @@ impl Reload {
         mistakes
     }
 
-    /// What a venue lists since a moment ago and the patterns choose. What is not listed any more stays until somebody
-    /// has the file read again: half a list is no reason to drop the rest.
+    /// Adds what the patterns choose of the lists and is not quoted yet: new instruments, and those of a venue whose
+    /// list could not be read before. What is not listed any more stays until somebody has the file read again: half a
+    /// list is no reason to drop the rest.
     fn listed(&mut self, catalogue: &Catalogue) {
         if !self.parts.plan.has_patterns() {
             return;
@@ -251,17 +252,20 @@ impl Reload {
             ));
             fresh.truncate(free);
         }
-        if fresh.is_empty() {
-            return;
-        }
         let mut config = self.parts.running.clone();
         for symbol in fresh {
-            let Some(at) = next.config.instruments.iter().position(|known| *known == symbol) else { continue };
             config.instruments.push(symbol);
-            for venue in &mut config.venues {
-                let theirs = next.config.venues.iter().find(|other| other.name() == venue.name());
-                venue.native.push(theirs.and_then(|theirs| theirs.native[at].clone()));
+            config.venues.iter_mut().for_each(|venue| venue.native.push(None));
+        }
+        for item in &next.change.added {
+            let at = config.instruments.iter().position(|known| *known == item.symbol);
+            let venue = config.venues.iter_mut().find(|venue| venue.name() == item.venue);
+            if let Some((at, venue)) = at.zip(venue) {
+                venue.native[at] = Some(item.native.clone());
             }
+        }
+        if config.venues == self.parts.running.venues {
+            return;
         }
         let change = Change::between(&self.parts.running, &config, &self.parts.directory);
         log::say(format_args!("reload: venues list what was not listed before"));
@@ -463,8 +467,7 @@ mod tests {
             quote: "USDT".to_owned(),
             native: format!("{base}{dash}USDT"),
             is_trading: true,
-            tick: None,
-            lot: None,
+            ..Entry::default()
         });
         List { venue, entries: entries.collect(), from: From::Venue }
     }

@@ -16,6 +16,7 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
+use crate::venues::codes::{Codes, alias};
 use crate::venues::depth::{Change, Diffs, Order, Page, PerInstrument};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
@@ -38,6 +39,8 @@ pub struct Binance {
     pub quotes: &'static [&'static str],
     /// What to write instead of a quote asset that it does not have; may be empty.
     pub instead: fn(&str) -> &'static str,
+    /// Its asset codes that are not the usual ones.
+    pub codes: Codes,
     /// Names a native symbol `BASE/QUOTE`.
     pub symbol_of: fn(&str) -> Option<String>,
 }
@@ -79,13 +82,20 @@ const PAGES: [(usize, u32); 4] = [(100, 240), (500, 80), (1000, 40), (5000, 8)];
 /// another one.
 const PAGE_TIMES: usize = 10;
 
+/// Codes that mean something else elsewhere (ccxt 4.5.90, `commonCurrencies`, read 2026-11-29).
+const CODES: Codes = Codes { venue: "Binance", table: &[alias("YOYO", "YOYOW")] };
+
 /// Binance, spot.
 pub static BINANCE: Binance = Binance {
     facts: &FACTS,
-    listing: Listing { address: "https://data-api.binance.vision", path: "/api/v3/exchangeInfo?permissions=SPOT" },
+    listing: Listing {
+        address: "https://data-api.binance.vision",
+        path: "/api/v3/exchangeInfo?permissions=SPOT&showPermissionSets=false",
+    },
     quotes: QUOTES,
     instead: |quote| if quote == "USD" { "; the dollar coins there are USDT, USDC and FDUSD" } else { "" },
-    symbol_of: |native| reading::split(native, QUOTES, EXCEPTIONS),
+    codes: CODES,
+    symbol_of: |native| CODES.renamed(&reading::split(native, QUOTES, EXCEPTIONS)?),
 };
 
 /// Quote assets: those of the venue's listing of 2021-10, and later ones. There is no USD market.
@@ -130,8 +140,12 @@ impl Venue for Binance {
         self.facts
     }
 
+    fn codes(&self) -> Codes {
+        self.codes
+    }
+
     fn native(&self, base: &str, quote: &str) -> Result<String, String> {
-        reading::codes(self.facts.title, base, quote)?;
+        let [base, quote] = self.codes.native(base, quote)?;
         if !self.quotes.contains(&quote) {
             return Err(format!("{} has no market in {quote}{}", self.facts.title, (self.instead)(quote)));
         }
@@ -162,6 +176,7 @@ impl Venue for Binance {
     fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
         listing::read(
             reply,
+            &self.codes,
             |root| listing::array_of(root, "symbols"),
             |row| {
                 let filter = |kind: &str| row.get("filters")?.items().find(|f| f.text_of("filterType") == Some(kind));
@@ -170,9 +185,12 @@ impl Venue for Binance {
                     base: row.text_of("baseAsset")?.to_owned(),
                     quote: row.text_of("quoteAsset")?.to_owned(),
                     native: row.text_of("symbol")?.to_owned(),
+                    // BREAK, HALT, AUCTION_MATCH, CANCEL_ONLY, PRE_TRADING, POST_TRADING, END_OF_DAY are not
+                    // (<https://github.com/binance/binance-spot-api-docs/blob/master/enums.md>).
                     is_trading: is_spot && row.text_of("status") == Some("TRADING"),
                     tick: filter("PRICE_FILTER").and_then(|f| listing::step(f, "tickSize")),
                     lot: filter("LOT_SIZE").and_then(|f| listing::step(f, "stepSize")),
+                    fee: None,
                 })
             },
         )

@@ -5,6 +5,7 @@
 //! (`serverShutdown`, stamps in microseconds) are not announced here, and understood if they come.
 
 use crate::venues::binance::{BOOKS, Binance};
+use crate::venues::codes::Codes;
 use crate::venues::listing::Listing;
 use crate::venues::reading;
 use crate::venues::{Facts, Keepalive, Limits, Opening, Pace};
@@ -56,5 +57,6 @@ pub static BINANCE_US: Binance = Binance {
     listing: Listing { address: "https://api.binance.us", path: "/api/v3/exchangeInfo" },
     quotes: QUOTES,
     instead: |_| "; most are in USD or USDT",
+    codes: Codes::usual("Binance.US"),
     symbol_of: |native| reading::split(native, QUOTES, EXCEPTIONS),
 };

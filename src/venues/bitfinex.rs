@@ -15,6 +15,7 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
+use crate::venues::codes::{Codes, alias, other, unit};
 use crate::venues::depth::{Change, Depth};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, text};
@@ -46,26 +47,51 @@ static FACTS: Facts = Facts {
     docs: "https://docs.bitfinex.com/docs/ws-public-books (2026-11-21)",
 };
 
-/// Codes that are not the usual ones: (Bitfinex's, canonical). From `pub:map:currency:sym` and ccxt 4.5.90.
-const ALIASES: [(&str, &str); 17] = [
-    ("UST", "USDT"),
-    ("UDC", "USDC"),
-    ("EUT", "EURT"),
-    ("DSH", "DASH"),
-    ("IOT", "IOTA"),
-    ("QTM", "QTUM"),
-    ("ATO", "ATOM"),
-    ("ALG", "ALGO"),
-    ("MNA", "MANA"),
-    ("DAT", "DATA"),
-    ("SNG", "SNGLS"),
-    ("QSH", "QASH"),
-    ("STJ", "STORJ"),
-    ("AMP", "AMPL"),
-    ("IDX", "ID"),
-    ("LUNA", "LUNC"),
-    ("BCHABC", "XEC"),
-];
+/// Codes that mean something else elsewhere (ccxt 4.5.90, `commonCurrencies`, read 2026-11-29); the aliases are those of
+/// <https://api-pub.bitfinex.com/v2/conf/pub:map:currency:sym>. DOG is a million Dogecoins
+/// (<https://github.com/bitfinexcom/bfx-report-ui/pull/470>); BCHN is Bitcoin Cash, which has not been listed as BCH
+/// since the fork of 2020-11 (<https://github.com/ccxt/ccxt/issues/8022>).
+const CODES: Codes = Codes {
+    venue: "Bitfinex",
+    table: &[
+        alias("UST", "USDT"),
+        alias("UDC", "USDC"),
+        alias("EUT", "EURT"),
+        alias("EUS", "EURS"),
+        alias("TSD", "TUSD"),
+        alias("ALG", "ALGO"),
+        alias("AMP", "AMPL"),
+        alias("ATO", "ATOM"),
+        alias("BCHABC", "XEC"),
+        alias("BCHN", "BCH"),
+        alias("DAT", "DATA"),
+        alias("DSH", "DASH"),
+        alias("EDO", "PNT"),
+        alias("IDX", "ID"),
+        alias("IOT", "IOTA"),
+        alias("IQX", "IQ"),
+        alias("LUNA", "LUNC"),
+        alias("LUNA2", "LUNA"),
+        alias("MNA", "MANA"),
+        alias("PAS", "PASS"),
+        alias("QSH", "QASH"),
+        alias("QTM", "QTUM"),
+        alias("RBT", "RBTC"),
+        alias("SNG", "SNGLS"),
+        alias("STJ", "STORJ"),
+        alias("TERRAUST", "USTC"),
+        alias("VSY", "VSYS"),
+        alias("WAX", "WAXP"),
+        alias("YYW", "YOYOW"),
+        alias("HTX", "HT"),
+        other("ORS", "ORSGROUP"),
+        alias("WBT", "WBTC"),
+        alias("XCH", "XCHF"),
+        alias("YGG", "YEED"),
+        alias("ZBT", "ZB"),
+        unit("DOG", "MDOGE"),
+    ],
+};
 
 /// Channels that a connection may have. Books come first, the day's figures have what is left.
 const CHANNELS_MAX: usize = 25;
@@ -86,31 +112,37 @@ const LENGTHS: [usize; 3] = [25, 100, 250];
 /// Levels a side that the checksum covers.
 const CHECKSUM_LEVELS: usize = 25;
 
+/// Base and quote of a spot symbol, in the venue's codes; `None` for paper trading and derivatives.
+fn spot_codes(native: &str) -> Option<(&str, &str)> {
+    let pair = native.strip_prefix('t')?;
+    let (base, quote) = match pair.split_once(':') {
+        Some(parts) => parts,
+        None if pair.len() == 6 => pair.split_at_checked(3)?,
+        None => return None,
+    };
+    let is_spot = |code: &str| !code.starts_with("TEST") && !code.ends_with("F0");
+    (is_spot(base) && is_spot(quote)).then_some((base, quote))
+}
+
 impl Venue for Bitfinex {
     fn facts(&self) -> &'static Facts {
         &FACTS
     }
 
+    fn codes(&self) -> Codes {
+        CODES
+    }
+
     fn native(&self, base: &str, quote: &str) -> Result<String, String> {
-        reading::codes("Bitfinex", base, quote)?;
-        reading::no_alias("Bitfinex", &ALIASES, base, quote)?;
-        let [base, quote] = [base, quote].map(|code| reading::native_code(&ALIASES, code));
+        let [base, quote] = CODES.native(base, quote)?;
         let colon = if base.len() == 3 && quote.len() == 3 { "" } else { ":" };
         Ok(format!("t{base}{colon}{quote}"))
     }
 
     fn symbol_of(&self) -> fn(&str) -> Option<String> {
         |native| {
-            let pair = native.strip_prefix('t')?;
-            let (base, quote) = match pair.split_once(':') {
-                Some(parts) => parts,
-                None if pair.len() == 6 => pair.split_at_checked(3)?,
-                None => return None,
-            };
-            // Paper trading, and derivatives.
-            let is_spot = |code: &str| reading::is_code(code) && !code.starts_with("TEST") && !code.ends_with("F0");
-            let canonical = |code| reading::canonical_code(&ALIASES, code);
-            (is_spot(base) && is_spot(quote)).then(|| format!("{}/{}", canonical(base), canonical(quote)))
+            let (base, quote) = spot_codes(native)?;
+            CODES.symbol(base, quote)
         }
     }
 
@@ -127,16 +159,16 @@ impl Venue for Bitfinex {
     }
 
     fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
-        let symbol_of = self.symbol_of();
         listing::read(
             reply,
+            &CODES,
             |root| root.at(0).filter(Value::is_array).map(|pairs| pairs.items().collect()),
             |pair| {
                 let native = format!("t{}", pair.text()?);
-                let symbol = symbol_of(&native)?;
-                let [base, quote] = symbol.split_once('/').map(|(base, quote)| [base, quote].map(str::to_owned))?;
+                let (base, quote) = spot_codes(&native)?;
+                let [base, quote] = [base, quote].map(str::to_owned);
                 // What is listed is traded; prices have five significant digits, which is no fixed step.
-                Some(Entry { base, quote, native, is_trading: true, tick: None, lot: None })
+                Some(Entry { base, quote, native, is_trading: true, ..Entry::default() })
             },
         )
     }
@@ -157,7 +189,9 @@ impl Venue for Bitfinex {
                 let limits = json!([null, null, null, "0.00001", "2000.0", null, null, null, null, null, null, null]);
                 pairs.map(|pair| json!([pair, limits])).collect()
             }
-            "/v2/conf/pub:map:currency:sym" => ALIASES.iter().map(|(native, common)| json!([native, common])).collect(),
+            "/v2/conf/pub:map:currency:sym" => {
+                CODES.table.iter().map(|code| json!([code.native, code.canonical])).collect()
+            }
             _ => return None,
         };
         Some(json!([rows]).to_string())

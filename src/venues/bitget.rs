@@ -15,9 +15,10 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::{self, DayStatistics};
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
+use crate::venues::codes::{Codes, alias, other};
 use crate::venues::depth::{Chained, Change, LEVELS_MAX, Link, Quoted, paired_checksum};
 use crate::venues::ladder::{self, levels_of};
-use crate::venues::listing::{self, Entry, Listing};
+use crate::venues::listing::{self, Entry, Fee, Listing};
 use crate::venues::reading::{
     self, Sequences, array, changes, figure, integer, integer_if_any, level, side_if_any, text, time,
 };
@@ -62,13 +63,30 @@ const TICKER: &str = "ticker";
 /// smaller (the page of [`FACTS`] and <https://www.bitget.com/api-doc/uta/websocket/public/Order-Book-Channel>, read 2026-11-21).
 const BOOKS: &str = "books";
 
+/// Codes that mean something else elsewhere (ccxt 4.5.90, `commonCurrencies`, read 2026-11-29).
+const CODES: Codes = Codes {
+    venue: "Bitget",
+    table: &[
+        other("APX", "ASTROPEPEX"),
+        other("DEGEN", "DEGENREBORN"),
+        other("EVA", "EVADORE"),
+        other("JADE", "JADEPROTOCOL"),
+        other("OMNI", "OMNIBITGET"),
+        alias("TONCOIN", "TON"),
+    ],
+};
+
 impl Venue for Bitget {
     fn facts(&self) -> &'static Facts {
         &FACTS
     }
 
+    fn codes(&self) -> Codes {
+        CODES
+    }
+
     fn native(&self, base: &str, quote: &str) -> Result<String, String> {
-        reading::codes("Bitget", base, quote)?;
+        let [base, quote] = CODES.native(base, quote)?;
         if !QUOTES.contains(&quote) {
             return Err(format!("Bitget has no market in {quote}; most are in USDT or USDC"));
         }
@@ -77,7 +95,7 @@ impl Venue for Bitget {
 
     fn symbol_of(&self) -> fn(&str) -> Option<String> {
         // As v1 called them over REST.
-        |native| reading::split(native.strip_suffix("_SPBL").unwrap_or(native), QUOTES, &[])
+        |native| CODES.renamed(&reading::split(native.strip_suffix("_SPBL").unwrap_or(native), QUOTES, &[])?)
     }
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
@@ -96,15 +114,19 @@ impl Venue for Bitget {
     fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
         listing::read(
             reply,
+            &CODES,
             |root| listing::array_of(root, "data"),
             |row| {
                 Some(Entry {
                     base: row.text_of("baseCoin")?.to_owned(),
                     quote: row.text_of("quoteCoin")?.to_owned(),
                     native: row.text_of("symbol")?.to_owned(),
+                    // `gray` is open to some accounts only; `halt` and `offline` to none
+                    // (<https://www.bitget.com/api-doc/spot/market/Get-Symbols>).
                     is_trading: row.text_of("status") == Some("online"),
                     tick: listing::decimals(row, "pricePrecision"),
                     lot: listing::decimals(row, "quantityPrecision"),
+                    fee: Fee::of_share(row.get("takerFeeRate")),
                 })
             },
         )

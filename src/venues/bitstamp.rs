@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 use crate::market::book::{Book, Side};
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
+use crate::venues::codes::{Codes, alias};
 use crate::venues::depth::{Change, Depth, OVERTAKEN_MAX_NS, Order, PerInstrument, Stitch, Stitched};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
@@ -53,8 +54,8 @@ const QUOTES: &[&str] = &["USD", "EUR", "BTC", "GBP", "USDT", "PAX", "ETH", "USD
 const EXCEPTIONS: &[(&str, usize)] =
     &[("BTCRLUSD", 3), ("ETHRLUSD", 3), ("XRPRLUSD", 3), ("USDTRLUSD", 4), ("USDCRLUSD", 4)];
 
-/// Codes that are not the usual ones: (Bitstamp's, canonical). Its UST is Terra's dollar.
-const ALIASES: [(&str, &str); 1] = [("UST", "USTC")];
+/// Its UST is Terra's dollar (ccxt 4.5.90, `commonCurrencies`, read 2026-11-29).
+const CODES: Codes = Codes { venue: "Bitstamp", table: &[alias("UST", "USTC")] };
 
 /// The two channels that are read, by the beginning of their names.
 const BOOK: &str = "order_book_";
@@ -65,11 +66,13 @@ impl Venue for Bitstamp {
         &FACTS
     }
 
+    fn codes(&self) -> Codes {
+        CODES
+    }
+
     fn native(&self, base: &str, quote: &str) -> Result<String, String> {
-        reading::codes("Bitstamp", base, quote)?;
-        reading::no_alias("Bitstamp", &ALIASES, base, quote)?;
-        let native = |code| reading::native_code(&ALIASES, code).to_lowercase();
-        Ok(native(base) + &native(quote))
+        let [base, quote] = CODES.native(base, quote)?;
+        Ok(base.to_lowercase() + &quote.to_lowercase())
     }
 
     fn symbol_of(&self) -> fn(&str) -> Option<String> {
@@ -77,10 +80,7 @@ impl Venue for Bitstamp {
             if native.bytes().any(|byte| byte.is_ascii_uppercase()) {
                 return None;
             }
-            let symbol = reading::split(&native.to_uppercase(), QUOTES, EXCEPTIONS)?;
-            let (base, quote) = symbol.split_once('/')?;
-            let canonical = |code| reading::canonical_code(&ALIASES, code);
-            Some(format!("{}/{}", canonical(base), canonical(quote)))
+            CODES.renamed(&reading::split(&native.to_uppercase(), QUOTES, EXCEPTIONS)?)
         }
     }
 
@@ -100,14 +100,15 @@ impl Venue for Bitstamp {
     fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
         listing::read(
             reply,
+            &CODES,
             |root| root.is_array().then(|| root.items().collect()),
             |row| {
                 let (base, quote) = row.text_of("name")?.split_once('/')?;
-                let [base, quote] = [base, quote].map(|code| reading::canonical_code(&ALIASES, code).to_owned());
+                let [base, quote] = [base, quote].map(str::to_owned);
                 let native = row.text_of("market_symbol").or(row.text_of("url_symbol"))?.to_owned();
                 let is_trading = row.text_of("trading") == Some("Enabled");
                 let (tick, lot) = (listing::decimals(row, "counter_decimals"), listing::decimals(row, "base_decimals"));
-                Some(Entry { base, quote, native, is_trading, tick, lot })
+                Some(Entry { base, quote, native, is_trading, tick, lot, fee: None })
             },
         )
     }

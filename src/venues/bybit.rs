@@ -14,6 +14,7 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::{self, DayStatistics};
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
+use crate::venues::codes::Codes;
 use crate::venues::depth::{Chained, Change, Link, Quoted};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
@@ -61,13 +62,19 @@ const DEEP: [(&str, usize); 3] = [("orderbook.50", 50), ("orderbook.200", 200), 
 /// Topics in one request.
 const TOPICS_PER_REQUEST: usize = 10;
 
+const CODES: Codes = Codes::usual("Bybit");
+
 impl Venue for Bybit {
     fn facts(&self) -> &'static Facts {
         &FACTS
     }
 
+    fn codes(&self) -> Codes {
+        CODES
+    }
+
     fn native(&self, base: &str, quote: &str) -> Result<String, String> {
-        reading::codes("Bybit", base, quote)?;
+        let [base, quote] = CODES.native(base, quote)?;
         if !QUOTES.contains(&quote) {
             return Err(format!("Bybit has no market in {quote}; most are in USDT or USDC"));
         }
@@ -75,7 +82,7 @@ impl Venue for Bybit {
     }
 
     fn symbol_of(&self) -> fn(&str) -> Option<String> {
-        |native| reading::split(native, QUOTES, EXCEPTIONS)
+        |native| CODES.renamed(&reading::split(native, QUOTES, EXCEPTIONS)?)
     }
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
@@ -100,6 +107,7 @@ impl Venue for Bybit {
     fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
         listing::read(
             reply,
+            &CODES,
             |root| listing::array_of(root.get("result")?, "list"),
             |row| {
                 Some(Entry {
@@ -109,6 +117,7 @@ impl Venue for Bybit {
                     is_trading: row.text_of("status") == Some("Trading"),
                     tick: row.get("priceFilter").and_then(|f| listing::step(f, "tickSize")),
                     lot: row.get("lotSizeFilter").and_then(|f| listing::step(f, "basePrecision")),
+                    fee: None,
                 })
             },
         )

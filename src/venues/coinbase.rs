@@ -15,6 +15,7 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
+use crate::venues::codes::{Codes, alias};
 use crate::venues::depth::{Change, Depth, LEVELS_MAX, PerInstrument};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
@@ -54,26 +55,39 @@ const OWN_USDC_BOOK: [&str; 5] = ["USDT", "EURC", "XSGD", "TGBP", "AUDD"];
 /// Products in one subscribe request. No limit is published; a request stays within a few kilobytes.
 const PRODUCTS_PER_REQUEST: usize = 100;
 
+/// Its CGLD is Celo (ccxt 4.5.90, `commonCurrencies`, read 2026-11-29).
+const CODES: Codes = Codes { venue: "Coinbase", table: &[alias("CGLD", "CELO")] };
+
+/// What a product that is online may say besides, and then no taker's order is accepted. `limit_only` is not one: an
+/// immediate limit order takes (<https://github.com/dougdellolio/coinbasepro-csharp/issues/208>). In an auction the book
+/// is crossed by design.
+const NOT_TRADING: [&str; 6] =
+    ["trading_disabled", "is_disabled", "view_only", "cancel_only", "post_only", "auction_mode"];
+
 impl Venue for Coinbase {
     fn facts(&self) -> &'static Facts {
         &FACTS
     }
 
+    fn codes(&self) -> Codes {
+        CODES
+    }
+
     fn native(&self, base: &str, quote: &str) -> Result<String, String> {
-        reading::codes("Coinbase", base, quote)?;
+        let [native, quote] = CODES.native(base, quote)?;
         if base == "XBT" {
             return Err(format!("Coinbase calls it BTC: write BTC/{quote}"));
         }
         if quote == "USDC" && !OWN_USDC_BOOK.contains(&base) {
             return Err(format!("Coinbase serves {base}-USDC as the {base}-USD book: write {base}/USD"));
         }
-        Ok(format!("{base}-{quote}"))
+        Ok(format!("{native}-{quote}"))
     }
 
     fn symbol_of(&self) -> fn(&str) -> Option<String> {
         |native| {
             let (base, quote) = native.split_once('-')?;
-            (reading::is_code(base) && reading::is_code(quote)).then(|| format!("{base}/{quote}"))
+            CODES.symbol(base, quote)
         }
     }
 
@@ -94,21 +108,22 @@ impl Venue for Coinbase {
     fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
         listing::read(
             reply,
+            &CODES,
             |root| listing::array_of(root, "products"),
             |row| {
                 // An alias is served as the book that it stands for; it is no second one.
                 if row.text_of("alias").is_some_and(|alias| !alias.is_empty()) {
                     return None;
                 }
-                let off = |field| row.get(field).and_then(|v| v.boolean()).unwrap_or(false);
+                let off = |field| listing::is_set(row, field);
                 Some(Entry {
                     base: row.text_of("base_currency_id")?.to_owned(),
                     quote: row.text_of("quote_currency_id")?.to_owned(),
                     native: row.text_of("product_id")?.to_owned(),
-                    is_trading: row.text_of("status") == Some("online")
-                        && !["trading_disabled", "is_disabled", "view_only"].into_iter().any(off),
+                    is_trading: row.text_of("status") == Some("online") && !NOT_TRADING.into_iter().any(off),
                     tick: listing::step(row, "price_increment"),
                     lot: listing::step(row, "base_increment"),
+                    fee: None,
                 })
             },
         )

@@ -14,10 +14,11 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
+use crate::venues::codes::Codes;
 use crate::venues::depth::{Chained, Change, Link, PerInstrument, Quoted};
 use crate::venues::ladder::levels_of;
 use crate::venues::listing::{self, Entry, Listing};
-use crate::venues::reading::{self, Asked, array, changes, figure, integer, integer_if_any, side_if_any, text, time};
+use crate::venues::reading::{Asked, array, changes, figure, integer, integer_if_any, side_if_any, text, time};
 use crate::venues::writing::{self, Subscriptions};
 use crate::venues::{
     Books, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market,
@@ -57,20 +58,26 @@ const WRONG_CHANNEL: [&str; 2] = ["40003", "40004"];
 const BOOK: &str = "book";
 const TICKER: &str = "ticker";
 
+const CODES: Codes = Codes::usual("Crypto.com");
+
 impl Venue for CryptoCom {
     fn facts(&self) -> &'static Facts {
         &FACTS
     }
 
+    fn codes(&self) -> Codes {
+        CODES
+    }
+
     fn native(&self, base: &str, quote: &str) -> Result<String, String> {
-        reading::codes("Crypto.com", base, quote)?;
+        let [base, quote] = CODES.native(base, quote)?;
         Ok(format!("{base}_{quote}"))
     }
 
     fn symbol_of(&self) -> fn(&str) -> Option<String> {
         // Perpetuals and futures (`BTCUSD-PERP`) have no such mark.
         |native| match native.split_once('_') {
-            Some((base, quote)) if reading::is_code(base) && reading::is_code(quote) => Some(format!("{base}/{quote}")),
+            Some((base, quote)) => CODES.symbol(base, quote),
             _ => None,
         }
     }
@@ -91,6 +98,7 @@ impl Venue for CryptoCom {
     fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
         listing::read(
             reply,
+            &CODES,
             |root| listing::array_of(root.get("result")?, "data"),
             |row| {
                 if row.text_of("inst_type") != Some("CCY_PAIR") {
@@ -103,6 +111,7 @@ impl Venue for CryptoCom {
                     is_trading: row.get("tradable").and_then(|v| v.boolean()).unwrap_or(true),
                     tick: listing::step(row, "price_tick_size"),
                     lot: listing::step(row, "qty_tick_size"),
+                    fee: None,
                 })
             },
         )

@@ -14,11 +14,12 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::{self, DayStatistics};
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
+use crate::venues::codes::{Codes, alias, other};
 use crate::venues::depth::{Chained, Change, Depth, Diffs, Link, Order, PerInstrument, Quoted};
 use crate::venues::ladder::{self, levels_of};
-use crate::venues::listing::{self, Entry, Listing};
+use crate::venues::listing::{self, Entry, Fee, Listing};
 use crate::venues::reading::{
-    self, Asked, Sequences, changes, figure, integer, integer_if_any, level, side_if_any, text, time,
+    Asked, Sequences, changes, figure, integer, integer_if_any, level, side_if_any, text, time,
 };
 use crate::venues::writing::{self, Subscriptions};
 use crate::venues::{
@@ -63,19 +64,49 @@ const OBU_LEVELS: [usize; 2] = [50, 400];
 const BOOK_UPDATE: &str = "spot.order_book_update";
 const BOOK: &str = "spot.order_book";
 
+/// Codes that mean something else elsewhere (ccxt 4.5.90, `commonCurrencies`, read 2026-11-29). Its MPH is Morpher; 88mph has its
+/// whole name.
+const CODES: Codes = Codes {
+    venue: "Gate",
+    table: &[
+        other("ASS", "ASSF"),
+        other("AXIS", "AXISDEFI"),
+        other("BIFI", "BITCOINFILE"),
+        other("BOX", "DEFIBOX"),
+        other("BYN", "BEYONDFI"),
+        other("EGG", "GOOSEFINANCE"),
+        other("GTC", "GAMECOM"),
+        other("HIT", "HITCHAIN"),
+        other("MM", "MILLION"),
+        other("MPH", "MORPHER"),
+        alias("88MPH", "MPH"),
+        other("ORT", "XREATORS"),
+        other("POINT", "GATEPOINT"),
+        other("RAI", "RAIREFLEXINDEX"),
+        other("SBTC", "SUPERBITCOIN"),
+        other("TNC", "TRINITYNETWORKCREDIT"),
+        other("TRAC", "TRACO"),
+        other("VAI", "VAIOT"),
+    ],
+};
+
 impl Venue for Gate {
     fn facts(&self) -> &'static Facts {
         &FACTS
     }
 
+    fn codes(&self) -> Codes {
+        CODES
+    }
+
     fn native(&self, base: &str, quote: &str) -> Result<String, String> {
-        reading::codes("Gate", base, quote)?;
+        let [base, quote] = CODES.native(base, quote)?;
         Ok(format!("{base}_{quote}"))
     }
 
     fn symbol_of(&self) -> fn(&str) -> Option<String> {
         |native| match native.split_once('_') {
-            Some((base, quote)) if reading::is_code(base) && reading::is_code(quote) => Some(format!("{base}/{quote}")),
+            Some((base, quote)) => CODES.symbol(base, quote),
             _ => None,
         }
     }
@@ -96,15 +127,18 @@ impl Venue for Gate {
     fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
         listing::read(
             reply,
+            &CODES,
             |root| root.is_array().then(|| root.items().collect()),
             |row| {
                 Some(Entry {
                     base: row.text_of("base")?.to_owned(),
                     quote: row.text_of("quote")?.to_owned(),
                     native: row.text_of("id")?.to_owned(),
+                    // `buyable` and `sellable` are open on one side only.
                     is_trading: row.text_of("trade_status") == Some("tradable"),
                     tick: listing::decimals(row, "precision"),
                     lot: listing::decimals(row, "amount_precision"),
+                    fee: Fee::of_percent(row.get("fee")),
                 })
             },
         )

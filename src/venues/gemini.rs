@@ -12,6 +12,7 @@ use serde_json::{Value as Json, json};
 use crate::market::book::{Book, Side};
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
+use crate::venues::codes::Codes;
 use crate::venues::depth::{Chained, Change, Depth, LEVELS_MAX, Link, PerInstrument, Quoted};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
@@ -64,13 +65,19 @@ const BASES_LIKE_QUOTES: [&str; 2] = ["PAXG", "USDG"];
 /// Streams asked for in one request. No limit is published.
 const STREAMS_PER_REQUEST: usize = 100;
 
+const CODES: Codes = Codes::usual("Gemini");
+
 impl Venue for Gemini {
     fn facts(&self) -> &'static Facts {
         &FACTS
     }
 
+    fn codes(&self) -> Codes {
+        CODES
+    }
+
     fn native(&self, base: &str, quote: &str) -> Result<String, String> {
-        reading::codes("Gemini", base, quote)?;
+        let [base, quote] = CODES.native(base, quote)?;
         if !QUOTES.contains(&quote) {
             return Err(format!("Gemini has no market in {quote}; most are in USD, USDC, GUSD or RLUSD"));
         }
@@ -107,6 +114,7 @@ impl Venue for Gemini {
     fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
         listing::read(
             reply,
+            &CODES,
             |root| root.is_array().then(|| root.items().collect()),
             |row| {
                 // Names alone; steps and status are a request for each.
@@ -114,7 +122,7 @@ impl Venue for Gemini {
                 let symbol = symbol_of(&native)?;
                 let (base, quote) = symbol.split_once('/')?;
                 let (base, quote) = (base.to_owned(), quote.to_owned());
-                Some(Entry { base, quote, native, is_trading: true, tick: None, lot: None })
+                Some(Entry { base, quote, native, is_trading: true, ..Entry::default() })
             },
         )
     }

@@ -12,6 +12,7 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
+use crate::venues::codes::{Codes, other};
 use crate::venues::depth::{Change, Order, Stitch, Stitched};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
@@ -60,13 +61,33 @@ const UNPACKED_MAX: usize = 8 << 20;
 /// Seconds between two pings of the venue.
 const PING_EVERY: u64 = 5;
 
+/// Codes that mean something else elsewhere (ccxt 4.5.90, `commonCurrencies`, read 2026-11-29).
+const CODES: Codes = Codes {
+    venue: "HTX",
+    table: &[
+        other("BIFI", "BITCOINFILE"),
+        other("FUD", "FTXUSERSDEBT"),
+        other("GET", "THEMIS"),
+        other("GTC", "GAMECOM"),
+        other("HIT", "HITCHAIN"),
+        other("NGL", "GFNGL"),
+        other("PNT", "PENTA"),
+        other("SBTC", "SUPERBITCOIN"),
+        other("SOUL", "SOULSAVER"),
+    ],
+};
+
 impl Venue for Htx {
     fn facts(&self) -> &'static Facts {
         &FACTS
     }
 
+    fn codes(&self) -> Codes {
+        CODES
+    }
+
     fn native(&self, base: &str, quote: &str) -> Result<String, String> {
-        reading::codes("HTX", base, quote)?;
+        let [base, quote] = CODES.native(base, quote)?;
         if quote == "USD" {
             return Err("HTX has no market in USD; the dollar coins there are USDT, USDC and USDD".to_owned());
         }
@@ -76,7 +97,7 @@ impl Venue for Htx {
     fn symbol_of(&self) -> fn(&str) -> Option<String> {
         |native| {
             let is_lower = !native.bytes().any(|byte| byte.is_ascii_uppercase());
-            is_lower.then(|| reading::split(&native.to_uppercase(), QUOTES, &[]))?
+            CODES.renamed(&is_lower.then(|| reading::split(&native.to_uppercase(), QUOTES, &[]))??)
         }
     }
 
@@ -111,11 +132,13 @@ impl Venue for Htx {
     fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
         listing::read(
             reply,
+            &CODES,
             |root| listing::array_of(root, "data"),
             |row| {
                 // By the names of the second list, or of the first.
                 let word = |new: &str, old: &str| row.text_of(new).or(row.text_of(old));
-                let is_enabled = row.get("te").and_then(|te| te.boolean()).unwrap_or(true);
+                let is_enabled = row.get("te").and_then(|te| te.boolean()).unwrap_or(true)
+                    && row.text_of("api-trading").is_none_or(|state| state == "enabled");
                 Some(Entry {
                     base: word("bc", "base-currency")?.to_uppercase(),
                     quote: word("qc", "quote-currency")?.to_uppercase(),
@@ -123,6 +146,7 @@ impl Venue for Htx {
                     is_trading: row.text_of("state") == Some("online") && is_enabled,
                     tick: listing::decimals(row, "tpp").or(listing::decimals(row, "price-precision")),
                     lot: listing::decimals(row, "tap").or(listing::decimals(row, "amount-precision")),
+                    fee: None,
                 })
             },
         )

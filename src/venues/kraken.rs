@@ -15,9 +15,10 @@ use crate::market::decimal::POW10;
 use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
+use crate::venues::codes::{Codes, alias};
 use crate::venues::depth::{Change, Depth, PerInstrument};
 use crate::venues::ladder::levels_of;
-use crate::venues::listing::{self, Entry, Listing};
+use crate::venues::listing::{self, Entry, Fee, Listing};
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::{
     BookNote, Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits,
@@ -48,20 +49,22 @@ static FACTS: Facts = Facts {
     docs: "https://docs.kraken.com/api/docs/websocket-v2/ticker (2026-11-20)",
 };
 
-/// Assets whose code here is not the usual one: (Kraken's, canonical). Where the venue renamed nothing the codes
-/// mean other coins elsewhere: its LUNA is Terra Classic, its REP the first Augur token.
-const ALIASES: [(&str, &str); 7] = [
-    ("XBT", "BTC"),
-    ("XDG", "DOGE"),
-    ("LUNA", "LUNC"),
-    ("LUNA2", "LUNA"),
-    ("UST", "USTC"),
-    ("REP", "REPV1"),
-    ("REPV2", "REP"),
-];
+/// Codes of the v2 feed that mean something else elsewhere (ccxt 4.5.90, `commonCurrencies`, read 2026-11-29). Where the venue renamed nothing they are other
+/// coins elsewhere: its LUNA is Terra Classic, its REP the first Augur token.
+const CODES: Codes = Codes {
+    venue: "Kraken",
+    table: &[
+        alias("LUNA", "LUNC"),
+        alias("LUNA2", "LUNA"),
+        alias("UST", "USTC"),
+        alias("REP", "REPV1"),
+        alias("REPV2", "REP"),
+        alias("FEE", "KFEE"),
+    ],
+};
 
-/// Codes of v1 and REST only: v2 has the usual ones, and refuses these.
-const V1_ONLY: [&str; 2] = ["XBT", "XDG"];
+/// Codes of v1 and REST only, and the usual ones, which v2 has. It refuses the former.
+const V1_ONLY: [(&str, &str); 2] = [("XBT", "BTC"), ("XDG", "DOGE")];
 
 /// Symbols in one subscribe request. No limit is published.
 const SYMBOLS_PER_REQUEST: usize = 100;
@@ -74,16 +77,25 @@ impl Venue for Kraken {
         &FACTS
     }
 
+    fn codes(&self) -> Codes {
+        CODES
+    }
+
     fn native(&self, base: &str, quote: &str) -> Result<String, String> {
-        reading::codes("Kraken", base, quote)?;
-        Ok(format!("{}/{}", native_code(base, base, quote)?, native_code(quote, base, quote)?))
+        if let Some((code, _)) = V1_ONLY.iter().find(|(code, _)| [base, quote].contains(code)) {
+            let (base, quote) = (v2(base), v2(quote));
+            return Err(format!("Kraken's v2 feed has no {code}: write {base}/{quote}"));
+        }
+        let [base, quote] = CODES.native(base, quote)?;
+        Ok(format!("{base}/{quote}"))
     }
 
     fn symbol_of(&self) -> fn(&str) -> Option<String> {
         |native| {
             let (base, quote) = native.split_once('/')?;
             let plain = |code: &str| !code.is_empty() && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');
-            (plain(base) && plain(quote)).then(|| format!("{}/{}", canonical(base), canonical(quote)))
+            let (base, quote) = (CODES.canonical(v2(base))?, CODES.canonical(v2(quote))?);
+            (plain(base) && plain(quote)).then(|| format!("{base}/{quote}"))
         }
     }
 
@@ -104,18 +116,23 @@ impl Venue for Kraken {
     fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
         listing::read(
             reply,
+            &CODES,
             |root| Some(root.get("result")?.members().map(|(_, row)| row).collect()),
             |row| {
                 // `wsname` is v1's; v2 writes the usual codes where v1 had its own. Dark pools (`.d`) have none.
                 let (base, quote) = row.text_of("wsname")?.split_once('/')?;
-                let v2 = |code| if V1_ONLY.contains(&code) { canonical(code) } else { code }.to_owned();
+                let [base, quote] = [v2(base), v2(quote)];
                 Some(Entry {
-                    base: canonical(base).to_owned(),
-                    quote: canonical(quote).to_owned(),
-                    native: format!("{}/{}", v2(base), v2(quote)),
-                    is_trading: row.text_of("status").is_none_or(|status| status == "online"),
+                    base: base.to_owned(),
+                    quote: quote.to_owned(),
+                    native: format!("{base}/{quote}"),
+                    // Not `cancel_only`, `post_only`, `reduce_only`, `delisted` and others; while only limit orders are
+                    // taken, an immediate one takes.
+                    is_trading: row.text_of("status").is_none_or(|status| ["online", "limit_only"].contains(&status)),
                     tick: listing::step(row, "tick_size").or_else(|| listing::decimals(row, "pair_decimals")),
                     lot: listing::decimals(row, "lot_decimals"),
+                    // Tiers by volume: the first is for everybody.
+                    fee: Fee::of_percent(row.get("fees").and_then(|tiers| tiers.at(0)?.at(1))),
                 })
             },
         )
@@ -128,7 +145,7 @@ impl Venue for Kraken {
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
         listing::asked(self, method, target)?;
         let v1 = |code: &str| {
-            let own = ALIASES.iter().find(|(own, canonical)| *canonical == code && V1_ONLY.contains(own));
+            let own = V1_ONLY.iter().find(|(_, usual)| *usual == code);
             own.map_or(code, |(own, _)| own).to_owned()
         };
         let row = |it: Listed| {
@@ -144,24 +161,9 @@ impl Venue for Kraken {
     }
 }
 
-fn canonical(code: &str) -> &str {
-    ALIASES.iter().find(|(native, _)| *native == code).map_or(code, |(_, canonical)| canonical)
-}
-
-fn native_code<'a>(code: &'a str, base: &str, quote: &str) -> Result<&'a str, String> {
-    if V1_ONLY.contains(&code) {
-        let (base, quote) = (canonical(base), canonical(quote));
-        return Err(format!("Kraken's v2 feed has no {code}: write {base}/{quote}"));
-    }
-    if let Some((native, _)) =
-        ALIASES.iter().find(|(native, canonical)| *canonical == code && !V1_ONLY.contains(native))
-    {
-        return Ok(native);
-    }
-    match canonical(code) {
-        same if same == code => Ok(code),
-        other => Err(format!("Kraken's {code} is what others call {other}: write {other}")),
-    }
+/// The code that v2 has for one of v1.
+fn v2(code: &str) -> &str {
+    V1_ONLY.iter().find(|(own, _)| *own == code).map_or(code, |(_, usual)| usual)
 }
 
 struct Codec {

@@ -14,9 +14,10 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::{self, DayStatistics};
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
+use crate::venues::codes::{Codes, alias, other};
 use crate::venues::depth::{Change, Depth, Order, Page, PerInstrument};
 use crate::venues::ladder::{self, levels_of};
-use crate::venues::listing::{self, Entry, Listing};
+use crate::venues::listing::{self, Entry, Fee, Listing};
 use crate::venues::paged::PagedBooks;
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::writing::{pairs, rows};
@@ -57,9 +58,22 @@ const TOKEN_PATH: &str = "/api/v1/bullet-public";
 /// Symbols that a topic may name.
 const SYMBOLS_PER_TOPIC: usize = 100;
 
-/// Renamed coins: a symbol never changes while its coin's name may. (Base in the symbol, coin.) From the listing
-/// of April 2021, where `symbol` and `name` differ.
-const ALIASES: [(&str, &str); 4] = [("BCHSV", "BSV"), ("WAX", "WAXP"), ("LOKI", "OXEN"), ("R", "REV")];
+/// Codes that mean something else elsewhere (ccxt 4.5.90, `commonCurrencies`, read 2026-11-29). A renamed coin keeps its `symbol` while its `name` in the list
+/// follows: LOKI, R.
+const CODES: Codes = Codes {
+    venue: "KuCoin",
+    table: &[
+        alias("BCHSV", "BSV"),
+        alias("WAX", "WAXP"),
+        alias("LOKI", "OXEN"),
+        alias("R", "REV"),
+        other("ALT", "APTOSLAUNCHTOKEN"),
+        alias("KALT", "ALT"),
+        other("BIFI", "BIFIF"),
+        other("FUD", "FTXUSERSDEBT"),
+        other("VAI", "VAIOT"),
+    ],
+};
 
 /// Changes that may wait for a snapshot; one more and waiting begins anew.
 pub const WAITING_MAX: usize = 4096;
@@ -69,8 +83,7 @@ const RESTART: u64 = 1_000_000;
 
 fn symbol_of(native: &str) -> Option<String> {
     let (base, quote) = native.split_once('-')?;
-    let coin = ALIASES.iter().find(|(native, _)| *native == base).map_or(base, |(_, coin)| coin);
-    (reading::is_code(base) && reading::is_code(quote)).then(|| format!("{coin}/{quote}"))
+    CODES.symbol(base, quote)
 }
 
 impl Venue for Kucoin {
@@ -78,15 +91,15 @@ impl Venue for Kucoin {
         &FACTS
     }
 
+    fn codes(&self) -> Codes {
+        CODES
+    }
+
     fn native(&self, base: &str, quote: &str) -> Result<String, String> {
-        reading::codes("KuCoin", base, quote)?;
+        let [native, quote] = CODES.native(base, quote)?;
         if base == "XBT" {
             return Err(format!("KuCoin's spot market calls it BTC: write BTC/{quote}"));
         }
-        if let Some((_, coin)) = ALIASES.iter().find(|(native, _)| *native == base) {
-            return Err(format!("KuCoin's {base}-{quote} is the coin {coin}: write {coin}/{quote}"));
-        }
-        let native = ALIASES.iter().find(|(_, coin)| *coin == base).map_or(base, |(native, _)| native);
         Ok(format!("{native}-{quote}"))
     }
 
@@ -110,19 +123,21 @@ impl Venue for Kucoin {
     fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
         listing::read(
             reply,
+            &CODES,
             |root| listing::array_of(root, "data"),
             |row| {
                 // `symbol` never changes, `name` follows the coin; codes come in either letter case.
                 let native = row.text_of("symbol")?;
-                let symbol = symbol_of(native)?;
-                let (base, quote) = symbol.split_once('/')?;
+                let (base, quote) = native.split_once('-')?;
+                let is_open = listing::is_set(row, "enableTrading") && !listing::is_set(row, "callauctionIsEnabled");
                 Some(Entry {
                     base: base.to_owned(),
                     quote: quote.to_owned(),
                     native: native.to_owned(),
-                    is_trading: row.get("enableTrading").and_then(|v| v.boolean()).unwrap_or(false),
+                    is_trading: is_open,
                     tick: listing::step(row, "priceIncrement"),
                     lot: listing::step(row, "baseIncrement"),
+                    fee: Fee::of_times(row.get("takerFeeCoefficient")),
                 })
             },
         )
@@ -878,7 +893,7 @@ mod tests {
     fn f41_renamed_coins_are_found_under_their_old_symbol() {
         assert_eq!(Kucoin.native("BSV", "USDT"), Ok("BCHSV-USDT".to_owned()));
         assert_eq!(Kucoin.symbol_of()("BCHSV-USDT"), Some("BSV/USDT".to_owned()));
-        assert!(Kucoin.native("BCHSV", "USDT").unwrap_err().ends_with("write BSV/USDT"));
+        assert!(Kucoin.native("BCHSV", "USDT").unwrap_err().ends_with("write BSV"));
         assert!(Kucoin.native("XBT", "USDT").unwrap_err().ends_with("write BTC/USDT"));
         assert_eq!(Kucoin.symbol_of()("XBTUSDTM"), None);
     }

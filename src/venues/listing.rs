@@ -2,6 +2,7 @@
 //! Cold: read at start and now and then, never on the way of a quote.
 
 use crate::market::Decimal;
+use crate::venues::codes::Codes;
 use crate::venues::{DecodeError, Venue, reading};
 use crate::wire::json::{Parser, Value};
 
@@ -15,7 +16,7 @@ pub struct Listing {
 }
 
 /// One spot instrument as its venue lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
     /// Canonical code of what is traded, such as BTC.
     pub base: String,
@@ -23,12 +24,47 @@ pub struct Entry {
     pub quote: String,
     /// The venue's own symbol, as its feed writes it.
     pub native: String,
-    /// Whether it can be traded now.
+    /// Whether a taker can buy and sell it now: an order that is executed at once is accepted on both sides.
     pub is_trading: bool,
     /// Least step of a price; `None` where the list does not say.
     pub tick: Option<Decimal>,
     /// Least step of a size; `None` where the list does not say.
     pub lot: Option<Decimal>,
+    /// Taker fee of the base tier; `None` where the list does not say.
+    pub fee: Option<Fee>,
+}
+
+/// What a list says of an instrument's taker fee.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fee {
+    /// Percent of the notional.
+    Percent(Decimal),
+    /// A multiple of the venue's own fee.
+    Times(Decimal),
+}
+
+impl Fee {
+    /// A fee written in percent, such as `0.2`. `None` for what is no number, and for 100 % and more.
+    #[must_use]
+    pub fn of_percent(value: Option<Value<'_>>) -> Option<Self> {
+        Some(Self::Percent(value?.decimal().filter(|percent| *percent < Decimal::new(100, 0))?))
+    }
+
+    /// A fee written as a share of the notional, such as `0.002`.
+    #[must_use]
+    pub fn of_share(value: Option<Value<'_>>) -> Option<Self> {
+        let share = value?.decimal().filter(|share| *share < Decimal::new(1, 0))?.normalised();
+        Some(Self::Percent(match share.scale().checked_sub(2) {
+            Some(scale) => Decimal::new(share.mantissa(), scale),
+            None => Decimal::new(share.mantissa() * 10, 0),
+        }))
+    }
+
+    /// A multiple of the venue's fee, such as `3.00`; at most 100.
+    #[must_use]
+    pub fn of_times(value: Option<Value<'_>>) -> Option<Self> {
+        Some(Self::Times(value?.decimal().filter(|times| *times <= Decimal::new(100, 0))?))
+    }
 }
 
 impl Entry {
@@ -39,19 +75,22 @@ impl Entry {
     }
 }
 
-/// Reads the rows that `rows` finds in a JSON reply by `row`; a row without a usable name is passed over, as one
-/// strange entry must not hide all others.
+/// Reads the rows that `rows` finds in a JSON reply by `row`, which gives the venue's own codes; `codes` makes them
+/// canonical. A row without a usable name is passed over, as one strange entry must not hide all others.
 ///
 /// # Errors
 /// [`DecodeError`] when the reply is not JSON or has no rows.
 pub fn read(
     body: &[u8],
+    codes: &Codes,
     rows: impl for<'a> FnOnce(Value<'a>) -> Option<Vec<Value<'a>>>,
     row: impl Fn(Value<'_>) -> Option<Entry>,
 ) -> Result<Vec<Entry>, DecodeError> {
     let listed = Parser::default().parse(body, |root| {
         let rows = rows(root).ok_or(DecodeError::Shape("a reply without a list of instruments"))?;
-        Ok::<_, DecodeError>(rows.into_iter().filter_map(&row).filter(is_named).collect::<Vec<_>>())
+        Ok::<_, DecodeError>(
+            rows.into_iter().filter_map(&row).filter_map(|entry| canonical(entry, codes)).collect::<Vec<_>>(),
+        )
     })??;
     if listed.is_empty() {
         return Err(DecodeError::Shape("a list without a spot instrument"));
@@ -59,9 +98,16 @@ pub fn read(
     Ok(listed)
 }
 
-fn is_named(listed: &Entry) -> bool {
-    let is_code = |code: &str| reading::is_code(code);
-    is_code(&listed.base) && is_code(&listed.quote) && !listed.native.is_empty()
+fn canonical(entry: Entry, codes: &Codes) -> Option<Entry> {
+    let is_named = reading::is_code(&entry.base) && reading::is_code(&entry.quote) && !entry.native.is_empty();
+    let (base, quote) = (codes.canonical(&entry.base)?.to_owned(), codes.canonical(&entry.quote)?.to_owned());
+    is_named.then_some(Entry { base, quote, ..entry })
+}
+
+/// Whether the member `field` of `object` is `true`.
+#[must_use]
+pub fn is_set(object: Value<'_>, field: &str) -> bool {
+    object.get(field).and_then(|value| value.boolean()).unwrap_or(false)
 }
 
 /// The elements of the array `field` of `object`.

@@ -12,9 +12,10 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
+use crate::venues::codes::{Codes, alias, other};
 use crate::venues::depth::{Change, Depth, Order, Page, PerInstrument, Stitch, Stitched};
 use crate::venues::ladder::{self, levels_of};
-use crate::venues::listing::{self, Entry, Listing};
+use crate::venues::listing::{self, Entry, Fee, Listing};
 use crate::venues::paged::PagedBooks;
 use crate::venues::reading::{self, Sequences, array, integer, level};
 use crate::venues::writing;
@@ -46,6 +47,34 @@ static FACTS: Facts = Facts {
     docs: "https://github.com/mexcdevelop/apidocs/pull/264/files (2026-11-21)",
 };
 
+/// Codes that mean something else elsewhere (ccxt 4.5.90, `commonCurrencies`, read 2026-11-29). XBT is no Bitcoin, and no other venue's; STEPN is what others
+/// call GMT (<https://github.com/ccxt/ccxt/issues/15766>).
+const CODES: Codes = Codes {
+    venue: "MEXC",
+    table: &[
+        other("GMT", "GMTTOKEN"),
+        alias("STEPN", "GMT"),
+        other("GAS", "GASDAO"),
+        alias("GASNEO", "GAS"),
+        other("FLUX", "FLUX1"),
+        alias("FLUX1", "FLUX"),
+        alias("BEYONDPROTOCOL", "BEYOND"),
+        other("BIFI", "BIFIF"),
+        other("BYN", "BEYONDFI"),
+        other("COFI", "COFIX"),
+        other("DFI", "DFISTARTER"),
+        other("DFT", "DFUTURE"),
+        other("EGC", "EGORASCREDIT"),
+        other("FREE", "FREEROSSDAO"),
+        other("HERO", "STEPHERO"),
+        other("MIMO", "MIMOSA"),
+        other("PROS", "PROSFINANCE"),
+        other("SIN", "SINCITYTOKEN"),
+        other("SOUL", "SOULSWAP"),
+        other("XBT", "XBTMEXC"),
+    ],
+};
+
 /// Quote assets; there is no USD market.
 const QUOTES: &[&str] = &["USDT", "USDC", "BTC", "ETH", "EUR", "TUSD", "BRL"];
 
@@ -70,8 +99,12 @@ impl Venue for Mexc {
         &FACTS
     }
 
+    fn codes(&self) -> Codes {
+        CODES
+    }
+
     fn native(&self, base: &str, quote: &str) -> Result<String, String> {
-        reading::codes("MEXC", base, quote)?;
+        let [base, quote] = CODES.native(base, quote)?;
         if quote == "USD" {
             return Err("MEXC has no market in USD; the dollar coins there are USDT and USDC".to_owned());
         }
@@ -79,7 +112,7 @@ impl Venue for Mexc {
     }
 
     fn symbol_of(&self) -> fn(&str) -> Option<String> {
-        |native| reading::split(native, QUOTES, &[])
+        |native| CODES.renamed(&reading::split(native, QUOTES, &[])?)
     }
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
@@ -98,16 +131,22 @@ impl Venue for Mexc {
     fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
         listing::read(
             reply,
+            &CODES,
             |root| listing::array_of(root, "symbols"),
             |row| {
                 let is_allowed = row.get("isSpotTradingAllowed").and_then(|it| it.boolean()).unwrap_or(true);
+                // 2: buying only, 3: selling only, 4: closed
+                // (<https://mexcdevelop.github.io/apidocs/spot_v3_en/#exchange-information>).
+                let is_open_on_both_sides =
+                    row.get("tradeSideType").and_then(|it| it.integer()).is_none_or(|it| it == 1);
                 Some(Entry {
                     base: row.text_of("baseAsset")?.to_owned(),
                     quote: row.text_of("quoteAsset")?.to_owned(),
                     native: row.text_of("symbol")?.to_owned(),
-                    is_trading: row.text_of("status") == Some("1") && is_allowed,
+                    is_trading: row.text_of("status") == Some("1") && is_allowed && is_open_on_both_sides,
                     tick: listing::decimals(row, "quotePrecision"),
                     lot: listing::step(row, "baseSizePrecision"),
+                    fee: Fee::of_share(row.get("takerCommission")),
                 })
             },
         )

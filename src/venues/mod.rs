@@ -7,6 +7,7 @@ pub mod bitfinex;
 pub mod bitget;
 pub mod bitstamp;
 pub mod bybit;
+pub mod codes;
 pub mod coinbase;
 pub mod cryptocom;
 pub mod depth;
@@ -24,6 +25,7 @@ pub mod reading;
 pub mod upbit;
 pub mod writing;
 
+use codes::Codes;
 use listing::{Entry, Listing};
 use rustc_hash::FxHashMap;
 
@@ -69,6 +71,11 @@ pub trait Venue: Sync {
     /// What is fixed about it.
     fn facts(&self) -> &'static Facts;
 
+    /// Its asset codes that are not the usual ones.
+    fn codes(&self) -> Codes {
+        Codes::usual(self.facts().title)
+    }
+
     /// The venue's own symbol for `base`/`quote` (upper case, canonical codes such as BTC).
     ///
     /// # Errors
@@ -76,7 +83,8 @@ pub trait Venue: Sync {
     fn native(&self, base: &str, quote: &str) -> Result<String, String>;
 
     /// The function that names a native symbol `BASE/QUOTE`, for recordings of instruments that nobody
-    /// configured; it gives `None` for a symbol that cannot be split without guessing.
+    /// configured; it gives `None` for a symbol that cannot be split without guessing. Two native symbols never get
+    /// the same name, unless they are spellings of one asset in two versions of the venue's interface.
     fn symbol_of(&self) -> fn(&str) -> Option<String>;
 
     /// A codec for one connection.

@@ -14,6 +14,7 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
+use crate::venues::codes::{Codes, other};
 use crate::venues::depth::{Chained, Change, Depth, Link, Order, Page, PerInstrument, Quoted, paired_checksum};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
@@ -61,20 +62,27 @@ const BOOKS_PATH: &str = "/api/v5/market/books";
 /// Instruments in one request, about 60 bytes each: far below the 64 KB that a request may have.
 const ARGS_PER_REQUEST: usize = 200;
 
+/// AE is the token on Ethereum, not the coin (<https://github.com/ccxt/ccxt/issues/4981>).
+const CODES: Codes = Codes { venue: "OKX", table: &[other("AE", "AET")] };
+
 impl Venue for Okx {
     fn facts(&self) -> &'static Facts {
         &FACTS
     }
 
+    fn codes(&self) -> Codes {
+        CODES
+    }
+
     fn native(&self, base: &str, quote: &str) -> Result<String, String> {
-        reading::codes("OKX", base, quote)?;
+        let [base, quote] = CODES.native(base, quote)?;
         Ok(format!("{base}-{quote}"))
     }
 
     fn symbol_of(&self) -> fn(&str) -> Option<String> {
         // Swaps, futures and options have more dashes.
         |native| match native.split_once('-') {
-            Some((base, quote)) if reading::is_code(base) && reading::is_code(quote) => Some(format!("{base}/{quote}")),
+            Some((base, quote)) => CODES.symbol(base, quote),
             _ => None,
         }
     }
@@ -96,15 +104,18 @@ impl Venue for Okx {
     fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
         listing::read(
             reply,
+            &CODES,
             |root| listing::array_of(root, "data"),
             |row| {
                 Some(Entry {
                     base: row.text_of("baseCcy")?.to_owned(),
                     quote: row.text_of("quoteCcy")?.to_owned(),
                     native: row.text_of("instId")?.to_owned(),
+                    // `suspend`, `preopen`, `rebase`, `post_only`, `test` are not.
                     is_trading: row.text_of("state") == Some("live"),
                     tick: listing::step(row, "tickSz"),
                     lot: listing::step(row, "lotSz"),
+                    fee: None,
                 })
             },
         )

@@ -335,36 +335,6 @@ pub fn codes(venue: &str, base: &str, quote: &str) -> Result<(), String> {
     }
 }
 
-/// Codes of a venue that are not the usual ones: (the venue's, canonical).
-pub type Aliases = [(&'static str, &'static str)];
-
-/// The canonical code of the venue's `code`.
-#[must_use]
-pub fn canonical_code<'a>(aliases: &Aliases, code: &'a str) -> &'a str {
-    aliases.iter().find(|(native, _)| *native == code).map_or(code, |(_, canonical)| canonical)
-}
-
-/// The venue's code of the canonical `code`.
-#[must_use]
-pub fn native_code<'a>(aliases: &Aliases, code: &'a str) -> &'a str {
-    aliases.iter().find(|(_, canonical)| *canonical == code).map_or(code, |(native, _)| native)
-}
-
-/// Refuses the venue's own code where it means what others call by another: that would be another asset.
-///
-/// # Errors
-/// The sentence to show.
-pub fn no_alias(venue: &str, aliases: &Aliases, base: &str, quote: &str) -> Result<(), String> {
-    for code in [base, quote] {
-        // A code that is canonical for another of the venue's is no mistake.
-        let is_canonical = aliases.iter().any(|(_, canonical)| *canonical == code);
-        if let Some((_, canonical)) = aliases.iter().find(|(native, _)| *native == code && !is_canonical) {
-            return Err(format!("{venue}'s {code} is what others call {canonical}: write {canonical}"));
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

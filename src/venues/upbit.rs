@@ -11,6 +11,7 @@ use crate::market::book::{Book, Side};
 use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
+use crate::venues::codes::{Codes, other};
 use crate::venues::depth::{Change, Depth, OVERTAKEN_MAX_NS, PerInstrument};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, level, time};
@@ -45,27 +46,27 @@ static FACTS: Facts = Facts {
 /// (<https://docs.upbit.com/kr/reference/websocket-orderbook>, read 2026-11-21).
 const UNITS: [usize; 4] = [1, 5, 15, 30];
 
-/// Codes that mean another asset elsewhere: (Upbit's, canonical). TON has been Tokamak Network, not Toncoin.
-const ALIASES: [(&str, &str); 1] = [("TON", "TOKAMAK")];
+/// TON is Tokamak Network, not Toncoin (ccxt 4.5.90, `commonCurrencies`, read 2026-11-29).
+const CODES: Codes = Codes { venue: "Upbit", table: &[other("TON", "TOKAMAK")] };
 
 impl Venue for Upbit {
     fn facts(&self) -> &'static Facts {
         &FACTS
     }
 
+    fn codes(&self) -> Codes {
+        CODES
+    }
+
     fn native(&self, base: &str, quote: &str) -> Result<String, String> {
-        reading::codes("Upbit", base, quote)?;
-        reading::no_alias("Upbit", &ALIASES, base, quote)?;
-        let native = |code| reading::native_code(&ALIASES, code);
-        Ok(format!("{}-{}", native(quote), native(base)))
+        let [base, quote] = CODES.native(base, quote)?;
+        Ok(format!("{quote}-{base}"))
     }
 
     fn symbol_of(&self) -> fn(&str) -> Option<String> {
         |native| {
             let (quote, base) = native.split_once('-')?;
-            let canonical = |code| reading::canonical_code(&ALIASES, code);
-            let is_plain = reading::is_code(base) && reading::is_code(quote);
-            is_plain.then(|| format!("{}/{}", canonical(base), canonical(quote)))
+            CODES.symbol(base, quote)
         }
     }
 
@@ -84,17 +85,16 @@ impl Venue for Upbit {
     }
 
     fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
-        let symbol_of = self.symbol_of();
         listing::read(
             reply,
+            &CODES,
             |root| root.is_array().then(|| root.items().collect()),
             |row| {
                 let native = row.text_of("market")?;
-                let symbol = symbol_of(native)?;
-                let (base, quote) = symbol.split_once('/')?;
+                let (quote, base) = native.split_once('-')?;
                 // What is listed is traded; steps depend on the price and are not listed.
                 let [base, quote] = [base, quote].map(str::to_owned);
-                Some(Entry { base, quote, native: native.to_owned(), is_trading: true, tick: None, lot: None })
+                Some(Entry { base, quote, native: native.to_owned(), is_trading: true, ..Entry::default() })
             },
         )
     }
@@ -326,12 +326,14 @@ impl Feed {
         Ok(Frame::Data)
     }
 
-    /// The day's figures, and whether the market trades: `PREVIEW` and `DELISTED` do not.
+    /// The day's figures, and whether the market trades: `PREVIEW` and `DELISTED` do not, nor does one that is suspended,
+    /// whatever its state (<https://docs.upbit.com/kr/reference/websocket-ticker>).
     fn ticker(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Some(instrument) = self.symbols.find(code(root)?) else { return Ok(Frame::Unused) };
         let state = either(root, "market_state", "ms").and_then(|state| state.text());
+        let is_suspended = either(root, "is_trading_suspended", "its").and_then(|it| it.boolean()).unwrap_or(false);
         let halted = &mut self.instruments.of(instrument).halted;
-        *halted = state.is_some_and(|state| state != "ACTIVE");
+        *halted = is_suspended || state.is_some_and(|state| state != "ACTIVE");
         if *halted {
             out.updates.push(Update::Void(instrument, VoidReason::Halt));
         }

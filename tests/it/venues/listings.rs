@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 
 use spreadwire::time::UnixNs;
-use spreadwire::venues::listing::Entry;
+use spreadwire::venues::listing::{Entry, Fee};
 use spreadwire::venues::{DecodeError, Listed, Market, VENUES, Venue, VenueQuote, venue};
 
 use super::fixtures;
@@ -134,5 +134,161 @@ fn what_a_simulated_exchange_lists_is_read_as_it_was_meant() {
         }
         assert_eq!(venue.rest("GET", "/nothing", "ws://127.0.0.1:9", &hall), None, "{name}");
         assert_eq!(venue.rest("DELETE", venue.listing().path, "ws://127.0.0.1:9", &hall), None, "{name}");
+    }
+}
+
+/// What a venue's list says of one instrument, and whether a taker can trade it. `STATE` stands for a member and its value.
+const STATES: &[(&str, &str, &str, &[&str])] = &[
+    (
+        "binance",
+        r#"{"symbols":[{"symbol":"AUSDT","baseAsset":"A","quoteAsset":"USDT",STATE}]}"#,
+        r#""status":"TRADING""#,
+        &[
+            r#""status":"HALT""#,
+            r#""status":"BREAK""#,
+            r#""status":"AUCTION_MATCH""#,
+            r#""status":"CANCEL_ONLY""#,
+            r#""status":"END_OF_DAY""#,
+            r#""status":"PRE_TRADING""#,
+            r#""status":"POST_TRADING""#,
+            r#""status":"TRADING","isSpotTradingAllowed":false"#,
+        ],
+    ),
+    (
+        "bitget",
+        r#"{"data":[{"symbol":"AUSDT","baseCoin":"A","quoteCoin":"USDT",STATE}]}"#,
+        r#""status":"online""#,
+        &[r#""status":"offline""#, r#""status":"gray""#, r#""status":"halt""#],
+    ),
+    (
+        "bitstamp",
+        r#"[{"name":"A/USD","market_symbol":"ausd",STATE}]"#,
+        r#""trading":"Enabled""#,
+        &[r#""trading":"Disabled""#],
+    ),
+    (
+        "bybit",
+        r#"{"result":{"list":[{"symbol":"AUSDT","baseCoin":"A","quoteCoin":"USDT",STATE}]}}"#,
+        r#""status":"Trading""#,
+        &[r#""status":"PreLaunch""#, r#""status":"Delivering""#, r#""status":"Closed""#],
+    ),
+    (
+        "coinbase",
+        r#"{"products":[{"product_id":"A-USD","base_currency_id":"A","quote_currency_id":"USD",STATE}]}"#,
+        r#""status":"online","limit_only":true"#,
+        &[
+            r#""status":"offline""#,
+            r#""status":"delisted""#,
+            r#""status":"online","trading_disabled":true"#,
+            r#""status":"online","is_disabled":true"#,
+            r#""status":"online","view_only":true"#,
+            r#""status":"online","cancel_only":true"#,
+            r#""status":"online","post_only":true"#,
+            r#""status":"online","auction_mode":true"#,
+        ],
+    ),
+    (
+        "cryptocom",
+        r#"{"result":{"data":[{"symbol":"A_USD","inst_type":"CCY_PAIR","base_ccy":"A","quote_ccy":"USD",STATE}]}}"#,
+        r#""tradable":true"#,
+        &[r#""tradable":false"#],
+    ),
+    (
+        "gateio",
+        r#"[{"id":"A_USDT","base":"A","quote":"USDT",STATE}]"#,
+        r#""trade_status":"tradable""#,
+        &[r#""trade_status":"untradable""#, r#""trade_status":"sellable""#, r#""trade_status":"buyable""#],
+    ),
+    (
+        "htx",
+        r#"{"data":[{"sc":"ausdt","bc":"a","qc":"usdt",STATE}]}"#,
+        r#""state":"online","te":true"#,
+        &[
+            r#""state":"offline""#,
+            r#""state":"suspend""#,
+            r#""state":"pre-online""#,
+            r#""state":"online","te":false"#,
+            r#""state":"online","api-trading":"disabled""#,
+        ],
+    ),
+    (
+        "kraken",
+        r#"{"result":{"AUSD":{"wsname":"A/USD",STATE}}}"#,
+        r#""status":"limit_only""#,
+        &[
+            r#""status":"cancel_only""#,
+            r#""status":"post_only""#,
+            r#""status":"reduce_only""#,
+            r#""status":"delisted""#,
+            r#""status":"maintenance""#,
+            r#""status":"work_in_progress""#,
+        ],
+    ),
+    (
+        "kucoin",
+        r#"{"data":[{"symbol":"A-USDT",STATE}]}"#,
+        r#""enableTrading":true"#,
+        &[r#""enableTrading":false"#, r#""enableTrading":true,"callauctionIsEnabled":true"#],
+    ),
+    (
+        "mexc",
+        r#"{"symbols":[{"symbol":"AUSDT","baseAsset":"A","quoteAsset":"USDT",STATE}]}"#,
+        r#""status":"1","tradeSideType":1"#,
+        &[
+            r#""status":"2""#,
+            r#""status":"3""#,
+            r#""status":"1","isSpotTradingAllowed":false"#,
+            r#""status":"1","tradeSideType":2"#,
+            r#""status":"1","tradeSideType":3"#,
+            r#""status":"1","tradeSideType":4"#,
+        ],
+    ),
+    (
+        "okx",
+        r#"{"data":[{"instId":"A-USDT","baseCcy":"A","quoteCcy":"USDT",STATE}]}"#,
+        r#""state":"live""#,
+        &[
+            r#""state":"suspend""#,
+            r#""state":"preopen""#,
+            r#""state":"rebase""#,
+            r#""state":"post_only""#,
+            r#""state":"test""#,
+            r#""state":"expired""#,
+        ],
+    ),
+];
+
+#[test]
+fn only_what_a_taker_can_buy_and_sell_is_trading() {
+    for (name, reply, trading, not_trading) in STATES {
+        let is_trading = |state: &str| {
+            let reply = reply.replace("STATE", state);
+            let entries =
+                venue(name).unwrap().read_listing(reply.as_bytes()).unwrap_or_else(|why| panic!("{reply}: {why}"));
+            entries[0].is_trading
+        };
+        assert!(is_trading(trading), "{name}: {trading}");
+        for state in *not_trading {
+            assert!(!is_trading(state), "{name}: {state}");
+        }
+    }
+}
+
+#[test]
+fn fees_of_a_list_are_read_in_percent() {
+    let fee = |name: &str, reply: &str| venue(name).unwrap().read_listing(reply.as_bytes()).unwrap()[0].fee;
+    let percent = |text: &str| Some(Fee::Percent(text.parse().unwrap()));
+    let coefficient = r#"{"data":[{"symbol":"A-USDT","enableTrading":true,"takerFeeCoefficient":"3.00"}]}"#;
+    assert_eq!(fee("kucoin", coefficient), Some(Fee::Times("3".parse().unwrap())));
+    assert_eq!(fee("gateio", r#"[{"id":"A_USDT","base":"A","quote":"USDT","fee":"0.2"}]"#), percent("0.2"));
+    let bitget = r#"{"data":[{"symbol":"AUSDT","baseCoin":"A","quoteCoin":"USDT","takerFeeRate":"0.0010"}]}"#;
+    assert_eq!(fee("bitget", bitget), percent("0.1"));
+    let mexc = r#"{"symbols":[{"symbol":"AUSDT","baseAsset":"A","quoteAsset":"USDT","takerCommission":"0.0005"}]}"#;
+    assert_eq!(fee("mexc", mexc), percent("0.05"));
+    let kraken = r#"{"result":{"AUSD":{"wsname":"A/USD","fees":[[0,0.40],[10000,0.35]],"fees_maker":[[0,0.25]]}}}"#;
+    assert_eq!(fee("kraken", kraken), percent("0.4"));
+    for wrong in [r#""100""#, r#""-1""#, "null", r#""""#] {
+        let reply = format!(r#"[{{"id":"A_USDT","base":"A","quote":"USDT","fee":{wrong}}}]"#);
+        assert_eq!(fee("gateio", &reply), None, "{wrong}");
     }
 }
