@@ -3,21 +3,24 @@
 //! Cold: before the start where the configuration needs it, and on a schedule. Bounded by a patience; a venue that
 //! does not answer in time is served from disk, or told to be missing.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded, never};
 
 use crate::log;
+use crate::market::directory::HaltedBy;
+use crate::market::{Decimal, Directory};
 use crate::net::dial::{self, Job, Order, Reached, http_address};
 use crate::net::tls::Trust;
 use crate::stage::{self, Alarm, Idle, Stage, Stop};
-use crate::time::{Clock, MonoNs, SECOND};
+use crate::time::{Clock, MonoNs};
 use crate::venues::Venue;
-use crate::venues::listing::Entry;
+use crate::venues::listing::{Entry, Fee};
 
 /// A venue whose list is wanted.
 pub struct Wanted {
@@ -136,11 +139,89 @@ impl Catalogue {
 }
 
 /// What a venue is asked for: symbols with the venue's own names.
+#[derive(Clone, Debug, Default)]
 pub struct Quoted {
     /// The venue's name.
     pub venue: &'static str,
     /// `BASE/QUOTE` and the venue's own symbol.
     pub symbols: Vec<(String, String)>,
+    /// Taker fee of its other instruments.
+    pub fee: VenueFee,
+}
+
+/// The taker fee that is configured for a venue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VenueFee {
+    /// In percent of the notional.
+    pub pct: Decimal,
+    /// Whether somebody has set it: then what lists say in percent does not count.
+    pub is_set: bool,
+}
+
+/// Where the fee of an instrument comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeeFrom {
+    /// The venue's list.
+    List,
+    /// The configuration.
+    Configured,
+    /// The venue's base tier, as known at the time of this version.
+    Default,
+}
+
+impl VenueFee {
+    /// The taker fee of an instrument in percent, by what the venue's list says of it, and where it comes from. A fee of
+    /// the list is that of the base tier, so a configured one goes before it; a multiple of the list holds for both.
+    #[must_use]
+    pub fn of(&self, listed: Option<Fee>) -> (Decimal, FeeFrom) {
+        let own = if self.is_set { FeeFrom::Configured } else { FeeFrom::Default };
+        match listed {
+            Some(Fee::Percent(pct)) if !self.is_set => (pct, FeeFrom::List),
+            Some(Fee::Times(times)) => (self.times(times), if self.is_set { own } else { FeeFrom::List }),
+            _ => (self.pct, own),
+        }
+    }
+
+    /// A multiple of it, to six decimals.
+    fn times(&self, times: Decimal) -> Decimal {
+        let product = u128::from(self.pct.to_units(6)) * u128::from(times.to_units(6)) / 1_000_000;
+        Decimal::new(u64::try_from(product).unwrap_or(u64::MAX), 6).normalised()
+    }
+}
+
+impl Catalogue {
+    /// Takes over into `directory` what the lists say of what is quoted: fees, and from venues that have just answered
+    /// what is not traded, to which belongs what is not listed. Whether anything is other than before.
+    pub fn apply(&self, quoted: &[Quoted], directory: &Directory) -> bool {
+        let mut changes = 0;
+        for Quoted { venue, symbols, fee } in quoted {
+            let (Some(list), Some(id)) = (self.of(venue), directory.venue_named(venue)) else { continue };
+            let entries = list.by_native();
+            for (symbol, native) in symbols {
+                let Some(instrument) = directory.instrument_named(symbol) else { continue };
+                let entry = entries.get(native.as_str());
+                let listed = entry.and_then(|entry| entry.fee);
+                let pct = listed.map(|listed| fee.of(Some(listed)).0);
+                changes += u32::from(directory.set_taker_fee(instrument, id, pct));
+                if list.from == From::Venue {
+                    let is_halted = entry.is_none_or(|entry| !entry.is_trading);
+                    changes += u32::from(directory.set_halted(instrument, id, HaltedBy::List, is_halted));
+                }
+            }
+        }
+        if changes > 0 {
+            directory.publish_facts();
+        }
+        changes > 0
+    }
+}
+
+impl List {
+    /// Its entries by the venue's own symbols.
+    #[must_use]
+    pub fn by_native(&self) -> HashMap<&str, &Entry> {
+        self.entries.iter().map(|entry| (entry.native.as_str(), entry)).collect()
+    }
 }
 
 /// Whose lists are read, and what those venues are asked for.
@@ -151,8 +232,8 @@ pub struct Scope {
     pub quoted: Vec<Quoted>,
 }
 
-/// The stage that reads the lists again and again: keeps them on disk, and tells what the venues no longer list or
-/// trade of what they are asked for. Each change is told once.
+/// The stage that reads the lists again and again: keeps them on disk, takes over into the directory what they say of
+/// what is quoted, and tells what the venues no longer list or trade of it. Each change is told once.
 pub struct Watch {
     wanted: Vec<Wanted>,
     quoted: Vec<Quoted>,
@@ -161,16 +242,17 @@ pub struct Watch {
     due: MonoNs,
     clock: Clock,
     told: HashSet<String>,
+    /// Why lists could not be read the last time, by venue.
+    unread: BTreeMap<&'static str, String>,
     heard: Receiver<Scope>,
     lists: Option<Sender<Catalogue>>,
+    /// Where facts go, and who is rung when they are others than before.
+    directory: Option<(Arc<Directory>, Vec<Alarm>)>,
 }
 
 impl Watch {
     /// The longest wait for an answer.
     const PATIENCE: Duration = Duration::from_secs(30);
-    /// After the start venues have more urgent things to answer.
-    const FIRST_NS: u64 = 5 * SECOND;
-
     /// Watches the lists of `wanted`, which are asked for what `quoted` says.
     #[must_use]
     pub fn new(
@@ -180,9 +262,10 @@ impl Watch {
         every: Duration,
         clock: Clock,
     ) -> Self {
-        let due = clock.now().plus(Self::FIRST_NS);
-        let (heard, lists) = (never(), None);
-        Self { wanted, quoted, folder, every, due, clock, told: HashSet::new(), heard, lists }
+        let due = clock.now();
+        let (told, unread) = (HashSet::new(), BTreeMap::new());
+        let (heard, lists, directory) = (never(), None, None);
+        Self { wanted, quoted, folder, every, due, clock, told, unread, heard, lists, directory }
     }
 
     /// The same: what it watches is changed by `heard`, and what it reads goes to `lists` too.
@@ -191,13 +274,32 @@ impl Watch {
         Self { heard, lists: Some(lists), ..self }
     }
 
+    /// The same: what the lists say goes to `directory`, and `others` are rung when that changes it.
+    #[must_use]
+    pub fn into_directory(self, directory: Arc<Directory>, others: Vec<Alarm>) -> Self {
+        Self { directory: Some((directory, others)), ..self }
+    }
+
+    /// Tells which lists cannot be read since the last time, and which can be read again.
+    fn tell_unread(&mut self, catalogue: &Catalogue) {
+        let unread: BTreeMap<_, _> = catalogue.missing().iter().cloned().collect();
+        for (venue, why) in unread.iter().filter(|(venue, _)| !self.unread.contains_key(*venue)) {
+            log::say(format_args!("warning: the list of {venue} could not be read: {}", log::tamed(why)));
+        }
+        for venue in self.unread.keys().filter(|venue| !unread.contains_key(*venue)) {
+            log::say(format_args!("the list of {venue} is read again"));
+        }
+        self.unread = unread;
+    }
+
     /// What is to be told of `catalogue` that was not told before; what is right again may be told anew.
     pub fn news(&mut self, catalogue: &Catalogue) -> Vec<String> {
         let mut now = HashSet::new();
         for quoted in &self.quoted {
             let Some(list) = catalogue.of(quoted.venue).filter(|list| list.from == From::Venue) else { continue };
+            let entries = list.by_native();
             for (symbol, native) in &quoted.symbols {
-                match list.entries.iter().find(|entry| entry.native == *native) {
+                match entries.get(native.as_str()) {
                     None => now.insert(format!("{} does not list {symbol} ({native}) any more", list.venue)),
                     Some(entry) if !entry.is_trading => {
                         now.insert(format!("{} has halted {symbol} ({native})", list.venue))
@@ -234,11 +336,14 @@ impl Stage for Watch {
         }
         match Catalogue::gather(&self.wanted, self.folder.as_deref(), Self::PATIENCE, &self.clock) {
             Ok(catalogue) => {
-                for (venue, why) in catalogue.missing() {
-                    log::say(format_args!("warning: the list of {venue} could not be read: {}", log::tamed(why)));
-                }
+                self.tell_unread(&catalogue);
                 for text in self.news(&catalogue) {
                     log::say(format_args!("warning: {}", log::tamed(&text)));
+                }
+                if let Some((directory, others)) = &self.directory
+                    && catalogue.apply(&self.quoted, directory)
+                {
+                    others.iter().for_each(Alarm::ring);
                 }
                 if let Some(lists) = &self.lists {
                     // Whoever has not taken the ones before is busy, and these come again.
@@ -254,12 +359,20 @@ impl Stage for Watch {
 /// Reads a reply, and keeps it when it is a list.
 fn taken(venue: &'static dyn Venue, body: &[u8], folder: Option<&Path>) -> Result<List, String> {
     let entries = venue.read_listing(body).map_err(|why| why.to_string())?;
-    if let Some(folder) = folder
+    if let Some(folder) = folder.filter(|folder| is_due(&file(venue, folder)))
         && let Err(why) = keep(venue, body, folder)
     {
         log::say(format_args!("warning: {} cannot be kept: {why}", file(venue, folder).display()));
     }
     Ok(List { venue: venue.facts().name, entries, from: From::Venue })
+}
+
+/// A kept list is replaced at most this often: they are read every minute, and megabytes large.
+const KEEP_EVERY: Duration = Duration::from_secs(3600);
+
+fn is_due(file: &Path) -> bool {
+    let age = fs::metadata(file).and_then(|meta| meta.modified()).ok().and_then(|at| at.elapsed().ok());
+    age.is_none_or(|age| age >= KEEP_EVERY)
 }
 
 fn file(venue: &dyn Venue, folder: &Path) -> PathBuf {
@@ -288,4 +401,52 @@ fn read(venue: &'static dyn Venue, folder: &Path) -> Option<List> {
     };
     let from = From::Disk(age.map_or(0, |age| age.as_secs()));
     Some(List { venue: venue.facts().name, entries, from })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::market::directory::VenueEntry;
+    use crate::market::{InstrumentId, VenueId};
+
+    fn d(text: &str) -> Decimal {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_configured_fee_goes_before_the_list_and_a_multiple_holds_for_both() {
+        let known = VenueFee { pct: d("0.1"), is_set: false };
+        let set = VenueFee { is_set: true, ..known };
+        let (percent, times) = (Some(Fee::Percent(d("0.2"))), Some(Fee::Times(d("3.00"))));
+        assert_eq!(known.of(percent), (d("0.2"), FeeFrom::List));
+        assert_eq!(known.of(times), (d("0.3"), FeeFrom::List));
+        assert_eq!(known.of(None), (d("0.1"), FeeFrom::Default));
+        assert_eq!(set.of(percent), (d("0.1"), FeeFrom::Configured));
+        assert_eq!(set.of(times), (d("0.3"), FeeFrom::Configured));
+        assert_eq!(set.of(None), (d("0.1"), FeeFrom::Configured));
+    }
+
+    #[test]
+    fn what_a_list_says_is_taken_over_and_an_old_list_halts_nothing() {
+        let symbols = ["A", "B", "C"].map(|base| (format!("{base}/USDT"), format!("{base}-USDT")));
+        let native = symbols.iter().map(|(_, native)| Some(native.clone())).collect();
+        let entry = VenueEntry { name: "okx".into(), taker_fee_pct: d("0.1"), native };
+        let directory = Directory::new(symbols.iter().map(|(symbol, _)| symbol.clone()).collect(), vec![entry]);
+        let fee = VenueFee { pct: d("0.1"), is_set: false };
+        let quoted = [Quoted { venue: "okx", symbols: symbols.to_vec(), fee }];
+        let row = |native: &str, is_trading, fee| Entry { native: native.into(), is_trading, fee, ..Entry::default() };
+        let list = |from| {
+            let entries = vec![row("A-USDT", true, Some(Fee::Percent(d("0.05")))), row("B-USDT", false, None)];
+            Catalogue::new(vec![List { venue: "okx", entries, from }])
+        };
+        let halted = || [0, 1, 2].map(|at| directory.is_halted(InstrumentId(at), VenueId(0)));
+        assert!(list(From::Disk(60)).apply(&quoted, &directory));
+        assert_eq!((halted(), directory.facts()), ([false; 3], 1));
+        assert_eq!(directory.taker_fee_pct(InstrumentId(0), VenueId(0)), d("0.05"));
+        assert!(list(From::Venue).apply(&quoted, &directory));
+        assert_eq!(halted(), [false, true, true], "what is not listed is not traded");
+        assert!(!list(From::Venue).apply(&quoted, &directory), "nothing new");
+        assert!(!Catalogue::default().apply(&quoted, &directory), "what was said stands");
+        assert_eq!((halted(), directory.facts()), ([false, true, true], 2));
+    }
 }

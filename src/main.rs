@@ -64,8 +64,8 @@ fn run_serve(path: &Path) -> Result<(), Failure> {
     let plan = Plan::load(path)?;
     let asks = plan.has_patterns();
     let signals = wiring::signals_of_serve()?;
-    let (config, _) = resolve(plan.clone(), asks)?;
-    wiring::serve(config, plan, path, signals)
+    let (config, catalogue) = resolve(plan.clone(), asks)?;
+    wiring::serve(config, plan, &catalogue, path, signals)
 }
 
 /// The configuration of a file, and what is known of the venues' lists. Venues are asked only where it matters.

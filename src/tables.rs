@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::config::Config;
-use crate::discovery::{Catalogue, From};
+use crate::discovery::{Catalogue, FeeFrom, From};
 use crate::venues::depth::LEVELS_MAX;
 use crate::venues::{Books, Check, Facts, Keepalive, Pace, VENUES, Venue};
 
@@ -79,9 +79,11 @@ pub fn instruments(config: &Config, catalogue: &Catalogue, only: Option<&dyn Ven
             From::Venue => "listed now".to_owned(),
             From::Disk(age) => format!("listed {} ago", age_text(age)),
         });
+        let entries = list.map(crate::discovery::List::by_native).unwrap_or_default();
         for (symbol, native) in config.instruments.iter().zip(&venue.native) {
             let Some(native) = native else { continue };
-            let entry = list.and_then(|list| list.entries.iter().find(|entry| entry.native == *native));
+            let entry = entries.get(native.as_str()).copied();
+            let (fee, fee_from) = venue.fee().of(entry.and_then(|entry| entry.fee));
             let step = |step: Option<crate::market::Decimal>| step.map(|step| step.to_string());
             rows.push(Row {
                 symbol,
@@ -90,6 +92,12 @@ pub fn instruments(config: &Config, catalogue: &Catalogue, only: Option<&dyn Ven
                 tick: entry.and_then(|entry| step(entry.tick)),
                 lot: entry.and_then(|entry| step(entry.lot)),
                 status: entry.map_or("unknown", |entry| if entry.is_trading { "trading" } else { "halted" }),
+                fee: fee.to_string(),
+                fee_from: match fee_from {
+                    FeeFrom::List => "list",
+                    FeeFrom::Configured => "configuration",
+                    FeeFrom::Default => "default",
+                },
                 from: from.clone(),
             });
         }
@@ -97,7 +105,7 @@ pub fn instruments(config: &Config, catalogue: &Catalogue, only: Option<&dyn Ven
     if as_json {
         return rows.iter().map(|row| format!("{}\n", row.json())).collect();
     }
-    let head = ["symbol", "venue", "native", "tick", "lot", "status", "from"];
+    let head = ["symbol", "venue", "native", "tick", "lot", "status", "taker fee", "fee from", "from"];
     table(head, rows.into_iter().map(Row::cells).collect())
 }
 
@@ -108,20 +116,25 @@ struct Row<'a> {
     tick: Option<String>,
     lot: Option<String>,
     status: &'static str,
+    /// Taker fee in percent.
+    fee: String,
+    fee_from: &'static str,
     from: String,
 }
 
 impl Row<'_> {
-    fn cells(self) -> [String; 7] {
+    fn cells(self) -> [String; 9] {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         let names = [self.symbol, self.venue, self.native].map(crate::log::tamed);
         let [symbol, venue, native] = names;
-        [symbol, venue, native, or_dash(self.tick), or_dash(self.lot), self.status.to_owned(), self.from]
+        let [status, fee_from] = [self.status, self.fee_from].map(str::to_owned);
+        let fee = format!("{} %", self.fee);
+        [symbol, venue, native, or_dash(self.tick), or_dash(self.lot), status, fee, fee_from, self.from]
     }
 
     fn json(&self) -> serde_json::Value {
         json!({"symbol": self.symbol, "venue": self.venue, "native": self.native, "tick": self.tick, "lot": self.lot,
-            "status": self.status, "from": self.from})
+            "status": self.status, "takerFeePct": self.fee, "feeFrom": self.fee_from, "from": self.from})
     }
 }
 

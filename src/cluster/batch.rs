@@ -199,7 +199,8 @@ const fn state_word(state: CellState) -> &'static str {
     match state {
         CellState::Live => "live",
         CellState::Suspect => "suspect",
-        CellState::Void | CellState::Empty => "void",
+        // Whether it is traded each gateway reads in the list; here the price does not hold.
+        CellState::Void | CellState::Halted | CellState::Empty => "void",
     }
 }
 

@@ -506,7 +506,7 @@ impl Follow {
             CellState::Live => true,
             // Our own merge has the same doubts, if it knows what the leader knew before.
             CellState::Suspect => last.known,
-            CellState::Void | CellState::Empty => false,
+            CellState::Void | CellState::Halted | CellState::Empty => false,
         };
         last.known = holds;
         if holds {

@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::discovery::{Catalogue, Quoted, Scope, Wanted};
+use crate::discovery::{Catalogue, Quoted, Scope, VenueFee, Wanted};
 use crate::market::directory::{Room, VenueEntry};
 use crate::market::{Decimal, Directory, VenueId};
 use crate::net::tls::Trust;
@@ -75,6 +75,8 @@ pub struct VenueConfig {
     pub address: String,
     /// Taker fee in percent of the notional.
     pub taker_fee_pct: Decimal,
+    /// Whether the file or the environment says so.
+    pub is_fee_set: bool,
     /// More certificate authorities (PEM) that are trusted for this address.
     pub ca_file: Option<PathBuf>,
     /// REST address whose list of instruments is read; empty: none is.
@@ -88,6 +90,12 @@ impl VenueConfig {
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.venue.facts().name
+    }
+
+    /// Its taker fee, as lists are held against it.
+    #[must_use]
+    pub const fn fee(&self) -> VenueFee {
+        VenueFee { pct: self.taker_fee_pct, is_set: self.is_fee_set }
     }
 
     /// Who may vouch for it.
@@ -264,11 +272,20 @@ impl Config {
         for venue in self.venues.iter().filter(|venue| !venue.rest_address.is_empty()) {
             let trust = venue.trust()?;
             scope.wanted.push(Wanted { venue: venue.venue, address: venue.rest_address.clone(), trust });
+        }
+        scope.quoted = self.quoted();
+        Ok(scope)
+    }
+
+    /// What each venue is asked for.
+    #[must_use]
+    pub fn quoted(&self) -> Vec<Quoted> {
+        let of = |venue: &VenueConfig| {
             let symbols = self.instruments.iter().zip(&venue.native);
             let symbols = symbols.filter_map(|(symbol, native)| Some((symbol.clone(), native.clone()?))).collect();
-            scope.quoted.push(Quoted { venue: venue.name(), symbols });
-        }
-        Ok(scope)
+            Quoted { venue: venue.name(), symbols, fee: venue.fee() }
+        };
+        self.venues.iter().map(of).collect()
     }
 
     /// What is allowed but may surprise, one sentence each.

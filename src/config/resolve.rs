@@ -63,8 +63,15 @@ pub(super) fn resolve(mut draft: Draft, directory: &Path, catalogue: &Catalogue)
             let what = format!("{} is not an address, expected https:// or http://", quoted(&rest_address));
             refuse(&mut draft, &path("rest_address"), what);
         }
-        let taker_fee_pct = settings.taker_fee_pct;
-        venues.push(VenueConfig { venue, address: settings.address, rest_address, taker_fee_pct, ca_file, native });
+        venues.push(VenueConfig {
+            venue,
+            address: settings.address,
+            rest_address,
+            taker_fee_pct: settings.taker_fee_pct,
+            is_fee_set: draft.places.contains_key(&path("taker_fee_pct")),
+            ca_file,
+            native,
+        });
     }
     warn_of_idle_tables(&mut draft, &chosen);
     if !draft.problems.is_empty() {

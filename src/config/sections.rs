@@ -217,8 +217,8 @@ section! {
 section! {
     /// What venues list: how often it is read, and what patterns such as `*/USDT` choose from it.
     Discovery {
-        /// Seconds between two readings of the venues' lists of instruments. 0: never.
-        every_s: u64 = 3600, 0..=604_800;
+        /// Seconds between two readings of the venues' lists of instruments, which say what is traded and some fees. 0: never.
+        every_s: u64 = 60, 0..=604_800;
         /// Milliseconds that the start waits for lists, where `instruments` holds patterns and none are on disk.
         wait_ms: u64 = 10_000, 100..=120_000;
         /// A pattern chooses only what at least so many of the venues list.

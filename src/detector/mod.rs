@@ -5,6 +5,8 @@
 
 pub mod episode;
 pub mod group;
+pub mod identity;
+pub mod judge;
 #[cfg(test)]
 mod oracle;
 pub mod scan;
@@ -15,6 +17,7 @@ use std::time::Duration;
 use crossbeam::sync::Parker;
 
 use crate::market::book::BookVoid;
+use crate::market::directory::HaltedBy;
 use crate::market::opportunity::{Change, CloseReason, Group, Leg, Opportunity, OpportunityEvent, gross_pct, net_pct};
 use crate::market::quote::{FeedEvent, Origin};
 use crate::market::{Decimal, Directory, InstrumentId, PairId, Quote, VenueId};
@@ -25,8 +28,11 @@ use crate::metrics::Board;
 use crate::metrics::latency::{Hop, Recorder};
 use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, MS, MonoNs, SECOND};
+use crate::venues::codes;
 
 use episode::Episodes;
+use identity::Identity;
+use judge::Refusal;
 use scan::{Grid, Options, Spread};
 
 /// Events taken from one ring before the next has its turn.
@@ -82,6 +88,8 @@ pub struct Detector {
     waiting: (usize, MonoNs),
     /// Of the directory, when what is not wanted was last dropped.
     edition: u64,
+    /// Of the directory, when what is not traded was last looked at.
+    facts: u64,
 }
 
 impl Detector {
@@ -93,6 +101,7 @@ impl Detector {
             Recorder::new(parts.directory.columns(), parts.directory.venues().len(), &[Hop::Merge, Hop::Detect]);
         let detector = Self {
             edition: parts.directory.edition(),
+            facts: parts.directory.facts(),
             core: Core::new(parts.directory, parts.matrix, parts.options),
             rings: parts.rings,
             gateways: parts.gateways,
@@ -169,6 +178,21 @@ impl Detector {
         }
     }
 
+    /// Quotes of what is not traded any more hold no longer, and fees are those of now.
+    fn look_at_facts(&mut self) {
+        let facts = self.core.directory.facts();
+        if facts == self.facts {
+            return;
+        }
+        self.facts = facts;
+        let gateways = &self.gateways;
+        let mark = |pair| gateways.iter().for_each(|g| g.changes.mark(pair));
+        self.core.look_at_facts(self.clock.now(), mark, &mut self.events);
+        if !self.events.is_empty() {
+            self.tell();
+        }
+    }
+
     fn sweep(&mut self, now: MonoNs) {
         if now.since(self.swept) < SWEEP_EVERY_NS {
             return;
@@ -197,6 +221,9 @@ impl Detector {
                     counts.events_lost.add(1);
                 }
             }
+        }
+        for (counter, refused) in counts.refused.iter().zip(&mut self.core.refused) {
+            counter.add(std::mem::take(refused));
         }
         counts.open.set(self.core.open() as u64);
     }
@@ -235,6 +262,7 @@ impl Stage for Detector {
 
     fn turn(&mut self, wait: Duration) -> usize {
         self.look_at_set();
+        self.look_at_facts();
         let work = self.take_events();
         let now = self.clock.now();
         self.sweep(now);
@@ -265,6 +293,11 @@ pub struct Core {
     doubted: Vec<PairId>,
     /// By cell: why its quote does not hold, where it does not.
     causes: Vec<CloseReason>,
+    identity: Identity,
+    /// By instrument: whether each venue's is its own whatever it costs, as leveraged tokens are; `None`: not looked at.
+    funds: Vec<Option<bool>>,
+    /// By [`Refusal`]: candidates refused since they were last counted.
+    refused: [u64; Refusal::ALL.len()],
     options: Options,
 }
 
@@ -273,8 +306,13 @@ impl Core {
     #[must_use]
     pub fn new(directory: Arc<Directory>, matrix: MatrixWriter, options: Options) -> Self {
         let fees: Vec<_> = directory.venues().iter().map(|v| v.taker_fee_pct).collect();
+        let mut grid = Grid::with_room(directory.rows(), directory.columns(), &fees, &options);
+        grid.set_lowest_fee(directory.lowest_fee_pct());
         Self {
-            grid: Grid::with_room(directory.rows(), directory.columns(), &fees, &options),
+            grid,
+            identity: Identity::new(directory.rows(), directory.columns()),
+            funds: vec![None; directory.rows()],
+            refused: [0; Refusal::ALL.len()],
             last: vec![LastSeen::default(); directory.pairs()],
             is_own: vec![false; directory.columns()],
             episodes: Episodes::new(directory.rows()),
@@ -328,7 +366,7 @@ impl Core {
         let now = quote.received.max(quote.decoded);
         let peers = |mid| peers(directory, matrix, grid, options, pair, mid, now);
         let checked = merge::check(quote, &mut last[pair.index()], peers);
-        let cell = cell_of(quote);
+        let cell = CellQuote { state: self.state_of(quote), ..cell_of(quote) };
         let news = match checked {
             Ok(news) => news,
             Err(reason) => {
@@ -343,7 +381,7 @@ impl Core {
         let is_own = &mut self.is_own[quote.venue.index()];
         *is_own |= quote.origin == Origin::Own;
         let held = if news == News::MaybeOld { self.matrix.load(pair) } else { CellQuote::default() };
-        if held.state == CellState::Live && (held.bid, held.ask) == (quote.bid, quote.ask) {
+        if held.state == cell.state && (held.bid, held.ask) == (quote.bid, quote.ask) {
             // What our own connection has said stays its word when the leader says the same.
             let stays = *is_own && held.origin == Origin::Own;
             let (received, origin) =
@@ -362,7 +400,7 @@ impl Core {
     #[cold]
     fn is_overtaken(&self, pair: PairId, quote: &Quote) -> bool {
         let held = self.matrix.load(pair);
-        held.state == CellState::Void
+        matches!(held.state, CellState::Void | CellState::Halted)
             && match quote.origin.is_pushed() {
                 true => merge::is_stamped_before(quote.exchange_time, held.exchange_time),
                 false => quote.received < held.received,
@@ -386,12 +424,64 @@ impl Core {
         Ok(())
     }
 
-    /// What was pushed may make an alert; what was looked up never does.
+    /// The state of a quote that is believed. What a stream says of a halt ends with its next quote, which a codec does
+    /// not give before; what the venue's list says stands until the list says otherwise.
+    #[inline]
+    fn state_of(&self, quote: &Quote) -> CellState {
+        let Quote { instrument, venue, .. } = *quote;
+        if !self.directory.is_halted(instrument, venue) {
+            return CellState::Live;
+        }
+        if quote.origin.is_pushed() {
+            self.directory.set_halted(instrument, venue, HaltedBy::Stream, false);
+        }
+        self.state_in(instrument, venue)
+    }
+
+    fn state_in(&self, instrument: InstrumentId, venue: VenueId) -> CellState {
+        if self.directory.is_halted(instrument, venue) { CellState::Halted } else { CellState::Live }
+    }
+
+    /// What was pushed may make an alert; what was looked up never does, nor what cannot be traded.
     #[inline]
     fn enter(&mut self, instrument: InstrumentId, venue: VenueId, cell: &CellQuote) {
-        match cell.origin.is_pushed() {
-            true => self.grid.set(instrument, venue, cell.bid.price, cell.ask.price),
-            false => self.grid.clear(instrument, venue),
+        if !cell.origin.is_pushed() || cell.state != CellState::Live {
+            return self.grid.clear(instrument, venue);
+        }
+        self.grid.set(instrument, venue, cell.bid.price, cell.ask.price);
+        let others = self.grid.quoting(instrument) & !self.identity.comparable(instrument, venue);
+        if others != 0 && !self.is_fund(instrument) {
+            let mid = self.grid.mid(instrument, venue);
+            self.identity.see(instrument, venue, mid, others, |other| self.grid.mid(instrument, other));
+        }
+    }
+
+    fn is_fund(&mut self, instrument: InstrumentId) -> bool {
+        let Self { directory, funds, .. } = self;
+        *funds[instrument.index()].get_or_insert_with(|| {
+            let base = directory.symbol(instrument).split('/').next().unwrap_or_default();
+            codes::is_leveraged(base, |_| false)
+        })
+    }
+
+    /// What is traded, or what it costs, has changed.
+    #[cold]
+    pub fn look_at_facts(&mut self, now: MonoNs, mark: impl Fn(PairId), events: &mut Vec<OpportunityEvent>) {
+        self.grid.set_lowest_fee(self.directory.lowest_fee_pct());
+        for pair in (0..self.directory.pairs() as u32).map(PairId) {
+            let (instrument, venue) = self.directory.split(pair);
+            let held = self.matrix.load(pair);
+            let state = self.state_in(instrument, venue);
+            let is_other = matches!(held.state, CellState::Live | CellState::Halted) && held.state != state;
+            if !is_other {
+                continue;
+            }
+            let cell = CellQuote { state, ..held };
+            self.causes[pair.index()] = CloseReason::NotTrading;
+            self.matrix.store(pair, &cell);
+            mark(pair);
+            self.enter(instrument, venue, &cell);
+            self.scan(instrument, now, events);
         }
     }
 
@@ -404,11 +494,16 @@ impl Core {
     }
 
     fn scan_exactly(&mut self, instrument: InstrumentId, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
-        let Self { directory, matrix, grid, episodes, options, causes, .. } = self;
+        let Self { directory, matrix, grid, episodes, options, causes, identity, refused, .. } = self;
         let told = events.len();
         episodes.begin();
         let cell = |venue| matrix.load(directory.pair(instrument, venue));
-        grid.scan(instrument, now, options, cell, |buy, sell, from, to| {
+        let fee = |venue| directory.taker_fee_pct(instrument, venue);
+        grid.scan(instrument, now, options, cell, fee, |buy, sell, from, to| {
+            if !identity.is_one(instrument, buy, sell) {
+                refused[Refusal::Identity as usize] += 1;
+                return;
+            }
             let opportunity = opportunity(directory, instrument, (buy, from), (sell, to), now);
             events.extend(episodes.seen(opportunity, now, options.debounce_ns));
         });
@@ -439,6 +534,9 @@ impl Core {
             return;
         }
         self.last[pair.index()] = LastSeen::default();
+        if why == BookVoid::Halt {
+            self.directory.set_halted(instrument, venue, HaltedBy::Stream, true);
+        }
         self.void_cell(pair, instrument, venue, why.into(), mark);
     }
 
@@ -448,8 +546,11 @@ impl Core {
         for pair in (0..self.directory.pairs() as u32).map(PairId) {
             let (instrument, venue) = self.directory.split(pair);
             let was_quoted = self.directory.native(instrument, venue).is_some();
-            let is_held = || matches!(self.matrix.load(pair).state, CellState::Live | CellState::Suspect);
-            if was_quoted && !self.directory.is_quoted(instrument, venue) && is_held() {
+            if !was_quoted || self.directory.is_quoted(instrument, venue) {
+                continue;
+            }
+            self.identity.forget(instrument, venue);
+            if self.matrix.load(pair).holds() {
                 self.last[pair.index()] = LastSeen::default();
                 self.void_cell(pair, instrument, venue, CloseReason::Removed, &mark);
                 self.scan(instrument, now, events);
@@ -521,7 +622,8 @@ impl Core {
                 continue;
             }
             let (instrument, venue) = self.directory.split(pair);
-            self.matrix.store(pair, &CellQuote { state: CellState::Live, ..cell });
+            let cell = CellQuote { state: self.state_in(instrument, venue), ..cell };
+            self.matrix.store(pair, &cell);
             self.enter(instrument, venue, &cell);
             mark(pair);
             self.scan(instrument, now, events);
@@ -533,6 +635,7 @@ impl Core {
     fn forget(&mut self, instrument: InstrumentId, venue: VenueId, mark: impl Fn(PairId)) {
         let pair = self.directory.pair(instrument, venue);
         self.last[pair.index()] = LastSeen::default();
+        self.identity.forget(instrument, venue);
         self.void_cell(pair, instrument, venue, CloseReason::Removed, mark);
     }
 
@@ -547,8 +650,9 @@ impl Core {
         self.grid.clear(instrument, venue);
         self.causes[pair.index()] = cause;
         let cell = self.matrix.load(pair);
-        if matches!(cell.state, CellState::Live | CellState::Suspect) {
-            self.matrix.store(pair, &CellQuote { state: CellState::Void, ..cell });
+        let state = if cause == CloseReason::NotTrading { CellState::Halted } else { CellState::Void };
+        if cell.holds() && cell.state != state {
+            self.matrix.store(pair, &CellQuote { state, ..cell });
             mark(pair);
         }
     }
@@ -620,7 +724,7 @@ pub fn opportunity(
     now: MonoNs,
 ) -> Opportunity {
     let (ask, bid) = (from.ask.price, to.bid.price);
-    let fee = |venue| directory.venue(venue).taker_fee_pct;
+    let fee = |venue| directory.taker_fee_pct(instrument, venue);
     Opportunity {
         instrument,
         buy: Leg { venue: buy, level: from.ask, received: from.received, source: from.source },
@@ -670,7 +774,7 @@ fn ending(
     now: MonoNs,
 ) -> (Opportunity, CloseReason) {
     // What is not believed is not told: such a leg ends at the last price that was.
-    let is_known = |held: &CellQuote| matches!(held.state, CellState::Live | CellState::Void);
+    let is_known = |held: &CellQuote| matches!(held.state, CellState::Live | CellState::Void | CellState::Halted);
     let mut ended = opportunity(directory, last.instrument, (*buy, from), (*sell, to), now);
     let (of_ended, of_last) = ([&mut ended.buy, &mut ended.sell], [last.buy, last.sell]);
     for ((leg, old), held) in of_ended.into_iter().zip(of_last).zip([from, to]) {
@@ -679,7 +783,7 @@ fn ending(
         }
     }
     let (ask, bid) = (ended.buy.level.price, ended.sell.level.price);
-    let fee = |venue: VenueId| directory.venue(venue).taker_fee_pct;
+    let fee = |venue: VenueId| directory.taker_fee_pct(last.instrument, venue);
     (ended.gross_pct, ended.net_pct) = (gross_pct(ask, bid), net_pct(ask, bid, fee(*buy), fee(*sell)));
     if let Some(reason) = buy_broken.or(*sell_broken) {
         return (ended, reason);

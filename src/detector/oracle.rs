@@ -627,3 +627,139 @@ proptest! {
         }
     }
 }
+
+/// A core of [`directory`], and what it tells of instrument 0.
+struct Rig {
+    directory: Arc<Directory>,
+    matrix: crate::matrix::SharedMatrix,
+    core: Core,
+    now: MonoNs,
+    events: Vec<OpportunityEvent>,
+}
+
+impl Rig {
+    fn new(fees: [u64; VENUES], options: Options) -> Self {
+        let directory = directory(fees);
+        let (matrix, writer) = QuoteMatrix::new(directory.pairs());
+        let core = Core::new(Arc::clone(&directory), writer, options);
+        Self { directory, matrix, core, now: MonoNs(SECOND), events: Vec::new() }
+    }
+
+    fn quote(&mut self, venue: u16, cents: u64) {
+        self.now = self.now.plus(MS);
+        let _ = self.core.merge(&tight(venue, cents, self.now), |_| ());
+        self.core.scan(InstrumentId(0), self.now, &mut self.events);
+    }
+
+    fn facts(&mut self) {
+        self.core.look_at_facts(self.now, |_| (), &mut self.events);
+    }
+
+    fn state(&self, venue: u16) -> CellState {
+        self.matrix.load().load(self.directory.pair(InstrumentId(0), VenueId(venue))).state
+    }
+
+    fn changes(&mut self) -> Vec<Change> {
+        self.events.drain(..).map(|event| event.change).collect()
+    }
+}
+
+#[test]
+fn venues_that_never_agreed_make_no_alert_and_one_coin_that_moves_on_one_venue_does() {
+    let mut rig = Rig::new([0; VENUES], Options::default());
+    for step in 0..500 {
+        rig.quote(0, 10_000 + step % 7);
+        rig.quote(1, 10_010 + step % 7);
+        rig.quote(2, 10_400 + step % 7);
+    }
+    assert_eq!(rig.changes(), []);
+    assert!(rig.core.refused[Refusal::Identity as usize] > 500, "{:?}", rig.core.refused);
+    rig.quote(1, 10_200);
+    let told: Vec<_> = rig.events.iter().map(|it| (it.opportunity.buy.venue.0, it.opportunity.sell.venue.0)).collect();
+    assert!(told.contains(&(0, 1)), "the two that agreed: {told:?}");
+    assert!(told.contains(&(0, 2)), "now the third is one with both: {told:?}");
+}
+
+#[test]
+fn leveraged_tokens_of_two_venues_are_never_one() {
+    let directory = |symbol: &str| {
+        let native = vec![Some(String::new())];
+        let venue = |name: &str| VenueEntry { name: name.into(), taker_fee_pct: Decimal::ZERO, native: native.clone() };
+        Arc::new(Directory::new(vec![symbol.to_owned()], vec![venue("a"), venue("b")]))
+    };
+    for (symbol, openings) in [("BTC3L/USDT", 0), ("BTCUP/USDT", 0), ("BTC/USDT", 1)] {
+        let directory = directory(symbol);
+        let (_, writer) = QuoteMatrix::new(directory.pairs());
+        let mut core = Core::new(directory, writer, Options::default());
+        let mut events = Vec::new();
+        for (venue, cents) in [(0, 10_000), (1, 10_000), (1, 10_100)] {
+            core.merge(&tight(venue, cents, MonoNs(SECOND)), |_| ()).unwrap();
+            core.scan(InstrumentId(0), MonoNs(SECOND), &mut events);
+        }
+        assert_eq!(events.len(), openings, "{symbol}: {events:?}");
+    }
+}
+
+#[test]
+fn what_comes_back_under_a_symbol_must_agree_anew() {
+    let mut rig = Rig::new([0; VENUES], Options::default());
+    (0..2).for_each(|venue| rig.quote(venue, 10_000));
+    rig.directory.drop_quote(InstrumentId(0), VenueId(1));
+    rig.core.drop_unwanted(rig.now, |_| (), &mut rig.events);
+    assert!(rig.directory.quote(InstrumentId(0), VenueId(1), ""));
+    rig.quote(1, 10_500);
+    assert_eq!(rig.changes(), []);
+}
+
+#[test]
+fn what_the_list_says_is_not_traded_closes_at_once_and_no_quote_lifts_it() {
+    let mut rig = Rig::new([0; VENUES], Options::default());
+    rig.quote(0, 10_000);
+    rig.quote(1, 10_100);
+    assert_eq!(rig.changes(), [Change::Opened]);
+    let (btc, venue) = (InstrumentId(0), VenueId(1));
+    rig.directory.set_halted(btc, venue, HaltedBy::List, true);
+    rig.facts();
+    assert_eq!(rig.changes(), [Change::Closed(CloseReason::NotTrading)]);
+    for cents in [10_200, 10_150] {
+        rig.quote(1, cents);
+        assert_eq!((rig.state(1), rig.changes()), (CellState::Halted, vec![]));
+    }
+    // Nor what the stream says, and then takes back.
+    rig.core.void(btc, venue, Origin::Own, BookVoid::Halt, |_| ());
+    rig.quote(1, 10_150);
+    assert_eq!((rig.state(1), rig.changes()), (CellState::Halted, vec![]));
+    rig.directory.set_halted(btc, venue, HaltedBy::List, false);
+    rig.facts();
+    assert_eq!((rig.state(1), rig.changes()), (CellState::Live, vec![Change::Opened]));
+}
+
+#[test]
+fn a_halt_of_the_stream_marks_the_price_until_the_next_quote() {
+    let mut rig = Rig::new([0; VENUES], Options::default());
+    rig.quote(0, 10_000);
+    rig.quote(1, 10_100);
+    rig.core.void(InstrumentId(0), VenueId(1), Origin::Own, BookVoid::Halt, |_| ());
+    rig.core.scan(InstrumentId(0), rig.now, &mut rig.events);
+    assert_eq!(rig.changes(), [Change::Opened, Change::Closed(CloseReason::NotTrading)]);
+    rig.facts();
+    assert_eq!((rig.state(1), rig.changes()), (CellState::Halted, vec![]), "other facts lift nothing");
+    rig.quote(1, 10_100);
+    assert_eq!((rig.state(1), rig.changes()), (CellState::Live, vec![Change::Opened]));
+}
+
+#[test]
+fn an_instruments_own_fee_counts_in_the_threshold_and_in_what_is_told() {
+    let mut rig = Rig::new([10; VENUES], Options { threshold_on: Spread::Net, ..Options::default() });
+    let fee = |text: &str| Some(text.parse().unwrap());
+    rig.directory.set_taker_fee(InstrumentId(0), VenueId(1), fee("0.4"));
+    rig.facts();
+    rig.quote(0, 10_000);
+    rig.quote(1, 10_090);
+    assert_eq!(rig.changes(), [], "0.89 % less 0.5 % of fees");
+    rig.directory.set_taker_fee(InstrumentId(0), VenueId(1), fee("0"));
+    rig.facts();
+    rig.quote(1, 10_090);
+    let told = rig.events[0].opportunity.net_pct.to_f64();
+    assert!((0.789..0.790).contains(&told), "{told}");
+}

@@ -48,16 +48,19 @@ impl Default for Options {
     }
 }
 
-/// The float mirror of the matrix, and the bar between each two venues.
+/// The float mirror of the matrix.
 pub struct Grid {
     venues: usize,
     stride: usize,
     /// Per instrument: asks of all venues, then bids of all venues. No quote: ask infinite, bid 0.
     rows: Vec<f64>,
-    /// By venue; `None`: never heard of.
-    fees: Vec<Option<Decimal>>,
+    /// Per instrument: a bit for each venue that has a quote.
+    quoting: Vec<u64>,
+    /// By venue: whether its fee counts in the floor.
+    known: Vec<bool>,
+    /// The lowest taker fee in percent.
+    lowest_fee: Decimal,
     threshold: (Spread, Decimal),
-    bars: Vec<Bar>,
     /// A row whose highest bid is not above its lowest ask times this has no opportunity.
     ratio_floor: f64,
 }
@@ -77,11 +80,17 @@ impl Grid {
         for row in rows.chunks_exact_mut(stride * 2) {
             row[..stride].fill(f64::INFINITY);
         }
-        let mut fees: Vec<Option<Decimal>> = taker_fees_pct.iter().copied().map(Some).collect();
-        fees.resize(venues, None);
-        let threshold = (options.threshold_on, options.threshold_pct);
-        let mut grid = Self { venues, stride, rows, fees, threshold, bars: Vec::new(), ratio_floor: 0.0 };
-        grid.raise();
+        let mut grid = Self {
+            venues,
+            stride,
+            rows,
+            quoting: vec![0; instruments],
+            known: (0..venues).map(|at| at < taker_fees_pct.len()).collect(),
+            lowest_fee: Decimal::ZERO,
+            threshold: (options.threshold_on, options.threshold_pct),
+            ratio_floor: 0.0,
+        };
+        grid.set_lowest_fee(taker_fees_pct.iter().copied().min().unwrap_or(Decimal::new(100, 0)));
         grid
     }
 
@@ -89,28 +98,44 @@ impl Grid {
     #[inline]
     #[must_use]
     pub fn knows(&self, venue: VenueId) -> bool {
-        self.fees[venue.index()].is_some()
+        self.known[venue.index()]
     }
 
     /// From now on `venue` takes part.
     #[cold]
     pub fn admit(&mut self, venue: VenueId, taker_fee_pct: Decimal) {
-        self.fees[venue.index()] = Some(taker_fee_pct);
-        self.raise();
+        self.known[venue.index()] = true;
+        self.set_lowest_fee(taker_fee_pct.min(self.lowest_fee));
     }
 
-    /// Makes the bars. Of venues that are not known there is no quote to hold against one.
-    fn raise(&mut self) {
-        let (on, threshold_pct) = self.threshold;
-        let fees = || self.fees.iter().map(|fee| fee.unwrap_or(Decimal::ZERO));
-        let bar = |buy, sell| match on {
-            Spread::Gross => Bar::gross(threshold_pct),
-            Spread::Net => Bar::net(threshold_pct, buy, sell),
-        };
-        self.bars = fees().flat_map(|buy| fees().map(move |sell| bar(buy, sell))).collect();
-        let known = |at: usize| self.fees[at / self.venues].is_some() && self.fees[at % self.venues].is_some();
-        let floors = self.bars.iter().enumerate().filter(|(at, _)| known(*at)).map(|(_, bar)| bar.ratio_floor());
-        self.ratio_floor = floors.fold(f64::INFINITY, f64::min);
+    /// No taker fee is lower than `fee_pct` percent from now on.
+    #[cold]
+    pub fn set_lowest_fee(&mut self, fee_pct: Decimal) {
+        self.lowest_fee = fee_pct;
+        self.ratio_floor = self.bar(fee_pct, fee_pct).ratio_floor();
+    }
+
+    /// The bar between two venues with these taker fees in percent.
+    fn bar(&self, buy_fee_pct: Decimal, sell_fee_pct: Decimal) -> Bar {
+        match self.threshold {
+            (Spread::Gross, threshold_pct) => Bar::gross(threshold_pct),
+            (Spread::Net, threshold_pct) => Bar::net(threshold_pct, buy_fee_pct, sell_fee_pct),
+        }
+    }
+
+    /// A bit for each venue that has a quote of `instrument`.
+    #[inline]
+    #[must_use]
+    pub fn quoting(&self, instrument: InstrumentId) -> u64 {
+        self.quoting[instrument.index()]
+    }
+
+    /// The mid of `venue`, which has a quote of `instrument`.
+    #[inline]
+    #[must_use]
+    pub fn mid(&self, instrument: InstrumentId, venue: VenueId) -> f64 {
+        let at = instrument.index() * self.stride * 2 + venue.index();
+        (self.rows[at] + self.rows[at + self.stride]) / 2.0
     }
 
     /// The venue's top of book is this now.
@@ -119,6 +144,7 @@ impl Grid {
         let at = instrument.index() * self.stride * 2 + venue.index();
         self.rows[at] = ask.to_f64();
         self.rows[at + self.stride] = bid.to_f64();
+        self.quoting[instrument.index()] |= 1 << venue.index();
     }
 
     /// The venue has no quote that holds.
@@ -126,6 +152,7 @@ impl Grid {
         let at = instrument.index() * self.stride * 2 + venue.index();
         self.rows[at] = f64::INFINITY;
         self.rows[at + self.stride] = 0.0;
+        self.quoting[instrument.index()] &= !(1 << venue.index());
     }
 
     /// The venues of the row that have a quote which holds, with its mid.
@@ -156,13 +183,14 @@ impl Grid {
     }
 
     /// All pairs of the row that are opportunities now, exactly: `found(buy, sell, buy's cell, sell's cell)`,
-    /// buyer by buyer in venue order.
+    /// buyer by buyer in venue order. `fee`: a venue's taker fee of this instrument in percent.
     pub fn scan(
         &self,
         instrument: InstrumentId,
         now: MonoNs,
         options: &Options,
         cell: impl Fn(VenueId) -> CellQuote,
+        fee: impl Fn(VenueId) -> Decimal,
         mut found: impl FnMut(VenueId, VenueId, &CellQuote, &CellQuote),
     ) {
         let row = &self.rows[instrument.index() * self.stride * 2..][..self.stride * 2];
@@ -177,7 +205,7 @@ impl Grid {
                 if is_leg(&from, now, options)
                     && is_leg(&to, now, options)
                     && from.received.0.abs_diff(to.received.0) <= options.leg_skew_max_ns
-                    && self.bars[buy.index() * self.venues + sell.index()].is_exceeded(from.ask.price, to.bid.price)
+                    && self.bar(fee(buy), fee(sell)).is_exceeded(from.ask.price, to.bid.price)
                 {
                     found(buy, sell, &from, &to);
                 }

@@ -89,7 +89,7 @@ impl Gateway {
         let mut o = *known;
         (o.buy.level, o.buy.received) = (buy.ask, buy.received);
         (o.sell.level, o.sell.received) = (sell.bid, sell.received);
-        let fee = |venue: VenueId| self.directory.venue(venue).taker_fee_pct;
+        let fee = |venue: VenueId| self.directory.taker_fee_pct(known.instrument, venue);
         let (b, s) = (o.buy.level.price, o.sell.level.price);
         o.gross_pct = gross_pct(b, s);
         o.net_pct = net_pct(b, s, fee(o.buy.venue), fee(o.sell.venue));

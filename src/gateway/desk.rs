@@ -90,11 +90,15 @@ impl View<'_> {
         cell.is_fresh(self.now, self.stale_after_ns).then_some(cell)
     }
 
-    /// How a client of `format` is told of `cell`: as a price, as a last known value, or not at all.
+    /// How a client of `format` is told of `cell`: as a price, as one that cannot be traded on, as a last known value, or
+    /// not at all.
     #[must_use]
     pub fn shown(&self, cell: &CellQuote, format: Format) -> Option<&'static str> {
         if cell.is_fresh(self.now, self.stale_after_ns) {
             return Some("fresh");
+        }
+        if cell.state == CellState::Halted {
+            return format.is_extended().then_some("halted");
         }
         (format.is_extended() && cell.is_cached(self.now, self.stale_after_ns)).then_some("cached")
     }

@@ -550,7 +550,8 @@ pub fn survey_prices(directory: &Directory, view: &View<'_>, known: &mut Vec<Kno
             continue;
         }
         let cell = view.matrix.load(pair);
-        if cell.state == CellState::Empty {
+        // What the venue has halted owes nobody a price.
+        if matches!(cell.state, CellState::Empty | CellState::Halted) {
             continue;
         }
         let is_fresh = cell.is_fresh(view.now, view.stale_after_ns);

@@ -176,6 +176,17 @@ impl Decimal {
         self
     }
 
+    /// How many units of `10^-scale` it is; a rest is cut, and what is too large is [`u64::MAX`].
+    #[must_use]
+    pub fn to_units(self, scale: u8) -> u64 {
+        let mantissa = u128::from(self.mantissa);
+        let units = match scale.checked_sub(self.scale) {
+            Some(more) => mantissa.checked_mul(POW10[usize::from(more)]),
+            None => Some(mantissa / POW10[usize::from(self.scale - scale)]),
+        };
+        units.and_then(|units| u64::try_from(units).ok()).unwrap_or(u64::MAX)
+    }
+
     /// The nearest float, for display and for picking candidates; never for a decision.
     #[inline]
     #[must_use]

@@ -8,7 +8,7 @@
 use std::hash::Hasher;
 use std::ops::Index;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use rustc_hash::FxHasher;
 
@@ -195,8 +195,28 @@ pub struct Directory {
     quoted: Box<[AtomicBool]>,
     /// By pair: the venue's own symbol, once it was quoted.
     natives: Box<[OnceLock<Box<str>>]>,
+    /// By pair: who says that it is not traded now, a bit for each [`HaltedBy`].
+    halted: Box<[AtomicU8]>,
+    /// By pair: its own taker fee in units of [`FEE_SCALE`]; [`NO_FEE`]: the venue's.
+    fees: Box<[AtomicU64]>,
     edition: AtomicU64,
+    facts: AtomicU64,
 }
+
+/// Who says that an instrument is not traded on a venue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum HaltedBy {
+    /// The venue's list of instruments.
+    List = 1,
+    /// The venue's stream.
+    Stream = 2,
+}
+
+/// Decimals of a kept fee in percent.
+const FEE_SCALE: u8 = 6;
+/// No fee of its own.
+const NO_FEE: u64 = u64::MAX;
 
 /// Why something cannot be added. The caller asks before it adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,7 +269,10 @@ impl Directory {
             listed: (0..rows).map(|row| AtomicBool::new(row < count)).collect(),
             quoted,
             natives,
+            halted: (0..rows * width).map(|_| AtomicU8::new(0)).collect(),
+            fees: (0..rows * width).map(|_| AtomicU64::new(NO_FEE)).collect(),
             edition: AtomicU64::new(0),
+            facts: AtomicU64::new(0),
         }
     }
 
@@ -361,10 +384,70 @@ impl Directory {
         self.natives[self.pair(instrument, venue).index()].get().map(|native| &**native)
     }
 
+    /// Whether the venue says that `instrument` cannot be traded there now.
+    #[inline]
+    #[must_use]
+    pub fn is_halted(&self, instrument: InstrumentId, venue: VenueId) -> bool {
+        self.halted[self.pair(instrument, venue).index()].load(Ordering::Acquire) != 0
+    }
+
+    /// Whether `by` says that `instrument` cannot be traded on `venue` now.
+    #[inline]
+    #[must_use]
+    pub fn is_halted_by(&self, instrument: InstrumentId, venue: VenueId, by: HaltedBy) -> bool {
+        self.halted[self.pair(instrument, venue).index()].load(Ordering::Acquire) & by as u8 != 0
+    }
+
+    /// Taker fee of `instrument` on `venue`, in percent of the notional.
+    #[must_use]
+    pub fn taker_fee_pct(&self, instrument: InstrumentId, venue: VenueId) -> Decimal {
+        match self.fees[self.pair(instrument, venue).index()].load(Ordering::Relaxed) {
+            NO_FEE => self.venue(venue).taker_fee_pct,
+            fee => Decimal::new(fee, FEE_SCALE),
+        }
+    }
+
+    /// The lowest of all taker fees, in percent.
+    #[must_use]
+    pub fn lowest_fee_pct(&self) -> Decimal {
+        let own = self.fees.iter().map(|fee| fee.load(Ordering::Relaxed)).filter(|fee| *fee != NO_FEE);
+        let own = own.min().map(|fee| Decimal::new(fee, FEE_SCALE));
+        self.venues.iter().map(|venue| venue.taker_fee_pct).chain(own).min().unwrap_or(Decimal::ZERO)
+    }
+
     /// The instruments that `venue` is to quote now, with its own symbols.
     pub fn quoted_by(&self, venue: VenueId) -> impl Iterator<Item = (InstrumentId, &str)> {
         let all = (0..self.instruments.len() as u32).map(InstrumentId);
         all.filter(move |id| self.is_quoted(*id, venue)).filter_map(move |id| Some((id, self.native(id, venue)?)))
+    }
+
+    /// Grows with each change of what is traded and of fees, see [`Self::publish_facts`].
+    #[inline]
+    #[must_use]
+    pub fn facts(&self) -> u64 {
+        self.facts.load(Ordering::Acquire)
+    }
+
+    /// `by` says whether `instrument` is halted on `venue`. Whether it said otherwise before.
+    pub fn set_halted(&self, instrument: InstrumentId, venue: VenueId, by: HaltedBy, is_halted: bool) -> bool {
+        let bits = &self.halted[self.pair(instrument, venue).index()];
+        let before = match is_halted {
+            true => bits.fetch_or(by as u8, Ordering::AcqRel),
+            false => bits.fetch_and(!(by as u8), Ordering::AcqRel),
+        };
+        (before & by as u8 != 0) != is_halted
+    }
+
+    /// `instrument` has a taker fee of its own on `venue`, in percent below 100; `None`: the venue's. More decimals than
+    /// six are cut. Whether it had another before.
+    pub fn set_taker_fee(&self, instrument: InstrumentId, venue: VenueId, fee_pct: Option<Decimal>) -> bool {
+        let fee = fee_pct.map_or(NO_FEE, |fee| fee.to_units(FEE_SCALE).min(NO_FEE - 1));
+        self.fees[self.pair(instrument, venue).index()].swap(fee, Ordering::Relaxed) != fee
+    }
+
+    /// What is traded or what it costs has changed: the detector looks again.
+    pub fn publish_facts(&self) {
+        self.facts.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Grows with each change of the set; whoever keeps something derived from it looks again.
@@ -510,6 +593,22 @@ mod tests {
         assert_eq!(directory.instrument_named("C1500/USDT"), None);
         assert_eq!(directory.add_instrument("C1500/USDT"), Err(Full::Instruments));
         assert_eq!(Directory::default().instrument_named(""), None);
+    }
+
+    #[test]
+    fn an_instrument_is_halted_as_long_as_anybody_says_so_and_may_have_a_fee_of_its_own() {
+        let it = directory();
+        let (btc, eth, binance, okx) = (InstrumentId(0), InstrumentId(1), VenueId(0), VenueId(1));
+        assert!(it.set_halted(btc, okx, HaltedBy::List, true) && !it.set_halted(btc, okx, HaltedBy::List, true));
+        assert!(it.set_halted(btc, okx, HaltedBy::Stream, true) && it.set_halted(btc, okx, HaltedBy::Stream, false));
+        assert!(it.is_halted(btc, okx) && !it.is_halted(btc, binance) && !it.is_halted(eth, okx));
+        assert!(it.set_halted(btc, okx, HaltedBy::List, false) && !it.is_halted(btc, okx));
+
+        let fee = |text: &str| -> Decimal { text.parse().unwrap() };
+        assert!(it.set_taker_fee(btc, okx, Some(fee("0.30"))) && !it.set_taker_fee(btc, okx, Some(fee("0.3"))));
+        assert_eq!((it.taker_fee_pct(btc, okx), it.taker_fee_pct(eth, okx)), (fee("0.3"), Decimal::ZERO));
+        assert_eq!(it.lowest_fee_pct(), Decimal::ZERO);
+        assert!(it.set_taker_fee(btc, okx, None) && it.taker_fee_pct(btc, okx).is_zero());
     }
 
     #[test]

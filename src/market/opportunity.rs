@@ -300,13 +300,7 @@ const HUNDRED: Decimal = Decimal::new(100, 0);
 /// A percentage as an integer with [`FACTOR_SCALE`] decimals; further decimals are cut, which
 /// configuration refuses beforehand.
 fn factor(pct: Decimal) -> u64 {
-    let scale = pct.scale();
-    let value = if scale <= FACTOR_SCALE {
-        u128::from(pct.mantissa()) * POW10[usize::from(FACTOR_SCALE - scale)]
-    } else {
-        u128::from(pct.mantissa()) / POW10[usize::from(scale - FACTOR_SCALE)]
-    };
-    u64::try_from(value).unwrap_or(u64::MAX / 8)
+    pct.to_units(FACTOR_SCALE).min(u64::MAX / 8)
 }
 
 #[cfg(test)]

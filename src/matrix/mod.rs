@@ -60,6 +60,8 @@ pub enum CellState {
     Void = 2,
     /// Too far from what is known to be believed yet: shown as such, part of no alert.
     Suspect = 3,
+    /// The venue's word, but the venue also says that it cannot be traded now: shown as such, part of no alert.
+    Halted = 4,
 }
 
 impl CellQuote {
@@ -67,6 +69,12 @@ impl CellQuote {
     #[must_use]
     pub const fn age(&self, now: MonoNs) -> u64 {
         now.since(self.received)
+    }
+
+    /// Whether it is anything that can stop to hold.
+    #[must_use]
+    pub const fn holds(&self) -> bool {
+        matches!(self.state, CellState::Live | CellState::Suspect | CellState::Halted)
     }
 
     /// Live, not older than `age_max` nanoseconds, and not from the disk of an earlier run: only then is it a price.
@@ -151,6 +159,7 @@ fn unpack(words: [u64; 9]) -> CellQuote {
             1 => CellState::Live,
             2 => CellState::Void,
             3 => CellState::Suspect,
+            4 => CellState::Halted,
             _ => CellState::Empty,
         },
         source: Source::from_u8((words[4] >> 48) as u8),

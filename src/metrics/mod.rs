@@ -11,6 +11,9 @@ use arc_swap::ArcSwapOption;
 
 use crate::time::MonoNs;
 
+/// Reasons not to alert a candidate: how many there are of `detector::judge::Refusal`.
+pub const REFUSALS: usize = 1;
+
 /// A number that only grows. One thread writes it, so adding is a load and a store, no locked instruction.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -345,6 +348,8 @@ pub struct DetectorGauges {
     pub alerts: Counter,
     /// Openings and repetitions inside the debounce time: no alert.
     pub debounced: Counter,
+    /// Candidates above the threshold that were not alerted, by reason: those of `detector::judge`.
+    pub refused: [Counter; REFUSALS],
     /// Events that a gateway's full ring could not take.
     pub events_lost: Counter,
     /// The most events that waited in one feed's ring at the beginning of a turn, in the last whole second.

@@ -30,6 +30,9 @@ pub(super) fn sum(board: &Board, gauge: impl Fn(&GatewayGauges) -> &Gauge) -> u6
 }
 
 /// Names of the counters of quotes not believed, in order.
+/// The names of `detector::judge::Refusal`, in its order.
+pub(super) const REFUSALS: [&str; crate::metrics::REFUSALS] = ["identity"];
+
 pub(super) const DROP_REASONS: [&str; 5] = ["late", "one_sided", "crossed", "suspect", "not_wanted"];
 
 /// What a hop spans.
@@ -359,6 +362,9 @@ fn detector(out: &mut Vec<u8>, board: &Board) {
     ] {
         family(out, &format!("detector_{name}"), help, [(0, value)].into_iter(), &|_| String::new());
     }
+    let help = "Looks at a spread above the threshold that was not alerted, by reason.";
+    let refused = d.refused.iter().map(Counter::value).enumerate();
+    family(out, "detector_refused_total", help, refused, &|at| format!("reason=\"{}\"", REFUSALS[at]));
 }
 
 fn latencies(out: &mut Vec<u8>, board: &Board, directory: &Directory, venue: &dyn Fn(usize) -> String) {

@@ -5,7 +5,7 @@ use crate::market::quote::Source;
 use crate::market::{Decimal, Directory, VenueId};
 use crate::metrics::{Counter, DECODE_REASONS, DetectorGauges, GatewayGauges, VenueGauges};
 use crate::protocol::health::Health;
-use crate::protocol::report::{DROP_REASONS, sum};
+use crate::protocol::report::{DROP_REASONS, REFUSALS, sum};
 use crate::protocol::{Object, array, object};
 use crate::time::MonoNs;
 
@@ -172,6 +172,7 @@ fn detector(o: &mut Object<'_>, d: &DetectorGauges) {
     o.integer("quotes", d.quotes.value()).integer("merged", d.merged.value());
     o.integer("open", d.open.value()).integer("opened", d.opened.value());
     o.integer("alerts", d.alerts.value()).integer("debounced", d.debounced.value());
+    o.object("refused", |o| by_reason(o, &REFUSALS, &d.refused));
     o.integer("eventsLost", d.events_lost.value());
     o.integer("ringPeak", d.ring_peak.value()).integer("ringSize", d.ring_size.value());
 }

@@ -19,7 +19,12 @@ pub fn write_quote(directory: &Directory, pair: PairId, cell: &CellQuote, now: U
     number("bidSize", cell.bid.size, out);
     number("ask", cell.ask.price, out);
     number("askSize", cell.ask.size, out);
-    text("state", if cell.state == CellState::Live { "live" } else { "void" }, out);
+    let state = match cell.state {
+        CellState::Live => "live",
+        CellState::Halted => "halted",
+        CellState::Void | CellState::Suspect | CellState::Empty => "void",
+    };
+    text("state", state, out);
     // Writing to a Vec cannot fail.
     let _ = match cell.exchange_time.ms() {
         0 => write!(out, ",\"exchangeTs\":null"),

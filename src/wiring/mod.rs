@@ -19,6 +19,7 @@ use crate::cli::{Failure, ReplayArgs, SimArgs};
 use crate::cluster::{self, lead};
 use crate::config::{Config, Plan, ThresholdOn, VenueConfig};
 use crate::detector::{Detector, DetectorParts, GatewayPort, scan};
+use crate::discovery::Catalogue;
 use crate::feed::{self, Feed, FeedParts, FeedVenue};
 use crate::gateway::{self, Gateway, GatewayParts, admin};
 use crate::keep::{self, Keeper, KeeperParts};
@@ -98,18 +99,20 @@ pub fn signals_of_serve() -> Result<Signals, Failure> {
 }
 
 /// The gateway on the configured venues, until a signal. `plan` is what `config` was resolved from, out of the file at
-/// `path`.
+/// `path`, by the lists of `catalogue`.
 ///
 /// # Errors
 /// When a port is in use or a thread cannot be made.
-pub fn serve(config: Config, plan: Plan, path: &Path, signals: Signals) -> Result<(), Failure> {
+pub fn serve(config: Config, plan: Plan, catalogue: &Catalogue, path: &Path, signals: Signals) -> Result<(), Failure> {
     for signal in [SIGINT, SIGTERM] {
         signals.add_signal(signal).map_err(|why| unavailable("signals", &why))?;
     }
     threads::detach_log()?;
     let cluster = clustering::options(&config);
     let (reloading, admin) = Reloading::new(&config, plan, path);
-    let parts = Parts::new(&config, config.directory_with_room(), Clock::System, cluster, admin)?;
+    let directory = config.directory_with_room();
+    catalogue.apply(&config.quoted(), &directory);
+    let parts = Parts::new(&config, directory, Clock::System, cluster, admin)?;
     terminal::greet(parts.address, "", &parts.directory);
     run_live(&config, parts, Vec::new(), Some(reloading), signals)
 }

@@ -78,7 +78,8 @@ impl Reloading {
         if !every.is_zero() {
             let Scope { wanted, quoted } = config.scope().map_err(Failure::Unavailable)?;
             let reader = Watch::new(wanted, quoted, config.state_dir.clone(), every, clock.clone());
-            rows.push(Row::left_behind(Box::new(reader.with(heard, list))));
+            let reader = reader.with(heard, list).into_directory(Arc::clone(directory), others.clone());
+            rows.push(Row::left_behind(Box::new(reader)));
         }
         let reload = Reload::new(ReloadParts {
             path: self.path,

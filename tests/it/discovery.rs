@@ -4,10 +4,14 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use spreadwire::discovery::{Catalogue, From, List, Quoted, Wanted, Watch};
+use spreadwire::market::directory::VenueEntry;
+use spreadwire::market::{Decimal, Directory, InstrumentId, VenueId};
 use spreadwire::net::tls::Trust;
+use spreadwire::stage::{Alarm, Stage};
 use spreadwire::time::Clock;
 use spreadwire::venues::listing::Entry;
 use spreadwire::venues::{VENUES, venue};
@@ -196,12 +200,11 @@ fn what_a_venue_no_longer_lists_or_trades_is_told_once() {
         quote: native[3..].to_owned(),
         native: native.to_owned(),
         is_trading,
-        tick: None,
-        lot: None,
+        ..Entry::default()
     };
     let list = |entries: Vec<Entry>| Catalogue::new(vec![List { venue: "binance", entries, from: From::Venue }]);
     let symbols = ["BTC", "ETH"].map(|base| (format!("{base}/USDT"), format!("{base}USDT"))).to_vec();
-    let quoted = vec![Quoted { venue: "binance", symbols }];
+    let quoted = vec![Quoted { venue: "binance", symbols, ..Quoted::default() }];
     let mut watch = Watch::new(Vec::new(), quoted, None, SOON, Clock::System);
     let all = list(vec![entry("BTCUSDT", true), entry("ETHUSDT", true)]);
     let halted = list(vec![entry("BTCUSDT", true), entry("ETHUSDT", false)]);
@@ -212,4 +215,43 @@ fn what_a_venue_no_longer_lists_or_trades_is_told_once() {
     assert_eq!(watch.news(&gone), ["binance does not list ETH/USDT (ETHUSDT) any more"]);
     assert_eq!(watch.news(&all), [""; 0]);
     assert_eq!(watch.news(&halted), ["binance has halted ETH/USDT (ETHUSDT)"], "it had come back");
+}
+
+#[test]
+fn what_a_list_no_longer_has_is_halted_in_the_directory_and_the_detector_is_woken() {
+    let exchanges = Exchanges::start();
+    let symbols = ["BTC", "NOPE"].map(|base| (format!("{base}/USDT"), format!("{base}-USDT")));
+    let native = symbols.iter().map(|(_, native)| Some(native.clone())).collect();
+    let okx = VenueEntry { name: "okx".to_owned(), taker_fee_pct: Decimal::ZERO, native };
+    let names = symbols.iter().map(|(symbol, _)| symbol.clone()).collect();
+    let directory = Arc::new(Directory::new(names, vec![okx]));
+    let quoted = vec![Quoted { venue: "okx", symbols: symbols.to_vec(), ..Quoted::default() }];
+    let (alarm, parker) = Alarm::of_parker();
+    alarm.set();
+    let mut watch = Watch::new(exchanges.wanted(&["okx"]), quoted, None, SOON, Clock::System)
+        .into_directory(Arc::clone(&directory), vec![alarm]);
+    assert_eq!(watch.turn(Duration::ZERO), 1, "lists are read at once");
+    let halted = |at| directory.is_halted(InstrumentId(at), VenueId(0));
+    assert!(!halted(0) && halted(1));
+    parker.park();
+    assert_eq!(directory.facts(), 1);
+}
+
+#[test]
+fn what_patterns_and_lists_leave_out_is_told_by_name() {
+    let folder = Scratch::new("left-out");
+    let exchanges = Exchanges::start();
+    // The list of Gate cannot be read.
+    let config = folder.config(&format!(
+        "venues = [\"okx\", \"kraken\", \"gateio\"]\ninstruments = [\"*/USDT\", \"NOPE/USD\"]\n{}\
+         [venue.gateio]\nrest_address = \"http://127.0.0.1:9\"\n",
+        exchanges.lines(&["okx", "kraken"])
+    ));
+    let output = spreadwire(&["instruments", "--json", "--config", &config]).output().unwrap();
+    let (said, rows) = (text(&output.stderr), text(&output.stdout));
+    assert!(said.contains("the list of gateio could not be read; patterns choose nothing there until it is"), "{said}");
+    let gate: Vec<&str> = rows.lines().filter(|row| row.contains("gateio")).collect();
+    assert!(gate.len() == 1 && gate[0].contains("NOPE_USD"), "only what is written out: {gate:?}");
+    assert!(said.contains("instruments: NOPE/USD is not listed by okx, kraken, left out there"), "{said}");
+    assert!(rows.lines().all(|row| row.contains("takerFeePct") && row.contains("feeFrom")), "{rows}");
 }

@@ -569,6 +569,29 @@ fn extended_clients_hear_more_and_are_told_once_when_a_price_goes_stale() {
 }
 
 #[test]
+fn what_is_not_traded_is_marked_for_extended_clients_and_no_price_for_others() {
+    let mut rig = Rig::new();
+    rig.quote("BTC/USDT", "binance", "42500.50", "42501.00");
+    let quote = rig.writer.load(rig.pair("BTC/USDT", "binance"));
+    let (mut plain, mut extended) = (rig.client(), rig.client());
+    for (client, is_extended) in [(&mut plain, false), (&mut extended, true)] {
+        client.send(json!({"action": "subscribe", "symbols": ["BTC/USDT"], "exchanges": ["binance"], "intervalMs": 0,
+            "extended": is_extended}));
+        client.next();
+        assert_eq!(client.next()["bid"], 42500.5);
+    }
+    let halted = CellQuote { state: CellState::Halted, ..quote };
+    rig.store("BTC/USDT", "binance", halted);
+    assert_eq!(extended.next()["state"], "halted");
+    rig.store("BTC/USDT", "binance", CellQuote { bid: halted.ask, ..halted });
+    let again = extended.next();
+    assert_eq!((&again["state"], &again["bid"]), (&json!("halted"), &json!(42501)));
+    rig.store("BTC/USDT", "binance", quote);
+    assert_eq!(extended.next()["state"], "fresh");
+    assert_eq!(plain.next()["bid"], 42500.5, "the first since, when it is traded again");
+}
+
+#[test]
 fn f81_d2_08_a_last_known_value_is_shown_with_its_level_and_age_to_those_who_asked_for_more_and_to_nobody_else() {
     let mut rig = Rig::new();
     let (pair, now) = (rig.pair("BTC/USDT", "binance"), rig.clock.now());

@@ -133,6 +133,8 @@ fn a_run_before(folder: &Folder, hand: &HandClock) {
     let mut run = Run::new(&folder.0, hand);
     run.turn();
     run.quote(0, "100", "101");
+    // One coin: the two agree before one moves.
+    run.quote(1, "100", "101");
     run.quote(1, "110", "111");
     assert_eq!(run.opportunities.slots(), 1, "it was an opportunity then");
     hand.advance(SECOND);
@@ -156,6 +158,7 @@ fn f15_f81_what_one_run_knew_the_next_one_shows_as_no_price_and_no_alert() {
     // One leg is back: still nothing to trade against.
     run.quote(0, "100", "101");
     assert_eq!((run.opportunities.slots(), run.cell(0).origin), (0, Origin::Own));
+    run.quote(1, "100", "101");
     run.quote(1, "110", "111");
     assert_eq!(run.opportunities.slots(), 1, "both are back");
 }

@@ -45,6 +45,9 @@ interface Lane {
 
 const route = (leg: { buyExchange: string; sellExchange: string }) => JSON.stringify([leg.buyExchange, leg.sellExchange])
 
+/** States of a quote that the gateway goes on hearing of; the others end one. */
+const HEARD: ReadonlySet<string | undefined> = new Set([undefined, 'fresh', 'cached', 'halted'])
+
 /** `limit` is how long a price stays one without a word, negative when no word can come. */
 function freshnessOf({ state = 'fresh' }: PriceMessage, age: number, limit: number): Freshness {
   if (state === 'fresh' && age <= limit) return 'fresh'
@@ -148,7 +151,7 @@ export class Board {
       this.#touched.add(fresh)
     } else {
       cell.message = message
-      if (message.state === undefined || message.state === 'fresh' || message.state === 'cached') cell.heardAt = heardAt
+      if (HEARD.has(message.state)) cell.heardAt = heardAt
       this.#touched.add(cell)
     }
     this.#pacer.request()

@@ -9,7 +9,7 @@ export type Source = 'live' | 'simulated' | 'replay' | (string & {})
 export type Level = 'websocket' | 'shared' | 'redis_cache' | 'local_cache' | 'degraded' | (string & {})
 
 /** What the gateway says of a quote: to be trusted, too old, not yet confirmed, last known from before a restart. */
-export type QuoteState = 'fresh' | 'stale' | 'suspect' | 'cached' | (string & {})
+export type QuoteState = 'fresh' | 'stale' | 'suspect' | 'halted' | 'cached' | (string & {})
 
 /** Best bid and ask of a symbol on an exchange. */
 export interface PriceMessage {

@@ -132,6 +132,8 @@ export interface DetectorStatus {
   opened: number
   alerts: number
   debounced: number
+  /** Looks at a spread above the threshold that was not alerted, by reason; missing before there were reasons. */
+  refused?: Record<string, number>
   eventsLost: number
   /** Of `ringSize`, in the last second. */
   ringPeak: number

@@ -175,7 +175,11 @@ const BEST_BID = <Spoken>best bid </Spoken>
 const BEST_ASK = <Spoken>best ask </Spoken>
 
 /** Why an old price is old, where the gateway says more than that. */
-const OLD: ReadonlyMap<string | undefined, string> = new Map([['suspect', 'not confirmed'], ['cached', 'last known']])
+const OLD: ReadonlyMap<string | undefined, string> = new Map([
+  ['suspect', 'not confirmed'],
+  ['halted', 'not traded'],
+  ['cached', 'last known'],
+])
 
 interface CellProps {
   cell: Cell

@@ -1,0 +1,195 @@
+//! Identity: whether two venues' prices of one symbol are prices of the same asset, as far as prices can tell. Pure.
+//!
+//! The same letters may be another asset or another unit on another venue. Known cases are facts of the venues
+//! (`venues::codes`); this is the rule for the rest. Two venues are comparable in an instrument from the first moment
+//! that their mids agree within 3 %, and from then on, however far they part: that is what an alert is about. Venues
+//! that never agreed are not comparable, however long their difference lasts. Agreement carries over: a venue that
+//! agrees with one of several that agree with each other is comparable with all of them. Leveraged tokens are shares of a
+//! fund of their venue and are never comparable; the caller does not ask about them.
+//!
+//! In: the mids of quotes that are believed. Out: which venues are comparable. Takes its memory at the start; a look at
+//! venues that agreed already costs one comparison. Begins anew with the process, and for a venue's instrument when it
+//! is removed and comes back.
+
+use crate::market::{InstrumentId, VenueId};
+
+/// Mids that differ by at most this share of the larger one agree.
+const AGREE_SHARE: f64 = 0.03;
+
+/// Most venues that there can be: one bit each.
+pub const VENUES_MAX: usize = 64;
+
+/// Which venues are comparable, by instrument.
+pub struct Identity {
+    venues: usize,
+    /// By instrument and venue: a bit for each venue that it is comparable with, itself included.
+    together: Vec<u64>,
+}
+
+/// Whether the mids `a` and `b` may be those of one asset.
+#[inline]
+#[must_use]
+pub fn agree(a: f64, b: f64) -> bool {
+    (a - b).abs() <= a.max(b) * AGREE_SHARE
+}
+
+impl Identity {
+    /// Nothing known of `instruments` rows of `venues` venues.
+    ///
+    /// # Panics
+    /// With more than [`VENUES_MAX`] venues: our own mistake.
+    #[must_use]
+    pub fn new(instruments: usize, venues: usize) -> Self {
+        assert!(venues <= VENUES_MAX);
+        let together = (0..instruments * venues).map(|at| 1 << (at % venues)).collect();
+        Self { venues, together }
+    }
+
+    fn at(&self, instrument: InstrumentId, venue: VenueId) -> usize {
+        instrument.index() * self.venues + venue.index()
+    }
+
+    /// A bit for each venue that is comparable with `venue` in `instrument`, itself included.
+    #[inline]
+    #[must_use]
+    pub fn comparable(&self, instrument: InstrumentId, venue: VenueId) -> u64 {
+        self.together[self.at(instrument, venue)]
+    }
+
+    /// Whether `a` and `b` are comparable in `instrument`.
+    #[inline]
+    #[must_use]
+    pub fn is_one(&self, instrument: InstrumentId, a: VenueId, b: VenueId) -> bool {
+        self.comparable(instrument, a) >> b.index() & 1 == 1
+    }
+
+    /// `venue` quotes `instrument` at `mid`. `mid_of` gives the mid of each venue of `others`, one bit each.
+    pub fn see(
+        &mut self,
+        instrument: InstrumentId,
+        venue: VenueId,
+        mid: f64,
+        others: u64,
+        mid_of: impl Fn(VenueId) -> f64,
+    ) {
+        let mut left = others;
+        while left != 0 {
+            let other = VenueId(left.trailing_zeros() as u16);
+            left &= left - 1;
+            if agree(mid, mid_of(other)) {
+                self.join(instrument, venue, other);
+            }
+        }
+    }
+
+    fn join(&mut self, instrument: InstrumentId, a: VenueId, b: VenueId) {
+        let all = self.comparable(instrument, a) | self.comparable(instrument, b);
+        let row = &mut self.together[instrument.index() * self.venues..][..self.venues];
+        let members = row.iter_mut().enumerate().filter(|(at, _)| all >> at & 1 == 1);
+        members.for_each(|(_, together)| *together = all);
+    }
+
+    /// What `venue` calls `instrument` may be something else from now on.
+    pub fn forget(&mut self, instrument: InstrumentId, venue: VenueId) {
+        let own = 1 << venue.index();
+        let row = &mut self.together[instrument.index() * self.venues..][..self.venues];
+        row.iter_mut().for_each(|together| *together &= !own);
+        row[venue.index()] = own;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROW: InstrumentId = InstrumentId(1);
+
+    /// The venues of a row that quote, and what is learnt of them.
+    struct Rig {
+        identity: Identity,
+        mids: [f64; 4],
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            Self { identity: Identity::new(2, 4), mids: [0.0; 4] }
+        }
+
+        fn quote(&mut self, venue: u16, mid: f64) {
+            self.mids[usize::from(venue)] = mid;
+            let quoting = self.mids.iter().enumerate().filter(|(_, mid)| **mid > 0.0);
+            let others = quoting.fold(0, |bits, (at, _)| bits | 1 << at) & !(1 << venue);
+            let mids = self.mids;
+            self.identity.see(ROW, VenueId(venue), mid, others, |other| mids[other.index()]);
+        }
+
+        fn is_one(&self, a: u16, b: u16) -> bool {
+            let (there, back) =
+                (self.identity.is_one(ROW, VenueId(a), VenueId(b)), self.identity.is_one(ROW, VenueId(b), VenueId(a)));
+            assert_eq!(there, back);
+            there
+        }
+    }
+
+    #[test]
+    fn venues_that_never_agreed_are_not_comparable_however_long_it_lasts() {
+        let mut rig = Rig::new();
+        for step in 0..10_000 {
+            rig.quote(0, 0.33 + f64::from(step % 5) * 1e-4);
+            rig.quote(1, 0.061);
+            rig.quote(2, 330.0);
+        }
+        assert!(!rig.is_one(0, 1) && !rig.is_one(0, 2) && !rig.is_one(1, 2));
+        assert_eq!(rig.identity.comparable(InstrumentId(0), VenueId(0)), 1, "of another instrument nothing is known");
+    }
+
+    #[test]
+    fn first_quotes_that_agree_are_comparable_at_once_and_stay_so_when_one_venue_moves() {
+        let mut rig = Rig::new();
+        rig.quote(0, 100.0);
+        rig.quote(1, 97.0);
+        assert!(rig.is_one(0, 1));
+        for step in 1..50 {
+            rig.quote(1, 97.0 + f64::from(step));
+        }
+        assert!(rig.is_one(0, 1), "146 against 100");
+    }
+
+    #[test]
+    fn what_differed_first_is_comparable_from_when_it_agrees() {
+        let mut rig = Rig::new();
+        rig.quote(0, 100.0);
+        rig.quote(1, 103.2);
+        assert!(!rig.is_one(0, 1));
+        rig.quote(0, 100.2);
+        assert!(rig.is_one(0, 1), "whichever of the two moves");
+    }
+
+    #[test]
+    fn agreement_carries_over_and_two_aliens_are_one_with_each_other() {
+        let mut rig = Rig::new();
+        rig.quote(0, 100.0);
+        rig.quote(1, 102.0);
+        rig.quote(2, 104.5);
+        assert!(rig.is_one(0, 2), "by way of the one between them");
+        let mut rig = Rig::new();
+        for (venue, mid) in [(0, 100.0), (1, 101.0), (2, 7.0), (3, 7.1)] {
+            rig.quote(venue, mid);
+        }
+        assert!(rig.is_one(0, 1) && rig.is_one(2, 3) && !rig.is_one(0, 2) && !rig.is_one(1, 3));
+    }
+
+    #[test]
+    fn what_is_listed_anew_begins_anew() {
+        let mut rig = Rig::new();
+        for venue in 0..3 {
+            rig.quote(venue, 100.0);
+        }
+        rig.identity.forget(ROW, VenueId(1));
+        assert!(!rig.is_one(0, 1) && !rig.is_one(1, 2) && rig.is_one(0, 2));
+        rig.quote(1, 50.0);
+        assert!(!rig.is_one(0, 1));
+        rig.quote(1, 99.0);
+        assert!(rig.is_one(0, 1) && rig.is_one(1, 2));
+    }
+}
