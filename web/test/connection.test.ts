@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { backoff } from '../src/core/backoff.js'
 import { Connection, type Interest } from '../src/core/connection.js'
-import { pageUrl, socketUrl } from '../src/core/environment.js'
+import { pageUrl, setGateway, socketUrl } from '../src/core/environment.js'
 import { FakeGateway, holdTime } from './rig.js'
 
 let gateway: FakeGateway
@@ -579,6 +579,9 @@ describe('addresses', () => {
     vi.stubGlobal('location', { href: 'https://desk.example/panel/deep?x=1' })
     expect([socketUrl(), pageUrl('/api/x')]).toEqual(['wss://desk.example/ws/prices', 'https://desk.example/api/x'])
     expect(socketUrl('/gateway')).toBe('wss://desk.example/gateway/ws/prices')
+    setGateway('/below/a/path/')
+    expect([socketUrl(), pageUrl('/api/x')]).toEqual(['wss://desk.example/below/a/path/ws/prices', 'https://desk.example/below/a/path/api/x'])
+    setGateway('/')
     vi.unstubAllGlobals()
   })
 })
