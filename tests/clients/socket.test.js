@@ -290,8 +290,10 @@ describe('the life of a connection', { concurrency: true }, () => {
     assert.match(first.headers['content-type'], /^application\/json/)
     assert.match(first.body, /^\{"status":"active","stats":\{"clientCount":\d+,"totalSubscriptions":\d+,"uniqueSymbols":\d+,"uniqueExchanges":\d+\}\}$/)
     // The demo has a client of its own, which listens for every alert.
-    await until('the own client', async () => (await stats()).clientCount === 1)
-    const own = await stats()
+    const own = await until('the own client', async () => {
+      const found = await stats()
+      return found.clientCount === 1 && found.uniqueSymbols > 0 && found
+    })
     const [a, b] = [await server.client(), await server.client()]
     await a.subscribe(['BTC/USDT', 'ETH/USDT'], ['binance', 'okx', 'nowhere'])
     await b.subscribe(['BTC/USDT'], ['kraken'])
