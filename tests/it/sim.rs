@@ -348,7 +348,7 @@ fn a_client_of_the_exchange_needs_only_another_address() {
 fn a_token_is_asked_for_over_a_socket() {
     let running = start();
     let mut socket = TcpStream::connect(running.address).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
     let request =
         format!("POST /kucoin/api/v1/bullet-public HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\n\r\n", running.address);
     socket.write_all(request.as_bytes()).unwrap();
