@@ -55,11 +55,10 @@ fn leaders_end(turns: usize) {
     let mut rig = Rig::start(&server.url(), &three());
     let witness = Witness::start(&server.url());
     rig.settle();
-    let limits = (turns, 1000);
-    let mut took = fail_over(&mut rig, &witness, limits, Gateway::kill, |gateway, _| gateway.start_again());
+    let mut took = fail_over(&mut rig, &witness, turns, Gateway::kill, |gateway, _| gateway.start_again());
     print("SIGKILL of a leader, to the next price", &mut took);
     let stop = |gateway: &mut Gateway| gateway.signal(Signal::STOP);
-    let mut took = fail_over(&mut rig, &witness, limits, stop, |gateway, _| gateway.signal(Signal::CONT));
+    let mut took = fail_over(&mut rig, &witness, turns, stop, |gateway, _| gateway.signal(Signal::CONT));
     print("SIGSTOP beyond its lease, to the next price", &mut took);
     pause(1000);
     witness.check().expect("nothing was published under an old token");

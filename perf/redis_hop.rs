@@ -140,7 +140,8 @@ fn a_quote(sequence: u64) -> Quote {
 fn a_batch() -> Vec<u8> {
     let (directory, mut text) = (directory(), Vec::new());
     let (from, sent) = ("host_12345_1763700000000".to_owned(), Clock::System.now());
-    let head = Head { venue: VENUE, from, token: 1, sequence: 12_345, sent, trip_ns: 60_000, whole: None };
+    let cluster = "spreadwire/0".to_owned();
+    let head = Head { cluster, venue: VENUE, from, token: 1, sequence: 12_345, sent, trip_ns: 60_000, whole: None };
     let quote = a_quote(12_345);
     let mut writer = Writer::begin(&head, &directory, &mut text);
     writer.quote(&Entry {
@@ -246,6 +247,7 @@ impl Hop {
             wanted: Arc::new(Wanted::new(1, alarm.clone())),
             pulse: Arc::new(Pulse::default()),
             clock: Clock::System,
+            cluster: "spreadwire/0".to_owned(),
             instance: "host_12345_1763700000000".to_owned(),
         });
         let mut store = Store::new(&options(server, "a")).expect("the address is right");

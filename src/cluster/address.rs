@@ -1,9 +1,15 @@
 //! Where Redis is: an address as people write it, and a connection to the master behind it. Never prints a password.
 
+use std::io::Read;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use redis::{Client, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
+use redis::{
+    Client, ClientTlsConfig, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo,
+    TlsCertificates,
+};
 
+use crate::cluster::Options;
 use crate::cluster::store::{Class, StoreError};
 
 /// The oldest Redis whose scripts may run when its memory is full; source: <https://redis.io/docs/latest/develop/programmability/lua-api/#script_flags>, read 2026-11-21.
@@ -12,18 +18,26 @@ const VERSION_MIN: (u64, u64) = (7, 0);
 const SENTINEL_PORT: u16 = 26379;
 /// What an address looks like, for whoever wrote another.
 const FORMS: &str = "it is `redis://[user:password@]host[:port][/db]`, the same with `rediss://` (TLS), \
-                     or `redis+sentinel://[user:password@]host:port,host:port/name[/db]`";
+                     or `redis+sentinel://[user:password@]host:port,host:port/name[/db]`, also with `rediss`";
+/// Longest refusal of Redis that is read, in bytes.
+const REFUSAL_MAX: usize = 512;
 
 /// An address that was understood.
 #[derive(Clone, Debug)]
-pub struct Address(Kind);
+pub struct Address {
+    kind: Kind,
+    /// How we prove ourselves to the Sentinels.
+    sentinel: RedisConnectionInfo,
+    /// Whom to trust, and what to show, where there is TLS.
+    certificates: Option<TlsCertificates>,
+}
 
 #[derive(Clone, Debug)]
 enum Kind {
     /// One Redis, or whatever stands before several.
     Direct(ConnectionInfo),
     /// The sentinels of a master, its name, and who we are to it.
-    Sentinels(Vec<(String, u16)>, String, RedisConnectionInfo),
+    Sentinels(Vec<ConnectionAddr>, String, RedisConnectionInfo),
 }
 
 impl Address {
@@ -32,11 +46,40 @@ impl Address {
     /// # Errors
     /// A sentence about what is wrong, without the address itself: it may hold a password.
     pub fn parse(text: &str) -> Result<Self, String> {
-        match text.strip_prefix("redis+sentinel://") {
-            Some(rest) => Self::parse_sentinels(rest),
+        let sentinels = [("redis+sentinel://", false), ("rediss+sentinel://", true)];
+        let sentinels = sentinels.iter().find_map(|(scheme, tls)| Some((text.strip_prefix(scheme)?, *tls)));
+        let kind = match sentinels {
+            Some((rest, tls)) => Self::parse_sentinels(rest, tls),
             None if text.starts_with("redis://") || text.starts_with("rediss://") => Self::parse_direct(text),
             None => Err(format!("not an address of Redis: {FORMS}")),
+        }?;
+        Ok(Self { kind, sentinel: RedisConnectionInfo::default(), certificates: None })
+    }
+
+    /// The address of `options`, with all that they say of passwords and certificates.
+    ///
+    /// # Errors
+    /// A sentence about the address, or about a file that cannot be read.
+    pub fn of(options: &Options) -> Result<Self, String> {
+        let Options { redis, sentinel_user, sentinel_password, ca_file, cert_file, key_file, .. } = options;
+        let mut address = Self::parse(redis)?;
+        if !sentinel_user.is_empty() {
+            address.sentinel = address.sentinel.set_username(sentinel_user);
         }
+        if !sentinel_password.is_empty() {
+            address.sentinel = address.sentinel.set_password(sentinel_password);
+        }
+        let read = |path: &String| std::fs::read(path).map_err(|why| format!("{path}: {why}"));
+        let is_named = |path: &&String| !path.is_empty();
+        let root_cert = Some(ca_file).filter(is_named).map(read).transpose()?;
+        let client_tls = match Some(cert_file).filter(is_named) {
+            Some(path) => Some(ClientTlsConfig { client_cert: read(path)?, client_key: read(key_file)? }),
+            None => None,
+        };
+        if root_cert.is_some() || client_tls.is_some() {
+            address.certificates = Some(TlsCertificates { client_tls, root_cert });
+        }
+        Ok(address)
     }
 
     /// The same text with stars where the password is: fit for a listing or a log.
@@ -49,12 +92,21 @@ impl Address {
         format!("{scheme}://{name}:***@{place}")
     }
 
-    fn parse_direct(text: &str) -> Result<Self, String> {
-        let info = text.into_connection_info().map_err(|_| format!("not an address of Redis: {FORMS}"))?;
-        Ok(Self(Kind::Direct(info)))
+    /// Number of the database.
+    #[must_use]
+    pub fn database(&self) -> i64 {
+        match &self.kind {
+            Kind::Direct(info) => info.redis_settings().db(),
+            Kind::Sentinels(_, _, settings) => settings.db(),
+        }
     }
 
-    fn parse_sentinels(rest: &str) -> Result<Self, String> {
+    fn parse_direct(text: &str) -> Result<Kind, String> {
+        let info = text.into_connection_info().map_err(|_| format!("not an address of Redis: {FORMS}"))?;
+        Ok(Kind::Direct(info))
+    }
+
+    fn parse_sentinels(rest: &str, tls: bool) -> Result<Kind, String> {
         let wrong = |what: &str| format!("not an address of Redis Sentinel ({what}): {FORMS}");
         let (user, places) = rest.rsplit_once('@').map_or(("", rest), |(user, places)| (user, places));
         let (hosts, path) = places.split_once('/').ok_or_else(|| wrong("the name of the master is missing"))?;
@@ -72,13 +124,13 @@ impl Address {
             if name.is_empty() {
                 return Err(wrong("a host is missing"));
             }
-            sentinels.push((name.trim_matches(['[', ']']).to_owned(), port));
+            sentinels.push(place(name.trim_matches(['[', ']']), port, tls));
         }
         // The same words before the host and after the name as in a direct address, so the same reader.
         let at = if user.is_empty() { "" } else { "@" };
         let as_direct = format!("redis://{user}{at}master/{db}");
         let info = as_direct.as_str().into_connection_info().map_err(|_| wrong("user, password or database"))?;
-        Ok(Self(Kind::Sentinels(sentinels, name.to_owned(), info.redis_settings().clone())))
+        Ok(Kind::Sentinels(sentinels, name.to_owned(), info.redis_settings().clone()))
     }
 
     /// Connects to the master, each step within `within`; every call of the connection has that deadline too.
@@ -86,13 +138,13 @@ impl Address {
     /// # Errors
     /// Why there is no connection.
     pub fn connect(&self, within: Duration) -> Result<Connection, StoreError> {
-        match &self.0 {
-            Kind::Direct(info) => open(info.clone(), within),
+        match &self.kind {
+            Kind::Direct(info) => self.open(info.clone(), within),
             Kind::Sentinels(sentinels, name, settings) => {
                 let mut why = StoreError::Gone("no sentinel".to_owned());
-                for (host, port) in sentinels {
-                    match master_of(host, *port, name, within) {
-                        Ok(addr) => match open(info_at(addr, settings.clone()), within).and_then(as_master) {
+                for sentinel in sentinels {
+                    match self.master_of(sentinel, name, within) {
+                        Ok(addr) => match self.open(info_at(addr, settings.clone()), within).and_then(as_master) {
                             Ok(link) => return Ok(link),
                             Err(error) => why = error,
                         },
@@ -110,7 +162,7 @@ impl Address {
     /// Why there is no connection.
     pub fn connect_to_listen(&self, within: Duration) -> Result<Connection, StoreError> {
         let resp3 = |settings: &RedisConnectionInfo| settings.clone().set_protocol(redis::ProtocolVersion::RESP3);
-        let kind = match &self.0 {
+        let kind = match &self.kind {
             Kind::Direct(info) => {
                 let settings = resp3(info.redis_settings());
                 Kind::Direct(info.clone().set_redis_settings(settings))
@@ -119,22 +171,75 @@ impl Address {
                 Kind::Sentinels(sentinels.clone(), name.clone(), resp3(settings))
             }
         };
-        Self(kind).connect(within)
+        Self { kind, ..self.clone() }.connect(within)
     }
+
+    fn open(&self, info: ConnectionInfo, within: Duration) -> Result<Connection, StoreError> {
+        let place = info.addr().clone();
+        let link = self.dial(info, within).and_then(|mut link| refuse_old(&mut link).map(|()| link));
+        match link {
+            // Redis may have said why before it hung up, and nobody has listened.
+            Err(StoreError::Gone(why)) => Err(refusal(&place, within).unwrap_or(StoreError::Gone(why))),
+            link => link,
+        }
+    }
+
+    fn dial(&self, info: ConnectionInfo, within: Duration) -> Result<Connection, StoreError> {
+        let is_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+        let client = match self.certificates.as_ref().filter(|_| is_tls) {
+            Some(certificates) => Client::build_with_tls(info, certificates.clone()),
+            None => Client::open(info),
+        };
+        let link = client?.get_connection_with_timeout(within)?;
+        link.set_read_timeout(Some(within))?;
+        link.set_write_timeout(Some(within))?;
+        Ok(link)
+    }
+
+    /// Asks one sentinel where the master called `name` is.
+    fn master_of(&self, at: &ConnectionAddr, name: &str, within: Duration) -> Result<ConnectionAddr, StoreError> {
+        let asked = self.dial(info_at(at.clone(), self.sentinel.clone()), within).and_then(|mut link| {
+            let mut ask = redis::cmd("SENTINEL");
+            Ok(ask.arg("GET-MASTER-ADDR-BY-NAME").arg(name).query::<Option<(String, u16)>>(&mut link)?)
+        });
+        let found = asked.map_err(|error| match error {
+            StoreError::Refused(Class::NoAuth, words) => {
+                let words = format!("{words}; the Sentinel's own password is cluster.sentinel_password");
+                StoreError::Refused(Class::NoAuth, words)
+            }
+            other => other,
+        })?;
+        let (host, port) = found.ok_or_else(|| StoreError::Gone(format!("the sentinels know no master `{name}`")))?;
+        Ok(place(&host, port, matches!(at, ConnectionAddr::TcpTls { .. })))
+    }
+}
+
+fn place(host: &str, port: u16, tls: bool) -> ConnectionAddr {
+    let host = host.to_owned();
+    if tls {
+        ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+    } else {
+        ConnectionAddr::Tcp(host, port)
+    }
+}
+
+/// What Redis says to everybody who connects, such as that it has too many clients, before it hangs up.
+fn refusal(place: &ConnectionAddr, within: Duration) -> Option<StoreError> {
+    let ConnectionAddr::Tcp(host, port) = place else { return None };
+    let place = (host.as_str(), *port).to_socket_addrs().ok()?.next()?;
+    let mut link = TcpStream::connect_timeout(&place, within).ok()?;
+    link.set_read_timeout(Some(within)).ok()?;
+    let mut text = [0; REFUSAL_MAX];
+    let length = link.read(&mut text).ok()?;
+    let line = String::from_utf8_lossy(&text[..length]);
+    let words = line.strip_prefix('-')?.lines().next()?.trim_start_matches("ERR ").to_owned();
+    Some(StoreError::Refused(Class::Unavailable, format!("Redis refuses us: {words}")))
 }
 
 fn info_at(addr: ConnectionAddr, settings: RedisConnectionInfo) -> ConnectionInfo {
     // The address is replaced; the form is that of any direct one.
     let any = "redis://master/".into_connection_info();
     any.map(|info| info.set_addr(addr).set_redis_settings(settings)).unwrap_or_else(|_| unreachable!("a constant"))
-}
-
-fn open(info: ConnectionInfo, within: Duration) -> Result<Connection, StoreError> {
-    let mut link = Client::open(info)?.get_connection_with_timeout(within)?;
-    link.set_read_timeout(Some(within))?;
-    link.set_write_timeout(Some(within))?;
-    refuse_old(&mut link)?;
-    Ok(link)
 }
 
 fn refuse_old(link: &mut Connection) -> Result<(), StoreError> {
@@ -153,18 +258,6 @@ fn refuse_old(link: &mut Connection) -> Result<(), StoreError> {
         return Err(StoreError::Refused(Class::TooOld, words));
     }
     Ok(())
-}
-
-/// Asks one sentinel where the master called `name` is.
-fn master_of(host: &str, port: u16, name: &str, within: Duration) -> Result<ConnectionAddr, StoreError> {
-    let here = ConnectionAddr::Tcp(host.to_owned(), port);
-    let mut link = Client::open(info_at(here, RedisConnectionInfo::default()))?.get_connection_with_timeout(within)?;
-    link.set_read_timeout(Some(within))?;
-    link.set_write_timeout(Some(within))?;
-    let found: Option<(String, u16)> =
-        redis::cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name).query(&mut link)?;
-    let (host, port) = found.ok_or_else(|| StoreError::Gone(format!("the sentinels know no master `{name}`")))?;
-    Ok(ConnectionAddr::Tcp(host, port))
 }
 
 /// Sentinels may still name the old master for a moment, which by then is a replica.
@@ -192,11 +285,13 @@ mod tests {
         ] {
             assert!(Address::parse(text).is_ok(), "{text}");
         }
-        let Ok(Address(Kind::Sentinels(hosts, name, _))) = Address::parse("redis+sentinel://a:1,b,[::1]:5/m") else {
-            panic!("not sentinels");
-        };
-        assert_eq!(hosts, [("a".to_owned(), 1), ("b".to_owned(), SENTINEL_PORT), ("::1".to_owned(), 5)]);
-        assert_eq!(name, "m");
+        for tls in [false, true] {
+            let scheme = if tls { "rediss" } else { "redis" };
+            let address = Address::parse(&format!("{scheme}+sentinel://a:1,b,[::1]:5/m")).unwrap();
+            let Kind::Sentinels(hosts, name, _) = address.kind else { panic!("not sentinels") };
+            assert_eq!(hosts, [place("a", 1, tls), place("b", SENTINEL_PORT, tls), place("::1", 5, tls)]);
+            assert_eq!(name, "m");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! numbers its venues otherwise. Numbers are the exact decimals that the venue wrote.
 //!
 //! ```text
-//! {"v":1,"venue":"binance","from":"gw-1_211_1763700000000","token":7,"seq":12,"sent":8123456789,"trip":90000,
+//! {"v":1,"cluster":"spreadwire/0","venue":"binance","from":"gw-1_211_1763700000000","token":7,"seq":12,"sent":8123456789,"trip":90000,
 //!  "whole":false,"quotes":[["BTC/USDT","63704.00","1.5","63704.10","0.3",87,1763700000000000000,41000,"live","live"]],
 //!  "days":[["BTC/USDT",63704,64100,62900,604,0.96,1250000000,1763700000000000000]]}
 //! ```
@@ -36,6 +36,8 @@ const TRIP_MAX_NS: u64 = 60 * SECOND;
 /// What a batch says beside its quotes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
+    /// The cluster, see [`super::store::Keys::cluster`].
+    pub cluster: String,
     /// The venue.
     pub venue: VenueId,
     /// Id of the instance that sends it.
@@ -91,6 +93,8 @@ pub enum Refusal {
     Json,
     /// Written by another version.
     Version,
+    /// Of another cluster, see [`Reader::foreign`].
+    Foreign,
     /// For another venue than its channel or key is.
     Venue,
     /// A member is missing or has another shape.
@@ -105,6 +109,7 @@ impl std::fmt::Display for Refusal {
             Self::TooLarge => f.write_str("it is too large"),
             Self::Json => f.write_str("it is not JSON"),
             Self::Version => f.write_str("it is of another version"),
+            Self::Foreign => f.write_str("it is of another cluster"),
             Self::Venue => f.write_str("it is about another venue"),
             Self::Shape(member) => write!(f, "`{member}` is missing or has another shape"),
             Self::Absurd(member) => write!(f, "`{member}` cannot be"),
@@ -125,6 +130,8 @@ impl<'a> Writer<'a> {
         let text = |text: &str, out: &mut Vec<u8>| out.extend_from_slice(text.as_bytes());
         text("{\"v\":", out);
         integer(VERSION, out);
+        text(",\"cluster\":", out);
+        string(&head.cluster, out);
         text(",\"venue\":", out);
         string(&directory.venue(head.venue).name, out);
         text(",\"from\":", out);
@@ -207,6 +214,10 @@ const fn state_word(state: CellState) -> &'static str {
 /// Reads batches; keeps its buffers, so that a batch no larger than one before costs no memory but its sender's name.
 #[derive(Default)]
 pub struct Reader {
+    /// Those of any other are refused.
+    cluster: String,
+    /// The cluster of the last batch that was refused for that; empty when it did not say.
+    pub foreign: String,
     parser: json::Parser,
     /// Quotes of the last batch that was read.
     pub quotes: Vec<Entry>,
@@ -217,12 +228,18 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// For batches of `cluster`.
+    #[must_use]
+    pub fn of(cluster: String) -> Self {
+        Self { cluster, ..Self::default() }
+    }
+
     /// Reads a batch about `venue`.
     ///
     /// # Errors
     /// The first thing wrong with it.
     pub fn read(&mut self, text: &[u8], venue: VenueId, directory: &Directory) -> Result<Head, Refusal> {
-        let Self { parser, quotes, days, unknown } = self;
+        let Self { cluster, foreign, parser, quotes, days, unknown } = self;
         quotes.clear();
         days.clear();
         *unknown = 0;
@@ -230,6 +247,12 @@ impl Reader {
             return Err(Refusal::TooLarge);
         }
         let read = parser.parse(text, |root| {
+            let theirs = root.text_of("cluster").unwrap_or_default();
+            if root.is_object() && theirs != cluster.as_str() {
+                foreign.clear();
+                foreign.extend(theirs.chars().take(NAME_MAX));
+                return Err(Refusal::Foreign);
+            }
             let head = head(root, venue, directory)?;
             let mut names = Names { venue, directory, unknown };
             entries(root, "quotes", quotes, |item| quote(item, &mut names))?;
@@ -264,6 +287,7 @@ fn head(root: Value<'_>, venue: VenueId, directory: &Directory) -> Result<Head, 
         return Err(Refusal::Absurd("from"));
     }
     Ok(Head {
+        cluster: root.text_of("cluster").unwrap_or_default().to_owned(),
         venue,
         from: from.to_owned(),
         token: within("token", 1, super::store::TOKEN_MAX)?,
@@ -403,7 +427,8 @@ mod tests {
 
     fn a_head() -> Head {
         let from = "gw \"1\"\n_7_1763700000000".to_owned();
-        Head { venue: OKX, from, token: 7, sequence: 12, sent: MonoNs(5), trip_ns: 9, whole: None }
+        let cluster = "spreadwire/0".to_owned();
+        Head { cluster, venue: OKX, from, token: 7, sequence: 12, sent: MonoNs(5), trip_ns: 9, whole: None }
     }
 
     fn an_entry() -> Entry {
@@ -428,8 +453,12 @@ mod tests {
         out
     }
 
+    fn reader() -> Reader {
+        Reader::of("spreadwire/0".to_owned())
+    }
+
     fn read(text: &[u8]) -> Result<Head, Refusal> {
-        Reader::default().read(text, OKX, &directory())
+        reader().read(text, OKX, &directory())
     }
 
     #[test]
@@ -438,7 +467,7 @@ mod tests {
         let text = String::from_utf8(write(&head, &[an_entry()], &[])).unwrap();
         assert_eq!(
             text,
-            r#"{"v":1,"venue":"okx","from":"gw-1","token":7,"seq":12,"sent":5,"trip":9,"whole":false,"quotes":[["BTC/USDT","63704.00","1.50","63704.10","0.3",18446744073709551615,1763700000000000000,41000,"simulated","live"]],"days":[]}"#
+            r#"{"v":1,"cluster":"spreadwire/0","venue":"okx","from":"gw-1","token":7,"seq":12,"sent":5,"trip":9,"whole":false,"quotes":[["BTC/USDT","63704.00","1.50","63704.10","0.3",18446744073709551615,1763700000000000000,41000,"simulated","live"]],"days":[]}"#
         );
     }
 
@@ -453,9 +482,20 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_of_another_cluster_is_refused_whatever_else_it_says() {
+        let text = String::from_utf8(write(&a_head(), &[an_entry()], &[])).unwrap();
+        for (to, theirs) in [("\"cluster\":\"spreadwire/1\"", "spreadwire/1"), ("\"was\":0", "")] {
+            let mut reader = reader();
+            let text = text.replace("\"cluster\":\"spreadwire/0\"", to);
+            assert_eq!(reader.read(text.as_bytes(), OKX, &directory()), Err(Refusal::Foreign), "{to}");
+            assert_eq!((reader.foreign.as_str(), reader.quotes.len()), (theirs, 0));
+        }
+    }
+
+    #[test]
     fn f79_what_this_process_does_not_have_is_skipped_and_counted() {
         let entry = |n| Entry { instrument: InstrumentId(n), ..an_entry() };
-        let mut reader = Reader::default();
+        let mut reader = reader();
         let text = write(&a_head(), &[entry(2), entry(1), entry(0)], &[]);
         let text = String::from_utf8(text).unwrap().replace("ETH/USDT", "ETH/XYZ");
         assert_eq!(reader.read(text.as_bytes(), OKX, &directory()), Ok(a_head()));
@@ -528,7 +568,7 @@ mod tests {
             };
             let whole = whole.map(|(from, left)| Whole { from, left });
             let head = Head { token, sequence, sent: MonoNs(sent), whole, ..a_head() };
-            let mut reader = Reader::default();
+            let mut reader = reader();
             prop_assert_eq!(reader.read(&write(&head, &quotes, &[day]), OKX, &directory()), Ok(head));
             prop_assert_eq!(&reader.quotes, &quotes);
             prop_assert!(reader.quotes.iter().zip(&quotes).all(|(a, b)| {

@@ -24,10 +24,11 @@ use rustc_hash::FxHashMap;
 use crate::cluster::Options;
 use crate::cluster::address::Address;
 use crate::cluster::age::{Clocks, Trips};
-use crate::cluster::batch::{Entry, Head, Reader};
+use crate::cluster::batch::{Entry, Head, Reader, Refusal};
 use crate::cluster::history::History;
 use crate::cluster::publisher::Wanted;
-use crate::cluster::store::{Control, Keys, Store, StoreError};
+use crate::cluster::store::{Control, Keys, Said, Store, StoreError};
+use crate::log;
 use crate::market::book::BookVoid;
 use crate::market::quote::{FeedEvent, LineId, Origin};
 use crate::market::{Directory, InstrumentId, PairId, Quote, VenueId};
@@ -56,6 +57,8 @@ const LATEST_AGAIN_NS: u64 = SECOND;
 /// A token that exceeds all known ones by more than this was not given out by a lease: tokens are at least Redis'
 /// milliseconds, and a venue may be led for long under one.
 const TOKEN_JUMP_MAX: u64 = 1 << 40;
+/// Other clusters that the log tells of.
+const FOREIGNERS_MAX: usize = 16;
 /// Longest message of a pulse, in bytes.
 const PULSE_MAX: usize = 300;
 
@@ -141,6 +144,9 @@ pub struct Follow {
     parts: FollowParts,
     address: Address,
     keys: Keys,
+    cluster: String,
+    /// Other clusters that the log knows of.
+    foreigners: Vec<String>,
     /// For what must be asked; a listening connection only listens.
     store: Store,
     channels: FxHashMap<String, Channel>,
@@ -208,7 +214,7 @@ impl Follow {
     /// A sentence about the address.
     pub fn new(parts: FollowParts) -> Result<Self, String> {
         let options = &parts.options;
-        let keys = Keys::new(&options.prefix);
+        let keys = Keys::of(options)?;
         let mut channels = FxHashMap::default();
         for (at, venue) in parts.directory.venues().iter().enumerate() {
             channels.insert(keys.quotes(&venue.name), Channel::Quotes(VenueId(at as u16)));
@@ -217,13 +223,15 @@ impl Follow {
         channels.insert(keys.pulse(), Channel::Pulse);
         channels.insert(keys.own_pulse(&options.instance), Channel::OwnPulse);
         Ok(Self {
-            address: Address::parse(&options.redis)?,
+            address: Address::of(options)?,
             store: Store::new(options)?,
             channels,
             link: None,
             retry: MonoNs(0),
             failures: 0,
-            reader: Reader::default(),
+            reader: Reader::of(keys.cluster()),
+            cluster: keys.cluster(),
+            foreigners: Vec::new(),
             clocks: Clocks::default(),
             trips: Trips::new(options.call_ns),
             edition: parts.directory.edition(),
@@ -357,18 +365,48 @@ impl Follow {
 
     fn hear_control(&mut self, text: &[u8]) {
         match serde_json::from_slice(text) {
-            Ok(Control::Again { venue }) => {
+            Ok(Said { cluster, .. }) if cluster != self.cluster => {
+                self.reader.foreign = cluster;
+                self.refuse_foreign(None, self.parts.clock.now());
+            }
+            Ok(Said { message: Control::Again { venue }, .. }) => {
                 if let Some(venue) = self.parts.directory.venue_named(&venue) {
                     self.parts.wanted.ask(venue);
                 }
             }
-            Ok(message) => {
+            Ok(Said { message, .. }) => {
                 // A full ring loses it; the lead thread's next look at Redis shows the same.
                 let _ = self.parts.control.push(message);
                 self.parts.lead.ring();
             }
             // Another version's, or not ours at all.
             Err(_) => self.note("a message on the control channel was not understood"),
+        }
+    }
+
+    /// Somebody who is not of this cluster uses its names in Redis. Nothing of it is taken; people are told.
+    fn refuse_foreign(&mut self, venue: Option<VenueId>, now: MonoNs) {
+        if let Some(venue) = venue {
+            self.count(venue, |board| board.foreign.add(1));
+        }
+        let other = match self.reader.foreign.as_str() {
+            "" => "one that does not say which, such as an older version",
+            name => name,
+        };
+        let other = log::tamed(other);
+        if let Some(board) = &self.parts.board.cluster {
+            board.foreign_at.set(now.0);
+            if board.foreign.load().as_deref() != Some(&other) {
+                board.foreign.store(Some(Arc::new(other.clone())));
+            }
+        }
+        if self.foreigners.len() < FOREIGNERS_MAX && !self.foreigners.contains(&other) {
+            let ours = &self.cluster;
+            log::say(format_args!(
+                "error: cluster.prefix: another cluster publishes on our channels in Redis: {other}; we are {ours}; \
+                 nothing of it is taken"
+            ));
+            self.foreigners.push(other);
         }
     }
 
@@ -385,6 +423,7 @@ impl Follow {
     fn hear_batch(&mut self, venue: VenueId, text: &[u8], arrived: MonoNs) {
         let head = match self.reader.read(text, venue, &self.parts.directory) {
             Ok(head) => head,
+            Err(Refusal::Foreign) => return self.refuse_foreign(Some(venue), arrived),
             Err(why) => {
                 self.note(&format!("a batch of {} was refused: {why}", self.parts.directory.venue(venue).name));
                 return self.count(venue, |board| board.refused.add(1));
@@ -487,7 +526,7 @@ impl Follow {
         }
         stream.asked = now;
         let message = Control::Again { venue: self.parts.directory.venue(venue).name.clone() };
-        let text = serde_json::to_string(&message).unwrap_or_default();
+        let text = Said { cluster: self.cluster.clone(), message }.json();
         if let Some(listening) = &mut self.link {
             // A connection that fails here fails at the next read too.
             let ask = redis::cmd("PUBLISH").arg(self.keys.control()).arg(text).get_packed_command();
@@ -548,6 +587,9 @@ impl Follow {
     fn take_kept(&mut self, venue: VenueId, instrument: InstrumentId, text: &[u8], arrived: MonoNs, since_ns: u64) {
         let head = self.reader.read(text, venue, &self.parts.directory);
         let entry = self.reader.quotes.first().copied().filter(|entry| entry.instrument == instrument);
+        if head == Err(Refusal::Foreign) {
+            return self.refuse_foreign(Some(venue), arrived);
+        }
         let (Ok(head), Some(entry)) = (head, entry) else {
             self.note(&format!("a latest value of {} was refused", self.parts.directory.venue(venue).name));
             return self.count(venue, |board| board.refused.add(1));

@@ -29,6 +29,16 @@ use crate::time::MS;
 pub struct Options {
     /// Where Redis is: `redis://`, `rediss://`, or `redis+sentinel://host:port,host:port/name`.
     pub redis: String,
+    /// User of the Sentinels; empty for the default one.
+    pub sentinel_user: String,
+    /// Their password; empty for none.
+    pub sentinel_password: String,
+    /// PEM file of the authority of Redis' certificates; empty for those that the system trusts.
+    pub ca_file: String,
+    /// PEM files of the certificate that we show, and of its key; both empty for none.
+    pub cert_file: String,
+    /// See [`Self::cert_file`].
+    pub key_file: String,
     /// What every key begins with, so that several clusters can share a Redis.
     pub prefix: String,
     /// Id of this instance: no other process, now or later, has it.
@@ -59,6 +69,11 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             redis: String::new(),
+            sentinel_user: String::new(),
+            sentinel_password: String::new(),
+            ca_file: String::new(),
+            cert_file: String::new(),
+            key_file: String::new(),
             prefix: "spreadwire".to_owned(),
             instance: String::new(),
             name: String::new(),

@@ -84,6 +84,8 @@ pub struct PublisherParts {
     pub pulse: Arc<Pulse>,
     /// Time.
     pub clock: Clock,
+    /// The cluster, see [`super::store::Keys::cluster`].
+    pub cluster: String,
     /// Id of this instance.
     pub instance: String,
 }
@@ -476,6 +478,7 @@ impl Publisher {
 impl PublisherParts {
     fn head(&self, telling: &Telling, venue: VenueId, now: MonoNs) -> Head {
         Head {
+            cluster: self.cluster.clone(),
             venue,
             from: self.instance.clone(),
             token: telling.token.unwrap_or(0),

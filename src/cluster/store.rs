@@ -19,6 +19,9 @@
 //! | channel `<prefix>:quotes:<venue>` | batches of quotes |
 //! | channel `<prefix>:control` | [`Control`] messages |
 //! | channels `<prefix>:pulse`, `<prefix>:pulse:<instance>` | proof of life, and of how late messages are |
+//!
+//! Keys belong to a database of Redis, channels do not: in any other database than 0 the channels begin with
+//! `<prefix>@<database>`. And whatever a channel is called, each batch and each message names its cluster.
 
 use std::time::Duration;
 
@@ -76,6 +79,8 @@ pub enum Class {
     Busy,
     /// Older than 7.0.
     TooOld,
+    /// It takes no connection: too many clients, protected mode.
+    Unavailable,
     /// Anything else.
     Other,
 }
@@ -214,6 +219,25 @@ pub enum Control {
     },
 }
 
+/// A [`Control`] message as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// Of which cluster; see [`Keys::cluster`]. Empty when it does not say.
+    #[serde(default)]
+    pub cluster: String,
+    /// The message.
+    #[serde(flatten)]
+    pub message: Control,
+}
+
+impl Said {
+    /// The text.
+    #[must_use]
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
 /// One value as a leader left it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
@@ -245,9 +269,9 @@ impl Store {
     /// A sentence about the address, without its password.
     pub fn new(options: &Options) -> Result<Self, String> {
         Ok(Self {
-            address: Address::parse(&options.redis)?,
+            address: Address::of(options)?,
             call: Duration::from_nanos(options.call_ns.max(MS)),
-            keys: Keys { prefix: options.prefix.clone() },
+            keys: Keys::of(options)?,
             lease_ms: options.lease_ns / MS,
             me: options.instance.clone(),
             hostname: options.hostname.clone(),
@@ -321,7 +345,7 @@ impl Store {
     pub fn claim(&mut self, venue: &str, floor: u64) -> Result<Claim, StoreError> {
         let (lease_key, fence, control) = (self.keys.lease(venue), self.keys.fence(venue), self.keys.control());
         let (mine, lease_ms) = (after_token(&self.me, &self.hostname, None), self.lease_ms);
-        let said = Tokenless::of(&leads(venue, &self.me));
+        let said = self.leads(venue);
         let (token, held, left_ms): (u64, String, i64) = self.call(|link, scripts| {
             let mut call = scripts.claim.prepare_invoke();
             call.key(&lease_key).key(&fence).key(&control).arg(&mine).arg(lease_ms).arg(floor.min(TOKEN_MAX));
@@ -360,7 +384,7 @@ impl Store {
     pub fn name_heir(&mut self, venue: &str, token: u64, heir: &str) -> Result<bool, StoreError> {
         let (lease, control, head) = (self.keys.lease(venue), self.keys.control(), self.head(token));
         let value = format!("{{\"token\":{token}{}", after_token(&self.me, &self.hostname, Some(heir)));
-        let said = json(&Control::Heir { venue: venue.to_owned(), token, heir: heir.to_owned() });
+        let said = self.said(&Control::Heir { venue: venue.to_owned(), token, heir: heir.to_owned() });
         self.call(|link, scripts| {
             scripts.name_heir.key(&lease).key(&control).arg(&head).arg(&value).arg(&said).invoke(link)
         })
@@ -377,7 +401,7 @@ impl Store {
         let (quotes, lease_ms) = (self.keys.quotes(venue), self.lease_ms);
         let (begins, ends) = (format!("{{\"token\":{token},"), format!(",\"heir\":{}}}", json_text(&self.me)));
         let mine = after_token(&self.me, &self.hostname, None);
-        let said = Tokenless::of(&leads(venue, &self.me));
+        let said = self.leads(venue);
         let next: u64 = self.call(|link, scripts| {
             let mut call = scripts.take.prepare_invoke();
             call.key(&lease).key(&fence).key(&control).key(&quotes).arg(&begins).arg(&ends).arg(&mine).arg(lease_ms);
@@ -396,7 +420,7 @@ impl Store {
     /// It ends by itself then.
     pub fn release(&mut self, venue: &str, token: u64) -> Result<bool, StoreError> {
         let (lease, control, head) = (self.keys.lease(venue), self.keys.control(), self.head(token));
-        let said = json(&Control::Free { venue: venue.to_owned(), token });
+        let said = self.said(&Control::Free { venue: venue.to_owned(), token });
         self.call(|link, scripts| scripts.release.key(&lease).key(&control).arg(&head).arg(&said).invoke(link))
     }
 
@@ -467,7 +491,7 @@ impl Store {
     /// # Errors
     /// It may have been said all the same.
     pub fn say(&mut self, message: &Control) -> Result<(), StoreError> {
-        let (control, said) = (self.keys.control(), json(message));
+        let (control, said) = (self.keys.control(), self.said(message));
         self.call(|link, _| redis::cmd("PUBLISH").arg(&control).arg(&said).query::<u64>(link)).map(drop)
     }
 
@@ -520,6 +544,16 @@ impl Store {
         answer
     }
 
+    fn said(&self, message: &Control) -> String {
+        Said { cluster: self.keys.cluster(), message: message.clone() }.json()
+    }
+
+    /// That `owner` leads `venue` under a token that only the script will know.
+    fn leads(&self, venue: &str) -> Tokenless {
+        let (venue, owner) = (venue.to_owned(), self.me.clone());
+        Tokenless::of(self.said(&Control::Leads { venue, token: TOKEN_MARK, owner }).as_bytes())
+    }
+
     fn head(&self, token: u64) -> String {
         head(token, &json_text(&self.me))
     }
@@ -562,17 +596,34 @@ fn head(token: u64, owner: &str) -> String {
     format!("{{\"token\":{token},\"owner\":{owner},")
 }
 
-/// Names of keys and channels under one prefix.
+/// Names of keys and channels of one cluster: under one prefix in one database.
 #[derive(Clone, Debug)]
 pub struct Keys {
     prefix: String,
+    database: i64,
 }
 
 impl Keys {
-    /// Under `prefix`.
+    /// Of the cluster of `options`.
+    ///
+    /// # Errors
+    /// A sentence about the address.
+    pub fn of(options: &Options) -> Result<Self, String> {
+        let database = Address::parse(&options.redis)?.database();
+        Ok(Self { prefix: options.prefix.clone(), database })
+    }
+
+    /// What tells this cluster from every other one of the same Redis, such as `spreadwire/0`.
     #[must_use]
-    pub fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned() }
+    pub fn cluster(&self) -> String {
+        format!("{}/{}", self.prefix, self.database)
+    }
+
+    fn channel(&self, name: std::fmt::Arguments<'_>) -> String {
+        match self.database {
+            0 => format!("{}:{name}", self.prefix),
+            database => format!("{}@{database}:{name}", self.prefix),
+        }
     }
 
     /// Who leads `venue`.
@@ -608,35 +659,26 @@ impl Keys {
     /// Channel of the batches of `venue`.
     #[must_use]
     pub fn quotes(&self, venue: &str) -> String {
-        format!("{}:quotes:{venue}", self.prefix)
+        self.channel(format_args!("quotes:{venue}"))
     }
 
     /// Channel of [`Control`] messages.
     #[must_use]
     pub fn control(&self) -> String {
-        format!("{}:control", self.prefix)
+        self.channel(format_args!("control"))
     }
 
     /// Channel of everybody's proofs of life.
     #[must_use]
     pub fn pulse(&self) -> String {
-        format!("{}:pulse", self.prefix)
+        self.channel(format_args!("pulse"))
     }
 
     /// Channel of the proofs of life that `instance` sends to itself.
     #[must_use]
     pub fn own_pulse(&self, instance: &str) -> String {
-        format!("{}:pulse:{instance}", self.prefix)
+        self.channel(format_args!("pulse:{instance}"))
     }
-}
-
-/// That `owner` leads `venue` under a token that only the script will know.
-fn leads(venue: &str, owner: &str) -> Vec<u8> {
-    json(&Control::Leads { venue: venue.to_owned(), token: TOKEN_MARK, owner: owner.to_owned() }).into_bytes()
-}
-
-fn json(message: &Control) -> String {
-    serde_json::to_string(message).unwrap_or_default()
 }
 
 /// What follows the token in a lease.

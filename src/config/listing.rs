@@ -18,6 +18,7 @@ pub(super) fn list(
     let places = draft.places.clone();
     let redis = draft.cluster.redis.clone();
     let token = draft.admin.token.clone();
+    let sentinel_password = draft.cluster.sentinel_password.clone();
     let place = |path: &str| places.get(path).cloned().unwrap_or_default();
     let name = |venue: &VenueConfig| venue.name().to_owned();
     let mut out = String::new();
@@ -37,10 +38,12 @@ pub(super) fn list(
             let path = format!("{section}.{}", key.name);
             let value = match path.as_str() {
                 "admin.token" => quoted_toml(""),
+                "cluster.sentinel_password" => quoted_toml(""),
                 "cluster.redis" => quoted_toml(&Address::without_password(&redis)),
                 _ => key.slot.toml(),
             };
-            let is_hidden = path == "admin.token" && !token.is_empty();
+            let is_hidden = path == "admin.token" && !token.is_empty()
+                || path == "cluster.sentinel_password" && !sentinel_password.is_empty();
             match is_hidden {
                 true => noted(&mut out, key.name, &value, &format!("{}; set, never shown", place(&path))),
                 false => line(&mut out, key.name, &value, &place(&path)),

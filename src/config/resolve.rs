@@ -86,8 +86,10 @@ pub(super) fn resolve(mut draft: Draft, directory: &Path, catalogue: &Catalogue)
             "state_dir: is empty, so a restart while Redis is gone knows no prices until the venues have answered";
         draft.warnings.push(what.to_owned());
     }
-    if !draft.cluster.history.is_empty() {
-        draft.cluster.history = directory.join(&draft.cluster.history).display().to_string();
+    let it = &mut draft.cluster;
+    let files = [&mut it.history, &mut it.ca_file, &mut it.cert_file, &mut it.key_file];
+    for path in files.into_iter().filter(|path| !path.is_empty()) {
+        *path = directory.join(&*path).display().to_string();
     }
     let listing = listing::list(&mut draft, &venues, &instruments, &price_order);
     let Draft { gateway, quotes, detector, threads, feed, discovery, admin, books, cluster, warnings, .. } = draft;
@@ -493,6 +495,11 @@ fn check_cluster(draft: &mut Draft) {
     let cluster = draft.cluster.clone();
     if cluster.redis.is_empty() {
         return;
+    }
+    if cluster.cert_file.is_empty() != cluster.key_file.is_empty() {
+        let (path, other) =
+            if cluster.cert_file.is_empty() { ("cert_file", "key_file") } else { ("key_file", "cert_file") };
+        refuse(draft, &format!("cluster.{path}"), format!("is empty, though cluster.{other} is not"));
     }
     if let Err(what) = Address::parse(&cluster.redis) {
         refuse(draft, "cluster.redis", what);

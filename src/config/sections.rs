@@ -263,10 +263,22 @@ section! {
 section! {
     /// Several gateways as one, through Redis.
     Cluster {
-        /// Address of Redis: `redis://`, `rediss://`, or `redis+sentinel://host:port,host:port/name`. Empty: this gateway
-        /// is alone, and nothing of a cluster runs.
+        /// Address of Redis: `redis://`, `rediss://`, or `redis+sentinel://host:port,host:port/name`, the last also with
+        /// `rediss`. Empty: this gateway is alone, and nothing of a cluster runs.
         redis: String = String::new();
-        /// What every key in Redis begins with, so that several clusters can share one.
+        /// User of the Sentinels, where they have users. Empty: the default one.
+        sentinel_user: String = String::new();
+        /// Password of the Sentinels, which is not that of Redis. Empty: none.
+        sentinel_password: String = String::new();
+        /// PEM file of the authority that has signed the certificates of Redis, relative to this file. Empty: those that the
+        /// system trusts.
+        ca_file: String = String::new();
+        /// PEM file of the certificate that this gateway shows to Redis, relative to this file. Empty: none.
+        cert_file: String = String::new();
+        /// PEM file of its key. Empty: none.
+        key_file: String = String::new();
+        /// What every key in Redis begins with, so that several clusters can share one; those in different databases can
+        /// have the same.
         prefix: String = "spreadwire".to_owned();
         /// What this instance is called; another for each. Its id is this, its process id and its start time, so that no
         /// two processes ever pass for one. Empty: the host's name.

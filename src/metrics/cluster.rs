@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 
 use crate::metrics::{BreakerGauges, Counter, Gauge};
+use crate::time::{MonoNs, SECOND};
 
 /// What this instance does for one venue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,7 +114,12 @@ pub struct ClusterVenue {
     pub gaps: Counter,
     /// Batches, or values, that were not understood or not believed.
     pub refused: Counter,
+    /// Batches, or values, of another cluster.
+    pub foreign: Counter,
 }
+
+/// After so long without a message of another cluster it is no alert any more, in nanoseconds.
+const FOREIGN_NS: u64 = 60 * SECOND;
 
 /// The cluster's counters; there only when a cluster is configured.
 #[derive(Debug, Default)]
@@ -126,6 +132,10 @@ pub struct ClusterBoard {
     pub redis_since: Gauge,
     /// The last thing that went wrong with Redis, in words.
     pub last_error: ArcSwapOption<String>,
+    /// The last other cluster whose messages came, in words.
+    pub foreign: ArcSwapOption<String>,
+    /// When the last of them came; `MonoNs`, 0 before the first.
+    pub foreign_at: Gauge,
     /// Instances that are alive, this one included.
     pub members: ArcSwapOption<Vec<String>>,
     /// Calls of Redis.
@@ -151,6 +161,13 @@ impl ClusterBoard {
     #[must_use]
     pub fn role(&self, at: usize) -> Role {
         self.venues.get(at).map_or(Role::Follower, |venue| Role::from_u64(venue.role.value()))
+    }
+
+    /// The other cluster whose messages came within the last minute, in words.
+    #[must_use]
+    pub fn foreign(&self, now: MonoNs) -> Option<Arc<String>> {
+        let at = MonoNs(self.foreign_at.value());
+        self.foreign.load_full().filter(|_| now.since(at) < FOREIGN_NS)
     }
 
     /// How this instance stands to Redis.

@@ -215,6 +215,9 @@ impl Health<'_> {
             let why = cluster.last_error.load_full().map(|text| format!(": {text}")).unwrap_or_default();
             alerts.push(format!("Redis is {}{why}", cluster.redis().word()));
         }
+        if let Some(other) = self.board.cluster.as_ref().and_then(|cluster| cluster.foreign(self.now)) {
+            alerts.push(format!("Another cluster publishes on our channels in Redis: {other}; it is ignored"));
+        }
         let connections = sum(self.board, |g| &g.connections);
         if self.streams() > self.streams_high() || connections > self.clients_max.saturating_mul(4) / 5 {
             alerts.push("Server approaching capacity".to_owned());

@@ -137,6 +137,7 @@ const CLUSTER_ROWS: &[Row<ClusterVenue>] = &[
     ("fenced_total", "Batches refused for a token lower than one already seen.", |v| v.fenced.value()),
     ("gaps_total", "Batches that were missing in a sequence.", |v| v.gaps.value()),
     ("refused_total", "Batches or values that were not understood or not believed.", |v| v.refused.value()),
+    ("foreign_total", "Batches or values of another cluster, which are not taken.", |v| v.foreign.value()),
 ];
 
 /// The same for times, in nanoseconds.

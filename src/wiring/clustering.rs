@@ -11,7 +11,7 @@ use crate::cluster::history::History;
 use crate::cluster::lead::{Lead, LeadParts};
 use crate::cluster::legacy::{Legacy, LegacyParts};
 use crate::cluster::publisher::{Publisher, PublisherParts, Wanted};
-use crate::cluster::store::Store;
+use crate::cluster::store::{Keys, Store};
 use crate::config::{Config, LegacyKeys, OwnUpstream};
 use crate::detector::GatewayPort;
 use crate::log;
@@ -42,6 +42,11 @@ pub fn options(config: &Config) -> Option<Options> {
     let renew_ms = if cluster.renew_ms == 0 { cluster.lease_ms / 3 } else { cluster.renew_ms };
     Some(Options {
         redis: cluster.redis.clone(),
+        sentinel_user: cluster.sentinel_user.clone(),
+        sentinel_password: cluster.sentinel_password.clone(),
+        ca_file: cluster.ca_file.clone(),
+        cert_file: cluster.cert_file.clone(),
+        key_file: cluster.key_file.clone(),
         prefix: cluster.prefix.clone(),
         instance: format!("{called}_{}_{}", std::process::id(), Clock::System.unix().ms()),
         name: cluster.instance.clone(),
@@ -156,6 +161,7 @@ impl Prepared {
             wanted,
             pulse: Arc::clone(&pulse),
             clock: clock.clone(),
+            cluster: Keys::of(&options).map_err(wrong_address)?.cluster(),
             instance: options.instance.clone(),
         });
         let lead = Lead::new(LeadParts {

@@ -1,7 +1,8 @@
 //! The promises of a cluster, kept by processes: `spreadwire serve` three times, a real Redis, simulated venues that
 //! count who is connected to them, clients that write down every price, and a witness who listens to Redis itself.
 //!
-//! A binary of its own, so that nothing else runs beside: it measures seconds, and a machine has few cores.
+//! A binary of its own, so that nothing else of ours runs beside. Nothing here says how fast: what is waited for comes or
+//! does not. How long it takes is measured by `cargo bench --bench cluster`.
 
 #[path = "../it/cluster/history.rs"]
 mod history;
@@ -12,11 +13,11 @@ mod server;
 use rustix::process::Signal;
 use serde_json::Value;
 use spreadwire::sim::random::Random;
-use spreadwire::time::{MS, MonoNs, SECOND};
+use spreadwire::time::{MS, MonoNs};
 
 use rig::{
-    Busy, Client, Exchange, Fared, Gateway, PATIENCE, Rig, Settings, SlowWay, VENUES, Witness, check_order, fail_over,
-    fared, ms, now, pause, quantile, redis, wait,
+    Busy, Client, Exchange, Gateway, PATIENCE, Rig, Settings, SlowWay, VENUES, Witness, check_order, fail_over, ms,
+    now, pause, quantile, redis, wait,
 };
 use server::Server;
 
@@ -27,6 +28,12 @@ const TURNS: usize = 50;
 
 fn three(lease_ms: u64) -> Vec<Settings> {
     vec![Settings::lease(lease_ms); 3]
+}
+
+/// Waits until every client has heard so many prices of every venue since `from`.
+fn await_counts(rig: &Rig, clients: &[Client], from: MonoNs, count: usize) {
+    let has = |client: &Client| VENUES.iter().all(|venue| client.counts(venue, from, now()).len() >= count);
+    assert!(wait(PATIENCE, || clients.iter().all(has)), "prices do not come: {}", rig.logs());
 }
 
 /// Nothing that was accepted or published may contradict the fencing, nothing that a client heard the order.
@@ -45,17 +52,13 @@ fn s2_15_each_venue_is_connected_once_and_newcomers_get_their_share() {
     rig.settle();
     let clients: Vec<Client> = rig.gateways.iter().map(Client::connect).collect();
     // The first that a client hears is what there was before, maybe from when another led.
-    pause(200);
+    await_counts(&rig, &clients, now(), 10);
     let (begun, opened) = (now(), rig.exchange.connections());
-    while now().since(begun) < 2 * SECOND {
-        let connections = rig.exchange.connections();
-        assert_eq!(connections, opened, "in steady state nothing is connected anew");
-        pause(20);
-    }
+    await_counts(&rig, &clients, begun, 100);
+    assert_eq!(rig.exchange.connections(), opened, "in steady state nothing is connected anew");
     for (at, client) in clients.iter().enumerate() {
         for venue in VENUES {
             let counts = client.counts(venue, begun, now());
-            assert!(counts.len() > 50, "client {at} heard {} prices of {venue}", counts.len());
             let levels: Vec<&str> = counts.iter().map(|it| it.level.as_str()).collect();
             let odd = counts.iter().find(|it| it.level != levels[0]);
             assert!(odd.is_none(), "client {at}: another level than {}: {odd:?}\n{}", levels[0], rig.logs());
@@ -91,13 +94,13 @@ fn order_books_come_from_the_instance_that_leads_the_venue_and_the_others_name_i
 }
 
 #[test]
-fn f133_s2_30_fifty_leaders_are_killed_and_each_venue_is_published_again_within_its_lease_and_a_second() {
+fn f133_s2_30_fifty_leaders_are_killed_and_each_venue_is_published_again() {
     let server = redis();
     let mut rig = Rig::start(&server.url(), &three(LEASE_MS));
     let witness = Witness::start(&server.url());
     rig.settle();
     let mut clients: Vec<Client> = rig.gateways.iter().map(Client::connect).collect();
-    let mut took = fail_over(&mut rig, &witness, (TURNS, LEASE_MS), Gateway::kill, |gateway, _| {
+    let mut took = fail_over(&mut rig, &witness, TURNS, Gateway::kill, |gateway, _| {
         gateway.start_again();
         clients.push(Client::connect(gateway));
     });
@@ -116,12 +119,12 @@ fn f60_f72_fifty_leaders_that_slept_beyond_their_lease_publish_nothing_more_unde
     let mut took = fail_over(
         &mut rig,
         &witness,
-        (TURNS, LEASE_MS),
+        TURNS,
         |gateway| gateway.signal(Signal::STOP),
         |gateway, _| {
             gateway.signal(Signal::CONT);
-            // Time to do wrong.
-            pause(150);
+            // It has the time to do wrong.
+            assert!(wait(PATIENCE, || gateway.redis() == "joined"), "{}", gateway.log());
         },
     );
     println!("stopped {TURNS}: p50 {:.0} ms, max {:.0} ms", quantile(&mut took, 0.5), quantile(&mut took, 1.0));
@@ -146,19 +149,19 @@ fn f77_clocks_ten_minutes_apart_change_no_leader_and_no_age() {
     };
     let [ahead, behind] = [started(1) - started(0), started(2) - started(0)];
     assert!(ahead > 590_000 && behind < -590_000, "the clocks are not wrong: {ahead} ms, {behind} ms");
-    pause(200);
+    await_counts(&rig, &clients, now(), 10);
     let (begun, leaders) = (now(), VENUES.map(|venue| witness.last(venue).unwrap().token));
-    pause(5 * LEASE_MS);
+    let lasts = |it: &Witness| it.last(VENUES[0]).is_some_and(|it| it.at >= begun.plus(5 * LEASE_MS * MS));
+    assert!(wait(PATIENCE, || lasts(&witness)), "{}", rig.logs());
+    await_counts(&rig, &clients, begun, 100);
     assert_eq!(VENUES.map(|venue| witness.last(venue).unwrap().token), leaders, "no leader changes");
     for (at, client) in clients.iter().enumerate() {
         for venue in VENUES {
             let counts = client.counts(venue, begun, now());
-            assert!(counts.len() > 100, "gateway {at}: {} prices of {venue}", counts.len());
             for it in counts {
                 let age_ms = ms(rig.exchange.set_at(it.count().unwrap()), it.at);
-                // Errs to the older side, by a round trip or two, and by a millisecond of rounding.
-                let off = it.age_ms - age_ms;
-                assert!((-age_ms..250.0).contains(&off), "gateway {at}: is {age_ms} ms old: {it:?}");
+                // Errs to the older side, by round trips. A clock that counted would be off by 600 s.
+                assert!(it.age_ms >= 0.0 && it.age_ms < age_ms + 60_000.0, "gateway {at}: is {age_ms} ms old: {it:?}");
             }
         }
     }
@@ -234,26 +237,35 @@ fn the_last_gateway_ends_at_once_and_two_that_end_together_leave_all_to_the_thir
 /// A fault of Redis, and its end: prices go on, levels are told, and all is as before without anybody's help.
 fn check_fault(what: &str, rig: &Rig, clients: &[Client], fault: impl FnOnce(), end: impl FnOnce(), is_cut_off: bool) {
     rig.settle();
-    pause(500);
-    let healthy = fared(rig, clients, MonoNs(now().0 - 500 * MS), now());
+    await_counts(rig, clients, now(), 25);
     let begun = now();
     fault();
     if is_cut_off {
         let shown = |it: &Gateway| it.redis() == "cut_off" || it.redis() == "returning";
         let all = wait(PATIENCE, || rig.gateways.iter().all(shown));
-        let took = ms(begun, now());
         assert!(all, "{what}: not noticed: {}", rig.logs());
-        println!("{what}: shown by all after {took:.0} ms");
-        assert!(took < 500.0 + 250.0, "{what}: shown after {took} ms");
+        println!("{what}: shown by all after {:.0} ms", ms(begun, now()));
+        // Until the own connections are open, the last prices are those of the leaders.
+        let is_own = |client: &Client, venue: &str| {
+            client.counts(venue, begun, now()).last().is_some_and(|it| it.level == "websocket")
+        };
+        let own = |client: &Client| VENUES.iter().all(|venue| is_own(client, venue));
+        assert!(wait(PATIENCE, || clients.iter().all(own)), "{what}: no own connections: {}", rig.logs());
     }
-    pause(2000);
-    let during = fared(rig, clients, begun, now());
-    let later = fared(rig, clients, begun.plus(1000 * MS), now());
+    let (during, mut until) = (now(), now());
+    let has = |client: &Client| VENUES.iter().all(|venue| client.counts(venue, during, now()).len() >= 50);
+    // Some faults end by themselves.
+    let goes_on = wait(PATIENCE, || {
+        let looked = now();
+        let is_back = is_cut_off && rig.gateways.iter().any(|it| it.redis() == "joined");
+        until = if is_back { until } else { looked };
+        is_back || clients.iter().all(has)
+    });
+    assert!(goes_on, "{what}: prices do not come: {}", rig.logs());
     if is_cut_off {
         for (at, client) in clients.iter().enumerate() {
             for venue in VENUES {
-                let shared =
-                    client.counts(venue, begun.plus(750 * MS), now()).into_iter().find(|it| it.level != "websocket");
+                let shared = client.counts(venue, during, until).into_iter().find(|it| it.level != "websocket");
                 assert!(shared.is_none(), "{what}: client of {at} still told another level: {shared:?}");
             }
         }
@@ -261,22 +273,8 @@ fn check_fault(what: &str, rig: &Rig, clients: &[Client], fault: impl FnOnce(), 
     end();
     let ended = now();
     rig.settle();
-    println!(
-        "{what}: longest silence {:.0} ms (healthy {:.0}), p99 worst {:.1} ms, after a second {:.1} (healthy {:.1}); settled {:.0} ms after its end",
-        during.silence_ms,
-        healthy.silence_ms,
-        worst(&during),
-        worst(&later),
-        worst(&healthy),
-        ms(ended, now())
-    );
-    assert!(during.silence_ms < 1500.0, "{what}: {during:?}");
-    // What is measured on a quiet machine is in perf; here other tests run beside.
-    assert!(worst(&later) < worst(&healthy) * 1.5 + 50.0, "{what}: {later:?} against {healthy:?}");
-}
-
-fn worst(fared: &Fared) -> f64 {
-    fared.p99_ms.values().copied().fold(0.0, f64::max)
+    println!("{what}: settled {:.0} ms after its end", ms(ended, now()));
+    await_counts(rig, clients, ended, 25);
 }
 
 #[test]
@@ -290,7 +288,7 @@ fn f65_f66_f68_f70_whatever_redis_suffers_clients_have_prices_and_all_is_well_af
     rig.settle();
     let clients: Vec<Client> = rig.gateways.iter().map(Client::connect).collect();
     check_fault("slow by 200 ms", &rig, &clients, || way.delay(200), || way.delay(0), true);
-    check_fault("CLIENT PAUSE", &rig, &clients, || server.tell("CLIENT PAUSE 2500 ALL"), || (), true);
+    check_fault("CLIENT PAUSE", &rig, &clients, || server.tell("CLIENT PAUSE 20000 ALL"), || (), true);
     let full = || server.tell("CONFIG SET maxmemory 1");
     check_fault("full", &rig, &clients, full, || server.tell("CONFIG SET maxmemory 0"), false);
     check_fault("flushed", &rig, &clients, || server.tell("FLUSHALL"), || (), false);

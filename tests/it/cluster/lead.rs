@@ -85,6 +85,7 @@ impl Node {
             wanted,
             pulse: Arc::clone(&pulse),
             clock: Clock::System,
+            cluster: "spreadwire/0".to_owned(),
             instance: instance.to_owned(),
         });
         let switch = Arc::new(Switch::new(VENUES.len(), false));

@@ -8,6 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+/// What has not happened by then never will: a test fails rather than hangs, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// A running server.
 pub struct Server {
     child: Child,
@@ -25,10 +28,16 @@ impl Server {
 
     /// A Sentinel that watches the Redis at `master` under the name `prices` and needs nobody's consent.
     pub fn start_sentinel(master: u16) -> Self {
+        Self::start_sentinel_with(master, "")
+    }
+
+    /// The same with another line in its file.
+    pub fn start_sentinel_with(master: u16, line: &str) -> Self {
         let lines = [
             format!("sentinel monitor prices 127.0.0.1 {master} 1"),
             "sentinel down-after-milliseconds prices 500".to_owned(),
             "sentinel failover-timeout prices 3000".to_owned(),
+            line.to_owned(),
         ];
         Self::start_as("redis-sentinel", vec![lines.join("\n")])
     }
@@ -77,7 +86,7 @@ impl Server {
 
     /// Waits until this Sentinel has found the master's replica.
     pub fn await_replica(&self) {
-        let end = Instant::now() + Duration::from_secs(30);
+        let end = Instant::now() + PATIENCE;
         let mut link = self.client();
         loop {
             let facts: String = redis::cmd("INFO").arg("sentinel").query(&mut link).unwrap();
@@ -87,6 +96,11 @@ impl Server {
             assert!(Instant::now() < end, "the sentinel does not find the replica");
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// The folder it would write to.
+    pub fn folder(&self) -> &std::path::Path {
+        &self.folder
     }
 
     /// Removes the folder it would write to.
@@ -105,7 +119,7 @@ impl Drop for Server {
 
 /// A plain client of the Redis at `url`, which fails rather than waits.
 pub fn client(url: &str) -> redis::Connection {
-    let limit = Duration::from_secs(10);
+    let limit = PATIENCE;
     let link = redis::Client::open(url).unwrap().get_connection_with_timeout(limit).unwrap();
     link.set_read_timeout(Some(limit)).unwrap();
     link
@@ -136,7 +150,7 @@ fn spawn(program: &str, port: u16, folder: &PathBuf, arguments: &[String]) -> Op
     }
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let mut child = child.unwrap_or_else(|why| panic!("{program}: {why}; apt-get install redis-server redis-sentinel"));
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + PATIENCE;
     while Instant::now() < end {
         if child.try_wait().unwrap().is_some() {
             return None;
