@@ -10,16 +10,17 @@
 //! matrix row - keep -> disk; at the next start: disk -> keep - SPSC ring -> merge, as a last known value
 //! ```
 //!
-//! Modules import from floors below only (`tests/it/floors.rs` holds them to it): ground (`log`, `time`,
+//! Modules import from floors below only (`tests/it/floors.rs` holds them to it): ground (`log`, `os`, `time`,
 //! `metrics`, `stage`), nouns and framing (`market`, `wire`), languages (`protocol`, `venues`), machinery
 //! (`matrix`, `net`), stages (`cluster`, `detector`, `discovery`, `feed`, `gateway`, `keep`, `sim`, `record`), roof
 //! (`config`, `reload`, `cli`, `tables`, `top`, `wiring`).
 //!
-//! What is not to be found: sockets outside `net`, clocks outside `time`, threads outside `stage`, `unsafe`,
-//! a float that decides, an unbounded queue, a number without its source.
+//! What is not to be found: sockets outside `net`, clocks outside `time`, threads outside `stage`, `unsafe`
+//! outside `os`, a float that decides, an unbounded queue, a number without its source.
 
 pub mod log;
 pub mod metrics;
+pub mod os;
 pub mod stage;
 pub mod time;
 

@@ -54,6 +54,7 @@ use crate::metrics::Board;
 use crate::metrics::latency::{Hop, Recorder};
 use crate::net::listen::Listener;
 use crate::net::{Link, ReadOutcome};
+use crate::os;
 use crate::protocol::health::{Known, KnownBooks};
 use crate::protocol::message::{self, Alert, AlertMore};
 use crate::protocol::opportunity::GroupOf;
@@ -98,6 +99,12 @@ const KNOWN_NS: u64 = SECOND / 20;
 const BEAT_TICK_NS: u64 = 10 * MS;
 /// Beats of at least twice this length begin on a multiple of it.
 const BEAT_ALIGN_NS: u64 = 100 * MS;
+/// Bytes that a client takes beside its subscription, about.
+const CLIENT_BYTES: usize = 4096;
+/// Free memory below this is not worth the time to give it back, in bytes.
+const GIVEN_BACK_MIN: usize = 2 << 20;
+/// Memory is given back at most this often.
+const GIVE_BACK_NS: u64 = 5 * SECOND;
 /// Slots of a wheel of due times.
 const WHEEL_SLOTS: usize = 512;
 /// Time-outs are due in slots of this width.
@@ -252,6 +259,10 @@ pub struct Gateway {
     /// The set of instruments and exchanges as it was last seen.
     seen: set::Seen,
 
+    /// Most bytes that clients have taken since memory was given back, about,
+    taken_most: usize,
+    /// and when that may be done next.
+    give_back_at: MonoNs,
     totals: Totals,
     stamps: Vec<Stamp>,
     buffer: Box<[u8]>,
@@ -334,6 +345,8 @@ impl Gateway {
             pages: Pages::default(),
             admin: None,
             seen: set::Seen::of(&directory),
+            taken_most: 0,
+            give_back_at: now,
             totals: Totals::default(),
             stamps: Vec::new(),
             buffer: vec![0; 16 * 1024].into(),
@@ -718,12 +731,23 @@ impl Gateway {
         self.recorder.publish(&self.board.latency, now);
     }
 
+    /// Gives memory back to the system when most of what clients took is free again.
+    fn give_back(&mut self) {
+        let taken = self.desk.size() + self.clients.len() * CLIENT_BYTES;
+        self.taken_most = self.taken_most.max(taken);
+        if self.taken_most > GIVEN_BACK_MIN + 2 * taken && self.eye.now >= self.give_back_at {
+            (self.taken_most, self.give_back_at) = (taken, self.eye.now.plus(GIVE_BACK_NS));
+            os::give_back_memory();
+        }
+    }
+
     /// What responses say about where numbers come from.
     fn look_around(&mut self) {
         if self.survey_at > self.eye.now && !self.extra.is_empty() {
             return;
         }
         self.survey_at = self.eye.now.plus(SURVEY_NS);
+        self.give_back();
         if std::mem::take(&mut self.names_changed) && self.board.gateways.len() > 1 {
             let gauges = &self.board.gateways[self.index];
             for (names, told) in [
