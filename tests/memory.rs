@@ -162,7 +162,7 @@ fn greedy_clients_take_little_and_give_it_back() {
     let held: Vec<TcpStream> = (0..80)
         .map(|n| client(&mut gateway, address, &names(n), "", if n < 20 { "ubscribed" } else { "\"type\":" }))
         .collect();
-    let _refused = client(&mut gateway, address, &names(99), "", "Too many names: there is no memory left");
+    let _refused = client(&mut gateway, address, &names(99), "", "Too many pairs: there is memory for at most");
     let _small = client(&mut gateway, address, &["BTC/USDT".to_owned()], "", "Successfully subscribed");
     drop(held);
     settle(&mut gateway);

@@ -2,6 +2,7 @@
 //! write. Who does not read misses states in between; that a book became void it hears in any case.
 
 use super::*;
+use crate::gateway::shelf::Told;
 use crate::protocol::request::BookName;
 
 /// Bytes of books that are written to one client before it is asked whether it takes more.
@@ -59,28 +60,37 @@ impl Gateway {
         }
         client.owes_books = false;
         let mut out = std::mem::take(&mut self.out);
+        // For each book in `out` its seat, what the client knew of it, what it is told, and where that ends.
+        let mut written: Vec<(usize, u64, Told, usize)> = Vec::new();
         let mut sent = Sent::All;
-        for at in 0..client.books.len() {
-            let seat = client.books[at];
-            let Some(watch) = self.shelf.watch(seat.watch).filter(|watch| watch.has_news(seat.told)) else { continue };
-            if sent == Sent::Partly {
-                client.owes_books = true;
+        for at in 0..=client.books.len() {
+            if let Some(seat) = client.books.get_mut(at)
+                && let Some(watch) = self.shelf.watch(seat.watch).filter(|watch| watch.has_news(seat.told))
+            {
+                let told = watch.tell(seat.told, &mut out);
+                written.push((at, seat.told, told, out.len()));
+                seat.told = told.version;
+            }
+            let is_last = at == client.books.len();
+            if out.len() <= if is_last { 0 } else { BOOKS_AT_ONCE } {
+                continue;
+            }
+            let kept;
+            (sent, kept) = client.write_newest(&out, self.eye.now, &mut self.totals);
+            for (at, known, told, end) in written.drain(..) {
+                if end <= kept {
+                    self.totals.books += told.messages;
+                    self.totals.books_conflated += told.missed;
+                } else {
+                    // It hears the newest when it reads again.
+                    (client.books[at].told, client.owes_books) = (known, true);
+                }
+            }
+            out.clear();
+            if sent != Sent::All {
+                client.owes_books |= !is_last;
                 break;
             }
-            let told = watch.tell(seat.told, &mut out);
-            client.books[at].told = told.version;
-            self.totals.books += told.messages;
-            self.totals.books_conflated += told.missed;
-            if out.len() > BOOKS_AT_ONCE {
-                sent = client.write_kept(&out, self.eye.now, &mut self.totals);
-                out.clear();
-            }
-            if sent == Sent::Gone {
-                break;
-            }
-        }
-        if !out.is_empty() {
-            sent = client.write_kept(&out, self.eye.now, &mut self.totals);
         }
         out.clear();
         self.out = out;

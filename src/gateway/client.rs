@@ -104,8 +104,9 @@ pub struct Client {
 impl Client {
     /// A client just accepted; `is_probe` when there is no room for it.
     #[must_use]
-    pub fn new(link: Link, (generation, is_probe): (u32, bool), options: &Options, now: MonoNs) -> Self {
+    pub fn new(mut link: Link, (generation, is_probe): (u32, bool), options: &Options, now: MonoNs) -> Self {
         link.limit_send_buffer(options.send_buffer);
+        link.limit_unsent(options.unsent_max);
         link.limit_unacknowledged(options.unacknowledged_within());
         Self {
             link,
@@ -131,23 +132,35 @@ impl Client {
         }
     }
 
-    /// Writes prices: what the socket does not take is replaced by newer ones later, but for the rest of
-    /// the message that was cut. Only for a client that does not block.
+    /// Writes prices, one message for each of `places`: what the socket does not take is marked, and its newest value is
+    /// told later, but for the rest of the message that was cut. Only for a client that does not block.
     #[inline]
-    pub fn write_prices(&mut self, bytes: &[u8], count: usize, now: MonoNs, totals: &mut Totals) -> Sent {
+    pub fn write_prices(&mut self, bytes: &[u8], places: &[u32], now: MonoNs, totals: &mut Totals) -> Sent {
+        let (sent, kept) = self.write_newest(bytes, now, totals);
+        totals.prices += places.len() as u64;
+        if sent == Sent::Partly {
+            let lost = self.connection.framing().messages(&bytes[kept..]).min(places.len());
+            totals.prices -= lost as u64;
+            totals.conflated += lost as u64;
+            for place in &places[places.len() - lost..] {
+                self.outbox.mark(*place);
+            }
+        }
+        sent
+    }
+
+    /// Writes messages that newer ones may replace. How many of the bytes are with the kernel or wait; the others, always
+    /// whole messages, are dropped. Only for a client that does not block.
+    pub fn write_newest(&mut self, bytes: &[u8], now: MonoNs, totals: &mut Totals) -> (Sent, usize) {
         let written = match self.link.write(bytes) {
             Ok(written) => written,
-            Err(_) => return Sent::Gone,
+            Err(_) => return (Sent::Gone, 0),
         };
         totals.bytes += written as u64;
-        totals.prices += count as u64;
         if written == bytes.len() {
-            return Sent::All;
+            return (Sent::All, written);
         }
-        let lost = self.outbox.keep_cut(self.connection.framing(), bytes, written, now) as u64;
-        totals.prices -= lost.min(count as u64);
-        totals.conflated += lost;
-        Sent::Partly
+        (Sent::Partly, self.outbox.keep_cut(self.connection.framing(), bytes, written, now))
     }
 
     /// Writes what must not be lost; the rest waits.

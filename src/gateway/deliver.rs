@@ -3,6 +3,9 @@
 
 use super::*;
 
+/// Bytes of prices that are put together for one client before it is asked whether it takes more.
+const PRICES_AT_ONCE: usize = 8 * 1024;
+
 /// The first beat after `now` of a client that hears every `period` nanoseconds. Long beats begin on a
 /// multiple of [`BEAT_ALIGN_NS`], so that one wake-up serves many clients.
 fn first_beat(now: MonoNs, period: u64) -> MonoNs {
@@ -109,8 +112,8 @@ impl Gateway {
         let mut stamps = std::mem::take(&mut self.stamps);
         let mut blocked = false;
         while let Some((id, burst, dirty)) = self.desk.next_touched(&self.eye.view(), &mut stamps) {
-            let bytes = self.desk.bytes(&burst);
-            let Some(bundle) = self.desk.bundle(id).filter(|_| burst.count > 0) else { continue };
+            let (bytes, places) = self.desk.bytes(&burst);
+            let Some(bundle) = self.desk.bundle(id).filter(|_| !burst.is_empty()) else { continue };
             for key in &bundle.live {
                 let Some(client) = self.clients.get_mut(*key).filter(|c| c.listens) else { continue };
                 if client.outbox.is_blocked() {
@@ -119,7 +122,7 @@ impl Gateway {
                     }
                     continue;
                 }
-                match client.write_prices(bytes, burst.count, self.eye.now, &mut self.totals) {
+                match client.write_prices(bytes, places, self.eye.now, &mut self.totals) {
                     Sent::All => {}
                     Sent::Partly => blocked = true,
                     Sent::Gone => {
@@ -183,14 +186,17 @@ impl Gateway {
         self.follow_up(call.key);
     }
 
-    fn write_burst(&mut self, key: u32, burst: &desk::Burst) {
-        let Some(client) = self.clients.get_mut(key).filter(|_| burst.count > 0) else { return };
-        let bytes = self.desk.bytes(burst);
-        match client.write_prices(bytes, burst.count, self.eye.now, &mut self.totals) {
+    /// Whether the client took all of it.
+    fn write_burst(&mut self, key: u32, burst: &desk::Burst) -> bool {
+        let Some(client) = self.clients.get_mut(key).filter(|_| !burst.is_empty()) else { return true };
+        let (bytes, places) = self.desk.bytes(burst);
+        let sent = client.write_prices(bytes, places, self.eye.now, &mut self.totals);
+        match sent {
             Sent::All => {}
             Sent::Partly => self.settle(key),
             Sent::Gone => self.remove(key),
         }
+        sent == Sent::All
     }
 
     /// Prices out of turn: those of `marks`, at once. A client whose beat is running gets them next on
@@ -216,7 +222,8 @@ impl Gateway {
         self.write_burst(key, &burst);
     }
 
-    /// A client reads again: the newest of what it missed, at once.
+    /// A client reads again: the newest of what it missed, at once. What was cut off comes before what it had when it
+    /// missed a beat, so that none of many prices is left out for ever.
     pub(super) fn catch_up(&mut self, key: u32) {
         let now = self.eye.now;
         let Some(client) = self.clients.get_mut(key) else { return };
@@ -226,14 +233,40 @@ impl Gateway {
         if !all && marks.is_empty() {
             return self.follow_up(key);
         }
-        if let Some(period) = client.beat {
+        if let Some(period) = client.beat.filter(|_| all) {
             client.beat_at = first_beat(now, period);
             client.held = None;
             self.beats.arm(client.beat_at, Call { key, generation: client.generation });
         }
-        let burst = self.desk.burst_of(bundle, &self.eye.view(), |place| all || marks.has(place));
-        self.write_burst(key, &burst);
+        if !self.write_newest(key, bundle, |place| marks.has(place), true) {
+            if let Some(client) = self.clients.get_mut(key) {
+                client.outbox.owes_all |= all;
+            }
+        } else if all {
+            self.write_newest(key, bundle, |place| !marks.has(place), false);
+        }
         self.follow_up(key);
+    }
+
+    /// The prices of a bundle that `wanted` names, put together as the client takes them. `false` when it does not take
+    /// all of them: then the others are marked.
+    fn write_newest(&mut self, key: u32, bundle: u32, wanted: impl Fn(usize) -> bool, tells_stale: bool) -> bool {
+        let mut next = 0;
+        let end = self.desk.bundle(bundle).map_or(0, desk::Bundle::places);
+        while next < end {
+            let from = (next, PRICES_AT_ONCE);
+            let (burst, after) = self.desk.burst_from(bundle, &self.eye.view(), from, &wanted, tells_stale);
+            next = after;
+            if !self.write_burst(key, &burst) {
+                if let Some(client) = self.clients.get_mut(key) {
+                    for place in (next..end).filter(|place| wanted(*place)) {
+                        client.outbox.mark(place as u32);
+                    }
+                }
+                return false;
+            }
+        }
+        true
     }
 
     /// Tells extended clients once that a price they know is none any more.
@@ -243,9 +276,17 @@ impl Gateway {
         }
         self.sweep_at = self.eye.now.plus(SWEEP_NS);
         let Self { desk, clients, options, totals, gone, eye, .. } = self;
-        desk.gone_stale(&eye.view(), |frame, members| {
+        desk.gone_stale(&eye.view(), |frame, members, place| {
+            let mut found = None;
             for key in members {
                 let Some(client) = clients.get_mut(*key) else { continue };
+                if client.outbox.is_blocked() {
+                    // It hears the newest when it reads again, its age too.
+                    if let Some(place) = *found.get_or_insert_with(place) {
+                        client.outbox.mark(place);
+                    }
+                    continue;
+                }
                 match deliver_kept(client, frame, options, eye.now, totals) {
                     Sent::All => totals.prices += 1,
                     Sent::Partly => {}

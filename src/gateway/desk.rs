@@ -187,7 +187,8 @@ pub struct Bundle {
     watching: bool,
     /// Places that changed in this turn.
     dirty: Vec<u32>,
-    burst: (u64, Range<usize>, usize),
+    /// Its burst, and the epoch in which that was put together.
+    burst: (u64, Burst),
 }
 
 impl Bundle {
@@ -215,13 +216,11 @@ const BUNDLE_BYTES: usize = 512;
 /// Bytes of a label with its frame and its entries elsewhere, about.
 const LABEL_BYTES: usize = size_of::<Label>() + 448;
 
-/// Why a subscription is refused.
+/// There is no memory for a subscription, but for about so many of its pairs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Crowded {
-    /// It would take more memory than one client may.
-    Client,
-    /// All clients would take more memory than they may.
-    All,
+pub struct Crowded {
+    /// Pairs that may be asked for now.
+    pub pairs: usize,
 }
 
 /// A price that was written: its venue and when it was read there.
@@ -230,10 +229,17 @@ pub type Stamp = (VenueId, MonoNs);
 /// Messages of one bundle, ready to be written.
 #[derive(Clone, Debug, Default)]
 pub struct Burst {
-    /// Where in [`Desk::bytes`].
-    pub range: Range<usize>,
-    /// How many messages.
-    pub count: usize,
+    range: Range<usize>,
+    /// The place of each message.
+    places: Range<usize>,
+}
+
+impl Burst {
+    /// Whether it holds nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
 }
 
 /// What a client wants.
@@ -277,6 +283,8 @@ pub struct Desk {
     /// Bundles with changed places.
     touched: Vec<u32>,
     arena: Vec<u8>,
+    /// The places of the messages in it.
+    places: Vec<u32>,
     /// Grows whenever the arena is emptied: what was in it is gone.
     epoch: u64,
 }
@@ -310,6 +318,7 @@ impl Desk {
             extended: Vec::new(),
             touched: Vec::new(),
             arena: Vec::new(),
+            places: Vec::new(),
             epoch: 1,
             directory,
         }
@@ -427,14 +436,15 @@ impl Desk {
     /// Forgets the bursts of the turn before.
     pub fn begin_turn(&mut self) {
         self.arena.clear();
+        self.places.clear();
         self.epoch += 1;
     }
 
-    /// Bytes of a burst.
+    /// Bytes of a burst, and the place of each of its messages.
     #[inline]
     #[must_use]
-    pub fn bytes(&self, burst: &Burst) -> &[u8] {
-        &self.arena[burst.range.clone()]
+    pub fn bytes(&self, burst: &Burst) -> (&[u8], &[u32]) {
+        (&self.arena[burst.range.clone()], &self.places[burst.places.clone()])
     }
 
     /// The bundle `id`.
@@ -502,10 +512,8 @@ impl Desk {
         let names = bundle.symbols.len() + bundle.exchanges.len();
         let asked = bundle.size() + labels * LABEL_BYTES + names * NAME_BYTES;
         let (of_one, of_all) = self.limits;
-        if asked > of_one {
-            return Err(Crowded::Client);
-        }
-        if asked > of_all.saturating_sub(self.size()) / 8 { Err(Crowded::All) } else { Ok(()) }
+        let room = of_one.min(of_all.saturating_sub(self.size()) / 8);
+        if asked > room { Err(Crowded { pairs: bundle.pairs * room / asked }) } else { Ok(()) }
     }
 
     fn new_bundle(&mut self, sets: Sets, pairs_asked: usize, now: MonoNs) -> u32 {
@@ -521,7 +529,7 @@ impl Desk {
             live: Vec::new(),
             watching: false,
             dirty: Vec::new(),
-            burst: (0, 0..0, 0),
+            burst: (0, Burst::default()),
         });
         let directory = Arc::clone(&self.directory);
         let table = if format.is_stream() { &mut self.pairs } else { &mut self.symbols };
@@ -749,38 +757,59 @@ impl Desk {
     /// All prices of a bundle as one run of bytes; put together once per turn.
     pub fn burst(&mut self, id: u32, view: &View<'_>) -> Burst {
         match self.bundles.get(id) {
-            Some(bundle) if bundle.burst.0 == self.epoch => {
-                return Burst { range: bundle.burst.1.clone(), count: bundle.burst.2 };
-            }
+            Some(bundle) if bundle.burst.0 == self.epoch => return bundle.burst.1.clone(),
             Some(_) => {}
             None => return Burst::default(),
         }
         let burst = self.burst_of(id, view, |_| true);
         if let Some(bundle) = self.bundles.get_mut(id) {
-            bundle.burst = (self.epoch, burst.range.clone(), burst.count);
+            bundle.burst = (self.epoch, burst.clone());
         }
         burst
     }
 
     /// Those prices of a bundle whose places `wanted` names.
     pub fn burst_of(&mut self, id: u32, view: &View<'_>, wanted: impl Fn(usize) -> bool) -> Burst {
+        self.burst_from(id, view, (0, usize::MAX), wanted, false).0
+    }
+
+    /// The same from a place on, until it has so many bytes; and the place to go on from. `tells_stale`: extended clients
+    /// hear of a price that is none any more, too.
+    pub fn burst_from(
+        &mut self,
+        id: u32,
+        view: &View<'_>,
+        (from, bytes): (usize, usize),
+        wanted: impl Fn(usize) -> bool,
+        tells_stale: bool,
+    ) -> (Burst, usize) {
         if self.arena.len() > ARENA_MAX {
-            self.arena.clear();
-            self.epoch += 1;
+            self.begin_turn();
         }
-        let start = self.arena.len();
-        let mut count = 0;
-        let places = self.bundles.get(id).map_or(0, Bundle::places);
-        for place in (0..places).filter(|place| wanted(*place)) {
+        let (start, first) = (self.arena.len(), self.places.len());
+        let end = self.bundles.get(id).map_or(0, Bundle::places);
+        let mut next = from;
+        while next < end && self.arena.len() - start < bytes {
+            let place = next;
+            next += 1;
+            if !wanted(place) {
+                continue;
+            }
             // The bundle is there: nothing removes one while bursts are made.
             let Some(label_id) = self.bundles.get(id).map(|b| b.labels[place]) else { break };
             self.refresh(label_id, view);
-            if let Some(label) = self.labels.get(label_id).filter(|label| !label.frame.is_empty()) {
+            let Some(label) = self.labels.get(label_id) else { continue };
+            let before = self.arena.len();
+            if !label.frame.is_empty() {
                 self.arena.extend_from_slice(&label.frame);
-                count += 1;
+            } else if tells_stale && label.format == Format::Extended {
+                encode_stale(label, &self.symbols, &self.exchanges, view, &mut self.arena);
+            }
+            if self.arena.len() > before {
+                self.places.push(place as u32);
             }
         }
-        Burst { range: start..self.arena.len(), count }
+        (Burst { range: start..self.arena.len(), places: first..self.places.len() }, next)
     }
 
     /// The cell of `pair` changed: bundles that want every change have it among their dirty places.
@@ -828,8 +857,7 @@ impl Desk {
         if self.arena.len() > ARENA_MAX {
             self.begin_turn();
         }
-        let start = self.arena.len();
-        let mut count = 0;
+        let (start, first) = (self.arena.len(), self.places.len());
         stamps.clear();
         for place in &dirty {
             let Some(label_id) = self.bundles.get(id).map(|b| b.labels[*place as usize]) else { break };
@@ -837,10 +865,10 @@ impl Desk {
             if let Some(label) = self.labels.get(label_id).filter(|label| !label.frame.is_empty()) {
                 self.arena.extend_from_slice(&label.frame);
                 stamps.push((label.venue, label.received));
-                count += 1;
+                self.places.push(*place);
             }
         }
-        Some((id, Burst { range: start..self.arena.len(), count }, dirty))
+        Some((id, Burst { range: start..self.arena.len(), places: first..self.places.len() }, dirty))
     }
 
     /// Gives back the places of [`Self::next_touched`], so that their memory is used again.
@@ -857,29 +885,26 @@ impl Desk {
         !self.extended.is_empty()
     }
 
-    /// Finds the extended labels that have gone stale since the last look; each is told once. Hands the
-    /// message and the members of each bundle that has it to `tell`.
-    pub fn gone_stale(&mut self, view: &View<'_>, mut tell: impl FnMut(&[u8], &[u32])) {
+    /// Finds the extended labels that have gone stale since the last look; each is told once. Hands the message and the
+    /// members of each bundle that has it to `tell`, and what finds its place there.
+    pub fn gone_stale(&mut self, view: &View<'_>, mut tell: impl FnMut(&[u8], &[u32], &dyn Fn() -> Option<u32>)) {
         let mut frame = Vec::new();
         for id in &self.extended {
             let Some(label) = self.labels.get_mut(*id).filter(|label| label.known) else { continue };
             let Some(pair) = label.cells.first().copied() else { continue };
-            let cell = view.matrix.load(pair);
-            if view.shown(&cell, Format::Extended).is_some() {
+            if view.shown(&view.matrix.load(pair), Format::Extended).is_some() {
                 continue;
             }
             label.known = false;
             label.frame.clear();
             frame.clear();
-            if cell.state == CellState::Empty {
+            encode_stale(label, &self.symbols, &self.exchanges, view, &mut frame);
+            if frame.is_empty() {
                 continue;
             }
-            let state = if cell.state == CellState::Suspect { "suspect" } else { "stale" };
-            encode_price(label, &cell, state, &self.symbols, &self.exchanges, view, &mut frame);
-            for bundle in &label.holders {
-                if let Some(bundle) = self.bundles.get(*bundle) {
-                    tell(&frame, &bundle.members);
-                }
+            for bundle in label.holders.iter().filter_map(|bundle| self.bundles.get(*bundle)) {
+                let place = || bundle.labels.iter().position(|label| label == id).map(|place| place as u32);
+                tell(&frame, &bundle.members, &place);
             }
         }
     }
@@ -1001,6 +1026,18 @@ fn refresh_price(label: &mut Label, symbols: &Names, exchanges: &Names, director
     frame.clear();
     encode_price(label, &cell, state, symbols, exchanges, view, &mut frame);
     label.frame = frame;
+}
+
+/// That a price is none any more; nothing where there never was one.
+fn encode_stale(label: &Label, symbols: &Names, exchanges: &Names, view: &View<'_>, out: &mut Vec<u8>) {
+    let Some(pair) = label.cells.first().copied() else { return };
+    let cell = view.matrix.load(pair);
+    let state = match cell.state {
+        CellState::Empty => return,
+        CellState::Suspect => "suspect",
+        _ => "stale",
+    };
+    encode_price(label, &cell, state, symbols, exchanges, view, out);
 }
 
 fn encode_price(

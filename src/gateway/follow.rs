@@ -68,19 +68,25 @@ impl Gateway {
         let mut rest = changed.into_iter().peekable();
         while sent == Sent::All && rest.peek().is_some() {
             out.clear();
-            let mut count = 0;
+            let mut ends = Vec::new();
             while let Some((spelling, entry)) = rest.next() {
                 let symbol = self.desk.symbols.json(spelling);
                 life_frame(entry, Told::Updated, symbol, &self.directory, &view, &mut out);
-                client.followed = entry.changed;
-                count += 1;
+                ends.push((out.len(), entry.changed));
                 // Two spellings of one instrument belong together.
                 if out.len() > UPDATES_AT_ONCE && rest.peek().is_none_or(|(_, next)| next.changed > entry.changed) {
                     break;
                 }
             }
-            sent = client.write_kept(&out, self.eye.now, &mut self.totals);
-            self.totals.opportunities += count;
+            let kept;
+            (sent, kept) = client.write_newest(&out, self.eye.now, &mut self.totals);
+            // What was cut off is owed in its newest state, with all that changed at the same moment.
+            let told = ends.iter().take_while(|(end, _)| *end <= kept).count();
+            self.totals.opportunities += told as u64;
+            client.followed = match ends.get(told) {
+                Some((_, lost)) => lost - 1,
+                None => ends.last().map_or(client.followed, |(_, changed)| *changed),
+            };
         }
         if sent == Sent::All {
             client.followed = newest;

@@ -44,6 +44,8 @@ pub struct Options {
     pub probe_within_ns: u64,
     /// Kernel send buffer per client in bytes (the kernel doubles it): a large one hides old prices.
     pub send_buffer: usize,
+    /// Bytes that the kernel may hold unsent before it takes more: about 30 prices.
+    pub unsent_max: u32,
     /// Bytes of alerts and replies that wait for a client that does not read; above, it is closed.
     pub outbox_max: usize,
     /// Largest client message in bytes.
@@ -113,6 +115,7 @@ impl Default for Options {
             addresses: Addresses::default(),
             probe_within_ns: SECOND,
             send_buffer: 48 * 1024,
+            unsent_max: 4096,
             outbox_max: 64 * 1024,
             message_max: 64 * 1024,
             fragments_max: 64,

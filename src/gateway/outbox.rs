@@ -70,7 +70,7 @@ pub struct Outbox {
     progress: MonoNs,
     /// One bit per place of the client's subscription: changed since it blocked.
     dirty: Vec<u64>,
-    /// It missed a beat: it is owed all its prices.
+    /// It missed a beat: it is owed all its prices, those of `dirty` first.
     pub owes_all: bool,
 }
 
@@ -88,18 +88,16 @@ impl Outbox {
         self.is_blocked().then_some(self.progress)
     }
 
-    /// The socket took `written` bytes of `prices`, not all: keeps the rest of the message that was cut,
-    /// or the next one when the cut is between two, so that the client is known to block. Returns how
-    /// many whole messages are lost; newer ones will stand in for them.
-    pub fn keep_cut(&mut self, framing: Framing, prices: &[u8], written: usize, now: MonoNs) -> usize {
-        let end = match framing.boundary(prices, written) {
-            end if end == written => framing.boundary(prices, (written + 1).min(prices.len())),
+    /// The socket took `written` bytes of `messages`, not all: keeps the rest of the message that was cut, or the next one
+    /// when the cut is between two, so that the client is known to block. Returns where the first message begins that is
+    /// lost; newer ones will stand in for these.
+    pub fn keep_cut(&mut self, framing: Framing, messages: &[u8], written: usize, now: MonoNs) -> usize {
+        let end = match framing.boundary(messages, written) {
+            end if end == written => framing.boundary(messages, (written + 1).min(messages.len())),
             end => end,
         };
-        self.keep(&prices[written..end], now);
-        let lost = framing.messages(&prices[end..]);
-        self.owes_all |= lost > 0;
-        lost
+        self.keep(&messages[written..end], now);
+        end
     }
 
     /// Keeps `rest` for later. Whole messages, or the rest of one that began to go out.
@@ -226,11 +224,13 @@ mod tests {
             let (bytes, ends) = frames(&lengths);
             let written = cut.index(bytes.len());
             let mut outbox = Outbox::default();
-            let lost = outbox.keep_cut(Framing::WebSocket, &bytes, written, MonoNs(1));
+            let kept = outbox.keep_cut(Framing::WebSocket, &bytes, written, MonoNs(1));
             let end = *ends.iter().find(|end| **end > written).unwrap();
             prop_assert!(outbox.is_blocked());
             prop_assert_eq!(outbox.pending().as_slice(), &bytes[written..end]);
-            prop_assert_eq!(lost, ends.iter().filter(|e| **e > end).count());
+            prop_assert_eq!(kept, end);
+            let lost = ends.iter().filter(|e| **e > end).count();
+            prop_assert_eq!(Framing::WebSocket.messages(&bytes[end..]), lost);
         }
 
         #[test]
@@ -272,7 +272,8 @@ mod tests {
         let bytes = b"data: 1\n\ndata: 22\n\n: x\n\n";
         assert_eq!(Framing::Stream.messages(bytes), 3);
         let mut outbox = Outbox::default();
-        assert_eq!(outbox.keep_cut(Framing::Stream, bytes, 3, MonoNs(1)), 2);
+        let kept = outbox.keep_cut(Framing::Stream, bytes, 3, MonoNs(1));
+        assert_eq!(Framing::Stream.messages(&bytes[kept..]), 2);
         assert_eq!(outbox.pending().as_slice(), b"a: 1\n\n");
     }
 }

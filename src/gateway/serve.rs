@@ -299,7 +299,10 @@ impl Gateway {
         let format = if extended { Format::Extended } else { Format::Plain };
         let live = beat.is_none();
         let wish = Subscription { live, format, symbols: &wanted.symbols, exchanges: &wanted.exchanges };
-        let after = self.desk.join(before, key, &wish, self.eye.quoted).map_err(|why| self.crowded(why))?;
+        let crowded = |Crowded { pairs }| {
+            RequestError::Limit(format!("Too many pairs: there is memory for at most {pairs} of these now"))
+        };
+        let after = self.desk.join(before, key, &wish, self.eye.quoted).map_err(crowded)?;
         self.names_changed = true;
         let Some(client) = self.clients.get_mut(key) else { return Ok(News::default()) };
         // Until when a client that takes every change from now on knows its prices.
@@ -336,16 +339,6 @@ impl Gateway {
             self.desk.leave(before, key);
         }
         Ok(news)
-    }
-
-    fn crowded(&self, why: Crowded) -> RequestError {
-        RequestError::Limit(match why {
-            Crowded::Client => {
-                let most = self.options.client_bytes_max;
-                format!("Too many names: a subscription may take at most {most} bytes of memory here")
-            }
-            Crowded::All => "Too many names: there is no memory left for all clients' subscriptions".to_owned(),
-        })
     }
 
     /// The reply, then the open opportunities of symbols that are new, then prices that are new.

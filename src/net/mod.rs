@@ -36,6 +36,8 @@ pub enum ReadOutcome {
 pub struct Link {
     tcp: TcpStream,
     tls: Option<Box<Tls>>,
+    /// What is written is not added to what the kernel has not sent yet.
+    apart: bool,
 }
 
 impl Link {
@@ -44,7 +46,7 @@ impl Link {
     pub fn new(tcp: TcpStream) -> Self {
         // Fails only on a socket that is already dead, which the next read will tell.
         let _ = tcp.set_nodelay(true);
-        Self { tcp, tls: None }
+        Self { tcp, tls: None, apart: false }
     }
 
     /// The client end of TLS on a connecting socket. What is written before the handshake is done
@@ -133,7 +135,11 @@ impl Link {
             return self.write_gathered(&[IoSlice::new(bytes)]);
         }
         loop {
-            return match self.tcp.write(bytes) {
+            let written = match self.apart {
+                true => socket2::SockRef::from(&self.tcp).send_with_flags(bytes, MSG_EOR),
+                false => self.tcp.write(bytes),
+            };
+            return match written {
                 Ok(length) => Ok(length),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -214,6 +220,13 @@ impl Link {
         let _ = socket2::SockRef::from(&self.tcp).set_send_buffer_size(bytes);
     }
 
+    /// Limits what the kernel takes before it has sent what it took earlier, in bytes and beside one write: old prices are
+    /// worth nothing, and what the kernel has can no longer be replaced by newer ones. Only for a link without TLS.
+    pub fn limit_unsent(&mut self, bytes: u32) {
+        // The limit holds for new buffers; with MSG_EOR each write takes a new one (Linux, tcp_sendmsg).
+        self.apart = socket2::SockRef::from(&self.tcp).set_tcp_notsent_lowat(bytes).is_ok();
+    }
+
     /// Ends the connection when what we sent stays unacknowledged for `limit`: the second line against
     /// a peer that is gone without a word.
     pub fn limit_unacknowledged(&self, limit: Duration) {
@@ -221,6 +234,9 @@ impl Link {
         let _ = rustix::net::sockopt::set_tcp_user_timeout(&self.tcp, limit.as_millis() as u32);
     }
 }
+
+/// Ends a record: nothing is added to the buffer of this write. `MSG_EOR` of Linux.
+const MSG_EOR: i32 = 0x80;
 
 /// Most output that TLS holds for a socket that does not take it, in bytes.
 const TLS_OUTPUT_MAX: usize = 64 * 1024;

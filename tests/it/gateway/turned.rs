@@ -56,7 +56,21 @@ impl Turned {
     }
 
     fn client(&mut self) -> Peer {
-        let mut peer = self.connect();
+        let peer = self.connect();
+        self.upgraded(peer)
+    }
+
+    /// One whose kernel takes little: what it does not read stays with the gateway.
+    fn narrow_client(&mut self) -> Peer {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.connect(&self.rig.address.into()).unwrap();
+        let tcp: TcpStream = socket.into();
+        tcp.set_nonblocking(true).unwrap();
+        self.upgraded(Peer { tcp, input: Vec::new() })
+    }
+
+    fn upgraded(&mut self, mut peer: Peer) -> Peer {
         peer.tcp.write_all(UPGRADE.as_bytes()).unwrap();
         let end = self.until(&mut peer, |bytes| bytes.windows(4).position(|four| four == b"\r\n\r\n"));
         assert!(peer.input.starts_with(b"HTTP/1.1 101"));
@@ -449,9 +463,8 @@ fn a_page_that_many_ask_for_at_once_is_rendered_a_few_times() {
     let gauges = &turned.rig.board.gateways[0];
     assert_eq!((gauges.http_requests.value(), gauges.http_shared.value()), (200, 196));
     for peer in &mut peers {
-        peer.read();
-        let answers = String::from_utf8_lossy(&peer.input).matches("HTTP/1.1 200").count();
-        assert_eq!(answers, 5);
+        let five = |bytes: &[u8]| (String::from_utf8_lossy(bytes).matches("HTTP/1.1 200").count() == 5).then_some(());
+        turned.until(peer, five);
     }
     // A moment later it is of that moment.
     turned.pass(100);
@@ -461,4 +474,81 @@ fn a_page_that_many_ask_for_at_once_is_rendered_a_few_times() {
     let mut probe = turned.connect();
     probe.tcp.write_all(b"GET /api/websocket/stats HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     turned.until(&mut probe, |bytes| String::from_utf8_lossy(bytes).find(r#""totalSubscriptions":1,"#));
+}
+
+// A client that reads slowly gets the newest of everything.
+
+fn member<'a>(text: &'a str, name: &str) -> &'a str {
+    let rest = text.split_once(&format!(r#""{name}":"#)).map_or("", |(_, rest)| rest);
+    rest.split([',', '}']).next().unwrap()
+}
+
+#[test]
+fn c16_after_a_pause_few_prices_are_old_and_the_newest_says_its_true_age() {
+    let mut turned = Turned::new(Options { progress_within_ns: 60 * SECOND, ..Options::default() });
+    turned.renew();
+    let mut peer = turned.narrow_client();
+    peer.say(
+        r#"{"action":"subscribe","symbols":["BTC/USDT","ETH/USDT"],"exchanges":["binance"],"intervalMs":0,"extended":true}"#,
+    );
+    turned.until(&mut peer, |bytes| bytes.windows(7).position(|some| some == b"\"price\""));
+    peer.texts();
+    // The pause: each change is another bid, and the quote that is the last of all is a while old when it is over.
+    for bid in 1000..4000 {
+        turned.rig.quote("BTC/USDT", "binance", &bid.to_string(), "100000");
+        turned.hand.advance(MS);
+        turned.turn();
+    }
+    turned.rig.quote("ETH/USDT", "binance", "7", "100000");
+    turned.pass(2500);
+    let mut texts = Vec::new();
+    for _ in 0..1000 {
+        texts.extend(peer.texts());
+        turned.turn();
+    }
+    let last = |symbol: &str| texts.iter().rev().find(|text| text.contains(symbol)).unwrap();
+    let (btc, eth) = (last("BTC/USDT"), last("ETH/USDT"));
+    assert_eq!((member(btc, "bid"), member(eth, "bid")), ("3999", "7"), "of {} messages", texts.len());
+    for (text, age) in [(btc, 2501), (eth, 2500)] {
+        assert_eq!(member(text, "ageMs"), age.to_string(), "{text}");
+    }
+    let conflated = turned.rig.board.gateways[0].outbox_conflated.value();
+    assert!(texts.len() < 100 && conflated > 2900, "{} messages, {conflated} conflated", texts.len());
+}
+
+#[test]
+fn c16_a_client_that_takes_less_than_its_prices_hears_each_of_them_in_turn() {
+    let mut turned = Turned::new(Options { progress_within_ns: 600 * SECOND, ..Options::default() });
+    turned.renew();
+    let spell = |n: usize| -> String {
+        let case = |(at, letter): (usize, char)| if n >> at & 1 == 1 { letter.to_ascii_lowercase() } else { letter };
+        "BTC/USDT".chars().enumerate().map(case).collect()
+    };
+    let mut symbols: Vec<String> = (0..256).map(spell).collect();
+    symbols.sort();
+    symbols.dedup();
+    let mut peer = turned.narrow_client();
+    peer.say(&json!({"action": "subscribe", "symbols": symbols, "exchanges": ["binance", "kraken"]}).to_string());
+    // Some 1500 bytes in 100 ms, of 30,000 in 500.
+    let (mut heard, mut bytes) = (std::collections::HashMap::<String, usize>::new(), vec![0; 1500]);
+    for _ in 0..400 {
+        turned.hand.advance(100 * MS);
+        turned.renew();
+        turned.rest();
+        if let Ok(length) = peer.tcp.read(&mut bytes) {
+            peer.input.extend_from_slice(&bytes[..length]);
+        }
+        let (mut at, mut texts) = (0, Vec::new());
+        while let Some((from, to)) = frame_at(&peer.input, at) {
+            texts.push(String::from_utf8(peer.input[from..to].to_vec()).unwrap());
+            at = to;
+        }
+        peer.input.drain(..at);
+        for text in texts.iter().filter_map(|text| subject(text)) {
+            *heard.entry(text).or_default() += 1;
+        }
+    }
+    let (least, most) = (heard.values().min().unwrap(), heard.values().max().unwrap());
+    assert_eq!(heard.len(), 2 * symbols.len());
+    assert!(*least >= 5 && *most <= 3 * least, "each from {least} to {most} times");
 }
