@@ -30,7 +30,7 @@ use crate::cluster::publisher::Wanted;
 use crate::cluster::store::{Control, Keys, Said, Store, StoreError};
 use crate::log;
 use crate::market::book::BookVoid;
-use crate::market::quote::{FeedEvent, LineId, Origin};
+use crate::market::quote::{Delay, FeedEvent, LineId, Origin};
 use crate::market::{Directory, InstrumentId, PairId, Quote, VenueId};
 use crate::matrix::days::DayTable;
 use crate::matrix::handover::Handover;
@@ -679,6 +679,7 @@ fn quote(venue: VenueId, entry: &Entry, received: MonoNs, now: MonoNs, origin: O
         source: entry.source,
         origin,
         line: LineId::NONE,
+        delay: Delay::None,
     }
 }
 

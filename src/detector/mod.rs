@@ -19,7 +19,7 @@ use crossbeam::sync::Parker;
 use crate::market::book::BookVoid;
 use crate::market::directory::HaltedBy;
 use crate::market::opportunity::{Change, CloseReason, Group, Leg, Opportunity, OpportunityEvent, gross_pct, net_pct};
-use crate::market::quote::{FeedEvent, Origin};
+use crate::market::quote::{FeedEvent, LineId, Origin};
 use crate::market::{Decimal, Directory, InstrumentId, PairId, Quote, VenueId};
 use crate::matrix::changes::Changes;
 use crate::matrix::merge::{self, LastSeen, News, Peers};
@@ -32,11 +32,19 @@ use crate::venues::codes;
 
 use episode::Episodes;
 use identity::Identity;
-use judge::Refusal;
+use judge::{Refusal, Timeliness, judge};
 use scan::{Grid, Options, Spread};
 
-/// Events taken from one ring before the next has its turn.
-const BATCH: usize = 256;
+/// An event that waited longer in its ring, in nanoseconds, means that this thread was not running, as does
+const WAITED_MAX_NS: u64 = 50 * MS;
+/// this time between two turns. It is longer than any sleep.
+const STILL_NS: u64 = 450 * MS;
+/// After either no opportunity is looked for during this time: what the feeds have still to tell comes first.
+const PAUSE_NS: u64 = 100 * MS;
+/// A pause that goes on for longer closes what is open.
+const PAUSE_MAX_NS: u64 = SECOND;
+/// Connections that are known to be behind; when there are more, those that no quote came by are forgotten.
+const BEHIND_MAX: usize = 64;
 /// Rows with an open opportunity are scanned at least this often, so that age alone closes them.
 const SWEEP_EVERY_NS: u64 = 20 * MS;
 /// How an open opportunity moves is told at most this often.
@@ -90,6 +98,13 @@ pub struct Detector {
     edition: u64,
     /// Of the directory, when what is not traded was last looked at.
     facts: u64,
+    /// When the last turn began.
+    turned: MonoNs,
+    /// No opportunity is looked for from the first until the second of these.
+    pause: (MonoNs, MonoNs),
+    /// Rows to scan, with the venue of the last quote and when it was merged.
+    dirty: Vec<(InstrumentId, VenueId, MonoNs)>,
+    is_dirty: Vec<bool>,
 }
 
 impl Detector {
@@ -102,6 +117,10 @@ impl Detector {
         let detector = Self {
             edition: parts.directory.edition(),
             facts: parts.directory.facts(),
+            turned: parts.clock.now(),
+            pause: (MonoNs(0), MonoNs(0)),
+            dirty: Vec::with_capacity(parts.directory.rows()),
+            is_dirty: vec![false; parts.directory.rows()],
             core: Core::new(parts.directory, parts.matrix, parts.options),
             rings: parts.rings,
             gateways: parts.gateways,
@@ -120,15 +139,28 @@ impl Detector {
         (detector, alarm)
     }
 
+    /// Merges all that waits in the rings, and only then scans what it touched: no quote meets another one that is
+    /// replaced by what waits behind it.
     fn take_events(&mut self) -> usize {
         let mut work = 0;
         for ring in 0..self.rings.len() {
-            self.waiting.0 = self.waiting.0.max(self.rings[ring].slots());
-            for _ in 0..BATCH {
+            let waiting = self.rings[ring].slots();
+            self.waiting.0 = self.waiting.0.max(waiting);
+            if waiting == self.rings[ring].buffer().capacity() {
+                // The feed keeps more aside.
+                self.pause_from(self.clock.now());
+            }
+            for _ in 0..waiting {
                 let Ok(event) = self.rings[ring].pop() else { break };
                 self.handle(event);
                 work += 1;
             }
+        }
+        if !self.dirty.is_empty() {
+            self.scan_dirty();
+        }
+        if !self.events.is_empty() {
+            self.tell();
         }
         work
     }
@@ -145,21 +177,75 @@ impl Detector {
                     Ok(()) => board.detector.merged.add(1),
                     Err(reason) => board.venues[quote.venue.index()].dropped[reason as usize].add(1),
                 }
-                self.core.scan(quote.instrument, now, &mut self.events);
-                let venue = quote.venue.index();
-                self.recorder.record(Hop::Merge, venue, quote.decoded, now);
-                self.recorder.record(Hop::Detect, venue, now, self.clock.now());
+                self.recorder.record(Hop::Merge, quote.venue.index(), quote.decoded, now);
+                if now.since(quote.decoded) > WAITED_MAX_NS && quote.origin == Origin::Own {
+                    self.pause_from(now);
+                }
+                self.touch(quote.instrument, quote.venue, now);
             }
             FeedEvent::Void(instrument, venue, origin, why) => {
                 self.core.void(instrument, venue, origin, why, mark);
-                self.core.scan(instrument, now, &mut self.events);
+                self.touch(instrument, venue, now);
             }
             FeedEvent::Down(venue, origin) => self.core.down(venue, origin, now, mark, &mut self.events),
             FeedEvent::Left(venue) => self.core.left(venue),
+            FeedEvent::Behind(venue, line, true) => {
+                self.core.fall_behind(line);
+                self.touch_open(venue, now);
+            }
+            FeedEvent::Behind(venue, line, false) => {
+                self.core.caught_up(line);
+                for instrument in (0..self.core.directory.instruments().len() as u32).map(InstrumentId) {
+                    self.touch(instrument, venue, now);
+                }
+            }
         }
-        if !self.events.is_empty() {
-            self.tell();
+    }
+
+    #[inline]
+    fn touch(&mut self, instrument: InstrumentId, venue: VenueId, now: MonoNs) {
+        if !std::mem::replace(&mut self.is_dirty[instrument.index()], true) {
+            self.dirty.push((instrument, venue, now));
         }
+    }
+
+    /// Rows with something open, which may close.
+    #[cold]
+    fn touch_open(&mut self, venue: VenueId, now: MonoNs) {
+        for instrument in (0..self.core.directory.instruments().len() as u32).map(InstrumentId) {
+            if self.core.episodes.is_open(instrument) {
+                self.touch(instrument, venue, now);
+            }
+        }
+    }
+
+    #[cold]
+    fn pause_from(&mut self, now: MonoNs) {
+        if now > self.pause.1 {
+            self.pause.0 = now;
+        }
+        self.pause.1 = now.plus(PAUSE_NS);
+    }
+
+    fn scan_dirty(&mut self) {
+        let now = self.clock.now();
+        if !self.may_look(now) {
+            return;
+        }
+        while let Some((instrument, venue, merged)) = self.dirty.pop() {
+            self.is_dirty[instrument.index()] = false;
+            let began = self.clock.now();
+            self.core.scan(instrument, began, &mut self.events);
+            self.recorder.record(Hop::Detect, venue.index(), merged, self.clock.now());
+        }
+    }
+
+    /// Whether opportunities are looked for now. In a pause nothing opens or closes, unless it lasts; then all closes.
+    fn may_look(&mut self, now: MonoNs) -> bool {
+        let (from, until) = self.pause;
+        let is_paused = now < until;
+        self.core.is_late = is_paused && now.since(from) >= PAUSE_MAX_NS;
+        !is_paused || self.core.is_late
     }
 
     /// Quotes of what was removed hold no longer: before the events of this turn, so that whoever sent one before it
@@ -198,6 +284,10 @@ impl Detector {
             return;
         }
         self.swept = now;
+        if !self.may_look(now) {
+            return;
+        }
+        self.scan_dirty();
         let gateways = &self.gateways;
         self.core.sweep(now, |pair| gateways.iter().for_each(|g| g.changes.mark(pair)), &mut self.events);
         self.core.tell_updated(now, &mut self.events);
@@ -261,6 +351,10 @@ impl Stage for Detector {
     }
 
     fn turn(&mut self, wait: Duration) -> usize {
+        let now = self.clock.now();
+        if now.since(std::mem::replace(&mut self.turned, now)) > self.core.options.still_ns {
+            self.pause_from(now);
+        }
         self.look_at_set();
         self.look_at_facts();
         let work = self.take_events();
@@ -276,7 +370,8 @@ impl Stage for Detector {
     }
 
     fn patience(&self) -> Option<Duration> {
-        self.core.is_restless().then_some(Duration::from_nanos(SWEEP_EVERY_NS))
+        let is_restless = self.core.is_restless() || !self.dirty.is_empty();
+        is_restless.then_some(Duration::from_nanos(SWEEP_EVERY_NS))
     }
 }
 
@@ -296,6 +391,10 @@ pub struct Core {
     identity: Identity,
     /// By instrument: whether each venue's is its own whatever it costs, as leveraged tokens are; `None`: not looked at.
     funds: Vec<Option<bool>>,
+    /// Connections whose quotes are no legs for now.
+    behind: Vec<LineId>,
+    /// This thread is late for so long that no quote is a leg.
+    is_late: bool,
     /// By [`Refusal`]: candidates refused since they were last counted.
     refused: [u64; Refusal::ALL.len()],
     options: Options,
@@ -312,12 +411,14 @@ impl Core {
             grid,
             identity: Identity::new(directory.rows(), directory.columns()),
             funds: vec![None; directory.rows()],
-            refused: [0; Refusal::ALL.len()],
             last: vec![LastSeen::default(); directory.pairs()],
             is_own: vec![false; directory.columns()],
             episodes: Episodes::new(directory.rows()),
             doubted: Vec::new(),
             causes: vec![CloseReason::LegVoid; directory.pairs()],
+            behind: Vec::with_capacity(BEHIND_MAX),
+            is_late: false,
+            refused: [0; Refusal::ALL.len()],
             directory,
             matrix,
             options,
@@ -386,7 +487,7 @@ impl Core {
             let stays = *is_own && held.origin == Origin::Own;
             let (received, origin) =
                 if stays { (quote.received.max(held.received), held.origin) } else { (quote.received, quote.origin) };
-            self.matrix.renew(pair, received, origin);
+            self.matrix.renew(pair, received, origin, quote.delay);
         } else {
             self.matrix.store(pair, &cell);
             mark(pair);
@@ -494,14 +595,21 @@ impl Core {
     }
 
     fn scan_exactly(&mut self, instrument: InstrumentId, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
-        let Self { directory, matrix, grid, episodes, options, causes, identity, refused, .. } = self;
+        let Self {
+            directory, matrix, grid, episodes, options, causes, identity, last, behind, is_late, refused, ..
+        } = self;
         let told = events.len();
+        let timeliness = |venue, held: &CellQuote| Timeliness {
+            is_behind: *is_late || behind.contains(&last[directory.pair(instrument, venue).index()].line()),
+            delay: held.delay,
+        };
         episodes.begin();
         let cell = |venue| matrix.load(directory.pair(instrument, venue));
         let fee = |venue| directory.taker_fee_pct(instrument, venue);
         grid.scan(instrument, now, options, cell, fee, |buy, sell, from, to| {
-            if !identity.is_one(instrument, buy, sell) {
-                refused[Refusal::Identity as usize] += 1;
+            let is_one = identity.is_one(instrument, buy, sell);
+            if let Err(refusal) = judge([timeliness(buy, from), timeliness(sell, to)], is_one) {
+                refused[refusal as usize] += 1;
                 return;
             }
             let opportunity = opportunity(directory, instrument, (buy, from), (sell, to), now);
@@ -511,12 +619,32 @@ impl Core {
             let legs = [last.buy.venue, last.sell.venue].map(|venue| {
                 let (pair, held) = (directory.pair(instrument, venue), cell(venue));
                 let is_removed = !directory.is_quoted(instrument, venue);
-                (venue, held, broken_leg(&held, is_removed, causes[pair.index()], options, now))
+                let broken = broken_leg(&held, is_removed, causes[pair.index()], options, now);
+                (venue, held, broken.or_else(|| refused_leg(timeliness(venue, &held))))
             });
             ending(directory, options, last, first, &legs, now)
         };
         episodes.close_unseen(instrument, now, end, |event| events.push(event));
         episodes.fill_groups(&mut events[told..]);
+    }
+
+    /// From now on no quote that came by `line` is a leg.
+    #[cold]
+    pub fn fall_behind(&mut self, line: LineId) {
+        if self.behind.contains(&line) {
+            return;
+        }
+        if self.behind.len() == BEHIND_MAX {
+            let Self { behind, last, .. } = self;
+            behind.retain(|line| last.iter().any(|last| last.line() == *line));
+        }
+        self.behind.push(line);
+    }
+
+    /// Quotes that came by `line` are legs again. The rows must be scanned after this.
+    #[cold]
+    pub fn caught_up(&mut self, line: LineId) {
+        self.behind.retain(|other| *other != line);
     }
 
     /// The last quote of one instrument no longer holds for this reason, if it came by a way that `origin` speaks for.
@@ -582,7 +710,7 @@ impl Core {
             let pair = self.directory.pair(instrument, venue);
             let held = self.matrix.load(pair);
             if held.origin == Origin::Own && held.state != CellState::Empty {
-                self.matrix.renew(pair, held.received, Origin::Shared);
+                self.matrix.renew(pair, held.received, Origin::Shared, held.delay);
             }
         }
     }
@@ -711,6 +839,7 @@ fn cell_of(quote: &Quote) -> CellQuote {
         state: CellState::Live,
         source: quote.source,
         origin: quote.origin,
+        delay: quote.delay,
     }
 }
 
@@ -760,6 +889,15 @@ fn broken_leg(
         return Some(CloseReason::VenueLost);
     }
     (held.age(now) > options.leg_age_max_ns).then_some(CloseReason::LegStale)
+}
+
+/// Why a leg that holds is refused; `None` for one that is not.
+fn refused_leg(leg: Timeliness) -> Option<CloseReason> {
+    match judge([leg, Timeliness::default()], true).err()? {
+        Refusal::LaggingOwn => Some(CloseReason::LaggingOwn),
+        Refusal::LaggingVenue => Some(CloseReason::LaggingVenue),
+        Refusal::Identity => None,
+    }
 }
 
 /// How an opportunity stands at its end, and why it ended. `last` is it as it was last seen, `first` its prices when it

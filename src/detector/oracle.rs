@@ -8,6 +8,7 @@ use super::scan::{Options, Spread};
 use super::*;
 use crate::market::directory::{Room, VenueEntry};
 use crate::market::opportunity::{Change, LegSide};
+use crate::market::quote::Delay;
 use crate::market::{Decimal, Level};
 use crate::matrix::QuoteMatrix;
 use crate::time::{SECOND, UnixNs};
@@ -293,8 +294,82 @@ fn f36_after_a_slip_the_right_quotes_are_believed_at_once() {
     assert_eq!(matrix.load().load(directory.pair(InstrumentId(0), VenueId(1))).state, CellState::Live);
 }
 
+#[test]
+fn a_quote_that_is_late_or_of_a_connection_that_is_behind_is_no_leg_and_starts_no_debounce() {
+    let directory = directory([0; VENUES]);
+    let (_, writer) = QuoteMatrix::new(directory.pairs());
+    let mut core = Core::new(Arc::clone(&directory), writer, Options::default());
+    let mut events = Vec::new();
+    let (now, line) = (MonoNs(SECOND), LineId::own(7));
+    let mut look = |core: &mut Core, quote: Option<Quote>| {
+        if let Some(quote) = quote {
+            core.merge(&quote, |_| ()).unwrap();
+        }
+        core.scan(InstrumentId(0), now, &mut events);
+        events.drain(..).map(|event| (event.change, event.alert)).collect::<Vec<_>>()
+    };
+    assert_eq!(look(&mut core, Some(tight(0, 10_000, now))), []);
+    core.fall_behind(line);
+    let rich = Quote { line, ..tight(1, 10_100, now) };
+    assert_eq!(look(&mut core, Some(rich)), []);
+    core.caught_up(line);
+    assert_eq!(look(&mut core, None), [(Change::Opened, true)], "the phantoms before it started no debounce");
+    core.fall_behind(line);
+    assert_eq!(look(&mut core, None), [(Change::Closed(CloseReason::LaggingOwn), false)]);
+    core.caught_up(line);
+    let late = Quote { delay: Delay::Lagging, ..rich };
+    assert_eq!(look(&mut core, Some(late)), []);
+    assert_eq!(core.refused, [2, 1, 0]);
+}
+
+#[test]
+fn what_waits_in_the_rings_is_merged_before_anything_is_scanned() {
+    let directory = directory([0; VENUES]);
+    let (_, matrix) = QuoteMatrix::new(directory.pairs());
+    let (mut first, first_ring) = rtrb::RingBuffer::new(64);
+    let (mut second, second_ring) = rtrb::RingBuffer::new(64);
+    let (producer, mut heard) = rtrb::RingBuffer::new(8);
+    let hand = crate::time::HandClock::new(MonoNs(100 * SECOND), UnixNs(0));
+    let (mut detector, _) = Detector::new(DetectorParts {
+        directory: Arc::clone(&directory),
+        matrix,
+        rings: vec![first_ring, second_ring],
+        gateways: vec![GatewayPort {
+            changes: Arc::new(Changes::new(directory.pairs())),
+            opportunities: Some(producer),
+            alarm: Alarm::of_parker().0,
+        }],
+        board: Arc::new(Board::new(MonoNs(0), VENUES, 1)),
+        clock: hand.clock(),
+        options: Options::default(),
+    });
+    let now = || hand.clock().now();
+    // The market rises: the newest quote of one venue meets the queued ones of the other.
+    for cents in [10_000, 10_100, 10_200] {
+        first.push(FeedEvent::Quote(tight(0, cents, now()))).unwrap();
+        second.push(FeedEvent::Quote(tight(1, cents, now()))).unwrap();
+    }
+    detector.turn(Duration::ZERO);
+    assert!(heard.pop().is_err());
+
+    // This thread alone stood still: nothing is looked for before the feeds have told what they hold.
+    hand.advance(3 * SECOND);
+    first.push(FeedEvent::Quote(tight(0, 10_400, now()))).unwrap();
+    detector.turn(Duration::ZERO);
+    hand.advance(50 * MS);
+    second.push(FeedEvent::Quote(tight(1, 10_400, now()))).unwrap();
+    detector.turn(Duration::ZERO);
+    hand.advance(200 * MS);
+    detector.turn(Duration::ZERO);
+    assert!(heard.pop().is_err());
+    second.push(FeedEvent::Quote(tight(1, 10_500, now()))).unwrap();
+    detector.turn(Duration::ZERO);
+    assert!(heard.pop().is_ok_and(|event| event.alert));
+}
+
 fn tight(venue: u16, cents: u64, received: MonoNs) -> Quote {
-    Quote { venue: VenueId(venue), bid: level(cents, 2), ask: level(cents + 1, 2), received, ..Quote::default() }
+    let (bid, ask, decoded) = (level(cents, 2), level(cents + 1, 2), received);
+    Quote { venue: VenueId(venue), bid, ask, received, decoded, ..Quote::default() }
 }
 
 #[test]

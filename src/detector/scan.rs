@@ -24,6 +24,9 @@ pub struct Options {
     pub leg_age_max_ns: u64,
     /// Two legs whose quotes were read further apart than this are no opportunity, in nanoseconds.
     pub leg_skew_max_ns: u64,
+    /// A longer time between two turns of the detector is a standstill, in nanoseconds; `u64::MAX` where the clock is
+    /// that of a recording.
+    pub still_ns: u64,
 }
 
 /// Which spread is held against the threshold.
@@ -44,6 +47,7 @@ impl Default for Options {
             debounce_ns: 60 * crate::time::SECOND,
             leg_age_max_ns: 5 * crate::time::SECOND,
             leg_skew_max_ns: 5 * crate::time::SECOND,
+            still_ns: super::STILL_NS,
         }
     }
 }

@@ -10,11 +10,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::feed::Options;
-use crate::feed::lag::Lag;
+use crate::feed::backlog::Backlog;
+use crate::feed::lag::{self, Lag};
 use crate::feed::silence::{Finding, Silence};
 use crate::feed::stamps::Stamps;
 use crate::market::book::{BookStamp, BookVoid};
-use crate::market::quote::{FeedEvent, LineId, Origin, Source};
+use crate::market::quote::{Delay, FeedEvent, LineId, Origin, Source};
 use crate::market::{Directory, InstrumentId, PairId, Quote, VenueId};
 use crate::matrix::books::BookTable;
 use crate::matrix::days::DayTable;
@@ -23,7 +24,7 @@ use crate::net::backoff::{Budget, Wait};
 use crate::time::{Clock, MS, MonoNs, SECOND, UnixNs};
 use crate::venues::{
     BookNote, DecodeError, Decoded, Facts, FeedCodec, Fetch, Frame, Keepalive, Notice, Opening, Pace, Requests,
-    SymbolEntry, Symbols, Top, Update, Venue, VoidReason,
+    SymbolEntry, Symbols, Update, Venue, VoidReason,
 };
 use crate::wire::websocket::{Event, Failure, Limits, WebSocket};
 
@@ -204,6 +205,11 @@ pub struct Connection {
     lag: Lag,
     /// That of day statistics, which tell for quotes without stamps.
     lag_of_days: Lag,
+    backlog: Backlog,
+    /// Whether the detector was told that the connection is behind.
+    told_behind: bool,
+    /// Whether its last quote was lagging.
+    was_lagging: bool,
     source: Source,
     /// Of the socket that is open, or was last.
     line: LineId,
@@ -292,8 +298,11 @@ impl Connection {
             acknowledged_count: 0,
             price_by: None,
             flowed: false,
-            lag: Lag::of_quotes(),
-            lag_of_days: Lag::of_days(),
+            lag: Lag::default(),
+            lag_of_days: Lag::default(),
+            backlog: Backlog::default(),
+            told_behind: false,
+            was_lagging: false,
             source: Source::default(),
             line: LineId::NONE,
             bad: BadFrames::default(),
@@ -322,6 +331,15 @@ impl Connection {
     /// Takes over what `old` has learned of what is usual.
     pub fn learn_from(&mut self, old: &Self) {
         self.silence.learn_from(&old.silence);
+        self.learn_times_from(old);
+    }
+
+    /// Takes over what another connection to the venue has learned of how late its frames usually come, where this one
+    /// knows nothing.
+    pub fn learn_times_from(&mut self, other: &Self) {
+        self.lag.learn_from(&other.lag);
+        self.lag_of_days.learn_from(&other.lag_of_days);
+        self.backlog.learn_from(&other.backlog);
     }
 
     /// Takes `old`'s place on its line: a page that is on its way belongs to nobody, and what was spent is spent.
@@ -365,8 +383,10 @@ impl Connection {
         self.silence.reset();
         self.show();
         (self.is_leaving, self.in_maintenance, self.notice) = (false, false, None);
-        self.lag.begin();
-        self.lag_of_days.begin();
+        self.lag.begin(now);
+        self.lag_of_days.begin(now);
+        self.backlog.begin(now);
+        self.told_behind = false;
         self.held.clear();
         self.touched.clear();
         self.fetches.begin_anew();
@@ -386,6 +406,53 @@ impl Connection {
         clock: &Clock,
         events: &mut dyn FnMut(FeedEvent),
     ) -> usize {
+        self.receive_some(bytes, 0, received, clock, events)
+    }
+
+    /// When its last bytes were read.
+    #[must_use]
+    pub const fn heard(&self) -> MonoNs {
+        self.heard
+    }
+
+    /// Whether it matters for a read at `now` how many bytes it leaves in the socket.
+    #[inline]
+    #[must_use]
+    pub fn wants_waiting(&self, now: MonoNs) -> bool {
+        self.backlog.wants_waiting(now)
+    }
+
+    /// The process stood still until `now`: what is read next was sent meanwhile, and what is held may have been replaced.
+    pub fn stood_still(&mut self, now: MonoNs, events: &mut dyn FnMut(FeedEvent)) {
+        if self.phase == Phase::Open {
+            self.backlog.stood_still(now);
+            self.tell_behind(events);
+        }
+    }
+
+    /// Tells the detector when the connection falls behind, or has caught up.
+    #[inline]
+    fn tell_behind(&mut self, events: &mut dyn FnMut(FeedEvent)) {
+        let is_behind = self.phase == Phase::Open && self.backlog.is_behind();
+        if is_behind != self.told_behind && !self.is_of_books() {
+            self.told_behind = is_behind;
+            self.gauges().behind.set(u64::from(is_behind));
+            self.gauges().backlogs.add(u64::from(is_behind));
+            events(FeedEvent::Behind(self.id, self.line, is_behind));
+        }
+    }
+
+    /// The same as [`Self::receive`] for a read that left `waiting` bytes in the socket.
+    pub fn receive_some(
+        &mut self,
+        bytes: &[u8],
+        waiting: usize,
+        received: MonoNs,
+        clock: &Clock,
+        events: &mut dyn FnMut(FeedEvent),
+    ) -> usize {
+        self.backlog.read(bytes.len(), waiting, received);
+        self.tell_behind(events);
         let Some(socket) = &mut self.socket else { return 0 };
         self.heard = received;
         self.pinged = false;
@@ -404,10 +471,12 @@ impl Connection {
                 Ok(None) => break,
                 Ok(Some(Event::Text(text))) => {
                     messages += 1;
+                    self.backlog.decoded(framed(text.len()));
                     self.message(text.as_bytes(), received, clock, events);
                 }
                 Ok(Some(Event::Binary(bytes))) => {
                     messages += 1;
+                    self.backlog.decoded(framed(bytes.len()));
                     self.message(&bytes, received, clock, events);
                 }
                 Ok(Some(Event::Ping)) => self.pongs.sent(socket.output(), written, received),
@@ -417,6 +486,7 @@ impl Connection {
                 Err(failure) => self.finish(End::WebSocket(failure), events),
             }
         }
+        self.backlog.end_read();
         self.publish_books();
         self.send_requests(received);
         self.check_output(events);
@@ -452,6 +522,8 @@ impl Connection {
             self.ping_at = Some(now.plus(PING_EVERY_NS));
         }
         self.pongs.release(socket.output(), now);
+        self.backlog.elapsed(now);
+        self.tell_behind(events);
         self.keep_alive(now);
         self.miss_prices(now);
         self.find_silent(now, events);
@@ -476,6 +548,7 @@ impl Connection {
                     self.price_by,
                     self.pongs.release_at(),
                     self.silence.check_at(),
+                    self.backlog.deadline().filter(|_| !self.is_of_books()),
                     self.ping_at,
                     self.fetches.due(),
                 ]
@@ -634,13 +707,6 @@ impl Connection {
                 if !self.flowed {
                     self.first_price(received);
                 }
-                let late_ns = match top.exchange_time.0 {
-                    0 => self.lag_of_days.late_ns(),
-                    _ => self.lateness(top, received),
-                };
-                self.gauges().quotes.add(1);
-                self.gauges().lagged.add(u64::from(late_ns > 0));
-                self.heard_of(top.instrument, received);
                 let exchange_time = match self.stamps.read(top.exchange_time, received) {
                     Ok(()) => top.exchange_time,
                     Err(instead) => {
@@ -648,6 +714,10 @@ impl Connection {
                         instead
                     }
                 };
+                let (late_ns, delay) = self.lateness(top.instrument, exchange_time, received);
+                self.gauges().quotes.add(1);
+                self.gauges().lagged.add(u64::from(delay == Delay::Lagging));
+                self.heard_of(top.instrument, received);
                 let quote = Quote {
                     instrument: top.instrument,
                     venue: self.id,
@@ -661,6 +731,7 @@ impl Connection {
                     source: self.source,
                     origin: Origin::Own,
                     line: self.line,
+                    delay,
                 };
                 if self.is_second || self.in_maintenance {
                     return self.hold(quote, events);
@@ -668,7 +739,7 @@ impl Connection {
                 events(FeedEvent::Quote(quote));
             }
             Update::Statistics(day) => {
-                self.lag_of_days.take(day.exchange_time, received);
+                self.witness(day.exchange_time, received);
                 self.days.store(self.directory.pair(day.instrument, self.id), day);
             }
             Update::Void(instrument, reason) => {
@@ -691,16 +762,48 @@ impl Connection {
         }
     }
 
-    /// How late a stamped quote is. One that an instrument's stamp says again tells nothing; that of another at the same
-    /// moment does.
+    /// How much later than it was sent a quote was read, beyond what is usual, and whether it is no leg for that. A
+    /// stamp that the instrument had before tells nothing new. Without a stamp the day statistics of the connection
+    /// tell, and in a backlog the place among the bytes that waited.
     #[inline]
-    fn lateness(&mut self, top: &Top, received: MonoNs) -> u64 {
-        let late_ns = self.lag.take(top.exchange_time, received);
-        let last = self.stamped.get_mut(top.instrument.index());
-        match last.map(|last| std::mem::replace(last, top.exchange_time)) {
-            Some(last) if last != top.exchange_time => self.lag.since(top.exchange_time, received),
-            _ => late_ns,
+    fn lateness(&mut self, instrument: InstrumentId, stamp: UnixNs, received: MonoNs) -> (u64, Delay) {
+        if stamp.0 == 0 {
+            let days = &self.lag_of_days;
+            let (waited_ns, excess_ns) = (self.backlog.late_ns(), days.excess_ns());
+            let is_lagging = excess_ns > lag::LAGGING_NS || days.is_lagging() || days.is_unproven(received);
+            let late_ns = if waited_ns > 0 { waited_ns } else { lag::told_ns(excess_ns) };
+            return (late_ns, if is_lagging { Delay::Lagging } else { Delay::None });
         }
+        let is_repeated = match self.stamped.get_mut(instrument.index()) {
+            Some(last) => std::mem::replace(last, stamp) == stamp,
+            None => false,
+        };
+        let excess_ns = if is_repeated { self.lag.excess_ns() } else { self.lag.take(stamp, received) };
+        if self.backlog.is_behind() {
+            self.backlog.proven(excess_ns, lag::LAGGING_NS, received);
+        }
+        let is_lagging = excess_ns > lag::LAGGING_NS || self.lag.is_lagging();
+        if self.was_lagging != is_lagging {
+            self.show_lag(is_lagging, excess_ns);
+        }
+        (lag::told_ns(excess_ns), if is_lagging { Delay::Lagging } else { Delay::None })
+    }
+
+    /// A message that is stamped when it is sent tells of the line for those that are not.
+    fn witness(&mut self, stamp: UnixNs, received: MonoNs) {
+        if stamp.0 == 0 {
+            return;
+        }
+        let excess_ns = self.lag_of_days.take(stamp, received);
+        if self.backlog.is_behind() {
+            self.backlog.proven(excess_ns, lag::LAGGING_NS, received);
+        }
+    }
+
+    #[cold]
+    fn show_lag(&mut self, is_lagging: bool, excess_ns: u64) {
+        self.was_lagging = is_lagging;
+        self.gauges().lag_ns.set(if is_lagging { excess_ns } else { 0 });
     }
 
     #[inline]
@@ -894,6 +997,10 @@ impl Connection {
 
     fn close(&mut self) {
         self.phase = Phase::Closed;
+        // The detector keeps what it was told: quotes that came by this connection stay no legs.
+        if self.told_behind {
+            self.gauges().behind.set(0);
+        }
         self.requests.clear();
         self.acknowledged.fill(false);
         self.acknowledged_count = 0;
@@ -1078,10 +1185,11 @@ impl Connection {
         self.gauges().quotes.add(1);
         self.heard_of(note.instrument, received);
         // A page tells nothing of the line. One that is older than the stream is as young as the stream's last event.
-        if !self.reads_page {
-            self.lag.take(note.exchange_time, received);
-        }
-        let late_ns = self.lag.since(note.exchange_time, received);
+        let excess_ns = match self.reads_page {
+            true => self.lag.of(note.exchange_time, received),
+            false => self.lag.take(note.exchange_time, received),
+        };
+        let late_ns = lag::told_ns(excess_ns);
         self.gauges().lagged.add(u64::from(late_ns > 0 && !self.reads_page));
         let touched = (note, MonoNs(received.0.saturating_sub(late_ns)));
         match self.touched.iter_mut().find(|(other, _)| other.instrument == note.instrument) {
@@ -1143,6 +1251,15 @@ impl Connection {
     pub fn not_fetched(&mut self, wait: Wait, why: &str, now: MonoNs) {
         self.fetches.failed(wait, now);
         self.gauges().set_last_error(why);
+    }
+}
+
+/// Bytes that a message of `length` takes on the wire, in one frame (RFC 6455, 5.2).
+const fn framed(length: usize) -> usize {
+    match length {
+        0..=125 => length + 2,
+        126..=65_535 => length + 4,
+        _ => length + 10,
     }
 }
 

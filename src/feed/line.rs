@@ -171,7 +171,9 @@ impl Line {
             match link.read(buffer) {
                 Ok(ReadOutcome::Bytes(length)) => {
                     let received = clock.now();
-                    frames += self.connection.receive(&buffer[..length], received, clock, events).max(1);
+                    let waiting = if self.connection.wants_waiting(received) { link.waiting() } else { 0 };
+                    let bytes = &buffer[..length];
+                    frames += self.connection.receive_some(bytes, waiting, received, clock, events).max(1);
                     if !self.ending && !link.may_hold_more(length, buffer.len()) {
                         self.readable = false;
                         break;
@@ -362,6 +364,7 @@ impl Line {
         self.connection.set_voids(Voids::Told);
         second.connection.set_voids(Voids::Told);
         second.connection.set_second(true);
+        second.connection.learn_times_from(&self.connection);
     }
 
     /// `second` takes its place. It hangs up if it can, and rests.

@@ -5,6 +5,7 @@
 //! [`standing::Standing`] that they share, as long as its [`Switch`] is on. It never resolves, never blocks on a socket or a full ring, and between a read and
 //! the ring it neither locks, allocates nor logs.
 
+pub mod backlog;
 pub mod connection;
 pub mod lag;
 mod line;
@@ -22,7 +23,7 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use crate::market::quote::{FeedEvent, Origin};
+use crate::market::quote::{Delay, FeedEvent, Origin};
 use crate::market::{Directory, VenueId};
 use crate::matrix::books::BookTable;
 use crate::matrix::days::DayTable;
@@ -59,6 +60,8 @@ const PAGE_LATER_NS: u64 = 100 * MS;
 const FETCHES: usize = 1 << 32;
 /// Bytes read at once.
 const READ_BUFFER: usize = 64 * 1024;
+/// A turn, or a sleep beyond its end, that takes longer is a standstill, in nanoseconds.
+const STILL_NS: u64 = 150 * MS;
 /// How long a turn may sleep while quotes are set aside for want of room in the ring.
 const BEHIND_WAIT: Duration = Duration::from_millis(1);
 
@@ -207,6 +210,10 @@ pub struct Feed {
     options: Options,
     /// When the last turn ended.
     turned: MonoNs,
+    /// When the sleep of this turn ended.
+    awake: MonoNs,
+    /// The thread did not run for a while: found at the next turn.
+    stood_still: bool,
     /// Of the jitter.
     seed: u64,
 }
@@ -268,6 +275,8 @@ impl Feed {
             clock: parts.clock,
             options: parts.options,
             turned: now,
+            awake: now,
+            stood_still: false,
             seed,
         };
         feed.show(now);
@@ -289,11 +298,17 @@ impl Feed {
         if !self.answers.is_empty() || !self.changes.is_empty() {
             timeout = Duration::ZERO;
         }
-        if self.poll.poll(&mut self.events, Some(timeout)).is_err() {
-            // Interrupted by a signal; the next turn polls again.
+        let asleep = self.clock.now();
+        let is_interrupted = self.poll.poll(&mut self.events, Some(timeout)).is_err();
+        if is_interrupted {
+            // By a signal, which may be the end of a stop; the next turn polls again.
             self.events.clear();
         }
         self.alarm.clear();
+        self.awake = self.clock.now();
+        let slept = self.awake.since(asleep);
+        let too_long = STILL_NS.saturating_add(if is_interrupted { 0 } else { timeout.as_nanos() as u64 });
+        self.stood_still |= slept > too_long;
         for event in &self.events {
             if let Some(line) = self.lines.get_mut(event.token().0) {
                 // An error or a hang-up is told by the read.
@@ -303,14 +318,18 @@ impl Feed {
         }
     }
 
-    /// After a standstill (the process was stopped, the machine slept) the sockets hold old prices that would
-    /// be stamped as new ones. They are not read: all is void, and fresh connections tell what holds now.
+    /// After a standstill (the process was stopped, the machine slept) the sockets hold old prices, and what is held
+    /// may have been replaced: no quote of any connection is a leg before the connection has caught up. After a long
+    /// one the sockets are not read: all is void, and fresh connections tell what holds now.
     fn wake(&mut self, wait: Duration) {
-        let still = self.clock.now().since(self.turned);
+        let stood_still = std::mem::take(&mut self.stood_still);
+        let Self { lines, handover, awake, .. } = self;
+        let still = awake.since(self.turned);
         if still <= self.options.silence_max_ms.saturating_mul(MS).saturating_add(wait.as_nanos() as u64) {
+            let linked = lines.iter_mut().filter(|line| stood_still && matches!(line.state, State::Linked(_)));
+            linked.for_each(|line| line.connection.stood_still(*awake, &mut |event| handover.push(event)));
             return;
         }
-        let Self { lines, handover, .. } = self;
         for line in lines.iter_mut().filter(|line| matches!(line.state, State::Linked(_))) {
             if line.role == Role::First {
                 line.speak_alone();
@@ -327,7 +346,9 @@ impl Feed {
         for line in lines.iter_mut().filter(|line| line.readable) {
             let venue = line.id.index();
             work += line.read(buffer, clock, options.frames_per_turn, &mut |event| {
-                if let FeedEvent::Quote(quote) = &event {
+                if let FeedEvent::Quote(quote) = &event
+                    && quote.delay == Delay::None
+                {
                     recorder.record(Hop::Decode, venue, quote.received, quote.decoded);
                 }
                 handover.push(event);
@@ -710,6 +731,7 @@ impl Stage for Feed {
         self.handover.settle();
         self.recorder.publish(&self.board.latency, now);
         self.turned = now;
+        self.stood_still |= now.since(self.awake) > STILL_NS;
         work
     }
 

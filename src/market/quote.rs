@@ -50,6 +50,30 @@ pub struct Quote {
     pub origin: Origin,
     /// The connection that it came by.
     pub line: LineId,
+    /// Whether it was late when it came.
+    pub delay: Delay,
+}
+
+/// Whether a quote came so late that it is no leg of an opportunity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Delay {
+    /// As fast as usual, or nothing tells.
+    #[default]
+    None = 0,
+    /// By the venue's stamps, much later than usual for its line.
+    Lagging = 1,
+}
+
+impl Delay {
+    /// The inverse of `self as u8`; anything unknown is [`Delay::None`].
+    #[must_use]
+    pub const fn from_u8(n: u8) -> Self {
+        match n {
+            1 => Self::Lagging,
+            _ => Self::None,
+        }
+    }
 }
 
 /// One connection from its opening to its end, or one leader of the cluster: quotes of the same line are in the order
@@ -187,6 +211,9 @@ pub enum FeedEvent {
     /// The last quote of one instrument is void until the next, for this reason. Holds for what came by this way only,
     /// see [`Origin::voids`].
     Void(InstrumentId, VenueId, Origin, BookVoid),
+    /// From now on no quote that came by the connection may be a leg: it has a backlog, or is unusually silent. `false`:
+    /// it has caught up.
+    Behind(VenueId, LineId, bool),
     /// All quotes of a venue that came by this way are void: its connection is lost or silent.
     Down(VenueId, Origin),
     /// Our own connection to a venue was closed since another instance leads it: its quotes hold, and what the leader

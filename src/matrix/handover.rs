@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::market::book::BookVoid;
-use crate::market::quote::{FeedEvent, Origin};
+use crate::market::quote::{FeedEvent, LineId, Origin};
 use crate::market::{InstrumentId, Quote, VenueId};
 use crate::metrics::Board;
 use crate::stage::Alarm;
@@ -28,6 +28,8 @@ pub struct Handover {
     left: Vec<bool>,
     /// What is set aside, by place of the venue and instrument.
     aside: Vec<Aside>,
+    /// Connections that fell behind or caught up: the former is told before all that is set aside, the latter after it.
+    delayed: Vec<Delayed>,
     /// Places with something aside, the oldest first; each at most once.
     order: VecDeque<u32>,
     /// Whether anything is set aside.
@@ -41,6 +43,14 @@ struct Aside {
     void: Option<BookVoid>,
     quote: Option<Quote>,
     queued: bool,
+}
+
+/// What is set aside of [`FeedEvent::Behind`] for one connection.
+struct Delayed {
+    venue: VenueId,
+    line: LineId,
+    begins: bool,
+    ends: bool,
 }
 
 impl Handover {
@@ -66,6 +76,7 @@ impl Handover {
             venues,
             origin,
             aside: vec![Aside::default(); places],
+            delayed: Vec::new(),
             order: VecDeque::with_capacity(places),
             behind: false,
             pushed: false,
@@ -150,6 +161,14 @@ impl Handover {
                     self.left[at] = true;
                 }
             }
+            FeedEvent::Behind(venue, line, is_behind) => {
+                let at = self.delayed.iter().position(|delayed| delayed.line == line).unwrap_or_else(|| {
+                    self.delayed.push(Delayed { venue, line, begins: false, ends: false });
+                    self.delayed.len() - 1
+                });
+                let delayed = &mut self.delayed[at];
+                (delayed.begins, delayed.ends) = (delayed.begins || is_behind, !is_behind);
+            }
         }
     }
 
@@ -166,6 +185,12 @@ impl Handover {
 
     /// Moves what is aside into the ring. `false` when the ring is full before all of it is.
     fn catch_up(&mut self) -> bool {
+        for at in 0..self.delayed.len() {
+            if self.delayed[at].begins && !self.tell_delayed(at, true) {
+                return false;
+            }
+            self.delayed[at].begins = false;
+        }
         for at in 0..self.down.len() {
             if self.down[at] {
                 if self.ring.push(FeedEvent::Down(self.venues[at], self.origin)).is_err() {
@@ -189,8 +214,21 @@ impl Handover {
                 (self.left[at], self.pushed) = (false, true);
             }
         }
+        while let Some(at) = self.delayed.len().checked_sub(1) {
+            if self.delayed[at].ends && !self.tell_delayed(at, false) {
+                return false;
+            }
+            self.delayed.pop();
+        }
         self.behind = false;
         true
+    }
+
+    fn tell_delayed(&mut self, at: usize, is_behind: bool) -> bool {
+        let Delayed { venue, line, .. } = self.delayed[at];
+        let is_told = self.ring.push(FeedEvent::Behind(venue, line, is_behind)).is_ok();
+        self.pushed |= is_told;
+        is_told
     }
 
     fn hand_over(&mut self, place: usize) -> bool {
@@ -264,6 +302,7 @@ mod tests {
     #[derive(Debug, Default, PartialEq)]
     struct Belief {
         quotes: [[Option<u64>; 3]; 2],
+        behind: [bool; 2],
     }
 
     impl Belief {
@@ -278,6 +317,7 @@ mod tests {
                 FeedEvent::Void(instrument, venue, ..) => self.quotes[at(venue)][instrument.index()] = None,
                 FeedEvent::Down(venue, _) => self.quotes[at(venue)] = [None; 3],
                 FeedEvent::Left(_) => {}
+                FeedEvent::Behind(venue, _, is_behind) => self.behind[at(venue)] = is_behind,
             }
         }
     }
@@ -316,10 +356,28 @@ mod tests {
         assert_eq!(seen, [quote(VENUES[0], 0, 1), quote(VENUES[0], 0, 2), FeedEvent::Left(VENUES[0])]);
     }
 
+    #[test]
+    fn f21_with_a_full_ring_a_backlog_is_told_before_its_quotes_and_its_end_after_them() {
+        let (mut handover, mut events, _) = handover(1);
+        let line = LineId::own(7);
+        handover.push(quote(VENUES[0], 0, 1));
+        handover.push(FeedEvent::Behind(VENUES[0], line, true));
+        handover.push(quote(VENUES[0], 0, 2));
+        handover.push(FeedEvent::Behind(VENUES[0], line, false));
+        let mut seen = Vec::new();
+        loop {
+            handover.settle();
+            let Ok(event) = events.pop() else { break };
+            seen.push(event);
+        }
+        let behind = |is_behind| FeedEvent::Behind(VENUES[0], line, is_behind);
+        assert_eq!(seen, [quote(VENUES[0], 0, 1), behind(true), quote(VENUES[0], 0, 2), behind(false)]);
+    }
+
     proptest! {
         #[test]
         fn f21_whatever_the_reader_misses_it_ends_up_believing_the_same(
-            steps in prop::collection::vec((0u8..8, 0usize..2, 0u32..3, 0u8..3), 0..300),
+            steps in prop::collection::vec((0u8..10, 0usize..2, 0u32..3, 0u8..3), 0..300),
             capacity in 1usize..5,
         ) {
             let (mut handover, mut events, _) = handover(capacity);
@@ -328,6 +386,7 @@ mod tests {
                 let event = match kind {
                     0 => FeedEvent::Down(VENUES[venue], Origin::Own),
                     1 => FeedEvent::Void(InstrumentId(instrument), VENUES[venue], Origin::Own, BookVoid::Gap),
+                    2 | 3 => FeedEvent::Behind(VENUES[venue], LineId::own(venue as u32 + 1), kind == 2),
                     _ => quote(VENUES[venue], instrument, sequence),
                 };
                 truth.hear(event);

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use arc_swap::ArcSwap;
 
-use crate::market::quote::{Origin, Source};
+use crate::market::quote::{Delay, Origin, Source};
 use crate::market::{Decimal, Level, PairId};
 use crate::time::{MonoNs, SECOND, UnixNs};
 
@@ -42,6 +42,8 @@ pub struct CellQuote {
     pub source: Source,
     /// How it came here.
     pub origin: Origin,
+    /// Whether it was late when it came.
+    pub delay: Delay,
 }
 
 /// A last known value that is older is worth nothing: as long as system 2 keeps one.
@@ -129,7 +131,8 @@ impl Cell {
 }
 
 fn pack(quote: &CellQuote) -> [u64; 9] {
-    let marks = (quote.source as u64) << 16 | (quote.origin as u64) << 8 | quote.state as u64;
+    let marks =
+        (quote.delay as u64) << 24 | (quote.source as u64) << 16 | (quote.origin as u64) << 8 | quote.state as u64;
     let scales = [quote.bid.price, quote.bid.size, quote.ask.price, quote.ask.size]
         .iter()
         .fold(marks, |word, number| word << 8 | u64::from(number.scale()));
@@ -164,6 +167,7 @@ fn unpack(words: [u64; 9]) -> CellQuote {
         },
         source: Source::from_u8((words[4] >> 48) as u8),
         origin: Origin::from_u8((words[4] >> 40) as u8),
+        delay: Delay::from_u8((words[4] >> 56) as u8),
     }
 }
 
@@ -209,12 +213,12 @@ impl MatrixWriter {
     }
 
     /// The quote of `pair` was heard again: it is as young as `received`, if that is later than before, and came by
-    /// `origin`. No reader is told.
+    /// `origin`, with this `delay`. No reader is told.
     #[inline]
-    pub fn renew(&mut self, pair: PairId, received: MonoNs, origin: Origin) {
+    pub fn renew(&mut self, pair: PairId, received: MonoNs, origin: Origin, delay: Delay) {
         let cell = &self.matrix.cells[pair.index()];
         let quote = cell.load();
-        cell.store(pack(&CellQuote { received: received.max(quote.received), origin, ..quote }));
+        cell.store(pack(&CellQuote { received: received.max(quote.received), origin, delay, ..quote }));
     }
 
     /// The cell of `pair`.
@@ -249,6 +253,7 @@ mod tests {
             state: CellState::Live,
             source: [Source::Live, Source::Simulated, Source::Replay][(n % 3) as usize],
             origin: Origin::from_u8((n % 4) as u8),
+            delay: Delay::from_u8((n % 2) as u8),
         }
     }
 
@@ -293,7 +298,7 @@ mod tests {
         #[test]
         fn a_cell_gives_back_what_was_stored(m: [u64; 4], s in prop::array::uniform4(0u8..=19), t: u64, r: u64) {
             let level = |i: usize| Level { price: Decimal::new(m[i], s[i]), size: Decimal::new(m[i + 1], s[i + 1]) };
-            let quote = CellQuote { bid: level(0), ask: level(2), sequence: m[3], exchange_time: UnixNs(t), received: MonoNs(r), changes: 1, state: CellState::Void, source: Source::Replay, origin: Origin::Disk };
+            let quote = CellQuote { bid: level(0), ask: level(2), sequence: m[3], exchange_time: UnixNs(t), received: MonoNs(r), changes: 1, state: CellState::Void, source: Source::Replay, origin: Origin::Disk, delay: Delay::Lagging };
             let (shared, mut writer) = QuoteMatrix::new(3);
             writer.store(PairId(2), &quote);
             prop_assert_eq!(shared.load().load(PairId(2)), quote);

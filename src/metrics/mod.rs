@@ -12,7 +12,7 @@ use arc_swap::ArcSwapOption;
 use crate::time::MonoNs;
 
 /// Reasons not to alert a candidate: how many there are of `detector::judge::Refusal`.
-pub const REFUSALS: usize = 1;
+pub const REFUSALS: usize = 3;
 
 /// A number that only grows. One thread writes it, so adding is a load and a store, no locked instruction.
 #[derive(Debug, Default)]
@@ -194,6 +194,12 @@ pub struct VenueGauges {
     pub quotes: Counter,
     /// Of these, what came later than usual by the venue's own stamps, so much that its age was corrected.
     pub lagged: Counter,
+    /// Excess lag of its quotes while they are lagging, in nanoseconds; else 0.
+    pub lag_ns: Gauge,
+    /// 1 while a connection has a backlog or is unusually silent, so that its quotes are no legs.
+    pub behind: Gauge,
+    /// How often that began.
+    pub backlogs: Counter,
     /// Instruments whose subscription the venue acknowledged on connections that are open.
     pub subscribed: Gauge,
     /// Connections that are open,

@@ -126,6 +126,12 @@ impl Link {
         self.tls.is_some() || length == asked
     }
 
+    /// Bytes that wait in the socket, after TLS or before; 0 where the system does not tell.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        rustix::io::ioctl_fionread(&self.tcp).map_or(0, |bytes| bytes as usize)
+    }
+
     /// Writes what the socket takes of `bytes`; 0 when it takes nothing now.
     ///
     /// # Errors

@@ -29,10 +29,10 @@ pub(super) fn sum(board: &Board, gauge: impl Fn(&GatewayGauges) -> &Gauge) -> u6
     board.gateways.iter().map(|g| gauge(g).value()).sum()
 }
 
-/// Names of the counters of quotes not believed, in order.
 /// The names of `detector::judge::Refusal`, in its order.
-pub(super) const REFUSALS: [&str; crate::metrics::REFUSALS] = ["identity"];
+pub(super) const REFUSALS: [&str; crate::metrics::REFUSALS] = ["lagging_own", "lagging_venue", "identity"];
 
+/// Names of the counters of quotes not believed, in order.
 pub(super) const DROP_REASONS: [&str; 5] = ["late", "one_sided", "crossed", "suspect", "not_wanted"];
 
 /// What a hop spans.
@@ -116,6 +116,13 @@ const VENUE_ROWS: &[Row<VenueGauges>] = &[
     ("breaker_failures", "Failures in a row that it counts.", |v| v.breaker.failures.value()),
     ("breaker_opened_total", "How often it opened.", |v| v.breaker.opened.value()),
     ("quotes_lagged_total", "Quotes that came later than usual by the venue's stamps.", |v| v.lagged.value()),
+    ("lag_ms", "How much later than usual its quotes come, while that is so much that they make no alert.", |v| {
+        v.lag_ns.value() / crate::time::MS
+    }),
+    ("behind", "1 while a connection has a backlog or is unusually silent: no alert of its quotes.", |v| {
+        v.behind.value()
+    }),
+    ("backlogs_total", "How often a connection fell behind.", |v| v.backlogs.value()),
     ("tls_refused_total", "Attempts that ended because a certificate or TLS was refused.", |v| v.tls_refused.value()),
 ];
 

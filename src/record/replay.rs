@@ -245,6 +245,7 @@ pub struct Replay {
 }
 
 /// Where the clock is after a step.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Approach {
     There,
     /// More steps are needed.
@@ -383,15 +384,23 @@ impl Replay {
     /// Replays the next line of lane `at`.
     fn step(&mut self, at: usize) {
         let Self { lanes, handover, clock, bytes, .. } = self;
-        let lane = &mut lanes[at];
         let mut events = |event| handover.push(event);
-        let now = clock.now();
-        for connection in lane.connections.values_mut().filter(|c| c.deadline().is_some_and(|at| now >= at)) {
-            connection.elapsed(now, &mut events);
-            forget_output(connection);
-        }
+        let lane = &mut lanes[at];
         if let Some((_, record)) = lane.next.take() {
             lane.replay(record, clock, bytes, &mut events);
+        }
+    }
+}
+
+impl Replay {
+    /// What time alone brings about, on all connections: one that says nothing is told by the others' lines.
+    fn elapse(&mut self) {
+        let Self { lanes, handover, clock, .. } = self;
+        let now = clock.now();
+        let connections = lanes.iter_mut().flat_map(|lane| lane.connections.values_mut());
+        for connection in connections.filter(|it| it.deadline().is_some_and(|at| now >= at)) {
+            connection.elapsed(now, &mut |event| handover.push(event));
+            forget_output(connection);
         }
     }
 }
@@ -421,7 +430,11 @@ impl Replay {
             return 0;
         };
         let due = self.lanes[at].time;
-        match self.approach(due) {
+        let approach = self.approach(due);
+        if approach != Approach::There {
+            self.elapse();
+        }
+        match approach {
             Approach::There => {}
             Approach::Closer => return 0,
             Approach::TooEarly => {
@@ -510,7 +523,12 @@ impl Lane {
                     ..Options::default()
                 },
             };
-            self.connections.insert(conn, Connection::new(parts));
+            let mut connection = Connection::new(parts);
+            // A reconnect is a connection with another number.
+            if let Some(other) = self.connections.values().max_by_key(|other| other.heard()) {
+                connection.learn_times_from(other);
+            }
+            self.connections.insert(conn, connection);
         }
         let now = clock.now();
         let Some(connection) = self.connections.get_mut(&conn) else { return };

@@ -501,6 +501,7 @@ fn detector_options(config: &Config) -> scan::Options {
         // What is too old for a price is too old for an alert, whatever the file says of legs.
         leg_age_max_ns: detector.leg_age_max_ms.min(config.quotes.stale_after_ms) * MS,
         leg_skew_max_ns: detector.leg_skew_max_ms * MS,
+        ..scan::Options::default()
     }
 }
 

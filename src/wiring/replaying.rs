@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::cli::{Failure, ReplayArgs, Speed};
 use crate::config::Config;
+use crate::detector::scan;
 use crate::detector::{Detector, DetectorParts, GatewayPort};
 use crate::market::PairId;
 use crate::market::opportunity::{Change, OpportunityEvent};
@@ -134,7 +135,8 @@ fn print(
         }],
         board: Arc::clone(&board),
         clock: clock.clock(),
-        options: detector_options(config),
+        // The recorded clock jumps over long gaps.
+        options: scan::Options { still_ns: u64::MAX, ..detector_options(config) },
     });
     let mut printer = Printer {
         directory: Arc::clone(&directory),

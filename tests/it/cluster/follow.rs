@@ -15,7 +15,7 @@ use spreadwire::cluster::store::{Claim, Control, Keys, Store};
 use spreadwire::detector::{Core, scan};
 use spreadwire::market::book::BookVoid;
 use spreadwire::market::directory::{Room, VenueEntry};
-use spreadwire::market::quote::{FeedEvent, LineId, Origin, Source};
+use spreadwire::market::quote::{Delay, FeedEvent, LineId, Origin, Source};
 use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Decimal, Directory, InstrumentId, Level, PairId, Quote, VenueId};
 use spreadwire::matrix::changes::Changes;
@@ -144,7 +144,7 @@ impl Node {
             FeedEvent::Quote(quote) => drop(self.core.merge(&quote, mark)),
             FeedEvent::Void(instrument, venue, origin, why) => self.core.void(instrument, venue, origin, why, mark),
             FeedEvent::Left(venue) => self.core.left(venue),
-            FeedEvent::Down(..) => panic!("a follower declares no venue down"),
+            FeedEvent::Down(..) | FeedEvent::Behind(..) => panic!("a follower declares no venue down"),
         }
     }
 
@@ -183,6 +183,7 @@ impl Node {
             source: Source::Simulated,
             origin: Origin::Own,
             line: LineId::NONE,
+            delay: Delay::None,
         };
         self.merge(FeedEvent::Quote(quote));
         quote

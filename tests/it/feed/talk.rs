@@ -414,6 +414,62 @@ fn a_venue_that_does_not_read_is_left() {
     assert_eq!(talk.feed.end(), Some(&End::Backlog));
 }
 
+/// What was said of the backlog.
+fn behind(talk: &Talk) -> Vec<bool> {
+    let told = |event: &FeedEvent| if let FeedEvent::Behind(_, _, is_behind) = event { Some(*is_behind) } else { None };
+    talk.events.iter().filter_map(told).collect()
+}
+
+/// Quotes each 20 ms for three seconds.
+fn steady(venue: &'static toy::Toy) -> Talk {
+    let mut talk = Talk::open(venue);
+    for n in 0..150 {
+        talk.say(&format!("q BTCUSDT 100 1 101 2 {n}"));
+        talk.wait(20);
+    }
+    assert!(behind(&talk).is_empty());
+    talk.events.clear();
+    talk
+}
+
+#[test]
+fn a_hiccup_of_the_line_makes_its_quotes_no_legs_until_the_backlog_is_read() {
+    let mut talk = steady(&toy::PLAIN);
+    talk.wait(1500);
+    assert_eq!(behind(&talk), [true], "silent: what is held may have been replaced");
+    let held: Vec<u8> = (150..225).flat_map(|n| frame(&format!("q BTCUSDT 100 1 101 2 {n}"))).collect();
+    talk.bytes(&held);
+    let ages: Vec<u64> = talk
+        .events
+        .iter()
+        .filter_map(|event| if let FeedEvent::Quote(quote) = event { Some(quote.received) } else { None })
+        .map(|received| talk.now().since(received) / MS)
+        .collect();
+    let truth = (0..75).rev().map(|n| n * 20);
+    assert!(ages.iter().zip(truth).all(|(age, true_age)| age.abs_diff(true_age) < 30), "{ages:?}");
+    for n in 225..260 {
+        assert_eq!(behind(&talk).len(), if n < 238 { 1 } else { 2 }, "{n}");
+        talk.say(&format!("q BTCUSDT 100 1 101 2 {n}"));
+        talk.wait(20);
+    }
+    assert_eq!(behind(&talk), [true, false]);
+}
+
+#[test]
+fn f60_after_a_standstill_of_the_process_every_connection_is_behind_first() {
+    let mut talk = steady(&toy::PLAIN);
+    talk.hand.advance(120 * MS);
+    let now = talk.now();
+    talk.feed.stood_still(now, &mut |event| talk.events.push(event));
+    assert_eq!(behind(&talk), [true]);
+    talk.say(QUOTE);
+    talk.wait(200);
+    talk.say(QUOTE);
+    assert_eq!(behind(&talk), [true]);
+    talk.wait(60);
+    assert_eq!(behind(&talk), [true, false]);
+}
+
 proptest! {
     #[test]
     fn f23_any_split_of_the_bytes_gives_the_same_events(
@@ -485,7 +541,8 @@ fn f16_a_connection_that_only_answers_pings_has_no_price_after_two_seconds() {
     talk.wait(1400);
     assert_eq!(talk.events, []);
     talk.wait(200);
-    assert_eq!(talk.events.len(), 2, "both void: {:?}", talk.events);
+    let voids = talk.events.iter().filter(|event| matches!(event, FeedEvent::Void(..))).count();
+    assert_eq!(voids, 2, "both void: {:?}", talk.events);
     assert!(!talk.is_over());
 }
 

@@ -1,0 +1,322 @@
+//! Whether what a connection says is what its venue says now, or a backlog: after a silence that is unusual for it, or
+//! after this process stood still, its bytes waited on the way, and the newest that was read may have been replaced long
+//! before. Pure: time comes in. One per connection, on its feed's thread; allocates nothing.
+//!
+//! While a connection is behind, none of its quotes may be a leg. It is behind from the silence on (its held quotes may
+//! have been replaced, and the bytes be on their way) until [`SETTLE_NS`] after the last sign of a backlog.
+
+use crate::time::{MS, MonoNs, SECOND};
+
+/// So many times its longest recent gap a connection may be silent,
+const USUAL_GAPS: u64 = 4;
+/// but never for less than this counts.
+const FLOOR_NS: u64 = 200 * MS;
+/// Half of the span that counts as recent.
+const BUCKET_NS: u64 = 60 * SECOND;
+/// A connection is known after so many gaps
+const KNOWN_GAPS: u32 = 16;
+/// over so long.
+const KNOWN_NS: u64 = 2 * SECOND;
+/// A connection has caught up when its socket was found empty and showed no sign of a backlog for this time.
+pub const SETTLE_NS: u64 = 250 * MS;
+/// A read of more bytes than this is a sign of one, if it comes after a silence.
+const FULL_READ: usize = 16 * 1024;
+
+/// The pace of one connection's reads.
+#[derive(Clone, Debug, Default)]
+pub struct Backlog {
+    /// The last read; 0 before the first.
+    heard: MonoNs,
+    first: MonoNs,
+    gaps: u32,
+    /// Longest gap since `since`, and in the span before.
+    longest: u64,
+    longest_before: u64,
+    since: MonoNs,
+    state: State,
+    /// The bytes of the read, or reads, that ended a silence.
+    burst: Option<Burst>,
+    /// Bytes that the last read left in the socket.
+    waiting: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Current,
+    /// Nothing is read for an unusual time.
+    Quiet,
+    /// What is read may be old; since the last sign of that. Whether there was one besides the silence itself.
+    Behind(MonoNs, bool),
+}
+
+/// Bytes that were sent between two moments, one after the other, and were read at once.
+#[derive(Clone, Copy, Debug)]
+struct Burst {
+    from: MonoNs,
+    to: MonoNs,
+    /// How many there are, and how many were decoded.
+    total: u64,
+    done: u64,
+    /// Where `from` is.
+    base: u64,
+}
+
+impl Backlog {
+    /// Another connection begins at `now`. What is usual stays known.
+    pub fn begin(&mut self, now: MonoNs) {
+        (self.heard, self.state, self.burst, self.waiting) = (now, State::Current, None, 0);
+    }
+
+    /// Takes over what another connection has learned of what is usual.
+    pub fn learn_from(&mut self, other: &Self) {
+        if self.gaps < other.gaps {
+            let Self { first, gaps, longest, longest_before, since, .. } = *other;
+            (self.first, self.gaps, self.longest, self.longest_before) = (first, gaps, longest, longest_before);
+            self.since = since;
+        }
+    }
+
+    /// Whether no quote of the connection may be a leg now.
+    #[inline]
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.state != State::Current
+    }
+
+    /// The longest silence that is not unusual; `None` while nothing is known.
+    fn limit(&self) -> Option<u64> {
+        let is_known = self.gaps >= KNOWN_GAPS && self.heard.since(self.first) >= KNOWN_NS;
+        is_known.then(|| self.longest.max(self.longest_before).saturating_mul(USUAL_GAPS).max(FLOOR_NS))
+    }
+
+    /// `bytes` were read at `now`, and `waiting` more are in the socket.
+    #[inline]
+    pub fn read(&mut self, bytes: usize, waiting: usize, now: MonoNs) {
+        let gap = now.since(self.heard);
+        if self.gaps == 0 {
+            (self.first, self.since) = (now, now);
+        }
+        let is_unusual = self.state == State::Quiet || self.limit().is_some_and(|limit| gap > limit);
+        if is_unusual || self.state != State::Current {
+            self.read_behind(bytes, waiting, now, is_unusual);
+        } else {
+            self.learn(gap, now);
+        }
+        (self.heard, self.waiting) = (now, waiting);
+    }
+
+    /// All of what was read is decoded.
+    #[inline]
+    pub fn end_read(&mut self) {
+        if self.waiting == 0 {
+            self.burst = None;
+        }
+    }
+
+    #[cold]
+    fn read_behind(&mut self, bytes: usize, waiting: usize, now: MonoNs, is_unusual: bool) {
+        let total = (bytes + waiting) as u64;
+        let is_full = waiting > 0 || bytes >= FULL_READ;
+        match &mut self.state {
+            State::Behind(last, was_seen) if is_unusual || is_full => (*last, *was_seen) = (now, true),
+            State::Behind(..) => {}
+            State::Current | State::Quiet => self.state = State::Behind(now, is_full),
+        }
+        match &mut self.burst {
+            // The rest of what was found waiting.
+            Some(burst) if burst.done < burst.total && !is_unusual => burst.total = burst.total.max(burst.done + total),
+            burst if now.since(self.heard) >= FLOOR_NS => {
+                *burst = Some(Burst { from: self.heard, to: now, total, done: 0, base: 0 });
+            }
+            burst => *burst = None,
+        }
+    }
+
+    fn learn(&mut self, gap: u64, now: MonoNs) {
+        if now.since(self.since) >= BUCKET_NS {
+            (self.longest_before, self.longest, self.since) = (self.longest, 0, now);
+        }
+        self.longest = self.longest.max(gap);
+        self.gaps = self.gaps.saturating_add(1);
+    }
+
+    /// A message of `bytes` was decoded.
+    #[inline]
+    pub fn decoded(&mut self, bytes: usize) {
+        if let Some(burst) = &mut self.burst {
+            burst.done = burst.done.saturating_add(bytes as u64);
+        }
+    }
+
+    /// The venue's stamp says that the bytes decoded so far were sent `late_ns` before their read. A lag above
+    /// `much_ns` means that there is a backlog still.
+    pub fn proven(&mut self, late_ns: u64, much_ns: u64, now: MonoNs) {
+        if let Some(burst) = &mut self.burst {
+            burst.from = burst.from.max(MonoNs(burst.to.0.saturating_sub(late_ns)));
+            burst.base = burst.done.min(burst.total);
+        }
+        if let State::Behind(last, was_seen) = &mut self.state
+            && late_ns > much_ns
+        {
+            (*last, *was_seen) = (now, true);
+        }
+    }
+
+    /// How long before its read the last decoded message was sent, in nanoseconds, if its bytes were sent evenly
+    /// between the two moments that are known; 0 where nothing waited.
+    #[inline]
+    #[must_use]
+    pub fn late_ns(&self) -> u64 {
+        let Some(Burst { from, to, total, done, base }) = self.burst else { return 0 };
+        let (left, all) = (total.saturating_sub(done), total.saturating_sub(base).max(1));
+        (u128::from(to.since(from)) * u128::from(left) / u128::from(all)) as u64
+    }
+
+    /// The process stood still until `now`: what waits was sent since the last read.
+    pub fn stood_still(&mut self, now: MonoNs) {
+        self.state = State::Behind(now, true);
+    }
+
+    /// Whether a read at `now` follows a silence, so that it matters how much waits in the socket.
+    #[inline]
+    #[must_use]
+    pub fn wants_waiting(&self, now: MonoNs) -> bool {
+        self.is_behind() || now.since(self.heard) >= FLOOR_NS
+    }
+
+    /// When [`Self::elapsed`] wants to be called; `None` before anything is usual.
+    #[must_use]
+    pub fn deadline(&self) -> Option<MonoNs> {
+        match self.state {
+            State::Current => self.limit().map(|limit| self.heard.plus(limit.saturating_add(1))),
+            State::Quiet => None,
+            State::Behind(last, _) => Some(last.plus(SETTLE_NS)),
+        }
+    }
+
+    /// Time has passed.
+    pub fn elapsed(&mut self, now: MonoNs) {
+        if self.deadline().is_none_or(|at| now < at) {
+            return;
+        }
+        match self.state {
+            State::Current => self.state = State::Quiet,
+            State::Quiet => {}
+            State::Behind(last, was_backlog) => {
+                (self.state, self.burst) = (State::Current, None);
+                // A silence without a backlog was the venue's way. An hour of it is nobody's.
+                if let (false, Some(limit)) = (was_backlog, self.limit()) {
+                    self.learn(limit / 2, last);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Case {
+        backlog: Backlog,
+        now: MonoNs,
+    }
+
+    impl Case {
+        /// A connection that says something each `every_ms`.
+        fn known(every_ms: u64) -> Self {
+            let mut case = Self { backlog: Backlog::default(), now: MonoNs(100 * SECOND) };
+            case.backlog.begin(case.now);
+            case.flow(every_ms, 5000);
+            case
+        }
+
+        fn flow(&mut self, every_ms: u64, for_ms: u64) {
+            for _ in 0..for_ms / every_ms {
+                self.pass(every_ms);
+                self.backlog.read(100, 0, self.now);
+            }
+        }
+
+        fn pass(&mut self, ms: u64) {
+            let until = self.now.plus(ms * MS);
+            while let Some(at) = self.backlog.deadline().filter(|at| *at <= until) {
+                self.now = self.now.max(at);
+                self.backlog.elapsed(self.now);
+            }
+            self.now = until;
+        }
+    }
+
+    #[test]
+    fn a_connection_is_behind_from_an_unusual_silence_until_it_has_settled() {
+        let mut case = Case::known(10);
+        case.pass(200);
+        assert!(!case.backlog.is_behind());
+        case.pass(1);
+        assert!(case.backlog.is_behind(), "quiet");
+        case.pass(3000);
+        case.backlog.read(30_000, 0, case.now);
+        case.flow(10, 240);
+        assert!(case.backlog.is_behind());
+        case.flow(10, 20);
+        assert!(!case.backlog.is_behind());
+        case.pass(202);
+        assert!(case.backlog.is_behind(), "a silence with a backlog behind it is never usual");
+    }
+
+    #[test]
+    fn what_is_usual_is_no_sign() {
+        let mut case = Case::known(400);
+        case.pass(1600);
+        assert!(!case.backlog.is_behind());
+        let mut new = Case { backlog: Backlog::default(), now: MonoNs(SECOND) };
+        new.backlog.begin(new.now);
+        new.flow(1000, 10_000);
+        new.pass(9000);
+        assert!(!new.backlog.is_behind(), "nothing is known of it yet");
+    }
+
+    #[test]
+    fn the_bytes_of_a_burst_are_as_old_as_their_place_says() {
+        let mut case = Case::known(10);
+        let last = case.now;
+        case.pass(3000);
+        case.backlog.read(1000, 2000, case.now);
+        let mut ages = Vec::new();
+        for _ in 0..2 {
+            case.backlog.decoded(500);
+            ages.push(case.backlog.late_ns() / MS);
+        }
+        case.backlog.read(2000, 0, case.now);
+        for _ in 0..4 {
+            case.backlog.decoded(500);
+            ages.push(case.backlog.late_ns() / MS);
+        }
+        assert_eq!(case.now.since(last) / MS, 3000);
+        assert_eq!(ages, [2500, 2000, 1500, 1000, 500, 0]);
+    }
+
+    #[test]
+    fn a_stamp_in_the_burst_tells_better_than_the_place() {
+        let mut case = Case::known(10);
+        case.pass(3000);
+        case.backlog.read(3000, 0, case.now);
+        case.backlog.decoded(500);
+        case.backlog.proven(1000 * MS, 250 * MS, case.now);
+        assert_eq!(case.backlog.late_ns() / MS, 1000);
+        case.backlog.decoded(1250);
+        assert_eq!(case.backlog.late_ns() / MS, 500);
+    }
+
+    #[test]
+    fn after_a_standstill_a_connection_is_behind_whatever_is_usual_for_it() {
+        let mut case = Case::known(1000);
+        case.pass(900);
+        case.backlog.stood_still(case.now);
+        assert!(case.backlog.is_behind());
+        case.pass(260);
+        assert!(!case.backlog.is_behind(), "nothing came");
+    }
+}
