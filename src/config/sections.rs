@@ -199,16 +199,17 @@ section! {
         /// when it says nothing for four times its longest recent pause, but not before so many milliseconds, and not
         /// after `quotes.stale_after_ms`. 0: single instruments are not watched.
         pair_silence_ms: u64 = 2000, 0..=600_000;
-        /// First pause before connecting again, in milliseconds; it doubles each time until data has flowed.
+        /// First pause before connecting again, in milliseconds; it doubles each time until prices have flowed for five
+        /// seconds.
         backoff_first_ms: u64 = 250, 10..=60_000;
         /// Longest such pause in milliseconds.
-        backoff_max_ms: u64 = 30_000, 100..=3_600_000;
+        backoff_max_ms: u64 = 15_000, 100..=3_600_000;
         /// Failures in a row that open the circuit breaker of a venue's address: then nothing is tried for a while.
         breaker_failures: u64 = 5, 1..=1000;
         /// But only when they have gone on for so many milliseconds: a venue that restarts is dialled again soon.
         breaker_after_ms: u64 = 15_000, 0..=600_000;
         /// Milliseconds that it stays open; then one attempt at a time is made. A ban lasts as long as the venue says.
-        breaker_open_ms: u64 = 60_000, 100..=3_600_000;
+        breaker_open_ms: u64 = 15_000, 100..=3_600_000;
         /// Successes in a row that close it again: a connection is one for every five seconds that it gives prices.
         breaker_successes: u64 = 3, 1..=1000;
     }

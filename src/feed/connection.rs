@@ -151,13 +151,23 @@ impl fmt::Display for End {
 }
 
 impl End {
-    /// What it says about the next attempt.
+    /// What it says about the next attempt; `ban_s` is how long a ban lasts whose end is not stated.
     #[must_use]
-    pub fn wait(&self) -> Wait {
+    pub fn wait(&self, ban_s: u64) -> Wait {
         match self {
-            Self::WebSocket(Failure::Refused { status, retry_after }) => Wait::of_status(*status, *retry_after),
+            Self::WebSocket(Failure::Refused { status, retry_after }) => Wait::of_status(*status, *retry_after, ban_s),
             Self::Wanted(_) => Wait::AtOnce,
             _ => Wait::Usual,
+        }
+    }
+
+    /// Whether the venue itself ended it, so that the way to it is there; `None`: it says nothing of that.
+    #[must_use]
+    pub const fn is_answer(&self) -> Option<bool> {
+        match self {
+            Self::WebSocket(_) | Self::Closed(_) | Self::BadFrames | Self::Wanted(_) => Some(true),
+            Self::NoUpgrade | Self::Silent | Self::Backlog | Self::Socket(_) => Some(false),
+            Self::Overslept | Self::Ours => None,
         }
     }
 }
@@ -643,6 +653,7 @@ impl Connection {
         let gauges = self.gauges();
         gauges.set_source(self.source as u8);
         gauges.connects.add(1);
+        gauges.count_failure(Some(true));
         if let Opening::Patient { wait_ms } = self.facts.opening {
             self.request_at = now.plus(wait_ms.saturating_mul(MS));
         }

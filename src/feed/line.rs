@@ -147,11 +147,29 @@ impl Line {
                 || (self.connection.has_flowed() && (self.connection.is_leaving() || now >= self.replace_at)))
     }
 
-    pub fn deadline(&self) -> Option<MonoNs> {
+    /// When it wants a turn; `standing` is its own.
+    pub fn deadline(&self, standing: &Standing, now: MonoNs) -> Option<MonoNs> {
         match &self.state {
             State::Idle | State::Dialling => None,
-            State::Waiting(at) => Some(*at),
+            State::Waiting(_) => self.next_attempt(standing, now),
             State::Linked(_) => self.connection.deadline().into_iter().chain(self.good_at).min(),
+        }
+    }
+
+    /// When it will be dialled, while it waits for that; `standing` is its own.
+    pub fn next_attempt(&self, standing: &Standing, now: MonoNs) -> Option<MonoNs> {
+        let State::Waiting(at) = self.state else { return None };
+        Some(at.max(standing.ready_at(now)))
+    }
+
+    /// Its next attempt is not later than `at`, as far as its standing allows.
+    pub fn hurry(&mut self, at: MonoNs) {
+        if let State::Waiting(next) = &mut self.state {
+            *next = at.min(*next);
+            self.changed = true;
+        }
+        if self.role == Role::First {
+            self.not_before = self.not_before.min(at);
         }
     }
 
@@ -254,26 +272,28 @@ impl Line {
         if now < at {
             return;
         }
-        standing.good();
+        standing.good(now);
+        if std::mem::take(&mut self.owes) {
+            standing.settled();
+        }
         standing.show(&self.gauges(board).breaker);
-        (self.was_good, self.owes) = (true, false);
+        self.was_good = true;
         self.good_at = Some(if standing.is_clear() { MonoNs(u64::MAX) } else { now.plus(GOOD_NS) });
     }
 
     /// The connection has ended by itself: closes the socket and waits for the next attempt.
     pub fn end(&mut self, standing: &mut Standing, gauges: &VenueGauges, now: MonoNs) {
         let Some(end) = self.connection.end() else { return };
-        let (wait, why, verdict) = (end.wait(), end.to_string(), self.verdict(standing, end));
+        let (wait, why, verdict) =
+            (end.wait(self.venue.facts().limits.ban_s), end.to_string(), self.verdict(standing, end));
+        gauges.count_failure(end.is_answer());
         self.hang_up();
-        if self.connection.has_flowed() {
-            standing.flowed();
-        }
         self.rest(standing, gauges, wait, verdict, &why, now);
     }
 
     fn verdict(&self, standing: &Standing, end: &End) -> Verdict {
         match end {
-            _ if let Wait::Banned(ns) = end.wait() => Verdict::Banned(ns),
+            _ if let Wait::Banned(ns) = end.wait(self.venue.facts().limits.ban_s) => Verdict::Banned(ns),
             End::Ours | End::Overslept => Verdict::Nothing,
             // Connections of venues end now and then; that of a half-open breaker should not.
             _ if self.was_good && (standing.is_clear() || matches!(end, End::Wanted(_))) => Verdict::Nothing,
@@ -291,14 +311,17 @@ impl Line {
         why: &str,
         now: MonoNs,
     ) {
+        if std::mem::take(&mut self.owes) {
+            standing.settled();
+        }
         let (next, opened) = standing.ended(now, wait, verdict);
         if opened {
             gauges.breaker.count_opened(why);
         }
         standing.show(&gauges.breaker);
         gauges.set_last_error(why);
-        (self.state, self.good_at, self.owes, self.changed) = (State::Waiting(next), None, false, true);
-        let seconds = next.since(now) as f64 / SECOND as f64;
+        (self.state, self.good_at, self.changed) = (State::Waiting(next), None, true);
+        let seconds = next.max(standing.ready_at(now)).since(now) as f64 / SECOND as f64;
         let name = &self.name;
         let open = if opened { "circuit breaker open, " } else { "" };
         standing.say(now, format_args!("feed {name}: {}; {open}next attempt in {seconds:.1} s", log::tamed(why)));
@@ -311,13 +334,11 @@ impl Line {
             State::Waiting(at) => self.not_before = *at,
             State::Linked(_) => {
                 self.connection.retire();
-                if self.connection.has_flowed() {
-                    standing.flowed();
-                }
             }
             State::Idle | State::Dialling => {}
         }
         if std::mem::take(&mut self.owes) {
+            standing.settled();
             standing.abandoned();
         }
         self.hang_up();

@@ -7,6 +7,7 @@
 
 pub mod backlog;
 pub mod connection;
+mod cutoff;
 pub mod lag;
 mod line;
 mod set;
@@ -23,6 +24,7 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use crate::log;
 use crate::market::quote::{Delay, FeedEvent, Origin};
 use crate::market::{Directory, VenueId};
 use crate::matrix::books::BookTable;
@@ -37,7 +39,7 @@ use crate::net::dial::{Answer, DialError, DialerHandle, Job, Order, Reached, htt
 use crate::net::switch::Switch;
 use crate::net::tls::Trust;
 use crate::stage::{Alarm, Stage};
-use crate::time::{Clock, MS, MonoNs};
+use crate::time::{Clock, MS, MonoNs, SECOND};
 use crate::venues::{Opening, SymbolEntry, Venue};
 
 use connection::{Connection, End, Parts, Purpose};
@@ -208,6 +210,10 @@ pub struct Feed {
     board: Arc<Board>,
     clock: Clock,
     options: Options,
+    /// No venue answers, as far as this thread has taken it in.
+    is_cut_off: bool,
+    /// What of [`Switch::retries`] has been done, at all and by seat.
+    retried: (u64, Vec<u64>),
     /// When the last turn ended.
     turned: MonoNs,
     /// When the sleep of this turn ended.
@@ -274,6 +280,8 @@ impl Feed {
             board: parts.board,
             clock: parts.clock,
             options: parts.options,
+            is_cut_off: false,
+            retried: (0, Vec::new()),
             turned: now,
             awake: now,
             stood_still: false,
@@ -288,8 +296,12 @@ impl Feed {
         let mut timeout = wait;
         if self.lines.iter().any(|line| line.readable) {
             timeout = Duration::ZERO;
-        } else if let Some(deadline) = self.lines.iter().filter_map(Line::deadline).min() {
-            timeout = timeout.min(Duration::from_nanos(deadline.since(self.clock.now())));
+        } else {
+            let now = self.clock.now();
+            let deadline = |line: &Line| line.deadline(&self.standings[line.standing], now);
+            if let Some(deadline) = self.lines.iter().filter_map(deadline).min() {
+                timeout = timeout.min(Duration::from_nanos(deadline.since(now)));
+            }
         }
         if self.handover.is_behind() {
             timeout = timeout.min(BEHIND_WAIT);
@@ -387,6 +399,7 @@ impl Feed {
         let Self { lines, handover, standings, seats, clock, .. } = self;
         let line = &mut lines[slot];
         seats[line.standing].page_under_way = false;
+        let ban_s = line.venue.facts().limits.ban_s;
         match result {
             Ok(Reached::Body(body)) => line.connection.fetched(&body, now, clock, &mut |event| handover.push(event)),
             Ok(Reached::Link(_)) => {}
@@ -394,9 +407,9 @@ impl Feed {
                 // Who is told that they ask too much makes no connection meanwhile, either. That pages are refused to us
                 // (403) says nothing of those.
                 if matches!(error, DialError::Status(418 | 429, _)) {
-                    standings[line.standing].hold(error.wait(), now);
+                    standings[line.standing].hold(error.wait(ban_s), now);
                 }
-                line.connection.not_fetched(error.wait(), &error.to_string(), now);
+                line.connection.not_fetched(error.wait(ban_s), &error.to_string(), now);
                 let standing = line.standing;
                 self.share_hold(standing);
             }
@@ -424,6 +437,7 @@ impl Feed {
             return Ok(());
         }
         let line = &mut self.lines[slot];
+        line.gauges(&self.board).count_failure(Some(true));
         line.target = line.venue.endpoint(body).map_err(|e| DialError::Reply(e.to_string()))?;
         let job = Job::Connect(line.target.clone());
         self.order(slot, job)
@@ -435,31 +449,24 @@ impl Feed {
             return;
         }
         self.renew(slot);
-        let (line, other) = pair(&mut self.lines, slot);
-        let standing = &mut self.standings[line.standing];
-        if let Err(later) = standing.begin(now) {
-            line.state = State::Waiting(later);
+        let Line { id, standing, .. } = self.lines[slot];
+        if let Err(later) = self.standings[standing].begin(now) {
+            (self.lines[slot].state, self.lines[slot].changed) = (State::Waiting(later), true);
             return;
         }
-        let id = line.id;
-        for (seat, other) in self
-            .seats
-            .iter()
-            .zip(&mut self.standings)
-            .enumerate()
-            .filter(|(at, _)| *at != line.standing)
-            .map(|(_, it)| it)
-        {
-            if seat.id == id {
-                other.count_other(now);
-            }
+        let others = self.seats.iter().zip(&mut self.standings).enumerate();
+        for (_, (_, other)) in others.filter(|(at, (seat, _))| *at != standing && seat.id == id) {
+            other.count_other(now);
         }
-        let standing = &mut self.standings[line.standing];
+        // The venue's other lines may have to wait longer now.
+        self.lines.iter_mut().filter(|line| line.id == id).for_each(|line| line.changed = true);
+        let (line, other) = pair(&mut self.lines, slot);
         line.begin(now);
         match line.role {
             Role::First => line.speak_alone(),
             Role::Second => other.share_with(line),
         }
+        let standing = &self.standings[standing];
         let gauges = line.gauges(&self.board);
         standing.show(&gauges.breaker);
         gauges.attempts.add(1);
@@ -521,7 +528,7 @@ impl Feed {
         let job = Job::Get(http_address(&self.venue_of(slot).rest_address, &fetch.path));
         if let Err(error) = self.order(FETCHES + slot, job) {
             self.seats[self.lines[slot].standing].page_under_way = false;
-            self.lines[slot].connection.not_fetched(error.wait(), &error.to_string(), now);
+            self.lines[slot].connection.not_fetched(Wait::Usual, &error.to_string(), now);
         }
     }
 
@@ -530,16 +537,18 @@ impl Feed {
         let line = &mut self.lines[slot];
         let gauges = line.gauges(&self.board);
         gauges.consecutive_errors.set(gauges.consecutive_errors.value() + 1);
+        gauges.count_failure(error.is_answer());
         if matches!(error, DialError::Tls(..)) {
             gauges.tls_refused.add(1);
         }
-        let verdict = match (error, error.wait()) {
+        let wait = error.wait(line.venue.facts().limits.ban_s);
+        let verdict = match (error, wait) {
             (_, Wait::Banned(ns)) => Verdict::Banned(ns),
             // Ours, not the venue's.
             (DialError::Busy, _) => Verdict::Nothing,
             _ => Verdict::Failed,
         };
-        line.rest(&mut self.standings[line.standing], gauges, error.wait(), verdict, &error.to_string(), now);
+        line.rest(&mut self.standings[line.standing], gauges, wait, verdict, &error.to_string(), now);
         let standing = line.standing;
         self.share_hold(standing);
     }
@@ -576,8 +585,11 @@ impl Feed {
 
     /// Deadlines, ends, attempts that are due.
     fn tick(&mut self, now: MonoNs) {
+        self.heed_retries(now);
+        self.heed_line(now);
         for slot in 0..self.lines.len() {
             let is_wanted = self.is_wanted(slot, now);
+            let is_due = self.is_due(slot, now);
             let line = &mut self.lines[slot];
             match line.state {
                 State::Idle if is_wanted => {
@@ -587,7 +599,7 @@ impl Feed {
                     }
                 }
                 State::Waiting(_) | State::Linked(_) if !is_wanted => self.stand_by(slot, now),
-                State::Waiting(at) if now >= at => self.dial(slot, now),
+                State::Waiting(_) if is_due => self.dial(slot, now),
                 State::Linked(_) => {
                     self.care(slot, now);
                     self.fetch(slot, now);
@@ -596,6 +608,55 @@ impl Feed {
             }
         }
         self.show(now);
+    }
+
+    fn is_due(&self, slot: usize, now: MonoNs) -> bool {
+        let line = &self.lines[slot];
+        line.next_attempt(&self.standings[line.standing], now).is_some_and(|at| now >= at)
+    }
+
+    /// Somebody wants venues to be tried at once.
+    fn heed_retries(&mut self, now: MonoNs) {
+        let count = self.switch.retries(None);
+        if std::mem::replace(&mut self.retried.0, count) == count {
+            return;
+        }
+        self.retried.1.resize(self.seats.len(), 0);
+        for at in 0..self.seats.len() {
+            let count = self.switch.retries(Some(self.seats[at].id));
+            if std::mem::replace(&mut self.retried.1[at], count) != count {
+                self.standings[at].forgive(now);
+                self.lines.iter_mut().filter(|line| line.standing == at).for_each(|line| line.hurry(now));
+            }
+        }
+    }
+
+    /// When no venue answers it is our own line: nothing is held against the venues, and all of them are tried as soon
+    /// as one answers.
+    fn heed_line(&mut self, now: MonoNs) {
+        let Board { venues, books, cut_off, .. } = &*self.board;
+        let is_cut_off = cutoff::is_cut_off(venues, books, now);
+        match is_cut_off {
+            true if cut_off.begin(now) => log::say(format_args!(
+                "feed: no exchange answers: the network line of this machine seems to be down; \
+                 all are tried again as soon as one answers"
+            )),
+            false if let Some(since) = cut_off.end() => log::say(format_args!(
+                "feed: an exchange answers again after {} s: all are tried now",
+                now.since(since) / SECOND
+            )),
+            _ => {}
+        }
+        if std::mem::replace(&mut self.is_cut_off, is_cut_off) == is_cut_off {
+            return;
+        }
+        for (at, standing) in self.standings.iter_mut().enumerate() {
+            standing.set_cut_off(is_cut_off, now);
+            for line in self.lines.iter_mut().filter(|line| line.standing == at) {
+                standing.show(&line.gauges(&self.board).breaker);
+                line.hurry(if is_cut_off { now.plus(standing.jitter(SECOND)) } else { now });
+            }
+        }
     }
 
     /// One turn's care for an open socket, and what follows from its end or its proof.
@@ -654,6 +715,10 @@ impl Feed {
             if !self.switch.is_on(seat.id) {
                 (best, wanted) = (LinkState::Standby, 0);
             }
+            let standing = &self.standings[at];
+            let waiting = self.lines.iter().enumerate().filter(|(slot, line)| line.standing == at && busy(*slot));
+            let next = waiting.filter_map(|(_, line)| line.next_attempt(standing, now)).min();
+            gauges.next_attempt.set(next.map_or(0, |at| at.0.max(1)));
             gauges.connections_open.set(open);
             gauges.connections_wanted.set(wanted);
             if gauges.state() != best {

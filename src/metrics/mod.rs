@@ -55,6 +55,28 @@ impl Gauge {
     }
 }
 
+/// A state that begins and ends, written by several threads: one of them is told that it was the one that changed it.
+#[derive(Debug, Default)]
+pub struct Latch(AtomicU64);
+
+impl Latch {
+    /// Since when it holds; `None` while it does not.
+    #[must_use]
+    pub fn since(&self) -> Option<MonoNs> {
+        Some(MonoNs(self.0.load(Ordering::Acquire))).filter(|at| at.0 > 0)
+    }
+
+    /// It holds since `now`. Whether it did not before.
+    pub fn begin(&self, now: MonoNs) -> bool {
+        self.0.compare_exchange(0, now.0.max(1), Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// It holds no longer. Since when it did, if it did.
+    pub fn end(&self) -> Option<MonoNs> {
+        Some(MonoNs(self.0.swap(0, Ordering::AcqRel))).filter(|at| at.0 > 0)
+    }
+}
+
 /// State of a venue's connection. Data state is another matter: see the ages of its quotes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
@@ -180,6 +202,10 @@ pub struct VenueGauges {
     pub disconnects: Counter,
     /// Failed attempts and lost connections since data last flowed.
     pub consecutive_errors: Gauge,
+    /// Of these, in a row, those in which the venue said nothing at all.
+    pub unanswered: Gauge,
+    /// When the next attempt will be, [`MonoNs`]; 0 while none is waited for.
+    pub next_attempt: Gauge,
     /// When the connection was opened; 0 while it is not.
     pub connected_since: Gauge,
     /// When the last bytes came from the venue, [`MonoNs`]; 0 before the first.
@@ -284,6 +310,15 @@ impl VenueGauges {
     #[must_use]
     pub fn state(&self) -> LinkState {
         LinkState::from_u64(self.state.value())
+    }
+
+    /// An attempt or a connection ended, or an upgrade was done: whether the venue said anything; `None`: unknown.
+    pub fn count_failure(&self, is_answer: Option<bool>) {
+        match is_answer {
+            Some(true) => self.unanswered.set(0),
+            Some(false) => self.unanswered.set(self.unanswered.value() + 1),
+            None => {}
+        }
     }
 
     /// Records a change of the connection's state.
@@ -466,6 +501,8 @@ pub struct Board {
     pub keep: KeepGauges,
     /// Changes of the set at run time.
     pub reload: ReloadGauges,
+    /// No venue answers: this machine's own line seems to be down.
+    pub cut_off: Latch,
     /// The cluster's, where one is configured.
     pub cluster: Option<cluster::ClusterBoard>,
     /// Connections to venues opened so far, by all threads.
@@ -485,6 +522,7 @@ impl Board {
             latency: latency::LatencyBoard::new(venues),
             keep: KeepGauges::default(),
             reload: ReloadGauges::default(),
+            cut_off: Latch::default(),
             cluster: None,
             lines: AtomicU64::new(0),
         }

@@ -5,18 +5,22 @@ use crate::time::{MS, MonoNs, SECOND};
 
 /// First wait unless configured otherwise, before jitter, in nanoseconds.
 pub const FIRST_NS: u64 = 250 * MS;
-/// Longest wait of our own unless configured otherwise, in nanoseconds; a venue may ask for more.
-pub const LONGEST_NS: u64 = 30 * SECOND;
+/// Longest wait of our own unless configured otherwise, in nanoseconds; a venue may ask for more. With it a venue is back
+/// within 30 s of being well, even when an attempt that hangs had begun just before.
+pub const LONGEST_NS: u64 = 15 * SECOND;
 /// Attempts that any [`WINDOW_NS`] may hold. The strictest venue bans at five times as many.
 pub const ATTEMPTS_MAX: usize = 60;
 /// The span that [`ATTEMPTS_MAX`] is about.
 pub const WINDOW_NS: u64 = 300 * SECOND;
-/// Rest after HTTP 429 without `Retry-After`.
+/// Time between two attempts, from begin to begin, once the part of a budget is spent that failures may have. What is
+/// left of the budget is for the venue's return.
+pub const PACE_NS: u64 = 15 * SECOND;
+/// Rest after HTTP 429 without `Retry-After`, in nanoseconds.
 const TOO_MANY_NS: u64 = 60 * SECOND;
-/// Rest after HTTP 403 or 418: a ban. Retrying inside it makes it longer.
-const BANNED_NS: u64 = 300 * SECOND;
-/// Nobody is obeyed for longer than this.
+/// A venue that asks for a longer wait gets this one, in nanoseconds.
 const ASKED_MAX_NS: u64 = 3600 * SECOND;
+/// Longest jitter on top of a wait that the venue stated, in nanoseconds.
+const ASKED_JITTER_NS: u64 = SECOND;
 
 /// What the end of a connection says about the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,13 +36,14 @@ pub enum Wait {
 }
 
 impl Wait {
-    /// What an HTTP status other than success asks for; `retry_after` in seconds, if the reply had it.
+    /// What an HTTP status other than success asks for. `retry_after`, in seconds, is obeyed as the reply stated it;
+    /// without it a ban (HTTP 403 or 418) lasts the `ban_s` seconds of the venue, see [`crate::venues::Limits`].
     #[must_use]
-    pub fn of_status(status: u16, retry_after: Option<u64>) -> Self {
+    pub fn of_status(status: u16, retry_after: Option<u64>, ban_s: u64) -> Self {
         let asked = retry_after.map(|seconds| seconds.saturating_mul(SECOND).min(ASKED_MAX_NS));
         match status {
             429 => Self::Banned(asked.unwrap_or(TOO_MANY_NS)),
-            403 | 418 => Self::Banned(asked.unwrap_or(0).max(BANNED_NS)),
+            403 | 418 => Self::Banned(asked.unwrap_or(ban_s.saturating_mul(SECOND))),
             _ => asked.map_or(Self::Usual, Self::AtLeast),
         }
     }
@@ -69,7 +74,28 @@ impl Budget {
     /// When the next may happen.
     #[must_use]
     pub fn free_at(&self) -> MonoNs {
-        self.times[self.oldest].map_or(MonoNs(0), |at| at.plus(self.span_ns))
+        self.last_but(self.times.len() - 1).map_or(MonoNs(0), |at| at.plus(self.span_ns))
+    }
+
+    /// When the next may happen that shall leave a reserve: once so many sixths of the budget are spent, one each
+    /// [`PACE_NS`].
+    #[must_use]
+    pub fn paced_at(&self, sixths: usize) -> MonoNs {
+        let burst = (self.times.len() * sixths / 6).max(1);
+        let (Some(last), Some(first)) = (self.last_but(0), self.last_but(burst - 1)) else { return self.free_at() };
+        first.plus(self.span_ns).min(last.plus(PACE_NS)).max(self.free_at())
+    }
+
+    /// Half of what may be spent before time gives it back; `None` where that is soon.
+    #[must_use]
+    pub fn half(&self) -> Option<usize> {
+        (self.span_ns > PACE_NS).then_some((self.times.len() / 2).max(1))
+    }
+
+    /// The time of the one before the last `n`.
+    fn last_but(&self, n: usize) -> Option<MonoNs> {
+        let count = self.times.len();
+        self.times[(self.oldest + count - 1 - n) % count]
     }
 }
 
@@ -80,6 +106,8 @@ pub struct Backoff {
     first_ns: u64,
     longest_ns: u64,
     failures: u32,
+    /// Whether an attempt was made since the last failure was counted.
+    tried: bool,
     attempts: Budget,
 }
 
@@ -89,18 +117,19 @@ impl Backoff {
     #[must_use]
     pub fn new(seed: u64, first_ns: u64, longest_ns: u64) -> Self {
         let attempts = Budget::new(ATTEMPTS_MAX, WINDOW_NS);
-        Self { random: XorShift::new(seed), first_ns, longest_ns, failures: 0, attempts }
+        Self { random: XorShift::new(seed), first_ns, longest_ns, failures: 0, tried: false, attempts }
     }
 
     /// An attempt begins now. Not before the time that [`Self::failed`] gave, nor before [`Self::free_at`].
     pub fn attempt(&mut self, now: MonoNs) {
         self.attempts.spend(now);
+        self.tried = true;
     }
 
-    /// When the budget of attempts has room again.
+    /// The budget of attempts.
     #[must_use]
-    pub fn free_at(&self) -> MonoNs {
-        self.attempts.free_at()
+    pub const fn budget(&self) -> &Budget {
+        &self.attempts
     }
 
     /// A random time below `bound` nanoseconds, to spread what would happen at once.
@@ -108,12 +137,12 @@ impl Backoff {
         self.random.below(bound.max(1))
     }
 
-    /// Data flowed: the next failure is a first one. The budget of attempts stays spent.
+    /// Data has flowed for a while: the next failure is a first one. The budget of attempts stays spent.
     pub fn flowed(&mut self) {
         self.failures = 0;
     }
 
-    /// Attempts that failed, and connections lost, since data last flowed.
+    /// Failures since data last flowed for a while. Several connections that are lost together are one.
     #[must_use]
     pub const fn failures(&self) -> u32 {
         self.failures
@@ -127,10 +156,12 @@ impl Backoff {
             Wait::AtOnce if self.failures == 0 => 0,
             Wait::Usual | Wait::AtOnce => usual,
             // Jitter on top, so that those who were told the same time do not come at the same time.
-            Wait::AtLeast(ns) | Wait::Banned(ns) => ns.saturating_add(usual),
+            Wait::AtLeast(ns) | Wait::Banned(ns) => ns.saturating_add(usual.min(ASKED_JITTER_NS)),
         };
-        self.failures = self.failures.saturating_add(1);
-        now.plus(wait_ns).max(self.attempts.free_at())
+        if std::mem::take(&mut self.tried) || self.failures == 0 {
+            self.failures = self.failures.saturating_add(1);
+        }
+        now.plus(wait_ns)
     }
 }
 
@@ -169,6 +200,7 @@ mod tests {
         for seed in 0..500 {
             let mut backoff = new(seed);
             for longest in &mut longest {
+                backoff.attempt(MonoNs(0));
                 *longest = backoff.failed(MonoNs(0), Wait::Usual).0.max(*longest);
             }
             backoff.flowed();
@@ -192,14 +224,59 @@ mod tests {
 
     #[test]
     fn f8_f19_a_venue_that_says_wait_is_obeyed() {
-        let next = |status, retry_after| new(1).failed(MonoNs(0), Wait::of_status(status, retry_after)).0 / SECOND;
-        assert_eq!(next(503, None), 0);
-        assert_eq!(next(503, Some(20)), 20);
-        assert_eq!(next(429, Some(7)), 7);
-        assert_eq!(next(429, None), 60);
-        assert_eq!(next(403, Some(1)), 300);
-        assert_eq!(next(418, Some(900)), 900);
-        assert_eq!(next(418, Some(u64::MAX)), 3600, "nobody is obeyed for ever");
+        const DEFAULT_S: u64 = 300;
+        let check = |status, retry_after, seconds: u64| {
+            for seed in 0..50 {
+                let mut backoff = new(seed);
+                // However often it has failed before.
+                for _ in 0..seed {
+                    backoff.attempt(MonoNs(0));
+                    backoff.failed(MonoNs(0), Wait::Usual);
+                }
+                let next = backoff.failed(MonoNs(0), Wait::of_status(status, retry_after, DEFAULT_S)).0;
+                let most = (seconds + 1) * SECOND;
+                assert!((seconds * SECOND..=most).contains(&next), "{status} {retry_after:?}: {next} ns");
+            }
+        };
+        check(503, Some(20), 20);
+        check(429, Some(7), 7);
+        check(429, None, 60);
+        check(403, Some(3), 3);
+        check(403, None, DEFAULT_S);
+        check(418, Some(3), 3);
+        check(418, Some(900), 900);
+        check(418, None, DEFAULT_S);
+        check(418, Some(u64::MAX), 3600);
+        assert_eq!(Wait::of_status(503, None, DEFAULT_S), Wait::Usual);
+    }
+
+    #[test]
+    fn connections_that_are_lost_together_are_one_failure() {
+        let mut backoff = new(4);
+        for _ in 0..20 {
+            backoff.failed(MonoNs(0), Wait::Usual);
+        }
+        assert_eq!(backoff.failures(), 1);
+        (0..3).for_each(|_| backoff.attempt(MonoNs(0)));
+        for _ in 0..3 {
+            backoff.failed(MonoNs(0), Wait::Usual);
+        }
+        assert_eq!(backoff.failures(), 2);
+    }
+
+    #[test]
+    fn a_paced_budget_keeps_a_reserve() {
+        let mut budget = Budget::new(ATTEMPTS_MAX, WINDOW_NS);
+        let (mut now, mut times) = (MonoNs(SECOND), Vec::new());
+        while now < MonoNs(3600 * SECOND) {
+            now = budget.paced_at(1).max(now.plus(MS));
+            budget.spend(now);
+            times.push(now);
+        }
+        let most = (0..times.len()).map(|at| times[at..].iter().take_while(|t| t.since(times[at]) < WINDOW_NS).count());
+        assert_eq!(most.max(), Some(ATTEMPTS_MAX / 6 + 19), "a sixth at once, then one each 15 s");
+        assert!(times.windows(2).all(|pair| pair[1].since(pair[0]) <= PACE_NS));
+        assert!(budget.free_at() <= now, "there is always one left");
     }
 
     #[test]
@@ -227,7 +304,7 @@ mod tests {
                     backoff.flowed();
                 }
                 let wait = [Wait::Usual, Wait::AtOnce, Wait::AtLeast(SECOND)][wait as usize];
-                next = backoff.failed(next.plus(life), wait);
+                next = backoff.failed(next.plus(life), wait).max(backoff.budget().free_at());
             }
             for pair in attempts.windows(ATTEMPTS_MAX + 1) {
                 prop_assert!(pair[ATTEMPTS_MAX].since(pair[0]) >= WINDOW_NS);

@@ -27,7 +27,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { failures: 5, after_ns: 15 * SECOND, open_ns: 60 * SECOND, successes: 3 }
+        Self { failures: 5, after_ns: 15 * SECOND, open_ns: 15 * SECOND, successes: 3 }
     }
 }
 
@@ -137,6 +137,11 @@ impl Breaker {
     /// An attempt ended without saying anything about the other end.
     pub fn abandoned(&mut self) {
         self.probing = false;
+    }
+
+    /// What was counted says nothing of the other end: closed, as if nothing had been.
+    pub fn reset(&mut self) {
+        *self = Self { last_failure: self.last_failure, ..Self::new(self.options) };
     }
 
     fn count(&mut self, now: MonoNs) {

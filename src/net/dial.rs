@@ -33,6 +33,8 @@ const CONNECT_NS: u64 = 3 * SECOND;
 const NEXT_ADDRESS_NS: u64 = 200 * MS;
 /// Longest wait for a TLS handshake.
 const HANDSHAKE_NS: u64 = 3 * SECOND;
+/// Why there is no TLS, where nothing says more.
+const NO_HANDSHAKE: &str = "no handshake";
 /// Longest wait for the whole reply to a token request.
 const TOKEN_REPLY: Duration = Duration::from_secs(3);
 /// Largest reply to a token request in bytes.
@@ -106,6 +108,8 @@ pub enum DialError {
     Status(u16, Option<u64>),
     /// There was no whole reply to a request.
     Reply(String),
+    /// The reply to a request is larger than this many bytes. The venue's.
+    TooLarge(u64),
     /// Too many orders are waiting already.
     Busy,
 }
@@ -119,18 +123,30 @@ impl fmt::Display for DialError {
             Self::Tls(reason, all) => write!(f, "TLS: {reason} ({all})"),
             Self::Status(status, _) => write!(f, "request refused with HTTP {status}"),
             Self::Reply(why) => write!(f, "request: {why}"),
+            Self::TooLarge(limit) => write!(f, "request: the reply is larger than {} MiB", limit >> 20),
             Self::Busy => f.write_str("dialers are busy"),
         }
     }
 }
 
 impl DialError {
-    /// What it says about the next attempt.
+    /// What it says about the next attempt; `ban_s` is how long a ban lasts whose end is not stated.
     #[must_use]
-    pub fn wait(&self) -> Wait {
+    pub fn wait(&self, ban_s: u64) -> Wait {
         match self {
-            Self::Status(status, retry_after) => Wait::of_status(*status, *retry_after),
+            Self::Status(status, retry_after) => Wait::of_status(*status, *retry_after, ban_s),
             _ => Wait::Usual,
+        }
+    }
+
+    /// Whether the other end said something, so that the way to it is there; `None`: it says nothing of that.
+    #[must_use]
+    pub fn is_answer(&self) -> Option<bool> {
+        match self {
+            Self::Status(..) | Self::TooLarge(_) => Some(true),
+            Self::Tls(reason, _) => Some(*reason != NO_HANDSHAKE),
+            Self::Resolve(_) | Self::Connect(_) | Self::Reply(_) => Some(false),
+            Self::Address(_) | Self::Busy => None,
         }
     }
 }
@@ -304,7 +320,7 @@ impl Dialer {
         let mut link = Link::secure(tcp, tls);
         match self.handshake(&mut link) {
             Ok(()) => Ok(link),
-            Err(error) => Err(DialError::Tls(tls::reason(&error).unwrap_or("no handshake"), error.to_string())),
+            Err(error) => Err(DialError::Tls(tls::reason(&error).unwrap_or(NO_HANDSHAKE), error.to_string())),
         }
     }
 

@@ -25,7 +25,7 @@ static FACTS: Facts = Facts {
     request_gap_ms: 300,
     channel: "bookTicker",
     books: Some(BOOKS),
-    limits: Limits { instruments: 500, connects: Pace { count: 300, per_ms: 300_000 }, age_max_s: Some(86_400) },
+    limits: Limits { connects: Pace { count: 300, per_ms: 300_000 }, age_max_s: Some(86_400), ..Limits::UNPUBLISHED },
     docs: "https://github.com/binance-us/binance-us-api-docs/blob/master/web-socket-streams.md (2026-11-21)",
 };
 

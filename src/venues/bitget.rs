@@ -46,7 +46,7 @@ static FACTS: Facts = Facts {
     request_gap_ms: 150,
     channel: "books1",
     books: Some(Books { channel: BOOKS, levels_max: LEVELS_MAX, check: Check::Checksum }),
-    limits: Limits { instruments: 500, connects: Pace { count: 300, per_ms: 300_000 }, age_max_s: Some(86_400) },
+    limits: Limits { connects: Pace { count: 300, per_ms: 300_000 }, age_max_s: Some(86_400), ..Limits::UNPUBLISHED },
     docs: "https://www.bitget.com/api-doc/spot/websocket/public/Depth-Channel (2026-11-21)",
 };
 

@@ -42,7 +42,8 @@ static FACTS: Facts = Facts {
     request_gap_ms: 100,
     channel: "orderbook.1",
     books: Some(Books { channel: "orderbook.50", levels_max: 1000, check: Check::Sequence }),
-    limits: Limits { connects: Pace { count: 500, per_ms: 300_000 }, ..Limits::UNPUBLISHED },
+    // `403, access too frequent`: "wait for 10 minutes", <https://bybit-exchange.github.io/docs/v5/rate-limit>.
+    limits: Limits { connects: Pace { count: 500, per_ms: 300_000 }, ban_s: 600, ..Limits::UNPUBLISHED },
     docs: "https://bybit-exchange.github.io/docs/v5/websocket/public/orderbook (2026-11-20)",
 };
 

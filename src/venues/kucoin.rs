@@ -44,7 +44,12 @@ static FACTS: Facts = Facts {
     request_gap_ms: 100,
     channel: "/spotMarket/level1",
     books: Some(Books { channel: LEVEL2, levels_max: PAGE / 2, check: Check::Sequence }),
-    limits: Limits { instruments: 200, connects: Pace { count: 30, per_ms: 60_000 }, age_max_s: Some(86_400) },
+    limits: Limits {
+        instruments: 200,
+        connects: Pace { count: 30, per_ms: 60_000 },
+        age_max_s: Some(86_400),
+        ..Limits::UNPUBLISHED
+    },
     docs: "https://www.kucoin.com/docs-new/websocket-api/base-info/introduction (2026-11-20)",
 };
 

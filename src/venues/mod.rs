@@ -207,12 +207,14 @@ pub struct Limits {
     pub connects: Pace,
     /// The venue ends a connection after so many seconds.
     pub age_max_s: Option<u64>,
+    /// Seconds that a ban (HTTP 403 or 418) lasts whose reply states no `Retry-After`. Retrying inside it makes it longer.
+    pub ban_s: u64,
 }
 
 impl Limits {
     /// For a venue that publishes none.
     pub const UNPUBLISHED: Self =
-        Self { instruments: 500, connects: Pace { count: 60, per_ms: 300_000 }, age_max_s: None };
+        Self { instruments: 500, connects: Pace { count: 60, per_ms: 300_000 }, age_max_s: None, ban_s: 300 };
 }
 
 /// At most so many in any span of so many milliseconds.

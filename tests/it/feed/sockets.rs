@@ -366,6 +366,114 @@ fn f19_a_ban_is_waited_out_even_if_the_switch_is_turned() {
 }
 
 #[test]
+fn f19_a_ban_lasts_as_long_as_the_venue_states() {
+    let address = serve(|_, mut stream| {
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(b"HTTP/1.1 403 Forbidden\r\nRetry-After: 3\r\nContent-Length: 0\r\n\r\n");
+    });
+    let hand = HandClock::new(MonoNs(3600 * SECOND), UnixNs::from_ms(1_700_000_000_000));
+    let mut rig = Rig::toy_on(hand.clock(), &toy::PLAIN, format!("ws://{address}/"), None);
+    rig.until_by(&hand, "banned", |rig| rig.breaker() == BreakerState::Open);
+    let banned = hand.clock().now();
+    rig.until_by(&hand, "asked again", |rig| rig.board.venues[0].attempts.value() == 2);
+    let rested = hand.clock().now().since(banned);
+    assert!((3 * SECOND - 100 * MS..5 * SECOND).contains(&rested), "rested {} ms", rested / MS);
+}
+
+#[test]
+fn what_is_said_of_the_next_attempt_is_what_happens() {
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let hand = HandClock::new(MonoNs(3600 * SECOND), UnixNs::from_ms(1_700_000_000_000));
+    let mut rig = Rig::toy_with(hand.clock(), &toy::PLAIN, format!("ws://{gone}/"), None, quick_breaker());
+    // Through backoff, breaker and the pace of the budget.
+    for attempts in 1..=25 {
+        let gauges = |rig: &Rig| (rig.board.venues[0].attempts.value(), rig.board.venues[0].state());
+        rig.until_by(&hand, "failed", |rig| gauges(rig) == (attempts, LinkState::Backoff));
+        let said = rig.board.venues[0].next_attempt.value();
+        rig.until_by(&hand, "tried again", |rig| rig.board.venues[0].attempts.value() > attempts);
+        let tried = hand.clock().now().0;
+        assert!((said..=said + 100 * MS).contains(&tried), "attempt {attempts}: {} ms off", tried.abs_diff(said) / MS);
+    }
+}
+
+/// Toy venues at these addresses, with a patience that opens a breaker soon.
+fn toys(hand: &HandClock, addresses: &[String]) -> Rig {
+    let entry = |at: usize| VenueEntry {
+        name: format!("toy-{at}"),
+        taker_fee_pct: Decimal::new(1, 1),
+        native: vec![Some("BTCUSDT".to_owned())],
+    };
+    let directory = Directory::new(vec!["BTC/USDT".into()], (0..addresses.len()).map(entry).collect());
+    let trust = Trust::new(None).unwrap();
+    let venue = |(at, address): (usize, &String)| FeedVenue {
+        id: VenueId(at as u16),
+        venue: &toy::PLAIN,
+        address: address.clone(),
+        rest_address: String::new(),
+        trust: trust.clone(),
+    };
+    let venues = addresses.iter().enumerate().map(venue).collect();
+    Rig::on(hand.clock(), directory, venues, 1024, quick_breaker(), true)
+}
+
+#[test]
+fn when_no_venue_answers_it_is_our_own_line_and_all_are_tried_when_one_does() {
+    let hand = HandClock::new(MonoNs(3600 * SECOND), UnixNs::from_ms(1_700_000_000_000));
+    let ports: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()).collect();
+    let mut rig = toys(&hand, &ports.iter().map(|port| format!("ws://{port}/")).collect::<Vec<_>>());
+    rig.until_by(&hand, "our own line", |rig| rig.board.cut_off.since().is_some());
+    let attempts = |rig: &Rig| rig.board.venues.iter().map(|v| v.attempts.value()).collect::<Vec<_>>();
+    rig.until_by(&hand, "tried often", |rig| attempts(rig).iter().all(|count| *count > 12));
+    for venue in &rig.board.venues {
+        assert_eq!((venue.breaker.state(), venue.breaker.opened.value()), (BreakerState::Closed, 0));
+    }
+    let before = attempts(&rig);
+    let listener = TcpListener::bind(ports[1]).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            std::thread::spawn(move || {
+                let mut socket = quote_over(stream.unwrap());
+                for sequence in 2.. {
+                    std::thread::sleep(Duration::from_millis(5));
+                    if socket.send(format!("q BTCUSDT 100 1 101 2 {sequence}").into()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    rig.until_by(&hand, "one answers", |rig| rig.board.venues[1].state() == LinkState::Connected);
+    let now = hand.clock().now();
+    assert_eq!(rig.board.cut_off.since(), None);
+    rig.until_by(&hand, "all tried", |rig| [0, 2].iter().all(|at| attempts(rig)[*at] > before[*at]));
+    assert!(hand.clock().now().since(now) <= 200 * MS, "the others are tried at once");
+}
+
+#[test]
+fn one_venue_alone_that_does_not_answer_is_not_our_line() {
+    let hand = HandClock::new(MonoNs(3600 * SECOND), UnixNs::from_ms(1_700_000_000_000));
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut rig = toys(&hand, &[format!("ws://{gone}/")]);
+    rig.until_by(&hand, "opened", |rig| rig.breaker() == BreakerState::Open);
+    assert_eq!(rig.board.cut_off.since(), None);
+}
+
+#[test]
+fn a_retry_dials_at_once_whatever_breaker_and_backoff_say() {
+    let hand = HandClock::new(MonoNs(3600 * SECOND), UnixNs::from_ms(1_700_000_000_000));
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut rig = toys(&hand, &[format!("ws://{gone}/")]);
+    for venue in [None, Some(VenueId(0))] {
+        rig.until_by(&hand, "opened", |rig| rig.breaker() == BreakerState::Open);
+        let before = rig.board.venues[0].attempts.value();
+        let now = hand.clock().now();
+        rig.switch.retry(venue);
+        rig.until_by(&hand, "tried", |rig| rig.board.venues[0].attempts.value() > before);
+        assert!(hand.clock().now().since(now) <= 100 * MS);
+    }
+}
+
+#[test]
 fn f3_a_refused_connection_is_tried_again() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut rig = Rig::toy(&toy::PLAIN, format!("ws://{gone}/"), None);

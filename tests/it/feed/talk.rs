@@ -289,7 +289,7 @@ fn a_wanted_reconnect_is_down_first_and_nothing_follows() {
     talk.bytes(&[frame("bye\nq BTCUSDT 100 1 101 2 8"), frame("q BTCUSDT 100 1 101 2 9")].concat());
     assert_eq!(talk.events.len(), 2);
     assert_eq!(talk.events[1], FeedEvent::Down(ID, Origin::Own));
-    assert_eq!(talk.feed.end().map(End::wait), Some(Wait::AtOnce));
+    assert_eq!(talk.feed.end().map(|end| end.wait(300)), Some(Wait::AtOnce));
     assert_eq!(talk.heard.last().map(String::as_str), Some("Closed(1000)"));
 }
 
@@ -300,7 +300,7 @@ fn f8_a_refused_upgrade_is_obeyed() {
     talk.bytes(b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n");
     let end = talk.feed.end().unwrap();
     assert_eq!(*end, End::WebSocket(Failure::Refused { status: 429, retry_after: Some(30) }));
-    assert_eq!(end.wait(), Wait::Banned(30 * SECOND));
+    assert_eq!(end.wait(300), Wait::Banned(30 * SECOND));
     let gauges = &talk.board.venues[0];
     assert_eq!((gauges.connects.value(), gauges.disconnects.value(), gauges.consecutive_errors.value()), (0, 0, 1));
 }

@@ -1,0 +1,93 @@
+//! Whether it is our own line that is down, and no venue. Pure: looks at the counters of all feed threads.
+
+use crate::metrics::{LinkState, VenueGauges};
+use crate::time::{MonoNs, SECOND};
+
+/// Venues that were last heard within this time of each other were lost together, in nanoseconds: twice the silence
+/// after which a connection is dead.
+const TOGETHER_NS: u64 = 10 * SECOND;
+/// A venue whose next attempt is further away than this, in nanoseconds, asked us to wait: it is not being tried.
+const TRIED_NS: u64 = 40 * SECOND;
+
+/// Whether no venue that should be connected answers, and at least two of them were lost together: what one venue does is
+/// its own affair, and so is what two do at different times. `books` are the same venues' connections for order books.
+pub fn is_cut_off(venues: &[VenueGauges], books: &[VenueGauges], now: MonoNs) -> bool {
+    let is_tried = |venue: &&VenueGauges| {
+        venue.connections_wanted.value() > 0 && venue.next_attempt.value() <= now.plus(TRIED_NS).0
+    };
+    let is_lost = |venue: &VenueGauges| venue.unanswered.value() > 0 && venue.state() != LinkState::Connected;
+    let tried = venues.iter().filter(is_tried);
+    if !tried.clone().all(is_lost) || books.iter().any(|books| books.state() == LinkState::Connected) {
+        return false;
+    }
+    let last = tried.clone().map(|venue| venue.last_bytes.value()).max().unwrap_or(0);
+    tried.filter(|venue| last - venue.last_bytes.value() <= TOGETHER_NS).count() >= 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: MonoNs = MonoNs(1000 * SECOND);
+
+    /// Venues that were last heard so many seconds ago, all of which are tried and do not answer.
+    fn lost(heard_s_ago: &[u64]) -> Vec<VenueGauges> {
+        let venue = |ago: &u64| {
+            let venue = VenueGauges::default();
+            venue.set_state(LinkState::Backoff, NOW);
+            venue.connections_wanted.set(1);
+            venue.count_failure(Some(false));
+            venue.last_bytes.set(NOW.0 - ago * SECOND);
+            venue
+        };
+        heard_s_ago.iter().map(venue).collect()
+    }
+
+    #[track_caller]
+    fn check(venues: &[VenueGauges], is_ours: bool) {
+        assert_eq!(is_cut_off(venues, &[], NOW), is_ours);
+    }
+
+    #[test]
+    fn all_that_are_lost_together_are_our_own_line_and_one_is_not() {
+        check(&lost(&[7, 8, 9]), true);
+        check(&lost(&[7, 8]), true);
+        check(&lost(&[7]), false);
+        check(&[], false);
+        // The first has been down for an hour by itself; then our line went.
+        check(&lost(&[900, 8, 9]), true);
+        // Two venues that went one after the other, each by itself.
+        check(&lost(&[900, 8]), false);
+    }
+
+    #[test]
+    fn one_that_answers_shows_that_the_line_is_there() {
+        let venues = lost(&[7, 8, 9]);
+        venues[1].count_failure(Some(true));
+        check(&venues, false);
+        let venues = lost(&[7, 8, 9]);
+        venues[2].set_state(LinkState::Connected, NOW);
+        check(&venues, false);
+        let books = VenueGauges::default();
+        books.set_state(LinkState::Connected, NOW);
+        assert!(!is_cut_off(&lost(&[7, 8]), &[books], NOW));
+    }
+
+    #[test]
+    fn a_venue_that_is_not_tried_says_nothing() {
+        let venues = lost(&[7, 8, 900]);
+        venues[2].count_failure(Some(true));
+        venues[2].next_attempt.set(NOW.plus(300 * SECOND).0);
+        check(&venues, true);
+        venues[1].connections_wanted.set(0);
+        check(&venues, false);
+    }
+
+    #[test]
+    fn at_the_start_nothing_that_can_be_reached_is_our_own_line() {
+        let venues = lost(&[1000, 1000, 1000]);
+        check(&venues, true);
+        venues[0].unanswered.set(0);
+        check(&venues, false);
+    }
+}
