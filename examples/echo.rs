@@ -38,7 +38,7 @@ fn serve(mut tcp: TcpStream) -> std::io::Result<()> {
     http::write_switch(&accept, "", &mut reply);
     tcp.write_all(&reply)?;
     reply.clear();
-    let limits = Limits { message_max: 64 << 20, read_buffer: 64 * 1024 };
+    let limits = Limits { message_max: 64 << 20, read_buffer: 64 * 1024, fragments_max: u32::MAX };
     let mut socket = WebSocket::server(limits, &head[length..]);
     loop {
         let open = echo(&mut socket, &mut reply);

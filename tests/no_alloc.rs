@@ -249,7 +249,8 @@ fn the_socket_path_allocates_nothing(venue: &'static dyn Venue) {
     let reply = upgrade_reply(connection.output().expect("a request"), "simulated").expect("an upgrade");
     connection.output().expect("open").clear();
     connection.receive(&reply, clock.now(), &clock, &mut |event| handover.push(event));
-    let mut server = WebSocket::server(Limits { message_max: 1 << 20, read_buffer: 4096 }, b"");
+    let mut server =
+        WebSocket::server(Limits { message_max: 1 << 20, read_buffer: 4096, fragments_max: u32::MAX }, b"");
     let mut side = venue.exchange_side();
     let hall = Hall(natives.iter().map(|n| (n.clone(), state(n.clone(), 0))).collect());
     let mut said = Messages::default();

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::feed::Options;
 use crate::feed::backlog::Backlog;
+use crate::feed::checksums::Checksums;
 use crate::feed::lag::{self, Lag};
 use crate::feed::silence::{Finding, Silence};
 use crate::feed::stamps::Stamps;
@@ -44,6 +45,10 @@ const FIRST_PING_NS: u64 = 5 * SECOND;
 const PING_EVERY_NS: u64 = 15 * SECOND;
 /// WebSocket read buffer in bytes: a burst of quotes, not a snapshot.
 const READ_BUFFER: usize = 16 * 1024;
+/// Fragments of one message. Venues send none, or a few.
+const FRAGMENTS_MAX: u32 = 16_384;
+/// The clock is looked at after so many frames of a turn.
+const FRAMES_PER_LOOK: usize = 16;
 
 /// What a connection is made of.
 pub struct Parts {
@@ -202,6 +207,7 @@ pub struct Connection {
     heard: MonoNs,
     /// Whether the silence since then was answered by a ping of ours.
     pinged: bool,
+    turn: Turn,
     requests: VecDeque<String>,
     request_at: MonoNs,
     keepalive_at: Option<MonoNs>,
@@ -224,6 +230,7 @@ pub struct Connection {
     /// Of the socket that is open, or was last.
     line: LineId,
     bad: BadFrames,
+    checksums: Checksums,
     pongs: Pongs,
     voids: Voids,
     silence: Silence,
@@ -251,12 +258,22 @@ pub struct Connection {
     notice: Option<Notice>,
 }
 
+/// What a connection may read in one turn of its thread, so that it holds up no other.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    frames_left: usize,
+    until: MonoNs,
+    /// Something was left over.
+    is_cut: bool,
+}
+
 /// Our share of sums over the venue's connections.
 #[derive(Clone, Copy, Debug, Default)]
 struct Shown {
     subscribed: u64,
     silent: u64,
     missing: u64,
+    checksums: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -302,6 +319,7 @@ impl Connection {
             phase: Phase::Closed,
             heard: MonoNs(0),
             pinged: false,
+            turn: Turn { frames_left: usize::MAX, until: MonoNs(u64::MAX), is_cut: false },
             requests: VecDeque::new(),
             request_at: MonoNs(0),
             keepalive_at: None,
@@ -316,6 +334,7 @@ impl Connection {
             source: Source::default(),
             line: LineId::NONE,
             bad: BadFrames::default(),
+            checksums: Checksums::default(),
             pongs: Pongs::default(),
             voids,
             silence,
@@ -378,13 +397,15 @@ impl Connection {
     /// # Errors
     /// When `address` is not a WebSocket address.
     pub fn open(&mut self, address: &str, now: MonoNs) -> Result<(), Failure> {
-        let limits = Limits { message_max: self.facts.message_max, read_buffer: READ_BUFFER };
+        let limits =
+            Limits { message_max: self.facts.message_max, read_buffer: READ_BUFFER, fragments_max: FRAGMENTS_MAX };
         self.socket = Some(WebSocket::client(address, limits)?);
         self.end = None;
         self.phase = Phase::Opening(now);
         self.line = LineId::own(self.board.count_line());
         self.heard = now;
         self.pinged = false;
+        self.turn.is_cut = false;
         self.requests.clear();
         self.request_at = now;
         self.keepalive_at = None;
@@ -473,12 +494,46 @@ impl Connection {
         if self.stamps.wants_wall(received) {
             self.read_wall(received, clock);
         }
-        let mut messages = 0;
+        self.resume(clock, events)
+    }
+
+    /// A turn begins, of at most `frames` frames, control frames and fragments included, until the time `until`. What is
+    /// left over waits for [`Self::resume`] in the next one. Without a call there is no limit.
+    pub fn begin_turn(&mut self, frames: usize, until: MonoNs) {
+        self.turn = Turn { frames_left: frames, until, is_cut: false };
+    }
+
+    /// How many of the turn's frames are left; 0 when its time is over.
+    #[must_use]
+    pub const fn frames_left(&self) -> usize {
+        if self.turn.is_cut { 0 } else { self.turn.frames_left }
+    }
+
+    /// Whether frames that were received wait for another turn.
+    #[must_use]
+    pub const fn has_more(&self) -> bool {
+        self.turn.is_cut
+    }
+
+    /// Takes frames that were received, as many as the turn allows. Returns how many messages were in them.
+    pub fn resume(&mut self, clock: &Clock, events: &mut dyn FnMut(FeedEvent)) -> usize {
+        let received = self.heard;
+        let (mut messages, mut looks) = (0, 0);
         while self.end.is_none() {
             let Some(socket) = &mut self.socket else { break };
+            socket.allow(self.turn.frames_left);
             let written = socket.output().len();
-            match socket.next() {
-                Ok(None) => break,
+            let next = socket.next();
+            self.turn.frames_left = socket.frames_left();
+            looks += 1;
+            if looks % FRAMES_PER_LOOK == 0 && self.turn.until < MonoNs(u64::MAX) && clock.now() >= self.turn.until {
+                self.turn.is_cut = true;
+            }
+            match next {
+                Ok(None) => {
+                    self.turn.is_cut = socket.has_input();
+                    break;
+                }
                 Ok(Some(Event::Text(text))) => {
                     messages += 1;
                     self.backlog.decoded(framed(text.len()));
@@ -495,8 +550,17 @@ impl Connection {
                 Ok(Some(Event::Closed(code))) => self.finish(End::Closed(code), events),
                 Err(failure) => self.finish(End::WebSocket(failure), events),
             }
+            if self.turn.is_cut {
+                break;
+            }
         }
-        self.backlog.end_read();
+        if self.end.is_some() {
+            self.turn.is_cut = false;
+        }
+        if !self.turn.is_cut {
+            self.backlog.end_read();
+        }
+        self.gauges().turns_cut.add(u64::from(self.turn.is_cut));
         self.publish_books();
         self.send_requests(received);
         self.check_output(events);
@@ -537,6 +601,9 @@ impl Connection {
         self.keep_alive(now);
         self.miss_prices(now);
         self.find_silent(now, events);
+        if self.checksums.check(now) {
+            self.show();
+        }
         self.send_requests(now);
         self.check_output(events);
     }
@@ -756,6 +823,10 @@ impl Connection {
             Update::Void(instrument, reason) => {
                 if *reason == VoidReason::Halt || self.is_second {
                     self.silence.rests(*instrument);
+                    self.show();
+                }
+                if *reason == VoidReason::Checksum {
+                    self.checksums.failed(*instrument, received);
                     self.show();
                 }
                 if self.is_second {
@@ -1043,6 +1114,7 @@ impl Connection {
                 subscribed: self.acknowledged_count as u64,
                 silent: self.silence.silent() as u64,
                 missing: self.silence.missing() as u64,
+                checksums: self.checksums.flagged() as u64,
             },
             _ => Shown::default(),
         };
@@ -1052,6 +1124,10 @@ impl Connection {
         gauges.missing_pairs.replace(before.missing, now.missing);
         if let (true, Some(one)) = (now.missing > 0, self.silence.missing_one()) {
             gauges.missing_one.set(u64::from(one.0));
+        }
+        gauges.checksum_pairs.replace(before.checksums, now.checksums);
+        if let (true, Some(one)) = (now.checksums > 0, self.checksums.flagged_one()) {
+            gauges.checksum_one.set(u64::from(one.0));
         }
     }
 }

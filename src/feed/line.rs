@@ -4,6 +4,7 @@
 
 use std::io;
 
+use crate::feed::Options;
 use crate::feed::connection::{Connection, End, Parts, Voids};
 use crate::feed::standing::{Standing, Verdict};
 use crate::log;
@@ -177,21 +178,31 @@ impl Line {
         &mut self,
         buffer: &mut [u8],
         clock: &Clock,
-        frames_max: usize,
+        options: &Options,
         events: &mut dyn FnMut(FeedEvent),
     ) -> usize {
         let State::Linked(link) = &mut self.state else {
             self.readable = false;
             return 0;
         };
-        let mut frames = 0;
+        let until = clock.now().plus(options.turn_us.saturating_mul(1000));
+        let was_cut = self.connection.has_more();
+        self.connection.begin_turn(options.frames_per_turn, until);
+        // What an earlier turn left comes first, and keeps the time of its read.
+        let mut frames = if was_cut { self.connection.resume(clock, events) } else { 0 };
         for _ in 0..READS_PER_TURN {
+            if self.connection.end().is_some() || self.connection.frames_left() == 0 {
+                break;
+            }
             match link.read(buffer) {
                 Ok(ReadOutcome::Bytes(length)) => {
                     let received = clock.now();
                     let waiting = if self.connection.wants_waiting(received) { link.waiting() } else { 0 };
                     let bytes = &buffer[..length];
                     frames += self.connection.receive_some(bytes, waiting, received, clock, events).max(1);
+                    if self.connection.has_more() {
+                        break;
+                    }
                     if !self.ending && !link.may_hold_more(length, buffer.len()) {
                         self.readable = false;
                         break;
@@ -208,9 +219,6 @@ impl Line {
                     self.connection.lose(End::Socket("the TLS stream was cut".to_owned()), events);
                 }
                 Err(error) => self.connection.lose(End::Socket(error.to_string()), events),
-            }
-            if self.connection.end().is_some() || frames >= frames_max {
-                break;
             }
         }
         frames

@@ -6,6 +6,7 @@
 //! the ring it neither locks, allocates nor logs.
 
 pub mod backlog;
+pub mod checksums;
 pub mod connection;
 mod cutoff;
 pub mod lag;
@@ -91,8 +92,10 @@ pub struct Options {
     pub backoff_max_ms: u64,
     /// When a venue's address is left alone for a while.
     pub breaker: breaker::Options,
-    /// Messages of one venue in a turn; one read's worth may come on top.
+    /// Frames of one connection in a turn, control frames and fragments included.
     pub frames_per_turn: usize,
+    /// Time of one connection in a turn, in microseconds; what is begun is finished.
+    pub turn_us: u64,
     /// Seed of the jitter; `None` takes one from the clock, so that no two processes wait alike.
     pub seed: Option<u64>,
 }
@@ -111,6 +114,7 @@ impl Default for Options {
             backoff_max_ms: backoff::LONGEST_NS / MS,
             breaker: breaker::Options::default(),
             frames_per_turn: 512,
+            turn_us: 1000,
             seed: None,
         }
     }
@@ -357,7 +361,7 @@ impl Feed {
         let mut work = 0;
         for line in lines.iter_mut().filter(|line| line.readable) {
             let venue = line.id.index();
-            work += line.read(buffer, clock, options.frames_per_turn, &mut |event| {
+            work += line.read(buffer, clock, options, &mut |event| {
                 if let FeedEvent::Quote(quote) = &event
                     && quote.delay == Delay::None
                 {
@@ -589,6 +593,14 @@ impl Feed {
         self.heed_line(now);
         for slot in 0..self.lines.len() {
             let is_wanted = self.is_wanted(slot, now);
+            let Line { standing, state, .. } = &self.lines[slot];
+            if self.seats[*standing].purpose.is_books()
+                && matches!(state, State::Waiting(_))
+                && !self.waits_for_tops(slot)
+            {
+                // Its prices come, so the venue is well.
+                self.standings[*standing].returned(now);
+            }
             let is_due = self.is_due(slot, now);
             let line = &mut self.lines[slot];
             match line.state {
@@ -718,6 +730,7 @@ impl Feed {
             let standing = &self.standings[at];
             let waiting = self.lines.iter().enumerate().filter(|(slot, line)| line.standing == at && busy(*slot));
             let next = waiting.filter_map(|(_, line)| line.next_attempt(standing, now)).min();
+            gauges.held_until.set(standing.not_before().0);
             gauges.next_attempt.set(next.map_or(0, |at| at.0.max(1)));
             gauges.connections_open.set(open);
             gauges.connections_wanted.set(wanted);

@@ -128,13 +128,11 @@ impl Standing {
     #[must_use]
     pub fn ready_at(&self, now: MonoNs) -> MonoNs {
         // A part of the budgets is kept for the venue's return, and for whoever wants to be tried at once.
-        let sixths = match self.failed_at {
-            _ if self.backoff.failures() > 0 || self.is_cut_off => 1,
-            Some(_) if self.returned_at.is_some_and(|at| now.since(at) < RETURN_NS) => 5,
-            Some(at) if now.since(at) < WINDOW_NS => 2,
-            _ => 6,
-        };
-        let budgets = [self.backoff.budget(), &self.budget].map(|budget| budget.paced_at(sixths));
+        let has_failed = self.failed_at.is_some_and(|at| now.since(at) < WINDOW_NS);
+        let has_returned = self.returned_at.is_some_and(|at| now.since(at) < RETURN_NS);
+        let is_paced = self.is_cut_off || ((self.backoff.failures() > 0 || has_failed) && !has_returned);
+        let at = |budget: &Budget| if is_paced { budget.paced_at() } else { budget.free_at() };
+        let budgets = [at(self.backoff.budget()), at(&self.budget)];
         budgets.into_iter().fold(self.not_before.max(self.breaker.ready_at()), Ord::max)
     }
 
@@ -168,11 +166,16 @@ impl Standing {
 
     /// A connection gives prices, and still does some time later: the next failure is a first one.
     pub fn good(&mut self, now: MonoNs) {
+        self.returned(now);
+        self.breaker.succeeded();
+        self.backoff.flowed();
+    }
+
+    /// The venue is well again, as far as others of us know: what failed may use the reserve of the budgets for a while.
+    pub fn returned(&mut self, now: MonoNs) {
         if self.backoff.failures() > 0 && self.returned_at.is_none_or(|at| now.since(at) >= WINDOW_NS) {
             self.returned_at = Some(now);
         }
-        self.breaker.succeeded();
-        self.backoff.flowed();
     }
 
     /// Whether no venue answers, this one among them: then failures are this machine's, and forgiven.
@@ -396,7 +399,9 @@ mod tests {
                     longest = [longest[0].max(first), longest[1].max(last)];
                     let name = venue.facts().name;
                     assert!(first <= 30 * SECOND, "{name}, {mode}, seed {seed}: {} ms", first / MS);
-                    assert!(last <= 50 * SECOND, "{name}, {mode}, seed {seed}: all in {} ms", last / MS);
+                    // Lines that are lost again and again share what the venue allows.
+                    let most = if mode == "well for seven seconds" { 90 } else { 35 };
+                    assert!(last <= most * SECOND, "{name}, {mode}, seed {seed}: all in {} ms", last / MS);
                     assert!(most_in(&run.attempts, WINDOW_NS) <= ATTEMPTS_MAX, "{name}, {mode}");
                     let most = (connects.count as usize / 2).max(1);
                     assert!(most_in(&run.attempts, connects.per_ms * MS) <= most, "{name}, {mode}");
@@ -423,8 +428,13 @@ mod tests {
                     assert!(most_in(&attempts, WINDOW_NS) <= ATTEMPTS_MAX, "{name} with {lines} lines, {mode}");
                     let gaps = attempts.windows(2).map(|pair| pair[1].since(pair[0])).max().unwrap_or(u64::MAX);
                     // Twenty lines may be more than a venue allows.
-                    let is_dark = lines <= 3 && gaps > 30 * SECOND;
-                    assert!(!is_dark, "{name} with {lines} lines, {mode}: no attempt for {} s", gaps / SECOND);
+                    let most =
+                        [(1, 30 * SECOND), (3, 40 * SECOND), (20, u64::MAX)].into_iter().find(|it| it.0 == lines);
+                    assert!(
+                        most.is_some_and(|(_, most)| gaps <= most),
+                        "{name} with {lines} lines, {mode}: no attempt for {} s",
+                        gaps / SECOND
+                    );
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use rustc_hash::FxHashMap;
 
-use crate::protocol::admin::{SetWish, Told};
+use crate::protocol::admin::{RetryWish, SetWish, Told};
 use crate::stage::Alarm;
 use crate::time::{MonoNs, SECOND};
 
@@ -15,6 +15,8 @@ use crate::time::{MonoNs, SECOND};
 pub const RELOAD_PATH: &str = "/api/admin/reload";
 /// Path of the call that changes the set.
 pub const SET_PATH: &str = "/api/admin/set";
+/// Path of the call that has venues tried again at once.
+pub const RETRY_PATH: &str = "/api/admin/retry";
 /// Largest body of an admin call in bytes.
 pub const BODY_MAX: usize = 64 * 1024;
 /// Calls that may wait for their turn.
@@ -27,6 +29,8 @@ pub enum Wish {
     Reload,
     /// Names that come and go.
     Set(SetWish),
+    /// Try these exchanges at once.
+    Retry(RetryWish),
 }
 
 /// One call.

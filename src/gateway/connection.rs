@@ -347,7 +347,9 @@ impl Connection {
 }
 
 fn limits(options: &Options) -> websocket::Limits {
-    websocket::Limits { message_max: options.message_max, read_buffer: options.read_buffer }
+    // Fragments are counted here, beside lengths.
+    let fragments_max = u32::MAX;
+    websocket::Limits { message_max: options.message_max, read_buffer: options.read_buffer, fragments_max }
 }
 
 /// Why, as JSON; only the head of it for HEAD.

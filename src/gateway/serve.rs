@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use super::*;
-use crate::gateway::admin::{RELOAD_PATH, Refused, Ticket, Wish};
+use crate::gateway::admin::{RELOAD_PATH, RETRY_PATH, Refused, Ticket, Wish};
 use crate::gateway::desk::{Crowded, Wish as Subscription};
 use crate::gateway::shelf::Watch;
 use crate::matrix::books::LEVELS_MAX;
@@ -138,6 +138,9 @@ impl Gateway {
         })?;
         let wish = match request.path.as_str() {
             RELOAD_PATH => Wish::Reload,
+            RETRY_PATH => {
+                Wish::Retry(protocol::admin::parse_retry(&request.body).map_err(|why| (400, why, "".into()))?)
+            }
             _ => Wish::Set(protocol::admin::parse(&request.body).map_err(|why| (400, why, "".into()))?),
         };
         let is_dry = http::query_value(&request.query, "dry").is_some_and(|v| v == "1" || v == "true");

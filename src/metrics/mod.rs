@@ -206,6 +206,12 @@ pub struct VenueGauges {
     pub unanswered: Gauge,
     /// When the next attempt will be, [`MonoNs`]; 0 while none is waited for.
     pub next_attempt: Gauge,
+    /// Until when the venue asked us to wait, [`MonoNs`]; 0: it never did.
+    pub held_until: Gauge,
+    /// Instruments whose checksum failed again and again,
+    pub checksum_pairs: Gauge,
+    /// and one of those, by its index in the directory; not to be believed while there are none.
+    pub checksum_one: Gauge,
     /// When the connection was opened; 0 while it is not.
     pub connected_since: Gauge,
     /// When the last bytes came from the venue, [`MonoNs`]; 0 before the first.
@@ -214,6 +220,8 @@ pub struct VenueGauges {
     pub bytes: Counter,
     /// Messages read.
     pub frames: Counter,
+    /// Turns that were over before all that had been read from the socket was decoded.
+    pub turns_cut: Counter,
     /// Messages of channels that are not used.
     pub frames_unused: Counter,
     /// Tops of book decoded.
@@ -480,6 +488,20 @@ pub struct ReloadGauges {
     pub refused: Counter,
     /// 1 when the last one was refused.
     pub is_refused: Gauge,
+    mistakes: ArcSwapOption<Vec<String>>,
+}
+
+impl ReloadGauges {
+    /// What is wrong with the file as it was last read; `None` when it could be used.
+    #[must_use]
+    pub fn mistakes(&self) -> Option<Arc<Vec<String>>> {
+        self.mistakes.load_full()
+    }
+
+    /// Remembers what is wrong with the file; nothing: it could be used.
+    pub fn set_mistakes(&self, mistakes: &[String]) {
+        self.mistakes.store((!mistakes.is_empty()).then(|| Arc::new(mistakes.to_vec())));
+    }
 }
 
 /// All counters and gauges of the process.

@@ -12,11 +12,14 @@ pub const LONGEST_NS: u64 = 15 * SECOND;
 pub const ATTEMPTS_MAX: usize = 60;
 /// The span that [`ATTEMPTS_MAX`] is about.
 pub const WINDOW_NS: u64 = 300 * SECOND;
-/// Time between two attempts, from begin to begin, once the part of a budget is spent that failures may have. What is
-/// left of the budget is for the venue's return.
+/// A budget of at most this span is whole again soon.
+const MINUTE_NS: u64 = 60 * SECOND;
+/// The longest time between two attempts, from begin to begin, that is left to [`Budget::paced_at`].
 pub const PACE_NS: u64 = 15 * SECOND;
 /// Rest after HTTP 429 without `Retry-After`, in nanoseconds.
 const TOO_MANY_NS: u64 = 60 * SECOND;
+/// Pauses up to this long double whatever the time that a failure has lasted, in nanoseconds.
+const SHORT_NS: u64 = SECOND;
 /// A venue that asks for a longer wait gets this one, in nanoseconds.
 const ASKED_MAX_NS: u64 = 3600 * SECOND;
 /// Longest jitter on top of a wait that the venue stated, in nanoseconds.
@@ -56,34 +59,36 @@ pub struct Budget {
     /// Times of the last ones, a ring; `None` where there was none yet.
     times: Box<[Option<MonoNs>]>,
     oldest: usize,
+    paced_at: MonoNs,
 }
 
 impl Budget {
     /// `count` in any `span_ns`, none of them spent; a `count` of 0 is taken as 1.
     #[must_use]
     pub fn new(count: usize, span_ns: u64) -> Self {
-        Self { span_ns, times: vec![None; count.max(1)].into(), oldest: 0 }
+        Self { span_ns, times: vec![None; count.max(1)].into(), oldest: 0, paced_at: MonoNs(0) }
     }
 
     /// One happens now. Not before [`Self::free_at`].
     pub fn spend(&mut self, now: MonoNs) {
         self.times[self.oldest] = Some(now);
         self.oldest = (self.oldest + 1) % self.times.len();
+        let at = |spent| now.plus(self.gap_ns(spent)).max(self.spent_at_most(spent));
+        self.paced_at = (0..self.times.len()).map(at).min().unwrap_or(now);
     }
 
     /// When the next may happen.
     #[must_use]
     pub fn free_at(&self) -> MonoNs {
-        self.last_but(self.times.len() - 1).map_or(MonoNs(0), |at| at.plus(self.span_ns))
+        self.spent_at_most(self.times.len() - 1)
     }
 
-    /// When the next may happen that shall leave a reserve: once so many sixths of the budget are spent, one each
-    /// [`PACE_NS`].
+    /// When the next may happen that shall leave a reserve: at once while a third of the budget is not spent (half, when
+    /// it is one of a minute), then after
+    /// gaps that grow up to [`PACE_NS`] when two thirds are.
     #[must_use]
-    pub fn paced_at(&self, sixths: usize) -> MonoNs {
-        let burst = (self.times.len() * sixths / 6).max(1);
-        let (Some(last), Some(first)) = (self.last_but(0), self.last_but(burst - 1)) else { return self.free_at() };
-        first.plus(self.span_ns).min(last.plus(PACE_NS)).max(self.free_at())
+    pub const fn paced_at(&self) -> MonoNs {
+        self.paced_at
     }
 
     /// Half of what may be spent before time gives it back; `None` where that is soon.
@@ -92,10 +97,19 @@ impl Budget {
         (self.span_ns > PACE_NS).then_some((self.times.len() / 2).max(1))
     }
 
-    /// The time of the one before the last `n`.
-    fn last_but(&self, n: usize) -> Option<MonoNs> {
+    /// The gap before the next when `spent` are.
+    fn gap_ns(&self, spent: usize) -> u64 {
         let count = self.times.len();
-        self.times[(self.oldest + count - 1 - n) % count]
+        let at_once = (count / if self.span_ns <= MINUTE_NS { 2 } else { 3 }).max(1);
+        let over = (spent + 1).saturating_sub(at_once) as u64;
+        (2 * PACE_NS * over / (count - at_once).max(1) as u64).min(PACE_NS)
+    }
+
+    /// When no more than the last `spent` are within the span.
+    fn spent_at_most(&self, spent: usize) -> MonoNs {
+        let count = self.times.len();
+        let last_but = self.times[(self.oldest + count - 1 - spent) % count];
+        last_but.map_or(MonoNs(0), |at| at.plus(self.span_ns))
     }
 }
 
@@ -106,6 +120,8 @@ pub struct Backoff {
     first_ns: u64,
     longest_ns: u64,
     failures: u32,
+    /// When the first of these was.
+    failing_since: MonoNs,
     /// Whether an attempt was made since the last failure was counted.
     tried: bool,
     attempts: Budget,
@@ -117,7 +133,15 @@ impl Backoff {
     #[must_use]
     pub fn new(seed: u64, first_ns: u64, longest_ns: u64) -> Self {
         let attempts = Budget::new(ATTEMPTS_MAX, WINDOW_NS);
-        Self { random: XorShift::new(seed), first_ns, longest_ns, failures: 0, tried: false, attempts }
+        Self {
+            random: XorShift::new(seed),
+            first_ns,
+            longest_ns,
+            failures: 0,
+            failing_since: MonoNs(0),
+            tried: false,
+            attempts,
+        }
     }
 
     /// An attempt begins now. Not before the time that [`Self::failed`] gave, nor before [`Self::free_at`].
@@ -150,7 +174,13 @@ impl Backoff {
 
     /// The attempt failed or the connection is lost: when to try again.
     pub fn failed(&mut self, now: MonoNs, wait: Wait) -> MonoNs {
-        let ceiling = self.first_ns.saturating_mul(1 << self.failures.min(20)).min(self.longest_ns);
+        if self.failures == 0 {
+            self.failing_since = now;
+        }
+        // No longer than it has been failing: after a short interruption it is back soon.
+        let lasted = now.since(self.failing_since).max(SHORT_NS);
+        let doubled = self.first_ns.saturating_mul(1 << self.failures.min(20));
+        let ceiling = doubled.min(lasted.max(self.first_ns)).min(self.longest_ns);
         let usual = self.random.below(ceiling.saturating_add(1));
         let wait_ns = match wait {
             Wait::AtOnce if self.failures == 0 => 0,
@@ -199,9 +229,11 @@ mod tests {
         let mut longest = [0; 12];
         for seed in 0..500 {
             let mut backoff = new(seed);
-            for longest in &mut longest {
-                backoff.attempt(MonoNs(0));
-                *longest = backoff.failed(MonoNs(0), Wait::Usual).0.max(*longest);
+            for (n, longest) in longest.iter_mut().enumerate() {
+                // It has been failing for long.
+                let now = MonoNs(n as u64 * 3600 * SECOND);
+                backoff.attempt(now);
+                *longest = backoff.failed(now, Wait::Usual).since(now).max(*longest);
             }
             backoff.flowed();
             assert!(backoff.failed(MonoNs(0), Wait::Usual).0 <= FIRST_NS, "data flowed, yet it waits long");
@@ -209,6 +241,19 @@ mod tests {
         for (n, longest) in longest.into_iter().enumerate() {
             let ceiling = (FIRST_NS << n).min(LONGEST_NS);
             assert!(longest <= ceiling && longest > ceiling * 9 / 10, "wait {n}: {longest} of {ceiling}");
+        }
+    }
+
+    #[test]
+    fn after_a_short_interruption_no_pause_is_longer_than_it_was() {
+        for seed in 0..200 {
+            let (mut backoff, mut now) = (new(seed), MonoNs(SECOND));
+            while now < MonoNs(60 * SECOND) {
+                backoff.attempt(now);
+                let next = backoff.failed(now, Wait::Usual);
+                assert!(next.since(now) <= now.0.max(SECOND), "{} after {}", next.since(now), now.0);
+                now = next.plus(MS);
+            }
         }
     }
 
@@ -266,17 +311,19 @@ mod tests {
 
     #[test]
     fn a_paced_budget_keeps_a_reserve() {
-        let mut budget = Budget::new(ATTEMPTS_MAX, WINDOW_NS);
-        let (mut now, mut times) = (MonoNs(SECOND), Vec::new());
-        while now < MonoNs(3600 * SECOND) {
-            now = budget.paced_at(1).max(now.plus(MS));
-            budget.spend(now);
-            times.push(now);
+        for (count, span_s, left) in [(60, 300, 8), (10, 60, 1), (15, 60, 3)] {
+            let mut budget = Budget::new(count, span_s * SECOND);
+            let (mut now, mut times) = (MonoNs(SECOND), Vec::new());
+            while now < MonoNs(3600 * SECOND) {
+                now = budget.paced_at().max(now.plus(MS));
+                budget.spend(now);
+                times.push(now);
+            }
+            let within = |at: usize| times[at..].iter().take_while(|t| t.since(times[at]) < span_s * SECOND).count();
+            let most = (0..times.len()).map(within).max().unwrap();
+            assert!(count - most >= left, "{} of {count} are left", count - most);
+            assert!(times.windows(2).all(|pair| pair[1].since(pair[0]) <= PACE_NS));
         }
-        let most = (0..times.len()).map(|at| times[at..].iter().take_while(|t| t.since(times[at]) < WINDOW_NS).count());
-        assert_eq!(most.max(), Some(ATTEMPTS_MAX / 6 + 19), "a sixth at once, then one each 15 s");
-        assert!(times.windows(2).all(|pair| pair[1].since(pair[0]) <= PACE_NS));
-        assert!(budget.free_at() <= now, "there is always one left");
     }
 
     #[test]

@@ -27,6 +27,34 @@ pub struct VenuesWish {
     pub remove: Vec<String>,
 }
 
+/// The body of `POST /api/admin/retry`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetryWish {
+    /// The exchange; `None`: all of them.
+    pub exchange: Option<String>,
+}
+
+/// Reads the body of `POST /api/admin/retry`; an empty one asks for all exchanges.
+///
+/// # Errors
+/// What is wrong with it, for whoever sent it.
+pub fn parse_retry(body: &[u8]) -> Result<RetryWish, String> {
+    if body.trim_ascii().is_empty() {
+        return Ok(RetryWish::default());
+    }
+    serde_json::from_slice(body).map_err(|why| format!("not what was expected: {why}"))
+}
+
+/// Exchanges that an admin call has tried again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Retried {
+    /// Those that are dialled now.
+    pub dialled: Vec<String>,
+    /// Those that asked us to wait, and are left alone until then.
+    pub held: Vec<String>,
+}
+
 /// Reads the body of `POST /api/admin/set`.
 ///
 /// # Errors
@@ -52,6 +80,8 @@ pub struct Told {
     pub added: Vec<(String, String, String)>,
     /// And that went.
     pub removed: Vec<(String, String, String)>,
+    /// What was tried again, where that was asked for.
+    pub retried: Option<Retried>,
     /// What is wrong; then nothing was changed.
     pub mistakes: Vec<String>,
 }
@@ -77,6 +107,11 @@ impl Told {
         object(|root| {
             if !self.mistakes.is_empty() {
                 root.text("error", "Nothing was changed").texts("mistakes", &self.mistakes);
+                return;
+            }
+            if let Some(retried) = &self.retried {
+                root.boolean("dry", self.is_dry);
+                root.texts("dialled", &retried.dialled).texts("held", &retried.held);
                 return;
             }
             root.boolean("changed", self.is_change()).boolean("dry", self.is_dry);
@@ -105,6 +140,18 @@ mod tests {
         {
             assert!(parse(wrong.as_bytes()).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_retry_is_of_one_exchange_or_of_all() {
+        assert_eq!(parse_retry(b" \n"), Ok(RetryWish { exchange: None }));
+        assert_eq!(parse_retry(b"{}"), Ok(RetryWish { exchange: None }));
+        assert_eq!(parse_retry(br#"{"exchange":"okx"}"#), Ok(RetryWish { exchange: Some("okx".into()) }));
+        assert!(parse_retry(br#"{"exchanges":["okx"]}"#).is_err() && parse_retry(b"okx").is_err());
+        let retried = Retried { dialled: vec!["okx".into()], held: vec!["kraken".into()] };
+        let told = Told { retried: Some(retried), ..Told::default() };
+        let text = String::from_utf8(told.text()).unwrap();
+        assert_eq!(text.trim_end(), r#"{"dry":false,"dialled":["okx"],"held":["kraken"]}"#);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use crate::market::book::BookVoid;
 use crate::market::quote::{Origin, Source};
-use crate::market::{Directory, InstrumentId};
+use crate::market::{Directory, InstrumentId, VenueId};
 use crate::metrics::cluster::{ClusterBoard, RedisState, Role};
 use crate::metrics::{Board, BreakerGauges, BreakerState, DECODE_REASONS, LinkState, VenueGauges};
 use crate::protocol::report::sum;
@@ -119,11 +119,12 @@ struct Leadership {
 }
 
 impl Health<'_> {
-    /// `degraded` while no price is fresh, or none of the fresh ones was pushed; `at_capacity` above four fifths of
-    /// the streams; else `healthy`. A venue that is lost among others is an alert.
+    /// `degraded` while no price is fresh, none of the fresh ones was pushed, an exchange gives no fresh price, or a
+    /// circuit breaker is open; `at_capacity` above four fifths of the streams; else `healthy`.
     #[must_use]
     pub fn status(&self) -> &'static str {
-        if !self.best().is_some_and(Origin::is_pushed) {
+        let is_lost = |at: usize| self.is_missing(at) || self.has_open_breaker(at);
+        if !self.best().is_some_and(Origin::is_pushed) || self.on().any(is_lost) {
             DEGRADED
         } else if self.streams() > self.streams_high() {
             "at_capacity"
@@ -183,30 +184,59 @@ impl Health<'_> {
         self.known.get(at).copied().unwrap_or_default()
     }
 
+    /// Whether the venue at `at` quotes something, and gives no fresh price of any of it.
+    fn is_missing(&self, at: usize) -> bool {
+        self.known(at).fresh == 0 && self.directory.quoted_by(VenueId(at as u16)).next().is_some()
+    }
+
+    fn has_open_breaker(&self, at: usize) -> bool {
+        self.board.venues[at].breaker.state() == BreakerState::Open
+    }
+
+    /// Names of the venues for which `holds`.
+    fn names(&self, holds: impl Fn(usize) -> bool) -> String {
+        let venues = self.directory.venues();
+        self.on().filter(|at| holds(*at)).map(|at| venues[at].name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
     /// What is wrong, in words.
     #[must_use]
     pub fn alerts(&self) -> Vec<String> {
         let mut alerts = Vec::new();
+        if let Some(since) = self.board.cut_off.since() {
+            let seconds = self.now.since(since) / SECOND;
+            alerts.push(format!(
+                "No exchange answers for {seconds} s: the network line of this machine seems to be down"
+            ));
+        }
         match self.best() {
             None => alerts.push("No fresh price from any exchange".to_owned()),
             Some(best) if !best.is_pushed() => {
-                alerts.push(format!("Prices are only those of level {}", best.word()));
+                let names = self.names(|at| self.known(at).level.is_some());
+                alerts.push(format!("Prices are only those of level {}: {names}", best.word()));
             }
             Some(_) => {}
         }
-        if self.gauges().any(|venue| venue.breaker.state() == BreakerState::Open) {
-            alerts.push("WebSocket circuit breaker is OPEN".to_owned());
+        if self.on().any(|at| self.has_open_breaker(at)) {
+            let names = self.names(|at| self.has_open_breaker(at));
+            alerts.push(format!("WebSocket circuit breaker is OPEN: {names}"));
         }
         for at in self.on() {
             alerts.extend(self.venue_alert(at));
             alerts.extend(self.lines_alert(at));
             alerts.extend(self.missing_alert(at));
+            alerts.extend(self.checksum_alert(at));
             alerts.extend(self.old_alert(at));
             alerts.extend(self.books_alert(at));
         }
         alerts.extend(self.clock_alert());
         if self.errors() > 3 {
-            alerts.push(format!("High error rate: {} consecutive errors", self.errors()));
+            let names = self.names(|at| self.board.venues[at].consecutive_errors.value() > 3);
+            alerts.push(format!("High error rate: {} consecutive errors: {names}", self.errors()));
+        }
+        if let Some(mistakes) = self.board.reload.mistakes() {
+            let first = mistakes.first().map_or("", String::as_str);
+            alerts.push(format!("The configuration file was refused: {first}{}", and_more(mistakes.len() as u64)));
         }
         if let Some(cluster) = &self.board.cluster
             && cluster.redis() != RedisState::Joined
@@ -229,6 +259,7 @@ impl Health<'_> {
     fn venue_alert(&self, at: usize) -> Option<String> {
         let (name, gauges) = (&self.directory.venues()[at].name, &self.board.venues[at]);
         match gauges.state() {
+            LinkState::Connected if self.is_missing(at) => Some(format!("Exchange {name} gives no fresh price")),
             LinkState::Connected => None,
             // Another instance is connected, so its prices are what counts.
             LinkState::Standby if self.known(at).fresh > 0 => None,
@@ -238,22 +269,43 @@ impl Health<'_> {
             }),
             state => {
                 let why = gauges.last_error().map(|text| format!(": {text}")).unwrap_or_default();
-                let breaker = match gauges.breaker.until.value() {
-                    until if until > self.now.0 => {
-                        format!(" (circuit breaker open for {} s)", (until - self.now.0).div_ceil(SECOND))
-                    }
-                    _ => String::new(),
-                };
-                Some(format!("Exchange {name} is {}{why}{breaker}", state.word()))
+                Some(format!("Exchange {name} is {}{why}{}", state.word(), self.next(gauges)))
             }
         }
+    }
+
+    /// When a connection that is lost will be tried again, in brackets; nothing while it is being tried.
+    fn next(&self, gauges: &VenueGauges) -> String {
+        let in_s = match gauges.next_attempt.value() {
+            0 => None,
+            at => Some(format!("next attempt in {} s", MonoNs(at).since(self.now).div_ceil(SECOND))),
+        };
+        let breaker = (gauges.breaker.state() == BreakerState::Open).then(|| "circuit breaker open".to_owned());
+        let parts: Vec<String> = breaker.into_iter().chain(in_s).collect();
+        if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
     }
 
     /// Some of the venue's connections are there, and not all.
     fn lines_alert(&self, at: usize) -> Option<String> {
         let (name, gauges) = (&self.directory.venues()[at].name, &self.board.venues[at]);
         let (open, wanted) = (gauges.connections_open.value(), gauges.connections_wanted.value());
-        (open > 0 && open < wanted).then(|| format!("Exchange {name} has {open} of {wanted} connections"))
+        (open > 0 && open < wanted)
+            .then(|| format!("Exchange {name} has {open} of {wanted} connections{}", self.next(gauges)))
+    }
+
+    /// Pairs whose checksum fails again and again: their books are not what the venue means.
+    fn checksum_alert(&self, at: usize) -> Option<String> {
+        let name = &self.directory.venues()[at].name;
+        let gauges = [&self.board.venues[at], &self.board.books[at]];
+        let count: u64 = gauges.iter().map(|gauges| gauges.checksum_pairs.value()).sum();
+        let one = gauges.iter().find(|gauges| gauges.checksum_pairs.value() > 0)?.checksum_one.value();
+        let symbol = self.symbol(one);
+        Some(format!("Checksum fails again and again: {name} {symbol}{}", and_more(count)))
+    }
+
+    /// The instrument at `index` of the directory.
+    fn symbol(&self, index: u64) -> &str {
+        self.directory.instruments().get(index as usize).map_or("", String::as_str)
     }
 
     /// Pairs that were asked for and never came.
@@ -263,9 +315,8 @@ impl Health<'_> {
         if count == 0 {
             return None;
         }
-        let one = self.directory.instruments().get(gauges.missing_one.value() as usize).map_or("", String::as_str);
-        let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
-        Some(format!("Not subscribed: {name} {one} gives no price{others}"))
+        let one = self.symbol(gauges.missing_one.value());
+        Some(format!("Not subscribed: {name} {one} gives no price{}", and_more(count)))
     }
 
     /// The order books of a venue whose prices come do not come. Prices and alerts need none of them, so that this
@@ -273,23 +324,36 @@ impl Health<'_> {
     fn books_alert(&self, at: usize) -> Option<String> {
         let (name, gauges) = (&self.directory.venues()[at].name, &self.board.books[at]);
         let is_wanted = self.books(at).wanted > 0 && self.board.venues[at].state() == LinkState::Connected;
-        if !is_wanted || gauges.state() == LinkState::Connected {
-            return None;
+        let (open, wanted) = (gauges.connections_open.value(), gauges.connections_wanted.value());
+        let missing = gauges.missing_pairs.value();
+        if !is_wanted {
+            None
+        } else if gauges.state() != LinkState::Connected {
+            let why = gauges.last_error().map(|text| format!(": {text}")).unwrap_or_default();
+            Some(format!("Order books of {name} are {}{why}{}", gauges.state().word(), self.next(gauges)))
+        } else if open > 0 && open < wanted {
+            Some(format!("Order books of {name} have {open} of {wanted} connections{}", self.next(gauges)))
+        } else if missing > 0 {
+            let one = self.symbol(gauges.missing_one.value());
+            Some(format!("Not subscribed: the order book of {name} {one} does not come{}", and_more(missing)))
+        } else {
+            None
         }
-        let why = gauges.last_error().map(|text| format!(": {text}")).unwrap_or_default();
-        Some(format!("Order books of {name} are {}{why}", gauges.state().word()))
     }
 
     /// Our wall clock against those of the venues: of one of them nothing is said, of most of them this machine is wrong.
     fn clock_alert(&self) -> Option<String> {
-        let mut offsets: Vec<i64> = self.gauges().filter_map(|v| Some(v.clock.value()?.0)).collect();
+        let offset = |at: usize| self.board.venues[at].clock.value();
+        let mut offsets: Vec<i64> = self.on().filter_map(|at| Some(offset(at)?.0)).collect();
         offsets.sort_unstable();
         let median = *offsets.get(offsets.len() / 2)?;
         if offsets.len() < 2 || median.unsigned_abs() < CLOCK_WRONG_NS {
             return None;
         }
         let (seconds, word) = (median.unsigned_abs() as f64 / 1e9, if median > 0 { "ahead of" } else { "behind" });
-        Some(format!("Clock suspect: this machine is {seconds:.1} s {word} {} exchanges", offsets.len()))
+        let is_off = |at: usize| offset(at).is_some_and(|(ns, _)| ns.unsigned_abs() >= CLOCK_WRONG_NS);
+        let (count, names) = (offsets.len(), self.names(is_off));
+        Some(format!("Clock suspect: this machine is {seconds:.1} s {word} {count} exchanges: {names}"))
     }
 
     /// Prices that nobody has heard of for long, though the way to them is there.
@@ -300,8 +364,7 @@ impl Health<'_> {
             return None;
         }
         let (venue, symbol) = (&self.directory.venues()[at].name, self.directory.symbol(known.oldest));
-        let others = if known.old > 1 { format!(" and {} more", known.old - 1) } else { String::new() };
-        let seconds = known.oldest_ns / SECOND;
+        let (seconds, others) = (known.oldest_ns / SECOND, and_more(known.old));
         Some(format!("Price stale for more than 1 minute: {venue} {symbol} ({seconds} s){others}"))
     }
 
@@ -346,6 +409,7 @@ impl Health<'_> {
             root.texts("alerts", self.alerts());
             array(self.on(), root.key("venues"), |at, out| self.venue(at, out));
             root.text("level", self.level());
+            self.line(root);
             self.cluster(root);
         })
     }
@@ -475,6 +539,10 @@ impl Health<'_> {
     pub(super) fn standing(&self, at: usize, o: &mut Object<'_>) {
         self.venue_books(at, o);
         o.text("level", self.known(at).level());
+        match self.board.venues[at].next_attempt.value() {
+            0 => o.null("nextAttemptMs"),
+            next => o.integer("nextAttemptMs", MonoNs(next).since(self.now) / MS),
+        };
         o.object("circuitBreaker", |o| self.whole_breaker(o, &self.board.venues[at].breaker));
         let Some(cluster) = &self.board.cluster else { return };
         let Some(venue) = cluster.venues.get(at) else { return };
@@ -532,6 +600,14 @@ impl Health<'_> {
         });
     }
 
+    /// The member `ownLineDownMs`: for how long no exchange has answered, `null` while one does.
+    pub(super) fn line(&self, root: &mut Object<'_>) {
+        match self.board.cut_off.since() {
+            Some(since) => root.integer("ownLineDownMs", self.now.since(since) / MS),
+            None => root.null("ownLineDownMs"),
+        };
+    }
+
     /// The member `cluster`: `null` without one.
     pub(super) fn cluster(&self, root: &mut Object<'_>) {
         match &self.board.cluster {
@@ -556,6 +632,11 @@ impl Health<'_> {
         let leads = self.directory.venues_on().filter(|(id, _)| cluster.role(id.index()) == Role::Leader);
         o.texts("leads", leads.map(|(_, venue)| &venue.name));
     }
+}
+
+/// ` and n more`, where `count` are meant and one was named.
+fn and_more(count: u64) -> String {
+    if count > 1 { format!(" and {} more", count - 1) } else { String::new() }
 }
 
 /// Nanoseconds as milliseconds with three decimals.
@@ -669,9 +750,48 @@ mod tests {
         let mut case = Case::new();
         case.check("healthy", true, "websocket", &[]);
         case.known[0] = Known::default();
-        case.check("healthy", true, "websocket", &[]);
+        let binance = "Exchange binance gives no fresh price";
+        case.check("degraded", true, "websocket", &[binance]);
         case.known[1] = Known::default();
-        case.check("degraded", false, "degraded", &["No fresh price from any exchange"]);
+        let all = ["No fresh price from any exchange", binance, "Exchange okx gives no fresh price"];
+        case.check("degraded", false, "degraded", &all);
+    }
+
+    #[test]
+    fn one_of_three_venues_left_is_degraded_and_the_others_are_named() {
+        let mut case = Case::new();
+        for (at, why) in [(0, "connect: refused"), (1, "silent")] {
+            case.known[at] = Known::default();
+            case.board.venues[at].set_state(LinkState::Backoff, NOW);
+            case.board.venues[at].set_last_error(why);
+        }
+        case.board.venues[1].next_attempt.set(NOW.0 + 2500 * MS);
+        case.known[0] = fresh(Origin::Own);
+        case.board.venues[0].set_state(LinkState::Connected, NOW);
+        case.check("degraded", true, "websocket", &["Exchange okx is reconnecting: silent (next attempt in 3 s)"]);
+        assert_eq!(case.value()["venues"][1]["nextAttemptMs"], 2500);
+        assert_eq!(case.value()["venues"][0]["nextAttemptMs"], Value::Null);
+    }
+
+    #[test]
+    fn our_own_line_a_refused_file_and_checksums_are_told() {
+        let case = Case::new();
+        case.board.cut_off.begin(MonoNs(NOW.0 - 31 * SECOND));
+        case.board.reload.set_mistakes(&["a.toml:3: no".to_owned(), "a.toml:4: no".to_owned()]);
+        case.board.venues[0].checksum_pairs.set(1);
+        case.board.books[1].checksum_pairs.set(2);
+        case.board.books[1].checksum_one.set(1);
+        let alerts = [
+            "No exchange answers for 31 s: the network line of this machine seems to be down",
+            "Checksum fails again and again: binance BTC/USDT",
+            "Checksum fails again and again: okx ETH/USDT and 1 more",
+            "The configuration file was refused: a.toml:3: no and 1 more",
+        ];
+        case.check("healthy", true, "websocket", &alerts);
+        assert_eq!(case.value()["ownLineDownMs"], 31_000);
+        case.board.reload.set_mistakes(&[]);
+        case.board.cut_off.end();
+        assert_eq!(case.health().alerts(), alerts[1..3]);
     }
 
     #[test]
@@ -680,11 +800,13 @@ mod tests {
         case.known = vec![fresh(Origin::Redis), fresh(Origin::Shared)];
         case.check("healthy", true, "shared", &[]);
         case.known[1] = Known::default();
-        case.check("degraded", true, "redis_cache", &["Prices are only those of level redis_cache"]);
+        let okx = "Exchange okx gives no fresh price";
+        case.check("degraded", true, "redis_cache", &["Prices are only those of level redis_cache: binance", okx]);
         case.known[0] = Known::default();
         case.known[0].add(InstrumentId(0), Origin::Disk, 90 * SECOND, false, true);
         let old = "Price stale for more than 1 minute: binance BTC/USDT (90 s)";
-        case.check("degraded", false, "local_cache", &["No fresh price from any exchange", old]);
+        let binance = "Exchange binance gives no fresh price";
+        case.check("degraded", false, "local_cache", &["No fresh price from any exchange", binance, old, okx]);
     }
 
     #[test]
@@ -714,14 +836,15 @@ mod tests {
         okx.breaker.failures.set(6);
         okx.breaker.last_failure.set(NOW.0 - 2500 * MS);
         okx.breaker.until.set(NOW.0 + 57 * SECOND + 1);
+        okx.next_attempt.set(NOW.0 + 57 * SECOND + 1);
         case.check(
-            "healthy",
+            "degraded",
             true,
             "websocket",
             &[
-                "WebSocket circuit breaker is OPEN",
-                "Exchange okx is reconnecting: connect: refused (circuit breaker open for 58 s)",
-                "High error rate: 6 consecutive errors",
+                "WebSocket circuit breaker is OPEN: okx",
+                "Exchange okx is reconnecting: connect: refused (circuit breaker open, next attempt in 58 s)",
+                "High error rate: 6 consecutive errors: okx",
             ],
         );
         let value = case.value();
@@ -768,9 +891,9 @@ mod tests {
         assert_eq!((&okx["leader"], &okx["token"], &okx["lagMs"]), (&json!("b_3_4"), &json!(7), &json!(0.42)));
         assert_eq!(value["cluster"]["leads"], json!(["binance"]));
         case.follow(1, None);
-        case.check("healthy", true, "websocket", &["Exchange okx has no fresh price from its leader b_3_4"]);
+        case.check("degraded", true, "websocket", &["Exchange okx has no fresh price from its leader b_3_4"]);
         case.board.cluster.as_ref().unwrap().venues[1].leader.store(None);
-        case.check("healthy", true, "websocket", &["Exchange okx has no leader"]);
+        case.check("degraded", true, "websocket", &["Exchange okx has no leader"]);
     }
 
     #[test]
@@ -845,7 +968,7 @@ mod tests {
         case.board.venues[0].clock.set(-600 * SECOND as i64, MS);
         case.check("healthy", true, "websocket", &[]);
         case.board.venues[1].clock.set(-599 * SECOND as i64, MS);
-        let alert = "Clock suspect: this machine is 599.0 s behind 2 exchanges";
+        let alert = "Clock suspect: this machine is 599.0 s behind 2 exchanges: binance, okx";
         case.check("healthy", true, "websocket", &[alert]);
         case.board.venues[1].clock.set(MS as i64, MS);
         case.check("healthy", true, "websocket", &[]);

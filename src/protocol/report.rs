@@ -92,6 +92,7 @@ const VENUE_ROWS: &[Row<VenueGauges>] = &[
     ("consecutive_errors", "Failures since data last flowed.", |v| v.consecutive_errors.value()),
     ("received_bytes_total", "Bytes read from the socket, after TLS.", |v| v.bytes.value()),
     ("frames_total", "Messages read.", |v| v.frames.value()),
+    ("turns_cut_total", "Turns that were over before all that had been read was decoded.", |v| v.turns_cut.value()),
     ("frames_unused_total", "Messages of channels that are not used.", |v| v.frames_unused.value()),
     ("quotes_total", "Tops of book decoded.", |v| v.quotes.value()),
     ("subscribed_instruments", "Subscriptions that the venue acknowledged.", |v| v.subscribed.value()),
@@ -102,6 +103,7 @@ const VENUE_ROWS: &[Row<VenueGauges>] = &[
         v.silent_pairs.value()
     }),
     ("missing_pairs", "Pairs that were asked for and never came.", |v| v.missing_pairs.value()),
+    ("checksum_pairs", "Pairs whose checksum failed three times in a minute.", |v| v.checksum_pairs.value()),
     ("silenced_total", "How often a pair fell silent.", |v| v.silenced.value()),
     ("resubscribed_total", "How often one pair was subscribed again, alone.", |v| v.resubscribed.value()),
     ("notices_total", "What the venue said about itself.", |v| v.notices.value()),
@@ -224,6 +226,8 @@ pub fn metrics(board: &Board, directory: &Directory, known: &[Known], books: &[K
     family(&mut out, "log_lines_dropped_total", "Lines that the log lost because nobody read it.", dropped, &|_| {
         String::new()
     });
+    head(&mut out, "process_line_down", "1 while no exchange answers: the own network line seems to be down.");
+    sample(&mut out, "process_line_down", "", f64::from(u8::from(board.cut_off.since().is_some())));
     let venue = |at: usize| format!("venue=\"{}\"", label(&directory.venues()[at].name));
     let on: Vec<usize> = directory.venues_on().map(|(id, _)| id.index()).collect();
     for (name, help, read) in VENUE_ROWS {

@@ -60,6 +60,7 @@ impl Status<'_> {
             root.object("gateway", |o| self.gateway(o));
             root.object("limits", |o| limits(o, &self.limits));
             root.text("level", health.level());
+            health.line(root);
             health.cluster(root);
         })
     }
@@ -158,6 +159,7 @@ fn counts(o: &mut Object<'_>, v: &VenueGauges) {
     o.integer("silenced", v.silenced.value()).integer("resubscribed", v.resubscribed.value());
     o.integer("replaced", v.replaced.value()).integer("notices", v.notices.value());
     o.integer("futureStamps", v.future_stamps.value());
+    o.integer("turnsCut", v.turns_cut.value()).integer("checksumPairs", v.checksum_pairs.value());
     o.integer("mute", v.mute.value()).integer("refused", v.refused.value());
     o.integer("tlsRefused", v.tls_refused.value());
 }

@@ -141,6 +141,7 @@ impl Change {
             exchanges_removed: names(&self.venues_removed),
             added: items(&self.added),
             removed: items(&self.removed),
+            retried: None,
             mistakes: self.refused.clone(),
         }
     }

@@ -23,9 +23,10 @@ use crate::feed::{FeedVenue, SetChange};
 use crate::gateway::admin::{Order, Wish};
 use crate::log;
 use crate::market::{Directory, VenueId};
-use crate::metrics::Board;
+use crate::metrics::{Board, LinkState};
+use crate::net::switch::Switch;
 use crate::net::tls::Trust;
-use crate::protocol::admin::{SetWish, Told};
+use crate::protocol::admin::{Retried, RetryWish, SetWish, Told};
 use crate::stage::{Alarm, Stage};
 use crate::time::Clock;
 
@@ -71,6 +72,8 @@ pub struct ReloadParts {
     pub lists: Receiver<Catalogue>,
     /// Tells whoever reads those lists what runs.
     pub scope: Sender<Scope>,
+    /// Has the feeds try venues again.
+    pub switch: Arc<Switch>,
     /// Where it is told what became of changes.
     pub board: Arc<Board>,
     /// Time.
@@ -101,8 +104,9 @@ impl Reload {
         Self { parts, amendment: Amendment::default(), seen }
     }
 
-    /// Says and counts what became of it, unless it was only asked.
-    fn conclude(&self, told: &Told) {
+    /// Says and counts what became of it, unless it was only asked. That the file could not be used stays an alert of
+    /// health until it can; whoever makes a call that is wrong is told so.
+    fn conclude(&self, told: &Told, is_of_file: bool) {
         if told.is_dry {
             return;
         }
@@ -113,6 +117,9 @@ impl Reload {
         }
         let gauges = &self.parts.board.reload;
         gauges.is_refused.set(u64::from(is_refused));
+        if is_of_file || !is_refused {
+            gauges.set_mistakes(&told.mistakes);
+        }
         gauges.refused.add(u64::from(is_refused));
         gauges.applied.add(u64::from(told.is_change()));
     }
@@ -120,20 +127,59 @@ impl Reload {
     fn because(&mut self, cause: &str) {
         log::say(format_args!("reload: {cause}: reading {}", self.parts.path.display()));
         let told = self.reload(false);
-        self.conclude(&told);
+        self.conclude(&told, true);
     }
 
     fn called(&mut self, order: Order) {
+        if let Wish::Retry(wish) = &order.wish {
+            let told = self.retry(wish, order.is_dry);
+            return order.reply(told);
+        }
         if !order.is_dry {
             log::say(format_args!("reload: an admin call"));
         }
         let told = match &order.wish {
             Wish::Reload => self.reload(order.is_dry),
             Wish::Set(wish) => self.amend(wish, order.is_dry),
+            Wish::Retry(_) => Told::default(),
         };
         let told = Told { is_dry: order.is_dry, ..told };
-        self.conclude(&told);
+        self.conclude(&told, order.wish == Wish::Reload);
         order.reply(told);
+    }
+
+    /// Has the feeds try one venue at once, or all; what is connected stays as it is.
+    fn retry(&self, wish: &RetryWish, is_dry: bool) -> Told {
+        let ReloadParts { directory, board, switch, feeds, clock, .. } = &self.parts;
+        let names = || directory.venues_on().map(|(_, venue)| venue.name.as_str()).collect::<Vec<_>>().join(", ");
+        let only = match &wish.exchange {
+            Some(name) => match directory.venues_on().find(|(_, venue)| venue.name == *name) {
+                Some((id, _)) => Some(id),
+                None => {
+                    let what =
+                        format!("exchange `{}` does not run here, expected one of {}", log::tamed(name), names());
+                    return refused(vec![what]);
+                }
+            },
+            None => None,
+        };
+        let now = clock.now().0;
+        let mut retried = Retried::default();
+        for (id, venue) in directory.venues_on().filter(|(id, _)| only.is_none_or(|only| only == *id)) {
+            let gauges = &board.venues[id.index()];
+            match gauges.state() {
+                LinkState::Connected | LinkState::Standby => {}
+                _ if gauges.held_until.value() > now => retried.held.push(venue.name.clone()),
+                _ => retried.dialled.push(venue.name.clone()),
+            }
+        }
+        if !is_dry {
+            let what = if retried.dialled.is_empty() { "nothing".to_owned() } else { retried.dialled.join(", ") };
+            log::say(format_args!("feed: an admin call: tried again at once: {what}"));
+            switch.retry(only);
+            feeds.iter().for_each(|feed| feed.alarm.ring());
+        }
+        Told { is_dry, retried: Some(retried), ..Told::default() }
     }
 
     /// Whether the file is another one than when it was last looked at. Signs that belong together are taken together.
@@ -270,7 +316,7 @@ impl Reload {
         let change = Change::between(&self.parts.running, &config, &self.parts.directory);
         log::say(format_args!("reload: venues list what was not listed before"));
         let told = self.finish(Next { plan, config, change }, false);
-        self.conclude(&told);
+        self.conclude(&told, false);
     }
 
     /// Resolves `plan`. Venues are asked for their lists where it has patterns.
@@ -492,6 +538,7 @@ mod tests {
             orders: never(),
             lists: never(),
             scope: bounded(1).0,
+            switch: Arc::new(Switch::new(2, true)),
             board: Arc::new(Board::new(crate::time::MonoNs(0), 0, 0)),
             clock: Clock::System,
         });

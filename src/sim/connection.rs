@@ -149,7 +149,7 @@ const HEADERS_MAX: usize = 64;
 /// Largest request body that is skipped, in bytes; nothing that is asked here needs one.
 const BODY_MAX: usize = 64 * 1024;
 /// What clients may send: their requests are short.
-const SOCKET_LIMITS: Limits = Limits { message_max: 64 * 1024, read_buffer: 4 * 1024 };
+const SOCKET_LIMITS: Limits = Limits { message_max: 64 * 1024, read_buffer: 4 * 1024, fragments_max: u32::MAX };
 /// How long an ended connection may take to get rid of its last bytes.
 const GOODBYE_NS: u64 = SECOND;
 

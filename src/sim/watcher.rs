@@ -12,7 +12,7 @@ use crate::stage::Stage;
 use crate::time::{Clock, MonoNs, SECOND};
 use crate::wire::websocket::{Event, Limits, WebSocket};
 
-const LIMITS: Limits = Limits { message_max: 1 << 20, read_buffer: 4096 };
+const LIMITS: Limits = Limits { message_max: 1 << 20, read_buffer: 4096, fragments_max: u32::MAX };
 /// The longest pause between two attempts to connect.
 const RETRY_NS: u64 = SECOND;
 

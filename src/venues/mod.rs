@@ -214,7 +214,7 @@ pub struct Limits {
 impl Limits {
     /// For a venue that publishes none.
     pub const UNPUBLISHED: Self =
-        Self { instruments: 500, connects: Pace { count: 60, per_ms: 300_000 }, age_max_s: None, ban_s: 300 };
+        Self { instruments: 500, connects: Pace { count: 120, per_ms: 300_000 }, age_max_s: None, ban_s: 300 };
 }
 
 /// At most so many in any span of so many milliseconds.

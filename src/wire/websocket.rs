@@ -22,6 +22,8 @@ pub struct Limits {
     pub message_max: usize,
     /// Read buffer in bytes, taken when the connection opens.
     pub read_buffer: usize,
+    /// Most fragments of one message; one more ends the connection with 1008. Empty ones count.
+    pub fragments_max: u32,
 }
 
 /// What arrived.
@@ -76,6 +78,7 @@ pub const SOURCE_HEADER: &str = "x-spreadwire-source";
 /// One end of a WebSocket connection.
 pub struct WebSocket {
     state: State,
+    fragments_max: u32,
 }
 
 enum State {
@@ -92,9 +95,11 @@ impl WebSocket {
     /// [`Failure::Handshake`] when `url` is not a WebSocket address.
     pub fn client(url: &str, limits: Limits) -> Result<Self, Failure> {
         let request = url.into_client_request().map_err(|e| Failure::Handshake(e.to_string()))?;
-        let handshake = ClientHandshake::start(Pipe::default(), request, Some(config(limits)))
+        let pipe = Pipe { head: Some(0), ..Pipe::new(limits.fragments_max) };
+        let handshake = ClientHandshake::start(pipe, request, Some(config(limits)))
             .map_err(|e| Failure::Handshake(e.to_string()))?;
-        let mut socket = Self { state: State::Opening(Box::new(handshake)) };
+        let fragments_max = limits.fragments_max;
+        let mut socket = Self { state: State::Opening(Box::new(handshake)), fragments_max };
         // One step writes the request; the reply cannot be there yet.
         socket.next()?;
         Ok(socket)
@@ -103,10 +108,10 @@ impl WebSocket {
     /// The server end, after an upgrade that somebody else answered. `early` are bytes that came with the request.
     #[must_use]
     pub fn server(limits: Limits, early: &[u8]) -> Self {
-        let mut pipe = Pipe::default();
+        let mut pipe = Pipe::new(limits.fragments_max);
         pipe.input.extend_from_slice(early);
         let inner = tungstenite::WebSocket::from_raw_socket(pipe, Role::Server, Some(config(limits)));
-        Self { state: State::Open(Box::new(inner)) }
+        Self { state: State::Open(Box::new(inner)), fragments_max: limits.fragments_max }
     }
 
     /// Takes bytes from the peer. Call [`Self::next`] until it has nothing more.
@@ -114,13 +119,30 @@ impl WebSocket {
         self.pipe().input.extend_from_slice(bytes);
     }
 
-    /// The next event that the received bytes hold; `None` when more bytes are needed.
+    /// At most `frames` frames of what was received are read from now on, control frames and fragments included. Without
+    /// a call there is no limit.
+    pub fn allow(&mut self, frames: usize) {
+        self.pipe().frames_left = frames;
+    }
+
+    /// How many of those are left.
+    pub fn frames_left(&mut self) -> usize {
+        self.pipe().frames_left
+    }
+
+    /// Whether received bytes wait for [`Self::allow`].
+    pub fn has_input(&mut self) -> bool {
+        let pipe = self.pipe();
+        pipe.frames_left == 0 && pipe.taken < pipe.input.len()
+    }
+
+    /// The next event that the received bytes hold; `None` when more bytes, or frames, are needed.
     ///
     /// # Errors
     /// [`Failure`] ends the connection; what is in the output should still be sent.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Event>, Failure> {
-        match std::mem::replace(&mut self.state, State::Over(Pipe::default())) {
+        match std::mem::replace(&mut self.state, State::Over(Pipe::new(self.fragments_max))) {
             State::Opening(handshake) => match handshake.handshake() {
                 // We offer no extension, so a venue that uses one speaks of something else than we do.
                 Ok((_, response)) if response.headers().contains_key("sec-websocket-extensions") => {
@@ -165,7 +187,12 @@ impl WebSocket {
             Ok(Message::Pong(_)) => Event::Pong,
             Ok(Message::Close(frame)) => Event::Closed(frame.map_or(1005, |f| f.code.into())),
             Ok(Message::Frame(_)) => return Ok(None),
-            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                if self.pipe().fragments.count > self.fragments_max {
+                    return Err(self.violation(1008, "too many fragments", "too many fragments of one message"));
+                }
+                return Ok(None);
+            }
             Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_)) => return Err(self.over(Failure::Over)),
             Err(Error::Capacity(error @ CapacityError::MessageTooLong { .. })) => {
                 return Err(self.violation(1009, "message too long", &error.to_string()));
@@ -187,7 +214,7 @@ impl WebSocket {
 
     fn over(&mut self, failure: Failure) -> Failure {
         let output = std::mem::take(&mut self.pipe().output);
-        self.state = State::Over(Pipe { output, ..Pipe::default() });
+        self.state = State::Over(Pipe { output, ..Pipe::new(self.fragments_max) });
         failure
     }
 
@@ -203,8 +230,9 @@ impl WebSocket {
         if !self.is_open() {
             return;
         }
-        if let State::Open(inner) = std::mem::replace(&mut self.state, State::Over(Pipe::default())) {
-            let pipe = Pipe { output: inner.into_inner().output, ..Pipe::default() };
+        let fragments_max = self.fragments_max;
+        if let State::Open(inner) = std::mem::replace(&mut self.state, State::Over(Pipe::new(fragments_max))) {
+            let pipe = Pipe { output: inner.into_inner().output, ..Pipe::new(fragments_max) };
             let inner = tungstenite::WebSocket::from_raw_socket(pipe, Role::Server, Some(config(limits)));
             self.state = State::Open(Box::new(inner));
         }
@@ -262,22 +290,56 @@ fn config(limits: Limits) -> WebSocketConfig {
         .max_frame_size(Some(limits.message_max))
 }
 
-/// The in-memory stream under a WebSocket.
-#[derive(Debug, Default)]
+/// The in-memory stream under a WebSocket. Gives out as many frames as are allowed, and no more fragments than a message
+/// may have.
+#[derive(Debug)]
 struct Pipe {
     input: Vec<u8>,
     taken: usize,
     output: Vec<u8>,
+    /// While the reply to the upgrade is read: how much of its end was seen last.
+    head: Option<usize>,
+    frames_left: usize,
+    fragments: Fragments,
+    fragments_max: u32,
+}
+
+/// The end of the head of an HTTP reply.
+const HEAD_END: &[u8; 4] = b"\r\n\r\n";
+
+impl Pipe {
+    fn new(fragments_max: u32) -> Self {
+        let (input, output) = (Vec::new(), Vec::new());
+        let fragments = Fragments::default();
+        Self { input, taken: 0, output, head: None, frames_left: usize::MAX, fragments, fragments_max }
+    }
+
+    /// How many of the bytes that wait, at most `most`, may be given out now.
+    fn pass(&mut self, most: usize) -> usize {
+        let rest = &self.input[self.taken..];
+        let bytes = &rest[..rest.len().min(most)];
+        let Some(mut seen) = self.head else {
+            return self.fragments.pass(bytes, &mut self.frames_left, self.fragments_max);
+        };
+        for (at, byte) in bytes.iter().enumerate() {
+            seen = if *byte == HEAD_END[seen] { seen + 1 } else { usize::from(*byte == HEAD_END[0]) };
+            if seen == HEAD_END.len() {
+                self.head = None;
+                return at + 1;
+            }
+        }
+        self.head = Some(seen);
+        bytes.len()
+    }
 }
 
 impl Read for Pipe {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let rest = &self.input[self.taken..];
-        if rest.is_empty() {
+        let length = self.pass(buffer.len());
+        if length == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let length = rest.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&rest[..length]);
+        buffer[..length].copy_from_slice(&self.input[self.taken..][..length]);
         self.taken += length;
         if self.taken == self.input.len() {
             self.taken = 0;
@@ -288,6 +350,72 @@ impl Read for Pipe {
             }
         }
         Ok(length)
+    }
+}
+
+/// Counts frames, and the fragments of a message, by walking frame headers, whatever way the bytes are cut.
+#[derive(Debug, Default)]
+struct Fragments {
+    header: [u8; 10],
+    have: u8,
+    /// Mask and payload bytes still to pass.
+    skip: u64,
+    /// Of the message that is under way.
+    count: u32,
+}
+
+impl Fragments {
+    /// How many of `bytes` may pass: up to the end of the last frame that is allowed, or to the fragment that is one more
+    /// than `max`, and none from there on.
+    fn pass(&mut self, bytes: &[u8], frames_left: &mut usize, max: u32) -> usize {
+        let (mut at, mut begun) = (0, 0);
+        while at < bytes.len() {
+            if self.skip > 0 {
+                let step = self.skip.min((bytes.len() - at) as u64);
+                self.skip -= step;
+                at += step as usize;
+                continue;
+            }
+            if self.have == 0 {
+                begun = at;
+            }
+            if (self.have == 0 && *frames_left == 0) || self.count > max {
+                break;
+            }
+            self.header[usize::from(self.have)] = bytes[at];
+            self.have += 1;
+            at += 1;
+            let Some(payload) = self.payload() else { continue };
+            self.have = 0;
+            *frames_left -= 1;
+            self.skip = payload.saturating_add(if self.header[1] & 0x80 != 0 { 4 } else { 0 });
+            // Control frames may stand between fragments and count for nothing.
+            if self.header[0] & 0x08 == 0 {
+                self.count += 1;
+                if self.count > max {
+                    return begun;
+                }
+                if self.header[0] & 0x80 != 0 {
+                    self.count = 0;
+                }
+            }
+        }
+        at
+    }
+
+    /// Payload length, once the header has it.
+    fn payload(&self) -> Option<u64> {
+        match (self.have, self.header[1] & 0x7f) {
+            (0 | 1, _) => None,
+            (4, 126) => Some(u64::from(u16::from_be_bytes([self.header[2], self.header[3]]))),
+            (10, 127) => {
+                let mut length = [0; 8];
+                length.copy_from_slice(&self.header[2..10]);
+                Some(u64::from_be_bytes(length))
+            }
+            (_, 126 | 127) => None,
+            (_, short) => Some(u64::from(short)),
+        }
     }
 }
 
@@ -353,7 +481,7 @@ pub fn upgrade_reply(request: &[u8], source: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { message_max: 1000, read_buffer: 1024 };
+    const LIMITS: Limits = Limits { message_max: 1000, read_buffer: 1024, fragments_max: 4 };
 
     fn opened() -> (WebSocket, WebSocket) {
         let mut client = WebSocket::client("ws://127.0.0.1:1/path", LIMITS).unwrap();
@@ -396,6 +524,93 @@ mod tests {
         assert!(matches!(server.next(), Err(Failure::Protocol(1009, _))));
         assert_eq!(server.output()[..4], [0x88, 18, 3, 0xf1]);
         assert_eq!(server.next(), Err(Failure::Over));
+    }
+
+    #[test]
+    fn f28_a_message_of_too_many_fragments_is_a_violation_however_it_is_cut_and_whoever_sends_it() {
+        let fragment = |first: u8| [first, 0x81, 1, 2, 3, 4, b'a' ^ 1];
+        let ping = [0x89, 0x80, 1, 2, 3, 4];
+        let message = |fragments: usize| {
+            let mut bytes = fragment(0x01).to_vec();
+            (2..fragments).for_each(|_| bytes.extend([fragment(0x00).as_slice(), &ping].concat()));
+            bytes.extend(fragment(0x80));
+            bytes
+        };
+        let all = |server: &mut WebSocket| {
+            loop {
+                match server.next() {
+                    Ok(Some(Event::Ping)) => {}
+                    other => return other,
+                }
+            }
+        };
+        // With the upgrade, too.
+        let mut server = WebSocket::server(LIMITS, &message(4));
+        assert_eq!(all(&mut server), Ok(Some(Event::Text("aaaa".into()))));
+        let mut server = WebSocket::server(LIMITS, &message(5));
+        assert!(matches!(all(&mut server), Err(Failure::Protocol(1008, _))));
+        for cut in 1..9 {
+            let (_, mut server) = opened();
+            // The count begins anew with each message.
+            let bytes = [message(4), message(4), message(5)].concat();
+            let mut texts = 0;
+            let mut end = Ok(None);
+            for part in bytes.chunks(cut) {
+                server.receive(part);
+                while let Ok(Some(Event::Text(_))) = {
+                    end = all(&mut server);
+                    &end
+                } {
+                    texts += 1;
+                }
+                if end.is_err() {
+                    break;
+                }
+            }
+            assert!(matches!((texts, &end), (2, Err(Failure::Protocol(1008, _)))), "{cut}: {texts}, {end:?}");
+        }
+    }
+
+    #[test]
+    fn no_more_frames_are_read_than_are_allowed() {
+        let (mut client, _) = opened();
+        let mut flood = Vec::new();
+        for n in 0..100u8 {
+            flood.extend_from_slice(&[0x89, 0, 0x01, 0, 0x00, 0, 0x80, 1, b'a' + n % 26]);
+        }
+        client.receive(&flood);
+        // Four frames each: a ping, and a text of three fragments.
+        let (mut texts, mut turns) = (0, 0);
+        loop {
+            turns += 1;
+            client.allow(10);
+            while let Some(event) = client.next().unwrap() {
+                texts += usize::from(matches!(event, Event::Text(_)));
+            }
+            assert!(texts <= turns * 10 / 4, "{texts} after {turns} turns");
+            if !client.has_input() {
+                break;
+            }
+            assert_eq!(client.frames_left(), 0);
+        }
+        assert_eq!((texts, turns), (100, 40));
+    }
+
+    #[test]
+    fn frames_that_come_with_the_reply_to_the_upgrade_count() {
+        let mut client = WebSocket::client("ws://127.0.0.1:1/path", LIMITS).unwrap();
+        let mut bytes = upgrade_reply(&std::mem::take(client.output()), "simulated").unwrap();
+        (0..5).for_each(|_| bytes.extend_from_slice(&[0x89, 0]));
+        client.allow(2);
+        for byte in bytes {
+            client.receive(&[byte]);
+        }
+        let mut events = Vec::new();
+        while let Some(event) = client.next().unwrap() {
+            events.push(event);
+        }
+        assert_eq!(events.len(), 3, "{events:?}");
+        assert!(client.has_input());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::Sender;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use crate::cli::{Failure, ReplayArgs, SimArgs};
@@ -66,6 +66,7 @@ const HAND_OVER_MAX: Duration = Duration::from_nanos(lead::STOP_NS + 500 * MS);
 pub fn demo(mut config: Config, seed: u64) -> Result<(), Failure> {
     let signals = signals()?;
     threads::detach_log()?;
+    signals.add_signal(SIGUSR1).map_err(|why| unavailable("signals", &why))?;
     // Simulated prices are nobody else's business: a demo is in no cluster.
     let parts = Parts::new(&config, config.directory(), Clock::System, None, None)?;
     let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
@@ -90,12 +91,12 @@ pub fn demo(mut config: Config, seed: u64) -> Result<(), Failure> {
     run_live(&config, parts, beside, None, signals)
 }
 
-/// SIGHUP waits here from now on, for [`serve`]: it ends nothing while that is being prepared.
+/// SIGHUP and SIGUSR1 wait here from now on, for [`serve`]: they end nothing while that is being prepared.
 ///
 /// # Errors
 /// When the system refuses.
 pub fn signals_of_serve() -> Result<Signals, Failure> {
-    Signals::new([SIGHUP]).map_err(|why| unavailable("signals", &why))
+    Signals::new([SIGHUP, SIGUSR1]).map_err(|why| unavailable("signals", &why))
 }
 
 /// The gateway on the configured venues, until a signal. `plan` is what `config` was resolved from, out of the file at
@@ -155,7 +156,8 @@ pub fn sim(args: SimArgs) -> Result<(), Failure> {
         sim.follow(scenario);
     }
     let rows = vec![Row::cold(Box::new(sim))];
-    until_signal(signals, None, vec![threads::start(rows, &crate::config::Threads::default())?], None)
+    let rows = vec![threads::start(rows, &crate::config::Threads::default())?];
+    until_signal(signals, None, rows, &Heed::default())
 }
 
 /// Captures through the whole path; limits and fees are those of `config`.
@@ -339,13 +341,13 @@ fn run_live(
     let mut rows: Vec<Row> = rows.into_iter().map(Row::hot).collect();
     rows.extend(dialers.into_iter().map(Row::left_behind));
     rows.extend(keeper.map(|keeper| Row::cold(Box::new(keeper))));
-    let mut hang_up = None;
+    let mut heed = Heed { hang_up: None, retry: Some((Arc::clone(&switch), feeds.clone())) };
     match reloading {
         Some(reloading) => {
             others.push(alarm.clone());
-            let (beside, signal) = reloading.rows(config, &directory, others, &board, &clock)?;
+            let (beside, signal) = reloading.rows(config, &directory, others, &switch, &board, &clock)?;
             rows.extend(beside);
-            hang_up = Some(signal);
+            heed.hang_up = Some(signal);
         }
         None => rows.push(Row::cold(Box::new(terminal::LiveLine::new(board)))),
     }
@@ -356,7 +358,7 @@ fn run_live(
     rows.extend(follow);
     let lead = threads::start(lead, &config.threads)?;
     let groups = [rows, beside].into_iter().map(|rows| threads::start(rows, &config.threads));
-    until_signal(signals, Some(lead), groups.collect::<Result<_, _>>()?, hang_up.as_ref())
+    until_signal(signals, Some(lead), groups.collect::<Result<_, _>>()?, &heed)
 }
 
 /// Keeps last known quotes on disk, if there is a place for them.
@@ -406,18 +408,26 @@ fn signals() -> Result<Signals, Failure> {
     Signals::new([SIGINT, SIGTERM]).map_err(|why| unavailable("signals", &why))
 }
 
+/// What is done on signals that do not stop the process.
+#[derive(Default)]
+struct Heed {
+    /// Where SIGHUP goes; one that waits there stands for all. `None`: it stops the process.
+    hang_up: Option<Sender<()>>,
+    /// SIGUSR1 has these feeds try every venue at once.
+    retry: Option<(Arc<Switch>, Vec<Alarm>)>,
+}
+
 /// Waits for SIGINT or SIGTERM, then stops one group of threads after the other: first `lead`, which hands venues over
-/// while all else goes on, then those who use, then those who are used. SIGHUP goes to `hang_up`, where there is somebody
-/// for it; one that waits there stands for all.
-fn until_signal(
-    mut signals: Signals,
-    lead: Option<Running>,
-    groups: Vec<Running>,
-    hang_up: Option<&Sender<()>>,
-) -> Result<(), Failure> {
+/// while all else goes on, then those who use, then those who are used.
+fn until_signal(mut signals: Signals, lead: Option<Running>, groups: Vec<Running>, heed: &Heed) -> Result<(), Failure> {
     for signal in signals.forever() {
-        match hang_up {
-            Some(hang_up) if signal == SIGHUP => drop(hang_up.try_send(())),
+        match (signal, heed) {
+            (SIGHUP, Heed { hang_up: Some(hang_up), .. }) => drop(hang_up.try_send(())),
+            (SIGUSR1, Heed { retry: Some((switch, feeds)), .. }) => {
+                log::say(format_args!("feed: SIGUSR1: all exchanges that are not connected are tried at once"));
+                switch.retry(None);
+                feeds.iter().for_each(Alarm::ring);
+            }
             _ => break,
         }
     }
@@ -434,7 +444,7 @@ fn until_signal(
 fn stop(group: &Running, signals: &mut Signals, begun: Instant, most: Duration) {
     group.stop.request();
     while !group.is_finished() {
-        let again = signals.pending().any(|signal| signal != SIGHUP);
+        let again = signals.pending().any(|signal| ![SIGHUP, SIGUSR1].contains(&signal));
         if again || begun.elapsed() > most {
             // Whoever asks twice is in a hurry, and a thread that hangs must not hold the process.
             log::flush();

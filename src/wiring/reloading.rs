@@ -15,6 +15,7 @@ use crate::gateway::admin::{Order, Port};
 use crate::log;
 use crate::market::Directory;
 use crate::metrics::Board;
+use crate::net::switch::Switch;
 use crate::reload::watch::FileWatch;
 use crate::reload::{FeedPort, Reload, ReloadParts};
 use crate::stage::Alarm;
@@ -57,6 +58,7 @@ impl Reloading {
         config: &Config,
         directory: &Arc<Directory>,
         others: Vec<Alarm>,
+        switch: &Arc<Switch>,
         board: &Arc<Board>,
         clock: &Clock,
     ) -> Result<(Vec<Row>, Sender<()>), Failure> {
@@ -94,6 +96,7 @@ impl Reloading {
             orders: self.orders,
             lists,
             scope,
+            switch: Arc::clone(switch),
             board: Arc::clone(board),
             clock: clock.clone(),
         });

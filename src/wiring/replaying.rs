@@ -21,7 +21,7 @@ use crate::record::replay::{Discovery, Pace, Recording, Replay, ReplayParts, dis
 use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, HandClock};
 use crate::wiring::threads::{self, Row};
-use crate::wiring::{FEED_RING, OPPORTUNITY_RING, Parts, detector_options, signals, terminal, until_signal};
+use crate::wiring::{FEED_RING, Heed, OPPORTUNITY_RING, Parts, detector_options, signals, terminal, until_signal};
 
 /// Replays as `args` say.
 ///
@@ -78,7 +78,7 @@ fn serve(
     let mut rows = vec![Row::hot(vec![Box::new(replay), Box::new(detector)])];
     rows.extend(gateways.into_iter().map(|gateway| Row::hot(vec![Box::new(gateway)])));
     rows.push(Row::cold(Box::new(terminal::LiveLine::new(board))));
-    until_signal(signals, None, vec![threads::start(rows, &config.threads)?], None)
+    until_signal(signals, None, vec![threads::start(rows, &config.threads)?], &Heed::default())
 }
 
 /// The reader of what the detector tells, in place of a gateway.

@@ -1256,8 +1256,20 @@ fn s2_60_s2_62_health_keeps_every_name_and_is_degraded_without_prices() {
     assert!(value["alerts"][0].as_str().unwrap().contains("No fresh price"));
     rig.quote("BTC/USDT", "binance", "1", "2");
     std::thread::sleep(Duration::from_millis(100));
-    let (status, head, body) = rig.get("/api/market-data/health");
-    assert_eq!(status, 200);
+    let (status, value) = rig.json("/api/market-data/health");
+    assert_eq!((status, &value["status"]), (503, &json!("degraded")), "one of three");
+    let missing = ["kraken", "coinbase"].map(|name| format!("Exchange {name} gives no fresh price"));
+    assert_eq!(value["alerts"], json!(missing));
+    rig.quote("BTC/USDT", "kraken", "1", "2");
+    rig.quote("BTC/USDT", "coinbase", "1", "2");
+    let (_, head, body) = loop {
+        // The page may be shared for a moment.
+        let page = rig.get("/api/market-data/health");
+        if page.0 == 200 {
+            break page;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
     assert!(head.contains("Cache-Control: no-cache\r\n") && head.contains("X-Spreadwire-Source: simulated\r\n"));
     let value: Value = serde_json::from_str(&body).unwrap();
     for path in [
@@ -1318,11 +1330,13 @@ fn ready_is_who_has_a_fresh_price_to_serve() {
     let mut rig = Rig::new();
     let (status, value) = rig.json("/readyz");
     assert_eq!((status, &value["ready"]), (503, &json!(false)));
-    assert_eq!(value["alerts"], json!(["No fresh price from any exchange"]));
+    let missing = ["binance", "kraken", "coinbase"].map(|name| format!("Exchange {name} gives no fresh price"));
+    let nothing = "No fresh price from any exchange".to_owned();
+    assert_eq!(value["alerts"], json!([&[nothing], missing.as_slice()].concat()));
     rig.quote("BTC/USDT", "binance", "1", "2");
     std::thread::sleep(Duration::from_millis(100));
     let (status, value) = rig.json("/readyz");
-    assert_eq!((status, value), (200, json!({"ready": true, "level": "websocket", "alerts": []})));
+    assert_eq!((status, value), (200, json!({"ready": true, "level": "websocket", "alerts": missing[1..]})));
 }
 
 #[test]

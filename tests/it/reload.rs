@@ -96,6 +96,11 @@ impl Rig {
         rustix::process::kill_process(id, rustix::process::Signal::HUP).unwrap();
     }
 
+    fn alerts(&self) -> String {
+        let health: Value = serde_json::from_str(&self.get("/api/market-data/health").1).unwrap();
+        health["alerts"].to_string()
+    }
+
     fn said(&self) -> Vec<String> {
         self.said.lock().unwrap().clone()
     }
@@ -344,9 +349,12 @@ fn f126_an_invalid_file_changes_nothing_and_names_the_line() {
     assert_eq!(rig.quoted(), ["BTC/USDT binance+okx", "ETH/USDT binance"]);
     assert_eq!((rig.connections("binance"), rig.connections("okx")), ((1, 1), (1, 1)));
     let metrics = rig.get("/metrics").1;
+    assert!(rig.alerts().contains("The configuration file was refused: "), "{}", rig.alerts());
     for line in ["reload_applied_total 0", "reload_refused_total 3", "reload_last_refused 1"] {
         assert!(metrics.contains(&format!("\nspreadwire_{line}\n")), "{line}");
     }
+    rig.write(BEFORE);
+    rig.wait_until("end of the alert", |rig| !rig.alerts().contains("refused"));
 }
 
 #[test]
@@ -575,6 +583,32 @@ fn f126_order_books_come_and_go_with_their_instruments() {
     let books = client.heard.iter().filter(|(_, it)| it["type"] == "book" && it["symbol"] == "BTC/USDT");
     let states: Vec<&Value> = books.map(|(_, it)| &it["state"]).collect();
     assert!(!states.is_empty() && states.iter().all(|state| *state == "live"), "{states:?}");
+}
+
+#[test]
+fn f132_lost_exchanges_are_tried_again_by_an_admin_call_and_by_sigusr1() {
+    let rig = Rig::new(&format!("{BEFORE}\n[admin]\ntoken = \"{TOKEN}\"\nwatch_file = \"off\""));
+    rig.wait_until("prices", |rig| rig.get("/api/market-data/health").0 == 200);
+    assert_eq!(rig.post("/api/admin/retry", "another-token-than-the-one", "").0, 401);
+    for (wrong, words) in [(r#"{"exchange":"kraken"}"#, "does not run here"), (r#"{"venue":"okx"}"#, "unknown field")] {
+        let (status, told) = rig.post("/api/admin/retry", TOKEN, wrong);
+        assert_eq!(status, 400, "{wrong}");
+        assert!(told.to_string().contains(words), "{wrong}: {told}");
+    }
+    assert!(!rig.alerts().contains("refused"), "a wrong call is told to its caller");
+    let (status, told) = rig.post("/api/admin/retry", TOKEN, "");
+    assert_eq!((status, told), (200, json!({"dry": false, "dialled": [], "held": []})), "all are connected");
+    rig.control.refuse("okx", true).unwrap();
+    rig.control.cut("okx").unwrap();
+    rig.wait_until("loss of okx", |rig| rig.alerts().contains("Exchange okx is reconnecting"));
+    let (status, told) = rig.post("/api/admin/retry", TOKEN, r#"{"exchange":"okx"}"#);
+    assert_eq!((status, &told["held"]), (200, &json!([])));
+    rig.wait_for("feed: an admin call: tried again at once");
+    rig.wait_until("degraded", |rig| rig.get("/api/market-data/health").0 == 503);
+    let id = rustix::process::Pid::from_child(&rig.child);
+    rustix::process::kill_process(id, rustix::process::Signal::USR1).unwrap();
+    rig.wait_for("feed: SIGUSR1");
+    assert_eq!(rig.connections("binance"), (1, 1), "what is connected stays as it is");
 }
 
 #[test]

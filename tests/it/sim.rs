@@ -74,7 +74,7 @@ impl Joined {
                 VENUES[venue].endpoint(reply.split_once("\r\n\r\n").unwrap().1.as_bytes()).unwrap()
             }
         };
-        let limits_of_client = Limits { message_max: facts.message_max, read_buffer: 4096 };
+        let limits_of_client = Limits { message_max: facts.message_max, read_buffer: 4096, fragments_max: u32::MAX };
         Self {
             name: facts.name,
             client: WebSocket::client(&address, limits_of_client).unwrap(),

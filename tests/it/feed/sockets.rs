@@ -473,6 +473,59 @@ fn a_retry_dials_at_once_whatever_breaker_and_backoff_say() {
     }
 }
 
+/// One venue sends `flood`, and another a quote before each turn: how many quotes of the other came in as many turns,
+/// how many turns of the flood were cut, and the most messages of it in one turn.
+fn beside(flood: Vec<u8>, turns: usize) -> (usize, u64, u64) {
+    let (go, told) = std::sync::mpsc::channel::<()>();
+    let told = std::sync::Mutex::new(told);
+    let flooding = serve(move |_, stream| {
+        let mut socket = quote_over(stream);
+        let _ = told.lock().unwrap().recv();
+        let _ = socket.get_mut().write_all(&flood);
+        std::mem::forget(socket);
+    });
+    let (give, taken) = std::sync::mpsc::channel();
+    let quiet = serve(move |_, stream| drop(give.send(quote_over(stream))));
+    let hand = HandClock::new(MonoNs(3600 * SECOND), UnixNs::from_ms(1_700_000_000_000));
+    let mut rig = toys(&hand, &[format!("ws://{flooding}/"), format!("ws://{quiet}/")]);
+    rig.until("connected", |rig| rig.quotes() == 2);
+    let mut quiet = taken.recv().unwrap();
+    go.send(()).unwrap();
+    rig.until("flooded", |rig| rig.board.venues[0].turns_cut.value() > 0);
+    let counts = |rig: &Rig| {
+        let venues = &rig.board.venues;
+        (venues[1].quotes.value(), venues[0].turns_cut.value(), venues[0].frames.value())
+    };
+    let before = counts(&rig);
+    let (mut frames, mut most) = (before.2, 0);
+    for sequence in 0..turns {
+        quiet.send(format!("q BTCUSDT 100 1 101 2 {}", sequence + 2).into()).unwrap();
+        rig.feed.turn(Duration::ZERO);
+        let now = counts(&rig).2;
+        (frames, most) = (now, most.max(now - frames));
+    }
+    let after = counts(&rig);
+    assert_eq!(rig.board.venues[0].disconnects.value(), 0);
+    ((after.0 - before.0) as usize, after.1 - before.1, most)
+}
+
+#[test]
+fn f21_one_venues_flood_of_whatever_frames_leaves_each_turn_to_the_others() {
+    const TURNS: usize = 40;
+    // Enough for twice as many turns.
+    let pings = [0x89, 0].repeat(80 * 512);
+    let fragments = [[0x01, 0].as_slice(), &[0x00, 0].repeat(510), &[0x80, 2, b'h', b'b']].concat().repeat(80);
+    let quote = b"q BTCUSDT 100 1 101 2 9";
+    let quotes = [&[0x81, quote.len() as u8], quote.as_slice()].concat().repeat(80 * 512);
+    for (what, flood) in [("pings", pings), ("fragments", fragments), ("quotes", quotes)] {
+        let (served, cut, most) = beside(flood, TURNS);
+        // The last one may not be readable yet.
+        assert!(served >= TURNS - 1, "{what}: {served} quotes of the other in {TURNS} turns");
+        assert_eq!(cut, TURNS as u64, "{what}");
+        assert!(most <= 512, "{what}: {most} messages in a turn");
+    }
+}
+
 #[test]
 fn f3_a_refused_connection_is_tried_again() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -45,7 +45,7 @@ impl Talk {
         let days = Arc::new(DayTable::new(directory.pairs()));
         let (board_, purpose) = (Arc::clone(&board), Purpose::Tops);
         let parts = Parts { id: ID, venue, purpose, directory, days, board: board_, options: Options::default() };
-        let limits = Limits { message_max: 1 << 20, read_buffer: 1024 };
+        let limits = Limits { message_max: 1 << 20, read_buffer: 1024, fragments_max: u32::MAX };
         Self {
             feed: Connection::new(parts),
             venue: WebSocket::server(limits, b""),
@@ -65,7 +65,8 @@ impl Talk {
 
     fn upgrade(&mut self, source: &str) {
         self.feed.open("ws://127.0.0.1:1/toy", self.now()).unwrap();
-        self.venue = WebSocket::server(Limits { message_max: 1 << 20, read_buffer: 1024 }, b"");
+        self.venue =
+            WebSocket::server(Limits { message_max: 1 << 20, read_buffer: 1024, fragments_max: u32::MAX }, b"");
         let request = std::mem::take(self.feed.output().unwrap());
         self.bytes(&upgrade_reply(&request, source).unwrap());
     }
@@ -361,6 +362,16 @@ fn f7_a_stream_cut_in_a_frame_gives_nothing_of_it() {
     talk.say(&QUOTE.replace('7', "1"));
     assert!(matches!(talk.events[2], FeedEvent::Quote(quote) if quote.sequence == 1), "nothing was left over");
     assert_eq!(talk.heard.iter().filter(|text| text.starts_with("sub")).count(), 4, "subscribed again");
+}
+
+#[test]
+fn f28_a_message_in_endless_empty_fragments_ends_the_connection() {
+    let mut talk = Talk::open(&toy::PLAIN);
+    let fragments = |count: usize| [&[0x01, 0], [0x00, 0].repeat(count - 1).as_slice()].concat();
+    talk.bytes(&[fragments(16_383).as_slice(), &[0x80, 2, b'h', b'b']].concat());
+    assert_eq!(talk.feed.end(), None);
+    talk.bytes(&fragments(16_385));
+    assert!(matches!(talk.feed.end(), Some(End::WebSocket(Failure::Protocol(1008, _)))), "{:?}", talk.feed.end());
 }
 
 #[test]

@@ -247,8 +247,10 @@ fn instruments_and_status_say_what_there_is() {
     client.subscribe(&["BTC/USDT"], &["binance"]);
     client.next();
     let (status, page) = rig.json("/api/status");
-    assert_eq!((status, &page["status"]), (200, &json!("healthy")));
-    assert_eq!(page["alerts"], json!(["Exchange coinbase is reconnecting: closed by the venue (1001)"]));
+    assert_eq!((status, &page["status"]), (200, &json!("degraded")));
+    let alerts =
+        ["Exchange kraken gives no fresh price", "Exchange coinbase is reconnecting: closed by the venue (1001)"];
+    assert_eq!(page["alerts"], json!(alerts));
     let venue = |at: usize| &page["venues"][at];
     let seen = |at: usize| ["exchange", "state", "data", "source"].map(|key| venue(at)[key].as_str());
     assert_eq!(seen(0), [Some("binance"), Some("connected"), Some("partial"), Some("simulated")]);

@@ -57,6 +57,8 @@ export interface VenueStatus {
   missingPairs: number
   connections: number
   connectionsWanted: number
+  /** Milliseconds until it is dialled again; `null` while that is not waited for. */
+  nextAttemptMs?: number | null
   source: Source | null
   /** Milliseconds since it was connected. */
   connectedMs: number | null
@@ -86,6 +88,10 @@ export interface VenueStatus {
   notices: number
   /** Stamps later than their arrival. */
   futureStamps: number
+  /** Turns of its thread that were over before all that had been read was decoded. */
+  turnsCut?: number
+  /** Pairs whose checksum failed three times in a minute. */
+  checksumPairs?: number
   mute: number
   refused: number
   tlsRefused: number
@@ -201,6 +207,8 @@ export interface Status {
   detector: DetectorStatus
   gateway: GatewayStatus
   limits: LimitsStatus
+  /** For how long no exchange has answered, in milliseconds; `null` while one does. */
+  ownLineDownMs?: number | null
   /** `null`: this gateway is alone. */
   cluster: ClusterStatus | null
 }

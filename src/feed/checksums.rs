@@ -1,0 +1,82 @@
+//! Instruments whose book's checksum fails again and again: one failure is a loss that a new book mends, three in a
+//! minute are a book that is not what the venue means. Pure: time comes in. One per connection, on the feed's thread.
+
+use crate::market::InstrumentId;
+use crate::time::{MonoNs, SECOND};
+
+/// So many failures
+const FAILURES: usize = 3;
+/// within this time are too many, in nanoseconds; and so long without one is good again.
+const WINDOW_NS: u64 = 60 * SECOND;
+
+/// When the checksums of a connection's books failed. Allocates with the first failure of an instrument.
+#[derive(Debug, Default)]
+pub struct Checksums(Vec<Failures>);
+
+#[derive(Debug)]
+struct Failures {
+    instrument: InstrumentId,
+    /// The last ones, the newest first.
+    times: [Option<MonoNs>; FAILURES],
+    is_flagged: bool,
+}
+
+impl Checksums {
+    /// The checksum of this instrument's book did not agree.
+    pub fn failed(&mut self, instrument: InstrumentId, now: MonoNs) {
+        let at = self.0.iter().position(|it| it.instrument == instrument).unwrap_or_else(|| {
+            self.0.push(Failures { instrument, times: [None; FAILURES], is_flagged: false });
+            self.0.len() - 1
+        });
+        let it = &mut self.0[at];
+        it.times.rotate_right(1);
+        it.times[0] = Some(now);
+        it.is_flagged |= it.times[FAILURES - 1].is_some_and(|first| now.since(first) <= WINDOW_NS);
+    }
+
+    /// Forgets instruments that have been good for a while. Whether there were any.
+    pub fn check(&mut self, now: MonoNs) -> bool {
+        let before = self.0.len();
+        self.0.retain(|it| it.times[0].is_some_and(|last| now.since(last) <= WINDOW_NS));
+        self.0.len() != before
+    }
+
+    /// How many instruments failed too often.
+    #[must_use]
+    pub fn flagged(&self) -> usize {
+        self.0.iter().filter(|it| it.is_flagged).count()
+    }
+
+    /// One of those.
+    #[must_use]
+    pub fn flagged_one(&self) -> Option<InstrumentId> {
+        self.0.iter().find(|it| it.is_flagged).map(|it| it.instrument)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f50_three_failures_in_a_minute_are_too_many_until_it_is_good_for_a_minute() {
+        let mut checksums = Checksums::default();
+        let at = |second: u64| MonoNs(second * SECOND);
+        let (one, other) = (InstrumentId(4), InstrumentId(2));
+        for second in [10, 30] {
+            checksums.failed(one, at(second));
+            checksums.failed(other, at(second));
+        }
+        assert_eq!(checksums.flagged(), 0);
+        checksums.failed(other, at(91));
+        assert_eq!(checksums.flagged(), 0, "three, but not in a minute");
+        checksums.failed(one, at(70));
+        assert_eq!((checksums.flagged(), checksums.flagged_one()), (1, Some(one)));
+        // Now and then is still not good.
+        checksums.failed(one, at(125));
+        assert!(!checksums.check(at(130)));
+        assert_eq!(checksums.flagged(), 1);
+        assert!(checksums.check(at(186)));
+        assert_eq!((checksums.flagged(), checksums.flagged_one()), (0, None));
+    }
+}
