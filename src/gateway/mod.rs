@@ -261,7 +261,9 @@ pub struct Gateway {
 
     /// Most bytes that clients have taken since memory was given back, about,
     taken_most: usize,
-    /// and when that may be done next.
+    /// how many they took at the last look,
+    taken_last: usize,
+    /// and when memory may be given back next.
     give_back_at: MonoNs,
     totals: Totals,
     stamps: Vec<Stamp>,
@@ -346,6 +348,7 @@ impl Gateway {
             admin: None,
             seen: set::Seen::of(&directory),
             taken_most: 0,
+            taken_last: 0,
             give_back_at: now,
             totals: Totals::default(),
             stamps: Vec::new(),
@@ -735,7 +738,9 @@ impl Gateway {
     fn give_back(&mut self) {
         let taken = self.desk.size() + self.clients.len() * CLIENT_BYTES;
         self.taken_most = self.taken_most.max(taken);
-        if self.taken_most > GIVEN_BACK_MIN + 2 * taken && self.eye.now >= self.give_back_at {
+        // Once is enough for many that leave together: after the last of them.
+        let is_falling = taken < std::mem::replace(&mut self.taken_last, taken);
+        if self.taken_most > GIVEN_BACK_MIN + 2 * taken && !is_falling && self.eye.now >= self.give_back_at {
             (self.taken_most, self.give_back_at) = (taken, self.eye.now.plus(GIVE_BACK_NS));
             os::give_back_memory();
         }
