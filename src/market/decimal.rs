@@ -134,14 +134,12 @@ impl Decimal {
                 trailing_zeros += 1;
                 continue;
             }
-            if trailing_zeros > 20 {
-                return Err(DecimalError::TooLong);
-            }
-            mantissa = mantissa * POW10[trailing_zeros as usize] * 10 + digit;
+            let factor = usize::try_from(trailing_zeros + 1).ok().and_then(|zeros| POW10.get(zeros));
+            mantissa = factor
+                .and_then(|factor| mantissa.checked_mul(*factor)?.checked_add(digit))
+                .filter(|mantissa| *mantissa <= u128::from(u64::MAX))
+                .ok_or(DecimalError::TooLong)?;
             trailing_zeros = 0;
-            if mantissa > u128::from(u64::MAX) {
-                return Err(DecimalError::TooLong);
-            }
         }
         if negative && mantissa != 0 {
             return Err(DecimalError::Negative);
@@ -272,6 +270,9 @@ impl From<Decimal> for Figure {
     }
 }
 
+/// Larger exponents are taken for this one: with it every number but zero is too long.
+const EXPONENT_MAX: i64 = 1 << 40;
+
 fn parse_exponent(text: &[u8]) -> Result<i64, DecimalError> {
     let (sign, digits) = match text {
         [b'-', rest @ ..] => (-1, rest),
@@ -281,10 +282,8 @@ fn parse_exponent(text: &[u8]) -> Result<i64, DecimalError> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(DecimalError::Malformed);
     }
-    if digits.len() > 3 {
-        return Err(DecimalError::TooLong);
-    }
-    Ok(sign * digits.iter().fold(0, |n, b| n * 10 + i64::from(b - b'0')))
+    // Beyond the limit no text in a frame is long enough to make up for it.
+    Ok(sign * digits.iter().fold(0, |n, b| (n * 10 + i64::from(b - b'0')).min(EXPONENT_MAX)))
 }
 
 fn write_digits(mantissa: impl itoa::Integer, scale: u8, out: &mut Vec<u8>) {
@@ -417,6 +416,7 @@ mod tests {
             ("123456789012.12345678000000", "123456789012.12345678"),
             ("1000000000000.0000000000", "1000000000000"),
             ("100000000000000000000e-3", "100000000000000000"),
+            ("5e-0007", "0.0000005"),
         ] {
             assert_eq!(parse(text).map(|d| d.to_string()), Ok(shown.to_owned()), "{text}");
         }
@@ -436,6 +436,9 @@ mod tests {
         assert_eq!(parse("1e9999"), Err(DecimalError::TooLong));
         assert_eq!(parse(&"9".repeat(400)), Err(DecimalError::TooLong));
         assert_eq!(parse(&format!("0.{}1", "0".repeat(30))), Err(DecimalError::TooLong));
+        // Beyond 128 bits, with the zeros before the last digit.
+        assert_eq!(parse("10208471007628153904000000.00000000000001"), Err(DecimalError::TooLong));
+        assert_eq!(parse(&format!("1{}1", "0".repeat(400))), Err(DecimalError::TooLong));
     }
 
     #[test]

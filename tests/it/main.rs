@@ -3,6 +3,7 @@
 mod cli;
 mod cluster;
 mod config;
+mod decimals;
 mod discovery;
 mod faults;
 mod feed;
