@@ -6,7 +6,7 @@ use crate::market::quote::Source;
 use crate::time::{MonoNs, UnixNs};
 
 /// Which side of the book.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
     /// Buyers.
     Bid,

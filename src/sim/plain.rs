@@ -88,7 +88,7 @@ struct Deaf(Symbols);
 impl FeedCodec for Deaf {
     fn opened(&mut self, _: &mut Requests) {}
 
-    fn decode(&mut self, _: &[u8], _: MonoNs, _: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn read(&mut self, _: &[u8], _: MonoNs, _: &mut Decoded) -> Result<Frame, DecodeError> {
         Ok(Frame::Unused)
     }
 

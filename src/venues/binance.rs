@@ -17,15 +17,15 @@ use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::codes::{Codes, alias};
-use crate::venues::depth::{Change, Diffs, Order, Page, PerInstrument};
+use crate::venues::depth::{Change, Count, Diffs, Order, Page, PerInstrument};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::paged::PagedBooks;
-use crate::venues::reading::{self, Seen, changes, figure, integer, level, side, text, time};
+use crate::venues::reading::{self, Seen, Sequences, changes, figure, integer, level, side, text, time};
 use crate::venues::writing;
 use crate::venues::{
     Books, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Maintenance,
-    Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
+    Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -232,12 +232,13 @@ struct State {
     symbols: Symbols,
     /// Instruments that `bookTicker` has quoted.
     seen: Seen,
+    sequences: Sequences,
     depth: PerInstrument<Diffs>,
     /// Order books are asked for, and not quotes.
     books: Option<PagedBooks>,
     pages_a_minute: u32,
     /// The last published top of each partial book.
-    partial: FxHashMap<(InstrumentId, &'static str), (Level, Level)>,
+    partial: FxHashMap<(InstrumentId, &'static str), Partial>,
     levels: Vec<Change>,
     upper: String,
 }
@@ -246,6 +247,7 @@ impl FeedCodec for Codec {
     fn opened(&mut self, requests: &mut Requests) {
         let state = &mut self.state;
         state.seen.clear();
+        state.sequences.clear();
         state.depth.clear();
         state.books.iter_mut().for_each(PagedBooks::clear);
         state.partial.clear();
@@ -266,10 +268,11 @@ impl FeedCodec for Codec {
         }
     }
 
-    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn read(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Self { parser, state } = self;
         if let Some((symbol, top)) = scan_book_ticker(frame) {
-            return Ok(state.book_ticker(symbol, top, out));
+            let Some(instrument) = state.symbols.find(symbol) else { return Ok(Frame::Unused) };
+            return Ok(state.book_ticker(instrument, top, received, out));
         }
         parser.parse(frame, |root| state.message(root, received, out))?
     }
@@ -304,6 +307,18 @@ impl FeedCodec for Codec {
     fn symbols(&self) -> &Symbols {
         &self.state.symbols
     }
+
+    fn forget(&mut self, instrument: InstrumentId) {
+        self.state.depth.of(instrument).forget_published();
+        self.state.partial.retain(|(id, _), _| *id != instrument);
+    }
+}
+
+/// What was last published of a partial book, and its numbers.
+#[derive(Default)]
+struct Partial {
+    top: Option<(Level, Level)>,
+    count: Count,
 }
 
 /// The symbol of a REST address of the order book, such as `…/api/v3/depth?symbol=BTCUSDT&limit=5000`.
@@ -361,20 +376,48 @@ fn scan_book_ticker(frame: &[u8]) -> Option<(&[u8], BookTicker)> {
 
 impl State {
     #[inline(always)]
-    fn book_ticker(&mut self, symbol: &[u8], ticker: BookTicker, out: &mut Decoded) -> Frame {
-        let Some(instrument) = self.symbols.find(symbol) else { return Frame::Unused };
+    fn book_ticker(
+        &mut self,
+        instrument: InstrumentId,
+        ticker: BookTicker,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Frame {
         self.seen.insert(instrument);
         let BookTicker { sequence, bid, ask } = ticker;
-        let exchange_time = UnixNs(0);
-        out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel: "bookTicker" }));
+        let top = Top { instrument, bid, ask, sequence, exchange_time: UnixNs(0), channel: "bookTicker" };
+        self.sequences.publish(top, received, out);
         Frame::Data
     }
 
     fn message(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
-        match root.text_of("stream") {
-            Some(stream) => self.event(stream, root.get("data").ok_or(DecodeError::Missing("data"))?, received, out),
-            None => self.event("", root, received, out),
+        let Some(stream) = root.text_of("stream") else { return self.event("", root, received, out) };
+        let is_list = stream.starts_with('!');
+        match root.get("data").filter(|data| data.is_object() || (is_list && data.is_array())) {
+            Some(data) => self.event(stream, data, received, out),
+            None => {
+                if let Some((instrument, channel)) = self.quoted_on(stream) {
+                    self.partial.remove(&(instrument, channel));
+                    out.undecodable(instrument);
+                }
+                Err(DecodeError::Missing("data"))
+            }
         }
+    }
+
+    /// The instrument and the channel of a stream that carries whole tops.
+    #[cold]
+    fn quoted_on(&mut self, stream: &str) -> Option<(InstrumentId, &'static str)> {
+        let (symbol, name) = stream.split_once('@')?;
+        let channel = WHOLE_TOPS.into_iter().find(|channel| *channel == name)?;
+        Some((self.instrument_of_stream(symbol)?, channel))
+    }
+
+    /// The instrument of a stream's symbol, which is in lower case.
+    fn instrument_of_stream(&mut self, symbol: &str) -> Option<InstrumentId> {
+        self.upper.clear();
+        self.upper.extend(symbol.chars().flat_map(char::to_uppercase));
+        self.symbols.find(self.upper.as_bytes())
     }
 
     /// One event; `stream` is empty for a raw one.
@@ -399,12 +442,20 @@ impl State {
                 Ok(Frame::Control)
             }
             Some(name) if name != "bookTicker" => Ok(Frame::Unused),
-            _ if data.get("lastUpdateId").is_some() => self.partial_book(stream, data, out),
+            _ if data.get("lastUpdateId").is_some() || stream.contains("@depth") => {
+                self.partial_book(stream, data, received, out)
+            }
             _ if stream.ends_with("@bookTicker") || data.get("u").is_some() || data.get("s").is_some() => {
-                let symbol = text(data, "s")?;
-                let sequence = integer(data, "u")?;
-                let ticker = BookTicker { sequence, bid: side(data, "b", "B")?, ask: side(data, "a", "A")? };
-                Ok(self.book_ticker(symbol.as_bytes(), ticker, out))
+                let named = data.text_of("s");
+                let instrument = match named {
+                    Some(symbol) => self.symbols.find(symbol.as_bytes()),
+                    None => self.quoted_on(stream).map(|(instrument, _)| instrument),
+                };
+                let Some(instrument) = instrument else {
+                    return if named.is_some() { Ok(Frame::Unused) } else { Err(DecodeError::Missing("s")) };
+                };
+                let ticker = out.void_unread(instrument, read_book_ticker(data))?;
+                Ok(self.book_ticker(instrument, ticker, received, out))
             }
             _ => self.reply(data, out),
         }
@@ -433,28 +484,19 @@ impl State {
         Ok(Frame::Control)
     }
 
-    /// `!ticker@arr`: all or nothing.
+    /// `!ticker@arr`.
     fn all_tickers(&mut self, list: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
-        let mark = out.updates.len();
-        let mut frame = Frame::Unused;
-        for data in list.items().filter(|data| data.text_of("e") == Some("24hrTicker")) {
-            match self.ticker(data, "!ticker@arr", out) {
-                Ok(Frame::Data) => frame = Frame::Data,
-                Ok(_) => {}
-                Err(why) => {
-                    out.updates.truncate(mark);
-                    return Err(why);
-                }
-            }
-        }
-        Ok(frame)
+        let tickers = list.items().filter(|data| data.text_of("e") == Some("24hrTicker"));
+        reading::each(tickers, |data| self.ticker(data, "!ticker@arr", out))
     }
 
     fn ticker(&mut self, data: Value<'_>, channel: &'static str, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Some(instrument) = self.symbols.find(text(data, "s")?.as_bytes()) else { return Ok(Frame::Unused) };
-        let (bid, ask) = (side(data, "b", "B")?, side(data, "a", "A")?);
-        let exchange_time = time(integer(data, "E")?);
-        if self.symbols.is_discovering() || !self.seen.contains(instrument) {
+        let is_quoted = self.symbols.is_discovering() || !self.seen.contains(instrument);
+        let read = || Ok((side(data, "b", "B")?, side(data, "a", "A")?, time(integer(data, "E")?)));
+        let read = if is_quoted { out.void_unread(instrument, read()) } else { read() };
+        let (bid, ask, exchange_time) = read?;
+        if is_quoted {
             out.updates.push(Update::Top(Top { instrument, bid, ask, sequence: 0, exchange_time, channel }));
         }
         out.updates.push(Update::Statistics(DayStatistics {
@@ -471,24 +513,40 @@ impl State {
     }
 
     /// `<symbol>@depth5` and its like: a whole small book, its symbol only in the stream's name.
-    fn partial_book(&mut self, stream: &str, data: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
-        const CHANNELS: [&str; 6] = ["depth5", "depth10", "depth20", "depth5@100ms", "depth10@100ms", "depth20@100ms"];
-        let Some((symbol, name)) = stream.split_once('@') else { return Ok(Frame::Unused) };
-        let Some(channel) = CHANNELS.into_iter().find(|channel| *channel == name) else { return Ok(Frame::Unused) };
-        self.upper.clear();
-        self.upper.extend(symbol.chars().flat_map(char::to_uppercase));
-        let Some(instrument) = self.symbols.find(self.upper.as_bytes()) else { return Ok(Frame::Unused) };
-        let sequence = integer(data, "lastUpdateId")?;
-        self.levels.clear();
-        changes(data, "bids", Side::Bid, &mut self.levels)?;
-        changes(data, "asks", Side::Ask, &mut self.levels)?;
+    fn partial_book(
+        &mut self,
+        stream: &str,
+        data: Value<'_>,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        let Some((instrument, channel)) = self.quoted_on(stream) else { return Ok(Frame::Unused) };
+        let read = self.read_whole(data);
+        if read.is_err() {
+            self.partial.remove(&(instrument, channel));
+        }
+        let sequence = out.void_unread(instrument, read)?;
         let mut book = Book::default();
         reading::apply(&mut book, &self.levels);
         let (bid, ask) = (book.best_bid(), book.best_ask());
-        if self.partial.insert((instrument, channel), (bid, ask)) != Some((bid, ask)) {
+        let last = self.partial.entry((instrument, channel)).or_default();
+        let begins_anew = last.count.begins_anew(sequence, UnixNs(0), received, 0);
+        if begins_anew {
+            out.updates.push(Update::Void(instrument, VoidReason::Gap));
+        }
+        if begins_anew || last.top != Some((bid, ask)) {
+            last.top = Some((bid, ask));
             out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time: UnixNs(0), channel }));
         }
         Ok(Frame::Data)
+    }
+
+    /// Reads a whole book into `levels`; gives its number.
+    fn read_whole(&mut self, data: Value<'_>) -> Result<u64, DecodeError> {
+        self.levels.clear();
+        changes(data, "bids", Side::Bid, &mut self.levels)?;
+        changes(data, "asks", Side::Ask, &mut self.levels)?;
+        integer(data, "lastUpdateId")
     }
 
     fn depth_update(
@@ -504,21 +562,27 @@ impl State {
             return books.event(entry, read, &self.levels, received, out);
         }
         let channel = if stream.ends_with("@depth@100ms") { "depth@100ms" } else { "depth" };
-        self.depth.of(instrument).event(instrument, channel, read?, &self.levels, out).map(|()| Frame::Data)
+        let depth = self.depth.of(instrument);
+        depth.event(instrument, channel, read, &self.levels, received, out).map(|()| Frame::Data)
     }
 
     fn snapshot(&mut self, symbol: &str, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
-        let last = integer(root, "lastUpdateId")?;
-        self.levels.clear();
-        changes(root, "bids", Side::Bid, &mut self.levels)?;
-        changes(root, "asks", Side::Ask, &mut self.levels)?;
+        let last = self.read_whole(root)?;
         match (&mut self.books, self.symbols.entry(instrument)) {
             (Some(books), Some(entry)) => books.page(entry, last, &mut self.levels, out),
             _ => self.depth.of(instrument).snapshot(instrument, last, &mut self.levels, out),
         }
         Ok(Frame::Data)
     }
+}
+
+/// Streams that carry whole tops.
+const WHOLE_TOPS: [&str; 7] =
+    ["bookTicker", "depth5", "depth10", "depth20", "depth5@100ms", "depth10@100ms", "depth20@100ms"];
+
+fn read_book_ticker(data: Value<'_>) -> Result<BookTicker, DecodeError> {
+    Ok(BookTicker { sequence: integer(data, "u")?, bid: side(data, "b", "B")?, ask: side(data, "a", "A")? })
 }
 
 /// The place of a diff depth event and its stamp; its changes go into `levels`.

@@ -5,6 +5,7 @@
 //! the sequence counts all messages of a connection. Numbers are bare. The ticker's sizes are sums of 25 levels,
 //! so it is never a quote. Called on the feed's thread; keeps a book for each `book` channel.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 
 use flate2::Crc;
@@ -12,6 +13,7 @@ use rustc_hash::FxHashMap;
 use serde_json::{Value as Json, json};
 
 use crate::market::book::{Book, Side};
+use crate::market::decimal::DecimalError;
 use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
@@ -189,6 +191,12 @@ impl Venue for Bitfinex {
                 let limits = json!([null, null, null, "0.00001", "2000.0", null, null, null, null, null, null, null]);
                 pairs.map(|pair| json!([pair, limits])).collect()
             }
+            "/v2/conf/pub:list:currency" => {
+                let codes = listed.iter().flat_map(|it| CODES.native(&it.base, &it.quote).into_iter().flatten());
+                let codes: BTreeSet<&str> = codes.collect();
+                codes.into_iter().map(Json::from).collect()
+            }
+            "/v2/conf/pub:list:pair:futures" => Vec::new(),
             "/v2/conf/pub:map:currency:sym" => {
                 CODES.table.iter().map(|code| json!([code.native, code.canonical])).collect()
             }
@@ -216,6 +224,8 @@ struct Feed {
     sequence: Option<u64>,
     halted: bool,
     changes: Vec<Change>,
+    /// The form of the numbers of some of the changes.
+    written: Vec<(Change, [Written; 2])>,
     checksum_text: Vec<u8>,
 }
 
@@ -223,8 +233,83 @@ struct Channel {
     instrument: InstrumentId,
     kind: Kind,
     depth: Depth,
+    /// Numbers of the book that were sent in another form than [`Decimal::write_verbatim`] gives.
+    written: FxHashMap<(Side, (u64, u8)), [Written; 2]>,
     /// It is being closed, to be opened anew.
     is_leaving: bool,
+}
+
+impl Channel {
+    /// Takes `changes` as the whole book; `written` has the form of the numbers of some.
+    fn replace(&mut self, changes: &mut [Change], written: &[(Change, [Written; 2])]) {
+        self.depth.replace(changes);
+        self.written.clear();
+        self.note(written);
+    }
+
+    /// Applies `changes` to the book.
+    #[inline]
+    fn apply(&mut self, changes: &[Change], written: &[(Change, [Written; 2])]) {
+        self.depth.apply(changes);
+        if !self.written.is_empty() {
+            for change in changes {
+                self.written.remove(&place_of(change));
+            }
+        }
+        self.note(written);
+    }
+
+    fn note(&mut self, written: &[(Change, [Written; 2])]) {
+        let present = written.iter().filter(|(change, _)| change.level.is_present());
+        self.written.extend(present.map(|(change, texts)| (place_of(change), *texts)));
+    }
+}
+
+/// Side and price of a level, whatever form the price was sent in.
+fn place_of(change: &Change) -> (Side, (u64, u8)) {
+    let price = change.level.price.normalised();
+    (change.side, (price.mantissa(), price.scale()))
+}
+
+/// The text of a number as it was sent.
+#[derive(Clone, Copy)]
+struct Written {
+    length: u8,
+    bytes: [u8; WRITTEN_MAX],
+}
+
+/// The longest text of a number that is kept. JavaScript writes no longer ones.
+const WRITTEN_MAX: usize = 30;
+
+impl Written {
+    /// `None`: it is too long.
+    fn new(text: &str) -> Option<Self> {
+        let mut bytes = [0; WRITTEN_MAX];
+        bytes.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+        Some(Self { length: text.len() as u8, bytes })
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+/// Whether `number` was sent in another form than [`Decimal::write_verbatim`] gives.
+fn is_rewritten(text: &str, number: Decimal) -> bool {
+    let is_plain = text.len() <= 19 && !text.contains(['e', 'E']) && (!text.starts_with('0') || text.starts_with("0."));
+    let mut verbatim = Vec::new();
+    !is_plain && text != "0" && {
+        number.write_verbatim(&mut verbatim);
+        verbatim != text.as_bytes()
+    }
+}
+
+/// The channel id at the start of a data message.
+#[cold]
+fn channel_of(frame: &[u8]) -> Option<u64> {
+    let mut scan = Scan::new(frame.trim_ascii_start());
+    scan.literal(b"[")?;
+    scan.integer()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -250,14 +335,23 @@ impl FeedCodec for Codec {
         }
     }
 
-    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
-        if let Some(time) = self.feed.scan(frame) {
-            let Some(channel) = self.feed.channels.get_mut(&time.0) else { return Ok(Frame::Unused) };
-            channel.depth.apply(&self.feed.changes);
-            return self.feed.changed(time.0, time.1, received, out);
-        }
+    fn read(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let feed = &mut self.feed;
-        self.parser.parse(frame, |root| feed.read(root, received, out))?
+        if let Some((id, time)) = feed.scan(frame) {
+            let Some(channel) = feed.channels.get_mut(&id) else { return Ok(Frame::Unused) };
+            channel.apply(&feed.changes, &[]);
+            return feed.changed(id, time, received, out);
+        }
+        match self.parser.parse(frame, |root| feed.read(root, received, out)) {
+            Ok(read) => read,
+            Err(why) => {
+                // Data name no symbol, but their channel.
+                if let Some(id) = channel_of(frame) {
+                    feed.lose(id, VoidReason::Undecodable, out);
+                }
+                Err(why.into())
+            }
+        }
     }
 
     /// A channel is closed by its number; when that is done it is opened anew.
@@ -377,10 +471,10 @@ impl Feed {
 /// Numbers behind a payload from here on are stamps in milliseconds (of 2001 and later), below sequence numbers.
 const STAMPS_FROM: u64 = 1_000_000_000_000;
 
-/// `price,count,amount]`.
+/// `price,count,amount]`. Numbers in another form than the checksum would have them go the general way.
 #[inline(always)]
 fn scan_change(scan: &mut Scan<'_>) -> Option<Change> {
-    let price = scan.any_decimal()?;
+    let price = scan.decimal()?;
     scan.literal(b",")?;
     let count = scan.integer()?;
     scan.literal(b",")?;
@@ -389,7 +483,7 @@ fn scan_change(scan: &mut Scan<'_>) -> Option<Change> {
     if scan.next_is(b'-') {
         return None;
     }
-    let amount = scan.any_decimal()?;
+    let amount = scan.decimal()?;
     scan.literal(b"]")?;
     change(price, count, side, amount).ok()
 }
@@ -489,7 +583,10 @@ impl Feed {
         if self.channels.len() >= KNOWN_MAX {
             return Err(DecodeError::Shape("more channels than a connection can have"));
         }
-        self.channels.insert(id, Channel { instrument, kind, depth: Depth::default(), is_leaving: false });
+        self.channels.insert(
+            id,
+            Channel { instrument, kind, depth: Depth::default(), written: FxHashMap::default(), is_leaving: false },
+        );
         if kind == Kind::Book {
             out.updates.push(Update::Subscribed(instrument));
         }
@@ -514,7 +611,12 @@ impl Feed {
         let mark = out.updates.len();
         let read = match word {
             "" if payload.is_array() => self.payload(id, payload, time, received, out),
-            "" => Err(DecodeError::Missing("payload")),
+            "" => {
+                if self.channels.get(&id).is_some_and(|channel| channel.kind == Kind::Book) {
+                    self.lose(id, VoidReason::Undecodable, out);
+                }
+                Err(DecodeError::Missing("payload"))
+            }
             "hb" => Ok(Frame::Control),
             "cs" => self.check(id, root.at(2), out),
             _ => Ok(Frame::Unused),
@@ -562,15 +664,15 @@ impl Feed {
                 }
                 let is_list = payload.at(0).is_none_or(|first| first.is_array());
                 let is_change = !is_list || (channel.depth.is_live() && self.flags & BULK_UPDATES != 0);
-                if let Err(why) = read_changes(payload, is_list, &mut self.changes) {
+                if let Err(why) = read_changes(payload, is_list, &mut self.changes, &mut self.written) {
                     // What it said is lost, so the book is.
-                    self.lose(id, VoidReason::Gap, out);
+                    self.lose(id, VoidReason::Undecodable, out);
                     return Err(why);
                 }
                 if !is_change {
-                    channel.depth.replace(&mut self.changes);
+                    channel.replace(&mut self.changes, &self.written);
                 } else if channel.depth.is_live() {
-                    channel.depth.apply(&self.changes);
+                    channel.apply(&self.changes, &self.written);
                 } else {
                     return Ok(Frame::Data);
                 }
@@ -585,7 +687,11 @@ impl Feed {
         let Some(channel) = self.channels.get(&id).filter(|channel| channel.depth.is_live()) else {
             return Ok(Frame::Control);
         };
-        if checksum(channel.depth.book(), &mut self.checksum_text) == sum {
+        let as_sent = |change: &Change, field: Field, text: &mut Vec<u8>| match channel.written.get(&place_of(change)) {
+            Some(written) => text.extend_from_slice(written[field as usize].as_bytes()),
+            None => field.of(change.level).write_verbatim(text),
+        };
+        if checksum(channel.depth.book(), &mut self.checksum_text, as_sent) == sum {
             return Ok(Frame::Control);
         }
         self.lose(id, VoidReason::Checksum, out);
@@ -596,6 +702,7 @@ impl Feed {
     #[cold]
     fn lose(&mut self, id: u64, why: VoidReason, out: &mut Decoded) {
         let Some(channel) = self.channels.get_mut(&id).filter(|channel| channel.kind != Kind::Other) else { return };
+        channel.written.clear();
         if channel.depth.void() {
             out.updates.push(Update::Void(channel.instrument, why));
         }
@@ -615,9 +722,16 @@ fn behind(root: Value<'_>, rest: usize) -> (Option<u64>, UnixNs) {
 }
 
 /// Reads `[price, count, amount]`, or a list of such; applies nothing.
-fn read_changes(payload: Value<'_>, is_list: bool, changes: &mut Vec<Change>) -> Result<(), DecodeError> {
-    let read = |entry: Value<'_>| {
-        let price = reading::decimal(entry.at(0), "price")?;
+fn read_changes(
+    payload: Value<'_>,
+    is_list: bool,
+    changes: &mut Vec<Change>,
+    written: &mut Vec<(Change, [Written; 2])>,
+) -> Result<(), DecodeError> {
+    written.clear();
+    let mut read = |entry: Value<'_>| -> Result<Change, DecodeError> {
+        let text = entry.at(0).and_then(|price| price.text()).ok_or(DecodeError::Missing("price"))?;
+        let price = Decimal::parse(text.as_bytes()).map_err(|why| DecodeError::Number("price", why))?;
         let count = entry.at(1).and_then(|count| count.integer()).ok_or(DecodeError::Missing("count"))?;
         let amount = entry.at(2).and_then(|amount| amount.text()).ok_or(DecodeError::Missing("amount"))?;
         let (side, digits) = match amount.strip_prefix('-') {
@@ -625,7 +739,13 @@ fn read_changes(payload: Value<'_>, is_list: bool, changes: &mut Vec<Change>) ->
             None => (Side::Bid, amount),
         };
         let amount = Decimal::parse(digits.as_bytes()).map_err(|why| DecodeError::Number("amount", why))?;
-        change(price, count, side, amount)
+        let change = change(price, count, side, amount)?;
+        if is_rewritten(text, price) || is_rewritten(digits, amount) {
+            let texts = Written::new(text).zip(Written::new(digits));
+            let (price, amount) = texts.ok_or(DecodeError::Number("price", DecimalError::TooLong))?;
+            written.push((change, [price, amount]));
+        }
+        Ok(change)
     };
     changes.clear();
     if !is_list {
@@ -639,22 +759,26 @@ fn read_changes(payload: Value<'_>, is_list: bool, changes: &mut Vec<Change>) ->
 }
 
 /// CRC32 over the best 25 levels, bid and ask in turn, `price:amount`, asks with a minus, joined by colons; as a signed
-/// number. Amounts as JavaScript writes numbers; prices never with an exponent, by the venue's own client
-/// (<https://github.com/bitfinexcom/bfx-api-node-models/blob/master/lib/order_book.js>, read 2026-11-21).
-fn checksum(book: &Book, text: &mut Vec<u8>) -> i32 {
+/// number. `number` writes price and amount of a level, each in the very form in which it is sent, such as `8.4e-7`
+/// (<https://github.com/bitfinexcom/bfx-api-node-models/issues/70>,
+/// <https://github.com/bitfinexcom/bitfinex-api-go/pull/150>).
+fn checksum(book: &Book, text: &mut Vec<u8>, number: impl Fn(&Change, Field, &mut Vec<u8>)) -> i32 {
     text.clear();
     let mut bids = book.levels(Side::Bid).take(CHECKSUM_LEVELS);
     let mut asks = book.levels(Side::Ask).take(CHECKSUM_LEVELS);
     loop {
-        let pair = [(bids.next(), ""), (asks.next(), "-")];
+        let pair = [(bids.next(), Side::Bid), (asks.next(), Side::Ask)];
         if pair.iter().all(|(level, _)| level.is_none()) {
             break;
         }
-        for (level, sign) in pair.iter().filter_map(|(level, sign)| Some((level.as_ref()?, sign))) {
-            level.price.normalised().write(text);
+        for (level, side) in pair.into_iter().filter_map(|(level, side)| Some((*level?, side))) {
+            let change = Change { side, level };
+            number(&change, Field::Price, text);
             text.push(b':');
-            text.extend_from_slice(sign.as_bytes());
-            write_number(level.size, text);
+            if side == Side::Ask {
+                text.push(b'-');
+            }
+            number(&change, Field::Amount, text);
             text.push(b':');
         }
     }
@@ -664,26 +788,19 @@ fn checksum(book: &Book, text: &mut Vec<u8>) -> i32 {
     crc.sum().cast_signed()
 }
 
-/// The shortest text that means the same double: up to 15 digits are all kept, and below 1e-6 there is an exponent.
-fn write_number(number: Decimal, out: &mut Vec<u8>) {
-    let number = number.normalised();
-    let (mantissa, scale) = (number.mantissa(), i32::from(number.scale()));
-    let mut buffer = itoa::Buffer::new();
-    let digits = buffer.format(mantissa).as_bytes();
-    let exponent = digits.len() as i32 - 1 - scale;
-    if digits.len() > 15 {
-        let double = number.to_f64();
-        // Writing to a Vec cannot fail.
-        let _ = if double < 1e-6 { write!(out, "{double:e}") } else { write!(out, "{double}") };
-    } else if mantissa != 0 && exponent < -6 {
-        out.extend_from_slice(&digits[..1]);
-        if digits.len() > 1 {
-            out.push(b'.');
-            out.extend_from_slice(&digits[1..]);
+/// A number of a level.
+#[derive(Clone, Copy)]
+enum Field {
+    Price,
+    Amount,
+}
+
+impl Field {
+    const fn of(self, level: Level) -> Decimal {
+        match self {
+            Self::Price => level.price,
+            Self::Amount => level.size,
         }
-        let _ = write!(out, "e{exponent}");
-    } else {
-        number.write(out);
     }
 }
 
@@ -784,7 +901,9 @@ impl ExchangeSide for Exchange {
                 for Change { side, level } in known.shown.changes(None, known.length) {
                     book.set(side, level);
                 }
-                let sum = checksum(&book, &mut Vec::new());
+                let number =
+                    |change: &Change, field: Field, text: &mut Vec<u8>| write_number(field.of(change.level), text);
+                let sum = checksum(&book, &mut Vec::new(), number);
                 out.push(message(*flags, sequence, known.id, &format!("\"cs\",{sum}"), now));
             }
             if now.0.saturating_sub(known.spoke.0) >= HEARTBEAT_EVERY {
@@ -829,6 +948,10 @@ impl Exchange {
                 reply[key] = word(key).unwrap_or(usual).into();
             }
         }
+        // The client's own name for the subscription.
+        if let Some(name) = request.get("subId") {
+            reply["subId"] = name.clone();
+        }
         out.push(reply.to_string());
         let length = word("len").and_then(|length| length.parse().ok()).unwrap_or(LENGTHS[0]);
         let payload = if is_book {
@@ -845,10 +968,38 @@ impl Exchange {
 /// `[price,count,amount]`.
 fn written(change: &Change) -> String {
     let Change { side, level } = change;
+    let text = |number: Decimal| {
+        let mut text = Vec::new();
+        write_number(number, &mut text);
+        String::from_utf8(text).unwrap_or_default()
+    };
     let sign = if *side == Side::Ask { "-" } else { "" };
     match level.size.is_zero() {
-        true => format!("[{},0,{sign}1]", level.price),
-        false => format!("[{},1,{sign}{}]", level.price, level.size),
+        true => format!("[{},0,{sign}1]", text(level.price)),
+        false => format!("[{},1,{sign}{}]", text(level.price), text(level.size)),
+    }
+}
+
+/// As the venue's server, which is JavaScript, writes numbers: the shortest text that means the same double: up to 15 digits are all kept, and below 1e-6 there is an exponent.
+fn write_number(number: Decimal, out: &mut Vec<u8>) {
+    let number = number.normalised();
+    let (mantissa, scale) = (number.mantissa(), i32::from(number.scale()));
+    let mut buffer = itoa::Buffer::new();
+    let digits = buffer.format(mantissa).as_bytes();
+    let exponent = digits.len() as i32 - 1 - scale;
+    if digits.len() > 15 {
+        let double = number.to_f64();
+        // Writing to a Vec cannot fail.
+        let _ = if double < 1e-6 { write!(out, "{double:e}") } else { write!(out, "{double}") };
+    } else if mantissa != 0 && exponent < -6 {
+        out.extend_from_slice(&digits[..1]);
+        if digits.len() > 1 {
+            out.push(b'.');
+            out.extend_from_slice(&digits[1..]);
+        }
+        let _ = write!(out, "e{exponent}");
+    } else {
+        number.write(out);
     }
 }
 
@@ -888,25 +1039,24 @@ mod tests {
     use super::*;
     use crate::venues::SymbolEntry;
 
-    /// The first two are of the tests of the venue's own client: bfx-api-node-models, test/lib/order_book.js.
     #[test]
-    fn f50_a_checksum_is_of_the_text_that_the_venues_own_client_makes() {
+    fn f50_a_checksum_is_of_the_text_as_it_was_sent() {
         let cases = [
             ("[6000,1,1],[5900,1,2],[6100,1,-3],[6200,1,-4]", "6000:1:6100:-3:5900:2:6200:-4"),
-            ("[6000,1,1],[1.7e-8,1,2],[6100,1,-3],[6200,1,-4]", "6000:1:6100:-3:0.000000017:2:6200:-4"),
-            ("[6000,1,4.5e-7],[5900,1,1],[6100,1,-1.2E-7]", "6000:4.5e-7:6100:-1.2e-7:5900:1"),
-            ("[100,2,1.50],[101.0,1,-13.33333333]", "100:1.5:101:-13.33333333"),
+            ("[6000,1,1],[1.7e-8,1,2],[6100,1,-3],[6200,1,-4]", "6000:1:6100:-3:1.7e-8:2:6200:-4"),
+            ("[6000,1,4.5e-7],[5900,1,1],[6100,1,-1.2E-7]", "6000:4.5e-7:6100:-1.2E-7:5900:1"),
+            ("[100,2,1.50],[101.0,1,-13.33333333]", "100:1.50:101.0:-13.33333333"),
             ("[6100,1,-3]", "6100:-3"),
             ("", ""),
         ];
         for (levels, meant) in cases {
-            let (mut parser, mut changes, mut depth) = (Parser::default(), Vec::new(), Depth::default());
-            let snapshot = format!("[{levels}]");
-            parser.parse(snapshot.as_bytes(), |root| read_changes(root, true, &mut changes)).unwrap().unwrap();
-            depth.replace(&mut changes);
-            let mut text = Vec::new();
-            checksum(depth.book(), &mut text);
-            assert_eq!(String::from_utf8(text).unwrap(), meant);
+            let (mut codec, mut out) = (with_book(), Decoded::default());
+            codec.decode(format!("[17,[{levels}]]").as_bytes(), MonoNs(1), &mut out).unwrap();
+            let mut crc = Crc::new();
+            crc.update(meant.as_bytes());
+            let sum = crc.sum().cast_signed();
+            let told = codec.decode(format!(r#"[17,"cs",{sum}]"#).as_bytes(), MonoNs(1), &mut out);
+            assert_eq!(told, Ok(Frame::Control), "{levels}");
         }
         let mut book = Book::default();
         for number in 1..=30 {
@@ -914,8 +1064,35 @@ mod tests {
             book.set(Side::Bid, level);
         }
         let mut text = Vec::new();
-        checksum(&book, &mut text);
+        checksum(&book, &mut text, |change, field, text| field.of(change.level).write_verbatim(text));
         assert!(text.starts_with(b"30:1:29:1:") && text.ends_with(b":7:1:6:1"), "25 levels");
+    }
+
+    /// A codec with the book channel 17.
+    fn with_book() -> Box<dyn FeedCodec> {
+        let entry = SymbolEntry { id: InstrumentId(0), native: "tBTCUSD".to_owned(), symbol: "BTC/USD".to_owned() };
+        let mut codec = Bitfinex.codec(Symbols::configured(vec![entry]));
+        let opened = br#"{"event":"subscribed","channel":"book","chanId":17,"symbol":"tBTCUSD","prec":"P0"}"#;
+        codec.decode(opened, MonoNs(1), &mut Decoded::default()).unwrap();
+        codec
+    }
+
+    #[test]
+    fn f50_a_level_that_is_sent_again_counts_in_its_new_form() {
+        let mut codec = with_book();
+        let mut check = |frame: &str, text: &str| {
+            let mut out = Decoded::default();
+            codec.decode(frame.as_bytes(), MonoNs(1), &mut out).unwrap();
+            let mut crc = Crc::new();
+            crc.update(text.as_bytes());
+            let sum = format!(r#"[17,"cs",{}]"#, crc.sum().cast_signed());
+            assert_eq!(codec.decode(sum.as_bytes(), MonoNs(1), &mut out), Ok(Frame::Control), "{frame}");
+        };
+        check("[17,[[8.4e-7,1,10000],[9e-7,1,-5e-8]]]", "8.4e-7:10000:9e-7:-5e-8");
+        check("[17,[0.00000084,2,7.5]]", "0.00000084:7.5:9e-7:-5e-8");
+        check("[17,[8.4e-7,2,7.25]]", "8.4e-7:7.25:9e-7:-5e-8");
+        check("[17,[9e-7,0,-1]]", "8.4e-7:7.25");
+        check("[17,[0.0000009,1,-12345678901234567.125]]", "8.4e-7:7.25:0.0000009:-12345678901234567.125");
     }
 
     #[test]
@@ -949,7 +1126,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_in_a_checksum_are_written_as_javascript_does() {
+    fn the_simulated_venue_writes_numbers_as_javascript_does() {
         let cases = [
             ("13.33333333", "13.33333333"),
             ("100.000", "100"),

@@ -25,7 +25,7 @@ use crate::venues::reading::{
 use crate::venues::writing::{self, Subscriptions};
 use crate::venues::{
     Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market,
-    Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -137,10 +137,22 @@ impl Venue for Bitget {
     }
 
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
-        if (method, target.split('?').next()?) != ("GET", "/api/v2/spot/public/symbols") {
-            return None;
-        }
+        // The lists of v1, which other clients read, have the symbol with a suffix; no futures are simulated.
+        let (is_v1, is_spot) = match (method, target.split('?').next()?) {
+            ("GET", "/api/v2/spot/public/symbols") => (false, true),
+            ("GET", "/api/spot/v1/public/products") => (true, true),
+            ("GET", "/api/mix/v1/market/contracts") => (true, false),
+            _ => return None,
+        };
         let row = |entry: &Listed| {
+            if is_v1 {
+                return json!({
+                    "symbol": format!("{}_SPBL", entry.native), "symbolName": entry.native, "baseCoin": entry.base,
+                    "quoteCoin": entry.quote, "priceScale": entry.price_decimals.to_string(),
+                    "quantityScale": entry.size_decimals.to_string(), "minTradeAmount": entry.lot(),
+                    "maxTradeAmount": "0", "takerFeeRate": "0.001", "makerFeeRate": "0.001", "status": "online",
+                });
+            }
             json!({
                 "symbol": entry.native, "baseCoin": entry.base, "quoteCoin": entry.quote,
                 "pricePrecision": entry.price_decimals.to_string(),
@@ -148,7 +160,8 @@ impl Venue for Bitget {
                 "takerFeeRate": "0.001", "makerFeeRate": "0.001", "status": "online",
             })
         };
-        let data: Vec<Json> = market.listed().iter().map(row).collect();
+        let listed = if is_spot { market.listed() } else { Vec::new() };
+        let data: Vec<Json> = listed.iter().map(row).collect();
         let reply = json!({"code": "00000", "msg": "success", "requestTime": market.now().ms(), "data": data});
         Some(reply.to_string())
     }
@@ -184,11 +197,11 @@ impl FeedCodec for Codec {
         }
     }
 
-    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn read(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Self { parser, state } = self;
         if let Some((symbol, best)) = scan_books1(frame) {
             let Some(instrument) = state.symbols.find(symbol) else { return Ok(Frame::Unused) };
-            state.best(instrument, best, out);
+            state.best(instrument, best, received, out);
             return Ok(Frame::Data);
         }
         if frame == b"pong" {
@@ -213,6 +226,11 @@ impl FeedCodec for Codec {
 
     fn book(&self, instrument: InstrumentId) -> Option<&Book> {
         self.state.books.get(&(instrument, BOOKS))?.book()
+    }
+
+    fn forget(&mut self, instrument: InstrumentId) {
+        let its = self.state.books.iter_mut().filter(|((id, _), _)| *id == instrument);
+        its.for_each(|(_, chain)| chain.depth.forget_published());
     }
 }
 
@@ -289,12 +307,10 @@ impl State {
     }
 
     #[inline(always)]
-    fn best(&mut self, instrument: InstrumentId, best: Best, out: &mut Decoded) {
+    fn best(&mut self, instrument: InstrumentId, best: Best, received: MonoNs, out: &mut Decoded) {
         let Best { bid, ask, sequence, at: exchange_time } = best;
-        if self.sequences.begins_anew_at(instrument, sequence, exchange_time) {
-            out.updates.push(Update::Void(instrument, VoidReason::Gap));
-        }
-        out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel: BOOKS1 }));
+        let top = Top { instrument, bid, ask, sequence, exchange_time, channel: BOOKS1 };
+        self.sequences.publish(top, received, out);
     }
 
     fn message(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
@@ -304,14 +320,22 @@ impl State {
         let arg = root.get("arg").ok_or(DecodeError::Missing("arg"))?;
         let (kind, channel, symbol) = names(arg);
         let channel = channel.ok_or(DecodeError::Missing("channel"))?;
-        let data = array(root, "data")?;
         if !is_spot(kind) {
             return Ok(Frame::Unused);
         }
         let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
         match [BOOKS1, "books5", "books15", "books50", BOOKS].into_iter().find(|name| *name == channel) {
-            Some(channel) => self.book(instrument, channel, (root, data), received, out),
-            None if channel == TICKER => self.tickers(instrument, data, out),
+            Some(channel) => {
+                let read = self.read_steps(root);
+                match read {
+                    Ok(is_whole) => self.book(instrument, channel, is_whole, received, out),
+                    Err(why) => {
+                        self.undecodable(instrument, channel, out);
+                        Err(why)
+                    }
+                }
+            }
+            None if channel == TICKER => self.tickers(instrument, root, out),
             None => Ok(Frame::Unused),
         }
     }
@@ -331,15 +355,18 @@ impl State {
         Frame::Control
     }
 
-    /// A message of one of the books: wholes, or changes.
-    fn book(
-        &mut self,
-        instrument: InstrumentId,
-        channel: &'static str,
-        (root, data): (Value<'_>, Value<'_>),
-        received: MonoNs,
-        out: &mut Decoded,
-    ) -> Result<Frame, DecodeError> {
+    /// A message of a book cannot be read: what was published of it is void, and the book is asked for anew.
+    #[cold]
+    fn undecodable(&mut self, instrument: InstrumentId, channel: &'static str, out: &mut Decoded) {
+        out.undecodable(instrument);
+        if self.books.get_mut(&(instrument, channel)).is_some_and(|chain| chain.depth.void()) {
+            self.ask_again(instrument, channel, out);
+        }
+    }
+
+    /// Reads a message of one of the books into `levels` and `steps`; gives whether they are whole books, not changes.
+    fn read_steps(&mut self, root: Value<'_>) -> Result<bool, DecodeError> {
+        let data = array(root, "data")?;
         let is_whole = match text(root, "action")? {
             "snapshot" => true,
             "update" => false,
@@ -357,6 +384,21 @@ impl State {
             let link = Link { after, number, at: stamp(item, root)? };
             self.steps.push(Step { to: self.levels.len(), link, checksum: checksum_of(item)? });
         }
+        if is_whole && self.steps.is_empty() {
+            return Err(DecodeError::Missing("data"));
+        }
+        Ok(is_whole)
+    }
+
+    /// A message of one of the books that was read: wholes, or changes.
+    fn book(
+        &mut self,
+        instrument: InstrumentId,
+        channel: &'static str,
+        is_whole: bool,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
         let steps = std::mem::take(&mut self.steps);
         let done = self.take_steps(instrument, channel, is_whole, &steps, received, out);
         self.steps = steps;
@@ -382,12 +424,12 @@ impl State {
                 let [bid, ask] = [Side::Bid, Side::Ask].map(|side| reading::best(&self.levels[levels.clone()], side));
                 let [bid, ask] = [bid, ask].map(Option::unwrap_or_default);
                 let Link { number, at, .. } = step.link;
-                self.best(instrument, Best { bid, ask, sequence: number.unwrap_or(0), at }, out);
+                self.best(instrument, Best { bid, ask, sequence: number.unwrap_or(0), at }, received, out);
                 continue;
             }
             let chain = self.books.entry((instrument, channel)).or_default();
             let done = match is_whole {
-                true => Ok(chain.replace(instrument, step.link, &mut self.levels[levels], out)),
+                true => Ok(chain.replace(instrument, (step.link, received), &mut self.levels[levels], out)),
                 false => chain.follow(step.link, &self.levels[levels], received),
             };
             // The small books carry the checksum of the large one.
@@ -420,49 +462,54 @@ impl State {
     #[cold]
     fn lost(&self, instrument: InstrumentId, channel: &str, why: DecodeError, out: &mut Decoded) {
         out.updates.extend(why.loss().map(|reason| Update::Void(instrument, reason)));
+        self.ask_again(instrument, channel, out);
+    }
+
+    #[cold]
+    fn ask_again(&self, instrument: InstrumentId, channel: &str, out: &mut Decoded) {
         let native = self.symbols.entry(instrument).map_or("", |entry| entry.native.as_str());
         for op in ["unsubscribe", "subscribe"] {
             out.requests.push(request(op, channel, std::iter::once(native)));
         }
     }
 
-    fn tickers(&mut self, instrument: InstrumentId, data: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
-        let mark = out.updates.len();
-        for item in data.items() {
-            if let Err(why) = self.ticker(instrument, item, out) {
-                out.updates.truncate(mark);
-                return Err(why);
-            }
-        }
-        Ok(Frame::Data)
+    fn tickers(&mut self, instrument: InstrumentId, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let data = array(root, "data")?;
+        reading::each(data.items(), |item| {
+            let read = self.ticker(instrument, item, out);
+            // Live, the quotes are those of `books1`.
+            if self.symbols.is_discovering() { out.void_unread(instrument, read) } else { read }
+        })
     }
 
-    fn ticker(&mut self, instrument: InstrumentId, item: Value<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
+    fn ticker(&mut self, instrument: InstrumentId, item: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let exchange_time = time(integer(item, "ts")?);
         // Slower than `books1`, and with a bad name: the prices of v1 are rounded, and have no sizes.
-        if self.symbols.is_discovering() && item.get("bidSz").is_some() {
+        if self.symbols.is_discovering() && (item.get("bidSz").is_some() || item.get("askSz").is_some()) {
             let (bid, ask) = (side_if_any(item, "bidPr", "bidSz")?, side_if_any(item, "askPr", "askSz")?);
             out.updates.push(Update::Top(Top { instrument, bid, ask, sequence: 0, exchange_time, channel: TICKER }));
         }
         let is_v1 = item.get("lastPr").is_none();
         let last = figure(item, if is_v1 { "last" } else { "lastPr" });
-        let (open, ratio) = (figure(item, "open24h"), figure(item, "change24h"));
-        // `open24h` is of another moment than `change24h`, which is what the venue shows.
-        let change_pct = match is_v1 {
-            false => statistics::hundredfold(ratio),
-            true => statistics::change_pct(last, open),
+        let open = figure(item, "open24h");
+        // `change24h` is rounded to a thousandth of a percent; it serves where there is no `open24h`.
+        let (change, change_pct) = if open > 0.0 {
+            (statistics::difference(last, open), statistics::change_pct(last, open))
+        } else {
+            let change_pct = statistics::hundredfold(figure(item, "change24h"));
+            (statistics::change_of(last, change_pct), change_pct)
         };
         out.updates.push(Update::Statistics(DayStatistics {
             instrument,
             last,
             high: figure(item, "high24h"),
             low: figure(item, "low24h"),
-            change: statistics::change_of(last, change_pct),
+            change,
             change_pct,
             quote_volume: figure(item, "quoteVolume"),
             exchange_time,
         }));
-        Ok(())
+        Ok(Frame::Data)
     }
 }
 

@@ -179,7 +179,7 @@ impl FeedCodec for Codec {
         }
     }
 
-    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn read(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let feed = &mut self.feed;
         if feed.wants_books {
             if let Some((pair, stamp)) = scan(frame, |scan| scan_whole(scan, &mut feed.changes)) {
@@ -215,6 +215,12 @@ impl FeedCodec for Codec {
 
     fn symbols(&self) -> &Symbols {
         &self.feed.symbols
+    }
+
+    fn forget(&mut self, instrument: InstrumentId) {
+        // Differences are not numbered: one may be lost.
+        self.feed.books.of(instrument).void();
+        self.feed.wholes.of(instrument).depth.void();
     }
 
     fn book(&self, instrument: InstrumentId) -> Option<&Book> {
@@ -358,9 +364,8 @@ impl Feed {
             Ok(stamp) => stamp,
             Err(why) => {
                 // The exchange has another book by now.
-                if depth.void() {
-                    out.updates.push(Update::Void(instrument, VoidReason::Gap));
-                }
+                depth.void();
+                out.undecodable(instrument);
                 return Err(why);
             }
         };
@@ -382,13 +387,14 @@ impl Feed {
         let channel = root.text_of("channel").unwrap_or_default();
         match event {
             "data" => {
-                let data = root.get("data").ok_or(DecodeError::Missing("data"))?;
+                let data = root.get("data").filter(Value::is_object).ok_or(DecodeError::Missing("data"));
                 if let Some(pair) = channel.strip_prefix(BOOK) {
                     if self.wants_books {
-                        let stamp = self.changes(data).and_then(|()| stamp(data));
+                        let stamp = data.and_then(|data| self.changes(data).and_then(|()| stamp(data)));
                         return self.whole(pair.as_bytes(), stamp, out);
                     }
-                    let quoted = Quoted { bid: best(data, "bids")?, ask: best(data, "asks")?, time: time(data)? };
+                    let Some(instrument) = self.symbols.find(pair.as_bytes()) else { return Ok(Frame::Unused) };
+                    let quoted = out.void_unread(instrument, data.and_then(quoted))?;
                     return Ok(self.top(pair.as_bytes(), &quoted, out));
                 }
                 match channel.strip_prefix(DIFFERENCES) {
@@ -419,18 +425,18 @@ impl Feed {
     fn differences(
         &mut self,
         pair: &str,
-        data: Value<'_>,
+        data: Result<Value<'_>, DecodeError>,
         received: MonoNs,
         out: &mut Decoded,
     ) -> Result<Frame, DecodeError> {
         let Some(instrument) = self.symbols.find(pair.as_bytes()) else { return Ok(Frame::Unused) };
-        let order = self.changes(data).and_then(|()| stamp(data)).map(|stamp| Order { from: None, to: stamp });
+        let stamp = data.and_then(|data| self.changes(data).and_then(|()| stamp(data)));
         let book = self.books.of(instrument);
-        let stitch = match order {
-            Ok(order) => book.delta(order, &self.changes),
+        let stitch = match stamp {
+            Ok(to) => book.delta(Order { from: None, to }, (UnixNs(0), received), &self.changes),
             Err(why) => {
                 // What it said is lost, so the book is.
-                lose(book, instrument, VoidReason::Gap, out);
+                lose(book, instrument, VoidReason::Undecodable, out);
                 return Err(why);
             }
         };
@@ -462,7 +468,7 @@ impl Feed {
     fn changes(&mut self, data: Value<'_>) -> Result<(), DecodeError> {
         self.changes.clear();
         for (side, field) in [(Side::Bid, "bids"), (Side::Ask, "asks")] {
-            for entry in array(data, field)?.items() {
+            for entry in side_of(data, field)?.into_iter().flat_map(|side| side.items()) {
                 let level = pair(entry, field)?;
                 if !level.price.is_zero() {
                     self.changes.push(Change { side, level });
@@ -487,9 +493,24 @@ fn publish(book: &mut Stitched, instrument: InstrumentId, out: &mut Decoded) {
     }
 }
 
+/// The best of a whole book.
+fn quoted(data: Value<'_>) -> Result<Quoted, DecodeError> {
+    Ok(Quoted { bid: best(data, "bids")?, ask: best(data, "asks")?, time: stamp(data).map(reading::time)? })
+}
+
+/// The levels of a side. A book that has none on a side may be sent without it
+/// (<https://github.com/tardis-dev/tardis-node/commit/fa74b64>).
+fn side_of<'a>(data: Value<'a>, field: &'static str) -> Result<Option<Value<'a>>, DecodeError> {
+    match data.get(field) {
+        None => Ok(None),
+        Some(side) if side.is_null() => Ok(None),
+        Some(_) => array(data, field).map(Some),
+    }
+}
+
 /// The first level of a side that is there: zero sizes occur, and are none.
 fn best(data: Value<'_>, field: &'static str) -> Result<Level, DecodeError> {
-    for entry in array(data, field)?.items() {
+    for entry in side_of(data, field)?.into_iter().flat_map(|side| side.items()) {
         let Level { price, size } = pair(entry, field)?;
         let level = level(price, size);
         if level.is_present() {
@@ -506,10 +527,6 @@ fn pair(entry: Value<'_>, field: &'static str) -> Result<Level, DecodeError> {
 
 fn stamp(data: Value<'_>) -> Result<u64, DecodeError> {
     reading::integer(data, "microtimestamp")
-}
-
-fn time(data: Value<'_>) -> Result<UnixNs, DecodeError> {
-    stamp(data).map(reading::time)
 }
 
 /// The venue's end of a connection.
@@ -658,7 +675,7 @@ mod tests {
         hear(&mut *codec, &frame(20, r#"["101","1"]"#)).0.unwrap();
         let (result, out) = hear(&mut *codec, &frame(21, r#"["102","x"]"#));
         assert!(result.is_err());
-        assert_eq!(out.updates, [Update::Void(ID, VoidReason::Gap)]);
+        assert_eq!(out.updates, [Update::Void(ID, VoidReason::Undecodable)]);
         assert_eq!(best(&*codec), None);
         let (_, out) = hear(&mut *codec, &frame(22, r#"["100","1"]"#));
         let note = BookNote { instrument: ID, sequence: 0, exchange_time: reading::time(22) };

@@ -134,8 +134,11 @@ impl Venue for Bybit {
             json!({"symbol": it.native, "baseCoin": it.base, "quoteCoin": it.quote, "status": "Trading",
                 "lotSizeFilter": {"basePrecision": it.lot()}, "priceFilter": {"tickSize": it.tick()}})
         };
-        let list: Vec<_> = market.listed().into_iter().map(row).collect();
-        let result = json!({"category": "spot", "list": list});
+        // No futures are simulated.
+        let category = writing::query(target, "category").unwrap_or("spot");
+        let listed = if category == "spot" { market.listed() } else { Vec::new() };
+        let list: Vec<_> = listed.into_iter().map(row).collect();
+        let result = json!({"category": category, "list": list});
         Some(json!({"retCode": 0, "retMsg": "OK", "result": result, "time": market.now().ms()}).to_string())
     }
 }
@@ -176,10 +179,11 @@ impl FeedCodec for Codec {
         }
     }
 
-    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn read(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Self { parser, state } = self;
         if let Some((symbol, top)) = scan_level_one(frame) {
-            return Ok(state.level_one_snapshot(symbol, top, out));
+            let Some(instrument) = state.symbols.find(symbol) else { return Ok(Frame::Unused) };
+            return Ok(state.level_one_snapshot(instrument, top, received, out));
         }
         parser.parse(frame, |root| state.message(root, received, out))?
     }
@@ -207,6 +211,11 @@ impl FeedCodec for Codec {
 
     fn book(&self, instrument: InstrumentId) -> Option<&Book> {
         self.state.books.get(&(instrument, self.state.book_channel()?))?.book()
+    }
+
+    fn forget(&mut self, instrument: InstrumentId) {
+        let its = self.state.books.iter_mut().filter(|((id, _), _)| *id == instrument);
+        its.for_each(|(_, chain)| chain.depth.forget_published());
     }
 }
 
@@ -277,14 +286,19 @@ impl State {
     }
 
     #[inline(always)]
-    fn level_one_snapshot(&mut self, symbol: &[u8], top: LevelOne, out: &mut Decoded) -> Frame {
-        let Some(instrument) = self.symbols.find(symbol) else { return Frame::Unused };
+    fn level_one_snapshot(
+        &mut self,
+        instrument: InstrumentId,
+        top: LevelOne,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Frame {
         if self.tops.len() <= instrument.index() {
             self.tops.resize(instrument.index() + 1, LevelOne::default());
         }
         let last = &mut self.tops[instrument.index()];
         // The book service began again.
-        let is_anew = self.sequences.begins_anew_at(instrument, top.sequence, top.at);
+        let is_anew = self.sequences.begins_anew(instrument, top.sequence, top.at, received);
         if is_anew {
             out.updates.push(Update::Void(instrument, VoidReason::Gap));
         }
@@ -305,7 +319,7 @@ impl State {
         // `orderbook.50.BTCUSDT`; no symbol has a point.
         let (channel, symbol) = topic.rsplit_once('.').unwrap_or_default();
         if channel == LEVEL_ONE {
-            return self.level_one(symbol, root, out);
+            return self.level_one(symbol, root, received, out);
         }
         match DEEP.into_iter().find(|(name, _)| *name == channel) {
             Some((channel, most)) => self.book(symbol, (channel, most), root, received, out),
@@ -359,6 +373,7 @@ impl State {
         let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
         let data = root.get("data").ok_or(DecodeError::Missing("data"))?;
         text(data, "lastPrice")?;
+        // `price24hPcnt` is rounded to a hundredth of a percent.
         let (last, open) = (figure(data, "lastPrice"), figure(data, "prevPrice24h"));
         out.updates.push(Update::Statistics(DayStatistics {
             instrument,
@@ -366,7 +381,7 @@ impl State {
             high: figure(data, "highPrice24h"),
             low: figure(data, "lowPrice24h"),
             change: statistics::difference(last, open),
-            change_pct: statistics::hundredfold(figure(data, "price24hPcnt")),
+            change_pct: statistics::change_pct(last, open),
             quote_volume: figure(data, "turnover24h"),
             exchange_time: time(integer(root, "ts")?),
         }));
@@ -393,14 +408,25 @@ impl State {
         Ok((is_whole, sequence, at))
     }
 
-    fn level_one(&mut self, symbol: &str, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn level_one(
+        &mut self,
+        symbol: &str,
+        root: Value<'_>,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
         let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
-        let (is_whole, sequence, at) = self.levels(symbol, root)?;
+        let read = self.levels(symbol, root);
+        if let (Err(_), Some(top)) = (&read, self.tops.get_mut(instrument.index())) {
+            // A change may be lost, and with it the side that it named.
+            *top = LevelOne::default();
+        }
+        let (is_whole, sequence, at) = out.void_unread(instrument, read)?;
         if is_whole {
             let [bid, ask] = [Side::Bid, Side::Ask].map(|side| best(&self.levels, side).unwrap_or(Level::ABSENT));
-            return Ok(self.level_one_snapshot(symbol.as_bytes(), LevelOne { bid, ask, sequence, at }, out));
+            return Ok(self.level_one_snapshot(instrument, LevelOne { bid, ask, sequence, at }, received, out));
         }
-        self.level_one_delta(instrument, sequence, at, out).inspect_err(|_| {
+        self.level_one_delta(instrument, sequence, (at, received), out).inspect_err(|_| {
             lost(instrument, LEVEL_ONE, symbol, VoidReason::Gap, out);
         })?;
         Ok(Frame::Data)
@@ -416,9 +442,20 @@ impl State {
         out: &mut Decoded,
     ) -> Result<Frame, DecodeError> {
         let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
-        let (is_whole, sequence, at) = self.levels(symbol, root)?;
+        let read = self.levels(symbol, root);
         let wants_book = self.book_channel() == Some(channel);
         let chain = self.books.entry((instrument, channel)).or_default();
+        let (is_whole, sequence, at) = match read {
+            Ok(read) => read,
+            Err(why) => {
+                if chain.depth.void() {
+                    lost(instrument, channel, symbol, VoidReason::Undecodable, out);
+                } else {
+                    out.undecodable(instrument);
+                }
+                return Err(why);
+            }
+        };
         let after = sequence.checked_sub(1).filter(|_| !is_whole);
         let link = Link { after, number: Some(sequence), at };
         // The book service has restarted, which no stamp needs to show.
@@ -426,7 +463,7 @@ impl State {
             out.updates.push(Update::Void(instrument, VoidReason::Gap));
         }
         let is_new = match is_whole {
-            true => chain.replace(instrument, link, &mut self.levels, out),
+            true => chain.replace(instrument, (link, received), &mut self.levels, out),
             false => chain.follow(link, &self.levels, received).inspect_err(|why| {
                 why.loss().into_iter().for_each(|reason| lost(instrument, channel, symbol, reason, out));
             })?,
@@ -446,14 +483,15 @@ impl State {
         &mut self,
         instrument: InstrumentId,
         sequence: u64,
-        at: UnixNs,
+        (at, received): (UnixNs, MonoNs),
         out: &mut Decoded,
     ) -> Result<(), DecodeError> {
+        let is_anew = self.sequences.begins_anew(instrument, sequence, at, received);
         let Some(top) = self.tops.get_mut(instrument.index()).filter(|top| top.sequence != 0) else { return Ok(()) };
-        if sequence <= top.sequence {
+        if sequence <= top.sequence && !is_anew {
             return Ok(());
         }
-        if sequence != top.sequence + 1 {
+        if is_anew || sequence != top.sequence.saturating_add(1) {
             *top = LevelOne::default();
             return Err(DecodeError::Gap);
         }

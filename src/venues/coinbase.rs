@@ -16,7 +16,7 @@ use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::codes::{Codes, alias};
-use crate::venues::depth::{Change, Depth, LEVELS_MAX, PerInstrument};
+use crate::venues::depth::{Change, Count, Depth, LEVELS_MAX, PerInstrument};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, array, text};
@@ -134,7 +134,10 @@ impl Venue for Coinbase {
     }
 
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
-        listing::asked(self, method, target)?;
+        // The same list where clients with a key read it.
+        if (method, target.split('?').next()?) != ("GET", "/api/v3/brokerage/products") {
+            listing::asked(self, method, target)?;
+        }
         let row = |it: Listed| {
             json!({"product_id": it.native, "product_type": "SPOT", "base_currency_id": it.base,
                 "quote_currency_id": it.quote, "status": "online", "price_increment": it.tick(),
@@ -159,6 +162,7 @@ struct Feed {
     wants_books: bool,
     /// The last `sequence_num`; `None` before the first message.
     sequence: Option<u64>,
+    count: Count,
     books: PerInstrument<Depth>,
     /// The changes of the frame being read, and which part of them belongs to which event.
     changes: Vec<Change>,
@@ -184,7 +188,7 @@ enum Order {
 
 impl FeedCodec for Codec {
     fn opened(&mut self, requests: &mut Requests) {
-        self.feed.sequence = None;
+        (self.feed.sequence, self.feed.count) = (None, Count::default());
         self.feed.books.clear();
         let entries = self.feed.symbols.entries();
         if entries.is_empty() {
@@ -200,10 +204,10 @@ impl FeedCodec for Codec {
         requests.push(r#"{"type":"subscribe","channel":"heartbeats"}"#.to_owned());
     }
 
-    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn read(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         if let Some((update, sequence)) = self.feed.scan(frame) {
             let read = |feed: &mut Feed, order, out: &mut Decoded| feed.scanned(&update, order, received, out);
-            return self.feed.in_order(Some(sequence), out, read);
+            return self.feed.in_order(Some(sequence), received, out, read);
         }
         let feed = &mut self.feed;
         self.parser.parse(frame, |root| feed.read(root, received, out))?
@@ -220,6 +224,16 @@ impl FeedCodec for Codec {
 
     fn symbols(&self) -> &Symbols {
         &self.feed.symbols
+    }
+
+    fn forget(&mut self, instrument: InstrumentId) {
+        let is_numbered = self.feed.sequence.is_some();
+        let depth = self.feed.books.of(instrument);
+        if is_numbered {
+            depth.forget_published();
+        } else {
+            depth.void();
+        }
     }
 
     fn book(&self, instrument: InstrumentId) -> Option<&Book> {
@@ -356,8 +370,8 @@ impl Feed {
     fn read(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         if let Some(channel) = root.text_of("channel") {
             let sequence = root.get("sequence_num").and_then(|value| value.integer());
-            return self
-                .in_order(sequence, out, |feed, order, out| feed.advanced(channel, (order, received), root, out));
+            let read = |feed: &mut Self, order, out: &mut Decoded| feed.advanced(channel, (order, received), root, out);
+            return self.in_order(sequence, received, out, read);
         }
         match root.text_of("type") {
             Some("error") => Ok(refused(root, out)),
@@ -372,16 +386,21 @@ impl Feed {
     fn in_order(
         &mut self,
         sequence: Option<u64>,
+        received: MonoNs,
         out: &mut Decoded,
         read: impl FnOnce(&mut Self, Order, &mut Decoded) -> Result<Frame, DecodeError>,
     ) -> Result<Frame, DecodeError> {
+        if sequence == Some(0) {
+            self.count = Count::default();
+        }
+        let is_anew = sequence.is_some_and(|now| self.count.begins_anew(now, UnixNs(0), received, 0));
         let order = match (self.sequence, sequence) {
             (None, _) | (_, None) => Order::Next,
             (Some(last), Some(now)) if now == last.wrapping_add(1) => Order::Next,
             (Some(last), Some(now)) if now == last => Order::Repeated,
             // Counting from 0 again is a restart, not a repeat.
             (Some(_), Some(0)) => Order::Lost,
-            (Some(last), Some(now)) if now < last => Order::Late,
+            (Some(last), Some(now)) if now < last && !is_anew => Order::Late,
             _ => Order::Lost,
         };
         if order == Order::Late {
@@ -421,48 +440,58 @@ impl Feed {
             "l2_data" if order == Order::Repeated => Ok(Frame::Data),
             "l2_data" => {
                 let time = root.text_of("timestamp").and_then(|t| parse_rfc3339(t.as_bytes())).unwrap_or_default();
-                let read = self.level2(root);
-                if read.is_err() {
-                    self.void_named(root, out);
-                }
-                read.and_then(|()| self.apply_events(time, "l2_data", received, out))
+                let read = self.level2(root, out);
+                // What could be read is told, whatever else is in the frame.
+                let applied = self.apply_events(time, "l2_data", received, out);
+                read.and(applied)
             }
             "ticker" => self.ticker("ticker", root, out),
-            // Sent without the top of book by some accounts' endpoints; then there is nothing to read.
-            "ticker_batch" => match self.ticker("ticker_batch", root, out) {
-                Err(DecodeError::Missing(_)) => Ok(Frame::Unused),
-                read => read,
-            },
+            "ticker_batch" => self.ticker("ticker_batch", root, out),
             "subscriptions" => Ok(self.subscriptions(root, out)),
             "heartbeats" => Ok(Frame::Control),
             _ => Ok(Frame::Unused),
         }
     }
 
-    /// Reads all events of an `l2_data` frame into `changes` and `events`; applies nothing.
-    fn level2(&mut self, root: Value<'_>) -> Result<(), DecodeError> {
+    /// Reads the events of an `l2_data` frame into `changes` and `events`; applies nothing. The book of an event that
+    /// cannot be read is lost: it is void, and asked for anew.
+    fn level2(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
         self.changes.clear();
         self.events.clear();
-        for event in array(root, "events")?.items() {
+        let read = reading::each(array(root, "events")?.items(), |event| {
             let product = text(event, "product_id")?;
-            let whole = match text(event, "type")? {
-                "snapshot" => true,
-                "update" => false,
-                _ => return Err(DecodeError::Shape("an l2_data event is a snapshot or an update")),
-            };
-            let Some(instrument) = self.symbols.find(product.as_bytes()) else { continue };
-            self.events.push(Event { instrument, whole, from: self.changes.len() });
-            for update in array(event, "updates")?.items() {
-                let side = match text(update, "side")? {
-                    "bid" => Side::Bid,
-                    "offer" => Side::Ask,
-                    _ => return Err(DecodeError::Shape("a side is bid or offer")),
-                };
-                let price = reading::decimal(update.get("price_level"), "price_level")?;
-                self.change(side, price, text(update, "new_quantity")?, "new_quantity")?;
+            let Some(instrument) = self.symbols.find(product.as_bytes()) else { return Ok(Frame::Unused) };
+            let from = self.changes.len();
+            match self.level2_event(event) {
+                Ok(whole) => self.events.push(Event { instrument, whole, from }),
+                Err(why) => {
+                    self.changes.truncate(from);
+                    self.lose(instrument, VoidReason::Undecodable, out);
+                    return Err(why);
+                }
             }
+            Ok(Frame::Data)
+        });
+        read.map(drop)
+    }
+
+    /// Reads one event into `changes`; gives whether it is a snapshot.
+    fn level2_event(&mut self, event: Value<'_>) -> Result<bool, DecodeError> {
+        let whole = match text(event, "type")? {
+            "snapshot" => true,
+            "update" => false,
+            _ => return Err(DecodeError::Shape("an l2_data event is a snapshot or an update")),
+        };
+        for update in array(event, "updates")?.items() {
+            let side = match text(update, "side")? {
+                "bid" => Side::Bid,
+                "offer" => Side::Ask,
+                _ => return Err(DecodeError::Shape("a side is bid or offer")),
+            };
+            let price = reading::decimal(update.get("price_level"), "price_level")?;
+            self.change(side, price, text(update, "new_quantity")?, "new_quantity")?;
         }
-        Ok(())
+        Ok(whole)
     }
 
     /// Notes one level. A size such as `0.-10000` has been seen in archives: that level is dropped,
@@ -501,42 +530,39 @@ impl Feed {
         result
     }
 
-    /// A frame of these products could not be read, so a change of them is lost: their books are void, and asked for anew.
-    fn void_named(&mut self, root: Value<'_>, out: &mut Decoded) {
-        for event in root.get("events").into_iter().flat_map(|events| events.items()) {
-            let Some(product) = event.text_of("product_id") else { continue };
-            let Some(instrument) = self.symbols.find(product.as_bytes()) else { continue };
-            self.lose(instrument, VoidReason::Gap, out);
-        }
-    }
-
     fn ticker(&mut self, channel: &'static str, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
-        let start = out.updates.len();
-        let read = self.tickers(channel, root, out);
-        if read.is_err() {
-            out.updates.truncate(start);
-        }
-        read
+        let time = root.text_of("timestamp").and_then(|t| parse_rfc3339(t.as_bytes())).unwrap_or_default();
+        reading::each(array(root, "events")?.items(), |event| {
+            reading::each(array(event, "tickers")?.items(), |ticker| self.top_of_ticker(channel, ticker, time, out))
+        })
     }
 
-    fn tickers(&mut self, channel: &'static str, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
-        let time = root.text_of("timestamp").and_then(|t| parse_rfc3339(t.as_bytes())).unwrap_or_default();
-        let mut frame = Frame::Unused;
-        for event in array(root, "events")?.items() {
-            for ticker in array(event, "tickers")?.items() {
-                let bid = reading::side(ticker, "best_bid", "best_bid_quantity")?;
-                let ask = reading::side(ticker, "best_ask", "best_ask_quantity")?;
-                let Some(instrument) = self.symbols.find(text(ticker, "product_id")?.as_bytes()) else { continue };
-                frame = Frame::Data;
-                // This one is later and told less often than the book's top, so it counts where there is no book.
-                if self.symbols.is_discovering() || !self.books.of(instrument).is_live() {
-                    let top = Top { instrument, bid, ask, sequence: 0, exchange_time: time, channel };
-                    out.updates.push(Update::Top(top));
-                }
-                out.updates.extend(statistics(ticker, instrument, time).map(Update::Statistics));
-            }
+    fn top_of_ticker(
+        &mut self,
+        channel: &'static str,
+        ticker: Value<'_>,
+        time: UnixNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        let product = text(ticker, "product_id")?;
+        let Some(instrument) = self.symbols.find(product.as_bytes()) else { return Ok(Frame::Unused) };
+        // Sent without the top of book by some accounts' endpoints; then there is nothing to read.
+        const FIELDS: [&str; 4] = ["best_bid", "best_bid_quantity", "best_ask", "best_ask_quantity"];
+        if channel == "ticker_batch" && FIELDS.iter().all(|field| ticker.get(field).is_none()) {
+            return Ok(Frame::Unused);
         }
-        Ok(frame)
+        let bid = || reading::side(ticker, FIELDS[0], FIELDS[1]);
+        let read = bid().and_then(|bid| Ok((bid, reading::side(ticker, FIELDS[2], FIELDS[3])?)));
+        // This one is later and told less often than the book's top, so it counts where there is no book.
+        let is_quoted = self.symbols.is_discovering() || !self.books.of(instrument).is_live();
+        let read = if is_quoted { out.void_unread(instrument, read) } else { read };
+        let (bid, ask) = read?;
+        if is_quoted {
+            let top = Top { instrument, bid, ask, sequence: 0, exchange_time: time, channel };
+            out.updates.push(Update::Top(top));
+        }
+        out.updates.extend(statistics(ticker, instrument, time).map(Update::Statistics));
+        Ok(Frame::Data)
     }
 
     fn subscriptions(&mut self, root: Value<'_>, out: &mut Decoded) -> Frame {
@@ -642,7 +668,7 @@ impl Feed {
         let Some(product) = root.text_of("product_id") else { return };
         let Some(instrument) = self.symbols.find(product.as_bytes()) else { return };
         if self.books.of(instrument).void() {
-            out.updates.push(Update::Void(instrument, VoidReason::Gap));
+            out.updates.push(Update::Void(instrument, VoidReason::Undecodable));
             for kind in ["unsubscribe", "subscribe"] {
                 out.requests
                     .push(format!(r#"{{"type":"{kind}","product_ids":["{product}"],"channels":["level2_batch"]}}"#));
@@ -883,7 +909,7 @@ mod tests {
             &l2(2, "update", &[("bid", "10.6", "5")]),
         ]);
         assert!(matches!(results[1], Err(DecodeError::Number("price_level", _))));
-        assert_eq!(updates[1..], [Update::Void(InstrumentId(0), VoidReason::Gap)]);
+        assert_eq!(updates[1..], [Update::Void(InstrumentId(0), VoidReason::Undecodable)]);
         assert_eq!(requests.len(), 2);
     }
 

@@ -18,7 +18,7 @@ use crate::venues::codes::Codes;
 use crate::venues::depth::{Chained, Change, Link, PerInstrument, Quoted};
 use crate::venues::ladder::levels_of;
 use crate::venues::listing::{self, Entry, Listing};
-use crate::venues::reading::{Asked, array, changes, figure, integer, integer_if_any, side_if_any, text, time};
+use crate::venues::reading::{self, Asked, array, changes, figure, integer, integer_if_any, side_if_any, text, time};
 use crate::venues::writing::{self, Subscriptions};
 use crate::venues::{
     Books, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market,
@@ -122,8 +122,22 @@ impl Venue for CryptoCom {
     }
 
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
-        if (method, target.split('?').next()?) != ("GET", "/exchange/v1/public/get-instruments") {
-            return None;
+        match (method, target.split('?').next()?) {
+            ("GET", "/exchange/v1/public/get-instruments") => {}
+            // The list of v2, which other clients read.
+            ("GET", "/v2/public/get-instruments") => {
+                let row = |entry: &Listed| {
+                    json!({
+                        "instrument_name": entry.native, "base_currency": entry.base, "quote_currency": entry.quote,
+                        "price_decimals": entry.price_decimals, "quantity_decimals": entry.size_decimals,
+                        "margin_trading_enabled": false,
+                    })
+                };
+                let instruments: Vec<Json> = market.listed().iter().map(row).collect();
+                let result = json!({"instruments": instruments});
+                return Some(json!({"code": 0, "method": "public/get-instruments", "result": result}).to_string());
+            }
+            _ => return None,
         }
         let row = |entry: &Listed| {
             json!({
@@ -174,7 +188,7 @@ impl FeedCodec for Codec {
         }
     }
 
-    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn read(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Self { parser, state } = self;
         if let Some(update) = scan_update(frame, &mut state.levels) {
             let Some(instrument) = state.symbols.find(update.symbol) else { return Ok(Frame::Unused) };
@@ -194,6 +208,10 @@ impl FeedCodec for Codec {
 
     fn symbols(&self) -> &Symbols {
         &self.state.symbols
+    }
+
+    fn forget(&mut self, instrument: InstrumentId) {
+        self.state.books.of(instrument).depth.forget_published();
     }
 
     fn book(&self, instrument: InstrumentId) -> Option<&Book> {
@@ -336,6 +354,11 @@ impl State {
     #[cold]
     fn lost(&mut self, instrument: InstrumentId, why: DecodeError, levels: usize, out: &mut Decoded) {
         out.updates.push(Update::Void(instrument, why.loss().unwrap_or(VoidReason::Gap)));
+        self.ask_again(instrument, levels, out);
+    }
+
+    #[cold]
+    fn ask_again(&self, instrument: InstrumentId, levels: usize, out: &mut Decoded) {
         let native = self.symbols.entry(instrument).map_or("", |entry| entry.native.as_str());
         for method in ["unsubscribe", "subscribe"] {
             out.requests.push(request(method, None, BOOK, levels, std::iter::once(native), self.now));
@@ -402,27 +425,41 @@ impl State {
         };
         let symbol = text(result, "instrument_name")?;
         let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
-        let most = integer(result, "depth")?;
-        let most = usize::try_from(most).map_err(|_| DecodeError::Missing("depth"))?;
+        let most = integer(result, "depth").and_then(|most| most.try_into().map_err(|_| DecodeError::Missing("depth")));
+        let items = most.and_then(|most| Ok((most, array(result, "data")?)));
+        let items = items.and_then(|(most, data)| match data.is_empty() && !is_change {
+            true => Err(DecodeError::Missing("data")),
+            false => Ok((most, data)),
+        });
+        let (most, data) = items.inspect_err(|_| self.undecodable(instrument, out))?;
         let mark = out.updates.len();
-        for item in array(result, "data")?.items() {
-            if let Err(why) = self.book(instrument, item, (most, is_change), received, out) {
+        for item in data.items() {
+            let read = self.read_book(item, is_change);
+            let link = read.inspect_err(|_| {
                 out.take_back_tops(mark);
-                self.books.of(instrument).depth.forget_published();
-                return Err(why);
+                self.undecodable(instrument, out);
+            })?;
+            if is_change {
+                self.follow(instrument, link, most, received, out).inspect_err(|_| out.take_back_tops(mark))?;
+            } else {
+                self.books.of(instrument).replace(instrument, (link, received), &mut self.levels, out);
+                self.publish(instrument, link.at, most, out);
             }
         }
         Ok(Frame::Data)
     }
 
-    fn book(
-        &mut self,
-        instrument: InstrumentId,
-        item: Value<'_>,
-        (most, is_change): (usize, bool),
-        received: MonoNs,
-        out: &mut Decoded,
-    ) -> Result<(), DecodeError> {
+    /// A message of the book cannot be read: what was published of it is void, and the book is asked for anew.
+    #[cold]
+    fn undecodable(&mut self, instrument: InstrumentId, out: &mut Decoded) {
+        out.undecodable(instrument);
+        if self.books.of(instrument).depth.void() {
+            self.ask_again(instrument, self.levels(), out);
+        }
+    }
+
+    /// Reads a whole book, or a change of it, into `levels`; gives its place.
+    fn read_book(&mut self, item: Value<'_>, is_change: bool) -> Result<Link, DecodeError> {
         let levels = if is_change { item.get("update").ok_or(DecodeError::Missing("update"))? } else { item };
         self.levels.clear();
         changes(levels, "asks", Side::Ask, &mut self.levels)?;
@@ -430,37 +467,50 @@ impl State {
         let at = time(integer(item, "t")?);
         if is_change {
             let (number, after) = (Some(integer(item, "u")?), Some(integer(item, "pu")?));
-            return self.follow(instrument, Link { after, number, at }, most, received, out).map(drop);
+            return Ok(Link { after, number, at });
         }
-        let link = Link { after: None, number: integer_if_any(item, "u")?, at };
-        self.books.of(instrument).replace(instrument, link, &mut self.levels, out);
-        self.publish(instrument, at, most, out);
-        Ok(())
+        Ok(Link { after: None, number: integer_if_any(item, "u")?, at })
     }
 
     fn tickers(&mut self, result: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
-        let mark = out.updates.len();
-        let mut frame = Frame::Unused;
-        for item in array(result, "data")?.items() {
-            match self.ticker(item, out) {
-                Ok(Frame::Data) => frame = Frame::Data,
-                Ok(_) => {}
-                Err(why) => {
-                    out.updates.truncate(mark);
-                    return Err(why);
-                }
+        let named = result.text_of("instrument_name").and_then(|symbol| self.symbols.find(symbol.as_bytes()));
+        let Ok(data) = array(result, "data") else {
+            if let Some(instrument) = named.filter(|instrument| self.quotes_ticker(*instrument)) {
+                out.undecodable(instrument);
             }
-        }
-        Ok(frame)
+            return Err(DecodeError::Missing("data"));
+        };
+        reading::each(data.items(), |item| self.ticker(item, named, out))
     }
 
-    fn ticker(&mut self, item: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
-        let Some(instrument) = self.symbols.find(text(item, "i")?.as_bytes()) else { return Ok(Frame::Unused) };
-        let exchange_time = time(integer(item, "t")?);
-        // v2 has no sizes, so no quotes. Live, the book is faster.
-        let has_sizes = item.get("bs").is_some() || item.get("ks").is_some();
-        if has_sizes && (self.symbols.is_discovering() || !self.books.of(instrument).depth.is_live()) {
-            let (bid, ask) = (side_if_any(item, "b", "bs")?, side_if_any(item, "k", "ks")?);
+    /// Whether tops come from the ticker. Live, the book is faster.
+    fn quotes_ticker(&mut self, instrument: InstrumentId) -> bool {
+        self.symbols.is_discovering() || !self.books.of(instrument).depth.is_live()
+    }
+
+    /// One element; `named` is the instrument that the message is about.
+    fn ticker(
+        &mut self,
+        item: Value<'_>,
+        named: Option<InstrumentId>,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        let by_symbol = item.text_of("i").map(|symbol| self.symbols.find(symbol.as_bytes()));
+        let Some(instrument) = by_symbol.unwrap_or(named) else {
+            return if by_symbol.is_some() { Ok(Frame::Unused) } else { Err(DecodeError::Missing("i")) };
+        };
+        let is_quoted = self.quotes_ticker(instrument);
+        let read = || {
+            let at = time(integer(item, "t")?);
+            // v2 has no sizes, so no quotes.
+            if item.get("bs").is_none() && item.get("ks").is_none() {
+                return Ok((at, None));
+            }
+            Ok((at, Some((side_if_any(item, "b", "bs")?, side_if_any(item, "k", "ks")?))))
+        };
+        let read = if is_quoted { out.void_unread(instrument, read()) } else { read() };
+        let (exchange_time, top) = read?;
+        if let Some((bid, ask)) = top.filter(|_| is_quoted) {
             out.updates.push(Update::Top(Top { instrument, bid, ask, sequence: 0, exchange_time, channel: TICKER }));
         }
         let (last, change) = (figure(item, "a"), figure(item, "c"));

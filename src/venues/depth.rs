@@ -81,10 +81,6 @@ pub struct Depth {
 
 /// A book that stays crossed for longer has lost something.
 const CROSSED_MAX_NS: u64 = SECOND;
-/// A number that is behind by its stamp, too, is late; one whose stamp is so much later is of a count that began anew.
-/// A venue that begins anew was away for longer.
-const ANEW_AFTER_NS: u64 = SECOND;
-
 /// One of a row of whole books that is behind the one before by no more, in nanoseconds, was overtaken; behind by more,
 /// the venue's clock was put back.
 pub const OVERTAKEN_MAX_NS: u64 = SECOND;
@@ -242,6 +238,49 @@ pub struct Link {
     pub at: UnixNs,
 }
 
+/// The numbers that a venue gives its messages of one stream, which only grow. Tells a late message, which is ignored,
+/// from a venue that counts anew, of which everything before is void.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Count {
+    highest: u64,
+    /// The stamp of the highest, and when it was read.
+    at: UnixNs,
+    received: MonoNs,
+    /// Numbers behind the highest since.
+    behind: u32,
+}
+
+/// So many numbers in a row behind the highest are no late messages.
+const BEHIND_MAX: u32 = 16;
+/// A message is overtaken by less than this on one connection.
+const LATE_MAX_NS: u64 = SECOND;
+
+impl Count {
+    /// Takes the next number, its stamp (0: none) and when it was read. Whether the count begins anew with it: it is
+    /// behind, and that for too long, too often or with a stamp that is later than the highest one's by more than
+    /// `later_ns`.
+    #[inline(always)]
+    pub fn begins_anew(&mut self, number: u64, at: UnixNs, received: MonoNs, later_ns: u64) -> bool {
+        if number >= self.highest {
+            *self = Self { highest: number, at, received, behind: 0 };
+            return false;
+        }
+        self.behind += 1;
+        let is_stamped_later = self.at.0 != 0 && at.0 > self.at.0.saturating_add(later_ns);
+        let is_anew = self.behind > BEHIND_MAX || is_stamped_later || received.since(self.received) > LATE_MAX_NS;
+        if is_anew {
+            *self = Self { highest: number, at, received, behind: 0 };
+        }
+        is_anew
+    }
+
+    /// Takes a number that is known to be the newest, whatever came before.
+    #[inline(always)]
+    const fn restart(&mut self, number: u64, at: UnixNs, received: MonoNs) {
+        *self = Self { highest: number, at, received, behind: 0 };
+    }
+}
+
 /// A book whose whole and changes come on one channel, each change naming the number that it follows.
 #[derive(Clone, Debug, Default)]
 pub struct Chained {
@@ -249,6 +288,7 @@ pub struct Chained {
     pub depth: Depth,
     number: Option<u64>,
     at: UnixNs,
+    count: Count,
 }
 
 impl Chained {
@@ -270,19 +310,36 @@ impl Chained {
         self.depth.is_live().then(|| self.depth.book())
     }
 
-    /// Takes `levels` as the whole book; gives whether it did. One that was overtaken changes nothing. A smaller number
-    /// at a later time is a venue that counts anew: what was before no longer orders what comes, so it becomes void.
-    pub fn replace(&mut self, instrument: InstrumentId, link: Link, levels: &mut [Change], out: &mut Decoded) -> bool {
+    /// Takes `levels` as the whole book, read at `received`; gives whether it did. One that was overtaken changes
+    /// nothing. Where the venue counts anew what was before no longer orders what comes, so it becomes void.
+    pub fn replace(
+        &mut self,
+        instrument: InstrumentId,
+        (link, received): (Link, MonoNs),
+        levels: &mut [Change],
+        out: &mut Decoded,
+    ) -> bool {
         if self.depth.is_live() && link.number < self.number {
-            if link.at <= self.at {
+            if !self.begins_anew(link, received, 0) {
                 return false;
             }
             self.depth.forget_published();
             out.updates.push(Update::Void(instrument, VoidReason::Gap));
         }
         self.depth.replace(levels);
-        (self.number, self.at) = (link.number, link.at);
+        self.place(link, received);
         true
+    }
+
+    /// Whether the venue counts anew with a message that is behind: see [`Count::begins_anew`].
+    fn begins_anew(&mut self, link: Link, received: MonoNs, later_ns: u64) -> bool {
+        self.count.begins_anew(link.number.unwrap_or(0), link.at, received, later_ns)
+    }
+
+    #[inline]
+    fn place(&mut self, link: Link, received: MonoNs) {
+        (self.number, self.at) = (link.number, link.at);
+        self.count.restart(self.sequence(), link.at, received);
     }
 
     /// Says that the book changed.
@@ -307,8 +364,7 @@ impl Chained {
         if !is_next {
             // `None` is below every number: a chain that begins without one has lost its beginning.
             let is_behind = link.number.is_some() && link.number <= self.number;
-            // A smaller number at a much later time is no late message: all that follow it would be taken for old.
-            if is_behind && (self.at.0 == 0 || link.at.0 <= self.at.0.saturating_add(ANEW_AFTER_NS)) {
+            if is_behind && !self.begins_anew(link, received, LATE_MAX_NS) {
                 return Ok(false);
             }
             if is_behind || (link.after.is_some() && link.after > self.number) {
@@ -317,7 +373,7 @@ impl Chained {
             }
         }
         self.depth.apply(changes);
-        (self.number, self.at) = (link.number, link.at);
+        self.place(link, received);
         if self.depth.is_crossed_too_long(received) {
             self.depth.void();
             return Err(DecodeError::Crossed);
@@ -336,8 +392,10 @@ pub struct Stitched {
     seam: u64,
     /// Deltas since the last gap, while no snapshot has come; each follows the one before.
     waiting: VecDeque<(Order, Vec<Change>)>,
-    /// Deltas in a row that were old.
-    old: usize,
+    /// The numbers of the deltas.
+    count: Count,
+    /// Deltas in a row that were old, and when the first of them was read.
+    old: (usize, MonoNs),
     /// The book has too few levels left. All deltas behind this number wait for a new snapshot, besides being applied.
     short_since: Option<u64>,
 }
@@ -367,22 +425,36 @@ pub enum Stitch {
 
 /// Deltas that wait for a snapshot at most; one more and the wait begins anew.
 const WAITING_MAX: usize = 4096;
-/// So many old deltas in a row are no repetition: the venue has begun to count anew.
+/// So many old deltas in a row, or for so long, are no repetition: the snapshot is of another count.
 const OLD_MAX: usize = 1000;
+const OLD_MAX_NS: u64 = 5 * SECOND;
 
 impl Stitched {
-    /// Takes a delta.
+    /// Takes a delta with its stamp (0: none), read at `received`.
     #[inline]
-    pub fn delta(&mut self, order: Order, changes: &[Change]) -> Stitch {
+    pub fn delta(&mut self, order: Order, (at, received): (UnixNs, MonoNs), changes: &[Change]) -> Stitch {
+        let is_anew = self.count.begins_anew(order.to, at, received, LATE_MAX_NS);
         if !self.depth.is_live() {
-            self.wait(order, changes);
+            if is_anew {
+                self.waiting.clear();
+            }
+            self.take(Stitch::Waits, order, changes);
             return Stitch::Waits;
         }
-        let mut stitch = order.after(self.last, self.seam);
-        self.old = if stitch == Stitch::Old { self.old + 1 } else { 0 };
-        if self.old > OLD_MAX {
+        let mut stitch = if is_anew { Stitch::Gap } else { order.after(self.last, self.seam) };
+        self.old = match (stitch, self.old) {
+            (Stitch::Old, (0, _)) => (1, received),
+            (Stitch::Old, (old, since)) => (old + 1, since),
+            _ => (0, received),
+        };
+        if self.old.0 > OLD_MAX || received.since(self.old.1) > OLD_MAX_NS {
             stitch = Stitch::Gap;
         }
+        self.take(stitch, order, changes);
+        stitch
+    }
+
+    fn take(&mut self, stitch: Stitch, order: Order, changes: &[Change]) {
         match stitch {
             Stitch::Applied => {
                 self.depth.apply(changes);
@@ -397,9 +469,9 @@ impl Stitched {
                 self.void();
                 self.wait(order, changes);
             }
-            Stitch::Old | Stitch::Waits => {}
+            Stitch::Waits => self.wait(order, changes),
+            Stitch::Old => {}
         }
-        stitch
     }
 
     /// Takes `levels` as the whole book as of `number`, and what waits behind it. A snapshot that is older than
@@ -420,9 +492,11 @@ impl Stitched {
             return Stitch::Gap;
         }
         self.depth.replace_cut(levels, page);
-        (self.last, self.seam, self.old, self.short_since) = (number, number, 0, None);
+        (self.last, self.seam, self.old.0, self.short_since) = (number, number, 0, None);
         for (order, changes) in std::mem::take(&mut self.waiting) {
-            self.delta(order, &changes);
+            let is_live = self.depth.is_live();
+            let stitch = if is_live { order.after(self.last, self.seam) } else { Stitch::Waits };
+            self.take(stitch, order, &changes);
         }
         Stitch::Applied
     }
@@ -430,7 +504,7 @@ impl Stitched {
     /// The book is void until a snapshot; deltas that come wait for it. Returns whether it was live.
     pub fn void(&mut self) -> bool {
         self.waiting.clear();
-        (self.old, self.short_since) = (0, None);
+        (self.old.0, self.short_since) = (0, None);
         self.depth.void()
     }
 
@@ -482,21 +556,28 @@ pub struct Diffs {
 }
 
 impl Diffs {
-    /// Takes an event of the stream named `channel`: joins it, or keeps it for the snapshot to come.
+    /// Takes an event of the stream named `channel` as it was `read`: joins it, or keeps it for the snapshot to come.
     ///
     /// # Errors
-    /// [`DecodeError::Gap`]: something was lost of a book that was quoted. It is void until the next snapshot.
+    /// What was wrong with it; [`DecodeError::Gap`]: something was lost of a book that was quoted. It is void until the
+    /// next snapshot.
     pub fn event(
         &mut self,
         instrument: InstrumentId,
         channel: &'static str,
-        (order, at): (Order, UnixNs),
+        read: Result<(Order, UnixNs), DecodeError>,
         changes: &[Change],
+        received: MonoNs,
         out: &mut Decoded,
     ) -> Result<(), DecodeError> {
         self.channel = Some(channel);
         let was_quoted = self.stitched.depth.is_published();
-        match self.stitched.delta(order, changes) {
+        let (order, at) = read.inspect_err(|_| {
+            if self.stitched.void() {
+                out.undecodable(instrument);
+            }
+        })?;
+        match self.stitched.delta(order, (at, received), changes) {
             Stitch::Old => return Ok(()),
             Stitch::Applied => {
                 let quoted = Quoted { instrument, sequence: order.to, exchange_time: at, channel };
@@ -512,6 +593,11 @@ impl Diffs {
         }
         self.at = at;
         Ok(())
+    }
+
+    /// The next top is published even if it equals the last one.
+    pub fn forget_published(&mut self) {
+        self.stitched.depth.forget_published();
     }
 
     /// Takes a snapshot up to `number`, unless the book has no need of it. Sorts `levels` in place.
@@ -598,7 +684,10 @@ impl<T: Default> PerInstrument<T> {
 mod tests {
     use super::*;
     use crate::market::Decimal;
+    use crate::time::MS;
     use proptest::prelude::*;
+
+    const NO_TIME: (UnixNs, MonoNs) = (UnixNs(0), MonoNs(0));
 
     fn change(bid: bool, price: u64, size: u64) -> Change {
         let side = if bid { Side::Bid } else { Side::Ask };
@@ -665,7 +754,7 @@ mod tests {
                 } else {
                     let to = (at + length).min(changes.len() - 1);
                     let part: Vec<Change> = changes[at..=to].iter().map(|&(b, p, s)| change(b, p, s)).collect();
-                    stitched.delta(Order { from: Some(at as u64 + 1), to: to as u64 + 1 }, &part);
+                    stitched.delta(Order { from: Some(at as u64 + 1), to: to as u64 + 1 }, NO_TIME, &part);
                 }
                 if stitched.depth.is_live() {
                     let meant = &books[stitched.last() as usize];
@@ -702,7 +791,7 @@ mod tests {
         let mut stitched = Stitched::default();
         for number in 1..=WAITING_MAX as u64 + 7 {
             let order = Order { from: Some(number), to: number };
-            assert_eq!(stitched.delta(order, &[change(true, 5, number)]), Stitch::Waits);
+            assert_eq!(stitched.delta(order, NO_TIME, &[change(true, 5, number)]), Stitch::Waits);
         }
         assert!(stitched.waiting.len() <= WAITING_MAX);
         assert_eq!(stitched.snapshot(1, &mut [change(true, 9, 1)]), Stitch::Gap);
@@ -715,9 +804,54 @@ mod tests {
         let mut stitched = Stitched::default();
         stitched.snapshot(1_000_000, &mut [change(true, 9, 1)]);
         let delta = |number| Order { from: Some(number), to: number };
-        let gap = (1..=2 * OLD_MAX as u64).find(|&n| stitched.delta(delta(n), &[change(true, 5, n)]) == Stitch::Gap);
-        assert_eq!(gap, Some(OLD_MAX as u64 + 1));
+        let gap = |stitched: &mut Stitched, step_ns: u64| {
+            (1..=2 * OLD_MAX as u64).find(|&n| {
+                let at = (UnixNs(0), MonoNs(n * step_ns));
+                stitched.delta(delta(n), at, &[change(true, 5, n)]) == Stitch::Gap
+            })
+        };
+        assert_eq!(gap(&mut stitched, 0), Some(OLD_MAX as u64 + 1));
         assert!(!stitched.depth.is_live());
+        // By time, where they come slowly.
+        let mut stitched = Stitched::default();
+        stitched.snapshot(1_000_000, &mut [change(true, 9, 1)]);
+        assert_eq!(gap(&mut stitched, SECOND / 2), Some(12));
+    }
+
+    #[test]
+    fn f51_deltas_whose_numbers_fall_back_are_a_gap_within_a_second() {
+        let delta = |stitched: &mut Stitched, n: u64, ms: u64| {
+            let order = Order { from: Some(n), to: n };
+            stitched.delta(order, (UnixNs(0), MonoNs(ms * MS)), &[change(true, 5, n)])
+        };
+        let mut stitched = Stitched::default();
+        stitched.snapshot(1000, &mut [change(true, 9, 1)]);
+        assert_eq!(delta(&mut stitched, 1001, 0), Stitch::Applied);
+        assert_eq!(delta(&mut stitched, 999, 10), Stitch::Old, "a late message is none");
+        assert_eq!(delta(&mut stitched, 1002, 20), Stitch::Applied);
+        let fallen: Vec<Stitch> = (1..=6).map(|n| delta(&mut stitched, n, 20 + n * 250)).collect();
+        assert_eq!(fallen[..4], [Stitch::Old; 4]);
+        assert_eq!(fallen[4..], [Stitch::Gap, Stitch::Waits]);
+        assert_eq!(stitched.snapshot(4, &mut [change(true, 9, 1)]), Stitch::Applied);
+        assert_eq!(stitched.last(), 6);
+    }
+
+    #[test]
+    fn f51_numbers_that_stay_behind_have_begun_anew() {
+        let mut count = Count::default();
+        let mut next = |number: u64| count.begins_anew(number, UnixNs(0), MonoNs(0), 0);
+        // Late ones, also with one in between that is not.
+        for number in [1000, 999, 998, 997, 1001, 990, 1002] {
+            assert!(!next(number));
+        }
+        let anew: Vec<u64> = (1..40).filter(|&number| next(number)).collect();
+        assert_eq!(anew, [u64::from(BEHIND_MAX) + 1]);
+        // A late message is overtaken by less than a second, and stamped before.
+        for (later, at, ms, is_anew) in [(900, 1, 1000, false), (900, 1, 1001, true), (900, 3, 1, true)] {
+            let mut count = Count::default();
+            assert!(!count.begins_anew(1000, UnixNs(2), MonoNs(0), 0));
+            assert_eq!(count.begins_anew(later, UnixNs(at), MonoNs(ms * MS), 0), is_anew);
+        }
     }
 
     #[test]
@@ -738,7 +872,7 @@ mod tests {
     fn chained(levels: &mut [Change]) -> Chained {
         let mut chain = Chained::default();
         let link = Link { after: None, number: Some(100), at: UnixNs::from_ms(100) };
-        chain.replace(InstrumentId(0), link, levels, &mut Decoded::default());
+        chain.replace(InstrumentId(0), (link, MonoNs(0)), levels, &mut Decoded::default());
         chain
     }
 
@@ -749,7 +883,7 @@ mod tests {
         assert_eq!(chain.follow(link(100, 101, 101), &crossing, MonoNs(5)), Ok(true));
         let whole = Link { after: None, number: Some(102), at: UnixNs::from_ms(102) };
         let mut levels = [change(true, 10, 1), change(false, 11, 1)];
-        chain.replace(InstrumentId(0), whole, &mut levels, &mut Decoded::default());
+        chain.replace(InstrumentId(0), (whole, MonoNs(5)), &mut levels, &mut Decoded::default());
         assert_eq!(chain.follow(link(102, 103, 103), &crossing, MonoNs(3 * SECOND)), Ok(true));
         assert_eq!(chain.follow(link(103, 104, 104), &[], MonoNs(4 * SECOND)), Ok(true));
         assert_eq!(chain.follow(link(104, 105, 105), &[], MonoNs(4 * SECOND + 1)), Err(DecodeError::Crossed));

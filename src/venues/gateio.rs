@@ -24,7 +24,7 @@ use crate::venues::reading::{
 use crate::venues::writing::{self, Subscriptions};
 use crate::venues::{
     Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market,
-    Messages, Opening, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    Messages, Opening, Requests, Symbols, Top, Update, Venue, VenueQuote,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -195,6 +195,7 @@ struct State {
     obu: FxHashMap<(InstrumentId, usize), Chained>,
     diffs: PerInstrument<Diffs>,
     wholes: PerInstrument<Depth>,
+    whole_sequences: Sequences,
     levels: Vec<Change>,
 }
 
@@ -204,12 +205,14 @@ impl FeedCodec for Codec {
     }
 
     fn opened(&mut self, requests: &mut Requests) {
-        let State { symbols, obu_levels, now, asked, sequences, obu, diffs, wholes, .. } = &mut self.state;
+        let State { symbols, obu_levels, now, asked, sequences, obu, diffs, wholes, whole_sequences, .. } =
+            &mut self.state;
         asked.clear();
         sequences.clear();
         obu.clear();
         diffs.clear();
         wholes.clear();
+        whole_sequences.clear();
         if let Some(most) = *obu_levels {
             asked.for_each(OBU, symbols.entries(), 1, |number, entries| {
                 let names: Vec<String> = entries.iter().map(|entry| book_name(&entry.native, most)).collect();
@@ -226,10 +229,11 @@ impl FeedCodec for Codec {
         }
     }
 
-    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn read(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Self { parser, state } = self;
         if let Some((symbol, ticker)) = scan_book_ticker(frame) {
-            return Ok(state.book_ticker(symbol, ticker, out));
+            let Some(instrument) = state.symbols.find(symbol) else { return Ok(Frame::Unused) };
+            return Ok(state.book_ticker(instrument, ticker, received, out));
         }
         parser.parse(frame, |root| state.message(root, received, out))?
     }
@@ -259,6 +263,13 @@ impl FeedCodec for Codec {
 
     fn symbols(&self) -> &Symbols {
         &self.state.symbols
+    }
+
+    fn forget(&mut self, instrument: InstrumentId) {
+        let State { obu, diffs, wholes, .. } = &mut self.state;
+        obu.iter_mut().filter(|((id, _), _)| *id == instrument).for_each(|(_, chain)| chain.depth.forget_published());
+        diffs.of(instrument).forget_published();
+        wholes.of(instrument).forget_published();
     }
 
     fn book(&self, instrument: InstrumentId) -> Option<&Book> {
@@ -344,13 +355,16 @@ fn scan_book_ticker(frame: &[u8]) -> Option<(&[u8], BookTicker)> {
 
 impl State {
     #[inline(always)]
-    fn book_ticker(&mut self, symbol: &[u8], ticker: BookTicker, out: &mut Decoded) -> Frame {
-        let Some(instrument) = self.symbols.find(symbol) else { return Frame::Unused };
+    fn book_ticker(
+        &mut self,
+        instrument: InstrumentId,
+        ticker: BookTicker,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Frame {
         let BookTicker { sequence, at: exchange_time, bid, ask } = ticker;
-        if self.sequences.begins_anew_at(instrument, sequence, exchange_time) {
-            out.updates.push(Update::Void(instrument, VoidReason::Gap));
-        }
-        out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel: BOOK_TICKER }));
+        let top = Top { instrument, bid, ask, sequence, exchange_time, channel: BOOK_TICKER };
+        self.sequences.publish(top, received, out);
         Frame::Data
     }
 
@@ -381,18 +395,15 @@ impl State {
         match channel {
             BOOK_TICKER => {
                 let result = result()?;
-                let ticker = BookTicker {
-                    sequence: integer_if_any(result, "u")?.unwrap_or(0),
-                    at: time(integer(result, "t")?),
-                    bid: side_if_any(result, "b", "B")?,
-                    ask: side_if_any(result, "a", "A")?,
-                };
-                Ok(self.book_ticker(text(result, "s")?.as_bytes(), ticker, out))
+                let symbol = text(result, "s")?;
+                let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
+                let ticker = out.void_unread(instrument, read_book_ticker(result))?;
+                Ok(self.book_ticker(instrument, ticker, received, out))
             }
             TICKERS => self.ticker(root, result()?, out),
             OBU => self.obu(result()?, received, out),
-            BOOK_UPDATE => self.book_update(result()?, out),
-            BOOK => self.whole_book(result()?, out),
+            BOOK_UPDATE => self.book_update(result()?, received, out),
+            BOOK => self.whole_book(result()?, received, out),
             _ => Ok(Frame::Unused),
         }
     }
@@ -456,15 +467,15 @@ impl State {
         };
         let Some(instrument) = self.symbols.find(pair.as_bytes()) else { return Ok(Frame::Unused) };
         let is_whole = result.get("full").and_then(|full| full.boolean()) == Some(true);
-        let (number, exchange_time) = (integer(result, "u")?, time(integer(result, "t")?));
-        let first = if is_whole { None } else { Some(integer(result, "U")?) };
-        self.levels.clear();
-        changes(result, "b", Side::Bid, &mut self.levels)?;
-        changes(result, "a", Side::Ask, &mut self.levels)?;
+        let read = self.read_obu(result, is_whole);
         let chain = self.obu.entry((instrument, most)).or_default();
-        let link = Link { after: first.map(|n| n.saturating_sub(1)), number: Some(number), at: exchange_time };
+        if read.is_err() && chain.depth.void() {
+            ask_again(self.now, name, &mut out.requests);
+        }
+        let (number, link) = out.void_unread(instrument, read)?;
+        let exchange_time = link.at;
         let is_new = match is_whole {
-            true => chain.replace(instrument, link, &mut self.levels, out),
+            true => chain.replace(instrument, (link, received), &mut self.levels, out),
             false => chain.follow(link, &self.levels, received).inspect_err(|why| {
                 out.updates.extend(why.loss().map(|reason| Update::Void(instrument, reason)));
                 ask_again(self.now, name, &mut out.requests);
@@ -481,8 +492,24 @@ impl State {
         Ok(Frame::Data)
     }
 
-    fn book_update(&mut self, result: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    /// Reads a message of `spot.obu` into `levels`; gives its number and its place.
+    fn read_obu(&mut self, result: Value<'_>, is_whole: bool) -> Result<(u64, Link), DecodeError> {
+        let (number, at) = (integer(result, "u")?, time(integer(result, "t")?));
+        let first = if is_whole { None } else { Some(integer(result, "U")?) };
+        self.levels.clear();
+        changes(result, "b", Side::Bid, &mut self.levels)?;
+        changes(result, "a", Side::Ask, &mut self.levels)?;
+        Ok((number, Link { after: first.map(|n| n.saturating_sub(1)), number: Some(number), at }))
+    }
+
+    fn book_update(&mut self, result: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Some(instrument) = self.symbols.find(text(result, "s")?.as_bytes()) else { return Ok(Frame::Unused) };
+        let read = self.read_update(result);
+        let diffs = self.diffs.of(instrument);
+        diffs.event(instrument, BOOK_UPDATE, read, &self.levels, received, out).map(|()| Frame::Data)
+    }
+
+    fn read_update(&mut self, result: Value<'_>) -> Result<(Order, UnixNs), DecodeError> {
         let (first, last, at) = (integer(result, "U")?, integer(result, "u")?, time(integer(result, "t")?));
         if first > last {
             return Err(DecodeError::Shape("`U` is above `u`"));
@@ -490,8 +517,7 @@ impl State {
         self.levels.clear();
         changes(result, "b", Side::Bid, &mut self.levels)?;
         changes(result, "a", Side::Ask, &mut self.levels)?;
-        let order = Order { from: Some(first), to: last };
-        self.diffs.of(instrument).event(instrument, BOOK_UPDATE, (order, at), &self.levels, out).map(|()| Frame::Data)
+        Ok((Order { from: Some(first), to: last }, at))
     }
 
     /// A REST snapshot. One that was asked for without its number cannot be joined.
@@ -505,17 +531,38 @@ impl State {
         Ok(Frame::Data)
     }
 
-    fn whole_book(&mut self, result: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn whole_book(&mut self, result: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Some(instrument) = self.symbols.find(text(result, "s")?.as_bytes()) else { return Ok(Frame::Unused) };
-        let (sequence, exchange_time) = (integer(result, "lastUpdateId")?, time(integer(result, "t")?));
+        let read = self.read_whole(result);
+        let depth = self.wholes.of(instrument);
+        if read.is_err() {
+            depth.void();
+        }
+        let (sequence, exchange_time) = out.void_unread(instrument, read)?;
+        depth.replace(&mut self.levels);
+        if let Some((bid, ask)) = depth.changed_top() {
+            let top = Top { instrument, bid, ask, sequence, exchange_time, channel: BOOK };
+            self.whole_sequences.publish(top, received, out);
+        }
+        Ok(Frame::Data)
+    }
+
+    fn read_whole(&mut self, result: Value<'_>) -> Result<(u64, UnixNs), DecodeError> {
+        let place = (integer(result, "lastUpdateId")?, time(integer(result, "t")?));
         self.levels.clear();
         changes(result, "bids", Side::Bid, &mut self.levels)?;
         changes(result, "asks", Side::Ask, &mut self.levels)?;
-        let depth = self.wholes.of(instrument);
-        depth.replace(&mut self.levels);
-        depth.publish(Quoted { instrument, sequence, exchange_time, channel: BOOK }, out);
-        Ok(Frame::Data)
+        Ok(place)
     }
+}
+
+fn read_book_ticker(result: Value<'_>) -> Result<BookTicker, DecodeError> {
+    Ok(BookTicker {
+        sequence: integer_if_any(result, "u")?.unwrap_or(0),
+        at: time(integer(result, "t")?),
+        bid: side_if_any(result, "b", "B")?,
+        ask: side_if_any(result, "a", "A")?,
+    })
 }
 
 /// The venue's end of a connection.

@@ -203,10 +203,11 @@ impl FeedCodec for Codec {
         });
     }
 
-    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn read(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Self { parser, state } = self;
         if let Some((symbol, ticker)) = scan_book_ticker(frame) {
-            return Ok(state.book_ticker(symbol, ticker, out));
+            let Some(instrument) = state.symbols.find(symbol) else { return Ok(Frame::Unused) };
+            return Ok(state.book_ticker(instrument, ticker, received, out));
         }
         parser.parse(frame, |root| state.message(root, received, out))?
     }
@@ -223,6 +224,12 @@ impl FeedCodec for Codec {
 
     fn symbols(&self) -> &Symbols {
         &self.state.symbols
+    }
+
+    fn forget(&mut self, instrument: InstrumentId) {
+        self.state.books.of(instrument).chain.depth.forget_published();
+        // The changes of the old socket are not numbered: one may be lost.
+        self.state.old_books.of(instrument).void();
     }
 
     fn book(&self, instrument: InstrumentId) -> Option<&Book> {
@@ -303,13 +310,16 @@ impl State {
     }
 
     #[inline(always)]
-    fn book_ticker(&mut self, symbol: &[u8], ticker: BookTicker, out: &mut Decoded) -> Frame {
-        let Some(instrument) = self.symbols.find(symbol) else { return Frame::Unused };
+    fn book_ticker(
+        &mut self,
+        instrument: InstrumentId,
+        ticker: BookTicker,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Frame {
         let BookTicker { sequence, at: exchange_time, bid, ask } = ticker;
-        if self.sequences.begins_anew_at(instrument, sequence, exchange_time) {
-            out.updates.push(Update::Void(instrument, VoidReason::Gap));
-        }
-        out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel: "bookTicker" }));
+        let top = Top { instrument, bid, ask, sequence, exchange_time, channel: "bookTicker" };
+        self.sequences.publish(top, received, out);
         Frame::Data
     }
 
@@ -329,15 +339,11 @@ impl State {
             Some("depthUpdate") => self.depth_update(root, received, out),
             Some(_) => Ok(Frame::Unused),
             None if root.get("status").is_some() => self.reply(root, out),
-            None if root.get("u").is_some() => {
-                let symbol = text(root, "s")?;
-                let ticker = BookTicker {
-                    sequence: integer(root, "u")?,
-                    at: time(integer(root, "E")?),
-                    bid: side_if_any(root, "b", "B")?,
-                    ask: side_if_any(root, "a", "A")?,
-                };
-                Ok(self.book_ticker(symbol.as_bytes(), ticker, out))
+            // Trades have no sizes of a bid and an ask.
+            None if ["u", "b", "a", "B", "A"].iter().any(|key| root.get(key).is_some()) && root.get("s").is_some() => {
+                let Some(instrument) = self.symbols.find(text(root, "s")?.as_bytes()) else { return Ok(Frame::Unused) };
+                let ticker = out.void_unread(instrument, read_book_ticker(root))?;
+                Ok(self.book_ticker(instrument, ticker, received, out))
             }
             // A trade, or one of the small books, which do not say whose they are.
             None if root.get("s").is_some() || root.get("lastUpdateId").is_some() => Ok(Frame::Unused),
@@ -364,13 +370,16 @@ impl State {
 
     fn depth_update(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Some(instrument) = self.symbols.find(text(root, "s")?.as_bytes()) else { return Ok(Frame::Unused) };
-        let (first, last, exchange_time) = (integer(root, "U")?, integer(root, "u")?, time(integer(root, "E")?));
-        if first > last {
-            return Err(DecodeError::Shape("`U` is above `u`"));
+        let read = self.read_depth(root);
+        if read.is_err() {
+            let book = self.books.of(instrument);
+            let was_live = book.chain.depth.is_live();
+            book.lose();
+            if was_live && self.wants_books {
+                self.ask_again(instrument, &mut out.requests);
+            }
         }
-        self.levels.clear();
-        changes(root, "b", Side::Bid, &mut self.levels)?;
-        changes(root, "a", Side::Ask, &mut self.levels)?;
+        let (first, last, exchange_time) = out.void_unread(instrument, read)?;
         // Of recordings, in which nothing can be asked for anew, a number that follows is no loss.
         let after = if self.wants_books { first } else { first.saturating_sub(1) };
         let link = Link { after: Some(after), number: Some(last), at: exchange_time };
@@ -381,7 +390,7 @@ impl State {
             if is_change || ((book.is_lost || self.wants_books) && !(self.wants_books && first == last)) {
                 return Ok(Frame::Data);
             }
-            book.chain.replace(instrument, link, &mut self.levels, out);
+            book.chain.replace(instrument, (link, received), &mut self.levels, out);
             book.is_lost = false;
         } else if let Err(why) = book.chain.follow(link, &self.levels, received) {
             book.lose();
@@ -402,6 +411,18 @@ impl State {
         Ok(Frame::Data)
     }
 
+    /// Reads an event of the depth stream into `levels`; gives its first and last number and its stamp.
+    fn read_depth(&mut self, root: Value<'_>) -> Result<(u64, u64, UnixNs), DecodeError> {
+        let place = (integer(root, "U")?, integer(root, "u")?, time(integer(root, "E")?));
+        if place.0 > place.1 {
+            return Err(DecodeError::Shape("`U` is above `u`"));
+        }
+        self.levels.clear();
+        changes(root, "b", Side::Bid, &mut self.levels)?;
+        changes(root, "a", Side::Ask, &mut self.levels)?;
+        Ok(place)
+    }
+
     /// The old socket. <https://developer.gemini.com/websocket/archived/v2>
     fn old(&mut self, kind: &str, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
         match kind {
@@ -416,7 +437,7 @@ impl State {
         if let Err(why) = read {
             // There is no number by which a lost change would be noticed later.
             if depth.void() {
-                out.updates.push(Update::Void(instrument, VoidReason::Gap));
+                out.undecodable(instrument);
             }
             return Err(why);
         }
@@ -448,6 +469,15 @@ impl State {
         }
         Ok(())
     }
+}
+
+fn read_book_ticker(root: Value<'_>) -> Result<BookTicker, DecodeError> {
+    Ok(BookTicker {
+        sequence: integer(root, "u")?,
+        at: time(integer(root, "E")?),
+        bid: side_if_any(root, "b", "B")?,
+        ask: side_if_any(root, "a", "A")?,
+    })
 }
 
 /// The venue's end of a connection to the new socket.

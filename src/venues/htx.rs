@@ -203,6 +203,8 @@ struct Feed {
     /// Instruments that `bbo` has quoted.
     seen: Seen,
     sequences: Sequences,
+    /// The numbers of the whole books.
+    whole_sequences: FxHashMap<&'static str, Sequences>,
     books: FxHashMap<(InstrumentId, &'static str), Stitched>,
     changes: Vec<Change>,
 }
@@ -212,6 +214,7 @@ impl FeedCodec for Codec {
         let feed = &mut self.feed;
         feed.seen.clear();
         feed.sequences.clear();
+        feed.whole_sequences.clear();
         feed.books.clear();
         let mut id = 0;
         let channels: &[&str] = feed.book_channel.as_slice();
@@ -223,16 +226,31 @@ impl FeedCodec for Codec {
         }
     }
 
-    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn read(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Self { gunzip, parser, feed } = self;
         let frame = match frame.starts_with(&MAGIC) {
             true => gunzip.unpack(frame).map_err(|_| DecodeError::Gzip)?,
             false => frame,
         };
         if let Some((symbol, bbo)) = scan(frame) {
-            return Ok(feed.bbo(symbol, &bbo, out));
+            let Some(instrument) = feed.symbols.find(symbol) else { return Ok(Frame::Unused) };
+            return Ok(feed.bbo(instrument, &bbo, received, out));
         }
-        parser.parse(frame, |root| feed.read(root, received, out))?
+        match parser.parse(frame, |root| feed.read(root, received, out)) {
+            Ok(read) => read,
+            Err(why) => {
+                // What the packed frame names is seen here only.
+                for instrument in feed.symbols.named_in(frame) {
+                    feed.forget(instrument);
+                    out.undecodable(instrument);
+                }
+                Err(why.into())
+            }
+        }
+    }
+
+    fn forget(&mut self, instrument: InstrumentId) {
+        self.feed.forget(instrument);
     }
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
@@ -304,15 +322,18 @@ impl Feed {
     }
 
     #[inline(always)]
-    fn bbo(&mut self, symbol: &[u8], bbo: &Bbo, out: &mut Decoded) -> Frame {
-        let Some(instrument) = self.symbols.find(symbol) else { return Frame::Unused };
+    fn bbo(&mut self, instrument: InstrumentId, bbo: &Bbo, received: MonoNs, out: &mut Decoded) -> Frame {
         self.seen.insert(instrument);
         let &Bbo { bid, ask, sequence, time } = bbo;
-        if self.sequences.begins_anew(instrument, sequence) {
-            out.updates.push(Update::Void(instrument, VoidReason::Gap));
-        }
-        out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time: time, channel: "bbo" }));
+        let top = Top { instrument, bid, ask, sequence, exchange_time: time, channel: "bbo" };
+        self.sequences.publish_sent(top, received, out);
         Frame::Data
+    }
+
+    /// The next tops are published even if they equal the last ones.
+    fn forget(&mut self, instrument: InstrumentId) {
+        let its = self.books.iter_mut().filter(|((id, _), _)| *id == instrument);
+        its.for_each(|(_, book)| book.depth.forget_published());
     }
 
     /// The general path.
@@ -363,18 +384,16 @@ impl Feed {
         let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
         match channel {
             "bbo" => {
-                let tick = tick_of(root)?;
-                let (bid, ask) = (side(tick, "bid", "bidSize")?, side(tick, "ask", "askSize")?);
-                let sequence = tick.get("seqId").and_then(|sequence| sequence.integer()).unwrap_or(0);
-                let time = reading::time(integer(tick, "quoteTime")?);
-                return Ok(self.bbo(symbol.as_bytes(), &Bbo { bid, ask, sequence, time }, out));
+                let bbo = out.void_unread(instrument, read_bbo(root))?;
+                return Ok(self.bbo(instrument, &bbo, received, out));
             }
             "detail" => out.updates.extend(statistics(instrument, tick_of(root)?, root).map(Update::Statistics)),
             "ticker" => {
-                let tick = tick_of(root)?;
-                let (bid, ask) = (side(tick, "bid", "bidSize")?, side(tick, "ask", "askSize")?);
-                let exchange_time = stamp(root)?;
-                if self.symbols.is_discovering() || !self.seen.contains(instrument) {
+                let is_quoted = self.symbols.is_discovering() || !self.seen.contains(instrument);
+                let read = read_ticker(root);
+                let read = if is_quoted { out.void_unread(instrument, read) } else { read };
+                let (tick, bid, ask, exchange_time) = read?;
+                if is_quoted {
                     let top = Top { instrument, bid, ask, sequence: 0, exchange_time, channel: "ticker" };
                     out.updates.push(Update::Top(top));
                 }
@@ -387,7 +406,7 @@ impl Feed {
                 let Some(channel) = WHOLE_BOOKS.into_iter().find(|name| *name == channel) else {
                     return Ok(Frame::Unused);
                 };
-                return self.whole_book(instrument, channel, root, out);
+                return self.whole_book(instrument, channel, root, received, out);
             }
         }
         Ok(Frame::Data)
@@ -399,17 +418,30 @@ impl Feed {
         instrument: InstrumentId,
         channel: &'static str,
         root: Value<'_>,
+        received: MonoNs,
         out: &mut Decoded,
     ) -> Result<Frame, DecodeError> {
+        let read = self.read_whole(root);
+        let book = self.books.entry((instrument, channel)).or_default();
+        if read.is_err() {
+            book.void();
+        }
+        let (sequence, exchange_time) = out.void_unread(instrument, read)?;
+        book.depth.replace(&mut self.changes);
+        if let Some((bid, ask)) = book.depth.changed_top() {
+            let top = Top { instrument, bid, ask, sequence, exchange_time, channel };
+            self.whole_sequences.entry(channel).or_default().publish_sent(top, received, out);
+        }
+        Ok(Frame::Data)
+    }
+
+    /// Reads a whole book into `changes`; gives its number, 0 for none, and its stamp.
+    fn read_whole(&mut self, root: Value<'_>) -> Result<(u64, UnixNs), DecodeError> {
         let tick = tick_of(root)?;
         self.read_changes(tick)?;
         let number = ["version", "seqNum"].into_iter().find_map(|name| tick.get(name)?.integer()).unwrap_or(0);
-        let time =
-            tick.get("ts").and_then(|ts| ts.integer()).map_or_else(|| stamp(root), |ts| Ok(reading::time(ts)))?;
-        let book = self.books.entry((instrument, channel)).or_default();
-        book.depth.replace(&mut self.changes);
-        publish(book, instrument, number, time, channel, out);
-        Ok(Frame::Data)
+        let time = tick.get("ts").and_then(|ts| ts.integer()).map_or_else(|| stamp(root), |ts| Ok(reading::time(ts)));
+        Ok((number, time?))
     }
 
     fn delta(
@@ -428,7 +460,7 @@ impl Feed {
         });
         let book = self.books.entry((instrument, channel)).or_default();
         let why = match read {
-            Ok((order, time)) => match book.delta(order, &self.changes) {
+            Ok((order, time)) => match book.delta(order, (time, received), &self.changes) {
                 Stitch::Applied if !book.depth.is_crossed_too_long(received) => {
                     self.changed((instrument, channel, most), order.to, time, out);
                     return Ok(Frame::Data);
@@ -444,7 +476,7 @@ impl Feed {
             Err(why) if book.void() => why,
             Err(why) => return Err(why),
         };
-        out.updates.push(Update::Void(instrument, why.loss().unwrap_or(VoidReason::Gap)));
+        out.updates.push(Update::Void(instrument, why.loss().unwrap_or(VoidReason::Undecodable)));
         out.requests.push(snapshot_request(symbol, channel));
         Err(why)
     }
@@ -533,6 +565,19 @@ fn parts(topic: &str) -> Option<(&str, &str)> {
 
 fn snapshot_request(symbol: &str, channel: &str) -> String {
     format!(r#"{{"req":"market.{symbol}.{channel}","id":"{symbol}.{channel}"}}"#)
+}
+
+fn read_bbo(root: Value<'_>) -> Result<Bbo, DecodeError> {
+    let tick = tick_of(root)?;
+    let (bid, ask) = (side(tick, "bid", "bidSize")?, side(tick, "ask", "askSize")?);
+    let sequence = tick.get("seqId").and_then(|sequence| sequence.integer()).unwrap_or(0);
+    Ok(Bbo { bid, ask, sequence, time: reading::time(integer(tick, "quoteTime")?) })
+}
+
+/// The body of a `ticker`, its bid, ask and stamp.
+fn read_ticker(root: Value<'_>) -> Result<(Value<'_>, Level, Level, UnixNs), DecodeError> {
+    let tick = tick_of(root)?;
+    Ok((tick, side(tick, "bid", "bidSize")?, side(tick, "ask", "askSize")?, stamp(root)?))
 }
 
 fn tick_of(root: Value<'_>) -> Result<Value<'_>, DecodeError> {

@@ -213,9 +213,10 @@ impl FeedCodec for Codec {
         }
     }
 
-    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn read(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         if let Some(ticker) = scan(frame) {
-            return Ok(self.feed.ticker(ticker.symbol, &ticker.top, &ticker.day, received, out));
+            let Some(instrument) = self.feed.symbols.find(ticker.symbol) else { return Ok(Frame::Unused) };
+            return Ok(self.feed.ticker(instrument, &ticker.top, &ticker.day, received, out));
         }
         let feed = &mut self.feed;
         match self.parser.parse(frame, |root| feed.read(root, received, out)) {
@@ -243,6 +244,11 @@ impl FeedCodec for Codec {
 
     fn symbols(&self) -> &Symbols {
         &self.feed.symbols
+    }
+
+    fn forget(&mut self, instrument: InstrumentId) {
+        // A change may be lost; the next checksum tells.
+        self.feed.instruments.of(instrument).depth.forget_published();
     }
 
     fn book(&self, instrument: InstrumentId) -> Option<&Book> {
@@ -338,8 +344,14 @@ impl Feed {
     }
 
     #[inline]
-    fn ticker(&mut self, symbol: &[u8], top: &TickerTop, day: &Day<'_>, received: MonoNs, out: &mut Decoded) -> Frame {
-        let Some(instrument) = self.symbols.find(symbol) else { return Frame::Unused };
+    fn ticker(
+        &mut self,
+        instrument: InstrumentId,
+        top: &TickerTop,
+        day: &Day<'_>,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Frame {
         let &TickerTop { bid, ask, time } = top;
         if !self.halted {
             let top = Top { instrument, bid, ask, sequence: 0, exchange_time: time, channel: "ticker" };
@@ -465,25 +477,19 @@ impl Feed {
     }
 
     fn tickers(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
-        let data = array(root, "data")?;
-        // Checked as a whole first: a frame is taken or left.
-        for item in data.items() {
-            ticker(item)?;
-        }
-        let mut frame = Frame::Unused;
-        for ticker in data.items().filter_map(|item| ticker(item).ok()) {
-            if self.ticker(ticker.symbol, &ticker.top, &ticker.day, received, out) == Frame::Data {
-                frame = Frame::Data;
-            }
-        }
-        Ok(frame)
+        reading::each(array(root, "data")?.items(), |item| {
+            let symbol = text(item, "symbol")?;
+            let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
+            let (top, day) = out.void_unread(instrument, read_ticker(item))?;
+            Ok(self.ticker(instrument, &top, &day, received, out))
+        })
     }
 
     fn book(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let read = self.book_events(root);
         if read.is_err() {
             for item in root.get("data").into_iter().flat_map(|data| data.items()) {
-                self.lose(item.text_of("symbol"), VoidReason::Gap, false, out);
+                self.lose(item.text_of("symbol"), VoidReason::Undecodable, false, out);
             }
         }
         read?;
@@ -620,7 +626,7 @@ impl Feed {
 }
 
 /// One element of a `ticker` frame.
-fn ticker(item: Value<'_>) -> Result<Ticker<'_>, DecodeError> {
+fn read_ticker(item: Value<'_>) -> Result<(TickerTop, Day<'_>), DecodeError> {
     let figure = |field: &str| item.text_of(field).unwrap_or_default().as_bytes();
     let bid = reading::side(item, "bid", "bid_qty")?;
     let ask = reading::side(item, "ask", "ask_qty")?;
@@ -634,7 +640,7 @@ fn ticker(item: Value<'_>) -> Result<Ticker<'_>, DecodeError> {
         change: figure("change"),
         change_pct: figure("change_pct"),
     };
-    Ok(Ticker { symbol: text(item, "symbol")?.as_bytes(), top: TickerTop { bid, ask, time }, day })
+    Ok((TickerTop { bid, ask, time }, day))
 }
 
 /// Depths that can be subscribed to, and v1's names of them.
@@ -673,7 +679,7 @@ fn checksum_of(book: &Book) -> u32 {
 impl Feed {
     fn v1(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let length = root.len();
-        if length < 4 {
+        if length < 3 {
             return Err(DecodeError::Shape("an array message has four elements or five"));
         }
         let name = root.at(length - 2).and_then(|v| v.text()).ok_or(DecodeError::Missing("channel name"))?;
@@ -686,7 +692,7 @@ impl Feed {
         };
         let read = self.v1_book(root, pair, levels);
         if read.is_err() {
-            self.lose(Some(pair), VoidReason::Gap, true, out);
+            self.lose(Some(pair), VoidReason::Undecodable, true, out);
         }
         read?;
         self.apply_events(channel, true, received, out)
@@ -697,7 +703,8 @@ impl Feed {
         self.events.clear();
         let Some(instrument) = self.symbols.find(pair.as_bytes()) else { return Ok(()) };
         let (mut whole, mut checksum, mut any) = (false, None, false);
-        for part in root.items().skip(1).take(root.len() - 3) {
+        // What lies between the channel id and the two names.
+        for part in root.items().skip(1).take(root.len().saturating_sub(3)) {
             for (side, field) in [(Side::Ask, "as"), (Side::Bid, "bs"), (Side::Ask, "a"), (Side::Bid, "b")] {
                 let Some(entries) = part.get(field).filter(Value::is_array) else { continue };
                 whole |= field.len() == 2;
@@ -728,9 +735,13 @@ impl Feed {
         received: MonoNs,
         out: &mut Decoded,
     ) -> Result<Frame, DecodeError> {
-        let item = root.at(1).ok_or(DecodeError::Missing("ticker"))?;
-        let side = |field: &'static str| v1_level(array(item, field)?, field, 2).map(|l| level(l.price, l.size));
-        let top = TickerTop { bid: side("b")?, ask: side("a")?, time: UnixNs(0) };
+        let Some(instrument) = self.symbols.find(pair.as_bytes()) else { return Ok(Frame::Unused) };
+        let read = || {
+            let item = root.at(1).filter(Value::is_object).ok_or(DecodeError::Missing("ticker"))?;
+            let side = |field: &'static str| v1_level(array(item, field)?, field, 2).map(|l| level(l.price, l.size));
+            Ok((item, TickerTop { bid: side("b")?, ask: side("a")?, time: UnixNs(0) }))
+        };
+        let (item, top) = out.void_unread(instrument, read())?;
         let figure =
             |field: &str, at: usize| item.get(field).and_then(|v| v.at(at)?.text()).unwrap_or_default().as_bytes();
         // Each is [today, last 24 hours]; the change is not told here.
@@ -742,7 +753,7 @@ impl Feed {
             high: figure("h", 1),
             ..Day::default()
         };
-        Ok(self.ticker(pair.as_bytes(), &top, &day, received, out))
+        Ok(self.ticker(instrument, &top, &day, received, out))
     }
 
     fn v1_subscription(&mut self, root: Value<'_>, out: &mut Decoded) -> Frame {

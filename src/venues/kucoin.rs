@@ -13,13 +13,13 @@ use serde_json::json;
 use crate::market::book::{Book, Side};
 use crate::market::statistics::{self, DayStatistics};
 use crate::market::{InstrumentId, Level};
-use crate::time::{MonoNs, UnixNs};
+use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::codes::{Codes, alias, other};
-use crate::venues::depth::{Change, Depth, Order, Page, PerInstrument};
+use crate::venues::depth::{Change, Count, Depth, Order, Page, PerInstrument};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Fee, Listing};
 use crate::venues::paged::PagedBooks;
-use crate::venues::reading::{self, array, level, text};
+use crate::venues::reading::{self, Sequences, array, level, text};
 use crate::venues::writing::{pairs, rows};
 use crate::venues::{
     Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market,
@@ -175,7 +175,8 @@ impl Venue for Kucoin {
             );
             return Some(format!(r#"{{"code":"200000","data":{{"token":"simulated","instanceServers":[{server}]}}}}"#));
         }
-        if (method, target.split('?').next()?) == ("GET", "/api/v1/market/orderbook/level2_100") {
+        const BOOKS: [&str; 2] = ["/api/v1/market/orderbook/level2_100", "/api/v3/market/orderbook/level2"];
+        if method == "GET" && BOOKS.contains(&target.split('?').next()?) {
             let quote = market.quote(&reading::symbol_of_query(target)?)?;
             let side = |side| pairs(&quote.levels(side, PAGE));
             return Some(format!(
@@ -186,7 +187,10 @@ impl Venue for Kucoin {
                 side(Side::Ask)
             ));
         }
-        listing::asked(self, method, target)?;
+        // The older list has the same rows.
+        if (method, target.split('?').next()?) != ("GET", "/api/v1/symbols") {
+            listing::asked(self, method, target)?;
+        }
         let row = |it: Listed| {
             json!({"symbol": it.native, "name": it.native, "baseCurrency": it.base, "quoteCurrency": it.quote,
                 "priceIncrement": it.tick(), "baseIncrement": it.lot(), "enableTrading": true})
@@ -213,6 +217,8 @@ struct Codec {
 #[derive(Default)]
 struct Feed {
     symbols: Symbols,
+    /// The numbers of the tops of each channel.
+    sequences: FxHashMap<&'static str, Sequences>,
     /// The requests made so far: the first symbol of each that asked for quotes, or books. Its id is its place, from 1.
     requested: Vec<Option<usize>>,
     pings: u64,
@@ -229,6 +235,8 @@ struct Feed {
 struct Level2 {
     depth: Depth,
     sequence: u64,
+    /// The numbers of the messages.
+    count: Count,
     waiting: VecDeque<Changes>,
 }
 
@@ -247,12 +255,14 @@ impl FeedCodec for Codec {
     fn opened(&mut self, _requests: &mut Requests) {
         self.feed.requested.clear();
         self.feed.books.clear();
+        self.feed.sequences.clear();
         self.feed.paged.iter_mut().for_each(PagedBooks::clear);
     }
 
-    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn read(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         if let Some((symbol, top)) = scan(frame) {
-            return Ok(self.feed.top(symbol, top, out));
+            let Some(instrument) = self.feed.symbols.find(symbol) else { return Ok(Frame::Unused) };
+            return Ok(push(instrument, top, out));
         }
         let feed = &mut self.feed;
         self.parser.parse(frame, |root| feed.read(root, received, out))?
@@ -279,6 +289,10 @@ impl FeedCodec for Codec {
             }
         }
         paged.iter_mut().for_each(|books| books.begin_anew(instruments));
+    }
+
+    fn forget(&mut self, instrument: InstrumentId) {
+        self.feed.books.of(instrument).depth.forget_published();
     }
 
     fn book(&self, instrument: InstrumentId) -> Option<&Book> {
@@ -345,19 +359,17 @@ fn scan_side(scan: &mut Scan<'_>) -> Option<Level> {
     Some(level(price, size))
 }
 
-impl Feed {
-    #[inline]
-    fn top(&mut self, symbol: &[u8], quoted: Quoted, out: &mut Decoded) -> Frame {
-        let Some(instrument) = self.symbols.find(symbol) else { return Frame::Unused };
-        push(instrument, quoted, out);
-        Frame::Data
+impl Quoted {
+    const fn of(self, instrument: InstrumentId) -> Top {
+        let Self { bid, ask, sequence, time, channel } = self;
+        Top { instrument, bid, ask, sequence, exchange_time: time, channel }
     }
 }
 
 #[inline]
-fn push(instrument: InstrumentId, quoted: Quoted, out: &mut Decoded) {
-    let Quoted { bid, ask, sequence, time, channel } = quoted;
-    out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time: time, channel }));
+fn push(instrument: InstrumentId, quoted: Quoted, out: &mut Decoded) -> Frame {
+    out.updates.push(Update::Top(quoted.of(instrument)));
+    Frame::Data
 }
 
 /// The general path.
@@ -418,18 +430,24 @@ impl Feed {
         let topic = text(root, "topic")?;
         let (channel, symbol) = topic.split_once(':').unwrap_or((topic, ""));
         let data = || root.get("data").filter(Value::is_object).ok_or(DecodeError::Missing("data"));
-        let quoted = match channel {
-            LEVEL1 => level1(data()?)?,
-            "/market/ticker" => ticker(data()?)?,
-            "/spotMarket/level2Depth5" => small_book(data()?, "/spotMarket/level2Depth5")?,
-            "/spotMarket/level2Depth50" => small_book(data()?, "/spotMarket/level2Depth50")?,
-            LEVEL2 => return self.level2(symbol, data()?, received, out),
+        let read: fn(Value<'_>) -> Result<Quoted, DecodeError> = match channel {
+            LEVEL1 => level1,
+            "/market/ticker" => ticker,
+            "/spotMarket/level2Depth5" => |data| small_book(data, "/spotMarket/level2Depth5"),
+            "/spotMarket/level2Depth50" => |data| small_book(data, "/spotMarket/level2Depth50"),
+            LEVEL2 => return self.level2(symbol, data(), received, out),
             "/market/snapshot" => return self.statistics(data()?, out),
             _ => return Ok(Frame::Unused),
         };
         // All symbols on one topic: the symbol stands in the subject.
         let symbol = if symbol == "all" { text(root, "subject")? } else { symbol };
-        Ok(self.top(symbol.as_bytes(), quoted, out))
+        let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
+        let quoted = out.void_unread(instrument, data().and_then(read))?;
+        if quoted.sequence == 0 {
+            return Ok(push(instrument, quoted, out));
+        }
+        self.sequences.entry(quoted.channel).or_default().publish(quoted.of(instrument), received, out);
+        Ok(Frame::Data)
     }
 
     fn statistics(&mut self, data: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
@@ -505,13 +523,14 @@ impl Feed {
     fn level2(
         &mut self,
         symbol: &str,
-        data: Value<'_>,
+        data: Result<Value<'_>, DecodeError>,
         received: MonoNs,
         out: &mut Decoded,
     ) -> Result<Frame, DecodeError> {
         let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
         if let (Some(books), Some(entry)) = (&mut self.paged, self.symbols.entry(instrument)) {
-            let read = changes_into(data, &mut self.numbered);
+            self.numbered.clear();
+            let read = data.and_then(|data| changes_into(data, &mut self.numbered));
             let read = read.map(|(start, end, time)| (Order { from: Some(start), to: end }, time));
             self.changes.clear();
             let moves_number_only = |change: &Change| change.level.price.is_zero();
@@ -520,20 +539,21 @@ impl Feed {
             return books.event(entry, read, &self.changes, received, out);
         }
         let book = self.books.of(instrument);
-        let changes = match changes(data) {
+        let changes = match data.and_then(changes) {
             Ok(changes) => changes,
             Err(why) => {
                 // What it said is lost, so the book is.
-                book.lose(instrument, out);
+                book.lose(instrument, VoidReason::Undecodable, out);
                 return Err(why);
             }
         };
+        let is_anew = book.count.begins_anew(changes.end, changes.time, received, SECOND);
         if !book.depth.is_live() {
             book.wait(changes);
             return Ok(Frame::Data);
         }
-        if !book.apply(&changes) {
-            book.lose(instrument, out);
+        if is_anew || !book.apply(&changes) {
+            book.lose(instrument, VoidReason::Gap, out);
             book.wait(changes);
             return Err(DecodeError::Gap);
         }
@@ -575,7 +595,7 @@ impl Feed {
         let mut told = time(data, "time");
         for changes in std::mem::take(&mut book.waiting) {
             if !book.apply(&changes) {
-                book.lose(instrument, out);
+                book.lose(instrument, VoidReason::Gap, out);
                 return Err(DecodeError::Gap);
             }
             told = changes.time;
@@ -612,11 +632,11 @@ impl Level2 {
     }
 
     #[cold]
-    fn lose(&mut self, instrument: InstrumentId, out: &mut Decoded) {
+    fn lose(&mut self, instrument: InstrumentId, why: VoidReason, out: &mut Decoded) {
         self.waiting.clear();
         self.sequence = 0;
         if self.depth.void() {
-            out.updates.push(Update::Void(instrument, VoidReason::Gap));
+            out.updates.push(Update::Void(instrument, why));
         }
     }
 
@@ -725,9 +745,10 @@ impl ExchangeSide for Exchange {
 
 /// The channel and symbols of a topic, if all of them exist here.
 fn find_topic<'a>(topic: &'a str, market: &dyn Market) -> Option<(&'static str, Vec<&'a str>)> {
+    // Blanks behind the colon and the commas are accepted.
     let (channel, symbols) = topic.split_once(':')?;
-    let channel = CHANNELS.into_iter().find(|known| *known == channel)?;
-    let symbols: Vec<&str> = symbols.split(',').collect();
+    let channel = CHANNELS.into_iter().find(|known| *known == channel.trim())?;
+    let symbols: Vec<&str> = symbols.split(',').map(str::trim).collect();
     let known = |symbol: &&str| market.quote(symbol).is_some() || (channel == "/market/ticker" && *symbol == "all");
     (symbols.len() <= SYMBOLS_PER_TOPIC && symbols.iter().all(known)).then_some((channel, symbols))
 }

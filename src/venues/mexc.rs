@@ -203,6 +203,8 @@ struct Feed {
     /// Order books are asked for, and not quotes.
     paged: Option<PagedBooks>,
     limits: PerInstrument<Depth>,
+    /// The versions of the books of `limits`.
+    limit_sequences: Sequences,
     changes: Vec<Change>,
 }
 
@@ -212,6 +214,7 @@ impl FeedCodec for Codec {
         feed.sequences.clear();
         feed.books.clear();
         feed.limits.clear();
+        feed.limit_sequences.clear();
         feed.paged.iter_mut().for_each(PagedBooks::clear);
         let natives = || feed.symbols.entries().iter().map(|entry| entry.native.as_str());
         let room = SUBSCRIPTIONS_MAX.saturating_sub(feed.symbols.entries().len());
@@ -224,7 +227,7 @@ impl FeedCodec for Codec {
         }
     }
 
-    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn read(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         // A wrapper begins with the tag of one of its fields, which is none of these.
         if matches!(frame.first(), None | Some(b'{' | b'[' | b' ')) {
             let feed = &mut self.feed;
@@ -252,6 +255,11 @@ impl FeedCodec for Codec {
             requests.push(json!({"method": method, "params": topics}).to_string());
         }
         self.feed.paged.iter_mut().for_each(|books| books.begin_anew(instruments));
+    }
+
+    fn forget(&mut self, instrument: InstrumentId) {
+        self.feed.books.of(instrument).depth.forget_published();
+        self.feed.limits.of(instrument).forget_published();
     }
 
     fn book(&self, instrument: InstrumentId) -> Option<&Book> {
@@ -322,6 +330,17 @@ fn book_ticker(body: &[u8]) -> Result<(Level, Level, u64), DecodeError> {
     Ok((level(bid, bid_size), level(ask, ask_size), version))
 }
 
+/// The last of several book tickers of one symbol.
+fn last_of_batch(body: &[u8]) -> Result<(Level, Level, u64), DecodeError> {
+    let mut last = Err(DecodeError::Missing("items"));
+    for field in Fields::new(body) {
+        if let (1, item) = field? {
+            last = Ok(book_ticker(item.bytes()?)?);
+        }
+    }
+    last
+}
+
 /// A number as text; an empty one is none, which is 0.
 #[inline(always)]
 fn number(field: Field<'_>, name: &'static str) -> Result<Decimal, DecodeError> {
@@ -338,6 +357,12 @@ fn digits(field: Field<'_>) -> Result<u64, DecodeError> {
     Ok(parse(field.bytes()?).unwrap_or(0))
 }
 
+/// Whether a channel carries whole tops, by its name such as `spot@public.limit.depth.v3.api.pb@BTCUSDT@5`.
+fn is_of_tops(channel: &[u8]) -> bool {
+    let has = |name: &[u8]| channel.windows(name.len()).any(|part| part.eq_ignore_ascii_case(name));
+    has(b"bookTicker") || has(b"limit.depth")
+}
+
 fn depth_path(symbol: &str, levels: usize) -> String {
     format!("/api/v3/depth?symbol={}&limit={levels}", reading::escaped(symbol))
 }
@@ -350,16 +375,21 @@ impl Feed {
 
     #[inline(always)]
     fn push(&mut self, wrapper: &Wrapper<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
-        let Some((kind, body)) = wrapper.body else { return Err(DecodeError::Missing("body")) };
-        if kind == 315 {
-            let (bid, ask, sequence) = book_ticker(body)?;
-            let Some(instrument) = self.symbols.find(wrapper.symbol) else { return Ok(Frame::Unused) };
-            if self.sequences.begins_anew(instrument, sequence) {
-                out.updates.push(Update::Void(instrument, VoidReason::Gap));
+        let Some((kind, body)) = wrapper.body else {
+            if is_of_tops(wrapper.channel)
+                && let Some(instrument) = self.symbols.find(wrapper.symbol)
+            {
+                self.limits.of(instrument).forget_published();
+                out.undecodable(instrument);
             }
+            return Err(DecodeError::Missing("body"));
+        };
+        if kind == 315 {
+            let Some(instrument) = self.symbols.find(wrapper.symbol) else { return Ok(Frame::Unused) };
+            let (bid, ask, sequence) = out.void_unread(instrument, book_ticker(body))?;
             let exchange_time = wrapper.time;
             let top = Top { instrument, bid, ask, sequence, exchange_time, channel: "aggre.bookTicker" };
-            out.updates.push(Update::Top(top));
+            self.sequences.publish_sent(top, received, out);
             return Ok(Frame::Data);
         }
         self.other(kind, body, wrapper, received, out)
@@ -378,24 +408,15 @@ impl Feed {
         }
         let Some(instrument) = self.symbols.find(wrapper.symbol) else { return Ok(Frame::Unused) };
         let exchange_time = wrapper.time;
-        let mut top = |(bid, ask, sequence), channel| {
+        let mut top = |read, channel| {
+            let (bid, ask, sequence) = out.void_unread(instrument, read)?;
             out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel }));
+            Ok(Frame::Data)
         };
         match kind {
-            305 => top(book_ticker(body)?, "bookTicker"),
-            311 => {
-                // Several of one symbol; the last is what is.
-                let mut last = None;
-                for field in Fields::new(body) {
-                    if let (1, item) = field? {
-                        last = Some(book_ticker(item.bytes()?)?);
-                    }
-                }
-                if let Some(last) = last {
-                    top(last, "bookTicker.batch");
-                }
-            }
-            303 => return self.limit_depth(instrument, body, exchange_time, out),
+            305 => return top(book_ticker(body), "bookTicker"),
+            311 => return top(last_of_batch(body), "bookTicker.batch"),
+            303 => return self.limit_depth(instrument, body, (exchange_time, received), out),
             309 => out.updates.extend(statistics(body, instrument, exchange_time)?.map(Update::Statistics)),
             313 => return self.aggre_depth(instrument, body, exchange_time, received, out),
             _ => return Ok(Frame::Unused),
@@ -434,21 +455,19 @@ impl Feed {
         &mut self,
         instrument: InstrumentId,
         body: &[u8],
-        exchange_time: UnixNs,
+        (exchange_time, received): (UnixNs, MonoNs),
         out: &mut Decoded,
     ) -> Result<Frame, DecodeError> {
-        let [sequence, _] = self.levels(body)?;
+        let read = self.levels(body);
         let depth = self.limits.of(instrument);
+        if read.is_err() {
+            depth.void();
+        }
+        let [sequence, _] = out.void_unread(instrument, read)?;
         depth.replace(&mut self.changes);
         if let Some((bid, ask)) = depth.changed_top() {
-            out.updates.push(Update::Top(Top {
-                instrument,
-                bid,
-                ask,
-                sequence,
-                exchange_time,
-                channel: "limit.depth",
-            }));
+            let top = Top { instrument, bid, ask, sequence, exchange_time, channel: "limit.depth" };
+            self.limit_sequences.publish_sent(top, received, out);
         }
         Ok(Frame::Data)
     }
@@ -468,7 +487,7 @@ impl Feed {
         }
         let book = self.books.of(instrument);
         let why = match read {
-            Ok([from, to]) => match book.delta(Order { from: Some(from), to }, &self.changes) {
+            Ok([from, to]) => match book.delta(Order { from: Some(from), to }, (time, received), &self.changes) {
                 Stitch::Applied if !book.depth.is_crossed_too_long(received) => {
                     publish(book, instrument, time, out);
                     return Ok(Frame::Data);
@@ -484,7 +503,7 @@ impl Feed {
             Err(why) if book.void() => why,
             Err(why) => return Err(why),
         };
-        out.updates.push(Update::Void(instrument, why.loss().unwrap_or(VoidReason::Gap)));
+        out.updates.push(Update::Void(instrument, why.loss().unwrap_or(VoidReason::Undecodable)));
         Err(why)
     }
 

@@ -289,6 +289,9 @@ pub struct Symbols {
     discover: Option<fn(&str) -> Option<String>>,
 }
 
+/// How much of a frame [`Symbols::named_in`] searches, in bytes: topics and symbols stand at the front of a message.
+pub const NAMED_WITHIN: usize = 4096;
+
 /// One symbol of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SymbolEntry {
@@ -367,6 +370,22 @@ impl Symbols {
         instruments.iter().filter_map(|id| Some(self.entry(*id)?.native.as_str()))
     }
 
+    /// The instruments whose native symbol stands in the first [`NAMED_WITHIN`] bytes of `frame`, in either letter case
+    /// and not as part of a longer word.
+    #[must_use]
+    pub fn named_in(&self, frame: &[u8]) -> Vec<InstrumentId> {
+        let head = &frame[..frame.len().min(NAMED_WITHIN)];
+        let is_named = |native: &[u8]| {
+            let is_word = |at: usize| head.get(at).is_some_and(u8::is_ascii_alphanumeric);
+            let mut places = head.windows(native.len().max(1)).enumerate();
+            places.any(|(at, part)| {
+                part.eq_ignore_ascii_case(native)
+                    && !(at.checked_sub(1).is_some_and(is_word) || is_word(at + native.len()))
+            })
+        };
+        self.entries.iter().filter(|entry| is_named(entry.native.as_bytes())).map(|entry| entry.id).collect()
+    }
+
     /// The entry of `id`, if this connection has it.
     #[must_use]
     pub fn entry(&self, id: InstrumentId) -> Option<&SymbolEntry> {
@@ -387,8 +406,25 @@ pub trait FeedCodec: Send {
     /// Reads one message as received. The best-bid-ask frame that the feed subscribes to allocates nothing.
     ///
     /// # Errors
-    /// What is wrong with the frame; it is counted and skipped, nothing of it was published.
-    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError>;
+    /// The first thing that is wrong with the frame. What `out` holds is valid all the same: the quotes of other
+    /// instruments in the frame, and [`Update::Void`] for each instrument whose quote could not be read.
+    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let read = self.read(frame, received, out);
+        if matches!(read, Err(DecodeError::Json | DecodeError::Protobuf)) {
+            void_named(self, frame, out);
+        }
+        read
+    }
+
+    /// Reads one message for [`Self::decode`].
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    fn read(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError>;
+
+    /// Forgets what was published of `instrument`: the next top is published even if it equals the last one. A book
+    /// without sequence numbers is void, since a change of it may be lost.
+    fn forget(&mut self, _instrument: InstrumentId) {}
 
     /// Reads the REST reply to `url`: a book snapshot of a recording. Other replies are [`Frame::Unused`].
     ///
@@ -418,6 +454,15 @@ pub trait FeedCodec: Send {
 
     /// The symbols of this connection.
     fn symbols(&self) -> &Symbols;
+}
+
+/// Voids every instrument that `frame` names, a message that does not parse: a quote of it may be lost.
+#[cold]
+pub fn void_named<C: FeedCodec + ?Sized>(codec: &mut C, frame: &[u8], out: &mut Decoded) {
+    for instrument in codec.symbols().named_in(frame) {
+        codec.forget(instrument);
+        out.updates.push(Update::Void(instrument, VoidReason::Undecodable));
+    }
 }
 
 /// Texts to send to the venue, in order, spaced by [`Facts::request_gap_ms`].
@@ -464,6 +509,25 @@ impl Decoded {
         self.requests.clear();
         self.answers.clear();
         self.fetches.clear();
+    }
+
+    /// Passes on what was read of a frame that holds the whole top, or book, of `instrument`. If it could not be read, the
+    /// venue's quote is another one by now: what was quoted before is void until the next frame.
+    ///
+    /// # Errors
+    /// That of `read`.
+    #[inline(always)]
+    pub fn void_unread<T>(&mut self, instrument: InstrumentId, read: Result<T, DecodeError>) -> Result<T, DecodeError> {
+        if read.is_err() {
+            self.undecodable(instrument);
+        }
+        read
+    }
+
+    /// A frame that holds the whole top, or book, of `instrument` cannot be read: what was quoted before is void.
+    #[cold]
+    pub fn undecodable(&mut self, instrument: InstrumentId) {
+        self.updates.push(Update::Void(instrument, VoidReason::Undecodable));
     }
 
     /// Takes back the tops after the first `kept` updates: of a frame that is refused nothing is quoted.
@@ -560,12 +624,15 @@ pub enum VoidReason {
     Crossed,
     /// The venue says that it is not trading.
     Halt,
+    /// A frame that holds the whole top, or book, or a change of the book, cannot be read.
+    Undecodable,
 }
 
 impl From<VoidReason> for BookVoid {
     fn from(reason: VoidReason) -> Self {
         match reason {
-            VoidReason::Gap => Self::Gap,
+            // An unreadable change of a book is a lost one.
+            VoidReason::Gap | VoidReason::Undecodable => Self::Gap,
             VoidReason::Checksum => Self::Checksum,
             VoidReason::Crossed => Self::Crossed,
             VoidReason::Halt => Self::Halt,
@@ -573,7 +640,7 @@ impl From<VoidReason> for BookVoid {
     }
 }
 
-/// What was wrong with a venue's frame. The venue's mistake: counted, skipped.
+/// What was wrong with a venue's frame. The venue's mistake: counted; the quotes that it should have told are void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodeError {
     /// Not JSON, or nested too deep.

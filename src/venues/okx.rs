@@ -19,7 +19,7 @@ use crate::venues::depth::{Chained, Change, Depth, Link, Order, Page, PerInstrum
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::paged::PagedBooks;
-use crate::venues::reading::{self, Seen, Sequences, changes, figure, level, side, text, time};
+use crate::venues::reading::{self, Seen, Sequences, array, changes, figure, level, side, text, time};
 use crate::venues::writing;
 use crate::venues::{
     Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed,
@@ -139,7 +139,10 @@ impl Venue for Okx {
             json!({"instType": "SPOT", "instId": it.native, "baseCcy": it.base, "quoteCcy": it.quote, "state": "live",
                 "tickSz": it.tick(), "lotSz": it.lot()})
         };
-        let data: Vec<_> = market.listed().into_iter().map(row).collect();
+        // Neither swaps nor futures are simulated.
+        let is_spot = writing::query(target, "instType").is_none_or(|kind| kind == "SPOT");
+        let listed = if is_spot { market.listed() } else { Vec::new() };
+        let data: Vec<_> = listed.into_iter().map(row).collect();
         Some(json!({"code": "0", "data": data, "msg": ""}).to_string())
     }
 }
@@ -162,6 +165,8 @@ struct State {
     sequences: Sequences,
     books: FxHashMap<(InstrumentId, &'static str), Chained>,
     wholes: PerInstrument<Depth>,
+    /// The `seqId` of `books5`.
+    whole_sequences: Sequences,
     levels: Vec<Change>,
     steps: Vec<Step>,
     checksum_text: Vec<u8>,
@@ -174,6 +179,7 @@ impl FeedCodec for Codec {
         state.sequences.clear();
         state.books.clear();
         state.wholes.clear();
+        state.whole_sequences.clear();
         state.paged.iter_mut().for_each(PagedBooks::clear);
         state.is_new.clear();
         let mut id = 0;
@@ -187,10 +193,11 @@ impl FeedCodec for Codec {
         }
     }
 
-    fn decode(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn read(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Self { parser, state } = self;
         if let Some((symbol, bbo)) = scan_bbo(frame) {
-            return Ok(state.bbo(symbol, &bbo, out));
+            let Some(instrument) = state.symbols.find(symbol) else { return Ok(Frame::Unused) };
+            return Ok(state.bbo(instrument, &bbo, received, out));
         }
         if frame == b"pong" {
             return Ok(Frame::Control);
@@ -222,6 +229,12 @@ impl FeedCodec for Codec {
 
     fn symbols(&self) -> &Symbols {
         &self.state.symbols
+    }
+
+    fn forget(&mut self, instrument: InstrumentId) {
+        let its = self.state.books.iter_mut().filter(|((id, _), _)| *id == instrument);
+        its.for_each(|(_, chain)| chain.depth.forget_published());
+        self.state.wholes.of(instrument).forget_published();
     }
 
     fn book(&self, instrument: InstrumentId) -> Option<&Book> {
@@ -294,15 +307,12 @@ impl State {
     }
 
     #[inline(always)]
-    fn bbo(&mut self, symbol: &[u8], bbo: &Bbo, out: &mut Decoded) -> Frame {
-        let Some(instrument) = self.symbols.find(symbol) else { return Frame::Unused };
+    fn bbo(&mut self, instrument: InstrumentId, bbo: &Bbo, received: MonoNs, out: &mut Decoded) -> Frame {
         self.seen.insert(instrument);
-        // Maintenance may start the numbers anew.
-        if self.sequences.begins_anew_at(instrument, bbo.sequence, bbo.at) {
-            out.updates.push(Update::Void(instrument, VoidReason::Gap));
-        }
         let &Bbo { bid, ask, sequence, at: exchange_time } = bbo;
-        out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel: "bbo-tbt" }));
+        let top = Top { instrument, bid, ask, sequence, exchange_time, channel: "bbo-tbt" };
+        // Maintenance may start the numbers anew.
+        self.sequences.publish(top, received, out);
         Frame::Data
     }
 
@@ -313,16 +323,30 @@ impl State {
         let arg = root.get("arg").ok_or(DecodeError::Missing("arg"))?;
         let symbol = arg.text_of("instId").unwrap_or_default();
         let channel = text(arg, "channel")?;
-        let data = root.get("data").filter(Value::is_array).ok_or(DecodeError::Missing("data"))?;
         let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
         match channel {
-            "bbo-tbt" => all_or_nothing(out, |out| data.items().try_for_each(|item| self.bbo_item(symbol, item, out))),
-            "tickers" => {
-                all_or_nothing(out, |out| data.items().try_for_each(|item| self.ticker(instrument, item, out)))
+            "bbo-tbt" => {
+                let items = out.void_unread(instrument, some_items(root))?;
+                reading::each(items.items(), |item| {
+                    let bbo = out.void_unread(instrument, read_bbo(item))?;
+                    Ok(self.bbo(instrument, &bbo, received, out))
+                })
             }
-            "books5" => self.whole_books(instrument, data, out),
+            "tickers" => {
+                let is_quoted = self.symbols.is_discovering() || !self.seen.contains(instrument);
+                let read = array(root, "data")
+                    .and_then(|data| reading::each(data.items(), |item| self.ticker(instrument, is_quoted, item, out)));
+                if is_quoted { out.void_unread(instrument, read) } else { read }
+            }
+            "books5" => self.whole_books(instrument, root, received, out),
             _ => match ["books", "books50-l2-tbt", "books-l2-tbt"].into_iter().find(|name| *name == channel) {
-                Some(channel) => self.book(instrument, channel, (root.text_of("action"), data), received, out),
+                Some(channel) => match self.read_steps(root) {
+                    Ok(is_whole) => self.book(instrument, channel, is_whole, received, out),
+                    Err(why) => {
+                        self.undecodable(instrument, channel, out);
+                        Err(why)
+                    }
+                },
                 None => Ok(Frame::Unused),
             },
         }
@@ -352,19 +376,17 @@ impl State {
         Ok(Frame::Control)
     }
 
-    fn bbo_item(&mut self, symbol: &str, item: Value<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
-        let (bid, ask) = tops_of(item)?;
-        let sequence = whole_number(item, "seqId")?.unwrap_or(0);
-        let bbo = Bbo { bid, ask, sequence: u64::try_from(sequence).unwrap_or(0), at: stamp(item)? };
-        self.bbo(symbol.as_bytes(), &bbo, out);
-        Ok(())
-    }
-
-    fn ticker(&mut self, instrument: InstrumentId, item: Value<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
+    fn ticker(
+        &mut self,
+        instrument: InstrumentId,
+        is_quoted: bool,
+        item: Value<'_>,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
         let (bid, ask) = (side(item, "bidPx", "bidSz")?, side(item, "askPx", "askSz")?);
         let exchange_time = stamp(item)?;
         let channel = "tickers";
-        if self.symbols.is_discovering() || !self.seen.contains(instrument) {
+        if is_quoted {
             out.updates.push(Update::Top(Top { instrument, bid, ask, sequence: 0, exchange_time, channel }));
         }
         let (last, open) = (figure(item, "last"), figure(item, "open24h"));
@@ -378,42 +400,69 @@ impl State {
             quote_volume: figure(item, "volCcy24h"),
             exchange_time,
         }));
-        Ok(())
+        Ok(Frame::Data)
     }
 
     /// `books5`: each message is a whole book.
     fn whole_books(
         &mut self,
         instrument: InstrumentId,
-        data: Value<'_>,
-        out: &mut Decoded,
-    ) -> Result<Frame, DecodeError> {
-        let mut last = None;
-        self.levels.clear();
-        for item in data.items() {
-            self.levels.clear();
-            changes(item, "asks", Side::Ask, &mut self.levels)?;
-            changes(item, "bids", Side::Bid, &mut self.levels)?;
-            last = Some((whole_number(item, "seqId")?, stamp(item)?));
-        }
-        let Some((sequence, exchange_time)) = last else { return Ok(Frame::Data) };
-        let depth = self.wholes.of(instrument);
-        depth.replace(&mut self.levels);
-        let sequence = number(sequence).unwrap_or(0);
-        depth.publish(Quoted { instrument, sequence, exchange_time, channel: "books5" }, out);
-        Ok(Frame::Data)
-    }
-
-    /// A snapshot or an update of one of the incremental books.
-    fn book(
-        &mut self,
-        instrument: InstrumentId,
-        channel: &'static str,
-        (action, data): (Option<&str>, Value<'_>),
+        root: Value<'_>,
         received: MonoNs,
         out: &mut Decoded,
     ) -> Result<Frame, DecodeError> {
-        let is_whole = match action {
+        let read = self.read_whole(root);
+        let depth = self.wholes.of(instrument);
+        if read.is_err() {
+            depth.void();
+        }
+        let (sequence, exchange_time) = out.void_unread(instrument, read)?;
+        depth.replace(&mut self.levels);
+        if let Some((bid, ask)) = depth.changed_top() {
+            let sequence = number(sequence).unwrap_or(0);
+            let top = Top { instrument, bid, ask, sequence, exchange_time, channel: "books5" };
+            self.whole_sequences.publish(top, received, out);
+        }
+        Ok(Frame::Data)
+    }
+
+    /// Reads the last of the books in a message into `levels`; gives its number and its stamp.
+    fn read_whole(&mut self, root: Value<'_>) -> Result<(Option<i64>, UnixNs), DecodeError> {
+        let mut last = Err(DecodeError::Missing("data"));
+        for item in some_items(root)?.items() {
+            self.levels.clear();
+            changes(item, "asks", Side::Ask, &mut self.levels)?;
+            changes(item, "bids", Side::Bid, &mut self.levels)?;
+            last = Ok((whole_number(item, "seqId")?, stamp(item)?));
+        }
+        last
+    }
+
+    /// A message of a book cannot be read: what was published of it is void, and the book is asked for anew.
+    #[cold]
+    fn undecodable(&mut self, instrument: InstrumentId, channel: &'static str, out: &mut Decoded) {
+        out.undecodable(instrument);
+        let is_paged = self.paged.as_ref().is_some_and(|paged| paged.book(instrument).is_some());
+        if self.books.get_mut(&(instrument, channel)).is_some_and(|chain| chain.depth.void()) || is_paged {
+            self.paged.iter_mut().for_each(|paged| paged.begin_anew(&[instrument]));
+            self.ask_again(instrument, channel, out);
+        }
+    }
+
+    /// Asks for a book anew. What still comes of the old subscription is of no use.
+    #[cold]
+    fn ask_again(&mut self, instrument: InstrumentId, channel: &str, out: &mut Decoded) {
+        *self.is_new.of(instrument) = false;
+        let native = self.symbols.entry(instrument).map_or("", |entry| entry.native.as_str());
+        for op in ["unsubscribe", "subscribe"] {
+            out.requests.push(request("", op, channel, std::iter::once(native)));
+        }
+    }
+
+    /// Reads a message of one of the incremental books into `levels` and `steps`; gives whether it is a snapshot.
+    fn read_steps(&mut self, root: Value<'_>) -> Result<bool, DecodeError> {
+        let data = array(root, "data")?;
+        let is_whole = match root.text_of("action") {
             Some("snapshot") => true,
             Some("update") => false,
             _ => return Err(DecodeError::Missing("action")),
@@ -428,6 +477,18 @@ impl State {
             let checksum = whole_number(item, "checksum")?.filter(|n| *n != 0);
             self.steps.push(Step { to: self.levels.len(), link, checksum });
         }
+        if is_whole && self.steps.is_empty() { Err(DecodeError::Missing("data")) } else { Ok(is_whole) }
+    }
+
+    /// A snapshot or an update of one of the incremental books, which was read.
+    fn book(
+        &mut self,
+        instrument: InstrumentId,
+        channel: &'static str,
+        is_whole: bool,
+        received: MonoNs,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
         let chain = self.books.entry((instrument, channel)).or_default();
         if is_whole {
             *self.is_new.of(instrument) = false;
@@ -440,7 +501,7 @@ impl State {
             let levels = &mut self.levels[from..step.to];
             from = step.to;
             let done = match is_whole {
-                true => Ok(chain.replace(instrument, step.link, levels, out)),
+                true => Ok(chain.replace(instrument, (step.link, received), levels, out)),
                 false => chain.follow(step.link, levels, received),
             };
             let done = done.and_then(|is_applied| match step.checksum.filter(|_| is_applied) {
@@ -453,13 +514,8 @@ impl State {
                 Ok(is_applied) => is_new |= is_applied,
                 Err(why) => {
                     chain.depth.void();
-                    // What still comes of the old subscription is of no use.
-                    *self.is_new.of(instrument) = false;
                     out.updates.extend(why.loss().map(|reason| Update::Void(instrument, reason)));
-                    let native = self.symbols.entry(instrument).map_or("", |entry| entry.native.as_str());
-                    for op in ["unsubscribe", "subscribe"] {
-                        out.requests.push(request("", op, channel, std::iter::once(native)));
-                    }
+                    self.ask_again(instrument, channel, out);
                     return Err(why);
                 }
             }
@@ -528,17 +584,15 @@ fn page_path(native: &str, levels: usize) -> String {
     format!("{BOOKS_PATH}?instId={native}&sz={levels}")
 }
 
-/// Runs `read`; what it published is taken back when it fails.
-fn all_or_nothing(
-    out: &mut Decoded,
-    read: impl FnOnce(&mut Decoded) -> Result<(), DecodeError>,
-) -> Result<Frame, DecodeError> {
-    let mark = out.updates.len();
-    let result = read(out);
-    if result.is_err() {
-        out.updates.truncate(mark);
-    }
-    result.map(|()| Frame::Data)
+/// The elements of a message that carries whole tops: at least one.
+fn some_items(root: Value<'_>) -> Result<Value<'_>, DecodeError> {
+    array(root, "data").and_then(|data| if data.is_empty() { Err(DecodeError::Missing("data")) } else { Ok(data) })
+}
+
+fn read_bbo(item: Value<'_>) -> Result<Bbo, DecodeError> {
+    let (bid, ask) = tops_of(item)?;
+    let sequence = number(whole_number(item, "seqId")?).unwrap_or(0);
+    Ok(Bbo { bid, ask, sequence, at: stamp(item)? })
 }
 
 /// The best levels of an element with `bids` and `asks`. An empty list is an absent side.

@@ -51,7 +51,7 @@ impl PagedBooks {
         let result = match read {
             Ok(place) => book.event(entry.id, place, changes, received, out),
             Err(why) => {
-                out.updates.extend(book.void().then_some(Update::Void(entry.id, VoidReason::Gap)));
+                out.updates.extend(book.void().then_some(Update::Void(entry.id, VoidReason::Undecodable)));
                 Err(why)
             }
         };
@@ -117,14 +117,22 @@ impl Paged {
     ) -> Result<(), DecodeError> {
         let Self { stitched, .. } = self;
         let last = stitched.last();
-        let has_begun_anew = stitched.depth.is_live() && order.to.saturating_add(RESTART) < last;
-        let stitch = if has_begun_anew { Stitch::Gap } else { stitched.delta(order, changes) };
+        let is_live = stitched.depth.is_live();
+        let has_fallen_far = is_live && order.to.saturating_add(RESTART) < last;
+        let stitch = if has_fallen_far { Stitch::Gap } else { stitched.delta(order, (at, received), changes) };
         if stitch == Stitch::Old {
             return Ok(());
         }
         self.at = at;
         let why = match stitch {
-            Stitch::Old | Stitch::Waits => return Ok(()),
+            Stitch::Old => return Ok(()),
+            Stitch::Waits => {
+                if order.to < self.floor {
+                    // The venue counts anew, and so do its pages.
+                    self.floor = 0;
+                }
+                return Ok(());
+            }
             Stitch::Applied if !stitched.depth.is_crossed_too_long(received) => {
                 self.say(BookNote { instrument, sequence: order.to, exchange_time: at }, out);
                 return Ok(());
@@ -133,7 +141,8 @@ impl Paged {
             Stitch::Gap => DecodeError::Gap,
         };
         // After a gap that it noticed itself it is void, and what shows the gap waits.
-        (self.floor, self.is_spent) = (last, false);
+        let begins_anew = stitch == Stitch::Gap && order.to < last;
+        (self.floor, self.is_spent) = (if begins_anew { 0 } else { last }, false);
         if stitched.depth.is_live() {
             stitched.void();
         }

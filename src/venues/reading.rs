@@ -6,9 +6,9 @@ use std::ops::Range;
 
 use crate::market::book::{Book, Side};
 use crate::market::{Decimal, InstrumentId, Level};
-use crate::time::UnixNs;
-use crate::venues::depth::{Change, PerInstrument};
-use crate::venues::{DecodeError, SymbolEntry};
+use crate::time::{MonoNs, UnixNs};
+use crate::venues::depth::{Change, Count, PerInstrument};
+use crate::venues::{DecodeError, Decoded, Frame, SymbolEntry, Top, Update, VoidReason};
 use crate::wire::json::Value;
 
 /// A book keeps at most this many levels a side; the worst go first, so the top is never one of them.
@@ -130,6 +130,26 @@ pub fn apply(book: &mut Book, changes: &[Change]) {
     book.truncate(BOOK_LEVELS_MAX);
 }
 
+/// Reads each of `items`. One that cannot be read does not keep the others from being read.
+///
+/// # Errors
+/// The first one.
+pub fn each<T>(
+    items: impl Iterator<Item = T>,
+    mut read: impl FnMut(T) -> Result<Frame, DecodeError>,
+) -> Result<Frame, DecodeError> {
+    let mut all = Ok(Frame::Unused);
+    for item in items {
+        match (read(item), &mut all) {
+            (Err(why), Ok(_)) => all = Err(why),
+            (Ok(Frame::Data), Ok(frame)) => *frame = Frame::Data,
+            (Ok(Frame::Control), Ok(frame)) if *frame == Frame::Unused => *frame = Frame::Control,
+            _ => {}
+        }
+    }
+    all
+}
+
 /// Milliseconds, microseconds or nanoseconds since 1970, told apart by their magnitude. 0 is no time.
 #[must_use]
 pub const fn time(number: u64) -> UnixNs {
@@ -209,46 +229,36 @@ impl Seen {
     }
 }
 
-/// The venue's order numbers by instrument: tells when it has begun to count anew, so that what was before no
-/// longer orders what comes. A few numbers that are behind are late messages, which the merge drops.
+/// The venue's sequence numbers by instrument: notices when the venue begins to count anew, after which the numbers
+/// before do not order what comes. A few numbers that are behind are late messages, which the merge drops.
 #[derive(Debug, Default)]
-pub struct Sequences(PerInstrument<Counted>);
-
-/// The highest number of an instrument, its stamp, and how many have been behind it since.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counted {
-    highest: u64,
-    at: UnixNs,
-    behind: u32,
-}
-
-/// So many numbers in a row behind the highest are no late messages.
-const BEHIND_MAX: u32 = 16;
+pub struct Sequences(PerInstrument<Count>);
 
 impl Sequences {
-    /// Takes the number of a quote; 0 is none. Whether the count has begun anew with it.
-    #[inline]
-    pub fn begins_anew(&mut self, instrument: InstrumentId, sequence: u64) -> bool {
-        self.begins_anew_at(instrument, sequence, UnixNs(0))
+    /// Publishes `top`, after a void if its number begins the count anew.
+    #[inline(always)]
+    pub fn publish(&mut self, top: Top, received: MonoNs, out: &mut Decoded) {
+        self.publish_at(top, top.exchange_time, received, out);
     }
 
-    /// The same where quotes have stamps: a number that is behind with a later stamp is no late message.
+    /// The same for a venue that stamps a message when it sends it: the stamp of a late one is later, too.
     #[inline(always)]
-    pub fn begins_anew_at(&mut self, instrument: InstrumentId, sequence: u64, at: UnixNs) -> bool {
-        let counted = self.0.of(instrument);
-        if sequence >= counted.highest {
-            *counted = Counted { highest: sequence, at, behind: 0 };
-            return false;
+    pub fn publish_sent(&mut self, top: Top, received: MonoNs, out: &mut Decoded) {
+        self.publish_at(top, UnixNs(0), received, out);
+    }
+
+    #[inline(always)]
+    fn publish_at(&mut self, top: Top, at: UnixNs, received: MonoNs, out: &mut Decoded) {
+        if self.begins_anew(top.instrument, top.sequence, at, received) {
+            out.updates.push(Update::Void(top.instrument, VoidReason::Gap));
         }
-        if sequence == 0 {
-            return false;
-        }
-        counted.behind += 1;
-        let is_anew = counted.behind > BEHIND_MAX || (at > counted.at && counted.at.0 != 0);
-        if is_anew {
-            *counted = Counted { highest: sequence, at, behind: 0 };
-        }
-        is_anew
+        out.updates.push(Update::Top(top));
+    }
+
+    /// Takes the number of a quote, its stamp and when it was read. Whether the count begins anew with it.
+    #[inline(always)]
+    pub fn begins_anew(&mut self, instrument: InstrumentId, sequence: u64, at: UnixNs, received: MonoNs) -> bool {
+        sequence != 0 && self.0.of(instrument).begins_anew(sequence, at, received, 0)
     }
 
     /// Forgets all.
@@ -362,20 +372,6 @@ mod tests {
         for text in ["%", "%4", "%zz", "%FF"] {
             assert_eq!(unescaped(text), text);
         }
-    }
-
-    #[test]
-    fn f51_numbers_that_stay_behind_have_begun_anew() {
-        let mut sequences = Sequences::default();
-        let id = InstrumentId(0);
-        assert!(!sequences.begins_anew(id, 1000));
-        // Late ones, also with one in between that is not.
-        for number in [999, 998, 0, 997, 1001, 990] {
-            assert!(!sequences.begins_anew(id, number));
-        }
-        assert!(!sequences.begins_anew(id, 1002));
-        let anew: Vec<u64> = (1..40).filter(|&number| sequences.begins_anew(id, number)).collect();
-        assert_eq!(anew, [u64::from(BEHIND_MAX) + 1]);
     }
 
     #[test]

@@ -173,12 +173,13 @@ impl FeedCodec for Codec {
         requests.push(Json::from(parts).to_string());
     }
 
-    fn decode(&mut self, frame: &[u8], _received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn read(&mut self, frame: &[u8], _received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let feed = &mut self.feed;
         if feed.units.is_none()
             && let Some((code, quoted)) = scan(frame)
         {
-            return Ok(feed.top(code, &quoted, out));
+            let Some(instrument) = feed.symbols.find(code) else { return Ok(Frame::Unused) };
+            return Ok(feed.top(instrument, &quoted, out));
         }
         self.parser.parse(frame, |root| feed.read(root, out))?
     }
@@ -194,6 +195,10 @@ impl FeedCodec for Codec {
 
     fn symbols(&self) -> &Symbols {
         &self.feed.symbols
+    }
+
+    fn forget(&mut self, instrument: InstrumentId) {
+        self.feed.books.of(instrument).depth.void();
     }
 
     fn book(&self, instrument: InstrumentId) -> Option<&Book> {
@@ -241,8 +246,7 @@ fn scan(frame: &[u8]) -> Option<(&[u8], Quoted)> {
 
 impl Feed {
     #[inline(always)]
-    fn top(&mut self, code: &[u8], quoted: &Quoted, out: &mut Decoded) -> Frame {
-        let Some(instrument) = self.symbols.find(code) else { return Frame::Unused };
+    fn top(&mut self, instrument: InstrumentId, quoted: &Quoted, out: &mut Decoded) -> Frame {
         let known = self.instruments.of(instrument);
         if !known.heard {
             known.heard = true;
@@ -263,24 +267,8 @@ impl Feed {
         if !root.is_array() {
             return self.message(root, out);
         }
-        // The list formats. A frame is taken or left as a whole.
-        let mark = out.updates.len();
-        let mut frame = Frame::Unused;
-        for item in root.items() {
-            match self.message(item, out) {
-                Ok(Frame::Unused) => {}
-                Ok(kind) => frame = kind,
-                Err(why) => {
-                    for update in out.updates.drain(mark..) {
-                        if let Update::Subscribed(instrument) = update {
-                            self.instruments.of(instrument).heard = false;
-                        }
-                    }
-                    return Err(why);
-                }
-            }
-        }
-        Ok(frame)
+        // The list formats.
+        reading::each(root.items(), |item| self.message(item, out))
     }
 
     fn message(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
@@ -296,8 +284,9 @@ impl Feed {
         match either(root, "type", "ty").and_then(|kind| kind.text()).ok_or(DecodeError::Missing("type"))? {
             "orderbook" if self.units.is_some() => self.book(root, out),
             "orderbook" => {
-                let quoted = best(root)?;
-                Ok(self.top(code(root)?, &quoted, out))
+                let Some(instrument) = self.symbols.find(code(root)?) else { return Ok(Frame::Unused) };
+                let quoted = out.void_unread(instrument, best(root))?;
+                Ok(self.top(instrument, &quoted, out))
             }
             "ticker" => self.ticker(root, out),
             _ => Ok(Frame::Unused),
@@ -308,10 +297,14 @@ impl Feed {
     fn book(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Some(instrument) = self.symbols.find(code(root)?) else { return Ok(Frame::Unused) };
         self.levels.clear();
-        let exchange_time = units(root, |bid, ask| {
+        let read = units(root, |bid, ask| {
             let sides = [(Side::Bid, bid), (Side::Ask, ask)].into_iter().filter(|(_, level)| level.is_present());
             self.levels.extend(sides.map(|(side, level)| Change { side, level }));
-        })?;
+        });
+        if read.is_err() {
+            self.books.of(instrument).depth.void();
+        }
+        let exchange_time = out.void_unread(instrument, read)?;
         let known = self.instruments.of(instrument);
         if !std::mem::replace(&mut known.heard, true) {
             out.updates.push(Update::Subscribed(instrument));

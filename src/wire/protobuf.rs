@@ -155,7 +155,9 @@ impl Writer {
         self.0
     }
 
-    fn bytes(mut self, number: u32, bytes: &[u8]) -> Self {
+    /// Adds bytes, even none.
+    #[must_use]
+    pub fn bytes(mut self, number: u32, bytes: &[u8]) -> Self {
         self.varint(u64::from(number) << 3 | 2);
         self.varint(bytes.len() as u64);
         self.0.extend_from_slice(bytes);

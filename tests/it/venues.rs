@@ -6,6 +6,7 @@
 //! what `frames.txt` expects.
 
 mod again;
+mod anew;
 mod books;
 pub mod captures;
 mod channels;
@@ -19,6 +20,7 @@ mod paged;
 mod paths;
 mod recorded;
 mod symbols;
+mod undecodable;
 
 use std::path::{Path, PathBuf};
 

@@ -99,7 +99,7 @@ impl FeedCodec for Codec {
         requests.extend(self.0.entries().iter().map(|entry| format!("sub {}", entry.native)));
     }
 
-    fn decode(&mut self, frame: &[u8], _received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn read(&mut self, frame: &[u8], _received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let text = std::str::from_utf8(frame).map_err(|_| DecodeError::Json)?;
         text.lines().try_fold(Frame::Control, |frame, line| Ok(self.line(line, out)?.unwrap_or(frame)))
     }
