@@ -26,7 +26,7 @@ use crate::metrics::Board;
 use crate::record::capture::{Capture, Direction, Record};
 use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, HandClock, MS, MonoNs, SECOND, UnixNs};
-use crate::venues::{Decoded, FeedCodec, Symbols, Venue, venue};
+use crate::venues::{Decoded, FeedCodec, Symbols, Update, Venue, venue};
 use crate::wire::websocket::{binary_frame_header, text_frame_header, upgrade_reply};
 
 /// Most of the standard input, which has to be read twice and so is kept, in bytes.
@@ -120,14 +120,20 @@ pub struct Discovery {
     pub directory: Directory,
     /// The recorded time at which the first of them begins; `None` where no line has one.
     pub begins: Option<UnixNs>,
+    /// The venues' latest stamp of a quote in them, where no line has a time.
+    pub stamped: Option<UnixNs>,
 }
 
+/// When a recording begins in which nothing tells a time: 2020-01-01.
+pub const NO_TIME: UnixNs = UnixNs(1_577_836_800 * SECOND);
+
 impl Discovery {
-    /// A clock that stands where the recordings begin, or at `now` where they do not say.
+    /// A clock that stands where the recordings begin. Without times their order is all that is known of it: the clock
+    /// stands at the latest stamp of the venues in them, or at [`NO_TIME`], so that each run gives the same output.
     #[must_use]
-    pub fn clock(&self, now: UnixNs) -> HandClock {
+    pub fn clock(&self) -> HandClock {
         // Not at zero: ages and deadlines look back.
-        HandClock::new(MonoNs(3600 * SECOND), self.begins.unwrap_or(now))
+        HandClock::new(MonoNs(3600 * SECOND), self.begins.or(self.stamped).unwrap_or(NO_TIME))
     }
 }
 
@@ -138,10 +144,11 @@ impl Discovery {
 pub fn discover(recordings: &[Recording], fee: impl Fn(&'static dyn Venue) -> Decimal) -> Result<Discovery, String> {
     let mut instruments: Vec<String> = Vec::new();
     let mut venues: Vec<(&'static dyn Venue, BTreeMap<usize, String>)> = Vec::new();
-    let mut begins: Option<UnixNs> = None;
+    let (mut begins, mut stamped): (Option<UnixNs>, Option<UnixNs>) = (None, None);
     for recording in recordings {
-        let (symbols, first) = symbols_of(recording).map_err(|e| recording.wrong(&e))?;
+        let (symbols, first, last) = symbols_of(recording).map_err(|e| recording.wrong(&e))?;
         begins = begins.into_iter().chain(first).min();
+        stamped = stamped.max(last);
         let name = recording.venue.facts().name;
         let at = venues.iter().position(|(v, _)| v.facts().name == name).unwrap_or_else(|| {
             venues.push((recording.venue, BTreeMap::new()));
@@ -164,15 +171,16 @@ pub fn discover(recordings: &[Recording], fee: impl Fn(&'static dyn Venue) -> De
             native: (0..instruments.len()).map(|at| native.get(&at).cloned()).collect(),
         })
         .collect();
-    Ok(Discovery { directory: Directory::new(instruments, entries), begins })
+    Ok(Discovery { directory: Directory::new(instruments, entries), begins, stamped })
 }
 
-/// `(symbol, native)` of all instruments in a recording, and when it begins.
+/// `(symbol, native)` of all instruments in a recording, when it begins, and the latest stamp of a quote in it.
 #[allow(clippy::type_complexity)]
-fn symbols_of(recording: &Recording) -> io::Result<(Vec<(String, String)>, Option<UnixNs>)> {
+fn symbols_of(recording: &Recording) -> io::Result<(Vec<(String, String)>, Option<UnixNs>, Option<UnixNs>)> {
     let mut capture = recording.open()?;
     let mut codecs: BTreeMap<u32, Box<dyn FeedCodec>> = BTreeMap::new();
     let (mut found, mut begins, mut decoded) = (Vec::new(), None, Decoded::default());
+    let mut stamped = None;
     while let Some((_, record)) = capture.next_record()? {
         let Ok(record) = record else { continue };
         begins = begins.or(time_of(&record));
@@ -190,11 +198,16 @@ fn symbols_of(recording: &Recording) -> io::Result<(Vec<(String, String)>, Optio
             Direction::Http => codec.snapshot(&record.url, &record.frame, &mut decoded),
             _ => codec.decode(&record.frame, MonoNs(0), &mut decoded),
         };
+        let stamps = decoded.updates.iter().filter_map(|update| match update {
+            Update::Top(top) => Some(top.exchange_time).filter(|at| at.0 > 0 && at.0 < STAMP_MAX_NS),
+            _ => None,
+        });
+        stamped = stamped.max(stamps.max());
     }
     for entry in codecs.values().flat_map(|codec| codec.symbols().entries()) {
         found.push((entry.symbol.clone(), entry.native.clone()));
     }
-    Ok((found, begins))
+    Ok((found, begins, stamped))
 }
 
 /// When a line is to be replayed; `None`: right after the line before it. REST replies come when they
@@ -207,6 +220,8 @@ fn time_of(record: &Record) -> Option<UnixNs> {
 
 /// Later times (the year 2286) are no seconds: one such line would take the clock there.
 const SECONDS_MAX: f64 = 1e10;
+/// The same for venues' stamps.
+const STAMP_MAX_NS: u64 = 10_000_000_000 * SECOND;
 
 /// What a replay is made of.
 pub struct ReplayParts {

@@ -35,7 +35,7 @@ pub fn run(config: Config, args: &ReplayArgs) -> Result<(), Failure> {
         configured.map_or_else(|| venue.facts().taker_fee_pct.parse().unwrap_or_default(), |v| v.taker_fee_pct)
     };
     let discovery = discover(&recordings, fee).map_err(Failure::Unavailable)?;
-    let clock = discovery.clock(Clock::System.unix());
+    let clock = discovery.clock();
     let pace = match args.chosen_speed() {
         Speed::Max => Pace::Max,
         Speed::Times(times) => Pace::Times(times),

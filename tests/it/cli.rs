@@ -436,6 +436,24 @@ fn replay_prints_every_quote_also_of_lines_without_a_time() {
 }
 
 #[test]
+fn a_replay_without_times_is_the_same_in_each_run() {
+    let quote =
+        |n: u32| format!(r#"{{\"u\":{n},\"s\":\"BTCUSDT\",\"b\":\"{n}\",\"B\":\"1\",\"a\":\"9\",\"A\":\"1\"}}"#);
+    let lines: String = (1..6).map(|n| format!("{{\"dir\":\"in\",\"frame\":\"{}\"}}\n", quote(n))).collect();
+    let unstamped = Scratch::new("no-time-at-all.jsonl", lines.as_bytes());
+    let stamped = Scratch::new(
+        "stamps-only.jsonl",
+        br#"{"dir":"in","frame":"{\"arg\":{\"channel\":\"bbo-tbt\",\"instId\":\"BTC-USDT\"},\"data\":[{\"asks\":[[\"3\",\"4\",\"0\",\"1\"]],\"bids\":[[\"1\",\"2\",\"0\",\"2\"]],\"ts\":\"1795000000000\",\"seqId\":6}]}"}"#,
+    );
+    for (venue, file, begins) in [("binance", &unstamped, 1_577_836_800_000), ("okx", &stamped, 1_795_000_000_000_u64)]
+    {
+        let runs = [(); 2].map(|()| text(&run(&["replay", "--venue", venue, file.path()]).stdout));
+        assert_eq!(runs[0], runs[1], "{venue}");
+        assert!(runs[0].contains(&format!("\"timestamp\":{begins}")), "{venue}: {}", runs[0]);
+    }
+}
+
+#[test]
 fn a_snapshot_at_the_head_of_a_file_and_a_wild_stamp_do_not_turn_the_recorded_clock() {
     let mut capture = "{\"ts\":1000.0,\"dir\":\"http\",\"conn\":0,\"url\":\"x\",\"frame\":\"{}\"}\n".to_owned();
     for (ts, sequence) in [("900.5", 1), ("1e300", 2), ("-7", 3), ("901.5", 4)] {

@@ -12,9 +12,9 @@ use spreadwire::market::{Decimal, Directory, Level, VenueId};
 use spreadwire::matrix::days::DayTable;
 use spreadwire::metrics::Board;
 use spreadwire::record::capture::{Capture, Direction};
-use spreadwire::record::replay::{Discovery, Pace, Recording, Replay, ReplayParts, discover};
+use spreadwire::record::replay::{Pace, Recording, Replay, ReplayParts, discover};
 use spreadwire::stage::{Alarm, Stage};
-use spreadwire::time::{MS, MonoNs, SECOND, UnixNs};
+use spreadwire::time::{MS, MonoNs, SECOND};
 use spreadwire::venues::{Decoded, FeedCodec, SymbolEntry, Symbols, Update, VENUES, Venue};
 
 use super::toy;
@@ -58,8 +58,9 @@ struct Replayed {
 
 /// Replays `recordings`, the reader following each turn.
 fn replay(recordings: Vec<Recording>, capacity: usize, pace: Pace) -> Replayed {
-    let Discovery { directory, begins } = discover(&recordings, fee).unwrap();
-    let hand = Discovery { directory: Directory::default(), begins }.clock(UnixNs::from_ms(5));
+    let discovery = discover(&recordings, fee).unwrap();
+    let hand = discovery.clock();
+    let directory = discovery.directory;
     let clock = hand.clock();
     let (ring, mut reader) = rtrb::RingBuffer::new(capacity);
     let directory = Arc::new(directory);
