@@ -86,8 +86,8 @@ pub struct Connection {
     output: Vec<u8>,
     /// Messages of the exchange side on their way; empty between calls.
     messages: Messages,
-    /// A price frame that the fault script sends after its follower.
-    held: Option<Message>,
+    /// A price frame that the fault script sends after its follower, and the latest time to send it.
+    held: Option<(MonoNs, Message)>,
     deadline: Option<MonoNs>,
     ending: Option<Ending>,
 }
@@ -150,6 +150,9 @@ const HEADERS_MAX: usize = 64;
 const BODY_MAX: usize = 64 * 1024;
 /// What clients may send: their requests are short.
 const SOCKET_LIMITS: Limits = Limits { message_max: 64 * 1024, read_buffer: 4 * 1024, fragments_max: u32::MAX };
+/// A frame that waits for its follower waits no longer than this, in nanoseconds: venues send frames out of order that
+/// were made within moments of each other.
+const HELD_MAX_NS: u64 = 100 * MS;
 /// How long an ended connection may take to get rid of its last bytes.
 const GOODBYE_NS: u64 = SECOND;
 
@@ -197,6 +200,14 @@ impl Connection {
     /// The top of book of one instrument of this client's venue changed.
     pub fn quote(&mut self, quote: &VenueQuote, now: MonoNs) {
         self.say(now, |side, out| side.quote(quote, out));
+        self.release_held(now);
+    }
+
+    /// Sends the frame that waits for its follower.
+    fn release_held(&mut self, now: MonoNs) {
+        if let Some((_, message)) = self.held.take() {
+            self.say(now, |_, out| told::push(out, message));
+        }
     }
 
     /// The same from a venue in trouble.
@@ -205,7 +216,7 @@ impl Connection {
         let mut held = self.held.take();
         self.say(now, |side, out| {
             side.quote(&quote, out);
-            told::mangle(out, &quote.native, trouble, &mut held, random);
+            told::mangle(out, &quote.native, trouble, (&mut held, now.plus(HELD_MAX_NS)), random);
         });
         self.held = held;
     }
@@ -278,7 +289,8 @@ impl Connection {
     /// When [`Self::elapsed`] wants to be called, if at all.
     #[must_use]
     pub fn deadline(&self) -> Option<MonoNs> {
-        self.deadline.into_iter().chain(self.cut_at()).min()
+        let held_until = self.held.as_ref().map(|(until, _)| *until);
+        self.deadline.into_iter().chain(self.cut_at()).chain(held_until).min()
     }
 
     fn cut_at(&self) -> Option<MonoNs> {
@@ -290,6 +302,9 @@ impl Connection {
 
     /// Time has passed: pings, and gives up on clients that say nothing where they must.
     pub fn elapsed(&mut self, now: MonoNs) {
+        if self.held.as_ref().is_some_and(|(until, _)| now >= *until) {
+            self.release_held(now);
+        }
         if self.cut_at().is_some_and(|at| now >= at) {
             return self.close(1000, "idle", now);
         }

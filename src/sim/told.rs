@@ -4,7 +4,7 @@
 use crate::sim::prices::VenueMarket;
 use crate::sim::random::Random;
 use crate::sim::scenario::{Kind, Trouble};
-use crate::time::{MS, UnixNs};
+use crate::time::{MS, MonoNs, UnixNs};
 use crate::venues::{Listed, Market, Message, Messages, VenueQuote};
 
 /// A venue's market as it tells of it.
@@ -47,12 +47,13 @@ pub fn stamp(time: UnixNs, trouble: &Trouble) -> UnixNs {
     UnixNs(time.0.saturating_add_signed(offset_ns))
 }
 
-/// Does to the price frames of `native` what is to be done to them. `held` is a frame that waits for its follower.
+/// Does to the price frames of `native` what is to be done to them. `held` is a frame that waits for its follower, with
+/// the latest time to send it; one that begins to wait now waits until `until`.
 pub fn mangle(
     messages: &mut Messages,
     native: &str,
     trouble: &Trouble,
-    held: &mut Option<Message>,
+    (held, until): (&mut Option<(MonoNs, Message)>, MonoNs),
     random: &mut Random,
 ) {
     let mut happens = |kind| {
@@ -71,14 +72,14 @@ pub fn mangle(
             spoil_checksum(&mut frame);
         }
         if held.is_none() && happens(Kind::Reorder) {
-            *held = Some(frame);
+            *held = Some((until, frame));
             continue;
         }
         if happens(Kind::Duplicate) {
             push(messages, frame.clone());
         }
         push(messages, frame);
-        if let Some(late) = held.take() {
+        if let Some((_, late)) = held.take() {
             push(messages, late);
         }
     }
@@ -138,7 +139,7 @@ mod tests {
         for frame in frames {
             let mut messages = Messages::default();
             messages.push((*frame).to_owned());
-            mangle(&mut messages, "A-B", trouble, &mut held, &mut random);
+            mangle(&mut messages, "A-B", trouble, (&mut held, MonoNs(0)), &mut random);
             said.extend(messages.drain().map(|m| String::from_utf8(m.as_bytes().to_vec()).unwrap()));
         }
         said
