@@ -118,7 +118,7 @@ impl Catalogue {
             let venue = wanted[answer.slot].venue;
             results[answer.slot] = match answer.result {
                 Ok(Reached::Body(body)) => taken(venue, &body, folder),
-                Ok(Reached::Link(_)) => Err("not an answer".to_owned()),
+                Ok(Reached::Link(_) | Reached::Page(_)) => Err("not an answer".to_owned()),
                 Err(why) => Err(why.to_string()),
             };
         }

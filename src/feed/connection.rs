@@ -22,7 +22,9 @@ use crate::matrix::books::BookTable;
 use crate::matrix::days::DayTable;
 use crate::metrics::{Board, LinkState, VenueGauges};
 use crate::net::backoff::{Budget, Wait};
+use crate::net::dial::DialError;
 use crate::time::{Clock, MS, MonoNs, SECOND, UnixNs};
+use crate::venues::depth::{BookPage, PageReader};
 use crate::venues::{
     BookNote, DecodeError, Decoded, Facts, FeedCodec, Fetch, Frame, Keepalive, Notice, Opening, Pace, Requests,
     SymbolEntry, Symbols, Update, Venue, VoidReason,
@@ -686,11 +688,21 @@ impl Connection {
         clock: &Clock,
         events: &mut dyn FnMut(FeedEvent),
     ) -> bool {
+        self.take_rest(|codec, decoded| codec.snapshot(url, body, decoded), received, clock, events)
+    }
+
+    fn take_rest(
+        &mut self,
+        take: impl FnOnce(&mut dyn FeedCodec, &mut Decoded) -> Result<Frame, DecodeError>,
+        received: MonoNs,
+        clock: &Clock,
+        events: &mut dyn FnMut(FeedEvent),
+    ) -> bool {
         if self.phase != Phase::Open {
             return true;
         }
         self.decoded.clear();
-        let result = self.codec.snapshot(url, body, &mut self.decoded);
+        let result = take(&mut *self.codec, &mut self.decoded);
         let is_read = result.is_ok();
         self.reads_page = true;
         self.take(result, received, clock, events);
@@ -1314,16 +1326,31 @@ impl Connection {
         if self.is_of_books() && self.touched.is_empty() { self.published.take() } else { None }
     }
 
-    /// The next REST reply to fetch, if one is due; what became of it is told by [`Self::fetched`] or
+    /// The next book page to fetch, if one is due; what became of it is told by [`Self::fetched`] or
     /// [`Self::not_fetched`].
     pub fn take_fetch(&mut self, now: MonoNs) -> Option<Fetch> {
         (self.phase == Phase::Open).then(|| self.fetches.take(now)).flatten()
     }
 
-    /// The reply to what [`Self::take_fetch`] gave.
-    pub fn fetched(&mut self, body: &[u8], received: MonoNs, clock: &Clock, events: &mut dyn FnMut(FeedEvent)) {
+    /// Reads the pages that [`Self::take_fetch`] asks for, on any thread.
+    #[must_use]
+    pub fn page_reader(&self) -> PageReader {
+        self.codec.page_reader()
+    }
+
+    /// The reply to what [`Self::take_fetch`] gave, as [`Self::page_reader`] read it.
+    pub fn fetched(
+        &mut self,
+        page: Result<BookPage, DecodeError>,
+        received: MonoNs,
+        clock: &Clock,
+        events: &mut dyn FnMut(FeedEvent),
+    ) {
         let Some(fetch) = self.fetches.done(received) else { return };
-        match self.snapshot(&fetch.path, body, received, clock, events) {
+        let take = |codec: &mut dyn FeedCodec, decoded: &mut Decoded| {
+            page.and_then(|page| codec.take_page(fetch.instrument, page, decoded))
+        };
+        match self.take_rest(take, received, clock, events) {
             true => self.fetches.failed = 0,
             false => self.fetches.failed(Wait::Usual, received),
         }
@@ -1334,10 +1361,14 @@ impl Connection {
         self.fetches.at = self.fetches.at.max(until);
     }
 
-    /// There was no reply; it is tried again after this `wait`.
-    pub fn not_fetched(&mut self, wait: Wait, why: &str, now: MonoNs) {
+    /// There was no reply, or it was refused; it is tried again after this `wait`. Returns what is said of it.
+    pub fn not_fetched(&mut self, wait: Wait, why: &DialError, now: MonoNs) -> String {
+        let instrument = self.fetches.under_way.as_ref().map(|fetch| fetch.instrument);
+        let symbol = instrument.map_or("a former connection", |instrument| self.directory.symbol(instrument));
+        let said = format!("no book page of {symbol} from {}: {why}", self.facts.name);
         self.fetches.failed(wait, now);
-        self.gauges().set_last_error(why);
+        self.gauges().set_last_error(&said);
+        said
     }
 }
 
@@ -1375,7 +1406,7 @@ pub fn entries(directory: &Directory, id: VenueId) -> Vec<SymbolEntry> {
     directory.quoted_by(id).map(entry).collect()
 }
 
-/// REST replies that the codec waits for: one at a time, and not too often.
+/// Book pages that the codec waits for: one at a time, and not too often.
 struct Fetches {
     waiting: VecDeque<Fetch>,
     under_way: Option<Fetch>,

@@ -389,6 +389,7 @@ impl Feed {
             let result = match answer.result {
                 Ok(Reached::Link(link)) => self.linked(slot, link, now),
                 Ok(Reached::Body(body)) => self.endpoint(slot, &body, now),
+                Ok(Reached::Page(_)) => Ok(()),
                 Err(error) => Err(error),
             };
             if let Err(error) = result {
@@ -400,20 +401,24 @@ impl Feed {
 
     /// A page that a codec asked for, or none.
     fn fetched(&mut self, slot: usize, result: Result<Reached, DialError>, now: MonoNs) {
-        let Self { lines, handover, standings, seats, clock, .. } = self;
+        let Self { lines, handover, standings, seats, board, clock, .. } = self;
         let line = &mut lines[slot];
         seats[line.standing].page_under_way = false;
         let ban_s = line.venue.facts().limits.ban_s;
         match result {
-            Ok(Reached::Body(body)) => line.connection.fetched(&body, now, clock, &mut |event| handover.push(event)),
-            Ok(Reached::Link(_)) => {}
+            Ok(Reached::Page(page)) => line.connection.fetched(page, now, clock, &mut |event| handover.push(event)),
+            Ok(Reached::Link(_) | Reached::Body(_)) => {}
             Err(error) => {
                 // Who is told that they ask too much makes no connection meanwhile, either. That pages are refused to us
                 // (403) says nothing of those.
                 if matches!(error, DialError::Status(418 | 429, _)) {
                     standings[line.standing].hold(error.wait(ban_s), now);
                 }
-                line.connection.not_fetched(error.wait(ban_s), &error.to_string(), now);
+                let why = line.connection.not_fetched(error.wait(ban_s), &error, now);
+                if matches!(error, DialError::TooLarge { .. }) {
+                    line.gauges(board).pages_refused.add(1);
+                    standings[line.standing].say(now, format_args!("warning: feed {}: {why}", line.name));
+                }
                 let standing = line.standing;
                 self.share_hold(standing);
             }
@@ -529,10 +534,11 @@ impl Feed {
         }
         let Some(fetch) = line.connection.take_fetch(now) else { return };
         seat.page_under_way = true;
-        let job = Job::Get(http_address(&self.venue_of(slot).rest_address, &fetch.path));
+        let read = line.connection.page_reader();
+        let job = Job::Page(http_address(&self.venue_of(slot).rest_address, &fetch.path), read);
         if let Err(error) = self.order(FETCHES + slot, job) {
             self.seats[self.lines[slot].standing].page_under_way = false;
-            self.lines[slot].connection.not_fetched(Wait::Usual, &error.to_string(), now);
+            self.lines[slot].connection.not_fetched(Wait::Usual, &error, now);
         }
     }
 

@@ -270,6 +270,8 @@ pub struct VenueGauges {
     pub mute: Counter,
     /// Attempts that ended because the other end's certificate or TLS was refused.
     pub tls_refused: Counter,
+    /// Book pages that were larger than `net::dial::BOOK_PAGE_MAX` and not read.
+    pub pages_refused: Counter,
     /// Quotes not believed, by `matrix::merge::Drop`.
     pub dropped: [Counter; 5],
     /// Order books that became void, by `market::book::BookVoid`, of connections for those.

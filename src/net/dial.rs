@@ -1,5 +1,5 @@
-//! Dialling: names resolved, sockets connected, TLS shaken hands, token requests made, all on threads
-//! of its own, so that no feed thread ever waits for a resolver, a SYN or a certificate.
+//! Dialling: names resolved, sockets connected, TLS shaken hands, tokens and pages requested, book pages read, all on
+//! threads of its own, so that no feed thread ever waits for a resolver, a SYN, a certificate or a large page.
 //!
 //! Orders come over a bounded channel from any stage; each answer goes to the channel that came with
 //! its order, and rings that stage's alarm. Every step has a deadline. It never retries: when to try
@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,6 +24,8 @@ use crate::net::backoff::Wait;
 use crate::net::tls::{self, Trust};
 use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, MS, MonoNs, SECOND};
+use crate::venues::DecodeError;
+use crate::venues::depth::{BookPage, PageReader};
 
 /// Longest wait for a name.
 const RESOLVE: Duration = Duration::from_secs(2);
@@ -39,10 +41,12 @@ const NO_HANDSHAKE: &str = "no handshake";
 const TOKEN_REPLY: Duration = Duration::from_secs(3);
 /// Largest reply to a token request in bytes.
 const TOKEN_REPLY_MAX: u64 = 64 * 1024;
-/// Longest wait for a page such as a list of instruments.
+/// Longest wait for a list of instruments or a book page.
 const PAGE_REPLY: Duration = Duration::from_secs(30);
-/// Largest page in bytes; the longest list is about a third of it.
-const PAGE_REPLY_MAX: u64 = 64 << 20;
+/// Largest list of instruments in bytes; the longest one is about a third of it.
+const LIST_REPLY_MAX: u64 = 64 << 20;
+/// Largest book page in bytes. A page of 5,000 levels a side has less than 1 MB.
+pub const BOOK_PAGE_MAX: u64 = 16 << 20;
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 8;
 /// Names whose last good addresses are remembered.
@@ -53,14 +57,17 @@ const ORDERS_MAX: usize = 256;
 const RESOLVERS: usize = 2;
 
 /// What to reach.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Job {
     /// Connect to this `ws://` or `wss://` address, TLS handshake included. The upgrade is the caller's.
     Connect(String),
     /// POST nothing to this `http://` or `https://` address; the reply's body is wanted.
     Post(String),
-    /// GET this `http://` or `https://` page; its body is wanted.
+    /// GET this `http://` or `https://` list of instruments; its body is wanted.
     Get(String),
+    /// GET the book page at this `http://` or `https://` address, at most [`BOOK_PAGE_MAX`] bytes, and read it here: that
+    /// may take longer than a feed's turn.
+    Page(String, PageReader),
 }
 
 /// One thing to do, and where to say that it is done.
@@ -91,6 +98,8 @@ pub enum Reached {
     Link(Link),
     /// The body of the reply.
     Body(Vec<u8>),
+    /// What the reply to [`Job::Page`] says.
+    Page(Result<BookPage, DecodeError>),
 }
 
 /// Why something was not reached. All but [`Self::Address`] may pass by themselves.
@@ -108,8 +117,13 @@ pub enum DialError {
     Status(u16, Option<u64>),
     /// There was no whole reply to a request.
     Reply(String),
-    /// The reply to a request is larger than this many bytes. The venue's.
-    TooLarge(u64),
+    /// The reply to a request is larger than the limit; bytes. The venue's.
+    TooLarge {
+        /// The size that the reply states; `None`: it states none.
+        size: Option<u64>,
+        /// The most that is read of it.
+        limit: u64,
+    },
     /// Too many orders are waiting already.
     Busy,
 }
@@ -123,7 +137,11 @@ impl fmt::Display for DialError {
             Self::Tls(reason, all) => write!(f, "TLS: {reason} ({all})"),
             Self::Status(status, _) => write!(f, "request refused with HTTP {status}"),
             Self::Reply(why) => write!(f, "request: {why}"),
-            Self::TooLarge(limit) => write!(f, "request: the reply is larger than {} MiB", limit >> 20),
+            Self::TooLarge { size, limit } => {
+                f.write_str("request: the reply ")?;
+                size.map_or(Ok(()), |size| write!(f, "of {size} bytes "))?;
+                write!(f, "is larger than the limit of {limit} bytes")
+            }
             Self::Busy => f.write_str("dialers are busy"),
         }
     }
@@ -143,7 +161,7 @@ impl DialError {
     #[must_use]
     pub fn is_answer(&self) -> Option<bool> {
         match self {
-            Self::Status(..) | Self::TooLarge(_) => Some(true),
+            Self::Status(..) | Self::TooLarge { .. } => Some(true),
             Self::Tls(reason, _) => Some(*reason != NO_HANDSHAKE),
             Self::Resolve(_) | Self::Connect(_) | Self::Reply(_) => Some(false),
             Self::Address(_) | Self::Busy => None,
@@ -295,6 +313,7 @@ impl Stage for Dialer {
         let result = match &order.job {
             Job::Connect(address) => self.connect(address, &order.trust).map(Reached::Link),
             Job::Post(_) | Job::Get(_) => request(&order.job, &order.trust).map(Reached::Body),
+            Job::Page(_, read) => request(&order.job, &order.trust).map(|body| Reached::Page(read(&body))),
         };
         // Fails only when the stage that asked is gone.
         let _ = order.answers.try_send(Answer { slot: order.slot, result });
@@ -466,11 +485,12 @@ fn request(job: &Job, trust: &Trust) -> Result<Vec<u8>, DialError> {
     use ureq::tls::RootCerts;
 
     let (patience, limit) = match job {
-        Job::Get(_) => (PAGE_REPLY, PAGE_REPLY_MAX),
+        Job::Get(_) => (PAGE_REPLY, LIST_REPLY_MAX),
+        Job::Page(..) => (PAGE_REPLY, BOOK_PAGE_MAX),
         _ => (TOKEN_REPLY, TOKEN_REPLY_MAX),
     };
     let ask = |roots| match job {
-        Job::Get(address) => agent(roots, patience).get(address).call(),
+        Job::Get(address) | Job::Page(address, _) => agent(roots, patience).get(address).call(),
         Job::Post(address) | Job::Connect(address) => agent(roots, patience).post(address).send_empty(),
     };
     let reply = match ask(RootCerts::WebPki) {
@@ -490,7 +510,17 @@ fn request(job: &Job, trust: &Trust) -> Result<Vec<u8>, DialError> {
         let retry_after = reply.headers().get("retry-after").and_then(|v| v.to_str().ok());
         return Err(DialError::Status(reply.status().as_u16(), retry_after.and_then(|v| v.trim().parse().ok())));
     }
-    reply.body_mut().with_config().limit(limit).read_to_vec().map_err(|e| DialError::Reply(e.to_string()))
+    let size = reply.body().content_length();
+    if size.is_some_and(|size| size > limit) {
+        return Err(DialError::TooLarge { size, limit });
+    }
+    let mut body = Vec::new();
+    let read = reply.body_mut().as_reader().take(limit + 1).read_to_end(&mut body);
+    match read {
+        Ok(_) if body.len() as u64 > limit => Err(DialError::TooLarge { size, limit }),
+        Ok(_) => Ok(body),
+        Err(error) => Err(DialError::Reply(error.to_string())),
+    }
 }
 
 fn agent(roots: ureq::tls::RootCerts, patience: Duration) -> ureq::Agent {

@@ -210,6 +210,7 @@ const BOOK_ROWS: &[Row<VenueGauges>] = &[
     ("received_bytes_total", "Bytes of order books read from the socket, after TLS.", |v| v.bytes.value()),
     ("frames_total", "Messages read on connections for order books.", |v| v.frames.value()),
     ("changes_total", "Changes of order books.", |v| v.quotes.value()),
+    ("pages_refused_total", "Book pages that were larger than 16 MiB and not read.", |v| v.pages_refused.value()),
 ];
 
 const KNOWN_BOOK_ROWS: &[Row<KnownBooks>] =

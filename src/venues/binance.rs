@@ -17,7 +17,7 @@ use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::codes::{Codes, alias};
-use crate::venues::depth::{Change, Count, Diffs, Order, Page, PerInstrument};
+use crate::venues::depth::{BookPage, Change, Count, Diffs, Order, Page, PageReader, PerInstrument};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::paged::PagedBooks;
@@ -290,10 +290,32 @@ impl FeedCodec for Codec {
         state.books.iter_mut().for_each(|books| books.begin_anew(instruments));
     }
 
-    fn snapshot(&mut self, url: &str, body: &[u8], out: &mut Decoded) -> Result<Frame, DecodeError> {
-        let Some(symbol) = depth_symbol(url) else { return Ok(Frame::Unused) };
-        let Self { parser, state } = self;
-        parser.parse(body, |root| state.snapshot(&symbol, root, out))?
+    fn page_of(&mut self, url: &str) -> Option<InstrumentId> {
+        self.state.symbols.find(depth_symbol(url)?.as_bytes())
+    }
+
+    fn page_reader(&self) -> PageReader {
+        |body| {
+            Parser::default().parse(body, |root| {
+                let mut levels = Vec::new();
+                let number = read_whole(root, &mut levels)?;
+                Ok(BookPage::new(number, UnixNs(0), levels))
+            })?
+        }
+    }
+
+    fn take_page(
+        &mut self,
+        instrument: InstrumentId,
+        mut page: BookPage,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        let State { books, depth, symbols, .. } = &mut self.state;
+        match (books, symbols.entry(instrument)) {
+            (Some(books), Some(entry)) => books.page(entry, page, out),
+            _ => depth.of(instrument).snapshot(instrument, page.number, &mut page.levels, out),
+        }
+        Ok(Frame::Data)
     }
 
     fn book(&self, instrument: InstrumentId) -> Option<&Book> {
@@ -521,7 +543,7 @@ impl State {
         out: &mut Decoded,
     ) -> Result<Frame, DecodeError> {
         let Some((instrument, channel)) = self.quoted_on(stream) else { return Ok(Frame::Unused) };
-        let read = self.read_whole(data);
+        let read = read_whole(data, &mut self.levels);
         if read.is_err() {
             self.partial.remove(&(instrument, channel));
         }
@@ -541,14 +563,6 @@ impl State {
         Ok(Frame::Data)
     }
 
-    /// Reads a whole book into `levels`; gives its number.
-    fn read_whole(&mut self, data: Value<'_>) -> Result<u64, DecodeError> {
-        self.levels.clear();
-        changes(data, "bids", Side::Bid, &mut self.levels)?;
-        changes(data, "asks", Side::Ask, &mut self.levels)?;
-        integer(data, "lastUpdateId")
-    }
-
     fn depth_update(
         &mut self,
         stream: &str,
@@ -565,16 +579,6 @@ impl State {
         let depth = self.depth.of(instrument);
         depth.event(instrument, channel, read, &self.levels, received, out).map(|()| Frame::Data)
     }
-
-    fn snapshot(&mut self, symbol: &str, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
-        let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
-        let last = self.read_whole(root)?;
-        match (&mut self.books, self.symbols.entry(instrument)) {
-            (Some(books), Some(entry)) => books.page(entry, last, &mut self.levels, out),
-            _ => self.depth.of(instrument).snapshot(instrument, last, &mut self.levels, out),
-        }
-        Ok(Frame::Data)
-    }
 }
 
 /// Streams that carry whole tops.
@@ -583,6 +587,14 @@ const WHOLE_TOPS: [&str; 7] =
 
 fn read_book_ticker(data: Value<'_>) -> Result<BookTicker, DecodeError> {
     Ok(BookTicker { sequence: integer(data, "u")?, bid: side(data, "b", "B")?, ask: side(data, "a", "A")? })
+}
+
+/// Reads a whole book into `levels`; gives its number.
+fn read_whole(data: Value<'_>, levels: &mut Vec<Change>) -> Result<u64, DecodeError> {
+    levels.clear();
+    changes(data, "bids", Side::Bid, levels)?;
+    changes(data, "asks", Side::Ask, levels)?;
+    integer(data, "lastUpdateId")
 }
 
 /// The place of a diff depth event and its stamp; its changes go into `levels`.

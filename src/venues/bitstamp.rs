@@ -12,7 +12,9 @@ use crate::market::book::{Book, Side};
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::codes::{Codes, alias};
-use crate::venues::depth::{Change, Depth, OVERTAKEN_MAX_NS, Order, PerInstrument, Stitch, Stitched};
+use crate::venues::depth::{
+    BookPage, Change, Depth, OVERTAKEN_MAX_NS, Order, PageReader, PerInstrument, Stitch, Stitched,
+};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, array, level, text};
@@ -191,12 +193,25 @@ impl FeedCodec for Codec {
         self.parser.parse(frame, |root| feed.read(root, received, out))?
     }
 
-    fn snapshot(&mut self, url: &str, body: &[u8], out: &mut Decoded) -> Result<Frame, DecodeError> {
-        let Some((_, rest)) = url.split_once("/order_book/") else { return Ok(Frame::Unused) };
-        let pair = rest.split(['/', '?']).next().unwrap_or_default();
-        let Some(instrument) = self.feed.symbols.find(pair.as_bytes()) else { return Ok(Frame::Unused) };
-        let feed = &mut self.feed;
-        self.parser.parse(body, |root| feed.rest_book(instrument, root, out))?
+    fn page_of(&mut self, url: &str) -> Option<InstrumentId> {
+        let (_, rest) = url.split_once("/order_book/")?;
+        self.feed.symbols.find(rest.split(['/', '?']).next()?.as_bytes())
+    }
+
+    fn page_reader(&self) -> PageReader {
+        |body| Parser::default().parse(body, read_page)?
+    }
+
+    fn take_page(
+        &mut self,
+        instrument: InstrumentId,
+        mut page: BookPage,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        let book = self.feed.books.of(instrument);
+        book.snapshot(page.number, &mut page.levels);
+        publish(book, instrument, out);
+        Ok(Frame::Data)
     }
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
@@ -390,7 +405,7 @@ impl Feed {
                 let data = root.get("data").filter(Value::is_object).ok_or(DecodeError::Missing("data"));
                 if let Some(pair) = channel.strip_prefix(BOOK) {
                     if self.wants_books {
-                        let stamp = data.and_then(|data| self.changes(data).and_then(|()| stamp(data)));
+                        let stamp = data.and_then(|data| read_levels(data, &mut self.changes));
                         return self.whole(pair.as_bytes(), stamp, out);
                     }
                     let Some(instrument) = self.symbols.find(pair.as_bytes()) else { return Ok(Frame::Unused) };
@@ -430,7 +445,7 @@ impl Feed {
         out: &mut Decoded,
     ) -> Result<Frame, DecodeError> {
         let Some(instrument) = self.symbols.find(pair.as_bytes()) else { return Ok(Frame::Unused) };
-        let stamp = data.and_then(|data| self.changes(data).and_then(|()| stamp(data)));
+        let stamp = data.and_then(|data| read_levels(data, &mut self.changes));
         let book = self.books.of(instrument);
         let stitch = match stamp {
             Ok(to) => book.delta(Order { from: None, to }, (UnixNs(0), received), &self.changes),
@@ -449,34 +464,27 @@ impl Feed {
         }
         Ok(Frame::Data)
     }
+}
 
-    fn rest_book(
-        &mut self,
-        instrument: InstrumentId,
-        root: Value<'_>,
-        out: &mut Decoded,
-    ) -> Result<Frame, DecodeError> {
-        self.changes(root)?;
-        let stamp = stamp(root)?;
-        let book = self.books.of(instrument);
-        book.snapshot(stamp, &mut self.changes);
-        publish(book, instrument, out);
-        Ok(Frame::Data)
-    }
+/// A book by REST; its number is the stamp.
+fn read_page(root: Value<'_>) -> Result<BookPage, DecodeError> {
+    let mut levels = Vec::new();
+    let number = read_levels(root, &mut levels)?;
+    Ok(BookPage::new(number, UnixNs(0), levels))
+}
 
-    /// Reads both sides into `changes`; applies nothing.
-    fn changes(&mut self, data: Value<'_>) -> Result<(), DecodeError> {
-        self.changes.clear();
-        for (side, field) in [(Side::Bid, "bids"), (Side::Ask, "asks")] {
-            for entry in side_of(data, field)?.into_iter().flat_map(|side| side.items()) {
-                let level = pair(entry, field)?;
-                if !level.price.is_zero() {
-                    self.changes.push(Change { side, level });
-                }
+/// Reads both sides into `levels`; gives the stamp.
+fn read_levels(data: Value<'_>, levels: &mut Vec<Change>) -> Result<u64, DecodeError> {
+    levels.clear();
+    for (side, field) in [(Side::Bid, "bids"), (Side::Ask, "asks")] {
+        for entry in side_of(data, field)?.into_iter().flat_map(|side| side.items()) {
+            let level = pair(entry, field)?;
+            if !level.price.is_zero() {
+                levels.push(Change { side, level });
             }
         }
-        Ok(())
     }
+    stamp(data)
 }
 
 fn lose(book: &mut Stitched, instrument: InstrumentId, why: VoidReason, out: &mut Decoded) {

@@ -39,6 +39,48 @@ impl Change {
     }
 }
 
+/// An order book that was read by REST, or its best levels, and is not joined to a stream yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BookPage {
+    /// The venue's number of the last change in it; its stamp where the venue has no numbers.
+    pub number: u64,
+    /// The venue's stamp; 0 where there is none.
+    pub at: UnixNs,
+    /// Bids, then asks, the worst of each first. Each price once, every level with a size, at most [`LEVELS_MAX`] a side.
+    pub levels: Vec<Change>,
+}
+
+/// Reads the body of a venue's book page. Needs nothing of the connection, so that it runs on a dialer's thread.
+pub type PageReader = fn(&[u8]) -> Result<BookPage, DecodeError>;
+
+impl BookPage {
+    /// Puts `levels` in order. Where a price appears twice the later level holds.
+    #[must_use]
+    pub fn new(number: u64, at: UnixNs, mut levels: Vec<Change>) -> Self {
+        levels.sort_by(worst_first);
+        levels.dedup_by(|later, earlier| {
+            let is_same = (later.side, later.level.price) == (earlier.side, earlier.level.price);
+            if is_same {
+                *earlier = *later;
+            }
+            is_same
+        });
+        levels.retain(|change| change.level.is_present());
+        let mut page = Self { number, at, levels };
+        page.cut(LEVELS_MAX);
+        page.levels.shrink_to_fit();
+        page
+    }
+
+    /// Keeps the best `most` levels of each side.
+    pub fn cut(&mut self, most: usize) {
+        let bids = self.levels.partition_point(|change| change.side == Side::Bid);
+        let asks = self.levels.len() - bids;
+        self.levels.drain(bids..bids + asks.saturating_sub(most));
+        self.levels.drain(..bids.saturating_sub(most));
+    }
+}
+
 /// What is asked for of a book that has more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
@@ -710,6 +752,22 @@ mod tests {
                 prop_assert!(depth.book().levels(side).eq(one_by_one.levels(side)));
             }
         }
+    }
+
+    #[test]
+    fn a_page_keeps_the_best_levels_of_each_side_in_order() {
+        let bid = |price, size| change(true, price, size);
+        let ask = |price, size| change(false, price, size);
+        let levels = vec![ask(12, 1), bid(9, 1), ask(11, 1), bid(10, 1), bid(8, 1), ask(13, 0), bid(9, 5), ask(14, 1)];
+        let mut page = BookPage::new(7, UnixNs(0), levels);
+        assert_eq!(page.levels, [bid(8, 1), bid(9, 5), bid(10, 1), ask(14, 1), ask(12, 1), ask(11, 1)]);
+        page.cut(2);
+        assert_eq!(page.levels, [bid(9, 5), bid(10, 1), ask(12, 1), ask(11, 1)]);
+        page.cut(5);
+        assert_eq!(page.levels.len(), 4);
+        let endless: Vec<Change> = (1..=LEVELS_MAX as u64 + 5).map(|price| bid(price, 1)).collect();
+        let page = BookPage::new(7, UnixNs(0), endless);
+        assert_eq!((page.levels.len(), page.levels[0]), (LEVELS_MAX, bid(6, 1)));
     }
 
     #[test]

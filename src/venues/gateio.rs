@@ -15,7 +15,7 @@ use crate::market::statistics::{self, DayStatistics};
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::codes::{Codes, alias, other};
-use crate::venues::depth::{Chained, Change, Depth, Diffs, Link, Order, PerInstrument, Quoted};
+use crate::venues::depth::{BookPage, Chained, Change, Depth, Diffs, Link, Order, PageReader, PerInstrument, Quoted};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Fee, Listing};
 use crate::venues::reading::{
@@ -238,10 +238,22 @@ impl FeedCodec for Codec {
         parser.parse(frame, |root| state.message(root, received, out))?
     }
 
-    fn snapshot(&mut self, url: &str, body: &[u8], out: &mut Decoded) -> Result<Frame, DecodeError> {
-        let Some(pair) = book_pair(url) else { return Ok(Frame::Unused) };
-        let Self { parser, state } = self;
-        parser.parse(body, |root| state.snapshot(pair, root, out))?
+    fn page_of(&mut self, url: &str) -> Option<InstrumentId> {
+        self.state.symbols.find(book_pair(url)?.as_bytes())
+    }
+
+    fn page_reader(&self) -> PageReader {
+        |body| Parser::default().parse(body, read_page)?
+    }
+
+    fn take_page(
+        &mut self,
+        instrument: InstrumentId,
+        mut page: BookPage,
+        out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
+        self.state.diffs.of(instrument).snapshot(instrument, page.number, &mut page.levels, out);
+        Ok(Frame::Data)
     }
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
@@ -315,6 +327,15 @@ fn book_pair(url: &str) -> Option<&str> {
     let (path, query) = url.split_once('?')?;
     path.ends_with("/spot/order_book").then_some(())?;
     query.split('&').find_map(|part| part.strip_prefix("currency_pair="))
+}
+
+/// A book by REST. One that was asked for without its number cannot be joined.
+fn read_page(root: Value<'_>) -> Result<BookPage, DecodeError> {
+    let number = integer(root, "id")?;
+    let mut levels = Vec::new();
+    changes(root, "bids", Side::Bid, &mut levels)?;
+    changes(root, "asks", Side::Ask, &mut levels)?;
+    Ok(BookPage::new(number, UnixNs(0), levels))
 }
 
 /// What `spot.book_ticker` says.
@@ -518,17 +539,6 @@ impl State {
         changes(result, "b", Side::Bid, &mut self.levels)?;
         changes(result, "a", Side::Ask, &mut self.levels)?;
         Ok((Order { from: Some(first), to: last }, at))
-    }
-
-    /// A REST snapshot. One that was asked for without its number cannot be joined.
-    fn snapshot(&mut self, pair: &str, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
-        let Some(instrument) = self.symbols.find(pair.as_bytes()) else { return Ok(Frame::Unused) };
-        let last = integer(root, "id")?;
-        self.levels.clear();
-        changes(root, "bids", Side::Bid, &mut self.levels)?;
-        changes(root, "asks", Side::Ask, &mut self.levels)?;
-        self.diffs.of(instrument).snapshot(instrument, last, &mut self.levels, out);
-        Ok(Frame::Data)
     }
 
     fn whole_book(&mut self, result: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {

@@ -15,7 +15,7 @@ use crate::market::statistics::{self, DayStatistics};
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::codes::{Codes, alias, other};
-use crate::venues::depth::{Change, Count, Depth, Order, Page, PerInstrument};
+use crate::venues::depth::{BookPage, Change, Count, Depth, Order, Page, PageReader, PerInstrument};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Fee, Listing};
 use crate::venues::paged::PagedBooks;
@@ -208,6 +208,18 @@ fn accepted(root: Value<'_>) -> Result<Value<'_>, DecodeError> {
     root.get("data").filter(Value::is_object).ok_or(DecodeError::Missing("data"))
 }
 
+/// A book by REST.
+fn read_page(data: Value<'_>) -> Result<BookPage, DecodeError> {
+    let sequence = data.get("sequence").and_then(|s| s.integer()).ok_or(DecodeError::Missing("sequence"))?;
+    let mut levels = Vec::new();
+    for (side, field) in [(Side::Bid, "bids"), (Side::Ask, "asks")] {
+        for entry in array(data, field)?.items() {
+            levels.push(Change { side, level: pair(entry, field)? });
+        }
+    }
+    Ok(BookPage::new(sequence, time(data, "time"), levels))
+}
+
 struct Codec {
     parser: Parser,
     feed: Feed,
@@ -268,14 +280,17 @@ impl FeedCodec for Codec {
         self.parser.parse(frame, |root| feed.read(root, received, out))?
     }
 
-    fn snapshot(&mut self, url: &str, body: &[u8], out: &mut Decoded) -> Result<Frame, DecodeError> {
-        if !url.split('?').next().is_some_and(|path| path.contains("/market/orderbook/level2")) {
-            return Ok(Frame::Unused);
-        }
-        let symbol = reading::symbol_of_query(url).ok_or(DecodeError::Missing("symbol"))?;
-        let Some(instrument) = self.feed.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
-        let feed = &mut self.feed;
-        self.parser.parse(body, |root| feed.rest_book(instrument, accepted(root)?, out))?
+    fn page_of(&mut self, url: &str) -> Option<InstrumentId> {
+        url.split('?').next().filter(|path| path.contains("/market/orderbook/level2"))?;
+        self.feed.symbols.find(reading::symbol_of_query(url)?.as_bytes())
+    }
+
+    fn page_reader(&self) -> PageReader {
+        |body| Parser::default().parse(body, |root| read_page(accepted(root)?))?
+    }
+
+    fn take_page(&mut self, instrument: InstrumentId, page: BookPage, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        self.feed.rest_book(instrument, page, out)
     }
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
@@ -561,24 +576,12 @@ impl Feed {
         Ok(Frame::Data)
     }
 
-    fn rest_book(
-        &mut self,
-        instrument: InstrumentId,
-        data: Value<'_>,
-        out: &mut Decoded,
-    ) -> Result<Frame, DecodeError> {
-        let sequence = data.get("sequence").and_then(|s| s.integer()).ok_or(DecodeError::Missing("sequence"))?;
-        let mut levels = Vec::new();
-        for (side, field) in [(Side::Bid, "bids"), (Side::Ask, "asks")] {
-            for entry in array(data, field)?.items() {
-                levels.push(Change { side, level: pair(entry, field)? });
-            }
-        }
-        levels.retain(|change| !change.level.price.is_zero());
+    fn rest_book(&mut self, instrument: InstrumentId, page: BookPage, out: &mut Decoded) -> Result<Frame, DecodeError> {
         if let (Some(books), Some(entry)) = (&mut self.paged, self.symbols.entry(instrument)) {
-            books.page(entry, sequence, &mut levels, out);
+            books.page(entry, page, out);
             return Ok(Frame::Data);
         }
+        let BookPage { number: sequence, at, mut levels } = page;
         let book = self.books.of(instrument);
         if book.depth.is_live() && sequence < book.sequence {
             return Ok(Frame::Data);
@@ -592,7 +595,7 @@ impl Feed {
         book.waiting.retain(|changes| !is_old(changes));
         book.depth.replace(&mut levels);
         book.sequence = sequence;
-        let mut told = time(data, "time");
+        let mut told = at;
         for changes in std::mem::take(&mut book.waiting) {
             if !book.apply(&changes) {
                 book.lose(instrument, VoidReason::Gap, out);

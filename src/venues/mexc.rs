@@ -13,7 +13,7 @@ use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::codes::{Codes, alias, other};
-use crate::venues::depth::{Change, Depth, Order, Page, PerInstrument, Stitch, Stitched};
+use crate::venues::depth::{BookPage, Change, Depth, Order, Page, PageReader, PerInstrument, Stitch, Stitched};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Fee, Listing};
 use crate::venues::paged::PagedBooks;
@@ -189,6 +189,20 @@ impl Venue for Mexc {
     }
 }
 
+/// A book by REST.
+fn read_page(root: Value<'_>) -> Result<BookPage, DecodeError> {
+    let number = integer(root, "lastUpdateId")?;
+    let mut levels = Vec::new();
+    for (side, field) in [(Side::Bid, "bids"), (Side::Ask, "asks")] {
+        for pair in array(root, field)?.items() {
+            let (price, size) = (reading::decimal(pair.at(0), field)?, reading::decimal(pair.at(1), field)?);
+            levels.push(Change { side, level: Level { price, size } });
+        }
+    }
+    let at = root.get("timestamp").and_then(|time| time.integer()).map(reading::time).unwrap_or_default();
+    Ok(BookPage::new(number, at, levels))
+}
+
 struct Codec {
     parser: Parser,
     feed: Feed,
@@ -237,14 +251,17 @@ impl FeedCodec for Codec {
         self.feed.push(&wrapper, received, out)
     }
 
-    fn snapshot(&mut self, url: &str, body: &[u8], out: &mut Decoded) -> Result<Frame, DecodeError> {
-        if !url.contains("/api/v3/depth?") {
-            return Ok(Frame::Unused);
-        }
-        let symbol = reading::symbol_of_query(url).unwrap_or_default();
-        let Some(instrument) = self.feed.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
-        let feed = &mut self.feed;
-        self.parser.parse(body, |root| feed.rest_book(instrument, root, out))?
+    fn page_of(&mut self, url: &str) -> Option<InstrumentId> {
+        let symbol = url.contains("/api/v3/depth?").then(|| reading::symbol_of_query(url)).flatten()?;
+        self.feed.symbols.find(symbol.as_bytes())
+    }
+
+    fn page_reader(&self) -> PageReader {
+        |body| Parser::default().parse(body, read_page)?
+    }
+
+    fn take_page(&mut self, instrument: InstrumentId, page: BookPage, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        self.feed.rest_book(instrument, page, out)
     }
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
@@ -510,33 +527,23 @@ impl Feed {
     fn rest_book(
         &mut self,
         instrument: InstrumentId,
-        root: Value<'_>,
+        mut page: BookPage,
         out: &mut Decoded,
     ) -> Result<Frame, DecodeError> {
-        self.changes.clear();
-        let number = integer(root, "lastUpdateId")?;
-        for (side, field) in [(Side::Bid, "bids"), (Side::Ask, "asks")] {
-            for pair in array(root, field)?.items() {
-                let price = reading::decimal(pair.at(0), field)?;
-                let size = reading::decimal(pair.at(1), field)?;
-                self.change(side, price, size);
-            }
-        }
-        let time = root.get("timestamp").and_then(|time| time.integer()).map(reading::time).unwrap_or_default();
         if let (Some(books), Some(entry)) = (&mut self.paged, self.symbols.entry(instrument)) {
-            books.page(entry, number, &mut self.changes, out);
+            books.page(entry, page, out);
             return Ok(Frame::Data);
         }
         let book = self.books.of(instrument);
         let was_live = book.depth.is_live();
-        if book.snapshot(number, &mut self.changes) == Stitch::Gap {
+        if book.snapshot(page.number, &mut page.levels) == Stitch::Gap {
             // Older than what waits: another one is needed.
             if was_live {
                 out.updates.push(Update::Void(instrument, VoidReason::Gap));
             }
             return Err(DecodeError::Gap);
         }
-        publish(book, instrument, time, out);
+        publish(book, instrument, page.at, out);
         Ok(Frame::Data)
     }
 

@@ -26,6 +26,7 @@ pub mod upbit;
 pub mod writing;
 
 use codes::Codes;
+use depth::{BookPage, PageReader};
 use listing::{Entry, Listing};
 use rustc_hash::FxHashMap;
 
@@ -426,11 +427,38 @@ pub trait FeedCodec: Send {
     /// without sequence numbers is void, since a change of it may be lost.
     fn forget(&mut self, _instrument: InstrumentId) {}
 
-    /// Reads the REST reply to `url`: a book snapshot of a recording. Other replies are [`Frame::Unused`].
+    /// Reads the REST reply to `url` and takes it: a book page of a recording. Other replies are [`Frame::Unused`]. A
+    /// feed does the two steps on two threads.
     ///
     /// # Errors
     /// As [`Self::decode`].
-    fn snapshot(&mut self, _url: &str, _body: &[u8], _out: &mut Decoded) -> Result<Frame, DecodeError> {
+    fn snapshot(&mut self, url: &str, body: &[u8], out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let Some(instrument) = self.page_of(url) else { return Ok(Frame::Unused) };
+        let page = self.page_reader()(body)?;
+        self.take_page(instrument, page, out)
+    }
+
+    /// The instrument whose book the REST address `url` gives; `None` for other addresses and instruments that this
+    /// connection does not have.
+    fn page_of(&mut self, _url: &str) -> Option<InstrumentId> {
+        None
+    }
+
+    /// Reads the bodies of the pages that [`Decoded::fetches`] asks for.
+    fn page_reader(&self) -> PageReader {
+        |_| Err(DecodeError::Shape("the venue has no book pages"))
+    }
+
+    /// Takes a page of the book of `instrument`.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    fn take_page(
+        &mut self,
+        _instrument: InstrumentId,
+        _page: BookPage,
+        _out: &mut Decoded,
+    ) -> Result<Frame, DecodeError> {
         Ok(Frame::Unused)
     }
 
@@ -488,7 +516,7 @@ pub struct Decoded {
     pub requests: Requests,
     /// Texts that the venue is waiting for (the answer to its ping): sent at once, before all requests.
     pub answers: Requests,
-    /// Snapshots that the codec needs; the replies come by [`FeedCodec::snapshot`]. It may ask again with each frame: the
+    /// Book pages that the codec needs; they come by [`FeedCodec::take_page`]. It may ask again with each frame: the
     /// same is fetched once at a time, and not too often.
     pub fetches: Vec<Fetch>,
 }

@@ -15,7 +15,9 @@ use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::codes::{Codes, other};
-use crate::venues::depth::{Chained, Change, Depth, Link, Order, Page, PerInstrument, Quoted, paired_checksum};
+use crate::venues::depth::{
+    BookPage, Chained, Change, Depth, Link, Order, Page, PageReader, PerInstrument, Quoted, paired_checksum,
+};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::paged::PagedBooks;
@@ -205,12 +207,23 @@ impl FeedCodec for Codec {
         parser.parse(frame, |root| state.message(root, received, out))?
     }
 
-    fn snapshot(&mut self, url: &str, body: &[u8], out: &mut Decoded) -> Result<Frame, DecodeError> {
-        let Some(native) = url.contains(BOOKS_PATH).then(|| writing::query(url, "instId")).flatten() else {
-            return Ok(Frame::Unused);
-        };
-        let Self { parser, state } = self;
-        parser.parse(body, |root| state.page(native, root, out))?
+    fn page_of(&mut self, url: &str) -> Option<InstrumentId> {
+        let native = url.contains(BOOKS_PATH).then(|| writing::query(url, "instId")).flatten()?;
+        self.state.symbols.find(native.as_bytes())
+    }
+
+    fn page_reader(&self) -> PageReader {
+        |body| Parser::default().parse(body, read_page)?
+    }
+
+    fn take_page(&mut self, instrument: InstrumentId, page: BookPage, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let State { books, paged, symbols, .. } = &mut self.state;
+        let is_whole = books.get(&(instrument, BOOKS)).is_some_and(|chain| chain.depth.is_live());
+        match (paged, symbols.entry(instrument)) {
+            (Some(paged), Some(entry)) if !is_whole => paged.page(entry, page, out),
+            _ => {}
+        }
+        Ok(Frame::Data)
     }
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
@@ -561,22 +574,15 @@ impl State {
         }
         Ok(Frame::Data)
     }
+}
 
-    /// A book by REST.
-    fn page(&mut self, native: &str, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
-        let Some(instrument) = self.symbols.find(native.as_bytes()) else { return Ok(Frame::Unused) };
-        let item = root.get("data").and_then(|data| data.at(0)).ok_or(DecodeError::Missing("data"))?;
-        self.levels.clear();
-        changes(item, "asks", Side::Ask, &mut self.levels)?;
-        changes(item, "bids", Side::Bid, &mut self.levels)?;
-        let sequence = reading::integer(item, "seqId")?;
-        let is_whole = self.books.get(&(instrument, BOOKS)).is_some_and(|chain| chain.depth.is_live());
-        match (&mut self.paged, self.symbols.entry(instrument)) {
-            (Some(paged), Some(entry)) if !is_whole => paged.page(entry, sequence, &mut self.levels, out),
-            _ => {}
-        }
-        Ok(Frame::Data)
-    }
+/// A book by REST.
+fn read_page(root: Value<'_>) -> Result<BookPage, DecodeError> {
+    let item = root.get("data").and_then(|data| data.at(0)).ok_or(DecodeError::Missing("data"))?;
+    let mut levels = Vec::new();
+    changes(item, "asks", Side::Ask, &mut levels)?;
+    changes(item, "bids", Side::Bid, &mut levels)?;
+    Ok(BookPage::new(reading::integer(item, "seqId")?, UnixNs(0), levels))
 }
 
 /// The page of a book.

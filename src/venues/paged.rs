@@ -5,7 +5,7 @@
 use crate::market::InstrumentId;
 use crate::market::book::Book;
 use crate::time::{MonoNs, UnixNs};
-use crate::venues::depth::{Change, Order, Page, PerInstrument, Stitch, Stitched};
+use crate::venues::depth::{BookPage, Change, Order, Page, PerInstrument, Stitch, Stitched};
 use crate::venues::{BookNote, DecodeError, Decoded, Fetch, Frame, SymbolEntry, Symbols, Update, VoidReason};
 
 /// The books of one connection.
@@ -59,10 +59,11 @@ impl PagedBooks {
         result.map(|()| Frame::Data)
     }
 
-    /// Takes a page up to `number`. Its stamp is of no use: it says nothing of how late the stream is. Sorts `levels` in
-    /// place.
-    pub fn page(&mut self, entry: &SymbolEntry, number: u64, levels: &mut [Change], out: &mut Decoded) {
-        self.books.of(entry.id).page(entry.id, number, levels, self.page, out);
+    /// Takes a page, of which no more levels are kept than were asked for. Its stamp is not used: it does not tell how
+    /// late the stream is.
+    pub fn page(&mut self, entry: &SymbolEntry, mut given: BookPage, out: &mut Decoded) {
+        given.cut(self.page.levels);
+        self.books.of(entry.id).page(entry.id, given.number, &mut given.levels, self.page, out);
         self.want(entry, out);
     }
 

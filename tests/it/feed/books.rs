@@ -81,7 +81,7 @@ impl Rig {
 
     fn page(&self, to: &mut Connection, bid: u64) {
         let body = format!(r#"{{"lastUpdateId":7,"bids":[["{bid}","1"]],"asks":[["{}","1"]]}}"#, bid + 1);
-        to.fetched(body.as_bytes(), self.hand.clock().now(), &self.hand.clock(), &mut |_| {});
+        to.fetched(to.page_reader()(body.as_bytes()), self.hand.clock().now(), &self.hand.clock(), &mut |_| {});
     }
 
     fn book(&self, at: usize) -> BookView {
@@ -148,7 +148,7 @@ fn f49_a_page_that_cannot_be_read_is_asked_for_again_later_and_later() {
         rig.change(&mut it, "BTCUSDT", 8 + tenth);
         if it.take_fetch(rig.hand.clock().now()).is_some() {
             asked.push(tenth);
-            it.fetched(b"<html>", rig.hand.clock().now(), &rig.hand.clock(), &mut |_| {});
+            it.fetched(it.page_reader()(b"<html>"), rig.hand.clock().now(), &rig.hand.clock(), &mut |_| {});
         }
     }
     assert!((4..8).contains(&asked.len()), "{asked:?}");

@@ -19,7 +19,7 @@ use spreadwire::matrix::books::BookTable;
 use spreadwire::matrix::days::DayTable;
 use spreadwire::metrics::{Board, BreakerState, LinkState};
 use spreadwire::net::breaker::{self, GOOD_NS};
-use spreadwire::net::dial;
+use spreadwire::net::dial::{self, http_address};
 use spreadwire::net::listen::Listener;
 use spreadwire::net::switch::Switch;
 use spreadwire::net::tls::Trust;
@@ -70,7 +70,8 @@ impl Rig {
         let entry = VenueEntry { name: venue.facts().name.into(), taker_fee_pct: Decimal::new(1, 1), native };
         let trust = Trust::new(ca.map(PathBuf::as_path)).unwrap();
         let directory = Directory::new(vec!["BTC/USDT".into()], vec![entry]);
-        let venues = vec![FeedVenue { id: VenueId(0), venue, address, rest_address: String::new(), trust }];
+        let venues =
+            vec![FeedVenue { id: VenueId(0), venue, rest_address: http_address(&address, ""), address, trust }];
         Self::on(clock, directory, venues, 1024, options, true)
     }
 
@@ -575,6 +576,59 @@ fn f8_a_refused_token_request_is_obeyed() {
     });
     let mut rig = Rig::toy(&toy::TOKEN, format!("http://{address}"), None);
     assert!(rig.failure().contains("HTTP 403"));
+}
+
+/// Answers a request for a page, the `at`th one: too large and saying so, too large and never at its end, good.
+fn give_page(at: usize, mut stream: TcpStream) {
+    let _ = stream.read(&mut [0; 1024]);
+    let head = match at {
+        0 => format!("Content-Length: {}\r\n\r\n", dial::BOOK_PAGE_MAX + 1),
+        1 => "Connection: close\r\n\r\n".to_owned(),
+        _ => "Content-Length: 3\r\n\r\n777".to_owned(),
+    };
+    let _ = stream.write_all(format!("HTTP/1.1 200 OK\r\n{head}").as_bytes());
+    let digits = [b'7'; 1 << 16];
+    while at == 1 && stream.write_all(&digits).is_ok() {}
+    let _ = stream.read(&mut [0]);
+}
+
+#[test]
+fn a_book_page_of_more_than_16_mib_is_refused_and_no_page_is_read_by_the_feed() {
+    let pages = Arc::new(AtomicU64::new(0));
+    let address = serve_each(move |_, stream| {
+        let mut head = [0; 9];
+        let length = stream.peek(&mut head).unwrap();
+        if head[..length] == *b"GET /page" {
+            return give_page(pages.fetch_add(1, Ordering::Relaxed) as usize, stream);
+        }
+        let mut socket = quote_over(stream);
+        socket.get_mut().set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+        // Asks again with each frame, as codecs do.
+        while socket.send("page BTCUSDT\nq BTCUSDT 100 1 101 2 1".into()).is_ok() {
+            let _ = socket.read();
+        }
+    });
+    let hand = HandClock::new(MonoNs(SECOND), UnixNs::from_ms(1));
+    let mut rig = Rig::toy_with(hand.clock(), &toy::PLAIN, format!("ws://{address}/"), None, patient());
+    let refused = |rig: &Rig| rig.board.venues[0].pages_refused.value();
+    rig.until_by(&hand, "refused by its size", |rig| refused(rig) == 1);
+    let said = rig.board.venues[0].last_error().unwrap();
+    assert_eq!(
+        *said,
+        "no book page of BTC/USDT from toy: request: the reply of 16777217 bytes is larger than the limit of 16777216 bytes"
+    );
+    rig.until_by(&hand, "refused as it came", |rig| refused(rig) == 2);
+    assert!(
+        rig.board.venues[0].last_error().unwrap().ends_with("the reply is larger than the limit of 16777216 bytes")
+    );
+    let quotes = rig.quotes();
+    rig.until_by(&hand, "quoted on", |rig| rig.quotes() > quotes);
+    let of_page = |event: &FeedEvent| matches!(event, FeedEvent::Quote(quote) if quote.sequence == 777);
+    rig.until_by(&hand, "given a page", |rig| rig.events.iter().any(of_page));
+    assert_eq!((refused(&rig), rig.board.venues[0].disconnects.value()), (2, 0));
+    let readers = toy::READERS.lock().unwrap();
+    let here = std::thread::current().id();
+    assert!(!readers.is_empty() && !readers.contains(&here), "the feed's turns read none: {readers:?}");
 }
 
 #[test]

@@ -4,15 +4,20 @@
 //! - `ack SYM`, `no WHY`, `void SYM`, `bye`: acknowledged, refused, void, wants a new connection
 //! - `leaving`, `maintenance`, `resumed`: what it says about itself; `again SYM` is what we ask a silent symbol by
 //! - `q SYM BID SIZE ASK SIZE SEQUENCE`: a quote
+//! - `page SYM`: wants a book page of it, a number, which becomes a quote of that sequence
 //! - `ping N`: wants to hear `pong N`
 //! - `gap`: an error that the codec mends by itself; `hb`: nothing; anything else: not decodable
 
+use std::sync::Mutex;
+use std::thread::ThreadId;
+
 use spreadwire::market::{Decimal, InstrumentId, Level};
 use spreadwire::time::{MonoNs, UnixNs};
+use spreadwire::venues::depth::{BookPage, PageReader};
 use spreadwire::venues::listing::{Entry, Listing};
 use spreadwire::venues::{
-    Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Notice, Opening, Requests,
-    Symbols, Top, Update, Venue, VoidReason,
+    Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Fetch, Frame, Keepalive, Limits, Notice, Opening,
+    Requests, Symbols, Top, Update, Venue, VoidReason,
 };
 
 /// Kept alive by the server, no pause between requests.
@@ -94,6 +99,9 @@ impl Venue for Toy {
 
 struct Codec(Symbols);
 
+/// The threads that read pages.
+pub static READERS: Mutex<Vec<ThreadId>> = Mutex::new(Vec::new());
+
 impl FeedCodec for Codec {
     fn opened(&mut self, requests: &mut Requests) {
         requests.extend(self.0.entries().iter().map(|entry| format!("sub {}", entry.native)));
@@ -106,6 +114,21 @@ impl FeedCodec for Codec {
 
     fn snapshot(&mut self, _url: &str, body: &[u8], out: &mut Decoded) -> Result<Frame, DecodeError> {
         self.decode(body, MonoNs(0), out)
+    }
+
+    fn page_reader(&self) -> PageReader {
+        |body| {
+            READERS.lock().unwrap().push(std::thread::current().id());
+            let number = std::str::from_utf8(body).ok().and_then(|text| text.parse().ok());
+            Ok(BookPage::new(number.ok_or(DecodeError::Missing("number"))?, UnixNs(0), Vec::new()))
+        }
+    }
+
+    fn take_page(&mut self, instrument: InstrumentId, page: BookPage, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let [bid, ask] = [100, 101].map(|price| Level { price: Decimal::new(price, 0), size: Decimal::new(1, 0) });
+        let (sequence, exchange_time) = (page.number, UnixNs(0));
+        out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel: "page" }));
+        Ok(Frame::Data)
     }
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
@@ -135,6 +158,9 @@ impl Codec {
             ("resumed", []) => out.updates.push(Update::Notice(Notice::Resumed)),
             ("gap", []) => return Err(DecodeError::Gap),
             ("hb", []) => {}
+            ("page", [symbol]) => {
+                out.fetches.extend(known(symbol).map(|id| Fetch { instrument: id, path: "/page".into() }))
+            }
             ("ping", [number]) => out.answers.push(format!("pong {number}")),
             ("q", [symbol, numbers @ ..]) if (5..=6).contains(&numbers.len()) => {
                 // A sixth is the stamp, in Unix milliseconds.
