@@ -3,7 +3,7 @@
 //! Frames in, quotes out, on the feed thread. The feed subscribes to `ticker` with the `bbo` trigger: each change
 //! of the best bid and ask, with the day's figures beside. Order books come by `book`: cut to the
 //! subscribed depth and held against the venue's checksum. Numbers are JSON numbers and are read as text,
-//! since the checksum needs every written digit. Nothing is quoted while the venue is not `online`.
+//! since the checksum needs every written digit. Nothing is quoted while the venue takes no taker's orders.
 
 use std::fmt::Write as _;
 
@@ -126,9 +126,7 @@ impl Venue for Kraken {
                     base: base.to_owned(),
                     quote: quote.to_owned(),
                     native: format!("{base}/{quote}"),
-                    // Not `cancel_only`, `post_only`, `reduce_only`, `delisted` and others; while only limit orders are
-                    // taken, an immediate one takes.
-                    is_trading: row.text_of("status").is_none_or(|status| ["online", "limit_only"].contains(&status)),
+                    is_trading: row.text_of("status").is_none_or(is_trading),
                     tick: listing::step(row, "tick_size").or_else(|| listing::decimals(row, "pair_decimals")),
                     lot: listing::decimals(row, "lot_decimals"),
                     // Tiers by volume: the first is for everybody.
@@ -164,6 +162,12 @@ impl Venue for Kraken {
 /// The code that v2 has for one of v1.
 fn v2(code: &str) -> &str {
     V1_ONLY.iter().find(|(own, _)| *own == code).map_or(code, |(_, usual)| usual)
+}
+
+/// Whether a taker's order is executed in a state of the system or of a pair: not in `cancel_only`, `post_only`,
+/// `reduce_only`, `maintenance` and others. While only limit orders are taken, an immediate one takes.
+fn is_trading(state: &str) -> bool {
+    matches!(state, "online" | "limit_only")
 }
 
 struct Codec {
@@ -411,9 +415,9 @@ impl Feed {
         }
     }
 
-    /// `online`, or a state in which quotes cannot be traded on: `cancel_only`, `maintenance`, `post_only`, `limit_only`.
+    /// The state of the system; see [`is_trading`].
     fn status(&mut self, state: &str, out: &mut Decoded) -> Result<Frame, DecodeError> {
-        let was_halted = std::mem::replace(&mut self.halted, state != "online");
+        let was_halted = std::mem::replace(&mut self.halted, !is_trading(state));
         if was_halted && !self.halted {
             out.updates.push(Update::Notice(Notice::Resumed));
             self.ask_for_books_again(out);
@@ -1035,6 +1039,8 @@ mod tests {
         assert!(!is_told(&told) && !is_held, "{told:?}");
         let (told, is_held) = updates(&book);
         assert!(is_told(&told) && is_held, "{told:?}");
+        let (told, is_held) = updates(&status("limit_only"));
+        assert!(told.is_empty() && is_held, "an immediate limit order takes: {told:?}");
     }
 
     #[test]
