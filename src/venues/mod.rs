@@ -290,7 +290,8 @@ pub struct Symbols {
     discover: Option<fn(&str) -> Option<String>>,
 }
 
-/// How much of a frame [`Symbols::named_in`] searches, in bytes: topics and symbols stand at the front of a message.
+/// How much of each end of a frame [`Symbols::named_in`] searches, in bytes: topics and symbols stand at the front of a
+/// message, or behind its data.
 pub const NAMED_WITHIN: usize = 4096;
 
 /// One symbol of a connection.
@@ -371,19 +372,21 @@ impl Symbols {
         instruments.iter().filter_map(|id| Some(self.entry(*id)?.native.as_str()))
     }
 
-    /// The instruments whose native symbol stands in the first [`NAMED_WITHIN`] bytes of `frame`, in either letter case
-    /// and not as part of a longer word.
+    /// The instruments whose native symbol stands in the first or the last [`NAMED_WITHIN`] bytes of `frame`, in either
+    /// letter case and not as part of a longer word.
     #[must_use]
     pub fn named_in(&self, frame: &[u8]) -> Vec<InstrumentId> {
         let head = &frame[..frame.len().min(NAMED_WITHIN)];
-        let is_named = |native: &[u8]| {
-            let is_word = |at: usize| head.get(at).is_some_and(u8::is_ascii_alphanumeric);
-            let mut places = head.windows(native.len().max(1)).enumerate();
+        let tail = &frame[frame.len().saturating_sub(NAMED_WITHIN).max(head.len())..];
+        let is_named_within = |text: &[u8], native: &[u8]| {
+            let is_word = |at: usize| text.get(at).is_some_and(u8::is_ascii_alphanumeric);
+            let mut places = text.windows(native.len().max(1)).enumerate();
             places.any(|(at, part)| {
                 part.eq_ignore_ascii_case(native)
                     && !(at.checked_sub(1).is_some_and(is_word) || is_word(at + native.len()))
             })
         };
+        let is_named = |native| is_named_within(head, native) || is_named_within(tail, native);
         self.entries.iter().filter(|entry| is_named(entry.native.as_bytes())).map(|entry| entry.id).collect()
     }
 

@@ -387,3 +387,18 @@ fn an_instrument_that_is_only_named_by_the_topic_is_void_too() {
         assert!(matches!(said.updates[..], [Update::Void(_, VoidReason::Undecodable)]), "{venue}: {:?}", said.updates);
     }
 }
+
+#[test]
+fn an_instrument_that_is_named_behind_a_hundred_levels_is_void_too() {
+    let levels = |price| vec![format!(r#"["{price}.00000000","1.00000000"]"#); 100].join(",");
+    let frame = |size: &str| {
+        let [bids, asks] = [levels(41), levels(42)];
+        format!(
+            r#"{{"data":{{"timestamp":"5","microtimestamp":"5000000","bids":[["41.5",{size}],{bids}],"asks":[{asks}]}},"channel":"order_book_btcusd","event":"data"}}"#
+        )
+    };
+    let [good, bad] = [frame(r#""1""#), frame("NaN")];
+    let (_, said, is_ok) = after(spreadwire::venues::venue("bitstamp").unwrap(), &[good.as_bytes(), bad.as_bytes()]);
+    assert!(!is_ok);
+    assert!(matches!(said.updates[..], [Update::Void(_, VoidReason::Undecodable)]), "{:?}", said.updates);
+}
