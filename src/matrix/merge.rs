@@ -124,13 +124,14 @@ pub fn is_far(mid: f64, from: f64) -> bool {
 }
 
 impl Doubt {
-    /// The new level was seen at `mid` again, or first. Whether it is confirmed by now.
-    fn confirmed_by(&mut self, mid: f64, received: MonoNs, peers: Peers) -> bool {
+    /// The new level was seen at `mid` again, or first. Whether it is confirmed by now. A quote that `repeats` the one
+    /// before is no further one: some venues send the same message every few seconds.
+    fn confirmed_by(&mut self, mid: f64, received: MonoNs, repeats: bool, peers: Peers) -> bool {
         if self.quotes == 0 || is_far(mid, self.mid) {
             *self = Self { mid, quotes: 1, since: received };
             return false;
         }
-        self.quotes += 1;
+        self.quotes += u32::from(!repeats);
         self.quotes > CONFIRMING_QUOTES || self.is_confirmed_by_time(received, peers)
     }
 
@@ -229,7 +230,7 @@ pub fn check(quote: &Quote, last: &mut LastSeen, peers: impl FnOnce(f64) -> Peer
     }
     let mid = (quote.bid.price.to_f64() + quote.ask.price.to_f64()) / 2.0;
     let is_usual = last.mid > 0.0 && !is_far(mid, last.mid);
-    if !is_usual && is_doubtful(mid, last, quote.received, peers(mid)) {
+    if !is_usual && is_doubtful(mid, last, quote.received, repeats, peers(mid)) {
         return Err(Drop::Suspect);
     }
     (last.mid, last.doubt) = (mid, Doubt::default());
@@ -237,12 +238,12 @@ pub fn check(quote: &Quote, last: &mut LastSeen, peers: impl FnOnce(f64) -> Peer
 }
 
 #[cold]
-fn is_doubtful(mid: f64, last: &mut LastSeen, received: MonoNs, peers: Peers) -> bool {
+fn is_doubtful(mid: f64, last: &mut LastSeen, received: MonoNs, repeats: bool, peers: Peers) -> bool {
     match peers {
         // The market moved, or the venue is back from a level that was wrong.
         Peers::Agree => false,
         Peers::Absent if last.mid == 0.0 => false,
-        Peers::Absent | Peers::Contradict => !last.doubt.confirmed_by(mid, received, peers),
+        Peers::Absent | Peers::Contradict => !last.doubt.confirmed_by(mid, received, repeats, peers),
     }
 }
 
@@ -404,6 +405,22 @@ mod tests {
         }
         assert_eq!(check(at(1800, &slip)), Ok(()), "it insists");
         assert_eq!(check(at(1900, &good)), Ok(()), "and comes back to what the others say");
+    }
+
+    #[test]
+    fn f36_a_message_that_the_venue_repeats_does_not_confirm_itself() {
+        let mut last = LastSeen::default();
+        let mut check = |second: u64, sequence: u64, bid: &str, ask: &str| {
+            let quote = Quote { received: MonoNs(second * SECOND), ..quote(sequence, 0, bid, ask) };
+            check(&quote, &mut last, |_| Peers::Contradict).map(|_| ())
+        };
+        for second in 0..60 {
+            assert_eq!(check(second, 7, "10", "11"), Err(Drop::Suspect), "after {second} s");
+        }
+        for number in 8..10 {
+            assert_eq!(check(60, number, "10", "11"), Err(Drop::Suspect));
+        }
+        assert_eq!(check(60, 10, "10", "11"), Ok(()), "three others do");
     }
 
     #[test]
