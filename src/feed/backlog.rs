@@ -9,8 +9,8 @@ use crate::time::{MS, MonoNs, SECOND};
 
 /// So many times its longest recent gap a connection may be silent,
 const USUAL_GAPS: u64 = 4;
-/// but never for less than this counts.
-const FLOOR_NS: u64 = 200 * MS;
+/// but never for less than this counts, in nanoseconds.
+pub const PAUSE_NS: u64 = 200 * MS;
 /// Half of the span that counts as recent.
 const BUCKET_NS: u64 = 60 * SECOND;
 /// A connection is known after so many gaps
@@ -87,7 +87,7 @@ impl Backlog {
     /// The longest silence that is not unusual; `None` while nothing is known.
     fn limit(&self) -> Option<u64> {
         let is_known = self.gaps >= KNOWN_GAPS && self.heard.since(self.first) >= KNOWN_NS;
-        is_known.then(|| self.longest.max(self.longest_before).saturating_mul(USUAL_GAPS).max(FLOOR_NS))
+        is_known.then(|| self.longest.max(self.longest_before).saturating_mul(USUAL_GAPS).max(PAUSE_NS))
     }
 
     /// `bytes` were read at `now`, and `waiting` more are in the socket.
@@ -126,7 +126,7 @@ impl Backlog {
         match &mut self.burst {
             // The rest of what was found waiting.
             Some(burst) if burst.done < burst.total && !is_unusual => burst.total = burst.total.max(burst.done + total),
-            burst if now.since(self.heard) >= FLOOR_NS => {
+            burst if now.since(self.heard) >= PAUSE_NS => {
                 *burst = Some(Burst { from: self.heard, to: now, total, done: 0, base: 0 });
             }
             burst => *burst = None,
@@ -182,7 +182,7 @@ impl Backlog {
     #[inline]
     #[must_use]
     pub fn wants_waiting(&self, now: MonoNs) -> bool {
-        self.is_behind() || now.since(self.heard) >= FLOOR_NS
+        self.is_behind() || now.since(self.heard) >= PAUSE_NS
     }
 
     /// When [`Self::elapsed`] wants to be called; `None` before anything is usual.

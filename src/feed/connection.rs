@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::feed::Options;
-use crate::feed::backlog::Backlog;
+use crate::feed::backlog::{Backlog, PAUSE_NS};
 use crate::feed::checksums::Checksums;
 use crate::feed::lag::{self, Lag};
 use crate::feed::silence::{Finding, Silence};
@@ -487,9 +487,15 @@ impl Connection {
         self.backlog.read(bytes.len(), waiting, received);
         self.tell_behind(events);
         let Some(socket) = &mut self.socket else { return 0 };
-        self.heard = received;
+        let is_after_pause = received.since(std::mem::replace(&mut self.heard, received)) >= PAUSE_NS;
         self.pinged = false;
         let gauges = self.purpose.gauges(&self.board, self.id);
+        if is_after_pause {
+            let found = (bytes.len() + waiting) as u64;
+            gauges.pause_reads.add(1);
+            gauges.waiting_bytes.add(found);
+            gauges.waiting_bytes_max.set(gauges.waiting_bytes_max.value().max(found));
+        }
         gauges.last_bytes.set(received.0);
         gauges.bytes.add(bytes.len() as u64);
         socket.receive(bytes);

@@ -234,6 +234,12 @@ pub struct VenueGauges {
     pub behind: Gauge,
     /// How often that began.
     pub backlogs: Counter,
+    /// Reads that followed a pause of 200 ms or more,
+    pub pause_reads: Counter,
+    /// bytes that these reads found, in the read and still in the socket,
+    pub waiting_bytes: Counter,
+    /// and the most that one of them found.
+    pub waiting_bytes_max: Gauge,
     /// Instruments whose subscription the venue acknowledged on connections that are open.
     pub subscribed: Gauge,
     /// Connections that are open,

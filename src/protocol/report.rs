@@ -125,6 +125,9 @@ const VENUE_ROWS: &[Row<VenueGauges>] = &[
         v.behind.value()
     }),
     ("backlogs_total", "How often a connection fell behind.", |v| v.backlogs.value()),
+    ("pause_reads_total", "Reads that followed a pause of 200 ms or more.", |v| v.pause_reads.value()),
+    ("waiting_bytes_total", "Bytes that were found waiting by these reads.", |v| v.waiting_bytes.value()),
+    ("waiting_bytes_max", "Most bytes that one of these reads found waiting.", |v| v.waiting_bytes_max.value()),
     ("tls_refused_total", "Attempts that ended because a certificate or TLS was refused.", |v| v.tls_refused.value()),
 ];
 

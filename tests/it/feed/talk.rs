@@ -175,6 +175,23 @@ fn a_venue_that_waits_for_an_answer_hears_it_before_the_requests_that_wait() {
 }
 
 #[test]
+fn what_waited_in_the_socket_during_a_pause_is_measured() {
+    const PING: [u8; 2] = [0x89, 0];
+    let mut talk = Talk::open(&toy::PLAIN);
+    let mut read = |after: u64, waiting| {
+        talk.hand.advance(after);
+        let (now, clock) = (talk.now(), talk.hand.clock());
+        talk.feed.receive_some(&PING, waiting, now, &clock, &mut |_| {});
+        let gauges = &talk.board.venues[0];
+        (gauges.pause_reads.value(), gauges.waiting_bytes.value(), gauges.waiting_bytes_max.value())
+    };
+    assert_eq!(read(199 * MS, 0), (0, 0, 0), "no pause");
+    assert_eq!(read(200 * MS, 1000), (1, 1002, 1002));
+    assert_eq!(read(MS, 500), (1, 1002, 1002), "the rest of the same");
+    assert_eq!(read(SECOND, 0), (2, 1004, 1002));
+}
+
+#[test]
 fn f10_silence_is_pinged_after_2_s_and_dead_after_5() {
     let mut talk = Talk::open(&toy::PLAIN);
     talk.say(QUOTE);
