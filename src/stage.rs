@@ -11,6 +11,8 @@ use std::time::Duration;
 use crossbeam::sync::{Parker, Unparker};
 
 use crate::log;
+use crate::metrics::turns::{Span, TurnBoard, TurnMeter};
+use crate::time::{Clock, MS, MonoNs};
 
 /// Work in slices. Tests turn stages by hand; [`spawn`] turns them for ever.
 pub trait Stage: Send {
@@ -39,8 +41,39 @@ pub trait Stage: Send {
         None
     }
 
+    /// How it last slept, for a stage whose turns are measured; `None`: they are not, because it does not tell.
+    fn slept(&self) -> Option<Sleep> {
+        None
+    }
+
     /// Called once after the last turn: say goodbye, flush. Must be quick.
     fn finish(&mut self) {}
+}
+
+/// One sleep of a stage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sleep {
+    /// When it began.
+    pub from: MonoNs,
+    /// When the stage went on.
+    pub to: MonoNs,
+    /// The longest that it was meant to take, in nanoseconds.
+    pub meant_ns: u64,
+}
+
+impl Sleep {
+    /// From `from` to `to`, meant to take `meant` at most. A sleep that a signal ended counts as not meant at all: a
+    /// stopped process is continued by a signal, and no other is usual.
+    #[must_use]
+    pub fn new(from: MonoNs, to: MonoNs, meant: Duration, is_interrupted: bool) -> Self {
+        Self { from, to, meant_ns: if is_interrupted { 0 } else { meant.as_nanos() as u64 } }
+    }
+
+    /// By how much it took longer than it was meant to, in nanoseconds.
+    #[must_use]
+    pub const fn overrun_ns(&self) -> u64 {
+        self.to.since(self.from).saturating_sub(self.meant_ns)
+    }
 }
 
 impl Stage for log::Writer {
@@ -85,9 +118,78 @@ impl Stop {
 pub const WAIT_MAX: Duration = Duration::from_millis(250);
 /// The longest sleep of a thread that need not notice a stop.
 const DOZE_MAX: Duration = Duration::from_secs(5);
+/// A turn that did nothing is measured if it takes longer than this with its sleep, in nanoseconds.
+const SHORT_NS: u64 = MS;
 
-/// Runs `stages` in turn on a thread of their own until `stop`, pinned to `core` if one is given. The
-/// first stage is the one that may sleep; the others follow each of its turns.
+/// The stages of one thread. The first is the one that may sleep; the others follow each of its turns.
+pub struct Stages {
+    name: String,
+    stages: Vec<Box<dyn Stage>>,
+    /// By stage; `None` where turns are not measured.
+    meters: Vec<Option<TurnMeter>>,
+    clock: Clock,
+    /// When the last turn ended.
+    turned: MonoNs,
+}
+
+impl Stages {
+    /// These stages, whose turns are measured on `board` where there is one and they tell how they sleep.
+    ///
+    /// # Errors
+    /// When the first cannot sleep for the others.
+    ///
+    /// # Panics
+    /// When `stages` is empty: our own mistake.
+    pub fn new(mut stages: Vec<Box<dyn Stage>>, board: Option<&TurnBoard>, clock: Clock) -> std::io::Result<Self> {
+        let name = stages.iter().map(|stage| stage.name()).collect::<Vec<_>>().join("+");
+        assert!(!stages.is_empty(), "a thread needs a stage");
+        let (sleeper, others) = stages.split_at_mut(1);
+        others.iter().filter_map(|stage| stage.poll_fd()).try_for_each(|fd| sleeper[0].wait_for(fd))?;
+        let meters = stages
+            .iter()
+            .map(|stage| {
+                stage.slept()?;
+                Some(board?.register(stage.name(), &name))
+            })
+            .collect();
+        Ok(Self { turned: clock.now(), name, stages, meters, clock })
+    }
+
+    /// One turn of each stage; the first may sleep up to `longest`. Returns how much they did.
+    pub fn turn(&mut self, longest: Duration) -> usize {
+        let mut wait = self.stages[1..].iter().filter_map(|stage| stage.patience()).fold(longest, Duration::min);
+        let mut work = 0;
+        for (stage, meter) in self.stages.iter_mut().zip(&mut self.meters) {
+            let done = stage.turn(std::mem::take(&mut wait));
+            work += done;
+            let begun = std::mem::replace(&mut self.turned, self.clock.now());
+            if let Some(meter) = meter {
+                measure(meter, stage.slept().filter(|sleep| sleep.from >= begun), begun, self.turned, done);
+            }
+        }
+        work
+    }
+
+    fn finish(&mut self) {
+        self.stages.iter_mut().for_each(|stage| stage.finish());
+    }
+}
+
+/// Records one turn. One that did nothing and did not last is left out: a spinning stage would record nothing else.
+fn measure(meter: &mut TurnMeter, sleep: Option<Sleep>, begun: MonoNs, ended: MonoNs, work: usize) {
+    let slept_ns = sleep.map_or(0, |sleep| sleep.to.since(sleep.from));
+    let turn_ns = ended.since(begun).saturating_sub(slept_ns);
+    if work > 0 || turn_ns + slept_ns > SHORT_NS {
+        meter.record(Span::Turn, turn_ns);
+        if let Some(sleep) = sleep {
+            meter.record(Span::Overrun, sleep.overrun_ns());
+        }
+    }
+    meter.publish(ended);
+}
+
+/// Runs `stages` in turn on a thread of their own until `stop`, pinned to `core` if one is given. Their turns are not
+/// measured.
 ///
 /// # Errors
 /// When the system cannot make a thread.
@@ -95,16 +197,25 @@ const DOZE_MAX: Duration = Duration::from_secs(5);
 /// # Panics
 /// When `stages` is empty: our own mistake.
 pub fn spawn(
-    mut stages: Vec<Box<dyn Stage>>,
+    stages: Vec<Box<dyn Stage>>,
     core: Option<usize>,
     idle: Idle,
     stop: Stop,
 ) -> std::io::Result<JoinHandle<()>> {
-    let name = stages.iter().map(|stage| stage.name()).collect::<Vec<_>>().join("+");
-    assert!(!stages.is_empty(), "a thread needs a stage");
-    let (sleeper, others) = stages.split_at_mut(1);
-    others.iter().filter_map(|stage| stage.poll_fd()).try_for_each(|fd| sleeper[0].wait_for(fd))?;
-    std::thread::Builder::new().name(name).spawn(move || {
+    spawn_stages(Stages::new(stages, None, Clock::System)?, core, idle, stop)
+}
+
+/// The same for stages that may be measured.
+///
+/// # Errors
+/// When the system cannot make a thread.
+pub fn spawn_stages(
+    mut stages: Stages,
+    core: Option<usize>,
+    idle: Idle,
+    stop: Stop,
+) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(stages.name.clone()).spawn(move || {
         if let Some(id) = core {
             core_affinity::set_for_current(core_affinity::CoreId { id });
         }
@@ -114,14 +225,11 @@ pub fn spawn(
             Idle::Doze => DOZE_MAX,
         };
         while !stop.is_requested() {
-            let wait = stages[1..].iter().filter_map(|stage| stage.patience()).fold(longest, Duration::min);
-            let first = stages[0].turn(wait);
-            let others = stages[1..].iter_mut().map(|stage| stage.turn(Duration::ZERO)).sum::<usize>();
-            if first + others == 0 && idle == Idle::Spin {
+            if stages.turn(longest) == 0 && idle == Idle::Spin {
                 std::hint::spin_loop();
             }
         }
-        stages.iter_mut().for_each(|stage| stage.finish());
+        stages.finish();
     })
 }
 
@@ -208,7 +316,69 @@ impl Alarm {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::{HandClock, SECOND, UnixNs};
     use std::sync::atomic::AtomicU64;
+
+    /// Each turn works for the first and then sleeps for the second of these, in nanoseconds, which was meant to be 10 ms.
+    struct Script {
+        name: &'static str,
+        hand: HandClock,
+        turns: std::vec::IntoIter<(u64, u64)>,
+        slept: Sleep,
+    }
+
+    impl Stage for Script {
+        fn name(&self) -> &str {
+            self.name
+        }
+
+        fn turn(&mut self, wait: Duration) -> usize {
+            let (work, sleep) = self.turns.next().unwrap();
+            self.hand.advance(work);
+            if !wait.is_zero() {
+                let from = self.hand.clock().now();
+                self.hand.advance(sleep);
+                self.slept = Sleep::new(from, self.hand.clock().now(), Duration::from_millis(10), false);
+            }
+            1
+        }
+
+        fn slept(&self) -> Option<Sleep> {
+            Some(self.slept)
+        }
+    }
+
+    #[test]
+    fn a_stalled_turn_and_an_overrun_sleep_are_seen_at_their_stage() {
+        let hand = HandClock::new(MonoNs(SECOND), UnixNs::from_ms(1_000_000));
+        let script = |name, turns: Vec<(u64, u64)>| -> Box<dyn Stage> {
+            Box::new(Script { name, hand: hand.clone(), turns: turns.into_iter(), slept: Sleep::default() })
+        };
+        let sleeper = script("feed", vec![(MS, 10 * MS), (MS, 210 * MS), (MS, 5 * MS), (MS, SECOND)]);
+        let other = script("detector", vec![(MS, 0), (MS, 0), (200 * MS, 0), (MS, 0)]);
+        let board = TurnBoard::default();
+        let mut stages = Stages::new(vec![sleeper, other], Some(&board), hand.clock()).unwrap();
+        (0..4).for_each(|_| assert_eq!(stages.turn(WAIT_MAX), 2));
+        let [feed, detector] = &board.stages()[..] else { panic!("two stages are measured") };
+        assert_eq!((&*feed.stage, &*feed.thread), ("feed", "feed+detector"));
+        let turn = feed.summary(Span::Turn);
+        assert_eq!((turn.count, turn.p50 / MS, turn.max / MS), (4, 1, 1));
+        let overrun = feed.summary(Span::Overrun);
+        assert!(overrun.count == 4 && overrun.p50 == 1, "{overrun:?}");
+        assert!((985..=1000).contains(&(overrun.max / MS)), "{overrun:?}");
+        assert_eq!(feed.stalls.value(), 2);
+        let turn = detector.summary(Span::Turn);
+        assert!(turn.count == 4 && (198..=202).contains(&(turn.max / MS)), "{turn:?}");
+        assert_eq!((detector.summary(Span::Overrun).count, detector.stalls.value()), (0, 1));
+    }
+
+    #[test]
+    fn a_sleep_that_a_signal_ended_is_an_overrun_whole() {
+        let sleep = |meant_ms, is_interrupted| {
+            Sleep::new(MonoNs(0), MonoNs(200 * MS), Duration::from_millis(meant_ms), is_interrupted).overrun_ns() / MS
+        };
+        assert_eq!((sleep(250, false), sleep(50, false), sleep(250, true)), (0, 150, 200));
+    }
 
     #[test]
     fn a_ring_before_the_sleep_ends_it() {

@@ -6,6 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use spreadwire::detector::Core;
 use spreadwire::detector::scan::Options;
@@ -22,8 +23,9 @@ use spreadwire::matrix::changes::Changes;
 use spreadwire::matrix::days::DayTable;
 use spreadwire::matrix::handover::Handover;
 use spreadwire::metrics::Board;
-use spreadwire::stage::Alarm;
-use spreadwire::time::{Clock, MonoNs, UnixNs};
+use spreadwire::metrics::turns::{Span, TurnBoard};
+use spreadwire::stage::{Alarm, Sleep, Stage, Stages};
+use spreadwire::time::{Clock, HandClock, MS, MonoNs, UnixNs};
 use spreadwire::venues::{
     Decoded, FeedCodec, Market, Message, Messages, SymbolEntry, Symbols, Update, VENUES, Venue, VenueQuote,
 };
@@ -183,8 +185,36 @@ fn the_steady_path_allocates_nothing() {
         assert_eq!(allocations, 0, "{}: allocations in {} frames", venue.facts().name, steady.len());
     }
     VENUES.iter().for_each(|venue| the_socket_path_allocates_nothing(*venue));
+    measured_turns_allocate_nothing();
     let with_books = VENUES.iter().filter(|venue| venue.facts().books.is_some());
     with_books.for_each(|venue| a_change_of_a_book_allocates_nothing(*venue));
+}
+
+/// Turns of two stages on one thread, with the publishing of what is measured of them.
+fn measured_turns_allocate_nothing() {
+    struct Turning(HandClock, Sleep);
+    impl Stage for Turning {
+        fn name(&self) -> &str {
+            "turning"
+        }
+        fn turn(&mut self, wait: Duration) -> usize {
+            let from = self.0.clock().now();
+            self.0.advance(2 * MS);
+            self.1 = Sleep::new(from, self.0.clock().now(), wait, false);
+            1
+        }
+        fn slept(&self) -> Option<Sleep> {
+            Some(self.1)
+        }
+    }
+    let (hand, board) = (HandClock::new(MonoNs(1), UnixNs(1)), TurnBoard::default());
+    let stage = || Box::new(Turning(hand.clone(), Sleep::default())) as Box<dyn Stage>;
+    let mut stages = Stages::new(vec![stage(), stage()], Some(&board), hand.clock()).expect("no poll to wait for");
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    (0..FRAMES).for_each(|_| assert_eq!(stages.turn(Duration::from_millis(1)), 2));
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    assert!(board.stages().iter().all(|stage| stage.summary(Span::Overrun).count > 0), "nothing was published");
+    assert_eq!(allocations, 0, "allocations in {FRAMES} measured turns");
 }
 
 /// From the frame to the book with it, where readers see it.

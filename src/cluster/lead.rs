@@ -27,7 +27,7 @@ use crate::matrix::{CellState, SharedMatrix};
 use crate::metrics::cluster::{ClusterBoard, RedisState, Role};
 use crate::metrics::{Board, BreakerState, LinkState};
 use crate::net::switch::Switch;
-use crate::stage::{Alarm, Stage};
+use crate::stage::{Alarm, Sleep, Stage};
 use crate::time::{Clock, MS, MonoNs};
 
 /// Calls of the election in one turn; then the publisher has its turn.
@@ -90,6 +90,7 @@ pub struct Lead {
     /// Whether the log knows that we are cut off.
     told_cut_off: bool,
     twins: Twins,
+    slept: Sleep,
 }
 
 /// What was last seen and shown of one venue.
@@ -129,6 +130,7 @@ impl Lead {
             state: RedisState::Connecting,
             told_cut_off: false,
             twins: Twins::default(),
+            slept: Sleep::default(),
             parts,
         })
     }
@@ -454,12 +456,12 @@ impl Lead {
         let wait = wait.min(longest).min(Duration::from_nanos(deadline.since(now)).max(SLEEP_MIN));
         let (alarm, parker) = &self.parts.alarm;
         // Nobody need wake us for what cannot be published.
-        if !reaches {
-            return parker.park_timeout(wait);
+        if reaches {
+            alarm.set();
         }
-        alarm.set();
-        if self.parts.control.is_empty() && !self.parts.changes.is_marked() {
+        if !reaches || (self.parts.control.is_empty() && !self.parts.changes.is_marked()) {
             parker.park_timeout(wait);
+            self.slept = Sleep::new(now, self.parts.clock.now(), wait, false);
         }
         alarm.clear();
     }
@@ -481,6 +483,10 @@ impl Stage for Lead {
             self.sleep(wait);
         }
         work
+    }
+
+    fn slept(&self) -> Option<Sleep> {
+        Some(self.slept)
     }
 
     /// Hands over all that we lead, before the feeds end: until the heirs have taken over it is led and published.

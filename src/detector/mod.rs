@@ -26,7 +26,7 @@ use crate::matrix::merge::{self, LastSeen, News, Peers};
 use crate::matrix::{CellQuote, CellState, MatrixWriter};
 use crate::metrics::Board;
 use crate::metrics::latency::{Hop, Recorder};
-use crate::stage::{Alarm, Stage};
+use crate::stage::{Alarm, Sleep, Stage};
 use crate::time::{Clock, MS, MonoNs, SECOND};
 use crate::venues::codes;
 
@@ -88,6 +88,7 @@ pub struct Detector {
     clock: Clock,
     alarm: Alarm,
     parker: Parker,
+    slept: Sleep,
     swept: MonoNs,
     events: Vec<OpportunityEvent>,
     /// Gateways were told something since they were last rung.
@@ -129,6 +130,7 @@ impl Detector {
             clock: parts.clock,
             alarm: alarm.clone(),
             parker,
+            slept: Sleep::default(),
             swept: MonoNs(0),
             events: Vec::with_capacity(64),
             told: false,
@@ -339,7 +341,9 @@ impl Detector {
         let wait = self.patience().unwrap_or(wait).min(wait);
         self.alarm.set();
         if self.rings.iter().all(|ring| ring.is_empty()) {
+            let from = self.clock.now();
             self.parker.park_timeout(wait);
+            self.slept = Sleep::new(from, self.clock.now(), wait, false);
         }
         self.alarm.clear();
     }
@@ -372,6 +376,10 @@ impl Stage for Detector {
     fn patience(&self) -> Option<Duration> {
         let is_restless = self.core.is_restless() || !self.dirty.is_empty();
         is_restless.then_some(Duration::from_nanos(SWEEP_EVERY_NS))
+    }
+
+    fn slept(&self) -> Option<Sleep> {
+        Some(self.slept)
     }
 }
 

@@ -39,7 +39,7 @@ use crate::net::breaker;
 use crate::net::dial::{Answer, DialError, DialerHandle, Job, Order, Reached, http_address};
 use crate::net::switch::Switch;
 use crate::net::tls::Trust;
-use crate::stage::{Alarm, Stage};
+use crate::stage::{Alarm, Sleep, Stage};
 use crate::time::{Clock, MS, MonoNs, SECOND};
 use crate::venues::{Opening, SymbolEntry, Venue};
 
@@ -220,8 +220,8 @@ pub struct Feed {
     retried: (u64, Vec<u64>),
     /// When the last turn ended.
     turned: MonoNs,
-    /// When the sleep of this turn ended.
-    awake: MonoNs,
+    /// The sleep of this turn.
+    slept: Sleep,
     /// The thread did not run for a while: found at the next turn.
     stood_still: bool,
     /// Of the jitter.
@@ -287,7 +287,7 @@ impl Feed {
             is_cut_off: false,
             retried: (0, Vec::new()),
             turned: now,
-            awake: now,
+            slept: Sleep { from: now, to: now, meant_ns: 0 },
             stood_still: false,
             seed,
         };
@@ -321,10 +321,8 @@ impl Feed {
             self.events.clear();
         }
         self.alarm.clear();
-        self.awake = self.clock.now();
-        let slept = self.awake.since(asleep);
-        let too_long = STILL_NS.saturating_add(if is_interrupted { 0 } else { timeout.as_nanos() as u64 });
-        self.stood_still |= slept > too_long;
+        self.slept = Sleep::new(asleep, self.clock.now(), timeout, is_interrupted);
+        self.stood_still |= self.slept.overrun_ns() > STILL_NS;
         for event in &self.events {
             if let Some(line) = self.lines.get_mut(event.token().0) {
                 // An error or a hang-up is told by the read.
@@ -339,11 +337,12 @@ impl Feed {
     /// one the sockets are not read: all is void, and fresh connections tell what holds now.
     fn wake(&mut self, wait: Duration) {
         let stood_still = std::mem::take(&mut self.stood_still);
-        let Self { lines, handover, awake, .. } = self;
+        let awake = self.slept.to;
+        let Self { lines, handover, .. } = self;
         let still = awake.since(self.turned);
         if still <= self.options.silence_max_ms.saturating_mul(MS).saturating_add(wait.as_nanos() as u64) {
             let linked = lines.iter_mut().filter(|line| stood_still && matches!(line.state, State::Linked(_)));
-            linked.for_each(|line| line.connection.stood_still(*awake, &mut |event| handover.push(event)));
+            linked.for_each(|line| line.connection.stood_still(awake, &mut |event| handover.push(event)));
             return;
         }
         for line in lines.iter_mut().filter(|line| matches!(line.state, State::Linked(_))) {
@@ -815,8 +814,12 @@ impl Stage for Feed {
         self.handover.settle();
         self.recorder.publish(&self.board.latency, now);
         self.turned = now;
-        self.stood_still |= now.since(self.awake) > STILL_NS;
+        self.stood_still |= now.since(self.slept.to) > STILL_NS;
         work
+    }
+
+    fn slept(&self) -> Option<Sleep> {
+        Some(self.slept)
     }
 
     fn finish(&mut self) {

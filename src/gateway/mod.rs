@@ -60,7 +60,7 @@ use crate::protocol::message::{self, Alert, AlertMore};
 use crate::protocol::opportunity::GroupOf;
 use crate::protocol::request::{Action, Command, RequestError};
 use crate::protocol::stream;
-use crate::stage::{Alarm, Stage, WAIT_MAX};
+use crate::stage::{Alarm, Sleep, Stage, WAIT_MAX};
 use crate::time::{Clock, MS, MonoNs, SECOND, UnixNs};
 use crate::wire::http::{self, Method, Request};
 use crate::wire::sse;
@@ -207,6 +207,7 @@ pub struct Gateway {
 
     poll: Poll,
     events: Option<Events>,
+    slept: Sleep,
     alarm: Alarm,
     listener: Option<Listener>,
     /// The poll may hold more events than it gave.
@@ -314,6 +315,7 @@ impl Gateway {
             watched: 0,
             eye,
             poll,
+            slept: Sleep::default(),
             events: Some(Events::with_capacity(EVENTS_MAX_POLLED)),
             more: false,
             alarm: alarm.clone(),
@@ -419,10 +421,13 @@ impl Gateway {
                 timeout = Duration::ZERO;
             }
         }
-        if self.poll.poll(&mut events, Some(timeout)).is_err() {
-            // Interrupted by a signal: the next turn looks again.
+        let from = self.eye.machine.now();
+        let is_interrupted = self.poll.poll(&mut events, Some(timeout)).is_err();
+        if is_interrupted {
+            // The next turn polls again.
             events.clear();
         }
+        self.slept = Sleep::new(from, self.eye.machine.now(), timeout, is_interrupted);
         self.alarm.clear();
         // A full set may not be all of them.
         self.more = events.iter().count() == EVENTS_MAX_POLLED;
@@ -869,6 +874,10 @@ impl Stage for Gateway {
 
     fn patience(&self) -> Option<Duration> {
         Some(self.sleep(WAIT_MAX))
+    }
+
+    fn slept(&self) -> Option<Sleep> {
+        Some(self.slept)
     }
 
     fn finish(&mut self) {

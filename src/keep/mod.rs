@@ -20,7 +20,7 @@ use crate::market::quote::FeedEvent;
 use crate::market::{Directory, PairId, Quote};
 use crate::matrix::{CACHED_MAX_NS, CellState, SharedMatrix};
 use crate::metrics::Board;
-use crate::stage::{Alarm, Stage};
+use crate::stage::{Alarm, Sleep, Stage};
 use crate::time::{Clock, MonoNs, SECOND};
 
 /// Name of the file in the state directory.
@@ -65,6 +65,7 @@ pub fn boot_id() -> Option<String> {
 pub struct Keeper {
     parts: KeeperParts,
     parker: Parker,
+    slept: Sleep,
     has_read: bool,
     /// Found, and not yet handed over.
     found: Vec<Quote>,
@@ -77,7 +78,15 @@ impl Keeper {
     #[must_use]
     pub fn new(parts: KeeperParts) -> Self {
         let write_at = parts.clock.now().plus(EVERY_NS);
-        Self { parts, parker: Parker::new(), has_read: false, found: Vec::new(), write_at, complained: None }
+        Self {
+            parts,
+            parker: Parker::new(),
+            slept: Sleep::default(),
+            has_read: false,
+            found: Vec::new(),
+            write_at,
+            complained: None,
+        }
     }
 
     fn path(&self) -> PathBuf {
@@ -187,8 +196,13 @@ impl Stage for Keeper {
         }
         if work == 0 && !wait.is_zero() {
             self.parker.park_timeout(wait);
+            self.slept = Sleep::new(now, self.parts.clock.now(), wait, false);
         }
         work
+    }
+
+    fn slept(&self) -> Option<Sleep> {
+        Some(self.slept)
     }
 
     fn finish(&mut self) {

@@ -48,9 +48,9 @@ impl Hop {
 /// Latencies above this are recorded as this: one minute.
 const LONGEST_NS: u64 = 60 * SECOND;
 /// Recorders hand over about this often.
-const PUBLISH_EVERY_NS: u64 = SECOND / 2;
+pub(super) const PUBLISH_EVERY_NS: u64 = SECOND / 2;
 
-fn histogram() -> Histogram<u64> {
+pub(super) fn histogram() -> Histogram<u64> {
     // Bounds are constants within what the crate accepts.
     Histogram::new_with_bounds(1, LONGEST_NS, 2).expect("constant histogram bounds are valid")
 }
@@ -112,7 +112,7 @@ impl LatencyBoard {
     }
 }
 
-fn summary_of(histogram: &Histogram<u64>) -> Summary {
+pub(super) fn summary_of(histogram: &Histogram<u64>) -> Summary {
     Summary {
         count: histogram.len(),
         p50: histogram.value_at_quantile(0.5),

@@ -3,6 +3,7 @@
 
 pub mod cluster;
 pub mod latency;
+pub mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -527,6 +528,8 @@ pub struct Board {
     pub gateways: Vec<GatewayGauges>,
     /// Latencies.
     pub latency: latency::LatencyBoard,
+    /// Turns of the stages.
+    pub turns: turns::TurnBoard,
     /// Last known values on disk.
     pub keep: KeepGauges,
     /// Changes of the set at run time.
@@ -550,6 +553,7 @@ impl Board {
             detector: DetectorGauges::default(),
             gateways: (0..gateways).map(|_| GatewayGauges::default()).collect(),
             latency: latency::LatencyBoard::new(venues),
+            turns: turns::TurnBoard::default(),
             keep: KeepGauges::default(),
             reload: ReloadGauges::default(),
             cut_off: Latch::default(),

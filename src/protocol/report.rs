@@ -8,6 +8,7 @@ use crate::market::Directory;
 use crate::market::book::BookVoid;
 use crate::metrics::cluster::{ClusterBoard, ClusterVenue, RedisState};
 use crate::metrics::latency::{Hop, Summary};
+use crate::metrics::turns::Span;
 use crate::metrics::{Board, Counter, DECODE_REASONS, GatewayGauges, Gauge, LinkState, VenueGauges};
 use crate::protocol::health::{Known, KnownBooks};
 use crate::protocol::{Object, array, object};
@@ -47,7 +48,7 @@ const fn span(hop: Hop) -> (&'static str, &'static str) {
     }
 }
 
-/// The text of `/api/latency`: nanoseconds per hop and exchange, since the start.
+/// The text of `/api/latency`: nanoseconds per hop and exchange, and per stage, since the start.
 #[must_use]
 pub fn latency(board: &Board, directory: &Directory) -> Vec<u8> {
     object(|root| {
@@ -71,6 +72,14 @@ pub fn latency(board: &Board, directory: &Directory) -> Vec<u8> {
                     each.object(&venue.name, |one| summary(one, &board.latency.summary(hop, id.index())));
                 }
             });
+            o.close();
+        });
+        array(board.turns.stages(), root.key("stages"), |stage, out| {
+            let mut o = Object::open(out);
+            o.text("stage", &stage.stage).text("thread", &stage.thread).integer("stalls", stage.stalls.value());
+            for span in Span::ALL {
+                o.object(span.word(), |s| summary(s, &stage.summary(span)));
+            }
             o.close();
         });
     })
@@ -261,6 +270,7 @@ pub fn metrics(board: &Board, directory: &Directory, known: &[Known], books: &[K
         family(&mut out, &format!("gateway_{name}"), help, board.gateways.iter().map(read).enumerate(), &gateway);
     }
     latencies(&mut out, board, directory, &venue);
+    turns(&mut out, board);
     out
 }
 
@@ -398,6 +408,27 @@ fn latencies(out: &mut Vec<u8>, board: &Board, directory: &Directory, venue: &dy
             sample(out, "latency_seconds_count", &labels, s.count as f64);
         }
     }
+}
+
+fn turns(out: &mut Vec<u8>, board: &Board) {
+    let stages = board.turns.stages();
+    let labels = |at: usize| format!("stage=\"{}\"", label(&stages[at].stage));
+    for (span, name, help) in [
+        (Span::Turn, "stage_turn_seconds", "Duration of a stage's turn without its sleep, since the start."),
+        (Span::Overrun, "stage_overrun_seconds", "Time that a stage slept beyond what it meant to, since the start."),
+    ] {
+        let _ = writeln!(out, "# HELP spreadwire_{name} {help}\n# TYPE spreadwire_{name} summary");
+        for (at, stage) in stages.iter().enumerate() {
+            let (s, labels) = (stage.summary(span), labels(at));
+            for (quantile, ns) in [("0.5", s.p50), ("0.9", s.p90), ("0.99", s.p99), ("0.999", s.p999), ("1", s.max)] {
+                sample(out, name, &format!("{labels},quantile=\"{quantile}\""), ns as f64 / 1e9);
+            }
+            sample(out, &format!("{name}_sum"), &labels, s.sum as f64 / 1e9);
+            sample(out, &format!("{name}_count"), &labels, s.count as f64);
+        }
+    }
+    let stalls = stages.iter().map(|stage| stage.stalls.value()).enumerate();
+    family(out, "stage_stalls_total", "Turns and overruns longer than 100 ms.", stalls, &labels);
 }
 
 fn by_reason<'a>(

@@ -217,6 +217,20 @@ pub struct Opportunity {
 pub struct Latency {
     /// Hops in the order of a quote's way.
     pub hops: Vec<HopLatency>,
+    /// Stages whose turns are measured; none where the gateway does not tell.
+    pub stages: Vec<StageTurns>,
+}
+
+/// One stage.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct StageTurns {
+    /// Its name.
+    pub stage: Text,
+    /// Duration of a turn without its sleep.
+    pub turn: Percentiles,
+    /// Time slept beyond what was meant.
+    pub overrun: Percentiles,
 }
 
 /// One hop.

@@ -413,14 +413,18 @@ fn instruments(state: &State) -> Sheet {
     Sheet { title: "Instruments".to_owned(), columns, rows: rows.collect(), empty: "none passes the filter" }
 }
 
-/// Percentiles of each hop over all venues, and of each venue if `whole`.
+/// Percentiles of each hop over all venues, and of each venue and stage if `whole`.
 fn latency(state: &State, look: &Look, whole: bool) -> Sheet {
     let hops = || look.latency.hops.iter();
     let mut rows: Vec<(&str, &str, Percentiles)> = hops().map(|hop| (&*hop.hop, "all", hop.all)).collect();
     if whole {
         rows.extend(hops().flat_map(|hop| hop.exchanges.iter().map(|(name, p)| (&*hop.hop, &**name, *p))));
+        let stages = || look.latency.stages.iter();
+        rows.extend(stages().map(|one| ("turn", &*one.stage, one.turn)));
+        rows.extend(stages().map(|one| ("overrun", &*one.stage, one.overrun)));
         rows.retain(|(hop, name, _)| state.passes(&[hop, name]));
-        let place = |name: &str| hops().position(|hop| &*hop.hop == name);
+        // Stages come after the hops.
+        let place = |name: &str| hops().position(|hop| &*hop.hop == name).unwrap_or(usize::MAX);
         if state.view == View::Latency {
             order(state, &mut rows, |a, b, by| match by {
                 "p99" => b.2.p99.cmp(&a.2.p99),
@@ -441,7 +445,7 @@ fn latency(state: &State, look: &Look, whole: bool) -> Sheet {
     });
     let columns = vec![
         left("hop", 0),
-        left("exchange", 1),
+        left(if whole { "exchange, stage" } else { "exchange" }, 1),
         right("count", 3),
         right("p50", 0),
         right("p90", 2),

@@ -156,7 +156,7 @@ pub fn sim(args: SimArgs) -> Result<(), Failure> {
         sim.follow(scenario);
     }
     let rows = vec![Row::cold(Box::new(sim))];
-    let rows = vec![threads::start(rows, &crate::config::Threads::default())?];
+    let rows = vec![threads::start(rows, &crate::config::Threads::default(), None)?];
     until_signal(signals, None, rows, &Heed::default())
 }
 
@@ -349,15 +349,15 @@ fn run_live(
             rows.extend(beside);
             heed.hang_up = Some(signal);
         }
-        None => rows.push(Row::cold(Box::new(terminal::LiveLine::new(board)))),
+        None => rows.push(Row::cold(Box::new(terminal::LiveLine::new(Arc::clone(&board))))),
     }
     let (lead, follow) = match cluster {
         Some(cluster) => cluster.rows(config, &alarm, &switch, feeds)?,
         None => (Vec::new(), Vec::new()),
     };
     rows.extend(follow);
-    let lead = threads::start(lead, &config.threads)?;
-    let groups = [rows, beside].into_iter().map(|rows| threads::start(rows, &config.threads));
+    let lead = threads::start(lead, &config.threads, Some(&board))?;
+    let groups = [rows, beside].into_iter().map(|rows| threads::start(rows, &config.threads, Some(&board)));
     until_signal(signals, Some(lead), groups.collect::<Result<_, _>>()?, &heed)
 }
 

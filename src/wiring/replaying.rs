@@ -78,7 +78,7 @@ fn serve(
     let mut rows = vec![Row::hot(vec![Box::new(replay), Box::new(detector)])];
     rows.extend(gateways.into_iter().map(|gateway| Row::hot(vec![Box::new(gateway)])));
     rows.push(Row::cold(Box::new(terminal::LiveLine::new(board))));
-    until_signal(signals, None, vec![threads::start(rows, &config.threads)?], &Heed::default())
+    until_signal(signals, None, vec![threads::start(rows, &config.threads, None)?], &Heed::default())
 }
 
 /// The reader of what the detector tells, in place of a gateway.

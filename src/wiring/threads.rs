@@ -5,7 +5,9 @@ use std::thread::JoinHandle;
 use crate::cli::Failure;
 use crate::config::{Pin, Spin, Threads};
 use crate::log;
-use crate::stage::{self, Idle, Stage, Stop};
+use crate::metrics::Board;
+use crate::stage::{self, Idle, Stage, Stages, Stop};
+use crate::time::Clock;
 
 /// One thread.
 pub struct Row {
@@ -77,11 +79,12 @@ pub fn detach_log() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Starts all threads and says on the standard error where the hot ones are.
+/// Starts all threads and says on the standard error where the hot ones are. Their turns are measured on `board`, if
+/// one is given.
 ///
 /// # Errors
 /// When the system cannot make a thread.
-pub fn start(rows: Vec<Row>, threads: &Threads) -> Result<Running, Failure> {
+pub fn start(rows: Vec<Row>, threads: &Threads, board: Option<&Board>) -> Result<Running, Failure> {
     let stop = Stop::default();
     let cores = cores();
     let hot = rows.iter().filter(|row| row.hot).count();
@@ -104,7 +107,8 @@ pub fn start(rows: Vec<Row>, threads: &Threads) -> Result<Running, Failure> {
         if row.hot {
             said.push(format!("{name}{place}{way}"));
         }
-        let handle = stage::spawn(row.stages, core, idle, stop.clone())
+        let handle = Stages::new(row.stages, board.map(|board| &board.turns), Clock::System)
+            .and_then(|stages| stage::spawn_stages(stages, core, idle, stop.clone()))
             .map_err(|why| Failure::Unavailable(format!("thread {name} cannot be made: {why}")))?;
         if !left_behind {
             handles.push(handle);

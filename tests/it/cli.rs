@@ -297,6 +297,40 @@ fn a_log_that_nobody_reads_stops_nothing_and_goes_on_when_it_is_read() {
     }
 }
 
+#[test]
+fn a_stopped_process_shows_as_an_overrun_of_a_stage() {
+    let mut child =
+        spreadwire(&["demo", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("Ctrl-C") {
+        assert_ne!(std::io::BufRead::read_line(&mut lines, &mut said).unwrap(), 0, "{said}");
+    }
+    let address = said.split("http://").nth(1).unwrap().split('/').next().unwrap();
+    let id = rustix::process::Pid::from_child(&child);
+    // A stop may meet a turn instead of a sleep, and a histogram is published twice a second.
+    let shown = (0..100).find_map(|_| {
+        rustix::process::kill_process(id, Signal::STOP).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        rustix::process::kill_process(id, Signal::CONT).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(600));
+        let page = page(address, "/api/latency");
+        let body = page.split("\r\n\r\n").nth(1).unwrap();
+        let latency: serde_json::Value = serde_json::from_str(body).unwrap();
+        let stages = latency["stages"].as_array().unwrap();
+        assert!(["feed", "detector"].iter().all(|name| stages.iter().any(|one| one["stage"] == *name)), "{body}");
+        stages.iter().find(|one| one["overrun"]["max"].as_u64().unwrap() >= 150_000_000).cloned()
+    });
+    let shown = shown.expect("no overrun after a hundred stops");
+    assert!(shown["stalls"].as_u64().unwrap() > 0, "{shown}");
+    let metrics = page(address, "/metrics");
+    let line = format!("spreadwire_stage_overrun_seconds{{stage={},quantile=\"1\"}} ", shown["stage"]);
+    let max = metrics.split(&line).nth(1).unwrap().lines().next().unwrap();
+    assert!(max.parse::<f64>().unwrap() >= 0.15, "{max}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 /// What the demo says on its standard error when it is started under this `ulimit`, until its threads run.
 fn said_under(limit: &str) -> String {
     let script = format!("ulimit {limit} && exec \"$0\" demo --listen 127.0.0.1:0");

@@ -2,13 +2,13 @@
 
 import { useEffect, useRef, useState } from 'react'
 import { LatencyChart } from '../src/react/index.js'
-import type { Latency, Reasons, Status, VenueStatus } from '../src/core/reports.js'
+import type { Latency, Reasons, StageTurns, Status, VenueStatus } from '../src/core/reports.js'
 import { useReport } from '../src/react/hooks/useReport.js'
 import { Name, NotCurrent, Scroller } from '../src/react/components/parts.js'
 import { Tile } from '../src/react/components/StatsPanel.js'
 import { TimeChart } from '../src/react/components/TimeChart.js'
 import { useRate } from '../src/react/components/useRate.js'
-import { bytes, short } from '../src/react/components/text.js'
+import { bytes, latency as time, short } from '../src/react/components/text.js'
 import { Choice } from './InstrumentView.js'
 
 const ALL = 'all exchanges'
@@ -49,9 +49,48 @@ export function LatencyView() {
         )}
         <LatencyChart hop={by === 'venue' ? hop?.hop : undefined} exchange={exchange === ALL ? undefined : exchange} />
       </section>
+      {latency?.stages && latency.stages.length > 0 && <Turns stages={latency.stages} />}
       {status && <Throughput status={status} problem={problem} />}
       {status && <Losses status={status} />}
     </div>
+  )
+}
+
+function Turns({ stages }: { stages: readonly StageTurns[] }) {
+  return (
+    <section className="box" aria-labelledby="turns-title">
+      <div className="bar">
+        <h2 id="turns-title">Turns of the threads</h2>
+      </div>
+      <p className="sw-quiet">A stopped process or a busy core shows as an overrun: time slept beyond what was meant.</p>
+      <Scroller label="Turns by stage">
+        <table className="sw-plain">
+          <thead>
+            <tr>
+              {['Stage', 'Turns', 'Turn p50', 'Turn p99', 'Longest turn', 'Overrun p99', 'Longest overrun', 'Above 100 ms'].map((name) => (
+                <th key={name} scope="col">
+                  {name}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {stages.map(({ stage, turn, overrun, stalls }) => (
+              <tr key={stage}>
+                <th scope="row">{stage}</th>
+                <td className="sw-num">{short(turn.count)}</td>
+                <td className="sw-num">{time(turn.p50)}</td>
+                <td className="sw-num">{time(turn.p99)}</td>
+                <td className="sw-num">{time(turn.max)}</td>
+                <td className="sw-num">{time(overrun.p99)}</td>
+                <td className="sw-num">{time(overrun.max)}</td>
+                <td className="sw-num">{short(stalls)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </Scroller>
+    </section>
   )
 }
 

@@ -243,10 +243,24 @@ export interface Hop {
   exchanges: Readonly<Record<string, Percentiles>>
 }
 
+/** Turns of one stage of the gateway. */
+export interface StageTurns {
+  stage: string
+  thread: string
+  /** Turns and overruns longer than 100 ms. */
+  stalls: number
+  /** Duration of a turn without its sleep. */
+  turn: Percentiles
+  /** Time slept beyond what was meant. */
+  overrun: Percentiles
+}
+
 /** `/api/latency`, since the gateway's start. */
 export interface Latency {
   unit: 'ns'
   hops: readonly Hop[]
+  /** Missing from gateways that do not measure it. */
+  stages?: readonly StageTurns[]
 }
 
 /** `/api/websocket/stats`. */
