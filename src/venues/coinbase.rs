@@ -408,7 +408,7 @@ impl Feed {
         }
         self.sequence = sequence.or(self.sequence);
         if order == Order::Lost {
-            self.void_all(out);
+            self.void_all("sequence_num jumped", out);
         }
         let start = out.updates.len();
         let frame = read(self, order, out)?;
@@ -420,13 +420,17 @@ impl Feed {
         }
     }
 
+    fn has_book(&self) -> bool {
+        self.symbols.entries().iter().any(|entry| self.books.get(entry.id).is_some_and(Depth::is_live))
+    }
+
     #[cold]
-    fn void_all(&mut self, out: &mut Decoded) {
+    fn void_all(&mut self, why: &'static str, out: &mut Decoded) {
         for entry in self.symbols.entries() {
             self.books.of(entry.id).void();
             out.updates.push(Update::Void(entry.id, VoidReason::Gap));
         }
-        out.updates.push(Update::Reconnect("sequence_num jumped"));
+        out.updates.push(Update::Reconnect(why));
     }
 
     fn advanced(
@@ -454,11 +458,16 @@ impl Feed {
     }
 
     /// Reads the events of an `l2_data` frame into `changes` and `events`; applies nothing. The book of an event that
-    /// cannot be read is lost: it is void, and asked for anew.
+    /// cannot be read is lost: it is void, and asked for anew. Without a product it may be any of them.
     fn level2(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
         self.changes.clear();
         self.events.clear();
-        let read = reading::each(array(root, "events")?.items(), |event| {
+        let events = array(root, "events");
+        let is_nameless = |event: Value<'_>| event.text_of("product_id").is_none();
+        if events.as_ref().map_or(true, |events| events.items().any(is_nameless)) && self.has_book() {
+            self.void_all("a change of a book names no product", out);
+        }
+        let read = reading::each(events?.items(), |event| {
             let product = text(event, "product_id")?;
             let Some(instrument) = self.symbols.find(product.as_bytes()) else { return Ok(Frame::Unused) };
             let from = self.changes.len();

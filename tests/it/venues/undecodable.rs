@@ -402,3 +402,22 @@ fn an_instrument_that_is_named_behind_a_hundred_levels_is_void_too() {
     assert!(!is_ok);
     assert!(matches!(said.updates[..], [Update::Void(_, VoidReason::Undecodable)]), "{:?}", said.updates);
 }
+
+#[test]
+fn a_change_that_may_be_of_any_book_voids_them_all() {
+    check(
+        "coinbase",
+        r#"> {"channel":"l2_data","timestamp":"","sequence_num":0,"events":[{"type":"snapshot","product_id":"BTC-USD","updates":[{"side":"bid","event_time":"","price_level":"1","new_quantity":"1"},{"side":"offer","event_time":"","price_level":"2","new_quantity":"1"}]}]}
+= l2_data BTC/USD: 1 x 1 | 2 x 1
+> {"channel":"l2_data","timestamp":"","sequence_num":1,"events":[{"type":"update","updates":[{"side":"bid","event_time":"","price_level":"1","new_quantity":"0"}]}]}
+= void BTC/USD: Gap
+= reconnect: a change of a book names no product
+= error: `product_id` is missing or of another type
+> {"channel":"l2_data","timestamp":"","sequence_num":2,"events":[{"type":"snapshot","product_id":"BTC-USD","updates":[{"side":"bid","event_time":"","price_level":"1","new_quantity":"1"},{"side":"offer","event_time":"","price_level":"3","new_quantity":"1"}]}]}
+= l2_data BTC/USD: 1 x 1 | 3 x 1
+> {"channel":"l2_data","timestamp":"","sequence_num":3,"events":null}
+= void BTC/USD: Gap
+= reconnect: a change of a book names no product
+= error: `events` is missing or of another type"#,
+    );
+}
