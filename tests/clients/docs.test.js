@@ -67,6 +67,8 @@ describe('documents', { concurrency: true }, () => {
       [[{ remove: ['SOL/USDT'] }, TOKEN], [{ remove: ['NONE/USDT'] }, TOKEN], [{}, 'wrong']].map((call) => admin('/api/admin/set', ...call)),
     )
     assert.deepEqual(calls.map(({ status }) => status), [200, 400, 401])
+    calls.push(await admin('/api/admin/retry', { exchange: 'okx' }, TOKEN))
+    assert.equal(calls.at(-1).status, 200)
     const replies = await Promise.all(calls.map((call) => call.json()))
     await until('the news', () => extended.heard.some((m) => m.value.type === 'instruments'))
     const pages = ['/api/market-data/prices?pairs=BTC/USDT', '/api/exchanges/prices?symbol=BTC/USDT', '/api/websocket/stats', '/api/opportunities', '/api/instruments']

@@ -304,7 +304,7 @@ describe('in trouble', { concurrency: true }, () => {
       return reply.value.websocket.consecutiveErrors > 3 && reply
     })
     assert.deepEqual([lost.status, lost.value.status], [503, 'degraded'])
-    assert.ok(lost.value.alerts.some((text) => /^High error rate: \d+ consecutive errors$/.test(text)), lost.value.alerts)
+    assert.ok(lost.value.alerts.some((text) => /^High error rate: \d+ consecutive errors: binance$/.test(text)), lost.value.alerts)
     assert.ok(lost.value.alerts.some((text) => text.startsWith('Exchange binance is ')), lost.value.alerts)
     assert.equal((await server.get('/livez')).status, 200, 'blind is not dead')
     venue.accept()

@@ -158,6 +158,11 @@ fn f15_f81_what_one_run_knew_the_next_one_shows_as_no_price_and_no_alert() {
     // One leg is back: still nothing to trade against.
     run.quote(0, "100", "101");
     assert_eq!((run.opportunities.slots(), run.cell(0).origin), (0, Origin::Own));
+    // The detector stood still: it looks for nothing until the feeds have had time to tell what changed.
+    for _ in 0..4 {
+        hand.advance(SECOND / 10);
+        run.turn();
+    }
     run.quote(1, "100", "101");
     run.quote(1, "110", "111");
     assert_eq!(run.opportunities.slots(), 1, "both are back");
