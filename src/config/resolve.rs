@@ -258,7 +258,7 @@ fn expanded(
     }
     let Some((_, first)) = patterns.first().cloned() else { return all };
     let known: Vec<&List> = lists.iter().filter_map(|(_, list)| *list).collect();
-    if known.is_empty() {
+    if known.is_empty() && all.is_empty() {
         let what = format!("{} stands for what venues list, and no list could be read", quoted(&first.text));
         refuse_item(draft, path, &first, what);
         return all;

@@ -178,6 +178,18 @@ fn a_pattern_without_any_list_is_one_line_that_names_the_place() {
 }
 
 #[test]
+fn what_is_written_out_beside_a_pattern_is_quoted_without_any_list() {
+    let folder = Scratch::new("none-beside");
+    let lines = "[venue.okx]\naddress = \"ws://127.0.0.1:9/okx\"\nrest_address = \"http://127.0.0.1:9\"\n";
+    let config = folder.config(&format!("venues = [\"okx\"]\ninstruments = [\"*/USDT\", \"BTC/USDT\"]\n{lines}"));
+    let output: Output = spreadwire(&["instruments", "--config", &config, "--json"]).output().unwrap();
+    let (listed, said) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(listed.contains("BTC-USDT") && listed.lines().count() == 1, "{listed}");
+    assert!(said.contains("the list of okx could not be read; patterns choose nothing there until it is"), "{said}");
+}
+
+#[test]
 fn the_table_of_venues_has_every_venue_and_its_facts() {
     let output = spreadwire(&["venues"]).output().unwrap();
     let table = text(&output.stdout);
