@@ -93,7 +93,7 @@ pub enum Refusal {
     Json,
     /// Written by another version.
     Version,
-    /// Of another cluster, see [`Reader::foreign`].
+    /// It belongs to another cluster, see [`Reader::foreign`].
     Foreign,
     /// For another venue than its channel or key is.
     Venue,

@@ -132,7 +132,7 @@ struct Seat {
     /// Since when the connection that we should have brings nothing.
     dry_since: Option<MonoNs>,
     flowing: bool,
-    /// Who did not take over, and until when it is not asked again.
+    /// Instances that did not take over, and until when each is not asked again.
     shunned: Vec<(String, MonoNs)>,
     /// Somebody leads under a token below `highest`: said again at this time.
     warn_at: Option<MonoNs>,

@@ -222,7 +222,7 @@ pub enum Control {
 /// A [`Control`] message as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Said {
-    /// Of which cluster; see [`Keys::cluster`]. Empty when it does not say.
+    /// Identity of the sender's cluster, see [`Keys::cluster`]. Empty when the message names none.
     #[serde(default)]
     pub cluster: String,
     /// The message.
@@ -604,7 +604,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Of the cluster of `options`.
+    /// The keys of the cluster that `options` describes.
     ///
     /// # Errors
     /// A sentence about the address.

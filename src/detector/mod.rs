@@ -97,7 +97,7 @@ pub struct Detector {
     waiting: (usize, MonoNs),
     /// Of the directory, when what is not wanted was last dropped.
     edition: u64,
-    /// Of the directory, when what is not traded was last looked at.
+    /// Edition of the directory's trading states when they were last applied.
     facts: u64,
     /// When the last turn began.
     turned: MonoNs,

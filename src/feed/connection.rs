@@ -229,7 +229,7 @@ pub struct Connection {
     /// Whether its last quote was lagging.
     was_lagging: bool,
     source: Source,
-    /// Of the socket that is open, or was last.
+    /// Identifies the socket that is open, or the last one.
     line: LineId,
     bad: BadFrames,
     checksums: Checksums,

@@ -69,7 +69,7 @@ impl Order {
 pub struct Port {
     token: String,
     orders: Sender<Order>,
-    /// Of all gateways together.
+    /// Wrong tokens by address, shared by all gateways.
     guesses: Arc<Mutex<Guesses>>,
 }
 

@@ -87,7 +87,7 @@ pub const PROBES_MAX: usize = 16;
 const ASKS_OF_ONE_MAX: usize = 4;
 /// Requests of all clients in one turn.
 const ASKS_MAX: usize = 64;
-/// Time for requests in one turn. Prices wait for no more than that and the request that is under way.
+/// Time for requests in one turn. Prices wait at most this long, plus the request that is under way.
 const ASKS_NS: u64 = MS;
 /// How often extended clients' prices are looked at for staleness.
 const SWEEP_NS: u64 = 50 * MS;
@@ -453,7 +453,7 @@ impl Gateway {
                 }
             }
         }
-        // Who is not done with its share comes again in the next turn.
+        // A client with requests left over continues in the next turn.
         for _ in 0..self.again.len() {
             if self.is_spent() {
                 break;

@@ -203,7 +203,7 @@ pub struct Directory {
     facts: AtomicU64,
 }
 
-/// Who says that an instrument is not traded on a venue.
+/// The source that says that an instrument is not traded on a venue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum HaltedBy {

@@ -203,7 +203,7 @@ pub struct VenueGauges {
     pub disconnects: Counter,
     /// Failed attempts and lost connections since data last flowed.
     pub consecutive_errors: Gauge,
-    /// Of these, in a row, those in which the venue said nothing at all.
+    /// Consecutive errors in which the venue sent no byte.
     pub unanswered: Gauge,
     /// When the next attempt will be, [`MonoNs`]; 0 while none is waited for.
     pub next_attempt: Gauge,

@@ -105,7 +105,7 @@ impl Budget {
         (2 * PACE_NS * over / (count - at_once).max(1) as u64).min(PACE_NS)
     }
 
-    /// When no more than the last `spent` are within the span.
+    /// When at most the last `spent` attempts are within the span.
     fn spent_at_most(&self, spent: usize) -> MonoNs {
         let count = self.times.len();
         let last_but = self.times[(self.oldest + count - 1 - spent) % count];

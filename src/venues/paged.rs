@@ -59,8 +59,8 @@ impl PagedBooks {
         result.map(|()| Frame::Data)
     }
 
-    /// Takes a page, of which no more levels are kept than were asked for. Its stamp is not used: it does not tell how
-    /// late the stream is.
+    /// Takes a page and keeps at most the levels that were asked for. Ignores its stamp, which does not tell how late
+    /// the stream is.
     pub fn page(&mut self, entry: &SymbolEntry, mut given: BookPage, out: &mut Decoded) {
         given.cut(self.page.levels);
         self.books.of(entry.id).page(entry.id, given.number, &mut given.levels, self.page, out);

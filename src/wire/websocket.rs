@@ -290,8 +290,7 @@ fn config(limits: Limits) -> WebSocketConfig {
         .max_frame_size(Some(limits.message_max))
 }
 
-/// The in-memory stream under a WebSocket. Gives out as many frames as are allowed, and no more fragments than a message
-/// may have.
+/// The in-memory stream under a WebSocket. Limits the frames of one turn and the fragments of one message.
 #[derive(Debug)]
 struct Pipe {
     input: Vec<u8>,
@@ -360,7 +359,7 @@ struct Fragments {
     have: u8,
     /// Mask and payload bytes still to pass.
     skip: u64,
-    /// Of the message that is under way.
+    /// Fragments of the message that is under way.
     count: u32,
 }
 

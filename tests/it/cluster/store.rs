@@ -261,7 +261,7 @@ fn f66_a_call_ends_at_its_deadline_and_the_next_gets_no_late_answer() {
     let server = Server::start(&[]);
     let mut a = Store::new(&Options { call_ns: 100 * MS, ..options(&server.url(), "a") }).unwrap();
     let token = won(a.claim("okx", 0));
-    // Whoever waited for the answer would get it at the end of the pause.
+    // A caller that waited for the answer would get it at the end of the pause.
     server.tell("CLIENT PAUSE 3000 ALL");
     assert_eq!(a.renew(&[("okx", token)]), Err(StoreError::Late));
     assert!(!a.is_connected());

@@ -277,10 +277,10 @@ fn a_frame_of_a_top_that_cannot_be_read_voids_the_top() {
                         channels.insert((name, top.channel));
                         let mut now = said(&out.updates, top.instrument);
                         if now.is_none() {
-                            // Of what was not quoted nothing need be said: after the good frame it is quoted.
+                            // An instrument that was not quoted needs no void: after the good frame it is quoted.
                             frames.insert(at, before[at]);
                             now = said(&after(venue, &frames).1.updates, top.instrument);
-                            // Of a message that repeats the connection's number nothing is read.
+                            // A message that repeats the connection's number is not read.
                             if now.is_none() && ["bitfinex", "coinbase"].contains(&name) {
                                 continue;
                             }
