@@ -351,7 +351,7 @@ fn exchange_prices(scene: &Scene<'_>, request: &Request) -> Answer {
     let Some(symbol) = query_value(&request.query, "symbol").filter(|s| !s.is_empty()) else {
         return failure(400, "Symbol parameter required (e.g., CELO/USDC)");
     };
-    // At most a few dozen: a search costs no more than a hash.
+    // There are at most a few dozen names, so a linear search is enough.
     let names: Vec<&str> = scene.directory.venues_on().map(|(_, v)| v.name.as_str()).collect();
     let asked = query_value(&request.query, "exchanges").unwrap_or_default().to_lowercase();
     let mut exchanges = each_once(&asked);

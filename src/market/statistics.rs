@@ -145,7 +145,7 @@ impl Digits {
         self.mantissa.checked_mul(10i128.checked_pow(scale - self.scale)?)
     }
 
-    /// The float nearest to it, which is written with these digits where they are no more than 15.
+    /// The nearest float. It prints with the same digits when there are at most 15.
     fn to_float(self) -> Option<f64> {
         let mut text = [0; 64];
         let mut rest = &mut text[..];

@@ -14,7 +14,7 @@ describe('prices', { concurrency: true }, () => {
   let taken = 0
   /** A symbol that no other test uses. */
   const fresh = () => SYMBOLS[taken++]
-  /** Waits until the gateway has told a pair that is always fresh so many times: its beats, not our clock. */
+  /** Waits for the given number of prices of a pair that is always fresh: counts the gateway's beats instead of our clock. */
   const beats = async (count) => {
     const witness = await server.client()
     await witness.subscribe(['WITNESS/USDT'], ['binance'])

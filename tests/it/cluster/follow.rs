@@ -474,7 +474,7 @@ fn a_newcomer_has_every_price_in_the_turn_in_which_it_joins() {
         let (mine, theirs) = (leader.matrix.load().load(PairId(pair)), newcomer.matrix.load().load(PairId(pair)));
         assert_eq!((mine.bid, mine.ask, mine.sequence), (theirs.bid, theirs.ask, theirs.sequence));
         let error = theirs.age(now) as i64 - mine.age(now) as i64;
-        // Never younger, and older by no more than it may have waited on its way: a call, and what this test took.
+        // The told age is never too low. It is too high by at most one call and the time that this test took.
         let most = 500 * MS as i64 + begun.elapsed().as_nanos() as i64;
         assert!((0..most).contains(&error), "{error} ns off");
     }
