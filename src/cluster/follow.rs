@@ -12,7 +12,7 @@
 //! that its quotes are void.
 //!
 //! Proves itself: every [`PULSE_EVERY_NS`] it sends a message to itself. What does not come back within
-//! [`DEAF_NS`] was lost with the connection, which is then made again. [`Pulse`] tells others.
+//! `DEAF_NS` was lost with the connection, which is then made again. [`Pulse`] tells others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -7,7 +7,7 @@
 //!
 //! A batch goes out as soon as there is something to say, and at least every [`BEAT_NS`], so that followers tell a
 //! quiet market from a leader that is gone. Quotes that were repeated by the venue without a change are told again
-//! after [`RENEW_NS`]: they are as young as the venue's last word.
+//! after `RENEW_NS`: they are as young as the venue's last word.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

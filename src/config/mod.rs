@@ -255,7 +255,7 @@ impl Config {
     }
 
     /// The same, with room for what may be added while the process runs: as many instruments again, at least
-    /// [`ROOM_MIN`], and every venue there is. In a cluster the venues stay what they are.
+    /// `ROOM_MIN`, and every venue there is. In a cluster the venues stay what they are.
     #[must_use]
     pub fn directory_with_room(&self) -> Directory {
         let instruments = self.instruments.len().max(ROOM_MIN);

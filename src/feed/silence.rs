@@ -4,7 +4,7 @@
 //! every quote and allocates nothing.
 //!
 //! What is usual an instrument teaches by itself: the longest gap between two quotes in the last minute or two.
-//! [`USUAL_GAPS`] times that is silence, within the bounds of [`Options`].
+//! `USUAL_GAPS` times that is silence, within the bounds of [`Options`].
 
 use crate::market::InstrumentId;
 use crate::time::{MonoNs, SECOND};

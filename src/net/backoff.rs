@@ -144,7 +144,7 @@ impl Backoff {
         }
     }
 
-    /// An attempt begins now. Not before the time that [`Self::failed`] gave, nor before [`Self::free_at`].
+    /// An attempt begins now. Not before the time that [`Self::failed`] gave, nor before [`Budget::free_at`].
     pub fn attempt(&mut self, now: MonoNs) {
         self.attempts.spend(now);
         self.tried = true;

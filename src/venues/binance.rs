@@ -65,7 +65,7 @@ static FACTS: Facts = Facts {
 
 /// Order books, of this venue and of those that speak like it. The venue's advice on
 /// <https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md> (2026-07-21) is what
-/// [`Paged`] does: changes wait for the page, `U` follows on `u`, and behind the page's end nobody knows.
+/// [`PagedBooks`] does: changes wait for the page, `U` follows `u`, and levels beyond the end of the page are unknown.
 pub const BOOKS: Books = Books { channel: DEPTH, levels_max: 1000, check: Check::Sequence };
 
 /// The stream of changes: all of the last 100 ms.

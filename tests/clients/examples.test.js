@@ -1,0 +1,74 @@
+// The programs of `examples/` against the real binary: each prints what the gateway sends.
+
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import path from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { BINARY, ROOT, Venue, leftovers, serveOn, until } from './rig.js'
+
+const example = (name) => path.join(ROOT, 'examples', name)
+
+/** Starts a program and returns a function that gives the lines it has printed so far. */
+function start(command, args) {
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  const kill = () => child.kill('SIGKILL')
+  leftovers.add(kill)
+  const out = { stdout: '', stderr: '', failed: undefined }
+  child.stdout.on('data', (bytes) => (out.stdout += bytes))
+  child.stderr.on('data', (bytes) => (out.stderr += bytes))
+  child.on('error', (error) => (out.failed = error))
+  const exited = once(child, 'exit').then(() => leftovers.delete(kill), () => {})
+  return {
+    /** The lines so far; fails when the program has ended by itself. */
+    lines() {
+      assert.ok(child.exitCode === null && !out.failed, `${command} ended: ${out.failed ?? out.stderr}`)
+      return out.stdout.split('\n').slice(0, -1)
+    },
+    async stop() {
+      kill()
+      await exited
+    },
+  }
+}
+
+describe('examples', { concurrency: true }, () => {
+  let binance, okx, server
+
+  before(async () => {
+    binance = await Venue.open('binance')
+    okx = await Venue.open('okx')
+    server = await serveOn([binance, okx], ['BTC/USDT'])
+    binance.quote('BTC/USDT', '99', '100')
+    okx.quote('BTC/USDT', '102', '103')
+    await until('an opportunity', async () => (await server.json('/api/opportunities')).value.open.length > 0)
+  })
+  after(async () => {
+    await server.stop()
+    ;[binance, okx].forEach((venue) => venue.close())
+  })
+
+  test('Rust: prices and alerts as JSON lines', async () => {
+    const program = start(path.join(path.dirname(BINARY), 'examples', 'prices'), [server.address, 'BTC/USDT', 'binance,okx'])
+    const said = () => program.lines().map((line) => JSON.parse(line))
+    await until('a price of both exchanges and an alert', () =>
+      ['binance', 'okx'].every((name) => said().some((m) => m.type === 'price' && m.exchange === name)) && said().some((m) => m.type === 'arbitrage'))
+    assert.equal(said().find((m) => m.type === 'price' && m.exchange === 'okx').bid, 102)
+    await program.stop()
+  })
+
+  test('Python: the stream of a pair', async () => {
+    const program = start('python3', [example('prices.py'), `http://${server.address}`, 'BTC/USDT'])
+    await until('a price', () => program.lines().some((line) => /^BTC\/USDT 99 100 \d+$/.test(line)))
+    await program.stop()
+  })
+
+  test('Node: the life of an opportunity', async () => {
+    const flags = globalThis.WebSocket ? [] : ['--experimental-websocket']
+    const program = start(process.execPath, [...flags, example('opportunities.mjs'), `ws://${server.address}/ws/prices`, 'BTC/USDT'])
+    await until('an opening', () => program.lines().some((line) => line.startsWith('opened BTC/USDT binance -> okx 2 %')))
+    okx.quote('BTC/USDT', '100', '103')
+    await until('its end', () => program.lines().some((line) => line.startsWith('closed BTC/USDT binance -> okx') && line.endsWith(' sell_moved')))
+    await program.stop()
+  })
+})
