@@ -28,13 +28,13 @@ use crate::net::switch::Switch;
 use crate::net::tls::Trust;
 use crate::protocol::admin::{Retried, RetryWish, SetWish, Told};
 use crate::stage::{Alarm, Stage};
-use crate::time::Clock;
+use crate::time::{Clock, MS, MonoNs};
 
 use change::Change;
 use watch::FileWatch;
 
-/// After the first sign of a change of the file: editors write more than once.
-const SETTLE: Duration = Duration::from_millis(200);
+/// From the first sign of a change of the file until it is read: editors write more than once.
+const SETTLE_NS: u64 = 200 * MS;
 
 /// One feed thread.
 pub struct FeedPort {
@@ -87,6 +87,8 @@ pub struct Reload {
     amendment: Amendment,
     /// The file as it was last looked at because it had changed; to say the same only once.
     seen: Option<String>,
+    /// When to look at the file, after a sign that it has changed.
+    look_at: Option<MonoNs>,
 }
 
 /// What is to be done, resolved and compared.
@@ -101,7 +103,7 @@ impl Reload {
     #[must_use]
     pub fn new(parts: ReloadParts) -> Self {
         let seen = Some(parts.plan.text().to_owned());
-        Self { parts, amendment: Amendment::default(), seen }
+        Self { parts, amendment: Amendment::default(), seen, look_at: None }
     }
 
     /// Says and counts what became of it, unless it was only asked. That the file could not be used stays an alert of
@@ -182,10 +184,17 @@ impl Reload {
         Told { is_dry, retried: Some(retried), ..Told::default() }
     }
 
-    /// Whether the file is another one than when it was last looked at. Signs that belong together are taken together.
-    fn has_changed(&mut self) -> bool {
-        std::thread::sleep(SETTLE);
+    /// Reads the file again if it is another one than when it was last looked at. Signs that belong together are taken
+    /// together.
+    fn look(&mut self) {
+        self.look_at = None;
         while self.parts.signs.try_recv().is_ok() {}
+        if self.has_changed() {
+            self.because("the file has changed");
+        }
+    }
+
+    fn has_changed(&mut self) -> bool {
         let now = match Plan::load(&self.parts.path) {
             Ok(plan) => plan.text().to_owned(),
             Err(why) => why.to_string(),
@@ -467,7 +476,15 @@ impl Stage for Reload {
         "reload"
     }
 
-    fn turn(&mut self, wait: Duration) -> usize {
+    fn turn(&mut self, mut wait: Duration) -> usize {
+        if let Some(at) = self.look_at {
+            let left = at.since(self.parts.clock.now());
+            if left == 0 {
+                self.look();
+                return 1;
+            }
+            wait = wait.min(Duration::from_nanos(left));
+        }
         let ReloadParts { signals, signs, orders, lists, .. } = &self.parts;
         let (signals, signs, orders, lists) = (signals.clone(), signs.clone(), orders.clone(), lists.clone());
         select! {
@@ -476,7 +493,7 @@ impl Stage for Reload {
                 Err(_) => self.parts.signals = never(),
             },
             recv(signs) -> sign => match sign {
-                Ok(()) if self.has_changed() => self.because("the file has changed"),
+                Ok(()) if self.look_at.is_none() => self.look_at = Some(self.parts.clock.now().plus(SETTLE_NS)),
                 Ok(()) => {}
                 Err(_) => self.parts.signs = never(),
             },
@@ -501,6 +518,7 @@ mod tests {
     use crate::market::InstrumentId;
     use crate::venues::VENUES;
     use crate::venues::listing::Entry;
+    use crate::time::{HandClock, UnixNs};
     use crossbeam::channel::{bounded, unbounded};
     use std::path::Path;
 
@@ -543,6 +561,91 @@ mod tests {
             clock: Clock::System,
         });
         (reload, orders)
+    }
+
+    /// The stage on a file of its own, which says `text`, and on a clock that is moved by hand.
+    struct Watched {
+        reload: Reload,
+        sign: Sender<()>,
+        hand: HandClock,
+    }
+
+    impl Watched {
+        fn new(name: &str, text: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("spreadwire-reload-{}-{name}", std::process::id()));
+            std::fs::create_dir_all(&folder).unwrap();
+            let (mut reload, _orders) = stage(text, &Catalogue::new(Vec::new()));
+            let hand = HandClock::new(MonoNs(MS), UnixNs(0));
+            let (sign, signs) = unbounded();
+            reload.parts.path = folder.join("c.toml");
+            (reload.parts.signs, reload.parts.clock) = (signs, hand.clock());
+            let watched = Self { reload, sign, hand };
+            watched.write(text);
+            watched
+        }
+
+        fn write(&self, text: &str) {
+            std::fs::write(&self.reload.parts.path, text).unwrap();
+        }
+
+        /// Turns until nothing is left to do now. How often the file was read so far: accepted and refused.
+        fn turned(&mut self) -> (u64, u64) {
+            while self.reload.turn(Duration::ZERO) > 0 {}
+            let gauges = &self.reload.parts.board.reload;
+            (gauges.applied.value(), gauges.refused.value())
+        }
+
+        fn pass(&mut self, ms: u64) -> (u64, u64) {
+            self.hand.advance(ms * MS);
+            self.turned()
+        }
+    }
+
+    impl Drop for Watched {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(self.reload.parts.path.parent().unwrap());
+        }
+    }
+
+    const PLAIN: &str = "venues = [\"okx\", \"bybit\"]\ninstruments = [\"BTC/USDT\", \"ETH/USDT\"]";
+    const OTHER: &str = "venues = [\"okx\", \"bybit\"]\ninstruments = [\"BTC/USDT\"]";
+
+    #[test]
+    fn f126_a_file_is_read_200_ms_after_the_first_sign_of_its_change() {
+        let mut watched = Watched::new("settles", PLAIN);
+        // Half of it, and then all.
+        watched.write("venues = [\"okx\", ");
+        watched.sign.send(()).unwrap();
+        assert_eq!(watched.turned(), (0, 0));
+        assert_eq!(watched.pass(199), (0, 0));
+        watched.write(OTHER);
+        watched.sign.send(()).unwrap();
+        assert_eq!(watched.turned(), (0, 0));
+        assert_eq!(watched.pass(1), (1, 0), "once, and never the half");
+        assert_eq!(quoted(&watched.reload, "okx"), ["BTC/USDT"]);
+        assert_eq!(watched.pass(1000), (1, 0));
+    }
+
+    #[test]
+    fn f126_a_sign_without_another_text_changes_nothing_and_one_mistake_is_said_once() {
+        let mut watched = Watched::new("same", PLAIN);
+        for _ in 0..3 {
+            watched.sign.send(()).unwrap();
+            assert_eq!(watched.turned(), (0, 0));
+            assert_eq!(watched.pass(200), (0, 0));
+        }
+        watched.write("venues = [\"okx\", ");
+        for _ in 0..3 {
+            watched.sign.send(()).unwrap();
+            watched.turned();
+            assert_eq!(watched.pass(200), (0, 1));
+        }
+        // Written again as it was: nothing changes, and the mistake is over.
+        watched.write(PLAIN);
+        watched.sign.send(()).unwrap();
+        watched.turned();
+        assert_eq!(watched.pass(200), (0, 1));
+        assert_eq!(watched.reload.parts.board.reload.is_refused.value(), 0);
     }
 
     fn quoted(reload: &Reload, venue: &str) -> Vec<String> {

@@ -50,3 +50,73 @@ fn is_sign(event: &Event) -> bool {
         _ => true,
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crossbeam::channel::unbounded;
+    use std::io::{Seek, Write};
+    use std::time::Duration;
+
+    /// What has not come by then never will.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// The signs of what `acts` does in a folder with a file `c.toml`: the names of the files, in order.
+    fn signs_of(name: &str, acts: impl FnOnce(&Path)) -> Vec<String> {
+        let folder = std::env::temp_dir().join(format!("spreadwire-watch-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("c.toml"), "before").unwrap();
+        let (tell, told) = unbounded();
+        let mut watcher = notify::recommended_watcher(move |event: Result<Event, notify::Error>| {
+            let _ = tell.send(event.unwrap());
+        })
+        .unwrap();
+        watcher.watch(&folder, RecursiveMode::NonRecursive).unwrap();
+        acts(&folder);
+        // The system tells of one act after the other.
+        std::fs::write(folder.join("last"), "").unwrap();
+        let mut signs = Vec::new();
+        loop {
+            let event = told.recv_timeout(PATIENCE).unwrap();
+            let Some(name) = event.paths.first().and_then(|path| path.file_name()) else { continue };
+            if name == "last" {
+                break;
+            }
+            if is_sign(&event) {
+                signs.push(name.to_str().unwrap().to_owned());
+            }
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+        signs
+    }
+
+    #[test]
+    fn f126_a_slow_copy_is_one_sign_at_its_end() {
+        let signs = signs_of("slow", |folder| {
+            let mut file = std::fs::File::create(folder.join("c.toml")).unwrap();
+            file.write_all(b"half").unwrap();
+            file.flush().unwrap();
+            // Not a sign either: it is read, and another file is begun.
+            std::fs::read(folder.join("c.toml")).unwrap();
+            let other = std::fs::File::create(folder.join("other")).unwrap();
+            file.set_len(0).unwrap();
+            file.rewind().unwrap();
+            file.write_all(b"all").unwrap();
+            drop(file);
+            drop(other);
+        });
+        assert_eq!(signs, ["c.toml", "other"]);
+    }
+
+    #[test]
+    fn f126_a_file_or_a_link_that_takes_its_place_is_a_sign() {
+        let renamed = signs_of("renamed", |folder| {
+            std::fs::rename(folder.join("c.toml"), folder.join("d.toml")).unwrap();
+        });
+        assert!(renamed.contains(&"d.toml".to_owned()), "{renamed:?}");
+        let linked = signs_of("linked", |folder| {
+            std::os::unix::fs::symlink("c.toml", folder.join("data")).unwrap();
+        });
+        assert_eq!(linked, ["data"]);
+    }
+}
