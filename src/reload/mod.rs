@@ -516,9 +516,9 @@ mod tests {
     use super::*;
     use crate::discovery::List;
     use crate::market::InstrumentId;
+    use crate::time::{HandClock, UnixNs};
     use crate::venues::VENUES;
     use crate::venues::listing::Entry;
-    use crate::time::{HandClock, UnixNs};
     use crossbeam::channel::{bounded, unbounded};
     use std::path::Path;
 

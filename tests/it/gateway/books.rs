@@ -86,14 +86,14 @@ fn without_an_exchange_it_is_one_book_of_each_that_quotes_the_symbol() {
 
 #[test]
 fn a_book_that_does_not_hold_says_why() {
-    let rig = Rig::with(Options { stale_after_ns: SECOND / 4, ..Options::default() });
+    let rig = Rig::on_hand(Options { stale_after_ns: SECOND / 4, ..Options::default() });
     let one = |exchange: &str| gist(&rig.page(&format!("symbol=BTC/USDT&exchange={exchange}")));
     rig.book("BTC/USDT", "binance", 3, 7);
     rig.void_book("BTC/USDT", "binance", BookVoid::Checksum);
     assert_eq!(one("binance"), "void checksum null 1");
     rig.book("BTC/USDT", "binance", 3, 7);
     assert_eq!(one("binance"), "live - [99.95,0.7] 1");
-    std::thread::sleep(Duration::from_millis(260));
+    rig.pass(260);
     assert_eq!(one("binance"), "stale - [99.95,0.7] 1");
     assert_eq!(one("coinbase"), "none not_quoted null 0");
     // Another instance is connected to it, so nothing here can be true any more.
@@ -121,7 +121,7 @@ fn what_is_wrong_with_a_request_for_a_book_is_said() {
 
 #[test]
 fn who_watches_a_book_gets_it_at_once_and_each_change_once_and_nobody_else_hears_a_word() {
-    let rig = Rig::new();
+    let rig = Rig::on_hand(Options::default());
     rig.book("BTC/USDT", "binance", 30, 7);
     let (mut client, mut other) = (rig.client(), rig.client());
     other.subscribe(&["BTC/USDT"], &["binance"]);
@@ -132,6 +132,7 @@ fn who_watches_a_book_gets_it_at_once_and_each_change_once_and_nobody_else_hears
     assert!(text.starts_with(&format!(r#"{{"type":"book","symbol":"BTC/USDT","exchange":"binance"{LIVE}"#)), "{text}");
     assert_eq!(client.collect(SHORT), [""; 0], "it has not changed");
     rig.book("BTC/USDT", "binance", 30, 8);
+    rig.pass(100);
     assert_eq!(gist(&client.next()), "live - [99.95,0.8] 0");
     client.send(json!({"action": "unsubscribe", "books": [{"symbol": "BTC/USDT", "exchange": "binance"}]}));
     assert_eq!(client.next()["books"], json!([]));
@@ -184,14 +185,16 @@ fn f46_who_watches_a_book_is_told_that_it_is_void_and_that_it_is_back_even_withi
 
 #[test]
 fn a_book_of_which_nothing_comes_is_told_stale_once_and_live_with_its_next_sign_of_life() {
-    let rig = Rig::with(Options { stale_after_ns: SECOND / 4, ..Options::default() });
+    let rig = Rig::on_hand(Options { stale_after_ns: SECOND / 4, ..Options::default() });
     let mut client = rig.client();
     rig.book("ETH/USDT", "binance", 3, 7);
     client.watch(&[("ETH/USDT", "binance")], json!({}));
     assert_eq!(gist(&client.next()), "live - [99.95,0.7] 0");
+    rig.pass(400);
     assert_eq!(gist(&client.next()), "stale - [99.95,0.7] 0");
     assert_eq!(client.collect(SHORT), [""; 0]);
     rig.book("ETH/USDT", "binance", 3, 7);
+    rig.pass(100);
     assert_eq!(gist(&client.next()), "live - [99.95,0.7] 0");
 }
 
@@ -231,7 +234,7 @@ fn limits_hold_for_books_and_change_nothing_when_they_are_met() {
 
 #[test]
 fn f83_who_reads_slowly_gets_the_newest_book_and_still_hears_that_it_was_void() {
-    let rig = Rig::with(Options { book_beat_ns: 5 * MS, ..Options::default() });
+    let rig = Rig::on_hand(Options { book_beat_ns: 5 * MS, ..Options::default() });
     let mut client = rig.client();
     let books: Vec<(String, &str)> = (0u32..64)
         .map(|n| {
@@ -250,7 +253,7 @@ fn f83_who_reads_slowly_gets_the_newest_book_and_still_hears_that_it_was_void() 
         if last == 400 {
             rig.void_book("BTC/USDT", "binance", BookVoid::Checksum);
         }
-        std::thread::sleep(Duration::from_millis(6));
+        rig.pass(6);
         assert!(last < 5000);
     }
     // It reads again: all frames are whole, and after the word that it was void each book is the last one.

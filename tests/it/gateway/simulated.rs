@@ -141,8 +141,7 @@ impl Street {
         let address = self.address;
         std::thread::spawn(move || {
             let tcp = TcpStream::connect(address).unwrap();
-            let mut client =
-                Client { socket: tungstenite::client(format!("ws://{address}/ws/prices"), tcp).unwrap().0 };
+            let mut client = Client::over(address, Wire { tcp, hand: None });
             let books = INSTRUMENTS.map(|(b, q)| json!({"symbol": format!("{b}/{q}"), "exchange": "okx"}));
             client.send(json!({"action": "subscribe", "books": books, "levels": LEVELS}));
             while let Ok(message) = client.socket.read() {
