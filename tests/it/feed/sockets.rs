@@ -146,6 +146,11 @@ impl Rig {
         }
     }
 
+    /// Turns the feed until there is nothing to do for it now.
+    fn idle(&mut self) {
+        while self.feed.turn(Duration::ZERO) > 0 {}
+    }
+
     fn quotes(&self) -> usize {
         self.events.iter().filter(|event| matches!(event, FeedEvent::Quote(_))).count()
     }
@@ -240,9 +245,7 @@ fn a_venue_that_is_not_wanted_is_left_politely_its_quotes_hold_and_it_is_back_at
     rig.want(false);
     rig.until("left", |rig| rig.board.venues[0].state() == LinkState::Standby);
     assert_eq!(closed.recv_timeout(PATIENCE), Ok(Some(1000)), "without a word");
-    for _ in 0..20 {
-        rig.feed.turn(Duration::from_millis(20));
-    }
+    rig.idle();
     rig.events.extend(std::iter::from_fn(|| rig.ring.pop().ok()));
     assert!(
         matches!(rig.events[..], [FeedEvent::Quote(_), FeedEvent::Left(_)]),
@@ -254,15 +257,15 @@ fn a_venue_that_is_not_wanted_is_left_politely_its_quotes_hold_and_it_is_back_at
     assert_eq!((gauges.subscribed.value(), gauges.last_error()), (0, None));
     rig.want(true);
     rig.until("quoted again", |rig| rig.quotes() == 2);
-    assert_eq!(rig.board.venues[0].state(), LinkState::Connected);
+    assert_eq!((rig.board.venues[0].state(), rig.board.venues[0].attempts.value()), (LinkState::Connected, 2));
 }
 
 #[test]
 fn a_venue_that_is_not_wanted_from_the_start_is_never_dialled() {
-    let dialled = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let dialled = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&dialled);
     let address = serve(move |_, stream| {
-        seen.store(true, std::sync::atomic::Ordering::SeqCst);
+        seen.fetch_add(1, Ordering::Relaxed);
         std::mem::forget(quote_over(stream));
     });
     let native = vec![Some("BTCUSDT".to_owned())];
@@ -277,13 +280,11 @@ fn a_venue_that_is_not_wanted_from_the_start_is_never_dialled() {
         trust,
     }];
     let mut rig = Rig::on(Clock::System, directory, venues, 64, Options::default(), false);
-    for _ in 0..20 {
-        rig.feed.turn(Duration::from_millis(20));
-    }
+    rig.idle();
     assert_eq!(rig.board.venues[0].state(), LinkState::Standby);
-    assert!(!dialled.load(std::sync::atomic::Ordering::SeqCst));
     rig.want(true);
     rig.until("quoted", |rig| rig.quotes() == 1);
+    assert_eq!((rig.board.venues[0].attempts.value(), dialled.load(Ordering::Relaxed)), (1, 1));
 }
 
 #[test]
@@ -300,10 +301,12 @@ fn a_switch_that_is_turned_while_a_dialler_is_at_work_leaves_one_connection_or_n
     rig.want(false);
     rig.until("left", |rig| rig.board.venues[0].state() == LinkState::Standby);
     let attempts = rig.board.venues[0].attempts.value();
-    for _ in 0..20 {
-        rig.feed.turn(Duration::from_millis(10));
-    }
-    assert_eq!((rig.board.venues[0].attempts.value(), rig.board.venues[0].state()), (attempts, LinkState::Standby));
+    rig.idle();
+    assert_eq!(rig.board.venues[0].state(), LinkState::Standby);
+    let quotes = rig.quotes();
+    rig.want(true);
+    rig.until("quoted again", |rig| rig.quotes() > quotes);
+    assert_eq!(rig.board.venues[0].attempts.value(), attempts + 1);
 }
 
 /// Opens after three failures in a row, however short the time.
@@ -544,12 +547,13 @@ fn f8_a_venue_that_says_too_many_is_not_asked_again() {
         let _ = stream.read(&mut [0; 1024]);
         let _ = stream.write_all(b"HTTP/1.1 429 Too Many\r\nRetry-After: 600\r\nContent-Length: 0\r\n\r\n");
     });
-    let mut rig = Rig::toy(&toy::PLAIN, format!("ws://{address}/"), None);
+    let hand = HandClock::new(MonoNs(SECOND), UnixNs::from_ms(1));
+    let mut rig = Rig::toy_with(hand.clock(), &toy::PLAIN, format!("ws://{address}/"), None, patient());
     assert!(rig.failure().contains("429"));
-    for _ in 0..30 {
-        rig.feed.turn(Duration::from_millis(20));
-    }
+    hand.advance(599 * SECOND);
+    rig.idle();
     assert_eq!(rig.board.venues[0].attempts.value(), 1);
+    rig.until_by(&hand, "asked again", |rig| rig.board.venues[0].attempts.value() == 2);
 }
 
 #[test]
@@ -1020,29 +1024,27 @@ fn f12_if_the_new_connection_fails_the_old_one_goes_on() {
 
 #[test]
 fn f12_if_the_old_connection_ends_too_early_only_what_the_new_one_has_not_quoted_is_void() {
-    let (is_there, is_gone) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let flags = (Arc::clone(&is_there), Arc::clone(&is_gone));
+    let (is_there, is_void) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let flags = (Arc::clone(&is_there), Arc::clone(&is_void));
     let address = serve_each(move |at, stream| {
-        let (is_there, is_gone) = &flags;
+        let (is_there, is_void) = &flags;
         if at == 0 {
             let mut socket = quote_over(stream);
             socket.send("leaving".into()).unwrap();
             quotes_on(&mut socket, || is_there.load(Ordering::Acquire));
-            drop(socket);
-            is_gone.store(true, Ordering::Release);
             return;
         }
         let mut socket = tungstenite::accept(stream).unwrap();
         socket.read().unwrap();
         is_there.store(true, Ordering::Release);
-        while !is_gone.load(Ordering::Acquire) {
+        while !is_void.load(Ordering::Acquire) {
             std::thread::sleep(Duration::from_millis(5));
         }
-        std::thread::sleep(Duration::from_millis(100));
         quotes_on(&mut socket, || false);
     });
     let mut rig = Rig::toy(&toy::PLAIN, format!("ws://{address}/toy"), None);
     rig.until("void", |rig| !voids(rig).is_empty());
+    is_void.store(true, Ordering::Release);
     let before = rig.quotes();
     rig.until("quoted by the new one", |rig| rig.quotes() > before + 5);
     assert_eq!(voids(&rig), [&FeedEvent::Void(InstrumentId(0), VenueId(0), Origin::Own, BookVoid::Lost)]);
