@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::feed::Options;
 use crate::feed::backlog::{Backlog, PAUSE_NS};
-use crate::feed::checksums::Checksums;
+use crate::feed::failing::Failing;
 use crate::feed::lag::{self, Lag};
 use crate::feed::silence::{Finding, Silence};
 use crate::feed::stamps::Stamps;
@@ -35,7 +35,7 @@ use crate::wire::websocket::{Event, Failure, Limits, WebSocket};
 const REQUESTS_MAX: usize = 4096;
 /// Bytes that may wait for the socket. A venue that does not read is as good as gone.
 const OUTPUT_MAX: usize = 1 << 20;
-/// Frames that could not be decoded which a connection survives within [`BAD_WINDOW_NS`].
+/// Frames that could not be decoded, and name no instrument, which a connection survives within [`BAD_WINDOW_NS`].
 const BAD_FRAMES_MAX: usize = 10;
 /// The span that [`BAD_FRAMES_MAX`] is about.
 const BAD_WINDOW_NS: u64 = 10 * SECOND;
@@ -126,7 +126,7 @@ pub enum End {
     NoUpgrade,
     /// No byte for too long, not even an answer to our ping.
     Silent,
-    /// Too many frames that could not be decoded.
+    /// Too many frames that could not be decoded and name no instrument.
     BadFrames,
     /// The codec wants a new connection: the venue asked for one, or its state is lost.
     Wanted(&'static str),
@@ -232,7 +232,12 @@ pub struct Connection {
     /// Identifies the socket that is open, or the last one.
     line: LineId,
     bad: BadFrames,
-    checksums: Checksums,
+    /// Instruments whose checksums fail.
+    checksums: Failing,
+    /// Instruments whose frames cannot be read.
+    unreadable: Failing,
+    /// The instruments that the frame which is taken now is about, if it could not be read.
+    blamed: Vec<InstrumentId>,
     pongs: Pongs,
     voids: Voids,
     silence: Silence,
@@ -281,6 +286,7 @@ struct Shown {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Closed,
+    unreadable: u64,
     /// Since when the upgrade is under way.
     Opening(MonoNs),
     Open,
@@ -336,7 +342,9 @@ impl Connection {
             source: Source::default(),
             line: LineId::NONE,
             bad: BadFrames::default(),
-            checksums: Checksums::default(),
+            checksums: Failing::default(),
+            unreadable: Failing::default(),
+            blamed: Vec::new(),
             pongs: Pongs::default(),
             voids,
             silence,
@@ -609,7 +617,8 @@ impl Connection {
         self.keep_alive(now);
         self.miss_prices(now);
         self.find_silent(now, events);
-        if self.checksums.check(now) {
+        let is_mended = [&mut self.checksums, &mut self.unreadable].map(|failing| failing.check(now));
+        if is_mended.contains(&true) {
             self.show();
         }
         self.send_requests(now);
@@ -722,6 +731,9 @@ impl Connection {
     }
 
     fn silent_at(&self) -> MonoNs {
+        if !is_read {
+            self.blame(None);
+        }
         self.heard.plus(self.options.silence_max_ms.saturating_mul(MS))
     }
 
@@ -764,6 +776,9 @@ impl Connection {
     ) {
         // Taken out and put back, so that the updates can be walked while the rest of us is changed.
         let mut decoded = std::mem::take(&mut self.decoded);
+        if result.is_err() {
+            self.blame(Some(frame));
+        }
         let now = if decoded.updates.is_empty() { received } else { clock.now() };
         for update in &decoded.updates {
             // Nothing may follow the word that all quotes are void.
@@ -978,8 +993,33 @@ impl Connection {
     fn undecodable(&mut self, error: DecodeError, now: MonoNs, events: &mut dyn FnMut(FeedEvent)) {
         self.gauges().count_decode_error(error.reason());
         // What the codec can mend by itself is no broken frame.
-        if error.loss().is_none() && self.bad.is_one_too_many(now) {
-            self.finish(End::BadFrames, events);
+        if error.loss().is_some() {
+            return;
+        }
+        if self.blamed.is_empty() {
+            if self.bad.is_one_too_many(now) {
+                self.finish(End::BadFrames, events);
+            }
+            return;
+        }
+        for instrument in self.blamed.drain(..) {
+            self.unreadable.failed(instrument, now);
+        }
+        self.show();
+    }
+
+    /// Finds the instruments that a frame is about which cannot be read: those that the codec has voided for it, or else
+    /// those that the frame names. One instrument that is never readable must not cost the connection's others.
+    #[cold]
+    fn blame(&mut self, frame: Option<&[u8]>) {
+        let Self { blamed, decoded, codec, .. } = self;
+        blamed.clear();
+        blamed.extend(decoded.updates.iter().filter_map(|update| match update {
+            Update::Void(instrument, VoidReason::Undecodable) => Some(*instrument),
+            _ => None,
+        }));
+        if let (true, Some(frame)) = (blamed.is_empty(), frame) {
+            *blamed = codec.symbols().named_in(frame);
         }
     }
 
@@ -1191,6 +1231,7 @@ impl Connection {
         self.is_leaving
     }
 
+                unreadable: self.unreadable.flagged() as u64,
     /// Whether the venue has acknowledged something, or given a price.
     #[must_use]
     pub fn is_subscribed(&self) -> bool {
@@ -1205,6 +1246,10 @@ impl Connection {
         self.is_open()
             && self.flowed
             && entries.iter().all(|entry| !is_recent(entry.id) || self.silence.last(entry.id).is_some())
+        gauges.unreadable_pairs.replace(before.unreadable, now.unreadable);
+        if let (true, Some(one)) = (now.unreadable > 0, self.unreadable.flagged_one()) {
+            gauges.unreadable_one.set(u64::from(one.0));
+        }
     }
 
     /// It takes the place of `old`: what that one learned of its instruments stays known, what was held back is told, and

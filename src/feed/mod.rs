@@ -6,9 +6,9 @@
 //! the ring it neither locks, allocates nor logs.
 
 pub mod backlog;
-pub mod checksums;
 pub mod connection;
 mod cutoff;
+mod failing;
 pub mod lag;
 mod line;
 mod set;

@@ -5,7 +5,7 @@ use crate::market::book::BookVoid;
 use crate::market::quote::{Origin, Source};
 use crate::market::{Directory, InstrumentId, VenueId};
 use crate::metrics::cluster::{ClusterBoard, RedisState, Role};
-use crate::metrics::{Board, BreakerGauges, BreakerState, DECODE_REASONS, LinkState, VenueGauges};
+use crate::metrics::{Board, BreakerGauges, BreakerState, DECODE_REASONS, Gauge, LinkState, VenueGauges};
 use crate::protocol::report::sum;
 use crate::protocol::{Object, array, float, object};
 use crate::time::{MS, MonoNs, SECOND, UnixNs};
@@ -226,6 +226,7 @@ impl Health<'_> {
             alerts.extend(self.lines_alert(at));
             alerts.extend(self.missing_alert(at));
             alerts.extend(self.checksum_alert(at));
+            alerts.extend(self.unreadable_alert(at));
             alerts.extend(self.old_alert(at));
             alerts.extend(self.books_alert(at));
         }
@@ -295,12 +296,23 @@ impl Health<'_> {
 
     /// Pairs whose checksum fails again and again: their books are not what the venue means.
     fn checksum_alert(&self, at: usize) -> Option<String> {
+        let pairs = self.failing_pairs(at, |gauges| (&gauges.checksum_pairs, &gauges.checksum_one))?;
+        Some(format!("Checksum fails again and again: {pairs}"))
+    }
+
+    /// Pairs whose frames cannot be read, again and again: their prices are not known.
+    fn unreadable_alert(&self, at: usize) -> Option<String> {
+        let pairs = self.failing_pairs(at, |gauges| (&gauges.unreadable_pairs, &gauges.unreadable_one))?;
+        Some(format!("Frames cannot be read again and again: {pairs}"))
+    }
+
+    /// The pairs of a venue that `read` counts, for prices and for order books: the first by name, and how many more.
+    fn failing_pairs(&self, at: usize, read: impl Fn(&VenueGauges) -> (&Gauge, &Gauge)) -> Option<String> {
         let name = &self.directory.venues()[at].name;
-        let gauges = [&self.board.venues[at], &self.board.books[at]];
-        let count: u64 = gauges.iter().map(|gauges| gauges.checksum_pairs.value()).sum();
-        let one = gauges.iter().find(|gauges| gauges.checksum_pairs.value() > 0)?.checksum_one.value();
-        let symbol = self.symbol(one);
-        Some(format!("Checksum fails again and again: {name} {symbol}{}", and_more(count)))
+        let both = [&self.board.venues[at], &self.board.books[at]].map(read);
+        let count: u64 = both.iter().map(|(pairs, _)| pairs.value()).sum();
+        let (_, one) = both.iter().find(|(pairs, _)| pairs.value() > 0)?;
+        Some(format!("{name} {}{}", self.symbol(one.value()), and_more(count)))
     }
 
     /// The instrument at `index` of the directory.
@@ -781,17 +793,19 @@ mod tests {
         case.board.venues[0].checksum_pairs.set(1);
         case.board.books[1].checksum_pairs.set(2);
         case.board.books[1].checksum_one.set(1);
+        case.board.venues[1].unreadable_pairs.set(1);
         let alerts = [
             "No exchange answers for 31 s: the network line of this machine seems to be down",
             "Checksum fails again and again: binance BTC/USDT",
             "Checksum fails again and again: okx ETH/USDT and 1 more",
+            "Frames cannot be read again and again: okx BTC/USDT",
             "The configuration file was refused: a.toml:3: no and 1 more",
         ];
         case.check("healthy", true, "websocket", &alerts);
         assert_eq!(case.value()["ownLineDownMs"], 31_000);
         case.board.reload.set_mistakes(&[]);
         case.board.cut_off.end();
-        assert_eq!(case.health().alerts(), alerts[1..3]);
+        assert_eq!(case.health().alerts(), alerts[1..4]);
     }
 
     #[test]

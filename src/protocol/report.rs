@@ -113,6 +113,7 @@ const VENUE_ROWS: &[Row<VenueGauges>] = &[
     }),
     ("missing_pairs", "Pairs that were asked for and never came.", |v| v.missing_pairs.value()),
     ("checksum_pairs", "Pairs whose checksum failed three times in a minute.", |v| v.checksum_pairs.value()),
+    ("unreadable_pairs", "Pairs of which three frames in a minute could not be read.", |v| v.unreadable_pairs.value()),
     ("silenced_total", "How often a pair fell silent.", |v| v.silenced.value()),
     ("resubscribed_total", "How often one pair was subscribed again, alone.", |v| v.resubscribed.value()),
     ("notices_total", "What the venue said about itself.", |v| v.notices.value()),

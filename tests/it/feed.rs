@@ -5,3 +5,4 @@ mod replay;
 mod sockets;
 mod talk;
 mod toy;
+mod unreadable;

@@ -273,7 +273,7 @@ fn f15_an_acknowledged_connection_without_a_price_is_told() {
 }
 
 #[test]
-fn f31_bad_frames_are_counted_and_skipped_and_the_eleventh_in_10_s_ends_it() {
+fn f31_bad_frames_are_counted_and_skipped_and_the_eleventh_in_10_s_that_names_nothing_ends_it() {
     let mut talk = Talk::open(&toy::PLAIN);
     for n in 0..10 {
         talk.say("\u{feff}{\"truncated");
@@ -287,12 +287,14 @@ fn f31_bad_frames_are_counted_and_skipped_and_the_eleventh_in_10_s_ends_it() {
     assert_eq!(talk.feed.end(), Some(&End::BadFrames));
     assert_eq!(talk.events.last(), Some(&FeedEvent::Down(ID, Origin::Own)));
     let errors: Vec<u64> = talk.board.venues[0].decode_errors.iter().map(|c| c.value()).collect();
-    assert_eq!((errors[1], errors[3], errors[4]), (1, 10, 10), "number, shape, gap");
+    assert_eq!((errors[1], errors[3], errors[4]), (1, 11, 10), "number, shape, gap");
 }
 
 #[test]
 fn f31_bad_frames_far_apart_end_nothing() {
     let mut talk = Talk::open(&toy::PLAIN);
+    assert!(!talk.is_over(), "the frame names an instrument");
+    talk.say("nonsense");
     for _ in 0..50 {
         talk.say("nonsense");
         talk.hand.advance(1001 * MS);

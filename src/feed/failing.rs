@@ -1,5 +1,6 @@
-//! Instruments whose book's checksum fails again and again: one failure is a loss that a new book mends, three in a
-//! minute are a book that is not what the venue means. Pure: time comes in. One per connection, on the feed's thread.
+//! Instruments that fail again and again, by their book's checksum or because their frames cannot be read: one failure is
+//! mended by the next book or frame, three in a minute are no accident. Pure: time comes in. One per connection and kind
+//! of failure, on the feed's thread.
 
 use crate::market::InstrumentId;
 use crate::time::{MonoNs, SECOND};
@@ -9,9 +10,9 @@ const FAILURES: usize = 3;
 /// within this time are too many, in nanoseconds; and so long without one is good again.
 const WINDOW_NS: u64 = 60 * SECOND;
 
-/// When the checksums of a connection's books failed. Allocates with the first failure of an instrument.
+/// When the instruments of a connection failed. Allocates with the first failure of an instrument.
 #[derive(Debug, Default)]
-pub struct Checksums(Vec<Failures>);
+pub struct Failing(Vec<Failures>);
 
 #[derive(Debug)]
 struct Failures {
@@ -21,8 +22,8 @@ struct Failures {
     is_flagged: bool,
 }
 
-impl Checksums {
-    /// The checksum of this instrument's book did not agree.
+impl Failing {
+    /// This instrument failed.
     pub fn failed(&mut self, instrument: InstrumentId, now: MonoNs) {
         let at = self.0.iter().position(|it| it.instrument == instrument).unwrap_or_else(|| {
             self.0.push(Failures { instrument, times: [None; FAILURES], is_flagged: false });
@@ -60,23 +61,23 @@ mod tests {
 
     #[test]
     fn f50_three_failures_in_a_minute_are_too_many_until_it_is_good_for_a_minute() {
-        let mut checksums = Checksums::default();
+        let mut failing = Failing::default();
         let at = |second: u64| MonoNs(second * SECOND);
         let (one, other) = (InstrumentId(4), InstrumentId(2));
         for second in [10, 30] {
-            checksums.failed(one, at(second));
-            checksums.failed(other, at(second));
+            failing.failed(one, at(second));
+            failing.failed(other, at(second));
         }
-        assert_eq!(checksums.flagged(), 0);
-        checksums.failed(other, at(91));
-        assert_eq!(checksums.flagged(), 0, "three, but not in a minute");
-        checksums.failed(one, at(70));
-        assert_eq!((checksums.flagged(), checksums.flagged_one()), (1, Some(one)));
+        assert_eq!(failing.flagged(), 0);
+        failing.failed(other, at(91));
+        assert_eq!(failing.flagged(), 0, "three, but not in a minute");
+        failing.failed(one, at(70));
+        assert_eq!((failing.flagged(), failing.flagged_one()), (1, Some(one)));
         // Now and then is still not good.
-        checksums.failed(one, at(125));
-        assert!(!checksums.check(at(130)));
-        assert_eq!(checksums.flagged(), 1);
-        assert!(checksums.check(at(186)));
-        assert_eq!((checksums.flagged(), checksums.flagged_one()), (0, None));
+        failing.failed(one, at(125));
+        assert!(!failing.check(at(130)));
+        assert_eq!(failing.flagged(), 1);
+        assert!(failing.check(at(186)));
+        assert_eq!((failing.flagged(), failing.flagged_one()), (0, None));
     }
 }
