@@ -79,6 +79,7 @@ fn state(native: String, n: u64) -> VenueQuote {
         ask: level(10_010 + n % 5, 25_000 + n),
         sequence: n + 2,
         time: UnixNs::from_ms(1_786_613_159_748 + n),
+        is_trading: true,
         day: DayStatistics::default(),
     }
 }

@@ -786,7 +786,9 @@ impl Core {
         self.grid.clear(instrument, venue);
         self.causes[pair.index()] = cause;
         let cell = self.matrix.load(pair);
-        let state = if cause == CloseReason::NotTrading { CellState::Halted } else { CellState::Void };
+        // The end of a connection does not end a halt.
+        let is_halted = cause != CloseReason::Removed && self.directory.is_halted(instrument, venue);
+        let state = if cause == CloseReason::NotTrading || is_halted { CellState::Halted } else { CellState::Void };
         if cell.holds() && cell.state != state {
             self.matrix.store(pair, &CellQuote { state, ..cell });
             mark(pair);

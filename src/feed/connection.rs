@@ -16,6 +16,7 @@ use crate::feed::lag::{self, Lag};
 use crate::feed::silence::{Finding, Silence};
 use crate::feed::stamps::Stamps;
 use crate::market::book::{BookStamp, BookVoid};
+use crate::market::directory::HaltedBy;
 use crate::market::quote::{Delay, FeedEvent, LineId, Origin, Source};
 use crate::market::{Directory, InstrumentId, PairId, Quote, VenueId};
 use crate::matrix::books::BookTable;
@@ -245,6 +246,10 @@ pub struct Connection {
     shown: Shown,
     /// The second of two with the same instruments.
     is_second: bool,
+    /// Instruments that the venue's stream says are not traded.
+    halts: Halts,
+    /// The number of the facts that were looked at last, see [`Directory::facts`].
+    listed: u64,
     /// What it heard of instruments whose quotes nothing orders, while another connection speaks for them.
     held: Vec<Option<Quote>>,
     /// Books that changed and are not yet in the table; when that was read, or should have been on a line that is late.
@@ -281,12 +286,12 @@ struct Shown {
     silent: u64,
     missing: u64,
     checksums: u64,
+    unreadable: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Closed,
-    unreadable: u64,
     /// Since when the upgrade is under way.
     Opening(MonoNs),
     Open,
@@ -350,6 +355,8 @@ impl Connection {
             silence,
             shown: Shown::default(),
             is_second: false,
+            halts: Halts::default(),
+            listed: 0,
             held: Vec::new(),
             stamps: Stamps::default(),
             ping_at: None,
@@ -428,6 +435,7 @@ impl Connection {
         self.lag_of_days.begin(now);
         self.backlog.begin(now);
         self.told_behind = false;
+        self.halts.clear();
         self.held.clear();
         self.touched.clear();
         self.fetches.begin_anew();
@@ -616,6 +624,10 @@ impl Connection {
         self.tell_behind(events);
         self.keep_alive(now);
         self.miss_prices(now);
+        if self.listed != self.directory.facts() {
+            self.look_at_facts(now);
+            self.show();
+        }
         self.find_silent(now, events);
         let is_mended = [&mut self.checksums, &mut self.unreadable].map(|failing| failing.check(now));
         if is_mended.contains(&true) {
@@ -719,6 +731,9 @@ impl Connection {
         self.decoded.clear();
         let result = take(&mut *self.codec, &mut self.decoded);
         let is_read = result.is_ok();
+        if !is_read {
+            self.blame(None);
+        }
         self.reads_page = true;
         self.take(result, received, clock, events);
         self.reads_page = false;
@@ -731,9 +746,6 @@ impl Connection {
     }
 
     fn silent_at(&self) -> MonoNs {
-        if !is_read {
-            self.blame(None);
-        }
         self.heard.plus(self.options.silence_max_ms.saturating_mul(MS))
     }
 
@@ -754,6 +766,7 @@ impl Connection {
         if let Opening::Patient { wait_ms } = self.facts.opening {
             self.request_at = now.plus(wait_ms.saturating_mul(MS));
         }
+        self.look_at_facts(now);
         let mut requests = Requests::new();
         self.codec.set_time(unix);
         self.codec.opened(&mut requests);
@@ -763,6 +776,9 @@ impl Connection {
     fn message(&mut self, frame: &[u8], received: MonoNs, clock: &Clock, events: &mut dyn FnMut(FeedEvent)) {
         self.decoded.clear();
         let result = self.codec.decode(frame, received, &mut self.decoded);
+        if result.is_err() {
+            self.blame(Some(frame));
+        }
         self.take(result, received, clock, events);
     }
 
@@ -776,9 +792,6 @@ impl Connection {
     ) {
         // Taken out and put back, so that the updates can be walked while the rest of us is changed.
         let mut decoded = std::mem::take(&mut self.decoded);
-        if result.is_err() {
-            self.blame(Some(frame));
-        }
         let now = if decoded.updates.is_empty() { received } else { clock.now() };
         for update in &decoded.updates {
             // Nothing may follow the word that all quotes are void.
@@ -787,6 +800,9 @@ impl Connection {
             }
         }
         self.requests.extend(decoded.requests.drain(..));
+        if !self.halts.resumed.is_empty() {
+            self.ask_for_resumed(received);
+        }
         self.fetches.wanted(decoded.fetches.drain(..));
         for answer in decoded.answers.drain(..) {
             self.answer(&answer);
@@ -828,6 +844,9 @@ impl Connection {
                 let (late_ns, delay) = self.lateness(top.instrument, exchange_time, received);
                 self.gauges().quotes.add(1);
                 self.gauges().lagged.add(u64::from(delay == Delay::Lagging));
+                if self.halts.has(top.instrument) {
+                    return;
+                }
                 self.heard_of(top.instrument, received);
                 let quote = Quote {
                     instrument: top.instrument,
@@ -867,6 +886,11 @@ impl Connection {
                 }
                 self.void(*instrument, (*reason).into(), events);
             }
+            Update::Trading(instrument, is_traded) => {
+                if self.halts.has(*instrument) == *is_traded {
+                    self.trading(*instrument, *is_traded, received, events);
+                }
+            }
             Update::Subscribed(instrument) => self.acknowledge(*instrument, received),
             Update::Refused(why) => {
                 self.gauges().refused.add(1);
@@ -875,6 +899,40 @@ impl Connection {
             Update::Reconnect(why) => self.finish(End::Wanted(why), events),
             Update::Notice(notice) => self.take_note(notice, events),
         }
+    }
+
+    /// The venue says otherwise than before whether an instrument is traded.
+    #[cold]
+    fn trading(&mut self, instrument: InstrumentId, is_traded: bool, now: MonoNs, events: &mut dyn FnMut(FeedEvent)) {
+        self.halts.set(instrument, !is_traded);
+        let is_listed_halted = self.directory.is_halted_by(instrument, self.id, HaltedBy::List);
+        self.silence.halted(instrument, !is_traded || is_listed_halted, now);
+        self.show();
+        if !is_traded && !self.is_second {
+            self.void(instrument, BookVoid::Halt, events);
+        }
+    }
+
+    /// Of what the venue's list says is not traded no price is expected, and it is not asked for again and again.
+    fn look_at_facts(&mut self, now: MonoNs) {
+        let Self { listed, directory, silence, codec, halts, id, .. } = self;
+        *listed = directory.facts();
+        for entry in codec.symbols().entries() {
+            let is_halted = halts.has(entry.id) || directory.is_halted_by(entry.id, *id, HaltedBy::List);
+            silence.halted(entry.id, is_halted, now);
+        }
+    }
+
+    /// Asks for the instruments whose trading has resumed: what changed meanwhile is not known to have been told, and one
+    /// that is quiet would not be quoted for long.
+    #[cold]
+    fn ask_for_resumed(&mut self, now: MonoNs) {
+        let mut requests = Requests::new();
+        self.tell_time(now);
+        let resumed = std::mem::take(&mut self.halts.resumed);
+        resumed.iter().for_each(|instrument| self.codec.forget(*instrument));
+        self.codec.resubscribe(&resumed, &mut requests);
+        self.requests.extend(requests);
     }
 
     /// How much later than it was sent a quote was read, beyond what is usual, and whether it is no leg for that. A
@@ -1173,6 +1231,7 @@ impl Connection {
                 silent: self.silence.silent() as u64,
                 missing: self.silence.missing() as u64,
                 checksums: self.checksums.flagged() as u64,
+                unreadable: self.unreadable.flagged() as u64,
             },
             _ => Shown::default(),
         };
@@ -1186,6 +1245,10 @@ impl Connection {
         gauges.checksum_pairs.replace(before.checksums, now.checksums);
         if let (true, Some(one)) = (now.checksums > 0, self.checksums.flagged_one()) {
             gauges.checksum_one.set(u64::from(one.0));
+        }
+        gauges.unreadable_pairs.replace(before.unreadable, now.unreadable);
+        if let (true, Some(one)) = (now.unreadable > 0, self.unreadable.flagged_one()) {
+            gauges.unreadable_one.set(u64::from(one.0));
         }
     }
 }
@@ -1231,7 +1294,6 @@ impl Connection {
         self.is_leaving
     }
 
-                unreadable: self.unreadable.flagged() as u64,
     /// Whether the venue has acknowledged something, or given a price.
     #[must_use]
     pub fn is_subscribed(&self) -> bool {
@@ -1246,10 +1308,6 @@ impl Connection {
         self.is_open()
             && self.flowed
             && entries.iter().all(|entry| !is_recent(entry.id) || self.silence.last(entry.id).is_some())
-        gauges.unreadable_pairs.replace(before.unreadable, now.unreadable);
-        if let (true, Some(one)) = (now.unreadable > 0, self.unreadable.flagged_one()) {
-            gauges.unreadable_one.set(u64::from(one.0));
-        }
     }
 
     /// It takes the place of `old`: what that one learned of its instruments stays known, what was held back is told, and
@@ -1261,6 +1319,9 @@ impl Connection {
         // Its books were held back: not only those that changed just now.
         self.is_second = false;
         self.publish_books();
+        for instrument in self.halts.iter() {
+            self.void(instrument, BookVoid::Halt, events);
+        }
         self.silence.learn_from(&old.silence);
         let mine = self.codec.symbols().entries();
         // A quote grows old by itself; a book that only `old` had is nobody's.
@@ -1530,6 +1591,49 @@ impl Fetches {
             Wait::AtOnce | Wait::Usual => usual,
         };
         self.at = now.plus(pause);
+    }
+}
+
+/// Instruments of a connection that are not traded. Looked at for each quote.
+#[derive(Default)]
+struct Halts {
+    /// By instrument.
+    halted: Vec<bool>,
+    count: usize,
+    /// Those that are traded again, and have not been asked for since.
+    resumed: Vec<InstrumentId>,
+}
+
+impl Halts {
+    #[inline]
+    fn has(&self, instrument: InstrumentId) -> bool {
+        self.count > 0 && self.halted.get(instrument.index()).copied().unwrap_or(false)
+    }
+
+    /// It is halted, or traded again, and was not before.
+    fn set(&mut self, instrument: InstrumentId, is_halted: bool) {
+        let at = instrument.index();
+        if self.halted.len() <= at {
+            self.halted.resize(at + 1, false);
+        }
+        self.halted[at] = is_halted;
+        if is_halted {
+            self.count += 1;
+            self.resumed.retain(|other| *other != instrument);
+        } else {
+            self.count -= 1;
+            self.resumed.push(instrument);
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = InstrumentId> {
+        (0..).map(InstrumentId).zip(&self.halted).filter(|(_, is_halted)| **is_halted).map(|(instrument, _)| instrument)
+    }
+
+    fn clear(&mut self) {
+        self.halted.clear();
+        self.resumed.clear();
+        self.count = 0;
     }
 }
 

@@ -35,9 +35,11 @@ pub struct Options {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
-    /// Nothing is expected of it: not asked for yet, or the venue said that it does not trade.
+    /// Nothing is expected of it: not asked for yet, or the venue said that it does not trade now.
     #[default]
     Resting,
+    /// Nothing is expected of it, quoted or not, until [`Silence::halted`] says otherwise.
+    Halted,
     /// Asked for.
     Asked,
     /// Quoted.
@@ -86,7 +88,7 @@ impl Pair {
     /// When it will be silent or missing, or may be asked for again; `None`: nothing is expected.
     fn due(&self, options: &Options, again_at: MonoNs) -> Option<MonoNs> {
         match self.state {
-            State::Resting => None,
+            State::Resting | State::Halted => None,
             State::Asked => Some(self.last.plus(options.first_ns)),
             State::Live => Some(self.last.plus(self.limit(options))),
             State::Silent | State::Missing => Some(self.again_at.max(again_at)),
@@ -180,6 +182,7 @@ impl Silence {
     fn revived(&mut self, id: InstrumentId, now: MonoNs) {
         let pair = &mut self.pairs[id.index() - self.first];
         match pair.state {
+            State::Halted => return,
             // Perhaps it was no fault but its way; an outage of an hour is nobody's way.
             State::Silent => {
                 self.silent -= 1;
@@ -204,9 +207,28 @@ impl Silence {
         match pair.state {
             State::Silent => self.silent -= 1,
             State::Missing => self.missing -= 1,
+            State::Halted => return,
             State::Resting | State::Asked | State::Live => {}
         }
         pair.state = State::Resting;
+    }
+
+    /// The venue said that it is not traded, or is traded again: then it is expected as if it was asked for `now`.
+    pub fn halted(&mut self, id: InstrumentId, is_halted: bool, now: MonoNs) {
+        let is_known = self.options.floor_ns > 0 && self.asked;
+        let Some(pair) = self.pairs.get_mut(id.index().wrapping_sub(self.first)) else { return };
+        let before = pair.state;
+        match (is_halted, before) {
+            (true, _) => pair.state = State::Halted,
+            (false, State::Halted) if is_known => {
+                (pair.state, pair.last, pair.rest_ns) = (State::Asked, now, 0);
+                self.check_at = self.check_at.min(now.plus(self.options.first_ns));
+            }
+            (false, State::Halted) => pair.state = State::Resting,
+            (false, _) => {}
+        }
+        self.silent -= usize::from(is_halted && before == State::Silent);
+        self.missing -= usize::from(is_halted && before == State::Missing);
     }
 
     /// When [`Self::check`] wants to be called; `None`: nothing is expected.
@@ -243,7 +265,7 @@ impl Silence {
                     self.again_at = now.plus(self.options.again_ns.max(1));
                     found(Finding::Again(id));
                 }
-                State::Resting => {}
+                State::Resting | State::Halted => {}
             }
         }
         let due =

@@ -139,11 +139,12 @@ impl Decoder {
                     write_quote(self.venue.facts().name, entry, top, line, &mut self.out);
                     quote(&self.out);
                 }
-                Update::Void(instrument, _) => {
+                Update::Void(instrument, _) | Update::Trading(instrument, false) => {
                     let native = codec.symbols().entry(*instrument).map(|e| e.native.clone());
                     self.last.retain(|key, _| Some(&key.0) != native.as_ref());
                 }
-                Update::Book(_)
+                Update::Trading(_, true)
+                | Update::Book(_)
                 | Update::Statistics(_)
                 | Update::Subscribed(_)
                 | Update::Refused(_)

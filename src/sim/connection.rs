@@ -239,6 +239,11 @@ impl Connection {
         });
     }
 
+    /// Trading in an instrument of this client's venue stops or resumes.
+    pub fn trading(&mut self, quote: &VenueQuote, now: MonoNs) {
+        self.say(now, |side, out| side.trading(quote, out));
+    }
+
     /// Maintenance begins, or is over.
     pub fn maintain(&mut self, begins: bool, unix: UnixNs, now: MonoNs) {
         let mut becomes = Maintenance::Halts;

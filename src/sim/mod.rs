@@ -546,6 +546,16 @@ impl Sim {
                 client.connection.fall_mute();
             }
         }
+        for (of, quote) in self.prices.cells().map(|cell| self.prices.quote(cell)) {
+            let [was_halted, is_halted] = [before, trouble].map(|it| told::is_halted(it, &quote.native));
+            if of != venue || was_halted == is_halted {
+                continue;
+            }
+            let quote = told::told(quote, trouble);
+            for client in self.clients.iter_mut().filter(|c| c.connection.venue() == Some(venue)) {
+                client.connection.trading(&quote, now);
+            }
+        }
     }
 
     /// Writes what waits, and lets go of clients that are done.

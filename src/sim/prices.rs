@@ -374,7 +374,8 @@ impl Cell {
 
 /// The first state counts as order number 2.
 fn blank(native: String, now: UnixNs) -> VenueQuote {
-    VenueQuote { native, bid: Level::ABSENT, ask: Level::ABSENT, sequence: 1, time: now, day: Default::default() }
+    let (bid, ask, day) = (Level::ABSENT, Level::ABSENT, Default::default());
+    VenueQuote { native, bid, ask, sequence: 1, time: now, is_trading: true, day }
 }
 
 /// One venue's view of [`Prices`].
@@ -405,6 +406,7 @@ impl Market for VenueMarket<'_> {
                 quote: quote.to_owned(),
                 price_decimals: cell.grid.price_decimals,
                 size_decimals: cell.grid.size_decimals,
+                is_trading: cell.quote.is_trading,
             })
         });
         listed.flatten().collect()

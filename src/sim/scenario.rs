@@ -39,6 +39,9 @@ pub enum Kind {
     /// The venue says so in its own words where it has some, and goes on where it does in life; else it closes
     /// with 1012 and answers 503.
     Maintenance,
+    /// Trading in an instrument is halted: the venue says so in its stream, where it has one for it, and in its list of
+    /// instruments. Prices go on, as in a phase in which orders are only cancelled.
+    Halt,
     /// The venue's clock is wrong by `offset_ms`: a jump when it begins and another when it ends.
     Clock,
     /// Sockets are closed. Of all venues, new ones are refused by the system; of one, reset when they have said whom
@@ -52,7 +55,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Silence,
         Self::Cut,
         Self::HalfOpen,
@@ -65,6 +68,7 @@ impl Kind {
         Self::Damage,
         Self::TooManyRequests,
         Self::Maintenance,
+        Self::Halt,
         Self::Clock,
         Self::Refused,
         Self::TlsExpired,
@@ -87,6 +91,7 @@ impl Kind {
             Self::Damage => "damage",
             Self::TooManyRequests => "too_many_requests",
             Self::Maintenance => "maintenance",
+            Self::Halt => "halt",
             Self::Clock => "clock",
             Self::Refused => "refused",
             Self::TlsExpired => "tls_expired",
@@ -105,6 +110,7 @@ impl Kind {
                 | Self::Checksum
                 | Self::Crossed
                 | Self::Damage
+                | Self::Halt
         )
     }
 

@@ -25,7 +25,9 @@ impl Market for Told<'_> {
     }
 
     fn listed(&self) -> Vec<Listed> {
-        self.market.listed()
+        let mut listed = self.market.listed();
+        listed.iter_mut().for_each(|it| it.is_trading = !is_halted(self.trouble, &it.native));
+        listed
     }
 }
 
@@ -34,10 +36,17 @@ impl Market for Told<'_> {
 pub fn told(quote: &VenueQuote, trouble: &Trouble) -> VenueQuote {
     let mut quote = quote.clone();
     quote.time = stamp(quote.time, trouble);
+    quote.is_trading = !is_halted(trouble, &quote.native);
     if trouble.of(Kind::Crossed, &quote.native).is_some() {
         std::mem::swap(&mut quote.bid, &mut quote.ask);
     }
     quote
+}
+
+/// Whether trading in the instrument with this native symbol is halted.
+#[must_use]
+pub fn is_halted(trouble: &Trouble, native: &str) -> bool {
+    trouble.of(Kind::Halt, native).is_some()
 }
 
 /// The time on the venue's own clock.

@@ -214,7 +214,7 @@ impl Venue for Binance {
                 {"filterType": "PRICE_FILTER", "tickSize": it.tick()},
                 {"filterType": "LOT_SIZE", "stepSize": it.lot()},
             ]);
-            json!({"symbol": it.native, "status": "TRADING", "baseAsset": it.base, "quoteAsset": it.quote,
+            json!({"symbol": it.native, "status": if it.is_trading { "TRADING" } else { "BREAK" }, "baseAsset": it.base, "quoteAsset": it.quote,
                 "isSpotTradingAllowed": true, "filters": filters})
         };
         let symbols: Vec<_> = market.listed().into_iter().map(row).collect();

@@ -150,14 +150,14 @@ impl Venue for Bitget {
                     "symbol": format!("{}_SPBL", entry.native), "symbolName": entry.native, "baseCoin": entry.base,
                     "quoteCoin": entry.quote, "priceScale": entry.price_decimals.to_string(),
                     "quantityScale": entry.size_decimals.to_string(), "minTradeAmount": entry.lot(),
-                    "maxTradeAmount": "0", "takerFeeRate": "0.001", "makerFeeRate": "0.001", "status": "online",
+                    "maxTradeAmount": "0", "takerFeeRate": "0.001", "makerFeeRate": "0.001", "status": if entry.is_trading { "online" } else { "halt" },
                 });
             }
             json!({
                 "symbol": entry.native, "baseCoin": entry.base, "quoteCoin": entry.quote,
                 "pricePrecision": entry.price_decimals.to_string(),
                 "quantityPrecision": entry.size_decimals.to_string(), "minTradeUSDT": "1",
-                "takerFeeRate": "0.001", "makerFeeRate": "0.001", "status": "online",
+                "takerFeeRate": "0.001", "makerFeeRate": "0.001", "status": if entry.is_trading { "online" } else { "halt" },
             })
         };
         let listed = if is_spot { market.listed() } else { Vec::new() };

@@ -138,7 +138,7 @@ impl Venue for Bitstamp {
                     "name": format!("{}/{}", entry.base, entry.quote), "url_symbol": entry.native,
                     "market_symbol": entry.native, "base_decimals": entry.size_decimals,
                     "counter_decimals": entry.price_decimals, "minimum_order": format!("10.0 {}", entry.quote),
-                    "trading": "Enabled", "instant_and_market_orders": "Enabled",
+                    "trading": if entry.is_trading { "Enabled" } else { "Disabled" }, "instant_and_market_orders": "Enabled",
                 })
             })
             .collect();

@@ -131,7 +131,7 @@ impl Venue for Bybit {
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
         listing::asked(self, method, target)?;
         let row = |it: Listed| {
-            json!({"symbol": it.native, "baseCoin": it.base, "quoteCoin": it.quote, "status": "Trading",
+            json!({"symbol": it.native, "baseCoin": it.base, "quoteCoin": it.quote, "status": if it.is_trading { "Trading" } else { "Closed" },
                 "lotSizeFilter": {"basePrecision": it.lot()}, "priceFilter": {"tickSize": it.tick()}})
         };
         // No futures are simulated.

@@ -3,6 +3,7 @@
 //! Frames in, quotes out, on the feed thread. There is no best-bid-ask channel that tells every change,
 //! so the `level2` book is kept and its top published; `ticker` beside it gives the day's figures. Order books are
 //! the same `level2`: all levels that there are.
+//! Which products are traded `status` tells, for the products that are asked for.
 //! `sequence_num` counts every message of a connection: a jump voids everything and asks for a new connection.
 //! Never serves one book under two names: X-USDC is X-USD here, see [`Venue::native`].
 
@@ -57,6 +58,10 @@ const PRODUCTS_PER_REQUEST: usize = 100;
 
 /// Its CGLD is Celo (ccxt 4.5.90, `commonCurrencies`, read 2026-11-29).
 const CODES: Codes = Codes { venue: "Coinbase", table: &[alias("CGLD", "CELO")] };
+
+/// What says which products are traded: those that were asked for, every few seconds
+/// (<https://docs.cdp.coinbase.com/api-reference/advanced-trade-api/websocket/product-status>, 2026-11-30).
+const STATUS: &str = "status";
 
 /// What a product that is online may say besides, and then no taker's order is accepted. `limit_only` is not one: an
 /// immediate limit order takes (<https://github.com/dougdellolio/coinbasepro-csharp/issues/208>). In an auction the book
@@ -140,8 +145,8 @@ impl Venue for Coinbase {
         }
         let row = |it: Listed| {
             json!({"product_id": it.native, "product_type": "SPOT", "base_currency_id": it.base,
-                "quote_currency_id": it.quote, "status": "online", "price_increment": it.tick(),
-                "base_increment": it.lot(), "trading_disabled": false, "is_disabled": false, "view_only": false,
+                "quote_currency_id": it.quote, "status": status_word(it.is_trading), "price_increment": it.tick(),
+                "base_increment": it.lot(), "trading_disabled": !it.is_trading, "is_disabled": false, "view_only": false,
                 "alias": ""})
         };
         let products: Vec<_> = market.listed().into_iter().map(row).collect();
@@ -194,7 +199,8 @@ impl FeedCodec for Codec {
         if entries.is_empty() {
             return;
         }
-        let channels: &[&str] = if self.feed.wants_books { &["level2"] } else { &["level2", "ticker"] };
+        // What is traded comes first, so that it is known before the first quote.
+        let channels: &[&str] = if self.feed.wants_books { &["level2"] } else { &[STATUS, "level2", "ticker"] };
         for channel in channels {
             for part in entries.chunks(PRODUCTS_PER_REQUEST) {
                 requests.push(request("subscribe", channel, part.iter().map(|entry| entry.native.as_str())));
@@ -451,6 +457,7 @@ impl Feed {
             }
             "ticker" => self.ticker("ticker", root, out),
             "ticker_batch" => self.ticker("ticker_batch", root, out),
+            STATUS => self.products(root, out),
             "subscriptions" => Ok(self.subscriptions(root, out)),
             "heartbeats" => Ok(Frame::Control),
             _ => Ok(Frame::Unused),
@@ -574,6 +581,17 @@ impl Feed {
         Ok(Frame::Data)
     }
 
+    /// Which products are traded: those that are `online`. Of one without a status nothing is said.
+    fn products(&self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let products = array(root, "events")?.items().filter_map(|event| event.get("products"));
+        for product in products.flat_map(|products| products.items()) {
+            let known = product.text_of("id").and_then(|id| self.symbols.known(id.as_bytes()));
+            let is_traded = product.text_of("status").map(|status| status == "online");
+            out.updates.extend(known.zip(is_traded).map(|(instrument, it)| Update::Trading(instrument, it)));
+        }
+        Ok(Frame::Control)
+    }
+
     fn subscriptions(&mut self, root: Value<'_>, out: &mut Decoded) -> Frame {
         for event in root.get("events").into_iter().flat_map(|events| events.items()) {
             let products = event.get("subscriptions").and_then(|state| state.get("level2"));
@@ -694,6 +712,7 @@ struct Exchange {
     /// What each subscribed book shows the client.
     level2: FxHashMap<String, VenueQuote>,
     ticker: Vec<String>,
+    status: Vec<String>,
     heartbeats: bool,
     counter: u64,
 }
@@ -709,7 +728,7 @@ impl ExchangeSide for Exchange {
         let products: Vec<&str> =
             request["product_ids"].as_array().into_iter().flatten().filter_map(|product| product.as_str()).collect();
         match (request["type"].as_str(), channel) {
-            (Some("subscribe"), "level2" | "ticker") => {
+            (Some("subscribe"), "level2" | "ticker" | STATUS) => {
                 if let Some(product) = products.iter().find(|product| market.quote(product).is_none()) {
                     return out.push(error(&format!("{product} is not a valid product")));
                 }
@@ -719,6 +738,7 @@ impl ExchangeSide for Exchange {
                     .for_each(|quote| self.add(channel, &quote, out));
             }
             (Some("unsubscribe"), "level2") => self.level2.retain(|product, _| !products.contains(&product.as_str())),
+            (Some("unsubscribe"), STATUS) => self.status.retain(|product| !products.contains(&product.as_str())),
             (Some("unsubscribe"), "ticker") => self.ticker.retain(|product| !products.contains(&product.as_str())),
             (Some(kind @ ("subscribe" | "unsubscribe")), "heartbeats") => self.heartbeats = kind == "subscribe",
             (Some("subscribe" | "unsubscribe"), _) => return out.push(error("unknown channel")),
@@ -744,6 +764,12 @@ impl ExchangeSide for Exchange {
         }
     }
 
+    fn trading(&mut self, quote: &VenueQuote, out: &mut Messages) {
+        if self.status.contains(&quote.native) {
+            self.send(STATUS, quote.time, &status_event("update", quote), out);
+        }
+    }
+
     fn heartbeat(&mut self, now: UnixNs, out: &mut Messages) {
         if !self.heartbeats {
             return;
@@ -766,6 +792,11 @@ impl Exchange {
             }
             return self.send("ticker", quote.time, &ticker_event("snapshot", quote), out);
         }
+        if channel == STATUS {
+            self.status.retain(|product| *product != quote.native);
+            self.status.push(quote.native.clone());
+            return self.send(STATUS, quote.time, &status_event("snapshot", quote), out);
+        }
         self.level2.insert(quote.native.clone(), quote.clone());
         let updates = updates(quote, None);
         self.send("l2_data", quote.time, &book_event("snapshot", &quote.native, &updates), out);
@@ -780,6 +811,9 @@ impl Exchange {
         }
         if !self.level2.is_empty() {
             channels.push(format!(r#""level2":{}"#, list(self.level2.keys().collect())));
+        }
+        if !self.status.is_empty() {
+            channels.push(format!(r#""status":{}"#, list(self.status.iter().collect())));
         }
         if !self.ticker.is_empty() {
             channels.push(format!(r#""ticker":{}"#, list(self.ticker.iter().collect())));
@@ -820,6 +854,19 @@ fn updates(quote: &VenueQuote, last: Option<&VenueQuote>) -> Vec<String> {
 
 fn book_event(kind: &str, product: &str, updates: &[String]) -> String {
     format!(r#"{{"type":"{kind}","product_id":"{product}","updates":[{}]}}"#, updates.join(","))
+}
+
+/// A product's status.
+const fn status_word(is_trading: bool) -> &'static str {
+    if is_trading { "online" } else { "offline" }
+}
+
+fn status_event(kind: &str, quote: &VenueQuote) -> String {
+    let (native, status) = (&quote.native, status_word(quote.is_trading));
+    let (base, counter) = native.split_once('-').unwrap_or((native, ""));
+    let names = format!(r#""id":"{native}","base_currency":"{base}","quote_currency":"{counter}""#);
+    let product = format!(r#"{{"product_type":"SPOT",{names},"status":"{status}","status_message":""}}"#);
+    format!(r#"{{"type":"{kind}","products":[{product}]}}"#)
 }
 
 fn ticker_event(kind: &str, quote: &VenueQuote) -> String {

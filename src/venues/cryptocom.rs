@@ -144,7 +144,7 @@ impl Venue for CryptoCom {
                 "symbol": entry.native, "inst_type": "CCY_PAIR", "display_name": format!("{}/{}", entry.base, entry.quote),
                 "base_ccy": entry.base, "quote_ccy": entry.quote, "quote_decimals": entry.price_decimals,
                 "quantity_decimals": entry.size_decimals, "price_tick_size": entry.tick(),
-                "qty_tick_size": entry.lot(), "tradable": true,
+                "qty_tick_size": entry.lot(), "tradable": entry.is_trading,
             })
         };
         let data: Vec<Json> = market.listed().iter().map(row).collect();

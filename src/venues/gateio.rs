@@ -168,7 +168,7 @@ impl Venue for Gate {
                     json!({
                         "id": entry.native, "base": entry.base, "quote": entry.quote, "fee": FACTS.taker_fee_pct,
                         "min_quote_amount": "3", "precision": entry.price_decimals,
-                        "amount_precision": entry.size_decimals, "trade_status": "tradable", "sell_start": 0, "buy_start": 0,
+                        "amount_precision": entry.size_decimals, "trade_status": if entry.is_trading { "tradable" } else { "untradable" }, "sell_start": 0, "buy_start": 0,
                     })
                 };
                 Some(Json::from(listed.iter().map(row).collect::<Vec<_>>()).to_string())
@@ -672,7 +672,7 @@ fn answer(
 
 /// A message of the channel, or of the book of `spot.obu` that it names; `last` is what the client knows.
 fn frame(channel: &str, quote: &VenueQuote, last: Option<&VenueQuote>, sent: UnixNs) -> String {
-    let VenueQuote { native, bid, ask, sequence, time, day } = quote;
+    let VenueQuote { native, bid, ask, sequence, time, day, .. } = quote;
     let ms = time.ms();
     let steps = || {
         let changes = quote.changes(last, ladder::LEVELS);

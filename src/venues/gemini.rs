@@ -145,7 +145,7 @@ impl Venue for Gemini {
         let details = json!({
             "symbol": native.to_uppercase(), "base_currency": entry.base, "quote_currency": entry.quote,
             "tick_size": step(entry.size_decimals), "quote_increment": step(entry.price_decimals),
-            "min_order_size": entry.lot(), "status": "open", "wrap_enabled": false,
+            "min_order_size": entry.lot(), "status": if entry.is_trading { "open" } else { "closed" }, "wrap_enabled": false,
             "product_type": "spot", "contract_type": "vanilla", "contract_price_currency": entry.quote,
         });
         Some(details.to_string())

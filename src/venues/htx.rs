@@ -167,7 +167,7 @@ impl Venue for Htx {
                 .map(|entry| {
                     json!({
                         "sc": entry.native, "bc": entry.base.to_lowercase(), "qc": entry.quote.to_lowercase(),
-                        "dn": format!("{}/{}", entry.base, entry.quote), "state": "online", "te": true,
+                        "dn": format!("{}/{}", entry.base, entry.quote), "state": state_word(entry.is_trading), "te": entry.is_trading,
                         "tpp": entry.price_decimals, "tap": entry.size_decimals,
                     })
                 })
@@ -178,7 +178,7 @@ impl Venue for Htx {
                     json!({
                         "symbol": entry.native, "base-currency": entry.base.to_lowercase(),
                         "quote-currency": entry.quote.to_lowercase(), "price-precision": entry.price_decimals,
-                        "amount-precision": entry.size_decimals, "state": "online", "api-trading": "enabled",
+                        "amount-precision": entry.size_decimals, "state": state_word(entry.is_trading), "api-trading": "enabled",
                     })
                 })
                 .collect(),
@@ -186,6 +186,11 @@ impl Venue for Htx {
         };
         Some(json!({"status": "ok", "data": rows, "ts": market.now().ms().to_string()}).to_string())
     }
+}
+
+/// A symbol's state in the list.
+const fn state_word(is_trading: bool) -> &'static str {
+    if is_trading { "online" } else { "suspend" }
 }
 
 struct Codec {

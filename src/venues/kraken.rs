@@ -3,7 +3,8 @@
 //! Frames in, quotes out, on the feed thread. The feed subscribes to `ticker` with the `bbo` trigger: each change
 //! of the best bid and ask, with the day's figures beside. Order books come by `book`: cut to the
 //! subscribed depth and held against the venue's checksum. Numbers are JSON numbers and are read as text,
-//! since the checksum needs every written digit. Nothing is quoted while the venue takes no taker's orders.
+//! since the checksum needs every written digit. Nothing is quoted while the venue takes no taker's orders; of single
+//! pairs the `instrument` channel tells that.
 
 use std::fmt::Write as _;
 
@@ -32,7 +33,8 @@ use crate::wire::timestamp::{parse_rfc3339, write_rfc3339};
 pub struct Kraken;
 
 /// Read on 2026-11-20: "Spot WebSocket v2" pages Ticker, Book, Status, Ping. The fee is the base tier (survey of
-/// 2026-08-26). Without any message for about 60 s the venue closes; a book of 1000 levels is the largest message.
+/// 2026-08-26). Without any message for about 60 s the venue closes. The largest message is the first of `instrument`:
+/// all assets and pairs, some 2000 of at most 500 bytes each.
 /// No pace of requests is published.
 static FACTS: Facts = Facts {
     name: "kraken",
@@ -41,7 +43,7 @@ static FACTS: Facts = Facts {
     opening: Opening::Direct,
     taker_fee_pct: "0.40",
     keepalive: Keepalive::Client { every_ms: 30_000, cut: Cut::Idle { ms: 60_000 } },
-    message_max: 1 << 20,
+    message_max: 4 << 20,
     request_gap_ms: 100,
     channel: "ticker (bbo)",
     books: Some(Books { channel: "book", levels_max: 1000, check: Check::ChecksumOf(CHECKSUM_LEVELS) }),
@@ -68,6 +70,11 @@ const V1_ONLY: [(&str, &str); 2] = [("XBT", "BTC"), ("XDG", "DOGE")];
 
 /// Symbols in one subscribe request. No limit is published.
 const SYMBOLS_PER_REQUEST: usize = 100;
+
+/// What says whether single pairs are traded: `data.pairs[]` with `symbol` and `status`, all of them after the
+/// subscription and then what changed (<https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/instrument>,
+/// 2026-11-30). It cannot be narrowed to some pairs.
+const INSTRUMENT: &str = "instrument";
 
 /// Day figures of an instrument are told at most this often.
 const STATISTICS_EVERY: u64 = SECOND;
@@ -151,7 +158,7 @@ impl Venue for Kraken {
             let [base, quote] = [v1(base), v1(quote)];
             let row = json!({"altname": format!("{base}{quote}"), "wsname": format!("{base}/{quote}"),
                 "tick_size": it.tick(), "pair_decimals": it.price_decimals, "lot_decimals": it.size_decimals,
-                "status": "online"});
+                "status": status_word(it.is_trading)});
             (format!("{base}{quote}"), row)
         };
         let result: serde_json::Map<_, _> = market.listed().into_iter().map(row).collect();
@@ -165,7 +172,7 @@ fn v2(code: &str) -> &str {
 }
 
 /// Whether a taker's order is executed in a state of the system or of a pair: not in `cancel_only`, `post_only`,
-/// `reduce_only`, `maintenance` and others. While only limit orders are taken, an immediate one takes.
+/// `reduce_only`, `maintenance`, `work_in_progress`, `delisted` and others. While only limit orders are taken, an immediate one takes.
 fn is_trading(state: &str) -> bool {
     matches!(state, "online" | "limit_only")
 }
@@ -210,6 +217,11 @@ impl FeedCodec for Codec {
     fn opened(&mut self, requests: &mut Requests) {
         self.feed.halted = false;
         self.feed.instruments.clear();
+        if self.feed.book_levels.is_none() && !self.feed.symbols.entries().is_empty() {
+            // First, so that it is known before the first quote.
+            let params = json!({"channel": INSTRUMENT, "snapshot": true});
+            requests.push(json!({"method": "subscribe", "params": params}).to_string());
+        }
         for (at, part) in self.feed.symbols.entries().chunks(SYMBOLS_PER_REQUEST).enumerate() {
             let symbols: Vec<&str> = part.iter().map(|entry| entry.native.as_str()).collect();
             let params = self.feed.params("subscribe", &symbols);
@@ -400,6 +412,7 @@ impl Feed {
                     let state = root.get("data").and_then(|data| data.at(0)?.text_of("system"));
                     self.status(state.ok_or(DecodeError::Missing("system"))?, out)
                 }
+                INSTRUMENT => self.pairs(root, out),
                 "heartbeat" => Ok(Frame::Control),
                 _ => Ok(Frame::Unused),
             };
@@ -428,6 +441,17 @@ impl Feed {
                 self.instruments.of(entry.id).depth.forget_published();
                 out.updates.push(Update::Void(entry.id, VoidReason::Halt));
             }
+        }
+        Ok(Frame::Control)
+    }
+
+    /// Which pairs are traded. Of one without a status nothing is said.
+    fn pairs(&self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let data = root.get("data").ok_or(DecodeError::Missing("data"))?;
+        for pair in data.get("pairs").into_iter().flat_map(|pairs| pairs.items()) {
+            let known = pair.text_of("symbol").and_then(|symbol| self.symbols.known(symbol.as_bytes()));
+            let is_traded = pair.text_of("status").map(is_trading);
+            out.updates.extend(known.zip(is_traded).map(|(instrument, it)| Update::Trading(instrument, it)));
         }
         Ok(Frame::Control)
     }
@@ -789,6 +813,8 @@ struct Exchange {
     ticker: FxHashMap<String, bool>,
     /// Subscribed books, how many levels each has, and what was shown of it last.
     book: FxHashMap<String, (usize, VenueQuote)>,
+    /// Whether it asked which pairs are traded.
+    instrument: bool,
 }
 
 impl ExchangeSide for Exchange {
@@ -811,6 +837,13 @@ impl ExchangeSide for Exchange {
         }
         let params = &request["params"];
         let channel = params["channel"].as_str().unwrap_or_default();
+        if (method, channel) == ("subscribe", INSTRUMENT) {
+            self.instrument = true;
+            let result = format!(r#"{{"channel":"{INSTRUMENT}","snapshot":true}}"#);
+            out.push(format!(r#"{{"method":"{method}"{id},"result":{result},"success":true,{times}}}"#));
+            let pairs = market.listed().iter().map(|it| pair_text(&it.native, it.is_trading)).collect::<Vec<_>>();
+            return out.push(pairs_frame("snapshot", &pairs.join(",")));
+        }
         if !matches!(method, "subscribe" | "unsubscribe") || !matches!(channel, "ticker" | "book") {
             return out.push(format!(
                 r#"{{"error":"Unsupported method or channel","method":"{method}"{id},"success":false,{times}}}"#
@@ -865,6 +898,12 @@ impl ExchangeSide for Exchange {
         }
     }
 
+    fn trading(&mut self, quote: &VenueQuote, out: &mut Messages) {
+        if self.instrument {
+            out.push(pairs_frame("update", &pair_text(&quote.native, quote.is_trading)));
+        }
+    }
+
     fn maintenance(&mut self, begins: bool, _now: UnixNs, out: &mut Messages) -> Maintenance {
         let system = if begins { "maintenance" } else { "online" };
         let data = format!(
@@ -900,6 +939,22 @@ impl Exchange {
             }
         }
     }
+}
+
+/// A pair's status.
+const fn status_word(is_trading: bool) -> &'static str {
+    if is_trading { "online" } else { "cancel_only" }
+}
+
+/// What `instrument` says of a pair.
+fn pair_text(native: &str, is_trading: bool) -> String {
+    let (base, quote) = native.split_once('/').unwrap_or((native, ""));
+    let status = status_word(is_trading);
+    format!(r#"{{"symbol":"{native}","base":"{base}","quote":"{quote}","status":"{status}"}}"#)
+}
+
+fn pairs_frame(kind: &str, pairs: &str) -> String {
+    format!(r#"{{"channel":"{INSTRUMENT}","type":"{kind}","data":{{"assets":[],"pairs":[{pairs}]}}}}"#)
 }
 
 /// Whether a level is worse than all that the best `levels` of a side are.

@@ -193,7 +193,7 @@ impl Venue for Kucoin {
         }
         let row = |it: Listed| {
             json!({"symbol": it.native, "name": it.native, "baseCurrency": it.base, "quoteCurrency": it.quote,
-                "priceIncrement": it.tick(), "baseIncrement": it.lot(), "enableTrading": true})
+                "priceIncrement": it.tick(), "baseIncrement": it.lot(), "enableTrading": it.is_trading})
         };
         let data: Vec<_> = market.listed().into_iter().map(row).collect();
         Some(json!({"code": "200000", "data": data}).to_string())
@@ -413,7 +413,7 @@ impl Feed {
     fn subscribe(&mut self, requests: &mut Requests) {
         self.requested.clear();
         let channels: &[_] =
-            if self.paged.is_some() { &[(LEVEL2, true)] } else { &[(LEVEL1, true), ("/market/snapshot", false)] };
+            if self.paged.is_some() { &[(LEVEL2, true)] } else { &[("/market/snapshot", false), (LEVEL1, true)] };
         for &(channel, quotes) in channels {
             for (at, part) in self.symbols.entries().chunks(SYMBOLS_PER_TOPIC).enumerate() {
                 self.requested.push(quotes.then_some(at * SYMBOLS_PER_TOPIC));
@@ -481,6 +481,9 @@ impl Feed {
                 exchange_time: time(day, "datetime"),
             })
         };
+        // Whether it is traded; older recordings do not say it.
+        let is_traded = day.get("trading").and_then(|it| it.boolean());
+        out.updates.extend(is_traded.map(|is_traded| Update::Trading(instrument, is_traded)));
         // A market without a trade today has no figures, which is no mistake.
         out.updates.extend(read().map(Update::Statistics));
         Ok(Frame::Data)
@@ -743,6 +746,10 @@ impl ExchangeSide for Exchange {
         }
     }
 
+    fn trading(&mut self, quote: &VenueQuote, out: &mut Messages) {
+        self.statistics(quote, out);
+    }
+
     fn heartbeat(&mut self, _now: UnixNs, _out: &mut Messages) {}
 }
 
@@ -825,10 +832,10 @@ fn ticker_frame(symbol: &str, subject: &str, quote: &VenueQuote) -> String {
 }
 
 fn snapshot_frame(quote: &VenueQuote) -> String {
-    let VenueQuote { native, bid, ask, sequence, time, day } = quote;
+    let VenueQuote { native, bid, ask, sequence, time, is_trading, day } = quote;
     let (buy, sell, last) = (bid.price, ask.price, day.last);
     let data = format!(
-        r#"{{"sequence":"{sequence}","data":{{"buy":{buy},"sell":{sell},"changePrice":{},"changeRate":{},"datetime":{},"high":{},"lastTradedPrice":{last},"low":{},"symbol":"{native}","volValue":{}}}}}"#,
+        r#"{{"sequence":"{sequence}","data":{{"buy":{buy},"sell":{sell},"changePrice":{},"changeRate":{},"datetime":{},"high":{},"lastTradedPrice":{last},"low":{},"symbol":"{native}","trading":{is_trading},"volValue":{}}}}}"#,
         day.change,
         day.change_rate(),
         time.ms(),

@@ -97,6 +97,7 @@ mod tests {
             ask: level(ask),
             sequence,
             time: UnixNs(1),
+            is_trading: true,
             day: Default::default(),
         }
     }

@@ -174,7 +174,7 @@ impl Venue for Mexc {
             ("GET", "/api/v3/exchangeInfo") => {
                 let row = |entry: &crate::venues::Listed| {
                     json!({
-                        "symbol": entry.native, "status": "1", "baseAsset": entry.base, "quoteAsset": entry.quote,
+                        "symbol": entry.native, "status": if entry.is_trading { "1" } else { "2" }, "baseAsset": entry.base, "quoteAsset": entry.quote,
                         "baseAssetPrecision": entry.size_decimals, "quotePrecision": entry.price_decimals,
                         "quoteAssetPrecision": entry.price_decimals, "isSpotTradingAllowed": true,
                         "baseSizePrecision": Decimal::new(1, entry.size_decimals).to_string(),

@@ -348,6 +348,12 @@ impl Symbols {
         }
     }
 
+    /// The instrument of `native`, if there is one already.
+    #[must_use]
+    pub fn known(&self, native: &[u8]) -> Option<InstrumentId> {
+        self.ids.get(native).copied().flatten()
+    }
+
     #[cold]
     fn discover(&mut self, native: &[u8]) -> Option<InstrumentId> {
         let symbol_of = self.discover?;
@@ -582,6 +588,9 @@ pub enum Update {
     Statistics(DayStatistics),
     /// The instrument's last quote is void until the next one: a gap, a failed checksum, a halt.
     Void(InstrumentId, VoidReason),
+    /// The venue's stream says whether the instrument is traded. While it is not, its quotes do not count, and when
+    /// trading resumes it is asked for again. The same may be said again and again.
+    Trading(InstrumentId, bool),
     /// The venue acknowledged this instrument's subscription to the quote channel.
     Subscribed(InstrumentId),
     /// The venue refused a subscription or a request, in its own words.
@@ -818,6 +827,10 @@ pub trait ExchangeSide: Send {
     /// Called about once a second: writes the heartbeats that this venue sends in JSON.
     fn heartbeat(&mut self, now: UnixNs, out: &mut Messages);
 
+    /// Trading in an instrument stops or resumes, as [`VenueQuote::is_trading`] says: writes what the venue says of it to
+    /// this client, if anything.
+    fn trading(&mut self, _quote: &VenueQuote, _out: &mut Messages) {}
+
     /// Maintenance begins, or is over: writes what the venue says of it, and tells what becomes of the connection.
     fn maintenance(&mut self, _begins: bool, _now: UnixNs, _out: &mut Messages) -> Maintenance {
         Maintenance::Closes
@@ -860,6 +873,8 @@ pub struct Listed {
     pub price_decimals: u8,
     /// A lot is `10^-size_decimals` in base.
     pub size_decimals: u8,
+    /// Whether it is traded now.
+    pub is_trading: bool,
 }
 
 impl Listed {
@@ -889,6 +904,8 @@ pub struct VenueQuote {
     pub sequence: u64,
     /// When the exchange changed it.
     pub time: UnixNs,
+    /// Whether a taker's order is executed now.
+    pub is_trading: bool,
     /// The day so far; `instrument` is not used here.
     pub day: DayStatistics,
 }

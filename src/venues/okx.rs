@@ -1,6 +1,6 @@
 //! OKX spot (v5): `bbo-tbt` live for quotes, `books` for order books; every other `books` channel from recordings.
 //!
-//! Each subscription is acknowledged by itself. Books count `seqId`; in recordings of 2021-22 they
+//! What is traded the `instruments` channel tells. Each subscription is acknowledged by itself. Books count `seqId`; in recordings of 2021-22 they
 //! carry a checksum instead, which is verified (it is 0 since 2026-06). Times are milliseconds as text.
 //! Where a subscription begins without a whole book, that is fetched by REST.
 //! Called on the feed's thread; keeps a book only for the `books` channels.
@@ -35,7 +35,8 @@ pub struct Okx;
 
 /// <https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-order-book-channel>, read 2026-11-20: cut
 /// after 30 s of silence; 480 requests an hour per connection, 64 KB each. Taker fee unconfirmed: 0.10 %
-/// by a public survey of 2026-08-26, 0.15 % elsewhere; it differs by region and pair.
+/// by a public survey of 2026-08-26, 0.15 % elsewhere; it differs by region and pair. The largest message is the first of
+/// `instruments`: about a thousand of 1 KB each.
 static FACTS: Facts = Facts {
     name: "okx",
     title: "OKX",
@@ -43,7 +44,7 @@ static FACTS: Facts = Facts {
     opening: Opening::Direct,
     taker_fee_pct: "0.10",
     keepalive: Keepalive::Client { every_ms: 20_000, cut: Cut::Idle { ms: 30_000 } },
-    message_max: 1 << 20,
+    message_max: 4 << 20,
     request_gap_ms: 350,
     channel: "bbo-tbt",
     books: Some(Books { channel: BOOKS, levels_max: LEVELS_MAX, check: Check::Sequence }),
@@ -60,6 +61,11 @@ const BBO: &str = "bbo-tbt";
 const BOOKS: &str = "books";
 const LEVELS_MAX: usize = 400;
 const BOOKS_PATH: &str = "/api/v5/market/books";
+
+/// What says which instruments are traded: all of a kind after the subscription, and then what changed
+/// (<https://www.okx.com/docs-v5/en/#public-data-websocket-instruments-channel>, 2026-11-30). It cannot be narrowed to
+/// single instruments.
+const INSTRUMENTS: &str = "instruments";
 
 /// Instruments in one request, about 60 bytes each: far below the 64 KB that a request may have.
 const ARGS_PER_REQUEST: usize = 200;
@@ -113,8 +119,7 @@ impl Venue for Okx {
                     base: row.text_of("baseCcy")?.to_owned(),
                     quote: row.text_of("quoteCcy")?.to_owned(),
                     native: row.text_of("instId")?.to_owned(),
-                    // `suspend`, `preopen`, `rebase`, `post_only`, `test` are not.
-                    is_trading: row.text_of("state") == Some("live"),
+                    is_trading: is_live(row),
                     tick: listing::step(row, "tickSz"),
                     lot: listing::step(row, "lotSz"),
                     fee: None,
@@ -138,7 +143,7 @@ impl Venue for Okx {
         }
         listing::asked(self, method, target)?;
         let row = |it: Listed| {
-            json!({"instType": "SPOT", "instId": it.native, "baseCcy": it.base, "quoteCcy": it.quote, "state": "live",
+            json!({"instType": "SPOT", "instId": it.native, "baseCcy": it.base, "quoteCcy": it.quote, "state": state_word(it.is_trading),
                 "tickSz": it.tick(), "lotSz": it.lot()})
         };
         // Neither swaps nor futures are simulated.
@@ -185,6 +190,10 @@ impl FeedCodec for Codec {
         state.paged.iter_mut().for_each(PagedBooks::clear);
         state.is_new.clear();
         let mut id = 0;
+        if state.paged.is_none() && !state.symbols.entries().is_empty() {
+            // First, so that it is known before the first quote.
+            requests.push(format!(r#"{{"op":"subscribe","args":[{{"channel":"{INSTRUMENTS}","instType":"SPOT"}}]}}"#));
+        }
         let channels: &[&str] = if state.paged.is_some() { &[BOOKS] } else { &[BBO, "tickers"] };
         for channel in channels {
             for chunk in state.symbols.entries().chunks(ARGS_PER_REQUEST) {
@@ -336,6 +345,9 @@ impl State {
         let arg = root.get("arg").ok_or(DecodeError::Missing("arg"))?;
         let symbol = arg.text_of("instId").unwrap_or_default();
         let channel = text(arg, "channel")?;
+        if channel == INSTRUMENTS {
+            return self.instruments(root, out);
+        }
         let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
         match channel {
             "bbo-tbt" => {
@@ -363,6 +375,16 @@ impl State {
                 None => Ok(Frame::Unused),
             },
         }
+    }
+
+    /// Which instruments are traded. Of one without a state nothing is said.
+    fn instruments(&self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        for item in array(root, "data")?.items() {
+            let known = item.text_of("instId").and_then(|native| self.symbols.known(native.as_bytes()));
+            let known = known.filter(|_| item.text_of("state").is_some());
+            out.updates.extend(known.map(|instrument| Update::Trading(instrument, is_live(item))));
+        }
+        Ok(Frame::Control)
     }
 
     fn event(&mut self, event: &str, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
@@ -576,6 +598,11 @@ impl State {
     }
 }
 
+/// Whether an instrument is traded: in the states `suspend`, `preopen`, `rebase`, `post_only`, `test` it is not.
+fn is_live(item: Value<'_>) -> bool {
+    item.text_of("state") == Some("live")
+}
+
 /// A book by REST.
 fn read_page(root: Value<'_>) -> Result<BookPage, DecodeError> {
     let item = root.get("data").and_then(|data| data.at(0)).ok_or(DecodeError::Missing("data"))?;
@@ -643,6 +670,8 @@ struct Step {
 #[derive(Default)]
 struct Exchange {
     subscriptions: Vec<Subscription>,
+    /// Whether it asked which instruments are traded.
+    instruments: bool,
 }
 
 struct Subscription {
@@ -672,6 +701,16 @@ impl ExchangeSide for Exchange {
         };
         for arg in args {
             let word = |key: &str| arg.get(key).and_then(Json::as_str).unwrap_or_default().to_owned();
+            if word("channel") == INSTRUMENTS {
+                self.instruments = op == "subscribe";
+                out.push(json!({"event": op, "arg": arg, "connId": CONNECTION}).to_string());
+                let listed = market.listed();
+                let items: Vec<_> = listed.iter().map(|it| instrument_item(&it.native, it.is_trading)).collect();
+                if self.instruments {
+                    out.push(instruments_frame(items));
+                }
+                continue;
+            }
             self.argument(op, word("channel"), word("instId"), request.get("id"), market, out);
         }
     }
@@ -702,6 +741,12 @@ impl ExchangeSide for Exchange {
                 out.push(whole_frame("bbo-tbt", last));
                 subscription.sent = now;
             }
+        }
+    }
+
+    fn trading(&mut self, quote: &VenueQuote, out: &mut Messages) {
+        if self.instruments {
+            out.push(instruments_frame(vec![instrument_item(&quote.native, quote.is_trading)]));
         }
     }
 
@@ -752,6 +797,20 @@ impl Exchange {
         let sent = market.now();
         self.subscriptions.push(Subscription { channel, native, last: Some(quote), sent });
     }
+}
+
+/// An instrument's state.
+const fn state_word(is_trading: bool) -> &'static str {
+    if is_trading { "live" } else { "suspend" }
+}
+
+/// What `instruments` says of one.
+fn instrument_item(native: &str, is_trading: bool) -> Json {
+    json!({"instType": "SPOT", "instId": native, "state": state_word(is_trading)})
+}
+
+fn instruments_frame(items: Vec<Json>) -> String {
+    json!({"arg": {"channel": INSTRUMENTS, "instType": "SPOT"}, "data": items}).to_string()
 }
 
 fn levels_text(levels: &[Level]) -> String {

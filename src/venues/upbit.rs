@@ -17,7 +17,7 @@ use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, level, time};
 use crate::venues::{
     BookNote, Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits,
-    Market, Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    Market, Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -151,7 +151,6 @@ struct Whole {
 struct Instrument {
     /// Its book has come, which is the only acknowledgement there is.
     heard: bool,
-    halted: bool,
 }
 
 impl FeedCodec for Codec {
@@ -165,11 +164,12 @@ impl FeedCodec for Codec {
         let codes: Vec<&str> = entries.iter().map(|entry| entry.native.as_str()).collect();
         let units = self.feed.units.unwrap_or(1);
         let books: Vec<String> = codes.iter().map(|code| format!("{code}.{units}")).collect();
-        let mut parts = vec![json!({"ticket": "spreadwire"}), json!({"type": "orderbook", "codes": books})];
+        let mut parts = vec![json!({"ticket": "spreadwire"})];
         if self.feed.units.is_none() {
+            // First, so that it is known before the first quote what is traded.
             parts.push(json!({"type": "ticker", "codes": codes}));
         }
-        parts.push(json!({"format": "SIMPLE"}));
+        parts.extend([json!({"type": "orderbook", "codes": books}), json!({"format": "SIMPLE"})]);
         requests.push(Json::from(parts).to_string());
     }
 
@@ -252,11 +252,9 @@ impl Feed {
             known.heard = true;
             out.updates.push(Update::Subscribed(instrument));
         }
-        if !known.halted {
-            let &Quoted { bid, ask, time } = quoted;
-            let top = Top { instrument, bid, ask, sequence: 0, exchange_time: time, channel: "orderbook" };
-            out.updates.push(Update::Top(top));
-        }
+        let &Quoted { bid, ask, time } = quoted;
+        let top = Top { instrument, bid, ask, sequence: 0, exchange_time: time, channel: "orderbook" };
+        out.updates.push(Update::Top(top));
         Frame::Data
     }
 }
@@ -325,11 +323,8 @@ impl Feed {
         let Some(instrument) = self.symbols.find(code(root)?) else { return Ok(Frame::Unused) };
         let state = either(root, "market_state", "ms").and_then(|state| state.text());
         let is_suspended = either(root, "is_trading_suspended", "its").and_then(|it| it.boolean()).unwrap_or(false);
-        let halted = &mut self.instruments.of(instrument).halted;
-        *halted = is_suspended || state.is_some_and(|state| state != "ACTIVE");
-        if *halted {
-            out.updates.push(Update::Void(instrument, VoidReason::Halt));
-        }
+        let is_traded = !is_suspended && state.is_none_or(|state| state == "ACTIVE");
+        out.updates.push(Update::Trading(instrument, is_traded));
         out.updates.extend(statistics(root, instrument).map(Update::Statistics));
         Ok(Frame::Data)
     }
@@ -435,6 +430,10 @@ impl ExchangeSide for Exchange {
         if self.tickers.contains(&quote.native) {
             out.push(self.ticker_frame(quote, "REALTIME"));
         }
+    }
+
+    fn trading(&mut self, quote: &VenueQuote, out: &mut Messages) {
+        self.statistics(quote, out);
     }
 
     fn heartbeat(&mut self, _now: UnixNs, _out: &mut Messages) {}
@@ -551,7 +550,7 @@ impl Exchange {
             ("acc_trade_volume_24h", "atv24h", volume.to_string()),
             ("acc_trade_price_24h", "atp24h", day.quote_volume.to_string()),
             ("market_state", "ms", "\"ACTIVE\"".to_owned()),
-            ("is_trading_suspended", "its", "false".to_owned()),
+            ("is_trading_suspended", "its", (!quote.is_trading).to_string()),
             ("timestamp", "tms", quote.time.ms().to_string()),
             ("stream_type", "st", format!("\"{stream}\"")),
         ])

@@ -12,7 +12,7 @@ use spreadwire::detector::{Detector, DetectorParts, GatewayPort, scan};
 use spreadwire::feed::{Feed, FeedParts, FeedVenue, Options};
 use spreadwire::market::book::{BookView, Side};
 use spreadwire::market::directory::VenueEntry;
-use spreadwire::market::opportunity::{Leg, OpportunityEvent};
+use spreadwire::market::opportunity::{CloseReason, Leg, OpportunityEvent};
 use spreadwire::market::{Decimal, Directory, InstrumentId, Level, VenueId};
 use spreadwire::matrix::books::BookTable;
 use spreadwire::matrix::changes::Changes;
@@ -53,6 +53,8 @@ struct Rig {
     feed: Feed,
     detector: Detector,
     alerts: rtrb::Consumer<OpportunityEvent>,
+    /// What was alerted since a test last looked.
+    told: Vec<OpportunityEvent>,
     matrix: SharedMatrix,
     directory: Arc<Directory>,
     board: Arc<Board>,
@@ -180,6 +182,7 @@ impl Rig {
             feed,
             detector,
             alerts,
+            told: Vec::new(),
             matrix,
             directory,
             board,
@@ -240,6 +243,7 @@ impl Rig {
                 self.check_leg(&event, &event.opportunity.buy, |had| had.2);
                 self.check_leg(&event, &event.opportunity.sell, |had| had.1);
             }
+            self.told.push(event);
         }
     }
 
@@ -580,6 +584,86 @@ fn f12_maintenance() {
     check(&row, true);
     // In this market Kraken's books moved while it said nothing.
     check(&Row { seed: 6, ..row }, true);
+}
+
+/// Whose streams say that an instrument is halted.
+const TELLS_HALTS: [&str; 5] = ["coinbase", "kraken", "okx", "kucoin", "upbit"];
+
+/// A halt of BTC/USDT on one venue, beside another fault of it.
+fn halted(name: &str, other: &str) -> Scenario {
+    let fault = format!("[[fault]]\nvenue = \"{name}\"\nkind = \"halt\"\ninstrument = \"BTC/USDT\"\nfor_s = 4\n");
+    Scenario::read(&(fault + other), VENUES).unwrap()
+}
+
+#[test]
+fn f35_a_halt_that_a_stream_tells_marks_the_price_at_once_and_closes_its_alerts() {
+    let mut rig = Rig::new(false, 5);
+    let begun = rig.until(30_000, |rig| rig.well().iter().all(|well| *well));
+    assert!(begun.is_ok(), "not all prices flow: {:?}", names(&rig.well(), false));
+    let [btc, eth] = [0, 1].map(InstrumentId);
+    for name in TELLS_HALTS {
+        let at = VENUES.iter().position(|venue| venue.facts().name == name).unwrap();
+        let id = VenueId(at as u16);
+        let is_leg = |event: &OpportunityEvent| {
+            let found = &event.opportunity;
+            found.instrument == btc && [found.buy.venue, found.sell.venue].contains(&id)
+        };
+        let cell = |rig: &Rig, instrument| rig.matrix.load().load(rig.directory.pair(instrument, id));
+        // Far above the others, so that there is an alert.
+        let (_, now) = rig.sim.prices().quote(rig.cells[at * INSTRUMENTS.len()]);
+        let [bid, ask] = [now.bid, now.ask].map(|level| {
+            let price = Decimal::new(level.price.mantissa() + level.price.mantissa() / 70, level.price.scale());
+            Level { price, ..level }
+        });
+        let control = rig.sim.control();
+        control.set_quote(name, "BTC/USDT", bid, ask).unwrap();
+        rig.told.clear();
+        let opened = |rig: &mut Rig| rig.told.iter().any(|event| is_leg(event) && event.change.reason().is_none());
+        assert!(rig.until(5000, opened).is_ok(), "{name}: no alert");
+        rig.told.clear();
+        rig.sim.follow(halted(name, ""));
+        let marked = rig.until(1000, |rig| cell(rig, btc).state == CellState::Halted);
+        assert!(marked.is_ok(), "{name}: {:?}", cell(&rig, btc).state);
+        let is_closed =
+            |event: &OpportunityEvent| is_leg(event) && event.change.reason() == Some(CloseReason::NotTrading);
+        assert!(rig.told.iter().any(is_closed), "{name}: {:?}", rig.told);
+        // Its prices go on, and are no legs.
+        rig.told.clear();
+        let before = rig.board.venues[at].quotes.value();
+        for size in 1..100 {
+            control.set_quote(name, "BTC/USDT", Level { size: Decimal::new(size, 2), ..bid }, ask).unwrap();
+            rig.run(10);
+        }
+        assert!(rig.board.venues[at].quotes.value() > before + 10, "{name} quotes nothing");
+        assert_eq!((cell(&rig, btc).state, cell(&rig, eth).state), (CellState::Halted, CellState::Live), "{name}");
+        assert!(!rig.told.iter().any(is_leg), "{name}: {:?}", rig.told);
+        control.release(name, "BTC/USDT").unwrap();
+        assert!(rig.until(10_000, |rig| rig.is_well(at)).is_ok(), "{name}: trading resumed");
+    }
+}
+
+#[test]
+fn f35_a_halt_outlasts_the_connection_that_told_of_it() {
+    let mut rig = Rig::new(false, 5);
+    assert!(rig.until(30_000, |rig| rig.well().iter().all(|well| *well)).is_ok());
+    for name in TELLS_HALTS {
+        let at = VENUES.iter().position(|venue| venue.facts().name == name).unwrap();
+        let [btc, eth] = [0, 1].map(|of| rig.directory.pair(InstrumentId(of), VenueId(at as u16)));
+        let state = |rig: &Rig, pair| rig.matrix.load().load(pair).state;
+        rig.sim.follow(halted(name, &format!("[[fault]]\nvenue = \"{name}\"\nkind = \"cut\"\nfrom_s = 1\n")));
+        assert!(rig.until(1000, |rig| state(rig, btc) == CellState::Halted).is_ok(), "{name}");
+        let disconnects = rig.board.venues[at].disconnects.value();
+        assert!(
+            rig.until(3000, |rig| rig.board.venues[at].disconnects.value() > disconnects).is_ok(),
+            "{name}: no cut"
+        );
+        let is_back = |rig: &mut Rig| {
+            assert_eq!(state(rig, btc), CellState::Halted, "{name}");
+            state(rig, eth) == CellState::Live
+        };
+        assert!(rig.until(3000, is_back).is_ok(), "{name}: not back");
+        assert!(rig.until(10_000, |rig| rig.is_well(at)).is_ok(), "{name}: trading resumed");
+    }
 }
 
 #[test]

@@ -149,9 +149,11 @@ fn count_statistics(updates: &[Update]) -> usize {
     updates.iter().filter(|u| matches!(u, Update::Statistics(_))).count()
 }
 
-/// Nothing but prices, statistics and acknowledgements.
+/// Nothing but prices, statistics, acknowledgements and the word that all is traded.
 fn check_calm(name: &str, updates: &[Update]) {
-    let calm = |u: &Update| matches!(u, Update::Top(_) | Update::Statistics(_) | Update::Subscribed(_));
+    let calm = |u: &Update| {
+        matches!(u, Update::Top(_) | Update::Statistics(_) | Update::Subscribed(_) | Update::Trading(_, true))
+    };
     assert!(updates.iter().all(calm), "{name}: {updates:?}");
 }
 

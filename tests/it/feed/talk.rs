@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use spreadwire::feed::Options;
 use spreadwire::feed::connection::{Connection, End, Parts, Purpose};
 use spreadwire::market::book::BookVoid;
-use spreadwire::market::directory::VenueEntry;
+use spreadwire::market::directory::{HaltedBy, VenueEntry};
 use spreadwire::market::quote::{FeedEvent, Origin, Source};
 use spreadwire::market::{Decimal, Directory, InstrumentId, VenueId};
 use spreadwire::matrix::days::DayTable;
@@ -26,6 +26,7 @@ struct Talk {
     feed: Connection,
     venue: WebSocket,
     hand: HandClock,
+    directory: Arc<Directory>,
     board: Arc<Board>,
     events: Vec<FeedEvent>,
     /// Texts that the venue has read.
@@ -43,13 +44,21 @@ impl Talk {
         let directory = Arc::new(directory(venue));
         let board = Arc::new(Board::new(MonoNs(0), 1, 0));
         let days = Arc::new(DayTable::new(directory.pairs()));
-        let (board_, purpose) = (Arc::clone(&board), Purpose::Tops);
-        let parts = Parts { id: ID, venue, purpose, directory, days, board: board_, options: Options::default() };
+        let parts = Parts {
+            id: ID,
+            venue,
+            purpose: Purpose::Tops,
+            directory: Arc::clone(&directory),
+            days,
+            board: Arc::clone(&board),
+            options: Options::default(),
+        };
         let limits = Limits { message_max: 1 << 20, read_buffer: 1024, fragments_max: u32::MAX };
         Self {
             feed: Connection::new(parts),
             venue: WebSocket::server(limits, b""),
             hand: HandClock::new(MonoNs(100 * SECOND), UnixNs::from_ms(1_700_000_000_000)),
+            directory,
             board,
             events: Vec::new(),
             heard: Vec::new(),
@@ -284,6 +293,8 @@ fn f31_bad_frames_are_counted_and_skipped_and_the_eleventh_in_10_s_that_names_no
     assert!(!talk.is_over());
     assert_eq!(talk.events.len(), 10, "what is good is still taken");
     talk.say("q BTCUSDT 1e999 1 101 2 9");
+    assert!(!talk.is_over(), "the frame names an instrument");
+    talk.say("nonsense");
     assert_eq!(talk.feed.end(), Some(&End::BadFrames));
     assert_eq!(talk.events.last(), Some(&FeedEvent::Down(ID, Origin::Own)));
     let errors: Vec<u64> = talk.board.venues[0].decode_errors.iter().map(|c| c.value()).collect();
@@ -293,8 +304,6 @@ fn f31_bad_frames_are_counted_and_skipped_and_the_eleventh_in_10_s_that_names_no
 #[test]
 fn f31_bad_frames_far_apart_end_nothing() {
     let mut talk = Talk::open(&toy::PLAIN);
-    assert!(!talk.is_over(), "the frame names an instrument");
-    talk.say("nonsense");
     for _ in 0..50 {
         talk.say("nonsense");
         talk.hand.advance(1001 * MS);
@@ -603,6 +612,53 @@ fn a_halted_symbol_is_not_called_silent() {
         talk.wait(500);
     }
     assert_eq!((talk.board.venues[0].silenced.value(), talk.board.venues[0].silent_pairs.value()), (0, 0));
+}
+
+#[test]
+fn f35_quotes_of_a_halted_symbol_do_not_count_and_it_is_asked_for_again_when_it_is_traded() {
+    let mut talk = known();
+    for _ in 0..3 {
+        talk.say("halted ETHUSDT");
+        talk.say("q ETHUSDT 10 1 11 2 70");
+    }
+    assert_eq!(talk.events, [FeedEvent::Void(InstrumentId(1), ID, Origin::Own, BookVoid::Halt)]);
+    for n in 30..400 {
+        talk.say(&format!("q BTCUSDT 100 1 101 2 {n}"));
+        talk.wait(1000);
+    }
+    assert_eq!(talk.heard.iter().filter(|text| text.starts_with("again")).count(), 0);
+    talk.events.clear();
+    talk.say("traded ETHUSDT");
+    talk.say("q BTCUSDT 100 1 101 2 400");
+    assert_eq!(talk.heard.last().unwrap(), "again ETHUSDT");
+    talk.say("traded ETHUSDT\nq ETHUSDT 10 1 11 2 71");
+    let quoted = |event: &FeedEvent| matches!(event, FeedEvent::Quote(quote) if quote.instrument == InstrumentId(1));
+    assert_eq!(talk.events.iter().filter(|event| quoted(event)).count(), 1, "{:?}", talk.events);
+}
+
+#[test]
+fn f35_what_the_list_says_is_halted_is_not_asked_for_again_and_again() {
+    for is_quoted in [false, true] {
+        let mut talk = if is_quoted { known() } else { Talk::open(&toy::PLAIN) };
+        let list = |talk: &Talk, is_halted| {
+            talk.directory.set_halted(InstrumentId(1), ID, HaltedBy::List, is_halted);
+            talk.directory.publish_facts();
+        };
+        list(&talk, true);
+        let pass = |talk: &mut Talk, seconds: u64| {
+            talk.heard.clear();
+            for n in 0..seconds {
+                talk.say(&format!("q BTCUSDT 100 1 101 2 {n}"));
+                talk.wait(1000);
+            }
+            talk.heard.iter().filter(|text| text.starts_with("again")).count()
+        };
+        assert_eq!(pass(&mut talk, 600), 0, "quoted before: {is_quoted}");
+        let gauges = &talk.board.venues[0];
+        assert_eq!((gauges.silent_pairs.value(), gauges.missing_pairs.value()), (0, 0));
+        list(&talk, false);
+        assert!(pass(&mut talk, 60) > 0, "quoted before: {is_quoted}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! real venue's. A frame may be several lines.
 //!
 //! - `ack SYM`, `no WHY`, `void SYM`, `bye`: acknowledged, refused, void, wants a new connection
+//! - `halted SYM`, `traded SYM`: whether it is traded
 //! - `leaving`, `maintenance`, `resumed`: what it says about itself; `again SYM` is what we ask a silent symbol by
 //! - `q SYM BID SIZE ASK SIZE SEQUENCE`: a quote
 //! - `page SYM`: wants a book page of it, a number, which becomes a quote of that sequence
@@ -152,6 +153,8 @@ impl Codec {
             ("ack", [symbol]) => out.updates.extend(known(symbol).map(Update::Subscribed)),
             ("no", why) => out.updates.push(Update::Refused(why.join(" "))),
             ("void", [symbol]) => out.updates.extend(known(symbol).map(|id| Update::Void(id, VoidReason::Halt))),
+            ("halted", [symbol]) => out.updates.extend(known(symbol).map(|id| Update::Trading(id, false))),
+            ("traded", [symbol]) => out.updates.extend(known(symbol).map(|id| Update::Trading(id, true))),
             ("bye", []) => out.updates.push(Update::Reconnect("asked to leave")),
             ("leaving", []) => out.updates.push(Update::Notice(Notice::Leaving("will stop"))),
             ("maintenance", []) => out.updates.push(Update::Notice(Notice::Maintenance)),

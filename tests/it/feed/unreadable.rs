@@ -148,7 +148,7 @@ impl Talk {
         let (bid, ask) = if at == 0 { (level(PRICE), level("64322.5")) } else { (level("0.0345"), level("0.0346")) };
         let (sequence, time) = (self.sequence, self.hand.clock().unix());
         let day = DayStatistics { last: 1.0, high: 1.0, low: 1.0, ..DayStatistics::default() };
-        let quote = VenueQuote { native: native.clone(), bid, ask, sequence, time, day };
+        let quote = VenueQuote { native: native.clone(), bid, ask, sequence, time, is_trading: true, day };
         self.hall.quotes.insert(native, quote.clone());
         quote
     }

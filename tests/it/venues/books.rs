@@ -148,6 +148,7 @@ impl<'a> Line<'a> {
             ask,
             sequence: 2,
             time: UnixNs(1_786_613_159_748_000_000),
+            is_trading: true,
             day: Default::default(),
         };
         let mut line = Self {

@@ -319,7 +319,7 @@ impl Line {
 fn quote(channel: &Channel, bid: Level, ask: Level, sequence: u64) -> VenueQuote {
     let day = DayStatistics { last: 10.0, high: 11.0, low: 9.0, quote_volume: 100.0, ..DayStatistics::default() };
     let time = UnixNs(1_786_613_159_748_000_000 + sequence * 1_000_000);
-    VenueQuote { native: channel.native.to_owned(), bid, ask, sequence, time, day }
+    VenueQuote { native: channel.native.to_owned(), bid, ask, sequence, time, is_trading: true, day }
 }
 
 proptest! {

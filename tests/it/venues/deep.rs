@@ -100,6 +100,7 @@ impl Line {
             ask: level(10_010, 1),
             sequence: 2,
             time: UnixNs(1_786_613_159_748_000_000),
+            is_trading: true,
             day: Default::default(),
         };
         let mut line = Self {

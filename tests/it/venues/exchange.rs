@@ -118,7 +118,7 @@ fn venue_quote(venue: &dyn Venue, at: usize, bid: Level, ask: Level, sequence: u
         ..DayStatistics::default()
     };
     let native = venue.native(SYMBOLS[at].0, SYMBOLS[at].1).unwrap();
-    VenueQuote { native, bid, ask, sequence, time: UnixNs(START.0 + sequence * 1_000_000), day }
+    VenueQuote { native, bid, ask, sequence, time: UnixNs(START.0 + sequence * 1_000_000), is_trading: true, day }
 }
 
 fn first_quotes(venue: &dyn Venue) -> Hall {

@@ -130,6 +130,7 @@ fn words(symbols: &Symbols, update: &Update) -> String {
             time(day.exchange_time)
         ),
         Update::Void(id, why) => format!("void {}: {why:?}", name(id)),
+        Update::Trading(id, is_traded) => format!("{} {}", if *is_traded { "trading" } else { "halted" }, name(id)),
         Update::Subscribed(id) => format!("subscribed {}", name(id)),
         Update::Refused(why) => format!("refused: {why}"),
         Update::Reconnect(why) => format!("reconnect: {why}"),

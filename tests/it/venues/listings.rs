@@ -114,7 +114,7 @@ fn what_a_simulated_exchange_lists_is_read_as_it_was_meant() {
         let listed = pairs.iter().filter_map(|(base, quote)| {
             let native = venue.native(base, quote).ok()?;
             let [base, quote] = [base, quote].map(|code| (*code).to_owned());
-            Some(Listed { native, base, quote, price_decimals: 2, size_decimals: 5 })
+            Some(Listed { native, base, quote, price_decimals: 2, size_decimals: 5, is_trading: true })
         });
         let hall = Hall(listed.collect());
         let reply = venue.rest("GET", venue.listing().path, "ws://127.0.0.1:9", &hall).unwrap_or_else(|| {
