@@ -56,8 +56,12 @@ pub(super) struct Line {
     good_at: Option<MonoNs>,
     /// Whether it has been one.
     was_good: bool,
+    /// Since when the connection gives prices, as the standing knows.
+    flows_since: Option<MonoNs>,
     /// Whether the attempt, or the connection that it led to, still owes the standing a word.
     owes: bool,
+    /// When its last connection or attempt ended; 0 before the first.
+    pub ended_at: MonoNs,
     /// No attempt before this time, even if it is wanted.
     pub not_before: MonoNs,
     /// When another line should take its place.
@@ -112,7 +116,9 @@ impl Line {
             voids,
             good_at: None,
             was_good: false,
+            flows_since: None,
             owes: false,
+            ended_at: MonoNs(0),
             not_before: now,
             replace_at: MonoNs(u64::MAX),
             readable: false,
@@ -149,18 +155,19 @@ impl Line {
     }
 
     /// When it wants a turn; `standing` is its own.
-    pub fn deadline(&self, standing: &Standing, now: MonoNs) -> Option<MonoNs> {
+    pub fn deadline(&self, standing: &Standing) -> Option<MonoNs> {
         match &self.state {
             State::Idle | State::Dialling => None,
-            State::Waiting(_) => self.next_attempt(standing, now),
+            State::Waiting(_) => self.next_attempt(standing),
             State::Linked(_) => self.connection.deadline().into_iter().chain(self.good_at).min(),
         }
     }
 
-    /// When it will be dialled, while it waits for that; `standing` is its own.
-    pub fn next_attempt(&self, standing: &Standing, now: MonoNs) -> Option<MonoNs> {
+    /// When it will be dialled, while it waits for that; `standing` is its own. `None` while it waits for what becomes of
+    /// another line.
+    pub fn next_attempt(&self, standing: &Standing) -> Option<MonoNs> {
         let State::Waiting(at) = self.state else { return None };
-        Some(at.max(standing.ready_at(now)))
+        standing.next_attempt(at, self.ended_at).map(|at| at.max(self.not_before))
     }
 
     /// Its next attempt is not later than `at`, as far as its standing allows.
@@ -276,6 +283,11 @@ impl Line {
         if !self.connection.is_open() || !self.connection.has_flowed() {
             return;
         }
+        if self.flows_since.is_none() {
+            self.flows_since = Some(now);
+            standing.flows(now);
+            self.changed = true;
+        }
         let at = *self.good_at.get_or_insert(now.plus(GOOD_NS));
         if now < at {
             return;
@@ -285,7 +297,7 @@ impl Line {
             standing.settled();
         }
         standing.show(&self.gauges(board).breaker);
-        self.was_good = true;
+        (self.was_good, self.changed) = (true, true);
         self.good_at = Some(if standing.is_clear() { MonoNs(u64::MAX) } else { now.plus(GOOD_NS) });
     }
 
@@ -304,7 +316,7 @@ impl Line {
             _ if let Wait::Banned(ns) = end.wait(self.venue.facts().limits.ban_s) => Verdict::Banned(ns),
             End::Ours | End::Overslept => Verdict::Nothing,
             // Connections of venues end now and then; that of a half-open breaker should not.
-            _ if self.was_good && (standing.is_clear() || matches!(end, End::Wanted(_))) => Verdict::Nothing,
+            _ if self.was_good && (standing.is_clear() || matches!(end, End::Wanted(_))) => Verdict::Lost,
             _ => Verdict::Failed,
         }
     }
@@ -322,17 +334,20 @@ impl Line {
         if std::mem::take(&mut self.owes) {
             standing.settled();
         }
-        let (next, opened) = standing.ended(now, wait, verdict);
+        let (next, opened) = standing.ended(now, wait, verdict, self.flows_since.take());
         if opened {
             gauges.breaker.count_opened(why);
         }
         standing.show(&gauges.breaker);
         gauges.set_last_error(why);
-        (self.state, self.good_at, self.changed) = (State::Waiting(next), None, true);
-        let seconds = next.max(standing.ready_at(now)).since(now) as f64 / SECOND as f64;
+        (self.state, self.good_at, self.changed, self.ended_at) = (State::Waiting(next), None, true, now);
         let name = &self.name;
         let open = if opened { "circuit breaker open, " } else { "" };
-        standing.say(now, format_args!("feed {name}: {}; {open}next attempt in {seconds:.1} s", log::tamed(why)));
+        let (why, next) = (log::tamed(why), self.next_attempt(standing));
+        match next.map(|at| at.since(now) as f64 / SECOND as f64) {
+            Some(s) => standing.say(now, format_args!("feed {name}: {why}; {open}next attempt in {s:.1} s")),
+            None => standing.say(now, format_args!("feed {name}: {why}; {open}waits for another connection's attempt")),
+        }
     }
 
     /// It is not wanted: hangs up politely, and forgets what it was waiting for. When it is wanted again it dials at
@@ -349,6 +364,7 @@ impl Line {
             standing.settled();
             standing.abandoned();
         }
+        self.flows_since.take().into_iter().for_each(|since| standing.dry(since));
         self.hang_up();
     }
 

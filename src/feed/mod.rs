@@ -291,6 +291,7 @@ impl Feed {
             stood_still: false,
             seed,
         };
+        feed.count_lines();
         feed.show(now);
         Ok((feed, alarm))
     }
@@ -302,7 +303,7 @@ impl Feed {
             timeout = Duration::ZERO;
         } else {
             let now = self.clock.now();
-            let deadline = |line: &Line| line.deadline(&self.standings[line.standing], now);
+            let deadline = |line: &Line| line.deadline(&self.standings[line.standing]);
             if let Some(deadline) = self.lines.iter().filter_map(deadline).min() {
                 timeout = timeout.min(Duration::from_nanos(deadline.since(now)));
             }
@@ -453,18 +454,23 @@ impl Feed {
 
     fn dial(&mut self, slot: usize, now: MonoNs) {
         if self.waits_for_tops(slot) {
-            self.lines[slot].state = State::Waiting(now.plus(BOOKS_AFTER_NS));
+            let line = &mut self.lines[slot];
+            line.not_before = now.plus(BOOKS_AFTER_NS);
+            line.state = State::Waiting(line.not_before);
             return;
         }
         self.renew(slot);
-        let Line { id, standing, .. } = self.lines[slot];
-        if let Err(later) = self.standings[standing].begin(now) {
-            (self.lines[slot].state, self.lines[slot].changed) = (State::Waiting(later), true);
-            return;
-        }
+        let Line { id, standing, ended_at, .. } = self.lines[slot];
+        let payment = match self.standings[standing].begin(now, ended_at) {
+            Ok(payment) => payment,
+            Err(later) => {
+                (self.lines[slot].state, self.lines[slot].changed) = (State::Waiting(later), true);
+                return;
+            }
+        };
         let others = self.seats.iter().zip(&mut self.standings).enumerate();
         for (_, (_, other)) in others.filter(|(at, (seat, _))| *at != standing && seat.id == id) {
-            other.count_other(now);
+            other.count_other(payment, now);
         }
         // The venue's other lines may have to wait longer now.
         self.lines.iter_mut().filter(|line| line.id == id).for_each(|line| line.changed = true);
@@ -598,14 +604,6 @@ impl Feed {
         self.heed_line(now);
         for slot in 0..self.lines.len() {
             let is_wanted = self.is_wanted(slot, now);
-            let Line { standing, state, .. } = &self.lines[slot];
-            if self.seats[*standing].purpose.is_books()
-                && matches!(state, State::Waiting(_))
-                && !self.waits_for_tops(slot)
-            {
-                // Its prices come, so the venue is well.
-                self.standings[*standing].returned(now);
-            }
             let is_due = self.is_due(slot, now);
             let line = &mut self.lines[slot];
             match line.state {
@@ -629,7 +627,7 @@ impl Feed {
 
     fn is_due(&self, slot: usize, now: MonoNs) -> bool {
         let line = &self.lines[slot];
-        line.next_attempt(&self.standings[line.standing], now).is_some_and(|at| now >= at)
+        line.next_attempt(&self.standings[line.standing]).is_some_and(|at| now >= at)
     }
 
     /// Somebody wants venues to be tried at once.
@@ -713,6 +711,19 @@ impl Feed {
         }
     }
 
+    /// Tells each standing how many lines are dialled for it, and for all of the venue's purposes.
+    fn count_lines(&mut self) {
+        let busy = |at: usize| {
+            let mine = self.lines.iter().enumerate().step_by(2).filter(|(_, line)| line.standing == at);
+            mine.filter(|(slot, _)| !self.plans[slot / 2].is_empty()).count()
+        };
+        let own: Vec<usize> = (0..self.seats.len()).map(busy).collect();
+        for (at, standing) in self.standings.iter_mut().enumerate() {
+            let of_venue = self.seats.iter().zip(&own).filter(|(seat, _)| seat.id == self.seats[at].id);
+            standing.set_lines(own[at], of_venue.map(|(_, count)| count).sum());
+        }
+    }
+
     /// Makes the states of the venues right: each is what the best of its lines is.
     fn show(&mut self, now: MonoNs) {
         // All of them are looked at, so that none is left for the next turn.
@@ -734,7 +745,7 @@ impl Feed {
             }
             let standing = &self.standings[at];
             let waiting = self.lines.iter().enumerate().filter(|(slot, line)| line.standing == at && busy(*slot));
-            let next = waiting.filter_map(|(_, line)| line.next_attempt(standing, now)).min();
+            let next = waiting.filter_map(|(_, line)| line.next_attempt(standing)).min();
             gauges.held_until.set(standing.not_before().0);
             gauges.next_attempt.set(next.map_or(0, |at| at.0.max(1)));
             gauges.connections_open.set(open);

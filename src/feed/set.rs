@@ -84,6 +84,7 @@ impl Feed {
             line.not_before = now.min(line.not_before);
             line.changed = true;
         }
+        self.count_lines();
     }
 
     fn add_lines(&mut self, at: usize, plan: Vec<SymbolEntry>, voids: Voids, now: MonoNs) {

@@ -1,4 +1,4 @@
-//! When to dial again: doubling waits with full jitter, a budget of attempts, longer rests when the
+//! When to dial again: doubling waits with full jitter, limits of attempts, longer rests when the
 //! venue asks for them. Pure: time comes in, a time comes out. One per venue, on its feed thread.
 
 use crate::time::{MS, MonoNs, SECOND};
@@ -8,14 +8,15 @@ pub const FIRST_NS: u64 = 250 * MS;
 /// Longest wait of our own unless configured otherwise, in nanoseconds; a venue may ask for more. With it a venue is back
 /// within 30 s of being well, even when an attempt that hangs had begun just before.
 pub const LONGEST_NS: u64 = 15 * SECOND;
-/// Attempts that any [`WINDOW_NS`] may hold. The strictest venue bans at five times as many.
+/// Attempts that any [`WINDOW_NS`] may hold, see [`attempts_max`]. The strictest venue bans at five times as many.
 pub const ATTEMPTS_MAX: usize = 60;
+/// Attempts of each connection in [`WINDOW_NS`], besides the paced ones, where that is more than [`ATTEMPTS_MAX`]: each may
+/// be lost four times.
+const ATTEMPTS_EACH: usize = 4;
 /// The span that [`ATTEMPTS_MAX`] is about.
 pub const WINDOW_NS: u64 = 300 * SECOND;
-/// A budget of at most this span is whole again soon.
-const MINUTE_NS: u64 = 60 * SECOND;
-/// The longest time between two attempts, from begin to begin, that is left to [`Budget::paced_at`].
-pub const PACE_NS: u64 = 15 * SECOND;
+/// Time between two paced attempts, see [`Allowance`], from begin to begin, in nanoseconds.
+pub const PACE_NS: u64 = 12 * SECOND;
 /// Rest after HTTP 429 without `Retry-After`, in nanoseconds.
 const TOO_MANY_NS: u64 = 60 * SECOND;
 /// Pauses up to this long double whatever the time that a failure has lasted, in nanoseconds.
@@ -59,58 +60,112 @@ pub struct Budget {
     /// Times of the last ones, a ring; `None` where there was none yet.
     times: Box<[Option<MonoNs>]>,
     oldest: usize,
-    paced_at: MonoNs,
 }
 
 impl Budget {
     /// `count` in any `span_ns`, none of them spent; a `count` of 0 is taken as 1.
     #[must_use]
     pub fn new(count: usize, span_ns: u64) -> Self {
-        Self { span_ns, times: vec![None; count.max(1)].into(), oldest: 0, paced_at: MonoNs(0) }
+        Self { span_ns, times: vec![None; count.max(1)].into(), oldest: 0 }
     }
 
     /// One happens now. Not before [`Self::free_at`].
     pub fn spend(&mut self, now: MonoNs) {
         self.times[self.oldest] = Some(now);
         self.oldest = (self.oldest + 1) % self.times.len();
-        let at = |spent| now.plus(self.gap_ns(spent)).max(self.spent_at_most(spent));
-        self.paced_at = (0..self.times.len()).map(at).min().unwrap_or(now);
     }
 
     /// When the next may happen.
     #[must_use]
     pub fn free_at(&self) -> MonoNs {
-        self.spent_at_most(self.times.len() - 1)
+        self.free_at_leaving(0)
     }
 
-    /// When the next may happen that shall leave a reserve: at once while a third of the budget is not spent (half, when
-    /// it is one of a minute), then after
-    /// gaps that grow up to [`PACE_NS`] when two thirds are.
+    /// When the next may happen so that `left` more may follow at once; never, where that is the whole budget.
     #[must_use]
-    pub const fn paced_at(&self) -> MonoNs {
-        self.paced_at
-    }
-
-    /// Half of what may be spent before time gives it back; `None` where that is soon.
-    #[must_use]
-    pub fn half(&self) -> Option<usize> {
-        (self.span_ns > PACE_NS).then_some((self.times.len() / 2).max(1))
-    }
-
-    /// The gap before the next when `spent` are.
-    fn gap_ns(&self, spent: usize) -> u64 {
+    pub fn free_at_leaving(&self, left: usize) -> MonoNs {
         let count = self.times.len();
-        let at_once = (count / if self.span_ns <= MINUTE_NS { 2 } else { 3 }).max(1);
-        let over = (spent + 1).saturating_sub(at_once) as u64;
-        (2 * PACE_NS * over / (count - at_once).max(1) as u64).min(PACE_NS)
-    }
-
-    /// When at most the last `spent` attempts are within the span.
-    fn spent_at_most(&self, spent: usize) -> MonoNs {
-        let count = self.times.len();
+        let Some(spent) = (count - 1).checked_sub(left) else { return MonoNs(u64::MAX) };
+        // At most the last `spent` ones are within the span then.
         let last_but = self.times[(self.oldest + count - 1 - spent) % count];
         last_but.map_or(MonoNs(0), |at| at.plus(self.span_ns))
     }
+
+    /// Allows `count` from now on; what was spent stays spent.
+    pub fn resize(&mut self, count: usize) {
+        let before = std::mem::replace(self, Self::new(count, self.span_ns));
+        let (newer, older) = before.times.split_at(before.oldest);
+        let skipped = before.times.len().saturating_sub(self.times.len());
+        older.iter().chain(newer).skip(skipped).flatten().for_each(|at| self.spend(*at));
+    }
+}
+
+/// How an attempt is paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payment {
+    /// From what is free.
+    Free,
+    /// From what is kept for one attempt each [`PACE_NS`].
+    Paced,
+}
+
+/// A limit of attempts, of which a part is kept: at any time one may happen each [`PACE_NS`], however many were spent, so
+/// that a venue is never left alone for long. The rest is free, and its user may leave a reserve of it.
+#[derive(Clone, Debug)]
+pub struct Allowance {
+    free: Budget,
+    /// How many are free in the span.
+    count: usize,
+    /// How many are kept, one in each `pace_ns`. 0 where the span is short: then all are free, and soon again.
+    paced: usize,
+    pace_ns: u64,
+    paced_at: MonoNs,
+}
+
+impl Allowance {
+    /// `count` in any `span_ns`, none of them spent.
+    #[must_use]
+    pub fn new(count: usize, span_ns: u64) -> Self {
+        let count = count.max(1);
+        let wanted = if span_ns > PACE_NS { span_ns.div_ceil(PACE_NS) as usize } else { 0 };
+        let paced = wanted.min(count * 2 / 3);
+        let pace_ns = if paced > 0 { span_ns.div_ceil(paced as u64) } else { 0 };
+        let free = Budget::new(count - paced, span_ns);
+        Self { free, count: count - paced, paced, pace_ns, paced_at: MonoNs(0) }
+    }
+
+    /// Allows `count` in all from now on; what was spent stays spent. No less than what is paced, and one.
+    pub fn resize(&mut self, count: usize) {
+        self.count = count.saturating_sub(self.paced).max(1);
+        self.free.resize(self.count);
+    }
+
+    /// When one may happen so that `reserve` more may follow at once, or all that are free where they are fewer.
+    #[must_use]
+    pub fn free_at(&self, reserve: usize) -> MonoNs {
+        // What is free soon again needs no reserve.
+        self.free.free_at_leaving(if self.paced == 0 { 0 } else { reserve.min(self.count) })
+    }
+
+    /// When the next paced one may happen.
+    #[must_use]
+    pub fn paced_at(&self) -> MonoNs {
+        if self.paced == 0 { self.free.free_at() } else { self.paced_at }
+    }
+
+    /// One happens now. Not before the time that is said for this `payment`.
+    pub fn spend(&mut self, payment: Payment, now: MonoNs) {
+        match payment {
+            Payment::Paced if self.paced > 0 => self.paced_at = now.plus(self.pace_ns),
+            Payment::Paced | Payment::Free => self.free.spend(now),
+        }
+    }
+}
+
+/// Attempts that any [`WINDOW_NS`] may hold to a venue with so many lines.
+#[must_use]
+pub fn attempts_max(lines: usize) -> usize {
+    ATTEMPTS_MAX.max((WINDOW_NS / PACE_NS) as usize + ATTEMPTS_EACH * lines)
 }
 
 /// One venue's memory of attempts and failures.
@@ -124,7 +179,6 @@ pub struct Backoff {
     failing_since: MonoNs,
     /// Whether an attempt was made since the last failure was counted.
     tried: bool,
-    attempts: Budget,
 }
 
 impl Backoff {
@@ -132,28 +186,13 @@ impl Backoff {
     /// reconnects.
     #[must_use]
     pub fn new(seed: u64, first_ns: u64, longest_ns: u64) -> Self {
-        let attempts = Budget::new(ATTEMPTS_MAX, WINDOW_NS);
-        Self {
-            random: XorShift::new(seed),
-            first_ns,
-            longest_ns,
-            failures: 0,
-            failing_since: MonoNs(0),
-            tried: false,
-            attempts,
-        }
+        let random = XorShift::new(seed);
+        Self { random, first_ns, longest_ns, failures: 0, failing_since: MonoNs(0), tried: false }
     }
 
-    /// An attempt begins now. Not before the time that [`Self::failed`] gave, nor before [`Budget::free_at`].
-    pub fn attempt(&mut self, now: MonoNs) {
-        self.attempts.spend(now);
+    /// An attempt begins. Not before the time that [`Self::failed`] gave.
+    pub const fn attempt(&mut self) {
         self.tried = true;
-    }
-
-    /// The budget of attempts.
-    #[must_use]
-    pub const fn budget(&self) -> &Budget {
-        &self.attempts
     }
 
     /// A random time below `bound` nanoseconds, to spread what would happen at once.
@@ -161,7 +200,7 @@ impl Backoff {
         self.random.below(bound.max(1))
     }
 
-    /// Data has flowed for a while: the next failure is a first one. The budget of attempts stays spent.
+    /// Data has flowed for a while: the next failure is a first one.
     pub fn flowed(&mut self) {
         self.failures = 0;
     }
@@ -232,7 +271,7 @@ mod tests {
             for (n, longest) in longest.iter_mut().enumerate() {
                 // It has been failing for long.
                 let now = MonoNs(n as u64 * 3600 * SECOND);
-                backoff.attempt(now);
+                backoff.attempt();
                 *longest = backoff.failed(now, Wait::Usual).since(now).max(*longest);
             }
             backoff.flowed();
@@ -249,7 +288,7 @@ mod tests {
         for seed in 0..200 {
             let (mut backoff, mut now) = (new(seed), MonoNs(SECOND));
             while now < MonoNs(60 * SECOND) {
-                backoff.attempt(now);
+                backoff.attempt();
                 let next = backoff.failed(now, Wait::Usual);
                 assert!(next.since(now) <= now.0.max(SECOND), "{} after {}", next.since(now), now.0);
                 now = next.plus(MS);
@@ -275,7 +314,7 @@ mod tests {
                 let mut backoff = new(seed);
                 // However often it has failed before.
                 for _ in 0..seed {
-                    backoff.attempt(MonoNs(0));
+                    backoff.attempt();
                     backoff.failed(MonoNs(0), Wait::Usual);
                 }
                 let next = backoff.failed(MonoNs(0), Wait::of_status(status, retry_after, DEFAULT_S)).0;
@@ -302,34 +341,72 @@ mod tests {
             backoff.failed(MonoNs(0), Wait::Usual);
         }
         assert_eq!(backoff.failures(), 1);
-        (0..3).for_each(|_| backoff.attempt(MonoNs(0)));
+        (0..3).for_each(|_| backoff.attempt());
         for _ in 0..3 {
             backoff.failed(MonoNs(0), Wait::Usual);
         }
         assert_eq!(backoff.failures(), 2);
     }
 
+    /// Attempts of which each begins as soon as it may, for an hour: paid from what is free beyond `reserve`, or paced.
+    fn greedy(allowance: &mut Allowance, reserve: usize) -> Vec<(MonoNs, Payment)> {
+        let (mut now, mut attempts) = (MonoNs(SECOND), Vec::new());
+        while now < MonoNs(3600 * SECOND) {
+            let (free, paced) = (allowance.free_at(reserve), allowance.paced_at());
+            now = free.min(paced).max(now);
+            let payment = if free <= now { Payment::Free } else { Payment::Paced };
+            allowance.spend(payment, now);
+            attempts.push((now, payment));
+            now = now.plus(MS);
+        }
+        attempts
+    }
+
+    fn most_in(attempts: &[(MonoNs, Payment)], span_ns: u64) -> usize {
+        let within =
+            |from: usize| attempts[from..].iter().take_while(|at| at.0.since(attempts[from].0) < span_ns).count();
+        (0..attempts.len()).map(within).max().unwrap_or(0)
+    }
+
     #[test]
-    fn a_paced_budget_keeps_a_reserve() {
-        for (count, span_s, left) in [(60, 300, 8), (10, 60, 1), (15, 60, 3)] {
-            let mut budget = Budget::new(count, span_s * SECOND);
-            let (mut now, mut times) = (MonoNs(SECOND), Vec::new());
-            while now < MonoNs(3600 * SECOND) {
-                now = budget.paced_at().max(now.plus(MS));
-                budget.spend(now);
-                times.push(now);
+    fn an_allowance_keeps_a_reserve_and_leaves_no_venue_alone() {
+        // The limits of the venues, halved, and ours.
+        for (count, span_s, reserve) in
+            [(60, 300, 1), (150, 300, 20), (75, 600, 3), (10, 60, 4), (15, 60, 20), (4, 1, 5)]
+        {
+            let mut allowance = Allowance::new(count, span_s * SECOND);
+            let attempts = greedy(&mut allowance, reserve);
+            let most = most_in(&attempts, span_s * SECOND);
+            assert!(most <= count, "{most} of {count} in {span_s} s");
+            assert!(attempts.windows(2).all(|pair| pair[1].0.since(pair[0].0) <= PACE_NS));
+            if span_s * SECOND > PACE_NS {
+                let now = attempts.last().unwrap().0;
+                let left = (0..100).take_while(|left| allowance.free_at(*left) <= now).count();
+                assert!(left >= reserve.min(allowance.count - 1), "{left} of {count} are left");
             }
-            let within = |at: usize| times[at..].iter().take_while(|t| t.since(times[at]) < span_s * SECOND).count();
-            let most = (0..times.len()).map(within).max().unwrap();
-            assert!(count - most >= left, "{} of {count} are left", count - most);
-            assert!(times.windows(2).all(|pair| pair[1].since(pair[0]) <= PACE_NS));
+        }
+    }
+
+    #[test]
+    fn a_budget_that_changes_its_size_remembers_what_was_spent() {
+        for (before, after) in [(3, 5), (5, 3), (4, 4), (2, 1)] {
+            for spent in 0..8 {
+                let (mut changed, mut new) = (Budget::new(before, 100), Budget::new(after, 100));
+                (0..spent).for_each(|at| changed.spend(MonoNs(at)));
+                changed.resize(after);
+                // What was beyond the budget of before is forgotten: no more than that was ever within a span.
+                (spent.saturating_sub(before as u64)..spent).for_each(|at| new.spend(MonoNs(at)));
+                for left in 0..after {
+                    assert_eq!(changed.free_at_leaving(left), new.free_at_leaving(left), "{before} {after} {spent}");
+                }
+            }
         }
     }
 
     #[test]
     fn a_wanted_reconnect_is_at_once_but_not_twice_without_data() {
         let mut backoff = new(3);
-        backoff.attempt(MonoNs(0));
+        backoff.attempt();
         assert_eq!(backoff.failed(MonoNs(5), Wait::AtOnce), MonoNs(5));
         let again: u64 = (0..20).map(|_| backoff.failed(MonoNs(5), Wait::AtOnce).0 - 5).sum();
         assert!(again > 0, "a venue that always asks would be dialled in a loop");
@@ -337,25 +414,23 @@ mod tests {
 
     proptest! {
         #[test]
-        fn f3_b15_no_window_holds_more_attempts_than_the_budget(
-            seed: u64,
-            steps in prop::collection::vec((0u64..2 * SECOND, any::<bool>(), 0u8..3), 200..400),
+        fn f3_b15_no_window_holds_more_attempts_than_the_limit(
+            count in 1usize..200,
+            span_s in 1u64..700,
+            reserve in 0usize..30,
+            steps in prop::collection::vec((0u64..20 * SECOND, any::<bool>()), 200..400),
         ) {
-            let mut backoff = new(seed);
-            let mut next = MonoNs(SECOND);
-            let mut attempts = Vec::new();
-            for (life, flowed, wait) in steps {
-                backoff.attempt(next);
-                attempts.push(next);
-                if flowed {
-                    backoff.flowed();
-                }
-                let wait = [Wait::Usual, Wait::AtOnce, Wait::AtLeast(SECOND)][wait as usize];
-                next = backoff.failed(next.plus(life), wait).max(backoff.budget().free_at());
+            let mut allowance = Allowance::new(count, span_s * SECOND);
+            let (mut now, mut attempts) = (MonoNs(SECOND), Vec::new());
+            for (passed, is_released) in steps {
+                let free = allowance.free_at(if is_released { 0 } else { reserve });
+                now = free.min(allowance.paced_at()).max(now);
+                let payment = if free <= now { Payment::Free } else { Payment::Paced };
+                allowance.spend(payment, now);
+                attempts.push((now, payment));
+                now = now.plus(passed / count as u64);
             }
-            for pair in attempts.windows(ATTEMPTS_MAX + 1) {
-                prop_assert!(pair[ATTEMPTS_MAX].since(pair[0]) >= WINDOW_NS);
-            }
+            prop_assert!(most_in(&attempts, span_s * SECOND) <= count);
         }
     }
 }

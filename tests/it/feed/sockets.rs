@@ -4,8 +4,8 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
@@ -125,10 +125,14 @@ impl Rig {
         let start = Instant::now();
         while !met(self) {
             assert!(start.elapsed() < PATIENCE, "never {what}: {:?}", self.board.venues);
-            hand.advance(50 * MS);
-            self.feed.turn(Duration::from_millis(2));
-            self.events.extend(std::iter::from_fn(|| self.ring.pop().ok()));
+            self.turn_by(hand);
         }
+    }
+
+    fn turn_by(&mut self, hand: &HandClock) {
+        hand.advance(50 * MS);
+        self.feed.turn(Duration::from_millis(2));
+        self.events.extend(std::iter::from_fn(|| self.ring.pop().ok()));
     }
 
     fn breaker(&self) -> BreakerState {
@@ -398,6 +402,67 @@ fn what_is_said_of_the_next_attempt_is_what_happens() {
         let tried = hand.clock().now().0;
         assert!((said..=said + 100 * MS).contains(&tried), "attempt {attempts}: {} ms off", tried.abs_diff(said) / MS);
     }
+}
+
+#[test]
+fn c6_lines_that_are_lost_again_and_again_are_all_back_within_30_s_of_the_venue_being_well() {
+    const LINES: usize = 6;
+    let hand = HandClock::new(MonoNs(3600 * SECOND), UnixNs::from_ms(1_700_000_000_000));
+    // Of each connection: the instrument, and when it began.
+    let open = Arc::new(Mutex::new(Vec::new()));
+    let (accepted, clock) = (Arc::clone(&open), hand.clock());
+    let address = serve(move |_, stream| {
+        let (accepted, clock) = (Arc::clone(&accepted), clock.clone());
+        std::thread::spawn(move || {
+            let mut socket = tungstenite::accept(stream).unwrap();
+            let native = socket.read().unwrap().to_string().trim_start_matches("sub ").to_owned();
+            accepted.lock().unwrap().push((Some(socket), native, clock.now()));
+        });
+    });
+    let native = (0..LINES).map(|n| Some(format!("C{n}USDT"))).collect();
+    let entry = VenueEntry { name: "narrow".into(), taker_fee_pct: Decimal::new(1, 1), native };
+    let directory = Directory::new((0..LINES).map(|n| format!("C{n}/USDT")).collect(), vec![entry]);
+    let (address, trust) = (format!("ws://{address}/toy"), Trust::new(None).unwrap());
+    let venues = vec![FeedVenue { id: VenueId(0), venue: &toy::NARROW, address, rest_address: String::new(), trust }];
+    let mut rig = Rig::on(hand.clock(), directory, venues, 1024, Options::default(), true);
+    let mut attempts = Vec::new();
+    let mut sequence = 0;
+    // While `is_well` each connection goes on; else it gives prices for seven seconds.
+    let mut turn = |rig: &mut Rig, is_well: bool| {
+        let of = |rig: &Rig| {
+            let gauges = &rig.board.venues[0];
+            (gauges.attempts.value(), gauges.next_attempt.value(), gauges.disconnects.value())
+        };
+        let (made, said, lost) = of(rig);
+        let now = hand.clock().now();
+        sequence += 1;
+        for (socket, native, began) in open.lock().unwrap().iter_mut() {
+            if !is_well && now.since(*began) > 7 * SECOND {
+                *socket = None;
+            }
+            let quote = format!("q {native} 100 1 101 2 {sequence}");
+            socket.iter_mut().for_each(|socket| socket.send(quote.clone().into()).unwrap());
+        }
+        rig.turn_by(&hand);
+        // The clock stands while an attempt is under way.
+        rig.until("accepted", |rig| open.lock().unwrap().len() as u64 == rig.board.venues[0].attempts.value());
+        let now = hand.clock().now();
+        let (made_now, _, lost_now) = of(rig);
+        attempts.extend((made..made_now).map(|_| now));
+        // Another loss may put it off.
+        assert!(said == 0 || said > now.0 || made_now > made || lost_now > lost, "said for {said}, it is {now:?}");
+        now
+    };
+    let start = hand.clock().now();
+    while turn(&mut rig, false).since(start) < 150 * SECOND {}
+    let well = hand.clock().now();
+    while rig.board.venues[0].connections_open.value() < LINES as u64 {
+        let now = turn(&mut rig, true);
+        assert!(now.since(well) <= 30 * SECOND, "{} lines are back", rig.board.venues[0].connections_open.value());
+    }
+    let within = |from: usize| attempts[from..].iter().take_while(|at| at.since(attempts[from]) < 300 * SECOND).count();
+    let most = (0..attempts.len()).map(within).max().unwrap();
+    assert!((20..=60).contains(&most), "{most} attempts in five minutes");
 }
 
 /// Toy venues at these addresses, with a patience that opens a breaker soon.
