@@ -82,8 +82,8 @@ section! {
         /// Connections of one address at once, of an IPv6 network of 64 bits; on more only `/livez` and `/readyz` are
         /// answered. 0: no limit.
         address_clients_max: usize = 2000, 0..=1_000_000;
-        /// Addresses and networks without that limit, separated by commas: proxies, which come for many clients. The default
-        /// is this machine.
+        /// Addresses and networks of proxies, which come for many clients, separated by commas. They have no such limit, and
+        /// `X-Forwarded-For` of their admin calls is believed. The default is this machine.
         proxies: String = "127.0.0.0/8, ::1".to_owned();
         /// SSE streams at once, of all connections.
         streams_max: usize = 10_000, 1..=1_000_000;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use rustc_hash::FxHashMap;
 
+use crate::net::listen::{Caller, one_client};
 use crate::protocol::admin::{RetryWish, SetWish, Told};
 use crate::stage::Alarm;
 use crate::time::{MonoNs, SECOND};
@@ -99,22 +100,22 @@ impl Desk {
         Self { port, replies, answers, alarm }
     }
 
-    /// Whether a call from `peer` with `authorization`, the value of that header line, may be carried out.
+    /// Whether a call of `caller` with `authorization`, the value of that header line, may be carried out.
     ///
     /// # Errors
-    /// [`Refused`]: it does not bear the token, or too many calls from that address did not.
-    pub fn admit(&self, authorization: &str, peer: Option<IpAddr>, now: MonoNs) -> Result<(), Refused> {
+    /// [`Refused`]: it does not bear the token, or too many calls of that caller did not.
+    pub fn admit(&self, authorization: &str, caller: Caller, now: MonoNs) -> Result<(), Refused> {
         // Held for a look-up only, and only by callers of admin paths.
         let mut guesses = self.port.guesses.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait_ns = guesses.wait_ns(peer, now);
+        let wait_ns = guesses.wait_ns(caller, now);
         if wait_ns > 0 {
             return Err(Refused::TooMany { retry_after_s: wait_ns.div_ceil(SECOND) });
         }
         if !self.admits(authorization) {
-            guesses.note(peer, now);
+            guesses.note(caller, now);
             return Err(Refused::Unauthorized);
         }
-        guesses.forget(peer);
+        guesses.forget(caller);
         Ok(())
     }
 
@@ -160,62 +161,112 @@ pub enum Refused {
     },
 }
 
-/// Addresses whose wrong tokens are remembered.
+/// Callers whose wrong tokens are remembered.
 const GUESSERS_MAX: usize = 1024;
 /// Wrong tokens of one address before it must wait: an operator mistypes.
 const GUESSES_FREE: u32 = 3;
 /// The longest that an address must wait; each wrong token doubles the wait, from one second.
 const WAIT_MAX_NS: u64 = 64 * SECOND;
-/// An address that made no mistake for so long begins anew.
+/// Wrong tokens through one proxy before its callers must wait, whatever addresses it names: it may pass on what its clients
+/// made up.
+const PROXIED_FREE: u32 = 100;
+/// How long they wait: short, because this wait also holds up callers that made no mistake.
+const PROXIED_WAIT_NS: u64 = SECOND;
+/// A caller that made no mistake for so long begins anew.
 const FORGET_NS: u64 = 900 * SECOND;
 
-/// Wrong tokens by address, so that nobody tries thousands a second. Pure.
+/// Whose wrong tokens are counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Guesser {
+    /// One client, or all whose address is not known.
+    Client(Option<IpAddr>),
+    /// All that came through a proxy.
+    Proxy(IpAddr),
+}
+
+impl Guesser {
+    fn of(caller: Caller) -> impl Iterator<Item = Self> {
+        let client = Self::Client(caller.address.map(one_client));
+        std::iter::once(client).chain(caller.proxy.map(Self::Proxy))
+    }
+
+    /// How long it must wait after its `count`th wrong token.
+    fn wait_ns(self, count: u32) -> u64 {
+        match self {
+            Self::Client(_) => {
+                let doublings = count.checked_sub(GUESSES_FREE + 1);
+                doublings.map_or(0, |n| SECOND.saturating_mul(1 << n.min(30)).min(WAIT_MAX_NS))
+            }
+            Self::Proxy(_) if count > PROXIED_FREE => PROXIED_WAIT_NS,
+            Self::Proxy(_) => 0,
+        }
+    }
+}
+
+/// Wrong tokens by caller, so that nobody tries thousands a second. Pure.
 #[derive(Default)]
 pub struct Guesses {
     /// How many, and when the last.
-    by_address: FxHashMap<Option<IpAddr>, (u32, MonoNs)>,
+    by_guesser: FxHashMap<Guesser, (u32, MonoNs)>,
 }
 
 impl Guesses {
-    /// How long `peer` must wait before its next try is looked at.
-    fn wait_ns(&self, peer: Option<IpAddr>, now: MonoNs) -> u64 {
-        let Some((count, last)) = self.by_address.get(&network(peer)) else { return 0 };
-        if now.since(*last) > FORGET_NS {
-            return 0;
+    /// How long `caller` must wait before its next try is looked at.
+    fn wait_ns(&self, caller: Caller, now: MonoNs) -> u64 {
+        let wait = |guesser: Guesser| match self.by_guesser.get(&guesser) {
+            Some((count, last)) if now.since(*last) <= FORGET_NS => {
+                guesser.wait_ns(*count).saturating_sub(now.since(*last))
+            }
+            _ => 0,
+        };
+        Guesser::of(caller).map(wait).max().unwrap_or(0)
+    }
+
+    fn note(&mut self, caller: Caller, now: MonoNs) {
+        for guesser in Guesser::of(caller) {
+            if self.by_guesser.len() >= GUESSERS_MAX && !self.by_guesser.contains_key(&guesser) {
+                // The one whose last mistake is the longest ago.
+                let oldest = self.by_guesser.iter().min_by_key(|(_, (_, last))| *last).map(|(guesser, _)| *guesser);
+                oldest.map(|guesser| self.by_guesser.remove(&guesser));
+            }
+            let (count, last) = self.by_guesser.entry(guesser).or_insert((0, now));
+            *count = if now.since(*last) > FORGET_NS { 1 } else { count.saturating_add(1) };
+            *last = now;
         }
-        let doublings = count.checked_sub(GUESSES_FREE + 1);
-        let wait = doublings.map_or(0, |n| SECOND.saturating_mul(1 << n.min(30)).min(WAIT_MAX_NS));
-        wait.saturating_sub(now.since(*last))
     }
 
-    fn note(&mut self, peer: Option<IpAddr>, now: MonoNs) {
-        let peer = network(peer);
-        if self.by_address.len() >= GUESSERS_MAX && !self.by_address.contains_key(&peer) {
-            // The one whose last mistake is the longest ago.
-            let oldest = self.by_address.iter().min_by_key(|(_, (_, last))| *last).map(|(address, _)| *address);
-            oldest.map(|address| self.by_address.remove(&address));
-        }
-        let (count, last) = self.by_address.entry(peer).or_insert((0, now));
-        *count = if now.since(*last) > FORGET_NS { 1 } else { count.saturating_add(1) };
-        *last = now;
-    }
-
-    fn forget(&mut self, peer: Option<IpAddr>) {
-        self.by_address.remove(&network(peer));
-    }
-}
-
-/// What one caller has of addresses: of IPv6, usually a whole network of 64 bits.
-fn network(peer: Option<IpAddr>) -> Option<IpAddr> {
-    match peer?.to_canonical() {
-        IpAddr::V6(address) => Some(IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into())),
-        address @ IpAddr::V4(_) => Some(address),
+    /// The caller bears the token; others that came through the same proxy still count.
+    fn forget(&mut self, caller: Caller) {
+        self.by_guesser.remove(&Guesser::Client(caller.address.map(one_client)));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn direct(address: IpAddr) -> Caller {
+        Caller { address: Some(address), proxy: None }
+    }
+
+    #[test]
+    fn addresses_that_a_proxy_names_wait_each_by_itself_and_together_after_many() {
+        let mut guesses = Guesses::default();
+        let proxied = |n: u32| Caller { address: Some(IpAddr::V4(n.into())), proxy: Some([10, 0, 0, 1].into()) };
+        for _ in 0..=GUESSES_FREE {
+            guesses.note(proxied(1), MonoNs(1));
+        }
+        assert_eq!((guesses.wait_ns(proxied(1), MonoNs(1)), guesses.wait_ns(proxied(2), MonoNs(1))), (SECOND, 0));
+        // A client that makes up another address each time is held up with all others behind that proxy, and no other.
+        for n in 0..PROXIED_FREE {
+            guesses.note(proxied(100 + n), MonoNs(1));
+        }
+        assert_eq!(guesses.wait_ns(proxied(2), MonoNs(1)), PROXIED_WAIT_NS);
+        assert_eq!(guesses.wait_ns(proxied(2), MonoNs(1 + PROXIED_WAIT_NS)), 0);
+        assert_eq!(guesses.wait_ns(direct([10, 0, 0, 1].into()), MonoNs(1)), 0);
+        guesses.forget(proxied(1));
+        assert_eq!(guesses.wait_ns(proxied(1), MonoNs(1)), PROXIED_WAIT_NS);
+    }
 
     #[test]
     fn wrong_tokens_make_their_address_wait_longer_and_longer_and_no_other() {
@@ -224,7 +275,7 @@ mod tests {
         let (guesser, other): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
         let mut now = MonoNs(SECOND);
         let ask = |token: &str, peer, now: MonoNs| {
-            desks[now.0 as usize % 2].admit(&format!("Bearer {token}"), Some(peer), now)
+            desks[now.0 as usize % 2].admit(&format!("Bearer {token}"), direct(peer), now)
         };
         for _ in 0..=GUESSES_FREE {
             assert_eq!(ask("wrong", guesser, now), Err(Refused::Unauthorized));
@@ -249,13 +300,13 @@ mod tests {
     fn the_table_of_guessers_is_bounded_and_a_network_is_one() {
         let mut guesses = Guesses::default();
         for n in 0..5000u128 {
-            guesses.note(Some(IpAddr::V6((n << 64 | n).into())), MonoNs(n as u64));
+            guesses.note(direct(IpAddr::V6((n << 64 | n).into())), MonoNs(n as u64));
         }
-        assert_eq!(guesses.by_address.len(), GUESSERS_MAX);
+        assert_eq!(guesses.by_guesser.len(), GUESSERS_MAX);
         for n in 0..10u128 {
-            guesses.note(Some(IpAddr::V6((77 << 64 | n).into())), MonoNs(6000));
+            guesses.note(direct(IpAddr::V6((77 << 64 | n).into())), MonoNs(6000));
         }
-        assert!(guesses.wait_ns(Some(IpAddr::V6((77u128 << 64 | 99).into())), MonoNs(6000)) > 0);
+        assert!(guesses.wait_ns(direct(IpAddr::V6((77u128 << 64 | 99).into())), MonoNs(6000)) > 0);
     }
 
     #[test]

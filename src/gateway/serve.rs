@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
 
 use super::*;
 use crate::gateway::admin::{RELOAD_PATH, RETRY_PATH, Refused, Ticket, Wish};
 use crate::gateway::desk::{Crowded, Wish as Subscription};
 use crate::gateway::shelf::Watch;
 use crate::matrix::books::LEVELS_MAX;
+use crate::net::listen::Caller;
 use crate::protocol;
 use crate::protocol::request::BookName;
 
@@ -113,7 +113,8 @@ impl Gateway {
         let Some(client) = self.clients.get(key) else { return };
         let ticket = Ticket { key, generation: client.generation, keep_alive: request.keep_alive };
         let peer = client.link.peer().map(|address| address.ip());
-        if let Err((status, text, lines)) = self.hand_on(request, ticket, peer) {
+        let caller = self.options.addresses.caller(peer, &request.forwarded_for);
+        if let Err((status, text, lines)) = self.hand_on(request, ticket, caller) {
             self.board.gateways[self.index].http_bad.add(1);
             let Answer::Page(page) = routes::failure(status, &text) else { return };
             let page = routes::Page { lines: format!("{lines}{}", page.lines).into(), ..page };
@@ -126,11 +127,11 @@ impl Gateway {
         &self,
         request: &Request,
         ticket: Ticket,
-        peer: Option<IpAddr>,
+        caller: Caller,
     ) -> Result<(), (u16, String, Cow<'static, str>)> {
         let told = |status, text: &str, lines: &'static str| (status, text.to_owned(), Cow::Borrowed(lines));
         let desk = self.admin.as_ref().ok_or_else(|| told(404, "Not found", ""))?;
-        desk.admit(&request.authorization, peer, self.eye.now).map_err(|refused| match refused {
+        desk.admit(&request.authorization, caller, self.eye.now).map_err(|refused| match refused {
             Refused::Unauthorized => told(401, "Unauthorized", "WWW-Authenticate: Bearer\r\n"),
             Refused::TooMany { retry_after_s } => {
                 (429, "Too many wrong tokens".to_owned(), format!("Retry-After: {retry_after_s}\r\n").into())

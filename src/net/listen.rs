@@ -1,4 +1,4 @@
-//! Listening: accepts within limits, survives running out of descriptors.
+//! Listening: accepts within limits, survives running out of descriptors; whose address counts behind a proxy.
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -100,15 +100,40 @@ pub struct Addresses(Arc<Table>);
 struct Table {
     /// 0: there is no limit.
     most: usize,
-    exempt: Vec<Network>,
+    proxies: Vec<Network>,
     open: Mutex<FxHashMap<IpAddr, usize>>,
 }
 
 impl Addresses {
-    /// At most `most` connections of one address, 0 for no limit, and no limit for those in `exempt`.
+    /// At most `most` connections of one address, 0 for no limit. `proxies` have no limit, and are believed when they say
+    /// for whom they come.
     #[must_use]
-    pub fn new(most: usize, exempt: Vec<Network>) -> Self {
-        Self(Arc::new(Table { most, exempt, open: Mutex::default() }))
+    pub fn new(most: usize, proxies: Vec<Network>) -> Self {
+        Self(Arc::new(Table { most, proxies, open: Mutex::default() }))
+    }
+
+    fn is_proxy(&self, address: IpAddr) -> bool {
+        self.0.proxies.iter().any(|network| network.contains(address))
+    }
+
+    /// Who sent a request that came from `peer` with `forwarded_for`, the value of `X-Forwarded-For`. Each proxy adds the
+    /// address that it was called from at the end (<https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/X-Forwarded-For>,
+    /// read 2026-11-30), so the last address that is no proxy counts; what stands before it may be made up.
+    #[must_use]
+    pub fn caller(&self, peer: Option<IpAddr>, forwarded_for: &str) -> Caller {
+        let peer = peer.map(|address| address.to_canonical());
+        let Some(proxy) = peer.filter(|address| self.is_proxy(*address)) else {
+            return Caller { address: peer, proxy: None };
+        };
+        let mut address = proxy;
+        for item in forwarded_for.rsplit(',') {
+            let Some(hop) = forwarded_address(item) else { break };
+            address = hop.to_canonical();
+            if !self.is_proxy(address) {
+                break;
+            }
+        }
+        Caller { address: Some(address), proxy: Some(proxy) }
     }
 
     /// A place for a connection of `peer`; `None` when its address has as many as it may have. A peer whose address is
@@ -116,14 +141,10 @@ impl Addresses {
     #[must_use]
     pub fn enter(&self, peer: Option<SocketAddr>) -> Option<Admission> {
         let address = peer.map(|peer| peer.ip().to_canonical());
-        let is_exempt = |address: &IpAddr| self.0.exempt.iter().any(|network| network.contains(*address));
-        let Some(address) = address.filter(|address| self.0.most > 0 && !is_exempt(address)) else {
+        let Some(address) = address.filter(|address| self.0.most > 0 && !self.is_proxy(*address)) else {
             return Some(Admission(None));
         };
-        let address = match address {
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-            address => address,
-        };
+        let address = one_client(address);
         let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(address).or_default();
         if *count >= self.0.most {
@@ -132,6 +153,31 @@ impl Addresses {
         *count += 1;
         Some(Admission(Some((Arc::clone(&self.0), address))))
     }
+}
+
+/// Who sent a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Its address, as far as it is known.
+    pub address: Option<IpAddr>,
+    /// The proxy that it came through, if it came through a known one.
+    pub proxy: Option<IpAddr>,
+}
+
+/// What one client has of addresses: one of IPv4, a network of 64 bits of IPv6.
+#[must_use]
+pub fn one_client(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address => address,
+    }
+}
+
+/// An item of `X-Forwarded-For`: an address, which some proxies write with its port.
+fn forwarded_address(item: &str) -> Option<IpAddr> {
+    let item = item.trim();
+    let address = item.parse().or_else(|_| item.parse().map(|address: SocketAddr| address.ip()));
+    address.or_else(|_| item.trim_start_matches('[').trim_end_matches(']').parse()).ok()
 }
 
 /// The place of one connection in the count of its address; given back when it is dropped.
@@ -219,6 +265,36 @@ mod tests {
         drop(one);
         assert!(addresses.0.open.lock().unwrap().is_empty());
         assert!(Addresses::default().enter(peer("192.0.2.1")).is_some());
+    }
+
+    #[test]
+    fn behind_a_proxy_the_last_address_that_is_no_proxy_counts() {
+        let addresses = Addresses::new(0, Network::list("127.0.0.0/8, ::1, 10.0.0.0/8").unwrap());
+        let caller = |peer: &str, forwarded: &str| {
+            let caller = addresses.caller(Some(peer.parse().unwrap()), forwarded);
+            (caller.address.unwrap().to_string(), caller.proxy.is_some())
+        };
+        for (peer, forwarded, address, is_proxied) in [
+            // Nobody else is believed.
+            ("192.0.2.1", "198.51.100.7", "192.0.2.1", false),
+            ("127.0.0.1", "", "127.0.0.1", true),
+            ("127.0.0.1", "198.51.100.7", "198.51.100.7", true),
+            ("::ffff:127.0.0.1", "::ffff:198.51.100.7", "198.51.100.7", true),
+            // What the client wrote itself comes first.
+            ("127.0.0.1", "1.2.3.4, 127.0.0.1,198.51.100.7", "198.51.100.7", true),
+            ("127.0.0.1", "1.2.3.4, 198.51.100.7 , 10.0.0.2, 10.0.0.3", "198.51.100.7", true),
+            ("127.0.0.1", "10.0.0.2", "10.0.0.2", true),
+            ("::1", "198.51.100.7:4711", "198.51.100.7", true),
+            ("::1", "[2001:db8::1]:4711", "2001:db8::1", true),
+            ("::1", "[2001:db8::1]", "2001:db8::1", true),
+            // What cannot be read ends the chain at the proxy that wrote it.
+            ("127.0.0.1", "198.51.100.7, unknown", "127.0.0.1", true),
+            ("127.0.0.1", "198.51.100.7, unknown, 10.0.0.2", "10.0.0.2", true),
+            ("127.0.0.1", ",", "127.0.0.1", true),
+        ] {
+            assert_eq!(caller(peer, forwarded), (address.to_owned(), is_proxied), "{peer} for {forwarded}");
+        }
+        assert_eq!(addresses.caller(None, "198.51.100.7"), Caller { address: None, proxy: None });
     }
 
     #[test]

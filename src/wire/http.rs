@@ -55,6 +55,9 @@ pub struct Request {
     pub known: String,
     /// The value of `Authorization`, as it was sent; empty if none.
     pub authorization: String,
+    /// The values of all `X-Forwarded-For` lines in their order, joined by commas; empty if none. Whoever sent the request
+    /// wrote them, so they are for requests of a known proxy only.
+    pub forwarded_for: String,
     /// Bytes of the body that follows the head.
     pub length: usize,
     /// The body; whoever reads it puts it here.
@@ -168,6 +171,7 @@ pub fn parse(bytes: &[u8], limits: Limits) -> Result<Option<(Request, usize)>, R
         gzip: headers.gzip,
         known: headers.known.to_owned(),
         authorization: headers.authorization.unwrap_or_default().to_owned(),
+        forwarded_for: headers.forwarded_for,
         length,
         body: Vec::new(),
         // Ignored in HTTP/1.0, and nothing to wait for without a body (RFC 9110, 10.1.1).
@@ -335,6 +339,7 @@ struct Headers<'a> {
     gzip: bool,
     known: &'a str,
     authorization: Option<&'a str>,
+    forwarded_for: String,
 }
 
 impl<'a> Headers<'a> {
@@ -398,6 +403,12 @@ impl<'a> Headers<'a> {
                     if headers.authorization.replace(authorization).is_some() {
                         return Err(Refusal::Malformed);
                     }
+                }
+                "x-forwarded-for" => {
+                    if !headers.forwarded_for.is_empty() {
+                        headers.forwarded_for.push(',');
+                    }
+                    headers.forwarded_for.push_str(&String::from_utf8_lossy(value));
                 }
                 _ => {}
             }

@@ -32,6 +32,13 @@ fn a_plain_request_is_read() {
 }
 
 #[test]
+fn lines_of_forwarded_addresses_are_joined_in_their_order() {
+    let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.2.3.4, 10.0.0.1\r\nx-forwarded-for:10.0.0.2\r\n\r\n";
+    let (request, _) = check(bytes).unwrap().unwrap();
+    assert_eq!(request.forwarded_for, "1.2.3.4, 10.0.0.1,10.0.0.2");
+}
+
+#[test]
 fn f23_a_head_is_the_same_however_it_is_cut() {
     let bytes = b"GET /ws?x=1 HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n";
     for cut in 0..bytes.len() {

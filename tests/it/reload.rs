@@ -483,6 +483,23 @@ fn wrong_tokens_make_their_address_wait_and_no_other() {
 }
 
 #[test]
+fn behind_a_proxy_wrong_tokens_make_only_their_sender_wait() {
+    let rig = Rig::new(&format!("{BEFORE}\n[admin]\ntoken = \"{TOKEN}\"\nwatch_file = \"off\""));
+    let body = r#"{"remove":["ETH/USDT"]}"#;
+    let post = |token: &str, sender: &str| {
+        let lines = format!("Authorization: Bearer {token}\r\nX-Forwarded-For: {sender}");
+        rig.ask(&rig.address, &format!("POST /api/admin/set?dry=1 HTTP/1.1\r\n{lines}"), body).0
+    };
+    let statuses: Vec<u16> = (0..20).map(|_| post("wrong", "198.51.100.1")).collect();
+    assert!(statuses.contains(&429), "{statuses:?}");
+    assert_eq!(post(TOKEN, "198.51.100.2"), 200);
+    // What the sender wrote itself stands before what the proxy added.
+    let statuses: Vec<u16> = (0..20).map(|n| post("wrong", &format!("192.0.2.{n}, 198.51.100.3"))).collect();
+    assert!(statuses.contains(&429), "{statuses:?}");
+    assert_eq!(post(TOKEN, "198.51.100.3, 198.51.100.2"), 200);
+}
+
+#[test]
 fn f126_an_admin_call_changes_the_set_until_the_file_is_read_again() {
     let rig = Rig::new(&format!("{BEFORE}\n[admin]\ntoken = \"{TOKEN}\"\nwatch_file = \"off\""));
     let wish = r#"{"add":["SOL/USDT"],"remove":["ETH/USDT"],"venues":{"add":["kraken"]}}"#;
