@@ -114,6 +114,9 @@ section! {
         send_buffer_bytes: usize = 49_152, 4096..=4_194_304;
         /// Bytes of alerts and replies that wait for a client that does not read; then it is told and closed.
         outbox_max_bytes: usize = 65_536, 4096..=16_777_216;
+        /// The same for all clients together, answers to HTTP requests included; above it, those for which most waits are
+        /// closed, a WebSocket with 1013. The default has room for a thousand clients that stop reading.
+        outboxes_max_bytes: usize = 67_108_864, 1_048_576..=68_719_476_736;
         /// Commands per second of one client, on average.
         commands_per_s: u64 = 20, 1..=100_000;
         /// Commands of one client at once.

@@ -44,6 +44,8 @@ pub struct Totals {
     pub books_conflated: u64,
     /// Clients closed because they did not read.
     pub slow: u64,
+    /// Bytes that wait in the outboxes of all clients now; not reset.
+    pub waiting: usize,
 }
 
 /// What a connection has become.
@@ -160,13 +162,33 @@ impl Client {
         if written == bytes.len() {
             return (Sent::All, written);
         }
-        (Sent::Partly, self.outbox.keep_cut(self.connection.framing(), bytes, written, now))
+        let framing = self.connection.framing();
+        (Sent::Partly, self.change_outbox(totals, |outbox| outbox.keep_cut(framing, bytes, written, now)))
+    }
+
+    /// Changes what waits, and the sum of what waits for all clients.
+    fn change_outbox<T>(&mut self, totals: &mut Totals, change: impl FnOnce(&mut Outbox) -> T) -> T {
+        let before = self.outbox.held();
+        let result = change(&mut self.outbox);
+        totals.waiting = (totals.waiting + self.outbox.held()).saturating_sub(before);
+        result
+    }
+
+    /// Lets `messages` wait behind what waits already, the first `written` bytes of which are sent.
+    pub fn keep(&mut self, messages: &[u8], written: usize, now: MonoNs, totals: &mut Totals) {
+        let framing = self.connection.framing();
+        self.change_outbox(totals, |outbox| outbox.keep(framing, messages, written, now));
+    }
+
+    /// Drops what waits, but for the rest of a message that has begun to go out.
+    pub fn drop_waiting(&mut self, totals: &mut Totals) {
+        self.change_outbox(totals, Outbox::drop_whole);
     }
 
     /// Writes what must not be lost; the rest waits.
     pub fn write_kept(&mut self, bytes: &[u8], now: MonoNs, totals: &mut Totals) -> Sent {
         if self.outbox.is_blocked() {
-            self.outbox.keep(bytes, now);
+            self.keep(bytes, 0, now, totals);
             return Sent::Partly;
         }
         let written = match self.link.write(bytes) {
@@ -177,7 +199,7 @@ impl Client {
         if written == bytes.len() {
             return Sent::All;
         }
-        self.outbox.keep(&bytes[written..], now);
+        self.keep(bytes, written, now, totals);
         Sent::Partly
     }
 
@@ -203,8 +225,12 @@ impl Client {
 
     /// Writes what waits.
     pub fn flush(&mut self, now: MonoNs, totals: &mut Totals) -> io::Result<Sent> {
-        let before = self.outbox.waiting();
+        self.change_outbox(totals, |outbox| outbox.bring_up_to_date(now));
+        let (before, held) = (self.outbox.waiting(), self.outbox.held());
         let result = self.drain();
+        let taken_here = held - self.outbox.held();
+        totals.waiting = totals.waiting.saturating_sub(taken_here);
+        self.outbox.took(taken_here);
         let taken = before - self.outbox.waiting();
         totals.bytes += taken as u64;
         if taken > 0 {

@@ -305,6 +305,38 @@ impl Gateway {
         for key in keys {
             self.settle(key);
         }
+        self.relieve();
+    }
+
+    /// Closes the clients for which most waits, while more waits for all together than [`Options::outboxes_max`]. A quarter
+    /// of that is freed at once, so that the search for them is rare.
+    pub(super) fn relieve(&mut self) {
+        if self.totals.waiting <= self.options.outboxes_max {
+            return;
+        }
+        let waits = self.clients.iter().map(|(key, client)| (client.outbox.held(), key));
+        let mut waits: Vec<(usize, u32)> = waits.filter(|(held, _)| *held > 0).collect();
+        waits.sort_unstable_by(|one, other| other.cmp(one));
+        for (_, key) in waits {
+            if self.totals.waiting <= self.options.outboxes_max / 4 * 3 {
+                break;
+            }
+            self.shed(key);
+        }
+    }
+
+    /// Closes a client that does not read and drops what waits for it. A WebSocket is told why.
+    fn shed(&mut self, key: u32) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        if client.kind == Kind::Socket && client.listens {
+            client.drop_waiting(&mut self.totals);
+            end_slow(client, self.eye.now, &mut self.totals);
+            return self.settle(key);
+        }
+        // One that was told before is counted already.
+        self.totals.slow += u64::from(client.listens || client.kind == Kind::Http);
+        client.link.forget_unsent();
+        self.remove(key);
     }
 }
 
@@ -321,15 +353,20 @@ pub(super) fn deliver_kept(
         return Sent::Partly;
     }
     if client.outbox.waiting() + frame.len() > options.outbox_max {
-        let mut out = Vec::new();
-        frame_text(&mut out, |out| message::error("Too slow: alerts were lost", out));
-        client.connection.close(1013, "too slow", now, &mut out);
-        client.listens = false;
-        totals.slow += 1;
-        client.outbox.keep(&out, now);
+        end_slow(client, now, totals);
         return Sent::Partly;
     }
     client.write_kept(frame, now, totals)
+}
+
+/// Tells a client that it does not read fast enough, and ends its connection.
+fn end_slow(client: &mut Client, now: MonoNs, totals: &mut Totals) {
+    let mut out = Vec::new();
+    frame_text(&mut out, |out| message::error("Too slow: alerts were lost", out));
+    client.connection.close(1013, "too slow", now, &mut out);
+    client.listens = false;
+    totals.slow += 1;
+    client.keep(&out, 0, now, totals);
 }
 
 fn alert_frame(eye: &Eye, directory: &Directory, o: &Opportunity, symbol: &[u8], extended: bool, out: &mut Vec<u8>) {

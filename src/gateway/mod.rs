@@ -681,6 +681,7 @@ impl Gateway {
         if client.is_probe {
             self.probes.retain(|probe| *probe != key);
         }
+        self.totals.waiting = self.totals.waiting.saturating_sub(client.outbox.held());
         self.count_connections();
         client.link.deregister(self.poll.registry());
         if client.follows {
@@ -728,6 +729,7 @@ impl Gateway {
         ] {
             counter.add(std::mem::take(total));
         }
+        gauges.outbox_bytes.set(self.totals.waiting as u64);
         gauges.websocket_clients.set(self.sockets as u64);
         gauges.sse_clients.set(self.streams as u64);
         gauges.followers.set(self.followers.len() as u64);
@@ -864,6 +866,7 @@ impl Stage for Gateway {
         self.tell_stale();
         self.chores();
         self.remove_gone();
+        self.relieve();
         self.survey();
         work
     }

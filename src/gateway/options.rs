@@ -48,6 +48,9 @@ pub struct Options {
     pub unsent_max: u32,
     /// Bytes of alerts and replies that wait for a client that does not read; above, it is closed.
     pub outbox_max: usize,
+    /// The same for all clients of this gateway together, pages of HTTP included; above, those for which most waits are
+    /// closed.
+    pub outboxes_max: usize,
     /// Largest client message in bytes.
     pub message_max: usize,
     /// Fragments of one client message.
@@ -117,6 +120,7 @@ impl Default for Options {
             send_buffer: 48 * 1024,
             unsent_max: 4096,
             outbox_max: 64 * 1024,
+            outboxes_max: 64 << 20,
             message_max: 64 * 1024,
             fragments_max: 64,
             read_buffer: 1024,

@@ -1,8 +1,13 @@
 //! What one client is owed while it does not read: the rest of a frame that was cut, alerts and replies
 //! up to a limit, and which of its prices have changed. Prices themselves never wait: when the client
-//! reads again it gets the newest of each. Pure; the gateway's thread uses it.
+//! reads again it gets the newest of each. Ages in what waits are brought up to date before it leaves.
+//! Pure; the gateway's thread uses it.
 
-use crate::time::MonoNs;
+use std::collections::VecDeque;
+
+use crate::protocol::message;
+use crate::time::{MS, MonoNs};
+use crate::wire::websocket;
 
 /// How messages follow each other on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,10 +65,23 @@ fn frame_length(bytes: &[u8]) -> usize {
     length.min(bytes.len()).max(1)
 }
 
+/// A message that waits.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    /// Bytes of it that are pending.
+    length: usize,
+    /// The moment for which its ages are right.
+    as_of: MonoNs,
+}
+
 /// See the file's head.
 #[derive(Debug, Default)]
 pub struct Outbox {
     pending: Vec<u8>,
+    /// The messages that `pending` consists of.
+    messages: VecDeque<Waiting>,
+    /// Whether the first of them has begun to go out.
+    is_begun: bool,
     /// What comes after it: the rest of an embedded file, which needs no copy.
     following: &'static [u8],
     /// When the client last took something, or began to block.
@@ -96,16 +114,75 @@ impl Outbox {
             end if end == written => framing.boundary(messages, (written + 1).min(messages.len())),
             end => end,
         };
-        self.keep(&messages[written..end], now);
+        self.keep(framing, &messages[..end], written, now);
         end
     }
 
-    /// Keeps `rest` for later. Whole messages, or the rest of one that began to go out.
-    pub fn keep(&mut self, rest: &[u8], now: MonoNs) {
+    /// Keeps what follows the first `written` bytes of `messages` for later; 0 while others wait.
+    pub fn keep(&mut self, framing: Framing, messages: &[u8], written: usize, now: MonoNs) {
         if !self.is_blocked() {
             self.progress = now;
         }
-        self.pending.extend_from_slice(rest);
+        let mut begin = 0;
+        while begin < messages.len() {
+            let end = match framing {
+                Framing::WebSocket if is_frame(messages[begin]) => begin + frame_length(&messages[begin..]),
+                // Nothing of a stream is cut off or brought up to date; nor is the answer to an opening handshake.
+                _ => messages.len(),
+            };
+            let from = begin.max(written);
+            if end > from {
+                self.is_begun |= from > begin;
+                self.messages.push_back(Waiting { length: end - from, as_of: now });
+            }
+            begin = end;
+        }
+        self.pending.extend_from_slice(&messages[written..]);
+    }
+
+    /// Makes the ages in messages that have not begun to go out right for `now`: call it before they do.
+    pub fn bring_up_to_date(&mut self, now: MonoNs) {
+        let begun = usize::from(self.is_begun);
+        let waited_ms = |message: &Waiting| now.since(message.as_of) / MS;
+        if self.messages.iter().skip(begun).all(|message| waited_ms(message) == 0) {
+            return;
+        }
+        let mut pending = Vec::with_capacity(self.pending.len() + 64);
+        let mut rest = self.pending.as_slice();
+        for (place, message) in self.messages.iter_mut().enumerate() {
+            let (bytes, after) = rest.split_at(message.length.min(rest.len()));
+            let (from, ms) = (pending.len(), waited_ms(message));
+            if place >= begun && append_older(bytes, ms, &mut pending) {
+                message.as_of = message.as_of.plus(ms * MS);
+            } else {
+                pending.extend_from_slice(bytes);
+            }
+            (message.length, rest) = (pending.len() - from, after);
+        }
+        self.pending = pending;
+    }
+
+    /// The first `taken` bytes of what waited are sent.
+    pub fn took(&mut self, mut taken: usize) {
+        while let Some(first) = self.messages.front_mut().filter(|_| taken > 0) {
+            if taken < first.length {
+                first.length -= taken;
+                self.is_begun = true;
+                return;
+            }
+            taken -= first.length;
+            self.messages.pop_front();
+            self.is_begun = false;
+        }
+    }
+
+    /// Drops everything but the rest of a message that has begun to go out, and gives its memory back.
+    pub fn drop_whole(&mut self) {
+        self.following = &[];
+        self.messages.truncate(usize::from(self.is_begun));
+        self.pending.truncate(self.messages.front().map_or(0, |first| first.length));
+        self.messages.shrink_to_fit();
+        self.pending.shrink_to_fit();
     }
 
     /// Lets `file` follow what waits. Nothing else may be kept until it is sent: only for a client whose
@@ -123,6 +200,12 @@ impl Outbox {
         self.pending.len() + self.following.len()
     }
 
+    /// How many of them take memory here.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.pending.len()
+    }
+
     /// The waiting bytes; the caller removes from the front what it has sent.
     pub fn pending(&mut self) -> &mut Vec<u8> {
         &mut self.pending
@@ -138,6 +221,7 @@ impl Outbox {
         self.progress = now;
         if self.pending.is_empty() && self.pending.capacity() > PENDING_KEPT_MAX {
             self.pending = Vec::new();
+            self.messages = VecDeque::new();
         }
     }
 
@@ -162,6 +246,29 @@ impl Outbox {
         self.owes_all |= !self.dirty.is_empty();
         self.dirty = Vec::new();
     }
+}
+
+/// Whether a frame of ours begins with `byte`: whole messages without extensions.
+const fn is_frame(byte: u8) -> bool {
+    byte & 0xf0 == 0x80
+}
+
+/// Appends the frame `bytes` with the ages of a message that has waited for `ms` more. `false`, and nothing, when that
+/// changes nothing.
+fn append_older(bytes: &[u8], ms: u64, out: &mut Vec<u8>) -> bool {
+    let header = match bytes {
+        [0x81, 126, ..] => 4,
+        [0x81, length, ..] if *length < 126 => 2,
+        _ => return false,
+    };
+    let Some(text) = bytes.get(header..).filter(|_| ms > 0) else { return false };
+    let mut older = Vec::with_capacity(text.len() + 8);
+    if !message::older(text, ms, &mut older) {
+        return false;
+    }
+    websocket::text_frame_header(older.len(), out);
+    out.extend_from_slice(&older);
+    true
 }
 
 /// Memory that an outbox keeps when nothing waits in it.
@@ -257,7 +364,7 @@ mod tests {
     #[test]
     fn a_file_follows_what_waits_and_blocks_like_it() {
         let mut outbox = Outbox::default();
-        outbox.keep(b"head", MonoNs(1));
+        outbox.keep(Framing::Stream, b"head", 0, MonoNs(1));
         outbox.follow(b"file", MonoNs(5));
         assert_eq!((outbox.waiting(), outbox.blocked_since()), (8, Some(MonoNs(1))));
         outbox.pending().clear();
@@ -265,6 +372,53 @@ mod tests {
         assert_eq!((outbox.waiting(), outbox.blocked_since()), (4, Some(MonoNs(7))));
         *outbox.following() = &outbox.following()[4..];
         assert!(!outbox.is_blocked());
+    }
+
+    fn alert(age_ms: u64) -> Vec<u8> {
+        let text =
+            format!(r#"{{"type":"arbitrage","symbol":"\"ageMs\":1","buyAgeMs":{age_ms},"sellAgeMs":0,"id":"x"}}"#);
+        let mut frame = Vec::new();
+        websocket::text_frame_header(text.len(), &mut frame);
+        frame.extend_from_slice(text.as_bytes());
+        frame
+    }
+
+    #[test]
+    fn what_waits_leaves_with_its_age_of_then_but_for_what_has_begun_to_go_out() {
+        let mut outbox = Outbox::default();
+        let two = [alert(7), alert(8)].concat();
+        outbox.keep(Framing::WebSocket, &two, 5, MonoNs(1));
+        outbox.keep(Framing::WebSocket, &alert(9), 0, MonoNs(1000 * MS));
+        outbox.bring_up_to_date(MonoNs(1995 * MS + 1));
+        let older = |age_ms: u64, by: u64| {
+            let text = String::from_utf8(alert(age_ms + by)[2..].to_vec()).unwrap();
+            let text = text.replace(r#""sellAgeMs":0"#, &format!(r#""sellAgeMs":{by}"#));
+            let mut frame = Vec::new();
+            websocket::text_frame_header(text.len(), &mut frame);
+            [frame, text.into_bytes()].concat()
+        };
+        let expected = [alert(7)[5..].to_vec(), older(8, 1995), older(9, 995)].concat();
+        assert_eq!(String::from_utf8_lossy(outbox.pending()), String::from_utf8_lossy(&expected));
+        // What the socket takes in parts stays one message, and no time counts twice.
+        let first = alert(7).len() - 5;
+        outbox.pending().drain(..first + 3);
+        outbox.took(first + 3);
+        outbox.bring_up_to_date(MonoNs(2000 * MS + 1));
+        let expected = [older(8, 1995)[3..].to_vec(), older(9, 1000)].concat();
+        assert_eq!(String::from_utf8_lossy(outbox.pending()), String::from_utf8_lossy(&expected));
+    }
+
+    #[test]
+    fn only_the_rest_of_a_message_that_has_begun_survives() {
+        let mut outbox = Outbox::default();
+        outbox.keep(Framing::WebSocket, &[alert(1), alert(2)].concat(), 4, MonoNs(1));
+        outbox.drop_whole();
+        assert_eq!(outbox.pending().as_slice(), &alert(1)[4..]);
+        outbox.pending().clear();
+        outbox.took(alert(1).len() - 4);
+        outbox.keep(Framing::WebSocket, &alert(3), 0, MonoNs(1));
+        outbox.drop_whole();
+        assert_eq!((outbox.held(), outbox.is_blocked()), (0, false));
     }
 
     #[test]

@@ -463,6 +463,8 @@ pub struct GatewayGauges {
     pub opportunities_sent: Counter,
     /// Bytes written to clients.
     pub bytes_sent: Counter,
+    /// Bytes that wait for clients that do not read.
+    pub outbox_bytes: Gauge,
     /// Prices replaced by a newer one before a slow client could take them.
     pub outbox_conflated: Counter,
     /// (symbol, exchange) pairs whose order book is asked for, over all clients.

@@ -135,6 +135,35 @@ pub fn alert(alert: &Alert<'_>, out: &mut Vec<u8>) {
     object.close();
 }
 
+/// Members of messages that say how old something is now.
+const AGES: [&[u8]; 3] = [b"\"ageMs\":", b"\"buyAgeMs\":", b"\"sellAgeMs\":"];
+/// The end of an opportunity has the ages of that moment.
+const PAST: &[u8] = b"\"change\":\"closed\"";
+
+/// Appends `text`, a message as this module or its siblings made it, with all ages greater by `by_ms` milliseconds. `false`,
+/// and nothing, when it has none. Names cannot be taken for members: their quotes are escaped.
+pub fn older(text: &[u8], by_ms: u64, out: &mut Vec<u8>) -> bool {
+    let begin = out.len();
+    let mut rest = text;
+    while let Some(at) = rest.windows(6).position(|six| six == b"geMs\":") {
+        let (before, after) = rest.split_at(at + 6);
+        out.extend_from_slice(before);
+        rest = after;
+        let digits = after.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let number = std::str::from_utf8(&after[..digits]).ok().and_then(|digits| digits.parse::<u64>().ok());
+        if let Some(age_ms) = number.filter(|_| AGES.iter().any(|key| before.ends_with(key))) {
+            integer(age_ms.saturating_add(by_ms), out);
+            rest = &after[digits..];
+        }
+    }
+    if out.len() == begin || text.windows(PAST.len()).any(|part| part == PAST) {
+        out.truncate(begin);
+        return false;
+    }
+    out.extend_from_slice(rest);
+    true
+}
+
 /// An order book that a client asked for: symbol and exchange as JSON strings, and how many levels a side it gets.
 pub type BookAsked<'a> = (&'a [u8], &'a [u8], usize);
 

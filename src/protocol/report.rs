@@ -194,6 +194,7 @@ const GATEWAY_ROWS: &[Row<GatewayGauges>] = &[
     ("alerts_sent_total", "Alert messages written.", |g| g.alerts_sent.value()),
     ("opportunities_sent_total", "Opportunity messages written.", |g| g.opportunities_sent.value()),
     ("sent_bytes_total", "Bytes written to clients.", |g| g.bytes_sent.value()),
+    ("outbox_bytes", "Bytes that wait for clients that do not read.", |g| g.outbox_bytes.value()),
     ("outbox_conflated_total", "Prices that a newer one replaced before a slow client took them.", |g| {
         g.outbox_conflated.value()
     }),

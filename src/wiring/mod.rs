@@ -557,6 +557,7 @@ fn gateway_options(config: &Config) -> gateway::Options {
         pong_within_ns: gateway.pong_wait_ms * MS,
         progress_within_ns: gateway.write_stall_ms * MS,
         outbox_max: gateway.outbox_max_bytes,
+        outboxes_max: gateway.outboxes_max_bytes / gateway.threads,
         head: http::Limits { head_max: gateway.header_max_bytes, ..gateway::Options::default().head },
         head_within_ns: gateway.header_wait_ms * MS,
         idle_within_ns: gateway.keep_alive_ms * MS,

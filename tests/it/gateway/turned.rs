@@ -62,12 +62,17 @@ impl Turned {
 
     /// One whose kernel takes little: what it does not read stays with the gateway.
     fn narrow_client(&mut self) -> Peer {
+        let peer = self.connect_narrow();
+        self.upgraded(peer)
+    }
+
+    fn connect_narrow(&self) -> Peer {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         socket.connect(&self.rig.address.into()).unwrap();
         let tcp: TcpStream = socket.into();
         tcp.set_nonblocking(true).unwrap();
-        self.upgraded(Peer { tcp, input: Vec::new() })
+        Peer { tcp, input: Vec::new() }
     }
 
     fn upgraded(&mut self, mut peer: Peer) -> Peer {
@@ -551,4 +556,157 @@ fn c16_a_client_that_takes_less_than_its_prices_hears_each_of_them_in_turn() {
     let (least, most) = (heard.values().min().unwrap(), heard.values().max().unwrap());
     assert_eq!(heard.len(), 2 * symbols.len());
     assert!(*least >= 5 && *most <= 3 * least, "each from {least} to {most} times");
+}
+
+/// An alert, and the opening of its opportunity.
+fn alert(turned: &mut Turned, symbol: &str) {
+    let mut event = turned.rig.event(symbol, ("kraken", "42500"), ("binance", "42925"), Change::Repeated, true);
+    event.opportunity.opened = MonoNs(999 * SECOND);
+    turned.rig.events.push(event).unwrap();
+    turned.turn();
+}
+
+/// Gives alerts until one waits for `peer`, which does not read, with the gateway.
+fn block(turned: &mut Turned, symbol: &str) {
+    for _ in 0..10_000 {
+        if turned.rig.board.gateways[0].outbox_bytes.value() > 0 {
+            return;
+        }
+        alert(turned, symbol);
+    }
+    panic!("the kernel takes everything");
+}
+
+#[test]
+fn an_open_opportunity_has_the_ages_of_now_for_those_who_come_later() {
+    let mut turned = Turned::new(Options::default());
+    turned.rig.quote("BTC/USDT", "kraken", "42499", "42500");
+    turned.rig.quote("BTC/USDT", "binance", "42925", "42926");
+    alert(&mut turned, "BTC/USDT");
+    turned.pass(3000);
+    turned.rig.quote("BTC/USDT", "binance", "42930", "42931");
+    turned.pass(500);
+    let mut peer = turned.client();
+    peer.say(r#"{"action":"subscribe","symbols":["BTC/USDT"],"exchanges":[],"extended":true,"opportunities":true}"#);
+    turned.rest();
+    let texts = peer.texts();
+    let of = |kind: &str| texts.iter().find(|text| text.contains(kind)).unwrap_or_else(|| panic!("{texts:?}"));
+    let told = of(r#""type":"arbitrage""#);
+    assert_eq!(
+        (member(told, "buyAgeMs"), member(told, "sellAgeMs"), member(told, "sellPrice")),
+        ("3500", "500", "42930")
+    );
+    assert_eq!(member(told, "timestamp"), "1700000003500");
+    // The detector has not said anything of its life since.
+    let life = of(r#""type":"opportunity""#);
+    assert_eq!(
+        (member(life, "buyAgeMs"), member(life, "sellAgeMs"), member(life, "livedMs")),
+        ("3500", "3500", "4500")
+    );
+}
+
+#[test]
+fn an_alert_that_waited_for_its_client_says_its_age_of_when_it_is_sent() {
+    let mut turned = Turned::new(Options::default());
+    let mut peer = turned.narrow_client();
+    peer.say(r#"{"action":"subscribe","symbols":["BTC/USDT"],"exchanges":[],"extended":true,"opportunities":true}"#);
+    turned.rest();
+    block(&mut turned, "BTC/USDT");
+    // This one waits whole, and the end of its opportunity too.
+    turned.hand.advance(SECOND);
+    alert(&mut turned, "BTC/USDT");
+    let mut event = turned.rig.event(
+        "BTC/USDT",
+        ("kraken", "42500"),
+        ("binance", "42925"),
+        Change::Closed(CloseReason::SellMoved),
+        false,
+    );
+    event.opportunity.opened = MonoNs(999 * SECOND);
+    turned.hand.advance(70 * MS);
+    event.opportunity.detected = turned.rig.clock.now();
+    turned.rig.events.push(event).unwrap();
+    turned.turn();
+    turned.hand.advance(3 * SECOND);
+    let mut texts = Vec::new();
+    for _ in 0..1000 {
+        texts.extend(peer.texts());
+        turned.turn();
+    }
+    assert_eq!(turned.rig.board.gateways[0].outbox_bytes.value(), 0);
+    let [.., alert, end] = texts.as_slice() else { panic!("{texts:?}") };
+    assert_eq!((member(alert, "type"), member(alert, "timestamp")), (r#""arbitrage""#, "1700000001000"));
+    assert_eq!((member(alert, "buyAgeMs"), member(alert, "sellAgeMs")), ("3070", "3070"), "{alert}");
+    // What is over does not grow older.
+    assert_eq!((member(end, "change"), member(end, "buyAgeMs")), (r#""closed""#, "70"), "{end}");
+}
+
+#[test]
+fn too_much_that_waits_for_all_together_closes_those_for_which_most_waits() {
+    const MOST: usize = 200_000;
+    let mut turned = Turned::new(Options { outboxes_max: MOST, ..Options::default() });
+    let join = |turned: &mut Turned, symbol: &str| {
+        let mut peer = turned.narrow_client();
+        peer.say(&json!({"action": "subscribe", "symbols": [symbol], "exchanges": []}).to_string());
+        turned.rest();
+        peer
+    };
+    // One for which little waits, one that reads, and many for which more and more waits.
+    let mut little = join(&mut turned, "ETH/USDT");
+    block(&mut turned, "ETH/USDT");
+    alert(&mut turned, "ETH/USDT");
+    let mut reader = join(&mut turned, "BTC/USDT");
+    let mut many: Vec<Peer> = (0..8).map(|_| join(&mut turned, "BTC/USDT")).collect();
+    let gauges = |turned: &Turned| {
+        let gauges = &turned.rig.board.gateways[0];
+        (gauges.outbox_bytes.value() as usize, gauges.slow_closed.value())
+    };
+    for given in 0.. {
+        alert(&mut turned, "BTC/USDT");
+        assert_eq!(reader.texts().last().map(|text| text.contains("arbitrage")), Some(true));
+        let (waiting, closed) = gauges(&turned);
+        assert!(waiting <= MOST && given < 10_000, "{waiting} bytes wait after {given} alerts");
+        if closed > 0 {
+            assert!(waiting <= MOST / 4 * 3 && closed < 8, "{waiting} bytes, {closed} closed");
+            break;
+        }
+    }
+    // Those are told why, between two messages.
+    let closed = gauges(&turned).1 as usize;
+    let mut ends = 0;
+    for peer in &mut many {
+        for _ in 0..1000 {
+            turned.turn();
+            peer.read();
+        }
+        let texts = peer.texts();
+        assert!(texts.iter().all(|text| serde_json::from_str::<Value>(text).is_ok()));
+        ends += usize::from(texts.last().unwrap() == r#"{"type":"error","message":"Too slow: alerts were lost"}"#);
+    }
+    assert_eq!(ends, closed);
+    alert(&mut turned, "ETH/USDT");
+    for _ in 0..1000 {
+        turned.turn();
+        little.read();
+    }
+    assert!(little.texts().iter().skip(1).all(|text| text.contains("arbitrage")));
+    assert_eq!(gauges(&turned), (0, closed as u64));
+}
+
+#[test]
+fn pages_that_nobody_reads_are_bounded_over_all_clients_too() {
+    const MOST: usize = 1 << 20;
+    let mut turned = Turned::new(Options { outboxes_max: MOST, ..Options::default() });
+    turned.rig.quote("BTC/USDT", "binance", "1", "2");
+    let peers: Vec<Peer> = (0..400)
+        .map(|_| {
+            let mut peer = turned.connect_narrow();
+            peer.tcp.write_all("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(20).as_bytes()).unwrap();
+            turned.rest();
+            let waiting = turned.rig.board.gateways[0].outbox_bytes.value();
+            assert!(waiting <= MOST as u64, "{waiting} bytes wait");
+            peer
+        })
+        .collect();
+    assert!(turned.rig.board.gateways[0].slow_closed.value() > 0, "of {} none was closed", peers.len());
 }
