@@ -18,6 +18,12 @@ pub struct Limits {
     pub streams_max: u64,
     /// Symbols × exchanges of one client.
     pub pairs_max: u64,
+    /// Symbols of one client, and exchanges.
+    pub names_max: u64,
+    /// Bytes of one name.
+    pub name_bytes_max: u64,
+    /// Bytes of all names of one client as JSON.
+    pub names_bytes_max: u64,
     /// Milliseconds between two bursts of a plain client.
     pub beat_ms: u64,
     /// Milliseconds between two bursts of a stream.
@@ -181,7 +187,8 @@ fn detector(o: &mut Object<'_>, d: &DetectorGauges) {
 
 fn limits(o: &mut Object<'_>, limits: &Limits) {
     o.integer("clientsMax", limits.clients_max).integer("streamsMax", limits.streams_max);
-    o.integer("pairsMax", limits.pairs_max);
+    o.integer("pairsMax", limits.pairs_max).integer("namesMax", limits.names_max);
+    o.integer("nameBytesMax", limits.name_bytes_max).integer("namesBytesMax", limits.names_bytes_max);
     o.integer("beatMs", limits.beat_ms).integer("streamBeatMs", limits.stream_beat_ms);
     o.integer("staleAfterMs", limits.stale_after_ms);
     limits.threshold_pct.write(o.key("thresholdPct"));

@@ -3,6 +3,8 @@ import { EventSource } from 'eventsource'
 import { describe, test, type TestContext } from 'vitest'
 import { WebSocket } from 'ws'
 import { Board, Connection, PairStream, PolledPage, pageUrl, socketUrl, type Environment, type ServerMessage, type reports } from '../src/core/index.js'
+import { watchedOf } from '../dashboard/room.js'
+import { limitsOf } from '../src/core/limits.js'
 import { PATIENCE, demo, until } from './gateway.js'
 
 const NODE: Partial<Environment> = { WebSocket, EventSource }
@@ -58,6 +60,34 @@ describe.concurrent('the real gateway', () => {
     expect(closed.livedMs).toBeLessThanOrEqual(closed.timestamp - closed.openedAt + 1000)
     expect(board.open.some(({ id }) => id === closed.id)).toBe(false)
     expect(unread).toEqual([])
+  })
+
+  test('the dashboard watches as much as this gateway allows, and no request is refused', { timeout: PATIENCE * 4 }, async (context) => {
+    const { expect, onTestFinished } = context
+    for (const [pairs, symbols] of [['20', 3], ['40', 6], ['60', 9]] as const) {
+      const { address } = await demo(context, '127.0.0.1:0', { SPREADWIRE_GATEWAY_PAIRS_MAX: pairs })
+      const pages = (['/api/instruments', '/api/status'] as const).map((path) => new PolledPage(pageUrl(path, `http://${address}`)!))
+      pages.forEach((page) => onTestFinished(page.subscribe(() => {}, 1000)))
+      const [{ instruments }, { limits }] = (await until('both pages', () => pages.every(({ view }) => view.value) && pages.map(({ view }) => view.value))) as [
+        reports.Instruments,
+        reports.Status,
+      ]
+      expect(limitsOf(limits)).toEqual({ pairs: Number(pairs), names: 1024, name: 64, bytes: 48 * 1024 })
+      const watched = watchedOf(instruments, limitsOf(limits))
+      expect([watched.symbols.length, watched.exchanges.length, watched.beyond]).toEqual([symbols, 6, 9 - symbols])
+      const { connection, heard } = connect(address, context)
+      connection.hold({ symbols: watched.symbols, exchanges: watched.exchanges })
+      await until('a price of each', () => new Set(heard.filter((message) => message.type === 'price').map(({ symbol }) => symbol)).size === symbols)
+      expect(heard.filter(({ type }) => type === 'error')).toEqual([])
+    }
+  })
+
+  test('a gateway that does not say its limits has the usual ones', ({ expect }) => {
+    const usual = { pairs: 4096, names: 1024, name: 64, bytes: 48 * 1024 }
+    expect(limitsOf({ pairsMax: 100, beatMs: 500 })).toEqual({ ...usual, pairs: 100 })
+    expect(limitsOf()).toEqual(usual)
+    const instruments = Array.from({ length: 1500 }, (_, n) => ({ symbol: `S${n}/USDT`, exchanges: ['a', 'b', 'c'] }))
+    expect(watchedOf(instruments, limitsOf()).symbols.length).toBe(1024)
   })
 
   test('C4 1,500 symbols on 6 exchanges: what fits is served, one error, the connection stays', { timeout: PATIENCE * 4 }, async (context) => {

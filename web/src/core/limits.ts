@@ -1,7 +1,8 @@
-// What one client may ask for, as far as the gateway has told, and what of a wish fits into that. The limits are the
-// gateway's configuration and unknown until it refuses a request; its error text names them (docs/protocol.md).
+// What one client may ask for, and what of a wish fits into that. The limits are the gateway's configuration: its status
+// page says them, and the error text of a refused request names one (docs/protocol.md).
 
 import type { BookAsked } from './messages.js'
+import type { LimitsStatus } from './reports.js'
 
 export interface Limits {
   /** Symbols × exchanges, and order books, together. */
@@ -15,6 +16,15 @@ export interface Limits {
 }
 
 export const NO_LIMITS: Limits = { pairs: Infinity, names: Infinity, name: Infinity, bytes: Infinity }
+
+/** The defaults of the gateway (docs/protocol.md), for older ones that do not say their limits. */
+const USUAL: Limits = { pairs: 4096, names: 1024, name: 64, bytes: 48 * 1024 }
+
+/** The limits of one client as the gateway's status page says them. */
+export function limitsOf(status: Partial<LimitsStatus> = {}): Limits {
+  const { pairsMax = USUAL.pairs, namesMax = USUAL.names, nameBytesMax = USUAL.name, namesBytesMax = USUAL.bytes } = status
+  return { pairs: pairsMax, names: namesMax, name: nameBytesMax, bytes: namesBytesMax }
+}
 
 export interface Wish {
   symbols: string[]

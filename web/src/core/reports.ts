@@ -181,6 +181,12 @@ export interface LimitsStatus {
   clientsMax: number
   streamsMax: number
   pairsMax: number
+  /** Symbols of one client, and exchanges; this and the next two are missing from older gateways. */
+  namesMax?: number
+  /** UTF-8 bytes of one name. */
+  nameBytesMax?: number
+  /** Bytes of all names of one client as JSON. */
+  namesBytesMax?: number
   beatMs: number
   streamBeatMs: number
   staleAfterMs: number
