@@ -16,12 +16,13 @@ use spreadwire::discovery::Catalogue;
 use spreadwire::record::capture::Capture;
 use spreadwire::record::decode;
 use spreadwire::time::{Clock, SECOND};
-use spreadwire::{log, stage, tables, top, wiring};
+use spreadwire::{log, os, stage, tables, top, wiring};
 
 /// Whoever asks by hand can wait longer for Redis than a gateway, in nanoseconds.
 const STATUS_CALL_NS: u64 = 2 * SECOND;
 
 fn main() -> ExitCode {
+    os::limit_kept_memory();
     stage::stop_process_on_panic();
     let code = match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
