@@ -131,6 +131,8 @@ pub struct Venue {
     pub lag_ms: Option<f64>,
     /// Of its address.
     pub circuit_breaker: Breaker,
+    /// Milliseconds until it is dialled again, while that is known.
+    pub next_attempt_ms: Option<u64>,
     /// Milliseconds since the last bytes.
     pub last_bytes_ms: Option<u64>,
     /// Milliseconds since it is connected.

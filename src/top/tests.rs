@@ -183,6 +183,22 @@ fn a_gateway_that_is_gone_is_told_and_its_return_as_well() {
 }
 
 #[test]
+fn the_time_of_the_next_attempt_is_shown_while_one_is_waited_for() {
+    let mut state = state();
+    let shown = |state: &State| text(&drawn(state, NOW, (120, 30), true));
+    assert!(!shown(&state).contains("next try"));
+    let mut waits = look();
+    waits.status.venues[1].next_attempt_ms = Some(12_300);
+    state.take(Ok(waits), NOW.plus(SECOND));
+    for keys in ["", "5"] {
+        press(&mut state, keys);
+        let picture = shown(&state);
+        assert!(picture.contains("next try") && picture.contains("in 12.3s"), "{picture}");
+    }
+    assert!(views::text(&state, NOW).contains("in 12.3s"));
+}
+
+#[test]
 fn without_colours_there_are_none_and_with_them_only_sixteen() {
     let mut state = state();
     for at in 1..=6 {

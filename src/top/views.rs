@@ -173,8 +173,14 @@ fn venues(state: &State, look: &Look, whole: bool) -> Sheet {
     // Columns that only a cluster, or trouble, has something for.
     let has_roles = rows.iter().any(|v| !v.role.is_empty());
     let has_breakers = rows.iter().any(|v| !matches!(&*v.circuit_breaker.state, "" | "closed"));
+    let is_awaited = rows.iter().any(|v| v.next_attempt_ms.is_some());
     let mut columns = vec![left("exchange", 0), left("link", 0), right("fresh", 0)];
-    let optional = [(has_roles, left("role", 1)), (has_roles, left("level", 2)), (has_breakers, left("breaker", 1))];
+    let optional = [
+        (has_roles, left("role", 1)),
+        (has_roles, left("level", 2)),
+        (has_breakers, left("breaker", 1)),
+        (is_awaited, right("next try", 1)),
+    ];
     columns.extend(optional.into_iter().filter(|(is_there, _)| *is_there).map(|(_, column)| column));
     columns.extend([left("source", 5), right("quotes/s", 1), right("heard", 3)]);
     if whole {
@@ -192,6 +198,7 @@ fn venues(state: &State, look: &Look, whole: bool) -> Sheet {
             "role" => cell(&*v.role, word_tone(&v.role)),
             "level" => cell(&*v.level, level_tone(&v.level)),
             "breaker" => cell(&*v.circuit_breaker.state, word_tone(&v.circuit_breaker.state)),
+            "next try" => v.next_attempt_ms.map_or_else(String::new, |next| format!("in {}", ms(next))).into(),
             "source" => cell(v.source.as_deref().unwrap_or("-"), source_tone(v.source.as_deref().unwrap_or_default())),
             "quotes/s" => known(speed, |speed| format!("{speed:.0}")),
             "heard" => known(v.last_bytes_ms, ms),

@@ -71,6 +71,7 @@ function VenueRow({ venue, inCluster, isCurrent }: { venue: VenueStatus; inClust
         <Pill tone={tone(CONNECTION.get(venue.state) ?? 'bad')}>{said(venue.state, 24)}</Pill>
         {venue.circuitBreaker && venue.circuitBreaker.state !== 'closed' && <Pill tone="warn">rests: {tamed(venue.circuitBreaker.state, 16)}</Pill>}
         {isCurrent && venue.connectedMs !== null && venue.state === 'connected' && <small> {duration(venue.connectedMs)}</small>}
+        {isCurrent && venue.nextAttemptMs != null && <small> next attempt in {duration(venue.nextAttemptMs)}</small>}
       </td>
       <td>
         <Pill tone={tone(DATA.get(venue.data))}>{said(venue.data, 12)}</Pill>{' '}
