@@ -640,7 +640,11 @@ impl Feed {
         for at in 0..self.seats.len() {
             let count = self.switch.retries(Some(self.seats[at].id));
             if std::mem::replace(&mut self.retried.1[at], count) != count {
-                self.standings[at].forgive(now);
+                let standing = &mut self.standings[at];
+                standing.forgive(now);
+                let gauges = self.seats[at].purpose.gauges(&self.board, self.seats[at].id);
+                gauges.retries.add(1);
+                standing.show(&gauges.breaker);
                 self.lines.iter_mut().filter(|line| line.standing == at).for_each(|line| line.hurry(now));
             }
         }

@@ -197,6 +197,8 @@ pub struct VenueGauges {
     source: Gauge,
     /// Attempts to connect.
     pub attempts: Counter,
+    /// Times that somebody wanted it tried at once, by an admin call or a signal.
+    pub retries: Counter,
     /// Attempts that ended with an open connection.
     pub connects: Counter,
     /// Connections lost after they were open.

@@ -53,6 +53,12 @@ pub struct Retried {
     pub dialled: Vec<String>,
     /// Those that asked us to wait, and are left alone until then.
     pub held: Vec<String>,
+    /// Those of which all connections are there: nothing is done.
+    pub connected: Vec<String>,
+    /// Those that another instance is connected to: nothing is done.
+    pub standby: Vec<String>,
+    /// Those whose circuit breaker was open; it is closed, unless they are held.
+    pub breakers: Vec<String>,
 }
 
 /// Reads the body of `POST /api/admin/set`.
@@ -112,6 +118,8 @@ impl Told {
             if let Some(retried) = &self.retried {
                 root.boolean("dry", self.is_dry);
                 root.texts("dialled", &retried.dialled).texts("held", &retried.held);
+                root.texts("connected", &retried.connected).texts("standby", &retried.standby);
+                root.texts("breakersOpen", &retried.breakers);
                 return;
             }
             root.boolean("changed", self.is_change()).boolean("dry", self.is_dry);
@@ -148,10 +156,13 @@ mod tests {
         assert_eq!(parse_retry(b"{}"), Ok(RetryWish { exchange: None }));
         assert_eq!(parse_retry(br#"{"exchange":"okx"}"#), Ok(RetryWish { exchange: Some("okx".into()) }));
         assert!(parse_retry(br#"{"exchanges":["okx"]}"#).is_err() && parse_retry(b"okx").is_err());
-        let retried = Retried { dialled: vec!["okx".into()], held: vec!["kraken".into()] };
+        let retried = Retried { dialled: vec!["okx".into()], held: vec!["kraken".into()], ..Retried::default() };
         let told = Told { retried: Some(retried), ..Told::default() };
         let text = String::from_utf8(told.text()).unwrap();
-        assert_eq!(text.trim_end(), r#"{"dry":false,"dialled":["okx"],"held":["kraken"]}"#);
+        assert_eq!(
+            text.trim_end(),
+            r#"{"dry":false,"dialled":["okx"],"held":["kraken"],"connected":[],"standby":[],"breakersOpen":[]}"#
+        );
     }
 
     #[test]

@@ -96,6 +96,7 @@ type Row<T> = (&'static str, &'static str, fn(&T) -> u64);
 const VENUE_ROWS: &[Row<VenueGauges>] = &[
     ("connected", "1 while the connection is open and subscribed.", |v| u64::from(v.state() == LinkState::Connected)),
     ("connect_attempts_total", "Attempts to connect.", |v| v.attempts.value()),
+    ("retries_total", "Calls and signals that wanted it tried at once.", |v| v.retries.value()),
     ("connects_total", "Attempts that ended with an open connection.", |v| v.connects.value()),
     ("disconnects_total", "Connections lost after they were open.", |v| v.disconnects.value()),
     ("consecutive_errors", "Failures since data last flowed.", |v| v.consecutive_errors.value()),

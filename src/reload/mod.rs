@@ -23,7 +23,7 @@ use crate::feed::{FeedVenue, SetChange};
 use crate::gateway::admin::{Order, Wish};
 use crate::log;
 use crate::market::{Directory, VenueId};
-use crate::metrics::{Board, LinkState};
+use crate::metrics::{Board, BreakerState, LinkState};
 use crate::net::switch::Switch;
 use crate::net::tls::Trust;
 use crate::protocol::admin::{Retried, RetryWish, SetWish, Told};
@@ -169,10 +169,16 @@ impl Reload {
         let mut retried = Retried::default();
         for (id, venue) in directory.venues_on().filter(|(id, _)| only.is_none_or(|only| only == *id)) {
             let gauges = &board.venues[id.index()];
+            let name = &venue.name;
+            let is_whole = gauges.connections_open.value() >= gauges.connections_wanted.value();
             match gauges.state() {
-                LinkState::Connected | LinkState::Standby => {}
-                _ if gauges.held_until.value() > now => retried.held.push(venue.name.clone()),
-                _ => retried.dialled.push(venue.name.clone()),
+                LinkState::Connected if is_whole => retried.connected.push(name.clone()),
+                LinkState::Standby => retried.standby.push(name.clone()),
+                _ if gauges.held_until.value() > now => retried.held.push(name.clone()),
+                _ => retried.dialled.push(name.clone()),
+            }
+            if gauges.breaker.state() == BreakerState::Open {
+                retried.breakers.push(name.clone());
             }
         }
         if !is_dry {

@@ -536,9 +536,11 @@ fn a_retry_dials_at_once_whatever_breaker_and_backoff_say() {
         rig.until_by(&hand, "opened", |rig| rig.breaker() == BreakerState::Open);
         let before = rig.board.venues[0].attempts.value();
         let now = hand.clock().now();
+        let retries = rig.board.venues[0].retries.value();
         rig.switch.retry(venue);
         rig.until_by(&hand, "tried", |rig| rig.board.venues[0].attempts.value() > before);
         assert!(hand.clock().now().since(now) <= 100 * MS);
+        assert_eq!((rig.breaker(), rig.board.venues[0].retries.value()), (BreakerState::Closed, retries + 1));
     }
 }
 
