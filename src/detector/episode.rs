@@ -131,17 +131,23 @@ impl Episodes {
     }
 
     /// Completes what the events of one scan say of their groups.
-    pub fn fill_groups(&self, events: &mut [OpportunityEvent]) {
-        events.iter_mut().for_each(|event| self.groups.fill(&mut event.opportunity.group));
+    pub fn fill_groups(&mut self, events: &mut [OpportunityEvent]) {
+        for OpportunityEvent { opportunity, .. } in events {
+            self.groups.fill(&mut opportunity.group);
+            let key = (opportunity.instrument, opportunity.buy.venue, opportunity.sell.venue);
+            if let Some(episode) = self.open.get_mut(&key) {
+                episode.told.group = opportunity.group;
+            }
+        }
     }
 
-    /// Tells the open ones whose legs are not as they were told, each at most once in `every_ns`.
+    /// Tells the open ones whose legs, or whose groups, are not as they were told, each at most once in `every_ns`.
     pub fn tell_updated(&mut self, now: MonoNs, every_ns: u64, mut updated: impl FnMut(OpportunityEvent)) {
         let Self { open, groups, .. } = self;
         for Episode { opportunity, told, .. } in open.values_mut() {
-            let is_other = (opportunity.buy, opportunity.sell) != (told.buy, told.sell);
-            if is_other && now.since(told.detected) >= every_ns {
-                groups.fill(&mut opportunity.group);
+            groups.fill(&mut opportunity.group);
+            let seen = |it: &Opportunity| (it.buy, it.sell, it.group);
+            if seen(opportunity) != seen(told) && now.since(told.detected) >= every_ns {
                 *told = Opportunity { detected: now, ..*opportunity };
                 updated(OpportunityEvent { opportunity: *told, change: Change::Updated, alert: false });
             }

@@ -630,7 +630,8 @@ impl Core {
                 let broken = broken_leg(&held, is_removed, causes[pair.index()], options, now);
                 (venue, held, broken.or_else(|| refused_leg(timeliness(venue, &held))))
             });
-            ending(directory, options, last, first, &legs, now)
+            let is_one = identity.is_one(instrument, last.buy.venue, last.sell.venue);
+            ending(directory, options, last, first, &legs, is_one, now)
         };
         episodes.close_unseen(instrument, now, end, |event| events.push(event));
         episodes.fill_groups(&mut events[told..]);
@@ -734,7 +735,7 @@ impl Core {
         mark: impl Fn(PairId),
     ) {
         self.grid.clear(instrument, venue);
-        self.causes[pair.index()] = CloseReason::LegVoid;
+        self.causes[pair.index()] = CloseReason::Quarantined;
         self.matrix.store(pair, &CellQuote { state: CellState::Suspect, ..cell });
         mark(pair);
         if !self.doubted.contains(&pair) {
@@ -911,7 +912,7 @@ fn refused_leg(leg: Timeliness) -> Option<CloseReason> {
 }
 
 /// How an opportunity stands at its end, and why it ended. `last` is it as it was last seen, `first` its prices when it
-/// opened, buy and sell.
+/// opened, buy and sell; `is_one`: both legs are known to be the same asset.
 #[cold]
 fn ending(
     directory: &Directory,
@@ -919,6 +920,7 @@ fn ending(
     last: &Opportunity,
     first: (Decimal, Decimal),
     [(buy, from, buy_broken), (sell, to, sell_broken)]: &[EndedLeg; 2],
+    is_one: bool,
     now: MonoNs,
 ) -> (Opportunity, CloseReason) {
     // What is not believed is not told: such a leg ends at the last price that was.
@@ -935,6 +937,9 @@ fn ending(
     (ended.gross_pct, ended.net_pct) = (gross_pct(ask, bid), net_pct(ask, bid, fee(*buy), fee(*sell)));
     if let Some(reason) = buy_broken.or(*sell_broken) {
         return (ended, reason);
+    }
+    if !is_one {
+        return (ended, CloseReason::Quarantined);
     }
     if from.received.0.abs_diff(to.received.0) > options.leg_skew_max_ns {
         return (ended, CloseReason::LegStale);

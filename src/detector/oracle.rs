@@ -622,7 +622,13 @@ fn an_opportunity_ends_with_the_prices_and_the_reason_of_its_end() {
     assert_eq!(void(BookVoid::Silent, sell), (R::LegStale, 10_000, 10_100));
     assert_eq!(Story::end(|s| s.quote(0, 0, 9_000)), (R::LegVoid, 10_000, 10_100), "a missing side");
     assert_eq!(Story::end(|s| s.quote(1, 10_300, 10_200)), (R::LegVoid, 10_000, 10_100), "crossed");
-    assert_eq!(Story::end(|s| s.quote(1, 101_000, 101_010)), (R::LegVoid, 10_000, 10_100), "not believed, not told");
+    assert_eq!(
+        Story::end(|s| s.quote(1, 101_000, 101_010)),
+        (R::Quarantined, 10_000, 10_100),
+        "not believed, not told"
+    );
+    let another = |s: &mut Story| s.after(|core, _, _| core.identity.forget(row, buy));
+    assert_eq!(Story::end(another), (R::Quarantined, 10_000, 10_100), "above the threshold, and not known to be one");
     let down = |s: &mut Story| s.after(|core, now, events| core.down(sell, Origin::Own, now, |_| (), events));
     assert_eq!(Story::end(down), (R::VenueLost, 10_000, 10_100));
     let old = |s: &mut Story| {
@@ -668,6 +674,19 @@ fn one_venues_jump_is_one_group_led_by_its_best() {
     assert_eq!((first[0].opportunity.group.leg, first[0].opportunity.group.size), (LegSide::Sell, 1));
     let next = story.quote(1, 9_990, 10_020);
     assert_eq!(next[0].opportunity.group, Group { size: 2, ..first[0].opportunity.group });
+    // The first has not moved, but is one of two now; that is told once.
+    let updates = |story: &mut Story| {
+        story.now = story.now.plus(SECOND);
+        let mut events = Vec::new();
+        story.core.tell_updated(story.now, &mut events);
+        events
+            .iter()
+            .map(|event| (event.change, event.opportunity.sell.venue, event.opportunity.group))
+            .collect::<Vec<_>>()
+    };
+    let grown = Group { size: 2, ..first[0].opportunity.group };
+    assert_eq!(updates(&mut story), [(Change::Updated, first[0].opportunity.sell.venue, grown)]);
+    assert_eq!(updates(&mut story), []);
 }
 
 proptest! {

@@ -141,8 +141,10 @@ pub enum CloseReason {
     Collapsed,
     /// A leg's quote became too old, or too old beside the other's.
     LegStale,
-    /// A leg's quote does not hold any more: a gap, a failed checksum, a missing side, crossed, or not believed.
+    /// A leg's quote does not hold any more: a gap, a failed checksum, a missing side, or crossed.
     LegVoid,
+    /// A leg's price is not believed, or the legs are not known to be the same asset any more.
+    Quarantined,
     /// The connection to a leg's venue is lost, or its leader's quotes are not pushed any more.
     VenueLost,
     /// What a leg's venue sends comes late.
@@ -170,6 +172,7 @@ impl CloseReason {
             Self::Collapsed => "collapsed",
             Self::LegStale => "leg_stale",
             Self::LegVoid => "leg_void",
+            Self::Quarantined => "quarantined",
             Self::VenueLost => "venue_lost",
             Self::LaggingVenue => "lagging_venue",
             Self::LaggingOwn => "lagging_own",

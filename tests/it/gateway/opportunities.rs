@@ -299,6 +299,15 @@ fn one_venues_jump_is_told_as_one_group_and_its_ends_say_why() {
             "{told}"
         );
     }
+    // Another one joins that this client is not told of: the group has grown all the same.
+    tell(&mut rig, "kraken", Change::Updated, 3, false);
+    let grown = follower.life();
+    assert_eq!((&grown["change"], &grown["id"], &grown["groupSize"]), (&json!("updated"), &id("kraken"), &json!(3)));
+    let reason = Change::Closed(CloseReason::Quarantined);
+    tell(&mut rig, "kraken", reason, 2, false);
+    assert_eq!(follower.life()["reason"], "quarantined");
+    tell(&mut rig, "kraken", Change::Opened, 2, false);
+    follower.life();
     tell(&mut rig, "coinbase", Change::Closed(CloseReason::VenueLost), 1, false);
     let ended = follower.life();
     assert_eq!((&ended["change"], &ended["reason"]), (&json!("closed"), &json!("venue_lost")));

@@ -72,7 +72,7 @@ export interface ArbitrageMessage {
 
 /** Why an opportunity closed. Others may follow. */
 export type CloseReason =
-  | 'buy_moved' | 'sell_moved' | 'both_moved' | 'collapsed' | 'leg_stale' | 'leg_void' | 'venue_lost'
+  | 'buy_moved' | 'sell_moved' | 'both_moved' | 'collapsed' | 'leg_stale' | 'leg_void' | 'quarantined' | 'venue_lost'
   | 'lagging_venue' | 'lagging_own' | 'not_trading' | 'removed' | 'shutdown' | 'unknown' | (string & {})
 
 /** The life of an opportunity; only with `opportunities`. */

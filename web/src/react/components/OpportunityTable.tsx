@@ -25,7 +25,7 @@ export interface OpportunityTableProps {
 /** Why an opportunity closed, in the words of the protocol's table. */
 const REASONS: ReadonlyMap<string, string> = new Map([
   ['buy_moved', 'ask rose'], ['sell_moved', 'bid fell'], ['both_moved', 'both prices moved'], ['collapsed', 'one exchange was behind the market'],
-  ['leg_stale', 'a quote became too old'], ['leg_void', 'a quote no longer holds'], ['venue_lost', 'connection to an exchange lost'],
+  ['leg_stale', 'a quote became too old'], ['leg_void', 'a quote no longer holds'], ['quarantined', 'a price is not believed'], ['venue_lost', 'connection to an exchange lost'],
   ['lagging_venue', 'an exchange fell behind'], ['lagging_own', 'the gateway fell behind'], ['not_trading', 'trading halted'],
   ['removed', 'no longer quoted'], ['shutdown', 'the gateway stopped'], ['unknown', 'the end was not seen'],
 ])
