@@ -15,7 +15,7 @@ use crossbeam::channel::{Receiver, Sender, bounded, never};
 use crate::log;
 use crate::market::directory::HaltedBy;
 use crate::market::{Decimal, Directory};
-use crate::net::dial::{self, Job, Order, Reached, http_address};
+use crate::net::dial::{self, Job, Order, Reached, Version, http_address};
 use crate::net::tls::Trust;
 use crate::stage::{self, Alarm, Idle, Stage, Stop};
 use crate::time::{Clock, MonoNs};
@@ -91,6 +91,22 @@ impl Catalogue {
     /// # Errors
     /// When the system cannot make a thread.
     pub fn gather(wanted: &[Wanted], folder: Option<&Path>, patience: Duration, clock: &Clock) -> io::Result<Self> {
+        Self::gather_again(wanted, folder, patience, clock, &mut Known::default())
+    }
+
+    /// The same, where `known` has the lists of the last time: a venue that says that its list is still the same sends
+    /// none. The threads that ask are made for this and end with it: one for each venue, within a second in which
+    /// megabytes come and are read.
+    ///
+    /// # Errors
+    /// As [`Self::gather`].
+    pub fn gather_again(
+        wanted: &[Wanted],
+        folder: Option<&Path>,
+        patience: Duration,
+        clock: &Clock,
+        known: &mut Known,
+    ) -> io::Result<Self> {
         let asked: Vec<usize> = (0..wanted.len()).filter(|at| !wanted[*at].address.is_empty()).collect();
         let (dialer, stages) = dial::pool(asked.len(), clock)?;
         let stop = Stop::default();
@@ -104,7 +120,9 @@ impl Catalogue {
             wanted.iter().map(|_| Err("its list was not asked for".to_owned())).collect();
         for at in &asked {
             let Wanted { venue, address, trust } = &wanted[*at];
-            let job = Job::Get(http_address(address, venue.listing().path));
+            let address = http_address(address, venue.listing().path);
+            let version = known.0.get(&address).map(|(version, _)| version.clone());
+            let job = Job::Get(address, version.unwrap_or_default());
             let order = Order { slot: *at, job, trust: trust.clone(), answers: answers.clone(), alarm: alarm.clone() };
             results[*at] = Err(match dialer.dial(order) {
                 Ok(()) => "no answer in time".to_owned(),
@@ -115,10 +133,24 @@ impl Catalogue {
         for _ in &asked {
             let left = Duration::from_nanos(deadline.since(clock.now()));
             let Ok(answer) = replies.recv_timeout(left) else { break };
-            let venue = wanted[answer.slot].venue;
+            let Wanted { venue, address, .. } = &wanted[answer.slot];
+            let address = http_address(address, venue.listing().path);
             results[answer.slot] = match answer.result {
-                Ok(Reached::Body(body)) => taken(venue, &body, folder),
-                Ok(Reached::Link(_) | Reached::Page(_)) => Err("not an answer".to_owned()),
+                Ok(Reached::List(Some((body, version)))) => {
+                    let list = taken(*venue, &body, folder);
+                    match &list {
+                        Ok(list) if version != Version::default() => {
+                            known.0.insert(address, (version, list.clone()));
+                        }
+                        _ => drop(known.0.remove(&address)),
+                    }
+                    list
+                }
+                Ok(Reached::List(None)) => match known.0.get(&address) {
+                    Some((_, list)) => Ok(list.clone()),
+                    None => Err("its list is said to be unchanged, and was never read".to_owned()),
+                },
+                Ok(Reached::Link(_) | Reached::Page(_) | Reached::Body(_)) => Err("not an answer".to_owned()),
                 Err(why) => Err(why.to_string()),
             };
         }
@@ -137,6 +169,10 @@ impl Catalogue {
         Ok(catalogue)
     }
 }
+
+/// Lists that venues have given a version of, by the address that they were read from.
+#[derive(Default)]
+pub struct Known(HashMap<String, (Version, List)>);
 
 /// What a venue is asked for: symbols with the venue's own names.
 #[derive(Clone, Debug, Default)]
@@ -242,6 +278,7 @@ pub struct Watch {
     due: MonoNs,
     clock: Clock,
     told: HashSet<String>,
+    known: Known,
     /// Why lists could not be read the last time, by venue.
     unread: BTreeMap<&'static str, String>,
     heard: Receiver<Scope>,
@@ -263,9 +300,9 @@ impl Watch {
         clock: Clock,
     ) -> Self {
         let due = clock.now();
-        let (told, unread) = (HashSet::new(), BTreeMap::new());
+        let (told, known, unread) = (HashSet::new(), Known::default(), BTreeMap::new());
         let (heard, lists, directory) = (never(), None, None);
-        Self { wanted, quoted, folder, every, due, clock, told, unread, heard, lists, directory }
+        Self { wanted, quoted, folder, every, due, clock, told, known, unread, heard, lists, directory }
     }
 
     /// The same: what it watches is changed by `heard`, and what it reads goes to `lists` too.
@@ -334,7 +371,8 @@ impl Stage for Watch {
         while let Ok(Scope { wanted, quoted }) = self.heard.try_recv() {
             (self.wanted, self.quoted) = (wanted, quoted);
         }
-        match Catalogue::gather(&self.wanted, self.folder.as_deref(), Self::PATIENCE, &self.clock) {
+        let Self { wanted, folder, clock, known, .. } = self;
+        match Catalogue::gather_again(wanted, folder.as_deref(), Self::PATIENCE, clock, known) {
             Ok(catalogue) => {
                 self.tell_unread(&catalogue);
                 for text in self.news(&catalogue) {

@@ -389,7 +389,7 @@ impl Feed {
             let result = match answer.result {
                 Ok(Reached::Link(link)) => self.linked(slot, link, now),
                 Ok(Reached::Body(body)) => self.endpoint(slot, &body, now),
-                Ok(Reached::Page(_)) => Ok(()),
+                Ok(Reached::Page(_) | Reached::List(_)) => Ok(()),
                 Err(error) => Err(error),
             };
             if let Err(error) = result {
@@ -407,7 +407,7 @@ impl Feed {
         let ban_s = line.venue.facts().limits.ban_s;
         match result {
             Ok(Reached::Page(page)) => line.connection.fetched(page, now, clock, &mut |event| handover.push(event)),
-            Ok(Reached::Link(_) | Reached::Body(_)) => {}
+            Ok(Reached::Link(_) | Reached::Body(_) | Reached::List(_)) => {}
             Err(error) => {
                 // Who is told that they ask too much makes no connection meanwhile, either. That pages are refused to us
                 // (403) says nothing of those.

@@ -63,11 +63,21 @@ pub enum Job {
     Connect(String),
     /// POST nothing to this `http://` or `https://` address; the reply's body is wanted.
     Post(String),
-    /// GET this `http://` or `https://` list of instruments; its body is wanted.
-    Get(String),
+    /// GET this `http://` or `https://` list of instruments, unless this version of it is still the last one.
+    Get(String, Version),
     /// GET the book page at this `http://` or `https://` address, at most [`BOOK_PAGE_MAX`] bytes, and read it here: that
     /// may take longer than a feed's turn.
     Page(String, PageReader),
+}
+
+/// What a server calls a version of a list, to be given back with the next request for it (RFC 9110, 13.1). Without
+/// either member the list is always sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Version {
+    /// The reply's `ETag`.
+    pub etag: Option<String>,
+    /// The reply's `Last-Modified`.
+    pub modified: Option<String>,
 }
 
 /// One thing to do, and where to say that it is done.
@@ -96,8 +106,10 @@ pub struct Answer {
 pub enum Reached {
     /// A connected socket, on no poll yet. It may be readable already.
     Link(Link),
-    /// The body of the reply.
+    /// The body of the reply to [`Job::Post`].
     Body(Vec<u8>),
+    /// The reply to [`Job::Get`], and its version; `None`: the version that was asked about is still the last one.
+    List(Option<(Vec<u8>, Version)>),
     /// What the reply to [`Job::Page`] says.
     Page(Result<BookPage, DecodeError>),
 }
@@ -312,8 +324,9 @@ impl Stage for Dialer {
         let Ok(order) = next(&self.inbox, wait) else { return 0 };
         let result = match &order.job {
             Job::Connect(address) => self.connect(address, &order.trust).map(Reached::Link),
-            Job::Post(_) | Job::Get(_) => request(&order.job, &order.trust).map(Reached::Body),
-            Job::Page(_, read) => request(&order.job, &order.trust).map(|body| Reached::Page(read(&body))),
+            Job::Get(..) => request(&order.job, &order.trust).map(Reached::List),
+            Job::Post(_) => body_of(&order).map(Reached::Body),
+            Job::Page(_, read) => body_of(&order).map(|body| Reached::Page(read(&body))),
         };
         // Fails only when the stage that asked is gone.
         let _ = order.answers.try_send(Answer { slot: order.slot, result });
@@ -480,17 +493,34 @@ fn is_connected(tcp: &TcpStream) -> io::Result<bool> {
     }
 }
 
-/// The body of the reply to `job`. Follows no redirect, asks no proxy.
-fn request(job: &Job, trust: &Trust) -> Result<Vec<u8>, DialError> {
+/// The body of the reply to an order that is not about versions.
+fn body_of(order: &Order) -> Result<Vec<u8>, DialError> {
+    let reply = request(&order.job, &order.trust)?;
+    reply.map(|(body, _)| body).ok_or(DialError::Status(NOT_MODIFIED, None))
+}
+
+/// The status of a reply without a body: the version that was asked about is still the last one.
+const NOT_MODIFIED: u16 = 304;
+
+/// The body of the reply to `job`, and its version; `None`: the version of `job` is still the last one. Follows no
+/// redirect, asks no proxy. Lists may come packed by gzip, which makes megabytes of names some tenths of that.
+fn request(job: &Job, trust: &Trust) -> Result<Option<(Vec<u8>, Version)>, DialError> {
     use ureq::tls::RootCerts;
 
     let (patience, limit) = match job {
-        Job::Get(_) => (PAGE_REPLY, LIST_REPLY_MAX),
+        Job::Get(..) => (PAGE_REPLY, LIST_REPLY_MAX),
         Job::Page(..) => (PAGE_REPLY, BOOK_PAGE_MAX),
         _ => (TOKEN_REPLY, TOKEN_REPLY_MAX),
     };
     let ask = |roots| match job {
-        Job::Get(address) | Job::Page(address, _) => agent(roots, patience).get(address).call(),
+        Job::Get(address, Version { etag, modified }) => {
+            let mut get = agent(roots, patience).get(address).header("accept-encoding", "gzip");
+            for (name, value) in [("if-none-match", etag), ("if-modified-since", modified)] {
+                get = if let Some(value) = value { get.header(name, value) } else { get };
+            }
+            get.call()
+        }
+        Job::Page(address, _) => agent(roots, patience).get(address).call(),
         Job::Post(address) | Job::Connect(address) => agent(roots, patience).post(address).send_empty(),
     };
     let reply = match ask(RootCerts::WebPki) {
@@ -506,6 +536,12 @@ fn request(job: &Job, trust: &Trust) -> Result<Vec<u8>, DialError> {
         true => DialError::Tls("certificate refused", e.to_string()),
         false => DialError::Reply(e.to_string()),
     })?;
+    let header = |name: &str| reply.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let version = Version { etag: header("etag"), modified: header("last-modified") };
+    let is_packed = header("content-encoding").is_some_and(|coding| coding.trim().eq_ignore_ascii_case("gzip"));
+    if reply.status().as_u16() == NOT_MODIFIED {
+        return Ok(None);
+    }
     if !reply.status().is_success() {
         let retry_after = reply.headers().get("retry-after").and_then(|v| v.to_str().ok());
         return Err(DialError::Status(reply.status().as_u16(), retry_after.and_then(|v| v.trim().parse().ok())));
@@ -515,10 +551,14 @@ fn request(job: &Job, trust: &Trust) -> Result<Vec<u8>, DialError> {
         return Err(DialError::TooLarge { size, limit });
     }
     let mut body = Vec::new();
-    let read = reply.body_mut().as_reader().take(limit + 1).read_to_end(&mut body);
+    let reader = reply.body_mut().as_reader();
+    let read = match is_packed {
+        true => flate2::read::MultiGzDecoder::new(reader).take(limit + 1).read_to_end(&mut body),
+        false => reader.take(limit + 1).read_to_end(&mut body),
+    };
     match read {
         Ok(_) if body.len() as u64 > limit => Err(DialError::TooLarge { size, limit }),
-        Ok(_) => Ok(body),
+        Ok(_) => Ok(Some((body, version))),
         Err(error) => Err(DialError::Reply(error.to_string())),
     }
 }

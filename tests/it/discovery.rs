@@ -1,13 +1,13 @@
 //! What a user writes as instruments, against exchanges that list theirs over REST: the simulator as a process, and the
 //! binary as it is typed.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use spreadwire::discovery::{Catalogue, From, List, Quoted, Wanted, Watch};
+use spreadwire::discovery::{Catalogue, From, Known, List, Quoted, Wanted, Watch};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::{Decimal, Directory, InstrumentId, VenueId};
 use spreadwire::net::tls::Trust;
@@ -15,6 +15,7 @@ use spreadwire::stage::{Alarm, Stage};
 use spreadwire::time::Clock;
 use spreadwire::venues::listing::Entry;
 use spreadwire::venues::{VENUES, venue};
+use spreadwire::wire::gzip::Gzip;
 
 fn spreadwire(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_spreadwire"));
@@ -116,6 +117,53 @@ fn every_simulated_venue_lists_its_instruments_over_rest() {
         assert_eq!(list.from, From::Venue);
         assert!(list.entries.len() > 3 && list.entries.iter().all(|entry| entry.is_trading), "{name}: {list:?}");
     }
+}
+
+/// A server of one list, on a thread of its own: it packs what it sends for clients that can unpack it, and sends nothing
+/// to those that have its last version. Says which of both it did.
+fn serve(list: &'static str, replies: usize) -> (String, std::thread::JoinHandle<Vec<&'static str>>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let served = std::thread::spawn(move || {
+        let reply = |_| {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                socket.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            let head = text(&head).to_lowercase();
+            if head.contains("if-none-match: \"v1\"") {
+                socket.write_all(b"HTTP/1.1 304 Not Modified\r\nETag: \"v1\"\r\nConnection: close\r\n\r\n").unwrap();
+                return "unchanged";
+            }
+            assert!(head.contains("accept-encoding: gzip"), "{head}");
+            let body = Gzip::default().pack(list.as_bytes());
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nETag: \"v1\"\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
+            socket.write_all(&[head.as_bytes(), &body].concat()).unwrap();
+            "packed"
+        };
+        (0..replies).map(reply).collect()
+    });
+    (address, served)
+}
+
+#[test]
+fn a_list_comes_packed_and_not_again_while_it_is_unchanged() {
+    let list = r#"{"code":"0","data":[{"instId":"BTC-USDT","baseCcy":"BTC","quoteCcy":"USDT","state":"suspend"}]}"#;
+    let (address, served) = serve(list, 3);
+    let wanted = [Wanted { venue: venue("okx").unwrap(), address, trust: Trust::new(None).unwrap() }];
+    let mut known = Known::default();
+    for _ in 0..3 {
+        let catalogue = Catalogue::gather_again(&wanted, None, SOON, &Clock::System, &mut known).unwrap();
+        let list = catalogue.of("okx").unwrap_or_else(|| panic!("{:?}", catalogue.missing()));
+        assert_eq!((list.from, list.entries.len(), list.entries[0].is_trading), (From::Venue, 1, false));
+    }
+    assert_eq!(served.join().unwrap(), ["packed", "unchanged", "unchanged"]);
 }
 
 #[test]
