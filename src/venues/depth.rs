@@ -729,6 +729,48 @@ mod tests {
     use crate::time::MS;
     use proptest::prelude::*;
 
+    /// The examples of OKX's guide (<https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-order-book-channel>,
+    /// "Checksum", 2026-11-30), whose rule Bitget's repeats word for word; the guides name the text and no number. Both say
+    /// that zeros at the end count: 0.5000 is not 0.5.
+    #[test]
+    fn f50_a_checksum_is_of_the_text_that_the_venues_guide_names() {
+        for (bids, asks, meant) in [
+            (
+                &[("3366.1", "7"), ("3366", "6")][..],
+                &[("3366.8", "9"), ("3368", "8")][..],
+                "3366.1:7:3366.8:9:3366:6:3368:8",
+            ),
+            (&[("3366.1", "7")], &[("3366.8", "9"), ("3368", "8"), ("3372", "8")], "3366.1:7:3366.8:9:3368:8:3372:8"),
+            (&[("0.0500", "0.5000")], &[], "0.0500:0.5000"),
+        ] {
+            let mut book = Book::default();
+            for (side, levels) in [(Side::Bid, bids), (Side::Ask, asks)] {
+                for (price, size) in levels {
+                    book.set(side, Level { price: price.parse().unwrap(), size: size.parse().unwrap() });
+                }
+            }
+            let mut crc = Crc::new();
+            crc.update(meant.as_bytes());
+            let mut text = Vec::new();
+            assert_eq!(paired_checksum(&book, &mut text), crc.sum().cast_signed());
+            assert_eq!(String::from_utf8(text).unwrap(), meant);
+        }
+    }
+
+    #[test]
+    fn f50_levels_behind_the_25th_are_not_in_the_checksum() {
+        let mut book = Book::default();
+        for n in 0..30u64 {
+            book.set(Side::Bid, change(true, 500 - n, 1 + n).level);
+            book.set(Side::Ask, change(false, 501 + n, 1 + n).level);
+        }
+        let with_more = paired_checksum(&book, &mut Vec::new());
+        book.truncate(25);
+        assert_eq!(paired_checksum(&book, &mut Vec::new()), with_more);
+        book.truncate(24);
+        assert_ne!(paired_checksum(&book, &mut Vec::new()), with_more);
+    }
+
     const NO_TIME: (UnixNs, MonoNs) = (UnixNs(0), MonoNs(0));
 
     fn change(bid: bool, price: u64, size: u64) -> Change {

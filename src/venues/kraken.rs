@@ -1098,6 +1098,47 @@ mod tests {
         assert!(told.is_empty() && is_held, "an immediate limit order takes: {told:?}");
     }
 
+    /// The example of the venue's guide (<https://docs.kraken.com/api/docs/guides/spot-ws-book-v2>, 2026-11-30): sizes end
+    /// in zeros, and begin with them.
+    #[test]
+    fn f50_the_checksum_of_the_venues_own_example_holds() {
+        let side = |levels: &[(&str, &str)]| {
+            let level = |(price, qty): &(&str, &str)| format!(r#"{{"price":{price},"qty":{qty}}}"#);
+            levels.iter().map(level).collect::<Vec<_>>().join(",")
+        };
+        let bids = side(&[
+            ("45283.5", "0.10000000"),
+            ("45283.4", "1.54582015"),
+            ("45282.1", "0.10000000"),
+            ("45281.0", "0.10000000"),
+            ("45280.3", "1.54592586"),
+            ("45279.0", "0.07990000"),
+            ("45277.6", "0.03310103"),
+            ("45277.5", "0.30000000"),
+            ("45277.3", "1.54602737"),
+            ("45276.6", "0.15445238"),
+        ]);
+        let asks = side(&[
+            ("45285.2", "0.00100000"),
+            ("45286.4", "1.54571953"),
+            ("45286.6", "1.54571109"),
+            ("45289.6", "1.54560911"),
+            ("45290.2", "0.15890660"),
+            ("45291.8", "1.54553491"),
+            ("45294.7", "0.04454749"),
+            ("45296.1", "0.35380000"),
+            ("45297.5", "0.09945542"),
+            ("45299.5", "0.18772827"),
+        ]);
+        for (sum, is_right) in [(3_310_070_434_u32, true), (3_310_070_435, false)] {
+            let data = format!(r#"[{{"symbol":"BTC/USD","bids":[{bids}],"asks":[{asks}],"checksum":{sum}}}]"#);
+            let frame = format!(r#"{{"channel":"book","type":"snapshot","data":{data}}}"#);
+            let mut codec = Kraken.codec(Symbols::discovering(Kraken.symbol_of()));
+            let read = codec.decode(frame.as_bytes(), MonoNs(0), &mut Decoded::default());
+            assert_eq!(read.is_ok(), is_right, "{read:?}");
+        }
+    }
+
     #[test]
     fn a_checksum_is_over_the_ten_best_levels_of_each_side() {
         let mut book = Book::default();
