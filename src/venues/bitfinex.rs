@@ -23,7 +23,7 @@ use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::reading::{self, text};
 use crate::venues::{
     BookNote, Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits,
-    Listed, Maintenance, Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
+    Maintenance, Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
     VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
@@ -183,8 +183,7 @@ impl Venue for Bitfinex {
         if method != "GET" {
             return None;
         }
-        // What is not traded is not in the list.
-        let listed: Vec<Listed> = market.listed().into_iter().filter(|it| it.is_trading).collect();
+        let listed = market.listed();
         let pairs = listed.iter().filter_map(|entry| entry.native.strip_prefix('t'));
         let rows: Vec<Json> = match target.split('?').next()? {
             "/v2/conf/pub:list:pair:exchange" => pairs.map(Json::from).collect(),

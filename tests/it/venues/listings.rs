@@ -105,6 +105,9 @@ impl Market for Hall {
     }
 }
 
+/// Whose lists say nothing of halts.
+const WITHOUT_STATES: [&str; 3] = ["bitfinex", "gemini", "upbit"];
+
 #[test]
 fn what_a_simulated_exchange_lists_is_read_as_it_was_meant() {
     for &venue in VENUES {
@@ -131,6 +134,13 @@ fn what_a_simulated_exchange_lists_is_read_as_it_was_meant() {
             assert!(entry.is_trading, "{name}");
             assert!(entry.tick.is_none_or(|tick| tick == "0.01".parse().unwrap()), "{name}: {entry:?}");
             assert!(entry.lot.is_none_or(|lot| lot == "0.00001".parse().unwrap()), "{name}: {entry:?}");
+        }
+        let mut hall = hall;
+        hall.0[0].is_trading = false;
+        let reply = venue.rest("GET", venue.listing().path, "ws://127.0.0.1:9", &hall).unwrap();
+        for entry in venue.read_listing(reply.as_bytes()).unwrap() {
+            let is_halted = entry.native == hall.0[0].native && !WITHOUT_STATES.contains(&name);
+            assert_eq!(entry.is_trading, !is_halted, "{name}: {entry:?}");
         }
         assert_eq!(venue.rest("GET", "/nothing", "ws://127.0.0.1:9", &hall), None, "{name}");
         assert_eq!(venue.rest("DELETE", venue.listing().path, "ws://127.0.0.1:9", &hall), None, "{name}");
