@@ -19,8 +19,10 @@ const KNOWN_GAPS: u32 = 16;
 const KNOWN_NS: u64 = 2 * SECOND;
 /// A connection has caught up when its socket was found empty and showed no sign of a backlog for this time.
 pub const SETTLE_NS: u64 = 250 * MS;
-/// A read of more bytes than this is a sign of one, if it comes after a silence.
+/// A read of more bytes than this is a sign of one, if it comes after a silence,
 const FULL_READ: usize = 16 * 1024;
+/// and so are fewer bytes that are at least one part in so many of what usually comes in such a time.
+const MISSED_PART: u128 = 2;
 
 /// The pace of one connection's reads.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +35,10 @@ pub struct Backlog {
     longest: u64,
     longest_before: u64,
     since: MonoNs,
+    /// Bytes read since `since`, and in the span before, which began then.
+    bytes: u64,
+    bytes_before: u64,
+    since_before: MonoNs,
     state: State,
     /// The bytes of the read, or reads, that ended a silence.
     burst: Option<Burst>,
@@ -71,9 +77,13 @@ impl Backlog {
     /// Takes over what another connection has learned of what is usual.
     pub fn learn_from(&mut self, other: &Self) {
         if self.gaps < other.gaps {
-            let Self { first, gaps, longest, longest_before, since, .. } = *other;
-            (self.first, self.gaps, self.longest, self.longest_before) = (first, gaps, longest, longest_before);
-            self.since = since;
+            *self = Self {
+                heard: self.heard,
+                state: self.state,
+                burst: self.burst,
+                waiting: self.waiting,
+                ..other.clone()
+            };
         }
     }
 
@@ -95,7 +105,7 @@ impl Backlog {
     pub fn read(&mut self, bytes: usize, waiting: usize, now: MonoNs) {
         let gap = now.since(self.heard);
         if self.gaps == 0 {
-            (self.first, self.since) = (now, now);
+            (self.first, self.since, self.since_before) = (now, now, now);
         }
         let is_unusual = self.state == State::Quiet || self.limit().is_some_and(|limit| gap > limit);
         if is_unusual || self.state != State::Current {
@@ -104,20 +114,19 @@ impl Backlog {
             self.learn(gap, now);
         }
         (self.heard, self.waiting) = (now, waiting);
+        self.bytes = self.bytes.saturating_add(bytes as u64);
     }
 
-    /// All of what was read is decoded.
+    /// All of what was read is decoded. Whether that was the end of what had waited.
     #[inline]
-    pub fn end_read(&mut self) {
-        if self.waiting == 0 {
-            self.burst = None;
-        }
+    pub fn end_read(&mut self) -> bool {
+        self.waiting == 0 && self.burst.take().is_some()
     }
 
     #[cold]
     fn read_behind(&mut self, bytes: usize, waiting: usize, now: MonoNs, is_unusual: bool) {
         let total = (bytes + waiting) as u64;
-        let is_full = waiting > 0 || bytes >= FULL_READ;
+        let is_full = waiting > 0 || bytes >= FULL_READ || (is_unusual && self.is_missed(total, now));
         match &mut self.state {
             State::Behind(last, was_seen) if is_unusual || is_full => (*last, *was_seen) = (now, true),
             State::Behind(..) => {}
@@ -133,9 +142,17 @@ impl Backlog {
         }
     }
 
+    /// Whether `total` bytes at `now` are about as many as usually come in the time since the last read.
+    fn is_missed(&self, total: u64, now: MonoNs) -> bool {
+        let usual = u128::from(self.bytes.saturating_add(self.bytes_before)) * u128::from(now.since(self.heard));
+        u128::from(total) * MISSED_PART * u128::from(now.since(self.since_before)) >= usual
+    }
+
     fn learn(&mut self, gap: u64, now: MonoNs) {
         if now.since(self.since) >= BUCKET_NS {
-            (self.longest_before, self.longest, self.since) = (self.longest, 0, now);
+            (self.longest_before, self.longest) = (self.longest, 0);
+            (self.bytes_before, self.bytes) = (self.bytes, 0);
+            (self.since_before, self.since) = (self.since, now);
         }
         self.longest = self.longest.max(gap);
         self.gaps = self.gaps.saturating_add(1);
@@ -164,13 +181,13 @@ impl Backlog {
     }
 
     /// How long before its read the last decoded message was sent, in nanoseconds, if its bytes were sent evenly
-    /// between the two moments that are known; 0 where nothing waited.
+    /// between the two moments that are known; `None` where nothing waited.
     #[inline]
     #[must_use]
-    pub fn late_ns(&self) -> u64 {
-        let Some(Burst { from, to, total, done, base }) = self.burst else { return 0 };
+    pub fn late_ns(&self) -> Option<u64> {
+        let Burst { from, to, total, done, base } = self.burst?;
         let (left, all) = (total.saturating_sub(done), total.saturating_sub(base).max(1));
-        (u128::from(to.since(from)) * u128::from(left) / u128::from(all)) as u64
+        Some((u128::from(to.since(from)) * u128::from(left) / u128::from(all)) as u64)
     }
 
     /// The process stood still until `now`: what waits was sent since the last read.
@@ -279,6 +296,29 @@ mod tests {
     }
 
     #[test]
+    fn hiccups_with_small_backlogs_never_become_usual() {
+        let mut case = Case::known(10);
+        for _ in 0..6 {
+            case.pass(1000);
+            case.backlog.read(10_000, 0, case.now);
+            case.flow(10, 5000);
+        }
+        case.pass(300);
+        assert!(case.backlog.is_behind());
+    }
+
+    #[test]
+    fn pauses_of_a_venue_become_usual() {
+        let mut case = Case::known(10);
+        for _ in 0..6 {
+            case.pass(1000);
+            case.flow(10, 5000);
+        }
+        case.pass(1000);
+        assert!(!case.backlog.is_behind());
+    }
+
+    #[test]
     fn the_bytes_of_a_burst_are_as_old_as_their_place_says() {
         let mut case = Case::known(10);
         let last = case.now;
@@ -287,12 +327,12 @@ mod tests {
         let mut ages = Vec::new();
         for _ in 0..2 {
             case.backlog.decoded(500);
-            ages.push(case.backlog.late_ns() / MS);
+            ages.push(case.backlog.late_ns().unwrap() / MS);
         }
         case.backlog.read(2000, 0, case.now);
         for _ in 0..4 {
             case.backlog.decoded(500);
-            ages.push(case.backlog.late_ns() / MS);
+            ages.push(case.backlog.late_ns().unwrap() / MS);
         }
         assert_eq!(case.now.since(last) / MS, 3000);
         assert_eq!(ages, [2500, 2000, 1500, 1000, 500, 0]);
@@ -305,9 +345,9 @@ mod tests {
         case.backlog.read(3000, 0, case.now);
         case.backlog.decoded(500);
         case.backlog.proven(1000 * MS, 250 * MS, case.now);
-        assert_eq!(case.backlog.late_ns() / MS, 1000);
+        assert_eq!(case.backlog.late_ns().unwrap() / MS, 1000);
         case.backlog.decoded(1250);
-        assert_eq!(case.backlog.late_ns() / MS, 500);
+        assert_eq!(case.backlog.late_ns().unwrap() / MS, 500);
     }
 
     #[test]

@@ -224,6 +224,8 @@ pub struct Connection {
     lag: Lag,
     /// That of day statistics, which tell for quotes without stamps.
     lag_of_days: Lag,
+    /// How late they say that quotes without stamps are, in nanoseconds; 0 from the end of a backlog to the next one.
+    late_by_days_ns: u64,
     backlog: Backlog,
     /// Whether the detector was told that the connection is behind.
     told_behind: bool,
@@ -341,6 +343,7 @@ impl Connection {
             flowed: false,
             lag: Lag::default(),
             lag_of_days: Lag::default(),
+            late_by_days_ns: 0,
             backlog: Backlog::default(),
             told_behind: false,
             was_lagging: false,
@@ -433,6 +436,7 @@ impl Connection {
         (self.is_leaving, self.in_maintenance, self.notice) = (false, false, None);
         self.lag.begin(now);
         self.lag_of_days.begin(now);
+        self.late_by_days_ns = 0;
         self.backlog.begin(now);
         self.told_behind = false;
         self.halts.clear();
@@ -581,8 +585,8 @@ impl Connection {
         if self.end.is_some() {
             self.turn.is_cut = false;
         }
-        if !self.turn.is_cut {
-            self.backlog.end_read();
+        if !self.turn.is_cut && self.backlog.end_read() {
+            self.late_by_days_ns = 0;
         }
         self.gauges().turns_cut.add(u64::from(self.turn.is_cut));
         self.publish_books();
@@ -942,9 +946,8 @@ impl Connection {
     fn lateness(&mut self, instrument: InstrumentId, stamp: UnixNs, received: MonoNs) -> (u64, Delay) {
         if stamp.0 == 0 {
             let days = &self.lag_of_days;
-            let (waited_ns, excess_ns) = (self.backlog.late_ns(), days.excess_ns());
-            let is_lagging = excess_ns > lag::LAGGING_NS || days.is_lagging() || days.is_unproven(received);
-            let late_ns = if waited_ns > 0 { waited_ns } else { lag::told_ns(excess_ns) };
+            let is_lagging = days.excess_ns() > lag::LAGGING_NS || days.is_lagging() || days.is_unproven(received);
+            let late_ns = self.backlog.late_ns().unwrap_or(self.told_ns(self.late_by_days_ns));
             return (late_ns, if is_lagging { Delay::Lagging } else { Delay::None });
         }
         let is_repeated = match self.stamped.get_mut(instrument.index()) {
@@ -959,7 +962,13 @@ impl Connection {
         if self.was_lagging != is_lagging {
             self.show_lag(is_lagging, excess_ns);
         }
-        (lag::told_ns(excess_ns), if is_lagging { Delay::Lagging } else { Delay::None })
+        (self.told_ns(excess_ns), if is_lagging { Delay::Lagging } else { Delay::None })
+    }
+
+    /// The part of an excess lag that is told: all of it in a backlog, which is no jitter.
+    #[inline]
+    fn told_ns(&self, excess_ns: u64) -> u64 {
+        if self.backlog.is_behind() { excess_ns } else { lag::told_ns(excess_ns) }
     }
 
     /// A message that is stamped when it is sent tells of the line for those that are not.
@@ -968,6 +977,7 @@ impl Connection {
             return;
         }
         let excess_ns = self.lag_of_days.take(stamp, received);
+        self.late_by_days_ns = excess_ns;
         if self.backlog.is_behind() {
             self.backlog.proven(excess_ns, lag::LAGGING_NS, received);
         }

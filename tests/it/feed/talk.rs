@@ -494,6 +494,66 @@ fn a_hiccup_of_the_line_makes_its_quotes_no_legs_until_the_backlog_is_read() {
     assert_eq!(behind(&talk), [true, false]);
 }
 
+/// The ages of the quotes that were told since the last call, in milliseconds.
+fn ages(talk: &mut Talk) -> Vec<u64> {
+    let now = talk.now();
+    let age = |event| if let FeedEvent::Quote(quote) = event { Some(now.since(quote.received) / MS) } else { None };
+    talk.events.drain(..).filter_map(age).collect()
+}
+
+/// Quotes without stamps each 20 ms for so long, with a stamped figure of the day each second, as Binance sends them.
+fn unstamped(talk: &Talk, from_ms: u64, for_ms: u64) -> Vec<(u64, String)> {
+    let unix = talk.hand.clock().unix().ms();
+    let quotes = (0..for_ms / 20).map(move |n| (n * 20, format!("q BTCUSDT 100 1 101 2 {}", from_ms / 20 + n)));
+    let day = move |(at, quote): (u64, String)| match (from_ms + at) % 1000 {
+        0 => (at, format!("{quote}\nday BTCUSDT {}", unix + at)),
+        _ => (at, quote),
+    };
+    quotes.map(day).collect()
+}
+
+#[test]
+fn after_a_backlog_prices_without_stamps_are_as_old_as_they_are_and_not_as_the_last_stamp_in_it() {
+    let mut talk = Talk::open(&toy::PLAIN);
+    for (_, text) in unstamped(&talk, 0, 4500) {
+        talk.say(&text);
+        talk.wait(20);
+    }
+    ages(&mut talk);
+    // The last figure of the day among them is half a second old.
+    let held = unstamped(&talk, 4500, 3000);
+    talk.wait(3000);
+    talk.bytes(&held.iter().flat_map(|(_, text)| frame(text)).collect::<Vec<u8>>());
+    let truth = held.iter().map(|(at, _)| 3000 - at);
+    let told = ages(&mut talk);
+    assert!(
+        told.len() == held.len() && told.iter().zip(truth).all(|(told, truth)| told.abs_diff(truth) < 200),
+        "{told:?}"
+    );
+    for (_, text) in unstamped(&talk, 7500, 1000) {
+        talk.say(&text);
+        assert_eq!(ages(&mut talk), [0], "{text}");
+        talk.wait(20);
+    }
+}
+
+#[test]
+fn in_a_backlog_the_age_that_stamps_say_is_told_however_small_it_is() {
+    let mut talk = Talk::open(&toy::PLAIN);
+    let quote = |unix: u64, n: u64| format!("q BTCUSDT 100 1 101 2 {n} {unix}");
+    for n in 0..200 {
+        talk.say(&quote(talk.hand.clock().unix().ms(), n));
+        talk.wait(20);
+    }
+    ages(&mut talk);
+    let unix = talk.hand.clock().unix().ms();
+    talk.wait(1000);
+    talk.bytes(&(0..50).flat_map(|n| frame(&quote(unix + n * 20, 200 + n))).collect::<Vec<u8>>());
+    let told = ages(&mut talk);
+    // The clocks may have drifted apart meanwhile.
+    assert!(told.iter().zip(0..50).all(|(told, n)| told.abs_diff(1000 - n * 20) <= 1), "{told:?}");
+}
+
 #[test]
 fn f60_after_a_standstill_of_the_process_every_connection_is_behind_first() {
     let mut talk = steady(&toy::PLAIN);

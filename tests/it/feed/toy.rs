@@ -12,6 +12,7 @@
 use std::sync::Mutex;
 use std::thread::ThreadId;
 
+use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Decimal, InstrumentId, Level};
 use spreadwire::time::{MonoNs, UnixNs};
 use spreadwire::venues::depth::{BookPage, PageReader};
@@ -155,6 +156,13 @@ impl Codec {
             ("void", [symbol]) => out.updates.extend(known(symbol).map(|id| Update::Void(id, VoidReason::Halt))),
             ("halted", [symbol]) => out.updates.extend(known(symbol).map(|id| Update::Trading(id, false))),
             ("traded", [symbol]) => out.updates.extend(known(symbol).map(|id| Update::Trading(id, true))),
+            // The stamp is in Unix milliseconds.
+            ("day", [symbol, stamp]) => {
+                let exchange_time = UnixNs::from_ms(stamp.parse().map_err(|_| DecodeError::Missing("stamp"))?);
+                out.updates.extend(known(symbol).map(|instrument| {
+                    Update::Statistics(DayStatistics { instrument, exchange_time, ..DayStatistics::default() })
+                }));
+            }
             ("bye", []) => out.updates.push(Update::Reconnect("asked to leave")),
             ("leaving", []) => out.updates.push(Update::Notice(Notice::Leaving("will stop"))),
             ("maintenance", []) => out.updates.push(Update::Notice(Notice::Maintenance)),
