@@ -43,6 +43,10 @@ const STILL_NS: u64 = 450 * MS;
 const PAUSE_NS: u64 = 100 * MS;
 /// A pause that goes on for longer closes what is open.
 const PAUSE_MAX_NS: u64 = SECOND;
+/// Nothing is told by time alone from so long after the last quote, in nanoseconds: the line may be silent,
+const UNHEARD_NS: u64 = 25 * MS;
+/// until so long after it, when feeds have said which of their connections are.
+const UNHEARD_MAX_NS: u64 = SECOND / 2;
 /// Connections that are known to be behind; when there are more, those that no quote came by are forgotten.
 const BEHIND_MAX: usize = 64;
 /// Rows with an open opportunity are scanned at least this often, so that age alone closes them.
@@ -101,6 +105,8 @@ pub struct Detector {
     facts: u64,
     /// When the last turn began.
     turned: MonoNs,
+    /// When the last quote came.
+    heard: MonoNs,
     /// No opportunity is looked for from the first until the second of these.
     pause: (MonoNs, MonoNs),
     /// Rows to scan, with the venue of the last quote and when it was merged.
@@ -119,6 +125,7 @@ impl Detector {
             edition: parts.directory.edition(),
             facts: parts.directory.facts(),
             turned: parts.clock.now(),
+            heard: MonoNs(0),
             pause: (MonoNs(0), MonoNs(0)),
             dirty: Vec::with_capacity(parts.directory.rows()),
             is_dirty: vec![false; parts.directory.rows()],
@@ -174,6 +181,7 @@ impl Detector {
         let mark = |pair| gateways.iter().for_each(|g| g.changes.mark(pair));
         match event {
             FeedEvent::Quote(quote) => {
+                self.heard = now;
                 board.detector.quotes.add(1);
                 match self.core.merge(&quote, mark) {
                     Ok(()) => board.detector.merged.add(1),
@@ -290,9 +298,11 @@ impl Detector {
             return;
         }
         self.scan_dirty();
+        self.core.is_unheard = (UNHEARD_NS..UNHEARD_MAX_NS).contains(&now.since(self.heard));
         let gateways = &self.gateways;
         self.core.sweep(now, |pair| gateways.iter().for_each(|g| g.changes.mark(pair)), &mut self.events);
         self.core.tell_updated(now, &mut self.events);
+        self.core.is_unheard = false;
         self.tell();
     }
 
@@ -403,6 +413,8 @@ pub struct Core {
     behind: Vec<LineId>,
     /// This thread is late for so long that no quote is a leg.
     is_late: bool,
+    /// Nothing came for a while, and it is not known yet whether the line is silent.
+    is_unheard: bool,
     /// By [`Refusal`]: candidates refused since they were last counted.
     refused: [u64; Refusal::ALL.len()],
     options: Options,
@@ -426,6 +438,7 @@ impl Core {
             causes: vec![CloseReason::LegVoid; directory.pairs()],
             behind: Vec::with_capacity(BEHIND_MAX),
             is_late: false,
+            is_unheard: false,
             refused: [0; Refusal::ALL.len()],
             directory,
             matrix,
@@ -604,8 +617,21 @@ impl Core {
 
     fn scan_exactly(&mut self, instrument: InstrumentId, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
         let Self {
-            directory, matrix, grid, episodes, options, causes, identity, last, behind, is_late, refused, ..
+            directory,
+            matrix,
+            grid,
+            episodes,
+            options,
+            causes,
+            identity,
+            last,
+            behind,
+            is_late,
+            is_unheard,
+            refused,
+            ..
         } = self;
+        let debounce_ns = if *is_unheard { u64::MAX } else { options.debounce_ns };
         let told = events.len();
         let timeliness = |venue, held: &CellQuote| Timeliness {
             is_behind: *is_late || behind.contains(&last[directory.pair(instrument, venue).index()].line()),
@@ -621,7 +647,7 @@ impl Core {
                 return;
             }
             let opportunity = opportunity(directory, instrument, (buy, from), (sell, to), now);
-            events.extend(episodes.seen(opportunity, now, options.debounce_ns));
+            events.extend(episodes.seen(opportunity, now, debounce_ns));
         });
         let end = |last: &Opportunity, first| {
             let legs = [last.buy.venue, last.sell.venue].map(|venue| {
@@ -809,6 +835,9 @@ impl Core {
     /// Adds to `events` how open opportunities have moved since they were last told. Not on the path of a
     /// quote: after [`Self::sweep`].
     pub fn tell_updated(&mut self, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
+        if self.is_unheard {
+            return;
+        }
         self.episodes.tell_updated(now, UPDATE_EVERY_NS, |event| events.push(event));
     }
 }

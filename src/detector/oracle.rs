@@ -428,9 +428,10 @@ fn updates_leave_room_in_a_gateways_ring_for_what_must_not_be_lost() {
     });
     let mut quote = |venue, cents| {
         feed.push(FeedEvent::Quote(tight(venue, cents, hand.clock().now()))).unwrap();
-        detector.turn(Duration::ZERO);
-        hand.advance(150 * MS);
-        detector.turn(Duration::ZERO);
+        for ms in [20, 130] {
+            detector.turn(Duration::ZERO);
+            hand.advance(ms * MS);
+        }
     };
     quote(0, 10_000);
     for step in 0..30 {
@@ -443,6 +444,48 @@ fn updates_leave_room_in_a_gateways_ring_for_what_must_not_be_lost() {
         [&[Change::Opened][..], &[Change::Updated; 4], &[Change::Closed(CloseReason::SellMoved)]].concat()
     );
     assert_eq!(board.detector.events_lost.value(), 0);
+}
+
+#[test]
+fn nothing_is_told_by_time_alone_until_a_silent_line_would_be_known() {
+    let directory = directory([0; VENUES]);
+    let (_, matrix) = QuoteMatrix::new(directory.pairs());
+    let (mut feed, ring) = rtrb::RingBuffer::new(64);
+    let (producer, mut heard) = rtrb::RingBuffer::new(64);
+    let hand = crate::time::HandClock::new(MonoNs(SECOND), UnixNs(0));
+    let (mut detector, _) = Detector::new(DetectorParts {
+        directory: Arc::clone(&directory),
+        matrix,
+        rings: vec![ring],
+        gateways: vec![GatewayPort {
+            changes: Arc::new(Changes::new(directory.pairs())),
+            opportunities: Some(producer),
+            alarm: Alarm::of_parker().0,
+        }],
+        board: Arc::new(Board::new(MonoNs(0), VENUES, 1)),
+        clock: hand.clock(),
+        options: Options { debounce_ns: 300 * MS, ..Options::default() },
+    });
+    // Turns each 10 ms, in the first of which a venue says this.
+    let mut turns = |count: u64, said: Option<(u16, u64)>| {
+        let quote = |(venue, cents)| FeedEvent::Quote(tight(venue, cents, hand.clock().now()));
+        // What a feed finds by time alone says nothing of other connections.
+        feed.push(said.map_or(FeedEvent::Behind(VenueId(2), LineId::own(9), true), quote)).unwrap();
+        (0..count).for_each(|_| {
+            detector.turn(Duration::ZERO);
+            hand.advance(10 * MS);
+        });
+        std::iter::from_fn(|| heard.pop().ok()).map(|event| event.change).collect::<Vec<Change>>()
+    };
+    assert_eq!(turns(1, Some((0, 10_000))), []);
+    assert_eq!(turns(1, Some((1, 10_100))), [Change::Opened]);
+    assert_eq!(turns(20, Some((1, 10_110))), [], "the leg may be replaced by what is on its way");
+    assert_eq!(turns(20, None), [], "another connection is found to be silent");
+    let mut told = turns(1, Some((0, 10_000)));
+    told.sort_by_key(|change| format!("{change:?}"));
+    assert_eq!(told, [Change::Repeated], "which says how it stands, too");
+    assert_eq!(turns(40, Some((1, 10_120))), []);
+    assert_eq!(turns(20, None), [Change::Repeated], "it is the venues' way: nobody said that a line is silent");
 }
 
 #[test]
