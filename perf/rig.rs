@@ -27,20 +27,25 @@ impl Server {
     /// Starts the real binary on `venues` (ws addresses in the order of [`VENUES`]); `extra` is appended to its
     /// configuration. Returns once it answers, with the time that took.
     pub fn start(venues: &[SocketAddr], extra: &str) -> (Self, Duration) {
-        let address = free_address();
         let names: Vec<String> = VENUES[..venues.len()].iter().map(|v| format!("\"{v}\"")).collect();
         let symbols: Vec<String> = SYMBOLS.iter().map(|s| format!("\"{s}/USDT\"")).collect();
         let mut text = format!("venues = [{}]\ninstruments = [{}]\n", names.join(", "), symbols.join(", "));
         for (name, venue) in VENUES.iter().zip(venues) {
             text += &format!("[venue.{name}]\naddress = \"ws://{venue}/\"\n");
         }
-        text += &format!("[gateway]\nlisten = \"{address}\"\n{extra}");
+        Self::start_with(&format!("{text}[gateway]\n{extra}"))
+    }
+
+    /// Starts the real binary on this configuration, which says nothing of where it listens.
+    pub fn start_with(config: &str) -> (Self, Duration) {
+        let (address, text) = (free_address(), config);
         let config = std::env::temp_dir().join(format!("spreadwire-perf-{}.toml", address.port()));
         std::fs::write(&config, text).expect("the temporary folder takes a file");
         let begun = Instant::now();
         let child = Command::new(env!("CARGO_BIN_EXE_spreadwire"))
             .args(["serve", "--config"])
             .arg(&config)
+            .env("SPREADWIRE_GATEWAY_LISTEN", address.to_string())
             .stderr(if std::env::var_os("PERF_VERBOSE").is_some() { Stdio::inherit() } else { Stdio::null() })
             .stdout(Stdio::null())
             .spawn()
@@ -51,6 +56,12 @@ impl Server {
             std::thread::sleep(Duration::from_millis(2));
         }
         (server, begun.elapsed())
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("it runs");
     }
 
     /// CPU time of all its threads, in nanoseconds.
