@@ -13,6 +13,7 @@ use crate::feed::Options;
 use crate::feed::backlog::{Backlog, PAUSE_NS};
 use crate::feed::failing::Failing;
 use crate::feed::lag::{self, Lag};
+use crate::feed::reference::{self, Reference};
 use crate::feed::silence::{Finding, Silence};
 use crate::feed::stamps::Stamps;
 use crate::market::book::{BookStamp, BookVoid};
@@ -52,6 +53,10 @@ const READ_BUFFER: usize = 16 * 1024;
 const FRAGMENTS_MAX: u32 = 16_384;
 /// The clock is looked at after so many frames of a turn.
 const FRAMES_PER_LOOK: usize = 16;
+/// How old the reference of stamps may be, in nanoseconds.
+const REFERENCE_NS: u64 = 100 * MS;
+/// The wall clock is not believed when its reading took longer, in nanoseconds.
+const WALL_MAX_NS: u64 = 5 * MS;
 
 /// What a connection is made of.
 pub struct Parts {
@@ -226,6 +231,10 @@ pub struct Connection {
     lag_of_days: Lag,
     /// How late they say that quotes without stamps are, in nanoseconds; 0 from the end of a backlog to the next one.
     late_by_days_ns: u64,
+    /// What stamps are held against, and when that was looked up.
+    reference: (Option<Reference>, MonoNs),
+    /// The times of what is read are those at which it came: without that there is no lag.
+    is_timed: bool,
     backlog: Backlog,
     /// Whether the detector was told that the connection is behind.
     told_behind: bool,
@@ -344,6 +353,8 @@ impl Connection {
             lag: Lag::default(),
             lag_of_days: Lag::default(),
             late_by_days_ns: 0,
+            reference: (None, MonoNs(0)),
+            is_timed: true,
             backlog: Backlog::default(),
             told_behind: false,
             was_lagging: false,
@@ -437,6 +448,7 @@ impl Connection {
         self.lag.begin(now);
         self.lag_of_days.begin(now);
         self.late_by_days_ns = 0;
+        self.reference.1 = MonoNs(0);
         self.backlog.begin(now);
         self.told_behind = false;
         self.halts.clear();
@@ -460,6 +472,11 @@ impl Connection {
         events: &mut dyn FnMut(FeedEvent),
     ) -> usize {
         self.receive_some(bytes, 0, received, clock, events)
+    }
+
+    /// Whether the times of what is received from now on are those at which it came. Without them no lag is told.
+    pub const fn set_timed(&mut self, is_timed: bool) {
+        self.is_timed = is_timed;
     }
 
     /// When its last bytes were read.
@@ -488,8 +505,8 @@ impl Connection {
     fn tell_behind(&mut self, events: &mut dyn FnMut(FeedEvent)) {
         let is_behind = self.phase == Phase::Open && self.backlog.is_behind();
         if is_behind != self.told_behind && !self.is_of_books() {
+            self.gauges().behind.replace(u64::from(self.told_behind), u64::from(is_behind));
             self.told_behind = is_behind;
-            self.gauges().behind.set(u64::from(is_behind));
             self.gauges().backlogs.add(u64::from(is_behind));
             events(FeedEvent::Behind(self.id, self.line, is_behind));
         }
@@ -939,54 +956,98 @@ impl Connection {
         self.requests.extend(requests);
     }
 
-    /// How much later than it was sent a quote was read, beyond what is usual, and whether it is no leg for that. A
-    /// stamp that the instrument had before tells nothing new. Without a stamp the day statistics of the connection
-    /// tell, and in a backlog the place among the bytes that waited.
+    /// How much later than it was sent a quote was read, beyond what is usual or what most clocks show, and whether it is
+    /// no leg for that. A stamp that the instrument had before tells nothing new. Without a stamp the day statistics of
+    /// the connection tell, and in a backlog the place among the bytes that waited.
     #[inline]
     fn lateness(&mut self, instrument: InstrumentId, stamp: UnixNs, received: MonoNs) -> (u64, Delay) {
         if stamp.0 == 0 {
             let days = &self.lag_of_days;
-            let is_lagging = days.excess_ns() > lag::LAGGING_NS || days.is_lagging() || days.is_unproven(received);
+            let excess_ns = days.excess_ns();
+            let is_lagging = excess_ns > lag::LAGGING_NS || days.is_lagging();
+            let delay = if is_lagging || days.is_unproven(received) { Delay::Lagging } else { Delay::None };
             let late_ns = self.backlog.late_ns().unwrap_or(self.told_ns(self.late_by_days_ns));
-            return (late_ns, if is_lagging { Delay::Lagging } else { Delay::None });
+            self.show_lag(is_lagging, excess_ns);
+            return (late_ns, delay);
+        }
+        if !self.is_timed {
+            return (0, Delay::None);
         }
         let is_repeated = match self.stamped.get_mut(instrument.index()) {
             Some(last) => std::mem::replace(last, stamp) == stamp,
             None => false,
         };
-        let excess_ns = if is_repeated { self.lag.excess_ns() } else { self.lag.take(stamp, received) };
+        let excess_ns = if is_repeated { self.lag.excess_ns() } else { self.take_stamp(stamp, received) };
         if self.backlog.is_behind() {
             self.backlog.proven(excess_ns, lag::LAGGING_NS, received);
         }
         let is_lagging = excess_ns > lag::LAGGING_NS || self.lag.is_lagging();
-        if self.was_lagging != is_lagging {
-            self.show_lag(is_lagging, excess_ns);
-        }
+        self.show_lag(is_lagging, excess_ns);
         (self.told_ns(excess_ns), if is_lagging { Delay::Lagging } else { Delay::None })
     }
 
-    /// The part of an excess lag that is told: all of it in a backlog, which is no jitter.
+    /// The part of a lag that is told: all of it in a backlog, which is no jitter.
     #[inline]
     fn told_ns(&self, excess_ns: u64) -> u64 {
         if self.backlog.is_behind() { excess_ns } else { lag::told_ns(excess_ns) }
     }
 
+    /// The lag of what is stamped `stamp`. What is usual on this connection is the venue's vote on the time of day.
+    #[inline]
+    fn take_stamp(&mut self, stamp: UnixNs, received: MonoNs) -> u64 {
+        let before = self.lag.usual();
+        if before.is_none() && stamp.0 != 0 {
+            self.vote(Some(lag::difference(stamp, received)));
+            self.reference.1 = MonoNs(0);
+        }
+        let reference = self.reference(received);
+        let excess_ns = self.lag.take(stamp, received, reference);
+        if self.lag.usual() != before {
+            self.vote(self.lag.usual());
+        }
+        excess_ns
+    }
+
     /// A message that is stamped when it is sent tells of the line for those that are not.
     fn witness(&mut self, stamp: UnixNs, received: MonoNs) {
-        if stamp.0 == 0 {
+        if stamp.0 == 0 || !self.is_timed {
             return;
         }
-        let excess_ns = self.lag_of_days.take(stamp, received);
+        let reference = self.reference(received);
+        let excess_ns = self.lag_of_days.take(stamp, received, reference);
         self.late_by_days_ns = excess_ns;
+        if self.lag.usual().is_none() {
+            self.vote(self.lag_of_days.usual());
+        }
         if self.backlog.is_behind() {
             self.backlog.proven(excess_ns, lag::LAGGING_NS, received);
         }
     }
 
-    #[cold]
+    /// What stamps are held against, a moment old.
+    #[inline]
+    fn reference(&mut self, now: MonoNs) -> Option<Reference> {
+        if self.reference.1 == MonoNs(0) || now.since(self.reference.1) >= REFERENCE_NS {
+            self.reference = (reference::now(&self.board), now);
+        }
+        self.reference.0
+    }
+
+    /// Books tell of their own connections.
+    #[inline]
+    fn vote(&self, usual: Option<i64>) {
+        if let Some(usual) = usual.filter(|_| !self.is_of_books()) {
+            self.gauges().usual.set(usual);
+        }
+    }
+
+    /// Shows how late the quotes are, while they are.
+    #[inline]
     fn show_lag(&mut self, is_lagging: bool, excess_ns: u64) {
-        self.was_lagging = is_lagging;
-        self.gauges().lag_ns.set(if is_lagging { excess_ns } else { 0 });
+        if is_lagging || self.was_lagging {
+            self.was_lagging = is_lagging;
+            self.gauges().lag_ns.set(if is_lagging { excess_ns } else { 0 });
+        }
     }
 
     #[inline]
@@ -1038,6 +1099,8 @@ impl Connection {
         self.flowed = true;
         self.price_by = None;
         self.gauges().consecutive_errors.set(0);
+        // What a leader said of its own line.
+        self.gauges().lag_ns.set(0);
         self.connected(now);
     }
 
@@ -1115,6 +1178,11 @@ impl Connection {
     /// Reads the wall clock for the stamps, and tells what they say.
     #[cold]
     fn read_wall(&mut self, now: MonoNs, clock: &Clock) {
+        let before = clock.now();
+        let unix = clock.unix();
+        if clock.now().since(before) <= WALL_MAX_NS {
+            reference::see_wall(&self.board.wall, before.0.wrapping_sub(unix.0) as i64);
+        }
         if self.stamps.set_wall(now, clock.unix_at(now)) {
             self.gauges().clock.forget();
         }
@@ -1206,8 +1274,10 @@ impl Connection {
     fn close(&mut self) {
         self.phase = Phase::Closed;
         // The detector keeps what it was told: quotes that came by this connection stay no legs.
-        if self.told_behind {
-            self.gauges().behind.set(0);
+        let (was_behind, was_lagging) = (std::mem::take(&mut self.told_behind), std::mem::take(&mut self.was_lagging));
+        self.gauges().behind.replace(u64::from(was_behind), 0);
+        if was_lagging {
+            self.gauges().lag_ns.set(0);
         }
         self.requests.clear();
         self.acknowledged.fill(false);
@@ -1407,8 +1477,12 @@ impl Connection {
         self.heard_of(note.instrument, received);
         // A page tells nothing of the line. One that is older than the stream is as young as the stream's last event.
         let excess_ns = match self.reads_page {
-            true => self.lag.of(note.exchange_time, received),
-            false => self.lag.take(note.exchange_time, received),
+            _ if !self.is_timed => 0,
+            true => {
+                let reference = self.reference(received);
+                self.lag.of(note.exchange_time, received, reference)
+            }
+            false => self.take_stamp(note.exchange_time, received),
         };
         let late_ns = lag::told_ns(excess_ns);
         self.gauges().lagged.add(u64::from(late_ns > 0 && !self.reads_page));

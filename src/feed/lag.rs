@@ -1,10 +1,15 @@
-//! How much later than usual a venue's frames come, by the venue's own stamps: a squeezed line, or a venue's server that
-//! is behind, delivers old prices in order and without a gap, and only their stamps tell. What is usual is the lower
-//! envelope of the difference between our monotonic clock and the stamp over ten minutes, so neither clock needs to be
-//! right, and a step of our wall clock makes no price older. A stamp that jumps back is lag: nothing in the stamps
-//! tells it from a step of the venue's clock, which is forgotten after ten minutes. Where quotes have no stamps, other
+//! How late a venue's frames come, by the venue's own stamps: a squeezed line, or a venue's server that is behind, delivers
+//! old prices in order and without a gap, and only their stamps tell. Two things are held against them. What is usual is
+//! the lower envelope of the difference between our monotonic clock and the stamp over ten minutes, so neither clock
+//! needs to be right, and a step of our wall clock makes no price older. The [`Reference`] is what most clocks show,
+//! which tells of a line that was late from its first frame. The later of the two counts.
+//!
+//! A stamp that jumps back is lag, however far: nothing in the stamps tells it from a step of the venue's clock. Only where
+//! the clock had been ahead, and shows what all others show after the jump, it was a step. Else a clock that was set
+//! back is forgotten after ten minutes, and not before it is close to the reference. Where quotes have no stamps, other
 //! messages of the same connection tell. Pure; on the path of a quote.
 
+use crate::feed::reference::{AGREE_NS, Reference};
 use crate::time::{MS, MonoNs, SECOND, UnixNs};
 
 /// The lag of one venue's line. What is usual outlives the connection.
@@ -16,11 +21,13 @@ pub struct Lag {
     current: (u64, Option<Point>),
     /// The envelope, from which it rises with time.
     envelope: Option<Point>,
-    /// Excess lag of the last frame that told of it, in nanoseconds.
+    /// The reference that the last frame was held against.
+    reference: Option<i64>,
+    /// Lag of the last frame that told of it, in nanoseconds.
     excess_ns: u64,
-    /// Stamps in a row that are too old to be a lag.
-    wild: u32,
-    /// Frames in a row whose excess lag is not small.
+    /// Frames in a row that look like a step of the venue's clock.
+    step: Step,
+    /// Frames in a row whose lag is not small.
     high: u32,
     /// Since when frames are on time again.
     low_since: Option<MonoNs>,
@@ -32,7 +39,16 @@ pub struct Lag {
 /// Arrival minus stamp in nanoseconds, and the arrival.
 type Point = (MonoNs, i64);
 
-/// Excess lag above this is told, and makes a quote no leg, in nanoseconds.
+/// A run of frames that came when the reference says, and much later than was usual. All zero: none.
+#[derive(Clone, Copy, Debug, Default)]
+struct Step {
+    frames: u32,
+    since: MonoNs,
+    /// Least difference in the first half of the run, and since then.
+    least: [i64; 2],
+}
+
+/// Lag above this is told, and makes a quote no leg, in nanoseconds.
 pub const LAGGING_NS: u64 = 250 * MS;
 /// So many frames in a row above half of it make the line a lagging one,
 const HIGH_FRAMES: u32 = 3;
@@ -42,10 +58,14 @@ const LEAVE_NS: u64 = SECOND;
 const BUCKETS: usize = 60;
 /// of this length: ten minutes.
 const BUCKET_NS: u64 = 10 * SECOND;
-/// What is older is not known, so a jump by more is no lag, in nanoseconds.
-const SPAN_NS: u64 = BUCKETS as u64 * BUCKET_NS;
-/// So many of those in a row: the venue's clock was set.
-const WILD_MAX: u32 = 8;
+/// So many frames in a row,
+const STEP_FRAMES: u32 = 16;
+/// over this time, show that the venue's clock was set,
+const STEP_SPAN_NS: u64 = 10 * SECOND;
+/// if the fastest of the two halves differ by no more than this, in nanoseconds: a backlog shrinks or grows.
+const STEP_DRIFT_NS: u64 = 50 * MS;
+/// A clock was ahead when its frames come later than was usual by more than this and on time by the reference.
+const AHEAD_NS: i64 = 4 * AGREE_NS;
 /// Two clocks drift apart by at most one part in this many: 200 ppm.
 const DRIFT: u64 = 5000;
 /// How long quotes without stamps wait for the first stamp after a connect.
@@ -57,8 +77,9 @@ impl Default for Lag {
             buckets: [None; BUCKETS],
             current: (0, None),
             envelope: None,
+            reference: None,
             excess_ns: 0,
-            wild: 0,
+            step: Step::default(),
             high: 0,
             low_since: None,
             is_lagging: false,
@@ -72,25 +93,30 @@ fn risen((at, difference): Point, now: MonoNs) -> i64 {
     difference.saturating_add((now.since(at) / DRIFT) as i64)
 }
 
+/// Arrival minus stamp in nanoseconds, each by its own clock.
+#[must_use]
+pub const fn difference(stamp: UnixNs, received: MonoNs) -> i64 {
+    received.0.wrapping_sub(stamp.0) as i64
+}
+
 impl Lag {
-    /// Takes the stamp of a frame that was read at `received`, and gives its excess lag in nanoseconds. A frame without
-    /// a stamp (0) is as late as the one before.
+    /// Takes the stamp of a frame that was read at `received`, and gives its lag in nanoseconds. A frame without a stamp (0)
+    /// is as late as the one before.
     #[inline]
-    pub fn take(&mut self, stamp: UnixNs, received: MonoNs) -> u64 {
+    pub fn take(&mut self, stamp: UnixNs, received: MonoNs, reference: Option<Reference>) -> u64 {
         if stamp.0 == 0 {
             return self.excess_ns;
         }
-        let difference = received.0.wrapping_sub(stamp.0) as i64;
+        let difference = difference(stamp, received);
         let number = received.0 / BUCKET_NS;
         if number != self.current.0 {
             self.begin_bucket(number, received);
         }
-        let excess = |lag: &Self| lag.envelope.map_or(0, |point| difference.saturating_sub(risen(point, received)));
-        if excess(self) > SPAN_NS as i64 && !self.was_set() {
-            return self.excess_ns;
+        let usual = self.envelope.map(|point| risen(point, received));
+        let mut excess = usual.map_or(0, |usual| difference.saturating_sub(usual));
+        if excess > AHEAD_NS && self.was_set(difference, received, reference) {
+            excess = 0;
         }
-        let excess = excess(self);
-        self.wild = 0;
         if excess <= 0 || self.envelope.is_none() {
             self.envelope = Some((received, difference));
         }
@@ -98,24 +124,51 @@ impl Lag {
         if difference <= least {
             self.current.1 = Some((received, difference));
         }
-        self.excess_ns = excess.max(0).unsigned_abs();
+        let behind_ns = reference.map_or(0, |reference| self.hold_against(reference, difference));
+        self.excess_ns = excess.max(0).unsigned_abs().max(behind_ns);
         self.unproven_until = MonoNs(0);
         self.judge(received);
         self.excess_ns
     }
 
-    /// A stamp that is too old for what is known. Whether there are enough of them to believe that the clock was set;
-    /// then nothing is known any more.
-    #[cold]
-    fn was_set(&mut self) -> bool {
-        self.wild += 1;
-        let was_set = self.wild >= WILD_MAX;
-        if was_set {
-            *self = Self { current: (self.current.0, None), ..Self::default() };
+    /// How far behind the reference it is. After the reference has moved, what it made of earlier frames is void.
+    #[inline]
+    fn hold_against(&mut self, reference: Reference, difference: i64) -> u64 {
+        let before = self.reference.replace(reference.difference);
+        if before.is_some_and(|before| before.abs_diff(reference.difference) > AGREE_NS as u64) {
+            (self.high, self.is_lagging, self.low_since) = (0, false, None);
         }
+        reference.behind_ns(difference)
+    }
+
+    /// A frame came much later than usual. Whether enough of them show that the venue's clock had been ahead, and was set
+    /// right; then what was usual is forgotten.
+    #[cold]
+    fn was_set(&mut self, difference: i64, received: MonoNs, reference: Option<Reference>) -> bool {
+        if !reference.is_some_and(|reference| reference.confirms(difference)) {
+            self.step.frames = 0;
+            return false;
+        }
+        if self.step.frames == 0 {
+            self.step = Step { frames: 0, since: received, least: [i64::MAX; 2] };
+        }
+        let Step { frames, since, least } = &mut self.step;
+        let ran = received.since(*since);
+        let half = &mut least[usize::from(ran >= STEP_SPAN_NS / 2)];
+        *half = difference.min(*half);
+        *frames = frames.saturating_add(1);
+        if *frames < STEP_FRAMES || ran < STEP_SPAN_NS {
+            return false;
+        }
+        let was_set = least[0].abs_diff(least[1]) <= STEP_DRIFT_NS;
+        if was_set {
+            *self = Self { current: (self.current.0, None), reference: self.reference, ..Self::default() };
+        }
+        self.step.frames = 0;
         was_set
     }
 
+    /// A venue that said nothing for ten minutes keeps what was usual before.
     #[cold]
     fn begin_bucket(&mut self, number: u64, now: MonoNs) {
         let (before, least) = std::mem::replace(&mut self.current, (number, None));
@@ -125,7 +178,7 @@ impl Lag {
         }
         self.buckets[(number % BUCKETS as u64) as usize] = None;
         let points = self.buckets.iter().flatten();
-        self.envelope = points.copied().min_by_key(|point| risen(*point, now));
+        self.envelope = points.copied().min_by_key(|point| risen(*point, now)).or(self.envelope);
     }
 
     fn judge(&mut self, now: MonoNs) {
@@ -143,18 +196,30 @@ impl Lag {
         }
     }
 
-    /// How much later than usual something stamped `stamp` was read at `received`, in nanoseconds, where that tells
-    /// nothing of the line. 0 without a stamp, or before anything is usual.
+    /// How late something stamped `stamp` was read at `received`, in nanoseconds, where that tells nothing of the line. 0
+    /// without a stamp, or before anything is known.
     #[must_use]
-    pub fn of(&self, stamp: UnixNs, received: MonoNs) -> u64 {
-        let Some(usual) = self.envelope.filter(|_| stamp.0 != 0) else { return 0 };
-        let difference = received.0.wrapping_sub(stamp.0) as i64;
-        u64::try_from(difference.saturating_sub(risen(usual, received))).unwrap_or(0)
+    pub fn of(&self, stamp: UnixNs, received: MonoNs, reference: Option<Reference>) -> u64 {
+        if stamp.0 == 0 {
+            return 0;
+        }
+        let difference = difference(stamp, received);
+        let excess = self.envelope.map_or(0, |usual| difference.saturating_sub(risen(usual, received)));
+        let behind_ns = reference.map_or(0, |reference| reference.behind_ns(difference));
+        u64::try_from(excess).unwrap_or(0).max(behind_ns)
+    }
+
+    /// What is usual: our monotonic clock minus the venue's stamps, at their fastest, in nanoseconds; `None` before the first.
+    #[inline]
+    #[must_use]
+    pub fn usual(&self) -> Option<i64> {
+        self.envelope.map(|(_, difference)| difference)
     }
 
     /// Another connection begins. What is usual stays known; nothing is known of how late it is.
-    pub const fn begin(&mut self, now: MonoNs) {
+    pub fn begin(&mut self, now: MonoNs) {
         (self.excess_ns, self.high, self.is_lagging, self.low_since) = (0, 0, false, None);
+        self.step = Step::default();
         self.unproven_until = if self.envelope.is_some() { now.plus(PROOF_NS) } else { MonoNs(0) };
     }
 
@@ -165,7 +230,7 @@ impl Lag {
         }
     }
 
-    /// Excess lag of the last frame that told of it, in nanoseconds.
+    /// Lag of the last frame that told of it, in nanoseconds.
     #[inline]
     #[must_use]
     pub const fn excess_ns(&self) -> u64 {
@@ -187,7 +252,7 @@ impl Lag {
     }
 }
 
-/// The part of an excess lag that is told with the age of a quote, in nanoseconds: all of one that is not a venue's
+/// The part of a lag that is told with the age of a quote, in nanoseconds: all of one that is not a venue's
 /// usual jitter.
 #[inline]
 #[must_use]
@@ -199,10 +264,39 @@ pub const fn told_ns(excess_ns: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// Quotes as (stamp, read), in milliseconds; gives each one's excess lag in milliseconds.
+    /// Quotes as (stamp, read), in milliseconds; gives each one's lag in milliseconds.
     fn lags(quotes: &[(u64, u64)]) -> Vec<u64> {
         let mut lag = Lag::default();
-        quotes.iter().map(|&(s, r)| lag.take(UnixNs::from_ms(s), MonoNs(r * MS)) / MS).collect()
+        quotes.iter().map(|&(s, r)| lag.take(UnixNs::from_ms(s), MonoNs(r * MS), None) / MS).collect()
+    }
+
+    /// One line whose stamps are held against a reference.
+    struct Case {
+        lag: Lag,
+        /// Of our monotonic clock, in milliseconds.
+        now: u64,
+        reference: Reference,
+    }
+
+    /// The time of day at 0 of our monotonic clock, in milliseconds.
+    const DAY_MS: u64 = 1_700_000_000_000;
+
+    impl Case {
+        fn new() -> Self {
+            let reference = Reference { difference: -((DAY_MS * MS) as i64), is_sure: true };
+            Self { lag: Lag::default(), now: 10_000, reference }
+        }
+
+        /// A frame after 100 ms that is stamped so much before its arrival; gives its lag in milliseconds.
+        fn frame(&mut self, late_ms: i64) -> u64 {
+            self.now += 100;
+            let stamp = UnixNs::from_ms((DAY_MS + self.now).wrapping_add_signed(-late_ms));
+            self.lag.take(stamp, MonoNs(self.now * MS), Some(self.reference)).div_ceil(MS)
+        }
+
+        fn frames(&mut self, count: usize, late_ms: i64) -> Vec<u64> {
+            (0..count).map(|_| self.frame(late_ms)).collect()
+        }
     }
 
     #[test]
@@ -217,10 +311,32 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_late_from_its_first_frame_is_late_by_the_reference() {
+        let mut case = Case::new();
+        assert_eq!(case.frames(2, 30_000), [30_000; 2]);
+        assert!(!case.lag.is_lagging());
+        case.frame(30_000);
+        assert!(case.lag.is_lagging());
+        assert_eq!(case.frames(6000, 30_000), [30_000; 6000], "and after ten minutes");
+        assert_eq!(case.frame(20), 0);
+        assert_eq!(Case::new().frames(2, 1400), [0; 2], "clocks and ways differ");
+    }
+
+    #[test]
+    fn what_a_wrong_reference_made_of_a_line_is_void_when_the_reference_moves() {
+        let mut case = Case::new();
+        case.frames(5, 30_000);
+        assert!(case.lag.is_lagging());
+        case.reference.difference += 30 * SECOND as i64;
+        assert_eq!(case.frame(30_000), 0);
+        assert!(!case.lag.is_lagging());
+    }
+
+    #[test]
     fn a_lag_lasts_until_ten_minutes_have_passed() {
         let mut lag = Lag::default();
         let mut at =
-            |ms: u64, behind_ms: u64| lag.take(UnixNs::from_ms(1_000_000 + ms - behind_ms), MonoNs(ms * MS)) / MS;
+            |ms: u64, behind_ms: u64| lag.take(UnixNs::from_ms(1_000_000 + ms - behind_ms), MonoNs(ms * MS), None) / MS;
         (0..600).for_each(|n| assert_eq!(at(n * 100, 0), 0));
         // The clocks may drift apart by 12 ms a minute.
         (600..6000).for_each(|n| assert!((2870..=3000).contains(&at(n * 100, 3000)), "{n}"));
@@ -229,29 +345,63 @@ mod tests {
     }
 
     #[test]
+    fn a_silence_of_an_hour_does_not_make_a_lag_the_usual() {
+        let hour = 3_600_000;
+        let lag = lags(&[(90_000, 100_000), (90_000 + hour - 30_000, 100_000 + hour)]);
+        // The clocks may have drifted apart by 720 ms.
+        assert_eq!(lag, [0, 29_280]);
+    }
+
+    #[test]
     fn clocks_that_drift_are_no_lag() {
         let mut lag = Lag::default();
         for n in 0..100_000u64 {
             let ns = n * 100 * MS;
-            assert!(lag.take(UnixNs(SECOND + ns - ns / 6000), MonoNs(ns)) < MS, "{n}");
+            assert!(lag.take(UnixNs(SECOND + ns - ns / 6000), MonoNs(ns), None) < MS, "{n}");
         }
     }
 
     #[test]
-    fn f45_a_clock_that_is_set_back_by_an_hour_is_no_lag_and_one_wild_stamp_is_nothing() {
+    fn f45_a_wild_stamp_is_late_alone_and_a_clock_that_is_set_back_by_an_hour_is_no_reset() {
         let hour = 3_600_000;
-        let mut quotes = vec![(2 * hour, 1000), (2 * hour + 100, 1100), (5, 1150), (2 * hour - 29_900, 1200)];
-        assert_eq!(lags(&quotes)[1..], [0, 0, 30_099]);
+        let mut quotes = vec![(2 * hour, 1000), (2 * hour + 100, 1100), (5, 1150), (2 * hour + 200, 1200)];
+        assert_eq!(lags(&quotes), [0, 0, 2 * hour + 144, 0]);
         quotes.truncate(2);
         quotes.extend((0..20).map(|n| (hour + n * 100, 1200 + n * 100)));
-        assert_eq!(lags(&quotes)[2..], [0; 20]);
+        assert_eq!(lags(&quotes)[2..], [hour + 199; 20]);
+    }
+
+    #[test]
+    fn f45_a_clock_that_was_ahead_and_is_set_right_is_released_after_ten_seconds() {
+        let mut case = Case::new();
+        case.frames(100, -3_600_000);
+        let after = case.frames(120, 20);
+        let late = after.iter().take_while(|lag| **lag > 0).count();
+        assert_eq!((late, &after[late..]), (100, &[0; 20][..]), "{after:?}");
+        assert!(!case.lag.is_lagging());
+        assert_eq!(case.frame(520), 500, "and from then on that is the usual");
+    }
+
+    #[test]
+    fn what_is_not_surely_a_step_is_a_lag_for_ten_minutes() {
+        let check = |what: &str, ahead: i64, is_sure: bool, late: &dyn Fn(usize) -> i64| {
+            let mut case = Case::new();
+            case.reference.is_sure = is_sure;
+            case.frames(100, -ahead);
+            (0..400).for_each(|n| assert!(case.frame(late(n)) > 1000, "{what}: frame {n}"));
+        };
+        check("a clock that was right", 0, true, &|_| 30_000);
+        check("another difference than all others have", 60_000, true, &|_| -30_000);
+        check("a backlog that shrinks", 30_000, true, &|n| 480 - 2 * (n as i64 % 400));
+        check("our wall clock says otherwise", 60_000, false, &|_| 0);
+        check("a small step", 1500, true, &|_| 0);
     }
 
     #[test]
     fn a_line_is_lagging_after_three_late_frames_until_it_was_on_time_for_a_second() {
         let mut lag = Lag::default();
         let mut at = |ms: u64, late_ms: u64| {
-            lag.take(UnixNs::from_ms(50_000 + ms - late_ms), MonoNs(ms * MS));
+            lag.take(UnixNs::from_ms(50_000 + ms - late_ms), MonoNs(ms * MS), None);
             lag.is_lagging()
         };
         assert!(!at(10_000, 0));
@@ -264,13 +414,13 @@ mod tests {
     #[test]
     fn what_is_usual_outlives_a_connection_and_is_learnt_by_the_next_line() {
         let mut lag = Lag::default();
-        lag.take(UnixNs::from_ms(50_000), MonoNs(10_000 * MS));
+        lag.take(UnixNs::from_ms(50_000), MonoNs(10_000 * MS), None);
         lag.begin(MonoNs(11_000 * MS));
         assert!(lag.is_unproven(MonoNs(11_001 * MS)));
         let mut second = Lag::default();
         second.learn_from(&lag);
         for lag in [&mut lag, &mut second] {
-            assert_eq!(lag.take(UnixNs::from_ms(22_000), MonoNs(12_000 * MS)).div_ceil(MS), 30_000);
+            assert_eq!(lag.take(UnixNs::from_ms(22_000), MonoNs(12_000 * MS), None).div_ceil(MS), 30_000);
             assert!(!lag.is_unproven(MonoNs(12_000 * MS)));
         }
     }

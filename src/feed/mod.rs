@@ -11,6 +11,7 @@ mod cutoff;
 mod failing;
 pub mod lag;
 mod line;
+pub mod reference;
 mod set;
 pub mod silence;
 pub mod stamps;

@@ -235,9 +235,11 @@ pub struct VenueGauges {
     pub quotes: Counter,
     /// Of these, what came later than usual by the venue's own stamps, so much that its age was corrected.
     pub lagged: Counter,
-    /// Excess lag of its quotes while they are lagging, in nanoseconds; else 0.
+    /// How late its quotes come while they are lagging, in nanoseconds; else 0.
     pub lag_ns: Gauge,
-    /// 1 while a connection has a backlog or is unusually silent, so that its quotes are no legs.
+    /// Our monotonic clock minus its stamps, at their fastest; `None` for a venue that stamps nothing.
+    pub usual: Difference,
+    /// Connections that have a backlog or are unusually silent, so that their quotes are no legs.
     pub behind: Gauge,
     /// How often that began.
     pub backlogs: Counter,
@@ -293,6 +295,64 @@ pub struct VenueGauges {
     pub breaker: BreakerGauges,
     last_error: ArcSwapOption<String>,
     last_notice: ArcSwapOption<String>,
+}
+
+/// A difference of two clocks in nanoseconds, once it is known.
+#[derive(Debug, Default)]
+pub struct Difference {
+    ns: Gauge,
+    known: Gauge,
+}
+
+impl Difference {
+    /// Records it.
+    #[inline]
+    pub fn set(&self, ns: i64) {
+        self.ns.set(ns as u64);
+        self.known.set(1);
+    }
+
+    /// What [`Self::set`] recorded; `None` before.
+    #[must_use]
+    pub fn value(&self) -> Option<i64> {
+        (self.known.value() > 0).then(|| self.ns.value() as i64)
+    }
+}
+
+/// Our wall clock. Each feed thread writes.
+#[derive(Debug, Default)]
+pub struct WallGauges {
+    difference: Difference,
+    doubted: Gauge,
+}
+
+impl WallGauges {
+    /// Records our monotonic clock minus our wall clock.
+    pub fn set(&self, ns: i64) {
+        self.difference.set(ns);
+    }
+
+    /// What [`Self::set`] recorded; `None` before.
+    #[must_use]
+    pub fn value(&self) -> Option<i64> {
+        self.difference.value()
+    }
+
+    /// It was set while we run, and nothing has confirmed it since.
+    pub fn doubt(&self) {
+        self.doubted.set(1);
+    }
+
+    /// The venues' stamps agree with it.
+    pub fn believe(&self) {
+        self.doubted.set(0);
+    }
+
+    /// Whether it is doubted.
+    #[must_use]
+    pub fn is_doubted(&self) -> bool {
+        self.doubted.value() > 0
+    }
 }
 
 /// How a venue's clock stands to ours.
@@ -544,6 +604,8 @@ pub struct Board {
     pub reload: ReloadGauges,
     /// No venue answers: this machine's own line seems to be down.
     pub cut_off: Latch,
+    /// Our wall clock.
+    pub wall: WallGauges,
     /// The cluster's, where one is configured.
     pub cluster: Option<cluster::ClusterBoard>,
     /// Connections to venues opened so far, by all threads.
@@ -565,6 +627,7 @@ impl Board {
             keep: KeepGauges::default(),
             reload: ReloadGauges::default(),
             cut_off: Latch::default(),
+            wall: WallGauges::default(),
             cluster: None,
             lines: AtomicU64::new(0),
         }

@@ -495,6 +495,7 @@ impl Lane {
             }
             Direction::Http => {
                 for connection in self.connections.values_mut() {
+                    connection.set_timed(false);
                     connection.snapshot(&record.url, &record.frame, now, clock, events);
                 }
             }
@@ -508,6 +509,7 @@ impl Lane {
                 header(record.frame.len(), bytes);
                 bytes.extend_from_slice(&record.frame);
                 if let Some(connection) = self.connections.get_mut(&record.conn) {
+                    connection.set_timed(time_of(&record).is_some());
                     connection.receive(bytes, now, clock, events);
                     forget_output(connection);
                 }
@@ -554,6 +556,7 @@ impl Lane {
         }
         let reply = connection.output().and_then(|request| upgrade_reply(request, Source::Replay.word()));
         connection.receive(&reply.unwrap_or_default(), now, clock, events);
+        connection.set_timed(false);
         for record in self.early.drain(..) {
             connection.snapshot(&record.url, &record.frame, now, clock, events);
         }

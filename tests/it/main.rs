@@ -10,6 +10,7 @@ mod feed;
 mod floors;
 mod gateway;
 mod keep;
+mod lag;
 mod reload;
 mod sim;
 mod top;
