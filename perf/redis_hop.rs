@@ -141,7 +141,19 @@ fn a_batch() -> Vec<u8> {
     let (directory, mut text) = (directory(), Vec::new());
     let (from, sent) = ("host_12345_1763700000000".to_owned(), Clock::System.now());
     let cluster = "spreadwire/0".to_owned();
-    let head = Head { cluster, venue: VENUE, from, token: 1, sequence: 12_345, sent, trip_ns: 60_000, whole: None };
+    let (whole, lag_ns, is_behind) = (None, 0, false);
+    let head = Head {
+        cluster,
+        venue: VENUE,
+        from,
+        token: 1,
+        sequence: 12_345,
+        sent,
+        trip_ns: 60_000,
+        whole,
+        lag_ns,
+        is_behind,
+    };
     let quote = a_quote(12_345);
     let mut writer = Writer::begin(&head, &directory, &mut text);
     writer.quote(&Entry {
@@ -153,6 +165,7 @@ fn a_batch() -> Vec<u8> {
         age_ns: 12_345,
         source: quote.source,
         state: CellState::Live,
+        delay: quote.delay,
     });
     writer.days(&[]);
     text

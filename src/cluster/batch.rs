@@ -10,9 +10,11 @@
 //! ```
 //!
 //! A quote is symbol, bid, its size, ask, its size, the venue's number and stamp (Unix nanoseconds), age when it was
-//! sent (nanoseconds), source, and whether it still holds. A latest value is a batch of one.
+//! sent (nanoseconds), source, and whether it still holds. Another word follows where it is no leg of an alert: `lagging`
+//! (late by its stamp), `halted` (not traded). `"lag":NANOSECONDS` and `"behind":true` before the quotes say the same of
+//! the sender's line to the venue, while it is so. A latest value is a batch of one.
 
-use crate::market::quote::Source;
+use crate::market::quote::{Delay, Source};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, Directory, InstrumentId, Level, VenueId};
 use crate::matrix::CellState;
@@ -52,6 +54,10 @@ pub struct Head {
     pub trip_ns: u64,
     /// Set in the batches that together tell all that the sender knows of the venue.
     pub whole: Option<Whole>,
+    /// How late the venue's quotes are by their stamps while they make no alert for it, in nanoseconds; else 0.
+    pub lag_ns: u64,
+    /// The sender's connection to the venue has a backlog or is unusually silent: nothing that it told is a leg.
+    pub is_behind: bool,
 }
 
 /// Which part of a whole telling a batch is.
@@ -82,6 +88,8 @@ pub struct Entry {
     pub source: Source,
     /// Whether it still holds; never [`CellState::Empty`].
     pub state: CellState,
+    /// Whether it was late when it came.
+    pub delay: Delay,
 }
 
 /// Why a batch is not taken. Somebody else's mistake, or another version: counted, and nothing of it is used.
@@ -151,6 +159,13 @@ impl<'a> Writer<'a> {
             Some(whole) => array([whole.from, whole.left], out, integer),
             None => text("false", out),
         }
+        if head.lag_ns > 0 {
+            text(",\"lag\":", out);
+            integer(head.lag_ns, out);
+        }
+        if head.is_behind {
+            text(",\"behind\":true", out);
+        }
         text(",\"quotes\":[", out);
         Self { out, directory, entries: 0 }
     }
@@ -167,7 +182,7 @@ impl<'a> Writer<'a> {
             self.out.push(b',');
             integer(number, self.out);
         }
-        for word in [entry.source.word(), state_word(entry.state)] {
+        for word in [entry.source.word(), state_word(entry.state)].into_iter().chain(mark_of(entry)) {
             self.out.extend_from_slice(b",\"");
             self.out.extend_from_slice(word.as_bytes());
             self.out.push(b'"');
@@ -206,10 +221,22 @@ const fn state_word(state: CellState) -> &'static str {
     match state {
         CellState::Live => "live",
         CellState::Suspect => "suspect",
-        // Whether it is traded each gateway reads in the list; here the price does not hold.
+        // A reader that knows no mark must not take it for a price.
         CellState::Void | CellState::Halted | CellState::Empty => "void",
     }
 }
+
+/// The word that says why a quote is no leg, where that is not its state.
+const fn mark_of(entry: &Entry) -> Option<&'static str> {
+    match (entry.state, entry.delay) {
+        (CellState::Halted, _) => Some(HALTED),
+        (CellState::Live | CellState::Suspect, Delay::Lagging) => Some(LAGGING),
+        _ => None,
+    }
+}
+
+const HALTED: &str = "halted";
+const LAGGING: &str = "lagging";
 
 /// Reads batches; keeps its buffers, so that a batch no larger than one before costs no memory but its sender's name.
 #[derive(Default)]
@@ -295,6 +322,9 @@ fn head(root: Value<'_>, venue: VenueId, directory: &Directory) -> Result<Head, 
         sent: MonoNs(within("sent", 0, u64::MAX / 4)?),
         trip_ns: within("trip", 0, TRIP_MAX_NS)?,
         whole: whole(root.get("whole").ok_or(Refusal::Shape("whole"))?)?,
+        // Earlier versions say nothing of the two.
+        lag_ns: root.get("lag").and_then(|v| v.integer()).unwrap_or(0).min(AGE_MAX_NS),
+        is_behind: root.get("behind").and_then(|v| v.boolean()).unwrap_or(false),
     })
 }
 
@@ -362,6 +392,11 @@ fn quote(item: Value<'_>, names: &mut Names<'_>) -> Result<Option<Entry>, Refusa
         "void" => CellState::Void,
         _ => return Err(Refusal::Shape("state")),
     };
+    let (state, delay) = match (state, parts.next().and_then(|v| v.text())) {
+        (CellState::Void, Some(HALTED)) => (CellState::Halted, Delay::None),
+        (state, Some(LAGGING)) => (state, Delay::Lagging),
+        (state, _) => (state, Delay::None),
+    };
     if age_ns > AGE_MAX_NS {
         return Err(Refusal::Absurd("age"));
     }
@@ -380,6 +415,7 @@ fn quote(item: Value<'_>, names: &mut Names<'_>) -> Result<Option<Entry>, Refusa
         age_ns,
         source,
         state,
+        delay,
     }))
 }
 
@@ -428,7 +464,18 @@ mod tests {
     fn a_head() -> Head {
         let from = "gw \"1\"\n_7_1763700000000".to_owned();
         let cluster = "spreadwire/0".to_owned();
-        Head { cluster, venue: OKX, from, token: 7, sequence: 12, sent: MonoNs(5), trip_ns: 9, whole: None }
+        Head {
+            cluster,
+            venue: OKX,
+            from,
+            token: 7,
+            sequence: 12,
+            sent: MonoNs(5),
+            trip_ns: 9,
+            whole: None,
+            lag_ns: 0,
+            is_behind: false,
+        }
     }
 
     fn an_entry() -> Entry {
@@ -442,6 +489,7 @@ mod tests {
             age_ns: 41_000,
             source: Source::Simulated,
             state: CellState::Live,
+            delay: Delay::None,
         }
     }
 
@@ -469,6 +517,20 @@ mod tests {
             text,
             r#"{"v":1,"cluster":"spreadwire/0","venue":"okx","from":"gw-1","token":7,"seq":12,"sent":5,"trip":9,"whole":false,"quotes":[["BTC/USDT","63704.00","1.50","63704.10","0.3",18446744073709551615,1763700000000000000,41000,"simulated","live"]],"days":[]}"#
         );
+    }
+
+    #[test]
+    fn what_is_no_leg_has_a_word_behind_its_state_that_earlier_versions_pass_over() {
+        for (state, delay, words) in [
+            (CellState::Live, Delay::Lagging, r#""live","lagging"]"#),
+            (CellState::Halted, Delay::None, r#""void","halted"]"#),
+            (CellState::Void, Delay::Lagging, r#""void"]"#),
+        ] {
+            let entry = Entry { state, delay, ..an_entry() };
+            let head = Head { lag_ns: 30_000_000_000, is_behind: true, ..a_head() };
+            let text = String::from_utf8(write(&head, &[entry], &[])).unwrap();
+            assert!(text.contains(words) && text.contains(r#","lag":30000000000,"behind":true,"quotes""#), "{text}");
+        }
     }
 
     #[test]
@@ -540,7 +602,7 @@ mod tests {
     prop_compose! {
         fn entry()(
             instrument in 0u32..2, numbers in prop::array::uniform4(number()), sequence: u64, time: u64,
-            age_ns in 0..=AGE_MAX_NS, source in 0u8..3, state in 0usize..3,
+            age_ns in 0..=AGE_MAX_NS, source in 0u8..3, state in 0usize..4, is_late: bool,
         ) -> Entry {
             let level = |price: Decimal, size: Decimal| {
                 let level = Level { price, size };
@@ -550,7 +612,8 @@ mod tests {
             Entry {
                 instrument: InstrumentId(instrument), bid: level(a, b), ask: level(c, d), sequence,
                 exchange_time: UnixNs(time), age_ns, source: Source::from_u8(source),
-                state: [CellState::Live, CellState::Void, CellState::Suspect][state],
+                state: [CellState::Live, CellState::Suspect, CellState::Void, CellState::Halted][state],
+                delay: if is_late && state < 2 { Delay::Lagging } else { Delay::None },
             }
         }
     }
@@ -560,6 +623,7 @@ mod tests {
         fn what_was_written_is_read(
             quotes in prop::collection::vec(entry(), 0..20), figures in prop::array::uniform6(-1e12f64..1e12), time: u64,
             token in 1..=super::super::store::TOKEN_MAX, sequence in 1..u64::MAX, sent in 0..u64::MAX / 4, whole: Option<(u64, u64)>,
+            lag_ns in 0..=AGE_MAX_NS, is_behind: bool,
         ) {
             let [last, high, low, change, change_pct, quote_volume] = figures;
             let exchange_time = UnixNs(time);
@@ -567,7 +631,7 @@ mod tests {
                 instrument: InstrumentId(1), last, high, low, change, change_pct, quote_volume, exchange_time,
             };
             let whole = whole.map(|(from, left)| Whole { from, left });
-            let head = Head { token, sequence, sent: MonoNs(sent), whole, ..a_head() };
+            let head = Head { token, sequence, sent: MonoNs(sent), whole, lag_ns, is_behind, ..a_head() };
             let mut reader = reader();
             prop_assert_eq!(reader.read(&write(&head, &quotes, &[day]), OKX, &directory()), Ok(head));
             prop_assert_eq!(&reader.quotes, &quotes);

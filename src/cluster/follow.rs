@@ -36,9 +36,9 @@ use crate::matrix::days::DayTable;
 use crate::matrix::handover::Handover;
 use crate::matrix::{CellQuote, CellState};
 use crate::metrics::cluster::ClusterVenue;
-use crate::metrics::{Board, Gauge};
+use crate::metrics::{Board, Gauge, LinkState};
 use crate::stage::{Alarm, Stage};
-use crate::time::{Clock, MS, MonoNs, SECOND};
+use crate::time::{Clock, Lowest, MS, MonoNs, SECOND, UnixNs};
 
 /// A message to ourselves goes out this often, in nanoseconds.
 pub const PULSE_EVERY_NS: u64 = 100 * MS;
@@ -160,6 +160,8 @@ pub struct Follow {
     streams: Vec<Stream>,
     /// By pair.
     last: Vec<Last>,
+    /// By venue: our monotonic clock minus the stamps of its quotes that are not late.
+    usual: Vec<Lowest>,
     /// Of the directory, when it was last seen what there is.
     edition: u64,
 }
@@ -196,6 +198,8 @@ struct Stream {
     unbroken: u64,
     /// Whether something was missed that a whole telling since then has not made up for.
     behind: bool,
+    /// The leader's connection to the venue is behind: the detector knows.
+    is_line_behind: bool,
     asked: MonoNs,
 }
 
@@ -203,6 +207,8 @@ struct Stream {
 #[derive(Clone, Copy, Debug, Default)]
 struct Last {
     received: MonoNs,
+    /// The venue's stamp.
+    stamped: UnixNs,
     /// Whether the detector has a quote of it that was believed by a leader.
     known: bool,
 }
@@ -237,6 +243,7 @@ impl Follow {
             edition: parts.directory.edition(),
             streams: vec![Stream::default(); parts.directory.columns()],
             last: vec![Last::default(); parts.directory.pairs()],
+            usual: vec![Lowest::default(); parts.directory.columns()],
             keys,
             parts,
         })
@@ -458,12 +465,44 @@ impl Follow {
             // Our own connection would have said so; the leader's has.
             self.parts.board.venues[venue.index()].set_source(entry.source as u8);
         }
+        // Before its quotes when it falls behind, after them when it has caught up.
+        if head.is_behind {
+            self.tell_behind(venue, head.token, true);
+        }
         for entry in &quotes {
             self.hand_over(venue, head.token, entry, (arrived, transit_ns));
+        }
+        if !head.is_behind {
+            self.tell_behind(venue, head.token, false);
+        }
+        let gauges = &self.parts.board.venues[venue.index()];
+        if gauges.state() != LinkState::Connected {
+            gauges.lag_ns.set(head.lag_ns);
         }
         self.reader.quotes = quotes;
         for day in &self.reader.days {
             self.parts.days.store(self.parts.directory.pair(day.instrument, venue), day);
+        }
+    }
+
+    /// The leader's connection to the venue is behind, or is not: none of its quotes is a leg while it is.
+    fn tell_behind(&mut self, venue: VenueId, token: u64, is_behind: bool) {
+        let stream = &mut self.streams[venue.index()];
+        if std::mem::replace(&mut stream.is_line_behind, is_behind) != is_behind {
+            self.parts.handover.push(FeedEvent::Behind(venue, LineId::of_leader(token), is_behind));
+        }
+    }
+
+    /// What the stamps of a venue that another instance leads say of the time of day, as our own connection would.
+    fn vote(&mut self, venue: VenueId, entry: &Entry, received: MonoNs) {
+        let gauges = &self.parts.board.venues[venue.index()];
+        if entry.exchange_time.0 == 0 || entry.delay != Delay::None || gauges.state() == LinkState::Connected {
+            return;
+        }
+        let usual = &mut self.usual[venue.index()];
+        usual.add(i128::from(received.0) - i128::from(entry.exchange_time.0), received);
+        if let Some(ns) = usual.value().and_then(|ns| i64::try_from(ns).ok()) {
+            gauges.usual.set(ns);
         }
     }
 
@@ -488,6 +527,8 @@ impl Follow {
         if head.token > stream.token {
             let is_change = !is_first;
             *stream = Stream { token: head.token, from: head.from.clone(), sequence: 0, unbroken: 1, ..stream.clone() };
+            // What the former leader's connection brought stays no leg.
+            stream.is_line_behind = false;
             self.count(head.venue, |board| {
                 board.token.set(head.token);
                 board.changes.add(u64::from(is_change));
@@ -550,12 +591,17 @@ impl Follow {
         last.known = holds;
         if holds {
             last.received = last.received.max(received);
+            let is_told_again = std::mem::replace(&mut last.stamped, entry.exchange_time) == entry.exchange_time;
             let line = LineId::of_leader(token);
             let quote = Quote { line, ..quote(venue, entry, received, self.parts.clock.now(), Origin::Shared) };
+            if !is_told_again {
+                self.vote(venue, entry, received);
+            }
             self.parts.board.venues[venue.index()].set_source(quote.source as u8);
             self.parts.handover.push(FeedEvent::Quote(quote));
         } else {
-            self.parts.handover.push(FeedEvent::Void(entry.instrument, venue, Origin::Shared, BookVoid::Gap));
+            let why = if entry.state == CellState::Halted { BookVoid::Halt } else { BookVoid::Gap };
+            self.parts.handover.push(FeedEvent::Void(entry.instrument, venue, Origin::Shared, why));
         }
     }
 
@@ -679,7 +725,7 @@ fn quote(venue: VenueId, entry: &Entry, received: MonoNs, now: MonoNs, origin: O
         source: entry.source,
         origin,
         line: LineId::NONE,
-        delay: Delay::None,
+        delay: entry.delay,
     }
 }
 

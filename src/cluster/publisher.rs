@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::cluster::batch::{Entry, Head, Whole, Writer};
 use crate::cluster::follow::Pulse;
 use crate::cluster::store::{Class, Outgoing, Store, StoreError, TOKEN_MARK, Tokenless};
-use crate::market::quote::Origin;
+use crate::market::quote::{Delay, Origin};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Directory, InstrumentId, VenueId};
 use crate::matrix::changes::Changes;
@@ -110,6 +110,8 @@ struct Telling {
     /// Batches that may have gone out under a token that we do not know yet, see [`Publisher::took`].
     offered: u64,
     sent: MonoNs,
+    /// What the last batch said of [`Head::is_behind`].
+    is_behind: bool,
     /// While the whole is being told: sequence of its first batch, 0 before that.
     whole: Option<u64>,
     queue: Vec<InstrumentId>,
@@ -124,6 +126,7 @@ struct Telling {
 struct Told {
     changes: u64,
     received: MonoNs,
+    delay: Delay,
     queued: bool,
     /// Told and not kept yet.
     keep: bool,
@@ -141,6 +144,7 @@ impl Publisher {
             sequence: 0,
             offered: 0,
             sent: MonoNs(0),
+            is_behind: false,
             whole: None,
             queue: Vec::new(),
             days: Vec::new(),
@@ -313,7 +317,8 @@ impl Publisher {
                 let pair = parts.directory.pair(instrument, venue);
                 let (cell, told) = (matrix.load(pair), &mut telling.told[instrument.index()]);
                 let is_renewed = cell.state == CellState::Live && cell.received.since(told.received) >= RENEW_NS;
-                if is_ours(&cell) && (cell.changes != told.changes || is_renewed) {
+                let is_other = cell.changes != told.changes || cell.delay != told.delay;
+                if is_ours(&cell) && (is_other || is_renewed) {
                     telling.push(instrument);
                 }
                 if with_days {
@@ -334,7 +339,7 @@ impl Publisher {
             // Read last of all: from here to the call nothing waits.
             let now = self.parts.clock.now();
             let ready: Vec<VenueId> = (0..self.venues.len())
-                .filter(|at| self.venues[*at].has_something(now))
+                .filter(|at| self.venues[*at].has_something(now) || self.is_news(*at))
                 .map(|at| VenueId(at as u16))
                 .filter(|venue| self.token(*venue).is_some() && may(*venue, now) == self.token(*venue))
                 .collect();
@@ -369,6 +374,11 @@ impl Publisher {
         Ok(sent)
     }
 
+    /// Whether our connection to the venue fell behind, or caught up.
+    fn is_news(&self, at: usize) -> bool {
+        self.venues[at].token.is_some() && self.venues[at].is_behind != self.parts.is_behind(at)
+    }
+
     fn was_sent(&mut self, venue: VenueId, is_ours: bool, lost: &mut Vec<VenueId>) {
         match is_ours {
             true => {
@@ -398,6 +408,7 @@ impl Publisher {
         telling.whole = whole.filter(|whole| whole.left > 0).map(|whole| whole.from);
         let matrix = parts.matrix.load();
         let head = Head { token, whole, ..parts.head(telling, venue, now) };
+        telling.is_behind = head.is_behind;
         let mut writer = Writer::begin(&head, &parts.directory, &mut telling.text);
         for instrument in telling.queue.drain(..count) {
             let cell = matrix.load(parts.directory.pair(instrument, venue));
@@ -406,7 +417,7 @@ impl Publisher {
             if is_told(&cell) {
                 writer.quote(&entry(instrument, &cell, now));
                 told.keep |= cell.changes != told.changes || cell.received.since(told.kept) >= KEEP_AGAIN_NS;
-                (told.changes, told.received) = (cell.changes, cell.received);
+                (told.changes, told.received, told.delay) = (cell.changes, cell.received, cell.delay);
             }
         }
         let count = telling.days.len().min(QUOTES_PER_BATCH);
@@ -486,7 +497,13 @@ impl PublisherParts {
             sent: now,
             trip_ns: self.pulse.trip_ns(),
             whole: None,
+            lag_ns: self.board.venues[venue.index()].lag_ns.value(),
+            is_behind: self.is_behind(venue.index()),
         }
+    }
+
+    fn is_behind(&self, at: usize) -> bool {
+        self.board.venues[at].behind.value() > 0
     }
 }
 
@@ -544,5 +561,6 @@ fn entry(instrument: InstrumentId, cell: &CellQuote, now: MonoNs) -> Entry {
         age_ns: cell.age(now),
         source: cell.source,
         state: cell.state,
+        delay: cell.delay,
     }
 }

@@ -14,7 +14,7 @@ use spreadwire::cluster::publisher::{Publisher, PublisherParts, Wanted};
 use spreadwire::cluster::store::{Claim, Control, Keys, Store};
 use spreadwire::detector::{Core, scan};
 use spreadwire::market::book::BookVoid;
-use spreadwire::market::directory::{Room, VenueEntry};
+use spreadwire::market::directory::{HaltedBy, Room, VenueEntry};
 use spreadwire::market::quote::{Delay, FeedEvent, LineId, Origin, Source};
 use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Decimal, Directory, InstrumentId, Level, PairId, Quote, VenueId};
@@ -144,7 +144,9 @@ impl Node {
             FeedEvent::Quote(quote) => drop(self.core.merge(&quote, mark)),
             FeedEvent::Void(instrument, venue, origin, why) => self.core.void(instrument, venue, origin, why, mark),
             FeedEvent::Left(venue) => self.core.left(venue),
-            FeedEvent::Down(..) | FeedEvent::Behind(..) => panic!("a follower declares no venue down"),
+            FeedEvent::Behind(_, line, true) => self.core.fall_behind(line),
+            FeedEvent::Behind(_, line, false) => self.core.caught_up(line),
+            FeedEvent::Down(..) => panic!("a follower declares no venue down"),
         }
     }
 
@@ -187,6 +189,12 @@ impl Node {
         };
         self.merge(FeedEvent::Quote(quote));
         quote
+    }
+
+    /// Whether an opportunity is open in its first instrument.
+    fn has_opportunity(&mut self) -> bool {
+        self.core.scan(InstrumentId(0), Clock::System.now(), &mut Vec::new());
+        self.core.open() > 0
     }
 
     fn cell(&self, instrument: u32, venue: VenueId) -> CellQuote {
@@ -275,6 +283,47 @@ fn every_change_reaches_the_follower_in_order_with_all_that_is_known_of_it() {
     assert_eq!(counts.leader.load_full().as_deref().map(String::as_str), Some("a"));
     assert!(counts.accepted.value() >= 200 && leader.counts(OKX).published.value() >= counts.accepted.value());
     assert_eq!(leader.heard, [], "a leader does not hear itself");
+}
+
+#[test]
+fn a_follower_makes_no_alert_of_a_leg_that_its_leader_would_refuse() {
+    let server = Server::start(&[]);
+    let (mut leader, mut follower) = pair(&server);
+    let kraken = VenueId(2);
+    let mut sequence = 0;
+    // The leader's quote with this delay, again and again at one price: only what the leader says of it may close anything.
+    let mut changed = |leader: &mut Node, follower: &mut Node, what: &str, delay, is_open: bool| {
+        until(&mut [leader, follower], what, |nodes| {
+            sequence += 1;
+            if nodes[0].board.venues[OKX.index()].behind.value() == 0 {
+                let quote = nodes[0].quote(0, OKX, 10_000, sequence);
+                nodes[0].merge(FeedEvent::Quote(Quote { delay, ..quote }));
+            }
+            nodes[1].quote(0, kraken, 10_200, sequence);
+            nodes[1].has_opportunity() == is_open
+        });
+    };
+    changed(&mut leader, &mut follower, "an opportunity", Delay::None, true);
+    leader.board.venues[OKX.index()].lag_ns.set(30 * SECOND);
+    changed(&mut leader, &mut follower, "the end of it: late quotes", Delay::Lagging, false);
+    assert_eq!(follower.cell(0, OKX).delay, Delay::Lagging);
+    until(&mut [&mut leader, &mut follower], "the lag", |nodes| {
+        nodes[1].board.venues[OKX.index()].lag_ns.value() == 30 * SECOND
+    });
+    leader.board.venues[OKX.index()].lag_ns.set(0);
+    changed(&mut leader, &mut follower, "it again", Delay::None, true);
+    leader.board.venues[OKX.index()].behind.set(1);
+    changed(&mut leader, &mut follower, "the end of it: a backlog", Delay::None, false);
+    assert_eq!(follower.cell(0, OKX).state, CellState::Live);
+    leader.board.venues[OKX.index()].behind.set(0);
+    changed(&mut leader, &mut follower, "it again", Delay::None, true);
+    for (is_halted, state) in [(true, CellState::Halted), (false, CellState::Live)] {
+        leader.directory.set_halted(InstrumentId(0), OKX, HaltedBy::List, is_halted);
+        let changes = Arc::clone(&leader.changes);
+        leader.core.look_at_facts(Clock::System.now(), |pair| changes.mark(pair), &mut Vec::new());
+        changed(&mut leader, &mut follower, "what the leader's list says", Delay::None, !is_halted);
+        until(&mut [&mut leader, &mut follower], "its state", |nodes| nodes[1].cell(0, OKX).state == state);
+    }
 }
 
 #[test]
@@ -560,7 +609,8 @@ fn batch(from: &str, token: u64, sequence: u64, bid: u64) -> String {
     let (directory, mut text) = (directory(3), Vec::new());
     let sent = Clock::System.now();
     let cluster = "spreadwire/0".to_owned();
-    let head = Head { cluster, venue: OKX, from: from.to_owned(), token, sequence, sent, trip_ns: 50_000, whole: None };
+    let (from, trip_ns, whole, lag_ns, is_behind) = (from.to_owned(), 50_000, None, 0, false);
+    let head = Head { cluster, venue: OKX, from, token, sequence, sent, trip_ns, whole, lag_ns, is_behind };
     let mut writer = Writer::begin(&head, &directory, &mut text);
     writer.quote(&Entry {
         instrument: InstrumentId(0),
@@ -571,6 +621,7 @@ fn batch(from: &str, token: u64, sequence: u64, bid: u64) -> String {
         age_ns: 0,
         source: Source::Simulated,
         state: CellState::Live,
+        delay: Delay::None,
     });
     writer.days(&[]);
     String::from_utf8(text).unwrap()
