@@ -32,6 +32,9 @@ pub struct Known {
 /// A wall clock that differs by more from what most venues show is told in an alert.
 pub const CLOCK_WRONG_NS: u64 = 5 * SECOND;
 
+/// Quotes that are later than this are told in an alert.
+pub const LATE_NS: u64 = SECOND;
+
 /// A price that is older than this is told in an alert.
 pub const OLD_NS: u64 = 60 * SECOND;
 
@@ -228,6 +231,7 @@ impl Health<'_> {
             alerts.extend(self.checksum_alert(at));
             alerts.extend(self.unreadable_alert(at));
             alerts.extend(self.old_alert(at));
+            alerts.extend(self.late_alert(at));
             alerts.extend(self.books_alert(at));
         }
         alerts.extend(self.clock_alert());
@@ -378,6 +382,17 @@ impl Health<'_> {
         let (venue, symbol) = (&self.directory.venues()[at].name, self.directory.symbol(known.oldest));
         let (seconds, others) = (known.oldest_ns / SECOND, and_more(known.old));
         Some(format!("Price stale for more than 1 minute: {venue} {symbol} ({seconds} s){others}"))
+    }
+
+    /// A venue's quotes are late by their stamps.
+    fn late_alert(&self, at: usize) -> Option<String> {
+        let (name, lag_ns) = (&self.directory.venues()[at].name, self.board.venues[at].lag_ns.value());
+        (lag_ns > LATE_NS).then(|| {
+            let seconds = lag_ns as f64 / 1e9;
+            format!(
+                "Exchange {name} is {seconds:.1} s late by its stamps, or its clock is wrong: no alert of its quotes"
+            )
+        })
     }
 
     /// The most failures in a row over all venues.
@@ -550,12 +565,20 @@ impl Health<'_> {
     /// How the venue at `at` is served: the level, its circuit breaker, and its place in the cluster if there is one.
     pub(super) fn standing(&self, at: usize, o: &mut Object<'_>) {
         self.venue_books(at, o);
+        let gauges = &self.board.venues[at];
         o.text("level", self.known(at).level());
-        match self.board.venues[at].next_attempt.value() {
+        // Only while it is so.
+        if gauges.lag_ns.value() > 0 {
+            milliseconds(o, "quoteLagMs", gauges.lag_ns.value());
+        }
+        if gauges.behind.value() > 0 {
+            o.boolean("behind", true);
+        }
+        match gauges.next_attempt.value() {
             0 => o.null("nextAttemptMs"),
             next => o.integer("nextAttemptMs", MonoNs(next).since(self.now) / MS),
         };
-        o.object("circuitBreaker", |o| self.whole_breaker(o, &self.board.venues[at].breaker));
+        o.object("circuitBreaker", |o| self.whole_breaker(o, &gauges.breaker));
         let Some(cluster) = &self.board.cluster else { return };
         let Some(venue) = cluster.venues.get(at) else { return };
         o.text("role", cluster.role(at).word());
@@ -806,6 +829,20 @@ mod tests {
         case.board.reload.set_mistakes(&[]);
         case.board.cut_off.end();
         assert_eq!(case.health().alerts(), alerts[1..4]);
+    }
+
+    #[test]
+    fn a_venue_whose_quotes_are_late_is_named_with_its_lag() {
+        let case = Case::new();
+        case.board.venues[1].lag_ns.set(300 * MS);
+        case.check("healthy", true, "websocket", &[]);
+        case.board.venues[1].lag_ns.set(30_040 * MS);
+        case.board.venues[0].behind.set(1);
+        let alert = "Exchange okx is 30.0 s late by its stamps, or its clock is wrong: no alert of its quotes";
+        case.check("healthy", true, "websocket", &[alert]);
+        let venues = &case.value()["venues"];
+        assert_eq!((&venues[1]["quoteLagMs"], &venues[1]["behind"]), (&json!(30_040), &Value::Null));
+        assert_eq!((&venues[0]["quoteLagMs"], &venues[0]["behind"]), (&Value::Null, &json!(true)));
     }
 
     #[test]

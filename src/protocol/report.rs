@@ -128,11 +128,11 @@ const VENUE_ROWS: &[Row<VenueGauges>] = &[
     ("breaker_state", "Circuit breaker of its address: 0 closed, 1 half open, 2 open.", |v| v.breaker.state() as u64),
     ("breaker_failures", "Failures in a row that it counts.", |v| v.breaker.failures.value()),
     ("breaker_opened_total", "How often it opened.", |v| v.breaker.opened.value()),
-    ("quotes_lagged_total", "Quotes that came later than usual by the venue's stamps.", |v| v.lagged.value()),
-    ("lag_ms", "How much later than usual its quotes come, while that is so much that they make no alert.", |v| {
+    ("quotes_lagged_total", "Quotes that were late by the venue's stamps.", |v| v.lagged.value()),
+    ("lag_ms", "How late its quotes are by their stamps, while that is so much that they make no alert.", |v| {
         v.lag_ns.value() / crate::time::MS
     }),
-    ("behind", "1 while a connection has a backlog or is unusually silent: no alert of its quotes.", |v| {
+    ("behind", "Connections that have a backlog or are unusually silent: no alert of their quotes.", |v| {
         v.behind.value()
     }),
     ("backlogs_total", "How often a connection fell behind.", |v| v.backlogs.value()),

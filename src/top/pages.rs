@@ -129,6 +129,8 @@ pub struct Venue {
     pub leader: Option<Text>,
     /// Milliseconds from the leader to here.
     pub lag_ms: Option<f64>,
+    /// How late its quotes are while they make no alert, in milliseconds.
+    pub quote_lag_ms: Option<f64>,
     /// Of its address.
     pub circuit_breaker: Breaker,
     /// Milliseconds until it is dialled again, while that is known.

@@ -121,6 +121,24 @@ fn f101_hostile_texts_are_tamed_on_every_surface() {
 }
 
 #[test]
+fn a_venue_whose_quotes_are_late_has_a_column_that_says_how_late() {
+    let mut it = state();
+    let line = |it: &State, first: &str| {
+        let text = views::text(it, NOW);
+        text.lines()
+            .find(|line| line.trim_start().starts_with(first))
+            .unwrap_or_else(|| panic!("{first} in {text}"))
+            .to_owned()
+    };
+    assert!(!line(&it, "exchange").contains(" late "), "only in trouble");
+    let mut late = look();
+    late.status.venues[0].quote_lag_ms = Some(30_040.0);
+    let name = late.status.venues[0].exchange.to_string();
+    it.take(Ok(late), NOW);
+    assert!(line(&it, "exchange").contains(" late ") && line(&it, &name).contains(" 30.0s "), "{}", line(&it, &name));
+}
+
+#[test]
 fn keys_order_filter_and_select() {
     let mut state = state();
     let rows = |state: &State| -> Vec<String> {

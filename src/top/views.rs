@@ -172,10 +172,12 @@ fn venues(state: &State, look: &Look, whole: bool) -> Sheet {
     let rows = sorted_venues(state, look);
     // Columns that only a cluster, or trouble, has something for.
     let has_roles = rows.iter().any(|v| !v.role.is_empty());
+    let has_late = rows.iter().any(|v| v.quote_lag_ms.is_some());
     let has_breakers = rows.iter().any(|v| !matches!(&*v.circuit_breaker.state, "" | "closed"));
     let is_awaited = rows.iter().any(|v| v.next_attempt_ms.is_some());
     let mut columns = vec![left("exchange", 0), left("link", 0), right("fresh", 0)];
     let optional = [
+        (has_late, right("late", 1)),
         (has_roles, left("role", 1)),
         (has_roles, left("level", 2)),
         (has_breakers, left("breaker", 1)),
@@ -195,6 +197,7 @@ fn venues(state: &State, look: &Look, whole: bool) -> Sheet {
             "exchange" => (*v.exchange).into(),
             "link" => cell(&*v.state, link_tone(v)),
             "fresh" => cell(format!("{}/{}", v.fresh_pairs, v.quoted_pairs), data_tone(&v.data)),
+            "late" => v.quote_lag_ms.map_or_else(|| "".into(), |lag| cell(ms(lag as u64), Tone::Bad)),
             "role" => cell(&*v.role, word_tone(&v.role)),
             "level" => cell(&*v.level, level_tone(&v.level)),
             "breaker" => cell(&*v.circuit_breaker.state, word_tone(&v.circuit_breaker.state)),

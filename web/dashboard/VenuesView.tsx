@@ -78,6 +78,12 @@ function VenueRow({ venue, inCluster, isCurrent }: { venue: VenueStatus; inClust
         <small className="sw-num">
           {venue.freshPairs}/{venue.quotedPairs}
         </small>
+        {venue.quoteLagMs !== undefined && (
+          <>
+            {' '}
+            <Pill tone={tone('bad')}>{said(`${duration(venue.quoteLagMs)} late`, 24)}</Pill>
+          </>
+        )}
         {venue.level !== undefined && venue.level !== 'websocket' && (
           <>
             {' '}

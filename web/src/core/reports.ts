@@ -104,6 +104,10 @@ export interface VenueStatus {
   books: VenueBooksStatus | null
   /** The best that its prices have; `degraded`: it has none. */
   level: Level
+  /** How late its quotes are by their stamps in milliseconds; only while they make no alert for it. */
+  quoteLagMs?: number
+  /** Only while a connection has a backlog or is unusually silent, so that its quotes make no alert. */
+  behind?: boolean
   circuitBreaker: CircuitBreakerStatus
   /** This and what follows: only in a cluster. Of this instance for this exchange. */
   role?: string
