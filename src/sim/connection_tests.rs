@@ -1,6 +1,7 @@
 use super::*;
 use crate::sim::plain::{PLAIN, line};
 use crate::sim::prices::Liveliness;
+use crate::sim::scenario::Scenario;
 use crate::venues::Market;
 use proptest::prelude::*;
 
@@ -87,6 +88,39 @@ fn a_client_subscribes_and_hears_its_quotes_only() {
     connection.quote(&quote, at(3));
     connection.heartbeat(UnixNs::from_ms(6000), at(3));
     assert_eq!(heard(&mut client, &mut connection), [line(&quote), "beat 6000".to_owned()]);
+}
+
+#[test]
+fn c10_a_frame_that_waits_for_its_follower_is_sent_after_100_ms_at_the_latest() {
+    let prices = prices();
+    let (mut client, mut connection) = opened(&prices, "/plain/v1/ws", ClientLimits::default());
+    client.send_text("sub BTC-USDT");
+    connection.receive(&std::mem::take(client.output()), at(1), &world(&prices));
+    let quote = prices.market(0, UnixNs(0)).quote("BTC-USDT").unwrap();
+    let [first, second] = [1, 2].map(|n| VenueQuote { sequence: quote.sequence + n, ..quote.clone() });
+    assert_eq!(heard(&mut client, &mut connection).last(), Some(&line(&quote)));
+    let text = "[[fault]]\nkind = \"reorder\"\nfor_s = 1\none_in = 1";
+    let trouble = Scenario::read(text, PLAIN).unwrap().at(0, PLAIN).swap_remove(0);
+    let mut random = Random::new(1);
+    // Its follower comes in time: first the follower, then the frame, and nothing is due any more.
+    connection.troubled_quote(&first, at(10), &trouble, &mut random);
+    assert_eq!((heard(&mut client, &mut connection).len(), connection.deadline()), (0, Some(at(110))));
+    connection.troubled_quote(&second, at(60), &trouble, &mut random);
+    assert_eq!(heard(&mut client, &mut connection), [line(&second), line(&first)]);
+    assert!(connection.deadline().is_none_or(|due| due > at(160)), "{:?}", connection.deadline());
+    // Nothing follows: it goes when its time has come, by the clock that the connection is given.
+    connection.troubled_quote(&first, at(200), &trouble, &mut random);
+    assert_eq!(connection.deadline(), Some(at(300)));
+    connection.elapsed(at(299));
+    assert_eq!(heard(&mut client, &mut connection).len(), 0);
+    connection.elapsed(at(300));
+    assert_eq!(heard(&mut client, &mut connection), [line(&first)]);
+    connection.elapsed(at(400));
+    assert_eq!(heard(&mut client, &mut connection).len(), 0, "once");
+    // The trouble is over: with the next quote, after it.
+    connection.troubled_quote(&first, at(500), &trouble, &mut random);
+    connection.quote(&second, at(520));
+    assert_eq!(heard(&mut client, &mut connection), [line(&second), line(&first)]);
 }
 
 #[test]

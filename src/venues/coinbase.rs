@@ -146,8 +146,8 @@ impl Venue for Coinbase {
         let row = |it: Listed| {
             json!({"product_id": it.native, "product_type": "SPOT", "base_currency_id": it.base,
                 "quote_currency_id": it.quote, "status": status_word(it.is_trading), "price_increment": it.tick(),
-                "base_increment": it.lot(), "trading_disabled": !it.is_trading, "is_disabled": false, "view_only": false,
-                "alias": ""})
+                "quote_increment": it.tick(), "base_increment": it.lot(), "trading_disabled": !it.is_trading,
+                "is_disabled": false, "view_only": false, "alias": ""})
         };
         let products: Vec<_> = market.listed().into_iter().map(row).collect();
         Some(json!({"num_products": products.len(), "products": products}).to_string())

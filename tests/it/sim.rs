@@ -362,3 +362,97 @@ fn a_token_is_asked_for_over_a_socket() {
     let (mut socket, _) = tungstenite::connect(endpoint).unwrap();
     assert!(socket.read().unwrap().to_string().contains("welcome"));
 }
+
+/// What cryptofeed 2.4.1 asks for a venue's symbols (`rest_endpoints` in cryptofeed/exchanges), where the rows are in the
+/// reply, and what it reads of each (`_parse_symbol_data`).
+const CRYPTOFEED: [(&str, &str, &str, &[&str]); 15] = [
+    ("binance", "/api/v3/exchangeInfo", "/symbols", &["baseAsset", "quoteAsset", "symbol"]),
+    ("binanceus", "/api/v3/exchangeInfo", "/symbols", &["baseAsset", "quoteAsset", "symbol"]),
+    ("bitfinex", "/v2/conf/pub:list:pair:exchange", "/0", &[]),
+    ("bitfinex", "/v2/conf/pub:list:currency", "/0", &[]),
+    ("bitget", "/api/spot/v1/public/products", "/data", &["baseCoin", "quoteCoin", "symbolName", "symbol"]),
+    ("bitstamp", "/api/v2/trading-pairs-info/", "", &["trading", "name", "url_symbol"]),
+    (
+        "bybit",
+        "/v5/market/instruments-info?&category=spot&status=Trading&limit=1000",
+        "/result/list",
+        &["baseCoin", "quoteCoin", "symbol", "priceFilter"],
+    ),
+    (
+        "coinbase",
+        "/api/v3/brokerage/products",
+        "/products",
+        &["base_currency_id", "quote_currency_id", "quote_increment", "product_id"],
+    ),
+    (
+        "cryptocom",
+        "/v2/public/get-instruments",
+        "/result/instruments",
+        &["base_currency", "quote_currency", "instrument_name"],
+    ),
+    ("gateio", "/api/v4/spot/currency_pairs", "", &["trade_status", "base", "quote", "id"]),
+    ("htx", "/v1/common/symbols", "/data", &["state", "base-currency", "quote-currency", "symbol"]),
+    ("kraken", "/0/public/AssetPairs", "/result", &["wsname"]),
+    (
+        "kucoin",
+        "/api/v1/symbols",
+        "/data",
+        &["enableTrading", "baseCurrency", "quoteCurrency", "priceIncrement", "symbol"],
+    ),
+    (
+        "okx",
+        "/api/v5/public/instruments?instType=SPOT",
+        "/data",
+        &["instType", "baseCcy", "quoteCcy", "instId", "tickSz"],
+    ),
+    ("upbit", "/v1/market/all", "", &["market"]),
+];
+
+/// What it asks beside that, of which nothing is simulated: futures, swaps, options.
+const CRYPTOFEED_NONE: [(&str, &str, &str); 8] = [
+    ("bitfinex", "/v2/conf/pub:list:pair:futures", "/0"),
+    ("bitget", "/api/mix/v1/market/contracts?productType=umcbl", "/data"),
+    ("bitget", "/api/mix/v1/market/contracts?productType=dmcbl", "/data"),
+    ("bybit", "/v5/market/instruments-info?&category=linear&status=Trading&limit=1000", "/result/list"),
+    ("okx", "/api/v5/public/instruments?instType=SWAP", "/data"),
+    ("okx", "/api/v5/public/instruments?instType=FUTURES", "/data"),
+    ("okx", "/api/v5/public/instruments?instType=OPTION&uly=BTC-USD", "/data"),
+    ("okx", "/api/v5/public/instruments?instType=OPTION&uly=ETH-USD", "/data"),
+];
+
+/// The reply of the simulated `venue` to a GET of `target`.
+fn listed(prices: &Prices, venue: &str, target: &str) -> serde_json::Value {
+    let at = VENUES.iter().position(|it| it.facts().name == venue).unwrap();
+    let reply = VENUES[at].rest("GET", target, &format!("ws://127.0.0.1:9/{venue}"), &prices.market(at, START));
+    let reply = reply.unwrap_or_else(|| panic!("{venue}: {target} is not found"));
+    serde_json::from_str(&reply).unwrap()
+}
+
+#[test]
+fn c10_the_lists_that_cryptofeed_asks_for_have_what_it_reads() {
+    let prices = market(7);
+    for (venue, target, rows, fields) in CRYPTOFEED {
+        let reply = listed(&prices, venue, target);
+        let rows: Vec<serde_json::Value> = match reply.pointer(rows) {
+            Some(serde_json::Value::Array(rows)) => rows.clone(),
+            Some(serde_json::Value::Object(rows)) => rows.values().cloned().collect(),
+            other => panic!("{venue}: {target}: no rows but {other:?}"),
+        };
+        let quoted = quotes(&prices, VENUES.iter().position(|it| it.facts().name == venue).unwrap()).len();
+        assert!(rows.len() >= quoted.min(5) && quoted > 0, "{venue}: {target}: {} rows of {quoted}", rows.len());
+        for (row, field) in rows.iter().flat_map(|row| fields.iter().map(move |field| (row, field))) {
+            assert!(row.get(field).is_some_and(|it| !it.is_null()), "{venue}: {target}: no {field} in {row}");
+        }
+    }
+    for (venue, target, rows) in CRYPTOFEED_NONE {
+        assert_eq!(listed(&prices, venue, target).pointer(rows), Some(&serde_json::json!([])), "{venue}: {target}");
+    }
+    // Gemini's symbols come one by one.
+    let symbols = listed(&prices, "gemini", "/v1/symbols");
+    for symbol in symbols.as_array().unwrap() {
+        let row = listed(&prices, "gemini", &format!("/v1/symbols/details/{}", symbol.as_str().unwrap()));
+        for field in ["status", "base_currency", "quote_currency", "symbol", "tick_size"] {
+            assert!(row.get(field).is_some_and(|it| !it.is_null()), "no {field} in {row}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use proptest::prelude::*;
+use serde_json::json;
 use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Decimal, InstrumentId, Level};
 use spreadwire::time::{MonoNs, SECOND, UnixNs};
@@ -144,6 +145,60 @@ fn every_subscription_is_acknowledged() {
         let refused: Vec<_> = updates.iter().filter(|u| matches!(u, Update::Refused(_))).collect();
         assert!(refused.is_empty(), "{}: {refused:?}", venue.facts().name);
     }
+}
+
+/// What the exchange side of `venue` says to these requests, as JSON.
+fn answers(venue: &str, requests: &[serde_json::Value]) -> Vec<serde_json::Value> {
+    let venue = spreadwire::venues::venue(venue).unwrap();
+    let (mut side, hall, mut said) = (venue.exchange_side(), first_quotes(venue), Messages::default());
+    requests.iter().for_each(|request| side.receive(&request.to_string(), &hall, &mut said));
+    said.iter().map(|message| serde_json::from_slice(message.as_bytes()).unwrap()).collect()
+}
+
+/// cryptofeed writes a blank behind the colon of a topic.
+#[test]
+fn c10_kucoin_takes_topics_with_blanks_and_refuses_what_is_not_there() {
+    let ask = |topic: &str| {
+        let request = json!({"id": 7, "type": "subscribe", "topic": topic, "privateChannel": false, "response": true});
+        answers("kucoin", &[request])
+    };
+    let both = ask("/market/ticker:BTC-USDT,ETH-BTC");
+    let topics: Vec<_> = both.iter().map(|it| it["topic"].as_str().unwrap_or_default()).collect();
+    assert_eq!(topics, ["", "/market/ticker:BTC-USDT", "/market/ticker:ETH-BTC"]);
+    assert_eq!(both[0], json!({"id": "7", "type": "ack"}));
+    for topic in [
+        "/market/ticker: BTC-USDT,ETH-BTC",
+        "/market/ticker:BTC-USDT, ETH-BTC",
+        "/market/ticker : BTC-USDT , ETH-BTC ",
+        " /market/ticker:\tBTC-USDT,  ETH-BTC",
+    ] {
+        assert_eq!(ask(topic), both, "{topic:?}");
+    }
+    assert_eq!(ask("/market/ticker: all")[0]["type"], "ack");
+    for topic in ["/market/ticker: DOGE-BTC", "/market/ticker:BTC USDT", "/market/ tick:BTC-USDT", "/market/ticker", ""]
+    {
+        let refused = ask(topic);
+        assert_eq!(
+            (refused.len(), &refused[0]["type"], &refused[0]["code"]),
+            (1, &json!("error"), &json!(404)),
+            "{topic:?}"
+        );
+    }
+}
+
+/// https://docs.bitfinex.com/docs/ws-general, "Subscribe to channels": `subId` is the client's own and comes back.
+#[test]
+fn c10_bitfinex_gives_back_the_clients_own_name_of_a_subscription() {
+    let ask = |more: serde_json::Value| {
+        let mut request = json!({"event": "subscribe", "channel": "ticker", "symbol": "tBTCUST"});
+        more.as_object().unwrap().iter().for_each(|(name, value)| request[name] = value.clone());
+        answers("bitfinex", &[request]).into_iter().find(|it| it["event"] == "subscribed").expect("subscribed")
+    };
+    for name in [json!("mine"), json!("t BTC/USD"), json!(12), json!("")] {
+        assert_eq!(ask(json!({"subId": name.clone()}))["subId"], name);
+        assert_eq!(ask(json!({"subId": name.clone(), "channel": "book", "len": "25"}))["subId"], name);
+    }
+    assert_eq!(ask(json!({})).get("subId"), None);
 }
 
 #[test]
