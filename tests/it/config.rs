@@ -383,3 +383,17 @@ fn the_documentation_names_every_key() {
         assert_eq!(keys, wanted, "run the tests with UPDATE_GOLDEN=1");
     }
 }
+
+/// Order books of some venues begin with a page from their REST address.
+#[test]
+fn the_two_files_for_the_simulator_name_the_same_addresses() {
+    let addresses = |name: &str| {
+        let path = format!("{}/config/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let lines = text.lines().skip_while(|line| !line.starts_with("[venue."));
+        lines.map(|line| line.split(" #").next().unwrap().trim().to_owned()).collect::<Vec<_>>()
+    };
+    let simulated = addresses("simulated");
+    assert!(simulated.iter().any(|line| line.starts_with("rest_address")));
+    assert_eq!(addresses("cluster"), simulated);
+}
