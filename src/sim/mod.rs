@@ -10,12 +10,12 @@ pub mod clients;
 pub mod connection;
 pub mod control;
 pub mod day;
-pub mod grid;
 #[cfg(test)]
 mod plain;
 pub mod prices;
 pub mod random;
 pub mod scenario;
+pub mod ticks;
 pub mod told;
 pub mod watcher;
 

@@ -10,8 +10,8 @@ use rustc_hash::FxHashMap;
 
 use crate::market::{Decimal, Level};
 use crate::sim::day::{BAR_NS, Day, History};
-use crate::sim::grid::{self, Grid};
 use crate::sim::random::Random;
+use crate::sim::ticks::{self, Precision};
 use crate::time::{SECOND, UnixNs};
 use crate::venues::{Listed, Market, Venue, VenueQuote};
 
@@ -49,7 +49,7 @@ pub struct Prices {
 struct Cell {
     venue: usize,
     instrument: usize,
-    grid: Grid,
+    precision: Precision,
     quote: VenueQuote,
     day: Day,
     /// Distance from the common path as a fraction of it.
@@ -131,12 +131,12 @@ impl Prices {
         let mut paths: FxHashMap<String, (usize, History)> = FxHashMap::default();
         for (base, quote) in instruments {
             // Dollars of all kinds share a path: BTC/USD and BTC/USDT move together.
-            let key = if grid::is_dollar(quote) { base.clone() } else { format!("{base}/{quote}") };
+            let key = if ticks::is_dollar(quote) { base.clone() } else { format!("{base}/{quote}") };
             let next = prices.paths.len();
             let random = &mut prices.random;
             let (path, history) = paths.entry(key).or_insert_with(|| (next, History::new(random)));
             if *path == next {
-                let start = grid::price(base, quote);
+                let start = ticks::price(base, quote);
                 prices.paths.push(Path { start, now: start, moved_ns: 0 });
             }
             prices.add(venues, base, quote, *path, history, now);
@@ -160,19 +160,19 @@ impl Prices {
         for (venue, facts) in venues.iter().enumerate().map(|(at, v)| (at, v.facts())) {
             let Ok(native) = venues[venue].native(base, quote) else { continue };
             // Of two instruments with one native symbol the first has it.
-            if self.natives[venue].contains_key(&native) || !grid::lists(facts.name, quote) {
+            if self.natives[venue].contains_key(&native) || !ticks::lists(facts.name, quote) {
                 continue;
             }
             let id = CellId(self.cells.len() as u32);
             self.natives[venue].insert(native.clone(), id);
-            let grid = grid::of(facts.name, base, quote);
-            let ticks = grid.ticks(self.paths[path].now);
+            let precision = ticks::of(facts.name, base, quote);
+            let ticks = precision.ticks(self.paths[path].now);
             self.cells.push(Cell {
                 venue,
                 instrument,
-                grid,
+                precision,
                 quote: blank(native, now),
-                day: Day::new(history, ticks, grid.price_decimals, grid::day_volume(base, quote)),
+                day: Day::new(history, ticks, precision.price_decimals, ticks::day_volume(base, quote)),
                 offset: self.random.bell() * OFFSET_MAX / 4.0,
                 half_spread: self.random.between(0.3e-4, 2e-4),
                 push: 0.0,
@@ -285,18 +285,18 @@ impl Prices {
         let path = &self.paths[self.instruments[cell.instrument].path];
         let mid = path.now * (1.0 + cell.offset) * (1.0 + cell.push);
         let half = cell.half_spread * self.random.between(0.7, 1.3);
-        let bid = cell.grid.ticks_below(mid * (1.0 - half));
-        let ask = cell.grid.ticks_above(mid * (1.0 + half)).max(bid + 1);
+        let bid = cell.precision.ticks_below(mid * (1.0 - half));
+        let ask = cell.precision.ticks_above(mid * (1.0 + half)).max(bid + 1);
         let mut size = |ticks: u64, old: Decimal| {
             // Often only one side's size moves.
             if !old.is_zero() && self.random.one_in(4) {
                 return old;
             }
             let notional = NOTIONAL_USD.0 * (NOTIONAL_USD.1 / NOTIONAL_USD.0).powf(self.random.unit());
-            cell.grid.size(notional / cell.grid.dollars_of(ticks))
+            cell.precision.size(notional / cell.precision.dollars_of(ticks))
         };
-        let bid_level = Level { price: cell.grid.price(bid), size: size(bid, cell.quote.bid.size) };
-        let mut ask_level = Level { price: cell.grid.price(ask), size: size(ask, cell.quote.ask.size) };
+        let bid_level = Level { price: cell.precision.price(bid), size: size(bid, cell.quote.bid.size) };
+        let mut ask_level = Level { price: cell.precision.price(ask), size: size(ask, cell.quote.ask.size) };
         if (bid_level, ask_level) == (cell.quote.bid, cell.quote.ask) {
             // A step is a change: one lot more.
             ask_level.size = Decimal::new(ask_level.size.mantissa() + 1, ask_level.size.scale());
@@ -404,8 +404,8 @@ impl Market for VenueMarket<'_> {
                 native: cell.quote.native.clone(),
                 base: base.to_owned(),
                 quote: quote.to_owned(),
-                price_decimals: cell.grid.price_decimals,
-                size_decimals: cell.grid.size_decimals,
+                price_decimals: cell.precision.price_decimals,
+                size_decimals: cell.precision.size_decimals,
                 is_trading: cell.quote.is_trading,
             })
         });

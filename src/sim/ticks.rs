@@ -5,7 +5,7 @@ use crate::market::Decimal;
 
 /// The steps of one instrument on one venue.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Grid {
+pub struct Precision {
     /// A tick is `10^-price_decimals` in quote currency.
     pub price_decimals: u8,
     /// A lot is `10^-size_decimals` in base.
@@ -14,7 +14,7 @@ pub struct Grid {
     quote_usd: f64,
 }
 
-impl Grid {
+impl Precision {
     /// The nearest count of ticks, at least 1.
     #[must_use]
     pub fn ticks(&self, price: f64) -> u64 {
@@ -57,9 +57,9 @@ impl Grid {
     }
 }
 
-/// The grid of `base`/`quote` on the venue of this name.
+/// The precision of `base`/`quote` on the venue of this name.
 #[must_use]
-pub fn of(venue: &str, base: &str, quote: &str) -> Grid {
+pub fn of(venue: &str, base: &str, quote: &str) -> Precision {
     let asset = asset(base);
     let price_decimals = match (venue, base) {
         // Five significant digits.
@@ -77,7 +77,7 @@ pub fn of(venue: &str, base: &str, quote: &str) -> Grid {
         "coinbase" | "kraken" | "bitfinex" | "bitstamp" | "upbit" => 8,
         _ => asset.size_decimals,
     };
-    Grid { price_decimals, size_decimals, quote_usd: dollars(quote) }
+    Precision { price_decimals, size_decimals, quote_usd: dollars(quote) }
 }
 
 /// Whether the venue of this name has a market of `quote` at all, as far as is known: only some trade against
@@ -160,11 +160,11 @@ mod tests {
 
     #[test]
     fn prices_are_on_the_grid_and_exact() {
-        let grid = of("binance", "BTC", "USDT");
-        assert_eq!(grid.price(grid.ticks(63_700.004)).to_string(), "63700");
-        assert_eq!(grid.price(grid.ticks_above(63_700.001)).to_string(), "63700.01");
-        assert_eq!(grid.price(grid.ticks_below(0.0)).to_string(), "0.01");
-        assert_eq!(grid.size(0.0).to_string(), "0.00001");
+        let precision = of("binance", "BTC", "USDT");
+        assert_eq!(precision.price(precision.ticks(63_700.004)).to_string(), "63700");
+        assert_eq!(precision.price(precision.ticks_above(63_700.001)).to_string(), "63700.01");
+        assert_eq!(precision.price(precision.ticks_below(0.0)).to_string(), "0.01");
+        assert_eq!(precision.size(0.0).to_string(), "0.00001");
         assert_eq!(of("kraken", "BTC", "USD").price_decimals, 1);
     }
 
