@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 
 use tungstenite::handshake::derive_accept_key;
 
+use crate::sim::distortion::{self, DistortedMarket};
 use crate::sim::prices::Prices;
 use crate::sim::random::Random;
 use crate::sim::scenario::{Kind, Trouble};
-use crate::sim::told::{self, Told};
 use crate::time::{MS, MonoNs, SECOND, UnixNs};
 use crate::venues::{Cut, ExchangeSide, Facts, Keepalive, Maintenance, Message, Messages, Opening, Venue, VenueQuote};
 use crate::wire::websocket::{Event, Failure, Limits, SOURCE_HEADER, WebSocket};
@@ -45,8 +45,8 @@ impl<'a> World<'a> {
         self.troubles.get(venue).unwrap_or(&NONE)
     }
 
-    fn market(&self, venue: usize) -> Told<'a> {
-        Told { market: self.prices.market(venue, self.unix), trouble: self.trouble(venue) }
+    fn market(&self, venue: usize) -> DistortedMarket<'a> {
+        DistortedMarket { market: self.prices.market(venue, self.unix), trouble: self.trouble(venue) }
     }
 }
 
@@ -206,24 +206,24 @@ impl Connection {
     /// Sends the frame that waits for its follower.
     fn release_held(&mut self, now: MonoNs) {
         if let Some((_, message)) = self.held.take() {
-            self.say(now, |_, out| told::push(out, message));
+            self.say(now, |_, out| distortion::push(out, message));
         }
     }
 
     /// The same from a venue in trouble.
     pub fn troubled_quote(&mut self, quote: &VenueQuote, now: MonoNs, trouble: &Trouble, random: &mut Random) {
-        let quote = told::told(quote, trouble);
+        let quote = distortion::distort_quote(quote, trouble);
         let mut held = self.held.take();
         self.say(now, |side, out| {
             side.quote(&quote, out);
-            told::mangle(out, &quote.native, trouble, (&mut held, now.plus(HELD_MAX_NS)), random);
+            distortion::distort_frames(out, &quote.native, trouble, (&mut held, now.plus(HELD_MAX_NS)), random);
         });
         self.held = held;
     }
 
     /// Heartbeats of a venue in trouble, which may hold prices and checksums, too.
     pub fn troubled_heartbeat(&mut self, unix: UnixNs, now: MonoNs, trouble: &Trouble) {
-        let unix = told::stamp(unix, trouble);
+        let unix = distortion::distort_time(unix, trouble);
         let is_spoilt = trouble.whole(Kind::Checksum).is_some();
         let names_silent =
             |frame: &Message| trouble.named(Kind::Silence).any(|native| find(frame.as_bytes(), native.as_bytes()));
@@ -232,9 +232,9 @@ impl Connection {
             let frames: Vec<Message> = out.drain().filter(|frame| !names_silent(frame)).collect();
             for mut frame in frames {
                 if is_spoilt {
-                    told::spoil_checksum(&mut frame);
+                    distortion::change_checksum(&mut frame);
                 }
-                told::push(out, frame);
+                distortion::push(out, frame);
             }
         });
     }

@@ -10,13 +10,13 @@ pub mod clients;
 pub mod connection;
 pub mod control;
 pub mod day;
+pub mod distortion;
 #[cfg(test)]
 mod plain;
 pub mod prices;
 pub mod random;
 pub mod scenario;
 pub mod ticks;
-pub mod told;
 pub mod watcher;
 
 use std::io;
@@ -496,7 +496,7 @@ impl Sim {
                 let is_told =
                     trouble.of(Kind::Silence, &quote.native).is_none() && !is_halted(trouble, self.venues[of]);
                 if of == venue && is_told {
-                    client.connection.statistics(&told::told(quote, trouble), now);
+                    client.connection.statistics(&distortion::distort_quote(quote, trouble), now);
                 }
             }
         }
@@ -535,7 +535,7 @@ impl Sim {
         if trouble.cuts_after(before) {
             self.clients.retain(|c| c.connection.venue() != Some(venue));
         }
-        let unix = told::stamp(self.clock.unix(), trouble);
+        let unix = distortion::distort_time(self.clock.unix(), trouble);
         let [was_half, is_half] = [before, trouble].map(|t| t.whole(Kind::HalfOpen).is_some());
         let [was_shut, is_shut] = [before, trouble].map(|t| t.whole(Kind::Maintenance).is_some());
         for client in self.clients.iter_mut().filter(|c| c.connection.venue() == Some(venue)) {
@@ -547,11 +547,11 @@ impl Sim {
             }
         }
         for (of, quote) in self.prices.cells().map(|cell| self.prices.quote(cell)) {
-            let [was_halted, is_halted] = [before, trouble].map(|it| told::is_halted(it, &quote.native));
+            let [was_halted, is_halted] = [before, trouble].map(|it| distortion::is_halted(it, &quote.native));
             if of != venue || was_halted == is_halted {
                 continue;
             }
-            let quote = told::told(quote, trouble);
+            let quote = distortion::distort_quote(quote, trouble);
             for client in self.clients.iter_mut().filter(|c| c.connection.venue() == Some(venue)) {
                 client.connection.trading(&quote, now);
             }

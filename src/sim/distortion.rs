@@ -8,20 +8,20 @@ use crate::time::{MS, MonoNs, UnixNs};
 use crate::venues::{Listed, Market, Message, Messages, VenueQuote};
 
 /// A venue's market as it tells of it.
-pub struct Told<'a> {
+pub struct DistortedMarket<'a> {
     /// What it knows.
     pub market: VenueMarket<'a>,
     /// What is wrong with it.
     pub trouble: &'a Trouble,
 }
 
-impl Market for Told<'_> {
+impl Market for DistortedMarket<'_> {
     fn quote(&self, native: &str) -> Option<VenueQuote> {
-        self.market.quote(native).map(|quote| told(&quote, self.trouble))
+        self.market.quote(native).map(|quote| distort_quote(&quote, self.trouble))
     }
 
     fn now(&self) -> UnixNs {
-        stamp(self.market.now(), self.trouble)
+        distort_time(self.market.now(), self.trouble)
     }
 
     fn listed(&self) -> Vec<Listed> {
@@ -33,9 +33,9 @@ impl Market for Told<'_> {
 
 /// The quote as a venue in `trouble` tells it.
 #[must_use]
-pub fn told(quote: &VenueQuote, trouble: &Trouble) -> VenueQuote {
+pub fn distort_quote(quote: &VenueQuote, trouble: &Trouble) -> VenueQuote {
     let mut quote = quote.clone();
-    quote.time = stamp(quote.time, trouble);
+    quote.time = distort_time(quote.time, trouble);
     quote.is_trading = !is_halted(trouble, &quote.native);
     if trouble.of(Kind::Crossed, &quote.native).is_some() {
         std::mem::swap(&mut quote.bid, &mut quote.ask);
@@ -51,14 +51,14 @@ pub fn is_halted(trouble: &Trouble, native: &str) -> bool {
 
 /// The time on the venue's own clock.
 #[must_use]
-pub fn stamp(time: UnixNs, trouble: &Trouble) -> UnixNs {
+pub fn distort_time(time: UnixNs, trouble: &Trouble) -> UnixNs {
     let offset_ns = trouble.whole(Kind::Clock).unwrap_or(0).saturating_mul(MS as i64);
     UnixNs(time.0.saturating_add_signed(offset_ns))
 }
 
 /// Does to the price frames of `native` what is to be done to them. `held` is a frame that waits for its follower, with
 /// the latest time to send it; one that begins to wait now waits until `until`.
-pub fn mangle(
+pub fn distort_frames(
     messages: &mut Messages,
     native: &str,
     trouble: &Trouble,
@@ -78,7 +78,7 @@ pub fn mangle(
             damage(&mut frame);
         }
         if trouble.of(Kind::Checksum, native).is_some() {
-            spoil_checksum(&mut frame);
+            change_checksum(&mut frame);
         }
         if held.is_none() && happens(Kind::Reorder) {
             *held = Some((until, frame));
@@ -120,7 +120,7 @@ fn damage(frame: &mut Message) {
 }
 
 /// Writes another checksum where there is one: `"checksum":N` of books, `"cs",N` of Bitfinex.
-pub fn spoil_checksum(frame: &mut Message) {
+pub fn change_checksum(frame: &mut Message) {
     let Message::Text(text) = frame else { return };
     for mark in ["\"checksum\":", "\"cs\","] {
         let Some(from) = text.find(mark).map(|at| at + mark.len()) else { continue };
@@ -143,12 +143,12 @@ mod tests {
     }
 
     /// What becomes of these frames, each sent by itself.
-    fn mangled(trouble: &Trouble, frames: &[&str]) -> Vec<String> {
+    fn distorted(trouble: &Trouble, frames: &[&str]) -> Vec<String> {
         let (mut held, mut random, mut said) = (None, Random::new(1), Vec::new());
         for frame in frames {
             let mut messages = Messages::default();
             messages.push((*frame).to_owned());
-            mangle(&mut messages, "A-B", trouble, (&mut held, MonoNs(0)), &mut random);
+            distort_frames(&mut messages, "A-B", trouble, (&mut held, MonoNs(0)), &mut random);
             said.extend(messages.drain().map(|m| String::from_utf8(m.as_bytes().to_vec()).unwrap()));
         }
         said
@@ -162,14 +162,14 @@ mod tests {
             ("reorder", &["two", "one"]),
             ("damage", &["o", "t", ""]),
         ] {
-            assert_eq!(mangled(&trouble(kind, "one_in = 1"), &["one", "two", "3"]), said, "{kind}");
+            assert_eq!(distorted(&trouble(kind, "one_in = 1"), &["one", "two", "3"]), said, "{kind}");
         }
-        assert_eq!(mangled(&trouble("lose", "one_in = 1000000"), &["one"]), ["one"]);
+        assert_eq!(distorted(&trouble("lose", "one_in = 1000000"), &["one"]), ["one"]);
     }
 
     #[test]
     fn a_checksum_becomes_another_number_and_the_frame_stays_whole() {
-        let spoilt = mangled(&trouble("checksum", ""), &[r#"{"checksum":12,"x":1}"#, r#"[7,"cs",-4,1]"#, "{}"]);
+        let spoilt = distorted(&trouble("checksum", ""), &[r#"{"checksum":12,"x":1}"#, r#"[7,"cs",-4,1]"#, "{}"]);
         assert_eq!(spoilt, [r#"{"checksum":13,"x":1}"#, r#"[7,"cs",-3,1]"#, "{}"]);
     }
 
