@@ -9,12 +9,12 @@ pub mod certificates;
 pub mod clients;
 pub mod connection;
 pub mod control;
-pub mod day;
 pub mod distortion;
 #[cfg(test)]
 mod plain;
 pub mod prices;
 pub mod random;
+pub mod rolling_24h;
 pub mod scenario;
 pub mod ticks;
 pub mod watcher;

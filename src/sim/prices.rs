@@ -9,8 +9,8 @@
 use rustc_hash::FxHashMap;
 
 use crate::market::{Decimal, Level};
-use crate::sim::day::{BAR_NS, Day, History};
 use crate::sim::random::Random;
+use crate::sim::rolling_24h::{BAR_NS, History, Rolling24h};
 use crate::sim::ticks::{self, Precision};
 use crate::time::{SECOND, UnixNs};
 use crate::venues::{Listed, Market, Venue, VenueQuote};
@@ -51,7 +51,7 @@ struct Cell {
     instrument: usize,
     precision: Precision,
     quote: VenueQuote,
-    day: Day,
+    rolling: Rolling24h,
     /// Distance from the common path as a fraction of it.
     offset: f64,
     /// Half of the usual distance between bid and ask, as a fraction of the mid.
@@ -172,7 +172,7 @@ impl Prices {
                 instrument,
                 precision,
                 quote: blank(native, now),
-                day: Day::new(history, ticks, precision.price_decimals, ticks::day_volume(base, quote)),
+                rolling: Rolling24h::new(history, ticks, precision.price_decimals, ticks::day_volume(base, quote)),
                 offset: self.random.bell() * OFFSET_MAX / 4.0,
                 half_spread: self.random.between(0.3e-4, 2e-4),
                 push: 0.0,
@@ -191,7 +191,7 @@ impl Prices {
         self.elapsed_ns += self.step_ns;
         while self.elapsed_ns >= self.next_bar_ns {
             self.next_bar_ns += BAR_NS;
-            self.cells.iter_mut().for_each(|c| c.day.roll());
+            self.cells.iter_mut().for_each(|c| c.rolling.roll());
         }
         if let Some(id) = self.close_due() {
             self.drift(id);
@@ -302,7 +302,7 @@ impl Prices {
             ask_level.size = Decimal::new(ask_level.size.mantissa() + 1, ask_level.size.scale());
         }
         let share = (self.elapsed_ns - cell.changed_ns) as f64 / BAR_NS as f64;
-        cell.day.trade(if self.random.one_in(2) { bid } else { ask }, share.min(1.0));
+        cell.rolling.trade(if self.random.one_in(2) { bid } else { ask }, share.min(1.0));
         cell.changed_ns = self.elapsed_ns;
         cell.state(bid_level, ask_level, now);
     }
@@ -368,7 +368,7 @@ impl Cell {
         self.quote.ask = ask;
         self.quote.sequence += 1;
         self.quote.time = now;
-        self.quote.day = self.day.statistics(now);
+        self.quote.day = self.rolling.statistics(now);
     }
 }
 

@@ -49,7 +49,7 @@ impl History {
 
 /// The last 24 hours.
 #[derive(Clone, Debug)]
-pub struct Day {
+pub struct Rolling24h {
     /// Oldest first, the open bar last.
     bars: VecDeque<Bar>,
     decimals: u8,
@@ -65,7 +65,7 @@ struct Bar {
     volume: f64,
 }
 
-impl Day {
+impl Rolling24h {
     /// A day that ends now at `last` ticks of `10^-decimals`, with about `volume` in quote currency.
     #[must_use]
     pub fn new(history: &History, last: u64, decimals: u8, volume: f64) -> Self {
@@ -127,13 +127,13 @@ mod tests {
     fn the_day_agrees_with_its_trades() {
         let mut random = Random::new(3);
         let history = History::new(&mut random);
-        let mut day = Day::new(&history, 6_370_000, 2, 1e9);
+        let mut rolling = Rolling24h::new(&history, 6_370_000, 2, 1e9);
         for n in 0..500u64 {
             if n % 5 == 4 {
-                day.roll();
+                rolling.roll();
             }
-            day.trade(6_370_000 + random.below(50_000) as u64, 0.2);
-            let s = day.statistics(UnixNs(n));
+            rolling.trade(6_370_000 + random.below(50_000) as u64, 0.2);
+            let s = rolling.statistics(UnixNs(n));
             assert!(s.low <= s.last && s.last <= s.high, "{s:?}");
             let open = s.last - s.change;
             assert!(s.low <= open + 1e-6 && open <= s.high + 1e-6, "{s:?}");
@@ -144,14 +144,14 @@ mod tests {
 
     #[test]
     fn a_peak_is_forgotten_after_a_day() {
-        let mut day = Day::new(&History::new(&mut Random::new(1)), 1000, 1, 1e6);
-        day.trade(5000, 0.5);
-        day.trade(1000, 0.5);
+        let mut rolling = Rolling24h::new(&History::new(&mut Random::new(1)), 1000, 1, 1e6);
+        rolling.trade(5000, 0.5);
+        rolling.trade(1000, 0.5);
         for _ in 0..BARS {
-            assert_eq!(day.statistics(UnixNs(0)).high, 500.0);
-            day.roll();
-            day.trade(1000, 1.0);
+            assert_eq!(rolling.statistics(UnixNs(0)).high, 500.0);
+            rolling.roll();
+            rolling.trade(1000, 1.0);
         }
-        assert_eq!(day.statistics(UnixNs(0)).high, 100.0);
+        assert_eq!(rolling.statistics(UnixNs(0)).high, 100.0);
     }
 }
