@@ -6,7 +6,7 @@ use std::path::Path;
 
 use spreadwire::cluster::batch;
 use spreadwire::config::Config;
-use spreadwire::keep::file;
+use spreadwire::last_known::file;
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::{Decimal, Directory, VenueId};
 use spreadwire::protocol::request;

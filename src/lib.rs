@@ -7,12 +7,12 @@
 //! matrix row - detector: scan -> Opportunity - SPSC ring -> gateway - protocol -> client
 //! matrix row - gateway, at each client's pace (conflation) - protocol -> client
 //! matrix row - cluster: leader -> Redis -> cluster: follower - SPSC ring -> merge -> its own matrix
-//! matrix row - keep -> disk; at the next start: disk -> keep - SPSC ring -> merge, as a last known value
+//! matrix row - last_known -> disk; at the next start: disk -> last_known - SPSC ring -> merge, as a last known value
 //! ```
 //!
 //! Modules import from floors below only (`tests/it/floors.rs` holds them to it): ground (`log`, `os`, `time`,
 //! `metrics`, `stage`), nouns and framing (`market`, `wire`), languages (`protocol`, `venues`), machinery
-//! (`matrix`, `net`), stages (`cluster`, `detector`, `discovery`, `feed`, `gateway`, `keep`, `sim`, `record`), roof
+//! (`matrix`, `net`), stages (`cluster`, `detector`, `discovery`, `feed`, `gateway`, `last_known`, `sim`, `record`), roof
 //! (`config`, `reload`, `cli`, `tables`, `top`, `wiring`).
 //!
 //! What is not to be found: sockets outside `net`, clocks outside `time`, threads outside `stage`, `unsafe`
@@ -38,7 +38,7 @@ pub mod detector;
 pub mod discovery;
 pub mod feed;
 pub mod gateway;
-pub mod keep;
+pub mod last_known;
 pub mod record;
 pub mod sim;
 

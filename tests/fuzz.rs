@@ -54,7 +54,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         }
     }
     if target == "state" {
-        seeds.push(spreadwire::keep::file::encode("boot", &[], &bodies::directory()));
+        seeds.push(spreadwire::last_known::file::encode("boot", &[], &bodies::directory()));
     }
     seeds.push(Vec::new());
     seeds

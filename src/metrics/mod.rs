@@ -545,7 +545,7 @@ pub struct GatewayGauges {
 
 /// What is counted of last known values on disk; the keeper's thread writes.
 #[derive(Debug, Default)]
-pub struct KeepGauges {
+pub struct LastKnownGauges {
     /// Files written.
     pub writes: Counter,
     /// Files that could not be written or read.
@@ -599,7 +599,7 @@ pub struct Board {
     /// Turns of the stages.
     pub turns: turns::TurnBoard,
     /// Last known values on disk.
-    pub keep: KeepGauges,
+    pub last_known: LastKnownGauges,
     /// Changes of the set at run time.
     pub reload: ReloadGauges,
     /// No venue answers: this machine's own line seems to be down.
@@ -624,7 +624,7 @@ impl Board {
             gateways: (0..gateways).map(|_| GatewayGauges::default()).collect(),
             latency: latency::LatencyBoard::new(venues),
             turns: turns::TurnBoard::default(),
-            keep: KeepGauges::default(),
+            last_known: LastKnownGauges::default(),
             reload: ReloadGauges::default(),
             cut_off: Latch::default(),
             wall: WallGauges::default(),

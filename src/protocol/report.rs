@@ -352,11 +352,11 @@ fn membership(out: &mut Vec<u8>, cluster: &ClusterBoard, now: MonoNs, on: &[usiz
 
 fn kept(out: &mut Vec<u8>, board: &Board) {
     for (name, help, counter) in [
-        ("writes_total", "Files of last known values written.", &board.keep.writes),
-        ("failures_total", "Files of last known values that could not be written or read.", &board.keep.failures),
-        ("taken_total", "Last known values taken from disk.", &board.keep.taken),
+        ("writes_total", "Files of last known values written.", &board.last_known.writes),
+        ("failures_total", "Files of last known values that could not be written or read.", &board.last_known.failures),
+        ("taken_total", "Last known values taken from disk.", &board.last_known.taken),
         ("refused_total", "Last known values on disk that were too old, or of what is not configured.", {
-            &board.keep.refused
+            &board.last_known.refused
         }),
     ] {
         family(out, &format!("keep_{name}"), help, [(0, counter.value())].into_iter(), &|_| String::new());

@@ -22,7 +22,7 @@ use crate::detector::{Detector, DetectorParts, GatewayPort, scan};
 use crate::discovery::Catalogue;
 use crate::feed::{self, Feed, FeedParts, FeedVenue};
 use crate::gateway::{self, Gateway, GatewayParts, admin};
-use crate::keep::{self, Keeper, KeeperParts};
+use crate::last_known::{self, LastKnownParts, LastKnownStore};
 use crate::log;
 use crate::market::quote::FeedEvent;
 use crate::market::{Directory, VenueId};
@@ -370,15 +370,15 @@ fn keeper(
     detector: &Alarm,
     board: &Arc<Board>,
     clock: &Clock,
-) -> Option<Keeper> {
+) -> Option<LastKnownStore> {
     let (directory, ring) = (config.state_dir.clone()?, ring?);
-    let Some(boot) = keep::boot_id() else {
+    let Some(boot) = last_known::boot_id() else {
         log::say(format_args!("warning: state_dir: nothing is kept, for this system does not number its boots"));
         return None;
     };
     let (names, detector) = (Arc::clone(names), detector.clone());
     let (board, clock) = (Arc::clone(board), clock.clone());
-    Some(Keeper::new(KeeperParts { directory, names, matrix, ring, detector, board, clock, boot }))
+    Some(LastKnownStore::new(LastKnownParts { directory, names, matrix, ring, detector, board, clock, boot }))
 }
 
 fn trust(venue: &VenueConfig) -> Result<Trust, Failure> {

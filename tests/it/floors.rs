@@ -14,7 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["protocol", "venues"],
     &["matrix", "net"],
     // The stages. A replay turns the feed's own connection, so `record` stands a step above.
-    &["cluster", "detector", "discovery", "feed", "gateway", "keep", "sim"],
+    &["cluster", "detector", "discovery", "feed", "gateway", "last_known", "sim"],
     &["record"],
     &["config"],
     &["reload"],

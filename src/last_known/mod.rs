@@ -35,7 +35,7 @@ const FILE_MAX: u64 = 32 << 20;
 const COMPLAINT_NS: u64 = 60 * SECOND;
 
 /// What a keeper is made of.
-pub struct KeeperParts {
+pub struct LastKnownParts {
     /// Where the file lies; made if it is not there.
     pub directory: PathBuf,
     /// Names.
@@ -62,8 +62,8 @@ pub fn boot_id() -> Option<String> {
 }
 
 /// The stage.
-pub struct Keeper {
-    parts: KeeperParts,
+pub struct LastKnownStore {
+    parts: LastKnownParts,
     parker: Parker,
     slept: Sleep,
     has_read: bool,
@@ -73,10 +73,10 @@ pub struct Keeper {
     complained: Option<MonoNs>,
 }
 
-impl Keeper {
+impl LastKnownStore {
     /// A keeper that reads on its first turn. Touches no disk.
     #[must_use]
-    pub fn new(parts: KeeperParts) -> Self {
+    pub fn new(parts: LastKnownParts) -> Self {
         let write_at = parts.clock.now().plus(EVERY_NS);
         Self {
             parts,
@@ -112,8 +112,8 @@ impl Keeper {
         };
         match file::decode(&bytes, &self.parts.boot, now, &self.parts.names) {
             Ok(found) => {
-                self.parts.board.keep.taken.add(found.quotes.len() as u64);
-                self.parts.board.keep.refused.add(found.refused);
+                self.parts.board.last_known.taken.add(found.quotes.len() as u64);
+                self.parts.board.last_known.refused.add(found.refused);
                 self.found = found.quotes;
             }
             Err(why) => self.complain("is left aside", &why.to_string(), now),
@@ -157,7 +157,7 @@ impl Keeper {
                 .and_then(|()| fs::write(&temporary, bytes))
                 .and_then(|()| fs::rename(&temporary, self.path()));
             match written {
-                Ok(()) => self.parts.board.keep.writes.add(1),
+                Ok(()) => self.parts.board.last_known.writes.add(1),
                 Err(why) => {
                     // Nobody needs half a file.
                     let _ = fs::remove_file(&temporary);
@@ -170,7 +170,7 @@ impl Keeper {
     }
 
     fn complain(&mut self, what: &str, why: &str, now: MonoNs) {
-        self.parts.board.keep.failures.add(1);
+        self.parts.board.last_known.failures.add(1);
         if self.complained.is_none_or(|at| now.since(at) >= COMPLAINT_NS) {
             self.complained = Some(now);
             log::say(format_args!("warning: last known quotes: {} {what}: {}", self.path().display(), log::tamed(why)));
@@ -178,7 +178,7 @@ impl Keeper {
     }
 }
 
-impl Stage for Keeper {
+impl Stage for LastKnownStore {
     fn name(&self) -> &str {
         "keeper"
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use spreadwire::detector::{Detector, DetectorParts, GatewayPort, scan};
-use spreadwire::keep::{FILE, Keeper, KeeperParts, boot_id};
+use spreadwire::last_known::{FILE, LastKnownParts, LastKnownStore, boot_id};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::opportunity::OpportunityEvent;
 use spreadwire::market::quote::{FeedEvent, Origin};
@@ -39,7 +39,7 @@ impl Drop for Folder {
 
 /// One run of the program, as far as quotes are concerned: BTC/USDT on two venues.
 struct Run {
-    keeper: Keeper,
+    keeper: LastKnownStore,
     detector: Detector,
     feed: rtrb::Producer<FeedEvent>,
     opportunities: rtrb::Consumer<OpportunityEvent>,
@@ -76,7 +76,7 @@ impl Run {
             clock: hand.clock(),
             options: scan::Options::default(),
         });
-        let keeper = Keeper::new(KeeperParts {
+        let keeper = LastKnownStore::new(LastKnownParts {
             directory: folder.to_path_buf(),
             names: directory,
             matrix: Arc::clone(&matrix),
@@ -119,7 +119,7 @@ impl Run {
     }
 
     fn counts(&self) -> (u64, u64, u64) {
-        let keep = &self.board.keep;
+        let keep = &self.board.last_known;
         (keep.taken.value(), keep.refused.value(), keep.failures.value())
     }
 }
@@ -139,7 +139,7 @@ fn a_run_before(folder: &Folder, hand: &HandClock) {
     assert_eq!(run.opportunities.slots(), 1, "it was an opportunity then");
     hand.advance(SECOND);
     run.keeper.finish();
-    assert_eq!(run.board.keep.writes.value(), 1);
+    assert_eq!(run.board.last_known.writes.value(), 1);
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn the_file_is_written_every_few_seconds_and_a_leftover_of_another_process_goes(
     assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 1);
     hand.advance(5 * SECOND);
     run.turn();
-    assert_eq!(run.board.keep.writes.value(), 2);
+    assert_eq!(run.board.last_known.writes.value(), 2);
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn a_disk_that_takes_nothing_is_counted_and_stops_nothing() {
     assert_eq!(run.counts(), (0, 0, 1));
     hand.advance(5 * SECOND);
     run.turn();
-    assert_eq!((run.counts(), run.board.keep.writes.value()), ((0, 0, 2), 0));
+    assert_eq!((run.counts(), run.board.last_known.writes.value()), ((0, 0, 2), 0));
     run.quote(1, "100", "101");
     assert_eq!(run.cell(1).state, CellState::Live);
 }
