@@ -2,14 +2,14 @@
 //! shows venues, opportunities, prices, latency, clients. Starts no stage of the gateway's, needs no mouse.
 //!
 //! ```text
-//! pages - look (a thread) - Look -> state <- keys ; state -> views: sheets -> screen, or text
+//! pages - look (a thread) - Look -> state <- keys ; state -> views: tables -> screen, or text
 //! ```
 
 pub mod look;
 pub mod pages;
 pub mod screen;
-pub mod sheet;
 pub mod state;
+pub mod table;
 pub mod views;
 
 use std::io::{self, IsTerminal};

@@ -8,8 +8,8 @@ use ratatui::text::{Line as Row, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
 use crate::time::MonoNs;
-use crate::top::sheet::{Cell, Line, Tone, cell, cut};
 use crate::top::state::{State, View};
+use crate::top::table::{Cell, Line, Tone, cell, cut};
 use crate::top::views;
 
 /// Draws `state` as it is at `now`.

@@ -1,5 +1,5 @@
 //! What is looked at, and how: the last looks at the gateway, the view, its order, the filter. Keys and looks in,
-//! sheets out (`views`). Pure: time comes in.
+//! tables out (`views`). Pure: time comes in.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::pages::{Instruments, Look, Text};
 use super::state::{Act, State, View};
-use super::{screen, sheet, views};
+use super::{screen, table, views};
 use crate::time::{MonoNs, SECOND};
 
 /// Pages of a made-up gateway: one venue well, one lost with a hostile reason, one that another instance leads.
@@ -244,5 +244,5 @@ fn pages_of_another_version_are_read_as_far_as_they_are_known() {
     }
     let text = views::text(&state, NOW);
     assert!(text.starts_with("spreadwire 9") && text.contains("  x "), "{text}");
-    assert!(text.lines().all(|line| sheet::width(line) < 200));
+    assert!(text.lines().all(|line| table::width(line) < 200));
 }

@@ -1,4 +1,4 @@
-//! The views as sheets: what is shown of a look, in which words and in which order. Pure.
+//! The views as tables: what is shown of a look, in which words and in which order. Pure.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::log;
 use crate::time::MonoNs;
 use crate::top::pages::{Look, Opportunity, Percentiles, Price, Status, Text, Venue};
-use crate::top::sheet::{Cell, Column, Line, Sheet, Tone, cell, cut, left, rest, right};
 use crate::top::state::{State, View};
+use crate::top::table::{Cell, Column, Line, TextTable, Tone, cell, cut, left, rest, right};
 
 /// The first lines: whose numbers these are, where they come from, and what is wrong.
 #[must_use]
@@ -52,7 +52,7 @@ fn fit(line: Line, most: usize) -> Line {
     let mut kept = Vec::new();
     for Cell { text, tone } in line {
         let text = cut(&text, room);
-        room -= crate::top::sheet::width(&text).min(room);
+        room -= crate::top::table::width(&text).min(room);
         kept.push(cell(text, tone));
     }
     kept
@@ -71,12 +71,12 @@ fn source_tone(source: &str) -> Tone {
 pub fn body(state: &State, most: usize) -> Vec<Line> {
     let Some(look) = &state.look else { return Vec::new() };
     let mut lines = Vec::new();
-    for (at, sheet) in sheets(state, look, state.view).iter().enumerate() {
+    for (at, table) in tables(state, look, state.view).iter().enumerate() {
         if at > 0 {
             lines.push(Vec::new());
         }
-        lines.push(vec![cell(cut(&sheet.title, most), Tone::Head)]);
-        lines.extend(sheet.lines(most));
+        lines.push(vec![cell(cut(&table.title, most), Tone::Head)]);
+        lines.extend(table.lines(most));
     }
     lines
 }
@@ -91,20 +91,20 @@ pub fn text(state: &State, now: MonoNs) -> String {
         text.push_str(line.trim_end());
         text.push('\n');
     }
-    for sheet in [View::Venues, View::Opportunities, View::Latency, View::Clients]
+    for table in [View::Venues, View::Opportunities, View::Latency, View::Clients]
         .into_iter()
-        .flat_map(|view| sheets(state, look, view))
+        .flat_map(|view| tables(state, look, view))
     {
         text.push('\n');
-        text.push_str(&sheet.text(ROWS_IN_TEXT));
+        text.push_str(&table.text(ROWS_IN_TEXT));
     }
     text
 }
 
-/// Rows of one sheet in a text: who wants more has the terminal, or JSON.
+/// Rows of one table in a text: who wants more has the terminal, or JSON.
 const ROWS_IN_TEXT: usize = 40;
 
-fn sheets(state: &State, look: &Look, view: View) -> Vec<Sheet> {
+fn tables(state: &State, look: &Look, view: View) -> Vec<TextTable> {
     match view {
         View::Overview => vec![venues(state, look, false), open(state, look), latency(state, look, false)],
         View::Opportunities => vec![open(state, look), closed(state, look)],
@@ -112,11 +112,11 @@ fn sheets(state: &State, look: &Look, view: View) -> Vec<Sheet> {
         View::Latency => vec![latency(state, look, true)],
         View::Venues => vec![venues(state, look, true), losses(state, look)],
         View::Clients => {
-            let mut sheets = vec![clients(state, look), limits(state, look)];
+            let mut tables = vec![clients(state, look), limits(state, look)];
             if !look.status.cluster.is_null() {
-                sheets.push(cluster(state, look));
+                tables.push(cluster(state, look));
             }
-            sheets
+            tables
         }
     }
 }
@@ -168,7 +168,7 @@ fn sorted_venues<'a>(state: &State, look: &'a Look) -> Vec<&'a Venue> {
     rows
 }
 
-fn venues(state: &State, look: &Look, whole: bool) -> Sheet {
+fn venues(state: &State, look: &Look, whole: bool) -> TextTable {
     let rows = sorted_venues(state, look);
     // Columns that only a cluster, or trouble, has something for.
     let has_roles = rows.iter().any(|v| !v.role.is_empty());
@@ -218,7 +218,7 @@ fn venues(state: &State, look: &Look, whole: bool) -> Sheet {
     let rows = rows.into_iter().map(cells).collect();
     let title =
         if whole && state.view == View::Venues { format!("Venues, {}", by(state)) } else { "Venues".to_owned() };
-    Sheet { title, columns, rows, empty: "no venue passes the filter" }
+    TextTable { title, columns, rows, empty: "no venue passes the filter" }
 }
 
 /// A number that may not be known.
@@ -261,7 +261,7 @@ fn word_tone(word: &str) -> Tone {
 }
 
 /// What was lost of each venue, and why.
-fn losses(state: &State, look: &Look) -> Sheet {
+fn losses(state: &State, look: &Look) -> TextTable {
     let mut rows = Vec::new();
     for v in sorted_venues(state, look) {
         let named = |what: &'static str, counts: &BTreeMap<Text, u64>| -> Vec<(String, u64)> {
@@ -275,14 +275,14 @@ fn losses(state: &State, look: &Look) -> Sheet {
         }
     }
     let columns = vec![left("exchange", 0), left("what", 0), right("count", 0)];
-    Sheet { title: "Lost".to_owned(), columns, rows, empty: "nothing" }
+    TextTable { title: "Lost".to_owned(), columns, rows, empty: "nothing" }
 }
 
 fn passing<'a>(state: &State, all: &'a [Opportunity]) -> Vec<&'a Opportunity> {
     all.iter().filter(|o| state.passes(&[&o.symbol, &o.buy_exchange, &o.sell_exchange])).collect()
 }
 
-fn open(state: &State, look: &Look) -> Sheet {
+fn open(state: &State, look: &Look) -> TextTable {
     let mut rows = passing(state, &look.opportunities.open);
     order(state, &mut rows, |a, b, by| match by {
         "gross" => b.spread_pct.total_cmp(&a.spread_pct),
@@ -311,7 +311,7 @@ fn open(state: &State, look: &Look) -> Sheet {
         String::new()
     };
     let title = format!("Open opportunities: {}{by}", look.opportunities.open.len());
-    Sheet { title, columns, rows, empty: "none" }
+    TextTable { title, columns, rows, empty: "none" }
 }
 
 fn open_row(o: &Opportunity) -> Vec<Cell> {
@@ -331,7 +331,7 @@ fn open_row(o: &Opportunity) -> Vec<Cell> {
     ]
 }
 
-fn closed(state: &State, look: &Look) -> Sheet {
+fn closed(state: &State, look: &Look) -> TextTable {
     let now = look.status.timestamp;
     let rows = passing(state, &look.opportunities.closed).into_iter().map(|o| {
         vec![
@@ -353,10 +353,10 @@ fn closed(state: &State, look: &Look) -> Sheet {
         right("ago", 2),
         left("source", 3),
     ];
-    Sheet { title: "Closed".to_owned(), columns, rows: rows.collect(), empty: "none yet" }
+    TextTable { title: "Closed".to_owned(), columns, rows: rows.collect(), empty: "none yet" }
 }
 
-fn prices(state: &State, look: &Look) -> Sheet {
+fn prices(state: &State, look: &Look) -> TextTable {
     let symbol = state.symbol().unwrap_or_default();
     let found = look.prices.as_ref().filter(|prices| &*prices.symbol == symbol).map(|prices| &prices.prices);
     let quoting = look.instruments.iter().find(|i| &*i.symbol == symbol).map_or(&[][..], |i| &i.exchanges);
@@ -405,10 +405,15 @@ fn prices(state: &State, look: &Look) -> Sheet {
         right("age", 1),
     ];
     let rows = rows.into_iter().map(row).collect();
-    Sheet { title: format!("{symbol}, {}; * best", by(state)), columns, rows, empty: "no instrument passes the filter" }
+    TextTable {
+        title: format!("{symbol}, {}; * best", by(state)),
+        columns,
+        rows,
+        empty: "no instrument passes the filter",
+    }
 }
 
-fn instruments(state: &State) -> Sheet {
+fn instruments(state: &State) -> TextTable {
     let rows = state.instruments().enumerate().map(|(at, instrument)| {
         let names: Vec<&str> = instrument.exchanges.iter().map(|name| &**name).collect();
         let is_selected = at == state.selected;
@@ -420,11 +425,11 @@ fn instruments(state: &State) -> Sheet {
         ]
     });
     let columns = vec![left("", 0), left("instrument", 0), left("quoted on", 1)];
-    Sheet { title: "Instruments".to_owned(), columns, rows: rows.collect(), empty: "none passes the filter" }
+    TextTable { title: "Instruments".to_owned(), columns, rows: rows.collect(), empty: "none passes the filter" }
 }
 
 /// Percentiles of each hop over all venues, and of each venue and stage if `whole`.
-fn latency(state: &State, look: &Look, whole: bool) -> Sheet {
+fn latency(state: &State, look: &Look, whole: bool) -> TextTable {
     let hops = || look.latency.hops.iter();
     let mut rows: Vec<(&str, &str, Percentiles)> = hops().map(|hop| (&*hop.hop, "all", hop.all)).collect();
     if whole {
@@ -467,10 +472,10 @@ fn latency(state: &State, look: &Look, whole: bool) -> Sheet {
         true => format!("Latency since the start, {}", by(state)),
         false => "Latency since the start".to_owned(),
     };
-    Sheet { title, columns, rows: rows.collect(), empty: "nothing measured yet" }
+    TextTable { title, columns, rows: rows.collect(), empty: "nothing measured yet" }
 }
 
-fn clients(state: &State, look: &Look) -> Sheet {
+fn clients(state: &State, look: &Look) -> TextTable {
     let status = &look.status;
     let rows = [("gateway", &status.gateway), ("detector", &status.detector)].into_iter().flat_map(|(part, counts)| {
         counts.0.iter().filter(|(name, _)| state.passes(&[name])).map(move |(name, count)| {
@@ -489,7 +494,7 @@ fn clients(state: &State, look: &Look) -> Sheet {
         })
     });
     let columns = vec![left("part", 1), left("what", 0), right("now", 0), right("grows", 0)];
-    Sheet {
+    TextTable {
         title: "Clients and detector".to_owned(),
         columns,
         rows: rows.collect(),
@@ -501,15 +506,15 @@ fn clients(state: &State, look: &Look) -> Sheet {
 const LOSSES: [&str; 7] =
     ["conflated", "slowClosed", "misbehavedClosed", "errors", "refused", "badRequests", "eventsLost"];
 
-fn limits(state: &State, look: &Look) -> Sheet {
+fn limits(state: &State, look: &Look) -> TextTable {
     let rows = look.status.limits.iter().filter(|(name, _)| state.passes(&[name]));
     let rows = rows.map(|(name, value)| vec![(**name).into(), shown(value).into()]);
     let columns = vec![left("limit", 0), right("", 0)];
-    Sheet { title: "Limits".to_owned(), columns, rows: rows.collect(), empty: "nothing passes the filter" }
+    TextTable { title: "Limits".to_owned(), columns, rows: rows.collect(), empty: "nothing passes the filter" }
 }
 
 /// Whatever the cluster says of itself, one row for each value.
-fn cluster(state: &State, look: &Look) -> Sheet {
+fn cluster(state: &State, look: &Look) -> TextTable {
     let mut flat = Vec::new();
     flatten(String::new(), &look.status.cluster, &mut flat);
     flat.retain(|(name, value)| state.passes(&[name, value]));
@@ -518,7 +523,7 @@ fn cluster(state: &State, look: &Look) -> Sheet {
         vec![name.into(), cell(value, tone)]
     });
     let columns = vec![left("what", 0), left("", 0)];
-    Sheet { title: "Cluster".to_owned(), columns, rows: rows.collect(), empty: "nothing passes the filter" }
+    TextTable { title: "Cluster".to_owned(), columns, rows: rows.collect(), empty: "nothing passes the filter" }
 }
 
 fn flatten(path: String, value: &Value, flat: &mut Vec<(String, String)>) {

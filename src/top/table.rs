@@ -76,7 +76,7 @@ pub const fn rest(name: &'static str) -> Column {
 
 /// A table with a title.
 #[derive(Clone, Debug, Default)]
-pub struct Sheet {
+pub struct TextTable {
     /// What it is.
     pub title: String,
     /// Columns.
@@ -123,7 +123,7 @@ pub fn cut(text: &str, most: usize) -> String {
     kept
 }
 
-impl Sheet {
+impl TextTable {
     /// The heading and the rows in at most `most` places each: columns of little rank are left out, then the
     /// last one is cut.
     #[must_use]
@@ -202,9 +202,9 @@ impl Sheet {
 mod tests {
     use super::*;
 
-    fn sheet() -> Sheet {
+    fn table() -> TextTable {
         let row = |a: &str, b: &str, c: &str| vec![a.into(), b.into(), c.into()];
-        Sheet {
+        TextTable {
             title: "t".into(),
             columns: vec![left("name", 0), right("count", 1), left("words", 2)],
             rows: vec![row("binance", "12", "all is well"), row("okx", "3456789", "日本語 é")],
@@ -213,7 +213,7 @@ mod tests {
     }
 
     fn lines(most: usize) -> Vec<String> {
-        sheet().lines(most).into_iter().map(|l| l.into_iter().map(|c| c.text).collect()).collect()
+        table().lines(most).into_iter().map(|l| l.into_iter().map(|c| c.text).collect()).collect()
     }
 
     #[test]
@@ -233,10 +233,10 @@ mod tests {
     #[test]
     fn text_is_whole_and_a_table_without_rows_says_so() {
         assert_eq!(
-            sheet().text(9),
+            table().text(9),
             "t\n  name       count  words\n  binance       12  all is well\n  okx      3456789  日本語 é\n"
         );
-        assert_eq!(sheet().text(1), "t\n  name       count  words\n  binance       12  all is well\n  and 1 more\n");
-        assert_eq!(Sheet { rows: Vec::new(), ..sheet() }.text(9), "t\n  none\n");
+        assert_eq!(table().text(1), "t\n  name       count  words\n  binance       12  all is well\n  and 1 more\n");
+        assert_eq!(TextTable { rows: Vec::new(), ..table() }.text(9), "t\n  none\n");
     }
 }
