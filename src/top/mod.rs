@@ -2,11 +2,11 @@
 //! shows venues, opportunities, prices, latency, clients. Starts no stage of the gateway's, needs no mouse.
 //!
 //! ```text
-//! pages - look (a thread) - Look -> state <- keys ; state -> views: tables -> screen, or text
+//! pages - look (a thread) - Sample -> state <- keys ; state -> views: tables -> screen, or text
 //! ```
 
-pub mod look;
 pub mod pages;
+pub mod poller;
 pub mod screen;
 pub mod state;
 pub mod table;
@@ -29,8 +29,8 @@ use crate::cli::Failure;
 use crate::net::page::Pages;
 use crate::stage::{self, Idle, Stage, Stop};
 use crate::time::Clock;
-use look::Looker;
-use pages::Look;
+use pages::Sample;
+use poller::Poller;
 use state::{Act, State, View};
 
 /// How long a key is waited for before new looks are taken: below what a person notices.
@@ -46,12 +46,12 @@ const RATE_OVER: Duration = Duration::from_secs(1);
 pub fn snapshot(url: &str, as_json: bool) -> Result<String, Failure> {
     let pages = Pages::new(url);
     if as_json {
-        return look::json(&pages).map(|json| json + "\n").map_err(Failure::Unavailable);
+        return poller::json(&pages).map(|json| json + "\n").map_err(Failure::Unavailable);
     }
     let mut state = State::new(url);
     for pause in [RATE_OVER, Duration::ZERO] {
-        let look = look::look(&pages, None).map_err(Failure::Unavailable)?;
-        state.take(Ok(look), Clock::System.now());
+        let sample = poller::poll(&pages, None).map_err(Failure::Unavailable)?;
+        state.take(Ok(sample), Clock::System.now());
         std::thread::sleep(pause);
     }
     Ok(views::text(&state, Clock::System.now()))
@@ -69,9 +69,9 @@ pub fn run(url: &str, colours: bool) -> Result<(), Failure> {
     let (tell, seen) = mpsc::channel();
     let unavailable = |why: io::Error| Failure::Unavailable(format!("the terminal: {why}"));
     let stop = Stop::default();
-    let looker = Looker::new(Pages::new(url), wanted, tell);
+    let poller = Poller::new(Pages::new(url), wanted, tell);
     // Nobody waits for its end: it may be waiting for a page.
-    stage::spawn(vec![Box::new(looker)], None, Idle::Wait, stop.clone())
+    stage::spawn(vec![Box::new(poller)], None, Idle::Wait, stop.clone())
         .map_err(|why| Failure::Unavailable(format!("a thread cannot be made: {why}")))?;
     // Before the terminal is changed: a signal that ends it gives the terminal back.
     let ended = Arc::new(AtomicBool::new(false));
@@ -142,14 +142,14 @@ fn give_back() {
 fn show(
     terminal: &mut DefaultTerminal,
     mut state: State,
-    (want, seen): (&Sender<Option<String>>, &Receiver<Result<Look, String>>),
+    (want, seen): (&Sender<Option<String>>, &Receiver<Result<Sample, String>>),
     ended: &AtomicBool,
     colours: bool,
 ) -> io::Result<()> {
     let mut asked = None;
     while !ended.load(Ordering::Relaxed) {
-        for look in seen.try_iter() {
-            state.take(look, Clock::System.now());
+        for sample in seen.try_iter() {
+            state.take(sample, Clock::System.now());
         }
         terminal.draw(|frame| screen::draw(frame, &state, Clock::System.now(), colours))?;
         let symbol = if state.view == View::Prices { state.symbol().map(str::to_owned) } else { None };

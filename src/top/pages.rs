@@ -313,7 +313,7 @@ pub struct Price {
 
 /// One look at a gateway.
 #[derive(Clone, Debug, Default)]
-pub struct Look {
+pub struct Sample {
     /// `/api/status`.
     pub status: Status,
     /// `/api/opportunities`.

@@ -4,7 +4,7 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::time::MonoNs;
-use crate::top::pages::{Instrument, Look, Status};
+use crate::top::pages::{Instrument, Sample, Status};
 use crate::top::views;
 
 /// What fills the screen.
@@ -71,7 +71,7 @@ pub struct State {
     /// Where the gateway is.
     pub url: String,
     /// The last look.
-    pub look: Option<Look>,
+    pub sample: Option<Sample>,
     /// The status of the look before, of the same process.
     pub before: Option<Status>,
     /// Why there is no newer look, and since when.
@@ -104,12 +104,12 @@ impl State {
     }
 
     /// A look came, or the reason why there is none.
-    pub fn take(&mut self, look: Result<Look, String>, now: MonoNs) {
-        match look {
-            Ok(look) => {
-                let is_same = |before: &Look| before.status.process.instance == look.status.process.instance;
-                self.before = self.look.take().filter(is_same).map(|before| before.status);
-                self.look = Some(look);
+    pub fn take(&mut self, sample: Result<Sample, String>, now: MonoNs) {
+        match sample {
+            Ok(sample) => {
+                let is_same = |before: &Sample| before.status.process.instance == sample.status.process.instance;
+                self.before = self.sample.take().filter(is_same).map(|before| before.status);
+                self.sample = Some(sample);
                 (self.gone, self.seen) = (None, Some(now));
             }
             Err(why) => {
@@ -140,7 +140,7 @@ impl State {
 
     /// Instruments that pass the filter.
     pub fn instruments(&self) -> impl Iterator<Item = &Instrument> {
-        let all = self.look.as_ref().map_or(&[][..], |look| &look.instruments);
+        let all = self.sample.as_ref().map_or(&[][..], |sample| &sample.instruments);
         all.iter().filter(|instrument| self.passes(&[&instrument.symbol]))
     }
 

@@ -8,20 +8,20 @@ use ratatui::style::{Color, Modifier};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::pages::{Instruments, Look, Text};
+use super::pages::{Instruments, Sample, Text};
 use super::state::{Act, State, View};
 use super::{screen, table, views};
 use crate::time::{MonoNs, SECOND};
 
 /// Pages of a made-up gateway: one venue well, one lost with a hostile reason, one that another instance leads.
-fn look() -> Look {
-    let path = format!("{}/tests/fixtures/top/look.json", env!("CARGO_MANIFEST_DIR"));
+fn sample() -> Sample {
+    let path = format!("{}/tests/fixtures/top/sample.json", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(path).unwrap();
     let pages: BTreeMap<&str, &RawValue> = serde_json::from_str(&text).unwrap();
     fn page<T: DeserializeOwned>(page: &RawValue) -> T {
         serde_json::from_str(page.get()).unwrap()
     }
-    Look {
+    Sample {
         status: page(pages["status"]),
         opportunities: page(pages["opportunities"]),
         latency: page(pages["latency"]),
@@ -35,12 +35,12 @@ const NOW: MonoNs = MonoNs(100 * SECOND);
 /// Two looks, two seconds apart.
 fn state() -> State {
     let mut state = State::new("http://127.0.0.1:3000");
-    let mut before = look();
+    let mut before = sample();
     before.status.timestamp -= 2000;
     before.status.venues[0].quotes -= 3000;
     before.status.gateway.0.iter_mut().filter(|(name, _)| &**name == "prices").for_each(|(_, n)| *n -= 500);
     state.take(Ok(before), MonoNs(NOW.0 - 2 * SECOND));
-    state.take(Ok(look()), NOW);
+    state.take(Ok(sample()), NOW);
     state
 }
 
@@ -189,7 +189,7 @@ fn a_gateway_that_is_gone_is_told_and_its_return_as_well() {
     }
     let told = first_lines(&state, NOW.plus(9 * SECOND));
     assert!(told.contains("GONE for 8.0s, last seen 9.0s ago: http://127.0.0.1:3000/api/status: Conn"), "{told}");
-    let mut other = look();
+    let mut other = sample();
     other.status.process.instance = Text("desk_2".into());
     state.take(Ok(other), NOW.plus(10 * SECOND));
     assert!(!first_lines(&state, NOW.plus(10 * SECOND)).contains("GONE"));
@@ -236,8 +236,8 @@ fn without_colours_there_are_none_and_with_them_only_sixteen() {
 fn pages_of_another_version_are_read_as_far_as_they_are_known() {
     let mut state = State::new("http://a");
     let status = r#"{"process":{"version":"9","new":1},"venues":[{"exchange":"x","lagMs":null}],"gateway":{"a":1,"b":"text","c":-1}}"#;
-    let look = Look { status: serde_json::from_str(status).unwrap(), ..Look::default() };
-    state.take(Ok(look), NOW);
+    let sample = Sample { status: serde_json::from_str(status).unwrap(), ..Sample::default() };
+    state.take(Ok(sample), NOW);
     for at in 1..=6 {
         press(&mut state, &at.to_string());
         drawn(&state, NOW, (80, 24), true);

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::log;
 use crate::time::MonoNs;
-use crate::top::pages::{Look, Opportunity, Percentiles, Price, Status, Text, Venue};
+use crate::top::pages::{Opportunity, Percentiles, Price, Sample, Status, Text, Venue};
 use crate::top::state::{State, View};
 use crate::top::table::{Cell, Column, Line, TextTable, Tone, cell, cut, left, rest, right};
 
@@ -16,10 +16,10 @@ use crate::top::table::{Cell, Column, Line, TextTable, Tone, cell, cut, left, re
 pub fn banner(state: &State, now: MonoNs, most: usize) -> Vec<Line> {
     let mut lines = Vec::new();
     let url = log::tamed(&state.url);
-    match &state.look {
+    match &state.sample {
         None => lines.push(vec![cell("spreadwire", Tone::Head), cell(format!("  {url}  not seen yet"), Tone::Dim)]),
-        Some(look) => {
-            let (status, process) = (&look.status, &look.status.process);
+        Some(sample) => {
+            let (status, process) = (&sample.status, &sample.status.process);
             let mut line = vec![cell(format!("spreadwire {}", &*process.version), Tone::Head), "  ".into()];
             line.push(cell(format!(" {} ", process.source.to_uppercase()), source_tone(&process.source)));
             line.push("  ".into());
@@ -36,8 +36,8 @@ pub fn banner(state: &State, now: MonoNs, most: usize) -> Vec<Line> {
             state.seen.map_or_else(String::new, |at| format!(", last seen {} ago", ms(now.since(at) / 1_000_000)));
         let long = ms(now.since(*since) / 1_000_000);
         lines.push(vec![cell(format!("GONE for {long}{seen}: {}; trying again", log::tamed(why)), Tone::Bad)]);
-    } else if let Some(look) = &state.look {
-        let alerts = &look.status.alerts;
+    } else if let Some(sample) = &state.sample {
+        let alerts = &sample.status.alerts;
         if let Some(first) = alerts.first() {
             let more = if alerts.len() > 1 { format!("  (and {} more)", alerts.len() - 1) } else { String::new() };
             lines.push(vec![cell(format!("! {}{more}", &**first), Tone::Warn)]);
@@ -69,9 +69,9 @@ fn source_tone(source: &str) -> Tone {
 /// The lines of the view.
 #[must_use]
 pub fn body(state: &State, most: usize) -> Vec<Line> {
-    let Some(look) = &state.look else { return Vec::new() };
+    let Some(sample) = &state.sample else { return Vec::new() };
     let mut lines = Vec::new();
-    for (at, table) in tables(state, look, state.view).iter().enumerate() {
+    for (at, table) in tables(state, sample, state.view).iter().enumerate() {
         if at > 0 {
             lines.push(Vec::new());
         }
@@ -84,7 +84,7 @@ pub fn body(state: &State, most: usize) -> Vec<Line> {
 /// All that is known, as text: for a terminal without keys.
 #[must_use]
 pub fn text(state: &State, now: MonoNs) -> String {
-    let Some(look) = &state.look else { return String::new() };
+    let Some(sample) = &state.sample else { return String::new() };
     let mut text = String::new();
     for line in banner(state, now, usize::MAX / 2) {
         let line: String = line.into_iter().map(|cell| cell.text).collect();
@@ -93,7 +93,7 @@ pub fn text(state: &State, now: MonoNs) -> String {
     }
     for table in [View::Venues, View::Opportunities, View::Latency, View::Clients]
         .into_iter()
-        .flat_map(|view| tables(state, look, view))
+        .flat_map(|view| tables(state, sample, view))
     {
         text.push('\n');
         text.push_str(&table.text(ROWS_IN_TEXT));
@@ -104,17 +104,17 @@ pub fn text(state: &State, now: MonoNs) -> String {
 /// Rows of one table in a text: who wants more has the terminal, or JSON.
 const ROWS_IN_TEXT: usize = 40;
 
-fn tables(state: &State, look: &Look, view: View) -> Vec<TextTable> {
+fn tables(state: &State, sample: &Sample, view: View) -> Vec<TextTable> {
     match view {
-        View::Overview => vec![venues(state, look, false), open(state, look), latency(state, look, false)],
-        View::Opportunities => vec![open(state, look), closed(state, look)],
-        View::Prices => vec![prices(state, look), instruments(state)],
-        View::Latency => vec![latency(state, look, true)],
-        View::Venues => vec![venues(state, look, true), losses(state, look)],
+        View::Overview => vec![venues(state, sample, false), open(state, sample), latency(state, sample, false)],
+        View::Opportunities => vec![open(state, sample), closed(state, sample)],
+        View::Prices => vec![prices(state, sample), instruments(state)],
+        View::Latency => vec![latency(state, sample, true)],
+        View::Venues => vec![venues(state, sample, true), losses(state, sample)],
         View::Clients => {
-            let mut tables = vec![clients(state, look), limits(state, look)];
-            if !look.status.cluster.is_null() {
-                tables.push(cluster(state, look));
+            let mut tables = vec![clients(state, sample), limits(state, sample)];
+            if !sample.status.cluster.is_null() {
+                tables.push(cluster(state, sample));
             }
             tables
         }
@@ -152,8 +152,8 @@ fn losses_of(venue: &Venue) -> u64 {
     venue.decode_errors.values().chain(venue.dropped.values()).sum::<u64>() + venue.ring_conflated
 }
 
-fn sorted_venues<'a>(state: &State, look: &'a Look) -> Vec<&'a Venue> {
-    let status = &look.status;
+fn sorted_venues<'a>(state: &State, sample: &'a Sample) -> Vec<&'a Venue> {
+    let status = &sample.status;
     let mut rows: Vec<&Venue> = status.venues.iter().filter(|v| state.passes(&[&v.exchange, &v.state])).collect();
     if state.view == View::Venues {
         let speed = |v: &Venue| venue_rate(state, status, &v.exchange, |v| v.quotes).unwrap_or(v.quotes as f64);
@@ -168,8 +168,8 @@ fn sorted_venues<'a>(state: &State, look: &'a Look) -> Vec<&'a Venue> {
     rows
 }
 
-fn venues(state: &State, look: &Look, whole: bool) -> TextTable {
-    let rows = sorted_venues(state, look);
+fn venues(state: &State, sample: &Sample, whole: bool) -> TextTable {
+    let rows = sorted_venues(state, sample);
     // Columns that only a cluster, or trouble, has something for.
     let has_roles = rows.iter().any(|v| !v.role.is_empty());
     let has_late = rows.iter().any(|v| v.quote_lag_ms.is_some());
@@ -191,7 +191,7 @@ fn venues(state: &State, look: &Look, whole: bool) -> TextTable {
     }
     columns.push(rest("last error"));
     let cells = |v: &Venue| -> Vec<Cell> {
-        let speed = venue_rate(state, &look.status, &v.exchange, |v| v.quotes);
+        let speed = venue_rate(state, &sample.status, &v.exchange, |v| v.quotes);
         let is_connected = &*v.state == "connected";
         let cell_of = |column: &Column| match column.name {
             "exchange" => (*v.exchange).into(),
@@ -261,9 +261,9 @@ fn word_tone(word: &str) -> Tone {
 }
 
 /// What was lost of each venue, and why.
-fn losses(state: &State, look: &Look) -> TextTable {
+fn losses(state: &State, sample: &Sample) -> TextTable {
     let mut rows = Vec::new();
-    for v in sorted_venues(state, look) {
+    for v in sorted_venues(state, sample) {
         let named = |what: &'static str, counts: &BTreeMap<Text, u64>| -> Vec<(String, u64)> {
             counts.iter().map(|(reason, count)| (format!("{what}: {}", &**reason), *count)).collect()
         };
@@ -282,8 +282,8 @@ fn passing<'a>(state: &State, all: &'a [Opportunity]) -> Vec<&'a Opportunity> {
     all.iter().filter(|o| state.passes(&[&o.symbol, &o.buy_exchange, &o.sell_exchange])).collect()
 }
 
-fn open(state: &State, look: &Look) -> TextTable {
-    let mut rows = passing(state, &look.opportunities.open);
+fn open(state: &State, sample: &Sample) -> TextTable {
+    let mut rows = passing(state, &sample.opportunities.open);
     order(state, &mut rows, |a, b, by| match by {
         "gross" => b.spread_pct.total_cmp(&a.spread_pct),
         "lived" => b.lived_ms.cmp(&a.lived_ms),
@@ -310,7 +310,7 @@ fn open(state: &State, look: &Look) -> TextTable {
     } else {
         String::new()
     };
-    let title = format!("Open opportunities: {}{by}", look.opportunities.open.len());
+    let title = format!("Open opportunities: {}{by}", sample.opportunities.open.len());
     TextTable { title, columns, rows, empty: "none" }
 }
 
@@ -331,9 +331,9 @@ fn open_row(o: &Opportunity) -> Vec<Cell> {
     ]
 }
 
-fn closed(state: &State, look: &Look) -> TextTable {
-    let now = look.status.timestamp;
-    let rows = passing(state, &look.opportunities.closed).into_iter().map(|o| {
+fn closed(state: &State, sample: &Sample) -> TextTable {
+    let now = sample.status.timestamp;
+    let rows = passing(state, &sample.opportunities.closed).into_iter().map(|o| {
         vec![
             (*o.symbol).into(),
             (*o.buy_exchange).into(),
@@ -356,10 +356,10 @@ fn closed(state: &State, look: &Look) -> TextTable {
     TextTable { title: "Closed".to_owned(), columns, rows: rows.collect(), empty: "none yet" }
 }
 
-fn prices(state: &State, look: &Look) -> TextTable {
+fn prices(state: &State, sample: &Sample) -> TextTable {
     let symbol = state.symbol().unwrap_or_default();
-    let found = look.prices.as_ref().filter(|prices| &*prices.symbol == symbol).map(|prices| &prices.prices);
-    let quoting = look.instruments.iter().find(|i| &*i.symbol == symbol).map_or(&[][..], |i| &i.exchanges);
+    let found = sample.prices.as_ref().filter(|prices| &*prices.symbol == symbol).map(|prices| &prices.prices);
+    let quoting = sample.instruments.iter().find(|i| &*i.symbol == symbol).map_or(&[][..], |i| &i.exchanges);
     let mut rows: Vec<(&Text, Option<Price>)> =
         quoting.iter().map(|name| (name, found.and_then(|prices| prices.get(name).copied().flatten()))).collect();
     let fresh = || rows.iter().filter_map(|(_, price)| *price);
@@ -429,12 +429,12 @@ fn instruments(state: &State) -> TextTable {
 }
 
 /// Percentiles of each hop over all venues, and of each venue and stage if `whole`.
-fn latency(state: &State, look: &Look, whole: bool) -> TextTable {
-    let hops = || look.latency.hops.iter();
+fn latency(state: &State, sample: &Sample, whole: bool) -> TextTable {
+    let hops = || sample.latency.hops.iter();
     let mut rows: Vec<(&str, &str, Percentiles)> = hops().map(|hop| (&*hop.hop, "all", hop.all)).collect();
     if whole {
         rows.extend(hops().flat_map(|hop| hop.exchanges.iter().map(|(name, p)| (&*hop.hop, &**name, *p))));
-        let stages = || look.latency.stages.iter();
+        let stages = || sample.latency.stages.iter();
         rows.extend(stages().map(|one| ("turn", &*one.stage, one.turn)));
         rows.extend(stages().map(|one| ("overrun", &*one.stage, one.overrun)));
         rows.retain(|(hop, name, _)| state.passes(&[hop, name]));
@@ -475,8 +475,8 @@ fn latency(state: &State, look: &Look, whole: bool) -> TextTable {
     TextTable { title, columns, rows: rows.collect(), empty: "nothing measured yet" }
 }
 
-fn clients(state: &State, look: &Look) -> TextTable {
-    let status = &look.status;
+fn clients(state: &State, sample: &Sample) -> TextTable {
+    let status = &sample.status;
     let rows = [("gateway", &status.gateway), ("detector", &status.detector)].into_iter().flat_map(|(part, counts)| {
         counts.0.iter().filter(|(name, _)| state.passes(&[name])).map(move |(name, count)| {
             let speed = rate(state, status, |status| {
@@ -506,17 +506,17 @@ fn clients(state: &State, look: &Look) -> TextTable {
 const LOSSES: [&str; 7] =
     ["conflated", "slowClosed", "misbehavedClosed", "errors", "refused", "badRequests", "eventsLost"];
 
-fn limits(state: &State, look: &Look) -> TextTable {
-    let rows = look.status.limits.iter().filter(|(name, _)| state.passes(&[name]));
+fn limits(state: &State, sample: &Sample) -> TextTable {
+    let rows = sample.status.limits.iter().filter(|(name, _)| state.passes(&[name]));
     let rows = rows.map(|(name, value)| vec![(**name).into(), shown(value).into()]);
     let columns = vec![left("limit", 0), right("", 0)];
     TextTable { title: "Limits".to_owned(), columns, rows: rows.collect(), empty: "nothing passes the filter" }
 }
 
 /// Whatever the cluster says of itself, one row for each value.
-fn cluster(state: &State, look: &Look) -> TextTable {
+fn cluster(state: &State, sample: &Sample) -> TextTable {
     let mut flat = Vec::new();
-    flatten(String::new(), &look.status.cluster, &mut flat);
+    flatten(String::new(), &sample.status.cluster, &mut flat);
     flat.retain(|(name, value)| state.passes(&[name, value]));
     let rows = flat.into_iter().map(|(name, value)| {
         let tone = word_tone(&value);

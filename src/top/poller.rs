@@ -10,7 +10,7 @@ use crate::log;
 use crate::net::page::{PageError, Pages};
 use crate::stage::Stage;
 use crate::time::{Clock, MonoNs, SECOND};
-use crate::top::pages::{Instruments, Look, Prices, Status};
+use crate::top::pages::{Instruments, Prices, Sample, Status};
 
 /// From one look to the next.
 const EVERY_NS: u64 = SECOND;
@@ -27,13 +27,13 @@ const TARGETS: [(&str, &str); 4] = [
 ///
 /// # Errors
 /// In words, which page and why.
-pub fn look(pages: &Pages, symbol: Option<&str>) -> Result<Look, String> {
+pub fn poll(pages: &Pages, symbol: Option<&str>) -> Result<Sample, String> {
     let status: Status = read(pages, "/api/status")?;
     if status.process.version.is_empty() {
         return Err(format!("{}/api/status is not spreadwire's", pages.base()));
     }
     let prices = symbol.map(|symbol| prices(pages, symbol)).transpose()?;
-    Ok(Look {
+    Ok(Sample {
         status,
         opportunities: read(pages, "/api/opportunities")?,
         latency: read(pages, "/api/latency")?,
@@ -99,25 +99,25 @@ fn parsed<T: DeserializeOwned>(pages: &Pages, target: &str, got: Result<Vec<u8>,
 }
 
 /// Looks again and again, at once when another symbol is wanted.
-pub struct Looker {
+pub struct Poller {
     pages: Pages,
     symbol: Option<String>,
     wanted: Receiver<Option<String>>,
-    seen: Sender<Result<Look, String>>,
+    seen: Sender<Result<Sample, String>>,
     next: MonoNs,
 }
 
-impl Looker {
+impl Poller {
     /// Looks at `pages`; hears on `wanted` which symbol's prices are wanted, tells on `seen` what it saw.
     #[must_use]
-    pub fn new(pages: Pages, wanted: Receiver<Option<String>>, seen: Sender<Result<Look, String>>) -> Self {
+    pub fn new(pages: Pages, wanted: Receiver<Option<String>>, seen: Sender<Result<Sample, String>>) -> Self {
         Self { pages, symbol: None, wanted, seen, next: MonoNs(0) }
     }
 }
 
-impl Stage for Looker {
+impl Stage for Poller {
     fn name(&self) -> &str {
-        "look"
+        "poller"
     }
 
     fn turn(&mut self, wait: Duration) -> usize {
@@ -135,7 +135,7 @@ impl Stage for Looker {
             return 0;
         }
         // Whoever looked has left: then there is nobody to tell.
-        let _ = self.seen.send(look(&self.pages, self.symbol.as_deref()));
+        let _ = self.seen.send(poll(&self.pages, self.symbol.as_deref()));
         self.next = Clock::System.now().plus(EVERY_NS);
         1
     }
