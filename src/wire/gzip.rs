@@ -3,20 +3,20 @@
 
 use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
 
-/// Not one whole gzip member, or one that holds more than it may. The sender's mistake.
+/// Not exactly one valid gzip member, or one larger than the limit. The sender's mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GzipError;
 
 /// The first two bytes of every gzip message; no JSON text begins with them.
 pub const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Unpacked bytes that memory is taken for at first.
+/// Initial capacity of the output buffer, in bytes.
 const OUTPUT_FIRST: usize = 4096;
-/// Fixed part of the header, and the trailer of CRC-32 and length.
+/// Lengths of the fixed part of the header, and of the trailer (CRC-32 and size).
 const HEADER: usize = 10;
 const TRAILER: usize = 8;
 
-/// Unpacks one message after the other.
+/// Decompresses messages one at a time.
 pub struct Gunzip {
     deflate: Decompress,
     output: Vec<u8>,
@@ -24,26 +24,27 @@ pub struct Gunzip {
 }
 
 impl Gunzip {
-    /// Refuses messages that hold more than `output_max` bytes.
+    /// Rejects messages that decompress to more than `output_max` bytes.
     #[must_use]
     pub fn new(output_max: usize) -> Self {
         Self { deflate: Decompress::new(false), output: Vec::with_capacity(OUTPUT_FIRST.min(output_max)), output_max }
     }
 
-    /// What `message` holds: one gzip member, nothing behind it, its CRC and length right.
+    /// Decompresses `message`: exactly one gzip member with a correct CRC and length, and nothing after it.
     ///
     /// # Errors
-    /// [`GzipError`] for everything else; stops as soon as the bound is passed.
+    /// [`GzipError`] for everything else. Decompression stops as soon as the limit is exceeded.
     pub fn unpack(&mut self, message: &[u8]) -> Result<&[u8], GzipError> {
         let rest = message.get(header_length(message).ok_or(GzipError)?..).ok_or(GzipError)?;
         loop {
             self.deflate.reset(false);
             self.output.clear();
-            // In one go, which spares the copying of a window; where the room is too small, again with more.
+            // One call for the whole input avoids a copy through a window. If the buffer is too small, repeat with a
+            // larger one.
             let status = self.deflate.decompress_vec(rest, &mut self.output, FlushDecompress::Finish);
             match status.map_err(|_| GzipError)? {
                 Status::StreamEnd => break,
-                // Room was left, so the input was too short.
+                // The buffer has space left, so the input is truncated.
                 _ if self.output.len() < self.output.capacity() => return Err(GzipError),
                 _ => self.grow()?,
             }
@@ -58,20 +59,20 @@ impl Gunzip {
         if is_right { Ok(&self.output) } else { Err(GzipError) }
     }
 
-    /// Makes room for four times as much, within the bound.
+    /// Quadruples the buffer, up to the limit.
     fn grow(&mut self) -> Result<(), GzipError> {
         let length = self.output.len();
         if length > self.output_max {
             return Err(GzipError);
         }
-        // One more than the bound: a message that fills it exactly has come to its end only then.
+        // One byte above the limit: the end of a message of exactly the limit is reported only with a byte to spare.
         self.output.clear();
         self.output.reserve_exact((4 * length).clamp(1, self.output_max + 1));
         Ok(())
     }
 }
 
-/// Length of the header with its optional parts; `None` when it is no gzip header, or cut.
+/// Length of the header with its optional parts; `None` if it is not a gzip header, or is truncated.
 fn header_length(message: &[u8]) -> Option<usize> {
     let fixed = message.first_chunk::<HEADER>()?;
     let flags = fixed[3];
@@ -91,16 +92,16 @@ fn header_length(message: &[u8]) -> Option<usize> {
     Some(length + if flags & HEADER_CRC != 0 { 2 } else { 0 })
 }
 
-/// The only compression method there is.
+/// Deflate, the only compression method that is defined.
 const DEFLATE: u8 = 8;
-/// Flags of the header: which optional parts follow.
+/// Header flags: which optional parts follow.
 const HEADER_CRC: u8 = 2;
 const EXTRA: u8 = 4;
 const NAME: u8 = 8;
 const COMMENT: u8 = 16;
 const RESERVED: u8 = 0xe0;
 
-/// Packs one message after the other, as a server does.
+/// Compresses messages one at a time, as a server does.
 pub struct Gzip {
     deflate: Compress,
 }
@@ -112,7 +113,7 @@ impl Default for Gzip {
 }
 
 impl Gzip {
-    /// `message` as one gzip member.
+    /// Compresses `message` to one gzip member.
     #[must_use]
     pub fn pack(&mut self, message: &[u8]) -> Vec<u8> {
         let mut packed = Vec::with_capacity(HEADER + message.len() + message.len() / 8 + 64 + TRAILER);
@@ -122,7 +123,7 @@ impl Gzip {
             let taken = self.deflate.total_in() as usize;
             let status = self.deflate.compress_vec(&message[taken..], &mut packed, FlushCompress::Finish);
             match status {
-                // There was not enough room.
+                // The output buffer was too small.
                 Ok(Status::Ok | Status::BufError) => packed.reserve(message.len().max(64)),
                 Ok(Status::StreamEnd) | Err(_) => break,
             }

@@ -1,29 +1,30 @@
-//! HTTP/1.1 requests in, responses out: bytes only, no socket. Strict: what a proxy in front of us could
-//! read in another way is refused and the connection closed, so that no request hides in another.
+//! HTTP/1.1 requests in, responses out: bytes only, no socket. Parsing is strict. A request that a proxy in front of
+//! the gateway could interpret differently is rejected and the connection closed, which prevents request smuggling.
 //!
-//! Only requests to [`Limits::posts`] may have a body, and its length is in their head. Grammar: RFC 9110, 9112, 6455 (read 2026-11-20).
+//! Only requests to [`Limits::posts`] may have a body, and the head must state its length. Grammar: RFC 9110, 9112,
+//! 6455 (read 2026-11-20).
 
 use std::borrow::Cow;
 
-/// What a request head may take.
+/// Limits of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of the whole head, request line included.
+    /// Bytes of the whole head, including the request line.
     pub head_max: usize,
-    /// Header lines.
+    /// Number of header lines.
     pub lines_max: usize,
     /// Bytes of the request line, and of each header line.
     pub line_max: usize,
-    /// Paths to which POST exists.
+    /// Paths that accept POST.
     pub posts: &'static [&'static str],
-    /// Bytes of the body that such a request may have.
+    /// Largest body of such a request, in bytes.
     pub body_max: usize,
 }
 
-/// The most header lines that [`Limits::lines_max`] can ask for.
+/// Largest accepted value of [`Limits::lines_max`].
 pub const LINES_MAX: usize = 128;
 
-/// The methods that are answered.
+/// Supported methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// GET.
@@ -32,46 +33,46 @@ pub enum Method {
     Head,
     /// OPTIONS.
     Options,
-    /// POST, where it exists.
+    /// POST, accepted for [`Limits::posts`] only.
     Post,
 }
 
 /// A request head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// What is asked.
+    /// Method of the request.
     pub method: Method,
-    /// Path, starting with `/`, as it was sent; `*` for OPTIONS of the whole server.
+    /// Path as sent, starting with `/`; `*` for OPTIONS of the whole server.
     pub path: String,
-    /// Query without its question mark, as it was sent; empty if there is none.
+    /// Query as sent, without the question mark; empty if there is none.
     pub query: String,
-    /// Whether the connection stays open after the answer.
+    /// Whether the connection stays open after the response.
     pub keep_alive: bool,
-    /// What it says about becoming a WebSocket.
+    /// Whether the client requests a WebSocket.
     pub upgrade: Upgrade,
-    /// Whether the answer may be compressed with gzip.
+    /// Whether the response may be compressed with gzip.
     pub gzip: bool,
-    /// The entity tags that the client holds already (`If-None-Match`), as it sent them; empty if none.
+    /// `If-None-Match` as sent: the entity tags that the client already has; empty if there are none.
     pub known: String,
-    /// The value of `Authorization`, as it was sent; empty if none.
+    /// `Authorization` as sent; empty if there is none.
     pub authorization: String,
-    /// The values of all `X-Forwarded-For` lines in their order, joined by commas; empty if none. Whoever sent the request
-    /// wrote them, so they are for requests of a known proxy only.
+    /// The values of all `X-Forwarded-For` lines in order, joined by commas; empty if there are none. Any client can
+    /// write this header, so use it only in requests from a known proxy.
     pub forwarded_for: String,
-    /// Bytes of the body that follows the head.
+    /// Length of the body that follows the head, in bytes.
     pub length: usize,
-    /// The body; whoever reads it puts it here.
+    /// The body. [`parse`] leaves it empty; the connection fills it in.
     pub body: Vec<u8>,
     /// Whether the client sends the body only after [`CONTINUE`].
     pub expects_continue: bool,
 }
 
-/// Asks a client that waits for it to send the body of its request.
+/// Interim response that asks a waiting client to send the request body.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 impl Request {
-    /// Whether the client holds what has the entity tag `etag`, quotes included. Weak tags count
-    /// (RFC 9110, 13.1.2).
+    /// Whether the client already has the version with the entity tag `etag`, quotes included. Weak tags match too (RFC
+    /// 9110, 13.1.2).
     #[must_use]
     pub fn knows(&self, etag: &str) -> bool {
         let tag = |text: &str| text.trim().trim_start_matches("W/") == etag;
@@ -79,37 +80,37 @@ impl Request {
     }
 }
 
-/// What a request says about becoming a WebSocket.
+/// The WebSocket part of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Upgrade {
-    /// Nothing.
+    /// No upgrade is requested.
     None,
-    /// A valid opening handshake; the value of `Sec-WebSocket-Accept` that answers it.
+    /// A valid opening handshake; holds the value of `Sec-WebSocket-Accept` for the response.
     WebSocket(String),
-    /// Another version than 13: 426.
+    /// A WebSocket version other than 13: 426.
     Version,
-    /// It wants to, but the handshake is broken: 400.
+    /// An upgrade with an invalid handshake: 400.
     Broken,
 }
 
-/// Why a request is refused. The client's mistake: it is told and the connection closed.
+/// Why a request is rejected. The client's mistake: it receives the status, and the connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// Not HTTP, or ambiguous: 400.
     Malformed,
-    /// GET, HEAD and OPTIONS exist, and POST in few places: 405.
+    /// A known method that is not supported here: 405.
     Method,
-    /// A method that nobody knows: 501.
+    /// An unknown method: 501.
     UnknownMethod,
-    /// Not HTTP/1.0 or 1.1: 505.
+    /// Neither HTTP/1.0 nor HTTP/1.1: 505.
     Version,
     /// The request line is too long: 414.
     Target,
     /// The head is too long or has too many lines: 431.
     Head,
-    /// It has a body where none may be, or too large a one: 413.
+    /// A body that is not allowed or too large: 413.
     Body,
-    /// It expects something else than `100-continue`: 417.
+    /// An expectation other than `100-continue`: 417.
     Expectation,
 }
 
@@ -130,11 +131,11 @@ impl Refusal {
     }
 }
 
-/// Reads the head at the start of `bytes`: the request and the head's length, `None` while it is
+/// Parses the head at the start of `bytes`. Returns the request and the length of its head, or `None` while the head is
 /// incomplete.
 ///
 /// # Errors
-/// [`Refusal`], as early as it can be known.
+/// [`Refusal`], as soon as it can be detected.
 pub fn parse(bytes: &[u8], limits: Limits) -> Result<Option<(Request, usize)>, Refusal> {
     let end = head_end(bytes, limits)?;
     if let Some(line) = request_line(bytes) {
@@ -180,7 +181,7 @@ pub fn parse(bytes: &[u8], limits: Limits) -> Result<Option<(Request, usize)>, R
     Ok(Some((request, end)))
 }
 
-/// Where the head ends. Lines end with CR LF and nothing else; no NUL; no line goes on in the next.
+/// End of the head. Each line must end with CR LF; NUL bytes and folded lines are rejected.
 fn head_end(bytes: &[u8], limits: Limits) -> Result<Option<usize>, Refusal> {
     let (mut line_start, mut lines) = (0, 0);
     for (at, &byte) in bytes.iter().enumerate() {
@@ -215,7 +216,7 @@ fn request_line(bytes: &[u8]) -> Option<&[u8]> {
     bytes.iter().position(|b| *b == b'\r').map(|end| &bytes[..end])
 }
 
-/// HTTP/0.9 has no version; later ones than 1.1 speak in another way.
+/// Rejects HTTP/0.9, which has no version, and versions above 1.1.
 fn check_version(line: &[u8]) -> Result<(), Refusal> {
     let mut words = line.split(|b| *b == b' ');
     let (Some(_), Some(target)) = (words.next(), words.next()) else { return Err(Refusal::Malformed) };
@@ -239,7 +240,7 @@ fn method_of(name: &str) -> Result<Method, Refusal> {
     }
 }
 
-/// Path and query of a request target. The path must be plain: no escapes that could mean another one.
+/// Path and query of a request target. Rejects paths with escapes that could stand for another path.
 fn target(text: &str, method: Method, headers: &Headers<'_>, is_1_1: bool) -> Result<(String, String), Refusal> {
     if !text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'\\' | b'#' | b'"' | b'<' | b'>')) {
         return Err(Refusal::Malformed);
@@ -267,7 +268,8 @@ fn target(text: &str, method: Method, headers: &Headers<'_>, is_1_1: bool) -> Re
     Ok((path.into(), query.into()))
 }
 
-/// No `..`, no empty segment, and no escape that would be one of these, a slash, a control or no UTF-8.
+/// Whether the path has no `.`, `..` or empty segment, and no escape for one of these, a slash, a control character or
+/// invalid UTF-8.
 fn is_plain_path(path: &str) -> bool {
     let mut decoded = Vec::with_capacity(path.len());
     if !percent_decode(path.as_bytes(), false, &mut decoded) {
@@ -282,7 +284,7 @@ fn is_plain_path(path: &str) -> bool {
         && !text.split('/').any(|segment| segment == ".." || segment == ".")
 }
 
-/// Decodes `%xx` (and `+` as a blank if `plus`). `false` when an escape is broken.
+/// Decodes `%xx`, and `+` as a space if `plus`. Returns `false` if an escape is invalid; it is then copied as it is.
 fn percent_decode(text: &[u8], plus: bool, out: &mut Vec<u8>) -> bool {
     let hex = |b: Option<&u8>| b.and_then(|b| (*b as char).to_digit(16)).map(|d| d as u8);
     let mut at = 0;
@@ -307,7 +309,7 @@ fn percent_decode(text: &[u8], plus: bool, out: &mut Vec<u8>) -> bool {
     whole
 }
 
-/// The decoded value of the first parameter `name` of a query; a broken escape stands for itself.
+/// The decoded value of the first query parameter `name`. An invalid escape is kept as it is.
 #[must_use]
 pub fn query_value(query: &str, name: &str) -> Option<String> {
     query.split('&').find_map(|part| {
@@ -321,7 +323,7 @@ pub fn query_value(query: &str, name: &str) -> Option<String> {
     })
 }
 
-/// What the header lines say, as far as it matters here.
+/// The header lines that are used here.
 #[derive(Default)]
 struct Headers<'a> {
     host: Option<&'a str>,
@@ -355,7 +357,7 @@ impl<'a> Headers<'a> {
                         return Err(Refusal::Malformed);
                     }
                 }
-                // Two lengths, even equal ones, are a smuggler's.
+                // Repeated lengths, even equal ones, are a sign of request smuggling.
                 "content-length" => {
                     let digits = !value.is_empty() && value.len() <= 18 && value.iter().all(u8::is_ascii_digit);
                     let length = std::str::from_utf8(value).ok().filter(|_| digits).and_then(|v| v.parse().ok());
@@ -363,7 +365,7 @@ impl<'a> Headers<'a> {
                         return Err(Refusal::Malformed);
                     }
                 }
-                // Only the one coding that every reader understands in the same way, once.
+                // Only `chunked`, and only once: all parsers interpret it alike.
                 "transfer-encoding" => {
                     if headers.chunked || !line.value.eq_ignore_ascii_case(b"chunked") {
                         return Err(Refusal::Malformed);
@@ -393,7 +395,8 @@ impl<'a> Headers<'a> {
                     headers.expects_continue = true;
                 }
                 "accept-encoding" => headers.gzip |= tokens(value).any(is_gzip),
-                // What is no text is no tag of ours. Of two lines the page is sent whole.
+                // A value that is not text cannot be one of our tags. If the header is repeated, the page is sent in
+                // full.
                 "if-none-match" => {
                     headers.known = if tagged { "" } else { std::str::from_utf8(value).unwrap_or_default() };
                     tagged = true;
@@ -419,7 +422,7 @@ impl<'a> Headers<'a> {
         Ok(headers)
     }
 
-    /// The length of the body, which is at most `most`.
+    /// Length of the body, at most `most`.
     fn body(&self, most: usize) -> Result<usize, Refusal> {
         let length = usize::try_from(self.length.unwrap_or(0)).unwrap_or(usize::MAX);
         if self.chunked || length > most {
@@ -451,14 +454,15 @@ fn tokens(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|b| *b == b',').map(<[u8]>::trim_ascii)
 }
 
-/// Whether an entry of `Accept-Encoding` allows gzip; a weight of 0 forbids it.
+/// Whether an entry of `Accept-Encoding` allows gzip; a weight of 0 excludes it.
 fn is_gzip(entry: &[u8]) -> bool {
     let mut parts = entry.split(|b| *b == b';').map(<[u8]>::trim_ascii);
     let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(b"gzip"));
     named && !parts.any(|part| matches!(part, b"q=0" | b"q=0." | b"q=0.0" | b"q=0.00" | b"q=0.000"))
 }
 
-/// A name or an address, and perhaps a port (RFC 3986, 3.2): no path, no user, nothing that could end up in a log or a link.
+/// Whether this is a host name or address, with an optional port (RFC 3986, 3.2). A path or user name is rejected, so
+/// that it cannot end up in a log or a link.
 fn is_host(text: &str) -> bool {
     let (is_name, port) = match text.strip_prefix('[') {
         Some(rest) => {
@@ -474,22 +478,22 @@ fn is_host(text: &str) -> bool {
     is_name && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
 }
 
-/// No digits at all are the default port.
+/// An empty port stands for the default port.
 fn is_port(digits: &str) -> bool {
     digits.bytes().all(|b| b.is_ascii_digit()) && (digits.is_empty() || digits.parse::<u16>().is_ok())
 }
 
-/// 16 bytes in base 64: 22 digits and two signs.
+/// 16 bytes in base 64: 22 digits and two padding signs.
 fn is_key(text: &str) -> bool {
     let Some(digits) = text.strip_suffix("==") else { return false };
     digits.len() == 22
         && digits.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
-        // The last digit holds two bits only.
+        // The last digit encodes only two bits.
         && matches!(digits.as_bytes()[21], b'A' | b'Q' | b'g' | b'w')
 }
 
-/// Appends a response head: status line, `Content-Length` (none when `length` is `None`: the stream
-/// ends with the connection), `Connection`, then `extra` lines, each ending with CR LF.
+/// Appends a response head: status line, `Content-Length` (omitted if `length` is `None`: the end of the connection
+/// then ends the body), `Connection`, then the `extra` lines, each ending with CR LF.
 pub fn write_head(status: u16, reason: &str, length: Option<usize>, keep_alive: bool, extra: &str, out: &mut Vec<u8>) {
     let mut digits = itoa::Buffer::new();
     out.extend_from_slice(b"HTTP/1.1 ");
@@ -509,7 +513,7 @@ pub fn write_head(status: u16, reason: &str, length: Option<usize>, keep_alive: 
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the answer to an opening handshake.
+/// Appends the response that accepts an opening handshake.
 pub fn write_switch(accept: &str, extra: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
     out.extend_from_slice(b"Sec-WebSocket-Accept: ");

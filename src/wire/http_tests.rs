@@ -7,7 +7,7 @@ fn check(request: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
     parse(request, LIMITS)
 }
 
-/// The refusal of a request line and header lines, with a host; the end of the head is added.
+/// The refusal of a request with these lines; adds a host and the end of the head.
 fn refusal(lines: &str) -> Option<Refusal> {
     check(format!("{lines}\r\nHost: a\r\n\r\n").as_bytes()).err()
 }
@@ -97,7 +97,7 @@ fn f105_heads_have_limits_and_one_host() {
     assert_eq!(refusal(&format!("GET /{long} HTTP/1.1")), Some(Refusal::Target));
     let fits = "x".repeat(4096 - "GET / HTTP/1.1\r\n".len());
     assert_eq!(refusal(&format!("GET /{fits} HTTP/1.1")), None);
-    // Refused before the head is complete.
+    // Rejected before the head is complete.
     assert_eq!(check(&[b'x'; 4097]), Err(Refusal::Target));
     for head in [
         "GET / HTTP/1.1\r\n\r\n",

@@ -1,10 +1,10 @@
-//! Reading JSON from venues and clients, two ways.
+//! Reads JSON from venues and clients, in two ways.
 //!
-//! [`Parser`] reads any frame with simd-json into reused buffers. Numbers come out as their text,
-//! so that prices never pass through a float and ids beyond 2^53 stay whole.
+//! [`Parser`] parses any frame with simd-json into reused buffers. Numbers are returned as text, so that prices never
+//! pass through a float and ids above 2^53 stay exact.
 //!
-//! [`Scan`] walks a frame of one fixed shape with a cursor, several times faster. Whatever does not
-//! have exactly that shape makes it return `None`, and the caller goes the general way.
+//! [`Scan`] reads a frame of one fixed shape with a cursor, several times faster. It returns `None` for any other
+//! shape, and the caller then uses [`Parser`].
 
 use simd_json::prelude::*;
 use simd_json::{Buffers, Tape, tape};
@@ -18,7 +18,7 @@ pub const DEPTH_MAX: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JsonError;
 
-/// A JSON reader that keeps its buffers between frames; allocates only for a frame larger than any before.
+/// A JSON parser that reuses its buffers. It allocates only for a frame larger than all before.
 pub struct Parser {
     text: Vec<u8>,
     buffers: Buffers,
@@ -36,7 +36,7 @@ impl Default for Parser {
 }
 
 impl Parser {
-    /// Parses `frame` and hands its root to `read`. Bare numbers appear as text values.
+    /// Parses `frame` and passes its root to `read`. Bare numbers appear as text values.
     ///
     /// # Errors
     /// [`JsonError`] when the frame is not one JSON value.
@@ -52,8 +52,8 @@ impl Parser {
     }
 }
 
-/// Copies `frame` to `out` with every bare number put in quotes. A malformed number stays malformed
-/// for whoever reads it as one; strings pass untouched.
+/// Copies `frame` to `out` with every bare number in quotes. A malformed number stays malformed and fails when it is
+/// read as a number; strings are copied unchanged.
 fn quote_numbers(frame: &[u8], out: &mut Vec<u8>) {
     out.clear();
     out.reserve(frame.len() + frame.len() / 4);
@@ -179,7 +179,7 @@ impl<'a> Value<'a> {
         self.0.as_array()?.get(index).map(Value)
     }
 
-    /// How many elements, if this is an array; 0 otherwise.
+    /// Number of elements, if this is an array; 0 otherwise.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.as_array().map_or(0, |array| array.len())
@@ -192,20 +192,20 @@ impl<'a> Value<'a> {
     }
 }
 
-/// A cursor over a frame of known shape. Every step either moves on or gives up for good.
+/// A cursor over a frame of known shape. Each step advances the cursor or returns `None`.
 #[derive(Clone, Copy)]
 pub struct Scan<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Scan<'a> {
-    /// At the start of `frame`.
+    /// A cursor at the start of `frame`.
     #[must_use]
     pub const fn new(frame: &'a [u8]) -> Self {
         Self { rest: frame }
     }
 
-    /// Steps over exactly `text`.
+    /// Skips exactly `text`.
     #[inline(always)]
     pub fn literal<const N: usize>(&mut self, text: &[u8; N]) -> Option<()> {
         match self.rest.split_first_chunk::<N>() {
@@ -217,8 +217,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The text up to the next quote, which is stepped over. Gives up on an escape, a control character
-    /// and anything that is not ASCII.
+    /// The text up to the next quote; skips the quote. Returns `None` at an escape, a control character or a byte that
+    /// is not ASCII.
     #[inline(always)]
     pub fn string(&mut self) -> Option<&'a [u8]> {
         let at = plain_length(self.rest)?;
@@ -230,7 +230,7 @@ impl<'a> Scan<'a> {
         Some(text)
     }
 
-    /// A plain decimal (`digits[.digits]`, at most 19 digits) and the quote behind it.
+    /// A plain decimal (`digits[.digits]`, at most 19 digits); skips the quote after it.
     #[inline(always)]
     pub fn quoted_decimal(&mut self) -> Option<Decimal> {
         let number = self.decimal()?;
@@ -238,7 +238,7 @@ impl<'a> Scan<'a> {
         Some(number)
     }
 
-    /// A plain decimal (`digits[.digits]`, at most 19 digits); stops before whatever follows it.
+    /// A plain decimal (`digits[.digits]`, at most 19 digits). Stops at the first byte after it.
     #[inline(always)]
     pub fn decimal(&mut self) -> Option<Decimal> {
         let mut mantissa = 0u64;
@@ -256,7 +256,7 @@ impl<'a> Scan<'a> {
             }
             at += 1;
         }
-        // An exponent or a longer number goes the general way. 19 digits always fit a u64.
+        // An exponent or a longer number is left to the parser. 19 digits always fit a u64.
         let digits = at - usize::from(point != usize::MAX);
         if digits == 0 || digits > 19 || point == at - 1 || matches!(self.rest[at], b'e' | b'E') {
             return None;
@@ -266,7 +266,7 @@ impl<'a> Scan<'a> {
         Some(Decimal::new(mantissa, scale as u8))
     }
 
-    /// A decimal with an exponent or without; stops before whatever follows it.
+    /// A decimal with or without exponent. Stops at the first byte after it.
     #[inline(always)]
     pub fn any_decimal(&mut self) -> Option<Decimal> {
         match self.decimal() {
@@ -275,7 +275,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// A whole number of at most 19 digits; stops before whatever follows it.
+    /// A whole number of at most 19 digits. Stops at the first byte after it.
     #[inline(always)]
     pub fn integer(&mut self) -> Option<u64> {
         let mut number = 0u64;
@@ -291,7 +291,7 @@ impl<'a> Scan<'a> {
         Some(number)
     }
 
-    /// The text of a bare number, sign and exponent included; stops before whatever follows it.
+    /// The text of a bare number, including sign and exponent. Stops at the first byte after it.
     #[inline(always)]
     pub fn number(&mut self) -> Option<&'a [u8]> {
         let at = self.rest.iter().position(|b| !matches!(b, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'))?;
@@ -300,21 +300,21 @@ impl<'a> Scan<'a> {
         matches!(number.first(), Some(b'-' | b'0'..=b'9')).then_some(number)
     }
 
-    /// Whether the next byte is `byte`; does not move.
+    /// Whether the next byte is `byte`. Does not advance.
     #[inline(always)]
     #[must_use]
     pub fn next_is(&self, byte: u8) -> bool {
         self.rest.first() == Some(&byte)
     }
 
-    /// Nothing is left.
+    /// Succeeds at the end of the frame.
     #[inline(always)]
     pub fn end(&self) -> Option<()> {
         self.rest.is_empty().then_some(())
     }
 }
 
-/// Where the first quote, backslash, control character or byte above ASCII stands; eight bytes at a time.
+/// Index of the first quote, backslash, control character or byte above ASCII. Compares eight bytes at a time.
 #[inline(always)]
 fn plain_length(text: &[u8]) -> Option<usize> {
     const EACH: u64 = 0x0101_0101_0101_0101;
@@ -337,7 +337,7 @@ fn plain_length(text: &[u8]) -> Option<usize> {
     Some(at + rest.iter().position(|&b| matches!(b, b'"' | b'\\' | 0..=0x1f | 0x80..))?)
 }
 
-/// Appends `text` as the inside of a JSON string: quotes, backslashes and control characters escaped.
+/// Appends `text` as the content of a JSON string, with quotes, backslashes and control characters escaped.
 pub fn escape_into(text: &str, out: &mut Vec<u8>) {
     for byte in text.bytes() {
         match byte {

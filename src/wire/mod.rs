@@ -1,4 +1,4 @@
-//! Framing and text of the outside world: JSON, WebSocket, HTTP, SSE. Knows no trading, opens no socket.
+//! Framing and text formats: JSON, WebSocket, HTTP, SSE. Contains no trading logic and opens no socket.
 
 pub mod gzip;
 pub mod http;

@@ -1,19 +1,19 @@
-//! Protocol Buffers without a schema: the fields of one message as they stand on the wire, in place, and the
-//! same way back. Bytes in, numbered fields out; nothing is copied or allocated when reading.
+//! Protocol Buffers without a schema: reads the fields of one message in place, and writes messages. Reading copies and
+//! allocates nothing.
 //!
-//! Written here rather than generated: the messages that are read have a dozen flat fields, all of them borrowed
-//! texts and integers, and the generated structs of the usual crates own a `String` for each.
+//! Written by hand: the messages have a dozen flat fields, all of them borrowed texts and integers. The structs that
+//! the usual crates generate own a `String` for each text.
 
-/// Not a message, or one that ends in the middle of a field. The sender's mistake.
+/// Not a message, or a message that ends inside a field. The sender's mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProtobufError;
 
-/// What a field holds.
+/// Value of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field<'a> {
-    /// An integer (`int32`, `int64`, `bool`, enumerations); negative ones as two's complement of 64 bits.
+    /// An integer (`int32`, `int64`, `bool`, enumerations). Negative values are two's complement in 64 bits.
     Varint(u64),
-    /// A text, bytes or a message within.
+    /// Text, bytes or an embedded message.
     Bytes(&'a [u8]),
     /// Eight bytes (`fixed64`, `double`).
     Fixed64(u64),
@@ -22,10 +22,10 @@ pub enum Field<'a> {
 }
 
 impl<'a> Field<'a> {
-    /// The bytes of a text or message.
+    /// The bytes of a text or an embedded message.
     ///
     /// # Errors
-    /// [`ProtobufError`] when it is something else.
+    /// [`ProtobufError`] if the field has another type.
     pub const fn bytes(self) -> Result<&'a [u8], ProtobufError> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
@@ -33,10 +33,10 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The integer.
+    /// The value of an integer.
     ///
     /// # Errors
-    /// [`ProtobufError`] when it is something else.
+    /// [`ProtobufError`] if the field has another type.
     pub const fn integer(self) -> Result<u64, ProtobufError> {
         match self {
             Self::Varint(number) => Ok(number),
@@ -45,14 +45,14 @@ impl<'a> Field<'a> {
     }
 }
 
-/// The fields of a message, in the order they were written. Ends at the first error.
+/// The fields of a message in wire order. Iteration ends at the first error.
 #[derive(Clone, Copy, Debug)]
 pub struct Fields<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Fields<'a> {
-    /// Of the message in `bytes`.
+    /// The fields of the message in `bytes`.
     #[must_use]
     pub const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
@@ -96,14 +96,14 @@ impl<'a> Fields<'a> {
                 Field::Bytes(self.take(length)?)
             }
             5 => Field::Fixed32(u32::from_le_bytes(*self.take(4)?.first_chunk().ok_or(ProtobufError)?)),
-            // 3 and 4 are groups, which proto3 does not have.
+            // Types 3 and 4 are groups, which proto3 does not have.
             _ => return Err(ProtobufError),
         };
         Ok((number, field))
     }
 }
 
-/// The highest number that a field can have.
+/// The highest field number that the format allows.
 const NUMBER_MAX: u32 = (1 << 29) - 1;
 
 impl<'a> Iterator for Fields<'a> {
@@ -122,7 +122,7 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// A message in the making. As in proto3, what is empty or 0 is not written.
+/// A message being written. As in proto3, empty texts and zero integers are omitted.
 #[derive(Clone, Debug, Default)]
 pub struct Writer(Vec<u8>);
 
@@ -143,19 +143,19 @@ impl Writer {
         self
     }
 
-    /// Adds a message within, even an empty one.
+    /// Adds an embedded message, even an empty one.
     #[must_use]
     pub fn message(self, number: u32, message: Self) -> Self {
         self.bytes(number, &message.0)
     }
 
-    /// The message as it goes on the wire.
+    /// The encoded message.
     #[must_use]
     pub fn finish(self) -> Vec<u8> {
         self.0
     }
 
-    /// Adds bytes, even none.
+    /// Adds bytes, even an empty slice.
     #[must_use]
     pub fn bytes(mut self, number: u32, bytes: &[u8]) -> Self {
         self.varint(u64::from(number) << 3 | 2);

@@ -1,17 +1,17 @@
-//! Server-sent events: the three things we put on a stream. Bytes out only; browsers parse them
+//! Server-sent events: writes events, comments and the reconnection time. Output only; browsers parse the stream
 //! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>, read 2026-11-20).
 
-/// Opens an unnamed event; its JSON (one line) follows, then [`end_event`].
+/// Starts an unnamed event. The caller appends its JSON on one line, then calls [`end_event`].
 pub fn begin_event(out: &mut Vec<u8>) {
     out.extend_from_slice(b"data: ");
 }
 
-/// Ends the event: a blank line.
+/// Ends the event with a blank line.
 pub fn end_event(out: &mut Vec<u8>) {
     out.extend_from_slice(b"\n\n");
 }
 
-/// Tells the browser how long to wait before it reconnects.
+/// Sets how long the browser waits before it reconnects.
 pub fn retry(ms: u64, out: &mut Vec<u8>) {
     let mut digits = itoa::Buffer::new();
     out.extend_from_slice(b"retry: ");
@@ -19,10 +19,10 @@ pub fn retry(ms: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\n\n");
 }
 
-/// A comment: proves to proxies that the stream lives; clients never see it.
+/// A comment that keeps proxies from closing the stream; clients do not see it.
 pub const HEARTBEAT: &[u8] = b": alive\n\n";
 
-/// Length of the first whole event of `stream` that ends at or after `from`, counted from the start.
+/// Index after the first event of `stream` that ends at or after `from`; the length of `stream` if there is none.
 #[must_use]
 pub fn boundary(stream: &[u8], from: usize) -> usize {
     let start = from.saturating_sub(2);

@@ -1,10 +1,10 @@
-//! Times as venues write them: RFC 3339 text and whole numbers of some unit.
+//! Timestamps in the RFC 3339 format.
 
 use crate::time::UnixNs;
 
-/// Reads `2026-08-12T19:29:00.921195Z`: UTC only, 0 to 9 decimals of a second.
+/// Parses `2026-08-12T19:29:00.921195Z`: UTC only, 0 to 9 decimals of a second.
 ///
-/// Returns `None` for anything else, and for times before 1970 such as `0001-01-01T…`: no time at all.
+/// Returns `None` for anything else, and for times before 1970, such as the placeholder `0001-01-01T…`.
 #[must_use]
 pub fn parse_rfc3339(text: &[u8]) -> Option<UnixNs> {
     let (date_time, rest) = text.split_first_chunk::<19>()?;
@@ -55,7 +55,7 @@ fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
     y * 365 + y / 4 - y / 100 + y / 400 + day_of_year - 719_468
 }
 
-/// Writes a time as RFC 3339 with `decimals` (0 to 9) digits behind the second.
+/// Writes a time as RFC 3339 with `decimals` (0 to 9) decimals of a second.
 pub fn write_rfc3339(time: UnixNs, decimals: usize, out: &mut String) {
     use std::fmt::Write as _;
     let seconds = time.0 / 1_000_000_000;

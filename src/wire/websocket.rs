@@ -1,8 +1,8 @@
 //! A WebSocket without a socket: bytes in, messages out; messages in, bytes out.
 //!
-//! The protocol is tungstenite's (RFC 6455, no extensions); this wrapper gives it an in-memory stream,
-//! small buffers, limits, and the close code that each violation deserves. Runs on whichever thread
-//! owns the connection; feed, simulator and gateway all use it.
+//! tungstenite implements the protocol (RFC 6455, no extensions). This wrapper adds an in-memory stream, small buffers,
+//! limits, and the close code for each violation. Runs on the thread that owns the connection. Feed, simulator and
+//! gateway use it.
 
 use std::io::{self, Read, Write};
 
@@ -15,21 +15,21 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 pub use tungstenite::{Bytes, Utf8Bytes};
 use tungstenite::{HandshakeError, Message};
 
-/// What one connection may send us.
+/// Limits on what the peer may send.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Largest message in bytes; a larger frame is refused from its header.
+    /// Largest message in bytes. A larger frame is rejected when its header arrives.
     pub message_max: usize,
-    /// Read buffer in bytes, taken when the connection opens.
+    /// Size of the read buffer in bytes, allocated when the connection opens.
     pub read_buffer: usize,
-    /// Most fragments of one message; one more ends the connection with 1008. Empty ones count.
+    /// Most fragments of one message, empty ones included. One more closes the connection with 1008.
     pub fragments_max: u32,
 }
 
-/// What arrived.
+/// An event of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The upgrade is done (client side only). Carries `x-spreadwire-source` of the reply, if any.
+    /// The upgrade is complete (client side only). Holds the `x-spreadwire-source` header of the response, if any.
     Open(Option<String>),
     /// A whole text message, valid UTF-8.
     Text(Utf8Bytes),
@@ -39,23 +39,23 @@ pub enum Event {
     Ping,
     /// A pong to one of our pings.
     Pong,
-    /// The peer closed, with this code (1005 when it gave none). The reply is in the output.
+    /// The peer closed with this code (1005 if it sent none). The reply is in the output.
     Closed(u16),
 }
 
-/// Why a connection is over. The close frame that says so, where one is due, is in the output.
+/// Why a connection ended. The close frame, if one is due, is in the output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The peer refused the upgrade with this HTTP status; seconds of `Retry-After`, if it sent one.
+    /// The peer rejected the upgrade.
     Refused {
         /// HTTP status.
         status: u16,
-        /// Seconds to wait, if told.
+        /// Seconds of `Retry-After`, if the peer sent it.
         retry_after: Option<u64>,
     },
-    /// The reply to the upgrade was no valid WebSocket handshake.
+    /// The response to the upgrade was not a valid WebSocket handshake.
     Handshake(String),
-    /// A violation of RFC 6455 by the peer; the code it was told (1002, 1007 or 1009).
+    /// The peer violated RFC 6455 or a limit. Holds the close code that was sent (1002, 1007, 1008 or 1009).
     Protocol(u16, String),
     /// The close handshake is complete, or the connection was used after its end.
     Over,
@@ -67,12 +67,12 @@ impl std::fmt::Display for Failure {
             Self::Refused { status, .. } => write!(f, "upgrade refused with HTTP {status}"),
             Self::Handshake(why) => write!(f, "not a WebSocket handshake: {why}"),
             Self::Protocol(code, why) => write!(f, "WebSocket violation ({code}): {why}"),
-            Self::Over => f.write_str("connection over"),
+            Self::Over => f.write_str("connection ended"),
         }
     }
 }
 
-/// The header by which a simulated venue says that it is one.
+/// The header with which a simulated venue identifies itself.
 pub const SOURCE_HEADER: &str = "x-spreadwire-source";
 
 /// One end of a WebSocket connection.
@@ -88,8 +88,8 @@ enum State {
 }
 
 impl WebSocket {
-    /// The client end. The upgrade request for `url` (`ws://` or `wss://`, only its host and path are
-    /// used) is in the output at once.
+    /// The client end. The upgrade request for `url` is in the output immediately. Only the host and path of `url`
+    /// (`ws://` or `wss://`) are used.
     ///
     /// # Errors
     /// [`Failure::Handshake`] when `url` is not a WebSocket address.
@@ -100,12 +100,13 @@ impl WebSocket {
             .map_err(|e| Failure::Handshake(e.to_string()))?;
         let fragments_max = limits.fragments_max;
         let mut socket = Self { state: State::Opening(Box::new(handshake)), fragments_max };
-        // One step writes the request; the reply cannot be there yet.
+        // One step writes the request; the response cannot have arrived yet.
         socket.next()?;
         Ok(socket)
     }
 
-    /// The server end, after an upgrade that somebody else answered. `early` are bytes that came with the request.
+    /// The server end, after the caller has answered the upgrade. `early` holds the bytes that arrived after the
+    /// request head.
     #[must_use]
     pub fn server(limits: Limits, early: &[u8]) -> Self {
         let mut pipe = Pipe::new(limits.fragments_max);
@@ -114,18 +115,18 @@ impl WebSocket {
         Self { state: State::Open(Box::new(inner)), fragments_max: limits.fragments_max }
     }
 
-    /// Takes bytes from the peer. Call [`Self::next`] until it has nothing more.
+    /// Takes bytes from the peer. Call [`Self::next`] until it returns `None`.
     pub fn receive(&mut self, bytes: &[u8]) {
         self.pipe().input.extend_from_slice(bytes);
     }
 
-    /// At most `frames` frames of what was received are read from now on, control frames and fragments included. Without
-    /// a call there is no limit.
+    /// Sets how many of the received frames may be read from now on, including control frames and fragments. Without a
+    /// call there is no limit.
     pub fn allow(&mut self, frames: usize) {
         self.pipe().frames_left = frames;
     }
 
-    /// How many of those are left.
+    /// How many frames may still be read, see [`Self::allow`].
     pub fn frames_left(&mut self) -> usize {
         self.pipe().frames_left
     }
@@ -136,17 +137,18 @@ impl WebSocket {
         pipe.frames_left == 0 && pipe.taken < pipe.input.len()
     }
 
-    /// The next event that the received bytes hold; `None` when more bytes, or frames, are needed.
+    /// The next event in the received bytes; `None` if more bytes are needed, or [`Self::allow`] permits no more
+    /// frames.
     ///
     /// # Errors
-    /// [`Failure`] ends the connection; what is in the output should still be sent.
+    /// [`Failure`] ends the connection. The output should still be sent.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Event>, Failure> {
         match std::mem::replace(&mut self.state, State::Over(Pipe::new(self.fragments_max))) {
             State::Opening(handshake) => match handshake.handshake() {
-                // We offer no extension, so a venue that uses one speaks of something else than we do.
+                // We offer no extension. If the venue uses one, its frames cannot be read.
                 Ok((_, response)) if response.headers().contains_key("sec-websocket-extensions") => {
-                    Err(Failure::Handshake("an extension that was not asked for".to_owned()))
+                    Err(Failure::Handshake("the server selected an extension that was not offered".to_owned()))
                 }
                 Ok((inner, response)) => {
                     let source = response.headers().get(SOURCE_HEADER).and_then(|v| v.to_str().ok()).map(str::to_owned);
@@ -207,8 +209,8 @@ impl WebSocket {
         Ok(Some(event))
     }
 
-    fn violation(&mut self, code: u16, told: &str, why: &str) -> Failure {
-        self.close(code, told);
+    fn violation(&mut self, code: u16, reason: &str, why: &str) -> Failure {
+        self.close(code, reason);
         self.over(Failure::Protocol(code, why.to_owned()))
     }
 
@@ -218,14 +220,14 @@ impl WebSocket {
         failure
     }
 
-    /// Whether the upgrade is done and neither side has closed.
+    /// Whether the upgrade is complete and neither side has closed.
     #[must_use]
     pub fn is_open(&self) -> bool {
         matches!(&self.state, State::Open(inner) if inner.can_write())
     }
 
-    /// Gives back the memory that a large message took, on the server's side. Call it only when all that was received has
-    /// been taken out and ended with a whole message.
+    /// Releases the memory that a large message took, on the server's side. Call it only after a whole message, when
+    /// all received bytes have been read.
     pub fn give_back(&mut self, limits: Limits) {
         if !self.is_open() {
             return;
@@ -268,7 +270,7 @@ impl WebSocket {
         }
     }
 
-    /// Bytes for the peer. The caller takes what it could send from the front, at whole messages or not.
+    /// Bytes for the peer. The caller removes the bytes that it has sent from the front, at any position.
     pub fn output(&mut self) -> &mut Vec<u8> {
         &mut self.pipe().output
     }
@@ -296,14 +298,14 @@ struct Pipe {
     input: Vec<u8>,
     taken: usize,
     output: Vec<u8>,
-    /// While the reply to the upgrade is read: how much of its end was seen last.
+    /// While the upgrade response is read: how many bytes of [`HEAD_END`] have matched.
     head: Option<usize>,
     frames_left: usize,
     fragments: Fragments,
     fragments_max: u32,
 }
 
-/// The end of the head of an HTTP reply.
+/// End of the head of an HTTP response.
 const HEAD_END: &[u8; 4] = b"\r\n\r\n";
 
 impl Pipe {
@@ -313,7 +315,7 @@ impl Pipe {
         Self { input, taken: 0, output, head: None, frames_left: usize::MAX, fragments, fragments_max }
     }
 
-    /// How many of the bytes that wait, at most `most`, may be given out now.
+    /// How many of the waiting bytes, at most `most`, may be read now.
     fn pass(&mut self, most: usize) -> usize {
         let rest = &self.input[self.taken..];
         let bytes = &rest[..rest.len().min(most)];
@@ -343,7 +345,7 @@ impl Read for Pipe {
         if self.taken == self.input.len() {
             self.taken = 0;
             self.input.clear();
-            // A rare large message must not hold its memory for the life of a quiet connection.
+            // An idle connection must not hold the memory of a rare large message.
             if self.input.capacity() > INPUT_KEPT_MAX {
                 self.input = Vec::new();
             }
@@ -352,20 +354,20 @@ impl Read for Pipe {
     }
 }
 
-/// Counts frames, and the fragments of a message, by walking frame headers, whatever way the bytes are cut.
+/// Counts frames, and the fragments of a message, by parsing frame headers. The input may be split anywhere.
 #[derive(Debug, Default)]
 struct Fragments {
     header: [u8; 10],
     have: u8,
-    /// Mask and payload bytes still to pass.
+    /// Remaining mask and payload bytes of the current frame.
     skip: u64,
-    /// Fragments of the message that is under way.
+    /// Fragments of the current message so far.
     count: u32,
 }
 
 impl Fragments {
-    /// How many of `bytes` may pass: up to the end of the last frame that is allowed, or to the fragment that is one more
-    /// than `max`, and none from there on.
+    /// How many of `bytes` may pass: up to the end of the last frame that is allowed, or up to the first fragment that
+    /// exceeds `max`, after which nothing passes.
     fn pass(&mut self, bytes: &[u8], frames_left: &mut usize, max: u32) -> usize {
         let (mut at, mut begun) = (0, 0);
         while at < bytes.len() {
@@ -388,7 +390,7 @@ impl Fragments {
             self.have = 0;
             *frames_left -= 1;
             self.skip = payload.saturating_add(if self.header[1] & 0x80 != 0 { 4 } else { 0 });
-            // Control frames may stand between fragments and count for nothing.
+            // Control frames may come between fragments and do not count.
             if self.header[0] & 0x08 == 0 {
                 self.count += 1;
                 if self.count > max {
@@ -402,7 +404,7 @@ impl Fragments {
         at
     }
 
-    /// Payload length, once the header has it.
+    /// Payload length, once the header is complete.
     fn payload(&self) -> Option<u64> {
         match (self.have, self.header[1] & 0x7f) {
             (0 | 1, _) => None,
@@ -418,7 +420,7 @@ impl Fragments {
     }
 }
 
-/// Input memory that a connection keeps while nothing is waiting in it.
+/// Largest input buffer, in bytes, that an idle connection keeps.
 const INPUT_KEPT_MAX: usize = 256 * 1024;
 
 impl Write for Pipe {
@@ -432,8 +434,8 @@ impl Write for Pipe {
     }
 }
 
-/// Appends the header of an unmasked, unfragmented text frame of `length` bytes: what a server puts
-/// before a message that is encoded once and sent to many.
+/// Appends the header of an unmasked, unfragmented text frame of `length` bytes. A server writes it before a message
+/// that is encoded once and sent to many clients.
 pub fn text_frame_header(length: usize, out: &mut Vec<u8>) {
     frame_header(0x81, length, out);
 }
@@ -458,8 +460,8 @@ fn frame_header(first: u8, length: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// The reply that accepts the upgrade in `request`, saying that the numbers come from `source`; `None`
-/// when there is no whole upgrade request. For those who play a server to [`WebSocket::client`].
+/// The response that accepts the upgrade in `request` and names `source` as the origin of the data; `None` if there is
+/// no complete upgrade request. Used by servers that answer [`WebSocket::client`].
 #[must_use]
 pub fn upgrade_reply(request: &[u8], source: &str) -> Option<Vec<u8>> {
     let head = std::str::from_utf8(request).ok()?.split_once("\r\n\r\n")?.0;
@@ -543,14 +545,14 @@ mod tests {
                 }
             }
         };
-        // With the upgrade, too.
+        // Also when the bytes arrive with the upgrade.
         let mut server = WebSocket::server(LIMITS, &message(4));
         assert_eq!(all(&mut server), Ok(Some(Event::Text("aaaa".into()))));
         let mut server = WebSocket::server(LIMITS, &message(5));
         assert!(matches!(all(&mut server), Err(Failure::Protocol(1008, _))));
         for cut in 1..9 {
             let (_, mut server) = opened();
-            // The count begins anew with each message.
+            // The count restarts with each message.
             let bytes = [message(4), message(4), message(5)].concat();
             let mut texts = 0;
             let mut end = Ok(None);
@@ -578,7 +580,7 @@ mod tests {
             flood.extend_from_slice(&[0x89, 0, 0x01, 0, 0x00, 0, 0x80, 1, b'a' + n % 26]);
         }
         client.receive(&flood);
-        // Four frames each: a ping, and a text of three fragments.
+        // Four frames per repetition: a ping, and a text of three fragments.
         let (mut texts, mut turns) = (0, 0);
         loop {
             turns += 1;
