@@ -1,5 +1,5 @@
-//! A price-level book of one instrument: levels in, top of book out. For venues that send books only,
-//! and for recordings of book channels. Sequence rules live with the venue that has them.
+//! A price-level book of one instrument: levels in, top of book out. Used for venues that send only books, and for
+//! recordings of book channels. Sequence rules are in the venue's codec.
 
 use crate::market::Level;
 use crate::market::quote::Source;
@@ -14,7 +14,8 @@ pub enum Side {
     Ask,
 }
 
-/// Levels of both sides. The best level stands last in each, so that the usual change, near the top, moves little.
+/// Levels of both sides. The best level of a side is last, so that a change near the top, the usual case, moves few
+/// entries.
 #[derive(Clone, Debug, Default)]
 pub struct Book {
     bids: Vec<Level>,
@@ -22,13 +23,13 @@ pub struct Book {
 }
 
 impl Book {
-    /// Forgets all levels and keeps the memory.
+    /// Removes all levels; keeps the allocated memory.
     pub fn clear(&mut self) {
         self.bids.clear();
         self.asks.clear();
     }
 
-    /// Sets the absolute size at a price; size zero removes the level. Absent levels are removed in silence.
+    /// Sets the absolute size at a price. Size zero removes the level; removing an absent level has no effect.
     pub fn set(&mut self, side: Side, level: Level) {
         let levels = match side {
             Side::Bid => &mut self.bids,
@@ -49,7 +50,7 @@ impl Book {
         }
     }
 
-    /// Cuts each side to its best `depth` levels.
+    /// Keeps only the best `depth` levels of each side.
     pub fn truncate(&mut self, depth: usize) {
         for levels in [&mut self.bids, &mut self.asks] {
             if levels.len() > depth {
@@ -78,7 +79,7 @@ impl Book {
         }
     }
 
-    /// How many levels a side has.
+    /// Number of levels of a side.
     #[must_use]
     pub const fn count(&self, side: Side) -> usize {
         match side {
@@ -102,28 +103,28 @@ impl Book {
         self.bids.is_empty() && self.asks.is_empty()
     }
 
-    /// Best bid above best ask. A crossed book is shown as it is, and refused by the merge.
+    /// Whether the best bid is above the best ask. Clients see a crossed book as it is; the merge rejects its quote.
     #[must_use]
     pub fn is_crossed(&self) -> bool {
         self.best_bid().is_present() && self.best_ask().is_present() && self.best_bid().price > self.best_ask().price
     }
 }
 
-/// Why there is no book where there was one.
+/// Why a book is void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum BookVoid {
-    /// Sequence numbers jumped.
+    /// Sequence numbers are not consecutive.
     Gap = 1,
-    /// The checksum did not agree.
+    /// The checksum does not match.
     Checksum = 2,
-    /// It is crossed; after a second it is asked for anew.
+    /// The book is crossed. After one second it is requested again.
     Crossed = 3,
-    /// The venue says that it is not trading.
+    /// The venue reports that trading is halted.
     Halt = 4,
-    /// Nothing came of it for longer than is usual.
+    /// No update arrived for longer than usual.
     Silent = 5,
-    /// The connection is lost, or was given up.
+    /// The connection was lost or closed.
     Lost = 6,
 }
 
@@ -131,7 +132,7 @@ impl BookVoid {
     /// All of them.
     pub const ALL: [Self; 6] = [Self::Gap, Self::Checksum, Self::Crossed, Self::Halt, Self::Silent, Self::Lost];
 
-    /// One word for clients and metrics.
+    /// The word for clients and metrics.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -144,42 +145,43 @@ impl BookVoid {
         }
     }
 
-    /// The reverse of `as u8`; `None` for 0 and what is none.
+    /// The reverse of `as u8`; `None` for 0 and for unknown numbers.
     #[must_use]
     pub fn from_u8(n: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|it| *it as u8 == n)
     }
 }
 
-/// What goes with a book.
+/// Metadata of a book.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BookStamp {
-    /// The venue's number of its last change; 0 where it has none.
+    /// The venue's sequence number of the last change; 0 if the venue has none.
     pub sequence: u64,
-    /// The venue's stamp of its last change; 0 where it sends none.
+    /// The venue's timestamp of the last change; 0 if the venue sends none.
     pub exchange_time: UnixNs,
-    /// When its last change was read from the socket.
+    /// When the last change was read from the socket.
     pub received: MonoNs,
-    /// What sent it.
+    /// Whether the data is live, simulated or replayed.
     pub source: Source,
 }
 
 /// A book at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BookView {
-    /// How many times it changed, or became void; grows, never repeats. 0: nothing came yet.
+    /// How often the book changed or became void; only grows. 0: nothing has arrived yet.
     pub changes: u64,
-    /// Why there is none; then it has no levels. The stamp is that of the last one.
+    /// Why the book is void; `None` while it is valid. A void book has no levels, and its stamp is that of the last
+    /// valid one.
     pub void: Option<BookVoid>,
-    /// How many times it became void; grows.
+    /// How often it became void; only grows.
     pub voids: u64,
-    /// Why it last became void, even if it holds again; `None` before the first time.
+    /// Why it last became void, even if it is valid again; `None` before the first time.
     pub last_void: Option<BookVoid>,
-    /// What goes with it.
+    /// Metadata of the last change.
     pub stamp: BookStamp,
-    /// Bids, the best first.
+    /// Bids, best first.
     pub bids: Vec<Level>,
-    /// Asks, the best first.
+    /// Asks, best first.
     pub asks: Vec<Level>,
 }
 

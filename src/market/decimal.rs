@@ -1,8 +1,7 @@
-//! Exact decimal numbers as venues write them: a mantissa and a count of decimals. Never a float.
+//! Exact decimal numbers as venues write them: a mantissa and a number of decimals. Never a float.
 //!
-//! The written form is kept (`63704.00000000` stays at eight decimals), because some venues'
-//! checksums are computed over it; comparison is by value. Negative numbers do not exist here:
-//! no price or size is one.
+//! The written form is preserved (`63704.00000000` keeps eight decimals), because some venues compute checksums over
+//! it. Comparison is by value. Negative numbers are not supported: no price or size is negative.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -21,7 +20,7 @@ pub enum DecimalError {
     Malformed,
     /// A well-formed number below zero.
     Negative,
-    /// More digits than 19, or more than 19 decimals.
+    /// More than 19 digits, or more than 19 decimals.
     TooLong,
 }
 
@@ -65,17 +64,17 @@ impl Decimal {
         self.scale
     }
 
-    /// Whether the value is zero, however many decimals it was written with.
+    /// Whether the value is zero, regardless of its decimals.
     #[must_use]
     pub const fn is_zero(self) -> bool {
         self.mantissa == 0
     }
 
-    /// Parses the strict grammar `digits[.digits][(e|E)[+|-]digits]`. No blanks, no sign but a
-    /// leading minus that is reported as [`DecimalError::Negative`].
+    /// Parses the strict grammar `digits[.digits][(e|E)[+|-]digits]`. Blanks and signs are rejected; a number below
+    /// zero is reported as [`DecimalError::Negative`].
     ///
     /// # Errors
-    /// [`DecimalError`] names what is wrong; nothing is ever rounded.
+    /// [`DecimalError`] names the reason. Nothing is rounded.
     #[inline]
     pub fn parse(text: &[u8]) -> Result<Self, DecimalError> {
         let mut mantissa: u64 = 0;
@@ -102,7 +101,7 @@ impl Decimal {
         Self::parse_rare(text)
     }
 
-    /// Long, exponent and negative forms, and everything malformed.
+    /// Parses long, exponent and negative forms, and rejects malformed text.
     #[cold]
     fn parse_rare(text: &[u8]) -> Result<Self, DecimalError> {
         let (negative, text) = match text {
@@ -129,7 +128,7 @@ impl Decimal {
             if at >= whole.len() {
                 scale += 1;
             }
-            // Zeros wait until a digit follows, so that padding never costs precision.
+            // Zeros wait until another digit follows, so that padding never costs precision.
             if digit == 0 && mantissa != 0 {
                 trailing_zeros += 1;
                 continue;
@@ -148,7 +147,7 @@ impl Decimal {
         if mantissa == 0 {
             return Ok(Self { mantissa: 0, scale: scale.clamp(0, i64::from(SCALE_MAX)) as u8 });
         }
-        // Give back as many written zeros as fit.
+        // Restores as many of the written zeros as fit.
         while scale < 0 || (trailing_zeros > 0 && scale < i64::from(SCALE_MAX)) {
             let padded = mantissa * 10;
             if padded > u128::from(u64::MAX) {
@@ -174,7 +173,7 @@ impl Decimal {
         self
     }
 
-    /// How many units of `10^-scale` it is; a rest is cut, and what is too large is [`u64::MAX`].
+    /// The value in units of `10^-scale`, rounded down; [`u64::MAX`] if it does not fit.
     #[must_use]
     pub fn to_units(self, scale: u8) -> u64 {
         let mantissa = u128::from(self.mantissa);
@@ -185,7 +184,7 @@ impl Decimal {
         units.and_then(|units| u64::try_from(units).ok()).unwrap_or(u64::MAX)
     }
 
-    /// The nearest float, for display and for picking candidates; never for a decision.
+    /// The nearest float, for display and for preselecting candidates; never for a decision.
     #[inline]
     #[must_use]
     pub fn to_f64(self) -> f64 {
@@ -196,19 +195,19 @@ impl Decimal {
         self.mantissa as f64 / POW10_F64[self.scale as usize]
     }
 
-    /// Writes the value without trailing zeros (`0.5`, `42500`): a JSON number and a JSON string body alike.
+    /// Writes the value without trailing zeros (`0.5`, `42500`), valid as a JSON number and within a JSON string.
     pub fn write(self, out: &mut Vec<u8>) {
         let Self { mantissa, scale } = self.normalised();
         write_digits(mantissa, scale, out);
     }
 
-    /// Writes the value as it was written by the venue, zeros included.
+    /// Writes the value exactly as the venue wrote it, including trailing zeros.
     pub fn write_verbatim(self, out: &mut Vec<u8>) {
         write_digits(self.mantissa, self.scale, out);
     }
 }
 
-/// An exact number that was computed from [`Decimal`]s: it may be below zero, and is as long as it must be.
+/// An exact number computed from [`Decimal`]s. It may be negative and may have more digits.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Figure {
     is_negative: bool,
@@ -237,7 +236,8 @@ impl Figure {
         let (a, b) = (a.normalised(), b.normalised());
         let (left, right) = aligned(a, b);
         let scale = a.scale.max(b.scale);
-        // Half of a number is five times it, one decimal further. Where 38 digits are not enough, the last is cut.
+        // Half of a number is five times the number with one more decimal. If 38 digits are not enough, the last one is
+        // cut.
         let (mantissa, scale) = match left.checked_add(right).and_then(|sum| sum.checked_mul(5)) {
             Some(mantissa) => (mantissa, scale + 1),
             None => (left / 2 + right / 2, scale),
@@ -245,13 +245,13 @@ impl Figure {
         Self { is_negative: false, mantissa, scale }
     }
 
-    /// `factor` times as much.
+    /// The number times `factor`; saturates.
     #[must_use]
     pub const fn times(self, factor: u64) -> Self {
         Self { mantissa: self.mantissa.saturating_mul(factor as u128), ..self }
     }
 
-    /// Writes the value without trailing zeros, a JSON number. Zero has no sign.
+    /// Writes the value as a JSON number without trailing zeros. Zero has no sign.
     pub fn write(self, out: &mut Vec<u8>) {
         let Self { is_negative, mut mantissa, mut scale } = self;
         while scale > 0 && mantissa.is_multiple_of(10) {
@@ -270,7 +270,7 @@ impl From<Decimal> for Figure {
     }
 }
 
-/// Larger exponents are taken for this one: with it every number but zero is too long.
+/// Larger exponents are replaced by this one, which makes every number except zero too long.
 const EXPONENT_MAX: i64 = 1 << 40;
 
 fn parse_exponent(text: &[u8]) -> Result<i64, DecimalError> {
@@ -282,7 +282,7 @@ fn parse_exponent(text: &[u8]) -> Result<i64, DecimalError> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(DecimalError::Malformed);
     }
-    // Beyond the limit no text in a frame is long enough to make up for it.
+    // No text in a frame is long enough to compensate an exponent at the limit.
     Ok(sign * digits.iter().fold(0, |n, b| (n * 10 + i64::from(b - b'0')).min(EXPONENT_MAX)))
 }
 
@@ -304,7 +304,7 @@ fn write_digits(mantissa: impl itoa::Integer, scale: u8, out: &mut Vec<u8>) {
     }
 }
 
-/// Compares `a * b` with `c * d` exactly, in 256 bits where 128 are not enough.
+/// Compares `a * b` with `c * d` exactly, in 256 bits if 128 are not enough.
 #[inline]
 #[must_use]
 pub fn compare_products(a: u128, b: u128, c: u128, d: u128) -> Ordering {
@@ -335,7 +335,7 @@ impl Ord for Decimal {
     }
 }
 
-/// Both mantissas at the larger of the two scales.
+/// Both mantissas, scaled to the larger of the two scales.
 #[inline]
 #[must_use]
 pub fn aligned(a: Decimal, b: Decimal) -> (u128, u128) {

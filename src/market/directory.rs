@@ -1,9 +1,10 @@
-//! Names and ids of the venues and instruments of this process: built from the configuration, then shared; other
-//! machines are told names, never ids.
+//! Names and ids of the venues and instruments of this process. Built from the configuration, then shared. Other
+//! machines receive names, never ids.
 //!
-//! It grows in place while everybody reads it, without a lock: what is added takes the next free id, what is removed
-//! keeps its id and is off, and what comes back is on again. No id ever means something else. There is one writer (the
-//! stage that changes the set at run time); tables that are sized at the start are sized by the room.
+//! The directory grows in place while other threads read it, without a lock. An added entry takes the next free id. A
+//! removed entry keeps its id and is switched off; if it is added again, it is switched on again. The meaning of an id
+//! never changes. Only one stage writes: the one that changes the set at run time. Tables that are sized at the start
+//! use the capacity, see [`Directory::rows`] and [`Directory::columns`].
 
 use std::hash::Hasher;
 use std::ops::Index;
@@ -22,7 +23,7 @@ pub struct VenueId(pub u16);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstrumentId(pub u32);
 
-/// Index of a (instrument, venue) cell: `instrument * room for venues + venue`.
+/// Index of an (instrument, venue) cell: `instrument * columns + venue`, see [`Directory::columns`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PairId(pub u32);
 
@@ -50,18 +51,18 @@ impl PairId {
     }
 }
 
-/// One configured venue, as a directory is built from it.
+/// One configured venue, input of a new directory.
 #[derive(Clone, Debug)]
 pub struct VenueEntry {
     /// Lower-case id that clients use, such as `binance`.
     pub name: String,
     /// Taker fee in percent of the notional, such as 0.1.
     pub taker_fee_pct: Decimal,
-    /// Native symbol per instrument of the directory; `None` where the venue does not quote it.
+    /// Native symbol per instrument of the directory; `None` if the venue does not quote it.
     pub native: Vec<Option<String>>,
 }
 
-/// How many more there may be than there are at the start.
+/// How many venues and instruments may be added after the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Room {
     /// Venues.
@@ -80,7 +81,7 @@ pub struct Member {
     on: AtomicBool,
 }
 
-/// A list that grows at its end while others read it, up to a size that is fixed.
+/// A list that grows at its end while other threads read it, up to a fixed capacity.
 #[derive(Debug)]
 pub struct Roll<T> {
     slots: Box<[OnceLock<T>]>,
@@ -100,36 +101,36 @@ impl<T> Roll<T> {
         Self { slots: first.into_iter().map(OnceLock::from).chain(free).collect(), count }
     }
 
-    /// How many there are now.
+    /// Current number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.count.load(Ordering::Acquire)
     }
 
-    /// Whether there are none.
+    /// Whether the list is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many there can ever be.
+    /// Capacity.
     #[must_use]
     pub fn room(&self) -> usize {
         self.slots.len()
     }
 
-    /// The one at `at`, if there is one.
+    /// The entry at index `at`, if there is one.
     #[must_use]
     pub fn get(&self, at: usize) -> Option<&T> {
         self.slots.get(at)?.get()
     }
 
-    /// Those that there are now, in order of their ids.
+    /// The current entries, in order of their ids.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> + Clone {
         self.slots[..self.len()].iter().filter_map(OnceLock::get)
     }
 
-    /// Adds one: its index, or `None` when there is no room.
+    /// Appends an entry. Returns its index, or `None` if the list is full.
     fn push(&self, one: T) -> Option<usize> {
         let at = self.len();
         self.slots.get(at)?.set(one).ok()?;
@@ -138,8 +139,8 @@ impl<T> Roll<T> {
     }
 }
 
-/// Finds the place of a name in a [`Roll`], letter case ignored, at the same cost however many names there are. Names
-/// are only ever added, by one thread; others read meanwhile. Open addressing with linear probing, at most half full.
+/// Finds the index of a name in a [`Roll`], ignoring letter case, in constant time. One thread adds names while others
+/// read; names are never removed. Open addressing with linear probing, at most half full.
 #[derive(Debug, Default)]
 struct Lookup(Box<[AtomicU32]>);
 
@@ -148,7 +149,7 @@ impl Lookup {
         Self((0..(2 * room).next_power_of_two()).map(|_| AtomicU32::new(FREE)).collect())
     }
 
-    /// The entries to look at for `name`, in order.
+    /// The entries to probe for `name`, in order.
     fn probe(&self, name: &str) -> impl Iterator<Item = &AtomicU32> {
         let mut hasher = FxHasher::default();
         name.bytes().for_each(|byte| hasher.write_u8(byte.to_ascii_lowercase()));
@@ -156,7 +157,7 @@ impl Lookup {
         (0..self.0.len()).map(move |step| &self.0[first.wrapping_add(step) & (self.0.len() - 1)])
     }
 
-    /// The first place that was added under the hash of `name` and that `is_it`.
+    /// The first index under the hash of `name` for which `is_it` is true.
     fn find(&self, name: &str, is_it: impl Fn(usize) -> bool) -> Option<usize> {
         let taken = self.probe(name).map(|entry| entry.load(Ordering::Acquire)).take_while(|place| *place != FREE);
         taken.map(|place| place as usize).find(|place| is_it(*place))
@@ -169,41 +170,41 @@ impl Lookup {
     }
 }
 
-/// An entry of a [`Lookup`] that holds nothing.
+/// An empty entry of a [`Lookup`].
 const FREE: u32 = u32::MAX;
 
 impl<T> Index<usize> for Roll<T> {
     type Output = T;
 
     /// # Panics
-    /// When there is none at `at`: our own mistake.
+    /// If there is no entry at `at`, which is our own mistake.
     fn index(&self, at: usize) -> &T {
-        self.slots[at].get().expect("an id is given to what is there")
+        self.slots[at].get().expect("every id has an entry")
     }
 }
 
-/// Who is who in this process.
+/// Names and ids of all venues and instruments.
 #[derive(Debug, Default)]
 pub struct Directory {
     venues: Roll<Member>,
     instruments: Roll<String>,
     venue_places: Lookup,
     instrument_places: Lookup,
-    /// By instrument.
+    /// By instrument: whether it is switched on.
     listed: Box<[AtomicBool]>,
-    /// By pair: whether it is to be quoted. Looked at for each quote, so apart from what is not.
+    /// By pair: whether it is to be quoted. Read for every quote, so stored apart from rarely used data.
     quoted: Box<[AtomicBool]>,
-    /// By pair: the venue's own symbol, once it was quoted.
+    /// By pair: the venue's own symbol, set when the pair is first quoted.
     natives: Box<[OnceLock<Box<str>>]>,
-    /// By pair: who says that it is not traded now, a bit for each [`HaltedBy`].
+    /// By pair: the sources that report a halt, one bit for each [`HaltedBy`].
     halted: Box<[AtomicU8]>,
-    /// By pair: its own taker fee in units of [`FEE_SCALE`]; [`NO_FEE`]: the venue's.
+    /// By pair: its own taker fee with [`FEE_SCALE`] decimals; [`NO_FEE`] means the fee of the venue.
     fees: Box<[AtomicU64]>,
     edition: AtomicU64,
     facts: AtomicU64,
 }
 
-/// The source that says that an instrument is not traded on a venue.
+/// The source of a report that an instrument is not traded on a venue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum HaltedBy {
@@ -213,12 +214,12 @@ pub enum HaltedBy {
     Stream = 2,
 }
 
-/// Decimals of a kept fee in percent.
+/// Decimals of a stored fee, in percent.
 const FEE_SCALE: u8 = 6;
-/// No fee of its own.
+/// The pair has no fee of its own.
 const NO_FEE: u64 = u64::MAX;
 
-/// Why something cannot be added. The caller asks before it adds.
+/// Why an entry cannot be added. Callers check for room before they add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
     /// No room for another venue.
@@ -228,20 +229,20 @@ pub enum Full {
 }
 
 impl Directory {
-    /// A directory of `instruments` (each `BASE/QUOTE`) and `venues`, without room for more. Every venue's `native` is
-    /// as long as `instruments`.
+    /// A directory of `instruments` (each `BASE/QUOTE`) and `venues`, without room for more. The `native` table of
+    /// every venue must be as long as `instruments`.
     ///
     /// # Panics
-    /// When a `native` table has another length: our own mistake.
+    /// If a `native` table has another length, which is our own mistake.
     #[must_use]
     pub fn new(instruments: Vec<String>, venues: Vec<VenueEntry>) -> Self {
         Self::with_room(instruments, venues, Room::default())
     }
 
-    /// The same, with room for as many more as `room` says. Takes its memory here.
+    /// The same, with `room` for more. Allocates all memory here.
     ///
     /// # Panics
-    /// When a `native` table has another length: our own mistake.
+    /// If a `native` table has another length, which is our own mistake.
     #[must_use]
     pub fn with_room(instruments: Vec<String>, venues: Vec<VenueEntry>, room: Room) -> Self {
         assert!(venues.iter().all(|v| v.native.len() == instruments.len()));
@@ -276,50 +277,50 @@ impl Directory {
         }
     }
 
-    /// All venues that there are or were, in id order.
+    /// All venues, including removed ones, in id order.
     #[must_use]
     pub fn venues(&self) -> &Roll<Member> {
         &self.venues
     }
 
-    /// All instruments (`BASE/QUOTE`) that there are or were, in id order.
+    /// All instruments (`BASE/QUOTE`), including removed ones, in id order.
     #[must_use]
     pub fn instruments(&self) -> &Roll<String> {
         &self.instruments
     }
 
-    /// The venues that are on.
+    /// The venues that are switched on.
     pub fn venues_on(&self) -> impl DoubleEndedIterator<Item = (VenueId, &Member)> + Clone {
         let all = self.venues.slots[..self.venues.len()].iter().enumerate();
         all.filter_map(|(at, slot)| Some((VenueId(at as u16), slot.get()?)))
             .filter(|(_, venue)| venue.on.load(Ordering::Acquire))
     }
 
-    /// The instruments that are on.
+    /// The instruments that are switched on.
     pub fn instruments_on(&self) -> impl Iterator<Item = (InstrumentId, &String)> + Clone {
         let all = (0..self.instruments.len() as u32).map(InstrumentId);
         all.filter(|id| self.is_listed(*id)).map(|id| (id, &self.instruments[id.index()]))
     }
 
-    /// Whether `venue` is on.
+    /// Whether `venue` is switched on.
     #[must_use]
     pub fn is_on(&self, venue: VenueId) -> bool {
         self.venues.get(venue.index()).is_some_and(|venue| venue.on.load(Ordering::Acquire))
     }
 
-    /// Whether `instrument` is on.
+    /// Whether `instrument` is switched on.
     #[must_use]
     pub fn is_listed(&self, instrument: InstrumentId) -> bool {
         self.listed.get(instrument.index()).is_some_and(|listed| listed.load(Ordering::Acquire))
     }
 
-    /// How many ids of venues there can be, for tables.
+    /// Number of possible venue ids, for sizing tables.
     #[must_use]
     pub fn columns(&self) -> usize {
         self.venues.room()
     }
 
-    /// How many ids of instruments there can be, for tables.
+    /// Number of possible instrument ids, for sizing tables.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.instruments.room()
@@ -337,14 +338,14 @@ impl Directory {
         &self.instruments[id.index()]
     }
 
-    /// The venue named `name`, letter case ignored; on or off.
+    /// The venue named `name`, ignoring letter case, switched on or off.
     #[must_use]
     pub fn venue_named(&self, name: &str) -> Option<VenueId> {
         let is_it = |at: usize| self.venues.get(at).is_some_and(|venue| venue.name.eq_ignore_ascii_case(name));
         self.venue_places.find(name, is_it).map(|at| VenueId(at as u16))
     }
 
-    /// The instrument named `symbol` (`BASE/QUOTE`), letter case ignored; on or off.
+    /// The instrument named `symbol` (`BASE/QUOTE`), ignoring letter case, switched on or off.
     #[must_use]
     pub fn instrument_named(&self, symbol: &str) -> Option<InstrumentId> {
         let is_it = |at: usize| self.instruments.get(at).is_some_and(|known| known.eq_ignore_ascii_case(symbol));
@@ -365,7 +366,7 @@ impl Directory {
         (InstrumentId(pair.0 / width), VenueId((pair.0 % width) as u16))
     }
 
-    /// How many cells there can be: [`Self::rows`] × [`Self::columns`].
+    /// Number of possible cells: [`Self::rows`] × [`Self::columns`].
     #[must_use]
     pub fn pairs(&self) -> usize {
         self.quoted.len()
@@ -378,20 +379,20 @@ impl Directory {
         self.quoted[self.pair(instrument, venue).index()].load(Ordering::Acquire)
     }
 
-    /// The venue's own symbol of `instrument`; `None` where it never quoted it.
+    /// The venue's own symbol of `instrument`; `None` if the venue never quoted it.
     #[must_use]
     pub fn native(&self, instrument: InstrumentId, venue: VenueId) -> Option<&str> {
         self.natives[self.pair(instrument, venue).index()].get().map(|native| &**native)
     }
 
-    /// Whether the venue says that `instrument` cannot be traded there now.
+    /// Whether any source reports that `instrument` cannot be traded on `venue` now.
     #[inline]
     #[must_use]
     pub fn is_halted(&self, instrument: InstrumentId, venue: VenueId) -> bool {
         self.halted[self.pair(instrument, venue).index()].load(Ordering::Acquire) != 0
     }
 
-    /// Whether `by` says that `instrument` cannot be traded on `venue` now.
+    /// Whether `by` reports that `instrument` cannot be traded on `venue` now.
     #[inline]
     #[must_use]
     pub fn is_halted_by(&self, instrument: InstrumentId, venue: VenueId, by: HaltedBy) -> bool {
@@ -415,20 +416,20 @@ impl Directory {
         self.venues.iter().map(|venue| venue.taker_fee_pct).chain(own).min().unwrap_or(Decimal::ZERO)
     }
 
-    /// The instruments that `venue` is to quote now, with its own symbols.
+    /// The instruments that `venue` is to quote now, with the venue's symbols.
     pub fn quoted_by(&self, venue: VenueId) -> impl Iterator<Item = (InstrumentId, &str)> {
         let all = (0..self.instruments.len() as u32).map(InstrumentId);
         all.filter(move |id| self.is_quoted(*id, venue)).filter_map(move |id| Some((id, self.native(id, venue)?)))
     }
 
-    /// Grows with each change of what is traded and of fees, see [`Self::publish_facts`].
+    /// A counter of changes in trading status and fees, see [`Self::publish_facts`].
     #[inline]
     #[must_use]
     pub fn facts(&self) -> u64 {
         self.facts.load(Ordering::Acquire)
     }
 
-    /// `by` says whether `instrument` is halted on `venue`. Whether it said otherwise before.
+    /// Stores whether `by` reports `instrument` as halted on `venue`. Returns whether that changed.
     pub fn set_halted(&self, instrument: InstrumentId, venue: VenueId, by: HaltedBy, is_halted: bool) -> bool {
         let bits = &self.halted[self.pair(instrument, venue).index()];
         let before = match is_halted {
@@ -438,29 +439,29 @@ impl Directory {
         (before & by as u8 != 0) != is_halted
     }
 
-    /// `instrument` has a taker fee of its own on `venue`, in percent below 100; `None`: the venue's. More decimals than
-    /// six are cut. Whether it had another before.
+    /// Sets the taker fee of `instrument` on `venue`, in percent below 100; `None` restores the fee of the venue.
+    /// Decimals beyond six are cut. Returns whether the fee changed.
     pub fn set_taker_fee(&self, instrument: InstrumentId, venue: VenueId, fee_pct: Option<Decimal>) -> bool {
         let fee = fee_pct.map_or(NO_FEE, |fee| fee.to_units(FEE_SCALE).min(NO_FEE - 1));
         self.fees[self.pair(instrument, venue).index()].swap(fee, Ordering::Relaxed) != fee
     }
 
-    /// What is traded or what it costs has changed: the detector looks again.
+    /// Announces a change in trading status or fees. The detector then evaluates its pairs again.
     pub fn publish_facts(&self) {
         self.facts.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Grows with each change of the set; whoever keeps something derived from it looks again.
+    /// A counter of changes to the set. Holders of derived data rebuild it when the counter has grown.
     #[inline]
     #[must_use]
     pub fn edition(&self) -> u64 {
         self.edition.load(Ordering::Acquire)
     }
 
-    /// Switches `name` on, as a new venue if it was never there.
+    /// Switches the venue `name` on; adds it if it is new.
     ///
     /// # Errors
-    /// When there is no room for it.
+    /// If there is no room for it.
     pub fn add_venue(&self, name: &str, taker_fee_pct: Decimal) -> Result<VenueId, Full> {
         if let Some(id) = self.venue_named(name) {
             self.venue(id).on.store(true, Ordering::Release);
@@ -472,10 +473,10 @@ impl Directory {
         Ok(VenueId(at as u16))
     }
 
-    /// Switches `symbol` on, as a new instrument if it was never there.
+    /// Switches the instrument `symbol` on; adds it if it is new.
     ///
     /// # Errors
-    /// When there is no room for it.
+    /// If there is no room for it.
     pub fn add_instrument(&self, symbol: &str) -> Result<InstrumentId, Full> {
         let id = match self.instrument_named(symbol) {
             Some(id) => id,
@@ -489,8 +490,8 @@ impl Directory {
         Ok(id)
     }
 
-    /// From now on `venue` is to quote `instrument`, which it calls `native`; that is for ever. `false` when it was
-    /// called otherwise.
+    /// Lets `venue` quote `instrument` from now on, under its symbol `native`. The symbol of a pair never changes:
+    /// returns `false` if it already has another one.
     pub fn quote(&self, instrument: InstrumentId, venue: VenueId, native: &str) -> bool {
         let pair = self.pair(instrument, venue).index();
         let is_same = **self.natives[pair].get_or_init(|| native.into()) == *native;
@@ -500,22 +501,22 @@ impl Directory {
         is_same
     }
 
-    /// From now on `venue` is not to quote `instrument`: its quotes are nobody's price.
+    /// Ends the quoting of `instrument` on `venue`. Quotes that still arrive are ignored.
     pub fn drop_quote(&self, instrument: InstrumentId, venue: VenueId) {
         self.quoted[self.pair(instrument, venue).index()].store(false, Ordering::Release);
     }
 
-    /// Switches `venue` off. Its quotes are dropped one by one, see [`Self::drop_quote`].
+    /// Switches `venue` off. The caller drops its quotes one by one with [`Self::drop_quote`].
     pub fn remove_venue(&self, venue: VenueId) {
         self.venue(venue).on.store(false, Ordering::Release);
     }
 
-    /// Switches `instrument` off. Its quotes are dropped one by one, see [`Self::drop_quote`].
+    /// Switches `instrument` off. The caller drops its quotes one by one with [`Self::drop_quote`].
     pub fn remove_instrument(&self, instrument: InstrumentId) {
         self.listed[instrument.index()].store(false, Ordering::Release);
     }
 
-    /// The set has changed: everybody looks again, sooner or later.
+    /// Announces a change of the set. Readers notice it when they next check [`Self::edition`].
     pub fn publish(&self) {
         self.edition.fetch_add(1, Ordering::AcqRel);
     }

@@ -1,4 +1,4 @@
-//! Nouns and arithmetic of trading: exact decimals, quotes, books, opportunities. No bytes, no time source.
+//! Terms and arithmetic of trading: exact decimals, quotes, books, opportunities. No bytes, no clock.
 
 pub mod book;
 pub mod decimal;

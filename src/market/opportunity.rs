@@ -1,4 +1,4 @@
-//! Opportunities: buy on one venue, sell on another. The arithmetic of spreads, exact where it decides.
+//! Opportunities: buy on one venue, sell on another. Spread arithmetic, exact wherever it decides.
 
 use std::cmp::Ordering;
 
@@ -11,20 +11,20 @@ use crate::time::MonoNs;
 /// One leg of an opportunity: a price and a size on a venue, and when we read them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leg {
-    /// Where.
+    /// Venue of this leg.
     pub venue: VenueId,
-    /// The ask we pay or the bid we hit, and how much stands there.
+    /// The ask we pay or the bid we hit, with its size.
     pub level: Level,
-    /// When its quote was read from the socket.
+    /// When the quote was read from the socket.
     pub received: MonoNs,
-    /// What sent its quote.
+    /// Source of the quote.
     pub source: Source,
 }
 
-/// Buy at `buy`'s ask, sell at `sell`'s bid.
+/// Buying at the ask of `buy` and selling at the bid of `sell`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Opportunity {
-    /// What is traded.
+    /// The traded instrument.
     pub instrument: InstrumentId,
     /// We pay this venue's ask.
     pub buy: Leg,
@@ -36,11 +36,11 @@ pub struct Opportunity {
     pub net_pct: Percent,
     /// When it opened.
     pub opened: MonoNs,
-    /// When the detector found it in this state; of a closed one, when it found it closed.
+    /// When the detector found this state; for a closed opportunity, when it found it closed.
     pub detected: MonoNs,
     /// Largest gross spread since it opened.
     pub peak_gross_pct: Percent,
-    /// Opportunities of which it is one.
+    /// The group that it belongs to.
     pub group: Group,
 }
 
@@ -65,54 +65,54 @@ impl LegSide {
     }
 }
 
-/// Opportunities that are one event: one venue's price moved, and each other venue makes an opportunity with it.
+/// Opportunities with one cause: the price of one venue moved, and each other venue forms an opportunity with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Group {
-    /// No other group of this process has it; 0: none.
+    /// Unique within this process; 0: no group.
     pub number: u64,
-    /// The member that stands for it, by its buy venue, its sell venue and when it opened.
+    /// The member that represents the group, identified by buy venue, sell venue and opening time.
     pub leader: (VenueId, VenueId, MonoNs),
-    /// The leg that its members share. Of a group that never had two members, the leg whose quote came last.
+    /// The leg that all members share; for a group that never had two members, the leg with the later quote.
     pub leg: LegSide,
-    /// Open members after the event that says so.
+    /// Number of open members after this event.
     pub size: u32,
 }
 
 impl Opportunity {
-    /// What can be traded at these two prices: the smaller of the two sizes, in base.
+    /// The size that can be traded at these two prices: the smaller of the two sizes, in base.
     #[must_use]
     pub fn executable_size(&self) -> Decimal {
         self.buy.level.size.min(self.sell.level.size)
     }
 
-    /// The leg whose quote came last: the one that made the opportunity what it is.
+    /// The leg whose quote arrived last and so caused the present state.
     #[must_use]
     pub fn trigger(&self) -> &Leg {
         if self.buy.received >= self.sell.received { &self.buy } else { &self.sell }
     }
 }
 
-/// What happened to an opportunity; the detector tells every gateway.
+/// What happened to an opportunity. The detector sends it to every gateway.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OpportunityEvent {
-    /// Its state at this moment.
+    /// State of the opportunity after the event.
     pub opportunity: Opportunity,
     /// What happened.
     pub change: Change,
-    /// Whether clients are alerted now; `false` inside the debounce time, and on closing.
+    /// Whether clients receive an alert now; `false` within the debounce time, and on closing.
     pub alert: bool,
 }
 
 /// What happened to an opportunity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It went above the threshold.
+    /// The spread rose above the threshold.
     Opened,
-    /// It is still above, and the debounce time has passed.
+    /// The spread is still above the threshold, and the debounce time has passed.
     Repeated,
-    /// It is still above, at other prices, sizes or times than were last told.
+    /// The spread is still above the threshold; prices, sizes or times differ from the last event.
     Updated,
-    /// It is over.
+    /// The opportunity has ended.
     Closed(CloseReason),
 }
 
@@ -135,29 +135,30 @@ pub enum CloseReason {
     BuyMoved,
     /// The bid that we hit fell.
     SellMoved,
-    /// Both, since it opened.
+    /// Both prices moved since it opened.
     BothMoved,
-    /// One quote took the spread below zero by more than half of what it was: the leg had been behind.
+    /// One quote took the spread below zero by more than half of its former value, which shows that the leg was
+    /// outdated.
     Collapsed,
-    /// A leg's quote became too old, or too old beside the other's.
+    /// A leg's quote is too old, or too old compared with the other leg.
     LegStale,
-    /// A leg's quote does not hold any more: a gap, a failed checksum, a missing side, or crossed.
+    /// A leg's quote is no longer valid: a gap, a failed checksum, a missing side, or a crossed book.
     LegVoid,
-    /// A leg's price is not believed, or the legs are not known to be the same asset any more.
+    /// A leg's price is implausible, or the legs are no longer known to be the same asset.
     Quarantined,
-    /// The connection to a leg's venue is lost, or its leader's quotes are not pushed any more.
+    /// The connection to a leg's venue was lost, or the leader of that venue stopped pushing quotes.
     VenueLost,
-    /// What a leg's venue sends comes late.
+    /// A leg's venue sends its data late.
     LaggingVenue,
-    /// This process is behind with what a leg's venue sends.
+    /// This process lags behind the data of a leg's venue.
     LaggingOwn,
-    /// A leg's venue says that the instrument is not traded now.
+    /// A leg's venue reports that the instrument is not traded now.
     NotTrading,
-    /// A leg is not quoted any more.
+    /// A leg is no longer quoted.
     Removed,
-    /// The server stops.
+    /// The server is shutting down.
     Shutdown,
-    /// Its end was not heard of; it began anew.
+    /// The end was missed; the opportunity has opened again.
     Unknown,
 }
 
@@ -195,7 +196,7 @@ impl From<BookVoid> for CloseReason {
     }
 }
 
-/// Percent with ten decimals, in units of 10⁻¹⁰ %. The nearest such number to the exact quotient, halves away from zero.
+/// Percent with ten decimals, in units of 10⁻¹⁰ %. Rounded to the nearest unit, halves away from zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Percent(pub i64);
 
@@ -221,12 +222,12 @@ pub fn gross_pct(buy: Decimal, sell: Decimal) -> Percent {
     net_pct(buy, sell, Decimal::ZERO, Decimal::ZERO)
 }
 
-/// Net spread in percent of the buy price, after both taker fees (percent):
-/// `(sell × (1 − fee) − buy × (1 + fee)) / buy × 100`. 0 where `buy` is 0.
+/// Net spread in percent of the buy price, after both taker fees (percent): `(sell × (1 − fee) − buy × (1 + fee)) / buy
+/// × 100`. 0 if `buy` is 0.
 #[must_use]
 pub fn net_pct(buy: Decimal, sell: Decimal, buy_fee_pct: Decimal, sell_fee_pct: Decimal) -> Percent {
     let (mut b, mut s) = aligned(buy.normalised(), sell.normalised());
-    // 26 digits leave room for the factors below, and no price needs more.
+    // 26 digits leave room for the factors below; no price needs more.
     while b.max(s) > POW10[26] {
         (b, s) = (b / 10, s / 10);
     }
@@ -234,7 +235,7 @@ pub fn net_pct(buy: Decimal, sell: Decimal, buy_fee_pct: Decimal, sell_fee_pct: 
         return if buy.is_zero() { Percent::default() } else { Percent(i64::MAX) };
     }
     let bar = Bar::net(Decimal::ZERO, buy_fee_pct, sell_fee_pct);
-    // The factors are 100 with six decimals: four more make the ten of the result.
+    // The factors include the 100 of the percentage, with six decimals. Four more make the ten decimals of the result.
     const STEP: u128 = POW10[(PERCENT_SCALE - FACTOR_SCALE) as usize];
     let (income, cost) = (s * u128::from(bar.sell_factor) * STEP, b * u128::from(bar.buy_factor) * STEP);
     let (distance, divisor) = (income.abs_diff(cost), b);
@@ -243,7 +244,7 @@ pub fn net_pct(buy: Decimal, sell: Decimal, buy_fee_pct: Decimal, sell_fee_pct: 
     Percent(if income < cost { -magnitude } else { magnitude })
 }
 
-/// `(sell − buy) / buy × 100` with so many decimals, at most ten; 0 where `buy` is 0.
+/// `(sell − buy) / buy × 100` with `decimals` decimals, at most ten; 0 if `buy` is 0.
 #[must_use]
 pub fn spread_of(buy: Decimal, sell: Decimal, decimals: u8) -> Figure {
     let (mut b, mut s) = aligned(buy.normalised(), sell.normalised());
@@ -255,7 +256,7 @@ pub fn spread_of(buy: Decimal, sell: Decimal, decimals: u8) -> Figure {
     Figure::new(s < b, whole, decimals.min(PERCENT_SCALE))
 }
 
-/// A bar that a pair of prices is above or not, exactly: `sell × sell_factor > buy × buy_factor`.
+/// A threshold for a pair of prices, tested exactly: `sell × sell_factor > buy × buy_factor`.
 ///
 /// Gross above t %: factors 100 and 100 + t. Net above t %: 100 − sell fee and 100 + buy fee + t.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -283,7 +284,7 @@ impl Bar {
         }
     }
 
-    /// The float ratio `sell / buy` that is surely not above the bar: for picking candidates quickly.
+    /// A float ratio `sell / buy` that is certainly not above the bar, for a fast preselection of candidates.
     #[must_use]
     pub fn ratio_floor(self) -> f64 {
         self.buy_factor as f64 / self.sell_factor.max(1) as f64 * (1.0 - 1e-12)
@@ -300,8 +301,8 @@ impl Bar {
 
 const HUNDRED: Decimal = Decimal::new(100, 0);
 
-/// A percentage as an integer with [`FACTOR_SCALE`] decimals; further decimals are cut, which
-/// configuration refuses beforehand.
+/// A percentage as an integer with [`FACTOR_SCALE`] decimals. Further decimals are cut; the configuration rejects them
+/// beforehand.
 fn factor(pct: Decimal) -> u64 {
     pct.to_units(FACTOR_SCALE).min(u64::MAX / 8)
 }

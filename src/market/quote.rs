@@ -1,4 +1,4 @@
-//! A quote: the best bid and ask of one instrument on one venue, with the stamps of its way.
+//! A quote: the best bid and ask of one instrument on one venue, with timestamps.
 
 use crate::market::book::BookVoid;
 use crate::market::{Decimal, InstrumentId, VenueId};
@@ -7,9 +7,9 @@ use crate::time::{MonoNs, UnixNs};
 /// One side of a top of book.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Level {
-    /// In quote currency per unit of base. Zero means that the side is empty.
+    /// Price in quote currency per unit of base; zero if the side is empty.
     pub price: Decimal,
-    /// In units of base.
+    /// Size in units of base.
     pub size: Decimal,
 }
 
@@ -17,7 +17,7 @@ impl Level {
     /// An empty side.
     pub const ABSENT: Self = Self { price: Decimal::ZERO, size: Decimal::ZERO };
 
-    /// Whether the side has a price and a size; an absent side is never a price of 0.
+    /// Whether the side has a price and a size. An absent side is not a price of 0.
     #[must_use]
     pub const fn is_present(&self) -> bool {
         !self.price.is_zero() && !self.size.is_zero()
@@ -27,41 +27,41 @@ impl Level {
 /// The top of book of one instrument on one venue at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quote {
-    /// What is quoted.
+    /// The quoted instrument.
     pub instrument: InstrumentId,
-    /// Where.
+    /// The quoting venue.
     pub venue: VenueId,
     /// Best bid; may be absent.
     pub bid: Level,
     /// Best ask; may be absent.
     pub ask: Level,
-    /// The venue's own order number of this quote within its instrument, the same on every connection; 0 where the
-    /// venue has none.
+    /// The venue's sequence number of this quote within its instrument, equal on every connection; 0 if the venue has
+    /// none.
     pub sequence: u64,
-    /// The venue's stamp; 0 where the venue sends none.
+    /// The venue's timestamp; 0 if the venue sends none.
     pub exchange_time: UnixNs,
     /// When its last byte was read from the socket.
     pub received: MonoNs,
-    /// When the codec had read it.
+    /// When the codec had decoded it.
     pub decoded: MonoNs,
-    /// What sent it.
+    /// Whether it is live, simulated or replayed.
     pub source: Source,
-    /// How it came here.
+    /// How it reached this process.
     pub origin: Origin,
-    /// The connection that it came by.
+    /// The connection that delivered it.
     pub line: LineId,
-    /// Whether it was late when it came.
+    /// Whether it arrived late.
     pub delay: Delay,
 }
 
-/// Whether a quote came so late that it is no leg of an opportunity.
+/// Whether a quote arrived too late to be a leg of an opportunity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Delay {
-    /// As fast as usual, or nothing tells.
+    /// On time, or the delay is unknown.
     #[default]
     None = 0,
-    /// By the venue's stamps, much later than usual for its line.
+    /// Much later than usual for its line, according to the venue's timestamps.
     Lagging = 1,
 }
 
@@ -76,16 +76,16 @@ impl Delay {
     }
 }
 
-/// One connection from its opening to its end, or one leader of the cluster: quotes of the same line are in the order
-/// in which they arrived. Unique within the process.
+/// One connection from its opening to its end, or one leader of the cluster. Quotes of one line are in the order of
+/// their arrival. Unique within the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LineId(u32);
 
 impl LineId {
-    /// No line: quotes of it are not ordered by their arrival.
+    /// No line. Such quotes are not ordered by arrival.
     pub const NONE: Self = Self(0);
 
-    /// The set bit that tells the lines of leaders from our own.
+    /// This bit marks the lines of leaders.
     const LEADER: u32 = 1 << 31;
 
     /// Our own connection with this number.
@@ -94,7 +94,7 @@ impl LineId {
         Self(number & !Self::LEADER | (number & !Self::LEADER == 0) as u32)
     }
 
-    /// What the leader with this fencing token sends. 0 is no token.
+    /// The line of the leader with this fencing token. A token of 0 means no leader.
     #[must_use]
     pub const fn of_leader(token: u64) -> Self {
         if token == 0 { Self::NONE } else { Self(token as u32 | Self::LEADER) }
@@ -108,18 +108,18 @@ impl Quote {
         self.bid.is_present() && self.ask.is_present()
     }
 
-    /// Bid above ask: never executable on the venue itself, never believed.
+    /// Whether the bid is above the ask. Such a quote cannot be executed on the venue and is never accepted.
     #[must_use]
     pub fn is_crossed(&self) -> bool {
         self.is_two_sided() && self.bid.price > self.ask.price
     }
 }
 
-/// Where a number comes from. Said on every surface that shows one.
+/// Where a number comes from. Every output that shows a number also shows its source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Source {
-    /// The venue's own address.
+    /// The venue's own server.
     #[default]
     Live = 0,
     /// A simulated venue.
@@ -150,24 +150,24 @@ impl Source {
     }
 }
 
-/// How a quote came to this process: the rungs of the fallback ladder, best first. Never a reason to believe
-/// an older quote.
+/// How a quote reached this process: the levels of the fallback, best first. A better origin never makes an older quote
+/// preferable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Origin {
     /// Read from the venue by this process.
     #[default]
     Own = 0,
-    /// Read by the leader of the venue, pushed to us.
+    /// Read by the leader of the venue and pushed to us.
     Shared = 1,
-    /// Found in Redis: the latest that a leader left there.
+    /// Read from Redis: the last quote that a leader stored there.
     Redis = 2,
-    /// Found on the local disk: the last that an earlier run of this process knew.
+    /// Read from the local disk: the last quote that an earlier run knew.
     Disk = 3,
 }
 
 impl Origin {
-    /// The word that clients are told: system 2's levels, and `shared` between them.
+    /// The word for clients: the levels of system 2, and `shared` in addition.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -178,20 +178,20 @@ impl Origin {
         }
     }
 
-    /// Whether it was pushed as it happened: only such a quote makes an alert.
+    /// Whether it was pushed as it happened. Only such a quote can cause an alert.
     #[must_use]
     pub const fn is_pushed(self) -> bool {
         matches!(self, Self::Own | Self::Shared)
     }
 
-    /// Whether the word of this way that a quote is void holds for a quote that came by the way `other`. Our own
-    /// connection speaks for itself; the leader for all that was ever read by a leader.
+    /// Whether a report of this origin that a quote is void applies to a quote of the origin `other`. A report of our
+    /// own connection covers our own quotes only; a report of the leader covers all quotes that any leader read.
     #[must_use]
     pub fn voids(self, other: Self) -> bool {
         self == other || (self == Self::Shared && other != Self::Own)
     }
 
-    /// The inverse of `self as u8`; anything unknown is [`Origin::Disk`], the least.
+    /// The inverse of `self as u8`; anything unknown is [`Origin::Disk`], the lowest level.
     #[must_use]
     pub const fn from_u8(n: u8) -> Self {
         match n {
@@ -203,20 +203,20 @@ impl Origin {
     }
 }
 
-/// What a feed thread hands to the detector, in the order it happened.
+/// What a feed thread sends to the detector, in the order in which it happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FeedEvent {
     /// A new top of book.
     Quote(Quote),
-    /// The last quote of one instrument is void until the next, for this reason. Holds for what came by this way only,
-    /// see [`Origin::voids`].
+    /// The last quote of one instrument is void until the next one, for this reason. [`Origin::voids`] defines to which
+    /// quotes this applies.
     Void(InstrumentId, VenueId, Origin, BookVoid),
-    /// From now on no quote that came by the connection may be a leg: it has a backlog, or is unusually silent. `false`:
-    /// it has caught up.
+    /// Whether a connection is behind, because of a backlog or unusual silence. While it is, its quotes cannot be legs.
+    /// `false`: it has caught up.
     Behind(VenueId, LineId, bool),
-    /// All quotes of a venue that came by this way are void: its connection is lost or silent.
+    /// All quotes of a venue with this origin are void, because the connection is lost or silent.
     Down(VenueId, Origin),
-    /// Our own connection to a venue was closed since another instance leads it: its quotes hold, and what the leader
-    /// says of them holds too.
+    /// Our own connection to a venue was closed because another instance leads the venue. Its quotes stay valid, and
+    /// reports of the leader now apply to them.
     Left(VenueId),
 }

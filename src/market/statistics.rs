@@ -1,8 +1,8 @@
-//! Day statistics of one instrument on one venue, from its ticker channel. Display figures beside the top of book, off
-//! the hot path, never an input of detection.
+//! Statistics of the last 24 hours of one instrument on one venue, from the venue's ticker channel. They are displayed
+//! beside the top of book, are off the hot path, and are never an input of detection.
 //!
-//! They are held as floats, and a float that was read from up to 15 digits is written as those digits again. So what is
-//! computed from such figures is computed from their digits, exactly, and then the nearest float: no client ever reads
+//! The values are floats. A float that was read from up to 15 digits prints as the same digits. Derived values are
+//! therefore computed exactly from the digits and converted to the nearest float, so that no client sees
 //! `295.0000000000003`.
 
 use std::io::Write as _;
@@ -13,7 +13,7 @@ use crate::time::UnixNs;
 /// The rolling 24 hours of one instrument on one venue.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct DayStatistics {
-    /// What it is about.
+    /// Instrument of these statistics.
     pub instrument: InstrumentId,
     /// Last traded price.
     pub last: f64,
@@ -25,10 +25,10 @@ pub struct DayStatistics {
     pub change: f64,
     /// The same in percent of the price of 24 hours ago.
     pub change_pct: f64,
-    /// Volume of the last 24 hours in quote currency; where the venue gives only base volume, that
-    /// times its average (else last) price.
+    /// Volume of the last 24 hours in quote currency. If the venue gives only base volume: base volume times the
+    /// average price, or the last price if there is no average.
     pub quote_volume: f64,
-    /// The venue's stamp; 0 where it sends none.
+    /// The venue's timestamp; 0 if the venue sends none.
     pub exchange_time: UnixNs,
 }
 
@@ -67,13 +67,13 @@ pub fn product(a: f64, b: f64) -> f64 {
     exact().unwrap_or(a * b)
 }
 
-/// A share as a percentage.
+/// Converts a share to a percentage.
 #[must_use]
 pub fn hundredfold(share: f64) -> f64 {
     product(share, 100.0)
 }
 
-/// How far `last` is from `open`, in percent of `open`, with ten decimals; 0 where `open` is 0.
+/// The change from `open` to `last` in percent of `open`, with ten decimals; 0 if `open` is 0.
 #[must_use]
 pub fn change_pct(last: f64, open: f64) -> f64 {
     let exact = || {
@@ -86,7 +86,8 @@ pub fn change_pct(last: f64, open: f64) -> f64 {
     if open == 0.0 { 0.0 } else { exact().unwrap_or((last - open) / open * 100.0) }
 }
 
-/// How far `last` is from where it was, when that was `percent` percent, with eight decimals, or four more than `last` has.
+/// The absolute change behind a change of `percent` percent that led to `last`, with eight decimals, or four more than
+/// `last` has.
 #[must_use]
 pub fn change_of(last: f64, percent: f64) -> f64 {
     let exact = || {
@@ -100,13 +101,13 @@ pub fn change_of(last: f64, percent: f64) -> f64 {
     if ratio > 0.0 { exact().unwrap_or(last - last / ratio) } else { 0.0 }
 }
 
-/// The hundredth part for `places` 2, and so on.
+/// `number` divided by `10^places`.
 fn shifted(number: f64, places: u32) -> f64 {
     let exact = || Digits::of(number).and_then(|n| Digits { scale: n.scale + places, ..n }.to_float());
     exact().unwrap_or(number / 10f64.powi(places as i32))
 }
 
-/// The nearest whole number, halves away from zero.
+/// `a / b`, rounded to the nearest whole number, halves away from zero.
 fn divided(a: i128, b: i128) -> Option<i128> {
     let (quotient, rest) = (a.checked_div(b)?, a.checked_rem(b)?);
     let is_more = rest.unsigned_abs() * 2 >= b.unsigned_abs();
@@ -121,7 +122,7 @@ struct Digits {
 }
 
 impl Digits {
-    /// The shortest digits that say `number`; `None` for what is no figure of a market.
+    /// The shortest digits that represent `number`; `None` if they are too many, or `number` is not finite.
     fn of(number: f64) -> Option<Self> {
         let mut text = [0; 40];
         let mut rest = &mut text[..];
@@ -140,7 +141,7 @@ impl Digits {
         Some(Self { mantissa: sign * mantissa, scale: point.map_or(0, |at| (written.len() - at - 1) as u32) })
     }
 
-    /// The mantissa with `scale` decimals, which are not fewer.
+    /// The mantissa at `scale` decimals, which must not be fewer than it has.
     fn at(self, scale: u32) -> Option<i128> {
         self.mantissa.checked_mul(10i128.checked_pow(scale - self.scale)?)
     }
