@@ -1,5 +1,5 @@
-//! An authority of the simulator's own, and the certificates that it signs: a good one, one that has expired, one for
-//! another name. Made anew at each start; the keys never leave the process.
+//! The simulator's certificate authority and the certificates that it signs: a valid one, an expired one, and one for
+//! another name. Created at each start; the keys never leave the process.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use crate::net::tls::Identity;
 use crate::sim::scenario::Kind;
 
-/// What the simulator shows to those who come by TLS.
+/// The certificates that the simulator presents to TLS clients.
 pub struct Certificates {
     authority: String,
     good: Identity,
@@ -16,14 +16,14 @@ pub struct Certificates {
     other: Identity,
 }
 
-/// The file that `sim --tls DIR` writes: the authority, for `ca_file` in a configuration.
+/// The file that `sim --tls DIR` writes: the certificate of the authority, for `ca_file` in a configuration.
 pub const CA_FILE: &str = "ca.pem";
 
 impl Certificates {
-    /// For clients that come to `localhost`, to a loopback address or to `listen`.
+    /// Certificates for clients that connect to `localhost`, to a loopback address or to `listen`.
     ///
     /// # Errors
-    /// What went wrong in words; ours or the system's source of randomness.
+    /// The reason as text: a mistake of ours, or a failure of the system's random source.
     pub fn new(listen: IpAddr) -> Result<Self, String> {
         let said = |why: rcgen::Error| why.to_string();
         let mut params = CertificateParams::new(Vec::new()).map_err(said)?;
@@ -56,7 +56,7 @@ impl Certificates {
         &self.authority
     }
 
-    /// What is shown while this fault lasts.
+    /// The certificate to present while this fault lasts.
     pub(super) const fn of(&self, fault: Option<Kind>) -> &Identity {
         match fault {
             Some(Kind::TlsExpired) => &self.expired,

@@ -1,28 +1,28 @@
-//! The simulator's sockets: each with its conversation, in a slab whose places are the poll's tokens.
+//! The simulator's sockets, each with its connection, in a slab. The slab index determines the poll token.
 
 use crate::net::{Link, ReadOutcome};
 use crate::sim::connection::{Connection, World};
 use crate::time::{MonoNs, SECOND};
 
-/// One socket and its conversation.
+/// One socket and its connection.
 pub struct Client {
     /// The socket.
     pub link: Link,
-    /// What is said over it.
+    /// The state machine that handles its bytes.
     pub connection: Connection,
     /// The socket may have input.
     pub readable: bool,
     /// The socket may take output.
     pub writable: bool,
-    /// What the fault script lets it have now, in billionths of a byte, and since when that is counted.
+    /// Bytes that the `slow` fault currently allows, in billionths of a byte, and when that was computed.
     allowance: (u64, MonoNs),
 }
 
-/// The socket is of no more use.
+/// The socket can no longer be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gone;
 
-/// Reads of one client in one turn at most.
+/// Most reads of one client in one turn.
 const READS_MAX: usize = 4;
 
 impl Client {
@@ -32,10 +32,10 @@ impl Client {
         Self { link, connection, readable: true, writable: true, allowance: (0, MonoNs(0)) }
     }
 
-    /// Reads what is there, within bounds.
+    /// Reads the available bytes, within a limit.
     ///
     /// # Errors
-    /// [`Gone`] when the client has left.
+    /// [`Gone`] when the client has disconnected.
     pub fn read(&mut self, buffer: &mut [u8], now: MonoNs, world: &World<'_>) -> Result<(), Gone> {
         for _ in 0..READS_MAX {
             match self.link.read(buffer) {
@@ -50,10 +50,10 @@ impl Client {
         Ok(())
     }
 
-    /// Writes what waits, of that no more than `bytes_per_s` where a limit is set.
+    /// Writes pending output, at most `bytes_per_s` if a limit is set.
     ///
     /// # Errors
-    /// [`Gone`] when the client has left, or all is said.
+    /// [`Gone`] when the client has disconnected, or the connection has ended and all output is sent.
     pub fn write(&mut self, bytes_per_s: Option<u64>, now: MonoNs) -> Result<(), Gone> {
         if let Some(rate) = bytes_per_s {
             self.trickle(rate, now)?;
@@ -65,7 +65,7 @@ impl Client {
 
     fn trickle(&mut self, rate: u64, now: MonoNs) -> Result<(), Gone> {
         let (saved, since) = self.allowance;
-        // What was not used within a second is not had later.
+        // At most one second's allowance accumulates.
         let saved = saved.saturating_add(now.since(since).saturating_mul(rate)).min(rate.saturating_mul(SECOND));
         let output = self.connection.output();
         let length = output.len().min((saved / SECOND) as usize);
@@ -84,13 +84,13 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// The place that the next [`Self::insert`] takes.
+    /// The index that the next [`Self::insert`] uses.
     #[must_use]
     pub fn next_place(&self) -> usize {
         self.free.last().copied().unwrap_or(self.slots.len())
     }
 
-    /// Takes a client in at [`Self::next_place`].
+    /// Adds a client at [`Self::next_place`].
     pub fn insert(&mut self, client: Client) {
         match self.free.pop() {
             Some(place) => self.slots[place] = Some(client),
@@ -98,18 +98,18 @@ impl Clients {
         }
     }
 
-    /// The client at `place`, if it is still there.
+    /// The client at index `place`, if it is still connected.
     pub fn at(&mut self, place: usize) -> Option<&mut Client> {
         self.slots.get_mut(place)?.as_mut()
     }
 
-    /// How many there are.
+    /// Number of clients.
     #[must_use]
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no clients.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -125,7 +125,7 @@ impl Clients {
         self.slots.iter_mut().flatten()
     }
 
-    /// Lets go of those that `keep` does not want; their sockets close.
+    /// Removes the clients for which `keep` returns `false`; their sockets close.
     pub fn retain(&mut self, mut keep: impl FnMut(&mut Client) -> bool) {
         for (place, slot) in self.slots.iter_mut().enumerate() {
             if slot.as_mut().is_some_and(|client| !keep(client)) {

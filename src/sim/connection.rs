@@ -1,8 +1,8 @@
-//! One socket of a client of a simulated venue. Bytes and time go in, bytes come out; no socket here.
+//! One connection of a client to a simulated venue. Bytes and time go in, bytes come out; it owns no socket.
 //!
-//! It begins as HTTP: a page that lists the addresses, a venue's REST answers, or the upgrade to the venue's
-//! WebSocket, which its [`ExchangeSide`] then speaks. What clients send is never trusted: heads, messages and
-//! output are bounded, and whatever breaks a rule ends this connection only. Runs on the simulator's thread.
+//! A connection starts as HTTP: a page that lists the addresses, a REST response of a venue, or the upgrade to the
+//! venue's WebSocket, which the venue's [`ExchangeSide`] then handles. Client input is not trusted: heads, messages and
+//! output are bounded, and a violation ends only this connection. Runs on the simulator's thread.
 
 use std::net::SocketAddr;
 
@@ -16,29 +16,29 @@ use crate::time::{MS, MonoNs, SECOND, UnixNs};
 use crate::venues::{Cut, ExchangeSide, Facts, Keepalive, Maintenance, Message, Messages, Opening, Venue, VenueQuote};
 use crate::wire::websocket::{Event, Failure, Limits, SOURCE_HEADER, WebSocket};
 
-/// What all connections see of the simulation.
+/// The state of the simulation that connections read.
 #[derive(Clone, Copy)]
 pub struct World<'a> {
-    /// The simulated venues; an index into them says which.
+    /// The simulated venues. Venue indices refer to this list.
     pub venues: &'a [&'static dyn Venue],
     /// Their tops of book.
     pub prices: &'a Prices,
-    /// The wall clock that the venues stamp with.
+    /// The wall clock from which venues take their timestamps.
     pub unix: UnixNs,
     /// Where the simulator listens.
     pub listen: SocketAddr,
-    /// Venues that refuse upgrades now, by index.
+    /// By venue index: whether the venue refuses upgrades now.
     pub refusing: &'a [bool],
-    /// What the fault script does to each venue now, by index; missing: nothing.
+    /// By venue index: the faults in effect now; none if the entry is missing.
     pub troubles: &'a [Trouble],
-    /// Whether clients come by TLS.
+    /// Whether clients connect with TLS.
     pub tls: bool,
-    /// WebSockets of each venue, by index.
+    /// By venue index: counts of WebSockets.
     pub sockets: &'a [Sockets],
 }
 
 impl<'a> World<'a> {
-    /// What is wrong with the venue of this index.
+    /// The faults in effect for the venue with this index.
     #[must_use]
     pub fn trouble(&self, venue: usize) -> &'a Trouble {
         static NONE: Trouble = Trouble::NONE;
@@ -55,20 +55,21 @@ impl<'a> World<'a> {
 pub struct Sockets {
     /// Open now.
     pub open: u64,
-    /// Most that were open at once, since the start.
+    /// Most open at the same time since the start.
     pub most: u64,
     /// Opened since the start.
     pub opened: u64,
 }
 
-/// What one client may take.
+/// Limits for one client.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientLimits {
-    /// Bytes that may wait for a client that does not read; one more and it is dropped.
+    /// Output that may wait for a client that does not read, in bytes. Above it, the client is dropped.
     pub output_max: usize,
-    /// Time between two WebSocket pings of venues that ping, in milliseconds. One unanswered until the next is the end.
+    /// Interval of WebSocket pings, in milliseconds, for venues that ping. A ping without a pong by the next ping ends
+    /// the connection.
     pub ping_every_ms: u64,
-    /// Time for sending a whole request head, in milliseconds.
+    /// Time in which a request head must be complete, in milliseconds.
     pub head_ms: u64,
 }
 
@@ -78,41 +79,41 @@ impl Default for ClientLimits {
     }
 }
 
-/// The conversation with one client.
+/// The connection of one client.
 pub struct Connection {
     limits: ClientLimits,
     state: State,
-    /// Bytes for the client while it is not a WebSocket.
+    /// Output until the connection is a WebSocket.
     output: Vec<u8>,
-    /// Messages of the exchange side on their way; empty between calls.
+    /// Messages from the exchange side that are being framed; empty between calls.
     messages: Messages,
-    /// A price frame that the fault script sends after its follower, and the latest time to send it.
+    /// A price frame that the `reorder` fault sends after the next one, and the latest time to send it.
     held: Option<(MonoNs, Message)>,
     deadline: Option<MonoNs>,
     ending: Option<Ending>,
 }
 
-/// Why a connection is over.
+/// Why a connection has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// It was answered, or closed by either side in order.
+    /// The request was answered, or either side closed in order.
     Done,
-    /// The client broke a rule of HTTP or WebSocket, or was silent where it had to speak.
+    /// The client violated HTTP or WebSocket, or was silent when it had to send something.
     Fault,
-    /// The client does not read what it asked for.
+    /// The client does not read its data.
     Slow,
-    /// The fault script: gone without a word.
+    /// The fault script resets the connection without a close frame.
     Reset,
 }
 
 enum State {
-    /// The head of a request, as far as it has come.
+    /// The part of a request head that has arrived.
     Head(Vec<u8>),
-    /// An HTTP answer is on its way out; this much of the request's body is still to be skipped.
+    /// An HTTP response is being sent; holds the number of request body bytes that remain to be skipped.
     Body(usize),
     /// The venue's WebSocket.
     Socket(Box<Socket>),
-    /// The fault script: the socket is open, and nothing is ever said on it again.
+    /// The fault script: the socket stays open, but nothing is sent on it again.
     Mute,
 }
 
@@ -123,15 +124,15 @@ struct Socket {
     side: Box<dyn ExchangeSide>,
     unanswered_ping: bool,
     closing: bool,
-    /// When the client last said something, and when we did.
+    /// When the client last sent something, and when we did.
     heard: MonoNs,
     said: MonoNs,
-    /// Until when the first request must come.
+    /// Deadline for the first request.
     ask_by: Option<MonoNs>,
 }
 
 impl Socket {
-    /// When the venue's patience with a quiet client ends.
+    /// When the venue closes the connection of a quiet client.
     fn cut_at(&self) -> Option<MonoNs> {
         let cut = match self.facts.keepalive {
             Keepalive::Client { cut: Cut::Unheard { ms }, .. } => Some(self.heard.plus(ms * MS)),
@@ -146,14 +147,14 @@ impl Socket {
 const HEAD_MAX: usize = 8 * 1024;
 /// Most headers of a request.
 const HEADERS_MAX: usize = 64;
-/// Largest request body that is skipped, in bytes; nothing that is asked here needs one.
+/// Largest request body that is skipped, in bytes. No request here needs a body.
 const BODY_MAX: usize = 64 * 1024;
-/// What clients may send: their requests are short.
+/// Limits for messages from clients, whose requests are short.
 const SOCKET_LIMITS: Limits = Limits { message_max: 64 * 1024, read_buffer: 4 * 1024, fragments_max: u32::MAX };
-/// A frame that waits for its follower waits no longer than this, in nanoseconds: venues send frames out of order that
-/// were made within moments of each other.
+/// Longest time that a frame waits for the next one, in nanoseconds. Frames that a venue sends out of order were
+/// created within moments of each other.
 const HELD_MAX_NS: u64 = 100 * MS;
-/// How long an ended connection may take to get rid of its last bytes.
+/// How long an ended connection may take to send its last bytes.
 const GOODBYE_NS: u64 = SECOND;
 
 impl Connection {
@@ -197,20 +198,20 @@ impl Connection {
         }
     }
 
-    /// The top of book of one instrument of this client's venue changed.
+    /// Handles a change of the top of book of one instrument of this client's venue.
     pub fn quote(&mut self, quote: &VenueQuote, now: MonoNs) {
         self.say(now, |side, out| side.quote(quote, out));
         self.release_held(now);
     }
 
-    /// Sends the frame that waits for its follower.
+    /// Sends the frame that waits for the next one.
     fn release_held(&mut self, now: MonoNs) {
         if let Some((_, message)) = self.held.take() {
             self.say(now, |_, out| distortion::push(out, message));
         }
     }
 
-    /// The same from a venue in trouble.
+    /// The same for a venue with faults in effect.
     pub fn troubled_quote(&mut self, quote: &VenueQuote, now: MonoNs, trouble: &Trouble, random: &mut Random) {
         let quote = distortion::distort_quote(quote, trouble);
         let mut held = self.held.take();
@@ -221,7 +222,7 @@ impl Connection {
         self.held = held;
     }
 
-    /// Heartbeats of a venue in trouble, which may hold prices and checksums, too.
+    /// The heartbeat of a venue with faults in effect. Heartbeats may contain prices and checksums.
     pub fn troubled_heartbeat(&mut self, unix: UnixNs, now: MonoNs, trouble: &Trouble) {
         let unix = distortion::distort_time(unix, trouble);
         let is_spoilt = trouble.whole(Kind::Checksum).is_some();
@@ -239,12 +240,12 @@ impl Connection {
         });
     }
 
-    /// Trading in an instrument of this client's venue stops or resumes.
+    /// Handles a halt or the resumption of trading in an instrument of this client's venue.
     pub fn trading(&mut self, quote: &VenueQuote, now: MonoNs) {
         self.say(now, |side, out| side.trading(quote, out));
     }
 
-    /// Maintenance begins, or is over.
+    /// Begins or ends maintenance.
     pub fn maintain(&mut self, begins: bool, unix: UnixNs, now: MonoNs) {
         let mut becomes = Maintenance::Halts;
         self.say(now, |side, out| becomes = side.maintenance(begins, unix, out));
@@ -253,24 +254,24 @@ impl Connection {
         }
     }
 
-    /// The socket stays open, and nothing is said on it any more.
+    /// Keeps the socket open, but sends nothing on it from now on.
     pub fn fall_mute(&mut self) {
         self.output().clear();
         self.state = State::Mute;
         self.deadline = None;
     }
 
-    /// A day-statistics tick of one instrument of this client's venue.
+    /// Handles new 24-hour statistics of one instrument of this client's venue.
     pub fn statistics(&mut self, quote: &VenueQuote, now: MonoNs) {
         self.say(now, |side, out| side.statistics(quote, out));
     }
 
-    /// About once a second: what the venue says to prove that it lives.
+    /// Sends the venue's heartbeat, about once a second.
     pub fn heartbeat(&mut self, unix: UnixNs, now: MonoNs) {
         self.say(now, |side, out| side.heartbeat(unix, out));
     }
 
-    /// Says goodbye with this close code.
+    /// Closes the connection with this close code.
     pub fn close(&mut self, code: u16, reason: &str, now: MonoNs) {
         match &mut self.state {
             State::Socket(socket) if self.ending.is_none() && !socket.closing => {
@@ -283,7 +284,7 @@ impl Connection {
         }
     }
 
-    /// Bytes for the client; the caller removes from the front what it has sent.
+    /// Bytes for the client. The caller removes the bytes that it has sent from the front.
     pub fn output(&mut self) -> &mut Vec<u8> {
         match &mut self.state {
             State::Socket(socket) => socket.inner.output(),
@@ -291,7 +292,7 @@ impl Connection {
         }
     }
 
-    /// When [`Self::elapsed`] wants to be called, if at all.
+    /// When [`Self::elapsed`] must be called next, if at all.
     #[must_use]
     pub fn deadline(&self) -> Option<MonoNs> {
         let held_until = self.held.as_ref().map(|(until, _)| *until);
@@ -305,7 +306,7 @@ impl Connection {
         }
     }
 
-    /// Time has passed: pings, and gives up on clients that say nothing where they must.
+    /// Handles elapsed time: sends pings, and closes connections of clients that were silent for too long.
     pub fn elapsed(&mut self, now: MonoNs) {
         if self.held.as_ref().is_some_and(|(until, _)| now >= *until) {
             self.release_held(now);
@@ -317,7 +318,7 @@ impl Connection {
             return;
         }
         if self.ending.is_some() {
-            // The last bytes did not leave in time.
+            // The last bytes could not be sent in time.
             self.output().clear();
             self.deadline = None;
             return;
@@ -333,13 +334,13 @@ impl Connection {
         }
     }
 
-    /// Why nothing more is expected: close the socket once the output is sent. `None`: it goes on.
+    /// Why the connection has ended; the caller closes the socket once the output is sent. `None` while it continues.
     #[must_use]
     pub const fn ending(&self) -> Option<Ending> {
         self.ending
     }
 
-    /// The index of the venue whose WebSocket this is, once it is one.
+    /// Index of the venue, once the connection is a WebSocket.
     #[must_use]
     pub fn venue(&self) -> Option<usize> {
         match &self.state {
@@ -434,7 +435,7 @@ impl Connection {
                     socket.ask_by = None;
                     self.say(now, |side, out| side.receive(&text, &market, out));
                 }
-                // Some clients send their JSON in binary messages; others' binaries are nothing a venue reads.
+                // Some clients send their JSON in binary messages. Other binary messages mean nothing to a venue.
                 Ok(Some(Event::Binary(bytes))) => {
                     socket.ask_by = None;
                     if let Ok(text) = std::str::from_utf8(&bytes) {
@@ -449,7 +450,7 @@ impl Connection {
         }
     }
 
-    /// Lets the exchange side speak and frames what it says.
+    /// Calls the exchange side and frames the messages that it returns.
     fn say(&mut self, now: MonoNs, speak: impl FnOnce(&mut dyn ExchangeSide, &mut Messages)) {
         let State::Socket(socket) = &mut self.state else { return };
         if self.ending.is_some() || socket.closing {
@@ -477,9 +478,9 @@ impl Connection {
 }
 
 enum Reply {
-    /// None, and the socket stays.
+    /// No response; the socket stays open.
     Never,
-    /// None, and the socket is closed.
+    /// No response; the socket is closed.
     Reset,
     Http {
         text: Vec<u8>,
@@ -492,7 +493,7 @@ enum Reply {
     },
 }
 
-/// What a request gets.
+/// The reply to a request.
 fn answer(request: &httparse::Request<'_, '_>, world: &World<'_>) -> Reply {
     let (method, path) = (request.method.unwrap_or(""), request.path.unwrap_or(""));
     let base = format!("{}://{}", if world.tls { "wss" } else { "ws" }, host(request, world.listen));
@@ -550,7 +551,7 @@ fn answer(request: &httparse::Request<'_, '_>, world: &World<'_>) -> Reply {
     }
 }
 
-/// What a venue does with its connections when maintenance begins.
+/// How a venue treats its connections when maintenance begins.
 pub(super) fn maintenance_of(venue: &dyn Venue) -> Maintenance {
     venue.exchange_side().maintenance(true, UnixNs(0), &mut Messages::default())
 }
@@ -559,7 +560,7 @@ fn find(text: &[u8], part: &[u8]) -> bool {
     !part.is_empty() && text.windows(part.len()).any(|window| window == part)
 }
 
-/// The venue that a path names, and the rest of the path with its query.
+/// The venue named by a path, and the rest of the path with its query.
 fn route(path: &str, venues: &[&'static dyn Venue]) -> Option<(usize, String)> {
     let path = path.strip_prefix('/')?;
     let length = path.find(['/', '?']).unwrap_or(path.len());
@@ -568,7 +569,7 @@ fn route(path: &str, venues: &[&'static dyn Venue]) -> Option<(usize, String)> {
     Some((venue, if target.starts_with('/') { target.to_owned() } else { format!("/{target}") }))
 }
 
-/// The reply's accept key, or what the handshake lacks.
+/// The accept key of the response, or what the handshake lacks.
 fn accept_key(request: &httparse::Request<'_, '_>) -> Result<String, &'static str> {
     if !has_token(request, "connection", "upgrade") {
         return Err("`Connection: Upgrade` is missing.\n");
@@ -583,7 +584,7 @@ fn accept_key(request: &httparse::Request<'_, '_>) -> Result<String, &'static st
     }
 }
 
-/// The address by which the client came, where it names it in a harmless way; else the listener's.
+/// The address that the client used, if its `Host` header contains only harmless characters; otherwise the listener's.
 fn host(request: &httparse::Request<'_, '_>, listen: SocketAddr) -> String {
     let harmless = |h: &&str| h.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b));
     match header(request, "host").map(str::trim).filter(harmless) {
@@ -601,7 +602,7 @@ fn has_token(request: &httparse::Request<'_, '_>, name: &str, token: &str) -> bo
     header(request, name).is_some_and(|value| value.split(',').any(|t| t.trim().eq_ignore_ascii_case(token)))
 }
 
-/// The page for people: what is here, and that none of it is real.
+/// The page for people: lists the venues and states that no price is real.
 fn page(base: &str, world: &World<'_>) -> String {
     let mut page = String::from("spreadwire simulator: every price here is simulated.\n\n");
     for venue in world.venues {
@@ -611,7 +612,7 @@ fn page(base: &str, world: &World<'_>) -> String {
     page
 }
 
-/// The page for programs: how often each venue is connected to.
+/// The page for programs: counts of connections to each venue.
 fn connections(world: &World<'_>) -> String {
     let venues = world.venues.iter().zip(world.sockets).map(|(venue, it)| {
         let Sockets { open, most, opened } = it;
@@ -620,7 +621,7 @@ fn connections(world: &World<'_>) -> String {
     format!("{{{}}}\n", venues.collect::<Vec<_>>().join(","))
 }
 
-/// The address of a venue below the simulator's own `base`, with the path of the venue's real one.
+/// The address of a venue below the simulator's `base`, with the path of the venue's real address.
 pub(super) fn address_below(base: &str, facts: &Facts) -> String {
     let real = facts.address.split_once("://").map_or(facts.address, |(_, rest)| rest);
     let path = real.find('/').map_or("", |at| real[at..].trim_end_matches('/'));

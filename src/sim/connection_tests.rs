@@ -29,7 +29,7 @@ fn at(ms: u64) -> MonoNs {
     MonoNs(ms * MS)
 }
 
-/// What the client gets for these bytes, as text, and how it ended.
+/// The response to these bytes as text, and how the connection ended.
 fn ask(bytes: &[u8]) -> (String, Option<Ending>) {
     let prices = prices();
     let mut connection = Connection::new(ClientLimits::default(), at(0));
@@ -37,7 +37,7 @@ fn ask(bytes: &[u8]) -> (String, Option<Ending>) {
     (String::from_utf8_lossy(connection.output()).into_owned(), connection.ending())
 }
 
-/// A client that is connected to `/plain/ws` and has taken the hello.
+/// A client that is connected to `path` and has received the upgrade response.
 fn opened(prices: &Prices, path: &str, limits: ClientLimits) -> (WebSocket, Connection) {
     let mut client = WebSocket::client(&format!("ws://{LISTEN}{path}"), SOCKET_LIMITS).unwrap();
     let mut connection = Connection::new(limits, at(0));
@@ -170,10 +170,10 @@ fn a_token_venue_is_asked_over_http_and_names_this_simulator() {
     let (reply, ending) = ask(b"POST /asked/token HTTP/1.1\r\nHost: localhost:9\r\nContent-Length: 2\r\n\r\n{}");
     assert!(reply.ends_with("\r\n\r\n{\"endpoint\":\"ws://localhost:9/asked/\"}"), "{reply}");
     assert_eq!(ending, Some(Ending::Done));
-    // A body that is still to come is waited for: closing on unread bytes would lose the answer.
+    // A body that has not arrived completely is awaited: closing with unread bytes would lose the response.
     let (_, ending) = ask(b"POST /asked/token HTTP/1.1\r\nContent-Length: 2\r\n\r\n{");
     assert_eq!(ending, None);
-    // A host that could not stand in JSON is not repeated.
+    // A host that is not valid in JSON is not repeated.
     let (reply, _) = ask(b"POST /asked/token HTTP/1.1\r\nHost: a\"b\r\n\r\n");
     assert!(reply.contains("ws://127.0.0.1:9000/asked/"), "{reply}");
 }
@@ -286,7 +286,7 @@ fn goodbyes_are_said_in_order() {
     assert_eq!(heard(&mut client, &mut connection), ["Closed(1001)"]);
     connection.receive(&std::mem::take(client.output()), at(3), &world(&prices));
     assert_eq!(connection.ending(), Some(Ending::Done));
-    // A client that never answers the close is let go.
+    // A client that does not answer the close frame is disconnected.
     let (_client, mut connection) = opened(&prices, "/bare", ClientLimits::default());
     connection.close(1001, "going away", at(2));
     connection.elapsed(at(1002));
@@ -328,7 +328,7 @@ fn a_client_that_says_nothing_for_too_long_is_sent_away_and_one_that_speaks_is_n
             kept.receive(&std::mem::take(lively.output()), at(second * 1000), &world(&prices));
         }
         for connection in [&mut cut, &mut kept] {
-            // That we talk is no excuse.
+            // Our own messages do not count as activity of the client.
             connection.quote(&quote, at(second * 1000));
             connection.elapsed(at(second * 1000));
         }

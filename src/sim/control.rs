@@ -1,5 +1,5 @@
-//! A handle on a running simulator, for tests and experiments: exact prices, silence, cuts. Commands go over a
-//! bounded channel to the simulator's thread; this end never waits.
+//! A handle on a running simulator, for tests and experiments: sets prices, silences venues, cuts connections. Commands
+//! go over a bounded channel to the simulator's thread; this side never blocks.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::sim::prices::{CellId, Prices};
 use crate::stage::Alarm;
 use crate::venues::Venue;
 
-/// Tells a simulator what to do. Clones share one channel; commands take effect in order, at the next turn.
+/// Controls a simulator. Clones share one channel; commands take effect in order, at the next turn.
 #[derive(Clone)]
 pub struct SimControl {
     commands: Sender<Command>,
@@ -19,18 +19,18 @@ pub struct SimControl {
     alarm: Alarm,
 }
 
-/// Why a command was not taken. The caller's mistake, or haste; nothing happened.
+/// Why a command was rejected. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ControlError {
     /// No simulated venue has this name.
     Venue,
     /// The venue has no such instrument.
     Instrument,
-    /// [`WAITING_MAX`] commands wait already, or the simulator is gone.
+    /// [`WAITING_MAX`] commands are waiting already, or the simulator has ended.
     Full,
 }
 
-/// Commands that may wait.
+/// Most commands that may wait.
 pub const WAITING_MAX: usize = 256;
 
 #[derive(Clone, Copy, Debug)]
@@ -55,8 +55,8 @@ impl SimControl {
         (Self { commands: sender, names: Arc::new(names), alarm }, receiver)
     }
 
-    /// Sets a top of book exactly as given, crossed or one-sided too ([`Level::ABSENT`]), and sends it; the price
-    /// path leaves it alone until [`Self::release`]. `symbol` is `BASE/QUOTE`.
+    /// Sets a top of book exactly as given, even crossed or one-sided ([`Level::ABSENT`]), and sends it. The price path
+    /// does not change it until [`Self::release`]. `symbol` is `BASE/QUOTE`.
     ///
     /// # Errors
     /// [`ControlError`].
@@ -65,7 +65,7 @@ impl SimControl {
         self.send(Command::Set { cell, bid, ask })
     }
 
-    /// Gives a top of book that was set by hand back to its price path.
+    /// Returns a top of book that was set by hand to its price path.
     ///
     /// # Errors
     /// [`ControlError`].
@@ -73,7 +73,7 @@ impl SimControl {
         self.send(Command::Release(self.cell(venue, symbol)?))
     }
 
-    /// The venue stops sending prices and heartbeats; it stays connected, answers requests and pings.
+    /// Stops the prices and heartbeats of the venue. It stays connected and answers requests and pings.
     ///
     /// # Errors
     /// [`ControlError`].
@@ -81,7 +81,7 @@ impl SimControl {
         self.send(Command::Silent(self.venue(venue)?, true))
     }
 
-    /// Ends [`Self::silence`]; the present prices are sent at once.
+    /// Ends [`Self::silence`] and sends the current prices.
     ///
     /// # Errors
     /// [`ControlError`].
@@ -89,7 +89,7 @@ impl SimControl {
         self.send(Command::Silent(self.venue(venue)?, false))
     }
 
-    /// Closes all sockets of the venue without a word.
+    /// Closes all sockets of the venue without a close frame.
     ///
     /// # Errors
     /// [`ControlError`].
@@ -97,7 +97,7 @@ impl SimControl {
         self.send(Command::Cut(self.venue(venue)?))
     }
 
-    /// The venue answers upgrades with 503 (`true`), or lets clients in again.
+    /// Makes the venue answer upgrades with 503 (`true`), or accept clients again.
     ///
     /// # Errors
     /// [`ControlError`].

@@ -1,5 +1,5 @@
-//! What a troubled venue tells instead of what it knows: stamps of a wrong clock, crossed books, frames lost, doubled,
-//! late or broken. The prices themselves stay what they are. Pure; runs on the simulator's thread.
+//! Applies faults to the output of a venue: wrong clock, crossed books, frames lost, duplicated, late or damaged. The
+//! simulated prices themselves do not change. Pure; runs on the simulator's thread.
 
 use crate::sim::prices::VenueMarket;
 use crate::sim::random::Random;
@@ -7,11 +7,11 @@ use crate::sim::scenario::{Kind, Trouble};
 use crate::time::{MS, MonoNs, UnixNs};
 use crate::venues::{Listed, Market, Message, Messages, VenueQuote};
 
-/// A venue's market as it tells of it.
+/// A venue's market with its faults applied.
 pub struct DistortedMarket<'a> {
-    /// What it knows.
+    /// The market without faults.
     pub market: VenueMarket<'a>,
-    /// What is wrong with it.
+    /// The faults in effect.
     pub trouble: &'a Trouble,
 }
 
@@ -31,7 +31,7 @@ impl Market for DistortedMarket<'_> {
     }
 }
 
-/// The quote as a venue in `trouble` tells it.
+/// The quote as a venue with these faults sends it.
 #[must_use]
 pub fn distort_quote(quote: &VenueQuote, trouble: &Trouble) -> VenueQuote {
     let mut quote = quote.clone();
@@ -56,8 +56,8 @@ pub fn distort_time(time: UnixNs, trouble: &Trouble) -> UnixNs {
     UnixNs(time.0.saturating_add_signed(offset_ns))
 }
 
-/// Does to the price frames of `native` what is to be done to them. `held` is a frame that waits for its follower, with
-/// the latest time to send it; one that begins to wait now waits until `until`.
+/// Applies faults to the price frames of `native`. `held` is a frame that waits for the next one, with the latest time
+/// to send it; a frame that begins to wait now waits until `until` at most.
 pub fn distort_frames(
     messages: &mut Messages,
     native: &str,
@@ -94,7 +94,7 @@ pub fn distort_frames(
     }
 }
 
-/// Adds a message as it is.
+/// Adds a message unchanged.
 pub fn push(messages: &mut Messages, message: Message) {
     match message {
         Message::Text(text) => messages.push(text),
@@ -102,7 +102,7 @@ pub fn push(messages: &mut Messages, message: Message) {
     }
 }
 
-/// The two bytes that a gzip stream begins with.
+/// The first two bytes of a gzip stream.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 fn damage(frame: &mut Message) {
@@ -119,7 +119,7 @@ fn damage(frame: &mut Message) {
     }
 }
 
-/// Writes another checksum where there is one: `"checksum":N` of books, `"cs",N` of Bitfinex.
+/// Changes each checksum: `"checksum":N` of books, `"cs",N` of Bitfinex.
 pub fn change_checksum(frame: &mut Message) {
     let Message::Text(text) = frame else { return };
     for mark in ["\"checksum\":", "\"cs\","] {
@@ -142,7 +142,7 @@ mod tests {
         Scenario::read(&text, PLAIN).unwrap().at(0, PLAIN).swap_remove(0)
     }
 
-    /// What becomes of these frames, each sent by itself.
+    /// The result for these frames, each sent by itself.
     fn distorted(trouble: &Trouble, frames: &[&str]) -> Vec<String> {
         let (mut held, mut random, mut said) = (None, Random::new(1), Vec::new());
         for frame in frames {

@@ -1,9 +1,9 @@
-//! The simulator: listens as every venue at once, each below its own path, and speaks each venue's own wire
-//! format over real WebSockets. In: venues, instruments, a seed. Out: sockets that a client of the real
-//! exchange can be pointed at. Everything it says of itself says `simulated`.
+//! The simulator: listens as all venues at once, each below its own path, and uses each venue's own wire format over
+//! real WebSockets. In: venues, instruments, a seed. Out: sockets that a client of the real exchange can connect to.
+//! All its responses are marked as `simulated`.
 //!
-//! One stage with one poll, for the demo's and `sim`'s own thread. It sleeps between updates; a client that
-//! does not read is dropped and never slows another. It never reads what a detector or gateway does.
+//! One stage with one poll, on a thread of its own in `demo` and `sim`. It sleeps between updates. A client that does
+//! not read is dropped and never slows another. The simulator never reads the state of a detector or gateway.
 
 pub mod certificates;
 pub mod clients;
@@ -41,30 +41,30 @@ use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, MonoNs, SECOND};
 use crate::venues::{Maintenance, Venue};
 
-/// What a simulator is made of.
+/// Constructor arguments of [`Sim`].
 pub struct SimParts {
-    /// Whom it plays.
+    /// Venues to simulate.
     pub venues: Vec<&'static dyn Venue>,
-    /// Base and quote, upper case. A venue has those that it can name and is known to list.
+    /// Base and quote in upper case. A venue gets the instruments that it can name and is known to list.
     pub instruments: Vec<(String, String)>,
     /// Where it listens.
     pub listener: Listener,
     /// The same seed gives the same prices in the same order.
     pub seed: u64,
-    /// Changed tops of book per second, over all venues and instruments. 0: only what is set by hand.
+    /// Changed tops of book per second, over all venues and instruments. 0: prices change only when set by hand.
     pub rate: f64,
-    /// The clock that paces it and that the venues stamp with.
+    /// The clock that determines the pace and the venues' timestamps.
     pub clock: Clock,
-    /// The rest.
+    /// Limits and behaviour.
     pub options: Options,
 }
 
-/// Limits and manners of the simulator.
+/// Limits and behaviour of the simulator.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Sockets at once; further ones are closed unanswered.
+    /// Most sockets at the same time; further ones are closed without a response.
     pub clients_max: usize,
-    /// What one client may take.
+    /// Limits for one client.
     pub client: ClientLimits,
     /// Mean time between two openings of an opportunity, in milliseconds; 0: none opens.
     pub opportunity_every_ms: u64,
@@ -76,23 +76,23 @@ impl Default for Options {
     }
 }
 
-/// Updates per second unless told otherwise.
+/// Default for [`SimParts::rate`].
 pub const RATE_DEFAULT: f64 = 200.0;
 
-/// What the simulator has done since its start.
+/// What the simulator has counted since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Sockets accepted.
     pub accepted: u64,
-    /// Sockets closed at once because there were too many.
+    /// Sockets closed at once because of [`Options::clients_max`].
     pub over_limit: u64,
     /// Clients dropped because they did not read.
     pub slow: u64,
-    /// Clients dropped because they broke a rule or were silent where they had to speak.
+    /// Clients dropped because they violated a protocol, or were silent when they had to send something.
     pub fault: u64,
     /// Changed tops of book.
     pub updates: u64,
-    /// Updates that were left out because the thread was late by more than the catch-up allows.
+    /// Updates skipped because the thread was late by more than the catch-up limit.
     pub skipped: u64,
 }
 
@@ -100,10 +100,10 @@ pub struct Counts {
 pub struct Sim {
     venues: Vec<&'static dyn Venue>,
     prices: Prices,
-    /// When it changes prices by itself; `None`: never.
+    /// The pace of price changes; `None`: prices do not change by themselves.
     pace: Option<Pace>,
     next_second: MonoNs,
-    /// `None` while the fault script has the system refuse connections.
+    /// `None` while the fault script makes the system refuse connections.
     listener: Option<Listener>,
     address: SocketAddr,
     accepting: bool,
@@ -114,7 +114,7 @@ pub struct Sim {
     commands: Receiver<Command>,
     control: SimControl,
     clients: Clients,
-    /// Venues that push nothing, and venues that refuse upgrades, by index.
+    /// By venue index: venues that push nothing, and venues that refuse upgrades.
     silent: Vec<bool>,
     refusing: Vec<bool>,
     script: Script,
@@ -127,14 +127,14 @@ pub struct Sim {
     counts: Counts,
 }
 
-/// The fault script and where it is.
+/// The fault script and its progress.
 struct Script {
     scenario: Scenario,
-    /// When its time began to count.
+    /// When the time of the script began.
     start: MonoNs,
-    /// What is wrong with each venue now, by index.
+    /// By venue index: the faults in effect now.
     troubles: Vec<Trouble>,
-    /// What is wrong with the port that all share.
+    /// The fault in effect on the port that all venues share.
     listener: Option<Kind>,
     random: Random,
 }
@@ -142,7 +142,7 @@ struct Script {
 /// A top of book that changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Of which instrument on which venue.
+    /// The instrument and venue.
     pub cell: CellId,
     /// When.
     pub at: MonoNs,
@@ -152,7 +152,7 @@ pub struct Change {
     pub ask: Level,
 }
 
-/// When the next update is due. Counted from a fixed start, so that nothing drifts.
+/// Computes when the next update is due. Counts from a fixed start, so that the pace does not drift.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
     start: MonoNs,
@@ -162,44 +162,44 @@ struct Pace {
 
 const LISTENER: Token = Token(0);
 const WAKER: Token = Token(1);
-/// Tokens of clients begin here; the rest is the place in the slab.
+/// The first token of clients; the difference is the slab index.
 const CLIENTS: usize = 2;
-/// Updates of one turn at most.
+/// Most updates of one turn.
 const UPDATES_MAX: u64 = 256;
-/// An update that is late by more is left out: old prices are worth nothing.
+/// Updates that are later than this are skipped, since old prices have no value.
 const CATCH_UP_NS: u64 = SECOND / 4;
-/// Connections accepted in one turn at most.
+/// Most connections accepted in one turn.
 const ACCEPTS_MAX: usize = 64;
-/// How long to wait after accepting failed, for example because descriptors have run out.
+/// How long to wait after a failed accept, for example when file descriptors have run out.
 const ACCEPT_REST_NS: u64 = SECOND / 10;
-/// What the kernel may hold for a client that does not read.
+/// Size of the kernel's send buffer per client, in bytes.
 const SEND_BUFFER: usize = 128 * 1024;
 
-/// The ten pairs against USDT, and BTC and ETH against USD.
+/// Ten instruments against USDT, and BTC and ETH against USD.
 #[must_use]
 pub fn default_instruments() -> Vec<(String, String)> {
     let tether = ["BTC", "ETH", "SOL", "XRP", "DOGE", "ADA", "LTC", "AVAX", "LINK", "DOT"].map(|b| (b, "USDT"));
     tether.into_iter().chain([("BTC", "USD"), ("ETH", "USD")]).map(|(b, q)| (b.to_owned(), q.to_owned())).collect()
 }
 
-/// The address to configure for `venue` when a simulator listens on `listen`. It always begins with `ws://`,
-/// for venues that hand out a token over HTTP, too: those are asked at the same host and path.
+/// The address to configure for `venue` when a simulator listens on `listen`. It always begins with `ws://`, even for
+/// venues that hand out a token over HTTP; the token is requested at the same host and path.
 #[must_use]
 pub fn address_of(venue: &dyn Venue, listen: SocketAddr) -> String {
     connection::address_below(&format!("ws://{listen}"), venue.facts())
 }
 
-/// Where REST requests to `venue` go, lists and pages of books, when a simulator listens on `listen`.
+/// The base address of REST requests to `venue` (lists and pages of books) when a simulator listens on `listen`.
 #[must_use]
 pub fn rest_address_of(venue: &dyn Venue, listen: SocketAddr) -> String {
     format!("http://{listen}/{}", venue.facts().name)
 }
 
 impl Sim {
-    /// A simulator that is listening; it answers as soon as it is turned.
+    /// A simulator that is listening. It serves clients once its turns run.
     ///
     /// # Errors
-    /// When the system has no poll for it.
+    /// If the system cannot create a poll.
     pub fn new(mut parts: SimParts) -> io::Result<Self> {
         let poll = Poll::new()?;
         parts.listener.register(poll.registry(), LISTENER)?;
@@ -252,52 +252,52 @@ impl Sim {
         self.address
     }
 
-    /// Has these faults happen from now on, instead of those of an earlier script. It was read for the same venues.
+    /// Starts this fault script now, replacing an earlier one. The script must have been read for the same venues.
     pub fn follow(&mut self, scenario: Scenario) {
         self.script.scenario = scenario;
         self.script.start = self.clock.now();
     }
 
-    /// Has clients come by TLS from now on.
+    /// Requires TLS of clients from now on.
     pub fn secure(&mut self, certificates: Certificates) {
         self.certificates = Some(certificates);
     }
 
-    /// Keeps a journal of all changes of prices, told or not, from now on.
+    /// Records all price changes in a journal from now on, including those that are not sent to clients.
     pub fn keep_journal(&mut self) {
         self.journal = Some(Vec::new());
     }
 
-    /// Takes what the journal holds, in the order it happened.
+    /// Takes the recorded changes, in the order in which they happened.
     pub fn take_journal(&mut self) -> Vec<Change> {
         self.journal.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// A handle that sets prices and makes trouble from another thread.
+    /// A handle that sets prices and causes faults from another thread.
     #[must_use]
     pub fn control(&self) -> SimControl {
         self.control.clone()
     }
 
-    /// The tops of book as they are now.
+    /// The current tops of book.
     #[must_use]
     pub const fn prices(&self) -> &Prices {
         &self.prices
     }
 
-    /// What it has done so far.
+    /// The counts so far.
     #[must_use]
     pub const fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// Sockets that are open now.
+    /// Number of open sockets.
     #[must_use]
     pub fn clients(&self) -> usize {
         self.clients.len()
     }
 
-    /// How long the poll may sleep.
+    /// How long the poll may block.
     fn sleep(&self, wait: Duration) -> Duration {
         let now = self.clock.now();
         let unaccepted = self.accepting && now >= self.accept_rest_until;
@@ -305,7 +305,7 @@ impl Sim {
             return Duration::ZERO;
         }
         if self.clients.is_empty() {
-            // Nobody listens: prices move on in larger slices.
+            // Without clients, prices advance in larger steps.
             return wait;
         }
         let next = self.pace.map_or(self.next_second, |p| p.next().min(self.next_second));
@@ -315,7 +315,7 @@ impl Sim {
     fn hear(&mut self, wait: Duration) {
         self.alarm.set();
         let sleep = self.sleep(wait);
-        // Interrupted: nothing was heard, the turn goes on.
+        // If the poll was interrupted, the turn continues without events.
         if self.poll.poll(&mut self.events, Some(sleep)).is_err() {
             self.events.clear();
         }
@@ -337,7 +337,7 @@ impl Sim {
     fn obey(&mut self) -> usize {
         let unix = self.clock.unix();
         let mut work = 0;
-        // At most what the channel holds, so that a busy commander cannot keep the turn from ending.
+        // At most the capacity of the channel, so that a busy sender cannot prolong the turn.
         while let (true, Ok(command)) = (work < control::WAITING_MAX, self.commands.try_recv()) {
             work += 1;
             match command {
@@ -348,7 +348,7 @@ impl Sim {
                 Command::Release(cell) => self.prices.release(cell),
                 Command::Silent(venue, silent) => {
                     self.silent[venue] = silent;
-                    // What changed unheard is told now; nothing, if it is silence that begins.
+                    // Sends what changed during the silence. If a silence begins, this sends nothing.
                     for cell in self.prices.cells() {
                         if self.prices.quote(cell).0 == venue {
                             self.tell(cell);
@@ -438,7 +438,7 @@ impl Sim {
         self.sockets.iter_mut().for_each(|sockets| sockets.most = sockets.most.max(sockets.open));
     }
 
-    /// Makes the updates that are due.
+    /// Makes the due updates.
     fn move_prices(&mut self, now: MonoNs) -> usize {
         let Some(pace) = &mut self.pace else { return 0 };
         self.counts.skipped += pace.forget_late(now);
@@ -481,7 +481,7 @@ impl Sim {
         if now < self.next_second {
             return 0;
         }
-        // A pause of the machine is not made up for.
+        // Seconds missed during a pause of the machine are skipped.
         self.next_second = self.next_second.plus(SECOND).max(now.plus(SECOND / 2));
         let unix = self.clock.unix();
         for client in self.clients.iter_mut() {
@@ -503,7 +503,7 @@ impl Sim {
         1
     }
 
-    /// Lets the faults begin and end that are due.
+    /// Begins and ends the faults that are due.
     fn suffer(&mut self, now: MonoNs) {
         let script = &mut self.script;
         if script.scenario.faults.is_empty() && script.troubles.iter().all(Trouble::is_none) {
@@ -521,7 +521,7 @@ impl Sim {
             listener.deregister(self.poll.registry());
         }
         if !is_refusing && self.listener.is_none() {
-            // Somebody else may have the port for a moment; it is tried again in the next turn.
+            // Another process may hold the port for a moment; the next turn retries.
             self.listener = Listener::bind(self.address).ok();
             if let Some(listener) = &mut self.listener {
                 self.accepting = listener.register(self.poll.registry(), LISTENER).is_ok();
@@ -529,7 +529,7 @@ impl Sim {
         }
     }
 
-    /// What was wrong with a venue is another thing now.
+    /// Applies a change of the faults of a venue.
     fn turn_to(&mut self, venue: usize, before: &Trouble, now: MonoNs) {
         let trouble = &self.script.troubles[venue];
         if trouble.cuts_after(before) {
@@ -558,7 +558,7 @@ impl Sim {
         }
     }
 
-    /// Writes what waits, and lets go of clients that are done.
+    /// Writes pending output and removes clients whose connections have ended.
     fn write(&mut self) {
         let (counts, troubles, now) = (&mut self.counts, &self.script.troubles, self.clock.now());
         self.clients.retain(|client| {
@@ -605,7 +605,7 @@ impl Stage for Sim {
     }
 }
 
-/// Whether the venue keeps its connections, but quotes nothing.
+/// Whether the venue keeps its connections but sends no quotes.
 fn is_halted(trouble: &Trouble, venue: &dyn Venue) -> bool {
     trouble.whole(Kind::Maintenance).is_some() && connection::maintenance_of(venue) == Maintenance::Halts
 }
@@ -615,7 +615,7 @@ impl Pace {
         self.start.plus((self.done + 1).saturating_mul(self.step_ns))
     }
 
-    /// Leaves out updates that are too late; says how many.
+    /// Skips updates that are too late; returns how many.
     fn forget_late(&mut self, now: MonoNs) -> u64 {
         let late_ns = now.since(self.next());
         if late_ns <= CATCH_UP_NS {
@@ -626,7 +626,7 @@ impl Pace {
         late
     }
 
-    /// How many updates are to be made now, within bounds.
+    /// Number of updates to make now, within a limit.
     fn take_due(&mut self, now: MonoNs) -> u64 {
         let due = (now.since(self.start) / self.step_ns).saturating_sub(self.done).min(UPDATES_MAX);
         self.done += due;

@@ -1,5 +1,5 @@
-//! Venues for the simulator's own tests: the least that a venue can be. A client says `sub NATIVE`; it hears
-//! `ok NATIVE` or `no NATIVE`, then quotes as one line of words.
+//! Minimal venues for the simulator's own tests. A client sends `sub NATIVE` and receives `ok NATIVE` or `no NATIVE`,
+//! then quotes as one line of words.
 
 use crate::market::InstrumentId;
 use crate::time::{MonoNs, UnixNs};
@@ -9,8 +9,8 @@ use crate::venues::{
     Requests, Symbols, Venue, VenueQuote,
 };
 
-/// Three venues: one that pings, one whose address has no path, and one that answers over HTTP first and
-/// has no dollars.
+/// Three venues: one that pings, one whose address has no path, and one that hands out a token over HTTP and lists no
+/// dollar markets.
 pub static PLAIN: &[&dyn Venue] = &[
     &Plain { facts: &PINGS, dollars: true },
     &Plain { facts: &BARE, dollars: true },
@@ -82,7 +82,7 @@ impl Venue for Plain {
     }
 }
 
-/// The simulator has no use for a codec.
+/// A codec that reads nothing; the simulator does not use it.
 struct Deaf(Symbols);
 
 impl FeedCodec for Deaf {
@@ -136,7 +136,7 @@ impl ExchangeSide for Side {
     }
 }
 
-/// The line that stands for a quote.
+/// The line that represents a quote.
 pub fn line(q: &VenueQuote) -> String {
     format!("quote {} {} {} {} {} {}", q.native, q.bid.price, q.bid.size, q.ask.price, q.ask.size, q.sequence)
 }

@@ -1,10 +1,10 @@
-//! Seeded price paths for simulated venues. Seed and steps go in; each step changes the top of book of
-//! one instrument on one venue. Pure: no clock, no socket; the same seed gives the same sequence.
+//! Seeded price paths for simulated venues. In: a seed and steps. Each step changes the top of book of one instrument
+//! on one venue. Pure: no clock, no socket; the same seed gives the same sequence.
 //!
-//! All venues of an instrument follow one common path (a geometric random walk), each with an offset of
-//! its own that is drawn back to zero, so that without help no venue is ever far from another. Every few
-//! seconds one venue is pushed away from the others for a while: a real opportunity opens and closes.
-//! A venue is never crossed, and all mids of an instrument stay within 3 % of each other.
+//! All venues of an instrument follow one common path, a geometric random walk. Each venue has an offset that is pulled
+//! back to zero, so that venues stay close to each other. Every few seconds one venue is pushed away from the others
+//! for a while, which opens and closes a real opportunity. A venue is never crossed, and all mids of an instrument stay
+//! within 3 % of each other.
 
 use rustc_hash::FxHashMap;
 
@@ -15,7 +15,7 @@ use crate::sim::ticks::{self, Precision};
 use crate::time::{SECOND, UnixNs};
 use crate::venues::{Listed, Market, Venue, VenueQuote};
 
-/// How lively the simulated market is.
+/// How active the simulated market is.
 #[derive(Clone, Copy, Debug)]
 pub struct Liveliness {
     /// Steps per second of virtual time; each is one changed top of book. Above 0.
@@ -35,7 +35,7 @@ pub struct Prices {
     paths: Vec<Path>,
     natives: Vec<FxHashMap<String, CellId>>,
     random: Random,
-    /// All cells in random order; each is changed once per round.
+    /// All cells in random order; each one changes once per round.
     round: Vec<CellId>,
     next_in_round: usize,
     /// Virtual time since the start.
@@ -56,10 +56,10 @@ struct Cell {
     offset: f64,
     /// Half of the usual distance between bid and ask, as a fraction of the mid.
     half_spread: f64,
-    /// How far an opportunity pushes it, as a fraction; 0 without one.
+    /// Displacement by an opportunity, as a fraction; 0 without one.
     push: f64,
     changed_ns: u64,
-    /// Set by hand: the paths leave it alone.
+    /// Set by hand; the paths do not change it.
     held: bool,
 }
 
@@ -84,28 +84,28 @@ struct Path {
 
 /// Deviation of the common path after one second, as a fraction of the price: 4.4 % in a day.
 const PATH_MOVE: f64 = 1.5e-4;
-/// The longest time that one move of the path stands for, so that slow rates cannot tear venues apart.
+/// The longest time that one move of the path accounts for, so that slow rates cannot separate the venues.
 const PATH_MOVE_NS_MAX: u64 = SECOND / 2;
-/// The path turns back where it is this many times larger or smaller than at the start.
+/// The path is limited to this factor above and below its start.
 const PATH_RANGE: f64 = 5.0;
 /// Deviation of one move of a venue's offset.
 const OFFSET_MOVE: f64 = 0.4e-4;
-/// Part of the offset that each of its moves takes back.
+/// Share of the offset that each of its moves removes.
 const OFFSET_PULL: f64 = 0.05;
-/// No venue drifts further than this from the common path by itself.
+/// Limit of a venue's offset from the common path.
 const OFFSET_MAX: f64 = 8e-4;
 /// Range of the gross spread of an opportunity when it opens, as a fraction.
 const OPENING_GROSS: (f64, f64) = (0.0065, 0.0195);
-/// How long it stays open, in nanoseconds.
+/// How long an opportunity stays open, in nanoseconds.
 const OPENING_NS: (f64, f64) = (1e9, 5e9);
-/// No push is larger, whatever was set by hand elsewhere.
+/// Limit of a push, even if other prices were set by hand.
 const PUSH_MAX: f64 = 0.022;
-/// Range of the money behind one side of a top of book, in US dollars.
+/// Range of the value of one side of a top of book, in US dollars.
 const NOTIONAL_USD: (f64, f64) = (400.0, 60_000.0);
 
 impl Prices {
-    /// The market of `venues` and `instruments` (base, quote). A venue has those
-    /// instruments that it can name and is known to list. All prices are set, as of `now`.
+    /// The market of `venues` and `instruments` (base, quote). A venue gets the instruments that it can name and is
+    /// known to list. All prices are set, as of `now`.
     #[must_use]
     pub fn new(
         venues: &[&'static dyn Venue],
@@ -130,7 +130,7 @@ impl Prices {
         };
         let mut paths: FxHashMap<String, (usize, History)> = FxHashMap::default();
         for (base, quote) in instruments {
-            // Dollars of all kinds share a path: BTC/USD and BTC/USDT move together.
+            // Dollars and dollar coins share a path: BTC/USD and BTC/USDT move together.
             let key = if ticks::is_dollar(quote) { base.clone() } else { format!("{base}/{quote}") };
             let next = prices.paths.len();
             let random = &mut prices.random;
@@ -159,7 +159,7 @@ impl Prices {
         self.instruments.push(Instrument { symbol, path, cells: Vec::new(), opportunity: None });
         for (venue, facts) in venues.iter().enumerate().map(|(at, v)| (at, v.facts())) {
             let Ok(native) = venues[venue].native(base, quote) else { continue };
-            // Of two instruments with one native symbol the first has it.
+            // If two instruments have the same native symbol, the first one keeps it.
             if self.natives[venue].contains_key(&native) || !ticks::lists(facts.name, quote) {
                 continue;
             }
@@ -185,8 +185,8 @@ impl Prices {
         }
     }
 
-    /// Changes the top of book of one instrument on one venue and says which; `None` when nothing may
-    /// change (no instruments, or the one whose turn it was is held). `now` is what the venue stamps.
+    /// Changes the top of book of one instrument on one venue and returns its cell. Returns `None` if nothing may
+    /// change: there are no instruments, or the cell whose turn it is was set by hand. `now` is the venue's timestamp.
     pub fn step(&mut self, now: UnixNs) -> Option<CellId> {
         self.elapsed_ns += self.step_ns;
         while self.elapsed_ns >= self.next_bar_ns {
@@ -227,7 +227,7 @@ impl Prices {
         (!self.cell(cell).held).then_some(cell)
     }
 
-    /// Opens an opportunity if it is time for one: one venue is pushed above the others' asks or below their bids.
+    /// Opens an opportunity if one is due: pushes one venue above the asks or below the bids of the others.
     fn open_due(&mut self, now: UnixNs) -> Option<CellId> {
         if self.opening_every_ns == 0 || self.elapsed_ns < self.next_opening_ns || self.cells.is_empty() {
             return None;
@@ -256,7 +256,7 @@ impl Prices {
         let ends_ns = self.elapsed_ns + self.random.between(OPENING_NS.0, OPENING_NS.1) as u64;
         self.instruments[at].opportunity = Some(Opening { cell: id, ends_ns });
         self.cells[id.0 as usize].push = (ratio - 1.0).clamp(-PUSH_MAX, PUSH_MAX);
-        // The venue's one change of this step is the pushed quote; the one before it was only measured.
+        // The pushed quote is the only change of the venue in this step; the quote before it was only measured.
         self.cells[id.0 as usize].quote.sequence -= 1;
         self.requote(id, now);
         Some(id)
@@ -266,7 +266,7 @@ impl Prices {
         (self.opening_every_ns as f64 * self.random.between(0.5, 1.5)) as u64
     }
 
-    /// Moves the common path and the venue's offset on.
+    /// Advances the common path and the venue's offset.
     fn drift(&mut self, id: CellId) {
         let path = self.instruments[self.cell(id).instrument].path;
         let path = &mut self.paths[path];
@@ -279,7 +279,7 @@ impl Prices {
         cell.offset = (cell.offset * (1.0 - OFFSET_PULL) + pull).clamp(-OFFSET_MAX, OFFSET_MAX);
     }
 
-    /// Writes the cell's quote anew from where its path, offset and push are now.
+    /// Computes the cell's quote from its current path, offset and push.
     fn requote(&mut self, id: CellId, now: UnixNs) {
         let cell = &mut self.cells[id.0 as usize];
         let path = &self.paths[self.instruments[cell.instrument].path];
@@ -288,7 +288,7 @@ impl Prices {
         let bid = cell.precision.ticks_below(mid * (1.0 - half));
         let ask = cell.precision.ticks_above(mid * (1.0 + half)).max(bid + 1);
         let mut size = |ticks: u64, old: Decimal| {
-            // Often only one side's size moves.
+            // Often only the size of one side changes.
             if !old.is_zero() && self.random.one_in(4) {
                 return old;
             }
@@ -298,7 +298,7 @@ impl Prices {
         let bid_level = Level { price: cell.precision.price(bid), size: size(bid, cell.quote.bid.size) };
         let mut ask_level = Level { price: cell.precision.price(ask), size: size(ask, cell.quote.ask.size) };
         if (bid_level, ask_level) == (cell.quote.bid, cell.quote.ask) {
-            // A step is a change: one lot more.
+            // A step must change something, so add one lot.
             ask_level.size = Decimal::new(ask_level.size.mantissa() + 1, ask_level.size.scale());
         }
         let share = (self.elapsed_ns - cell.changed_ns) as f64 / BAR_NS as f64;
@@ -307,15 +307,15 @@ impl Prices {
         cell.state(bid_level, ask_level, now);
     }
 
-    /// Sets a top of book by hand, exactly as given (crossed, one-sided or absurd, too); the paths leave
-    /// it alone until [`Self::release`].
+    /// Sets a top of book by hand, exactly as given, even crossed, one-sided or absurd. The paths do not change it
+    /// until [`Self::release`].
     pub fn set_quote(&mut self, id: CellId, bid: Level, ask: Level, now: UnixNs) {
         let cell = &mut self.cells[id.0 as usize];
         cell.held = true;
         cell.state(bid, ask, now);
     }
 
-    /// Gives a top of book that was set by hand back to its path; it changes at its next turn.
+    /// Returns a top of book that was set by hand to its path. It changes in its next step.
     pub fn release(&mut self, id: CellId) {
         self.cells[id.0 as usize].held = false;
     }
@@ -332,7 +332,7 @@ impl Prices {
         (0..self.cells.len() as u32).map(CellId)
     }
 
-    /// The venue's index and the state of a cell.
+    /// The venue index and the quote of a cell.
     #[must_use]
     pub fn quote(&self, id: CellId) -> (usize, &VenueQuote) {
         let cell = self.cell(id);
@@ -345,13 +345,13 @@ impl Prices {
         &self.instruments[self.cell(id).instrument].symbol
     }
 
-    /// Virtual time from one step to the next, in nanoseconds.
+    /// Virtual time between two steps, in nanoseconds.
     #[must_use]
     pub const fn step_ns(&self) -> u64 {
         self.step_ns
     }
 
-    /// What the venue with this index knows, for its exchange side.
+    /// The market of the venue with this index, for its exchange side.
     #[must_use]
     pub const fn market(&self, venue: usize, now: UnixNs) -> VenueMarket<'_> {
         VenueMarket { prices: self, venue, now }
@@ -372,7 +372,7 @@ impl Cell {
     }
 }
 
-/// The first state counts as order number 2.
+/// The first quote gets sequence number 2.
 fn blank(native: String, now: UnixNs) -> VenueQuote {
     let (bid, ask, day) = (Level::ABSENT, Level::ABSENT, Default::default());
     VenueQuote { native, bid, ask, sequence: 1, time: now, is_trading: true, day }
@@ -469,14 +469,14 @@ mod tests {
             prices.step(UnixNs(n));
             let widest = widest(&prices);
             assert!(widest < 2.1, "{widest}");
-            // Nothing between an opportunity and the usual noise: the threshold is crossed cleanly.
+            // A clear gap between opportunities and the usual noise.
             assert!(!(0.35..0.5).contains(&widest), "{widest}");
             if (widest > 0.5) != open {
                 open = !open;
                 openings += u32::from(open);
             }
         }
-        // One every four seconds for two minutes, some of them overlapping.
+        // One every four seconds for two minutes; some overlap.
         assert!((12..=40).contains(&openings), "{openings}");
     }
 

@@ -7,10 +7,10 @@ pub struct Random {
 }
 
 impl Random {
-    /// The stream of `seed`; any seed is fine, 0 too.
+    /// The stream of `seed`. Every seed is valid, including 0.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        // The state is spread by splitmix64, so that near seeds give unlike streams.
+        // splitmix64 spreads the seed, so that similar seeds give different streams.
         let mut x = seed;
         let state = std::array::from_fn(|_| {
             x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -45,7 +45,7 @@ impl Random {
         low + (high - low) * self.unit()
     }
 
-    /// Uniform in `0..count`; 0 when `count` is 0.
+    /// Uniform in `0..count`; 0 if `count` is 0.
     pub fn below(&mut self, count: usize) -> usize {
         ((u128::from(self.bits()) * count as u128) >> 64) as usize
     }
@@ -55,7 +55,7 @@ impl Random {
         self.below(n) == 0
     }
 
-    /// Bell-shaped, mean 0, deviation 1, never beyond [`BELL_MAX`]: a bounded step bounds what is built on it.
+    /// Bell-shaped, mean 0, deviation 1, never beyond [`BELL_MAX`], so that steps built on it are bounded.
     pub fn bell(&mut self) -> f64 {
         (self.unit() + self.unit() + self.unit() + self.unit() - 2.0) * 1.732_050_807_568_877_2
     }

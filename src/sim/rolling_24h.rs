@@ -1,5 +1,5 @@
-//! The rolling 24 hours of one simulated instrument on one venue, in bars of 15 minutes.
-//! Prices are counted in ticks, so that everything said of the day is on the venue's tick grid.
+//! The rolling 24 hours of one simulated instrument on one venue, in bars of 15 minutes. Prices are counted in ticks,
+//! so that all figures are multiples of the venue's tick.
 
 use std::collections::VecDeque;
 
@@ -8,15 +8,15 @@ use crate::market::statistics::{self, DayStatistics};
 use crate::sim::random::Random;
 use crate::time::{SECOND, UnixNs};
 
-/// Bars of a day.
+/// Number of bars in 24 hours.
 const BARS: usize = 96;
 /// Length of a bar in nanoseconds.
 pub const BAR_NS: u64 = 900 * SECOND;
 /// Deviation of a bar's move, as a fraction of the price: about that of the price path over 15 minutes.
 const BAR_MOVE: f64 = 45e-4;
 
-/// What happened before the simulation began, relative to the price at its start; all venues of an
-/// instrument share one.
+/// The 24 hours before the start of the simulation, relative to the price at the start. All venues of an instrument
+/// share one history.
 #[derive(Clone, Debug)]
 pub struct History(Vec<PastBar>);
 
@@ -25,12 +25,12 @@ struct PastBar {
     open: f64,
     high: f64,
     low: f64,
-    /// Share of the day's volume.
+    /// Share of the 24-hour volume.
     share: f64,
 }
 
 impl History {
-    /// A random day that ends at 1.0.
+    /// A random history that ends at 1.0.
     #[must_use]
     pub fn new(random: &mut Random) -> Self {
         let mut bars = Vec::with_capacity(BARS);
@@ -66,7 +66,7 @@ struct Bar {
 }
 
 impl Rolling24h {
-    /// A day that ends now at `last` ticks of `10^-decimals`, with about `volume` in quote currency.
+    /// Statistics that end now at `last` ticks of `10^-decimals`, with a volume of about `volume` in quote currency.
     #[must_use]
     pub fn new(history: &History, last: u64, decimals: u8, volume: f64) -> Self {
         let ticks = |factor: f64| ((last as f64 * factor).round() as u64).max(1);
@@ -75,13 +75,13 @@ impl Rolling24h {
             .iter()
             .map(|b| Bar { open: ticks(b.open), high: ticks(b.high), low: ticks(b.low), volume: b.share * volume })
             .collect();
-        // The oldest past bar makes room for the one that opens now.
+        // The oldest bar is replaced by the one that opens now.
         bars.pop_front();
         bars.push_back(Bar { open: last, high: last, low: last, volume: 0.0 });
         Self { bars, decimals, last, volume_per_bar: volume / BARS as f64 }
     }
 
-    /// A trade at `ticks`, standing for all trades of the last `share` of a bar.
+    /// Records a trade at `ticks` that represents all trades of the last `share` of a bar.
     pub fn trade(&mut self, ticks: u64, share: f64) {
         self.last = ticks;
         let volume = self.volume_per_bar * share;
@@ -92,13 +92,13 @@ impl Rolling24h {
         }
     }
 
-    /// Another 15 minutes begin; the oldest are forgotten.
+    /// Starts a new bar and drops the oldest.
     pub fn roll(&mut self) {
         self.bars.pop_front();
         self.bars.push_back(Bar { open: self.last, high: self.last, low: self.last, volume: 0.0 });
     }
 
-    /// The day as a ticker shows it.
+    /// The statistics as a ticker shows them.
     #[must_use]
     pub fn statistics(&self, time: UnixNs) -> DayStatistics {
         let price = |ticks| Decimal::new(ticks, self.decimals).to_f64();

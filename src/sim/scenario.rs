@@ -1,7 +1,7 @@
-//! The fault script of a simulator: what goes wrong, on whom, from when, for how long. TOML goes in, and the
-//! time since the start; what troubles each venue comes out. Pure: no clock, no socket, no file.
+//! The fault script of a simulator: which fault, for which venue, from when, for how long. In: TOML, and the time since
+//! the start. Out: the faults of each venue at that time. Pure: no clock, no socket, no file.
 //!
-//! A mistake in the text is one sentence that names its line, the key and what was expected.
+//! An error in the text is reported in one sentence with its line, the key and what was expected.
 
 use std::fmt;
 
@@ -11,50 +11,50 @@ use toml::de::{DeTable, DeValue};
 use crate::time::SECOND;
 use crate::venues::Venue;
 
-/// What can go wrong.
+/// Kinds of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// No prices and no heartbeats; the socket lives, requests and pings are answered.
+    /// No prices and no heartbeats. The socket stays open; requests and pings are answered.
     Silence,
-    /// The sockets are closed without a word, once, when it begins.
+    /// Closes the sockets once, without a close frame, when the fault begins.
     Cut,
-    /// The sockets stay open and nothing is read or written; new ones are accepted and never answered.
+    /// Sockets stay open, but nothing is read or written. New ones are accepted and never answered.
     HalfOpen,
-    /// Each socket takes `bytes_per_s` at most.
+    /// Each socket accepts at most `bytes_per_s`.
     Slow,
     /// One price frame in `one_in` is sent twice.
     Duplicate,
-    /// One price frame in `one_in` is sent after the one that follows it.
+    /// One price frame in `one_in` is sent after the next one.
     Reorder,
     /// One price frame in `one_in` is never sent.
     Lose,
-    /// Each checksum of a book is another one. Nothing to venues whose frames have none.
+    /// Each checksum of a book is wrong. No effect on venues whose frames have no checksum.
     Checksum,
-    /// The bid is told as the ask, and the ask as the bid.
+    /// Bid and ask are swapped.
     Crossed,
-    /// One price frame in `one_in` is damaged: a byte of a gzip frame is flipped, of others a half is missing.
+    /// One price frame in `one_in` is damaged: one byte of a gzip frame is flipped, other frames are cut in half.
     Damage,
-    /// Sockets are closed, and every request is answered with 429 and `Retry-After: retry_after_s`.
+    /// Closes the sockets, and answers every request with 429 and `Retry-After: retry_after_s`.
     TooManyRequests,
-    /// The venue says so in its own words where it has some, and goes on where it does in life; else it closes
-    /// with 1012 and answers 503.
+    /// The venue announces maintenance in its own format if it has one, and continues if the real venue does. Otherwise
+    /// it closes with 1012 and answers 503.
     Maintenance,
-    /// Trading in an instrument is halted: the venue says so in its stream, where it has one for it, and in its list of
-    /// instruments. Prices go on, as in a phase in which orders are only cancelled.
+    /// Trading in an instrument is halted. The venue reports it in its stream, if the stream can, and in its list of
+    /// instruments. Prices continue, as in a phase in which orders can only be cancelled.
     Halt,
-    /// The venue's clock is wrong by `offset_ms`: a jump when it begins and another when it ends.
+    /// The venue's clock is wrong by `offset_ms`. It jumps when the fault begins and when it ends.
     Clock,
-    /// Sockets are closed. Of all venues, new ones are refused by the system; of one, reset when they have said whom
-    /// they want, since all venues share one port.
+    /// Closes the sockets. If the fault applies to all venues, the system refuses new connections. If it applies to
+    /// one, new connections are reset after their request, since all venues share one port.
     Refused,
-    /// Sockets are closed, and the certificate has expired. Of all venues only, and with `--tls`.
+    /// Closes the sockets, and the certificate has expired. Only for all venues, and with `--tls`.
     TlsExpired,
-    /// The same, with a certificate for another name.
+    /// The same with a certificate for another name.
     TlsWrongName,
 }
 
 impl Kind {
-    /// All of them, in the order of the documentation.
+    /// All kinds, in the order of the documentation.
     pub const ALL: [Self; 17] = [
         Self::Silence,
         Self::Cut,
@@ -75,7 +75,7 @@ impl Kind {
         Self::TlsWrongName,
     ];
 
-    /// As a script writes it.
+    /// The word used in scripts.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -99,7 +99,7 @@ impl Kind {
         }
     }
 
-    /// Whether it can be about one instrument.
+    /// Whether the fault can be limited to one instrument.
     const fn is_of_instruments(self) -> bool {
         matches!(
             self,
@@ -114,13 +114,13 @@ impl Kind {
         )
     }
 
-    /// Whether it is about the certificate.
+    /// Whether the fault changes the certificate.
     #[must_use]
     pub const fn is_of_tls(self) -> bool {
         matches!(self, Self::TlsExpired | Self::TlsWrongName)
     }
 
-    /// Its own key, with the default, the least and the most that it may be.
+    /// The key of the kind's own figure, with its default, minimum and maximum.
     const fn own_key(self) -> Option<(&'static str, i64, i64, i64)> {
         match self {
             Self::Slow => Some(("bytes_per_s", 1024, 1, 1_000_000_000)),
@@ -133,34 +133,34 @@ impl Kind {
 }
 
 const DAY_MS: i64 = 86_400_000;
-/// How long a cut is looked out for, so that no turn misses it.
+/// How long a cut stays in effect, so that no turn misses it.
 const CUT_NS: u64 = SECOND;
-/// The longest span of a script: a year.
+/// The longest duration in a script: one year.
 const SPAN_S_MAX: f64 = 31_536_000.0;
-/// Faults of one script at most.
+/// Most faults in one script.
 const FAULTS_MAX: usize = 1000;
 
-/// One line of the script.
+/// One fault of the script.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fault {
-    /// What.
+    /// Kind of the fault.
     pub kind: Kind,
     /// Index of the venue; `None`: all.
     pub venue: Option<usize>,
     /// `BASE/QUOTE`; `None`: all.
     pub instrument: Option<String>,
-    /// When it first begins, in nanoseconds since the start.
+    /// When it begins for the first time, in nanoseconds since the start.
     pub from_ns: u64,
-    /// How long it lasts each time.
+    /// Duration of each occurrence, in nanoseconds.
     pub for_ns: u64,
-    /// From one beginning to the next; `None`: it happens once.
+    /// Interval between the beginnings, in nanoseconds; `None`: it happens once.
     pub every_ns: Option<u64>,
-    /// The kind's own figure: `one_in`, `bytes_per_s`, `retry_after_s` or `offset_ms`; 0 where it has none.
+    /// The kind's own figure: `one_in`, `bytes_per_s`, `retry_after_s` or `offset_ms`; 0 if the kind has none.
     pub figure: i64,
 }
 
 impl Fault {
-    /// Whether it lasts at `elapsed_ns` since the start.
+    /// Whether the fault is in effect at `elapsed_ns` since the start.
     #[must_use]
     pub const fn is_on(&self, elapsed_ns: u64) -> bool {
         let Some(since) = elapsed_ns.checked_sub(self.from_ns) else { return false };
@@ -171,21 +171,21 @@ impl Fault {
     }
 }
 
-/// A whole script.
+/// A complete script.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scenario {
-    /// As written, in that order.
+    /// The faults in the order of the script.
     pub faults: Vec<Fault>,
 }
 
 /// Why a script cannot be used. The user's mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScenarioError {
-    /// From 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// As written; empty where the text is no TOML.
+    /// The key as written; empty if the text is not valid TOML.
     pub key: String,
-    /// What it is, and what was expected.
+    /// What is wrong, and what was expected.
     pub what: String,
 }
 
@@ -198,42 +198,43 @@ impl fmt::Display for ScenarioError {
 
 impl std::error::Error for ScenarioError {}
 
-/// What troubles one venue now.
+/// The faults in effect for one venue.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trouble {
-    /// Kinds with the native symbol of their instrument (`None`: all) and figure.
+    /// Kind, native symbol (`None`: all instruments) and figure of each fault.
     now: Vec<(Kind, Option<String>, i64)>,
 }
 
 impl Trouble {
-    /// Nothing is wrong.
+    /// No faults.
     pub const NONE: Self = Self { now: Vec::new() };
 
-    /// Whether nothing is wrong.
+    /// Whether there are no faults.
     #[must_use]
     pub const fn is_none(&self) -> bool {
         self.now.is_empty()
     }
 
-    /// The figure of `kind`, if it troubles the instrument with this native symbol. Of several the first of the script.
+    /// The figure of `kind`, if it applies to the instrument with this native symbol. If several apply, the first in
+    /// the script.
     #[must_use]
     pub fn of(&self, kind: Kind, native: &str) -> Option<i64> {
         let is_meant = |of: &Option<String>| of.as_deref().is_none_or(|of| of == native);
         self.now.iter().find(|(k, of, _)| *k == kind && is_meant(of)).map(|(_, _, figure)| *figure)
     }
 
-    /// The figure of `kind`, if it troubles the whole venue.
+    /// The figure of `kind`, if it applies to the whole venue.
     #[must_use]
     pub fn whole(&self, kind: Kind) -> Option<i64> {
         self.now.iter().find(|(k, of, _)| *k == kind && of.is_none()).map(|(_, _, figure)| *figure)
     }
 
-    /// The native symbols that `kind` troubles by name.
+    /// The native symbols to which `kind` applies individually.
     pub fn named(&self, kind: Kind) -> impl Iterator<Item = &str> {
         self.now.iter().filter(move |(k, ..)| *k == kind).filter_map(|(_, of, _)| of.as_deref())
     }
 
-    /// Whether its sockets are closed when this begins after `before`.
+    /// Whether the change from `before` to these faults closes the venue's sockets.
     #[must_use]
     pub fn cuts_after(&self, before: &Self) -> bool {
         const CUTTING: [Kind; 5] =
@@ -243,10 +244,10 @@ impl Trouble {
 }
 
 impl Scenario {
-    /// Reads a script for these venues.
+    /// Parses a script for these venues.
     ///
     /// # Errors
-    /// The first mistake.
+    /// The first error in the script.
     pub fn read(text: &str, venues: &[&'static dyn Venue]) -> Result<Self, ScenarioError> {
         let line_of = |at: usize| 1 + text.bytes().take(at).filter(|&b| b == b'\n').count();
         let table = DeTable::parse(text).map_err(|why| ScenarioError {
@@ -273,8 +274,8 @@ impl Scenario {
         Ok(Self { faults })
     }
 
-    /// What troubles each of `venues`, those that it was read for, at `elapsed_ns` since the start. An instrument that a
-    /// venue does not have is no trouble there.
+    /// The faults in effect for each of `venues` at `elapsed_ns` since the start. `venues` must be those that the
+    /// script was read for. A fault of an instrument has no effect on venues without that instrument.
     #[must_use]
     pub fn at(&self, elapsed_ns: u64, venues: &[&'static dyn Venue]) -> Vec<Trouble> {
         let mut troubles = vec![Trouble::default(); venues.len()];
@@ -292,7 +293,7 @@ impl Scenario {
         troubles
     }
 
-    /// The kind of this moment that troubles the listener itself, for all venues.
+    /// The fault of the listener itself, which all venues share, at `elapsed_ns`.
     #[must_use]
     pub fn of_listener(&self, elapsed_ns: u64) -> Option<Kind> {
         let is_meant = |fault: &&Fault| {

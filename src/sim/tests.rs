@@ -15,7 +15,7 @@ fn sim(rate: f64, clock: Clock, options: Options) -> Sim {
     Sim::new(SimParts { venues: PLAIN.to_vec(), instruments, listener, seed: 1, rate, clock, options }).unwrap()
 }
 
-/// Runs a simulator on a thread of its own until dropped.
+/// Runs a simulator on its own thread until dropped.
 struct Running {
     stop: crate::stage::Stop,
     address: SocketAddr,
@@ -145,7 +145,7 @@ fn f83_a_client_that_does_not_read_never_stops_the_others() {
     let (_deaf, mut good) = dialling.join().unwrap();
     let cell = sim.prices().cell_of(1, "BTC/USDT").unwrap();
     let mut sent = 0;
-    // Each turn is a frame for both; one of them is read. In the end only that one is left.
+    // Each turn sends a frame to both clients, and only one client reads. In the end only that client is left.
     while sim.clients() == 2 {
         for _ in 0..200 {
             sim.control().set_quote("bare", "BTC/USDT", level(100 + sent), level(101 + sent)).unwrap();

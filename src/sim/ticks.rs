@@ -1,33 +1,33 @@
-//! What instruments cost about, and the steps in which venues count prices and sizes. Typical figures of
-//! 2024 to 2026: the simulator needs plausible ones, not today's.
+//! Approximate prices of instruments, and the ticks and lots of venues. Typical figures of 2024 to 2026: the simulator
+//! needs plausible values, not current ones.
 
 use crate::market::Decimal;
 
-/// The steps of one instrument on one venue.
+/// The price tick and size lot of one instrument on one venue.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Precision {
     /// A tick is `10^-price_decimals` in quote currency.
     pub price_decimals: u8,
     /// A lot is `10^-size_decimals` in base.
     pub size_decimals: u8,
-    /// One unit of the quote currency in US dollars.
+    /// Price of one unit of the quote currency in US dollars.
     quote_usd: f64,
 }
 
 impl Precision {
-    /// The nearest count of ticks, at least 1.
+    /// `price` rounded to the nearest tick, as a number of ticks, at least 1.
     #[must_use]
     pub fn ticks(&self, price: f64) -> u64 {
         ((price * self.per_unit()).round() as u64).max(1)
     }
 
-    /// The count of ticks at or below `price`, at least 1.
+    /// The number of ticks at or below `price`, at least 1.
     #[must_use]
     pub fn ticks_below(&self, price: f64) -> u64 {
         ((price * self.per_unit()).floor() as u64).max(1)
     }
 
-    /// The count of ticks at or above `price`, at least 1.
+    /// The number of ticks at or above `price`, at least 1.
     #[must_use]
     pub fn ticks_above(&self, price: f64) -> u64 {
         ((price * self.per_unit()).ceil() as u64).max(1)
@@ -39,13 +39,13 @@ impl Precision {
         Decimal::new(ticks, self.price_decimals)
     }
 
-    /// What one unit of base costs in US dollars at `ticks`.
+    /// The price of one unit of base in US dollars at `ticks`.
     #[must_use]
     pub fn dollars_of(&self, ticks: u64) -> f64 {
         ticks as f64 / self.per_unit() * self.quote_usd
     }
 
-    /// The exact size nearest to `base`, at least one lot.
+    /// The exact size that is nearest to `base`, at least one lot.
     #[must_use]
     pub fn size(&self, base: f64) -> Decimal {
         let lots = (base * 10f64.powi(i32::from(self.size_decimals))).round() as u64;
@@ -80,30 +80,30 @@ pub fn of(venue: &str, base: &str, quote: &str) -> Precision {
     Precision { price_decimals, size_decimals, quote_usd: dollars(quote) }
 }
 
-/// Whether the venue of this name has a market of `quote` at all, as far as is known: only some trade against
-/// the plain dollar (their public listings).
+/// Whether the venue of this name trades against `quote`. Only some venues trade against the US dollar itself (their
+/// public listings).
 #[must_use]
 pub fn lists(venue: &str, quote: &str) -> bool {
     quote != "USD" || !NO_DOLLARS.contains(&venue)
 }
 
-/// Venues that trade against dollar coins, not against the dollar.
+/// Venues that trade against dollar coins, but not against the US dollar.
 const NO_DOLLARS: [&str; 9] = ["binance", "okx", "bybit", "kucoin", "htx", "mexc", "upbit", "gateio", "bitget"];
 
-/// What `base` costs in `quote`, about.
+/// The approximate price of `base` in `quote`.
 #[must_use]
 pub fn price(base: &str, quote: &str) -> f64 {
     asset(base).usd / dollars(quote)
 }
 
-/// What changes hands in a day on one venue, in `quote`.
+/// The approximate 24-hour volume on one venue, in `quote`.
 #[must_use]
 pub fn day_volume(base: &str, quote: &str) -> f64 {
     let share = if is_dollar(quote) { 1.0 } else { 0.05 };
     asset(base).day_volume_usd * share / dollars(quote)
 }
 
-/// Whether `quote` is a US dollar or a coin that stands for one.
+/// Whether `quote` is the US dollar or a dollar coin.
 #[must_use]
 pub fn is_dollar(quote: &str) -> bool {
     matches!(quote, "USD" | "USDT" | "USDC")
@@ -118,7 +118,7 @@ fn dollars(currency: &str) -> f64 {
     }
 }
 
-/// Ticks of a tenth of a basis point to one basis point of the price.
+/// Decimals that make a tick between a tenth of a basis point and one basis point of the price.
 fn decimals_for(price: f64) -> u8 {
     (5.0 - price.log10().floor()).clamp(0.0, 12.0) as u8
 }
@@ -135,7 +135,7 @@ const fn row(name: &'static str, usd: f64, price_decimals: u8, size_decimals: u8
     Asset { name, usd, price_decimals, size_decimals, day_volume_usd }
 }
 
-/// The last one stands for every asset that is not named.
+/// The last entry stands for all other assets.
 static ASSETS: [Asset; 11] = [
     row("BTC", 63_700.0, 2, 5, 1.4e9),
     row("ETH", 2_480.0, 2, 4, 7e8),

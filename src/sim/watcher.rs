@@ -1,5 +1,5 @@
-//! The demo's own client: it listens to all alerts, so that wire-to-alert latency is measured even when
-//! nobody else is there. One WebSocket on loopback, one thread; what it hears it drops.
+//! The demo's own client. It subscribes to all alerts, so that wire-to-alert latency is measured even without other
+//! clients. One WebSocket on loopback, one thread; it discards what it receives.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,10 +13,10 @@ use crate::time::{Clock, MonoNs, SECOND};
 use crate::wire::websocket::{Event, Limits, WebSocket};
 
 const LIMITS: Limits = Limits { message_max: 1 << 20, read_buffer: 4096, fragments_max: u32::MAX };
-/// The longest pause between two attempts to connect.
+/// Minimum time between two attempts to connect.
 const RETRY_NS: u64 = SECOND;
 
-/// A client of alerts only.
+/// A client that subscribes to alerts only.
 pub struct Watcher {
     address: SocketAddr,
     subscribe: String,
@@ -29,10 +29,10 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// For the gateway at `address`, of all alerts on `symbols`. It connects on its first turn.
+    /// A watcher of the gateway at `address`, for all alerts on `symbols`. It connects on its first turn.
     ///
     /// # Errors
-    /// When the system refuses a poll.
+    /// If the system cannot create a poll.
     pub fn new(address: SocketAddr, symbols: &[String], clock: Clock) -> io::Result<Self> {
         let subscribe = serde_json::json!({ "action": "subscribe", "symbols": symbols, "exchanges": [] }).to_string();
         Ok(Self {
@@ -54,7 +54,7 @@ impl Watcher {
         Some((link, socket))
     }
 
-    /// Reads and answers what is there; `None` when the line is gone.
+    /// Reads and answers pending input; `None` if the connection is lost.
     fn pump(&mut self) -> Option<usize> {
         let (link, socket) = self.line.as_mut()?;
         let mut work = 0;
@@ -62,7 +62,7 @@ impl Watcher {
             match link.read(&mut self.buffer) {
                 Ok(ReadOutcome::Bytes(length)) => socket.receive(&self.buffer[..length]),
                 Ok(ReadOutcome::Blocked) => break,
-                // Not connected yet: the poll will tell.
+                // Not connected yet; the poll reports it later.
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => break,
                 Ok(ReadOutcome::End) | Err(_) => return None,
             }
@@ -92,7 +92,7 @@ impl Stage for Watcher {
             self.tried = now;
             self.line = self.connect();
         }
-        // An interrupted poll is a poll without events.
+        // An interrupted poll counts as a poll without events.
         let _ = self.poll.poll(&mut self.events, Some(wait));
         match self.pump() {
             Some(work) => work,
