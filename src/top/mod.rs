@@ -1,8 +1,8 @@
-//! `spreadwire top`: a gateway in a terminal. Looks at the pages of a running gateway by its address, once a second;
-//! shows venues, opportunities, prices, latency, clients. Starts no stage of the gateway's, needs no mouse.
+//! `spreadwire top`: a gateway in a terminal. Polls the pages of a running gateway once a second and shows venues,
+//! opportunities, prices, latency and clients. Starts no stage of the gateway and needs no mouse.
 //!
 //! ```text
-//! pages - look (a thread) - Sample -> state <- keys ; state -> views: tables -> screen, or text
+//! pages - poller (a thread) - Sample -> state <- keys ; state -> views: tables -> screen, or text
 //! ```
 
 pub mod pages;
@@ -33,16 +33,16 @@ use pages::Sample;
 use poller::Poller;
 use state::{Act, State, View};
 
-/// How long a key is waited for before new looks are taken: below what a person notices.
+/// Longest wait for a key before new samples are taken; short enough not to be noticed.
 const KEY_WAIT: Duration = Duration::from_millis(100);
 
-/// Between the two looks of a snapshot, whose difference is what it says of rates.
+/// Time between the two samples of a snapshot. Rates are computed from their difference.
 const RATE_OVER: Duration = Duration::from_secs(1);
 
 /// A snapshot of the gateway at `url`, as text or JSON.
 ///
 /// # Errors
-/// When it cannot be reached, or is no spreadwire.
+/// If it cannot be reached, or is not spreadwire.
 pub fn snapshot(url: &str, as_json: bool) -> Result<String, Failure> {
     let pages = Pages::new(url);
     if as_json {
@@ -57,28 +57,28 @@ pub fn snapshot(url: &str, as_json: bool) -> Result<String, Failure> {
     Ok(views::text(&state, Clock::System.now()))
 }
 
-/// Fills the terminal until `q`.
+/// Shows the gateway on the whole terminal until `q`.
 ///
 /// # Errors
-/// When there is no terminal.
+/// If there is no terminal.
 pub fn run(url: &str, colours: bool) -> Result<(), Failure> {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
-        return Err(Failure::Unavailable("this is no terminal; --once prints a snapshot".to_owned()));
+        return Err(Failure::Unavailable("not a terminal; --once prints a snapshot".to_owned()));
     }
     let (want, wanted) = mpsc::channel();
     let (tell, seen) = mpsc::channel();
     let unavailable = |why: io::Error| Failure::Unavailable(format!("the terminal: {why}"));
     let stop = Stop::default();
     let poller = Poller::new(Pages::new(url), wanted, tell);
-    // Nobody waits for its end: it may be waiting for a page.
+    // The thread is not joined, since it may be waiting for a page.
     stage::spawn(vec![Box::new(poller)], None, Idle::Wait, stop.clone())
-        .map_err(|why| Failure::Unavailable(format!("a thread cannot be made: {why}")))?;
-    // Before the terminal is changed: a signal that ends it gives the terminal back.
+        .map_err(|why| Failure::Unavailable(format!("cannot create a thread: {why}")))?;
+    // Set up before the terminal is changed, so that a signal that ends the program also restores the terminal.
     let ended = Arc::new(AtomicBool::new(false));
     let signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM]).map_err(unavailable)?;
     let watch = Watch { signals, ended: Arc::clone(&ended), turns: 0 };
     stage::spawn(vec![Box::new(watch)], None, Idle::Wait, stop.clone())
-        .map_err(|why| Failure::Unavailable(format!("a thread cannot be made: {why}")))?;
+        .map_err(|why| Failure::Unavailable(format!("cannot create a thread: {why}")))?;
     let mut terminal = ratatui::try_init().map_err(unavailable)?;
     let shown = show(&mut terminal, State::new(url), (&want, &seen), &ended, colours);
     ratatui::restore();
@@ -86,16 +86,16 @@ pub fn run(url: &str, colours: bool) -> Result<(), Failure> {
     shown.map_err(unavailable)
 }
 
-/// Ends the program by a signal, or when its terminal is gone, on a thread of its own: the other one may be waiting for
-/// the terminal, and crossterm reads a terminal that is gone for ever.
+/// Ends the program on a signal, or when its terminal is gone. Runs on its own thread: the main thread may be waiting
+/// for the terminal, and crossterm reads a closed terminal forever.
 struct Watch {
     signals: Signals,
     ended: Arc<AtomicBool>,
-    /// Since it should have ended.
+    /// Turns since the program should have ended.
     turns: u32,
 }
 
-/// So many times [`KEY_WAIT`] the program may take to end by itself.
+/// How long the program may take to end by itself, in multiples of [`KEY_WAIT`].
 const END_TURNS_MAX: u32 = 5;
 
 impl Stage for Watch {
@@ -119,7 +119,7 @@ impl Stage for Watch {
     }
 }
 
-/// Whether nobody is at the other end of the terminal any more.
+/// Whether the other end of the terminal is closed.
 fn is_gone() -> bool {
     let input = io::stdin();
     let mut polled = [PollFd::new(&input, PollFlags::empty())];
@@ -127,7 +127,7 @@ fn is_gone() -> bool {
     rustix::event::poll(&mut polled, Some(&now)).is_ok() && !polled[0].revents().is_empty()
 }
 
-/// Gives the terminal back without waiting for it, nor for the thread that draws.
+/// Restores the terminal without waiting for it or for the thread that draws.
 fn give_back() {
     let _ = disable_raw_mode();
     let output = rustix::stdio::stdout();
@@ -155,7 +155,7 @@ fn show(
         let symbol = if state.view == View::Prices { state.symbol().map(str::to_owned) } else { None };
         if symbol != asked {
             asked.clone_from(&symbol);
-            // The thread ends with the process only.
+            // Sending cannot fail: the poller ends only with the process.
             let _ = want.send(symbol);
         }
         if event::poll(KEY_WAIT)?

@@ -1,6 +1,6 @@
-//! What a gateway's pages say, as far as it is shown. Read leniently: a member that is not there is zero or
-//! empty, one that nobody knows is ignored, so that another version's gateway can be looked at. Texts are
-//! tamed here, once; whatever is shown comes from these structs.
+//! The displayed parts of a gateway's pages. Deserialization is lenient, so that gateways of other versions can be
+//! shown: a missing member is zero or empty, an unknown one is ignored. Texts are sanitized here, once; everything
+//! displayed comes from these structs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::log;
 
-/// A text from the wire without marks that would disturb a terminal.
+/// A received text without characters that would disturb a terminal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Text(pub String);
 
@@ -29,12 +29,12 @@ impl std::ops::Deref for Text {
     }
 }
 
-/// Whole numbers by name, in the order of the page; what is no whole number is left out.
+/// Whole numbers by name, in the order of the page. Other values are skipped.
 #[derive(Clone, Debug, Default)]
 pub struct Counts(pub Vec<(Text, u64)>);
 
 impl Counts {
-    /// The one of this name.
+    /// The count named `name`.
     #[must_use]
     pub fn of(&self, name: &str) -> Option<u64> {
         self.0.iter().find(|(known, _)| &**known == name).map(|(_, count)| *count)
@@ -73,11 +73,11 @@ pub struct Status {
     pub timestamp: u64,
     /// `healthy`, `degraded`, `at_capacity`.
     pub status: Text,
-    /// How the numbers come here: `websocket`, `shared`, `redis_cache`, `local_cache`, `degraded`.
+    /// How prices reach the gateway: `websocket`, `shared`, `redis_cache`, `local_cache`, `degraded`.
     pub level: Text,
-    /// What is wrong.
+    /// Present problems.
     pub alerts: Vec<Text>,
-    /// The process.
+    /// The gateway process.
     pub process: Process,
     /// Venues.
     pub venues: Vec<Venue>,
@@ -85,13 +85,13 @@ pub struct Status {
     pub detector: Counts,
     /// The gateway's counts.
     pub gateway: Counts,
-    /// Limits.
+    /// Limits by name.
     pub limits: BTreeMap<Text, Value>,
-    /// The cluster; null when there is none.
+    /// The cluster; null without one.
     pub cluster: Value,
 }
 
-/// The process.
+/// The gateway process.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Process {
@@ -99,9 +99,9 @@ pub struct Process {
     pub version: Text,
     /// Milliseconds since its start.
     pub uptime_ms: u64,
-    /// Its name.
+    /// Name of the instance.
     pub instance: Text,
-    /// Where its numbers come from.
+    /// Source of its numbers.
     pub source: Text,
 }
 
@@ -117,49 +117,49 @@ pub struct Venue {
     pub data: Text,
     /// Pairs with a fresh price.
     pub fresh_pairs: u64,
-    /// Pairs that it quotes.
+    /// Pairs that are quoted.
     pub quoted_pairs: u64,
-    /// Where its numbers come from.
+    /// Source of its numbers.
     pub source: Option<Text>,
-    /// How its numbers come here, as [`Status::level`].
+    /// How its prices reach the gateway, as [`Status::level`].
     pub level: Text,
-    /// What this process does for it in a cluster; empty without one.
+    /// Role of the gateway for this venue in a cluster; empty without a cluster.
     pub role: Text,
-    /// Who leads it.
+    /// Instance that leads the venue.
     pub leader: Option<Text>,
-    /// Milliseconds from the leader to here.
+    /// Milliseconds from the leader to the gateway.
     pub lag_ms: Option<f64>,
-    /// How late its quotes are while they make no alert, in milliseconds.
+    /// Delay of its quotes in milliseconds, while it is too long for alerts.
     pub quote_lag_ms: Option<f64>,
-    /// Of its address.
+    /// Circuit breaker of its address.
     pub circuit_breaker: Breaker,
     /// Milliseconds until it is dialled again, while that is known.
     pub next_attempt_ms: Option<u64>,
     /// Milliseconds since the last bytes.
     pub last_bytes_ms: Option<u64>,
-    /// Milliseconds since it is connected.
+    /// Milliseconds since the connection was established.
     pub connected_ms: Option<u64>,
-    /// Connections after the first.
+    /// Number of connections after the first.
     pub reconnects: u64,
-    /// Failures in a row.
+    /// Consecutive failures.
     pub consecutive_errors: u64,
-    /// In words.
+    /// The last error as text.
     pub last_error: Option<Text>,
-    /// Messages.
+    /// Messages received.
     pub frames: u64,
-    /// Quotes.
+    /// Quotes received.
     pub quotes: u64,
-    /// Bytes.
+    /// Bytes received.
     pub bytes: u64,
-    /// By reason.
+    /// Messages that could not be decoded, by reason.
     pub decode_errors: BTreeMap<Text, u64>,
-    /// By reason.
+    /// Quotes that were rejected, by reason.
     pub dropped: BTreeMap<Text, u64>,
-    /// Quotes put aside because the ring was full.
+    /// Quotes conflated because the ring was full.
     pub ring_conflated: u64,
-    /// Silences that ended a connection.
+    /// Silences that closed a connection.
     pub silences: u64,
-    /// How far its clock is from ours, in milliseconds.
+    /// Offset of the venue's clock from ours, in milliseconds.
     pub clock_offset_ms: Option<f64>,
 }
 
@@ -177,7 +177,7 @@ pub struct Breaker {
 pub struct Opportunities {
     /// Open now.
     pub open: Vec<Opportunity>,
-    /// Closed lately, the newest first.
+    /// Closed recently, newest first.
     pub closed: Vec<Opportunity>,
 }
 
@@ -187,29 +187,29 @@ pub struct Opportunities {
 pub struct Opportunity {
     /// Symbol.
     pub symbol: Text,
-    /// Whose ask is paid.
+    /// The venue whose ask is paid.
     pub buy_exchange: Text,
-    /// Whose bid is hit.
+    /// The venue whose bid is hit.
     pub sell_exchange: Text,
-    /// That ask.
+    /// The ask.
     pub buy_price: f64,
-    /// That bid.
+    /// The bid.
     pub sell_price: f64,
-    /// Gross, in percent.
+    /// Gross spread in percent.
     pub spread_pct: f64,
-    /// After fees, in percent.
+    /// Spread after fees in percent.
     pub net_spread_pct: f64,
-    /// In base.
+    /// Executable size in base.
     pub executable_size: f64,
-    /// Age of the buy leg.
+    /// Age of the buy leg in milliseconds.
     pub buy_age_ms: u64,
-    /// Age of the sell leg.
+    /// Age of the sell leg in milliseconds.
     pub sell_age_ms: u64,
-    /// How long it lives or lived.
+    /// How long it has been or was open, in milliseconds.
     pub lived_ms: u64,
-    /// Largest gross spread.
+    /// Largest gross spread in percent.
     pub peak_spread_pct: f64,
-    /// Where the numbers come from.
+    /// Source of the numbers.
     pub source: Text,
     /// Unix milliseconds: now, or when it closed.
     pub timestamp: u64,
@@ -219,13 +219,13 @@ pub struct Opportunity {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Latency {
-    /// Hops in the order of a quote's way.
+    /// Hops in the order of the data path.
     pub hops: Vec<HopLatency>,
-    /// Stages whose turns are measured; none where the gateway does not tell.
+    /// Stages with measured turns; empty if the gateway does not report them.
     pub stages: Vec<StageTurns>,
 }
 
-/// One stage.
+/// Turns of one stage.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct StageTurns {
@@ -233,11 +233,11 @@ pub struct StageTurns {
     pub stage: Text,
     /// Duration of a turn without its sleep.
     pub turn: Percentiles,
-    /// Time slept beyond what was meant.
+    /// Time slept beyond the requested time.
     pub overrun: Percentiles,
 }
 
-/// One hop.
+/// Latency of one hop.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct HopLatency {
@@ -249,11 +249,11 @@ pub struct HopLatency {
     pub exchanges: BTreeMap<Text, Percentiles>,
 }
 
-/// Nanoseconds.
+/// Percentiles in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Percentiles {
-    /// How many.
+    /// Number of samples.
     pub count: u64,
     /// Median.
     pub p50: u64,
@@ -281,7 +281,7 @@ pub struct Instruments {
 pub struct Instrument {
     /// `BASE/QUOTE`.
     pub symbol: Text,
-    /// Who quotes it.
+    /// The exchanges that quote it.
     pub exchanges: Vec<Text>,
 }
 
@@ -291,7 +291,7 @@ pub struct Instrument {
 pub struct Prices {
     /// The symbol.
     pub symbol: Text,
-    /// By exchange; none where there is no fresh price.
+    /// By exchange; `None` if there is no fresh price.
     pub prices: BTreeMap<Text, Option<Price>>,
 }
 
@@ -303,15 +303,15 @@ pub struct Price {
     pub bid: f64,
     /// Best ask.
     pub ask: f64,
-    /// Size there.
+    /// Size at the best bid.
     pub bid_size: f64,
-    /// Size there.
+    /// Size at the best ask.
     pub ask_size: f64,
     /// Milliseconds since it was read from the exchange.
     pub age_ms: u64,
 }
 
-/// One look at a gateway.
+/// The pages of a gateway at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
     /// `/api/status`.
@@ -322,6 +322,6 @@ pub struct Sample {
     pub latency: Latency,
     /// `/api/instruments`.
     pub instruments: Vec<Instrument>,
-    /// Prices of the instrument that was asked for.
+    /// Prices of the selected instrument, if one was requested.
     pub prices: Option<Prices>,
 }

@@ -1,5 +1,5 @@
-//! Looks at a gateway: one after the other, each a handful of its pages. A stage on a thread of its own, because a
-//! page may let itself be waited for and a key may not.
+//! Polls a gateway: fetches its pages one after the other. A stage on its own thread, because a page may be slow and
+//! keys must not wait for it.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::stage::Stage;
 use crate::time::{Clock, MonoNs, SECOND};
 use crate::top::pages::{Instruments, Prices, Sample, Status};
 
-/// From one look to the next.
+/// Interval between two samples.
 const EVERY_NS: u64 = SECOND;
 
-/// The pages of a whole look, in the order of their members in [`json`].
+/// The pages of a sample in JSON, in the order of their members in [`json`].
 const TARGETS: [(&str, &str); 4] = [
     ("status", "/api/status"),
     ("opportunities", "/api/opportunities"),
@@ -23,10 +23,10 @@ const TARGETS: [(&str, &str); 4] = [
     ("instruments", "/api/instruments"),
 ];
 
-/// One look.
+/// Fetches one sample.
 ///
 /// # Errors
-/// In words, which page and why.
+/// The page and the reason, as text.
 pub fn poll(pages: &Pages, symbol: Option<&str>) -> Result<Sample, String> {
     let status: Status = read(pages, "/api/status")?;
     if status.process.version.is_empty() {
@@ -42,7 +42,7 @@ pub fn poll(pages: &Pages, symbol: Option<&str>) -> Result<Sample, String> {
     })
 }
 
-/// Prices of one instrument; none on any exchange is no error.
+/// Prices of one instrument. No price on any exchange is not an error.
 fn prices(pages: &Pages, symbol: &str) -> Result<Prices, String> {
     let target = format!("/api/exchanges/prices?extended=1&symbol={}", escaped(symbol));
     match pages.get(&target) {
@@ -51,10 +51,10 @@ fn prices(pages: &Pages, symbol: &str) -> Result<Prices, String> {
     }
 }
 
-/// The same pages as one JSON object, as they were sent but for marks that would disturb a terminal.
+/// The same pages as one JSON object, unchanged except for characters that would disturb a terminal.
 ///
 /// # Errors
-/// In words, which page and why.
+/// The page and the reason, as text.
 pub fn json(pages: &Pages) -> Result<String, String> {
     let mut text = String::from("{");
     for (at, (name, target)) in TARGETS.into_iter().enumerate() {
@@ -69,7 +69,8 @@ pub fn json(pages: &Pages) -> Result<String, String> {
     Ok(escape_unruly(&text))
 }
 
-/// In JSON such marks stand inside of texts only, where an escape means the same.
+/// Escapes characters that would disturb a terminal. In JSON they can occur only within strings, where an escape means
+/// the same.
 fn escape_unruly(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
@@ -82,7 +83,7 @@ fn escape_unruly(json: &str) -> String {
     text
 }
 
-/// A text as the value of a query.
+/// Percent-encodes a text as the value of a query parameter.
 fn escaped(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.');
     text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
@@ -95,10 +96,10 @@ fn read<T: DeserializeOwned>(pages: &Pages, target: &str) -> Result<T, String> {
 fn parsed<T: DeserializeOwned>(pages: &Pages, target: &str, got: Result<Vec<u8>, PageError>) -> Result<T, String> {
     let page = || format!("{}{}", pages.base(), target.split('?').next().unwrap_or_default());
     let bytes = got.map_err(|why| format!("{}: {why}", page()))?;
-    serde_json::from_slice(&bytes).map_err(|why| format!("{}: not understood: {why}", page()))
+    serde_json::from_slice(&bytes).map_err(|why| format!("{}: unexpected response: {why}", page()))
 }
 
-/// Looks again and again, at once when another symbol is wanted.
+/// Polls repeatedly, and immediately when another symbol is requested.
 pub struct Poller {
     pages: Pages,
     symbol: Option<String>,
@@ -108,7 +109,7 @@ pub struct Poller {
 }
 
 impl Poller {
-    /// Looks at `pages`; hears on `wanted` which symbol's prices are wanted, tells on `seen` what it saw.
+    /// Polls `pages`. Receives on `wanted` the symbol whose prices are requested, and sends samples on `seen`.
     #[must_use]
     pub fn new(pages: Pages, wanted: Receiver<Option<String>>, seen: Sender<Result<Sample, String>>) -> Self {
         Self { pages, symbol: None, wanted, seen, next: MonoNs(0) }
@@ -128,13 +129,13 @@ impl Stage for Poller {
                 self.next = MonoNs(0);
             }
             Err(RecvTimeoutError::Timeout) => {}
-            // Nobody looks any more.
+            // The display has ended.
             Err(RecvTimeoutError::Disconnected) => std::thread::sleep(wait),
         }
         if Clock::System.now() < self.next {
             return 0;
         }
-        // Whoever looked has left: then there is nobody to tell.
+        // Fails only if the display has ended.
         let _ = self.seen.send(poll(&self.pages, self.symbol.as_deref()));
         self.next = Clock::System.now().plus(EVERY_NS);
         1

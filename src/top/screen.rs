@@ -1,4 +1,4 @@
-//! The picture on a terminal: banner, tabs, the view, keys. Sixteen colours or none. Pure but for the frame that it
+//! Draws the terminal: banner, tabs, the view, keys. Uses sixteen colours or none. Pure except for the frame that it
 //! draws on.
 
 use ratatui::Frame;
@@ -32,7 +32,7 @@ pub fn draw(frame: &mut Frame<'_>, state: &State, now: MonoNs, colours: bool) {
     put(frame, foot, &[foot_line(state, most)], colours);
 }
 
-/// Where the body begins: where it was scrolled to, or so that the selection is seen.
+/// First visible line of the body: the scroll position, or the position that shows the selection.
 fn first_line(state: &State, lines: &[Line], height: usize) -> usize {
     let most = lines.len().saturating_sub(height);
     if state.view != View::Prices {
@@ -76,11 +76,11 @@ const HELP: [&str; 11] = [
     "  r                          the order reversed",
     "  /                          filter rows by a text; Enter keeps it, Esc clears it",
     "  up, down, PgUp, PgDn       move; in prices: another instrument",
-    "  Home, End                  first, last",
+    "  Home, End                  first, last row",
     "  ?                          these keys, and back",
     "  q, Ctrl-C                  leave",
     "",
-    "It looks once a second, and goes on looking when the gateway is gone.",
+    "The gateway is polled once a second, even while it is unreachable.",
 ];
 
 fn put(frame: &mut Frame<'_>, area: Rect, lines: &[Line], colours: bool) {
@@ -89,7 +89,7 @@ fn put(frame: &mut Frame<'_>, area: Rect, lines: &[Line], colours: bool) {
     frame.render_widget(Paragraph::new(rows.collect::<Vec<_>>()), area);
 }
 
-/// The look of a tone: of the sixteen colours that each terminal has, in its own shades.
+/// The style of a tone. Uses only the sixteen standard colours, in the shades that the terminal defines.
 const fn style(tone: Tone, colours: bool) -> Style {
     let plain = Style::new();
     if !colours {

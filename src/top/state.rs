@@ -1,5 +1,5 @@
-//! What is looked at, and how: the last looks at the gateway, the view, its order, the filter. Keys and looks in,
-//! tables out (`views`). Pure: time comes in.
+//! The state of the display: the last samples, the view, its order, the filter. Keys and samples in, tables out
+//! (`views`). Pure: time is a parameter.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
@@ -7,26 +7,26 @@ use crate::time::MonoNs;
 use crate::top::pages::{Instrument, Sample, Status};
 use crate::top::views;
 
-/// What fills the screen.
+/// A view of the display.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum View {
-    /// Venues, open opportunities, the way to a client.
+    /// Venues, open opportunities, latency.
     #[default]
     Overview,
-    /// Open and closed.
+    /// Open and closed opportunities.
     Opportunities,
     /// One instrument on all exchanges.
     Prices,
     /// Percentiles of each hop.
     Latency,
-    /// Connections and what is lost.
+    /// Connections and losses.
     Venues,
     /// Clients, limits, cluster.
     Clients,
 }
 
 impl View {
-    /// All, in the order of their keys.
+    /// All views, in the order of their keys.
     pub const ALL: [Self; 6] =
         [Self::Overview, Self::Opportunities, Self::Prices, Self::Latency, Self::Venues, Self::Clients];
 
@@ -43,7 +43,7 @@ impl View {
         }
     }
 
-    /// What its rows can be ordered by; the first is the order that it begins with.
+    /// The orders of its rows; the first is the default.
     #[must_use]
     pub const fn orders(self) -> &'static [&'static str] {
         match self {
@@ -56,7 +56,7 @@ impl View {
     }
 }
 
-/// What a key asks of the program.
+/// What the program must do after a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     /// Draw again.
@@ -65,45 +65,45 @@ pub enum Act {
     Quit,
 }
 
-/// See the file's head.
+/// State of the display, see the module.
 #[derive(Default)]
 pub struct State {
-    /// Where the gateway is.
+    /// Address of the gateway.
     pub url: String,
-    /// The last look.
+    /// The last sample.
     pub sample: Option<Sample>,
-    /// The status of the look before, of the same process.
+    /// Status of the sample before, if it is from the same process.
     pub before: Option<Status>,
-    /// Why there is no newer look, and since when.
+    /// Why polling fails, and since when.
     pub gone: Option<(String, MonoNs)>,
-    /// When it was last seen.
+    /// When the last sample arrived.
     pub seen: Option<MonoNs>,
-    /// What fills the screen.
+    /// The selected view.
     pub view: View,
     /// Order of each view: index in [`View::orders`].
     orders: [usize; View::ALL.len()],
-    /// Whether the order is the other way round.
+    /// Whether the order is reversed.
     pub is_reversed: bool,
-    /// What rows of each view must contain, letter case ignored.
+    /// Text that rows must contain, by view, ignoring letter case.
     filters: [String; View::ALL.len()],
-    /// The filter is being typed.
+    /// Whether the filter is being edited.
     pub is_typing: bool,
-    /// The keys are shown.
+    /// Whether the help is shown.
     pub is_helping: bool,
-    /// First row shown.
+    /// First visible row.
     pub scroll: usize,
-    /// Which of the filtered instruments is looked at.
+    /// Index of the selected instrument among those that pass the filter.
     pub selected: usize,
 }
 
 impl State {
-    /// Nothing seen yet.
+    /// The state before the first sample.
     #[must_use]
     pub fn new(url: &str) -> Self {
         Self { url: url.to_owned(), ..Self::default() }
     }
 
-    /// A look came, or the reason why there is none.
+    /// Stores a sample, or the reason why there is none.
     pub fn take(&mut self, sample: Result<Sample, String>, now: MonoNs) {
         match sample {
             Ok(sample) => {
@@ -119,19 +119,19 @@ impl State {
         }
     }
 
-    /// What the rows of the view are ordered by.
+    /// The order of the rows in the view.
     #[must_use]
     pub fn order(&self) -> &'static str {
         self.view.orders()[self.orders[self.view as usize]]
     }
 
-    /// What rows of the view must contain; empty when all are shown.
+    /// The filter of the view; empty if all rows are shown.
     #[must_use]
     pub fn filter(&self) -> &str {
         &self.filters[self.view as usize]
     }
 
-    /// Whether a row of these texts passes the filter.
+    /// Whether a row with these texts passes the filter.
     #[must_use]
     pub fn passes(&self, texts: &[&str]) -> bool {
         let filter = self.filter().to_lowercase();
@@ -144,14 +144,14 @@ impl State {
         all.iter().filter(|instrument| self.passes(&[&instrument.symbol]))
     }
 
-    /// The instrument whose prices are wanted.
+    /// The selected instrument, whose prices are fetched.
     #[must_use]
     pub fn symbol(&self) -> Option<&str> {
         let last = self.instruments().count().checked_sub(1)?;
         self.instruments().nth(self.selected.min(last)).map(|instrument| &*instrument.symbol)
     }
 
-    /// A key was pressed.
+    /// Handles a key.
     pub fn press(&mut self, key: KeyEvent) -> Option<Act> {
         if key.kind == KeyEventKind::Release {
             return None;
@@ -184,7 +184,7 @@ impl State {
         (self.scroll, self.selected) = (0, 0);
     }
 
-    /// `None` for a key without a meaning.
+    /// Returns `None` for a key without a function.
     fn command(&mut self, code: KeyCode) -> Option<()> {
         let at = self.view as usize;
         let count = View::ALL.len();
@@ -216,7 +216,7 @@ impl State {
         (self.view, self.scroll, self.is_helping) = (View::ALL[at], 0, false);
     }
 
-    /// Moves the selection where there is one, else the rows.
+    /// Moves the selection if the view has one, otherwise scrolls.
     fn step(&mut self, by: isize) {
         if self.view == View::Prices {
             let last = self.instruments().count().saturating_sub(1);
@@ -228,9 +228,9 @@ impl State {
     }
 }
 
-/// Bytes of a filter.
+/// Longest filter in bytes.
 const FILTER_MAX: usize = 40;
-/// Rows that a page key moves by.
+/// Rows per page key.
 const PAGE: isize = 10;
-/// A width that nothing exceeds, where only the number of lines counts.
+/// A width that no line exceeds, used to count lines.
 const LINE_MAX: usize = 1000;

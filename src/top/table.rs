@@ -1,8 +1,8 @@
-//! A table as it is shown, before anybody knows where: on a terminal of some width, or as text. Pure.
+//! A table as text, independent of where it is shown: on a terminal of some width, or as plain text. Pure.
 
 use ratatui::text::Span;
 
-/// What a piece of text means; the screen gives it a look, plain text none.
+/// Meaning of a piece of text. The screen displays it as a style; plain text ignores it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tone {
     /// A value.
@@ -10,13 +10,13 @@ pub enum Tone {
     Plain,
     /// A heading.
     Head,
-    /// As it should be.
+    /// Normal.
     Good,
-    /// Worth a look.
+    /// Deserves attention.
     Warn,
     /// Wrong.
     Bad,
-    /// Of less interest.
+    /// Less important.
     Dim,
     /// The best of its kind.
     Best,
@@ -25,13 +25,13 @@ pub enum Tone {
 /// A cell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cell {
-    /// What it says.
+    /// Text of the cell.
     pub text: String,
-    /// What that means.
+    /// Meaning of the text.
     pub tone: Tone,
 }
 
-/// A cell of this tone.
+/// A cell with this tone.
 #[must_use]
 pub fn cell(text: impl Into<String>, tone: Tone) -> Cell {
     Cell { text: text.into(), tone }
@@ -46,29 +46,29 @@ impl<T: Into<String>> From<T> for Cell {
 /// A column.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
-    /// Its heading.
+    /// Heading.
     pub name: &'static str,
-    /// Numbers stand at the right.
+    /// Whether the cells are aligned to the right, as numbers are.
     pub right: bool,
-    /// Where there is no room, columns with the largest rank go first; those of rank 0 stay.
+    /// When there is not enough space, columns with the highest rank are dropped first; rank 0 stays.
     pub rank: u8,
-    /// It takes the room that there is, and is cut: for the last column.
+    /// Whether the column takes the remaining width and is cut there. For the last column.
     pub flexible: bool,
 }
 
-/// A text at the left.
+/// A text column, aligned to the left.
 #[must_use]
 pub const fn left(name: &'static str, rank: u8) -> Column {
     Column { name, right: false, rank, flexible: false }
 }
 
-/// A number at the right.
+/// A number column, aligned to the right.
 #[must_use]
 pub const fn right(name: &'static str, rank: u8) -> Column {
     Column { name, right: true, rank, flexible: false }
 }
 
-/// The words of others at the end, cut where the room ends.
+/// A last column for text of any length, cut where the width ends.
 #[must_use]
 pub const fn rest(name: &'static str) -> Column {
     Column { name, right: false, rank: 0, flexible: true }
@@ -77,34 +77,34 @@ pub const fn rest(name: &'static str) -> Column {
 /// A table with a title.
 #[derive(Clone, Debug, Default)]
 pub struct TextTable {
-    /// What it is.
+    /// Title.
     pub title: String,
     /// Columns.
     pub columns: Vec<Column>,
     /// Rows, each as long as `columns`.
     pub rows: Vec<Vec<Cell>>,
-    /// What stands there instead of no rows.
+    /// Text shown if there are no rows.
     pub empty: &'static str,
 }
 
-/// Blanks between two columns.
+/// Spaces between two columns.
 const GAP: usize = 2;
-/// A cell is cut at this width: the words of others may be long.
+/// Widest cell. Received texts may be long.
 const CELL_MAX: usize = 60;
 
-/// A flexible column has this much at least, if it has that to say.
+/// Minimum width of a flexible column, if its text is that long.
 const FLEXIBLE_MIN: usize = 24;
 
-/// A line: pieces that follow each other.
+/// A line of consecutive cells.
 pub type Line = Vec<Cell>;
 
-/// How many places of a terminal `text` takes.
+/// Width of `text` in terminal columns.
 #[must_use]
 pub fn width(text: &str) -> usize {
     Span::raw(text).width()
 }
 
-/// `text` cut to `most` places, with a mark where it is cut.
+/// `text` cut to `most` terminal columns, with an ellipsis if it was cut.
 #[must_use]
 pub fn cut(text: &str, most: usize) -> String {
     if width(text) <= most {
@@ -124,8 +124,8 @@ pub fn cut(text: &str, most: usize) -> String {
 }
 
 impl TextTable {
-    /// The heading and the rows in at most `most` places each: columns of little rank are left out, then the
-    /// last one is cut.
+    /// The heading and the rows, each at most `most` columns wide. Drops the columns with the highest rank, then cuts
+    /// the last one.
     #[must_use]
     pub fn lines(&self, most: usize) -> Vec<Line> {
         if self.rows.is_empty() {
@@ -141,7 +141,7 @@ impl TextTable {
         lines
     }
 
-    /// Which columns fit, and how wide each is.
+    /// The columns that fit, with their widths.
     fn shown(&self, most: usize) -> Vec<(usize, usize)> {
         let wide = |at: usize| {
             let cells = self.rows.iter().map(|row| width(&row[at].text));
@@ -181,7 +181,7 @@ impl TextTable {
         line
     }
 
-    /// As text, whatever its width: at most `rows_max` rows, and how many more there are.
+    /// The table as text of any width: at most `rows_max` rows, then the number of remaining rows.
     #[must_use]
     pub fn text(&self, rows_max: usize) -> String {
         let mut text = format!("{}\n", self.title);

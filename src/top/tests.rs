@@ -13,7 +13,7 @@ use super::state::{Act, State, View};
 use super::{screen, table, views};
 use crate::time::{MonoNs, SECOND};
 
-/// Pages of a made-up gateway: one venue well, one lost with a hostile reason, one that another instance leads.
+/// Pages of an invented gateway: one healthy venue, one lost with a hostile error text, one led by another instance.
 fn sample() -> Sample {
     let path = format!("{}/tests/fixtures/top/sample.json", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(path).unwrap();
@@ -32,7 +32,7 @@ fn sample() -> Sample {
 
 const NOW: MonoNs = MonoNs(100 * SECOND);
 
-/// Two looks, two seconds apart.
+/// State after two samples, two seconds apart.
 fn state() -> State {
     let mut state = State::new("http://127.0.0.1:3000");
     let mut before = sample();
@@ -154,7 +154,7 @@ fn keys_order_filter_and_select() {
     press(&mut state, "sr");
     assert_eq!(state.order(), "lived");
     assert!(rows(&state)[0].starts_with("BTC"), "the shortest first");
-    // q is a letter while a filter is typed.
+    // `q` is a letter while a filter is edited.
     press(&mut state, "/ethq");
     assert!(rows(&state).is_empty());
     state.press(KeyEvent::new(KeyCode::Backspace, KeyModifiers::NONE));
@@ -193,7 +193,7 @@ fn a_gateway_that_is_gone_is_told_and_its_return_as_well() {
     other.status.process.instance = Text("desk_2".into());
     state.take(Ok(other), NOW.plus(10 * SECOND));
     assert!(!first_lines(&state, NOW.plus(10 * SECOND)).contains("GONE"));
-    // Counts of another process have nothing to do with these.
+    // Counts of another process are not comparable.
     assert!(state.before.is_none());
     let mut never = State::new("http://desk:3000");
     never.take(Err("no answer".into()), NOW);
@@ -227,7 +227,7 @@ fn without_colours_there_are_none_and_with_them_only_sixteen() {
         let is_ansi = |colour| matches!(colour, Color::Reset | Color::Green | Color::Yellow | Color::Red);
         assert!(coloured.content.iter().all(|cell| is_ansi(cell.fg) && is_ansi(cell.bg)));
         assert_eq!(text(&plain), text(&coloured));
-        // What is wrong is seen without colours too.
+        // Problems are visible without colours, too.
         assert!(plain.content.iter().any(|cell| cell.modifier.contains(Modifier::REVERSED)));
     }
 }

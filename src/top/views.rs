@@ -1,4 +1,4 @@
-//! The views as tables: what is shown of a look, in which words and in which order. Pure.
+//! The views as tables: their content, words and order. Pure.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use crate::top::pages::{Opportunity, Percentiles, Price, Sample, Status, Text, V
 use crate::top::state::{State, View};
 use crate::top::table::{Cell, Column, Line, TextTable, Tone, cell, cut, left, rest, right};
 
-/// The first lines: whose numbers these are, where they come from, and what is wrong.
+/// The first lines: the gateway, the source of its numbers, and present problems.
 #[must_use]
 pub fn banner(state: &State, now: MonoNs, most: usize) -> Vec<Line> {
     let mut lines = Vec::new();
@@ -46,7 +46,7 @@ pub fn banner(state: &State, now: MonoNs, most: usize) -> Vec<Line> {
     lines.into_iter().map(|line| fit(line, most)).collect()
 }
 
-/// `line` cut to `most` places.
+/// `line` cut to `most` terminal columns.
 fn fit(line: Line, most: usize) -> Line {
     let mut room = most;
     let mut kept = Vec::new();
@@ -81,7 +81,7 @@ pub fn body(state: &State, most: usize) -> Vec<Line> {
     lines
 }
 
-/// All that is known, as text: for a terminal without keys.
+/// All views as text, for output without a terminal.
 #[must_use]
 pub fn text(state: &State, now: MonoNs) -> String {
     let Some(sample) = &state.sample else { return String::new() };
@@ -101,7 +101,7 @@ pub fn text(state: &State, now: MonoNs) -> String {
     text
 }
 
-/// Rows of one table in a text: who wants more has the terminal, or JSON.
+/// Most rows per table in text output; the terminal view and JSON show all.
 const ROWS_IN_TEXT: usize = 40;
 
 fn tables(state: &State, sample: &Sample, view: View) -> Vec<TextTable> {
@@ -121,12 +121,12 @@ fn tables(state: &State, sample: &Sample, view: View) -> Vec<TextTable> {
     }
 }
 
-/// How a title says the order.
+/// The order as shown in a title.
 fn by(state: &State) -> String {
     format!("by {}{}", state.order(), if state.is_reversed { ", reversed" } else { "" })
 }
 
-/// Orders `rows` as the state says; `compare` is told by what.
+/// Sorts `rows` by the order of the state, which `compare` receives as its last argument.
 fn order<T>(state: &State, rows: &mut [T], compare: impl Fn(&T, &T, &str) -> Ordering) {
     let by = state.order();
     rows.sort_by(|a, b| compare(a, b, by));
@@ -135,7 +135,7 @@ fn order<T>(state: &State, rows: &mut [T], compare: impl Fn(&T, &T, &str) -> Ord
     }
 }
 
-/// By how much a count grew each second, between the look before and this one.
+/// Growth of a count per second, between the previous sample and this one.
 fn rate(state: &State, status: &Status, read: impl Fn(&Status) -> Option<u64>) -> Option<f64> {
     let before = state.before.as_ref()?;
     let passed = status.timestamp.checked_sub(before.timestamp).filter(|ms| *ms > 0)?;
@@ -170,7 +170,7 @@ fn sorted_venues<'a>(state: &State, sample: &'a Sample) -> Vec<&'a Venue> {
 
 fn venues(state: &State, sample: &Sample, whole: bool) -> TextTable {
     let rows = sorted_venues(state, sample);
-    // Columns that only a cluster, or trouble, has something for.
+    // Columns that are empty without a cluster, or without open circuit breakers.
     let has_roles = rows.iter().any(|v| !v.role.is_empty());
     let has_late = rows.iter().any(|v| v.quote_lag_ms.is_some());
     let has_breakers = rows.iter().any(|v| !matches!(&*v.circuit_breaker.state, "" | "closed"));
@@ -221,12 +221,12 @@ fn venues(state: &State, sample: &Sample, whole: bool) -> TextTable {
     TextTable { title, columns, rows, empty: "no venue passes the filter" }
 }
 
-/// A number that may not be known.
+/// A number, or `-` if it is unknown.
 fn known<T>(value: Option<T>, shown: impl Fn(T) -> String) -> Cell {
     value.map_or_else(|| "-".to_owned(), shown).into()
 }
 
-/// A link that is down is nothing bad where another instance has one.
+/// A lost connection is not a problem if prices arrive from another instance.
 fn link_tone(venue: &Venue) -> Tone {
     match &*venue.state {
         "connected" => Tone::Good,
@@ -251,7 +251,7 @@ fn level_tone(level: &str) -> Tone {
     }
 }
 
-/// Words of a cluster and of circuit breakers.
+/// Tones of cluster roles and circuit breaker states.
 fn word_tone(word: &str) -> Tone {
     match word {
         "leader" | "joined" | "closed" => Tone::Good,
@@ -260,7 +260,7 @@ fn word_tone(word: &str) -> Tone {
     }
 }
 
-/// What was lost of each venue, and why.
+/// Losses of each venue by reason.
 fn losses(state: &State, sample: &Sample) -> TextTable {
     let mut rows = Vec::new();
     for v in sorted_venues(state, sample) {
@@ -502,7 +502,7 @@ fn clients(state: &State, sample: &Sample) -> TextTable {
     }
 }
 
-/// Counts of what was lost or went wrong.
+/// Counters of losses and errors.
 const LOSSES: [&str; 7] =
     ["conflated", "slowClosed", "misbehavedClosed", "errors", "refused", "badRequests", "eventsLost"];
 
@@ -513,7 +513,7 @@ fn limits(state: &State, sample: &Sample) -> TextTable {
     TextTable { title: "Limits".to_owned(), columns, rows: rows.collect(), empty: "nothing passes the filter" }
 }
 
-/// Whatever the cluster says of itself, one row for each value.
+/// The cluster section, one row for each value.
 fn cluster(state: &State, sample: &Sample) -> TextTable {
     let mut flat = Vec::new();
     flatten(String::new(), &sample.status.cluster, &mut flat);
@@ -534,7 +534,7 @@ fn flatten(path: String, value: &Value, flat: &mut Vec<(String, String)>) {
         }
         Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
             for (at, item) in items.iter().enumerate() {
-                // A row of a list is known by its exchange, if it has one.
+                // A row of a list is named by its exchange, if it has one.
                 let name = item.get("exchange").and_then(Value::as_str).map_or_else(|| at.to_string(), log::tamed);
                 flatten(under(&name), item, flat);
             }
@@ -556,7 +556,7 @@ fn pct(value: f64) -> String {
     format!("{value:.3}")
 }
 
-/// A count with its thousands apart.
+/// A count with thousands separators.
 fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -569,7 +569,7 @@ fn grouped(count: u64) -> String {
     text
 }
 
-/// Milliseconds as people say them.
+/// Milliseconds in a readable unit.
 fn ms(ms: u64) -> String {
     let (s, m, h) = (ms / 1000, ms / 60_000, ms / 3_600_000);
     match ms {
@@ -581,7 +581,7 @@ fn ms(ms: u64) -> String {
     }
 }
 
-/// Nanoseconds as people say them.
+/// Nanoseconds in a readable unit.
 fn ns(ns: u64) -> String {
     match ns {
         0..1000 => format!("{ns}ns"),

@@ -98,7 +98,7 @@ fn f124_who_is_no_gateway_is_unavailable_and_said_so() {
     for (address, words) in [
         (gone, "Connection refused"),
         (other, "is not spreadwire's"),
-        (html, "not understood"),
+        (html, "unexpected response"),
         (older, "answers 404"),
         (rude, "/api/status: "),
     ] {
