@@ -1,4 +1,4 @@
-//! What is counted of the cluster. Health, metrics, status pages and logs read these; the cluster's threads write.
+//! Counters of the cluster. The cluster's threads write them; health, metrics, status pages and logs read them.
 
 use std::sync::Arc;
 
@@ -7,16 +7,16 @@ use arc_swap::ArcSwapOption;
 use crate::metrics::{BreakerGauges, Counter, Gauge};
 use crate::time::{MonoNs, SECOND};
 
-/// What this instance does for one venue.
+/// Role of this instance for one venue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Role {
-    /// Another instance leads; its quotes are taken.
+    /// Another instance leads; this one uses its quotes.
     #[default]
     Follower = 0,
-    /// Holds the lease, is connected, publishes.
+    /// Holds the lease, is connected and publishes.
     Leader = 1,
-    /// Named as the next leader: connects, publishes nothing yet.
+    /// Designated as the next leader: connects, but publishes nothing yet.
     Heir = 2,
     /// Cut off from Redis: connected for its own clients, publishes nothing.
     Alone = 3,
@@ -46,18 +46,18 @@ impl Role {
     }
 }
 
-/// How this instance stands to Redis.
+/// State of the connection to Redis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum RedisState {
-    /// Not reached yet.
+    /// Not connected yet.
     #[default]
     Connecting = 0,
     /// Calls are answered in time.
     Joined = 1,
-    /// Calls fail or are late: own upstreams serve.
+    /// Calls fail or are late; own connections to the venues serve the clients.
     CutOff = 2,
-    /// Answers again, not yet for long enough to rely on it.
+    /// Answers again, but not yet long enough to be relied on.
     Returning = 3,
 }
 
@@ -85,43 +85,43 @@ impl RedisState {
     }
 }
 
-/// One venue as the cluster sees it.
+/// Counters of one venue in the cluster.
 #[derive(Debug, Default)]
 pub struct ClusterVenue {
-    /// A [`Role`].
+    /// Own role, a [`Role`].
     pub role: Gauge,
-    /// Highest fencing token seen: our own while we lead, else the leader's.
+    /// Highest fencing token seen: our own while we lead, otherwise the leader's.
     pub token: Gauge,
-    /// Id of the instance that leads; `None` while nobody is known to.
+    /// Id of the leading instance; `None` while it is unknown.
     pub leader: ArcSwapOption<String>,
     /// Host name of that instance.
     pub leader_host: ArcSwapOption<String>,
-    /// When the last batch was accepted from a leader, or published by us; `MonoNs`, 0 before the first.
+    /// When the last batch was accepted from a leader or published by us, as `MonoNs`; 0 before the first.
     pub last_batch: Gauge,
     /// Estimated time from the leader's send to our receipt of the last batch, in nanoseconds.
     pub lag_ns: Gauge,
-    /// Changes of the leader that were seen.
+    /// Observed changes of the leader.
     pub changes: Counter,
     /// Batches published.
     pub published: Counter,
     /// Batches accepted from a leader.
     pub accepted: Counter,
-    /// Quotes in them.
+    /// Quotes in accepted batches.
     pub quotes: Counter,
-    /// Batches refused for a token lower than one already seen.
+    /// Batches rejected because their token was lower than one already seen.
     pub fenced: Counter,
-    /// Batches that were missing in a sequence.
+    /// Batches missing in a sequence.
     pub gaps: Counter,
-    /// Batches, or values, that were not understood or not believed.
+    /// Batches or values that could not be decoded or were not plausible.
     pub refused: Counter,
-    /// Batches, or values, of another cluster.
+    /// Batches or values of another cluster.
     pub foreign: Counter,
 }
 
-/// After so long without a message of another cluster it is no alert any more, in nanoseconds.
+/// How long a message of another cluster causes an alert, in nanoseconds.
 const FOREIGN_NS: u64 = 60 * SECOND;
 
-/// The cluster's counters; there only when a cluster is configured.
+/// Counters of the cluster; present only if a cluster is configured.
 #[derive(Debug, Default)]
 pub struct ClusterBoard {
     /// Id of this instance.
@@ -130,11 +130,11 @@ pub struct ClusterBoard {
     pub redis: Gauge,
     /// When that state began; `MonoNs`.
     pub redis_since: Gauge,
-    /// The last thing that went wrong with Redis, in words.
+    /// The last problem with Redis, as text.
     pub last_error: ArcSwapOption<String>,
-    /// The last other cluster whose messages came, in words.
+    /// The last other cluster whose messages arrived, as text.
     pub foreign: ArcSwapOption<String>,
-    /// When the last of them came; `MonoNs`, 0 before the first.
+    /// When its last message arrived, as `MonoNs`; 0 before the first.
     pub foreign_at: Gauge,
     /// Instances that are alive, this one included.
     pub members: ArcSwapOption<Vec<String>>,
@@ -151,32 +151,32 @@ pub struct ClusterBoard {
 }
 
 impl ClusterBoard {
-    /// For the instance `instance` with `venues` venues.
+    /// Counters of the instance `instance` for `venues` venues.
     #[must_use]
     pub fn new(instance: String, venues: usize) -> Self {
         Self { instance, venues: (0..venues).map(|_| ClusterVenue::default()).collect(), ..Self::default() }
     }
 
-    /// What this instance does for the venue at `at`.
+    /// Role of this instance for the venue with index `at`.
     #[must_use]
     pub fn role(&self, at: usize) -> Role {
         self.venues.get(at).map_or(Role::Follower, |venue| Role::from_u64(venue.role.value()))
     }
 
-    /// The other cluster whose messages came within the last minute, in words.
+    /// The other cluster whose messages arrived within the last minute, as text.
     #[must_use]
     pub fn foreign(&self, now: MonoNs) -> Option<Arc<String>> {
         let at = MonoNs(self.foreign_at.value());
         self.foreign.load_full().filter(|_| now.since(at) < FOREIGN_NS)
     }
 
-    /// How this instance stands to Redis.
+    /// State of the connection to Redis.
     #[must_use]
     pub fn redis(&self) -> RedisState {
         RedisState::from_u64(self.redis.value())
     }
 
-    /// Remembers what went wrong with Redis. Allocates.
+    /// Stores a problem with Redis. Allocates.
     pub fn set_last_error(&self, text: &str) {
         self.last_error.store(Some(Arc::new(crate::log::tamed(text))));
     }

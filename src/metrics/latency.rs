@@ -1,5 +1,5 @@
-//! Latency by hop and venue. Each thread owns its [`Recorder`] and adds it to the shared board between
-//! turns, at an interval; recording itself touches nothing shared.
+//! Latency by hop and venue. Each thread owns a [`Recorder`] and adds it to the shared board at an interval, between
+//! turns. Recording itself does not touch shared data.
 
 use std::sync::Mutex;
 
@@ -7,22 +7,22 @@ use hdrhistogram::Histogram;
 
 use crate::time::{MonoNs, SECOND};
 
-/// A hop of a quote's way. Every latency starts where the one before it ends, but the last three, which
+/// A hop on the path of a quote. Each latency starts where the previous one ends, except for the last three, which
 /// start at the socket read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Hop {
     /// Socket read to decoded.
     Decode = 0,
-    /// Decoded to in the matrix: the ring, and the detector's queue.
+    /// Decoded to stored in the matrix: the ring, and the detector's queue.
     Merge = 1,
-    /// In the matrix to row scanned.
+    /// Stored in the matrix to row scanned.
     Detect = 2,
-    /// Socket read to a price written to a client that takes every change.
+    /// Socket read to a price written to a client that receives every change.
     WireToPrice = 3,
     /// Socket read of the later leg to the alert written to a client.
     WireToAlert = 4,
-    /// Socket read to an order book that readers see.
+    /// Socket read to a published order book.
     WireToBook = 5,
 }
 
@@ -45,13 +45,13 @@ impl Hop {
     }
 }
 
-/// Latencies above this are recorded as this: one minute.
+/// Longer latencies are recorded as this: one minute.
 const LONGEST_NS: u64 = 60 * SECOND;
-/// Recorders hand over about this often.
+/// Interval at which recorders publish, in nanoseconds.
 pub(super) const PUBLISH_EVERY_NS: u64 = SECOND / 2;
 
 pub(super) fn histogram() -> Histogram<u64> {
-    // Bounds are constants within what the crate accepts.
+    // These bounds are within the limits of the crate.
     Histogram::new_with_bounds(1, LONGEST_NS, 2).expect("constant histogram bounds are valid")
 }
 
@@ -59,14 +59,14 @@ pub(super) fn histogram() -> Histogram<u64> {
 #[derive(Debug)]
 pub struct LatencyBoard {
     venues: usize,
-    /// `None`: nothing was recorded yet.
+    /// `None`: nothing has been recorded yet.
     slots: Vec<Mutex<Option<Histogram<u64>>>>,
 }
 
 /// A summary of one histogram, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// How many values.
+    /// Number of values.
     pub count: u64,
     /// Median.
     pub p50: u64,
@@ -78,7 +78,7 @@ pub struct Summary {
     pub p999: u64,
     /// Largest value.
     pub max: u64,
-    /// Sum of all values, from bucket middles.
+    /// Sum of all values, computed from the middles of the buckets.
     pub sum: u64,
 }
 
@@ -89,14 +89,14 @@ impl LatencyBoard {
         Self { venues, slots: (0..venues * Hop::ALL.len()).map(|_| Mutex::default()).collect() }
     }
 
-    /// The histogram of `hop` on the venue with index `venue`, since the start.
+    /// Summary of `hop` for the venue with index `venue`, since the start.
     #[must_use]
     pub fn summary(&self, hop: Hop, venue: usize) -> Summary {
         let slot = self.slots[hop as usize * self.venues + venue].lock();
         slot.ok().and_then(|histogram| histogram.as_ref().map(summary_of)).unwrap_or_default()
     }
 
-    /// The histogram of `hop` over all venues.
+    /// Summary of `hop` over all venues, since the start.
     #[must_use]
     pub fn summary_of_all(&self, hop: Hop) -> Summary {
         let mut all = histogram();
@@ -127,15 +127,15 @@ pub(super) fn summary_of(histogram: &Histogram<u64>) -> Summary {
 /// One thread's histograms.
 pub struct Recorder {
     venues: usize,
-    /// Those that are measured here.
+    /// The hops that this thread measures.
     hops: Vec<Hop>,
     slots: Vec<Option<Histogram<u64>>>,
     published: MonoNs,
 }
 
 impl Recorder {
-    /// A recorder for the hops that this thread measures, others are ignored, and for `venues` venues, of which the
-    /// first `now` are there: their memory is taken here, that of another with its first value.
+    /// A recorder for the hops that this thread measures (others are ignored) and for `venues` venues. Allocates memory
+    /// for the first `now` venues; memory for another venue is allocated with its first value.
     #[must_use]
     pub fn new(venues: usize, now: usize, hops: &[Hop]) -> Self {
         let slot = |hop: &Hop, at: usize| (hops.contains(hop) && at < now).then(histogram);
@@ -154,7 +154,7 @@ impl Recorder {
         }
     }
 
-    /// The first value of a venue that was not there at the start.
+    /// Records the first value of a venue that was added after the start.
     #[cold]
     fn begin(&mut self, hop: Hop, venue: usize, ns: u64) {
         if self.hops.contains(&hop) {
@@ -164,8 +164,8 @@ impl Recorder {
         }
     }
 
-    /// Hands over to `board` if it is time; called between turns. A slot that somebody reads right now
-    /// waits for the next time.
+    /// Adds the recorded values to `board` if the interval has passed. Called between turns. A histogram that is being
+    /// read is published at the next interval.
     pub fn publish(&mut self, board: &LatencyBoard, now: MonoNs) {
         if now.since(self.published) < PUBLISH_EVERY_NS {
             return;

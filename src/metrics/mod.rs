@@ -1,5 +1,5 @@
-//! What is measured. Gauges and counters are plain atomics with one writer each; latencies are HDR
-//! histograms owned by the thread that records them. Health, metrics page and logs all read these.
+//! Counters, gauges and latencies. Counters and gauges are plain atomics with one writer each; latencies are HDR
+//! histograms owned by the thread that records them. Health, the metrics page and logs read them.
 
 pub mod cluster;
 pub mod latency;
@@ -12,10 +12,10 @@ use arc_swap::ArcSwapOption;
 
 use crate::time::MonoNs;
 
-/// Reasons not to alert a candidate: how many there are of `detector::judge::Refusal`.
+/// Number of reasons to reject a candidate, see `detector::judge::Refusal`.
 pub const REFUSALS: usize = 3;
 
-/// A number that only grows. One thread writes it, so adding is a load and a store, no locked instruction.
+/// A number that only grows. One thread writes it, so an addition is a load and a store without a locked instruction.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
@@ -26,7 +26,7 @@ impl Counter {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
-    /// The number now.
+    /// The current value.
     #[must_use]
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -38,47 +38,47 @@ impl Counter {
 pub struct Gauge(AtomicU64);
 
 impl Gauge {
-    /// Replaces the number.
+    /// Sets the value.
     #[inline]
     pub fn set(&self, n: u64) {
         self.0.store(n, Ordering::Relaxed);
     }
 
-    /// Takes away `before` and adds `now`: the share of one of several whose sum this is.
+    /// Subtracts `before` and adds `now`, for a gauge that is a sum of several parts.
     pub fn replace(&self, before: u64, now: u64) {
         self.set(self.value().wrapping_sub(before).wrapping_add(now));
     }
 
-    /// The number now.
+    /// The current value.
     #[must_use]
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// A state that begins and ends, written by several threads: one of them is told that it was the one that changed it.
+/// A state that begins and ends, written by several threads. Exactly one of them learns that it changed the state.
 #[derive(Debug, Default)]
 pub struct Latch(AtomicU64);
 
 impl Latch {
-    /// Since when it holds; `None` while it does not.
+    /// Since when the state holds; `None` while it does not.
     #[must_use]
     pub fn since(&self) -> Option<MonoNs> {
         Some(MonoNs(self.0.load(Ordering::Acquire))).filter(|at| at.0 > 0)
     }
 
-    /// It holds since `now`. Whether it did not before.
+    /// Begins the state at `now`. Returns whether it did not hold before.
     pub fn begin(&self, now: MonoNs) -> bool {
         self.0.compare_exchange(0, now.0.max(1), Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// It holds no longer. Since when it did, if it did.
+    /// Ends the state. Returns since when it held, if it did.
     pub fn end(&self) -> Option<MonoNs> {
         Some(MonoNs(self.0.swap(0, Ordering::AcqRel))).filter(|at| at.0 > 0)
     }
 }
 
-/// State of a venue's connection. Data state is another matter: see the ages of its quotes.
+/// State of a venue's connection. The state of its data is separate: see the ages of its quotes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum LinkState {
@@ -91,12 +91,12 @@ pub enum LinkState {
     Connected = 2,
     /// Waiting before the next attempt.
     Backoff = 3,
-    /// Not wanted here: another instance of the cluster is connected.
+    /// Not needed: another instance of the cluster is connected.
     Standby = 4,
 }
 
 impl LinkState {
-    /// System 2's words for it, and `standby`.
+    /// The words of system 2, and `standby`.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -119,21 +119,21 @@ impl LinkState {
     }
 }
 
-/// What a circuit breaker is; see `net::breaker`.
+/// State of a circuit breaker; see `net::breaker`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum BreakerState {
     /// Attempts are made as usual.
     #[default]
     Closed = 0,
-    /// One attempt at a time, until enough were good.
+    /// One attempt at a time, until enough have succeeded.
     HalfOpen = 1,
-    /// No attempt is made.
+    /// No attempts are made.
     Open = 2,
 }
 
 impl BreakerState {
-    /// System 2's words for it.
+    /// The words of system 2.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -144,15 +144,15 @@ impl BreakerState {
     }
 }
 
-/// One circuit breaker. Whoever turns it writes.
+/// One circuit breaker. The thread that runs it writes.
 #[derive(Debug, Default)]
 pub struct BreakerGauges {
     state: Gauge,
-    /// Failures in a row.
+    /// Consecutive failures.
     pub failures: Gauge,
     /// Successes since it became half open; 0 while it is not.
     pub successes: Gauge,
-    /// Until when it is open, `MonoNs`; 0 while it is not.
+    /// End of the open state, `MonoNs`; 0 while it is not open.
     pub until: Gauge,
     /// When the last failure was, `MonoNs`; 0 before the first.
     pub last_failure: Gauge,
@@ -162,7 +162,7 @@ pub struct BreakerGauges {
 }
 
 impl BreakerGauges {
-    /// What it is.
+    /// The current state.
     #[must_use]
     pub fn state(&self) -> BreakerState {
         match self.state.value() {
@@ -172,25 +172,25 @@ impl BreakerGauges {
         }
     }
 
-    /// Records what it is.
+    /// Stores the current state.
     pub fn set_state(&self, state: BreakerState) {
         self.state.set(state as u64);
     }
 
-    /// Why it last opened, in words; `None` before.
+    /// Why it last opened, as text; `None` before the first time.
     #[must_use]
     pub fn reason(&self) -> Option<Arc<String>> {
         self.reason.load_full()
     }
 
-    /// It opened, for this reason. Allocates.
+    /// Records that it opened for this reason. Allocates.
     pub fn count_opened(&self, reason: &str) {
         self.opened.add(1);
         self.reason.store(Some(Arc::new(crate::log::tamed(reason))));
     }
 }
 
-/// What is counted for one venue. Its feed thread writes all but `dropped`, which the detector writes.
+/// Counters of one venue. Its feed thread writes all of them except `dropped`, which the detector writes.
 #[derive(Debug, Default)]
 pub struct VenueGauges {
     state: Gauge,
@@ -205,15 +205,15 @@ pub struct VenueGauges {
     pub disconnects: Counter,
     /// Failed attempts and lost connections since data last flowed.
     pub consecutive_errors: Gauge,
-    /// Consecutive errors in which the venue sent no byte.
+    /// Consecutive errors without a byte from the venue.
     pub unanswered: Gauge,
-    /// When the next attempt will be, [`MonoNs`]; 0 while none is waited for.
+    /// When the next attempt is due, [`MonoNs`]; 0 if none is scheduled.
     pub next_attempt: Gauge,
-    /// Until when the venue asked us to wait, [`MonoNs`]; 0: it never did.
+    /// Until when the venue asked us to wait, [`MonoNs`]; 0 if it never did.
     pub held_until: Gauge,
-    /// Instruments whose checksum failed again and again,
+    /// Instruments whose checksum failed repeatedly,
     pub checksum_pairs: Gauge,
-    /// and one of those, by its index in the directory; not to be believed while there are none.
+    /// and one of these, as its index in the directory; meaningless while there are none.
     pub checksum_one: Gauge,
     /// Instruments of which three frames or more could not be read within a minute,
     pub unreadable_pairs: Gauge,
@@ -221,75 +221,76 @@ pub struct VenueGauges {
     pub unreadable_one: Gauge,
     /// When the connection was opened; 0 while it is not.
     pub connected_since: Gauge,
-    /// When the last bytes came from the venue, [`MonoNs`]; 0 before the first.
+    /// When the last bytes arrived from the venue, [`MonoNs`]; 0 before the first.
     pub last_bytes: Gauge,
     /// Bytes read from the socket, after TLS.
     pub bytes: Counter,
     /// Messages read.
     pub frames: Counter,
-    /// Turns that were over before all that had been read from the socket was decoded.
+    /// Turns that ended before all bytes read from the socket were decoded.
     pub turns_cut: Counter,
-    /// Messages of channels that are not used.
+    /// Messages of unused channels.
     pub frames_unused: Counter,
     /// Tops of book decoded.
     pub quotes: Counter,
-    /// Of these, what came later than usual by the venue's own stamps, so much that its age was corrected.
+    /// Decoded quotes that were, by the venue's own timestamps, so much later than usual that their age was corrected.
     pub lagged: Counter,
-    /// How late its quotes come while they are lagging, in nanoseconds; else 0.
+    /// Lag of its quotes in nanoseconds while they are lagging; otherwise 0.
     pub lag_ns: Gauge,
-    /// Our monotonic clock minus its stamps, at their fastest; `None` for a venue that stamps nothing.
+    /// Our monotonic clock minus the venue's timestamps, measured on its fastest frames; `None` for a venue that sends no
+    /// timestamps.
     pub usual: Difference,
-    /// Connections that have a backlog or are unusually silent, so that their quotes are no legs.
+    /// Connections that have a backlog or are unusually silent, so that their quotes cannot be legs.
     pub behind: Gauge,
-    /// How often that began.
+    /// How often this state began.
     pub backlogs: Counter,
-    /// Reads that followed a pause of 200 ms or more,
+    /// Reads after a pause of 200 ms or more,
     pub pause_reads: Counter,
-    /// bytes that these reads found, in the read and still in the socket,
+    /// bytes that these reads found, both read and still in the socket,
     pub waiting_bytes: Counter,
-    /// and the most that one of them found.
+    /// and the most bytes that one of them found.
     pub waiting_bytes_max: Gauge,
-    /// Instruments whose subscription the venue acknowledged on connections that are open.
+    /// Instruments with an acknowledged subscription on an open connection.
     pub subscribed: Gauge,
-    /// Connections that are open,
+    /// Open connections,
     pub connections_open: Gauge,
     /// and how many there should be.
     pub connections_wanted: Gauge,
-    /// Instruments that are subscribed and quoted, but silent for longer than is usual for them.
+    /// Instruments that are subscribed and quoted, but silent for longer than usual.
     pub silent_pairs: Gauge,
-    /// Instruments that were asked for and never came: refused, or forgotten by the venue.
+    /// Instruments that were requested but never arrived: rejected or ignored by the venue.
     pub missing_pairs: Gauge,
-    /// One of those, by its index in the directory; not to be believed while there are none.
+    /// One of these, as its index in the directory; meaningless while there are none.
     pub missing_one: Gauge,
-    /// How often an instrument fell silent.
+    /// How often an instrument became silent.
     pub silenced: Counter,
-    /// How often one instrument was subscribed again, alone.
+    /// How often a single instrument was resubscribed.
     pub resubscribed: Counter,
     /// Connections that were replaced by a new one before they ended.
     pub replaced: Counter,
-    /// What the venue said about itself: it will restart, it is in maintenance.
+    /// Announcements of the venue, such as a restart or maintenance.
     pub notices: Counter,
-    /// Stamps that were later than their arrival, by more than clocks differ.
+    /// Timestamps later than their arrival by more than clocks usually differ.
     pub future_stamps: Counter,
-    /// Its clock, as far as it is known.
+    /// Offset of its clock, if known.
     pub clock: ClockGauges,
-    /// Refused subscriptions and requests.
+    /// Rejected subscriptions and requests.
     pub refused: Counter,
     /// Frames that could not be decoded, by [`DECODE_REASONS`].
     pub decode_errors: [Counter; DECODE_REASONS.len()],
-    /// Quotes put aside because the ring was full; the newest of each instrument is kept.
+    /// Quotes conflated because the ring was full; only the newest of each instrument remains.
     pub ring_conflated: Counter,
-    /// Silences that ended a connection.
+    /// Silences that closed a connection.
     pub silences: Counter,
-    /// Connections on which no price came in time after subscribing, though they were open.
+    /// Connections that were open, but received no price in time after subscribing.
     pub mute: Counter,
-    /// Attempts that ended because the other end's certificate or TLS was refused.
+    /// Attempts that failed because the certificate or TLS of the other end was rejected.
     pub tls_refused: Counter,
-    /// Book pages that were larger than `net::dial::BOOK_PAGE_MAX` and not read.
+    /// Book pages that were not read because they exceeded `net::dial::BOOK_PAGE_MAX`.
     pub pages_refused: Counter,
-    /// Quotes not believed, by `matrix::merge::Drop`.
+    /// Rejected quotes, by `matrix::merge::Drop`.
     pub dropped: [Counter; 5],
-    /// Order books that became void, by `market::book::BookVoid`, of connections for those.
+    /// Order books that became void, by `market::book::BookVoid`; only for book connections.
     pub voids: [Counter; 6],
     /// The circuit breaker of its address.
     pub breaker: BreakerGauges,
@@ -297,7 +298,7 @@ pub struct VenueGauges {
     last_notice: ArcSwapOption<String>,
 }
 
-/// A difference of two clocks in nanoseconds, once it is known.
+/// Difference between two clocks in nanoseconds; empty until the first measurement.
 #[derive(Debug, Default)]
 pub struct Difference {
     ns: Gauge,
@@ -305,21 +306,21 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// Records it.
+    /// Stores a measurement.
     #[inline]
     pub fn set(&self, ns: i64) {
         self.ns.set(ns as u64);
         self.known.set(1);
     }
 
-    /// What [`Self::set`] recorded; `None` before.
+    /// The last measurement, if there is one.
     #[must_use]
     pub fn value(&self) -> Option<i64> {
         (self.known.value() > 0).then(|| self.ns.value() as i64)
     }
 }
 
-/// Our wall clock. Each feed thread writes.
+/// State of our wall clock. All feed threads write it.
 #[derive(Debug, Default)]
 pub struct WallGauges {
     difference: Difference,
@@ -327,35 +328,35 @@ pub struct WallGauges {
 }
 
 impl WallGauges {
-    /// Records our monotonic clock minus our wall clock.
+    /// Stores the monotonic clock minus the wall clock, in nanoseconds.
     pub fn set(&self, ns: i64) {
         self.difference.set(ns);
     }
 
-    /// What [`Self::set`] recorded; `None` before.
+    /// The last value passed to [`Self::set`], if there is one.
     #[must_use]
     pub fn value(&self) -> Option<i64> {
         self.difference.value()
     }
 
-    /// It was set while we run, and nothing has confirmed it since.
+    /// Marks the wall clock as doubtful: it was set while the process runs, and nothing has confirmed it since.
     pub fn doubt(&self) {
         self.doubted.set(1);
     }
 
-    /// The venues' stamps agree with it.
+    /// Removes the mark, because the venues' timestamps agree with the wall clock.
     pub fn believe(&self) {
         self.doubted.set(0);
     }
 
-    /// Whether it is doubted.
+    /// Whether the wall clock is marked as doubtful.
     #[must_use]
     pub fn is_doubted(&self) -> bool {
         self.doubted.value() > 0
     }
 }
 
-/// How a venue's clock stands to ours.
+/// Offset between a venue's clock and ours.
 #[derive(Debug, Default)]
 pub struct ClockGauges {
     offset: Gauge,
@@ -364,20 +365,20 @@ pub struct ClockGauges {
 }
 
 impl ClockGauges {
-    /// Records how far our wall clock is ahead of the venue's (negative: behind), and how long a frame is on its way at
-    /// best; both in nanoseconds.
+    /// Records how far our wall clock is ahead of the venue's (negative: behind), and the shortest transit time of a
+    /// frame; both in nanoseconds.
     pub fn set(&self, offset_ns: i64, one_way_ns: u64) {
         self.offset.set(offset_ns as u64);
         self.one_way.set(one_way_ns);
         self.known.set(1);
     }
 
-    /// Nothing is known any more.
+    /// Discards the recorded values.
     pub fn forget(&self) {
         self.known.set(0);
     }
 
-    /// What [`Self::set`] recorded; `None` before, and for a venue that stamps nothing.
+    /// The values recorded by [`Self::set`]; `None` before, and for a venue without timestamps.
     #[must_use]
     pub fn value(&self) -> Option<(i64, u64)> {
         (self.known.value() > 0).then(|| (self.offset.value() as i64, self.one_way.value()))
@@ -395,7 +396,8 @@ impl VenueGauges {
         LinkState::from_u64(self.state.value())
     }
 
-    /// An attempt or a connection ended, or an upgrade was done: whether the venue said anything; `None`: unknown.
+    /// Records that an attempt or a connection ended, or an upgrade completed. `is_answer`: whether the venue sent
+    /// anything; `None`: unknown.
     pub fn count_failure(&self, is_answer: Option<bool>) {
         match is_answer {
             Some(true) => self.unanswered.set(0),
@@ -410,19 +412,19 @@ impl VenueGauges {
         self.connected_since.set(if state == LinkState::Connected { now.0 } else { 0 });
     }
 
-    /// Whether it is connected or ever was. Before that nothing is known of where its numbers will come from.
+    /// Whether it is or was connected. Before that, the source of its numbers is unknown.
     #[must_use]
     pub fn was_connected(&self) -> bool {
         self.connects.value() > 0 || self.state() == LinkState::Connected
     }
 
-    /// Where its numbers come from, as `market::quote::Source as u8`.
+    /// Source of its numbers, as `market::quote::Source as u8`.
     #[must_use]
     pub fn source(&self) -> u8 {
         self.source.value() as u8
     }
 
-    /// Records where its numbers come from.
+    /// Records the source of its numbers.
     pub fn set_source(&self, source: u8) {
         self.source.set(u64::from(source));
     }
@@ -433,31 +435,31 @@ impl VenueGauges {
         self.decode_errors[at].add(1);
     }
 
-    /// The last thing that went wrong with the connection, in words.
+    /// The last error of the connection, as text.
     #[must_use]
     pub fn last_error(&self) -> Option<Arc<String>> {
         self.last_error.load_full()
     }
 
-    /// The last thing that the venue said about itself, in words.
+    /// The last announcement of the venue, as text.
     #[must_use]
     pub fn last_notice(&self) -> Option<Arc<String>> {
         self.last_notice.load_full()
     }
 
-    /// Counts and remembers what the venue said about itself. Allocates.
+    /// Counts and stores an announcement of the venue. Allocates.
     pub fn count_notice(&self, text: &str) {
         self.notices.add(1);
         self.last_notice.store(Some(Arc::new(crate::log::tamed(text))));
     }
 
-    /// Remembers what went wrong. Off the hot path: allocates.
+    /// Stores an error. Allocates, so not for the hot path.
     pub fn set_last_error(&self, text: &str) {
         self.last_error.store(Some(Arc::new(crate::log::tamed(text))));
     }
 }
 
-/// What the detector counts.
+/// Counters of the detector.
 #[derive(Debug, Default)]
 pub struct DetectorGauges {
     /// Quotes taken from the rings.
@@ -468,21 +470,21 @@ pub struct DetectorGauges {
     pub opened: Counter,
     /// Opportunities open now.
     pub open: Gauge,
-    /// Alerts given.
+    /// Alerts.
     pub alerts: Counter,
-    /// Openings and repetitions inside the debounce time: no alert.
+    /// Openings and repetitions within the debounce time, for which no alert is sent.
     pub debounced: Counter,
-    /// Candidates above the threshold that were not alerted, by reason: those of `detector::judge`.
+    /// Candidates above the threshold without an alert, by reason, see `detector::judge`.
     pub refused: [Counter; REFUSALS],
-    /// Events that a gateway's full ring could not take.
+    /// Events dropped because a gateway's ring was full.
     pub events_lost: Counter,
-    /// The most events that waited in one feed's ring at the beginning of a turn, in the last whole second.
+    /// The most events that waited in one feed's ring at the start of a turn, in the last whole second.
     pub ring_peak: Gauge,
     /// Events that one feed's ring can hold.
     pub ring_size: Gauge,
 }
 
-/// What one gateway thread counts.
+/// Counters of one gateway thread.
 #[derive(Debug, Default)]
 pub struct GatewayGauges {
     /// Open connections of all kinds.
@@ -493,15 +495,16 @@ pub struct GatewayGauges {
     pub sse_clients: Gauge,
     /// Accepted connections.
     pub accepted: Counter,
-    /// Connections beyond a limit, which may only ask for life and readiness, or closed for want of descriptors.
+    /// Connections beyond a limit, which may only request liveness and readiness, or closed because file descriptors
+    /// ran out.
     pub refused: Counter,
     /// Plain HTTP requests answered.
     pub http_requests: Counter,
-    /// Those of them that were answered with a page rendered a moment before.
+    /// Of these, requests answered with a page that was rendered a moment before.
     pub http_shared: Counter,
-    /// HTTP requests refused as malformed, too slow or too large.
+    /// HTTP requests rejected as malformed, too slow or too large.
     pub http_bad: Counter,
-    /// WebSocket clients that follow the lives of opportunities.
+    /// WebSocket clients that follow open opportunities.
     pub followers: Gauge,
     /// (symbol, exchange) pairs over all clients.
     pub subscriptions: Gauge,
@@ -511,29 +514,29 @@ pub struct GatewayGauges {
     pub exchanges: Gauge,
     /// Distinct pairs with an SSE subscriber.
     pub sse_pairs: Gauge,
-    /// Their names, for the health page that another gateway thread serves; a moment old.
+    /// Names of these pairs, for the health page of another gateway thread; slightly delayed.
     pub stream_pairs: ArcSwapOption<Vec<String>>,
-    /// The symbols, for the stats page that another gateway thread serves; a moment old.
+    /// Names of the symbols, for the stats page of another gateway thread; slightly delayed.
     pub symbol_names: ArcSwapOption<Vec<String>>,
-    /// The same of the exchanges.
+    /// Names of the exchanges, for the same page.
     pub exchange_names: ArcSwapOption<Vec<String>>,
     /// Price messages delivered to sockets.
     pub prices_sent: Counter,
     /// Alert messages delivered to sockets.
     pub alerts_sent: Counter,
-    /// Opportunity messages written to those who follow them.
+    /// Opportunity messages written to clients that follow them.
     pub opportunities_sent: Counter,
     /// Bytes written to clients.
     pub bytes_sent: Counter,
-    /// Bytes that wait for clients that do not read.
+    /// Bytes queued for clients that do not read.
     pub outbox_bytes: Gauge,
-    /// Prices replaced by a newer one before a slow client could take them.
+    /// Prices replaced by a newer one before a slow client received them.
     pub outbox_conflated: Counter,
-    /// (symbol, exchange) pairs whose order book is asked for, over all clients.
+    /// (symbol, exchange) pairs with a subscribed order book, over all clients.
     pub books_watched: Gauge,
-    /// Messages of order books written.
+    /// Order book messages written.
     pub books_sent: Counter,
-    /// States of a book replaced by a newer one before a slow client could take them.
+    /// States of a book replaced by a newer one before a slow client received them.
     pub books_conflated: Counter,
     /// Clients closed because they did not read.
     pub slow_closed: Counter,
@@ -543,39 +546,39 @@ pub struct GatewayGauges {
     pub client_errors: Counter,
 }
 
-/// What is counted of last known values on disk; the keeper's thread writes.
+/// Counters of last known values on disk; the thread of the `keeper` stage writes.
 #[derive(Debug, Default)]
 pub struct LastKnownGauges {
     /// Files written.
     pub writes: Counter,
     /// Files that could not be written or read.
     pub failures: Counter,
-    /// Values taken at the start.
+    /// Values loaded at the start.
     pub taken: Counter,
-    /// Values not taken: too old, from the future, of what is not configured.
+    /// Values rejected at the start: too old, from the future, or not configured.
     pub refused: Counter,
 }
 
-/// What became of changes of the set at run time; the reload stage writes.
+/// Counters of changes to the set at run time; the reload stage writes.
 #[derive(Debug, Default)]
 pub struct ReloadGauges {
     /// Changes applied.
     pub applied: Counter,
-    /// Changes asked for that changed nothing, because something was wrong.
+    /// Changes that were rejected as a whole because of an error.
     pub refused: Counter,
-    /// 1 when the last one was refused.
+    /// 1 if the last change was rejected.
     pub is_refused: Gauge,
     mistakes: ArcSwapOption<Vec<String>>,
 }
 
 impl ReloadGauges {
-    /// What is wrong with the file as it was last read; `None` when it could be used.
+    /// Errors of the file when it was last read; `None` if it could be used.
     #[must_use]
     pub fn mistakes(&self) -> Option<Arc<Vec<String>>> {
         self.mistakes.load_full()
     }
 
-    /// Remembers what is wrong with the file; nothing: it could be used.
+    /// Stores the errors of the file; none if it could be used.
     pub fn set_mistakes(&self, mistakes: &[String]) {
         self.mistakes.store((!mistakes.is_empty()).then(|| Arc::new(mistakes.to_vec())));
     }
@@ -588,9 +591,9 @@ pub struct Board {
     pub started: MonoNs,
     /// One per venue of the directory.
     pub venues: Vec<VenueGauges>,
-    /// The same for the connections that order books come by; `quotes` are changes of books.
+    /// The same for the connections of order books; their `quotes` are changes of books.
     pub books: Vec<VenueGauges>,
-    /// The detector's.
+    /// Counters of the detector.
     pub detector: DetectorGauges,
     /// One per gateway thread.
     pub gateways: Vec<GatewayGauges>,
@@ -602,11 +605,11 @@ pub struct Board {
     pub last_known: LastKnownGauges,
     /// Changes of the set at run time.
     pub reload: ReloadGauges,
-    /// No venue answers: this machine's own line seems to be down.
+    /// Holds while no venue answers, which suggests that this machine has lost its network connection.
     pub cut_off: Latch,
-    /// Our wall clock.
+    /// State of our wall clock.
     pub wall: WallGauges,
-    /// The cluster's, where one is configured.
+    /// Counters of the cluster, if one is configured.
     pub cluster: Option<cluster::ClusterBoard>,
     /// Connections to venues opened so far, by all threads.
     lines: AtomicU64,
@@ -633,14 +636,14 @@ impl Board {
         }
     }
 
-    /// A number for a connection that opens, from 1; no other connection of the process has it.
+    /// The number of a new connection, from 1; unique within the process.
     #[must_use]
     pub fn count_line(&self) -> u32 {
         self.lines.fetch_add(1, Ordering::Relaxed) as u32 + 1
     }
 
-    /// Where the numbers of the venue at `at` come from, as `market::quote::Source as u8`; `None` before anything is
-    /// known, neither from the venue nor from its leader.
+    /// Source of the numbers of the venue with index `at`, as `market::quote::Source as u8`; `None` while nothing is
+    /// known, from the venue or from its leader.
     #[must_use]
     pub fn source_of(&self, at: usize) -> Option<u8> {
         let followed = || self.cluster.as_ref()?.venues.get(at).map(|venue| venue.accepted.value() > 0);

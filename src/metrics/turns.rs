@@ -1,6 +1,6 @@
-//! Turns of the stages: how long each takes, and by how much the sleep before it overran. A stopped process, a
-//! starved core or a slow turn shows here even when no quote passes, because a quote's hops begin at our own read.
-//! Each thread owns its [`TurnMeter`]s and adds them to the shared board between turns, at an interval.
+//! Turns of the stages: how long each takes, and by how much the sleep before it overran. A stopped process, a starved
+//! core or a slow turn shows here even when no quotes arrive, because the hops of a quote start only at our own read.
+//! Each thread owns its [`TurnMeter`]s and adds them to the shared board at an interval, between turns.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,16 +10,16 @@ use crate::metrics::Counter;
 use crate::metrics::latency::{PUBLISH_EVERY_NS, Summary, histogram, summary_of};
 use crate::time::{MS, MonoNs};
 
-/// A turn, or an overrun of a sleep, that takes longer is counted as a stall, in nanoseconds.
+/// A turn or a sleep overrun that is longer than this counts as a stall, in nanoseconds.
 pub const STALL_NS: u64 = 100 * MS;
 
-/// What is measured of each turn.
+/// Measured spans of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Span {
     /// Duration of the turn without its sleep.
     Turn = 0,
-    /// Time that the stage slept beyond what it meant to.
+    /// Time that the stage slept beyond the intended duration.
     Overrun = 1,
 }
 
@@ -43,12 +43,12 @@ pub struct TurnBoard {
     stages: Mutex<Vec<Arc<StageTurns>>>,
 }
 
-/// What is known of one stage.
+/// Measurements of one stage.
 #[derive(Debug)]
 pub struct StageTurns {
     /// Name of the stage.
     pub stage: String,
-    /// Name of the thread it runs on: the names of all its stages.
+    /// Name of its thread, which consists of the names of all its stages.
     pub thread: String,
     /// Turns and overruns longer than [`STALL_NS`].
     pub stalls: Counter,
@@ -102,8 +102,8 @@ impl TurnMeter {
         }
     }
 
-    /// Adds what was recorded to the board if it is time; called between turns. A histogram that is being read keeps
-    /// its values until the next call.
+    /// Adds the recorded values to the board if the interval has passed. Called between turns. A histogram that is
+    /// being read keeps its values until the next call.
     #[inline]
     pub fn publish(&mut self, now: MonoNs) {
         if now.since(self.published) < PUBLISH_EVERY_NS {
