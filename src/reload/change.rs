@@ -1,4 +1,4 @@
-//! What lies between the set that runs and the one that is wanted. Pure.
+//! The difference between the running set and the wanted one. Pure.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,7 +14,7 @@ pub struct Item {
     pub venue: &'static str,
     /// `BASE/QUOTE`.
     pub symbol: String,
-    /// The venue's own name of it.
+    /// The venue's own symbol.
     pub native: String,
 }
 
@@ -24,23 +24,23 @@ impl fmt::Display for Item {
     }
 }
 
-/// What comes and what goes, and why that cannot be.
+/// Additions and removals, and why they cannot be applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
-    /// Venues that come.
+    /// Added venues.
     pub venues_added: Vec<&'static str>,
-    /// Venues that go.
+    /// Removed venues.
     pub venues_removed: Vec<&'static str>,
-    /// Instruments that come, those of venues that come among them.
+    /// Added instruments, including those of added venues.
     pub added: Vec<Item>,
-    /// Instruments that go, those of venues that go among them.
+    /// Removed instruments, including those of removed venues.
     pub removed: Vec<Item>,
-    /// Why none of it can be applied, one sentence each.
+    /// Why the whole change is rejected, one sentence for each reason.
     pub refused: Vec<String>,
 }
 
 impl Change {
-    /// From `running`, whose names have their ids in `directory`, to `wanted`.
+    /// The change from `running`, whose names have ids in `directory`, to `wanted`.
     #[must_use]
     pub fn between(running: &Config, wanted: &Config, directory: &Directory) -> Self {
         let has = |config: &Config, name: &str| config.venues.iter().any(|venue| venue.name() == name);
@@ -59,11 +59,11 @@ impl Change {
     }
 
     fn check(&mut self, running: &Config, wanted: &Config, directory: &Directory) {
-        let restart = |key: String| format!("{key}: cannot be changed while it runs, needs a restart");
+        let restart = |key: String| format!("{key}: cannot be changed at run time, needs a restart");
         self.refused = running.differing_keys(wanted).into_iter().map(restart).collect();
         let is_of_venues = !self.venues_added.is_empty() || !self.venues_removed.is_empty();
         if is_of_venues && !wanted.cluster.redis.is_empty() {
-            self.refused.push("venues: in a cluster they need a restart".to_owned());
+            self.refused.push("venues: a change in a cluster needs a restart".to_owned());
         }
         for venue in wanted.venues.iter().filter(|venue| self.venues_added.contains(&venue.name())) {
             let known = directory.venue_named(venue.name()).map(|id| directory.venue(id).taker_fee_pct);
@@ -76,7 +76,7 @@ impl Change {
             let known = known.and_then(|(venue, instrument)| directory.native(instrument, venue));
             if let Some(known) = known.filter(|known| known != native) {
                 self.refused.push(format!(
-                    "instruments: {venue} now calls {symbol} {native}, and {known} before; needs a restart"
+                    "instruments: {venue} has renamed {symbol} from {known} to {native}; needs a restart"
                 ));
             }
         }
@@ -84,16 +84,17 @@ impl Change {
         let fresh = fresh.into_iter().filter(|symbol| directory.instrument_named(symbol).is_none()).count();
         let free = directory.rows() - directory.instruments().len();
         if fresh > free {
-            self.refused.push(format!("instruments: {fresh} new ones, and there is room for {free}; needs a restart"));
+            self.refused
+                .push(format!("instruments: {fresh} are new, but there is room for only {free}; needs a restart"));
         }
         let fresh = self.venues_added.iter().filter(|name| directory.venue_named(name).is_none()).count();
         let free = directory.columns() - directory.venues().len();
         if fresh > free && wanted.cluster.redis.is_empty() {
-            self.refused.push(format!("venues: {fresh} new ones, and there is room for {free}; needs a restart"));
+            self.refused.push(format!("venues: {fresh} are new, but there is room for only {free}; needs a restart"));
         }
     }
 
-    /// Whether everything stays as it is.
+    /// Whether nothing changes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.venues_added.is_empty()
@@ -102,7 +103,7 @@ impl Change {
             && self.removed.is_empty()
     }
 
-    /// Venues with lines to change: what they quote has changed, or they come.
+    /// Venues whose connections change, because they are added or their instruments change.
     #[must_use]
     pub fn touched(&self) -> Vec<&'static str> {
         let names = self.added.iter().chain(&self.removed).map(|item| item.venue);
@@ -110,7 +111,7 @@ impl Change {
         all.into_iter().collect()
     }
 
-    /// One line for each that comes (`+`) or goes (`-`).
+    /// One line for each addition (`+`) and removal (`-`).
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let venues = |sign: char, names: &[&'static str]| -> Vec<String> {
@@ -127,7 +128,7 @@ impl Change {
         .concat()
     }
 
-    /// The same for whoever asked by an admin call.
+    /// The same as a reply to an admin call.
     #[must_use]
     pub fn told(&self, is_dry: bool) -> Told {
         let names = |names: &[&'static str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -147,7 +148,7 @@ impl Change {
     }
 }
 
-/// What `of` has and `not_in` has not, or under another name.
+/// Items of `of` that `not_in` does not have, or has under another native symbol.
 fn items(of: &Config, not_in: &Config) -> Vec<Item> {
     let mut items = Vec::new();
     for venue in &of.venues {
@@ -218,13 +219,13 @@ mod tests {
         assert_eq!(
             change(BEFORE, &wanted).refused,
             [
-                "gateway.beat_ms: cannot be changed while it runs, needs a restart",
-                "detector.threshold_pct: cannot be changed while it runs, needs a restart"
+                "gateway.beat_ms: cannot be changed at run time, needs a restart",
+                "detector.threshold_pct: cannot be changed at run time, needs a restart"
             ]
         );
         let cluster = "[cluster]\nredis = \"redis://127.0.0.1\"";
         let change = change(&format!("{BEFORE}\n{cluster}"), &format!("venues = [\"okx\"]\n{cluster}"));
-        assert_eq!(change.refused, ["venues: in a cluster they need a restart"]);
+        assert_eq!(change.refused, ["venues: a change in a cluster needs a restart"]);
     }
 
     #[test]
@@ -232,7 +233,7 @@ mod tests {
         let many: Vec<String> = (0..80).map(|n| format!("\"C{n}/USDT\"")).collect();
         let wanted = format!("venues = [\"binance\", \"okx\"]\ninstruments = [{}]", many.join(", "));
         let refused = change(BEFORE, &wanted).refused;
-        assert_eq!(refused, ["instruments: 80 new ones, and there is room for 64; needs a restart"]);
+        assert_eq!(refused, ["instruments: 80 are new, but there is room for only 64; needs a restart"]);
     }
 
     #[test]
@@ -246,10 +247,10 @@ mod tests {
         let dearer =
             config("venues = [\"binance\", \"okx\"]\ninstruments = [\"BTC/USDT\"]\n[venue.okx]\ntaker_fee_pct = 1");
         let refused = Change::between(&without, &dearer, &directory).refused;
-        assert_eq!(refused, ["venue.okx.taker_fee_pct: cannot be changed while it runs, needs a restart"]);
+        assert_eq!(refused, ["venue.okx.taker_fee_pct: cannot be changed at run time, needs a restart"]);
         let mut renamed = config(BEFORE);
         renamed.venues[1].native[0] = Some("XBT-USDT".into());
         let refused = Change::between(&without, &renamed, &directory).refused;
-        assert_eq!(refused, ["instruments: okx now calls BTC/USDT XBT-USDT, and BTC-USDT before; needs a restart"]);
+        assert_eq!(refused, ["instruments: okx has renamed BTC/USDT from BTC-USDT to XBT-USDT; needs a restart"]);
     }
 }

@@ -1,10 +1,10 @@
-//! Stage: changing what is quoted while the process runs. Cold, on a thread of its own, which may wait for a file and
-//! for the venues' lists.
+//! Stage: changes the venues and instruments that are quoted, at run time. Off the hot path, on its own thread, which
+//! may wait for a file and for the venues' lists.
 //!
-//! In: SIGHUP, changes of the configuration's file, admin calls, lists with new instruments. Each is read into a whole
-//! configuration and held against the one that runs; what would change is printed, one line for each, and then applied
-//! as a whole or, when anything is wrong with it, not at all. Out: the directory (this is its one writer), orders to the
-//! feeds, answers to admin calls. One after the other; never two at once.
+//! In: SIGHUP, changes of the configuration file, admin calls, lists with new instruments. Each one is resolved to a
+//! complete configuration and compared with the running one. The differences are logged, one line each, and applied as
+//! a whole; if there is any error, none is applied. Out: the directory (this stage is its only writer), orders to the
+//! feeds, replies to admin calls. Changes are handled one after the other.
 
 pub mod change;
 pub mod watch;
@@ -33,48 +33,48 @@ use crate::time::{Clock, MS, MonoNs};
 use change::Change;
 use watch::FileWatch;
 
-/// From the first sign of a change of the file until it is read: editors write more than once.
+/// Delay from the first sign of a change of the file until it is read, because editors write more than once.
 const SETTLE_NS: u64 = 200 * MS;
 
 /// One feed thread.
 pub struct FeedPort {
-    /// What to tell it.
+    /// Orders to the thread.
     pub changes: Sender<SetChange>,
     /// Wakes it.
     pub alarm: Alarm,
-    /// The venues that it has.
+    /// The venues that it runs.
     pub venues: Vec<VenueId>,
 }
 
-/// What the stage is made of.
+/// Constructor arguments of [`Reload`].
 pub struct ReloadParts {
-    /// The configuration's file.
+    /// Path of the configuration file.
     pub path: PathBuf,
-    /// As it was read at the start.
+    /// The configuration as it was read at the start.
     pub plan: Plan,
-    /// What runs.
+    /// The running configuration.
     pub running: Config,
-    /// Who is who.
+    /// Names and ids.
     pub directory: Arc<Directory>,
-    /// Where connections are.
+    /// The feed threads.
     pub feeds: Vec<FeedPort>,
-    /// Who looks at the directory after a change: the detector and the gateways.
+    /// Alarms of the other readers of the directory: the detector and the gateways.
     pub others: Vec<Alarm>,
-    /// SIGHUP.
+    /// Receives one message per SIGHUP.
     pub signals: Receiver<()>,
     /// Signs that the file may have changed.
     pub signs: Receiver<()>,
-    /// What gives those signs, as long as it lives.
+    /// The watcher that sends these signs, for as long as it lives.
     pub watch: Option<FileWatch>,
     /// Admin calls.
     pub orders: Receiver<Order>,
-    /// What the venues list now and then.
+    /// Lists of instruments that are fetched from the venues periodically.
     pub lists: Receiver<Catalogue>,
-    /// Tells whoever reads those lists what runs.
+    /// Passes what runs to the stage that fetches those lists.
     pub scope: Sender<Scope>,
-    /// Has the feeds try venues again.
+    /// Makes the feeds retry venues.
     pub switch: Arc<Switch>,
-    /// Where it is told what became of changes.
+    /// Counters of changes.
     pub board: Arc<Board>,
     /// Time.
     pub clock: Clock,
@@ -83,15 +83,15 @@ pub struct ReloadParts {
 /// The stage.
 pub struct Reload {
     parts: ReloadParts,
-    /// What admin calls changed since the file was last read.
+    /// Changes by admin calls since the file was last read.
     amendment: Amendment,
-    /// The file as it was last looked at because it had changed; to say the same only once.
+    /// Content of the file when it was last checked for a change, so that each content is reported only once.
     seen: Option<String>,
     /// When to look at the file, after a sign that it has changed.
     look_at: Option<MonoNs>,
 }
 
-/// What is to be done, resolved and compared.
+/// A resolved configuration and the change that leads to it.
 struct Next {
     plan: Plan,
     config: Config,
@@ -99,15 +99,15 @@ struct Next {
 }
 
 impl Reload {
-    /// Nothing to do yet.
+    /// A stage that has handled nothing yet.
     #[must_use]
     pub fn new(parts: ReloadParts) -> Self {
         let seen = Some(parts.plan.text().to_owned());
         Self { parts, amendment: Amendment::default(), seen, look_at: None }
     }
 
-    /// Says and counts what became of it, unless it was only asked. That the file could not be used stays an alert of
-    /// health until it can; whoever makes a call that is wrong is told so.
+    /// Logs and counts the outcome, unless this was a dry run. A file that cannot be used causes a health alert until
+    /// it can be used again; an error in an admin call is reported to its caller only.
     fn conclude(&self, told: &Told, is_of_file: bool) {
         if told.is_dry {
             return;
@@ -138,7 +138,7 @@ impl Reload {
             return order.reply(told);
         }
         if !order.is_dry {
-            log::say(format_args!("reload: an admin call"));
+            log::say(format_args!("reload: admin call"));
         }
         let told = match &order.wish {
             Wish::Reload => self.reload(order.is_dry),
@@ -150,7 +150,7 @@ impl Reload {
         order.reply(told);
     }
 
-    /// Has the feeds try one venue at once, or all; what is connected stays as it is.
+    /// Makes the feeds retry one venue, or all, immediately. Connected venues are not affected.
     fn retry(&self, wish: &RetryWish, is_dry: bool) -> Told {
         let ReloadParts { directory, board, switch, feeds, clock, .. } = &self.parts;
         let names = || directory.venues_on().map(|(_, venue)| venue.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -183,14 +183,14 @@ impl Reload {
         }
         if !is_dry {
             let what = if retried.dialled.is_empty() { "nothing".to_owned() } else { retried.dialled.join(", ") };
-            log::say(format_args!("feed: an admin call: tried again at once: {what}"));
+            log::say(format_args!("feed: admin call: retrying immediately: {what}"));
             switch.retry(only);
             feeds.iter().for_each(|feed| feed.alarm.ring());
         }
         Told { is_dry, retried: Some(retried), ..Told::default() }
     }
 
-    /// Reads the file again if it is another one than when it was last looked at. Signs that belong together are taken
+    /// Reads the file again if its content has changed since it was last checked. Signs that arrive together are handled
     /// together.
     fn look(&mut self) {
         self.look_at = None;
@@ -208,7 +208,7 @@ impl Reload {
         self.seen.replace(now.clone()) != Some(now)
     }
 
-    /// Reads the file, and takes back what admin calls changed.
+    /// Reads the file and reverts the changes by admin calls.
     fn reload(&mut self, is_dry: bool) -> Told {
         let plan = match Plan::load(&self.parts.path) {
             Ok(plan) => plan,
@@ -217,7 +217,8 @@ impl Reload {
         if !is_dry {
             self.seen = Some(plan.text().to_owned());
         }
-        // All defaults, at the start; of a gateway that runs it is more likely that somebody is still writing.
+        // At the start an empty file means all defaults. At run time it more likely means that the file is still being
+        // written.
         if plan.text().trim().is_empty() {
             return refused(vec![format!("{}: is empty", self.parts.path.display())]);
         }
@@ -226,7 +227,7 @@ impl Reload {
             Err(mistakes) => return refused(mistakes),
         };
         if !self.amendment.is_empty() && next.change.refused.is_empty() && !is_dry {
-            log::say(format_args!("reload: what admin calls changed since the last time is taken back"));
+            log::say(format_args!("reload: changes by admin calls since the last reload are reverted"));
         }
         let told = self.finish(next, is_dry);
         if told.mistakes.is_empty() && !is_dry {
@@ -257,7 +258,7 @@ impl Reload {
             at.is_some_and(|at| next.config.venues.iter().any(|venue| venue.native[at].is_some()))
         };
         if let Some(nobody) = wish.add.iter().find(|symbol| !is_quoted(symbol)) {
-            let what = format!("admin call: instruments: no venue without a list of its own can quote {nobody}");
+            let what = format!("admin call: instruments: no venue that uses the general list can quote {nobody}");
             return refused(vec![what]);
         }
         let told = self.finish(next, is_dry);
@@ -267,7 +268,7 @@ impl Reload {
         told
     }
 
-    /// What is wrong with a wish by itself: names that are not there cannot go, and none can come and go.
+    /// Errors of the request itself: names to remove that are not present, and names to both add and remove.
     fn mistakes_of(&self, wish: &SetWish) -> Vec<String> {
         let running = &self.parts.running;
         let mut mistakes = Vec::new();
@@ -276,26 +277,26 @@ impl Reload {
             wrong("instruments", format!("{} is not quoted", log::tamed(symbol)));
         }
         for name in wish.venues.remove.iter().filter(|name| !running.venues.iter().any(|v| v.name() == **name)) {
-            wrong("venues", format!("{} is not among those that run", log::tamed(name)));
+            wrong("venues", format!("{} is not running", log::tamed(name)));
         }
         for (key, add, remove) in
             [("instruments", &wish.add, &wish.remove), ("venues", &wish.venues.add, &wish.venues.remove)]
         {
             for both in add.iter().filter(|name| remove.contains(name)) {
-                wrong(key, format!("{} cannot come and go at once", log::tamed(both)));
+                wrong(key, format!("{} cannot be added and removed at the same time", log::tamed(both)));
             }
         }
         mistakes
     }
 
-    /// Adds what the patterns choose of the lists and is not quoted yet: new instruments, and those of a venue whose
-    /// list could not be read before. What is not listed any more stays until somebody has the file read again: half a
-    /// list is no reason to drop the rest.
+    /// Adds instruments that match the patterns and are not quoted yet: new instruments, and those of a venue whose
+    /// list could not be read before. Delisted instruments stay until the file is read again: an incomplete list is no
+    /// reason to drop the rest.
     fn listed(&mut self, catalogue: &Catalogue) {
         if !self.parts.plan.has_patterns() {
             return;
         }
-        // Without its list a pattern would choose on a venue what it may not have.
+        // Without the list of a venue, a pattern could select instruments that the venue does not have.
         let has_list = |wanted: &Wanted| catalogue.of(wanted.venue.facts().name).is_some();
         if !self.parts.running.scope().is_ok_and(|scope| scope.wanted.iter().all(has_list)) {
             return;
@@ -308,7 +309,7 @@ impl Reload {
         let free = self.parts.directory.rows() - self.parts.directory.instruments().len();
         if fresh.len() > free {
             log::say(format_args!(
-                "warning: {} new instruments are listed, and there is room for {free}; the others need a restart",
+                "warning: {} new instruments are listed, but there is room for only {free}; the others need a restart",
                 fresh.len()
             ));
             fresh.truncate(free);
@@ -329,12 +330,12 @@ impl Reload {
             return;
         }
         let change = Change::between(&self.parts.running, &config, &self.parts.directory);
-        log::say(format_args!("reload: venues list what was not listed before"));
+        log::say(format_args!("reload: venues list new instruments"));
         let told = self.finish(Next { plan, config, change }, false);
         self.conclude(&told, false);
     }
 
-    /// Resolves `plan`. Venues are asked for their lists where it has patterns.
+    /// Resolves `plan`. If it has patterns, the venues' lists are fetched.
     fn next(&self, plan: Plan, amendment: &Amendment, lists: Option<&Catalogue>) -> Result<Next, Vec<String>> {
         let amended = plan.clone().amended(amendment);
         let catalogue = match lists {
@@ -349,11 +350,11 @@ impl Reload {
         Ok(Next { plan, config, change })
     }
 
-    /// All lists, or none: without its list patterns would choose something else on a venue.
+    /// The lists of all venues, or an error: without its list, patterns would select other instruments on a venue.
     fn gather(&self, plan: &Plan) -> Result<Catalogue, Vec<String>> {
         let (wanted, state_dir) = (plan.wanted(), plan.state_dir());
         let catalogue = Catalogue::gather(&wanted, state_dir.as_deref(), plan.patience(), &self.parts.clock)
-            .map_err(|why| vec![format!("lists of instruments could not be asked for: {why}")])?;
+            .map_err(|why| vec![format!("lists of instruments could not be requested: {why}")])?;
         let mut mistakes = Vec::new();
         for (venue, why) in catalogue.missing() {
             let is_asked = wanted.iter().any(|it| it.venue.facts().name == *venue && !it.address.is_empty());
@@ -371,7 +372,7 @@ impl Reload {
         if mistakes.is_empty() { Ok(catalogue) } else { Err(mistakes) }
     }
 
-    /// Prints what changes, and applies it unless it is only asked for or refused.
+    /// Logs and applies the change, unless this is a dry run or the change is rejected.
     fn finish(&mut self, next: Next, is_dry: bool) -> Told {
         let Next { plan, config, change } = next;
         let told = change.told(is_dry);
@@ -395,7 +396,7 @@ impl Reload {
         self.apply(&change, &config, places);
         (self.parts.plan, self.parts.running) = (plan, config);
         if let Ok(scope) = self.parts.running.scope() {
-            // Taken before the lists are read the next time; whoever has as many does without this one.
+            // The receiver reads it before it fetches the lists again. If the channel is full, this one is skipped.
             let _ = self.parts.scope.try_send(scope);
         }
         told
@@ -407,7 +408,7 @@ impl Reload {
         }
         let directory = Arc::clone(&self.parts.directory);
         for venue in config.venues.iter().filter(|venue| change.venues_added.contains(&venue.name())) {
-            // There is room: that was checked, and nobody else adds anything.
+            // There is room: this was checked, and no other thread adds entries.
             let _ = directory.add_venue(venue.name(), venue.taker_fee_pct);
         }
         let ids = |item: &change::Item| directory.venue_named(item.venue).zip(directory.instrument_named(&item.symbol));
@@ -434,7 +435,7 @@ impl Reload {
         self.order(change, places);
     }
 
-    /// Tells the feeds. A venue that comes goes to the thread with the fewest.
+    /// Sends the orders to the feeds. An added venue goes to the thread with the fewest venues.
     fn order(&mut self, change: &Change, mut places: Vec<Place>) {
         for name in change.touched() {
             let Some(venue) = self.parts.directory.venue_named(name) else { continue };
@@ -447,21 +448,21 @@ impl Reload {
             if at.is_none() {
                 port.venues.push(venue);
             }
-            // A feed takes orders in each of its turns; one that takes none is gone, and so are we soon.
+            // A feed takes orders in each of its turns. If it does not, it has ended, and the process is about to end.
             let _ = port.changes.send_timeout(SetChange { venue, place }, Duration::from_secs(5));
             port.alarm.ring();
         }
     }
 }
 
-/// Where a venue that comes is.
+/// Connection settings of an added venue.
 struct Place {
     venue: VenueConfig,
     trust: Trust,
 }
 
 impl Place {
-    /// The same once its id is known.
+    /// The settings for the feed, once the id is known.
     fn of(self, id: VenueId) -> FeedVenue {
         let VenueConfig { venue, address, rest_address, .. } = self.venue;
         FeedVenue { id, venue, address, rest_address, trust: self.trust }
@@ -542,7 +543,7 @@ mod tests {
         List { venue, entries: entries.collect(), from: From::Venue }
     }
 
-    /// The stage on a plan of patterns, and the orders that its one feed gets.
+    /// The stage with this configuration and these lists, and the orders that its only feed receives.
     fn stage(text: &str, catalogue: &Catalogue) -> (Reload, Receiver<SetChange>) {
         let plan = Plan::build("c.toml", text, Path::new("."), &[], VENUES);
         let running = plan.clone().resolve(catalogue).unwrap();
@@ -671,7 +672,7 @@ mod tests {
         assert_eq!(quoted(&reload, "bybit"), ["BTC/USDT", "ETH/USDT"]);
         let okx = reload.parts.directory.venue_named("okx").unwrap();
         assert_eq!(orders.try_iter().map(|order| order.venue).collect::<Vec<_>>(), [okx]);
-        // A venue whose list is missing might be asked for what it does not have.
+        // Without a list, patterns could select instruments that the venue does not have.
         reload.listed(&Catalogue::new(vec![list("okx", &["BTC", "ETH", "SOL", "ADA"])]));
         assert_eq!(quoted(&reload, "okx").len(), 3);
     }

@@ -1,5 +1,5 @@
-//! Signs that the configuration's file may have changed. The directory is watched, not the file: editors write another
-//! file and rename it, and mounted volumes swap a link beside it. What really changed is for the reader to see.
+//! Signs that the configuration file may have changed. Watches the directory, not the file: editors write another file
+//! and rename it, and mounted volumes swap a link beside it. The reader determines what has really changed.
 
 use std::path::Path;
 
@@ -7,40 +7,41 @@ use crossbeam::channel::Sender;
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-/// Watches as long as it lives, on a thread of the library's.
+/// Watches for as long as it lives, on a thread of the library.
 pub struct FileWatch {
     _watcher: RecommendedWatcher,
 }
 
 impl FileWatch {
-    /// Each sign where `file` lies puts something into `signs`, unless there is something already.
+    /// Sends a sign to `signs` for each event where `file` lies, unless one is already waiting.
     ///
     /// # Errors
-    /// When the system watches nothing for us: signals do without.
+    /// If the system cannot watch the directory. SIGHUP works without it.
     pub fn new(file: &Path, signs: Sender<()>) -> Result<Self, String> {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let tell = move |event: Result<Event, notify::Error>| {
-            // Where signs were lost there may have been one.
+            // If events were lost, one of them may have been a sign.
             if event.map_or(true, |event| is_sign(&event)) {
                 let _ = signs.try_send(());
             }
         };
         let mut watcher = notify::recommended_watcher(tell).map_err(|why| why.to_string())?;
         watcher.watch(folder, RecursiveMode::NonRecursive).map_err(|why| why.to_string())?;
-        // Where the file is a link, what it leads to may be written elsewhere.
+        // If the file is a link, its target may be in another directory.
         let real = file.canonicalize().ok();
         if let Some(real) =
             real.as_deref().and_then(Path::parent).filter(|real| folder.canonicalize().ok().as_deref() != Some(real))
         {
-            // Without it, the link itself is still watched.
+            // If this fails, the link itself is still watched.
             let _ = watcher.watch(real, RecursiveMode::NonRecursive);
         }
         Ok(Self { _watcher: watcher })
     }
 }
 
-/// That somebody reads is none: we do that ourselves. Nor is a write, or a file that is new and still empty, on a system
-/// that tells of the end of writing: half of a file is not to be taken for the whole.
+/// Whether an event can mean a change of the file. Reads do not count, since this process reads the file itself. On a
+/// system that reports the end of writing, single writes and new empty files do not count either, so that no
+/// half-written file is read.
 fn is_sign(event: &Event) -> bool {
     let tells_the_end = cfg!(target_os = "linux");
     match event.kind {
@@ -58,10 +59,10 @@ mod tests {
     use std::io::{Seek, Write};
     use std::time::Duration;
 
-    /// What has not come by then never will.
+    /// Only keeps the test from hanging.
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    /// The signs of what `acts` does in a folder with a file `c.toml`: the names of the files, in order.
+    /// The signs that `acts` causes in a folder with a file `c.toml`: the names of the files, in order.
     fn signs_of(name: &str, acts: impl FnOnce(&Path)) -> Vec<String> {
         let folder = std::env::temp_dir().join(format!("spreadwire-watch-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
@@ -73,7 +74,7 @@ mod tests {
         .unwrap();
         watcher.watch(&folder, RecursiveMode::NonRecursive).unwrap();
         acts(&folder);
-        // The system tells of one act after the other.
+        // The system reports events in order.
         std::fs::write(folder.join("last"), "").unwrap();
         let mut signs = Vec::new();
         loop {
@@ -96,7 +97,7 @@ mod tests {
             let mut file = std::fs::File::create(folder.join("c.toml")).unwrap();
             file.write_all(b"half").unwrap();
             file.flush().unwrap();
-            // Not a sign either: it is read, and another file is begun.
+            // Reading the file and creating another one are not signs either.
             std::fs::read(folder.join("c.toml")).unwrap();
             let other = std::fs::File::create(folder.join("other")).unwrap();
             file.set_len(0).unwrap();

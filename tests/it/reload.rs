@@ -353,14 +353,14 @@ fn f126_an_invalid_file_changes_nothing_and_names_the_line() {
     // Applicable in part: none of it is applied, and what needs a restart is named.
     let lines = rig.said().len();
     rig.write(&format!("{AFTER}\n[detector]\nthreshold_pct = 2"));
-    rig.wait_for_after(lines, "reload: detector.threshold_pct: cannot be changed while it runs, needs a restart");
+    rig.wait_for_after(lines, "reload: detector.threshold_pct: cannot be changed at run time, needs a restart");
     rig.wait_for_after(lines, "reload: nothing was changed");
 
     // More than there is room for.
     let lines = rig.said().len();
     let many: Vec<String> = (0..70).map(|n| format!("\"C{n}/USDT\"")).collect();
     rig.write(&format!("venues = [\"binance\", \"okx\"]\ninstruments = [{}]", many.join(", ")));
-    rig.wait_for_after(lines, "reload: instruments: 70 new ones, and there is room for 64; needs a restart");
+    rig.wait_for_after(lines, "reload: instruments: 70 are new, but there is room for only 64; needs a restart");
     rig.wait_for_after(lines, "reload: nothing was changed");
 
     assert_eq!(rig.quoted(), ["BTC/USDT binance+okx", "ETH/USDT binance"]);
@@ -539,7 +539,7 @@ fn f126_an_admin_call_changes_the_set_until_the_file_is_read_again() {
 
     let (status, back) = rig.post("/api/admin/reload", TOKEN, "");
     assert_eq!((status, &back["changed"], &back["exchangesRemoved"]), (200, &json!(true), &json!(["kraken"])));
-    rig.wait_for("reload: what admin calls changed since the last time is taken back");
+    rig.wait_for("reload: changes by admin calls since the last reload are reverted");
     assert_eq!(rig.quoted(), ["BTC/USDT binance+okx", "ETH/USDT binance"]);
     let (status, again) = rig.post("/api/admin/reload", TOKEN, "");
     assert_eq!((status, &again["changed"]), (200, &json!(false)));
@@ -633,7 +633,7 @@ fn f132_lost_exchanges_are_tried_again_by_an_admin_call_and_by_sigusr1() {
     rig.wait_until("loss of okx", |rig| rig.alerts().contains("Exchange okx is reconnecting"));
     let (status, told) = rig.post("/api/admin/retry", TOKEN, r#"{"exchange":"okx"}"#);
     assert_eq!((status, &told["dialled"], &told["held"]), (200, &json!(["okx"]), &json!([])));
-    rig.wait_for("feed: an admin call: tried again at once");
+    rig.wait_for("feed: admin call: retrying immediately");
     rig.wait_until("degraded", |rig| rig.get("/api/market-data/health").0 == 503);
     let id = rustix::process::Pid::from_child(&rig.child);
     rustix::process::kill_process(id, rustix::process::Signal::USR1).unwrap();
