@@ -1,5 +1,5 @@
-//! Lists the dashboard's built files, if there are any, as a table that [`include_bytes!`] embeds: the
-//! page of `src/gateway/assets.rs`. Without Node there are none, and the program serves a plain page.
+//! Writes a table of the dashboard's built files, which `src/gateway/assets.rs` embeds with [`include_bytes!`]. Without
+//! Node there are no such files, and the program serves a plain page.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// Where `npm run build` puts the page; the folder above it is always there, so that Cargo can watch it.
+/// Output folder of `npm run build`. The folder above it always exists, so that Cargo can watch it.
 const FOLDER: &str = "web/page/built";
 
 fn main() -> io::Result<()> {
@@ -20,7 +20,7 @@ fn main() -> io::Result<()> {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?);
     let root = std::env::current_dir()?.join(FOLDER);
     let mut files = Vec::new();
-    // A page without its entry is one that is just being built.
+    // If `index.html` is missing, the page is still being built.
     if root.join("index.html").is_file() {
         walk(&root, &mut files)?;
     }
@@ -31,7 +31,7 @@ fn main() -> io::Result<()> {
         let plain = fs::read(file)?;
         let copy = out.join(format!("{at}.file"));
         let packed = out.join(format!("{at}.gz"));
-        // Copies, because the page may be built again while the compiler reads.
+        // Copies, because the page may be rebuilt while the compiler reads it.
         fs::write(&copy, &plain)?;
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(&plain)?;

@@ -1,4 +1,4 @@
-//! What may be typed: subcommands, flags and exit codes. Texts in, checked values out; starts nothing.
+//! The command line: subcommands, flags and exit codes. Texts in, checked values out; starts nothing.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,10 +13,10 @@ use crate::venues::{VENUES, Venue};
 #[derive(Parser)]
 #[command(version, after_help = after_help(), args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Cli {
-    /// What to do; without a subcommand, the demo.
+    /// The subcommand; without one, the demo runs.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Flags of the demo, which may be given without naming it.
+    /// Flags of the demo, accepted without naming it.
     #[command(flatten)]
     pub demo: DemoArgs,
 }
@@ -26,15 +26,15 @@ Examples:
   spreadwire                                   the demo on http://127.0.0.1:3000
   spreadwire serve --config spreadwire.toml    the gateway on the venues of a file
   spreadwire top http://127.0.0.1:3000         a running gateway in this terminal
-  spreadwire cluster status --config FILE      who leads what, of gateways that work as one
-  spreadwire check-config spreadwire.toml      what is wrong with a file, or what it means
+  spreadwire cluster status --config FILE      the leaders of a cluster of gateways
+  spreadwire check-config spreadwire.toml      the errors of a file, or its effective settings
   spreadwire sim --listen 127.0.0.1:9000       only the simulated venues
   spreadwire replay okx.jsonl.gz --speed 10    captured frames through the whole path
   spreadwire decode --venue okx okx.jsonl.gz   captured frames to quotes, as JSON Lines
   spreadwire venues                            the venues and their facts
-  spreadwire instruments --config a.toml       what would be subscribed, where";
+  spreadwire instruments --config a.toml       the instruments to subscribe to, by venue";
 
-/// Every exit code and what it means; 69, 70 and 78 as in sysexits.h. docs/operating.md has the same table.
+/// All exit codes with their meaning; 69, 70 and 78 as in sysexits.h. docs/operating.md has the same table.
 pub const EXIT_CODES: &[(u8, &str)] = &[
     (0, "done, or stopped by a signal"),
     (2, "wrong usage: an unknown command, flag or value"),
@@ -73,16 +73,16 @@ pub enum Command {
     /// A running gateway in this terminal: venues, opportunities, prices, latency, clients
     #[command(after_help = TOP_EXAMPLES)]
     Top(TopArgs),
-    /// Gateways that work as one
+    /// Several gateways that work as a cluster
     #[command(after_help = CLUSTER_EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
     Cluster(ClusterArgs),
-    /// The venues that can be named, with what is fixed about each
+    /// The supported venues with their fixed properties
     #[command(after_help = VENUES_EXAMPLES)]
     Venues(VenuesArgs),
-    /// The instruments that would be subscribed, with each venue's own symbol, steps and status
+    /// The instruments to subscribe to, with each venue's own symbol, steps and status
     #[command(after_help = INSTRUMENTS_EXAMPLES)]
     Instruments(InstrumentsArgs),
-    /// Says what is wrong with a configuration, or prints the effective one
+    /// Reports the errors of a configuration, or prints the effective one
     #[command(after_help = CHECK_EXAMPLES)]
     CheckConfig(CheckArgs),
 }
@@ -114,7 +114,7 @@ A file that holds only `venues = [\"binance\", \"okx\"]` is enough.";
 /// Flags of `serve`.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
-    /// Configuration in TOML; docs/configuration.md names every key
+    /// Configuration in TOML; docs/configuration.md lists every key
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
 }
@@ -142,16 +142,16 @@ pub struct SimArgs {
     /// Top-of-book updates per second, over all instruments and venues
     #[arg(long, value_name = "UPDATES_PER_S", default_value_t = 200.0, value_parser = parse_rate)]
     pub rate: f64,
-    /// What goes wrong and when, in TOML; docs/simulator.md names every fault
+    /// Faults and when they happen, in TOML; docs/simulator.md lists every fault
     #[arg(long, value_name = "FILE")]
     pub scenario: Option<PathBuf>,
-    /// Speaks wss:// and https://, and writes the authority to trust to DIR/ca.pem
+    /// Serves wss:// and https://, and writes the CA certificate to trust to DIR/ca.pem
     #[arg(long, value_name = "DIR")]
     pub tls: Option<PathBuf>,
 }
 
 impl SimArgs {
-    /// The venues that were named, or all.
+    /// The chosen venues, or all.
     #[must_use]
     pub fn chosen_venues(&self) -> Vec<&'static dyn Venue> {
         if self.venues.is_empty() { VENUES.to_vec() } else { self.venues.clone() }
@@ -164,7 +164,7 @@ Examples:
   spreadwire replay okx.jsonl.gz --speed 10 --listen 127.0.0.1:3000
   zcat okx.jsonl.gz | spreadwire replay - --venue okx
 
-The venue of a file is --venue, else the beginning of its name up to the first `.` or `-`.";
+The venue of a file is --venue, or its name up to the first `.` or `-`.";
 
 /// Flags of `replay`.
 #[derive(Args, Clone)]
@@ -172,19 +172,19 @@ pub struct ReplayArgs {
     /// Captures, `.jsonl` or `.jsonl.gz`; `-` is the standard input. Several are merged by time
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// How much faster than recorded, or `max` [default: max, or 1 with --listen]
+    /// Speed as a multiple of the recorded one, or `max` [default: max, or 1 with --listen]
     #[arg(long, value_name = "X|max", value_parser = parse_speed)]
     pub speed: Option<Speed>,
     /// Serve on this address instead of printing
     #[arg(long, value_name = "IP:PORT", value_parser = parse_address)]
     pub listen: Option<SocketAddr>,
-    /// Venue of all files, whatever their names
+    /// Venue of all files, regardless of their names
     #[arg(long, value_name = "NAME", value_parser = parse_venue)]
     pub venue: Option<&'static dyn Venue>,
 }
 
 impl ReplayArgs {
-    /// The speed that was chosen, or the default: as fast as possible to print, as recorded to serve.
+    /// The chosen speed. By default, as fast as possible for printing and as recorded for serving.
     #[must_use]
     pub fn chosen_speed(&self) -> Speed {
         let default = if self.listen.is_some() { Speed::Times(1.0) } else { Speed::Max };
@@ -195,7 +195,7 @@ impl ReplayArgs {
 /// How fast a recording is replayed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Speed {
-    /// This many times as fast as it was recorded; above 0, at most 1,000,000.
+    /// A multiple of the recorded speed; above 0, at most 1,000,000.
     Times(f64),
     /// Without waiting.
     Max,
@@ -206,12 +206,12 @@ Examples:
   spreadwire decode --venue kraken kraken.jsonl.gz
   zcat okx.jsonl.gz | spreadwire decode --venue okx -
 
-A frame that cannot be decoded goes to the standard error with its line and the reason; the rest goes on.";
+A frame that cannot be decoded is reported on the standard error with its line and the reason.";
 
 /// Flags of `decode`.
 #[derive(Args, Clone)]
 pub struct DecodeArgs {
-    /// Venue whose frames these are
+    /// Venue of the captured frames
     #[arg(long, value_name = "NAME", value_parser = parse_venue)]
     pub venue: &'static dyn Venue,
     /// Capture, `.jsonl` or `.jsonl.gz`; `-` is the standard input
@@ -226,18 +226,18 @@ Examples:
   spreadwire top --once
   spreadwire top --once --json | jq .status.venues
 
-Keys: q quits, ? tells the others. NO_COLOR is honoured. Exit code 69 when --once finds no gateway.";
+Keys: q quits, ? lists all keys. NO_COLOR is honoured. Exit code 69 if --once finds no gateway.";
 
 /// Flags of `top`.
 #[derive(Args, Clone, Debug)]
 pub struct TopArgs {
-    /// Where the gateway is
+    /// Address of the gateway
     #[arg(value_name = "URL", default_value = "http://127.0.0.1:3000", value_parser = parse_url)]
     pub url: String,
-    /// Prints a snapshot as text and leaves
+    /// Prints a snapshot as text and exits
     #[arg(long)]
     pub once: bool,
-    /// Prints the snapshot as JSON: the pages behind it, as one object
+    /// Prints the snapshot as JSON: the underlying pages as one object
     #[arg(long, requires = "once")]
     pub json: bool,
 }
@@ -247,13 +247,13 @@ Examples:
   spreadwire cluster status --config spreadwire.toml
   spreadwire cluster status --redis redis://127.0.0.1:6379 --json
 
-Without flags the environment says where Redis is: SPREADWIRE_CLUSTER_REDIS keeps a password off the command line.
-Exit codes: 0 every exchange has a leader, 69 one has none or Redis gives no answer, 78 configuration.";
+Without flags, the environment gives the address of Redis: SPREADWIRE_CLUSTER_REDIS keeps a password off the command line.
+Exit codes: 0 every exchange has a leader, 69 one has none or Redis does not answer, 78 configuration.";
 
 /// Flags of `cluster`.
 #[derive(Args, Clone, Debug)]
 pub struct ClusterArgs {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: ClusterCommand,
 }
@@ -261,7 +261,7 @@ pub struct ClusterArgs {
 /// The subcommands of `cluster`.
 #[derive(Subcommand, Clone, Debug)]
 pub enum ClusterCommand {
-    /// Who is there, who leads what, under which token, and how late
+    /// The instances, and the leader, fencing token and delay of each exchange
     #[command(after_help = CLUSTER_EXAMPLES)]
     Status(ClusterStatusArgs),
 }
@@ -269,16 +269,16 @@ pub enum ClusterCommand {
 /// Flags of `cluster status`.
 #[derive(Args, Clone, Debug)]
 pub struct ClusterStatusArgs {
-    /// Configuration of one of the gateways: where Redis is, and which exchanges must have a leader
+    /// Configuration of one of the gateways: gives the address of Redis, and the exchanges that must have a leader
     #[arg(long, value_name = "FILE", conflicts_with = "redis")]
     pub config: Option<PathBuf>,
-    /// Where Redis is, instead of a configuration
+    /// Address of Redis, instead of a configuration
     #[arg(long, value_name = "URL")]
     pub redis: Option<String>,
-    /// What every key begins with [default: that of the configuration]
+    /// Prefix of all keys [default: that of the configuration]
     #[arg(long, value_name = "TEXT")]
     pub prefix: Option<String>,
-    /// JSON instead of tables
+    /// Prints JSON instead of tables
     #[arg(long)]
     pub json: bool,
 }
@@ -291,7 +291,7 @@ Examples:
 /// Flags of `venues`.
 #[derive(Args, Clone, Debug)]
 pub struct VenuesArgs {
-    /// JSON instead of a table
+    /// Prints JSON instead of a table
     #[arg(long)]
     pub json: bool,
 }
@@ -302,7 +302,7 @@ Examples:
   spreadwire instruments --config spreadwire.toml --venue kraken
   spreadwire instruments --config spreadwire.toml --json
 
-Asks each venue's REST side for its list; where that fails, the list that was kept on disk is used.";
+Requests the list of each venue over REST; if that fails, the list stored on disk is used.";
 
 /// Flags of `instruments`.
 #[derive(Args, Clone)]
@@ -313,7 +313,7 @@ pub struct InstrumentsArgs {
     /// Only this venue
     #[arg(long, value_name = "NAME", value_parser = parse_venue)]
     pub venue: Option<&'static dyn Venue>,
-    /// JSON Lines instead of a table
+    /// Prints JSON Lines instead of a table
     #[arg(long)]
     pub json: bool,
 }
@@ -326,7 +326,7 @@ Examples:
 /// Flags of `check-config`.
 #[derive(Args, Clone, Debug)]
 pub struct CheckArgs {
-    /// Configuration in TOML; docs/configuration.md names every key
+    /// Configuration in TOML; docs/configuration.md lists every key
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 }
@@ -339,7 +339,7 @@ fn parse_venue(name: &str) -> Result<&'static dyn Venue, String> {
     crate::venues::venue(name).ok_or_else(|| config::unknown_venue(name))
 }
 
-/// An address of a server: scheme and host, a port if need be; no path. `HOST:PORT` alone is http.
+/// Parses the address of a server: scheme and host, optionally a port, no path. `HOST:PORT` alone means http.
 fn parse_url(text: &str) -> Result<String, String> {
     let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let url = whole.trim_end_matches('/');
@@ -351,7 +351,7 @@ fn parse_url(text: &str) -> Result<String, String> {
     }
 }
 
-/// No machine sends a million updates per second to anybody.
+/// Upper limit of `--rate`. No machine sends a million updates per second.
 const RATE_MAX: f64 = 1e6;
 
 fn parse_rate(text: &str) -> Result<f64, String> {
@@ -367,14 +367,14 @@ fn parse_speed(text: &str) -> Result<Speed, String> {
     times.map(Speed::Times).ok_or_else(|| "expected a number from 0.001 to 1000000, or max".to_owned())
 }
 
-/// Why the process ends before its work is done. The text goes to the standard error.
+/// Why the process ends before its work is done. The text is printed on the standard error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The configuration is wrong. The user's mistake; nothing was started.
+    /// The configuration is wrong. The user's mistake; nothing has been started.
     Configuration(String),
-    /// Something outside is missing: a port is in use, a file cannot be read.
+    /// An external resource is missing: a port is in use, a file cannot be read.
     Unavailable(String),
-    /// Our own fault.
+    /// An internal error.
     Internal(String),
 }
 
@@ -393,10 +393,10 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // These lines begin with the file and line already.
+            // These lines already begin with the file and the line number.
             Self::Configuration(text) => f.write_str(text),
             Self::Unavailable(text) => write!(f, "spreadwire: {text}"),
-            Self::Internal(text) => write!(f, "spreadwire: internal fault: {text}"),
+            Self::Internal(text) => write!(f, "spreadwire: internal error: {text}"),
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Lines of log, on the standard error, and what a server tells its terminal, on the standard output. Any thread.
+//! Log lines on the standard error, and a server's messages to its terminal on the standard output. Used from any
+//! thread.
 //!
-//! A reader that stops reading a pipe must not stop a server, so after [`Outlet::writer`] lines go through a bounded
-//! ring to a thread of their own. What does not fit is dropped and counted, and the log says so when writing goes on.
-//! Before that, and in commands that end by themselves, the caller writes and may wait.
+//! A reader that stops reading a pipe must not stop a server. After [`Outlet::writer`], lines therefore go through a
+//! bounded ring to a thread of their own. Lines that do not fit are dropped and counted, and the log reports them when
+//! writing resumes. Before that, and in commands that end by themselves, the caller writes and may block.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -12,20 +13,20 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 
-/// Lines that wait for a reader.
+/// Most lines that may wait to be written.
 const LINES_MAX: usize = 1024;
 
 /// One of the two standard streams.
 pub struct Outlet {
     ring: OnceLock<Sender<String>>,
-    /// Texts that were accepted, and that were written.
+    /// Number of texts accepted, and of texts written.
     accepted: AtomicU64,
     written: AtomicU64,
     dropped: AtomicU64,
-    /// Writes; may wait for the reader.
+    /// Writes a text; may block.
     sink: fn(&str),
-    /// Whether lines that were dropped are told in it.
-    tells_loss: bool,
+    /// Whether the stream itself reports dropped lines.
+    reports_loss: bool,
 }
 
 /// The standard output.
@@ -33,12 +34,12 @@ pub static OUTPUT: Outlet = Outlet::new(write_output, false);
 /// The standard error.
 pub static ERROR: Outlet = Outlet::new(write_error, true);
 
-/// One line on the standard error.
+/// Writes one line to the standard error.
 pub fn say(line: fmt::Arguments<'_>) {
     ERROR.write(format!("{line}\n"));
 }
 
-/// Waits until both streams have what was said, while their readers take something; at most a second.
+/// Waits until both streams have written all accepted texts, while their readers make progress; at most a second.
 pub fn flush() {
     const STEP: Duration = Duration::from_millis(5);
     const IDLE_STEPS_MAX: u32 = 20;
@@ -56,19 +57,19 @@ pub fn flush() {
 }
 
 impl Outlet {
-    const fn new(sink: fn(&str), tells_loss: bool) -> Self {
+    const fn new(sink: fn(&str), reports_loss: bool) -> Self {
         Self {
             ring: OnceLock::new(),
             accepted: AtomicU64::new(0),
             written: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             sink,
-            tells_loss,
+            reports_loss,
         }
     }
 
-    /// Writes `text`, or hands it to the writer. Where nobody listens any more (a closed terminal, the end of a pipe) it
-    /// is lost: a log is no reason to stop, and `eprintln!` would panic.
+    /// Writes `text`, or passes it to the writer. If there is no reader (a closed terminal, the end of a pipe), the
+    /// text is lost: that is no reason to stop, and `eprintln!` would panic.
     pub fn write(&self, text: String) {
         let Some(ring) = self.ring.get() else { return (self.sink)(&text) };
         self.accepted.fetch_add(1, Ordering::AcqRel);
@@ -78,15 +79,15 @@ impl Outlet {
         }
     }
 
-    /// From now on nobody who writes here waits for the reader; what this returns must be turned for that, on a thread of
-    /// its own. `None` when there is one.
+    /// From now on, callers of [`Self::write`] never block. The returned writer must run on its own thread. `None` if
+    /// there already is a writer.
     #[must_use]
     pub fn writer(&'static self) -> Option<Writer> {
         let (ring, lines) = bounded(LINES_MAX);
-        self.ring.set(ring).ok().map(|()| Writer { outlet: self, lines, told: 0 })
+        self.ring.set(ring).ok().map(|()| Writer { outlet: self, lines, reported: 0 })
     }
 
-    /// Texts that were dropped because nobody read, since the start.
+    /// Number of texts dropped since the start because they were not read in time.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Acquire)
@@ -103,43 +104,43 @@ fn write_output(text: &str) {
 }
 
 fn write_error(text: &str) {
-    // In one piece, so that the lines of two threads do not mix.
+    // One call, so that lines of two threads do not mix.
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Writes what was handed to an [`Outlet`]; waits for the reader for as long as it takes.
+/// Writes the texts that were passed to an [`Outlet`]. Blocks for as long as the reader does not read.
 pub struct Writer {
     outlet: &'static Outlet,
     lines: Receiver<String>,
-    /// How many dropped lines the log has told.
-    told: u64,
+    /// Number of dropped lines that have been reported.
+    reported: u64,
 }
 
 impl Writer {
-    /// Writes what waits, or waits for it for this long. Returns how many lines it wrote.
+    /// Writes one waiting text, or waits up to `wait` for one. Returns the number of texts written.
     pub fn turn(&mut self, wait: Duration) -> usize {
         let Ok(text) = self.lines.recv_timeout(wait) else { return 0 };
         (self.outlet.sink)(&text);
         let dropped = self.outlet.dropped();
-        // What was dropped comes after all that had its place.
-        if self.lines.is_empty() && dropped > self.told {
-            if self.outlet.tells_loss {
-                let count = dropped - self.told;
-                (self.outlet.sink)(&format!("log: {count} lines were dropped, because nobody read the log\n"));
+        // Report losses only after all accepted texts have been written.
+        if self.lines.is_empty() && dropped > self.reported {
+            if self.outlet.reports_loss {
+                let count = dropped - self.reported;
+                (self.outlet.sink)(&format!("log: {count} lines dropped because the log was not read\n"));
             }
-            self.told = dropped;
+            self.reported = dropped;
         }
         self.outlet.written.fetch_add(1, Ordering::AcqRel);
         1
     }
 }
 
-/// Characters of somebody else's words that are worth keeping.
+/// Longest external text that is kept, in characters.
 const WORDS_MAX: usize = 300;
 
-/// Whether a terminal or a page would do something else with `c` than show it where it stands: controls, line
-/// and paragraph ends, marks of writing direction (Unicode 17, UAX #9 and its table of format characters),
-/// and what has no width.
+/// Whether a terminal or a page would do anything with `c` other than display it in place: control characters, line and
+/// paragraph separators, marks of writing direction (Unicode 17, UAX #9 and its table of format characters), and
+/// characters without width.
 #[must_use]
 pub fn is_unruly(c: char) -> bool {
     c.is_control()
@@ -147,8 +148,8 @@ pub fn is_unruly(c: char) -> bool {
         || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Somebody else's words, fit for a line of log or a page: cut, and without marks that would move the
-/// cursor, turn the direction of writing or begin another line.
+/// An external text made safe for a log line or a page: limited in length, and without characters that would move the
+/// cursor, change the direction of writing or start another line.
 #[must_use]
 pub fn tamed(text: &str) -> String {
     let kept = text.chars().take(WORDS_MAX).map(|c| if is_unruly(c) { ' ' } else { c });
@@ -178,7 +179,7 @@ mod tests {
         while writer.turn(Duration::ZERO) > 0 {}
         let told = read();
         assert_eq!(told.len(), LINES_MAX + 1);
-        assert_eq!(told[LINES_MAX - 1..], ["1023\n", "log: 7 lines were dropped, because nobody read the log\n"]);
+        assert_eq!(told[LINES_MAX - 1..], ["1023\n", "log: 7 lines dropped because the log was not read\n"]);
         assert!(TESTED.is_idle());
         TESTED.write("after\n".to_owned());
         while writer.turn(Duration::ZERO) > 0 {}

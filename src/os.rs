@@ -1,16 +1,16 @@
-//! What the standard library does not offer: the one file with `unsafe`.
+//! Functions that the standard library lacks. The only file with `unsafe`.
 #![allow(unsafe_code)]
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 unsafe extern "C" {
-    /// `malloc_trim(3)`: takes no pointer and may be called by any thread at any time.
+    /// `malloc_trim(3)`: takes no pointer; any thread may call it at any time.
     safe fn malloc_trim(pad: usize) -> i32;
     /// `mallopt(3)`: takes no pointer. It is to be called before there are other threads, or its effect on them is late.
     safe fn mallopt(parameter: i32, value: i32) -> i32;
 }
 
-/// Gives free memory back to the system. The C library keeps it when a small block in use lies above it; to look for it
-/// takes milliseconds where there is much. Nothing on systems without glibc.
+/// Returns free memory to the system. The C library keeps it while a small block in use lies above it. The search takes
+/// milliseconds if there is much free memory. Does nothing without glibc.
 pub fn give_back_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     let _ = malloc_trim(0);

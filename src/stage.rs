@@ -1,5 +1,5 @@
-//! A stage is work without a thread: [`Stage::turn`] does one bounded slice of it. This file turns
-//! stages into threads, and is the only place that makes one.
+//! A stage is work without a thread: [`Stage::turn`] does one bounded slice of it. This file runs stages on threads,
+//! and is the only place that creates threads.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::os::fd::RawFd;
@@ -14,39 +14,41 @@ use crate::log;
 use crate::metrics::turns::{Span, TurnBoard, TurnMeter};
 use crate::time::{Clock, MS, MonoNs};
 
-/// Work in slices. Tests turn stages by hand; [`spawn`] turns them for ever.
+/// Work in slices. Tests run single turns; [`spawn`] runs turns in a loop.
 pub trait Stage: Send {
-    /// For thread names and messages.
+    /// Name of the stage, for threads and messages.
     fn name(&self) -> &str;
 
-    /// Does at most one bounded slice of work. May sleep up to `wait` for input when there is none.
-    /// Returns how much it did; 0 means that nothing was there.
+    /// Does at most one bounded slice of work. May sleep up to `wait` for input if there is no work. Returns the amount
+    /// of work done; 0 if there was none.
     fn turn(&mut self, wait: Duration) -> usize;
 
-    /// The poll that this stage sleeps in, if it does, so that another stage of its thread can sleep for it.
+    /// The poll in which this stage sleeps, if any, so that another stage of its thread can sleep for it.
     fn poll_fd(&self) -> Option<RawFd> {
         None
     }
 
-    /// From now on its sleep also ends when `fd`, the poll of another stage of its thread, has something.
+    /// Makes the sleep of this stage also end when `fd`, the poll of another stage of its thread, has an event.
     ///
     /// # Errors
-    /// When it cannot.
+    /// If the stage does not support this.
     fn wait_for(&mut self, _fd: RawFd) -> std::io::Result<()> {
         Err(std::io::ErrorKind::Unsupported.into())
     }
 
-    /// How long it can do without a turn, if it minds: for a stage that shares a thread with one that sleeps.
+    /// The longest time that the stage may go without a turn, if limited. Used when it shares a thread with a stage
+    /// that sleeps.
     fn patience(&self) -> Option<Duration> {
         None
     }
 
-    /// How it last slept, for a stage whose turns are measured; `None`: they are not, because it does not tell.
+    /// The last sleep, for a stage whose turns are measured. `None`: the stage does not report its sleep, so its turns
+    /// are not measured.
     fn slept(&self) -> Option<Sleep> {
         None
     }
 
-    /// Called once after the last turn: say goodbye, flush. Must be quick.
+    /// Called once after the last turn, to close connections and flush. Must be quick.
     fn finish(&mut self) {}
 }
 
@@ -55,21 +57,21 @@ pub trait Stage: Send {
 pub struct Sleep {
     /// When it began.
     pub from: MonoNs,
-    /// When the stage went on.
+    /// When it ended.
     pub to: MonoNs,
-    /// The longest that it was meant to take, in nanoseconds.
+    /// The longest intended duration, in nanoseconds.
     pub meant_ns: u64,
 }
 
 impl Sleep {
-    /// From `from` to `to`, meant to take `meant` at most. A sleep that a signal ended counts as not meant at all: a
-    /// stopped process is continued by a signal, and no other is usual.
+    /// A sleep from `from` to `to`, intended to take at most `meant`. If a signal ended it, all of it counts as
+    /// overrun: a stopped process is continued by a signal, and other signals are not usual.
     #[must_use]
     pub fn new(from: MonoNs, to: MonoNs, meant: Duration, is_interrupted: bool) -> Self {
         Self { from, to, meant_ns: if is_interrupted { 0 } else { meant.as_nanos() as u64 } }
     }
 
-    /// By how much it took longer than it was meant to, in nanoseconds.
+    /// How much longer than intended it took, in nanoseconds.
     #[must_use]
     pub const fn overrun_ns(&self) -> u64 {
         self.to.since(self.from).saturating_sub(self.meant_ns)
@@ -89,15 +91,15 @@ impl Stage for log::Writer {
 /// How a thread waits when its stages have nothing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Idle {
-    /// Sleep for input: idle CPU is near zero.
+    /// Sleep until there is input: idle CPU is near zero.
     Wait,
-    /// Turn again at once: one core is used whole.
+    /// Start the next turn immediately: uses a whole core.
     Spin,
-    /// Sleep long: for a thread whose end nobody waits for.
+    /// Sleep longer: for a thread whose end is not awaited.
     Doze,
 }
 
-/// Told to every thread when the process should end.
+/// Requests that all threads end.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
@@ -107,25 +109,25 @@ impl Stop {
         self.0.store(true, Ordering::Release);
     }
 
-    /// Whether somebody asked.
+    /// Whether the end was requested.
     #[must_use]
     pub fn is_requested(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
 
-/// The longest that a waiting stage sleeps, so that a stop is noticed and deadlines are met.
+/// The longest sleep of a waiting stage, so that it notices a stop and meets deadlines.
 pub const WAIT_MAX: Duration = Duration::from_millis(250);
 /// The longest sleep of a thread that need not notice a stop.
 const DOZE_MAX: Duration = Duration::from_secs(5);
-/// A turn that did nothing is measured if it takes longer than this with its sleep, in nanoseconds.
+/// A turn without work is measured only if it takes longer than this, including its sleep, in nanoseconds.
 const SHORT_NS: u64 = MS;
 
-/// The stages of one thread. The first is the one that may sleep; the others follow each of its turns.
+/// The stages of one thread. Only the first may sleep; the others run after each of its turns.
 pub struct Stages {
     name: String,
     stages: Vec<Box<dyn Stage>>,
-    /// By stage; `None` where turns are not measured.
+    /// By stage; `None` if its turns are not measured.
     meters: Vec<Option<TurnMeter>>,
     clock: Clock,
     /// When the last turn ended.
@@ -133,13 +135,13 @@ pub struct Stages {
 }
 
 impl Stages {
-    /// These stages, whose turns are measured on `board` where there is one and they tell how they sleep.
+    /// Combines `stages`. If there is a `board`, it receives the turns of the stages that report their sleep.
     ///
     /// # Errors
-    /// When the first cannot sleep for the others.
+    /// If the first stage cannot sleep for the others.
     ///
     /// # Panics
-    /// When `stages` is empty: our own mistake.
+    /// If `stages` is empty, which is our own mistake.
     pub fn new(mut stages: Vec<Box<dyn Stage>>, board: Option<&TurnBoard>, clock: Clock) -> std::io::Result<Self> {
         let name = stages.iter().map(|stage| stage.name()).collect::<Vec<_>>().join("+");
         assert!(!stages.is_empty(), "a thread needs a stage");
@@ -155,7 +157,7 @@ impl Stages {
         Ok(Self { turned: clock.now(), name, stages, meters, clock })
     }
 
-    /// One turn of each stage; the first may sleep up to `longest`. Returns how much they did.
+    /// Runs one turn of each stage; the first may sleep up to `longest`. Returns the amount of work done.
     pub fn turn(&mut self, longest: Duration) -> usize {
         let mut wait = self.stages[1..].iter().filter_map(|stage| stage.patience()).fold(longest, Duration::min);
         let mut work = 0;
@@ -175,7 +177,7 @@ impl Stages {
     }
 }
 
-/// Records one turn. One that did nothing and did not last is left out: a spinning stage would record nothing else.
+/// Records one turn. Short turns without work are left out: a spinning stage would record nothing else.
 fn measure(meter: &mut TurnMeter, sleep: Option<Sleep>, begun: MonoNs, ended: MonoNs, work: usize) {
     let slept_ns = sleep.map_or(0, |sleep| sleep.to.since(sleep.from));
     let turn_ns = ended.since(begun).saturating_sub(slept_ns);
@@ -188,14 +190,13 @@ fn measure(meter: &mut TurnMeter, sleep: Option<Sleep>, begun: MonoNs, ended: Mo
     meter.publish(ended);
 }
 
-/// Runs `stages` in turn on a thread of their own until `stop`, pinned to `core` if one is given. Their turns are not
-/// measured.
+/// Runs `stages` on a new thread until `stop`, pinned to `core` if one is given. Their turns are not measured.
 ///
 /// # Errors
-/// When the system cannot make a thread.
+/// If the system cannot create a thread.
 ///
 /// # Panics
-/// When `stages` is empty: our own mistake.
+/// If `stages` is empty, which is our own mistake.
 pub fn spawn(
     stages: Vec<Box<dyn Stage>>,
     core: Option<usize>,
@@ -205,10 +206,10 @@ pub fn spawn(
     spawn_stages(Stages::new(stages, None, Clock::System)?, core, idle, stop)
 }
 
-/// The same for stages that may be measured.
+/// The same for combined stages, which may be measured.
 ///
 /// # Errors
-/// When the system cannot make a thread.
+/// If the system cannot create a thread.
 pub fn spawn_stages(
     mut stages: Stages,
     core: Option<usize>,
@@ -233,9 +234,9 @@ pub fn spawn_stages(
     })
 }
 
-/// A panic in any thread ends the process: a half-alive gateway is worse than none. Exit code 70.
+/// Makes a panic in any thread end the process with exit code 70: a partly working gateway is worse than none.
 pub fn stop_process_on_panic() {
-    // The standard library's own report would wait for a reader of the log.
+    // The report of the standard library would block on a log that is not read.
     std::panic::set_hook(Box::new(|info| {
         let thread = std::thread::current();
         let name = thread.name().unwrap_or("?");
@@ -250,12 +251,12 @@ pub fn stop_process_on_panic() {
     }));
 }
 
-/// How others wake a stage that sleeps. Ringing costs a system call only when the stage said that it
+/// Wakes a stage that sleeps, from another thread. Ringing costs a system call only if the stage has announced that it
 /// is going to sleep.
 #[derive(Clone)]
 pub struct Alarm {
     asleep: Arc<AtomicBool>,
-    /// Rings whether the stage sleeps or not.
+    /// Whether each ring is delivered, even if the stage is awake.
     always: bool,
     bell: Bell,
 }
@@ -267,21 +268,21 @@ enum Bell {
 }
 
 impl Alarm {
-    /// For a stage that sleeps in `poll`.
+    /// An alarm for a stage that sleeps in a poll.
     #[must_use]
     pub fn of_poll(waker: Arc<mio::Waker>) -> Self {
         Self { asleep: Arc::default(), always: false, bell: Bell::Poll(waker) }
     }
 
-    /// For a stage that sleeps in the returned parker.
+    /// An alarm for a stage that sleeps in the returned parker.
     #[must_use]
     pub fn of_parker() -> (Self, Parker) {
         let parker = Parker::new();
         (Self { asleep: Arc::default(), always: false, bell: Bell::Park(parker.unparker().clone()) }, parker)
     }
 
-    /// The same, ringing each time: for whoever has work for another stage of the thread, which the one that sleeps
-    /// does not look for before it does. A ring before the sleep ends the sleep at once.
+    /// The same alarm, but each ring is delivered. For producers whose work is for another stage of the thread, which
+    /// the sleeping stage does not check before it sleeps. A ring before the sleep ends the sleep immediately.
     #[must_use]
     pub fn always(&self) -> Self {
         Self { always: true, ..self.clone() }
@@ -295,19 +296,20 @@ impl Alarm {
         if is_asleep || self.always {
             match &self.bell {
                 Bell::Park(unparker) => unparker.unpark(),
-                // A closed poll means that its stage is gone; nobody is left to wake.
+                // If the poll is closed, its stage has ended and need not be woken.
                 Bell::Poll(waker) => drop(waker.wake()),
             }
         }
     }
 
-    /// The stage is going to sleep: from now on a ring is a real one. Look once more for work after this.
+    /// Announces that the stage is going to sleep, so that a ring wakes it. The stage must check for work once more
+    /// after this call.
     pub fn set(&self) {
         self.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
-    /// The stage is awake.
+    /// Announces that the stage is awake.
     pub fn clear(&self) {
         self.asleep.store(false, Ordering::Relaxed);
     }
@@ -319,7 +321,8 @@ mod tests {
     use crate::time::{HandClock, SECOND, UnixNs};
     use std::sync::atomic::AtomicU64;
 
-    /// Each turn works for the first and then sleeps for the second of these, in nanoseconds, which was meant to be 10 ms.
+    /// Each turn works for the first of these times, then sleeps for the second, in nanoseconds. The intended sleep is
+    /// 10 ms.
     struct Script {
         name: &'static str,
         hand: HandClock,
@@ -390,7 +393,7 @@ mod tests {
             !events.is_empty()
         };
         alarm.ring();
-        assert!(!sleep(), "whoever looks before it sleeps needs no ring");
+        assert!(!sleep(), "a stage that is awake needs no ring");
         alarm.always().ring();
         assert!(sleep());
     }
@@ -408,7 +411,7 @@ mod tests {
                 }
             })
         };
-        // Would hang for good if a ring were lost.
+        // This would hang if a ring were lost.
         while work.load(Ordering::Acquire) < 20_000 {
             alarm.set();
             if work.load(Ordering::Acquire) < 20_000 {

@@ -1,4 +1,4 @@
-//! What `venues` and `instruments` print: tables for people, JSON for machines. Pure: texts out.
+//! Output of `venues` and `instruments`: tables for people, JSON for machines. Pure: returns text.
 
 use serde_json::json;
 
@@ -44,7 +44,7 @@ fn pace(pace: Pace) -> String {
     }
 }
 
-/// Channel, most levels of a side, and how a loss is noticed.
+/// Channel, most levels per side, and how lost updates are detected.
 fn books(books: &Books) -> String {
     let levels = if books.levels_max >= LEVELS_MAX { "all".to_owned() } else { books.levels_max.to_string() };
     let of = match books.check {
@@ -69,7 +69,7 @@ fn facts_json(f: &Facts) -> serde_json::Value {
     })
 }
 
-/// Every instrument that `config` subscribes to, on every venue or on `only` one.
+/// The instruments that `config` subscribes to, on all venues or only on `only`.
 #[must_use]
 pub fn instruments(config: &Config, catalogue: &Catalogue, only: Option<&dyn Venue>, as_json: bool) -> String {
     let mut rows = Vec::new();
@@ -146,7 +146,7 @@ fn age_text(seconds: u64) -> String {
     }
 }
 
-/// Columns as wide as their widest cell.
+/// Formats a table; each column is as wide as its widest cell.
 fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> String {
     let head = head.map(str::to_owned);
     let width = |at: usize| rows.iter().chain([&head]).map(|row| row[at].chars().count()).max().unwrap_or(0);

@@ -1,8 +1,8 @@
 //! The only place that reads a clock.
 //!
-//! Two kinds of time that cannot be subtracted from each other by accident: [`MonoNs`] for every
-//! age, deadline and latency, [`UnixNs`] for what is shown to people or stamped by a venue. Pure
-//! parts take them as arguments; threads hold a [`Clock`] and read it once per turn or per event.
+//! Two kinds of time that cannot be subtracted from each other by accident: [`MonoNs`] for ages, deadlines and
+//! latencies, [`UnixNs`] for times that are shown to people or sent by a venue. Pure code receives them as arguments;
+//! threads hold a [`Clock`] and read it once per turn or per event.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,20 +12,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct MonoNs(pub u64);
 
 impl MonoNs {
-    /// This instant plus `ns` nanoseconds, saturating at the end of time.
+    /// This instant plus `ns` nanoseconds; saturates.
     #[must_use]
     pub const fn plus(self, ns: u64) -> Self {
         Self(self.0.saturating_add(ns))
     }
 
-    /// Nanoseconds since `earlier`; 0 when `earlier` is not earlier.
+    /// Nanoseconds since `earlier`; 0 if `earlier` is not earlier.
     #[must_use]
     pub const fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 }
 
-/// Nanoseconds since 1970-01-01T00:00:00Z. For display and for what venues stamp, never for ages.
+/// Nanoseconds since 1970-01-01T00:00:00Z. For display and for timestamps of venues, never for ages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixNs(pub u64);
 
@@ -48,18 +48,18 @@ pub const MS: u64 = 1_000_000;
 /// One second in nanoseconds.
 pub const SECOND: u64 = 1_000_000_000;
 
-/// Where time comes from: the system, or a hand (tests, replay on the recorded clock).
+/// Source of time: the system, or a [`HandClock`] (tests, replay on the recorded clock).
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
     /// The machine's clocks.
     #[default]
     System,
-    /// Moved by whoever holds the [`HandClock`].
+    /// Moved by the holder of the [`HandClock`].
     Hand(HandClock),
 }
 
 impl Clock {
-    /// Now, for ages and deadlines.
+    /// The current time, for ages and deadlines.
     #[inline]
     #[must_use]
     pub fn now(&self) -> MonoNs {
@@ -69,7 +69,7 @@ impl Clock {
         }
     }
 
-    /// Now, for people.
+    /// The current time, for display.
     #[must_use]
     pub fn unix(&self) -> UnixNs {
         match self {
@@ -80,7 +80,7 @@ impl Clock {
         }
     }
 
-    /// The wall-clock time of a past monotonic instant, by today's offset between the two clocks.
+    /// The wall-clock time of a past monotonic instant, using the present offset between the two clocks.
     #[must_use]
     pub fn unix_at(&self, at: MonoNs) -> UnixNs {
         UnixNs(self.unix().0.saturating_sub(self.now().since(at)))
@@ -101,7 +101,7 @@ fn system(id: rustix::time::ClockId) -> Nanoseconds {
     Nanoseconds(t.tv_sec as u64 * SECOND + t.tv_nsec as u64)
 }
 
-/// A clock moved by hand. Clones share one hand.
+/// A clock that is moved by hand. Clones share its state.
 #[derive(Clone, Debug, Default)]
 pub struct HandClock {
     mono: Arc<AtomicU64>,
@@ -109,7 +109,7 @@ pub struct HandClock {
 }
 
 impl HandClock {
-    /// A clock standing at `mono`, showing `unix` to people.
+    /// A clock with the monotonic time `mono` and the wall-clock time `unix`.
     #[must_use]
     pub fn new(mono: MonoNs, unix: UnixNs) -> Self {
         let clock = Self::default();
@@ -123,28 +123,28 @@ impl HandClock {
         self.mono.fetch_add(ns, Ordering::AcqRel);
     }
 
-    /// Moves both clocks so that people see `unix`. A step back is refused: time stands still.
+    /// Moves both clocks forward until the wall clock shows `unix`. Does nothing if that is in the past.
     pub fn advance_to_unix(&self, unix: UnixNs) {
         let mono = unix.0.wrapping_sub(self.offset.load(Ordering::Acquire));
         self.mono.fetch_max(mono, Ordering::AcqRel);
     }
 
-    /// Sets the wall clock: people see `unix` from now on, and nothing else changes.
+    /// Sets the wall clock to `unix`; the monotonic clock does not change.
     pub fn set_wall(&self, unix: UnixNs) {
         self.offset.store(unix.0.wrapping_sub(self.mono.load(Ordering::Acquire)), Ordering::Release);
     }
 
-    /// This hand as a [`Clock`].
+    /// This clock as a [`Clock`].
     #[must_use]
     pub fn clock(&self) -> Clock {
         Clock::Hand(self.clone())
     }
 }
 
-/// Half of the span over which the smallest difference holds: longer than any pause that is worth a price, shorter
-/// than two clocks need to drift apart noticeably (a part in ten thousand of a minute is 6 ms).
+/// Half of the window of a [`Lowest`]. Longer than any pause in the data that matters, and short enough that two clocks
+/// do not drift apart noticeably (one part in ten thousand of a minute is 6 ms).
 const BUCKET_NS: u64 = 30 * SECOND;
-/// The smallest value of the last one to two `BUCKET_NS`.
+/// The smallest value in a window of one to two `BUCKET_NS`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lowest {
     now: Option<i128>,
@@ -153,17 +153,17 @@ pub struct Lowest {
 }
 
 impl Lowest {
-    /// Adds `value`, which was found at `at`.
+    /// Adds `value`, which was measured at `at`.
     pub fn add(&mut self, value: i128, at: MonoNs) {
         if self.now.is_none() || at.since(self.since) >= BUCKET_NS {
-            // What is older than a bucket and was never followed by anything still holds better than nothing.
+            // An old value without a successor is still better than none.
             self.before = self.now.or(self.before);
             (self.now, self.since) = (None, at);
         }
         self.now = Some(self.now.map_or(value, |lowest| lowest.min(value)));
     }
 
-    /// The smallest; `None` before there is one.
+    /// The smallest value; `None` before the first.
     #[must_use]
     pub fn value(&self) -> Option<i128> {
         match (self.now, self.before) {
