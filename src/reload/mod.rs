@@ -87,7 +87,7 @@ pub struct Reload {
     amendment: Amendment,
     /// Content of the file when it was last checked for a change, so that each content is reported only once.
     seen: Option<String>,
-    /// When to look at the file, after a sign that it has changed.
+    /// When to check the file, after a sign that it may have changed.
     look_at: Option<MonoNs>,
 }
 
