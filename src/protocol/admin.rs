@@ -1,5 +1,5 @@
-//! Admin calls: what may be asked to change, and what is answered. Strict, unlike what clients say: a member that is
-//! not known may have been meant, and nothing is changed by half.
+//! Admin calls: requests and replies. Unlike client messages they are parsed strictly: an unknown member may be a
+//! misspelt one, and no call is applied in part.
 
 use serde::Deserialize;
 
@@ -9,21 +9,21 @@ use crate::protocol::{array, object};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SetWish {
-    /// Instruments that come.
+    /// Instruments to add.
     pub add: Vec<String>,
-    /// Instruments that go.
+    /// Instruments to remove.
     pub remove: Vec<String>,
-    /// Exchanges that come and go.
+    /// Exchanges to add and to remove.
     pub venues: VenuesWish,
 }
 
-/// See [`SetWish`].
+/// The exchanges of a [`SetWish`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VenuesWish {
-    /// Those that come.
+    /// Exchanges to add.
     pub add: Vec<String>,
-    /// Those that go.
+    /// Exchanges to remove.
     pub remove: Vec<String>,
 }
 
@@ -31,27 +31,27 @@ pub struct VenuesWish {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetryWish {
-    /// The exchange; `None`: all of them.
+    /// The exchange; `None`: all exchanges.
     pub exchange: Option<String>,
 }
 
-/// Reads the body of `POST /api/admin/retry`; an empty one asks for all exchanges.
+/// Parses the body of `POST /api/admin/retry`; an empty body means all exchanges.
 ///
 /// # Errors
-/// What is wrong with it, for whoever sent it.
+/// What is wrong with the body, for the caller.
 pub fn parse_retry(body: &[u8]) -> Result<RetryWish, String> {
     if body.trim_ascii().is_empty() {
         return Ok(RetryWish::default());
     }
-    serde_json::from_slice(body).map_err(|why| format!("not what was expected: {why}"))
+    serde_json::from_slice(body).map_err(|why| format!("unexpected body: {why}"))
 }
 
-/// Exchanges that an admin call has tried again.
+/// Exchanges retried by an admin call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Retried {
-    /// Those that are dialled now.
+    /// Exchanges that are dialled now.
     pub dialled: Vec<String>,
-    /// Those that asked us to wait, and are left alone until then.
+    /// Exchanges that asked us to wait and are not dialled before that time.
     pub held: Vec<String>,
     /// Those of which all connections are there: nothing is done.
     pub connected: Vec<String>,
@@ -61,34 +61,34 @@ pub struct Retried {
     pub breakers: Vec<String>,
 }
 
-/// Reads the body of `POST /api/admin/set`.
+/// Parses the body of `POST /api/admin/set`.
 ///
 /// # Errors
-/// What is wrong with it, for whoever sent it.
+/// What is wrong with the body, for the caller.
 pub fn parse(body: &[u8]) -> Result<SetWish, String> {
-    let wish: SetWish = serde_json::from_slice(body).map_err(|why| format!("not what was expected: {why}"))?;
+    let wish: SetWish = serde_json::from_slice(body).map_err(|why| format!("unexpected body: {why}"))?;
     if wish == SetWish::default() {
-        return Err("asks for nothing, expected add, remove or venues".to_owned());
+        return Err("empty, expected add, remove or venues".to_owned());
     }
     Ok(wish)
 }
 
-/// What became of an admin call, or what would.
+/// The outcome of an admin call, or of its dry run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Told {
-    /// It was only asked what would change.
+    /// Whether this is a dry run.
     pub is_dry: bool,
-    /// Exchanges that came and went.
+    /// Added exchanges.
     pub exchanges_added: Vec<String>,
-    /// See above.
+    /// Removed exchanges.
     pub exchanges_removed: Vec<String>,
-    /// Exchange, symbol, and the exchange's own name of it, that came.
+    /// Added instruments: exchange, symbol, native symbol.
     pub added: Vec<(String, String, String)>,
-    /// And that went.
+    /// Removed instruments: exchange, symbol, native symbol.
     pub removed: Vec<(String, String, String)>,
-    /// What was tried again, where that was asked for.
+    /// Retried exchanges, if the call was a retry.
     pub retried: Option<Retried>,
-    /// What is wrong; then nothing was changed.
+    /// What is wrong; if there is anything, nothing was changed.
     pub mistakes: Vec<String>,
 }
 
@@ -99,7 +99,7 @@ impl Told {
         if self.mistakes.is_empty() { 200 } else { 400 }
     }
 
-    /// Whether something was changed.
+    /// Whether anything was changed.
     #[must_use]
     pub fn is_change(&self) -> bool {
         let is_any = [&self.added, &self.removed].iter().any(|items| !items.is_empty())
@@ -107,7 +107,7 @@ impl Told {
         is_any && !self.is_dry && self.mistakes.is_empty()
     }
 
-    /// The answer's text.
+    /// The body of the response.
     #[must_use]
     pub fn text(&self) -> Vec<u8> {
         object(|root| {

@@ -1,5 +1,5 @@
-//! An order book as clients see it: the `book` message of those who watch one, and the page `/api/book`. One object for
-//! both. Levels are `[price, size]`, the best first, not rounded.
+//! An order book as clients see it: the `book` message to clients that subscribe to one, and the page `/api/book`. Both
+//! contain the same object. Levels are `[price, size]`, best first, not rounded.
 
 use std::sync::Arc;
 
@@ -7,33 +7,33 @@ use crate::market::Level;
 use crate::market::book::{BookView, BookVoid};
 use crate::protocol::{Object, array, object};
 
-/// What a book is worth.
+/// State of a book.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It holds.
+    /// Valid and current.
     Live,
-    /// Nothing came of it for longer than a price would count; its levels are the last known.
+    /// No update arrived for longer than a price stays fresh; the levels are the last known ones.
     Stale,
-    /// It was there and is no more.
+    /// No longer valid, for this reason.
     Void(BookVoid),
-    /// There is none.
+    /// No book has existed.
     None(Absence),
 }
 
-/// Why there is no book, and was none.
+/// Why no book has existed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Absence {
-    /// It is asked for and did not come yet.
+    /// Requested, but not received yet.
     Waiting,
-    /// The exchange is not configured to quote the symbol.
+    /// The exchange is not configured for this symbol.
     NotQuoted,
-    /// The exchange offers no order books that are fit for use.
+    /// The exchange has no usable order books.
     NotOffered,
-    /// This process keeps no order books.
+    /// Order books are switched off in this process.
     Off,
-    /// No symbol or no exchange of this name is configured.
+    /// No symbol or exchange of this name is configured.
     Unknown,
-    /// Order books come from the instance that leads the exchange, and that is another one: this, if it is known.
+    /// Another instance leads the exchange and has its order books. Holds that instance, if known.
     Elsewhere(Option<Arc<String>>),
 }
 
@@ -49,7 +49,7 @@ impl State {
         }
     }
 
-    /// Why it is void, or none.
+    /// The reason of `void` and `none`.
     #[must_use]
     pub const fn reason(&self) -> Option<&'static str> {
         match self {
@@ -74,9 +74,9 @@ pub struct Shown<'a> {
     pub symbol: &'a [u8],
     /// Exchange as a JSON string, in the client's own spelling.
     pub exchange: &'a [u8],
-    /// What it is worth.
+    /// State of the book.
     pub state: &'a State,
-    /// Levels and what goes with them. Levels are left out where the state has none.
+    /// Levels and metadata. Levels are omitted if the state has none.
     pub view: &'a BookView,
     /// Milliseconds since its last change was read.
     pub age_ms: u64,
@@ -99,7 +99,7 @@ pub fn entry(shown: &Shown<'_>, out: &mut Vec<u8>) {
     o.close();
 }
 
-/// The books of one symbol; `write` appends one of `books`.
+/// The page with the books of one symbol; `write` appends one of `books`.
 #[must_use]
 pub fn page<T>(
     symbol: &str,

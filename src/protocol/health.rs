@@ -1,5 +1,6 @@
-//! How well this process serves: `/api/market-data/health` in system 2's names, and `/readyz`. What is known of the
-//! prices comes in as [`Known`], all else is read from the [`Board`]; nothing here looks at a socket and believes it.
+//! Health of this process: `/api/market-data/health` with the names of system 2, and `/readyz`. The state of prices is
+//! passed in as [`Known`], everything else is read from the [`Board`]. Health depends on prices that can be served, not
+//! on open sockets.
 
 use crate::market::book::BookVoid;
 use crate::market::quote::{Origin, Source};
@@ -10,37 +11,37 @@ use crate::protocol::report::sum;
 use crate::protocol::{Object, array, float, object};
 use crate::time::{MS, MonoNs, SECOND, UnixNs};
 
-/// What the matrix knows of the prices of one venue, at one moment.
+/// State of the prices of one venue in the matrix, at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     /// Pairs with a fresh price.
     pub fresh: u64,
-    /// The best way by which one of those came; `None` while there is none.
+    /// The best origin of these prices; `None` if there are none.
     pub level: Option<Origin>,
-    /// The best way of last known values that are no price any more, as extended clients see them.
+    /// The best origin of last known values that are no longer valid as prices; extended clients see them.
     pub cached: Option<Origin>,
-    /// Pairs that were ever quoted.
+    /// Pairs that have ever been quoted.
     pub held: u64,
-    /// The longest that one of those has not been heard of, in nanoseconds.
+    /// Age of the oldest of these quotes, in nanoseconds.
     pub oldest_ns: u64,
-    /// Pairs that have not been heard of for more than [`OLD_NS`],
+    /// Pairs whose quote is older than [`OLD_NS`],
     pub old: u64,
-    /// and the one of which that is longest.
+    /// and the instrument of the oldest one.
     pub oldest: InstrumentId,
 }
 
-/// A wall clock that differs by more from what most venues show is told in an alert.
+/// If our wall clock differs from those of most venues by more than this, there is an alert.
 pub const CLOCK_WRONG_NS: u64 = 5 * SECOND;
 
-/// Quotes that are later than this are told in an alert.
+/// Quotes that are later than this cause an alert.
 pub const LATE_NS: u64 = SECOND;
 
-/// A price that is older than this is told in an alert.
+/// A price older than this causes an alert.
 pub const OLD_NS: u64 = 60 * SECOND;
 
 impl Known {
-    /// Adds what is known of one pair that was quoted: by which way, how long ago, whether that is a fresh price or
-    /// at least worth showing.
+    /// Adds one quoted pair: the origin and age of its quote, whether it is a fresh price, and whether it may at least
+    /// be shown as a last known value.
     pub fn add(&mut self, instrument: InstrumentId, origin: Origin, age_ns: u64, is_fresh: bool, is_cached: bool) {
         let better = |known: Option<Origin>| Some(known.map_or(origin, |known| known.min(origin)));
         if is_fresh {
@@ -56,26 +57,27 @@ impl Known {
         }
     }
 
-    /// The level of service: a word of [`Origin`], or `degraded`.
+    /// Level of service: a word of [`Origin`], or `degraded`.
     #[must_use]
     pub fn level(&self) -> &'static str {
         self.level.or(self.cached).map_or(DEGRADED, Origin::word)
     }
 }
 
-/// What is known of the order books of one venue, at one moment.
+/// State of the order books of one venue, at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KnownBooks {
-    /// Books that this process asks the venue for; 0: it offers none, none are wanted, or another instance leads it.
+    /// Books that this process requests from the venue; 0 if the venue offers none, none are wanted, or another
+    /// instance leads it.
     pub wanted: u64,
-    /// Books that hold.
+    /// Valid books.
     pub live: u64,
-    /// The longest that one of those has not been heard of, in nanoseconds.
+    /// Age of the last change of the oldest valid book, in nanoseconds.
     pub oldest_ns: u64,
 }
 
 impl KnownBooks {
-    /// Adds a book that is asked for: whether it holds, and how long ago its last change came.
+    /// Adds a requested book: whether it is valid, and the age of its last change.
     pub fn add(&mut self, is_live: bool, age_ns: u64) {
         self.wanted += 1;
         if is_live {
@@ -85,36 +87,36 @@ impl KnownBooks {
     }
 }
 
-/// There is nothing to show.
+/// The level without any price.
 pub(super) const DEGRADED: &str = "degraded";
 
-/// What health is made of.
+/// Input of the health report.
 pub struct Health<'a> {
     /// Counters and gauges.
     pub board: &'a Board,
     /// Names.
     pub directory: &'a Directory,
-    /// What is known of the prices of each venue, in directory order.
+    /// State of the prices of each venue, in directory order.
     pub known: &'a [Known],
-    /// What is known of the order books of each venue, in directory order.
+    /// State of the order books of each venue, in directory order.
     pub books: &'a [KnownBooks],
-    /// Pairs that streams are subscribed to.
+    /// Pairs with a subscribed stream.
     pub stream_pairs: Vec<&'a str>,
-    /// Streams that may be open at once.
+    /// Most streams that may be open.
     pub streams_max: u64,
-    /// Connections that may be open at once.
+    /// Most connections that may be open.
     pub clients_max: u64,
-    /// This instance.
+    /// Name of this instance.
     pub instance: &'a str,
-    /// Its host.
+    /// Host name of this instance.
     pub hostname: &'a str,
-    /// Now.
+    /// Current time.
     pub now: MonoNs,
-    /// Now, for people.
+    /// Current time, for display.
     pub unix: UnixNs,
 }
 
-/// Who leads, in the one word of system 2: whoever leads any venue is a leader.
+/// Leadership as system 2 reports it: an instance that leads any venue is the leader.
 struct Leadership {
     is_leader: bool,
     leader: String,
@@ -122,8 +124,8 @@ struct Leadership {
 }
 
 impl Health<'_> {
-    /// `degraded` while no price is fresh, none of the fresh ones was pushed, an exchange gives no fresh price, or a
-    /// circuit breaker is open; `at_capacity` above four fifths of the streams; else `healthy`.
+    /// `degraded` if no price is fresh, no fresh price was pushed, an exchange has no fresh price, or a circuit breaker
+    /// is open; `at_capacity` above four fifths of the streams; otherwise `healthy`.
     #[must_use]
     pub fn status(&self) -> &'static str {
         let is_lost = |at: usize| self.is_missing(at) || self.has_open_breaker(at);
@@ -142,12 +144,12 @@ impl Health<'_> {
         self.best().is_some()
     }
 
-    /// The best way by which a fresh price came.
+    /// The best origin of a fresh price.
     fn best(&self) -> Option<Origin> {
         self.known.iter().filter_map(|known| known.level).min()
     }
 
-    /// The level of service over all venues: of what is fresh, else of what is at least known.
+    /// Level of service over all venues: that of the fresh prices, or else of the last known values.
     #[must_use]
     pub fn level(&self) -> &'static str {
         let cached = || self.known.iter().filter_map(|known| known.cached).min();
@@ -158,17 +160,17 @@ impl Health<'_> {
         sum(self.board, |g| &g.sse_clients)
     }
 
-    /// Four fifths: 8,000 of system 2's 10,000.
+    /// Four fifths, as 8,000 of 10,000 in system 2.
     const fn streams_high(&self) -> u64 {
         self.streams_max * 4 / 5
     }
 
-    /// A moment of this process's clock, as milliseconds ago.
+    /// Milliseconds since a `MonoNs` of this process.
     fn ago_ms(&self, at: u64) -> u64 {
         self.now.since(MonoNs(at)) / MS
     }
 
-    /// Places of the venues that are on: nothing is said of others.
+    /// Indices of the venues that are switched on; others are not reported.
     pub(super) fn on(&self) -> impl Iterator<Item = usize> + Clone {
         self.directory.venues_on().map(|(id, _)| id.index())
     }
@@ -177,7 +179,7 @@ impl Health<'_> {
         self.on().map(|at| &self.board.venues[at])
     }
 
-    /// What is known of the order books of the venue at `at`.
+    /// State of the order books of the venue with index `at`.
     #[must_use]
     pub fn books(&self, at: usize) -> KnownBooks {
         self.books.get(at).copied().unwrap_or_default()
@@ -187,7 +189,7 @@ impl Health<'_> {
         self.known.get(at).copied().unwrap_or_default()
     }
 
-    /// Whether the venue at `at` quotes something, and gives no fresh price of any of it.
+    /// Whether the venue with index `at` quotes instruments but has no fresh price.
     fn is_missing(&self, at: usize) -> bool {
         self.known(at).fresh == 0 && self.directory.quoted_by(VenueId(at as u16)).next().is_some()
     }
@@ -196,13 +198,13 @@ impl Health<'_> {
         self.board.venues[at].breaker.state() == BreakerState::Open
     }
 
-    /// Names of the venues for which `holds`.
+    /// Names of the venues for which `holds` is true.
     fn names(&self, holds: impl Fn(usize) -> bool) -> String {
         let venues = self.directory.venues();
         self.on().filter(|at| holds(*at)).map(|at| venues[at].name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
-    /// What is wrong, in words.
+    /// Present problems, as text.
     #[must_use]
     pub fn alerts(&self) -> Vec<String> {
         let mut alerts = Vec::new();
@@ -260,13 +262,13 @@ impl Health<'_> {
         alerts
     }
 
-    /// What is wrong with the way to a venue.
+    /// Problem with the connection to a venue.
     fn venue_alert(&self, at: usize) -> Option<String> {
         let (name, gauges) = (&self.directory.venues()[at].name, &self.board.venues[at]);
         match gauges.state() {
             LinkState::Connected if self.is_missing(at) => Some(format!("Exchange {name} gives no fresh price")),
             LinkState::Connected => None,
-            // Another instance is connected, so its prices are what counts.
+            // Another instance is connected, so only its prices matter.
             LinkState::Standby if self.known(at).fresh > 0 => None,
             LinkState::Standby => Some(match self.leader(at) {
                 Some(leader) => format!("Exchange {name} has no fresh price from its leader {leader}"),
@@ -279,7 +281,7 @@ impl Health<'_> {
         }
     }
 
-    /// When a connection that is lost will be tried again, in brackets; nothing while it is being tried.
+    /// When a lost connection will be retried, in brackets; empty during an attempt.
     fn next(&self, gauges: &VenueGauges) -> String {
         let in_s = match gauges.next_attempt.value() {
             0 => None,
@@ -290,7 +292,7 @@ impl Health<'_> {
         if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
     }
 
-    /// Some of the venue's connections are there, and not all.
+    /// Reports that only some of the venue's connections are open.
     fn lines_alert(&self, at: usize) -> Option<String> {
         let (name, gauges) = (&self.directory.venues()[at].name, &self.board.venues[at]);
         let (open, wanted) = (gauges.connections_open.value(), gauges.connections_wanted.value());
@@ -298,7 +300,7 @@ impl Health<'_> {
             .then(|| format!("Exchange {name} has {open} of {wanted} connections{}", self.next(gauges)))
     }
 
-    /// Pairs whose checksum fails again and again: their books are not what the venue means.
+    /// Reports pairs whose checksum fails repeatedly, which means that their books differ from the venue's.
     fn checksum_alert(&self, at: usize) -> Option<String> {
         let pairs = self.failing_pairs(at, |gauges| (&gauges.checksum_pairs, &gauges.checksum_one))?;
         Some(format!("Checksum fails again and again: {pairs}"))
@@ -319,12 +321,12 @@ impl Health<'_> {
         Some(format!("{name} {}{}", self.symbol(one.value()), and_more(count)))
     }
 
-    /// The instrument at `index` of the directory.
+    /// The instrument with this index in the directory.
     fn symbol(&self, index: u64) -> &str {
         self.directory.instruments().get(index as usize).map_or("", String::as_str)
     }
 
-    /// Pairs that were asked for and never came.
+    /// Reports pairs that were requested but have not arrived.
     fn missing_alert(&self, at: usize) -> Option<String> {
         let (name, gauges) = (&self.directory.venues()[at].name, &self.board.venues[at]);
         let count = gauges.missing_pairs.value();
@@ -335,8 +337,8 @@ impl Health<'_> {
         Some(format!("Not subscribed: {name} {one} gives no price{}", and_more(count)))
     }
 
-    /// The order books of a venue whose prices come do not come. Prices and alerts need none of them, so that this
-    /// changes no status.
+    /// Reports missing order books of a venue whose prices arrive. Prices and alerts do not need books, so the status
+    /// does not change.
     fn books_alert(&self, at: usize) -> Option<String> {
         let (name, gauges) = (&self.directory.venues()[at].name, &self.board.books[at]);
         let is_wanted = self.books(at).wanted > 0 && self.board.venues[at].state() == LinkState::Connected;
@@ -357,7 +359,8 @@ impl Health<'_> {
         }
     }
 
-    /// Our wall clock against those of the venues: of one of them nothing is said, of most of them this machine is wrong.
+    /// Compares our wall clock with those of the venues. If it differs from one venue, nothing is reported; if it
+    /// differs from most, this machine is wrong.
     fn clock_alert(&self) -> Option<String> {
         let offset = |at: usize| self.board.venues[at].clock.value();
         let mut offsets: Vec<i64> = self.on().filter_map(|at| Some(offset(at)?.0)).collect();
@@ -372,7 +375,7 @@ impl Health<'_> {
         Some(format!("Clock suspect: this machine is {seconds:.1} s {word} {count} exchanges: {names}"))
     }
 
-    /// Prices that nobody has heard of for long, though the way to them is there.
+    /// Reports prices that are old although the connection is open.
     fn old_alert(&self, at: usize) -> Option<String> {
         let known = self.known(at);
         let is_open = matches!(self.board.venues[at].state(), LinkState::Connected | LinkState::Standby);
@@ -384,7 +387,7 @@ impl Health<'_> {
         Some(format!("Price stale for more than 1 minute: {venue} {symbol} ({seconds} s){others}"))
     }
 
-    /// A venue's quotes are late by their stamps.
+    /// Alert that the quotes of the venue with index `at` are late by their timestamps.
     fn late_alert(&self, at: usize) -> Option<String> {
         let (name, lag_ns) = (&self.directory.venues()[at].name, self.board.venues[at].lag_ns.value());
         (lag_ns > LATE_NS).then(|| {
@@ -395,12 +398,12 @@ impl Health<'_> {
         })
     }
 
-    /// The most failures in a row over all venues.
+    /// The most consecutive failures of any venue.
     fn errors(&self) -> u64 {
         self.gauges().map(|v| v.consecutive_errors.value()).max().unwrap_or(0)
     }
 
-    /// The text of `/readyz`: whether a fresh price can be served, and what is wrong.
+    /// The body of `/readyz`: whether a fresh price can be served, and present problems.
     #[must_use]
     pub fn ready_text(&self) -> Vec<u8> {
         object(|root| {
@@ -408,7 +411,7 @@ impl Health<'_> {
         })
     }
 
-    /// The text of `/api/market-data/health`. System 2's fields first; `venues` and what follows is ours.
+    /// The body of `/api/market-data/health`. The fields of system 2 come first; `venues` and later ones are additions.
     #[must_use]
     pub fn text(&self) -> Vec<u8> {
         let streams = self.streams();
@@ -455,7 +458,7 @@ impl Health<'_> {
     fn upstream(&self, o: &mut Object<'_>, is_leader: bool) {
         let venues = self.gauges();
         let best = venues.clone().map(VenueGauges::state).max_by_key(|s| rank(*s)).unwrap_or_default();
-        // System 2 has no word for a venue that another instance is connected to.
+        // System 2 has no word for a venue to which another instance is connected.
         let best = if best == LinkState::Standby { LinkState::Idle } else { best };
         let since = venues.clone().map(|v| v.connected_since.value()).filter(|t| *t > 0).min();
         let uptime = since.map_or(0, |t| self.ago_ms(t));
@@ -464,7 +467,7 @@ impl Health<'_> {
         o.integer("consecutiveErrors", self.errors());
         o.integer("subscribedPairs", venues.clone().map(|v| v.subscribed.value()).sum());
         o.integer("totalSubscribers", self.streams() + sum(self.board, |g| &g.websocket_clients));
-        // The worst of them.
+        // The worst of all venues.
         let key = |b: &&BreakerGauges| (b.state(), b.failures.value(), b.last_failure.value());
         o.object("circuitBreaker", |o| match venues.map(|v| &v.breaker).max_by_key(key) {
             Some(breaker) => self.breaker(o, breaker),
@@ -472,7 +475,7 @@ impl Health<'_> {
         });
     }
 
-    /// System 2's four fields.
+    /// The four fields of system 2.
     fn breaker(&self, o: &mut Object<'_>, breaker: &BreakerGauges) {
         o.text("state", breaker.state().word()).integer("failureCount", breaker.failures.value());
         o.integer("successCount", breaker.successes.value());
@@ -480,7 +483,7 @@ impl Health<'_> {
         o.integer("timeSinceLastFailure", if last == 0 { 0 } else { self.ago_ms(last) });
     }
 
-    /// Those, why it last opened, and when the next attempt may be.
+    /// The same, with the reason of the last opening and the time until the next attempt.
     fn whole_breaker(&self, o: &mut Object<'_>, breaker: &BreakerGauges) {
         self.breaker(o, breaker);
         match breaker.reason() {
@@ -493,8 +496,8 @@ impl Health<'_> {
         };
     }
 
-    /// Pairs that the matrix knows, and how old the oldest of them is; whether Redis is there and answers. A Redis
-    /// that does not exist is not healthy, and no alert either.
+    /// Known pairs with the age of the oldest, and whether Redis answers. Without a configured Redis, `redisHealthy` is
+    /// false, but there is no alert.
     fn recovery(&self, o: &mut Object<'_>, oldest: &str) {
         let held = self.known.iter().map(|known| known.held).sum();
         let is_healthy = self.board.cluster.as_ref().is_some_and(|c| c.redis() == RedisState::Joined);
@@ -505,13 +508,13 @@ impl Health<'_> {
         };
     }
 
-    /// Who leads the venue at `at`, as far as is known.
+    /// The leader of the venue with index `at`, if known.
     fn leader(&self, at: usize) -> Option<String> {
         let leader = self.board.cluster.as_ref()?.venues.get(at)?.leader.load_full()?;
         Some(leader.as_ref().clone())
     }
 
-    /// An instance that is alone leads; one that is cut off leads nobody.
+    /// Without a cluster, an instance is its own leader. An instance that is cut off has no leader role.
     fn leadership(&self) -> Leadership {
         let own =
             |is_leader| Leadership { is_leader, leader: self.instance.to_owned(), host: self.hostname.to_owned() };
@@ -562,12 +565,12 @@ impl Health<'_> {
         o.close();
     }
 
-    /// How the venue at `at` is served: the level, its circuit breaker, and its place in the cluster if there is one.
+    /// How the venue with index `at` is served: level, circuit breaker, and role in the cluster if there is one.
     pub(super) fn standing(&self, at: usize, o: &mut Object<'_>) {
         self.venue_books(at, o);
         let gauges = &self.board.venues[at];
         o.text("level", self.known(at).level());
-        // Only while it is so.
+        // Both members are present only while the state lasts.
         if gauges.lag_ns.value() > 0 {
             milliseconds(o, "quoteLagMs", gauges.lag_ns.value());
         }
@@ -596,7 +599,7 @@ impl Health<'_> {
         };
     }
 
-    /// The member `books`: `null` where none are asked for.
+    /// The member `books`: `null` if no books are requested.
     fn venue_books(&self, at: usize, o: &mut Object<'_>) {
         let (known, gauges) = (self.books(at), &self.board.books[at]);
         if known.wanted == 0 {
@@ -635,7 +638,7 @@ impl Health<'_> {
         });
     }
 
-    /// The member `ownLineDownMs`: for how long no exchange has answered, `null` while one does.
+    /// The member `ownLineDownMs`: how long no exchange has answered; `null` while any answers.
     pub(super) fn line(&self, root: &mut Object<'_>) {
         match self.board.cut_off.since() {
             Some(since) => root.integer("ownLineDownMs", self.now.since(since) / MS),
@@ -669,7 +672,7 @@ impl Health<'_> {
     }
 }
 
-/// ` and n more`, where `count` are meant and one was named.
+/// ` and n more`, if `count` pairs are affected and one was named.
 fn and_more(count: u64) -> String {
     if count > 1 { format!(" and {} more", count - 1) } else { String::new() }
 }
@@ -699,7 +702,7 @@ mod tests {
 
     const NOW: MonoNs = MonoNs(1000 * SECOND);
 
-    /// Two connected venues, a fresh price of our own on each.
+    /// Two connected venues, each with a fresh price from its own connection.
     struct Case {
         board: Board,
         directory: Directory,
@@ -727,7 +730,7 @@ mod tests {
             Self { board, directory, known: vec![fresh(Origin::Own); 2], books: vec![KnownBooks::default(); 2] }
         }
 
-        /// The same in a cluster that Redis serves.
+        /// The same in a cluster with a working Redis.
         fn in_cluster() -> Self {
             let mut case = Self::new();
             let cluster = ClusterBoard::new("a_1_2".to_owned(), 2);
@@ -736,7 +739,7 @@ mod tests {
             case
         }
 
-        /// The venue at `at` is led by `b`, and we are not connected to it.
+        /// Makes `b` the leader of the venue with index `at`; this instance is not connected to it.
         fn follow(&mut self, at: usize, origin: Option<Origin>) {
             self.board.venues[at].set_state(LinkState::Standby, NOW);
             self.known[at] = origin.map(fresh).unwrap_or_default();

@@ -1,13 +1,13 @@
-//! What a `/ws/prices` client hears: `price`, `arbitrage`, `subscribed`, `unsubscribed`, `error`. The
-//! first fields are system 1's in system 1's order; what an extended client asked for comes after them.
+//! Messages to a `/ws/prices` client: `price`, `arbitrage`, `subscribed`, `unsubscribed`, `error`. The first fields are
+//! those of system 1 in its order; fields for extended clients come after them.
 
 use crate::market::opportunity::Percent;
 use crate::market::{Decimal, Figure, Level};
 use crate::protocol::opportunity::GroupOf;
 use crate::protocol::{Object, float, integer};
 
-/// The best bid and ask of one symbol on one exchange. Names are JSON strings with their quotes, in
-/// the client's own spelling.
+/// The best bid and ask of one symbol on one exchange. Names are JSON strings including quotes, in the client's own
+/// spelling.
 #[derive(Clone, Copy, Debug)]
 pub struct Price<'a> {
     /// Symbol.
@@ -18,22 +18,23 @@ pub struct Price<'a> {
     pub bid: Level,
     /// Best ask.
     pub ask: Level,
-    /// Unix milliseconds: the venue's stamp, else when we read it.
+    /// Unix milliseconds: the venue's timestamp, or the time at which we read it.
     pub timestamp: u64,
-    /// What extended clients hear besides.
+    /// Additional fields for extended clients.
     pub more: Option<PriceMore>,
 }
 
-/// What an extended client hears of a price besides.
+/// Additional fields of a price for extended clients.
 #[derive(Clone, Copy, Debug)]
 pub struct PriceMore {
-    /// Order number of the change within the pair; grows.
+    /// Sequence number of the change within the pair; only grows.
     pub seq: u64,
-    /// Where the number comes from.
+    /// Source of the number.
     pub source: &'static str,
-    /// How it came here: `websocket` (our own connection), `shared` (the leader's), `redis_cache`, `local_cache`.
+    /// How it reached this process: `websocket` (own connection), `shared` (the leader's), `redis_cache`,
+    /// `local_cache`.
     pub level: &'static str,
-    /// `fresh`, `stale`, `suspect`, or `cached` for a last known price that is no price any more.
+    /// `fresh`, `stale`, `suspect`, or `cached` for a last known value that is no longer valid as a price.
     pub state: &'static str,
     /// Milliseconds since it was read from the venue's socket.
     pub age_ms: u64,
@@ -74,7 +75,7 @@ pub fn price(price: &Price<'_>, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// Buy on one exchange, sell on another.
+/// An opportunity: buy on one exchange, sell on another.
 #[derive(Clone, Copy, Debug)]
 pub struct Alert<'a> {
     /// Symbol as a JSON string, in the client's own spelling.
@@ -83,22 +84,22 @@ pub struct Alert<'a> {
     pub buy_exchange: &'a str,
     /// Name of the exchange whose bid is hit.
     pub sell_exchange: &'a str,
-    /// That ask.
+    /// The ask.
     pub buy: Decimal,
-    /// That bid.
+    /// The bid.
     pub sell: Decimal,
     /// `(sell − buy) / buy × 100`.
     pub spread_pct: Percent,
     /// Unix milliseconds: now.
     pub timestamp: u64,
-    /// What extended clients hear besides.
+    /// Additional fields for extended clients.
     pub more: Option<AlertMore<'a>>,
 }
 
-/// What an extended client hears of an opportunity besides.
+/// Additional fields of an opportunity for extended clients.
 #[derive(Clone, Copy, Debug)]
 pub struct AlertMore<'a> {
-    /// Spread after both taker fees, of the buy price.
+    /// Spread after both taker fees, in percent of the buy price.
     pub net_spread_pct: Percent,
     /// The smaller of the two sizes, in base.
     pub executable_size: Decimal,
@@ -106,15 +107,15 @@ pub struct AlertMore<'a> {
     pub buy_age_ms: u64,
     /// Milliseconds since the sell leg was read.
     pub sell_age_ms: u64,
-    /// Where the numbers come from; the less real one of the two legs.
+    /// Source of the numbers; if the legs differ, the less real one.
     pub source: &'static str,
-    /// What its `opportunity` messages call it.
+    /// Id of its `opportunity` messages.
     pub id: &'a str,
-    /// The event of which it is a part.
+    /// The group that it belongs to.
     pub group: GroupOf<'a>,
 }
 
-/// Appends an `arbitrage` message. `profit` is that of 100 units of base before fees, as in system 1.
+/// Appends an `arbitrage` message. `profit` is for 100 units of base before fees, as in system 1.
 pub fn alert(alert: &Alert<'_>, out: &mut Vec<u8>) {
     let mut object = Object::open(out);
     object.text("type", "arbitrage");
@@ -135,13 +136,14 @@ pub fn alert(alert: &Alert<'_>, out: &mut Vec<u8>) {
     object.close();
 }
 
-/// Members of messages that say how old something is now.
+/// Members of messages that contain a current age.
 const AGES: [&[u8]; 3] = [b"\"ageMs\":", b"\"buyAgeMs\":", b"\"sellAgeMs\":"];
-/// The end of an opportunity has the ages of that moment.
+/// Present in the message that closes an opportunity. Its ages are those at the end, so they do not grow.
 const PAST: &[u8] = b"\"change\":\"closed\"";
 
-/// Appends `text`, a message as this module or its siblings made it, with all ages greater by `by_ms` milliseconds. `false`,
-/// and nothing, when it has none. Names cannot be taken for members: their quotes are escaped.
+/// Appends `text`, a message built by this module or its siblings, with all ages increased by `by_ms` milliseconds.
+/// Returns `false` and appends nothing if the message has no current age. A name in the message cannot be mistaken for
+/// a member because quotes in names are escaped.
 pub fn older(text: &[u8], by_ms: u64, out: &mut Vec<u8>) -> bool {
     let begin = out.len();
     let mut rest = text;
@@ -164,11 +166,11 @@ pub fn older(text: &[u8], by_ms: u64, out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// An order book that a client asked for: symbol and exchange as JSON strings, and how many levels a side it gets.
+/// A subscribed order book: symbol and exchange as JSON strings, and the number of levels per side.
 pub type BookAsked<'a> = (&'a [u8], &'a [u8], usize);
 
-/// Appends the reply to a request: the client's whole sets after it, as it spells them. `books` only for a client
-/// that has to do with order books.
+/// Appends the reply to a request: the complete sets of the client after it, in the client's spelling. `books` only for
+/// clients that use order books.
 pub fn subscription<'a>(
     subscribed: bool,
     symbols: impl Iterator<Item = &'a str>,
@@ -194,16 +196,16 @@ pub fn subscription<'a>(
     object.close();
 }
 
-/// Which names came and went, as extended clients hear it.
+/// Names added to and removed from the set, for extended clients.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetNames {
-    /// Symbols that came.
+    /// Added symbols.
     pub added: Vec<String>,
-    /// Symbols that went.
+    /// Removed symbols.
     pub removed: Vec<String>,
-    /// Exchanges that came.
+    /// Added exchanges.
     pub exchanges_added: Vec<String>,
-    /// Exchanges that went.
+    /// Removed exchanges.
     pub exchanges_removed: Vec<String>,
 }
 
@@ -222,7 +224,7 @@ pub fn error(message: &str, out: &mut Vec<u8>) {
     object.close();
 }
 
-/// Appends a float as a JSON number; for other files of this module.
+/// Appends a float as a JSON number.
 pub(super) fn number(value: f64, out: &mut Vec<u8>) {
     float(value, out);
 }

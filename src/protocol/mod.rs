@@ -1,8 +1,8 @@
-//! All that clients may say and hear: the only place that knows client JSON.
+//! All messages from and to clients: the only module that knows the JSON of clients.
 //!
-//! Nouns in, text out, and the other way round; no socket, no clock, no thread. Field names, their
-//! order and their types are a contract with clients that exist; `tests/fixtures/protocol` holds one
-//! example of each message. Inside we say venue and instrument, clients hear `exchange` and `symbol`.
+//! Trading terms in, text out, and the reverse; no socket, no clock, no thread. Names, order and types of fields are a
+//! contract with existing clients; `tests/fixtures/protocol` holds one example of each message. The code uses the words
+//! venue and instrument; clients see `exchange` and `symbol`.
 
 pub mod admin;
 pub mod book;
@@ -30,7 +30,7 @@ pub fn integer(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// Appends a float in its shortest form; what JSON cannot say (NaN, infinity) becomes 0.
+/// Appends a float in its shortest form. NaN and infinity, which JSON cannot represent, become 0.
 pub fn float(number: f64, out: &mut Vec<u8>) {
     let number = if number.is_finite() { number } else { 0.0 };
     // Writing to memory cannot fail.
@@ -62,7 +62,7 @@ impl<'a> Object<'a> {
         Self { out, first: true }
     }
 
-    /// A member whose value is appended by the caller.
+    /// Adds a member whose value the caller appends.
     pub fn key(&mut self, name: &str) -> &mut Vec<u8> {
         if !self.first {
             self.out.push(b',');
@@ -73,43 +73,43 @@ impl<'a> Object<'a> {
         self.out
     }
 
-    /// A text.
+    /// Adds a text.
     pub fn text(&mut self, name: &str, value: &str) -> &mut Self {
         string(value, self.key(name));
         self
     }
 
-    /// A whole number.
+    /// Adds a whole number.
     pub fn integer(&mut self, name: &str, value: u64) -> &mut Self {
         integer(value, self.key(name));
         self
     }
 
-    /// A float.
+    /// Adds a float.
     pub fn float(&mut self, name: &str, value: f64) -> &mut Self {
         float(value, self.key(name));
         self
     }
 
-    /// A percentage.
+    /// Adds a percentage.
     pub fn percent(&mut self, name: &str, value: Percent) -> &mut Self {
         value.write(self.key(name));
         self
     }
 
-    /// `true` or `false`.
+    /// Adds `true` or `false`.
     pub fn boolean(&mut self, name: &str, value: bool) -> &mut Self {
         self.key(name).extend_from_slice(if value { b"true" } else { b"false" });
         self
     }
 
-    /// `null`.
+    /// Adds `null`.
     pub fn null(&mut self, name: &str) -> &mut Self {
         self.key(name).extend_from_slice(b"null");
         self
     }
 
-    /// An object whose members `fill` writes.
+    /// Adds an object whose members `fill` writes.
     pub fn object(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) -> &mut Self {
         let mut inner = Object::open(self.key(name));
         fill(&mut inner);
@@ -117,7 +117,7 @@ impl<'a> Object<'a> {
         self
     }
 
-    /// An array of texts.
+    /// Adds an array of texts.
     pub fn texts<T: AsRef<str>>(&mut self, name: &str, items: impl IntoIterator<Item = T>) -> &mut Self {
         array(items, self.key(name), |item, out| string(item.as_ref(), out));
         self

@@ -1,5 +1,5 @@
-//! The life of an opportunity, for those who asked for it: `opportunity` messages, and the page of those
-//! that are open or were. One object for both, so that a client reads them with the same eyes.
+//! The life cycle of an opportunity, for clients that subscribe to it: `opportunity` messages, and the page of open and
+//! closed opportunities. Both contain the same object.
 
 use crate::market::Decimal;
 use crate::market::opportunity::{CloseReason, LegSide, Percent};
@@ -10,14 +10,14 @@ use crate::protocol::{Object, array, object};
 pub enum Change {
     /// It is new, or new to this client.
     Opened,
-    /// It is still open; prices, sizes or ages are others.
+    /// It is still open with other prices, sizes or ages.
     Updated,
-    /// It is over, with the prices of its end, for this reason.
+    /// It has ended for this reason; the prices are those at the end.
     Closed(CloseReason),
 }
 
 impl Change {
-    /// The word that clients hear.
+    /// The word in messages.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -28,22 +28,22 @@ impl Change {
     }
 }
 
-/// An opportunity at one moment of its life.
+/// An opportunity at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment<'a> {
     /// What happened.
     pub change: Change,
-    /// The same through all its life, and no other's in this process.
+    /// Unique within this process; never changes.
     pub id: &'a str,
-    /// Symbol as a JSON string with its quotes, in the client's own spelling.
+    /// Symbol as a JSON string including quotes, in the client's own spelling.
     pub symbol: &'a [u8],
     /// Name of the exchange whose ask is paid.
     pub buy_exchange: &'a str,
     /// Name of the exchange whose bid is hit.
     pub sell_exchange: &'a str,
-    /// That ask.
+    /// The ask.
     pub buy: Decimal,
-    /// That bid.
+    /// The bid.
     pub sell: Decimal,
     /// `(sell − buy) / buy × 100`.
     pub spread_pct: Percent,
@@ -51,32 +51,33 @@ pub struct Moment<'a> {
     pub net_spread_pct: Percent,
     /// The smaller of the two sizes, in base.
     pub executable_size: Decimal,
-    /// Milliseconds since the buy leg was read; when it closed, for a closed one.
+    /// Milliseconds since the buy leg was read; for a closed opportunity, at its end.
     pub buy_age_ms: u64,
-    /// The same of the sell leg.
+    /// The same for the sell leg.
     pub sell_age_ms: u64,
-    /// Unix milliseconds of its opening; the same through all its life.
+    /// Unix milliseconds of its opening; never changes.
     pub opened_at: u64,
     /// Milliseconds from its opening until now, or until it closed.
     pub lived_ms: u64,
     /// Largest spread so far, before fees.
     pub peak_spread_pct: Percent,
-    /// The event of which it is a part.
+    /// The group that it belongs to.
     pub group: GroupOf<'a>,
-    /// Where the numbers come from; the less real one of the two legs.
+    /// Source of the numbers; if the legs differ, the less real one.
     pub source: &'a str,
     /// Unix milliseconds: now, or when it closed.
     pub timestamp: u64,
 }
 
-/// The event of which an opportunity is a part: one venue's price moved, and each other venue makes one with it.
+/// A group of opportunities with one cause: the price of one venue moved, and each other venue forms an opportunity
+/// with it.
 #[derive(Clone, Copy, Debug)]
 pub struct GroupOf<'a> {
-    /// Id of the opportunity that stands for the event; the same for all its parts.
+    /// Id of the opportunity that represents the group, equal for all members.
     pub leader: &'a str,
-    /// The leg that they share.
+    /// The leg that all members share.
     pub leg: LegSide,
-    /// How many of them are open.
+    /// Number of open members.
     pub size: u32,
 }
 
@@ -109,8 +110,7 @@ pub fn opportunity(moment: &Moment<'_>, out: &mut Vec<u8>) {
     o.close();
 }
 
-/// The text of `/api/opportunities`: the open ones, and the closed ones with the newest first. Each writes
-/// one object.
+/// The body of `/api/opportunities`: open opportunities, then closed ones, newest first. `write` appends one object.
 #[must_use]
 pub fn page<T>(
     open: impl Iterator<Item = T>,

@@ -1,5 +1,5 @@
-//! Reports about the process itself, for people and machines: stats, latency, metrics. All of
-//! them read the same [`Board`]; there is no second truth.
+//! Reports about the process itself, for people and machines: stats, latency, metrics. All of them read the same
+//! [`Board`].
 
 use std::io::Write as _;
 
@@ -14,7 +14,7 @@ use crate::protocol::health::{Known, KnownBooks};
 use crate::protocol::{Object, array, object};
 use crate::time::MonoNs;
 
-/// The text of `/api/websocket/stats`. `symbols` and `exchanges` are the different names over all clients.
+/// The body of `/api/websocket/stats`. `symbols` and `exchanges` are counts of distinct names over all clients.
 #[must_use]
 pub fn stats(board: &Board, symbols: u64, exchanges: u64) -> Vec<u8> {
     object(|root| {
@@ -30,13 +30,13 @@ pub(super) fn sum(board: &Board, gauge: impl Fn(&GatewayGauges) -> &Gauge) -> u6
     board.gateways.iter().map(|g| gauge(g).value()).sum()
 }
 
-/// The names of `detector::judge::Refusal`, in its order.
+/// Names of `detector::judge::Refusal`, in its order.
 pub(super) const REFUSALS: [&str; crate::metrics::REFUSALS] = ["lagging_own", "lagging_venue", "identity"];
 
-/// Names of the counters of quotes not believed, in order.
+/// Names of the counters of rejected quotes, in order.
 pub(super) const DROP_REASONS: [&str; 5] = ["late", "one_sided", "crossed", "suspect", "not_wanted"];
 
-/// What a hop spans.
+/// Start and end of a hop.
 const fn span(hop: Hop) -> (&'static str, &'static str) {
     match hop {
         Hop::Decode => ("last byte read from the venue's socket", "quote decoded"),
@@ -48,7 +48,7 @@ const fn span(hop: Hop) -> (&'static str, &'static str) {
     }
 }
 
-/// The text of `/api/latency`: nanoseconds per hop and exchange, and per stage, since the start.
+/// The body of `/api/latency`: nanoseconds per hop and exchange, and per stage, since the start.
 #[must_use]
 pub fn latency(board: &Board, directory: &Directory) -> Vec<u8> {
     object(|root| {
@@ -90,84 +90,82 @@ fn summary(o: &mut Object<'_>, s: &Summary) {
     o.integer("p99", s.p99).integer("p999", s.p999).integer("max", s.max);
 }
 
-/// One metric of every gateway or venue: name behind `spreadwire_<subsystem>_`, help, how to read it.
+/// One metric of every gateway or venue: name after `spreadwire_<subsystem>_`, help, how to read it.
 type Row<T> = (&'static str, &'static str, fn(&T) -> u64);
 
 const VENUE_ROWS: &[Row<VenueGauges>] = &[
     ("connected", "1 while the connection is open and subscribed.", |v| u64::from(v.state() == LinkState::Connected)),
     ("connect_attempts_total", "Attempts to connect.", |v| v.attempts.value()),
-    ("retries_total", "Calls and signals that wanted it tried at once.", |v| v.retries.value()),
+    ("retries_total", "Admin calls and signals that requested an immediate retry.", |v| v.retries.value()),
     ("connects_total", "Attempts that ended with an open connection.", |v| v.connects.value()),
     ("disconnects_total", "Connections lost after they were open.", |v| v.disconnects.value()),
     ("consecutive_errors", "Failures since data last flowed.", |v| v.consecutive_errors.value()),
     ("received_bytes_total", "Bytes read from the socket, after TLS.", |v| v.bytes.value()),
     ("frames_total", "Messages read.", |v| v.frames.value()),
-    ("turns_cut_total", "Turns that were over before all that had been read was decoded.", |v| v.turns_cut.value()),
-    ("frames_unused_total", "Messages of channels that are not used.", |v| v.frames_unused.value()),
+    ("turns_cut_total", "Turns that ended before all received bytes were decoded.", |v| v.turns_cut.value()),
+    ("frames_unused_total", "Messages of unused channels.", |v| v.frames_unused.value()),
     ("quotes_total", "Tops of book decoded.", |v| v.quotes.value()),
     ("subscribed_instruments", "Subscriptions that the venue acknowledged.", |v| v.subscribed.value()),
-    ("connections", "Connections that are open.", |v| v.connections_open.value()),
-    ("connections_wanted", "Connections that there should be.", |v| v.connections_wanted.value()),
+    ("connections", "Open connections.", |v| v.connections_open.value()),
+    ("connections_wanted", "Connections that should be open.", |v| v.connections_wanted.value()),
     ("replaced_total", "Connections replaced by a new one before they ended.", |v| v.replaced.value()),
-    ("silent_pairs", "Pairs that are subscribed, and silent for longer than is usual for them.", |v| {
-        v.silent_pairs.value()
-    }),
-    ("missing_pairs", "Pairs that were asked for and never came.", |v| v.missing_pairs.value()),
+    ("silent_pairs", "Subscribed pairs that have been silent for longer than usual.", |v| v.silent_pairs.value()),
+    ("missing_pairs", "Pairs that were requested but never arrived.", |v| v.missing_pairs.value()),
     ("checksum_pairs", "Pairs whose checksum failed three times in a minute.", |v| v.checksum_pairs.value()),
-    ("unreadable_pairs", "Pairs of which three frames in a minute could not be read.", |v| v.unreadable_pairs.value()),
-    ("silenced_total", "How often a pair fell silent.", |v| v.silenced.value()),
-    ("resubscribed_total", "How often one pair was subscribed again, alone.", |v| v.resubscribed.value()),
-    ("notices_total", "What the venue said about itself.", |v| v.notices.value()),
-    ("future_stamps_total", "Stamps later than their arrival, by more than clocks differ.", |v| {
+    ("unreadable_pairs", "Pairs with three unreadable frames within a minute.", |v| v.unreadable_pairs.value()),
+    ("silenced_total", "How often a pair became silent.", |v| v.silenced.value()),
+    ("resubscribed_total", "How often a single pair was resubscribed.", |v| v.resubscribed.value()),
+    ("notices_total", "Announcements of the venue, such as maintenance.", |v| v.notices.value()),
+    ("future_stamps_total", "Timestamps later than their arrival by more than clocks usually differ.", |v| {
         v.future_stamps.value()
     }),
-    ("refused_total", "Refused subscriptions and requests.", |v| v.refused.value()),
-    ("ring_conflated_total", "Quotes put aside because the ring was full.", |v| v.ring_conflated.value()),
-    ("silences_total", "Silences that ended a connection.", |v| v.silences.value()),
-    ("mute_total", "Open connections on which no price came in time.", |v| v.mute.value()),
+    ("refused_total", "Rejected subscriptions and requests.", |v| v.refused.value()),
+    ("ring_conflated_total", "Quotes conflated because the ring was full.", |v| v.ring_conflated.value()),
+    ("silences_total", "Silences that closed a connection.", |v| v.silences.value()),
+    ("mute_total", "Open connections that received no price in time.", |v| v.mute.value()),
     ("breaker_state", "Circuit breaker of its address: 0 closed, 1 half open, 2 open.", |v| v.breaker.state() as u64),
-    ("breaker_failures", "Failures in a row that it counts.", |v| v.breaker.failures.value()),
+    ("breaker_failures", "Consecutive failures that it counts.", |v| v.breaker.failures.value()),
     ("breaker_opened_total", "How often it opened.", |v| v.breaker.opened.value()),
-    ("quotes_lagged_total", "Quotes that were late by the venue's stamps.", |v| v.lagged.value()),
-    ("lag_ms", "How late its quotes are by their stamps, while that is so much that they make no alert.", |v| {
+    ("quotes_lagged_total", "Quotes that were late by the venue's timestamps.", |v| v.lagged.value()),
+    ("lag_ms", "How late its quotes are by their timestamps, while this prevents alerts; otherwise 0.", |v| {
         v.lag_ns.value() / crate::time::MS
     }),
-    ("behind", "Connections that have a backlog or are unusually silent: no alert of their quotes.", |v| {
+    ("behind", "Connections that have a backlog or are unusually silent: their quotes cause no alerts.", |v| {
         v.behind.value()
     }),
     ("backlogs_total", "How often a connection fell behind.", |v| v.backlogs.value()),
-    ("pause_reads_total", "Reads that followed a pause of 200 ms or more.", |v| v.pause_reads.value()),
-    ("waiting_bytes_total", "Bytes that were found waiting by these reads.", |v| v.waiting_bytes.value()),
+    ("pause_reads_total", "Reads after a pause of 200 ms or more.", |v| v.pause_reads.value()),
+    ("waiting_bytes_total", "Bytes that these reads found waiting.", |v| v.waiting_bytes.value()),
     ("waiting_bytes_max", "Most bytes that one of these reads found waiting.", |v| v.waiting_bytes_max.value()),
-    ("tls_refused_total", "Attempts that ended because a certificate or TLS was refused.", |v| v.tls_refused.value()),
+    ("tls_refused_total", "Attempts that failed because a certificate or TLS was rejected.", |v| v.tls_refused.value()),
 ];
 
 const KNOWN_ROWS: &[Row<Known>] = &[
     ("fresh_pairs", "Pairs with a fresh price.", |k| k.fresh),
     ("known_pairs", "Pairs that were ever quoted.", |k| k.held),
-    ("stale_pairs", "Of those, pairs not heard of for more than a minute.", |k| k.old),
+    ("stale_pairs", "Of these, pairs without an update for more than a minute.", |k| k.old),
     ("level", "Best level of its prices: 0 websocket, 1 shared, 2 redis_cache, 3 local_cache, 4 none.", |k| {
         k.level.or(k.cached).map_or(4, |origin| origin as u64)
     }),
 ];
 
 const CLUSTER_ROWS: &[Row<ClusterVenue>] = &[
-    ("role", "What this instance does for it: 0 follower, 1 leader, 2 heir, 3 alone.", |v| v.role.value()),
+    ("role", "Role of this instance for it: 0 follower, 1 leader, 2 heir, 3 alone.", |v| v.role.value()),
     ("token", "Highest fencing token seen.", |v| v.token.value()),
-    ("leader_changes_total", "Changes of its leader that were seen.", |v| v.changes.value()),
+    ("leader_changes_total", "Observed changes of its leader.", |v| v.changes.value()),
     ("published_total", "Batches published.", |v| v.published.value()),
     ("accepted_total", "Batches accepted from a leader.", |v| v.accepted.value()),
-    ("fenced_total", "Batches refused for a token lower than one already seen.", |v| v.fenced.value()),
-    ("gaps_total", "Batches that were missing in a sequence.", |v| v.gaps.value()),
-    ("refused_total", "Batches or values that were not understood or not believed.", |v| v.refused.value()),
-    ("foreign_total", "Batches or values of another cluster, which are not taken.", |v| v.foreign.value()),
+    ("fenced_total", "Batches rejected for a token lower than one already seen.", |v| v.fenced.value()),
+    ("gaps_total", "Batches missing in a sequence.", |v| v.gaps.value()),
+    ("refused_total", "Batches or values that could not be decoded or were not plausible.", |v| v.refused.value()),
+    ("foreign_total", "Batches or values of another cluster, which are ignored.", |v| v.foreign.value()),
 ];
 
-/// The same for times, in nanoseconds.
+/// The same for times in nanoseconds.
 type Seconds = (&'static str, &'static str, fn(&ClusterVenue, MonoNs) -> u64);
 
 const CLUSTER_SECONDS: &[Seconds] = &[
-    ("lag_seconds", "Estimated time from the leader to here of the last batch.", |v, _| v.lag_ns.value()),
+    ("lag_seconds", "Estimated time of the last batch from the leader to this instance.", |v, _| v.lag_ns.value()),
     ("last_batch_seconds", "Time since the last batch, sent or accepted; 0 before the first.", |v, now| {
         match v.last_batch.value() {
             0 => 0,
@@ -180,12 +178,12 @@ const GATEWAY_ROWS: &[Row<GatewayGauges>] = &[
     ("websocket_clients", "Open WebSocket clients.", |g| g.websocket_clients.value()),
     ("sse_clients", "Open SSE streams.", |g| g.sse_clients.value()),
     ("accepted_total", "Accepted connections.", |g| g.accepted.value()),
-    ("refused_total", "Connections refused at a limit or for want of descriptors.", |g| g.refused.value()),
+    ("refused_total", "Connections refused at a limit or because file descriptors ran out.", |g| g.refused.value()),
     ("http_requests_total", "Plain HTTP requests answered.", |g| g.http_requests.value()),
-    ("http_shared_total", "Those answered with a page that was rendered less than 20 ms before.", |g| {
+    ("http_shared_total", "Of these, requests answered with a page rendered less than 20 ms before.", |g| {
         g.http_shared.value()
     }),
-    ("http_bad_total", "HTTP requests refused as malformed, too slow or too large.", |g| g.http_bad.value()),
+    ("http_bad_total", "HTTP requests rejected as malformed, too slow or too large.", |g| g.http_bad.value()),
     ("subscribed_pairs", "Pairs of symbol and exchange over all clients.", |g| g.subscriptions.value()),
     ("subscribed_symbols", "Distinct symbols over all clients.", |g| g.symbols.value()),
     ("subscribed_exchanges", "Distinct exchanges over all clients.", |g| g.exchanges.value()),
@@ -195,8 +193,8 @@ const GATEWAY_ROWS: &[Row<GatewayGauges>] = &[
     ("alerts_sent_total", "Alert messages written.", |g| g.alerts_sent.value()),
     ("opportunities_sent_total", "Opportunity messages written.", |g| g.opportunities_sent.value()),
     ("sent_bytes_total", "Bytes written to clients.", |g| g.bytes_sent.value()),
-    ("outbox_bytes", "Bytes that wait for clients that do not read.", |g| g.outbox_bytes.value()),
-    ("outbox_conflated_total", "Prices that a newer one replaced before a slow client took them.", |g| {
+    ("outbox_bytes", "Bytes queued for clients that do not read.", |g| g.outbox_bytes.value()),
+    ("outbox_conflated_total", "Prices replaced by a newer one before a slow client received them.", |g| {
         g.outbox_conflated.value()
     }),
     ("slow_closed_total", "Clients closed because they did not read.", |g| g.slow_closed.value()),
@@ -204,20 +202,20 @@ const GATEWAY_ROWS: &[Row<GatewayGauges>] = &[
         g.misbehaved_closed.value()
     }),
     ("client_errors_total", "Client messages answered with an error.", |g| g.client_errors.value()),
-    ("watched_books", "Order books that clients watch, over all clients.", |g| g.books_watched.value()),
-    ("books_sent_total", "Messages of order books written.", |g| g.books_sent.value()),
-    ("books_conflated_total", "States of an order book that a slow client was not told.", |g| {
+    ("watched_books", "Subscribed order books over all clients.", |g| g.books_watched.value()),
+    ("books_sent_total", "Order book messages written.", |g| g.books_sent.value()),
+    ("books_conflated_total", "States of an order book replaced before a slow client received them.", |g| {
         g.books_conflated.value()
     }),
 ];
 
-/// Of the connections that order books come by, of venues that are asked for them.
+/// Metrics of book connections, for venues from which books are requested.
 const BOOK_ROWS: &[Row<VenueGauges>] = &[
     ("connected", "1 while the connection for order books is open and subscribed.", |v| {
         u64::from(v.state() == LinkState::Connected)
     }),
-    ("connections", "Connections for order books that are open.", |v| v.connections_open.value()),
-    ("connections_wanted", "Connections for order books that there should be.", |v| v.connections_wanted.value()),
+    ("connections", "Open connections for order books.", |v| v.connections_open.value()),
+    ("connections_wanted", "Connections for order books that should be open.", |v| v.connections_wanted.value()),
     ("connect_attempts_total", "Attempts to connect for order books.", |v| v.attempts.value()),
     ("connects_total", "Attempts that ended with an open connection for order books.", |v| v.connects.value()),
     ("disconnects_total", "Connections for order books lost after they were open.", |v| v.disconnects.value()),
@@ -229,9 +227,9 @@ const BOOK_ROWS: &[Row<VenueGauges>] = &[
 ];
 
 const KNOWN_BOOK_ROWS: &[Row<KnownBooks>] =
-    &[("wanted", "Order books that are asked for.", |k| k.wanted), ("live", "Of those, books that hold.", |k| k.live)];
+    &[("wanted", "Requested order books.", |k| k.wanted), ("live", "Of these, valid books.", |k| k.live)];
 
-/// The text of `/metrics`, in Prometheus' exposition format.
+/// The body of `/metrics`, in the Prometheus exposition format.
 #[must_use]
 pub fn metrics(board: &Board, directory: &Directory, known: &[Known], books: &[KnownBooks], now: MonoNs) -> Vec<u8> {
     let mut out = Vec::with_capacity(16 * 1024);
@@ -239,10 +237,14 @@ pub fn metrics(board: &Board, directory: &Directory, known: &[Known], books: &[K
     head(&mut out, "process_uptime_seconds", "Time since the start.");
     sample(&mut out, "process_uptime_seconds", "", uptime);
     let dropped = [(0, log::ERROR.dropped())].into_iter();
-    family(&mut out, "log_lines_dropped_total", "Lines that the log lost because nobody read it.", dropped, &|_| {
+    family(&mut out, "log_lines_dropped_total", "Log lines dropped because the log was not read.", dropped, &|_| {
         String::new()
     });
-    head(&mut out, "process_line_down", "1 while no exchange answers: the own network line seems to be down.");
+    head(
+        &mut out,
+        "process_line_down",
+        "1 while no exchange answers: the network connection of this machine seems to be down.",
+    );
     sample(&mut out, "process_line_down", "", f64::from(u8::from(board.cut_off.since().is_some())));
     let venue = |at: usize| format!("venue=\"{}\"", label(&directory.venues()[at].name));
     let on: Vec<usize> = directory.venues_on().map(|(id, _)| id.index()).collect();
@@ -257,7 +259,7 @@ pub fn metrics(board: &Board, directory: &Directory, known: &[Known], books: &[K
     by_reason(&mut out, all(), "venue_decode_errors_total", "Frames that could not be decoded.", &venue, |v| {
         DECODE_REASONS.iter().copied().zip(&v.decode_errors).collect()
     });
-    by_reason(&mut out, all(), "venue_dropped_quotes_total", "Quotes not believed.", &venue, |v| {
+    by_reason(&mut out, all(), "venue_dropped_quotes_total", "Rejected quotes.", &venue, |v| {
         DROP_REASONS.into_iter().zip(&v.dropped).collect()
     });
     order_books(&mut out, board, books, now, &venue);
@@ -277,7 +279,7 @@ pub fn metrics(board: &Board, directory: &Directory, known: &[Known], books: &[K
     out
 }
 
-/// Only of venues that are asked for them: a connection that nobody wants must not look like one that is lost.
+/// Only for venues from which books are requested: a connection that is not wanted must not look like a lost one.
 fn order_books(out: &mut Vec<u8>, board: &Board, known: &[KnownBooks], now: MonoNs, venue: &dyn Fn(usize) -> String) {
     let known = || known.iter().enumerate().filter(|(_, books)| books.wanted > 0);
     let gauges = || known().filter_map(|(at, _)| Some((at, board.books.get(at)?)));
@@ -290,14 +292,19 @@ fn order_books(out: &mut Vec<u8>, board: &Board, known: &[KnownBooks], now: Mono
     by_reason(out, gauges(), "book_voids_total", "Order books that became void.", venue, |v| {
         BookVoid::ALL.iter().map(|why| why.word()).zip(&v.voids).collect()
     });
-    by_reason(out, gauges(), "book_decode_errors_total", "Frames of order books not decoded.", venue, |v| {
-        DECODE_REASONS.iter().copied().zip(&v.decode_errors).collect()
-    });
-    head(out, "book_oldest_seconds", "The longest that a book that holds has not changed.");
+    by_reason(
+        out,
+        gauges(),
+        "book_decode_errors_total",
+        "Frames of order books that could not be decoded.",
+        venue,
+        |v| DECODE_REASONS.iter().copied().zip(&v.decode_errors).collect(),
+    );
+    head(out, "book_oldest_seconds", "Time since the last change of the valid book that changed least recently.");
     for (at, books) in known() {
         sample(out, "book_oldest_seconds", &venue(at), books.oldest_ns as f64 / 1e9);
     }
-    head(out, "book_last_bytes_seconds", "Time since anything came for order books; 0 before the first.");
+    head(out, "book_last_bytes_seconds", "Time since the last bytes of order books; 0 before the first.");
     for (at, v) in gauges() {
         let ago = match v.last_bytes.value() {
             0 => 0,
@@ -307,14 +314,14 @@ fn order_books(out: &mut Vec<u8>, board: &Board, known: &[KnownBooks], now: Mono
     }
 }
 
-/// Only of venues whose clock is known.
+/// Only for venues whose clock is known.
 fn clocks(out: &mut Vec<u8>, board: &Board, on: &[usize], venue: &dyn Fn(usize) -> String) {
     let known = || on.iter().filter_map(|at| Some((*at, board.venues[*at].clock.value()?)));
     head(out, "venue_clock_offset_seconds", "How far our wall clock is ahead of the venue's.");
     for (at, (offset_ns, _)) in known() {
         sample(out, "venue_clock_offset_seconds", &venue(at), offset_ns as f64 / 1e9);
     }
-    head(out, "venue_one_way_seconds", "How long a frame is on its way from the venue at best.");
+    head(out, "venue_one_way_seconds", "Shortest transit time of a frame from the venue.");
     for (at, (_, one_way_ns)) in known() {
         sample(out, "venue_one_way_seconds", &venue(at), one_way_ns as f64 / 1e9);
     }
@@ -324,7 +331,7 @@ fn membership(out: &mut Vec<u8>, cluster: &ClusterBoard, now: MonoNs, on: &[usiz
     let venues = || on.iter().filter_map(|at| Some((*at, cluster.venues.get(*at)?)));
     let members = cluster.members.load_full().map_or(0, |members| members.len() as u64);
     for (name, help, value) in [
-        ("redis_joined", "1 while Redis answers in time and is relied on.", {
+        ("redis_joined", "1 while Redis answers in time and is used.", {
             u64::from(cluster.redis() == RedisState::Joined)
         }),
         ("redis_breaker_state", "Circuit breaker of Redis: 0 closed, 1 half open, 2 open.", {
@@ -354,8 +361,8 @@ fn kept(out: &mut Vec<u8>, board: &Board) {
     for (name, help, counter) in [
         ("writes_total", "Files of last known values written.", &board.last_known.writes),
         ("failures_total", "Files of last known values that could not be written or read.", &board.last_known.failures),
-        ("taken_total", "Last known values taken from disk.", &board.last_known.taken),
-        ("refused_total", "Last known values on disk that were too old, or of what is not configured.", {
+        ("taken_total", "Last known values loaded from disk.", &board.last_known.taken),
+        ("refused_total", "Last known values on disk that were too old or not configured.", {
             &board.last_known.refused
         }),
     ] {
@@ -367,10 +374,8 @@ fn reloaded(out: &mut Vec<u8>, board: &Board) {
     let reload = &board.reload;
     for (name, help, value) in [
         ("applied_total", "Changes of what is quoted that were applied.", reload.applied.value()),
-        ("refused_total", "Changes of what is quoted that were wrong, so that nothing changed.", {
-            reload.refused.value()
-        }),
-        ("last_refused", "1 while the last one was refused.", reload.is_refused.value()),
+        ("refused_total", "Changes of what is quoted that were rejected as a whole.", { reload.refused.value() }),
+        ("last_refused", "1 if the last change was rejected.", reload.is_refused.value()),
     ] {
         family(out, &format!("reload_{name}"), help, [(0, value)].into_iter(), &|_| String::new());
     }
@@ -383,15 +388,15 @@ fn detector(out: &mut Vec<u8>, board: &Board) {
         ("merged_total", "Quotes that changed the matrix.", d.merged.value()),
         ("opened_total", "Opportunities opened.", d.opened.value()),
         ("open_opportunities", "Opportunities open now.", d.open.value()),
-        ("alerts_total", "Alerts given.", d.alerts.value()),
+        ("alerts_total", "Alerts.", d.alerts.value()),
         ("debounced_total", "Openings and repetitions without an alert.", d.debounced.value()),
-        ("events_lost_total", "Events that a gateway's full ring could not take.", d.events_lost.value()),
+        ("events_lost_total", "Events dropped because a gateway's ring was full.", d.events_lost.value()),
         ("ring_peak", "Events in the fullest ring before a turn, in the last second.", d.ring_peak.value()),
         ("ring_size", "Events that a ring can hold.", d.ring_size.value()),
     ] {
         family(out, &format!("detector_{name}"), help, [(0, value)].into_iter(), &|_| String::new());
     }
-    let help = "Looks at a spread above the threshold that was not alerted, by reason.";
+    let help = "Evaluations of a spread above the threshold without an alert, by reason.";
     let refused = d.refused.iter().map(Counter::value).enumerate();
     family(out, "detector_refused_total", help, refused, &|at| format!("reason=\"{}\"", REFUSALS[at]));
 }
@@ -418,7 +423,7 @@ fn turns(out: &mut Vec<u8>, board: &Board) {
     let labels = |at: usize| format!("stage=\"{}\"", label(&stages[at].stage));
     for (span, name, help) in [
         (Span::Turn, "stage_turn_seconds", "Duration of a stage's turn without its sleep, since the start."),
-        (Span::Overrun, "stage_overrun_seconds", "Time that a stage slept beyond what it meant to, since the start."),
+        (Span::Overrun, "stage_overrun_seconds", "Time that a stage slept beyond the intended time, since the start."),
     ] {
         let _ = writeln!(out, "# HELP spreadwire_{name} {help}\n# TYPE spreadwire_{name} summary");
         for (at, stage) in stages.iter().enumerate() {
@@ -475,7 +480,7 @@ fn sample(out: &mut Vec<u8>, name: &str, labels: &str, value: f64) {
     };
 }
 
-/// A label value: quotes, backslashes and line ends escaped.
+/// A label value with quotes, backslashes and line ends escaped.
 fn label(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

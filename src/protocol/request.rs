@@ -1,29 +1,29 @@
-//! What a `/ws/prices` client may say: one JSON text in, a [`Command`] or the error that it hears out.
+//! Requests of a `/ws/prices` client: one JSON text in, a [`Command`] or the error for the client out.
 //!
-//! The request is a growing record: unknown members are ignored, known ones must have their type.
-//! Read with exact JSON types, since `"5"` and `5` are different mistakes.
+//! A request may have unknown members, which are ignored; known members must have the right type. Types are checked
+//! exactly, since `"5"` and `5` are different mistakes.
 
 use serde_json::Value;
 
-/// A request in the order in which it is applied.
+/// A parsed request, in the order in which it is applied.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Command {
-    /// Adding or removing.
+    /// Whether names are added or removed.
     pub action: Action,
     /// Symbols as the client spells them.
     pub symbols: Vec<String>,
-    /// Exchanges as the client spells them; `None` when they are not a list of strings: then the
-    /// symbols still count, and the client hears [`RequestError::Invalid`].
+    /// Exchanges as the client spells them; `None` if they are not a list of strings. In that case the symbols still
+    /// count, and the client receives [`RequestError::Invalid`].
     pub exchanges: Option<Vec<String>>,
     /// `intervalMs`: 0 means every change. `None` leaves the client's interval as it is.
     pub interval_ms: Option<u64>,
-    /// `extended`; `None` leaves it as it is.
+    /// `extended`; `None` leaves the setting as it is.
     pub extended: Option<bool>,
-    /// `opportunities`; `None` leaves it as it is.
+    /// `opportunities`; `None` leaves the setting as it is.
     pub opportunities: Option<bool>,
-    /// `books`: order books as the client spells them; `None` when it says nothing of any.
+    /// `books`: order books as the client spells them; `None` if the member is missing.
     pub books: Option<Vec<BookName>>,
-    /// `levels`: how deep those are wanted; `None`: as usual.
+    /// `levels`: number of levels per side; `None`: the default.
     pub levels: Option<u64>,
 }
 
@@ -42,18 +42,18 @@ pub enum Action {
     /// Adds them to the client's sets.
     #[default]
     Subscribe,
-    /// Takes them out.
+    /// Removes them.
     Unsubscribe,
 }
 
-/// What is wrong with a request. The client's mistake: it gets [`RequestError::message`].
+/// What is wrong with a request. The client's mistake: it receives [`RequestError::message`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestError {
     /// Not JSON, `null`, or a member of the wrong type.
     Invalid,
     /// The action as text, cut at [`ACTION_SHOWN_MAX`] characters.
     UnknownAction(String),
-    /// A limit that the request would exceed, in words.
+    /// A limit that the request would exceed, as text.
     Limit(String),
 }
 
@@ -69,13 +69,13 @@ impl RequestError {
     }
 }
 
-/// How much of an unknown action is repeated to the client.
+/// Longest part of an unknown action that is repeated to the client, in characters.
 pub const ACTION_SHOWN_MAX: usize = 200;
 
-/// Reads one message of a client.
+/// Parses one message of a client.
 ///
 /// # Errors
-/// [`RequestError`] when nothing of it is to be applied.
+/// [`RequestError`] if nothing of the message is to be applied.
 pub fn parse(frame: &[u8]) -> Result<Command, RequestError> {
     let root: Value = serde_json::from_slice(frame).map_err(|_| RequestError::Invalid)?;
     if root.is_null() {
@@ -129,7 +129,7 @@ fn whole(value: Option<&Value>) -> Result<Option<u64>, RequestError> {
     value.as_u64().or_else(|| value.as_f64().and_then(whole)).map(Some).ok_or(RequestError::Invalid)
 }
 
-/// A value as system 1 prints it into its error text. The JSON reader has bounded the nesting.
+/// Formats a value as system 1 prints it in its error text. The JSON parser has limited the nesting.
 fn shown(value: &Value, out: &mut String) {
     if out.len() > 4 * ACTION_SHOWN_MAX {
         return;

@@ -1,5 +1,5 @@
-//! `/api/status`, the one page that the dashboard and `spreadwire top` look at, and `/api/instruments`. All
-//! of it is read from the [`Board`](crate::metrics::Board), as are health and metrics.
+//! `/api/status`, the page behind the dashboard and `spreadwire top`, and `/api/instruments`. Like health and metrics,
+//! they are read from the [`Board`](crate::metrics::Board).
 
 use crate::market::quote::Source;
 use crate::market::{Decimal, Directory, VenueId};
@@ -9,14 +9,14 @@ use crate::protocol::report::{DROP_REASONS, REFUSALS, sum};
 use crate::protocol::{Object, array, object};
 use crate::time::MonoNs;
 
-/// Limits of this process that a client may want to know.
+/// Limits of this process that clients may want to know.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at once.
+    /// Most simultaneous connections.
     pub clients_max: u64,
-    /// SSE streams at once.
+    /// Most simultaneous SSE streams.
     pub streams_max: u64,
-    /// Symbols × exchanges of one client.
+    /// Most pairs (symbols × exchanges) of one client.
     pub pairs_max: u64,
     /// Symbols of one client, and exchanges.
     pub names_max: u64,
@@ -28,32 +28,32 @@ pub struct Limits {
     pub beat_ms: u64,
     /// Milliseconds between two bursts of a stream.
     pub stream_beat_ms: u64,
-    /// A quote older than this many milliseconds is no price.
+    /// Age in milliseconds above which a quote is not used as a price.
     pub stale_after_ms: u64,
-    /// Spread in percent above which there is an opportunity.
+    /// Spread in percent above which an opportunity opens.
     pub threshold_pct: Decimal,
-    /// Whether that is before fees (`gross`) or after them (`net`).
+    /// Whether the threshold applies before fees (`gross`) or after them (`net`).
     pub threshold_on: &'static str,
-    /// Milliseconds in which an opportunity is alerted at most once.
+    /// Milliseconds within which an opportunity is alerted at most once.
     pub debounce_ms: u64,
-    /// Levels a side of order books that are kept; 0: there are none.
+    /// Levels per side of order books; 0 if there are no order books.
     pub book_levels: u64,
-    /// Milliseconds between two states of an order book to who watches it.
+    /// Milliseconds between two states of an order book sent to a subscriber.
     pub book_beat_ms: u64,
 }
 
-/// What the page is made of.
+/// Input of the page.
 pub struct Status<'a> {
-    /// Board, directory, fresh prices, names of this process, time.
+    /// Board, directory, state of prices, names of this process, and time.
     pub health: Health<'a>,
-    /// Where the numbers come from, as in `X-Spreadwire-Source`.
+    /// Source of the numbers, as in `X-Spreadwire-Source`.
     pub sources: &'a str,
     /// Limits.
     pub limits: Limits,
 }
 
 impl Status<'_> {
-    /// The text of `/api/status`.
+    /// The body of `/api/status`.
     #[must_use]
     pub fn text(&self) -> Vec<u8> {
         let health = &self.health;
@@ -139,7 +139,7 @@ impl Status<'_> {
     }
 }
 
-/// `fresh` when all pairs that the venue quotes have a fresh price, `partial` when some, `none` when none.
+/// `fresh` if all pairs that the venue quotes have a fresh price, `partial` if some have, `none` if none has.
 const fn data_state(fresh: u64, quoted: u64) -> &'static str {
     match fresh {
         0 => "none",
@@ -148,7 +148,7 @@ const fn data_state(fresh: u64, quoted: u64) -> &'static str {
     }
 }
 
-/// A member that is `null` while its number is 0.
+/// Adds a member that is `null` while its number is 0.
 fn maybe(o: &mut Object<'_>, name: &str, number: u64, shown: impl Fn(u64) -> u64) {
     match number {
         0 => o.null(name),
@@ -196,7 +196,7 @@ fn limits(o: &mut Object<'_>, limits: &Limits) {
     o.integer("bookLevels", limits.book_levels).integer("bookBeatMs", limits.book_beat_ms);
 }
 
-/// The text of `/api/instruments`: which exchanges quote what.
+/// The body of `/api/instruments`: the exchanges that quote each instrument.
 #[must_use]
 pub fn instruments(directory: &Directory) -> Vec<u8> {
     object(|root| {

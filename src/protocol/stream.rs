@@ -1,12 +1,12 @@
-//! What an SSE client hears, and the figures of the prices REST, which are the same numbers under
-//! other names. Also which pairs may be asked for.
+//! Events of SSE clients, and the figures of the prices REST API, which are the same numbers under other names. Also
+//! defines which pairs can be requested.
 
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, Figure};
 use crate::protocol::message::number;
 use crate::protocol::{Object, integer};
 
-/// One pair: the top of book of the venue that serves it, and its day.
+/// One pair: the top of book of the venue that serves it, with its 24-hour statistics.
 #[derive(Clone, Copy, Debug)]
 pub struct Ticker<'a> {
     /// The pair as a JSON string, as the client spells it.
@@ -15,24 +15,24 @@ pub struct Ticker<'a> {
     pub bid: Decimal,
     /// Best ask.
     pub ask: Decimal,
-    /// The day; `None` where the venue has sent none yet: then the price is the middle of bid and ask.
+    /// The statistics; `None` if the venue has sent none yet. The price is then the middle of bid and ask.
     pub day: Option<DayStatistics>,
     /// Unix milliseconds.
     pub timestamp: u64,
-    /// Set where USDT books stand in for USD, which clients are told.
+    /// Whether USDT books stand in for USD, which clients are informed of.
     pub usdt_alias: bool,
-    /// Where it comes from and how old it is, for those who asked, and wherever it was not pushed.
+    /// Source and age, for clients that request them, and always if the quote was not pushed.
     pub more: Option<TickerMore>,
 }
 
-/// What a client hears of a pair besides.
+/// Additional fields of a pair.
 #[derive(Clone, Copy, Debug)]
 pub struct TickerMore {
-    /// Where the number comes from.
+    /// Source of the number.
     pub source: &'static str,
-    /// How it came here.
+    /// How it reached this process.
     pub level: &'static str,
-    /// `fresh`, or `cached` for a last known price that is no price any more.
+    /// `fresh`, or `cached` for a last known value that is no longer valid as a price.
     pub state: &'static str,
     /// Milliseconds since it was read from the venue's socket.
     pub age_ms: u64,
@@ -60,7 +60,7 @@ impl Ticker<'_> {
     }
 }
 
-/// Appends a price update: ten fields, all but the pair numbers.
+/// Appends a price update: ten fields, all of them numbers except for the pair.
 pub fn update(ticker: &Ticker<'_>, out: &mut Vec<u8>) {
     let day = ticker.day.unwrap_or_default();
     let mut object = Object::open(out);
@@ -75,7 +75,7 @@ pub fn update(ticker: &Ticker<'_>, out: &mut Vec<u8>) {
     object.close();
 }
 
-/// Appends the same as the prices REST shows it; `change24h` is in percent there.
+/// Appends the same figures for the prices REST API, where `change24h` is in percent.
 pub fn market_data(ticker: &Ticker<'_>, out: &mut Vec<u8>) {
     let day = ticker.day.unwrap_or_default();
     let mut object = Object::open(out);
@@ -96,12 +96,12 @@ pub fn connected<T: AsRef<str>>(pairs: impl IntoIterator<Item = T>, timestamp: u
     object.close();
 }
 
-/// The texts of a comma list, blanks trimmed, empty ones dropped.
+/// The texts of a list separated by commas, with blanks trimmed and empty ones dropped.
 pub fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
-/// Whether a stream may be asked for `pair`: capitals and digits, base 1 to 10 of them, quote 3 to 10.
+/// Whether `pair` can be requested: capital letters and digits, 1 to 10 for the base and 3 to 10 for the quote.
 #[must_use]
 pub fn is_pair(pair: &str) -> bool {
     let word = |text: &str| text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());

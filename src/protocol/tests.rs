@@ -377,7 +377,7 @@ proptest! {
     }
 }
 
-/// Two venues, of which the second has never been connected.
+/// Two venues; the second has never been connected.
 fn a_board() -> (Board, Directory) {
     let venue = |name: &str, native: [Option<&str>; 2]| VenueEntry {
         name: name.into(),

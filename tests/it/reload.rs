@@ -527,7 +527,7 @@ fn f126_an_admin_call_changes_the_set_until_the_file_is_read_again() {
         (r#"{"remove":["DOGE/USDT"]}"#, "DOGE/USDT is not quoted"),
         (r#"{"addd":["DOGE/USDT"]}"#, "unknown field"),
         (r#"{"remove":["BTC/USDT","SOL/USDT"]}"#, "instruments: is empty"),
-        ("", "not what was expected"),
+        ("", "unexpected body"),
     ] {
         let (status, told) = rig.post("/api/admin/set", TOKEN, wrong);
         assert_eq!(status, 400, "{wrong}");
