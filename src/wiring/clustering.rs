@@ -1,4 +1,4 @@
-//! The cluster's two threads, built around the parts that every gateway has.
+//! Builds the cluster's two threads around the parts that every gateway has.
 
 use std::sync::Arc;
 
@@ -28,10 +28,10 @@ use crate::time::{Clock, MS};
 use crate::wiring::threads::Row;
 use crate::wiring::{FEED_RING, Parts};
 
-/// Messages of other instances that the lead thread may be behind.
+/// Capacity of the ring of messages from other instances to the lead thread.
 const CONTROL_RING: usize = 1024;
 
-/// What is configured, if a cluster is. Names this process: two never have the same id, whatever they are called.
+/// The cluster options, if a cluster is configured. Gives this process a unique id, even if several have the same name.
 pub fn options(config: &Config) -> Option<Options> {
     let cluster = &config.cluster;
     if cluster.redis.is_empty() {
@@ -62,7 +62,7 @@ pub fn options(config: &Config) -> Option<Options> {
     })
 }
 
-/// What is made before the detector, which will write to and read from it.
+/// Parts created before the detector, which writes to them and reads from them.
 pub struct Prepared {
     options: Options,
     directory: Arc<Directory>,
@@ -76,17 +76,18 @@ pub struct Prepared {
     parker: Parker,
 }
 
-/// Gives the detector a ring to read and somebody to tell, if there is a cluster.
+/// Gives the detector a ring to read and a port to notify, if there is a cluster.
 ///
 /// # Errors
-/// What nobody could mean: a wrong password, a Redis too old. One that is merely down is no error.
+/// For errors that do not pass by themselves: a wrong password, a Redis that is too old. A Redis that is down is no
+/// error.
 pub fn prepare(parts: &mut Parts, rings: &mut Vec<rtrb::Consumer<FeedEvent>>) -> Result<Option<Prepared>, Failure> {
     let Some(options) = parts.cluster.clone() else { return Ok(None) };
     let checked = Store::new(&options).map_err(wrong_address)?.check();
     match checked {
         Ok(()) => {}
         Err(why) if why.is_lasting() => return Err(Failure::Unavailable(format!("cluster.redis: {why}"))),
-        Err(why) => log::say(format_args!("warning: cluster.redis: {why}; starts without")),
+        Err(why) => log::say(format_args!("warning: cluster.redis: {why}; starting without it")),
     }
     let changes = Arc::new(Changes::new(parts.directory.pairs()));
     let (alarm, parker) = Alarm::of_parker();
@@ -108,10 +109,10 @@ pub fn prepare(parts: &mut Parts, rings: &mut Vec<rtrb::Consumer<FeedEvent>>) ->
 }
 
 impl Prepared {
-    /// The lead thread, which is stopped before all others and hands over then; and the follower's.
+    /// The lead thread, which stops before all others and then hands over its venues, and the follower thread.
     ///
     /// # Errors
-    /// When the address is none.
+    /// If the address is invalid.
     pub fn rows(
         self,
         config: &Config,

@@ -1,4 +1,4 @@
-//! Builds every part, ring and reader; starts, stops and joins. The only place that knows all stages.
+//! Builds all parts, rings and readers; starts, stops and joins threads. The only module that knows all stages.
 
 mod clustering;
 mod reloading;
@@ -48,26 +48,26 @@ use crate::wire::http;
 use reloading::Reloading;
 use threads::{Row, Running};
 
-/// Events that a feed may be ahead of the detector; then the newest of each instrument wins.
+/// Capacity of the ring from a feed to the detector. While it is full, the newest quote of each instrument wins.
 const FEED_RING: usize = 4096;
-/// Opportunity events that a gateway may be behind.
+/// Capacity of the ring of opportunity events to a gateway.
 const OPPORTUNITY_RING: usize = 4096;
-/// Descriptors that clients may not take: the venues' connections, polls, files, and as many again.
+/// File descriptors reserved for our own use: connections to venues, polls and files, with a reserve of the same size.
 const DESCRIPTORS_OURS: usize = 256;
-/// The longest that stopping may take, from the signal, or from the end of handing over in a cluster, to the exit.
+/// The longest time from the signal, or from the end of handing over in a cluster, until the process exits.
 const STOP_MAX: Duration = Duration::from_millis(1900);
 /// The longest that handing over in a cluster may take.
 const HAND_OVER_MAX: Duration = Duration::from_nanos(lead::STOP_NS + 500 * MS);
 
-/// Simulated venues, feeds, detector and gateway in one process, with prices grown from `seed`.
+/// Simulated venues, feeds, detector and gateway in one process, with prices generated from `seed`.
 ///
 /// # Errors
-/// When a port is in use or a thread cannot be made.
+/// If a port is in use or a thread cannot be created.
 pub fn demo(mut config: Config, seed: u64) -> Result<(), Failure> {
     let signals = signals()?;
     threads::detach_log()?;
     signals.add_signal(SIGUSR1).map_err(|why| unavailable("signals", &why))?;
-    // Simulated prices are nobody else's business: a demo is in no cluster.
+    // A demo never joins a cluster, since its simulated prices must not reach other instances.
     let parts = Parts::new(&config, config.directory(), Clock::System, None, None)?;
     let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let pairs = config.instruments.iter().filter_map(|symbol| symbol.split_once('/'));
@@ -91,19 +91,19 @@ pub fn demo(mut config: Config, seed: u64) -> Result<(), Failure> {
     run_live(&config, parts, beside, None, signals)
 }
 
-/// SIGHUP and SIGUSR1 wait here from now on, for [`serve`]: they end nothing while that is being prepared.
+/// Catches SIGHUP and SIGUSR1 from now on, for [`serve`], so that they do not end the process while it prepares.
 ///
 /// # Errors
-/// When the system refuses.
+/// If the system refuses.
 pub fn signals_of_serve() -> Result<Signals, Failure> {
     Signals::new([SIGHUP, SIGUSR1]).map_err(|why| unavailable("signals", &why))
 }
 
-/// The gateway on the configured venues, until a signal. `plan` is what `config` was resolved from, out of the file at
-/// `path`, by the lists of `catalogue`.
+/// Runs the gateway on the configured venues until a signal. `config` was resolved from `plan`, which was read from the
+/// file at `path`, with the lists of `catalogue`.
 ///
 /// # Errors
-/// When a port is in use or a thread cannot be made.
+/// If a port is in use or a thread cannot be created.
 pub fn serve(config: Config, plan: Plan, catalogue: &Catalogue, path: &Path, signals: Signals) -> Result<(), Failure> {
     for signal in [SIGINT, SIGTERM] {
         signals.add_signal(signal).map_err(|why| unavailable("signals", &why))?;
@@ -118,10 +118,10 @@ pub fn serve(config: Config, plan: Plan, catalogue: &Catalogue, path: &Path, sig
     run_live(&config, parts, Vec::new(), Some(reloading), signals)
 }
 
-/// Only the simulated venues, until a signal.
+/// Runs only the simulated venues, until a signal.
 ///
 /// # Errors
-/// When the port is in use.
+/// If the port is in use.
 pub fn sim(args: SimArgs) -> Result<(), Failure> {
     let signals = signals()?;
     threads::detach_log()?;
@@ -129,7 +129,7 @@ pub fn sim(args: SimArgs) -> Result<(), Failure> {
     let scenario = args.scenario.as_deref().map(|file| scenario(file, &venues)).transpose()?;
     let is_of_tls = scenario.iter().flat_map(|script| &script.faults).any(|fault| fault.kind.is_of_tls());
     if is_of_tls && args.tls.is_none() {
-        return Err(Failure::Configuration("the scenario has faults of TLS, which want --tls DIR".to_owned()));
+        return Err(Failure::Configuration("the scenario has TLS faults, which require --tls DIR".to_owned()));
     }
     let mut sim = simulator(SimParts {
         venues: venues.clone(),
@@ -142,17 +142,17 @@ pub fn sim(args: SimArgs) -> Result<(), Failure> {
     })?;
     let address = sim.address();
     let s = if args.tls.is_some() { "s" } else { "" };
-    terminal::say(&format!("spreadwire plays {} simulated venues on http{s}://{address}/", venues.len()));
+    terminal::say(&format!("spreadwire simulates {} venues on http{s}://{address}/", venues.len()));
     for venue in venues {
         let plain = sim::address_of(venue, address);
         terminal::say(&format!("  {:<10} ws{s}{}", venue.facts().name, plain.trim_start_matches("ws")));
     }
     if let Some(folder) = &args.tls {
         let file = secure(&mut sim, folder)?;
-        terminal::say(&format!("  its authority is in {}: ca_file in a configuration", file.display()));
+        terminal::say(&format!("  CA certificate, for ca_file in a configuration: {}", file.display()));
     }
     if let Some(scenario) = scenario {
-        terminal::say(&format!("  {} faults are scripted", scenario.faults.len()));
+        terminal::say(&format!("  scripted faults: {}", scenario.faults.len()));
         sim.follow(scenario);
     }
     let rows = vec![Row::cold(Box::new(sim))];
@@ -160,15 +160,15 @@ pub fn sim(args: SimArgs) -> Result<(), Failure> {
     until_signal(signals, None, rows, &Heed::default())
 }
 
-/// Captures through the whole path; limits and fees are those of `config`.
+/// Replays captures through the whole data path. Limits and fees are those of `config`.
 ///
 /// # Errors
-/// When a file cannot be read or a port is in use.
+/// If a file cannot be read or a port is in use.
 pub fn replay(config: Config, args: ReplayArgs) -> Result<(), Failure> {
     replaying::run(config, &args)
 }
 
-/// What every way of running shares, made before any thread: the matrix and those that read it.
+/// Parts that all ways of running share, created before any thread: the matrix and its readers.
 struct Parts {
     directory: Arc<Directory>,
     matrix: SharedMatrix,
@@ -180,14 +180,14 @@ struct Parts {
     address: SocketAddr,
     gateways: Vec<Gateway>,
     ports: Vec<GatewayPort>,
-    /// The cluster to be part of.
+    /// The cluster to join, if any.
     cluster: Option<cluster::Options>,
-    /// Where admin calls go, if there are any.
+    /// Receives admin calls, if they are enabled.
     admin: Option<admin::Port>,
 }
 
 impl Parts {
-    /// Binds the port first: one that is in use must be told before anything is connected.
+    /// Binds the port first, so that a port in use is reported before anything is connected.
     fn new(
         config: &Config,
         directory: Directory,
@@ -263,7 +263,7 @@ impl Parts {
         Ok(())
     }
 
-    /// The detector that reads `rings`, and the alarm that wakes it. Gateways are told from now on.
+    /// Builds the detector that reads `rings`, and the alarm that wakes it. The gateways are notified from now on.
     fn detector(self, config: &Config, rings: Vec<rtrb::Consumer<FeedEvent>>) -> (Detector, Alarm, Vec<Gateway>) {
         let (detector, alarm) = Detector::new(DetectorParts {
             directory: self.directory,
@@ -278,7 +278,7 @@ impl Parts {
     }
 }
 
-/// Feeds, detector and gateways on their threads, with what else runs `beside` them, until a signal.
+/// Runs feeds, detector and gateways on their threads, together with the threads of `beside`, until a signal.
 fn run_live(
     config: &Config,
     mut parts: Parts,
@@ -297,7 +297,7 @@ fn run_live(
     let cluster = clustering::prepare(&mut parts, &mut consumers)?;
     let mut others: Vec<Alarm> = parts.ports.iter().map(|port| port.alarm.clone()).collect();
     let (detector, alarm, gateways) = parts.detector(config, consumers);
-    // In a cluster it is decided later who connects to what.
+    // In a cluster it is decided later which instance connects to which venue.
     let switch = Arc::new(Switch::new(directory.columns(), cluster.is_none()));
     let (dialer, dialers) =
         dial::pool(dialers(config, &directory), &clock).map_err(|why| unavailable("dialling", &why))?;
@@ -329,7 +329,8 @@ fn run_live(
     }
     let mut followers: Vec<Box<dyn Stage>> = vec![Box::new(detector)];
     followers.extend(gateways.into_iter().map(|gateway| Box::new(gateway) as Box<dyn Stage>));
-    // What wakes the detector for those who are not feeds: where it shares a thread, the feed sleeps for it.
+    // Wakes the detector on behalf of stages other than feeds. If it shares a thread with a feed, the feed sleeps for
+    // it.
     let alarm = if threads::each_alone(&config.threads, config.gateway.threads) {
         rows.extend(followers.into_iter().map(|stage| vec![stage]));
         alarm
@@ -361,7 +362,7 @@ fn run_live(
     until_signal(signals, Some(lead), groups.collect::<Result<_, _>>()?, &heed)
 }
 
-/// Keeps last known quotes on disk, if there is a place for them.
+/// The store of last known quotes, if a state directory is configured.
 fn keeper(
     config: &Config,
     ring: Option<rtrb::Producer<FeedEvent>>,
@@ -373,7 +374,9 @@ fn keeper(
 ) -> Option<LastKnownStore> {
     let (directory, ring) = (config.state_dir.clone()?, ring?);
     let Some(boot) = last_known::boot_id() else {
-        log::say(format_args!("warning: state_dir: nothing is kept, for this system does not number its boots"));
+        log::say(format_args!(
+            "warning: state_dir: last known prices are not stored, because this host has no boot ID"
+        ));
         return None;
     };
     let (names, detector) = (Arc::clone(names), detector.clone());
@@ -385,12 +388,12 @@ fn trust(venue: &VenueConfig) -> Result<Trust, Failure> {
     venue.trust().map_err(Failure::Unavailable)
 }
 
-/// So many that no venue waits for another, nor for a page of its own.
+/// Enough dialers that no venue waits for another, nor for one of its own pages.
 fn dialers(config: &Config, directory: &Directory) -> usize {
     directory.columns() * if config.books.levels > 0 { 2 } else { 1 }
 }
 
-/// The venues, shared out evenly among the feed threads.
+/// The venues, divided evenly among the feed threads.
 fn shares(config: &Config) -> Result<Vec<Vec<FeedVenue>>, Failure> {
     let count = config.threads.feeds.clamp(1, config.venues.len().max(1));
     let mut shares: Vec<Vec<FeedVenue>> = (0..count).map(|_| Vec::new()).collect();
@@ -402,29 +405,29 @@ fn shares(config: &Config) -> Result<Vec<Vec<FeedVenue>>, Failure> {
     Ok(shares)
 }
 
-/// SIGINT and SIGTERM wait here from now on. Before anything is said or started: whoever has seen us
-/// start may stop us at once.
+/// Catches SIGINT and SIGTERM from now on. Called before anything is printed or started, since a user who sees the
+/// start may stop the process immediately.
 fn signals() -> Result<Signals, Failure> {
     Signals::new([SIGINT, SIGTERM]).map_err(|why| unavailable("signals", &why))
 }
 
-/// What is done on signals that do not stop the process.
+/// Reactions to signals that do not stop the process.
 #[derive(Default)]
 struct Heed {
-    /// Where SIGHUP goes; one that waits there stands for all. `None`: it stops the process.
+    /// Receives SIGHUP; one waiting message stands for all. `None`: SIGHUP stops the process.
     hang_up: Option<Sender<()>>,
-    /// SIGUSR1 has these feeds try every venue at once.
+    /// On SIGUSR1 these feeds retry every venue immediately.
     retry: Option<(Arc<Switch>, Vec<Alarm>)>,
 }
 
-/// Waits for SIGINT or SIGTERM, then stops one group of threads after the other: first `lead`, which hands venues over
-/// while all else goes on, then those who use, then those who are used.
+/// Waits for SIGINT or SIGTERM, then stops one group of threads after the other: first `lead`, which hands over its
+/// venues while everything else continues, then `groups`, users before the parts that they use.
 fn until_signal(mut signals: Signals, lead: Option<Running>, groups: Vec<Running>, heed: &Heed) -> Result<(), Failure> {
     for signal in signals.forever() {
         match (signal, heed) {
             (SIGHUP, Heed { hang_up: Some(hang_up), .. }) => drop(hang_up.try_send(())),
             (SIGUSR1, Heed { retry: Some((switch, feeds)), .. }) => {
-                log::say(format_args!("feed: SIGUSR1: all exchanges that are not connected are tried at once"));
+                log::say(format_args!("feed: SIGUSR1: retrying all exchanges that are not connected"));
                 switch.retry(None);
                 feeds.iter().for_each(Alarm::ring);
             }
@@ -446,7 +449,8 @@ fn stop(group: &Running, signals: &mut Signals, begun: Instant, most: Duration) 
     while !group.is_finished() {
         let again = signals.pending().any(|signal| ![SIGHUP, SIGUSR1].contains(&signal));
         if again || begun.elapsed() > most {
-            // Whoever asks twice is in a hurry, and a thread that hangs must not hold the process.
+            // A second signal means that the user does not want to wait, and a hanging thread must not keep the process
+            // alive.
             log::flush();
             std::process::exit(if again { 130 } else { 0 });
         }
@@ -454,25 +458,25 @@ fn stop(group: &Running, signals: &mut Signals, begun: Instant, most: Duration) 
     }
 }
 
-/// How many connections the gateways take together: what is configured, as far as descriptors go. When clients
-/// take the last one, a venue that was lost cannot be connected to again.
+/// Most connections of all gateways together: the configured number, limited by the file descriptors. If clients took
+/// the last descriptor, a lost venue could not be connected again.
 fn clients_max(config: &Config) -> usize {
     let wanted = config.gateway.clients_max;
     let limit = listen::raise_descriptors();
     let most = limit.saturating_sub(DESCRIPTORS_OURS).max(limit / 2);
     if wanted > most {
         log::say(format_args!(
-            "warning: gateway.clients_max is {wanted}, but with {limit} descriptors (ulimit -n) only {most} can be"
+            "warning: gateway.clients_max is {wanted}, but with {limit} descriptors (ulimit -n) only {most} are possible"
         ));
     }
     wanted.min(most)
 }
 
 fn bind(address: SocketAddr) -> Result<Listener, Failure> {
-    Listener::bind(address).map_err(|why| unavailable(&format!("{address} cannot be listened on"), &why))
+    Listener::bind(address).map_err(|why| unavailable(&format!("cannot listen on {address}"), &why))
 }
 
-/// Reads a fault script.
+/// Reads a fault script from a file.
 fn scenario(file: &Path, venues: &[&'static dyn Venue]) -> Result<Scenario, Failure> {
     let shown = file.display();
     let text =
@@ -480,7 +484,7 @@ fn scenario(file: &Path, venues: &[&'static dyn Venue]) -> Result<Scenario, Fail
     Scenario::read(&text, venues).map_err(|why| Failure::Configuration(format!("{shown}:{why}")))
 }
 
-/// Has the simulator speak TLS; says where its authority is written.
+/// Makes the simulator use TLS. Returns the path of its CA certificate.
 fn secure(sim: &mut Sim, folder: &Path) -> Result<PathBuf, Failure> {
     let certificates = Certificates::new(sim.address().ip()).map_err(Failure::Internal)?;
     let file = folder.join(certificates::CA_FILE);
@@ -508,7 +512,7 @@ fn detector_options(config: &Config) -> scan::Options {
             ThresholdOn::Net => scan::Spread::Net,
         },
         debounce_ns: detector.debounce_ms * MS,
-        // What is too old for a price is too old for an alert, whatever the file says of legs.
+        // A quote that is too old to be a price is too old for an alert, whatever `leg_age_max_ms` says.
         leg_age_max_ns: detector.leg_age_max_ms.min(config.quotes.stale_after_ms) * MS,
         leg_skew_max_ns: detector.leg_skew_max_ms * MS,
         ..scan::Options::default()
@@ -546,7 +550,7 @@ fn gateway_options(config: &Config) -> gateway::Options {
         streams_max: gateway.streams_max,
         addresses: Addresses::new(
             gateway.address_clients_max,
-            // Checked with the rest of the configuration.
+            // Validated with the rest of the configuration.
             Network::list(&gateway.proxies).unwrap_or_default(),
         ),
         client_bytes_max: gateway.client_bytes_max,

@@ -1,5 +1,5 @@
-//! What changes the set at run time, built around the parts that every gateway has: the reload stage, who reads the
-//! venues' lists for it, and who tells it of signals, of the file and of admin calls.
+//! Builds the parts that change the set at run time: the reload stage, the reader of the venues' lists, and the sources
+//! of signals, file changes and admin calls.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,22 +22,23 @@ use crate::stage::Alarm;
 use crate::time::Clock;
 use crate::wiring::threads::Row;
 
-/// Changes that a feed may be behind; it takes all of them in its next turn.
+/// Capacity of the channel of changes to a feed, which takes all of them in its next turn.
 const CHANGES_MAX: usize = 64;
-/// Changes of what is watched that whoever reads the lists may be behind: it looks once in so many minutes.
+/// Capacity of the channel of scope changes to the reader of the lists, which checks it only at its reading interval.
 const SCOPES_MAX: usize = 256;
 
-/// What is made before the feeds and gateways, which it will order about and hear from.
+/// Parts created before the feeds and gateways.
 pub struct Reloading {
     plan: Plan,
     path: PathBuf,
     orders: Receiver<Order>,
-    /// Each feed thread.
+    /// The feed threads.
     pub feeds: Vec<FeedPort>,
 }
 
 impl Reloading {
-    /// For the configuration that `plan`, read from `path`, has become; and the way for admin calls, if there are any.
+    /// Parts for `config`, which was resolved from `plan`, read from `path`; and the port for admin calls, if they are
+    /// enabled.
     pub fn new(config: &Config, plan: Plan, path: &Path) -> (Self, Option<Port>) {
         let (port, orders) = match config.admin.token.is_empty() {
             true => (None, never()),
@@ -49,10 +50,10 @@ impl Reloading {
         (Self { plan, path: path.to_owned(), orders, feeds: Vec::new() }, port)
     }
 
-    /// The threads, and where SIGHUP goes. `others` are told that the set has changed.
+    /// The threads, and the sender for SIGHUP. `others` are woken when the set has changed.
     ///
     /// # Errors
-    /// When a file of authorities cannot be used.
+    /// If a file of authorities cannot be used.
     pub fn rows(
         self,
         config: &Config,
@@ -62,14 +63,14 @@ impl Reloading {
         board: &Arc<Board>,
         clock: &Clock,
     ) -> Result<(Vec<Row>, Sender<()>), Failure> {
-        // One that waits stands for all that come after it.
+        // One waiting message stands for all later ones.
         let (signal, signals) = bounded(1);
         let (sign, signs) = bounded(1);
-        // It may have been changed since it was read.
+        // The file may have changed since it was read.
         let _ = sign.try_send(());
         let watch = match config.admin.watch_file {
             WatchFile::On => FileWatch::new(&self.path, sign).map_err(|why| {
-                log::say(format_args!("warning: admin.watch_file: the file is not watched, SIGHUP is needed: {why}"));
+                log::say(format_args!("warning: admin.watch_file: the file cannot be watched, use SIGHUP: {why}"));
             }),
             WatchFile::Off => Err(()),
         };
@@ -100,13 +101,13 @@ impl Reloading {
             board: Arc::clone(board),
             clock: clock.clone(),
         });
-        // It may wait for lists.
+        // It may have to wait for lists.
         rows.push(Row::left_behind(Box::new(reload)));
         Ok((rows, signal))
     }
 }
 
-/// The way to a feed thread: nothing ever comes by it where nothing is reloaded.
+/// The channel to a feed thread. Without reloading, its receiver never yields a message.
 pub fn feed_channel(is_live: bool) -> (Sender<SetChange>, Receiver<SetChange>) {
     let (sender, receiver) = bounded(CHANGES_MAX);
     (sender, if is_live { receiver } else { never() })

@@ -1,5 +1,5 @@
-//! Replay: captures through the same feed connection, ring, matrix and detector, on the recorded clock.
-//! Printed as JSON Lines on one thread, or served like live prices on the usual ones.
+//! Replays captures through the same feed connection, ring, matrix and detector, on the recorded clock. Prints JSON
+//! Lines from one thread, or serves the prices on the usual threads.
 
 use std::io::{BufWriter, ErrorKind, Write};
 use std::sync::Arc;
@@ -23,10 +23,10 @@ use crate::time::{Clock, HandClock};
 use crate::wiring::threads::{self, Row};
 use crate::wiring::{FEED_RING, Heed, OPPORTUNITY_RING, Parts, detector_options, signals, terminal, until_signal};
 
-/// Replays as `args` say.
+/// Runs a replay.
 ///
 /// # Errors
-/// When a file cannot be read, the output cannot be written, or a port is in use.
+/// If a file cannot be read, the output cannot be written, or a port is in use.
 pub fn run(config: Config, args: &ReplayArgs) -> Result<(), Failure> {
     let recordings = args.files.iter().map(|file| Recording::new(file, args.venue));
     let recordings: Vec<Recording> = recordings.collect::<Result<_, _>>().map_err(Failure::Unavailable)?;
@@ -55,9 +55,9 @@ fn serve(
 ) -> Result<(), Failure> {
     let signals = signals()?;
     threads::detach_log()?;
-    // The configured order names configured venues; here the recordings say which there are.
+    // The configured order refers to configured venues; here the recordings determine the venues.
     config.price_order.clear();
-    // A recording is of prices; what it has of order books serves those.
+    // Recordings are replayed as prices; recorded order books serve only as a source of prices.
     config.books.levels = 0;
     let parts = Parts::new(&config, discovery.directory, clock.clock(), None, None)?;
     terminal::greet(parts.address, "replayed", &parts.directory);
@@ -81,7 +81,7 @@ fn serve(
     until_signal(signals, None, vec![threads::start(rows, &config.threads, None)?], &Heed::default())
 }
 
-/// The reader of what the detector tells, in place of a gateway.
+/// Reads the detector's output in place of a gateway.
 struct Printer {
     directory: Arc<crate::market::Directory>,
     matrix: SharedMatrix,
@@ -127,7 +127,7 @@ fn print(
         directory: Arc::clone(&directory),
         matrix: writer,
         rings: vec![events],
-        // Nobody sleeps here: the printer is turned right after the detector.
+        // Needs no alarm: the printer runs right after the detector.
         gateways: vec![GatewayPort {
             changes: Arc::clone(&changes),
             opportunities: Some(producer),
@@ -152,7 +152,7 @@ fn print(
     let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
     loop {
         let is_last = done.load(Ordering::Acquire);
-        // One record at a time, so that no quote is overtaken by the next before it is printed.
+        // One record at a time, so that each quote is printed before the next one replaces it.
         replay.turn(Duration::from_millis(50));
         detector.turn(Duration::ZERO);
         let written = printer.write(&mut out).and_then(|()| if is_last { out.flush() } else { Ok(()) });

@@ -1,5 +1,5 @@
-//! What a person sees in the terminal: where to look, and one live line. On the standard output; log
-//! lines of the stages go to the standard error.
+//! Output for people in the terminal: the addresses, and one live line. On the standard output; log lines of the stages
+//! go to the standard error.
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use crate::metrics::latency::{Hop, Summary};
 use crate::metrics::{Board, LinkState};
 use crate::stage::Stage;
 
-/// Says what is served where. `source` is empty where only the venues will tell whether they are real.
+/// Prints what is served, and where. `source` is empty if it depends on the venues whether prices are real.
 pub fn greet(address: SocketAddr, source: &str, directory: &Directory) {
     let blank = if source.is_empty() { "" } else { " " };
     let venues = directory.venues().iter().map(|v| v.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -30,14 +30,14 @@ pub fn greet(address: SocketAddr, source: &str, directory: &Directory) {
     say(&text);
 }
 
-/// A line on the standard output; where nobody listens, it is lost.
+/// Writes a line to the standard output. It is lost if there is no reader.
 pub fn say(text: &str) {
     log::OUTPUT.write(format!("{text}\n"));
 }
 
-/// On a terminal the line is renewed this often.
+/// Update interval of the line on a terminal.
 const RENEW: Duration = Duration::from_secs(1);
-/// Elsewhere a new line is written this often.
+/// Interval of lines elsewhere.
 const REPEAT: Duration = Duration::from_secs(10);
 
 /// Quotes per second, open opportunities and latency, renewed in place.
@@ -49,7 +49,7 @@ pub struct LiveLine {
 }
 
 impl LiveLine {
-    /// Nothing shown yet.
+    /// A line that has not been shown yet.
     #[must_use]
     pub fn new(board: Arc<Board>) -> Self {
         Self { board, shown: Instant::now(), quotes: 0, in_place: std::io::stdout().is_terminal() }

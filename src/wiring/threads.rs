@@ -1,4 +1,4 @@
-//! Which stages run on which thread, on which core, and how they wait: decided here and nowhere else.
+//! Assigns stages to threads and cores, and decides how threads wait. The only place for these decisions.
 
 use std::thread::JoinHandle;
 
@@ -9,29 +9,29 @@ use crate::metrics::Board;
 use crate::stage::{self, Idle, Stage, Stages, Stop};
 use crate::time::Clock;
 
-/// One thread.
+/// The stages of one thread.
 pub struct Row {
     stages: Vec<Box<dyn Stage>>,
-    /// On the way of a quote: worth a core of its own. Others always wait and are never pinned.
+    /// Whether it is on the data path, and may get its own core. Other threads always wait and are never pinned.
     hot: bool,
-    /// Nobody waits for its end: it may hang in a call of the system's.
+    /// Whether stopping does not wait for its end, since it may hang in a system call.
     left_behind: bool,
 }
 
 impl Row {
-    /// A thread on the way of a quote. The first stage is the one that sleeps.
+    /// A thread on the data path. Only the first stage may sleep.
     #[must_use]
     pub fn hot(stages: Vec<Box<dyn Stage>>) -> Self {
         Self { stages, hot: true, left_behind: false }
     }
 
-    /// A thread beside the way.
+    /// A thread off the data path.
     #[must_use]
     pub fn cold(stage: Box<dyn Stage>) -> Self {
         Self { stages: vec![stage], hot: false, left_behind: false }
     }
 
-    /// A thread beside the way that may hang in a call of the system's: stopping does not wait for it.
+    /// A thread off the data path that may hang in a system call. Stopping does not wait for it.
     #[must_use]
     pub fn left_behind(stage: Box<dyn Stage>) -> Self {
         Self { left_behind: true, ..Self::cold(stage) }
@@ -42,8 +42,8 @@ impl Row {
     }
 }
 
-/// With fewer cores than this feed, detector and gateway share one thread: to wake another thread for a
-/// quote takes longer than all the work on it.
+/// With fewer cores than this, feed, detector and gateway share one thread: waking another thread for a quote takes
+/// longer than all the work on the quote.
 const CORES_FOR_EACH: usize = 4;
 
 /// Whether feed, detector and gateway get threads of their own.
@@ -52,38 +52,38 @@ pub fn each_alone(threads: &Threads, gateways: usize) -> bool {
     threads.spin == Spin::On || threads.feeds > 1 || gateways > 1 || cores().len() >= CORES_FOR_EACH
 }
 
-/// Threads that run, and how they are told to end.
+/// Running threads, and the request to stop them.
 pub struct Running {
-    /// Asks them to.
+    /// Requests their end.
     pub stop: Stop,
     handles: Vec<JoinHandle<()>>,
 }
 
 impl Running {
-    /// Whether all that are waited for have ended.
+    /// Whether all threads whose end is awaited have ended.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.handles.iter().all(JoinHandle::is_finished)
     }
 }
 
-/// From now on nobody waits for a reader of the standard streams. The threads that do are left behind at the end.
+/// From now on, no caller waits for readers of the standard streams. The writing threads are not joined at the end.
 ///
 /// # Errors
-/// When the system cannot make a thread.
+/// If the system cannot create a thread.
 pub fn detach_log() -> Result<(), Failure> {
     for writer in [&log::ERROR, &log::OUTPUT].into_iter().filter_map(|outlet| outlet.writer()) {
         stage::spawn(vec![Box::new(writer)], None, Idle::Doze, Stop::default())
-            .map_err(|why| Failure::Unavailable(format!("the thread of the log cannot be made: {why}")))?;
+            .map_err(|why| Failure::Unavailable(format!("cannot create the log thread: {why}")))?;
     }
     Ok(())
 }
 
-/// Starts all threads and says on the standard error where the hot ones are. Their turns are measured on `board`, if
-/// one is given.
+/// Starts all threads and logs where the threads of the data path run. Their turns are measured on `board`, if one is
+/// given.
 ///
 /// # Errors
-/// When the system cannot make a thread.
+/// If the system cannot create a thread.
 pub fn start(rows: Vec<Row>, threads: &Threads, board: Option<&Board>) -> Result<Running, Failure> {
     let stop = Stop::default();
     let cores = cores();
@@ -109,7 +109,7 @@ pub fn start(rows: Vec<Row>, threads: &Threads, board: Option<&Board>) -> Result
         }
         let handle = Stages::new(row.stages, board.map(|board| &board.turns), Clock::System)
             .and_then(|stages| stage::spawn_stages(stages, core, idle, stop.clone()))
-            .map_err(|why| Failure::Unavailable(format!("thread {name} cannot be made: {why}")))?;
+            .map_err(|why| Failure::Unavailable(format!("cannot create thread {name}: {why}")))?;
         if !left_behind {
             handles.push(handle);
         }
@@ -127,7 +127,7 @@ pub fn start(rows: Vec<Row>, threads: &Threads, board: Option<&Board>) -> Result
 
 fn shortage(threads: &Threads, plenty: bool, hot: usize) -> String {
     match (plenty, threads.spin, threads.pin) {
-        (false, Spin::On, _) => format!(": too few to spin on {hot}, so all wait and none is pinned"),
+        (false, Spin::On, _) => format!(": too few to spin {hot} threads, so all wait and none is pinned"),
         (false, _, Pin::Auto) => format!(": too few to pin {hot} threads, so none is pinned"),
         _ => String::new(),
     }

@@ -356,7 +356,7 @@ fn f87_the_soft_limit_of_descriptors_is_raised_and_clients_never_take_the_last_o
     let said = said_under("-Sn 300");
     assert!(!said.contains("300 descriptors"), "{said}");
     let said = said_under("-n 300");
-    assert!(said.contains("with 300 descriptors (ulimit -n) only 150 can be"), "{said}");
+    assert!(said.contains("with 300 descriptors (ulimit -n) only 150 are possible"), "{said}");
 }
 
 /// A replay at full speed that is served, with these settings of the gateway, and where it is.
