@@ -1,4 +1,4 @@
-//! Capture files: one JSON object per line, plain or gzip. Reads one line at a time; never the whole file.
+//! Capture files: one JSON object per line, plain or gzip. Reads one line at a time, never the whole file.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -12,21 +12,21 @@ use serde::Deserialize;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "Line")]
 pub struct Record {
-    /// Seconds since 1970 at which it was received or sent, as recorded; `None` where the source kept none.
+    /// Seconds since 1970 when it was received or sent, as recorded; `None` if the source did not record it.
     pub ts: Option<f64>,
-    /// What happened.
+    /// Kind of the line.
     pub dir: Direction,
-    /// Connection number inside the file; 0 for REST.
+    /// Connection number within the file; 0 for REST.
     pub conn: u32,
     /// Address, on `connect` and `http` lines.
     pub url: String,
-    /// The message as it was sent; empty on `connect` lines.
+    /// The message as sent; empty on `connect` lines.
     pub frame: Vec<u8>,
     /// Whether it was a binary WebSocket message.
     pub is_binary: bool,
 }
 
-/// A line as it is written.
+/// A line as written.
 #[derive(Deserialize)]
 struct Line {
     ts: Option<f64>,
@@ -37,14 +37,14 @@ struct Line {
     url: String,
     #[serde(default)]
     frame: String,
-    /// A binary message that is text, and written as such.
+    /// Whether the message was binary, although its bytes are written as plain text.
     #[serde(default)]
     bin: bool,
-    /// How the bytes of a binary message are written.
+    /// Encoding of the bytes of a binary message.
     enc: Option<Spelling>,
 }
 
-/// How bytes are written as text.
+/// Text encoding of bytes.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Spelling {
@@ -67,7 +67,7 @@ impl TryFrom<Line> for Record {
             dir: line.dir,
             conn: line.conn,
             url: line.url,
-            frame: frame.map_err(|why| format!("the frame's bytes: {why}"))?,
+            frame: frame.map_err(|why| format!("invalid bytes of the frame: {why}"))?,
             is_binary: line.bin || line.enc.is_some(),
         })
     }
@@ -94,14 +94,14 @@ pub struct Capture {
     text: Vec<u8>,
 }
 
-/// A line longer than this is refused: 64 MiB.
+/// Longest accepted line in bytes: 64 MiB.
 const LINE_MAX: u64 = 64 << 20;
 
 impl Capture {
-    /// Opens `path`; `-` is the standard input. Gzip is recognised by its first bytes, whatever the name.
+    /// Opens `path`; `-` is the standard input. Gzip is detected by its first bytes, regardless of the name.
     ///
     /// # Errors
-    /// When the file cannot be opened.
+    /// If the file cannot be opened.
     pub fn open(path: &Path) -> io::Result<Self> {
         if path == Path::new("-") {
             return Self::new(io::stdin());
@@ -112,7 +112,7 @@ impl Capture {
     /// Reads from `input`, plain or gzip.
     ///
     /// # Errors
-    /// When the first bytes cannot be read.
+    /// If the first bytes cannot be read.
     pub fn new(input: impl Read + Send + 'static) -> io::Result<Self> {
         let mut input = BufReader::with_capacity(1 << 16, input);
         let gzip = input.fill_buf()?.starts_with(&[0x1f, 0x8b]);
@@ -124,10 +124,10 @@ impl Capture {
         Ok(Self { input, line: 0, text: Vec::new() })
     }
 
-    /// The next line and its number; `None` at the end. Blank lines are passed over.
+    /// The next line and its number; `None` at the end. Blank lines are skipped.
     ///
     /// # Errors
-    /// The outer error ends the capture (reading failed); the inner one says what is wrong with this line only.
+    /// The outer error ends the capture, because reading failed. The inner one describes an error of this line only.
     #[allow(clippy::type_complexity)]
     pub fn next_record(&mut self) -> io::Result<Option<(usize, Result<Record, String>)>> {
         loop {

@@ -1,5 +1,5 @@
-//! Captured frames to normalised quotes: what `spreadwire decode` prints, and what the tests hold
-//! against the expected results. Each connection of a capture has a codec of its own, as it had in life.
+//! Decodes captured frames to normalised quotes: the output of `spreadwire decode`, which the tests compare with
+//! expected results. Each connection of a capture has its own codec, as in the original session.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -9,12 +9,12 @@ use crate::record::capture::{Capture, Direction, Record};
 use crate::time::MonoNs;
 use crate::venues::{Decoded, FeedCodec, Frame, Symbols, Update, Venue};
 
-/// How much of a capture was what.
+/// Counts of a decoded capture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Lines fed to a codec.
     pub frames: usize,
-    /// Lines of channels that the codec does not use.
+    /// Lines of unused channels.
     pub unused: usize,
     /// Lines that could not be decoded.
     pub errors: usize,
@@ -22,11 +22,11 @@ pub struct Summary {
     pub quotes: usize,
 }
 
-/// Decodes all of `capture` as frames of `venue`. `quote` gets each top-of-book change as a JSON line
-/// (no newline); `error` gets the line number of each frame that cannot be decoded, and why.
+/// Decodes all of `capture` as frames of `venue`. `quote` receives each top-of-book change as a JSON line (without a
+/// newline); `error` receives the line number of each frame that cannot be decoded, with the reason.
 ///
 /// # Errors
-/// Only when reading fails; a bad frame goes to `error` and the rest goes on.
+/// Only if reading fails. A bad frame is passed to `error`, and decoding continues.
 pub fn decode(
     venue: &'static dyn Venue,
     capture: &mut Capture,
@@ -50,7 +50,7 @@ pub fn decode(
 struct Decoder {
     venue: &'static dyn Venue,
     codecs: BTreeMap<u32, Box<dyn FeedCodec>>,
-    /// REST replies that came before any connection of theirs, with their lines.
+    /// REST replies before the first connection, with their line numbers.
     early: Vec<(usize, Record)>,
     last: HashMap<(String, &'static str), (Level, Level)>,
     decoded: Decoded,
@@ -95,7 +95,7 @@ impl Decoder {
         }
     }
 
-    /// A new connection gets a fresh codec, and the snapshots that were waiting for one.
+    /// Creates a codec for a new connection and passes the waiting snapshots to it.
     fn connect(&mut self, conn: u32, quote: &mut impl FnMut(&[u8])) -> Result<(), (usize, String)> {
         let mut codec = self.venue.codec(Symbols::discovering(self.venue.symbol_of()));
         codec.opened(&mut self.decoded.requests);

@@ -1,5 +1,5 @@
-//! What `spreadwire replay` prints: one JSON object per line, quotes as they enter the matrix and
-//! opportunities as they open, repeat and close. Prices and sizes are exact decimal texts.
+//! Output of `spreadwire replay`: one JSON object per line, for quotes when they enter the matrix and for opportunities
+//! when they open, repeat and close. Prices and sizes are exact decimal texts.
 
 use std::io::Write as _;
 

@@ -1,11 +1,11 @@
-//! Stage: captures as if they came in now. Each recorded connection is a feed connection of its own,
-//! fed WebSocket frames made of the recorded texts, on the recorded clock; what comes out goes over the
-//! same handover to the same ring.
+//! Stage: replays captures as if they arrived now. Each recorded connection becomes a feed connection, which receives
+//! WebSocket frames made of the recorded texts, on the recorded clock. Its output goes over the same handover to the
+//! same ring.
 //!
-//! In: capture files, merged by time. Out: feed events, day statistics, counters. Runs before the
-//! detector on the detector's thread: it turns the clock no further than the detector has followed, so
-//! that a replay gives the same opportunities at any speed. Never touches a socket; what a connection
-//! wants to send is thrown away. It is the one stage that uses another: a replay is a feed from a file.
+//! In: capture files, merged by time. Out: feed events, day statistics, counters. Runs before the detector on the
+//! detector's thread and advances the clock no further than the detector has followed, so that a replay gives the same
+//! opportunities at any speed. Uses no socket; requests of the connections are discarded. This is the only stage that
+//! uses another one: a replay is a feed from a file.
 
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
@@ -29,46 +29,45 @@ use crate::time::{Clock, HandClock, MS, MonoNs, SECOND, UnixNs};
 use crate::venues::{Decoded, FeedCodec, Symbols, Update, Venue, venue};
 use crate::wire::websocket::{binary_frame_header, text_frame_header, upgrade_reply};
 
-/// Most of the standard input, which has to be read twice and so is kept, in bytes.
+/// Largest accepted standard input, in bytes. It has to be read twice and is therefore stored.
 const INPUT_MAX: u64 = 256 << 20;
-/// Connections of one recording.
+/// Most connections of one recording.
 const CONNECTIONS_MAX: usize = 64;
-/// REST replies kept for a connection that has not begun.
+/// Most REST replies stored before the first connection begins.
 const EARLY_MAX: usize = 256;
-/// Recorded time in which nothing comes: after this much of it the rest is skipped.
+/// The longest recorded silence that is replayed; the rest of it is skipped.
 const GAP_MAX_NS: u64 = 60 * SECOND;
-/// The clock moves no further at once, so that what age alone brings about happens when it should.
+/// The largest step of the clock, so that effects of age alone happen at the right time.
 const CLOCK_STEP_NS: u64 = 20 * MS;
-/// Longest sleep while the clock is to move smoothly.
+/// The longest sleep while the clock advances smoothly.
 const STEP: Duration = Duration::from_millis(5);
-/// Bad lines that are told; the rest is only counted.
-const TOLD_MAX: u64 = 20;
+/// Most bad lines that are logged; further ones are only counted.
+const LOGGED_MAX: u64 = 20;
 
-/// One capture and whose it is.
+/// A capture and its venue.
 #[derive(Clone)]
 pub struct Recording {
     path: PathBuf,
     venue: &'static dyn Venue,
-    /// The standard input, which cannot be read again.
+    /// Content of the standard input, which cannot be read twice.
     kept: Option<Arc<[u8]>>,
 }
 
 /// How fast a recording is replayed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {
-    /// This many times as fast as it was recorded; above 0.
+    /// A multiple of the recorded speed; above 0.
     Times(f64),
     /// Without waiting.
     Max,
 }
 
 impl Recording {
-    /// The capture at `path`; `-` is the standard input, which is read whole. Its venue is `venue`, else the
-    /// one before `=` in `kraken=some.jsonl`, else the one that the file name begins with, up to the first
-    /// `.` or `-`.
+    /// The capture at `path`; `-` is the standard input, which is read completely. Its venue is `named`, or the one
+    /// before `=` in `kraken=some.jsonl`, or the one that the file name begins with, up to the first `.` or `-`.
     ///
     /// # Errors
-    /// A sentence: no such venue, or the input cannot be read or kept.
+    /// A sentence: there is no such venue, or the input cannot be read or stored.
     pub fn new(path: &Path, named: Option<&'static dyn Venue>) -> Result<Self, String> {
         let text = path.to_string_lossy();
         let prefixed = text.split_once('=').and_then(|(name, rest)| Some((venue(name)?, PathBuf::from(rest))));
@@ -79,7 +78,7 @@ impl Recording {
         let Some(venue) = named.or(in_name) else {
             let known = crate::venues::VENUES.iter().map(|v| v.facts().name).collect::<Vec<_>>().join(", ");
             return Err(format!(
-                "{}: its name begins with no venue; write NAME={0}, NAME one of {known}",
+                "{}: the file name does not begin with a venue; write NAME={0}, with NAME one of {known}",
                 path.display()
             ));
         };
@@ -114,33 +113,33 @@ fn read_input(input: impl Read) -> Result<Arc<[u8]>, String> {
     Ok(bytes.into())
 }
 
-/// What a first reading of recordings finds.
+/// Result of a first pass over recordings.
 pub struct Discovery {
-    /// Venues and instruments, in the order they were first seen.
+    /// Venues and instruments, in the order in which they were first seen.
     pub directory: Directory,
-    /// The recorded time at which the first of them begins; `None` where no line has one.
+    /// The recorded time at which the first recording begins; `None` if no line has a time.
     pub begins: Option<UnixNs>,
-    /// The venues' latest stamp of a quote in them, where no line has a time.
+    /// The latest timestamp of a quote, for recordings in which no line has a time.
     pub stamped: Option<UnixNs>,
 }
 
-/// When a recording begins in which nothing tells a time: 2020-01-01.
+/// Start of a recording that contains no time at all: 2020-01-01.
 pub const NO_TIME: UnixNs = UnixNs(1_577_836_800 * SECOND);
 
 impl Discovery {
-    /// A clock that stands where the recordings begin. Without times their order is all that is known of it: the clock
-    /// stands at the latest stamp of the venues in them, or at [`NO_TIME`], so that each run gives the same output.
+    /// A clock at the start of the recordings. If they contain no times, only their order is known: the clock then
+    /// stands at the latest timestamp of the venues, or at [`NO_TIME`], so that every run gives the same output.
     #[must_use]
     pub fn clock(&self) -> HandClock {
-        // Not at zero: ages and deadlines look back.
+        // Not at zero, because ages and deadlines look back.
         HandClock::new(MonoNs(3600 * SECOND), self.begins.or(self.stamped).unwrap_or(NO_TIME))
     }
 }
 
-/// Reads all of `recordings` once, to know who is in them. `fee` gives a venue's taker fee in percent.
+/// Reads all of `recordings` once, to find their venues and instruments. `fee` gives a venue's taker fee in percent.
 ///
 /// # Errors
-/// A sentence about the file that cannot be read. Lines and frames that cannot be are told when replayed.
+/// A sentence about the file that cannot be read. Invalid lines and frames are reported during the replay.
 pub fn discover(recordings: &[Recording], fee: impl Fn(&'static dyn Venue) -> Decimal) -> Result<Discovery, String> {
     let mut instruments: Vec<String> = Vec::new();
     let mut venues: Vec<(&'static dyn Venue, BTreeMap<usize, String>)> = Vec::new();
@@ -159,7 +158,7 @@ pub fn discover(recordings: &[Recording], fee: impl Fn(&'static dyn Venue) -> De
                 instruments.push(symbol);
                 instruments.len() - 1
             });
-            // A second spelling of the same instrument is unknown to the codec, and counted as unused.
+            // A second native symbol of the same instrument is unknown to the codec and counted as unused.
             venues[at].1.entry(instrument).or_insert(native);
         }
     }
@@ -174,7 +173,7 @@ pub fn discover(recordings: &[Recording], fee: impl Fn(&'static dyn Venue) -> De
     Ok(Discovery { directory: Directory::new(instruments, entries), begins, stamped })
 }
 
-/// `(symbol, native)` of all instruments in a recording, when it begins, and the latest stamp of a quote in it.
+/// `(symbol, native)` of all instruments in a recording, its start, and the latest timestamp of a quote in it.
 #[allow(clippy::type_complexity)]
 fn symbols_of(recording: &Recording) -> io::Result<(Vec<(String, String)>, Option<UnixNs>, Option<UnixNs>)> {
     let mut capture = recording.open()?;
@@ -193,7 +192,7 @@ fn symbols_of(recording: &Recording) -> io::Result<(Vec<(String, String)>, Optio
             codec
         });
         decoded.clear();
-        // What is wrong with a frame is told when it is replayed.
+        // Errors in frames are reported during the replay.
         let _ = match record.dir {
             Direction::Http => codec.snapshot(&record.url, &record.frame, &mut decoded),
             _ => codec.decode(&record.frame, MonoNs(0), &mut decoded),
@@ -210,47 +209,47 @@ fn symbols_of(recording: &Recording) -> io::Result<(Vec<(String, String)>, Optio
     Ok((found, begins, stamped))
 }
 
-/// When a line is to be replayed; `None`: right after the line before it. REST replies come when they
-/// are there: recorders put them at the head of a file, before frames that are seconds older.
+/// When a line is to be replayed; `None`: immediately after the previous line. REST replies are replayed where they
+/// occur, because recorders put them at the head of a file, before frames that are seconds older.
 fn time_of(record: &Record) -> Option<UnixNs> {
     let seconds = record.ts.filter(|seconds| record.dir != Direction::Http && (0.0..SECONDS_MAX).contains(seconds))?;
-    // Recorded to the microsecond; a float holds no more today.
+    // Recorded in microseconds; a float cannot hold more for present times.
     Some(UnixNs((seconds * 1e6).round() as u64 * 1000))
 }
 
-/// Later times (the year 2286) are no seconds: one such line would take the clock there.
+/// Later values (the year 2286) are not seconds. One such line would move the clock there.
 const SECONDS_MAX: f64 = 1e10;
-/// The same for venues' stamps.
+/// The same limit for timestamps of venues.
 const STAMP_MAX_NS: u64 = 10_000_000_000 * SECOND;
 
-/// What a replay is made of.
+/// Constructor arguments of [`Replay`].
 pub struct ReplayParts {
-    /// What to replay.
+    /// Recordings to replay.
     pub recordings: Vec<Recording>,
-    /// Of [`discover`] for the same recordings.
+    /// The directory from [`discover`] for the same recordings.
     pub directory: Arc<Directory>,
-    /// To the detector.
+    /// Ring to the detector.
     pub ring: rtrb::Producer<FeedEvent>,
     /// Wakes the detector.
     pub detector: Alarm,
-    /// Where day statistics go.
+    /// Table for day statistics.
     pub days: Arc<DayTable>,
     /// Counters.
     pub board: Arc<Board>,
-    /// The clock that everybody in this replay reads; moved only here.
+    /// The clock of the whole replay; moved only here.
     pub clock: HandClock,
-    /// How fast.
+    /// Speed.
     pub pace: Pace,
 }
 
-/// The stage.
+/// Replays recordings.
 pub struct Replay {
     lanes: Vec<Lane>,
     handover: Handover,
     hand: HandClock,
     clock: Clock,
     pace: Pace,
-    /// Where recorded time and ours last met, for a pace.
+    /// Recorded time and system time when the pace was last synchronised.
     origin: Option<(UnixNs, MonoNs)>,
     /// Recorded time of the last line.
     last: Option<UnixNs>,
@@ -259,23 +258,23 @@ pub struct Replay {
     errors: u64,
 }
 
-/// Where the clock is after a step.
+/// Position of the clock after a step.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Approach {
     There,
     /// More steps are needed.
     Closer,
-    /// The pace does not allow more now.
+    /// The pace does not allow more yet.
     TooEarly,
 }
 
-/// One recording.
+/// State of one recording.
 struct Lane {
     recording: Recording,
     id: VenueId,
     capture: Capture,
     next: Option<(usize, Record)>,
-    /// Of the last line that had a time.
+    /// Time of the last line that had one.
     time: UnixNs,
     connections: BTreeMap<u32, Connection>,
     early: Vec<Record>,
@@ -285,7 +284,7 @@ struct Lane {
 }
 
 impl Replay {
-    /// A replay that stands at its beginning.
+    /// A replay at its beginning.
     ///
     /// # Errors
     /// A sentence about the file that cannot be read, or about a venue that is not in the directory.
@@ -340,13 +339,13 @@ impl Replay {
         self.errors
     }
 
-    /// The lane whose next line is the earliest; of several the first.
+    /// The lane with the earliest next line; if there are several, the first.
     fn earliest(&self) -> Option<usize> {
         let waiting = self.lanes.iter().enumerate().filter(|(_, lane)| lane.next.is_some());
         waiting.min_by_key(|(_, lane)| lane.time).map(|(at, _)| at)
     }
 
-    /// Looks at a lane's next line that can be read.
+    /// Reads the next valid line of a lane.
     fn read_ahead(&mut self, at: usize) {
         let lane = &mut self.lanes[at];
         lane.next = None;
@@ -354,14 +353,14 @@ impl Replay {
             match lane.capture.next_record() {
                 Ok(None) => return,
                 Ok(Some((line, Ok(record)))) => {
-                    // A line without a time, or with an earlier one, follows the line before it at once.
+                    // A line without a time, or with an earlier one, follows the previous line immediately.
                     lane.time = time_of(&record).unwrap_or(lane.time).max(lane.time);
                     lane.next = Some((line, record));
                     return;
                 }
                 Ok(Some((line, Err(why)))) => {
                     self.errors += 1;
-                    if self.errors <= TOLD_MAX {
+                    if self.errors <= LOGGED_MAX {
                         log::say(format_args!("replay: {}:{line}: {why}", lane.recording.path.display()));
                     }
                 }
@@ -369,10 +368,10 @@ impl Replay {
             }
         };
         self.errors += 1;
-        log::say(format_args!("replay: {}: {why}; the rest of it is left out", lane.recording.path.display()));
+        log::say(format_args!("replay: {}: {why}; the rest of the file is skipped", lane.recording.path.display()));
     }
 
-    /// Moves the clock towards `due`, by a step at most and no faster than the pace allows.
+    /// Moves the clock towards `due`, by one step at most and no faster than the pace allows.
     fn approach(&mut self, due: UnixNs) -> Approach {
         let shown = self.clock.unix();
         let quiet_since = self.last.get_or_insert(shown);
@@ -408,7 +407,8 @@ impl Replay {
 }
 
 impl Replay {
-    /// What time alone brings about, on all connections: one that says nothing is told by the others' lines.
+    /// Handles elapsed time on all connections. Silent connections have no lines, so lines of other connections trigger
+    /// it.
     fn elapse(&mut self) {
         let Self { lanes, handover, clock, .. } = self;
         let now = clock.now();
@@ -425,7 +425,7 @@ impl Stage for Replay {
         "replay"
     }
 
-    /// One line: the detector follows before the clock moves on, and before its quote is overtaken.
+    /// Replays one line, so that the detector follows before the clock moves on and before its quote is replaced.
     fn turn(&mut self, wait: Duration) -> usize {
         let work = self.next_line(wait);
         self.handover.settle();
@@ -436,7 +436,7 @@ impl Stage for Replay {
 impl Replay {
     fn next_line(&mut self, wait: Duration) -> usize {
         if !self.handover.has_room() {
-            // On a thread of its own it waits here until the detector has followed.
+            // If it has its own thread, it waits here for the detector.
             std::thread::sleep(wait.min(Duration::from_millis(1)));
             return 0;
         }
@@ -474,7 +474,7 @@ impl Replay {
             }
             self.pace = Pace::Times(1.0);
         }
-        // Prices grow old after the end as they would in life.
+        // After the end, prices age at normal speed.
         let shown = self.clock.unix();
         self.last = Some(shown);
         self.approach(UnixNs(shown.0.saturating_add(SECOND)));
@@ -517,7 +517,7 @@ impl Lane {
         }
     }
 
-    /// A socket was opened, or must have been: the connection begins anew.
+    /// Opens a connection that was opened in the recording, or must have been. An existing connection starts again.
     fn connect(&mut self, conn: u32, clock: &Clock, events: &mut dyn FnMut(FeedEvent)) {
         use crate::feed::connection::End;
 
@@ -532,7 +532,7 @@ impl Lane {
                 directory: Arc::clone(&self.directory),
                 days: Arc::clone(&self.days),
                 board: Arc::clone(&self.board),
-                // What a recording does not hold is no silence: WebSocket pings are not in it.
+                // Gaps in a recording are not silence: WebSocket pings are not recorded.
                 options: Options {
                     silence_ping_ms: u64::MAX,
                     silence_max_ms: u64::MAX,
@@ -541,7 +541,7 @@ impl Lane {
                 },
             };
             let mut connection = Connection::new(parts);
-            // A reconnect is a connection with another number.
+            // A reconnect is recorded as a connection with another number.
             if let Some(other) = self.connections.values().max_by_key(|other| other.heard()) {
                 connection.learn_times_from(other);
             }
@@ -549,8 +549,8 @@ impl Lane {
         }
         let now = clock.now();
         let Some(connection) = self.connections.get_mut(&conn) else { return };
-        connection.lose(End::Socket("connected anew in the recording".to_owned()), events);
-        // A constant address is one.
+        connection.lose(End::Socket("reconnected in the recording".to_owned()), events);
+        // A constant address is valid.
         if connection.open("ws://recording/", now).is_err() {
             return;
         }
@@ -564,7 +564,7 @@ impl Lane {
     }
 }
 
-/// Nobody is at the other end.
+/// Discards the output, which has no receiver.
 fn forget_output(connection: &mut Connection) {
     if let Some(output) = connection.output() {
         output.clear();
