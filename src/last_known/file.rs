@@ -1,8 +1,8 @@
-//! The file of last known quotes: lines of text, by name and never by id, with a version in front and a checksum
-//! behind. Quotes in, text out, and back; pure.
+//! The file of last known quotes: lines of text with names instead of ids, a version at the start and a checksum at the
+//! end. Encodes and decodes; pure.
 //!
-//! Times are those of the monotonic clock, beside the id of the boot that they count from: ages hold whatever the wall
-//! clock did meanwhile, and what was written before the machine started is not believed.
+//! Times are those of the monotonic clock, stored with the id of the boot to which they refer. Ages are therefore
+//! correct even if the wall clock was changed, and quotes from before the last boot are rejected.
 //!
 //! ```text
 //! spreadwire last known quotes 1
@@ -18,18 +18,18 @@ use crate::market::{Decimal, Directory, Level, PairId, Quote};
 use crate::matrix::{CACHED_MAX_NS, CellQuote};
 use crate::time::{MonoNs, UnixNs};
 
-/// What every version begins with.
+/// Start of the file in every version.
 const TITLE: &str = "spreadwire last known quotes ";
 const VERSION: &str = "1";
 
-/// Why a whole file was not taken.
+/// Why a whole file was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileError {
-    /// Not one of ours.
+    /// Not a file of spreadwire.
     Foreign,
-    /// Of another version of spreadwire.
+    /// Written by another version of spreadwire.
     Version,
-    /// Cut off or changed: the checksum is missing or wrong, or what it covers is no file of ours.
+    /// Truncated or changed: the checksum is missing or wrong, or the content is malformed.
     Damaged,
 }
 
@@ -43,16 +43,16 @@ impl fmt::Display for FileError {
     }
 }
 
-/// What a file held.
+/// Content of a file.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// What may be shown, with [`Origin::Disk`].
+    /// Quotes that may be shown, with [`Origin::Disk`].
     pub quotes: Vec<Quote>,
-    /// Entries that were too old, from the future, of another boot, of what is not configured, or absurd.
+    /// Number of entries that were too old, from the future, from another boot, not configured, or absurd.
     pub refused: u64,
 }
 
-/// The text of `cells`, which were read in the boot `boot`.
+/// The text of `cells`, which were read during the boot `boot`.
 #[must_use]
 pub fn encode(boot: &str, cells: &[(PairId, CellQuote)], directory: &Directory) -> Vec<u8> {
     use std::io::Write as _;
@@ -79,10 +79,10 @@ pub fn encode(boot: &str, cells: &[(PairId, CellQuote)], directory: &Directory) 
     out
 }
 
-/// What may still be shown of the file `bytes` at `now` in the boot `boot`.
+/// The quotes of the file `bytes` that may still be shown at `now`, during the boot `boot`.
 ///
 /// # Errors
-/// Why nothing of it is believed.
+/// Why the whole file is rejected.
 pub fn decode(bytes: &[u8], boot: &str, now: MonoNs, directory: &Directory) -> Result<Found, FileError> {
     let text = std::str::from_utf8(bytes).map_err(|_| FileError::Damaged)?;
     let version = text.strip_prefix(TITLE).ok_or(FileError::Foreign)?.lines().next();

@@ -1,9 +1,9 @@
-//! Stage: last known quotes on disk, so that a restart is not blind to what was known a moment ago.
+//! Stage: stores last known quotes on disk, so that they are available after a restart.
 //!
-//! In: the matrix, every few seconds; at the start, the file of the run before. Out: that file, replaced as a whole; the
-//! quotes found in it, on a ring to the detector with [`Origin::Disk`](crate::market::quote::Origin). Such a quote is no
-//! price and makes no alert: extended clients see it as `cached`, with its age. Runs on a thread of its own, which may
-//! wait for the disk; nothing else ever does. Whatever is wrong with the disk is counted and told, and stops nothing.
+//! In: the matrix, every few seconds; at the start, the file of the previous run. Out: that file, always replaced as a
+//! whole; the quotes of the file, on a ring to the detector, with [`Origin::Disk`](crate::market::quote::Origin). Such
+//! a quote is not used as a price and causes no alert: extended clients see it as `cached`, with its age. Runs on its
+//! own thread, the only one that waits for the disk. Disk errors are counted and logged, and stop nothing.
 
 pub mod file;
 
@@ -25,56 +25,56 @@ use crate::time::{Clock, MonoNs, SECOND};
 
 /// Name of the file in the state directory.
 pub const FILE: &str = "last-known-quotes";
-/// How often it is written.
+/// Interval of writes, in nanoseconds.
 const EVERY_NS: u64 = 5 * SECOND;
-/// Writing takes at most this share of the time.
+/// Minimum pause after a write, as a multiple of its duration.
 const REST_SHARE: u64 = 50;
-/// A larger file is not ours.
+/// Largest accepted file, in bytes.
 const FILE_MAX: u64 = 32 << 20;
-/// Complaints are this far apart.
+/// Minimum time between two log lines about errors, in nanoseconds.
 const COMPLAINT_NS: u64 = 60 * SECOND;
 
-/// What a keeper is made of.
+/// Constructor arguments of [`LastKnownStore`].
 pub struct LastKnownParts {
-    /// Where the file lies; made if it is not there.
+    /// Directory of the file; created if it does not exist.
     pub directory: PathBuf,
-    /// Names.
+    /// Names and ids.
     pub names: Arc<Directory>,
-    /// Quotes.
+    /// The quotes to store.
     pub matrix: SharedMatrix,
-    /// To the detector.
+    /// Ring to the detector.
     pub ring: rtrb::Producer<FeedEvent>,
     /// Wakes the detector.
     pub detector: Alarm,
     /// Counters.
     pub board: Arc<Board>,
-    /// Time.
+    /// Source of time.
     pub clock: Clock,
-    /// What the monotonic clock counts from, see [`boot_id`].
+    /// The boot to which the monotonic clock refers, see [`boot_id`].
     pub boot: String,
 }
 
-/// The id of this boot of the machine; `None` where the system has none.
+/// The id of the current boot of this machine; `None` if the system has none.
 #[must_use]
 pub fn boot_id() -> Option<String> {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(id.trim().to_owned()).filter(|id| !id.is_empty())
 }
 
-/// The stage.
+/// Stores quotes on disk and restores them at the start.
 pub struct LastKnownStore {
     parts: LastKnownParts,
     parker: Parker,
     slept: Sleep,
     has_read: bool,
-    /// Found, and not yet handed over.
+    /// Quotes of the file that have not been sent to the detector.
     found: Vec<Quote>,
     write_at: MonoNs,
     complained: Option<MonoNs>,
 }
 
 impl LastKnownStore {
-    /// A keeper that reads on its first turn. Touches no disk.
+    /// A store that reads the file on its first turn. Does not access the disk here.
     #[must_use]
     pub fn new(parts: LastKnownParts) -> Self {
         let write_at = parts.clock.now().plus(EVERY_NS);
@@ -93,7 +93,7 @@ impl LastKnownStore {
         self.parts.directory.join(FILE)
     }
 
-    /// Of this process alone, so that two that share a directory never write into the same file.
+    /// A temporary file of this process, so that two processes with one directory never write to the same file.
     fn temporary(&self) -> PathBuf {
         self.parts.directory.join(format!("{FILE}.{}", std::process::id()))
     }
@@ -101,7 +101,7 @@ impl LastKnownStore {
     fn read(&mut self) {
         let now = self.parts.clock.now();
         if let Err(why) = fs::create_dir_all(&self.parts.directory) {
-            self.complain("cannot be made", &why.to_string(), now);
+            self.complain("cannot be created", &why.to_string(), now);
             return;
         }
         remove_left_over(&self.parts.directory);
@@ -116,11 +116,11 @@ impl LastKnownStore {
                 self.parts.board.last_known.refused.add(found.refused);
                 self.found = found.quotes;
             }
-            Err(why) => self.complain("is left aside", &why.to_string(), now),
+            Err(why) => self.complain("is ignored", &why.to_string(), now),
         }
     }
 
-    /// Hands over what was found, as far as there is room.
+    /// Sends the quotes of the file to the detector, as far as there is room.
     fn hand_over(&mut self) -> usize {
         let before = self.found.len();
         while let Some(quote) = self.found.pop() {
@@ -146,7 +146,7 @@ impl LastKnownStore {
             .map(PairId)
             .filter(is_quoted)
             .map(|pair| (pair, matrix.load(pair)))
-            // What is void now was known once; its age tells how long ago.
+            // Void quotes were valid once; their age tells when.
             .filter(|(_, cell)| matches!(cell.state, CellState::Live | CellState::Void))
             .filter(|(_, cell)| cell.age(now) <= CACHED_MAX_NS)
             .collect();
@@ -159,7 +159,7 @@ impl LastKnownStore {
             match written {
                 Ok(()) => self.parts.board.last_known.writes.add(1),
                 Err(why) => {
-                    // Nobody needs half a file.
+                    // Remove the incomplete file.
                     let _ = fs::remove_file(&temporary);
                     self.complain("cannot be written", &why.to_string(), now);
                 }
@@ -189,7 +189,7 @@ impl Stage for LastKnownStore {
         }
         let mut work = self.hand_over();
         let now = self.parts.clock.now();
-        // What was found is not written over before it is in the matrix.
+        // The file is not overwritten before its quotes are in the matrix.
         if now >= self.write_at && self.found.is_empty() {
             self.write();
             work += 1;
@@ -216,18 +216,18 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     fs::File::open(path)?.take(FILE_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > FILE_MAX {
-        return Err(io::Error::other("larger than it can be"));
+        return Err(io::Error::other("larger than the limit"));
     }
     Ok(bytes)
 }
 
-/// Files of processes that ended while they wrote.
+/// Removes temporary files of processes that ended while writing.
 fn remove_left_over(directory: &Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let writer = name.to_str().and_then(|name| name.strip_prefix(FILE)?.strip_prefix('.')?.parse::<u32>().ok());
         if writer.is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists()) {
-            // If it stays, it harms nobody.
+            // A file that remains does no harm.
             let _ = fs::remove_file(entry.path());
         }
     }
