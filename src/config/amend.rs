@@ -1,5 +1,5 @@
-//! What is changed beside the file while the process runs: names that come and go, held against everything else as if
-//! the file had said so.
+//! Changes made at run time, in addition to the file: names that are added and removed, checked as if they were in the
+//! file.
 
 use std::collections::BTreeSet;
 
@@ -8,16 +8,16 @@ use crate::config::resolve::DEFAULT_INSTRUMENTS;
 use crate::config::{Place, Plan};
 use crate::venues::DEFAULT_VENUES;
 
-/// Names that come, and names that go. No name does both.
+/// Names to add and names to remove. No name is in both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Amendment {
-    /// Instruments, `BASE/QUOTE`, on every venue that can quote them and has no list of its own.
+    /// Instruments, `BASE/QUOTE`, for every venue that can quote them and has no list of its own.
     pub add: BTreeSet<String>,
-    /// Instruments, from every venue.
+    /// Instruments to remove from every venue.
     pub remove: BTreeSet<String>,
-    /// Venues.
+    /// Venues to add.
     pub add_venues: BTreeSet<String>,
-    /// Venues.
+    /// Venues to remove.
     pub remove_venues: BTreeSet<String>,
 }
 
@@ -28,7 +28,7 @@ impl Amendment {
         [&self.add, &self.remove, &self.add_venues, &self.remove_venues].iter().all(|names| names.is_empty())
     }
 
-    /// This one and then `later`, whose word counts where both have one.
+    /// Combines this change with `later`, which takes precedence.
     #[must_use]
     pub fn then(&self, later: &Self) -> Self {
         let both = |mine: &BTreeSet<String>, theirs: &BTreeSet<String>, against: &BTreeSet<String>| {
@@ -44,7 +44,7 @@ impl Amendment {
 }
 
 impl Plan {
-    /// The same, changed as `amendment` says. What is wrong with that is told by [`Self::resolve`].
+    /// The plan with this amendment. Errors are reported by [`Self::resolve`].
     #[must_use]
     pub fn amended(mut self, amendment: &Amendment) -> Self {
         let draft = &mut self.draft;
@@ -73,7 +73,7 @@ fn amend_instruments(draft: &mut Draft, amendment: &Amendment) {
     if amendment.add.is_empty() {
         return;
     }
-    // As if a pattern had chosen them: nobody asked for them on a venue that cannot have them.
+    // Treated as if a pattern had selected them: venues that do not have them are skipped without an error.
     let chosen = |text: &str, place| Item { chosen: true, ..item(text, place) };
     let defaults = || DEFAULT_INSTRUMENTS.iter().map(|text| chosen(text, Place::Default)).collect();
     let instruments = draft.instruments.get_or_insert_with(defaults);

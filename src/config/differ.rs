@@ -1,14 +1,14 @@
-//! Which keys differ between two configurations, but for those that say what is quoted.
+//! Lists the keys that differ between two configurations, except for those that define what is quoted.
 
 use crate::config::Config;
 use crate::config::sections::Section;
 
-/// Nobody may have set it.
-const PRICE_ORDER: &str = "quotes.price_order (the order of `venues`, where it is not set)";
+/// Described with its default, since the key may not be set.
+const PRICE_ORDER: &str = "quotes.price_order (the order of `venues`, if it is not set)";
 
 impl Config {
-    /// Keys whose value is another one in `other`: all that cannot be changed while the process runs. Not among them:
-    /// `venues`, `instruments`, and the tables of venues that only one of the two has.
+    /// Keys whose values differ from `other` and cannot be changed at run time. Excludes `venues`, `instruments`, and
+    /// the tables of venues that only one of the two has.
     #[must_use]
     pub fn differing_keys(&self, other: &Self) -> Vec<String> {
         let mut keys = Vec::new();
@@ -27,7 +27,7 @@ impl Config {
             let Some(theirs) = other.venues.iter().find(|venue| venue.name() == mine.name()) else { continue };
             for (key, is_same) in [
                 ("address", mine.address == theirs.address),
-                // It follows the address where nobody says otherwise.
+                // By default it depends on the address.
                 ("rest_address", mine.rest_address == theirs.rest_address || mine.address != theirs.address),
                 ("taker_fee_pct", mine.taker_fee_pct == theirs.taker_fee_pct),
                 ("ca_file", mine.ca_file == theirs.ca_file),
@@ -43,7 +43,7 @@ impl Config {
 
 macro_rules! compared {
     ($($section:ident),+) => {
-        /// All sections but those of single venues.
+        /// All sections except those of single venues.
         #[cfg(test)]
         const COMPARED: &[&str] = &[$(stringify!($section)),+];
 

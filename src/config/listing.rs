@@ -1,5 +1,5 @@
-//! The effective configuration as TOML, each key with a comment that says who set it. Reading it again
-//! gives the same configuration, but for a password and the token of admin calls, which are never shown.
+//! The effective configuration as TOML, each key with a comment that names the origin of its value. Parsing it gives
+//! the same configuration, except for passwords and the admin token, which are never shown.
 
 use crate::cluster::address::Address;
 use crate::config::read::Draft;
@@ -8,7 +8,7 @@ use crate::config::setting::quoted_toml;
 use crate::config::{Place, VenueConfig};
 use crate::market::VenueId;
 
-/// The values in force. Made once, when everything is known.
+/// Writes the effective values, once all of them are known.
 pub(super) fn list(
     draft: &mut Draft,
     venues: &[VenueConfig],

@@ -1,8 +1,8 @@
-//! The configuration: file, environment and flags in, one checked [`Config`] out. Defaults < file <
-//! environment < flags, and each value knows who set it. The only place that reads the environment.
+//! The configuration: file, environment and flags in, one checked [`Config`] out. Precedence: defaults < file <
+//! environment < flags; each value records its origin. The only module that reads the environment.
 //!
-//! Read once, on the main thread, before anything is started. All mistakes are told at once, one line
-//! each: `file:line: key: what is wrong, what was expected`. Nothing is guessed, renamed or left out.
+//! Read once, on the main thread, before anything is started. All errors are reported together, one line each:
+//! `file:line: key: what is wrong, what was expected`. Nothing is guessed, renamed or ignored.
 
 mod amend;
 mod differ;
@@ -33,34 +33,34 @@ pub use sections::{
 };
 pub use setting::socket_address;
 
-/// Everything that can be chosen, checked and with its names looked up.
+/// All settings, checked and with names resolved.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Configured venues; the index is the [`VenueId`].
     pub venues: Vec<VenueConfig>,
     /// All instruments, `BASE/QUOTE`; the index is the [`crate::market::InstrumentId`].
     pub instruments: Vec<String>,
-    /// Every venue once, in the order of preference for the prices of SSE and REST.
+    /// All venues, in the order of preference for the prices of SSE and REST.
     pub price_order: Vec<VenueId>,
-    /// Where what survives a restart is kept; `None`: nowhere.
+    /// Directory for data that survives a restart; `None`: nothing is stored.
     pub state_dir: Option<PathBuf>,
-    /// Where clients connect, and what one client may take.
+    /// Listening address and limits of clients.
     pub gateway: Gateway,
-    /// When a quote counts.
+    /// Validity of quotes.
     pub quotes: Quotes,
-    /// When a spread is an opportunity, and when it is told.
+    /// When a spread is an opportunity, and when it is alerted.
     pub detector: Detector,
     /// Threads and cores.
     pub threads: Threads,
-    /// How connections to venues are kept.
+    /// Connections to venues.
     pub feed: Feed,
-    /// What venues list.
+    /// Lists of instruments that venues publish.
     pub discovery: Discovery,
-    /// Changing what is quoted while the process runs.
+    /// Changes at run time.
     pub admin: Admin,
     /// Order books.
     pub books: Books,
-    /// Several gateways as one.
+    /// Several gateways as a cluster.
     pub cluster: Cluster,
     warnings: Vec<String>,
     listing: String,
@@ -71,17 +71,17 @@ pub struct Config {
 pub struct VenueConfig {
     /// Its facts and codec.
     pub venue: &'static dyn Venue,
-    /// Where to connect.
+    /// Address to connect to.
     pub address: String,
     /// Taker fee in percent of the notional.
     pub taker_fee_pct: Decimal,
-    /// Whether the file or the environment says so.
+    /// Whether the file or the environment sets the fee.
     pub is_fee_set: bool,
-    /// More certificate authorities (PEM) that are trusted for this address.
+    /// Additional certificate authorities (PEM) that are trusted for this address.
     pub ca_file: Option<PathBuf>,
-    /// REST address whose list of instruments is read; empty: none is.
+    /// REST address from which the list of instruments is read; empty: no list is read.
     pub rest_address: String,
-    /// Native symbol per instrument of the configuration; `None` where this venue does not quote it.
+    /// Native symbol per instrument of the configuration; `None` if this venue does not quote it.
     pub native: Vec<Option<String>>,
 }
 
@@ -92,16 +92,16 @@ impl VenueConfig {
         self.venue.facts().name
     }
 
-    /// Its taker fee, as lists are held against it.
+    /// Its taker fee, for comparison with the fees of lists.
     #[must_use]
     pub const fn fee(&self) -> VenueFee {
         VenueFee { pct: self.taker_fee_pct, is_set: self.is_fee_set }
     }
 
-    /// Who may vouch for it.
+    /// Certificate authorities that are trusted for this venue.
     ///
     /// # Errors
-    /// When its file of authorities cannot be used.
+    /// If its file of authorities cannot be used.
     pub fn trust(&self) -> Result<Trust, String> {
         Trust::new(self.ca_file.as_deref()).map_err(|why| format!("venue.{}.ca_file: {why}", self.name()))
     }
@@ -123,13 +123,13 @@ impl fmt::Debug for VenueConfig {
     }
 }
 
-/// Who set a value, or where a mistake is.
+/// Origin of a value, or location of an error.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Place {
-    /// Nobody: the default stands.
+    /// The default.
     #[default]
     Default,
-    /// The file, at this 1-based line; 0 for the file as a whole.
+    /// The file, at this 1-based line; 0 means the file as a whole.
     File(usize),
     /// The environment variable of this name.
     Environment(String),
@@ -151,28 +151,28 @@ impl fmt::Display for Place {
     }
 }
 
-/// One mistake.
+/// One error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where.
+    /// Location.
     pub place: Place,
-    /// The key, such as `gateway.listen`; empty when it is about no key.
+    /// The key, such as `gateway.listen`; empty if the error concerns no single key.
     pub key: String,
     /// What is wrong and what was expected.
     pub what: String,
 }
 
-/// Everything that is wrong with a configuration. The user's mistake; nothing was started.
+/// All errors of a configuration. The user's mistake; nothing has been started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// Name of the file as it was given.
+    /// Name of the file as given.
     pub file: String,
-    /// Every mistake, by line; those of the environment come last.
+    /// All errors, sorted by line; those of the environment come last.
     pub problems: Vec<Problem>,
 }
 
 impl fmt::Display for ConfigError {
-    /// One line per mistake, without a newline at the end.
+    /// One line per error, without a newline at the end.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, problem) in self.problems.iter().enumerate() {
             let separator = if at == 0 { "" } else { "\n" };
@@ -195,16 +195,16 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// There is room for at least so many more instruments.
+/// Minimum number of instruments that can be added at run time.
 const ROOM_MIN: usize = 64;
-/// A configuration file is never larger than this; anything else is not one.
+/// Largest accepted file in bytes.
 const FILE_MAX: u64 = 4 << 20;
 
 impl Config {
     /// Reads the file and the environment of this process.
     ///
     /// # Errors
-    /// Everything that is wrong, at once.
+    /// All errors together.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         Plan::load(path)?.resolve(&Catalogue::default())
     }
@@ -212,16 +212,16 @@ impl Config {
     /// The defaults, changed only by the environment of this process.
     ///
     /// # Errors
-    /// Everything that is wrong with the environment, at once.
+    /// All errors of the environment together.
     pub fn defaults() -> Result<Self, ConfigError> {
         Self::build("", "", Path::new("."), &environment(), VENUES)
     }
 
-    /// The same from texts: `source` is the content of `file`, `known` are the venues that there are.
-    /// Files that it names are looked for below `directory`.
+    /// The same from texts: `source` is the content of `file`, `known` are the existing venues. Relative paths are
+    /// resolved below `directory`.
     ///
     /// # Errors
-    /// Everything that is wrong, at once.
+    /// All errors together.
     pub fn build(
         file: &str,
         source: &str,
@@ -232,7 +232,7 @@ impl Config {
         Plan::build(file, source, directory, environment, known).resolve(&Catalogue::default())
     }
 
-    /// Listens on `address` because the flag `--listen` said so.
+    /// Replaces the listening address, as requested by the flag `--listen`.
     #[must_use]
     pub fn listening_on(mut self, address: SocketAddr) -> Self {
         self.gateway.listen = address;
@@ -254,8 +254,8 @@ impl Config {
         venues.collect()
     }
 
-    /// The same, with room for what may be added while the process runs: as many instruments again, at least
-    /// `ROOM_MIN`, and every venue there is. In a cluster the venues stay what they are.
+    /// The same, with room for additions at run time: as many instruments again, at least `ROOM_MIN`, and all existing
+    /// venues. In a cluster no venues can be added.
     #[must_use]
     pub fn directory_with_room(&self) -> Directory {
         let instruments = self.instruments.len().max(ROOM_MIN);
@@ -263,10 +263,10 @@ impl Config {
         Directory::with_room(self.instruments.clone(), self.members(), Room { venues, instruments })
     }
 
-    /// Whose lists of instruments are to be read now and then, and what is asked for there.
+    /// The venues whose lists of instruments are read periodically, and the instruments that are requested from them.
     ///
     /// # Errors
-    /// When a file of authorities cannot be used.
+    /// If a file of authorities cannot be used.
     pub fn scope(&self) -> Result<Scope, String> {
         let mut scope = Scope { wanted: Vec::new(), quoted: Vec::new() };
         for venue in self.venues.iter().filter(|venue| !venue.rest_address.is_empty()) {
@@ -277,7 +277,7 @@ impl Config {
         Ok(scope)
     }
 
-    /// What each venue is asked for.
+    /// The instruments that are requested from each venue.
     #[must_use]
     pub fn quoted(&self) -> Vec<Quoted> {
         let of = |venue: &VenueConfig| {
@@ -288,7 +288,7 @@ impl Config {
         self.venues.iter().map(of).collect()
     }
 
-    /// What is allowed but may surprise, one sentence each.
+    /// Settings that are valid but may be unintended, one sentence each.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.warnings.clone();
@@ -301,7 +301,7 @@ impl Config {
         warnings
     }
 
-    /// The effective configuration as TOML; a comment on each line says who set the value.
+    /// The effective configuration as TOML; a comment on each line names the origin of the value.
     #[must_use]
     pub fn to_toml(&self) -> &str {
         &self.listing
@@ -314,7 +314,7 @@ impl Config {
     }
 }
 
-/// A configuration that is read but not resolved: what the venues list may still be needed.
+/// A configuration that has been read but not resolved. Resolving it may need the venues' lists.
 #[derive(Clone)]
 pub struct Plan {
     file: String,
@@ -327,7 +327,7 @@ impl Plan {
     /// Reads the file and the environment of this process.
     ///
     /// # Errors
-    /// When the file cannot be read; what is wrong in it is told by [`Self::resolve`].
+    /// If the file cannot be read. Errors in its content are reported by [`Self::resolve`].
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let file = path.display().to_string();
         let text = read_text(path).map_err(|(line, what)| ConfigError {
@@ -344,13 +344,13 @@ impl Plan {
         Self::build("", "", Path::new("."), &environment(), VENUES)
     }
 
-    /// The lists that are on disk; no venue is asked.
+    /// The lists stored on disk. Does not access the venues.
     #[must_use]
     pub fn kept(&self) -> Catalogue {
         self.state_dir().map(|folder| Catalogue::of_disk(&self.wanted(), &folder)).unwrap_or_default()
     }
 
-    /// Where what survives a restart is kept, if anywhere.
+    /// Directory for data that survives a restart, if configured.
     #[must_use]
     pub fn state_dir(&self) -> Option<PathBuf> {
         resolve::state_dir(&self.draft, &self.directory)
@@ -377,21 +377,20 @@ impl Plan {
         &self.text
     }
 
-    /// Whether some instruments are patterns, which mean nothing without the venues' lists.
+    /// Whether some instruments are patterns, which can be resolved only with the venues' lists.
     #[must_use]
     pub fn has_patterns(&self) -> bool {
         let own = self.draft.known.iter().filter_map(|known| known.instruments.as_ref());
         self.draft.instruments.iter().chain(own).flatten().any(|item| item.text.contains('*'))
     }
 
-    /// How long the start may wait for lists.
+    /// Longest time that the start may wait for lists.
     #[must_use]
     pub const fn patience(&self) -> Duration {
         Duration::from_millis(self.draft.discovery.wait_ms)
     }
 
-    /// The venues that are configured, with the REST addresses of their lists. What is wrong with them is told by
-    /// [`Self::resolve`].
+    /// The configured venues, with the REST addresses of their lists. Errors are reported by [`Self::resolve`].
     #[must_use]
     pub fn wanted(&self) -> Vec<Wanted> {
         let named = |name: &str| self.draft.venues.as_ref().is_none_or(|all| all.iter().any(|item| item.text == name));
@@ -408,10 +407,11 @@ impl Plan {
         wanted.collect()
     }
 
-    /// Looks up names and holds the parts against each other; `catalogue` holds what venues list, as far as known.
+    /// Resolves names and checks that the parts are consistent. `catalogue` contains the venues' lists, as far as
+    /// known.
     ///
     /// # Errors
-    /// Everything that is wrong, at once.
+    /// All errors together.
     pub fn resolve(self, catalogue: &Catalogue) -> Result<Config, ConfigError> {
         resolve::resolve(self.draft, &self.directory, catalogue).map_err(|mut problems| {
             problems.sort_by_key(|problem| match problem.place {
@@ -423,7 +423,7 @@ impl Plan {
     }
 }
 
-/// The text of a file of reasonable size; or the line (0: none) and what is wrong.
+/// The text of a file of reasonable size; otherwise the line (0: none) and what is wrong.
 fn read_text(path: &Path) -> Result<String, (usize, String)> {
     let unreadable = |why: std::io::Error| (0, format!("cannot be read: {why}"));
     let mut bytes = Vec::new();
@@ -438,20 +438,19 @@ fn read_text(path: &Path) -> Result<String, (usize, String)> {
     })
 }
 
-/// Whether whoever sits at the terminal wants no colours: `NO_COLOR` is set and not empty (<https://no-color.org>,
-/// read 2026-11-21).
+/// Whether the user wants no colours: `NO_COLOR` is set and not empty (<https://no-color.org>, read 2026-11-21).
 #[must_use]
 pub fn wants_no_colours() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
-/// The variables of this process that may be ours.
+/// The environment variables of this process.
 fn environment() -> Vec<(String, String)> {
     let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect()
 }
 
-/// The sentence about a name that is no venue.
+/// The error text for a name that is not a venue.
 #[must_use]
 pub fn unknown_venue(name: &str) -> String {
     resolve::unknown_venue(name, VENUES.iter().map(|venue| venue.facts().name))

@@ -1,12 +1,12 @@
-//! "Did you mean": the known name that a mistyped one is closest to. Pure; used for keys, venues and variables.
+//! "Did you mean": the known name that is closest to a mistyped one. Pure; used for keys, venues and variables.
 
-/// The candidate nearest to `typed`, letter case ignored, if it is near enough to be a slip of the
-/// fingers: at most a third of its letters wrong, missing, extra or swapped, and never more than three.
+/// The candidate nearest to `typed`, ignoring letter case, if it is near enough to be a typing error: at most a third
+/// of its letters wrong, missing, extra or swapped, and never more than three.
 #[must_use]
 pub fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let typed = typed.to_lowercase();
     let length = typed.chars().count();
-    // A long text is not a slip, and comparing it would cost length squared.
+    // A long text is not a typing error, and comparing it would take quadratic time.
     if length > TYPED_MAX {
         return None;
     }
@@ -19,7 +19,7 @@ pub fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -
         .map(|(_, candidate)| candidate)
 }
 
-/// `; did you mean `x`?`, or nothing.
+/// `; did you mean `x`?`, or an empty text.
 #[must_use]
 pub fn did_you_mean<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     nearest(typed, candidates).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))

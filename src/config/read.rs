@@ -1,5 +1,5 @@
-//! The file and the environment, in: a [`Draft`] with every key set and every place of origin noted.
-//! All mistakes are collected, none stops the reading. What the values mean together is checked in `resolve`.
+//! Reads the file and the environment into a [`Draft`] with all keys set and the origin of each recorded. All errors
+//! are collected; none stops the reading. Consistency between values is checked in `resolve`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,35 +16,35 @@ use crate::config::{Place, Problem};
 use crate::market::Decimal;
 use crate::venues::Venue;
 
-/// Every variable that the environment may hold begins so.
+/// Prefix of our environment variables.
 const PREFIX: &str = "SPREADWIRE_";
 
-/// One entry of a list, and who wrote it.
+/// One entry of a list, with its origin.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub text: String,
     pub place: Place,
-    /// Nobody asked for it on every venue: a pattern chose it, or an admin call added it.
+    /// Whether the entry is optional on each venue, because a pattern selected it or an admin call added it.
     pub chosen: bool,
 }
 
 impl Item {
-    /// Whether a pattern chose it, which stands where somebody wrote it.
+    /// Whether a pattern in the configuration selected it.
     pub fn is_of_pattern(&self) -> bool {
         self.chosen && !matches!(self.place, Place::Admin | Place::Default)
     }
 }
 
-/// What a venue's table says.
+/// Settings of a venue.
 #[derive(Clone)]
 pub(super) struct VenueDraft {
     pub venue: &'static dyn Venue,
     pub settings: VenueSettings,
-    /// `None`: those of the whole configuration.
+    /// `None`: the instruments of the whole configuration.
     pub instruments: Option<Vec<Item>>,
 }
 
-/// The configuration before its parts are held against each other.
+/// The configuration before its parts are checked against each other.
 #[derive(Clone)]
 pub(super) struct Draft {
     pub process: Process,
@@ -62,15 +62,15 @@ pub(super) struct Draft {
     pub venues: Option<Vec<Item>>,
     pub instruments: Option<Vec<Item>>,
     pub price_order: Option<Vec<Item>>,
-    /// Instruments that are left out, whoever names them.
+    /// Instruments that are removed, wherever they are named.
     pub without: BTreeSet<String>,
-    /// Who set a key; absent: the default stands.
+    /// Origin of each key; a missing key has its default.
     pub places: BTreeMap<String, Place>,
     pub problems: Vec<Problem>,
     pub warnings: Vec<String>,
 }
 
-/// A key's value: one thing, or a list.
+/// A key's value: a single value or a list.
 enum Slot<'a> {
     One(Key<'a>),
     List(&'a mut Option<Vec<Item>>),
@@ -162,13 +162,13 @@ impl Draft {
         self.problems.push(Problem { place, key: key.into(), what: what.into() });
     }
 
-    /// Takes every key of the TOML text `source`.
+    /// Reads all keys of the TOML text `source`.
     pub fn read_file(&mut self, source: &str) {
         let lines = Lines::of(source);
         let (table, errors) = DeTable::parse_recoverable(source);
         let paths = self.paths();
         self.read_table("", table.get_ref(), &paths, &lines);
-        // What was read from a line that could not be parsed says nothing.
+        // Values read from a line with a syntax error are meaningless.
         let broken: Vec<usize> = errors.iter().map(|error| lines.of_span(error.span())).collect();
         self.problems.retain(|problem| !matches!(problem.place, Place::File(line) if broken.contains(&line)));
         for (error, line) in errors.iter().zip(broken) {
@@ -220,7 +220,7 @@ impl Draft {
         self.places.insert(path.to_owned(), place);
     }
 
-    /// Takes every variable `SPREADWIRE_SECTION_KEY` of `environment`; lists are separated by commas.
+    /// Reads all variables `SPREADWIRE_SECTION_KEY` of `environment`; lists are separated by commas.
     pub fn read_environment(&mut self, environment: &[(String, String)]) {
         let names: Vec<(String, String)> = self.paths().into_iter().map(|path| (variable(&path), path)).collect();
         for (name, value) in environment.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
@@ -247,8 +247,8 @@ impl Draft {
         }
     }
 
-    /// A slip is an error. Other names are not ours to refuse: clusters put variables such as
-    /// `SPREADWIRE_SERVICE_HOST` into every process.
+    /// A name that looks like a typing error is an error. Other names are ignored, because orchestrators put variables
+    /// such as `SPREADWIRE_SERVICE_HOST` into every process.
     fn read_unknown_variable(&mut self, name: &str, names: &[(String, String)]) {
         let stem = name.trim_start_matches(PREFIX);
         match nearest(stem, names.iter().map(|(known, _)| known.trim_start_matches(PREFIX))) {
@@ -269,13 +269,13 @@ fn read_items(array: &DeArray<'_>, lines: &Lines, wrong: &mut Vec<(Place, String
         let place = Place::File(lines.of_span(Some(element.span())));
         match element.get_ref() {
             DeValue::String(text) => items.push(Item { text: text.to_string(), place, chosen: false }),
-            other => wrong.push((place, format!("holds {}, expected texts", with_article(other.type_str())))),
+            other => wrong.push((place, format!("contains {}, expected texts", with_article(other.type_str())))),
         }
     }
     items
 }
 
-/// What to say about a key that does not exist in the table `prefix`.
+/// The error text for a key that does not exist in the table `prefix`.
 fn unknown_key(prefix: &str, key: &str, paths: &[String]) -> String {
     if prefix == "venue" {
         let venues = paths.iter().filter_map(|path| path.strip_prefix("venue.")?.strip_suffix(".instruments"));
@@ -287,7 +287,7 @@ fn unknown_key(prefix: &str, key: &str, paths: &[String]) -> String {
     if let Some(near) = nearest(key, siblings.iter().copied()) {
         return format!("{what}; did you mean `{near}`?");
     }
-    // Right key, wrong table?
+    // Perhaps the key belongs to another table.
     match paths.iter().find(|path| path.rsplit('.').next() == Some(key)) {
         Some(path) => format!("{what}; did you mean `{path}`?"),
         None => {
@@ -303,7 +303,7 @@ pub(super) fn variable(path: &str) -> String {
     format!("{PREFIX}{}", path.replace('.', "_").to_uppercase())
 }
 
-/// Where lines begin.
+/// Start offsets of lines.
 struct Lines(Vec<usize>);
 
 impl Lines {
@@ -311,7 +311,7 @@ impl Lines {
         Self(std::iter::once(0).chain(source.match_indices('\n').map(|(at, _)| at + 1)).collect())
     }
 
-    /// The 1-based line on which a span begins.
+    /// The 1-based line in which a span begins.
     fn of_span(&self, span: Option<std::ops::Range<usize>>) -> usize {
         self.0.partition_point(|&start| start <= span.as_ref().map_or(0, |span| span.start))
     }

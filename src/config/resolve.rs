@@ -1,5 +1,5 @@
-//! A [`Draft`] to a [`Config`]: names are looked up, symbols spelled in each venue's way, limits held
-//! against each other. All mistakes are collected.
+//! Turns a [`Draft`] into a [`Config`]: resolves names, converts symbols to each venue's format, and checks limits
+//! against each other. All errors are collected.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
@@ -17,20 +17,20 @@ use crate::venues::DEFAULT_VENUES;
 use crate::venues::listing::Entry;
 use crate::venues::{Opening, Venue};
 
-/// What is quoted when nobody says: pairs that all of system 1's venues list (listings of 2021 to 2026).
+/// The default instruments: pairs that all venues of system 1 list (listings of 2021 to 2026).
 pub(super) const DEFAULT_INSTRUMENTS: [&str; 9] =
     ["BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT", "DOGE/USDT", "ADA/USDT", "AVAX/USDT", "LINK/USDT", "DOT/USDT"];
 
-/// More than a table of prices can usefully hold; keeps memory bounded.
+/// Most instruments; keeps memory bounded.
 const INSTRUMENTS_MAX: usize = 10_000;
 
-/// Shortest token of admin calls.
+/// Shortest admin token, in characters.
 const TOKEN_MIN: usize = 16;
 
-/// Longest currency code.
+/// Longest currency code, in characters.
 const CODE_MAX: usize = 20;
 
-/// Checks everything that needs more than one value. Files are looked for below `directory`.
+/// Checks everything that involves more than one value. Relative paths are resolved below `directory`.
 pub(super) fn resolve(mut draft: Draft, directory: &Path, catalogue: &Catalogue) -> Result<Config, Vec<Problem>> {
     let chosen = chosen_venues(&mut draft);
     check_limits(&mut draft);
@@ -53,7 +53,7 @@ pub(super) fn resolve(mut draft: Draft, directory: &Path, catalogue: &Catalogue)
         if let Some(Err(why)) = ca_file.as_ref().map(std::fs::File::open) {
             refuse(&mut draft, &path("ca_file"), format!("{} cannot be read: {why}", quoted(&settings.ca_file)));
         }
-        // Said in full, so that the listing means the same from anywhere.
+        // Shown as a full path, so that the listing has the same meaning from any directory.
         if let Some(file) = &ca_file {
             draft.known[at].settings.ca_file = file.display().to_string();
         }
@@ -78,12 +78,12 @@ pub(super) fn resolve(mut draft: Draft, directory: &Path, catalogue: &Catalogue)
         return Err(draft.problems);
     }
     let state_dir = state_dir(&draft, directory);
-    // Said in full, so that the listing means the same from anywhere.
+    // Shown as a full path, so that the listing has the same meaning from any directory.
     if let Some(path) = &state_dir {
         draft.process.state_dir = path.display().to_string();
     } else if !draft.cluster.redis.is_empty() {
         let what =
-            "state_dir: is empty, so a restart while Redis is gone knows no prices until the venues have answered";
+            "state_dir: is empty, so after a restart without Redis there are no prices until the venues have answered";
         draft.warnings.push(what.to_owned());
     }
     let it = &mut draft.cluster;
@@ -112,12 +112,12 @@ pub(super) fn resolve(mut draft: Draft, directory: &Path, catalogue: &Catalogue)
     })
 }
 
-/// Where what survives a restart is kept, if anywhere.
+/// Directory for data that survives a restart, if configured.
 pub(super) fn state_dir(draft: &Draft, directory: &Path) -> Option<PathBuf> {
     (!draft.process.state_dir.is_empty()).then(|| directory.join(&draft.process.state_dir))
 }
 
-/// A problem of a whole key, at the place that set it.
+/// Reports an error of a whole key, at the origin of its value.
 fn refuse(draft: &mut Draft, path: &str, what: String) {
     let place = draft.places.get(path).cloned().unwrap_or_default();
     draft.problems.push(Problem { place, key: path.to_owned(), what });
@@ -146,19 +146,18 @@ fn chosen_venues(draft: &mut Draft) -> Vec<usize> {
     if items.is_empty() {
         refuse(draft, "venues", "is empty, expected at least one venue".to_owned());
     } else if chosen.len() == 1 && items.len() == 1 {
-        draft.warnings.push("venues: only one venue, so there are prices but never an opportunity".to_owned());
+        draft.warnings.push("venues: only one venue, so there are prices but no opportunities".to_owned());
     }
     chosen
 }
 
-/// The sentence about a name that is no venue.
+/// The error text for a name that is not a venue.
 pub(super) fn unknown_venue<'a>(name: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
     let near = did_you_mean(name, names.clone());
     format!("unknown venue {}, expected one of {}{near}", quoted(name), names.collect::<Vec<_>>().join(", "))
 }
 
-/// The REST address whose list is read; empty where the venue is somewhere else than usual and nobody said where
-/// its list is.
+/// The REST address from which the list is read; empty if `address` is not the venue's own and no REST address is set.
 pub(super) fn rest_address(known: &VenueDraft) -> String {
     let settings = &known.settings;
     match settings.rest_address.is_empty() {
@@ -167,7 +166,7 @@ pub(super) fn rest_address(known: &VenueDraft) -> String {
     }
 }
 
-/// The instruments of the process, and each chosen venue's native symbol of each.
+/// The instruments of the process, and for each chosen venue the native symbol of each.
 fn resolve_instruments(
     draft: &mut Draft,
     chosen: &[usize],
@@ -215,7 +214,7 @@ fn resolve_instruments(
     }
     if !is_default {
         for item in shared.iter().filter(|item| !quoted_by.iter().any(|native| native.contains_key(&item.text))) {
-            // Where every venue refused it, that has been said already.
+            // If every venue rejected it, that has been reported already.
             if chosen.iter().all(|&at| draft.known[at].instruments.is_some()) {
                 let what = format!("no venue quotes {}: each has `instruments` of its own", item.text);
                 refuse_item(draft, "instruments", item, what);
@@ -233,12 +232,12 @@ fn resolve_instruments(
     (names, native)
 }
 
-/// The key of a venue's own instruments.
+/// Path of the key with a venue's own instruments.
 fn own_path(name: &str) -> String {
     format!("venue.{name}.instruments")
 }
 
-/// `items` with all patterns replaced by what the venues list.
+/// `items` with all patterns replaced by the instruments that they select.
 fn expanded(
     draft: &mut Draft,
     path: &str,
@@ -259,14 +258,14 @@ fn expanded(
     let Some((_, first)) = patterns.first().cloned() else { return all };
     let known: Vec<&List> = lists.iter().filter_map(|(_, list)| *list).collect();
     if known.is_empty() && all.is_empty() {
-        let what = format!("{} stands for what venues list, and no list could be read", quoted(&first.text));
+        let what = format!("{} selects from the venues' lists, but no list could be read", quoted(&first.text));
         refuse_item(draft, path, &first, what);
         return all;
     }
     for (name, _) in lists.iter().filter(|(_, list)| list.is_none()) {
         draft.warnings.push(format!(
-            "{path}: the list of {name} could not be read; patterns choose nothing there until it is, what is written \
-             out is asked for"
+            "{path}: the list of {name} could not be read; until it is, patterns select nothing there, and \
+             only instruments named in full are requested"
         ));
     }
     let patterns: Vec<&select::Pattern> = patterns.iter().map(|(pattern, _)| pattern).collect();
@@ -276,7 +275,7 @@ fn expanded(
     if let Some(example) = leveraged.first() {
         let count = leveraged.len();
         draft.warnings.push(format!(
-            "{path}: patterns choose no leveraged tokens, and {count} would fit, such as {example}; write out what is wanted"
+            "{path}: patterns select no leveraged tokens; {count} would match, such as {example}; name the wanted ones in full"
         ));
     }
     for text in symbols {
@@ -291,7 +290,7 @@ fn texts(items: &[Item]) -> Vec<String> {
     items.iter().map(|item| item.text.clone()).collect()
 }
 
-/// The entries that are well-formed and named once; the others are refused.
+/// The entries that are well-formed and not repeated. Reports the others.
 fn checked_symbols(draft: &mut Draft, path: &str, items: &[Item]) -> Vec<Item> {
     let mut good: Vec<Item> = Vec::with_capacity(items.len());
     let mut seen = HashSet::new();
@@ -307,7 +306,7 @@ fn checked_symbols(draft: &mut Draft, path: &str, items: &[Item]) -> Vec<Item> {
     good
 }
 
-/// `BASE/QUOTE` in capitals and digits.
+/// Checks for `BASE/QUOTE` in capitals and digits.
 fn check_symbol(text: &str) -> Result<(), String> {
     if split_symbol(text).is_some() {
         return Ok(());
@@ -317,7 +316,7 @@ fn check_symbol(text: &str) -> Result<(), String> {
     Err(what + &near)
 }
 
-/// What was probably meant: other letter case, another mark, or none.
+/// The symbol that was probably intended: other letter case, another separator, or none.
 fn mended(text: &str) -> Option<String> {
     let text = text.trim().to_uppercase().replace(['-', '_', ':', '\\'], "/");
     if split_symbol(&text).is_some() {
@@ -335,9 +334,9 @@ fn split_symbol(text: &str) -> Option<(&str, &str)> {
     text.split_once('/').filter(|(base, quote)| is_code(base) && is_code(quote) && base != quote)
 }
 
-/// Symbol to native symbol, for the items that the venue can have. `is_default`: others are left out
-/// without a word, since nobody asked for them. Items of `instruments` that are written out and that the venue does not
-/// list are added to `unlisted`, with the venue's name.
+/// Symbol to native symbol, for the items that the venue has. With `is_default`, missing items are skipped without a
+/// warning, since the user did not request them. Items of `instruments` that are named in full and not listed by the
+/// venue are added to `unlisted`, with the venue's name.
 fn native_symbols(
     draft: &mut Draft,
     at: usize,
@@ -372,9 +371,9 @@ fn native_symbols(
                 }
                 continue;
             }
-            // Patterns choose of what is listed, and here that is not known.
+            // Patterns select from lists, and this venue's list is not known.
             [] if item.is_of_pattern() && list.is_none() => continue,
-            // Its list is known, and this is not on it.
+            // The venue's list is known and does not contain it.
             [] if item.chosen && list.is_some() => {
                 let own = |code| venue.codes().canonical(code).unwrap_or(code);
                 let is_listed = list.as_ref().is_some_and(|list| list.contains_key(&(own(base), own(quote))));
@@ -404,7 +403,7 @@ fn native_symbols(
             Err(_) if is_default || item.chosen => {}
             Err(why) => {
                 let own = if path == "instruments" {
-                    format!("; leave it out, or list {name}'s own in [venue.{name}] instruments")
+                    format!("; remove it, or give {name} its own list in [venue.{name}] instruments")
                 } else {
                     String::new()
                 };
@@ -415,14 +414,14 @@ fn native_symbols(
     native
 }
 
-/// The written order first, then the other venues in theirs.
+/// The configured order first, then the other venues in their order.
 fn resolve_price_order(draft: &mut Draft, chosen: &[usize]) -> Vec<VenueId> {
     let names: Vec<&'static str> = chosen.iter().map(|&at| draft.known[at].venue.facts().name).collect();
     let mut order = Vec::with_capacity(names.len());
     let path = "quotes.price_order";
     for item in draft.price_order.clone().unwrap_or_default() {
         let Some(at) = names.iter().position(|name| *name == item.text) else {
-            // A venue that is known but not configured is no mistake of spelling.
+            // A known venue that is not configured is not a spelling error.
             let what = if draft.known.iter().any(|known| known.venue.facts().name == item.text) {
                 format!("{} is not among the configured venues", quoted(&item.text))
             } else {
@@ -447,10 +446,10 @@ fn resolve_price_order(draft: &mut Draft, chosen: &[usize]) -> Vec<VenueId> {
     order
 }
 
-/// Limits that depend on each other. The complaint is about the one that was written.
+/// Checks limits that depend on each other. The error is reported for the key that was set.
 fn check_limits(draft: &mut Draft) {
     let feed = &draft.feed;
-    // Silence must be answered before it kills, so those two may not be equal.
+    // The ping must be sent before silence closes the connection, so these two may not be equal.
     let pairs = [
         ("feed.silence_ping_ms", feed.silence_ping_ms, "feed.silence_max_ms", feed.silence_max_ms, 1),
         ("feed.backoff_first_ms", feed.backoff_first_ms, "feed.backoff_max_ms", feed.backoff_max_ms, 0),
@@ -461,36 +460,36 @@ fn check_limits(draft: &mut Draft) {
         }
         if draft.places.contains_key(large) && !draft.places.contains_key(small) {
             let least = less + gap;
-            refuse(draft, large, format!("{more} is too small, expected at least {least}, for {small} is {less}"));
+            refuse(draft, large, format!("{more} is too small, expected at least {least}, because {small} is {less}"));
         } else {
             let most = more - gap;
-            refuse(draft, small, format!("{less} is too large, expected at most {most}, for {large} is {more}"));
+            refuse(draft, small, format!("{less} is too large, expected at most {most}, because {large} is {more}"));
         }
     }
 }
 
-/// Proxies are addresses and networks; names would be looked up.
+/// Checks that proxies are addresses and networks. Names are not accepted, since they would have to be resolved.
 fn check_proxies(draft: &mut Draft) {
     let proxies = draft.gateway.proxies.clone();
     if let Err(item) = Network::list(&proxies) {
-        refuse(draft, "gateway.proxies", format!("{} is no address or network such as 10.0.0.0/8", quoted(item)));
+        refuse(draft, "gateway.proxies", format!("{} is not an address or a network such as 10.0.0.0/8", quoted(item)));
     }
 }
 
-/// A token that can be guessed is worse than none.
+/// Checks the admin token. One that can be guessed is worse than none.
 fn check_token(draft: &mut Draft) {
     let (token, path) = (draft.admin.token.clone(), "admin.token");
     if token.is_empty() {
         return;
     }
     if !token.bytes().all(|b| b.is_ascii_graphic()) {
-        refuse(draft, path, "holds blanks or letters beyond ASCII".to_owned());
+        refuse(draft, path, "contains blanks or characters outside ASCII".to_owned());
     } else if token.len() < TOKEN_MIN {
-        refuse(draft, path, format!("has {} letters, expected at least {TOKEN_MIN}", token.len()));
+        refuse(draft, path, format!("has {} characters, expected at least {TOKEN_MIN}", token.len()));
     }
 }
 
-/// A cluster's settings, as far as they can be held against each other without Redis.
+/// Checks the settings of a cluster against each other, as far as possible without Redis.
 fn check_cluster(draft: &mut Draft) {
     let cluster = draft.cluster.clone();
     if cluster.redis.is_empty() {
@@ -512,7 +511,7 @@ fn check_cluster(draft: &mut Draft) {
     if let Some(what) = misnamed(&cluster.instance, 100) {
         refuse(draft, "cluster.instance", what);
     }
-    // A lease must outlast a renewal that failed and the next, or a single late answer ends it.
+    // A lease must survive one failed renewal and the next attempt; otherwise a single late answer ends it.
     let lease = cluster.lease_ms;
     let renew = if cluster.renew_ms == 0 { lease / 3 } else { cluster.renew_ms };
     let (path, most) = ("cluster.renew_ms", (lease - 1) / 2);
@@ -526,17 +525,18 @@ fn check_cluster(draft: &mut Draft) {
     }
 }
 
-/// What is wrong with a name that becomes part of keys and ids.
+/// What is wrong with a name that becomes part of keys and ids, if anything.
 fn misnamed(name: &str, length_max: usize) -> Option<String> {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:{}".contains(&b);
     if name.len() > length_max {
-        return Some(format!("has {} letters, expected at most {length_max}", name.len()));
+        return Some(format!("has {} characters, expected at most {length_max}", name.len()));
     }
-    (!name.bytes().all(is_plain)).then(|| format!("{} holds other than letters, digits and - _ . :", quoted(name)))
+    (!name.bytes().all(is_plain))
+        .then(|| format!("{} contains characters other than letters, digits and - _ . :", quoted(name)))
 }
 
-/// `ws://` or `wss://`, a host, perhaps a port and a path; where the venue hands out its address by
-/// REST, `http://` and `https://` too.
+/// Checks for `ws://` or `wss://`, a host, and optionally a port and a path. If the venue hands out its address over
+/// REST, `http://` and `https://` are valid too.
 fn check_address(address: &str, venue: &dyn Venue) -> Result<(), String> {
     let schemes: &[&str] = match venue.facts().opening {
         Opening::Direct | Opening::Prompt { .. } | Opening::Patient { .. } => &["wss://", "ws://"],
@@ -549,11 +549,11 @@ fn check_address(address: &str, venue: &dyn Venue) -> Result<(), String> {
         return Err(refused(if near.is_some() { "has another scheme" } else { "has no scheme" }));
     };
     if !address.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(refused("holds blanks or letters beyond ASCII"));
+        return Err(refused("contains blanks or characters outside ASCII"));
     }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
     if authority.contains('@') {
-        return Err(refused("holds a user name"));
+        return Err(refused("contains a user name"));
     }
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
@@ -568,7 +568,7 @@ fn check_address(address: &str, venue: &dyn Venue) -> Result<(), String> {
     Ok(())
 }
 
-/// Unencrypted to another machine: prices can be changed on the way.
+/// Warns of an unencrypted connection to another machine, on which prices can be changed in transit.
 fn plain_text_warning(name: &str, address: &str) -> Option<String> {
     let rest = address.strip_prefix("ws://").or_else(|| address.strip_prefix("http://"))?;
     let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
@@ -576,11 +576,11 @@ fn plain_text_warning(name: &str, address: &str) -> Option<String> {
     let ip: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
     let is_local = host == "localhost" || ip.is_some_and(|ip| ip.is_loopback());
     (!is_local).then(|| {
-        format!("venue.{name}.address: {} is not encrypted; anyone on the way can change prices", quoted(address))
+        format!("venue.{name}.address: {} is not encrypted; prices can be changed in transit", quoted(address))
     })
 }
 
-/// A table for a venue that is not configured does nothing, which may surprise.
+/// Warns of tables of venues that are not configured, and of feed threads without a venue.
 fn warn_of_idle_tables(draft: &mut Draft, chosen: &[usize]) {
     for at in (0..draft.known.len()).filter(|at| !chosen.contains(at)) {
         let name = draft.known[at].venue.facts().name;
@@ -602,7 +602,7 @@ mod tests {
     use crate::venues::listing::Listing;
     use crate::venues::{DecodeError, ExchangeSide, Facts, FeedCodec, Symbols, venue};
 
-    /// A venue without a mark between base and quote, and without any rule of what they may be.
+    /// A venue without a separator between base and quote, and without rules for either.
     struct Unmarked(&'static dyn Venue);
 
     impl Venue for Unmarked {

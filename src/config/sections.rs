@@ -1,5 +1,5 @@
-//! Every setting and limit, with its unit, default, range and reason. One row here makes the field, its
-//! key in the file, its environment variable and its line in `docs/configuration.md`.
+//! All settings and limits, with unit, default, range and reason. One row here defines the field, its key in the file,
+//! its environment variable and its row in `docs/configuration.md`.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use crate::config::setting::{Setting, choice};
 use crate::market::Decimal;
 
-/// One key of a section, ready to be set or shown.
+/// One key of a section, for reading and writing its value.
 pub(super) struct Key<'a> {
     /// Name within the section.
     pub name: &'static str,
@@ -21,7 +21,7 @@ pub(super) struct Key<'a> {
 
 /// A table of the file.
 pub(super) trait Section {
-    /// What it is about, line by line.
+    /// Description of the table, line by line.
     const ABOUT: &'static [&'static str];
     /// Its keys, in the order of the documentation.
     fn keys(&mut self) -> Vec<Key<'_>>;
@@ -59,81 +59,86 @@ macro_rules! section {
 section! {
     /// The process as a whole.
     Process {
-        /// Directory for what survives a restart, last known prices and the venues' lists, relative to this file; made if
-        /// it is not there. Empty: nothing is kept.
+        /// Directory for data that survives a restart (last known prices and the venues' lists), relative to this file;
+        /// created if it does not exist. Empty: nothing is stored.
         state_dir: String = String::new();
     }
 }
 
 section! {
-    /// Where clients connect, and what one client may take.
+    /// Where clients connect, and limits for clients.
     Gateway {
-        /// Address that is listened on. There is no authentication yet, so the default is this machine only.
+        /// Address to listen on. There is no authentication yet, so the default is this machine only.
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 3000));
         /// Gateway threads, each with its own share of the clients.
         threads: usize = 1, 1..=64;
-        /// Milliseconds between two bursts of prices to a client that does not ask for another interval.
+        /// Milliseconds between two bursts of prices to a client that has not chosen another interval.
         beat_ms: u64 = 500, 10..=60_000;
-        /// Milliseconds between two bursts of an SSE stream. The dashboards in use drop what comes faster than 600.
+        /// Milliseconds between two bursts of an SSE stream. Existing dashboards drop updates that arrive within 600 ms
+        /// of the previous one.
         sse_beat_ms: u64 = 1000, 100..=60_000;
-        /// Connections of all kinds at once; on more only `/livez` and `/readyz` are answered. Each costs a descriptor and a
-        /// few KiB.
+        /// Simultaneous connections of all kinds; further ones can only request `/livez` and `/readyz`. Each takes a
+        /// file descriptor and a few KiB.
         clients_max: usize = 19_500, 1..=1_000_000;
-        /// Connections of one address at once, of an IPv6 network of 64 bits; on more only `/livez` and `/readyz` are
-        /// answered. 0: no limit.
+        /// Simultaneous connections from one address, or from one IPv6 network of 64 bits; further ones can only
+        /// request `/livez` and `/readyz`. 0: no limit.
         address_clients_max: usize = 2000, 0..=1_000_000;
-        /// Addresses and networks of proxies, which come for many clients, separated by commas. They have no such limit, and
-        /// `X-Forwarded-For` of their admin calls is believed. The default is this machine.
+        /// Addresses and networks of proxies, which connect for many clients, separated by commas. They are exempt from
+        /// that limit, and `X-Forwarded-For` in their admin calls is trusted. The default is this machine.
         proxies: String = "127.0.0.0/8, ::1".to_owned();
-        /// SSE streams at once, of all connections.
+        /// Simultaneous SSE streams over all connections.
         streams_max: usize = 10_000, 1..=1_000_000;
         /// Pairs (symbol × exchange) that one client may subscribe to.
         pairs_max: usize = 4096, 1..=1_000_000;
-        /// Bytes of memory that the subscription of one client may take, about: names, and 700 for each price that no other
-        /// client has.
+        /// Approximate limit of the memory for one client's subscription, in bytes: its names, and 700 for each price
+        /// that no other client receives.
         client_bytes_max: usize = 4_194_304, 65_536..=1_073_741_824;
-        /// Bytes of memory that the subscriptions of all clients may take, about. A client gets at most an eighth of what is
-        /// left.
+        /// Approximate limit of the memory for the subscriptions of all clients, in bytes. One client gets at most an
+        /// eighth of the remainder.
         clients_bytes_max: usize = 268_435_456, 1_048_576..=68_719_476_736;
         /// Largest message of a client in bytes. Subscriptions are small; a larger message closes the connection.
         message_max_bytes: usize = 65_536, 1024..=16_777_216;
         /// Largest HTTP head in bytes.
         header_max_bytes: usize = 8192, 1024..=65_536;
-        /// Milliseconds in which the HTTP head must be complete; slow senders hold a place no longer.
+        /// Milliseconds in which the HTTP head must be complete, so that slow senders do not hold a connection for
+        /// longer.
         header_wait_ms: u64 = 5000, 100..=60_000;
-        /// Milliseconds that a connection may be quiet between two HTTP requests. Longer than a balancer in front keeps its
-        /// connections, usually 60 s, or it sends requests into connections that are being closed.
+        /// Milliseconds that a connection may be idle between two HTTP requests. Must be longer than a load balancer in
+        /// front keeps idle connections, usually 60 s; otherwise the balancer sends requests on connections that are
+        /// being closed.
         keep_alive_ms: u64 = 75_000, 1000..=3_600_000;
         /// Milliseconds of silence after which a client is pinged.
         ping_ms: u64 = 25_000, 1000..=600_000;
-        /// Milliseconds in which it must answer.
+        /// Milliseconds in which the client must answer the ping.
         pong_wait_ms: u64 = 8000, 100..=600_000;
         /// Milliseconds without any progress in writing after which a client is closed.
         write_stall_ms: u64 = 10_000, 100..=600_000;
         /// Kernel send buffer per client in bytes: a large one hides seconds of old prices.
         send_buffer_bytes: usize = 49_152, 4096..=4_194_304;
-        /// Bytes of alerts and replies that wait for a client that does not read; then it is told and closed.
+        /// Bytes of alerts and replies that may wait for a client that does not read. Above this, the client is
+        /// notified and closed.
         outbox_max_bytes: usize = 65_536, 4096..=16_777_216;
-        /// The same for all clients together, answers to HTTP requests included; above it, those for which most waits are
-        /// closed, a WebSocket with 1013. The default has room for a thousand clients that stop reading.
+        /// The same for all clients together, including responses to HTTP requests. Above this, the clients with the
+        /// most waiting bytes are closed, a WebSocket with 1013. The default has room for a thousand clients that stop
+        /// reading.
         outboxes_max_bytes: usize = 67_108_864, 1_048_576..=68_719_476_736;
         /// Commands per second of one client, on average.
         commands_per_s: u64 = 20, 1..=100_000;
-        /// Commands of one client at once.
+        /// Commands of one client in one burst.
         commands_burst: u64 = 40, 1..=100_000;
     }
 }
 
 section! {
-    /// When a quote counts.
+    /// Validity of quotes.
     Quotes {
-        /// Milliseconds after which an unrenewed quote is no longer a price.
+        /// Milliseconds after which a quote without an update is no longer used as a price.
         stale_after_ms: u64 = 30_000, 100..=3_600_000;
     }
 }
 
 choice! {
-    /// Which spread the alert threshold is held against.
+    /// The spread that is compared with the alert threshold.
     ThresholdOn {
         /// Before fees, as the replaced system does.
         Gross = "gross",
@@ -143,16 +148,16 @@ choice! {
 }
 
 section! {
-    /// When a spread is an opportunity, and when it is told.
+    /// When a spread is an opportunity, and when it is alerted.
     Detector {
         /// Percent of the buy price; a spread strictly above it is an opportunity. Read exactly.
         threshold_pct: Decimal = Decimal::new(5, 1), 0..=1000;
-        /// Whether the threshold is held against the spread before fees (gross) or after both (net).
+        /// Whether the threshold is compared with the spread before fees (gross) or after both taker fees (net).
         threshold_on: ThresholdOn = ThresholdOn::Gross;
-        /// Milliseconds in which the same symbol, buy venue and sell venue is told once; an opportunity that
-        /// stays open is told again after it. 0: each opening is told, and nothing is repeated.
+        /// Milliseconds in which the same symbol, buy venue and sell venue is alerted once. An opportunity that stays
+        /// open is alerted again afterwards. 0: every opening is alerted, and nothing is repeated.
         debounce_ms: u64 = 60_000, 0..=86_400_000;
-        /// Greatest age of either quote in milliseconds: older ones never make an alert.
+        /// Greatest age of either quote in milliseconds; older quotes never cause an alert.
         leg_age_max_ms: u64 = 5000, 1..=3_600_000;
         /// Greatest difference between the ages of the two quotes in milliseconds.
         leg_skew_max_ms: u64 = 5000, 1..=3_600_000;
@@ -162,7 +167,7 @@ section! {
 choice! {
     /// Whether threads are pinned to cores.
     Pin {
-        /// When there are cores for it.
+        /// If there are enough cores.
         Auto = "auto",
         /// Never.
         Off = "off",
@@ -174,7 +179,7 @@ choice! {
     Spin {
         /// Sleep for input: idle CPU is near zero.
         Off = "off",
-        /// One core each is used whole; falls back to waiting when there are not enough cores.
+        /// Each thread uses a whole core; falls back to waiting if there are not enough cores.
         On = "on",
     }
 }
@@ -182,138 +187,144 @@ choice! {
 section! {
     /// Threads and cores.
     Threads {
-        /// Pin threads to cores: auto (when there are enough) or off.
+        /// Pin threads to cores: auto (if there are enough) or off.
         pin: Pin = Pin::Auto;
-        /// Spin for input instead of waiting: off, or on (when there is a core for each thread and one more).
+        /// Spin for input instead of waiting: off, or on (if there is a core for each thread and one more).
         spin: Spin = Spin::Off;
-        /// Feed threads; venues are shared out among them.
+        /// Feed threads; the venues are divided among them.
         feeds: usize = 1, 1..=64;
     }
 }
 
 section! {
-    /// How connections to venues are kept.
+    /// Connections to venues.
     Feed {
         /// Milliseconds of silence after which we ping the venue.
         silence_ping_ms: u64 = 2000, 100..=600_000;
-        /// Milliseconds of silence after which the connection is dead: its quotes are void, it is made again.
+        /// Milliseconds of silence after which the connection is dead: its quotes become void, and it is opened again.
         silence_max_ms: u64 = 5000, 200..=600_000;
-        /// Least milliseconds of silence after which one instrument is stale, void and soon subscribed again: it is
-        /// when it says nothing for four times its longest recent pause, but not before so many milliseconds, and not
-        /// after `quotes.stale_after_ms`. 0: single instruments are not watched.
+        /// Least milliseconds of silence after which one instrument is stale, void and soon resubscribed. An instrument
+        /// becomes stale after four times its longest recent pause, but not before this many milliseconds, and not
+        /// later than `quotes.stale_after_ms`. 0: single instruments are not monitored.
         pair_silence_ms: u64 = 2000, 0..=600_000;
-        /// First pause before connecting again, in milliseconds; it doubles each time until prices have flowed for five
+        /// First delay before reconnecting, in milliseconds. It doubles each time until prices have arrived for five
         /// seconds.
         backoff_first_ms: u64 = 250, 10..=60_000;
-        /// Longest such pause in milliseconds.
+        /// Longest delay before reconnecting, in milliseconds.
         backoff_max_ms: u64 = 15_000, 100..=3_600_000;
-        /// Failures in a row that open the circuit breaker of a venue's address: then nothing is tried for a while.
+        /// Consecutive failures that open the circuit breaker of a venue's address: no attempts are made for a while.
         breaker_failures: u64 = 5, 1..=1000;
-        /// But only when they have gone on for so many milliseconds: a venue that restarts is dialled again soon.
+        /// The breaker opens only if the failures have lasted this many milliseconds, so that a venue that restarts is
+        /// dialled again soon.
         breaker_after_ms: u64 = 15_000, 0..=600_000;
-        /// Milliseconds that it stays open; then one attempt at a time is made. A ban lasts as long as the venue says.
+        /// Milliseconds that the breaker stays open; then one attempt at a time is made. A ban lasts as long as the
+        /// venue says.
         breaker_open_ms: u64 = 15_000, 100..=3_600_000;
-        /// Successes in a row that close it again: a connection is one for every five seconds that it gives prices.
+        /// Consecutive successes that close the breaker. A connection counts as one success for every five seconds in
+        /// which it delivers prices.
         breaker_successes: u64 = 3, 1..=1000;
     }
 }
 
 section! {
-    /// What venues list: how often it is read, and what patterns such as `*/USDT` choose from it.
+    /// Lists that venues publish: how often they are read, and what patterns such as `*/USDT` select from them.
     Discovery {
-        /// Seconds between two readings of the venues' lists of instruments, which say what is traded and some fees. 0: never.
+        /// Seconds between two readings of the venues' lists of instruments, which contain the trading status and some
+        /// fees. 0: never.
         every_s: u64 = 60, 0..=604_800;
-        /// Milliseconds that the start waits for lists, where `instruments` holds patterns and none are on disk.
+        /// Milliseconds that the start waits for lists, if `instruments` contains patterns and no lists are on disk.
         wait_ms: u64 = 10_000, 100..=120_000;
-        /// A pattern chooses only what at least so many of the venues list.
+        /// A pattern selects only instruments that at least this many venues list.
         common_to: usize = 1, 1..=64;
-        /// A pattern chooses at most so many, those that most venues list first. 0: all.
+        /// A pattern selects at most this many instruments, starting with those that most venues list. 0: all.
         top: usize = 0, 0..=10_000;
     }
 }
 
 choice! {
-    /// Whether the configuration is read again when its file changes.
+    /// Whether the configuration is reloaded when its file changes.
     WatchFile {
-        /// It is.
+        /// Reload when the file changes.
         On = "on",
-        /// Only when told.
+        /// Reload only on request.
         Off = "off",
     }
 }
 
 section! {
-    /// Changing what is quoted while the process runs.
+    /// Changing what is quoted at run time.
     Admin {
-        /// What an admin call must bear, at least 16 letters: `Authorization: Bearer` and this. Empty: there are no admin
-        /// calls. It is never shown.
+        /// Token of admin calls, at least 16 characters, sent as `Authorization: Bearer` and the token. Empty: admin
+        /// calls are disabled. It is never shown.
         token: String = String::new();
-        /// Whether the file is read again when it changes: on or off. SIGHUP has it read again in any case.
+        /// Whether the file is reloaded when it changes: on or off. SIGHUP always reloads it.
         watch_file: WatchFile = WatchFile::On;
     }
 }
 
 section! {
-    /// Order books, on connections of their own beside those of prices.
+    /// Order books, on connections separate from those of prices.
     Books {
-        /// Levels a side that are kept of each instrument on each venue that offers books. 0: no books are asked for.
+        /// Levels per side that are kept for each instrument on each venue that offers books. 0: no books are
+        /// requested.
         levels: usize = 20, 0..=1000;
-        /// Milliseconds between two states of a book to a client that asked for it, and the most that one is told late that
-        /// it is void.
+        /// Milliseconds between two states of a book sent to a subscriber, and the longest delay before a subscriber
+        /// learns that the book is void.
         beat_ms: u64 = 100, 10..=60_000;
     }
 }
 
 section! {
-    /// Several gateways as one, through Redis.
+    /// Several gateways as a cluster, through Redis.
     Cluster {
-        /// Address of Redis: `redis://`, `rediss://`, or `redis+sentinel://host:port,host:port/name`, the last also with
-        /// `rediss`. Empty: this gateway is alone, and nothing of a cluster runs.
+        /// Address of Redis: `redis://`, `rediss://`, or `redis+sentinel://host:port,host:port/name`, the last also
+        /// with `rediss`. Empty: this gateway runs without a cluster.
         redis: String = String::new();
-        /// User of the Sentinels, where they have users. Empty: the default one.
+        /// User of the Sentinels, if they have users. Empty: the default user.
         sentinel_user: String = String::new();
-        /// Password of the Sentinels, which is not that of Redis. Empty: none.
+        /// Password of the Sentinels, which is separate from that of Redis. Empty: none.
         sentinel_password: String = String::new();
-        /// PEM file of the authority that has signed the certificates of Redis, relative to this file. Empty: those that the
-        /// system trusts.
+        /// PEM file of the authority that signed the certificates of Redis, relative to this file. Empty: the
+        /// authorities that the system trusts.
         ca_file: String = String::new();
-        /// PEM file of the certificate that this gateway shows to Redis, relative to this file. Empty: none.
+        /// PEM file of the certificate that this gateway presents to Redis, relative to this file. Empty: none.
         cert_file: String = String::new();
-        /// PEM file of its key. Empty: none.
+        /// PEM file of the key of that certificate. Empty: none.
         key_file: String = String::new();
-        /// What every key in Redis begins with, so that several clusters can share one; those in different databases can
-        /// have the same.
+        /// Prefix of all keys in Redis, so that several clusters can share one Redis. Clusters in different databases
+        /// can use the same prefix.
         prefix: String = "spreadwire".to_owned();
-        /// What this instance is called; another for each. Its id is this, its process id and its start time, so that no
-        /// two processes ever pass for one. Empty: the host's name.
+        /// Name of this instance, different for each. The id of an instance consists of this name, its process id and
+        /// its start time, so that no two processes have the same id. Empty: the host name.
         instance: String = String::new();
-        /// Milliseconds that a venue's lease lasts without renewal: how long a venue can be without a leader.
+        /// Milliseconds that a venue's lease lasts without renewal, and so the longest time that a venue can be without
+        /// a leader.
         lease_ms: u64 = 5000, 300..=60_000;
         /// Milliseconds between two renewals. 0: a third of the lease.
         renew_ms: u64 = 0, 0..=30_000;
-        /// Milliseconds for which a leader keeps a venue before it gives it to an instance that has less to do.
+        /// Milliseconds for which a leader keeps a venue before it hands it over to an instance with less work.
         tenure_ms: u64 = 10_000, 0..=3_600_000;
         /// Milliseconds in which Redis must answer a call.
         call_ms: u64 = 100, 10..=10_000;
-        /// Milliseconds for which Redis must answer well before it is relied on again.
+        /// Milliseconds for which Redis must answer in time before it is used again.
         stable_ms: u64 = 3000, 0..=600_000;
         /// Whether an instance that is cut off from Redis connects to the venues itself: on or off.
         own_upstream: OwnUpstream = OwnUpstream::On;
-        /// Whether the keys of the replaced system (`price:dist:<PAIR>:latest`, `price_stream:leader`) are written
-        /// too, for its instances during a migration: on or off.
+        /// Whether the keys of the replaced system (`price:dist:<PAIR>:latest`, `price_stream:leader`) are also
+        /// written, for its instances during a migration: on or off.
         legacy_keys: LegacyKeys = LegacyKeys::Off;
-        /// File to which a line is added for every accepted batch, relative to this file: time, instance, venue, leader,
-        /// token, sequence. For an investigation: it grows without bound. Empty: none.
+        /// File to which one line is appended for every accepted batch, relative to this file: time, instance, venue,
+        /// leader, token, sequence. For investigations only, since it grows without limit. Empty: none.
         history: String = String::new();
     }
 }
 
 choice! {
-    /// What an instance does that is cut off from Redis.
+    /// Behaviour of an instance that is cut off from Redis.
     OwnUpstream {
         /// It connects to the venues itself, for its own clients.
         On = "on",
-        /// It waits, with older and older prices.
+        /// It waits, while its prices grow older.
         Off = "off",
     }
 }
@@ -331,14 +342,14 @@ choice! {
 section! {
     /// One venue; every key is optional.
     VenueSettings {
-        /// Address to connect to, `wss://` or `ws://`; any other server that speaks the venue's protocol will do.
+        /// Address to connect to, `wss://` or `ws://`; any server that implements the venue's protocol is accepted.
         address: String = String::new();
-        /// REST address whose list of instruments is read, `https://` or `http://`. Empty: the venue's own, or none
-        /// where `address` is not the venue's own.
+        /// REST address from which the list of instruments is read, `https://` or `http://`. Empty: the venue's own, or
+        /// none if `address` is not the venue's own.
         rest_address: String = String::new();
         /// Your taker fee in percent of the notional. The default is the venue's base tier. Read exactly.
         taker_fee_pct: Decimal = Decimal::ZERO, 0..=100;
-        /// File with more certificate authorities (PEM) that are trusted for this address. Empty: none.
+        /// File with additional certificate authorities (PEM) that are trusted for this address. Empty: none.
         ca_file: String = String::new();
     }
 }
@@ -355,10 +366,10 @@ pub(super) fn reference() -> String {
         (
             "instruments",
             "nine against USDT",
-            "What is quoted, `BASE/QUOTE` in capitals, on every venue without a list of its own. `BTC/*` and `*/USDT` stand for what the venues list, see `[discovery]`.",
+            "Instruments to quote, `BASE/QUOTE` in capitals, on every venue without its own list. `BTC/*` and `*/USDT` select from the venues' lists, see `[discovery]`.",
         ),
     ];
-    out.push_str("| key | default | may be | what it is |\n|---|---|---|---|\n");
+    out.push_str("| key | default | allowed values | description |\n|---|---|---|---|\n");
     for (name, default, what) in lists {
         out.push_str(&format!("| `{name}` | {default} | a list of texts | {what} |\n"));
     }
@@ -366,7 +377,7 @@ pub(super) fn reference() -> String {
         row(&mut out, &key, "");
     }
     table::<Quotes>(&mut out, "quotes", Quotes::default());
-    out.push_str("| `price_order` | the order of `venues` | a list of venues | Whose price SSE and REST show: the first of these that has a fresh one, then the other venues. |\n");
+    out.push_str("| `price_order` | the order of `venues` | a list of venues | Venues whose prices SSE and REST show: the first of these with a fresh price, then the other venues. |\n");
     table::<Gateway>(&mut out, "gateway", Gateway::default());
     table::<Detector>(&mut out, "detector", Detector::default());
     table::<Threads>(&mut out, "threads", Threads::default());
@@ -377,7 +388,7 @@ pub(super) fn reference() -> String {
     table::<Cluster>(&mut out, "cluster", Cluster::default());
     table::<VenueSettings>(&mut out, "venue.NAME", VenueSettings::default());
     out.push_str(
-        "| `instruments` | those above | a list of texts | What this venue quotes, instead of those above. |\n",
+        "| `instruments` | those above | a list of texts | Instruments of this venue, instead of those above. |\n",
     );
     out
 }
@@ -390,7 +401,7 @@ fn table<S: Section>(out: &mut String, path: &str, mut section: S) {
 }
 
 fn row(out: &mut String, key: &Key<'_>, path: &str) {
-    // A venue's own facts are its defaults.
+    // The defaults of a venue are its own facts.
     let is_fact = path == "venue.NAME" && key.name != "ca_file";
     let default = if is_fact { "the venue's".to_owned() } else { format!("`{}`", key.slot.toml()) };
     let expected = key.slot.expected(&key.bounds);

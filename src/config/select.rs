@@ -1,4 +1,4 @@
-//! What a pattern of instruments stands for: `BTC/*`, `*/USDT` and `*/*` over the lists of several venues. Pure.
+//! Resolves patterns of instruments: `BTC/*`, `*/USDT` and `*/*` over the lists of several venues. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use crate::config::setting::quoted;
 use crate::discovery::List;
 use crate::venues::codes;
 
-/// A side of a pattern: `None` stands for every code.
+/// One side of a pattern; `None` matches every code.
 type Side = Option<String>;
 
 /// `BASE/QUOTE` with a star for one side or both.
@@ -16,25 +16,25 @@ pub(super) struct Pattern {
     quote: Side,
 }
 
-/// How many of those that fit are chosen.
+/// Limits for the instruments that patterns select.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// At least so many venues must list it.
+    /// Least number of venues that must list an instrument.
     pub common_to: usize,
-    /// At most so many, 0: all.
+    /// Most instruments; 0: all.
     pub top: usize,
 }
 
 impl Limits {
-    /// All that fit.
+    /// No limits.
     pub const NONE: Self = Self { common_to: 1, top: 0 };
 }
 
 impl Pattern {
-    /// `None` when `text` is no pattern.
+    /// `None` if `text` is not a pattern.
     ///
     /// # Errors
-    /// What is wrong with a text that has a star and is no pattern.
+    /// What is wrong with a text that has a star but is not a valid pattern.
     pub fn read(text: &str) -> Option<Result<Self, String>> {
         if !text.contains('*') {
             return None;
@@ -57,16 +57,16 @@ impl Pattern {
     }
 }
 
-/// What patterns stand for.
+/// Result of resolving patterns.
 #[derive(Debug, Default)]
 pub(super) struct Chosen {
-    /// The symbols that are traded somewhere and fit: those that most venues list first, then by name.
+    /// Matching symbols that are traded somewhere: those listed by most venues first, then by name.
     pub symbols: Vec<String>,
-    /// Those that would fit and are leveraged tokens, by name. Venues issue them, each its own.
+    /// Matching symbols that are leveraged tokens, by name. Each venue issues its own.
     pub leveraged: BTreeSet<String>,
 }
 
-/// What fits one of `patterns` on `lists`, within `limits`.
+/// The instruments on `lists` that match one of `patterns`, within `limits`.
 pub(super) fn chosen(patterns: &[&Pattern], lists: &[&List], limits: Limits) -> Chosen {
     let mut venues: BTreeMap<String, usize> = BTreeMap::new();
     let mut leveraged = BTreeSet::new();
@@ -84,10 +84,10 @@ pub(super) fn chosen(patterns: &[&Pattern], lists: &[&List], limits: Limits) -> 
             *venues.entry(symbol).or_default() += 1;
         }
     }
-    // What one venue's list cannot tell, another's may.
+    // A leveraged token may be recognisable on the list of another venue only.
     venues.retain(|symbol, _| !leveraged.contains(symbol));
     let mut ranked: Vec<(String, usize)> = venues.into_iter().filter(|(_, n)| *n >= limits.common_to).collect();
-    // Stable: equals stay in the order of their names.
+    // Stable sort: equal counts stay in the order of names.
     ranked.sort_by_key(|(_, venues)| std::cmp::Reverse(*venues));
     if limits.top > 0 {
         ranked.truncate(limits.top);

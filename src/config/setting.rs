@@ -1,5 +1,5 @@
-//! Settings: what a value of the configuration may be, how it is read from TOML or from a variable,
-//! and how it is written back. Pure; the sentences of its errors are read by people.
+//! Settings: the allowed values of a key, how they are read from TOML or from a variable, and how they are written
+//! back. Pure.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -8,12 +8,12 @@ use toml::de::DeValue;
 
 use crate::market::Decimal;
 
-/// A value as somebody gave it.
+/// A value as given by the user.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Given<'a> {
     /// A value of the file.
     Toml(&'a DeValue<'a>),
-    /// The text of an environment variable, which has no type of its own.
+    /// The text of an environment variable, which has no type.
     Bare(&'a str),
 }
 
@@ -37,7 +37,7 @@ impl<'a> Given<'a> {
         }
     }
 
-    /// As it was written, for error sentences.
+    /// The value as written, for error texts.
     fn shown(self) -> String {
         match self {
             Given::Toml(DeValue::Integer(n)) => n.to_string(),
@@ -50,7 +50,7 @@ impl<'a> Given<'a> {
     }
 }
 
-/// Outside text for an error line: quoted, no control characters, at most 80 letters.
+/// External text for an error line: quoted, without control characters, at most 80 characters.
 pub(super) fn quoted(text: &str) -> String {
     let mut short: String = text.chars().take(80).collect();
     if short.len() < text.len() {
@@ -67,16 +67,16 @@ pub(super) fn with_article(noun: &str) -> String {
 
 /// A type that a key of the configuration can have.
 pub(super) trait Setting {
-    /// Takes what was given, if it is of the type and within `bounds`.
+    /// Stores the given value, if it has the right type and is within `bounds`.
     ///
     /// # Errors
-    /// What is wrong and what was expected, as half a sentence.
+    /// What is wrong and what was expected, as part of a sentence.
     fn set(&mut self, given: Given<'_>, bounds: &RangeInclusive<u64>) -> Result<(), String>;
 
     /// The value as TOML text.
     fn toml(&self) -> String;
 
-    /// What may be written, in a few words.
+    /// Short description of the allowed values.
     fn expected(&self, bounds: &RangeInclusive<u64>) -> String;
 }
 
@@ -105,7 +105,7 @@ macro_rules! whole_numbers {
 }
 whole_numbers!(u64, usize);
 
-/// Percentages have at most this many decimals, so that the detector's bar is exact.
+/// Percentages have at most this many decimals, so that the detector's threshold is exact.
 const PERCENT_DECIMALS_MAX: u8 = 6;
 
 impl Setting for Decimal {
@@ -150,7 +150,7 @@ impl Setting for SocketAddr {
     }
 }
 
-/// `IP:PORT`, or `localhost:PORT` for 127.0.0.1. Names are not resolved: what is listened on is said exactly.
+/// `IP:PORT`, or `localhost:PORT` for 127.0.0.1. Names are not resolved, so that the listening address is explicit.
 pub fn socket_address(text: &str) -> Option<SocketAddr> {
     match text.strip_prefix("localhost:") {
         Some(port) => Some(SocketAddr::from(([127, 0, 0, 1], port.parse().ok()?))),
@@ -181,7 +181,7 @@ pub(super) fn quoted_toml(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-/// A setting that is one of a few words.
+/// Defines a setting with a fixed set of words.
 macro_rules! choice {
     ($(#[doc = $about:literal])+ $name:ident { $($(#[doc = $doc:literal])+ $variant:ident = $word:literal,)+ }) => {
         $(#[doc = $about])+
@@ -222,14 +222,14 @@ macro_rules! choice {
 pub(super) use choice;
 
 impl<'a> Given<'a> {
-    /// The text, for a choice of words.
+    /// The given word.
     pub(super) fn choice(self) -> Option<&'a str> {
         self.text()
     }
 
-    /// What to say when it is none of `words`.
+    /// The error text for a word that is not one of `words`.
     pub(super) fn not_a_choice(self, text: Option<&str>, words: &[&str], expected: &str) -> String {
         let near = text.map_or_else(String::new, |text| super::near::did_you_mean(text, words.iter().copied()));
-        format!("{} is not known here, expected {expected}{near}", self.shown())
+        format!("{} is unknown, expected {expected}{near}", self.shown())
     }
 }

@@ -197,7 +197,7 @@ pub struct VenueGauges {
     source: Gauge,
     /// Attempts to connect.
     pub attempts: Counter,
-    /// Times that somebody wanted it tried at once, by an admin call or a signal.
+    /// Immediate retries requested by an admin call or a signal.
     pub retries: Counter,
     /// Attempts that ended with an open connection.
     pub connects: Counter,

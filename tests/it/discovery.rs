@@ -219,7 +219,7 @@ fn a_pattern_without_any_list_is_one_line_that_names_the_place() {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(78), "{said}");
     assert!(
-        said.contains(":2: instruments: `*/USDT` stands for what venues list, and no list could be read"),
+        said.contains(":2: instruments: `*/USDT` selects from the venues' lists, but no list could be read"),
         "{said}"
     );
     assert!(said.contains(":2: instruments: `B*/X` is not a pattern, expected BTC/*, */USDT or */*"), "{said}");
@@ -234,7 +234,7 @@ fn what_is_written_out_beside_a_pattern_is_quoted_without_any_list() {
     let (listed, said) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(listed.contains("BTC-USDT") && listed.lines().count() == 1, "{listed}");
-    assert!(said.contains("the list of okx could not be read; patterns choose nothing there until it is"), "{said}");
+    assert!(said.contains("the list of okx could not be read; until it is, patterns select nothing there"), "{said}");
 }
 
 #[test]
@@ -309,7 +309,10 @@ fn what_patterns_and_lists_leave_out_is_told_by_name() {
     ));
     let output = spreadwire(&["instruments", "--json", "--config", &config]).output().unwrap();
     let (said, rows) = (text(&output.stderr), text(&output.stdout));
-    assert!(said.contains("the list of gateio could not be read; patterns choose nothing there until it is"), "{said}");
+    assert!(
+        said.contains("the list of gateio could not be read; until it is, patterns select nothing there"),
+        "{said}"
+    );
     let gate: Vec<&str> = rows.lines().filter(|row| row.contains("gateio")).collect();
     assert!(gate.len() == 1 && gate[0].contains("NOPE_USD"), "only what is written out: {gate:?}");
     assert!(said.contains("instruments: NOPE/USD is not listed by okx, kraken, left out there"), "{said}");
