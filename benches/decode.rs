@@ -1,9 +1,9 @@
-//! How long does one best-bid-ask frame take to become a quote, and how does that compare with serde_json
-//! into a borrowed typed struct with the same checks (every price and size to an exact decimal, the symbol
-//! looked up, an unknown one refused)? Same frame, same run, one group per venue. Coinbase's and Crypto.com's frames
-//! are changes of the book's top; both ways keep the same book and count the same sequence, so each has the next number.
+//! How long does one best-bid-ask frame take to become a quote, compared with serde_json into a borrowed typed struct
+//! with the same checks (every price and size to an exact decimal, the symbol looked up, unknown symbols rejected)?
+//! Same frame, same run, one group per venue. The frames of Coinbase and Crypto.com are changes of the book's top. Both
+//! ways maintain the same book and check the same sequence, so each frame has the next number.
 //!
-//! `cargo bench --bench decode`; a row of [`rows`] per venue.
+//! `cargo bench --bench decode`; one row of [`rows`] per venue.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -21,10 +21,10 @@ use spreadwire::wire::gzip::{Gunzip, Gzip};
 use spreadwire::wire::protobuf::Writer;
 use spreadwire::wire::timestamp::parse_rfc3339;
 
-/// serde_json's way from a frame to a top of book.
+/// Decodes a frame to a top of book with serde_json.
 type Typed = Box<dyn FnMut(&[u8], &mut Symbols) -> Option<Top>>;
 
-/// Venue, base, quote, a real frame, the typed way.
+/// Venue, base, quote, a real frame, and the typed decoder.
 fn rows() -> Vec<(&'static str, &'static str, &'static str, &'static str, Typed)> {
     vec![
         (
@@ -247,7 +247,7 @@ fn bybit(frame: &[u8], symbols: &mut Symbols) -> Option<Top> {
     })
 }
 
-/// What Coinbase sends first: a book of 2,000 levels a side.
+/// Coinbase's first message: a book of 2,000 levels per side.
 fn coinbase_snapshot() -> String {
     let side = |side: &str, cents: fn(u64) -> u64| -> Vec<String> {
         let level = |n| {
@@ -294,7 +294,7 @@ struct L2Update<'a> {
     new_quantity: &'a str,
 }
 
-/// A typed reader with a book of its own, for frames of `most` changes.
+/// A typed decoder with its own book, for frames of `most` changes.
 fn coinbase(most: usize) -> impl FnMut(&[u8], &mut Symbols) -> Option<Top> {
     let mut depth = Depth::default();
     let mut changes: Vec<Change> = Vec::with_capacity(4000);
@@ -336,7 +336,7 @@ fn kraken(frame: &[u8], symbols: &mut Symbols) -> Option<Top> {
         #[serde(borrow)]
         data: [Ticker<'a>; 1],
     }
-    // The numbers as they are written: a float would not be exact.
+    // Numbers as written, since a float would not be exact.
     #[derive(Deserialize)]
     struct Ticker<'a> {
         symbol: &'a str,
@@ -467,7 +467,7 @@ fn bitget(frame: &[u8], symbols: &mut Symbols) -> Option<Top> {
     })
 }
 
-/// What Crypto.com sends first: ten levels a side.
+/// Crypto.com's first message: ten levels per side.
 fn cryptocom_snapshot() -> String {
     let side = |price: fn(u64) -> u64| -> String {
         let level = |n| format!(r#"["{}.{:02}","0.5","2"]"#, price(n) / 100, price(n) % 100);
@@ -516,7 +516,7 @@ struct CryptoComSides<'a> {
     bids: Vec<[&'a str; 3]>,
 }
 
-/// A typed reader with a book of its own.
+/// A typed decoder with its own book.
 fn cryptocom() -> impl FnMut(&[u8], &mut Symbols) -> Option<Top> {
     let mut depth = Depth::default();
     let mut changes: Vec<Change> = Vec::with_capacity(64);
@@ -681,7 +681,7 @@ fn mexc(frame: &[u8], symbols: &mut Symbols) -> Option<Top> {
     })
 }
 
-/// What the codec of a venue reads instead of the text of its row: MEXC's message as it is on the wire.
+/// The bytes that the codec of a venue reads for the text of its row: for MEXC, the protobuf message.
 fn on_the_wire(name: &str, frame: &str) -> Vec<u8> {
     if name != "mexc" {
         return frame.as_bytes().to_vec();
@@ -699,7 +699,7 @@ fn on_the_wire(name: &str, frame: &str) -> Vec<u8> {
     wrapper.integer(6, number("/sendTime")).message(315, body).finish()
 }
 
-/// What Bitfinex sends first: a book of 25 levels a side.
+/// Bitfinex's first message: a book of 25 levels per side.
 fn bitfinex_snapshot() -> String {
     let side = |start: f64, step: f64, sign: &str| -> Vec<String> {
         (0..25).map(|n| format!("[{},1,{sign}4.5]", start + step * f64::from(n))).collect()
@@ -708,7 +708,7 @@ fn bitfinex_snapshot() -> String {
     format!("[6959,[{levels}],100000000000,1564617602400]")
 }
 
-/// A typed reader with a book of its own.
+/// A typed decoder with its own book.
 fn bitfinex() -> impl FnMut(&[u8], &mut Symbols) -> Option<Top> {
     #[derive(Deserialize)]
     struct Changed<'a>(u64, #[serde(borrow)] [&'a RawValue; 3], u64, u64);
@@ -774,7 +774,8 @@ fn bitstamp(frame: &[u8], symbols: &mut Symbols) -> Option<Top> {
     })
 }
 
-/// The next frame of a connection: of Coinbase's and Bitfinex's the number and the size grow by one, in place. The others stay.
+/// The next frame of a connection. For Coinbase, Crypto.com and Bitfinex, sequence numbers and sizes grow by one, in
+/// place. Other frames stay the same.
 struct Frames {
     frame: Vec<u8>,
     growing: Vec<usize>,
@@ -857,7 +858,7 @@ fn decode(criterion: &mut Criterion) {
     }
 }
 
-/// How long does Coinbase's first frame, the whole BTC-USD book of 46,000 levels in 5 MB, hold up the feed thread?
+/// How long does Coinbase's first frame, the whole BTC-USD book of 46,000 levels in 5 MB, occupy the feed thread?
 fn snapshot(criterion: &mut Criterion) {
     let path =
         concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/coinbase/captures/coinbase-adv.cf-20260809.jsonl.gz");
@@ -881,8 +882,8 @@ fn snapshot(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What does HTX's packing cost? The same `bbo` frame as in `decode/htx`, as it comes from the wire; the other way
-/// unpacks it with the same reader and goes on with serde_json.
+/// What does HTX's compression cost? The same `bbo` frame as in `decode/htx`, compressed as on the wire. The other way
+/// decompresses it with the same code and continues with serde_json.
 fn packed(criterion: &mut Criterion) {
     let Some((_, base, quote, frame, mut typed)) = rows().into_iter().find(|(name, ..)| *name == "htx") else {
         return;

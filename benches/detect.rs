@@ -1,5 +1,5 @@
-//! How long does one quote take from the ring to the end of its row's scan, with 16 venues? How long a
-//! scan of everything? What does a hop over a ring cost, on the ring we use and on the one we do not?
+//! How long does one quote take from the ring to the end of its row's scan, with 16 venues? How long does a full scan
+//! take? What does a hop over a ring cost, on the ring in use and on the alternative?
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -28,11 +28,11 @@ fn directory() -> Arc<Directory> {
     Arc::new(Directory::new((0..INSTRUMENTS).map(|n| format!("C{n}/USDT")).collect(), venues))
 }
 
-/// Quotes of all pairs, a few cents apart: no opportunity, as almost always.
+/// Quotes of all pairs, a few cents apart. There is no opportunity, which is the usual case.
 fn quotes(received: MonoNs) -> Vec<Quote> {
     (0..INSTRUMENTS * VENUES)
         .map(|n| {
-            // A walk that touches rows and venues in no helpful order.
+            // Visits rows and venues in an order that does not favour the caches.
             let pair = n * 7_919 % (INSTRUMENTS * VENUES);
             let cents = 6_370_400 + (pair as u64 * 31) % 50;
             let level = |cents| Level { price: Decimal::new(cents, 2), size: Decimal::new(150_000, 5) };

@@ -1,5 +1,5 @@
-//! What each fuzz target does with its bytes. The libFuzzer targets in `fuzz_targets/` call these, and so does
-//! `tests/fuzz.rs`, which drives them over the corpus and seeded mutations on stable Rust. A target fails by panicking.
+//! The bodies of the fuzz targets. The libFuzzer targets in `fuzz_targets/` call them, and so does `tests/fuzz.rs`,
+//! which runs them over the corpus and seeded mutations on stable Rust. A target fails by panicking.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -19,10 +19,10 @@ use spreadwire::wire::http;
 use spreadwire::wire::protobuf::Fields;
 use spreadwire::wire::websocket::{Limits, WebSocket};
 
-/// A target: its name, which is also that of its corpus, and what it does.
+/// A target: its name, which is also the name of its corpus, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All targets but those of the codecs, which [`codec`] and [`twins`] are for each venue.
+/// All targets. For the codecs, [`codec`] and [`twins`] can also be called for a single venue.
 pub const TARGETS: &[Target] = &[
     ("codec", codec_of_any),
     ("twins", twins_of_any),
@@ -39,24 +39,24 @@ pub const TARGETS: &[Target] = &[
     ("packed", packed),
 ];
 
-/// The venue that the first byte chooses, and the rest.
+/// The venue selected by the first byte, a number from the same byte, and the rest.
 fn venue_of(bytes: &[u8]) -> Option<(usize, u8, &[u8])> {
     let (&first, rest) = bytes.split_first()?;
     Some((usize::from(first) % VENUES.len(), first / 16, rest))
 }
 
-/// Frames are parted by a line feed, which is blank space in JSON; a protobuf frame that holds one is cut.
+/// Splits frames at line feeds, which are white space in JSON. A protobuf frame that contains one is cut.
 fn frames(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes.split(|byte| *byte == b'\n').take(64)
 }
 
-/// Reads the frames of one connection: byte 1 is the venue and whether it is for order books.
+/// Reads the frames of one connection. The first byte selects the venue, and whether the connection is for order books.
 fn codec_of_any(bytes: &[u8]) {
     let Some((at, kind, rest)) = venue_of(bytes) else { return };
     codec(at, kind % 2 == 1, rest);
 }
 
-/// The codec of venue `at` reads the frames in `bytes`. What it publishes is possible, and bounded.
+/// Lets the codec of venue `at` read the frames in `bytes`. Its output must be valid and bounded.
 pub fn codec(at: usize, wants_books: bool, bytes: &[u8]) {
     let venue = VENUES[at];
     let symbols = Symbols::discovering(venue.symbol_of());
@@ -92,7 +92,8 @@ fn twins_of_any(bytes: &[u8]) {
     twins(at, rest);
 }
 
-/// The scanner of venue `at` against its parser: a blank behind a frame is still JSON, but no scanner takes it.
+/// Compares the scanner of venue `at` with its parser. A blank after a frame is still valid JSON, but no scanner
+/// accepts it.
 pub fn twins(at: usize, bytes: &[u8]) {
     let codec = || VENUES[at].codec(Symbols::discovering(VENUES[at].symbol_of()));
     let (mut scanning, mut parsing) = (codec(), codec());
@@ -108,7 +109,8 @@ pub fn twins(at: usize, bytes: &[u8]) {
     }
 }
 
-/// The updates with symbols in place of ids: of a frame that both refuse, one may have numbered the symbol before.
+/// The updates with symbols in place of ids. If both reject a frame, one of them may already have assigned an id to the
+/// symbol.
 fn named(codec: &dyn FeedCodec, out: &Decoded) -> Vec<String> {
     let name = |update: &Update| {
         let entries = codec.symbols().entries().iter();
@@ -117,7 +119,7 @@ fn named(codec: &dyn FeedCodec, out: &Decoded) -> Vec<String> {
     out.updates.iter().map(name).collect()
 }
 
-/// A venue's list of instruments, and what asks for a connection's address.
+/// A venue's list of instruments, and its reply with the address for a connection.
 fn listing(bytes: &[u8]) {
     let Some((at, _, rest)) = venue_of(bytes) else { return };
     if let Ok(entries) = VENUES[at].read_listing(rest) {
@@ -126,7 +128,7 @@ fn listing(bytes: &[u8]) {
     let _ = VENUES[at].endpoint(rest);
 }
 
-/// A number that is read is written, and read again as the same.
+/// A parsed number must be equal after writing and parsing it again.
 fn number(bytes: &[u8]) {
     let Ok(number) = Decimal::parse(bytes) else { return };
     let mut text = Vec::new();
@@ -137,7 +139,7 @@ fn number(bytes: &[u8]) {
     assert_eq!(Decimal::parse(&text).map(|it| (it, it.scale())), Ok((number, number.scale())));
 }
 
-/// A request head, whole and in any two parts: nothing that is refused is taken when more of it has come.
+/// A request head, complete and in two parts: what is accepted from a part must stay the same when the rest arrives.
 fn http_head(bytes: &[u8]) {
     const LIMITS: http::Limits =
         http::Limits { head_max: 2048, lines_max: 32, line_max: 1024, posts: &["/api/x"], body_max: 512 };
@@ -153,7 +155,7 @@ fn http_head(bytes: &[u8]) {
     }
 }
 
-/// A server reads the same of bytes in one piece and in many.
+/// A server must read the same events from bytes in one piece and in many.
 fn websocket(bytes: &[u8]) {
     const LIMITS: Limits = Limits { message_max: 1 << 16, read_buffer: 4096, fragments_max: 64 };
     let run = |step: usize| {
@@ -181,7 +183,7 @@ fn websocket(bytes: &[u8]) {
     }
 }
 
-/// A request of a client of the gateway.
+/// A request from a client of the gateway.
 fn client_request(bytes: &[u8]) {
     if let Err(why) = request::parse(bytes) {
         assert!(!why.message().is_empty());
@@ -206,17 +208,17 @@ pub fn directory() -> Directory {
     Directory::new(vec!["BTC/USDT".to_owned(), "ETH/USDT".to_owned()], vec![venue("binance"), venue("bybit")])
 }
 
-/// What was kept on disk.
+/// The file of last known quotes.
 fn state(bytes: &[u8]) {
     let _ = file::decode(bytes, "boot", MonoNs(1 << 40), &directory());
 }
 
-/// What another instance has sent.
+/// A batch from another instance.
 fn cluster_batch(bytes: &[u8]) {
     let _ = batch::Reader::default().read(bytes, VenueId(0), &directory());
 }
 
-/// A configuration file: whatever is wrong is told.
+/// A configuration file: every error must have a text.
 fn configuration(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Err(why) = Config::build("fuzz.toml", text, Path::new("/nowhere"), &[], VENUES) {
@@ -246,7 +248,7 @@ fn packed(bytes: &[u8]) {
 /// Runs the target of this name.
 ///
 /// # Panics
-/// When the target fails, or there is none.
+/// If the target fails or does not exist.
 #[allow(dead_code)]
 pub fn run(name: &str, bytes: &[u8]) {
     let (_, target) = TARGETS.iter().find(|(known, _)| *known == name).expect("a target of this name");

@@ -1,14 +1,15 @@
-//! How long a change of an order book takes, on real frames: from the frame as it was received to the book with it, its
-//! sequence or checksum checked, and its best levels where readers see them; against serde_json only walking over the
-//! same frame (no number read, nothing kept), in the same run.
+//! How long does a change of an order book take, on real frames? Measures from the received frame to the updated book,
+//! with its sequence or checksum verified and its best levels visible to readers. Compares with serde_json that only
+//! walks over the same frame (no number parsed, nothing stored), in the same run.
 //!
 //!     cargo bench --bench books [PASSES]
 //!
-//! Where a frame has its changes in `b` and `a` with the symbol in `s`, as Binance writes them, also without the reading:
-//! the changes applied to the book, and its top compared with the last.
+//! If a frame has its changes in `b` and `a` and the symbol in `s`, as Binance writes them, the book is also measured
+//! without parsing: the changes are applied to the book, and its top is compared with the previous one.
 //!
-//! Replays every recorded connection below tests/fixtures that has changes of a channel that a book codec reads. Wholes
-//! are applied and not counted. Each time includes two readings of the clock, which are shown as the floor.
+//! Replays every recorded connection below tests/fixtures that contains changes of a channel for which there is a book
+//! codec. Snapshots are applied but not counted. Each time includes two clock readings; their cost is printed as the
+//! floor.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -24,9 +25,9 @@ use spreadwire::time::MonoNs;
 use spreadwire::venues::depth::{Change, Depth};
 use spreadwire::venues::{Decoded, FeedCodec, Symbols, Update, VENUES, Venue};
 
-/// Levels a side, as configured by default.
+/// Levels per side, as configured by default.
 const LEVELS: usize = 20;
-/// Recordings with fewer changes say nothing.
+/// Recordings with fewer changes are not meaningful.
 const CHANGES_MIN: usize = 20;
 
 /// Frames of one recorded connection, or REST replies beside it.
@@ -34,7 +35,7 @@ struct Step {
     conn: u32,
     url: Option<String>,
     frame: Vec<u8>,
-    /// A change of a book that was there.
+    /// A change of a book that already existed.
     is_change: bool,
 }
 
@@ -81,7 +82,7 @@ fn codec(venue: &dyn Venue) -> Box<dyn FeedCodec> {
     codec
 }
 
-/// The connections' codecs, and the table that their books go into.
+/// The codecs of the connections, and the table for their books.
 struct Replay<'a> {
     venue: &'a dyn Venue,
     codecs: Vec<(u32, Box<dyn FeedCodec>)>,
@@ -94,7 +95,7 @@ impl<'a> Replay<'a> {
         Self { venue, codecs: Vec::new(), table: BookTable::new(4096, LEVELS), out: Decoded::default() }
     }
 
-    /// Whether a book changed by it that was there before.
+    /// Returns whether this changed a book that already existed.
     fn step(&mut self, step: &Step) -> bool {
         if !self.codecs.iter().any(|(conn, _)| *conn == step.conn) {
             self.codecs.push((step.conn, codec(self.venue)));
@@ -119,7 +120,7 @@ impl<'a> Replay<'a> {
     }
 }
 
-/// The changes of a frame, and whose book they are of.
+/// The changes in a frame, and the symbol of their book.
 fn changes_of(frame: &[u8]) -> Option<(String, Vec<Change>)> {
     let root: serde_json::Value = serde_json::from_slice(frame).ok()?;
     let root = if root.get("b").is_some() { &root } else { root.get("data")? };
@@ -134,7 +135,7 @@ fn changes_of(frame: &[u8]) -> Option<(String, Vec<Change>)> {
     Some((symbol, changes))
 }
 
-/// Only the book's part of it.
+/// Measures only the book's part of the work.
 fn apply(steps: &[Step], passes: usize) -> Histogram<u64> {
     let mut histogram = new_histogram();
     let all: Vec<_> = steps.iter().filter(|it| it.is_change).filter_map(|it| changes_of(&it.frame)).collect();

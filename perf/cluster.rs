@@ -1,13 +1,13 @@
-//! What a cluster does when something breaks: how long a venue is without a leader, and what clients notice of a Redis
-//! that is gone, late or full.
+//! Behaviour of a cluster under faults: how long a venue is without a leader, and how clients are affected when Redis
+//! is gone, late or full.
 //!
 //!     cargo bench --bench cluster [TURNS]
 //!
 //! Three `spreadwire serve`, a redis-server, simulated venues and clients, as in tests/cluster, on this machine. Prices
-//! are timed from the moment they are set at the venue to the moment a client has them. For each fault the same
-//! clients are measured without it, with it, and without it again; the ratio is of the 99th percentile with it to the
-//! mean of those without. With it counts from the moment that Redis breaks, all prices that were heard; what was not
-//! heard meanwhile is the silence.
+//! are timed from the moment they are set at the venue until a client has received them. For each fault, the same
+//! clients are measured before, during and after it. The ratio is the 99th percentile during the fault, divided by the
+//! mean of those before and after. "During" starts when Redis breaks and includes all prices that arrive; missing
+//! prices show as silence.
 
 #[path = "../tests/it/cluster/history.rs"]
 mod history;
@@ -25,7 +25,7 @@ use rig::{
     Client, Exchange, Gateway, Heard, Rig, Settings, SlowWay, VENUES, Witness, fail_over, ms, now, pause, quantile,
 };
 
-/// How long clients are listened to, with a fault and without, in milliseconds.
+/// How long clients are measured before, during and after a fault, in milliseconds.
 const LISTEN_MS: u64 = 10_000;
 /// Time between two prices of a venue, in microseconds.
 const EVERY_US: u64 = 4000;
@@ -49,7 +49,7 @@ fn print(what: &str, took: &mut [f64]) {
     println!("{what:<44} {:>4} times   p50 {p50:>7.1} ms   p99 {p99:>7.1} ms   max {max:>7.1} ms", took.len());
 }
 
-/// Killed, and stopped beyond the lease.
+/// The leader is killed, or stopped for longer than its lease.
 fn leaders_end(turns: usize) {
     let server = rig::redis();
     let mut rig = Rig::start(&server.url(), &three());
@@ -69,7 +69,7 @@ fn leaders_end(turns: usize) {
     );
 }
 
-/// Asked to end.
+/// The leader is asked to end.
 fn handovers(turns: usize) {
     let server = rig::redis();
     let mut settings = three();
@@ -130,7 +130,7 @@ fn faults() {
     fault("killed, restarted empty", &rig, || server.borrow_mut().kill(), || server.borrow_mut().start_again());
 }
 
-/// What clients of every gateway hear of every venue, before, with and after a fault.
+/// What clients of every gateway receive from every venue before, during and after a fault.
 fn fault(what: &str, rig: &Rig, begin: impl FnOnce(), end: impl FnOnce()) {
     rig.settle();
     let clients: Vec<Client> = rig.gateways.iter().map(Client::connect).collect();

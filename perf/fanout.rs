@@ -2,9 +2,9 @@
 //!
 //!     cargo bench --bench fanout [SECONDS]
 //!
-//! First the replaced system's load: clients x 15 pairs at the 500 ms beat. Then every change at once,
-//! against a bare loop that writes the same bytes to as many sockets in the same run. Then start time and
-//! idle memory. The server is the real binary in a process of its own; venues and clients are in this one.
+//! First the load of the replaced system: clients x 15 pairs at the 500 ms beat. Then every change immediately,
+//! compared with a bare loop that writes the same bytes to as many sockets in the same run. Then start time and idle
+//! memory. The server is the real binary in its own process; venues and clients are in this one.
 
 #[path = "rig.rs"]
 mod rig;
@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use rig::{Server, Swarm, VENUES, VenueSocket};
 
-/// Updates per second over all pairs at the beat: each of the 15 pairs changes once per 500 ms, so that
-/// every message brings a new price.
+/// Updates per second over all pairs at the beat. Each of the 15 pairs changes once per 500 ms, so that every message
+/// contains a new price.
 const BEAT_UPDATES_PER_SECOND: u32 = 30;
 /// Updates per second over all pairs in the interval-0 measurement.
 const UPDATES_PER_SECOND: u32 = 1_000;
@@ -108,7 +108,7 @@ fn serve() -> (Server, Vec<VenueSocket>) {
     (server, venues)
 }
 
-/// Venues that change one pair after the other, `rate` times a second in all, until dropped.
+/// Venues that change one pair after the other, `rate` times a second in total, until dropped.
 struct Feeding {
     stop: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
@@ -141,7 +141,7 @@ impl Drop for Feeding {
     }
 }
 
-/// Messages and CPU nanoseconds of the bare loop, in a process of its own as the server is.
+/// Messages and CPU nanoseconds of the bare loop, which runs in its own process like the server.
 fn measure_bare_loop(clients: usize, seconds: u64) -> (u64, u64) {
     let address = rig::free_address();
     let mut child = std::process::Command::new(std::env::current_exe().expect("this binary"))
@@ -163,12 +163,12 @@ fn measure_bare_loop(clients: usize, seconds: u64) -> (u64, u64) {
     result
 }
 
-/// Accepts clients, then writes one pre-encoded message to each, as often as the venues change a pair.
+/// Accepts clients, then writes one pre-encoded message to each of them, as often as the venues change a pair.
 fn bare_loop() {
     let arguments: Vec<String> = std::env::args().collect();
     let clients: usize = arguments[3].parse().expect("a count");
     let listener = TcpListener::bind(&arguments[2]).expect("the address is free");
-    // The first connection only asks whether we listen.
+    // The first connection only checks that we listen.
     drop(listener.accept());
     let mut sockets: Vec<_> = (0..clients)
         .map(|_| {

@@ -1,12 +1,13 @@
-//! What the way through Redis adds: from a quote in the leader's matrix to the same quote in the follower's, against
-//! a bare message of the same bytes in the same run; and whether a stream would be better than pub/sub.
+//! What does the path through Redis add? Measures from a quote in the leader's matrix to the same quote in the
+//! follower's, compared with a bare message of the same bytes in the same run; and whether a stream would be better
+//! than pub/sub.
 //!
 //!     cargo bench --bench redis_hop [SECONDS]
 //!
-//! Starts its own redis-server on a free port of this machine. Samples of the ways alternate in blocks, so that all
-//! meet the same noise. The hop has all threads of the real thing: lead (matrix to batch, fenced publish), follower
-//! (batch to ring), detector (ring to matrix). The bar is 3 at the 99th percentile against bare pub/sub. What the
-//! server works for a message is its own CPU time, by way.
+//! Starts its own redis-server on a free port of this machine. Samples of the ways alternate in blocks, so that all are
+//! exposed to the same noise. The hop includes all threads of a real cluster: lead (matrix to batch, fenced publish),
+//! follower (batch to ring), detector (ring to matrix). The bar is 3 at the 99th percentile, compared with bare
+//! pub/sub. The server's work per message is its own CPU time, reported for each way.
 
 #[path = "../tests/it/cluster/server.rs"]
 mod server;
@@ -40,11 +41,11 @@ use spreadwire::time::{Clock, MonoNs, UnixNs};
 
 use server::Server;
 
-/// Samples of one way before the next has its turn: few, so that a burst of noise meets all ways.
+/// Samples of one way before the next; few, so that a burst of noise affects all ways.
 const BLOCK: usize = 20;
-/// Time between samples: the system is idle when a quote comes, as it mostly is.
+/// Time between samples. The system is idle when a quote arrives, which is the usual case.
 const PAUSE: Duration = Duration::from_millis(1);
-/// Whatever takes longer is lost.
+/// A sample that takes longer is lost.
 const LOST: Duration = Duration::from_secs(5);
 const VENUE: VenueId = VenueId(0);
 const INSTRUMENT: InstrumentId = InstrumentId(0);
@@ -108,9 +109,9 @@ fn server_cpu(link: &mut Connection) -> f64 {
     figure("used_cpu_user") + figure("used_cpu_sys")
 }
 
-/// One way of a batch.
+/// A way to deliver a batch.
 trait Way {
-    /// Sends one, and waits until it is there.
+    /// Sends one batch and waits until it has arrived.
     fn sample(&mut self) -> Duration;
 }
 
@@ -175,7 +176,7 @@ fn options(server: &Server, instance: &str) -> Options {
     Options { redis: server.url(), instance: instance.to_owned(), call_ns: 1_000_000_000, ..Options::default() }
 }
 
-/// A detector's core, publisher and lead thread on one side; follower and detector threads on the other.
+/// The detector core, publisher and lead thread on one side; the follower and detector threads on the other.
 struct Hop {
     core: Core,
     changes: Arc<Changes>,
@@ -186,7 +187,7 @@ struct Hop {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Which of the follower's cells changed, as its gateway would see it.
+/// The changed cells of the follower, as its gateway would see them.
 struct Arrivals {
     changes: Arc<Changes>,
     alarm: Alarm,
@@ -212,7 +213,7 @@ impl Arrivals {
     }
 }
 
-/// What the lead thread does for a batch: sleeps until cells change, then tells.
+/// The lead thread's work for a batch: sleeps until cells change, then publishes.
 struct Lead {
     publisher: Publisher,
     store: Store,
@@ -278,7 +279,7 @@ impl Hop {
         threads.push(spawn(vec![Box::new(lead)], None, Idle::Wait, stop.clone()).expect("a thread"));
         let core = Core::new(directory, writer, scan::Options::default());
         let mut hop = Self { core, changes, lead: alarm, arrivals, sequence: 0, stop, threads };
-        // The follower may still be joining; what is told until then it reads as the whole.
+        // The follower may still be joining; it reads what is published until then as a complete snapshot.
         std::thread::sleep(Duration::from_millis(300));
         hop.sample();
         hop
@@ -348,13 +349,13 @@ impl Drop for Hop {
     fn drop(&mut self) {
         self.stop.request();
         for thread in self.threads.drain(..) {
-            // One that failed has said so.
+            // A thread that failed has already reported it.
             let _ = thread.join();
         }
     }
 }
 
-/// A thread that receives, and says when.
+/// A thread that receives messages and reports when each arrived.
 fn listener(receive: impl FnMut() + Send + 'static) -> Receiver<Instant> {
     let (sender, arrivals): (Sender<Instant>, _) = channel();
     let mut receive = receive;
@@ -381,7 +382,7 @@ impl PubSub {
     }
 }
 
-/// Reads a channel as bare as can be, and says when something came.
+/// Reads a channel with as little code as possible and reports each arrival.
 fn subscriber(server: &Server, name: &'static str) -> Receiver<Instant> {
     let mut link = endless(server);
     link.send_packed_command(&redis::cmd("SUBSCRIBE").arg(name).get_packed_command()).expect("the server reads");
@@ -389,7 +390,7 @@ fn subscriber(server: &Server, name: &'static str) -> Receiver<Instant> {
     listener(move || drop(link.recv_response()))
 }
 
-/// A connection that waits for ever.
+/// A connection without a read timeout.
 fn endless(server: &Server) -> Connection {
     let link = server.client();
     link.set_read_timeout(None).expect("a live socket");
@@ -404,7 +405,7 @@ impl Way for PubSub {
     }
 }
 
-/// Pub/sub by the store's own script, without the threads around it.
+/// Pub/sub with the store's own script, without the threads around it.
 struct Fenced {
     store: Store,
     token: u64,
@@ -441,7 +442,7 @@ impl Stream {
         let mut link = endless(server);
         let last = Arc::new(AtomicU64::new(0));
         let arrivals = listener(move || {
-            // Ids are given by the sender, so that reading on costs no look at the last one.
+            // The sender assigns the ids, so that the reader does not have to look up the last one.
             let seen = last.fetch_add(1, Ordering::Relaxed);
             let mut read = redis::cmd("XREAD");
             read.arg(&["COUNT", "1", "BLOCK", "0", "STREAMS", "stream"]).arg(format!("0-{seen}"));

@@ -1,5 +1,5 @@
-//! What the whole-process measurements share: the real binary as a child, venues that send exactly what
-//! the measurement wants, and raw clients that count frames. Loopback only, bounded in time and count.
+//! Shared parts of the whole-process measurements: the real binary as a child, venues that send exactly the required
+//! frames, and raw clients that count frames. Loopback only, with limits on time and counts.
 
 #![allow(dead_code)]
 
@@ -18,14 +18,14 @@ pub const VENUES: [&str; 3] = ["binance", "okx", "bybit"];
 /// A running `spreadwire serve`, killed when dropped.
 pub struct Server {
     child: Child,
-    /// Where its clients connect.
+    /// Address for its clients.
     pub address: SocketAddr,
     config: std::path::PathBuf,
 }
 
 impl Server {
-    /// Starts the real binary on `venues` (ws addresses in the order of [`VENUES`]); `extra` is appended to its
-    /// configuration. Returns once it answers, with the time that took.
+    /// Starts the real binary on `venues` (ws addresses in the order of [`VENUES`]), with `extra` appended to its
+    /// configuration. Returns when it answers, with the time taken.
     pub fn start(venues: &[SocketAddr], extra: &str) -> (Self, Duration) {
         let names: Vec<String> = VENUES[..venues.len()].iter().map(|v| format!("\"{v}\"")).collect();
         let symbols: Vec<String> = SYMBOLS.iter().map(|s| format!("\"{s}/USDT\"")).collect();
@@ -104,7 +104,7 @@ pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("loopback has a free port")
 }
 
-/// GET over a connection of its own; the body, or `None` when the server is not there.
+/// Sends a GET on a new connection. Returns the body, or `None` if there is no server.
 pub fn http_get(address: SocketAddr, path: &str) -> Option<String> {
     let mut socket = TcpStream::connect(address).ok()?;
     socket.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
@@ -114,7 +114,7 @@ pub fn http_get(address: SocketAddr, path: &str) -> Option<String> {
     reply.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
 }
 
-/// A venue of ours: accepts one connection of the server, then sends what it is told.
+/// A simulated venue: accepts one connection of the server, then sends frames on request.
 pub struct VenueSocket {
     name: &'static str,
     socket: tungstenite::WebSocket<TcpStream>,
@@ -165,7 +165,7 @@ impl VenueSocket {
         self.socket.send(tungstenite::Message::text(frame)).expect("the server reads");
     }
 
-    /// Every symbol once, all venues at one price: nothing to arbitrage.
+    /// Quotes every symbol once, with the same price on all venues, so that there is no opportunity.
     pub fn all_quotes(&mut self) {
         for symbol in 0..SYMBOLS.len() {
             self.quote(symbol, 6_370_400);
@@ -204,7 +204,7 @@ pub fn client_hello(address: SocketAddr, symbols: usize, venues: &[&str], extra:
     out
 }
 
-/// Counts the frames of a byte stream without looking into them. The HTTP head counts as nothing.
+/// Counts the frames of a byte stream without parsing their content. The HTTP head is skipped.
 #[derive(Default)]
 pub struct FrameCounter {
     head_done: bool,
@@ -216,12 +216,12 @@ pub struct FrameCounter {
 }
 
 impl FrameCounter {
-    /// For a stream that has no HTTP head.
+    /// A counter for a stream without an HTTP head.
     pub fn bare() -> Self {
         Self { head_done: true, ..Self::default() }
     }
 
-    /// Takes bytes as they were read.
+    /// Takes bytes as read.
     pub fn take(&mut self, mut bytes: &[u8]) {
         while !self.head_done && !bytes.is_empty() {
             self.tail.rotate_left(1);
@@ -261,7 +261,7 @@ pub struct Swarm {
 }
 
 impl Swarm {
-    /// Connects `count` clients one after the other, each sending `hello`.
+    /// Connects `count` clients one after the other; each sends `hello`.
     pub fn connect(address: SocketAddr, count: usize, hello: &[u8]) -> Self {
         let poll = Poll::new().expect("a poll");
         let mut swarm = Self { poll, clients: Vec::with_capacity(count), buffer: vec![0; 1 << 18] };
@@ -279,7 +279,7 @@ impl Swarm {
         swarm
     }
 
-    /// Reads whatever comes for `time`.
+    /// Reads all arriving data for `time`.
     pub fn read_for(&mut self, time: Duration) {
         let end = Instant::now() + time;
         let mut events = Events::with_capacity(1024);
@@ -311,19 +311,19 @@ impl Swarm {
         self.clients.iter().map(|(_, counter)| counter.frames).sum()
     }
 
-    /// Fewest and most frames of one client.
+    /// The fewest and the most frames of one client.
     pub fn spread(&self) -> (u64, u64) {
         let frames = || self.clients.iter().map(|(_, counter)| counter.frames);
         (frames().min().unwrap_or(0), frames().max().unwrap_or(0))
     }
 }
 
-/// The first argument that is a number, or `default`: how long a measurement runs, in seconds.
+/// The first numeric argument, or `default`: the duration of a measurement in seconds.
 pub fn seconds(default: u64) -> u64 {
     if is_smoke() { 1 } else { std::env::args().find_map(|a| a.parse().ok()).unwrap_or(default) }
 }
 
-/// Whether this is only to show that the measurement still runs (`--test`).
+/// Whether this run only shows that the measurement still works (`--test`).
 pub fn is_smoke() -> bool {
     std::env::args().any(|a| a == "--test")
 }

@@ -1,12 +1,12 @@
-//! From a venue's frame given to the kernel to the first byte of the alert, over loopback, against a plain TCP
-//! relay of the same two hops in the same run.
+//! Time from a venue's frame passed to the kernel until the first byte of the alert, over loopback, compared with a
+//! plain TCP relay of the same two hops in the same run.
 //!
 //!     cargo bench --bench wire_to_alert [SECONDS]
 //!
-//! One thread here is venue and client: it writes a frame, then reads the alert. Samples of the two ways
-//! alternate in blocks, so that both meet the same noise. The relays are in a process of their own, as the
-//! server is. The bar is 3 against the one with as many threads on the way as the server: with fewer than four
-//! cores the server has one there, else it hands over between threads as the other relay does.
+//! One thread here is venue and client: it writes a frame, then reads the alert. Samples of the server and of the
+//! relays alternate in blocks, so that all are exposed to the same noise. The relays run in their own processes, like
+//! the server. The bar is 3, compared with the relay that uses as many threads as the server: with fewer than four
+//! cores the server uses one thread on this path, otherwise it hands over between threads as the other relay does.
 
 #[path = "rig.rs"]
 mod rig;
@@ -19,9 +19,9 @@ use hdrhistogram::Histogram;
 use mio::{Events, Interest, Poll, Token, Waker};
 use rig::{Server, VenueSocket};
 
-/// Samples of one way before the other has its turn.
+/// Samples of one kind before the next kind.
 const BLOCK: usize = 50;
-/// Time between samples: the system is idle when a frame arrives, as it mostly is.
+/// Time between samples. The system is idle when a frame arrives, which is the usual case.
 const PAUSE: Duration = Duration::from_millis(1);
 
 fn main() {
@@ -67,7 +67,7 @@ fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 10_000_000_000, 3).expect("constant bounds")
 }
 
-/// A client of alerts only: subscribes to one symbol and to no exchange.
+/// A client of alerts only: subscribes to one symbol and no exchange.
 fn alert_client(address: SocketAddr) -> TcpStream {
     let mut socket = TcpStream::connect(address).expect("the server accepts");
     socket.set_nodelay(true).expect("a fresh socket");
@@ -82,14 +82,14 @@ fn alert_client(address: SocketAddr) -> TcpStream {
     socket
 }
 
-/// One opportunity opened and closed again; the nanoseconds from handing the frame to the kernel to the
-/// alert read. The stamp is taken before the write: on loopback the write itself runs the receiver's side.
+/// Opens and closes one opportunity. Returns the nanoseconds from passing the frame to the kernel until the alert is
+/// read. The time is taken before the write, because on loopback the write itself runs the receiver's side.
 fn alert(venues: &mut [VenueSocket], client: &mut TcpStream) -> u64 {
     let mut buffer = [0; 4096];
     venues[1].quote(0, 6_370_400);
     venues[0].quote(0, 6_370_400);
     std::thread::sleep(PAUSE);
-    // What was said while the last one was still open is not the answer to the next.
+    // Messages about the previous opportunity must not be counted as the answer to the next.
     client.set_nonblocking(true).expect("a live socket");
     while client.read(&mut buffer).is_ok_and(|length| length > 0) {}
     client.set_nonblocking(false).expect("a live socket");
@@ -163,7 +163,7 @@ fn relay_on_one() {
     relay_reads(&mut from, |bytes| drop(to.write(bytes)));
 }
 
-/// One thread polls the first socket, hands over by a ring and a waker; another writes to the second.
+/// One thread polls the first socket and hands over through a ring and a waker; another writes to the second.
 fn relay_on_threads() {
     let (mut from, mut to) = relay_sockets();
     let (mut producer, mut consumer) = rtrb::RingBuffer::<Vec<u8>>::new(64);
