@@ -1,6 +1,6 @@
 //! spreadwire: quotes of many exchanges in, prices and arbitrage alerts out, in microseconds.
 //!
-//! A quote travels one way, and the source tree is drawn along that way:
+//! A quote takes one path through the program, and the modules follow that path:
 //!
 //! ```text
 //! bytes - net -> feed connection - venue codec -> Quote - SPSC ring -> detector: merge -> matrix row
@@ -10,10 +10,10 @@
 //! matrix row - last_known -> disk; at the next start: disk -> last_known - SPSC ring -> merge, as a last known value
 //! ```
 //!
-//! Modules import from floors below only (`tests/it/floors.rs` holds them to it): ground (`log`, `os`, `time`,
-//! `metrics`, `stage`), nouns and framing (`market`, `wire`), languages (`protocol`, `venues`), machinery
-//! (`matrix`, `net`), stages (`cluster`, `detector`, `discovery`, `feed`, `gateway`, `last_known`, `sim`, `record`), roof
-//! (`config`, `reload`, `cli`, `tables`, `top`, `wiring`).
+//! A module imports only modules of lower floors; `tests/it/floors.rs` checks this. The floors, from the bottom: base
+//! (`log`, `os`, `time`, `metrics`, `stage`), trading terms and framing (`market`, `wire`), formats (`protocol`,
+//! `venues`), shared data and network (`matrix`, `net`), stages (`cluster`, `detector`, `discovery`, `feed`, `gateway`,
+//! `last_known`, `sim`, `record`), assembly (`config`, `reload`, `cli`, `tables`, `top`, `wiring`).
 //!
 //! What is not to be found: sockets outside `net`, clocks outside `time`, threads outside `stage`, `unsafe`
 //! outside `os`, a float that decides, an unbounded queue, a number without its source.

@@ -45,7 +45,7 @@ impl Decimal {
     /// `mantissa / 10^scale`.
     ///
     /// # Panics
-    /// When `scale` is above [`SCALE_MAX`]: our own mistake.
+    /// If `scale` is above [`SCALE_MAX`], which is our own mistake.
     #[must_use]
     pub const fn new(mantissa: u64, scale: u8) -> Self {
         assert!(scale <= SCALE_MAX);
@@ -163,7 +163,7 @@ impl Decimal {
         }
     }
 
-    /// The same value without trailing zeros behind the point.
+    /// The same value without trailing zeros after the decimal point.
     #[must_use]
     pub fn normalised(mut self) -> Self {
         while self.scale > 0 && self.mantissa.is_multiple_of(10) {

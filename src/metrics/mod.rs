@@ -215,9 +215,9 @@ pub struct VenueGauges {
     pub checksum_pairs: Gauge,
     /// and one of these, as its index in the directory; meaningless while there are none.
     pub checksum_one: Gauge,
-    /// Instruments of which three frames or more could not be read within a minute,
+    /// Instruments with three or more unreadable frames within a minute,
     pub unreadable_pairs: Gauge,
-    /// and one of those, by its index in the directory; not to be believed while there are none.
+    /// and one of these, as its index in the directory; meaningless while there are none.
     pub unreadable_one: Gauge,
     /// When the connection was opened; 0 while it is not.
     pub connected_since: Gauge,

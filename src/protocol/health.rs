@@ -303,16 +303,16 @@ impl Health<'_> {
     /// Reports pairs whose checksum fails repeatedly, which means that their books differ from the venue's.
     fn checksum_alert(&self, at: usize) -> Option<String> {
         let pairs = self.failing_pairs(at, |gauges| (&gauges.checksum_pairs, &gauges.checksum_one))?;
-        Some(format!("Checksum fails again and again: {pairs}"))
+        Some(format!("Checksum fails repeatedly: {pairs}"))
     }
 
-    /// Pairs whose frames cannot be read, again and again: their prices are not known.
+    /// Reports pairs whose frames repeatedly cannot be read, so that their prices are unknown.
     fn unreadable_alert(&self, at: usize) -> Option<String> {
         let pairs = self.failing_pairs(at, |gauges| (&gauges.unreadable_pairs, &gauges.unreadable_one))?;
-        Some(format!("Frames cannot be read again and again: {pairs}"))
+        Some(format!("Frames repeatedly cannot be read: {pairs}"))
     }
 
-    /// The pairs of a venue that `read` counts, for prices and for order books: the first by name, and how many more.
+    /// The pairs of a venue that `read` counts, for prices and for order books: the name of one, and how many more.
     fn failing_pairs(&self, at: usize, read: impl Fn(&VenueGauges) -> (&Gauge, &Gauge)) -> Option<String> {
         let name = &self.directory.venues()[at].name;
         let both = [&self.board.venues[at], &self.board.books[at]].map(read);
@@ -822,9 +822,9 @@ mod tests {
         case.board.venues[1].unreadable_pairs.set(1);
         let alerts = [
             "No exchange answers for 31 s: the network line of this machine seems to be down",
-            "Checksum fails again and again: binance BTC/USDT",
-            "Checksum fails again and again: okx ETH/USDT and 1 more",
-            "Frames cannot be read again and again: okx BTC/USDT",
+            "Checksum fails repeatedly: binance BTC/USDT",
+            "Checksum fails repeatedly: okx ETH/USDT and 1 more",
+            "Frames repeatedly cannot be read: okx BTC/USDT",
             "The configuration file was refused: a.toml:3: no and 1 more",
         ];
         case.check("healthy", true, "websocket", &alerts);

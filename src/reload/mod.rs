@@ -570,7 +570,7 @@ mod tests {
         (reload, orders)
     }
 
-    /// The stage on a file of its own, which says `text`, and on a clock that is moved by hand.
+    /// The stage with its own file, which contains `text`, and a clock that is moved by hand.
     struct Watched {
         reload: Reload,
         sign: Sender<()>,
@@ -595,7 +595,7 @@ mod tests {
             std::fs::write(&self.reload.parts.path, text).unwrap();
         }
 
-        /// Turns until nothing is left to do now. How often the file was read so far: accepted and refused.
+        /// Runs turns until there is no more work. Returns how many changes were applied and rejected so far.
         fn turned(&mut self) -> (u64, u64) {
             while self.reload.turn(Duration::ZERO) > 0 {}
             let gauges = &self.reload.parts.board.reload;
@@ -620,7 +620,7 @@ mod tests {
     #[test]
     fn f126_a_file_is_read_200_ms_after_the_first_sign_of_its_change() {
         let mut watched = Watched::new("settles", PLAIN);
-        // Half of it, and then all.
+        // First half of the content, then all of it.
         watched.write("venues = [\"okx\", ");
         watched.sign.send(()).unwrap();
         assert_eq!(watched.turned(), (0, 0));
@@ -647,7 +647,7 @@ mod tests {
             watched.turned();
             assert_eq!(watched.pass(200), (0, 1));
         }
-        // Written again as it was: nothing changes, and the mistake is over.
+        // With the original content nothing changes, and the error is resolved.
         watched.write(PLAIN);
         watched.sign.send(()).unwrap();
         watched.turned();

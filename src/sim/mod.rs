@@ -144,7 +144,7 @@ struct Script {
 pub struct Change {
     /// The instrument and venue.
     pub cell: CellId,
-    /// When.
+    /// Time of the change.
     pub at: MonoNs,
     /// Best bid since then.
     pub bid: Level,

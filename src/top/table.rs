@@ -14,7 +14,7 @@ pub enum Tone {
     Good,
     /// Deserves attention.
     Warn,
-    /// Wrong.
+    /// A problem.
     Bad,
     /// Less important.
     Dim,

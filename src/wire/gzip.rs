@@ -1,5 +1,5 @@
-//! Unpacks and packs single gzip messages (RFC 1952), each within a bound. Bytes in, bytes out, on the thread of the
-//! connection. Buffers are reused: a message no larger than one before it costs no allocation.
+//! Decompresses and compresses single gzip messages (RFC 1952), with a size limit. Bytes in, bytes out, on the thread of
+//! the connection. Buffers are reused: a message no larger than the largest before it causes no allocation.
 
 use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
 
