@@ -8,7 +8,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use rustc_hash::FxHashMap;
 
 use crate::net::listen::{Caller, one_client};
-use crate::protocol::admin::{RetryWish, SetWish, Told};
+use crate::protocol::admin::{Outcome, RetryWish, SetWish};
 use crate::stage::Alarm;
 use crate::time::{MonoNs, SECOND};
 
@@ -41,7 +41,7 @@ pub struct Order {
     /// Only what would change.
     pub is_dry: bool,
     ticket: Ticket,
-    replies: Sender<(Ticket, Told)>,
+    replies: Sender<(Ticket, Outcome)>,
     alarm: Alarm,
 }
 
@@ -58,9 +58,9 @@ pub struct Ticket {
 
 impl Order {
     /// Answers it.
-    pub fn reply(self, told: Told) {
+    pub fn reply(self, outcome: Outcome) {
         // A gateway that takes no answers is gone.
-        let _ = self.replies.try_send((self.ticket, told));
+        let _ = self.replies.try_send((self.ticket, outcome));
         self.alarm.ring();
     }
 }
@@ -86,8 +86,8 @@ impl Port {
 /// One gateway's end of it.
 pub struct Desk {
     port: Port,
-    replies: Sender<(Ticket, Told)>,
-    answers: Receiver<(Ticket, Told)>,
+    replies: Sender<(Ticket, Outcome)>,
+    answers: Receiver<(Ticket, Outcome)>,
     alarm: Alarm,
 }
 
@@ -138,7 +138,7 @@ impl Desk {
 
     /// The next answer, if one has come.
     #[must_use]
-    pub fn take(&self) -> Option<(Ticket, Told)> {
+    pub fn take(&self) -> Option<(Ticket, Outcome)> {
         self.answers.try_recv().ok()
     }
 
@@ -335,7 +335,7 @@ mod tests {
         let ticket = Ticket { key: 1, generation: 2, keep_alive: true };
         let taken = (0..100).filter(|_| desk.hand_on(Wish::Reload, true, ticket)).count();
         assert_eq!(taken, ORDERS_MAX);
-        orders.try_iter().for_each(|order| order.reply(Told::default()));
+        orders.try_iter().for_each(|order| order.reply(Outcome::default()));
         assert_eq!(std::iter::from_fn(|| desk.take()).count(), ORDERS_MAX);
     }
 }

@@ -75,7 +75,7 @@ pub fn parse(body: &[u8]) -> Result<SetWish, String> {
 
 /// The outcome of an admin call, or of its dry run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct Outcome {
     /// Whether this is a dry run.
     pub is_dry: bool,
     /// Added exchanges.
@@ -92,7 +92,7 @@ pub struct Told {
     pub mistakes: Vec<String>,
 }
 
-impl Told {
+impl Outcome {
     /// HTTP status.
     #[must_use]
     pub fn status(&self) -> u16 {
@@ -157,8 +157,8 @@ mod tests {
         assert_eq!(parse_retry(br#"{"exchange":"okx"}"#), Ok(RetryWish { exchange: Some("okx".into()) }));
         assert!(parse_retry(br#"{"exchanges":["okx"]}"#).is_err() && parse_retry(b"okx").is_err());
         let retried = Retried { dialled: vec!["okx".into()], held: vec!["kraken".into()], ..Retried::default() };
-        let told = Told { retried: Some(retried), ..Told::default() };
-        let text = String::from_utf8(told.text()).unwrap();
+        let outcome = Outcome { retried: Some(retried), ..Outcome::default() };
+        let text = String::from_utf8(outcome.text()).unwrap();
         assert_eq!(
             text.trim_end(),
             r#"{"dry":false,"dialled":["okx"],"held":["kraken"],"connected":[],"standby":[],"breakersOpen":[]}"#
@@ -168,13 +168,14 @@ mod tests {
     #[test]
     fn what_was_changed_is_told_by_name() {
         let item = |symbol: &str| ("okx".to_owned(), symbol.to_owned(), symbol.replace('/', "-"));
-        let told = Told { added: vec![item("SOL/USDT")], exchanges_removed: vec!["kraken".into()], ..Told::default() };
-        let text = String::from_utf8(told.text()).unwrap();
+        let outcome =
+            Outcome { added: vec![item("SOL/USDT")], exchanges_removed: vec!["kraken".into()], ..Outcome::default() };
+        let text = String::from_utf8(outcome.text()).unwrap();
         assert_eq!(
             text.trim_end(),
             r#"{"changed":true,"dry":false,"exchangesAdded":[],"exchangesRemoved":["kraken"],"added":[{"exchange":"okx","symbol":"SOL/USDT","native":"SOL-USDT"}],"removed":[]}"#
         );
-        let wrong = Told { mistakes: vec!["a:1: no".into()], ..told };
+        let wrong = Outcome { mistakes: vec!["a:1: no".into()], ..outcome };
         assert_eq!(wrong.status(), 400);
         assert!(String::from_utf8(wrong.text()).unwrap().contains(r#""mistakes":["a:1: no"]"#));
     }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::config::{Config, VenueConfig};
 use crate::market::Directory;
-use crate::protocol::admin::Told;
+use crate::protocol::admin::Outcome;
 
 /// One instrument of one venue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,13 +130,13 @@ impl Change {
 
     /// The same as a reply to an admin call.
     #[must_use]
-    pub fn told(&self, is_dry: bool) -> Told {
+    pub fn outcome(&self, is_dry: bool) -> Outcome {
         let names = |names: &[&'static str]| names.iter().map(|name| (*name).to_owned()).collect();
         let items = |items: &[Item]| {
             let item = |item: &Item| (item.venue.to_owned(), item.symbol.clone(), item.native.clone());
             items.iter().map(item).collect()
         };
-        Told {
+        Outcome {
             is_dry,
             exchanges_added: names(&self.venues_added),
             exchanges_removed: names(&self.venues_removed),

@@ -26,7 +26,7 @@ use crate::market::{Directory, VenueId};
 use crate::metrics::{Board, BreakerState, LinkState};
 use crate::net::switch::Switch;
 use crate::net::tls::Trust;
-use crate::protocol::admin::{Retried, RetryWish, SetWish, Told};
+use crate::protocol::admin::{Outcome, Retried, RetryWish, SetWish};
 use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, MS, MonoNs};
 
@@ -108,50 +108,50 @@ impl Reload {
 
     /// Logs and counts the outcome, unless this was a dry run. A file that cannot be used causes a health alert until
     /// it can be used again; an error in an admin call is reported to its caller only.
-    fn conclude(&self, told: &Told, is_of_file: bool) {
-        if told.is_dry {
+    fn conclude(&self, outcome: &Outcome, is_of_file: bool) {
+        if outcome.is_dry {
             return;
         }
-        let is_refused = !told.mistakes.is_empty();
-        told.mistakes.iter().for_each(|what| log::say(format_args!("reload: {what}")));
+        let is_refused = !outcome.mistakes.is_empty();
+        outcome.mistakes.iter().for_each(|what| log::say(format_args!("reload: {what}")));
         if is_refused {
             log::say(format_args!("reload: nothing was changed"));
         }
         let gauges = &self.parts.board.reload;
         gauges.is_refused.set(u64::from(is_refused));
         if is_of_file || !is_refused {
-            gauges.set_mistakes(&told.mistakes);
+            gauges.set_mistakes(&outcome.mistakes);
         }
         gauges.refused.add(u64::from(is_refused));
-        gauges.applied.add(u64::from(told.is_change()));
+        gauges.applied.add(u64::from(outcome.is_change()));
     }
 
     fn because(&mut self, cause: &str) {
         log::say(format_args!("reload: {cause}: reading {}", self.parts.path.display()));
-        let told = self.reload(false);
-        self.conclude(&told, true);
+        let outcome = self.reload(false);
+        self.conclude(&outcome, true);
     }
 
     fn called(&mut self, order: Order) {
         if let Wish::Retry(wish) = &order.wish {
-            let told = self.retry(wish, order.is_dry);
-            return order.reply(told);
+            let outcome = self.retry(wish, order.is_dry);
+            return order.reply(outcome);
         }
         if !order.is_dry {
             log::say(format_args!("reload: admin call"));
         }
-        let told = match &order.wish {
+        let outcome = match &order.wish {
             Wish::Reload => self.reload(order.is_dry),
             Wish::Set(wish) => self.amend(wish, order.is_dry),
-            Wish::Retry(_) => Told::default(),
+            Wish::Retry(_) => Outcome::default(),
         };
-        let told = Told { is_dry: order.is_dry, ..told };
-        self.conclude(&told, order.wish == Wish::Reload);
-        order.reply(told);
+        let outcome = Outcome { is_dry: order.is_dry, ..outcome };
+        self.conclude(&outcome, order.wish == Wish::Reload);
+        order.reply(outcome);
     }
 
     /// Makes the feeds retry one venue, or all, immediately. Connected venues are not affected.
-    fn retry(&self, wish: &RetryWish, is_dry: bool) -> Told {
+    fn retry(&self, wish: &RetryWish, is_dry: bool) -> Outcome {
         let ReloadParts { directory, board, switch, feeds, clock, .. } = &self.parts;
         let names = || directory.venues_on().map(|(_, venue)| venue.name.as_str()).collect::<Vec<_>>().join(", ");
         let only = match &wish.exchange {
@@ -187,7 +187,7 @@ impl Reload {
             switch.retry(only);
             feeds.iter().for_each(|feed| feed.alarm.ring());
         }
-        Told { is_dry, retried: Some(retried), ..Told::default() }
+        Outcome { is_dry, retried: Some(retried), ..Outcome::default() }
     }
 
     /// Reads the file again if its content has changed since it was last checked. Signs that arrive together are handled
@@ -209,7 +209,7 @@ impl Reload {
     }
 
     /// Reads the file and reverts the changes by admin calls.
-    fn reload(&mut self, is_dry: bool) -> Told {
+    fn reload(&mut self, is_dry: bool) -> Outcome {
         let plan = match Plan::load(&self.parts.path) {
             Ok(plan) => plan,
             Err(why) => return refused(why.to_string().lines().map(str::to_owned).collect()),
@@ -229,14 +229,14 @@ impl Reload {
         if !self.amendment.is_empty() && next.change.refused.is_empty() && !is_dry {
             log::say(format_args!("reload: changes by admin calls since the last reload are reverted"));
         }
-        let told = self.finish(next, is_dry);
-        if told.mistakes.is_empty() && !is_dry {
+        let outcome = self.finish(next, is_dry);
+        if outcome.mistakes.is_empty() && !is_dry {
             self.amendment = Amendment::default();
         }
-        told
+        outcome
     }
 
-    fn amend(&mut self, wish: &SetWish, is_dry: bool) -> Told {
+    fn amend(&mut self, wish: &SetWish, is_dry: bool) -> Outcome {
         let mistakes = self.mistakes_of(wish);
         if !mistakes.is_empty() {
             return refused(mistakes);
@@ -261,11 +261,11 @@ impl Reload {
             let what = format!("admin call: instruments: no venue that uses the general list can quote {nobody}");
             return refused(vec![what]);
         }
-        let told = self.finish(next, is_dry);
-        if told.mistakes.is_empty() && !is_dry {
+        let outcome = self.finish(next, is_dry);
+        if outcome.mistakes.is_empty() && !is_dry {
             self.amendment = amendment;
         }
-        told
+        outcome
     }
 
     /// Errors of the request itself: names to remove that are not present, and names to both add and remove.
@@ -331,8 +331,8 @@ impl Reload {
         }
         let change = Change::between(&self.parts.running, &config, &self.parts.directory);
         log::say(format_args!("reload: venues list new instruments"));
-        let told = self.finish(Next { plan, config, change }, false);
-        self.conclude(&told, false);
+        let outcome = self.finish(Next { plan, config, change }, false);
+        self.conclude(&outcome, false);
     }
 
     /// Resolves `plan`. If it has patterns, the venues' lists are fetched.
@@ -373,11 +373,11 @@ impl Reload {
     }
 
     /// Logs and applies the change, unless this is a dry run or the change is rejected.
-    fn finish(&mut self, next: Next, is_dry: bool) -> Told {
+    fn finish(&mut self, next: Next, is_dry: bool) -> Outcome {
         let Next { plan, config, change } = next;
-        let told = change.told(is_dry);
+        let outcome = change.outcome(is_dry);
         if is_dry || !change.refused.is_empty() {
-            return told;
+            return outcome;
         }
         let known = self.parts.running.warnings();
         for warning in config.warnings().iter().filter(|warning| !known.contains(warning)) {
@@ -399,7 +399,7 @@ impl Reload {
             // The receiver reads it before it fetches the lists again. If the channel is full, this one is skipped.
             let _ = self.parts.scope.try_send(scope);
         }
-        told
+        outcome
     }
 
     fn apply(&mut self, change: &Change, config: &Config, places: Vec<Place>) {
@@ -474,8 +474,8 @@ fn places(config: &Config, change: &Change) -> Result<Vec<Place>, String> {
     config.venues.iter().filter(|venue| change.venues_added.contains(&venue.name())).map(place).collect()
 }
 
-fn refused(mistakes: Vec<String>) -> Told {
-    Told { mistakes, ..Told::default() }
+fn refused(mistakes: Vec<String>) -> Outcome {
+    Outcome { mistakes, ..Outcome::default() }
 }
 
 impl Stage for Reload {
@@ -706,8 +706,8 @@ mod tests {
     fn f126_a_file_that_is_gone_changes_nothing() {
         let both = Catalogue::new(vec![list("okx", &["BTC"]), list("bybit", &["BTC"])]);
         let (mut reload, orders) = stage(PATTERN, &both);
-        let told = reload.reload(false);
-        assert!(told.mistakes[0].contains("cannot be read"), "{told:?}");
+        let outcome = reload.reload(false);
+        assert!(outcome.mistakes[0].contains("cannot be read"), "{outcome:?}");
         assert!(orders.is_empty() && quoted(&reload, "okx") == ["BTC/USDT"]);
     }
 }
