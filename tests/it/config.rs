@@ -283,7 +283,7 @@ fn a_clusters_times_must_leave_room_for_a_renewal_that_fails() {
     check_refused(&with("renew_ms = 2500"), "a.toml:3: cluster.renew_ms: 2500 is too large", &["2499"]);
     check_refused(&with("call_ms = 1700"), "a.toml:3: cluster.call_ms: 1700 is too large", &["1666"]);
     check_refused(&with("prefix = \"\""), "a.toml:3: cluster.prefix: is empty", &[]);
-    check_refused(&with("instance = \"a b\""), "a.toml:3: cluster.instance: `a b` holds", &[]);
+    check_refused(&with("instance = \"a b\""), "a.toml:3: cluster.instance: `a b` contains", &[]);
     assert!(build(&with("renew_ms = 2499\ninstance = \"gw-1.eu\""), &[]).is_ok());
     assert!(build("[cluster]\nrenew_ms = 30000\n", &[]).is_ok(), "nothing of it runs");
 }

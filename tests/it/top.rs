@@ -254,7 +254,7 @@ fn a_session_with_keys_over_the_loss_and_the_return_of_the_gateway() {
     session.press("\t");
     session.sees("Latency since the start");
     session.press("?");
-    session.sees("It looks once a second");
+    session.sees("The gateway is polled once a second");
     session.press("5");
     session.wait_for("venues", |screen| screen.contains("Venues, by exchange"));
 
