@@ -5,7 +5,7 @@
 unsafe extern "C" {
     /// `malloc_trim(3)`: takes no pointer; any thread may call it at any time.
     safe fn malloc_trim(pad: usize) -> i32;
-    /// `mallopt(3)`: takes no pointer. It is to be called before there are other threads, or its effect on them is late.
+    /// `mallopt(3)`: takes no pointer. Call it before other threads start, or it takes effect on them late.
     safe fn mallopt(parameter: i32, value: i32) -> i32;
 }
 
@@ -16,14 +16,13 @@ pub fn give_back_memory() {
     let _ = malloc_trim(0);
 }
 
-/// Bounds the free memory that the C library keeps at the end of each thread's heap, where [`give_back_memory`] does not
-/// look: that end is only cut when it is longer than a threshold, which by default grows to twice the largest block that was
-/// ever freed, up to 64 MiB (`M_MMAP_THRESHOLD` in mallopt(3)). Call it before threads are made. Nothing on systems without
-/// glibc.
+/// Limits the free memory that the C library keeps at the end of each thread's heap. [`give_back_memory`] does not trim
+/// that end; the library trims it only above a threshold, which by default grows to twice the size of the largest block
+/// freed so far, up to 64 MiB (`M_MMAP_THRESHOLD` in mallopt(3)). Call it before threads start. Does nothing without glibc.
 pub fn limit_kept_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
-        // Numbers from malloc.h. To set one of them ends the growth of both.
+        // Numbers from malloc.h. Setting either one stops both thresholds from growing.
         const M_TRIM_THRESHOLD: i32 = -1;
         const M_MMAP_THRESHOLD: i32 = -3;
         let _ = mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD);
@@ -31,10 +30,10 @@ pub fn limit_kept_memory() {
     }
 }
 
-/// Free bytes at the end of a heap above which they are given back at once.
+/// Number of free bytes at the end of a heap above which they are returned to the system immediately.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const TRIM_THRESHOLD: i32 = 1 << 20;
-/// Bytes of a block from which on it is a mapping of its own, which is given back when it is freed: tables of names and
-/// buffers that have grown, nothing that is taken for each message.
+/// Size in bytes from which a block is a separate mapping, which is returned to the system when the block is freed. Tables
+/// of names and grown buffers are that large; blocks allocated per message are not.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const MMAP_THRESHOLD: i32 = 256 << 10;

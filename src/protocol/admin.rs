@@ -53,11 +53,11 @@ pub struct Retried {
     pub dialled: Vec<String>,
     /// Exchanges that asked us to wait and are not dialled before that time.
     pub held: Vec<String>,
-    /// Those of which all connections are there: nothing is done.
+    /// Exchanges with all connections open; nothing is done for them.
     pub connected: Vec<String>,
-    /// Those that another instance is connected to: nothing is done.
+    /// Exchanges that another instance is connected to; nothing is done for them.
     pub standby: Vec<String>,
-    /// Those whose circuit breaker was open; it is closed, unless they are held.
+    /// Exchanges whose circuit breaker was open. It is closed, except for held exchanges.
     pub breakers: Vec<String>,
 }
 

@@ -18,11 +18,11 @@ pub struct Limits {
     pub streams_max: u64,
     /// Most pairs (symbols × exchanges) of one client.
     pub pairs_max: u64,
-    /// Symbols of one client, and exchanges.
+    /// Most symbols of one client; also the most exchanges.
     pub names_max: u64,
-    /// Bytes of one name.
+    /// Greatest length of one name, in bytes.
     pub name_bytes_max: u64,
-    /// Bytes of all names of one client as JSON.
+    /// Greatest length of all names of one client as JSON, in bytes.
     pub names_bytes_max: u64,
     /// Milliseconds between two bursts of a plain client.
     pub beat_ms: u64,

@@ -205,7 +205,7 @@ fn the_time_of_the_next_attempt_is_shown_while_one_is_waited_for() {
     let mut state = state();
     let shown = |state: &State| text(&drawn(state, NOW, (120, 30), true));
     assert!(!shown(&state).contains("next try"));
-    let mut waits = look();
+    let mut waits = sample();
     waits.status.venues[1].next_attempt_ms = Some(12_300);
     state.take(Ok(waits), NOW.plus(SECOND));
     for keys in ["", "5"] {
