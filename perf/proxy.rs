@@ -1,8 +1,10 @@
-//! A TCP proxy between the gateway and simulated venues that can hold the venues' bytes, and records when each was sent.
+//! A TCP proxy between the gateway and simulated venues. It can hold back the bytes of a venue, and it records when the
+//! venue sent them.
 //!
-//! One listener for each venue, one thread, one poll. What a venue sends is read at once, also while it is held or the
-//! gateway does not read: the time of that read is the time of its sending. Only connections that ask for what the
-//! venue's first one asked for are recorded: those of prices, not those of order books.
+//! There is one listener per venue, and one thread with one poll. The proxy reads the bytes of a venue immediately, even
+//! while they are held or the gateway does not read; the time of this read counts as the time of sending. A connection is
+//! recorded only if its first request equals that of the venue's first connection, so that connections for prices are
+//! recorded and connections for order books are not.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -16,26 +18,27 @@ use spreadwire::time::{Clock, MonoNs};
 
 /// Bytes of one connection as its venue sent them.
 pub struct Sent {
-    /// Number of the connection, and of the venue.
+    /// Index of the connection.
     pub connection: usize,
+    /// Index of the venue.
     pub venue: usize,
-    /// When.
+    /// Time of sending.
     pub at: MonoNs,
     pub bytes: Vec<u8>,
 }
 
 /// The running proxy. Its thread ends with the process.
 pub struct Proxy {
-    /// Where the gateway connects, by venue.
+    /// Addresses for the gateway to connect to, by venue.
     pub addresses: Vec<SocketAddr>,
-    /// What is sent on connections of prices.
+    /// Bytes sent on connections for prices.
     pub sent: Receiver<Sent>,
     held: Arc<Vec<AtomicBool>>,
     waker: Arc<Waker>,
 }
 
 impl Proxy {
-    /// In front of `venues` venues that are all at `target`.
+    /// Starts a proxy for `venues` venues that all listen on `target`.
     pub fn start(venues: usize, target: SocketAddr) -> Self {
         let poll = Poll::new().expect("a poll");
         let any = "127.0.0.1:0".parse().expect("an address");
@@ -53,7 +56,7 @@ impl Proxy {
         Self { addresses, sent, held, waker }
     }
 
-    /// From now on nothing of these venues reaches the gateway, or all that was held and what follows.
+    /// Starts or stops holding back the bytes of these venues. When it stops, the held bytes are forwarded first.
     pub fn hold(&self, venues: impl Iterator<Item = usize>, is_held: bool) {
         venues.for_each(|venue| self.held[venue].store(is_held, Ordering::Release));
         self.waker.wake().expect("the proxy runs");
@@ -66,27 +69,27 @@ struct Thread {
     listeners: Vec<TcpListener>,
     target: SocketAddr,
     held: Arc<Vec<AtomicBool>>,
-    /// By venue: what its first connection asked for.
+    /// First request of the venue's first connection, by venue.
     firsts: Vec<Option<Vec<u8>>>,
     pairs: Vec<Pair>,
     out: Sender<Sent>,
 }
 
-/// A connection of the gateway and the one to the venue behind it.
+/// A connection from the gateway and the matching connection to the venue.
 struct Pair {
     venue: usize,
     gateway: TcpStream,
     sim: TcpStream,
     to_gateway: Vec<u8>,
     to_sim: Vec<u8>,
-    /// What the gateway has sent, until its first message is known.
+    /// Bytes from the gateway until its first message is complete.
     asked: Vec<u8>,
     kind: Kind,
     is_over: bool,
 }
 
 enum Kind {
-    /// What the venue has sent meanwhile.
+    /// The first message is not complete yet; contains the bytes that the venue has sent so far.
     Unknown(Vec<(MonoNs, Vec<u8>)>),
     Prices,
     Other,
@@ -174,7 +177,7 @@ impl Thread {
     }
 }
 
-/// Whether the stream has ended.
+/// Reads all available bytes and returns whether the stream has ended.
 fn read(socket: &mut TcpStream, buffer: &mut [u8], mut take: impl FnMut(&[u8])) -> bool {
     loop {
         match socket.read(buffer) {
@@ -193,7 +196,7 @@ fn write(socket: &mut TcpStream, bytes: &mut Vec<u8>) {
     }
 }
 
-/// The first text message of a client, without numbers of nine digits and more: some requests hold the time.
+/// The first text message of a client, without numbers of nine or more digits, because some requests contain the time.
 fn first_text(bytes: &[u8]) -> Option<Vec<u8>> {
     let head = bytes.windows(4).position(|some| some == b"\r\n\r\n")? + 4;
     let mut rest = &bytes[head..];

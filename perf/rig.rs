@@ -36,7 +36,7 @@ impl Server {
         Self::start_with(&format!("{text}[gateway]\n{extra}"))
     }
 
-    /// Starts the real binary on this configuration, which says nothing of where it listens.
+    /// Starts the real binary with this configuration, which must not set the listen address.
     pub fn start_with(config: &str) -> (Self, Duration) {
         let (address, text) = (free_address(), config);
         let config = std::env::temp_dir().join(format!("spreadwire-perf-{}.toml", address.port()));
@@ -58,7 +58,7 @@ impl Server {
         (server, begun.elapsed())
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the process.
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).expect("it runs");

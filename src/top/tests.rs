@@ -131,7 +131,7 @@ fn a_venue_whose_quotes_are_late_has_a_column_that_says_how_late() {
             .to_owned()
     };
     assert!(!line(&it, "exchange").contains(" late "), "only in trouble");
-    let mut late = look();
+    let mut late = sample();
     late.status.venues[0].quote_lag_ms = Some(30_040.0);
     let name = late.status.venues[0].exchange.to_string();
     it.take(Ok(late), NOW);
