@@ -681,7 +681,7 @@ fn mexc(frame: &[u8], symbols: &mut Symbols) -> Option<Top> {
     })
 }
 
-/// The bytes that the codec of a venue reads for the text of its row: for MEXC, the protobuf message.
+/// The bytes that the venue's codec reads for a frame of its row: the text itself, but a protobuf message for MEXC.
 fn on_the_wire(name: &str, frame: &str) -> Vec<u8> {
     if name != "mexc" {
         return frame.as_bytes().to_vec();

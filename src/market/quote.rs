@@ -178,7 +178,7 @@ impl Origin {
         }
     }
 
-    /// Whether it was pushed as it happened. Only such a quote can cause an alert.
+    /// Whether the quote was pushed when it changed. Only such a quote can cause an alert.
     #[must_use]
     pub const fn is_pushed(self) -> bool {
         matches!(self, Self::Own | Self::Shared)

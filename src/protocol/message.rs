@@ -107,7 +107,7 @@ pub struct AlertMore<'a> {
     pub buy_age_ms: u64,
     /// Milliseconds since the sell leg was read.
     pub sell_age_ms: u64,
-    /// Source of the numbers; if the legs differ, the less real one.
+    /// Source of the numbers: simulated if either leg is, otherwise a replay if either leg is.
     pub source: &'static str,
     /// Id of its `opportunity` messages.
     pub id: &'a str,

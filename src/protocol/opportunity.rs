@@ -63,7 +63,7 @@ pub struct Moment<'a> {
     pub peak_spread_pct: Percent,
     /// The group that it belongs to.
     pub group: GroupOf<'a>,
-    /// Source of the numbers; if the legs differ, the less real one.
+    /// Source of the numbers: simulated if either leg is, otherwise a replay if either leg is.
     pub source: &'a str,
     /// Unix milliseconds: now, or when it closed.
     pub timestamp: u64,

@@ -133,7 +133,7 @@ pub struct Venue {
     pub quote_lag_ms: Option<f64>,
     /// Circuit breaker of its address.
     pub circuit_breaker: Breaker,
-    /// Milliseconds until it is dialled again, while that is known.
+    /// Milliseconds until the next attempt to connect, if known.
     pub next_attempt_ms: Option<u64>,
     /// Milliseconds since the last bytes.
     pub last_bytes_ms: Option<u64>,

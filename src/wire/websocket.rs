@@ -366,8 +366,9 @@ struct Fragments {
 }
 
 impl Fragments {
-    /// How many of `bytes` may pass: up to the end of the last frame that is allowed, or up to the first fragment that
-    /// exceeds `max`, after which nothing passes.
+    /// Number of leading bytes that may pass. They end with the last of the `frames_left` frames, or before the first
+    /// fragment that exceeds `max`. In the latter case that fragment never passes completely, and [`WebSocket::next`] closes
+    /// the connection.
     fn pass(&mut self, bytes: &[u8], frames_left: &mut usize, max: u32) -> usize {
         let (mut at, mut begun) = (0, 0);
         while at < bytes.len() {

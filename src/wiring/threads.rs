@@ -14,7 +14,7 @@ pub struct Row {
     stages: Vec<Box<dyn Stage>>,
     /// Whether it is on the data path, and may get its own core. Other threads always wait and are never pinned.
     hot: bool,
-    /// Whether stopping does not wait for its end, since it may hang in a system call.
+    /// Whether shutdown does not wait for this thread, because it may hang in a system call.
     left_behind: bool,
 }
 
