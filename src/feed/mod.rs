@@ -46,7 +46,7 @@ use crate::venues::{Opening, SymbolEntry, Venue};
 
 use connection::{Connection, End, Parts, Purpose};
 use line::{Line, Role, State};
-use standing::{Standing, Verdict};
+use standing::{Lines, Standing, Verdict};
 
 pub use set::SetChange;
 
@@ -724,8 +724,11 @@ impl Feed {
         };
         let own: Vec<usize> = (0..self.seats.len()).map(busy).collect();
         for (at, standing) in self.standings.iter_mut().enumerate() {
-            let of_venue = self.seats.iter().zip(&own).filter(|(seat, _)| seat.id == self.seats[at].id);
-            standing.set_lines(own[at], of_venue.map(|(_, count)| count).sum());
+            let of_venue = self.seats.iter().zip(&own).enumerate().filter(|(_, (it, _))| it.id == self.seats[at].id);
+            let all = of_venue.clone().map(|(_, (_, count))| count).sum();
+            // Seats of prices stand before those of books.
+            let later = of_venue.filter(|(other, _)| *other > at).map(|(_, (_, count))| count).sum();
+            standing.set_lines(Lines { own: own[at], all, later });
         }
     }
 

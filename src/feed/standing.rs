@@ -23,6 +23,17 @@ pub enum Verdict {
     Banned(u64),
 }
 
+/// Lines of a venue. One attempt of each is kept for the venue's return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lines {
+    /// Those that share the standing.
+    pub own: usize,
+    /// Those of all purposes.
+    pub all: usize,
+    /// Those of purposes that are dialled after this one.
+    pub later: usize,
+}
+
 /// What the lines of one venue share.
 ///
 /// A venue is *suspect* from a failed attempt, or the loss of a young connection, until it has proved itself: nothing was
@@ -34,14 +45,16 @@ pub struct Standing {
     attempts: Allowance,
     /// The venue's own limit, of which half is used: what else runs at our address has the rest.
     connects: Allowance,
-    /// Lines of this purpose, and all that are dialled at the venue: their attempts are kept.
-    lines: [usize; 2],
+    lines: Lines,
     breaker: Breaker,
     /// The venue asked all of us to wait until then.
     not_before: MonoNs,
     /// The last end of an attempt or a connection; `None` before the first, and when all is forgiven.
     broke_at: Option<MonoNs>,
     is_suspect: bool,
+    /// Attempts that need leave no reserve: one of each line after the first loss of a venue that was not suspect, because
+    /// most losses are short.
+    at_once: usize,
     /// How long the last connections gave prices that were lost young, a ring in nanoseconds; 0: not at all.
     lives: [u64; LIVES],
     oldest_life: usize,
@@ -79,11 +92,12 @@ impl Standing {
             backoff: Backoff::new(seed, first_ns, longest_ns),
             attempts: Allowance::new(attempts_max(1), WINDOW_NS),
             connects: Allowance::new(connects.count as usize / 2, connects.per_ms.saturating_mul(MS)),
-            lines: [1; 2],
+            lines: Lines { own: 1, all: 1, later: 0 },
             breaker: Breaker::new(options.breaker),
             not_before: MonoNs(0),
             broke_at: None,
             is_suspect: false,
+            at_once: 0,
             lives: [0; LIVES],
             oldest_life: 0,
             flowing: Vec::new(),
@@ -93,12 +107,12 @@ impl Standing {
         }
     }
 
-    /// `own` lines share this, and all purposes together dial `all` lines at the venue.
-    pub fn set_lines(&mut self, own: usize, all: usize) {
-        if own != self.lines[0] {
-            self.attempts.resize(attempts_max(own));
+    /// The lines of the venue have changed.
+    pub fn set_lines(&mut self, lines: Lines) {
+        if lines.own != self.lines.own {
+            self.attempts.resize(attempts_max(lines.own));
         }
-        self.lines = [own, all];
+        self.lines = lines;
     }
 
     /// A line whose last connection or attempt ended at `ended` wants to dial now. After a yes it tells what became of it:
@@ -118,9 +132,11 @@ impl Standing {
         if !admits {
             return Err(now.plus(LATER_NS));
         }
-        let payment = if self.free_at(is_proven) <= now { Payment::Free } else { Payment::Paced };
+        let [own, all] = self.reserve(is_proven);
+        self.at_once = self.at_once.saturating_sub(usize::from(!is_proven));
+        let payment = self.connects.payment(all, now);
         self.backoff.attempt();
-        self.attempts.spend(payment, now);
+        self.attempts.spend(self.attempts.payment(own, now), now);
         self.connects.spend(payment, now);
         self.under_way += 1;
         Ok(payment)
@@ -159,18 +175,26 @@ impl Standing {
     /// becomes of the attempt that is under way.
     #[must_use]
     pub fn next_attempt(&self, at: MonoNs, ended: MonoNs) -> Option<MonoNs> {
-        let proven = self.proven_for(ended).map(|at| at.max(self.free_at(true)));
+        let proven = self.proven_for(ended).map(|at| at.max(self.allowed_at(true)));
         let waits_for_other = self.under_way > 0 && (self.is_suspect || self.is_cut_off);
-        let paced_at = self.attempts.paced_at().max(self.connects.paced_at());
-        let own = (!waits_for_other).then(|| at.max(self.free_at(false).min(paced_at)));
+        let own = (!waits_for_other).then(|| at.max(self.allowed_at(false)));
         let soonest = proven.into_iter().chain(own).min()?;
         Some(soonest.max(self.not_before).max(self.breaker.ready_at()))
     }
 
-    /// When the limits allow an attempt, with or without a reserve that is left for the venue's return.
-    fn free_at(&self, is_proven: bool) -> MonoNs {
-        let [own, all] = if is_proven { [0; 2] } else { self.lines };
-        self.attempts.free_at(own).max(self.connects.free_at(all))
+    /// When both limits allow an attempt.
+    fn allowed_at(&self, is_proven: bool) -> MonoNs {
+        let [own, all] = self.reserve(is_proven);
+        self.attempts.ready_at(own).max(self.connects.ready_at(all))
+    }
+
+    /// Attempts that are left for the venue's return, of each limit.
+    const fn reserve(&self, is_proven: bool) -> [usize; 2] {
+        match (is_proven, self.at_once > 0) {
+            (true, _) => [0; 2],
+            (false, true) => [0, self.lines.later],
+            (false, false) => [self.lines.own, self.lines.all],
+        }
     }
 
     /// When the venue has proved itself since the last loss, if nothing else is lost; `None` while no prices come.
@@ -178,7 +202,9 @@ impl Standing {
         let Some(broke_at) = self.broke_at else { return Some(MonoNs(0)) };
         let since = self.flowing.iter().min()?;
         let life = self.lives.into_iter().max().unwrap_or(0);
-        let outlived = (life + life / 10).saturating_add(SECOND).max(GOOD_NS);
+        // Where nothing ever came, any price is more than before.
+        let least = if life == 0 { SECOND } else { GOOD_NS };
+        let outlived = (life + life / 10).saturating_add(SECOND).max(least);
         let other = broke_at.plus(outlived.min(QUIET_NS)).max(since.plus(outlived));
         Some(other.min(broke_at.plus(SURE_NS).max(since.plus(GOOD_NS))))
     }
@@ -212,6 +238,7 @@ impl Standing {
     pub fn ended(&mut self, now: MonoNs, wait: Wait, verdict: Verdict, since: Option<MonoNs>) -> (MonoNs, bool) {
         self.look(now);
         since.into_iter().for_each(|since| self.dry(since));
+        let is_first = self.broke_at.is_none_or(|at| now.since(at) >= YOUNG_NS);
         self.broke_at = Some(now);
         if self.is_cut_off && !matches!(wait, Wait::AtLeast(_) | Wait::Banned(_)) {
             self.breaker.abandoned();
@@ -220,7 +247,12 @@ impl Standing {
         let life = since.map_or(0, |since| now.since(since));
         if verdict != Verdict::Nothing && life < YOUNG_NS {
             self.is_suspect = true;
-            for _ in 0..=u8::from(since.is_none()) {
+            if is_first {
+                self.at_once = self.lines.own;
+            }
+            // The first loss of a connection that was good says nothing of how long others will be.
+            let is_told = !is_first || life < GOOD_NS;
+            for _ in 0..u8::from(is_told) + u8::from(since.is_none()) {
                 self.lives[self.oldest_life] = life;
                 self.oldest_life = (self.oldest_life + 1) % LIVES;
             }
@@ -419,7 +451,7 @@ mod tests {
         let mut now = MonoNs(SECOND);
         let mut at = vec![At::Waiting { at: now, ended: MonoNs(0) }; lines];
         let mut run = Run { attempts: Vec::new(), back: vec![None; lines] };
-        standing.set_lines(lines, lines);
+        standing.set_lines(Lines { own: lines, all: lines, later: 0 });
         loop {
             let (line, next) = at.iter().map(|it| it.due(standing)).enumerate().min_by_key(|(_, at)| *at).unwrap();
             if next >= end {
@@ -544,6 +576,8 @@ mod tests {
             if life >= GOOD_NS {
                 dials.push(self.from.plus(60 * SECOND));
             }
+            // Once without a reserve when it breaks.
+            dials.push(self.from);
             for times in 1..=2 {
                 if life + 4 * SECOND >= times * SURE_NS {
                     dials.push(self.from.plus(times * life + 60 * SECOND));
@@ -555,7 +589,8 @@ mod tests {
                 dials.extend((1..=self.well.since(self.from) / every).map(|n| self.from.plus(n * every)));
             }
             let room = |count: usize, span_ns: u64| {
-                let paced = (span_ns.div_ceil(PACE_NS) as usize).min(count * 2 / 3);
+                let dense = span_ns <= 60 * SECOND;
+                let paced = if dense { count * 2 / 3 } else { (span_ns.div_ceil(PACE_NS) as usize).min(count * 2 / 3) };
                 let within = dials.iter().filter(|at| self.well.since(**at) <= span_ns).count();
                 span_ns <= PACE_NS || within * self.lines <= count - paced
             };
@@ -670,7 +705,7 @@ mod tests {
     /// One that allows as much as anybody wants.
     fn generous() -> Standing {
         let mut standing = new(Pace { count: 1000, per_ms: 1000 }, 3);
-        standing.set_lines(6, 6);
+        standing.set_lines(Lines { own: 6, all: 6, later: 0 });
         standing
     }
 
@@ -684,7 +719,7 @@ mod tests {
         assert_eq!(standing.begin(probe, now), Ok(Payment::Free));
         assert_eq!(standing.next_attempt(probe, now), None, "one tries already");
         standing.flows(probe);
-        let proof = probe.plus(GOOD_NS);
+        let proof = probe.plus(SECOND);
         assert_eq!(standing.next_attempt(probe, now), Some(proof));
         assert!((0..5).all(|_| standing.begin(proof, now).is_ok()), "it is well");
     }

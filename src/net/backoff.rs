@@ -17,6 +17,8 @@ const ATTEMPTS_EACH: usize = 4;
 pub const WINDOW_NS: u64 = 300 * SECOND;
 /// Time between two paced attempts, see [`Allowance`], from begin to begin, in nanoseconds.
 pub const PACE_NS: u64 = 12 * SECOND;
+/// Limits of at most this span have two thirds of their attempts paced, in nanoseconds.
+const SHORT_SPAN_NS: u64 = 60 * SECOND;
 /// Rest after HTTP 429 without `Retry-After`, in nanoseconds.
 const TOO_MANY_NS: u64 = 60 * SECOND;
 /// Pauses up to this long double whatever the time that a failure has lasted, in nanoseconds.
@@ -127,8 +129,15 @@ impl Allowance {
     #[must_use]
     pub fn new(count: usize, span_ns: u64) -> Self {
         let count = count.max(1);
-        let wanted = if span_ns > PACE_NS { span_ns.div_ceil(PACE_NS) as usize } else { 0 };
-        let paced = wanted.min(count * 2 / 3);
+        let most = count * 2 / 3;
+        let paced = if span_ns <= PACE_NS {
+            0
+        } else if span_ns <= SHORT_SPAN_NS {
+            // What is free comes back within the span: the paced ones may be as dense as the limit allows.
+            most
+        } else {
+            most.min(span_ns.div_ceil(PACE_NS) as usize)
+        };
         let pace_ns = if paced > 0 { span_ns.div_ceil(paced as u64) } else { 0 };
         let free = Budget::new(count - paced, span_ns);
         Self { free, count: count - paced, paced, pace_ns, paced_at: MonoNs(0) }
@@ -151,6 +160,18 @@ impl Allowance {
     #[must_use]
     pub fn paced_at(&self) -> MonoNs {
         if self.paced == 0 { self.free.free_at() } else { self.paced_at }
+    }
+
+    /// When the next may happen, free or paced, with that `reserve`.
+    #[must_use]
+    pub fn ready_at(&self, reserve: usize) -> MonoNs {
+        self.free_at(reserve).min(self.paced_at())
+    }
+
+    /// How one that happens now is paid for.
+    #[must_use]
+    pub fn payment(&self, reserve: usize, now: MonoNs) -> Payment {
+        if self.free_at(reserve) <= now { Payment::Free } else { Payment::Paced }
     }
 
     /// One happens now. Not before the time that is said for this `payment`.
