@@ -31,6 +31,7 @@ use crate::venues::{
     BookNote, DecodeError, Decoded, Facts, FeedCodec, Fetch, Frame, Keepalive, Notice, Opening, Pace, Requests,
     SymbolEntry, Symbols, Update, Venue, VoidReason,
 };
+use crate::wire::websocket::frame::framed_length;
 use crate::wire::websocket::{Event, Failure, Limits, WebSocket};
 
 /// Texts that may wait for their turn; a codec that wants more is in a loop.
@@ -581,12 +582,12 @@ impl Connection {
                 }
                 Ok(Some(Event::Text(text))) => {
                     messages += 1;
-                    self.backlog.decoded(framed(text.len()));
+                    self.backlog.decoded(framed_length(text.len()));
                     self.message(text.as_bytes(), received, clock, events);
                 }
                 Ok(Some(Event::Binary(bytes))) => {
                     messages += 1;
-                    self.backlog.decoded(framed(bytes.len()));
+                    self.backlog.decoded(framed_length(bytes.len()));
                     self.message(&bytes, received, clock, events);
                 }
                 Ok(Some(Event::Ping)) => self.pongs.sent(socket.output(), written, received),
@@ -1565,15 +1566,6 @@ impl Connection {
         self.fetches.failed(wait, now);
         self.gauges().set_last_error(&said);
         said
-    }
-}
-
-/// Bytes that a message of `length` takes on the wire, in one frame (RFC 6455, 5.2).
-const fn framed(length: usize) -> usize {
-    match length {
-        0..=125 => length + 2,
-        126..=65_535 => length + 4,
-        _ => length + 10,
     }
 }
 

@@ -10,6 +10,7 @@ use crate::protocol::request::{self, Command, RequestError};
 use crate::time::{MonoNs, SECOND};
 use crate::wire::http::{self, Refusal, Request, Upgrade};
 use crate::wire::sse;
+use crate::wire::websocket::frame::FrameWalker;
 use crate::wire::websocket::{self, Event, Failure, WebSocket};
 
 /// What the client wants, or what became of it.
@@ -59,7 +60,7 @@ struct Http {
 
 struct Socket {
     inner: WebSocket,
-    fragments: Fragments,
+    walker: FrameWalker,
     budget: Budget,
     /// When something last came.
     heard: MonoNs,
@@ -111,7 +112,7 @@ impl Connection {
             State::Socket(socket) => {
                 socket.heard = now;
                 socket.pinged = None;
-                socket.receive(bytes, options, now, out);
+                socket.receive(bytes, now, out);
             }
             // A stream's client has nothing to say; a leaving one is not heard.
             State::Stream(_) | State::Leaving(_) => {}
@@ -213,7 +214,7 @@ impl Connection {
         };
         let mut socket = Box::new(Socket {
             inner: WebSocket::server(limits(options), b""),
-            fragments: Fragments::default(),
+            walker: FrameWalker::new(options.fragments_max),
             budget: Budget::new(options, now),
             heard: now,
             pinged: None,
@@ -221,7 +222,7 @@ impl Connection {
             ended: false,
             swollen: false,
         });
-        socket.receive(&early, options, now, out);
+        socket.receive(&early, now, out);
         self.state = State::Socket(socket);
     }
 
@@ -347,7 +348,7 @@ impl Connection {
 }
 
 fn limits(options: &Options) -> websocket::Limits {
-    // Fragments are counted here, beside lengths.
+    // The walker counts fragments as they arrive, before the messages in front of them are read.
     let fragments_max = u32::MAX;
     websocket::Limits { message_max: options.message_max, read_buffer: options.read_buffer, fragments_max }
 }
@@ -365,8 +366,8 @@ fn write_refusal(status: u16, reason: &str, extra: &str, with_body: bool, out: &
 }
 
 impl Socket {
-    fn receive(&mut self, bytes: &[u8], options: &Options, now: MonoNs, out: &mut Vec<u8>) {
-        if let Err((code, reason)) = self.fragments.pass(bytes, options.fragments_max) {
+    fn receive(&mut self, bytes: &[u8], now: MonoNs, out: &mut Vec<u8>) {
+        if let Err((code, reason)) = self.walker.check(bytes) {
             self.close(code, reason, now);
             out.append(self.inner.output());
         }
@@ -379,7 +380,7 @@ impl Socket {
             out.append(self.inner.output());
             match event {
                 Ok(None) => {
-                    if self.swollen && self.fragments.is_between() {
+                    if self.swollen && self.walker.is_between() {
                         self.swollen = false;
                         self.inner.give_back(limits(options));
                     }
@@ -434,10 +435,7 @@ impl Socket {
     }
 
     fn mistake(&mut self, error: &RequestError, options: &Options, now: MonoNs, out: &mut Vec<u8>) -> bool {
-        let mut text = Vec::with_capacity(128);
-        message::error(&error.message(), &mut text);
-        websocket::text_frame_header(text.len(), out);
-        out.extend_from_slice(&text);
+        websocket::frame_text(out, |out| message::error(&error.message(), out));
         let over = self.budget.is_error_too_many(options, now);
         if over {
             self.close(1008, "too many errors", now);
@@ -489,80 +487,5 @@ impl Budget {
         }
         self.errors += 1;
         self.errors >= options.errors_max
-    }
-}
-
-/// Walks frame headers, whatever way the bytes are cut: counts the fragments of a message, and finds lengths that take more
-/// bytes than they need (RFC 6455, 5.2), which the library behind it accepts.
-#[derive(Default)]
-struct Fragments {
-    header: [u8; 10],
-    have: u8,
-    /// Mask and payload bytes still to pass.
-    skip: u64,
-    count: u32,
-}
-
-impl Fragments {
-    /// Passes on.
-    ///
-    /// # Errors
-    /// The code and the reason to close with: a message has more than `max` fragments, or a length is not minimal.
-    fn pass(&mut self, mut bytes: &[u8], max: u32) -> Result<(), (u16, &'static str)> {
-        while !bytes.is_empty() {
-            if self.skip > 0 {
-                let step = self.skip.min(bytes.len() as u64);
-                self.skip -= step;
-                bytes = &bytes[step as usize..];
-                continue;
-            }
-            self.header[usize::from(self.have)] = bytes[0];
-            self.have += 1;
-            bytes = &bytes[1..];
-            let Some(payload) = self.payload() else { continue };
-            let least = match self.have {
-                4 => 126,
-                10 => 0x1_0000,
-                _ => 0,
-            };
-            self.have = 0;
-            if payload < least || payload > i64::MAX as u64 {
-                // Where the next frame begins is not known.
-                self.skip = u64::MAX;
-                return Err((1002, "length not minimal"));
-            }
-            self.skip = payload.saturating_add(if self.header[1] & 0x80 != 0 { 4 } else { 0 });
-            // Control frames may stand between fragments and count for nothing.
-            if self.header[0] & 0x08 == 0 {
-                self.count += 1;
-                if self.count > max {
-                    return Err((1008, "too many fragments"));
-                }
-                if self.header[0] & 0x80 != 0 {
-                    self.count = 0;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether what passed ended with a whole message.
-    fn is_between(&self) -> bool {
-        (self.have, self.skip, self.count) == (0, 0, 0)
-    }
-
-    /// Payload length, once the header has it.
-    fn payload(&self) -> Option<u64> {
-        match (self.have, self.header[1] & 0x7f) {
-            (0 | 1, _) => None,
-            (4, 126) => Some(u64::from(u16::from_be_bytes([self.header[2], self.header[3]]))),
-            (10, 127) => {
-                let mut length = [0; 8];
-                length.copy_from_slice(&self.header[2..10]);
-                Some(u64::from_be_bytes(length))
-            }
-            (_, 126 | 127) => None,
-            (_, short) => Some(u64::from(short)),
-        }
     }
 }

@@ -26,7 +26,8 @@ use crate::metrics::{Board, LinkState};
 use crate::protocol::message::{self, Price, PriceMore};
 use crate::protocol::stream::{self, Ticker, TickerMore};
 use crate::time::{MonoNs, UnixNs};
-use crate::wire::{sse, websocket};
+use crate::wire::sse;
+use crate::wire::websocket::frame_text;
 
 /// How a client hears prices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -1068,28 +1069,6 @@ fn encode_price(
     frame_text(out, |out| message::price(&price, out));
 }
 
-/// Appends a WebSocket text frame around what `write` appends.
-pub fn frame_text(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    // Nearly every message wants the four-byte header; the others are moved.
-    let start = out.len();
-    out.extend_from_slice(&[0x81, 126, 0, 0]);
-    write(out);
-    let length = out.len() - start - 4;
-    match u16::try_from(length) {
-        Ok(short) if short < 126 => {
-            out.copy_within(start + 4.., start + 2);
-            out.truncate(start + 2 + length);
-            out[start + 1] = short as u8;
-        }
-        Ok(medium) => out[start + 2..start + 4].copy_from_slice(&medium.to_be_bytes()),
-        Err(_) => {
-            let mut head = Vec::with_capacity(10);
-            websocket::text_frame_header(length, &mut head);
-            out.splice(start..start + 4, head);
-        }
-    }
-}
-
 fn refresh_stream(label: &mut Label, pairs: &Names, directory: &Directory, view: &View<'_>) {
     label.frame.clear();
     let wish = (label.format, label.usdt_alias);
@@ -1184,18 +1163,6 @@ mod tests {
             prop_assert_eq!((desk.labels.len(), desk.bundles.len(), desk.label_ids.len(), desk.bundle_ids.len()), (0, 0, 0, 0));
             prop_assert_eq!((desk.symbols.len(), desk.exchanges.len(), desk.pairs.len(), desk.extended.len()), (0, 0, 0, 0));
             prop_assert_eq!(desk.size(), 0);
-        }
-    }
-
-    #[test]
-    fn frames_have_the_header_of_their_length() {
-        for length in [0, 1, 125, 126, 65_535, 65_536] {
-            let mut expected = Vec::new();
-            websocket::text_frame_header(length, &mut expected);
-            expected.resize(expected.len() + length, b'x');
-            let mut out = b"before".to_vec();
-            frame_text(&mut out, |out| out.resize(out.len() + length, b'x'));
-            assert_eq!(out[6..], expected);
         }
     }
 }

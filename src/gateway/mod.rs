@@ -36,7 +36,7 @@ use mio::{Events, Poll, Token, Waker};
 
 use crate::gateway::client::{Client, Kind, Sent, Totals, UNARMED};
 use crate::gateway::connection::Ask;
-use crate::gateway::desk::{Desk, Format, Stamp, View, frame_text};
+use crate::gateway::desk::{Desk, Format, Stamp, View};
 use crate::gateway::ledger::{Ledger, id_of, leader_of, less_real};
 use crate::gateway::outbox::Marks;
 use crate::gateway::pages::Pages;
@@ -64,6 +64,7 @@ use crate::stage::{Alarm, Sleep, Stage, WAIT_MAX};
 use crate::time::{Clock, MS, MonoNs, SECOND, UnixNs};
 use crate::wire::http::{self, Method, Request};
 use crate::wire::sse;
+use crate::wire::websocket::frame_text;
 
 pub use options::Options;
 

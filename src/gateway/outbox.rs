@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 
 use crate::protocol::message;
 use crate::time::{MS, MonoNs};
-use crate::wire::websocket;
+use crate::wire::sse;
+use crate::wire::websocket::{self, frame};
 
 /// How messages follow each other on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,14 +25,8 @@ impl Framing {
     pub fn boundary(self, bytes: &[u8], from: usize) -> usize {
         match self {
             Self::Stream if from == 0 => 0,
-            Self::Stream => crate::wire::sse::boundary(bytes, from),
-            Self::WebSocket => {
-                let mut at = 0;
-                while at < from {
-                    at += frame_length(&bytes[at..]);
-                }
-                at.min(bytes.len())
-            }
+            Self::Stream => sse::boundary(bytes, from),
+            Self::WebSocket => frame::boundary(bytes, from),
         }
     }
 
@@ -41,28 +36,13 @@ impl Framing {
         let (mut at, mut count) = (0, 0);
         while at < bytes.len() {
             at = match self {
-                Self::Stream => crate::wire::sse::boundary(bytes, at + 2),
-                Self::WebSocket => at + frame_length(&bytes[at..]),
+                Self::Stream => sse::boundary(bytes, at + 2),
+                Self::WebSocket => at + frame::frame_length(&bytes[at..]),
             };
             count += 1;
         }
         count
     }
-}
-
-/// Length of the unmasked frame at the start of `bytes`; all of them if that is no whole header.
-fn frame_length(bytes: &[u8]) -> usize {
-    let length = match bytes {
-        [_, 126, high, low, ..] => 4 + usize::from(u16::from_be_bytes([*high, *low])),
-        [_, 127, rest @ ..] if rest.len() >= 8 => {
-            let mut length = [0; 8];
-            length.copy_from_slice(&rest[..8]);
-            usize::try_from(u64::from_be_bytes(length)).map_or(usize::MAX, |n| n.saturating_add(10))
-        }
-        [_, length, ..] if *length < 126 => 2 + usize::from(*length),
-        _ => usize::MAX,
-    };
-    length.min(bytes.len()).max(1)
 }
 
 /// A message that waits.
@@ -126,7 +106,9 @@ impl Outbox {
         let mut begin = 0;
         while begin < messages.len() {
             let end = match framing {
-                Framing::WebSocket if is_frame(messages[begin]) => begin + frame_length(&messages[begin..]),
+                Framing::WebSocket if frame::begins_frame(messages[begin]) => {
+                    begin + frame::frame_length(&messages[begin..])
+                }
                 // Nothing of a stream is cut off or brought up to date; nor is the answer to an opening handshake.
                 _ => messages.len(),
             };
@@ -248,20 +230,10 @@ impl Outbox {
     }
 }
 
-/// Whether a frame of ours begins with `byte`: whole messages without extensions.
-const fn is_frame(byte: u8) -> bool {
-    byte & 0xf0 == 0x80
-}
-
 /// Appends the frame `bytes` with the ages of a message that has waited for `ms` more. `false`, and nothing, when that
 /// changes nothing.
 fn append_older(bytes: &[u8], ms: u64, out: &mut Vec<u8>) -> bool {
-    let header = match bytes {
-        [0x81, 126, ..] => 4,
-        [0x81, length, ..] if *length < 126 => 2,
-        _ => return false,
-    };
-    let Some(text) = bytes.get(header..).filter(|_| ms > 0) else { return false };
+    let Some(text) = frame::text_of(bytes).filter(|_| ms > 0) else { return false };
     let mut older = Vec::with_capacity(text.len() + 8);
     if !message::older(text, ms, &mut older) {
         return false;
@@ -316,7 +288,7 @@ mod tests {
     fn frames(lengths: &[usize]) -> (Vec<u8>, Vec<usize>) {
         let (mut bytes, mut ends) = (Vec::new(), vec![0]);
         for &length in lengths {
-            crate::wire::websocket::text_frame_header(length, &mut bytes);
+            websocket::text_frame_header(length, &mut bytes);
             bytes.resize(bytes.len() + length, b'x');
             ends.push(bytes.len());
         }

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::gateway::desk::{View, frame_text};
+use crate::gateway::desk::View;
 use crate::gateway::slots::Slots;
 use crate::market::book::{BookStamp, BookView};
 use crate::market::{Directory, InstrumentId, PairId, VenueId};
@@ -18,6 +18,7 @@ use crate::protocol::book::{self, Absence, Shown, State};
 use crate::protocol::health::KnownBooks;
 use crate::time::{MS, MonoNs};
 use crate::venues;
+use crate::wire::websocket::frame_text;
 
 /// Where a book is to be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

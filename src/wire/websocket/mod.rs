@@ -2,7 +2,9 @@
 //!
 //! tungstenite implements the protocol (RFC 6455, no extensions). This wrapper adds an in-memory stream, small buffers,
 //! limits, and the close code for each violation. Runs on the thread that owns the connection. Feed, simulator and
-//! gateway use it.
+//! gateway use it. [`frame`] parses and writes the frames.
+
+pub mod frame;
 
 use std::io::{self, Read, Write};
 
@@ -14,6 +16,9 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 pub use tungstenite::{Bytes, Utf8Bytes};
 use tungstenite::{HandshakeError, Message};
+
+use frame::{FrameWalker, TOO_MANY_FRAGMENTS};
+pub use frame::{binary_frame_header, frame_text, text_frame_header};
 
 /// Limits on what the peer may send.
 #[derive(Clone, Copy, Debug)]
@@ -190,8 +195,9 @@ impl WebSocket {
             Ok(Message::Close(frame)) => Event::Closed(frame.map_or(1005, |f| f.code.into())),
             Ok(Message::Frame(_)) => return Ok(None),
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                if self.pipe().fragments.count > self.fragments_max {
-                    return Err(self.violation(1008, "too many fragments", "too many fragments of one message"));
+                if self.pipe().walker.has_too_many() {
+                    let (code, reason) = TOO_MANY_FRAGMENTS;
+                    return Err(self.violation(code, reason, "too many fragments of one message"));
                 }
                 return Ok(None);
             }
@@ -301,8 +307,7 @@ struct Pipe {
     /// While the upgrade response is read: how many bytes of [`HEAD_END`] have matched.
     head: Option<usize>,
     frames_left: usize,
-    fragments: Fragments,
-    fragments_max: u32,
+    walker: FrameWalker,
 }
 
 /// End of the head of an HTTP response.
@@ -311,8 +316,8 @@ const HEAD_END: &[u8; 4] = b"\r\n\r\n";
 impl Pipe {
     fn new(fragments_max: u32) -> Self {
         let (input, output) = (Vec::new(), Vec::new());
-        let fragments = Fragments::default();
-        Self { input, taken: 0, output, head: None, frames_left: usize::MAX, fragments, fragments_max }
+        let walker = FrameWalker::new(fragments_max);
+        Self { input, taken: 0, output, head: None, frames_left: usize::MAX, walker }
     }
 
     /// How many of the waiting bytes, at most `most`, may be read now.
@@ -320,7 +325,7 @@ impl Pipe {
         let rest = &self.input[self.taken..];
         let bytes = &rest[..rest.len().min(most)];
         let Some(mut seen) = self.head else {
-            return self.fragments.pass(bytes, &mut self.frames_left, self.fragments_max);
+            return self.walker.pass(bytes, &mut self.frames_left);
         };
         for (at, byte) in bytes.iter().enumerate() {
             seen = if *byte == HEAD_END[seen] { seen + 1 } else { usize::from(*byte == HEAD_END[0]) };
@@ -354,73 +359,6 @@ impl Read for Pipe {
     }
 }
 
-/// Counts frames, and the fragments of a message, by parsing frame headers. The input may be split anywhere.
-#[derive(Debug, Default)]
-struct Fragments {
-    header: [u8; 10],
-    have: u8,
-    /// Remaining mask and payload bytes of the current frame.
-    skip: u64,
-    /// Fragments of the current message so far.
-    count: u32,
-}
-
-impl Fragments {
-    /// Number of leading bytes that may pass. They end with the last of the `frames_left` frames, or before the first
-    /// fragment that exceeds `max`. In the latter case that fragment never passes completely, and [`WebSocket::next`] closes
-    /// the connection.
-    fn pass(&mut self, bytes: &[u8], frames_left: &mut usize, max: u32) -> usize {
-        let (mut at, mut begun) = (0, 0);
-        while at < bytes.len() {
-            if self.skip > 0 {
-                let step = self.skip.min((bytes.len() - at) as u64);
-                self.skip -= step;
-                at += step as usize;
-                continue;
-            }
-            if self.have == 0 {
-                begun = at;
-            }
-            if (self.have == 0 && *frames_left == 0) || self.count > max {
-                break;
-            }
-            self.header[usize::from(self.have)] = bytes[at];
-            self.have += 1;
-            at += 1;
-            let Some(payload) = self.payload() else { continue };
-            self.have = 0;
-            *frames_left -= 1;
-            self.skip = payload.saturating_add(if self.header[1] & 0x80 != 0 { 4 } else { 0 });
-            // Control frames may come between fragments and do not count.
-            if self.header[0] & 0x08 == 0 {
-                self.count += 1;
-                if self.count > max {
-                    return begun;
-                }
-                if self.header[0] & 0x80 != 0 {
-                    self.count = 0;
-                }
-            }
-        }
-        at
-    }
-
-    /// Payload length, once the header is complete.
-    fn payload(&self) -> Option<u64> {
-        match (self.have, self.header[1] & 0x7f) {
-            (0 | 1, _) => None,
-            (4, 126) => Some(u64::from(u16::from_be_bytes([self.header[2], self.header[3]]))),
-            (10, 127) => {
-                let mut length = [0; 8];
-                length.copy_from_slice(&self.header[2..10]);
-                Some(u64::from_be_bytes(length))
-            }
-            (_, 126 | 127) => None,
-            (_, short) => Some(u64::from(short)),
-        }
-    }
-}
-
 /// Largest input buffer, in bytes, that an idle connection keeps.
 const INPUT_KEPT_MAX: usize = 256 * 1024;
 
@@ -432,32 +370,6 @@ impl Write for Pipe {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// Appends the header of an unmasked, unfragmented text frame of `length` bytes. A server writes it before a message
-/// that is encoded once and sent to many clients.
-pub fn text_frame_header(length: usize, out: &mut Vec<u8>) {
-    frame_header(0x81, length, out);
-}
-
-/// The same for a binary frame.
-pub fn binary_frame_header(length: usize, out: &mut Vec<u8>) {
-    frame_header(0x82, length, out);
-}
-
-fn frame_header(first: u8, length: usize, out: &mut Vec<u8>) {
-    out.push(first);
-    match length {
-        0..=125 => out.push(length as u8),
-        126..=0xffff => {
-            out.push(126);
-            out.extend_from_slice(&(length as u16).to_be_bytes());
-        }
-        _ => {
-            out.push(127);
-            out.extend_from_slice(&(length as u64).to_be_bytes());
-        }
     }
 }
 
