@@ -485,7 +485,7 @@ impl Truth {
                 continue;
             };
             replaced_ns = replaced_ns.max(sent.get(last + 1).map_or(0, |next| at.since(next.sent)));
-            // Of quotes that differ in size only, which one it was is not told.
+            // Messages do not distinguish between quotes that differ in size only.
             let run = sent[..=last].iter().rev().take_while(|quote| is(quote.price(side), price));
             let error = run.map(|quote| error_ms(age_ms, at, quote)).min_by_key(|error| error.abs());
             widen(&mut counts.leg_error_ms, error.unwrap_or(0));

@@ -935,7 +935,7 @@ impl Connection {
         }
     }
 
-    /// Of what the venue's list says is not traded no price is expected, and it is not asked for again and again.
+    /// An instrument that does not trade by the venue's list is not expected to quote, and is not resubscribed.
     fn look_at_facts(&mut self, now: MonoNs) {
         let Self { listed, directory, silence, codec, halts, id, .. } = self;
         *listed = directory.facts();

@@ -60,9 +60,9 @@ const BUCKETS: usize = 60;
 const BUCKET_NS: u64 = 10 * SECOND;
 /// So many frames in a row,
 const STEP_FRAMES: u32 = 16;
-/// over this time, show that the venue's clock was set,
+/// over this time, show that the venue's clock was set.
 const STEP_SPAN_NS: u64 = 10 * SECOND;
-/// if the fastest of the two halves differ by no more than this, in nanoseconds: a backlog shrinks or grows.
+/// The fastest frames of the two halves may differ by at most this, in nanoseconds: a backlog shrinks or grows.
 const STEP_DRIFT_NS: u64 = 50 * MS;
 /// A clock was ahead when its frames come later than was usual by more than this and on time by the reference.
 const AHEAD_NS: i64 = 4 * AGREE_NS;
@@ -273,7 +273,7 @@ mod tests {
     /// One line whose stamps are held against a reference.
     struct Case {
         lag: Lag,
-        /// Of our monotonic clock, in milliseconds.
+        /// Our monotonic clock, in milliseconds.
         now: u64,
         reference: Reference,
     }

@@ -3,8 +3,8 @@
 //!
 //! All voters are differences between our monotonic clock and a clock that shows the time of day: that of each venue at
 //! its fastest, from its stamps, and our own wall clock. The reference is their median. So one venue that is late, or
-//! whose clock is wrong, moves it by no more than the others differ; and when it is our wall clock that is wrong, the
-//! venues outvote it. In a tie the middle value that is closer to our wall clock counts.
+//! whose clock is wrong, moves it by at most the spread of the others. If our wall clock is wrong, the venues
+//! outvote it. In a tie the middle value that is closer to our wall clock counts.
 
 use crate::metrics::{Board, WallGauges};
 use crate::time::SECOND;
