@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn f123_the_words_of_others_stay_on_their_line_and_are_cut() {
+    fn the_words_of_others_stay_on_their_line_and_are_cut() {
         assert_eq!(tamed("no\r\nfeed okx: \x1b[31mfine\u{85}"), "no  feed okx:  [31mfine ");
         assert_eq!(tamed("a\u{202e}b\u{200f}\u{2066}c\u{2028}d\u{feff}"), "a b  c d ");
         assert_eq!(tamed(&"é".repeat(300)), "é".repeat(300));

@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn f62_no_ring_is_lost_between_looking_and_sleeping() {
+    fn no_ring_is_lost_between_looking_and_sleeping() {
         let (alarm, parker) = Alarm::of_parker();
         let work = Arc::new(AtomicU64::new(0));
         let producer = {

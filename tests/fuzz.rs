@@ -96,7 +96,7 @@ fn mutated(seeds: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
 }
 
 #[test]
-fn b4_every_target_survives_its_corpus_and_what_is_made_of_it() {
+fn every_target_survives_its_corpus_and_what_is_made_of_it() {
     for &(name, target) in bodies::TARGETS {
         let seeds = seeds(name);
         assert!(seeds.len() > 1, "{name}: no corpus");

@@ -132,7 +132,7 @@ mod tests {
     const DAY: u64 = 86_400 * SECOND;
 
     #[test]
-    fn f77_clocks_ten_minutes_apart_change_no_age() {
+    fn clocks_ten_minutes_apart_change_no_age() {
         for ahead in [-600 * SECOND as i64, 0, 600 * SECOND as i64] {
             let mut pair = Pair::new(ahead, 0);
             for n in 0..100 {
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn f72_a_message_that_was_held_up_is_old_even_if_its_stamps_look_young() {
+    fn a_message_that_was_held_up_is_old_even_if_its_stamps_look_young() {
         let mut pair = Pair::new(-77, 0);
         (0..20).for_each(|n| assert!(pair.error(DAY + n * 200 * MS, 0) >= 0));
         // Ten seconds in somebody's buffer, and all that waited behind it.
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn f66_the_first_message_of_a_sender_is_as_late_as_our_own_are() {
+    fn the_first_message_of_a_sender_is_as_late_as_our_own_are() {
         let mut pair = Pair::new(5, 0);
         pair.trips.add(MonoNs(SECOND), MonoNs(SECOND + 200 * MS));
         assert!(pair.error(DAY, 190 * MS) >= 0, "Redis takes 200 ms, and the message seems young");
@@ -186,7 +186,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn f77_an_age_is_never_younger_than_the_truth_while_some_messages_are_fast(
+        fn an_age_is_never_younger_than_the_truth_while_some_messages_are_fast(
             ahead in -(DAY as i64 / 2)..DAY as i64,
             lates in prop::collection::vec(prop_oneof![Just(0u64), 0..5 * MS, 0..20 * SECOND], 1..300),
         ) {

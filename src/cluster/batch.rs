@@ -534,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn f79_another_version_is_refused_and_unknown_members_are_not() {
+    fn another_version_is_refused_and_unknown_members_are_not() {
         let text = String::from_utf8(write(&a_head(), &[an_entry()], &[])).unwrap();
         assert_eq!(read(text.replace("\"v\":1", "\"v\":2").as_bytes()), Err(Refusal::Version));
         assert_eq!(read(text.replace("\"v\":1,", "").as_bytes()), Err(Refusal::Shape("v")));
@@ -555,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn f79_what_this_process_does_not_have_is_skipped_and_counted() {
+    fn what_this_process_does_not_have_is_skipped_and_counted() {
         let entry = |n| Entry { instrument: InstrumentId(n), ..an_entry() };
         let mut reader = reader();
         let text = write(&a_head(), &[entry(2), entry(1), entry(0)], &[]);
@@ -565,7 +565,7 @@ mod tests {
     }
 
     #[test]
-    fn f80_wrong_shapes_and_absurd_numbers_refuse_the_whole_batch() {
+    fn wrong_shapes_and_absurd_numbers_refuse_the_whole_batch() {
         let text = String::from_utf8(write(&a_head(), &[an_entry()], &[])).unwrap();
         for (from, to, why) in [
             ("\"okx\"", "\"kraken\"", Refusal::Venue),
@@ -643,7 +643,7 @@ mod tests {
         }
 
         #[test]
-        fn f80_damage_never_panics_and_a_cut_batch_is_refused(
+        fn damage_never_panics_and_a_cut_batch_is_refused(
             quotes in prop::collection::vec(entry(), 0..3), cut: prop::sample::Index,
             flips in prop::collection::vec((any::<prop::sample::Index>(), 0u8..8), 1..4),
         ) {
@@ -657,7 +657,7 @@ mod tests {
         }
 
         #[test]
-        fn f80_any_bytes_are_refused_or_read_and_never_panic(text in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn any_bytes_are_refused_or_read_and_never_panic(text in prop::collection::vec(any::<u8>(), 0..300)) {
             prop_assert!(read(&text).is_err());
         }
     }

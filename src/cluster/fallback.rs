@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn f64_without_redis_at_start_we_are_on_our_own_at_once() {
+    fn without_redis_at_start_we_are_on_our_own_at_once() {
         let mut fallback = Fallback::new(STABLE_NS, ms(0));
         assert_eq!(fallback.state(), Connecting);
         run(&mut fallback, 0, 10, false, false);
@@ -200,14 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn f65_f66_calls_that_fail_are_known_in_half_a_second() {
+    fn calls_that_fail_are_known_in_half_a_second() {
         let mut fallback = joined();
         run(&mut fallback, 1000, 1400, false, true);
         assert_eq!(fallback.state(), CutOff);
     }
 
     #[test]
-    fn f67_calls_that_are_answered_do_not_hide_that_nothing_is_heard() {
+    fn calls_that_are_answered_do_not_hide_that_nothing_is_heard() {
         let mut fallback = joined();
         run(&mut fallback, 1000, 1200, true, false);
         assert_eq!(fallback.state(), Joined);
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn f66_one_late_call_is_no_reason() {
+    fn one_late_call_is_no_reason() {
         let mut fallback = joined();
         fallback.failed(ms(1000));
         run(&mut fallback, 1060, 3000, true, true);
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn f82_redis_is_relied_on_again_only_after_it_was_stable() {
+    fn redis_is_relied_on_again_only_after_it_was_stable() {
         let mut fallback = joined();
         run(&mut fallback, 1000, 5000, false, false);
         run(&mut fallback, 5000, 7000, true, true);
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn f60_f72_our_own_standstill_is_not_the_fault_of_redis() {
+    fn our_own_standstill_is_not_the_fault_of_redis() {
         let mut fallback = joined();
         run(&mut fallback, 11_050, 11_090, true, false);
         assert_eq!(fallback.state(), Joined);

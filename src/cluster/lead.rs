@@ -532,7 +532,7 @@ mod tests {
     }
 
     #[test]
-    fn f68_a_refusal_is_an_answer_only_where_redis_still_works() {
+    fn a_refusal_is_an_answer_only_where_redis_still_works() {
         let refused = |class| understood(Err(StoreError::Refused(class, String::new())));
         for class in [Class::Oom, Class::NoScript, Class::Other] {
             assert_eq!(refused(class), Some(Answer::Done), "{class:?}");

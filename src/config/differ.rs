@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn f126_what_cannot_be_changed_is_named() {
+    fn what_cannot_be_changed_is_named() {
         assert_eq!(differ("", "instruments = [\"BTC/USDT\"]\nvenues = [\"okx\", \"bybit\"]"), [""; 0]);
         assert_eq!(
             differ("venues = [\"okx\", \"bybit\"]\n[venue.okx]\naddress = \"wss://a\"", {
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn f126_every_section_is_compared() {
+    fn every_section_is_compared() {
         let reference = Config::reference();
         let mut sections: Vec<&str> =
             reference.split("| **`[").skip(1).map(|rest| rest.split(']').next().unwrap()).collect();

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn f124_slips_are_recognised_and_other_words_are_not() {
+    fn slips_are_recognised_and_other_words_are_not() {
         let names = ["binance", "coinbase", "kraken", "okx", "bybit", "kucoin"];
         for (typed, meant) in [
             ("binanse", "binance"),

@@ -633,7 +633,7 @@ mod tests {
     }
 
     #[test]
-    fn f124_two_instruments_with_one_native_symbol_are_named_both() {
+    fn two_instruments_with_one_native_symbol_are_named_both() {
         let known: &'static Unmarked = Box::leak(Box::new(Unmarked(venue("okx").unwrap())));
         let text = "instruments = [\"AB/CDE\", \"ABC/DE\", \"X/Y\"]";
         let error = Config::build("a.toml", text, Path::new("."), &[], &[known]).unwrap_err();

@@ -221,12 +221,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
-    fn f54_f126_detection_equals_brute_force_on_gross(steps in prop::collection::vec(step(), 1..120)) {
+    fn detection_equals_brute_force_on_gross(steps in prop::collection::vec(step(), 1..120)) {
         compare(&steps, [10, 60, 40, 10, 0], Spread::Gross)?;
     }
 
     #[test]
-    fn f57_f126_detection_equals_brute_force_on_net(steps in prop::collection::vec(step(), 1..120), fees in prop::array::uniform5(0u64..15)) {
+    fn detection_equals_brute_force_on_net(steps in prop::collection::vec(step(), 1..120), fees in prop::array::uniform5(0u64..15)) {
         compare(&steps, fees, Spread::Net)?;
     }
 }
@@ -246,7 +246,7 @@ fn system_1s_example_opens_once_and_repeats_after_a_minute() {
 }
 
 #[test]
-fn f36_a_decimal_slip_makes_no_alert_while_a_fresh_venue_contradicts_it() {
+fn a_decimal_slip_makes_no_alert_while_a_fresh_venue_contradicts_it() {
     let directory = directory([0; VENUES]);
     let (matrix, writer) = QuoteMatrix::new(directory.pairs());
     let mut core = Core::new(Arc::clone(&directory), writer, Options::default());
@@ -270,7 +270,7 @@ fn f36_a_decimal_slip_makes_no_alert_while_a_fresh_venue_contradicts_it() {
 }
 
 #[test]
-fn f36_after_a_slip_the_right_quotes_are_believed_at_once() {
+fn after_a_slip_the_right_quotes_are_believed_at_once() {
     let directory = directory([0; VENUES]);
     let (matrix, writer) = QuoteMatrix::new(directory.pairs());
     let mut core = Core::new(Arc::clone(&directory), writer, Options::default());
@@ -489,7 +489,7 @@ fn nothing_is_told_by_time_alone_until_a_silent_line_would_be_known() {
 }
 
 #[test]
-fn f75_only_pushed_quotes_make_an_alert_and_each_way_voids_its_own() {
+fn only_pushed_quotes_make_an_alert_and_each_way_voids_its_own() {
     let directory = directory([0; VENUES]);
     let (matrix, writer) = QuoteMatrix::new(directory.pairs());
     let mut core = Core::new(Arc::clone(&directory), writer, Options::default());
@@ -524,7 +524,7 @@ fn f75_only_pushed_quotes_make_an_alert_and_each_way_voids_its_own() {
 }
 
 #[test]
-fn f82_after_our_own_connection_is_lost_nobody_takes_us_back_to_an_older_price() {
+fn after_our_own_connection_is_lost_nobody_takes_us_back_to_an_older_price() {
     let directory = directory([0; VENUES]);
     let (matrix, writer) = QuoteMatrix::new(directory.pairs());
     let mut core = Core::new(Arc::clone(&directory), writer, Options::default());
@@ -571,7 +571,7 @@ fn a_quote_heard_again_by_another_connection_is_renewed_and_no_change() {
 }
 
 #[test]
-fn f126_what_was_dropped_while_it_was_not_wanted_leaves_no_old_price_when_it_is_wanted_again() {
+fn what_was_dropped_while_it_was_not_wanted_leaves_no_old_price_when_it_is_wanted_again() {
     let directory = directory([0; VENUES]);
     let (matrix, writer) = QuoteMatrix::new(directory.pairs());
     let mut core = Core::new(Arc::clone(&directory), writer, Options::default());

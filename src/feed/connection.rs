@@ -1771,7 +1771,7 @@ mod tests {
     }
 
     #[test]
-    fn f48_a_page_that_another_connection_asked_for_is_nobodys() {
+    fn a_page_that_another_connection_asked_for_is_nobodys() {
         let mut fetches = Fetches::new(Pace { count: 10, per_ms: 1000 });
         fetches.wanted([fetch(1)].into_iter());
         assert_eq!(fetches.take(MonoNs(1)), Some(fetch(1)));
@@ -1785,7 +1785,7 @@ mod tests {
     }
 
     #[test]
-    fn f49_pages_keep_their_distance_over_reconnects() {
+    fn pages_keep_their_distance_over_reconnects() {
         let mut fetches = Fetches::new(Pace { count: 3, per_ms: 10_000 });
         let mut at = Vec::new();
         for ms in 0..25_000 {

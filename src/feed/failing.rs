@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn f50_three_failures_in_a_minute_are_too_many_until_it_is_good_for_a_minute() {
+    fn three_failures_in_a_minute_are_too_many_until_it_is_good_for_a_minute() {
         let mut failing = Failing::default();
         let at = |second: u64| MonoNs(second * SECOND);
         let (one, other) = (InstrumentId(4), InstrumentId(2));

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn f58_a_wall_clock_that_is_set_has_no_vote_until_the_venues_agree_with_it() {
+    fn a_wall_clock_that_is_set_has_no_vote_until_the_venues_agree_with_it() {
         let board = Board::new(MonoNs(0), 2, 0);
         see_wall(&board.wall, 0);
         board.venues[0].usual.set(0);

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn f126_what_is_wanted_stays_where_it_is_and_one_line_takes_what_is_new() {
+    fn what_is_wanted_stays_where_it_is_and_one_line_takes_what_is_new() {
         check(&[&[0, 1, 2], &[3, 4]], &[0, 1, 2, 3, 4, 9], &[&[0, 1, 2], &[3, 4, 9]]);
         check(&[&[0], &[3, 4]], &[0, 3, 4, 9], &[&[0], &[3, 4, 9]]);
         check(&[&[0, 1, 2], &[3, 4]], &[0, 2, 3, 4], &[&[0, 2], &[3, 4]]);
@@ -210,7 +210,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn f126_each_wanted_one_is_on_one_line_and_no_line_has_too_many(
+        fn each_wanted_one_is_on_one_line_and_no_line_has_too_many(
             sets in prop::collection::vec(prop::collection::btree_set(0u32..40, 0..30), 1..6),
             most in 1usize..9,
         ) {

@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn f17_one_that_stops_is_silent_and_the_one_that_flows_is_not() {
+    fn one_that_stops_is_silent_and_the_one_that_flows_is_not() {
         let mut case = Case::new(OPTIONS);
         case.pass(60_000, &[A, B], 800);
         assert_eq!(case.found(), []);
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn f16_the_limit_is_between_floor_and_ceiling() {
+    fn the_limit_is_between_floor_and_ceiling() {
         for (every_ms, limit_ms) in [(10, 2000), (1000, 4000), (9000, 30_000)] {
             let mut case = Case::new(Options { first_ns: 60 * SECOND, ..OPTIONS });
             case.pass(200_000, &[A, B], every_ms);
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn f14_f15_one_that_never_comes_is_missing_and_asked_for_again_less_and_less_often() {
+    fn one_that_never_comes_is_missing_and_asked_for_again_less_and_less_often() {
         let mut case = Case::new(OPTIONS);
         case.pass(200_000, &[B], 500);
         let found = case.found();
@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn f17_a_silent_one_is_asked_for_after_a_further_limit_and_never_two_within_five_seconds() {
+    fn a_silent_one_is_asked_for_after_a_further_limit_and_never_two_within_five_seconds() {
         let mut case = Case::new(OPTIONS);
         case.pass(60_000, &[A, B], 500);
         case.found();

@@ -151,7 +151,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn f59_the_difference_of_the_clocks_is_found_whatever_is_late(
+        fn the_difference_of_the_clocks_is_found_whatever_is_late(
             behind_ms in -600_000i64..600_000,
             way_us in 1u64..300_000,
             late_ms in prop::collection::vec(0u64..400, 20..100),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn f45_a_stamp_from_the_future_is_taken_for_the_moment_of_its_arrival_and_moves_nothing() {
+    fn a_stamp_from_the_future_is_taken_for_the_moment_of_its_arrival_and_moves_nothing() {
         let mut case = Case::new(0, 20 * MS);
         (0..20).for_each(|_| assert_eq!(case.quote(0), Ok(())));
         let before = case.stamps.value();
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn f45_a_venue_whose_clock_was_set_forward_is_believed_soon() {
+    fn a_venue_whose_clock_was_set_forward_is_believed_soon() {
         let mut case = Case::new(0, 20 * MS);
         (0..20).for_each(|_| assert_eq!(case.quote(0), Ok(())));
         case.behind_ns = -30 * SECOND as i64;
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn f58_after_our_wall_clock_was_set_the_difference_is_learned_anew() {
+    fn after_our_wall_clock_was_set_the_difference_is_learned_anew() {
         let mut case = Case::new(0, 20 * MS);
         (0..20).for_each(|_| assert_eq!(case.quote(0), Ok(())));
         assert!(!case.stamps.set_wall(case.now, UnixNs(case.wall() + MS)), "it drifts, as clocks do");

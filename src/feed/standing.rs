@@ -648,7 +648,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
         #[test]
-        fn c6_whatever_breaks_for_however_long_all_lines_are_back_and_no_limit_is_passed(
+        fn whatever_breaks_for_however_long_all_lines_are_back_and_no_limit_is_passed(
             seed: u64,
             mode in prop::sample::select(modes()),
             venue in 0..VENUES.len(),
@@ -664,7 +664,7 @@ mod tests {
     }
 
     #[test]
-    fn f13_b15_every_venue_refusing_for_ten_minutes_stays_inside_its_published_limits() {
+    fn every_venue_refusing_for_ten_minutes_stays_inside_its_published_limits() {
         for (seed, venue) in VENUES.iter().enumerate() {
             let (name, connects) = (venue.facts().name, venue.facts().limits.connects);
             for lines in [1, 3, 20] {
@@ -684,7 +684,7 @@ mod tests {
     }
 
     #[test]
-    fn f19_a_ban_or_a_wait_that_one_line_is_told_holds_all_of_them() {
+    fn a_ban_or_a_wait_that_one_line_is_told_holds_all_of_them() {
         let connects = Pace { count: 1000, per_ms: 1000 };
         for (wait, rest) in [
             (Wait::of_status(418, Some(240), 300), 240),
@@ -778,7 +778,7 @@ mod tests {
     }
 
     #[test]
-    fn f18_a_half_open_breaker_admits_one_line() {
+    fn a_half_open_breaker_admits_one_line() {
         let mut standing = generous();
         standing.ended(MonoNs(0), Wait::Banned(SECOND), Verdict::Banned(SECOND), None);
         let now = MonoNs(10 * SECOND);

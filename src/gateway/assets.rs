@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn f101_a_page_may_load_and_talk_to_this_server_alone() {
+    fn a_page_may_load_and_talk_to_this_server_alone() {
         let lines = ask("/", "").unwrap().lines;
         for part in ["default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"] {
             assert!(lines.contains(part), "{lines}");

@@ -297,7 +297,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn f83_a_cut_burst_goes_on_at_a_frame_and_loses_only_whole_ones(
+        fn a_cut_burst_goes_on_at_a_frame_and_loses_only_whole_ones(
             lengths in proptest::collection::vec(prop_oneof![0usize..130, 60_000usize..70_000], 1..5), cut: prop::sample::Index,
         ) {
             let (bytes, ends) = frames(&lengths);
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn f83_the_newest_of_a_pair_wins_and_the_others_are_counted() {
+    fn the_newest_of_a_pair_wins_and_the_others_are_counted() {
         let mut outbox = Outbox::default();
         assert!(!outbox.mark(70));
         assert!(outbox.mark(70));

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn f81_s2_52_what_is_too_old_or_of_the_future_or_of_another_boot_is_not_taken() {
+    fn what_is_too_old_or_of_the_future_or_of_another_boot_is_not_taken() {
         let entries = |age: u64| encode("b", &[(PairId(0), cell("1", "2", age))], &directory());
         assert_eq!(read(&entries(CACHED_MAX_NS)), Ok((1, 0)));
         assert_eq!(read(&entries(CACHED_MAX_NS + 1)), Ok((0, 1)));

@@ -540,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn f126_what_is_added_takes_a_new_id_and_every_other_id_stays_what_it_was() {
+    fn what_is_added_takes_a_new_id_and_every_other_id_stays_what_it_was() {
         let it = directory();
         let before: Vec<(PairId, String)> =
             it.instruments_on().map(|(id, symbol)| (it.pair(id, VenueId(1)), symbol.clone())).collect();
@@ -557,7 +557,7 @@ mod tests {
     }
 
     #[test]
-    fn f126_what_is_removed_keeps_its_id_and_comes_back_under_it() {
+    fn what_is_removed_keeps_its_id_and_comes_back_under_it() {
         let it = directory();
         let (btc, binance) = (InstrumentId(0), VenueId(0));
         it.drop_quote(btc, binance);
@@ -572,7 +572,7 @@ mod tests {
     }
 
     #[test]
-    fn f126_without_room_nothing_is_added() {
+    fn without_room_nothing_is_added() {
         let it = directory();
         assert!(it.add_instrument("A/B").is_ok() && it.add_instrument("C/D").is_ok());
         assert_eq!(it.add_instrument("E/F"), Err(Full::Instruments));

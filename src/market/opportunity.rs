@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn f57_net_is_after_both_fees() {
+    fn net_is_after_both_fees() {
         let bar = Bar::net(d("0"), d("0.1"), d("0.6"));
         assert!(!bar.is_exceeded(d("100"), d("100.70")));
         assert!(bar.is_exceeded(d("100"), d("100.71")));

@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn f21_a_full_ring_keeps_the_newest_quote_of_each_instrument() {
+    fn a_full_ring_keeps_the_newest_quote_of_each_instrument() {
         let (mut handover, mut events, board) = handover(1);
         for sequence in 1..=100 {
             handover.push(quote(VENUES[0], 0, sequence));
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn f62_with_room_in_the_ring_nothing_is_conflated() {
+    fn with_room_in_the_ring_nothing_is_conflated() {
         let (mut handover, mut events, _) = handover(8);
         for round in 0..1000 {
             handover.push(quote(VENUES[0], 1, round));
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn f21_a_void_is_heard_even_when_a_newer_quote_follows_it() {
+    fn a_void_is_heard_even_when_a_newer_quote_follows_it() {
         let (mut handover, mut events, _) = handover(1);
         handover.push(quote(VENUES[0], 0, 1));
         handover.push(FeedEvent::Void(InstrumentId(0), VENUES[0], Origin::Own, BookVoid::Gap));
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn f21_with_a_full_ring_a_backlog_is_told_before_its_quotes_and_its_end_after_them() {
+    fn with_a_full_ring_a_backlog_is_told_before_its_quotes_and_its_end_after_them() {
         let (mut handover, mut events, _) = handover(1);
         let line = LineId::own(7);
         handover.push(quote(VENUES[0], 0, 1));
@@ -376,7 +376,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn f21_whatever_the_reader_misses_it_ends_up_believing_the_same(
+        fn whatever_the_reader_misses_it_ends_up_believing_the_same(
             steps in prop::collection::vec((0u8..10, 0usize..2, 0u32..3, 0u8..3), 0..300),
             capacity in 1usize..5,
         ) {

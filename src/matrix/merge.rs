@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn f47_the_venues_number_decides_what_is_late() {
+    fn the_venues_number_decides_what_is_late() {
         let got = run(&[quote(10, 0, "1", "2"), quote(9, 0, "1", "2"), quote(10, 0, "1", "2"), quote(11, 5, "1", "2")]);
         assert_eq!(got, [Ok(()), Err(Drop::Late), Ok(()), Ok(())]);
     }
@@ -294,7 +294,7 @@ mod tests {
     const LATE: Result<(), Drop> = Err(Drop::Late);
 
     #[test]
-    fn f82_between_two_lines_the_venues_number_decides_then_its_stamp_then_the_receipt() {
+    fn between_two_lines_the_venues_number_decides_then_its_stamp_then_the_receipt() {
         let at = |line, received, sequence, stamp| by(line, received, quote(sequence, stamp, "1", "2"));
         assert_eq!(run(&[at(1, 100, 10, 0), at(2, 20, 11, 0), at(1, 100, 12, 0)]), [Ok(()); 3], "a late line");
         assert_eq!(run(&[at(1, 100, 10, 0), at(2, 200, 9, 0)]), [Ok(()), LATE]);
@@ -308,13 +308,13 @@ mod tests {
     }
 
     #[test]
-    fn f45_one_line_without_numbers_is_in_order_as_it_comes_whatever_its_stamps_say() {
+    fn one_line_without_numbers_is_in_order_as_it_comes_whatever_its_stamps_say() {
         let at = |received, stamp_ms: u64| by(1, received, quote(0, stamp_ms * MS, "1", "2"));
         assert_eq!(run(&[at(1000, 9000), at(1100, 6100), at(1200, 6200), at(900, 6150), at(1300, 0)]), [Ok(()); 5]);
     }
 
     #[test]
-    fn f82_a_corrected_receipt_never_overrules_the_number_of_a_late_line() {
+    fn a_corrected_receipt_never_overrules_the_number_of_a_late_line() {
         let quotes: Vec<Quote> =
             (0..80).map(|n| by(1, 5000 + n * 20 - n % 4 * 900, quote(100 + n, n, "1", "2"))).collect();
         assert!(run(&quotes).iter().all(Result::is_ok));
@@ -330,12 +330,12 @@ mod tests {
     }
 
     #[test]
-    fn f51_a_venue_that_counts_anew_is_believed() {
+    fn a_venue_that_counts_anew_is_believed() {
         assert_eq!(run(&[quote(72_212_457, 0, "1", "2"), quote(1, 0, "1", "2")]), [Ok(()), Ok(())]);
     }
 
     #[test]
-    fn f51_a_count_that_begins_a_little_lower_is_believed_within_seconds() {
+    fn a_count_that_begins_a_little_lower_is_believed_within_seconds() {
         let falls = |every_ms: u64| {
             let after = (1..20).map(|n| by(1, 1000 + n * every_ms, quote(60_000_000 + n, 0, "1", "2")));
             let quotes: Vec<Quote> = [by(1, 1000, quote(72_212_457, 0, "1", "2"))].into_iter().chain(after).collect();
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn f47_frames_out_of_order_are_no_new_count() {
+    fn frames_out_of_order_are_no_new_count() {
         let at = |received, sequence| by(1, received, quote(sequence, 0, "1", "2"));
         let got = run(&[at(10, 104), at(11, 101), at(12, 102), at(13, 103), at(900, 103), at(950, 105)]);
         assert_eq!(got, [Ok(()), LATE, LATE, LATE, LATE, Ok(())]);
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn f45_a_wild_stamp_poisons_nothing_for_long() {
+    fn a_wild_stamp_poisons_nothing_for_long() {
         let s = 1000;
         let at = |line, received, stamp_s: u64| by(line, received, quote(0, stamp_s * SECOND, "1", "2"));
         let got = run(&[at(1, 0, 1000), at(2, s, 9_000_000), at(1, 2 * s, 1002), at(1, 5 * s, 1005), at(2, 6 * s, 0)]);
@@ -367,14 +367,14 @@ mod tests {
     }
 
     #[test]
-    fn f37_f38_f39_crossed_and_one_sided_void_the_cell_and_locked_is_fine() {
+    fn crossed_and_one_sided_void_the_cell_and_locked_is_fine() {
         let got = run(&[quote(0, 0, "3", "2"), quote(0, 0, "", "2"), quote(0, 0, "2", ""), quote(0, 0, "2", "2")]);
         assert_eq!(got, [Err(Drop::Crossed), Err(Drop::OneSided), Err(Drop::OneSided), Ok(())]);
         assert_eq!(Drop::ALL.map(Drop::cell)[..3], [None, Some(CellState::Void), Some(CellState::Void)]);
     }
 
     #[test]
-    fn f36_a_decimal_slip_is_suspect_until_it_is_confirmed() {
+    fn a_decimal_slip_is_suspect_until_it_is_confirmed() {
         let slip = quote(0, 0, "1000", "1001");
         let good = quote(0, 0, "100", "101");
         let suspect = Err(Drop::Suspect);
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn f36_time_never_outvotes_all_other_venues_and_the_way_back_is_no_suspect() {
+    fn time_never_outvotes_all_other_venues_and_the_way_back_is_no_suspect() {
         let others = |mid: f64| if is_far(mid, 100.5) { Peers::Contradict } else { Peers::Agree };
         let at = |received_ms: u64, level: &Quote| Quote { received: MonoNs(received_ms * MS), ..*level };
         let (good, slip) = (quote(0, 0, "100", "101"), quote(0, 0, "10", "11"));
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn f36_a_message_that_the_venue_repeats_does_not_confirm_itself() {
+    fn a_message_that_the_venue_repeats_does_not_confirm_itself() {
         let mut last = LastSeen::default();
         let mut check = |second: u64, sequence: u64, bid: &str, ask: &str| {
             let quote = Quote { received: MonoNs(second * SECOND), ..quote(sequence, 0, bid, ask) };
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn f36_a_first_quote_is_held_against_the_other_venues() {
+    fn a_first_quote_is_held_against_the_other_venues() {
         let slip = quote(0, 0, "10", "11");
         let mut last = LastSeen::default();
         assert_eq!(check(&slip, &mut last, |_| Peers::Contradict), Err(Drop::Suspect));

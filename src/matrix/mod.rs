@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn f61_a_reader_never_sees_half_a_quote() {
+    fn a_reader_never_sees_half_a_quote() {
         let (shared, mut writer) = QuoteMatrix::new(1);
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {

@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn f3_waits_double_to_a_cap_and_only_data_resets_them() {
+    fn waits_double_to_a_cap_and_only_data_resets_them() {
         let mut longest = [0; 12];
         for seed in 0..500 {
             let mut backoff = new(seed);
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn f13_a_storm_is_spread_over_the_whole_wait() {
+    fn a_storm_is_spread_over_the_whole_wait() {
         let mut quarters = [0; 4];
         for seed in 0..400 {
             let at = new(seed).failed(MonoNs(0), Wait::Usual).0;
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn f8_f19_a_venue_that_says_wait_is_obeyed() {
+    fn a_venue_that_says_wait_is_obeyed() {
         const DEFAULT_S: u64 = 300;
         let check = |status, retry_after, seconds: u64| {
             for seed in 0..50 {
@@ -435,7 +435,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn f3_b15_no_window_holds_more_attempts_than_the_limit(
+        fn no_window_holds_more_attempts_than_the_limit(
             count in 1usize..200,
             span_s in 1u64..700,
             reserve in 0usize..30,

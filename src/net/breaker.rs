@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn s2_16_the_fifth_failure_in_a_row_opens_it_and_a_success_begins_the_count_anew() {
+    fn the_fifth_failure_in_a_row_opens_it_and_a_success_begins_the_count_anew() {
         let mut breaker = Breaker::new(AT_ONCE);
         let now = MonoNs(SECOND);
         (0..4).for_each(|_| assert!(!breaker.failed(now)));
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn s2_16_f18_after_its_time_it_admits_one_probe_and_three_successes_close_it() {
+    fn after_its_time_it_admits_one_probe_and_three_successes_close_it() {
         let mut breaker = open(MonoNs(0));
         assert_eq!(breaker.ready_at(), MonoNs(60 * SECOND));
         assert!(!breaker.begin(MonoNs(60 * SECOND - 1)));
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn s2_16_a_failure_while_half_open_opens_it_for_its_whole_time() {
+    fn a_failure_while_half_open_opens_it_for_its_whole_time() {
         let mut breaker = open(MonoNs(0));
         let now = MonoNs(70 * SECOND);
         assert!(breaker.begin(now));
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn d2_10_a_short_interruption_opens_nothing_and_a_long_one_does() {
+    fn a_short_interruption_opens_nothing_and_a_long_one_does() {
         let mut breaker = Breaker::new(Options::default());
         for second in 0..15 {
             assert!(!breaker.failed(MonoNs(second * SECOND)), "after {second} s");
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn f19_a_ban_opens_it_for_as_long_as_it_lasts_and_a_shorter_one_does_not_end_it() {
+    fn a_ban_opens_it_for_as_long_as_it_lasts_and_a_shorter_one_does_not_end_it() {
         let mut breaker = Breaker::new(Options::default());
         assert!(breaker.banned(MonoNs(0), 600 * SECOND));
         assert!(!breaker.banned(MonoNs(SECOND), 7 * SECOND));
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn s2_17_what_is_shown_is_what_it_is() {
+    fn what_is_shown_is_what_it_is() {
         let gauges = BreakerGauges::default();
         Breaker::new(AT_ONCE).show(&gauges);
         assert_eq!((gauges.state(), gauges.last_failure.value()), (Closed, 0));
@@ -262,7 +262,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn f18_whatever_happens_an_open_one_admits_nothing_and_a_half_open_one_a_single_attempt(
+        fn whatever_happens_an_open_one_admits_nothing_and_a_half_open_one_a_single_attempt(
             steps in prop::collection::vec((0u64..40 * SECOND, 0u8..5), 1..200),
         ) {
             let mut breaker = Breaker::new(AT_ONCE);

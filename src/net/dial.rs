@@ -615,7 +615,7 @@ mod tests {
     }
 
     #[test]
-    fn f2_the_next_address_is_tried_when_the_first_is_dead() {
+    fn the_next_address_is_tried_when_the_first_is_dead() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let alive = listener.local_addr().unwrap();
         let dead = {
@@ -639,14 +639,14 @@ mod tests {
     }
 
     #[test]
-    fn f4_a_black_hole_is_left_after_the_deadline() {
+    fn a_black_hole_is_left_after_the_deadline() {
         let (_socket, address, _waiting) = black_hole();
         let (mut dialer, _questions) = dialer();
         assert_eq!(dialer.race(&[address]).unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]
-    fn f2_a_silent_address_does_not_hold_up_the_next() {
+    fn a_silent_address_does_not_hold_up_the_next() {
         let (_socket, silent, _waiting) = black_hole();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let alive = listener.local_addr().unwrap();
@@ -655,7 +655,7 @@ mod tests {
     }
 
     #[test]
-    fn f2_the_address_that_worked_goes_first_next_time() {
+    fn the_address_that_worked_goes_first_next_time() {
         let (dialer, questions) = dialer();
         let [first, second] = [1, 2].map(|n| SocketAddr::from(([127, 0, 0, n], 80)));
         let endpoint = Endpoint { tls: false, host: "venue.test".into(), port: 80 };
@@ -667,7 +667,7 @@ mod tests {
     }
 
     #[test]
-    fn f1_when_the_resolver_fails_the_last_good_address_is_used() {
+    fn when_the_resolver_fails_the_last_good_address_is_used() {
         let (dialer, questions) = dialer();
         let endpoint = Endpoint { tls: false, host: "venue.test".into(), port: 80 };
         let address = SocketAddr::from(([127, 0, 0, 1], 80));
@@ -684,7 +684,7 @@ mod tests {
     }
 
     #[test]
-    fn f1_a_resolver_that_hangs_is_left_after_its_deadline() {
+    fn a_resolver_that_hangs_is_left_after_its_deadline() {
         let (dialer, questions) = dialer();
         let endpoint = Endpoint { tls: false, host: "venue.test".into(), port: 80 };
         // Nobody answers: first the deadline, then, with the queue full, at once.

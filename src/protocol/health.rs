@@ -784,7 +784,7 @@ mod tests {
     }
 
     #[test]
-    fn s2_61_d2_13_health_is_what_can_be_served_whatever_the_sockets_say() {
+    fn health_is_what_can_be_served_whatever_the_sockets_say() {
         let mut case = Case::new();
         case.check("healthy", true, "websocket", &[]);
         case.known[0] = Known::default();
@@ -849,7 +849,7 @@ mod tests {
     }
 
     #[test]
-    fn s2_50_the_level_is_that_of_the_best_fresh_price_and_below_the_leaders_it_is_degraded() {
+    fn the_level_is_that_of_the_best_fresh_price_and_below_the_leaders_it_is_degraded() {
         let mut case = Case::new();
         case.known = vec![fresh(Origin::Redis), fresh(Origin::Shared)];
         case.check("healthy", true, "shared", &[]);
@@ -864,7 +864,7 @@ mod tests {
     }
 
     #[test]
-    fn s2_54_what_is_held_and_its_oldest_age_are_told() {
+    fn what_is_held_and_its_oldest_age_are_told() {
         let mut case = Case::new();
         case.known[1].add(InstrumentId(1), Origin::Own, 75_400 * MS, false, false);
         let value = case.value();
@@ -879,7 +879,7 @@ mod tests {
     }
 
     #[test]
-    fn s2_64_an_open_breaker_is_told_and_does_not_blind_us() {
+    fn an_open_breaker_is_told_and_does_not_blind_us() {
         let case = Case::new();
         let okx = &case.board.venues[1];
         okx.set_state(LinkState::Backoff, NOW);
@@ -910,7 +910,7 @@ mod tests {
     }
 
     #[test]
-    fn s2_63_s2_64_capacity_is_by_open_streams() {
+    fn capacity_is_by_open_streams() {
         let case = Case::new();
         for (streams, status, word, percent) in [
             (5000, "healthy", "HEALTHY", 50),
@@ -951,7 +951,7 @@ mod tests {
     }
 
     #[test]
-    fn s2_62_an_instance_that_leads_nothing_is_a_follower_and_names_its_leader() {
+    fn an_instance_that_leads_nothing_is_a_follower_and_names_its_leader() {
         let mut case = Case::in_cluster();
         case.follow(0, Some(Origin::Shared));
         case.follow(1, Some(Origin::Shared));
@@ -963,7 +963,7 @@ mod tests {
     }
 
     #[test]
-    fn s2_64_a_redis_that_does_not_answer_is_told() {
+    fn a_redis_that_does_not_answer_is_told() {
         let case = Case::in_cluster();
         let cluster = case.board.cluster.as_ref().unwrap();
         cluster.redis.set(RedisState::CutOff as u64);
@@ -980,7 +980,7 @@ mod tests {
     }
 
     #[test]
-    fn f14_pairs_that_never_came_are_told_and_so_are_connections_that_are_not_there() {
+    fn pairs_that_never_came_are_told_and_so_are_connections_that_are_not_there() {
         let case = Case::new();
         let okx = &case.board.venues[1];
         okx.missing_pairs.set(3);
@@ -1017,7 +1017,7 @@ mod tests {
     }
 
     #[test]
-    fn f59_a_clock_that_is_wrong_against_most_venues_is_suspect() {
+    fn a_clock_that_is_wrong_against_most_venues_is_suspect() {
         let case = Case::new();
         case.board.venues[0].clock.set(-600 * SECOND as i64, MS);
         case.check("healthy", true, "websocket", &[]);

@@ -58,7 +58,7 @@ fn a_price(more: Option<PriceMore>) -> Price<'static> {
 }
 
 #[test]
-fn s1_08_a_price_has_five_fields_in_order() {
+fn a_price_has_five_fields_in_order() {
     golden("price", &written(|out| message::price(&a_price(None), out)));
     let more = PriceMore {
         seq: 17,
@@ -74,7 +74,7 @@ fn s1_08_a_price_has_five_fields_in_order() {
 }
 
 #[test]
-fn s1_10_an_alert_has_nine_fields_in_order() {
+fn an_alert_has_nine_fields_in_order() {
     let alert = |more| Alert {
         symbol: b"\"BTC/USDT\"",
         buy_exchange: "kraken",
@@ -185,7 +185,7 @@ fn a_book_says_what_it_is_worth_and_has_levels_only_while_it_is_worth_something(
 }
 
 #[test]
-fn s1_05_s1_06_s1_07_replies() {
+fn replies() {
     let names = |names: &'static [&'static str]| names.iter().copied();
     let reply = |on| {
         written(|out| {
@@ -215,7 +215,7 @@ fn s1_05_s1_06_s1_07_replies() {
 }
 
 #[test]
-fn s2_05_a_price_update_has_ten_fields_in_order() {
+fn a_price_update_has_ten_fields_in_order() {
     let day = DayStatistics {
         instrument: InstrumentId(0),
         last: 42500.5,
@@ -256,7 +256,7 @@ fn numbers_are_always_json() {
 }
 
 #[test]
-fn s2_40_pairs() {
+fn pairs() {
     for pair in ["BTC/USD", "1INCH/USDT", "T/USDT", "ABCDEFGHIJ/ABCDEFGHIJ"] {
         assert!(stream::is_pair(pair), "{pair}");
     }
@@ -269,7 +269,7 @@ fn s2_40_pairs() {
 }
 
 #[test]
-fn s1_03_requests_are_a_growing_record() {
+fn requests_are_a_growing_record() {
     let full = br#"{"exchanges":["binance"],"x":1,"symbols":["BTC/USDT"],"action":"subscribe","intervalMs":0,"extended":true,"opportunities":true}"#;
     assert_eq!(
         parse(full),
@@ -293,7 +293,7 @@ fn s1_03_requests_are_a_growing_record() {
 }
 
 #[test]
-fn s1_07_f93_wrong_types_in_every_field_are_one_error() {
+fn wrong_types_in_every_field_are_one_error() {
     let invalid = [
         "",
         "{",
@@ -336,7 +336,7 @@ fn s1_07_f93_wrong_types_in_every_field_are_one_error() {
 }
 
 #[test]
-fn s1_07_unknown_actions_are_named_as_system_1_names_them() {
+fn unknown_actions_are_named_as_system_1_names_them() {
     for (text, shown) in [
         ("{}", "undefined"),
         ("5", "undefined"),
@@ -361,12 +361,12 @@ fn s1_07_unknown_actions_are_named_as_system_1_names_them() {
 
 proptest! {
     #[test]
-    fn f93_any_bytes_are_read_or_refused(frame in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_are_read_or_refused(frame in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = parse(&frame);
     }
 
     #[test]
-    fn s1_08_a_price_is_json_with_exact_numbers(bid in 1u64.., ask in 1u64.., scale in 0u8..=19, name in "\\PC{0,20}") {
+    fn a_price_is_json_with_exact_numbers(bid in 1u64.., ask in 1u64.., scale in 0u8..=19, name in "\\PC{0,20}") {
         let name = written(|out| string(&name, out));
         let level = |mantissa| Level { price: Decimal::new(mantissa, scale), size: Decimal::new(1, 0) };
         let price = Price { symbol: &name, exchange: &name, bid: level(bid), ask: level(ask), timestamp: 1, more: None };

@@ -187,7 +187,7 @@ mod tests {
     const BEFORE: &str = "venues = [\"binance\", \"okx\"]\ninstruments = [\"BTC/USDT\", \"ETH/USDT\"]";
 
     #[test]
-    fn f126_each_line_says_what_comes_and_what_goes() {
+    fn each_line_says_what_comes_and_what_goes() {
         let wanted = "venues = [\"binance\", \"kraken\"]\ninstruments = [\"BTC/USDT\", \"SOL/USDT\"]";
         let change = change(BEFORE, wanted);
         assert_eq!(
@@ -208,13 +208,13 @@ mod tests {
     }
 
     #[test]
-    fn f126_another_order_is_no_change() {
+    fn another_order_is_no_change() {
         let change = change(BEFORE, "venues = [\"binance\", \"okx\"]\ninstruments = [\"ETH/USDT\", \"BTC/USDT\"]");
         assert!(change.is_empty() && change.refused.is_empty(), "{change:?}");
     }
 
     #[test]
-    fn f126_what_needs_a_restart_is_named_and_refuses_all() {
+    fn what_needs_a_restart_is_named_and_refuses_all() {
         let wanted = format!("{BEFORE}\n[detector]\nthreshold_pct = 2\n[gateway]\nbeat_ms = 100");
         assert_eq!(
             change(BEFORE, &wanted).refused,
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn f126_more_than_there_is_room_for_is_refused() {
+    fn more_than_there_is_room_for_is_refused() {
         let many: Vec<String> = (0..80).map(|n| format!("\"C{n}/USDT\"")).collect();
         let wanted = format!("venues = [\"binance\", \"okx\"]\ninstruments = [{}]", many.join(", "));
         let refused = change(BEFORE, &wanted).refused;
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn f126_what_comes_back_must_be_what_it_was() {
+    fn what_comes_back_must_be_what_it_was() {
         let running = config(BEFORE);
         let directory = running.directory_with_room();
         let without = config("venues = [\"binance\"]\ninstruments = [\"BTC/USDT\"]");

@@ -618,7 +618,7 @@ mod tests {
     const OTHER: &str = "venues = [\"okx\", \"bybit\"]\ninstruments = [\"BTC/USDT\"]";
 
     #[test]
-    fn f126_a_file_is_read_200_ms_after_the_first_sign_of_its_change() {
+    fn a_file_is_read_200_ms_after_the_first_sign_of_its_change() {
         let mut watched = Watched::new("settles", PLAIN);
         // First half of the content, then all of it.
         watched.write("venues = [\"okx\", ");
@@ -634,7 +634,7 @@ mod tests {
     }
 
     #[test]
-    fn f126_a_sign_without_another_text_changes_nothing_and_one_mistake_is_said_once() {
+    fn a_sign_without_another_text_changes_nothing_and_one_mistake_is_said_once() {
         let mut watched = Watched::new("same", PLAIN);
         for _ in 0..3 {
             watched.sign.send(()).unwrap();
@@ -662,7 +662,7 @@ mod tests {
     }
 
     #[test]
-    fn f126_what_a_venue_lists_anew_joins_and_what_it_lists_no_more_stays() {
+    fn what_a_venue_lists_anew_joins_and_what_it_lists_no_more_stays() {
         let first = Catalogue::new(vec![list("okx", &["BTC", "ETH"]), list("bybit", &["BTC", "ETH"])]);
         let (mut reload, orders) = stage(PATTERN, &first);
         reload.listed(&first);
@@ -678,7 +678,7 @@ mod tests {
     }
 
     #[test]
-    fn f126_more_listings_than_there_is_room_for_join_as_far_as_there_is() {
+    fn more_listings_than_there_is_room_for_join_as_far_as_there_is() {
         let first = Catalogue::new(vec![list("okx", &["BTC"]), list("bybit", &["BTC"])]);
         let (mut reload, _orders) = stage(PATTERN, &first);
         let names: Vec<String> = (0..100).map(|n| format!("C{n}")).collect();
@@ -690,7 +690,7 @@ mod tests {
     }
 
     #[test]
-    fn f126_without_the_lists_that_patterns_need_nothing_changes() {
+    fn without_the_lists_that_patterns_need_nothing_changes() {
         let both = Catalogue::new(vec![list("okx", &["BTC"]), list("bybit", &["BTC"])]);
         let text = format!(
             "{PATTERN}\n[discovery]\nwait_ms = 2000\n[venue.okx]\nrest_address = \"http://127.0.0.1:1\"\n\
@@ -703,7 +703,7 @@ mod tests {
     }
 
     #[test]
-    fn f126_a_file_that_is_gone_changes_nothing() {
+    fn a_file_that_is_gone_changes_nothing() {
         let both = Catalogue::new(vec![list("okx", &["BTC"]), list("bybit", &["BTC"])]);
         let (mut reload, orders) = stage(PATTERN, &both);
         let outcome = reload.reload(false);

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn f126_a_slow_copy_is_one_sign_at_its_end() {
+    fn a_slow_copy_is_one_sign_at_its_end() {
         let signs = signs_of("slow", |folder| {
             let mut file = std::fs::File::create(folder.join("c.toml")).unwrap();
             file.write_all(b"half").unwrap();
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn f126_a_file_or_a_link_that_takes_its_place_is_a_sign() {
+    fn a_file_or_a_link_that_takes_its_place_is_a_sign() {
         let renamed = signs_of("renamed", |folder| {
             std::fs::rename(folder.join("c.toml"), folder.join("d.toml")).unwrap();
         });

@@ -91,7 +91,7 @@ fn a_client_subscribes_and_hears_its_quotes_only() {
 }
 
 #[test]
-fn c10_a_frame_that_waits_for_its_follower_is_sent_after_100_ms_at_the_latest() {
+fn a_frame_that_waits_for_its_follower_is_sent_after_100_ms_at_the_latest() {
     let prices = prices();
     let (mut client, mut connection) = opened(&prices, "/plain/v1/ws", ClientLimits::default());
     client.send_text("sub BTC-USDT");
@@ -207,7 +207,7 @@ fn bad_requests_get_an_answer_and_the_end() {
 }
 
 #[test]
-fn f8_a_venue_that_refuses_says_503() {
+fn a_venue_that_refuses_says_503() {
     let prices = prices();
     let mut client = WebSocket::client("ws://localhost:1/bare", SOCKET_LIMITS).unwrap();
     let mut connection = Connection::new(ClientLimits::default(), at(0));
@@ -229,7 +229,7 @@ fn a_head_that_never_ends_is_given_up() {
 }
 
 #[test]
-fn f10_a_client_that_answers_no_ping_is_given_up() {
+fn a_client_that_answers_no_ping_is_given_up() {
     let prices = prices();
     let (mut client, mut connection) = opened(&prices, "/plain/ws", ClientLimits::default());
     heard(&mut client, &mut connection);
@@ -243,7 +243,7 @@ fn f10_a_client_that_answers_no_ping_is_given_up() {
 }
 
 #[test]
-fn f11_a_ping_of_the_client_is_answered_at_once() {
+fn a_ping_of_the_client_is_answered_at_once() {
     let prices = prices();
     let (mut client, mut connection) = opened(&prices, "/bare", ClientLimits::default());
     heard(&mut client, &mut connection);
@@ -254,7 +254,7 @@ fn f11_a_ping_of_the_client_is_answered_at_once() {
 }
 
 #[test]
-fn f83_a_client_that_does_not_read_is_dropped_at_the_limit() {
+fn a_client_that_does_not_read_is_dropped_at_the_limit() {
     let prices = prices();
     let (mut client, mut connection) =
         opened(&prices, "/bare", ClientLimits { output_max: 2000, ..Default::default() });

@@ -126,7 +126,7 @@ fn a_cut_takes_one_venue_only_and_refusal_lasts_until_told() {
 }
 
 #[test]
-fn f83_a_client_that_does_not_read_never_stops_the_others() {
+fn a_client_that_does_not_read_never_stops_the_others() {
     let mut options = Options::default();
     options.client.output_max = 4096;
     let mut sim = sim(0.0, Clock::System, options);
@@ -179,7 +179,7 @@ fn the_pace_neither_drifts_nor_makes_up_for_a_long_pause() {
 }
 
 #[test]
-fn f86_clients_beyond_the_limit_are_closed_at_once() {
+fn clients_beyond_the_limit_are_closed_at_once() {
     let mut sim = sim(0.0, Clock::System, Options { clients_max: 3, ..Options::default() });
     let sockets: Vec<TcpStream> = (0..5).map(|_| TcpStream::connect(sim.address()).unwrap()).collect();
     while sim.counts().accepted + sim.counts().over_limit < 5 {

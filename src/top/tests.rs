@@ -109,7 +109,7 @@ fn once_is_the_same_as_text() {
 }
 
 #[test]
-fn f101_hostile_texts_are_tamed_on_every_surface() {
+fn hostile_texts_are_tamed_on_every_surface() {
     let mut state = state();
     let mut seen = views::text(&state, NOW);
     for at in 1..=6 {

@@ -1040,7 +1040,7 @@ mod tests {
     use crate::venues::SymbolEntry;
 
     #[test]
-    fn f50_a_checksum_is_of_the_text_as_it_was_sent() {
+    fn a_checksum_is_of_the_text_as_it_was_sent() {
         let cases = [
             ("[6000,1,1],[5900,1,2],[6100,1,-3],[6200,1,-4]", "6000:1:6100:-3:5900:2:6200:-4"),
             ("[6000,1,1],[1.7e-8,1,2],[6100,1,-3],[6200,1,-4]", "6000:1:6100:-3:1.7e-8:2:6200:-4"),
@@ -1078,7 +1078,7 @@ mod tests {
     }
 
     #[test]
-    fn f50_a_level_that_is_sent_again_counts_in_its_new_form() {
+    fn a_level_that_is_sent_again_counts_in_its_new_form() {
         let mut codec = with_book();
         let mut check = |frame: &str, text: &str| {
             let mut out = Decoded::default();
@@ -1096,7 +1096,7 @@ mod tests {
     }
 
     #[test]
-    fn f15_a_channel_that_does_not_close_is_told_so_again() {
+    fn a_channel_that_does_not_close_is_told_so_again() {
         let entry = SymbolEntry { id: InstrumentId(0), native: "tBTCUSD".to_owned(), symbol: "BTC/USD".to_owned() };
         let mut codec = Bitfinex.book_codec(Symbols::configured(vec![entry]), 20).unwrap();
         let opened = br#"{"event":"subscribed","channel":"book","chanId":17,"symbol":"tBTCUSD","prec":"P0"}"#;
@@ -1149,7 +1149,7 @@ mod tests {
     }
 
     #[test]
-    fn f41_paper_pairs_and_derivatives_are_left_out() {
+    fn paper_pairs_and_derivatives_are_left_out() {
         let symbol_of = Bitfinex.symbol_of();
         assert_eq!(symbol_of("tBTCUST").as_deref(), Some("BTC/USDT"));
         assert_eq!(symbol_of("tAVAX:USD").as_deref(), Some("AVAX/USD"));

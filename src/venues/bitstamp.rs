@@ -652,7 +652,7 @@ mod tests {
     }
 
     #[test]
-    fn f47_a_whole_book_that_was_overtaken_changes_nothing() {
+    fn a_whole_book_that_was_overtaken_changes_nothing() {
         let mut codec = codec();
         hear(&mut *codec, &frame(20, r#"["101","1"],["100","0.00000000"],["99","2"]"#)).0.unwrap();
         assert_eq!(codec.book(ID).unwrap().levels(Side::Bid).count(), 2, "levels of no size are none");
@@ -669,7 +669,7 @@ mod tests {
     }
 
     #[test]
-    fn f51_a_venue_whose_clock_is_put_back_is_heard_at_once() {
+    fn a_venue_whose_clock_is_put_back_is_heard_at_once() {
         let mut codec = codec();
         let hour = 3_600_000_000;
         hear(&mut *codec, &frame(2 * hour, r#"["101","1"]"#)).0.unwrap();
@@ -678,7 +678,7 @@ mod tests {
     }
 
     #[test]
-    fn f31_a_whole_book_that_cannot_be_read_voids_the_one_before() {
+    fn a_whole_book_that_cannot_be_read_voids_the_one_before() {
         let mut codec = codec();
         hear(&mut *codec, &frame(20, r#"["101","1"]"#)).0.unwrap();
         let (result, out) = hear(&mut *codec, &frame(21, r#"["102","x"]"#));

@@ -933,7 +933,7 @@ mod tests {
     }
 
     #[test]
-    fn f46_a_jump_of_the_sequence_voids_everything_and_reconnects() {
+    fn a_jump_of_the_sequence_voids_everything_and_reconnects() {
         let (updates, results, _) = decode(&[
             &l2(0, "snapshot", &[("bid", "10", "1"), ("offer", "11", "3")]),
             &l2(2, "update", &[("bid", "10.5", "5")]),
@@ -945,7 +945,7 @@ mod tests {
     }
 
     #[test]
-    fn f47_a_repeated_or_late_frame_changes_nothing() {
+    fn a_repeated_or_late_frame_changes_nothing() {
         let update = l2(1, "update", &[("bid", "10", "7")]);
         let late = l2(0, "update", &[("bid", "10.9", "7")]);
         let first = l2(0, "snapshot", &[("bid", "10", "1"), ("offer", "11", "3")]);
@@ -970,7 +970,7 @@ mod tests {
     }
 
     #[test]
-    fn f42_one_book_is_not_served_under_two_names() {
+    fn one_book_is_not_served_under_two_names() {
         assert_eq!(Coinbase.native("BTC", "USD"), Ok("BTC-USD".to_owned()));
         assert_eq!(Coinbase.native("USDT", "USDC"), Ok("USDT-USDC".to_owned()));
         assert!(Coinbase.native("BTC", "USDC").unwrap_err().contains("write BTC/USD"));

@@ -733,7 +733,7 @@ mod tests {
     /// "Checksum", 2026-11-30), whose rule Bitget's repeats word for word; the guides name the text and no number. Both say
     /// that zeros at the end count: 0.5000 is not 0.5.
     #[test]
-    fn f50_a_checksum_is_of_the_text_that_the_venues_guide_names() {
+    fn a_checksum_is_of_the_text_that_the_venues_guide_names() {
         for (bids, asks, meant) in [
             (
                 &[("3366.1", "7"), ("3366", "6")][..],
@@ -758,7 +758,7 @@ mod tests {
     }
 
     #[test]
-    fn f50_levels_behind_the_25th_are_not_in_the_checksum() {
+    fn levels_behind_the_25th_are_not_in_the_checksum() {
         let mut book = Book::default();
         for n in 0..30u64 {
             book.set(Side::Bid, change(true, 500 - n, 1 + n).level);
@@ -837,7 +837,7 @@ mod tests {
     proptest! {
         /// f46 f47 f48 f52: whatever is lost, repeated or late, a live book is the exchange's.
         #[test]
-        fn f46_f47_f48_a_live_book_is_the_exchanges_book(
+        fn a_live_book_is_the_exchanges_book(
             changes in proptest::collection::vec((any::<bool>(), 1u64..20, 0u64..4), 1..60),
             steps in proptest::collection::vec((0usize..60, 0usize..4, any::<bool>()), 1..80),
         ) {
@@ -887,7 +887,7 @@ mod tests {
     }
 
     #[test]
-    fn f52_what_waits_for_a_snapshot_is_bounded() {
+    fn what_waits_for_a_snapshot_is_bounded() {
         let mut stitched = Stitched::default();
         for number in 1..=WAITING_MAX as u64 + 7 {
             let order = Order { from: Some(number), to: number };
@@ -900,7 +900,7 @@ mod tests {
     }
 
     #[test]
-    fn f51_numbers_that_begin_anew_are_a_gap_before_long() {
+    fn numbers_that_begin_anew_are_a_gap_before_long() {
         let mut stitched = Stitched::default();
         stitched.snapshot(1_000_000, &mut [change(true, 9, 1)]);
         let delta = |number| Order { from: Some(number), to: number };
@@ -919,7 +919,7 @@ mod tests {
     }
 
     #[test]
-    fn f51_deltas_whose_numbers_fall_back_are_a_gap_within_a_second() {
+    fn deltas_whose_numbers_fall_back_are_a_gap_within_a_second() {
         let delta = |stitched: &mut Stitched, n: u64, ms: u64| {
             let order = Order { from: Some(n), to: n };
             stitched.delta(order, (UnixNs(0), MonoNs(ms * MS)), &[change(true, 5, n)])
@@ -937,7 +937,7 @@ mod tests {
     }
 
     #[test]
-    fn f51_numbers_that_stay_behind_have_begun_anew() {
+    fn numbers_that_stay_behind_have_begun_anew() {
         let mut count = Count::default();
         let mut next = |number: u64| count.begins_anew(number, UnixNs(0), MonoNs(0), 0);
         // Late ones, also with one in between that is not.
@@ -955,7 +955,7 @@ mod tests {
     }
 
     #[test]
-    fn f37_a_crossed_book_is_given_a_second() {
+    fn a_crossed_book_is_given_a_second() {
         let mut depth = Depth::default();
         depth.replace(&mut [change(true, 10, 1), change(false, 9, 1)]);
         assert!(!depth.is_crossed_too_long(MonoNs(5)));
@@ -977,7 +977,7 @@ mod tests {
     }
 
     #[test]
-    fn f37_a_chain_says_that_it_is_crossed_and_a_whole_book_gives_it_a_second_again() {
+    fn a_chain_says_that_it_is_crossed_and_a_whole_book_gives_it_a_second_again() {
         let mut chain = chained(&mut [change(true, 10, 1), change(false, 11, 1)]);
         let crossing = [change(true, 12, 1)];
         assert_eq!(chain.follow(link(100, 101, 101), &crossing, MonoNs(5)), Ok(true));
@@ -991,7 +991,7 @@ mod tests {
     }
 
     #[test]
-    fn f51_a_chain_that_counts_anew_is_void_at_once_and_a_late_message_is_not() {
+    fn a_chain_that_counts_anew_is_void_at_once_and_a_late_message_is_not() {
         let levels = || [change(true, 10, 1), change(false, 11, 1)];
         let mut chain = chained(&mut levels());
         assert_eq!(chain.follow(link(98, 99, 99), &[change(true, 10, 7)], MonoNs(1)), Ok(false));

@@ -602,7 +602,7 @@ mod tests {
     }
 
     #[test]
-    fn f46_after_a_loss_only_a_message_of_one_number_is_a_whole_book() {
+    fn after_a_loss_only_a_message_of_one_number_is_a_whole_book() {
         let mut codec = codec();
         codec.opened(&mut Requests::new());
         hear(&mut *codec, 100, 100, r#"["101","1"],["100","1"]"#).0.unwrap();
@@ -630,7 +630,7 @@ mod tests {
 
     /// A silent stream that is asked for again begins with a whole book, of which what was known before is no part.
     #[test]
-    fn f15_a_stream_that_is_asked_for_again_begins_anew() {
+    fn a_stream_that_is_asked_for_again_begins_anew() {
         let mut codec = codec();
         hear(&mut *codec, 100, 100, r#"["101","1"],["100","1"]"#).0.unwrap();
         codec.resubscribe(&[ID], &mut Requests::new());
@@ -650,7 +650,7 @@ mod tests {
     }
 
     #[test]
-    fn f41_f42_a_symbol_is_split_by_the_longest_quote_asset_that_is_one() {
+    fn a_symbol_is_split_by_the_longest_quote_asset_that_is_one() {
         for (native, symbol) in [
             ("btcrlusd", "BTC/RLUSD"),
             ("xrpgusd", "XRP/GUSD"),

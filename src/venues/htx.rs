@@ -853,7 +853,7 @@ mod tests {
     }
 
     #[test]
-    fn f48_a_whole_book_that_is_older_than_a_live_one_changes_nothing() {
+    fn a_whole_book_that_is_older_than_a_live_one_changes_nothing() {
         let mut codec = codec(20);
         hear(&mut *codec, &whole(10, 100), MonoNs(1)).0.unwrap();
         hear(&mut *codec, &change(11, "[101,1]"), MonoNs(1)).0.unwrap();
@@ -866,7 +866,7 @@ mod tests {
     }
 
     #[test]
-    fn f37_a_book_that_stays_crossed_is_void_and_asked_for_again() {
+    fn a_book_that_stays_crossed_is_void_and_asked_for_again() {
         let mut codec = codec(20);
         hear(&mut *codec, &whole(10, 100), MonoNs(1)).0.unwrap();
         assert_eq!(hear(&mut *codec, &change(11, "[201,1]"), MonoNs(2)).0, Ok(Frame::Data));

@@ -1042,7 +1042,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn f41_codes_that_kraken_alone_uses_are_renamed_both_ways() {
+    fn codes_that_kraken_alone_uses_are_renamed_both_ways() {
         let symbol = |native| Kraken.symbol_of()(native);
         for (native, is) in
             [("XBT/USD", "BTC/USD"), ("ALGO/XBT", "ALGO/BTC"), ("XDG/EUR", "DOGE/EUR"), ("BTC/USD", "BTC/USD")]
@@ -1101,7 +1101,7 @@ mod tests {
     /// The example of the venue's guide (<https://docs.kraken.com/api/docs/guides/spot-ws-book-v2>, 2026-11-30): sizes end
     /// in zeros, and begin with them.
     #[test]
-    fn f50_the_checksum_of_the_venues_own_example_holds() {
+    fn the_checksum_of_the_venues_own_example_holds() {
         let side = |levels: &[(&str, &str)]| {
             let level = |(price, qty): &(&str, &str)| format!(r#"{{"price":{price},"qty":{qty}}}"#);
             levels.iter().map(level).collect::<Vec<_>>().join(",")

@@ -903,7 +903,7 @@ mod tests {
     }
 
     #[test]
-    fn f31_f44_a_token_reply_that_is_no_address_is_refused() {
+    fn a_token_reply_that_is_no_address_is_refused() {
         let reply = |code: &str, token: &str, endpoint: &str| {
             format!(
                 r#"{{"code":"{code}","data":{{"token":"{token}","instanceServers":[{{"endpoint":"{endpoint}"}}]}}}}"#
@@ -926,7 +926,7 @@ mod tests {
     }
 
     #[test]
-    fn f41_renamed_coins_are_found_under_their_old_symbol() {
+    fn renamed_coins_are_found_under_their_old_symbol() {
         assert_eq!(Kucoin.native("BSV", "USDT"), Ok("BCHSV-USDT".to_owned()));
         assert_eq!(Kucoin.symbol_of()("BCHSV-USDT"), Some("BSV/USDT".to_owned()));
         assert!(Kucoin.native("BCHSV", "USDT").unwrap_err().ends_with("write BSV"));

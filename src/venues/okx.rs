@@ -883,7 +883,7 @@ mod tests {
     }
 
     #[test]
-    fn f50_a_subscription_that_begins_without_a_whole_book_is_joined_to_a_page() {
+    fn a_subscription_that_begins_without_a_whole_book_is_joined_to_a_page() {
         let mut codec = Okx.book_codec(Symbols::discovering(Okx.symbol_of()), 2).unwrap();
         let id = InstrumentId(0);
         let read = |codec: &mut Box<dyn FeedCodec>, frame: &str| {

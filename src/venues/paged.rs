@@ -228,7 +228,7 @@ mod tests {
         /// What is held of a book that was read as a page is its best levels, without a hole, however the market moves
         /// and whatever is lost; and when few are left, a new page makes more of them, also one that is late.
         #[test]
-        fn f46_f50_no_hole_is_shown_behind_a_page_that_was_cut(
+        fn no_hole_is_shown_behind_a_page_that_was_cut(
             changes in proptest::collection::vec((any::<bool>(), 1u64..40, 0u64..3), 1..120),
             steps in proptest::collection::vec((0usize..3, 0u8..10), 1..140),
         ) {
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn f50_a_page_that_the_market_ran_through_is_no_empty_book() {
+    fn a_page_that_the_market_ran_through_is_no_empty_book() {
         let (mut paged, mut out) = (Paged::default(), Decoded::default());
         let levels = &mut [change(true, 10, 1), change(true, 9, 1), change(false, 11, 1), change(false, 12, 1)];
         paged.page(ID, 1, levels, PAGE_OF_TWO, &mut out);
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn f37_f51_a_paged_book_that_is_crossed_or_counts_anew_is_void_at_once() {
+    fn a_paged_book_that_is_crossed_or_counts_anew_is_void_at_once() {
         let mut paged = Paged::default();
         let mut out = Decoded::default();
         let mut event = |paged: &mut Paged, number: u64, level: Change, at: u64| {

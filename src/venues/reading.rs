@@ -350,7 +350,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn f45_the_unit_of_a_time_follows_from_its_magnitude() {
+    fn the_unit_of_a_time_follows_from_its_magnitude() {
         let at = UnixNs(1_786_613_159_749_000_000);
         for number in [1_786_613_159_749, 1_786_613_159_749_000, 1_786_613_159_749_000_000] {
             assert_eq!(time(number), at);
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn f41_a_symbol_of_any_letters_comes_back_from_an_address() {
+    fn a_symbol_of_any_letters_comes_back_from_an_address() {
         for symbol in ["BTCUSDT", "BTC-USDT", "龙虾USDT", "A%41B", "100%", ""] {
             let url = format!("/api/v3/depth?limit=5&symbol={}", escaped(symbol));
             assert!(url.is_ascii(), "{url}");
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn f41_a_symbol_that_fits_two_quote_assets_is_not_split() {
+    fn a_symbol_that_fits_two_quote_assets_is_not_split() {
         let quotes = ["USDT", "XUSD", "USD"];
         assert_eq!(split("BTCUSDT", &quotes, &[]).as_deref(), Some("BTC/USDT"));
         assert_eq!(split("AVAXUSD", &quotes, &[]), None);

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn f31_what_is_no_message_is_an_error_and_the_end() {
+    fn what_is_no_message_is_an_error_and_the_end() {
         let broken: [&[u8]; 8] = [
             &[0x08],
             &[0x08, 0x80],

@@ -85,7 +85,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn f45_times_of_venues_are_read_or_taken_as_none() {
+    fn times_of_venues_are_read_or_taken_as_none() {
         let ms = |text: &str| parse_rfc3339(text.as_bytes()).map(UnixNs::ms);
         assert_eq!(ms("2026-08-12T19:29:00.921195Z"), Some(1_786_562_940_921));
         assert_eq!(ms("2026-08-09T21:05:51.422215528Z"), Some(1_786_309_551_422));

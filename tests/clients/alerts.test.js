@@ -1,5 +1,4 @@
-// When clients are alerted, of what, and when not: section 1A of the list of features, rows S1-10 to S1-14,
-// and the decisions on threshold, debounce, late joiners and honest figures.
+// Which alerts clients receive and when: threshold, debounce, clients that connect later, exact figures.
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
@@ -23,7 +22,7 @@ describe('by default', { concurrency: true }, () => {
     venues.forEach((venue) => venue.close())
   })
 
-  test('S1-10 nine fields in order: the ask of one, the bid of the other, percent of the buy price, 100 units', async () => {
+  test('nine fields in order: the ask of one, the bid of the other, percent of the buy price, 100 units', async () => {
     const symbol = fresh()
     const client = await server.client()
     await client.subscribe([symbol], [])
@@ -36,7 +35,7 @@ describe('by default', { concurrency: true }, () => {
     await client.close()
   })
 
-  test('S1-11 S4-04 all who have the symbol, whatever their exchanges, each in its spelling; nobody else', async () => {
+  test('all who have the symbol, whatever their exchanges, each in its spelling; nobody else', async () => {
     const [symbol, other] = [fresh(), fresh()]
     const clients = await Promise.all([1, 2, 3, 4].map(() => server.client()))
     const [none, foreign, lower, stranger] = clients
@@ -53,7 +52,7 @@ describe('by default', { concurrency: true }, () => {
     await Promise.all(clients.map((client) => client.close()))
   })
 
-  test('S1-12 the threshold is 0.5 %, and exactly 0.5 % is not above it', async () => {
+  test('the threshold is 0.5 %, and exactly 0.5 % is not above it', async () => {
     const [symbol, tiny] = [fresh(), fresh()]
     const client = await server.client()
     await client.subscribe([symbol, tiny], [])
@@ -68,7 +67,7 @@ describe('by default', { concurrency: true }, () => {
     await client.close()
   })
 
-  test('S1-13 S4-07 the same symbol, buy and sell exchange once a minute; another direction is another', async () => {
+  test('the same symbol, buy and sell exchange once a minute; another direction is another', async () => {
     const symbol = fresh()
     const client = await server.client()
     await client.subscribe([symbol], [])
@@ -85,7 +84,7 @@ describe('by default', { concurrency: true }, () => {
     await client.close()
   })
 
-  test('section 0: who joins later hears of what is open, by the prices of now, and of nothing that closed', async () => {
+  test('who joins later hears of what is open, by the prices of now, and of nothing that closed', async () => {
     const [open, closed] = [fresh(), fresh()]
     const first = await server.client()
     await first.subscribe([open, closed], [])
@@ -110,7 +109,7 @@ describe('by default', { concurrency: true }, () => {
     await Promise.all([first.close(), late.close()])
   })
 
-  test('S1-14 one dear exchange of four: an alert for each pair', async () => {
+  test('one dear exchange of four: an alert for each pair', async () => {
     const symbol = fresh()
     const client = await server.client()
     await client.subscribe([symbol], [])
@@ -123,7 +122,7 @@ describe('by default', { concurrency: true }, () => {
     await client.close()
   })
 
-  test('section 0: extended clients hear net spread after both fees, the smaller size, ages and source', async () => {
+  test('extended clients hear net spread after both fees, the smaller size, ages and source', async () => {
     const symbol = fresh()
     const [plain, extended] = [await server.client(), await server.client()]
     await plain.subscribe([symbol], [])
@@ -140,7 +139,7 @@ describe('by default', { concurrency: true }, () => {
     await Promise.all([plain.close(), extended.close()])
   })
 
-  test('D1-04 a missing, crossed or zero side never makes an alert', async () => {
+  test('a missing, crossed or zero side never makes an alert', async () => {
     const symbol = fresh()
     const client = await server.client()
     await client.subscribe([symbol], [])
@@ -152,7 +151,7 @@ describe('by default', { concurrency: true }, () => {
     await client.close()
   })
 
-  test('S1-60 an alert does not wait for the beat', async () => {
+  test('an alert does not wait for the beat', async () => {
     const symbols = Array.from({ length: 5 }, fresh)
     const client = await server.client()
     // With a beat of a minute, what waited for it would not be here in time.
@@ -177,7 +176,7 @@ describe('as configured', { concurrency: true }, () => {
     return { venues, server, close }
   }
 
-  test('section 0: the threshold can be set on the net spread, and is exact there too', async () => {
+  test('the threshold can be set on the net spread, and is exact there too', async () => {
     const { venues: [binance, okx], server, close } = await on('threshold_pct = 0.5\nthreshold_on = "net"', '', { binance: 0.1, okx: 0.1 })
     const client = await server.client()
     await client.subscribe(['BTC/USDT', 'ETH/USDT'], [], { extended: true })
@@ -196,7 +195,7 @@ describe('as configured', { concurrency: true }, () => {
     await close()
   })
 
-  test('S1-12 S1-13 D1-06 threshold and debounce are settings', async () => {
+  test('threshold and debounce are settings', async () => {
     const { venues: [binance, okx], server, close } = await on('threshold_pct = 2.5\ndebounce_ms = 400')
     const client = await server.client()
     await client.subscribe(['BTC/USDT', 'ETH/USDT'], [])
@@ -216,7 +215,7 @@ describe('as configured', { concurrency: true }, () => {
     await close()
   })
 
-  test('D1-04 old legs and legs of different age make no alert; new ones do', async () => {
+  test('old legs and legs of different age make no alert; new ones do', async () => {
     const { venues: [binance, okx], server, close } = await on('leg_age_max_ms = 600\nleg_skew_max_ms = 600\ndebounce_ms = 100')
     const client = await server.client()
     await client.subscribe(['BTC/USDT'], [])
@@ -238,7 +237,7 @@ describe('as configured', { concurrency: true }, () => {
     await close()
   })
 
-  test('section 0: a stale venue has no price and no alert, a quiet one comes back with its next quote', async () => {
+  test('a stale venue has no price and no alert, a quiet one comes back with its next quote', async () => {
     const { venues: [binance, okx], server, close } = await on('debounce_ms = 100', '[quotes]\nstale_after_ms = 700')
     const [plain, extended] = [await server.client(), await server.client()]
     await plain.subscribe(['BTC/USDT'], ['binance'])
@@ -266,7 +265,7 @@ describe('as configured', { concurrency: true }, () => {
     await close()
   })
 
-  test('S1-23 a lost venue is void at once: no price, its opportunities closed; it comes back by itself', async () => {
+  test('a lost venue is void at once: no price, its opportunities closed; it comes back by itself', async () => {
     const { venues: [binance, okx], server, close } = await on('debounce_ms = 100', '[feed]\nbackoff_first_ms = 50')
     const client = await server.client()
     await client.subscribe(['BTC/USDT'], ['binance', 'okx'])

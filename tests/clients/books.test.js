@@ -23,7 +23,7 @@ describe('order books', () => {
     okx.close()
   })
 
-  test('F46 F01 whole and best first, void when a change is missing or the exchange is gone, and back by themselves', async () => {
+  test('whole and best first, void when a change is missing or the exchange is gone, and back by themselves', async () => {
     const client = await server.client()
     const quiet = await server.client()
     await quiet.subscribe(['BTC/USDT'], ['okx'])

@@ -1,5 +1,5 @@
-// The clients of the replaced systems, by what they do on the wire, faults and all: pages that nobody updates go on
-// working. Row ids as in the other files; D1 and D2 are faults of those clients.
+// The clients of the replaced systems as they behave on the wire, with their faults: pages that nobody updates must
+// keep working.
 
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
@@ -95,7 +95,7 @@ class OldHook {
   }
 }
 
-/** The same with the fault D1-16: subscribing opens a new socket, and the old one's end opens a third, with the old wishes. */
+/** The old hook with its reconnect fault: subscribing opens a second socket, and the close of the first opens a third with the old subscriptions. */
 class ReopeningHook extends OldHook {
   others = []
 
@@ -169,7 +169,7 @@ const BTC = 'BTC/USDT'
 const DAY = { last: '100', high: '110', low: '90', change: '1', changePercent: '1', volume: '5' }
 
 describe('pages of the replaced systems', { concurrency: true }, () => {
-  test('S4-22 S1-37 S1-11 a panel of three sockets sees every price, and its alert three times', async () => {
+  test('a panel of three sockets sees every price, and its alert three times', async () => {
     const [binance, okx] = [await Venue.open('binance'), await Venue.open('okx')]
     const server = await serveOn([binance, okx], [BTC])
     binance.quote(BTC, '100', '101')
@@ -209,7 +209,7 @@ describe('pages of the replaced systems', { concurrency: true }, () => {
     ;[binance, okx].forEach((venue) => venue.close())
   })
 
-  test('S1-36 the whole union at every subscribe: each symbol has its price, no repetition is an error', async () => {
+  test('the whole union at every subscribe: each symbol has its price, no repetition is an error', async () => {
     const symbols = Array.from({ length: 30 }, (_, n) => `U${n}/USDT`)
     const venue = await Venue.open('binance')
     const server = await serveOn([venue], symbols)
@@ -229,7 +229,7 @@ describe('pages of the replaced systems', { concurrency: true }, () => {
     venue.close()
   })
 
-  test('D1-16 the hook that opens a new socket at every subscribe: the new one and the stray one have what they asked for', async () => {
+  test('the hook that opens a new socket at every subscribe: the new one and the stray one have what they asked for', async () => {
     const venue = await Venue.open('binance')
     const server = await serveOn([venue], [BTC, 'ETH/USDT'])
     for (const symbol of [BTC, 'ETH/USDT']) venue.quote(symbol, '1', '2')
@@ -246,7 +246,7 @@ describe('pages of the replaced systems', { concurrency: true }, () => {
     venue.close()
   })
 
-  test('S1-41 S4-20 a restart: panels come back within their five attempts, and hear again what is open', async () => {
+  test('a restart: panels come back within their five attempts, and hear again what is open', async () => {
     const [binance, okx] = [await Venue.open('binance'), await Venue.open('okx')]
     const instruments = [BTC]
     const server = await serveOn([binance, okx], instruments)
@@ -283,7 +283,7 @@ describe('pages of the replaced systems', { concurrency: true }, () => {
     ;[binance, okx].forEach((venue) => venue.close())
   })
 
-  test('D2-17 S2-83 S4-11 a debounce that every price restarts still shows every second all pairs', async () => {
+  test('a debounce that every price restarts still shows every second all pairs', async () => {
     const pairs = ['A/USDT', 'B/USDT', 'C/USDT', 'D/USDT']
     const venue = await Venue.open('binance')
     const server = await serveOn([venue], pairs)
@@ -305,7 +305,7 @@ describe('pages of the replaced systems', { concurrency: true }, () => {
     venue.close()
   })
 
-  test('D2-16 inline arrays: each reconnect is served all pairs at once, and thousands of them leave nothing behind', async () => {
+  test('inline arrays: each reconnect is served all pairs at once, and thousands of them leave nothing behind', async () => {
     const pairs = ['A/USD', 'A/USDT', 'B/USDT']
     const venue = await Venue.open('binance')
     const server = await serveOn([venue], ['A/USDT', 'B/USDT'])

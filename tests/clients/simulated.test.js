@@ -7,7 +7,7 @@ import { Client, Server, Venue, serve, serveOn, until } from './rig.js'
 const EXCHANGES = ['binance', 'coinbase', 'kraken', 'bybit', 'kucoin', 'okx']
 
 describe('two processes and many clients', { concurrency: true }, () => {
-  test('S1-20 sim and serve: six exchanges in their own formats, and every surface says simulated', async () => {
+  test('sim and serve: six exchanges in their own formats, and every surface says simulated', async () => {
     const sim = await Server.start(['sim', '--listen', '127.0.0.1:0', '--venues', EXCHANGES.join(',')])
     const addresses = () => [...sim.stdout.matchAll(/^ {2}(\w+) +(\S+:\/\/\S+)$/gm)]
     await until('the addresses', () => addresses().length === 6)
@@ -35,7 +35,7 @@ describe('two processes and many clients', { concurrency: true }, () => {
     assert.equal(await server.stop(), 0)
   })
 
-  test('S1-61 S1-65 five hundred clients at once: each its prices, and one alert to all', async () => {
+  test('five hundred clients at once: each its prices, and one alert to all', async () => {
     const venues = [await Venue.open('binance'), await Venue.open('okx')]
     const [binance, okx] = venues
     const server = await serveOn(venues, ['BTC/USDT', 'ETH/USDT'])
@@ -61,7 +61,7 @@ describe('two processes and many clients', { concurrency: true }, () => {
     venues.forEach((venue) => venue.close())
   })
 
-  test('D1-16 D1-18 old panels that open and drop sockets in a loop harm nobody', async () => {
+  test('old panels that open and drop sockets in a loop harm nobody', async () => {
     const venue = await Venue.open('binance')
     const server = await serveOn([venue], ['BTC/USDT'])
     venue.quote('BTC/USDT', '1', '2')
@@ -82,7 +82,7 @@ describe('two processes and many clients', { concurrency: true }, () => {
     venue.close()
   })
 
-  test('S4-03 pings are frames, never messages; who does not answer is let go', async () => {
+  test('pings are frames, never messages; who does not answer is let go', async () => {
     const server = await serve('venues = ["binance"]\n[gateway]\nping_ms = 1000\npong_wait_ms = 10_000\n[venue.binance]\naddress = "ws://127.0.0.1:1/"\n')
     const url = `ws://${server.address}/ws/prices`
     const [answers, silent] = [await Client.open(url), await Client.open(url, { autoPong: false })]
@@ -96,7 +96,7 @@ describe('two processes and many clients', { concurrency: true }, () => {
     await server.stop()
   })
 
-  test('S1-15 several gateway threads serve one truth', async () => {
+  test('several gateway threads serve one truth', async () => {
     const venues = [await Venue.open('binance'), await Venue.open('okx')]
     const [binance, okx] = venues
     const server = await serveOn(venues, ['BTC/USDT'], '[gateway]\nthreads = 3\nstreams_max = 2')

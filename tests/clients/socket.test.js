@@ -1,5 +1,4 @@
-// What a client of /ws/prices relies on, all but alerts. Row ids are those of the list of features of the
-// replaced systems: S1 is the arbitrage stream, S4 the list of what a drop-in honours.
+// What a client of /ws/prices relies on, except alerts.
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
@@ -33,7 +32,7 @@ describe('prices', { concurrency: true }, () => {
     ;[binance, okx].forEach((venue) => venue.close())
   })
 
-  test('S1-01 exactly /ws/prices: a query is ignored, a trailing slash and other paths are refused', async () => {
+  test('exactly /ws/prices: a query is ignored, a trailing slash and other paths are refused', async () => {
     const client = await server.client('/ws/prices?token=x&y')
     await client.subscribe([], [])
     for (const path of ['/ws/prices/', '/ws', '/ws/price', '/WS/prices', '/']) {
@@ -42,20 +41,20 @@ describe('prices', { concurrency: true }, () => {
     await client.close()
   })
 
-  test('S1-01 any origin, no subprotocol, no compression', async () => {
+  test('any origin, no subprotocol, no compression', async () => {
     const client = await server.client('/ws/prices', { origin: 'https://elsewhere.example' })
     assert.equal(client.socket.protocol, '')
     assert.equal(client.socket.extensions, '')
     await client.close()
   })
 
-  test('S1-02 nothing is said on connect', async () => {
+  test('nothing is said on connect', async () => {
     const client = await server.client()
     assert.deepEqual(await client.during(beats(2)), [])
     await client.close()
   })
 
-  test('S1-03 keys in any order, unknown keys, missing lists, binary frames', async () => {
+  test('keys in any order, unknown keys, missing lists, binary frames', async () => {
     const client = await server.client()
     client.send('{"future":[1,{"a":null}],"exchanges":["binance"],"symbols":["A/B"],"action":"subscribe"}')
     assert.equal((await client.next()).text, '{"type":"subscribed","symbols":["A/B"],"exchanges":["binance"],"message":"Successfully subscribed"}')
@@ -68,7 +67,7 @@ describe('prices', { concurrency: true }, () => {
     await client.close()
   })
 
-  test('S1-04 S1-05 S4-02 S4-09 sets grow, keep their order and spelling, and names are not judged', async () => {
+  test('sets grow, keep their order and spelling, and names are not judged', async () => {
     const client = await server.client()
     await client.subscribe(['b/usdt', 'A/USDT'], ['nowhere'])
     const reply = await client.subscribe(['A/USDT', 'B/USDT', 'b/usdt', '\u{1F600}"\\'], ['Binance', 'nowhere'])
@@ -80,7 +79,7 @@ describe('prices', { concurrency: true }, () => {
     await client.close()
   })
 
-  test('S1-04 S1-15 the cross product of both sets, in the order of subscription', async () => {
+  test('the cross product of both sets, in the order of subscription', async () => {
     const [a, b] = [fresh(), fresh()]
     for (const symbol of [a, b]) {
       binance.quote(symbol, '10', '11')
@@ -97,7 +96,7 @@ describe('prices', { concurrency: true }, () => {
     await client.close()
   })
 
-  test('S1-05 S1-09 the reply is first, the first price follows at once', async () => {
+  test('the reply is first, the first price follows at once', async () => {
     const symbol = fresh()
     binance.quote(symbol, '10', '11')
     const client = await server.client()
@@ -111,7 +110,7 @@ describe('prices', { concurrency: true }, () => {
     await client.close()
   })
 
-  test('S1-06 unsubscribing names what remains, absent names are ignored, the rest flows on', async () => {
+  test('unsubscribing names what remains, absent names are ignored, the rest flows on', async () => {
     const [a, b] = [fresh(), fresh()]
     binance.quote(a, '1', '2')
     binance.quote(b, '1', '2')
@@ -126,7 +125,7 @@ describe('prices', { concurrency: true }, () => {
     await client.close()
   })
 
-  test('S1-07 the error texts, and a connection that stays open', async () => {
+  test('the error texts, and a connection that stays open', async () => {
     const client = await server.client()
     const invalid = '{"type":"error","message":"Invalid message format"}'
     for (const [said, told] of [
@@ -144,7 +143,7 @@ describe('prices', { concurrency: true }, () => {
     await client.close()
   })
 
-  test('S1-08 S4-05 S4-23 five fields in order, numbers as the venue wrote them, whole milliseconds', async () => {
+  test('five fields in order, numbers as the venue wrote them, whole milliseconds', async () => {
     // A quote with an older stamp is late.
     const [symbol, time] = [fresh(), Date.now()]
     okx.quote(symbol, '0.00001230', '42500.500', { time })
@@ -155,7 +154,7 @@ describe('prices', { concurrency: true }, () => {
     await client.close()
   })
 
-  test('S1-08 a venue without stamps: the timestamp is now', async () => {
+  test('a venue without stamps: the timestamp is now', async () => {
     const symbol = fresh()
     const sent = Date.now()
     binance.quote(symbol, '1', '2')
@@ -166,7 +165,7 @@ describe('prices', { concurrency: true }, () => {
     await client.close()
   })
 
-  test('S1-09 S4-06 every pair every 500 ms, changed or not, all pairs of a client in one burst', async () => {
+  test('every pair every 500 ms, changed or not, all pairs of a client in one burst', async () => {
     const symbols = [fresh(), fresh()]
     for (const symbol of symbols) {
       binance.quote(symbol, '1', '2')
@@ -180,7 +179,7 @@ describe('prices', { concurrency: true }, () => {
     await client.close()
   })
 
-  test('S4-06 however often a price changes, a plain client hears it once a beat, and the newest', async () => {
+  test('however often a price changes, a plain client hears it once a beat, and the newest', async () => {
     const symbol = fresh()
     binance.quote(symbol, '1', '1000')
     const client = await server.client()
@@ -199,7 +198,7 @@ describe('prices', { concurrency: true }, () => {
     await client.close()
   })
 
-  test('S4-05 a missing or impossible side: no message instead of null or 0', async () => {
+  test('a missing or impossible side: no message instead of null or 0', async () => {
     const symbol = fresh()
     okx.quote(symbol, '5', '6')
     const [client, told] = [await server.client(), await server.client()]
@@ -218,7 +217,7 @@ describe('prices', { concurrency: true }, () => {
     await Promise.all([client.close(), told.close()])
   })
 
-  test('section 0: intervalMs and extended are opt-in and only then is there more', async () => {
+  test('intervalMs and extended are opt-in and only then is there more', async () => {
     // A quote with an older stamp is late.
     const [symbol, time] = [fresh(), Date.now()]
     okx.quote(symbol, '5', '6', { bidSize: '1.50', askSize: '0.25', time })
@@ -238,7 +237,7 @@ describe('prices', { concurrency: true }, () => {
     await Promise.all([plain.close(), live.close()])
   })
 
-  test('S1-36 the hook sends its whole union each time, and only the difference on leaving', async () => {
+  test('the hook sends its whole union each time, and only the difference on leaving', async () => {
     const [a, b] = [fresh(), fresh()]
     binance.quote(a, '1', '2')
     binance.quote(b, '1', '2')
@@ -255,7 +254,7 @@ describe('prices', { concurrency: true }, () => {
     await client.close()
   })
 
-  test('S4-22 three sockets of one page, each with its own subscription', async () => {
+  test('three sockets of one page, each with its own subscription', async () => {
     const symbol = fresh()
     binance.quote(symbol, '1', '2')
     okx.quote(symbol, '1', '2')
@@ -271,7 +270,7 @@ describe('prices', { concurrency: true }, () => {
     await Promise.all([prices, monitor, comparison].map((client) => client.close()))
   })
 
-  test('S1-66 a message above the limit closes with 1009, too many errors with 1008; others live on', async () => {
+  test('a message above the limit closes with 1009, too many errors with 1008; others live on', async () => {
     const [large, wrong, good] = await Promise.all([server.client(), server.client(), server.client()])
     large.send({ action: 'subscribe', symbols: ['x'.repeat(70_000)] })
     assert.equal((await large.closed).code, 1009)
@@ -284,7 +283,7 @@ describe('prices', { concurrency: true }, () => {
 })
 
 describe('the life of a connection', { concurrency: true }, () => {
-  test('S1-17 S1-18 S1-19 S4-17 stats count clients, pairs and names, and forget who leaves', async () => {
+  test('stats count clients, pairs and names, and forget who leaves', async () => {
     const server = await Server.start(['demo', '--listen', '127.0.0.1:0'])
     const stats = async () => (await server.json('/api/websocket/stats')).value.stats
     const first = await server.get('/api/websocket/stats')
@@ -309,7 +308,7 @@ describe('the life of a connection', { concurrency: true }, () => {
     assert.equal(await server.stop(), 0)
   })
 
-  test('S1-16 S1-20 S4-03 only the six known types, from six exchanges, with S1-35 one frame after opening', async () => {
+  test('only the six known types, from six exchanges, one frame after opening', async () => {
     const server = await Server.start(['demo', '--listen', '127.0.0.1:0', '--seed', '7'])
     const client = await server.client()
     const exchanges = ['binance', 'coinbase', 'kraken', 'bybit', 'kucoin', 'okx']
@@ -326,7 +325,7 @@ describe('the life of a connection', { concurrency: true }, () => {
     assert.equal(await server.stop('SIGINT'), 0)
   })
 
-  test('S1-41 S4-20 the hook comes back after a restart and resubscribes; it was told 1001', async () => {
+  test('the hook comes back after a restart and resubscribes; it was told 1001', async () => {
     const venue = await Venue.open('binance')
     venue.quote('BTC/USDT', '1', '2')
     const server = await serveOn([venue], ['BTC/USDT'])
@@ -348,7 +347,7 @@ describe('the life of a connection', { concurrency: true }, () => {
     venue.close()
   })
 
-  test('S1-25 a socket that never upgrades is no harm, and http on the socket path says what is wanted', async () => {
+  test('a socket that never upgrades is no harm, and http on the socket path says what is wanted', async () => {
     const server = await Server.start(['demo', '--listen', '127.0.0.1:0'])
     const reply = await server.get('/ws/prices')
     assert.equal(reply.status, 426)

@@ -1,5 +1,4 @@
-// What a client of the SSE stream and the REST pages relies on: rows S2-40 to S2-49, S2-60 to S2-64, S2-70 of the
-// shared price stream, S1-73 of the arbitrage stream, and S4, the list of what a drop-in honours.
+// What a client of the SSE stream and the REST pages relies on.
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
@@ -34,7 +33,7 @@ describe('streams and pages', { concurrency: true }, () => {
     ;[binance, okx].forEach((venue) => venue.close())
   })
 
-  test('S2-40 S4-15 a comma list, encoded or not, blanks and empties dropped, digits allowed', async () => {
+  test('a comma list, encoded or not, blanks and empties dropped, digits allowed', async () => {
     for (const query of ['pairs=BTC/USDT,1INCH/USDT', 'pairs=BTC%2FUSDT%2C1INCH%2FUSDT', 'pairs=%20BTC/USDT%20,,+1INCH/USDT,']) {
       const stream = await server.stream(query)
       assert.deepEqual((await stream.next()).value.pairs, ['BTC/USDT', '1INCH/USDT'], query)
@@ -42,7 +41,7 @@ describe('streams and pages', { concurrency: true }, () => {
     }
   })
 
-  test('S2-41 the two texts of 400', async () => {
+  test('the two texts of 400', async () => {
     for (const [query, error] of [
       ['', 'pairs parameter is required'],
       ['?pairs=', 'pairs parameter is required'],
@@ -57,7 +56,7 @@ describe('streams and pages', { concurrency: true }, () => {
     }
   })
 
-  test('S2-43 the headers of a stream', async () => {
+  test('the headers of a stream', async () => {
     const stream = await server.stream('pairs=BTC/USDT')
     const { headers, statusCode } = stream.response
     assert.equal(statusCode, 200)
@@ -68,7 +67,7 @@ describe('streams and pages', { concurrency: true }, () => {
     stream.close()
   })
 
-  test('S2-44 S2-45 S4-10 connected at once and first, then only unnamed events of one line', async () => {
+  test('connected at once and first, then only unnamed events of one line', async () => {
     const stream = await server.stream('pairs=ETH/USDT,BTC/USDT,NONE/USDT')
     for (let n = 0; n < 6; n++) await stream.next(({ value }) => value?.pair)
     assert.match(stream.blocks[0].text, /^retry: [1-4]\d{3}$/)
@@ -77,7 +76,7 @@ describe('streams and pages', { concurrency: true }, () => {
     stream.close()
   })
 
-  test('S2-05 S4-13 ten fields in order, numbers, the pair as asked', async () => {
+  test('ten fields in order, numbers, the pair as asked', async () => {
     const stream = await server.stream('pairs=BTC/USDT')
     const { text, value } = await stream.next(({ value }) => value?.pair)
     assert.match(text, /^data: \{"pair":"BTC\/USDT","price":43000.5,"bid":1.5,"ask":2,"high24h":44000,"low24h":41000.25,"change24h":-12.5,"changePercent24h":-0.03,"volume24h":123456789.5,"timestamp":\d{13}\}$/)
@@ -85,7 +84,7 @@ describe('streams and pages', { concurrency: true }, () => {
     stream.close()
   })
 
-  test('S4-13 no day statistics: all ten fields all the same, and the price is the middle', async () => {
+  test('no day statistics: all ten fields all the same, and the price is the middle', async () => {
     const stream = await server.stream('pairs=LONE/USDT')
     const { value } = await stream.next(({ value }) => value?.pair)
     assert.deepEqual(Object.keys(value), [...FIELDS, 'statistics'])
@@ -94,7 +93,7 @@ describe('streams and pages', { concurrency: true }, () => {
     stream.close()
   })
 
-  test('S4-08 X/USD and X/USDT at once, each as asked: a true USD book, or the USDT one and then marked', async () => {
+  test('X/USD and X/USDT at once, each as asked: a true USD book, or the USDT one and then marked', async () => {
     const stream = await server.stream('pairs=BTC/USD,BTC/USDT,SOL/USD,SOL/USDT')
     const found = new Map()
     await until('four pairs', async () => {
@@ -108,7 +107,7 @@ describe('streams and pages', { concurrency: true }, () => {
     stream.close()
   })
 
-  test('S4-11 S2-83 all pairs of a stream in each burst, in order', async () => {
+  test('all pairs of a stream in each burst, in order', async () => {
     const pairs = ['BTC/USDT', 'ETH/USDT', 'SOL/USDT']
     const stream = await server.stream(`pairs=${pairs}`)
     const heard = []
@@ -117,7 +116,7 @@ describe('streams and pages', { concurrency: true }, () => {
     stream.close()
   })
 
-  test('S2-46 raw=1 gives every change at once, the default conflates', async () => {
+  test('raw=1 gives every change at once, the default conflates', async () => {
     const [raw, calm] = [await server.stream('pairs=RAW/USDT&raw=1'), await server.stream('pairs=RAW/USDT')]
     await raw.next(({ value }) => value?.pair)
     for (let n = 1; n <= 50; n++) {
@@ -130,14 +129,14 @@ describe('streams and pages', { concurrency: true }, () => {
     calm.close()
   })
 
-  test('S4-12 the first price within 20 s, its timestamp young by the clock of the browser', async () => {
+  test('the first price within 20 s, its timestamp young by the clock of the browser', async () => {
     const stream = await server.stream('pairs=BTC/USDT')
     const { value } = await stream.next(({ value }) => value?.pair)
     assert.ok(Math.abs(Date.now() - value.timestamp) < 30_000)
     stream.close()
   })
 
-  test('S4-12 a quiet pair on a living link keeps a young timestamp', async () => {
+  test('a quiet pair on a living link keeps a young timestamp', async () => {
     const stream = await server.stream('pairs=NOW/USDT')
     const first = (await stream.next(({ value }) => value?.pair)).value.timestamp
     // Others are quoted on the same link; this one is not.
@@ -147,7 +146,7 @@ describe('streams and pages', { concurrency: true }, () => {
     stream.close()
   })
 
-  test('S2-47 S2-48 S2-49 a closed stream is forgotten', async () => {
+  test('a closed stream is forgotten', async () => {
     const health = async () => (await server.json('/api/market-data/health')).value
     const stream = await server.stream('pairs=GONE/USDT')
     await stream.next()
@@ -159,7 +158,7 @@ describe('streams and pages', { concurrency: true }, () => {
     await until('it is forgotten', async () => !(await health()).broadcasting.subscribedPairs.includes('GONE/USDT'))
   })
 
-  test('S2-86 a browser: EventSource opens, hears unnamed messages, and reads nothing into comments', async () => {
+  test('a browser: EventSource opens, hears unnamed messages, and reads nothing into comments', async () => {
     const source = new EventSource(`http://${server.address}/api/market-data/stream?pairs=${encodeURIComponent('BTC/USDT,ETH/USDT')}`)
     const heard = []
     source.onmessage = (event) => heard.push(JSON.parse(event.data))
@@ -169,7 +168,7 @@ describe('streams and pages', { concurrency: true }, () => {
     source.close()
   })
 
-  test('S4-10 a comment every 15 s, so that no proxy calls the stream idle', async () => {
+  test('a comment every 15 s, so that no proxy calls the stream idle', async () => {
     const begun = performance.now()
     const stream = await server.stream('pairs=COLD/USDT')
     const { at } = await stream.next(({ text }) => text.startsWith(':'))
@@ -178,7 +177,7 @@ describe('streams and pages', { concurrency: true }, () => {
     stream.close()
   })
 
-  test('S2-60 S2-62 S2-63 S4-16 health: every name and its nesting, and 200 while prices flow', async () => {
+  test('health: every name and its nesting, and 200 while prices flow', async () => {
     const { status, headers, value } = await server.json('/api/market-data/health')
     assert.deepEqual([status, value.status], [200, 'healthy'])
     assert.match(headers['cache-control'], /no-cache/)
@@ -213,7 +212,7 @@ describe('streams and pages', { concurrency: true }, () => {
     assert.equal(value.broadcasting.role === 'leader', value.leadership.isLeader, 'one truth about the role')
   })
 
-  test('S2-70 S4-18 the prices page: keys as asked, milliseconds, not stored, unknown pairs left out', async () => {
+  test('the prices page: keys as asked, milliseconds, not stored, unknown pairs left out', async () => {
     const { status, headers, body } = await server.get('/api/market-data/prices?pairs=BTC%2FUSD,BTC/USDT,UNKNOWN/USDT')
     assert.equal(status, 200)
     assert.equal(headers['cache-control'], 'no-store')
@@ -225,7 +224,7 @@ describe('streams and pages', { concurrency: true }, () => {
     assert.ok(Number.isInteger(value['BTC/USDT'].timestamp) && Math.abs(Date.now() - value['BTC/USDT'].timestamp) < 30_000)
   })
 
-  test('S2-70 the prices page: 400 with two texts, 503 while cold', async () => {
+  test('the prices page: 400 with two texts, 503 while cold', async () => {
     const json = async (query) => {
       const { status, value } = await server.json(`/api/market-data/prices${query}`)
       return [status, value]
@@ -238,7 +237,7 @@ describe('streams and pages', { concurrency: true }, () => {
     assert.deepEqual(cold.unavailablePairs, ['COLD/USDT'])
   })
 
-  test('S1-73 one symbol on several exchanges, with the analysis', async () => {
+  test('one symbol on several exchanges, with the analysis', async () => {
     const { status, value } = await server.json('/api/exchanges/prices?symbol=BTC/USDT&exchanges=binance,okx')
     assert.equal(status, 200)
     assert.deepEqual(Object.keys(value), ['symbol', 'timestamp', 'prices', 'analysis'])
@@ -253,7 +252,7 @@ describe('streams and pages', { concurrency: true }, () => {
     assert.equal((await server.get('/api/exchanges/prices')).status, 400)
   })
 
-  test('S4-01 the five paths, without any authentication, readable from another origin', async () => {
+  test('the five paths, without any authentication, readable from another origin', async () => {
     for (const path of ['/api/websocket/stats', '/api/market-data/health', '/api/market-data/prices?pairs=BTC/USDT']) {
       const { status, headers } = await server.get(path, { headers: { origin: 'https://elsewhere.example' } })
       assert.deepEqual([status, headers['access-control-allow-origin']], [200, '*'], path)
@@ -266,7 +265,7 @@ describe('streams and pages', { concurrency: true }, () => {
 })
 
 describe('in trouble', { concurrency: true }, () => {
-  test('S2-42 S4-14 above the limit of streams: 503 with its text and Retry-After; EventSource gives up', async () => {
+  test('above the limit of streams: 503 with its text and Retry-After; EventSource gives up', async () => {
     const server = await serve('venues = ["binance"]\n[gateway]\nstreams_max = 1\n[venue.binance]\naddress = "ws://127.0.0.1:1/"\n')
     const { headers, value } = await server.json('/api/market-data/health')
     assert.deepEqual([headers['x-spreadwire-source'], value.venues[0].source], ['none', null], 'nothing is live that never was connected')
@@ -285,7 +284,7 @@ describe('in trouble', { concurrency: true }, () => {
     await server.stop()
   })
 
-  test('S2-61 S2-64 section 0: while no fresh price flows health is 503 and says why; streams still open with 200', async () => {
+  test('while no fresh price flows health is 503 and says why; streams still open with 200', async () => {
     const venue = await Venue.open('binance')
     const server = await serveOn([venue], ['BTC/USDT'], '[feed]\nbackoff_first_ms = 50\nbackoff_max_ms = 200')
     const health = async () => server.json('/api/market-data/health')
@@ -313,7 +312,7 @@ describe('in trouble', { concurrency: true }, () => {
     venue.close()
   })
 
-  test('S2-86 a browser comes back by itself after a restart', async () => {
+  test('a browser comes back by itself after a restart', async () => {
     const venue = await Venue.open('binance')
     venue.quote('BTC/USDT', '1', '2')
     venue.day('BTC/USDT', DAY)

@@ -46,7 +46,7 @@ fn check_all(rig: &Rig, witness: &Witness, clients: &[Client], may_repeat: bool)
 }
 
 #[test]
-fn s2_15_each_venue_is_connected_once_and_newcomers_get_their_share() {
+fn each_venue_is_connected_once_and_newcomers_get_their_share() {
     let server = redis();
     let rig = Rig::start(&server.url(), &three(5000));
     rig.settle();
@@ -94,7 +94,7 @@ fn order_books_come_from_the_instance_that_leads_the_venue_and_the_others_name_i
 }
 
 #[test]
-fn f133_s2_30_fifty_leaders_are_killed_and_each_venue_is_published_again() {
+fn fifty_leaders_are_killed_and_each_venue_is_published_again() {
     let server = redis();
     let mut rig = Rig::start(&server.url(), &three(LEASE_MS));
     let witness = Witness::start(&server.url());
@@ -110,7 +110,7 @@ fn f133_s2_30_fifty_leaders_are_killed_and_each_venue_is_published_again() {
 }
 
 #[test]
-fn f60_f72_fifty_leaders_that_slept_beyond_their_lease_publish_nothing_more_under_it() {
+fn fifty_leaders_that_slept_beyond_their_lease_publish_nothing_more_under_it() {
     let server = redis();
     let mut rig = Rig::start(&server.url(), &three(LEASE_MS));
     let witness = Witness::start(&server.url());
@@ -134,7 +134,7 @@ fn f60_f72_fifty_leaders_that_slept_beyond_their_lease_publish_nothing_more_unde
 }
 
 #[test]
-fn f77_clocks_ten_minutes_apart_change_no_leader_and_no_age() {
+fn clocks_ten_minutes_apart_change_no_leader_and_no_age() {
     let server = redis();
     let offsets = ["", "+10m", "-10m"];
     let settings = offsets.map(|clock| Settings { clock, ..Settings::lease(LEASE_MS) });
@@ -171,7 +171,7 @@ fn f77_clocks_ten_minutes_apart_change_no_leader_and_no_age() {
 /// Beside two busy loops: whoever is asked to end, or gives a venue to one that has less to do, goes on publishing until the
 /// next leader's first batch is out. See [`Witness::changes`] for what a lost event is.
 #[test]
-fn s2_31_twenty_leaders_that_are_asked_to_end_hand_over_and_no_event_is_lost() {
+fn twenty_leaders_that_are_asked_to_end_hand_over_and_no_event_is_lost() {
     let server = redis();
     let mut rig = Rig::start(&server.url(), &three(5000));
     let witness = Witness::start(&server.url());
@@ -278,7 +278,7 @@ fn check_fault(what: &str, rig: &Rig, clients: &[Client], fault: impl FnOnce(), 
 }
 
 #[test]
-fn f65_f66_f68_f70_whatever_redis_suffers_clients_have_prices_and_all_is_well_afterwards() {
+fn whatever_redis_suffers_clients_have_prices_and_all_is_well_afterwards() {
     let mut server = redis();
     let way = SlowWay::to(server.port);
     let exchange = Exchange::start(20_000, 60.0);
@@ -302,7 +302,7 @@ fn f65_f66_f68_f70_whatever_redis_suffers_clients_have_prices_and_all_is_well_af
 }
 
 #[test]
-fn f69_after_a_failover_by_sentinel_the_cluster_goes_on_with_higher_tokens() {
+fn after_a_failover_by_sentinel_the_cluster_goes_on_with_higher_tokens() {
     let mut master = redis();
     let port = master.port.to_string();
     let replica = Server::start(&["--replicaof", "127.0.0.1", &port]);
@@ -333,7 +333,7 @@ fn server_is_master(server: &Server) {
 /// Whatever comes together: gateways that are killed or sleep, a Redis that is late, deaf or empty, exchanges that hang
 /// up. Another run with the seed that a failure names gives the same faults, not the same instants.
 #[test]
-fn f76_faults_that_come_together_make_no_two_leaders_and_no_older_price() {
+fn faults_that_come_together_make_no_two_leaders_and_no_older_price() {
     let seed = now().0;
     println!("seed {seed}");
     let mut random = Random::new(seed);

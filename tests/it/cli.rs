@@ -120,7 +120,7 @@ fn decode_of_a_cut_file_prints_what_was_there_and_fails() {
 }
 
 #[test]
-fn f124_what_cannot_be_read_is_unavailable() {
+fn what_cannot_be_read_is_unavailable() {
     check_failure(&["decode", "--venue", "binance", "/nowhere/a.jsonl"], 69, &["/nowhere/a.jsonl", "cannot be read"]);
     check_failure(&["decode", "--venue", "binance", env!("CARGO_TARGET_TMPDIR")], 69, &["cannot be read"]);
     for arguments in [["check-config", "/nowhere/a.toml"].as_slice(), &["serve", "--config", "/nowhere/a.toml"]] {
@@ -145,7 +145,7 @@ fn usage_mistakes_end_with_2_and_a_hint() {
 }
 
 #[test]
-fn f124_a_wrong_configuration_ends_with_78_and_every_mistake() {
+fn a_wrong_configuration_ends_with_78_and_every_mistake() {
     let file = Scratch::new("wrong.toml", b"venues = [\"binanse\"]\n[gateway]\nbeat_ms = 1\nlisen = 2\n");
     for arguments in [["check-config", file.path()].as_slice(), &["serve", "--config", file.path()]] {
         let words = ["wrong.toml:1: venues: ", "wrong.toml:3: gateway.beat_ms: ", "wrong.toml:4: gateway.lisen: "];
@@ -208,7 +208,7 @@ fn a_reader_that_goes_away_is_no_failure() {
 }
 
 #[test]
-fn f124_an_output_that_cannot_be_written_is_told() {
+fn an_output_that_cannot_be_written_is_told() {
     let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") else { return };
     let file = Scratch::new("full.jsonl", CAPTURE.as_bytes());
     let output = spreadwire(&["decode", "--venue", "binance", file.path()]).stdout(full).output().unwrap();
@@ -227,7 +227,7 @@ fn sim_without_stderr() -> std::process::Child {
 }
 
 #[test]
-fn f132_a_closed_terminal_does_not_end_it_and_a_stop_right_after_the_start_is_orderly() {
+fn a_closed_terminal_does_not_end_it_and_a_stop_right_after_the_start_is_orderly() {
     let mut child = sim_without_stderr();
     let id = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
@@ -352,7 +352,7 @@ fn said_under(limit: &str) -> String {
 }
 
 #[test]
-fn f87_the_soft_limit_of_descriptors_is_raised_and_clients_never_take_the_last_ones() {
+fn the_soft_limit_of_descriptors_is_raised_and_clients_never_take_the_last_ones() {
     let said = said_under("-Sn 300");
     assert!(!said.contains("300 descriptors"), "{said}");
     let said = said_under("-n 300");
@@ -379,7 +379,7 @@ fn served_replay(name: &str, settings: &[(&str, &str)]) -> (std::process::Child,
 }
 
 #[test]
-fn f120_the_limit_of_connections_is_that_of_all_gateway_threads_together() {
+fn the_limit_of_connections_is_that_of_all_gateway_threads_together() {
     let (mut child, address) = served_replay("threads", &[("THREADS", "3"), ("CLIENTS_MAX", "30")]);
     let ask = || {
         let mut client = TcpStream::connect(&address).unwrap();
@@ -397,7 +397,7 @@ fn f120_the_limit_of_connections_is_that_of_all_gateway_threads_together() {
 }
 
 #[test]
-fn s1_19_names_are_counted_once_over_all_gateway_threads() {
+fn names_are_counted_once_over_all_gateway_threads() {
     let (mut child, address) = served_replay("names", &[("THREADS", "3")]);
     let subscribe = |n: usize| {
         let tcp = TcpStream::connect(&address).unwrap();
@@ -430,7 +430,7 @@ fn s1_19_names_are_counted_once_over_all_gateway_threads() {
 }
 
 #[test]
-fn f102_a_replay_that_has_ended_still_times_slow_clients_out_and_stops() {
+fn a_replay_that_has_ended_still_times_slow_clients_out_and_stops() {
     let (mut child, address) = served_replay("ended", &[("HEADER_WAIT_MS", "200")]);
     let mut client = TcpStream::connect(address).unwrap();
     client.set_read_timeout(Some(std::time::Duration::from_secs(120))).unwrap();

@@ -92,7 +92,7 @@ fn numbers_are_read_exactly() {
 }
 
 #[test]
-fn f124_each_mistake_has_its_line_key_and_what_was_expected() {
+fn each_mistake_has_its_line_key_and_what_was_expected() {
     let cases: &[(&str, &str, &[&str])] = &[
         ("[gateway]\nlisen = \"127.0.0.1:1\"", "a.toml:2: gateway.lisen: ", &["unknown", "did you mean `listen`?"]),
         ("\n\n[gatway]\nx = 1", "a.toml:3: gatway: ", &["unknown", "did you mean `gateway`?"]),
@@ -144,7 +144,7 @@ fn f124_each_mistake_has_its_line_key_and_what_was_expected() {
 }
 
 #[test]
-fn f124_all_mistakes_are_told_at_once_in_the_order_of_the_file() {
+fn all_mistakes_are_told_at_once_in_the_order_of_the_file() {
     let source = "venues = [\"okx\", \"krakn\"]\ninstruments = [\"BTC\"]\n[gateway]\nbeat_ms = 0\nlisten = 1\nthreads = 0\n\
                   pign_ms = 3\n[detector]\nthreshold_on = 1\ndebounce_ms = -1\n[venue.okx]\naddress = \"x\"\n[oops]\n";
     let lines = refused(source);
@@ -153,7 +153,7 @@ fn f124_all_mistakes_are_told_at_once_in_the_order_of_the_file() {
 }
 
 #[test]
-fn f124_both_ends_of_every_range_are_allowed_and_no_more() {
+fn both_ends_of_every_range_are_allowed_and_no_more() {
     let default = read("");
     let keys = Config::reference();
     let mut section = String::new();
@@ -262,7 +262,7 @@ fn the_state_directory_is_beside_the_file_and_a_cluster_without_one_is_warned_ab
 }
 
 #[test]
-fn f124_mistakes_of_the_environment_name_the_variable() {
+fn mistakes_of_the_environment_name_the_variable() {
     let cases = [
         ("SPREADWIRE_GATEWAY_LISTN", "x", "unknown variable; did you mean `SPREADWIRE_GATEWAY_LISTEN`?"),
         ("SPREADWIRE_GATEWAY_BEAT_MS", "5", "gateway.beat_ms: `5` is out of range"),
@@ -295,7 +295,7 @@ fn variables_that_clusters_set_are_only_warned_about() {
 }
 
 #[test]
-fn f125_an_address_that_others_can_reach_is_warned_about() {
+fn an_address_that_others_can_reach_is_warned_about() {
     for (address, count) in [("0.0.0.0:3000", 1), ("[::]:3000", 1), ("127.0.0.2:3000", 0), ("[::1]:3000", 0)] {
         let config = read(&format!("[gateway]\nlisten = \"{address}\""));
         assert_eq!(config.warnings().len(), count, "{address}: {:?}", config.warnings());

@@ -114,7 +114,7 @@ fn of(number: Decimal) -> Plain {
 }
 
 #[test]
-fn f33_a_million_numbers_are_what_their_digits_say_or_are_refused() {
+fn a_million_numbers_are_what_their_digits_say_or_are_refused() {
     let (mut texts, mut text) = (Texts(1), String::new());
     let mut held = 0;
     for _ in 0..CASES {
@@ -148,7 +148,7 @@ for line in sys.stdin:
 ";
 
 #[test]
-fn f33_a_million_numbers_are_what_pythons_decimal_reads() {
+fn a_million_numbers_are_what_pythons_decimal_reads() {
     let mut command = Command::new("python3");
     command.args(["-c", PYTHON]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let Ok(mut python) = command.spawn() else {

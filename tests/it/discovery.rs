@@ -167,7 +167,7 @@ fn a_list_comes_packed_and_not_again_while_it_is_unchanged() {
 }
 
 #[test]
-fn f1_a_list_that_cannot_be_read_is_taken_from_disk_and_said_to_be_old() {
+fn a_list_that_cannot_be_read_is_taken_from_disk_and_said_to_be_old() {
     let folder = Scratch::new("kept");
     let exchanges = Exchanges::start();
     let wanted = exchanges.wanted(&["okx", "kraken"]);

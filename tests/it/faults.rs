@@ -489,17 +489,17 @@ const ROW: Row = Row {
 };
 
 #[test]
-fn f16_silence_of_all_instruments() {
+fn silence_of_all_instruments() {
     check(&Row { fault: "kind = \"silence\"", bound_ms: 1500, ..ROW }, true);
 }
 
 #[test]
-fn f17_silence_of_one_instrument() {
+fn silence_of_one_instrument() {
     check(&Row { fault: "kind = \"silence\"\ninstrument = \"BTC/USDT\"", bound_ms: 1500, ..ROW }, true);
 }
 
 #[test]
-fn f7_a_cut() {
+fn a_cut() {
     let row = Row {
         fault: "kind = \"cut\"",
         for_ms: 1000,
@@ -512,7 +512,7 @@ fn f7_a_cut() {
 }
 
 #[test]
-fn f10_half_open_sockets() {
+fn half_open_sockets() {
     let counter = |v: &VenueGauges| v.silences.value();
     let row = Row { fault: "kind = \"half_open\"", for_ms: 6000, bound_ms: 12_000, counter, moves: everyone, ..ROW };
     check(&row, true);
@@ -555,13 +555,13 @@ fn wrong_checksums() {
 }
 
 #[test]
-fn f34_crossed_books() {
+fn crossed_books() {
     let counter = |v: &VenueGauges| v.dropped[Dropped::Crossed as usize].value() + decode(v, "gap");
     check(&Row { fault: "kind = \"crossed\"", bound_ms: 8000, counter, moves: everyone, ..ROW }, true);
 }
 
 #[test]
-fn f30_damaged_frames() {
+fn damaged_frames() {
     let counter = |v: &VenueGauges| v.decode_errors.iter().map(|c| c.value()).sum();
     let row =
         Row { fault: "kind = \"damage\"\none_in = 5", bound_ms: 8000, counter, moves: everyone, well: |_| None, ..ROW };
@@ -569,14 +569,14 @@ fn f30_damaged_frames() {
 }
 
 #[test]
-fn f8_too_many_requests() {
+fn too_many_requests() {
     let counter = |v: &VenueGauges| v.breaker.opened.value();
     let fault = "kind = \"too_many_requests\"\nretry_after_s = 4";
     check(&Row { fault, bound_ms: 8000, counter, moves: everyone, ..ROW }, true);
 }
 
 #[test]
-fn f12_maintenance() {
+fn maintenance() {
     let counter = |v: &VenueGauges| v.disconnects.value() + v.notices.value();
     // Who keeps the connection says when it is over; who asks for another one serves it.
     let well = |name: &str| Some(["binance", "binanceus", "okx", "bitstamp"].contains(&name));
@@ -596,7 +596,7 @@ fn halted(name: &str, other: &str) -> Scenario {
 }
 
 #[test]
-fn f35_a_halt_that_a_stream_tells_marks_the_price_at_once_and_closes_its_alerts() {
+fn a_halt_that_a_stream_tells_marks_the_price_at_once_and_closes_its_alerts() {
     let mut rig = Rig::new(false, 5);
     let begun = rig.until(30_000, |rig| rig.well().iter().all(|well| *well));
     assert!(begun.is_ok(), "not all prices flow: {:?}", names(&rig.well(), false));
@@ -643,7 +643,7 @@ fn f35_a_halt_that_a_stream_tells_marks_the_price_at_once_and_closes_its_alerts(
 }
 
 #[test]
-fn f35_a_halt_outlasts_the_connection_that_told_of_it() {
+fn a_halt_outlasts_the_connection_that_told_of_it() {
     let mut rig = Rig::new(false, 5);
     assert!(rig.until(30_000, |rig| rig.well().iter().all(|well| *well)).is_ok());
     for name in TELLS_HALTS {
@@ -686,14 +686,14 @@ fn a_clock_that_is_a_little_late() {
 }
 
 #[test]
-fn f3_refused_connections() {
+fn refused_connections() {
     let counter = |v: &VenueGauges| v.disconnects.value();
     check(&Row { fault: "kind = \"refused\"", bound_ms: 8000, counter, moves: everyone, ..ROW }, true);
     check(&Row { fault: "kind = \"refused\"", bound_ms: 8000, counter, moves: everyone, ..ROW }, false);
 }
 
 #[test]
-fn f5_certificates_that_do_not_hold() {
+fn certificates_that_do_not_hold() {
     let counter = |v: &VenueGauges| v.tls_refused.value();
     for fault in ["kind = \"tls_expired\"", "kind = \"tls_wrong_name\""] {
         check(&Row { fault, bound_ms: 8000, counter, moves: everyone, tls: true, ..ROW }, false);
@@ -708,7 +708,7 @@ fn lateness_unseen(name: &str) -> u64 {
 }
 
 #[test]
-fn f20_slow_frames() {
+fn slow_frames() {
     let (fault, counter) = ("kind = \"slow\"\nbytes_per_s = 1024", |v: &VenueGauges| v.lagged.value());
     let row = Row { fault, bound_ms: 8000, counter, moves: everyone, well: |_| None, hair_ns: lateness_unseen, ..ROW };
     check(&row, true);

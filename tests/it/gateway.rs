@@ -420,13 +420,13 @@ const BTC: &str =
 // WebSocket clients.
 
 #[test]
-fn s1_02_nothing_is_sent_on_connect() {
+fn nothing_is_sent_on_connect() {
     let rig = Rig::on_hand(Options::default());
     assert_eq!(rig.client().collect(Duration::from_secs(2)), [""; 0]);
 }
 
 #[test]
-fn s1_05_s1_08_a_subscription_is_confirmed_and_its_prices_follow_at_once() {
+fn a_subscription_is_confirmed_and_its_prices_follow_at_once() {
     let mut rig = Rig::on_hand(Options::default());
     rig.quote("BTC/USDT", "binance", "42500.50", "42501.00");
     let mut client = rig.client();
@@ -445,7 +445,7 @@ fn s1_05_s1_08_a_subscription_is_confirmed_and_its_prices_follow_at_once() {
 }
 
 #[test]
-fn s1_04_s1_15_the_cross_product_comes_in_one_burst_in_order_of_subscription() {
+fn the_cross_product_comes_in_one_burst_in_order_of_subscription() {
     let mut rig = Rig::on_hand(Options::default());
     for symbol in ["BTC/USDT", "ETH/USDT"] {
         for venue in ["binance", "kraken"] {
@@ -469,7 +469,7 @@ fn s1_04_s1_15_the_cross_product_comes_in_one_burst_in_order_of_subscription() {
 }
 
 #[test]
-fn s1_09_every_fresh_price_comes_every_500_ms_changed_or_not() {
+fn every_fresh_price_comes_every_500_ms_changed_or_not() {
     let mut rig = Rig::on_hand(Options::default());
     rig.quote("BTC/USDT", "binance", "42500.50", "42501.00");
     let mut client = rig.client();
@@ -482,7 +482,7 @@ fn s1_09_every_fresh_price_comes_every_500_ms_changed_or_not() {
 }
 
 #[test]
-fn s1_06_unsubscribing_leaves_the_rest() {
+fn unsubscribing_leaves_the_rest() {
     let mut rig = Rig::on_hand(Options::default());
     rig.quote("BTC/USDT", "binance", "1", "2");
     let mut client = rig.client();
@@ -503,7 +503,7 @@ fn s1_06_unsubscribing_leaves_the_rest() {
 }
 
 #[test]
-fn s1_07_errors_leave_the_connection_open_and_what_was_right_counts() {
+fn errors_leave_the_connection_open_and_what_was_right_counts() {
     let mut rig = Rig::new();
     rig.quote("BTC/USDT", "binance", "1", "2");
     let mut client = rig.client();
@@ -521,7 +521,7 @@ fn s1_07_errors_leave_the_connection_open_and_what_was_right_counts() {
 }
 
 #[test]
-fn s1_03_a_binary_frame_with_json_is_a_request() {
+fn a_binary_frame_with_json_is_a_request() {
     let rig = Rig::new();
     let mut client = rig.client();
     client.socket.send(Message::binary(br#"{"action":"subscribe","symbols":["X/Y"]}"#.to_vec())).unwrap();
@@ -529,7 +529,7 @@ fn s1_03_a_binary_frame_with_json_is_a_request() {
 }
 
 #[test]
-fn s1_04_labels_echo_the_clients_spelling_and_each_spelling_is_a_name() {
+fn labels_echo_the_clients_spelling_and_each_spelling_is_a_name() {
     let mut rig = Rig::new();
     rig.quote("BTC/USDT", "binance", "1", "2");
     let mut client = rig.client();
@@ -542,7 +542,7 @@ fn s1_04_labels_echo_the_clients_spelling_and_each_spelling_is_a_name() {
 }
 
 #[test]
-fn s1_10_s1_11_an_alert_goes_to_all_who_have_the_symbol_whatever_their_exchanges() {
+fn an_alert_goes_to_all_who_have_the_symbol_whatever_their_exchanges() {
     let mut rig = Rig::on_hand(Options::default());
     let (mut with, mut without, mut other) = (rig.client(), rig.client(), rig.client());
     with.subscribe(&["btc/usdt"], &["kraken"]);
@@ -561,7 +561,7 @@ fn s1_10_s1_11_an_alert_goes_to_all_who_have_the_symbol_whatever_their_exchanges
 }
 
 #[test]
-fn s1_13_a_client_that_joins_gets_open_opportunities_at_once() {
+fn a_client_that_joins_gets_open_opportunities_at_once() {
     let mut rig = Rig::on_hand(Options::default());
     rig.quote("BTC/USDT", "kraken", "42499", "42500");
     rig.quote("BTC/USDT", "binance", "42925", "42926");
@@ -589,7 +589,7 @@ fn s1_13_a_client_that_joins_gets_open_opportunities_at_once() {
 }
 
 #[test]
-fn s1_19_stats_count_pairs() {
+fn stats_count_pairs() {
     let rig = Rig::new();
     assert_eq!(
         rig.get("/api/websocket/stats").2,
@@ -706,7 +706,7 @@ fn what_is_not_traded_is_marked_for_extended_clients_and_no_price_for_others() {
 }
 
 #[test]
-fn f81_d2_08_a_last_known_value_is_shown_with_its_level_and_age_to_those_who_asked_for_more_and_to_nobody_else() {
+fn a_last_known_value_is_shown_with_its_level_and_age_to_those_who_asked_for_more_and_to_nobody_else() {
     let mut rig = Rig::on_hand(Options::default());
     let (pair, now) = (rig.pair("BTC/USDT", "binance"), rig.clock.now());
     rig.quote("BTC/USDT", "binance", "42500.50", "42501.00");
@@ -775,7 +775,7 @@ fn equal_subscriptions_share_and_leave_alone() {
 // Limits and faults.
 
 #[test]
-fn f83_f84_a_client_that_does_not_read_is_conflated_then_closed_and_harms_nobody() {
+fn a_client_that_does_not_read_is_conflated_then_closed_and_harms_nobody() {
     let mut rig = Rig::with(Options { progress_within_ns: 2 * SECOND, ..Options::default() });
     let mut slow = rig.client();
     let mut good = rig.client();
@@ -823,7 +823,7 @@ fn f83_f84_a_client_that_does_not_read_is_conflated_then_closed_and_harms_nobody
 }
 
 #[test]
-fn f84_alerts_wait_up_to_a_limit_then_the_client_is_told_and_closed() {
+fn alerts_wait_up_to_a_limit_then_the_client_is_told_and_closed() {
     let mut rig = Rig::new();
     let tcp = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     tcp.set_recv_buffer_size(4096).unwrap();
@@ -859,7 +859,7 @@ fn f84_alerts_wait_up_to_a_limit_then_the_client_is_told_and_closed() {
 }
 
 #[test]
-fn f87_without_descriptors_it_turns_clients_away_and_recovers() {
+fn without_descriptors_it_turns_clients_away_and_recovers() {
     let server = format!("ulimit -n 100; exec {} demo --listen 127.0.0.1:0", env!("CARGO_BIN_EXE_spreadwire"));
     let mut command = std::process::Command::new("sh");
     let command = command.args(["-c", &server]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -909,7 +909,7 @@ impl Drop for Killed {
 }
 
 #[test]
-fn f83_a_client_that_reads_again_gets_the_newest() {
+fn a_client_that_reads_again_gets_the_newest() {
     let mut rig = Rig::on_hand(Options::default());
     let mut client = rig.client();
     let spellings: Vec<String> = (0u32..128)
@@ -942,7 +942,7 @@ fn f83_a_client_that_reads_again_gets_the_newest() {
 }
 
 #[test]
-fn f89_f91_f92_broken_frames_are_told_the_right_code() {
+fn broken_frames_are_told_the_right_code() {
     let rig = Rig::new();
     let masked = |first: u8, length: &[u8], payload: &[u8]| [&[first], length, &[0, 0, 0, 0], payload].concat();
     let fragments = [masked(0x01, &[0x81], b"x"), masked(0x00, &[0x81], b"x").repeat(64)].concat();
@@ -986,7 +986,7 @@ fn f89_f91_f92_broken_frames_are_told_the_right_code() {
 }
 
 #[test]
-fn f89_a_close_is_answered() {
+fn a_close_is_answered() {
     let rig = Rig::new();
     let mut client = rig.client();
     client.socket.close(None).unwrap();
@@ -995,7 +995,7 @@ fn f89_a_close_is_answered() {
 }
 
 #[test]
-fn f93_ten_errors_end_a_connection() {
+fn ten_errors_end_a_connection() {
     let rig = Rig::new();
     let mut client = rig.client();
     for _ in 0..10 {
@@ -1007,7 +1007,7 @@ fn f93_ten_errors_end_a_connection() {
 }
 
 #[test]
-fn f93_limits_are_named_and_change_nothing() {
+fn limits_are_named_and_change_nothing() {
     let rig = Rig::new();
     let mut client = rig.client();
     client.subscribe(&["A/B"], &["x"]);
@@ -1034,7 +1034,7 @@ fn f93_limits_are_named_and_change_nothing() {
 }
 
 #[test]
-fn f94_churn_is_limited() {
+fn churn_is_limited() {
     let rig = Rig::new();
     let mut client = rig.client();
     for n in 0..60 {
@@ -1051,7 +1051,7 @@ fn f94_churn_is_limited() {
 }
 
 #[test]
-fn f95_a_ping_flood_ends_a_connection_and_a_ping_is_answered() {
+fn a_ping_flood_ends_a_connection_and_a_ping_is_answered() {
     let rig = Rig::new();
     let mut client = rig.client();
     client.socket.send(Message::Ping("x".into())).unwrap();
@@ -1063,7 +1063,7 @@ fn f95_a_ping_flood_ends_a_connection_and_a_ping_is_answered() {
 }
 
 #[test]
-fn f96_a_silent_client_is_pinged_and_then_closed() {
+fn a_silent_client_is_pinged_and_then_closed() {
     let rig = Rig::on_hand(Options { ping_after_ns: 200 * MS, pong_within_ns: 300 * MS, ..Options::default() });
     let mut alive = rig.client();
     let mut dead = rig.raw();
@@ -1081,7 +1081,7 @@ fn f96_a_silent_client_is_pinged_and_then_closed() {
 }
 
 #[test]
-fn f131_stopping_closes_clients_with_1001() {
+fn stopping_closes_clients_with_1001() {
     let mut rig = Rig::new();
     let mut client = rig.client();
     let mut stream = rig.raw();
@@ -1144,7 +1144,7 @@ impl Events {
 }
 
 #[test]
-fn s2_43_s2_44_s2_45_a_stream_begins_with_connected_and_its_prices() {
+fn a_stream_begins_with_connected_and_its_prices() {
     let mut rig = Rig::on_hand(Options::default());
     rig.day("BTC/USDT", "kraken", 1.5);
     rig.quote("BTC/USDT", "kraken", "1.25", "1.75");
@@ -1180,7 +1180,7 @@ fn s2_43_s2_44_s2_45_a_stream_begins_with_connected_and_its_prices() {
 }
 
 #[test]
-fn s2_41_s2_42_what_a_stream_refuses() {
+fn what_a_stream_refuses() {
     let rig = Rig::with(Options { streams_max: 1, ..Options::default() });
     for query in ["", "?pairs=", "?pairs=,%20,", "?x=1"] {
         let (status, value) = rig.json(&format!("/api/market-data/stream{query}"));
@@ -1203,7 +1203,7 @@ fn s2_41_s2_42_what_a_stream_refuses() {
 }
 
 #[test]
-fn s2_03_usd_is_served_by_usd_books_or_by_usdt_which_is_said() {
+fn usd_is_served_by_usd_books_or_by_usdt_which_is_said() {
     let mut rig = Rig::new();
     rig.day("BTC/USDT", "binance", 1.5);
     rig.day("SOL/USD", "coinbase", 7.5);
@@ -1225,7 +1225,7 @@ fn s2_03_usd_is_served_by_usd_books_or_by_usdt_which_is_said() {
 }
 
 #[test]
-fn s2_46_a_raw_stream_has_every_change_and_no_repeats() {
+fn a_raw_stream_has_every_change_and_no_repeats() {
     let mut rig = Rig::on_hand(Options::default());
     rig.day("BTC/USDT", "binance", 1.5);
     rig.day("BTC/USDT", "kraken", 1.5);
@@ -1244,7 +1244,7 @@ fn s2_46_a_raw_stream_has_every_change_and_no_repeats() {
 }
 
 #[test]
-fn d2_08_a_stream_tells_the_level_of_what_was_not_pushed_and_all_of_it_to_those_who_ask() {
+fn a_stream_tells_the_level_of_what_was_not_pushed_and_all_of_it_to_those_who_ask() {
     let mut rig = Rig::on_hand(Options::default());
     rig.quote("BTC/USDT", "binance", "1", "2");
     rig.day("BTC/USDT", "binance", 1.5);
@@ -1291,7 +1291,7 @@ fn a_pair_without_day_statistics_comes_late_and_says_so() {
 }
 
 #[test]
-fn s2_85_a_quiet_pair_on_a_living_link_has_a_new_timestamp() {
+fn a_quiet_pair_on_a_living_link_has_a_new_timestamp() {
     let mut rig = Rig::new();
     rig.day("BTC/USDT", "binance", 1.5);
     rig.quote("BTC/USDT", "binance", "1", "2");
@@ -1305,7 +1305,7 @@ fn s2_85_a_quiet_pair_on_a_living_link_has_a_new_timestamp() {
 }
 
 #[test]
-fn f99_a_stream_is_kept_alive_by_comments() {
+fn a_stream_is_kept_alive_by_comments() {
     let rig = Rig::on_hand(Options { heartbeat_ms: 200, ..Options::default() });
     let mut events = Events::open(&rig, "pairs=BTC/USDT");
     events.until("connected");
@@ -1319,7 +1319,7 @@ fn f99_a_stream_is_kept_alive_by_comments() {
 // Pages.
 
 #[test]
-fn s2_70_the_prices_rest() {
+fn the_prices_rest() {
     let mut rig = Rig::new();
     assert_eq!(rig.json("/api/market-data/prices"), (400, json!({"error": "Missing pairs parameter"})));
     assert_eq!(rig.json("/api/market-data/prices?pairs=,"), (400, json!({"error": "No valid pairs provided"})));
@@ -1338,7 +1338,7 @@ fn s2_70_the_prices_rest() {
 }
 
 #[test]
-fn s1_73_one_symbol_on_several_exchanges() {
+fn one_symbol_on_several_exchanges() {
     let mut rig = Rig::new();
     assert_eq!(rig.json("/api/exchanges/prices").0, 400);
     let (status, value) = rig.json("/api/exchanges/prices?symbol=BTC/USDT&exchanges=binance");
@@ -1368,7 +1368,7 @@ fn s1_73_one_symbol_on_several_exchanges() {
 }
 
 #[test]
-fn s2_60_s2_62_health_keeps_every_name_and_is_degraded_without_prices() {
+fn health_keeps_every_name_and_is_degraded_without_prices() {
     let mut rig = Rig::on_hand(Options::default());
     let (status, value) = rig.json("/api/market-data/health");
     assert_eq!((status, &value["status"]), (503, &json!("degraded")));
@@ -1631,7 +1631,7 @@ fn refused() -> Vec<(String, u16)> {
 }
 
 #[test]
-fn f103_f105_f106_f107_f108_bad_requests_get_one_answer_and_the_end() {
+fn bad_requests_get_one_answer_and_the_end() {
     let rig = Rig::new();
     let cases = refused();
     assert!(cases.len() >= 60, "{}", cases.len());
@@ -1645,7 +1645,7 @@ fn f103_f105_f106_f107_f108_bad_requests_get_one_answer_and_the_end() {
 }
 
 #[test]
-fn f103_the_verdict_is_the_same_at_every_split() {
+fn the_verdict_is_the_same_at_every_split() {
     let rig = Rig::new();
     let cases = refused();
     for (request, status) in [&cases[0], &cases[17], &cases[30], &cases[cases.len() - 5]] {
@@ -1665,7 +1665,7 @@ fn f103_the_verdict_is_the_same_at_every_split() {
 }
 
 #[test]
-fn f104_pipelined_requests_are_answered_in_order() {
+fn pipelined_requests_are_answered_in_order() {
     let rig = Rig::new();
     let request = "GET /livez HTTP/1.1\r\nHost: a\r\n\r\nHEAD /livez HTTP/1.1\r\nHost: a\r\n\r\nOPTIONS /api/market-data/stream HTTP/1.1\r\nHost: a\r\n\r\nGET /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /livez HTTP/1.1\r\nHost: a\r\n\r\n";
     let reply = exchange(rig.address, request.as_bytes());
@@ -1719,7 +1719,7 @@ fn streams_are_told_to_come_back_at_different_times() {
 }
 
 #[test]
-fn f104_bytes_behind_an_upgrade_are_frames() {
+fn bytes_behind_an_upgrade_are_frames() {
     let rig = Rig::new();
     let mut tcp = rig.raw();
     let mut bytes = UPGRADE.as_bytes().to_vec();
@@ -1742,7 +1742,7 @@ fn f104_bytes_behind_an_upgrade_are_frames() {
 }
 
 #[test]
-fn f102_slow_and_silent_clients_are_gone_in_time_and_a_good_one_is_served() {
+fn slow_and_silent_clients_are_gone_in_time_and_a_good_one_is_served() {
     let rig = Rig::on_hand(Options { head_within_ns: 700 * MS, ..Options::default() });
     let mut silent: Vec<Wire> = (0..300).map(|_| rig.raw()).collect();
     let mut slow: Vec<Wire> = (0..100).map(|_| rig.raw()).collect();
@@ -1763,7 +1763,7 @@ fn f102_slow_and_silent_clients_are_gone_in_time_and_a_good_one_is_served() {
 }
 
 #[test]
-fn f86_connections_above_the_limit_are_closed() {
+fn connections_above_the_limit_are_closed() {
     let rig = Rig::with(Options { connections_max: 2, ..Options::default() });
     let held = [rig.client(), rig.client()];
     assert_eq!(rig.raw().read(&mut [0; 10]).unwrap_or(0), 0);
@@ -1801,7 +1801,7 @@ fn an_address_has_so_many_connections() {
 }
 
 #[test]
-fn s1_01_the_query_is_ignored_and_the_host_may_be_anything() {
+fn the_query_is_ignored_and_the_host_may_be_anything() {
     let rig = Rig::new();
     let request = UPGRADE.replace("/ws/prices", "/ws/prices?token=x").replace("Host: a", "Host: [::1]:3000");
     let mut tcp = rig.raw();

@@ -280,7 +280,7 @@ fn with_one_other_venue_our_wall_clock_decides() {
 }
 
 #[test]
-fn f58_when_our_own_clock_is_wrong_nobody_is_refused_for_it() {
+fn when_our_own_clock_is_wrong_nobody_is_refused_for_it() {
     for offset_ms in [30_000, -30_000, 7_200_000] {
         let subject = Recorded::new("kucoin", LOW).quotes(6, offset_ms);
         assert!(is_alerted("own-clock", &subject, offset_ms), "{offset_ms} ms");

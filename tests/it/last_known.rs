@@ -143,7 +143,7 @@ fn a_run_before(folder: &Folder, hand: &HandClock) {
 }
 
 #[test]
-fn f15_f81_what_one_run_knew_the_next_one_shows_as_no_price_and_no_alert() {
+fn what_one_run_knew_the_next_one_shows_as_no_price_and_no_alert() {
     let (folder, hand) = (Folder::new("shows"), hand());
     a_run_before(&folder, &hand);
     hand.advance(9 * SECOND);
@@ -169,7 +169,7 @@ fn f15_f81_what_one_run_knew_the_next_one_shows_as_no_price_and_no_alert() {
 }
 
 #[test]
-fn f82_a_last_known_quote_never_replaces_a_quote_and_casts_no_doubt_on_one() {
+fn a_last_known_quote_never_replaces_a_quote_and_casts_no_doubt_on_one() {
     let (folder, hand) = (Folder::new("replaces"), hand());
     a_run_before(&folder, &hand);
     let mut run = Run::new(&folder.0, &hand);
@@ -179,7 +179,7 @@ fn f82_a_last_known_quote_never_replaces_a_quote_and_casts_no_doubt_on_one() {
 }
 
 #[test]
-fn s2_52_what_is_older_than_five_minutes_is_forgotten() {
+fn what_is_older_than_five_minutes_is_forgotten() {
     let (folder, hand) = (Folder::new("old"), hand());
     a_run_before(&folder, &hand);
     hand.advance(300 * SECOND);

@@ -291,7 +291,7 @@ const BEFORE: &str = "venues = [\"binance\", \"okx\"]\ninstruments = [\"BTC/USDT
 const AFTER: &str = "venues = [\"binance\", \"okx\", \"kraken\"]\ninstruments = [\"BTC/USDT\", \"SOL/USDT\"]";
 
 #[test]
-fn f126_f132_sighup_changes_the_set_and_touches_nothing_else() {
+fn sighup_changes_the_set_and_touches_nothing_else() {
     let rig = Rig::new(&format!("{BEFORE}\n[admin]\nwatch_file = \"off\""));
     let names = ["BTC/USDT", "ETH/USDT", "SOL/USDT"];
     let mut client = rig.client(&subscription(&names, &["binance", "okx", "kraken"]));
@@ -343,7 +343,7 @@ fn f126_f132_sighup_changes_the_set_and_touches_nothing_else() {
 }
 
 #[test]
-fn f126_an_invalid_file_changes_nothing_and_names_the_line() {
+fn an_invalid_file_changes_nothing_and_names_the_line() {
     let rig = Rig::new(BEFORE);
     rig.write("venues = [\"binance\", \"okx\"]\ninstruments = [\"BTC/USDT\", \"ETH-USDT\"]");
     let said = rig.wait_for("is not a symbol");
@@ -375,7 +375,7 @@ fn f126_an_invalid_file_changes_nothing_and_names_the_line() {
 }
 
 #[test]
-fn f126_a_file_that_is_replaced_is_read_again() {
+fn a_file_that_is_replaced_is_read_again() {
     let rig = Rig::new(BEFORE);
     // As editors do it.
     let beside = rig.folder.join("c.toml.new");
@@ -402,7 +402,7 @@ fn f126_a_file_that_is_replaced_is_read_again() {
 }
 
 #[test]
-fn f126_an_empty_file_changes_nothing() {
+fn an_empty_file_changes_nothing() {
     let rig = Rig::new(AFTER);
     rig.wait_until("price", |rig| rig.has_price("SOL/USDT", "kraken"));
     // An empty one means all defaults at a start, and nothing to a gateway that runs.
@@ -412,7 +412,7 @@ fn f126_an_empty_file_changes_nothing() {
 }
 
 #[test]
-fn f126_f132_a_storm_of_signals_during_changes_ends_at_what_the_file_says() {
+fn a_storm_of_signals_during_changes_ends_at_what_the_file_says() {
     let rig = Rig::new(&format!("{BEFORE}\n[admin]\nwatch_file = \"off\""));
     let mut client = rig.client(&subscription(&["BTC/USDT"], &["okx", "binance"]));
     for round in 0..20 {
@@ -500,7 +500,7 @@ fn behind_a_proxy_wrong_tokens_make_only_their_sender_wait() {
 }
 
 #[test]
-fn f126_an_admin_call_changes_the_set_until_the_file_is_read_again() {
+fn an_admin_call_changes_the_set_until_the_file_is_read_again() {
     let rig = Rig::new(&format!("{BEFORE}\n[admin]\ntoken = \"{TOKEN}\"\nwatch_file = \"off\""));
     let wish = r#"{"add":["SOL/USDT"],"remove":["ETH/USDT"],"venues":{"add":["kraken"]}}"#;
     for wrong in ["", "a-token-of-the-tesT", "a-token-of-the-test-and-more"] {
@@ -547,7 +547,7 @@ fn f126_an_admin_call_changes_the_set_until_the_file_is_read_again() {
 }
 
 #[test]
-fn f126_what_goes_and_comes_back_at_once_has_its_price_however_quiet_it_is() {
+fn what_goes_and_comes_back_at_once_has_its_price_however_quiet_it_is() {
     let rig = Rig::new(BEFORE);
     // It tells its price once on each connection, and then never again.
     rig.set("binance", "ETH/USDT", "2400", "2401");
@@ -564,7 +564,7 @@ fn f126_what_goes_and_comes_back_at_once_has_its_price_however_quiet_it_is() {
 }
 
 #[test]
-fn f126_a_change_while_a_venue_is_away_holds_when_it_is_back() {
+fn a_change_while_a_venue_is_away_holds_when_it_is_back() {
     let rig = Rig::new(BEFORE);
     rig.control.refuse("binance", true).unwrap();
     rig.control.cut("binance").unwrap();
@@ -580,7 +580,7 @@ fn f126_a_change_while_a_venue_is_away_holds_when_it_is_back() {
 }
 
 #[test]
-fn f126_order_books_come_and_go_with_their_instruments() {
+fn order_books_come_and_go_with_their_instruments() {
     let with =
         |symbols: &str| format!("venues = [\"binance\", \"okx\"]\ninstruments = [{symbols}]\n[books]\nlevels = 5");
     let rig = Rig::new(&with("\"BTC/USDT\", \"ETH/USDT\""));
@@ -612,7 +612,7 @@ fn f126_order_books_come_and_go_with_their_instruments() {
 }
 
 #[test]
-fn f132_lost_exchanges_are_tried_again_by_an_admin_call_and_by_sigusr1() {
+fn lost_exchanges_are_tried_again_by_an_admin_call_and_by_sigusr1() {
     let rig = Rig::new(&format!("{BEFORE}\n[admin]\ntoken = \"{TOKEN}\"\nwatch_file = \"off\""));
     rig.wait_until("prices", |rig| rig.get("/api/market-data/health").0 == 200);
     assert_eq!(rig.post("/api/admin/retry", "another-token-than-the-one", "").0, 401);
@@ -653,7 +653,7 @@ fn without_a_token_there_are_no_admin_calls() {
 }
 
 #[test]
-fn f126_what_was_removed_never_makes_an_alert() {
+fn what_was_removed_never_makes_an_alert() {
     let with = |venues: &str| format!("venues = [{venues}]\ninstruments = [\"BTC/USDT\", \"ETH/USDT\"]");
     let rig = Rig::new(&with("\"binance\", \"kraken\", \"bybit\""));
     let mut client = rig.client(&subscription(&["BTC/USDT", "ETH/USDT"], &["binance", "kraken", "bybit"]));

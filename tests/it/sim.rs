@@ -429,7 +429,7 @@ fn listed(prices: &Prices, venue: &str, target: &str) -> serde_json::Value {
 }
 
 #[test]
-fn c10_the_lists_that_cryptofeed_asks_for_have_what_it_reads() {
+fn the_lists_that_cryptofeed_asks_for_have_what_it_reads() {
     let prices = market(7);
     for (venue, target, rows, fields) in CRYPTOFEED {
         let reply = listed(&prices, venue, target);

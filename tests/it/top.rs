@@ -89,7 +89,7 @@ fn answering(reply: &'static str) -> String {
 }
 
 #[test]
-fn f124_who_is_no_gateway_is_unavailable_and_said_so() {
+fn who_is_no_gateway_is_unavailable_and_said_so() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let other = answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}");
     let html = answering("HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>");
@@ -287,7 +287,7 @@ fn colours_are_left_out_on_request_and_a_gateway_that_never_was_is_waited_for() 
 }
 
 #[test]
-fn f132_ended_from_outside_it_gives_the_terminal_back() {
+fn ended_from_outside_it_gives_the_terminal_back() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     for signal in [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP] {
         let Some(mut session) = Session::new(&gone, &[]) else { return };

@@ -143,7 +143,7 @@ describe('a gateway that fails in other ways', () => {
     await page.context().close()
   })
 
-  test('B8 a frozen gateway: header, prices, books and venues all say so, and all are back when it goes on', async () => {
+  test('a frozen gateway: header, prices, books and venues all say so, and all are back when it goes on', async () => {
     const frozen = await Server.start(['demo', '--listen', '127.0.0.1:0'])
     const page = await openPage(frozen.address)
     const header = page.locator('header.banner')

@@ -52,7 +52,7 @@ describe('a gateway that freezes', () => {
   })
   const LIVE = { price: 'fresh', book: 'live', state: 'connected', isConnected: true, open: 1, lasting: 1 }
 
-  test('B8 nothing of it is current any more, all at once, five seconds later', () => {
+  test('nothing of it is current any more, all at once, five seconds later', () => {
     pass(4800)
     expect(seen()).toEqual(LIVE)
     pass(300)
@@ -60,7 +60,7 @@ describe('a gateway that freezes', () => {
     expect(board.book('BTC/USDT', 'okx')!.bids.length, 'the last known levels').toBe(5)
   })
 
-  test('B8 it goes on where it was with the next word', () => {
+  test('it goes on where it was with the next word', () => {
     pass(6000)
     gateway.price('ETH/USDT', 'okx', 1, 2)
     gateway.answers = true
@@ -69,7 +69,7 @@ describe('a gateway that freezes', () => {
     expect(gateway.sockets.length).toBe(1)
   })
 
-  test('B8 given up at last, nothing is left of it', () => {
+  test('given up at last, nothing is left of it', () => {
     pass(15_100)
     expect(seen()).toMatchObject({ price: 'stale', book: undefined, state: 'waiting', open: 0 })
   })
@@ -229,7 +229,7 @@ describe('what is kept', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  test('S1-38 the last hundred alerts, newest first, and of strangers none', () => {
+  test('the last hundred alerts, newest first, and of strangers none', () => {
     for (let n = 0; n < 2500; n++) {
       gateway.alert('BTC/USDT', 'binance', 'okx', 1 + n)
       if (n % 700 === 0) pass(20)

@@ -29,7 +29,7 @@ describe('LivePricesPanel', () => {
   const panel = (more: Partial<Parameters<typeof LivePricesPanel>[0]> = {}) =>
     draw(<LivePricesPanel symbol={BTC} exchanges={['binance', 'okx', 'kraken']} {...more} />)
 
-  test('S1-51 S1-52 the state in words, a row for each exchange in the order given, four decimals', () => {
+  test('the state in words, a row for each exchange in the order given, four decimals', () => {
     panel()
     expect(text(screen.getByRole('status'))).toBe('Connected')
     gateway.price(BTC, 'binance', 99.5, 100)
@@ -45,7 +45,7 @@ describe('LivePricesPanel', () => {
     expect(screen.getByText('Updates every 500 ms')).toBeTruthy()
   })
 
-  test('S1-53 D1-28 the spread box stands only while there is a spread', () => {
+  test('the spread box stands only while there is a spread', () => {
     const { container } = panel()
     expect(container.querySelector('.sw-spread')).toBeNull()
     gateway.price(BTC, 'binance', 99.5, 100)
@@ -55,7 +55,7 @@ describe('LivePricesPanel', () => {
     expect(text(container.querySelector('.sw-spread')!)).toContain('($100.0000 → $101.0000)')
   })
 
-  test('D1-24 one exchange that is best both ways has two marks, and no price is ever "$N/A"', () => {
+  test('one exchange that is best both ways has two marks, and no price is ever "$N/A"', () => {
     const { container } = panel({ exchanges: ['binance'] })
     gateway.price(BTC, 'binance', 99.5, 100)
     pass(20)
@@ -63,7 +63,7 @@ describe('LivePricesPanel', () => {
     expect(container.textContent).not.toMatch(/N\/A|NaN|undefined/)
   })
 
-  test('D1-24 S1-55 disconnected: the dot is still, the words say so, and prices are told stale', () => {
+  test('disconnected: the dot is still, the words say so, and prices are told stale', () => {
     const { container } = panel()
     gateway.price(BTC, 'binance', 99.5, 100)
     pass(20)
@@ -80,7 +80,7 @@ describe('LivePricesPanel', () => {
     expect(text(screen.getByRole('status'))).toBe('Connected')
   })
 
-  test('S1-54 S1-55 the first five alerts as cards, then how many more; none names the threshold', () => {
+  test('the first five alerts as cards, then how many more; none names the threshold', () => {
     const { container } = panel({ minArbitrageSpread: 0.75 })
     expect(container.textContent).toContain('No arbitrage opportunity above 0.75% now.')
     gateway.alert(BTC, 'binance', 'okx', 0.6)
@@ -95,7 +95,7 @@ describe('LivePricesPanel', () => {
     expect(screen.getByText('+2 more')).toBeTruthy()
   })
 
-  test('B7 what one jump alerts is one card with its best route', () => {
+  test('what one jump alerts is one card with its best route', () => {
     panel()
     gateway.alert(BTC, 'binance', 'okx', 2, { group: 'g', groupLeg: 'sell', groupSize: 1 })
     gateway.alert(BTC, 'kraken', 'okx', 3, { group: 'g', groupLeg: 'sell', groupSize: 2 })
@@ -106,7 +106,7 @@ describe('LivePricesPanel', () => {
     expect(screen.getByText('Arbitrage Opportunities (2)')).toBeTruthy()
   })
 
-  test('D1-22 S1-39 an alert above 1 % is notified once, however many panels show it', () => {
+  test('an alert above 1 % is notified once, however many panels show it', () => {
     const shown = vi.fn()
     class Notification {
       static permission = 'granted'
@@ -128,12 +128,12 @@ describe('LivePricesPanel', () => {
     expect(shown.mock.calls).toEqual([['Arbitrage Alert: BTC/USDT', '1.25% spread: buy on binance, sell on okx', 'arbitrage-BTC/USDT']])
   })
 
-  test('S1-52 no exchanges: waiting', () => {
+  test('no exchanges: waiting', () => {
     panel({ exchanges: [] })
     expect(screen.getByText('Waiting for exchanges…')).toBeTruthy()
   })
 
-  test('D1-18 D1-19 inline arrays and many panels: one socket, nothing subscribed again', () => {
+  test('inline arrays and many panels: one socket, nothing subscribed again', () => {
     const many = (round: number) => (
       <div data-round={round}>
         {Array.from({ length: 10 }, (_, at) => <LivePricesPanel key={at} symbol={BTC} exchanges={['binance', 'okx']} />)}
@@ -151,7 +151,7 @@ describe('LivePricesPanel', () => {
 })
 
 describe('LivePricesWidget', () => {
-  test('S1-56 the first four exchanges with their mid price, or a dash', () => {
+  test('the first four exchanges with their mid price, or a dash', () => {
     const { container } = draw(<LivePricesWidget symbol={BTC} exchanges={['a', 'b', 'c', 'd', 'e']} />)
     gateway.price(BTC, 'a', 1, 2)
     pass(20)
@@ -165,7 +165,7 @@ describe('LivePricesWidget', () => {
 describe('MarketPrices and PriceCard', () => {
   const price = { pair: 'BTC/USD', price: 63731.6, bid: 1, ask: 2, high24h: 66053.76, low24h: 63431.39, change24h: -1519.25, changePercent24h: -2.328, volume24h: 1, timestamp: 1 }
 
-  test('S2-87 a card for each pair once, a pill that says how it stands; nothing without pairs', () => {
+  test('a card for each pair once, a pill that says how it stands; nothing without pairs', () => {
     const { container, rerender } = draw(<MarketPrices pairs={['BTC/USD', 'ETH/USD', 'BTC/USD']} />)
     expect(text(screen.getByRole('status'))).toBe('Connecting')
     expect(container.querySelectorAll('article').length).toBe(2)
@@ -182,12 +182,12 @@ describe('MarketPrices and PriceCard', () => {
     expect(container.textContent).toBe('')
   })
 
-  test('S2-88 the figures of the card, with separators and two decimals', () => {
+  test('the figures of the card, with separators and two decimals', () => {
     const { container } = draw(<PriceCard pair="BTC/USD" price={price} />)
     expect(text(container)).toBe('BTC/USD$63,731.60▼ -2.33% Bearish24 h high$66,053.7624 h low$63,431.39')
   })
 
-  test('S2-88 waiting, stale, another book, no day, small prices: each is told', () => {
+  test('waiting, stale, another book, no day, small prices: each is told', () => {
     const { container, rerender } = draw(<PriceCard pair="BTC/USD" price={undefined} />)
     expect(text(container)).toContain('Waiting for a price')
     rerender(<PriceCard pair="BTC/USD" price={{ ...price, changePercent24h: 2, quoteAlias: 'USDT' }} stale />)
@@ -263,7 +263,7 @@ describe('OpportunityTable', () => {
     expect(cells.slice(2)).toEqual(['+1.25% peak +1.50%', '-0.05%', '0.7500 BTC', '$100.00 → $101.25', '3 ms / 1.2 s', '4.0 s'])
   })
 
-  test('B7 one jump is one row, the best of its group, with the others on demand', () => {
+  test('one jump is one row, the best of its group, with the others on demand', () => {
     const jump = (id: string, buyExchange: string, spreadPct: number): Opportunity =>
       ({ ...opportunity, id, buyExchange, spreadPct, peakSpreadPct: spreadPct, group: 'a', groupLeg: 'sell', groupSize: 3 })
     const other = { ...opportunity, id: 'x', symbol: 'ETH/USDT', spreadPct: 1, peakSpreadPct: 1 }
@@ -278,7 +278,7 @@ describe('OpportunityTable', () => {
     expect(routes().length).toBe(2)
   })
 
-  test('B7 a closed one says why it ended, also for a reason of a later gateway', () => {
+  test('a closed one says why it ended, also for a reason of a later gateway', () => {
     const closed = (id: string, reason?: string): Opportunity => ({ ...opportunity, change: 'closed', id, ...(reason ? { reason } : {}) })
     const { container } = draw(<OpportunityTable kind="closed" opportunities={[closed('1', 'sell_moved'), closed('2', 'eclipse_of_moon'), closed('3')]} />)
     expect([...container.querySelectorAll('.sw-why')].map(text)).toEqual(['bid fell', 'eclipse of moon', '–'])
@@ -292,7 +292,7 @@ describe('OpportunityTable', () => {
   })
 })
 
-describe('D1-22 D1-23 NotifyButton', () => {
+describe('NotifyButton', () => {
   test('nothing where there are no notifications', () => {
     vi.stubGlobal('Notification', undefined)
     expect(draw(<NotifyButton />).container.textContent).toBe('')

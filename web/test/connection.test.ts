@@ -21,13 +21,13 @@ afterEach(() => {
 })
 
 describe('what the gateway is asked', () => {
-  test('S1-35 everything in one frame on opening, in the words of the replaced hook', () => {
+  test('everything in one frame on opening, in the words of the replaced hook', () => {
     hold(PANEL)
     pass(50)
     expect(gateway.heard).toEqual([{ action: 'subscribe', ...PANEL }])
   })
 
-  test('S1-36 the union of all holders, and only the difference when it changes', () => {
+  test('the union of all holders, and only the difference when it changes', () => {
     const panel = hold(PANEL)
     pass(500)
     hold({ symbols: ['BTC/USDT'], exchanges: ['binance'] })
@@ -70,7 +70,7 @@ describe('what the gateway is asked', () => {
     expect(gateway.socket.symbols.size).toBe(230)
   })
 
-  test('S4-03 nothing but plain frames unless somebody asks for more', () => {
+  test('nothing but plain frames unless somebody asks for more', () => {
     hold(PANEL)
     pass(50)
     expect(Object.keys(gateway.heard[0]!)).toEqual(['action', 'symbols', 'exchanges'])
@@ -309,7 +309,7 @@ describe('the life of a connection', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  test('D1-16 subscribing opens no second socket, and a socket that was let go cannot speak for its successor', () => {
+  test('subscribing opens no second socket, and a socket that was let go cannot speak for its successor', () => {
     hold(PANEL)
     pass(500)
     hold({ symbols: ['SOL/USDT'] })
@@ -328,7 +328,7 @@ describe('the life of a connection', () => {
     expect([...gateway.socket.symbols]).toEqual(['BTC/USDT', 'ETH/USDT', 'SOL/USDT'])
   })
 
-  test('S1-41 after a loss everything is asked for anew, with its options', () => {
+  test('after a loss everything is asked for anew, with its options', () => {
     hold({ ...PANEL, intervalMs: 100, opportunities: true })
     pass(500)
     hold({ symbols: ['SOL/USDT'] })
@@ -343,7 +343,7 @@ describe('the life of a connection', () => {
     ])
   })
 
-  test('D1-17 disconnect() stays disconnected, whoever comes, until connect()', () => {
+  test('disconnect() stays disconnected, whoever comes, until connect()', () => {
     hold(PANEL)
     pass(500)
     connection.disconnect()
@@ -355,7 +355,7 @@ describe('the life of a connection', () => {
     expect([...gateway.socket.symbols]).toEqual(['BTC/USDT', 'ETH/USDT', 'SOL/USDT'])
   })
 
-  test('D1-17 disconnect() while it waits to come back ends the waiting', () => {
+  test('disconnect() while it waits to come back ends the waiting', () => {
     hold(PANEL)
     pass(500)
     gateway.socket.drop(1006)
@@ -365,7 +365,7 @@ describe('the life of a connection', () => {
     expect(gateway.sockets.length).toBe(1)
   })
 
-  test('D1-25 it never gives up by itself, and the first tries come within three seconds', () => {
+  test('it never gives up by itself, and the first tries come within three seconds', () => {
     hold(PANEL)
     pass(500)
     gateway.mood = 'refusing'
@@ -379,7 +379,7 @@ describe('the life of a connection', () => {
     expect([connection.state, connection.attempts, connection.error]).toEqual(['connected', 0, null])
   })
 
-  test('S1-30 maxReconnectAttempts and reconnectInterval are honoured where somebody sets them', () => {
+  test('maxReconnectAttempts and reconnectInterval are honoured where somebody sets them', () => {
     gateway.mood = 'refusing'
     hold({ ...PANEL, maxReconnectAttempts: 5, reconnectInterval: 1000 })
     pass(20_000)
@@ -553,7 +553,7 @@ describe('what is heard', () => {
     expect('polluted' in read[0]!).toBe(false)
   })
 
-  test('S1-42 what the gateway finds wrong is kept as the text that it is', () => {
+  test('what the gateway finds wrong is kept as the text that it is', () => {
     hold(PANEL)
     pass(50)
     const hostile = '<img src=x onerror=alert(1)>\u0000\u202e"\u2028'
@@ -574,7 +574,7 @@ describe('addresses', () => {
     expect([socketUrl(url), pageUrl('/api/x', url)]).toEqual([socket, page])
   })
 
-  test('S1-34 without one: where the page comes from; without a page: nothing', () => {
+  test('without one: where the page comes from; without a page: nothing', () => {
     expect(socketUrl()).toBeUndefined()
     vi.stubGlobal('location', { href: 'https://desk.example/panel/deep?x=1' })
     expect([socketUrl(), pageUrl('/api/x')]).toEqual(['wss://desk.example/ws/prices', 'https://desk.example/api/x'])

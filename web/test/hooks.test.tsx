@@ -13,7 +13,7 @@ onePage()
 const BTC = 'BTC/USDT'
 
 describe('useLiveExchangePrices', () => {
-  test('S1-30 S1-31 S1-32 the names of the replaced hook', () => {
+  test('the names of the replaced hook', () => {
     const hook = mount(() => useLiveExchangePrices())
     expect(Object.keys(hook.now).sort()).toEqual([
       'arbitrageAlerts', 'connect', 'disconnect', 'error', 'getPrice', 'getPricesForSymbol', 'isConnected', 'prices',
@@ -22,7 +22,7 @@ describe('useLiveExchangePrices', () => {
     expect(hook.now).toMatchObject({ prices: {}, arbitrageAlerts: [], isConnected: false, error: null, subscribedSymbols: [], subscribedExchanges: [] })
   })
 
-  test('S1-31 S1-33 S1-34 S4-09 prices by SYMBOL:exchange with their middle, from where the page comes from', () => {
+  test('prices by SYMBOL:exchange with their middle, from where the page comes from', () => {
     const hook = mount(() => useLiveExchangePrices({ initialSymbols: ['btc/usdt'], initialExchanges: ['okx'] }))
     pass(50)
     expect(gateway.socket.url).toBe('wss://desk.example/ws/prices')
@@ -36,7 +36,7 @@ describe('useLiveExchangePrices', () => {
     expect(hook.now.isConnected).toBe(true)
   })
 
-  test('D1-16 S1-36 subscribe() keeps its identity, opens no socket, and adds', () => {
+  test('subscribe() keeps its identity, opens no socket, and adds', () => {
     const hook = mount(() => useLiveExchangePrices())
     const { subscribe, unsubscribe, connect, disconnect } = hook.now
     act(() => subscribe([BTC], ['okx']))
@@ -53,7 +53,7 @@ describe('useLiveExchangePrices', () => {
     expect([...gateway.socket.symbols]).toEqual([BTC])
   })
 
-  test('D1-16 S1-41 reconnects by itself and restores what is subscribed', () => {
+  test('reconnects by itself and restores what is subscribed', () => {
     const hook = mount(() => useLiveExchangePrices({ initialSymbols: [BTC], initialExchanges: ['okx'] }))
     pass(50)
     act(() => hook.now.subscribe(['ETH/USDT'], []))
@@ -70,7 +70,7 @@ describe('useLiveExchangePrices', () => {
     expect(hook.now.getPrice('ETH/USDT', 'okx')?.freshness).toBe('fresh')
   })
 
-  test('D1-17 disconnect() stays disconnected, and unmounting leaks nothing', () => {
+  test('disconnect() stays disconnected, and unmounting leaks nothing', () => {
     const hook = mount(() => useLiveExchangePrices({ initialSymbols: [BTC], initialExchanges: ['okx'] }))
     pass(50)
     gateway.price(BTC, 'okx', 1, 2)
@@ -126,7 +126,7 @@ describe('useLiveExchangePrices', () => {
     expect(hook.now.subscribedSymbols).toEqual(['SOL/USDT', 'ETH/USDT'])
   })
 
-  test('S1-37 prices leave when they are unsubscribed, also while others on the page want them', () => {
+  test('prices leave when they are unsubscribed, also while others on the page want them', () => {
     const hook = mount(() => useLiveExchangePrices({ initialSymbols: [BTC, 'ETH/USDT'], initialExchanges: ['okx'] }))
     mount(() => useLivePrice(BTC, 'okx'))
     pass(50)
@@ -139,7 +139,7 @@ describe('useLiveExchangePrices', () => {
     expect(hook.now.getPrice(BTC, 'okx')).toBeUndefined()
   })
 
-  test('S1-37 10,000 updates in a second draw it at most once a frame', () => {
+  test('10,000 updates in a second draw it at most once a frame', () => {
     const hook = mount(() => useLiveExchangePrices({ initialSymbols: [BTC], initialExchanges: ['okx', 'binance'] }))
     pass(50)
     const before = hook.draws
@@ -164,7 +164,7 @@ describe('useLiveExchangePrices', () => {
     expect(hook.draws).toBe(draws)
   })
 
-  test('S1-38 D1-12 alerts newest first, at most 100, of its own symbols', () => {
+  test('alerts newest first, at most 100, of its own symbols', () => {
     const hook = mount(() => useLiveExchangePrices({ initialSymbols: [BTC, 'ETH/USDT'] }))
     mount(() => useArbitrageMonitor('SOL/USDT'))
     pass(50)
@@ -176,7 +176,7 @@ describe('useLiveExchangePrices', () => {
     expect(hook.now.arbitrageAlerts.map(({ timestamp }) => timestamp)).toEqual(Array.from({ length: 100 }, (_, n) => 149 - n))
   })
 
-  test('S1-42 an error frame is its message, as text; unknown frames are nothing', () => {
+  test('an error frame is its message, as text; unknown frames are nothing', () => {
     const hook = mount(() => useLiveExchangePrices({ initialSymbols: [BTC] }))
     pass(50)
     gateway.say('{"type":"later"}')
@@ -219,7 +219,7 @@ describe('useLiveExchangePrices', () => {
 })
 
 describe('one page', () => {
-  test('D1-18 D1-19 a panel and widgets with all their hooks share one socket', () => {
+  test('a panel and widgets with all their hooks share one socket', () => {
     for (let n = 0; n < 5; n++) {
       mount(() => {
         const { isConnected } = useLiveExchangePrices({ initialSymbols: [BTC], initialExchanges: ['okx', 'binance'] })
@@ -246,7 +246,7 @@ describe('one page', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  test('D1-18 an effect that subscribes at every draw is no endless loop', () => {
+  test('an effect that subscribes at every draw is no endless loop', () => {
     const hook = mount(() => {
       const live = useLiveExchangePrices()
       useEffect(() => {
@@ -266,7 +266,7 @@ describe('one page', () => {
 })
 
 describe('useArbitrageMonitor', () => {
-  test('S1-44 S4-04 hears alerts without any exchange, filtered by symbol and spread', () => {
+  test('hears alerts without any exchange, filtered by symbol and spread', () => {
     const hook = mount(() => useArbitrageMonitor(BTC, 0.8))
     mount(() => useArbitrageMonitor('ETH/USDT'))
     pass(50)
@@ -279,7 +279,7 @@ describe('useArbitrageMonitor', () => {
     expect(hook.now.alertCount).toBe(1)
   })
 
-  test('D1-20 bestOpportunity is the largest spread, not the newest', () => {
+  test('bestOpportunity is the largest spread, not the newest', () => {
     const hook = mount(() => useArbitrageMonitor(BTC))
     expect(hook.now.bestOpportunity).toBeNull()
     pass(50)
@@ -308,7 +308,7 @@ describe('useArbitrageMonitor', () => {
     expect(hook.now).toMatchObject({ bestOpportunity: null, isConnected: false })
   })
 
-  test('D1-07 a component that joins later sees what others have heard of its symbol', () => {
+  test('a component that joins later sees what others have heard of its symbol', () => {
     mount(() => useArbitrageMonitor(BTC))
     pass(50)
     gateway.alert(BTC, 'a', 'b', 1)
@@ -320,7 +320,7 @@ describe('useArbitrageMonitor', () => {
 })
 
 describe('useExchangePriceComparison', () => {
-  test('S1-45 rows in the order given, lowest ask, highest bid, ties to the first', () => {
+  test('rows in the order given, lowest ask, highest bid, ties to the first', () => {
     const hook = mount(() => useExchangePriceComparison(BTC, ['kraken', 'okx', 'binance', 'nowhere']))
     pass(50)
     gateway.price(BTC, 'okx', 101, 102)
@@ -340,7 +340,7 @@ describe('useExchangePriceComparison', () => {
     })
   })
 
-  test('D1-28 S1-45 without data the spread is null; below zero it is told as it is', () => {
+  test('without data the spread is null; below zero it is told as it is', () => {
     const hook = mount(() => useExchangePriceComparison(BTC, ['okx']))
     expect(hook.now.potentialSpread).toBeNull()
     pass(50)
@@ -349,7 +349,7 @@ describe('useExchangePriceComparison', () => {
     expect(hook.now.potentialSpread).toBe(-1)
   })
 
-  test('D1-04 a stale price beside a fresh one is no spread', () => {
+  test('a stale price beside a fresh one is no spread', () => {
     const hook = mount(() => useExchangePriceComparison(BTC, ['okx', 'binance']))
     pass(50)
     gateway.price(BTC, 'okx', 150, 151)
@@ -364,7 +364,7 @@ describe('useExchangePriceComparison', () => {
     expect(hook.now.potentialSpread).toBeNull()
   })
 
-  test('D2-16 S4-21 an inline array is no new subscription', () => {
+  test('an inline array is no new subscription', () => {
     const hook = mount(() => useExchangePriceComparison(BTC, ['okx', 'binance']))
     for (let n = 0; n < 50; n++) {
       hook.again()
@@ -449,7 +449,7 @@ describe('notifications', () => {
     vi.stubGlobal('Notification', FakeNotification)
   }
 
-  test('S1-39 above one percent, with its tag; once, however many hooks hear it', () => {
+  test('above one percent, with its tag; once, however many hooks hear it', () => {
     allow('granted')
     for (let n = 0; n < 3; n++) mount(() => useLiveExchangePrices({ initialSymbols: [BTC] }))
     pass(50)
@@ -491,7 +491,7 @@ describe('notifications', () => {
     expect([FakeNotification.shown, hook.now.arbitrageAlerts.length]).toEqual([[], 2])
   })
 
-  test('S1-40 D1-23 asks only while it is open', async () => {
+  test('asks only while it is open', async () => {
     allow('default')
     const hook = mount(() => useLiveExchangePrices())
     expect(await hook.now.requestNotificationPermission()).toBe(true)
@@ -502,7 +502,7 @@ describe('notifications', () => {
     expect(FakeNotification.asked).toBe(0)
   })
 
-  test('D1-22 a browser without Notification, or with one that throws, loses nothing', async () => {
+  test('a browser without Notification, or with one that throws, loses nothing', async () => {
     vi.stubGlobal('Notification', undefined)
     const hook = mount(() => useLiveExchangePrices({ initialSymbols: [BTC] }))
     expect(await hook.now.requestNotificationPermission()).toBe(false)

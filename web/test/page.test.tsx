@@ -69,7 +69,7 @@ describe('usePage', () => {
 describe('a gateway that freezes', () => {
   const never = () => new Promise<never>(() => {})
 
-  test('B8 a page that is overdue is not current: three seconds after its pace, until it answers again', async () => {
+  test('a page that is overdue is not current: three seconds after its pace, until it answers again', async () => {
     const hook = mount(() => usePage('/api/status', { everyMs: 1000 }))
     const slow = mount(() => usePage('/api/instruments', { everyMs: 10_000 }))
     await pass(30)
@@ -83,7 +83,7 @@ describe('a gateway that freezes', () => {
     expect([hook.now.isStale, hook.now.value]).toEqual([false, 'back'])
   })
 
-  test('B8 a report keeps the last that was one; an error page, a refusal and silence are told beside it', async () => {
+  test('a report keeps the last that was one; an error page, a refusal and silence are told beside it', async () => {
     const hook = mount(() => useReport('/api/status'))
     await pass(30)
     expect(hook.now).toEqual({ value: { n: 1 }, problem: null })
@@ -98,7 +98,7 @@ describe('a gateway that freezes', () => {
     expect(hook.now).toEqual({ value: 'back', problem: 'The gateway does not answer' })
   })
 
-  test('B8 polled prices are stale too', async () => {
+  test('polled prices are stale too', async () => {
     answer = async () => ({ ok: true, status: 200, json: async () => ({ 'BTC/USD': { pair: 'BTC/USD', price: 1, volume: 1, timestamp: 5, change24h: 0, high24h: 1, low24h: 1, bid: 1, ask: 1 } }) })
     const hook = mount(() => usePriceCachePolling(['BTC/USD']))
     await pass(30)
@@ -113,7 +113,7 @@ describe('usePriceCachePolling', () => {
   const price = (pair: string, timestamp: number) => ({ pair, price: 1, volume: 1, timestamp, change24h: 0, high24h: 1, low24h: 1, bid: 1, ask: 1 })
   const page = (status: number, value: unknown) => async () => ({ ok: status === 200, status, json: async () => value })
 
-  test('S2-89 S2-70 prices by pair as asked, and the time of the exchange', async () => {
+  test('prices by pair as asked, and the time of the exchange', async () => {
     answer = page(200, { 'BTC/USD': price('BTC/USD', 5), 'ETH/USD': price('ETH/USD', 7), 'X/Y': 'nonsense' })
     const hook = mount(() => usePriceCachePolling(['BTC/USD', 'ETH/USD']))
     expect(hook.now).toMatchObject({ status: 'polling', isLoading: true, lastServerUpdate: 0 })
@@ -127,7 +127,7 @@ describe('usePriceCachePolling', () => {
     expect(hook.now, 'nothing has moved for 15 s').toMatchObject({ status: 'stale', stalePairs: ['BTC/USD', 'ETH/USD'] })
   })
 
-  test('S2-89 a pair without a price is stale, none at all is unavailable, a refusal is an error', async () => {
+  test('a pair without a price is stale, none at all is unavailable, a refusal is an error', async () => {
     const errors: string[] = []
     answer = page(200, { 'BTC/USD': price('BTC/USD', 5) })
     const hook = mount(() => usePriceCachePolling(['BTC/USD', '__proto__'], { onError: ({ message }) => errors.push(message) }))

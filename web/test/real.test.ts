@@ -90,7 +90,7 @@ describe.concurrent('the real gateway', () => {
     expect(watchedOf(instruments, limitsOf()).symbols.length).toBe(1024)
   })
 
-  test('C4 1,500 symbols on 6 exchanges: what fits is served, one error, the connection stays', { timeout: PATIENCE * 4 }, async (context) => {
+  test('1,500 symbols on 6 exchanges: what fits is served, one error, the connection stays', { timeout: PATIENCE * 4 }, async (context) => {
     const { expect, onTestFinished } = context
     const { address } = await demo(context)
     const connection = new Connection(socketUrl(`http://${address}`)!, NODE)

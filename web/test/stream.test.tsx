@@ -17,7 +17,7 @@ const mounted = (pairs: readonly string[] = PAIRS, options: UsePriceStreamOption
 const burst = (price: number, pairs = PAIRS) => pairs.forEach((pair) => source().price(pair, price))
 
 describe('usePriceStream', () => {
-  test('S2-80 S2-81 the names of the replaced hook, on its path', () => {
+  test('the names of the replaced hook, on its path', () => {
     const hook = mounted()
     expect(hook.now).toEqual({
       prices: new Map(), status: 'connecting', isLoading: true, lastUpdate: 0, error: null, isPriceStale: false,
@@ -31,13 +31,13 @@ describe('usePriceStream', () => {
     expect(hook.now.prices.get('BTC/USD')).toMatchObject({ pair: 'BTC/USD', price: 1 })
   })
 
-  test('S2-80 no pairs: idle, and no stream', () => {
+  test('no pairs: idle, and no stream', () => {
     const hook = mounted([])
     pass(60_000)
     expect([hook.now.status, hook.now.prices.size, FakeEvents.all.length]).toEqual(['idle', 0, 0])
   })
 
-  test('D2-16 an inline array is no new stream; other pairs are', () => {
+  test('an inline array is no new stream; other pairs are', () => {
     let pairs = ['BTC/USD', 'ETH/USDT']
     const hook = mount(() => usePriceStream([...pairs]))
     for (let n = 0; n < 200; n++) {
@@ -145,7 +145,7 @@ describe('usePriceStream', () => {
     expect([hook.now.status, hook.now.prices.size]).toEqual(['connected', 700])
   })
 
-  test('B8 a gateway that freezes: every pair is stale four seconds later', () => {
+  test('a gateway that freezes: every pair is stale four seconds later', () => {
     const hook = mounted()
     source().connected()
     burst(1)
@@ -168,7 +168,7 @@ describe('usePriceStream', () => {
     expect(FakeEvents.all.length).toBe(1)
   })
 
-  test('D2-17 prices that never pause get through, newest last, and draw it at most every 500 ms', () => {
+  test('prices that never pause get through, newest last, and draw it at most every 500 ms', () => {
     const hook = mounted()
     source().connected()
     pass(20)
@@ -183,7 +183,7 @@ describe('usePriceStream', () => {
     for (const pair of PAIRS) expect(hook.now.prices.get(pair)?.price).toBe(500)
   })
 
-  test('S4-11 each burst of once a second is one draw with all its pairs, at once', () => {
+  test('each burst of once a second is one draw with all its pairs, at once', () => {
     const hook = mounted()
     source().connected()
     pass(1000)
@@ -208,7 +208,7 @@ describe('usePriceStream', () => {
     expect(hook.draws - before).toBeGreaterThanOrEqual(49)
   })
 
-  test('S2-85 a pair without a word is stale and the stream degraded, until it comes again', () => {
+  test('a pair without a word is stale and the stream degraded, until it comes again', () => {
     const hook = mounted(PAIRS, { updateDebounceMs: 0 })
     source().connected()
     for (let n = 0; n < 10; n++) {
@@ -221,7 +221,7 @@ describe('usePriceStream', () => {
     expect(hook.now).toMatchObject({ status: 'connected', isPriceStale: false, stalePairs: [] })
   })
 
-  test('S2-85 a timestamp that stands still for half a minute is stale; the browser\'s clock is not asked', () => {
+  test('a timestamp that stands still for half a minute is stale; the browser\'s clock is not asked', () => {
     const hook = mounted(['BTC/USD'])
     source().connected()
     for (let n = 0; n < 29; n++) {
@@ -239,7 +239,7 @@ describe('usePriceStream', () => {
     expect(hook.now.status).toBe('connected')
   })
 
-  test('S2-84 no price within 20 s is an error, told once', () => {
+  test('no price within 20 s is an error, told once', () => {
     const errors: string[] = []
     const hook = mounted(PAIRS, { onError: ({ message }) => errors.push(message) })
     source().connected()
@@ -253,7 +253,7 @@ describe('usePriceStream', () => {
     expect(hook.now).toMatchObject({ status: 'connected', error: null })
   })
 
-  test('S2-86 a cut stream is the browser\'s to reconnect', () => {
+  test('a cut stream is the browser\'s to reconnect', () => {
     const errors: string[] = []
     const hook = mounted(PAIRS, { onError: ({ message }) => errors.push(message) })
     source().connected()
@@ -270,7 +270,7 @@ describe('usePriceStream', () => {
     expect(FakeEvents.all.length).toBe(1)
   })
 
-  test('D2-21 a stream that the browser gives up for ever is opened anew', () => {
+  test('a stream that the browser gives up for ever is opened anew', () => {
     const hook = mounted()
     for (let n = 0; n < 5; n++) {
       FakeEvents.all.at(-1)!.fail(2)
@@ -284,7 +284,7 @@ describe('usePriceStream', () => {
     expect(hook.now.status).toBe('connected')
   })
 
-  test('D2-20 a stream that went without a word is opened anew', () => {
+  test('a stream that went without a word is opened anew', () => {
     mounted()
     source().connected()
     burst(1)
@@ -294,7 +294,7 @@ describe('usePriceStream', () => {
     expect([FakeEvents.all.length, FakeEvents.open.length]).toEqual([2, 1])
   })
 
-  test('S2-82 what is no price is nothing', () => {
+  test('what is no price is nothing', () => {
     const hook = mounted()
     source().connected()
     for (const data of ['', 'nonsense', 'null', '7', '{"pair":"BTC/USD"}', '{"pair":"BTC/USD","price":null}']) source().onmessage!({ data })

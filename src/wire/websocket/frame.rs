@@ -355,7 +355,7 @@ mod tests {
         }
 
         #[test]
-        fn f28_the_first_violation_is_found_whatever_way_frames_are_cut(
+        fn the_first_violation_is_found_whatever_way_frames_are_cut(
             frames in prop::collection::vec(frame(), 0..20), cuts in prop::collection::vec(any::<Index>(), 0..12), max in 1u32..5,
         ) {
             let bytes = frames.concat();

@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn f11_a_ping_is_answered_in_the_same_turn() {
+    fn a_ping_is_answered_in_the_same_turn() {
         let (mut client, mut server) = opened();
         server.ping();
         client.receive(&std::mem::take(server.output()));
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn f26_f91_a_frame_too_long_is_refused_from_its_header() {
+    fn a_frame_too_long_is_refused_from_its_header() {
         let (_, mut server) = opened();
         server.receive(&[0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4]);
         assert!(matches!(server.next(), Err(Failure::Protocol(1009, _))));
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn f28_a_message_of_too_many_fragments_is_a_violation_however_it_is_cut_and_whoever_sends_it() {
+    fn a_message_of_too_many_fragments_is_a_violation_however_it_is_cut_and_whoever_sends_it() {
         let fragment = |first: u8| [first, 0x81, 1, 2, 3, 4, b'a' ^ 1];
         let ping = [0x89, 0x80, 1, 2, 3, 4];
         let message = |fragments: usize| {
@@ -528,35 +528,35 @@ mod tests {
     }
 
     #[test]
-    fn f8_a_refused_upgrade_says_how_long_to_wait() {
+    fn a_refused_upgrade_says_how_long_to_wait() {
         let mut client = WebSocket::client("ws://127.0.0.1:1/", LIMITS).unwrap();
         client.receive(b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n");
         assert_eq!(client.next(), Err(Failure::Refused { status: 429, retry_after: Some(7) }));
     }
 
     #[test]
-    fn f9_a_wrong_accept_key_fails_the_connection() {
+    fn a_wrong_accept_key_fails_the_connection() {
         let mut client = WebSocket::client("ws://127.0.0.1:1/", LIMITS).unwrap();
         client.receive(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: nonsense\r\n\r\n");
         assert!(matches!(client.next(), Err(Failure::Handshake(_))));
     }
 
     #[test]
-    fn f89_an_unmasked_client_frame_is_a_violation() {
+    fn an_unmasked_client_frame_is_a_violation() {
         let (_, mut server) = opened();
         server.receive(&[0x81, 0x01, b'x']);
         assert!(matches!(server.next(), Err(Failure::Protocol(1002, _))));
     }
 
     #[test]
-    fn f89_a_close_frame_of_one_byte_is_a_violation() {
+    fn a_close_frame_of_one_byte_is_a_violation() {
         let (_, mut server) = opened();
         server.receive(&[0x88, 0x81, 0, 0, 0, 0, b'x']);
         assert!(matches!(server.next(), Err(Failure::Protocol(1002, _))));
     }
 
     #[test]
-    fn f29_text_that_is_not_utf8_is_closed_with_1007() {
+    fn text_that_is_not_utf8_is_closed_with_1007() {
         let (_, mut server) = opened();
         server.receive(&[0x81, 0x81, 0, 0, 0, 0, 0xff]);
         assert!(matches!(server.next(), Err(Failure::Protocol(1007, _))));

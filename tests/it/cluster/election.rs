@@ -60,7 +60,7 @@ fn renew(election: &mut Election, now: MonoNs) {
 }
 
 #[test]
-fn b19_a_free_venue_is_claimed_as_soon_as_it_is_seen() {
+fn a_free_venue_is_claimed_as_soon_as_it_is_seen() {
     let mut election = joined("a");
     assert_eq!(polled(&mut election, START), [Action::Beat]);
     election.seen(&sight(&["a"], &[(1, lease("b", 3))]), START, START);
@@ -76,7 +76,7 @@ fn b19_a_free_venue_is_claimed_as_soon_as_it_is_seen() {
 }
 
 #[test]
-fn f71_all_share_out_free_venues_alike_and_only_later_each_takes_what_is_left() {
+fn all_share_out_free_venues_alike_and_only_later_each_takes_what_is_left() {
     let seen = sight(&["a", "b", "c"], &[]);
     let mut taken = [0; VENUES.len()];
     for me in ["a", "b", "c"] {
@@ -95,7 +95,7 @@ fn f71_all_share_out_free_venues_alike_and_only_later_each_takes_what_is_left() 
 }
 
 #[test]
-fn f72_a_lease_lasts_from_before_the_renewal_was_asked_for() {
+fn a_lease_lasts_from_before_the_renewal_was_asked_for() {
     let mut election = leading("a", &["a", "b"], &[0, 1]);
     let (asked, answered) = (START.plus(SECOND), START.plus(3 * SECOND));
     election.renewed(&[(0, 7)], &[true], asked, answered);
@@ -105,7 +105,7 @@ fn f72_a_lease_lasts_from_before_the_renewal_was_asked_for() {
 }
 
 #[test]
-fn f60_f72_after_a_standstill_nothing_is_published_and_the_token_is_never_used_again() {
+fn after_a_standstill_nothing_is_published_and_the_token_is_never_used_again() {
     let mut election = leading("a", &["a", "b"], &[0]);
     let woken = START.plus(10 * SECOND);
     assert_eq!(election.may_publish(0, woken), None, "before anything else is done");
@@ -120,7 +120,7 @@ fn f60_f72_after_a_standstill_nothing_is_published_and_the_token_is_never_used_a
 }
 
 #[test]
-fn f70_f73_a_lease_that_is_gone_is_not_led_under() {
+fn a_lease_that_is_gone_is_not_led_under() {
     for lost in 0..3 {
         let mut election = leading("a", &["a", "b"], &[0]);
         let now = START.plus(SECOND);
@@ -147,7 +147,7 @@ fn an_answer_that_was_lost_is_made_up_for_by_asking() {
 }
 
 #[test]
-fn f69_nobody_leads_under_a_token_below_one_that_was_seen() {
+fn nobody_leads_under_a_token_below_one_that_was_seen() {
     let mut election = joined("a");
     election.claimed(0, &Claim::Won(57), START, START);
     let heard = Control::Leads { venue: VENUES[0].to_owned(), token: 60, owner: "x".to_owned() };
@@ -164,7 +164,7 @@ fn f69_nobody_leads_under_a_token_below_one_that_was_seen() {
 }
 
 #[test]
-fn f78_a_leader_with_two_more_gives_one_away_after_its_tenure_and_when_the_heir_is_ready() {
+fn a_leader_with_two_more_gives_one_away_after_its_tenure_and_when_the_heir_is_ready() {
     let mut election = leading("a", &["a", "b"], &[0, 1, 2, 3]);
     let all: Vec<(usize, Lease)> = (0..4).map(|venue| (venue, lease("a", 7))).collect();
     let look = |election: &mut Election, now: MonoNs| {
@@ -394,7 +394,7 @@ fn the_last_one_looks_once_more_and_gives_its_leases_back() {
 }
 
 #[test]
-fn f74_f75_cut_off_it_connects_for_its_own_clients_and_leads_until_its_lease_ends() {
+fn cut_off_it_connects_for_its_own_clients_and_leads_until_its_lease_ends() {
     for alone in [true, false] {
         let options = Options { instance: "a".to_owned(), alone, ..Options::default() };
         let mut election = Election::new(&options, &VENUES, START);
@@ -412,7 +412,7 @@ fn f74_f75_cut_off_it_connects_for_its_own_clients_and_leads_until_its_lease_end
 }
 
 #[test]
-fn f82_after_a_return_our_own_connections_stay_until_the_leaders_quotes_flow() {
+fn after_a_return_our_own_connections_stay_until_the_leaders_quotes_flow() {
     let mut election = joined("a");
     election.cut_off(START);
     let back = START.plus(10 * SECOND);

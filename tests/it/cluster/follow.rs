@@ -327,7 +327,7 @@ fn a_follower_makes_no_alert_of_a_leg_that_its_leader_would_refuse() {
 }
 
 #[test]
-fn f126_an_instrument_that_is_added_where_it_is_led_reaches_those_who_have_it_and_troubles_nobody_else() {
+fn an_instrument_that_is_added_where_it_is_led_reaches_those_who_have_it_and_troubles_nobody_else() {
     let server = Server::start(&[]);
     let (mut leader, mut follower) = pair(&server);
     let added = leader.add("SOL/USDT");
@@ -349,7 +349,7 @@ fn f126_an_instrument_that_is_added_where_it_is_led_reaches_those_who_have_it_an
 }
 
 #[test]
-fn s2_31_a_new_leader_whose_connection_is_behind_takes_nobody_back() {
+fn a_new_leader_whose_connection_is_behind_takes_nobody_back() {
     let server = Server::start(&[]);
     let (mut old, mut follower) = pair(&server);
     let mut new = Node::new(&server.url(), "c", 3);
@@ -369,7 +369,7 @@ fn s2_31_a_new_leader_whose_connection_is_behind_takes_nobody_back() {
 }
 
 #[test]
-fn s2_31_an_heir_takes_the_lease_and_tells_the_whole_venue_in_one_step() {
+fn an_heir_takes_the_lease_and_tells_the_whole_venue_in_one_step() {
     let server = Server::start(&[]);
     let (mut leader, mut heir) = pair(&server);
     for n in 0..3 {
@@ -397,7 +397,7 @@ fn s2_31_an_heir_takes_the_lease_and_tells_the_whole_venue_in_one_step() {
 }
 
 #[test]
-fn s2_31_a_take_over_without_an_answer_uses_no_sequence_twice() {
+fn a_take_over_without_an_answer_uses_no_sequence_twice() {
     let server = Server::start(&[]);
     let (mut leader, mut heir) = pair(&server);
     heir.quote(0, OKX, 10_000, 1);
@@ -588,7 +588,7 @@ fn what_is_void_for_the_leader_is_void_for_the_follower() {
 }
 
 #[test]
-fn f36_a_quote_that_the_leader_doubts_is_a_price_nowhere() {
+fn a_quote_that_the_leader_doubts_is_a_price_nowhere() {
     let server = Server::start(&[]);
     let (mut leader, mut follower) = pair(&server);
     leader.quote(0, OKX, 10_000, 1);
@@ -634,7 +634,7 @@ fn shout(server: &Server, channel: &str, text: &str) {
 const QUOTES: &str = "spreadwire:quotes:okx";
 
 #[test]
-fn f72_f69_lower_tokens_and_second_owners_of_a_token_are_never_accepted() {
+fn lower_tokens_and_second_owners_of_a_token_are_never_accepted() {
     let server = Server::start(&[]);
     let mut follower = Node::new(&server.url(), "b", 3);
     joined(&mut [&mut follower]);
@@ -659,7 +659,7 @@ fn f72_f69_lower_tokens_and_second_owners_of_a_token_are_never_accepted() {
 }
 
 #[test]
-fn f79_f80_poison_is_refused_counted_and_named() {
+fn poison_is_refused_counted_and_named() {
     let server = Server::start(&[]);
     let mut follower = Node::new(&server.url(), "b", 3);
     joined(&mut [&mut follower]);
@@ -728,7 +728,7 @@ fn a_missing_batch_is_counted_and_the_whole_is_told_again() {
 }
 
 #[test]
-fn f65_f42_redis_killed_and_restarted_empty_is_listened_to_again() {
+fn redis_killed_and_restarted_empty_is_listened_to_again() {
     let mut server = Server::start(&[]);
     let (mut leader, mut follower) = pair(&server);
     leader.quote(0, OKX, 10_000, 1);
@@ -760,7 +760,7 @@ fn f65_f42_redis_killed_and_restarted_empty_is_listened_to_again() {
 }
 
 #[test]
-fn f68_with_a_full_redis_quotes_go_on() {
+fn with_a_full_redis_quotes_go_on() {
     let server = Server::start(&[]);
     let (mut leader, mut follower) = pair(&server);
     server.tell("CONFIG SET maxmemory 1");
@@ -779,7 +779,7 @@ fn f68_with_a_full_redis_quotes_go_on() {
 }
 
 #[test]
-fn b21_after_a_failover_quotes_go_on_at_the_new_master() {
+fn after_a_failover_quotes_go_on_at_the_new_master() {
     let (mut master, replica) = (Server::start(&[]), Server::start(&[]));
     replica.tell(&format!("REPLICAOF 127.0.0.1 {}", master.port));
     let sentinel = Server::start_sentinel(master.port);
@@ -811,7 +811,7 @@ fn b21_after_a_failover_quotes_go_on_at_the_new_master() {
 }
 
 #[test]
-fn f66_a_paused_redis_makes_old_quotes_old_and_is_noticed() {
+fn a_paused_redis_makes_old_quotes_old_and_is_noticed() {
     let server = Server::start(&[]);
     let (mut leader, mut follower) = pair(&server);
     leader.quote(0, OKX, 10_000, 1);
@@ -886,7 +886,7 @@ fn forward(mut from: TcpStream, mut to: TcpStream, back: bool, delay: &AtomicU64
 }
 
 #[test]
-fn f66_a_message_that_was_held_up_on_its_way_is_as_old_as_it_is() {
+fn a_message_that_was_held_up_on_its_way_is_as_old_as_it_is() {
     let server = Server::start(&[]);
     let slow = Slow::before(&server);
     let (mut leader, mut follower) = (Node::new(&server.url(), "a", 3), Node::new(&slow.url, "b", 3));

@@ -162,7 +162,7 @@ fn wait_for(nodes: &[&Node], what: &str, is_so: impl Fn() -> bool) {
 }
 
 #[test]
-fn f64_without_redis_all_venues_are_our_own_and_with_it_they_are_led() {
+fn without_redis_all_venues_are_our_own_and_with_it_they_are_led() {
     let mut server = Server::start(&[]);
     server.kill();
     let node = Node::start(&server.url(), "a");
@@ -191,7 +191,7 @@ fn two_share_the_venues_and_whoever_ends_hands_its_own_over_at_once() {
 }
 
 #[test]
-fn f70_after_a_flush_venues_are_led_again_under_higher_tokens() {
+fn after_a_flush_venues_are_led_again_under_higher_tokens() {
     let server = Server::start(&[]);
     let node = Node::start(&server.url(), "a");
     wait_for(&[&node], "led", || node.leads() == VENUES.len() && node.cluster().venues[0].token.value() > 0);

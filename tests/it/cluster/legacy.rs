@@ -79,7 +79,7 @@ fn read(server: &Server, pair: &str) -> Option<Value> {
 }
 
 #[test]
-fn s2_30_a_follower_of_the_replaced_system_reads_prices_and_leader() {
+fn a_follower_of_the_replaced_system_reads_prices_and_leader() {
     let server = Server::start(&[]);
     let mut rig = Rig::new(&server);
     rig.quote(0, FIRST, "63704.00", "63704.10", 1_763_700_000_123);
@@ -110,7 +110,7 @@ fn s2_30_a_follower_of_the_replaced_system_reads_prices_and_leader() {
 }
 
 #[test]
-fn s2_31_a_new_price_has_another_timestamp_and_an_old_one_is_not_written_again() {
+fn a_new_price_has_another_timestamp_and_an_old_one_is_not_written_again() {
     let server = Server::start(&[]);
     let mut rig = Rig::new(&server);
     rig.quote(1, FIRST, "1.0", "1.1", 1000);

@@ -1143,17 +1143,17 @@ fn check(usual: u64, faults: Faults) {
 }
 
 #[test]
-fn f70_f74_f75_f76_f78_whatever_happens_no_two_publish_under_one_token_and_all_ends_well() {
+fn whatever_happens_no_two_publish_under_one_token_and_all_ends_well() {
     check(50, Faults::All);
 }
 
 #[test]
-fn f60_f72_f77_whoever_may_publish_is_the_last_who_was_given_the_lease() {
+fn whoever_may_publish_is_the_last_who_was_given_the_lease() {
     check(50, Faults::Standstills);
 }
 
 #[test]
-fn f78_s2_31_instances_come_and_go_with_two_connections_at_most_and_no_event_is_lost() {
+fn instances_come_and_go_with_two_connections_at_most_and_no_event_is_lost() {
     check(50, Faults::None);
 }
 

@@ -61,7 +61,7 @@ fn a_wrong_address_ends_the_start_with_78_and_a_wrong_password_with_69() {
 }
 
 #[test]
-fn f64_a_redis_that_is_down_at_start_is_a_warning() {
+fn a_redis_that_is_down_at_start_is_a_warning() {
     let (code, words) = serve(&format!("redis://127.0.0.1:{}/", free_port()));
     assert_eq!(code, None, "{words}");
     line(&words, "warning: cluster.redis: Redis cannot be reached");

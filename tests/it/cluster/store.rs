@@ -55,7 +55,7 @@ fn publish(store: &mut Store, venue: &str, token: u64) -> bool {
 }
 
 #[test]
-fn f71_a_thousand_claims_at_once_have_one_winner_each() {
+fn a_thousand_claims_at_once_have_one_winner_each() {
     const ROUNDS: u64 = 1000;
     let server = Server::start(&[]);
     let (names, barrier) = (["a", "b", "c", "d"], Barrier::new(4));
@@ -92,7 +92,7 @@ fn f71_a_thousand_claims_at_once_have_one_winner_each() {
 }
 
 #[test]
-fn f73_only_the_owner_with_its_token_renews_names_gives_publishes_and_releases() {
+fn only_the_owner_with_its_token_renews_names_gives_publishes_and_releases() {
     let server = Server::start(&[]);
     let [mut a, mut b] = ["a", "b"].map(|name| store(&server, name));
     let token = won(a.claim("okx", 0));
@@ -144,7 +144,7 @@ fn names_with_quotes_and_backslashes_are_not_taken_for_others() {
 }
 
 #[test]
-fn f69_a_token_is_above_all_that_the_caller_and_redis_have_seen() {
+fn a_token_is_above_all_that_the_caller_and_redis_have_seen() {
     let server = Server::start(&[]);
     let mut a = store(&server, "a");
     // Beyond what Redis' own clock would give.
@@ -164,7 +164,7 @@ fn f69_a_token_is_above_all_that_the_caller_and_redis_have_seen() {
 }
 
 #[test]
-fn f70_a_lease_that_was_flushed_or_ran_out_is_lost() {
+fn a_lease_that_was_flushed_or_ran_out_is_lost() {
     let server = Server::start(&[]);
     let mut a = Store::new(&Options { lease_ns: 300 * MS, ..options(&server.url(), "a") }).unwrap();
     let token = won(a.claim("okx", 0));
@@ -222,7 +222,7 @@ fn changes_of_leaders_are_told_to_all() {
 }
 
 #[test]
-fn f79_foreign_values_under_our_keys_are_counted_and_hold_nobody_up() {
+fn foreign_values_under_our_keys_are_counted_and_hold_nobody_up() {
     let server = Server::start(&[]);
     let mut a = store(&server, "a");
     let mut other = server.client();
@@ -258,7 +258,7 @@ fn latest_values_are_kept_with_their_age() {
 }
 
 #[test]
-fn f66_a_call_ends_at_its_deadline_and_the_next_gets_no_late_answer() {
+fn a_call_ends_at_its_deadline_and_the_next_gets_no_late_answer() {
     let server = Server::start(&[]);
     let mut a = Store::new(&Options { call_ns: 100 * MS, ..options(&server.url(), "a") }).unwrap();
     let token = won(a.claim("okx", 0));
@@ -278,7 +278,7 @@ fn f66_a_call_ends_at_its_deadline_and_the_next_gets_no_late_answer() {
 }
 
 #[test]
-fn f68_a_full_redis_refuses_values_but_no_lease_and_no_batch() {
+fn a_full_redis_refuses_values_but_no_lease_and_no_batch() {
     let server = Server::start(&[]);
     let mut a = store(&server, "a");
     let first = won(a.claim("okx", 0));
@@ -299,7 +299,7 @@ fn f68_a_full_redis_refuses_values_but_no_lease_and_no_batch() {
 }
 
 #[test]
-fn f68_scripts_that_redis_forgot_are_loaded_again() {
+fn scripts_that_redis_forgot_are_loaded_again() {
     let server = Server::start(&[]);
     let mut a = store(&server, "a");
     let token = won(a.claim("okx", 0));
@@ -311,7 +311,7 @@ fn f68_scripts_that_redis_forgot_are_loaded_again() {
 }
 
 #[test]
-fn f65_a_restarted_empty_redis_is_connected_to_again() {
+fn a_restarted_empty_redis_is_connected_to_again() {
     let mut server = Server::start(&[]);
     let mut a = store(&server, "a");
     let token = won(a.claim("okx", 0));
@@ -324,7 +324,7 @@ fn f65_a_restarted_empty_redis_is_connected_to_again() {
 }
 
 #[test]
-fn f68_a_replica_is_told_apart() {
+fn a_replica_is_told_apart() {
     let (master, replica) = (Server::start(&[]), Server::start(&[]));
     let mut a = store(&replica, "a");
     a.claim("okx", 0).unwrap();
@@ -337,7 +337,7 @@ fn f68_a_replica_is_told_apart() {
 }
 
 #[test]
-fn f68_a_disk_that_fails_is_told_apart() {
+fn a_disk_that_fails_is_told_apart() {
     let server = Server::start(&["--save", "3600 1"]);
     let mut a = store(&server, "a");
     a.check().unwrap();
@@ -352,7 +352,7 @@ fn f68_a_disk_that_fails_is_told_apart() {
 }
 
 #[test]
-fn b21_f69_after_a_failover_the_new_master_is_found_and_tokens_go_on() {
+fn after_a_failover_the_new_master_is_found_and_tokens_go_on() {
     let (mut master, replica) = (Server::start(&[]), Server::start(&[]));
     replica.tell(&format!("REPLICAOF 127.0.0.1 {}", master.port));
     let sentinel = Server::start_sentinel(master.port);
@@ -380,7 +380,7 @@ fn b21_f69_after_a_failover_the_new_master_is_found_and_tokens_go_on() {
 }
 
 #[test]
-fn f68_a_wrong_password_is_one_clear_line_that_does_not_show_it() {
+fn a_wrong_password_is_one_clear_line_that_does_not_show_it() {
     let server = Server::start(&["--requirepass", "right"]);
     let at = |user: &str| format!("redis://{user}127.0.0.1:{}/", server.port);
     for user in ["", ":wrong@", "nobody:wrong@"] {
@@ -491,7 +491,7 @@ fn parrot(lines: &'static [&'static str]) -> String {
 const SEVEN: &str = "$22\r\nredis_version:7.0.15\r\n\r\n";
 
 #[test]
-fn f68_every_refusal_has_its_class() {
+fn every_refusal_has_its_class() {
     for (line, class, stays) in [
         ("-LOADING Redis is loading the dataset in memory\r\n", Class::Loading, false),
         ("-MASTERDOWN Link with MASTER is down\r\n", Class::MasterDown, false),
@@ -525,7 +525,7 @@ fn a_redis_that_is_too_old_is_one_clear_line() {
 }
 
 #[test]
-fn f64_a_redis_that_is_down_is_no_lasting_mistake() {
+fn a_redis_that_is_down_is_no_lasting_mistake() {
     let port = super::server::free_port();
     let mut store = Store::new(&options(&format!("redis://127.0.0.1:{port}/"), "a")).unwrap();
     let error = store.check().unwrap_err();

@@ -92,7 +92,7 @@ impl Rig {
 }
 
 #[test]
-fn f48_a_page_that_the_line_asked_for_before_it_was_renewed_is_nobodys() {
+fn a_page_that_the_line_asked_for_before_it_was_renewed_is_nobodys() {
     let rig = Rig::new();
     let mut old = rig.open(&rig.both[..1], Voids::All);
     rig.acknowledge(&mut old);
@@ -110,7 +110,7 @@ fn f48_a_page_that_the_line_asked_for_before_it_was_renewed_is_nobodys() {
 }
 
 #[test]
-fn f12_a_quiet_book_that_only_the_old_connection_has_is_void_when_another_takes_over() {
+fn a_quiet_book_that_only_the_old_connection_has_is_void_when_another_takes_over() {
     let rig = Rig::new();
     let mut first = rig.open(&rig.both, Voids::All);
     rig.acknowledge(&mut first);
@@ -138,7 +138,7 @@ fn f12_a_quiet_book_that_only_the_old_connection_has_is_void_when_another_takes_
 }
 
 #[test]
-fn f49_a_page_that_cannot_be_read_is_asked_for_again_later_and_later() {
+fn a_page_that_cannot_be_read_is_asked_for_again_later_and_later() {
     let rig = Rig::new();
     let mut it = rig.open(&rig.both[..1], Voids::All);
     rig.acknowledge(&mut it);

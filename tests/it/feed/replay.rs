@@ -137,7 +137,7 @@ fn files_are_merged_by_time_and_the_clock_is_the_recorded_one() {
 }
 
 #[test]
-fn f46_a_recorded_reconnect_voids_what_was_there() {
+fn a_recorded_reconnect_voids_what_was_there() {
     let file = File::new(
         "reconnect.jsonl",
         &[
@@ -166,7 +166,7 @@ fn a_rest_reply_before_its_connection_waits_for_it() {
 }
 
 #[test]
-fn f31_bad_lines_and_frames_are_passed_over() {
+fn bad_lines_and_frames_are_passed_over() {
     let file = File::new(
         "bad.jsonl",
         &[

@@ -210,7 +210,7 @@ fn a_lost_connection_is_down_at_once_dialled_again_and_subscribed_again() {
 }
 
 #[test]
-fn f60_after_a_standstill_all_is_void_and_nothing_old_is_read() {
+fn after_a_standstill_all_is_void_and_nothing_old_is_read() {
     let address = serve(|at, stream| {
         let mut socket = quote_over(stream);
         // Waits in the feed's socket while the feed stands still.
@@ -320,7 +320,7 @@ fn quick_breaker() -> Options {
 }
 
 #[test]
-fn f18_d2_11_a_venue_that_flaps_is_left_alone_probed_once_and_trusted_again_while_its_connection_stays_good() {
+fn a_venue_that_flaps_is_left_alone_probed_once_and_trusted_again_while_its_connection_stays_good() {
     let is_good = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let good = Arc::clone(&is_good);
     let address = serve(move |_, stream| {
@@ -357,7 +357,7 @@ fn f18_d2_11_a_venue_that_flaps_is_left_alone_probed_once_and_trusted_again_whil
 }
 
 #[test]
-fn f19_a_ban_is_waited_out_even_if_the_switch_is_turned() {
+fn a_ban_is_waited_out_even_if_the_switch_is_turned() {
     let address = serve(|_, mut stream| {
         let _ = stream.read(&mut [0; 1024]);
         let _ = stream.write_all(b"HTTP/1.1 429 Too Many\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n");
@@ -374,7 +374,7 @@ fn f19_a_ban_is_waited_out_even_if_the_switch_is_turned() {
 }
 
 #[test]
-fn f19_a_ban_lasts_as_long_as_the_venue_states() {
+fn a_ban_lasts_as_long_as_the_venue_states() {
     let address = serve(|_, mut stream| {
         let _ = stream.read(&mut [0; 1024]);
         let _ = stream.write_all(b"HTTP/1.1 403 Forbidden\r\nRetry-After: 3\r\nContent-Length: 0\r\n\r\n");
@@ -405,7 +405,7 @@ fn what_is_said_of_the_next_attempt_is_what_happens() {
 }
 
 #[test]
-fn c6_lines_that_are_lost_again_and_again_are_all_back_within_30_s_of_the_venue_being_well() {
+fn lines_that_are_lost_again_and_again_are_all_back_within_30_s_of_the_venue_being_well() {
     const LINES: usize = 6;
     let hand = HandClock::new(MonoNs(3600 * SECOND), UnixNs::from_ms(1_700_000_000_000));
     // Of each connection: the instrument, and when it began.
@@ -584,7 +584,7 @@ fn beside(flood: Vec<u8>, cuts: u64) -> (u64, u64) {
 }
 
 #[test]
-fn f21_one_venues_flood_of_whatever_frames_leaves_each_turn_to_the_others() {
+fn one_venues_flood_of_whatever_frames_leaves_each_turn_to_the_others() {
     const CUTS: u64 = 40;
     // Enough for ten times as many turns.
     let pings = [0x89, 0].repeat(400 * 512);
@@ -600,7 +600,7 @@ fn f21_one_venues_flood_of_whatever_frames_leaves_each_turn_to_the_others() {
 }
 
 #[test]
-fn f3_a_refused_connection_is_tried_again() {
+fn a_refused_connection_is_tried_again() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut rig = Rig::toy(&toy::PLAIN, format!("ws://{gone}/"), None);
     rig.until("tried three times", |rig| rig.board.venues[0].attempts.value() >= 3);
@@ -609,7 +609,7 @@ fn f3_a_refused_connection_is_tried_again() {
 }
 
 #[test]
-fn f8_a_venue_that_says_too_many_is_not_asked_again() {
+fn a_venue_that_says_too_many_is_not_asked_again() {
     let address = serve(|_, mut stream| {
         let _ = stream.read(&mut [0; 1024]);
         let _ = stream.write_all(b"HTTP/1.1 429 Too Many\r\nRetry-After: 600\r\nContent-Length: 0\r\n\r\n");
@@ -642,7 +642,7 @@ fn a_token_venue_is_asked_where_it_is_each_time() {
 }
 
 #[test]
-fn f8_a_refused_token_request_is_obeyed() {
+fn a_refused_token_request_is_obeyed() {
     let address = serve(|_, mut stream| {
         let _ = stream.read(&mut [0; 1024]);
         let _ = stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
@@ -705,7 +705,7 @@ fn a_book_page_of_more_than_16_mib_is_refused_and_no_page_is_read_by_the_feed() 
 }
 
 #[test]
-fn f21_a_ring_that_nobody_reads_holds_up_nothing() {
+fn a_ring_that_nobody_reads_holds_up_nothing() {
     let address = serve(|_, stream| {
         let mut socket = quote_over(stream);
         for sequence in 2..=5000 {
@@ -811,7 +811,7 @@ fn wss_is_spoken_with_a_venue_whose_authority_is_trusted() {
 }
 
 #[test]
-fn f5_a_certificate_that_does_not_hold_is_refused() {
+fn a_certificate_that_does_not_hold_is_refused() {
     for (kind, reason) in [
         (Kind::OtherName, "certificate for another name"),
         (Kind::Expired, "certificate expired"),
@@ -829,7 +829,7 @@ fn f5_a_certificate_that_does_not_hold_is_refused() {
 }
 
 #[test]
-fn f5_an_unknown_authority_is_refused_without_its_file() {
+fn an_unknown_authority_is_refused_without_its_file() {
     let secure = Secure::new(Kind::Good);
     let address = secure.serve(|mut stream| drop(stream.read(&mut [0; 64])));
     let why = Rig::toy(&toy::PLAIN, address, None).failure();
@@ -837,14 +837,14 @@ fn f5_an_unknown_authority_is_refused_without_its_file() {
 }
 
 #[test]
-fn f5_a_plain_server_behind_a_wss_address_is_refused() {
+fn a_plain_server_behind_a_wss_address_is_refused() {
     let address = serve(|_, mut stream| drop(stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")));
     let mut rig = Rig::toy(&toy::PLAIN, format!("wss://{address}/"), None);
     assert!(rig.failure().starts_with("TLS: "));
 }
 
 #[test]
-fn f5_a_token_is_asked_for_over_verified_tls_only() {
+fn a_token_is_asked_for_over_verified_tls_only() {
     let secure = Secure::new(Kind::Good);
     let address = secure.serve(|mut stream| {
         // Fails where the client refuses the certificate.
@@ -861,7 +861,7 @@ fn f5_a_token_is_asked_for_over_verified_tls_only() {
 }
 
 #[test]
-fn f6_a_handshake_that_stalls_is_left() {
+fn a_handshake_that_stalls_is_left() {
     let address = serve(|_, stream| std::mem::forget(stream));
     let mut rig = Rig::toy(&toy::PLAIN, format!("wss://{address}/"), None);
     let why = rig.failure();
@@ -869,7 +869,7 @@ fn f6_a_handshake_that_stalls_is_left() {
 }
 
 #[test]
-fn f7_a_tls_stream_cut_in_a_frame_is_truncation() {
+fn a_tls_stream_cut_in_a_frame_is_truncation() {
     let secure = Secure::new(Kind::Good);
     let address = secure.serve(|stream| {
         let mut socket = quote_over(stream);
@@ -886,7 +886,7 @@ fn f7_a_tls_stream_cut_in_a_frame_is_truncation() {
 }
 
 #[test]
-fn f5_an_authority_file_that_holds_none_is_told_at_start() {
+fn an_authority_file_that_holds_none_is_told_at_start() {
     let path = std::env::temp_dir().join(format!("spreadwire-no-ca-{}.pem", std::process::id()));
     assert!(Trust::new(Some(&path)).is_err_and(|why| why.contains("spreadwire-no-ca")));
     std::fs::write(&path, "no certificate").unwrap();
@@ -1003,7 +1003,7 @@ fn patient() -> Options {
 
 /// A new connection that never quotes does not take over; when the old one ends, another is made as soon as ever.
 #[test]
-fn f12_a_new_connection_without_prices_is_given_up_and_holds_nothing_up() {
+fn a_new_connection_without_prices_is_given_up_and_holds_nothing_up() {
     let leaves = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&leaves);
     let address = serve_each(move |at, stream| match at {
@@ -1039,7 +1039,7 @@ fn voids(rig: &Rig) -> Vec<&FeedEvent> {
 }
 
 #[test]
-fn f12_a_connection_that_will_be_ended_is_replaced_before_and_no_quote_is_void() {
+fn a_connection_that_will_be_ended_is_replaced_before_and_no_quote_is_void() {
     let address = serve_each(|at, stream| {
         let mut socket = quote_over(stream);
         if at == 0 {
@@ -1059,7 +1059,7 @@ fn f12_a_connection_that_will_be_ended_is_replaced_before_and_no_quote_is_void()
 }
 
 #[test]
-fn f12_before_the_age_at_which_a_venue_ends_it_a_connection_is_replaced_again_and_again() {
+fn before_the_age_at_which_a_venue_ends_it_a_connection_is_replaced_again_and_again() {
     let address = serve_each(|_, stream| quotes_on(&mut quote_over(stream), || false));
     let hand = HandClock::new(MonoNs(100 * SECOND), UnixNs::from_ms(1_700_000_000_000));
     let mut rig = Rig::toy_with(hand.clock(), &toy::SHORT, format!("ws://{address}/toy"), None, patient());
@@ -1069,7 +1069,7 @@ fn f12_before_the_age_at_which_a_venue_ends_it_a_connection_is_replaced_again_an
 }
 
 #[test]
-fn f12_if_the_new_connection_fails_the_old_one_goes_on() {
+fn if_the_new_connection_fails_the_old_one_goes_on() {
     let address = serve_each(|at, stream| {
         if at == 0 {
             let mut socket = quote_over(stream);
@@ -1090,7 +1090,7 @@ fn f12_if_the_new_connection_fails_the_old_one_goes_on() {
 }
 
 #[test]
-fn f12_if_the_old_connection_ends_too_early_only_what_the_new_one_has_not_quoted_is_void() {
+fn if_the_old_connection_ends_too_early_only_what_the_new_one_has_not_quoted_is_void() {
     let (is_there, is_void) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let flags = (Arc::clone(&is_there), Arc::clone(&is_void));
     let address = serve_each(move |at, stream| {
@@ -1156,7 +1156,7 @@ fn a_venue_of_two_connections_loses_one_and_only_its_instruments_are_void() {
 }
 
 #[test]
-fn f59_the_clocks_of_simulated_venues_are_those_of_this_machine() {
+fn the_clocks_of_simulated_venues_are_those_of_this_machine() {
     let (mut rig, _control) = simulated();
     let at = |name: &str| VENUES.iter().position(|venue| venue.facts().name == name).unwrap();
     let (okx, bybit) = (at("okx"), at("bybit"));

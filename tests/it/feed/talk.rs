@@ -201,7 +201,7 @@ fn what_waited_in_the_socket_during_a_pause_is_measured() {
 }
 
 #[test]
-fn f10_silence_is_pinged_after_2_s_and_dead_after_5() {
+fn silence_is_pinged_after_2_s_and_dead_after_5() {
     let mut talk = Talk::open(&toy::PLAIN);
     talk.say(QUOTE);
     talk.heard.clear();
@@ -219,7 +219,7 @@ fn f10_silence_is_pinged_after_2_s_and_dead_after_5() {
 }
 
 #[test]
-fn f16_an_answer_to_the_ping_keeps_the_connection_but_makes_no_price_newer() {
+fn an_answer_to_the_ping_keeps_the_connection_but_makes_no_price_newer() {
     let mut talk = Talk::open(&toy::PLAIN);
     talk.say(QUOTE);
     for _ in 0..10 {
@@ -233,7 +233,7 @@ fn f16_an_answer_to_the_ping_keeps_the_connection_but_makes_no_price_newer() {
 }
 
 #[test]
-fn f11_pings_are_answered_at_once_and_a_flood_by_its_newest() {
+fn pings_are_answered_at_once_and_a_flood_by_its_newest() {
     let mut talk = Talk::open(&toy::PLAIN);
     talk.say(QUOTE);
     let flood: Vec<u8> = (0..100u8).flat_map(|n| [0x89, 1, n]).collect();
@@ -253,7 +253,7 @@ fn f11_pings_are_answered_at_once_and_a_flood_by_its_newest() {
 }
 
 #[test]
-fn f14_a_refused_subscription_is_no_connection() {
+fn a_refused_subscription_is_no_connection() {
     let mut talk = Talk::open(&toy::PLAIN);
     talk.say("no such symbol");
     let gauges = &talk.board.venues[0];
@@ -267,7 +267,7 @@ fn f14_a_refused_subscription_is_no_connection() {
 }
 
 #[test]
-fn f15_an_acknowledged_connection_without_a_price_is_told() {
+fn an_acknowledged_connection_without_a_price_is_told() {
     let mut talk = Talk::open(&toy::PLAIN);
     talk.say("ack BTCUSDT");
     for _ in 0..10 {
@@ -282,7 +282,7 @@ fn f15_an_acknowledged_connection_without_a_price_is_told() {
 }
 
 #[test]
-fn f31_bad_frames_are_counted_and_skipped_and_the_eleventh_in_10_s_that_names_nothing_ends_it() {
+fn bad_frames_are_counted_and_skipped_and_the_eleventh_in_10_s_that_names_nothing_ends_it() {
     let mut talk = Talk::open(&toy::PLAIN);
     for n in 0..10 {
         talk.say("\u{feff}{\"truncated");
@@ -302,7 +302,7 @@ fn f31_bad_frames_are_counted_and_skipped_and_the_eleventh_in_10_s_that_names_no
 }
 
 #[test]
-fn f31_bad_frames_far_apart_end_nothing() {
+fn bad_frames_far_apart_end_nothing() {
     let mut talk = Talk::open(&toy::PLAIN);
     for _ in 0..50 {
         talk.say("nonsense");
@@ -323,7 +323,7 @@ fn a_wanted_reconnect_is_down_first_and_nothing_follows() {
 }
 
 #[test]
-fn f8_a_refused_upgrade_is_obeyed() {
+fn a_refused_upgrade_is_obeyed() {
     let mut talk = Talk::closed(&toy::PLAIN);
     talk.feed.open("ws://127.0.0.1:1/toy", talk.now()).unwrap();
     talk.bytes(b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n");
@@ -335,7 +335,7 @@ fn f8_a_refused_upgrade_is_obeyed() {
 }
 
 #[test]
-fn f8_a_redirect_of_the_upgrade_is_not_followed() {
+fn a_redirect_of_the_upgrade_is_not_followed() {
     let mut talk = Talk::closed(&toy::PLAIN);
     talk.feed.open("ws://127.0.0.1:1/toy", talk.now()).unwrap();
     talk.bytes(b"HTTP/1.1 301 Moved\r\nLocation: ws://127.0.0.1:2/\r\nContent-Length: 0\r\n\r\n");
@@ -343,7 +343,7 @@ fn f8_a_redirect_of_the_upgrade_is_not_followed() {
 }
 
 #[test]
-fn f9_a_wrong_accept_key_or_what_was_not_asked_for_fails_the_connection() {
+fn a_wrong_accept_key_or_what_was_not_asked_for_fails_the_connection() {
     for (spoil_from, spoil_to) in [
         ("Sec-WebSocket-Accept: ", "Sec-WebSocket-Accept: x"),
         ("Upgrade: w", "Sec-WebSocket-Protocol: v1\r\nUpgrade: w"),
@@ -369,7 +369,7 @@ fn an_upgrade_that_is_never_answered_ends() {
 }
 
 #[test]
-fn f27_f26_a_message_over_the_limit_is_told_1009() {
+fn a_message_over_the_limit_is_told_1009() {
     let mut talk = Talk::open(&toy::PLAIN);
     talk.say(&format!("hb{}", " ".repeat(5000)));
     assert!(matches!(talk.feed.end(), Some(End::WebSocket(Failure::Protocol(1009, _)))));
@@ -378,7 +378,7 @@ fn f27_f26_a_message_over_the_limit_is_told_1009() {
 }
 
 #[test]
-fn f7_a_stream_cut_in_a_frame_gives_nothing_of_it() {
+fn a_stream_cut_in_a_frame_gives_nothing_of_it() {
     let mut talk = Talk::open(&toy::PLAIN);
     talk.say(QUOTE);
     let whole = frame("q BTCUSDT 99 1 101 2 8");
@@ -393,7 +393,7 @@ fn f7_a_stream_cut_in_a_frame_gives_nothing_of_it() {
 }
 
 #[test]
-fn f28_a_message_in_endless_empty_fragments_ends_the_connection() {
+fn a_message_in_endless_empty_fragments_ends_the_connection() {
     let mut talk = Talk::open(&toy::PLAIN);
     let fragments = |count: usize| [&[0x01, 0], [0x00, 0].repeat(count - 1).as_slice()].concat();
     talk.bytes(&[fragments(16_383).as_slice(), &[0x80, 2, b'h', b'b']].concat());
@@ -403,7 +403,7 @@ fn f28_a_message_in_endless_empty_fragments_ends_the_connection() {
 }
 
 #[test]
-fn f24_a_ping_between_fragments_is_answered_at_once() {
+fn a_ping_between_fragments_is_answered_at_once() {
     let mut talk = Talk::open(&toy::PLAIN);
     talk.heard.clear();
     talk.bytes(&[&[0x01, 2], b"q ".as_slice(), &[0x89, 0]].concat());
@@ -413,7 +413,7 @@ fn f24_a_ping_between_fragments_is_answered_at_once() {
 }
 
 #[test]
-fn f25_broken_frames_are_told_1002() {
+fn broken_frames_are_told_1002() {
     for bytes in [
         vec![0xc1, 0],
         vec![0x83, 0],
@@ -429,7 +429,7 @@ fn f25_broken_frames_are_told_1002() {
 }
 
 #[test]
-fn f41_symbols_that_nobody_asked_for_are_counted_as_unused() {
+fn symbols_that_nobody_asked_for_are_counted_as_unused() {
     let mut talk = Talk::open(&toy::PLAIN);
     talk.say("q DOGEUSDT 1 1 2 2 1");
     assert!(talk.events.is_empty());
@@ -555,7 +555,7 @@ fn in_a_backlog_the_age_that_stamps_say_is_told_however_small_it_is() {
 }
 
 #[test]
-fn f60_after_a_standstill_of_the_process_every_connection_is_behind_first() {
+fn after_a_standstill_of_the_process_every_connection_is_behind_first() {
     let mut talk = steady(&toy::PLAIN);
     talk.hand.advance(120 * MS);
     let now = talk.now();
@@ -571,7 +571,7 @@ fn f60_after_a_standstill_of_the_process_every_connection_is_behind_first() {
 
 proptest! {
     #[test]
-    fn f23_any_split_of_the_bytes_gives_the_same_events(
+    fn any_split_of_the_bytes_gives_the_same_events(
         frames in prop::collection::vec(0usize..8, 1..30),
         cuts in prop::collection::vec(1usize..40, 1..60),
     ) {
@@ -592,7 +592,7 @@ proptest! {
     }
 
     #[test]
-    fn f25_no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), early: bool) {
+    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), early: bool) {
         let mut talk = Talk::closed(&toy::PLAIN);
         if early {
             talk.feed.open("ws://127.0.0.1:1/toy", talk.now()).unwrap();
@@ -618,7 +618,7 @@ fn known() -> Talk {
 }
 
 #[test]
-fn f17_one_symbol_that_stops_is_void_alone_and_asked_for_again() {
+fn one_symbol_that_stops_is_void_alone_and_asked_for_again() {
     let mut talk = known();
     for n in 30..40 {
         talk.say(&format!("q BTCUSDT 100 1 101 2 {n}"));
@@ -635,7 +635,7 @@ fn f17_one_symbol_that_stops_is_void_alone_and_asked_for_again() {
 }
 
 #[test]
-fn f16_a_connection_that_only_answers_pings_has_no_price_after_two_seconds() {
+fn a_connection_that_only_answers_pings_has_no_price_after_two_seconds() {
     let mut talk = known();
     talk.wait(1400);
     assert_eq!(talk.events, []);
@@ -646,7 +646,7 @@ fn f16_a_connection_that_only_answers_pings_has_no_price_after_two_seconds() {
 }
 
 #[test]
-fn f14_f15_a_symbol_that_never_comes_is_told_and_asked_for_again_alone() {
+fn a_symbol_that_never_comes_is_told_and_asked_for_again_alone() {
     let mut talk = Talk::open(&toy::PLAIN);
     talk.heard.clear();
     for n in 0..210 {
@@ -675,7 +675,7 @@ fn a_halted_symbol_is_not_called_silent() {
 }
 
 #[test]
-fn f35_quotes_of_a_halted_symbol_do_not_count_and_it_is_asked_for_again_when_it_is_traded() {
+fn quotes_of_a_halted_symbol_do_not_count_and_it_is_asked_for_again_when_it_is_traded() {
     let mut talk = known();
     for _ in 0..3 {
         talk.say("halted ETHUSDT");
@@ -697,7 +697,7 @@ fn f35_quotes_of_a_halted_symbol_do_not_count_and_it_is_asked_for_again_when_it_
 }
 
 #[test]
-fn f35_what_the_list_says_is_halted_is_not_asked_for_again_and_again() {
+fn what_the_list_says_is_halted_is_not_asked_for_again_and_again() {
     for is_quoted in [false, true] {
         let mut talk = if is_quoted { known() } else { Talk::open(&toy::PLAIN) };
         let list = |talk: &Talk, is_halted| {
@@ -733,7 +733,7 @@ fn in_maintenance_nothing_holds_and_what_it_says_is_shown() {
 }
 
 #[test]
-fn f58_a_wall_clock_that_is_set_makes_no_price_older() {
+fn a_wall_clock_that_is_set_makes_no_price_older() {
     let mut talk = Talk::open(&toy::PLAIN);
     let ages = |talk: &mut Talk| {
         talk.events.clear();

@@ -203,7 +203,7 @@ fn spoilt(message: Message) -> Message {
 }
 
 #[test]
-fn f31_one_instrument_that_is_never_readable_costs_the_connection_no_other() {
+fn one_instrument_that_is_never_readable_costs_the_connection_no_other() {
     for &venue in VENUES {
         let name = venue.facts().name;
         let mut talk = Talk::open(venue);

@@ -166,7 +166,7 @@ fn each_client_has_its_own_depth_and_those_of_one_depth_share_their_text() {
 }
 
 #[test]
-fn f46_who_watches_a_book_is_told_that_it_is_void_and_that_it_is_back_even_within_one_beat() {
+fn who_watches_a_book_is_told_that_it_is_void_and_that_it_is_back_even_within_one_beat() {
     let rig = Rig::with(Options { book_beat_ns: 250 * MS, ..Options::default() });
     let mut client = rig.client();
     client.watch(&[("ETH/USDT", "binance")], json!({}));
@@ -233,7 +233,7 @@ fn limits_hold_for_books_and_change_nothing_when_they_are_met() {
 }
 
 #[test]
-fn f83_who_reads_slowly_gets_the_newest_book_and_still_hears_that_it_was_void() {
+fn who_reads_slowly_gets_the_newest_book_and_still_hears_that_it_was_void() {
     let rig = Rig::on_hand(Options { book_beat_ns: 5 * MS, ..Options::default() });
     let mut client = rig.client();
     let books: Vec<(String, &str)> = (0u32..64)

@@ -157,7 +157,7 @@ fn on_a_beat_the_newest_update_wins_and_openings_and_endings_do_not_wait() {
 }
 
 #[test]
-fn f83_a_follower_that_does_not_read_loses_no_opening_and_no_end_and_reads_the_newest_update() {
+fn a_follower_that_does_not_read_loses_no_opening_and_no_end_and_reads_the_newest_update() {
     let mut rig = Rig::on_hand(Options { send_buffer: 4096, ..Options::default() });
     let mut client = rig.client();
     client.follow(&["BTC/USDT", "ETH/USDT"], 0);

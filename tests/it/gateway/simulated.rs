@@ -170,7 +170,7 @@ impl Street {
 }
 
 #[test]
-fn f46_what_a_client_is_told_is_the_book_that_the_exchange_had_and_void_where_something_was_lost() {
+fn what_a_client_is_told_is_the_book_that_the_exchange_had_and_void_where_something_was_lost() {
     let mut street = Street::new();
     let told = street.watcher();
     let begun = Instant::now();

@@ -489,7 +489,7 @@ fn member<'a>(text: &'a str, name: &str) -> &'a str {
 }
 
 #[test]
-fn c16_after_a_pause_few_prices_are_old_and_the_newest_says_its_true_age() {
+fn after_a_pause_few_prices_are_old_and_the_newest_says_its_true_age() {
     let mut turned = Turned::new(Options { progress_within_ns: 60 * SECOND, ..Options::default() });
     turned.renew();
     let mut peer = turned.narrow_client();
@@ -522,7 +522,7 @@ fn c16_after_a_pause_few_prices_are_old_and_the_newest_says_its_true_age() {
 }
 
 #[test]
-fn c16_a_client_that_takes_less_than_its_prices_hears_each_of_them_in_turn() {
+fn a_client_that_takes_less_than_its_prices_hears_each_of_them_in_turn() {
     let mut turned = Turned::new(Options { progress_within_ns: 600 * SECOND, ..Options::default() });
     turned.renew();
     let spell = |n: usize| -> String {

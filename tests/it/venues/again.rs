@@ -59,7 +59,7 @@ fn talk(
 }
 
 #[test]
-fn f15_f17_one_instrument_that_is_asked_for_again_is_quoted_again_and_the_other_goes_on() {
+fn one_instrument_that_is_asked_for_again_is_quoted_again_and_the_other_goes_on() {
     for venue in VENUES {
         let name = venue.facts().name;
         let native = |base| ["EUR", "USDT"].into_iter().find_map(|quote| venue.native(base, quote).ok()).unwrap();

@@ -46,7 +46,7 @@ const NUMBERED: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn f51_a_count_that_falls_back_is_followed_within_seconds_by_every_top() {
+fn a_count_that_falls_back_is_followed_within_seconds_by_every_top() {
     for (name, frame) in NUMBERED {
         let venue = venue(name).unwrap();
         // By more than half, and by a little.
@@ -79,7 +79,7 @@ fn f51_a_count_that_falls_back_is_followed_within_seconds_by_every_top() {
 }
 
 #[test]
-fn f51_a_numbered_book_whose_count_falls_back_is_void_within_seconds() {
+fn a_numbered_book_whose_count_falls_back_is_void_within_seconds() {
     // OKX, Gate and Crypto.com name the number before; Coinbase counts the messages of the connection.
     let snapshot = r#"{"channel":"l2_data","timestamp":"","sequence_num":900,"events":[{"type":"snapshot","product_id":"BTC-USD","updates":[{"side":"bid","event_time":"","price_level":"1","new_quantity":"1"},{"side":"offer","event_time":"","price_level":"2","new_quantity":"1"}]}]}"#;
     let change = r#"{"channel":"l2_data","timestamp":"","sequence_num":~,"events":[{"type":"update","product_id":"BTC-USD","updates":[{"side":"bid","event_time":"","price_level":"1.~","new_quantity":"1"}]}]}"#;

@@ -250,7 +250,7 @@ fn level(price: u64, size: u64) -> Level {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
     #[test]
-    fn f46_f47_f50_no_schedule_of_faults_makes_a_wrong_book_believed(
+    fn no_schedule_of_faults_makes_a_wrong_book_believed(
         steps in proptest::collection::vec((95u64..105, 1u64..6, any::<bool>(), fate()), 1..60)
     ) {
         for subject in &SUBJECTS {

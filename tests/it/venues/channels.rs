@@ -348,7 +348,7 @@ proptest! {
 }
 
 #[test]
-fn f39_a_side_that_is_gone_is_gone_on_every_channel() {
+fn a_side_that_is_gone_is_gone_on_every_channel() {
     for channel in &CHANNELS {
         let (bid, ask) = (level(100, 5, (1, 1)), level(101, 7, (1, 1)));
         let (mut line, _) = Line::open(channel, quote(channel, bid, ask, 2));
@@ -358,7 +358,7 @@ fn f39_a_side_that_is_gone_is_gone_on_every_channel() {
 }
 
 #[test]
-fn f44_what_an_exchange_does_not_have_it_refuses_in_its_manner() {
+fn what_an_exchange_does_not_have_it_refuses_in_its_manner() {
     for channel in &CHANNELS {
         let unknown = channel
             .request

@@ -282,7 +282,7 @@ fn one_book_is_asked_for_and_comes_whole_with_every_change_told() {
 }
 
 #[test]
-fn f37_a_book_that_is_crossed_for_more_than_a_second_is_void_and_asked_for_anew() {
+fn a_book_that_is_crossed_for_more_than_a_second_is_void_and_asked_for_anew() {
     for venue in with_books().filter(|venue| venue.facts().books.unwrap().check != Check::Whole) {
         let name = venue.facts().name;
         let mut line = Line::open(venue, LEVELS);
@@ -345,7 +345,7 @@ fn the_smallest_depth_that_has_as_many_levels_is_asked_for_and_nothing_else() {
 }
 
 #[test]
-fn f16_a_book_that_is_asked_for_again_comes_whole() {
+fn a_book_that_is_asked_for_again_comes_whole() {
     for venue in with_books() {
         let name = venue.facts().name;
         let mut line = Line::open(venue, LEVELS);
@@ -366,7 +366,7 @@ fn f16_a_book_that_is_asked_for_again_comes_whole() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
-    fn f46_f47_f48_f50_no_schedule_of_faults_makes_a_wrong_book_believed_at_any_level(
+    fn no_schedule_of_faults_makes_a_wrong_book_believed_at_any_level(
         steps in proptest::collection::vec((9_960u64..10_040, 1u64..30, fate()), 1..50)
     ) {
         for venue in with_books() {

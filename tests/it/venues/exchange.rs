@@ -157,7 +157,7 @@ fn answers(venue: &str, requests: &[serde_json::Value]) -> Vec<serde_json::Value
 
 /// cryptofeed writes a blank behind the colon of a topic.
 #[test]
-fn c10_kucoin_takes_topics_with_blanks_and_refuses_what_is_not_there() {
+fn kucoin_takes_topics_with_blanks_and_refuses_what_is_not_there() {
     let ask = |topic: &str| {
         let request = json!({"id": 7, "type": "subscribe", "topic": topic, "privateChannel": false, "response": true});
         answers("kucoin", &[request])
@@ -188,7 +188,7 @@ fn c10_kucoin_takes_topics_with_blanks_and_refuses_what_is_not_there() {
 
 /// https://docs.bitfinex.com/docs/ws-general, "Subscribe to channels": `subId` is the client's own and comes back.
 #[test]
-fn c10_bitfinex_gives_back_the_clients_own_name_of_a_subscription() {
+fn bitfinex_gives_back_the_clients_own_name_of_a_subscription() {
     let ask = |more: serde_json::Value| {
         let mut request = json!({"event": "subscribe", "channel": "ticker", "symbol": "tBTCUST"});
         more.as_object().unwrap().iter().for_each(|(name, value)| request[name] = value.clone());
@@ -260,7 +260,7 @@ fn a_keepalive_is_sent_well_before_its_venue_misses_it() {
 }
 
 #[test]
-fn f39_a_one_sided_book_stays_one_sided() {
+fn a_one_sided_book_stays_one_sided() {
     for &venue in VENUES {
         let (mut pair, _) = Pair::open(venue, first_quotes(venue));
         let quote = venue_quote(venue, 0, level(100, 5, (1, 1)), Level::ABSENT, 3);

@@ -10,7 +10,7 @@ use spreadwire::wire::gzip::Gzip;
 use super::frames::check;
 
 #[test]
-fn f12_an_announced_end_of_the_connection_asks_for_another_one() {
+fn an_announced_end_of_the_connection_asks_for_another_one() {
     check("binance", "> {\"e\":\"serverShutdown\",\"E\":1}\n= leaving: the server is about to stop\n= control");
     let notice = r#"> {"event":"notice","code":"64008","msg":"The connection will soon be closed."}"#;
     check("okx", &format!("{notice}\n= leaving: the connection will be closed for a service upgrade\n= control"));
@@ -19,7 +19,7 @@ fn f12_an_announced_end_of_the_connection_asks_for_another_one() {
 }
 
 #[test]
-fn f30_a_packed_frame_that_unpacks_to_too_much_is_refused_and_the_next_one_read() {
+fn a_packed_frame_that_unpacks_to_too_much_is_refused_and_the_next_one_read() {
     let venue = venue("htx").unwrap();
     let mut codec = venue.codec(Symbols::discovering(venue.symbol_of()));
     let (mut gzip, mut out) = (Gzip::default(), Decoded::default());
@@ -34,7 +34,7 @@ fn f30_a_packed_frame_that_unpacks_to_too_much_is_refused_and_the_next_one_read(
 }
 
 #[test]
-fn f14_a_partly_refused_subscription_names_who_is_in() {
+fn a_partly_refused_subscription_names_who_is_in() {
     check(
         "okx",
         r#"! BTC/USDT ETH/USDT
@@ -57,7 +57,7 @@ fn f14_a_partly_refused_subscription_names_who_is_in() {
 }
 
 #[test]
-fn f14_a_refused_request_is_made_again_for_each_of_its_instruments() {
+fn a_refused_request_is_made_again_for_each_of_its_instruments() {
     check(
         "gateio",
         r#"! BTC/USDT ETH/USDT
@@ -73,7 +73,7 @@ fn f14_a_refused_request_is_made_again_for_each_of_its_instruments() {
 }
 
 #[test]
-fn f35_f39_nothing_on_a_side_is_absent_and_not_zero() {
+fn nothing_on_a_side_is_absent_and_not_zero() {
     check(
         "binance",
         r#"> {"u":9,"s":"BTCUSDT","b":"0.00000000","B":"0.00000000","a":"63704.01","A":"1.0"}
@@ -92,7 +92,7 @@ fn f35_f39_nothing_on_a_side_is_absent_and_not_zero() {
 }
 
 #[test]
-fn f43_unknown_kinds_and_fields_are_passed_over() {
+fn unknown_kinds_and_fields_are_passed_over() {
     check(
         "binance",
         r#"> {"e":"somethingNew","E":1,"s":"BTCUSDT"}
@@ -108,14 +108,14 @@ fn f43_unknown_kinds_and_fields_are_passed_over() {
 }
 
 #[test]
-fn f44_an_error_instead_of_data_is_a_refusal() {
+fn an_error_instead_of_data_is_a_refusal() {
     let said = "= refused: Invalid symbol.\n= control";
     check("binance", &format!("> {{\"code\":-1121,\"msg\":\"Invalid symbol.\",\"id\":1}}\n{said}"));
     check("binance", &format!("> {{\"error\":{{\"code\":-1121,\"msg\":\"Invalid symbol.\"}}}}\n{said}"));
 }
 
 #[test]
-fn f45_times_of_another_unit_are_the_same_time() {
+fn times_of_another_unit_are_the_same_time() {
     let ticker = |time: &str| {
         format!(r#"> {{"e":"24hrTicker","E":{time},"s":"ETHUSDT","c":"2","b":"1","B":"1","a":"3","A":"1"}}"#)
     };
@@ -172,7 +172,7 @@ fn l2_data(sequence: u64, kind: &str, bid: u64) -> String {
 const NOTHING: &str = "= data, nothing new";
 
 #[test]
-fn f46_a_gap_voids_the_book_at_that_message() {
+fn a_gap_voids_the_book_at_that_message() {
     let case = [
         &snapshot(10),
         NOTHING,
@@ -215,7 +215,7 @@ fn f46_a_gap_voids_the_book_at_that_message() {
 }
 
 #[test]
-fn f47_older_and_repeated_events_are_ignored_and_an_overlap_is_joined_once() {
+fn older_and_repeated_events_are_ignored_and_an_overlap_is_joined_once() {
     let case = [
         &snapshot(10),
         NOTHING,
@@ -247,7 +247,7 @@ fn f47_older_and_repeated_events_are_ignored_and_an_overlap_is_joined_once() {
 }
 
 #[test]
-fn f48_a_snapshot_older_than_the_waiting_events_is_never_applied() {
+fn a_snapshot_older_than_the_waiting_events_is_never_applied() {
     let case = [
         &depth(20, 21, 101),
         NOTHING,
@@ -273,7 +273,7 @@ fn f48_a_snapshot_older_than_the_waiting_events_is_never_applied() {
 }
 
 #[test]
-fn f49_a_broken_snapshot_is_refused_and_the_next_one_taken() {
+fn a_broken_snapshot_is_refused_and_the_next_one_taken() {
     let broken = snapshot(20).replace("\"200\"", "\"oops\"");
     let case = [
         &depth(20, 21, 101),
@@ -297,7 +297,7 @@ fn f49_a_broken_snapshot_is_refused_and_the_next_one_taken() {
 }
 
 #[test]
-fn f50_a_checksum_that_does_not_hold_voids_the_book_and_asks_for_it_anew() {
+fn a_checksum_that_does_not_hold_voids_the_book_and_asks_for_it_anew() {
     check(
         "okx",
         r#"> {"arg":{"channel":"books","instId":"BTC-USDT"},"action":"snapshot","data":[{"asks":[["3366.8","9","10","3"]],"bids":[["3366.1","7","0","3"]],"ts":"7","checksum":-2058547290}]}
@@ -325,7 +325,7 @@ fn f50_a_checksum_that_does_not_hold_voids_the_book_and_asks_for_it_anew() {
 }
 
 #[test]
-fn f51_numbers_that_begin_anew_are_no_gap_and_void_what_was_before() {
+fn numbers_that_begin_anew_are_no_gap_and_void_what_was_before() {
     check(
         "bybit",
         r#"> {"topic":"orderbook.1.BTCUSDT","ts":5,"type":"snapshot","data":{"s":"BTCUSDT","b":[["1","2"]],"a":[["3","4"]],"u":9000,"seq":8},"cts":5}
@@ -347,7 +347,7 @@ fn f51_numbers_that_begin_anew_are_no_gap_and_void_what_was_before() {
 }
 
 #[test]
-fn f52_a_flood_while_a_snapshot_is_awaited_is_bounded_and_starts_the_wait_anew() {
+fn a_flood_while_a_snapshot_is_awaited_is_bounded_and_starts_the_wait_anew() {
     let mut case = String::new();
     for id in 1..=4097 {
         let _ = writeln!(case, "{}\n{NOTHING}", depth(id, id, 101));

@@ -41,7 +41,7 @@ fn feed(name: &str, codec: &mut dyn FeedCodec, frame: &[u8]) {
 
 proptest! {
     #[test]
-    fn f31_f33_any_bytes_are_read_or_refused(frames in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 1..8)) {
+    fn any_bytes_are_read_or_refused(frames in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 1..8)) {
         for venue in VENUES.iter() {
             let mut codec = venue.codec(Symbols::discovering(venue.symbol_of()));
             frames.iter().for_each(|frame| feed(venue.facts().name, &mut *codec, frame));
@@ -49,7 +49,7 @@ proptest! {
     }
 
     #[test]
-    fn f31_f34_real_frames_with_wounds_publish_nothing_impossible(
+    fn real_frames_with_wounds_publish_nothing_impossible(
         wounds in proptest::collection::vec((any::<prop::sample::Index>(), 0u8..5, any::<prop::sample::Index>(), any::<u8>()), 1..20)
     ) {
         for (venue, frames) in VENUES.iter().zip(FRAMES.iter()) {
@@ -72,7 +72,7 @@ proptest! {
 }
 
 #[test]
-fn f31_every_cut_of_a_real_frame_is_refused() {
+fn every_cut_of_a_real_frame_is_refused() {
     for (venue, frames) in VENUES.iter().zip(FRAMES.iter()) {
         let is_whole_only = |frame: &&Vec<u8>| frame.starts_with(b"{") || frame.starts_with(&MAGIC);
         for frame in frames.iter().filter(is_whole_only).take(60) {
@@ -90,7 +90,7 @@ fn f31_every_cut_of_a_real_frame_is_refused() {
 }
 
 #[test]
-fn f32_deep_nesting_is_refused_and_the_codec_lives() {
+fn deep_nesting_is_refused_and_the_codec_lives() {
     for (venue, frames) in VENUES.iter().zip(FRAMES.iter()) {
         let mut codec = venue.codec(Symbols::discovering(venue.symbol_of()));
         let mut out = Decoded::default();

@@ -73,7 +73,7 @@ const STEPS: &[(&str, &str, &str, &str)] = &[
 ];
 
 #[test]
-fn f31_a_reply_that_is_no_list_is_an_error_and_a_strange_row_hides_no_other() {
+fn a_reply_that_is_no_list_is_an_error_and_a_strange_row_hides_no_other() {
     for &venue in VENUES {
         for reply in ["", "{}", "[]", "null", "<html>", r#"{"code":429,"msg":"Too many requests"}"#, r#"{"data":[]}"#] {
             let result = venue.read_listing(reply.as_bytes());

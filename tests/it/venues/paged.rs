@@ -242,7 +242,7 @@ impl Deep {
 }
 
 #[test]
-fn f46_f50_a_market_that_runs_away_from_the_page_is_never_seen_with_a_hole() {
+fn a_market_that_runs_away_from_the_page_is_never_seen_with_a_hole() {
     let venue = venue("binance").unwrap();
     let entry = SymbolEntry { id: InstrumentId(0), native: "BTCUSDT".to_owned(), symbol: "BTC/USDT".to_owned() };
     // Ten levels are wanted, so pages have a hundred.

@@ -318,7 +318,7 @@ fn recorded_order_books_are_read_to_the_last_level() {
 
 /// As the venue sent them in 2025-08, levels cut by who recorded them: tardis-dev/tardis-node test/mappers.test.ts.
 #[test]
-fn f46_a_recorded_book_of_gate_is_taken_and_void_with_the_next_that_does_not_follow() {
+fn a_recorded_book_of_gate_is_taken_and_void_with_the_next_that_does_not_follow() {
     const FRAMES: [&str; 2] = [
         r#"{"channel":"spot.obu","result":{"t":1754006400261,"full":true,"s":"ob.BTC_USDT.400","u":25847113075,"b":[["115765.1","0.337839"],["115764.2","0.005"],["115763.3","0.004365"]],"a":[["115765.2","0.631155"],["115765.9","0.001534"],["115769.4","0.005014"]]},"time_ms":1754006400264,"event":"update"}"#,
         r#"{"channel":"spot.obu","result":{"t":1754006460600,"s":"ob.BTC_USDT.400","u":25847129996,"U":25847129970,"b":[["115576.7","0.050772"]],"a":[["115731.3","0.687304"]]},"time_ms":1754006460601,"event":"update"}"#,
@@ -338,7 +338,7 @@ fn f46_a_recorded_book_of_gate_is_taken_and_void_with_the_next_that_does_not_fol
 /// Changes of 2020-07, the whole book that was asked for, and a change that does not follow: tardis-dev/tardis-node
 /// test/mappers.test.ts.
 #[test]
-fn f46_the_recorded_changes_of_htx_are_joined_to_the_whole_book_that_was_asked_for() {
+fn the_recorded_changes_of_htx_are_joined_to_the_whole_book_that_was_asked_for() {
     let venue = venue("htx").unwrap();
     let mut codec = venue.book_codec(Symbols::discovering(venue.symbol_of()), 20).unwrap();
     let frames: Vec<Json> =

@@ -7,7 +7,7 @@ use spreadwire::venues::{VENUES, venue};
 use super::fixtures;
 
 #[test]
-fn f41_every_listed_symbol_is_split_right_or_not_at_all() {
+fn every_listed_symbol_is_split_right_or_not_at_all() {
     for &venue in VENUES {
         let name = venue.facts().name;
         let Ok(listing) = fs::read_to_string(fixtures(name).join("listing.csv")) else { continue };
@@ -27,7 +27,7 @@ fn f41_every_listed_symbol_is_split_right_or_not_at_all() {
 }
 
 #[test]
-fn f42_a_dollar_is_not_a_dollar_coin() {
+fn a_dollar_is_not_a_dollar_coin() {
     let why = venue("binance").unwrap().native("BTC", "USD").unwrap_err();
     assert!(why.contains("USD") && why.contains("USDT"), "{why}");
     for &venue in VENUES {
@@ -37,7 +37,7 @@ fn f42_a_dollar_is_not_a_dollar_coin() {
 }
 
 #[test]
-fn f41_a_name_that_is_no_asset_code_is_refused_in_words() {
+fn a_name_that_is_no_asset_code_is_refused_in_words() {
     for &venue in VENUES {
         for (base, quote) in [("", "USDT"), ("BTC-", "USDT"), ("BTC", "US DT"), ("btc", "USDT"), ("BTC", "")] {
             let result = venue.native(base, quote);
