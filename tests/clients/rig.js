@@ -283,6 +283,8 @@ export class Client {
       const text = bytes.toString()
       client.heard.push({ at: performance.now(), text, binary, value: JSON.parse(text) })
     })
+    client.pings = 0
+    client.socket.on('ping', () => client.pings++)
     leftovers.add(() => client.socket.terminate())
     client.closed = new Promise((resolve) => client.socket.on('close', (code, reason) => resolve({ code, reason: reason.toString() })))
     client.socket.on('upgrade', (response) => (client.response = response))
@@ -335,6 +337,19 @@ export class Client {
   async flush() {
     this.send({ action: 'subscribe' })
     await this.next('subscribed')
+  }
+
+  /**
+   * Waits until the gateway has pinged twice and sent no message in between. The pings measure the time of the gateway, so
+   * `ping_ms` of at least two beats means that a beat passed without a price.
+   */
+  async silence() {
+    let [messages, pings] = [this.heard.length, this.pings]
+    await until('two pings without a message', () => {
+      if (this.heard.length > messages) [messages, pings] = [this.heard.length, this.pings]
+      return this.pings >= pings + 2
+    })
+    this.read = this.heard.length
   }
 
   /** What comes until `end` is settled. */
