@@ -1,16 +1,18 @@
 //! The order books as threads share them: the best levels of every instrument on every venue that gives books.
 //!
-//! Each book has one writer, the feed thread that hears its venue; any thread reads without a lock. A book is a
+//! Each book has one writer, the feed thread of its venue; any thread reads without a lock. A book is a
 //! sequence-locked block of atomics, like a cell of the matrix: a reader gets a consistent book or tries again, the
-//! writer never waits. A book's memory is taken when its first levels come.
+//! writer never waits. A book's memory is allocated when its first levels arrive.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::market::book::{Book, BookStamp, BookView, BookVoid, Side};
 use crate::market::quote::Source;
 use crate::market::{Decimal, Level, PairId};
 use crate::time::{MonoNs, UnixNs};
+
+use super::seqlock::Seqlock;
 
 /// The most levels of a side that can be kept.
 pub const LEVELS_MAX: usize = 1000;
@@ -49,7 +51,7 @@ impl BookTable {
     #[must_use]
     pub fn changes(&self, pair: PairId) -> u64 {
         let cell = self.cells.get(pair.index()).and_then(OnceLock::get);
-        cell.map_or(0, |cell| cell.words[CHANGES].load(Ordering::Acquire))
+        cell.map_or(0, |cell| cell.0.words()[CHANGES].load(Ordering::Acquire))
     }
 
     /// Reads the book of `pair`, up to `levels` levels a side, into `view`, whose memory is used again.
@@ -78,45 +80,29 @@ const LEVELS: usize = 6;
 /// Words of a level: price, size, scales of both.
 const WORDS: usize = 3;
 
-/// One book. Its first word besides the version is [`CHANGES`].
-struct Cell {
-    /// Odd while being written.
-    version: AtomicU64,
-    words: Box<[AtomicU64]>,
-}
+/// One book.
+struct Cell(Seqlock<Words>);
+
+type Words = Box<[AtomicU64]>;
 
 impl Cell {
     fn new(levels: usize) -> Self {
         let words = LEVELS + 2 * levels * WORDS;
-        Self { version: AtomicU64::new(0), words: (0..words).map(|_| AtomicU64::new(0)).collect() }
+        Self(Seqlock::new((0..words).map(|_| AtomicU64::new(0)).collect()))
     }
 
-    /// Replaces a word; whether it was another.
-    #[inline]
-    fn put(&self, at: usize, word: u64) -> bool {
-        let cell = &self.words[at];
-        let is_new = cell.load(Ordering::Relaxed) != word;
-        if is_new {
-            cell.store(word, Ordering::Relaxed);
-        }
-        is_new
-    }
-
-    fn write(&self, change: impl FnOnce() -> bool) -> bool {
-        let version = self.version.load(Ordering::Relaxed);
-        self.version.store(version + 1, Ordering::Relaxed);
-        fence(Ordering::Release);
-        let is_news = change();
-        if is_news {
-            let changes = self.words[CHANGES].load(Ordering::Relaxed);
-            self.words[CHANGES].store(changes + 1, Ordering::Relaxed);
-        }
-        self.version.store(version + 2, Ordering::Release);
-        is_news
+    /// Lets `change` replace words; counts a change if it says that there was one.
+    fn write(&self, change: impl FnOnce(&Words) -> bool) {
+        self.0.write(|words| {
+            if change(words) {
+                let changes = words[CHANGES].load(Ordering::Relaxed);
+                words[CHANGES].store(changes + 1, Ordering::Relaxed);
+            }
+        });
     }
 
     fn store(&self, book: &Book, levels: usize, stamp: BookStamp) {
-        self.write(|| {
+        self.write(|words| {
             let mut is_news = false;
             let mut counts = [0u64; 2];
             for (at, side) in [Side::Bid, Side::Ask].into_iter().enumerate() {
@@ -124,72 +110,71 @@ impl Cell {
                 for (place, level) in book.levels(side).take(levels).enumerate() {
                     let scales = u64::from(level.price.scale()) << 8 | u64::from(level.size.scale());
                     let word = base + place * WORDS;
-                    is_news |= self.put(word, level.price.mantissa());
-                    is_news |= self.put(word + 1, level.size.mantissa());
-                    is_news |= self.put(word + 2, scales);
+                    is_news |= put(words, word, level.price.mantissa());
+                    is_news |= put(words, word + 1, level.size.mantissa());
+                    is_news |= put(words, word + 2, scales);
                     counts[at] += 1;
                 }
             }
-            is_news |= self.put(MARKS, marks(counts, stamp.source, 0));
-            self.put(SEQUENCE, stamp.sequence);
-            self.put(EXCHANGE_TIME, stamp.exchange_time.0);
-            self.put(RECEIVED, stamp.received.0);
+            is_news |= put(words, MARKS, marks(counts, stamp.source, 0));
+            put(words, SEQUENCE, stamp.sequence);
+            put(words, EXCHANGE_TIME, stamp.exchange_time.0);
+            put(words, RECEIVED, stamp.received.0);
             is_news
         });
     }
 
     fn void(&self, why: BookVoid) -> bool {
-        let marks_now = self.words[MARKS].load(Ordering::Relaxed);
+        let marks_now = self.0.words()[MARKS].load(Ordering::Relaxed);
         if marks_now as u8 != 0 {
             return false;
         }
-        let voids = (self.words[VOIDS].load(Ordering::Relaxed) >> 8) + 1;
-        self.write(|| {
-            self.put(VOIDS, voids << 8 | why as u64);
-            self.put(MARKS, marks([0, 0], Source::from_u8((marks_now >> 8) as u8), why as u8))
-        })
+        self.write(|words| {
+            let voids = (words[VOIDS].load(Ordering::Relaxed) >> 8) + 1;
+            put(words, VOIDS, voids << 8 | why as u64);
+            put(words, MARKS, marks([0, 0], Source::from_u8((marks_now >> 8) as u8), why as u8))
+        });
+        true
     }
 
     fn load(&self, wanted: usize, levels: usize, view: &mut BookView) {
-        loop {
-            let before = self.version.load(Ordering::Acquire);
-            if before.is_multiple_of(2) {
-                self.read(wanted, levels, view);
-                fence(Ordering::Acquire);
-                if self.version.load(Ordering::Relaxed) == before {
-                    return;
-                }
-            }
-            std::hint::spin_loop();
-        }
+        self.0.read(|words| read(words, wanted, levels, view));
     }
+}
 
-    fn read(&self, wanted: usize, levels: usize, view: &mut BookView) {
-        let word = |at: usize| self.words[at].load(Ordering::Relaxed);
-        let marks = word(MARKS);
-        view.changes = word(CHANGES);
-        view.void = BookVoid::from_u8(marks as u8);
-        let voids = word(VOIDS);
-        (view.voids, view.last_void) = (voids >> 8, BookVoid::from_u8(voids as u8));
-        view.stamp = BookStamp {
-            sequence: word(SEQUENCE),
-            exchange_time: UnixNs(word(EXCHANGE_TIME)),
-            received: MonoNs(word(RECEIVED)),
-            source: Source::from_u8((marks >> 8) as u8),
-        };
-        for (at, side) in [&mut view.bids, &mut view.asks].into_iter().enumerate() {
-            side.clear();
-            let count = ((marks >> (16 + 16 * at)) as u16 as usize).min(levels).min(wanted);
-            let base = LEVELS + at * levels * WORDS;
-            side.extend((0..count).map(|place| {
-                let at = base + place * WORDS;
-                let scales = word(at + 2);
-                Level {
-                    price: Decimal::new(word(at), (scales >> 8) as u8),
-                    size: Decimal::new(word(at + 1), scales as u8),
-                }
-            }));
-        }
+/// Replaces a word; whether it was another.
+#[inline]
+fn put(words: &Words, at: usize, value: u64) -> bool {
+    let word = &words[at];
+    let is_new = word.load(Ordering::Relaxed) != value;
+    if is_new {
+        word.store(value, Ordering::Relaxed);
+    }
+    is_new
+}
+
+fn read(words: &Words, wanted: usize, levels: usize, view: &mut BookView) {
+    let word = |at: usize| words[at].load(Ordering::Relaxed);
+    let marks = word(MARKS);
+    view.changes = word(CHANGES);
+    view.void = BookVoid::from_u8(marks as u8);
+    let voids = word(VOIDS);
+    (view.voids, view.last_void) = (voids >> 8, BookVoid::from_u8(voids as u8));
+    view.stamp = BookStamp {
+        sequence: word(SEQUENCE),
+        exchange_time: UnixNs(word(EXCHANGE_TIME)),
+        received: MonoNs(word(RECEIVED)),
+        source: Source::from_u8((marks >> 8) as u8),
+    };
+    for (at, side) in [&mut view.bids, &mut view.asks].into_iter().enumerate() {
+        side.clear();
+        let count = ((marks >> (16 + 16 * at)) as u16 as usize).min(levels).min(wanted);
+        let base = LEVELS + at * levels * WORDS;
+        side.extend((0..count).map(|place| {
+            let at = base + place * WORDS;
+            let scales = word(at + 2);
+            Level { price: Decimal::new(word(at), (scales >> 8) as u8), size: Decimal::new(word(at + 1), scales as u8) }
+        }));
     }
 }
 

@@ -8,15 +8,24 @@ pub mod changes;
 pub mod days;
 pub mod handover;
 pub mod merge;
+mod seqlock;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
 use crate::market::quote::{Delay, Origin, Source};
 use crate::market::{Decimal, Level, PairId};
 use crate::time::{MonoNs, SECOND, UnixNs};
+
+use seqlock::Seqlock;
+
+/// The atomics of [`seqlock`].
+mod atomic {
+    pub use std::hint::spin_loop;
+    pub use std::sync::atomic::{AtomicU64, Ordering, fence};
+}
 
 /// The matrix as threads share it: the pointer is swapped when the set of instruments or venues changes.
 pub type SharedMatrix = Arc<ArcSwap<QuoteMatrix>>;
@@ -99,34 +108,18 @@ impl CellQuote {
 /// One cell: ten words, aligned so that two cells never share a cache line pair.
 #[repr(align(128))]
 #[derive(Default)]
-struct Cell {
-    /// Odd while being written.
-    version: AtomicU64,
-    words: [AtomicU64; 9],
-}
+struct Cell(Seqlock<[AtomicU64; 9]>);
 
 impl Cell {
+    #[inline]
     fn load(&self) -> CellQuote {
-        loop {
-            let before = self.version.load(Ordering::Acquire);
-            let words = self.words.each_ref().map(|w| w.load(Ordering::Relaxed));
-            fence(Ordering::Acquire);
-            if before.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == before {
-                return unpack(words);
-            }
-            std::hint::spin_loop();
-        }
+        unpack(self.0.read(|words| words.each_ref().map(|word| word.load(Ordering::Relaxed))))
     }
 
     /// Only the one writer calls this.
-    fn store(&self, words: [u64; 9]) {
-        let version = self.version.load(Ordering::Relaxed);
-        self.version.store(version + 1, Ordering::Relaxed);
-        fence(Ordering::Release);
-        for (cell, word) in self.words.iter().zip(words) {
-            cell.store(word, Ordering::Relaxed);
-        }
-        self.version.store(version + 2, Ordering::Release);
+    #[inline]
+    fn store(&self, values: [u64; 9]) {
+        self.0.write(|words| words.iter().zip(values).for_each(|(word, value)| word.store(value, Ordering::Relaxed)));
     }
 }
 
@@ -208,7 +201,7 @@ impl MatrixWriter {
     #[inline]
     pub fn store(&mut self, pair: PairId, quote: &CellQuote) {
         let cell = &self.matrix.cells[pair.index()];
-        let changes = cell.words[7].load(Ordering::Relaxed) + 1;
+        let changes = cell.0.words()[7].load(Ordering::Relaxed) + 1;
         cell.store(pack(&CellQuote { changes, ..*quote }));
     }
 
