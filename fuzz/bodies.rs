@@ -17,6 +17,7 @@ use spreadwire::venues::{Decoded, FeedCodec, Symbols, Update, VENUES};
 use spreadwire::wire::gzip::Gunzip;
 use spreadwire::wire::http;
 use spreadwire::wire::protobuf::Fields;
+use spreadwire::wire::query;
 use spreadwire::wire::websocket::{Limits, WebSocket};
 
 /// A target: its name, which is also the name of its corpus, and its function.
@@ -141,8 +142,13 @@ fn number(bytes: &[u8]) {
 
 /// A request head, complete and in two parts: what is accepted from a part must stay the same when the rest arrives.
 fn http_head(bytes: &[u8]) {
-    const LIMITS: http::Limits =
-        http::Limits { head_max: 2048, lines_max: 32, line_max: 1024, posts: &["/api/x"], body_max: 512 };
+    const LIMITS: http::Limits = http::Limits {
+        head_max: 2048,
+        lines_max: 32,
+        line_max: 1024,
+        posts: http::Posts::Only(&["/api/x"]),
+        body_max: 512,
+    };
     let whole = http::parse(bytes, LIMITS);
     for cut in [bytes.len() / 3, bytes.len() / 2] {
         if let Ok(Some((request, length))) = http::parse(&bytes[..cut], LIMITS) {
@@ -151,7 +157,7 @@ fn http_head(bytes: &[u8]) {
     }
     if let Ok(Some((request, length))) = whole {
         assert!(length <= bytes.len());
-        let _ = http::query_value(&request.query, "symbols");
+        let _ = query::value(&request.query, "symbols");
     }
 }
 

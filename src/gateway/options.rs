@@ -132,7 +132,7 @@ impl Default for Options {
                 head_max: 8192,
                 lines_max: 64,
                 line_max: 4096,
-                posts: &[admin::RELOAD_PATH, admin::SET_PATH, admin::RETRY_PATH],
+                posts: http::Posts::Only(&[admin::RELOAD_PATH, admin::SET_PATH, admin::RETRY_PATH]),
                 body_max: admin::BODY_MAX,
             },
             head_within_ns: 5 * SECOND,

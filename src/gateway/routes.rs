@@ -27,7 +27,8 @@ use crate::protocol::report;
 use crate::protocol::status::{self, Limits, Status};
 use crate::protocol::{Object, float, object, stream, string};
 use crate::time::MS;
-use crate::wire::http::{Request, query_value};
+use crate::wire::http::Request;
+use crate::wire::query;
 
 /// Where WebSockets live; exactly this path.
 pub const SOCKET_PATH: &str = "/ws/prices";
@@ -303,7 +304,7 @@ fn health(scene: &Scene<'_>, _: &Request) -> Answer {
 }
 
 fn events(scene: &Scene<'_>, request: &Request) -> Answer {
-    let asked = query_value(&request.query, "pairs").unwrap_or_default();
+    let asked = query::value(&request.query, "pairs").unwrap_or_default();
     let pairs: Vec<String> = each_once(&asked).into_iter().map(str::to_owned).collect();
     if !pairs.iter().all(|pair| stream::is_pair(pair)) {
         return failure(400, "Invalid pairs format. Expected format: BTC/USD");
@@ -314,12 +315,12 @@ fn events(scene: &Scene<'_>, request: &Request) -> Answer {
     if scene.streams >= scene.options.streams_max {
         return at_capacity();
     }
-    let is_set = |name: &str| query_value(&request.query, name).is_some_and(|v| v == "1" || v == "true");
+    let is_set = |name: &str| query::value(&request.query, name).is_some_and(|v| v == "1" || v == "true");
     Answer::Stream { pairs, raw: is_set("raw"), extended: is_set("extended") }
 }
 
 fn market_prices(scene: &Scene<'_>, request: &Request) -> Answer {
-    let asked = query_value(&request.query, "pairs").unwrap_or_default();
+    let asked = query::value(&request.query, "pairs").unwrap_or_default();
     if asked.is_empty() {
         return failure(400, "Missing pairs parameter");
     }
@@ -351,12 +352,12 @@ fn market_prices(scene: &Scene<'_>, request: &Request) -> Answer {
 }
 
 fn exchange_prices(scene: &Scene<'_>, request: &Request) -> Answer {
-    let Some(symbol) = query_value(&request.query, "symbol").filter(|s| !s.is_empty()) else {
+    let Some(symbol) = query::value(&request.query, "symbol").filter(|s| !s.is_empty()) else {
         return failure(400, "Symbol parameter required (e.g., CELO/USDC)");
     };
     // There are at most a few dozen names, so a linear search is enough.
     let names: Vec<&str> = scene.directory.venues_on().map(|(_, v)| v.name.as_str()).collect();
-    let asked = query_value(&request.query, "exchanges").unwrap_or_default().to_lowercase();
+    let asked = query::value(&request.query, "exchanges").unwrap_or_default().to_lowercase();
     let mut exchanges = each_once(&asked);
     let unknown: Vec<&str> = exchanges.iter().copied().filter(|name| !names.contains(name)).collect();
     if !unknown.is_empty() {
@@ -380,12 +381,12 @@ fn exchange_prices(scene: &Scene<'_>, request: &Request) -> Answer {
             }),
         );
     }
-    let extended = query_value(&request.query, "extended").is_some_and(|v| v == "1" || v == "true");
+    let extended = query::value(&request.query, "extended").is_some_and(|v| v == "1" || v == "true");
     json(200, NO_STORE, comparison(scene, &symbol, &quotes, extended))
 }
 
 fn order_book(scene: &Scene<'_>, request: &Request) -> Answer {
-    let value = |name: &str| query_value(&request.query, name).filter(|value| !value.is_empty());
+    let value = |name: &str| query::value(&request.query, name).filter(|value| !value.is_empty());
     let Some(symbol) = value("symbol") else {
         return failure(400, "Symbol parameter required (e.g., BTC/USDT)");
     };

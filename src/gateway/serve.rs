@@ -11,6 +11,7 @@ use crate::matrix::books::LEVELS_MAX;
 use crate::net::listen::Caller;
 use crate::protocol;
 use crate::protocol::request::BookName;
+use crate::wire::query;
 
 impl Gateway {
     /// Answers what the received bytes of a client ask for, at most `asks` requests and as many as this turn has left.
@@ -144,7 +145,7 @@ impl Gateway {
             }
             _ => Wish::Set(protocol::admin::parse(&request.body).map_err(|why| (400, why, "".into()))?),
         };
-        let is_dry = http::query_value(&request.query, "dry").is_some_and(|v| v == "1" || v == "true");
+        let is_dry = query::value(&request.query, "dry").is_some_and(|v| v == "1" || v == "true");
         match desk.hand_on(wish, is_dry, ticket) {
             true => Ok(()),
             false => Err(told(503, "Too many admin calls wait already", "")),
@@ -398,10 +399,7 @@ const STREAM_LINES: &str = "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n
 /// all but Authorization (<https://fetch.spec.whatwg.org/#http-access-control-allow-headers>, read 2026-11-30); the named
 /// ones are for browsers that do not know it.
 fn options_lines(request: &Request, options: &Options) -> String {
-    let methods = match options.head.posts.contains(&request.path.as_str()) {
-        true => "POST, OPTIONS",
-        false => "GET, HEAD, OPTIONS",
-    };
+    let methods = if options.head.posts.accept(&request.path) { "POST, OPTIONS" } else { "GET, HEAD, OPTIONS" };
     let headers = "Authorization, Content-Type, Last-Event-ID, Cache-Control, If-None-Match, X-Requested-With, *";
     format!(
         "Allow: {methods}\r\nAccess-Control-Allow-Methods: {methods}\r\n\

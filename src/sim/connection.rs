@@ -6,14 +6,13 @@
 
 use std::net::SocketAddr;
 
-use tungstenite::handshake::derive_accept_key;
-
 use crate::sim::distortion::{self, DistortedMarket};
 use crate::sim::prices::Prices;
 use crate::sim::random::Random;
 use crate::sim::scenario::{Kind, Trouble};
 use crate::time::{MS, MonoNs, SECOND, UnixNs};
 use crate::venues::{Cut, ExchangeSide, Facts, Keepalive, Maintenance, Message, Messages, Opening, Venue, VenueQuote};
+use crate::wire::http::{self, Method, Request, Upgrade};
 use crate::wire::websocket::{Event, Failure, Limits, SOURCE_HEADER, WebSocket};
 
 /// The state of the simulation that connections read.
@@ -147,8 +146,14 @@ impl Socket {
 const HEAD_MAX: usize = 8 * 1024;
 /// Most headers of a request.
 const HEADERS_MAX: usize = 64;
-/// Largest request body that is skipped, in bytes. No request here needs a body.
-const BODY_MAX: usize = 64 * 1024;
+/// Limits for requests. Bodies are skipped: no request here needs one.
+const HEAD_LIMITS: http::Limits = http::Limits {
+    head_max: HEAD_MAX,
+    lines_max: HEADERS_MAX,
+    line_max: HEAD_MAX,
+    posts: http::Posts::All,
+    body_max: 64 * 1024,
+};
 /// Limits for messages from clients, whose requests are short.
 const SOCKET_LIMITS: Limits = Limits { message_max: 64 * 1024, read_buffer: 4 * 1024, fragments_max: u32::MAX };
 /// Longest time that a frame waits for the next one, in nanoseconds. Frames that a venue sends out of order were
@@ -355,24 +360,18 @@ impl Connection {
     }
 
     fn read_head(&mut self, head: Vec<u8>, now: MonoNs, world: &World<'_>) {
-        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-        let mut request = httparse::Request::new(&mut headers);
-        match request.parse(&head) {
-            Ok(httparse::Status::Complete(length)) if length <= HEAD_MAX => {
+        match http::parse(&head, HEAD_LIMITS) {
+            Ok(Some((request, length))) => {
                 let reply = answer(&request, world);
                 self.act(reply, &head[length..], now, world);
             }
-            Ok(httparse::Status::Partial) if head.len() <= HEAD_MAX => self.state = State::Head(head),
-            Ok(_) | Err(httparse::Error::TooManyHeaders) => {
-                self.refuse("431 Request Header Fields Too Large", now);
+            Ok(None) => self.state = State::Head(head),
+            Err(refusal) => {
+                let (status, reason) = refusal.status();
+                write_reply(status, reason, TEXT, &format!("{reason}\n"), &mut self.output);
+                self.end(Ending::Fault, now);
             }
-            Err(_) => self.refuse("400 Bad Request", now),
         }
-    }
-
-    fn refuse(&mut self, status: &str, now: MonoNs) {
-        write_reply(status, "text/plain", "", &format!("{status}\n"), &mut self.output);
-        self.end(Ending::Fault, now);
     }
 
     fn act(&mut self, reply: Reply, early: &[u8], now: MonoNs, world: &World<'_>) {
@@ -403,11 +402,7 @@ impl Connection {
                         Opening::Direct | Opening::Patient { .. } | Opening::Token { .. } => None,
                     },
                 };
-                let upgrade = format!(
-                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                     Sec-WebSocket-Accept: {accept}\r\n{SOURCE_HEADER}: simulated\r\n\r\n"
-                );
-                socket.inner.output().extend_from_slice(upgrade.as_bytes());
+                http::write_switch(&accept, &format!("{SOURCE_HEADER}: simulated\r\n"), socket.inner.output());
                 self.state = State::Socket(Box::new(socket));
                 self.deadline = match facts.keepalive {
                     Keepalive::Server => Some(now.plus(self.limits.ping_every_ms * MS)),
@@ -494,23 +489,24 @@ enum Reply {
 }
 
 /// The reply to a request.
-fn answer(request: &httparse::Request<'_, '_>, world: &World<'_>) -> Reply {
-    let (method, path) = (request.method.unwrap_or(""), request.path.unwrap_or(""));
-    let base = format!("{}://{}", if world.tls { "wss" } else { "ws" }, host(request, world.listen));
-    let http = |status: &str, kind: &str, more: &str, body: &str| {
+fn answer(request: &Request, world: &World<'_>) -> Reply {
+    let host = if request.host.is_empty() { world.listen.to_string() } else { request.host.clone() };
+    let base = format!("{}://{host}", if world.tls { "wss" } else { "ws" });
+    let reply = |status: u16, reason: &str, extra: &str, body: &str| {
         let mut text = Vec::new();
-        write_reply(status, kind, more, body, &mut text);
-        let body_length = header(request, "content-length").and_then(|v| v.trim().parse().ok()).unwrap_or(0);
-        Reply::Http { text, body_length: std::cmp::min(body_length, BODY_MAX) }
+        write_reply(status, reason, extra, body, &mut text);
+        Reply::Http { text, body_length: request.length }
     };
-    if path == "/" {
-        return http("200 OK", "text/plain", "", &page(&base, world));
+    let page = |text: &str| reply(200, "OK", TEXT, text);
+    let unavailable = |text: &str| reply(503, "Service Unavailable", TEXT, text);
+    if request.path == "/" {
+        return page(&venues_page(&base, world));
     }
-    if path == "/connections" {
-        return http("200 OK", "application/json", "", &connections(world));
+    if request.path == "/connections" {
+        return reply(200, "OK", JSON, &connections(world));
     }
-    let Some((venue, target)) = route(path, world.venues) else {
-        return http("404 Not Found", "text/plain", "", "No such simulated venue; GET / lists them.\n");
+    let Some((venue, target)) = route(request, world.venues) else {
+        return reply(404, "Not Found", TEXT, "No such simulated venue; GET / lists them.\n");
     };
     let trouble = world.trouble(venue);
     if trouble.whole(Kind::HalfOpen).is_some() {
@@ -520,34 +516,37 @@ fn answer(request: &httparse::Request<'_, '_>, world: &World<'_>) -> Reply {
         return Reply::Reset;
     }
     if let Some(seconds) = trouble.whole(Kind::TooManyRequests) {
-        let retry = format!("Retry-After: {seconds}\r\n");
-        return http("429 Too Many Requests", "text/plain", &retry, "Too many requests.\n");
+        let extra = format!("{TEXT}Retry-After: {seconds}\r\n");
+        return reply(429, "Too Many Requests", &extra, "Too many requests.\n");
     }
-    let is_closed =
-        trouble.whole(Kind::Maintenance).is_some() && maintenance_of(world.venues[venue]) == Maintenance::Closes;
-    if is_closed {
-        return http("503 Service Unavailable", "text/plain", "", "This simulated venue is under maintenance.\n");
+    if trouble.whole(Kind::Maintenance).is_some() && maintenance_of(world.venues[venue]) == Maintenance::Closes {
+        return unavailable("This simulated venue is under maintenance.\n");
     }
-    if method == "GET" && has_token(request, "upgrade", "websocket") {
-        if world.refusing.get(venue).copied().unwrap_or(false) {
-            return http(
-                "503 Service Unavailable",
-                "text/plain",
-                "",
-                "This simulated venue is refusing connections.\n",
-            );
+    if request.upgrade != Upgrade::None && world.refusing.get(venue).copied().unwrap_or(false) {
+        return unavailable("This simulated venue is refusing connections.\n");
+    }
+    match &request.upgrade {
+        Upgrade::WebSocket(accept) => return Reply::Upgrade { venue, target, accept: accept.clone() },
+        Upgrade::Version => {
+            let extra = format!("{TEXT}Sec-WebSocket-Version: 13\r\n");
+            return reply(426, "Upgrade Required", &extra, "`Sec-WebSocket-Version` must be 13.\n");
         }
-        return match accept_key(request) {
-            Ok(accept) => Reply::Upgrade { venue, target, accept },
-            Err(why) => http("426 Upgrade Required", "text/plain", "Sec-WebSocket-Version: 13\r\n", why),
-        };
+        Upgrade::Broken => return reply(400, "Bad Request", TEXT, "The WebSocket handshake is invalid.\n"),
+        Upgrade::None => {}
     }
     let name = world.venues[venue].facts().name;
     let market = world.market(venue);
+    let is_get = request.method == Method::Get;
+    let method = match request.method {
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Options => "OPTIONS",
+        Method::Post => "POST",
+    };
     match world.venues[venue].rest(method, &target, &format!("{base}/{name}"), &market) {
-        Some(body) => http("200 OK", "application/json", "", &body),
-        None if method == "GET" && target == "/" => http("200 OK", "text/plain", "", &page(&base, world)),
-        None => http("404 Not Found", "text/plain", "", "The simulated venue has no such resource.\n"),
+        Some(body) => reply(200, "OK", JSON, &body),
+        None if is_get && target == "/" => page(&venues_page(&base, world)),
+        None => reply(404, "Not Found", TEXT, "The simulated venue has no such resource.\n"),
     }
 }
 
@@ -560,50 +559,17 @@ fn find(text: &[u8], part: &[u8]) -> bool {
     !part.is_empty() && text.windows(part.len()).any(|window| window == part)
 }
 
-/// The venue named by a path, and the rest of the path with its query.
-fn route(path: &str, venues: &[&'static dyn Venue]) -> Option<(usize, String)> {
-    let path = path.strip_prefix('/')?;
-    let length = path.find(['/', '?']).unwrap_or(path.len());
-    let (name, target) = path.split_at(length);
+/// The venue named by the first segment of the path, and the rest of the path with the query.
+fn route(request: &Request, venues: &[&'static dyn Venue]) -> Option<(usize, String)> {
+    let path = request.path.strip_prefix('/')?;
+    let (name, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
     let venue = venues.iter().position(|v| v.facts().name == name)?;
-    Some((venue, if target.starts_with('/') { target.to_owned() } else { format!("/{target}") }))
-}
-
-/// The accept key of the response, or what the handshake lacks.
-fn accept_key(request: &httparse::Request<'_, '_>) -> Result<String, &'static str> {
-    if !has_token(request, "connection", "upgrade") {
-        return Err("`Connection: Upgrade` is missing.\n");
-    }
-    if header(request, "sec-websocket-version").map(str::trim) != Some("13") {
-        return Err("`Sec-WebSocket-Version` must be 13.\n");
-    }
-    // 16 bytes in base64.
-    match header(request, "sec-websocket-key").map(str::trim) {
-        Some(key) if key.len() == 24 && key.ends_with("==") => Ok(derive_accept_key(key.as_bytes())),
-        _ => Err("`Sec-WebSocket-Key` must be 16 bytes in base64.\n"),
-    }
-}
-
-/// The address that the client used, if its `Host` header contains only harmless characters; otherwise the listener's.
-fn host(request: &httparse::Request<'_, '_>, listen: SocketAddr) -> String {
-    let harmless = |h: &&str| h.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b));
-    match header(request, "host").map(str::trim).filter(harmless) {
-        Some(host) if !host.is_empty() => host.to_owned(),
-        _ => listen.to_string(),
-    }
-}
-
-fn header<'a>(request: &httparse::Request<'_, 'a>, name: &str) -> Option<&'a str> {
-    let found = request.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name))?;
-    std::str::from_utf8(found.value).ok()
-}
-
-fn has_token(request: &httparse::Request<'_, '_>, name: &str, token: &str) -> bool {
-    header(request, name).is_some_and(|value| value.split(',').any(|t| t.trim().eq_ignore_ascii_case(token)))
+    let mark = if request.query.is_empty() { "" } else { "?" };
+    Some((venue, format!("{}{mark}{}", if rest.is_empty() { "/" } else { rest }, request.query)))
 }
 
 /// The page for people: lists the venues and states that no price is real.
-fn page(base: &str, world: &World<'_>) -> String {
+fn venues_page(base: &str, world: &World<'_>) -> String {
     let mut page = String::from("spreadwire simulator: every price here is simulated.\n\n");
     for venue in world.venues {
         let facts = venue.facts();
@@ -628,15 +594,15 @@ pub(super) fn address_below(base: &str, facts: &Facts) -> String {
     format!("{base}/{}{path}", facts.name)
 }
 
-fn write_reply(status: &str, kind: &str, more: &str, body: &str, out: &mut Vec<u8>) {
-    let length = body.len();
-    out.extend_from_slice(
-        format!(
-            "HTTP/1.1 {status}\r\nContent-Type: {kind}; charset=utf-8\r\nContent-Length: {length}\r\n\
-             {SOURCE_HEADER}: simulated\r\nConnection: close\r\n{more}\r\n{body}"
-        )
-        .as_bytes(),
-    );
+/// Header lines of a page for people, and of one for programs.
+const TEXT: &str = "Content-Type: text/plain; charset=utf-8\r\n";
+const JSON: &str = "Content-Type: application/json; charset=utf-8\r\n";
+
+/// Writes a reply after which the connection is closed. `extra`: header lines, each ending with CR LF.
+fn write_reply(status: u16, reason: &str, extra: &str, body: &str, out: &mut Vec<u8>) {
+    let extra = format!("{extra}{SOURCE_HEADER}: simulated\r\n");
+    http::write_head(status, reason, Some(body.len()), false, &extra, out);
+    out.extend_from_slice(body.as_bytes());
 }
 
 #[cfg(test)]

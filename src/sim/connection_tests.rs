@@ -65,7 +65,7 @@ fn programs_are_told_how_often_a_venue_is_connected_to() {
     let sockets = [Sockets { open: 1, most: 2, opened: 7 }];
     let mut connection = Connection::new(ClientLimits::default(), at(0));
     let world = World { sockets: &sockets, ..world(&prices) };
-    connection.receive(b"GET /connections HTTP/1.1\r\n\r\n", at(0), &world);
+    connection.receive(b"GET /connections HTTP/1.1\r\nHost: a\r\n\r\n", at(0), &world);
     let text = String::from_utf8_lossy(connection.output()).into_owned();
     let (_, body) = text.split_once("\r\n\r\n").unwrap();
     assert_eq!(body, "{\"plain\":{\"open\":1,\"most\":2,\"opened\":7}}\n");
@@ -171,10 +171,12 @@ fn a_token_venue_is_asked_over_http_and_names_this_simulator() {
     assert!(reply.ends_with("\r\n\r\n{\"endpoint\":\"ws://localhost:9/asked/\"}"), "{reply}");
     assert_eq!(ending, Some(Ending::Done));
     // A body that has not arrived completely is awaited: closing with unread bytes would lose the response.
-    let (_, ending) = ask(b"POST /asked/token HTTP/1.1\r\nContent-Length: 2\r\n\r\n{");
+    let (_, ending) = ask(b"POST /asked/token HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{");
     assert_eq!(ending, None);
-    // A host that is not valid in JSON is not repeated.
+    // A host that is not valid in JSON is rejected; without one, the address is the listener's.
     let (reply, _) = ask(b"POST /asked/token HTTP/1.1\r\nHost: a\"b\r\n\r\n");
+    assert!(reply.starts_with("HTTP/1.1 400 "), "{reply}");
+    let (reply, _) = ask(b"POST /asked/token HTTP/1.0\r\n\r\n");
     assert!(reply.contains("ws://127.0.0.1:9000/asked/"), "{reply}");
 }
 
@@ -187,17 +189,17 @@ fn bad_requests_get_an_answer_and_the_end() {
         ("GET / HTTP/1.1\r\nbad header\r\n\r\n", "400"),
         (long.as_str(), "431"),
         (many.as_str(), "431"),
-        ("GET /nowhere HTTP/1.1\r\n\r\n", "404"),
-        ("GET /plain/other HTTP/1.1\r\n\r\n", "404"),
-        ("DELETE /plain HTTP/1.1\r\n\r\n", "404"),
-        ("GET /plain/ws HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", "426"),
+        ("GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n", "404"),
+        ("GET /plain/other HTTP/1.1\r\nHost: a\r\n\r\n", "404"),
+        ("DELETE /plain HTTP/1.1\r\nHost: a\r\n\r\n", "405"),
+        ("GET /plain/ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n", "400"),
         (
-            "GET /plain/ws HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 8\r\n\r\n",
+            "GET /plain/ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 8\r\n\r\n",
             "426",
         ),
         (
-            "GET /plain/ws HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n\r\n",
-            "426",
+            "GET /plain/ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n\r\n",
+            "400",
         ),
     ] {
         let (reply, ending) = ask(request.as_bytes());

@@ -11,6 +11,7 @@ use crate::net::page::{PageError, Pages};
 use crate::stage::Stage;
 use crate::time::{Clock, MonoNs, SECOND};
 use crate::top::pages::{Instruments, Prices, Sample, Status};
+use crate::wire::query;
 
 /// Interval between two samples.
 const EVERY_NS: u64 = SECOND;
@@ -44,7 +45,7 @@ pub fn poll(pages: &Pages, symbol: Option<&str>) -> Result<Sample, String> {
 
 /// Prices of one instrument. No price on any exchange is not an error.
 fn prices(pages: &Pages, symbol: &str) -> Result<Prices, String> {
-    let target = format!("/api/exchanges/prices?extended=1&symbol={}", escaped(symbol));
+    let target = format!("/api/exchanges/prices?extended=1&symbol={}", query::encoded(symbol));
     match pages.get(&target) {
         Err(PageError::Status(404)) => Ok(Prices::default()),
         got => parsed(pages, &target, got),
@@ -81,12 +82,6 @@ fn escape_unruly(json: &str) -> String {
         }
     }
     text
-}
-
-/// Percent-encodes a text as the value of a query parameter.
-fn escaped(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.');
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 fn read<T: DeserializeOwned>(pages: &Pages, target: &str) -> Result<T, String> {
@@ -153,7 +148,5 @@ mod tests {
         assert_eq!(shown, "{\"a\":\"x\\u0085\\u202ey\\udb40\\udc01z\\u001b\"}\n");
         let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
         assert_eq!(read(&shown), read(json));
-        assert_eq!(escaped("BTC/USDT"), "BTC/USDT");
-        assert_eq!(escaped("A&b=é"), "A%26b%3D%C3%A9");
     }
 }

@@ -22,12 +22,12 @@ use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::paged::PagedBooks;
 use crate::venues::reading::{self, Seen, Sequences, changes, figure, integer, level, side, text, time};
-use crate::venues::writing;
 use crate::venues::{
     Books, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Maintenance,
     Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
+use crate::wire::query;
 
 /// A venue that speaks Binance's protocol.
 pub struct Binance {
@@ -202,8 +202,8 @@ impl Venue for Binance {
 
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
         if (method, target.split('?').next()?) == ("GET", "/api/v3/depth") {
-            let quote = market.quote(&reading::symbol_of_query(target)?)?;
-            let limit = writing::query(target, "limit").and_then(|limit| limit.parse().ok()).unwrap_or(100);
+            let quote = market.quote(&query::value(query::of(target), "symbol")?)?;
+            let limit = query::value(query::of(target), "limit").and_then(|limit| limit.parse().ok()).unwrap_or(100);
             let side = |side| levels_text(&quote.levels(side, limit));
             let (bids, asks) = (side(Side::Bid), side(Side::Ask));
             return Some(format!(r#"{{"lastUpdateId":{},"bids":{bids},"asks":{asks}}}"#, quote.sequence));
@@ -347,12 +347,12 @@ struct Partial {
 fn depth_symbol(url: &str) -> Option<Cow<'_, str>> {
     let (path, _) = url.split_once('?')?;
     let is_depth = path.ends_with("/api/v3/depth") || path.ends_with("/api/v1/depth");
-    is_depth.then(|| reading::symbol_of_query(url)).flatten()
+    is_depth.then(|| query::value(query::of(url), "symbol")).flatten()
 }
 
 /// The page of the order book of a symbol.
 fn depth_path(symbol: &str, levels: usize) -> String {
-    format!("/api/v3/depth?symbol={}&limit={levels}", reading::escaped(symbol))
+    format!("/api/v3/depth?symbol={}&limit={levels}", query::encoded(symbol))
 }
 
 /// The id of a request for a stream that was asked for before.
@@ -623,7 +623,9 @@ impl ExchangeSide for Exchange {
     fn opened(&mut self, target: &str, market: &dyn Market, _out: &mut Messages) {
         let path = target.split('?').next().unwrap_or_default();
         self.combined = path.starts_with("/stream");
-        let streams = writing::query(target, "streams").or_else(|| path.strip_prefix("/ws/")).unwrap_or_default();
+        let streams = query::value(query::of(target), "streams")
+            .or_else(|| Some(path.strip_prefix("/ws/")?.into()))
+            .unwrap_or_default();
         streams.split('/').filter(|name| !name.is_empty()).for_each(|name| self.subscribe(name, market));
     }
 

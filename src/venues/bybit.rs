@@ -25,6 +25,7 @@ use crate::venues::{
     Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
+use crate::wire::query;
 
 /// Bybit, spot.
 pub struct Bybit;
@@ -135,7 +136,7 @@ impl Venue for Bybit {
                 "lotSizeFilter": {"basePrecision": it.lot()}, "priceFilter": {"tickSize": it.tick()}})
         };
         // No futures are simulated.
-        let category = writing::query(target, "category").unwrap_or("spot");
+        let category = query::value(query::of(target), "category").unwrap_or("spot".into());
         let listed = if category == "spot" { market.listed() } else { Vec::new() };
         let list: Vec<_> = listed.into_iter().map(row).collect();
         let result = json!({"category": category, "list": list});

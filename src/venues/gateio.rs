@@ -5,6 +5,7 @@
 //! be joined to a snapshot by REST, `spot.order_book` sends wholes. None has a checksum. Requests carry the
 //! time. Called on the feed's thread; keeps a book only of `spot.obu`, and for recordings.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use rustc_hash::FxHashMap;
@@ -27,6 +28,7 @@ use crate::venues::{
     Messages, Opening, Requests, Symbols, Top, Update, Venue, VenueQuote,
 };
 use crate::wire::json::{Parser, Scan, Value};
+use crate::wire::query;
 
 /// Gate, spot.
 pub struct Gate;
@@ -151,12 +153,12 @@ impl Venue for Gate {
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
         match (method, target.split('?').next()?) {
             ("GET", "/api/v4/spot/order_book") => {
-                let quote = market.quote(writing::query(target, "currency_pair")?)?;
-                let levels = writing::query(target, "limit").and_then(|n| n.parse().ok()).unwrap_or(10);
+                let quote = market.quote(&query::value(query::of(target), "currency_pair")?)?;
+                let levels = query::value(query::of(target), "limit").and_then(|n| n.parse().ok()).unwrap_or(10);
                 let [bids, asks] = [Side::Bid, Side::Ask].map(|side| writing::pairs(&quote.levels(side, levels)));
                 let ms = quote.time.ms();
                 // The number only for those who ask for it.
-                let id = match writing::query(target, "with_id") {
+                let id = match query::value(query::of(target), "with_id").as_deref() {
                     Some("true") => format!(r#""id":{},"#, quote.sequence),
                     _ => String::new(),
                 };
@@ -323,10 +325,9 @@ fn request<'a>(
 }
 
 /// The pair of a REST address of the order book, such as `…/spot/order_book?currency_pair=BTC_USDT&with_id=true`.
-fn book_pair(url: &str) -> Option<&str> {
+fn book_pair(url: &str) -> Option<Cow<'_, str>> {
     let (path, query) = url.split_once('?')?;
-    path.ends_with("/spot/order_book").then_some(())?;
-    query.split('&').find_map(|part| part.strip_prefix("currency_pair="))
+    path.ends_with("/spot/order_book").then(|| query::value(query, "currency_pair"))?
 }
 
 /// A book by REST. One that was asked for without its number cannot be joined.

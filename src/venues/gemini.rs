@@ -23,6 +23,7 @@ use crate::venues::{
     Opening, Requests, SymbolEntry, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
+use crate::wire::query;
 
 /// Gemini, spot.
 pub struct Gemini;
@@ -493,8 +494,7 @@ const SERVED: [&str; 3] = [TICKER, "depth", DEPTH];
 
 impl ExchangeSide for Exchange {
     fn opened(&mut self, target: &str, _market: &dyn Market, _out: &mut Messages) {
-        let query = target.split_once('?').map_or("", |(_, query)| query);
-        self.wants_snapshot = query.split('&').any(|part| part.starts_with("snapshot="));
+        self.wants_snapshot = query::value(query::of(target), "snapshot").is_some();
     }
 
     fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {

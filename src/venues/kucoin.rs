@@ -26,6 +26,7 @@ use crate::venues::{
     Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
+use crate::wire::query;
 
 /// The venue.
 pub struct Kucoin;
@@ -177,7 +178,7 @@ impl Venue for Kucoin {
         }
         const BOOKS: [&str; 2] = ["/api/v1/market/orderbook/level2_100", "/api/v3/market/orderbook/level2"];
         if method == "GET" && BOOKS.contains(&target.split('?').next()?) {
-            let quote = market.quote(&reading::symbol_of_query(target)?)?;
+            let quote = market.quote(&query::value(query::of(target), "symbol")?)?;
             let side = |side| pairs(&quote.levels(side, PAGE));
             return Some(format!(
                 r#"{{"code":"200000","data":{{"time":{},"sequence":"{}","bids":{},"asks":{}}}}}"#,
@@ -282,7 +283,7 @@ impl FeedCodec for Codec {
 
     fn page_of(&mut self, url: &str) -> Option<InstrumentId> {
         url.split('?').next().filter(|path| path.contains("/market/orderbook/level2"))?;
-        self.feed.symbols.find(reading::symbol_of_query(url)?.as_bytes())
+        self.feed.symbols.find(query::value(query::of(url), "symbol")?.as_bytes())
     }
 
     fn page_reader(&self) -> PageReader {
@@ -341,7 +342,7 @@ const LEVEL2: &str = "/market/level2";
 const AGAIN: &str = "again";
 
 fn level2_path(symbol: &str, levels: usize) -> String {
-    format!("/api/v1/market/orderbook/level2_{levels}?symbol={}", reading::escaped(symbol))
+    format!("/api/v1/market/orderbook/level2_{levels}?symbol={}", query::encoded(symbol))
 }
 
 /// The fast path: a `level1` message in the documented field order.
@@ -690,8 +691,7 @@ const CHANNELS: [&str; 6] =
 
 impl ExchangeSide for Exchange {
     fn opened(&mut self, target: &str, _market: &dyn Market, out: &mut Messages) {
-        let query = target.split_once('?').map_or("", |(_, query)| query);
-        let id = query.split('&').find_map(|pair| pair.strip_prefix("connectId=")).unwrap_or("none");
+        let id = query::value(query::of(target), "connectId").unwrap_or("none".into());
         out.push(serde_json::json!({"id": id, "type": "welcome"}).to_string());
     }
 

@@ -25,6 +25,7 @@ use crate::venues::{
 };
 use crate::wire::json::{Parser, Value};
 use crate::wire::protobuf::{Field, Fields, ProtobufError, Writer};
+use crate::wire::query;
 
 /// MEXC, spot.
 pub struct Mexc;
@@ -160,8 +161,9 @@ impl Venue for Mexc {
         let listed = market.listed();
         match (method, target.split('?').next()?) {
             ("GET", "/api/v3/depth") => {
-                let quote = market.quote(&reading::symbol_of_query(target)?)?;
-                let limit = writing::query(target, "limit").and_then(|limit| limit.parse().ok()).unwrap_or(100);
+                let quote = market.quote(&query::value(query::of(target), "symbol")?)?;
+                let limit =
+                    query::value(query::of(target), "limit").and_then(|limit| limit.parse().ok()).unwrap_or(100);
                 let side = |side| writing::pairs(&quote.levels(side, limit));
                 let (bids, asks, time) = (side(Side::Bid), side(Side::Ask), market.now().ms());
                 let number = quote.sequence;
@@ -252,7 +254,7 @@ impl FeedCodec for Codec {
     }
 
     fn page_of(&mut self, url: &str) -> Option<InstrumentId> {
-        let symbol = url.contains("/api/v3/depth?").then(|| reading::symbol_of_query(url)).flatten()?;
+        let symbol = url.contains("/api/v3/depth?").then(|| query::value(query::of(url), "symbol")).flatten()?;
         self.feed.symbols.find(symbol.as_bytes())
     }
 
@@ -381,7 +383,7 @@ fn is_of_tops(channel: &[u8]) -> bool {
 }
 
 fn depth_path(symbol: &str, levels: usize) -> String {
-    format!("/api/v3/depth?symbol={}&limit={levels}", reading::escaped(symbol))
+    format!("/api/v3/depth?symbol={}&limit={levels}", query::encoded(symbol))
 }
 
 impl Feed {

@@ -22,13 +22,13 @@ use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Entry, Listing};
 use crate::venues::paged::PagedBooks;
 use crate::venues::reading::{self, Seen, Sequences, array, changes, figure, level, side, text, time};
-use crate::venues::writing;
 use crate::venues::{
     Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed,
     Maintenance, Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
     VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
+use crate::wire::query;
 
 /// OKX, spot.
 pub struct Okx;
@@ -134,8 +134,8 @@ impl Venue for Okx {
 
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
         if (method, target.split('?').next()?) == ("GET", BOOKS_PATH) {
-            let quote = market.quote(writing::query(target, "instId")?)?;
-            let levels = writing::query(target, "sz").and_then(|n| n.parse().ok()).unwrap_or(1);
+            let quote = market.quote(&query::value(query::of(target), "instId")?)?;
+            let levels = query::value(query::of(target), "sz").and_then(|n| n.parse().ok()).unwrap_or(1);
             let [asks, bids] = [Side::Ask, Side::Bid].map(|side| levels_text(&quote.levels(side, levels)));
             let (ms, number) = (quote.time.ms(), quote.sequence);
             let book = format!(r#"{{"asks":{asks},"bids":{bids},"ts":"{ms}","seqId":{number}}}"#);
@@ -147,7 +147,7 @@ impl Venue for Okx {
                 "tickSz": it.tick(), "lotSz": it.lot()})
         };
         // Neither swaps nor futures are simulated.
-        let is_spot = writing::query(target, "instType").is_none_or(|kind| kind == "SPOT");
+        let is_spot = query::value(query::of(target), "instType").is_none_or(|kind| kind == "SPOT");
         let listed = if is_spot { market.listed() } else { Vec::new() };
         let data: Vec<_> = listed.into_iter().map(row).collect();
         Some(json!({"code": "0", "data": data, "msg": ""}).to_string())
@@ -217,7 +217,7 @@ impl FeedCodec for Codec {
     }
 
     fn page_of(&mut self, url: &str) -> Option<InstrumentId> {
-        let native = url.contains(BOOKS_PATH).then(|| writing::query(url, "instId")).flatten()?;
+        let native = url.contains(BOOKS_PATH).then(|| query::value(query::of(url), "instId")).flatten()?;
         self.state.symbols.find(native.as_bytes())
     }
 

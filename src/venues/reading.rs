@@ -1,7 +1,6 @@
 //! What the venue files share when they read a frame: levels, changes of a book, times, and symbols
 //! that have no mark between base and quote. JSON values in, nouns out; nothing is kept here.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::market::book::{Book, Side};
@@ -160,40 +159,6 @@ pub const fn time(number: u64) -> UnixNs {
         100_000_000_000_000..100_000_000_000_000_000 => UnixNs(number.saturating_mul(1000)),
         _ => UnixNs(number),
     }
-}
-
-/// `symbol` as it stands in the query of a REST address: letters and digits of ASCII are themselves, all else is in
-/// percent signs. Some venues have symbols in Chinese.
-#[must_use]
-pub fn escaped(symbol: &str) -> String {
-    let byte = |b: u8| match b {
-        b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'_' | b'.' => char::from(b).to_string(),
-        _ => format!("%{b:02X}"),
-    };
-    symbol.bytes().map(byte).collect()
-}
-
-/// The reverse of [`escaped`]. What is no text then stays as it is.
-#[must_use]
-pub fn unescaped(text: &str) -> Cow<'_, str> {
-    let decode = || {
-        let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
-        while let Some((first, others)) = rest.split_first() {
-            let hex = others.get(..2).filter(|_| *first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
-            let byte = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
-            bytes.push(byte.unwrap_or(*first));
-            rest = if byte.is_some() { &others[2..] } else { others };
-        }
-        String::from_utf8(bytes).ok().map(Cow::Owned)
-    };
-    text.contains('%').then(decode).flatten().unwrap_or(Cow::Borrowed(text))
-}
-
-/// The symbol in the query of a REST address.
-#[must_use]
-pub fn symbol_of_query(url: &str) -> Option<Cow<'_, str>> {
-    let (_, query) = url.split_once('?')?;
-    query.split('&').find_map(|part| part.strip_prefix("symbol=")).map(unescaped)
 }
 
 /// Which instruments have been quoted by the channel of choice on this connection. Their quotes from
@@ -358,19 +323,6 @@ mod tests {
         assert_eq!(time(0), UnixNs(0));
         for number in [99_999_999_999_999_999, u64::MAX] {
             assert_eq!(time(number), UnixNs(u64::MAX));
-        }
-    }
-
-    #[test]
-    fn a_symbol_of_any_letters_comes_back_from_an_address() {
-        for symbol in ["BTCUSDT", "BTC-USDT", "龙虾USDT", "A%41B", "100%", ""] {
-            let url = format!("/api/v3/depth?limit=5&symbol={}", escaped(symbol));
-            assert!(url.is_ascii(), "{url}");
-            assert_eq!(symbol_of_query(&url).as_deref(), Some(symbol));
-        }
-        assert_eq!(escaped("龙"), "%E9%BE%99");
-        for text in ["%", "%4", "%zz", "%FF"] {
-            assert_eq!(unescaped(text), text);
         }
     }
 

@@ -38,13 +38,6 @@ pub fn rows(levels: &[Level], more: &str) -> String {
     text
 }
 
-/// The value of `name` in the query of `target`.
-#[must_use]
-pub fn query<'a>(target: &'a str, name: &str) -> Option<&'a str> {
-    let (_, query) = target.split_once('?')?;
-    query.split('&').find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
-}
-
 /// One side's number as a text: empty where the side is absent.
 #[must_use]
 pub fn text(level: Level, number: Decimal) -> String {

@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use crate::wire::query;
+
 /// Limits of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -16,9 +18,29 @@ pub struct Limits {
     /// Bytes of the request line, and of each header line.
     pub line_max: usize,
     /// Paths that accept POST.
-    pub posts: &'static [&'static str],
+    pub posts: Posts,
     /// Largest body of such a request, in bytes.
     pub body_max: usize,
+}
+
+/// Paths that accept POST.
+#[derive(Clone, Copy, Debug)]
+pub enum Posts {
+    /// These, without queries.
+    Only(&'static [&'static str]),
+    /// Any path.
+    All,
+}
+
+impl Posts {
+    /// Whether `path` accepts POST.
+    #[must_use]
+    pub fn accept(self, path: &str) -> bool {
+        match self {
+            Self::Only(paths) => paths.contains(&path),
+            Self::All => true,
+        }
+    }
 }
 
 /// Largest accepted value of [`Limits::lines_max`].
@@ -46,6 +68,8 @@ pub struct Request {
     pub path: String,
     /// Query as sent, without the question mark; empty if there is none.
     pub query: String,
+    /// `Host` as sent: a name or address with an optional port; empty if there is none.
+    pub host: String,
     /// Whether the connection stays open after the response.
     pub keep_alive: bool,
     /// Whether the client requests a WebSocket.
@@ -156,7 +180,7 @@ pub fn parse(bytes: &[u8], limits: Limits) -> Result<Option<(Request, usize)>, R
     let method = method_of(head.method.unwrap_or_default())?;
     let is_posted = method == Method::Post;
     let bare = head.path.unwrap_or_default().split('?').next().unwrap_or_default();
-    if is_posted && !limits.posts.contains(&bare) {
+    if is_posted && !limits.posts.accept(bare) {
         return Err(Refusal::Method);
     }
     let (path, query) = target(head.path.unwrap_or_default(), method, &headers, is_1_1)?;
@@ -167,6 +191,7 @@ pub fn parse(bytes: &[u8], limits: Limits) -> Result<Option<(Request, usize)>, R
         method,
         path,
         query,
+        host: headers.host.unwrap_or_default().to_owned(),
         keep_alive,
         upgrade,
         gzip: headers.gzip,
@@ -271,56 +296,13 @@ fn target(text: &str, method: Method, headers: &Headers<'_>, is_1_1: bool) -> Re
 /// Whether the path has no `.`, `..` or empty segment, and no escape for one of these, a slash, a control character or
 /// invalid UTF-8.
 fn is_plain_path(path: &str) -> bool {
-    let mut decoded = Vec::with_capacity(path.len());
-    if !percent_decode(path.as_bytes(), false, &mut decoded) {
-        return false;
-    }
-    let Ok(text) = std::str::from_utf8(&decoded) else { return false };
+    let Some(text) = query::decoded_strictly(path) else { return false };
     let slashes = |s: &str| s.bytes().filter(|b| *b == b'/').count();
     !text.contains(['\\', '\0'])
         && !text.contains("//")
         && !text.chars().any(char::is_control)
-        && slashes(text) == slashes(path)
+        && slashes(&text) == slashes(path)
         && !text.split('/').any(|segment| segment == ".." || segment == ".")
-}
-
-/// Decodes `%xx`, and `+` as a space if `plus`. Returns `false` if an escape is invalid; it is then copied as it is.
-fn percent_decode(text: &[u8], plus: bool, out: &mut Vec<u8>) -> bool {
-    let hex = |b: Option<&u8>| b.and_then(|b| (*b as char).to_digit(16)).map(|d| d as u8);
-    let mut at = 0;
-    let mut whole = true;
-    while at < text.len() {
-        match text[at] {
-            b'%' => match (hex(text.get(at + 1)), hex(text.get(at + 2))) {
-                (Some(high), Some(low)) => {
-                    out.push(high << 4 | low);
-                    at += 2;
-                }
-                _ => {
-                    whole = false;
-                    out.push(b'%');
-                }
-            },
-            b'+' if plus => out.push(b' '),
-            byte => out.push(byte),
-        }
-        at += 1;
-    }
-    whole
-}
-
-/// The decoded value of the first query parameter `name`. An invalid escape is kept as it is.
-#[must_use]
-pub fn query_value(query: &str, name: &str) -> Option<String> {
-    query.split('&').find_map(|part| {
-        let (key, value) = part.split_once('=').unwrap_or((part, ""));
-        let decode = |text: &str| {
-            let mut bytes = Vec::with_capacity(text.len());
-            percent_decode(text.as_bytes(), true, &mut bytes);
-            String::from_utf8_lossy(&bytes).into_owned()
-        };
-        (decode(key) == name).then(|| decode(value))
-    })
 }
 
 /// The header lines that are used here.

@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const LIMITS: Limits = Limits { head_max: 8192, lines_max: 64, line_max: 4096, posts: &[], body_max: 0 };
+const LIMITS: Limits = Limits { head_max: 8192, lines_max: 64, line_max: 4096, posts: Posts::Only(&[]), body_max: 0 };
 
 fn check(request: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
     parse(request, LIMITS)
@@ -149,7 +149,7 @@ fn heads_have_limits_and_one_host() {
 
 #[test]
 fn what_waits_for_100_continue_is_served() {
-    let posts = Limits { posts: &["/p"], body_max: 10, ..LIMITS };
+    let posts = Limits { posts: Posts::Only(&["/p"]), body_max: 10, ..LIMITS };
     let read = |head: &str, lines: &str| {
         let text = format!("{head}\r\nHost: a\r\nExpect: 100-Continue\r\n{lines}\r\n");
         parse(text.as_bytes(), posts).map(|read| read.unwrap().0.expects_continue)
@@ -235,15 +235,6 @@ fn upgrades_are_read_as_the_rfc_says() {
         assert_eq!(upgrade(&format!("Sec-WebSocket-Version: {version}\r\n{good}")), Upgrade::Broken, "{version}");
     }
     assert_eq!(upgrade(&good.replace("Upgrade: websocket", "Upgrade: h2c")), Upgrade::None);
-}
-
-#[test]
-fn query_values_are_decoded() {
-    assert_eq!(query_value("pairs=BTC%2FUSD%2CETH/USD&raw=1", "pairs").as_deref(), Some("BTC/USD,ETH/USD"));
-    assert_eq!(query_value("pairs=BTC/USD,+ETH/USD", "pairs").as_deref(), Some("BTC/USD, ETH/USD"));
-    assert_eq!(query_value("x&pairs", "pairs").as_deref(), Some(""));
-    assert_eq!(query_value("pairs=%zz", "pairs").as_deref(), Some("%zz"));
-    assert_eq!(query_value("", "pairs"), None);
 }
 
 proptest! {

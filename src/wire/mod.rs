@@ -4,6 +4,7 @@ pub mod gzip;
 pub mod http;
 pub mod json;
 pub mod protobuf;
+pub mod query;
 pub mod sse;
 pub mod timestamp;
 pub mod websocket;

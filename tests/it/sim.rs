@@ -68,7 +68,7 @@ impl Joined {
             Opening::Direct | Opening::Prompt { .. } | Opening::Patient { .. } => address_of(VENUES[venue], listen()),
             Opening::Token { path } => {
                 let mut asked = Connection::new(limits, MonoNs(1));
-                let request = format!("POST /{}{path} HTTP/1.1\r\nContent-Length: 0\r\n\r\n", facts.name);
+                let request = format!("POST /{}{path} HTTP/1.1\r\nHost: sim\r\nContent-Length: 0\r\n\r\n", facts.name);
                 asked.receive(request.as_bytes(), MonoNs(1), &world(prices, MonoNs(1)));
                 let reply = String::from_utf8(std::mem::take(asked.output())).unwrap();
                 VENUES[venue].endpoint(reply.split_once("\r\n\r\n").unwrap().1.as_bytes()).unwrap()
