@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { EventSource } from 'eventsource'
 import { WebSocket } from 'ws'
-import { Venue, leftovers, serve, serveOn, sleep, until } from './rig.js'
+import { Venue, every, leftovers, serveOn, until } from './rig.js'
 
 /** The WebSocket hook: its whole union at every subscribe, five attempts, each after three seconds or when the test says so. */
 class OldHook {
@@ -144,6 +144,7 @@ class OldStreamHook {
     this.source?.close()
     clearTimeout(this.timer)
     this.opened++
+    this.isConnected = false
     this.source = new EventSource(this.url)
     this.source.onmessage = ({ data }) => {
       const update = JSON.parse(data)
@@ -195,7 +196,11 @@ describe('pages of the replaced systems', { concurrency: true }, () => {
     binance.quote(BTC, '99', '100')
     okx.quote(BTC, '101', '102')
     await until('the alerts', () => page.all.every(({ alerts }) => alerts.length > 0))
-    await sleep(1200)
+    // Further quotes of the open opportunity are shown as prices and make no alert.
+    for (const ask of [100.01, 100.02, 100.03]) {
+      binance.quote(BTC, '99', `${ask}`)
+      await until('the new price', () => page.prices.prices.get(`${BTC}:binance`).ask === ask)
+    }
     for (const { alerts, error } of page.all) {
       assert.deepEqual(alerts.map(({ buyExchange, sellExchange, spreadPct }) => [buyExchange, sellExchange, spreadPct]), [['binance', 'okx', 1]])
       assert.equal(error, null)
@@ -253,7 +258,7 @@ describe('pages of the replaced systems', { concurrency: true }, () => {
     binance.quote(BTC, '99', '100')
     okx.quote(BTC, '101', '102')
     binance.day(BTC, DAY)
-    const beat = setInterval(() => [binance, okx].forEach((venue) => venue.repeat()), 1000)
+    const stop = every(1000, () => [binance, okx].forEach((venue) => venue.repeat()))
     const pages = Array.from({ length: 5 }, () => panel(server.address, BTC, ['binance', 'okx']))
     const hooks = pages.flatMap(({ all }) => all)
     hooks.forEach((hook) => Object.assign(hook, { isHeld: true }))
@@ -270,14 +275,11 @@ describe('pages of the replaced systems', { concurrency: true }, () => {
     const attempt = () => hooks.forEach((hook) => hook.connect())
     attempt()
     await until('the refusals', () => hooks.every(({ failed }) => failed === 2))
-    const venues = [binance, okx].map(({ name, address }) => `[venue.${name}]\naddress = "${address}"\n`).join('')
-    const again = await serve(`venues = ["binance", "okx"]\ninstruments = ["${BTC}"]\n[gateway]\n${venues}`, {
-      port: Number(server.address.split(':')[1]),
-    })
+    const again = await serveOn([binance, okx], instruments, '', { port: Number(server.address.split(':')[1]) })
     attempt()
     await until('everything again', () => hooks.every(isServed) && stream.states.length > 0)
     assert.ok(hooks.every(({ opened, error }) => opened === 2 && error === null))
-    clearInterval(beat)
+    stop()
     ;[...hooks, stream].forEach((hook) => hook.unmount())
     await again.stop()
     ;[binance, okx].forEach((venue) => venue.close())
@@ -293,11 +295,11 @@ describe('pages of the replaced systems', { concurrency: true }, () => {
     const hook = new OldStreamHook(server.address, pairs)
     let n = 1
     // Prices that never pause: with a message each, the hook would never show one.
-    const timer = setInterval(() => quote(++n), 50)
+    const stop = every(50, () => quote(++n))
     await until('the first', () => hook.states.length > 0)
     hook.states.length = 0
     await until('some more', () => hook.states.length >= 4)
-    clearInterval(timer)
+    stop()
     assert.ok(hook.states.every((prices) => prices.size === 4))
     await until('the last', () => pairs.every((pair) => hook.prices.get(pair).bid === 1000 + n))
     hook.unmount()
@@ -323,7 +325,7 @@ describe('pages of the replaced systems', { concurrency: true }, () => {
     }
     for (let n = 0; n < 1500; n++) {
       hook.draw()
-      if (n % 50 === 0) await sleep(20)
+      if (n % 50 === 0) await until('a connection', () => hook.isConnected)
     }
     const streams = async () => (await server.json('/api/market-data/health')).value.scaling.activeConnections
     await until('one stream', async () => (await streams()) === 1)

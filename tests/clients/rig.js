@@ -1,5 +1,8 @@
-// What the tests share: the real binary as a child process, a venue that says exactly what a test wants,
-// and clients that note when each message came. Everything is on loopback, on ports that the system picks.
+// Shared by the tests: the real binary as a child process, a venue that sends what a test wants, and clients that record all
+// messages. Everything listens on loopback, on free ports.
+//
+// No test depends on the speed of the machine. A test waits for a condition. To show that a message is not sent, it waits for a
+// message that the gateway sends later on the same connection, such as the reply to a request (`soFar`).
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -13,12 +16,24 @@ import { WebSocket, WebSocketServer } from 'ws'
 
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 export const BINARY = path.resolve(ROOT, process.env.SPREADWIRE_BIN ?? 'target/debug/spreadwire')
-/** How long anything may take on a busy machine before a test gives up. It is no bound of the product's. */
+/** Milliseconds after which a test gives up. No test relies on the value. */
 export const PATIENCE = 90_000
+
+/** When the tests started, and the greatest difference between two readings of the wall clock, in milliseconds. */
+const STARTED = Date.now()
+const SKEW = 1000
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
-/** Waits until `probe` returns something true, and returns that. */
+/** Calls `action` every `ms` milliseconds, until the returned function is called or the tests end. */
+export function every(ms, action) {
+  const timer = setInterval(action, ms)
+  const stop = () => clearInterval(timer)
+  leftovers.add(stop)
+  return stop
+}
+
+/** Waits until `probe` returns a true value, and returns it. */
 export async function until(what, probe, patience = PATIENCE) {
   const end = Date.now() + patience
   for (;;) {
@@ -29,14 +44,14 @@ export async function until(what, probe, patience = PATIENCE) {
   }
 }
 
-/** What a failed test leaves open would keep the run from ending. */
+/** Closes what a failed test leaves open, which would keep the process alive. */
 export const leftovers = new Set()
 after(() => leftovers.forEach((close) => close()))
 process.on('exit', () => leftovers.forEach((close) => close()))
 
 // The binary.
 
-/** One running spreadwire. `address` is what it says it listens on. */
+/** A running spreadwire process. `address` is where it listens, as printed. */
 export class Server {
   static async start(args, pattern = /http:\/\/(127\.0\.0\.1:\d+)\//) {
     if (!existsSync(BINARY)) throw new Error(`${BINARY} is missing: run cargo build, or set SPREADWIRE_BIN`)
@@ -52,13 +67,13 @@ export class Server {
     server.exited.then(() => leftovers.delete(kill))
     let gone = false
     server.exited.then(() => (gone = true))
-    const found = await until('the greeting', () => pattern.exec(server.stdout) ?? gone)
+    const found = await until('the address of the process', () => pattern.exec(server.stdout) ?? gone)
     if (found === true) throw new Error(`spreadwire ${args.join(' ')} ended: ${server.stderr}`)
     server.address = found[1]
     return server
   }
 
-  /** Asks it to stop; its exit code. */
+  /** Stops the process and returns its exit code. */
   async stop(signal = 'SIGTERM') {
     this.child.kill(signal)
     const code = await this.exited
@@ -70,7 +85,7 @@ export class Server {
     return get(this.address, target, options)
   }
 
-  /** A POST of `body` as JSON. */
+  /** Sends `body` as JSON. */
   async post(target, body, headers) {
     return fetch(`http://${this.address}${target}`, { method: 'POST', headers, body: JSON.stringify(body) })
   }
@@ -80,7 +95,7 @@ export class Server {
     return { ...reply, value: JSON.parse(reply.body) }
   }
 
-  /** A WebSocket client, open. */
+  /** Opens a WebSocket client. */
   client(target = '/ws/prices', ...rest) {
     return Client.open(`ws://${this.address}${target}`, ...rest)
   }
@@ -90,7 +105,7 @@ export class Server {
   }
 }
 
-/** `serve` with the lines of a configuration. */
+/** Runs `serve` with this configuration. */
 export async function serve(toml, { port = 0 } = {}) {
   const folder = mkdtempSync(path.join(tmpdir(), 'spreadwire-clients-'))
   const file = path.join(folder, 'spreadwire.toml')
@@ -102,16 +117,26 @@ export async function serve(toml, { port = 0 } = {}) {
   return server
 }
 
-/** Limits of age that a slow machine does not reach, in sections that a test does not set itself. */
+/** Settings that disable all limits of age and silence, unless a test sets them. */
 const UNHURRIED = {
-  quotes: 'stale_after_ms = 600_000',
-  detector: 'leg_age_max_ms = 600_000\nleg_skew_max_ms = 600_000',
-  feed: 'silence_max_ms = 600_000',
+  quotes: { stale_after_ms: 600_000 },
+  detector: { leg_age_max_ms: 600_000, leg_skew_max_ms: 600_000 },
+  feed: { silence_max_ms: 600_000, pair_silence_ms: 0 },
 }
 
-/** `serve` on venues of the test's own. */
-export async function serveOn(venues, instruments, more = '') {
-  const calm = Object.entries(UNHURRIED).filter(([section]) => !more.includes(`[${section}]`)).map(([section, lines]) => `[${section}]\n${lines}\n`)
+/** Adds the settings of `UNHURRIED` that `toml` does not contain. */
+function unhurried(toml) {
+  let text = toml
+  for (const [section, settings] of Object.entries(UNHURRIED)) {
+    const lines = Object.entries(settings).flatMap(([key, value]) => (text.includes(`${key} =`) ? [] : [`${key} = ${value}\n`]))
+    const head = `[${section}]\n`
+    text = text.includes(head) ? text.replace(head, `${head}${lines.join('')}`) : `${text}\n${head}${lines.join('')}`
+  }
+  return text
+}
+
+/** Runs `serve` on venues of the test, and waits until it has subscribed to all of them. */
+export async function serveOn(venues, instruments, more = '', options = {}) {
   const quoted = (names) => `[${names.map((name) => `"${name}"`).join(', ')}]`
   const own = venues.map((venue) => {
     const list = venue.instruments ? `\ninstruments = ${quoted(venue.instruments)}` : ''
@@ -119,8 +144,9 @@ export async function serveOn(venues, instruments, more = '') {
     return `[venue.${venue.name}]\naddress = "${venue.address}"${list}${fee}\n`
   })
   const head = `venues = ${quoted(venues.map((venue) => venue.name))}\ninstruments = ${quoted(instruments)}\n`
-  const server = await serve(`${head}${more}\n${calm.join('')}${own.join('')}`)
-  await until('all venues', () => venues.every((venue) => venue.subscribed))
+  venues.forEach((venue) => (venue.subscribed = false))
+  const server = await serve(`${head}${unhurried(`${more}\n`)}\n${own.join('')}`, options)
+  await until('the subscriptions to all venues', () => venues.every((venue) => venue.subscribed))
   return server
 }
 
@@ -128,8 +154,8 @@ export async function serveOn(venues, instruments, more = '') {
 
 let sequence = 1000
 
-/** The frames of each venue, in the field order that it documents. */
-const WORDS = {
+/** The frames of each venue, with the fields in the order of its documentation. */
+const FRAMES = {
   binance: {
     native: (symbol) => symbol.replace('/', ''),
     acknowledge: (request) => [{ result: null, id: request.id }],
@@ -182,11 +208,11 @@ const WORDS = {
   },
 }
 
-/** An exchange that quotes what it is told to. It answers pings, since `ws` does. */
+/** An exchange that sends the quotes of a test. The package `ws` answers pings. */
 export class Venue {
   static async open(name, { instruments, fee } = {}) {
     const venue = new Venue()
-    Object.assign(venue, { name, instruments, fee, words: WORDS[name], sockets: new Set(), said: new Map(), refusing: false })
+    Object.assign(venue, { name, instruments, fee, frames: FRAMES[name], sockets: new Set(), snapshots: new Map(), refusing: false })
     venue.subscribed = false
     venue.server = new WebSocketServer({
       host: '127.0.0.1', port: 0, path: `/${name}`,
@@ -207,54 +233,56 @@ export class Venue {
       if (text === 'ping') return socket.send('pong')
       const request = JSON.parse(text)
       if (request.op === 'ping' || request.method === 'ping') return
-      this.words.acknowledge(request).forEach((reply) => socket.send(JSON.stringify(reply)))
+      this.frames.acknowledge(request).forEach((reply) => socket.send(JSON.stringify(reply)))
       if (!this.sockets.has(socket)) {
         this.sockets.add(socket)
         this.subscribed = true
-        for (const say of this.said.values()) socket.send(say())
+        for (const frame of this.snapshots.values()) socket.send(frame())
       }
     })
   }
 
-  /** A top of book, told now and to every later connection. An empty text is a missing side. */
-  quote(symbol, bid, ask, { bidSize = '1.50', askSize = '2', time = Date.now() } = {}) {
+  /**
+   * Sends a top of book, now and on every later connection. An empty text is a missing side. Without `time`, the quote has no
+   * stamp: a quote whose stamp is 250 ms old on arrival is late and makes no alert, and a slow machine delivers such quotes.
+   */
+  quote(symbol, bid, ask, { bidSize = '1.50', askSize = '2', time = 0 } = {}) {
     const level = { bid, ask, bidSize, askSize, time }
-    const say = () => this.words.quote(this.words.native(symbol), level)
-    this.said.set(`quote ${symbol}`, say)
     this.last = { ...this.last, [symbol]: level }
-    this.tell(say())
+    this.#publish(`quote ${symbol}`, () => this.frames.quote(this.frames.native(symbol), level))
   }
 
-  /** A whole order book, levels as [price, size] texts; told now and to every later connection that asks for books. */
+  /** Sends a whole order book, levels as [price, size] texts, now and on every later connection that subscribes to books. */
   book(symbol, bids, asks) {
-    const say = () => this.words.book(this.words.native(symbol), bids, asks)
-    this.said.set(`book ${symbol}`, say)
-    this.tell(say())
+    this.#publish(`book ${symbol}`, () => this.frames.book(this.frames.native(symbol), bids, asks))
   }
 
-  /** Says a change of a book that follows one which nobody was told. */
+  /** Sends a change of a book whose predecessor was never sent. */
   skip(symbol) {
-    this.tell(this.words.skip(this.words.native(symbol)))
+    this.#send(this.frames.skip(this.frames.native(symbol)))
   }
 
-  /** Statistics of the last day; the symbol has been quoted before. */
-  day(symbol, { last, high, low, change, changePercent, volume, time = Date.now() }) {
-    const say = () =>
-      this.words.day(this.words.native(symbol), this.last[symbol], { last, high, low, change, changePercent, volume, time })
-    this.said.set(`day ${symbol}`, say)
-    this.tell(say())
+  /** Sends statistics of the last day; the symbol must have a quote. */
+  day(symbol, { last, high, low, change, changePercent, volume, time = 0 }) {
+    const day = { last, high, low, change, changePercent, volume, time }
+    this.#publish(`day ${symbol}`, () => this.frames.day(this.frames.native(symbol), this.last[symbol], day))
   }
 
-  /** Quotes again all it has quoted, so that nothing is old. */
+  /** Sends all quotes, books and statistics again. */
   repeat() {
-    for (const say of this.said.values()) this.tell(say())
+    for (const frame of this.snapshots.values()) this.#send(frame())
   }
 
-  tell(text) {
+  #publish(key, frame) {
+    this.snapshots.set(key, frame)
+    this.#send(frame())
+  }
+
+  #send(text) {
     this.sockets.forEach((socket) => socket.send(text))
   }
 
-  /** Drops every connection without a word; refuses new ones until `accept`. */
+  /** Resets every connection and refuses new ones until `accept`. */
   lose() {
     this.refusing = true
     this.server.clients.forEach((socket) => socket.terminate())
@@ -272,7 +300,7 @@ export class Venue {
 
 // Clients.
 
-/** A WebSocket client (the package `ws`) that keeps what it hears. */
+/** A WebSocket client (the package `ws`) that records all messages. */
 export class Client {
   static async open(url, ...rest) {
     const client = new Client()
@@ -281,7 +309,7 @@ export class Client {
     client.socket = new WebSocket(url, ...rest)
     client.socket.on('message', (bytes, binary) => {
       const text = bytes.toString()
-      client.heard.push({ at: performance.now(), text, binary, value: JSON.parse(text) })
+      client.heard.push({ text, binary, value: JSON.parse(text) })
     })
     client.pings = 0
     client.socket.on('ping', () => client.pings++)
@@ -314,16 +342,25 @@ export class Client {
     return this.next('unsubscribed')
   }
 
-  /** The next message of this type (or any), in order; earlier ones of other types are passed over. */
-  async next(type, patience = PATIENCE) {
-    const what = typeof type === 'function' ? type : (message) => !type || message.value.type === type
-    return until(`a message ${type ?? ''}; heard ${JSON.stringify(this.heard.slice(-3).map((m) => m.text))}`, () => {
-      while (this.read < this.heard.length) {
-        const message = this.heard[this.read++]
-        if (what(message)) return message
-      }
-      return false
-    }, patience)
+  /** The next message of this type, or that `what` accepts, or of any type; skips earlier messages. */
+  async next(what) {
+    await this.before(what)
+    return this.heard[this.read - 1]
+  }
+
+  /** The messages before the next one of this type, or that `what` accepts. */
+  async before(what) {
+    const accepts = typeof what === 'function' ? what : (message) => !what || message.value.type === what
+    const first = this.read
+    let at = first
+    await until(`a message ${what ?? ''}`, () => {
+      while (at < this.heard.length && !accepts(this.heard[at])) at++
+      return at < this.heard.length
+    }).catch((error) => {
+      throw new Error(`${error.message}; the last messages are ${JSON.stringify(this.heard.slice(-3).map((m) => m.text))}`)
+    })
+    this.read = at + 1
+    return this.heard.slice(first, at)
   }
 
   /** The next `count` messages of this type (or any), in order. */
@@ -333,10 +370,11 @@ export class Client {
     return taken
   }
 
-  /** Reads all that the gateway has said so far: it answers in order. */
-  async flush() {
+  /** The unread messages that the gateway has sent up to now: those before its reply to a request. */
+  async soFar(type) {
     this.send({ action: 'subscribe' })
-    await this.next('subscribed')
+    const messages = await this.before('subscribed')
+    return messages.filter((message) => !type || message.value.type === type)
   }
 
   /**
@@ -352,28 +390,13 @@ export class Client {
     this.read = this.heard.length
   }
 
-  /** What comes until `end` is settled. */
-  async during(end, type) {
-    await end
-    await sleep(0)
-    return this.collect(0, type)
-  }
-
-  /** What comes within this time. Only what must not come is waited for like this: a slow machine has nothing to miss. */
-  async collect(ms, type) {
-    await sleep(ms)
-    const messages = this.heard.slice(this.read)
-    this.read = this.heard.length
-    return messages.filter((message) => !type || message.value.type === type)
-  }
-
   close() {
     this.socket.close()
     return this.closed
   }
 }
 
-/** A stream read without any SSE library, so that every byte is seen. */
+/** An SSE stream, read without a library. */
 export class Stream {
   static async open(address, target, headers = {}) {
     const stream = new Stream()
@@ -390,22 +413,22 @@ export class Stream {
     stream.request.on('error', () => {})
     stream.ended = new Promise((resolve) => response.on('close', resolve))
     response.on('data', (text) => {
-      const at = performance.now()
       const parts = (rest + text).split('\n\n')
       rest = parts.pop()
-      parts.forEach((block) => stream.blocks.push({ at, text: block, value: value(block) }))
+      parts.forEach((block) => stream.blocks.push({ text: block, value: value(block) }))
     })
     return stream
   }
 
-  async next(what = (block) => block.value, patience = PATIENCE) {
-    return until(`an event; heard ${JSON.stringify(this.blocks.slice(-3).map((b) => b.text))}`, () => {
+  /** The next event that `what` accepts; skips earlier events. */
+  async next(what = (block) => block.value) {
+    return until('an event', () => {
       while (this.read < this.blocks.length) {
         const block = this.blocks[this.read++]
         if (what(block)) return block
       }
       return false
-    }, patience)
+    })
   }
 
   close() {
@@ -415,7 +438,7 @@ export class Stream {
 
 const value = (block) => (block.startsWith('data: ') ? JSON.parse(block.slice(6)) : undefined)
 
-/** A plain GET on a connection of its own. */
+/** Sends one HTTP request on a new connection. */
 export async function get(address, target, { method = 'GET', headers = {} } = {}) {
   const [host, port] = address.split(':')
   const request = http.request({ host, port, path: target, method, agent: false, headers })
@@ -427,7 +450,10 @@ export async function get(address, target, { method = 'GET', headers = {} } = {}
   return { status: response.statusCode, headers: response.headers, body }
 }
 
-/** Messages in rounds of `size`: each burst brings every pair once, however long it takes. */
+/** Whether `timestamp` is a whole number of milliseconds since 1970, after the start of this process and not in the future. */
+export const isNow = (timestamp) => Number.isInteger(timestamp) && timestamp >= STARTED && timestamp <= Date.now() + SKEW
+
+/** Messages in groups of `size`: each burst contains every pair once. */
 export function rounds(messages, size) {
   return Array.from({ length: Math.floor(messages.length / size) }, (_, at) => messages.slice(at * size, (at + 1) * size))
 }

@@ -3,14 +3,14 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { EventSource } from 'eventsource'
-import { Stream, Venue, rounds, serve, serveOn, until } from './rig.js'
+import { Stream, Venue, every, isNow, rounds, serve, serveOn, until } from './rig.js'
 
 const SYMBOLS = ['BTC/USDT', 'ETH/USDT', 'SOL/USDT', '1INCH/USDT', 'LONE/USDT', 'GONE/USDT', 'RAW/USDT', 'COLD/USDT', 'NOW/USDT']
 const DAY = { last: '43000.5', high: '44000', low: '41000.25', change: '-12.50', changePercent: '-0.030', volume: '123456789.5' }
 const FIELDS = ['pair', 'price', 'bid', 'ask', 'high24h', 'low24h', 'change24h', 'changePercent24h', 'volume24h', 'timestamp']
 
 describe('streams and pages', { concurrency: true }, () => {
-  let binance, okx, server, timer
+  let binance, okx, server, stop
 
   before(async () => {
     binance = await Venue.open('binance')
@@ -24,11 +24,11 @@ describe('streams and pages', { concurrency: true }, () => {
     }
     okx.quote('BTC/USDT', '1.6', '2.1')
     okx.quote('SOL/USD', '70', '71')
-    timer = setInterval(() => okx.repeat(), 1000)
+    stop = every(1000, () => okx.repeat())
     await until('prices', async () => (await server.get('/api/market-data/health')).status === 200)
   })
   after(async () => {
-    clearInterval(timer)
+    stop()
     assert.equal(await server.stop(), 0)
     ;[binance, okx].forEach((venue) => venue.close())
   })
@@ -123,16 +123,17 @@ describe('streams and pages', { concurrency: true }, () => {
       binance.quote('RAW/USDT', `${n}`, '1000')
       assert.equal((await raw.next(({ value }) => value?.pair)).value.bid, n)
     }
-    await calm.next(({ value }) => value?.bid === 50)
-    assert.ok(new Set(calm.blocks.filter(({ value }) => value?.pair).map(({ value }) => value.bid)).size < 50)
+    for (let n = 51; n <= 150; n++) binance.quote('RAW/USDT', `${n}`, '1000')
+    await calm.next(({ value }) => value?.bid === 150)
+    assert.ok(new Set(calm.blocks.flatMap(({ value }) => value?.bid ?? [])).size < 150)
     raw.close()
     calm.close()
   })
 
-  test('the first price within 20 s, its timestamp young by the clock of the browser', async () => {
-    const stream = await server.stream('pairs=BTC/USDT')
+  test('the timestamp of a price is the time now, in milliseconds', async () => {
+    const stream = await server.stream('pairs=ETH/USDT')
     const { value } = await stream.next(({ value }) => value?.pair)
-    assert.ok(Math.abs(Date.now() - value.timestamp) < 30_000)
+    assert.ok(isNow(value.timestamp))
     stream.close()
   })
 
@@ -140,9 +141,9 @@ describe('streams and pages', { concurrency: true }, () => {
     const stream = await server.stream('pairs=NOW/USDT')
     const first = (await stream.next(({ value }) => value?.pair)).value.timestamp
     // Others are quoted on the same link; this one is not.
-    const busy = setInterval(() => binance.quote('ETH/USDT', '2.5', '3'), 300)
+    const busy = every(300, () => binance.quote('ETH/USDT', '2.5', '3'))
     await stream.next(({ value }) => value?.timestamp > first + 1500)
-    clearInterval(busy)
+    busy()
     stream.close()
   })
 
@@ -169,10 +170,9 @@ describe('streams and pages', { concurrency: true }, () => {
   })
 
   test('a comment every 15 s, so that no proxy calls the stream idle', async () => {
-    const begun = performance.now()
+    // The tests of the gateway check the 15 s on a clock turned by hand.
     const stream = await server.stream('pairs=COLD/USDT')
-    const { at } = await stream.next(({ text }) => text.startsWith(':'))
-    assert.ok(at - begun > 10_000, 'the first comment came too early')
+    await stream.next(({ text }) => text.startsWith(':'))
     assert.equal(stream.blocks.filter(({ value }) => value?.pair).length, 0, 'a pair without a quote')
     stream.close()
   })
@@ -221,7 +221,7 @@ describe('streams and pages', { concurrency: true }, () => {
     assert.equal(value['BTC/USD'].pair, 'BTC/USD', 'the pair inside is its key')
     assert.deepEqual(Object.keys(value['BTC/USDT']), ['pair', 'price', 'volume', 'timestamp', 'change24h', 'high24h', 'low24h', 'bid', 'ask'])
     assert.equal(value['BTC/USDT'].change24h, -0.03, 'in percent')
-    assert.ok(Number.isInteger(value['BTC/USDT'].timestamp) && Math.abs(Date.now() - value['BTC/USDT'].timestamp) < 30_000)
+    assert.ok(isNow(value['BTC/USDT'].timestamp))
   })
 
   test('the prices page: 400 with two texts, 503 while cold', async () => {
@@ -300,9 +300,9 @@ describe('in trouble', { concurrency: true }, () => {
     venue.lose()
     const lost = await until('errors', async () => {
       const reply = await health()
-      return reply.value.websocket.consecutiveErrors > 3 && reply
+      return reply.status === 503 && reply.value.websocket.consecutiveErrors > 3 && reply
     })
-    assert.deepEqual([lost.status, lost.value.status], [503, 'degraded'])
+    assert.equal(lost.value.status, 'degraded')
     assert.ok(lost.value.alerts.some((text) => /^High error rate: \d+ consecutive errors: binance$/.test(text)), lost.value.alerts)
     assert.ok(lost.value.alerts.some((text) => text.startsWith('Exchange binance is ')), lost.value.alerts)
     assert.equal((await server.get('/livez')).status, 200, 'blind is not dead')
@@ -316,8 +316,7 @@ describe('in trouble', { concurrency: true }, () => {
     const venue = await Venue.open('binance')
     venue.quote('BTC/USDT', '1', '2')
     venue.day('BTC/USDT', DAY)
-    const toml = `venues = ["binance"]\ninstruments = ["BTC/USDT"]\n[gateway]\n[venue.binance]\naddress = "${venue.address}"\n`
-    const server = await serve(toml)
+    const server = await serveOn([venue], ['BTC/USDT'])
     const source = new EventSource(`http://${server.address}/api/market-data/stream?pairs=BTC/USDT`)
     const heard = []
     source.onmessage = (event) => heard.push(JSON.parse(event.data))
@@ -325,7 +324,7 @@ describe('in trouble', { concurrency: true }, () => {
     await server.stop()
     await until('the loss noticed', () => source.readyState === EventSource.CONNECTING)
     heard.length = 0
-    const again = await serve(toml, { port: Number(server.address.split(':')[1]) })
+    const again = await serveOn([venue], ['BTC/USDT'], '', { port: Number(server.address.split(':')[1]) })
     await until('a price again', () => heard.some(({ pair }) => pair))
     assert.equal(heard[0].type, 'connected')
     source.close()
