@@ -11,6 +11,7 @@ use redis::{
 
 use crate::cluster::Options;
 use crate::cluster::store::{Class, StoreError};
+use crate::wire::url::{UrlError, host_and_port};
 
 /// The oldest Redis whose scripts may run when its memory is full; source: <https://redis.io/docs/latest/develop/programmability/lua-api/#script_flags>, read 2026-11-21.
 const VERSION_MIN: (u64, u64) = (7, 0);
@@ -116,15 +117,11 @@ impl Address {
         }
         let mut sentinels = Vec::new();
         for host in hosts.split(',') {
-            // A bracketed IPv6 address has colons of its own.
-            let (name, port) = match host.rsplit_once(':') {
-                Some((name, port)) if !port.ends_with(']') => (name, port.parse().map_err(|_| wrong("a port"))?),
-                _ => (host, SENTINEL_PORT),
-            };
-            if name.is_empty() {
-                return Err(wrong("a host is missing"));
-            }
-            sentinels.push(place(name.trim_matches(['[', ']']), port, tls));
+            let (name, port) = host_and_port(host).map_err(|why| match why {
+                UrlError::Port => wrong("a port"),
+                _ => wrong("a host is missing"),
+            })?;
+            sentinels.push(place(name, port.unwrap_or(SENTINEL_PORT), tls));
         }
         // The same words before the host and after the name as in a direct address, so the same reader.
         let at = if user.is_empty() { "" } else { "@" };

@@ -5,6 +5,7 @@
 //! Redis. `joined` is closed, `cut_off` open, `returning` half open: one call at a time probes.
 
 use crate::metrics::cluster::RedisState;
+use crate::net::backoff::doubled;
 use crate::time::{MS, MonoNs};
 
 /// No pulse, or no answer to any call, for so long: Redis is not relied on. In nanoseconds; three pulses.
@@ -94,8 +95,8 @@ impl Fallback {
     /// A call was refused, late, or not possible at all.
     pub fn failed(&mut self, now: MonoNs) {
         self.failures = self.failures.saturating_add(1);
-        let doublings = self.failures.saturating_sub(FAILURES_MAX).min(10);
-        self.call_at = now.plus((RETRY_FIRST_NS << doublings).min(RETRY_MAX_NS));
+        let doublings = self.failures.saturating_sub(FAILURES_MAX);
+        self.call_at = now.plus(doubled(RETRY_FIRST_NS, doublings, RETRY_MAX_NS));
         let is_gone = match self.state {
             // Nothing was ever had: whoever starts without Redis serves by itself at once.
             RedisState::Connecting | RedisState::Returning => true,

@@ -37,6 +37,7 @@ use crate::matrix::handover::Handover;
 use crate::matrix::{CellQuote, CellState};
 use crate::metrics::cluster::ClusterVenue;
 use crate::metrics::{Board, Gauge, LinkState};
+use crate::net::backoff::doubled;
 use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, Lowest, MS, MonoNs, SECOND, UnixNs};
 
@@ -274,7 +275,7 @@ impl Follow {
     fn give_up(&mut self, why: &StoreError) {
         self.link = None;
         let (first, longest) = RETRY_NS;
-        let wait = (first << self.failures.min(8)).min(longest);
+        let wait = doubled(first, self.failures, longest);
         self.failures += 1;
         self.retry = self.parts.clock.now().plus(wait);
         self.note(&format!("listening: {why}"));

@@ -2,7 +2,6 @@
 //! against each other. All errors are collected.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::cluster::address::Address;
@@ -16,6 +15,7 @@ use crate::net::listen::Network;
 use crate::venues::DEFAULT_VENUES;
 use crate::venues::listing::Entry;
 use crate::venues::{Opening, Venue};
+use crate::wire::url::Url;
 
 /// The default instruments: pairs that all venues of system 1 list (listings of 2021 to 2026).
 pub(super) const DEFAULT_INSTRUMENTS: [&str; 9] =
@@ -544,38 +544,21 @@ fn check_address(address: &str, venue: &dyn Venue) -> Result<(), String> {
     };
     let expected = format!("expected {}HOST[:PORT][/PATH]", schemes.join(" or "));
     let refused = |what: &str| format!("{} {what}, {expected}", quoted(address));
-    let Some(rest) = schemes.iter().find_map(|scheme| address.strip_prefix(scheme)) else {
-        let near = address.split_once("://").map(|(scheme, _)| nearest(scheme, ["wss", "ws", "https", "http"]));
+    let url = match Url::parse(address) {
+        Ok(url) => url,
+        Err(why) => return Err(refused(&why.to_string())),
+    };
+    if !schemes.iter().any(|scheme| scheme.trim_end_matches("://") == url.scheme) {
+        let near = nearest(url.scheme, ["wss", "ws", "https", "http"]);
         return Err(refused(if near.is_some() { "has another scheme" } else { "has no scheme" }));
-    };
-    if !address.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(refused("contains blanks or characters outside ASCII"));
-    }
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
-    if authority.contains('@') {
-        return Err(refused("contains a user name"));
-    }
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, Some(port)),
-        _ => (authority, None),
-    };
-    if host.is_empty() {
-        return Err(refused("has no host"));
-    }
-    if port.is_some_and(|port| port.parse::<u16>().ok().filter(|&port| port > 0).is_none()) {
-        return Err(refused("has a bad port"));
     }
     Ok(())
 }
 
 /// Warns of an unencrypted connection to another machine, on which prices can be changed in transit.
 fn plain_text_warning(name: &str, address: &str) -> Option<String> {
-    let rest = address.strip_prefix("ws://").or_else(|| address.strip_prefix("http://"))?;
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
-    let host = authority.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(authority, |(host, _)| host);
-    let ip: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
-    let is_local = host == "localhost" || ip.is_some_and(|ip| ip.is_loopback());
-    (!is_local).then(|| {
+    let url = Url::parse(address).ok()?;
+    (!url.is_tls() && !url.is_local()).then(|| {
         format!("venue.{name}.address: {} is not encrypted; prices can be changed in transit", quoted(address))
     })
 }

@@ -26,13 +26,14 @@ use crate::matrix::merge::{self, LastSeen, News, Peers};
 use crate::matrix::{CellQuote, CellState, MatrixWriter};
 use crate::metrics::Board;
 use crate::metrics::latency::{Hop, Recorder};
+use crate::metrics::reasons::{AlertRefusal, DropReason, Reason};
 use crate::stage::{Alarm, Sleep, Stage};
 use crate::time::{Clock, MS, MonoNs, SECOND};
 use crate::venues::codes;
 
 use episode::Episodes;
 use identity::Identity;
-use judge::{Refusal, Timeliness, judge};
+use judge::{Timeliness, judge};
 use scan::{Grid, Options, Spread};
 
 /// An event that waited longer in its ring, in nanoseconds, means that this thread was not running, as does
@@ -185,7 +186,7 @@ impl Detector {
                 board.detector.quotes.add(1);
                 match self.core.merge(&quote, mark) {
                     Ok(()) => board.detector.merged.add(1),
-                    Err(reason) => board.venues[quote.venue.index()].dropped[reason as usize].add(1),
+                    Err(reason) => board.venues[quote.venue.index()].dropped.add(reason, 1),
                 }
                 self.recorder.record(Hop::Merge, quote.venue.index(), quote.decoded, now);
                 if now.since(quote.decoded) > WAITED_MAX_NS && quote.origin == Origin::Own {
@@ -324,8 +325,8 @@ impl Detector {
                 }
             }
         }
-        for (counter, refused) in counts.refused.iter().zip(&mut self.core.refused) {
-            counter.add(std::mem::take(refused));
+        for (reason, refused) in AlertRefusal::ALL.iter().zip(&mut self.core.refused) {
+            counts.refused.add(*reason, std::mem::take(refused));
         }
         counts.open.set(self.core.open() as u64);
     }
@@ -415,8 +416,8 @@ pub struct Core {
     is_late: bool,
     /// Nothing came for a while, and it is not known yet whether the line is silent.
     is_unheard: bool,
-    /// By [`Refusal`]: candidates refused since they were last counted.
-    refused: [u64; Refusal::ALL.len()],
+    /// By [`AlertRefusal`]: candidates refused since they were last counted.
+    refused: [u64; AlertRefusal::ALL.len()],
     options: Options,
 }
 
@@ -439,7 +440,7 @@ impl Core {
             behind: Vec::with_capacity(BEHIND_MAX),
             is_late: false,
             is_unheard: false,
-            refused: [0; Refusal::ALL.len()],
+            refused: [0; AlertRefusal::ALL.len()],
             directory,
             matrix,
             options,
@@ -469,10 +470,10 @@ impl Core {
     /// # Errors
     /// Why it was dropped; the cell's old quote is void where the reason says so.
     #[inline]
-    pub fn merge(&mut self, quote: &Quote, mark: impl Fn(PairId)) -> Result<(), merge::Drop> {
+    pub fn merge(&mut self, quote: &Quote, mark: impl Fn(PairId)) -> Result<(), DropReason> {
         if !self.directory.is_quoted(quote.instrument, quote.venue) {
             self.forget(quote.instrument, quote.venue, mark);
-            return Err(merge::Drop::NotWanted);
+            return Err(DropReason::NotWanted);
         }
         if !self.grid.knows(quote.venue) {
             self.grid.admit(quote.venue, self.directory.venue(quote.venue).taker_fee_pct);
@@ -482,7 +483,7 @@ impl Core {
             return self.remember(pair, quote, mark);
         }
         if quote.origin != Origin::Own && self.last[pair.index()].is_blank() && self.is_overtaken(pair, quote) {
-            return Err(merge::Drop::Late);
+            return Err(DropReason::Late);
         }
         let Self { last, directory, matrix, grid, options, .. } = self;
         let now = quote.received.max(quote.decoded);
@@ -492,7 +493,7 @@ impl Core {
         let news = match checked {
             Ok(news) => news,
             Err(reason) => {
-                match reason.cell() {
+                match merge::cell_after(reason) {
                     Some(CellState::Suspect) => self.doubt(pair, quote.instrument, quote.venue, cell, mark),
                     Some(_) => self.void_cell(pair, quote.instrument, quote.venue, CloseReason::LegVoid, mark),
                     None => {}
@@ -531,15 +532,15 @@ impl Core {
 
     /// Takes what an earlier run knew into a cell that knows nothing yet. It says nothing about what may follow.
     #[cold]
-    fn remember(&mut self, pair: PairId, quote: &Quote, mark: impl Fn(PairId)) -> Result<(), merge::Drop> {
+    fn remember(&mut self, pair: PairId, quote: &Quote, mark: impl Fn(PairId)) -> Result<(), DropReason> {
         if self.matrix.load(pair).state != CellState::Empty {
-            return Err(merge::Drop::Late);
+            return Err(DropReason::Late);
         }
         if !quote.is_two_sided() {
-            return Err(merge::Drop::OneSided);
+            return Err(DropReason::OneSided);
         }
         if quote.is_crossed() {
-            return Err(merge::Drop::Crossed);
+            return Err(DropReason::Crossed);
         }
         self.matrix.store(pair, &cell_of(quote));
         mark(pair);
@@ -934,9 +935,9 @@ fn broken_leg(
 /// Why a leg that holds is refused; `None` for one that is not.
 fn refused_leg(leg: Timeliness) -> Option<CloseReason> {
     match judge([leg, Timeliness::default()], true).err()? {
-        Refusal::LaggingOwn => Some(CloseReason::LaggingOwn),
-        Refusal::LaggingVenue => Some(CloseReason::LaggingVenue),
-        Refusal::Identity => None,
+        AlertRefusal::LaggingOwn => Some(CloseReason::LaggingOwn),
+        AlertRefusal::LaggingVenue => Some(CloseReason::LaggingVenue),
+        AlertRefusal::Identity => None,
     }
 }
 

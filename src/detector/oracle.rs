@@ -154,7 +154,7 @@ fn compare(steps: &[Step], fees: [u64; VENUES], threshold_on: Spread) -> Result<
                 };
                 let merged = core.merge(&quote, |_| ());
                 if !directory.is_quoted(quote.instrument, quote.venue) {
-                    prop_assert_eq!(merged, Err(merge::Drop::NotWanted));
+                    prop_assert_eq!(merged, Err(DropReason::NotWanted));
                 } else if bid == 0 || ask == 0 || bid > ask {
                     prop_assert!(merged.is_err());
                     oracle.cells.remove(&(instrument, venue));
@@ -285,7 +285,7 @@ fn after_a_slip_the_right_quotes_are_believed_at_once() {
     };
     quote(&mut core, 0, 10_000, 0).unwrap();
     quote(&mut core, 1, 10_000, 0).unwrap();
-    assert_eq!(quote(&mut core, 1, 1_000, 100), Err(merge::Drop::Suspect));
+    assert_eq!(quote(&mut core, 1, 1_000, 100), Err(DropReason::Suspect));
     // Silence for 1.3 s, then an alert of 900 % once went out.
     quote(&mut core, 0, 10_001, 1300).unwrap();
     for n in 0..3 {
@@ -517,7 +517,7 @@ fn only_pushed_quotes_make_an_alert_and_each_way_voids_its_own() {
     core.down(VenueId(1), Origin::Own, now, |_| (), &mut events);
     assert_eq!(shown().state, CellState::Live, "our own connection does not speak for the leader's quotes");
     let older = core.merge(&quote(1, 10_200, SECOND, Origin::Own), |_| ());
-    assert_eq!(older, Err(merge::Drop::Late), "never back to an older price");
+    assert_eq!(older, Err(DropReason::Late), "never back to an older price");
     core.down(VenueId(1), Origin::Shared, now, |_| (), &mut events);
     assert_eq!(shown().state, CellState::Void);
     assert_eq!(events.len(), 2, "{events:?}");
@@ -540,7 +540,7 @@ fn after_our_own_connection_is_lost_nobody_takes_us_back_to_an_older_price() {
         core.down(VenueId(0), Origin::Own, MonoNs(SECOND), |_| (), &mut Vec::new());
         core.merge(&quote, |_| ()).map(|()| matrix.load().load(PairId(0)).origin)
     };
-    let late = Err(merge::Drop::Late);
+    let late = Err(DropReason::Late);
     assert_eq!(merge(quote(SECOND, 500, Origin::Own)), Ok(Origin::Own));
     assert_eq!(merge(quote(SECOND - 1, 499, Origin::Redis)), late, "looked up, and read before");
     assert_eq!(merge(quote(SECOND - 1, 501, Origin::Shared)), late, "by the leader, who was behind");
@@ -811,7 +811,7 @@ fn venues_that_never_agreed_make_no_alert_and_one_coin_that_moves_on_one_venue_d
         rig.quote(2, 10_400 + step % 7);
     }
     assert_eq!(rig.changes(), []);
-    assert!(rig.core.refused[Refusal::Identity as usize] > 500, "{:?}", rig.core.refused);
+    assert!(rig.core.refused[AlertRefusal::Identity as usize] > 500, "{:?}", rig.core.refused);
     rig.quote(1, 10_200);
     let told: Vec<_> = rig.events.iter().map(|it| (it.opportunity.buy.venue.0, it.opportunity.sell.venue.0)).collect();
     assert!(told.contains(&(0, 1)), "the two that agreed: {told:?}");

@@ -1123,7 +1123,7 @@ impl Connection {
 
     #[cold]
     fn undecodable(&mut self, error: DecodeError, now: MonoNs, events: &mut dyn FnMut(FeedEvent)) {
-        self.gauges().count_decode_error(error.reason());
+        self.gauges().decode_errors.add(error.reason(), 1);
         // What the codec can mend by itself is no broken frame.
         if error.loss().is_some() {
             return;
@@ -1452,7 +1452,7 @@ impl Purpose {
 /// A book becomes void, and is counted if it was not.
 fn void_book(table: &BookTable, board: &Board, pair: PairId, id: VenueId, why: BookVoid) {
     if table.void(pair, why) {
-        board.books[id.index()].voids[why as usize - 1].add(1);
+        board.books[id.index()].voids.add(why, 1);
     }
 }
 

@@ -744,7 +744,7 @@ impl Feed {
             let mine = self.lines.iter().enumerate().filter(|(slot, line)| line.standing == at && busy(*slot));
             let (mut best, mut open, mut wanted) = (LinkState::Idle, 0, 0);
             for (_, line) in mine.filter(|(_, line)| line.role == Role::First) {
-                best = [best, line.link_state()].into_iter().max_by_key(|state| rank(*state)).unwrap_or_default();
+                best = [best, line.link_state()].into_iter().max_by_key(|state| state.rank()).unwrap_or_default();
                 open += u64::from(line.connection.is_open());
                 wanted += 1;
             }
@@ -762,15 +762,6 @@ impl Feed {
                 gauges.set_state(best, now);
             }
         }
-    }
-}
-
-const fn rank(state: LinkState) -> u8 {
-    match state {
-        LinkState::Idle | LinkState::Standby => 0,
-        LinkState::Backoff => 1,
-        LinkState::Connecting => 2,
-        LinkState::Connected => 3,
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use rustc_hash::FxHashMap;
 
+use crate::net::backoff::doubled;
 use crate::net::listen::{Caller, one_client};
 use crate::protocol::admin::{Outcome, RetryWish, SetWish};
 use crate::stage::Alarm;
@@ -195,7 +196,7 @@ impl Guesser {
         match self {
             Self::Client(_) => {
                 let doublings = count.checked_sub(GUESSES_FREE + 1);
-                doublings.map_or(0, |n| SECOND.saturating_mul(1 << n.min(30)).min(WAIT_MAX_NS))
+                doublings.map_or(0, |n| doubled(SECOND, n, WAIT_MAX_NS))
             }
             Self::Proxy(_) if count > PROXIED_FREE => PROXIED_WAIT_NS,
             Self::Proxy(_) => 0,

@@ -3,6 +3,7 @@
 
 use crate::market::Level;
 use crate::market::quote::Source;
+pub use crate::metrics::reasons::BookVoid;
 use crate::time::{MonoNs, UnixNs};
 
 /// Which side of the book.
@@ -107,48 +108,6 @@ impl Book {
     #[must_use]
     pub fn is_crossed(&self) -> bool {
         self.best_bid().is_present() && self.best_ask().is_present() && self.best_bid().price > self.best_ask().price
-    }
-}
-
-/// Why a book is void.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum BookVoid {
-    /// Sequence numbers are not consecutive.
-    Gap = 1,
-    /// The checksum does not match.
-    Checksum = 2,
-    /// The book is crossed. After one second it is requested again.
-    Crossed = 3,
-    /// The venue reports that trading is halted.
-    Halt = 4,
-    /// No update arrived for longer than usual.
-    Silent = 5,
-    /// The connection was lost or closed.
-    Lost = 6,
-}
-
-impl BookVoid {
-    /// All of them.
-    pub const ALL: [Self; 6] = [Self::Gap, Self::Checksum, Self::Crossed, Self::Halt, Self::Silent, Self::Lost];
-
-    /// The word for clients and metrics.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Gap => "gap",
-            Self::Checksum => "checksum",
-            Self::Crossed => "crossed",
-            Self::Halt => "halt",
-            Self::Silent => "silent",
-            Self::Lost => "lost",
-        }
-    }
-
-    /// The reverse of `as u8`; `None` for 0 and for unknown numbers.
-    #[must_use]
-    pub fn from_u8(n: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|it| *it as u8 == n)
     }
 }
 

@@ -3,48 +3,17 @@
 use crate::market::Quote;
 use crate::market::quote::LineId;
 use crate::matrix::CellState;
+use crate::metrics::reasons::DropReason;
 use crate::time::{MS, MonoNs, SECOND, UnixNs};
 
-/// Why a quote was not believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Drop {
-    /// Older than what the cell holds: by the venue's own number, or between two connections by its stamp.
-    Late = 0,
-    /// A side is missing.
-    OneSided = 1,
-    /// Bid above ask.
-    Crossed = 2,
-    /// Far from the venue's own last mid and from all other venues': a decimal slip, until it is confirmed.
-    Suspect = 3,
-    /// Of what is not to be quoted, or no more.
-    NotWanted = 4,
-}
-
-impl Drop {
-    /// All reasons, in counter order.
-    pub const ALL: [Self; 5] = [Self::Late, Self::OneSided, Self::Crossed, Self::Suspect, Self::NotWanted];
-
-    /// The name of its counter.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Late => "late",
-            Self::OneSided => "one_sided",
-            Self::Crossed => "crossed",
-            Self::Suspect => "suspect",
-            Self::NotWanted => "not_wanted",
-        }
-    }
-
-    /// What becomes of the cell: a late or unwanted quote changes nothing; the others say that the old one no longer holds.
-    #[must_use]
-    pub const fn cell(self) -> Option<CellState> {
-        match self {
-            Self::Late | Self::NotWanted => None,
-            Self::OneSided | Self::Crossed => Some(CellState::Void),
-            Self::Suspect => Some(CellState::Suspect),
-        }
+/// What becomes of the cell of a dropped quote: a late or unwanted quote changes nothing; the others show that the old one
+/// no longer holds.
+#[must_use]
+pub const fn cell_after(reason: DropReason) -> Option<CellState> {
+    match reason {
+        DropReason::Late | DropReason::NotWanted => None,
+        DropReason::OneSided | DropReason::Crossed => Some(CellState::Void),
+        DropReason::Suspect => Some(CellState::Suspect),
     }
 }
 
@@ -214,24 +183,24 @@ pub fn is_stamped_before(time: UnixNs, last: UnixNs) -> bool {
 /// # Errors
 /// The reason to drop it.
 #[inline]
-pub fn check(quote: &Quote, last: &mut LastSeen, peers: impl FnOnce(f64) -> Peers) -> Result<News, Drop> {
+pub fn check(quote: &Quote, last: &mut LastSeen, peers: impl FnOnce(f64) -> Peers) -> Result<News, DropReason> {
     if last.overtook(quote) {
-        return Err(Drop::Late);
+        return Err(DropReason::Late);
     }
     let order = (quote.sequence, quote.exchange_time);
     let repeats = order == (last.sequence, last.exchange_time) && order != (0, UnixNs(0));
     (last.sequence, last.exchange_time, last.line) = (quote.sequence, quote.exchange_time, quote.line);
     (last.received, last.fallen) = (last.received.max(quote.received), Fallen::default());
     if !quote.is_two_sided() {
-        return Err(Drop::OneSided);
+        return Err(DropReason::OneSided);
     }
     if quote.bid.price > quote.ask.price {
-        return Err(Drop::Crossed);
+        return Err(DropReason::Crossed);
     }
     let mid = (quote.bid.price.to_f64() + quote.ask.price.to_f64()) / 2.0;
     let is_usual = last.mid > 0.0 && !is_far(mid, last.mid);
     if !is_usual && is_doubtful(mid, last, quote.received, repeats, peers(mid)) {
-        return Err(Drop::Suspect);
+        return Err(DropReason::Suspect);
     }
     (last.mid, last.doubt) = (mid, Doubt::default());
     Ok(if repeats { News::MaybeOld } else { News::New })
@@ -276,7 +245,7 @@ mod tests {
         Quote { sequence, exchange_time: UnixNs(stamp), bid: level(bid), ask: level(ask), ..Quote::default() }
     }
 
-    fn run(quotes: &[Quote]) -> Vec<Result<(), Drop>> {
+    fn run(quotes: &[Quote]) -> Vec<Result<(), DropReason>> {
         let mut last = LastSeen::default();
         quotes.iter().map(|q| check(q, &mut last, |_| Peers::Absent).map(|_| ())).collect()
     }
@@ -284,14 +253,14 @@ mod tests {
     #[test]
     fn the_venues_number_decides_what_is_late() {
         let got = run(&[quote(10, 0, "1", "2"), quote(9, 0, "1", "2"), quote(10, 0, "1", "2"), quote(11, 5, "1", "2")]);
-        assert_eq!(got, [Ok(()), Err(Drop::Late), Ok(()), Ok(())]);
+        assert_eq!(got, [Ok(()), Err(DropReason::Late), Ok(()), Ok(())]);
     }
 
     fn by(line: u32, received_ms: u64, quote: Quote) -> Quote {
         Quote { line: LineId::own(line), received: MonoNs(received_ms * MS), ..quote }
     }
 
-    const LATE: Result<(), Drop> = Err(Drop::Late);
+    const LATE: Result<(), DropReason> = Err(DropReason::Late);
 
     #[test]
     fn between_two_lines_the_venues_number_decides_then_its_stamp_then_the_receipt() {
@@ -369,15 +338,18 @@ mod tests {
     #[test]
     fn crossed_and_one_sided_void_the_cell_and_locked_is_fine() {
         let got = run(&[quote(0, 0, "3", "2"), quote(0, 0, "", "2"), quote(0, 0, "2", ""), quote(0, 0, "2", "2")]);
-        assert_eq!(got, [Err(Drop::Crossed), Err(Drop::OneSided), Err(Drop::OneSided), Ok(())]);
-        assert_eq!(Drop::ALL.map(Drop::cell)[..3], [None, Some(CellState::Void), Some(CellState::Void)]);
+        assert_eq!(got, [Err(DropReason::Crossed), Err(DropReason::OneSided), Err(DropReason::OneSided), Ok(())]);
+        assert_eq!(
+            [DropReason::Late, DropReason::OneSided, DropReason::Crossed].map(cell_after),
+            [None, Some(CellState::Void), Some(CellState::Void)]
+        );
     }
 
     #[test]
     fn a_decimal_slip_is_suspect_until_it_is_confirmed() {
         let slip = quote(0, 0, "1000", "1001");
         let good = quote(0, 0, "100", "101");
-        let suspect = Err(Drop::Suspect);
+        let suspect = Err(DropReason::Suspect);
         assert_eq!(run(&[good, slip, good, slip]), [Ok(()), suspect, Ok(()), suspect], "one is never believed");
         assert_eq!(run(&[good, slip, slip, slip, slip]), [Ok(()), suspect, suspect, suspect, Ok(())]);
         let later = Quote { received: MonoNs(SECOND), ..slip };
@@ -397,11 +369,11 @@ mod tests {
         let mut last = LastSeen::default();
         let mut check = |quote: Quote| check(&quote, &mut last, others).map(|_| ());
         assert_eq!(check(at(0, &good)), Ok(()));
-        assert_eq!(check(at(100, &slip)), Err(Drop::Suspect));
-        assert_eq!(check(at(1500, &slip)), Err(Drop::Suspect), "one further quote and time are not enough");
+        assert_eq!(check(at(100, &slip)), Err(DropReason::Suspect));
+        assert_eq!(check(at(1500, &slip)), Err(DropReason::Suspect), "one further quote and time are not enough");
         assert_eq!(check(at(1600, &good)), Ok(()));
         for n in 0..3 {
-            assert_eq!(check(at(1700 + n, &slip)), Err(Drop::Suspect));
+            assert_eq!(check(at(1700 + n, &slip)), Err(DropReason::Suspect));
         }
         assert_eq!(check(at(1800, &slip)), Ok(()), "it insists");
         assert_eq!(check(at(1900, &good)), Ok(()), "and comes back to what the others say");
@@ -415,10 +387,10 @@ mod tests {
             check(&quote, &mut last, |_| Peers::Contradict).map(|_| ())
         };
         for second in 0..60 {
-            assert_eq!(check(second, 7, "10", "11"), Err(Drop::Suspect), "after {second} s");
+            assert_eq!(check(second, 7, "10", "11"), Err(DropReason::Suspect), "after {second} s");
         }
         for number in 8..10 {
-            assert_eq!(check(60, number, "10", "11"), Err(Drop::Suspect));
+            assert_eq!(check(60, number, "10", "11"), Err(DropReason::Suspect));
         }
         assert_eq!(check(60, 10, "10", "11"), Ok(()), "three others do");
     }
@@ -427,7 +399,7 @@ mod tests {
     fn a_first_quote_is_held_against_the_other_venues() {
         let slip = quote(0, 0, "10", "11");
         let mut last = LastSeen::default();
-        assert_eq!(check(&slip, &mut last, |_| Peers::Contradict), Err(Drop::Suspect));
+        assert_eq!(check(&slip, &mut last, |_| Peers::Contradict), Err(DropReason::Suspect));
         assert!(!is_confirmed(&mut last, MonoNs(60 * SECOND), Peers::Contradict));
         assert!(!is_confirmed(&mut last, MonoNs(SECOND - 1), Peers::Absent));
         assert!(is_confirmed(&mut last, MonoNs(SECOND), Peers::Absent), "the others are gone");

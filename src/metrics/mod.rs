@@ -3,6 +3,7 @@
 
 pub mod cluster;
 pub mod latency;
+pub mod reasons;
 pub mod turns;
 
 use std::sync::Arc;
@@ -12,8 +13,7 @@ use arc_swap::ArcSwapOption;
 
 use crate::time::MonoNs;
 
-/// Number of reasons to reject a candidate, see `detector::judge::Refusal`.
-pub const REFUSALS: usize = 3;
+use reasons::{AlertRefusal, BookVoid, Counts, DecodeReason, DropReason};
 
 /// A number that only grows. One thread writes it, so an addition is a load and a store without a locked instruction.
 #[derive(Debug, Default)]
@@ -105,6 +105,19 @@ impl LinkState {
             Self::Connected => "connected",
             Self::Backoff => "reconnecting",
             Self::Standby => "standby",
+        }
+    }
+
+    /// How near the state is to a live connection, from 0. The state of several connections is the one with the highest
+    /// rank.
+    #[must_use]
+    pub const fn rank(self) -> u8 {
+        match self {
+            Self::Idle => 0,
+            Self::Standby => 1,
+            Self::Backoff => 2,
+            Self::Connecting => 3,
+            Self::Connected => 4,
         }
     }
 
@@ -276,8 +289,8 @@ pub struct VenueGauges {
     pub clock: ClockGauges,
     /// Rejected subscriptions and requests.
     pub refused: Counter,
-    /// Frames that could not be decoded, by [`DECODE_REASONS`].
-    pub decode_errors: [Counter; DECODE_REASONS.len()],
+    /// Frames that could not be decoded.
+    pub decode_errors: Counts<DecodeReason>,
     /// Quotes conflated because the ring was full; only the newest of each instrument remains.
     pub ring_conflated: Counter,
     /// Silences that closed a connection.
@@ -288,10 +301,10 @@ pub struct VenueGauges {
     pub tls_refused: Counter,
     /// Book pages that were not read because they exceeded `net::dial::BOOK_PAGE_MAX`.
     pub pages_refused: Counter,
-    /// Rejected quotes, by `matrix::merge::Drop`.
-    pub dropped: [Counter; 5],
-    /// Order books that became void, by `market::book::BookVoid`; only for book connections.
-    pub voids: [Counter; 6],
+    /// Rejected quotes.
+    pub dropped: Counts<DropReason>,
+    /// Order books that became void; only for book connections.
+    pub voids: Counts<BookVoid>,
     /// The circuit breaker of its address.
     pub breaker: BreakerGauges,
     last_error: ArcSwapOption<String>,
@@ -385,10 +398,6 @@ impl ClockGauges {
     }
 }
 
-/// Names of the decode error counters, in order.
-pub const DECODE_REASONS: [&str; 10] =
-    ["json", "number", "missing_field", "shape", "gap", "checksum", "crossed", "gzip", "protobuf", "other"];
-
 impl VenueGauges {
     /// State of the connection.
     #[must_use]
@@ -427,12 +436,6 @@ impl VenueGauges {
     /// Records the source of its numbers.
     pub fn set_source(&self, source: u8) {
         self.source.set(u64::from(source));
-    }
-
-    /// Counts a frame that could not be decoded. `reason` is one of [`DECODE_REASONS`].
-    pub fn count_decode_error(&self, reason: &str) {
-        let at = DECODE_REASONS.iter().position(|r| *r == reason).unwrap_or(DECODE_REASONS.len() - 1);
-        self.decode_errors[at].add(1);
     }
 
     /// The last error of the connection, as text.
@@ -474,8 +477,8 @@ pub struct DetectorGauges {
     pub alerts: Counter,
     /// Openings and repetitions within the debounce time, for which no alert is sent.
     pub debounced: Counter,
-    /// Candidates above the threshold without an alert, by reason, see `detector::judge`.
-    pub refused: [Counter; REFUSALS],
+    /// Candidates above the threshold without an alert, see `detector::judge`.
+    pub refused: Counts<AlertRefusal>,
     /// Events dropped because a gateway's ring was full.
     pub events_lost: Counter,
     /// The most events that waited in one feed's ring at the start of a turn, in the last whole second.

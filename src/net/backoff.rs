@@ -28,6 +28,12 @@ const ASKED_MAX_NS: u64 = 3600 * SECOND;
 /// Longest jitter on top of a wait that the venue stated, in nanoseconds.
 const ASKED_JITTER_NS: u64 = SECOND;
 
+/// `first_ns` doubled `times` times, at most `longest_ns`.
+#[must_use]
+pub fn doubled(first_ns: u64, times: u32, longest_ns: u64) -> u64 {
+    first_ns.saturating_mul(1 << times.min(30)).min(longest_ns)
+}
+
 /// What the end of a connection says about the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
@@ -239,8 +245,7 @@ impl Backoff {
         }
         // No longer than it has been failing: after a short interruption it is back soon.
         let lasted = now.since(self.failing_since).max(SHORT_NS);
-        let doubled = self.first_ns.saturating_mul(1 << self.failures.min(20));
-        let ceiling = doubled.min(lasted.max(self.first_ns)).min(self.longest_ns);
+        let ceiling = doubled(self.first_ns, self.failures, self.longest_ns).min(lasted.max(self.first_ns));
         let usual = self.random.below(ceiling.saturating_add(1));
         let wait_ns = match wait {
             Wait::AtOnce if self.failures == 0 => 0,

@@ -26,6 +26,7 @@ use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, MS, MonoNs, SECOND};
 use crate::venues::DecodeError;
 use crate::venues::depth::{BookPage, PageReader};
+use crate::wire::url::Url;
 
 /// Longest wait for a name.
 const RESOLVE: Duration = Duration::from_secs(2);
@@ -235,21 +236,17 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Reads `ws://`, `wss://`, `http://` and `https://` addresses.
+    /// The endpoint of a `ws://`, `wss://`, `http://` or `https://` address.
     ///
     /// # Errors
     /// A sentence that says what is wrong with it.
     pub fn read(address: &str) -> Result<Self, String> {
-        let wrong = |why: &str| format!("`{address}` {why}");
-        let uri: tungstenite::http::Uri = address.parse().map_err(|e| wrong(&format!("is not an address: {e}")))?;
-        let tls = match uri.scheme_str() {
-            Some("ws" | "http") => false,
-            Some("wss" | "https") => true,
-            _ => return Err(wrong("does not start with ws:// or wss://")),
-        };
-        let host = uri.host().map(|host| host.trim_start_matches('[').trim_end_matches(']'));
-        let host = host.filter(|host| !host.is_empty()).ok_or_else(|| wrong("has no host"))?;
-        Ok(Self { tls, host: host.to_owned(), port: uri.port_u16().unwrap_or(if tls { 443 } else { 80 }) })
+        let url = Url::parse(address).map_err(|why| format!("`{address}` {why}"))?;
+        if !matches!(url.scheme, "ws" | "wss" | "http" | "https") {
+            return Err(format!("`{address}` does not start with ws:// or wss://"));
+        }
+        let tls = url.is_tls();
+        Ok(Self { tls, host: url.host.to_owned(), port: url.port.unwrap_or(if tls { 443 } else { 80 }) })
     }
 
     fn key(&self) -> (String, u16) {

@@ -2,12 +2,12 @@
 //! passed in as [`Known`], everything else is read from the [`Board`]. Health depends on prices that can be served, not
 //! on open sockets.
 
-use crate::market::book::BookVoid;
 use crate::market::quote::{Origin, Source};
 use crate::market::{Directory, InstrumentId, VenueId};
 use crate::metrics::cluster::{ClusterBoard, RedisState, Role};
-use crate::metrics::{Board, BreakerGauges, BreakerState, DECODE_REASONS, Gauge, LinkState, VenueGauges};
+use crate::metrics::{Board, BreakerGauges, BreakerState, Gauge, LinkState, VenueGauges};
 use crate::protocol::report::sum;
+use crate::protocol::status::by_reason;
 use crate::protocol::{Object, array, float, object};
 use crate::time::{MS, MonoNs, SECOND, UnixNs};
 
@@ -457,7 +457,7 @@ impl Health<'_> {
 
     fn upstream(&self, o: &mut Object<'_>, is_leader: bool) {
         let venues = self.gauges();
-        let best = venues.clone().map(VenueGauges::state).max_by_key(|s| rank(*s)).unwrap_or_default();
+        let best = venues.clone().map(VenueGauges::state).max_by_key(|s| s.rank()).unwrap_or_default();
         // System 2 has no word for a venue to which another instance is connected.
         let best = if best == LinkState::Standby { LinkState::Idle } else { best };
         let since = venues.clone().map(|v| v.connected_since.value()).filter(|t| *t > 0).min();
@@ -621,16 +621,8 @@ impl Health<'_> {
             o.integer("reconnects", gauges.connects.value().saturating_sub(1));
             o.integer("changes", gauges.quotes.value()).integer("frames", gauges.frames.value());
             o.integer("bytes", gauges.bytes.value());
-            o.object("voids", |o| {
-                for (why, counter) in BookVoid::ALL.iter().zip(&gauges.voids) {
-                    o.integer(why.word(), counter.value());
-                }
-            });
-            o.object("decodeErrors", |o| {
-                for (reason, counter) in DECODE_REASONS.iter().zip(&gauges.decode_errors) {
-                    o.integer(reason, counter.value());
-                }
-            });
+            o.object("voids", |o| by_reason(o, &gauges.voids));
+            o.object("decodeErrors", |o| by_reason(o, &gauges.decode_errors));
             match gauges.last_error() {
                 Some(text) => o.text("lastError", &text),
                 None => o.null("lastError"),
@@ -682,20 +674,11 @@ fn milliseconds(o: &mut Object<'_>, name: &str, ns: u64) {
     float((ns / 1000) as f64 / 1000.0, o.key(name));
 }
 
-const fn rank(state: LinkState) -> u8 {
-    match state {
-        LinkState::Connected => 4,
-        LinkState::Connecting => 3,
-        LinkState::Backoff => 2,
-        LinkState::Standby => 1,
-        LinkState::Idle => 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::market::Decimal;
+    use crate::market::book::BookVoid;
     use crate::market::directory::VenueEntry;
     use serde_json::{Value, json};
     use std::sync::Arc;
@@ -1007,7 +990,7 @@ mod tests {
         case.check("healthy", true, "websocket", &[]);
         okx.set_state(LinkState::Backoff, NOW);
         okx.set_last_error("connect: refused");
-        okx.voids[BookVoid::Lost as usize - 1].add(2);
+        okx.voids.add(BookVoid::Lost, 2);
         case.check("healthy", true, "websocket", &["Order books of okx are reconnecting: connect: refused"]);
         let books = &case.value()["venues"][1]["books"];
         assert_eq!((&books["wanted"], &books["live"], &books["oldestMs"]), (&json!(2), &json!(1), &json!(250)));

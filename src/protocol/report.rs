@@ -5,11 +5,10 @@ use std::io::Write as _;
 
 use crate::log;
 use crate::market::Directory;
-use crate::market::book::BookVoid;
 use crate::metrics::cluster::{ClusterBoard, ClusterVenue, RedisState};
 use crate::metrics::latency::{Hop, Summary};
 use crate::metrics::turns::Span;
-use crate::metrics::{Board, Counter, DECODE_REASONS, GatewayGauges, Gauge, LinkState, VenueGauges};
+use crate::metrics::{Board, GatewayGauges, Gauge, LinkState, VenueGauges};
 use crate::protocol::health::{Known, KnownBooks};
 use crate::protocol::{Object, array, object};
 use crate::time::MonoNs;
@@ -29,12 +28,6 @@ pub fn stats(board: &Board, symbols: u64, exchanges: u64) -> Vec<u8> {
 pub(super) fn sum(board: &Board, gauge: impl Fn(&GatewayGauges) -> &Gauge) -> u64 {
     board.gateways.iter().map(|g| gauge(g).value()).sum()
 }
-
-/// Names of `detector::judge::Refusal`, in its order.
-pub(super) const REFUSALS: [&str; crate::metrics::REFUSALS] = ["lagging_own", "lagging_venue", "identity"];
-
-/// Names of the counters of rejected quotes, in order.
-pub(super) const DROP_REASONS: [&str; 5] = ["late", "one_sided", "crossed", "suspect", "not_wanted"];
 
 /// Start and end of a hop.
 const fn span(hop: Hop) -> (&'static str, &'static str) {
@@ -257,10 +250,10 @@ pub fn metrics(board: &Board, directory: &Directory, known: &[Known], books: &[K
     }
     let all = || on.iter().map(|at| (*at, &board.venues[*at]));
     by_reason(&mut out, all(), "venue_decode_errors_total", "Frames that could not be decoded.", &venue, |v| {
-        DECODE_REASONS.iter().copied().zip(&v.decode_errors).collect()
+        v.decode_errors.iter().collect()
     });
     by_reason(&mut out, all(), "venue_dropped_quotes_total", "Rejected quotes.", &venue, |v| {
-        DROP_REASONS.into_iter().zip(&v.dropped).collect()
+        v.dropped.iter().collect()
     });
     order_books(&mut out, board, books, now, &venue);
     clocks(&mut out, board, &on, &venue);
@@ -289,16 +282,14 @@ fn order_books(out: &mut Vec<u8>, board: &Board, known: &[KnownBooks], now: Mono
     for (name, help, read) in KNOWN_BOOK_ROWS {
         family(out, &format!("book_{name}"), help, known().map(|(at, books)| (at, read(books))), venue);
     }
-    by_reason(out, gauges(), "book_voids_total", "Order books that became void.", venue, |v| {
-        BookVoid::ALL.iter().map(|why| why.word()).zip(&v.voids).collect()
-    });
+    by_reason(out, gauges(), "book_voids_total", "Order books that became void.", venue, |v| v.voids.iter().collect());
     by_reason(
         out,
         gauges(),
         "book_decode_errors_total",
         "Frames of order books that could not be decoded.",
         venue,
-        |v| DECODE_REASONS.iter().copied().zip(&v.decode_errors).collect(),
+        |v| v.decode_errors.iter().collect(),
     );
     head(out, "book_oldest_seconds", "Time since the last change of the valid book that changed least recently.");
     for (at, books) in known() {
@@ -397,8 +388,10 @@ fn detector(out: &mut Vec<u8>, board: &Board) {
         family(out, &format!("detector_{name}"), help, [(0, value)].into_iter(), &|_| String::new());
     }
     let help = "Evaluations of a spread above the threshold without an alert, by reason.";
-    let refused = d.refused.iter().map(Counter::value).enumerate();
-    family(out, "detector_refused_total", help, refused, &|at| format!("reason=\"{}\"", REFUSALS[at]));
+    head(out, "detector_refused_total", help);
+    for (reason, count) in d.refused.iter() {
+        sample(out, "detector_refused_total", &format!("reason=\"{reason}\""), count as f64);
+    }
 }
 
 fn latencies(out: &mut Vec<u8>, board: &Board, directory: &Directory, venue: &dyn Fn(usize) -> String) {
@@ -445,12 +438,12 @@ fn by_reason<'a>(
     name: &str,
     help: &str,
     venue: &dyn Fn(usize) -> String,
-    read: impl Fn(&'a VenueGauges) -> Vec<(&'static str, &'a Counter)>,
+    read: impl Fn(&'a VenueGauges) -> Vec<(&'static str, u64)>,
 ) {
     head(out, name, help);
     for (at, gauges) in venues {
-        for (reason, counter) in read(gauges) {
-            sample(out, name, &format!("{},reason=\"{reason}\"", venue(at)), counter.value() as f64);
+        for (reason, count) in read(gauges) {
+            sample(out, name, &format!("{},reason=\"{reason}\"", venue(at)), count as f64);
         }
     }
 }

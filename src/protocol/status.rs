@@ -3,9 +3,10 @@
 
 use crate::market::quote::Source;
 use crate::market::{Decimal, Directory, VenueId};
-use crate::metrics::{Counter, DECODE_REASONS, DetectorGauges, GatewayGauges, VenueGauges};
+use crate::metrics::reasons::{Counts, Reason};
+use crate::metrics::{Counter, DetectorGauges, GatewayGauges, VenueGauges};
 use crate::protocol::health::Health;
-use crate::protocol::report::{DROP_REASONS, REFUSALS, sum};
+use crate::protocol::report::sum;
 use crate::protocol::{Object, array, object};
 use crate::time::MonoNs;
 
@@ -159,8 +160,8 @@ fn maybe(o: &mut Object<'_>, name: &str, number: u64, shown: impl Fn(u64) -> u64
 fn counts(o: &mut Object<'_>, v: &VenueGauges) {
     o.integer("frames", v.frames.value()).integer("unusedFrames", v.frames_unused.value());
     o.integer("quotes", v.quotes.value()).integer("bytes", v.bytes.value());
-    o.object("decodeErrors", |o| by_reason(o, &DECODE_REASONS, &v.decode_errors));
-    o.object("dropped", |o| by_reason(o, &DROP_REASONS, &v.dropped));
+    o.object("decodeErrors", |o| by_reason(o, &v.decode_errors));
+    o.object("dropped", |o| by_reason(o, &v.dropped));
     o.integer("ringConflated", v.ring_conflated.value()).integer("silences", v.silences.value());
     o.integer("silenced", v.silenced.value()).integer("resubscribed", v.resubscribed.value());
     o.integer("replaced", v.replaced.value()).integer("notices", v.notices.value());
@@ -170,9 +171,9 @@ fn counts(o: &mut Object<'_>, v: &VenueGauges) {
     o.integer("tlsRefused", v.tls_refused.value());
 }
 
-fn by_reason(o: &mut Object<'_>, reasons: &[&str], counters: &[Counter]) {
-    for (reason, counter) in reasons.iter().zip(counters) {
-        o.integer(reason, counter.value());
+pub(super) fn by_reason<R: Reason>(o: &mut Object<'_>, counts: &Counts<R>) {
+    for (reason, count) in counts.iter() {
+        o.integer(reason, count);
     }
 }
 
@@ -180,7 +181,7 @@ fn detector(o: &mut Object<'_>, d: &DetectorGauges) {
     o.integer("quotes", d.quotes.value()).integer("merged", d.merged.value());
     o.integer("open", d.open.value()).integer("opened", d.opened.value());
     o.integer("alerts", d.alerts.value()).integer("debounced", d.debounced.value());
-    o.object("refused", |o| by_reason(o, &REFUSALS, &d.refused));
+    o.object("refused", |o| by_reason(o, &d.refused));
     o.integer("eventsLost", d.events_lost.value());
     o.integer("ringPeak", d.ring_peak.value()).integer("ringSize", d.ring_size.value());
 }

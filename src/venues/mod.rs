@@ -34,6 +34,7 @@ use crate::market::book::{Book, BookVoid};
 use crate::market::decimal::DecimalError;
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
+use crate::metrics::reasons::DecodeReason;
 use crate::time::{MonoNs, UnixNs};
 use crate::wire::json::JsonError;
 
@@ -715,19 +716,19 @@ impl DecodeError {
         }
     }
 
-    /// A short name for counters.
+    /// Which counter it increments.
     #[must_use]
-    pub const fn reason(&self) -> &'static str {
+    pub const fn reason(&self) -> DecodeReason {
         match self {
-            Self::Json => "json",
-            Self::Number(..) => "number",
-            Self::Missing(_) => "missing_field",
-            Self::Shape(_) => "shape",
-            Self::Gap => "gap",
-            Self::Checksum => "checksum",
-            Self::Crossed => "crossed",
-            Self::Gzip => "gzip",
-            Self::Protobuf => "protobuf",
+            Self::Json => DecodeReason::Json,
+            Self::Number(..) => DecodeReason::Number,
+            Self::Missing(_) => DecodeReason::MissingField,
+            Self::Shape(_) => DecodeReason::Shape,
+            Self::Gap => DecodeReason::Gap,
+            Self::Checksum => DecodeReason::Checksum,
+            Self::Crossed => DecodeReason::Crossed,
+            Self::Gzip => DecodeReason::Gzip,
+            Self::Protobuf => DecodeReason::Protobuf,
         }
     }
 }

@@ -7,4 +7,5 @@ pub mod protobuf;
 pub mod query;
 pub mod sse;
 pub mod timestamp;
+pub mod url;
 pub mod websocket;

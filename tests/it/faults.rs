@@ -17,9 +17,9 @@ use spreadwire::market::{Decimal, Directory, InstrumentId, Level, VenueId};
 use spreadwire::matrix::books::BookTable;
 use spreadwire::matrix::changes::Changes;
 use spreadwire::matrix::days::DayTable;
-use spreadwire::matrix::merge::Drop as Dropped;
 use spreadwire::matrix::{CellState, QuoteMatrix, SharedMatrix};
-use spreadwire::metrics::{Board, DECODE_REASONS, LinkState, VenueGauges};
+use spreadwire::metrics::reasons::{DecodeReason, DropReason};
+use spreadwire::metrics::{Board, LinkState, VenueGauges};
 use spreadwire::net::dial;
 use spreadwire::net::listen::Listener;
 use spreadwire::net::switch::Switch;
@@ -395,10 +395,6 @@ fn everyone(_: &str) -> bool {
     true
 }
 
-fn decode(gauges: &VenueGauges, reason: &str) -> u64 {
-    DECODE_REASONS.iter().zip(&gauges.decode_errors).filter(|(r, _)| **r == reason).map(|(_, c)| c.value()).sum()
-}
-
 /// `is_half`: one half of the venues, then the other; else all at once.
 fn check(row: &Row, is_half: bool) {
     let mut rig = Rig::new(row.tls, row.seed);
@@ -525,7 +521,9 @@ fn doubled_frames() {
 
 /// What tells of a frame that is missing or comes too late.
 fn order(gauges: &VenueGauges) -> u64 {
-    decode(gauges, "gap") + decode(gauges, "checksum") + gauges.dropped[Dropped::Late as usize].value()
+    gauges.decode_errors.value(DecodeReason::Gap)
+        + gauges.decode_errors.value(DecodeReason::Checksum)
+        + gauges.dropped.value(DropReason::Late)
 }
 
 #[test]
@@ -547,7 +545,7 @@ fn lost_frames() {
 
 #[test]
 fn wrong_checksums() {
-    let counter = |v: &VenueGauges| decode(v, "checksum");
+    let counter = |v: &VenueGauges| v.decode_errors.value(DecodeReason::Checksum);
     check(
         &Row { fault: "kind = \"checksum\"", counter, moves: |name| name == "bitfinex", well: |_| None, ..ROW },
         true,
@@ -556,13 +554,13 @@ fn wrong_checksums() {
 
 #[test]
 fn crossed_books() {
-    let counter = |v: &VenueGauges| v.dropped[Dropped::Crossed as usize].value() + decode(v, "gap");
+    let counter = |v: &VenueGauges| v.dropped.value(DropReason::Crossed) + v.decode_errors.value(DecodeReason::Gap);
     check(&Row { fault: "kind = \"crossed\"", bound_ms: 8000, counter, moves: everyone, ..ROW }, true);
 }
 
 #[test]
 fn damaged_frames() {
-    let counter = |v: &VenueGauges| v.decode_errors.iter().map(|c| c.value()).sum();
+    let counter = |v: &VenueGauges| v.decode_errors.total();
     let row =
         Row { fault: "kind = \"damage\"\none_in = 5", bound_ms: 8000, counter, moves: everyone, well: |_| None, ..ROW };
     check(&row, true);

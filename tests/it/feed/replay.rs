@@ -177,7 +177,7 @@ fn bad_lines_and_frames_are_passed_over() {
     );
     let it = replay(vec![file.of(&toy::PLAIN)], 1024, Pace::Max);
     assert_eq!(sequences(&it.events), [1]);
-    assert_eq!(it.board.venues[0].decode_errors.iter().map(|c| c.value()).sum::<u64>(), 1);
+    assert_eq!(it.board.venues[0].decode_errors.total(), 1);
 }
 
 #[test]

@@ -939,7 +939,7 @@ fn every_simulated_venue_is_connected_subscribed_and_quotes_all_its_instruments(
     for (venue, gauges) in VENUES.iter().zip(&rig.board.venues) {
         let name = venue.facts().name;
         assert_eq!(gauges.source(), Source::Simulated as u8, "{name}");
-        assert_eq!(gauges.decode_errors.iter().map(|c| c.value()).sum::<u64>(), 0, "{name}");
+        assert_eq!(gauges.decode_errors.total(), 0, "{name}");
         assert_eq!((gauges.refused.value(), gauges.connects.value()), (0, 1), "{name}");
     }
     for at in 0..VENUES.len() as u16 {

@@ -297,7 +297,7 @@ fn bad_frames_are_counted_and_skipped_and_the_eleventh_in_10_s_that_names_nothin
     talk.say("nonsense");
     assert_eq!(talk.feed.end(), Some(&End::BadFrames));
     assert_eq!(talk.events.last(), Some(&FeedEvent::Down(ID, Origin::Own)));
-    let errors: Vec<u64> = talk.board.venues[0].decode_errors.iter().map(|c| c.value()).collect();
+    let errors: Vec<u64> = talk.board.venues[0].decode_errors.iter().map(|(_, count)| count).collect();
     assert_eq!((errors[1], errors[3], errors[4]), (1, 11, 10), "number, shape, gap");
 }
 

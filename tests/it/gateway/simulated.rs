@@ -203,6 +203,6 @@ fn what_a_client_is_told_is_the_book_that_the_exchange_had_and_void_where_someth
             }
         }
     }
-    let counted: u64 = street.board.books[0].voids.iter().map(|counter| counter.value()).sum();
+    let counted: u64 = street.board.books[0].voids.total();
     assert_eq!(counted, voids.values().sum::<u64>(), "{voids:?}");
 }
