@@ -42,8 +42,11 @@ pub const EXIT_CODES: &[(u8, &str)] = &[
         69,
         "something is unavailable: a port in use, a capture or scenario that cannot be read, no gateway, no Redis, no leader",
     ),
-    (70, "a fault of spreadwire: a thread panicked, the message is on the standard error; restart it and tell us"),
-    (78, "configuration: its file cannot be read, or every mistake with its line"),
+    (
+        70,
+        "an internal error: a thread panicked; standard error has the message. Restart spreadwire and report the error",
+    ),
+    (78, "a configuration error: the file cannot be read, or has errors; each is reported with its line"),
     (130, "stopped by a second signal"),
 ];
 

@@ -503,7 +503,7 @@ pub struct GatewayGauges {
     pub refused: Counter,
     /// Plain HTTP requests answered.
     pub http_requests: Counter,
-    /// Of these, requests answered with a page that was rendered a moment before.
+    /// Plain HTTP requests answered with a page that was rendered a moment before.
     pub http_shared: Counter,
     /// HTTP requests rejected as malformed, too slow or too large.
     pub http_bad: Counter,

@@ -136,7 +136,7 @@ const VENUE_ROWS: &[Row<VenueGauges>] = &[
 const KNOWN_ROWS: &[Row<Known>] = &[
     ("fresh_pairs", "Pairs with a fresh price.", |k| k.fresh),
     ("known_pairs", "Pairs that were ever quoted.", |k| k.held),
-    ("stale_pairs", "Of these, pairs without an update for more than a minute.", |k| k.old),
+    ("stale_pairs", "Quoted pairs without an update for more than a minute.", |k| k.old),
     ("level", "Best level of its prices: 0 websocket, 1 shared, 2 redis_cache, 3 local_cache, 4 none.", |k| {
         k.level.or(k.cached).map_or(4, |origin| origin as u64)
     }),
@@ -173,7 +173,7 @@ const GATEWAY_ROWS: &[Row<GatewayGauges>] = &[
     ("accepted_total", "Accepted connections.", |g| g.accepted.value()),
     ("refused_total", "Connections refused at a limit or because file descriptors ran out.", |g| g.refused.value()),
     ("http_requests_total", "Plain HTTP requests answered.", |g| g.http_requests.value()),
-    ("http_shared_total", "Of these, requests answered with a page rendered less than 20 ms before.", |g| {
+    ("http_shared_total", "Plain HTTP requests answered with a page rendered less than 20 ms before.", |g| {
         g.http_shared.value()
     }),
     ("http_bad_total", "HTTP requests rejected as malformed, too slow or too large.", |g| g.http_bad.value()),
@@ -220,7 +220,7 @@ const BOOK_ROWS: &[Row<VenueGauges>] = &[
 ];
 
 const KNOWN_BOOK_ROWS: &[Row<KnownBooks>] =
-    &[("wanted", "Requested order books.", |k| k.wanted), ("live", "Of these, valid books.", |k| k.live)];
+    &[("wanted", "Requested order books.", |k| k.wanted), ("live", "Valid order books.", |k| k.live)];
 
 /// The body of `/metrics`, in the Prometheus exposition format.
 #[must_use]
@@ -364,8 +364,10 @@ fn kept(out: &mut Vec<u8>, board: &Board) {
 fn reloaded(out: &mut Vec<u8>, board: &Board) {
     let reload = &board.reload;
     for (name, help, value) in [
-        ("applied_total", "Changes of what is quoted that were applied.", reload.applied.value()),
-        ("refused_total", "Changes of what is quoted that were rejected as a whole.", { reload.refused.value() }),
+        ("applied_total", "Changes of the quoted instruments that were applied.", reload.applied.value()),
+        ("refused_total", "Changes of the quoted instruments that were rejected as a whole.", {
+            reload.refused.value()
+        }),
         ("last_refused", "1 if the last change was rejected.", reload.is_refused.value()),
     ] {
         family(out, &format!("reload_{name}"), help, [(0, value)].into_iter(), &|_| String::new());
