@@ -5,6 +5,7 @@ mod cluster;
 mod config;
 mod decimals;
 mod discovery;
+mod documents;
 mod faults;
 mod feed;
 mod floors;
