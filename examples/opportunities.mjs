@@ -9,7 +9,7 @@ const [url = 'ws://127.0.0.1:3000/ws/prices', symbols = 'BTC/USDT'] = process.ar
 function connect() {
   const socket = new WebSocket(url)
   socket.onopen = () => {
-    // Open opportunities are sent again after each connect: forget what an earlier connection said.
+    // The gateway sends all open opportunities after each connect, so discard those of an earlier connection.
     socket.send(JSON.stringify({ action: 'subscribe', symbols: symbols.split(','), exchanges: [], opportunities: true }))
   }
   socket.onmessage = ({ data }) => {

@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 }
             }
             Message::Close(reason) => return Err(format!("closed by the gateway: {reason:?}").into()),
-            // `read` answers a ping by itself.
+            // `read` answers pings automatically.
             _ => {}
         }
     }
