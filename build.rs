@@ -42,7 +42,7 @@ fn main() -> io::Result<()> {
         let etag = format!("\"{:016x}\"", hasher.finish());
         writeln!(
             table,
-            "File {{ path: {path:?}, etag: {etag:?}, plain: include_bytes!({copy:?}), gzip: include_bytes!({packed:?}) }},"
+            "Asset {{ path: {path:?}, etag: {etag:?}, plain: include_bytes!({copy:?}), gzip: include_bytes!({packed:?}) }},"
         )
         .map_err(io::Error::other)?;
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use spreadwire::gateway::{Gateway, GatewayParts, Options};
+use spreadwire::gateway::{Clocks, Gateway, GatewayParts, Options};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::{Decimal, Directory};
 use spreadwire::matrix::QuoteMatrix;
@@ -71,9 +71,10 @@ fn gateway(options: Options) -> (Gateway, SocketAddr) {
         directory,
         opportunities,
         index: 0,
-        clock,
+        clocks: Clocks::both(&clock),
         options,
         listener,
+        admin: None,
     })
     .unwrap();
     (gateway, address)

@@ -1,158 +1,165 @@
-//! One client on its socket: the pure [`Connection`] and [`Outbox`], and the one place where bytes for a
-//! client are written. Runs on the gateway's thread.
+//! One client on its socket: [`Connection`] and [`Outbox`], which do no I/O, its subscriptions, and the only functions
+//! that write to a client. Runs on the gateway's thread.
 
 use std::io;
 
-use crate::gateway::books::Seat;
+use crate::gateway::books::watches::WatchedBook;
 use crate::gateway::connection::Connection;
 use crate::gateway::options::Options;
-use crate::gateway::outbox::{Marks, Outbox};
+use crate::gateway::outbox::{IndexSet, Outbox};
+use crate::gateway::timers::ClientId;
+use crate::gateway::totals::Totals;
 use crate::net::Link;
 use crate::net::listen::Admission;
-use crate::time::MonoNs;
+use crate::protocol::message;
+use crate::time::{MS, MonoNs};
+use crate::wire::websocket::frame_text;
 
-/// When a beat or chore is due that is not armed.
+/// The time of a timer that is not armed.
 pub const UNARMED: MonoNs = MonoNs(u64::MAX);
 
-/// What a write came to.
+/// Result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// All is with the kernel.
+    /// The kernel has all bytes.
     All,
-    /// The rest waits in the outbox.
+    /// The rest waits in the outbox, or was dropped.
     Partly,
     /// The connection is broken.
     Gone,
 }
 
-/// What is counted while writing; handed to the gauges once per turn.
-#[derive(Debug, Default)]
-pub struct Totals {
-    /// Price messages.
-    pub prices: u64,
-    /// Alert messages.
-    pub alerts: u64,
-    /// Messages of opportunities.
-    pub opportunities: u64,
-    /// Bytes.
-    pub bytes: u64,
-    /// Prices that a newer one replaced.
-    pub conflated: u64,
-    /// Messages of order books.
-    pub books: u64,
-    /// States of a book that a newer one replaced.
-    pub books_conflated: u64,
-    /// Clients closed because they did not read.
-    pub slow: u64,
-    /// Bytes that wait in the outboxes of all clients now; not reset.
-    pub waiting: usize,
-}
-
-/// What a connection has become.
+/// Protocol of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Plain HTTP so far.
+pub enum ClientKind {
+    /// HTTP requests.
     Http,
     /// A WebSocket.
     Socket,
-    /// A stream.
+    /// A stream of server-sent events.
     Stream,
+}
+
+/// A client's prices.
+#[derive(Default)]
+pub struct ClientPrices {
+    /// Its subscription set; `None` without a subscription.
+    pub set: Option<u32>,
+    /// Receives extended messages.
+    pub extended: bool,
+    /// Nanoseconds between two bursts; `None`: the client receives every change.
+    pub interval: Option<u64>,
+    /// When the next burst is due; [`UNARMED`] if its timer is not armed.
+    pub burst_at: MonoNs,
+    /// Prices sent since the last burst, which the next one leaves out.
+    pub skipped: Option<Box<IndexSet>>,
+}
+
+/// A client's opportunities.
+#[derive(Default)]
+pub struct ClientOpportunities {
+    /// Receives the opening, updates and end of each opportunity.
+    pub follows: bool,
+    /// The last update that was sent, as numbered by the log.
+    pub sent: u64,
+}
+
+/// A client's order books.
+#[derive(Default)]
+pub struct ClientBooks {
+    /// The books that it watches.
+    pub watched: Vec<WatchedBook>,
+    /// One of them changed since it was sent.
+    pub is_due: bool,
 }
 
 /// See the file's head.
 pub struct Client {
+    /// Its identity.
+    pub id: ClientId,
     /// The socket.
     pub link: Link,
-    /// The conversation.
+    /// The protocol state.
     pub connection: Connection,
-    /// What it is owed.
+    /// What waits to be sent.
     pub outbox: Outbox,
-    /// Its place among the connections of its address.
+    /// Its share of the limit per address.
     pub admission: Option<Admission>,
-    /// There was no room for it: it may only ask for life and readiness.
+    /// Accepted above the limits: it may only ask for liveness and readiness.
     pub is_probe: bool,
-    /// Which tenant of its place it is.
-    pub generation: u32,
-    /// What it has become.
-    pub kind: Kind,
-    /// What it subscribes to.
-    pub bundle: Option<u32>,
-    /// Asked for the longer messages.
-    pub extended: bool,
-    /// Asked for the lives of opportunities.
-    pub follows: bool,
-    /// The last update of an opportunity that it was told, by the ledger's count.
-    pub followed: u64,
-    /// The order books that it watches.
-    pub books: Vec<Seat>,
-    /// One of those changed since it was told.
-    pub owes_books: bool,
-    /// Nanoseconds between two bursts; `None`: every change.
-    pub beat: Option<u64>,
-    /// When the next burst is due; [`UNARMED`] when no call for it is on the wheel.
-    pub beat_at: MonoNs,
-    /// Prices that it got out of turn, and that the next burst leaves out.
-    pub held: Option<Box<Marks>>,
-    /// When its next chore is armed for; [`UNARMED`] when it is not.
-    pub chore_at: MonoNs,
-    /// Takes prices and alerts: what the connection says, kept where bursts look.
+    /// Its protocol.
+    pub kind: ClientKind,
+    /// Its prices.
+    pub prices: ClientPrices,
+    /// Its opportunities.
+    pub opportunities: ClientOpportunities,
+    /// Its order books.
+    pub books: ClientBooks,
+    /// When its timeout is armed for; [`UNARMED`] if it is not.
+    pub timeout_at: MonoNs,
+    /// Receives prices and alerts: a copy of what the connection says, for bursts.
     pub listens: bool,
-    /// The peer has ended its side.
+    /// The peer has closed its side.
     pub ended: bool,
-    /// It waits to be attended to.
-    pub queued: bool,
+    /// It is in the queue of clients with input.
+    pub is_queued: bool,
+    /// Its connection is closed or broken, and it will be removed.
+    pub is_gone: bool,
 }
 
 impl Client {
-    /// A client just accepted; `is_probe` when there is no room for it.
+    /// A client just accepted under `id`; `is_probe` if it is above the limits.
     #[must_use]
-    pub fn new(mut link: Link, (generation, is_probe): (u32, bool), options: &Options, now: MonoNs) -> Self {
+    pub fn new(
+        mut link: Link,
+        id: ClientId,
+        admission: Option<Admission>,
+        is_probe: bool,
+        options: &Options,
+        now: MonoNs,
+    ) -> Self {
         link.limit_send_buffer(options.send_buffer);
         link.limit_unsent(options.unsent_max);
         link.limit_unacknowledged(options.unacknowledged_within());
+        let interval = Some(options.beat_ms * MS);
         Self {
+            id,
             link,
             connection: if is_probe { Connection::probe(options, now) } else { Connection::new(options, now) },
             outbox: Outbox::default(),
-            admission: None,
+            admission,
             is_probe,
-            generation,
-            kind: Kind::Http,
-            bundle: None,
-            extended: false,
-            follows: false,
-            followed: 0,
-            books: Vec::new(),
-            owes_books: false,
-            beat: Some(options.beat_ms * crate::time::MS),
-            beat_at: UNARMED,
-            held: None,
-            chore_at: UNARMED,
+            kind: ClientKind::Http,
+            prices: ClientPrices { interval, burst_at: UNARMED, ..ClientPrices::default() },
+            opportunities: ClientOpportunities::default(),
+            books: ClientBooks::default(),
+            timeout_at: UNARMED,
             listens: false,
             ended: false,
-            queued: false,
+            is_queued: false,
+            is_gone: false,
         }
     }
 
-    /// Writes prices, one message for each of `places`: what the socket does not take is marked, and its newest value is
-    /// told later, but for the rest of the message that was cut. Only for a client that does not block.
+    /// Writes prices, one message for each of `indexes`. A price that the socket does not take is marked, and its newest
+    /// value is sent later, except the rest of the message that was cut. Only for a client that is not blocked.
     #[inline]
-    pub fn write_prices(&mut self, bytes: &[u8], places: &[u32], now: MonoNs, totals: &mut Totals) -> Sent {
-        let (sent, kept) = self.write_newest(bytes, now, totals);
-        totals.prices += places.len() as u64;
+    pub fn write_prices(&mut self, bytes: &[u8], indexes: &[u32], now: MonoNs, totals: &mut Totals) -> Sent {
+        let (sent, taken) = self.write_newest(bytes, now, totals);
+        totals.prices += indexes.len() as u64;
         if sent == Sent::Partly {
-            let lost = self.connection.framing().messages(&bytes[kept..]).min(places.len());
+            let lost = self.connection.framing().messages(&bytes[taken..]).min(indexes.len());
             totals.prices -= lost as u64;
             totals.conflated += lost as u64;
-            for place in &places[places.len() - lost..] {
-                self.outbox.mark(*place);
+            for index in &indexes[indexes.len() - lost..] {
+                self.outbox.mark(*index);
             }
         }
         sent
     }
 
-    /// Writes messages that newer ones may replace. How many of the bytes are with the kernel or wait; the others, always
-    /// whole messages, are dropped. Only for a client that does not block.
+    /// Writes messages that newer ones may replace. Returns how many of the bytes are sent or wait; the others, always
+    /// whole messages, are dropped. Only for a client that is not blocked.
     pub fn write_newest(&mut self, bytes: &[u8], now: MonoNs, totals: &mut Totals) -> (Sent, usize) {
         let written = match self.link.write(bytes) {
             Ok(written) => written,
@@ -163,10 +170,10 @@ impl Client {
             return (Sent::All, written);
         }
         let framing = self.connection.framing();
-        (Sent::Partly, self.change_outbox(totals, |outbox| outbox.keep_cut(framing, bytes, written, now)))
+        (Sent::Partly, self.change_outbox(totals, |outbox| outbox.queue_cut(framing, bytes, written, now)))
     }
 
-    /// Changes what waits, and the sum of what waits for all clients.
+    /// Changes what waits, and the sum over all clients.
     fn change_outbox<T>(&mut self, totals: &mut Totals, change: impl FnOnce(&mut Outbox) -> T) -> T {
         let before = self.outbox.held();
         let result = change(&mut self.outbox);
@@ -174,21 +181,21 @@ impl Client {
         result
     }
 
-    /// Lets `messages` wait behind what waits already, the first `written` bytes of which are sent.
-    pub fn keep(&mut self, messages: &[u8], written: usize, now: MonoNs, totals: &mut Totals) {
+    /// Queues `messages`, whose first `written` bytes are sent.
+    fn queue(&mut self, messages: &[u8], written: usize, now: MonoNs, totals: &mut Totals) {
         let framing = self.connection.framing();
-        self.change_outbox(totals, |outbox| outbox.keep(framing, messages, written, now));
+        self.change_outbox(totals, |outbox| outbox.queue(framing, messages, written, now));
     }
 
-    /// Drops what waits, but for the rest of a message that has begun to go out.
+    /// Drops what waits, except the rest of a message that is partly sent.
     pub fn drop_waiting(&mut self, totals: &mut Totals) {
         self.change_outbox(totals, Outbox::drop_whole);
     }
 
-    /// Writes what must not be lost; the rest waits.
-    pub fn write_kept(&mut self, bytes: &[u8], now: MonoNs, totals: &mut Totals) -> Sent {
+    /// Writes messages that must not be lost; what the socket does not take is queued.
+    pub fn write_queued(&mut self, bytes: &[u8], now: MonoNs, totals: &mut Totals) -> Sent {
         if self.outbox.is_blocked() {
-            self.keep(bytes, 0, now, totals);
+            self.queue(bytes, 0, now, totals);
             return Sent::Partly;
         }
         let written = match self.link.write(bytes) {
@@ -199,13 +206,36 @@ impl Client {
         if written == bytes.len() {
             return Sent::All;
         }
-        self.keep(bytes, written, now, totals);
+        self.queue(bytes, written, now, totals);
         Sent::Partly
     }
 
-    /// Writes an embedded file after what was written before it; the rest waits without a copy.
+    /// The same for a client that listens, within the limit of its outbox: above it, the client is notified and closed,
+    /// and the message is dropped.
+    pub fn deliver(&mut self, frame: &[u8], options: &Options, now: MonoNs, totals: &mut Totals) -> Sent {
+        if !self.listens {
+            return Sent::Partly;
+        }
+        if self.outbox.waiting() + frame.len() > options.outbox_max {
+            self.end_slow(now, totals);
+            return Sent::Partly;
+        }
+        self.write_queued(frame, now, totals)
+    }
+
+    /// Notifies the client that it does not read fast enough, and begins to close its connection.
+    pub fn end_slow(&mut self, now: MonoNs, totals: &mut Totals) {
+        let mut out = Vec::new();
+        frame_text(&mut out, |out| message::error("Too slow: alerts were lost", out));
+        self.connection.close(1013, "too slow", now, &mut out);
+        self.listens = false;
+        totals.slow += 1;
+        self.queue(&out, 0, now, totals);
+    }
+
+    /// Writes an embedded file after what was written before it. The rest waits without a copy.
     pub fn write_file(&mut self, file: &'static [u8], now: MonoNs, totals: &mut Totals) -> Sent {
-        self.outbox.follow(file, now);
+        self.outbox.queue_file(file, now);
         self.flush(now, totals).unwrap_or(Sent::Gone)
     }
 
@@ -213,19 +243,22 @@ impl Client {
         if !self.link.drain(self.outbox.pending())? {
             return Ok(false);
         }
-        while !self.outbox.following().is_empty() {
-            match self.link.write(self.outbox.following())? {
+        while !self.outbox.file().is_empty() {
+            match self.link.write(self.outbox.file())? {
                 0 => return Ok(false),
-                written => *self.outbox.following() = &self.outbox.following()[written..],
+                written => *self.outbox.file() = &self.outbox.file()[written..],
             }
         }
-        // What a cipher holds back.
+        // A cipher may hold output, too.
         self.link.drain(self.outbox.pending())
     }
 
     /// Writes what waits.
+    ///
+    /// # Errors
+    /// If the connection is broken.
     pub fn flush(&mut self, now: MonoNs, totals: &mut Totals) -> io::Result<Sent> {
-        self.change_outbox(totals, |outbox| outbox.bring_up_to_date(now));
+        self.change_outbox(totals, |outbox| outbox.update_ages(now));
         let (before, held) = (self.outbox.waiting(), self.outbox.held());
         let result = self.drain();
         let taken_here = held - self.outbox.held();
@@ -239,12 +272,18 @@ impl Client {
         Ok(if result? { Sent::All } else { Sent::Partly })
     }
 
-    /// When something about it is due, if nothing else happens.
+    /// When its timeout is due if nothing else happens; `None` if it has none.
     #[must_use]
     pub fn deadline(&self, options: &Options) -> Option<MonoNs> {
         match self.outbox.blocked_since() {
             Some(since) => Some(since.plus(options.progress_within_ns)),
             None => self.connection.deadline(options),
         }
+    }
+
+    /// Whether closing it now counts as closing a slow client. One that was notified is already counted.
+    #[must_use]
+    pub fn counts_as_slow(&self) -> bool {
+        self.listens || self.kind == ClientKind::Http
     }
 }

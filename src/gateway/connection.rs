@@ -4,14 +4,19 @@
 
 use crate::gateway::options::Options;
 use crate::gateway::outbox::Framing;
-use crate::gateway::routes::{PROBE_PATHS, SOCKET_PATH};
 use crate::protocol::message;
 use crate::protocol::request::{self, Command, RequestError};
-use crate::time::{MonoNs, SECOND};
+use crate::time::{MS, MonoNs, SECOND};
 use crate::wire::http::{self, Refusal, Request, Upgrade};
 use crate::wire::sse;
 use crate::wire::websocket::frame::FrameWalker;
 use crate::wire::websocket::{self, Event, Failure, WebSocket};
+
+/// Path of WebSockets; must match exactly.
+pub const SOCKET_PATH: &str = "/ws/prices";
+
+/// Paths for liveness and readiness checks, answered even above the limit of connections.
+pub const PROBE_PATHS: [&str; 2] = ["/livez", "/readyz"];
 
 /// What the client wants, or what became of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -246,7 +251,7 @@ impl Connection {
 
     /// The answer is a stream from now on.
     pub fn begin_stream(&mut self, options: &Options, now: MonoNs) {
-        self.state = State::Stream(now.plus(options.heartbeat_ms * crate::time::MS));
+        self.state = State::Stream(now.plus(options.heartbeat_ms * MS));
     }
 
     /// Whether it is an open WebSocket.
@@ -339,7 +344,7 @@ impl Connection {
                 true
             }
             State::Stream(heartbeat) => {
-                *heartbeat = now.plus(options.heartbeat_ms * crate::time::MS);
+                *heartbeat = now.plus(options.heartbeat_ms * MS);
                 out.extend_from_slice(sse::HEARTBEAT);
                 true
             }

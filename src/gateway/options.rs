@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::gateway::admin;
+use crate::gateway::http::admin;
 use crate::market::{Decimal, VenueId};
 use crate::net::listen::Addresses;
 use crate::time::{MS, SECOND};
@@ -74,7 +74,7 @@ pub struct Options {
     pub idle_within_ns: u64,
     /// Pairs (symbols × exchanges) that one client may subscribe to, and order books; a panel has tens.
     pub pairs_max: usize,
-    /// Names in each of a client's two sets.
+    /// Names in each of a client's two requested.
     pub names_max: usize,
     /// Bytes of one name.
     pub name_max: usize,
@@ -164,9 +164,9 @@ impl Options {
         Duration::from_nanos(silence.max(self.pong_within_ns).max(self.progress_within_ns))
     }
 
-    /// The beat of a client that asked for `interval_ms`; `None` means every change.
+    /// The interval of a client that asked for `interval_ms`, in nanoseconds; `None` means every change.
     #[must_use]
-    pub fn beat(&self, interval_ms: u64) -> Option<u64> {
+    pub fn interval(&self, interval_ms: u64) -> Option<u64> {
         (interval_ms > 0).then(|| interval_ms.clamp(self.interval_ms.0, self.interval_ms.1) * MS)
     }
 }

@@ -20,7 +20,7 @@ use crossbeam::channel::{Receiver, Sender, never};
 use crate::config::{Amendment, Config, Plan, VenueConfig};
 use crate::discovery::{Catalogue, From, Scope, Wanted};
 use crate::feed::{FeedVenue, SetChange};
-use crate::gateway::admin::{Order, Wish};
+use crate::gateway::http::admin::{Order, Wish};
 use crate::log;
 use crate::market::{Directory, VenueId};
 use crate::metrics::{Board, BreakerState, LinkState};

@@ -21,7 +21,8 @@ use crate::config::{Config, Plan, ThresholdOn, VenueConfig};
 use crate::detector::{Detector, DetectorParts, GatewayPort, scan};
 use crate::discovery::Catalogue;
 use crate::feed::{self, Feed, FeedParts, FeedVenue};
-use crate::gateway::{self, Gateway, GatewayParts, admin};
+use crate::gateway::http::admin::AdminPort;
+use crate::gateway::{self, Clocks, Gateway, GatewayParts};
 use crate::last_known::{self, LastKnownParts, LastKnownStore};
 use crate::log;
 use crate::market::quote::FeedEvent;
@@ -183,7 +184,7 @@ struct Parts {
     /// The cluster to join, if any.
     cluster: Option<cluster::Options>,
     /// Receives admin calls, if they are enabled.
-    admin: Option<admin::Port>,
+    admin: Option<AdminPort>,
 }
 
 impl Parts {
@@ -193,7 +194,7 @@ impl Parts {
         directory: Directory,
         clock: Clock,
         cluster: Option<cluster::Options>,
-        admin: Option<admin::Port>,
+        admin: Option<AdminPort>,
     ) -> Result<Self, Failure> {
         let count = config.gateway.threads;
         let options = gateway::Options { connections_max: clients_max(config), ..gateway_options(config) };
@@ -250,15 +251,14 @@ impl Parts {
             opportunities: consumer,
             board: Arc::clone(&self.board),
             index,
-            clock: self.clock.clone(),
+            // Clients stay on the system clock, also while quotes of a replay follow another.
+            clocks: Clocks { quotes: self.clock.clone(), clients: Clock::System },
             options,
             listener,
+            admin: self.admin.clone(),
         };
         let (gateway, alarm) = Gateway::new(parts).map_err(|why| unavailable("the gateway", &why))?;
-        self.gateways.push(match &self.admin {
-            Some(port) => gateway.with_admin(port.clone()),
-            None => gateway,
-        });
+        self.gateways.push(gateway);
         self.ports.push(GatewayPort { changes, opportunities: Some(producer), alarm });
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::cli::Failure;
 use crate::config::{Config, Plan, WatchFile};
 use crate::discovery::{Scope, Watch};
 use crate::feed::SetChange;
-use crate::gateway::admin::{Order, Port};
+use crate::gateway::http::admin::{AdminPort, Order};
 use crate::log;
 use crate::market::Directory;
 use crate::metrics::Board;
@@ -39,11 +39,11 @@ pub struct Reloading {
 impl Reloading {
     /// Parts for `config`, which was resolved from `plan`, read from `path`; and the port for admin calls, if they are
     /// enabled.
-    pub fn new(config: &Config, plan: Plan, path: &Path) -> (Self, Option<Port>) {
+    pub fn new(config: &Config, plan: Plan, path: &Path) -> (Self, Option<AdminPort>) {
         let (port, orders) = match config.admin.token.is_empty() {
             true => (None, never()),
             false => {
-                let (port, orders) = Port::new(config.admin.token.clone());
+                let (port, orders) = AdminPort::new(config.admin.token.clone());
                 (Some(port), orders)
             }
         };

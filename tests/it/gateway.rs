@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use spreadwire::gateway::{Gateway, GatewayParts, Options, assets};
+use spreadwire::gateway::http::assets;
+use spreadwire::gateway::{Clocks, Gateway, GatewayParts, Options};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::opportunity::{
     Change, CloseReason, Group, Leg, LegSide, Opportunity, OpportunityEvent, Percent, gross_pct,
@@ -151,7 +152,7 @@ impl Rig {
     fn on_hand(options: Options) -> Self {
         let clock = HandClock::new(MonoNs(1000 * SECOND), UnixNs::from_ms(1_700_000_000_000));
         let (mut rig, gateway) = Self::by_hand(options, 20, clock.clock());
-        let gateway = Rc::new(RefCell::new(gateway.with_client_clock(&clock.clock())));
+        let gateway = Rc::new(RefCell::new(gateway));
         rig.hand = Some(Hand { gateway, clock });
         rig
     }
@@ -166,7 +167,7 @@ impl Rig {
         self.hand.as_ref().unwrap().rest();
     }
 
-    /// The same, with the stage to be turned by hand, and quotes on `clock`.
+    /// The same, with the stage to be turned by hand, on `clock`.
     fn by_hand(options: Options, levels: usize, clock: Clock) -> (Self, Gateway) {
         let venue = |name: &str| VenueEntry {
             name: name.into(),
@@ -201,9 +202,10 @@ impl Rig {
             opportunities,
             board: Arc::clone(&board),
             index: 0,
-            clock: clock.clone(),
+            clocks: Clocks::both(&clock),
             options,
             listener,
+            admin: None,
         })
         .unwrap();
         let (stop, thread, hand) = (Stop::default(), None, None);

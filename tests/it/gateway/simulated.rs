@@ -101,9 +101,10 @@ impl Street {
             opportunities: rtrb::RingBuffer::new(1).1,
             board: Arc::clone(&board),
             index: 0,
-            clock,
+            clocks: Clocks::both(&clock),
             options: Options { book_beat_ns: 20 * MS, ..Options::default() },
             listener,
+            admin: None,
         })
         .unwrap();
         drop(spawn(vec![Box::new(gateway)], None, Idle::Wait, stop.clone()).unwrap());

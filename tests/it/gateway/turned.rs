@@ -24,7 +24,6 @@ impl Turned {
     fn new(options: Options) -> Self {
         let hand = HandClock::new(MonoNs(1000 * SECOND), UnixNs::from_ms(1_700_000_000_000));
         let (rig, gateway) = Rig::by_hand(options, 5, hand.clock());
-        let gateway = gateway.with_client_clock(&hand.clock());
         Self { rig, gateway, hand, round: 0 }
     }
 

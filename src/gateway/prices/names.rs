@@ -1,15 +1,16 @@
-//! Names as clients spell them. What means something here is kept once however many clients use it; the rest is only
-//! part of the list that its client sent, since a client may send thousands of names that nobody quotes.
+//! Names as clients spell them. A known name is stored once for all clients that use it. An unknown name is only part of
+//! the list that its client sent, since a client may send thousands of names that no venue quotes. Pure.
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
-use crate::gateway::slots::{Slots, give_back};
+use crate::gateway::slab::{Slab, shrink};
+use crate::gateway::view::PriceFormat;
 use crate::market::InstrumentId;
 
-/// Names in the order in which a client sent them, in one piece of memory: the length of each in two bytes, then its text.
+/// Names in the order in which a client sent them, in one allocation: the length of each in two bytes, then its text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct NameList(Box<[u8]>);
 
@@ -36,45 +37,45 @@ impl NameList {
         })
     }
 
-    /// Bytes that it takes.
+    /// Its size in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         self.0.len()
     }
 }
 
-/// A name that means something here.
+/// A known name.
 pub struct Name {
     text: Box<str>,
     /// As a JSON string.
     json: Box<[u8]>,
     uses: u32,
-    /// Bundles that have it among their symbols.
-    pub bundles: Vec<u32>,
-    /// What a symbol means; `None` for an exchange, and for a pair that only another one stands in for.
+    /// Subscription sets that contain it.
+    pub sets: Vec<u32>,
+    /// The instrument of a symbol; `None` for an exchange, and for a pair in USD that a pair in USDT serves.
     instrument: Option<InstrumentId>,
 }
 
-/// What a name means, if anything: for a symbol the instrument.
+/// `None` for an unknown name; for a known one its instrument, if it has one.
 pub type Meaning = Option<Option<InstrumentId>>;
 
-/// Names of one kind.
+/// The names of one kind.
 #[derive(Default)]
 pub struct Names {
     ids: HashMap<Box<str>, u32>,
-    slots: Slots<Name>,
+    slab: Slab<Name>,
     /// The spellings of each instrument.
     spellings: FxHashMap<InstrumentId, Vec<u32>>,
-    /// Hashes of the names that mean nothing, and how many lists they are in. Two names with one hash count as one.
-    strays: FxHashMap<u32, u32>,
+    /// Hashes of unknown names, and how many lists contain them. Two names with the same hash count as one.
+    unknown: FxHashMap<u32, u32>,
     bytes: usize,
 }
 
-/// Bytes that a name takes beside its text, about.
+/// Bytes of a name in addition to its text, about.
 pub const NAME_BYTES: usize = 224;
 
-/// Bytes that a name takes that means nothing, about.
-const STRAY_BYTES: usize = 16;
+/// Bytes of an unknown name, about.
+const UNKNOWN_BYTES: usize = 16;
 
 fn hash(name: &str) -> u32 {
     let mut hasher = FxHasher::default();
@@ -83,45 +84,40 @@ fn hash(name: &str) -> u32 {
 }
 
 impl Names {
-    /// The ids of those names of `list` that mean something, in its order, from now on in use by `bundle`.
-    pub fn add(&mut self, list: &NameList, bundle: u32, meaning: impl Fn(&str) -> Meaning) -> Vec<u32> {
+    /// Adds the names of `list` for the set `set`. Returns the ids of the known ones, in their order.
+    pub fn add(&mut self, list: &NameList, set: u32, meaning: impl Fn(&str) -> Meaning) -> Vec<u32> {
         let mut known = Vec::new();
         for name in list.iter() {
             match meaning(name) {
-                Some(instrument) => known.push(self.use_by(name, bundle, instrument)),
-                None => *self.strays.entry(hash(name)).or_default() += 1,
+                Some(instrument) => known.push(self.use_by(name, set, instrument)),
+                None => *self.unknown.entry(hash(name)).or_default() += 1,
             }
         }
         known.shrink_to_fit();
         known
     }
 
-    /// The same for those that `known` does not hold yet: they mean something since then.
-    pub fn add_late(
-        &mut self,
-        list: &NameList,
-        bundle: u32,
-        known: &[u32],
-        meaning: impl Fn(&str) -> Meaning,
-    ) -> Vec<u32> {
+    /// The same for the names that are known by now and were not when `known` was returned.
+    pub fn add_new(&mut self, list: &NameList, set: u32, known: &[u32], meaning: impl Fn(&str) -> Meaning) -> Vec<u32> {
         let known: FxHashSet<u32> = known.iter().copied().collect();
         let unknown = list.iter().filter(|name| self.ids.get(*name).is_none_or(|id| !known.contains(id)));
-        let late: Vec<(&str, Option<InstrumentId>)> = unknown.filter_map(|name| Some((name, meaning(name)?))).collect();
+        let added: Vec<(&str, Option<InstrumentId>)> =
+            unknown.filter_map(|name| Some((name, meaning(name)?))).collect();
         let begin = |(name, instrument): (&str, Option<InstrumentId>)| {
-            self.forget_stray(name);
-            self.use_by(name, bundle, instrument)
+            self.remove_unknown(name);
+            self.use_by(name, set, instrument)
         };
-        late.into_iter().map(begin).collect()
+        added.into_iter().map(begin).collect()
     }
 
-    fn use_by(&mut self, text: &str, bundle: u32, instrument: Option<InstrumentId>) -> u32 {
+    fn use_by(&mut self, text: &str, set: u32, instrument: Option<InstrumentId>) -> u32 {
         let id = match self.ids.get(text) {
             Some(id) => *id,
             None => self.begin(text, instrument),
         };
-        if let Some(name) = self.slots.get_mut(id) {
+        if let Some(name) = self.slab.get_mut(id) {
             name.uses += 1;
-            name.bundles.push(bundle);
+            name.sets.push(set);
         }
         id
     }
@@ -129,8 +125,8 @@ impl Names {
     fn begin(&mut self, text: &str, instrument: Option<InstrumentId>) -> u32 {
         let mut json = Vec::with_capacity(text.len() + 2);
         crate::protocol::string(text, &mut json);
-        let name = Name { text: text.into(), json: json.into(), uses: 0, bundles: Vec::new(), instrument };
-        let id = self.slots.insert(name);
+        let name = Name { text: text.into(), json: json.into(), uses: 0, sets: Vec::new(), instrument };
+        let id = self.slab.insert(name);
         self.ids.insert(text.into(), id);
         if let Some(instrument) = instrument {
             self.spellings.entry(instrument).or_default().push(id);
@@ -139,39 +135,39 @@ impl Names {
         id
     }
 
-    /// `bundle` no longer uses the names of `list`, of which it had `known`.
-    pub fn remove(&mut self, list: &NameList, bundle: u32, known: &[u32]) {
+    /// Removes the names of `list` from the set `set`, whose known ones are `known`.
+    pub fn remove(&mut self, list: &NameList, set: u32, known: &[u32]) {
         let known: FxHashSet<u32> = known.iter().copied().collect();
         for name in list.iter() {
             match self.ids.get(name).copied().filter(|id| known.contains(id)) {
-                Some(id) => self.unuse(id, bundle),
-                None => self.forget_stray(name),
+                Some(id) => self.unuse(id, set),
+                None => self.remove_unknown(name),
             }
         }
-        give_back(&mut self.ids);
-        give_back(&mut self.strays);
+        shrink(&mut self.ids);
+        shrink(&mut self.unknown);
     }
 
-    fn forget_stray(&mut self, name: &str) {
+    fn remove_unknown(&mut self, name: &str) {
         let hash = hash(name);
-        if let Some(uses) = self.strays.get_mut(&hash) {
+        if let Some(uses) = self.unknown.get_mut(&hash) {
             *uses -= 1;
             if *uses == 0 {
-                self.strays.remove(&hash);
+                self.unknown.remove(&hash);
             }
         }
     }
 
-    fn unuse(&mut self, id: u32, bundle: u32) {
-        let Some(name) = self.slots.get_mut(id) else { return };
+    fn unuse(&mut self, id: u32, set: u32) {
+        let Some(name) = self.slab.get_mut(id) else { return };
         name.uses -= 1;
-        if let Some(at) = name.bundles.iter().position(|b| *b == bundle) {
-            name.bundles.swap_remove(at);
+        if let Some(at) = name.sets.iter().position(|b| *b == set) {
+            name.sets.swap_remove(at);
         }
         if name.uses > 0 {
             return;
         }
-        let Some(name) = self.slots.remove(id) else { return };
+        let Some(name) = self.slab.remove(id) else { return };
         self.ids.remove(&name.text);
         self.bytes -= NAME_BYTES + 3 * name.text.len();
         if let Some(instrument) = name.instrument
@@ -184,10 +180,10 @@ impl Names {
         }
     }
 
-    /// How many names are in use, with those that mean nothing.
+    /// Number of names in use, unknown ones included.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.slots.len() + self.strays.len()
+        self.slab.len() + self.unknown.len()
     }
 
     /// Whether no name is in use.
@@ -196,39 +192,63 @@ impl Names {
         self.len() == 0
     }
 
-    /// Bytes that names take beside the lists that they are in, about.
+    /// Bytes of names in addition to the lists that contain them, about.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.bytes + self.strays.len() * STRAY_BYTES
+        self.bytes + self.unknown.len() * UNKNOWN_BYTES
     }
 
-    /// `id` as its client spells it.
+    /// The text of `id`.
     #[must_use]
     pub fn text(&self, id: u32) -> &str {
-        self.slots.get(id).map_or("", |name| &name.text)
+        self.slab.get(id).map_or("", |name| &name.text)
     }
 
     /// `id` as a JSON string.
     #[must_use]
     pub fn json(&self, id: u32) -> &[u8] {
-        self.slots.get(id).map_or(b"\"\"", |name| &name.json)
+        self.slab.get(id).map_or(b"\"\"", |name| &name.json)
     }
 
-    /// The instrument that `id` means.
+    /// The instrument of `id`.
     #[must_use]
     pub fn instrument(&self, id: u32) -> Option<InstrumentId> {
-        self.slots.get(id)?.instrument
+        self.slab.get(id)?.instrument
     }
 
-    /// The names in use that mean something, as clients spell them.
+    /// The known names in use.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
-        self.slots.iter().map(|(_, name)| &*name.text)
+        self.slab.iter().map(|(_, name)| &*name.text)
     }
 
     /// The spellings of `instrument` that are in use.
     pub fn spellings(&self, instrument: InstrumentId) -> impl Iterator<Item = (u32, &Name)> {
         let ids = self.spellings.get(&instrument).map_or(&[] as &[u32], Vec::as_slice);
-        ids.iter().filter_map(|id| Some((*id, self.slots.get(*id)?)))
+        ids.iter().filter_map(|id| Some((*id, self.slab.get(*id)?)))
+    }
+}
+
+/// The names of all clients.
+#[derive(Default)]
+pub struct NameTables {
+    /// Symbols of WebSocket clients.
+    pub symbols: Names,
+    /// Exchanges of WebSocket clients.
+    pub exchanges: Names,
+    /// Pairs of streams.
+    pub pairs: Names,
+}
+
+impl NameTables {
+    /// The pairs of streams, otherwise the symbols of WebSocket clients.
+    pub fn of_format(&mut self, format: PriceFormat) -> &mut Names {
+        if format.is_stream() { &mut self.pairs } else { &mut self.symbols }
+    }
+
+    /// Bytes of names in addition to the lists that contain them, about.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.symbols.size() + self.exchanges.size() + self.pairs.size()
     }
 }
 
@@ -237,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_gives_back_what_it_was_made_of() {
+    fn a_list_contains_its_names_in_order() {
         let names = ["", "BTC/USDT", "\u{0}\"é", "x"].map(str::to_owned);
         let list = NameList::new(&names);
         assert!(list.iter().eq(names.iter().map(String::as_str)));
@@ -245,17 +265,17 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_means_nothing_is_counted_and_may_mean_something_later() {
+    fn an_unknown_name_is_counted_and_may_become_known() {
         let meaning = |name: &str| (name == "A").then_some(Some(InstrumentId(7)));
         let later = |name: &str| (name != "C").then_some(Some(InstrumentId(7)));
         let list = NameList::new(&["A", "B", "C"].map(str::to_owned));
         let mut names = Names::default();
         let known = names.add(&list, 1, meaning);
         assert_eq!((known.len(), names.len(), names.texts().count()), (1, 3, 1));
-        let late = names.add_late(&list, 1, &known, later);
+        let late = names.add_new(&list, 1, &known, later);
         assert_eq!((late.len(), names.len(), names.spellings(InstrumentId(7)).count()), (1, 3, 2));
         let other = names.add(&list, 2, meaning);
-        assert_eq!((other.len(), names.len()), (1, 4), "B is a stray of the second list");
+        assert_eq!((other.len(), names.len()), (1, 4), "B is unknown in the second list");
         names.remove(&list, 2, &other);
         names.remove(&list, 1, &[known, late].concat());
         assert!(names.is_empty() && names.size() == 0 && names.spellings.is_empty());

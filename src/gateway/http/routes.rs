@@ -1,5 +1,5 @@
-//! The table of GET paths and their handlers. A handler reads what the stage shows it and returns a
-//! page, or the wish for a stream; it never touches a socket.
+//! The table of GET paths and their handlers. A handler reads a [`PageContext`] and returns a page, or the parameters of
+//! a stream; it does no I/O.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -7,109 +7,46 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-use crate::gateway::assets;
-use crate::gateway::desk::{Desk, View};
-use crate::gateway::ledger::{Entry, Ledger};
-use crate::gateway::names::Names;
-use crate::gateway::options::Options;
-use crate::gateway::shelf::Look;
+use crate::gateway::books::watches::{BookLocation, shown};
+use crate::gateway::connection::SOCKET_PATH;
+use crate::gateway::http::assets;
+use crate::gateway::http::page::{Answer, Page};
+use crate::gateway::http::survey::{Survey, sources};
+use crate::gateway::opportunities::log::{LoggedOpportunity, OpportunityLog};
+use crate::gateway::prices::names::Names;
+use crate::gateway::prices::subscriptions::Subscriptions;
+use crate::gateway::prices::topics::ticker;
+use crate::gateway::view::{PriceFormat, Snapshot};
 use crate::market::book::BookView;
 use crate::market::opportunity::spread_of;
-use crate::market::quote::Source;
-use crate::market::{Decimal, Directory, Figure, PairId};
-use crate::matrix::books::{BookTable, LEVELS_MAX};
-use crate::matrix::{CellQuote, CellState};
-use crate::metrics::{Board, GatewayGauges, Gauge};
-use crate::protocol::book;
-use crate::protocol::health::{Health, Known, KnownBooks};
-use crate::protocol::opportunity as life;
-use crate::protocol::report;
+use crate::market::{Decimal, Figure, PairId};
+use crate::matrix::CellQuote;
+use crate::matrix::books::LEVELS_MAX;
+use crate::metrics::{GatewayGauges, Gauge};
+use crate::protocol::health::Health;
 use crate::protocol::status::{self, Limits, Status};
-use crate::protocol::{Object, float, object, stream, string};
+use crate::protocol::{Object, book, float, object, opportunity as lifecycle, report, stream, string};
 use crate::time::MS;
 use crate::wire::http::Request;
 use crate::wire::query;
 
-/// Where WebSockets live; exactly this path.
-pub const SOCKET_PATH: &str = "/ws/prices";
-
-/// What those ask who restart a gateway or send it clients; answered even when it is full.
-pub const PROBE_PATHS: [&str; 2] = ["/livez", "/readyz"];
-
-/// What handlers see.
-pub struct Scene<'a> {
-    /// Limits and choices.
-    pub options: &'a Options,
-    /// Names.
-    pub directory: &'a Arc<Directory>,
-    /// Who wants what.
-    pub desk: &'a Desk,
+/// What handlers read.
+pub struct PageContext<'a> {
+    /// Quotes, statistics, books, gauges, limits and the time.
+    pub snapshot: Snapshot<'a>,
+    /// Subscriptions of clients.
+    pub subscriptions: &'a Subscriptions,
     /// Opportunities.
-    pub ledger: &'a Ledger,
-    /// Quotes, statistics, gauges and time.
-    pub view: View<'a>,
-    /// What is known of the prices of each venue.
-    pub known: &'a [Known],
-    /// Order books,
-    pub books: &'a BookTable,
-    /// and what is known of those of each venue.
-    pub known_books: &'a [KnownBooks],
-    /// Which gateway this is.
-    pub index: usize,
+    pub log: &'a OpportunityLog,
+    /// Counts and ages of prices and books.
+    pub survey: &'a Survey,
     /// Open streams on all gateways.
     pub streams: usize,
 }
 
-/// What a handler answers.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Answer {
-    /// A page.
-    Page(Page),
-    /// A stream of these pairs.
-    Stream {
-        /// Pairs as the client spells them, each once.
-        pairs: Vec<String>,
-        /// Every change instead of a burst per second.
-        raw: bool,
-        /// More about each price, and last known ones too.
-        extended: bool,
-    },
-}
+type Handler = fn(&PageContext<'_>, &Request) -> Answer;
 
-/// A page.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Page {
-    /// HTTP status.
-    pub status: u16,
-    /// Content type.
-    pub kind: &'static str,
-    /// Further header lines, each ending with CR LF.
-    pub lines: Cow<'static, str>,
-    /// Body; borrowed when it is an embedded file.
-    pub body: Cow<'static, [u8]>,
-}
-
-impl Page {
-    /// The words behind the status.
-    #[must_use]
-    pub const fn reason(&self) -> &'static str {
-        match self.status {
-            200 => "OK",
-            204 => "No Content",
-            304 => "Not Modified",
-            400 => "Bad Request",
-            401 => "Unauthorized",
-            404 => "Not Found",
-            429 => "Too Many Requests",
-            503 => "Service Unavailable",
-            _ => "Error",
-        }
-    }
-}
-
-type Handler = fn(&Scene<'_>, &Request) -> Answer;
-
-/// Path, what it is, an example of how to ask, handler.
+/// Path, description with an example of its parameters, handler.
 const ROUTES: &[(&str, &str, Handler)] = &[
     ("/", "The dashboard", front),
     ("/api", "The list of these", list),
@@ -142,9 +79,9 @@ const ROUTES: &[(&str, &str, Handler)] = &[
 
 /// Answers `request`; 404 for a path that is not in the table.
 #[must_use]
-pub fn answer(scene: &Scene<'_>, request: &Request) -> Answer {
+pub fn answer(context: &PageContext<'_>, request: &Request) -> Answer {
     match ROUTES.iter().find(|(path, ..)| *path == request.path) {
-        Some((.., handler)) => handler(scene, request),
+        Some((.., handler)) => handler(context, request),
         None => match assets::answer(assets::FILES, request) {
             Some(page) => Answer::Page(page),
             None => failure(404, "Not found"),
@@ -152,7 +89,7 @@ pub fn answer(scene: &Scene<'_>, request: &Request) -> Answer {
     }
 }
 
-/// Whether a page may be given to several who ask at about the same time: those that cost something, and no prices.
+/// Whether a rendering may be shared by requests at about the same time: pages that are expensive and show no prices.
 #[must_use]
 pub fn is_shared(path: &str) -> bool {
     SHARED.contains(&path)
@@ -176,49 +113,40 @@ fn each_once(text: &str) -> Vec<&str> {
 }
 
 fn json(status: u16, lines: &'static str, body: Vec<u8>) -> Answer {
-    Answer::Page(Page { status, kind: "application/json", lines: lines.into(), body: body.into() })
+    Answer::Page(Page::json(status, lines, body))
 }
 
-pub(super) fn failure(status: u16, text: &str) -> Answer {
-    let lines = if status == 503 { "Retry-After: 5\r\n" } else { "" };
-    json(
-        status,
-        lines,
-        object(|o| {
-            o.text("error", text);
-        }),
-    )
-}
-
-/// There is no room for another stream.
-pub(super) fn at_capacity() -> Answer {
-    failure(503, "Service temporarily at capacity. Please try again in a moment.")
+fn failure(status: u16, text: &str) -> Answer {
+    Answer::Page(Page::failure(status, text))
 }
 
 const NO_CACHE: &str = "Cache-Control: no-cache\r\n";
 const NO_STORE: &str = "Cache-Control: no-store\r\n";
 
-fn stats(scene: &Scene<'_>, _: &Request) -> Answer {
-    let (symbols, exchanges) = (others(scene, |g| &g.symbol_names), others(scene, |g| &g.exchange_names));
-    // A name that means nothing here is told to no other gateway: it counts once for each that has it.
-    let gateways = &scene.view.board.gateways;
+fn stats(context: &PageContext<'_>, _: &Request) -> Answer {
+    let (symbols, exchanges) = (others(context, |g| &g.symbol_names), others(context, |g| &g.exchange_names));
+    // Other gateways publish no unknown names: these count once for each gateway.
+    let gateways = &context.snapshot.board.gateways;
     let unique = |own: &Names, others: &[Arc<Vec<String>>], all: fn(&GatewayGauges) -> &Gauge| {
         let known = own.texts().count() + others.iter().map(|names| names.len()).sum::<usize>();
-        let strays = gateways.iter().map(|gateway| all(gateway).value()).sum::<u64>().saturating_sub(known as u64);
-        all_names(own, others).len() as u64 + strays
+        let unknown = gateways.iter().map(|gateway| all(gateway).value()).sum::<u64>().saturating_sub(known as u64);
+        all_names(own, others).len() as u64 + unknown
     };
-    let symbols = unique(&scene.desk.symbols, &symbols, |gateway| &gateway.symbols);
-    let exchanges = unique(&scene.desk.exchanges, &exchanges, |gateway| &gateway.exchanges);
-    json(200, NO_STORE, report::stats(scene.view.board, symbols, exchanges))
+    let symbols = unique(&context.subscriptions.names.symbols, &symbols, |gateway| &gateway.symbols);
+    let exchanges = unique(&context.subscriptions.names.exchanges, &exchanges, |gateway| &gateway.exchanges);
+    json(200, NO_STORE, report::stats(context.snapshot.board, symbols, exchanges))
 }
 
-/// The names that clients of the other gateways use, as they were a moment ago.
-fn others(scene: &Scene<'_>, names: fn(&GatewayGauges) -> &ArcSwapOption<Vec<String>>) -> Vec<Arc<Vec<String>>> {
-    let others = scene.view.board.gateways.iter().enumerate().filter(|(at, _)| *at != scene.index);
+/// The names that clients of the other gateways use, as last published.
+fn others(
+    context: &PageContext<'_>,
+    names: fn(&GatewayGauges) -> &ArcSwapOption<Vec<String>>,
+) -> Vec<Arc<Vec<String>>> {
+    let others = context.snapshot.board.gateways.iter().enumerate().filter(|(at, _)| *at != context.snapshot.index);
     others.filter_map(|(_, gauges)| names(gauges).load_full()).collect()
 }
 
-/// Those, and this gateway's own as they are; each once.
+/// Those and this gateway's own, each once.
 fn all_names<'a>(own: &'a Names, others: &'a [Arc<Vec<String>>]) -> Vec<&'a str> {
     let mut names: Vec<&str> = own.texts().chain(others.iter().flat_map(|n| n.iter().map(String::as_str))).collect();
     names.sort_unstable();
@@ -226,40 +154,46 @@ fn all_names<'a>(own: &'a Names, others: &'a [Arc<Vec<String>>]) -> Vec<&'a str>
     names
 }
 
-fn latency(scene: &Scene<'_>, _: &Request) -> Answer {
-    json(200, NO_STORE, report::latency(scene.view.board, scene.directory))
+fn latency(context: &PageContext<'_>, _: &Request) -> Answer {
+    json(200, NO_STORE, report::latency(context.snapshot.board, context.snapshot.directory))
 }
 
-fn metrics(scene: &Scene<'_>, _: &Request) -> Answer {
-    let body = report::metrics(scene.view.board, scene.directory, scene.known, scene.known_books, scene.view.now);
+fn metrics(context: &PageContext<'_>, _: &Request) -> Answer {
+    let body = report::metrics(
+        context.snapshot.board,
+        context.snapshot.directory,
+        &context.survey.prices,
+        &context.survey.books,
+        context.snapshot.quote_now,
+    );
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     Answer::Page(Page { status: 200, kind, lines: NO_STORE.into(), body: body.into() })
 }
 
-fn live(_: &Scene<'_>, _: &Request) -> Answer {
+fn live(_: &PageContext<'_>, _: &Request) -> Answer {
     Answer::Page(Page { status: 200, kind: "text/plain", lines: NO_STORE.into(), body: b"ok\n".as_slice().into() })
 }
 
-fn ready(scene: &Scene<'_>, _: &Request) -> Answer {
-    let health = health_of(scene, Vec::new());
+fn ready(context: &PageContext<'_>, _: &Request) -> Answer {
+    let health = health_of(context, Vec::new());
     json(if health.is_ready() { 200 } else { 503 }, NO_STORE, health.ready_text())
 }
 
-fn opportunities(scene: &Scene<'_>, _: &Request) -> Answer {
-    let write = |entry: &Entry, out: &mut Vec<u8>| {
+fn opportunities(context: &PageContext<'_>, _: &Request) -> Answer {
+    let write = |entry: &LoggedOpportunity, out: &mut Vec<u8>| {
         let mut symbol = Vec::new();
-        string(scene.directory.symbol(entry.opportunity.instrument), &mut symbol);
-        life::opportunity(&entry.moment(entry.change(), &symbol, scene.directory, &scene.view), out);
+        string(context.snapshot.directory.symbol(entry.opportunity.instrument), &mut symbol);
+        lifecycle::opportunity(&entry.moment(entry.change(), &symbol, &context.snapshot), out);
     };
-    json(200, NO_STORE, life::page(scene.ledger.open(), scene.ledger.closed(), write))
+    json(200, NO_STORE, lifecycle::page(context.log.open(), context.log.closed(), write))
 }
 
-fn instruments(scene: &Scene<'_>, _: &Request) -> Answer {
-    json(200, NO_CACHE, status::instruments(scene.directory))
+fn instruments(context: &PageContext<'_>, _: &Request) -> Answer {
+    json(200, NO_CACHE, status::instruments(context.snapshot.directory))
 }
 
-fn status_page(scene: &Scene<'_>, _: &Request) -> Answer {
-    let options = scene.options;
+fn status_page(context: &PageContext<'_>, _: &Request) -> Answer {
+    let options = context.snapshot.options;
     let limits = Limits {
         clients_max: options.connections_max as u64,
         streams_max: options.streams_max as u64,
@@ -273,37 +207,37 @@ fn status_page(scene: &Scene<'_>, _: &Request) -> Answer {
         threshold_pct: options.threshold_pct,
         threshold_on: options.threshold_on,
         debounce_ms: options.debounce_ms,
-        book_levels: scene.books.levels() as u64,
+        book_levels: context.snapshot.books.levels() as u64,
         book_beat_ms: options.book_beat_ns / MS,
     };
-    let sources = sources(scene.view.board, scene.directory);
-    json(200, NO_STORE, Status { health: health_of(scene, Vec::new()), sources: &sources, limits }.text())
+    let sources = sources(context.snapshot.board, context.snapshot.directory);
+    json(200, NO_STORE, Status { health: health_of(context, Vec::new()), sources: &sources, limits }.text())
 }
 
-fn health_of<'a>(scene: &Scene<'a>, stream_pairs: Vec<&'a str>) -> Health<'a> {
+fn health_of<'a>(context: &PageContext<'a>, stream_pairs: Vec<&'a str>) -> Health<'a> {
     Health {
-        board: scene.view.board,
-        directory: scene.directory,
-        known: scene.known,
-        books: scene.known_books,
+        board: context.snapshot.board,
+        directory: context.snapshot.directory,
+        known: &context.survey.prices,
+        books: &context.survey.books,
         stream_pairs,
-        streams_max: scene.options.streams_max as u64,
-        clients_max: scene.options.connections_max as u64,
-        instance: &scene.options.instance,
-        hostname: &scene.options.hostname,
-        now: scene.view.now,
-        unix: scene.view.unix,
+        streams_max: context.snapshot.options.streams_max as u64,
+        clients_max: context.snapshot.options.connections_max as u64,
+        instance: &context.snapshot.options.instance,
+        hostname: &context.snapshot.options.hostname,
+        now: context.snapshot.quote_now,
+        unix: context.snapshot.unix,
     }
 }
 
-fn health(scene: &Scene<'_>, _: &Request) -> Answer {
-    let others = others(scene, |gauges| &gauges.stream_pairs);
-    let stream_pairs = all_names(&scene.desk.pairs, &others);
-    let report = Health { stream_pairs, ..health_of(scene, Vec::new()) };
+fn health(context: &PageContext<'_>, _: &Request) -> Answer {
+    let others = others(context, |gauges| &gauges.stream_pairs);
+    let stream_pairs = all_names(&context.subscriptions.names.pairs, &others);
+    let report = Health { stream_pairs, ..health_of(context, Vec::new()) };
     json(if report.status() == "healthy" { 200 } else { 503 }, NO_CACHE, report.text())
 }
 
-fn events(scene: &Scene<'_>, request: &Request) -> Answer {
+fn events(context: &PageContext<'_>, request: &Request) -> Answer {
     let asked = query::value(&request.query, "pairs").unwrap_or_default();
     let pairs: Vec<String> = each_once(&asked).into_iter().map(str::to_owned).collect();
     if !pairs.iter().all(|pair| stream::is_pair(pair)) {
@@ -312,14 +246,14 @@ fn events(scene: &Scene<'_>, request: &Request) -> Answer {
     if pairs.is_empty() {
         return failure(400, "pairs parameter is required");
     }
-    if scene.streams >= scene.options.streams_max {
-        return at_capacity();
+    if context.streams >= context.snapshot.options.streams_max {
+        return Answer::Page(Page::at_capacity());
     }
     let is_set = |name: &str| query::value(&request.query, name).is_some_and(|v| v == "1" || v == "true");
     Answer::Stream { pairs, raw: is_set("raw"), extended: is_set("extended") }
 }
 
-fn market_prices(scene: &Scene<'_>, request: &Request) -> Answer {
+fn market_prices(context: &PageContext<'_>, request: &Request) -> Answer {
     let asked = query::value(&request.query, "pairs").unwrap_or_default();
     if asked.is_empty() {
         return failure(400, "Missing pairs parameter");
@@ -331,10 +265,10 @@ fn market_prices(scene: &Scene<'_>, request: &Request) -> Answer {
     let mut found = 0;
     let body = object(|root| {
         for pair in &pairs {
-            let (cells, alias) = scene.desk.stream_cells(pair);
+            let (cells, alias) = context.subscriptions.stream_cells(pair);
             let mut name = Vec::new();
             string(pair, &mut name);
-            if let Some((ticker, ..)) = scene.desk.ticker(&cells, alias, &name, &scene.view) {
+            if let Some((ticker, ..)) = ticker(&cells, (PriceFormat::Stream, alias), &name, &context.snapshot) {
                 found += 1;
                 stream::market_data(&ticker, root.key(pair));
             }
@@ -351,12 +285,12 @@ fn market_prices(scene: &Scene<'_>, request: &Request) -> Answer {
     json(503, "Cache-Control: no-store\r\nRetry-After: 5\r\n", body)
 }
 
-fn exchange_prices(scene: &Scene<'_>, request: &Request) -> Answer {
+fn exchange_prices(context: &PageContext<'_>, request: &Request) -> Answer {
     let Some(symbol) = query::value(&request.query, "symbol").filter(|s| !s.is_empty()) else {
         return failure(400, "Symbol parameter required (e.g., CELO/USDC)");
     };
     // There are at most a few dozen names, so a linear search is enough.
-    let names: Vec<&str> = scene.directory.venues_on().map(|(_, v)| v.name.as_str()).collect();
+    let names: Vec<&str> = context.snapshot.directory.venues_on().map(|(_, v)| v.name.as_str()).collect();
     let asked = query::value(&request.query, "exchanges").unwrap_or_default().to_lowercase();
     let mut exchanges = each_once(&asked);
     let unknown: Vec<&str> = exchanges.iter().copied().filter(|name| !names.contains(name)).collect();
@@ -370,7 +304,7 @@ fn exchange_prices(scene: &Scene<'_>, request: &Request) -> Answer {
         exchanges = names;
     }
     let quotes: Vec<(&str, Option<(PairId, CellQuote)>)> =
-        exchanges.iter().map(|name| (*name, quote_on(scene, &symbol, name))).collect();
+        exchanges.iter().map(|name| (*name, quote_on(context, &symbol, name))).collect();
     if quotes.iter().all(|(_, quote)| quote.is_none()) {
         let text = format!("No price data available for {symbol} on requested exchanges");
         return json(
@@ -382,10 +316,10 @@ fn exchange_prices(scene: &Scene<'_>, request: &Request) -> Answer {
         );
     }
     let extended = query::value(&request.query, "extended").is_some_and(|v| v == "1" || v == "true");
-    json(200, NO_STORE, comparison(scene, &symbol, &quotes, extended))
+    json(200, NO_STORE, comparison(context, &symbol, &quotes, extended))
 }
 
-fn order_book(scene: &Scene<'_>, request: &Request) -> Answer {
+fn order_book(context: &PageContext<'_>, request: &Request) -> Answer {
     let value = |name: &str| query::value(&request.query, name).filter(|value| !value.is_empty());
     let Some(symbol) = value("symbol") else {
         return failure(400, "Symbol parameter required (e.g., BTC/USDT)");
@@ -395,15 +329,14 @@ fn order_book(scene: &Scene<'_>, request: &Request) -> Answer {
         Some(Ok(levels)) if (1..=LEVELS_MAX).contains(&levels) => levels,
         Some(_) => return failure(400, &format!("Invalid levels: a whole number from 1 to {LEVELS_MAX}")),
     };
-    let Some(instrument) = scene.directory.instrument_named(&symbol) else {
+    let Some(instrument) = context.snapshot.directory.instrument_named(&symbol) else {
         let body = object(|o| {
             o.text("error", &format!("Unknown symbol: {symbol}")).text("symbol", &symbol);
         });
         return json(404, NO_STORE, body);
     };
     let exchange = value("exchange");
-    let asked = exchange.as_deref().map(|name| scene.directory.venue_named(name));
-    let look = Look { table: scene.books, directory: scene.directory, view: scene.view };
+    let asked = exchange.as_deref().map(|name| context.snapshot.directory.venue_named(name));
     let written = |text: &str| {
         let mut out = Vec::new();
         string(text, &mut out);
@@ -412,8 +345,8 @@ fn order_book(scene: &Scene<'_>, request: &Request) -> Answer {
     let symbol_json = written(&symbol);
     let mut view = BookView::default();
     let mut write = |name: &str, out: &mut Vec<u8>| {
-        let state = look.state(look.place(&symbol, name), levels, &mut view);
-        book::entry(&look.shown(&symbol_json, &written(name), &state, &view), out);
+        let state = BookLocation::find(&symbol, name, &context.snapshot).load(levels, &mut view, &context.snapshot);
+        book::entry(&shown((&symbol_json, &written(name)), &state, &view, &context.snapshot), out);
     };
     match (exchange.as_deref(), asked) {
         (Some(name), Some(Some(_))) => {
@@ -422,32 +355,40 @@ fn order_book(scene: &Scene<'_>, request: &Request) -> Answer {
             json(200, NO_STORE, body)
         }
         (Some(name), _) => {
-            let names = scene.directory.venues_on().map(|(_, venue)| &venue.name);
+            let names = context.snapshot.directory.venues_on().map(|(_, venue)| &venue.name);
             let body = object(|o| {
                 o.text("error", &format!("Invalid exchange: {name}")).texts("available", names);
             });
             json(400, "", body)
         }
         (None, _) => {
-            let quoting = scene.directory.venues_on().filter(|(at, _)| scene.directory.is_quoted(instrument, *at));
+            let quoting = context
+                .snapshot
+                .directory
+                .venues_on()
+                .filter(|(at, _)| context.snapshot.directory.is_quoted(instrument, *at));
             let names = quoting.map(|(_, venue)| venue.name.as_str());
-            json(200, NO_STORE, book::page(&symbol, scene.view.unix.ms(), names, write))
+            json(200, NO_STORE, book::page(&symbol, context.snapshot.unix.ms(), names, write))
         }
     }
 }
 
-/// Levels a side on the page of a request that does not say how many.
+/// Levels a side if the request does not specify them.
 const PAGE_LEVELS: usize = 20;
 
-fn quote_on(scene: &Scene<'_>, symbol: &str, exchange: &str) -> Option<(PairId, CellQuote)> {
-    let instrument = scene.directory.instrument_named(symbol)?;
-    let venue = scene.directory.venue_named(exchange)?;
-    let pair = scene.directory.is_quoted(instrument, venue).then(|| scene.directory.pair(instrument, venue))?;
-    Some((pair, scene.view.fresh(pair)?))
+fn quote_on(context: &PageContext<'_>, symbol: &str, exchange: &str) -> Option<(PairId, CellQuote)> {
+    let instrument = context.snapshot.directory.instrument_named(symbol)?;
+    let venue = context.snapshot.directory.venue_named(exchange)?;
+    let pair = context
+        .snapshot
+        .directory
+        .is_quoted(instrument, venue)
+        .then(|| context.snapshot.directory.pair(instrument, venue))?;
+    Some((pair, context.snapshot.fresh(pair)?))
 }
 
 fn comparison(
-    scene: &Scene<'_>,
+    context: &PageContext<'_>,
     symbol: &str,
     quotes: &[(&str, Option<(PairId, CellQuote)>)],
     extended: bool,
@@ -456,16 +397,16 @@ fn comparison(
     let best_bid = found().map(|cell| cell.bid.price).max().unwrap_or(Decimal::ZERO);
     let best_ask = found().map(|cell| cell.ask.price).min().unwrap_or(Decimal::ZERO);
     object(|root| {
-        root.text("symbol", symbol).integer("timestamp", scene.view.unix.ms());
+        root.text("symbol", symbol).integer("timestamp", context.snapshot.unix.ms());
         root.object("prices", |prices| {
             for (exchange, quote) in quotes {
                 match quote {
                     Some((pair, cell)) => prices.object(exchange, |o| {
-                        price_on(scene, o, symbol, exchange, *pair, cell);
+                        price_on(context, o, symbol, exchange, *pair, cell);
                         if extended {
                             cell.bid.size.write(o.key("bidSize"));
                             cell.ask.size.write(o.key("askSize"));
-                            o.integer("ageMs", cell.age(scene.view.now) / MS);
+                            o.integer("ageMs", cell.age(context.snapshot.quote_now) / MS);
                         }
                     }),
                     None => prices.null(exchange),
@@ -482,39 +423,36 @@ fn comparison(
     })
 }
 
-fn price_on(scene: &Scene<'_>, o: &mut Object<'_>, symbol: &str, exchange: &str, pair: PairId, cell: &CellQuote) {
+fn price_on(
+    context: &PageContext<'_>,
+    o: &mut Object<'_>,
+    symbol: &str,
+    exchange: &str,
+    pair: PairId,
+    cell: &CellQuote,
+) {
     o.text("symbol", symbol).text("exchange", exchange);
     cell.bid.price.write(o.key("bid"));
     cell.ask.price.write(o.key("ask"));
-    let day = scene.view.days.load(pair);
+    let day = context.snapshot.days.load(pair);
     match day {
         Some(day) => float(day.last, o.key("last")),
         None => Figure::middle(cell.bid.price, cell.ask.price).write(o.key("last")),
     }
     o.float("volume", day.map_or(0.0, |d| d.quote_volume));
-    o.integer("timestamp", scene.view.stamp(cell));
+    o.integer("timestamp", context.snapshot.timestamp(cell));
 }
 
-/// Where the numbers come from, over all venues: one word each, as a list; `none` before there are any.
-#[must_use]
-pub fn sources(board: &Board, directory: &Directory) -> String {
-    let known = directory.venues_on().filter_map(|(venue, _)| board.source_of(venue.index()));
-    let mut words: Vec<&str> = known.map(|source| Source::from_u8(source).word()).collect();
-    words.sort_unstable();
-    words.dedup();
-    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
-}
-
-fn front(scene: &Scene<'_>, request: &Request) -> Answer {
+fn front(context: &PageContext<'_>, request: &Request) -> Answer {
     match assets::answer(assets::FILES, request) {
         Some(page) => Answer::Page(page),
-        None => list(scene, request),
+        None => list(context, request),
     }
 }
 
-/// The plain page: what can be asked, and how to get the dashboard when it is not in this binary.
-fn list(scene: &Scene<'_>, _: &Request) -> Answer {
-    let sources = sources(scene.view.board, scene.directory);
+/// The plain page: the list of paths, and how to build the dashboard if it is not in this binary.
+fn list(context: &PageContext<'_>, _: &Request) -> Answer {
+    let sources = sources(context.snapshot.board, context.snapshot.directory);
     let mut body = String::from("<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>spreadwire</title>");
     body.push_str("<meta name=\"viewport\" content=\"width=device-width\">");
     body.push_str("<h1>spreadwire</h1><p>Prices here are <strong>");
@@ -530,7 +468,7 @@ fn list(scene: &Scene<'_>, _: &Request) -> Answer {
         body.push_str(&format!("<li><a href=\"{path}\"><code>{path}</code></a> {}</li>", escaped(what)));
     }
     body.push_str("</ul><p>Exchanges</p><ul>");
-    for (_, venue) in scene.directory.venues_on() {
+    for (_, venue) in context.snapshot.directory.venues_on() {
         body.push_str(&format!("<li>{}</li>", escaped(&venue.name)));
     }
     body.push_str("</ul></html>\n");
@@ -538,28 +476,7 @@ fn list(scene: &Scene<'_>, _: &Request) -> Answer {
     Answer::Page(Page { status: 200, kind: assets::HTML, lines, body: body.into_bytes().into() })
 }
 
-/// Text as text, never as markup.
+/// Text with markup characters escaped.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-/// What is known of the prices of each venue, for health and metrics.
-pub fn survey_prices(directory: &Directory, view: &View<'_>, known: &mut Vec<Known>) {
-    known.clear();
-    known.resize(directory.columns(), Known::default());
-    for at in 0..directory.pairs() {
-        let pair = PairId(at as u32);
-        let (instrument, venue) = directory.split(pair);
-        if !directory.is_quoted(instrument, venue) {
-            continue;
-        }
-        let cell = view.matrix.load(pair);
-        // What the venue has halted owes nobody a price.
-        if matches!(cell.state, CellState::Empty | CellState::Halted) {
-            continue;
-        }
-        let is_fresh = cell.is_fresh(view.now, view.stale_after_ns);
-        let is_cached = cell.is_cached(view.now, view.stale_after_ns);
-        known[venue.index()].add(instrument, cell.origin, cell.age(view.now), is_fresh, is_cached);
-    }
 }

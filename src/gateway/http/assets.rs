@@ -1,32 +1,32 @@
-//! The dashboard's files as they were when the program was built, embedded; none when Node was not there.
-//! A request comes in, a page goes out that borrows the file: nothing is copied, no file system is asked.
+//! The files of the dashboard, embedded when the program was built; none if Node was not installed then. A page borrows
+//! its file: nothing is copied, and the file system is not used.
 
 use std::borrow::Cow;
 
-use crate::gateway::routes::Page;
+use crate::gateway::http::page::Page;
 use crate::wire::http::Request;
 
 /// An embedded file.
 #[derive(Clone, Copy, Debug)]
-pub struct File {
-    /// Path as it is asked for; `/` for the page itself.
+pub struct Asset {
+    /// Path in the request; `/` for the page itself.
     pub path: &'static str,
-    /// Entity tag with its quotes, made of the content; weak on the wire, since it stands for both forms.
+    /// Entity tag with its quotes, derived from the content. Sent as a weak tag, since it is the same for both encodings.
     pub etag: &'static str,
     /// Content.
     pub plain: &'static [u8],
-    /// The same, compressed.
+    /// Content, compressed with gzip.
     pub gzip: &'static [u8],
 }
 
-/// All of them, listed by `build.rs`.
-pub const FILES: &[File] = &include!(concat!(env!("OUT_DIR"), "/page.rs"));
+/// All files, listed by `build.rs`.
+pub const FILES: &[Asset] = &include!(concat!(env!("OUT_DIR"), "/page.rs"));
 
 /// Content type of pages.
 pub const HTML: &str = "text/html; charset=utf-8";
 
-/// Header lines of every HTML page: it may load scripts and styles from here alone, talk to this server
-/// alone, and be framed by nobody. `'self'` covers WebSockets of the same host (CSP 3, 6.7.2.8).
+/// Header lines of every HTML page: it may load scripts and styles only from this server, connect only to this server,
+/// and not be framed. `'self'` covers WebSockets of the same host (CSP 3, 6.7.2.8).
 pub const PAGE_LINES: &str = "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n\
     Referrer-Policy: no-referrer\r\n";
@@ -34,9 +34,9 @@ pub const PAGE_LINES: &str = "Content-Security-Policy: default-src 'none'; scrip
 /// Files under this path have a hash of their content in their name and never change.
 const HASHED: &str = "/assets/";
 
-/// The page for `request` out of `files`; `None` when none has its path.
+/// The page for `request`; `None` if none of `files` has its path.
 #[must_use]
-pub fn answer(files: &[File], request: &Request) -> Option<Page> {
+pub fn answer(files: &[Asset], request: &Request) -> Option<Page> {
     let file = files.iter().find(|file| file.path == request.path)?;
     let kind = kind(file.path);
     let caching = if file.path.starts_with(HASHED) { "public, max-age=31536000, immutable" } else { "no-cache" };
@@ -47,7 +47,7 @@ pub fn answer(files: &[File], request: &Request) -> Option<Page> {
     if request.knows(file.etag) {
         return Some(Page { status: 304, kind: "", lines: lines.into(), body: Cow::Borrowed(&[]) });
     }
-    // What compression does not make smaller goes out as it is.
+    // A file that compression does not make smaller is sent uncompressed.
     let gzip = request.gzip && file.gzip.len() < file.plain.len();
     if gzip {
         lines.push_str("Content-Encoding: gzip\r\n");
@@ -76,9 +76,9 @@ mod tests {
     use super::*;
     use crate::wire::http::{self, Limits, Posts};
 
-    const FILES: &[File] = &[
-        File { path: "/", etag: "\"aa\"", plain: b"<!doctype html><p>page", gzip: b"gz" },
-        File { path: "/assets/page-1f.js", etag: "\"bb\"", plain: b"let a", gzip: b"longer than it was" },
+    const FILES: &[Asset] = &[
+        Asset { path: "/", etag: "\"aa\"", plain: b"<!doctype html><p>page", gzip: b"gz" },
+        Asset { path: "/assets/page-1f.js", etag: "\"bb\"", plain: b"let a", gzip: b"longer than it was" },
     ];
 
     fn ask(path: &str, headers: &str) -> Option<Page> {
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_comes_compressed_to_those_who_take_it() {
+    fn a_file_is_compressed_for_clients_that_accept_it() {
         let page = ask("/", "Accept-Encoding: br, gzip;q=0.8\r\n").unwrap();
         assert_eq!((page.status, page.kind, &*page.body), (200, HTML, b"gz".as_slice()));
         assert!(page.lines.contains("Content-Encoding: gzip\r\n") && page.lines.contains("Vary: Accept-Encoding\r\n"));
@@ -98,11 +98,11 @@ mod tests {
             assert!(page.body.starts_with(b"<!doctype") && !page.lines.contains("Content-Encoding"), "{headers}");
         }
         let page = ask("/assets/page-1f.js", "Accept-Encoding: gzip\r\n").unwrap();
-        assert_eq!(&*page.body, b"let a", "what grows by compression is sent plain");
+        assert_eq!(&*page.body, b"let a", "a file that grows is sent uncompressed");
     }
 
     #[test]
-    fn a_page_is_asked_for_again_and_hashed_files_never() {
+    fn a_page_is_revalidated_and_hashed_files_are_not() {
         let (page, script) = (ask("/", "").unwrap(), ask("/assets/page-1f.js", "").unwrap());
         assert!(page.lines.contains("Cache-Control: no-cache\r\n") && page.lines.contains("ETag: W/\"aa\"\r\n"));
         assert!(script.lines.contains("max-age=31536000, immutable"));
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_may_load_and_talk_to_this_server_alone() {
+    fn a_page_may_load_from_and_connect_to_this_server_only() {
         let lines = ask("/", "").unwrap().lines;
         for part in ["default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"] {
             assert!(lines.contains(part), "{lines}");

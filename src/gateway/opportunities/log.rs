@@ -1,65 +1,60 @@
-//! Which opportunities are open, and which were lately: for those who join, for those who follow, for the
-//! page. Pure; each gateway's thread keeps its own from the detector's events.
+//! Log of open and recently closed opportunities: for clients that connect later, for clients that follow them, and for
+//! the page. Pure; each gateway maintains its own from the events of the detector.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::gateway::desk::View;
+use crate::gateway::view::Snapshot;
 use crate::market::opportunity::{self, CloseReason, Group, Opportunity, OpportunityEvent};
 use crate::market::quote::Source;
 use crate::market::{Directory, InstrumentId, VenueId};
 use crate::protocol::opportunity::{Change, GroupOf, Moment};
 use crate::time::{MS, MonoNs, UnixNs};
 
-/// Open opportunities that are remembered.
+/// Most open opportunities in the log. Further ones are dropped.
 const OPEN_MAX: usize = 4096;
-/// Closed ones that are remembered.
+/// Most closed ones in the log. The oldest are dropped.
 const CLOSED_MAX: usize = 100;
 
-type Key = (InstrumentId, VenueId, VenueId);
+/// Instrument, venue of the buy leg, venue of the sell leg.
+type LogKey = (InstrumentId, VenueId, VenueId);
 
-fn key(o: &Opportunity) -> Key {
+fn key(o: &Opportunity) -> LogKey {
     (o.instrument, o.buy.venue, o.sell.venue)
 }
 
-/// One opportunity.
-pub struct Entry {
-    /// As it was last heard of.
+/// An opportunity in the log.
+pub struct LoggedOpportunity {
+    /// Its last state.
     pub opportunity: Opportunity,
-    /// What clients know it by.
+    /// Its public id.
     id: Box<str>,
-    /// What they know its group by.
+    /// The public id of its group.
     group: Box<str>,
-    /// When it opened, for people. Kept, so that it is the same in every message.
+    /// When it opened, as wall-clock time. Stored, so that it is the same in every message.
     opened_at: UnixNs,
-    /// When it closed, for people; 0 while it is open.
+    /// When it closed, as wall-clock time; 0 while it is open.
     closed_at: UnixNs,
     /// Why it closed; `None` while it is open.
     reason: Option<CloseReason>,
-    /// Order number of its last update, over all opportunities; 0 before the first.
+    /// Number of its last update, over all opportunities; 0 before the first.
     pub changed: u64,
 }
 
-impl Entry {
-    /// The last that happened to it, for a page.
+impl LoggedOpportunity {
+    /// Its last change, for a page.
     #[must_use]
     pub fn change(&self) -> Change {
         self.reason.map_or(Change::Opened, Change::Closed)
     }
 
-    /// What is said of it now; as `opened` or `updated` only while it is open. `symbol` is a JSON string.
+    /// Its message for `change` now; `opened` and `updated` only while it is open. `symbol` is a JSON string.
     #[must_use]
-    pub fn moment<'a>(
-        &'a self,
-        change: Change,
-        symbol: &'a [u8],
-        directory: &'a Directory,
-        view: &View<'_>,
-    ) -> Moment<'a> {
+    pub fn moment<'a>(&'a self, change: Change, symbol: &'a [u8], snapshot: &Snapshot<'a>) -> Moment<'a> {
         let o = &self.opportunity;
         let is_open = self.closed_at.0 == 0;
-        let until = if is_open { view.now } else { o.detected };
+        let until = if is_open { snapshot.quote_now } else { o.detected };
         let ms_since = |at: MonoNs| until.since(at) / MS;
-        let name = |venue: VenueId| directory.venue(venue).name.as_str();
+        let name = |venue: VenueId| snapshot.directory.venue(venue).name.as_str();
         Moment {
             change,
             id: &self.id,
@@ -78,12 +73,12 @@ impl Entry {
             peak_spread_pct: o.peak_gross_pct,
             group: GroupOf { leader: &self.group, leg: o.group.leg, size: o.group.size },
             source: less_real(o.buy.source, o.sell.source).word(),
-            timestamp: if is_open { view.unix.ms() } else { self.closed_at.ms() },
+            timestamp: if is_open { snapshot.unix.ms() } else { self.closed_at.ms() },
         }
     }
 }
 
-/// An opportunity is only as real as its less real leg.
+/// The source of an opportunity: that of its less real leg.
 #[must_use]
 pub const fn less_real(buy: Source, sell: Source) -> Source {
     match (buy, sell) {
@@ -93,13 +88,13 @@ pub const fn less_real(buy: Source, sell: Source) -> Source {
     }
 }
 
-/// What clients know an opportunity by: the same through all its life, and no other's in this process.
+/// The public id of an opportunity: constant from its opening to its end, and unique in this process.
 #[must_use]
 pub fn id_of(directory: &Directory, o: &Opportunity) -> String {
     id(directory, o.instrument, (o.buy.venue, o.sell.venue, o.opened))
 }
 
-/// What clients know the one by that stands for its group; itself without a group.
+/// The public id of the leading opportunity of its group; its own without a group.
 #[must_use]
 pub fn leader_of(directory: &Directory, o: &Opportunity) -> String {
     if o.group.number == 0 { id_of(directory, o) } else { id(directory, o.instrument, o.group.leader) }
@@ -112,26 +107,25 @@ fn id(directory: &Directory, instrument: InstrumentId, (buy, sell, opened): (Ven
 
 /// See the file's head.
 #[derive(Default)]
-pub struct Ledger {
-    open: BTreeMap<Key, Entry>,
-    closed: VecDeque<Entry>,
+pub struct OpportunityLog {
+    open: BTreeMap<LogKey, LoggedOpportunity>,
+    closed: VecDeque<LoggedOpportunity>,
     updates: u64,
 }
 
-impl Ledger {
-    /// Takes an event. Returns what followers are told of it, and the entry; `None` when there is nothing to
-    /// tell. An event says the whole state, so that one whose beginning was lost begins now.
+impl OpportunityLog {
+    /// Records an event. Returns the change for followers and the opportunity; `None` if nothing changed. An event contains
+    /// the whole state, so that an opportunity whose opening was lost opens with the next event.
     pub fn record(
         &mut self,
         event: &OpportunityEvent,
-        directory: &Directory,
-        view: &View<'_>,
-    ) -> Option<(Change, &Entry)> {
+        snapshot: &Snapshot<'_>,
+    ) -> Option<(Change, &LoggedOpportunity)> {
         let key = key(&event.opportunity);
         if let Some(reason) = event.change.reason() {
             let mut entry = self.open.remove(&key)?;
             entry.opportunity = event.opportunity;
-            (entry.closed_at, entry.reason) = (view.unix_at(event.opportunity.detected), Some(reason));
+            (entry.closed_at, entry.reason) = (snapshot.unix_at(event.opportunity.detected), Some(reason));
             self.closed.truncate(CLOSED_MAX - 1);
             self.closed.push_front(entry);
             return self.closed.front().map(|entry| (Change::Closed(reason), entry));
@@ -145,19 +139,19 @@ impl Ledger {
             return None;
         }
         let o = event.opportunity;
-        let entry = Entry {
+        let entry = LoggedOpportunity {
             opportunity: o,
-            id: id_of(directory, &o).into(),
-            group: leader_of(directory, &o).into(),
+            id: id_of(snapshot.directory, &o).into(),
+            group: leader_of(snapshot.directory, &o).into(),
             reason: None,
-            opened_at: view.unix_at(o.opened),
+            opened_at: snapshot.unix_at(o.opened),
             closed_at: UnixNs(0),
             changed: 0,
         };
         Some((Change::Opened, self.open.entry(key).or_insert(entry)))
     }
 
-    /// The end of the open one that `event` says has begun anew: its own end was lost.
+    /// The end of an open opportunity that `event` replaces by another of the same pair: its own end was lost.
     #[must_use]
     pub fn lost_end(&self, event: &OpportunityEvent) -> Option<OpportunityEvent> {
         let known = self.open.get(&key(&event.opportunity))?.opportunity;
@@ -168,21 +162,21 @@ impl Ledger {
     }
 
     /// The open ones of `instrument`.
-    pub fn of(&self, instrument: InstrumentId) -> impl Iterator<Item = &Entry> {
+    pub fn of(&self, instrument: InstrumentId) -> impl Iterator<Item = &LoggedOpportunity> {
         let ends = [VenueId(0), VenueId(u16::MAX)].map(|venue| (instrument, venue, venue));
         self.open.range(ends[0]..=ends[1]).map(|(_, entry)| entry)
     }
 
     /// All open ones, by instrument.
-    pub fn open(&self) -> impl Iterator<Item = &Entry> {
+    pub fn open(&self) -> impl Iterator<Item = &LoggedOpportunity> {
         self.open.values()
     }
 
-    /// The ends of all open ones at `now`, because the server stops.
+    /// The ends of all open ones at `now`, on the clock of quotes, because the server stops.
     #[must_use]
     pub fn last_ends(&self, now: MonoNs) -> Vec<OpportunityEvent> {
         let change = opportunity::Change::Closed(CloseReason::Shutdown);
-        let end = |entry: &Entry| {
+        let end = |entry: &LoggedOpportunity| {
             let group = Group { size: 0, ..entry.opportunity.group };
             let opportunity = Opportunity { detected: now, group, ..entry.opportunity };
             OpportunityEvent { opportunity, change, alert: false }
@@ -190,12 +184,12 @@ impl Ledger {
         self.open().map(end).collect()
     }
 
-    /// Closed ones, the newest first.
-    pub fn closed(&self) -> impl Iterator<Item = &Entry> {
+    /// The closed ones, the newest first.
+    pub fn closed(&self) -> impl Iterator<Item = &LoggedOpportunity> {
         self.closed.iter()
     }
 
-    /// Order number of the last update.
+    /// Number of the last update.
     #[must_use]
     pub fn updates(&self) -> u64 {
         self.updates

@@ -1,5 +1,5 @@
-//! Admin calls as the gateway hands them on: it knows who may call, and nothing of what a change takes. The answer comes
-//! back by a channel; nobody waits for it on the gateway's thread.
+//! Admin calls: the gateway checks the token and forwards a call; it does not know how a change is carried out. The
+//! response returns through a channel, and the gateway's thread does not wait for it.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,76 +7,75 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use rustc_hash::FxHashMap;
 
+use crate::gateway::timers::ClientId;
 use crate::net::backoff::doubled;
 use crate::net::listen::{Caller, one_client};
 use crate::protocol::admin::{Outcome, RetryWish, SetWish};
 use crate::stage::Alarm;
 use crate::time::{MonoNs, SECOND};
 
-/// Path of the call that has the file read again.
+/// Path of the call that reloads the configuration file.
 pub const RELOAD_PATH: &str = "/api/admin/reload";
 /// Path of the call that changes the set.
 pub const SET_PATH: &str = "/api/admin/set";
-/// Path of the call that has venues tried again at once.
+/// Path of the call that retries connections to venues immediately.
 pub const RETRY_PATH: &str = "/api/admin/retry";
 /// Largest body of an admin call in bytes.
 pub const BODY_MAX: usize = 64 * 1024;
-/// Calls that may wait for their turn.
+/// Most calls that wait.
 const ORDERS_MAX: usize = 16;
 
-/// What is wished.
+/// What a caller requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// What the file says now.
+    /// Apply the configuration file as it is now.
     Reload,
-    /// Names that come and go.
+    /// Add and remove names.
     Set(SetWish),
-    /// Try these exchanges at once.
+    /// Retry these exchanges immediately.
     Retry(RetryWish),
 }
 
 /// One call.
 pub struct Order {
-    /// What is wished.
+    /// What is requested.
     pub wish: Wish,
-    /// Only what would change.
+    /// Report what would change, and change nothing.
     pub is_dry: bool,
     ticket: Ticket,
     replies: Sender<(Ticket, Outcome)>,
     alarm: Alarm,
 }
 
-/// Whose call it is: the client's place, and which tenant of it.
+/// The sender of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
-    /// Key of the client.
-    pub key: u32,
-    /// See [`super::client::Client::generation`].
-    pub generation: u32,
-    /// Whether the connection stays open after the answer.
+    /// The client.
+    pub client: ClientId,
+    /// Whether the connection stays open after the response.
     pub keep_alive: bool,
 }
 
 impl Order {
-    /// Answers it.
+    /// Responds to it.
     pub fn reply(self, outcome: Outcome) {
-        // A gateway that takes no answers is gone.
+        // Fails only if the gateway has stopped.
         let _ = self.replies.try_send((self.ticket, outcome));
         self.alarm.ring();
     }
 }
 
-/// The way of all gateways to whoever carries out admin calls.
+/// Sends admin calls of all gateways to the part that carries them out.
 #[derive(Clone)]
-pub struct Port {
+pub struct AdminPort {
     token: String,
     orders: Sender<Order>,
-    /// Wrong tokens by address, shared by all gateways.
+    /// Wrong tokens by address, for all gateways.
     guesses: Arc<Mutex<Guesses>>,
 }
 
-impl Port {
-    /// For callers that bear `token`, and where their orders arrive.
+impl AdminPort {
+    /// For callers with `token`; the second value receives their calls.
     #[must_use]
     pub fn new(token: String) -> (Self, Receiver<Order>) {
         let (orders, inbox) = bounded(ORDERS_MAX);
@@ -84,29 +83,29 @@ impl Port {
     }
 }
 
-/// One gateway's end of it.
-pub struct Desk {
-    port: Port,
+/// The admin calls of one gateway.
+pub struct AdminCalls {
+    port: AdminPort,
     replies: Sender<(Ticket, Outcome)>,
     answers: Receiver<(Ticket, Outcome)>,
     alarm: Alarm,
 }
 
-impl Desk {
-    /// For the gateway that `alarm` wakes.
+impl AdminCalls {
+    /// For the gateway that `alarm` wakes when a response arrives.
     #[must_use]
-    pub fn new(port: Port, alarm: Alarm) -> Self {
-        // No more answers than orders that wait, and the one that is carried out.
+    pub fn new(port: AdminPort, alarm: Alarm) -> Self {
+        // One for each waiting call, and one for the call being carried out.
         let (replies, answers) = bounded(ORDERS_MAX + 1);
         Self { port, replies, answers, alarm }
     }
 
-    /// Whether a call of `caller` with `authorization`, the value of that header line, may be carried out.
+    /// Checks a call of `caller` with `authorization`, the value of that header.
     ///
     /// # Errors
-    /// [`Refused`]: it does not bear the token, or too many calls of that caller did not.
+    /// [`Refused`]: the token is wrong, or too many calls of this caller had a wrong token.
     pub fn admit(&self, authorization: &str, caller: Caller, now: MonoNs) -> Result<(), Refused> {
-        // Held for a look-up only, and only by callers of admin paths.
+        // Held only for a lookup, and only for calls of admin paths.
         let mut guesses = self.port.guesses.lock().unwrap_or_else(PoisonError::into_inner);
         let wait_ns = guesses.wait_ns(caller, now);
         if wait_ns > 0 {
@@ -120,7 +119,7 @@ impl Desk {
         Ok(())
     }
 
-    /// Whether `authorization` bears the token. Takes as long for a wrong one as for the right one.
+    /// Whether `authorization` contains the token. Takes the same time for a wrong one as for the right one.
     fn admits(&self, authorization: &str) -> bool {
         let (scheme, token) = authorization.split_once(' ').unwrap_or(("", ""));
         let (mine, theirs) = (self.port.token.as_bytes(), token.trim().as_bytes());
@@ -130,58 +129,58 @@ impl Desk {
         scheme.eq_ignore_ascii_case("Bearer") & (differing == 0)
     }
 
-    /// Hands on a call. `false` when too many wait.
+    /// Forwards a call. `false` if too many wait.
     #[must_use]
-    pub fn hand_on(&self, wish: Wish, is_dry: bool, ticket: Ticket) -> bool {
+    pub fn forward(&self, wish: Wish, is_dry: bool, ticket: Ticket) -> bool {
         let (replies, alarm) = (self.replies.clone(), self.alarm.clone());
         self.port.orders.try_send(Order { wish, is_dry, ticket, replies, alarm }).is_ok()
     }
 
-    /// The next answer, if one has come.
+    /// The next response, if one has arrived.
     #[must_use]
     pub fn take(&self) -> Option<(Ticket, Outcome)> {
         self.answers.try_recv().ok()
     }
 
-    /// Whether an answer waits.
+    /// Whether a response waits.
     #[must_use]
     pub fn has_answer(&self) -> bool {
         !self.answers.is_empty()
     }
 }
 
-/// Why a call is refused before anybody looks at what it wants.
+/// Why a call is refused before it is parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// The token is missing or wrong.
     Unauthorized,
-    /// Too many calls from this address bore a wrong one; the next is looked at after so many seconds.
+    /// Too many calls from this address had a wrong token; further ones are refused for some seconds.
     TooMany {
         /// Seconds, rounded up.
         retry_after_s: u64,
     },
 }
 
-/// Callers whose wrong tokens are remembered.
+/// Most callers whose wrong tokens are counted.
 const GUESSERS_MAX: usize = 1024;
-/// Wrong tokens of one address before it must wait: an operator mistypes.
+/// Wrong tokens of one address that have no consequence: operators make typing errors.
 const GUESSES_FREE: u32 = 3;
 /// The longest that an address must wait; each wrong token doubles the wait, from one second.
 const WAIT_MAX_NS: u64 = 64 * SECOND;
-/// Wrong tokens through one proxy before its callers must wait, whatever addresses it names: it may pass on what its clients
-/// made up.
+/// Wrong tokens through one proxy before all its callers must wait: the addresses that it reports may be made up by its
+/// clients.
 const PROXIED_FREE: u32 = 100;
-/// How long they wait: short, because this wait also holds up callers that made no mistake.
+/// How long they wait: short, because this also delays callers that made no mistake.
 const PROXIED_WAIT_NS: u64 = SECOND;
-/// A caller that made no mistake for so long begins anew.
+/// The count of a caller is reset after this time without a mistake.
 const FORGET_NS: u64 = 900 * SECOND;
 
-/// Whose wrong tokens are counted together.
+/// A source of wrong tokens that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Guesser {
-    /// One client, or all whose address is not known.
+    /// One client, or all clients whose address is unknown.
     Client(Option<IpAddr>),
-    /// All that came through a proxy.
+    /// All callers through a proxy.
     Proxy(IpAddr),
 }
 
@@ -204,15 +203,15 @@ impl Guesser {
     }
 }
 
-/// Wrong tokens by caller, so that nobody tries thousands a second. Pure.
+/// Wrong tokens by caller, which limits how fast tokens can be guessed. Pure.
 #[derive(Default)]
 pub struct Guesses {
-    /// How many, and when the last.
+    /// Number of wrong tokens, and the time of the last.
     by_guesser: FxHashMap<Guesser, (u32, MonoNs)>,
 }
 
 impl Guesses {
-    /// How long `caller` must wait before its next try is looked at.
+    /// How long calls of `caller` are still refused, in nanoseconds.
     fn wait_ns(&self, caller: Caller, now: MonoNs) -> u64 {
         let wait = |guesser: Guesser| match self.by_guesser.get(&guesser) {
             Some((count, last)) if now.since(*last) <= FORGET_NS => {
@@ -226,7 +225,7 @@ impl Guesses {
     fn note(&mut self, caller: Caller, now: MonoNs) {
         for guesser in Guesser::of(caller) {
             if self.by_guesser.len() >= GUESSERS_MAX && !self.by_guesser.contains_key(&guesser) {
-                // The one whose last mistake is the longest ago.
+                // Evicts the one whose last mistake is oldest.
                 let oldest = self.by_guesser.iter().min_by_key(|(_, (_, last))| *last).map(|(guesser, _)| *guesser);
                 oldest.map(|guesser| self.by_guesser.remove(&guesser));
             }
@@ -236,7 +235,7 @@ impl Guesses {
         }
     }
 
-    /// The caller bears the token; others that came through the same proxy still count.
+    /// The caller has the token. Other callers through the same proxy still count.
     fn forget(&mut self, caller: Caller) {
         self.by_guesser.remove(&Guesser::Client(caller.address.map(one_client)));
     }
@@ -251,14 +250,14 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_a_proxy_names_wait_each_by_itself_and_together_after_many() {
+    fn callers_through_a_proxy_wait_separately_and_after_many_mistakes_together() {
         let mut guesses = Guesses::default();
         let proxied = |n: u32| Caller { address: Some(IpAddr::V4(n.into())), proxy: Some([10, 0, 0, 1].into()) };
         for _ in 0..=GUESSES_FREE {
             guesses.note(proxied(1), MonoNs(1));
         }
         assert_eq!((guesses.wait_ns(proxied(1), MonoNs(1)), guesses.wait_ns(proxied(2), MonoNs(1))), (SECOND, 0));
-        // A client that makes up another address each time is held up with all others behind that proxy, and no other.
+        // A client that makes up a new address each time is delayed with all others behind that proxy, and no others.
         for n in 0..PROXIED_FREE {
             guesses.note(proxied(100 + n), MonoNs(1));
         }
@@ -270,13 +269,13 @@ mod tests {
     }
 
     #[test]
-    fn wrong_tokens_make_their_address_wait_longer_and_longer_and_no_other() {
-        let (port, _orders) = Port::new("0123456789abcdef".into());
-        let desks = [0; 2].map(|_| Desk::new(port.clone(), Alarm::of_parker().0));
+    fn each_wrong_token_doubles_the_wait_of_its_address_only() {
+        let (port, _orders) = AdminPort::new("0123456789abcdef".into());
+        let gateways = [0; 2].map(|_| AdminCalls::new(port.clone(), Alarm::of_parker().0));
         let (guesser, other): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
         let mut now = MonoNs(SECOND);
         let ask = |token: &str, peer, now: MonoNs| {
-            desks[now.0 as usize % 2].admit(&format!("Bearer {token}"), direct(peer), now)
+            gateways[now.0 as usize % 2].admit(&format!("Bearer {token}"), direct(peer), now)
         };
         for _ in 0..=GUESSES_FREE {
             assert_eq!(ask("wrong", guesser, now), Err(Refused::Unauthorized));
@@ -293,12 +292,12 @@ mod tests {
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 64]);
         now = now.plus(64 * SECOND);
         assert_eq!(ask("0123456789abcdef", guesser, now), Ok(()));
-        assert_eq!(ask("wrong", guesser, now), Err(Refused::Unauthorized), "and it begins anew");
+        assert_eq!(ask("wrong", guesser, now), Err(Refused::Unauthorized), "and the count is reset");
         assert_eq!(ask("0123456789abcdef", guesser, now), Ok(()));
     }
 
     #[test]
-    fn the_table_of_guessers_is_bounded_and_a_network_is_one() {
+    fn the_table_is_bounded_and_an_ipv6_network_counts_as_one() {
         let mut guesses = Guesses::default();
         for n in 0..5000u128 {
             guesses.note(direct(IpAddr::V6((n << 64 | n).into())), MonoNs(n as u64));
@@ -312,9 +311,9 @@ mod tests {
 
     #[test]
     fn only_the_token_is_admitted() {
-        let (port, _orders) = Port::new("0123456789abcdef".into());
-        let desk = Desk::new(port, Alarm::of_parker().0);
-        assert!(desk.admits("Bearer 0123456789abcdef") && desk.admits("bearer 0123456789abcdef"));
+        let (port, _orders) = AdminPort::new("0123456789abcdef".into());
+        let calls = AdminCalls::new(port, Alarm::of_parker().0);
+        assert!(calls.admits("Bearer 0123456789abcdef") && calls.admits("bearer 0123456789abcdef"));
         for wrong in [
             "",
             "Bearer",
@@ -325,18 +324,18 @@ mod tests {
             "Basic 0123456789abcdef",
             "0123456789abcdef",
         ] {
-            assert!(!desk.admits(wrong), "{wrong}");
+            assert!(!calls.admits(wrong), "{wrong}");
         }
     }
 
     #[test]
-    fn more_calls_than_can_wait_are_refused() {
-        let (port, orders) = Port::new("0123456789abcdef".into());
-        let desk = Desk::new(port, Alarm::of_parker().0);
-        let ticket = Ticket { key: 1, generation: 2, keep_alive: true };
-        let taken = (0..100).filter(|_| desk.hand_on(Wish::Reload, true, ticket)).count();
+    fn calls_above_the_limit_are_refused() {
+        let (port, orders) = AdminPort::new("0123456789abcdef".into());
+        let calls = AdminCalls::new(port, Alarm::of_parker().0);
+        let ticket = Ticket { client: ClientId { key: 1, generation: 2 }, keep_alive: true };
+        let taken = (0..100).filter(|_| calls.forward(Wish::Reload, true, ticket)).count();
         assert_eq!(taken, ORDERS_MAX);
         orders.try_iter().for_each(|order| order.reply(Outcome::default()));
-        assert_eq!(std::iter::from_fn(|| desk.take()).count(), ORDERS_MAX);
+        assert_eq!(std::iter::from_fn(|| calls.take()).count(), ORDERS_MAX);
     }
 }

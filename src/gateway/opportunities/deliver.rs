@@ -1,0 +1,330 @@
+//! Opportunities to clients. Alerts are sent at once to every client that subscribes to the symbol. Followers receive
+//! openings and ends at once, which are never dropped, and updates at their own pace, only the newest of each
+//! opportunity. Runs on the gateway's thread.
+
+use crate::gateway::client::Sent;
+use crate::gateway::clients::Clients;
+use crate::gateway::opportunities::log::{LoggedOpportunity, OpportunityLog, id_of, leader_of, less_real};
+use crate::gateway::prices::subscriptions::Subscriptions;
+use crate::gateway::view::{PriceFormat, Snapshot};
+use crate::market::VenueId;
+use crate::market::opportunity::{Opportunity, OpportunityEvent, gross_pct, net_pct};
+use crate::metrics::latency::{Hop, Recorder};
+use crate::protocol::message::{self, Alert, AlertMore};
+use crate::protocol::opportunity::{self as lifecycle, Change, GroupOf};
+use crate::time::{MS, MonoNs};
+use crate::wire::websocket::frame_text;
+
+/// Events handled in one turn.
+const EVENTS_MAX: usize = 256;
+/// Bytes of updates that are written to one client before its socket is checked again.
+const UPDATES_AT_ONCE: usize = 16 * 1024;
+
+/// See the file's head.
+pub struct Opportunities {
+    events: rtrb::Consumer<OpportunityEvent>,
+    log: OpportunityLog,
+    /// Clients that follow opportunities.
+    followers: Vec<u32>,
+    out: Vec<u8>,
+}
+
+impl Opportunities {
+    /// Receives `events` of the detector.
+    #[must_use]
+    pub fn new(events: rtrb::Consumer<OpportunityEvent>) -> Self {
+        Self { events, log: OpportunityLog::default(), followers: Vec::new(), out: Vec::new() }
+    }
+
+    /// Whether events wait.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// Open and recently closed opportunities.
+    #[must_use]
+    pub fn log(&self) -> &OpportunityLog {
+        &self.log
+    }
+
+    /// Number of followers.
+    #[must_use]
+    pub fn followers(&self) -> usize {
+        self.followers.len()
+    }
+
+    /// Handles the events of the detector, a limited number per turn. Returns how many.
+    pub fn deliver(
+        &mut self,
+        subscriptions: &Subscriptions,
+        clients: &mut Clients,
+        recorder: &mut Recorder,
+        snapshot: &Snapshot<'_>,
+    ) -> usize {
+        let (mut taken, mut is_updated) = (0, false);
+        while taken < EVENTS_MAX
+            && let Ok(event) = self.events.pop()
+        {
+            taken += 1;
+            if let Some(end) = self.log.lost_end(&event) {
+                self.record(&end, subscriptions, clients, snapshot);
+            }
+            if event.alert {
+                send_alerts(&event.opportunity, subscriptions, clients, recorder, snapshot);
+            }
+            is_updated |= self.record(&event, subscriptions, clients, snapshot);
+        }
+        if is_updated {
+            self.send_live_updates(subscriptions, clients, snapshot);
+        }
+        taken
+    }
+
+    /// Records an event and notifies followers of an opening or end. `true` if it is an update for followers that receive
+    /// every change.
+    fn record(
+        &mut self,
+        event: &OpportunityEvent,
+        subscriptions: &Subscriptions,
+        clients: &mut Clients,
+        snapshot: &Snapshot<'_>,
+    ) -> bool {
+        let Some((change, entry)) = self.log.record(event, snapshot) else { return false };
+        if self.followers.is_empty() || change == Change::Updated {
+            return !self.followers.is_empty();
+        }
+        let mut frame = Vec::new();
+        for (spelling, name) in subscriptions.spellings(entry.opportunity.instrument) {
+            frame.clear();
+            for set in name.sets.iter().filter_map(|id| subscriptions.set(*id)) {
+                for key in &set.members {
+                    if clients.get(*key).is_none_or(|client| !client.opportunities.follows) {
+                        continue;
+                    }
+                    if frame.is_empty() {
+                        encode(entry, change, subscriptions.names.symbols.json(spelling), snapshot, &mut frame);
+                    }
+                    if clients.deliver(*key, &frame, snapshot) {
+                        clients.totals.opportunities += 1;
+                    }
+                }
+            }
+        }
+        clients.settle_blocked(snapshot);
+        false
+    }
+
+    /// Sends updates to the followers that receive every change.
+    fn send_live_updates(&mut self, subscriptions: &Subscriptions, clients: &mut Clients, snapshot: &Snapshot<'_>) {
+        for at in 0..self.followers.len() {
+            let key = self.followers[at];
+            if clients.get(key).is_some_and(|client| client.prices.interval.is_none()) {
+                self.send_updates(key, subscriptions, clients, snapshot);
+            }
+        }
+    }
+
+    /// Sends the newest state of each opportunity that changed since this client's last update, the oldest change first. A
+    /// client that does not read receives only the newest state when it reads again.
+    pub fn send_updates(
+        &mut self,
+        key: u32,
+        subscriptions: &Subscriptions,
+        clients: &mut Clients,
+        snapshot: &Snapshot<'_>,
+    ) {
+        let newest = self.log.updates();
+        let Some((client, totals)) = clients.entry(key) else { return };
+        if !client.opportunities.follows || !client.listens {
+            return;
+        }
+        if client.opportunities.sent == newest || client.outbox.is_blocked() {
+            return;
+        }
+        let symbols = subscriptions.symbols_of(client.prices.set);
+        let named = symbols.iter().filter_map(|id| Some((*id, subscriptions.instrument(*id)?)));
+        let entries = named.flat_map(|(id, instrument)| self.log.of(instrument).map(move |entry| (id, entry)));
+        let sent_before = client.opportunities.sent;
+        let mut changed: Vec<(u32, &LoggedOpportunity)> =
+            entries.filter(|(_, entry)| entry.changed > sent_before).collect();
+        changed.sort_by_key(|(_, entry)| entry.changed);
+        let mut sent = Sent::All;
+        let mut rest = changed.into_iter().peekable();
+        while sent == Sent::All && rest.peek().is_some() {
+            self.out.clear();
+            let mut ends = Vec::new();
+            while let Some((spelling, entry)) = rest.next() {
+                let symbol = subscriptions.names.symbols.json(spelling);
+                encode(entry, Change::Updated, symbol, snapshot, &mut self.out);
+                ends.push((self.out.len(), entry.changed));
+                // Two spellings of one instrument are sent together.
+                let is_last = rest.peek().is_none_or(|(_, next)| next.changed > entry.changed);
+                if self.out.len() > UPDATES_AT_ONCE && is_last {
+                    break;
+                }
+            }
+            let taken;
+            (sent, taken) = client.write_newest(&self.out, snapshot.client_now, totals);
+            // What was dropped is sent later in its newest state, with everything that changed at the same time.
+            let whole = ends.iter().take_while(|(end, _)| *end <= taken).count();
+            totals.opportunities += whole as u64;
+            client.opportunities.sent = match ends.get(whole) {
+                Some((_, lost)) => lost - 1,
+                None => ends.last().map_or(client.opportunities.sent, |(_, changed)| *changed),
+            };
+        }
+        if sent == Sent::All {
+            client.opportunities.sent = newest;
+        }
+        self.out.clear();
+        clients.after_write(key, sent, snapshot);
+    }
+
+    /// Sends the open opportunities of `symbols` to a client that follows them from now on.
+    pub fn send_open(
+        &mut self,
+        key: u32,
+        symbols: &[u32],
+        subscriptions: &Subscriptions,
+        clients: &mut Clients,
+        snapshot: &Snapshot<'_>,
+    ) {
+        if clients.get(key).is_none_or(|client| !client.opportunities.follows) {
+            return;
+        }
+        self.out.clear();
+        for symbol in symbols {
+            let Some(instrument) = subscriptions.instrument(*symbol) else { continue };
+            for entry in self.log.of(instrument) {
+                let symbol = subscriptions.names.symbols.json(*symbol);
+                encode(entry, Change::Opened, symbol, snapshot, &mut self.out);
+                clients.totals.opportunities += 1;
+            }
+        }
+        clients.write(key, &self.out, snapshot.client_now);
+    }
+
+    /// Appends alerts of the open opportunities of `symbols` at present prices, for a client that subscribes to them from
+    /// now on. Returns how many.
+    pub fn append_open_alerts(
+        &self,
+        symbols: &[u32],
+        extended: bool,
+        subscriptions: &Subscriptions,
+        snapshot: &Snapshot<'_>,
+        out: &mut Vec<u8>,
+    ) -> u64 {
+        let mut count = 0;
+        for symbol in symbols {
+            let Some(instrument) = subscriptions.instrument(*symbol) else { continue };
+            for entry in self.log.of(instrument) {
+                if let Some(now) = at_present_prices(&entry.opportunity, snapshot) {
+                    encode_alert(&now, subscriptions.names.symbols.json(*symbol), extended, snapshot, out);
+                    count += 1;
+                }
+            }
+        }
+        count
+    }
+
+    /// Whether a client follows opportunities from now on.
+    pub fn set_follows(&mut self, key: u32, follows: bool, clients: &mut Clients) {
+        let Some(client) = clients.get_mut(key).filter(|client| client.opportunities.follows != follows) else {
+            return;
+        };
+        client.opportunities.follows = follows;
+        client.opportunities.sent = self.log.updates();
+        self.leave(key);
+        if follows {
+            self.followers.push(key);
+        }
+    }
+
+    /// A client has left.
+    pub fn leave(&mut self, key: u32) {
+        self.followers.retain(|follower| *follower != key);
+    }
+
+    /// Ends all open opportunities, because the server stops.
+    pub fn close_all(&mut self, subscriptions: &Subscriptions, clients: &mut Clients, snapshot: &Snapshot<'_>) {
+        for event in self.log.last_ends(snapshot.quote_now) {
+            self.record(&event, subscriptions, clients, snapshot);
+        }
+    }
+}
+
+/// Sends an alert to every client that subscribes to the symbol, in its spelling.
+fn send_alerts(
+    opportunity: &Opportunity,
+    subscriptions: &Subscriptions,
+    clients: &mut Clients,
+    recorder: &mut Recorder,
+    snapshot: &Snapshot<'_>,
+) {
+    let trigger = *opportunity.trigger();
+    let mut frames = [Vec::new(), Vec::new()];
+    for (spelling, name) in subscriptions.spellings(opportunity.instrument) {
+        frames.iter_mut().for_each(Vec::clear);
+        for set in name.sets.iter().filter_map(|id| subscriptions.set(*id)) {
+            let extended = set.format == PriceFormat::Extended;
+            let frame = &mut frames[usize::from(extended)];
+            if frame.is_empty() {
+                encode_alert(opportunity, subscriptions.names.symbols.json(spelling), extended, snapshot, frame);
+            }
+            for key in &set.members {
+                if clients.deliver(*key, frame, snapshot) {
+                    clients.totals.alerts += 1;
+                    let written = snapshot.clocks.quotes.now();
+                    recorder.record(Hop::WireToAlert, trigger.venue.index(), trigger.received, written);
+                }
+            }
+        }
+    }
+    clients.settle_blocked(snapshot);
+}
+
+/// An open opportunity at present prices; `None` if a leg is stale or the spread is not positive.
+fn at_present_prices(known: &Opportunity, snapshot: &Snapshot<'_>) -> Option<Opportunity> {
+    let directory = snapshot.directory;
+    let cell = |venue: VenueId| snapshot.fresh(directory.pair(known.instrument, venue));
+    let (buy, sell) = (cell(known.buy.venue)?, cell(known.sell.venue)?);
+    let mut o = *known;
+    (o.buy.level, o.buy.received) = (buy.ask, buy.received);
+    (o.sell.level, o.sell.received) = (sell.bid, sell.received);
+    let fee = |venue: VenueId| directory.taker_fee_pct(known.instrument, venue);
+    let (b, s) = (o.buy.level.price, o.sell.level.price);
+    o.gross_pct = gross_pct(b, s);
+    o.net_pct = net_pct(b, s, fee(o.buy.venue), fee(o.sell.venue));
+    (s > b).then_some(o)
+}
+
+fn encode_alert(o: &Opportunity, symbol: &[u8], extended: bool, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) {
+    let directory = snapshot.directory;
+    let name = |venue: VenueId| directory.venue(venue).name.as_str();
+    let age_ms = |at: MonoNs| snapshot.quote_now.since(at) / MS;
+    let ids = extended.then(|| (id_of(directory, o), leader_of(directory, o)));
+    let alert = Alert {
+        symbol,
+        buy_exchange: name(o.buy.venue),
+        sell_exchange: name(o.sell.venue),
+        buy: o.buy.level.price,
+        sell: o.sell.level.price,
+        spread_pct: o.gross_pct,
+        timestamp: snapshot.unix.ms(),
+        more: ids.as_ref().map(|(id, leader)| AlertMore {
+            net_spread_pct: o.net_pct,
+            executable_size: o.executable_size(),
+            buy_age_ms: age_ms(o.buy.received),
+            sell_age_ms: age_ms(o.sell.received),
+            source: less_real(o.buy.source, o.sell.source).word(),
+            id,
+            group: GroupOf { leader, leg: o.group.leg, size: o.group.size },
+        }),
+    };
+    frame_text(out, |out| message::alert(&alert, out));
+}
+
+fn encode(entry: &LoggedOpportunity, change: Change, symbol: &[u8], snapshot: &Snapshot<'_>, out: &mut Vec<u8>) {
+    frame_text(out, |out| lifecycle::opportunity(&entry.moment(change, symbol, snapshot), out));
+}

@@ -1,0 +1,4 @@
+//! Opportunities: the log of open and closed ones, alerts, and the messages to clients that follow them.
+
+pub mod deliver;
+pub mod log;
