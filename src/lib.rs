@@ -15,8 +15,12 @@
 //! `venues`), shared data and network (`matrix`, `net`), stages (`cluster`, `detector`, `discovery`, `feed`, `gateway`,
 //! `last_known`, `sim`, `record`), assembly (`config`, `reload`, `cli`, `tables`, `top`, `wiring`).
 //!
-//! What is not to be found: sockets outside `net`, clocks outside `time`, threads outside `stage`, `unsafe`
-//! outside `os`, a float that decides, an unbounded queue, a number without its source.
+//! The same test checks that sockets are opened only in `net` and, for Redis, in `cluster`; that only `time` reads a
+//! clock, only `stage` creates threads, only `config` reads the environment, and only `os` has `unsafe` code; and that
+//! no channel is unbounded.
+//!
+//! Prices and sizes are decimals. Floating point finds candidates and marks quotes as suspect; integers decide whether
+//! an alert is sent.
 
 pub mod log;
 pub mod metrics;

@@ -626,31 +626,31 @@ impl Keys {
         }
     }
 
-    /// Who leads `venue`.
+    /// Key of the lease of `venue`, whose value names its leader.
     #[must_use]
     pub fn lease(&self, venue: &str) -> String {
         format!("{}:lease:{venue}", self.prefix)
     }
 
-    /// Highest token of `venue`.
+    /// Key of the highest fencing token of `venue`.
     #[must_use]
     pub fn fence(&self, venue: &str) -> String {
         format!("{}:fence:{venue}", self.prefix)
     }
 
-    /// Ends of memberships.
+    /// Key of the times at which memberships end.
     #[must_use]
     pub fn members(&self) -> String {
         format!("{}:members", self.prefix)
     }
 
-    /// What members say of themselves.
+    /// Key of what members state about themselves.
     #[must_use]
     pub fn member(&self) -> String {
         format!("{}:member", self.prefix)
     }
 
-    /// Latest value of one instrument of `venue`.
+    /// Key of the latest value of one instrument of `venue`.
     #[must_use]
     pub fn latest(&self, venue: &str, symbol: &str) -> String {
         format!("{}:latest:{venue}:{symbol}", self.prefix)
@@ -668,13 +668,13 @@ impl Keys {
         self.channel(format_args!("control"))
     }
 
-    /// Channel of everybody's proofs of life.
+    /// Channel of the heartbeats of all instances.
     #[must_use]
     pub fn pulse(&self) -> String {
         self.channel(format_args!("pulse"))
     }
 
-    /// Channel of the proofs of life that `instance` sends to itself.
+    /// Channel of the heartbeats that `instance` sends to itself.
     #[must_use]
     pub fn own_pulse(&self, instance: &str) -> String {
         self.channel(format_args!("pulse:{instance}"))

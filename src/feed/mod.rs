@@ -22,7 +22,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, Sender, unbounded};
+use crossbeam::channel::{Receiver, Sender, bounded};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
@@ -60,6 +60,8 @@ const OTHERS: Token = Token(usize::MAX);
 const BOOKS_AFTER_NS: u64 = 100 * MS;
 /// Who must wait for the page of another line asks again after this time.
 const PAGE_LATER_NS: u64 = 100 * MS;
+/// Connections and pages that are requested at the same time, at most.
+const ORDERS_MAX: usize = 1024;
 /// The slot of a line's page is so far beyond the line's own.
 const FETCHES: usize = 1 << 32;
 /// Bytes read at once.
@@ -196,6 +198,8 @@ pub struct Feed {
     dialer: DialerHandle,
     answer: Sender<Answer>,
     answers: Receiver<Answer>,
+    /// Orders without an answer so far, at most [`ORDERS_MAX`], so that each answer finds room in the channel.
+    ordered: usize,
     venues: Vec<FeedVenue>,
     seats: Vec<Seat>,
     /// By seat.
@@ -253,8 +257,7 @@ impl Feed {
             lines.extend(self::lines(&parts, seat, at, &shares, now));
             plans.extend(shares);
         }
-        // Each line may have a connection and a page under way, and there may be more lines one day.
-        let (answer, answers) = unbounded();
+        let (answer, answers) = bounded(ORDERS_MAX);
         let mut feed = Self {
             events: Events::with_capacity(lines.len() + OTHER_EVENTS),
             poll,
@@ -262,6 +265,7 @@ impl Feed {
             dialer: parts.dialer,
             answer,
             answers,
+            ordered: 0,
             venues: parts.venues,
             seats,
             standings,
@@ -382,6 +386,7 @@ impl Feed {
         let mut work = 0;
         while let Ok(answer) = self.answers.try_recv() {
             work += 1;
+            self.ordered -= 1;
             let slot = answer.slot;
             if slot >= FETCHES {
                 self.fetched(slot - FETCHES, answer.result, now);
@@ -508,10 +513,15 @@ impl Feed {
     }
 
     /// `slot` is a line's, or [`FETCHES`] beyond it for a page.
-    fn order(&self, slot: usize, job: Job) -> Result<(), DialError> {
+    fn order(&mut self, slot: usize, job: Job) -> Result<(), DialError> {
+        if self.ordered == ORDERS_MAX {
+            return Err(DialError::Busy);
+        }
         let (answers, alarm) = (self.answer.clone(), self.alarm.clone());
         let trust = self.venue_of(slot % FETCHES).trust.clone();
-        self.dialer.dial(Order { slot, job, trust, answers, alarm })
+        self.dialer.dial(Order { slot, job, trust, answers, alarm })?;
+        self.ordered += 1;
+        Ok(())
     }
 
     fn venue_of(&self, slot: usize) -> &FeedVenue {

@@ -49,6 +49,14 @@ impl Link {
         Self { tcp, tls: None, apart: false }
     }
 
+    /// Starts to connect to `address`, without TLS. The poll reports when that has succeeded.
+    ///
+    /// # Errors
+    /// If the system refuses a socket.
+    pub fn connect(address: SocketAddr) -> io::Result<Self> {
+        Ok(Self::new(TcpStream::connect(address)?))
+    }
+
     /// The client end of TLS on a connecting socket. What is written before the handshake is done
     /// waits for it.
     #[must_use]

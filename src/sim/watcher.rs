@@ -49,7 +49,7 @@ impl Watcher {
 
     fn connect(&mut self) -> Option<(Link, WebSocket)> {
         let socket = WebSocket::client(&format!("ws://{}/ws/prices", self.address), LIMITS).ok()?;
-        let mut link = Link::new(mio::net::TcpStream::connect(self.address).ok()?);
+        let mut link = Link::connect(self.address).ok()?;
         link.register(self.poll.registry(), Token(0)).ok()?;
         Some((link, socket))
     }

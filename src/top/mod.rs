@@ -15,7 +15,7 @@ pub mod views;
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::Duration;
 
 use ratatui::DefaultTerminal;
@@ -65,8 +65,8 @@ pub fn run(url: &str, colours: bool) -> Result<(), Failure> {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         return Err(Failure::Unavailable("not a terminal; --once prints a snapshot".to_owned()));
     }
-    let (want, wanted) = mpsc::channel();
-    let (tell, seen) = mpsc::channel();
+    let (want, wanted) = mpsc::sync_channel(WAITING_MAX);
+    let (tell, seen) = mpsc::sync_channel(WAITING_MAX);
     let unavailable = |why: io::Error| Failure::Unavailable(format!("the terminal: {why}"));
     let stop = Stop::default();
     let poller = Poller::new(Pages::new(url), wanted, tell);
@@ -95,6 +95,8 @@ struct Watch {
     turns: u32,
 }
 
+/// Requests to the poller, and samples from it, that may wait.
+const WAITING_MAX: usize = 16;
 /// How long the program may take to end by itself, in multiples of [`KEY_WAIT`].
 const END_TURNS_MAX: u32 = 5;
 
@@ -142,7 +144,7 @@ fn give_back() {
 fn show(
     terminal: &mut DefaultTerminal,
     mut state: State,
-    (want, seen): (&Sender<Option<String>>, &Receiver<Result<Sample, String>>),
+    (want, seen): (&SyncSender<Option<String>>, &Receiver<Result<Sample, String>>),
     ended: &AtomicBool,
     colours: bool,
 ) -> io::Result<()> {
@@ -154,9 +156,10 @@ fn show(
         terminal.draw(|frame| screen::draw(frame, &state, Clock::System.now(), colours))?;
         let symbol = if state.view == View::Prices { state.symbol().map(str::to_owned) } else { None };
         if symbol != asked {
-            asked.clone_from(&symbol);
-            // Sending cannot fail: the poller ends only with the process.
-            let _ = want.send(symbol);
+            // Fails while earlier requests wait for a slow page; the next turn tries again.
+            if want.try_send(symbol.clone()).is_ok() {
+                asked = symbol;
+            }
         }
         if event::poll(KEY_WAIT)?
             && let Event::Key(key) = event::read()?

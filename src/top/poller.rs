@@ -1,7 +1,7 @@
 //! Polls a gateway: fetches its pages one after the other. A stage on its own thread, because a page may be slow and
 //! keys must not wait for it.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -99,14 +99,14 @@ pub struct Poller {
     pages: Pages,
     symbol: Option<String>,
     wanted: Receiver<Option<String>>,
-    seen: Sender<Result<Sample, String>>,
+    seen: SyncSender<Result<Sample, String>>,
     next: MonoNs,
 }
 
 impl Poller {
     /// Polls `pages`. Receives on `wanted` the symbol whose prices are requested, and sends samples on `seen`.
     #[must_use]
-    pub fn new(pages: Pages, wanted: Receiver<Option<String>>, seen: Sender<Result<Sample, String>>) -> Self {
+    pub fn new(pages: Pages, wanted: Receiver<Option<String>>, seen: SyncSender<Result<Sample, String>>) -> Self {
         Self { pages, symbol: None, wanted, seen, next: MonoNs(0) }
     }
 }

@@ -9,7 +9,7 @@ mod threads;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam::channel::Sender;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
@@ -43,7 +43,7 @@ use crate::sim::certificates::{self, Certificates};
 use crate::sim::scenario::Scenario;
 use crate::sim::{self, Sim, SimParts};
 use crate::stage::{Alarm, Stage};
-use crate::time::{Clock, MS};
+use crate::time::{Clock, MS, MonoNs};
 use crate::venues::Venue;
 use crate::wire::http;
 use reloading::Reloading;
@@ -56,9 +56,9 @@ const OPPORTUNITY_RING: usize = 4096;
 /// File descriptors reserved for our own use: connections to venues, polls and files, with a reserve of the same size.
 const DESCRIPTORS_OURS: usize = 256;
 /// The longest time from the signal, or from the end of handing over in a cluster, until the process exits.
-const STOP_MAX: Duration = Duration::from_millis(1900);
+const STOP_MAX_NS: u64 = 1900 * MS;
 /// The longest that handing over in a cluster may take.
-const HAND_OVER_MAX: Duration = Duration::from_nanos(lead::STOP_NS + 500 * MS);
+const HAND_OVER_MAX_NS: u64 = lead::STOP_NS + 500 * MS;
 
 /// Simulated venues, feeds, detector and gateway in one process, with prices generated from `seed`.
 ///
@@ -435,20 +435,20 @@ fn until_signal(mut signals: Signals, lead: Option<Running>, groups: Vec<Running
         }
     }
     if let Some(lead) = lead {
-        stop(&lead, &mut signals, Instant::now(), HAND_OVER_MAX);
+        stop(&lead, &mut signals, Clock::System.now(), HAND_OVER_MAX_NS);
     }
-    let begun = Instant::now();
+    let begun = Clock::System.now();
     for group in groups {
-        stop(&group, &mut signals, begun, STOP_MAX);
+        stop(&group, &mut signals, begun, STOP_MAX_NS);
     }
     Ok(())
 }
 
-fn stop(group: &Running, signals: &mut Signals, begun: Instant, most: Duration) {
+fn stop(group: &Running, signals: &mut Signals, begun: MonoNs, most_ns: u64) {
     group.stop.request();
     while !group.is_finished() {
         let again = signals.pending().any(|signal| ![SIGHUP, SIGUSR1].contains(&signal));
-        if again || begun.elapsed() > most {
+        if again || Clock::System.now().since(begun) > most_ns {
             // A second signal means that the user does not want to wait, and a hanging thread must not keep the process
             // alive.
             log::flush();

@@ -4,13 +4,14 @@
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::log;
 use crate::market::Directory;
 use crate::metrics::latency::{Hop, Summary};
 use crate::metrics::{Board, LinkState};
 use crate::stage::Stage;
+use crate::time::{Clock, MonoNs, SECOND};
 
 /// Prints what is served, and where. `source` is empty if it depends on the venues whether prices are real.
 pub fn greet(address: SocketAddr, source: &str, directory: &Directory) {
@@ -36,14 +37,14 @@ pub fn say(text: &str) {
 }
 
 /// Update interval of the line on a terminal.
-const RENEW: Duration = Duration::from_secs(1);
+const RENEW_NS: u64 = SECOND;
 /// Interval of lines elsewhere.
-const REPEAT: Duration = Duration::from_secs(10);
+const REPEAT_NS: u64 = 10 * SECOND;
 
 /// Quotes per second, open opportunities and latency, renewed in place.
 pub struct LiveLine {
     board: Arc<Board>,
-    shown: Instant,
+    shown: MonoNs,
     quotes: u64,
     in_place: bool,
 }
@@ -52,14 +53,14 @@ impl LiveLine {
     /// A line that has not been shown yet.
     #[must_use]
     pub fn new(board: Arc<Board>) -> Self {
-        Self { board, shown: Instant::now(), quotes: 0, in_place: std::io::stdout().is_terminal() }
+        Self { board, shown: Clock::System.now(), quotes: 0, in_place: std::io::stdout().is_terminal() }
     }
 
     fn show(&mut self) {
-        let passed = self.shown.elapsed();
-        self.shown = Instant::now();
+        let now = Clock::System.now();
+        let passed_ns = now.since(std::mem::replace(&mut self.shown, now));
         let quotes = self.board.venues.iter().map(|v| v.quotes.value()).sum::<u64>();
-        let rate = quotes.saturating_sub(self.quotes) as f64 / passed.as_secs_f64();
+        let rate = quotes.saturating_sub(self.quotes) as f64 / (passed_ns as f64 / 1e9);
         self.quotes = quotes;
         let connected = self.board.venues.iter().filter(|v| v.state() == LinkState::Connected).count();
         let line = format!(
@@ -84,7 +85,8 @@ impl Stage for LiveLine {
 
     fn turn(&mut self, wait: Duration) -> usize {
         std::thread::sleep(wait);
-        if self.shown.elapsed() >= if self.in_place { RENEW } else { REPEAT } {
+        let every_ns = if self.in_place { RENEW_NS } else { REPEAT_NS };
+        if Clock::System.now().since(self.shown) >= every_ns {
             self.show();
         }
         0
