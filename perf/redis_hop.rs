@@ -23,8 +23,9 @@ use hdrhistogram::Histogram;
 use redis::Connection;
 use spreadwire::cluster::Options;
 use spreadwire::cluster::batch::{Entry, Head, Writer};
-use spreadwire::cluster::follow::{Follow, FollowParts, Pulse, Told};
-use spreadwire::cluster::publisher::{Publisher, PublisherParts, Wanted};
+use spreadwire::cluster::follow::{Follow, FollowParts};
+use spreadwire::cluster::publisher::{Publisher, PublisherParts};
+use spreadwire::cluster::signals::{LeaderProgress, Pulse, SnapshotRequests};
 use spreadwire::cluster::store::{Claim, Store};
 use spreadwire::detector::{Core, Detector, DetectorParts, GatewayPort, scan};
 use spreadwire::market::directory::VenueEntry;
@@ -258,7 +259,7 @@ impl Hop {
             changes: Arc::clone(&changes),
             days: Arc::new(DayTable::new(directory.pairs())),
             board: board("a"),
-            wanted: Arc::new(Wanted::new(1, alarm.clone())),
+            wanted: Arc::new(SnapshotRequests::new(1, alarm.clone())),
             pulse: Arc::new(Pulse::default()),
             clock: Clock::System,
             cluster: "spreadwire/0".to_owned(),
@@ -309,9 +310,9 @@ impl Hop {
             handover: Handover::new(ring, ears, Arc::clone(&board), vec![VENUE], 1, Origin::Shared),
             days: Arc::new(DayTable::new(directory.pairs())),
             board,
-            wanted: Arc::new(Wanted::new(1, lead.clone())),
+            wanted: Arc::new(SnapshotRequests::new(1, lead.clone())),
             pulse: Arc::new(Pulse::default()),
-            told: Arc::new(Told::new(directory.pairs())),
+            progress: Arc::new(LeaderProgress::new(directory.pairs())),
             control: rtrb::RingBuffer::new(64).0,
             lead,
             clock: Clock::System,

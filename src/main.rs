@@ -10,7 +10,7 @@ use clap::Parser;
 use spreadwire::cli::{
     Cli, ClusterCommand, ClusterStatusArgs, Command, DecodeArgs, DemoArgs, Failure, InstrumentsArgs, TopArgs,
 };
-use spreadwire::cluster::{self, status, store::StoreError};
+use spreadwire::cluster::{self, error::StoreError, status};
 use spreadwire::config::{self, Config, Plan};
 use spreadwire::discovery::Catalogue;
 use spreadwire::record::capture::Capture;

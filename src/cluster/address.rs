@@ -10,7 +10,7 @@ use redis::{
 };
 
 use crate::cluster::Options;
-use crate::cluster::store::{Class, StoreError};
+use crate::cluster::error::{RefusalClass, StoreError};
 use crate::wire::url::{UrlError, host_and_port};
 
 /// The oldest Redis whose scripts may run when its memory is full; source: <https://redis.io/docs/latest/develop/programmability/lua-api/#script_flags>, read 2026-11-21.
@@ -200,9 +200,9 @@ impl Address {
             Ok(ask.arg("GET-MASTER-ADDR-BY-NAME").arg(name).query::<Option<(String, u16)>>(&mut link)?)
         });
         let found = asked.map_err(|error| match error {
-            StoreError::Refused(Class::NoAuth, words) => {
+            StoreError::Refused(RefusalClass::NoAuth, words) => {
                 let words = format!("{words}; the Sentinel's own password is cluster.sentinel_password");
-                StoreError::Refused(Class::NoAuth, words)
+                StoreError::Refused(RefusalClass::NoAuth, words)
             }
             other => other,
         })?;
@@ -230,7 +230,7 @@ fn refusal(place: &ConnectionAddr, within: Duration) -> Option<StoreError> {
     let length = link.read(&mut text).ok()?;
     let line = String::from_utf8_lossy(&text[..length]);
     let words = line.strip_prefix('-')?.lines().next()?.trim_start_matches("ERR ").to_owned();
-    Some(StoreError::Refused(Class::Unavailable, format!("Redis refuses us: {words}")))
+    Some(StoreError::Refused(RefusalClass::Unavailable, format!("Redis refuses us: {words}")))
 }
 
 fn info_at(addr: ConnectionAddr, settings: RedisConnectionInfo) -> ConnectionInfo {
@@ -243,7 +243,7 @@ fn refuse_old(link: &mut Connection) -> Result<(), StoreError> {
     let facts: String = match redis::cmd("INFO").arg("server").query(link).map_err(StoreError::from) {
         Ok(facts) => facts,
         // A user that may not ask can still be allowed all that is needed.
-        Err(StoreError::Refused(Class::NoAuth, words)) if words.contains("NOPERM") => return Ok(()),
+        Err(StoreError::Refused(RefusalClass::NoAuth, words)) if words.contains("NOPERM") => return Ok(()),
         Err(error) => return Err(error),
     };
     let version = facts.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or_default().trim();
@@ -252,7 +252,7 @@ fn refuse_old(link: &mut Connection) -> Result<(), StoreError> {
     if (major, minor) < VERSION_MIN {
         let (major, minor) = VERSION_MIN;
         let words = format!("Redis {version} is too old: {major}.{minor} or newer is needed");
-        return Err(StoreError::Refused(Class::TooOld, words));
+        return Err(StoreError::Refused(RefusalClass::TooOld, words));
     }
     Ok(())
 }
@@ -263,7 +263,7 @@ fn as_master(mut link: Connection) -> Result<Connection, StoreError> {
     let word: String = role.into_iter().next().map_or(Ok(String::new()), redis::from_redis_value).unwrap_or_default();
     match word.as_str() {
         "master" => Ok(link),
-        _ => Err(StoreError::Refused(Class::ReadOnly, "the sentinels name a replica".to_owned())),
+        _ => Err(StoreError::Refused(RefusalClass::ReadOnly, "the sentinels name a replica".to_owned())),
     }
 }
 

@@ -15,7 +15,6 @@
 //! `DEAF_NS` was lost with the connection, which is then made again. [`Pulse`] tells others.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::{Connection, PushKind, Value};
@@ -25,18 +24,19 @@ use crate::cluster::Options;
 use crate::cluster::address::Address;
 use crate::cluster::age::{Clocks, Trips};
 use crate::cluster::batch::{Entry, Head, Reader, Refusal};
+use crate::cluster::error::StoreError;
 use crate::cluster::history::History;
-use crate::cluster::publisher::Wanted;
-use crate::cluster::store::{Control, Keys, Said, Store, StoreError};
+use crate::cluster::signals::{LeaderProgress, Pulse, SnapshotRequests};
+use crate::cluster::store::{Control, Keys, Said, Store};
 use crate::log;
 use crate::market::book::BookVoid;
 use crate::market::quote::{Delay, FeedEvent, LineId, Origin};
-use crate::market::{Directory, InstrumentId, PairId, Quote, VenueId};
+use crate::market::{Directory, InstrumentId, Quote, VenueId};
+use crate::matrix::CellState;
 use crate::matrix::days::DayTable;
 use crate::matrix::handover::Handover;
-use crate::matrix::{CellQuote, CellState};
 use crate::metrics::cluster::ClusterVenue;
-use crate::metrics::{Board, Gauge, LinkState};
+use crate::metrics::{Board, LinkState};
 use crate::net::backoff::doubled;
 use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, Lowest, MS, MonoNs, SECOND, UnixNs};
@@ -63,55 +63,6 @@ const FOREIGNERS_MAX: usize = 16;
 /// Longest message of a pulse, in bytes.
 const PULSE_MAX: usize = 300;
 
-/// How long our own messages take through Redis. The follower writes, anybody reads.
-#[derive(Debug, Default)]
-pub struct Pulse {
-    heard: Gauge,
-    trip_ns: Gauge,
-}
-
-impl Pulse {
-    /// When the last one came back; 0 before the first.
-    #[must_use]
-    pub fn heard(&self) -> MonoNs {
-        MonoNs(self.heard.value())
-    }
-
-    /// The shortest round trip lately, in nanoseconds; 0 before the first.
-    #[must_use]
-    pub fn trip_ns(&self) -> u64 {
-        self.trip_ns.value()
-    }
-}
-
-/// How far the leaders' quotes have come, by pair, in the venue's own order. The follower writes, anybody reads.
-#[derive(Debug)]
-pub struct Told {
-    /// Number and stamp.
-    pairs: Box<[[AtomicU64; 2]]>,
-}
-
-impl Told {
-    /// Nothing heard yet of `pairs` pairs.
-    #[must_use]
-    pub fn new(pairs: usize) -> Self {
-        Self { pairs: (0..pairs).map(|_| Default::default()).collect() }
-    }
-
-    fn set(&self, pair: PairId, entry: &Entry) {
-        let [sequence, time] = &self.pairs[pair.index()];
-        sequence.store(entry.sequence, Ordering::Relaxed);
-        time.store(entry.exchange_time.0, Ordering::Relaxed);
-    }
-
-    /// Whether a leader has told the quote of `cell`, or a newer one. Of a quote without number and stamp nobody knows: yes.
-    #[must_use]
-    pub fn is_told(&self, pair: PairId, cell: &CellQuote) -> bool {
-        let [sequence, time] = self.pairs[pair.index()].each_ref().map(|it| it.load(Ordering::Relaxed));
-        if cell.sequence == 0 { time >= cell.exchange_time.0 } else { sequence >= cell.sequence }
-    }
-}
-
 /// What a follower is made of.
 pub struct FollowParts {
     /// Who is who.
@@ -123,11 +74,11 @@ pub struct FollowParts {
     /// Counters; with those of the cluster.
     pub board: Arc<Board>,
     /// What others want of us while we lead.
-    pub wanted: Arc<Wanted>,
+    pub wanted: Arc<SnapshotRequests>,
     /// Our proof of life.
     pub pulse: Arc<Pulse>,
     /// How far the leaders' quotes have come.
-    pub told: Arc<Told>,
+    pub progress: Arc<LeaderProgress>,
     /// What is said on the control channel, to the lead thread.
     pub control: rtrb::Producer<Control>,
     /// Wakes the lead thread.
@@ -578,7 +529,7 @@ impl Follow {
 
     fn hand_over(&mut self, venue: VenueId, token: u64, entry: &Entry, (arrived, transit_ns): (MonoNs, u64)) {
         let pair = self.parts.directory.pair(entry.instrument, venue);
-        self.parts.told.set(pair, entry);
+        self.parts.progress.set(pair, entry);
         let last = &mut self.last[pair.index()];
         let age_ns = entry.age_ns.saturating_add(transit_ns);
         // May step back: the leader's next quote may have lain on the way from the venue for longer.

@@ -13,12 +13,13 @@ use crossbeam::sync::Parker;
 
 use crate::cluster::Options;
 use crate::cluster::election::{Action, HANDOVER_MAX_NS};
-use crate::cluster::follow::{Pulse, Told};
+use crate::cluster::error::{RefusalClass, StoreError};
 use crate::cluster::helm::{Answer, Helm};
 use crate::cluster::legacy::Legacy;
 use crate::cluster::publisher::Publisher;
 use crate::cluster::readiness::{Known, QUIET_NS, Readiness};
-use crate::cluster::store::{Class, Control, Member, Sight, Store, StoreError};
+use crate::cluster::signals::{LeaderProgress, Pulse};
+use crate::cluster::store::{Control, Member, Sight, Store};
 use crate::log;
 use crate::market::quote::Origin;
 use crate::market::{Directory, InstrumentId, VenueId};
@@ -60,7 +61,7 @@ pub struct LeadParts {
     /// That it hears itself.
     pub pulse: Arc<Pulse>,
     /// What it heard from the leaders.
-    pub told: Arc<Told>,
+    pub progress: Arc<LeaderProgress>,
     /// The quotes.
     pub matrix: SharedMatrix,
     /// Counters; with those of the cluster.
@@ -188,7 +189,7 @@ impl Lead {
                 at: instrument.index(),
                 is_live: cell.state == CellState::Live,
                 is_own,
-                is_told: !is_own || parts.told.is_told(pair, &cell),
+                is_told: !is_own || parts.progress.covers(pair, &cell),
             }
         });
         readiness[at].look(connected, now, known)
@@ -507,7 +508,9 @@ impl Stage for Lead {
 fn understood(answer: Result<Answer, StoreError>) -> Option<Answer> {
     match answer {
         Ok(answer) => Some(answer),
-        Err(StoreError::Refused(Class::Oom | Class::NoScript | Class::Other, _)) => Some(Answer::Done),
+        Err(StoreError::Refused(RefusalClass::Oom | RefusalClass::NoScript | RefusalClass::Other, _)) => {
+            Some(Answer::Done)
+        }
         Err(_) => None,
     }
 }
@@ -534,10 +537,17 @@ mod tests {
     #[test]
     fn a_refusal_is_an_answer_only_where_redis_still_works() {
         let refused = |class| understood(Err(StoreError::Refused(class, String::new())));
-        for class in [Class::Oom, Class::NoScript, Class::Other] {
+        for class in [RefusalClass::Oom, RefusalClass::NoScript, RefusalClass::Other] {
             assert_eq!(refused(class), Some(Answer::Done), "{class:?}");
         }
-        for class in [Class::ReadOnly, Class::Loading, Class::MasterDown, Class::NoAuth, Class::Misconf, Class::Busy] {
+        for class in [
+            RefusalClass::ReadOnly,
+            RefusalClass::Loading,
+            RefusalClass::MasterDown,
+            RefusalClass::NoAuth,
+            RefusalClass::Misconf,
+            RefusalClass::Busy,
+        ] {
             assert_eq!(refused(class), None, "{class:?}");
         }
         assert_eq!(understood(Err(StoreError::Late)), None);

@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use crate::cluster::store::{Store, StoreError};
+use crate::cluster::error::StoreError;
+use crate::cluster::store::Store;
 use crate::market::{Directory, InstrumentId, VenueId};
 use crate::matrix::days::DayTable;
 use crate::matrix::{CellQuote, SharedMatrix};

@@ -11,6 +11,7 @@ pub mod address;
 pub mod age;
 pub mod batch;
 pub mod election;
+pub mod error;
 pub mod fallback;
 pub mod follow;
 pub mod helm;
@@ -19,6 +20,7 @@ pub mod lead;
 pub mod legacy;
 pub mod publisher;
 pub mod readiness;
+pub mod signals;
 pub mod status;
 pub mod store;
 

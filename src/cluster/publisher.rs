@@ -10,11 +10,11 @@
 //! after `RENEW_NS`: they are as young as the venue's last word.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cluster::batch::{Entry, Head, Whole, Writer};
-use crate::cluster::follow::Pulse;
-use crate::cluster::store::{Class, Outgoing, Store, StoreError, TOKEN_MARK, Tokenless};
+use crate::cluster::error::{RefusalClass, StoreError};
+use crate::cluster::signals::{Pulse, SnapshotRequests};
+use crate::cluster::store::{Outgoing, Store, TOKEN_MARK, Tokenless};
 use crate::market::quote::{Delay, Origin};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Directory, InstrumentId, VenueId};
@@ -22,7 +22,6 @@ use crate::matrix::changes::Changes;
 use crate::matrix::days::DayTable;
 use crate::matrix::{CellQuote, CellState, SharedMatrix};
 use crate::metrics::Board;
-use crate::stage::Alarm;
 use crate::time::{Clock, MS, MonoNs, SECOND};
 
 /// A leader with nothing to say says so this often, in nanoseconds.
@@ -42,30 +41,6 @@ const CALLS_PER_TURN: usize = 4;
 /// Latest values of one venue that are written in one turn, for the same reason.
 const KEPT_PER_TURN: usize = 256;
 
-/// Which venues somebody wants to hear whole. Followers' thread writes, leader's reads.
-pub struct Wanted {
-    venues: Box<[AtomicBool]>,
-    alarm: Alarm,
-}
-
-impl Wanted {
-    /// For `venues` venues; `alarm` wakes the leader's thread.
-    #[must_use]
-    pub fn new(venues: usize, alarm: Alarm) -> Self {
-        Self { venues: (0..venues).map(|_| AtomicBool::new(false)).collect(), alarm }
-    }
-
-    /// Somebody wants to hear all of `venue`.
-    pub fn ask(&self, venue: VenueId) {
-        self.venues[venue.index()].store(true, Ordering::Release);
-        self.alarm.ring();
-    }
-
-    fn take(&self, venue: VenueId) -> bool {
-        self.venues[venue.index()].swap(false, Ordering::AcqRel)
-    }
-}
-
 /// What a publisher is made of.
 pub struct PublisherParts {
     /// Who is who.
@@ -79,7 +54,7 @@ pub struct PublisherParts {
     /// Counters; with those of the cluster.
     pub board: Arc<Board>,
     /// Who wants to hear all.
-    pub wanted: Arc<Wanted>,
+    pub wanted: Arc<SnapshotRequests>,
     /// Our round trip.
     pub pulse: Arc<Pulse>,
     /// Time.
@@ -450,7 +425,7 @@ impl Publisher {
                     lost.push(venue);
                 }
                 // A full Redis takes no values, but leases and batches: go on without.
-                Err(StoreError::Refused(Class::Oom, words)) => {
+                Err(StoreError::Refused(RefusalClass::Oom, words)) => {
                     self.parts.board.cluster.iter().for_each(|board| board.set_last_error(&words));
                 }
                 Err(error) => {

@@ -2,7 +2,8 @@
 //! nothing there: whoever looks is no member. On the main thread.
 
 use crate::cluster::Options;
-use crate::cluster::store::{Lease, Member, Sight, Store, StoreError};
+use crate::cluster::error::StoreError;
+use crate::cluster::store::{Lease, Member, Sight, Store};
 use crate::log::tamed;
 use crate::protocol::{Object, array, float, object};
 use crate::time::{MS, SECOND};

@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::Options;
 use crate::cluster::address::Address;
+use crate::cluster::error::{RefusalClass, StoreError};
 use crate::time::{MS, SECOND};
 
 /// How long a latest value is kept after it was written, in nanoseconds.
@@ -44,90 +45,6 @@ const MEMBER_LEASES: u64 = 1;
 const ROUNDED_NS: u64 = 2 * MS;
 /// Keys that are read by one call, so that no call holds up the others.
 const LATEST_KEYS: usize = 256;
-
-/// Why a call has no answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreError {
-    /// None came in time. What was asked for may have happened or not.
-    Late,
-    /// There is no connection; why, in words.
-    Gone(String),
-    /// Redis answered that it does not do it; its words.
-    Refused(Class, String),
-}
-
-/// What kind of refusal it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// Memory is full.
-    Oom,
-    /// A replica: the master is elsewhere.
-    ReadOnly,
-    /// Still reading its files after a start.
-    Loading,
-    /// A replica without its master.
-    MasterDown,
-    /// Password or user are wrong, or may not do this.
-    NoAuth,
-    /// A Redis Cluster, which is not supported.
-    Moved,
-    /// A script is not known, though it was just loaded.
-    NoScript,
-    /// Its disk fails, so it takes no writes.
-    Misconf,
-    /// A long script holds it.
-    Busy,
-    /// Older than 7.0.
-    TooOld,
-    /// It takes no connection: too many clients, protected mode.
-    Unavailable,
-    /// Anything else.
-    Other,
-}
-
-impl StoreError {
-    /// Whether it is a mistake of whoever set this up, which waiting does not cure.
-    #[must_use]
-    pub const fn is_lasting(&self) -> bool {
-        matches!(self, Self::Refused(Class::NoAuth | Class::TooOld | Class::Moved, _))
-    }
-}
-
-impl std::fmt::Display for StoreError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Late => f.write_str("Redis does not answer in time"),
-            Self::Gone(why) => write!(f, "Redis cannot be reached: {why}"),
-            Self::Refused(_, words) => f.write_str(words),
-        }
-    }
-}
-
-impl From<RedisError> for StoreError {
-    fn from(error: RedisError) -> Self {
-        if error.is_timeout() {
-            return Self::Late;
-        }
-        let class = match error.code() {
-            Some("OOM") => Class::Oom,
-            Some("READONLY") => Class::ReadOnly,
-            Some("LOADING") => Class::Loading,
-            Some("MASTERDOWN") => Class::MasterDown,
-            Some("NOAUTH" | "WRONGPASS" | "NOPERM") => Class::NoAuth,
-            Some("MOVED" | "ASK" | "CLUSTERDOWN" | "CROSSSLOT") => Class::Moved,
-            Some("NOSCRIPT") => Class::NoScript,
-            Some("MISCONF") => Class::Misconf,
-            Some("BUSY") => Class::Busy,
-            _ if error.kind() == redis::ErrorKind::AuthenticationFailed => Class::NoAuth,
-            Some(_) => Class::Other,
-            None => return Self::Gone(error.to_string()),
-        };
-        match class {
-            Class::NoAuth => Self::Refused(class, format!("Redis refuses us: {error}")),
-            _ => Self::Refused(class, error.to_string()),
-        }
-    }
-}
 
 /// One instance, as it tells the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -356,7 +273,7 @@ impl Store {
         }
         match lease(&held, left_ms) {
             Some(lease) => Ok(Claim::Held(lease)),
-            None => Err(StoreError::Refused(Class::Other, format!("the lease of {venue} is no lease of ours"))),
+            None => Err(StoreError::Refused(RefusalClass::Other, format!("the lease of {venue} is no lease of ours"))),
         }
     }
 
@@ -447,7 +364,7 @@ impl Store {
     /// `false`: it is not, and nothing was written.
     ///
     /// # Errors
-    /// Some may have been written. [`Class::Oom`] when Redis is full: leases and batches still work then.
+    /// Some may have been written. [`RefusalClass::Oom`] when Redis is full: leases and batches still work then.
     pub fn keep_latest(&mut self, venue: &str, token: u64, values: &[(&str, &[u8])]) -> Result<bool, StoreError> {
         let (lease, head) = (self.keys.lease(venue), self.head(token));
         for part in values.chunks(LATEST_KEYS) {
@@ -536,7 +453,14 @@ impl Store {
         let is_in_step = match &answer {
             Ok(_) => true,
             Err(StoreError::Refused(class, _)) => {
-                matches!(class, Class::Oom | Class::NoScript | Class::Misconf | Class::Busy | Class::Other)
+                matches!(
+                    class,
+                    RefusalClass::Oom
+                        | RefusalClass::NoScript
+                        | RefusalClass::Misconf
+                        | RefusalClass::Busy
+                        | RefusalClass::Other
+                )
             }
             Err(_) => false,
         };

@@ -453,5 +453,5 @@ fn environment() -> Vec<(String, String)> {
 /// The error text for a name that is not a venue.
 #[must_use]
 pub fn unknown_venue(name: &str) -> String {
-    resolve::unknown_venue(name, VENUES.iter().map(|venue| venue.facts().name))
+    read::unknown_venue(name, VENUES.iter().map(|venue| venue.facts().name))
 }

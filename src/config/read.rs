@@ -6,8 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use crate::config::near::nearest;
-use crate::config::resolve::unknown_venue;
+use crate::config::near::{did_you_mean, nearest};
 use crate::config::sections::{
     Admin, Books, Cluster, Detector, Discovery, Feed, Gateway, Key, Process, Quotes, Section, Threads, VenueSettings,
 };
@@ -315,4 +314,10 @@ impl Lines {
     fn of_span(&self, span: Option<std::ops::Range<usize>>) -> usize {
         self.0.partition_point(|&start| start <= span.as_ref().map_or(0, |span| span.start))
     }
+}
+
+/// The error text for a name that is not a venue.
+pub fn unknown_venue<'a>(name: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
+    let near = did_you_mean(name, names.clone());
+    format!("unknown venue {}, expected one of {}{near}", quoted(name), names.collect::<Vec<_>>().join(", "))
 }

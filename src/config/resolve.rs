@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::cluster::address::Address;
-use crate::config::near::{did_you_mean, nearest};
-use crate::config::read::{Draft, Item, VenueDraft};
+use crate::config::near::nearest;
+use crate::config::read::{Draft, Item, VenueDraft, unknown_venue};
 use crate::config::setting::quoted;
 use crate::config::{Config, Place, Problem, VenueConfig, listing, select};
 use crate::discovery::{Catalogue, List};
@@ -149,12 +149,6 @@ fn chosen_venues(draft: &mut Draft) -> Vec<usize> {
         draft.warnings.push("venues: only one venue, so there are prices but no opportunities".to_owned());
     }
     chosen
-}
-
-/// The error text for a name that is not a venue.
-pub(super) fn unknown_venue<'a>(name: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
-    let near = did_you_mean(name, names.clone());
-    format!("unknown venue {}, expected one of {}{near}", quoted(name), names.collect::<Vec<_>>().join(", "))
 }
 
 /// The REST address from which the list is read; empty if `address` is not the venue's own and no REST address is set.

@@ -1,7 +1,7 @@
 //! A quote: the best bid and ask of one instrument on one venue, with timestamps.
 
-use crate::market::book::BookVoid;
 use crate::market::{Decimal, InstrumentId, VenueId};
+use crate::metrics::reasons::BookVoid;
 use crate::time::{MonoNs, UnixNs};
 
 /// One side of a top of book.

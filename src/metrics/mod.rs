@@ -639,6 +639,12 @@ impl Board {
         }
     }
 
+    /// The sum of a gauge over all gateway threads.
+    #[must_use]
+    pub fn gateway_sum(&self, gauge: impl Fn(&GatewayGauges) -> &Gauge) -> u64 {
+        self.gateways.iter().map(|gateway| gauge(gateway).value()).sum()
+    }
+
     /// The number of a new connection, from 1; unique within the process.
     #[must_use]
     pub fn count_line(&self) -> u32 {

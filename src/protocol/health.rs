@@ -6,8 +6,6 @@ use crate::market::quote::{Origin, Source};
 use crate::market::{Directory, InstrumentId, VenueId};
 use crate::metrics::cluster::{ClusterBoard, RedisState, Role};
 use crate::metrics::{Board, BreakerGauges, BreakerState, Gauge, LinkState, VenueGauges};
-use crate::protocol::report::sum;
-use crate::protocol::status::by_reason;
 use crate::protocol::{Object, array, float, object};
 use crate::time::{MS, MonoNs, SECOND, UnixNs};
 
@@ -157,7 +155,7 @@ impl Health<'_> {
     }
 
     fn streams(&self) -> u64 {
-        sum(self.board, |g| &g.sse_clients)
+        self.board.gateway_sum(|g| &g.sse_clients)
     }
 
     /// Four fifths, as 8,000 of 10,000 in system 2.
@@ -255,7 +253,7 @@ impl Health<'_> {
         if let Some(other) = self.board.cluster.as_ref().and_then(|cluster| cluster.foreign(self.now)) {
             alerts.push(format!("Another cluster publishes on our channels in Redis: {other}; it is ignored"));
         }
-        let connections = sum(self.board, |g| &g.connections);
+        let connections = self.board.gateway_sum(|g| &g.connections);
         if self.streams() > self.streams_high() || connections > self.clients_max.saturating_mul(4) / 5 {
             alerts.push("Server approaching capacity".to_owned());
         }
@@ -466,7 +464,7 @@ impl Health<'_> {
         o.integer("connectionAttempts", venues.clone().map(|v| v.attempts.value()).sum());
         o.integer("consecutiveErrors", self.errors());
         o.integer("subscribedPairs", venues.clone().map(|v| v.subscribed.value()).sum());
-        o.integer("totalSubscribers", self.streams() + sum(self.board, |g| &g.websocket_clients));
+        o.integer("totalSubscribers", self.streams() + self.board.gateway_sum(|g| &g.websocket_clients));
         // The worst of all venues.
         let key = |b: &&BreakerGauges| (b.state(), b.failures.value(), b.last_failure.value());
         o.object("circuitBreaker", |o| match venues.map(|v| &v.breaker).max_by_key(key) {
@@ -621,8 +619,8 @@ impl Health<'_> {
             o.integer("reconnects", gauges.connects.value().saturating_sub(1));
             o.integer("changes", gauges.quotes.value()).integer("frames", gauges.frames.value());
             o.integer("bytes", gauges.bytes.value());
-            o.object("voids", |o| by_reason(o, &gauges.voids));
-            o.object("decodeErrors", |o| by_reason(o, &gauges.decode_errors));
+            o.counts("voids", &gauges.voids);
+            o.counts("decodeErrors", &gauges.decode_errors);
             match gauges.last_error() {
                 Some(text) => o.text("lastError", &text),
                 None => o.null("lastError"),

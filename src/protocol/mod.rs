@@ -17,6 +17,7 @@ pub mod stream;
 use std::io::Write as _;
 
 use crate::market::opportunity::Percent;
+use crate::metrics::reasons::{Counts, Reason};
 
 /// Appends `text` as a JSON string with its quotes.
 pub fn string(text: &str, out: &mut Vec<u8>) {
@@ -107,6 +108,15 @@ impl<'a> Object<'a> {
     pub fn null(&mut self, name: &str) -> &mut Self {
         self.key(name).extend_from_slice(b"null");
         self
+    }
+
+    /// Adds a counter for each reason.
+    pub(crate) fn counts<R: Reason>(&mut self, name: &str, counts: &Counts<R>) -> &mut Self {
+        self.object(name, |o| {
+            for (reason, count) in counts.iter() {
+                o.integer(reason, count);
+            }
+        })
     }
 
     /// Adds an object whose members `fill` writes.

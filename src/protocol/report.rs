@@ -8,7 +8,7 @@ use crate::market::Directory;
 use crate::metrics::cluster::{ClusterBoard, ClusterVenue, RedisState};
 use crate::metrics::latency::{Hop, Summary};
 use crate::metrics::turns::Span;
-use crate::metrics::{Board, GatewayGauges, Gauge, LinkState, VenueGauges};
+use crate::metrics::{Board, GatewayGauges, LinkState, VenueGauges};
 use crate::protocol::health::{Known, KnownBooks};
 use crate::protocol::{Object, array, object};
 use crate::time::MonoNs;
@@ -18,15 +18,11 @@ use crate::time::MonoNs;
 pub fn stats(board: &Board, symbols: u64, exchanges: u64) -> Vec<u8> {
     object(|root| {
         root.text("status", "active").object("stats", |stats| {
-            stats.integer("clientCount", sum(board, |g| &g.websocket_clients));
-            stats.integer("totalSubscriptions", sum(board, |g| &g.subscriptions));
+            stats.integer("clientCount", board.gateway_sum(|g| &g.websocket_clients));
+            stats.integer("totalSubscriptions", board.gateway_sum(|g| &g.subscriptions));
             stats.integer("uniqueSymbols", symbols).integer("uniqueExchanges", exchanges);
         });
     })
-}
-
-pub(super) fn sum(board: &Board, gauge: impl Fn(&GatewayGauges) -> &Gauge) -> u64 {
-    board.gateways.iter().map(|g| gauge(g).value()).sum()
 }
 
 /// Start and end of a hop.

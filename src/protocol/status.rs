@@ -3,10 +3,8 @@
 
 use crate::market::quote::Source;
 use crate::market::{Decimal, Directory, VenueId};
-use crate::metrics::reasons::{Counts, Reason};
 use crate::metrics::{Counter, DetectorGauges, GatewayGauges, VenueGauges};
 use crate::protocol::health::Health;
-use crate::protocol::report::sum;
 use crate::protocol::{Object, array, object};
 use crate::time::MonoNs;
 
@@ -126,16 +124,18 @@ impl Status<'_> {
         let board = self.health.board;
         let total = |read: fn(&GatewayGauges) -> &Counter| board.gateways.iter().map(|g| read(g).value()).sum();
         o.integer("threads", board.gateways.len() as u64);
-        o.integer("clients", sum(board, |g| &g.websocket_clients)).integer("streams", sum(board, |g| &g.sse_clients));
-        o.integer("connections", sum(board, |g| &g.connections)).integer("followers", sum(board, |g| &g.followers));
-        o.integer("subscriptions", sum(board, |g| &g.subscriptions));
+        o.integer("clients", board.gateway_sum(|g| &g.websocket_clients))
+            .integer("streams", board.gateway_sum(|g| &g.sse_clients));
+        o.integer("connections", board.gateway_sum(|g| &g.connections))
+            .integer("followers", board.gateway_sum(|g| &g.followers));
+        o.integer("subscriptions", board.gateway_sum(|g| &g.subscriptions));
         o.integer("prices", total(|g| &g.prices_sent)).integer("alerts", total(|g| &g.alerts_sent));
         o.integer("opportunities", total(|g| &g.opportunities_sent)).integer("bytes", total(|g| &g.bytes_sent));
         o.integer("conflated", total(|g| &g.outbox_conflated)).integer("slowClosed", total(|g| &g.slow_closed));
         o.integer("misbehavedClosed", total(|g| &g.misbehaved_closed)).integer("errors", total(|g| &g.client_errors));
         o.integer("accepted", total(|g| &g.accepted)).integer("refused", total(|g| &g.refused));
         o.integer("requests", total(|g| &g.http_requests)).integer("badRequests", total(|g| &g.http_bad));
-        o.integer("booksWatched", sum(board, |g| &g.books_watched)).integer("books", total(|g| &g.books_sent));
+        o.integer("booksWatched", board.gateway_sum(|g| &g.books_watched)).integer("books", total(|g| &g.books_sent));
         o.integer("booksConflated", total(|g| &g.books_conflated));
     }
 }
@@ -160,8 +160,8 @@ fn maybe(o: &mut Object<'_>, name: &str, number: u64, shown: impl Fn(u64) -> u64
 fn counts(o: &mut Object<'_>, v: &VenueGauges) {
     o.integer("frames", v.frames.value()).integer("unusedFrames", v.frames_unused.value());
     o.integer("quotes", v.quotes.value()).integer("bytes", v.bytes.value());
-    o.object("decodeErrors", |o| by_reason(o, &v.decode_errors));
-    o.object("dropped", |o| by_reason(o, &v.dropped));
+    o.counts("decodeErrors", &v.decode_errors);
+    o.counts("dropped", &v.dropped);
     o.integer("ringConflated", v.ring_conflated.value()).integer("silences", v.silences.value());
     o.integer("silenced", v.silenced.value()).integer("resubscribed", v.resubscribed.value());
     o.integer("replaced", v.replaced.value()).integer("notices", v.notices.value());
@@ -171,17 +171,11 @@ fn counts(o: &mut Object<'_>, v: &VenueGauges) {
     o.integer("tlsRefused", v.tls_refused.value());
 }
 
-pub(super) fn by_reason<R: Reason>(o: &mut Object<'_>, counts: &Counts<R>) {
-    for (reason, count) in counts.iter() {
-        o.integer(reason, count);
-    }
-}
-
 fn detector(o: &mut Object<'_>, d: &DetectorGauges) {
     o.integer("quotes", d.quotes.value()).integer("merged", d.merged.value());
     o.integer("open", d.open.value()).integer("opened", d.opened.value());
     o.integer("alerts", d.alerts.value()).integer("debounced", d.debounced.value());
-    o.object("refused", |o| by_reason(o, &d.refused));
+    o.counts("refused", &d.refused);
     o.integer("eventsLost", d.events_lost.value());
     o.integer("ringPeak", d.ring_peak.value()).integer("ringSize", d.ring_size.value());
 }

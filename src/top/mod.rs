@@ -5,6 +5,7 @@
 //! pages - poller (a thread) - Sample -> state <- keys ; state -> views: tables -> screen, or text
 //! ```
 
+mod keys;
 pub mod pages;
 pub mod poller;
 pub mod screen;

@@ -6,11 +6,12 @@ use crossbeam::sync::Parker;
 
 use crate::cli::Failure;
 use crate::cluster::Options;
-use crate::cluster::follow::{Follow, FollowParts, Pulse, Told};
+use crate::cluster::follow::{Follow, FollowParts};
 use crate::cluster::history::History;
 use crate::cluster::lead::{Lead, LeadParts};
 use crate::cluster::legacy::{Legacy, LegacyParts};
-use crate::cluster::publisher::{Publisher, PublisherParts, Wanted};
+use crate::cluster::publisher::{Publisher, PublisherParts};
+use crate::cluster::signals::{LeaderProgress, Pulse, SnapshotRequests};
 use crate::cluster::store::{Keys, Store};
 use crate::config::{Config, LegacyKeys, OwnUpstream};
 use crate::detector::GatewayPort;
@@ -122,8 +123,8 @@ impl Prepared {
     ) -> Result<(Vec<Row>, Vec<Row>), Failure> {
         let Self { options, directory, matrix, days, board, clock, changes, ring, alarm, parker } = self;
         let venues: Vec<VenueId> = (0..directory.venues().len()).map(|at| VenueId(at as u16)).collect();
-        let wanted = Arc::new(Wanted::new(venues.len(), alarm.clone()));
-        let (pulse, told) = (Arc::new(Pulse::default()), Arc::new(Told::new(directory.pairs())));
+        let wanted = Arc::new(SnapshotRequests::new(venues.len(), alarm.clone()));
+        let (pulse, progress) = (Arc::new(Pulse::default()), Arc::new(LeaderProgress::new(directory.pairs())));
         let (control, messages) = rtrb::RingBuffer::new(CONTROL_RING);
         let instruments = directory.rows();
         let follow = Follow::new(FollowParts {
@@ -133,7 +134,7 @@ impl Prepared {
             board: Arc::clone(&board),
             wanted: Arc::clone(&wanted),
             pulse: Arc::clone(&pulse),
-            told: Arc::clone(&told),
+            progress: Arc::clone(&progress),
             control,
             lead: alarm.clone(),
             clock: clock.clone(),
@@ -172,7 +173,7 @@ impl Prepared {
             changes,
             control: messages,
             pulse,
-            told,
+            progress,
             matrix,
             board,
             switch: Arc::clone(switch),

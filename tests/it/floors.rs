@@ -1,6 +1,7 @@
 //! The tree's floors: a module imports from floors below only, stages never import each other, and what
 //! belongs in one place is found in no other. Read from the source text, so that a wrong line is named.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// From the ground up. A module imports from rows before its own, and from itself; those of one row never
@@ -67,7 +68,7 @@ fn all() -> Vec<(String, String)> {
         .map(|path| (name(path), std::fs::read_to_string(path).unwrap()))
         .filter(|(path, _)| !path.contains("tests") && !path.ends_with("oracle.rs"))
         .map(|(path, text)| {
-            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+            let code = text.split("\nmod tests {").next().unwrap_or_default();
             let lines: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
             (path, lines.join("\n"))
         })
@@ -121,4 +122,131 @@ fn what_belongs_in_one_place_is_in_no_other() {
         }
     }
     assert!(wrong.is_empty(), "out of place:\n{}", wrong.join("\n"));
+}
+
+/// Circles between the files of one folder that are known; this list only shrinks.
+const CIRCLES: &[&[&str]] = &[&["gateway/assets", "gateway/routes"]];
+
+/// The files of the library by module path (`market/book`), and their code. A folder's `mod.rs` is the folder's.
+fn modules() -> BTreeMap<String, String> {
+    let name = |path: &str| path.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod").to_owned();
+    all().into_iter().filter(|(path, _)| !path.ends_with("main.rs")).map(|(path, code)| (name(&path), code)).collect()
+}
+
+/// All paths of the `use` declarations in `code` and of the paths that begin with `crate`, `super` or `self`, as segments.
+fn paths(code: &str) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    for declaration in code.split("use ").skip(1).filter_map(|rest| rest.split_once(';')).map(|(text, _)| text) {
+        let text: String = declaration.chars().filter(|c| !c.is_whitespace()).collect();
+        expand("", &text, &mut found);
+    }
+    for start in ["crate::", "super::", "self::"] {
+        for (at, _) in code.match_indices(start) {
+            let end = code[at..].find(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | ':'));
+            found.push(code[at..][..end.unwrap_or(code.len() - at)].to_owned());
+        }
+    }
+    found.iter().map(|path| path.split("::").map(str::to_owned).collect()).collect()
+}
+
+/// Each path of a tree such as `a::{b, c::{self, d}}`.
+fn expand(prefix: &str, tree: &str, found: &mut Vec<String>) {
+    let Some((head, rest)) = tree.split_once('{') else {
+        return found.push(format!("{prefix}{tree}"));
+    };
+    let (mut depth, mut item) = (0, String::new());
+    for c in rest.chars() {
+        depth += match c {
+            '{' => 1,
+            '}' => -1,
+            _ => 0,
+        };
+        if depth < 0 || (depth == 0 && c == ',') {
+            expand(&format!("{prefix}{head}"), &item, found);
+            item.clear();
+        } else {
+            item.push(c);
+        }
+    }
+}
+
+/// The module that `path`, written in `from`, is about: the longest prefix of it that is a file.
+fn target(from: &str, is_folder: bool, path: &[String], modules: &BTreeMap<String, String>) -> Option<String> {
+    let mut base: Vec<&str> = from.split('/').collect();
+    let mut rest = path;
+    match rest.first()?.as_str() {
+        "crate" => {
+            base.clear();
+            rest = &rest[1..];
+        }
+        "self" => rest = &rest[1..],
+        "super" => {}
+        _ if is_folder => {}
+        _ => return None,
+    }
+    while rest.first().is_some_and(|segment| segment == "super") {
+        base.pop();
+        rest = &rest[1..];
+    }
+    (0..=rest.len()).rev().find_map(|length| {
+        let name: Vec<&str> = base.iter().copied().chain(rest[..length].iter().map(String::as_str)).collect();
+        let name = name.join("/");
+        let code = modules.get(&name)?;
+        // What a folder passes on belongs to the file that declares it.
+        let passed_on = rest.get(length).and_then(|item| {
+            let public = code.split("pub use ").skip(1).filter_map(|text| text.split_once(';'));
+            let mut all = Vec::new();
+            public.for_each(|(text, _)| expand("", &text.split_whitespace().collect::<String>(), &mut all));
+            let path = all.iter().find(|path| path.rsplit("::").next() == Some(item))?;
+            Some(format!("{name}/{}", path.trim_start_matches("self::").split("::").next()?))
+        });
+        Some(passed_on.filter(|it| modules.contains_key(it)).unwrap_or(name))
+    })
+}
+
+/// Files of which each uses the others, directly or not. A folder's `mod.rs` is left out: it holds what its files share.
+#[test]
+fn files_of_a_folder_do_not_use_each_other_in_circles() {
+    let modules = modules();
+    let is_folder = |name: &str| modules.keys().any(|other| other.starts_with(&format!("{name}/")));
+    let mut uses: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for (name, code) in modules.iter().filter(|(name, _)| !is_folder(name)) {
+        let targets = paths(code).into_iter().filter_map(|path| target(name, false, &path, &modules));
+        uses.insert(name, targets.filter(|it| it != name && !is_folder(it)).collect());
+    }
+    let reach = |from: &str| {
+        let (mut seen, mut next) = (BTreeSet::new(), vec![from.to_owned()]);
+        while let Some(name) = next.pop() {
+            for used in uses.get(name.as_str()).into_iter().flatten() {
+                if seen.insert(used.clone()) {
+                    next.push(used.clone());
+                }
+            }
+        }
+        seen
+    };
+    let reached: BTreeMap<&str, BTreeSet<String>> = uses.keys().map(|name| (*name, reach(name))).collect();
+    let mut circles = BTreeSet::new();
+    for (name, others) in &reached {
+        let circle: Vec<&str> =
+            reached.keys().copied().filter(|other| others.contains(*other) && reached[other].contains(*name)).collect();
+        if circle.len() > 1 {
+            circles.insert(circle);
+        }
+    }
+    let known: BTreeSet<Vec<&str>> = CIRCLES.iter().map(|circle| circle.to_vec()).collect();
+    let new: Vec<_> = circles.difference(&known).collect();
+    assert!(new.is_empty(), "files that use each other: {new:#?}");
+    let gone: Vec<_> = known.difference(&circles).collect();
+    assert!(gone.is_empty(), "these circles are no longer there; remove them from the list: {gone:#?}");
+}
+
+#[test]
+fn paths_of_use_declarations_are_found() {
+    let code = "use crate::a::{b, c::{self, D}};\npub use x::Y;\nfn f() -> super::Z { crate::q::r() }";
+    let found: Vec<String> = paths(code).iter().map(|path| path.join("::")).collect();
+    assert_eq!(
+        found,
+        ["crate::a::b", "crate::a::c::self", "crate::a::c::D", "x::Y", "crate::a::", "crate::q::r", "super::Z"]
+    );
 }

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use spreadwire::cluster::Options;
 use spreadwire::cluster::batch::{Entry, Head, Writer};
-use spreadwire::cluster::follow::{Follow, FollowParts, Pulse, Told};
-use spreadwire::cluster::publisher::{Publisher, PublisherParts, Wanted};
+use spreadwire::cluster::follow::{Follow, FollowParts};
+use spreadwire::cluster::publisher::{Publisher, PublisherParts};
+use spreadwire::cluster::signals::{LeaderProgress, Pulse, SnapshotRequests};
 use spreadwire::cluster::store::{Claim, Control, Keys, Store};
 use spreadwire::detector::{Core, scan};
 use spreadwire::market::book::BookVoid;
@@ -86,7 +87,8 @@ impl Node {
         let (alarm, _) = Alarm::of_parker();
         let venues = (0..VENUES.len()).map(|at| VenueId(at as u16)).collect();
         let handover = Handover::new(ring, alarm.clone(), Arc::clone(&board), venues, directory.rows(), Origin::Shared);
-        let (pulse, wanted) = (Arc::new(Pulse::default()), Arc::new(Wanted::new(VENUES.len(), alarm.clone())));
+        let (pulse, wanted) =
+            (Arc::new(Pulse::default()), Arc::new(SnapshotRequests::new(VENUES.len(), alarm.clone())));
         let options = options(url, instance);
         let follow = Follow::new(FollowParts {
             directory: Arc::clone(&directory),
@@ -95,7 +97,7 @@ impl Node {
             board: Arc::clone(&board),
             wanted: Arc::clone(&wanted),
             pulse: Arc::clone(&pulse),
-            told: Arc::new(Told::new(directory.pairs())),
+            progress: Arc::new(LeaderProgress::new(directory.pairs())),
             control: said,
             lead: alarm,
             clock: Clock::System,

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use spreadwire::cluster::Options;
-use spreadwire::cluster::follow::{Follow, FollowParts, Pulse, Told};
+use spreadwire::cluster::follow::{Follow, FollowParts};
 use spreadwire::cluster::lead::{Lead, LeadParts};
-use spreadwire::cluster::publisher::{Publisher, PublisherParts, Wanted};
+use spreadwire::cluster::publisher::{Publisher, PublisherParts};
+use spreadwire::cluster::signals::{LeaderProgress, Pulse, SnapshotRequests};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::quote::Origin;
 use spreadwire::market::{Decimal, Directory, VenueId};
@@ -56,8 +57,9 @@ impl Node {
         let (matrix, _) = QuoteMatrix::new(directory.pairs());
         let (changes, days) = (Arc::new(Changes::new(directory.pairs())), Arc::new(DayTable::new(directory.pairs())));
         let (alarm, parker) = Alarm::of_parker();
-        let (pulse, wanted) = (Arc::new(Pulse::default()), Arc::new(Wanted::new(VENUES.len(), alarm.clone())));
-        let told = Arc::new(Told::new(directory.pairs()));
+        let (pulse, wanted) =
+            (Arc::new(Pulse::default()), Arc::new(SnapshotRequests::new(VENUES.len(), alarm.clone())));
+        let progress = Arc::new(LeaderProgress::new(directory.pairs()));
         let (ring, _) = rtrb::RingBuffer::new(64);
         let (said, control) = rtrb::RingBuffer::new(64);
         let venues = (0..VENUES.len()).map(|at| VenueId(at as u16)).collect();
@@ -68,7 +70,7 @@ impl Node {
             board: Arc::clone(&board),
             wanted: Arc::clone(&wanted),
             pulse: Arc::clone(&pulse),
-            told: Arc::clone(&told),
+            progress: Arc::clone(&progress),
             control: said,
             lead: alarm.clone(),
             clock: Clock::System,
@@ -96,7 +98,7 @@ impl Node {
             changes,
             control,
             pulse,
-            told,
+            progress,
             matrix,
             board: Arc::clone(&board),
             switch: Arc::clone(&switch),

@@ -6,7 +6,8 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use spreadwire::cluster::Options;
-use spreadwire::cluster::store::{Claim, Class, Control, LATEST_NS, Member, Outgoing, Store, StoreError, TOKEN_MAX};
+use spreadwire::cluster::error::{RefusalClass, StoreError};
+use spreadwire::cluster::store::{Claim, Control, LATEST_NS, Member, Outgoing, Store, TOKEN_MAX};
 use spreadwire::time::{MS, SECOND};
 
 use super::server::{Server, free_port};
@@ -284,7 +285,7 @@ fn a_full_redis_refuses_values_but_no_lease_and_no_batch() {
     let first = won(a.claim("okx", 0));
     server.tell("CONFIG SET maxmemory 1");
     let refused = a.keep_latest("okx", first, &[("BTC/USDT", b"x")]);
-    assert!(matches!(refused, Err(StoreError::Refused(Class::Oom, _))), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Refused(RefusalClass::Oom, _))), "{refused:?}");
     assert!(a.is_connected(), "a refusal is no reason to connect anew");
     assert_eq!(a.renew(&[("okx", first)]).unwrap(), [true]);
     assert!(publish(&mut a, "okx", first));
@@ -330,7 +331,7 @@ fn a_replica_is_told_apart() {
     a.claim("okx", 0).unwrap();
     replica.tell(&format!("REPLICAOF 127.0.0.1 {}", master.port));
     let refused = a.claim("okx", 0);
-    assert!(matches!(refused, Err(StoreError::Refused(Class::ReadOnly, _))), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Refused(RefusalClass::ReadOnly, _))), "{refused:?}");
     assert!(!a.is_connected(), "the next call looks for the master");
     replica.tell("REPLICAOF NO ONE");
     a.claim("okx", 0).unwrap();
@@ -348,7 +349,7 @@ fn a_disk_that_fails_is_told_apart() {
         refused = a.claim("okx", 0).err();
         refused.is_some()
     });
-    assert!(matches!(refused, Some(StoreError::Refused(Class::Misconf, _))), "{refused:?}");
+    assert!(matches!(refused, Some(StoreError::Refused(RefusalClass::Misconf, _))), "{refused:?}");
 }
 
 #[test]
@@ -493,17 +494,17 @@ const SEVEN: &str = "$22\r\nredis_version:7.0.15\r\n\r\n";
 #[test]
 fn every_refusal_has_its_class() {
     for (line, class, stays) in [
-        ("-LOADING Redis is loading the dataset in memory\r\n", Class::Loading, false),
-        ("-MASTERDOWN Link with MASTER is down\r\n", Class::MasterDown, false),
-        ("-MOVED 3999 127.0.0.1:6381\r\n", Class::Moved, false),
-        ("-CLUSTERDOWN Hash slot not served\r\n", Class::Moved, false),
-        ("-NOAUTH Authentication required.\r\n", Class::NoAuth, false),
-        ("-NOPERM this user has no permissions\r\n", Class::NoAuth, false),
-        ("-BUSY Redis is busy running a script\r\n", Class::Busy, true),
-        ("-MISCONF Errors writing to the disk\r\n", Class::Misconf, true),
-        ("-OOM command not allowed\r\n", Class::Oom, true),
-        ("-READONLY You can't write against a read only replica.\r\n", Class::ReadOnly, false),
-        ("-ERR something else\r\n", Class::Other, true),
+        ("-LOADING Redis is loading the dataset in memory\r\n", RefusalClass::Loading, false),
+        ("-MASTERDOWN Link with MASTER is down\r\n", RefusalClass::MasterDown, false),
+        ("-MOVED 3999 127.0.0.1:6381\r\n", RefusalClass::Moved, false),
+        ("-CLUSTERDOWN Hash slot not served\r\n", RefusalClass::Moved, false),
+        ("-NOAUTH Authentication required.\r\n", RefusalClass::NoAuth, false),
+        ("-NOPERM this user has no permissions\r\n", RefusalClass::NoAuth, false),
+        ("-BUSY Redis is busy running a script\r\n", RefusalClass::Busy, true),
+        ("-MISCONF Errors writing to the disk\r\n", RefusalClass::Misconf, true),
+        ("-OOM command not allowed\r\n", RefusalClass::Oom, true),
+        ("-READONLY You can't write against a read only replica.\r\n", RefusalClass::ReadOnly, false),
+        ("-ERR something else\r\n", RefusalClass::Other, true),
     ] {
         let lines: &'static [&'static str] = Vec::leak(vec!["", "", SEVEN, line]);
         let mut store = Store::new(&options(&parrot(lines), "a")).unwrap();
