@@ -12,7 +12,7 @@
 //!
 //! A module imports only modules of lower floors; `tests/it/floors.rs` checks this. The floors, from the bottom: base
 //! (`log`, `os`, `time`, `metrics`, `stage`), trading terms and framing (`market`, `wire`), formats (`protocol`,
-//! `venues`), shared data and network (`matrix`, `net`), stages (`cluster`, `detector`, `discovery`, `feed`, `gateway`,
+//! `venues`), shared data and network (`handover`, `matrix`, `net`), stages (`cluster`, `detector`, `discovery`, `feed`, `gateway`,
 //! `last_known`, `sim`, `record`), assembly (`config`, `reload`, `cli`, `tables`, `top`, `wiring`).
 //!
 //! The same test checks that sockets are opened only in `net` and, for Redis, in `cluster`; that only `time` reads a
@@ -34,6 +34,7 @@ pub mod wire;
 pub mod protocol;
 pub mod venues;
 
+pub mod handover;
 pub mod matrix;
 pub mod net;
 

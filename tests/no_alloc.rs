@@ -11,7 +11,8 @@ use std::time::Duration;
 use spreadwire::detector::Core;
 use spreadwire::detector::scan::Options;
 use spreadwire::feed;
-use spreadwire::feed::connection::{Connection, Parts, Purpose};
+use spreadwire::feed::session::{Session, SessionParts, entries};
+use spreadwire::handover::Handover;
 use spreadwire::market::book::BookStamp;
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::quote::{FeedEvent, Origin};
@@ -21,7 +22,6 @@ use spreadwire::matrix::QuoteMatrix;
 use spreadwire::matrix::books::BookTable;
 use spreadwire::matrix::changes::Changes;
 use spreadwire::matrix::days::DayTable;
-use spreadwire::matrix::handover::Handover;
 use spreadwire::metrics::Board;
 use spreadwire::metrics::turns::{Span, TurnBoard};
 use spreadwire::stage::{Alarm, Sleep, Stage, Stages};
@@ -273,8 +273,9 @@ fn the_socket_path_allocates_nothing(venue: &'static dyn Venue) {
     let mut handover = Handover::new(producer, alarm, Arc::clone(&board), vec![VenueId(0)], SYMBOLS.len(), Origin::Own);
     let days = Arc::new(DayTable::new(directory.pairs()));
     let options = feed::Options::default();
+    let entries = entries(&directory, VenueId(0));
     let mut connection =
-        Connection::new(Parts { id: VenueId(0), venue, purpose: Purpose::Tops, directory, days, board, options });
+        Session::tops(SessionParts { id: VenueId(0), venue, directory, board, options }, days, entries);
 
     connection.open("ws://127.0.0.1:1/ws", clock.now()).expect("an address");
     let reply = upgrade_reply(connection.output().expect("a request"), "simulated").expect("an upgrade");

@@ -7,6 +7,7 @@ pub mod episode;
 pub mod group;
 pub mod identity;
 pub mod judge;
+pub mod merge;
 #[cfg(test)]
 mod oracle;
 pub mod scan;
@@ -22,7 +23,7 @@ use crate::market::opportunity::{Change, CloseReason, Group, Leg, Opportunity, O
 use crate::market::quote::{FeedEvent, LineId, Origin};
 use crate::market::{Decimal, Directory, InstrumentId, PairId, Quote, VenueId};
 use crate::matrix::changes::Changes;
-use crate::matrix::merge::{self, LastSeen, News, Peers};
+
 use crate::matrix::{CellQuote, CellState, MatrixWriter};
 use crate::metrics::Board;
 use crate::metrics::latency::{Hop, Recorder};
@@ -34,6 +35,7 @@ use crate::venues::codes;
 use episode::Episodes;
 use identity::Identity;
 use judge::{Timeliness, judge};
+use merge::{LastSeen, News, Peers};
 use scan::{Grid, Options, Spread};
 
 /// An event that waited longer in its ring, in nanoseconds, means that this thread was not running, as does

@@ -256,7 +256,7 @@ impl Lag {
 /// usual jitter.
 #[inline]
 #[must_use]
-pub const fn told_ns(excess_ns: u64) -> u64 {
+pub const fn beyond_jitter_ns(excess_ns: u64) -> u64 {
     if excess_ns > LAGGING_NS { excess_ns } else { 0 }
 }
 

@@ -1,186 +1,179 @@
-//! One line to a venue: dial, talk, lose, wait, dial again; and the second line beside it, which takes its place
-//! before the venue ends it. What it shares with the venue's other lines is its [`Standing`]. Runs on the feed's
-//! thread.
+//! One socket's life: dial, talk, lose, wait, dial again. What it shares with the channel's other lines is the
+//! [`VenueHealth`]. Runs on the feed's thread.
 
 use std::io;
 
-use crate::feed::Options;
-use crate::feed::connection::{Connection, End, Parts, Voids};
-use crate::feed::standing::{Standing, Verdict};
+use mio::Token;
+
+use crate::feed::options::Options;
+use crate::feed::session::{End, Session};
+use crate::feed::venue_health::{VenueHealth, Verdict};
 use crate::log;
-use crate::market::VenueId;
 use crate::market::quote::FeedEvent;
-use crate::metrics::{Board, LinkState, VenueGauges};
+use crate::metrics::{LinkState, VenueGauges};
 use crate::net::backoff::Wait;
 use crate::net::breaker::GOOD_NS;
 use crate::net::{Link, ReadOutcome};
 use crate::time::{Clock, MS, MonoNs, SECOND};
-use crate::venues::{Facts, SymbolEntry, Venue};
+use crate::venues::Facts;
 
-/// Reads of one line in a turn, so that a burst of one does not starve the others.
+/// Most reads of one line in a turn, so that its burst does not delay other lines.
 const READS_PER_TURN: usize = 4;
-/// A line is replaced so long before the venue ends it, and up to half of that earlier, so that not all are at once.
+/// A line is replaced this long before the venue ends it, or up to half of this earlier, so that lines do not all change
+/// at once.
 const REPLACE_BEFORE_NS: u64 = 600 * SECOND;
-/// What the old line quoted within this time the new one must quote too.
-const PROOF_NS: u64 = 10 * SECOND;
-/// A new line that has not proven itself by then is given up,
-const PROOF_MAX_NS: u64 = 60 * SECOND;
-/// and another tried so much later.
-const PROOF_REST_NS: u64 = 120 * SECOND;
 
-/// What a line is for. Lines come in pairs with the same instruments; at any time one of each is the first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    /// The venue's prices come by it.
-    First,
-    /// It rests, or is to become the first.
-    Second,
-}
-
-/// One venue's way from dialling to talking and back.
+/// One line to a venue.
 pub(super) struct Line {
-    pub id: VenueId,
-    pub venue: &'static dyn Venue,
-    /// As the log calls it.
-    pub name: String,
-    /// Its place among the standings.
-    pub standing: usize,
-    pub role: Role,
-    /// What was dialled: the address, or what the token request named.
+    /// Name in log lines.
+    name: String,
+    /// Its entry in the feed's table of slots, which is also its token on the poll.
+    pub slot: usize,
+    /// The entry for its book pages.
+    pub page_slot: usize,
+    /// The dialled address: that of the venue, or the one that the reply to the token request named.
     pub target: String,
-    pub connection: Connection,
-    pub state: State,
-    /// What its end makes void while it is alone.
-    voids: Voids,
-    /// When the connection is next a success, if it is still there; `None` before its first price.
+    pub session: Session,
+    pub state: LineState,
+    /// When the connection next counts as a success, if it is still open; `None` before its first price.
     good_at: Option<MonoNs>,
-    /// Whether it has been one.
+    /// Whether the connection has counted as a success.
     was_good: bool,
-    /// Since when the connection gives prices, as the standing knows.
+    /// Since when the connection delivers prices, as reported to the health.
     flows_since: Option<MonoNs>,
-    /// Whether the attempt, or the connection that it led to, still owes the standing a word.
-    owes: bool,
+    /// The outcome of the attempt, or of the connection that followed, has not been reported to the health.
+    is_unsettled: bool,
     /// When its last connection or attempt ended; 0 before the first.
     pub ended_at: MonoNs,
-    /// No attempt before this time, even if it is wanted.
+    /// No attempt before this time, even if one is wanted.
     pub not_before: MonoNs,
     /// When another line should take its place.
     replace_at: MonoNs,
-    /// The socket may hold more than was read.
+    /// The socket may have more bytes than were read.
     pub readable: bool,
-    /// The poll said that the stream ends: it is read to its end.
+    /// The poll has reported the end of the stream, so the socket is read to its end.
     pub ending: bool,
-    /// When the attempt that is under way, or that led here, began.
-    pub began: MonoNs,
-    /// Whether the log knows that the connection is open.
-    told: bool,
-    /// Whether the venue's state must be looked at again.
+    /// When the present attempt, or the one that led to the connection, began.
+    began: MonoNs,
+    /// The connection has been logged.
+    is_logged: bool,
+    /// The channel's gauges must be updated.
     pub changed: bool,
-    /// It asks for other instruments than it should, or it told the first price of one when nobody wanted it.
+    /// Its session asks for other instruments than the plan, or [`Self::missed_quotes`] is set.
     pub outdated: bool,
-    /// The latter: only another connection tells that price again.
-    pub told_in_vain: bool,
+    /// The first quote of an instrument arrived while nobody wanted it, and only a new connection repeats it.
+    pub missed_quotes: bool,
 }
 
-pub(super) enum State {
-    /// Nothing to ask for, or not wanted.
+pub(super) enum LineState {
+    /// Nothing to subscribe to, or not wanted.
     Idle,
     /// The next attempt is at this time.
     Waiting(MonoNs),
-    /// A dialer has the order.
+    /// A dialer is at work.
     Dialling,
     /// Connected.
     Linked(Link),
 }
 
 impl Line {
-    pub fn new(
-        id: VenueId,
-        venue: &'static dyn Venue,
-        standing: usize,
-        role: Role,
-        connection: Connection,
-        voids: Voids,
-        now: MonoNs,
-    ) -> Self {
-        let books = if connection.purpose().is_books() { " (books)" } else { "" };
+    pub fn new(name: String, [slot, page_slot]: [usize; 2], session: Session, now: MonoNs) -> Self {
         Self {
-            id,
-            venue,
-            name: format!("{}{books}", venue.facts().name),
-            standing,
-            role,
+            name,
+            slot,
+            page_slot,
             target: String::new(),
-            connection,
-            state: State::Idle,
-            voids,
+            session,
+            state: LineState::Idle,
             good_at: None,
             was_good: false,
             flows_since: None,
-            owes: false,
+            is_unsettled: false,
             ended_at: MonoNs(0),
             not_before: now,
             replace_at: MonoNs(u64::MAX),
             readable: false,
             ending: false,
             began: now,
-            told: false,
+            is_logged: false,
             changed: true,
             outdated: false,
-            told_in_vain: false,
+            missed_quotes: false,
         }
     }
 
-    /// What is counted of it, and of the venue's other lines of the same purpose.
-    pub fn gauges<'a>(&self, board: &'a Board) -> &'a VenueGauges {
-        self.connection.purpose().gauges(board, self.id)
+    /// The gauges of its channel.
+    pub fn gauges(&self) -> &VenueGauges {
+        self.session.gauges()
     }
 
-    /// What it is as far as the venue's state goes.
+    /// Name in log lines.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn token(&self) -> Token {
+        Token(self.slot)
+    }
+
+    pub const fn is_linked(&self) -> bool {
+        matches!(self.state, LineState::Linked(_))
+    }
+
+    /// Its contribution to the state of the channel.
     pub fn link_state(&self) -> LinkState {
         match self.state {
-            State::Idle => LinkState::Idle,
-            State::Waiting(_) => LinkState::Backoff,
-            State::Linked(_) if self.connection.is_subscribed() => LinkState::Connected,
-            State::Dialling | State::Linked(_) => LinkState::Connecting,
+            LineState::Idle => LinkState::Idle,
+            LineState::Waiting(_) => LinkState::Backoff,
+            LineState::Linked(_) if self.session.is_subscribed() => LinkState::Connected,
+            LineState::Dialling | LineState::Linked(_) => LinkState::Connecting,
         }
     }
 
-    /// Whether another line should take its place, while it is still good.
+    /// Whether it is dialling, or connected and not over.
+    pub fn is_under_way(&self) -> bool {
+        match self.state {
+            LineState::Idle | LineState::Waiting(_) => false,
+            LineState::Dialling => true,
+            LineState::Linked(_) => self.session.end().is_none(),
+        }
+    }
+
+    /// Whether another line should take its place while it still works.
     pub fn wants_successor(&self, now: MonoNs) -> bool {
-        self.role == Role::First
-            && self.connection.is_open()
-            && (self.outdated
-                || (self.connection.has_flowed() && (self.connection.is_leaving() || now >= self.replace_at)))
+        let is_ageing = || self.session.is_leaving() || now >= self.replace_at;
+        self.session.is_open() && (self.outdated || (self.session.has_flowed() && is_ageing()))
     }
 
-    /// When it wants a turn; `standing` is its own.
-    pub fn deadline(&self, standing: &Standing) -> Option<MonoNs> {
+    /// When it wants a turn. `health` is that of its channel.
+    pub fn deadline(&self, health: &VenueHealth) -> Option<MonoNs> {
         match &self.state {
-            State::Idle | State::Dialling => None,
-            State::Waiting(_) => self.next_attempt(standing),
-            State::Linked(_) => self.connection.deadline().into_iter().chain(self.good_at).min(),
+            LineState::Idle | LineState::Dialling => None,
+            LineState::Waiting(_) => self.next_attempt(health),
+            LineState::Linked(_) => self.session.deadline().into_iter().chain(self.good_at).min(),
         }
     }
 
-    /// When it will be dialled, while it waits for that; `standing` is its own. `None` while it waits for what becomes of
-    /// another line.
-    pub fn next_attempt(&self, standing: &Standing) -> Option<MonoNs> {
-        let State::Waiting(at) = self.state else { return None };
-        standing.next_attempt(at, self.ended_at).map(|at| at.max(self.not_before))
+    /// When it will dial; `None` if it is not waiting for that, or waits for the outcome of another line's attempt.
+    pub fn next_attempt(&self, health: &VenueHealth) -> Option<MonoNs> {
+        let LineState::Waiting(at) = self.state else { return None };
+        health.next_attempt(at, self.ended_at).map(|at| at.max(self.not_before))
     }
 
-    /// Its next attempt is not later than `at`, as far as its standing allows.
+    /// Its next attempt is not later than `at`, if the health allows it.
     pub fn hurry(&mut self, at: MonoNs) {
-        if let State::Waiting(next) = &mut self.state {
+        if let LineState::Waiting(next) = &mut self.state {
             *next = at.min(*next);
             self.changed = true;
         }
-        if self.role == Role::First {
-            self.not_before = self.not_before.min(at);
-        }
     }
 
+    /// Waits until `at` for its next attempt.
+    pub fn wait_until(&mut self, at: MonoNs) {
+        (self.state, self.changed) = (LineState::Waiting(at), true);
+    }
+
+    /// Reads what the socket has, within the limits of a turn. Returns the number of messages.
     pub fn read(
         &mut self,
         buffer: &mut [u8],
@@ -188,26 +181,25 @@ impl Line {
         options: &Options,
         events: &mut dyn FnMut(FeedEvent),
     ) -> usize {
-        let State::Linked(link) = &mut self.state else {
+        let LineState::Linked(link) = &mut self.state else {
             self.readable = false;
             return 0;
         };
         let until = clock.now().plus(options.turn_us.saturating_mul(1000));
-        let was_cut = self.connection.has_more();
-        self.connection.begin_turn(options.frames_per_turn, until);
-        // What an earlier turn left comes first, and keeps the time of its read.
-        let mut frames = if was_cut { self.connection.resume(clock, events) } else { 0 };
+        let was_cut = self.session.has_more();
+        self.session.begin_turn(options.frames_per_turn, until);
+        // Frames left over from an earlier turn come first, with the time of their read.
+        let mut frames = if was_cut { self.session.resume(clock, events) } else { 0 };
         for _ in 0..READS_PER_TURN {
-            if self.connection.end().is_some() || self.connection.frames_left() == 0 {
+            if self.session.end().is_some() || self.session.frames_left() == 0 {
                 break;
             }
             match link.read(buffer) {
                 Ok(ReadOutcome::Bytes(length)) => {
                     let received = clock.now();
-                    let waiting = if self.connection.wants_waiting(received) { link.waiting() } else { 0 };
-                    let bytes = &buffer[..length];
-                    frames += self.connection.receive_some(bytes, waiting, received, clock, events).max(1);
-                    if self.connection.has_more() {
+                    let waiting = if self.session.wants_waiting(received) { link.waiting() } else { 0 };
+                    frames += self.session.receive_some(&buffer[..length], waiting, received, clock, events).max(1);
+                    if self.session.has_more() {
                         break;
                     }
                     if !self.ending && !link.may_hold_more(length, buffer.len()) {
@@ -220,12 +212,12 @@ impl Line {
                     break;
                 }
                 Ok(ReadOutcome::End) => {
-                    self.connection.lose(End::Socket("the stream ended without a close frame".to_owned()), events);
+                    self.session.lose(End::Socket("the stream ended without a close frame".to_owned()), events);
                 }
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    self.connection.lose(End::Socket("the TLS stream was cut".to_owned()), events);
+                    self.session.lose(End::Socket("the TLS stream was cut".to_owned()), events);
                 }
-                Err(error) => self.connection.lose(End::Socket(error.to_string()), events),
+                Err(error) => self.session.lose(End::Socket(error.to_string()), events),
             }
         }
         frames
@@ -233,229 +225,157 @@ impl Line {
 
     /// An attempt begins.
     pub fn begin(&mut self, now: MonoNs) {
-        (self.began, self.owes, self.state) = (now, true, State::Dialling);
+        (self.began, self.is_unsettled, self.state) = (now, true, LineState::Dialling);
         self.changed = true;
     }
 
-    /// The socket is there.
+    /// The socket is connected.
     pub fn linked(&mut self, link: Link) {
-        self.state = State::Linked(link);
-        // Bytes may have come before the poll knew the socket.
+        self.state = LineState::Linked(link);
+        // Bytes may have arrived before the socket was on the poll.
         self.readable = true;
-        (self.told, self.good_at, self.was_good, self.replace_at) = (false, None, false, MonoNs(u64::MAX));
+        (self.is_logged, self.good_at, self.was_good, self.replace_at) = (false, None, false, MonoNs(u64::MAX));
         self.changed = true;
     }
 
-    /// One turn's care for an open socket. Whether it is over.
-    pub fn tick(
-        &mut self,
-        standing: &mut Standing,
-        board: &Board,
-        now: MonoNs,
-        events: &mut dyn FnMut(FeedEvent),
-    ) -> bool {
-        if self.connection.deadline().is_some_and(|at| now >= at) {
-            self.connection.elapsed(now, events);
+    /// Handles deadlines of an open socket and writes its output. Returns whether the session is over.
+    pub fn tick(&mut self, health: &mut VenueHealth, now: MonoNs, events: &mut dyn FnMut(FeedEvent)) -> bool {
+        if self.session.deadline().is_some_and(|at| now >= at) {
+            self.session.elapsed(now, events);
         }
-        if let (State::Linked(link), Some(output)) = (&mut self.state, self.connection.output())
+        if let (LineState::Linked(link), Some(output)) = (&mut self.state, self.session.output())
             && let Err(error) = link.drain(output)
         {
-            self.connection.lose(End::Socket(error.to_string()), events);
+            self.session.lose(End::Socket(error.to_string()), events);
         }
-        let facts = self.venue.facts();
-        if self.connection.is_open() && !std::mem::replace(&mut self.told, true) {
+        if self.session.is_open() && !std::mem::replace(&mut self.is_logged, true) {
             self.changed = true;
-            self.replace_at = replace_at(facts, standing, self.connection.opened_at());
+            self.replace_at = replace_at(self.session.facts(), health, self.session.opened_at());
             let took = now.since(self.began) / MS;
-            let (name, instruments, address) = (&self.name, self.connection.instruments(), shown(&self.target));
-            standing
+            let (name, instruments) = (&self.name, self.session.entries().len());
+            let address = without_query(&self.target);
+            health
                 .say(now, format_args!("feed {name}: connected to {address} in {took} ms, {instruments} instruments"));
         }
-        if let Some(notice) = self.connection.take_notice() {
-            standing.say(now, format_args!("feed {}: the venue says: {}", self.name, log::tamed(&notice.to_string())));
+        if let Some(notice) = self.session.take_notice() {
+            let notice = notice.to_string();
+            health.say(now, format_args!("feed {}: the venue says: {}", self.name, log::tamed(&notice)));
         }
-        self.prove(standing, board, now);
-        self.connection.end().is_some()
+        self.report_flow(health, now);
+        self.session.end().is_some()
     }
 
-    /// A connection that gives prices, and still does some time later, is what the breaker calls a success.
-    fn prove(&mut self, standing: &mut Standing, board: &Board, now: MonoNs) {
-        if !self.connection.is_open() || !self.connection.has_flowed() {
+    /// Reports to the health that the connection delivers prices, and at intervals that it still does.
+    fn report_flow(&mut self, health: &mut VenueHealth, now: MonoNs) {
+        if !self.session.is_open() || !self.session.has_flowed() {
             return;
         }
         if self.flows_since.is_none() {
             self.flows_since = Some(now);
-            standing.flows(now);
+            health.flows(now);
             self.changed = true;
         }
         let at = *self.good_at.get_or_insert(now.plus(GOOD_NS));
         if now < at {
             return;
         }
-        standing.good(now);
-        if std::mem::take(&mut self.owes) {
-            standing.settled();
+        health.good(now);
+        if std::mem::take(&mut self.is_unsettled) {
+            health.settled();
         }
-        standing.show(&self.gauges(board).breaker);
+        health.show(&self.gauges().breaker);
         (self.was_good, self.changed) = (true, true);
-        self.good_at = Some(if standing.is_clear() { MonoNs(u64::MAX) } else { now.plus(GOOD_NS) });
+        self.good_at = Some(if health.is_clear() { MonoNs(u64::MAX) } else { now.plus(GOOD_NS) });
     }
 
-    /// The connection has ended by itself: closes the socket and waits for the next attempt.
-    pub fn end(&mut self, standing: &mut Standing, gauges: &VenueGauges, now: MonoNs) {
-        let Some(end) = self.connection.end() else { return };
-        let (wait, why, verdict) =
-            (end.wait(self.venue.facts().limits.ban_s), end.to_string(), self.verdict(standing, end));
-        gauges.count_failure(end.is_answer());
+    /// The session has ended: closes the socket and waits for the next attempt.
+    pub fn end(&mut self, health: &mut VenueHealth, now: MonoNs) {
+        let Some(end) = self.session.end() else { return };
+        let ban_s = self.session.facts().limits.ban_s;
+        let (wait, why, verdict) = (end.wait(ban_s), end.to_string(), self.verdict(health, end));
+        self.gauges().count_failure(end.is_answer());
         self.hang_up();
-        self.rest(standing, gauges, wait, verdict, &why, now);
+        self.rest(health, wait, verdict, &why, now);
     }
 
-    fn verdict(&self, standing: &Standing, end: &End) -> Verdict {
+    fn verdict(&self, health: &VenueHealth, end: &End) -> Verdict {
         match end {
-            _ if let Wait::Banned(ns) = end.wait(self.venue.facts().limits.ban_s) => Verdict::Banned(ns),
+            _ if let Wait::Banned(ns) = end.wait(self.session.facts().limits.ban_s) => Verdict::Banned(ns),
             End::Ours | End::Overslept => Verdict::Nothing,
-            // Connections of venues end now and then; that of a half-open breaker should not.
-            _ if self.was_good && (standing.is_clear() || matches!(end, End::Wanted(_))) => Verdict::Lost,
+            // Venues end connections now and then. The connection that tests a half-open breaker should not end.
+            _ if self.was_good && (health.is_clear() || matches!(end, End::Wanted(_))) => Verdict::Lost,
             _ => Verdict::Failed,
         }
     }
 
-    /// Waits for the next attempt.
-    pub fn rest(
-        &mut self,
-        standing: &mut Standing,
-        gauges: &VenueGauges,
-        wait: Wait,
-        verdict: Verdict,
-        why: &str,
-        now: MonoNs,
-    ) {
-        if std::mem::take(&mut self.owes) {
-            standing.settled();
+    /// Waits for the next attempt, after one that failed or a connection that ended for the reason `why`.
+    pub fn rest(&mut self, health: &mut VenueHealth, wait: Wait, verdict: Verdict, why: &str, now: MonoNs) {
+        if std::mem::take(&mut self.is_unsettled) {
+            health.settled();
         }
-        let (next, opened) = standing.ended(now, wait, verdict, self.flows_since.take());
+        let (next, opened) = health.ended(now, wait, verdict, self.flows_since.take());
+        let gauges = self.gauges();
         if opened {
             gauges.breaker.count_opened(why);
         }
-        standing.show(&gauges.breaker);
+        health.show(&gauges.breaker);
         gauges.set_last_error(why);
-        (self.state, self.good_at, self.changed, self.ended_at) = (State::Waiting(next), None, true, now);
+        (self.state, self.good_at, self.changed, self.ended_at) = (LineState::Waiting(next), None, true, now);
         let name = &self.name;
         let open = if opened { "circuit breaker open, " } else { "" };
-        let (why, next) = (log::tamed(why), self.next_attempt(standing));
+        let (why, next) = (log::tamed(why), self.next_attempt(health));
         match next.map(|at| at.since(now) as f64 / SECOND as f64) {
-            Some(s) => standing.say(now, format_args!("feed {name}: {why}; {open}next attempt in {s:.1} s")),
-            None => standing.say(now, format_args!("feed {name}: {why}; {open}waits for another connection's attempt")),
+            Some(s) => health.say(now, format_args!("feed {name}: {why}; {open}next attempt in {s:.1} s")),
+            None => {
+                health.say(now, format_args!("feed {name}: {why}; {open}waits for the attempt of another connection"))
+            }
         }
     }
 
-    /// It is not wanted: hangs up politely, and forgets what it was waiting for. When it is wanted again it dials at
-    /// once, unless it was to wait.
-    pub fn stand_by(&mut self, standing: &mut Standing) {
+    /// The line is not wanted: closes the connection. When it is wanted again it dials at once, unless it was waiting.
+    pub fn stand_by(&mut self, health: &mut VenueHealth) {
         match &self.state {
-            State::Waiting(at) => self.not_before = *at,
-            State::Linked(_) => {
-                self.connection.retire();
-            }
-            State::Idle | State::Dialling => {}
+            LineState::Waiting(at) => self.not_before = *at,
+            LineState::Linked(_) => self.session.retire(),
+            LineState::Idle | LineState::Dialling => {}
         }
-        if std::mem::take(&mut self.owes) {
-            standing.settled();
-            standing.abandoned();
+        if std::mem::take(&mut self.is_unsettled) {
+            health.settled();
+            health.abandoned();
         }
-        self.flows_since.take().into_iter().for_each(|since| standing.dry(since));
+        self.flows_since.take().into_iter().for_each(|since| health.dry(since));
         self.hang_up();
     }
 
-    /// Sends the last word and closes the socket.
+    /// Sends what is left of the output and closes the socket.
     pub fn hang_up(&mut self) {
-        if let State::Linked(link) = &mut self.state {
-            if let Some(output) = self.connection.output() {
-                // The other end may be long gone.
+        if let LineState::Linked(link) = &mut self.state {
+            if let Some(output) = self.session.output() {
+                // The other end may already be gone.
                 let _ = link.drain(output);
             }
             link.say_end();
         }
-        self.state = State::Idle;
+        self.state = LineState::Idle;
         (self.readable, self.changed) = (false, true);
     }
 
-    /// What its end makes void from now on, while it is alone.
-    pub fn set_voids(&mut self, voids: Voids) {
-        self.voids = voids;
-        if self.connection.voids() != Voids::Told {
-            self.connection.set_voids(voids);
-        }
-    }
-
-    /// Another conversation, about the instruments of `plan`. Not while it has a socket.
-    pub fn renew(&mut self, parts: Parts, plan: Vec<SymbolEntry>) {
-        let mut connection = Connection::share(parts, plan, self.connection.voids());
-        connection.learn_from(&self.connection);
-        connection.take_fetches_of(&mut self.connection);
-        connection.set_second(self.connection.is_second());
-        self.connection = connection;
-    }
-
-    /// It speaks for its instruments alone, whatever another line does.
-    pub fn speak_alone(&mut self) {
-        self.connection.set_voids(self.voids);
-        self.connection.set_second(false);
-    }
-
-    /// `second` dials, to take its place.
-    pub fn share_with(&mut self, second: &mut Self) {
-        self.connection.set_voids(Voids::Told);
-        second.connection.set_voids(Voids::Told);
-        second.connection.set_second(true);
-        second.connection.learn_times_from(&self.connection);
-    }
-
-    /// `second` takes its place. It hangs up if it can, and rests.
-    pub fn give_way_to(&mut self, second: &mut Self, events: &mut dyn FnMut(FeedEvent)) {
-        if self.connection.end().is_some() {
-            self.connection.void_beyond(&second.connection, events);
-        } else {
-            self.connection.retire();
-        }
-        second.connection.take_over(&self.connection, events);
-        second.speak_alone();
-        (self.role, second.role) = (Role::Second, Role::First);
-        self.not_before = MonoNs(0);
-        (self.changed, second.changed) = (true, true);
-    }
-
-    /// Whether it gives what `first` gives; `None` when it has had time enough and does not.
-    pub fn is_proven(&self, first: &Self, now: MonoNs) -> Option<bool> {
-        if self.connection.gives_what(&first.connection, now, PROOF_NS) {
-            return Some(true);
-        }
-        let is_late = self.connection.is_open()
-            && now.since(self.connection.opened_at()) >= PROOF_MAX_NS.saturating_add(self.connection.pages_ns());
-        (!is_late).then_some(false)
-    }
-
-    /// It has not proven itself: another attempt will be made later.
-    pub fn give_up(&mut self, standing: &mut Standing, now: MonoNs) {
-        self.stand_by(standing);
-        self.not_before = now.plus(PROOF_REST_NS);
-        let name = &self.name;
-        standing.say(
-            now,
-            format_args!("feed {name}: the new connection does not give what the old one gives, which goes on"),
-        );
+    /// Replaces the session, while there is no socket.
+    pub fn renew(&mut self, mut session: Session) {
+        session.learn_from(&self.session);
+        session.take_pages_of(&mut self.session);
+        self.session = session;
     }
 }
 
 /// When a line that is open since `opened` should be replaced, so that the venue does not end it first.
-fn replace_at(facts: &Facts, standing: &mut Standing, opened: MonoNs) -> MonoNs {
+fn replace_at(facts: &Facts, health: &mut VenueHealth, opened: MonoNs) -> MonoNs {
     let Some(age_max) = facts.limits.age_max_s.map(|s| s.saturating_mul(SECOND)) else { return MonoNs(u64::MAX) };
     let before = REPLACE_BEFORE_NS.min(age_max / 4);
-    opened.plus(age_max - before - standing.jitter(before / 2))
+    opened.plus(age_max - before - health.jitter(before / 2))
 }
 
-/// An address without its query, which may hold a token.
-fn shown(address: &str) -> &str {
+/// An address without its query, which may contain a token.
+fn without_query(address: &str) -> &str {
     address.split_once('?').map_or(address, |(front, _)| front)
 }

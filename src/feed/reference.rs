@@ -1,34 +1,34 @@
-//! What stamps should say at this moment: the reference that a venue's stamps are held against when nothing is known of
-//! its own past, as at the first contact. Pure.
+//! The reference clock: what timestamps should show at this moment. A venue's timestamps are compared with it when
+//! nothing is known of the venue's past, as on the first connection.
 //!
-//! All voters are differences between our monotonic clock and a clock that shows the time of day: that of each venue at
-//! its fastest, from its stamps, and our own wall clock. The reference is their median. So one venue that is late, or
-//! whose clock is wrong, moves it by at most the spread of the others. If our wall clock is wrong, the venues
-//! outvote it. In a tie the middle value that is closer to our wall clock counts.
+//! Each vote is the difference between our monotonic clock and a clock that shows the time of day: the clock of each
+//! venue, from its fastest timestamps, and our own wall clock. The reference is the median. One venue that is late, or
+//! whose clock is wrong, therefore moves it by at most the spread of the others, and the venues outvote a wrong wall
+//! clock. In a tie, the middle value closer to our wall clock counts.
 
 use crate::metrics::{Board, WallGauges};
-use crate::time::SECOND;
+use crate::time::{MS, MonoNs, SECOND};
 
-/// A venue whose stamps are further behind the reference is late, or its clock is wrong, in nanoseconds. Venues' clocks, ways
-/// and stamps of whole seconds differ by less.
+/// A venue whose timestamps are further behind the reference is late, or its clock is wrong, in nanoseconds. Healthy
+/// clocks, network paths and timestamps in whole seconds differ by less.
 pub const OFF_NS: i64 = 3 * SECOND as i64 / 2;
-/// Clocks that differ by no more agree, in nanoseconds.
+/// Largest difference of clocks that agree, in nanoseconds.
 pub const AGREE_NS: i64 = SECOND as i64 / 2;
-/// Most venues that vote.
+/// Largest number of voting venues.
 const VENUES_MAX: usize = 64;
 
-/// Monotonic clock minus time of day, as most clocks say.
+/// Monotonic clock minus time of day, by the median of all clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reference {
     /// In nanoseconds.
     pub difference: i64,
-    /// Our wall clock says the same.
+    /// Our wall clock agrees.
     pub is_sure: bool,
 }
 
 impl Reference {
-    /// How much later than the reference says a frame came, `difference` being its arrival minus its stamp; 0 unless that
-    /// is more than [`OFF_NS`].
+    /// How far a frame is behind the reference, in nanoseconds; 0 if that is not more than [`OFF_NS`]. `difference` is its
+    /// arrival minus its timestamp.
     #[inline]
     #[must_use]
     pub const fn behind_ns(&self, difference: i64) -> u64 {
@@ -36,14 +36,14 @@ impl Reference {
         if behind > OFF_NS { behind as u64 } else { 0 }
     }
 
-    /// Whether our wall clock, most venues and a frame with this `difference` show one time.
+    /// Whether our wall clock, the reference and a frame with this `difference` agree.
     #[must_use]
     pub const fn confirms(&self, difference: i64) -> bool {
         self.is_sure && difference.abs_diff(self.difference) <= AGREE_NS as u64
     }
 }
 
-/// The reference of these votes; `None` without any.
+/// The reference by these votes; `None` without a vote.
 #[must_use]
 pub fn of(venues: impl Iterator<Item = i64>, wall: Option<i64>) -> Option<Reference> {
     let mut votes = [0; VENUES_MAX + 1];
@@ -64,7 +64,7 @@ pub fn of(venues: impl Iterator<Item = i64>, wall: Option<i64>) -> Option<Refere
     Some(Reference { difference, is_sure })
 }
 
-/// The reference now, by all that the process knows. A wall clock that was set while we run has no vote until the venues
+/// The present reference of this process. A wall clock that was set while the process runs has no vote until the venues
 /// agree with it.
 #[must_use]
 pub fn now(board: &Board) -> Option<Reference> {
@@ -80,7 +80,7 @@ pub fn now(board: &Board) -> Option<Reference> {
     of(venues(), board.wall.value())
 }
 
-/// Takes what our wall clock shows: `difference` is our monotonic clock minus it.
+/// Records a reading of our wall clock: `difference` is the monotonic clock minus the wall clock.
 pub fn see_wall(wall: &WallGauges, difference: i64) {
     if wall.value().is_some_and(|before| before.abs_diff(difference) > AGREE_NS as u64) {
         wall.doubt();
@@ -88,14 +88,40 @@ pub fn see_wall(wall: &WallGauges, difference: i64) {
     wall.set(difference);
 }
 
+/// How long a looked-up reference is used, in nanoseconds.
+const CACHE_NS: u64 = 100 * MS;
+
+/// The reference, looked up at most every 100 ms.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CachedReference {
+    value: Option<Reference>,
+    /// `None`: it must be looked up.
+    read: Option<MonoNs>,
+}
+
+impl CachedReference {
+    /// The reference at `now`.
+    #[inline]
+    pub fn at(&mut self, now: MonoNs, board: &Board) -> Option<Reference> {
+        if self.read.is_none_or(|read| now.since(read) >= CACHE_NS) {
+            *self = Self { value: self::now(board), read: Some(now) };
+        }
+        self.value
+    }
+
+    /// The next call of [`Self::at`] looks it up.
+    pub const fn forget(&mut self) {
+        self.read = None;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::MonoNs;
 
     const S: i64 = SECOND as i64;
 
-    /// Whose stamps are behind the reference, of venues with these differences in seconds.
+    /// The differences in seconds, of `venues`, that are behind the reference.
     fn behind(wall: Option<i64>, venues: &[i64]) -> Vec<i64> {
         let reference = of(venues.iter().map(|s| s * S), wall.map(|s| s * S)).unwrap();
         venues.iter().copied().filter(|s| reference.behind_ns(s * S) > 0).collect()
@@ -106,13 +132,13 @@ mod tests {
         assert_eq!(behind(Some(0), &[30, 0, 0]), [30]);
         assert_eq!(behind(Some(0), &[30, 0]), [30]);
         assert_eq!(behind(Some(0), &[30, 30, 0]), [30, 30], "in a tie our wall clock decides");
-        assert_eq!(behind(Some(0), &[30]), [30], "and where nobody else has stamps");
-        assert_eq!(behind(Some(0), &[1, 0]), [0; 0], "within what clocks and ways differ");
-        assert_eq!(behind(Some(0), &[-40, 0]), [0; 0], "a clock that is ahead makes nobody late");
+        assert_eq!(behind(Some(0), &[30]), [30], "and where no other venue has timestamps");
+        assert_eq!(behind(Some(0), &[1, 0]), [0; 0], "within the usual differences of clocks and paths");
+        assert_eq!(behind(Some(0), &[-40, 0]), [0; 0], "a clock that is ahead makes no other venue late");
     }
 
     #[test]
-    fn our_own_clock_alone_makes_nobody_late() {
+    fn our_own_clock_alone_makes_no_venue_late() {
         assert_eq!(behind(Some(0), &[30, 30]), [0; 0]);
         assert_eq!(behind(Some(0), &[30, 30, 60]), [60]);
         assert_eq!(behind(Some(30), &[0, 0, 0, 30]), [30]);
@@ -121,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn of_nobody_there_is_no_reference() {
+    fn without_votes_there_is_no_reference() {
         assert_eq!(of([].into_iter(), None), None);
         let extremes = of([i64::MIN, i64::MAX].into_iter(), Some(0)).unwrap();
         assert_eq!(extremes, Reference { difference: 0, is_sure: true });

@@ -53,6 +53,8 @@ enum State {
 #[derive(Clone, Copy, Debug, Default)]
 struct Pair {
     state: State,
+    /// Its last quote became void.
+    is_void: bool,
     /// The last quote, or when it was asked for.
     last: MonoNs,
     /// The first quote since it is live.
@@ -172,7 +174,7 @@ impl Silence {
             return self.revived(id, now);
         }
         pair.learn(now.since(pair.last), now);
-        pair.last = now;
+        (pair.last, pair.is_void) = (now, false);
         if self.options.floor_ns > 0 {
             self.check_at = self.check_at.min(now.plus(pair.limit(&self.options)));
         }
@@ -195,7 +197,7 @@ impl Silence {
         if pair.gaps == 0 {
             (pair.first, pair.since) = (now, now);
         }
-        (pair.state, pair.last, pair.rest_ns) = (State::Live, now, 0);
+        (pair.state, pair.is_void, pair.last, pair.rest_ns) = (State::Live, false, now, 0);
         if self.options.floor_ns > 0 {
             self.check_at = self.check_at.min(now.plus(pair.limit(&self.options)));
         }
@@ -211,6 +213,13 @@ impl Silence {
             State::Resting | State::Asked | State::Live => {}
         }
         pair.state = State::Resting;
+    }
+
+    /// Its last quote became void. It is expected to be quoted as before.
+    pub fn voided(&mut self, id: InstrumentId) {
+        if let Some(pair) = self.pairs.get_mut(id.index().wrapping_sub(self.first)) {
+            pair.is_void = true;
+        }
     }
 
     /// The venue said that it is not traded, or is traded again: then it is expected as if it was asked for `now`.
@@ -298,6 +307,19 @@ impl Silence {
             .get(id.index().wrapping_sub(self.first))
             .filter(|pair| pair.state == State::Live)
             .map(|pair| pair.last)
+    }
+
+    /// Whether its last quote on this connection still holds: it was quoted, and is neither silent nor void.
+    #[must_use]
+    pub fn holds(&self, id: InstrumentId) -> bool {
+        let pair = self.pairs.get(id.index().wrapping_sub(self.first));
+        pair.is_some_and(|pair| pair.state == State::Live && !pair.is_void)
+    }
+
+    /// All instruments of the connection.
+    #[must_use]
+    pub fn instruments(&self) -> &[InstrumentId] {
+        &self.mine
     }
 
     /// Takes over what another connection has learned of what is usual for the instruments that both have.

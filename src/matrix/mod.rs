@@ -6,8 +6,6 @@
 pub mod books;
 pub mod changes;
 pub mod days;
-pub mod handover;
-pub mod merge;
 mod seqlock;
 
 use std::sync::Arc;

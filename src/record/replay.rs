@@ -15,13 +15,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::feed::Options;
-use crate::feed::connection::{Connection, Parts, Purpose};
+use crate::feed::session::{End, Session, SessionParts, entries};
+use crate::handover::Handover;
 use crate::log;
 use crate::market::directory::VenueEntry;
 use crate::market::quote::{FeedEvent, Origin, Source};
 use crate::market::{Decimal, Directory, VenueId};
 use crate::matrix::days::DayTable;
-use crate::matrix::handover::Handover;
 use crate::metrics::Board;
 use crate::record::capture::{Capture, Direction, Record};
 use crate::stage::{Alarm, Stage};
@@ -276,7 +276,7 @@ struct Lane {
     next: Option<(usize, Record)>,
     /// Time of the last line that had one.
     time: UnixNs,
-    connections: BTreeMap<u32, Connection>,
+    connections: BTreeMap<u32, Session>,
     early: Vec<Record>,
     directory: Arc<Directory>,
     days: Arc<DayTable>,
@@ -500,7 +500,7 @@ impl Lane {
                 }
             }
             Direction::In => {
-                let open = self.connections.get(&record.conn).is_some_and(Connection::is_open);
+                let open = self.connections.get(&record.conn).is_some_and(Session::is_open);
                 if !open {
                     self.connect(record.conn, clock, events);
                 }
@@ -519,18 +519,14 @@ impl Lane {
 
     /// Opens a connection that was opened in the recording, or must have been. An existing connection starts again.
     fn connect(&mut self, conn: u32, clock: &Clock, events: &mut dyn FnMut(FeedEvent)) {
-        use crate::feed::connection::End;
-
         if !self.connections.contains_key(&conn) {
             if self.connections.len() >= CONNECTIONS_MAX {
                 return;
             }
-            let parts = Parts {
+            let parts = SessionParts {
                 id: self.id,
                 venue: self.recording.venue,
-                purpose: Purpose::Tops,
                 directory: Arc::clone(&self.directory),
-                days: Arc::clone(&self.days),
                 board: Arc::clone(&self.board),
                 // Gaps in a recording are not silence: WebSocket pings are not recorded.
                 options: Options {
@@ -540,7 +536,8 @@ impl Lane {
                     ..Options::default()
                 },
             };
-            let mut connection = Connection::new(parts);
+            let entries = entries(&self.directory, self.id);
+            let mut connection = Session::tops(parts, Arc::clone(&self.days), entries);
             // A reconnect is recorded as a connection with another number.
             if let Some(other) = self.connections.values().max_by_key(|other| other.heard()) {
                 connection.learn_times_from(other);
@@ -565,7 +562,7 @@ impl Lane {
 }
 
 /// Discards the output, which has no receiver.
-fn forget_output(connection: &mut Connection) {
+fn forget_output(connection: &mut Session) {
     if let Some(output) = connection.output() {
         output.clear();
     }

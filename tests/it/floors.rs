@@ -13,7 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["market"],
     &["wire"],
     &["protocol", "venues"],
-    &["matrix", "net"],
+    &["handover", "matrix", "net"],
     // The stages. A replay turns the feed's own connection, so `record` stands a step above.
     &["cluster", "detector", "discovery", "feed", "gateway", "last_known", "sim"],
     &["record"],

@@ -1,15 +1,13 @@
-//! Order books at the turns of a connection's life: what was asked for by one connection, what only the old one had,
-//! and what is hung up on while another is on its way.
+//! Order books across connections: pages that an earlier connection requested, and books that only the old one had.
 
 use std::sync::Arc;
 
 use spreadwire::feed::Options;
-use spreadwire::feed::connection::{Connection, Parts, Purpose, Voids, entries};
+use spreadwire::feed::session::{Session, SessionParts, entries};
 use spreadwire::market::book::{BookView, BookVoid};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::{Decimal, Directory, VenueId};
 use spreadwire::matrix::books::BookTable;
-use spreadwire::matrix::days::DayTable;
 use spreadwire::metrics::Board;
 use spreadwire::time::{HandClock, MS, MonoNs, SECOND, UnixNs};
 use spreadwire::venues::{SymbolEntry, binance};
@@ -40,18 +38,16 @@ impl Rig {
         }
     }
 
-    /// A connection for these, that is open and acknowledged.
-    fn open(&self, plan: &[SymbolEntry], voids: Voids) -> Connection {
-        let parts = Parts {
+    /// An open session for these instruments.
+    fn open(&self, plan: &[SymbolEntry]) -> Session {
+        let parts = SessionParts {
             id: VENUE,
             venue: &binance::BINANCE,
-            purpose: Purpose::Books(Arc::clone(&self.books)),
             directory: Arc::clone(&self.directory),
-            days: Arc::new(DayTable::new(self.directory.pairs())),
             board: Arc::clone(&self.board),
             options: Options::default(),
         };
-        let mut it = Connection::share(parts, plan.to_vec(), voids);
+        let mut it = Session::books(parts, Arc::clone(&self.books), plan.to_vec());
         let now = self.hand.clock().now();
         it.open("ws://127.0.0.1:1/x", now).unwrap();
         let request = std::mem::take(it.output().unwrap());
@@ -59,18 +55,18 @@ impl Rig {
         it
     }
 
-    fn say(&self, to: &mut Connection, text: &str) {
+    fn say(&self, to: &mut Session, text: &str) {
         let mut bytes = Vec::new();
         text_frame_header(text.len(), &mut bytes);
         bytes.extend_from_slice(text.as_bytes());
         to.receive(&bytes, self.hand.clock().now(), &self.hand.clock(), &mut |_| {});
     }
 
-    fn acknowledge(&self, it: &mut Connection) {
+    fn acknowledge(&self, it: &mut Session) {
         self.say(it, r#"{"result":null,"id":1}"#);
     }
 
-    fn change(&self, to: &mut Connection, native: &str, number: u64) {
+    fn change(&self, to: &mut Session, native: &str, number: u64) {
         self.say(
             to,
             &format!(
@@ -79,7 +75,7 @@ impl Rig {
         );
     }
 
-    fn page(&self, to: &mut Connection, bid: u64) {
+    fn page(&self, to: &mut Session, bid: u64) {
         let body = format!(r#"{{"lastUpdateId":7,"bids":[["{bid}","1"]],"asks":[["{}","1"]]}}"#, bid + 1);
         to.fetched(to.page_reader()(body.as_bytes()), self.hand.clock().now(), &self.hand.clock(), &mut |_| {});
     }
@@ -92,55 +88,56 @@ impl Rig {
 }
 
 #[test]
-fn a_page_that_the_line_asked_for_before_it_was_renewed_is_nobodys() {
+fn a_page_requested_by_an_earlier_session_of_the_line_is_discarded() {
     let rig = Rig::new();
-    let mut old = rig.open(&rig.both[..1], Voids::All);
+    let mut old = rig.open(&rig.both[..1]);
     rig.acknowledge(&mut old);
     assert!(old.take_fetch(rig.hand.clock().now()).unwrap().path.contains("BTCUSDT"));
-    let mut new = rig.open(&rig.both[1..], Voids::All);
-    new.take_fetches_of(&mut old);
+    let mut new = rig.open(&rig.both[1..]);
+    new.take_pages_of(&mut old);
     rig.acknowledge(&mut new);
     rig.hand.advance(SECOND);
-    assert_eq!(new.take_fetch(rig.hand.clock().now()), None, "one is still on its way");
+    assert_eq!(new.take_fetch(rig.hand.clock().now()), None, "another reply is still under way");
     rig.page(&mut new, 60_000);
+    new.publish_books();
     assert!(rig.book(1).bids.is_empty(), "BTC's levels are shown as ETH's: {:?}", rig.book(1));
     rig.hand.advance(SECOND);
     rig.change(&mut new, "ETHUSDT", 8);
-    assert!(new.take_fetch(rig.hand.clock().now()).unwrap().path.contains("ETHUSDT"), "its own is asked for then");
+    assert!(new.take_fetch(rig.hand.clock().now()).unwrap().path.contains("ETHUSDT"), "its own page is requested then");
 }
 
 #[test]
 fn a_quiet_book_that_only_the_old_connection_has_is_void_when_another_takes_over() {
     let rig = Rig::new();
-    let mut first = rig.open(&rig.both, Voids::All);
+    let mut first = rig.open(&rig.both);
     rig.acknowledge(&mut first);
     for _ in 0..2 {
         rig.hand.advance(SECOND);
         first.take_fetch(rig.hand.clock().now()).unwrap();
         rig.page(&mut first, 100);
+        first.publish_books();
     }
     assert_eq!((rig.book(0).bids.len(), rig.book(1).bids.len()), (1, 1));
-    // Nothing moves for a while; then another connection, which has a page of one of the two.
+    // No change for a while; then a second session, which has a page of one of the two.
     rig.hand.advance(11 * SECOND);
-    first.set_voids(Voids::Told);
-    let mut second = rig.open(&rig.both, Voids::Told);
-    second.set_second(true);
+    let mut second = rig.open(&rig.both);
     rig.acknowledge(&mut second);
     rig.hand.advance(SECOND);
     assert!(second.take_fetch(rig.hand.clock().now()).unwrap().path.contains("BTCUSDT"));
     rig.page(&mut second, 100);
     rig.change(&mut first, "BTCUSDT", 8);
+    first.publish_books();
     rig.change(&mut second, "BTCUSDT", 8);
-    assert!(second.gives_what(&first, rig.hand.clock().now(), 10 * SECOND));
+    assert!(second.covers(&first, rig.hand.clock().now(), 10 * SECOND));
     first.retire();
-    second.take_over(&first, &mut |_| {});
+    second.take_over(&mut first, &mut |_| {});
     assert_eq!((rig.book(0).void, rig.book(1).void), (None, Some(BookVoid::Lost)));
 }
 
 #[test]
-fn a_page_that_cannot_be_read_is_asked_for_again_later_and_later() {
+fn a_page_that_cannot_be_read_is_requested_again_at_growing_intervals() {
     let rig = Rig::new();
-    let mut it = rig.open(&rig.both[..1], Voids::All);
+    let mut it = rig.open(&rig.both[..1]);
     rig.acknowledge(&mut it);
     let mut asked = Vec::new();
     for tenth in 0..400 {

@@ -1,10 +1,10 @@
-//! One venue's conversation on a hand-turned clock: what it says, when, and what it believes.
+//! A session with one venue on a hand-turned clock: what it sends, when, and which events it emits.
 
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use spreadwire::feed::Options;
-use spreadwire::feed::connection::{Connection, End, Parts, Purpose};
+use spreadwire::feed::session::{End, Session, SessionParts, entries};
 use spreadwire::market::book::BookVoid;
 use spreadwire::market::directory::{HaltedBy, VenueEntry};
 use spreadwire::market::quote::{FeedEvent, Origin, Source};
@@ -21,9 +21,9 @@ use super::toy;
 const ID: VenueId = VenueId(0);
 const BTC: InstrumentId = InstrumentId(0);
 
-/// The feed's end and the venue's, and what the feed said to the detector.
+/// The feed's end and the venue's, and the events of the feed.
 struct Talk {
-    feed: Connection,
+    feed: Session,
     venue: WebSocket,
     hand: HandClock,
     directory: Arc<Directory>,
@@ -44,18 +44,16 @@ impl Talk {
         let directory = Arc::new(directory(venue));
         let board = Arc::new(Board::new(MonoNs(0), 1, 0));
         let days = Arc::new(DayTable::new(directory.pairs()));
-        let parts = Parts {
+        let parts = SessionParts {
             id: ID,
             venue,
-            purpose: Purpose::Tops,
             directory: Arc::clone(&directory),
-            days,
             board: Arc::clone(&board),
             options: Options::default(),
         };
         let limits = Limits { message_max: 1 << 20, read_buffer: 1024, fragments_max: u32::MAX };
         Self {
-            feed: Connection::new(parts),
+            feed: Session::tops(parts, days, entries(&directory, ID)),
             venue: WebSocket::server(limits, b""),
             hand: HandClock::new(MonoNs(100 * SECOND), UnixNs::from_ms(1_700_000_000_000)),
             directory,

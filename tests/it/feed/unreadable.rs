@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use spreadwire::feed::Options;
-use spreadwire::feed::connection::{Connection, Parts, Purpose};
+use spreadwire::feed::session::{Session, SessionParts, entries};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::quote::FeedEvent;
 use spreadwire::market::statistics::DayStatistics;
@@ -42,7 +42,7 @@ impl Market for Hall {
 /// A connection and the venue at its other end.
 struct Talk {
     venue: &'static dyn Venue,
-    feed: Connection,
+    feed: Session,
     socket: WebSocket,
     side: Box<dyn ExchangeSide>,
     hall: Hall,
@@ -61,19 +61,13 @@ impl Talk {
         let directory = Arc::new(Directory::new(symbols, vec![entry]));
         let board = Arc::new(Board::new(MonoNs(0), 1, 0));
         let days = Arc::new(DayTable::new(directory.pairs()));
-        let parts = Parts {
-            id: VenueId(0),
-            venue,
-            purpose: Purpose::Tops,
-            directory,
-            days,
-            board: Arc::clone(&board),
-            options: Options::default(),
-        };
+        let entries = entries(&directory, VenueId(0));
+        let options = Options::default();
+        let parts = SessionParts { id: VenueId(0), venue, directory, board: Arc::clone(&board), options };
         let limits = Limits { message_max: 1 << 20, read_buffer: 1024, fragments_max: u32::MAX };
         let mut talk = Self {
             venue,
-            feed: Connection::new(parts),
+            feed: Session::tops(parts, days, entries),
             socket: WebSocket::server(limits, b""),
             side: venue.exchange_side(),
             hall: Hall { quotes: HashMap::new(), now: START },

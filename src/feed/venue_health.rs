@@ -1,9 +1,8 @@
-//! How we stand with one venue: what all of its lines share. The breaker of its address, the waits, the budget of
-//! attempts, and how often the log may hear of it. Pure: time comes in, a time comes out. One per venue, on its
-//! feed's thread.
+//! Health of one channel of a venue, shared by all its lines: the circuit breaker of the address, the waits, and the
+//! budget of attempts. Time comes in, the time of the next attempt comes out. One per channel, on its feed's thread.
 
-use crate::feed::Options;
-use crate::log;
+use crate::feed::log_limiter::LogLimiter;
+use crate::feed::options::Options;
 use crate::metrics::{BreakerGauges, BreakerState};
 use crate::net::backoff::{Allowance, Backoff, PACE_NS, Payment, WINDOW_NS, Wait, attempts_max};
 use crate::net::breaker::{Breaker, GOOD_NS};
@@ -13,78 +12,79 @@ use crate::venues::Pace;
 /// What the end of an attempt, or of the connection that it led to, says about the venue's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing: the reasons are ours.
+    /// Nothing: the cause is on our side.
     Nothing,
-    /// A connection that had given prices for a while was lost.
+    /// A connection was lost after it had delivered prices for a while.
     Lost,
-    /// It came to nothing, or broke before it was good.
+    /// The attempt failed, or its connection was lost before it was good.
     Failed,
-    /// We shall stay away for so many nanoseconds.
+    /// The venue bans us for this many nanoseconds.
     Banned(u64),
 }
 
-/// Lines of a venue. One attempt of each is kept for the venue's return.
+/// Number of lines of a venue. The limits reserve one attempt of each for the venue's recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lines {
-    /// Those that share the standing.
+    /// Lines of this channel.
     pub own: usize,
-    /// Those of all purposes.
+    /// Lines of all channels of the venue.
     pub all: usize,
-    /// Those of purposes that are dialled after this one.
+    /// Lines of the channels that are dialled after this one.
     pub later: usize,
 }
 
-/// What the lines of one venue share.
+/// State shared by the lines of one channel.
 ///
-/// A venue is *suspect* from a failed attempt, or the loss of a young connection, until it has proved itself: nothing was
-/// lost for a while, and a connection outlives those that were lost. While it is suspect one line tries at a time. What is kept of the limits, one attempt of each line, is for a venue that has proved itself, so that all
-/// lines are back soon however often it broke before.
-pub struct Standing {
+/// A venue is *suspect* after a failed attempt or the loss of a young connection. It is proven again when nothing has
+/// been lost for a while and a connection has outlived those that were lost. While it is suspect, only one line dials at
+/// a time. The reserve of the limits (one attempt per line) is spent only on a proven venue, so that all lines return
+/// quickly, however often the venue broke before.
+pub struct VenueHealth {
     backoff: Backoff,
-    /// Ours, in [`WINDOW_NS`].
+    /// Our own limit of attempts in [`WINDOW_NS`].
     attempts: Allowance,
-    /// The venue's own limit, of which half is used: what else runs at our address has the rest.
+    /// The venue's published limit, halved: other programs at our address use the rest.
     connects: Allowance,
     lines: Lines,
     breaker: Breaker,
-    /// The venue asked all of us to wait until then.
+    /// No attempt before this time, because the venue asked for it.
     not_before: MonoNs,
-    /// The last end of an attempt or a connection; `None` before the first, and when all is forgiven.
+    /// The last end of an attempt or a connection; `None` before the first and after [`Self::forgive`].
     broke_at: Option<MonoNs>,
     is_suspect: bool,
-    /// Attempts that need leave no reserve: one of each line after the first loss of a venue that was not suspect, because
-    /// most losses are short.
+    /// Attempts that may use the reserve: one per line after the first loss of a venue that was not suspect, because most
+    /// losses are short.
     at_once: usize,
-    /// How long the last connections gave prices that were lost young, a ring in nanoseconds; 0: not at all.
+    /// Lifetimes of the last connections that were lost young, a ring in nanoseconds; 0 for one without a price.
     lives: [u64; LIVES],
     oldest_life: usize,
-    /// Since when each connection has given prices that is there.
+    /// For each open connection, since when it delivers prices.
     flowing: Vec<MonoNs>,
-    /// Attempts that were begun, of which it is not known whether they are good.
+    /// Attempts whose outcome is unknown.
     under_way: usize,
-    /// Since when no venue answers: failures say nothing of this one.
+    /// No venue answers, so failures say nothing about this one.
     is_cut_off: bool,
-    voice: Voice,
+    log: LogLimiter,
 }
 
-/// The longest wait while no venue answers, in nanoseconds. The limits hold all the same.
+/// The longest wait while no venue answers, in nanoseconds. The limits still apply.
 const CUT_OFF_NS: u64 = 2 * SECOND;
-/// A connection that gave prices for longer than this, in nanoseconds, is not young when it is lost.
+/// A connection that delivered prices for longer than this, in nanoseconds, is not young when it is lost.
 const YOUNG_NS: u64 = 120 * SECOND;
-/// So many lost connections are remembered; an attempt that came to nothing counts twice.
+/// Number of lost connections that are remembered. A failed attempt counts twice.
 const LIVES: usize = 8;
-/// A loss that is so long ago, in nanoseconds, has no bearing on a connection that outlives those that were lost: longer
-/// than the gap between two paced attempts, so that lines that are dialled so are lost more often.
+/// A loss older than this, in nanoseconds, does not affect a connection that outlives those that were lost. It is longer
+/// than the gap between two paced attempts, because lines that are dialled at that pace are lost at that pace.
 const QUIET_NS: u64 = PACE_NS + 1500 * MS;
-/// One that is so long ago, in nanoseconds, has no bearing on any: a venue that is well has all lines back in 30 s, even if
-/// its connections lived longer than that before.
+/// A loss older than this, in nanoseconds, does not affect any connection: all lines of a healthy venue are back within
+/// 30 s, even if its connections lived longer than that before.
 const SURE_NS: u64 = 25 * SECOND;
 const _: () = assert!(GOOD_NS < QUIET_NS && QUIET_NS < SURE_NS && SURE_NS < YOUNG_NS);
-/// A line that may not try looks again after this time, in nanoseconds.
+/// A line that may not dial asks again after this time, in nanoseconds.
 const LATER_NS: u64 = 250 * MS;
 
-impl Standing {
-    /// Nothing tried yet, with a venue that allows `connects`. Different seeds spread a storm of reconnects.
+impl VenueHealth {
+    /// A venue without history that allows `connects`. Different seeds spread simultaneous reconnects.
     #[must_use]
     pub fn new(connects: Pace, options: &Options, seed: u64) -> Self {
         let [first_ns, longest_ns] = [options.backoff_first_ms, options.backoff_max_ms].map(|ms| ms.saturating_mul(MS));
@@ -103,11 +103,11 @@ impl Standing {
             flowing: Vec::new(),
             under_way: 0,
             is_cut_off: false,
-            voice: Voice::default(),
+            log: LogLimiter::default(),
         }
     }
 
-    /// The lines of the venue have changed.
+    /// Sets the number of lines of the venue.
     pub fn set_lines(&mut self, lines: Lines) {
         if lines.own != self.lines.own {
             self.attempts.resize(attempts_max(lines.own));
@@ -115,18 +115,18 @@ impl Standing {
         self.lines = lines;
     }
 
-    /// A line whose last connection or attempt ended at `ended` wants to dial now. After a yes it tells what became of it:
-    /// [`Self::settled`] once, and [`Self::ended`], [`Self::abandoned`] or [`Self::good`].
+    /// A line whose last connection or attempt ended at `ended` wants to dial now. If it may, the caller reports the
+    /// outcome: [`Self::settled`] once, and [`Self::ended`], [`Self::abandoned`] or [`Self::good`].
     ///
     /// # Errors
     /// When to ask again.
     pub fn begin(&mut self, now: MonoNs, ended: MonoNs) -> Result<Payment, MonoNs> {
-        self.look(now);
+        self.update_suspect(now);
         let at = self.next_attempt(now, ended).unwrap_or_else(|| now.plus(LATER_NS));
         if now < at {
             return Err(at);
         }
-        // Of a venue that has proved itself more than one may try.
+        // Several lines may dial a proven venue, even through a half-open breaker.
         let is_proven = self.proven_for(ended).is_some_and(|at| now >= at);
         let admits = self.breaker.begin(now) || (is_proven && self.breaker.state() == BreakerState::HalfOpen);
         if !admits {
@@ -142,37 +142,37 @@ impl Standing {
         Ok(payment)
     }
 
-    /// An attempt has proved to be good, or has ended.
+    /// The outcome of an attempt is known.
     pub fn settled(&mut self) {
         self.under_way = self.under_way.saturating_sub(1);
     }
 
-    /// The venue was dialled for another purpose.
+    /// Another channel dialled the venue, which counts towards the venue's limit.
     pub fn count_other(&mut self, payment: Payment, now: MonoNs) {
         self.connects.spend(payment, now);
     }
 
-    /// No attempt before this time, by the venue's own word.
+    /// No attempt before this time, because the venue asked for it.
     #[must_use]
     pub const fn not_before(&self) -> MonoNs {
         self.not_before
     }
 
-    /// No attempt before `until`: the venue said so to another of us.
+    /// No attempt before `until`: the venue asked another of its channels to wait.
     pub fn wait_until(&mut self, until: MonoNs) {
         self.not_before = self.not_before.max(until);
     }
 
-    /// The venue answered something else than an attempt by `wait`.
+    /// The venue answered `wait` to a request that was not an attempt to connect.
     pub fn hold(&mut self, wait: Wait, now: MonoNs) {
         if let Wait::AtLeast(ns) | Wait::Banned(ns) = wait {
             self.wait_until(now.plus(ns));
         }
     }
 
-    /// When a line dials whose last connection or attempt ended at `ended` and whose own wait is over at `at`: the venue's
-    /// word, the breaker and the limits have their say. It moves as other lines try. `None` while that depends on what
-    /// becomes of the attempt that is under way.
+    /// When a line dials whose last connection or attempt ended at `ended` and whose own wait is over at `at`. The venue's
+    /// waits, the breaker and the limits can delay it; it changes as other lines dial. `None` while it depends on the
+    /// outcome of the current attempt.
     #[must_use]
     pub fn next_attempt(&self, at: MonoNs, ended: MonoNs) -> Option<MonoNs> {
         let proven = self.proven_for(ended).map(|at| at.max(self.allowed_at(true)));
@@ -188,7 +188,7 @@ impl Standing {
         self.attempts.ready_at(own).max(self.connects.ready_at(all))
     }
 
-    /// Attempts that are left for the venue's return, of each limit.
+    /// Attempts of each limit that are reserved for the venue's recovery.
     const fn reserve(&self, is_proven: bool) -> [usize; 2] {
         match (is_proven, self.at_once > 0) {
             (true, _) => [0; 2],
@@ -197,46 +197,47 @@ impl Standing {
         }
     }
 
-    /// When the venue has proved itself since the last loss, if nothing else is lost; `None` while no prices come.
+    /// When the venue is proven again, if nothing else is lost; `None` while no prices arrive.
     fn proven_at(&self) -> Option<MonoNs> {
         let Some(broke_at) = self.broke_at else { return Some(MonoNs(0)) };
         let since = self.flowing.iter().min()?;
         let life = self.lives.into_iter().max().unwrap_or(0);
-        // Where nothing ever came, any price is more than before.
+        // If no lost connection delivered a price, any price is an improvement.
         let least = if life == 0 { SECOND } else { GOOD_NS };
         let outlived = (life + life / 10).saturating_add(SECOND).max(least);
         let other = broke_at.plus(outlived.min(QUIET_NS)).max(since.plus(outlived));
         Some(other.min(broke_at.plus(SURE_NS).max(since.plus(GOOD_NS))))
     }
 
-    /// The same for a line that ended at `ended`. That others go on since before says nothing of it: a connection must have
-    /// begun to give prices since then.
+    /// The same for a line that ended at `ended`. Connections that already delivered prices then prove nothing: one must
+    /// have started to deliver since.
     fn proven_for(&self, ended: MonoNs) -> Option<MonoNs> {
-        let is_told = self.broke_at.is_none() || self.flowing.iter().any(|since| *since >= ended);
-        self.proven_at().filter(|_| is_told)
+        let has_evidence = self.broke_at.is_none() || self.flowing.iter().any(|since| *since >= ended);
+        self.proven_at().filter(|_| has_evidence)
     }
 
-    /// Sees whether the venue has proved itself.
-    fn look(&mut self, now: MonoNs) {
+    /// The venue is no longer suspect once it is proven.
+    fn update_suspect(&mut self, now: MonoNs) {
         self.is_suspect &= self.proven_at().is_none_or(|at| now < at);
     }
 
-    /// A connection gives prices since `now`: the caller says so once, and [`Self::dry`] or [`Self::ended`] when it is over.
+    /// A connection delivers prices since `now`. The caller reports this once per connection, and [`Self::dry`] or
+    /// [`Self::ended`] when it is over.
     pub fn flows(&mut self, now: MonoNs) {
         self.flowing.push(now);
     }
 
-    /// A connection that gave prices since `since` is no more.
+    /// A connection that delivered prices since `since` is closed.
     pub fn dry(&mut self, since: MonoNs) {
         if let Some(at) = self.flowing.iter().position(|it| *it == since) {
             self.flowing.swap_remove(at);
         }
     }
 
-    /// An attempt came to nothing, or a connection ended that gave prices since `since`: when that line should try again,
-    /// by itself, and whether it opened the breaker.
+    /// An attempt failed, or a connection ended that delivered prices since `since`. Returns when its line should try
+    /// again, regardless of other lines, and whether this opened the breaker.
     pub fn ended(&mut self, now: MonoNs, wait: Wait, verdict: Verdict, since: Option<MonoNs>) -> (MonoNs, bool) {
-        self.look(now);
+        self.update_suspect(now);
         since.into_iter().for_each(|since| self.dry(since));
         let is_first = self.broke_at.is_none_or(|at| now.since(at) >= YOUNG_NS);
         self.broke_at = Some(now);
@@ -250,9 +251,9 @@ impl Standing {
             if is_first {
                 self.at_once = self.lines.own;
             }
-            // The first loss of a connection that was good says nothing of how long others will be.
-            let is_told = !is_first || life < GOOD_NS;
-            for _ in 0..u8::from(is_told) + u8::from(since.is_none()) {
+            // The first loss of a good connection does not predict how long others will live.
+            let is_recorded = !is_first || life < GOOD_NS;
+            for _ in 0..u8::from(is_recorded) + u8::from(since.is_none()) {
                 self.lives[self.oldest_life] = life;
                 self.oldest_life = (self.oldest_life + 1) % LIVES;
             }
@@ -272,19 +273,19 @@ impl Standing {
         (next, opened)
     }
 
-    /// An attempt, or a connection, ended for reasons of our own.
+    /// An attempt or a connection ended for a cause on our side.
     pub fn abandoned(&mut self) {
         self.breaker.abandoned();
     }
 
-    /// A connection gives prices, and still does some time later: the next failure is a first one.
+    /// A connection has delivered prices for a while: the next failure counts as the first.
     pub fn good(&mut self, now: MonoNs) {
-        self.look(now);
+        self.update_suspect(now);
         self.breaker.succeeded();
         self.backoff.flowed();
     }
 
-    /// Whether no venue answers, this one among them: then failures are this machine's, and forgiven.
+    /// Whether no venue answers, including this one. Then the failures are caused by this machine and are forgiven.
     pub fn set_cut_off(&mut self, is_cut_off: bool, now: MonoNs) {
         self.is_cut_off = is_cut_off;
         self.forgive(now);
@@ -293,7 +294,7 @@ impl Standing {
         }
     }
 
-    /// All failures are forgotten: the next attempt may be at once, as far as the venue itself and the budgets allow.
+    /// Discards all failures: the next attempt may start at once, within the venue's own waits and the limits.
     pub fn forgive(&mut self, now: MonoNs) {
         (self.broke_at, self.is_suspect, self.lives) = (None, false, [0; LIVES]);
         self.backoff.flowed();
@@ -302,13 +303,13 @@ impl Standing {
         }
     }
 
-    /// Whether nothing is held against the address.
+    /// Whether the breaker is closed.
     #[must_use]
     pub fn is_clear(&self) -> bool {
         self.breaker.state() == BreakerState::Closed
     }
 
-    /// Shows the breaker to health and metrics.
+    /// Publishes the state of the breaker.
     pub fn show(&self, gauges: &BreakerGauges) {
         self.breaker.show(gauges);
     }
@@ -318,39 +319,9 @@ impl Standing {
         self.backoff.jitter(bound)
     }
 
-    /// Says a line to the log, unless too many were said.
+    /// Writes a line to the log, unless there were too many.
     pub fn say(&mut self, now: MonoNs, line: std::fmt::Arguments<'_>) {
-        self.voice.say(now, line);
-    }
-}
-
-/// One venue's lines of log: a few at once, then one each [`Voice::EVERY_NS`].
-#[derive(Default)]
-struct Voice {
-    since: MonoNs,
-    said: u32,
-    unsaid: u32,
-}
-
-impl Voice {
-    const BURST: u32 = 6;
-    const EVERY_NS: u64 = 10 * SECOND;
-
-    fn say(&mut self, now: MonoNs, line: std::fmt::Arguments<'_>) {
-        let rested = (now.since(self.since) / Self::EVERY_NS).min(u64::from(Self::BURST));
-        if rested > 0 {
-            self.since = now;
-            self.said = self.said.saturating_sub(rested as u32);
-        }
-        if self.said >= Self::BURST {
-            self.unsaid += 1;
-            return;
-        }
-        self.said += 1;
-        match std::mem::take(&mut self.unsaid) {
-            0 => log::say(line),
-            unsaid => log::say(format_args!("{line} ({unsaid} lines like it before were not shown)")),
-        }
+        self.log.say(now, line);
     }
 }
 
@@ -367,14 +338,14 @@ mod tests {
     /// What a venue does with an attempt.
     #[derive(Clone, Copy, Debug)]
     struct Fate {
-        /// The first price comes so long after the attempt began; `None`: there is none.
+        /// Time from the start of the attempt to the first price; `None` for no price.
         price_ns: Option<u64>,
-        /// The end comes so long after that, or after the attempt began; `None`: never.
+        /// Time from the first price, or from the start of the attempt, to the end; `None` for no end.
         end_ns: Option<u64>,
         wait: Wait,
-        /// A connection that is there when the venue becomes well is not ended any more.
+        /// A connection that is open when the venue recovers stays open.
         stays: bool,
-        /// All connections end at once, each time after so long.
+        /// All connections end at the same time, at this interval.
         together_ns: Option<u64>,
     }
 
@@ -398,18 +369,18 @@ mod tests {
             Self { together_ns: Some(ns), ..Self::well_for(ns) }
         }
 
-        /// Of a connection that begins so long after the venue became unwell.
+        /// The fate of a connection that begins this long after the venue broke.
         fn after(self, ns: u64) -> Self {
             let Some(every) = self.together_ns else { return self };
             Self { end_ns: Some(every - ns % every), price_ns: Some(0), ..self }
         }
     }
 
-    /// What became of the attempts of a venue's lines.
+    /// The attempts of a venue's lines and their outcome.
     struct Run {
-        /// When they began.
+        /// Start of each attempt.
         attempts: Vec<MonoNs>,
-        /// When each line had a price that stayed; `None`: never.
+        /// When each line had prices for good; `None` for never.
         back: Vec<Option<MonoNs>>,
     }
 
@@ -428,9 +399,9 @@ mod tests {
             Self::Linked { fate, began, owes: true, flows: None, good_at: NEVER, ends_at }
         }
 
-        fn due(&self, standing: &Standing) -> MonoNs {
+        fn due(&self, health: &VenueHealth) -> MonoNs {
             match *self {
-                Self::Waiting { at, ended } => standing.next_attempt(at, ended).unwrap_or(NEVER),
+                Self::Waiting { at, ended } => health.next_attempt(at, ended).unwrap_or(NEVER),
                 Self::Linked { fate, began, flows: None, ends_at, .. } => {
                     ends_at.min(fate.price_ns.map_or(NEVER, |ns| began.plus(ns)))
                 }
@@ -439,10 +410,10 @@ mod tests {
         }
     }
 
-    /// `lines` lines until `end`, of which each attempt meets the `fate` that its time and number say; the venue is well from
-    /// `well` on. Drives the standing as [`crate::feed::Feed`] does. What is told of the next attempt is what happens.
+    /// Runs `lines` lines until `end`. `fate` maps the time and number of an attempt to its fate; the venue is well from
+    /// `well` on. Drives the health as [`crate::feed::Feed`] does, and checks that each announced attempt is allowed.
     fn run(
-        standing: &mut Standing,
+        health: &mut VenueHealth,
         lines: usize,
         end: MonoNs,
         well: MonoNs,
@@ -451,16 +422,16 @@ mod tests {
         let mut now = MonoNs(SECOND);
         let mut at = vec![At::Waiting { at: now, ended: MonoNs(0) }; lines];
         let mut run = Run { attempts: Vec::new(), back: vec![None; lines] };
-        standing.set_lines(Lines { own: lines, all: lines, later: 0 });
+        health.set_lines(Lines { own: lines, all: lines, later: 0 });
         loop {
-            let (line, next) = at.iter().map(|it| it.due(standing)).enumerate().min_by_key(|(_, at)| *at).unwrap();
+            let (line, next) = at.iter().map(|it| it.due(health)).enumerate().min_by_key(|(_, at)| *at).unwrap();
             if next >= end {
                 return run;
             }
             now = next.max(now);
             at[line] = match at[line] {
                 At::Waiting { ended, .. } => {
-                    standing.begin(now, ended).expect("it is told that it may");
+                    health.begin(now, ended).expect("the attempt was announced");
                     run.attempts.push(now);
                     let fate = fate(now, run.attempts.len());
                     let linked = At::linked(fate, now, well);
@@ -470,41 +441,41 @@ mod tests {
                 }
                 At::Linked { fate, owes, flows, ends_at, .. } if now >= ends_at => {
                     if owes {
-                        standing.settled();
+                        health.settled();
                     }
                     let verdict = match fate.wait {
                         Wait::Banned(ns) => Verdict::Banned(ns),
-                        _ if !owes && standing.is_clear() => Verdict::Lost,
+                        _ if !owes && health.is_clear() => Verdict::Lost,
                         _ => Verdict::Failed,
                     };
-                    At::Waiting { at: standing.ended(now, fate.wait, verdict, flows).0, ended: now }
+                    At::Waiting { at: health.ended(now, fate.wait, verdict, flows).0, ended: now }
                 }
                 At::Linked { fate, began, owes, flows: None, ends_at, .. } => {
-                    standing.flows(now);
+                    health.flows(now);
                     At::Linked { fate, began, owes, flows: Some(now), good_at: now.plus(GOOD_NS), ends_at }
                 }
                 At::Linked { fate, began, owes, flows, ends_at, .. } => {
-                    standing.good(now);
+                    health.good(now);
                     if owes {
-                        standing.settled();
+                        health.settled();
                     }
-                    let good_at = if standing.is_clear() { NEVER } else { now.plus(GOOD_NS) };
+                    let good_at = if health.is_clear() { NEVER } else { now.plus(GOOD_NS) };
                     At::Linked { fate, began, owes: false, flows, good_at, ends_at }
                 }
             };
         }
     }
 
-    fn new(connects: Pace, seed: u64) -> Standing {
-        Standing::new(connects, &Options::default(), seed)
+    fn new(connects: Pace, seed: u64) -> VenueHealth {
+        VenueHealth::new(connects, &Options::default(), seed)
     }
 
-    /// `lines` lines that meet `fate`, by the number of the attempt, for ten minutes: when they dialled.
+    /// The attempts of `lines` lines within ten minutes; `fate` maps the number of an attempt to its fate.
     fn storm(connects: Pace, lines: usize, seed: u64, fate: impl Fn(usize) -> Fate) -> Vec<MonoNs> {
         run(&mut new(connects, seed), lines, TEN_MINUTES, NEVER, |_, n| fate(n)).attempts
     }
 
-    /// Each way in which a venue can be unwell.
+    /// All modes of failure, with their names.
     fn modes() -> Vec<(String, Fate)> {
         let mut modes: Vec<(String, Fate)> = [
             ("refused", Fate::fails(3 * MS, Wait::Usual)),
@@ -536,7 +507,7 @@ mod tests {
         (0..attempts.len()).map(within).max().unwrap_or(0)
     }
 
-    /// What a venue that `allows` so much sees of us stays within half of it, and within our own limit.
+    /// Checks that the attempts use at most half of what the venue `allows`, and stay within our own limit.
     fn check_limits(attempts: &[MonoNs], lines: usize, allows: Pace, what: &str) {
         let (most, limit) = (most_in(attempts, allows.per_ms * MS), (allows.count as usize / 2).max(1));
         assert!(most <= limit, "{what}: {most} attempts in {} ms, {limit} are half of what is allowed", allows.per_ms);
@@ -545,7 +516,7 @@ mod tests {
         assert!(lines > 8 || limit == ATTEMPTS_MAX);
     }
 
-    /// One venue that is well from the start until `from`, then unwell until `well`.
+    /// A venue that is well until `from`, then fails until `well`.
     #[derive(Debug)]
     struct Outage {
         from: MonoNs,
@@ -556,7 +527,7 @@ mod tests {
     }
 
     impl Outage {
-        fn run(&self, standing: &mut Standing) -> Run {
+        fn run(&self, health: &mut VenueHealth) -> Run {
             let fate = |at: MonoNs, _| {
                 let lasts = |until: MonoNs| Fate { end_ns: Some(until.since(at) + MS), ..Fate::WELL };
                 match () {
@@ -565,18 +536,18 @@ mod tests {
                     () => Fate::WELL,
                 }
             };
-            run(standing, self.lines, self.well.plus(700 * SECOND), self.well, fate)
+            run(health, self.lines, self.well.plus(700 * SECOND), self.well, fate)
         }
 
-        /// Whether the limits have room for all lines when the venue is well again, whatever was dialled before: once at
-        /// the start, once when it seemed well and was not, and again where it seems well for longer than any proof.
+        /// Whether the limits have room for all lines when the venue recovers, whatever was dialled before: once at the
+        /// start, once when it seemed to recover, and again if it seemed well for longer than any proof takes.
         fn has_room(&self) -> bool {
             let life = self.broken.price_ns.and(self.broken.end_ns).unwrap_or(0);
             let mut dials = vec![MonoNs(SECOND), self.well];
             if life >= GOOD_NS {
                 dials.push(self.from.plus(60 * SECOND));
             }
-            // Once without a reserve when it breaks.
+            // The reserve is used once when the venue breaks.
             dials.push(self.from);
             for times in 1..=2 {
                 if life + 4 * SECOND >= times * SURE_NS {
@@ -584,7 +555,7 @@ mod tests {
                 }
             }
             if let Some(every) = self.broken.together_ns {
-                // A connection that begins between two cuts lives for less than their distance.
+                // A connection that begins between two cuts lives for less than the interval.
                 let every = if every + 4 * SECOND >= SURE_NS { every } else { every.max(60 * SECOND) };
                 dials.extend((1..=self.well.since(self.from) / every).map(|n| self.from.plus(n * every)));
             }
@@ -598,17 +569,17 @@ mod tests {
                 && room((self.allows.count / 2).max(1) as usize, self.allows.per_ms * MS)
         }
 
-        /// How long a limit of a short span delays the last line.
+        /// Delay of the last line by a limit with a short span.
         fn spread_ns(&self) -> u64 {
             let (count, span_ns) = (u64::from(self.allows.count / 2).max(1), self.allows.per_ms * MS);
             if span_ns <= PACE_NS { (self.lines as u64 - 1) / count * span_ns } else { 0 }
         }
 
-        fn check(&self, standing: &mut Standing, what: &str) -> [u64; 2] {
-            let run = self.run(standing);
+        fn check(&self, health: &mut VenueHealth, what: &str) -> [u64; 2] {
+            let run = self.run(health);
             check_limits(&run.attempts, self.lines, self.allows, what);
-            // Not before the venue's own word.
-            let base = self.well.max(standing.not_before());
+            // Not before the end of the venue's own wait.
+            let base = self.well.max(health.not_before());
             let back = |line: &Option<MonoNs>| line.map_or(u64::MAX, |at| at.since(base));
             let (first, last) = (run.back.iter().map(back).min().unwrap(), run.back.iter().map(back).max().unwrap());
             assert!(first <= 30 * SECOND, "{what}: the first line in {} ms, {self:?}", first / MS);
@@ -625,19 +596,19 @@ mod tests {
 
     #[test]
     fn in_every_mode_of_breaking_a_venue_is_back_within_30_s_of_being_well() {
-        // (mode, longest time until the first line is back, until the last of all).
+        // (mode, longest time until the first line is back, until all are).
         for (place, (mode, broken)) in modes().into_iter().enumerate() {
             let mut longest = [0; 2];
             for seed in 0..8u64 {
                 for venue in VENUES.iter().skip(place % 4).step_by(4) {
                     let allows = venue.facts().limits.connects;
-                    let mut standing = new(allows, seed);
-                    // One second to ten minutes, after a while of being well.
-                    let length = SECOND + standing.jitter(600 * SECOND);
-                    let from = MonoNs((1 + standing.jitter(400)) * SECOND);
+                    let mut health = new(allows, seed);
+                    // One second to ten minutes, after some time without a failure.
+                    let length = SECOND + health.jitter(600 * SECOND);
+                    let from = MonoNs((1 + health.jitter(400)) * SECOND);
                     let lines = [1, 2, 3, 5, 8, 12, 16, 20][seed as usize % 8];
                     let outage = Outage { from, well: from.plus(length), lines, allows, broken };
-                    let back = outage.check(&mut standing, &format!("{}, {mode}, seed {seed}", venue.facts().name));
+                    let back = outage.check(&mut health, &format!("{}, {mode}, seed {seed}", venue.facts().name));
                     longest = [longest[0].max(back[0]), longest[1].max(back[1])];
                 }
             }
@@ -673,7 +644,7 @@ mod tests {
                     let what = format!("{name} with {lines} lines, {mode}");
                     check_limits(&attempts, lines, connects, &what);
                     if let Wait::Usual | Wait::AtOnce = fate.wait {
-                        // All may be well for as long as they are.
+                        // All connections may live for this long.
                         let most = 30 * SECOND + fate.end_ns.filter(|_| fate.stays).unwrap_or(0);
                         let gaps = attempts.windows(2).map(|pair| pair[1].since(pair[0])).max().unwrap_or(u64::MAX);
                         assert!(gaps <= most, "{what}: no attempt for {} s", gaps / SECOND);
@@ -684,7 +655,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ban_or_a_wait_that_one_line_is_told_holds_all_of_them() {
+    fn a_ban_or_a_wait_of_one_line_holds_all_lines() {
         let connects = Pace { count: 1000, per_ms: 1000 };
         for (wait, rest) in [
             (Wait::of_status(418, Some(240), 300), 240),
@@ -693,50 +664,50 @@ mod tests {
             (Wait::of_status(429, Some(90), 300), 90),
             (Wait::of_status(503, Some(45), 300), 45),
         ] {
-            let told = |n| Fate::fails(3 * MS, if n == 3 { wait } else { Wait::Usual });
-            // The third attempt of eight that begin at once: the others have begun.
-            let attempts = storm(connects, 8, 5, told);
+            let fate = |n| Fate::fails(3 * MS, if n == 3 { wait } else { Wait::Usual });
+            // The third of eight attempts that begin at once.
+            let attempts = storm(connects, 8, 5, fate);
             let gap = attempts[8].since(attempts[7]);
             assert!(gap >= rest * SECOND, "after {wait:?} it came back in {} s", gap / SECOND);
             assert!(gap <= (rest + 2) * SECOND, "after {wait:?} it came back only in {} s", gap / SECOND);
         }
     }
 
-    /// One that allows as much as anybody wants.
-    fn generous() -> Standing {
-        let mut standing = new(Pace { count: 1000, per_ms: 1000 }, 3);
-        standing.set_lines(Lines { own: 6, all: 6, later: 0 });
-        standing
+    /// A venue with limits that are never reached.
+    fn generous() -> VenueHealth {
+        let mut health = new(Pace { count: 1000, per_ms: 1000 }, 3);
+        health.set_lines(Lines { own: 6, all: 6, later: 0 });
+        health
     }
 
     #[test]
     fn after_a_failure_one_line_tries_for_all_until_the_venue_has_proved_itself() {
-        let (mut standing, now) = (generous(), MonoNs(SECOND));
-        standing.begin(now, MonoNs(0)).unwrap();
-        standing.settled();
-        standing.ended(now, Wait::Usual, Verdict::Failed, None);
+        let (mut health, now) = (generous(), MonoNs(SECOND));
+        health.begin(now, MonoNs(0)).unwrap();
+        health.settled();
+        health.ended(now, Wait::Usual, Verdict::Failed, None);
         let probe = now.plus(30 * SECOND);
-        assert_eq!(standing.begin(probe, now), Ok(Payment::Free));
-        assert_eq!(standing.next_attempt(probe, now), None, "one tries already");
-        standing.flows(probe);
+        assert_eq!(health.begin(probe, now), Ok(Payment::Free));
+        assert_eq!(health.next_attempt(probe, now), None, "one tries already");
+        health.flows(probe);
         let proof = probe.plus(SECOND);
-        assert_eq!(standing.next_attempt(probe, now), Some(proof));
-        assert!((0..5).all(|_| standing.begin(proof, now).is_ok()), "it is well");
+        assert_eq!(health.next_attempt(probe, now), Some(proof));
+        assert!((0..5).all(|_| health.begin(proof, now).is_ok()), "it is well");
     }
 
     #[test]
     fn a_line_that_fails_while_others_are_well_is_not_hurried() {
-        let (mut standing, now) = (generous(), MonoNs(SECOND));
-        standing.begin(now, MonoNs(0)).unwrap();
-        standing.flows(now);
-        standing.settled();
+        let (mut health, now) = (generous(), MonoNs(SECOND));
+        health.begin(now, MonoNs(0)).unwrap();
+        health.flows(now);
+        health.settled();
         let mut at = now;
         let mut waits = Vec::new();
         for _ in 0..12 {
-            standing.begin(at, at).unwrap();
-            standing.settled();
-            let (next, _) = standing.ended(at, Wait::Usual, Verdict::Failed, None);
-            let next = standing.next_attempt(next, at).unwrap();
+            health.begin(at, at).unwrap();
+            health.settled();
+            let (next, _) = health.ended(at, Wait::Usual, Verdict::Failed, None);
+            let next = health.next_attempt(next, at).unwrap();
             waits.push(next.since(at));
             at = next;
         }
@@ -744,48 +715,44 @@ mod tests {
     }
 
     #[test]
-    fn while_no_venue_answers_nothing_is_held_against_this_one() {
-        let mut standing = new(Pace { count: 300, per_ms: 300_000 }, 3);
+    fn while_no_venue_answers_failures_do_not_count() {
+        let mut health = new(Pace { count: 300, per_ms: 300_000 }, 3);
         let fails = |_, _| Fate::fails(3 * SECOND, Wait::Usual);
-        run(&mut standing, 1, MonoNs(60 * SECOND), NEVER, fails);
-        assert!(!standing.is_clear(), "by itself it opens the breaker");
-        standing.set_cut_off(true, MonoNs(60 * SECOND));
-        let attempts = run(&mut standing, 1, TEN_MINUTES, NEVER, fails).attempts;
-        assert!(standing.is_clear());
+        run(&mut health, 1, MonoNs(60 * SECOND), NEVER, fails);
+        assert!(!health.is_clear(), "failures of one venue open the breaker");
+        health.set_cut_off(true, MonoNs(60 * SECOND));
+        let attempts = run(&mut health, 1, TEN_MINUTES, NEVER, fails).attempts;
+        assert!(health.is_clear());
         assert!(most_in(&attempts, WINDOW_NS) <= ATTEMPTS_MAX);
-        standing.set_cut_off(false, TEN_MINUTES);
-        assert_eq!(
-            standing.begin(TEN_MINUTES, TEN_MINUTES),
-            Ok(Payment::Free),
-            "it is tried at once, from the reserve"
-        );
+        health.set_cut_off(false, TEN_MINUTES);
+        assert_eq!(health.begin(TEN_MINUTES, TEN_MINUTES), Ok(Payment::Free), "dialled at once, from the reserve");
     }
 
     #[test]
-    fn a_retry_does_not_go_behind_the_venues_own_word() {
-        let (mut standing, wait) = (generous(), Wait::Banned(60 * SECOND));
-        standing.begin(MonoNs(0), MonoNs(0)).unwrap();
-        let (next, opened) = standing.ended(MonoNs(0), wait, Verdict::Banned(60 * SECOND), None);
-        standing.settled();
-        standing.forgive(MonoNs(SECOND));
-        assert!(opened && !standing.is_clear());
-        assert!(standing.begin(next, MonoNs(0)).is_ok() && next >= MonoNs(60 * SECOND));
-        let (mut standing, now) = (generous(), MonoNs(60 * SECOND));
-        run(&mut standing, 1, now, NEVER, |_, _| Fate::fails(MS, Wait::Usual));
-        assert!(standing.begin(now, now).is_err());
-        standing.forgive(now);
-        assert!(standing.begin(now, now).is_ok());
+    fn a_retry_respects_the_wait_that_the_venue_asked_for() {
+        let (mut health, wait) = (generous(), Wait::Banned(60 * SECOND));
+        health.begin(MonoNs(0), MonoNs(0)).unwrap();
+        let (next, opened) = health.ended(MonoNs(0), wait, Verdict::Banned(60 * SECOND), None);
+        health.settled();
+        health.forgive(MonoNs(SECOND));
+        assert!(opened && !health.is_clear());
+        assert!(health.begin(next, MonoNs(0)).is_ok() && next >= MonoNs(60 * SECOND));
+        let (mut health, now) = (generous(), MonoNs(60 * SECOND));
+        run(&mut health, 1, now, NEVER, |_, _| Fate::fails(MS, Wait::Usual));
+        assert!(health.begin(now, now).is_err());
+        health.forgive(now);
+        assert!(health.begin(now, now).is_ok());
     }
 
     #[test]
     fn a_half_open_breaker_admits_one_line() {
-        let mut standing = generous();
-        standing.ended(MonoNs(0), Wait::Banned(SECOND), Verdict::Banned(SECOND), None);
+        let mut health = generous();
+        health.ended(MonoNs(0), Wait::Banned(SECOND), Verdict::Banned(SECOND), None);
         let now = MonoNs(10 * SECOND);
-        assert!(standing.begin(now, MonoNs(0)).is_ok());
-        assert!((0..5).all(|_| standing.begin(now, MonoNs(0)).is_err()));
-        (0..3).for_each(|_| standing.good(now));
-        standing.settled();
-        assert!(standing.is_clear() && standing.begin(now, MonoNs(0)).is_ok());
+        assert!(health.begin(now, MonoNs(0)).is_ok());
+        assert!((0..5).all(|_| health.begin(now, MonoNs(0)).is_err()));
+        (0..3).for_each(|_| health.good(now));
+        health.settled();
+        assert!(health.is_clear() && health.begin(now, MonoNs(0)).is_ok());
     }
 }

@@ -1,0 +1,44 @@
+//! Makes the sessions of a feed.
+
+use std::sync::Arc;
+
+use crate::feed::kind::ChannelKind;
+use crate::feed::options::Options;
+use crate::feed::session::{Session, SessionParts};
+use crate::market::{Directory, VenueId};
+use crate::matrix::books::BookTable;
+use crate::matrix::days::DayTable;
+use crate::metrics::Board;
+use crate::venues::{SymbolEntry, Venue};
+
+/// What all sessions of a feed share.
+pub(super) struct SessionFactory {
+    pub directory: Arc<Directory>,
+    pub days: Arc<DayTable>,
+    pub books: Arc<BookTable>,
+    pub board: Arc<Board>,
+    pub options: Options,
+}
+
+impl SessionFactory {
+    /// A session for `entries`, on one of `pairs` pairs of lines to the venue.
+    pub fn session(
+        &self,
+        (id, venue): (VenueId, &'static dyn Venue),
+        kind: ChannelKind,
+        pairs: usize,
+        entries: Vec<SymbolEntry>,
+    ) -> Session {
+        let parts = SessionParts {
+            id,
+            venue,
+            directory: Arc::clone(&self.directory),
+            board: Arc::clone(&self.board),
+            options: self.options.shared_by(pairs),
+        };
+        match kind {
+            ChannelKind::Tops => Session::tops(parts, Arc::clone(&self.days), entries),
+            ChannelKind::Books => Session::books(parts, Arc::clone(&self.books), entries),
+        }
+    }
+}
