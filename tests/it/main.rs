@@ -12,6 +12,7 @@ mod floors;
 mod gateway;
 mod lag;
 mod last_known;
+mod pipeline;
 mod reload;
 mod sim;
 mod top;
