@@ -14,7 +14,7 @@ use spreadwire::detector::scan;
 use spreadwire::detector::{Detector, DetectorParts, GatewayPort};
 use spreadwire::feed;
 use spreadwire::feed::connection::{Connection, End, Parts, Purpose};
-use spreadwire::gateway::{self, Gateway, GatewayParts};
+use spreadwire::gateway::{self, Clocks, Gateway, GatewayParts};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::opportunity::{Change, OpportunityEvent};
 use spreadwire::market::quote::Origin;
@@ -158,7 +158,8 @@ impl Pipeline {
             opportunities,
             board: Arc::clone(&board),
             index: 0,
-            clock: clock.clone(),
+            admin: None,
+            clocks: Clocks::both(&clock),
             options: gateway::Options::default(),
             listener,
         })
@@ -204,7 +205,7 @@ impl Pipeline {
         let scenario = Scenario::read(&script(&mut random), &venues).unwrap();
         let now = clock.now();
         Self {
-            gateway: gateway.with_client_clock(&clock),
+            gateway,
             troubles: vec![Trouble::default(); venues.len()],
             began: now,
             next_second: now.plus(SECOND),
@@ -305,17 +306,17 @@ impl Pipeline {
     /// Begins and ends the faults that are due.
     fn trouble(&mut self) {
         let troubles = self.scenario.at(self.now().since(self.began), &self.venues);
-        for at in 0..troubles.len() {
-            if troubles[at].cuts_after(&self.troubles[at]) {
+        for (at, (trouble, before)) in troubles.iter().zip(&self.troubles).enumerate() {
+            if trouble.cuts_after(before) {
                 self.pipes[at].far = None;
             }
             for (of, quote) in self.prices.cells().map(|cell| self.prices.quote(cell)) {
-                let [was, is] = [&self.troubles[at], &troubles[at]].map(|it| distortion::is_halted(it, &quote.native));
+                let [was, is] = [before, trouble].map(|it| distortion::is_halted(it, &quote.native));
                 if of == at
                     && was != is
                     && let Some(far) = &mut self.pipes[at].far
                 {
-                    far.trading(&distortion::distort_quote(quote, &troubles[at]), self.hand.clock().now());
+                    far.trading(&distortion::distort_quote(quote, trouble), self.hand.clock().now());
                 }
             }
         }
@@ -403,8 +404,7 @@ impl Pipeline {
             if pipe.feed.deadline().is_some_and(|at| now >= at) {
                 pipe.feed.elapsed(now, &mut push);
             }
-            loop {
-                let Some(far) = &mut pipe.far else { break };
+            while let Some(far) = &mut pipe.far {
                 far.elapsed(now);
                 let asked = pipe.feed.output().map(std::mem::take).unwrap_or_default();
                 if !asked.is_empty() {
