@@ -1,4 +1,4 @@
-//! The whole way of a quote in one thread, on a clock that only the test moves: simulated venues, feed connections, the
+//! The whole way of a quote in one thread, on a clock that only the test moves: simulated venues, feed sessions, the
 //! ring, the detector, the gateway and its clients. A seed draws prices, faults and clients, so a failing run repeats.
 //!
 //! `PIPELINE_SEEDS=10000` runs more seeds than CI does, `PIPELINE_SEED=17` one.
@@ -13,8 +13,9 @@ use serde_json::Value;
 use spreadwire::detector::scan;
 use spreadwire::detector::{Detector, DetectorParts, GatewayPort};
 use spreadwire::feed;
-use spreadwire::feed::connection::{Connection, End, Parts, Purpose};
+use spreadwire::feed::session::{End, Session, SessionParts, entries};
 use spreadwire::gateway::{self, Clocks, Gateway, GatewayParts};
+use spreadwire::handover::Handover;
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::opportunity::{Change, OpportunityEvent};
 use spreadwire::market::quote::Origin;
@@ -22,7 +23,6 @@ use spreadwire::market::{Decimal, Directory, InstrumentId, Level, VenueId};
 use spreadwire::matrix::books::BookTable;
 use spreadwire::matrix::changes::Changes;
 use spreadwire::matrix::days::DayTable;
-use spreadwire::matrix::handover::Handover;
 use spreadwire::matrix::{CellQuote, CellState, QuoteMatrix, SharedMatrix};
 use spreadwire::metrics::Board;
 use spreadwire::net::listen::Listener;
@@ -78,7 +78,7 @@ const FAULTS: [(&str, &str); 10] = [
 /// One venue's connection: both ends and whether bytes pass between them.
 struct Pipe {
     venue: &'static dyn Venue,
-    feed: Connection,
+    feed: Session,
     /// The venue's end; `None` while nothing is connected.
     far: Option<venue_side::Connection>,
     opens_at: MonoNs,
@@ -132,13 +132,13 @@ impl Pipeline {
         let instruments = INSTRUMENTS.map(|(base, quote)| (base.to_owned(), quote.to_owned()));
         let liveliness = Liveliness { rate: 300.0, opportunity_every_ms: 1500 };
         let prices = Prices::new(&venues, &instruments, seed, liveliness, clock.unix());
-        let entries = venues.iter().map(|venue| VenueEntry {
+        let listed = venues.iter().map(|venue| VenueEntry {
             name: venue.facts().name.into(),
             taker_fee_pct: Decimal::new(1, 1),
             native: INSTRUMENTS.iter().map(|(base, quote)| venue.native(base, quote).ok()).collect(),
         });
         let symbols = INSTRUMENTS.iter().map(|(base, quote)| format!("{base}/{quote}")).collect();
-        let directory = Arc::new(Directory::new(symbols, entries.collect()));
+        let directory = Arc::new(Directory::new(symbols, listed.collect()));
         let board = Arc::new(Board::new(clock.now(), venues.len(), 1));
         let days = Arc::new(DayTable::new(directory.pairs()));
         let changes = Arc::new(Changes::new(directory.pairs()));
@@ -187,15 +187,17 @@ impl Pipeline {
             .enumerate()
             .map(|(at, venue)| Pipe {
                 venue: *venue,
-                feed: Connection::new(Parts {
-                    id: VenueId(at as u16),
-                    venue: *venue,
-                    purpose: Purpose::Tops,
-                    directory: Arc::clone(&directory),
-                    days: Arc::clone(&days),
-                    board: Arc::clone(&board),
-                    options: feed::Options::default(),
-                }),
+                feed: Session::tops(
+                    SessionParts {
+                        id: VenueId(at as u16),
+                        venue: *venue,
+                        directory: Arc::clone(&directory),
+                        board: Arc::clone(&board),
+                        options: feed::Options::default(),
+                    },
+                    Arc::clone(&days),
+                    entries(&directory, VenueId(at as u16)),
+                ),
                 far: None,
                 opens_at: clock.now(),
                 held_until: MonoNs(0),
