@@ -7,9 +7,32 @@ import effects from './lint/effects.js'
 
 /** What Node and browsers have; the tests for browsers run parts of their text in a page. */
 const PLATFORM = [
-  'CSS', 'Blob', 'Buffer', 'Image', 'MutationObserver', 'PerformanceObserver', 'URL', 'URLSearchParams', 'WebSocket', 'cancelAnimationFrame', 'clearInterval',
-  'clearTimeout', 'console', 'document', 'fetch', 'getComputedStyle', 'innerHeight', 'innerWidth', 'localStorage', 'location', 'performance', 'process',
-  'requestAnimationFrame', 'setInterval', 'setTimeout', 'window',
+  'CSS',
+  'Blob',
+  'Buffer',
+  'Image',
+  'MutationObserver',
+  'PerformanceObserver',
+  'URL',
+  'URLSearchParams',
+  'WebSocket',
+  'cancelAnimationFrame',
+  'clearInterval',
+  'clearTimeout',
+  'console',
+  'document',
+  'fetch',
+  'getComputedStyle',
+  'innerHeight',
+  'innerWidth',
+  'localStorage',
+  'location',
+  'performance',
+  'process',
+  'requestAnimationFrame',
+  'setInterval',
+  'setTimeout',
+  'window',
 ]
 
 export default defineConfig(

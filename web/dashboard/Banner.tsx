@@ -50,7 +50,9 @@ export function Banner({ watched }: { watched: Watched }) {
       {isAmiss && (
         <p className="alert" role="alert">
           The gateway does not answer.{' '}
-          {connection.state === 'failed' ? 'Reload the page to try again.' : 'Trying again by itself; what you see is the last that was known.'}
+          {connection.state === 'failed'
+            ? 'Reload the page to try again.'
+            : 'Trying again by itself; what you see is the last that was known.'}
         </p>
       )}
       {!lost && status.problem !== null && (
@@ -78,7 +80,11 @@ const ALERTS_MAX = 4
 function Levels({ watched }: { watched: Watched }) {
   const { intervalMs } = useSettings()
   const { prices } = useLiveExchangePrices({
-    initialSymbols: watched.symbols, initialExchanges: watched.exchanges, intervalMs, extended: true, notify: false,
+    initialSymbols: watched.symbols,
+    initialExchanges: watched.exchanges,
+    intervalMs,
+    extended: true,
+    notify: false,
   })
   let shared = 0
   let cached = 0

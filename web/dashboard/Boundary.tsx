@@ -23,8 +23,8 @@ export class Boundary extends Component<BoundaryProps, { error: unknown }> {
     return (
       <section className="box failed" role="alert">
         <p>
-          {this.props.name} cannot be shown: <Name max={200}>{error instanceof Error ? error.message : String(error)}</Name>. The rest of the page
-          goes on.
+          {this.props.name} cannot be shown: <Name max={200}>{error instanceof Error ? error.message : String(error)}</Name>. The rest of
+          the page goes on.
         </p>
         <button type="button" className="sw-button" onClick={() => this.setState({ error: undefined })}>
           Try again

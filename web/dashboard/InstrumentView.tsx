@@ -17,7 +17,10 @@ export function InstrumentView({ watched, asked }: { watched: Watched; asked: st
   if (symbol === undefined) return <p className="sw-quiet sw-empty">No instruments.</p>
   const own = (name: string | undefined, other: string | undefined) => (name !== undefined && exchanges.includes(name) ? name : other)
   const one = own(pair?.[0], exchanges[0])
-  const two = own(pair?.[1], exchanges.find((name) => name !== one))
+  const two = own(
+    pair?.[1],
+    exchanges.find((name) => name !== one),
+  )
   return (
     <div className="columns">
       <div className="stack">
@@ -32,9 +35,19 @@ export function InstrumentView({ watched, asked }: { watched: Watched; asked: st
             <>
               <div className="bar low">
                 <h3>Spread between</h3>
-                <Choice label="First exchange" value={one} options={exchanges} onChange={(name) => setPair([name, name === two ? one : two])} />
+                <Choice
+                  label="First exchange"
+                  value={one}
+                  options={exchanges}
+                  onChange={(name) => setPair([name, name === two ? one : two])}
+                />
                 <span>and</span>
-                <Choice label="Second exchange" value={two} options={exchanges} onChange={(name) => setPair([name === one ? two : one, name])} />
+                <Choice
+                  label="Second exchange"
+                  value={two}
+                  options={exchanges}
+                  onChange={(name) => setPair([name === one ? two : one, name])}
+                />
               </div>
               <SpreadChart symbol={symbol} exchanges={[one, two]} />
             </>
@@ -85,9 +98,16 @@ const LEVELS = 8
 
 /** What the gateway says of a book that is none. */
 const WHY: Record<string, string> = {
-  gap: 'a message was lost; it is asked for anew', checksum: 'its checksum does not agree; it is asked for anew', crossed: 'its best bid is above its best ask',
-  halt: 'the exchange does not trade it', silent: 'nothing comes of it', lost: 'no connection to the exchange', waiting: 'nothing came yet',
-  not_quoted: 'the exchange does not quote it', not_offered: 'this exchange offers none', off: 'this gateway keeps none',
+  gap: 'a message was lost; it is asked for anew',
+  checksum: 'its checksum does not agree; it is asked for anew',
+  crossed: 'its best bid is above its best ask',
+  halt: 'the exchange does not trade it',
+  silent: 'nothing comes of it',
+  lost: 'no connection to the exchange',
+  waiting: 'nothing came yet',
+  not_quoted: 'the exchange does not quote it',
+  not_offered: 'this exchange offers none',
+  off: 'this gateway keeps none',
   not_leader: 'another instance has it',
 }
 
@@ -179,7 +199,9 @@ function Row({ symbol, exchange }: { symbol: string; exchange: string }) {
         <Name>{exchange}</Name>
       </th>
       <td>
-        <Pill tone={state === 'fresh' ? 'good' : state === 'gone' ? 'bad' : state === 'waiting' ? 'plain' : 'warn'}>{tamed(state, 12)}</Pill>
+        <Pill tone={state === 'fresh' ? 'good' : state === 'gone' ? 'bad' : state === 'waiting' ? 'plain' : 'warn'}>
+          {tamed(state, 12)}
+        </Pill>
       </td>
       {price && price.freshness !== 'gone' ? (
         <>

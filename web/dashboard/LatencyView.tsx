@@ -98,8 +98,14 @@ function Throughput({ status, problem }: { status: Status; problem: string | nul
   const isCurrent = problem === null
   const at = status.timestamp
   const sum = (read: (venue: VenueStatus) => number) => status.venues.reduce((all, venue) => all + read(venue), 0)
-  const frames = useRate(sum((venue) => venue.frames), at)
-  const bytesIn = useRate(sum((venue) => venue.bytes), at)
+  const frames = useRate(
+    sum((venue) => venue.frames),
+    at,
+  )
+  const bytesIn = useRate(
+    sum((venue) => venue.bytes),
+    at,
+  )
   const quotes = useRate(status.detector.quotes, at)
   const prices = useRate(status.gateway.prices, at)
   const bytesOut = useRate(status.gateway.bytes, at)
@@ -123,8 +129,13 @@ function Throughput({ status, problem }: { status: Status; problem: string | nul
         <Tile name="Opportunities opened" value={short(status.detector.opened)} />
       </dl>
       <TimeChart
-        label="Quotes in and prices out a second over time" lines={['quotes in', 'prices out']} sample={() => newest.current}
-        format={(value) => `${short(Math.round(value))}/s`} stepMs={1000} windowMs={300_000} height={160}
+        label="Quotes in and prices out a second over time"
+        lines={['quotes in', 'prices out']}
+        sample={() => newest.current}
+        format={(value) => `${short(Math.round(value))}/s`}
+        stepMs={1000}
+        windowMs={300_000}
+        height={160}
       />
     </section>
   )
@@ -140,7 +151,11 @@ function Losses({ status }: { status: Status }) {
         <Tile name="Prices conflated for slow clients" value={short(status.gateway.conflated)} />
         <Tile name="Quotes conflated in full rings" value={short(status.venues.reduce((all, venue) => all + venue.ringConflated, 0))} />
         <Tile name="Events lost by full rings" value={short(status.detector.eventsLost)} />
-        <Tile name="Ring fill, peak of the last second" value={short(status.detector.ringPeak)} note={`of ${short(status.detector.ringSize)}`} />
+        <Tile
+          name="Ring fill, peak of the last second"
+          value={short(status.detector.ringPeak)}
+          note={`of ${short(status.detector.ringSize)}`}
+        />
         <Tile name="Slow clients closed" value={short(status.gateway.slowClosed)} />
       </dl>
       <Scroller label="Losses by exchange">
@@ -179,11 +194,7 @@ function ByReason({ reasons }: { reasons: Reasons }) {
   return (
     <td className="sw-num">
       {short(Object.values(reasons).reduce((sum, count) => sum + count, 0))}
-      {told.length > 0 && (
-        <small className="reasons">
-          {told.map(([reason, count]) => `${reason} ${short(count)}`).join(', ')}
-        </small>
-      )}
+      {told.length > 0 && <small className="reasons">{told.map(([reason, count]) => `${reason} ${short(count)}`).join(', ')}</small>}
     </td>
   )
 }

@@ -87,7 +87,12 @@ export function OpportunitiesView({ opportunities }: { opportunities: Opportunit
           <h2 id="closed">Closed</h2>
           <span className="sw-quiet">newest first</span>
         </div>
-        <OpportunityTable kind="closed" opportunities={opportunities.closed} eventsMax={CLOSED_MAX} onChoose={(one) => choose(one.symbol)} />
+        <OpportunityTable
+          kind="closed"
+          opportunities={opportunities.closed}
+          eventsMax={CLOSED_MAX}
+          onChoose={(one) => choose(one.symbol)}
+        />
       </section>
     </div>
   )

@@ -22,7 +22,13 @@ export function PricesView({ watched, opportunities }: { watched: Watched; oppor
           </span>
           <label className="field end">
             <span className="sw-spoken">Filter instruments</span>
-            <input type="search" placeholder="Filter, e.g. BTC" value={filter} onChange={(event) => setFilter(event.target.value)} spellCheck={false} />
+            <input
+              type="search"
+              placeholder="Filter, e.g. BTC"
+              value={filter}
+              onChange={(event) => setFilter(event.target.value)}
+              spellCheck={false}
+            />
           </label>
         </div>
         {watched.beyond > 0 && (
@@ -31,7 +37,11 @@ export function PricesView({ watched, opportunities }: { watched: Watched; oppor
           </p>
         )}
         <PriceGrid
-          symbols={watched.symbols} exchanges={watched.exchanges} quoted={watched.quoted} filter={filter} intervalMs={intervalMs}
+          symbols={watched.symbols}
+          exchanges={watched.exchanges}
+          quoted={watched.quoted}
+          filter={filter}
+          intervalMs={intervalMs}
           onChoose={choose}
         />
         <p className="key sw-quiet">
@@ -44,7 +54,12 @@ export function PricesView({ watched, opportunities }: { watched: Watched; oppor
           <h2 id="open-title">Open now</h2>
           <a href="#/opportunities">all</a>
         </div>
-        <OpportunityTable opportunities={opportunities.open} eventsMax={SHOWN_MAX} onChoose={(one) => choose(one.symbol)} empty={emptyText(opportunities)} />
+        <OpportunityTable
+          opportunities={opportunities.open}
+          eventsMax={SHOWN_MAX}
+          onChoose={(one) => choose(one.symbol)}
+          empty={emptyText(opportunities)}
+        />
       </section>
     </div>
   )

@@ -48,8 +48,18 @@ export function SettingsView({ watched }: { watched: Watched }) {
           {settings.notify && <NotifyButton />}
         </div>
       </section>
-      <Subscriptions title="Instruments" names={watched.all.symbols} hidden={settings.hiddenSymbols} onChange={(hiddenSymbols) => change({ hiddenSymbols })} />
-      <Subscriptions title="Exchanges" names={watched.all.exchanges} hidden={settings.hiddenExchanges} onChange={(hiddenExchanges) => change({ hiddenExchanges })} />
+      <Subscriptions
+        title="Instruments"
+        names={watched.all.symbols}
+        hidden={settings.hiddenSymbols}
+        onChange={(hiddenSymbols) => change({ hiddenSymbols })}
+      />
+      <Subscriptions
+        title="Exchanges"
+        names={watched.all.exchanges}
+        hidden={settings.hiddenExchanges}
+        onChange={(hiddenExchanges) => change({ hiddenExchanges })}
+      />
     </div>
   )
 }
@@ -70,8 +80,15 @@ export function Threshold({ end = false }: { end?: boolean }) {
     <label className={end ? 'field end' : 'field'}>
       <span>at least</span>
       <input
-        type="number" className="figure" min={0} max={99} step={0.1} value={text} aria-label="Smallest spread before fees, in percent"
-        onChange={(event) => entered(event.target.value)} onBlur={() => setText(String(thresholdPct))}
+        type="number"
+        className="figure"
+        min={0}
+        max={99}
+        step={0.1}
+        value={text}
+        aria-label="Smallest spread before fees, in percent"
+        onChange={(event) => entered(event.target.value)}
+        onBlur={() => setText(String(thresholdPct))}
       />
       <span>% gross</span>
     </label>

@@ -20,7 +20,9 @@ export function VenuesView() {
         <div className="bar">
           <h2 id="venues-title">Exchanges</h2>
           <span className="sw-quiet">
-            {isCurrent ? `${value.venues.filter((venue) => venue.state === 'connected').length} of ${value.venues.length} connected` : 'last known'}
+            {isCurrent
+              ? `${value.venues.filter((venue) => venue.state === 'connected').length} of ${value.venues.length} connected`
+              : 'last known'}
           </span>
         </div>
         <Scroller label="Exchanges">
@@ -46,8 +48,8 @@ export function VenuesView() {
       {value.cluster !== null && <Cluster cluster={value.cluster} isCurrent={isCurrent} />}
       <StatsPanel title="This gateway" />
       <p className="sw-quiet about">
-        spreadwire <Name>{value.process.version}</Name>, instance <Name>{value.process.instance}</Name> on <Name>{value.process.hostname}</Name>.{' '}
-        <a href="api">All that can be asked</a>, <a href="metrics">metrics</a>.
+        spreadwire <Name>{value.process.version}</Name>, instance <Name>{value.process.instance}</Name> on{' '}
+        <Name>{value.process.hostname}</Name>. <a href="api">All that can be asked</a>, <a href="metrics">metrics</a>.
       </p>
     </div>
   )
@@ -55,8 +57,16 @@ export function VenuesView() {
 
 const COLUMNS = ['Exchange', 'Connection', 'Data', 'Source', 'Last bytes', 'Clock offset', 'Reconnects', 'Silences', 'Fee']
 
-const CONNECTION: ReadonlyMap<string, Tone> = new Map([['connected', 'good'], ['connecting', 'info'], ['reconnecting', 'warn']])
-const DATA: ReadonlyMap<string, Tone> = new Map([['fresh', 'good'], ['partial', 'warn'], ['none', 'bad']])
+const CONNECTION: ReadonlyMap<string, Tone> = new Map([
+  ['connected', 'good'],
+  ['connecting', 'info'],
+  ['reconnecting', 'warn'],
+])
+const DATA: ReadonlyMap<string, Tone> = new Map([
+  ['fresh', 'good'],
+  ['partial', 'warn'],
+  ['none', 'bad'],
+])
 
 function VenueRow({ venue, inCluster, isCurrent }: { venue: VenueStatus; inCluster: boolean; isCurrent: boolean }) {
   // What is not current is not green, and says so.
@@ -69,7 +79,9 @@ function VenueRow({ venue, inCluster, isCurrent }: { venue: VenueStatus; inClust
       </th>
       <td>
         <Pill tone={tone(CONNECTION.get(venue.state) ?? 'bad')}>{said(venue.state, 24)}</Pill>
-        {venue.circuitBreaker && venue.circuitBreaker.state !== 'closed' && <Pill tone="warn">rests: {tamed(venue.circuitBreaker.state, 16)}</Pill>}
+        {venue.circuitBreaker && venue.circuitBreaker.state !== 'closed' && (
+          <Pill tone="warn">rests: {tamed(venue.circuitBreaker.state, 16)}</Pill>
+        )}
         {isCurrent && venue.connectedMs !== null && venue.state === 'connected' && <small> {duration(venue.connectedMs)}</small>}
         {isCurrent && venue.nextAttemptMs != null && <small> next attempt in {duration(venue.nextAttemptMs)}</small>}
       </td>
@@ -109,7 +121,9 @@ function VenueRow({ venue, inCluster, isCurrent }: { venue: VenueStatus; inClust
           )}
         </td>
       )}
-      <td className="error">{venue.lastError === null ? <span className="sw-quiet">none</span> : <Name max={160}>{venue.lastError}</Name>}</td>
+      <td className="error">
+        {venue.lastError === null ? <span className="sw-quiet">none</span> : <Name max={160}>{venue.lastError}</Name>}
+      </td>
     </tr>
   )
 }
@@ -145,14 +159,21 @@ function Cluster({ cluster, isCurrent }: { cluster: ClusterStatus; isCurrent: bo
     <section className="box" aria-labelledby="cluster-title">
       <div className="bar">
         <h2 id="cluster-title">Cluster</h2>
-        <Pill tone={!isCurrent ? 'plain' : cluster.redis === 'connected' ? 'good' : 'bad'}>Redis {isCurrent ? '' : 'was '}{tamed(cluster.redis, 24)}</Pill>
+        <Pill tone={!isCurrent ? 'plain' : cluster.redis === 'connected' ? 'good' : 'bad'}>
+          Redis {isCurrent ? '' : 'was '}
+          {tamed(cluster.redis, 24)}
+        </Pill>
       </div>
       <dl className="sw-tiles">
         <Tile name="Instances" value={short(members.length)} />
         <Tile name="Exchanges led here" value={short(leads.length)} />
         <Tile name="Redis round trip" value={`${fixed(cluster.roundTripMs, 1)} ms`} />
         <Tile name="Redis for" value={cluster.redisSinceMs === null ? '–' : duration(cluster.redisSinceMs)} />
-        <Tile name="Circuit breaker" value={tamed(circuitBreaker.state.replaceAll('_', ' '), 16)} note={`${short(circuitBreaker.failureCount)} failures`} />
+        <Tile
+          name="Circuit breaker"
+          value={tamed(circuitBreaker.state.replaceAll('_', ' '), 16)}
+          note={`${short(circuitBreaker.failureCount)} failures`}
+        />
       </dl>
       <p className="sw-quiet">
         This is <Name>{cluster.instance}</Name>, of <Name max={400}>{members.join(', ')}</Name>.

@@ -17,8 +17,13 @@ after(() => server.stop())
 
 /** What is on the page when something is: headings of the view, the banner, and no failure. */
 async function expectView(page, what) {
-  await until(`the view after ${what}`, () => page.evaluate(() => document.querySelectorAll('main h2').length > 0 && document.querySelector('main').innerText.trim().length > 20))
-  const found = await page.evaluate(() => ({ failed: [...document.querySelectorAll('.failed')].map((one) => one.innerText), banner: document.querySelector('header')?.innerText ?? '' }))
+  await until(`the view after ${what}`, () =>
+    page.evaluate(() => document.querySelectorAll('main h2').length > 0 && document.querySelector('main').innerText.trim().length > 20),
+  )
+  const found = await page.evaluate(() => ({
+    failed: [...document.querySelectorAll('.failed')].map((one) => one.innerText),
+    banner: document.querySelector('header')?.innerText ?? '',
+  }))
   assert.deepEqual(found.failed, [], what)
   assert.match(found.banner, /spreadwire/, what)
   assert.deepEqual(page.wrong, [], what)
@@ -50,7 +55,13 @@ for (const [width, viewport] of Object.entries(WIDTHS)) {
       const open = async () => {
         await page.evaluate(() => localStorage.clear())
         await page.goto(`http://${server.address}/?${Math.random()}#/${title.toLowerCase()}`)
-        await until(`${title} to be whole`, () => page.evaluate(() => document.querySelectorAll('main h2').length > 0 && document.querySelectorAll('main tbody tr, main input[type=checkbox]').length > 0))
+        await until(`${title} to be whole`, () =>
+          page.evaluate(
+            () =>
+              document.querySelectorAll('main h2').length > 0 &&
+              document.querySelectorAll('main tbody tr, main input[type=checkbox]').length > 0,
+          ),
+        )
       }
       await open()
       const all = 'main button, main summary, main a, main input, main select, main [role=button], main [tabindex], header button, .skip'
@@ -59,7 +70,9 @@ for (const [width, viewport] of Object.entries(WIDTHS)) {
       for (let at = 0; at < count; at += 1) {
         // Rows of opportunities come and go: what is at this place now is clicked.
         const found = (await page.$$(all))[at]
-        const kind = await found?.evaluate((one) => (one.isConnected ? `${one.localName} ${one.type ?? ''} ${one.getAttribute('href') ?? ''}` : '')).catch(() => '')
+        const kind = await found
+          ?.evaluate((one) => (one.isConnected ? `${one.localName} ${one.type ?? ''} ${one.getAttribute('href') ?? ''}` : ''))
+          .catch(() => '')
         if (!kind) continue
         if (/^a .*(api|metrics)$/.test(kind)) {
           const target = await found.evaluate((one) => one.href)
@@ -107,7 +120,9 @@ describe('a gateway that fails in other ways', () => {
     const refused = { status: 503, json: { error: 'Service temporarily at capacity' } }
     const page = await views({})
     await until('rows', async () => (await page.locator('.sw-grid tbody tr').count()) > 0)
-    page.bodies = Object.fromEntries(['status', 'latency', 'instruments', 'opportunities', 'websocket/stats'].map((name) => [`/api/${name}`, refused]))
+    page.bodies = Object.fromEntries(
+      ['status', 'latency', 'instruments', 'opportunities', 'websocket/stats'].map((name) => [`/api/${name}`, refused]),
+    )
     await until('the banner', async () => /answers 503/.test(await page.locator('header').innerText()))
     for (const title of TABS) {
       await tab(page, title).click()
@@ -118,13 +133,19 @@ describe('a gateway that fails in other ways', () => {
     page.bodies = {}
     await tab(page, 'Venues').click()
     await until('the venues again', async () => /of \d+ connected/.test(await page.locator('main').innerText()))
-    assert.deepEqual(page.wrong.filter((text) => !/503/.test(text)), [])
+    assert.deepEqual(
+      page.wrong.filter((text) => !/503/.test(text)),
+      [],
+    )
     await page.context().close()
   })
 
   test('a report that makes no sense fails one view, with a way to try again; the others go on', async () => {
     const real = (await server.json('/api/status')).value
-    const page = await views({ '/api/instruments': { json: LISTED }, '/api/status': { json: { ...real, venues: [{ exchange: null, state: 7 }] } } })
+    const page = await views({
+      '/api/instruments': { json: LISTED },
+      '/api/status': { json: { ...real, venues: [{ exchange: null, state: 7 }] } },
+    })
     await tab(page, 'Venues').click()
     const failed = page.locator('main .failed')
     await failed.waitFor()
@@ -153,7 +174,10 @@ describe('a gateway that fails in other ways', () => {
     await page.locator('section[aria-labelledby="book-title"] tbody tr').first().waitFor()
     frozen.child.kill('SIGSTOP')
     try {
-      await until('the header', async () => /Disconnected/.test(await header.innerText()) && /does not answer/.test(await header.innerText()))
+      await until(
+        'the header',
+        async () => /Disconnected/.test(await header.innerText()) && /does not answer/.test(await header.innerText()),
+      )
       await until('no book', async () => /No order book/.test(await main.innerText()))
       await until('no fresh row', async () => (await main.locator('.sw-pill.sw-good').count()) === 0)
       await tab(page, 'Prices').click()
@@ -189,9 +213,14 @@ test('below a path of another host: everything is found there, and nothing is as
     await expectView(page, title)
   }
   assert.match(page.sockets[0].url(), /\/spreadwire\/ws\/prices$/)
-  const links = await page.evaluate(() => (location.hash = '#/venues', [...document.querySelectorAll('main a[href]')].map((one) => one.href)))
+  const links = await page.evaluate(
+    () => ((location.hash = '#/venues'), [...document.querySelectorAll('main a[href]')].map((one) => one.href)),
+  )
   for (const link of links.filter((href) => !href.includes('#'))) assert.match(link, /\/spreadwire\//)
-  assert.deepEqual(proxy.strayed.filter((path) => path !== '/favicon.ico'), [])
+  assert.deepEqual(
+    proxy.strayed.filter((path) => path !== '/favicon.ico'),
+    [],
+  )
   assert.deepEqual(page.wrong, [])
   await page.context().close()
   proxy.stop()

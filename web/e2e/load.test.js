@@ -29,7 +29,13 @@ const gateway = { sent: 0, clients: new Set() }
 before(async () => {
   const server = http.createServer((request, response) => {
     const name = request.url === '/' ? '/index.html' : request.url
-    const status = { timestamp: Date.now(), status: 'healthy', alerts: [], process: { version: '0', uptimeMs: 1, instance: 'i', hostname: 'h', source: 'simulated' }, venues: [] }
+    const status = {
+      timestamp: Date.now(),
+      status: 'healthy',
+      alerts: [],
+      process: { version: '0', uptimeMs: 1, instance: 'i', hostname: 'h', source: 'simulated' },
+      venues: [],
+    }
     const answers = {
       '/api/instruments': { instruments: SYMBOLS.map((symbol) => ({ symbol, exchanges: EXCHANGES })) },
       '/api/opportunities': { open: [], closed: [] },
@@ -43,8 +49,11 @@ before(async () => {
     const names = { symbols: new Set(), exchanges: new Set() }
     socket.on('message', (text) => {
       const request = JSON.parse(text)
-      for (const set of ['symbols', 'exchanges']) for (const name of request[set] ?? []) names[set][request.action === 'subscribe' ? 'add' : 'delete'](name)
-      socket.send(JSON.stringify({ type: `${request.action}d`, symbols: [...names.symbols], exchanges: [...names.exchanges], message: 'ok' }))
+      for (const set of ['symbols', 'exchanges'])
+        for (const name of request[set] ?? []) names[set][request.action === 'subscribe' ? 'add' : 'delete'](name)
+      socket.send(
+        JSON.stringify({ type: `${request.action}d`, symbols: [...names.symbols], exchanges: [...names.exchanges], message: 'ok' }),
+      )
       if (names.symbols.size > 0) gateway.clients.add(socket)
     })
     socket.on('close', () => gateway.clients.delete(socket))
@@ -97,7 +106,9 @@ function observe() {
     requestAnimationFrame(frame)
   }
   requestAnimationFrame(frame)
-  new PerformanceObserver((list) => list.getEntries().forEach((entry) => seen.long.push({ at: entry.startTime, ms: entry.duration }))).observe({ entryTypes: ['longtask'] })
+  new PerformanceObserver((list) =>
+    list.getEntries().forEach((entry) => seen.long.push({ at: entry.startTime, ms: entry.duration })),
+  ).observe({ entryTypes: ['longtask'] })
   const visit = (before, now) => {
     const isComponent = [0, 1, 11, 14, 15].includes(now.tag)
     if (isComponent && now.flags & 1) {
@@ -128,10 +139,13 @@ test('10,000 updates a second on 200 pairs: one drawing a frame, no long task, f
   await page.addInitScript(() => localStorage.setItem('spreadwire', JSON.stringify({ intervalMs: 0 })))
   await page.goto(`http://${gateway.address}/`)
   await until('all pairs', async () => (await page.locator('.sw-cell .sw-bid').count()) === 200)
-  const visible = await page.evaluate(() => [...document.querySelectorAll('.sw-cell')].filter((cell) => {
-    const box = cell.getBoundingClientRect()
-    return box.bottom <= innerHeight && box.right <= innerWidth
-  }).length)
+  const visible = await page.evaluate(
+    () =>
+      [...document.querySelectorAll('.sw-cell')].filter((cell) => {
+        const box = cell.getBoundingClientRect()
+        return box.bottom <= innerHeight && box.right <= innerWidth
+      }).length,
+  )
   assert.equal(visible, 200, 'pairs in sight')
   /** Until the page has been sent so many more updates, however long that takes. */
   const fed = (count) => {
@@ -145,7 +159,8 @@ test('10,000 updates a second on 200 pairs: one drawing a frame, no long task, f
     return (await cdp.send('Runtime.getHeapUsage')).usedSize / 1024 / 1024
   }
   const before = await heap()
-  const read = () => page.evaluate(() => ({ ...window.seen, long: window.seen.long.splice(0), twice: window.seen.twice.splice(0), now: performance.now() }))
+  const read = () =>
+    page.evaluate(() => ({ ...window.seen, long: window.seen.long.splice(0), twice: window.seen.twice.splice(0), now: performance.now() }))
   await cdp.send('Performance.enable')
   const busy = async () => Object.fromEntries((await cdp.send('Performance.getMetrics')).metrics.map(({ name, value }) => [name, value]))
   const busyBefore = await busy()
@@ -165,14 +180,28 @@ test('10,000 updates a second on 200 pairs: one drawing a frame, no long task, f
   }
   const grown = (await heap()) - before
   const longest = long.reduce((most, { ms }) => Math.max(most, ms), 0)
-  const mainMs = ['Script', 'Layout', 'RecalcStyle'].reduce((sum, name) => sum + busyAfter[`${name}Duration`] - busyBefore[`${name}Duration`], 0) * 1000
+  const mainMs =
+    ['Script', 'Layout', 'RecalcStyle'].reduce((sum, name) => sum + busyAfter[`${name}Duration`] - busyBefore[`${name}Duration`], 0) * 1000
   const frameMs = mainMs / (end.frames - start.frames)
   const told = {
-    updatesPerSecond: Math.round(rate), framesPerSecond: Math.round((end.frames - start.frames) / seconds),
-    commitsPerSecond: Math.round((end.commits - start.commits) / seconds), drawnPerSecond: Math.round((end.drawn - start.drawn) / seconds),
-    drawnTwiceInAFrame: end.twice.length, longTasks: long.length, longestMs: Math.round(longest), frameMs: Number(frameMs.toFixed(1)), quiet: IS_QUIET,
-    busyPercent: Object.fromEntries(['Task', 'Script', 'Layout', 'RecalcStyle'].map((name) => [name.toLowerCase(), Math.round(((busyAfter[`${name}Duration`] - busyBefore[`${name}Duration`]) / seconds) * 100)])),
-    heapMiB: Number(before.toFixed(1)), grownMiB: Number(grown.toFixed(2)), heapEachMinuteMiB: heaps,
+    updatesPerSecond: Math.round(rate),
+    framesPerSecond: Math.round((end.frames - start.frames) / seconds),
+    commitsPerSecond: Math.round((end.commits - start.commits) / seconds),
+    drawnPerSecond: Math.round((end.drawn - start.drawn) / seconds),
+    drawnTwiceInAFrame: end.twice.length,
+    longTasks: long.length,
+    longestMs: Math.round(longest),
+    frameMs: Number(frameMs.toFixed(1)),
+    quiet: IS_QUIET,
+    busyPercent: Object.fromEntries(
+      ['Task', 'Script', 'Layout', 'RecalcStyle'].map((name) => [
+        name.toLowerCase(),
+        Math.round(((busyAfter[`${name}Duration`] - busyBefore[`${name}Duration`]) / seconds) * 100),
+      ]),
+    ),
+    heapMiB: Number(before.toFixed(1)),
+    grownMiB: Number(grown.toFixed(2)),
+    heapEachMinuteMiB: heaps,
   }
   console.log(JSON.stringify(told))
   if (IS_QUIET) assert.ok(rate > PER_SECOND * 0.8, `the test fed only ${rate} updates a second`)

@@ -28,11 +28,22 @@ for (const [look, options] of Object.entries(LOOKS)) {
     await page.evaluate(AXE)
     for (const view of VIEWS) {
       await page.evaluate((name) => (location.hash = `#/${name}`), view)
-      await until(view, () => page.evaluate(() => document.querySelectorAll('main h2').length > 0 && !/Waiting for the gateway/.test(document.querySelector('main').innerText)))
+      await until(view, () =>
+        page.evaluate(
+          () =>
+            document.querySelectorAll('main h2').length > 0 && !/Waiting for the gateway/.test(document.querySelector('main').innerText),
+        ),
+      )
       await picture(page, `${look}-${view}`, { fullPage: true })
       const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }))
       const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
-      const told = serious.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map((node) => node.html).join(' | ')}`)
+      const told = serious.map(
+        ({ id, nodes }) =>
+          `${id}: ${nodes
+            .slice(0, 3)
+            .map((node) => node.html)
+            .join(' | ')}`,
+      )
       assert.deepEqual(told, [], `${look} ${view}`)
       const beyond = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)
       assert.ok(beyond <= 0, `${look} ${view} is ${beyond} pixels too wide`)
@@ -51,11 +62,17 @@ test('everything can be reached by keyboard, and the focus is seen', async () =>
     const found = await page.evaluate(() => {
       const one = document.activeElement
       const style = getComputedStyle(one)
-      return { what: `${one.tagName} ${(one.textContent ?? '').trim().slice(0, 20)}`, outline: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0 }
+      return {
+        what: `${one.tagName} ${(one.textContent ?? '').trim().slice(0, 20)}`,
+        outline: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0,
+      }
     })
     assert.ok(found.outline, `no outline on ${found.what}`)
     seen.add(found.what.split(' ')[0])
   }
-  assert.ok(['A', 'INPUT', 'DIV', 'BUTTON'].every((tag) => seen.has(tag)), [...seen].join())
+  assert.ok(
+    ['A', 'INPUT', 'DIV', 'BUTTON'].every((tag) => seen.has(tag)),
+    [...seen].join(),
+  )
   await page.context().close()
 })

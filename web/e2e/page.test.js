@@ -39,7 +39,9 @@ describe('a viewer', () => {
   test('prices move, an opportunity opens and closes, the banner says simulated, one socket, no error', async () => {
     const server = await Server.start(['demo', '--listen', '127.0.0.1:0'])
     const page = await openPage(server.address)
-    await until('a price in each cell', async () => every((await Promise.all(['binance', 'okx'].map((name) => column(page, name)))).flat(), isPriced))
+    await until('a price in each cell', async () =>
+      every((await Promise.all(['binance', 'okx'].map((name) => column(page, name)))).flat(), isPriced),
+    )
     const before = await page.locator('.sw-grid tbody').innerText()
     await until('prices that move', async () => (await page.locator('.sw-grid tbody').innerText()) !== before)
     assert.match(await page.locator('header').innerText(), /Simulated prices, not a market/)
@@ -93,14 +95,20 @@ describe('a viewer', () => {
     await until('prices', async () => every(await column(page, 'okx'), isPriced))
     await server.stop()
     await until('the page says so', async () => /does not answer/.test(await page.locator('[role=alert]').innerText()))
-    assert.ok(every(await column(page, 'okx'), (cell) => !isPriced(cell) || cell.stale), 'nothing looks fresh')
+    assert.ok(
+      every(await column(page, 'okx'), (cell) => !isPriced(cell) || cell.stale),
+      'nothing looks fresh',
+    )
     await picture(page, 'gateway-gone')
     await until('attempts that fail', () => page.sockets.length > 2)
     const again = await serve(toml, { port })
     await until('fresh prices', async () => every(await column(page, 'okx'), (cell) => isPriced(cell) && !cell.stale))
     await until('no alert is left', async () => (await page.locator('[role=alert]').count()) === 0)
     assert.equal(page.sockets.filter((socket) => !socket.isClosed()).length, 1)
-    assert.deepEqual(page.wrong.filter((text) => !isNetwork(text)), [])
+    assert.deepEqual(
+      page.wrong.filter((text) => !isNetwork(text)),
+      [],
+    )
     await page.context().close()
     await again.stop()
     await Promise.all(Object.values(sims).map((sim) => sim.stop()))
@@ -134,7 +142,7 @@ describe('a viewer', () => {
     await server.stop()
   })
 
-  test('subscriptions, threshold and theme are the viewer\'s, and kept', async () => {
+  test("subscriptions, threshold and theme are the viewer's, and kept", async () => {
     const server = await Server.start(['demo', '--listen', '127.0.0.1:0'])
     const page = await openPage(server.address, { hash: '#/settings' })
     await page.getByLabel('DOGE/USDT').uncheck()

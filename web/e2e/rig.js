@@ -20,10 +20,19 @@ export async function chromiumBrowser() {
   browser ??= await chromium.launch({
     executablePath: process.env.CHROMIUM_BIN ?? '/usr/bin/chromium',
     args: [
-      '--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-default-apps',
-      '--disable-sync', '--no-first-run', '--disable-domain-reliability', '--metrics-recording-only', '--disable-gpu',
+      '--no-sandbox',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-default-apps',
+      '--disable-sync',
+      '--no-first-run',
+      '--disable-domain-reliability',
+      '--metrics-recording-only',
+      '--disable-gpu',
       // A test looks at one page after the other; none is in the background for that.
-      '--disable-background-timer-throttling', '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows',
+      '--disable-background-timer-throttling',
+      '--disable-renderer-backgrounding',
+      '--disable-backgrounding-occluded-windows',
     ],
   })
   return browser

@@ -128,7 +128,13 @@ describe('the page as it is served', () => {
 
 /** How an instance tells of its cluster. */
 const clusterOf = (instance, leads, redis = 'connected') => ({
-  instance, redis, redisSinceMs: 5000, roundTripMs: 0.4, lastError: null, members: ['gateway-1', instance], leads,
+  instance,
+  redis,
+  redisSinceMs: 5000,
+  roundTripMs: 0.4,
+  lastError: null,
+  members: ['gateway-1', instance],
+  leads,
   circuitBreaker: { state: 'closed', failureCount: 0, successCount: 0, timeSinceLastFailure: 0, reason: null, retryInMs: null },
 })
 
@@ -153,7 +159,16 @@ test('live, replayed, shared and remembered prices are told apart at the top', a
   const real = (await server.json('/api/status')).value
   const status = { ...real, cluster: clusterOf('gateway-2', []), process: { ...real.process, source: 'live' } }
   const instruments = [{ symbol: 'BTC/USDT', exchanges: ['okx', 'kraken', 'binance'] }]
-  const price = (exchange, more) => ({ type: 'price', symbol: 'BTC/USDT', exchange, bid: 1, ask: 2, timestamp: Date.now(), source: 'live', ...more })
+  const price = (exchange, more) => ({
+    type: 'price',
+    symbol: 'BTC/USDT',
+    exchange,
+    bid: 1,
+    ask: 2,
+    timestamp: Date.now(),
+    source: 'live',
+    ...more,
+  })
   const page = await pageOf({ '/api/instruments': { instruments }, '/api/status': status }, (say) => {
     say(price('okx', { state: 'fresh', level: 'websocket' }))
     say(price('kraken', { state: 'fresh', level: 'shared' }))
@@ -163,7 +178,8 @@ test('live, replayed, shared and remembered prices are told apart at the top', a
   const header = page.locator('header')
   await until('all of it', async () => /last known, not current/.test(await header.innerText()))
   const text = await header.innerText()
-  for (const part of ['Live exchange prices', '1 shared by the leader', '1 last known, not current', 'follower']) assert.ok(text.includes(part), text)
+  for (const part of ['Live exchange prices', '1 shared by the leader', '1 last known, not current', 'follower'])
+    assert.ok(text.includes(part), text)
   assert.equal(await page.locator('.unreal').count(), 0)
   await picture(page, 'cluster')
   status.process.source = 'replay'
@@ -177,24 +193,68 @@ const TURNED = 'BTC\u202eTDSU/\u2066A\u0007\u200b'
 
 test('f101 hostile names and errors are text everywhere', async () => {
   const venue = (exchange, lastError) => ({
-    exchange, state: MARKUP, data: MARKUP, freshPairs: 1, quotedPairs: 1, subscribedPairs: 1, source: MARKUP, connectedMs: 1, lastBytesMs: 1,
-    reconnects: 0, disconnects: 0, connectionAttempts: 1, consecutiveErrors: 0, lastError, frames: 1, quotes: 1, bytes: 1, decodeErrors: {},
-    dropped: { [MARKUP]: 1 }, ringConflated: 0, silences: 0, clockOffsetMs: null, takerFeePct: 0.1,
+    exchange,
+    state: MARKUP,
+    data: MARKUP,
+    freshPairs: 1,
+    quotedPairs: 1,
+    subscribedPairs: 1,
+    source: MARKUP,
+    connectedMs: 1,
+    lastBytesMs: 1,
+    reconnects: 0,
+    disconnects: 0,
+    connectionAttempts: 1,
+    consecutiveErrors: 0,
+    lastError,
+    frames: 1,
+    quotes: 1,
+    bytes: 1,
+    decodeErrors: {},
+    dropped: { [MARKUP]: 1 },
+    ringConflated: 0,
+    silences: 0,
+    clockOffsetMs: null,
+    takerFeePct: 0.1,
   })
   const real = (await server.json('/api/status')).value
   const status = {
-    ...real, alerts: [MARKUP, TURNED], venues: [venue(MARKUP, MARKUP), venue(TURNED, TURNED)], cluster: { ...clusterOf(MARKUP, [TURNED], TURNED), lastError: MARKUP },
+    ...real,
+    alerts: [MARKUP, TURNED],
+    venues: [venue(MARKUP, MARKUP), venue(TURNED, TURNED)],
+    cluster: { ...clusterOf(MARKUP, [TURNED], TURNED), lastError: MARKUP },
     process: { ...real.process, source: MARKUP, instance: MARKUP, hostname: TURNED },
   }
   const symbols = [MARKUP, TURNED]
-  const latency = { unit: 'ns', hops: [{ hop: MARKUP, from: MARKUP, to: TURNED, all: { count: 1, p50: 1, p90: 1, p99: 1, p999: 1, max: 1 }, exchanges: {} }] }
+  const latency = {
+    unit: 'ns',
+    hops: [{ hop: MARKUP, from: MARKUP, to: TURNED, all: { count: 1, p50: 1, p90: 1, p99: 1, p999: 1, max: 1 }, exchanges: {} }],
+  }
   const opportunity = (id, change) => ({
-    type: 'opportunity', change, id, symbol: symbols[0], buyExchange: MARKUP, sellExchange: TURNED, buyPrice: 1, sellPrice: 2, spreadPct: 100,
-    netSpreadPct: 99, executableSize: 1, buyAgeMs: 1, sellAgeMs: 1, openedAt: Date.now(), livedMs: 1, peakSpreadPct: 100, source: MARKUP, timestamp: Date.now(),
+    type: 'opportunity',
+    change,
+    id,
+    symbol: symbols[0],
+    buyExchange: MARKUP,
+    sellExchange: TURNED,
+    buyPrice: 1,
+    sellPrice: 2,
+    spreadPct: 100,
+    netSpreadPct: 99,
+    executableSize: 1,
+    buyAgeMs: 1,
+    sellAgeMs: 1,
+    openedAt: Date.now(),
+    livedMs: 1,
+    peakSpreadPct: 100,
+    source: MARKUP,
+    timestamp: Date.now(),
   })
   const answers = {
     '/api/instruments': { instruments: symbols.map((symbol) => ({ symbol, exchanges: symbols })) },
-    '/api/status': status, '/api/latency': latency, '/api/opportunities': { open: [], closed: [opportunity('2', 'closed')] },
+    '/api/status': status,
+    '/api/latency': latency,
+    '/api/opportunities': { open: [], closed: [opportunity('2', 'closed')] },
   }
   const page = await pageOf(answers, (say) => {
     say({ type: 'error', message: MARKUP })
@@ -210,9 +270,17 @@ test('f101 hostile names and errors are text everywhere', async () => {
     await page.evaluate((name) => (location.hash = `#/${name}`), view)
     const text = () => page.locator('body').innerText()
     await until(`the name in ${view}`, async () => (await text()).includes('<img src=x'))
-    const found = await page.evaluate(() => ({ images: document.images.length, scripts: document.querySelectorAll('body script').length, owned: window.owned }))
+    const found = await page.evaluate(() => ({
+      images: document.images.length,
+      scripts: document.querySelectorAll('body script').length,
+      owned: window.owned,
+    }))
     assert.deepEqual(found, { images: 0, scripts: 0, owned: undefined }, view)
-    const shown = await page.evaluate(() => [...document.querySelectorAll('body, body *')].flatMap((one) => [...one.childNodes].filter((n) => n.nodeType === 3).map((n) => n.data)).join(' '))
+    const shown = await page.evaluate(() =>
+      [...document.querySelectorAll('body, body *')]
+        .flatMap((one) => [...one.childNodes].filter((n) => n.nodeType === 3).map((n) => n.data))
+        .join(' '),
+    )
     // eslint-disable-next-line no-control-regex
     assert.doesNotMatch(shown, /[\u0007\u200b\u202a-\u202e\u2066-\u2069]/, view)
     await picture(page, `hostile-${view}`)

@@ -24,4 +24,5 @@ if (!/^['"]use client['"];/.test(entry)) throw new Error("dist/react.js does not
 if (/export \*/.test(entry)) throw new Error('dist/react.js has `export *`, which a client entry of server components may not have')
 
 const [core, hooks] = await Promise.all(['index.js', 'hooks.js'].map((name) => import(new URL(name, dist))))
-if (!core.parseMessage || core.socketUrl() !== undefined || !hooks.usePriceStream) throw new Error('the built package lacks what it should have')
+if (!core.parseMessage || core.socketUrl() !== undefined || !hooks.usePriceStream)
+  throw new Error('the built package lacks what it should have')

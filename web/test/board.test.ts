@@ -47,8 +47,12 @@ describe('a gateway that freezes', () => {
     gateway.answers = false
   })
   const seen = () => ({
-    price: freshness(), book: board.book('BTC/USDT', 'okx')?.state, state: board.status.state, isConnected: board.status.isConnected,
-    open: board.open.length, lasting: board.lasting('BTC/USDT').length,
+    price: freshness(),
+    book: board.book('BTC/USDT', 'okx')?.state,
+    state: board.status.state,
+    isConnected: board.status.isConnected,
+    open: board.open.length,
+    lasting: board.lasting('BTC/USDT').length,
   })
   const LIVE = { price: 'fresh', book: 'live', state: 'connected', isConnected: true, open: 1, lasting: 1 }
 
@@ -268,7 +272,10 @@ describe('what is kept', () => {
     gateway.opportunity('opened', 'b', 0.8)
     gateway.opportunity('updated', 'a', 0.9)
     pass(20)
-    expect(board.open.map(({ id, spreadPct }) => [id, spreadPct])).toEqual([['a', 0.9], ['b', 0.8]])
+    expect(board.open.map(({ id, spreadPct }) => [id, spreadPct])).toEqual([
+      ['a', 0.9],
+      ['b', 0.8],
+    ])
     gateway.opportunity('closed', 'a', 0.1, { peakSpreadPct: 0.9 })
     pass(20)
     expect(board.open.map(({ id }) => id)).toEqual(['b'])

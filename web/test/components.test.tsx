@@ -7,7 +7,17 @@ import { renderToString } from 'react-dom/server'
 import { describe, expect, test, vi } from 'vitest'
 import type { Opportunity } from '../src/core/types.js'
 import {
-  LatencyChart, LivePricesPanel, LivePricesWidget, MarketPrices, MidChart, NotifyButton, OpportunityTable, PriceCard, PriceGrid, SpreadChart, StatsPanel,
+  LatencyChart,
+  LivePricesPanel,
+  LivePricesWidget,
+  MarketPrices,
+  MidChart,
+  NotifyButton,
+  OpportunityTable,
+  PriceCard,
+  PriceGrid,
+  SpreadChart,
+  StatsPanel,
 } from '../src/react/index.js'
 import { Ring } from '../src/react/components/ring.js'
 import { decimalsOf, duration, latency, money, percent, short, tamed } from '../src/react/components/text.js'
@@ -136,7 +146,9 @@ describe('LivePricesPanel', () => {
   test('inline arrays and many panels: one socket, nothing subscribed again', () => {
     const many = (round: number) => (
       <div data-round={round}>
-        {Array.from({ length: 10 }, (_, at) => <LivePricesPanel key={at} symbol={BTC} exchanges={['binance', 'okx']} />)}
+        {Array.from({ length: 10 }, (_, at) => (
+          <LivePricesPanel key={at} symbol={BTC} exchanges={['binance', 'okx']} />
+        ))}
         <LivePricesWidget symbol={BTC} exchanges={['binance', 'okx']} />
       </div>
     )
@@ -163,7 +175,18 @@ describe('LivePricesWidget', () => {
 })
 
 describe('MarketPrices and PriceCard', () => {
-  const price = { pair: 'BTC/USD', price: 63731.6, bid: 1, ask: 2, high24h: 66053.76, low24h: 63431.39, change24h: -1519.25, changePercent24h: -2.328, volume24h: 1, timestamp: 1 }
+  const price = {
+    pair: 'BTC/USD',
+    price: 63731.6,
+    bid: 1,
+    ask: 2,
+    high24h: 66053.76,
+    low24h: 63431.39,
+    change24h: -1519.25,
+    changePercent24h: -2.328,
+    volume24h: 1,
+    timestamp: 1,
+  }
 
   test('a card for each pair once, a pill that says how it stands; nothing without pairs', () => {
     const { container, rerender } = draw(<MarketPrices pairs={['BTC/USD', 'ETH/USD', 'BTC/USD']} />)
@@ -251,8 +274,23 @@ describe('PriceGrid', () => {
 
 describe('OpportunityTable', () => {
   const opportunity: Opportunity = {
-    change: 'opened', id: '1', symbol: BTC, buyExchange: 'binance', sellExchange: 'okx', buyPrice: 100, sellPrice: 101.25, spreadPct: 1.25,
-    netSpreadPct: -0.05, executableSize: 0.75, buyAgeMs: 3, sellAgeMs: 1200, openedAt: 1, livedMs: 4000, peakSpreadPct: 1.5, source: 'simulated', timestamp: 1,
+    change: 'opened',
+    id: '1',
+    symbol: BTC,
+    buyExchange: 'binance',
+    sellExchange: 'okx',
+    buyPrice: 100,
+    sellPrice: 101.25,
+    spreadPct: 1.25,
+    netSpreadPct: -0.05,
+    executableSize: 0.75,
+    buyAgeMs: 3,
+    sellAgeMs: 1200,
+    openedAt: 1,
+    livedMs: 4000,
+    peakSpreadPct: 1.5,
+    source: 'simulated',
+    timestamp: 1,
   }
 
   test('an open one: gross, net, size, both ages and how long it has lived; told where it is from', () => {
@@ -264,23 +302,40 @@ describe('OpportunityTable', () => {
   })
 
   test('one jump is one row, the best of its group, with the others on demand', () => {
-    const jump = (id: string, buyExchange: string, spreadPct: number): Opportunity =>
-      ({ ...opportunity, id, buyExchange, spreadPct, peakSpreadPct: spreadPct, group: 'a', groupLeg: 'sell', groupSize: 3 })
+    const jump = (id: string, buyExchange: string, spreadPct: number): Opportunity => ({
+      ...opportunity,
+      id,
+      buyExchange,
+      spreadPct,
+      peakSpreadPct: spreadPct,
+      group: 'a',
+      groupLeg: 'sell',
+      groupSize: 3,
+    })
     const other = { ...opportunity, id: 'x', symbol: 'ETH/USDT', spreadPct: 1, peakSpreadPct: 1 }
-    const { container } = draw(<OpportunityTable opportunities={[jump('b', 'kraken', 3), other, jump('a', 'binance', 2), jump('c', 'gate', 1)]} />)
+    const { container } = draw(
+      <OpportunityTable opportunities={[jump('b', 'kraken', 3), other, jump('a', 'binance', 2), jump('c', 'gate', 1)]} />,
+    )
     const routes = () => [...container.querySelectorAll('tbody tr')].map((row) => text(row.children[1]!))
     expect(routes()).toEqual(['buy on kraken → , sell on okx and 2 more', 'buy on binance → , sell on okx'])
     const more = screen.getByRole('button', { name: 'and 2 more' })
     expect(more.getAttribute('aria-expanded')).toBe('false')
     fireEvent.click(more)
-    expect(routes()).toEqual(['buy on kraken → , sell on okx fewer', 'buy on binance → , sell on okx', 'buy on gate → , sell on okx', 'buy on binance → , sell on okx'])
+    expect(routes()).toEqual([
+      'buy on kraken → , sell on okx fewer',
+      'buy on binance → , sell on okx',
+      'buy on gate → , sell on okx',
+      'buy on binance → , sell on okx',
+    ])
     fireEvent.click(screen.getByRole('button', { name: 'fewer' }))
     expect(routes().length).toBe(2)
   })
 
   test('a closed one says why it ended, also for a reason of a later gateway', () => {
     const closed = (id: string, reason?: string): Opportunity => ({ ...opportunity, change: 'closed', id, ...(reason ? { reason } : {}) })
-    const { container } = draw(<OpportunityTable kind="closed" opportunities={[closed('1', 'sell_moved'), closed('2', 'eclipse_of_moon'), closed('3')]} />)
+    const { container } = draw(
+      <OpportunityTable kind="closed" opportunities={[closed('1', 'sell_moved'), closed('2', 'eclipse_of_moon'), closed('3')]} />,
+    )
     expect([...container.querySelectorAll('.sw-why')].map(text)).toEqual(['bid fell', 'eclipse of moon', '–'])
   })
 
@@ -330,14 +385,22 @@ test('a ring keeps its newest samples in order, and no more', () => {
   const ring = new Ring(2, 3)
   expect(ring.newest()).toEqual([null, null])
   for (let at = 1; at <= 5; at += 1) ring.push(at, [at * 10, at === 4 ? null : at * 100])
-  expect(ring.aligned()).toEqual([[3, 4, 5], [30, 40, 50], [300, null, 500]])
+  expect(ring.aligned()).toEqual([
+    [3, 4, 5],
+    [30, 40, 50],
+    [300, null, 500],
+  ])
   expect(ring.aligned()).toBe(ring.aligned())
   expect([ring.length, ...ring.newest()]).toEqual([3, 50, 500])
 })
 
 test('numbers as people read them', () => {
   expect([1, 0.1, 1e-7, 63703.7, 1.5e-9, 5e20].map(decimalsOf)).toEqual([0, 1, 7, 1, 10, 0])
-  expect([money('ETH/BTC', 0.0384, 4), money('BTC/USD', 1234.5, 2), money('SHIB/USDT', 0.00001234, 2)]).toEqual(['0.03840', '$1,234.50', '$0.00001234'])
+  expect([money('ETH/BTC', 0.0384, 4), money('BTC/USD', 1234.5, 2), money('SHIB/USDT', 0.00001234, 2)]).toEqual([
+    '0.03840',
+    '$1,234.50',
+    '$0.00001234',
+  ])
   expect([percent(1.234), percent(-0.5, 3), percent(0)]).toEqual(['+1.23%', '-0.500%', '0.00%'])
   expect([short(12), short(0.75), short(12_345), short(4_560_000)]).toEqual(['12', '0.7500', '12.3k', '4.56M'])
   expect([duration(3), duration(1234), duration(45_600), duration(600_000)]).toEqual(['3 ms', '1.2 s', '46 s', '10 min'])

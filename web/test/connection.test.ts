@@ -253,7 +253,7 @@ describe('more than the gateway takes', () => {
 
   test.each([
     'Too many names: a subscription may take at most 4194304 bytes of memory here',
-    'Too many names: there is no memory left for all clients\' subscriptions',
+    "Too many names: there is no memory left for all clients' subscriptions",
     'Too many pairs: at most 999999 symbols times exchanges',
   ])('%s: what was accepted stays, the rest is not asked again', (message) => {
     hold({ symbols: many(300, 'S'), exchanges: ['x'] })
@@ -339,7 +339,13 @@ describe('the life of a connection', () => {
     expect(connection.state).toBe('waiting')
     pass(1000)
     expect(gateway.heard).toEqual([
-      { action: 'subscribe', symbols: ['BTC/USDT', 'ETH/USDT', 'SOL/USDT'], exchanges: ['binance', 'okx'], intervalMs: 100, opportunities: true },
+      {
+        action: 'subscribe',
+        symbols: ['BTC/USDT', 'ETH/USDT', 'SOL/USDT'],
+        exchanges: ['binance', 'okx'],
+        intervalMs: 100,
+        opportunities: true,
+      },
     ])
   })
 
@@ -485,7 +491,7 @@ describe('waits between attempts', () => {
     expect(backoff(9, 1013, 1)).toBe(10_000)
   })
 
-  test('what is this client\'s fault is not repeated in haste', () => {
+  test("what is this client's fault is not repeated in haste", () => {
     for (const code of [1002, 1007, 1008, 1009]) expect(backoff(0, code, 0)).toBe(5000)
   })
 
@@ -527,7 +533,15 @@ describe('what is heard', () => {
     hold(PANEL)
     pass(50)
     const frames = [
-      '', 'nonsense', 'null', '[]', '"price"', '7', '{"type":"__proto__"}', '{"type":"constructor"}', '{"type":["price"]}',
+      '',
+      'nonsense',
+      'null',
+      '[]',
+      '"price"',
+      '7',
+      '{"type":"__proto__"}',
+      '{"type":"constructor"}',
+      '{"type":["price"]}',
       '{"type":"later","x":1}',
       '{"type":"price","symbol":"BTC/USDT","exchange":"okx","bid":null,"ask":2,"timestamp":1}',
       '{"type":"price","symbol":"BTC/USDT","exchange":"okx","bid":0,"ask":2,"timestamp":1}',
@@ -548,7 +562,9 @@ describe('what is heard', () => {
     connection.on('price', (message) => read.push(message))
     hold(PANEL)
     pass(50)
-    gateway.say('{"type":"price","symbol":"BTC/USDT","exchange":"okx","bid":1,"ask":2,"timestamp":1,"later":true,"__proto__":{"polluted":1}}')
+    gateway.say(
+      '{"type":"price","symbol":"BTC/USDT","exchange":"okx","bid":1,"ask":2,"timestamp":1,"later":true,"__proto__":{"polluted":1}}',
+    )
     expect(Object.keys(read[0]!)).toEqual(['type', 'symbol', 'exchange', 'bid', 'ask', 'timestamp'])
     expect('polluted' in read[0]!).toBe(false)
   })
@@ -580,7 +596,10 @@ describe('addresses', () => {
     expect([socketUrl(), pageUrl('/api/x')]).toEqual(['wss://desk.example/ws/prices', 'https://desk.example/api/x'])
     expect(socketUrl('/gateway')).toBe('wss://desk.example/gateway/ws/prices')
     setGateway('/below/a/path/')
-    expect([socketUrl(), pageUrl('/api/x')]).toEqual(['wss://desk.example/below/a/path/ws/prices', 'https://desk.example/below/a/path/api/x'])
+    expect([socketUrl(), pageUrl('/api/x')]).toEqual([
+      'wss://desk.example/below/a/path/ws/prices',
+      'https://desk.example/below/a/path/api/x',
+    ])
     setGateway('/')
     vi.unstubAllGlobals()
   })

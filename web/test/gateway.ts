@@ -30,9 +30,16 @@ export interface Gateway {
 }
 
 /** The demo: simulated venues, feeds and gateway in one process; it ends with the test. `settings` are `SPREADWIRE_…`. */
-export async function demo({ onTestFinished }: TestContext, listen = '127.0.0.1:0', settings: Record<string, string> = {}): Promise<Gateway> {
+export async function demo(
+  { onTestFinished }: TestContext,
+  listen = '127.0.0.1:0',
+  settings: Record<string, string> = {},
+): Promise<Gateway> {
   if (!existsSync(BINARY)) throw new Error(`${BINARY} is missing: run cargo build, or set SPREADWIRE_BIN`)
-  const child: ChildProcess = spawn(BINARY, ['demo', '--listen', listen, '--seed', '7'], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...settings } })
+  const child: ChildProcess = spawn(BINARY, ['demo', '--listen', listen, '--seed', '7'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...settings },
+  })
   const exited = once(child, 'exit')
   let said = ''
   child.stdout!.on('data', (bytes) => (said += bytes))

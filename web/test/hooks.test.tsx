@@ -4,7 +4,12 @@ import { act } from '@testing-library/react'
 import { useEffect } from 'react'
 import { describe, expect, test, vi } from 'vitest'
 import {
-  useArbitrageMonitor, useConnection, useExchangePriceComparison, useLiveExchangePrices, useLivePrice, useOpportunities,
+  useArbitrageMonitor,
+  useConnection,
+  useExchangePriceComparison,
+  useLiveExchangePrices,
+  useLivePrice,
+  useOpportunities,
   useOrderBook,
 } from '../src/react/hooks/index.js'
 import { gateway, mount, onePage, pass } from './page.js'
@@ -16,10 +21,28 @@ describe('useLiveExchangePrices', () => {
   test('the names of the replaced hook', () => {
     const hook = mount(() => useLiveExchangePrices())
     expect(Object.keys(hook.now).sort()).toEqual([
-      'arbitrageAlerts', 'connect', 'disconnect', 'error', 'getPrice', 'getPricesForSymbol', 'isConnected', 'prices',
-      'requestNotificationPermission', 'subscribe', 'subscribedExchanges', 'subscribedSymbols', 'unsubscribe',
+      'arbitrageAlerts',
+      'connect',
+      'disconnect',
+      'error',
+      'getPrice',
+      'getPricesForSymbol',
+      'isConnected',
+      'prices',
+      'requestNotificationPermission',
+      'subscribe',
+      'subscribedExchanges',
+      'subscribedSymbols',
+      'unsubscribe',
     ])
-    expect(hook.now).toMatchObject({ prices: {}, arbitrageAlerts: [], isConnected: false, error: null, subscribedSymbols: [], subscribedExchanges: [] })
+    expect(hook.now).toMatchObject({
+      prices: {},
+      arbitrageAlerts: [],
+      isConnected: false,
+      error: null,
+      subscribedSymbols: [],
+      subscribedExchanges: [],
+    })
   })
 
   test('prices by SYMBOL:exchange with their middle, from where the page comes from', () => {
@@ -335,7 +358,11 @@ describe('useExchangePriceComparison', () => {
         { exchange: 'binance', bid: 99, ask: 100, midPrice: 99.5, available: true, freshness: 'fresh' },
         { exchange: 'nowhere', available: false },
       ],
-      bestBuyExchange: 'kraken', bestSellExchange: 'okx', bestBuyPrice: 100, bestSellPrice: 101, potentialSpread: 1,
+      bestBuyExchange: 'kraken',
+      bestSellExchange: 'okx',
+      bestBuyPrice: 100,
+      bestSellPrice: 101,
+      potentialSpread: 1,
       isConnected: true,
     })
   })
@@ -509,7 +536,15 @@ describe('notifications', () => {
     pass(50)
     gateway.alert(BTC, 'binance', 'okx', 5)
     pass(20)
-    vi.stubGlobal('Notification', Object.assign(function () { throw new TypeError('Illegal constructor') }, { permission: 'granted' }))
+    vi.stubGlobal(
+      'Notification',
+      Object.assign(
+        function () {
+          throw new TypeError('Illegal constructor')
+        },
+        { permission: 'granted' },
+      ),
+    )
     gateway.alert(BTC, 'binance', 'okx', 6)
     pass(20)
     expect(hook.now.arbitrageAlerts.length).toBe(2)
@@ -525,7 +560,21 @@ describe('useOrderBook', () => {
     expect([...gateway.socket.symbols]).toEqual([])
     gateway.book(BTC, 'okx', 3)
     pass(20)
-    expect(hook.now).toMatchObject({ symbol: BTC, exchange: 'okx', state: 'live', bids: [[99, 1], [98, 2], [97, 3]], asks: [[101, 1], [102, 2], [103, 3]] })
+    expect(hook.now).toMatchObject({
+      symbol: BTC,
+      exchange: 'okx',
+      state: 'live',
+      bids: [
+        [99, 1],
+        [98, 2],
+        [97, 3],
+      ],
+      asks: [
+        [101, 1],
+        [102, 2],
+        [103, 3],
+      ],
+    })
     gateway.book(BTC, 'okx', 0, { state: 'void', reason: 'gap', voids: 1 })
     pass(20)
     expect(hook.now).toMatchObject({ state: 'void', reason: 'gap', bids: [] })

@@ -5,7 +5,8 @@ import effects from '../lint/effects.js'
 
 const reported = (code: string) => {
   const config = {
-    plugins: { own: { rules: { effects } } }, rules: { 'own/effects': 'error' },
+    plugins: { own: { rules: { effects } } },
+    rules: { 'own/effects': 'error' },
     languageOptions: { parserOptions: { ecmaFeatures: { jsx: true } } },
   }
   return new Linter().verify(code, config as Linter.Config).map(({ messageId, message }) => messageId ?? message)

@@ -6,7 +6,9 @@ import { compile } from './compile.js'
 
 const folder = new URL('../../tests/fixtures/protocol/', import.meta.url)
 const golden = (name: string) => readFileSync(new URL(`${name}.json`, folder), 'utf8').trim()
-const names = readdirSync(folder).filter((name) => name.endsWith('.json')).map((name) => name.slice(0, -'.json'.length))
+const names = readdirSync(folder)
+  .filter((name) => name.endsWith('.json'))
+  .map((name) => name.slice(0, -'.json'.length))
 
 /** Pages are typed only; the compiler knows missing and surplus members of a literal. */
 const PAGES: Record<string, string> = {
@@ -66,6 +68,8 @@ describe('golden messages', () => {
   test('and the compiler would say so if they were not', () => {
     const wrong = ['{"instruments":[{"symbol":"A/B","exchanges":[],"more":1}]}', '{"instruments":[{"symbol":"A/B"}]}']
     const literals = wrong.map((text, at) => `export const x${at}: reports.Instruments = ${text}`)
-    expect(compile({ 'pages.ts': ["import type { reports } from 'spreadwire'", ...literals].join('\n') }).match(/error TS/g)?.length).toBe(2)
+    expect(compile({ 'pages.ts': ["import type { reports } from 'spreadwire'", ...literals].join('\n') }).match(/error TS/g)?.length).toBe(
+      2,
+    )
   })
 })

@@ -21,7 +21,8 @@ test('the core knows neither the DOM nor React nor Node: it compiles without the
 })
 
 test('text from the network is never markup', () => {
-  for (const file of sources('src')) expect(readFileSync(file, 'utf8'), file).not.toMatch(/innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(/i)
+  for (const file of sources('src'))
+    expect(readFileSync(file, 'utf8'), file).not.toMatch(/innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(/i)
 })
 
 test('the lock file names no registry', () => {

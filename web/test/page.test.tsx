@@ -99,7 +99,13 @@ describe('a gateway that freezes', () => {
   })
 
   test('polled prices are stale too', async () => {
-    answer = async () => ({ ok: true, status: 200, json: async () => ({ 'BTC/USD': { pair: 'BTC/USD', price: 1, volume: 1, timestamp: 5, change24h: 0, high24h: 1, low24h: 1, bid: 1, ask: 1 } }) })
+    answer = async () => ({
+      ok: true,
+      status: 200,
+      json: async () => ({
+        'BTC/USD': { pair: 'BTC/USD', price: 1, volume: 1, timestamp: 5, change24h: 0, high24h: 1, low24h: 1, bid: 1, ask: 1 },
+      }),
+    })
     const hook = mount(() => usePriceCachePolling(['BTC/USD']))
     await pass(30)
     expect(hook.now).toMatchObject({ status: 'polling', isPriceStale: false })
@@ -110,7 +116,17 @@ describe('a gateway that freezes', () => {
 })
 
 describe('usePriceCachePolling', () => {
-  const price = (pair: string, timestamp: number) => ({ pair, price: 1, volume: 1, timestamp, change24h: 0, high24h: 1, low24h: 1, bid: 1, ask: 1 })
+  const price = (pair: string, timestamp: number) => ({
+    pair,
+    price: 1,
+    volume: 1,
+    timestamp,
+    change24h: 0,
+    high24h: 1,
+    low24h: 1,
+    bid: 1,
+    ask: 1,
+  })
   const page = (status: number, value: unknown) => async () => ({ ok: status === 200, status, json: async () => value })
 
   test('prices by pair as asked, and the time of the exchange', async () => {

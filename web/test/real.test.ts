@@ -2,7 +2,17 @@
 import { EventSource } from 'eventsource'
 import { describe, test, type TestContext } from 'vitest'
 import { WebSocket } from 'ws'
-import { Board, Connection, PairStream, PolledPage, pageUrl, socketUrl, type Environment, type ServerMessage, type reports } from '../src/core/index.js'
+import {
+  Board,
+  Connection,
+  PairStream,
+  PolledPage,
+  pageUrl,
+  socketUrl,
+  type Environment,
+  type ServerMessage,
+  type reports,
+} from '../src/core/index.js'
 import { watchedOf } from '../dashboard/room.js'
 import { limitsOf } from '../src/core/limits.js'
 import { PATIENCE, demo, until } from './gateway.js'
@@ -64,20 +74,27 @@ describe.concurrent('the real gateway', () => {
 
   test('the dashboard watches as much as this gateway allows, and no request is refused', { timeout: PATIENCE * 4 }, async (context) => {
     const { expect, onTestFinished } = context
-    for (const [pairs, symbols] of [['20', 3], ['40', 6], ['60', 9]] as const) {
+    for (const [pairs, symbols] of [
+      ['20', 3],
+      ['40', 6],
+      ['60', 9],
+    ] as const) {
       const { address } = await demo(context, '127.0.0.1:0', { SPREADWIRE_GATEWAY_PAIRS_MAX: pairs })
       const pages = (['/api/instruments', '/api/status'] as const).map((path) => new PolledPage(pageUrl(path, `http://${address}`)!))
       pages.forEach((page) => onTestFinished(page.subscribe(() => {}, 1000)))
-      const [{ instruments }, { limits }] = (await until('both pages', () => pages.every(({ view }) => view.value) && pages.map(({ view }) => view.value))) as [
-        reports.Instruments,
-        reports.Status,
-      ]
+      const [{ instruments }, { limits }] = (await until(
+        'both pages',
+        () => pages.every(({ view }) => view.value) && pages.map(({ view }) => view.value),
+      )) as [reports.Instruments, reports.Status]
       expect(limitsOf(limits)).toEqual({ pairs: Number(pairs), names: 1024, name: 64, bytes: 48 * 1024 })
       const watched = watchedOf(instruments, limitsOf(limits))
       expect([watched.symbols.length, watched.exchanges.length, watched.beyond]).toEqual([symbols, 6, 9 - symbols])
       const { connection, heard } = connect(address, context)
       connection.hold({ symbols: watched.symbols, exchanges: watched.exchanges })
-      await until('a price of each', () => new Set(heard.filter((message) => message.type === 'price').map(({ symbol }) => symbol)).size === symbols)
+      await until(
+        'a price of each',
+        () => new Set(heard.filter((message) => message.type === 'price').map(({ symbol }) => symbol)).size === symbols,
+      )
       expect(heard.filter(({ type }) => type === 'error')).toEqual([])
     }
   })
@@ -113,28 +130,35 @@ describe.concurrent('the real gateway', () => {
     connection.hold({ symbols: ['BTC/USDT'], exchanges: EXCHANGES })
     hold.end()
     await until('the rest', () => asked.length > 0 && connection.error === null)
-    expect(states.filter((state) => state === 'connecting'), 'one connection all the time').toEqual(['connecting'])
+    expect(
+      states.filter((state) => state === 'connecting'),
+      'one connection all the time',
+    ).toEqual(['connecting'])
   })
 
-  test('a restart: stale at once, back by itself, subscribed as before, nothing asked twice', { timeout: PATIENCE * 4 }, async (context) => {
-    const { expect } = context
-    const first = await demo(context)
-    const { connection, heard, board, unread } = connect(first.address, context)
-    connection.hold({ symbols: ['BTC/USDT'], exchanges: ['okx'] })
-    const price = () => board.price('BTC/USDT', 'okx')
-    await until('a price', () => price()?.freshness === 'fresh')
-    await first.stop()
-    await until('staleness', () => price()?.freshness === 'stale')
-    expect(board.status.isConnected).toBe(false)
-    heard.length = 0
-    const second = await demo(context, first.address)
-    await until('a price again', () => price()?.freshness === 'fresh')
-    expect(heard.filter(({ type }) => type === 'subscribed')).toEqual([
-      { type: 'subscribed', symbols: ['BTC/USDT'], exchanges: ['okx'], message: 'Successfully subscribed' },
-    ])
-    expect(unread).toEqual([])
-    await second.stop()
-  })
+  test(
+    'a restart: stale at once, back by itself, subscribed as before, nothing asked twice',
+    { timeout: PATIENCE * 4 },
+    async (context) => {
+      const { expect } = context
+      const first = await demo(context)
+      const { connection, heard, board, unread } = connect(first.address, context)
+      connection.hold({ symbols: ['BTC/USDT'], exchanges: ['okx'] })
+      const price = () => board.price('BTC/USDT', 'okx')
+      await until('a price', () => price()?.freshness === 'fresh')
+      await first.stop()
+      await until('staleness', () => price()?.freshness === 'stale')
+      expect(board.status.isConnected).toBe(false)
+      heard.length = 0
+      const second = await demo(context, first.address)
+      await until('a price again', () => price()?.freshness === 'fresh')
+      expect(heard.filter(({ type }) => type === 'subscribed')).toEqual([
+        { type: 'subscribed', symbols: ['BTC/USDT'], exchanges: ['okx'], message: 'Successfully subscribed' },
+      ])
+      expect(unread).toEqual([])
+      await second.stop()
+    },
+  )
 
   test('the stream brings every pair in each burst, through a restart; pages are asked', { timeout: PATIENCE * 4 }, async (context) => {
     const { expect, onTestFinished } = context

@@ -6,7 +6,16 @@ import type { ArbitrageMessage, BookMessage, ClientMessage, OpportunityMessage, 
 export function holdTime(): void {
   vi.useFakeTimers({
     now: 1_700_000_000_000,
-    toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance', 'requestAnimationFrame', 'cancelAnimationFrame'],
+    toFake: [
+      'setTimeout',
+      'clearTimeout',
+      'setInterval',
+      'clearInterval',
+      'Date',
+      'performance',
+      'requestAnimationFrame',
+      'cancelAnimationFrame',
+    ],
   })
 }
 
@@ -61,8 +70,19 @@ export class FakeGateway {
   book(symbol: string, exchange: string, levels: number, more: Partial<BookMessage> = {}): void {
     const side = (step: number) => Array.from({ length: levels }, (_, at): [number, number] => [100 + step * (at + 1), at + 1])
     const message: BookMessage = {
-      type: 'book', symbol, exchange, state: 'live', bids: side(-1), asks: side(1), sequence: 7, exchangeTime: Date.now(), ageMs: 1,
-      source: 'live', voids: 0, timestamp: Date.now(), ...more,
+      type: 'book',
+      symbol,
+      exchange,
+      state: 'live',
+      bids: side(-1),
+      asks: side(1),
+      sequence: 7,
+      exchangeTime: Date.now(),
+      ageMs: 1,
+      source: 'live',
+      voids: 0,
+      timestamp: Date.now(),
+      ...more,
     }
     this.say(JSON.stringify(message))
   }
@@ -70,17 +90,41 @@ export class FakeGateway {
   alert(symbol: string, buyExchange: string, sellExchange: string, spreadPct: number, more: Partial<ArbitrageMessage> = {}): void {
     const sellPrice = 100 + spreadPct
     const message: ArbitrageMessage = {
-      type: 'arbitrage', symbol, buyExchange, sellExchange, buyPrice: 100, sellPrice, spreadPct, profit: spreadPct * 100,
-      timestamp: Date.now(), ...more,
+      type: 'arbitrage',
+      symbol,
+      buyExchange,
+      sellExchange,
+      buyPrice: 100,
+      sellPrice,
+      spreadPct,
+      profit: spreadPct * 100,
+      timestamp: Date.now(),
+      ...more,
     }
     this.say(JSON.stringify(message))
   }
 
   opportunity(change: OpportunityMessage['change'], id: string, spreadPct: number, more: Partial<OpportunityMessage> = {}): void {
     const message: OpportunityMessage = {
-      type: 'opportunity', change, id, symbol: 'BTC/USDT', buyExchange: 'binance', sellExchange: 'okx', buyPrice: 100,
-      sellPrice: 100 + spreadPct, spreadPct, netSpreadPct: spreadPct - 0.2, executableSize: 1, buyAgeMs: 1, sellAgeMs: 2,
-      openedAt: Date.now(), livedMs: 0, peakSpreadPct: spreadPct, source: 'live', timestamp: Date.now(), ...more,
+      type: 'opportunity',
+      change,
+      id,
+      symbol: 'BTC/USDT',
+      buyExchange: 'binance',
+      sellExchange: 'okx',
+      buyPrice: 100,
+      sellPrice: 100 + spreadPct,
+      spreadPct,
+      netSpreadPct: spreadPct - 0.2,
+      executableSize: 1,
+      buyAgeMs: 1,
+      sellAgeMs: 2,
+      openedAt: Date.now(),
+      livedMs: 0,
+      peakSpreadPct: spreadPct,
+      source: 'live',
+      timestamp: Date.now(),
+      ...more,
     }
     this.say(JSON.stringify(message))
   }
@@ -100,7 +144,10 @@ export class FakeSocket {
   /** Levels by `SYMBOL exchange`; this gateway keeps 20. */
   books = new Map<string, number>()
 
-  constructor(readonly gateway: FakeGateway, readonly url: string) {
+  constructor(
+    readonly gateway: FakeGateway,
+    readonly url: string,
+  ) {
     gateway.sockets.push(this)
     setTimeout(() => {
       if (this.isClosed || gateway.mood === 'mute') return
@@ -131,7 +178,10 @@ export class FakeSocket {
     })
     const asked = [...this.books].map(([key, levels]) => ({ symbol: key.split(' ')[0], exchange: key.split(' ')[1], levels }))
     const reply = {
-      type: `${action}d`, symbols: [...this.symbols], exchanges: [...this.exchanges], message: `Successfully ${action}d`,
+      type: `${action}d`,
+      symbols: [...this.symbols],
+      exchanges: [...this.exchanges],
+      message: `Successfully ${action}d`,
       ...(books || asked.length > 0 ? { books: asked } : {}),
     }
     if (this.gateway.answers) setTimeout(() => this.say(JSON.stringify(reply)), 1)

@@ -20,14 +20,26 @@ describe('usePriceStream', () => {
   test('the names of the replaced hook, on its path', () => {
     const hook = mounted()
     expect(hook.now).toEqual({
-      prices: new Map(), status: 'connecting', isLoading: true, lastUpdate: 0, error: null, isPriceStale: false,
-      stalePairs: [], hasReceivedPrice: false,
+      prices: new Map(),
+      status: 'connecting',
+      isLoading: true,
+      lastUpdate: 0,
+      error: null,
+      isPriceStale: false,
+      stalePairs: [],
+      hasReceivedPrice: false,
     })
     expect(source().url).toBe('https://desk.example/api/market-data/stream?pairs=BTC%2FUSD%2CBTC%2FUSDT%2CETH%2FUSDT')
     source().connected()
     burst(1)
     pass(20)
-    expect(hook.now).toMatchObject({ status: 'connected', isLoading: false, lastUpdate: 1_700_000_000_000, isPriceStale: false, hasReceivedPrice: true })
+    expect(hook.now).toMatchObject({
+      status: 'connected',
+      isLoading: false,
+      lastUpdate: 1_700_000_000_000,
+      isPriceStale: false,
+      hasReceivedPrice: true,
+    })
     expect(hook.now.prices.get('BTC/USD')).toMatchObject({ pair: 'BTC/USD', price: 1 })
   })
 
@@ -62,7 +74,7 @@ describe('usePriceStream', () => {
     expect(FakeEvents.open.length).toBe(1)
   })
 
-  test('different sets are one stream with the union; it is replaced when the new one speaks, and nobody\'s prices pause', () => {
+  test("different sets are one stream with the union; it is replaced when the new one speaks, and nobody's prices pause", () => {
     const one = mounted(['BTC/USD'], { updateDebounceMs: 0 })
     source().connected()
     source().price('BTC/USD', 1)
@@ -80,7 +92,9 @@ describe('usePriceStream', () => {
     burst(3, ['BTC/USD', 'ETH/USDT', 'SOL/USDT'])
     pass(600)
     expect([one, two, three].map(({ now }) => [now.status, ...now.prices.keys()])).toEqual([
-      ['connected', 'BTC/USD'], ['connected', 'ETH/USDT'], ['connected', 'BTC/USD', 'SOL/USDT'],
+      ['connected', 'BTC/USD'],
+      ['connected', 'ETH/USDT'],
+      ['connected', 'BTC/USD', 'SOL/USDT'],
     ])
     two.unmount()
     three.unmount()
@@ -99,7 +113,10 @@ describe('usePriceStream', () => {
     }
     pass(1000)
     expect(FakeEvents.open.length).toBe(1)
-    burst(1, Array.from({ length: 13 }, (_, n) => `S${n}/USDT`))
+    burst(
+      1,
+      Array.from({ length: 13 }, (_, n) => `S${n}/USDT`),
+    )
     pass(600)
     expect(hooks.map(({ now }) => [now.status, now.prices.size])).toEqual(Array(12).fill(['connected', 2]))
   })
@@ -139,7 +156,10 @@ describe('usePriceStream', () => {
     expect(Math.max(...FakeEvents.open.map(({ url }) => url.length))).toBeLessThan(4000)
     FakeEvents.open.forEach((events) => {
       events.connected()
-      new URL(events.url).searchParams.get('pairs')!.split(',').forEach((pair) => events.price(pair, 1))
+      new URL(events.url).searchParams
+        .get('pairs')!
+        .split(',')
+        .forEach((pair) => events.price(pair, 1))
     })
     pass(600)
     expect([hook.now.status, hook.now.prices.size]).toEqual(['connected', 700])
@@ -221,7 +241,7 @@ describe('usePriceStream', () => {
     expect(hook.now).toMatchObject({ status: 'connected', isPriceStale: false, stalePairs: [] })
   })
 
-  test('a timestamp that stands still for half a minute is stale; the browser\'s clock is not asked', () => {
+  test("a timestamp that stands still for half a minute is stale; the browser's clock is not asked", () => {
     const hook = mounted(['BTC/USD'])
     source().connected()
     for (let n = 0; n < 29; n++) {
@@ -253,7 +273,7 @@ describe('usePriceStream', () => {
     expect(hook.now).toMatchObject({ status: 'connected', error: null })
   })
 
-  test('a cut stream is the browser\'s to reconnect', () => {
+  test("a cut stream is the browser's to reconnect", () => {
     const errors: string[] = []
     const hook = mounted(PAIRS, { onError: ({ message }) => errors.push(message) })
     source().connected()

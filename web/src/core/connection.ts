@@ -462,10 +462,17 @@ export class Connection {
     const deeper = wanted.books.filter((book) => books.get(bookKey(book))?.levels !== book.levels)
     const requests = [
       ...frames(without(symbols, wanted.symbols), without(exchanges, wanted.exchanges), 'unsubscribe'),
-      ...inParts(withoutBooks(books.values(), wanted.books)).map((part): ClientMessage => ({ action: 'unsubscribe', books: part.map(nameOf) })),
+      ...inParts(withoutBooks(books.values(), wanted.books)).map((part): ClientMessage => ({
+        action: 'unsubscribe',
+        books: part.map(nameOf),
+      })),
       ...withOptions(frames(without(wanted.symbols, symbols), without(wanted.exchanges, exchanges), 'subscribe'), feed, this.feed),
       ...[...new Set(deeper.map(({ levels }) => levels))].flatMap((levels) =>
-        inParts(deeper.filter((book) => book.levels === levels)).map((part): ClientMessage => ({ action: 'subscribe', books: part.map(nameOf), levels })),
+        inParts(deeper.filter((book) => book.levels === levels)).map((part): ClientMessage => ({
+          action: 'subscribe',
+          books: part.map(nameOf),
+          levels,
+        })),
       ),
     ]
     const room = Math.max(0, UNANSWERED_MAX - this.#unanswered.length)

@@ -49,7 +49,10 @@ export interface Environment {
 interface Platform extends Omit<Environment, 'now' | 'unixNow' | 'random'> {
   performance: { now(): number }
   location: { href: string }
-  URL: new (url: string, base?: string) => {
+  URL: new (
+    url: string,
+    base?: string,
+  ) => {
     href: string
     protocol: string
     pathname: string

@@ -72,8 +72,21 @@ export interface ArbitrageMessage {
 
 /** Why an opportunity closed. Others may follow. */
 export type CloseReason =
-  | 'buy_moved' | 'sell_moved' | 'both_moved' | 'collapsed' | 'leg_stale' | 'leg_void' | 'quarantined' | 'venue_lost'
-  | 'lagging_venue' | 'lagging_own' | 'not_trading' | 'removed' | 'shutdown' | 'unknown' | (string & {})
+  | 'buy_moved'
+  | 'sell_moved'
+  | 'both_moved'
+  | 'collapsed'
+  | 'leg_stale'
+  | 'leg_void'
+  | 'quarantined'
+  | 'venue_lost'
+  | 'lagging_venue'
+  | 'lagging_own'
+  | 'not_trading'
+  | 'removed'
+  | 'shutdown'
+  | 'unknown'
+  | (string & {})
 
 /** The life of an opportunity; only with `opportunities`. */
 export interface OpportunityMessage {
@@ -281,43 +294,101 @@ const text: Check = (value) => typeof value === 'string'
 const number: Check = (value) => typeof value === 'number' && Number.isFinite(value)
 const price: Check = (value) => number(value) && (value as number) > 0
 const flag: Check = (value) => typeof value === 'boolean'
-const orNull = (check: Check): Check => (value) => value === null || check(value)
-const list = (check: Check): Check => (value) => Array.isArray(value) && value.every(check)
+const orNull =
+  (check: Check): Check =>
+  (value) =>
+    value === null || check(value)
+const list =
+  (check: Check): Check =>
+  (value) =>
+    Array.isArray(value) && value.every(check)
 const level: Check = (value) => Array.isArray(value) && value.length === 2 && price(value[0]) && number(value[1])
 const asked: Check = (value) => {
   const { symbol, exchange, levels } = (value ?? {}) as Partial<BookAsked>
   return text(symbol) && text(exchange) && number(levels)
 }
 const texts = list(text)
-const exactly = (...wanted: string[]): Check => (value) => wanted.includes(value as string)
+const exactly =
+  (...wanted: string[]): Check =>
+  (value) =>
+    wanted.includes(value as string)
 
 const leg = { symbol: text, buyExchange: text, sellExchange: text, buyPrice: price, sellPrice: price, spreadPct: number }
 const sets = { symbols: texts, exchanges: texts, message: text, books: [list(asked)] as [Check] }
 
 const SHAPES: { [K in ServerMessage['type']]: Shape<Extract<ServerMessage, { type: K }>> } = {
   price: {
-    type: exactly('price'), symbol: text, exchange: text, bid: price, ask: price, timestamp: number,
-    bidSize: [number], askSize: [number], seq: [number], source: [text], state: [text], ageMs: [number],
-    receivedNs: [number], level: [text],
+    type: exactly('price'),
+    symbol: text,
+    exchange: text,
+    bid: price,
+    ask: price,
+    timestamp: number,
+    bidSize: [number],
+    askSize: [number],
+    seq: [number],
+    source: [text],
+    state: [text],
+    ageMs: [number],
+    receivedNs: [number],
+    level: [text],
   },
   arbitrage: {
-    type: exactly('arbitrage'), ...leg, profit: number, timestamp: number,
-    netSpreadPct: [number], executableSize: [number], buyAgeMs: [number], sellAgeMs: [number], source: [text],
-    id: [text], group: [text], groupLeg: [exactly('buy', 'sell')], groupSize: [number],
+    type: exactly('arbitrage'),
+    ...leg,
+    profit: number,
+    timestamp: number,
+    netSpreadPct: [number],
+    executableSize: [number],
+    buyAgeMs: [number],
+    sellAgeMs: [number],
+    source: [text],
+    id: [text],
+    group: [text],
+    groupLeg: [exactly('buy', 'sell')],
+    groupSize: [number],
   },
   opportunity: {
-    type: exactly('opportunity'), change: exactly('opened', 'updated', 'closed'), id: text, ...leg,
-    netSpreadPct: number, executableSize: number, buyAgeMs: number, sellAgeMs: number,
-    openedAt: number, livedMs: number, peakSpreadPct: number,
-    group: [text], groupLeg: [exactly('buy', 'sell')], groupSize: [number], reason: [text], source: text, timestamp: number,
+    type: exactly('opportunity'),
+    change: exactly('opened', 'updated', 'closed'),
+    id: text,
+    ...leg,
+    netSpreadPct: number,
+    executableSize: number,
+    buyAgeMs: number,
+    sellAgeMs: number,
+    openedAt: number,
+    livedMs: number,
+    peakSpreadPct: number,
+    group: [text],
+    groupLeg: [exactly('buy', 'sell')],
+    groupSize: [number],
+    reason: [text],
+    source: text,
+    timestamp: number,
   },
   instruments: {
-    type: exactly('instruments'), added: texts, removed: texts, exchangesAdded: texts, exchangesRemoved: texts,
+    type: exactly('instruments'),
+    added: texts,
+    removed: texts,
+    exchangesAdded: texts,
+    exchangesRemoved: texts,
   },
   book: {
-    type: exactly('book'), symbol: text, exchange: text, state: text, reason: [text], leader: [text],
-    bids: list(level), asks: list(level), sequence: orNull(number), exchangeTime: orNull(number), ageMs: orNull(number),
-    source: orNull(text), voids: number, timestamp: number,
+    type: exactly('book'),
+    symbol: text,
+    exchange: text,
+    state: text,
+    reason: [text],
+    leader: [text],
+    bids: list(level),
+    asks: list(level),
+    sequence: orNull(number),
+    exchangeTime: orNull(number),
+    ageMs: orNull(number),
+    source: orNull(text),
+    voids: number,
+    timestamp: number,
   },
   subscribed: { type: exactly('subscribed'), ...sets },
   unsubscribed: { type: exactly('unsubscribed'), ...sets },
@@ -328,8 +399,13 @@ const CONNECTED: Shape<StreamConnected> = { type: exactly('connected'), pairs: t
 
 const day = { pair: text, price, bid: price, ask: price, high24h: number, low24h: number, change24h: number, timestamp: number }
 const UPDATE: Shape<PriceUpdate> = {
-  ...day, changePercent24h: number, volume24h: number,
-  quoteAlias: [text], statistics: [flag], source: [text], level: [text],
+  ...day,
+  changePercent24h: number,
+  volume24h: number,
+  quoteAlias: [text],
+  statistics: [flag],
+  source: [text],
+  level: [text],
 }
 const MARKET_DATA: Shape<MarketDataPrice> = { ...day, volume: number }
 

@@ -155,10 +155,13 @@ export class PairStream {
   #openLater(): void {
     if (this.#opening !== undefined) return
     const { now, setTimeout } = this.#environment
-    this.#opening = setTimeout(() => {
-      this.#opening = undefined
-      this.#openWanted()
-    }, Math.max(GATHER, this.#openedAt + OPENED_APART - now()))
+    this.#opening = setTimeout(
+      () => {
+        this.#opening = undefined
+        this.#openWanted()
+      },
+      Math.max(GATHER, this.#openedAt + OPENED_APART - now()),
+    )
   }
 
   #openWanted(): void {

@@ -4,7 +4,11 @@ import type { Environment } from './environment.js'
  * Calls `call` at once, then at most once in `ms` milliseconds; what is asked for in between is served at the end of
  * that time. With 0 every request is served. `cancel` forgets a waiting one.
  */
-export function throttle({ now, setTimeout, clearTimeout }: Environment, call: () => void, ms: number): { request(): void; cancel(): void } {
+export function throttle(
+  { now, setTimeout, clearTimeout }: Environment,
+  call: () => void,
+  ms: number,
+): { request(): void; cancel(): void } {
   let calledAt = -Infinity
   let timer: unknown
   const run = () => {

@@ -45,7 +45,13 @@ export function LatencyChart({ exchange, hop, url, everyMs = 2000, height = 260 
   return (
     <div className="sw sw-chart">
       <NotCurrent problem={problem} />
-      <Plot label={`Latency by percentile, ${hop ?? exchange ?? 'all exchanges'}; the table has the numbers`} lines={lines} feed={feed} options={OPTIONS} height={height} />
+      <Plot
+        label={`Latency by percentile, ${hop ?? exchange ?? 'all exchanges'}; the table has the numbers`}
+        lines={lines}
+        feed={feed}
+        options={OPTIONS}
+        height={height}
+      />
       <LatencyTable rows={rows} head={hop === undefined ? 'Stage' : 'Exchange'} />
     </div>
   )
@@ -53,10 +59,17 @@ export function LatencyChart({ exchange, hop, url, everyMs = 2000, height = 260 
 
 const OPTIONS: Partial<Options> = {
   cursor: { drag: { x: false, y: false } },
-  scales: { x: { time: false, range: [-0.1, STEPS.length - 0.9] }, y: { distr: 3, range: (_, least, most) => [decade(Math.floor, least), decade(Math.ceil, most)] } },
+  scales: {
+    x: { time: false, range: [-0.1, STEPS.length - 0.9] },
+    y: { distr: 3, range: (_, least, most) => [decade(Math.floor, least), decade(Math.ceil, most)] },
+  },
   axes: [
     { size: 30, splits: () => STEPS.map((_, at) => at), values: (_, ticks) => ticks.map((tick) => STEP_NAMES[tick] ?? '') },
-    { size: 64, grid: { filter: (_, ticks) => ticks.map((tick) => (Number.isInteger(Math.log10(tick)) ? tick : null)) }, values: (_, ticks) => ticks.map((tick) => (tick === null ? '' : latency(tick))) },
+    {
+      size: 64,
+      grid: { filter: (_, ticks) => ticks.map((tick) => (Number.isInteger(Math.log10(tick)) ? tick : null)) },
+      values: (_, ticks) => ticks.map((tick) => (tick === null ? '' : latency(tick))),
+    },
   ],
 }
 

@@ -137,23 +137,26 @@ function Alerts({ alerts, threshold }: { alerts: readonly ArbitrageAlert[]; thre
     <div className="sw-section">
       <h3 className="sw-subtitle">Arbitrage Opportunities ({events.length})</h3>
       <ul className="sw-cards">
-        {events.slice(0, SHOWN_MAX).map(([alert, ...others], at) => alert && (
-          <li key={`${events.length - at} ${alert.timestamp} ${alert.buyExchange} ${alert.sellExchange}`} className="sw-card sw-alert">
-            <div className="sw-line">
-              <Route from={alert.buyExchange} to={alert.sellExchange} />
-              {others.length > 0 && <small className="sw-quiet">and {others.length} more</small>}
-              <Pill tone="good">{fixed(alert.spreadPct, 2)}%</Pill>
-            </div>
-            <div className="sw-line sw-num">
-              <span>Buy {money(alert.symbol, alert.buyPrice, 4)}</span>
-              <span>Sell {money(alert.symbol, alert.sellPrice, 4)}</span>
-            </div>
-            <div className="sw-line sw-quiet">
-              <span className="sw-num">Profit of 100 units {money(alert.symbol, alert.profit, 2)}</span>
-              <time dateTime={new Date(alert.timestamp).toISOString()}>{clock(alert.timestamp)}</time>
-            </div>
-          </li>
-        ))}
+        {events.slice(0, SHOWN_MAX).map(
+          ([alert, ...others], at) =>
+            alert && (
+              <li key={`${events.length - at} ${alert.timestamp} ${alert.buyExchange} ${alert.sellExchange}`} className="sw-card sw-alert">
+                <div className="sw-line">
+                  <Route from={alert.buyExchange} to={alert.sellExchange} />
+                  {others.length > 0 && <small className="sw-quiet">and {others.length} more</small>}
+                  <Pill tone="good">{fixed(alert.spreadPct, 2)}%</Pill>
+                </div>
+                <div className="sw-line sw-num">
+                  <span>Buy {money(alert.symbol, alert.buyPrice, 4)}</span>
+                  <span>Sell {money(alert.symbol, alert.sellPrice, 4)}</span>
+                </div>
+                <div className="sw-line sw-quiet">
+                  <span className="sw-num">Profit of 100 units {money(alert.symbol, alert.profit, 2)}</span>
+                  <time dateTime={new Date(alert.timestamp).toISOString()}>{clock(alert.timestamp)}</time>
+                </div>
+              </li>
+            ),
+        )}
       </ul>
       {more > 0 && <p className="sw-quiet">+{more} more</p>}
     </div>

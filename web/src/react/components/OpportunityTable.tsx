@@ -24,10 +24,20 @@ export interface OpportunityTableProps {
 
 /** Why an opportunity closed, in the words of the protocol's table. */
 const REASONS: ReadonlyMap<string, string> = new Map([
-  ['buy_moved', 'ask rose'], ['sell_moved', 'bid fell'], ['both_moved', 'both prices moved'], ['collapsed', 'one exchange was behind the market'],
-  ['leg_stale', 'a quote became too old'], ['leg_void', 'a quote no longer holds'], ['quarantined', 'a price is not believed'], ['venue_lost', 'connection to an exchange lost'],
-  ['lagging_venue', 'an exchange fell behind'], ['lagging_own', 'the gateway fell behind'], ['not_trading', 'trading halted'],
-  ['removed', 'no longer quoted'], ['shutdown', 'the gateway stopped'], ['unknown', 'the end was not seen'],
+  ['buy_moved', 'ask rose'],
+  ['sell_moved', 'bid fell'],
+  ['both_moved', 'both prices moved'],
+  ['collapsed', 'one exchange was behind the market'],
+  ['leg_stale', 'a quote became too old'],
+  ['leg_void', 'a quote no longer holds'],
+  ['quarantined', 'a price is not believed'],
+  ['venue_lost', 'connection to an exchange lost'],
+  ['lagging_venue', 'an exchange fell behind'],
+  ['lagging_own', 'the gateway fell behind'],
+  ['not_trading', 'trading halted'],
+  ['removed', 'no longer quoted'],
+  ['shutdown', 'the gateway stopped'],
+  ['unknown', 'the end was not seen'],
 ])
 
 /** When this page first saw the state of an opportunity: ages go on from there, whatever its clock says. */
@@ -53,25 +63,51 @@ export function OpportunityTable({ opportunities, kind = 'open', onChoose, event
       <table className="sw-opportunities" role="table" aria-label={label ?? (isOpen ? 'Open opportunities' : 'Closed opportunities')}>
         <thead role="rowgroup">
           <tr role="row">
-            <th role="columnheader" scope="col">Instrument</th>
-            <th role="columnheader" scope="col">Buy → sell</th>
-            <th role="columnheader" scope="col">{isOpen ? 'Gross' : 'Peak'}</th>
-            <th role="columnheader" scope="col">{isOpen ? 'Net' : 'Last net'}</th>
-            <th role="columnheader" scope="col">Size</th>
-            <th role="columnheader" scope="col">Prices</th>
-            <th role="columnheader" scope="col">{isOpen ? 'Ages' : 'Closed at'}</th>
-            <th role="columnheader" scope="col">Lived</th>
-            {!isOpen && <th role="columnheader" scope="col">Ended because</th>}
+            <th role="columnheader" scope="col">
+              Instrument
+            </th>
+            <th role="columnheader" scope="col">
+              Buy → sell
+            </th>
+            <th role="columnheader" scope="col">
+              {isOpen ? 'Gross' : 'Peak'}
+            </th>
+            <th role="columnheader" scope="col">
+              {isOpen ? 'Net' : 'Last net'}
+            </th>
+            <th role="columnheader" scope="col">
+              Size
+            </th>
+            <th role="columnheader" scope="col">
+              Prices
+            </th>
+            <th role="columnheader" scope="col">
+              {isOpen ? 'Ages' : 'Closed at'}
+            </th>
+            <th role="columnheader" scope="col">
+              Lived
+            </th>
+            {!isOpen && (
+              <th role="columnheader" scope="col">
+                Ended because
+              </th>
+            )}
           </tr>
         </thead>
         <tbody role="rowgroup">
-          {eventsOf(opportunities).slice(0, eventsMax).map(({ id, best, all }) => [
-            <Row
-              key={id} opportunity={best} onChoose={onChoose}
-              group={all.length > 1 ? { others: all.length - 1, isUnfolded: unfolded.has(id), fold: () => fold(id) } : undefined}
-            />,
-            ...(unfolded.has(id) ? all.slice(1) : []).map((one) => <Row key={`${id} ${one.id}`} opportunity={one} onChoose={onChoose} isPart />),
-          ])}
+          {eventsOf(opportunities)
+            .slice(0, eventsMax)
+            .map(({ id, best, all }) => [
+              <Row
+                key={id}
+                opportunity={best}
+                onChoose={onChoose}
+                group={all.length > 1 ? { others: all.length - 1, isUnfolded: unfolded.has(id), fold: () => fold(id) } : undefined}
+              />,
+              ...(unfolded.has(id) ? all.slice(1) : []).map((one) => (
+                <Row key={`${id} ${one.id}`} opportunity={one} onChoose={onChoose} isPart />
+              )),
+            ])}
         </tbody>
       </table>
     </div>

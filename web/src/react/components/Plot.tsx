@@ -81,7 +81,10 @@ function dressed(element: HTMLElement, lines: readonly PlotLine[], options: Part
     height,
     legend: { show: false },
     axes: (options.axes ?? [{}, {}]).map((own) => ({ ...axis, ...own, grid: { ...grid, ...own.grid } })),
-    series: [{}, ...lines.map((line) => ({ label: line.name, stroke: color(`--sw-line-${line.color}`), width: 1.5, points: { show: false } }))],
+    series: [
+      {},
+      ...lines.map((line) => ({ label: line.name, stroke: color(`--sw-line-${line.color}`), width: 1.5, points: { show: false } })),
+    ],
   }
 }
 

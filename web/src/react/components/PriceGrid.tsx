@@ -31,7 +31,12 @@ export const PriceGrid = memo(function PriceGrid(props: PriceGridProps) {
   const { symbols, exchanges, filter = '', intervalMs = 250, onChoose, quoted, rowsMax = 200, url } = props
   const [order, setOrder] = useState<Order>('given')
   const { prices } = useLiveExchangePrices({
-    initialSymbols: symbols, initialExchanges: exchanges, intervalMs, extended: true, notify: false, url,
+    initialSymbols: symbols,
+    initialExchanges: exchanges,
+    intervalMs,
+    extended: true,
+    notify: false,
+    url,
   })
   // Prices draw the grid again all the time; no clock of its own.
   const tick = Math.floor(Date.now() / SORT_MS)
@@ -73,15 +78,21 @@ export const PriceGrid = memo(function PriceGrid(props: PriceGridProps) {
           <tbody>
             {shown.slice(0, rowsMax).map((symbol) => (
               <GridRow
-                key={symbol} symbol={symbol} exchanges={exchanges} quoted={quoted?.get(symbol)}
-                cells={cells(prices, symbol, exchanges)} onChoose={onChoose}
+                key={symbol}
+                symbol={symbol}
+                exchanges={exchanges}
+                quoted={quoted?.get(symbol)}
+                cells={cells(prices, symbol, exchanges)}
+                onChoose={onChoose}
               />
             ))}
           </tbody>
         </table>
       </Scroller>
       {shown.length > rowsMax && <p className="sw-quiet sw-empty">and {shown.length - rowsMax} more: filter to see them</p>}
-      {shown.length === 0 && <p className="sw-quiet sw-empty">{symbols.length === 0 ? 'No instruments.' : `No instrument contains “${tamed(filter)}”.`}</p>}
+      {shown.length === 0 && (
+        <p className="sw-quiet sw-empty">{symbols.length === 0 ? 'No instruments.' : `No instrument contains “${tamed(filter)}”.`}</p>
+      )}
     </div>
   )
 })
@@ -114,7 +125,17 @@ function best(row: readonly Cell[]): Best {
   return { bid, ask, spread }
 }
 
-function SortHeader({ label, on, onClick, direction }: { label: string; on: boolean; onClick: () => void; direction: 'ascending' | 'descending' }) {
+function SortHeader({
+  label,
+  on,
+  onClick,
+  direction,
+}: {
+  label: string
+  on: boolean
+  onClick: () => void
+  direction: 'ascending' | 'descending'
+}) {
   return (
     <th scope="col" aria-sort={on ? direction : 'none'}>
       <button type="button" className="sw-sort" onClick={onClick}>
@@ -134,8 +155,12 @@ interface RowProps {
 }
 
 const sameRow = (a: RowProps, b: RowProps) =>
-  a.symbol === b.symbol && a.exchanges === b.exchanges && a.quoted === b.quoted && a.onChoose === b.onChoose &&
-  a.cells.length === b.cells.length && a.cells.every((cell, at) => cell === b.cells[at])
+  a.symbol === b.symbol &&
+  a.exchanges === b.exchanges &&
+  a.quoted === b.quoted &&
+  a.onChoose === b.onChoose &&
+  a.cells.length === b.cells.length &&
+  a.cells.every((cell, at) => cell === b.cells[at])
 
 const GridRow = memo(function GridRow({ symbol, exchanges, quoted, cells: row, onChoose }: RowProps) {
   const top = best(row)
@@ -160,7 +185,11 @@ const GridRow = memo(function GridRow({ symbol, exchanges, quoted, cells: row, o
       </td>
       {exchanges.map((exchange, at) => (
         <PriceCell
-          key={exchange} cell={row[at]} decimals={decimals.current} bestBid={top.bid === at} bestAsk={top.ask === at}
+          key={exchange}
+          cell={row[at]}
+          decimals={decimals.current}
+          bestBid={top.bid === at}
+          bestAsk={top.ask === at}
           none={quoted !== undefined && !quoted.includes(exchange)}
         />
       ))}

@@ -25,8 +25,7 @@ export interface SpreadChartProps extends Window {
 export function SpreadChart({ symbol, exchanges, url, ...window }: SpreadChartProps) {
   const [one, other] = exchanges
   const prices = useFresh(symbol, exchanges, url)
-  const spread = (buy: LivePrice | undefined, sell: LivePrice | undefined) =>
-    buy && sell ? ((sell.bid - buy.ask) / buy.ask) * 100 : null
+  const spread = (buy: LivePrice | undefined, sell: LivePrice | undefined) => (buy && sell ? ((sell.bid - buy.ask) / buy.ask) * 100 : null)
   const sample = () => {
     const [first, second] = [prices(one), prices(other)]
     return [spread(first, second), spread(second, first)]
@@ -34,8 +33,12 @@ export function SpreadChart({ symbol, exchanges, url, ...window }: SpreadChartPr
   const lines = [`buy ${tamed(one)}, sell ${tamed(other)}`, `buy ${tamed(other)}, sell ${tamed(one)}`]
   return (
     <TimeChart
-      key={`${symbol} ${one} ${other}`} label={`Spread of ${tamed(symbol)} between ${tamed(one)} and ${tamed(other)} over time`}
-      lines={lines} sample={sample} format={(value) => percent(value, 3)} {...window}
+      key={`${symbol} ${one} ${other}`}
+      label={`Spread of ${tamed(symbol)} between ${tamed(one)} and ${tamed(other)} over time`}
+      lines={lines}
+      sample={sample}
+      format={(value) => percent(value, 3)}
+      {...window}
     />
   )
 }
@@ -51,15 +54,26 @@ export function MidChart({ symbol, exchanges, url, ...window }: MidChartProps) {
   const sample = () => exchanges.map((exchange) => prices(exchange)?.midPrice ?? null)
   return (
     <TimeChart
-      key={`${symbol} ${exchanges.join(' ')}`} label={`Mid prices of ${tamed(symbol)} over time`} lines={exchanges.map((exchange) => tamed(exchange))}
-      sample={sample} format={(value) => (value >= 1000 ? fixed(value, 1) : money(symbol, value, 2))} {...window}
+      key={`${symbol} ${exchanges.join(' ')}`}
+      label={`Mid prices of ${tamed(symbol)} over time`}
+      lines={exchanges.map((exchange) => tamed(exchange))}
+      sample={sample}
+      format={(value) => (value >= 1000 ? fixed(value, 1) : money(symbol, value, 2))}
+      {...window}
     />
   )
 }
 
 /** Reads the newest fresh price of the symbol on an exchange. */
 function useFresh(symbol: string, exchanges: readonly string[], url: string | undefined) {
-  const { prices } = useLiveExchangePrices({ initialSymbols: [symbol], initialExchanges: exchanges, intervalMs: 250, extended: true, notify: false, url })
+  const { prices } = useLiveExchangePrices({
+    initialSymbols: [symbol],
+    initialExchanges: exchanges,
+    intervalMs: 250,
+    extended: true,
+    notify: false,
+    url,
+  })
   const newest = useRef(prices)
   newest.current = prices
   return (exchange: string) => {

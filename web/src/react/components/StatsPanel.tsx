@@ -27,9 +27,7 @@ export function StatsPanel({ url, everyMs = 1000, title = 'Gateway' }: StatsPane
     <section className="sw sw-panel" aria-label={title}>
       <header className="sw-head">
         <h2 className="sw-title">{title}</h2>
-        <span role="status">
-          {!isCurrent ? <Pill tone="bad">Unreachable</Pill> : own && <Health status={own.status} />}
-        </span>
+        <span role="status">{!isCurrent ? <Pill tone="bad">Unreachable</Pill> : own && <Health status={own.status} />}</span>
       </header>
       <dl className={`sw-tiles ${isCurrent ? '' : 'sw-old'}`}>
         <Tile name="Clients" value={counts && short(counts.clientCount)} />

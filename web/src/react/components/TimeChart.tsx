@@ -48,7 +48,10 @@ export function TimeChart({ label, lines, sample, format, windowMs = 180_000, st
     () => ({
       cursor: { drag: { x: false, y: false } },
       scales: { x: { range: (plot) => span(plot.data[0], windowMs / 1000) } },
-      axes: [{ space: 90, size: 30, values: (_, ticks) => ticks.map((tick) => clock(tick * 1000)) }, { size: 72, values: (_, ticks) => ticks.map((tick) => text.current(tick)) }],
+      axes: [
+        { space: 90, size: 30, values: (_, ticks) => ticks.map((tick) => clock(tick * 1000)) },
+        { size: 72, values: (_, ticks) => ticks.map((tick) => text.current(tick)) },
+      ],
     }),
     [windowMs],
   )
@@ -68,7 +71,15 @@ function span(times: ArrayLike<number>, most: number): [number, number] {
 }
 const LEAST = 15
 
-function Legend({ ring, lines, format }: { ring: Ring; lines: readonly { name: string; color: number }[]; format: (value: number) => string }) {
+function Legend({
+  ring,
+  lines,
+  format,
+}: {
+  ring: Ring
+  lines: readonly { name: string; color: number }[]
+  format: (value: number) => string
+}) {
   const text = (at: number) => {
     const value = ring.newest()[at]
     return value === null || value === undefined ? '–' : format(value)

@@ -22,7 +22,12 @@ export function useHold(url: string | undefined, interest: Interest, isActive = 
  * What `select` finds on the board; the component is drawn again only when that is something else by `isSame`, and at
  * most once per frame. On a server, and where there is no gateway, `nothing`, which has to be a constant.
  */
-export function useBoard<T>(url: string | undefined, select: (board: Board) => T, nothing: T, isSame: (a: T, b: T) => boolean = Object.is): T {
+export function useBoard<T>(
+  url: string | undefined,
+  select: (board: Board) => T,
+  nothing: T,
+  isSame: (a: T, b: T) => boolean = Object.is,
+): T {
   const last = useRef(nothing)
   const subscribe = useCallback((listener: () => void) => sharedAt(url)?.board.subscribe(listener) ?? (() => {}), [url])
   const snapshot = () => {

@@ -24,7 +24,10 @@ export function useArbitrageMonitor(symbol: string, minSpreadPct = 0.5, options:
   const alerts = useBoard<readonly ArbitrageAlert[]>(url, (board) => enough(board.alerts(symbol)), NONE, isSameList)
   const lasting = useBoard<readonly ArbitrageAlert[]>(url, (board) => enough(board.lasting(symbol)), NONE, isSameList)
   return useMemo(() => {
-    const bestOpportunity = lasting.reduce<ArbitrageAlert | null>((best, alert) => (best && best.spreadPct >= alert.spreadPct ? best : alert), null)
+    const bestOpportunity = lasting.reduce<ArbitrageAlert | null>(
+      (best, alert) => (best && best.spreadPct >= alert.spreadPct ? best : alert),
+      null,
+    )
     return { alerts, bestOpportunity, alertCount: alerts.length, isConnected }
   }, [alerts, lasting, isConnected])
 }

@@ -36,7 +36,10 @@ export function useExchangePriceComparison(symbol: string, exchanges: readonly s
   useHold(url, { symbols: [symbol], exchanges, ...feed })
   const { isConnected } = useStatus(url)
   const prices = useBoard<readonly (LivePrice | undefined)[]>(
-    url, (board) => exchanges.map((exchange) => board.price(symbol, exchange)), NONE, isSameList,
+    url,
+    (board) => exchanges.map((exchange) => board.price(symbol, exchange)),
+    NONE,
+    isSameList,
   )
   const names = JSON.stringify(exchanges)
   return useMemo(() => {
@@ -64,7 +67,10 @@ function best(rows: readonly ExchangeComparisonRow[]): Omit<ExchangeComparison, 
   if (!buy || !sell) return { potentialSpread: null }
   const [bestBuyPrice, bestSellPrice] = [buy.ask!, sell.bid!]
   return {
-    bestBuyExchange: buy.exchange, bestSellExchange: sell.exchange, bestBuyPrice, bestSellPrice,
+    bestBuyExchange: buy.exchange,
+    bestSellExchange: sell.exchange,
+    bestBuyPrice,
+    bestSellPrice,
     potentialSpread: ((bestSellPrice - bestBuyPrice) / bestBuyPrice) * 100,
   }
 }

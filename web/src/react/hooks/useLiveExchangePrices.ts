@@ -45,8 +45,14 @@ const NO_PRICES: Prices = {}
 /** Live prices of symbols on exchanges, and alerts of the symbols over all exchanges. */
 export function useLiveExchangePrices(options: UseLiveExchangePricesOptions = {}): UseLiveExchangePricesResult {
   const {
-    initialSymbols = NONE, initialExchanges = NONE, autoConnect = true, notify = true,
-    reconnectInterval, maxReconnectAttempts, url, ...feed
+    initialSymbols = NONE,
+    initialExchanges = NONE,
+    autoConnect = true,
+    notify = true,
+    reconnectInterval,
+    maxReconnectAttempts,
+    url,
+    ...feed
   } = options
   const [isActive, setActive] = useState(autoConnect)
   const symbols = useNames(initialSymbols)
@@ -62,30 +68,52 @@ export function useLiveExchangePrices(options: UseLiveExchangePricesOptions = {}
 
   const { add: addSymbols, remove: removeSymbols } = symbols
   const { add: addExchanges, remove: removeExchanges } = exchanges
-  const subscribe = useCallback((symbols: readonly string[], exchanges: readonly string[]) => {
-    addSymbols(symbols)
-    addExchanges(exchanges)
-  }, [addSymbols, addExchanges])
-  const unsubscribe = useCallback((symbols: readonly string[], exchanges: readonly string[]) => {
-    removeSymbols(symbols)
-    removeExchanges(exchanges)
-  }, [removeSymbols, removeExchanges])
+  const subscribe = useCallback(
+    (symbols: readonly string[], exchanges: readonly string[]) => {
+      addSymbols(symbols)
+      addExchanges(exchanges)
+    },
+    [addSymbols, addExchanges],
+  )
+  const unsubscribe = useCallback(
+    (symbols: readonly string[], exchanges: readonly string[]) => {
+      removeSymbols(symbols)
+      removeExchanges(exchanges)
+    },
+    [removeSymbols, removeExchanges],
+  )
   const connect = useCallback(() => {
     setActive(true)
     sharedAt(url)?.connection.connect()
   }, [url])
   const disconnect = useCallback(() => setActive(false), [])
-  const getPrice = useCallback((symbol: string, exchange: string) => {
-    return Object.hasOwn(prices, `${symbol}:${exchange}`) ? prices[`${symbol}:${exchange}`] : undefined
-  }, [prices])
-  const getPricesForSymbol = useCallback((symbol: string) => {
-    return Object.values(prices).filter((price) => price.symbol === symbol)
-  }, [prices])
+  const getPrice = useCallback(
+    (symbol: string, exchange: string) => {
+      return Object.hasOwn(prices, `${symbol}:${exchange}`) ? prices[`${symbol}:${exchange}`] : undefined
+    },
+    [prices],
+  )
+  const getPricesForSymbol = useCallback(
+    (symbol: string) => {
+      return Object.values(prices).filter((price) => price.symbol === symbol)
+    },
+    [prices],
+  )
 
   return {
-    prices, arbitrageAlerts, isConnected: isActive && status.isConnected, error: isActive ? status.error : null,
-    subscribedSymbols: symbols.names, subscribedExchanges: exchanges.names,
-    subscribe, unsubscribe, getPrice, getPricesForSymbol, connect, disconnect, requestNotificationPermission,
+    prices,
+    arbitrageAlerts,
+    isConnected: isActive && status.isConnected,
+    error: isActive ? status.error : null,
+    subscribedSymbols: symbols.names,
+    subscribedExchanges: exchanges.names,
+    subscribe,
+    unsubscribe,
+    getPrice,
+    getPricesForSymbol,
+    connect,
+    disconnect,
+    requestNotificationPermission,
   }
 }
 
@@ -94,14 +122,24 @@ function useNames(initial: readonly string[]) {
   const [kept, setKept] = useState(() => ({ initial, names: withNames(NONE, initial) }))
   let names = kept.names
   if (!isSameList(kept.initial, initial)) {
-    names = withNames(withoutNames(names, kept.initial.filter((name) => !initial.includes(name))), initial)
+    names = withNames(
+      withoutNames(
+        names,
+        kept.initial.filter((name) => !initial.includes(name)),
+      ),
+      initial,
+    )
     setKept({ initial, names })
   }
   // A change that changes nothing draws nothing: effects may subscribe at every draw.
-  const set = useCallback((change: (names: readonly string[]) => readonly string[]) => setKept((kept) => {
-    const names = change(kept.names)
-    return names === kept.names ? kept : { ...kept, names }
-  }), [])
+  const set = useCallback(
+    (change: (names: readonly string[]) => readonly string[]) =>
+      setKept((kept) => {
+        const names = change(kept.names)
+        return names === kept.names ? kept : { ...kept, names }
+      }),
+    [],
+  )
   const add = useCallback((more: readonly string[]) => set((names) => withNames(names, more)), [set])
   const remove = useCallback((gone: readonly string[]) => set((names) => withoutNames(names, gone)), [set])
   return { names, add, remove }
@@ -136,5 +174,8 @@ function isSameRecord(a: Prices, b: Prices): boolean {
 function alertsOf(board: Board, symbols: readonly string[]): readonly ArbitrageAlert[] {
   const lists = symbols.map((symbol) => board.alerts(symbol)).filter((alerts) => alerts.length > 0)
   if (lists.length <= 1) return lists[0] ?? NONE
-  return lists.flat().sort((a, b) => b.timestamp - a.timestamp).slice(0, KEPT_MAX)
+  return lists
+    .flat()
+    .sort((a, b) => b.timestamp - a.timestamp)
+    .slice(0, KEPT_MAX)
 }

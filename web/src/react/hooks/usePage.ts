@@ -27,10 +27,13 @@ export interface Page<T> {
  */
 export function usePage<T = unknown>(path: string | undefined, options: UsePageOptions = {}): Page<T> {
   const { url, everyMs = 1000 } = options
-  const subscribe = useCallback((listener: () => void) => {
-    const address = path === undefined ? undefined : pageUrl(path, url)
-    return address === undefined ? () => {} : sharedPage(address).subscribe(listener, everyMs)
-  }, [path, url, everyMs])
+  const subscribe = useCallback(
+    (listener: () => void) => {
+      const address = path === undefined ? undefined : pageUrl(path, url)
+      return address === undefined ? () => {} : sharedPage(address).subscribe(listener, everyMs)
+    },
+    [path, url, everyMs],
+  )
   const snapshot = () => {
     const address = path === undefined ? undefined : pageUrl(path, url)
     return address === undefined ? NO_PAGE : pageView(address)

@@ -38,7 +38,13 @@ export function usePriceCachePolling(pairs: readonly string[], options: UsePrice
   const { url, pollIntervalMs = 4000, staleThresholdMs = 15_000, onError } = options
   const names = JSON.stringify(pairs)
   const path = pairs.length > 0 ? `/api/market-data/prices?${new URLSearchParams({ pairs: pairs.join() })}` : undefined
-  const { value, status: code, error: failure, updatedAt, isStale: isOverdue } = usePage<Record<string, unknown>>(path, { url, everyMs: pollIntervalMs })
+  const {
+    value,
+    status: code,
+    error: failure,
+    updatedAt,
+    isStale: isOverdue,
+  } = usePage<Record<string, unknown>>(path, { url, everyMs: pollIntervalMs })
 
   const prices = useMemo(() => {
     const found = new Map<string, MarketDataPrice>()
@@ -67,7 +73,9 @@ export function usePriceCachePolling(pairs: readonly string[], options: UsePrice
     const stalePairs = isAsked ? (JSON.parse(isOverdue ? names : stale) as string[]) : []
     const troubled = error ? 'error' : isUnavailable ? 'unavailable' : stalePairs.length > 0 ? 'stale' : 'polling'
     return {
-      prices, error, stalePairs,
+      prices,
+      error,
+      stalePairs,
       status: path === undefined ? 'idle' : troubled,
       isLoading: path !== undefined && !isAsked,
       lastUpdate: updatedAt,

@@ -30,17 +30,24 @@ export interface PriceStream {
 export function usePriceStream(pairs: readonly string[], options: UsePriceStreamOptions = {}): PriceStream {
   const { url, onError, updateDebounceMs = 500 } = options
   const names = JSON.stringify(pairs)
-  const subscribe = useCallback((listener: () => void) => {
-    const feed = sharedStream(JSON.parse(names) as string[], url)
-    if (!feed) return () => {}
-    const { request, cancel } = throttle(environment(), listener, updateDebounceMs)
-    const end = feed.subscribe(request)
-    return () => {
-      cancel()
-      end()
-    }
-  }, [names, url, updateDebounceMs])
-  const view = useSyncExternalStore(subscribe, () => streamView(pairs, url), () => EMPTY_STREAM)
+  const subscribe = useCallback(
+    (listener: () => void) => {
+      const feed = sharedStream(JSON.parse(names) as string[], url)
+      if (!feed) return () => {}
+      const { request, cancel } = throttle(environment(), listener, updateDebounceMs)
+      const end = feed.subscribe(request)
+      return () => {
+        cancel()
+        end()
+      }
+    },
+    [names, url, updateDebounceMs],
+  )
+  const view = useSyncExternalStore(
+    subscribe,
+    () => streamView(pairs, url),
+    () => EMPTY_STREAM,
+  )
 
   const tell = useRef(onError)
   useEffect(() => {
@@ -51,12 +58,18 @@ export function usePriceStream(pairs: readonly string[], options: UsePriceStream
     if (error) tell.current?.(error)
   }, [error])
 
-  return useMemo(() => ({
-    prices, status, lastUpdate, error,
-    isLoading: status === 'connecting',
-    isPriceStale: stalePairs.length > 0,
-    // In the order and the number asked, which the shared stream does not know.
-    stalePairs: (JSON.parse(names) as string[]).filter((pair) => stalePairs.includes(pair)),
-    hasReceivedPrice: prices.size > 0,
-  }), [prices, status, lastUpdate, error, stalePairs, names])
+  return useMemo(
+    () => ({
+      prices,
+      status,
+      lastUpdate,
+      error,
+      isLoading: status === 'connecting',
+      isPriceStale: stalePairs.length > 0,
+      // In the order and the number asked, which the shared stream does not know.
+      stalePairs: (JSON.parse(names) as string[]).filter((pair) => stalePairs.includes(pair)),
+      hasReceivedPrice: prices.size > 0,
+    }),
+    [prices, status, lastUpdate, error, stalePairs, names],
+  )
 }
