@@ -1,4 +1,4 @@
-// The page: what the numbers are, where one can go, and the view that was chosen.
+// The page: the banner, the tabs and the selected view.
 
 import { useEffect, useRef } from 'react'
 import { eventsOf } from '../src/react/index.js'
@@ -17,10 +17,10 @@ export function App() {
   const { view, rest } = useRoute()
   const watched = useWatched()
   const opportunities = useWatchedOpportunities(watched.symbols)
-  // One jump of an exchange is one event, however many opportunities it makes.
+  // A jump of one exchange's price is one event with several opportunities.
   const openEvents = eventsOf(opportunities.open).length
   const tabs = useRef<HTMLElement>(null)
-  // On a phone the tabs have no room side by side. Since Chromium 150 `scrollIntoView` returns a promise.
+  // On a phone the tabs scroll. Since Chromium 150 `scrollIntoView` returns a promise.
   useEffect(() => {
     tabs.current?.querySelector('[aria-current]')?.scrollIntoView({ inline: 'center', block: 'nearest' })
   }, [view])

@@ -1,4 +1,4 @@
-// The first thing to see: what these numbers are, and whether they still come.
+// The banner: the origin of the prices and the state of the connection.
 
 import { useConnection, useLiveExchangePrices } from '../src/react/index.js'
 import type { LivePrice } from '../src/react/index.js'
@@ -21,7 +21,7 @@ export function Banner({ watched }: { watched: Watched }) {
   const connection = useConnection()
   const value = status.value
   const lost = !connection.isConnected
-  // The first moments of a page are no loss.
+  // A page that is still connecting shows no error.
   const isAmiss = lost && (['silent', 'waiting', 'failed'].includes(connection.state) || connection.attempts > 0 || status.problem !== null)
   return (
     <header className={value && value.process.source !== 'live' ? 'banner unreal' : 'banner'}>
@@ -76,7 +76,7 @@ export function Banner({ watched }: { watched: Watched }) {
 
 const ALERTS_MAX = 4
 
-/** Prices that another instance shared, or that are only remembered, are told apart from our own feed's. */
+/** Labels prices that another instance shared, and last known prices. */
 function Levels({ watched }: { watched: Watched }) {
   const { intervalMs } = useSettings()
   const { prices } = useLiveExchangePrices({
@@ -101,7 +101,7 @@ function Levels({ watched }: { watched: Watched }) {
   )
 }
 
-/** What this instance is in its cluster; each exchange has a leader of its own. */
+/** The role of this instance in its cluster. Each exchange has its own leader. */
 function Role({ cluster, venues }: { cluster: ClusterStatus; venues: number }) {
   const { leads, redis } = cluster
   if (redis !== 'connected') return <Pill tone="bad">no cluster: Redis is {tamed(redis, 24)}</Pill>

@@ -1,15 +1,15 @@
-// Keeps a failure of one part of the page from ending the rest of it.
+// An error boundary: a failure of one view does not affect the rest of the page.
 
 import { Component, type ReactNode } from 'react'
 import { Name } from '../src/react/components/parts.js'
 
 interface BoundaryProps {
-  /** What is shown inside, as the viewer knows it. */
+  /** Name of the view in the message. */
   name: string
   children: ReactNode
 }
 
-/** Shows `children`, or what went wrong in them and a button that draws them anew. */
+/** Shows `children`, or their error and a button that tries again. */
 export class Boundary extends Component<BoundaryProps, { error: unknown }> {
   override state: { error: unknown } = { error: undefined }
 

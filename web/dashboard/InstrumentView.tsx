@@ -1,4 +1,4 @@
-// One instrument in depth: the spread between two exchanges, mids and the table of all of them.
+// Details of one instrument: the spread between two exchanges, mid prices, an order book and the table of all exchanges.
 
 import { useState } from 'react'
 import { LivePricesPanel, MidChart, SpreadChart, useLivePrice, useOrderBook } from '../src/react/index.js'
@@ -93,10 +93,10 @@ export function InstrumentView({ watched, asked }: { watched: Watched; asked: st
   )
 }
 
-/** Levels a side that are shown. */
+/** Levels per side that are shown. */
 const LEVELS = 8
 
-/** What the gateway says of a book that is none. */
+/** Why there is no book, by the reason of the gateway. */
 const WHY: Record<string, string> = {
   gap: 'a message was lost; it is asked for anew',
   checksum: 'its checksum does not agree; it is asked for anew',
@@ -111,7 +111,7 @@ const WHY: Record<string, string> = {
   not_leader: 'another instance has it',
 }
 
-/** The order book of one of the exchanges; the first that has one, until somebody chooses. */
+/** The order book of the selected exchange; by default of the first that has one. */
 function Ladder({ symbol, exchanges }: { symbol: string; exchanges: readonly string[] }) {
   const [chosen, setChosen] = useState<string | undefined>(undefined)
   const { value } = useReport<Status>('/api/status', { everyMs: 10_000 })

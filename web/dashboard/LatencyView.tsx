@@ -1,4 +1,4 @@
-// How fast, how much, and what was lost on the way.
+// Latency, rates and losses.
 
 import { useEffect, useRef, useState } from 'react'
 import { LatencyChart } from '../src/react/index.js'
@@ -190,11 +190,11 @@ function Losses({ status }: { status: Status }) {
 }
 
 function ByReason({ reasons }: { reasons: Reasons }) {
-  const told = Object.entries(reasons).filter(([, count]) => count > 0)
+  const counts = Object.entries(reasons).filter(([, count]) => count > 0)
   return (
     <td className="sw-num">
       {short(Object.values(reasons).reduce((sum, count) => sum + count, 0))}
-      {told.length > 0 && <small className="reasons">{told.map(([reason, count]) => `${reason} ${short(count)}`).join(', ')}</small>}
+      {counts.length > 0 && <small className="reasons">{counts.map(([reason, count]) => `${reason} ${short(count)}`).join(', ')}</small>}
     </td>
   )
 }

@@ -1,4 +1,4 @@
-// What is open, what was, and the word to the viewer when one opens.
+// Open and closed opportunities, and notifications of new ones.
 
 import { useEffect, useMemo, useRef } from 'react'
 import { OpportunityTable, useOpportunities } from '../src/react/index.js'
@@ -9,12 +9,12 @@ import { choose } from './route.js'
 import { Threshold } from './SettingsView.js'
 import { useSettings } from './settings.js'
 
-/** Closed events that are shown. */
+/** Number of closed events shown. */
 const CLOSED_MAX = 50
-/** Opportunities that are remembered as told. */
+/** Most opportunities that are remembered as notified. */
 const KNOWN_MAX = 4096
 
-/** Opportunities of the watched symbols above the viewer's threshold, those before this page came included. */
+/** Opportunities of the watched symbols above the viewer's threshold, including those before the page was opened. */
 export function useWatchedOpportunities(symbols: readonly string[]): Opportunities {
   const { thresholdPct, hiddenExchanges, notify } = useSettings()
   const { open, closed, isConnected } = useOpportunities(symbols)
@@ -33,37 +33,37 @@ export function useWatchedOpportunities(symbols: readonly string[]): Opportuniti
   return watched
 }
 
-/** Tells of opportunities that open, the largest of a symbol, each once. */
+/** Notifies new opportunities once each, the largest of each symbol. */
 function useNotifications({ open, isConnected }: Opportunities, on: boolean): void {
-  const told = useRef<ReadonlySet<string> | undefined>(undefined)
+  const notified = useRef<ReadonlySet<string> | undefined>(undefined)
   useEffect(() => {
-    // Over a lost connection what was open may still be: that is no news when it is back.
+    // Opportunities that were open before a lost connection are not new after it.
     if (!isConnected) return
-    const known = told.current
-    // Those that went below the viewer's threshold and came back are known too.
+    const known = notified.current
+    // Opportunities that fell below the viewer's threshold and returned are not new.
     const before = known !== undefined && known.size < KNOWN_MAX ? known : []
-    told.current = new Set([...before, ...open.map((one) => one.id)])
-    // What is open when the page comes is no news either.
+    notified.current = new Set([...before, ...open.map((one) => one.id)])
+    // Opportunities that were open before the page was opened are not new.
     if (!on || known === undefined || typeof Notification === 'undefined' || Notification.permission !== 'granted') return
     const largest = new Map<string, Opportunity>()
     for (const one of open) {
       if (!known.has(one.id) && !largest.has(one.symbol)) largest.set(one.symbol, one)
     }
-    for (const one of largest.values()) tell(one)
+    for (const one of largest.values()) notify(one)
   }, [open, isConnected, on])
 }
 
-function tell(one: Opportunity): void {
+function notify(one: Opportunity): void {
   const body = `buy on ${tamed(one.buyExchange)}, sell on ${tamed(one.sellExchange)}`
   try {
-    // A later one of the same symbol takes the place of an earlier one.
+    // A later notification of the same symbol replaces an earlier one.
     new Notification(`${tamed(one.symbol)} ${fixed(one.spreadPct, 2)}%`, { body, tag: `arbitrage-${one.symbol}` })
   } catch {
-    // Phones have the name and no constructor.
+    // Browsers on phones define the name but no constructor.
   }
 }
 
-/** No news is good news only while somebody could tell. */
+/** Text of the empty list: without a connection it is unknown whether an opportunity is open. */
 export const emptyText = ({ isConnected }: Opportunities) =>
   isConnected ? 'No opportunity is open now.' : 'Not connected: what is open now is not known.'
 

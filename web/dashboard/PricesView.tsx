@@ -1,4 +1,4 @@
-// All prices, and what is open now beside them.
+// All prices, with the open opportunities.
 
 import { useState } from 'react'
 import { OpportunityTable, PriceGrid } from '../src/react/index.js'

@@ -1,4 +1,4 @@
-// What this viewer watches and is told of; kept in this browser.
+// The viewer's subscriptions, notifications and appearance, stored in this browser.
 
 import { useEffect, useId, useState } from 'react'
 import { NotifyButton } from '../src/react/index.js'
@@ -64,7 +64,7 @@ export function SettingsView({ watched }: { watched: Watched }) {
   )
 }
 
-/** The viewer's own threshold: on top of the gateway's. */
+/** The viewer's threshold, in addition to the gateway's. */
 export function Threshold({ end = false }: { end?: boolean }) {
   const { thresholdPct } = useSettings()
   const [text, setText] = useState(String(thresholdPct))

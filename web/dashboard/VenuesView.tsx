@@ -1,4 +1,4 @@
-// The exchanges, the clients and the cluster, as the operator sees them.
+// The exchanges, the clients and the cluster, for operators.
 
 import { StatsPanel } from '../src/react/index.js'
 import type { ClusterStatus, Status, VenueStatus } from '../src/core/reports.js'
@@ -69,7 +69,7 @@ const DATA: ReadonlyMap<string, Tone> = new Map([
 ])
 
 function VenueRow({ venue, inCluster, isCurrent }: { venue: VenueStatus; inCluster: boolean; isCurrent: boolean }) {
-  // What is not current is not green, and says so.
+  // A report that is not current is not green and is labelled.
   const tone = (own: Tone | undefined): Tone => (isCurrent ? (own ?? 'plain') : 'plain')
   const said = (text: string, max: number) => (isCurrent ? tamed(text, max) : `was ${tamed(text, max)}`)
   return (

@@ -5,7 +5,7 @@ import { Boundary } from './Boundary.js'
 import '../src/react/components/styles.css'
 import './dashboard.css'
 
-// The page may be served below a path: the gateway is where the page is.
+// The page may be served below a path: the gateway is at the same path.
 setGateway(new URL('.', location.href).pathname)
 createRoot(document.getElementById('page')!).render(
   <Boundary name="The dashboard">

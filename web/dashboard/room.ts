@@ -1,21 +1,21 @@
-// What of all that the gateway has one viewer watches: as much as the gateway allows.
+// Selects the instruments that a viewer watches, within the limits of the gateway.
 
 import { fitting, type Limits } from '../src/core/limits.js'
 import type { Instruments } from '../src/core/reports.js'
 
-/** What is watched of what there is. */
+/** The watched instruments and exchanges. */
 export interface Watched {
   symbols: readonly string[]
   exchanges: readonly string[]
-  /** Symbols that are wanted and have no room within the gateway's limits. */
+  /** Number of wanted symbols beyond the gateway's limits. */
   beyond: number
-  /** All that the gateway has, whether watched or not. */
+  /** All symbols and exchanges of the gateway, watched or not. */
   all: { symbols: readonly string[]; exchanges: readonly string[] }
   /** Exchanges of each symbol. */
   quoted: ReadonlyMap<string, readonly string[]>
 }
 
-/** What is watched of `instruments`: everything that is not hidden, as far as `limits` go. */
+/** The watched part of `instruments`: everything that is not hidden, within `limits`. */
 export function watchedOf(
   instruments: Instruments['instruments'],
   limits: Limits,

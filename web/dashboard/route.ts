@@ -1,4 +1,4 @@
-// Where the viewer is: the part of the address behind `#`.
+// The current view: the part of the address after `#`.
 
 import { useSyncExternalStore } from 'react'
 
@@ -11,12 +11,12 @@ export const VIEWS = [
   ['settings', 'Settings'],
 ] as const
 
-/** Shows one instrument in depth. */
+/** Opens the view of one instrument. */
 export const choose = (symbol: string) => {
   location.hash = `#/instrument/${encodeURIComponent(symbol)}`
 }
 
-/** The view, and what of it: `#/instrument/BTC%2FUSDT`. */
+/** The view and its subject, such as `#/instrument/BTC%2FUSDT`. */
 export function useRoute(): { view: (typeof VIEWS)[number][0]; rest: string } {
   const hash = useSyncExternalStore(
     (listener) => {

@@ -1,4 +1,4 @@
-// What a viewer chose, kept in this browser and shared by its tabs.
+// The viewer's settings, stored in this browser and shared by its tabs.
 
 import { useSyncExternalStore } from 'react'
 
@@ -6,10 +6,10 @@ export interface Settings {
   theme: 'system' | 'light' | 'dark'
   /** Milliseconds between updates; 0: every change. */
   intervalMs: number
-  /** Instruments and exchanges that are not watched: what is new is watched from the start. */
+  /** Instruments and exchanges that are not watched. New ones are watched by default. */
   hiddenSymbols: readonly string[]
   hiddenExchanges: readonly string[]
-  /** Smaller spreads before fees, in percent, are neither shown as opportunities nor notified. */
+  /** Opportunities with a smaller spread before fees, in percent, are neither shown nor notified. */
   thresholdPct: number
   /** Browser notifications of opportunities that open. */
   notify: boolean
@@ -26,7 +26,7 @@ export const INTERVALS: readonly [number, string][] = [
   [1000, '1 a second'],
 ]
 
-/** What is stored, as far as it makes sense. */
+/** The stored settings; invalid values are replaced by defaults. */
 function read(text: string | null): Settings {
   try {
     const stored = JSON.parse(text ?? '{}') as Partial<Record<keyof Settings, unknown>>
@@ -45,7 +45,7 @@ function read(text: string | null): Settings {
   }
 }
 
-/** Private windows and full disks: then the choice holds for this page. */
+/** Private windows and full disks may reject the write: then the settings apply to this page only. */
 function stored(): string | null {
   try {
     return localStorage.getItem(KEY)
@@ -61,7 +61,7 @@ function become(next: Settings): void {
   settings = next
   if (next.theme === 'system') delete document.documentElement.dataset.theme
   else document.documentElement.dataset.theme = next.theme
-  listeners.forEach((tell) => tell())
+  listeners.forEach((notify) => notify())
 }
 
 export function change(part: Partial<Settings>): void {

@@ -1,4 +1,4 @@
-// What there is, and what of it this viewer watches.
+// The gateway's instruments, and those that the viewer watches.
 
 import { useMemo } from 'react'
 import { useReport } from '../src/react/hooks/useReport.js'
@@ -14,7 +14,7 @@ export function useWatched(): Watched {
   const status = useReport<Status>('/api/status', { everyMs: 10_000 })
   const { hiddenSymbols, hiddenExchanges } = useSettings()
   const isKnown = status.value !== undefined || status.problem !== null
-  // The same answer again is nothing new. Nothing is watched before the limits are known, or cannot be.
+  // An unchanged response causes no update. Nothing is watched before the limits are known or known to be unavailable.
   const content = JSON.stringify(isKnown ? (value?.instruments ?? []) : [])
   const limits = JSON.stringify(limitsOf(status.value?.limits))
   return useMemo(() => {

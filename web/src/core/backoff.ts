@@ -1,24 +1,24 @@
-// How long to wait before the next attempt. Jitter keeps a thousand pages from coming back in one instant.
+// The delay before the next connection attempt. Jitter spreads the attempts of many pages.
 
-/** The first wait in milliseconds at the most. */
+/** Upper limit of the first delay, in milliseconds. */
 const FIRST = 250
-/** The longest wait unless somebody asks for another. */
+/** Default of the longest delay, in milliseconds. */
 export const WAIT_MAX = 10_000
-/** A gateway that stops asks everyone to spread over this time. */
+/** Clients of a gateway that stops reconnect within this time, in milliseconds. */
 const SPREAD = 3000
-/** Who was too slow gives the gateway at least this much rest. */
+/** Shortest delay after a close for slowness, in milliseconds. */
 const REST = 1000
 
-/** The gateway stops; it listens again soon. */
+/** The gateway is stopping. */
 export const GOING_AWAY = 1001
-/** The gateway lost alerts because this client did not read. */
+/** The gateway dropped alerts because this client did not read. */
 export const TRY_AGAIN_LATER = 1013
-/** What this client said was wrong, and will be again. */
+/** A request of this client was invalid. The next attempt sends the same request. */
 const MEND_THE_CLIENT = [1002, 1007, 1008, 1009]
 
 /**
- * Milliseconds to wait before attempt number `attempt` (from 0) after a close with `code`; `random` is in 0..1. Waits
- * double from a quarter of a second up to `longest`, each between half of it and all of it.
+ * Milliseconds before attempt number `attempt` (from 0) after a close with `code`; `random` is in 0..1. The delay doubles
+ * from 250 ms up to `longest`. Each attempt takes between half of it and all of it.
  */
 export function backoff(attempt: number, code: number, random: number, longest = WAIT_MAX): number {
   if (code === GOING_AWAY && attempt === 0) return random * Math.min(SPREAD, longest)

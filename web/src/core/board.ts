@@ -1,6 +1,6 @@
-// What the page shows, made of what the connection hears: the last price of each pair and how fresh it is, alerts,
-// opportunities. Changes are collected and published together once per animation frame; between two frames all
-// values stay the same objects. Everything is bounded by what is subscribed.
+// The state that a page shows, built from the messages of a connection: the last price of each pair with its freshness, alerts and
+// opportunities. Changes are published together once per animation frame. Between two frames all values are the same objects.
+// Memory is bounded by the subscription.
 
 import { bookKey, type Connection } from './connection.js'
 import { environment, type Environment } from './environment.js'
@@ -8,34 +8,34 @@ import type { ArbitrageMessage, BookMessage, OpportunityMessage, PriceMessage } 
 import { Pacer } from './pacer.js'
 import type { ArbitrageAlert, ConnectionStatus, Freshness, LivePrice, Opportunity, OrderBook } from './types.js'
 
-/** A price is stale when this many beats brought nothing, and a little for the way. */
+/** Beats without a price after which it is stale, plus some time for the network. */
 const BEATS = 2
 const ON_THE_WAY = 500
-/** Whatever the beat: longer than the gateway takes a quiet quote for a price. */
+/** Limit for every beat, in milliseconds: longer than the gateway's own limit of a quote's age. */
 const QUIET_MAX = 32_000
-/** After this long without a price the last one is of no use. */
+/** Milliseconds without a price after which the last one is removed. */
 const GONE = 30_000
-/** How often freshness is looked at. */
+/** Milliseconds between two checks of freshness. */
 const SWEEP = 250
-/** The gateway repeats the alert of a route at most once a minute while it lasts. */
+/** How long an alert counts as current, in milliseconds. The gateway repeats the alert of an open route once a minute. */
 const ALERT_LASTS = 90_000
-/** Alerts of a symbol, and closed opportunities, that are kept. */
-export const KEPT_MAX = 100
+/** Most alerts of a symbol, and most closed opportunities. */
+export const HISTORY_MAX = 100
 
 const NONE: readonly never[] = []
 
 interface Cell {
   message: PriceMessage
-  /** When the gateway last vouched for it, by our clock. */
+  /** When the gateway last confirmed the price, on this machine's clock. */
   heardAt: number
   live: LivePrice | undefined
 }
 
 /** The alerts of a symbol. */
 interface Lane {
-  /** Since the last frame, newest first. */
+  /** Received since the last frame, newest first. */
   incoming: ArbitrageAlert[]
-  /** The latest alert of each route that still lasts. */
+  /** The latest alert of each route that is still current. */
   routes: Map<string, { alert: ArbitrageAlert; heardAt: number }>
   isTouched: boolean
   /** As published; newest first. */
@@ -45,16 +45,16 @@ interface Lane {
 
 const route = (leg: { buyExchange: string; sellExchange: string }) => JSON.stringify([leg.buyExchange, leg.sellExchange])
 
-/** States of a quote that the gateway goes on hearing of; the others end one. */
+/** States of a price that the gateway continues to send. The other states end a price. */
 const HEARD: ReadonlySet<string | undefined> = new Set([undefined, 'fresh', 'cached', 'halted'])
 
-/** `limit` is how long a price stays one without a word, negative when no word can come. */
+/** `limit` is how long a price is fresh without a message, negative if no message can come. */
 function freshnessOf({ state = 'fresh' }: PriceMessage, age: number, limit: number): Freshness {
   if (state === 'fresh' && age <= limit) return 'fresh'
   return age < GONE ? 'stale' : 'gone'
 }
 
-/** See the head of this file. Hooks select from it; programs without React may too. */
+/** See the head of this file. Hooks select from it. Programs without React can use it directly. */
 export class Board {
   #connection: Connection
   #environment: Environment
@@ -66,11 +66,11 @@ export class Board {
   #touched = new Set<Cell>()
   #lanes = new Map<string, Lane>()
   #opportunities = new Map<string, Opportunity>()
-  /** As heard since the last frame, as last heard, and as published. */
+  /** Received since the last frame, last received, and published. */
   #incoming = new Map<string, OrderBook>()
-  #told = new Map<string, OrderBook>()
+  #received = new Map<string, OrderBook>()
   #books = new Map<string, OrderBook>()
-  /** Whether the last frame was published on a connection that speaks. */
+  /** Whether the connection was live when the last frame was published. */
   #wasConnected = false
   #closing: Opportunity[] = []
   #isOpportunityNew = false
@@ -97,7 +97,7 @@ export class Board {
     })
   }
 
-  /** Calls `listener` after each frame that changed something; the result ends that. */
+  /** Calls `listener` after each frame with a change. Returns the function that unsubscribes. */
   subscribe(listener: () => void): () => void {
     const own = () => listener()
     this.#listeners.add(own)
@@ -112,34 +112,34 @@ export class Board {
     return this.#cells.get(symbol)?.get(exchange)?.live
   }
 
-  /** As the gateway last told it, `stale` while it is silent; nothing before, and while there is no connection. */
+  /** The last state that the gateway sent, `stale` while it is silent; `undefined` before, and while there is no connection. */
   book(symbol: string, exchange: string): OrderBook | undefined {
     return this.#books.get(bookKey({ symbol, exchange }))
   }
 
-  /** Newest first, at most {@link KEPT_MAX}. */
+  /** Newest first, at most {@link HISTORY_MAX}. */
   alerts(symbol: string): readonly ArbitrageAlert[] {
     return this.#lanes.get(symbol)?.alerts ?? NONE
   }
 
-  /** The latest alert of each route that came in the last 90 seconds on this connection, and has not been told closed. */
+  /** The latest alert of each route in the last 90 seconds of this connection, unless its opportunity closed. */
   lasting(symbol: string): readonly ArbitrageAlert[] {
     return this.#lanes.get(symbol)?.lasting ?? NONE
   }
 
-  /** Open now, largest spread first; empty while there is no connection, or the gateway is silent. */
+  /** Open opportunities, largest spread first; empty while there is no connection or the gateway is silent. */
   get open(): readonly Opportunity[] {
     return this.#open
   }
 
-  /** Newest first, at most {@link KEPT_MAX}. */
+  /** Newest first, at most {@link HISTORY_MAX}. */
   get closed(): readonly Opportunity[] {
     return this.#closed
   }
 
   #price(message: PriceMessage): void {
     const { symbol, exchange } = message
-    // What is on the way after an unsubscribe, or wanted by nobody.
+    // A message that was in flight during an unsubscribe, or that no holder wants.
     if (!this.#connection.wants(symbol, exchange)) return
     let row = this.#cells.get(symbol)
     if (!row) this.#cells.set(symbol, (row = new Map()))
@@ -164,7 +164,7 @@ export class Board {
       lane = { incoming: [], routes: new Map(), isTouched: false, alerts: NONE, lasting: NONE }
       this.#lanes.set(alert.symbol, lane)
     }
-    lane.incoming = [alert, ...lane.incoming.slice(0, KEPT_MAX - 1)]
+    lane.incoming = [alert, ...lane.incoming.slice(0, HISTORY_MAX - 1)]
     lane.routes.set(route(alert), { alert, heardAt: this.#environment.now() })
     lane.isTouched = true
     this.#pacer.request()
@@ -177,7 +177,7 @@ export class Board {
       this.#opportunities.set(id, opportunity)
     } else {
       this.#opportunities.delete(id)
-      this.#closing = [opportunity, ...this.#closing.slice(0, KEPT_MAX - 1)]
+      this.#closing = [opportunity, ...this.#closing.slice(0, HISTORY_MAX - 1)]
       const lane = this.#lanes.get(symbol)
       if (lane?.routes.delete(route(opportunity))) lane.isTouched = true
     }
@@ -191,11 +191,11 @@ export class Board {
     this.#pacer.request()
   }
 
-  /** Makes all that happened since the last frame visible, and tells listeners if that is anything. */
+  /** Publishes all changes since the last frame, and notifies listeners if there are any. */
   #publish(): void {
     const { state, error, attempts } = this.#connection
     const isConnected = state === 'connected'
-    // A gateway that is only silent may go on where it was.
+    // A silent gateway may continue on the same connection.
     const isOpen = isConnected || state === 'silent'
     const was = this.#status
     let isChanged = was.state !== state || was.error !== error || was.attempts !== attempts
@@ -234,12 +234,12 @@ export class Board {
     let isChanged = false
     for (const lane of this.#lanes.values()) {
       for (const [key, { heardAt }] of lane.routes) {
-        // On a lost connection nothing is known to last; the gateway tells it anew.
+        // Without a connection it is unknown what is still open. The gateway sends it again.
         if (!isOpen || now - heardAt > ALERT_LASTS) lane.isTouched = lane.routes.delete(key)
       }
       if (!lane.isTouched && isConnected === this.#wasConnected) continue
       lane.isTouched = false
-      if (lane.incoming.length > 0) lane.alerts = [...lane.incoming.splice(0), ...lane.alerts].slice(0, KEPT_MAX)
+      if (lane.incoming.length > 0) lane.alerts = [...lane.incoming.splice(0), ...lane.alerts].slice(0, HISTORY_MAX)
       lane.lasting = isConnected ? [...lane.routes.values()].map(({ alert }) => alert) : NONE
       isChanged = true
     }
@@ -254,25 +254,25 @@ export class Board {
     if (!this.#isOpportunityNew && isConnected === this.#wasConnected) return false
     this.#isOpportunityNew = false
     this.#open = isConnected ? [...this.#opportunities.values()].sort((a, b) => b.spreadPct - a.spreadPct) : NONE
-    this.#closed = [...this.#closing.splice(0), ...this.#closed].slice(0, KEPT_MAX)
+    this.#closed = [...this.#closing.splice(0), ...this.#closed].slice(0, HISTORY_MAX)
     return true
   }
 
   #publishBooks(isOpen: boolean, isConnected: boolean): boolean {
-    // A book of which nobody can say any more that it is void is none.
-    if (!isOpen) [this.#incoming, this.#told].forEach((books) => books.clear())
+    // Without a connection, no notice would come that a book is void.
+    if (!isOpen) [this.#incoming, this.#received].forEach((books) => books.clear())
     const isTurned = isConnected !== this.#wasConnected
     const isChanged = this.#incoming.size > 0 || (isTurned && this.#books.size > 0)
-    for (const [key, book] of this.#incoming) this.#told.set(key, book)
+    for (const [key, book] of this.#incoming) this.#received.set(key, book)
     if (!isOpen) this.#books.clear()
-    for (const [key, book] of isTurned ? this.#told : this.#incoming) {
+    for (const [key, book] of isTurned ? this.#received : this.#incoming) {
       this.#books.set(key, !isConnected && book.state === 'live' ? { ...book, state: 'stale' } : book)
     }
     this.#incoming.clear()
     return isChanged
   }
 
-  /** Forgets what nobody wants any more. */
+  /** Removes what no holder wants. */
   #prune(): boolean {
     this.#isInterestNew = false
     const connection = this.#connection
@@ -286,7 +286,7 @@ export class Board {
     for (const symbol of this.#lanes.keys()) {
       if (!connection.wants(symbol)) isChanged = this.#lanes.delete(symbol)
     }
-    for (const books of [this.#incoming, this.#told, this.#books]) {
+    for (const books of [this.#incoming, this.#received, this.#books]) {
       for (const [key, { symbol, exchange }] of books) {
         if (!connection.wantsBook(symbol, exchange)) isChanged = books.delete(key)
       }
@@ -302,7 +302,7 @@ export class Board {
     return isChanged
   }
 
-  /** Time passes without messages too: looks again while anything is shown that ages. */
+  /** Checks freshness by a timer while there are prices that can become stale. */
   #sweepLater(): void {
     const { setTimeout, clearTimeout } = this.#environment
     clearTimeout(this.#sweeping)

@@ -1,6 +1,6 @@
-// One connection to `/ws/prices`, for everybody on the page. Holders say what they want; the connection asks the
-// gateway for the union and only ever tells it the difference. It is open while somebody holds it, comes back by
-// itself, and asks anew for everything after that. Timers and the socket come from the environment.
+// One connection to `/ws/prices`, shared by the page. It subscribes to the union of what its holders want and sends only
+// differences. It is open while it has holders, reconnects automatically and then subscribes again. Timers and the socket come from
+// the environment.
 
 import { WAIT_MAX, backoff } from './backoff.js'
 import { CountedNames } from './counted.js'
@@ -10,51 +10,51 @@ import { parseMessage, type BookAsked, type ClientMessage, type ErrorMessage, ty
 import { ASK_AFTER, GRACE, isSilent } from './silence.js'
 import type { BookWish, ConnectionState, FeedOptions } from './types.js'
 
-/** What one holder wants. Prices come for every symbol on every exchange, of all holders together. */
+/** The subscription of one holder. Prices come for every symbol on every exchange of all holders together. */
 export interface Interest extends FeedOptions {
   symbols?: readonly string[] | undefined
   /** Empty: alerts only. */
   exchanges?: readonly string[] | undefined
-  /** Order books, each by itself. */
+  /** Order books, independent of `symbols` and `exchanges`. */
   books?: readonly BookWish[] | undefined
-  /** The longest wait between two attempts in milliseconds; the smallest of all holders counts. Default 10000. */
+  /** Longest delay between two attempts in milliseconds; the smallest value of all holders counts. Default 10000. */
   reconnectInterval?: number | undefined
-  /** Attempts before giving up; the most of all holders counts. Default: no end. */
+  /** Attempts before giving up; the largest value of all holders counts. Default: unlimited. */
   maxReconnectAttempts?: number | undefined
 }
 
-/** A part of the connection's interest, until `end()`. */
+/** A part of the connection's subscription, until `end()`. */
 export interface Hold {
   end(): void
 }
 
-/** What listeners hear: messages by their `type`, and what happens to the connection. */
+/** Events of the connection: messages by `type`, and changes of the connection itself. */
 export type ConnectionEvents = { [M in ServerMessage as M['type']]: M } & {
   state: ConnectionState
-  /** The union of all interests is another one. */
+  /** The union of all subscriptions has changed. */
   interest: void
-  /** A frame that is no message, or of a kind that only a later gateway knows. */
+  /** A frame that is not a message, or of an unknown type. */
   unread: unknown
 }
 
-/** A socket closes this long after the last holder left, since the next one often comes at once. */
+/** Milliseconds until a connection without holders is closed: the next holder often follows at once. */
 const LINGER = 200
-/** How long opening may take. */
+/** Timeout of opening, in milliseconds. */
 const OPEN_WITHIN = 10_000
-/** A gateway that says nothing for this long is given up, and the connection opened anew. */
+/** Milliseconds of silence after which the connection is closed and opened again. */
 const LOST_AFTER = 15_000
-/** Requests are at least this far apart: the gateway takes 20 messages a second, and a request is two or more. */
+/** Least milliseconds between two requests. The gateway accepts 20 messages per second, and a request is two or more. */
 const REQUESTS_APART = 150
-/** After `Too many messages` requests rest this long. */
+/** Milliseconds without requests after `Too many messages`. */
 const REQUESTS_REST = 1000
-/** Names of each kind in one frame: 2 × 64 × 64 bytes, all escaped, stay below the 64 KiB that the gateway takes. */
+/** Names of each kind in one frame: 2 × 64 × 64 bytes, all escaped, are less than the limit of 64 KiB. */
 const NAMES_PER_FRAME = 64
-/** Requests without an answer at most. What is above a limit is refused frame by frame, and ten refusals in ten seconds end the connection. */
+/** Most requests without a reply. Each frame above a limit is rejected, and ten rejections in ten seconds close the connection. */
 const UNANSWERED_MAX = 4
-/** The gateway's limit for one name in bytes of UTF-8. */
+/** The gateway's limit of one name, in UTF-8 bytes. */
 const NAME_MAX = 64
 
-/** As deep as the gateway's own default. */
+/** The gateway's default of `levels`. */
 const LEVELS = 10
 
 const TOO_MANY_MESSAGES = 'Too many messages'
@@ -63,7 +63,7 @@ const SILENT = 'The gateway does not answer'
 const PLAIN = { intervalMs: 500, extended: false, opportunities: false }
 type Feed = typeof PLAIN
 
-/** See the head of this file. Most programs take the page's own by {@link shared}. */
+/** See the head of this file. Most programs use the shared connection from {@link shared}. */
 export class Connection {
   readonly url: string
   #environment: Environment
@@ -79,32 +79,32 @@ export class Connection {
   #error: string | null = null
   #attempts = 0
   #socket: SocketLike | undefined
-  /** The one of opening, waiting, silence that the state has. */
+  /** The timer of the current state: opening, waiting or silence. */
   #timer: unknown
   #lingering: unknown
   #heardAt = 0
 
-  /** What the gateway holds, as far as it was told. */
-  #told = nothingTold()
-  /** What it last said that it holds. */
+  /** The subscription as requested so far. */
+  #requested = nothingRequested()
+  /** The subscription in the last reply. */
   #confirmed = { symbols: [] as string[], exchanges: [] as string[], books: [] as BookAsked[] | undefined }
-  /** Requests without an answer yet, oldest first. */
+  /** Requests without a reply yet, oldest first. */
   #unanswered: ClientMessage[] = []
-  /** What the gateway refused one of them for. */
+  /** Why the gateway rejected one of them. */
   #refusal: 'rate' | 'limit' | 'unknown' | undefined
-  /** Limits that the gateway named when it refused a request; they are kept until all that is wanted fits. */
+  /** Limits from the errors of the gateway; retained until the whole subscription fits. */
   #limits = NO_LIMITS
-  /** What it refused for another reason; forgotten when the wish shrinks. */
+  /** What the gateway rejected for another reason; discarded when the subscription shrinks. */
   #refused = nothingRefused()
-  /** The gateway's word for the limit that is met now. */
+  /** The gateway's error message for the limit that applies now. */
   #limitError: string | null = null
   #wishSize = 0
-  /** What was wanted when the gateway was last told. */
+  /** The subscription at the time of the last request. */
   #asked: Wish = { symbols: [], exchanges: [], books: [] }
-  /** More has to be told than {@link UNANSWERED_MAX} allows at once. */
+  /** More requests are pending than {@link UNANSWERED_MAX} allows at once. */
   #hasMore = false
-  #telling: unknown
-  #toldAt = -Infinity
+  #requesting: unknown
+  #requestedAt = -Infinity
 
   constructor(url: string, own: Partial<Environment> = {}) {
     this.url = url
@@ -115,7 +115,7 @@ export class Connection {
     return this.#state
   }
 
-  /** The last thing that the gateway found wrong, or why there is no connection; `null` once it is open again. */
+  /** The last error of the gateway, or why there is no connection; `null` once it is open again. */
   get error(): string | null {
     return this.#error
   }
@@ -125,33 +125,33 @@ export class Connection {
     return this.#attempts
   }
 
-  /** What all holders together ask for. */
+  /** The options of all holders together. */
   get feed(): Readonly<Feed> {
     const feed = { ...PLAIN }
     let interval = Infinity
     for (const { intervalMs, extended, opportunities, symbols, books } of this.#holds) {
-      // Who wants books alone has no pace of prices.
+      // A holder of books only has no interval of prices.
       if (intervalMs !== undefined || symbols?.length || !books?.length) interval = Math.min(interval, intervalMs ?? PLAIN.intervalMs)
       feed.extended ||= extended === true
       feed.opportunities ||= opportunities === true
     }
     feed.intervalMs = interval === Infinity ? PLAIN.intervalMs : interval
-    // Without a beat only the gateway can say that a price is none any more.
+    // Without a beat, only a notice of the gateway shows that a price became stale.
     feed.extended ||= feed.intervalMs === 0
     return feed
   }
 
-  /** Whether somebody wants this symbol, on this exchange if one is named. */
+  /** Whether a holder wants this symbol; on this exchange, if given. */
   wants(symbol: string, exchange?: string): boolean {
     return this.#symbols.has(symbol) && (exchange === undefined || this.#exchanges.has(exchange))
   }
 
-  /** Whether somebody wants the order book of this symbol on this exchange. */
+  /** Whether a holder wants the order book of this symbol on this exchange. */
   wantsBook(symbol: string, exchange: string): boolean {
     return this.#books.has(bookKey({ symbol, exchange }))
   }
 
-  /** Opens the connection if need be. Names that the gateway would refuse (empty, above 64 bytes) are left out. */
+  /** Opens the connection if necessary. Ignores names that the gateway would reject (empty, or longer than 64 bytes). */
   hold(wanted: Interest): Hold {
     const books = (wanted.books ?? []).filter(({ symbol, exchange }) => this.#names([symbol, exchange]).length === 2)
     const interest = { ...wanted, symbols: this.#names(wanted.symbols), exchanges: this.#names(wanted.exchanges), books }
@@ -169,7 +169,7 @@ export class Connection {
     }
   }
 
-  /** Undoes `disconnect()`, and tries at once where it would wait or has given up. */
+  /** Reverts `disconnect()`, and connects at once after a failure or during a delay. */
   connect(): void {
     this.#isStopped = false
     if (this.#state === 'waiting') this.#start()
@@ -182,11 +182,11 @@ export class Connection {
     this.#close()
   }
 
-  /** Calls `listener` for each event of this kind; the result ends that. */
+  /** Calls `listener` for each event of this type. Returns the function that unsubscribes. */
   on<K extends keyof ConnectionEvents>(kind: K, listener: (event: ConnectionEvents[K]) => void): () => void {
     let listeners = this.#listeners.get(kind)
     if (!listeners) this.#listeners.set(kind, (listeners = new Set()))
-    // Each call has its own place, even for the same function.
+    // Each call has its own entry, even for the same function.
     const own = (event: ConnectionEvents[K]) => listener(event)
     listeners.add(own)
     return () => void listeners.delete(own)
@@ -197,7 +197,7 @@ export class Connection {
       try {
         listener(event)
       } catch (error) {
-        // A listener's mistake is told as the platform tells mistakes, and stays its own.
+        // An error of a listener is reported as an uncaught error and does not affect the others.
         this.#environment.setTimeout(() => {
           throw error
         }, 0)
@@ -213,7 +213,7 @@ export class Connection {
     })
   }
 
-  /** Order books of all holders, each as deep as the one who wants most. */
+  /** Order books of all holders, each with the most levels that any holder wants. */
   #gatherBooks(): Map<string, BookAsked> {
     const all = new Map<string, BookAsked>()
     for (const { books = [] } of this.#holds) {
@@ -225,21 +225,21 @@ export class Connection {
     return all
   }
 
-  // Opening, closing, coming back.
+  // Opening, closing, reconnecting.
 
   #interestChanged(): void {
     const { setTimeout, clearTimeout } = this.#environment
     this.#books = this.#gatherBooks()
     clearTimeout(this.#lingering)
     if (this.#holds.size === 0) this.#lingering = setTimeout(() => this.#close(), LINGER)
-    // Whoever comes after it gave up wants it anew.
+    // A new holder starts the attempts again after it gave up.
     else if ((this.#state === 'idle' || this.#state === 'failed') && !this.#isStopped) this.#start()
     this.#wishChanged()
     this.#tellSoon()
     this.#emit('interest', undefined)
   }
 
-  /** A wish that shrinks may fit: what was refused is asked for again. */
+  /** A smaller subscription may fit: rejected parts are requested again. */
   #wishChanged(): void {
     const size = [...this.#symbols].length + [...this.#exchanges].length + this.#books.size
     if (size < this.#wishSize) this.#refused = nothingRefused()
@@ -255,7 +255,7 @@ export class Connection {
     return { symbols: [...this.#symbols], exchanges: [...this.#exchanges], books: [...this.#books.values()] }
   }
 
-  /** What is asked of the gateway: everything that is wanted, less what it refused. */
+  /** The subscription to request: everything that holders want, without what the gateway rejected. */
   #admitted(): Wish {
     const { symbols, exchanges, books } = fitting(this.#wish(), this.#limits)
     const refused = this.#refused
@@ -280,7 +280,7 @@ export class Connection {
       return this.#lost(0, error instanceof Error ? error.message : String(error))
     }
     this.#socket = socket
-    // Handlers of a socket that was let go are taken off, so none can speak for its successor.
+    // A closed socket has no handlers, so that its late events cannot affect its successor.
     socket.onopen = () => this.#opened()
     socket.onmessage = (event) => this.#heard(event.data)
     socket.onclose = (event) => this.#lost(event.code ?? 0, 'Connection lost')
@@ -289,19 +289,19 @@ export class Connection {
   }
 
   #opened(): void {
-    this.#told = nothingTold()
+    this.#requested = nothingRequested()
     this.#confirmed = { symbols: [], exchanges: [], books: [] }
     this.#unanswered = []
     this.#refusal = undefined
-    this.#toldAt = -Infinity
+    this.#requestedAt = -Infinity
     this.#error = this.#limitError
     this.#heardAt = this.#environment.now()
     this.#listen()
     this.#become('connected')
-    this.#tell()
+    this.#request()
   }
 
-  /** The socket is no more, or not worth keeping. */
+  /** The socket is closed or no longer usable. */
   #lost(code: number, reason: string): void {
     this.#drop()
     if (this.#holds.size === 0 || this.#isStopped) return this.#become('idle')
@@ -327,8 +327,8 @@ export class Connection {
 
   #drop(): void {
     this.#setTimer(undefined, 0)
-    this.#environment.clearTimeout(this.#telling)
-    this.#telling = undefined
+    this.#environment.clearTimeout(this.#requesting)
+    this.#requesting = undefined
     const socket = this.#socket
     this.#socket = undefined
     if (!socket) return
@@ -336,7 +336,7 @@ export class Connection {
     try {
       socket.close()
     } catch {
-      // It is let go either way.
+      // It is dropped in any case.
     }
   }
 
@@ -356,7 +356,7 @@ export class Connection {
     this.#timer = call && this.#environment.setTimeout(call, ms)
   }
 
-  /** Asks after silence, says so when there is no answer, and gives the connection up at last: a dead peer sends no close. */
+  /** After silence: sends a request, then reports that the gateway does not answer, then drops the connection. A dead peer sends no close. */
   #listen(): void {
     const quiet = this.#environment.now() - this.#heardAt
     if (quiet < ASK_AFTER) return this.#setTimer(() => this.#listen(), ASK_AFTER - quiet)
@@ -373,7 +373,7 @@ export class Connection {
     this.#become('silent')
   }
 
-  /** A gateway that was silent speaks again. */
+  /** A silent gateway has sent a message again. */
   #spoke(): void {
     this.#error = this.#limitError
     this.#listen()
@@ -381,14 +381,14 @@ export class Connection {
     this.#tellSoon()
   }
 
-  // What is said and heard.
+  // Requests and messages.
 
   #heard(data: unknown): void {
     this.#heardAt = this.#environment.now()
     if (this.#state === 'silent') this.#spoke()
     const message = parseMessage(data)
     if (!message) return this.#emit('unread', data)
-    // Only now: a gateway that opens and closes again is not back.
+    // Not earlier: a gateway that accepts and closes at once has not recovered.
     this.#attempts = 0
     if (message.type === 'subscribed' || message.type === 'unsubscribed') {
       this.#confirmed = { ...message, books: message.books }
@@ -399,10 +399,10 @@ export class Connection {
     this.#emit(message.type, message as never)
   }
 
-  /** Takes note of what the gateway refuses; whether that is no news: told before, or no longer wanted. */
+  /** Records a rejection. Returns whether it needs no event: reported before, or no longer wanted. */
   #isKnownRefusal({ message }: ErrorMessage): boolean {
     const limits = { ...this.#limits, ...limitIn(message) }
-    // A limit within which all of it was is no reason that is understood here: asking again would be refused again.
+    // The request was within the limit that the error names, so the reason is unknown: the same request would be rejected again.
     const limit = limitIn(message) !== undefined && !fitting(this.#asked, limits).isAll
     const isOver = limit && fitting(this.#wish(), limits).isAll
     const isKnown = isOver || this.#limitError === message
@@ -417,47 +417,47 @@ export class Connection {
     return isKnown
   }
 
-  /** Each request has one answer, in order. After the last one the gateway's own word counts. */
+  /** Each request has one reply, in order. After the last one, the subscription in the reply counts. */
   #answered(): void {
     this.#unanswered.shift()
     if (this.#unanswered.length > 0) return
-    this.#told.symbols = new Set(this.#confirmed.symbols)
-    this.#told.exchanges = new Set(this.#confirmed.exchanges)
-    // It may give fewer levels than were asked for; that is no reason to ask again.
-    const asked = this.#told.books
-    this.#told.books = new Map((this.#confirmed.books ?? []).map((book) => [bookKey(book), asked.get(bookKey(book)) ?? book]))
-    // Whether the options of a refused request count is unknown: they are told again with the next.
+    this.#requested.symbols = new Set(this.#confirmed.symbols)
+    this.#requested.exchanges = new Set(this.#confirmed.exchanges)
+    // The gateway may send fewer levels than requested. They are not requested again.
+    const asked = this.#requested.books
+    this.#requested.books = new Map((this.#confirmed.books ?? []).map((book) => [bookKey(book), asked.get(bookKey(book)) ?? book]))
+    // It is unknown whether the options of a rejected request apply: the next request repeats them.
     const refusal = this.#refusal
-    if (refusal) this.#told.feed = { ...this.#told.feed, intervalMs: NaN }
+    if (refusal) this.#requested.feed = { ...this.#requested.feed, intervalMs: NaN }
     this.#refusal = undefined
     if (refusal === 'unknown') this.#leaveOut()
     else if (refusal || this.#hasMore) this.#tellSoon(refusal === 'rate' ? REQUESTS_REST : 0)
   }
 
-  /** Asking again would be refused again, and ten refusals end the connection. */
+  /** The same request would be rejected again, and ten rejections close the connection. */
   #leaveOut(): void {
     const { symbols, exchanges, books } = this.#wish()
     const refused = this.#refused
-    without(symbols, this.#told.symbols).forEach((name) => refused.symbols.add(name))
-    without(exchanges, this.#told.exchanges).forEach((name) => refused.exchanges.add(name))
-    withoutBooks(books, this.#told.books.values()).forEach((book) => refused.books.add(bookKey(book)))
+    without(symbols, this.#requested.symbols).forEach((name) => refused.symbols.add(name))
+    without(exchanges, this.#requested.exchanges).forEach((name) => refused.exchanges.add(name))
+    withoutBooks(books, this.#requested.books.values()).forEach((book) => refused.books.add(bookKey(book)))
   }
 
-  /** All that holders change in one go is one request. */
+  /** Changes of holders in the same task become one request. */
   #tellSoon(rest = 0): void {
-    if (this.#state !== 'connected' || (this.#telling && rest === 0)) return
+    if (this.#state !== 'connected' || (this.#requesting && rest === 0)) return
     const { now, setTimeout, clearTimeout } = this.#environment
-    clearTimeout(this.#telling)
-    const wait = Math.max(0, rest, this.#toldAt + REQUESTS_APART - now())
-    this.#telling = setTimeout(() => this.#tell(), wait)
+    clearTimeout(this.#requesting)
+    const wait = Math.max(0, rest, this.#requestedAt + REQUESTS_APART - now())
+    this.#requesting = setTimeout(() => this.#request(), wait)
   }
 
-  /** Tells the gateway what differs. What is too much goes first, so that limits are met by what remains. */
-  #tell(): void {
-    this.#telling = undefined
-    this.#toldAt = this.#environment.now()
+  /** Requests the differences. Unsubscribes first, so that limits apply to the remainder. */
+  #request(): void {
+    this.#requesting = undefined
+    this.#requestedAt = this.#environment.now()
     this.#asked = this.#wish()
-    const { symbols, exchanges, books, feed } = this.#told
+    const { symbols, exchanges, books, feed } = this.#requested
     const wanted = this.#admitted()
     const deeper = wanted.books.filter((book) => books.get(bookKey(book))?.levels !== book.levels)
     const requests = [
@@ -480,10 +480,10 @@ export class Connection {
     requests.slice(0, room).forEach((request) => this.#say(request))
   }
 
-  /** What is said is taken for granted until the last answer is there. */
+  /** A request is assumed to be accepted until the last reply has arrived. */
   #say(message: ClientMessage): void {
     this.#unanswered.push(message)
-    const { symbols, exchanges, books } = this.#told
+    const { symbols, exchanges, books } = this.#requested
     const change = message.action === 'subscribe' ? 'add' : 'delete'
     message.symbols?.forEach((name) => symbols[change](name))
     message.exchanges?.forEach((name) => exchanges[change](name))
@@ -491,16 +491,21 @@ export class Connection {
       if (change === 'add') books.set(bookKey(book), { ...book, levels: message.levels ?? LEVELS })
       else books.delete(bookKey(book))
     })
-    const { intervalMs, extended, opportunities } = { ...this.#told.feed, ...message }
-    this.#told.feed = { intervalMs, extended, opportunities }
+    const { intervalMs, extended, opportunities } = { ...this.#requested.feed, ...message }
+    this.#requested.feed = { intervalMs, extended, opportunities }
     this.#socket?.send(JSON.stringify(message))
   }
 }
 
 const nothingRefused = () => ({ symbols: new Set<string>(), exchanges: new Set<string>(), books: new Set<string>() })
-const nothingTold = () => ({ symbols: new Set<string>(), exchanges: new Set<string>(), feed: PLAIN, books: new Map<string, BookAsked>() })
+const nothingRequested = () => ({
+  symbols: new Set<string>(),
+  exchanges: new Set<string>(),
+  feed: PLAIN,
+  books: new Map<string, BookAsked>(),
+})
 
-/** One text for a symbol on an exchange. */
+/** Key of a symbol on an exchange. */
 export const bookKey = ({ symbol, exchange }: { symbol: string; exchange: string }): string => JSON.stringify([symbol, exchange])
 
 function inParts<T>(items: T[]): T[][] {
@@ -509,7 +514,7 @@ function inParts<T>(items: T[]): T[][] {
   return parts
 }
 
-/** Requests for names in parts that fit into a frame each. */
+/** Requests for names, divided into frames. */
 function frames(symbols: string[], exchanges: string[], action: ClientMessage['action']): ClientMessage[] {
   const parts: ClientMessage[] = []
   for (let at = 0; at < Math.max(symbols.length, exchanges.length); at += NAMES_PER_FRAME) {
@@ -519,12 +524,12 @@ function frames(symbols: string[], exchanges: string[], action: ClientMessage['a
   return parts
 }
 
-/** The first of `requests`, or one of its own, tells the options that differ. */
-function withOptions(requests: ClientMessage[], told: Feed, wanted: Feed): ClientMessage[] {
+/** Adds the changed options to the first of `requests`, or to a new request. */
+function withOptions(requests: ClientMessage[], requested: Feed, wanted: Feed): ClientMessage[] {
   const options: Partial<Feed> = {}
-  if (wanted.intervalMs !== told.intervalMs) options.intervalMs = wanted.intervalMs
-  if (wanted.extended !== told.extended) options.extended = wanted.extended
-  if (wanted.opportunities !== told.opportunities) options.opportunities = wanted.opportunities
+  if (wanted.intervalMs !== requested.intervalMs) options.intervalMs = wanted.intervalMs
+  if (wanted.extended !== requested.extended) options.extended = wanted.extended
+  if (wanted.opportunities !== requested.opportunities) options.opportunities = wanted.opportunities
   if (Object.keys(options).length === 0) return requests
   const [first = { action: 'subscribe', symbols: [], exchanges: [] }, ...others] = requests
   return [{ ...first, ...options }, ...others]

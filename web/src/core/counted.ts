@@ -1,4 +1,4 @@
-/** Names with the number of those who want each; a name is there while somebody does. Keeps the order of arrival. */
+/** Names with a count of their holders, in the order of arrival. A name is removed with its last holder. */
 export class CountedNames {
   #counts = new Map<string, number>()
 

@@ -1,5 +1,5 @@
-// What the client needs of the place it runs in. Browsers have all of it; Node before 22 lacks `WebSocket`, Node lacks
-// `EventSource`; tests bring their own. Nothing here is the DOM.
+// What the client needs from its platform. Browsers have all of it. Node before 22 lacks `WebSocket`, and Node lacks
+// `EventSource`. Tests pass their own. The DOM is not needed.
 
 /** The part of a WebSocket that is used. */
 export interface SocketLike {
@@ -21,25 +21,25 @@ export interface EventsLike {
   close(): void
 }
 
-/** The part of the answer to a request that is used. */
+/** The part of an HTTP response that is used. */
 export interface ReplyLike {
   readonly ok: boolean
   readonly status: number
   json(): Promise<unknown>
 }
 
-/** Everything from outside; each member by default what the platform has by this name. */
+/** Everything that the client uses from outside. By default each member is the global of that name. */
 export interface Environment {
   WebSocket: new (url: string) => SocketLike
   EventSource: new (url: string) => EventsLike
   fetch: (url: string, options?: { cache?: 'no-store'; signal?: any }) => Promise<ReplyLike>
-  /** Milliseconds of a clock that never jumps; `performance.now`. */
+  /** Milliseconds of a monotonic clock, such as `performance.now`. */
   now: () => number
   /** Unix milliseconds. */
   unixNow: () => number
   setTimeout: (call: () => void, ms: number) => unknown
   clearTimeout: (timer: any) => void
-  /** Absent where nothing is drawn. */
+  /** Absent on platforms that do not draw. */
   requestAnimationFrame: ((call: () => void) => unknown) | undefined
   cancelAnimationFrame: ((frame: any) => void) | undefined
   /** In 0..1. */
@@ -61,7 +61,7 @@ interface Platform extends Omit<Environment, 'now' | 'unixNow' | 'random'> {
   }
 }
 
-// Looked up at each use, since tests and polyfills replace members.
+// Looked up at each use because tests and polyfills replace members.
 const platform = globalThis as unknown as Platform
 
 const PLATFORM: Environment = {
@@ -85,10 +85,10 @@ const PLATFORM: Environment = {
   random: () => Math.random(),
 }
 
-/** Who waits for the next frame. */
+/** Callbacks of the next animation frame. */
 let frame: { of: unknown; calls: Set<() => void> } | undefined
 
-/** All that wait for a frame are called in one go: what looks at two of them is drawn once. */
+/** All callbacks of a frame run in one call, so that a component with two sources is drawn once. */
 function inNextFrame(call: () => void): unknown {
   const own = () => call()
   const of = platform.requestAnimationFrame
@@ -104,7 +104,7 @@ function inNextFrame(call: () => void): unknown {
   return own
 }
 
-/** The platform with `own` in its place. */
+/** The platform, with the members of `own` in place of its own. */
 export function environment(own: Partial<Environment> = {}): Environment {
   return Object.create(PLATFORM, Object.getOwnPropertyDescriptors(own)) as Environment
 }
@@ -114,14 +114,14 @@ const SOCKET_PATH = '/ws/prices'
 let home = '/'
 
 /**
- * Makes `url` the gateway of everything that names none, instead of the root of where the page comes from. A page below a
- * path (`/prefix/`) calls it once, before its first hook.
+ * Sets the default gateway, which is otherwise the root of the page's origin. A page that is served below a path
+ * (`/prefix/`) calls this once, before its first hook.
  */
 export function setGateway(url: string): void {
   home = url
 }
 
-/** `url`, or the gateway of everything that names none. */
+/** `url`, or the default gateway. */
 export const gatewayOf = (url: string | undefined): string => url ?? home
 
 /** The parts of a gateway's address: any of `wss://host/ws/prices`, `https://host`, `https://host/prefix`, `/prefix`. */
@@ -135,7 +135,7 @@ function parts(url: string | undefined): InstanceType<Platform['URL']> | undefin
   }
 }
 
-/** The address of `/ws/prices` at a gateway; without `url` that of the page. `undefined` where there is no page. */
+/** The address of `/ws/prices` of a gateway; by default of the page's gateway. `undefined` without a page. */
 export function socketUrl(url?: string): string | undefined {
   const found = parts(url)
   if (!found) return undefined

@@ -1,20 +1,20 @@
-// Opportunities as events: one exchange whose price jumps makes an opportunity with each of the others, all of one group.
+// Groups opportunities into events: a jump of one exchange's price opens an opportunity with each other exchange, all in one group.
 
 import type { Opportunity } from './types.js'
 
-/** What one jump made. */
+/** The opportunities of one jump. */
 export interface OpportunityEvent {
-  /** The group, or the id of an opportunity that has none. */
+  /** The group, or the id of an opportunity without a group. */
   id: string
-  /** The one with the largest spread now, of closed ones with the largest peak. */
+  /** The opportunity with the largest current spread; if all are closed, with the largest peak. */
   best: Opportunity
-  /** All of them that were given, the best first. */
+  /** All opportunities of the event, best first. */
   all: readonly Opportunity[]
 }
 
 const worth = (one: Opportunity) => (one.change === 'closed' ? one.peakSpreadPct : one.spreadPct)
 
-/** `opportunities` by event, in the order in which the first of each comes. */
+/** `opportunities` by event, in the order of the first of each event. */
 export function eventsOf(opportunities: readonly Opportunity[]): OpportunityEvent[] {
   const groups = new Map<string, Opportunity[]>()
   for (const one of opportunities) {

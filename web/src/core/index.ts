@@ -1,4 +1,4 @@
-// The package's first entry: the client without DOM and without React.
+// The main entry of the package: the client, which needs neither DOM nor React.
 export * from './messages.js'
 export * from './types.js'
 export type * as reports from './reports.js'

@@ -1,13 +1,13 @@
-// What one client may ask for, and what of a wish fits into that. The limits are the gateway's configuration: its status
-// page says them, and the error text of a refused request names one (docs/protocol.md).
+// The limits of one client, and the part of a subscription that fits into them. The gateway's status page contains the limits,
+// and the error of a rejected request names one of them (docs/protocol.md).
 
 import type { BookAsked } from './messages.js'
 import type { LimitsStatus } from './reports.js'
 
 export interface Limits {
-  /** Symbols × exchanges, and order books, together. */
+  /** Symbols × exchanges, plus order books. */
   pairs: number
-  /** Names of a kind. */
+  /** Symbols, and likewise exchanges. */
   names: number
   /** UTF-8 bytes of one name. */
   name: number
@@ -17,10 +17,10 @@ export interface Limits {
 
 export const NO_LIMITS: Limits = { pairs: Infinity, names: Infinity, name: Infinity, bytes: Infinity }
 
-/** The defaults of the gateway (docs/protocol.md), for older ones that do not say their limits. */
+/** The gateway's defaults (docs/protocol.md), for older gateways whose status page has no limits. */
 const USUAL: Limits = { pairs: 4096, names: 1024, name: 64, bytes: 48 * 1024 }
 
-/** The limits of one client as the gateway's status page says them. */
+/** The limits of one client, from the gateway's status page. */
 export function limitsOf(status: Partial<LimitsStatus> = {}): Limits {
   const { pairsMax = USUAL.pairs, namesMax = USUAL.names, nameBytesMax = USUAL.name, namesBytesMax = USUAL.bytes } = status
   return { pairs: pairsMax, names: namesMax, name: nameBytesMax, bytes: namesBytesMax }
@@ -39,7 +39,7 @@ const TEXTS: readonly [RegExp, keyof Limits][] = [
   [/^Names too long: at most (\d+)/, 'bytes'],
 ]
 
-/** The limit that an error of the gateway names, if it is about one. */
+/** The limit that an error message names, if any. */
 export function limitIn(message: string): Partial<Limits> | undefined {
   for (const [text, limit] of TEXTS) {
     const found = text.exec(message)
@@ -48,7 +48,7 @@ export function limitIn(message: string): Partial<Limits> | undefined {
   return undefined
 }
 
-/** What of `wish` fits: the first of each kind, books before symbols since each was asked for by itself. */
+/** The part of `wish` that fits: the first of each kind. Books come before symbols because each book is requested explicitly. */
 export function fitting(wish: Wish, limits: Limits): Wish & { isAll: boolean } {
   let bytes = limits.bytes
   const fits = (...names: string[]) => {

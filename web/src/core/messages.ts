@@ -1,22 +1,21 @@
-// The language of the gateway: every message that it sends, as a type and as a check that text from the
-// network passes before anything else sees it. docs/protocol.md describes the messages,
-// tests/fixtures/protocol holds one example of each. Texts are only ever texts here.
+// Every message of the gateway, as a type and as a check of the text from the network. docs/protocol.md describes the messages,
+// tests/fixtures/protocol contains an example of each. Text is never interpreted as markup.
 
-/** Where numbers come from: exchanges, a simulator, a recording. */
+/** Origin of the numbers: exchanges, a simulator, or a recording. */
 export type Source = 'live' | 'simulated' | 'replay' | (string & {})
 
-/** How numbers reached the gateway: by its own feed, from the leader of the cluster, as last known, or not at all. */
+/** How a price reached the gateway: from its own feed, from the leader of the cluster, as last known, or not at all. */
 export type Level = 'websocket' | 'shared' | 'redis_cache' | 'local_cache' | 'degraded' | (string & {})
 
-/** What the gateway says of a quote: to be trusted, too old, not yet confirmed, last known from before a restart. */
+/** State of a quote: valid, too old, not yet confirmed, trading halted, or last known from before a restart. */
 export type QuoteState = 'fresh' | 'stale' | 'suspect' | 'halted' | 'cached' | (string & {})
 
 /** Best bid and ask of a symbol on an exchange. */
 export interface PriceMessage {
   type: 'price'
-  /** As it was subscribed. */
+  /** As subscribed. */
   symbol: string
-  /** As it was subscribed. */
+  /** As subscribed. */
   exchange: string
   /** Best bid in quote currency. */
   bid: number
@@ -24,11 +23,11 @@ export interface PriceMessage {
   ask: number
   /** Unix milliseconds: the exchange's stamp, or when the gateway read the quote. */
   timestamp: number
-  /** In base currency. This and what follows: only with `extended`. */
+  /** In base currency. This and the following members: only with `extended`. */
   bidSize?: number
   /** In base currency. */
   askSize?: number
-  /** Grows with each change of the pair. */
+  /** Incremented by each change of the pair. */
   seq?: number
   source?: Source
   state?: QuoteState
@@ -51,18 +50,18 @@ export interface ArbitrageMessage {
   sellPrice: number
   /** (sell − buy) / buy × 100, before fees. */
   spreadPct: number
-  /** Of 100 units of base, before fees, in quote currency. */
+  /** For 100 units of base, before fees, in quote currency. */
   profit: number
   /** Unix milliseconds. */
   timestamp: number
-  /** After the taker fees of both sides. This and what follows: only with `extended`. */
+  /** After the taker fees of both sides. This and the following members: only with `extended`. */
   netSpreadPct?: number
   /** The smaller of both sizes, in base currency. */
   executableSize?: number
   buyAgeMs?: number
   sellAgeMs?: number
   source?: Source
-  /** `id` of its `opportunity` messages. */
+  /** The `id` in its `opportunity` messages. */
   id?: string
   /** See `OpportunityMessage`. */
   group?: string
@@ -70,7 +69,7 @@ export interface ArbitrageMessage {
   groupSize?: number
 }
 
-/** Why an opportunity closed. Others may follow. */
+/** Why an opportunity closed. Later gateways may add reasons. */
 export type CloseReason =
   | 'buy_moved'
   | 'sell_moved'
@@ -88,11 +87,11 @@ export type CloseReason =
   | 'unknown'
   | (string & {})
 
-/** The life of an opportunity; only with `opportunities`. */
+/** An opportunity opened, changed or closed; only with `opportunities`. */
 export interface OpportunityMessage {
   type: 'opportunity'
   change: 'opened' | 'updated' | 'closed'
-  /** The same from `opened` to `closed`. */
+  /** Unchanged from `opened` to `closed`. */
   id: string
   symbol: string
   buyExchange: string
@@ -114,13 +113,16 @@ export interface OpportunityMessage {
   livedMs: number
   /** The largest `spreadPct` so far. */
   peakSpreadPct: number
-  /** One venue's jump makes an opportunity with each other venue: all of them have the same `group`, the `id` of the one that stands for them. Servers of this version on send it. */
+  /**
+   * A jump of one exchange's price opens an opportunity with each other exchange. All of them have the same `group`, the `id` of one
+   * of them. Earlier gateways do not send it.
+   */
   group?: string
   /** The leg that the group shares. */
   groupLeg?: 'buy' | 'sell'
-  /** How many of the group are open, after this message. */
+  /** Open opportunities of the group, after this message. */
   groupSize?: number
-  /** Why it is over; only with `closed`. */
+  /** Why it closed; only with `closed`. */
   reason?: CloseReason
   source: Source
   /** Unix milliseconds. */
@@ -136,54 +138,54 @@ export type BookState = 'live' | 'stale' | 'void' | 'none' | (string & {})
 /** An order book at one moment, whole; only for those that are asked for. */
 export interface BookMessage {
   type: 'book'
-  /** As it was asked. */
+  /** As requested. */
   symbol: string
-  /** As it was asked. */
+  /** As requested. */
   exchange: string
   state: BookState
   /** Why it is void, or none. */
   reason?: string
   /** The instance that has it, where this one has not. */
   leader?: string
-  /** The best first. Empty unless it is `live` or `stale`. */
+  /** Best first. Empty unless the state is `live` or `stale`. */
   bids: BookLevel[]
-  /** The best first. Empty unless it is `live` or `stale`. */
+  /** Best first. Empty unless the state is `live` or `stale`. */
   asks: BookLevel[]
-  /** The exchange's number of its last change. */
+  /** The exchange's sequence number of the last change. */
   sequence: number | null
-  /** Unix milliseconds: the exchange's stamp of its last change. */
+  /** Unix milliseconds: the exchange's stamp of the last change. */
   exchangeTime: number | null
-  /** Milliseconds since the gateway read its last change. */
+  /** Milliseconds since the gateway read the last change. */
   ageMs: number | null
   source: Source | null
-  /** How often it became void since the gateway started. */
+  /** How often the book became void since the gateway started. */
   voids: number
   /** Unix milliseconds. */
   timestamp: number
 }
 
-/** An order book that is asked for. */
+/** A requested order book. */
 export interface BookName {
   symbol: string
   exchange: string
 }
 
-/** One that the gateway gives, so many levels a side. */
+/** A subscribed order book, with the levels per side that the gateway sends. */
 export interface BookAsked extends BookName {
   levels: number
 }
 
-/** The reply to `subscribe`: the client's whole sets. */
+/** The reply to `subscribe`: the complete subscription of the client. */
 export interface SubscribedMessage {
   type: 'subscribed'
   symbols: string[]
   exchanges: string[]
   message: string
-  /** Only for who has to do with order books. */
+  /** Only if the request or the subscription contains order books. */
   books?: BookAsked[]
 }
 
-/** The reply to `unsubscribe`: what remains. */
+/** The reply to `unsubscribe`: the remaining subscription. */
 export interface UnsubscribedMessage {
   type: 'unsubscribed'
   symbols: string[]
@@ -192,13 +194,13 @@ export interface UnsubscribedMessage {
   books?: BookAsked[]
 }
 
-/** What was wrong with a request; the connection stays open. */
+/** A request was rejected. The connection stays open. */
 export interface ErrorMessage {
   type: 'error'
   message: string
 }
 
-/** Instruments or exchanges came or went while the gateway runs. Extended clients hear it. */
+/** Instruments or exchanges were added or removed at run time; only with `extended`. */
 export interface InstrumentsMessage {
   type: 'instruments'
   /** Symbols. */
@@ -208,7 +210,7 @@ export interface InstrumentsMessage {
   exchangesRemoved: string[]
 }
 
-/** Everything that `/ws/prices` says. */
+/** All messages from `/ws/prices`. */
 export type ServerMessage =
   | PriceMessage
   | ArbitrageMessage
@@ -219,20 +221,20 @@ export type ServerMessage =
   | UnsubscribedMessage
   | ErrorMessage
 
-/** What a client says on `/ws/prices`. */
+/** All requests to `/ws/prices`. */
 export interface ClientMessage {
   action: 'subscribe' | 'unsubscribe'
   symbols?: string[]
   exchanges?: string[]
   /** Milliseconds between bursts, 10 to 60000; 0: each change at once. Default 500. */
   intervalMs?: number
-  /** Sizes, source, state and ages, and a word when a price goes stale. Default false. */
+  /** Sends sizes, source, state and age with each price, and a notice when a price becomes stale. Default false. */
   extended?: boolean
-  /** The life of opportunities as `opportunity` messages. Default false. */
+  /** Sends `opportunity` messages. Default false. */
   opportunities?: boolean
-  /** Order books, besides the two sets. */
+  /** Order books, in addition to symbols and exchanges. */
   books?: BookName[]
-  /** How many levels a side those shall have. Default 10. */
+  /** Levels per side of these books. Default 10. */
   levels?: number
 }
 
@@ -243,9 +245,9 @@ export interface StreamConnected {
   timestamp: number
 }
 
-/** The price of a pair with its day, from `/api/market-data/stream`. */
+/** The price of a pair with statistics of the last 24 hours, from `/api/market-data/stream`. */
 export interface PriceUpdate {
-  /** As it was asked. */
+  /** As requested. */
   pair: string
   /** Last trade. */
   price: number
@@ -260,9 +262,9 @@ export interface PriceUpdate {
   volume24h: number
   /** Unix milliseconds. */
   timestamp: number
-  /** Set where another quote currency's book answers, e.g. `USDT` for `BTC/USD`. */
+  /** Set if the price is from the book of another quote currency, such as `USDT` for `BTC/USD`. */
   quoteAlias?: string
-  /** `false`: the exchange sends no day, and the day's figures are 0. */
+  /** `false`: the exchange sends no statistics, and their values are 0. */
   statistics?: boolean
   source?: Source
   level?: Level
@@ -285,7 +287,7 @@ export interface MarketDataPrice {
   ask: number
 }
 
-// Checks. A shape names each member of its message once; the compiler holds it to the type.
+// Checks. A shape names each member of its message once. The compiler compares it with the type.
 
 type Check = (value: unknown) => boolean
 type Shape<T> = { [K in keyof T]-?: undefined extends T[K] ? [Check] : Check }
@@ -409,7 +411,7 @@ const UPDATE: Shape<PriceUpdate> = {
 }
 const MARKET_DATA: Shape<MarketDataPrice> = { ...day, volume: number }
 
-/** The members of `shape` alone, or nothing when one is missing or of another kind. */
+/** The members of `shape` only; `undefined` if one is missing or has another type. */
 function take<T>(value: object, shape: Shape<T>): T | undefined {
   const taken: Record<string, unknown> = {}
   for (const name in shape) {
@@ -437,7 +439,7 @@ function object(data: unknown): Record<string, unknown> | undefined {
   }
 }
 
-/** Reads one frame of `/ws/prices`. `undefined`: not JSON, a type of a later gateway, or a member missing or wrong. */
+/** Reads a frame of `/ws/prices`. `undefined`: not JSON, an unknown type, or a missing or invalid member. */
 export function parseMessage(data: unknown): ServerMessage | undefined {
   const value = object(data)
   const type = value?.type
@@ -445,14 +447,14 @@ export function parseMessage(data: unknown): ServerMessage | undefined {
   return take<ServerMessage>(value, SHAPES[type as ServerMessage['type']] as Shape<ServerMessage>)
 }
 
-/** Reads one event of `/api/market-data/stream`; `undefined` as above. */
+/** Reads an event of `/api/market-data/stream`; `undefined` as above. */
 export function parseStreamEvent(data: unknown): StreamConnected | PriceUpdate | undefined {
   const value = object(data)
   if (!value) return undefined
   return value.type === 'connected' ? take(value, CONNECTED) : take(value, UPDATE)
 }
 
-/** Reads one pair of `/api/market-data/prices`, already parsed; `undefined` as above. */
+/** Reads a pair of `/api/market-data/prices`, already parsed; `undefined` as above. */
 export function readMarketDataPrice(value: unknown): MarketDataPrice | undefined {
   return typeof value === 'object' && value !== null ? take(value, MARKET_DATA) : undefined
 }

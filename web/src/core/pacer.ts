@@ -1,13 +1,13 @@
 import type { Environment } from './environment.js'
 
-/** Frames do not come while a page is hidden; then this many milliseconds do. */
+/** Replaces the animation frame while the page is hidden, in milliseconds. */
 const WITHOUT_FRAMES = 250
-/** Where there are no frames at all. */
+/** Replaces the animation frame on platforms without one, in milliseconds. */
 const FRAME = 16
 
 /**
- * Calls `deliver` once at the next animation frame, however often it is asked in between. The first request after
- * quiet is served by the next frame, and what comes during that frame by the one after: nothing is lost.
+ * Calls `deliver` once at the next animation frame, regardless of the number of requests. A request during a frame is
+ * served by the following frame.
  */
 export class Pacer {
   #environment: Environment

@@ -1,25 +1,25 @@
-// A JSON page of the gateway, asked for again and again while somebody looks; asked once for all who do.
+// A JSON page of the gateway, polled while it has listeners. All listeners share the requests.
 
 import { environment, type Environment } from './environment.js'
 import { Pacer } from './pacer.js'
 import { GRACE, isSilent } from './silence.js'
 
-/** The newest answer, as one value that never changes in place. */
+/** The latest response, as an immutable value. */
 export interface PageView {
-  /** Parsed JSON. It stays when later requests fail. */
+  /** Parsed JSON; retained when later requests fail. */
   value: unknown
-  /** HTTP status of the newest answer, also of an error; 0: none yet, or no answer to the last request. */
+  /** HTTP status of the latest response, including errors; 0: no response yet, or none to the last request. */
   status: number
   error: string | null
-  /** When `value` came, Unix milliseconds of this machine; 0: not yet. */
+  /** When `value` arrived, in Unix milliseconds of this machine; 0: not yet. */
   updatedAt: number
-  /** The last request failed, or its answer is overdue: `value` is the last known, not the present. */
+  /** The last request failed, or its response is overdue: `value` is the last known one. */
   isStale: boolean
 }
 
 export const NO_PAGE: PageView = { value: undefined, status: 0, error: null, updatedAt: 0, isStale: false }
 
-/** How long an answer may take. */
+/** Timeout of a request, in milliseconds. */
 const ANSWER_WITHIN = 8000
 
 /** See the head of this file. */
@@ -32,7 +32,7 @@ export class PolledPage {
   #view = NO_PAGE
   #timer: unknown
   #overdue: unknown
-  /** When the newest answer came, or asking began. */
+  /** When the latest response arrived, or polling began. */
   #heardAt = 0
   #isAsking = false
   #askedAt = -Infinity
@@ -48,7 +48,7 @@ export class PolledPage {
     return this.#view
   }
 
-  /** Calls `listener` in the frame after each answer; the page is asked as often as the most eager listener wants. */
+  /** Calls `listener` in the frame after each response. The shortest interval of all listeners counts. */
   subscribe(listener: () => void, everyMs: number): () => void {
     const own = () => listener()
     if (this.#listeners.size === 0) this.#heardAt = this.#environment.now()
@@ -64,7 +64,7 @@ export class PolledPage {
     }
   }
 
-  /** Tells listeners when the next answer is overdue. */
+  /** Notifies listeners when the next response is overdue. */
   #lookLater(): void {
     const { now, setTimeout, clearTimeout } = this.#environment
     clearTimeout(this.#overdue)
@@ -120,14 +120,14 @@ export class PolledPage {
 
 const all = new Map<string, PolledPage>()
 
-/** The page's own view of `url` (from `pageUrl`). */
+/** The shared poller of `url` (from `pageUrl`). */
 export function sharedPage(url: string): PolledPage {
   let page = all.get(url)
   if (!page) all.set(url, (page = new PolledPage(url, {}, () => all.delete(url))))
   return page
 }
 
-/** What the page's view of `url` is now, without asking. */
+/** The current view of the shared poller of `url`; sends no request. */
 export function pageView(url: string): PageView {
   return all.get(url)?.view ?? NO_PAGE
 }

@@ -1,13 +1,12 @@
-// What the gateway's pages say about itself: `/api/status`, `/api/instruments`, `/api/opportunities`, `/api/latency`,
-// `/api/websocket/stats`, as docs/protocol.md and docs/operating.md describe them. Types only: a page is for people to
-// look at, and nothing is decided by it.
+// Types of the gateway's reports: `/api/status`, `/api/instruments`, `/api/opportunities`, `/api/latency`,
+// `/api/websocket/stats`, as described in docs/protocol.md and docs/operating.md. Reports are shown to people and not checked.
 
 import type { Level, OpportunityMessage, Source } from './messages.js'
 
 /** Counts by reason. */
 export type Reasons = Readonly<Record<string, number>>
 
-/** What keeps a peer that fails from being asked again and again. */
+/** A circuit breaker, which pauses the attempts to reach a failing peer. */
 export interface CircuitBreakerStatus {
   /** `closed`, `open`, `half_open`. */
   state: string
@@ -21,12 +20,12 @@ export interface CircuitBreakerStatus {
 
 /** The order books of one exchange. */
 export interface VenueBooksStatus {
-  /** Of their connection: `connected`, `reconnecting`, … */
+  /** State of their connection: `connected`, `reconnecting`, … */
   state: string
-  /** Books that are asked for, and how many of them hold. */
+  /** Subscribed books, and how many of them are live. */
   wanted: number
   live: number
-  /** Milliseconds since the last change of the quietest that holds. */
+  /** Milliseconds since the last change of the live book that changed least recently. */
   oldestMs: number | null
   lastBytesMs: number | null
   connections: number
@@ -41,35 +40,35 @@ export interface VenueBooksStatus {
   lastError: string | null
 }
 
-/** One exchange in {@link Status}. Counts grow from the gateway's start; `null`: not known, or not yet. */
+/** One exchange in {@link Status}. Counts start with the gateway; `null`: unknown, or not yet known. */
 export interface VenueStatus {
   exchange: string
-  /** Of the connection: `connected`, `reconnecting`, … */
+  /** State of the connection: `connected`, `reconnecting`, … */
   state: string
   /** `fresh`: all its pairs have a fresh price; `partial`, `none`. */
   data: string
   freshPairs: number
   quotedPairs: number
   subscribedPairs: number
-  /** Subscribed, and silent for longer than is usual for them. */
+  /** Subscribed pairs that are silent for longer than usual. */
   silentPairs: number
-  /** Asked for, and never came. */
+  /** Subscribed pairs that were never quoted. */
   missingPairs: number
   connections: number
   connectionsWanted: number
-  /** Milliseconds until it is dialled again; `null` while that is not waited for. */
+  /** Milliseconds until the next connection attempt; `null` if none is scheduled. */
   nextAttemptMs?: number | null
   source: Source | null
   /** Milliseconds since it was connected. */
   connectedMs: number | null
-  /** Milliseconds since it last said anything. */
+  /** Milliseconds since the exchange last sent anything. */
   lastBytesMs: number | null
   reconnects: number
   disconnects: number
   connectionAttempts: number
   consecutiveErrors: number
   lastError: string | null
-  /** What the exchange last said about itself. */
+  /** The last notice of the exchange about itself. */
   lastNotice: string | null
   frames: number
   unusedFrames: number
@@ -79,43 +78,43 @@ export interface VenueStatus {
   dropped: Reasons
   ringConflated: number
   silences: number
-  /** How often a pair fell silent. */
+  /** How often a pair became silent. */
   silenced: number
-  /** How often one pair was subscribed again, alone. */
+  /** How often a single pair was subscribed again. */
   resubscribed: number
-  /** Connections replaced by a new one before they ended. */
+  /** Connections that were replaced before the exchange closed them. */
   replaced: number
   notices: number
   /** Stamps later than their arrival. */
   futureStamps: number
-  /** Turns of its thread that were over before all that had been read was decoded. */
+  /** Turns of its thread that ended before all received data was decoded. */
   turnsCut?: number
   /** Pairs whose checksum failed three times in a minute. */
   checksumPairs?: number
   mute: number
   refused: number
   tlsRefused: number
-  /** The exchange's clock against the gateway's in milliseconds. */
+  /** The exchange's clock minus the gateway's, in milliseconds. */
   clockOffsetMs: number | null
-  /** How long a frame is on its way at best. */
+  /** Least one-way delay of a frame. */
   oneWayMs: number | null
   takerFeePct: number
-  /** `null`: the gateway asks it for none. */
+  /** `null`: the gateway subscribes to no books there. */
   books: VenueBooksStatus | null
-  /** The best that its prices have; `degraded`: it has none. */
+  /** The best level of its prices; `degraded`: it has no price. */
   level: Level
-  /** How late its quotes are by their stamps in milliseconds; only while they make no alert for it. */
+  /** How late its quotes are by their stamps, in milliseconds; only while they make no alerts for that reason. */
   quoteLagMs?: number
-  /** Only while a connection has a backlog or is unusually silent, so that its quotes make no alert. */
+  /** Only while a connection has a backlog or is unusually silent, so that its quotes make no alerts. */
   behind?: boolean
   circuitBreaker: CircuitBreakerStatus
-  /** This and what follows: only in a cluster. Of this instance for this exchange. */
+  /** The role of this instance for this exchange. This and the following members: only in a cluster. */
   role?: string
   leader?: string | null
   leaderHostname?: string | null
   /** The leader's fencing token. */
   token?: number
-  /** How far behind the leader its prices are. */
+  /** Delay of its prices behind the leader, in milliseconds. */
   lagMs?: number
   lastBatchMs?: number | null
 }
@@ -134,7 +133,7 @@ export interface ClusterStatus {
   leads: readonly string[]
 }
 
-/** What finds opportunities. */
+/** The detector. */
 export interface DetectorStatus {
   quotes: number
   merged: number
@@ -142,15 +141,15 @@ export interface DetectorStatus {
   opened: number
   alerts: number
   debounced: number
-  /** Looks at a spread above the threshold that was not alerted, by reason; missing before there were reasons. */
+  /** Evaluations of a spread above the threshold without an alert, by reason; absent from older gateways. */
   refused?: Record<string, number>
   eventsLost: number
-  /** Of `ringSize`, in the last second. */
+  /** Most entries of a ring, out of `ringSize`, in the last second. */
   ringPeak: number
   ringSize: number
 }
 
-/** What serves clients, over all its threads. */
+/** The gateway, over all its threads. */
 export interface GatewayStatus {
   threads: number
   /** WebSocket clients. */
@@ -158,7 +157,7 @@ export interface GatewayStatus {
   /** Server-sent event streams. */
   streams: number
   connections: number
-  /** Clients that follow opportunities. */
+  /** Clients with `opportunities`. */
   followers: number
   subscriptions: number
   prices: number
@@ -173,11 +172,11 @@ export interface GatewayStatus {
   refused: number
   requests: number
   badRequests: number
-  /** Order books that clients watch. */
+  /** Order books with subscribers. */
   booksWatched: number
-  /** Messages of them. */
+  /** Messages of order books. */
   books: number
-  /** States that slow clients were not told. */
+  /** States that were skipped for slow clients. */
   booksConflated: number
 }
 
@@ -185,7 +184,7 @@ export interface LimitsStatus {
   clientsMax: number
   streamsMax: number
   pairsMax: number
-  /** Symbols of one client, and exchanges; this and the next two are missing from older gateways. */
+  /** Symbols of one client, and likewise exchanges. This and the next two are absent from older gateways. */
   namesMax?: number
   /** UTF-8 bytes of one name. */
   nameBytesMax?: number
@@ -198,7 +197,7 @@ export interface LimitsStatus {
   /** `gross` or `net`. */
   thresholdOn: string
   debounceMs: number
-  /** Levels a side that order books may have; 0: there are none. */
+  /** Most levels per side of order books; 0: no order books. */
   bookLevels: number
   /** Milliseconds between two states of a book. */
   bookBeatMs: number
@@ -207,9 +206,9 @@ export interface LimitsStatus {
 /** `/api/status`. */
 export interface Status {
   timestamp: number
-  /** As health says it: `healthy`, `degraded`, `at_capacity`. */
+  /** As on the health page: `healthy`, `degraded`, `at_capacity`. */
   status: string
-  /** The best that any price has. */
+  /** The best level of all prices. */
   level?: Level
   alerts: readonly string[]
   process: { version: string; uptimeMs: number; instance: string; hostname: string; source: Source }
@@ -217,24 +216,24 @@ export interface Status {
   detector: DetectorStatus
   gateway: GatewayStatus
   limits: LimitsStatus
-  /** For how long no exchange has answered, in milliseconds; `null` while one does. */
+  /** Milliseconds since any exchange answered; `null` while one does. */
   ownLineDownMs?: number | null
-  /** `null`: this gateway is alone. */
+  /** `null`: this gateway is not part of a cluster. */
   cluster: ClusterStatus | null
 }
 
-/** `/api/instruments`: which exchanges quote what. */
+/** `/api/instruments`: the instruments and the exchanges of each. */
 export interface Instruments {
   instruments: readonly { symbol: string; exchanges: readonly string[] }[]
 }
 
-/** `/api/opportunities`: the open ones, and the last 100 closed, newest first. */
+/** `/api/opportunities`: the open opportunities, and the last 100 closed ones, newest first. */
 export interface Opportunities {
   open: readonly OpportunityMessage[]
   closed: readonly OpportunityMessage[]
 }
 
-/** Of one histogram, in nanoseconds. */
+/** A histogram, in nanoseconds. */
 export interface Percentiles {
   count: number
   p50: number
@@ -244,7 +243,7 @@ export interface Percentiles {
   max: number
 }
 
-/** One part of a quote's way through the gateway. */
+/** One hop of a quote through the gateway. */
 export interface Hop {
   hop: string
   from: string
@@ -261,7 +260,7 @@ export interface StageTurns {
   stalls: number
   /** Duration of a turn without its sleep. */
   turn: Percentiles
-  /** Time slept beyond what was meant. */
+  /** Time slept beyond the intended duration. */
   overrun: Percentiles
 }
 
@@ -269,7 +268,7 @@ export interface StageTurns {
 export interface Latency {
   unit: 'ns'
   hops: readonly Hop[]
-  /** Missing from gateways that do not measure it. */
+  /** Absent from gateways that do not measure it. */
   stages?: readonly StageTurns[]
 }
 

@@ -1,10 +1,10 @@
-// One connection and one board per gateway for the whole page, whoever asks.
+// One connection and one board per gateway, shared by the whole page.
 
 import { Board } from './board.js'
 import { Connection } from './connection.js'
 import { gatewayOf, socketUrl } from './environment.js'
 
-/** A gateway's connection and what it has heard. */
+/** The connection to a gateway, and the state that it has received. */
 export interface Live {
   readonly connection: Connection
   readonly board: Board
@@ -12,7 +12,7 @@ export interface Live {
 
 const all = new Map<string, Live>()
 
-/** The page's own connection to `url` (from `socketUrl`). It costs nothing until somebody holds it. */
+/** The shared connection to `url` (from `socketUrl`). It opens no socket until it is held. */
 export function shared(url: string): Live {
   let live = all.get(url)
   if (!live) {
@@ -24,7 +24,7 @@ export function shared(url: string): Live {
 
 const found = new Map<string, Live>()
 
-/** The same by any form of address that `socketUrl` reads; nothing where there is no page and no whole address. */
+/** The same for any address that `socketUrl` accepts; `undefined` without a page and without an absolute address. */
 export function sharedAt(url?: string): Live | undefined {
   const gateway = gatewayOf(url)
   let live = found.get(gateway)

@@ -1,7 +1,7 @@
-// Prices of pairs over server-sent events: one EventSource for all who want pairs of a gateway, with the union of what they
-// want, since browsers allow six connections to a host over HTTP/1.1. A union that changes is opened first and the
-// old stream closed when the new one speaks, so nobody's prices pause. It is open while somebody listens. The browser
-// reconnects what is cut; what it gives up for ever (any status but 200), and what is silent for long, is opened anew here.
+// Prices of pairs over server-sent events. All listeners of a gateway share one EventSource with the union of their pairs,
+// because browsers allow six connections to a host over HTTP/1.1. When the union changes, a new stream is opened, and the old one
+// is closed after the first event of the new one, so that prices do not pause. The browser reconnects a stream that was cut. This
+// module opens a new one after a fatal error (any status but 200) or a long silence.
 
 import { backoff } from './backoff.js'
 import { environment, pageUrl, type Environment, type EventsLike } from './environment.js'
@@ -11,39 +11,39 @@ import { STREAM_BEAT, isSilent } from './silence.js'
 
 export type PriceStreamStatus = 'connecting' | 'connected' | 'error' | 'degraded' | 'idle'
 
-/** What a stream knows, as one value that never changes in place. */
+/** The state of a stream, as an immutable value. */
 export interface StreamView {
-  /** The last price of each pair, as asked. */
+  /** The last price of each pair, as requested. */
   prices: ReadonlyMap<string, PriceUpdate>
   /** `degraded`: connected, and some pair has no fresh price. `idle`: no pairs. */
   status: PriceStreamStatus
-  /** Unix milliseconds of this machine; 0: no price yet. */
+  /** When the latest price arrived, in Unix milliseconds of this machine; 0: no price yet. */
   lastUpdate: number
   error: Error | null
-  /** Pairs without a fresh price, in the order asked. */
+  /** Pairs without a fresh price, in the order of the request. */
   stalePairs: readonly string[]
 }
 
 export const EMPTY_STREAM: StreamView = { prices: new Map(), status: 'idle', lastUpdate: 0, error: null, stalePairs: [] }
 const CONNECTING: StreamView = { ...EMPTY_STREAM, status: 'connecting' }
 
-/** As for the WebSocket: the next listener often comes at once. */
+/** Milliseconds until a stream without listeners is closed: the next listener often follows at once. */
 const LINGER = 200
-/** The first stream is opened at once. What components want that mount together is one more request this much later. */
+/** The first stream is opened at once. Pairs of components that mount together follow in one stream, this many milliseconds later. */
 const GATHER = 20
-/** Further changes of the union are requests at least this far apart. */
+/** Least milliseconds between two further changes of the union. */
 const OPENED_APART = 500
-/** Prices that do not come within this time are an error. */
+/** Milliseconds without a price after which the stream reports an error. */
 const PRICE_WITHIN = 20_000
-/** A stream that says nothing for this long is opened anew. */
+/** Milliseconds of silence after which a stream is replaced. */
 const SILENCE_MAX = 45_000
-/** A pair whose timestamp stands still for this long is not fresh. Clocks are not compared. */
+/** Milliseconds without a change of its timestamp after which a pair is stale. Clocks are not compared. */
 const STANDS_STILL = 30_000
 const SWEEP = 1000
 const CLOSED = 2
-/** Characters of an address: the gateway takes request lines of 4 KiB. What is longer becomes two streams. */
+/** Longest address in characters: the gateway accepts request lines of 4 KiB. More pairs need several streams. */
 const ADDRESS_MAX = 3500
-/** What the gateway takes for a pair; it refuses the whole stream for any other. */
+/** Format of a pair. The gateway rejects the whole stream if one pair has another format. */
 const PAIR = /^[A-Z0-9]{1,10}\/[A-Z0-9]{3,10}$/
 
 /** One EventSource. */
@@ -59,14 +59,14 @@ interface Line {
 
 interface Heard {
   price: PriceUpdate
-  /** By the clock that never jumps: when the newest price came, and when its timestamp last moved. */
+  /** On the monotonic clock: when the latest price arrived, and when its timestamp last changed. */
   at: number
   movedAt: number
   /** Unix milliseconds. */
   unixAt: number
 }
 
-/** All pairs that are wanted of one gateway. See the head of this file. */
+/** All requested pairs of one gateway. See the head of this file. */
 export class PairStream {
   #url: string | undefined
   #ended: () => void
@@ -75,16 +75,16 @@ export class PairStream {
   #known = new Map<string, PriceFeed>()
   #feeds = new Set<PriceFeed>()
   #lines: Line[] = []
-  /** Replaced, and closed when all of `#lines` have spoken. */
+  /** Replaced streams, closed when each of `#lines` has sent an event. */
   #leaving: Line[] = []
   #heard = new Map<string, Heard>()
-  /** Since when each pair is on a connected line. */
+  /** When the line of each pair was connected. */
   #since = new Map<string, number>()
   #openedAt = -Infinity
   #opening: unknown
   #sweeping: unknown
 
-  /** `url` is any form of a gateway's address that `pageUrl` reads; `ended` is called when nobody listens any more. */
+  /** `url` is an address that `pageUrl` accepts; `ended` is called after the last listener has left. */
   constructor(url?: string, own: Partial<Environment> = {}, ended = () => {}) {
     this.#url = url
     this.#ended = ended
@@ -92,7 +92,7 @@ export class PairStream {
     this.#pacer = new Pacer(this.#environment, () => this.#feeds.forEach((feed) => feed.publish()))
   }
 
-  /** The prices of some pairs; the same one for the same pairs in any order. */
+  /** The feed of some pairs; the same object for the same pairs in any order. */
   feed(pairs: readonly string[]): PriceFeed {
     const key = keyOf(pairs)
     let feed = this.#known.get(key)
@@ -100,7 +100,7 @@ export class PairStream {
     return feed
   }
 
-  /** What the feed of these pairs shows now; it need not be open. */
+  /** The current view of the feed of these pairs, which may be closed. */
   view(pairs: readonly string[]): StreamView {
     return this.#known.get(keyOf(pairs))?.view ?? CONNECTING
   }
@@ -132,22 +132,22 @@ export class PairStream {
     this.#ended()
   }
 
-  /** @internal The newest price of a pair. */
+  /** @internal The latest price of a pair. */
   heard(pair: string): Heard | undefined {
     return this.#heard.get(pair)
   }
 
-  /** @internal How the stream of a pair is. */
+  /** @internal The status of the stream of a pair. */
   stateOf(pair: string): Line['state'] {
     if (this.#since.has(pair)) return 'connected'
     return this.#lines.some((line) => line.state === 'broken' && line.pairs.has(pair)) ? 'broken' : 'connecting'
   }
 
-  /** @internal Whether a connected stream brings nothing new of a pair. */
+  /** @internal Whether a connected stream has no fresh price of a pair. */
   isQuiet(pair: string): boolean {
     const now = this.#environment.now()
     const heard = this.#heard.get(pair)
-    // A new connection has a moment to bring each pair.
+    // A new connection has some time to send each pair.
     const quiet = now - Math.max(heard?.at ?? -Infinity, this.#since.get(pair) ?? now)
     return isSilent(quiet, STREAM_BEAT) || (heard !== undefined && now - heard.movedAt > STANDS_STILL)
   }
@@ -175,8 +175,8 @@ export class PairStream {
     this.#openedAt = this.#environment.now()
     const before = this.#lines
     this.#lines = parts.map(([url, pairs]) => {
-      const kept = before.find((line) => line.url === url)
-      return kept ?? { url, pairs: new Set(pairs), source: undefined, state: 'connecting', wordAt: 0, attempts: 0, waiting: undefined }
+      const existing = before.find((line) => line.url === url)
+      return existing ?? { url, pairs: new Set(pairs), source: undefined, state: 'connecting', wordAt: 0, attempts: 0, waiting: undefined }
     })
     this.#leaving.push(...before.filter((line) => !this.#lines.includes(line)))
     this.#lines.filter((line) => !before.includes(line)).forEach((line) => this.#open(line))
@@ -210,7 +210,7 @@ export class PairStream {
     this.#become(line, 'broken')
   }
 
-  /** Closes what has been replaced, or brings nothing anyway. */
+  /** Closes replaced streams, and those without events. */
   #closeLeaving(): void {
     const isReplaced = this.#lines.every(({ state }) => state === 'connected')
     const gone = this.#leaving.filter(({ state }) => isReplaced || state !== 'connected')
@@ -274,7 +274,7 @@ export class PairStream {
   }
 }
 
-/** Some pairs of a gateway, for all who want just these. Made by {@link PairStream.feed}. */
+/** A set of pairs of a gateway, shared by all its listeners. Created by {@link PairStream.feed}. */
 export class PriceFeed {
   readonly pairs: readonly string[]
   #stream: PairStream
@@ -296,7 +296,7 @@ export class PriceFeed {
     return this.#view
   }
 
-  /** Opens the stream if need be and calls `listener` after each frame that changed the view; the result ends that. */
+  /** Opens the stream if necessary and calls `listener` after each frame that changed the view. Returns the function that unsubscribes. */
   subscribe(listener: () => void): () => void {
     const { now, setTimeout, clearTimeout } = this.#environment
     const own = () => listener()
@@ -306,7 +306,7 @@ export class PriceFeed {
       this.#isOn = true
       this.#startedAt = now()
       this.#stream.add(this)
-      // Others may have had these pairs for long.
+      // Other listeners may already have prices of these pairs.
       this.publish()
     }
     return () => {
@@ -320,7 +320,7 @@ export class PriceFeed {
     this.#stream.remove(this)
   }
 
-  /** @internal Takes what is new into the view, and tells listeners. */
+  /** @internal Updates the view and notifies listeners. */
   publish(): void {
     const next = this.#next()
     if ((Object.keys(next) as (keyof StreamView)[]).every((name) => next[name] === this.#view[name])) return
@@ -364,7 +364,7 @@ export class PriceFeed {
 
 const keyOf = (pairs: readonly string[]) => [...new Set(pairs)].sort().join()
 
-/** Pairs in as many addresses as they need. */
+/** Divides pairs into as few addresses as possible. */
 function partsOf(pairs: readonly string[], url: string | undefined): [string, string[]][] {
   const address = (some: readonly string[]) => pageUrl('/api/market-data/stream', url, { pairs: some.join() }) ?? ''
   const parts: string[][] = []
@@ -383,7 +383,7 @@ function partsOf(pairs: readonly string[], url: string | undefined): [string, st
 
 const all = new Map<string, PairStream>()
 
-/** The page's own stream of a gateway's pairs, for these; nothing without pairs or a page. */
+/** The shared feed of these pairs; `undefined` without pairs or without a page. */
 export function sharedStream(pairs: readonly string[], url?: string): PriceFeed | undefined {
   const address = pairs.length > 0 ? pageUrl('', url) : undefined
   if (address === undefined) return undefined
@@ -392,7 +392,7 @@ export function sharedStream(pairs: readonly string[], url?: string): PriceFeed 
   return stream.feed(pairs)
 }
 
-/** What the page's stream of these pairs shows now, without opening one. */
+/** The current view of the shared feed of these pairs; opens no stream. */
 export function streamView(pairs: readonly string[], url?: string): StreamView {
   const address = pairs.length > 0 ? pageUrl('', url) : undefined
   return address === undefined ? EMPTY_STREAM : (all.get(address)?.view(pairs) ?? CONNECTING)

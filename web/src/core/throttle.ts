@@ -1,8 +1,8 @@
 import type { Environment } from './environment.js'
 
 /**
- * Calls `call` at once, then at most once in `ms` milliseconds; what is asked for in between is served at the end of
- * that time. With 0 every request is served. `cancel` forgets a waiting one.
+ * Calls `call` at once, then at most once per `ms` milliseconds. Requests in between are served together at the end of that
+ * time. With 0 every request is served. `cancel` discards a pending one.
  */
 export function throttle(
   { now, setTimeout, clearTimeout }: Environment,

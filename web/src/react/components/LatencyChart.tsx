@@ -1,4 +1,4 @@
-// How long each hop of a quote takes, by percentile: all hops of one exchange, or one hop on all exchanges.
+// Latency of the hops of a quote, by percentile: all hops of one exchange, or one hop of all exchanges.
 
 import { useCallback, useEffect, useMemo, useRef } from 'react'
 import type { Options } from 'uplot'
@@ -10,13 +10,13 @@ import type { Value } from './ring.js'
 import { latency } from './text.js'
 
 export interface LatencyChartProps {
-  /** The hops of this exchange side by side; `undefined`: of all exchanges together. */
+  /** Shows all hops of this exchange; `undefined`: of all exchanges together. */
   exchange?: string | undefined
-  /** This hop on each exchange side by side; goes before `exchange`. */
+  /** Shows this hop of each exchange; takes precedence over `exchange`. */
   hop?: string | undefined
-  /** The gateway, e.g. `https://host`; default: where the page comes from. */
+  /** The gateway, such as `https://host`; default: the origin of the page. */
   url?: string | undefined
-  /** Milliseconds between two looks. Default 2000. */
+  /** Milliseconds between two requests. Default 2000. */
   everyMs?: number
   height?: number
 }

@@ -1,4 +1,4 @@
-// One symbol on several exchanges: prices side by side, the spread between them, its alerts.
+// One symbol on several exchanges: prices, the spread between them, and alerts.
 
 import type { ArbitrageAlert } from '../../core/types.js'
 import { useNotifications } from '../hooks/notifications.js'
@@ -12,15 +12,15 @@ import { clock, fixed, money, tamed } from './text.js'
 export interface LivePricesPanelProps {
   symbol: string
   exchanges: readonly string[]
-  /** In percent; smaller alerts are not shown. Default 0.5. */
+  /** Least spread of the alerts shown, in percent. Default 0.5. */
   minArbitrageSpread?: number
-  /** Browser notifications for alerts above 1 %, and a button that asks for them. Default true. */
+  /** Browser notifications for alerts above 1 %, and a button that requests permission. Default true. */
   notify?: boolean
-  /** The gateway; default: where the page comes from. */
+  /** The gateway; default: the origin of the page. */
   url?: string | undefined
 }
 
-/** Alerts that are shown one by one. */
+/** Number of alerts shown. */
 const SHOWN_MAX = 5
 
 export function LivePricesPanel({ symbol, exchanges, minArbitrageSpread = 0.5, notify = true, url }: LivePricesPanelProps) {
@@ -116,7 +116,7 @@ function PotentialSpread({ prices }: { prices: ExchangeComparison }) {
   )
 }
 
-/** Alerts by event, newest first: one jump of an exchange alerts on its route to each of the others. */
+/** Alerts by event, newest first: a jump of one exchange's price alerts the routes to all other exchanges. */
 function byEvent(alerts: readonly ArbitrageAlert[]): ArbitrageAlert[][] {
   const groups = new Map<unknown, ArbitrageAlert[]>()
   for (const alert of alerts) {

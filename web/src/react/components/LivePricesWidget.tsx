@@ -1,4 +1,4 @@
-// One symbol in a small box: the mid price on up to four exchanges.
+// A small box with the mid price of one symbol on up to four exchanges.
 
 import { useExchangePriceComparison } from '../hooks/useExchangePriceComparison.js'
 import { Dot, Name } from './parts.js'
@@ -7,11 +7,11 @@ import { money, tamed } from './text.js'
 export interface LivePricesWidgetProps {
   symbol: string
   exchanges: readonly string[]
-  /** The gateway; default: where the page comes from. */
+  /** The gateway; default: the origin of the page. */
   url?: string | undefined
 }
 
-/** Exchanges that have room. */
+/** Most exchanges shown. */
 const SHOWN_MAX = 4
 
 export function LivePricesWidget({ symbol, exchanges, url }: LivePricesWidgetProps) {

@@ -1,4 +1,4 @@
-// Prices of pairs with their day, as cards.
+// Cards with prices of pairs and statistics of the last 24 hours.
 
 import type { PriceUpdate } from '../../core/messages.js'
 import { usePriceStream } from '../hooks/usePriceStream.js'
@@ -8,10 +8,10 @@ import type { Tone } from './parts.js'
 import { money, percent } from './text.js'
 
 export interface MarketPricesProps {
-  /** For example `['BTC/USDT', 'ETH/USDT']`; nothing is drawn without any. */
+  /** For example `['BTC/USDT', 'ETH/USDT']`. If empty, nothing is drawn. */
   pairs: readonly string[]
   title?: string
-  /** The gateway; default: where the page comes from. */
+  /** The gateway; default: the origin of the page. */
   url?: string | undefined
 }
 
@@ -46,13 +46,13 @@ function status(stream: PriceStream): [string, Tone] {
 
 export interface PriceCardProps {
   pair: string
-  /** Nothing yet: a spinner. */
+  /** Whether there is no price yet: a spinner is shown. */
   price: PriceUpdate | undefined
   stale?: boolean
 }
 
 export function PriceCard({ pair, price, stale = false }: PriceCardProps) {
-  // An exchange may send no day at all: then its figures are 0 and mean nothing.
+  // Without statistics of the exchange the values are 0 and meaningless.
   const day = price !== undefined && price.statistics !== false
   const old = stale && price !== undefined
   return (

@@ -1,4 +1,4 @@
-// Browser notifications, by the viewer's choice.
+// A button that enables browser notifications.
 
 import { useReducer, useSyncExternalStore } from 'react'
 import { requestNotificationPermission } from '../hooks/notifications.js'
@@ -6,7 +6,7 @@ import { requestNotificationPermission } from '../hooks/notifications.js'
 const never = () => () => {}
 const permissionNow = () => (typeof Notification === 'undefined' ? 'none' : Notification.permission)
 
-/** Offers notifications while the viewer has not decided, and says so when the browser blocks them: it will not ask again. */
+/** Offers notifications while the viewer has not decided. Shows when the browser blocks them, because it does not ask again. */
 export function NotifyButton() {
   const permission = useSyncExternalStore(never, permissionNow, () => 'none')
   const [, decided] = useReducer((count: number) => count + 1, 0)

@@ -1,5 +1,4 @@
-// Opportunities: those that are open, with all that decides whether to act, and those that were. What one jump of an
-// exchange made is one row, with the others of its group on demand.
+// A table of open or closed opportunities. The opportunities of one event share a row, which can be expanded.
 
 import { useState } from 'react'
 import { eventsOf } from '../../core/events.js'
@@ -8,21 +7,21 @@ import { Name, Pill, Route, Ticking } from './parts.js'
 import { clock, duration, money, percent, short, tamed } from './text.js'
 
 export interface OpportunityTableProps {
-  /** For example of `useOpportunities(symbols).open`. */
+  /** For example `useOpportunities(symbols).open`. */
   opportunities: readonly Opportunity[]
-  /** `open`: ages and time run on. `closed`: their peak, and when they ended. Default `open`. */
+  /** `open` shows ages and durations; `closed` shows the peak and the time of the end. Default `open`. */
   kind?: 'open' | 'closed'
-  /** Called with an opportunity that was chosen. */
+  /** Called with the selected opportunity. */
   onChoose?: ((opportunity: Opportunity) => void) | undefined
-  /** Events that are shown; default all. */
+  /** Number of events shown; default all. */
   eventsMax?: number
-  /** What is shown when there are none. */
+  /** Content of an empty table. */
   empty?: string
-  /** What the table is, for screen readers. */
+  /** Label of the table for screen readers. */
   label?: string
 }
 
-/** Why an opportunity closed, in the words of the protocol's table. */
+/** Why an opportunity closed, as in docs/protocol.md. */
 const REASONS: ReadonlyMap<string, string> = new Map([
   ['buy_moved', 'ask rose'],
   ['sell_moved', 'bid fell'],
@@ -40,7 +39,7 @@ const REASONS: ReadonlyMap<string, string> = new Map([
   ['unknown', 'the end was not seen'],
 ])
 
-/** When this page first saw the state of an opportunity: ages go on from there, whatever its clock says. */
+/** When this page first received the state of an opportunity. Ages are counted from then, independent of the wall clock. */
 const seen = new WeakMap<Opportunity, number>()
 
 function sinceSeen(opportunity: Opportunity, now: number): number {
@@ -117,9 +116,9 @@ export function OpportunityTable({ opportunities, kind = 'open', onChoose, event
 interface RowProps {
   opportunity: Opportunity
   onChoose: ((opportunity: Opportunity) => void) | undefined
-  /** The others of its event, if there are any. */
+  /** The other opportunities of its event, if any. */
   group?: { others: number; isUnfolded: boolean; fold: () => void } | undefined
-  /** One of the others. */
+  /** Whether it is one of the other opportunities of an event. */
   isPart?: boolean
 }
 

@@ -1,5 +1,5 @@
-// uPlot in a React element: drawn again when data or colours change, never made anew for a sample. uPlot is
-// loaded when the first chart is shown.
+// uPlot in a React element. It is drawn again when data or colours change, and not created again for a sample. uPlot is loaded
+// with the first chart.
 
 import { useEffect, useRef } from 'react'
 import type { AlignedData, Options, default as UPlot } from 'uplot'
@@ -7,17 +7,17 @@ import type { Value } from './ring.js'
 
 export interface PlotLine {
   name: string
-  /** Place in the palette of CSS variables `--sw-line-1` to `--sw-line-12`. */
+  /** Index in the palette of CSS variables `--sw-line-1` to `--sw-line-12`. */
   color: number
 }
 
 export interface PlotProps {
-  /** What is to be seen, for those who cannot see it. */
+  /** Description for screen readers. */
   label: string
   lines: readonly PlotLine[]
-  /** Called with the function that draws new data; returns how to stop. */
+  /** Called with the function that draws new data. Returns the function that unsubscribes. */
   feed: (draw: (data: readonly (readonly Value[])[]) => void) => () => void
-  /** Scales, axes and what else differs between charts; of one identity while nothing changes. */
+  /** Scales, axes and other options of the chart. The same object while nothing changes. */
   options: Partial<Options>
   height?: number
 }
@@ -57,7 +57,7 @@ export function Plot({ label, lines, feed, options, height = 240 }: PlotProps) {
       resized.disconnect()
       plot?.destroy()
     }
-    // `names` stands for the lines: arrays of the same names are the same lines.
+    // `names` represents the lines: arrays with the same names are the same lines.
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [names, feed, options, height])
   return (
@@ -67,7 +67,7 @@ export function Plot({ label, lines, feed, options, height = 240 }: PlotProps) {
   )
 }
 
-/** The colours of a line, by its place. */
+/** The colour of a line, by its index. */
 export const lineColor = (at: number) => (at % COLORS) + 1
 
 function dressed(element: HTMLElement, lines: readonly PlotLine[], options: Partial<Options>, height: number): Options {
@@ -88,7 +88,7 @@ function dressed(element: HTMLElement, lines: readonly PlotLine[], options: Part
   }
 }
 
-/** Calls `change` when the page turns light or dark. */
+/** Calls `change` when the colour scheme of the page changes. */
 function onTheme(change: () => void): () => void {
   const media = matchMedia('(prefers-color-scheme: dark)')
   const observer = new MutationObserver(change)

@@ -1,4 +1,4 @@
-// Instruments down, exchanges across, best bid and ask marked, what is old told apart at a glance.
+// A table of instruments (rows) and exchanges (columns). Marks the best bid and ask, and stale prices.
 
 import { memo, useMemo, useRef, useState } from 'react'
 import type { LivePrice } from '../../core/types.js'
@@ -9,20 +9,20 @@ import { decimalsOf, duration, fixed, percent, tamed } from './text.js'
 export interface PriceGridProps {
   symbols: readonly string[]
   exchanges: readonly string[]
-  /** Shows only symbols that contain this, whatever its capitals. */
+  /** Shows only symbols that contain this text, ignoring case. */
   filter?: string
   /** Milliseconds between updates, 10 to 60000; 0: every change, drawn once per frame. Default 250. */
   intervalMs?: number
-  /** Called with the symbol of a row that was chosen. */
+  /** Called with the symbol of the selected row. */
   onChoose?: ((symbol: string) => void) | undefined
-  /** Which exchanges quote a symbol, where that is known: the others are left empty instead of waiting. */
+  /** The exchanges that quote a symbol, if known. The cells of other exchanges are empty. */
   quoted?: ReadonlyMap<string, readonly string[]> | undefined
-  /** Rows that are drawn; the others are told and can be found by the filter. Default 200. */
+  /** Most rows drawn. The number of further rows is shown, and the filter finds them. Default 200. */
   rowsMax?: number
   url?: string | undefined
 }
 
-/** How often an order by spread is made anew: rows that move all the time cannot be read. */
+/** Milliseconds between two sorts by spread: rows that move constantly are hard to read. */
 const SORT_MS = 2000
 
 type Order = 'given' | 'spread'
@@ -38,7 +38,7 @@ export const PriceGrid = memo(function PriceGrid(props: PriceGridProps) {
     notify: false,
     url,
   })
-  // Prices draw the grid again all the time; no clock of its own.
+  // Prices draw the grid often enough: no clock is needed.
   const tick = Math.floor(Date.now() / SORT_MS)
   const newest = useRef(prices)
   newest.current = prices
@@ -48,7 +48,7 @@ export const PriceGrid = memo(function PriceGrid(props: PriceGridProps) {
     if (order === 'given') return found
     const spreads = new Map(found.map((symbol) => [symbol, best(cells(newest.current, symbol, exchanges)).spread ?? -Infinity]))
     return found.sort((a, b) => spreads.get(b)! - spreads.get(a)!)
-    // `tick` is there to sort again from time to time.
+    // `tick` causes another sort from time to time.
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [symbols, exchanges, wanted, order, order === 'spread' ? tick : 0])
 
@@ -56,7 +56,7 @@ export const PriceGrid = memo(function PriceGrid(props: PriceGridProps) {
     <div className="sw sw-grid">
       <Scroller label="Prices by instrument and exchange">
         <table>
-          {/* Of fixed width: a digit that changes moves nothing, and costs no new layout of the table. */}
+          {/* Fixed widths: a changed digit does not cause a new layout of the table. */}
           <colgroup>
             <col className="sw-col-name" />
             <col className="sw-col-spread" />
@@ -103,14 +103,14 @@ const cells = (prices: Readonly<Record<string, LivePrice>>, symbol: string, exch
   exchanges.map((exchange) => prices[`${symbol}:${exchange}`])
 
 interface Best {
-  /** Place of the highest fresh bid and of the lowest fresh ask; -1 without one. */
+  /** Index of the highest fresh bid and of the lowest fresh ask; -1 without one. */
   bid: number
   ask: number
   /** (best bid − best ask) / best ask in percent. */
   spread: number | undefined
 }
 
-/** Whether a price may be compared with others: the gateway vouches for it. */
+/** Whether a price may be compared with others: the gateway confirms it. */
 const counts = (cell: Cell): cell is LivePrice => cell?.freshness === 'fresh'
 
 function best(row: readonly Cell[]): Best {
@@ -164,7 +164,7 @@ const sameRow = (a: RowProps, b: RowProps) =>
 
 const GridRow = memo(function GridRow({ symbol, exchanges, quoted, cells: row, onChoose }: RowProps) {
   const top = best(row)
-  // As many decimals as the finest price so far: digits never jump.
+  // As many decimals as the finest price so far, so that digits keep their place.
   const decimals = useRef(0)
   for (const cell of row) {
     if (cell) decimals.current = Math.max(decimals.current, decimalsOf(cell.bid), decimalsOf(cell.ask))
@@ -197,13 +197,13 @@ const GridRow = memo(function GridRow({ symbol, exchanges, quoted, cells: row, o
   )
 }, sameRow)
 
-// Made once: two hundred cells are drawn in every frame.
+// Created once: two hundred cells are drawn in every frame.
 const BID = <Spoken>bid </Spoken>
 const ASK = <Spoken>ask </Spoken>
 const BEST_BID = <Spoken>best bid </Spoken>
 const BEST_ASK = <Spoken>best ask </Spoken>
 
-/** Why an old price is old, where the gateway says more than that. */
+/** Why a price is stale, if the gateway gives a reason. */
 const OLD: ReadonlyMap<string | undefined, string> = new Map([
   ['suspect', 'not confirmed'],
   ['halted', 'not traded'],
@@ -215,7 +215,7 @@ interface CellProps {
   decimals: number
   bestBid: boolean
   bestAsk: boolean
-  /** The exchange does not quote it. */
+  /** Whether the exchange does not quote the symbol. */
   none: boolean
 }
 

@@ -1,4 +1,4 @@
-// The spread between two exchanges over time, both ways round; and mid prices of several exchanges.
+// Charts over time: the spread between two exchanges in both directions, and the mid prices of several exchanges.
 
 import { useRef } from 'react'
 import type { LivePrice } from '../../core/types.js'
@@ -7,18 +7,18 @@ import { TimeChart } from './TimeChart.js'
 import { fixed, money, percent, tamed } from './text.js'
 
 interface Window {
-  /** How far it looks back, in milliseconds. Default three minutes. */
+  /** Time span of the chart, in milliseconds. Default three minutes. */
   windowMs?: number
   /** Milliseconds between two samples. Default 250. */
   stepMs?: number
   height?: number
-  /** The gateway; default: where the page comes from. */
+  /** The gateway; default: the origin of the page. */
   url?: string | undefined
 }
 
 export interface SpreadChartProps extends Window {
   symbol: string
-  /** The one exchange and the other. */
+  /** The two exchanges. */
   exchanges: readonly [string, string]
 }
 
@@ -64,7 +64,7 @@ export function MidChart({ symbol, exchanges, url, ...window }: MidChartProps) {
   )
 }
 
-/** Reads the newest fresh price of the symbol on an exchange. */
+/** Returns the latest fresh price of the symbol on an exchange. */
 function useFresh(symbol: string, exchanges: readonly string[], url: string | undefined) {
   const { prices } = useLiveExchangePrices({
     initialSymbols: [symbol],

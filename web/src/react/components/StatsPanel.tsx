@@ -1,4 +1,4 @@
-// The gateway in a few numbers: who listens, to what, and how much flows.
+// Clients, subscriptions and message rates of the gateway.
 
 import type { SocketStats, Status } from '../../core/reports.js'
 import { useReport } from '../hooks/useReport.js'
@@ -7,9 +7,9 @@ import { duration, short } from './text.js'
 import { useRate } from './useRate.js'
 
 export interface StatsPanelProps {
-  /** The gateway, e.g. `https://host`; default: where the page comes from. */
+  /** The gateway, such as `https://host`; default: the origin of the page. */
   url?: string | undefined
-  /** Milliseconds between two looks. Default 1000. */
+  /** Milliseconds between two requests. Default 1000. */
   everyMs?: number
   title?: string
 }
@@ -49,7 +49,7 @@ function Health({ status }: { status: string }) {
 
 const perSecond = (rate: number | undefined) => (rate === undefined ? undefined : `${short(Math.round(rate))}/s`)
 
-/** A number and what it is. */
+/** A number with its label. */
 export function Tile({ name, value, note }: { name: string; value: string | undefined; note?: string }) {
   return (
     <div className="sw-tile">

@@ -1,4 +1,4 @@
-// Some lines over the last minutes, sampled at a fixed pace into a ring.
+// A chart of several lines over the last minutes, sampled at a fixed interval.
 
 import { useCallback, useMemo, useRef } from 'react'
 import type { Options } from 'uplot'
@@ -9,15 +9,15 @@ import type { Value } from './ring.js'
 import { clock } from './text.js'
 
 export interface TimeChartProps {
-  /** What is drawn, in words. */
+  /** Description of the chart. */
   label: string
   /** Names of the lines. */
   lines: readonly string[]
-  /** The value of each line now; `null` draws a gap. */
+  /** The current value of each line; `null` draws a gap. */
   sample: () => readonly Value[]
-  /** A value as text. */
+  /** Formats a value. */
   format: (value: number) => string
-  /** How far it looks back, in milliseconds. Default three minutes. */
+  /** Time span of the chart, in milliseconds. Default three minutes. */
   windowMs?: number
   /** Milliseconds between two samples. Default 250. */
   stepMs?: number
@@ -64,7 +64,7 @@ export function TimeChart({ label, lines, sample, format, windowMs = 180_000, st
   )
 }
 
-/** What is seen: all that is there, but at least `LEAST` and at most `most` seconds. */
+/** The visible range: all samples, but at least `LEAST` and at most `most` seconds. */
 function span(times: ArrayLike<number>, most: number): [number, number] {
   const end = times[times.length - 1] ?? Date.now() / 1000
   return [Math.max(end - most, Math.min(times[0] ?? end, end - LEAST)), end]

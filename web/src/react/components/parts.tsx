@@ -1,15 +1,15 @@
-// Small pieces that all components share.
+// Small elements shared by all components.
 
 import { useEffect, useRef } from 'react'
 import type { ReactNode } from 'react'
 import { tamed } from './text.js'
 
-/** A name or message from the network: always text, and its direction stays its own. */
+/** A name or message from the network, as text with its own direction. */
 export function Name({ children, max }: { children: string; max?: number }) {
   return <bdi className="sw-name">{tamed(children, max)}</bdi>
 }
 
-/** Where to buy and where to sell. */
+/** The exchange to buy on and the exchange to sell on. */
 export function Route({ from, to }: { from: string; to: string }) {
   return (
     <span className="sw-route">
@@ -22,14 +22,14 @@ export function Route({ from, to }: { from: string; to: string }) {
   )
 }
 
-/** For screen readers alone. */
+/** Visible to screen readers only. */
 export function Spoken({ children }: { children: ReactNode }) {
   return <span className="sw-spoken">{children}</span>
 }
 
 export type Tone = 'good' | 'warn' | 'bad' | 'info' | 'plain'
 
-/** A state in a word. */
+/** A state, as one word. */
 export function Pill({ tone = 'plain', children, title }: { tone?: Tone; children: ReactNode; title?: string }) {
   return (
     <span className={`sw-pill sw-${tone}`} title={title}>
@@ -38,7 +38,7 @@ export function Pill({ tone = 'plain', children, title }: { tone?: Tone; childre
   )
 }
 
-/** Says that what is shown is the last known, and why; nothing while it is current. */
+/** Shows that the data is the last known, and why; empty while it is current. */
 export function NotCurrent({ problem }: { problem: string | null }) {
   if (problem === null) return null
   return (
@@ -48,18 +48,18 @@ export function NotCurrent({ problem }: { problem: string | null }) {
   )
 }
 
-/** A dot that pulses while things flow. It says nothing by itself: a word stands beside it. */
+/** A dot that pulses while data flows. It is decorative: the text beside it contains the state. */
 export function Dot({ on }: { on: boolean }) {
   return <span className={on ? 'sw-dot sw-dot-on' : 'sw-dot'} aria-hidden="true" />
 }
 
-/** Where prices are from, in words that cannot be taken for live ones. */
+/** The origin of prices, in words that distinguish it from live prices. */
 export function sourceTone(source: string): Tone {
   if (source === 'live') return 'good'
   return source === 'simulated' || source === 'replay' ? 'warn' : 'info'
 }
 
-/** A region that scrolls sideways, by keyboard too. */
+/** A region that scrolls horizontally, also by keyboard. */
 export function Scroller({ label, children }: { label: string; children: ReactNode }) {
   return (
     <div className="sw-scroller" role="region" aria-label={label} tabIndex={0}>
@@ -68,7 +68,7 @@ export function Scroller({ label, children }: { label: string; children: ReactNo
   )
 }
 
-// Clocks that all components share: one timer for each step, running while somebody looks.
+// Clocks shared by all components: one timer per step, which runs while it has listeners.
 
 interface Ticker {
   now: number
@@ -90,7 +90,7 @@ function listen(own: Ticker, step: number, listener: () => void): () => void {
   own.listeners.add(listener)
   own.timer ??= setInterval(() => {
     own.now = Date.now()
-    own.listeners.forEach((tell) => tell())
+    own.listeners.forEach((notify) => notify())
   }, step)
   return () => {
     own.listeners.delete(listener)
@@ -101,8 +101,7 @@ function listen(own: Ticker, step: number, listener: () => void): () => void {
 }
 
 /**
- * A text that changes with time alone, such as an age: written every `step` milliseconds without drawing the
- * component again.
+ * A text that depends on the time, such as an age. It is updated every `step` milliseconds without drawing the component again.
  */
 export function Ticking({ text, step = 250 }: { text: (now: number) => string; step?: number }) {
   const place = useRef<HTMLSpanElement>(null)

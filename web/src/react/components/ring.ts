@@ -1,10 +1,9 @@
-// The last values of some lines over time: a ring of fixed size, so that a chart is as fast after a day as
-// after a minute.
+// The latest samples of several lines, in a ring of fixed size, so that the cost of a chart does not grow.
 
-/** A point that is missing draws a gap. */
+/** A missing sample; drawn as a gap. */
 export type Value = number | null
 
-/** The last `capacity` samples of `lines` values each. Memory is taken once. */
+/** The last `capacity` samples of `lines` values each. Memory is allocated once. */
 export class Ring {
   private readonly columns: Value[][]
   private readonly out: Value[][]
@@ -19,12 +18,12 @@ export class Ring {
     this.out = Array.from({ length: lines + 1 }, () => [])
   }
 
-  /** How many samples it holds. */
+  /** Number of samples. */
   get length(): number {
     return this.held
   }
 
-  /** Adds a sample at `time`; the oldest makes room. */
+  /** Adds a sample at `time`; overwrites the oldest if the ring is full. */
   push(time: number, values: readonly Value[]): void {
     this.columns.forEach((column, at) => {
       column[this.next] = at === 0 ? time : (values[at - 1] ?? null)
@@ -33,7 +32,7 @@ export class Ring {
     this.held = Math.min(this.held + 1, this.capacity)
   }
 
-  /** Times, then the values of each line, oldest first. The same arrays at each call. */
+  /** Times, then the values of each line, oldest first. Each call returns the same arrays. */
   aligned(): readonly Value[][] {
     const first = (this.next - this.held + this.capacity) % this.capacity
     this.columns.forEach((column, line) => {
@@ -44,7 +43,7 @@ export class Ring {
     return this.out
   }
 
-  /** The newest value of each line. */
+  /** The latest value of each line. */
   newest(): Value[] {
     const last = (this.next - 1 + this.capacity) % this.capacity
     return this.columns.slice(1).map((column) => (this.held === 0 ? null : column[last]!))

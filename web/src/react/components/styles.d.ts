@@ -1,2 +1,2 @@
-// What compilers find at `import 'spreadwire/styles.css'`: a stylesheet exports nothing.
+// Type of `import 'spreadwire/styles.css'`: a stylesheet has no exports.
 export {}

@@ -1,12 +1,12 @@
-// Numbers and names as people read them. Texts from the network stay texts: what could hide or turn others
-// around is shown by its code.
+// Formats numbers and names for people. In text from the network, characters that could hide or reorder other text are shown by
+// their code.
 
-/** Control characters, and marks that turn text around or take no room. */
+/** Control characters, bidirectional marks, zero-width characters and lone surrogates. */
 const HIDDEN =
   // eslint-disable-next-line no-control-regex
   /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g
 
-/** A name or an error from the network, with everything visible, at most `max` characters long. */
+/** A name or an error from the network with all characters visible, at most `max` characters long. */
 export function tamed(text: string, max = 80): string {
   const letters = Array.from(text.slice(0, 4 * max))
   const cut = letters.length > max ? `${letters.slice(0, max - 1).join('')}…` : letters.join('')
@@ -15,7 +15,7 @@ export function tamed(text: string, max = 80): string {
 
 const formats = new Map<number, Intl.NumberFormat>()
 
-/** `value` with thousands separators and exactly `decimals` decimals, so that columns do not jump. */
+/** `value` with thousands separators and exactly `decimals` decimals, so that columns keep their width. */
 export function fixed(value: number, decimals: number): string {
   let format = formats.get(decimals)
   if (!format) {
@@ -25,14 +25,14 @@ export function fixed(value: number, decimals: number): string {
   return format.format(value)
 }
 
-/** How many decimals `value` has, at most 12. */
+/** Number of decimals of `value`, at most 12. */
 export function decimalsOf(value: number): number {
   const [digits = '', power = '0'] = String(value).split('e')
   const after = digits.includes('.') ? digits.length - digits.indexOf('.') - 1 : 0
   return Math.min(12, Math.max(0, after - Number(power)))
 }
 
-/** At least `least` decimals; more where a price is so small that they would show fewer than four digits of it. */
+/** At least `least` decimals, and more for small prices, so that four significant digits are shown. */
 export function decimalsFor(value: number, least: number): number {
   if (!(Math.abs(value) > 0)) return least
   return Math.min(12, Math.max(least, 3 - Math.floor(Math.log10(Math.abs(value)))))
@@ -40,13 +40,13 @@ export function decimalsFor(value: number, least: number): number {
 
 const DOLLARS = /^(USD|USDT|USDC|BUSD|FDUSD|TUSD|DAI|PYUSD)$/i
 
-/** `$` for prices in dollars and what stands for them; nothing else is one. A symbol without a quote counts as dollars. */
+/** `$` for prices in dollars and dollar tokens. A symbol without a quote currency counts as dollars. */
 export function currencySign(symbol: string): string {
   const quote = symbol.split('/')[1]
   return quote === undefined || DOLLARS.test(quote) ? '$' : ''
 }
 
-/** A price with its sign and at least `least` decimals. */
+/** A price with its currency sign and at least `least` decimals. */
 export function money(symbol: string, value: number, least: number): string {
   return currencySign(symbol) + fixed(value, decimalsFor(value, least))
 }
@@ -56,7 +56,7 @@ export function percent(value: number, decimals = 2): string {
   return `${value > 0 ? '+' : ''}${fixed(value, decimals)}%`
 }
 
-/** A size or a count in few characters: 12.3k, 4.56M. */
+/** A size or a count in short form: 12.3k, 4.56M. */
 export function short(value: number): string {
   const size = Math.abs(value)
   if (size >= 1e9) return `${fixed(value / 1e9, 2)}G`

@@ -1,8 +1,8 @@
-// How fast a counter grows.
+// The rate of a counter.
 
 import { useRef } from 'react'
 
-/** A counter's growth per second between its two newest readings; `undefined` before there are two, and after a restart. */
+/** Increase of a counter per second, from its last two readings; `undefined` before there are two, and after a restart. */
 export function useRate(count: number | undefined, at: number | undefined): number | undefined {
   const seen = useRef<{ count: number; at: number; rate: number | undefined } | undefined>(undefined)
   if (count === undefined || at === undefined) return undefined

@@ -1,4 +1,4 @@
-// How hooks look at the shared connection: they hold what they want of it while mounted, and select from its board.
+// Access of hooks to the shared connection: a hook holds its subscription while it is mounted, and selects from the board.
 
 import { useCallback, useEffect, useRef, useSyncExternalStore } from 'react'
 import type { Board } from '../../core/board.js'
@@ -6,21 +6,21 @@ import type { Interest } from '../../core/connection.js'
 import { sharedAt } from '../../core/shared.js'
 import type { ConnectionStatus } from '../../core/types.js'
 
-/** Holds `interest` while the component is mounted and `isActive`. Equal content is the same interest, whatever the arrays. */
+/** Holds `interest` while the component is mounted and `isActive`. Interests with equal content are the same. */
 export function useHold(url: string | undefined, interest: Interest, isActive = true): void {
   const content = JSON.stringify(interest, (_, value: unknown) => (typeof value === 'number' ? String(value) : value))
   useEffect(() => {
     if (!isActive) return
     const hold = sharedAt(url)?.connection.hold(interest)
     return () => hold?.end()
-    // `content` stands for `interest`.
+    // `content` represents `interest`.
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [url, content, isActive])
 }
 
 /**
- * What `select` finds on the board; the component is drawn again only when that is something else by `isSame`, and at
- * most once per frame. On a server, and where there is no gateway, `nothing`, which has to be a constant.
+ * The result of `select` on the board. The component is drawn again only if the result differs by `isSame`, at most once per frame.
+ * On a server and without a gateway the result is `nothing`, which must be a constant.
  */
 export function useBoard<T>(
   url: string | undefined,
@@ -45,7 +45,7 @@ export function useStatus(url: string | undefined): ConnectionStatus {
   return useBoard(url, (board) => board.status, OFFLINE)
 }
 
-/** Same items in the same order. */
+/** Whether both have the same items in the same order. */
 export function isSameList<T>(a: readonly T[], b: readonly T[]): boolean {
   return a.length === b.length && a.every((item, at) => item === b[at])
 }

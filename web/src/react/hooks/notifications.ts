@@ -1,14 +1,14 @@
-// Browser notifications of alerts: where there are any, where the viewer allows them, once for each alert.
+// Browser notifications of alerts, one per alert, if the browser supports them and the viewer allows them.
 
 import { useEffect, useRef } from 'react'
 import type { ArbitrageAlert } from '../../core/types.js'
 
-/** Alerts above this spread in percent are worth a notification. */
+/** Alerts above this spread, in percent, are notified. */
 const NOTIFY_ABOVE = 1
 
 /**
- * Asks the viewer whether notifications may be shown, if that is still open. Resolves to whether they may; `false`
- * where the browser has none.
+ * Asks the viewer for permission to show notifications, unless it is decided. Resolves to whether they are allowed; `false` if the
+ * browser does not support them.
  */
 export async function requestNotificationPermission(): Promise<boolean> {
   if (typeof Notification === 'undefined') return false
@@ -20,7 +20,7 @@ export async function requestNotificationPermission(): Promise<boolean> {
   }
 }
 
-/** However many hooks hear an alert, it is shown once; and of what one jump of an exchange made the first that comes. */
+/** Alerts that have been notified: each is shown once for all hooks, and only the first alert of an event is shown. */
 const shown = new WeakSet<ArbitrageAlert>()
 const shownGroups = new Set<string>()
 const GROUPS_MAX = 1024
@@ -36,7 +36,7 @@ function isShown(alert: ArbitrageAlert): boolean {
   return false
 }
 
-/** Shows those of `alerts` that come while the component is mounted and `isOn`. */
+/** Notifies new `alerts` while the component is mounted and `isOn`. */
 export function useNotifications(alerts: readonly ArbitrageAlert[], isOn: boolean): void {
   const known = useRef(alerts)
   useEffect(() => {
@@ -52,12 +52,12 @@ export function useNotifications(alerts: readonly ArbitrageAlert[], isOn: boolea
 function show({ symbol, spreadPct, buyExchange, sellExchange }: ArbitrageAlert): void {
   if (typeof Notification === 'undefined' || Notification.permission !== 'granted') return
   try {
-    // The tag lets a later one of the symbol take the place of an earlier one.
+    // The tag makes a later notification of the symbol replace an earlier one.
     new Notification(`Arbitrage Alert: ${symbol}`, {
       body: `${spreadPct.toFixed(2)}% spread: buy on ${buyExchange}, sell on ${sellExchange}`,
       tag: `arbitrage-${symbol}`,
     })
   } catch {
-    // Some browsers have the name and allow it to service workers only.
+    // Some browsers define the name but allow it in service workers only.
   }
 }

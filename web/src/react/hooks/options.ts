@@ -1,7 +1,7 @@
 import type { FeedOptions } from '../../core/types.js'
 
-/** What every hook on `/ws/prices` takes besides its names. */
+/** Options of every hook on `/ws/prices`. */
 export interface HookOptions extends FeedOptions {
-  /** The gateway: `wss://host/ws/prices`, `https://host` or a path. Default: where the page comes from. */
+  /** The gateway: `wss://host/ws/prices`, `https://host` or a path. Default: the origin of the page. */
   url?: string | undefined
 }

@@ -4,18 +4,18 @@ import { NONE, isSameList, useBoard, useHold, useStatus } from './live.js'
 import type { HookOptions } from './options.js'
 
 export interface ArbitrageMonitor {
-  /** Of this symbol with at least this spread, newest first, at most 100. */
+  /** Alerts of the symbol with at least this spread, newest first, at most 100. */
   alerts: readonly ArbitrageAlert[]
   /**
-   * The largest spread of those that last: the latest alert of each buy and sell exchange that came in the last 90
-   * seconds on the present connection. (The gateway repeats an alert each minute while it lasts.)
+   * The largest spread among the current alerts: the latest alert of each buy and sell exchange in the last 90 seconds of the
+   * current connection. (The gateway repeats the alert of an open opportunity each minute.)
    */
   bestOpportunity: ArbitrageAlert | null
   alertCount: number
   isConnected: boolean
 }
 
-/** Alerts of one symbol over all exchanges of the gateway. The gateway's own threshold (0.5 %) comes first. */
+/** Alerts of one symbol over all exchanges of the gateway. The gateway applies its own threshold first, 0.5 % by default. */
 export function useArbitrageMonitor(symbol: string, minSpreadPct = 0.5, options: HookOptions = {}): ArbitrageMonitor {
   const { url, ...feed } = options
   useHold(url, { symbols: [symbol], ...feed })

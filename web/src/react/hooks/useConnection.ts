@@ -4,13 +4,13 @@ import type { ConnectionStatus } from '../../core/types.js'
 import { useStatus } from './live.js'
 
 export interface ConnectionView extends ConnectionStatus {
-  /** Undoes `disconnect()`, or tries at once instead of waiting. */
+  /** Reverts `disconnect()`, or connects at once during a delay. */
   connect: () => void
   /** Closes the page's connection for all hooks; it stays closed until `connect()`. */
   disconnect: () => void
 }
 
-/** The page's connection to the gateway. Looks on only: a page without other hooks has no connection. */
+/** The status of the page's connection to the gateway. Does not open it: a page without other hooks has no connection. */
 export function useConnection(url?: string): ConnectionView {
   const status = useStatus(url)
   const connect = useCallback(() => sharedAt(url)?.connection.connect(), [url])

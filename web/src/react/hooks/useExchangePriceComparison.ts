@@ -5,23 +5,23 @@ import type { HookOptions } from './options.js'
 
 export interface ExchangeComparisonRow {
   exchange: string
-  /** Last known, absent without a price and when it is gone. */
+  /** The last known price; absent without a price and when it is gone. */
   bid?: number
   ask?: number
   midPrice?: number
-  /** Whether there is a fresh price. Only such rows are compared. */
+  /** Whether the price is fresh. Only fresh prices are compared. */
   available: boolean
-  /** `undefined`: never a price. */
+  /** `undefined`: there has been no price. */
   freshness?: Freshness
 }
 
 export interface ExchangeComparison {
   symbol: string
-  /** In the order given. */
+  /** In the order of the request. */
   comparison: readonly ExchangeComparisonRow[]
-  /** Lowest fresh ask; the first listed of equals. */
+  /** The exchange with the lowest fresh ask; of equal ones, the first. */
   bestBuyExchange?: string
-  /** Highest fresh bid; the first listed of equals. */
+  /** The exchange with the highest fresh bid; of equal ones, the first. */
   bestSellExchange?: string
   bestBuyPrice?: number
   bestSellPrice?: number
@@ -30,7 +30,7 @@ export interface ExchangeComparison {
   isConnected: boolean
 }
 
-/** One symbol side by side on several exchanges. */
+/** Compares the prices of one symbol on several exchanges. */
 export function useExchangePriceComparison(symbol: string, exchanges: readonly string[], options: HookOptions = {}): ExchangeComparison {
   const { url, ...feed } = options
   useHold(url, { symbols: [symbol], exchanges, ...feed })
@@ -55,7 +55,7 @@ function row(exchange: string, price: LivePrice | undefined): ExchangeComparison
   return { exchange, bid, ask, midPrice, available: freshness === 'fresh', freshness }
 }
 
-/** An old price beside a new one is no spread: only fresh ones are compared. */
+/** Compares fresh prices only: the spread between an old and a new price is meaningless. */
 function best(rows: readonly ExchangeComparisonRow[]): Omit<ExchangeComparison, 'symbol' | 'comparison' | 'isConnected'> {
   let buy: ExchangeComparisonRow | undefined
   let sell: ExchangeComparisonRow | undefined

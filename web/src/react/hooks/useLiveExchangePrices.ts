@@ -1,5 +1,5 @@
 import { useCallback, useState } from 'react'
-import { KEPT_MAX, type Board } from '../../core/board.js'
+import { HISTORY_MAX, type Board } from '../../core/board.js'
 import { sharedAt } from '../../core/shared.js'
 import type { ArbitrageAlert, LivePrice } from '../../core/types.js'
 import { NONE, isSameList, useBoard, useHold, useStatus } from './live.js'
@@ -7,21 +7,21 @@ import { requestNotificationPermission, useNotifications } from './notifications
 import type { HookOptions } from './options.js'
 
 export interface UseLiveExchangePricesOptions extends HookOptions {
-  /** Symbols to begin with; an inline array is fine, and a changed one subscribes anew. */
+  /** Initial symbols. An inline array is allowed. A changed one replaces the subscription. */
   initialSymbols?: readonly string[] | undefined
   initialExchanges?: readonly string[] | undefined
   /** Default true. */
   autoConnect?: boolean | undefined
-  /** The longest wait between two attempts in milliseconds; waits begin far shorter. Default 10000. */
+  /** Longest delay between two attempts in milliseconds. The first delays are much shorter. Default 10000. */
   reconnectInterval?: number | undefined
-  /** Default: no end. */
+  /** Default: unlimited. */
   maxReconnectAttempts?: number | undefined
-  /** Browser notifications for alerts above 1 %, where the viewer has granted them. Default true. */
+  /** Browser notifications for alerts above 1 %, if the viewer has allowed them. Default true. */
   notify?: boolean | undefined
 }
 
 export interface UseLiveExchangePricesResult {
-  /** By `SYMBOL:exchange`, what is subscribed and has ever had a price. */
+  /** By `SYMBOL:exchange`: the subscribed pairs that have had a price. */
   prices: Readonly<Record<string, LivePrice>>
   /** Newest first, at most 100. */
   arbitrageAlerts: readonly ArbitrageAlert[]
@@ -60,7 +60,7 @@ export function useLiveExchangePrices(options: UseLiveExchangePricesOptions = {}
 
   useHold(url, { symbols: symbols.names, exchanges: exchanges.names, reconnectInterval, maxReconnectAttempts, ...feed }, isActive)
   const status = useStatus(url)
-  // Who is disconnected sees nothing, even while others on the page go on.
+  // A disconnected hook shows nothing, even while the connection serves other hooks.
   const shown = isActive ? symbols.names : NONE
   const prices = useBoard(url, (board) => pricesOf(board, shown, exchanges.names), NO_PRICES, isSameRecord)
   const arbitrageAlerts = useBoard(url, (board) => alertsOf(board, shown), NONE, isSameList)
@@ -117,26 +117,26 @@ export function useLiveExchangePrices(options: UseLiveExchangePricesOptions = {}
   }
 }
 
-/** A set of names that begins as `initial` and follows it when its content changes. */
+/** A set of names with the content of `initial`, reset when that content changes. */
 function useNames(initial: readonly string[]) {
-  const [kept, setKept] = useState(() => ({ initial, names: withNames(NONE, initial) }))
-  let names = kept.names
-  if (!isSameList(kept.initial, initial)) {
+  const [state, setState] = useState(() => ({ initial, names: withNames(NONE, initial) }))
+  let names = state.names
+  if (!isSameList(state.initial, initial)) {
     names = withNames(
       withoutNames(
         names,
-        kept.initial.filter((name) => !initial.includes(name)),
+        state.initial.filter((name) => !initial.includes(name)),
       ),
       initial,
     )
-    setKept({ initial, names })
+    setState({ initial, names })
   }
-  // A change that changes nothing draws nothing: effects may subscribe at every draw.
+  // An unchanged set does not draw the component again: an effect may subscribe at every draw.
   const set = useCallback(
     (change: (names: readonly string[]) => readonly string[]) =>
-      setKept((kept) => {
-        const names = change(kept.names)
-        return names === kept.names ? kept : { ...kept, names }
+      setState((state) => {
+        const names = change(state.names)
+        return names === state.names ? state : { ...state, names }
       }),
     [],
   )
@@ -177,5 +177,5 @@ function alertsOf(board: Board, symbols: readonly string[]): readonly ArbitrageA
   return lists
     .flat()
     .sort((a, b) => b.timestamp - a.timestamp)
-    .slice(0, KEPT_MAX)
+    .slice(0, HISTORY_MAX)
 }

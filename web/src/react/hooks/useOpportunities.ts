@@ -6,14 +6,14 @@ import type { HookOptions } from './options.js'
 export interface UseOpportunitiesOptions extends Omit<HookOptions, 'opportunities'> {}
 
 export interface Opportunities {
-  /** Open now, largest spread first. Empty while there is no connection: nothing is known to be open then. */
+  /** Open opportunities, largest spread first. Empty while there is no connection, because the state is unknown. */
   open: readonly Opportunity[]
-  /** Closed while this page looked on, newest first, at most 100. */
+  /** Opportunities that closed while the page was connected, newest first, at most 100. */
   closed: readonly Opportunity[]
   isConnected: boolean
 }
 
-/** The opportunities of symbols from `opened` to `closed`. */
+/** Open and recently closed opportunities of symbols. */
 export function useOpportunities(symbols: readonly string[], options: UseOpportunitiesOptions = {}): Opportunities {
   const { url, ...feed } = options
   useHold(url, { symbols, ...feed, opportunities: true })

@@ -3,27 +3,27 @@ import { pageUrl } from '../../core/environment.js'
 import { NO_PAGE, pageView, sharedPage } from '../../core/page.js'
 
 export interface UsePageOptions {
-  /** The gateway, e.g. `https://host`. Default: where the page comes from. */
+  /** The gateway, such as `https://host`. Default: the origin of the page. */
   url?: string | undefined
   /** Milliseconds between two requests. Default 1000. */
   everyMs?: number | undefined
 }
 
 export interface Page<T> {
-  /** The newest answer. It stays when later requests fail. */
+  /** The latest response; retained when later requests fail. */
   value: T | undefined
-  /** HTTP status of the newest answer; 0: none yet. */
+  /** HTTP status of the latest response; 0: none yet. */
   status: number
   error: string | null
-  /** When the newest answer came, Unix milliseconds of this machine; 0: none yet. */
+  /** When the latest response arrived, in Unix milliseconds of this machine; 0: none yet. */
   updatedAt: number
-  /** The last request failed, or the next answer is three seconds overdue: `value` is the last known, not the present. */
+  /** The last request failed, or the next response is three seconds overdue: `value` is the last known one. */
   isStale: boolean
 }
 
 /**
- * One of the gateway's JSON pages (`/api/market-data/health`, …), asked for again and again while the component is
- * mounted; asked once for all who want it. Without a path nothing is asked. The type is the caller's word: nothing checks it.
+ * Polls one of the gateway's JSON pages (`/api/market-data/health`, …) while the component is mounted. All components share the
+ * requests. Without a path nothing is requested. The type `T` is not checked.
  */
 export function usePage<T = unknown>(path: string | undefined, options: UsePageOptions = {}): Page<T> {
   const { url, everyMs = 1000 } = options

@@ -2,15 +2,15 @@ import { useEffect, useMemo, useRef, useState } from 'react'
 import { readMarketDataPrice, type MarketDataPrice } from '../../core/messages.js'
 import { usePage } from './usePage.js'
 
-/** `unavailable`: the gateway has no price of any pair yet, or any more. `stale`: some pair has none that is new enough. */
+/** `unavailable`: the gateway has no price of any pair. `stale`: a pair has no recent price. */
 export type PricePollingStatus = 'polling' | 'idle' | 'error' | 'stale' | 'unavailable'
 
 export interface UsePriceCachePollingOptions {
-  /** The gateway, e.g. `https://host`. Default: where the page comes from. */
+  /** The gateway, such as `https://host`. Default: the origin of the page. */
   url?: string | undefined
   /** Default 4000. */
   pollIntervalMs?: number | undefined
-  /** A pair whose timestamp stands still for this long is stale; clocks are not compared. Default 15000. */
+  /** Milliseconds without a change of its timestamp after which a pair is stale. Clocks are not compared. Default 15000. */
   staleThresholdMs?: number | undefined
   onError?: ((error: Error) => void) | undefined
 }
@@ -19,21 +19,21 @@ export interface PricePolling {
   prices: ReadonlyMap<string, MarketDataPrice>
   status: PricePollingStatus
   isLoading: boolean
-  /** When the newest answer came, Unix milliseconds of this machine; 0: not yet. */
+  /** When the latest response arrived, in Unix milliseconds of this machine; 0: not yet. */
   lastUpdate: number
-  /** The newest timestamp of any price, Unix milliseconds of the exchange; 0: none. */
+  /** The latest timestamp of any price, in Unix milliseconds of the exchange; 0: none. */
   lastServerUpdate: number
   error: Error | null
-  /** Whether some pair is. */
+  /** Whether any pair is stale. */
   isPriceStale: boolean
-  /** Pairs without a price that is new enough. */
+  /** Pairs without a recent price. */
   stalePairs: readonly string[]
 }
 
-/** How often it is looked whether prices have become old. */
+/** Milliseconds between two checks for stale prices. */
 const SWEEP = 1000
 
-/** Prices of pairs by asking again and again, where events cannot get through. Prefer `usePriceStream`. */
+/** Prices of pairs by polling, for networks that block event streams. Prefer `usePriceStream`. */
 export function usePriceCachePolling(pairs: readonly string[], options: UsePriceCachePollingOptions = {}): PricePolling {
   const { url, pollIntervalMs = 4000, staleThresholdMs = 15_000, onError } = options
   const names = JSON.stringify(pairs)
@@ -61,12 +61,12 @@ export function usePriceCachePolling(pairs: readonly string[], options: UsePrice
   const isRefused = code >= 400 && !isUnavailable
   const message = failure ?? (isRefused ? `The gateway answers ${code}` : null)
   const error = useMemo(() => (message === null ? null : new Error(message)), [message])
-  const tell = useRef(onError)
+  const report = useRef(onError)
   useEffect(() => {
-    tell.current = onError
+    report.current = onError
   })
   useEffect(() => {
-    if (error) tell.current?.(error)
+    if (error) report.current?.(error)
   }, [error])
 
   return useMemo(() => {
@@ -85,7 +85,7 @@ export function usePriceCachePolling(pairs: readonly string[], options: UsePrice
   }, [path, names, prices, error, isAsked, isUnavailable, isOverdue, updatedAt, stale])
 }
 
-/** Pairs without a price, or whose timestamp has not moved for `threshold` milliseconds; as JSON, which compares. */
+/** Pairs without a price, or without a change of the timestamp for `threshold` milliseconds; as JSON, which can be compared. */
 function useStalePairs(names: string, prices: ReadonlyMap<string, MarketDataPrice>, threshold: number): string {
   const moved = useRef(new Map<string, { timestamp: number; at: number }>())
   const [stale, setStale] = useState('[]')

@@ -5,10 +5,10 @@ import { EMPTY_STREAM, sharedStream, streamView, type PriceStreamStatus } from '
 import { throttle } from '../../core/throttle.js'
 
 export interface UsePriceStreamOptions {
-  /** The gateway, e.g. `https://host`. Default: where the page comes from. */
+  /** The gateway, such as `https://host`. Default: the origin of the page. */
   url?: string | undefined
   onError?: ((error: Error) => void) | undefined
-  /** At most one update of the component in this time, in milliseconds; the newest is never lost. Default 500. */
+  /** Least milliseconds between two updates of the component. The last change is always shown. Default 500. */
   updateDebounceMs?: number | undefined
 }
 
@@ -16,17 +16,17 @@ export interface PriceStream {
   prices: ReadonlyMap<string, PriceUpdate>
   status: PriceStreamStatus
   isLoading: boolean
-  /** When the newest price came, Unix milliseconds of this machine; 0: not yet. */
+  /** When the latest price arrived, in Unix milliseconds of this machine; 0: not yet. */
   lastUpdate: number
   error: Error | null
-  /** Whether some pair is. */
+  /** Whether any pair is stale. */
   isPriceStale: boolean
   /** Pairs without a fresh price. */
   stalePairs: readonly string[]
   hasReceivedPrice: boolean
 }
 
-/** Prices of pairs with their day, over server-sent events: one stream for all components of the page, whatever pairs they want. */
+/** Prices of pairs with statistics of the last 24 hours, over server-sent events. All components of the page share one stream. */
 export function usePriceStream(pairs: readonly string[], options: UsePriceStreamOptions = {}): PriceStream {
   const { url, onError, updateDebounceMs = 500 } = options
   const names = JSON.stringify(pairs)
@@ -49,13 +49,13 @@ export function usePriceStream(pairs: readonly string[], options: UsePriceStream
     () => EMPTY_STREAM,
   )
 
-  const tell = useRef(onError)
+  const report = useRef(onError)
   useEffect(() => {
-    tell.current = onError
+    report.current = onError
   })
   const { prices, status, lastUpdate, error, stalePairs } = view
   useEffect(() => {
-    if (error) tell.current?.(error)
+    if (error) report.current?.(error)
   }, [error])
 
   return useMemo(
@@ -66,7 +66,7 @@ export function usePriceStream(pairs: readonly string[], options: UsePriceStream
       error,
       isLoading: status === 'connecting',
       isPriceStale: stalePairs.length > 0,
-      // In the order and the number asked, which the shared stream does not know.
+      // In the order of the request, with duplicates, which the shared stream does not keep.
       stalePairs: (JSON.parse(names) as string[]).filter((pair) => stalePairs.includes(pair)),
       hasReceivedPrice: prices.size > 0,
     }),

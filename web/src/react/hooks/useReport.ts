@@ -1,15 +1,15 @@
 import { useRef } from 'react'
 import { usePage, type UsePageOptions } from './usePage.js'
 
-/** A report of the gateway as views show it. */
+/** A report of the gateway, for a view. */
 export interface Report<T> {
-  /** The newest that came with status 200; it stays when later requests fail or are refused. */
+  /** The latest response with status 200; retained when later requests fail. */
   value: T | undefined
-  /** Why `value` is not the present one; `null` while it is, and before the first request has failed. */
+  /** Why `value` is not current; `null` while it is, and before the first request fails. */
   problem: string | null
 }
 
-/** One of the gateway's own reports, asked again and again. What comes with another status is an error text, not a report. */
+/** Polls one of the gateway's reports. A response with a status other than 200 is an error, not a report. */
 export function useReport<T>(path: string, options: UsePageOptions = {}): Report<T> {
   const { value, status, error, isStale } = usePage<T>(path, options)
   const last = useRef<{ path: string; value: T | undefined }>({ path, value: undefined })
