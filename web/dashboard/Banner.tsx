@@ -52,16 +52,16 @@ export function Banner({ watched }: { watched: Watched }) {
           The gateway does not answer.{' '}
           {connection.state === 'failed'
             ? 'Reload the page to try again.'
-            : 'Trying again by itself; what you see is the last that was known.'}
+            : 'Reconnecting automatically; the prices shown are the last known.'}
         </p>
       )}
       {!lost && status.problem !== null && (
         <p className="alert" role="alert">
-          The state of the gateway is not current: <Name max={160}>{status.problem}</Name>. Prices go on.
+          The state of the gateway is not current: <Name max={160}>{status.problem}</Name>. Prices continue.
         </p>
       )}
       {!lost && status.problem === null && value && value.alerts.length > 0 && (
-        <ul className="alerts" aria-label="What is wrong">
+        <ul className="alerts" aria-label="Problems">
           {value.alerts.slice(0, ALERTS_MAX).map((alert) => (
             <li key={alert}>
               <Name max={160}>{alert}</Name>

@@ -24,7 +24,7 @@ export class Boundary extends Component<BoundaryProps, { error: unknown }> {
       <section className="box failed" role="alert">
         <p>
           {this.props.name} cannot be shown: <Name max={200}>{error instanceof Error ? error.message : String(error)}</Name>. The rest of
-          the page goes on.
+          the page still works.
         </p>
         <button type="button" className="sw-button" onClick={() => this.setState({ error: undefined })}>
           Try again

@@ -98,17 +98,17 @@ const LEVELS = 8
 
 /** Why there is no book, by the reason of the gateway. */
 const WHY: Record<string, string> = {
-  gap: 'a message was lost; it is asked for anew',
-  checksum: 'its checksum does not agree; it is asked for anew',
+  gap: 'a message was lost; the book is requested again',
+  checksum: 'the checksum is wrong; the book is requested again',
   crossed: 'its best bid is above its best ask',
-  halt: 'the exchange does not trade it',
-  silent: 'nothing comes of it',
+  halt: 'trading is halted',
+  silent: 'the exchange sends no changes',
   lost: 'no connection to the exchange',
-  waiting: 'nothing came yet',
+  waiting: 'waiting for the first message',
   not_quoted: 'the exchange does not quote it',
-  not_offered: 'this exchange offers none',
-  off: 'this gateway keeps none',
-  not_leader: 'another instance has it',
+  not_offered: 'the exchange offers no order books',
+  off: 'this gateway has no order books',
+  not_leader: 'another instance receives it',
 }
 
 /** The order book of the selected exchange; by default of the first that has one. */
@@ -131,7 +131,7 @@ function Ladder({ symbol, exchanges }: { symbol: string; exchanges: readonly str
 function Levels({ symbol, exchange }: { symbol: string; exchange: string }) {
   const book = useOrderBook(symbol, exchange, { levels: LEVELS })
   if (book?.state !== 'live') {
-    const why = book?.state === 'stale' ? 'nothing came for a while' : (WHY[book?.reason ?? 'waiting'] ?? book?.reason)
+    const why = book?.state === 'stale' ? 'no change for a while' : (WHY[book?.reason ?? 'waiting'] ?? book?.reason)
     return <p className="sw-quiet sw-empty">No order book: {tamed(why ?? '', 80)}.</p>
   }
   const { bids, asks } = book

@@ -65,7 +65,7 @@ function notify(one: Opportunity): void {
 
 /** Text of the empty list: without a connection it is unknown whether an opportunity is open. */
 export const emptyText = ({ isConnected }: Opportunities) =>
-  isConnected ? 'No opportunity is open now.' : 'Not connected: what is open now is not known.'
+  isConnected ? 'No opportunity is open now.' : 'Not connected: open opportunities are not known.'
 
 export function OpportunitiesView({ opportunities }: { opportunities: Opportunities }) {
   const newest = opportunities.open.reduce<Opportunity | undefined>((a, b) => (a && a.openedAt >= b.openedAt ? a : b), undefined)

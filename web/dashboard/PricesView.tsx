@@ -33,7 +33,8 @@ export function PricesView({ watched, opportunities }: { watched: Watched; oppor
         </div>
         {watched.beyond > 0 && (
           <p className="sw-quiet note">
-            {watched.beyond} more have no room in one page: choose what to watch in the <a href="#/settings">settings</a>.
+            {watched.beyond} more instruments exceed the limits of the gateway: select what to watch in the{' '}
+            <a href="#/settings">settings</a>.
           </p>
         )}
         <PriceGrid

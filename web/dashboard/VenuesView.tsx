@@ -49,7 +49,7 @@ export function VenuesView() {
       <StatsPanel title="This gateway" />
       <p className="sw-quiet about">
         spreadwire <Name>{value.process.version}</Name>, instance <Name>{value.process.instance}</Name> on{' '}
-        <Name>{value.process.hostname}</Name>. <a href="api">All that can be asked</a>, <a href="metrics">metrics</a>.
+        <Name>{value.process.hostname}</Name>. <a href="api">All paths</a>, <a href="metrics">metrics</a>.
       </p>
     </div>
   )
@@ -147,7 +147,7 @@ function Clients({ status, isCurrent }: { status: Status; isCurrent: boolean }) 
         <Tile name="Closed as too slow" value={short(gateway.slowClosed)} />
         <Tile name="Closed for misbehaving" value={short(gateway.misbehavedClosed)} />
         <Tile name="Requests answered" value={short(gateway.requests)} />
-        <Tile name="Refused at a limit" value={short(gateway.refused)} />
+        <Tile name="Rejected at a limit" value={short(gateway.refused)} />
       </dl>
     </section>
   )
