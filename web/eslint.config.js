@@ -1,11 +1,11 @@
-// Lints for what the compiler does not see: `npm run lint`.
+// Lints in addition to the compiler: `npm run lint`.
 import js from '@eslint/js'
 import { defineConfig } from 'eslint/config'
 import reactHooks from 'eslint-plugin-react-hooks'
 import tseslint from 'typescript-eslint'
 import effects from './lint/effects.js'
 
-/** What Node and browsers have; the tests for browsers run parts of their text in a page. */
+/** Globals of Node and browsers. Browser tests run parts of their code in a page. */
 const PLATFORM = [
   'CSS',
   'Blob',
@@ -47,7 +47,7 @@ export default defineConfig(
     rules: {
       // The compiler reports these.
       '@typescript-eslint/no-unused-vars': 'off',
-      // The few there are stand for what a platform gives.
+      // Used for values of the platform only.
       '@typescript-eslint/no-explicit-any': 'off',
       '@typescript-eslint/no-empty-object-type': 'off',
       '@typescript-eslint/no-non-null-assertion': 'off',

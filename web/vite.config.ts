@@ -1,4 +1,4 @@
-// The package: two entries that share the core, nothing bundled that the user brings.
+// The package: entries that share the core. React and uPlot are not bundled.
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
@@ -7,7 +7,7 @@ export default defineConfig({
     target: 'es2022',
     sourcemap: true,
     rollupOptions: {
-      // Hooks and components run in a browser: React's server components need to be told.
+      // Marks hooks and components as client code for React's server components.
       output: { banner: ({ name }) => (name === 'react' ? "'use client';" : ''), minify: true },
       external: [/^react($|\/)/, /^react-dom($|\/)/, 'uplot'],
     },
@@ -16,7 +16,7 @@ export default defineConfig({
     include: ['test/**/*.test.{ts,tsx}'],
     environment: 'node',
     environmentOptions: { happyDOM: { url: 'https://desk.example/panel' } },
-    // A test that hangs; no bound of anything.
+    // Ends a test that hangs. No test relies on the value.
     testTimeout: 300_000,
   },
 })

@@ -1,4 +1,4 @@
-// The dashboard: one script, one stylesheet, no request to anywhere else. build.rs embeds what comes out.
+// The dashboard: one script, one stylesheet, no requests to other origins. build.rs embeds the output.
 import react from '@vitejs/plugin-react'
 import { defineConfig } from 'vite'
 
@@ -11,10 +11,10 @@ export default defineConfig({
     outDir: '../page/built',
     emptyOutDir: true,
     target: 'es2022',
-    // A data: address would need a hole in the page's policy.
+    // The page's policy does not allow data: addresses.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
-    // One script: a page that stays open over an update of the gateway must not ask for a part that is gone.
+    // One script: an open page must not request a part that an update of the gateway has removed.
     rollupOptions: { output: { codeSplitting: false } },
   },
   server: { proxy: { '/api': 'http://127.0.0.1:3000', '/ws': { target: 'ws://127.0.0.1:3000', ws: true } } },

@@ -49,7 +49,7 @@ describe('by default', { concurrency: true }, () => {
     await client.close()
   })
 
-  test('all who have the symbol, whatever their exchanges, each in its spelling; nobody else', async () => {
+  test('an alert goes to all clients with the symbol, for any exchanges and in their spelling, and to no others', async () => {
     const [symbol, other] = [fresh(), fresh()]
     const clients = await Promise.all([1, 2, 3, 4].map(() => server.client()))
     const [none, foreign, lower, stranger] = clients
@@ -72,7 +72,7 @@ describe('by default', { concurrency: true }, () => {
     await client.subscribe([symbol, tiny], [])
     binance.quote(symbol, '99', '100')
     okx.quote(symbol, '100.5', '101')
-    // Exact where floats are not: 0.5 % above 0.0000003 is 0.0000003015.
+    // Exact, unlike floating point: 0.5 % above 0.0000003 is 0.0000003015.
     binance.quote(tiny, '0.0000002', '0.0000003')
     okx.quote(tiny, '0.0000003015', '0.0000004')
     assert.deepEqual(await settled(client, fresh(), venues), [])
@@ -81,7 +81,7 @@ describe('by default', { concurrency: true }, () => {
     await client.close()
   })
 
-  test('the same symbol, buy and sell exchange once a minute; another direction is another', async () => {
+  test('the same symbol, buy and sell exchange are alerted once a minute; the other direction is separate', async () => {
     const symbol = fresh()
     const [client, watcher] = [await server.client(), await server.client()]
     await client.subscribe([symbol], [])
@@ -100,7 +100,7 @@ describe('by default', { concurrency: true }, () => {
     await Promise.all([client.close(), watcher.close()])
   })
 
-  test('who joins later hears of what is open, by the prices of now, and of nothing that closed', async () => {
+  test('clients that connect later receive open opportunities with current prices, and no closed ones', async () => {
     const [open, closed] = [fresh(), fresh()]
     const first = await server.client()
     await first.subscribe([open, closed], [])
@@ -125,7 +125,7 @@ describe('by default', { concurrency: true }, () => {
     await Promise.all([first.close(), late.close()])
   })
 
-  test('one dear exchange of four: an alert for each pair', async () => {
+  test('one expensive exchange of four: an alert for each pair', async () => {
     const symbol = fresh()
     const client = await server.client()
     await client.subscribe([symbol], [])
@@ -138,7 +138,7 @@ describe('by default', { concurrency: true }, () => {
     await client.close()
   })
 
-  test('extended clients hear net spread after both fees, the smaller size, ages and source', async () => {
+  test('extended clients receive the net spread after both fees, the smaller size, ages and source', async () => {
     const symbol = fresh()
     const [plain, extended] = [await server.client(), await server.client()]
     await plain.subscribe([symbol], [])
@@ -211,7 +211,7 @@ describe('as configured', { concurrency: true }, () => {
     await close()
   })
 
-  test('threshold and debounce are settings', async () => {
+  test('threshold and debounce are configurable', async () => {
     const { venues: [binance, okx], server, close } = await on('threshold_pct = 2.5\ndebounce_ms = 400')
     const client = await server.client()
     await client.subscribe(['BTC/USDT', 'ETH/USDT'], [])
@@ -228,7 +228,7 @@ describe('as configured', { concurrency: true }, () => {
     await close()
   })
 
-  test('old legs and legs of different age make no alert; new ones do', async () => {
+  test('old legs make no alert; new ones do', async () => {
     const { venues: [binance, okx], server, close } = await on('leg_age_max_ms = 600\nleg_skew_max_ms = 600\ndebounce_ms = 100')
     const [client, watcher] = [await server.client(), await server.client()]
     await client.subscribe(['BTC/USDT', 'ETH/USDT'], [])
@@ -264,7 +264,7 @@ describe('as configured', { concurrency: true }, () => {
     await close()
   })
 
-  test('a stale venue has no price and no alert, a quiet one comes back with its next quote', async () => {
+  test('a stale venue has no price and no alert, and recovers with its next quote', async () => {
     const { venues: [binance, okx], server, close } = await on('debounce_ms = 100', '[quotes]\nstale_after_ms = 700')
     const [plain, extended] = [await server.client(), await server.client()]
     await plain.subscribe(['BTC/USDT', 'ETH/USDT'], ['binance'])
@@ -307,7 +307,7 @@ describe('as configured', { concurrency: true }, () => {
     await close()
   })
 
-  test('a lost venue is void at once: no price, its opportunities closed; it comes back by itself', async () => {
+  test('a lost venue is void at once: no price, its opportunities closed; it recovers automatically', async () => {
     const { venues: [binance, okx], server, close } = await on('debounce_ms = 100', '[feed]\nbackoff_first_ms = 50')
     const client = await server.client()
     await client.subscribe(['BTC/USDT'], ['binance', 'okx'])

@@ -1,4 +1,4 @@
-// Order books from the exchange's socket to a client that is not our code.
+// Order books, from the exchange's socket to a third-party client.
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
@@ -23,7 +23,7 @@ describe('order books', () => {
     okx.close()
   })
 
-  test('whole and best first, void when a change is missing or the exchange is gone, and back by themselves', async () => {
+  test('a book is complete and sorted, void after a gap or a lost connection, and recovers automatically', async () => {
     const client = await server.client()
     const quiet = await server.client()
     await quiet.subscribe(['BTC/USDT'], ['okx'])
@@ -50,7 +50,7 @@ describe('order books', () => {
     await state('void', 'lost')
     okx.accept()
     assert.deepEqual((await state('live')).asks, numbers(ASKS))
-    assert.equal(quiet.heard.filter(({ value }) => value.type === 'book').length, 0, 'nobody else hears of it')
+    assert.equal(quiet.heard.filter(({ value }) => value.type === 'book').length, 0, 'not sent to other clients')
     assert.match((await server.get('/metrics')).body, /^spreadwire_book_voids_total\{venue="okx",reason="lost"\} 1$/m)
     await Promise.all([client.close(), quiet.close()])
   })

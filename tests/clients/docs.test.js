@@ -9,16 +9,16 @@ import { BINARY, PATIENCE, ROOT, Venue, serveOn, until } from './rig.js'
 
 const read = (name) => readFileSync(path.join(ROOT, name), 'utf8')
 
-/** The JSON lines of a document's examples. */
+/** The JSON lines in the examples of a document. */
 function examples(text) {
   const blocks = [...text.matchAll(/```(?:json|text)\n([\s\S]*?)```/g)].flatMap(([, block]) => block.split('\n'))
   return blocks.map((line) => line.replace(/^data: /, '')).filter((line) => line.startsWith('{')).map((line) => JSON.parse(line))
 }
 
-/** Members and their types, in order, two levels deep where the names are fixed. */
+/** Members and their types, in order. */
 const shape = (value) => Object.entries(value).map(([key, inner]) => `${key}: ${typeof inner}`).join(', ')
 
-/** For admin calls. */
+/** Token of admin calls. */
 const TOKEN = 'a-token-of-this-test-only'
 
 describe('documents', { concurrency: true }, () => {
@@ -38,7 +38,7 @@ describe('documents', { concurrency: true }, () => {
     ;[binance, okx].forEach((venue) => venue.close())
   })
 
-  test('every example of the protocol is what the program says, member for member', async () => {
+  test('every example of the protocol has the members of a real message', async () => {
     const [plain, extended, follower, stream] = [await server.client(), await server.client(), await server.client(), await server.stream('pairs=BTC/USD,BTC/USDT')]
     await plain.subscribe(['BTC/USDT'], ['okx'])
     await extended.subscribe(['BTC/USDT'], ['okx'], { intervalMs: 0, extended: true })
@@ -72,12 +72,12 @@ describe('documents', { concurrency: true }, () => {
     const replies = await Promise.all(calls.map((call) => call.json()))
     await until('the news', () => extended.heard.some((m) => m.value.type === 'instruments'))
     const pages = ['/api/market-data/prices?pairs=BTC/USDT', '/api/exchanges/prices?symbol=BTC/USDT', '/api/websocket/stats', '/api/opportunities', '/api/instruments']
-    const told = await Promise.all(pages.map(async (page) => (await server.json(page)).value))
-    const said = [...plain.heard, ...extended.heard, ...follower.heard, ...watcher.heard, ...stream.blocks].flatMap(({ value }) => value ?? []).concat(told, livePages, replies)
+    const bodies = await Promise.all(pages.map(async (page) => (await server.json(page)).value))
+    const said = [...plain.heard, ...extended.heard, ...follower.heard, ...watcher.heard, ...stream.blocks].flatMap(({ value }) => value ?? []).concat(bodies, livePages, replies)
     const shapes = new Set(said.map(shape))
     const answers = examples(read('docs/protocol.md')).filter((example) => !example.action)
     assert.ok(answers.length >= 14, `${answers.length} examples`)
-    for (const answer of answers) assert.ok(shapes.has(shape(answer)), `nobody says: ${JSON.stringify(answer)}`)
+    for (const answer of answers) assert.ok(shapes.has(shape(answer)), `never sent: ${JSON.stringify(answer)}`)
     const messages = new Set(said.map(({ type, message }) => `${type} ${message}`))
     for (const { type, message } of answers.filter(({ message }) => message)) assert.ok(messages.has(`${type} ${message}`), message)
     await Promise.all([plain.close(), extended.close(), follower.close(), watcher.close()])
@@ -119,12 +119,12 @@ describe('documents', { concurrency: true }, () => {
     }
     const rows = [...read('docs/operating.md').matchAll(/^\| `(\w+)` \| (.*?) \| .* \|$/gm)]
     const documented = new Map(rows.map(([, name, labels]) => [name, labels.trim()]))
-    // What nobody has measured yet has no sample, and so no labels to compare.
+    // A metric without a measurement has no sample and no labels.
     const unmeasured = ['venue_clock_offset_seconds', 'venue_one_way_seconds'].filter((name) => metrics.get(name)?.size === 0)
     unmeasured.forEach((name) => metrics.get(name).add('venue'))
     const real = new Map([...metrics].map(([name, labels]) => [name, [...labels].map((label) => `\`${label}\``).join(', ')]))
     assert.deepEqual(documented, real)
-    // And those that the advice speaks of.
+    // Also the metrics named in the advice.
     for (const [, name] of read('docs/operating.md').matchAll(/`((?:venue|gateway|detector)_\w+_total)/g)) assert.ok(real.has(name), name)
   })
 
@@ -136,8 +136,8 @@ describe('documents', { concurrency: true }, () => {
     const aside = ['fresh', 'partial', 'none', 'gross', 'net', 'X-Spreadwire-Source', 'quoteLagMs', 'behind']
     for (const [, part, text] of section.matchAll(/^\| `?([\w()]+)`?(?:, [\w ]+)? \| (.*) \|$/gm)) {
       if (!parts[part]) continue
-      const told = [...text.matchAll(/`([\w-]+)`/g)].map(([, name]) => name).filter((name) => !aside.includes(name))
-      assert.deepEqual(told, Object.keys(parts[part]), part)
+      const documented = [...text.matchAll(/`([\w-]+)`/g)].map(([, name]) => name).filter((name) => !aside.includes(name))
+      assert.deepEqual(documented, Object.keys(parts[part]), part)
       delete parts[part]
     }
     assert.deepEqual(Object.keys(parts), [], 'parts without a row')

@@ -20,7 +20,7 @@ function start(command, args) {
   child.on('error', (error) => (out.failed = error))
   const exited = once(child, 'exit').then(() => leftovers.delete(kill), () => {})
   return {
-    /** The lines so far; fails when the program has ended by itself. */
+    /** The lines so far. Fails if the program has ended. */
     lines() {
       assert.ok(child.exitCode === null && !out.failed, `${command} ended: ${out.failed ?? out.stderr}`)
       return out.stdout.split('\n').slice(0, -1)

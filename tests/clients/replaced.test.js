@@ -1,5 +1,5 @@
-// The clients of the replaced systems as they behave on the wire, with their faults: pages that nobody updates must
-// keep working.
+// The clients of the replaced systems as they behave on the wire, with their bugs: pages that are no longer maintained must
+// continue to work.
 
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
@@ -7,13 +7,13 @@ import { EventSource } from 'eventsource'
 import { WebSocket } from 'ws'
 import { Venue, every, leftovers, serveOn, until } from './rig.js'
 
-/** The WebSocket hook: its whole union at every subscribe, five attempts, each after three seconds or when the test says so. */
+/** The WebSocket hook: sends its whole union with each request and makes five attempts, each after three seconds or by the test. */
 class OldHook {
   prices = new Map()
   alerts = []
-  /** Every price ever accepted, in order. */
+  /** All accepted prices, in order. */
   accepted = []
-  /** Answers to its requests. */
+  /** Replies to its requests. */
   replies = []
   closes = []
   error = null
@@ -95,7 +95,7 @@ class OldHook {
   }
 }
 
-/** The old hook with its reconnect fault: subscribing opens a second socket, and the close of the first opens a third with the old subscriptions. */
+/** The hook with its reconnect bug: each request opens a socket, and the close of the previous one opens a third with the old subscription. */
 class ReopeningHook extends OldHook {
   others = []
 
@@ -116,7 +116,7 @@ class ReopeningHook extends OldHook {
   }
 }
 
-/** The panel: prices, alerts and the comparison have a socket each. */
+/** The panel: three hooks for prices, alerts and the comparison, each with its own socket. */
 const panel = (address, symbol, exchanges) => ({
   prices: new OldHook(address, [symbol], exchanges),
   monitor: new OldHook(address, [symbol], []),
@@ -126,11 +126,11 @@ const panel = (address, symbol, exchanges) => ({
   },
 })
 
-/** The stream hook: a debounce that every price restarts, and a new EventSource at every draw with an inline array. */
+/** The stream hook: each price restarts its debounce, and each draw with an inline array opens an EventSource. */
 class OldStreamHook {
   pending = new Map()
   prices = new Map()
-  /** What the component was given, each time. */
+  /** All states given to the component. */
   states = []
   opened = 0
 
@@ -170,7 +170,7 @@ const BTC = 'BTC/USDT'
 const DAY = { last: '100', high: '110', low: '90', change: '1', changePercent: '1', volume: '5' }
 
 describe('pages of the replaced systems', { concurrency: true }, () => {
-  test('a panel of three sockets sees every price, and its alert three times', async () => {
+  test('a panel of three sockets receives every price, and the alert three times', async () => {
     const [binance, okx] = [await Venue.open('binance'), await Venue.open('okx')]
     const server = await serveOn([binance, okx], [BTC])
     binance.quote(BTC, '100', '101')
@@ -182,7 +182,7 @@ describe('pages of the replaced systems', { concurrency: true }, () => {
       binance.quote(BTC, `100.${n}`, '101')
       okx.quote(BTC, `100.0${n}`, '101')
       wanted.push(100 + n / 10)
-      // Slower than the beat, so that none may be skipped.
+      // The next change follows after this one is shown, so that none may be skipped.
       const isShown = (hook) => hook.accepted.some(({ exchange, bid }) => exchange === 'binance' && bid === 100 + n / 10)
       await until('the new price', () => isShown(page.prices) && isShown(page.comparison))
     }
@@ -205,7 +205,7 @@ describe('pages of the replaced systems', { concurrency: true }, () => {
       assert.deepEqual(alerts.map(({ buyExchange, sellExchange, spreadPct }) => [buyExchange, sellExchange, spreadPct]), [['binance', 'okx', 1]])
       assert.equal(error, null)
     }
-    // A page that is opened now sees what is open.
+    // A page that is opened now receives the open opportunity.
     const later = new OldHook(server.address, [BTC])
     await until('the open one', () => later.alerts.length === 1)
     ;[...page.all, later].forEach((hook) => hook.unmount())
@@ -214,7 +214,7 @@ describe('pages of the replaced systems', { concurrency: true }, () => {
     ;[binance, okx].forEach((venue) => venue.close())
   })
 
-  test('the whole union at every subscribe: each symbol has its price, no repetition is an error', async () => {
+  test('a client that sends its whole union with each request has all prices and no error', async () => {
     const symbols = Array.from({ length: 30 }, (_, n) => `U${n}/USDT`)
     const venue = await Venue.open('binance')
     const server = await serveOn([venue], symbols)
@@ -234,7 +234,7 @@ describe('pages of the replaced systems', { concurrency: true }, () => {
     venue.close()
   })
 
-  test('the hook that opens a new socket at every subscribe: the new one and the stray one have what they asked for', async () => {
+  test('a hook that opens a socket with each request: the new socket and the old one have their subscriptions', async () => {
     const venue = await Venue.open('binance')
     const server = await serveOn([venue], [BTC, 'ETH/USDT'])
     for (const symbol of [BTC, 'ETH/USDT']) venue.quote(symbol, '1', '2')
@@ -251,7 +251,7 @@ describe('pages of the replaced systems', { concurrency: true }, () => {
     venue.close()
   })
 
-  test('a restart: panels come back within their five attempts, and hear again what is open', async () => {
+  test('a restart: panels reconnect within their five attempts and receive open opportunities again', async () => {
     const [binance, okx] = [await Venue.open('binance'), await Venue.open('okx')]
     const instruments = [BTC]
     const server = await serveOn([binance, okx], instruments)
@@ -271,7 +271,7 @@ describe('pages of the replaced systems', { concurrency: true }, () => {
     assert.deepEqual([...new Set(hooks.flatMap(({ closes }) => closes))], [1001])
     hooks.forEach((hook) => Object.assign(hook, { prices: new Map(), alerts: [] }))
     stream.states.length = 0
-    // The first attempt of each fails, the second one comes when the gateway is there again.
+    // The first attempt of each hook fails. The second follows when the gateway is running again.
     const attempt = () => hooks.forEach((hook) => hook.connect())
     attempt()
     await until('the refusals', () => hooks.every(({ failed }) => failed === 2))
@@ -285,7 +285,7 @@ describe('pages of the replaced systems', { concurrency: true }, () => {
     ;[binance, okx].forEach((venue) => venue.close())
   })
 
-  test('a debounce that every price restarts still shows every second all pairs', async () => {
+  test('a debounce that each price restarts still shows all pairs every second', async () => {
     const pairs = ['A/USDT', 'B/USDT', 'C/USDT', 'D/USDT']
     const venue = await Venue.open('binance')
     const server = await serveOn([venue], pairs)
@@ -294,7 +294,7 @@ describe('pages of the replaced systems', { concurrency: true }, () => {
     pairs.forEach((pair) => venue.day(pair, DAY))
     const hook = new OldStreamHook(server.address, pairs)
     let n = 1
-    // Prices that never pause: with a message each, the hook would never show one.
+    // Prices without a pause: if each were sent at once, the hook would never show one.
     const stop = every(50, () => quote(++n))
     await until('the first', () => hook.states.length > 0)
     hook.states.length = 0
@@ -307,7 +307,7 @@ describe('pages of the replaced systems', { concurrency: true }, () => {
     venue.close()
   })
 
-  test('inline arrays: each reconnect is served all pairs at once, and thousands of them leave nothing behind', async () => {
+  test('inline arrays: each new stream has all pairs at once, and thousands of them leave no connection open', async () => {
     const pairs = ['A/USD', 'A/USDT', 'B/USDT']
     const venue = await Venue.open('binance')
     const server = await serveOn([venue], ['A/USDT', 'B/USDT'])
@@ -317,7 +317,7 @@ describe('pages of the replaced systems', { concurrency: true }, () => {
     }
     const hook = new OldStreamHook(server.address, pairs)
     await until('all pairs', () => hook.prices.size === 3)
-    // A parent that draws faster than two bursts follow: each time only the first burst has a chance.
+    // A component that is drawn more often than bursts come: it receives only the first burst of each stream.
     for (let n = 2; n <= 6; n++) {
       for (const pair of ['A/USDT', 'B/USDT']) venue.quote(pair, `1.0${n}`, '2')
       hook.draw()

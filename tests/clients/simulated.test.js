@@ -10,7 +10,7 @@ const PINGS = 'ping_ms = 1000\npong_wait_ms = 600_000'
 const EXCHANGES = ['binance', 'coinbase', 'kraken', 'bybit', 'kucoin', 'okx']
 
 describe('two processes and many clients', { concurrency: true }, () => {
-  test('sim and serve: six exchanges in their own formats, and every surface says simulated', async () => {
+  test('sim and serve: six exchanges in their own formats, and every output is labelled simulated', async () => {
     const sim = await Server.start(['sim', '--listen', '127.0.0.1:0', '--venues', EXCHANGES.join(',')])
     const addresses = () => [...sim.stdout.matchAll(/^ {2}(\w+) +(\S+:\/\/\S+)$/gm)]
     await until('the addresses', () => addresses().length === 6)
@@ -41,7 +41,7 @@ describe('two processes and many clients', { concurrency: true }, () => {
     assert.equal(await server.stop(), 0)
   })
 
-  test('five hundred clients at once: each its prices, and one alert to all', async () => {
+  test('five hundred clients at once: each has its prices, and all have the one alert', async () => {
     const venues = [await Venue.open('binance'), await Venue.open('okx')]
     const [binance, okx] = venues
     const server = await serveOn(venues, ['BTC/USDT', 'ETH/USDT'])
@@ -67,7 +67,7 @@ describe('two processes and many clients', { concurrency: true }, () => {
     venues.forEach((venue) => venue.close())
   })
 
-  test('old panels that open and drop sockets in a loop harm nobody', async () => {
+  test('clients that open and drop sockets in a loop do not affect others', async () => {
     const venue = await Venue.open('binance')
     const server = await serveOn([venue], ['BTC/USDT'])
     venue.quote('BTC/USDT', '1', '2')
@@ -88,7 +88,7 @@ describe('two processes and many clients', { concurrency: true }, () => {
     venue.close()
   })
 
-  test('pings are frames, never messages; who does not answer is let go', async () => {
+  test('pings are frames, not messages; a client that does not answer is closed', async () => {
     const server = await serve('venues = ["binance"]\n[gateway]\nping_ms = 1000\npong_wait_ms = 10_000\n[venue.binance]\naddress = "ws://127.0.0.1:1/"\n')
     const url = `ws://${server.address}/ws/prices`
     const [answers, silent] = [await Client.open(url), await Client.open(url, { autoPong: false })]
@@ -102,7 +102,7 @@ describe('two processes and many clients', { concurrency: true }, () => {
     await server.stop()
   })
 
-  test('several gateway threads serve one truth', async () => {
+  test('several gateway threads serve the same data', async () => {
     const venues = [await Venue.open('binance'), await Venue.open('okx')]
     const [binance, okx] = venues
     const server = await serveOn(venues, ['BTC/USDT'], '[gateway]\nthreads = 3\nstreams_max = 2')
@@ -118,7 +118,7 @@ describe('two processes and many clients', { concurrency: true }, () => {
     await Promise.all(clients.map((client) => client.next('arbitrage')))
     const stream = await server.stream('pairs=BTC/USDT')
     await stream.next()
-    // Whichever thread answers: the count, the pairs, the limit of streams.
+    // The count, the pairs and the limit of streams are the same on every thread.
     await until('one answer of all', async () => {
       const health = await Promise.all(Array.from({ length: 12 }, () => server.json('/api/market-data/health')))
       return health.every(({ value: { scaling, broadcasting } }) => scaling.activeConnections === 1 && broadcasting.subscribedPairs.join() === 'BTC/USDT')

@@ -1,4 +1,4 @@
-// What a client of /ws/prices relies on, except alerts.
+// The behaviour of /ws/prices towards a client, except alerts.
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
@@ -56,7 +56,7 @@ describe('prices', { concurrency: true }, () => {
     await client.close()
   })
 
-  test('nothing is said on connect', async () => {
+  test('nothing is sent on connect', async () => {
     const client = await server.client()
     assert.deepEqual(await inTwoBeats(client), [])
     await client.close()
@@ -75,7 +75,7 @@ describe('prices', { concurrency: true }, () => {
     await client.close()
   })
 
-  test('sets grow, keep their order and spelling, and names are not judged', async () => {
+  test('subscriptions grow, keep order and spelling, and accept unknown names', async () => {
     const client = await server.client()
     await client.subscribe(['b/usdt', 'A/USDT'], ['nowhere'])
     const reply = await client.subscribe(['A/USDT', 'B/USDT', 'b/usdt', '\u{1F600}"\\'], ['Binance', 'nowhere'])
@@ -97,7 +97,7 @@ describe('prices', { concurrency: true }, () => {
     await client.subscribe([b], ['okx'])
     await client.subscribe([a], ['binance'])
     const pairs = [`${b}@okx`, `${b}@binance`, `${a}@okx`, `${a}@binance`]
-    // The first prices of new pairs come at once, before the round of the next beat.
+    // The first prices of new pairs come at once, before the burst of the next beat.
     await client.next((m) => keys([m])[0] === pairs[3])
     await client.next((m) => keys([m])[0] === pairs[3])
     for (const round of rounds(await client.take(12, 'price'), 4)) assert.deepEqual(keys(round), pairs)
@@ -118,7 +118,7 @@ describe('prices', { concurrency: true }, () => {
     await client.close()
   })
 
-  test('unsubscribing names what remains, absent names are ignored, the rest flows on', async () => {
+  test('the reply to unsubscribe is the remainder; absent names are ignored, other prices continue', async () => {
     const [a, b] = [fresh(), fresh()]
     binance.quote(a, '1', '2')
     binance.quote(b, '1', '2')
@@ -133,10 +133,10 @@ describe('prices', { concurrency: true }, () => {
     await client.close()
   })
 
-  test('the error texts, and a connection that stays open', async () => {
+  test('the error messages, and a connection that stays open', async () => {
     const client = await server.client()
     const invalid = '{"type":"error","message":"Invalid message format"}'
-    for (const [said, told] of [
+    for (const [request, reply] of [
       ['{nonsense', invalid],
       ['null', invalid],
       ['{"action":"subscribe","symbols":"BTC/USDT","exchanges":[]}', invalid],
@@ -144,8 +144,8 @@ describe('prices', { concurrency: true }, () => {
       ['{"symbols":[]}', '{"type":"error","message":"Unknown action: undefined"}'],
       ['{"action":"subscribe","symbols":["KEPT/USDT"],"exchanges":{}}', invalid],
     ]) {
-      client.send(said)
-      assert.equal((await client.next()).text, told, said)
+      client.send(request)
+      assert.equal((await client.next()).text, reply, request)
     }
     assert.deepEqual((await client.subscribe([], [])).value.symbols, ['KEPT/USDT'], 'right symbols count beside wrong exchanges')
     await client.close()
@@ -180,12 +180,12 @@ describe('prices', { concurrency: true }, () => {
     const client = await server.client()
     await client.subscribe(symbols, ['binance', 'okx'])
     const pairs = symbols.flatMap((symbol) => [`${symbol}@binance`, `${symbol}@okx`])
-    // That it is 500 ms the tests of the gateway hold on a clock turned by hand.
+    // The tests of the gateway check the 500 ms on a hand-turned clock.
     for (const round of rounds(await client.take(40, 'price'), 4)) assert.deepEqual(keys(round), pairs)
     await client.close()
   })
 
-  test('however often a price changes, a plain client hears it once a beat, and the newest', async () => {
+  test('a plain client receives the newest price once per beat, regardless of the number of changes', async () => {
     const symbol = fresh()
     binance.quote(symbol, '1', '1000')
     const client = await server.client()
@@ -224,7 +224,7 @@ describe('prices', { concurrency: true }, () => {
     await Promise.all([client.close(), watcher.close()])
   })
 
-  test('intervalMs and extended are opt-in and only then is there more', async () => {
+  test('intervalMs and extended are opt-in; without them there are no further members', async () => {
     const [symbol, time] = [fresh(), ahead()]
     okx.quote(symbol, '5', '6', { bidSize: '1.50', askSize: '0.25', time })
     const [plain, live] = [await server.client(), await server.client()]
@@ -236,14 +236,14 @@ describe('prices', { concurrency: true }, () => {
     )
     for (let n = 1; n <= 20; n++) {
       okx.quote(symbol, String(5 + n / 100), '6')
-      assert.equal((await live.next('price')).value.bid, 5 + n / 100, 'each change is told')
+      assert.equal((await live.next('price')).value.bid, 5 + n / 100, 'each change is sent')
     }
     assert.deepEqual(await inTwoBeats(live), [], 'and nothing but changes')
     assert.ok((await plain.soFar('price')).every(({ value }) => Object.keys(value).length === 6))
     await Promise.all([plain.close(), live.close()])
   })
 
-  test('the hook sends its whole union each time, and only the difference on leaving', async () => {
+  test('a client subscribes with its whole union and unsubscribes with the difference', async () => {
     const [a, b] = [fresh(), fresh()]
     binance.quote(a, '1', '2')
     binance.quote(b, '1', '2')
@@ -251,7 +251,7 @@ describe('prices', { concurrency: true }, () => {
     await client.subscribe([a], ['binance'])
     await client.next('price')
     await client.subscribe([a, b], ['binance'])
-    // The first price of the new one comes by itself.
+    // The first price of the new pair comes before the burst of all.
     await client.next((m) => m.value.symbol === b)
     await client.next((m) => m.value.symbol === b)
     for (const round of rounds(await client.take(6, 'price'), 2)) assert.deepEqual(keys(round), [`${a}@binance`, `${b}@binance`])
@@ -276,7 +276,7 @@ describe('prices', { concurrency: true }, () => {
     await Promise.all([prices, monitor, comparison].map((client) => client.close()))
   })
 
-  test('a message above the limit closes with 1009, too many errors with 1008; others live on', async () => {
+  test('a message above the limit closes with 1009, too many errors with 1008; other clients stay connected', async () => {
     const [large, wrong, good] = await Promise.all([server.client(), server.client(), server.client()])
     large.send({ action: 'subscribe', symbols: ['x'.repeat(70_000)] })
     assert.equal((await large.closed).code, 1009)
@@ -289,14 +289,14 @@ describe('prices', { concurrency: true }, () => {
 })
 
 describe('the life of a connection', { concurrency: true }, () => {
-  test('stats count clients, pairs and names, and forget who leaves', async () => {
+  test('stats count clients, pairs and names, until a client leaves', async () => {
     const server = await Server.start(['demo', '--listen', '127.0.0.1:0'])
     const stats = async () => (await server.json('/api/websocket/stats')).value.stats
     const first = await server.get('/api/websocket/stats')
     assert.equal(first.status, 200)
     assert.match(first.headers['content-type'], /^application\/json/)
     assert.match(first.body, /^\{"status":"active","stats":\{"clientCount":\d+,"totalSubscriptions":\d+,"uniqueSymbols":\d+,"uniqueExchanges":\d+\}\}$/)
-    // The demo has a client of its own, which listens for every alert.
+    // The demo has its own client, which receives every alert.
     const own = await until('the own client', async () => {
       const found = await stats()
       return found.clientCount === 1 && found.uniqueSymbols > 0 && found
@@ -331,7 +331,7 @@ describe('the life of a connection', { concurrency: true }, () => {
     assert.equal(await server.stop('SIGINT'), 0)
   })
 
-  test('the hook comes back after a restart and resubscribes; it was told 1001', async () => {
+  test('a restart closes with 1001; the client reconnects and subscribes again', async () => {
     const venue = await Venue.open('binance')
     venue.quote('BTC/USDT', '1', '2')
     const server = await serveOn([venue], ['BTC/USDT'])
@@ -342,7 +342,7 @@ describe('the life of a connection', { concurrency: true }, () => {
     await first.next('price')
     assert.equal(await server.stop(), 0)
     assert.equal((await first.closed).code, 1001)
-    // The hook waits three seconds before each of its five attempts; the first may come too early.
+    // Clients wait three seconds before each of five attempts. The first attempt may be too early.
     await assert.rejects(Client.open(url))
     const again = await serveOn([venue], ['BTC/USDT'], '', { port })
     const second = await Client.open(url)
@@ -353,7 +353,7 @@ describe('the life of a connection', { concurrency: true }, () => {
     venue.close()
   })
 
-  test('a socket that never upgrades is no harm, and http on the socket path says what is wanted', async () => {
+  test('plain HTTP on the WebSocket path, and another version of the protocol, are answered with 426', async () => {
     const server = await Server.start(['demo', '--listen', '127.0.0.1:0'])
     const reply = await server.get('/ws/prices')
     assert.equal(reply.status, 426)

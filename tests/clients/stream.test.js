@@ -1,4 +1,4 @@
-// What a client of the SSE stream and the REST pages relies on.
+// The behaviour of the SSE stream and the REST pages towards a client.
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
@@ -14,7 +14,7 @@ describe('streams and pages', { concurrency: true }, () => {
 
   before(async () => {
     binance = await Venue.open('binance')
-    // True USD books for one symbol only.
+    // One symbol has a USD book.
     okx = await Venue.open('okx', { instruments: ['BTC/USDT', 'SOL/USD'] })
     server = await serveOn([binance, okx], SYMBOLS)
     for (const [at, symbol] of SYMBOLS.entries()) {
@@ -33,7 +33,7 @@ describe('streams and pages', { concurrency: true }, () => {
     ;[binance, okx].forEach((venue) => venue.close())
   })
 
-  test('a comma list, encoded or not, blanks and empties dropped, digits allowed', async () => {
+  test('a comma-separated list, encoded or not; blanks and empty names are ignored, digits allowed', async () => {
     for (const query of ['pairs=BTC/USDT,1INCH/USDT', 'pairs=BTC%2FUSDT%2C1INCH%2FUSDT', 'pairs=%20BTC/USDT%20,,+1INCH/USDT,']) {
       const stream = await server.stream(query)
       assert.deepEqual((await stream.next()).value.pairs, ['BTC/USDT', '1INCH/USDT'], query)
@@ -41,7 +41,7 @@ describe('streams and pages', { concurrency: true }, () => {
     }
   })
 
-  test('the two texts of 400', async () => {
+  test('the two messages of status 400', async () => {
     for (const [query, error] of [
       ['', 'pairs parameter is required'],
       ['?pairs=', 'pairs parameter is required'],
@@ -76,7 +76,7 @@ describe('streams and pages', { concurrency: true }, () => {
     stream.close()
   })
 
-  test('ten fields in order, numbers, the pair as asked', async () => {
+  test('ten fields in order, numbers, the pair as requested', async () => {
     const stream = await server.stream('pairs=BTC/USDT')
     const { text, value } = await stream.next(({ value }) => value?.pair)
     assert.match(text, /^data: \{"pair":"BTC\/USDT","price":43000.5,"bid":1.5,"ask":2,"high24h":44000,"low24h":41000.25,"change24h":-12.5,"changePercent24h":-0.03,"volume24h":123456789.5,"timestamp":\d{13}\}$/)
@@ -84,7 +84,7 @@ describe('streams and pages', { concurrency: true }, () => {
     stream.close()
   })
 
-  test('no day statistics: all ten fields all the same, and the price is the middle', async () => {
+  test('without day statistics: all ten fields, and the price is the mid price', async () => {
     const stream = await server.stream('pairs=LONE/USDT')
     const { value } = await stream.next(({ value }) => value?.pair)
     assert.deepEqual(Object.keys(value), [...FIELDS, 'statistics'])
@@ -93,7 +93,7 @@ describe('streams and pages', { concurrency: true }, () => {
     stream.close()
   })
 
-  test('X/USD and X/USDT at once, each as asked: a true USD book, or the USDT one and then marked', async () => {
+  test('X/USD and X/USDT in one stream: a USD book, or the USDT book with a mark', async () => {
     const stream = await server.stream('pairs=BTC/USD,BTC/USDT,SOL/USD,SOL/USDT')
     const found = new Map()
     await until('four pairs', async () => {
@@ -116,7 +116,7 @@ describe('streams and pages', { concurrency: true }, () => {
     stream.close()
   })
 
-  test('raw=1 gives every change at once, the default conflates', async () => {
+  test('raw=1 sends every change at once, the default conflates', async () => {
     const [raw, calm] = [await server.stream('pairs=RAW/USDT&raw=1'), await server.stream('pairs=RAW/USDT')]
     await raw.next(({ value }) => value?.pair)
     for (let n = 1; n <= 50; n++) {
@@ -137,17 +137,17 @@ describe('streams and pages', { concurrency: true }, () => {
     stream.close()
   })
 
-  test('a quiet pair on a living link keeps a young timestamp', async () => {
+  test('the timestamp of a quiet pair advances while its connection is live', async () => {
     const stream = await server.stream('pairs=NOW/USDT')
     const first = (await stream.next(({ value }) => value?.pair)).value.timestamp
-    // Others are quoted on the same link; this one is not.
+    // Another pair is quoted on the same connection; this one is not.
     const busy = every(300, () => binance.quote('ETH/USDT', '2.5', '3'))
     await stream.next(({ value }) => value?.timestamp > first + 1500)
     busy()
     stream.close()
   })
 
-  test('a closed stream is forgotten', async () => {
+  test('a closed stream is removed', async () => {
     const health = async () => (await server.json('/api/market-data/health')).value
     const stream = await server.stream('pairs=GONE/USDT')
     await stream.next()
@@ -159,7 +159,7 @@ describe('streams and pages', { concurrency: true }, () => {
     await until('it is forgotten', async () => !(await health()).broadcasting.subscribedPairs.includes('GONE/USDT'))
   })
 
-  test('a browser: EventSource opens, hears unnamed messages, and reads nothing into comments', async () => {
+  test('a browser: EventSource opens, receives unnamed messages, and ignores comments', async () => {
     const source = new EventSource(`http://${server.address}/api/market-data/stream?pairs=${encodeURIComponent('BTC/USDT,ETH/USDT')}`)
     const heard = []
     source.onmessage = (event) => heard.push(JSON.parse(event.data))
@@ -169,15 +169,15 @@ describe('streams and pages', { concurrency: true }, () => {
     source.close()
   })
 
-  test('a comment every 15 s, so that no proxy calls the stream idle', async () => {
-    // The tests of the gateway check the 15 s on a clock turned by hand.
+  test('comments keep an idle stream open', async () => {
+    // The tests of the gateway check the interval of 15 s on a hand-turned clock.
     const stream = await server.stream('pairs=COLD/USDT')
     await stream.next(({ text }) => text.startsWith(':'))
     assert.equal(stream.blocks.filter(({ value }) => value?.pair).length, 0, 'a pair without a quote')
     stream.close()
   })
 
-  test('health: every name and its nesting, and 200 while prices flow', async () => {
+  test('health: all members, and 200 while there are prices', async () => {
     const { status, headers, value } = await server.json('/api/market-data/health')
     assert.deepEqual([status, value.status], [200, 'healthy'])
     assert.match(headers['cache-control'], /no-cache/)
@@ -212,7 +212,7 @@ describe('streams and pages', { concurrency: true }, () => {
     assert.equal(value.broadcasting.role === 'leader', value.leadership.isLeader, 'one truth about the role')
   })
 
-  test('the prices page: keys as asked, milliseconds, not stored, unknown pairs left out', async () => {
+  test('the prices page: keys as requested, milliseconds, no-store, no unknown pairs', async () => {
     const { status, headers, body } = await server.get('/api/market-data/prices?pairs=BTC%2FUSD,BTC/USDT,UNKNOWN/USDT')
     assert.equal(status, 200)
     assert.equal(headers['cache-control'], 'no-store')
@@ -224,7 +224,7 @@ describe('streams and pages', { concurrency: true }, () => {
     assert.ok(isNow(value['BTC/USDT'].timestamp))
   })
 
-  test('the prices page: 400 with two texts, 503 while cold', async () => {
+  test('the prices page: 400 with two messages, 503 without prices', async () => {
     const json = async (query) => {
       const { status, value } = await server.json(`/api/market-data/prices${query}`)
       return [status, value]
@@ -252,7 +252,7 @@ describe('streams and pages', { concurrency: true }, () => {
     assert.equal((await server.get('/api/exchanges/prices')).status, 400)
   })
 
-  test('the five paths, without any authentication, readable from another origin', async () => {
+  test('the five paths need no authentication and are readable from other origins', async () => {
     for (const path of ['/api/websocket/stats', '/api/market-data/health', '/api/market-data/prices?pairs=BTC/USDT']) {
       const { status, headers } = await server.get(path, { headers: { origin: 'https://elsewhere.example' } })
       assert.deepEqual([status, headers['access-control-allow-origin']], [200, '*'], path)
@@ -265,7 +265,7 @@ describe('streams and pages', { concurrency: true }, () => {
 })
 
 describe('in trouble', { concurrency: true }, () => {
-  test('above the limit of streams: 503 with its text and Retry-After; EventSource gives up', async () => {
+  test('above the limit of streams: 503 with message and Retry-After; EventSource gives up', async () => {
     const server = await serve('venues = ["binance"]\n[gateway]\nstreams_max = 1\n[venue.binance]\naddress = "ws://127.0.0.1:1/"\n')
     const { headers, value } = await server.json('/api/market-data/health')
     assert.deepEqual([headers['x-spreadwire-source'], value.venues[0].source], ['none', null], 'nothing is live that never was connected')
@@ -276,7 +276,7 @@ describe('in trouble', { concurrency: true }, () => {
     assert.ok(Number(refused.headers['retry-after']) > 0)
     const source = new EventSource(`http://${server.address}/api/market-data/stream?pairs=BTC/USDT`)
     await until('the end', () => source.readyState === EventSource.CLOSED)
-    // A place is free again at once.
+    // The closed stream no longer counts.
     first.close()
     await until('a free place', async () => (await server.json('/api/market-data/health')).value.scaling.activeConnections === 0)
     const second = await Stream.open(server.address, '/api/market-data/stream?pairs=BTC/USDT')
@@ -284,7 +284,7 @@ describe('in trouble', { concurrency: true }, () => {
     await server.stop()
   })
 
-  test('while no fresh price flows health is 503 and says why; streams still open with 200', async () => {
+  test('without a fresh price health is 503 with the reason; streams still open with 200', async () => {
     const venue = await Venue.open('binance')
     const server = await serveOn([venue], ['BTC/USDT'], '[feed]\nbackoff_first_ms = 50\nbackoff_max_ms = 200')
     const health = async () => server.json('/api/market-data/health')
@@ -312,7 +312,7 @@ describe('in trouble', { concurrency: true }, () => {
     venue.close()
   })
 
-  test('a browser comes back by itself after a restart', async () => {
+  test('a browser reconnects automatically after a restart', async () => {
     const venue = await Venue.open('binance')
     venue.quote('BTC/USDT', '1', '2')
     venue.day('BTC/USDT', DAY)

@@ -1,5 +1,4 @@
-// A viewer who clicks everything, and gateways that fail in other ways than by going away: no error of the page, none in
-// the console, no view without content.
+// Clicks everything, and simulates failures of the gateway: no error of the page or in the console, no view without content.
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
@@ -15,7 +14,7 @@ before(async () => {
 })
 after(() => server.stop())
 
-/** What is on the page when something is: headings of the view, the banner, and no failure. */
+/** Waits until the view has content; checks the banner and that nothing has failed. */
 async function expectView(page, what) {
   await until(`the view after ${what}`, () =>
     page.evaluate(() => document.querySelectorAll('main h2').length > 0 && document.querySelector('main').innerText.trim().length > 20),
@@ -32,7 +31,7 @@ async function expectView(page, what) {
 const tab = (page, title) => page.locator('nav a').filter({ hasText: title })
 
 for (const [width, viewport] of Object.entries(WIDTHS)) {
-  test(`${width}: every tab twice`, async () => {
+  test(`${width}: opens every tab twice`, async () => {
     const page = await openPage(server.address, { viewport })
     await until('rows', async () => (await page.locator('.sw-grid tbody tr').count()) > 0)
     for (const round of ['first', 'second']) {
@@ -46,7 +45,7 @@ for (const [width, viewport] of Object.entries(WIDTHS)) {
     await page.context().close()
   })
 
-  test(`${width}: everything that can be clicked, in every view`, async () => {
+  test(`${width}: clicks everything in every view`, async () => {
     const page = await openPage(undefined, { viewport, permissions: ['notifications'] })
     await page.goto(`http://${server.address}/`)
     await until('rows', async () => (await page.locator('.sw-grid tbody tr').count()) > 0)
@@ -68,7 +67,7 @@ for (const [width, viewport] of Object.entries(WIDTHS)) {
       const count = (await page.$$(all)).length
       clicked[title] = 0
       for (let at = 0; at < count; at += 1) {
-        // Rows of opportunities come and go: what is at this place now is clicked.
+        // Rows of opportunities come and go: clicks the element that is at this index now.
         const found = (await page.$$(all))[at]
         const kind = await found
           ?.evaluate((one) => (one.isConnected ? `${one.localName} ${one.type ?? ''} ${one.getAttribute('href') ?? ''}` : ''))
@@ -85,7 +84,7 @@ for (const [width, viewport] of Object.entries(WIDTHS)) {
         } else if (/^input (search|number|text)/.test(kind)) {
           for (const text of ['7', '', '0.1', '99']) await found.fill(text)
         } else {
-          // What is covered or gone in this moment is clicked all the same, as by a keyboard.
+          // Clicks elements that are covered, too, as by keyboard.
           await found.evaluate((one) => one.click()).catch(() => {})
         }
         clicked[title] += 1
@@ -103,7 +102,7 @@ for (const [width, viewport] of Object.entries(WIDTHS)) {
 describe('a gateway that fails in other ways', () => {
   const LISTED = { instruments: [{ symbol: 'BTC/USDT', exchanges: ['okx', 'binance'] }] }
 
-  /** Each view with these answers of the gateway's pages. */
+  /** Opens the page with these responses of the gateway's pages. */
   async function views(answers) {
     const page = await openPage()
     page.bodies = answers
@@ -116,7 +115,7 @@ describe('a gateway that fails in other ways', () => {
     return page
   }
 
-  test('error pages instead of reports: the views stay, and say that they are not current', async () => {
+  test('error pages instead of reports: the views stay and are marked as not current', async () => {
     const refused = { status: 503, json: { error: 'Service temporarily at capacity' } }
     const page = await views({})
     await until('rows', async () => (await page.locator('.sw-grid tbody tr').count()) > 0)
@@ -140,7 +139,7 @@ describe('a gateway that fails in other ways', () => {
     await page.context().close()
   })
 
-  test('a report that makes no sense fails one view, with a way to try again; the others go on', async () => {
+  test('an invalid report fails one view, which can try again; the others still work', async () => {
     const real = (await server.json('/api/status')).value
     const page = await views({
       '/api/instruments': { json: LISTED },
@@ -164,7 +163,7 @@ describe('a gateway that fails in other ways', () => {
     await page.context().close()
   })
 
-  test('a frozen gateway: header, prices, books and venues all say so, and all are back when it goes on', async () => {
+  test('a frozen gateway: header, prices, books and venues show it, and all recover when it continues', async () => {
     const frozen = await Server.start(['demo', '--listen', '127.0.0.1:0'])
     const page = await openPage(frozen.address)
     const header = page.locator('header.banner')
@@ -204,7 +203,7 @@ describe('a gateway that fails in other ways', () => {
   })
 })
 
-test('below a path of another host: everything is found there, and nothing is asked elsewhere', async () => {
+test('below a path of another host: everything is found there, and nothing is requested elsewhere', async () => {
   const proxy = await proxied(server.address, '/spreadwire/')
   const page = await openPage(`${proxy.address}/spreadwire`)
   await until('prices', async () => (await page.locator('.sw-cell .sw-best').count()) > 0)

@@ -1,9 +1,8 @@
-// 10,000 updates a second into a page with 200 visible pairs: how often components are drawn, how long the page
-// is busy at a time, and what memory does. The gateway here is a small one of the test's own that speaks its
-// protocol: on a machine with two cores the page is measured, not who feeds it.
+// 10,000 updates per second into a page with 200 visible pairs: draws of components, long tasks and memory. The gateway is a
+// small one in the test, so that the page is measured and not the gateway.
 //
-// How much is fed is counted, not timed. SPREADWIRE_SOAK_MIN=5 measures memory over minutes instead of seconds. SPREADWIRE_QUIET=1 says that the machine has
-// nothing else to do: then what is by the clock on the wall is asserted too; otherwise it is only told.
+// Updates are counted, not timed. SPREADWIRE_SOAK_MIN=5 measures memory over five minutes. SPREADWIRE_QUIET=1 means that the
+// machine is idle: then rates and durations are asserted, too; otherwise they are only printed.
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
@@ -63,7 +62,7 @@ before(async () => {
   const begun = performance.now()
   let count = 0
   const timer = setInterval(() => {
-    // By the clock, so that a late timer does not make it less.
+    // By elapsed time, so that a late timer does not reduce the rate.
     const due = Math.min(((performance.now() - begun) / 1000) * PER_SECOND - count, PER_SECOND / 4)
     for (let at = 0; at < due; at += 1) {
       const pair = count++ % (SYMBOLS.length * EXCHANGES.length)
@@ -90,8 +89,8 @@ before(async () => {
 after(() => gateway.stop?.())
 
 /**
- * Counts before the page's own scripts: frames, long tasks, and per commit of React the components that it drew, by
- * what React's own tools use: a flag on the fibers that performed work.
+ * Runs before the scripts of the page. Counts frames, long tasks, and the components that each commit of React draws, by the flag
+ * of fibers that performed work, which React's developer tools use.
  */
 function observe() {
   const seen = { frames: 0, commits: 0, drawn: 0, twice: [], long: [] }
@@ -113,7 +112,7 @@ function observe() {
     const isComponent = [0, 1, 11, 14, 15].includes(now.tag)
     if (isComponent && now.flags & 1) {
       seen.drawn += 1
-      // A fiber and its alternate are one component.
+      // A fiber and its alternate are the same component.
       const known = drawnNow.has(now) ? now : now.alternate && drawnNow.has(now.alternate) ? now.alternate : now
       drawnNow.set(known, (drawnNow.get(known) ?? 0) + 1)
     }
@@ -133,7 +132,7 @@ function observe() {
   }
 }
 
-test('10,000 updates a second on 200 pairs: one drawing a frame, no long task, flat memory', async () => {
+test('10,000 updates a second on 200 pairs: one draw per frame, no long task, constant memory', async () => {
   const page = await openPage(undefined, { viewport: { width: 1720, height: 1700 } })
   await page.addInitScript(observe)
   await page.addInitScript(() => localStorage.setItem('spreadwire', JSON.stringify({ intervalMs: 0 })))
@@ -147,7 +146,7 @@ test('10,000 updates a second on 200 pairs: one drawing a frame, no long task, f
       }).length,
   )
   assert.equal(visible, 200, 'pairs in sight')
-  /** Until the page has been sent so many more updates, however long that takes. */
+  /** Waits until `count` more updates have been sent to the page. */
   const fed = (count) => {
     const end = gateway.sent + count
     return until(`${count} updates`, () => gateway.sent >= end, PATIENCE * 10)
@@ -183,7 +182,7 @@ test('10,000 updates a second on 200 pairs: one drawing a frame, no long task, f
   const mainMs =
     ['Script', 'Layout', 'RecalcStyle'].reduce((sum, name) => sum + busyAfter[`${name}Duration`] - busyBefore[`${name}Duration`], 0) * 1000
   const frameMs = mainMs / (end.frames - start.frames)
-  const told = {
+  const report = {
     updatesPerSecond: Math.round(rate),
     framesPerSecond: Math.round((end.frames - start.frames) / seconds),
     commitsPerSecond: Math.round((end.commits - start.commits) / seconds),
@@ -203,7 +202,7 @@ test('10,000 updates a second on 200 pairs: one drawing a frame, no long task, f
     grownMiB: Number(grown.toFixed(2)),
     heapEachMinuteMiB: heaps,
   }
-  console.log(JSON.stringify(told))
+  console.log(JSON.stringify(report))
   if (IS_QUIET) assert.ok(rate > PER_SECOND * 0.8, `the test fed only ${rate} updates a second`)
   assert.ok(end.drawn > start.drawn && end.frames > start.frames, 'something was counted')
   assert.deepEqual(end.twice, [], 'drawn twice within a frame')

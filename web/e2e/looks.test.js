@@ -1,4 +1,4 @@
-// Pictures of every view for people to look at, and what a machine can say of whether everybody can use it.
+// Pictures of every view, and automatic checks of accessibility.
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
@@ -21,10 +21,10 @@ before(async () => {
 after(() => server.stop())
 
 for (const [look, options] of Object.entries(LOOKS)) {
-  test(`${look}: nothing serious for axe, no page wider than the window`, async () => {
+  test(`${look}: no serious finding of axe, no page wider than the window`, async () => {
     const page = await openPage(server.address, options)
     await page.locator('.sw-grid tbody tr').first().waitFor()
-    // Scripts of the test's own come in beside the policy.
+    // Scripts of the test are not subject to the policy.
     await page.evaluate(AXE)
     for (const view of VIEWS) {
       await page.evaluate((name) => (location.hash = `#/${name}`), view)
@@ -37,14 +37,14 @@ for (const [look, options] of Object.entries(LOOKS)) {
       await picture(page, `${look}-${view}`, { fullPage: true })
       const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }))
       const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
-      const told = serious.map(
+      const found = serious.map(
         ({ id, nodes }) =>
           `${id}: ${nodes
             .slice(0, 3)
             .map((node) => node.html)
             .join(' | ')}`,
       )
-      assert.deepEqual(told, [], `${look} ${view}`)
+      assert.deepEqual(found, [], `${look} ${view}`)
       const beyond = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)
       assert.ok(beyond <= 0, `${look} ${view} is ${beyond} pixels too wide`)
     }
@@ -53,7 +53,7 @@ for (const [look, options] of Object.entries(LOOKS)) {
   })
 }
 
-test('everything can be reached by keyboard, and the focus is seen', async () => {
+test('everything can be reached by keyboard, and the focus is visible', async () => {
   const page = await openPage(server.address)
   await page.locator('.sw-grid tbody button').first().waitFor()
   const seen = new Set()

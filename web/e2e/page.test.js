@@ -1,11 +1,10 @@
-// The dashboard in a real browser, against the real binary: what a viewer sees when prices move, exchanges fall
-// silent and gateways come and go.
+// The dashboard in a real browser, against the real binary: moving prices, silent exchanges and restarts of the gateway.
 
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Server, openPage, picture, serve, until } from './rig.js'
 
-/** Simulated exchanges as processes of their own, one each, so that one can be silenced. */
+/** Starts one process per simulated exchange, so that one can be stopped. */
 async function simulated(...names) {
   const sims = {}
   let toml = ''
@@ -19,7 +18,7 @@ async function simulated(...names) {
   return { sims, toml: `venues = [${names.map((name) => `"${name}"`).join(', ')}]\n${toml}` }
 }
 
-/** Cells of the grid by exchange: text and classes. */
+/** The cells of an exchange in the grid: text and staleness. */
 const column = (page, exchange) =>
   page.evaluate((name) => {
     const heads = [...document.querySelectorAll('.sw-grid thead th')].map((head) => head.textContent.trim())
@@ -32,7 +31,7 @@ const column = (page, exchange) =>
 
 const isPriced = (cell) => /\d/.test(cell.text)
 const every = (cells, what) => cells.length > 0 && cells.every(what)
-/** What a browser says by itself of a server that is not there. */
+/** Whether the browser reports an unreachable server. */
 const isNetwork = (text) => /ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY_RESPONSE|WebSocket connection to|ERR_SOCKET|ERR_ABORTED/.test(text)
 
 describe('a viewer', () => {
@@ -67,7 +66,7 @@ describe('a viewer', () => {
     await server.stop()
   })
 
-  test('a silenced exchange turns stale within its limit, the other stays; both are back when it speaks', async () => {
+  test('a silent exchange becomes stale, the other stays fresh; both are fresh when it continues', async () => {
     const { sims, toml } = await simulated('binance', 'okx')
     const server = await serve(toml)
     const page = await openPage(server.address)
@@ -87,7 +86,7 @@ describe('a viewer', () => {
     await Promise.all(Object.values(sims).map((sim) => sim.stop()))
   })
 
-  test('the gateway is restarted and the page recovers by itself', async () => {
+  test('the page recovers automatically after a restart of the gateway', async () => {
     const { sims, toml } = await simulated('binance', 'okx')
     const server = await serve(toml)
     const port = Number(server.address.split(':')[1])
@@ -114,35 +113,35 @@ describe('a viewer', () => {
     await Promise.all(Object.values(sims).map((sim) => sim.stop()))
   })
 
-  test('a notification of each opportunity that opens, when the viewer wants it, and none before', async () => {
+  test('notifications of new opportunities after the viewer enables them, and none before', async () => {
     const server = await Server.start(['demo', '--listen', '127.0.0.1:0'])
     const page = await openPage(undefined, { permissions: ['notifications'] })
-    // What the browser would show is kept instead: there is no desktop here.
+    // Records notifications instead of showing them.
     await page.addInitScript(() => {
-      window.told = []
+      window.notifications = []
       window.Notification = class {
         static permission = 'granted'
         constructor(title, { body, tag }) {
-          window.told.push({ title, body, tag })
+          window.notifications.push({ title, body, tag })
         }
       }
     })
     await page.goto(`http://${server.address}/#/settings`)
     const opened = () => page.evaluate(() => Number(document.querySelector('.count')?.textContent ?? 0))
     await until('an opportunity', opened)
-    assert.deepEqual(await page.evaluate(() => window.told), [])
+    assert.deepEqual(await page.evaluate(() => window.notifications), [])
     await page.getByLabel('Notify me').check()
     await until('it to close', async () => (await opened()) === 0)
-    const told = await until('a notification', async () => (await page.evaluate(() => window.told))[0])
-    assert.match(told.title, /^\w+\/USDT \d+\.\d\d%$/)
-    assert.match(told.body, /^buy on \w+, sell on \w+$/)
-    assert.match(told.tag, /^arbitrage-/)
+    const first = await until('a notification', async () => (await page.evaluate(() => window.notifications))[0])
+    assert.match(first.title, /^\w+\/USDT \d+\.\d\d%$/)
+    assert.match(first.body, /^buy on \w+, sell on \w+$/)
+    assert.match(first.tag, /^arbitrage-/)
     assert.deepEqual(page.wrong, [])
     await page.context().close()
     await server.stop()
   })
 
-  test("subscriptions, threshold and theme are the viewer's, and kept", async () => {
+  test('subscriptions, threshold and theme are settings that survive a reload', async () => {
     const server = await Server.start(['demo', '--listen', '127.0.0.1:0'])
     const page = await openPage(server.address, { hash: '#/settings' })
     await page.getByLabel('DOGE/USDT').uncheck()

@@ -1,4 +1,4 @@
-// A reverse proxy as others put before the gateway: below a path of a host that has other things too.
+// A reverse proxy in front of the gateway, which serves it below a path of its host.
 
 import { once } from 'node:events'
 import http from 'node:http'
@@ -8,7 +8,7 @@ import net from 'node:net'
 export async function proxied(target, base) {
   const [host, port] = target.split(':')
   const inside = (url) => (url.startsWith(base) ? url.slice(base.length - 1) : undefined)
-  /** Paths that were asked outside of `base`. */
+  /** Requested paths outside of `base`. */
   const strayed = []
   const sockets = new Set()
   const server = http.createServer((request, response) => {

@@ -1,4 +1,4 @@
-// What the browser tests share: the real binary, Debian's Chromium, and pages that note all that goes wrong.
+// Shared by the browser tests: the real binary, Chromium, and pages that record all errors.
 
 import { chromium } from 'playwright-core'
 import { mkdirSync } from 'node:fs'
@@ -15,7 +15,7 @@ mkdirSync(ARTIFACTS, { recursive: true })
 
 let browser
 
-/** One Chromium for all tests of a file, quiet on the network. */
+/** One Chromium for all tests of a file, without background requests. */
 export async function chromiumBrowser() {
   browser ??= await chromium.launch({
     executablePath: process.env.CHROMIUM_BIN ?? '/usr/bin/chromium',
@@ -29,7 +29,7 @@ export async function chromiumBrowser() {
       '--disable-domain-reliability',
       '--metrics-recording-only',
       '--disable-gpu',
-      // A test looks at one page after the other; none is in the background for that.
+      // Pages in the background are not slowed down.
       '--disable-background-timer-throttling',
       '--disable-renderer-backgrounding',
       '--disable-backgrounding-occluded-windows',
@@ -37,7 +37,7 @@ export async function chromiumBrowser() {
   })
   return browser
 }
-/** A page that a failed test leaves open would keep the machine busy. */
+/** Open pages; a failed test does not close its own. */
 const contexts = new Set()
 afterEach(async () => {
   for (const context of contexts) await context.close().catch(() => {})
@@ -49,13 +49,13 @@ after(async () => {
 })
 
 /**
- * A page of its own viewer. `page.wrong` collects errors in the console, uncaught ones, refusals of the policy and
- * failed requests; `page.sockets` the WebSockets that it opened.
+ * Opens a page in its own context. `page.wrong` collects console errors, uncaught errors, violations of the policy and failed
+ * requests; `page.sockets` collects its WebSockets.
  */
 export async function openPage(address, { hash = '', viewport = { width: 1440, height: 900 }, ...options } = {}) {
   const context = await (await chromiumBrowser()).newContext({ viewport, ...options })
   contexts.add(context)
-  // How long anything may take on a busy machine before a test gives up.
+  // After this a test gives up.
   context.setDefaultTimeout(PATIENCE)
   const page = await context.newPage()
   page.wrong = []
@@ -67,5 +67,5 @@ export async function openPage(address, { hash = '', viewport = { width: 1440, h
   return page
 }
 
-/** Keeps what the page looks like for people to look at. */
+/** Saves a screenshot. */
 export const picture = (page, name, options = {}) => page.screenshot({ path: path.join(ARTIFACTS, `${name}.png`), ...options })

@@ -1,4 +1,4 @@
-// How the gateway serves the page: types, caching, compression, policy; and that hostile names are only text.
+// How the gateway serves the page: types, caching, compression and policy. Hostile names are shown as text.
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
@@ -19,12 +19,12 @@ before(async () => {
 })
 after(() => server.stop())
 
-/** Everything that the page loads. */
+/** The files that the page loads. */
 function files(html) {
   return [...html.matchAll(/(?:src|href)="\.(\/[^"]*)"/g)].map(([, path]) => path)
 }
 
-/** A GET whose answer is taken byte by byte as a slow line would: the head, then the body. */
+/** Sends a GET and reads the response slowly; returns head and body. */
 async function rawGet(path, headers, { pauseMs = 0 } = {}) {
   const [host, port] = server.address.split(':')
   const socket = net.connect({ host, port: Number(port) })
@@ -44,7 +44,7 @@ async function rawGet(path, headers, { pauseMs = 0 } = {}) {
 }
 
 describe('the page as it is served', () => {
-  test('it is embedded, and all that it loads is of the gateway', async () => {
+  test('it is embedded, and it loads files of the gateway only', async () => {
     assert.ok(existsSync(BUILT), 'run `npm --prefix web run build` and build the binary again')
     const page = await get(server.address, '/')
     assert.equal(page.status, 200)
@@ -67,7 +67,7 @@ describe('the page as it is served', () => {
     assert.ok(bytes < LIMIT, `${bytes} bytes`)
   })
 
-  test('hashed files are kept for ever, the page is asked for again, HEAD says the same as GET', async () => {
+  test('hashed files are immutable, the page is revalidated, HEAD equals GET', async () => {
     const page = await get(server.address, '/')
     const script = files(page.body).find((path) => path.endsWith('.js'))
     assert.equal(page.headers['cache-control'], 'no-cache')
@@ -82,7 +82,7 @@ describe('the page as it is served', () => {
     assert.deepEqual([missing.status, missing.body], [404, '{"error":"Not found"}'])
   })
 
-  test('a slow line gets the whole file, plain or compressed', async () => {
+  test('a slow client receives the whole file, plain or compressed', async () => {
     const page = await get(server.address, '/')
     const script = files(page.body).find((path) => path.endsWith('.js'))
     const text = readFileSync(`${BUILT}${script.slice(1)}`)
@@ -94,7 +94,7 @@ describe('the page as it is served', () => {
     assert.ok(gunzipSync(packed.body).equals(text))
   })
 
-  test('f101 the policy is in force: no script but ours, nothing from elsewhere', async () => {
+  test('the content security policy blocks other scripts and other origins', async () => {
     const page = await openPage(server.address)
     await page.locator('.sw-grid').waitFor()
     await page.evaluate(async () => {
@@ -126,7 +126,7 @@ describe('the page as it is served', () => {
   })
 })
 
-/** How an instance tells of its cluster. */
+/** The cluster in a status page. */
 const clusterOf = (instance, leads, redis = 'connected') => ({
   instance,
   redis,
@@ -138,7 +138,7 @@ const clusterOf = (instance, leads, redis = 'connected') => ({
   circuitBreaker: { state: 'closed', failureCount: 0, successCount: 0, timeSinceLastFailure: 0, reason: null, retryInMs: null },
 })
 
-/** A page whose gateway is another: `answers` for its pages, `speak` for its WebSocket. */
+/** Opens a page with a fake gateway: `answers` for its pages, `speak` for its WebSocket. */
 async function pageOf(answers, speak) {
   const page = await openPage()
   for (const [path, value] of Object.entries(answers)) {
@@ -155,7 +155,7 @@ async function pageOf(answers, speak) {
   return page
 }
 
-test('live, replayed, shared and remembered prices are told apart at the top', async () => {
+test('the banner distinguishes live, replayed, shared and last known prices', async () => {
   const real = (await server.json('/api/status')).value
   const status = { ...real, cluster: clusterOf('gateway-2', []), process: { ...real.process, source: 'live' } }
   const instruments = [{ symbol: 'BTC/USDT', exchanges: ['okx', 'kraken', 'binance'] }]
@@ -191,7 +191,7 @@ test('live, replayed, shared and remembered prices are told apart at the top', a
 const MARKUP = '<img src=x onerror=owned=1><script>owned=1</script>'
 const TURNED = 'BTC\u202eTDSU/\u2066A\u0007\u200b'
 
-test('f101 hostile names and errors are text everywhere', async () => {
+test('hostile names and errors are shown as text in every view', async () => {
   const venue = (exchange, lastError) => ({
     exchange,
     state: MARKUP,

@@ -1,12 +1,11 @@
-// Forbids effects and callback refs that return what they call. React takes whatever they return for the cleanup and
-// calls it later: a value that a newer browser returns where an older one returned nothing (the promise of
-// `scrollIntoView` since Chromium 150) then ends the whole page.
+// Forbids effects and callback refs that return the result of a call. React calls what they return as a cleanup. If a newer browser
+// returns a value where an older one returned nothing (such as the promise of `scrollIntoView` since Chromium 150), the page fails.
 
 const EFFECTS = new Set(['useEffect', 'useLayoutEffect', 'useInsertionEffect'])
 const isFunction = (node) => node?.type === 'ArrowFunctionExpression' || node?.type === 'FunctionExpression'
 const nameOf = (callee) => (callee.type === 'MemberExpression' ? callee.property.name : callee.name)
 
-/** A cleanup is a function on the spot or has a name, so that the reader and the compiler see what it is. `void` returns nothing. */
+/** A cleanup is an inline function or an identifier, which the compiler can check. `void` returns nothing. */
 const isCleanup = (node) => isFunction(node) || node.type === 'Identifier' || (node.type === 'UnaryExpression' && node.operator === 'void')
 
 export default {
@@ -14,11 +13,11 @@ export default {
     type: 'problem',
     schema: [],
     messages: {
-      returns: 'React takes what this returns for the cleanup and calls it: use braces, and return a function or nothing.',
+      returns: 'React calls the returned value as a cleanup: use braces, and return a function or nothing.',
     },
   },
   create(context) {
-    /** Functions whose return value React takes for a cleanup. */
+    /** Functions whose return value React uses as a cleanup. */
     const guarded = new Set()
     const guard = (node) => {
       if (!isFunction(node)) return

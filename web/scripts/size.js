@@ -1,5 +1,5 @@
-// Holds the built core and hooks to their size, with all they share, gzipped as a server would; loads them as Node does,
-// where there is no page; and looks for what React's server components need of the entry.
+// Checks the gzipped size of the built core and hooks, loads them in Node, where there is no page, and checks the directive that
+// React's server components need.
 import { readFileSync } from 'node:fs'
 import { gzipSync } from 'node:zlib'
 

@@ -1,4 +1,4 @@
-// Puts the components' stylesheet into the package, with what it imports.
+// Copies the components' stylesheet into the package, with its imports.
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 
 const read = (path) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8')

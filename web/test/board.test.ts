@@ -6,7 +6,7 @@ import { FakeGateway, holdTime } from './rig.js'
 let gateway: FakeGateway
 let connection: Connection
 let board: Board
-let told: number
+let notified: number
 let holding: Hold
 const pass = (ms: number) => vi.advanceTimersByTime(ms)
 const PANEL: Interest = { symbols: ['BTC/USDT', 'ETH/USDT'], exchanges: ['binance', 'okx'] }
@@ -16,15 +16,15 @@ function begin(interest = PANEL) {
   gateway = new FakeGateway()
   connection = new Connection('ws://gateway/ws/prices', { WebSocket: gateway.WebSocket, random: () => 0.5 })
   board = new Board(connection)
-  told = 0
-  board.subscribe(() => told++)
+  notified = 0
+  board.subscribe(() => notified++)
   holding = connection.hold(interest)
   pass(50)
 }
 
 beforeEach(() => {
   holdTime()
-  // Frames as a browser has them.
+  // Frames as in a browser.
   vi.stubGlobal('requestAnimationFrame', (call: () => void) => setTimeout(call, 16))
   vi.stubGlobal('cancelAnimationFrame', clearTimeout)
   begin()
@@ -56,7 +56,7 @@ describe('a gateway that freezes', () => {
   })
   const LIVE = { price: 'fresh', book: 'live', state: 'connected', isConnected: true, open: 1, lasting: 1 }
 
-  test('nothing of it is current any more, all at once, five seconds later', () => {
+  test('all its data becomes stale at once, five seconds later', () => {
     pass(4800)
     expect(seen()).toEqual(LIVE)
     pass(300)
@@ -64,7 +64,7 @@ describe('a gateway that freezes', () => {
     expect(board.book('BTC/USDT', 'okx')!.bids.length, 'the last known levels').toBe(5)
   })
 
-  test('it goes on where it was with the next word', () => {
+  test('the next message makes the data current again', () => {
     pass(6000)
     gateway.price('ETH/USDT', 'okx', 1, 2)
     gateway.answers = true
@@ -73,12 +73,12 @@ describe('a gateway that freezes', () => {
     expect(gateway.sockets.length).toBe(1)
   })
 
-  test('given up at last, nothing is left of it', () => {
+  test('after the connection is dropped, no data is left', () => {
     pass(15_100)
     expect(seen()).toMatchObject({ price: 'stale', book: undefined, state: 'waiting', open: 0 })
   })
 
-  test('while there is nothing to say it answers, and all stays as it is', () => {
+  test('a quiet gateway that answers keeps its data current', () => {
     gateway.answers = true
     pass(25_000)
     expect(seen()).toEqual(LIVE)
@@ -86,27 +86,27 @@ describe('a gateway that freezes', () => {
 })
 
 describe('frames', () => {
-  test('10,000 updates in a second are told at most once a frame, and the last one is what stays', () => {
-    told = 0
+  test('10,000 updates in a second notify at most once per frame, and the last one is shown', () => {
+    notified = 0
     for (let n = 0; n < 10_000; n++) {
       gateway.price('BTC/USDT', n % 2 ? 'okx' : 'binance', 1 + n / 10_000, 3)
       if (n % 10 === 0) pass(1)
     }
     pass(20)
-    expect(told).toBeLessThanOrEqual(1020 / 16)
-    expect(told).toBeGreaterThan(50)
+    expect(notified).toBeLessThanOrEqual(1020 / 16)
+    expect(notified).toBeGreaterThan(50)
     expect(board.price('BTC/USDT', 'okx')!.bid).toBe(1.9999)
   })
 
-  test('a lone change after quiet is told with the next frame, and nothing more follows', () => {
+  test('a single change is published with the next frame, and no further notification follows', () => {
     pass(1000)
-    told = 0
+    notified = 0
     gateway.price('BTC/USDT', 'okx', 1, 2)
-    expect(told).toBe(0)
+    expect(notified).toBe(0)
     pass(16)
-    expect(told).toBe(1)
+    expect(notified).toBe(1)
     pass(400)
-    expect(told).toBe(1)
+    expect(notified).toBe(1)
   })
 
   test('between two frames values are the same objects', () => {
@@ -120,7 +120,7 @@ describe('frames', () => {
     expect(before!.bid).toBe(1)
   })
 
-  test('a hidden page, whose frames do not come, is told by a timer', () => {
+  test('a hidden page without frames is notified by a timer', () => {
     connection.disconnect()
     vi.stubGlobal('requestAnimationFrame', () => 1)
     begin()
@@ -129,7 +129,7 @@ describe('frames', () => {
     expect(board.price('BTC/USDT', 'okx')?.bid).toBe(1)
   })
 
-  test('without frames at all, too', () => {
+  test('a platform without frames is notified by a timer', () => {
     connection.disconnect()
     vi.stubGlobal('requestAnimationFrame', undefined)
     begin()
@@ -140,7 +140,7 @@ describe('frames', () => {
 })
 
 describe('freshness', () => {
-  test('stale when two beats brought nothing, fresh again with the next price, gone after half a minute', () => {
+  test('a price is stale after two beats without a message, fresh with the next, gone after half a minute', () => {
     for (let n = 0; n < 10; n++) {
       gateway.price('BTC/USDT', 'okx', 1, 2)
       pass(500)
@@ -157,7 +157,7 @@ describe('freshness', () => {
     expect(freshness()).toBe('gone')
   })
 
-  test('the beat that was asked for counts', () => {
+  test('the requested beat counts', () => {
     connection.disconnect()
     begin({ ...PANEL, intervalMs: 3000 })
     gateway.price('BTC/USDT', 'okx', 1, 2)
@@ -167,7 +167,7 @@ describe('freshness', () => {
     expect(freshness()).toBe('stale')
   })
 
-  test('a slow beat makes no old price fresh', () => {
+  test('a slow beat does not make an old price fresh', () => {
     connection.disconnect()
     begin({ ...PANEL, intervalMs: 60_000 })
     gateway.price('BTC/USDT', 'okx', 1, 2)
@@ -177,7 +177,7 @@ describe('freshness', () => {
     expect(freshness()).not.toBe('fresh')
   })
 
-  test('without a beat a quiet price stays fresh until the gateway says otherwise', () => {
+  test('without a beat a quiet price stays fresh until the gateway sends a notice', () => {
     connection.disconnect()
     begin({ ...PANEL, intervalMs: 0 })
     gateway.price('BTC/USDT', 'okx', 1, 2, { state: 'fresh' })
@@ -204,7 +204,7 @@ describe('freshness', () => {
     expect([freshness(), board.status.isConnected]).toEqual(['stale', false])
   })
 
-  test('the clock of the day does not matter', () => {
+  test('a step of the wall clock has no effect', () => {
     gateway.price('BTC/USDT', 'okx', 1, 2, { timestamp: 1 })
     pass(20)
     vi.setSystemTime(Date.now() + 86_400_000)
@@ -213,8 +213,8 @@ describe('freshness', () => {
   })
 })
 
-describe('what is kept', () => {
-  test('a price leaves when nobody wants it any more, and one on the way does not bring it back', () => {
+describe('retained state', () => {
+  test('a price is removed with its last holder, and a message in flight does not restore it', () => {
     gateway.price('BTC/USDT', 'okx', 1, 2)
     gateway.price('ETH/USDT', 'okx', 3, 4)
     pass(20)
@@ -233,7 +233,7 @@ describe('what is kept', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  test('the last hundred alerts, newest first, and of strangers none', () => {
+  test('the last hundred alerts, newest first, of subscribed symbols only', () => {
     for (let n = 0; n < 2500; n++) {
       gateway.alert('BTC/USDT', 'binance', 'okx', 1 + n)
       if (n % 700 === 0) pass(20)
@@ -244,7 +244,7 @@ describe('what is kept', () => {
     expect(board.alerts('DOGE/USDT')).toEqual([])
   })
 
-  test('an alert lasts until a newer one of its route, ninety seconds, its end, or the connection', () => {
+  test('an alert is current until a newer one of its route, for ninety seconds, until its end or the loss of the connection', () => {
     const spreads = () => board.lasting('BTC/USDT').map(({ spreadPct }) => spreadPct)
     gateway.alert('BTC/USDT', 'binance', 'okx', 2.5)
     gateway.alert('BTC/USDT', 'okx', 'binance', 0.7)
@@ -267,7 +267,7 @@ describe('what is kept', () => {
     expect(board.alerts('BTC/USDT').length, 'the list is what happened').toBe(4)
   })
 
-  test('opportunities live from opened to closed', () => {
+  test('opportunities are open from opened to closed', () => {
     gateway.opportunity('opened', 'a', 0.6)
     gateway.opportunity('opened', 'b', 0.8)
     gateway.opportunity('updated', 'a', 0.9)
@@ -282,7 +282,7 @@ describe('what is kept', () => {
     expect(board.closed).toMatchObject([{ id: 'a', change: 'closed', peakSpreadPct: 0.9 }])
   })
 
-  test('on a lost connection nothing is known to be open, and what closed meanwhile is no claim', () => {
+  test('without a connection no opportunity is known to be open, and none is reported closed', () => {
     gateway.opportunity('opened', 'a', 0.6)
     pass(20)
     gateway.socket.drop(1006)
@@ -294,7 +294,7 @@ describe('what is kept', () => {
     expect(board.open.length).toBe(1)
   })
 
-  test('closed ones are bounded', () => {
+  test('closed opportunities are bounded', () => {
     for (let n = 0; n < 250; n++) {
       gateway.opportunity('opened', `${n}`, 1)
       gateway.opportunity('closed', `${n}`, 1)

@@ -1,4 +1,4 @@
-// Compiles pieces of text as a user's project would, with the package's own names, and tells what the compiler says.
+// Compiles code as in a user's project, with the names of the package, and returns the output of the compiler.
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 
 const WEB = fileURLToPath(new URL('..', import.meta.url))
 
-/** What the compiler finds wrong in `files` (name to text), empty if nothing. */
+/** The errors of the compiler in `files` (name to text); empty if there are none. */
 export function compile(files: Readonly<Record<string, string>>): string {
   // Below the package, so that its dependencies are found.
   mkdirSync(path.join(WEB, 'node_modules/.compiled'), { recursive: true })

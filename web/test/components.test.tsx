@@ -1,6 +1,5 @@
 // @vitest-environment happy-dom
-// The components as people see them, on the real hooks and a gateway by hand. Row ids are those of the list of
-// features and faults of the replaced systems.
+// The components as users see them, with the real hooks and a fake gateway.
 import { act, fireEvent, render, screen, within } from '@testing-library/react'
 import type { ReactElement } from 'react'
 import { renderToString } from 'react-dom/server'
@@ -31,7 +30,7 @@ const draw = (element: ReactElement) => {
   pass(50)
   return drawn
 }
-/** The text of an element, blanks made one. */
+/** The text of an element, with white space collapsed. */
 const text = (element: Element) => (element.textContent ?? '').replace(/\s+/g, ' ').trim()
 const rows = () => within(screen.getByRole('list')).getAllByRole('listitem').map(text)
 
@@ -39,7 +38,7 @@ describe('LivePricesPanel', () => {
   const panel = (more: Partial<Parameters<typeof LivePricesPanel>[0]> = {}) =>
     draw(<LivePricesPanel symbol={BTC} exchanges={['binance', 'okx', 'kraken']} {...more} />)
 
-  test('the state in words, a row for each exchange in the order given, four decimals', () => {
+  test('the state as text, a row for each exchange in the given order, four decimals', () => {
     panel()
     expect(text(screen.getByRole('status'))).toBe('Connected')
     gateway.price(BTC, 'binance', 99.5, 100)
@@ -55,7 +54,7 @@ describe('LivePricesPanel', () => {
     expect(screen.getByText('Updates every 500 ms')).toBeTruthy()
   })
 
-  test('the spread box stands only while there is a spread', () => {
+  test('the spread box is shown only while there is a spread', () => {
     const { container } = panel()
     expect(container.querySelector('.sw-spread')).toBeNull()
     gateway.price(BTC, 'binance', 99.5, 100)
@@ -65,7 +64,7 @@ describe('LivePricesPanel', () => {
     expect(text(container.querySelector('.sw-spread')!)).toContain('($100.0000 → $101.0000)')
   })
 
-  test('one exchange that is best both ways has two marks, and no price is ever "$N/A"', () => {
+  test('one exchange that is best on both sides has two marks, and no price is "$N/A"', () => {
     const { container } = panel({ exchanges: ['binance'] })
     gateway.price(BTC, 'binance', 99.5, 100)
     pass(20)
@@ -73,7 +72,7 @@ describe('LivePricesPanel', () => {
     expect(container.textContent).not.toMatch(/N\/A|NaN|undefined/)
   })
 
-  test('disconnected: the dot is still, the words say so, and prices are told stale', () => {
+  test('disconnected: the dot is still, the text shows it, and prices are labelled stale', () => {
     const { container } = panel()
     gateway.price(BTC, 'binance', 99.5, 100)
     pass(20)
@@ -90,7 +89,7 @@ describe('LivePricesPanel', () => {
     expect(text(screen.getByRole('status'))).toBe('Connected')
   })
 
-  test('the first five alerts as cards, then how many more; none names the threshold', () => {
+  test('the first five alerts as cards, then the number of further ones; without alerts, the threshold', () => {
     const { container } = panel({ minArbitrageSpread: 0.75 })
     expect(container.textContent).toContain('No arbitrage opportunity above 0.75% now.')
     gateway.alert(BTC, 'binance', 'okx', 0.6)
@@ -105,7 +104,7 @@ describe('LivePricesPanel', () => {
     expect(screen.getByText('+2 more')).toBeTruthy()
   })
 
-  test('what one jump alerts is one card with its best route', () => {
+  test('the alerts of one jump are one card with the best route', () => {
     panel()
     gateway.alert(BTC, 'binance', 'okx', 2, { group: 'g', groupLeg: 'sell', groupSize: 1 })
     gateway.alert(BTC, 'kraken', 'okx', 3, { group: 'g', groupLeg: 'sell', groupSize: 2 })
@@ -116,7 +115,7 @@ describe('LivePricesPanel', () => {
     expect(screen.getByText('Arbitrage Opportunities (2)')).toBeTruthy()
   })
 
-  test('an alert above 1 % is notified once, however many panels show it', () => {
+  test('an alert above 1 % is notified once for all panels', () => {
     const shown = vi.fn()
     class Notification {
       static permission = 'granted'
@@ -188,7 +187,7 @@ describe('MarketPrices and PriceCard', () => {
     timestamp: 1,
   }
 
-  test('a card for each pair once, a pill that says how it stands; nothing without pairs', () => {
+  test('one card for each pair, and the state of the stream; empty without pairs', () => {
     const { container, rerender } = draw(<MarketPrices pairs={['BTC/USD', 'ETH/USD', 'BTC/USD']} />)
     expect(text(screen.getByRole('status'))).toBe('Connecting')
     expect(container.querySelectorAll('article').length).toBe(2)
@@ -210,7 +209,7 @@ describe('MarketPrices and PriceCard', () => {
     expect(text(container)).toBe('BTC/USD$63,731.60▼ -2.33% Bearish24 h high$66,053.7624 h low$63,431.39')
   })
 
-  test('waiting, stale, another book, no day, small prices: each is told', () => {
+  test('waiting, stale, another book, no day statistics, small prices: each is labelled', () => {
     const { container, rerender } = draw(<PriceCard pair="BTC/USD" price={undefined} />)
     expect(text(container)).toContain('Waiting for a price')
     rerender(<PriceCard pair="BTC/USD" price={{ ...price, changePercent24h: 2, quoteAlias: 'USDT' }} stale />)
@@ -225,7 +224,7 @@ describe('MarketPrices and PriceCard', () => {
 describe('PriceGrid', () => {
   const cell = (container: Element, row: number, column: number) => container.querySelectorAll('tbody tr')[row]!.children[column]!
 
-  test('best bid and ask are marked and told, and a stale price is neither', () => {
+  test('best bid and ask are marked, visually and as text; a stale price is neither', () => {
     const { container } = draw(<PriceGrid symbols={[BTC]} exchanges={['binance', 'okx']} />)
     gateway.price(BTC, 'binance', 100, 101, { state: 'fresh' })
     gateway.price(BTC, 'okx', 100.5, 100.75, { state: 'fresh' })
@@ -240,7 +239,7 @@ describe('PriceGrid', () => {
     expect(text(cell(container, 0, 2))).toBe('best bid 100.00best ask 101.00')
   })
 
-  test('what is not confirmed or only remembered is shown with its word and never best', () => {
+  test('an unconfirmed or last known price is shown with its state and never as best', () => {
     const { container } = draw(<PriceGrid symbols={[BTC]} exchanges={['binance', 'okx', 'kraken']} />)
     gateway.price(BTC, 'binance', 100, 101, { state: 'fresh' })
     gateway.price(BTC, 'okx', 200, 201, { state: 'suspect' })
@@ -251,7 +250,7 @@ describe('PriceGrid', () => {
     expect(text(cell(container, 0, 2))).toContain('best bid')
   })
 
-  test('more rows than are drawn are told, and found by the filter', () => {
+  test('the number of rows that are not drawn is shown, and the filter finds them', () => {
     const symbols = Array.from({ length: 30 }, (_, at) => `S${at}/USDT`)
     const { container, rerender } = draw(<PriceGrid symbols={symbols} exchanges={['okx']} rowsMax={10} />)
     expect(container.querySelectorAll('tbody tr').length).toBe(10)
@@ -260,7 +259,7 @@ describe('PriceGrid', () => {
     expect([...container.querySelectorAll('tbody th')].map(text)).toEqual(['S29/USDT'])
   })
 
-  test('a filter without matches says so; a row can be chosen; an exchange that does not quote it is empty', () => {
+  test('a filter without matches shows a message; a row can be selected; exchanges that do not quote the symbol are empty', () => {
     const choose = vi.fn()
     const quoted = new Map([[BTC, ['binance']]])
     const { container, rerender } = draw(<PriceGrid symbols={[BTC]} exchanges={['binance', 'okx']} quoted={quoted} onChoose={choose} />)
@@ -293,7 +292,7 @@ describe('OpportunityTable', () => {
     timestamp: 1,
   }
 
-  test('an open one: gross, net, size, both ages and how long it has lived; told where it is from', () => {
+  test('an open opportunity: gross, net, size, both ages, duration and source', () => {
     const { container } = draw(<OpportunityTable opportunities={[opportunity]} />)
     const cells = [...container.querySelectorAll('tbody tr')[0]!.children].map(text)
     expect(cells[0]).toBe('BTC/USDT simulated')
@@ -301,7 +300,7 @@ describe('OpportunityTable', () => {
     expect(cells.slice(2)).toEqual(['+1.25% peak +1.50%', '-0.05%', '0.7500 BTC', '$100.00 → $101.25', '3 ms / 1.2 s', '4.0 s'])
   })
 
-  test('one jump is one row, the best of its group, with the others on demand', () => {
+  test('one jump is one row with the best of its group; the others can be expanded', () => {
     const jump = (id: string, buyExchange: string, spreadPct: number): Opportunity => ({
       ...opportunity,
       id,
@@ -331,7 +330,7 @@ describe('OpportunityTable', () => {
     expect(routes().length).toBe(2)
   })
 
-  test('a closed one says why it ended, also for a reason of a later gateway', () => {
+  test('a closed opportunity shows why it ended, also for an unknown reason', () => {
     const closed = (id: string, reason?: string): Opportunity => ({ ...opportunity, change: 'closed', id, ...(reason ? { reason } : {}) })
     const { container } = draw(
       <OpportunityTable kind="closed" opportunities={[closed('1', 'sell_moved'), closed('2', 'eclipse_of_moon'), closed('3')]} />,
@@ -339,7 +338,7 @@ describe('OpportunityTable', () => {
     expect([...container.querySelectorAll('.sw-why')].map(text)).toEqual(['bid fell', 'eclipse of moon', '–'])
   })
 
-  test('a closed one: its peak; none: a word', () => {
+  test('a closed opportunity shows its peak; an empty table shows a text', () => {
     const { container, rerender } = draw(<OpportunityTable kind="closed" opportunities={[{ ...opportunity, change: 'closed' }]} />)
     expect(text(container.querySelectorAll('tbody tr')[0]!.children[2]!)).toBe('+1.50%')
     rerender(<OpportunityTable opportunities={[]} />)
@@ -348,12 +347,12 @@ describe('OpportunityTable', () => {
 })
 
 describe('NotifyButton', () => {
-  test('nothing where there are no notifications', () => {
+  test('empty if the browser has no notifications', () => {
     vi.stubGlobal('Notification', undefined)
     expect(draw(<NotifyButton />).container.textContent).toBe('')
   })
 
-  test('asks once on a click, then is gone', async () => {
+  test('requests permission on a click, then disappears', async () => {
     const notification = { permission: 'default', requestPermission: vi.fn(async () => (notification.permission = 'granted')) }
     vi.stubGlobal('Notification', notification)
     const { container } = draw(<NotifyButton />)
@@ -362,13 +361,13 @@ describe('NotifyButton', () => {
     expect(container.textContent).toBe('')
   })
 
-  test('says that they are blocked, since browsers do not ask again', () => {
+  test('shows that notifications are blocked, because browsers do not ask again', () => {
     vi.stubGlobal('Notification', { permission: 'denied' })
     expect(text(draw(<NotifyButton />).container)).toContain('blocked')
   })
 })
 
-test('f101 names are text, and what hides or turns text around is shown by its code', () => {
+test('names are text, and characters that hide or reorder text are shown by their code', () => {
   expect(tamed('<b>x</b>')).toBe('<b>x</b>')
   expect(tamed('BTC\u202eTDSU\u0007\u200b\u2066')).toBe('BTC⟨202E⟩TDSU⟨0007⟩⟨200B⟩⟨2066⟩')
   expect(tamed('\ud800x')).toBe('⟨D800⟩x')
@@ -381,7 +380,7 @@ test('f101 names are text, and what hides or turns text around is shown by its c
   expect(text(container)).toContain('⟨202E⟩okx')
 })
 
-test('a ring keeps its newest samples in order, and no more', () => {
+test('a ring contains its latest samples in order', () => {
   const ring = new Ring(2, 3)
   expect(ring.newest()).toEqual([null, null])
   for (let at = 1; at <= 5; at += 1) ring.push(at, [at * 10, at === 4 ? null : at * 100])
@@ -394,7 +393,7 @@ test('a ring keeps its newest samples in order, and no more', () => {
   expect([ring.length, ...ring.newest()]).toEqual([3, 50, 500])
 })
 
-test('numbers as people read them', () => {
+test('formats of numbers', () => {
   expect([1, 0.1, 1e-7, 63703.7, 1.5e-9, 5e20].map(decimalsOf)).toEqual([0, 1, 7, 1, 10, 0])
   expect([money('ETH/BTC', 0.0384, 4), money('BTC/USD', 1234.5, 2), money('SHIB/USDT', 0.00001234, 2)]).toEqual([
     '0.03840',
@@ -407,7 +406,7 @@ test('numbers as people read them', () => {
   expect([latency(820), latency(17_300), latency(1_200_000), latency(3e9)]).toEqual(['820 ns', '17.3 µs', '1.2 ms', '3.0 s'])
 })
 
-test('on a server every component is drawn without a browser', () => {
+test('every component can be rendered on a server', () => {
   vi.stubGlobal('window', undefined)
   vi.stubGlobal('document', undefined)
   const html = renderToString(

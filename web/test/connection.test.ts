@@ -20,14 +20,14 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-describe('what the gateway is asked', () => {
-  test('everything in one frame on opening, in the words of the replaced hook', () => {
+describe('requests', () => {
+  test('one request on opening, as the replaced hook sends it', () => {
     hold(PANEL)
     pass(50)
     expect(gateway.heard).toEqual([{ action: 'subscribe', ...PANEL }])
   })
 
-  test('the union of all holders, and only the difference when it changes', () => {
+  test('the union of all holders, and only differences when it changes', () => {
     const panel = hold(PANEL)
     pass(500)
     hold({ symbols: ['BTC/USDT'], exchanges: ['binance'] })
@@ -45,7 +45,7 @@ describe('what the gateway is asked', () => {
     expect([...gateway.socket.symbols, ...gateway.socket.exchanges]).toEqual(['BTC/USDT', 'binance'])
   })
 
-  test('ending a hold twice takes nothing from others', () => {
+  test('ending a hold twice does not affect other holders', () => {
     const panel = hold(PANEL)
     hold(PANEL)
     pass(500)
@@ -55,7 +55,7 @@ describe('what the gateway is asked', () => {
     expect(gateway.heard.length).toBe(1)
   })
 
-  test('200 components that mount in one go are one request, and a busy page stays below 20 a second', () => {
+  test('200 components that mount together cause one request, and a busy page stays below 20 per second', () => {
     for (let n = 0; n < 30; n++) hold({ symbols: [`S${n}/USDT`], exchanges: ['okx'] })
     pass(100)
     expect(gateway.heard.length).toBe(1)
@@ -70,13 +70,13 @@ describe('what the gateway is asked', () => {
     expect(gateway.socket.symbols.size).toBe(230)
   })
 
-  test('nothing but plain frames unless somebody asks for more', () => {
+  test('plain requests unless a holder wants more', () => {
     hold(PANEL)
     pass(50)
     expect(Object.keys(gateway.heard[0]!)).toEqual(['action', 'symbols', 'exchanges'])
   })
 
-  test('options are the most that any holder asks for, and go back with it', () => {
+  test('options are the most demanding of all holders, and end with their holder', () => {
     hold(PANEL)
     const eager = hold({ ...PANEL, intervalMs: 100, extended: true })
     pass(500)
@@ -89,19 +89,19 @@ describe('what the gateway is asked', () => {
     expect(gateway.heard.at(-1)).toEqual({ action: 'subscribe', symbols: [], exchanges: [], intervalMs: 500, extended: false })
   })
 
-  test('a slower beat than the default is kept when nobody wants it faster', () => {
+  test('a slower beat than the default is used when no holder wants a faster one', () => {
     hold({ ...PANEL, intervalMs: 2000 })
     pass(50)
     expect(gateway.heard[0]).toMatchObject({ intervalMs: 2000 })
   })
 
-  test('without a beat it asks to be told what goes stale', () => {
+  test('without a beat it requests notices of stale prices', () => {
     hold({ ...PANEL, intervalMs: 0 })
     pass(50)
     expect(gateway.heard[0]).toMatchObject({ intervalMs: 0, extended: true })
   })
 
-  test('a thousand long names fit into the frames that the gateway takes', () => {
+  test('a thousand long names fit into the frames that the gateway accepts', () => {
     const sent: string[] = []
     const { WebSocket } = gateway
     connection = new Connection('ws://gateway/ws/prices', {
@@ -121,13 +121,13 @@ describe('what the gateway is asked', () => {
     expect(sent.length, 'at once the gateway takes 40').toBeLessThan(40)
   })
 
-  test('a name that the gateway would refuse does not take the others with it', () => {
+  test('a name that the gateway would reject does not affect the others', () => {
     hold({ symbols: ['BTC/USDT', '', 'x'.repeat(65), '€'.repeat(22)], exchanges: ['okx'] })
     pass(50)
     expect(gateway.heard).toEqual([{ action: 'subscribe', symbols: ['BTC/USDT'], exchanges: ['okx'] }])
   })
 
-  test('a refused request is no lie: the next change asks for all that the gateway does not hold', () => {
+  test('after a rejection the next request contains everything that the gateway lacks', () => {
     hold({ symbols: ['BTC/USDT'], exchanges: ['okx'] })
     pass(500)
     gateway.answers = false
@@ -143,7 +143,7 @@ describe('what the gateway is asked', () => {
     expect([...gateway.socket.symbols]).toEqual(['BTC/USDT', 'ETH/USDT'])
   })
 
-  test('options of a refused request are told again', () => {
+  test('options of a rejected request are sent again', () => {
     hold({ symbols: ['BTC/USDT'] })
     pass(500)
     gateway.answers = false
@@ -156,7 +156,7 @@ describe('what the gateway is asked', () => {
     expect(gateway.heard.at(-1)).toEqual({ action: 'subscribe', symbols: ['SOL/USDT'], exchanges: [], intervalMs: 100 })
   })
 
-  test('told that it says too much, it rests and asks again', () => {
+  test('after the error Too many messages it pauses and requests again', () => {
     hold(PANEL)
     pass(500)
     gateway.answers = false
@@ -172,7 +172,7 @@ describe('what the gateway is asked', () => {
   })
 })
 
-describe('more than the gateway takes', () => {
+describe('more than the gateway accepts', () => {
   const many = (count: number, name: string) => Array.from({ length: count }, (_, n) => `${name}${n}`)
   const served = () => [gateway.socket.symbols.size, gateway.socket.exchanges.size]
   let errors: string[]
@@ -182,7 +182,7 @@ describe('more than the gateway takes', () => {
     gateway.limits = { pairs: 4096, names: 1024, bytes: 48 * 1024 }
   })
 
-  test('1,500 symbols on 6 exchanges: what fits is served, one error is told, and nothing is asked again', () => {
+  test('1,500 symbols on 6 exchanges: what fits is subscribed, one error is reported, and nothing is requested again', () => {
     hold({ symbols: many(1500, 'S'), exchanges: many(6, 'x') })
     pass(10_000)
     expect(served()).toEqual([682, 6])
@@ -197,7 +197,7 @@ describe('more than the gateway takes', () => {
     expect([gateway.heard, gateway.sockets.length]).toEqual([[], 1])
   })
 
-  test('over a reconnect the limit is remembered: nothing is refused again', () => {
+  test('the limit is remembered over a reconnect: nothing is rejected again', () => {
     hold({ symbols: many(1500, 'S'), exchanges: many(6, 'x') })
     pass(10_000)
     const refused = gateway.refused
@@ -210,7 +210,7 @@ describe('more than the gateway takes', () => {
     expect(errors.length).toBe(1)
   })
 
-  test('when the wish shrinks below it, all is served and the error is gone; above it again it is one error again', () => {
+  test('a subscription that shrinks below the limit is complete without an error; above it there is one error again', () => {
     hold({ symbols: many(600, 'S'), exchanges: many(6, 'x') })
     pass(5000)
     const more = hold({ symbols: many(900, 'T') })
@@ -226,7 +226,7 @@ describe('more than the gateway takes', () => {
     expect(errors.length).toBe(2)
   })
 
-  test('names of a kind and bytes are limits too, and a book has room beside all pairs', () => {
+  test('names of a kind and bytes are limits too, and books take precedence over pairs', () => {
     hold({ symbols: many(3000, 'S'), exchanges: ['x'] })
     pass(10_000)
     expect(served()).toEqual([1024, 1])
@@ -242,7 +242,7 @@ describe('more than the gateway takes', () => {
     expect(errors.length).toBeLessThanOrEqual(4)
   })
 
-  test('a wish that shrinks while the refusal is on its way is served whole', () => {
+  test('a subscription that shrinks while the rejection is in flight is complete', () => {
     const [few, more] = [hold({ symbols: many(600, 'S'), exchanges: many(6, 'x') }), hold({ symbols: many(900, 'T') })]
     while (gateway.refused === 0) pass(1)
     more.end()
@@ -255,7 +255,7 @@ describe('more than the gateway takes', () => {
     'Too many names: a subscription may take at most 4194304 bytes of memory here',
     "Too many names: there is no memory left for all clients' subscriptions",
     'Too many pairs: at most 999999 symbols times exchanges',
-  ])('%s: what was accepted stays, the rest is not asked again', (message) => {
+  ])('%s: what was accepted stays, the rest is not requested again', (message) => {
     hold({ symbols: many(300, 'S'), exchanges: ['x'] })
     pass(5000)
     gateway.refuses = (name) => name.startsWith('T') && message
@@ -265,7 +265,7 @@ describe('more than the gateway takes', () => {
     expect(gateway.refused).toBeLessThan(10)
   })
 
-  test('a refusal of a kind that only a later gateway knows is not repeated until the wish shrinks', () => {
+  test('a request that was rejected for an unknown reason is not repeated until the subscription shrinks', () => {
     hold({ symbols: ['BTC/USDT'], exchanges: ['okx'] })
     pass(500)
     gateway.refuses = (name) => name.startsWith('T') && 'Not in this house'
@@ -285,7 +285,7 @@ describe('more than the gateway takes', () => {
 })
 
 describe('the life of a connection', () => {
-  test('nothing is opened until somebody wants something, and nothing stays open after the last one', () => {
+  test('the connection opens with the first holder and closes after the last one', () => {
     expect(connection.state).toBe('idle')
     const panel = hold(PANEL)
     pass(50)
@@ -296,7 +296,7 @@ describe('the life of a connection', () => {
     expect(vi.getTimerCount(), 'no timer is left').toBe(0)
   })
 
-  test('held and let go 1,000 times: one socket, then none', () => {
+  test('1,000 holders in turn: one socket, then none', () => {
     for (let n = 0; n < 1000; n++) {
       const panel = hold(PANEL)
       pass(20)
@@ -309,7 +309,7 @@ describe('the life of a connection', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  test('subscribing opens no second socket, and a socket that was let go cannot speak for its successor', () => {
+  test('subscribing opens no second socket, and events of a closed socket are ignored', () => {
     hold(PANEL)
     pass(500)
     hold({ symbols: ['SOL/USDT'] })
@@ -320,7 +320,7 @@ describe('the life of a connection', () => {
     connection.connect()
     pass(500)
     old!.onclose?.({ code: 1006 })
-    old!.onmessage?.({ data: '{"type":"error","message":"from the grave"}' })
+    old!.onmessage?.({ data: '{"type":"error","message":"from the old socket"}' })
     pass(10_000)
     expect(gateway.open.length).toBe(1)
     expect(gateway.sockets.length).toBe(2)
@@ -328,7 +328,7 @@ describe('the life of a connection', () => {
     expect([...gateway.socket.symbols]).toEqual(['BTC/USDT', 'ETH/USDT', 'SOL/USDT'])
   })
 
-  test('after a loss everything is asked for anew, with its options', () => {
+  test('after a loss everything is requested again, with its options', () => {
     hold({ ...PANEL, intervalMs: 100, opportunities: true })
     pass(500)
     hold({ symbols: ['SOL/USDT'] })
@@ -349,7 +349,7 @@ describe('the life of a connection', () => {
     ])
   })
 
-  test('disconnect() stays disconnected, whoever comes, until connect()', () => {
+  test('disconnect() stays disconnected for new holders, until connect()', () => {
     hold(PANEL)
     pass(500)
     connection.disconnect()
@@ -361,7 +361,7 @@ describe('the life of a connection', () => {
     expect([...gateway.socket.symbols]).toEqual(['BTC/USDT', 'ETH/USDT', 'SOL/USDT'])
   })
 
-  test('disconnect() while it waits to come back ends the waiting', () => {
+  test('disconnect() cancels a scheduled attempt', () => {
     hold(PANEL)
     pass(500)
     gateway.socket.drop(1006)
@@ -371,7 +371,7 @@ describe('the life of a connection', () => {
     expect(gateway.sockets.length).toBe(1)
   })
 
-  test('it never gives up by itself, and the first tries come within three seconds', () => {
+  test('it never gives up by default, and the first attempts come within three seconds', () => {
     hold(PANEL)
     pass(500)
     gateway.mood = 'refusing'
@@ -385,7 +385,7 @@ describe('the life of a connection', () => {
     expect([connection.state, connection.attempts, connection.error]).toEqual(['connected', 0, null])
   })
 
-  test('maxReconnectAttempts and reconnectInterval are honoured where somebody sets them', () => {
+  test('maxReconnectAttempts and reconnectInterval are honoured if set', () => {
     gateway.mood = 'refusing'
     hold({ ...PANEL, maxReconnectAttempts: 5, reconnectInterval: 1000 })
     pass(20_000)
@@ -398,7 +398,7 @@ describe('the life of a connection', () => {
     expect(connection.state).toBe('connected')
   })
 
-  test('who comes after it gave up is not turned away', () => {
+  test('a new holder after it gave up starts a new attempt', () => {
     gateway.mood = 'refusing'
     hold({ ...PANEL, maxReconnectAttempts: 0 })
     pass(1000)
@@ -409,7 +409,7 @@ describe('the life of a connection', () => {
     expect([...gateway.socket.symbols]).toEqual(['BTC/USDT', 'ETH/USDT', 'SOL/USDT'])
   })
 
-  test('an opening that takes too long, and an address that no socket takes, are tried anew', () => {
+  test('an opening that times out and an invalid address are tried again', () => {
     gateway.mood = 'mute'
     hold(PANEL)
     pass(12_000)
@@ -427,7 +427,7 @@ describe('the life of a connection', () => {
     wrong.disconnect()
   })
 
-  test('a gateway that went without a word is asked, and left when it does not answer', () => {
+  test('a silent gateway is sent a request, and dropped if it does not answer', () => {
     hold(PANEL)
     pass(1900)
     gateway.heard = []
@@ -441,7 +441,7 @@ describe('the life of a connection', () => {
     expect(gateway.sockets.length).toBeGreaterThan(1)
   })
 
-  test('a gateway that freezes is silent five seconds later, and connected with its next word; what changed meanwhile is asked then', () => {
+  test('a frozen gateway is silent five seconds later and connected with its next message; changes are requested then', () => {
     hold(PANEL)
     pass(50)
     gateway.answers = false
@@ -461,7 +461,7 @@ describe('the life of a connection', () => {
     expect(gateway.sockets.length).toBe(1)
   })
 
-  test('while prices flow nothing is asked', () => {
+  test('no request is sent while prices arrive', () => {
     hold(PANEL)
     pass(50)
     gateway.heard = []
@@ -473,29 +473,29 @@ describe('the life of a connection', () => {
   })
 })
 
-describe('waits between attempts', () => {
-  test('they grow from a quarter of a second to the longest, with jitter', () => {
+describe('delays between attempts', () => {
+  test('they grow from 250 ms to the longest, with jitter', () => {
     const waits = (random: number) => Array.from({ length: 9 }, (_, attempt) => backoff(attempt, 1006, random))
     expect(waits(1)).toEqual([250, 500, 1000, 2000, 4000, 8000, 10_000, 10_000, 10_000])
     expect(waits(0)).toEqual(waits(1).map((wait) => wait / 2))
     expect(backoff(2000, 1006, 1)).toBe(10_000)
   })
 
-  test('1001: the gateway stops, everybody comes back within three seconds, spread', () => {
+  test('1001: the gateway stops, and clients reconnect at random within three seconds', () => {
     expect([0, 0.5, 1].map((random) => backoff(0, 1001, random))).toEqual([0, 1500, 3000])
     expect(backoff(1, 1001, 1)).toBe(500)
   })
 
-  test('1013: who was too slow gives the gateway a rest', () => {
+  test('1013: a client that was too slow waits longer', () => {
     expect(backoff(0, 1013, 0)).toBe(1000)
     expect(backoff(9, 1013, 1)).toBe(10_000)
   })
 
-  test("what is this client's fault is not repeated in haste", () => {
+  test('an error of this client is not repeated soon', () => {
     for (const code of [1002, 1007, 1008, 1009]) expect(backoff(0, code, 0)).toBe(5000)
   })
 
-  test('the close code counts', () => {
+  test('the delay depends on the close code', () => {
     hold(PANEL)
     pass(500)
     gateway.socket.drop(1008)
@@ -506,8 +506,8 @@ describe('waits between attempts', () => {
   })
 })
 
-describe('what is heard', () => {
-  test('typed events, and a listener that fails harms neither others nor the connection', () => {
+describe('messages', () => {
+  test('typed events; an error of a listener affects neither others nor the connection', () => {
     const prices: number[] = []
     const off = connection.on('price', ({ bid }) => prices.push(bid))
     connection.on('price', () => {
@@ -525,7 +525,7 @@ describe('what is heard', () => {
     expect(connection.state).toBe('connected')
   })
 
-  test('frames that are no messages are told apart and change nothing', () => {
+  test('frames that are not messages are reported as unread and change nothing', () => {
     const unread: unknown[] = []
     const read: unknown[] = []
     connection.on('unread', (data) => unread.push(data))
@@ -557,7 +557,7 @@ describe('what is heard', () => {
     expect(connection.state).toBe('connected')
   })
 
-  test('members of a later gateway are left out, and none reaches a prototype', () => {
+  test('unknown members are dropped, and none reaches a prototype', () => {
     const read: object[] = []
     connection.on('price', (message) => read.push(message))
     hold(PANEL)
@@ -569,7 +569,7 @@ describe('what is heard', () => {
     expect('polluted' in read[0]!).toBe(false)
   })
 
-  test('what the gateway finds wrong is kept as the text that it is', () => {
+  test('an error of the gateway is retained as plain text', () => {
     hold(PANEL)
     pass(50)
     const hostile = '<img src=x onerror=alert(1)>\u0000\u202e"\u2028'
@@ -590,7 +590,7 @@ describe('addresses', () => {
     expect([socketUrl(url), pageUrl('/api/x', url)]).toEqual([socket, page])
   })
 
-  test('without one: where the page comes from; without a page: nothing', () => {
+  test('without a URL: the origin of the page; without a page: none', () => {
     expect(socketUrl()).toBeUndefined()
     vi.stubGlobal('location', { href: 'https://desk.example/panel/deep?x=1' })
     expect([socketUrl(), pageUrl('/api/x')]).toEqual(['wss://desk.example/ws/prices', 'https://desk.example/api/x'])

@@ -6,12 +6,12 @@ import { compile } from './compile.js'
 const page = readFileSync(new URL('../../docs/react.md', import.meta.url), 'utf8')
 const pieces = [...page.matchAll(/```(tsx?)\n([^]*?)```/g)].map(([, kind, text], at) => [`piece${at}.${kind}`, text!] as const)
 
-test('the page has code, and all of it compiles', () => {
+test('all code on the page compiles', () => {
   expect(pieces.length).toBeGreaterThanOrEqual(10)
   expect(compile(Object.fromEntries(pieces))).toBe('')
 })
 
-test('a piece with a name that the package lacks would not', () => {
+test('code with an unknown name does not compile', () => {
   const wrong = pieces.map(([name, text]) => [name, text.replace('useLivePrice(', 'useDeadPrice(')] as const)
   expect(compile(Object.fromEntries(wrong))).toMatch(/useDeadPrice/)
 })

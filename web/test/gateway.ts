@@ -1,4 +1,4 @@
-// The real gateway as a child process, on simulated exchanges and a port that the system picks.
+// The real gateway as a child process, with simulated exchanges and a free port.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
@@ -9,10 +9,10 @@ import type { TestContext } from 'vitest'
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const BINARY = path.resolve(ROOT, process.env.SPREADWIRE_BIN ?? 'target/debug/spreadwire')
 
-/** How long anything may take on a busy machine before a test gives up. */
+/** Milliseconds after which a test gives up. No test relies on the value. */
 export const PATIENCE = 90_000
 
-/** Waits until `probe` finds something, and returns that. */
+/** Waits until `probe` returns a true value, and returns it. */
 export async function until<T>(what: string, probe: () => T | undefined | null | false): Promise<T> {
   const end = Date.now() + PATIENCE
   for (;;) {

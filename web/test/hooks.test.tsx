@@ -1,5 +1,5 @@
 // @vitest-environment happy-dom
-// The hooks on `/ws/prices`. Row ids are those of the list of features and faults of the replaced systems.
+// The hooks on `/ws/prices`.
 import { act } from '@testing-library/react'
 import { useEffect } from 'react'
 import { describe, expect, test, vi } from 'vitest'
@@ -45,7 +45,7 @@ describe('useLiveExchangePrices', () => {
     })
   })
 
-  test('prices by SYMBOL:exchange with their middle, from where the page comes from', () => {
+  test('prices by SYMBOL:exchange with the mid price, from the origin of the page', () => {
     const hook = mount(() => useLiveExchangePrices({ initialSymbols: ['btc/usdt'], initialExchanges: ['okx'] }))
     pass(50)
     expect(gateway.socket.url).toBe('wss://desk.example/ws/prices')
@@ -76,7 +76,7 @@ describe('useLiveExchangePrices', () => {
     expect([...gateway.socket.symbols]).toEqual([BTC])
   })
 
-  test('reconnects by itself and restores what is subscribed', () => {
+  test('reconnects automatically and restores its subscription', () => {
     const hook = mount(() => useLiveExchangePrices({ initialSymbols: [BTC], initialExchanges: ['okx'] }))
     pass(50)
     act(() => hook.now.subscribe(['ETH/USDT'], []))
@@ -111,7 +111,7 @@ describe('useLiveExchangePrices', () => {
     expect([gateway.open.length, gateway.sockets.length]).toEqual([0, 2])
   })
 
-  test('disconnect() of one component leaves the others their connection', () => {
+  test('disconnect() of one component does not affect the others', () => {
     const one = mount(() => useLiveExchangePrices({ initialSymbols: [BTC], initialExchanges: ['okx'] }))
     const two = mount(() => useLiveExchangePrices({ initialSymbols: [BTC], initialExchanges: ['okx'] }))
     pass(50)
@@ -132,7 +132,7 @@ describe('useLiveExchangePrices', () => {
     expect(hook.now.isConnected).toBe(true)
   })
 
-  test('inline arrays are the same subscription at every draw, and a changed one is another', () => {
+  test('inline arrays are the same subscription at every draw, and a changed one is a new subscription', () => {
     let symbol = BTC
     const hook = mount(() => useLiveExchangePrices({ initialSymbols: [symbol], initialExchanges: ['okx'] }))
     pass(50)
@@ -149,7 +149,7 @@ describe('useLiveExchangePrices', () => {
     expect(hook.now.subscribedSymbols).toEqual(['SOL/USDT', 'ETH/USDT'])
   })
 
-  test('prices leave when they are unsubscribed, also while others on the page want them', () => {
+  test('prices are removed on unsubscribe, also while other components want them', () => {
     const hook = mount(() => useLiveExchangePrices({ initialSymbols: [BTC, 'ETH/USDT'], initialExchanges: ['okx'] }))
     mount(() => useLivePrice(BTC, 'okx'))
     pass(50)
@@ -175,7 +175,7 @@ describe('useLiveExchangePrices', () => {
     expect(hook.now.getPrice(BTC, 'okx')!.bid).toBe(1.9999)
   })
 
-  test('what others subscribe does not draw it', () => {
+  test('subscriptions of other components do not draw it', () => {
     const hook = mount(() => useLiveExchangePrices({ initialSymbols: [BTC], initialExchanges: ['okx'] }))
     mount(() => useLivePrice('ETH/USDT', 'okx'))
     pass(50)
@@ -199,7 +199,7 @@ describe('useLiveExchangePrices', () => {
     expect(hook.now.arbitrageAlerts.map(({ timestamp }) => timestamp)).toEqual(Array.from({ length: 100 }, (_, n) => 149 - n))
   })
 
-  test('an error frame is its message, as text; unknown frames are nothing', () => {
+  test('an error frame is shown as text; unknown frames are ignored', () => {
     const hook = mount(() => useLiveExchangePrices({ initialSymbols: [BTC] }))
     pass(50)
     gateway.say('{"type":"later"}')
@@ -232,7 +232,7 @@ describe('useLiveExchangePrices', () => {
     expect(hook.now.getPrice(BTC, 'okx')?.bid).toBe(1)
   })
 
-  test('another gateway by url has a connection of its own', () => {
+  test('another gateway by url has its own connection', () => {
     mount(() => useLiveExchangePrices({ initialSymbols: [BTC], url: 'https://other.example' }))
     mount(() => useLiveExchangePrices({ initialSymbols: [BTC], url: 'wss://other.example/ws/prices' }))
     mount(() => useLiveExchangePrices({ initialSymbols: [BTC] }))
@@ -269,7 +269,7 @@ describe('one page', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  test('an effect that subscribes at every draw is no endless loop', () => {
+  test('an effect that subscribes at every draw does not loop', () => {
     const hook = mount(() => {
       const live = useLiveExchangePrices()
       useEffect(() => {
@@ -283,13 +283,13 @@ describe('one page', () => {
       pass(20)
     }
     expect([gateway.sockets.length, gateway.heard.length]).toEqual([1, 1])
-    // A frame is one draw, and one that React throws away since nothing has changed.
+    // A frame is one draw, plus one that React discards because nothing has changed.
     expect(hook.draws).toBeLessThan(220)
   })
 })
 
 describe('useArbitrageMonitor', () => {
-  test('hears alerts without any exchange, filtered by symbol and spread', () => {
+  test('receives alerts without exchanges, filtered by symbol and spread', () => {
     const hook = mount(() => useArbitrageMonitor(BTC, 0.8))
     mount(() => useArbitrageMonitor('ETH/USDT'))
     pass(50)
@@ -314,7 +314,7 @@ describe('useArbitrageMonitor', () => {
     expect(hook.now.alerts.map(({ spreadPct }) => spreadPct)).toEqual([0.9, 2.5, 0.7])
   })
 
-  test('the best one is of now: not of an hour ago, and not of a lost connection', () => {
+  test('the best opportunity is current: not an hour old, and not from a lost connection', () => {
     const hook = mount(() => useArbitrageMonitor(BTC))
     pass(50)
     gateway.alert(BTC, 'a', 'b', 9)
@@ -331,7 +331,7 @@ describe('useArbitrageMonitor', () => {
     expect(hook.now).toMatchObject({ bestOpportunity: null, isConnected: false })
   })
 
-  test('a component that joins later sees what others have heard of its symbol', () => {
+  test('a component that mounts later sees earlier alerts of its symbol', () => {
     mount(() => useArbitrageMonitor(BTC))
     pass(50)
     gateway.alert(BTC, 'a', 'b', 1)
@@ -343,7 +343,7 @@ describe('useArbitrageMonitor', () => {
 })
 
 describe('useExchangePriceComparison', () => {
-  test('rows in the order given, lowest ask, highest bid, ties to the first', () => {
+  test('rows in the given order, lowest ask, highest bid, the first of equals', () => {
     const hook = mount(() => useExchangePriceComparison(BTC, ['kraken', 'okx', 'binance', 'nowhere']))
     pass(50)
     gateway.price(BTC, 'okx', 101, 102)
@@ -367,7 +367,7 @@ describe('useExchangePriceComparison', () => {
     })
   })
 
-  test('without data the spread is null; below zero it is told as it is', () => {
+  test('without data the spread is null; a negative spread is shown', () => {
     const hook = mount(() => useExchangePriceComparison(BTC, ['okx']))
     expect(hook.now.potentialSpread).toBeNull()
     pass(50)
@@ -376,7 +376,7 @@ describe('useExchangePriceComparison', () => {
     expect(hook.now.potentialSpread).toBe(-1)
   })
 
-  test('a stale price beside a fresh one is no spread', () => {
+  test('a stale price and a fresh one make no spread', () => {
     const hook = mount(() => useExchangePriceComparison(BTC, ['okx', 'binance']))
     pass(50)
     gateway.price(BTC, 'okx', 150, 151)
@@ -391,7 +391,7 @@ describe('useExchangePriceComparison', () => {
     expect(hook.now.potentialSpread).toBeNull()
   })
 
-  test('an inline array is no new subscription', () => {
+  test('an inline array causes no new subscription', () => {
     const hook = mount(() => useExchangePriceComparison(BTC, ['okx', 'binance']))
     for (let n = 0; n < 50; n++) {
       hook.again()
@@ -402,7 +402,7 @@ describe('useExchangePriceComparison', () => {
 })
 
 describe('useOpportunities', () => {
-  test('asks for them, shows the open by spread and the closed by time, of its symbols', () => {
+  test('requests opportunities; open ones by spread and closed ones by time, of its symbols', () => {
     const hook = mount(() => useOpportunities([BTC]))
     pass(50)
     expect(gateway.heard[0]).toEqual({ action: 'subscribe', symbols: [BTC], exchanges: [], opportunities: true })
@@ -422,7 +422,7 @@ describe('useOpportunities', () => {
 })
 
 describe('useLivePrice and useConnection', () => {
-  test('a cell is drawn when its own price changes, and when it ages', () => {
+  test('a cell is drawn when its price changes, and when it becomes stale', () => {
     const btc = mount(() => useLivePrice(BTC, 'okx'))
     const eth = mount(() => useLivePrice('ETH/USDT', 'okx'))
     pass(50)
@@ -433,7 +433,7 @@ describe('useLivePrice and useConnection', () => {
     expect([btc.now?.freshness, btc.draws]).toEqual(['stale', 3])
   })
 
-  test('the connection is looked at without opening one, and governed for the whole page', () => {
+  test('useConnection opens no connection, and controls that of the whole page', () => {
     const hook = mount(() => useConnection())
     pass(1000)
     expect([hook.now.state, gateway.sockets.length]).toEqual(['idle', 0])
@@ -476,7 +476,7 @@ describe('notifications', () => {
     vi.stubGlobal('Notification', FakeNotification)
   }
 
-  test('above one percent, with its tag; once, however many hooks hear it', () => {
+  test('above one percent, with its tag; once for all hooks', () => {
     allow('granted')
     for (let n = 0; n < 3; n++) mount(() => useLiveExchangePrices({ initialSymbols: [BTC] }))
     pass(50)
@@ -490,7 +490,7 @@ describe('notifications', () => {
     ])
   })
 
-  test('what was heard before a component came is no news to it', () => {
+  test('alerts before a component was mounted are not notified', () => {
     allow('granted')
     mount(() => useArbitrageMonitor(BTC))
     pass(50)
@@ -505,7 +505,7 @@ describe('notifications', () => {
     expect(FakeNotification.shown.length).toBe(1)
   })
 
-  test('who does not want them gets none', () => {
+  test('no notifications if disabled', () => {
     allow('granted')
     mount(() => useLiveExchangePrices({ initialSymbols: [BTC], notify: false }))
     pass(50)
@@ -518,7 +518,7 @@ describe('notifications', () => {
     expect([FakeNotification.shown, hook.now.arbitrageAlerts.length]).toEqual([[], 2])
   })
 
-  test('asks only while it is open', async () => {
+  test('requests permission only while it is undecided', async () => {
     allow('default')
     const hook = mount(() => useLiveExchangePrices())
     expect(await hook.now.requestNotificationPermission()).toBe(true)
@@ -529,7 +529,7 @@ describe('notifications', () => {
     expect(FakeNotification.asked).toBe(0)
   })
 
-  test('a browser without Notification, or with one that throws, loses nothing', async () => {
+  test('a browser without Notification, or with one that throws, causes no error', async () => {
     vi.stubGlobal('Notification', undefined)
     const hook = mount(() => useLiveExchangePrices({ initialSymbols: [BTC] }))
     expect(await hook.now.requestNotificationPermission()).toBe(false)
@@ -552,7 +552,7 @@ describe('notifications', () => {
 })
 
 describe('useOrderBook', () => {
-  test('one book, whole, for as long as it holds, and the word that it does not', () => {
+  test('one complete book while it is live, and the reason when it is void', () => {
     const hook = mount(() => useOrderBook(BTC, 'okx', { levels: 3 }))
     expect(hook.now).toBeUndefined()
     pass(50)
@@ -585,11 +585,11 @@ describe('useOrderBook', () => {
     expect(hook.draws, 'those that nobody asked for').toBe(draws)
   })
 
-  test('two depths of one book are one request for the deeper one, cut to what each wants', () => {
+  test('two depths of one book are one request for the deeper one; each hook gets its own depth', () => {
     const shallow = mount(() => useOrderBook(BTC, 'okx', { levels: 2 }))
     const deep = mount(() => useOrderBook(BTC, 'okx', { levels: 50 }))
     pass(50)
-    // The gateway keeps 20, and is not asked again and again for more.
+    // The gateway sends 20 levels, and more are not requested again.
     expect([...gateway.socket.books]).toEqual([[`${BTC} okx`, 20]])
     expect(gateway.heard.filter(({ books }) => books).length).toBe(1)
     gateway.book(BTC, 'okx', 20)
@@ -607,7 +607,7 @@ describe('useOrderBook', () => {
     expect([...gateway.socket.books]).toEqual([])
   })
 
-  test('without a connection there is no book; it is asked for again, and comes again', () => {
+  test('without a connection there is no book; it is requested again after a reconnect', () => {
     const hook = mount(() => useOrderBook(BTC, 'okx'))
     pass(50)
     gateway.book(BTC, 'okx', 5)
@@ -623,7 +623,7 @@ describe('useOrderBook', () => {
     expect(hook.now?.sequence).toBe(8)
   })
 
-  test('books alone do not change the pace of prices', () => {
+  test('books alone do not change the interval of prices', () => {
     mount(() => useLivePrice('ETH/USDT', 'okx', { intervalMs: 2000 }))
     mount(() => useOrderBook(BTC, 'okx'))
     pass(300)

@@ -1,4 +1,4 @@
-// The lint of our own: effects and callback refs that return what they call.
+// The custom lint: effects and callback refs that return the result of a call.
 import { Linter } from 'eslint'
 import { expect, test } from 'vitest'
 import effects from '../lint/effects.js'

@@ -1,4 +1,4 @@
-// The golden messages are the same files that hold the gateway: a change on one side only fails here.
+// The golden messages are the files that the gateway's tests use: a change on one side only fails here.
 import { readFileSync, readdirSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { parseMessage, parseStreamEvent, readMarketDataPrice } from '../src/core/messages.js'
@@ -10,14 +10,14 @@ const names = readdirSync(folder)
   .filter((name) => name.endsWith('.json'))
   .map((name) => name.slice(0, -'.json'.length))
 
-/** Pages are typed only; the compiler knows missing and surplus members of a literal. */
+/** Pages have types only. The compiler reports missing and excess members of a literal. */
 const PAGES: Record<string, string> = {
   status: 'reports.Status',
   instruments: 'reports.Instruments',
   opportunities: 'reports.Opportunities',
 }
 
-/** Who reads a message, by the first word of its file. */
+/** The reader of a message, by the first word of its file name. */
 const READERS: Record<string, (text: string) => unknown> = {
   price: parseMessage,
   arbitrage: parseMessage,
@@ -31,20 +31,20 @@ const READERS: Record<string, (text: string) => unknown> = {
   market: (text) => readMarketDataPrice(JSON.parse(text)),
 }
 
-/** What an exchange may not have. */
+/** Members that may be null. */
 const MAY_BE_NULL = new Set(['sequence', 'exchangeTime', 'ageMs', 'source'].map((member) => `book.${member}`))
 
-/** What earlier gateways do not send. */
+/** Members that earlier gateways do not send. */
 const MAY_BE_MISSING = new Set(['group', 'groupLeg', 'groupSize', 'reason'].map((member) => `opportunity.${member}`))
 
 describe('golden messages', () => {
-  test.each(names.filter((name) => !(name in PAGES)))('%s is read as exactly what it says', (name) => {
+  test.each(names.filter((name) => !(name in PAGES)))('%s is read exactly', (name) => {
     const read = READERS[name.split('_')[0]!]
     expect(read, 'unknown to this client: type it in src/core/messages.ts, or src/core/reports.ts for a page').toBeDefined()
     expect(read!(golden(name))).toStrictEqual(JSON.parse(golden(name)))
   })
 
-  test('a message that lacks a member or has it as another kind is not read', () => {
+  test('a message with a missing member or one of another type is not accepted', () => {
     for (const name of names.filter((name) => !(name in PAGES) && !/_extended|_stale|_alias|_no_|book_|_books/.test(name))) {
       const read = READERS[name.split('_')[0]!]!
       const message = JSON.parse(golden(name)) as Record<string, unknown>
@@ -60,12 +60,12 @@ describe('golden messages', () => {
     }
   })
 
-  test('pages are typed as exactly what they say', () => {
+  test('pages match their types exactly', () => {
     const literals = Object.entries(PAGES).map(([name, type]) => `export const ${name}: ${type} = ${golden(name)}`)
     expect(compile({ 'pages.ts': ["import type { reports } from 'spreadwire'", ...literals].join('\n') })).toBe('')
   })
 
-  test('and the compiler would say so if they were not', () => {
+  test('a page with another member does not compile', () => {
     const wrong = ['{"instruments":[{"symbol":"A/B","exchanges":[],"more":1}]}', '{"instruments":[{"symbol":"A/B"}]}']
     const literals = wrong.map((text, at) => `export const x${at}: reports.Instruments = ${text}`)
     expect(compile({ 'pages.ts': ["import type { reports } from 'spreadwire'", ...literals].join('\n') }).match(/error TS/g)?.length).toBe(

@@ -1,4 +1,4 @@
-// What the package promises of itself.
+// Properties of the package.
 import { execFileSync } from 'node:child_process'
 import { readFileSync, readdirSync } from 'node:fs'
 import path from 'node:path'

@@ -1,5 +1,5 @@
 // @vitest-environment happy-dom
-// Hooks on the gateway's pages, over a fetch by hand.
+// Hooks on the gateway's pages, with a fake `fetch`.
 import { act } from '@testing-library/react'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { usePage, usePriceCachePolling } from '../src/react/hooks/index.js'
@@ -21,7 +21,7 @@ beforeEach(() => {
 const pass = (ms: number) => act(() => vi.advanceTimersByTimeAsync(ms))
 
 describe('usePage', () => {
-  test('asks at once and again, once for all who want it, as often as the most eager', async () => {
+  test('polls at once and repeatedly, once for all components, at the shortest interval', async () => {
     const one = mount(() => usePage<{ n: number }>('/api/market-data/health'))
     const two = mount(() => usePage('/api/market-data/health', { everyMs: 5000 }))
     await pass(30)
@@ -39,14 +39,14 @@ describe('usePage', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  test('the body counts whatever the status: 503 says why', async () => {
+  test('the body is available for any status, such as the reason of a 503', async () => {
     answer = async () => ({ ok: false, status: 503, json: async () => ({ status: 'degraded' }) })
     const hook = mount(() => usePage('/api/market-data/health'))
     await pass(30)
     expect(hook.now).toMatchObject({ value: { status: 'degraded' }, status: 503, error: null })
   })
 
-  test('a gateway that is gone, hangs, or talks nonsense: the last value stays beside the error, and it goes on asking', async () => {
+  test('a gateway that is unreachable, hangs or sends invalid JSON: the last value stays with the error, and polling continues', async () => {
     const hook = mount(() => usePage('/api/market-data/health'))
     await pass(30)
     answer = async () => {
@@ -69,7 +69,7 @@ describe('usePage', () => {
 describe('a gateway that freezes', () => {
   const never = () => new Promise<never>(() => {})
 
-  test('a page that is overdue is not current: three seconds after its pace, until it answers again', async () => {
+  test('a page is stale three seconds after its interval, until the next response', async () => {
     const hook = mount(() => usePage('/api/status', { everyMs: 1000 }))
     const slow = mount(() => usePage('/api/instruments', { everyMs: 10_000 }))
     await pass(30)
@@ -83,7 +83,7 @@ describe('a gateway that freezes', () => {
     expect([hook.now.isStale, hook.now.value]).toEqual([false, 'back'])
   })
 
-  test('a report keeps the last that was one; an error page, a refusal and silence are told beside it', async () => {
+  test('a report retains the last valid response; an error page, another status and silence are its problem', async () => {
     const hook = mount(() => useReport('/api/status'))
     await pass(30)
     expect(hook.now).toEqual({ value: { n: 1 }, problem: null })
@@ -129,7 +129,7 @@ describe('usePriceCachePolling', () => {
   })
   const page = (status: number, value: unknown) => async () => ({ ok: status === 200, status, json: async () => value })
 
-  test('prices by pair as asked, and the time of the exchange', async () => {
+  test('prices by pair as requested, and the time of the exchange', async () => {
     answer = page(200, { 'BTC/USD': price('BTC/USD', 5), 'ETH/USD': price('ETH/USD', 7), 'X/Y': 'nonsense' })
     const hook = mount(() => usePriceCachePolling(['BTC/USD', 'ETH/USD']))
     expect(hook.now).toMatchObject({ status: 'polling', isLoading: true, lastServerUpdate: 0 })
@@ -143,7 +143,7 @@ describe('usePriceCachePolling', () => {
     expect(hook.now, 'nothing has moved for 15 s').toMatchObject({ status: 'stale', stalePairs: ['BTC/USD', 'ETH/USD'] })
   })
 
-  test('a pair without a price is stale, none at all is unavailable, a refusal is an error', async () => {
+  test('a pair without a price is stale, no price at all is unavailable, a rejection is an error', async () => {
     const errors: string[] = []
     answer = page(200, { 'BTC/USD': price('BTC/USD', 5) })
     const hook = mount(() => usePriceCachePolling(['BTC/USD', '__proto__'], { onError: ({ message }) => errors.push(message) }))
@@ -157,7 +157,7 @@ describe('usePriceCachePolling', () => {
     expect([hook.now.status, errors]).toEqual(['error', ['The gateway answers 400']])
   })
 
-  test('no pairs: idle, and nothing is asked', async () => {
+  test('no pairs: idle, and no request', async () => {
     const hook = mount(() => usePriceCachePolling([]))
     await pass(10_000)
     expect([hook.now.status, asked.length]).toEqual(['idle', 0])

@@ -1,4 +1,4 @@
-// A page in a test: its gateway, its time, and hooks mounted on it.
+// A page in a test: its gateway, its clock, and mounted hooks.
 import { act, cleanup, render } from '@testing-library/react'
 import { StrictMode, createElement, type ReactNode } from 'react'
 import { afterEach, beforeEach, expect, vi } from 'vitest'
@@ -7,7 +7,7 @@ import { FakeEvents, FakeGateway, holdTime } from './rig.js'
 /** The gateway of the running test. */
 export let gateway: FakeGateway
 
-/** For each test of the file: a gateway where the page comes from, time that stands still, and nothing left at the end. */
+/** Sets up each test of the file: a gateway at the origin of the page, a hand-turned clock, and a check that nothing is left open. */
 export function onePage(): void {
   beforeEach(() => {
     holdTime()
@@ -26,12 +26,12 @@ export function onePage(): void {
   })
 }
 
-/** Lets time go by, with everything that React makes of it. */
+/** Advances the clock, with all updates of React. */
 export function pass(ms: number): void {
   act(() => void vi.advanceTimersByTime(ms))
 }
 
-/** A mounted hook: what it returned last, and how often it was drawn. */
+/** A mounted hook: its last result, and the number of draws. */
 export interface Mounted<T> {
   readonly now: T
   readonly draws: number
@@ -39,7 +39,7 @@ export interface Mounted<T> {
   unmount(): void
 }
 
-/** Calls `use` in a component of its own; `again` draws it anew, as a parent would. */
+/** Calls `use` in its own component; `again` draws it again, as a parent would. */
 export function mount<T>(use: () => T, { strict = false } = {}): Mounted<T> {
   let now: T
   let draws = 0

@@ -1,8 +1,8 @@
-// What the tests share: a gateway without a network that keeps to docs/protocol.md, and time turned by hand.
+// Shared by the tests: a gateway without a network that follows docs/protocol.md, and a hand-turned clock.
 import { vi } from 'vitest'
 import type { ArbitrageMessage, BookMessage, ClientMessage, OpportunityMessage, PriceMessage } from '../src/core/messages.js'
 
-/** Time stands still until `vi.advanceTimersByTime`; frames come every 16 ms of it. */
+/** Stops the clock until `vi.advanceTimersByTime`; frames come every 16 ms. */
 export function holdTime(): void {
   vi.useFakeTimers({
     now: 1_700_000_000_000,
@@ -19,21 +19,21 @@ export function holdTime(): void {
   })
 }
 
-/** Answers `/ws/prices`; says only what a test makes it say. */
+/** Answers `/ws/prices` and sends what a test wants. */
 export class FakeGateway {
-  /** Every socket that was ever opened. */
+  /** All sockets, open and closed. */
   sockets: FakeSocket[] = []
-  /** Every frame that was heard, over all sockets. */
+  /** All received frames of all sockets. */
   heard: ClientMessage[] = []
-  /** What happens to new connections. */
+  /** The response to new connections. */
   mood: 'accepting' | 'refusing' | 'mute' = 'accepting'
   /** Whether requests are answered. */
   answers = true
-  /** What one client may have, as the gateway's configuration says. */
+  /** The limits of one client, as configured. */
   limits = { pairs: Infinity, names: Infinity, bytes: Infinity }
-  /** Why a name is refused, if it is. */
+  /** The error for a name; `false` if it is accepted. */
   refuses: (name: string) => string | false = () => false
-  /** Requests that were refused. */
+  /** Number of rejected requests. */
   refused = 0
   readonly WebSocket: new (url: string) => FakeSocket
 
@@ -44,19 +44,19 @@ export class FakeGateway {
     } as unknown as new (url: string) => FakeSocket
   }
 
-  /** Those that are open or opening. */
+  /** Sockets that are open or opening. */
   get open(): FakeSocket[] {
     return this.sockets.filter((socket) => !socket.isClosed)
   }
 
-  /** The one that is open. */
+  /** The only open socket. */
   get socket(): FakeSocket {
     const [socket, ...more] = this.open
     if (!socket || more.length > 0) throw new Error(`${this.open.length} sockets are open`)
     return socket
   }
 
-  /** To every open socket, as it is. */
+  /** Sends `text` to every open socket. */
   say(text: string): void {
     this.open.forEach((socket) => socket.say(text))
   }
@@ -66,7 +66,7 @@ export class FakeGateway {
     this.say(JSON.stringify(message))
   }
 
-  /** `levels` levels a side around 100. */
+  /** A book with `levels` levels per side around 100. */
   book(symbol: string, exchange: string, levels: number, more: Partial<BookMessage> = {}): void {
     const side = (step: number) => Array.from({ length: levels }, (_, at): [number, number] => [100 + step * (at + 1), at + 1])
     const message: BookMessage = {
@@ -137,11 +137,11 @@ export class FakeSocket {
   onerror: ((event: unknown) => void) | null = null
   isClosed = false
   isOpen = false
-  /** By its own side. */
+  /** Whether the client closed it. */
   wasClosed = false
   symbols = new Set<string>()
   exchanges = new Set<string>()
-  /** Levels by `SYMBOL exchange`; this gateway keeps 20. */
+  /** Levels by `SYMBOL exchange`, at most 20. */
   books = new Map<string, number>()
 
   constructor(
@@ -187,7 +187,7 @@ export class FakeSocket {
     if (this.gateway.answers) setTimeout(() => this.say(JSON.stringify(reply)), 1)
   }
 
-  /** In the words of the gateway. */
+  /** The error message of the gateway, if it rejects the request. */
   #refusal({ symbols = [], exchanges = [], books = [] }: ClientMessage): string | false {
     const { limits, refuses } = this.gateway
     const [s, e] = [new Set([...this.symbols, ...symbols]), new Set([...this.exchanges, ...exchanges])]
@@ -201,7 +201,7 @@ export class FakeSocket {
     return [...symbols, ...exchanges].map(refuses).find((text) => text !== false) ?? false
   }
 
-  /** As browsers do: the event comes later. */
+  /** As in browsers, the event comes later. */
   close(): void {
     this.wasClosed = true
     if (!this.isClosed) this.drop(1005)
@@ -217,7 +217,7 @@ export class FakeSocket {
   }
 }
 
-/** An EventSource by hand. */
+/** An EventSource controlled by a test. */
 export class FakeEvents {
   static all: FakeEvents[] = []
   onopen: ((event: unknown) => void) | null = null

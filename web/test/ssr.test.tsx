@@ -7,7 +7,7 @@ import * as hooks from '../src/react/hooks/index.js'
 const SYMBOLS = ['BTC/USDT']
 
 describe.each([undefined, 'https://gateway.example'])('on a server, url %s', (url) => {
-  test('every hook gives its empty value and opens nothing', () => {
+  test('every hook returns its empty value and opens nothing', () => {
     const opened = vi.fn()
     for (const name of ['WebSocket', 'EventSource', 'fetch']) vi.stubGlobal(name, opened)
     const seen: Record<string, unknown> = {}
@@ -40,6 +40,6 @@ describe.each([undefined, 'https://gateway.example'])('on a server, url %s', (ur
   })
 })
 
-test('permission to notify is not asked on a server', async () => {
+test('permission to notify is not requested on a server', async () => {
   expect(await hooks.requestNotificationPermission()).toBe(false)
 })

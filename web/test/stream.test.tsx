@@ -1,5 +1,5 @@
 // @vitest-environment happy-dom
-// usePriceStream, over an EventSource by hand.
+// usePriceStream, with a fake EventSource.
 import { describe, expect, test, vi } from 'vitest'
 import { usePriceStream, type UsePriceStreamOptions } from '../src/react/hooks/index.js'
 import { mount, onePage, pass } from './page.js'
@@ -13,7 +13,7 @@ const source = () => {
   return one
 }
 const mounted = (pairs: readonly string[] = PAIRS, options: UsePriceStreamOptions = {}) => mount(() => usePriceStream([...pairs], options))
-/** A burst as the gateway sends it: every pair, once a second. */
+/** A burst as the gateway sends it: every pair, once per second. */
 const burst = (price: number, pairs = PAIRS) => pairs.forEach((pair) => source().price(pair, price))
 
 describe('usePriceStream', () => {
@@ -49,7 +49,7 @@ describe('usePriceStream', () => {
     expect([hook.now.status, hook.now.prices.size, FakeEvents.all.length]).toEqual(['idle', 0, 0])
   })
 
-  test('an inline array is no new stream; other pairs are', () => {
+  test('an inline array opens no new stream; other pairs do', () => {
     let pairs = ['BTC/USD', 'ETH/USDT']
     const hook = mount(() => usePriceStream([...pairs]))
     for (let n = 0; n < 200; n++) {
@@ -74,7 +74,7 @@ describe('usePriceStream', () => {
     expect(FakeEvents.open.length).toBe(1)
   })
 
-  test("different sets are one stream with the union; it is replaced when the new one speaks, and nobody's prices pause", () => {
+  test('different sets share one stream with the union; it is replaced after the first event of the new one, without a pause', () => {
     const one = mounted(['BTC/USD'], { updateDebounceMs: 0 })
     source().connected()
     source().price('BTC/USD', 1)
@@ -121,7 +121,7 @@ describe('usePriceStream', () => {
     expect(hooks.map(({ now }) => [now.status, now.prices.size])).toEqual(Array(12).fill(['connected', 2]))
   })
 
-  test('a union whose new stream is refused keeps the old one, and tells only those who lack pairs', () => {
+  test('if the new stream is rejected, the old one stays, and only components with missing pairs report an error', () => {
     const one = mounted(['BTC/USD'])
     source().connected()
     source().price('BTC/USD', 1)
@@ -136,7 +136,7 @@ describe('usePriceStream', () => {
     expect([one.now.status, one.now.prices.get('BTC/USD')?.price, two.now.status]).toEqual(['connected', 29, 'error'])
   })
 
-  test('what is no pair is left out, and told to who asked for it alone', () => {
+  test('an invalid pair is left out, and only its component reports an error', () => {
     const one = mounted(['BTC/USD'])
     const two = mounted(['ETH/USDT', 'doge'])
     pass(600)
@@ -149,7 +149,7 @@ describe('usePriceStream', () => {
     expect([two.now.status, two.now.stalePairs, two.now.error?.message]).toEqual(['degraded', ['doge'], 'Not a pair: doge'])
   })
 
-  test('pairs that are too many for one request line are several streams', () => {
+  test('too many pairs for one request line need several streams', () => {
     const pairs = Array.from({ length: 700 }, (_, n) => `S${n}/USDT`)
     const hook = mounted(pairs)
     expect(FakeEvents.open.length).toBeGreaterThan(1)
@@ -188,7 +188,7 @@ describe('usePriceStream', () => {
     expect(FakeEvents.all.length).toBe(1)
   })
 
-  test('prices that never pause get through, newest last, and draw it at most every 500 ms', () => {
+  test('prices without a pause are shown, and draw the component at most every 500 ms', () => {
     const hook = mounted()
     source().connected()
     pass(20)
@@ -203,7 +203,7 @@ describe('usePriceStream', () => {
     for (const pair of PAIRS) expect(hook.now.prices.get(pair)?.price).toBe(500)
   })
 
-  test('each burst of once a second is one draw with all its pairs, at once', () => {
+  test('each burst of one per second is one draw with all its pairs, at once', () => {
     const hook = mounted()
     source().connected()
     pass(1000)
@@ -228,7 +228,7 @@ describe('usePriceStream', () => {
     expect(hook.draws - before).toBeGreaterThanOrEqual(49)
   })
 
-  test('a pair without a word is stale and the stream degraded, until it comes again', () => {
+  test('a silent pair is stale and the stream degraded, until its next price', () => {
     const hook = mounted(PAIRS, { updateDebounceMs: 0 })
     source().connected()
     for (let n = 0; n < 10; n++) {
@@ -241,7 +241,7 @@ describe('usePriceStream', () => {
     expect(hook.now).toMatchObject({ status: 'connected', isPriceStale: false, stalePairs: [] })
   })
 
-  test("a timestamp that stands still for half a minute is stale; the browser's clock is not asked", () => {
+  test("a timestamp that does not change for half a minute is stale, independent of the browser's clock", () => {
     const hook = mounted(['BTC/USD'])
     source().connected()
     for (let n = 0; n < 29; n++) {
@@ -259,7 +259,7 @@ describe('usePriceStream', () => {
     expect(hook.now.status).toBe('connected')
   })
 
-  test('no price within 20 s is an error, told once', () => {
+  test('no price within 20 s is an error, reported once', () => {
     const errors: string[] = []
     const hook = mounted(PAIRS, { onError: ({ message }) => errors.push(message) })
     source().connected()
@@ -273,7 +273,7 @@ describe('usePriceStream', () => {
     expect(hook.now).toMatchObject({ status: 'connected', error: null })
   })
 
-  test("a cut stream is the browser's to reconnect", () => {
+  test('the browser reconnects a stream that was cut', () => {
     const errors: string[] = []
     const hook = mounted(PAIRS, { onError: ({ message }) => errors.push(message) })
     source().connected()
@@ -290,7 +290,7 @@ describe('usePriceStream', () => {
     expect(FakeEvents.all.length).toBe(1)
   })
 
-  test('a stream that the browser gives up for ever is opened anew', () => {
+  test('a stream that the browser has closed is opened again', () => {
     const hook = mounted()
     for (let n = 0; n < 5; n++) {
       FakeEvents.all.at(-1)!.fail(2)
@@ -304,7 +304,7 @@ describe('usePriceStream', () => {
     expect(hook.now.status).toBe('connected')
   })
 
-  test('a stream that went without a word is opened anew', () => {
+  test('a silent stream is opened again', () => {
     mounted()
     source().connected()
     burst(1)
@@ -314,7 +314,7 @@ describe('usePriceStream', () => {
     expect([FakeEvents.all.length, FakeEvents.open.length]).toEqual([2, 1])
   })
 
-  test('what is no price is nothing', () => {
+  test('invalid prices are ignored', () => {
     const hook = mounted()
     source().connected()
     for (const data of ['', 'nonsense', 'null', '7', '{"pair":"BTC/USD"}', '{"pair":"BTC/USD","price":null}']) source().onmessage!({ data })

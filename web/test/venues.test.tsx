@@ -1,5 +1,5 @@
 // @vitest-environment happy-dom
-// The view of the exchanges, on the status page as the gateway writes it.
+// The view of the exchanges, with the status page of the gateway's golden file.
 import { act, render, screen } from '@testing-library/react'
 import { readFileSync } from 'node:fs'
 import { expect, test, vi } from 'vitest'
@@ -8,7 +8,7 @@ import { onePage } from './page.js'
 
 onePage()
 
-test('an exchange that waits for its next attempt says when that is', async () => {
+test('an exchange that waits for its next attempt shows the time of it', async () => {
   const page = JSON.parse(readFileSync('../tests/fixtures/protocol/status.json', 'utf8'))
   page.venues[1].nextAttemptMs = 12_300
   vi.stubGlobal('fetch', async () => ({ ok: true, status: 200, json: async () => page }))
