@@ -15,7 +15,7 @@ use spreadwire::market::book::Side;
 use spreadwire::market::{Decimal, InstrumentId, Level};
 use spreadwire::record::capture::Capture;
 use spreadwire::time::{MonoNs, UnixNs};
-use spreadwire::venues::depth::{Change, Depth};
+use spreadwire::venues::depth::{Depth, LevelChange};
 use spreadwire::venues::{Decoded, FeedCodec, SymbolEntry, Symbols, Top, Update, venue};
 use spreadwire::wire::gzip::{Gunzip, Gzip};
 use spreadwire::wire::protobuf::Writer;
@@ -297,7 +297,7 @@ struct L2Update<'a> {
 /// A typed decoder with its own book, for frames of `most` changes.
 fn coinbase(most: usize) -> impl FnMut(&[u8], &mut Symbols) -> Option<Top> {
     let mut depth = Depth::default();
-    let mut changes: Vec<Change> = Vec::with_capacity(4000);
+    let mut changes: Vec<LevelChange> = Vec::with_capacity(4000);
     let mut last = None;
     move |frame, symbols| {
         let message: L2Data<'_> = serde_json::from_slice(frame).ok()?;
@@ -317,7 +317,7 @@ fn coinbase(most: usize) -> impl FnMut(&[u8], &mut Symbols) -> Option<Top> {
             };
             let price = Decimal::parse(update.price_level.as_bytes()).ok()?;
             let size = Decimal::parse(update.new_quantity.as_bytes()).ok()?;
-            changes.push(Change { side, level: Level { price, size } });
+            changes.push(LevelChange { side, level: Level { price, size } });
         }
         match event.kind {
             "snapshot" => depth.replace(&mut changes),
@@ -519,7 +519,7 @@ struct CryptoComSides<'a> {
 /// A typed decoder with its own book.
 fn cryptocom() -> impl FnMut(&[u8], &mut Symbols) -> Option<Top> {
     let mut depth = Depth::default();
-    let mut changes: Vec<Change> = Vec::with_capacity(64);
+    let mut changes: Vec<LevelChange> = Vec::with_capacity(64);
     let mut last = 0;
     move |frame, symbols| {
         let message: CryptoCom<'_> = serde_json::from_slice(frame).ok()?;
@@ -540,7 +540,7 @@ fn cryptocom() -> impl FnMut(&[u8], &mut Symbols) -> Option<Top> {
             for [price, size, _] in levels {
                 let price = Decimal::parse(price.as_bytes()).ok()?;
                 let size = Decimal::parse(size.as_bytes()).ok()?;
-                changes.push(Change { side, level: Level { price, size } });
+                changes.push(LevelChange { side, level: Level { price, size } });
             }
         }
         if is_change {
@@ -724,7 +724,7 @@ fn bitfinex() -> impl FnMut(&[u8], &mut Symbols) -> Option<Top> {
         };
         let amount = Decimal::parse(digits.as_bytes()).ok()?;
         let size = if count.get() == "0" { Decimal::ZERO } else { amount };
-        Some(Change { side, level: Level { price, size } })
+        Some(LevelChange { side, level: Level { price, size } })
     };
     move |frame, symbols| {
         let time = if let Ok(Changed(id, fields, sequence, time)) = serde_json::from_slice(frame) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use spreadwire::detector::Core;
-use spreadwire::detector::scan::{Grid, Options};
+use spreadwire::detector::scan::{DetectorOptions, Grid};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::quote::FeedEvent;
 use spreadwire::market::{Decimal, Directory, InstrumentId, Level, Quote, VenueId};
@@ -56,7 +56,7 @@ fn merge_and_scan(c: &mut Criterion) {
     let quotes = quotes(now);
     let (_, writer) = QuoteMatrix::new(directory.pairs());
     let changes = Changes::new(directory.pairs());
-    let mut core = Core::new(Arc::clone(&directory), writer, Options::default());
+    let mut core = Core::new(Arc::clone(&directory), writer, DetectorOptions::default());
     let mut events = Vec::new();
     for quote in &quotes {
         core.merge(quote, |_| ()).expect("a good quote");
@@ -73,7 +73,7 @@ fn merge_and_scan(c: &mut Criterion) {
     });
     assert!(events.is_empty());
 
-    let mut grid = Grid::new(INSTRUMENTS, &[Decimal::ZERO; VENUES], &Options::default());
+    let mut grid = Grid::new(INSTRUMENTS, &[Decimal::ZERO; VENUES], &DetectorOptions::default());
     for quote in &quotes {
         grid.set(quote.instrument, quote.venue, quote.bid.price, quote.ask.price);
     }

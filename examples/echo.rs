@@ -27,8 +27,13 @@ fn serve(mut tcp: TcpStream) -> std::io::Result<()> {
     tcp.set_nodelay(true)?;
     let mut bytes = vec![0; 64 * 1024];
     let mut head = Vec::new();
-    let limits =
-        http::Limits { head_max: 16 * 1024, lines_max: 64, line_max: 8192, posts: http::Posts::Only(&[]), body_max: 0 };
+    let limits = http::HeadLimits {
+        head_max: 16 * 1024,
+        lines_max: 64,
+        line_max: 8192,
+        posts: http::Posts::Only(&[]),
+        body_max: 0,
+    };
     let (accept, length) = loop {
         let read = tcp.read(&mut bytes)?;
         head.extend_from_slice(&bytes[..read]);

@@ -142,7 +142,7 @@ fn number(bytes: &[u8]) {
 
 /// A request head, complete and in two parts: what is accepted from a part must stay the same when the rest arrives.
 fn http_head(bytes: &[u8]) {
-    const LIMITS: http::Limits = http::Limits {
+    const LIMITS: http::HeadLimits = http::HeadLimits {
         head_max: 2048,
         lines_max: 32,
         line_max: 1024,
@@ -221,7 +221,7 @@ fn state(bytes: &[u8]) {
 
 /// A batch from another instance.
 fn cluster_batch(bytes: &[u8]) {
-    let _ = batch::Reader::default().read(bytes, VenueId(0), &directory());
+    let _ = batch::BatchReader::default().read(bytes, VenueId(0), &directory());
 }
 
 /// A configuration file: every error must have a text.

@@ -22,7 +22,7 @@ use spreadwire::market::{Decimal, Level, PairId};
 use spreadwire::matrix::books::BookTable;
 use spreadwire::record::capture::{Capture, Direction};
 use spreadwire::time::MonoNs;
-use spreadwire::venues::depth::{Change, Depth};
+use spreadwire::venues::depth::{Depth, LevelChange};
 use spreadwire::venues::{Decoded, FeedCodec, Symbols, Update, VENUES, Venue};
 
 /// Levels per side, as configured by default.
@@ -121,7 +121,7 @@ impl<'a> Replay<'a> {
 }
 
 /// The changes in a frame, and the symbol of their book.
-fn changes_of(frame: &[u8]) -> Option<(String, Vec<Change>)> {
+fn changes_of(frame: &[u8]) -> Option<(String, Vec<LevelChange>)> {
     let root: serde_json::Value = serde_json::from_slice(frame).ok()?;
     let root = if root.get("b").is_some() { &root } else { root.get("data")? };
     let symbol = root.get("s")?.as_str()?.to_owned();
@@ -129,7 +129,7 @@ fn changes_of(frame: &[u8]) -> Option<(String, Vec<Change>)> {
     for (field, side) in [("b", Side::Bid), ("a", Side::Ask)] {
         for level in root.get(field)?.as_array()? {
             let number = |at: usize| level.get(at)?.as_str()?.parse::<Decimal>().ok();
-            changes.push(Change { side, level: Level { price: number(0)?, size: number(1)? } });
+            changes.push(LevelChange { side, level: Level { price: number(0)?, size: number(1)? } });
         }
     }
     Some((symbol, changes))

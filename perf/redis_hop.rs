@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 use crossbeam::sync::Parker;
 use hdrhistogram::Histogram;
 use redis::Connection;
-use spreadwire::cluster::Options;
-use spreadwire::cluster::batch::{Entry, Head, Writer};
+use spreadwire::cluster::ClusterOptions;
+use spreadwire::cluster::batch::{BatchEntry, BatchWriter, Head};
 use spreadwire::cluster::follow::{Follow, FollowParts};
 use spreadwire::cluster::publisher::{Publisher, PublisherParts};
 use spreadwire::cluster::signals::{LeaderProgress, Pulse, SnapshotRequests};
@@ -157,8 +157,8 @@ fn a_batch() -> Vec<u8> {
         is_behind,
     };
     let quote = a_quote(12_345);
-    let mut writer = Writer::begin(&head, &directory, &mut text);
-    writer.quote(&Entry {
+    let mut writer = BatchWriter::begin(&head, &directory, &mut text);
+    writer.quote(&BatchEntry {
         instrument: INSTRUMENT,
         bid: quote.bid,
         ask: quote.ask,
@@ -173,8 +173,13 @@ fn a_batch() -> Vec<u8> {
     text
 }
 
-fn options(server: &Server, instance: &str) -> Options {
-    Options { redis: server.url(), instance: instance.to_owned(), call_ns: 1_000_000_000, ..Options::default() }
+fn options(server: &Server, instance: &str) -> ClusterOptions {
+    ClusterOptions {
+        redis: server.url(),
+        instance: instance.to_owned(),
+        call_ns: 1_000_000_000,
+        ..ClusterOptions::default()
+    }
 }
 
 /// The detector core, publisher and lead thread on one side; the follower and detector threads on the other.
@@ -278,7 +283,7 @@ impl Hop {
             renewed: Instant::now(),
         };
         threads.push(spawn(vec![Box::new(lead)], None, Idle::Wait, stop.clone()).expect("a thread"));
-        let core = Core::new(directory, writer, scan::Options::default());
+        let core = Core::new(directory, writer, scan::DetectorOptions::default());
         let mut hop = Self { core, changes, lead: alarm, arrivals, sequence: 0, stop, threads };
         // The follower may still be joining; it reads what is published until then as a complete snapshot.
         std::thread::sleep(Duration::from_millis(300));
@@ -302,7 +307,7 @@ impl Hop {
             gateways: vec![gateway],
             board: Arc::clone(&board),
             clock: Clock::System,
-            options: scan::Options::default(),
+            options: scan::DetectorOptions::default(),
         });
         let (lead, _) = Alarm::of_parker();
         let follow = Follow::new(FollowParts {
@@ -416,7 +421,7 @@ struct Fenced {
 
 impl Fenced {
     fn start(server: &Server, bytes: &[u8]) -> Self {
-        let options = Options { lease_ns: 3_600_000_000_000, ..options(server, "c") };
+        let options = ClusterOptions { lease_ns: 3_600_000_000_000, ..options(server, "c") };
         let mut store = Store::new(&options).expect("the address is right");
         let Ok(Claim::Won(token)) = store.claim("fenced", 0) else { panic!("the lease is not free") };
         Self { store, token, bytes: bytes.to_vec(), arrivals: subscriber(server, "spreadwire:quotes:fenced") }

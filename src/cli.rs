@@ -15,7 +15,7 @@ use crate::venues::{VENUES, Venue};
 pub struct Cli {
     /// The subcommand; without one, the demo runs.
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub command: Option<CliCommand>,
     /// Flags of the demo, accepted without naming it.
     #[command(flatten)]
     pub demo: DemoArgs,
@@ -57,7 +57,7 @@ fn after_help() -> String {
 
 /// The subcommands.
 #[derive(Subcommand)]
-pub enum Command {
+pub enum CliCommand {
     /// Simulated venues, feeds, detector and gateway in one process
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
@@ -372,7 +372,7 @@ fn parse_speed(text: &str) -> Result<Speed, String> {
 
 /// Why the process ends before its work is done. The text is printed on the standard error.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum CommandFailure {
     /// The configuration is wrong. The user's mistake; nothing has been started.
     Configuration(String),
     /// An external resource is missing: a port is in use, a file cannot be read.
@@ -381,7 +381,7 @@ pub enum Failure {
     Internal(String),
 }
 
-impl Failure {
+impl CommandFailure {
     /// The exit code of the process, as in sysexits.h.
     #[must_use]
     pub const fn code(&self) -> u8 {
@@ -393,7 +393,7 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for CommandFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             // These lines already begin with the file and the line number.
@@ -404,9 +404,9 @@ impl fmt::Display for Failure {
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for CommandFailure {}
 
-impl From<config::ConfigError> for Failure {
+impl From<config::ConfigError> for CommandFailure {
     fn from(error: config::ConfigError) -> Self {
         Self::Configuration(error.to_string())
     }
@@ -470,7 +470,7 @@ mod tests {
         let args = |more: &[&str]| {
             let typed = ["spreadwire", "replay", "okx.jsonl"].iter().chain(more);
             match Cli::try_parse_from(typed).ok().unwrap().command {
-                Some(Command::Replay(args)) => args.chosen_speed(),
+                Some(CliCommand::Replay(args)) => args.chosen_speed(),
                 _ => panic!("not replay"),
             }
         };

@@ -15,15 +15,15 @@ use crossbeam::channel::{Receiver, Sender, bounded, never};
 use crate::log;
 use crate::market::directory::HaltedBy;
 use crate::market::{Decimal, Directory};
-use crate::net::dial::{self, Job, Order, Reached, Version, http_address};
+use crate::net::dial::{self, DialOrder, Job, Reached, Version, http_address};
 use crate::net::tls::Trust;
 use crate::stage::{self, Alarm, Idle, Stage, Stop};
 use crate::time::{Clock, MonoNs};
 use crate::venues::Venue;
-use crate::venues::listing::{Entry, Fee};
+use crate::venues::listing::{Fee, ListingEntry};
 
 /// A venue whose list is wanted.
-pub struct Wanted {
+pub struct ListRequest {
     /// The venue.
     pub venue: &'static dyn Venue,
     /// Its REST address, `https://` or `http://`; empty: only what is on disk.
@@ -47,7 +47,7 @@ pub struct List {
     /// The venue's name.
     pub venue: &'static str,
     /// Every spot instrument.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<ListingEntry>,
     /// Where it came from.
     pub from: From,
 }
@@ -80,7 +80,7 @@ impl Catalogue {
 
     /// Reads what is on disk below `folder` for the venues of `wanted`; asks nobody.
     #[must_use]
-    pub fn of_disk(wanted: &[Wanted], folder: &Path) -> Self {
+    pub fn of_disk(wanted: &[ListRequest], folder: &Path) -> Self {
         let lists = wanted.iter().filter_map(|wanted| read(wanted.venue, folder));
         Self::new(lists.collect())
     }
@@ -90,8 +90,13 @@ impl Catalogue {
     ///
     /// # Errors
     /// When the system cannot make a thread.
-    pub fn gather(wanted: &[Wanted], folder: Option<&Path>, patience: Duration, clock: &Clock) -> io::Result<Self> {
-        Self::gather_again(wanted, folder, patience, clock, &mut Known::default())
+    pub fn gather(
+        wanted: &[ListRequest],
+        folder: Option<&Path>,
+        patience: Duration,
+        clock: &Clock,
+    ) -> io::Result<Self> {
+        Self::gather_again(wanted, folder, patience, clock, &mut KnownLists::default())
     }
 
     /// The same, where `known` has the lists of the last time: a venue that says that its list is still the same sends
@@ -101,11 +106,11 @@ impl Catalogue {
     /// # Errors
     /// As [`Self::gather`].
     pub fn gather_again(
-        wanted: &[Wanted],
+        wanted: &[ListRequest],
         folder: Option<&Path>,
         patience: Duration,
         clock: &Clock,
-        known: &mut Known,
+        known: &mut KnownLists,
     ) -> io::Result<Self> {
         let asked: Vec<usize> = (0..wanted.len()).filter(|at| !wanted[*at].address.is_empty()).collect();
         let (dialer, stages) = dial::pool(asked.len(), clock)?;
@@ -119,11 +124,12 @@ impl Catalogue {
         let mut results: Vec<Result<List, String>> =
             wanted.iter().map(|_| Err("its list was not asked for".to_owned())).collect();
         for at in &asked {
-            let Wanted { venue, address, trust } = &wanted[*at];
+            let ListRequest { venue, address, trust } = &wanted[*at];
             let address = http_address(address, venue.listing().path);
             let version = known.0.get(&address).map(|(version, _)| version.clone());
             let job = Job::Get(address, version.unwrap_or_default());
-            let order = Order { slot: *at, job, trust: trust.clone(), answers: answers.clone(), alarm: alarm.clone() };
+            let order =
+                DialOrder { slot: *at, job, trust: trust.clone(), answers: answers.clone(), alarm: alarm.clone() };
             results[*at] = Err(match dialer.dial(order) {
                 Ok(()) => "no answer in time".to_owned(),
                 Err(why) => why.to_string(),
@@ -133,7 +139,7 @@ impl Catalogue {
         for _ in &asked {
             let left = Duration::from_nanos(deadline.since(clock.now()));
             let Ok(answer) = replies.recv_timeout(left) else { break };
-            let Wanted { venue, address, .. } = &wanted[answer.slot];
+            let ListRequest { venue, address, .. } = &wanted[answer.slot];
             let address = http_address(address, venue.listing().path);
             results[answer.slot] = match answer.result {
                 Ok(Reached::List(Some((body, version)))) => {
@@ -172,11 +178,11 @@ impl Catalogue {
 
 /// Lists that venues have given a version of, by the address that they were read from.
 #[derive(Default)]
-pub struct Known(HashMap<String, (Version, List)>);
+pub struct KnownLists(HashMap<String, (Version, List)>);
 
 /// What a venue is asked for: symbols with the venue's own names.
 #[derive(Clone, Debug, Default)]
-pub struct Quoted {
+pub struct QuotedSymbols {
     /// The venue's name.
     pub venue: &'static str,
     /// `BASE/QUOTE` and the venue's own symbol.
@@ -228,9 +234,9 @@ impl VenueFee {
 impl Catalogue {
     /// Takes over into `directory` what the lists say of what is quoted: fees, and from venues that have just answered
     /// what is not traded, to which belongs what is not listed. Whether anything is other than before.
-    pub fn apply(&self, quoted: &[Quoted], directory: &Directory) -> bool {
+    pub fn apply(&self, quoted: &[QuotedSymbols], directory: &Directory) -> bool {
         let mut changes = 0;
-        for Quoted { venue, symbols, fee } in quoted {
+        for QuotedSymbols { venue, symbols, fee } in quoted {
             let (Some(list), Some(id)) = (self.of(venue), directory.venue_named(venue)) else { continue };
             let entries = list.by_native();
             for (symbol, native) in symbols {
@@ -255,7 +261,7 @@ impl Catalogue {
 impl List {
     /// Its entries by the venue's own symbols.
     #[must_use]
-    pub fn by_native(&self) -> HashMap<&str, &Entry> {
+    pub fn by_native(&self) -> HashMap<&str, &ListingEntry> {
         self.entries.iter().map(|entry| (entry.native.as_str(), entry)).collect()
     }
 }
@@ -263,22 +269,22 @@ impl List {
 /// Whose lists are read, and what those venues are asked for.
 pub struct Scope {
     /// The venues.
-    pub wanted: Vec<Wanted>,
+    pub wanted: Vec<ListRequest>,
     /// The same venues.
-    pub quoted: Vec<Quoted>,
+    pub quoted: Vec<QuotedSymbols>,
 }
 
 /// The stage that reads the lists again and again: keeps them on disk, takes over into the directory what they say of
 /// what is quoted, and tells what the venues no longer list or trade of it. Each change is told once.
-pub struct Watch {
-    wanted: Vec<Wanted>,
-    quoted: Vec<Quoted>,
+pub struct ListingWatch {
+    wanted: Vec<ListRequest>,
+    quoted: Vec<QuotedSymbols>,
     folder: Option<PathBuf>,
     every: Duration,
     due: MonoNs,
     clock: Clock,
     told: HashSet<String>,
-    known: Known,
+    known: KnownLists,
     /// Why lists could not be read the last time, by venue.
     unread: BTreeMap<&'static str, String>,
     heard: Receiver<Scope>,
@@ -287,20 +293,20 @@ pub struct Watch {
     directory: Option<(Arc<Directory>, Vec<Alarm>)>,
 }
 
-impl Watch {
+impl ListingWatch {
     /// The longest wait for an answer.
     const PATIENCE: Duration = Duration::from_secs(30);
     /// Watches the lists of `wanted`, which are asked for what `quoted` says.
     #[must_use]
     pub fn new(
-        wanted: Vec<Wanted>,
-        quoted: Vec<Quoted>,
+        wanted: Vec<ListRequest>,
+        quoted: Vec<QuotedSymbols>,
         folder: Option<PathBuf>,
         every: Duration,
         clock: Clock,
     ) -> Self {
         let due = clock.now();
-        let (told, known, unread) = (HashSet::new(), Known::default(), BTreeMap::new());
+        let (told, known, unread) = (HashSet::new(), KnownLists::default(), BTreeMap::new());
         let (heard, lists, directory) = (never(), None, None);
         Self { wanted, quoted, folder, every, due, clock, told, known, unread, heard, lists, directory }
     }
@@ -356,7 +362,7 @@ impl Watch {
     }
 }
 
-impl Stage for Watch {
+impl Stage for ListingWatch {
     fn name(&self) -> &str {
         "discovery"
     }
@@ -471,8 +477,13 @@ mod tests {
         let entry = VenueEntry { name: "okx".into(), taker_fee_pct: d("0.1"), native };
         let directory = Directory::new(symbols.iter().map(|(symbol, _)| symbol.clone()).collect(), vec![entry]);
         let fee = VenueFee { pct: d("0.1"), is_set: false };
-        let quoted = [Quoted { venue: "okx", symbols: symbols.to_vec(), fee }];
-        let row = |native: &str, is_trading, fee| Entry { native: native.into(), is_trading, fee, ..Entry::default() };
+        let quoted = [QuotedSymbols { venue: "okx", symbols: symbols.to_vec(), fee }];
+        let row = |native: &str, is_trading, fee| ListingEntry {
+            native: native.into(),
+            is_trading,
+            fee,
+            ..ListingEntry::default()
+        };
         let list = |from| {
             let entries = vec![row("A-USDT", true, Some(Fee::Percent(d("0.05")))), row("B-USDT", false, None)];
             Catalogue::new(vec![List { venue: "okx", entries, from }])

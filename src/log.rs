@@ -82,9 +82,9 @@ impl Outlet {
     /// From now on, callers of [`Self::write`] never block. The returned writer must run on its own thread. `None` if
     /// there already is a writer.
     #[must_use]
-    pub fn writer(&'static self) -> Option<Writer> {
+    pub fn writer(&'static self) -> Option<LogWriter> {
         let (ring, lines) = bounded(LINES_MAX);
-        self.ring.set(ring).ok().map(|()| Writer { outlet: self, lines, reported: 0 })
+        self.ring.set(ring).ok().map(|()| LogWriter { outlet: self, lines, reported: 0 })
     }
 
     /// Number of texts dropped since the start because they were not read in time.
@@ -109,14 +109,14 @@ fn write_error(text: &str) {
 }
 
 /// Writes the texts that were passed to an [`Outlet`]. Blocks for as long as the reader does not read.
-pub struct Writer {
+pub struct LogWriter {
     outlet: &'static Outlet,
     lines: Receiver<String>,
     /// Number of dropped lines that have been reported.
     reported: u64,
 }
 
-impl Writer {
+impl LogWriter {
     /// Writes one waiting text, or waits up to `wait` for one. Returns the number of texts written.
     pub fn turn(&mut self, wait: Duration) -> usize {
         let Ok(text) = self.lines.recv_timeout(wait) else { return 0 };

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use spreadwire::cli::{
-    Cli, ClusterCommand, ClusterStatusArgs, Command, DecodeArgs, DemoArgs, Failure, InstrumentsArgs, TopArgs,
+    Cli, CliCommand, ClusterCommand, ClusterStatusArgs, CommandFailure, DecodeArgs, DemoArgs, InstrumentsArgs, TopArgs,
 };
 use spreadwire::cluster::{self, error::StoreError, status};
 use spreadwire::config::{self, Config, Plan};
@@ -35,24 +35,24 @@ fn main() -> ExitCode {
     code
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
-    match cli.command.unwrap_or(Command::Demo(cli.demo)) {
-        Command::Demo(args) => run_demo(&args),
-        Command::Serve(args) => run_serve(&args.config),
-        Command::Sim(args) => wiring::sim(args),
-        Command::Replay(args) => wiring::replay(Config::defaults()?, args),
-        Command::Decode(args) => run_decode(&args),
-        Command::Top(args) => run_top(&args),
-        Command::Cluster(args) => match args.command {
+fn run(cli: Cli) -> Result<(), CommandFailure> {
+    match cli.command.unwrap_or(CliCommand::Demo(cli.demo)) {
+        CliCommand::Demo(args) => run_demo(&args),
+        CliCommand::Serve(args) => run_serve(&args.config),
+        CliCommand::Sim(args) => wiring::sim(args),
+        CliCommand::Replay(args) => wiring::replay(Config::defaults()?, args),
+        CliCommand::Decode(args) => run_decode(&args),
+        CliCommand::Top(args) => run_top(&args),
+        CliCommand::Cluster(args) => match args.command {
             ClusterCommand::Status(args) => run_cluster_status(&args),
         },
-        Command::Venues(args) => print(tables::venues(args.json).as_bytes()),
-        Command::Instruments(args) => run_instruments(&args),
-        Command::CheckConfig(args) => print(load(&args.file)?.0.to_toml().as_bytes()),
+        CliCommand::Venues(args) => print(tables::venues(args.json).as_bytes()),
+        CliCommand::Instruments(args) => run_instruments(&args),
+        CliCommand::CheckConfig(args) => print(load(&args.file)?.0.to_toml().as_bytes()),
     }
 }
 
-fn run_demo(args: &DemoArgs) -> Result<(), Failure> {
+fn run_demo(args: &DemoArgs) -> Result<(), CommandFailure> {
     let mut config = Config::defaults()?;
     if let Some(address) = args.listen {
         config = config.listening_on(address);
@@ -61,7 +61,7 @@ fn run_demo(args: &DemoArgs) -> Result<(), Failure> {
     wiring::demo(config, args.seed)
 }
 
-fn run_serve(path: &Path) -> Result<(), Failure> {
+fn run_serve(path: &Path) -> Result<(), CommandFailure> {
     let plan = Plan::load(path)?;
     let asks = plan.has_patterns();
     let signals = wiring::signals_of_serve()?;
@@ -70,29 +70,29 @@ fn run_serve(path: &Path) -> Result<(), Failure> {
 }
 
 /// The configuration of a file, and what is known of the venues' lists. Venues are asked only where it matters.
-fn load(path: &Path) -> Result<(Config, Catalogue), Failure> {
+fn load(path: &Path) -> Result<(Config, Catalogue), CommandFailure> {
     let plan = Plan::load(path)?;
     let asks = plan.has_patterns();
     resolve(plan, asks)
 }
 
-fn resolve(plan: Plan, asks: bool) -> Result<(Config, Catalogue), Failure> {
+fn resolve(plan: Plan, asks: bool) -> Result<(Config, Catalogue), CommandFailure> {
     let catalogue = if asks { gather(&plan)? } else { plan.kept() };
     let config = plan.resolve(&catalogue)?;
     warn(&config);
     Ok((config, catalogue))
 }
 
-fn gather(plan: &Plan) -> Result<Catalogue, Failure> {
+fn gather(plan: &Plan) -> Result<Catalogue, CommandFailure> {
     let catalogue = Catalogue::gather(&plan.wanted(), plan.state_dir().as_deref(), plan.patience(), &Clock::System)
-        .map_err(|why| Failure::Unavailable(format!("asking for lists of instruments: {why}")))?;
+        .map_err(|why| CommandFailure::Unavailable(format!("asking for lists of instruments: {why}")))?;
     for (venue, why) in catalogue.missing() {
         tell(&format_args!("warning: the list of {venue} could not be read: {why}"));
     }
     Ok(catalogue)
 }
 
-fn run_instruments(args: &InstrumentsArgs) -> Result<(), Failure> {
+fn run_instruments(args: &InstrumentsArgs) -> Result<(), CommandFailure> {
     let plan = match &args.config {
         Some(path) => Plan::load(path)?,
         None => Plan::defaults(),
@@ -112,7 +112,7 @@ fn tell(line: &dyn Display) {
     log::say(format_args!("{line}"));
 }
 
-fn run_cluster_status(args: &ClusterStatusArgs) -> Result<(), Failure> {
+fn run_cluster_status(args: &ClusterStatusArgs) -> Result<(), CommandFailure> {
     let plan = match &args.config {
         Some(path) => Plan::load(path)?,
         None => Plan::defaults(),
@@ -123,19 +123,20 @@ fn run_cluster_status(args: &ClusterStatusArgs) -> Result<(), Failure> {
     let redis = args.redis.clone().unwrap_or_else(|| config.cluster.redis.clone());
     if redis.is_empty() {
         let what = "cluster.redis: is empty, expected an address of Redis: name a file with --config, or use --redis";
-        return Err(Failure::Configuration(what.to_owned()));
+        return Err(CommandFailure::Configuration(what.to_owned()));
     }
     let prefix = args.prefix.clone().unwrap_or_else(|| config.cluster.prefix.clone());
-    let options = cluster::Options { redis, prefix, call_ns: STATUS_CALL_NS, ..cluster::Options::default() };
+    let options =
+        cluster::ClusterOptions { redis, prefix, call_ns: STATUS_CALL_NS, ..cluster::ClusterOptions::default() };
     cluster::address::Address::parse(&options.redis)
-        .map_err(|what| Failure::Configuration(format!("cluster.redis: {what}")))?;
+        .map_err(|what| CommandFailure::Configuration(format!("cluster.redis: {what}")))?;
     let symbols = |venue: &config::VenueConfig| {
         let quoted = config.instruments.iter().zip(&venue.native).filter(|(_, native)| native.is_some());
         quoted.map(|(symbol, _)| symbol.as_str()).collect()
     };
     let venues: Vec<(&str, Vec<&str>)> = config.venues.iter().map(|venue| (venue.name(), symbols(venue))).collect();
     let mut status =
-        status::look(&options, &venues).map_err(|why: StoreError| Failure::Unavailable(why.to_string()))?;
+        status::look(&options, &venues).map_err(|why: StoreError| CommandFailure::Unavailable(why.to_string()))?;
     if args.config.is_none() {
         // Which exchanges the gateways have is not known here: those with a leader are.
         status.venues.retain(|led| led.lease.is_some());
@@ -147,21 +148,21 @@ fn run_cluster_status(args: &ClusterStatusArgs) -> Result<(), Failure> {
     let without: Vec<&str> = status.leaderless().collect();
     match (without.is_empty(), status.venues.is_empty()) {
         (true, false) => Ok(()),
-        (false, _) => Err(Failure::Unavailable(format!("without a leader: {}", without.join(", ")))),
-        (true, true) => Err(Failure::Unavailable("no exchange has a leader".to_owned())),
+        (false, _) => Err(CommandFailure::Unavailable(format!("without a leader: {}", without.join(", ")))),
+        (true, true) => Err(CommandFailure::Unavailable("no exchange has a leader".to_owned())),
     }
 }
 
-fn run_top(args: &TopArgs) -> Result<(), Failure> {
+fn run_top(args: &TopArgs) -> Result<(), CommandFailure> {
     if args.once {
         return print(top::snapshot(&args.url, args.json)?.as_bytes());
     }
     top::run(&args.url, !config::wants_no_colours())
 }
 
-fn run_decode(args: &DecodeArgs) -> Result<(), Failure> {
+fn run_decode(args: &DecodeArgs) -> Result<(), CommandFailure> {
     let name = args.file.display();
-    let unreadable = |why: io::Error| Failure::Unavailable(format!("{name}: cannot be read: {why}"));
+    let unreadable = |why: io::Error| CommandFailure::Unavailable(format!("{name}: cannot be read: {why}"));
     let mut capture = Capture::open(&args.file).map_err(unreadable)?;
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     let mut written = Ok(());
@@ -185,7 +186,7 @@ fn run_decode(args: &DecodeArgs) -> Result<(), Failure> {
 }
 
 /// Writes `bytes` to the standard output.
-fn print(bytes: &[u8]) -> Result<(), Failure> {
+fn print(bytes: &[u8]) -> Result<(), CommandFailure> {
     let mut out = io::stdout().lock();
     let written = out.write_all(bytes).and_then(|()| out.flush());
     leave_if_unread(&written);
@@ -199,6 +200,6 @@ fn leave_if_unread(written: &io::Result<()>) {
     }
 }
 
-fn unwritable(why: io::Error) -> Failure {
-    Failure::Unavailable(format!("cannot write the output: {why}"))
+fn unwritable(why: io::Error) -> CommandFailure {
+    CommandFailure::Unavailable(format!("cannot write the output: {why}"))
 }

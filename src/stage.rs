@@ -78,13 +78,13 @@ impl Sleep {
     }
 }
 
-impl Stage for log::Writer {
+impl Stage for log::LogWriter {
     fn name(&self) -> &str {
         "log"
     }
 
     fn turn(&mut self, wait: Duration) -> usize {
-        log::Writer::turn(self, wait)
+        log::LogWriter::turn(self, wait)
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::config::Config;
 use crate::discovery::{Catalogue, FeeFrom, From};
 use crate::venues::depth::LEVELS_MAX;
-use crate::venues::{Books, Check, Facts, Keepalive, Pace, VENUES, Venue};
+use crate::venues::{BookFacts, Check, Facts, Keepalive, Pace, VENUES, Venue};
 
 /// All venues with their facts.
 #[must_use]
@@ -45,7 +45,7 @@ fn pace(pace: Pace) -> String {
 }
 
 /// Channel, most levels per side, and how lost updates are detected.
-fn books(books: &Books) -> String {
+fn books(books: &BookFacts) -> String {
     let levels = if books.levels_max >= LEVELS_MAX { "all".to_owned() } else { books.levels_max.to_string() };
     let of = match books.check {
         Check::ChecksumOf(levels) => format!(" of {levels}"),
@@ -85,7 +85,7 @@ pub fn instruments(config: &Config, catalogue: &Catalogue, only: Option<&dyn Ven
             let entry = entries.get(native.as_str()).copied();
             let (fee, fee_from) = venue.fee().of(entry.and_then(|entry| entry.fee));
             let step = |step: Option<crate::market::Decimal>| step.map(|step| step.to_string());
-            rows.push(Row {
+            rows.push(TableRow {
                 symbol,
                 venue: venue.name(),
                 native,
@@ -106,10 +106,10 @@ pub fn instruments(config: &Config, catalogue: &Catalogue, only: Option<&dyn Ven
         return rows.iter().map(|row| format!("{}\n", row.json())).collect();
     }
     let head = ["symbol", "venue", "native", "tick", "lot", "status", "taker fee", "fee from", "from"];
-    table(head, rows.into_iter().map(Row::cells).collect())
+    table(head, rows.into_iter().map(TableRow::cells).collect())
 }
 
-struct Row<'a> {
+struct TableRow<'a> {
     symbol: &'a str,
     venue: &'a str,
     native: &'a str,
@@ -122,7 +122,7 @@ struct Row<'a> {
     from: String,
 }
 
-impl Row<'_> {
+impl TableRow<'_> {
     fn cells(self) -> [String; 9] {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         let names = [self.symbol, self.venue, self.native].map(crate::log::tamed);

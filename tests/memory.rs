@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use spreadwire::gateway::{Clocks, Gateway, GatewayParts, Options};
+use spreadwire::gateway::{Clocks, Gateway, GatewayOptions, GatewayParts};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::{Decimal, Directory};
 use spreadwire::matrix::QuoteMatrix;
@@ -53,7 +53,7 @@ const LEFT_MAX: i64 = 256;
 /// Names of one client; times four exchanges it is all that one may ask for.
 const NAMES: usize = 1024;
 
-fn gateway(options: Options) -> (Gateway, SocketAddr) {
+fn gateway(options: GatewayOptions) -> (Gateway, SocketAddr) {
     let native = vec![Some(String::new()); SYMBOLS.len()];
     let venue = |name: &str| VenueEntry { name: name.into(), taker_fee_pct: Decimal::ZERO, native: native.clone() };
     let venues = VENUES.iter().map(|name| venue(name)).collect();
@@ -160,7 +160,7 @@ fn check_that_a_thread_gives_memory_back() {
 fn greedy_clients_take_little_and_give_it_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     check_that_a_thread_gives_memory_back();
-    let (mut gateway, address) = gateway(Options::default());
+    let (mut gateway, address) = gateway(GatewayOptions::default());
     // Names that nobody quotes.
     let (each, left) = cost(&mut gateway, CLIENTS, |gateway, n| {
         let names: Vec<String> = (0..NAMES).map(|name| format!("C{}N{name}/USDT", n % 1_000_000)).collect();
@@ -188,7 +188,8 @@ fn greedy_clients_take_little_and_give_it_back() {
     drop(gateway);
 
     // More than all may take is refused, and a small one still gets what it asks for.
-    let (mut gateway, address) = self::gateway(Options { clients_bytes_max: 1 << 20, ..Options::default() });
+    let (mut gateway, address) =
+        self::gateway(GatewayOptions { clients_bytes_max: 1 << 20, ..GatewayOptions::default() });
     let names = |n: usize| (0..NAMES).map(|name| format!("C{n}N{name}/USDT")).collect::<Vec<_>>();
     let held: Vec<TcpStream> = (0..80)
         .map(|n| client(&mut gateway, address, &names(n), "", if n < 20 { "ubscribed" } else { "\"type\":" }))

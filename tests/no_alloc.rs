@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use spreadwire::detector::Core;
-use spreadwire::detector::scan::Options;
+use spreadwire::detector::scan::DetectorOptions;
 use spreadwire::feed;
 use spreadwire::feed::session::{Session, SessionParts, entries};
 use spreadwire::handover::Handover;
@@ -142,7 +142,7 @@ fn the_steady_path_allocates_nothing() {
         Arc::new(Directory::new(SYMBOLS.iter().map(|(base, quote)| format!("{base}/{quote}")).collect(), venues));
     let (_, writer) = QuoteMatrix::new(directory.pairs());
     let changes = Changes::new(directory.pairs());
-    let mut core = Core::new(Arc::clone(&directory), writer, Options::default());
+    let mut core = Core::new(Arc::clone(&directory), writer, DetectorOptions::default());
     let (mut producer, mut consumer) = rtrb::RingBuffer::<FeedEvent>::new(1024);
     let mut decoded = Decoded::default();
     let mut events = Vec::with_capacity(16);
@@ -272,7 +272,7 @@ fn the_socket_path_allocates_nothing(venue: &'static dyn Venue) {
     let (alarm, _parker) = Alarm::of_parker();
     let mut handover = Handover::new(producer, alarm, Arc::clone(&board), vec![VenueId(0)], SYMBOLS.len(), Origin::Own);
     let days = Arc::new(DayTable::new(directory.pairs()));
-    let options = feed::Options::default();
+    let options = feed::FeedOptions::default();
     let entries = entries(&directory, VenueId(0));
     let mut connection =
         Session::tops(SessionParts { id: VenueId(0), venue, directory, board, options }, days, entries);

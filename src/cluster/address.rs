@@ -9,7 +9,7 @@ use redis::{
     TlsCertificates,
 };
 
-use crate::cluster::Options;
+use crate::cluster::ClusterOptions;
 use crate::cluster::error::{RefusalClass, StoreError};
 use crate::wire::url::{UrlError, host_and_port};
 
@@ -26,7 +26,7 @@ const REFUSAL_MAX: usize = 512;
 /// An address that was understood.
 #[derive(Clone, Debug)]
 pub struct Address {
-    kind: Kind,
+    kind: RedisServer,
     /// How we prove ourselves to the Sentinels.
     sentinel: RedisConnectionInfo,
     /// Whom to trust, and what to show, where there is TLS.
@@ -34,7 +34,7 @@ pub struct Address {
 }
 
 #[derive(Clone, Debug)]
-enum Kind {
+enum RedisServer {
     /// One Redis, or whatever stands before several.
     Direct(ConnectionInfo),
     /// The sentinels of a master, its name, and who we are to it.
@@ -61,8 +61,8 @@ impl Address {
     ///
     /// # Errors
     /// A sentence about the address, or about a file that cannot be read.
-    pub fn of(options: &Options) -> Result<Self, String> {
-        let Options { redis, sentinel_user, sentinel_password, ca_file, cert_file, key_file, .. } = options;
+    pub fn of(options: &ClusterOptions) -> Result<Self, String> {
+        let ClusterOptions { redis, sentinel_user, sentinel_password, ca_file, cert_file, key_file, .. } = options;
         let mut address = Self::parse(redis)?;
         if !sentinel_user.is_empty() {
             address.sentinel = address.sentinel.set_username(sentinel_user);
@@ -97,17 +97,17 @@ impl Address {
     #[must_use]
     pub fn database(&self) -> i64 {
         match &self.kind {
-            Kind::Direct(info) => info.redis_settings().db(),
-            Kind::Sentinels(_, _, settings) => settings.db(),
+            RedisServer::Direct(info) => info.redis_settings().db(),
+            RedisServer::Sentinels(_, _, settings) => settings.db(),
         }
     }
 
-    fn parse_direct(text: &str) -> Result<Kind, String> {
+    fn parse_direct(text: &str) -> Result<RedisServer, String> {
         let info = text.into_connection_info().map_err(|_| format!("not an address of Redis: {FORMS}"))?;
-        Ok(Kind::Direct(info))
+        Ok(RedisServer::Direct(info))
     }
 
-    fn parse_sentinels(rest: &str, tls: bool) -> Result<Kind, String> {
+    fn parse_sentinels(rest: &str, tls: bool) -> Result<RedisServer, String> {
         let wrong = |what: &str| format!("not an address of Redis Sentinel ({what}): {FORMS}");
         let (user, places) = rest.rsplit_once('@').map_or(("", rest), |(user, places)| (user, places));
         let (hosts, path) = places.split_once('/').ok_or_else(|| wrong("the name of the master is missing"))?;
@@ -127,7 +127,7 @@ impl Address {
         let at = if user.is_empty() { "" } else { "@" };
         let as_direct = format!("redis://{user}{at}master/{db}");
         let info = as_direct.as_str().into_connection_info().map_err(|_| wrong("user, password or database"))?;
-        Ok(Kind::Sentinels(sentinels, name.to_owned(), info.redis_settings().clone()))
+        Ok(RedisServer::Sentinels(sentinels, name.to_owned(), info.redis_settings().clone()))
     }
 
     /// Connects to the master, each step within `within`; every call of the connection has that deadline too.
@@ -136,8 +136,8 @@ impl Address {
     /// Why there is no connection.
     pub fn connect(&self, within: Duration) -> Result<Connection, StoreError> {
         match &self.kind {
-            Kind::Direct(info) => self.open(info.clone(), within),
-            Kind::Sentinels(sentinels, name, settings) => {
+            RedisServer::Direct(info) => self.open(info.clone(), within),
+            RedisServer::Sentinels(sentinels, name, settings) => {
                 let mut why = StoreError::Gone("no sentinel".to_owned());
                 for sentinel in sentinels {
                     match self.master_of(sentinel, name, within) {
@@ -160,12 +160,12 @@ impl Address {
     pub fn connect_to_listen(&self, within: Duration) -> Result<Connection, StoreError> {
         let resp3 = |settings: &RedisConnectionInfo| settings.clone().set_protocol(redis::ProtocolVersion::RESP3);
         let kind = match &self.kind {
-            Kind::Direct(info) => {
+            RedisServer::Direct(info) => {
                 let settings = resp3(info.redis_settings());
-                Kind::Direct(info.clone().set_redis_settings(settings))
+                RedisServer::Direct(info.clone().set_redis_settings(settings))
             }
-            Kind::Sentinels(sentinels, name, settings) => {
-                Kind::Sentinels(sentinels.clone(), name.clone(), resp3(settings))
+            RedisServer::Sentinels(sentinels, name, settings) => {
+                RedisServer::Sentinels(sentinels.clone(), name.clone(), resp3(settings))
             }
         };
         Self { kind, ..self.clone() }.connect(within)
@@ -285,7 +285,7 @@ mod tests {
         for tls in [false, true] {
             let scheme = if tls { "rediss" } else { "redis" };
             let address = Address::parse(&format!("{scheme}+sentinel://a:1,b,[::1]:5/m")).unwrap();
-            let Kind::Sentinels(hosts, name, _) = address.kind else { panic!("not sentinels") };
+            let RedisServer::Sentinels(hosts, name, _) = address.kind else { panic!("not sentinels") };
             assert_eq!(hosts, [place("a", 1, tls), place("b", SENTINEL_PORT, tls), place("::1", 5, tls)]);
             assert_eq!(name, "m");
         }

@@ -60,11 +60,11 @@ impl Trips {
 
 /// The clocks of all who send.
 #[derive(Clone, Debug, Default)]
-pub struct Clocks {
+pub struct PeerClocks {
     senders: Vec<Sender>,
 }
 
-impl Clocks {
+impl PeerClocks {
     /// A message of `from`, sent at `sent` by its clock, arrived at `arrived` by ours: how long it was on its way,
     /// in nanoseconds. `its_trip_ns` is the sender's own round trip.
     pub fn transit_ns(&mut self, from: &str, sent: MonoNs, arrived: MonoNs, trips: &Trips, its_trip_ns: u64) -> u64 {
@@ -107,7 +107,7 @@ mod tests {
 
     /// Two machines: the sender's clock shows `ahead` nanoseconds more than ours, and gains `ppm` on it.
     struct Pair {
-        clocks: Clocks,
+        clocks: PeerClocks,
         trips: Trips,
         ahead: i64,
         ppm: i64,
@@ -117,7 +117,7 @@ mod tests {
         fn new(ahead: i64, ppm: i64) -> Self {
             let mut trips = Trips::new(100 * MS);
             trips.add(MonoNs(0), MonoNs(TRIP_NS));
-            Self { clocks: Clocks::default(), trips, ahead, ppm }
+            Self { clocks: PeerClocks::default(), trips, ahead, ppm }
         }
 
         /// Sent at `at` of our clock, `late_ns` slower than the fastest way: the error of the estimate.
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn senders_are_bounded_and_the_longest_silent_is_forgotten_first() {
-        let (mut clocks, trips) = (Clocks::default(), Trips::new(0));
+        let (mut clocks, trips) = (PeerClocks::default(), Trips::new(0));
         for n in 0..10_000u64 {
             clocks.transit_ns(&n.to_string(), MonoNs(5), MonoNs(n), &trips, 0);
             clocks.transit_ns("leader", MonoNs(5), MonoNs(n), &trips, 0);
@@ -199,7 +199,7 @@ mod tests {
 
         #[test]
         fn any_stamps_are_survived(stamps in prop::collection::vec((any::<u64>(), any::<u64>(), any::<u64>()), 0..100)) {
-            let (mut clocks, mut trips) = (Clocks::default(), Trips::new(1));
+            let (mut clocks, mut trips) = (PeerClocks::default(), Trips::new(1));
             for (sent, arrived, trip) in stamps {
                 trips.add(MonoNs(sent), MonoNs(arrived));
                 clocks.transit_ns("x", MonoNs(sent), MonoNs(arrived), &trips, trip);

@@ -53,7 +53,7 @@ pub struct Head {
     /// The sender's shortest round trip through Redis lately, in nanoseconds.
     pub trip_ns: u64,
     /// Set in the batches that together tell all that the sender knows of the venue.
-    pub whole: Option<Whole>,
+    pub whole: Option<SnapshotPart>,
     /// How late the venue's quotes are by their stamps while they make no alert for it, in nanoseconds; else 0.
     pub lag_ns: u64,
     /// The sender's connection to the venue has a backlog or is unusually silent: nothing that it told is a leg.
@@ -62,7 +62,7 @@ pub struct Head {
 
 /// Which part of a whole telling a batch is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Whole {
+pub struct SnapshotPart {
     /// Sequence of its first batch.
     pub from: u64,
     /// Quotes that are still to follow; 0 in its last batch.
@@ -71,7 +71,7 @@ pub struct Whole {
 
 /// One instrument of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct BatchEntry {
     /// What is quoted.
     pub instrument: InstrumentId,
     /// Best bid.
@@ -94,14 +94,14 @@ pub struct Entry {
 
 /// Why a batch is not taken. Somebody else's mistake, or another version: counted, and nothing of it is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum BatchError {
     /// Larger than [`BYTES_MAX`], or more entries than [`QUOTES_MAX`].
     TooLarge,
     /// Not JSON.
     Json,
     /// Written by another version.
     Version,
-    /// It belongs to another cluster, see [`Reader::foreign`].
+    /// It belongs to another cluster, see [`BatchReader::foreign`].
     Foreign,
     /// For another venue than its channel or key is.
     Venue,
@@ -111,7 +111,7 @@ pub enum Refusal {
     Absurd(&'static str),
 }
 
-impl std::fmt::Display for Refusal {
+impl std::fmt::Display for BatchError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::TooLarge => f.write_str("it is too large"),
@@ -126,13 +126,13 @@ impl std::fmt::Display for Refusal {
 }
 
 /// Writes one batch to the end of a buffer: quotes first, then days.
-pub struct Writer<'a> {
+pub struct BatchWriter<'a> {
     out: &'a mut Vec<u8>,
     directory: &'a Directory,
     entries: usize,
 }
 
-impl<'a> Writer<'a> {
+impl<'a> BatchWriter<'a> {
     /// Begins a batch.
     pub fn begin(head: &Head, directory: &'a Directory, out: &'a mut Vec<u8>) -> Self {
         let text = |text: &str, out: &mut Vec<u8>| out.extend_from_slice(text.as_bytes());
@@ -171,7 +171,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Adds a quote.
-    pub fn quote(&mut self, entry: &Entry) {
+    pub fn quote(&mut self, entry: &BatchEntry) {
         self.open_entry(entry.instrument);
         for number in [entry.bid.price, entry.bid.size, entry.ask.price, entry.ask.size] {
             self.out.extend_from_slice(b",\"");
@@ -227,7 +227,7 @@ const fn state_word(state: CellState) -> &'static str {
 }
 
 /// The word that says why a quote is no leg, where that is not its state.
-const fn mark_of(entry: &Entry) -> Option<&'static str> {
+const fn mark_of(entry: &BatchEntry) -> Option<&'static str> {
     match (entry.state, entry.delay) {
         (CellState::Halted, _) => Some(HALTED),
         (CellState::Live | CellState::Suspect, Delay::Lagging) => Some(LAGGING),
@@ -240,21 +240,21 @@ const LAGGING: &str = "lagging";
 
 /// Reads batches; keeps its buffers, so that a batch no larger than one before costs no memory but its sender's name.
 #[derive(Default)]
-pub struct Reader {
+pub struct BatchReader {
     /// Those of any other are refused.
     cluster: String,
     /// The cluster of the last batch that was refused for that; empty when it did not say.
     pub foreign: String,
     parser: json::Parser,
     /// Quotes of the last batch that was read.
-    pub quotes: Vec<Entry>,
+    pub quotes: Vec<BatchEntry>,
     /// Day statistics of the last batch that was read.
     pub days: Vec<DayStatistics>,
     /// Quotes and statistics of the last batch about instruments that this process does not have on the venue.
     pub unknown: u64,
 }
 
-impl Reader {
+impl BatchReader {
     /// For batches of `cluster`.
     #[must_use]
     pub fn of(cluster: String) -> Self {
@@ -265,28 +265,28 @@ impl Reader {
     ///
     /// # Errors
     /// The first thing wrong with it.
-    pub fn read(&mut self, text: &[u8], venue: VenueId, directory: &Directory) -> Result<Head, Refusal> {
+    pub fn read(&mut self, text: &[u8], venue: VenueId, directory: &Directory) -> Result<Head, BatchError> {
         let Self { cluster, foreign, parser, quotes, days, unknown } = self;
         quotes.clear();
         days.clear();
         *unknown = 0;
         if text.len() > BYTES_MAX {
-            return Err(Refusal::TooLarge);
+            return Err(BatchError::TooLarge);
         }
         let read = parser.parse(text, |root| {
             let theirs = root.text_of("cluster").unwrap_or_default();
             if root.is_object() && theirs != cluster.as_str() {
                 foreign.clear();
                 foreign.extend(theirs.chars().take(NAME_MAX));
-                return Err(Refusal::Foreign);
+                return Err(BatchError::Foreign);
             }
             let head = head(root, venue, directory)?;
-            let mut names = Names { venue, directory, unknown };
+            let mut names = BatchNames { venue, directory, unknown };
             entries(root, "quotes", quotes, |item| quote(item, &mut names))?;
             entries(root, "days", days, |item| day(item, &mut names))?;
             Ok(head)
         });
-        let read = read.unwrap_or(Err(Refusal::Json));
+        let read = read.unwrap_or(Err(BatchError::Json));
         if read.is_err() {
             quotes.clear();
             days.clear();
@@ -295,23 +295,23 @@ impl Reader {
     }
 }
 
-fn head(root: Value<'_>, venue: VenueId, directory: &Directory) -> Result<Head, Refusal> {
-    let number = |key: &'static str| root.get(key).and_then(|v| v.integer()).ok_or(Refusal::Shape(key));
+fn head(root: Value<'_>, venue: VenueId, directory: &Directory) -> Result<Head, BatchError> {
+    let number = |key: &'static str| root.get(key).and_then(|v| v.integer()).ok_or(BatchError::Shape(key));
     if !root.is_object() {
-        return Err(Refusal::Json);
+        return Err(BatchError::Json);
     }
     if number("v")? != VERSION {
-        return Err(Refusal::Version);
+        return Err(BatchError::Version);
     }
     if root.text_of("venue") != Some(directory.venue(venue).name.as_str()) {
-        return Err(Refusal::Venue);
+        return Err(BatchError::Venue);
     }
-    let from = root.text_of("from").filter(|from| !from.is_empty()).ok_or(Refusal::Shape("from"))?;
+    let from = root.text_of("from").filter(|from| !from.is_empty()).ok_or(BatchError::Shape("from"))?;
     let within = |key: &'static str, least: u64, most: u64| {
-        number(key).and_then(|n| if n < least || n > most { Err(Refusal::Absurd(key)) } else { Ok(n) })
+        number(key).and_then(|n| if n < least || n > most { Err(BatchError::Absurd(key)) } else { Ok(n) })
     };
     if from.len() > NAME_MAX {
-        return Err(Refusal::Absurd("from"));
+        return Err(BatchError::Absurd("from"));
     }
     Ok(Head {
         cluster: root.text_of("cluster").unwrap_or_default().to_owned(),
@@ -321,30 +321,30 @@ fn head(root: Value<'_>, venue: VenueId, directory: &Directory) -> Result<Head, 
         sequence: within("seq", 1, u64::MAX - 1)?,
         sent: MonoNs(within("sent", 0, u64::MAX / 4)?),
         trip_ns: within("trip", 0, TRIP_MAX_NS)?,
-        whole: whole(root.get("whole").ok_or(Refusal::Shape("whole"))?)?,
+        whole: whole(root.get("whole").ok_or(BatchError::Shape("whole"))?)?,
         // Earlier versions say nothing of the two.
         lag_ns: root.get("lag").and_then(|v| v.integer()).unwrap_or(0).min(AGE_MAX_NS),
         is_behind: root.get("behind").and_then(|v| v.boolean()).unwrap_or(false),
     })
 }
 
-fn whole(value: Value<'_>) -> Result<Option<Whole>, Refusal> {
+fn whole(value: Value<'_>) -> Result<Option<SnapshotPart>, BatchError> {
     if value.boolean() == Some(false) {
         return Ok(None);
     }
-    let number = |at| value.at(at).and_then(|v| v.integer()).ok_or(Refusal::Shape("whole"));
-    Ok(Some(Whole { from: number(0)?, left: number(1)? }))
+    let number = |at| value.at(at).and_then(|v| v.integer()).ok_or(BatchError::Shape("whole"));
+    Ok(Some(SnapshotPart { from: number(0)?, left: number(1)? }))
 }
 
 fn entries<'a, T>(
     root: Value<'a>,
     key: &'static str,
     out: &mut Vec<T>,
-    mut read: impl FnMut(Value<'a>) -> Result<Option<T>, Refusal>,
-) -> Result<(), Refusal> {
-    let list = root.get(key).filter(Value::is_array).ok_or(Refusal::Shape(key))?;
+    mut read: impl FnMut(Value<'a>) -> Result<Option<T>, BatchError>,
+) -> Result<(), BatchError> {
+    let list = root.get(key).filter(Value::is_array).ok_or(BatchError::Shape(key))?;
     if list.len() > QUOTES_MAX {
-        return Err(Refusal::TooLarge);
+        return Err(BatchError::TooLarge);
     }
     for item in list.items() {
         out.extend(read(item)?);
@@ -352,16 +352,16 @@ fn entries<'a, T>(
     Ok(())
 }
 
-struct Names<'a> {
+struct BatchNames<'a> {
     venue: VenueId,
     directory: &'a Directory,
     unknown: &'a mut u64,
 }
 
-impl Names<'_> {
+impl BatchNames<'_> {
     /// The instrument, if this process has it on the venue.
-    fn find(&mut self, symbol: Option<Value<'_>>) -> Result<Option<InstrumentId>, Refusal> {
-        let symbol = symbol.and_then(|v| v.text()).ok_or(Refusal::Shape("symbol"))?;
+    fn find(&mut self, symbol: Option<Value<'_>>) -> Result<Option<InstrumentId>, BatchError> {
+        let symbol = symbol.and_then(|v| v.text()).ok_or(BatchError::Shape("symbol"))?;
         let known = self.directory.instrument_named(symbol);
         let found = known.filter(|instrument| self.directory.is_quoted(*instrument, self.venue));
         *self.unknown += u64::from(found.is_none());
@@ -369,28 +369,28 @@ impl Names<'_> {
     }
 }
 
-fn quote(item: Value<'_>, names: &mut Names<'_>) -> Result<Option<Entry>, Refusal> {
+fn quote(item: Value<'_>, names: &mut BatchNames<'_>) -> Result<Option<BatchEntry>, BatchError> {
     let mut parts = item.items();
     let instrument = names.find(parts.next())?;
     let mut number = |name| {
-        let text = parts.next().and_then(|v| v.text()).ok_or(Refusal::Shape(name))?;
-        Decimal::parse(text.as_bytes()).map_err(|_| Refusal::Absurd(name))
+        let text = parts.next().and_then(|v| v.text()).ok_or(BatchError::Shape(name))?;
+        Decimal::parse(text.as_bytes()).map_err(|_| BatchError::Absurd(name))
     };
     let numbers = [number("bid")?, number("bid size")?, number("ask")?, number("ask size")?];
-    let mut integer = |name| parts.next().and_then(|v| v.integer()).ok_or(Refusal::Shape(name));
+    let mut integer = |name| parts.next().and_then(|v| v.integer()).ok_or(BatchError::Shape(name));
     let (sequence, exchange_time, age_ns) = (integer("sequence")?, integer("time")?, integer("age")?);
-    let mut word = |name| parts.next().and_then(|v| v.text()).ok_or(Refusal::Shape(name));
+    let mut word = |name| parts.next().and_then(|v| v.text()).ok_or(BatchError::Shape(name));
     let source = match word("source")? {
         "live" => Source::Live,
         "simulated" => Source::Simulated,
         "replay" => Source::Replay,
-        _ => return Err(Refusal::Shape("source")),
+        _ => return Err(BatchError::Shape("source")),
     };
     let state = match word("state")? {
         "live" => CellState::Live,
         "suspect" => CellState::Suspect,
         "void" => CellState::Void,
-        _ => return Err(Refusal::Shape("state")),
+        _ => return Err(BatchError::Shape("state")),
     };
     let (state, delay) = match (state, parts.next().and_then(|v| v.text())) {
         (CellState::Void, Some(HALTED)) => (CellState::Halted, Delay::None),
@@ -398,7 +398,7 @@ fn quote(item: Value<'_>, names: &mut Names<'_>) -> Result<Option<Entry>, Refusa
         (state, _) => (state, Delay::None),
     };
     if age_ns > AGE_MAX_NS {
-        return Err(Refusal::Absurd("age"));
+        return Err(BatchError::Absurd("age"));
     }
     let [bid, bid_size, ask, ask_size] = numbers;
     // As from a feed: a side without price or size is absent.
@@ -406,7 +406,7 @@ fn quote(item: Value<'_>, names: &mut Names<'_>) -> Result<Option<Entry>, Refusa
         let level = Level { price, size };
         if level.is_present() { level } else { Level::ABSENT }
     };
-    Ok(instrument.map(|instrument| Entry {
+    Ok(instrument.map(|instrument| BatchEntry {
         instrument,
         bid: side(bid, bid_size),
         ask: side(ask, ask_size),
@@ -419,16 +419,16 @@ fn quote(item: Value<'_>, names: &mut Names<'_>) -> Result<Option<Entry>, Refusa
     }))
 }
 
-fn day(item: Value<'_>, names: &mut Names<'_>) -> Result<Option<DayStatistics>, Refusal> {
+fn day(item: Value<'_>, names: &mut BatchNames<'_>) -> Result<Option<DayStatistics>, BatchError> {
     let mut parts = item.items();
     let instrument = names.find(parts.next())?;
     let mut figure = || {
-        let figure = parts.next().and_then(|v| v.float()).ok_or(Refusal::Shape("day"))?;
-        if figure.abs() > 1e30 { Err(Refusal::Absurd("day")) } else { Ok(figure) }
+        let figure = parts.next().and_then(|v| v.float()).ok_or(BatchError::Shape("day"))?;
+        if figure.abs() > 1e30 { Err(BatchError::Absurd("day")) } else { Ok(figure) }
     };
     let [last, high, low] = [figure()?, figure()?, figure()?];
     let [change, change_pct, quote_volume] = [figure()?, figure()?, figure()?];
-    let exchange_time = UnixNs(parts.next().and_then(|v| v.integer()).ok_or(Refusal::Shape("day"))?);
+    let exchange_time = UnixNs(parts.next().and_then(|v| v.integer()).ok_or(BatchError::Shape("day"))?);
     Ok(instrument.map(|instrument| DayStatistics {
         instrument,
         last,
@@ -478,9 +478,9 @@ mod tests {
         }
     }
 
-    fn an_entry() -> Entry {
+    fn an_entry() -> BatchEntry {
         let level = |price: &str, size: &str| Level { price: price.parse().unwrap(), size: size.parse().unwrap() };
-        Entry {
+        BatchEntry {
             instrument: InstrumentId(0),
             bid: level("63704.00", "1.50"),
             ask: level("63704.10", "0.3"),
@@ -493,19 +493,19 @@ mod tests {
         }
     }
 
-    fn write(head: &Head, quotes: &[Entry], days: &[DayStatistics]) -> Vec<u8> {
+    fn write(head: &Head, quotes: &[BatchEntry], days: &[DayStatistics]) -> Vec<u8> {
         let (directory, mut out) = (directory(), Vec::new());
-        let mut writer = Writer::begin(head, &directory, &mut out);
+        let mut writer = BatchWriter::begin(head, &directory, &mut out);
         quotes.iter().for_each(|entry| writer.quote(entry));
         writer.days(days);
         out
     }
 
-    fn reader() -> Reader {
-        Reader::of("spreadwire/0".to_owned())
+    fn reader() -> BatchReader {
+        BatchReader::of("spreadwire/0".to_owned())
     }
 
-    fn read(text: &[u8]) -> Result<Head, Refusal> {
+    fn read(text: &[u8]) -> Result<Head, BatchError> {
         reader().read(text, OKX, &directory())
     }
 
@@ -526,7 +526,7 @@ mod tests {
             (CellState::Halted, Delay::None, r#""void","halted"]"#),
             (CellState::Void, Delay::Lagging, r#""void"]"#),
         ] {
-            let entry = Entry { state, delay, ..an_entry() };
+            let entry = BatchEntry { state, delay, ..an_entry() };
             let head = Head { lag_ns: 30_000_000_000, is_behind: true, ..a_head() };
             let text = String::from_utf8(write(&head, &[entry], &[])).unwrap();
             assert!(text.contains(words) && text.contains(r#","lag":30000000000,"behind":true,"quotes""#), "{text}");
@@ -536,8 +536,8 @@ mod tests {
     #[test]
     fn another_version_is_refused_and_unknown_members_are_not() {
         let text = String::from_utf8(write(&a_head(), &[an_entry()], &[])).unwrap();
-        assert_eq!(read(text.replace("\"v\":1", "\"v\":2").as_bytes()), Err(Refusal::Version));
-        assert_eq!(read(text.replace("\"v\":1,", "").as_bytes()), Err(Refusal::Shape("v")));
+        assert_eq!(read(text.replace("\"v\":1", "\"v\":2").as_bytes()), Err(BatchError::Version));
+        assert_eq!(read(text.replace("\"v\":1,", "").as_bytes()), Err(BatchError::Shape("v")));
         assert_eq!(read(text.replace("\"v\":1,", "\"v\":1,\"hue\":[3],").as_bytes()), Ok(a_head()));
         let later = text.replace("\"simulated\",\"live\"", "\"simulated\",\"live\",\"more\"");
         assert_eq!(read(later.as_bytes()), Ok(a_head()));
@@ -549,14 +549,14 @@ mod tests {
         for (to, theirs) in [("\"cluster\":\"spreadwire/1\"", "spreadwire/1"), ("\"was\":0", "")] {
             let mut reader = reader();
             let text = text.replace("\"cluster\":\"spreadwire/0\"", to);
-            assert_eq!(reader.read(text.as_bytes(), OKX, &directory()), Err(Refusal::Foreign), "{to}");
+            assert_eq!(reader.read(text.as_bytes(), OKX, &directory()), Err(BatchError::Foreign), "{to}");
             assert_eq!((reader.foreign.as_str(), reader.quotes.len()), (theirs, 0));
         }
     }
 
     #[test]
     fn what_this_process_does_not_have_is_skipped_and_counted() {
-        let entry = |n| Entry { instrument: InstrumentId(n), ..an_entry() };
+        let entry = |n| BatchEntry { instrument: InstrumentId(n), ..an_entry() };
         let mut reader = reader();
         let text = write(&a_head(), &[entry(2), entry(1), entry(0)], &[]);
         let text = String::from_utf8(text).unwrap().replace("ETH/USDT", "ETH/XYZ");
@@ -568,30 +568,30 @@ mod tests {
     fn wrong_shapes_and_absurd_numbers_refuse_the_whole_batch() {
         let text = String::from_utf8(write(&a_head(), &[an_entry()], &[])).unwrap();
         for (from, to, why) in [
-            ("\"okx\"", "\"kraken\"", Refusal::Venue),
-            ("\"token\":7", "\"token\":0", Refusal::Absurd("token")),
-            ("\"token\":7", "\"token\":9007199254740993", Refusal::Absurd("token")),
-            ("\"token\":7", "\"token\":-7", Refusal::Shape("token")),
-            ("\"seq\":12", "\"seq\":0", Refusal::Absurd("seq")),
-            ("\"sent\":5", "\"sent\":18446744073709551615", Refusal::Absurd("sent")),
-            ("\"trip\":9", "\"trip\":90000000000000", Refusal::Absurd("trip")),
-            ("63704.10", "-63704.10", Refusal::Absurd("ask")),
-            ("63704.10", "NaN", Refusal::Absurd("ask")),
-            ("63704.10", "1e400", Refusal::Absurd("ask")),
-            (",41000,", ",86400000000001000,", Refusal::Absurd("age")),
-            ("\"live\"]", "\"lively\"]", Refusal::Shape("state")),
-            ("\"quotes\":[[", "\"quotes\":[[],[", Refusal::Shape("symbol")),
-            ("\"whole\":false", "\"whole\":0", Refusal::Shape("whole")),
-            ("\"from\":\"", "\"from\":\"\",\"was\":\"", Refusal::Shape("from")),
-            ("{\"v\"", "[{\"v\"", Refusal::Json),
+            ("\"okx\"", "\"kraken\"", BatchError::Venue),
+            ("\"token\":7", "\"token\":0", BatchError::Absurd("token")),
+            ("\"token\":7", "\"token\":9007199254740993", BatchError::Absurd("token")),
+            ("\"token\":7", "\"token\":-7", BatchError::Shape("token")),
+            ("\"seq\":12", "\"seq\":0", BatchError::Absurd("seq")),
+            ("\"sent\":5", "\"sent\":18446744073709551615", BatchError::Absurd("sent")),
+            ("\"trip\":9", "\"trip\":90000000000000", BatchError::Absurd("trip")),
+            ("63704.10", "-63704.10", BatchError::Absurd("ask")),
+            ("63704.10", "NaN", BatchError::Absurd("ask")),
+            ("63704.10", "1e400", BatchError::Absurd("ask")),
+            (",41000,", ",86400000000001000,", BatchError::Absurd("age")),
+            ("\"live\"]", "\"lively\"]", BatchError::Shape("state")),
+            ("\"quotes\":[[", "\"quotes\":[[],[", BatchError::Shape("symbol")),
+            ("\"whole\":false", "\"whole\":0", BatchError::Shape("whole")),
+            ("\"from\":\"", "\"from\":\"\",\"was\":\"", BatchError::Shape("from")),
+            ("{\"v\"", "[{\"v\"", BatchError::Json),
         ] {
             assert!(text.contains(from), "{from}");
             assert_eq!(read(text.replace(from, to).as_bytes()), Err(why), "{to}");
         }
-        assert_eq!(read(b"63704.1"), Err(Refusal::Json));
-        assert_eq!(read(&vec![b' '; BYTES_MAX + 1]), Err(Refusal::TooLarge));
+        assert_eq!(read(b"63704.1"), Err(BatchError::Json));
+        assert_eq!(read(&vec![b' '; BYTES_MAX + 1]), Err(BatchError::TooLarge));
         let many = vec![an_entry(); QUOTES_MAX + 1];
-        assert_eq!(read(&write(&a_head(), &many, &[])), Err(Refusal::TooLarge));
+        assert_eq!(read(&write(&a_head(), &many, &[])), Err(BatchError::TooLarge));
         assert_eq!(read(&write(&a_head(), &many[1..], &[])), Ok(a_head()));
     }
 
@@ -603,13 +603,13 @@ mod tests {
         fn entry()(
             instrument in 0u32..2, numbers in prop::array::uniform4(number()), sequence: u64, time: u64,
             age_ns in 0..=AGE_MAX_NS, source in 0u8..3, state in 0usize..4, is_late: bool,
-        ) -> Entry {
+        ) -> BatchEntry {
             let level = |price: Decimal, size: Decimal| {
                 let level = Level { price, size };
                 if level.is_present() { level } else { Level::ABSENT }
             };
             let [a, b, c, d] = numbers;
-            Entry {
+            BatchEntry {
                 instrument: InstrumentId(instrument), bid: level(a, b), ask: level(c, d), sequence,
                 exchange_time: UnixNs(time), age_ns, source: Source::from_u8(source),
                 state: [CellState::Live, CellState::Suspect, CellState::Void, CellState::Halted][state],
@@ -630,13 +630,13 @@ mod tests {
             let day = DayStatistics {
                 instrument: InstrumentId(1), last, high, low, change, change_pct, quote_volume, exchange_time,
             };
-            let whole = whole.map(|(from, left)| Whole { from, left });
+            let whole = whole.map(|(from, left)| SnapshotPart { from, left });
             let head = Head { token, sequence, sent: MonoNs(sent), whole, lag_ns, is_behind, ..a_head() };
             let mut reader = reader();
             prop_assert_eq!(reader.read(&write(&head, &quotes, &[day]), OKX, &directory()), Ok(head));
             prop_assert_eq!(&reader.quotes, &quotes);
             prop_assert!(reader.quotes.iter().zip(&quotes).all(|(a, b)| {
-                let text = |e: &Entry| { let mut t = Vec::new(); e.bid.price.write_verbatim(&mut t); t };
+                let text = |e: &BatchEntry| { let mut t = Vec::new(); e.bid.price.write_verbatim(&mut t); t };
                 text(a) == text(b)
             }), "a price is written as the venue wrote it");
             prop_assert_eq!(&reader.days, &[day]);

@@ -12,9 +12,9 @@
 //! knows the whole of it, and takes the lease in the same atomic step that publishes its first batches: every batch of
 //! the old leader comes before them, and there is no moment without a leader.
 
-use crate::cluster::Options;
-use crate::cluster::store::{Claim, Control, Lease, Member, Sight, TOKEN_MAX};
-use crate::metrics::cluster::Role;
+use crate::cluster::ClusterOptions;
+use crate::cluster::store::{Claim, ClusterMember, Control, Lease, Sight, TOKEN_MAX};
+use crate::metrics::cluster::ClusterRole;
 use crate::time::{MS, MonoNs, SECOND};
 
 /// Whoever is not the first to claim a free venue waits so long for each that comes before.
@@ -43,7 +43,7 @@ const LOOK_NS: u64 = 10 * MS;
 
 /// A call to make. Its outcome is told by the function that is named with it; one without an outcome is made again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum ElectionAction {
     /// [`Election::seen`].
     Beat,
     /// The same without becoming a member. [`Election::seen`].
@@ -94,11 +94,11 @@ pub struct Election {
     renew_ns: u64,
     tenure_ns: u64,
     may_be_alone: bool,
-    seats: Vec<Seat>,
+    seats: Vec<VenueElection>,
     /// Places in `seats` by name: the order of every plan.
     by_name: Vec<usize>,
     /// Who is alive, by id.
-    members: Vec<Member>,
+    members: Vec<ClusterMember>,
     takes_part: bool,
     is_alone: bool,
     beat_at: MonoNs,
@@ -109,13 +109,13 @@ pub struct Election {
 }
 
 #[derive(Default)]
-struct Seat {
+struct VenueElection {
     name: String,
     /// Highest token that anybody was seen with, and who.
     highest: u64,
     highest_owner: String,
     /// The lease as it was last seen.
-    seen: Option<Seen>,
+    seen: Option<SeenLease>,
     held: Option<Held>,
     /// Highest token that was ours and is over.
     spent: u64,
@@ -138,7 +138,7 @@ struct Seat {
     warn_at: Option<MonoNs>,
 }
 
-struct Seen {
+struct SeenLease {
     owner: String,
     token: u64,
     heir: Option<String>,
@@ -192,8 +192,8 @@ struct GiveBack {
 impl Election {
     /// For the venues named `venues`; takes part when it is told to.
     #[must_use]
-    pub fn new(options: &Options, venues: &[&str], now: MonoNs) -> Self {
-        let seat = |name: &&str| Seat { name: (*name).to_owned(), ..Seat::default() };
+    pub fn new(options: &ClusterOptions, venues: &[&str], now: MonoNs) -> Self {
+        let seat = |name: &&str| VenueElection { name: (*name).to_owned(), ..VenueElection::default() };
         let mut by_name: Vec<usize> = (0..venues.len()).collect();
         by_name.sort_by_key(|&at| venues[at]);
         Self {
@@ -225,16 +225,16 @@ impl Election {
 
     /// What we are for `venue`.
     #[must_use]
-    pub fn role(&self, venue: usize, now: MonoNs) -> Role {
+    pub fn role(&self, venue: usize, now: MonoNs) -> ClusterRole {
         let seat = &self.seats[venue];
         if seat.held.as_ref().is_some_and(|held| now < held.until) {
-            Role::Leader
+            ClusterRole::Leader
         } else if self.is_alone {
-            Role::Alone
+            ClusterRole::Alone
         } else if seat.heirdom.is_some() {
-            Role::Heir
+            ClusterRole::Heir
         } else {
-            Role::Follower
+            ClusterRole::Follower
         }
     }
 
@@ -253,7 +253,7 @@ impl Election {
 
     /// Who is alive, by id.
     #[must_use]
-    pub fn members(&self) -> &[Member] {
+    pub fn members(&self) -> &[ClusterMember] {
         &self.members
     }
 
@@ -272,7 +272,7 @@ impl Election {
 
     // What is told.
 
-    /// The answer to [`Action::Beat`], which was asked for at `sent`.
+    /// The answer to [`ElectionAction::Beat`], which was asked for at `sent`.
     pub fn seen(&mut self, sight: &Sight, sent: MonoNs, now: MonoNs) {
         self.members.clone_from(&sight.members);
         self.members.sort_by(|a, b| a.id.cmp(&b.id));
@@ -291,7 +291,7 @@ impl Election {
         }
     }
 
-    /// The answer to [`Action::Claim`].
+    /// The answer to [`ElectionAction::Claim`].
     pub fn claimed(&mut self, venue: usize, outcome: &Claim, sent: MonoNs, now: MonoNs) {
         match outcome {
             Claim::Held(lease) => self.see_lease(venue, lease, sent, now),
@@ -299,7 +299,7 @@ impl Election {
         }
     }
 
-    /// The answer to [`Action::Renew`].
+    /// The answer to [`ElectionAction::Renew`].
     pub fn renewed(&mut self, asked: &[(usize, u64)], kept: &[bool], sent: MonoNs, now: MonoNs) {
         for (&(venue, token), &kept) in asked.iter().zip(kept) {
             let (lease_ns, margin_ns, renew_ns) = (self.lease_ns, self.margin_ns, self.renew_ns);
@@ -320,7 +320,7 @@ impl Election {
         }
     }
 
-    /// The answer to [`Action::NameHeir`].
+    /// The answer to [`ElectionAction::NameHeir`].
     pub fn heir_named(&mut self, venue: usize, token: u64, kept: bool, now: MonoNs) {
         let seat = &mut self.seats[venue];
         let Some(held) = seat.held.as_mut().filter(|held| held.token == token) else { return };
@@ -333,7 +333,7 @@ impl Election {
         }
     }
 
-    /// The answer to [`Action::Take`]: our token, or `None` when the lease does not name us any more.
+    /// The answer to [`ElectionAction::Take`]: our token, or `None` when the lease does not name us any more.
     pub fn taken(&mut self, venue: usize, token: u64, next: Option<u64>, sent: MonoNs, now: MonoNs) {
         if let Some(next) = next {
             return self.gain(venue, next, sent, now);
@@ -344,7 +344,7 @@ impl Election {
         }
     }
 
-    /// The answer to [`Action::Release`].
+    /// The answer to [`ElectionAction::Release`].
     pub fn released(&mut self, venue: usize, token: u64, now: MonoNs) {
         let takes_part = self.takes_part && self.stopping.is_none();
         let seat = &mut self.seats[venue];
@@ -358,7 +358,7 @@ impl Election {
         }
     }
 
-    /// The answer to [`Action::Leave`].
+    /// The answer to [`ElectionAction::Leave`].
     pub fn left(&mut self) {
         self.has_left = true;
     }
@@ -498,7 +498,7 @@ impl Election {
     /// Whether nothing is left to do before the end.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        let is_free = |seat: &Seat| seat.held.is_none() && seat.give_back.is_none();
+        let is_free = |seat: &VenueElection| seat.held.is_none() && seat.give_back.is_none();
         self.stopping.is_some() && self.has_left && self.seats.iter().all(is_free)
     }
 
@@ -544,7 +544,7 @@ impl Election {
             let Some(heir) = held.heir.as_ref().filter(|heir| now.since(heir.since) >= HEIR_STOPPING_NS) else {
                 continue;
             };
-            let is_another = |member: &&Member| member.id != heir.id && member.id != self.me;
+            let is_another = |member: &&ClusterMember| member.id != heir.id && member.id != self.me;
             if self.members.iter().filter(is_another).any(|member| !seat.is_shunned(&member.id)) {
                 seat.shun_heir(now);
                 shunned = true;
@@ -556,7 +556,7 @@ impl Election {
     }
 
     /// The next call to make, if one is due.
-    pub fn poll(&mut self, now: MonoNs) -> Option<Action> {
+    pub fn poll(&mut self, now: MonoNs) -> Option<ElectionAction> {
         self.expire(now);
         let action = self.renew(now);
         let action = action.or_else(|| (0..self.seats.len()).find_map(|at| self.poll_seat(at, now)));
@@ -566,16 +566,16 @@ impl Election {
         if self.stopping.is_some() {
             if !self.has_left && now >= self.leave_at {
                 self.leave_at = now.plus(AGAIN_NS);
-                return Some(Action::Leave);
+                return Some(ElectionAction::Leave);
             }
             return (self.leads() > 0 && now >= self.beat_at).then(|| {
                 self.beat_at = now.plus(LOOK_STOPPING_NS);
-                Action::Look
+                ElectionAction::Look
             });
         }
         (now >= self.look_at()).then(|| {
             (self.looked, self.beat_at) = (now, now.plus(self.renew_ns));
-            Action::Beat
+            ElectionAction::Beat
         })
     }
 
@@ -614,8 +614,8 @@ impl Election {
         ends.map_or(self.beat_at, |ends| ends.min(self.beat_at))
     }
 
-    fn renew(&mut self, now: MonoNs) -> Option<Action> {
-        let is_due = |seat: &Seat| {
+    fn renew(&mut self, now: MonoNs) -> Option<ElectionAction> {
+        let is_due = |seat: &VenueElection| {
             seat.held.as_ref().is_some_and(|held| now >= held.renew_at) || seat.adopt.is_some_and(|(_, at)| now >= at)
         };
         if !self.seats.iter().any(is_due) {
@@ -632,38 +632,38 @@ impl Election {
                 asked.push((at, *token));
             }
         }
-        Some(Action::Renew(asked))
+        Some(ElectionAction::Renew(asked))
     }
 
-    fn poll_seat(&mut self, venue: usize, now: MonoNs) -> Option<Action> {
+    fn poll_seat(&mut self, venue: usize, now: MonoNs) -> Option<ElectionAction> {
         let again = now.plus(AGAIN_NS);
         let takes_part = self.takes_part;
         let seat = &mut self.seats[venue];
         if let Some(gone) = seat.give_back.as_mut().filter(|gone| now >= gone.at) {
             gone.at = again;
-            return Some(Action::Release { venue, token: gone.token });
+            return Some(ElectionAction::Release { venue, token: gone.token });
         }
         if !takes_part {
             return None;
         }
         if let Some(held) = &mut seat.held {
             if std::mem::take(&mut held.unname) {
-                return Some(Action::NameHeir { venue, token: held.token, heir: String::new() });
+                return Some(ElectionAction::NameHeir { venue, token: held.token, heir: String::new() });
             }
             let heir = held.heir.as_mut().filter(|heir| now >= heir.at && !heir.named)?;
             heir.at = again;
-            return Some(Action::NameHeir { venue, token: held.token, heir: heir.id.clone() });
+            return Some(ElectionAction::NameHeir { venue, token: held.token, heir: heir.id.clone() });
         }
         if let Some(heirdom) = seat.heirdom.as_mut().filter(|heirdom| heirdom.ready && now >= heirdom.take_at) {
             heirdom.take_at = again;
-            return Some(Action::Take { venue, token: heirdom.token });
+            return Some(ElectionAction::Take { venue, token: heirdom.token });
         }
         if seat.claim_at.take_if(|at| now >= *at).is_some() && seat.give_back.is_none() {
-            return Some(Action::Claim { venue, floor: seat.highest });
+            return Some(ElectionAction::Claim { venue, floor: seat.highest });
         }
         if seat.warn_at.take_if(|at| now >= *at).is_some() {
             let (venue, token, owner) = (seat.name.clone(), seat.highest, seat.highest_owner.clone());
-            return Some(Action::Say(Control::Leads { venue, token, owner }));
+            return Some(ElectionAction::Say(Control::Leads { venue, token, owner }));
         }
         None
     }
@@ -679,7 +679,7 @@ impl Election {
         let ends = (lease.left_ns > 0).then(|| now.plus(lease.left_ns).plus(MS));
         let heir = lease.heir.clone().filter(|heir| !heir.is_empty());
         let is_heir = heir.as_ref() == Some(&self.me);
-        seat.seen = Some(Seen { owner: lease.owner.clone(), token: lease.token, heir, ends });
+        seat.seen = Some(SeenLease { owner: lease.owner.clone(), token: lease.token, heir, ends });
         if lease.owner == self.me {
             seat.heirdom = None;
             let is_held = seat.held.as_ref().is_some_and(|held| held.token == lease.token);
@@ -762,7 +762,8 @@ impl Election {
         } else if token > seat.spent && self.stopping.is_none() {
             seat.adopt = Some((token, now));
         }
-        seat.seen = Some(Seen { owner: owner.to_owned(), token, heir: None, ends: Some(now.plus(lease_ns).plus(MS)) });
+        seat.seen =
+            Some(SeenLease { owner: owner.to_owned(), token, heir: None, ends: Some(now.plus(lease_ns).plus(MS)) });
         self.heed_highest(venue, now);
     }
 
@@ -774,7 +775,7 @@ impl Election {
         seat.spent = seat.spent.max(ours);
         seat.raise(token, heir);
         let ends = Some(now.plus(self.lease_ns).plus(MS));
-        seat.seen = Some(Seen { owner: heir.to_owned(), token, heir: None, ends });
+        seat.seen = Some(SeenLease { owner: heir.to_owned(), token, heir: None, ends });
         seat.linger = Some(Linger { after: ours, until: Some(now.plus(LINGER_NS)) });
         if is_dry {
             seat.rest_until = now.plus(REST_NS);
@@ -808,7 +809,7 @@ impl Election {
         seat.raise(token, &self.me);
         seat.held = Some(Held { token, since: now, until, renew_at: sent.plus(renew_ns), heir: None, unname: false });
         (seat.adopt, seat.heirdom, seat.linger, seat.claim_at, seat.dry_since) = (None, None, None, None, None);
-        seat.seen = Some(Seen { owner: self.me.clone(), token, heir: None, ends: None });
+        seat.seen = Some(SeenLease { owner: self.me.clone(), token, heir: None, ends: None });
         if !may || !is_news || now >= until {
             seat.yield_lease(now, lease_ns, may);
         }
@@ -947,7 +948,7 @@ struct Load {
     venues: usize,
 }
 
-impl Seat {
+impl VenueElection {
     /// `token` was seen with `owner`; empty where that is not known.
     fn raise(&mut self, token: u64, owner: &str) {
         if token > self.highest && token <= TOKEN_MAX {

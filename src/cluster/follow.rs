@@ -20,10 +20,10 @@ use std::time::Duration;
 use redis::{Connection, PushKind, Value};
 use rustc_hash::FxHashMap;
 
-use crate::cluster::Options;
+use crate::cluster::ClusterOptions;
 use crate::cluster::address::Address;
-use crate::cluster::age::{Clocks, Trips};
-use crate::cluster::batch::{Entry, Head, Reader, Refusal};
+use crate::cluster::age::{PeerClocks, Trips};
+use crate::cluster::batch::{BatchEntry, BatchError, BatchReader, Head};
 use crate::cluster::error::StoreError;
 use crate::cluster::history::History;
 use crate::cluster::signals::{LeaderProgress, Pulse, SnapshotRequests};
@@ -86,7 +86,7 @@ pub struct FollowParts {
     /// Time.
     pub clock: Clock,
     /// Where Redis is, and who we are.
-    pub options: Options,
+    pub options: ClusterOptions,
     /// Where accepted batches are written down, if anywhere.
     pub history: Option<History>,
 }
@@ -101,15 +101,15 @@ pub struct Follow {
     foreigners: Vec<String>,
     /// For what must be asked; a listening connection only listens.
     store: Store,
-    channels: FxHashMap<String, Channel>,
+    channels: FxHashMap<String, RedisChannel>,
     link: Option<Listening>,
     retry: MonoNs,
     failures: u32,
-    reader: Reader,
-    clocks: Clocks,
+    reader: BatchReader,
+    clocks: PeerClocks,
     trips: Trips,
     /// By venue.
-    streams: Vec<Stream>,
+    streams: Vec<LeaderStream>,
     /// By pair.
     last: Vec<Last>,
     /// By venue: our monotonic clock minus the stamps of its quotes that are not late.
@@ -120,7 +120,7 @@ pub struct Follow {
 
 /// What a channel carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Channel {
+enum RedisChannel {
     Quotes(VenueId),
     Control,
     Pulse,
@@ -142,7 +142,7 @@ struct Listening {
 
 /// What was heard of one venue.
 #[derive(Clone, Debug, Default)]
-struct Stream {
+struct LeaderStream {
     token: u64,
     from: String,
     sequence: u64,
@@ -175,11 +175,11 @@ impl Follow {
         let keys = Keys::of(options)?;
         let mut channels = FxHashMap::default();
         for (at, venue) in parts.directory.venues().iter().enumerate() {
-            channels.insert(keys.quotes(&venue.name), Channel::Quotes(VenueId(at as u16)));
+            channels.insert(keys.quotes(&venue.name), RedisChannel::Quotes(VenueId(at as u16)));
         }
-        channels.insert(keys.control(), Channel::Control);
-        channels.insert(keys.pulse(), Channel::Pulse);
-        channels.insert(keys.own_pulse(&options.instance), Channel::OwnPulse);
+        channels.insert(keys.control(), RedisChannel::Control);
+        channels.insert(keys.pulse(), RedisChannel::Pulse);
+        channels.insert(keys.own_pulse(&options.instance), RedisChannel::OwnPulse);
         Ok(Self {
             address: Address::of(options)?,
             store: Store::new(options)?,
@@ -187,13 +187,13 @@ impl Follow {
             link: None,
             retry: MonoNs(0),
             failures: 0,
-            reader: Reader::of(keys.cluster()),
+            reader: BatchReader::of(keys.cluster()),
             cluster: keys.cluster(),
             foreigners: Vec::new(),
-            clocks: Clocks::default(),
+            clocks: PeerClocks::default(),
             trips: Trips::new(options.call_ns),
             edition: parts.directory.edition(),
-            streams: vec![Stream::default(); parts.directory.columns()],
+            streams: vec![LeaderStream::default(); parts.directory.columns()],
             last: vec![Last::default(); parts.directory.pairs()],
             usual: vec![Lowest::default(); parts.directory.columns()],
             keys,
@@ -298,14 +298,14 @@ impl Follow {
     fn hear(&mut self, channel: &[u8], text: &[u8], now: MonoNs) {
         let channel = std::str::from_utf8(channel).ok().and_then(|name| self.channels.get(name));
         match channel.copied() {
-            Some(Channel::Quotes(venue)) => self.hear_batch(venue, text, now),
-            Some(Channel::Control) => self.hear_control(text),
-            Some(Channel::Pulse) => {
+            Some(RedisChannel::Quotes(venue)) => self.hear_batch(venue, text, now),
+            Some(RedisChannel::Control) => self.hear_control(text),
+            Some(RedisChannel::Pulse) => {
                 if let Some((sent, from)) = pulse(text) {
                     self.clocks.transit_ns(from, sent, now, &self.trips, 0);
                 }
             }
-            Some(Channel::OwnPulse) => self.hear_ourselves(text, now),
+            Some(RedisChannel::OwnPulse) => self.hear_ourselves(text, now),
             None => {}
         }
     }
@@ -382,7 +382,7 @@ impl Follow {
     fn hear_batch(&mut self, venue: VenueId, text: &[u8], arrived: MonoNs) {
         let head = match self.reader.read(text, venue, &self.parts.directory) {
             Ok(head) => head,
-            Err(Refusal::Foreign) => return self.refuse_foreign(Some(venue), arrived),
+            Err(BatchError::Foreign) => return self.refuse_foreign(Some(venue), arrived),
             Err(why) => {
                 self.note(&format!("a batch of {} was refused: {why}", self.parts.directory.venue(venue).name));
                 return self.count(venue, |board| board.refused.add(1));
@@ -446,7 +446,7 @@ impl Follow {
     }
 
     /// What the stamps of a venue that another instance leads say of the time of day, as our own connection would.
-    fn vote(&mut self, venue: VenueId, entry: &Entry, received: MonoNs) {
+    fn vote(&mut self, venue: VenueId, entry: &BatchEntry, received: MonoNs) {
         let gauges = &self.parts.board.venues[venue.index()];
         if entry.exchange_time.0 == 0 || entry.delay != Delay::None || gauges.state() == LinkState::Connected {
             return;
@@ -478,7 +478,8 @@ impl Follow {
         let is_first = stream.token == 0;
         if head.token > stream.token {
             let is_change = !is_first;
-            *stream = Stream { token: head.token, from: head.from.clone(), sequence: 0, unbroken: 1, ..stream.clone() };
+            *stream =
+                LeaderStream { token: head.token, from: head.from.clone(), sequence: 0, unbroken: 1, ..stream.clone() };
             // What the former leader's connection brought stays no leg.
             stream.is_line_behind = false;
             self.count(head.venue, |board| {
@@ -527,7 +528,7 @@ impl Follow {
         }
     }
 
-    fn hand_over(&mut self, venue: VenueId, token: u64, entry: &Entry, (arrived, transit_ns): (MonoNs, u64)) {
+    fn hand_over(&mut self, venue: VenueId, token: u64, entry: &BatchEntry, (arrived, transit_ns): (MonoNs, u64)) {
         let pair = self.parts.directory.pair(entry.instrument, venue);
         self.parts.progress.set(pair, entry);
         let last = &mut self.last[pair.index()];
@@ -585,7 +586,7 @@ impl Follow {
     fn take_kept(&mut self, venue: VenueId, instrument: InstrumentId, text: &[u8], arrived: MonoNs, since_ns: u64) {
         let head = self.reader.read(text, venue, &self.parts.directory);
         let entry = self.reader.quotes.first().copied().filter(|entry| entry.instrument == instrument);
-        if head == Err(Refusal::Foreign) {
+        if head == Err(BatchError::Foreign) {
             return self.refuse_foreign(Some(venue), arrived);
         }
         let (Ok(head), Some(entry)) = (head, entry) else {
@@ -664,7 +665,7 @@ impl Stage for Follow {
     }
 }
 
-fn quote(venue: VenueId, entry: &Entry, received: MonoNs, now: MonoNs, origin: Origin) -> Quote {
+fn quote(venue: VenueId, entry: &BatchEntry, received: MonoNs, now: MonoNs, origin: Origin) -> Quote {
     Quote {
         instrument: entry.instrument,
         venue,

@@ -1,25 +1,25 @@
 //! Election and fallback at one wheel: which call of Redis is made next, and what its outcome means for both.
 //! Pure; turned by the lead thread, and by the simulation in the tests.
 
-use crate::cluster::Options;
-use crate::cluster::election::{Action, Election};
+use crate::cluster::ClusterOptions;
+use crate::cluster::election::{Election, ElectionAction};
 use crate::cluster::fallback::Fallback;
 use crate::cluster::store::{Claim, Control, Sight};
-use crate::metrics::cluster::{RedisState, Role};
+use crate::metrics::cluster::{ClusterRole, RedisState};
 use crate::time::MonoNs;
 
 /// What Redis answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// To [`Action::Beat`] and [`Action::Look`].
+pub enum RedisAnswer {
+    /// To [`ElectionAction::Beat`] and [`ElectionAction::Look`].
     Sight(Sight),
-    /// To [`Action::Renew`], in the order asked.
+    /// To [`ElectionAction::Renew`], in the order asked.
     Renewed(Vec<bool>),
-    /// To [`Action::Claim`].
+    /// To [`ElectionAction::Claim`].
     Claim(Claim),
-    /// To [`Action::NameHeir`]: whether the lease was ours.
+    /// To [`ElectionAction::NameHeir`]: whether the lease was ours.
     Named(bool),
-    /// To [`Action::Take`].
+    /// To [`ElectionAction::Take`].
     Taken(Option<u64>),
     /// To everything else, and to what Redis understood and refused.
     Done,
@@ -36,7 +36,7 @@ pub struct Helm {
 impl Helm {
     /// Nothing tried yet.
     #[must_use]
-    pub fn new(options: &Options, venues: &[&str], now: MonoNs) -> Self {
+    pub fn new(options: &ClusterOptions, venues: &[&str], now: MonoNs) -> Self {
         let election = Election::new(options, venues, now);
         Self { election, fallback: Fallback::new(options.stable_ns, now), told: RedisState::Connecting }
     }
@@ -67,7 +67,7 @@ impl Helm {
 
     /// What we are for `venue`.
     #[must_use]
-    pub fn role(&self, venue: usize, now: MonoNs) -> Role {
+    pub fn role(&self, venue: usize, now: MonoNs) -> ClusterRole {
         self.election.role(venue, now)
     }
 
@@ -78,7 +78,7 @@ impl Helm {
     }
 
     /// The call to make now, if one is due. Its outcome is told to [`Self::outcome`] before the next is asked for.
-    pub fn next(&mut self, now: MonoNs) -> Option<Action> {
+    pub fn next(&mut self, now: MonoNs) -> Option<ElectionAction> {
         self.fallback.elapsed(now);
         self.tell(now);
         if !self.fallback.may_call(now) {
@@ -87,11 +87,11 @@ impl Helm {
         }
         let action = self.election.poll(now);
         // While cut off any call is a probe, and there is always one.
-        action.or_else(|| (self.fallback.state() == RedisState::CutOff).then_some(Action::Beat))
+        action.or_else(|| (self.fallback.state() == RedisState::CutOff).then_some(ElectionAction::Beat))
     }
 
     /// What became of `action`, a call made at `sent`; `None` when there was no answer in time.
-    pub fn outcome(&mut self, action: &Action, answer: Option<&Answer>, sent: MonoNs, now: MonoNs) {
+    pub fn outcome(&mut self, action: &ElectionAction, answer: Option<&RedisAnswer>, sent: MonoNs, now: MonoNs) {
         match answer {
             Some(_) => self.fallback.answered(now),
             None => self.fallback.failed(now),
@@ -99,17 +99,23 @@ impl Helm {
         self.tell(now);
         let election = &mut self.election;
         match (action, answer) {
-            (Action::Beat | Action::Look, Some(Answer::Sight(sight))) => election.seen(sight, sent, now),
-            (Action::Renew(asked), Some(Answer::Renewed(kept))) => election.renewed(asked, kept, sent, now),
-            (Action::Claim { venue, .. }, Some(Answer::Claim(claim))) => election.claimed(*venue, claim, sent, now),
-            (Action::NameHeir { venue, token, .. }, Some(Answer::Named(kept))) => {
+            (ElectionAction::Beat | ElectionAction::Look, Some(RedisAnswer::Sight(sight))) => {
+                election.seen(sight, sent, now)
+            }
+            (ElectionAction::Renew(asked), Some(RedisAnswer::Renewed(kept))) => {
+                election.renewed(asked, kept, sent, now)
+            }
+            (ElectionAction::Claim { venue, .. }, Some(RedisAnswer::Claim(claim))) => {
+                election.claimed(*venue, claim, sent, now)
+            }
+            (ElectionAction::NameHeir { venue, token, .. }, Some(RedisAnswer::Named(kept))) => {
                 election.heir_named(*venue, *token, *kept, now);
             }
-            (Action::Take { venue, token }, Some(Answer::Taken(next))) => {
+            (ElectionAction::Take { venue, token }, Some(RedisAnswer::Taken(next))) => {
                 election.taken(*venue, *token, *next, sent, now);
             }
-            (Action::Release { venue, token }, Some(_)) => election.released(*venue, *token, now),
-            (Action::Leave, Some(_)) => election.left(),
+            (ElectionAction::Release { venue, token }, Some(_)) => election.released(*venue, *token, now),
+            (ElectionAction::Leave, Some(_)) => election.left(),
             _ => {}
         }
     }

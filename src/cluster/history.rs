@@ -7,7 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 
-use crate::cluster::Options;
+use crate::cluster::ClusterOptions;
 use crate::cluster::batch::Head;
 use crate::market::Directory;
 use crate::time::MonoNs;
@@ -24,8 +24,8 @@ impl History {
     ///
     /// # Errors
     /// A sentence, when it cannot be written to.
-    pub fn open(options: &Options) -> Result<Option<Self>, String> {
-        let Options { history: path, instance, .. } = options;
+    pub fn open(options: &ClusterOptions) -> Result<Option<Self>, String> {
+        let ClusterOptions { history: path, instance, .. } = options;
         if path.is_empty() {
             return Ok(None);
         }

@@ -11,21 +11,21 @@ use std::time::Duration;
 
 use crossbeam::sync::Parker;
 
-use crate::cluster::Options;
-use crate::cluster::election::{Action, HANDOVER_MAX_NS};
+use crate::cluster::ClusterOptions;
+use crate::cluster::election::{ElectionAction, HANDOVER_MAX_NS};
 use crate::cluster::error::{RefusalClass, StoreError};
-use crate::cluster::helm::{Answer, Helm};
+use crate::cluster::helm::{Helm, RedisAnswer};
 use crate::cluster::legacy::Legacy;
 use crate::cluster::publisher::Publisher;
-use crate::cluster::readiness::{Known, QUIET_NS, Readiness};
+use crate::cluster::readiness::{CoveredInstrument, QUIET_NS, Readiness};
 use crate::cluster::signals::{LeaderProgress, Pulse};
-use crate::cluster::store::{Control, Member, Sight, Store};
+use crate::cluster::store::{ClusterMember, Control, Sight, Store};
 use crate::log;
 use crate::market::quote::Origin;
 use crate::market::{Directory, InstrumentId, VenueId};
 use crate::matrix::changes::Changes;
 use crate::matrix::{CellState, SharedMatrix};
-use crate::metrics::cluster::{ClusterBoard, RedisState, Role};
+use crate::metrics::cluster::{ClusterBoard, ClusterRole, RedisState};
 use crate::metrics::{Board, BreakerState, LinkState};
 use crate::net::switch::Switch;
 use crate::stage::{Alarm, Sleep, Stage};
@@ -75,7 +75,7 @@ pub struct LeadParts {
     /// Time.
     pub clock: Clock,
     /// Who we are, and how patient.
-    pub options: Options,
+    pub options: ClusterOptions,
 }
 
 /// The stage.
@@ -84,7 +84,7 @@ pub struct Lead {
     store: Store,
     helm: Helm,
     /// By venue.
-    views: Vec<View>,
+    views: Vec<VenueView>,
     /// By venue: whether we could take it over.
     readiness: Vec<Readiness>,
     state: RedisState,
@@ -96,8 +96,8 @@ pub struct Lead {
 
 /// What was last seen and shown of one venue.
 #[derive(Clone, Copy, Default)]
-struct View {
-    role: Role,
+struct VenueView {
+    role: ClusterRole,
     /// Token that is led under; 0 for none.
     token: u64,
     /// Quotes of our own connection before it was opened.
@@ -122,7 +122,7 @@ impl Lead {
         let store = Store::new(&parts.options)?;
         let names: Vec<&str> = parts.directory.venues().iter().map(|venue| venue.name.as_str()).collect();
         let helm = Helm::new(&parts.options, &names, parts.clock.now());
-        let views = vec![View::default(); names.len()];
+        let views = vec![VenueView::default(); names.len()];
         Ok(Self {
             store,
             helm,
@@ -152,7 +152,7 @@ impl Lead {
         for at in 0..self.views.len() {
             let flowing = self.is_flowing(at, now);
             self.helm.upstream(at, flowing, now);
-            let is_heir = self.helm.role(at, now) == Role::Heir;
+            let is_heir = self.helm.role(at, now) == ClusterRole::Heir;
             let ready = is_heir && self.is_ready(at, flowing, now);
             self.helm.prepared(at, ready);
             if let Some(token) = self.leader_flows(at) {
@@ -185,7 +185,7 @@ impl Lead {
             let pair = directory.pair(instrument, venue);
             let cell = matrix.load(pair);
             let is_own = cell.origin == Origin::Own && connected.is_some_and(|since| cell.received >= since);
-            Known {
+            CoveredInstrument {
                 at: instrument.index(),
                 is_live: cell.state == CellState::Live,
                 is_own,
@@ -221,7 +221,7 @@ impl Lead {
             let now = self.parts.clock.now();
             self.count(answer.as_ref().err(), sent, now);
             let answer = understood(answer);
-            if let Some(Answer::Sight(sight)) = &answer {
+            if let Some(RedisAnswer::Sight(sight)) = &answer {
                 self.show_leaders(sight);
                 self.look_for_twins(sight, now);
             }
@@ -231,49 +231,51 @@ impl Lead {
         CALLS_PER_TURN
     }
 
-    fn make(&mut self, action: &Action) -> Result<Answer, StoreError> {
+    fn make(&mut self, action: &ElectionAction) -> Result<RedisAnswer, StoreError> {
         let Self { parts, store, helm, .. } = self;
         let name = |venue: usize| parts.directory.venue(VenueId(venue as u16)).name.as_str();
         Ok(match action {
-            Action::Look => {
+            ElectionAction::Look => {
                 let venues: Vec<&str> = (0..parts.directory.venues().len()).map(name).collect();
-                Answer::Sight(store.look(&venues)?)
+                RedisAnswer::Sight(store.look(&venues)?)
             }
-            Action::Beat => {
+            ElectionAction::Beat => {
                 let venues: Vec<&str> = (0..parts.directory.venues().len()).map(name).collect();
                 let lags = parts.board.cluster.iter().flat_map(|board| &board.venues).map(|venue| venue.lag_ns.value());
-                let me = Member {
+                let me = ClusterMember {
                     id: parts.options.instance.clone(),
                     hostname: parts.options.hostname.clone(),
                     leads: helm.election().leads() as u32,
                     lag_ns: lags.max().unwrap_or(0),
                 };
-                Answer::Sight(store.beat(&me, &venues)?)
+                RedisAnswer::Sight(store.beat(&me, &venues)?)
             }
-            Action::Renew(held) => {
+            ElectionAction::Renew(held) => {
                 let held: Vec<(&str, u64)> = held.iter().map(|(venue, token)| (name(*venue), *token)).collect();
-                Answer::Renewed(store.renew(&held)?)
+                RedisAnswer::Renewed(store.renew(&held)?)
             }
-            Action::Claim { venue, floor } => Answer::Claim(store.claim(name(*venue), *floor)?),
-            Action::NameHeir { venue, token, heir } => Answer::Named(store.name_heir(name(*venue), *token, heir)?),
-            Action::Take { venue, token } => {
+            ElectionAction::Claim { venue, floor } => RedisAnswer::Claim(store.claim(name(*venue), *floor)?),
+            ElectionAction::NameHeir { venue, token, heir } => {
+                RedisAnswer::Named(store.name_heir(name(*venue), *token, heir)?)
+            }
+            ElectionAction::Take { venue, token } => {
                 let id = VenueId(*venue as u16);
                 let batches = parts.publisher.offer(id);
                 let taken = store.take(name(*venue), *token, &batches);
                 parts.publisher.took(id, taken.as_ref().copied().map_err(drop));
-                Answer::Taken(taken?)
+                RedisAnswer::Taken(taken?)
             }
-            Action::Release { venue, token } => {
+            ElectionAction::Release { venue, token } => {
                 store.release(name(*venue), *token)?;
-                Answer::Done
+                RedisAnswer::Done
             }
-            Action::Say(message) => {
+            ElectionAction::Say(message) => {
                 store.say(message)?;
-                Answer::Done
+                RedisAnswer::Done
             }
-            Action::Leave => {
+            ElectionAction::Leave => {
                 store.leave()?;
-                Answer::Done
+                RedisAnswer::Done
             }
         })
     }
@@ -324,7 +326,7 @@ impl Lead {
     /// How calls beside those of the helm ended.
     fn note(&mut self, outcome: Result<(), StoreError>, sent: MonoNs, now: MonoNs) {
         self.count(outcome.as_ref().err(), sent, now);
-        let in_time = understood(outcome.map(|()| Answer::Done)).is_some();
+        let in_time = understood(outcome.map(|()| RedisAnswer::Done)).is_some();
         self.helm.published(in_time, now);
     }
 
@@ -353,10 +355,10 @@ impl Lead {
                 venue.role.set(role as u64);
             }
             let before = std::mem::replace(&mut self.views[at].role, role);
-            if role != before && (role == Role::Leader || before == Role::Leader) {
+            if role != before && (role == ClusterRole::Leader || before == ClusterRole::Leader) {
                 let (name, token) = (&self.parts.directory.venue(VenueId(at as u16)).name, self.views[at].token);
                 match role {
-                    Role::Leader => log::say(format_args!("cluster: leads {name}, token {token}")),
+                    ClusterRole::Leader => log::say(format_args!("cluster: leads {name}, token {token}")),
                     _ => log::say(format_args!("cluster: lost leadership of {name}")),
                 }
             }
@@ -425,7 +427,7 @@ impl Lead {
     /// Ids differ by process whatever the configuration says, so nothing breaks when a name is given twice; but
     /// nobody could tell the two apart.
     fn look_for_twins(&mut self, sight: &Sight, now: MonoNs) {
-        let Options { name, instance, lease_ns, .. } = &self.parts.options;
+        let ClusterOptions { name, instance, lease_ns, .. } = &self.parts.options;
         if name.is_empty() {
             return;
         }
@@ -452,7 +454,7 @@ impl Lead {
             let others = [self.parts.publisher.deadline(), self.parts.legacy.as_ref().map(Legacy::deadline)];
             deadline = others.into_iter().flatten().fold(deadline, MonoNs::min);
         }
-        let is_heir = self.views.iter().any(|view| view.role == Role::Heir);
+        let is_heir = self.views.iter().any(|view| view.role == ClusterRole::Heir);
         let longest = if is_heir { SLEEP_HEIR_MAX } else { SLEEP_MAX };
         let wait = wait.min(longest).min(Duration::from_nanos(deadline.since(now)).max(SLEEP_MIN));
         let (alarm, parker) = &self.parts.alarm;
@@ -505,11 +507,11 @@ impl Stage for Lead {
 }
 
 /// What Redis understood is an answer, even if it refused; `None` when it cannot be relied on.
-fn understood(answer: Result<Answer, StoreError>) -> Option<Answer> {
+fn understood(answer: Result<RedisAnswer, StoreError>) -> Option<RedisAnswer> {
     match answer {
         Ok(answer) => Some(answer),
         Err(StoreError::Refused(RefusalClass::Oom | RefusalClass::NoScript | RefusalClass::Other, _)) => {
-            Some(Answer::Done)
+            Some(RedisAnswer::Done)
         }
         Err(_) => None,
     }
@@ -538,7 +540,7 @@ mod tests {
     fn a_refusal_is_an_answer_only_where_redis_still_works() {
         let refused = |class| understood(Err(StoreError::Refused(class, String::new())));
         for class in [RefusalClass::Oom, RefusalClass::NoScript, RefusalClass::Other] {
-            assert_eq!(refused(class), Some(Answer::Done), "{class:?}");
+            assert_eq!(refused(class), Some(RedisAnswer::Done), "{class:?}");
         }
         for class in [
             RefusalClass::ReadOnly,

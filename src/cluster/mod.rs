@@ -28,7 +28,7 @@ use crate::time::MS;
 
 /// Limits and choices.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct ClusterOptions {
     /// Where Redis is: `redis://`, `rediss://`, or `redis+sentinel://host:port,host:port/name`.
     pub redis: String,
     /// User of the Sentinels; empty for the default one.
@@ -67,7 +67,7 @@ pub struct Options {
     pub history: String,
 }
 
-impl Default for Options {
+impl Default for ClusterOptions {
     fn default() -> Self {
         Self {
             redis: String::new(),

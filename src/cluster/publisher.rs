@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use crate::cluster::batch::{Entry, Head, Whole, Writer};
+use crate::cluster::batch::{BatchEntry, BatchWriter, Head, SnapshotPart};
 use crate::cluster::error::{RefusalClass, StoreError};
 use crate::cluster::signals::{Pulse, SnapshotRequests};
 use crate::cluster::store::{Outgoing, Store, TOKEN_MARK, Tokenless};
@@ -92,13 +92,13 @@ struct Telling {
     queue: Vec<InstrumentId>,
     days: Vec<DayStatistics>,
     /// By instrument.
-    told: Vec<Told>,
+    told: Vec<Published>,
     text: Vec<u8>,
 }
 
 /// What was told of one instrument, under this token.
 #[derive(Clone, Copy, Default)]
-struct Told {
+struct Published {
     changes: u64,
     received: MonoNs,
     delay: Delay,
@@ -123,7 +123,7 @@ impl Publisher {
             whole: None,
             queue: Vec::new(),
             days: Vec::new(),
-            told: vec![Told::default(); instruments],
+            told: vec![Published::default(); instruments],
             text: Vec::new(),
         };
         let venues = parts.directory.venues().iter().map(|_| telling()).collect();
@@ -376,7 +376,7 @@ impl Publisher {
         telling.sent = now;
         telling.text.clear();
         let count = telling.queue.len().min(QUOTES_PER_BATCH);
-        let whole = telling.whole.map(|from| Whole {
+        let whole = telling.whole.map(|from| SnapshotPart {
             from: if from == 0 { telling.sequence } else { from },
             left: (telling.queue.len() - count) as u64,
         });
@@ -384,7 +384,7 @@ impl Publisher {
         let matrix = parts.matrix.load();
         let head = Head { token, whole, ..parts.head(telling, venue, now) };
         telling.is_behind = head.is_behind;
-        let mut writer = Writer::begin(&head, &parts.directory, &mut telling.text);
+        let mut writer = BatchWriter::begin(&head, &parts.directory, &mut telling.text);
         for instrument in telling.queue.drain(..count) {
             let cell = matrix.load(parts.directory.pair(instrument, venue));
             let told = &mut telling.told[instrument.index()];
@@ -451,7 +451,7 @@ impl Publisher {
             (told.keep, told.kept) = (false, cell.received);
             if is_ours(&cell) {
                 let mut text = Vec::with_capacity(320);
-                let mut writer = Writer::begin(&head, &parts.directory, &mut text);
+                let mut writer = BatchWriter::begin(&head, &parts.directory, &mut text);
                 writer.quote(&entry(instrument, &cell, now));
                 writer.days(&told.day);
                 values.push((instrument, text));
@@ -493,7 +493,7 @@ impl Telling {
         self.whole = None;
         self.queue.clear();
         self.days.clear();
-        self.told.fill(Told::default());
+        self.told.fill(Published::default());
     }
 
     fn look_at_day(&mut self, instrument: InstrumentId, day: Option<DayStatistics>) {
@@ -526,8 +526,8 @@ fn is_pushed(cell: &CellQuote) -> bool {
     cell.origin.is_pushed() && cell.state != CellState::Empty
 }
 
-fn entry(instrument: InstrumentId, cell: &CellQuote, now: MonoNs) -> Entry {
-    Entry {
+fn entry(instrument: InstrumentId, cell: &CellQuote, now: MonoNs) -> BatchEntry {
+    BatchEntry {
         instrument,
         bid: cell.bid,
         ask: cell.ask,

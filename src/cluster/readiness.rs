@@ -15,7 +15,7 @@ const LEVEL_NS: u64 = 500 * MS;
 
 /// One instrument of the venue.
 #[derive(Clone, Copy, Debug)]
-pub struct Known {
+pub struct CoveredInstrument {
     /// Its number.
     pub at: usize,
     /// Whether it has a quote that holds.
@@ -37,7 +37,12 @@ pub struct Readiness {
 
 impl Readiness {
     /// Whether to take over now. `connected`: since when our own connection is open, if it brings quotes.
-    pub fn look(&mut self, connected: Option<MonoNs>, now: MonoNs, all: impl Iterator<Item = Known>) -> bool {
+    pub fn look(
+        &mut self,
+        connected: Option<MonoNs>,
+        now: MonoNs,
+        all: impl Iterator<Item = CoveredInstrument>,
+    ) -> bool {
         if connected != self.connected {
             *self = Self { connected, ..Self::default() };
         }
@@ -67,9 +72,9 @@ mod tests {
 
     const START: MonoNs = MonoNs(1000 * SECOND);
 
-    fn known(at: usize, marks: &str) -> Known {
+    fn known(at: usize, marks: &str) -> CoveredInstrument {
         let has = |mark| marks.contains(mark);
-        Known { at, is_live: has('l'), is_own: has('o'), is_told: has('t') }
+        CoveredInstrument { at, is_live: has('l'), is_own: has('o'), is_told: has('t') }
     }
 
     fn look(readiness: &mut Readiness, ms: u64, all: &[&str]) -> bool {

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::cluster::batch::Entry;
+use crate::cluster::batch::BatchEntry;
 use crate::market::{PairId, VenueId};
 use crate::matrix::CellQuote;
 use crate::metrics::Gauge;
@@ -45,7 +45,7 @@ impl LeaderProgress {
         Self { pairs: (0..pairs).map(|_| Default::default()).collect() }
     }
 
-    pub(super) fn set(&self, pair: PairId, entry: &Entry) {
+    pub(super) fn set(&self, pair: PairId, entry: &BatchEntry) {
         let [sequence, time] = &self.pairs[pair.index()];
         sequence.store(entry.sequence, Ordering::Relaxed);
         time.store(entry.exchange_time.0, Ordering::Relaxed);

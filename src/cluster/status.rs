@@ -1,9 +1,9 @@
 //! `spreadwire cluster status`: who is there, who leads what, under which token, and how late. Reads Redis and changes
 //! nothing there: whoever looks is no member. On the main thread.
 
-use crate::cluster::Options;
+use crate::cluster::ClusterOptions;
 use crate::cluster::error::StoreError;
-use crate::cluster::store::{Lease, Member, Sight, Store};
+use crate::cluster::store::{ClusterMember, Lease, Sight, Store};
 use crate::log::tamed;
 use crate::protocol::{Object, array, float, object};
 use crate::time::{MS, SECOND};
@@ -21,9 +21,9 @@ pub struct Led {
 
 /// A cluster at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Status {
+pub struct ClusterStatus {
     /// Instances that are alive, by id.
-    pub members: Vec<Member>,
+    pub members: Vec<ClusterMember>,
     /// The venues that were asked for, in that order.
     pub venues: Vec<Led>,
     /// Values under the cluster's keys that are not the cluster's.
@@ -34,7 +34,7 @@ pub struct Status {
 ///
 /// # Errors
 /// Why Redis gives no answer; [`StoreError::Gone`] also for an address that is none.
-pub fn look(options: &Options, venues: &[(&str, Vec<&str>)]) -> Result<Status, StoreError> {
+pub fn look(options: &ClusterOptions, venues: &[(&str, Vec<&str>)]) -> Result<ClusterStatus, StoreError> {
     let mut store = Store::new(options).map_err(StoreError::Gone)?;
     let names: Vec<&str> = venues.iter().map(|(venue, _)| *venue).collect();
     let sight = store.look(&names)?;
@@ -53,10 +53,10 @@ pub fn look(options: &Options, venues: &[(&str, Vec<&str>)]) -> Result<Status, S
         newest_ns: newest(venue),
     };
     let venues = names.into_iter().map(led).collect();
-    Ok(Status { members, venues, refused })
+    Ok(ClusterStatus { members, venues, refused })
 }
 
-impl Status {
+impl ClusterStatus {
     /// Names of the venues that nobody leads.
     pub fn leaderless(&self) -> impl Iterator<Item = &str> {
         self.venues.iter().filter(|led| led.lease.is_none()).map(|led| led.venue.as_str())
@@ -154,7 +154,7 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
 mod tests {
     use super::*;
 
-    fn status() -> Status {
+    fn status() -> ClusterStatus {
         let lease = Lease {
             token: 17,
             owner: "a_1_2".into(),
@@ -163,10 +163,10 @@ mod tests {
             left_ns: 4_120 * MS,
         };
         let led = |venue: &str, lease, newest_ns| Led { venue: venue.into(), lease, newest_ns };
-        Status {
+        ClusterStatus {
             members: vec![
-                Member { id: "a_1_2".into(), hostname: "a".into(), leads: 1, lag_ns: 0 },
-                Member { id: "b_3_4\u{1b}[31m".into(), hostname: "b".into(), leads: 0, lag_ns: 420_000 },
+                ClusterMember { id: "a_1_2".into(), hostname: "a".into(), leads: 1, lag_ns: 0 },
+                ClusterMember { id: "b_3_4\u{1b}[31m".into(), hostname: "b".into(), leads: 0, lag_ns: 420_000 },
             ],
             venues: vec![led("binance", Some(lease), Some(30 * MS)), led("okx", None, None)],
             refused: 2,

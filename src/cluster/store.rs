@@ -28,7 +28,7 @@ use std::time::Duration;
 use redis::{Connection, FromRedisValue, RedisError, Script, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::Options;
+use crate::cluster::ClusterOptions;
 use crate::cluster::address::Address;
 use crate::cluster::error::{RefusalClass, StoreError};
 use crate::time::{MS, SECOND};
@@ -48,7 +48,7 @@ const LATEST_KEYS: usize = 256;
 
 /// One instance, as it tells the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Member {
+pub struct ClusterMember {
     /// Its id.
     pub id: String,
     /// Its host, for people.
@@ -84,7 +84,7 @@ pub struct Lease {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sight {
     /// Instances that are alive, in order of their ids; this one included.
-    pub members: Vec<Member>,
+    pub members: Vec<ClusterMember>,
     /// Venues that have a leader, by name.
     pub leases: Vec<(String, Lease)>,
     /// Values that are not leases or members, which somebody else must have written.
@@ -157,7 +157,7 @@ impl Said {
 
 /// One value as a leader left it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct LatestValue {
     /// Place of its key in the question.
     pub at: usize,
     /// What was written.
@@ -184,7 +184,7 @@ impl Store {
     ///
     /// # Errors
     /// A sentence about the address, without its password.
-    pub fn new(options: &Options) -> Result<Self, String> {
+    pub fn new(options: &ClusterOptions) -> Result<Self, String> {
         Ok(Self {
             address: Address::of(options)?,
             call: Duration::from_nanos(options.call_ns.max(MS)),
@@ -221,7 +221,7 @@ impl Store {
     ///
     /// # Errors
     /// Nothing is known then.
-    pub fn beat(&mut self, me: &Member, venues: &[&str]) -> Result<Sight, StoreError> {
+    pub fn beat(&mut self, me: &ClusterMember, venues: &[&str]) -> Result<Sight, StoreError> {
         let (members, member) = (self.keys.members(), self.keys.member());
         let leases: Vec<String> = venues.iter().map(|venue| self.keys.lease(venue)).collect();
         let lasts_ms = (self.lease_ms * MEMBER_LEASES).max(1000);
@@ -388,7 +388,7 @@ impl Store {
     ///
     /// # Errors
     /// Nothing is known then.
-    pub fn latest(&mut self, wanted: &[(&str, &str)]) -> Result<Vec<Kept>, StoreError> {
+    pub fn latest(&mut self, wanted: &[(&str, &str)]) -> Result<Vec<LatestValue>, StoreError> {
         let mut found = Vec::with_capacity(wanted.len());
         for (part, wanted) in wanted.chunks(LATEST_KEYS).enumerate() {
             let keys: Vec<String> = wanted.iter().map(|(venue, symbol)| self.keys.latest(venue, symbol)).collect();
@@ -397,7 +397,7 @@ impl Store {
             for (at, (value, left_ms)) in values.into_iter().enumerate() {
                 let (Some(value), Ok(left_ms)) = (value, u64::try_from(left_ms)) else { continue };
                 let since_ns = LATEST_NS.saturating_sub(left_ms.saturating_mul(MS)) + ROUNDED_NS;
-                found.push(Kept { at: part * LATEST_KEYS + at, value, since_ns });
+                found.push(LatestValue { at: part * LATEST_KEYS + at, value, since_ns });
             }
         }
         Ok(found)
@@ -532,7 +532,7 @@ impl Keys {
     ///
     /// # Errors
     /// A sentence about the address.
-    pub fn of(options: &Options) -> Result<Self, String> {
+    pub fn of(options: &ClusterOptions) -> Result<Self, String> {
         let database = Address::parse(&options.redis)?.database();
         Ok(Self { prefix: options.prefix.clone(), database })
     }
@@ -616,9 +616,9 @@ fn json_text(text: &str) -> String {
 }
 
 /// What the scripts that look return: what members say of themselves; leases, and the milliseconds that are left.
-type Seen = (Vec<String>, Vec<(Option<String>, i64)>);
+type ScriptView = (Vec<String>, Vec<(Option<String>, i64)>);
 
-fn sight(seen: Seen, venues: &[&str]) -> Sight {
+fn sight(seen: ScriptView, venues: &[&str]) -> Sight {
     let mut sight = Sight::default();
     for text in seen.0 {
         match serde_json::from_str(&text) {

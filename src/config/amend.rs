@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::read::{Draft, Item};
+use crate::config::read::{Draft, ListItem};
 use crate::config::resolve::DEFAULT_INSTRUMENTS;
-use crate::config::{Place, Plan};
+use crate::config::{ConfigPlace, Plan};
 use crate::venues::DEFAULT_VENUES;
 
 /// Names to add and names to remove. No name is in both.
@@ -53,12 +53,12 @@ impl Plan {
             return self;
         }
         let names = draft.known.iter().take(DEFAULT_VENUES).map(|known| known.venue.facts().name);
-        let defaults = names.map(|name| item(name, Place::Default)).collect();
+        let defaults = names.map(|name| item(name, ConfigPlace::Default)).collect();
         let venues = draft.venues.get_or_insert(defaults);
         venues.retain(|item| !amendment.remove_venues.contains(&item.text));
         for name in &amendment.add_venues {
             if !venues.iter().any(|item| item.text == *name) {
-                venues.push(item(name, Place::Admin));
+                venues.push(item(name, ConfigPlace::Admin));
             }
         }
         if let Some(order) = &mut draft.price_order {
@@ -74,18 +74,18 @@ fn amend_instruments(draft: &mut Draft, amendment: &Amendment) {
         return;
     }
     // Treated as if a pattern had selected them: venues that do not have them are skipped without an error.
-    let chosen = |text: &str, place| Item { chosen: true, ..item(text, place) };
-    let defaults = || DEFAULT_INSTRUMENTS.iter().map(|text| chosen(text, Place::Default)).collect();
+    let chosen = |text: &str, place| ListItem { chosen: true, ..item(text, place) };
+    let defaults = || DEFAULT_INSTRUMENTS.iter().map(|text| chosen(text, ConfigPlace::Default)).collect();
     let instruments = draft.instruments.get_or_insert_with(defaults);
     for text in &amendment.add {
         if !instruments.iter().any(|item| item.text == *text) {
-            instruments.push(chosen(text, Place::Admin));
+            instruments.push(chosen(text, ConfigPlace::Admin));
         }
     }
 }
 
-fn item(text: &str, place: Place) -> Item {
-    Item { text: text.to_owned(), place, chosen: false }
+fn item(text: &str, place: ConfigPlace) -> ListItem {
+    ListItem { text: text.to_owned(), place, chosen: false }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::cluster::address::Address;
 use crate::config::read::Draft;
 use crate::config::sections::Section as _;
 use crate::config::setting::quoted_toml;
-use crate::config::{Place, VenueConfig};
+use crate::config::{ConfigPlace, VenueConfig};
 use crate::market::VenueId;
 
 /// Writes the effective values, once all of them are known.
@@ -63,7 +63,7 @@ pub(super) fn list(
     out
 }
 
-fn line(out: &mut String, key: &str, value: &str, place: &Place) {
+fn line(out: &mut String, key: &str, value: &str, place: &ConfigPlace) {
     noted(out, key, value, &place.to_string());
 }
 

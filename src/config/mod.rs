@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::discovery::{Catalogue, Quoted, Scope, VenueFee, Wanted};
+use crate::discovery::{Catalogue, ListRequest, QuotedSymbols, Scope, VenueFee};
 use crate::market::directory::{Room, VenueEntry};
 use crate::market::{Decimal, Directory, VenueId};
 use crate::net::tls::Trust;
@@ -125,7 +125,7 @@ impl fmt::Debug for VenueConfig {
 
 /// Origin of a value, or location of an error.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Place {
+pub enum ConfigPlace {
     /// The default.
     #[default]
     Default,
@@ -139,7 +139,7 @@ pub enum Place {
     Admin,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ConfigPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
@@ -155,7 +155,7 @@ impl fmt::Display for Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Location.
-    pub place: Place,
+    pub place: ConfigPlace,
     /// The key, such as `gateway.listen`; empty if the error concerns no single key.
     pub key: String,
     /// What is wrong and what was expected.
@@ -177,12 +177,12 @@ impl fmt::Display for ConfigError {
         for (at, problem) in self.problems.iter().enumerate() {
             let separator = if at == 0 { "" } else { "\n" };
             match &problem.place {
-                Place::Default => write!(f, "{separator}default: ")?,
-                Place::File(0) => write!(f, "{separator}{}: ", self.file)?,
-                Place::File(line) => write!(f, "{separator}{}:{line}: ", self.file)?,
-                Place::Environment(name) => write!(f, "{separator}environment: {name}: ")?,
-                Place::Flag(name) => write!(f, "{separator}{name}: ")?,
-                Place::Admin => write!(f, "{separator}admin call: ")?,
+                ConfigPlace::Default => write!(f, "{separator}default: ")?,
+                ConfigPlace::File(0) => write!(f, "{separator}{}: ", self.file)?,
+                ConfigPlace::File(line) => write!(f, "{separator}{}:{line}: ", self.file)?,
+                ConfigPlace::Environment(name) => write!(f, "{separator}environment: {name}: ")?,
+                ConfigPlace::Flag(name) => write!(f, "{separator}{name}: ")?,
+                ConfigPlace::Admin => write!(f, "{separator}admin call: ")?,
             }
             if !problem.key.is_empty() {
                 write!(f, "{}: ", problem.key)?;
@@ -271,7 +271,7 @@ impl Config {
         let mut scope = Scope { wanted: Vec::new(), quoted: Vec::new() };
         for venue in self.venues.iter().filter(|venue| !venue.rest_address.is_empty()) {
             let trust = venue.trust()?;
-            scope.wanted.push(Wanted { venue: venue.venue, address: venue.rest_address.clone(), trust });
+            scope.wanted.push(ListRequest { venue: venue.venue, address: venue.rest_address.clone(), trust });
         }
         scope.quoted = self.quoted();
         Ok(scope)
@@ -279,11 +279,11 @@ impl Config {
 
     /// The instruments that are requested from each venue.
     #[must_use]
-    pub fn quoted(&self) -> Vec<Quoted> {
+    pub fn quoted(&self) -> Vec<QuotedSymbols> {
         let of = |venue: &VenueConfig| {
             let symbols = self.instruments.iter().zip(&venue.native);
             let symbols = symbols.filter_map(|(symbol, native)| Some((symbol.clone(), native.clone()?))).collect();
-            Quoted { venue: venue.name(), symbols, fee: venue.fee() }
+            QuotedSymbols { venue: venue.name(), symbols, fee: venue.fee() }
         };
         self.venues.iter().map(of).collect()
     }
@@ -332,7 +332,7 @@ impl Plan {
         let file = path.display().to_string();
         let text = read_text(path).map_err(|(line, what)| ConfigError {
             file: file.clone(),
-            problems: vec![Problem { place: Place::File(line), key: String::new(), what }],
+            problems: vec![Problem { place: ConfigPlace::File(line), key: String::new(), what }],
         })?;
         let directory = path.parent().unwrap_or(Path::new("."));
         Ok(Self::build(&file, &text, directory, &environment(), VENUES))
@@ -392,7 +392,7 @@ impl Plan {
 
     /// The configured venues, with the REST addresses of their lists. Errors are reported by [`Self::resolve`].
     #[must_use]
-    pub fn wanted(&self) -> Vec<Wanted> {
+    pub fn wanted(&self) -> Vec<ListRequest> {
         let named = |name: &str| self.draft.venues.as_ref().is_none_or(|all| all.iter().any(|item| item.text == name));
         let mut chosen: Vec<_> = self.draft.known.iter().filter(|known| named(known.venue.facts().name)).collect();
         if self.draft.venues.is_none() {
@@ -402,7 +402,7 @@ impl Plan {
             let ca_file = Some(&known.settings.ca_file).filter(|file| !file.is_empty());
             let trust = Trust::new(ca_file.map(|file| self.directory.join(file)).as_deref());
             let trust = trust.or_else(|_| Trust::new(None)).ok()?;
-            Some(Wanted { venue: known.venue, address: resolve::rest_address(known), trust })
+            Some(ListRequest { venue: known.venue, address: resolve::rest_address(known), trust })
         });
         wanted.collect()
     }
@@ -415,7 +415,7 @@ impl Plan {
     pub fn resolve(self, catalogue: &Catalogue) -> Result<Config, ConfigError> {
         resolve::resolve(self.draft, &self.directory, catalogue).map_err(|mut problems| {
             problems.sort_by_key(|problem| match problem.place {
-                Place::File(line) => line,
+                ConfigPlace::File(line) => line,
                 _ => usize::MAX,
             });
             ConfigError { file: self.file, problems }

@@ -8,10 +8,11 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use crate::config::near::{did_you_mean, nearest};
 use crate::config::sections::{
-    Admin, Books, Cluster, Detector, Discovery, Feed, Gateway, Key, Process, Quotes, Section, Threads, VenueSettings,
+    Admin, Books, Cluster, Detector, Discovery, Feed, Gateway, Process, Quotes, Section, SectionKey, Threads,
+    VenueSettings,
 };
 use crate::config::setting::{Given, quoted, with_article};
-use crate::config::{Place, Problem};
+use crate::config::{ConfigPlace, Problem};
 use crate::market::Decimal;
 use crate::venues::Venue;
 
@@ -20,17 +21,17 @@ const PREFIX: &str = "SPREADWIRE_";
 
 /// One entry of a list, with its origin.
 #[derive(Clone, Debug)]
-pub(super) struct Item {
+pub(super) struct ListItem {
     pub text: String,
-    pub place: Place,
+    pub place: ConfigPlace,
     /// Whether the entry is optional on each venue, because a pattern selected it or an admin call added it.
     pub chosen: bool,
 }
 
-impl Item {
+impl ListItem {
     /// Whether a pattern in the configuration selected it.
     pub fn is_of_pattern(&self) -> bool {
-        self.chosen && !matches!(self.place, Place::Admin | Place::Default)
+        self.chosen && !matches!(self.place, ConfigPlace::Admin | ConfigPlace::Default)
     }
 }
 
@@ -40,7 +41,7 @@ pub(super) struct VenueDraft {
     pub venue: &'static dyn Venue,
     pub settings: VenueSettings,
     /// `None`: the instruments of the whole configuration.
-    pub instruments: Option<Vec<Item>>,
+    pub instruments: Option<Vec<ListItem>>,
 }
 
 /// The configuration before its parts are checked against each other.
@@ -58,21 +59,21 @@ pub(super) struct Draft {
     pub cluster: Cluster,
     /// Every known venue, configured or not.
     pub known: Vec<VenueDraft>,
-    pub venues: Option<Vec<Item>>,
-    pub instruments: Option<Vec<Item>>,
-    pub price_order: Option<Vec<Item>>,
+    pub venues: Option<Vec<ListItem>>,
+    pub instruments: Option<Vec<ListItem>>,
+    pub price_order: Option<Vec<ListItem>>,
     /// Instruments that are removed, wherever they are named.
     pub without: BTreeSet<String>,
     /// Origin of each key; a missing key has its default.
-    pub places: BTreeMap<String, Place>,
+    pub places: BTreeMap<String, ConfigPlace>,
     pub problems: Vec<Problem>,
     pub warnings: Vec<String>,
 }
 
 /// A key's value: a single value or a list.
-enum Slot<'a> {
-    One(Key<'a>),
-    List(&'a mut Option<Vec<Item>>),
+enum KeySlot<'a> {
+    One(SectionKey<'a>),
+    List(&'a mut Option<Vec<ListItem>>),
 }
 
 impl Draft {
@@ -110,7 +111,7 @@ impl Draft {
     }
 
     /// All tables with their single-valued keys, in the order of the documentation.
-    pub fn sections(&mut self) -> Vec<(String, Vec<Key<'_>>)> {
+    pub fn sections(&mut self) -> Vec<(String, Vec<SectionKey<'_>>)> {
         let mut sections = vec![
             ("gateway".to_owned(), self.gateway.keys()),
             ("quotes".to_owned(), self.quotes.keys()),
@@ -139,49 +140,49 @@ impl Draft {
         paths
     }
 
-    fn slot(&mut self, path: &str) -> Option<Slot<'_>> {
+    fn slot(&mut self, path: &str) -> Option<KeySlot<'_>> {
         match path {
-            "venues" => return Some(Slot::List(&mut self.venues)),
-            "instruments" => return Some(Slot::List(&mut self.instruments)),
-            "quotes.price_order" => return Some(Slot::List(&mut self.price_order)),
+            "venues" => return Some(KeySlot::List(&mut self.venues)),
+            "instruments" => return Some(KeySlot::List(&mut self.instruments)),
+            "quotes.price_order" => return Some(KeySlot::List(&mut self.price_order)),
             _ => {}
         }
         if let Some(name) = path.strip_prefix("venue.").and_then(|rest| rest.strip_suffix(".instruments")) {
             let known = self.known.iter_mut().find(|known| known.venue.facts().name == name)?;
-            return Some(Slot::List(&mut known.instruments));
+            return Some(KeySlot::List(&mut known.instruments));
         }
         let Some((section, name)) = path.rsplit_once('.') else {
-            return self.process.keys().into_iter().find(|key| key.name == path).map(Slot::One);
+            return self.process.keys().into_iter().find(|key| key.name == path).map(KeySlot::One);
         };
         let (_, keys) = self.sections().into_iter().find(|(path, _)| path == section)?;
-        keys.into_iter().find(|key| key.name == name).map(Slot::One)
+        keys.into_iter().find(|key| key.name == name).map(KeySlot::One)
     }
 
-    fn problem(&mut self, place: Place, key: impl Into<String>, what: impl Into<String>) {
+    fn problem(&mut self, place: ConfigPlace, key: impl Into<String>, what: impl Into<String>) {
         self.problems.push(Problem { place, key: key.into(), what: what.into() });
     }
 
     /// Reads all keys of the TOML text `source`.
     pub fn read_file(&mut self, source: &str) {
-        let lines = Lines::of(source);
+        let lines = LineStarts::of(source);
         let (table, errors) = DeTable::parse_recoverable(source);
         let paths = self.paths();
         self.read_table("", table.get_ref(), &paths, &lines);
         // Values read from a line with a syntax error are meaningless.
         let broken: Vec<usize> = errors.iter().map(|error| lines.of_span(error.span())).collect();
-        self.problems.retain(|problem| !matches!(problem.place, Place::File(line) if broken.contains(&line)));
+        self.problems.retain(|problem| !matches!(problem.place, ConfigPlace::File(line) if broken.contains(&line)));
         for (error, line) in errors.iter().zip(broken) {
             let text = error.span().and_then(|span| source.get(span)).unwrap_or("").trim();
             let near = if text.is_empty() { String::new() } else { format!(" at {}", quoted(text)) };
-            self.problem(Place::File(line), "TOML", format!("{}{near}", error.message()));
+            self.problem(ConfigPlace::File(line), "TOML", format!("{}{near}", error.message()));
         }
     }
 
-    fn read_table(&mut self, prefix: &str, table: &DeTable<'_>, paths: &[String], lines: &Lines) {
+    fn read_table(&mut self, prefix: &str, table: &DeTable<'_>, paths: &[String], lines: &LineStarts) {
         for (key, value) in table {
             let path =
                 if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
-            let place = Place::File(lines.of_span(Some(key.span())));
+            let place = ConfigPlace::File(lines.of_span(Some(key.span())));
             let is_group =
                 paths.iter().any(|known| known.strip_prefix(&path).is_some_and(|rest| rest.starts_with('.')));
             match (is_group, value.get_ref()) {
@@ -199,15 +200,15 @@ impl Draft {
         }
     }
 
-    fn read_value(&mut self, path: &str, value: &Spanned<DeValue<'_>>, lines: &Lines) {
-        let place = Place::File(lines.of_span(Some(value.span())));
+    fn read_value(&mut self, path: &str, value: &Spanned<DeValue<'_>>, lines: &LineStarts) {
+        let place = ConfigPlace::File(lines.of_span(Some(value.span())));
         let mut wrong = Vec::new();
         match (self.slot(path), value.get_ref()) {
-            (Some(Slot::One(key)), given) => {
+            (Some(KeySlot::One(key)), given) => {
                 wrong.extend(key.slot.set(Given::Toml(given), &key.bounds).err().map(|what| (place.clone(), what)));
             }
-            (Some(Slot::List(list)), DeValue::Array(array)) => *list = Some(read_items(array, lines, &mut wrong)),
-            (Some(Slot::List(_)), other) => {
+            (Some(KeySlot::List(list)), DeValue::Array(array)) => *list = Some(read_items(array, lines, &mut wrong)),
+            (Some(KeySlot::List(_)), other) => {
                 let kind = with_article(other.type_str());
                 wrong.push((place.clone(), format!("is {kind}, expected a list of texts such as [\"a\", \"b\"]")));
             }
@@ -223,17 +224,19 @@ impl Draft {
     pub fn read_environment(&mut self, environment: &[(String, String)]) {
         let names: Vec<(String, String)> = self.paths().into_iter().map(|path| (variable(&path), path)).collect();
         for (name, value) in environment.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
-            let place = Place::Environment(name.clone());
+            let place = ConfigPlace::Environment(name.clone());
             let Some((_, path)) = names.iter().find(|(known, _)| known == name) else {
                 self.read_unknown_variable(name, &names);
                 continue;
             };
             let wrong = match self.slot(path) {
-                Some(Slot::One(key)) => key.slot.set(Given::Bare(value), &key.bounds).err(),
-                Some(Slot::List(list)) => {
+                Some(KeySlot::One(key)) => key.slot.set(Given::Bare(value), &key.bounds).err(),
+                Some(KeySlot::List(list)) => {
                     let texts = value.split(',').map(str::trim).filter(|text| !text.is_empty());
                     *list = Some(
-                        texts.map(|text| Item { text: text.to_owned(), place: place.clone(), chosen: false }).collect(),
+                        texts
+                            .map(|text| ListItem { text: text.to_owned(), place: place.clone(), chosen: false })
+                            .collect(),
                     );
                     None
                 }
@@ -253,7 +256,7 @@ impl Draft {
         match nearest(stem, names.iter().map(|(known, _)| known.trim_start_matches(PREFIX))) {
             Some(near) => {
                 let what = format!("unknown variable; did you mean `{PREFIX}{near}`?");
-                self.problem(Place::Environment(name.to_owned()), "", what);
+                self.problem(ConfigPlace::Environment(name.to_owned()), "", what);
             }
             None => {
                 self.warnings.push(format!("environment: {} is not a variable of spreadwire, ignored", quoted(name)))
@@ -262,12 +265,12 @@ impl Draft {
     }
 }
 
-fn read_items(array: &DeArray<'_>, lines: &Lines, wrong: &mut Vec<(Place, String)>) -> Vec<Item> {
+fn read_items(array: &DeArray<'_>, lines: &LineStarts, wrong: &mut Vec<(ConfigPlace, String)>) -> Vec<ListItem> {
     let mut items = Vec::with_capacity(array.len());
     for element in array.iter() {
-        let place = Place::File(lines.of_span(Some(element.span())));
+        let place = ConfigPlace::File(lines.of_span(Some(element.span())));
         match element.get_ref() {
-            DeValue::String(text) => items.push(Item { text: text.to_string(), place, chosen: false }),
+            DeValue::String(text) => items.push(ListItem { text: text.to_string(), place, chosen: false }),
             other => wrong.push((place, format!("contains {}, expected texts", with_article(other.type_str())))),
         }
     }
@@ -303,9 +306,9 @@ pub(super) fn variable(path: &str) -> String {
 }
 
 /// Start offsets of lines.
-struct Lines(Vec<usize>);
+struct LineStarts(Vec<usize>);
 
-impl Lines {
+impl LineStarts {
     fn of(source: &str) -> Self {
         Self(std::iter::once(0).chain(source.match_indices('\n').map(|(at, _)| at + 1)).collect())
     }

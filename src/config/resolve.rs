@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use crate::cluster::address::Address;
 use crate::config::near::nearest;
-use crate::config::read::{Draft, Item, VenueDraft, unknown_venue};
+use crate::config::read::{Draft, ListItem, VenueDraft, unknown_venue};
 use crate::config::setting::quoted;
-use crate::config::{Config, Place, Problem, VenueConfig, listing, select};
+use crate::config::{Config, ConfigPlace, Problem, VenueConfig, listing, select};
 use crate::discovery::{Catalogue, List};
 use crate::market::VenueId;
 use crate::net::listen::Network;
 use crate::venues::DEFAULT_VENUES;
-use crate::venues::listing::Entry;
+use crate::venues::listing::ListingEntry;
 use crate::venues::{Opening, Venue};
 use crate::wire::url::Url;
 
@@ -123,7 +123,7 @@ fn refuse(draft: &mut Draft, path: &str, what: String) {
     draft.problems.push(Problem { place, key: path.to_owned(), what });
 }
 
-fn refuse_item(draft: &mut Draft, path: &str, item: &Item, what: String) {
+fn refuse_item(draft: &mut Draft, path: &str, item: &ListItem, what: String) {
     draft.problems.push(Problem { place: item.place.clone(), key: path.to_owned(), what });
 }
 
@@ -169,14 +169,14 @@ fn resolve_instruments(
     let is_default = draft.instruments.is_none();
     let names: Vec<&str> = chosen.iter().map(|&at| draft.known[at].venue.facts().name).collect();
     let lists: Vec<(&str, Option<&List>)> = names.iter().map(|name| (*name, catalogue.of(name))).collect();
-    let limits = select::Limits { common_to: draft.discovery.common_to, top: draft.discovery.top };
+    let limits = select::SelectionLimits { common_to: draft.discovery.common_to, top: draft.discovery.top };
     let shared = match draft.instruments.clone() {
         Some(items) => {
             let items = expanded(draft, "instruments", items, &lists, limits);
             checked_symbols(draft, "instruments", &items)
         }
         None => {
-            let item = |text: &str| Item { text: text.to_owned(), place: Place::Default, chosen: false };
+            let item = |text: &str| ListItem { text: text.to_owned(), place: ConfigPlace::Default, chosen: false };
             DEFAULT_INSTRUMENTS.map(item).into_iter().filter(|item| !draft.without.contains(&item.text)).collect()
         }
     };
@@ -188,7 +188,7 @@ fn resolve_instruments(
         let path = own_path(draft.known[at].venue.facts().name);
         let own = own.map(|items| {
             let list: Vec<_> = lists.iter().copied().filter(|(name, _)| path == own_path(name)).collect();
-            let items = expanded(draft, &path, items, &list, select::Limits::NONE);
+            let items = expanded(draft, &path, items, &list, select::SelectionLimits::NONE);
             checked_symbols(draft, &path, &items)
         });
         let (path, items) = own.as_ref().map_or(("instruments", &shared), |items| (path.as_str(), items));
@@ -235,10 +235,10 @@ fn own_path(name: &str) -> String {
 fn expanded(
     draft: &mut Draft,
     path: &str,
-    items: Vec<Item>,
+    items: Vec<ListItem>,
     lists: &[(&str, Option<&List>)],
-    limits: select::Limits,
-) -> Vec<Item> {
+    limits: select::SelectionLimits,
+) -> Vec<ListItem> {
     let mut all = Vec::with_capacity(items.len());
     let mut patterns = Vec::new();
     let without = draft.without.clone();
@@ -274,19 +274,19 @@ fn expanded(
     }
     for text in symbols {
         if !draft.without.contains(&text) && written.insert(text.clone()) {
-            all.push(Item { text, place: first.place.clone(), chosen: true });
+            all.push(ListItem { text, place: first.place.clone(), chosen: true });
         }
     }
     all
 }
 
-fn texts(items: &[Item]) -> Vec<String> {
+fn texts(items: &[ListItem]) -> Vec<String> {
     items.iter().map(|item| item.text.clone()).collect()
 }
 
 /// The entries that are well-formed and not repeated. Reports the others.
-fn checked_symbols(draft: &mut Draft, path: &str, items: &[Item]) -> Vec<Item> {
-    let mut good: Vec<Item> = Vec::with_capacity(items.len());
+fn checked_symbols(draft: &mut Draft, path: &str, items: &[ListItem]) -> Vec<ListItem> {
+    let mut good: Vec<ListItem> = Vec::with_capacity(items.len());
     let mut seen = HashSet::new();
     for item in items {
         match check_symbol(&item.text) {
@@ -335,7 +335,7 @@ fn native_symbols(
     draft: &mut Draft,
     at: usize,
     path: &str,
-    items: &[Item],
+    items: &[ListItem],
     is_default: bool,
     list: Option<&List>,
     unlisted: &mut BTreeMap<String, Vec<&'static str>>,
@@ -343,7 +343,7 @@ fn native_symbols(
     let venue = draft.known[at].venue;
     let name = venue.facts().name;
     let list = list.map(|list| {
-        let mut by_name: HashMap<(&str, &str), Vec<&Entry>> = HashMap::with_capacity(list.entries.len());
+        let mut by_name: HashMap<(&str, &str), Vec<&ListingEntry>> = HashMap::with_capacity(list.entries.len());
         for entry in &list.entries {
             by_name.entry((&entry.base, &entry.quote)).or_default().push(entry);
         }
@@ -353,7 +353,8 @@ fn native_symbols(
     let mut taken: HashMap<String, String> = HashMap::with_capacity(items.len());
     for item in items {
         let Some((base, quote)) = split_symbol(&item.text) else { continue };
-        let listed: &[&Entry] = list.as_ref().map_or(&[], |list| list.get(&(base, quote)).map_or(&[], Vec::as_slice));
+        let listed: &[&ListingEntry] =
+            list.as_ref().map_or(&[], |list| list.get(&(base, quote)).map_or(&[], Vec::as_slice));
         let symbol = match listed {
             [entry] => Ok(entry.native.clone()),
             [one, other, ..] => {
@@ -601,7 +602,7 @@ mod tests {
         fn listing(&self) -> Listing {
             self.0.listing()
         }
-        fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+        fn read_listing(&self, reply: &[u8]) -> Result<Vec<ListingEntry>, DecodeError> {
             self.0.read_listing(reply)
         }
         fn exchange_side(&self) -> Box<dyn ExchangeSide> {

@@ -8,7 +8,7 @@ use crate::config::setting::{Setting, choice};
 use crate::market::Decimal;
 
 /// One key of a section, for reading and writing its value.
-pub(super) struct Key<'a> {
+pub(super) struct SectionKey<'a> {
     /// Name within the section.
     pub name: &'static str,
     /// Its doc comment, line by line.
@@ -24,7 +24,7 @@ pub(super) trait Section {
     /// Description of the table, line by line.
     const ABOUT: &'static [&'static str];
     /// Its keys, in the order of the documentation.
-    fn keys(&mut self) -> Vec<Key<'_>>;
+    fn keys(&mut self) -> Vec<SectionKey<'_>>;
 }
 
 macro_rules! section {
@@ -44,8 +44,8 @@ macro_rules! section {
         impl Section for $name {
             const ABOUT: &'static [&'static str] = &[$($about),+];
 
-            fn keys(&mut self) -> Vec<Key<'_>> {
-                vec![$(Key {
+            fn keys(&mut self) -> Vec<SectionKey<'_>> {
+                vec![$(SectionKey {
                     name: stringify!($field),
                     doc: &[$($doc),+],
                     slot: &mut self.$field,
@@ -400,7 +400,7 @@ fn table<S: Section>(out: &mut String, path: &str, mut section: S) {
     }
 }
 
-fn row(out: &mut String, key: &Key<'_>, path: &str) {
+fn row(out: &mut String, key: &SectionKey<'_>, path: &str) {
     // The defaults of a venue are its own facts.
     let is_fact = path == "venue.NAME" && key.name != "ca_file";
     let default = if is_fact { "the venue's".to_owned() } else { format!("`{}`", key.slot.toml()) };

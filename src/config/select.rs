@@ -7,25 +7,25 @@ use crate::discovery::List;
 use crate::venues::codes;
 
 /// One side of a pattern; `None` matches every code.
-type Side = Option<String>;
+type PatternSide = Option<String>;
 
 /// `BASE/QUOTE` with a star for one side or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pattern {
-    base: Side,
-    quote: Side,
+    base: PatternSide,
+    quote: PatternSide,
 }
 
 /// Limits for the instruments that patterns select.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct SelectionLimits {
     /// Least number of venues that must list an instrument.
     pub common_to: usize,
     /// Most instruments; 0: all.
     pub top: usize,
 }
 
-impl Limits {
+impl SelectionLimits {
     /// No limits.
     pub const NONE: Self = Self { common_to: 1, top: 0 };
 }
@@ -52,7 +52,7 @@ impl Pattern {
     }
 
     fn fits(&self, base: &str, quote: &str) -> bool {
-        let side = |side: &Side, code: &str| side.as_deref().is_none_or(|wanted| wanted == code);
+        let side = |side: &PatternSide, code: &str| side.as_deref().is_none_or(|wanted| wanted == code);
         side(&self.base, base) && side(&self.quote, quote)
     }
 }
@@ -67,7 +67,7 @@ pub(super) struct Chosen {
 }
 
 /// The instruments on `lists` that match one of `patterns`, within `limits`.
-pub(super) fn chosen(patterns: &[&Pattern], lists: &[&List], limits: Limits) -> Chosen {
+pub(super) fn chosen(patterns: &[&Pattern], lists: &[&List], limits: SelectionLimits) -> Chosen {
     let mut venues: BTreeMap<String, usize> = BTreeMap::new();
     let mut leveraged = BTreeSet::new();
     for list in lists {
@@ -99,14 +99,14 @@ pub(super) fn chosen(patterns: &[&Pattern], lists: &[&List], limits: Limits) -> 
 mod tests {
     use super::*;
     use crate::discovery::From;
-    use crate::venues::listing::Entry;
+    use crate::venues::listing::ListingEntry;
 
     fn list(venue: &'static str, symbols: &[&str]) -> List {
         let entries = symbols.iter().map(|text| {
             let (symbol, is_trading) = text.strip_prefix('-').map_or((*text, true), |halted| (halted, false));
             let (base, quote) = symbol.split_once('/').unwrap();
             let [base, quote] = [base, quote].map(str::to_owned);
-            Entry { native: format!("{base}{quote}"), base, quote, is_trading, ..Entry::default() }
+            ListingEntry { native: format!("{base}{quote}"), base, quote, is_trading, ..ListingEntry::default() }
         });
         List { venue, entries: entries.collect(), from: From::Venue }
     }
@@ -117,7 +117,7 @@ mod tests {
         let b = list("b", &["ETH/USDT", "DOGE/USDT", "BTC/EUR"]);
         let of = |patterns: &[&str], common_to, top| {
             let read: Vec<Pattern> = patterns.iter().map(|text| Pattern::read(text).unwrap().unwrap()).collect();
-            chosen(&read.iter().collect::<Vec<_>>(), &[&a, &b], Limits { common_to, top }).symbols
+            chosen(&read.iter().collect::<Vec<_>>(), &[&a, &b], SelectionLimits { common_to, top }).symbols
         };
         assert_eq!(of(&["*/USDT"], 1, 0), ["ETH/USDT", "BTC/USDT", "DOGE/USDT"]);
         assert_eq!(of(&["*/USDT"], 2, 0), ["ETH/USDT"]);
@@ -131,7 +131,7 @@ mod tests {
         let a = list("a", &["BTC/USDT", "BTC3L/USDT", "ETH5S/USDT", "BTCUP/USDT", "NEWDOWN/USDT", "SYRUP/USDT"]);
         let b = list("b", &["BTC/USDT", "BTC3L/USDT", "NEW/USDT", "NEWDOWN/USDT"]);
         let star = Pattern::read("*/USDT").unwrap().unwrap();
-        let chosen = chosen(&[&star], &[&a, &b], Limits::NONE);
+        let chosen = chosen(&[&star], &[&a, &b], SelectionLimits::NONE);
         assert_eq!(chosen.symbols, ["BTC/USDT", "NEW/USDT", "SYRUP/USDT"]);
         let leveraged: Vec<_> = chosen.leveraged.iter().map(String::as_str).collect();
         assert_eq!(leveraged, ["BTC3L/USDT", "BTCUP/USDT", "ETH5S/USDT", "NEWDOWN/USDT"]);

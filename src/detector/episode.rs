@@ -7,14 +7,14 @@ use crate::market::opportunity::{Change, CloseReason, Opportunity, OpportunityEv
 use crate::market::{Decimal, InstrumentId, VenueId};
 use crate::time::MonoNs;
 
-type Key = (InstrumentId, VenueId, VenueId);
+type SpreadKey = (InstrumentId, VenueId, VenueId);
 
 /// All open opportunities, and when each was last alerted.
 #[derive(Default)]
 pub struct Episodes {
-    open: FxHashMap<Key, Episode>,
+    open: FxHashMap<SpreadKey, Episode>,
     /// Last alert of opportunities that closed within the debounce time; older ones are forgotten.
-    alerted: FxHashMap<Key, MonoNs>,
+    alerted: FxHashMap<SpreadKey, MonoNs>,
     /// Open opportunities per instrument.
     counts: Vec<u32>,
     groups: Groups,

@@ -12,14 +12,14 @@ type LegKey = (InstrumentId, LegSide, VenueId);
 #[derive(Default)]
 pub struct Groups {
     /// By number.
-    groups: FxHashMap<u64, Members>,
+    groups: FxHashMap<u64, GroupMembers>,
     /// Groups by the leg that their members share. A group of one has both of its legs here: which of them others
     /// will share is not known yet.
     by_leg: FxHashMap<LegKey, u64>,
     last: u64,
 }
 
-struct Members {
+struct GroupMembers {
     group: Group,
     /// Legs of its first member.
     legs: [LegKey; 2],
@@ -56,7 +56,7 @@ impl Groups {
         }
         self.last += 1;
         let group = Group { number: self.last, leader, leg: legs[0].1, size: 1 };
-        self.groups.insert(self.last, Members { group, legs, begun: scan, leader_pct: opportunity.gross_pct });
+        self.groups.insert(self.last, GroupMembers { group, legs, begun: scan, leader_pct: opportunity.gross_pct });
         self.by_leg.extend(legs.map(|leg| (leg, self.last)));
         self.last
     }

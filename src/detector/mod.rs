@@ -36,7 +36,7 @@ use episode::Episodes;
 use identity::Identity;
 use judge::{Timeliness, judge};
 use merge::{LastSeen, News, Peers};
-use scan::{Grid, Options, Spread};
+use scan::{DetectorOptions, Grid, Spread};
 
 /// An event that waited longer in its ring, in nanoseconds, means that this thread was not running, as does
 const WAITED_MAX_NS: u64 = 50 * MS;
@@ -82,7 +82,7 @@ pub struct DetectorParts {
     /// Time.
     pub clock: Clock,
     /// What counts.
-    pub options: Options,
+    pub options: DetectorOptions,
 }
 
 /// The detector stage.
@@ -420,13 +420,13 @@ pub struct Core {
     is_unheard: bool,
     /// By [`AlertRefusal`]: candidates refused since they were last counted.
     refused: [u64; AlertRefusal::ALL.len()],
-    options: Options,
+    options: DetectorOptions,
 }
 
 impl Core {
     /// Nothing known yet.
     #[must_use]
-    pub fn new(directory: Arc<Directory>, matrix: MatrixWriter, options: Options) -> Self {
+    pub fn new(directory: Arc<Directory>, matrix: MatrixWriter, options: DetectorOptions) -> Self {
         let fees: Vec<_> = directory.venues().iter().map(|v| v.taker_fee_pct).collect();
         let mut grid = Grid::with_room(directory.rows(), directory.columns(), &fees, &options);
         grid.set_lowest_fee(directory.lowest_fee_pct());
@@ -851,7 +851,7 @@ fn peers(
     directory: &Directory,
     matrix: &MatrixWriter,
     grid: &Grid,
-    options: &Options,
+    options: &DetectorOptions,
     pair: PairId,
     mid: f64,
     now: MonoNs,
@@ -918,7 +918,7 @@ fn broken_leg(
     held: &CellQuote,
     is_removed: bool,
     cause: CloseReason,
-    options: &Options,
+    options: &DetectorOptions,
     now: MonoNs,
 ) -> Option<CloseReason> {
     if is_removed {
@@ -948,7 +948,7 @@ fn refused_leg(leg: Timeliness) -> Option<CloseReason> {
 #[cold]
 fn ending(
     directory: &Directory,
-    options: &Options,
+    options: &DetectorOptions,
     last: &Opportunity,
     first: (Decimal, Decimal),
     [(buy, from, buy_broken), (sell, to, sell_broken)]: &[EndedLeg; 2],

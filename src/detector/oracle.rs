@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::scan::{Options, Spread};
+use super::scan::{DetectorOptions, Spread};
 use super::*;
 use crate::market::directory::{Room, VenueEntry};
 use crate::market::opportunity::{Change, LegSide};
@@ -89,7 +89,7 @@ struct Oracle {
 }
 
 impl Oracle {
-    fn is_above(&self, (instrument, buy, sell): Key, now: MonoNs, fees: &[u64], options: &Options) -> bool {
+    fn is_above(&self, (instrument, buy, sell): Key, now: MonoNs, fees: &[u64], options: &DetectorOptions) -> bool {
         let (Some(from), Some(to)) = (self.cells.get(&(instrument, buy)), self.cells.get(&(instrument, sell))) else {
             return false;
         };
@@ -105,7 +105,7 @@ impl Oracle {
         to.0 * (10_000 - fee_sell) > from.1 * (10_000 + fee_buy + 50)
     }
 
-    fn look(&mut self, instrument: u32, now: MonoNs, fees: &[u64], options: &Options) {
+    fn look(&mut self, instrument: u32, now: MonoNs, fees: &[u64], options: &DetectorOptions) {
         for buy in 0..VENUES as u16 {
             for sell in 0..VENUES as u16 {
                 let key = (instrument, buy, sell);
@@ -128,7 +128,7 @@ impl Oracle {
 }
 
 fn compare(steps: &[Step], fees: [u64; VENUES], threshold_on: Spread) -> Result<(), TestCaseError> {
-    let options = Options { threshold_on, ..Options::default() };
+    let options = DetectorOptions { threshold_on, ..DetectorOptions::default() };
     let directory = directory_but_one(fees);
     let (_, writer) = QuoteMatrix::new(directory.pairs());
     let mut core = Core::new(Arc::clone(&directory), writer, options);
@@ -249,7 +249,7 @@ fn system_1s_example_opens_once_and_repeats_after_a_minute() {
 fn a_decimal_slip_makes_no_alert_while_a_fresh_venue_contradicts_it() {
     let directory = directory([0; VENUES]);
     let (matrix, writer) = QuoteMatrix::new(directory.pairs());
-    let mut core = Core::new(Arc::clone(&directory), writer, Options::default());
+    let mut core = Core::new(Arc::clone(&directory), writer, DetectorOptions::default());
     let mut events = Vec::new();
     let now = MonoNs(SECOND);
     for (venue, cents) in [(0, 10_000), (1, 10_000), (1, 100_000)] {
@@ -273,7 +273,7 @@ fn a_decimal_slip_makes_no_alert_while_a_fresh_venue_contradicts_it() {
 fn after_a_slip_the_right_quotes_are_believed_at_once() {
     let directory = directory([0; VENUES]);
     let (matrix, writer) = QuoteMatrix::new(directory.pairs());
-    let mut core = Core::new(Arc::clone(&directory), writer, Options::default());
+    let mut core = Core::new(Arc::clone(&directory), writer, DetectorOptions::default());
     let (mut events, mut now) = (Vec::new(), MonoNs(SECOND));
     let mut quote = |core: &mut Core, venue, cents, after_ms: u64| {
         now = now.plus(after_ms * MS);
@@ -298,7 +298,7 @@ fn after_a_slip_the_right_quotes_are_believed_at_once() {
 fn a_quote_that_is_late_or_of_a_connection_that_is_behind_is_no_leg_and_starts_no_debounce() {
     let directory = directory([0; VENUES]);
     let (_, writer) = QuoteMatrix::new(directory.pairs());
-    let mut core = Core::new(Arc::clone(&directory), writer, Options::default());
+    let mut core = Core::new(Arc::clone(&directory), writer, DetectorOptions::default());
     let mut events = Vec::new();
     let (now, line) = (MonoNs(SECOND), LineId::own(7));
     let mut look = |core: &mut Core, quote: Option<Quote>| {
@@ -341,7 +341,7 @@ fn what_waits_in_the_rings_is_merged_before_anything_is_scanned() {
         }],
         board: Arc::new(Board::new(MonoNs(0), VENUES, 1)),
         clock: hand.clock(),
-        options: Options::default(),
+        options: DetectorOptions::default(),
     });
     let now = || hand.clock().now();
     // The market rises: the newest quote of one venue meets the queued ones of the other.
@@ -376,7 +376,7 @@ fn tight(venue: u16, cents: u64, received: MonoNs) -> Quote {
 fn an_open_opportunity_tells_how_it_moves_at_most_ten_times_a_second() {
     let directory = directory([0; VENUES]);
     let (_, writer) = QuoteMatrix::new(directory.pairs());
-    let mut core = Core::new(Arc::clone(&directory), writer, Options::default());
+    let mut core = Core::new(Arc::clone(&directory), writer, DetectorOptions::default());
     let mut events = Vec::new();
     let start = MonoNs(SECOND);
     core.merge(&tight(0, 10_000, start), |_| ()).unwrap();
@@ -424,7 +424,7 @@ fn updates_leave_room_in_a_gateways_ring_for_what_must_not_be_lost() {
         }],
         board: Arc::clone(&board),
         clock: hand.clock(),
-        options: Options::default(),
+        options: DetectorOptions::default(),
     });
     let mut quote = |venue, cents| {
         feed.push(FeedEvent::Quote(tight(venue, cents, hand.clock().now()))).unwrap();
@@ -464,7 +464,7 @@ fn nothing_is_told_by_time_alone_until_a_silent_line_would_be_known() {
         }],
         board: Arc::new(Board::new(MonoNs(0), VENUES, 1)),
         clock: hand.clock(),
-        options: Options { debounce_ns: 300 * MS, ..Options::default() },
+        options: DetectorOptions { debounce_ns: 300 * MS, ..DetectorOptions::default() },
     });
     // Turns each 10 ms, in the first of which a venue says this.
     let mut turns = |count: u64, said: Option<(u16, u64)>| {
@@ -492,7 +492,7 @@ fn nothing_is_told_by_time_alone_until_a_silent_line_would_be_known() {
 fn only_pushed_quotes_make_an_alert_and_each_way_voids_its_own() {
     let directory = directory([0; VENUES]);
     let (matrix, writer) = QuoteMatrix::new(directory.pairs());
-    let mut core = Core::new(Arc::clone(&directory), writer, Options::default());
+    let mut core = Core::new(Arc::clone(&directory), writer, DetectorOptions::default());
     let mut events = Vec::new();
     let quote = |venue: u16, cents: u64, received: u64, origin| Quote {
         venue: VenueId(venue),
@@ -527,7 +527,7 @@ fn only_pushed_quotes_make_an_alert_and_each_way_voids_its_own() {
 fn after_our_own_connection_is_lost_nobody_takes_us_back_to_an_older_price() {
     let directory = directory([0; VENUES]);
     let (matrix, writer) = QuoteMatrix::new(directory.pairs());
-    let mut core = Core::new(Arc::clone(&directory), writer, Options::default());
+    let mut core = Core::new(Arc::clone(&directory), writer, DetectorOptions::default());
     let quote = |stamp: u64, received: u64, origin| Quote {
         bid: level(100, 2),
         ask: level(101, 2),
@@ -554,7 +554,7 @@ fn after_our_own_connection_is_lost_nobody_takes_us_back_to_an_older_price() {
 fn a_quote_heard_again_by_another_connection_is_renewed_and_no_change() {
     let directory = directory([0; VENUES]);
     let (matrix, writer) = QuoteMatrix::new(directory.pairs());
-    let mut core = Core::new(Arc::clone(&directory), writer, Options::default());
+    let mut core = Core::new(Arc::clone(&directory), writer, DetectorOptions::default());
     let marks = std::cell::Cell::new(0);
     let first = Quote { sequence: 7, bid: level(100, 2), ask: level(101, 2), received: MonoNs(1), ..Quote::default() };
     let again = Quote { received: MonoNs(5), origin: Origin::Shared, ..first };
@@ -574,7 +574,7 @@ fn a_quote_heard_again_by_another_connection_is_renewed_and_no_change() {
 fn what_was_dropped_while_it_was_not_wanted_leaves_no_old_price_when_it_is_wanted_again() {
     let directory = directory([0; VENUES]);
     let (matrix, writer) = QuoteMatrix::new(directory.pairs());
-    let mut core = Core::new(Arc::clone(&directory), writer, Options::default());
+    let mut core = Core::new(Arc::clone(&directory), writer, DetectorOptions::default());
     let mut events = Vec::new();
     core.merge(&tight(0, 10_000, MonoNs(SECOND)), |_| ()).unwrap();
     let (instrument, venue) = (InstrumentId(0), VenueId(0));
@@ -597,7 +597,7 @@ impl Story {
     fn new() -> Self {
         let directory = directory([0; VENUES]);
         let (_, writer) = QuoteMatrix::new(directory.pairs());
-        let core = Core::new(Arc::clone(&directory), writer, Options::default());
+        let core = Core::new(Arc::clone(&directory), writer, DetectorOptions::default());
         Self { directory, core, now: MonoNs(SECOND) }
     }
 
@@ -776,7 +776,7 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(fees: [u64; VENUES], options: Options) -> Self {
+    fn new(fees: [u64; VENUES], options: DetectorOptions) -> Self {
         let directory = directory(fees);
         let (matrix, writer) = QuoteMatrix::new(directory.pairs());
         let core = Core::new(Arc::clone(&directory), writer, options);
@@ -804,7 +804,7 @@ impl Rig {
 
 #[test]
 fn venues_that_never_agreed_make_no_alert_and_one_coin_that_moves_on_one_venue_does() {
-    let mut rig = Rig::new([0; VENUES], Options::default());
+    let mut rig = Rig::new([0; VENUES], DetectorOptions::default());
     for step in 0..500 {
         rig.quote(0, 10_000 + step % 7);
         rig.quote(1, 10_010 + step % 7);
@@ -828,7 +828,7 @@ fn leveraged_tokens_of_two_venues_are_never_one() {
     for (symbol, openings) in [("BTC3L/USDT", 0), ("BTCUP/USDT", 0), ("BTC/USDT", 1)] {
         let directory = directory(symbol);
         let (_, writer) = QuoteMatrix::new(directory.pairs());
-        let mut core = Core::new(directory, writer, Options::default());
+        let mut core = Core::new(directory, writer, DetectorOptions::default());
         let mut events = Vec::new();
         for (venue, cents) in [(0, 10_000), (1, 10_000), (1, 10_100)] {
             core.merge(&tight(venue, cents, MonoNs(SECOND)), |_| ()).unwrap();
@@ -840,7 +840,7 @@ fn leveraged_tokens_of_two_venues_are_never_one() {
 
 #[test]
 fn what_comes_back_under_a_symbol_must_agree_anew() {
-    let mut rig = Rig::new([0; VENUES], Options::default());
+    let mut rig = Rig::new([0; VENUES], DetectorOptions::default());
     (0..2).for_each(|venue| rig.quote(venue, 10_000));
     rig.directory.drop_quote(InstrumentId(0), VenueId(1));
     rig.core.drop_unwanted(rig.now, |_| (), &mut rig.events);
@@ -851,7 +851,7 @@ fn what_comes_back_under_a_symbol_must_agree_anew() {
 
 #[test]
 fn what_the_list_says_is_not_traded_closes_at_once_and_no_quote_lifts_it() {
-    let mut rig = Rig::new([0; VENUES], Options::default());
+    let mut rig = Rig::new([0; VENUES], DetectorOptions::default());
     rig.quote(0, 10_000);
     rig.quote(1, 10_100);
     assert_eq!(rig.changes(), [Change::Opened]);
@@ -874,7 +874,7 @@ fn what_the_list_says_is_not_traded_closes_at_once_and_no_quote_lifts_it() {
 
 #[test]
 fn a_halt_of_the_stream_marks_the_price_until_the_next_quote() {
-    let mut rig = Rig::new([0; VENUES], Options::default());
+    let mut rig = Rig::new([0; VENUES], DetectorOptions::default());
     rig.quote(0, 10_000);
     rig.quote(1, 10_100);
     rig.core.void(InstrumentId(0), VenueId(1), Origin::Own, BookVoid::Halt, |_| ());
@@ -888,7 +888,7 @@ fn a_halt_of_the_stream_marks_the_price_until_the_next_quote() {
 
 #[test]
 fn an_instruments_own_fee_counts_in_the_threshold_and_in_what_is_told() {
-    let mut rig = Rig::new([10; VENUES], Options { threshold_on: Spread::Net, ..Options::default() });
+    let mut rig = Rig::new([10; VENUES], DetectorOptions { threshold_on: Spread::Net, ..DetectorOptions::default() });
     let fee = |text: &str| Some(text.parse().unwrap());
     rig.directory.set_taker_fee(InstrumentId(0), VenueId(1), fee("0.4"));
     rig.facts();

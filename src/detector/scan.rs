@@ -13,7 +13,7 @@ const LANES: usize = 8;
 
 /// What counts as an opportunity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct DetectorOptions {
     /// The spread must be strictly above this many percent.
     pub threshold_pct: Decimal,
     /// Which spread is held against the threshold.
@@ -38,7 +38,7 @@ pub enum Spread {
     Net,
 }
 
-impl Default for Options {
+impl Default for DetectorOptions {
     /// System 1's threshold and debounce; legs of at most five seconds.
     fn default() -> Self {
         Self {
@@ -72,13 +72,13 @@ pub struct Grid {
 impl Grid {
     /// An empty grid for `instruments` rows of the venues whose taker fees (percent) are given.
     #[must_use]
-    pub fn new(instruments: usize, taker_fees_pct: &[Decimal], options: &Options) -> Self {
+    pub fn new(instruments: usize, taker_fees_pct: &[Decimal], options: &DetectorOptions) -> Self {
         Self::with_room(instruments, taker_fees_pct.len(), taker_fees_pct, options)
     }
 
     /// The same with room for `venues` venues in all, which [`Self::admit`] adds.
     #[must_use]
-    pub fn with_room(instruments: usize, venues: usize, taker_fees_pct: &[Decimal], options: &Options) -> Self {
+    pub fn with_room(instruments: usize, venues: usize, taker_fees_pct: &[Decimal], options: &DetectorOptions) -> Self {
         let stride = venues.next_multiple_of(LANES);
         let mut rows = vec![0.0; instruments * stride * 2];
         for row in rows.chunks_exact_mut(stride * 2) {
@@ -192,7 +192,7 @@ impl Grid {
         &self,
         instrument: InstrumentId,
         now: MonoNs,
-        options: &Options,
+        options: &DetectorOptions,
         cell: impl Fn(VenueId) -> CellQuote,
         fee: impl Fn(VenueId) -> Decimal,
         mut found: impl FnMut(VenueId, VenueId, &CellQuote, &CellQuote),
@@ -218,6 +218,6 @@ impl Grid {
     }
 }
 
-fn is_leg(cell: &CellQuote, now: MonoNs, options: &Options) -> bool {
+fn is_leg(cell: &CellQuote, now: MonoNs, options: &DetectorOptions) -> bool {
     cell.state == CellState::Live && cell.age(now) <= options.leg_age_max_ns
 }

@@ -39,15 +39,15 @@ pub struct Backlog {
     bytes: u64,
     bytes_before: u64,
     since_before: MonoNs,
-    state: State,
+    state: BacklogState,
     /// The bytes of the read, or reads, that ended a silence.
-    burst: Option<Burst>,
+    burst: Option<ByteBurst>,
     /// Bytes that the last read left in the socket.
     waiting: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum BacklogState {
     #[default]
     Current,
     /// Nothing is read for an unusual time.
@@ -58,7 +58,7 @@ enum State {
 
 /// Bytes that were sent between two moments, one after the other, and were read at once.
 #[derive(Clone, Copy, Debug)]
-struct Burst {
+struct ByteBurst {
     from: MonoNs,
     to: MonoNs,
     /// How many there are, and how many were decoded.
@@ -71,7 +71,7 @@ struct Burst {
 impl Backlog {
     /// Another connection begins at `now`. What is usual stays known.
     pub fn begin(&mut self, now: MonoNs) {
-        (self.heard, self.state, self.burst, self.waiting) = (now, State::Current, None, 0);
+        (self.heard, self.state, self.burst, self.waiting) = (now, BacklogState::Current, None, 0);
     }
 
     /// Takes over what another connection has learned of what is usual.
@@ -91,7 +91,7 @@ impl Backlog {
     #[inline]
     #[must_use]
     pub fn is_behind(&self) -> bool {
-        self.state != State::Current
+        self.state != BacklogState::Current
     }
 
     /// The longest silence that is not unusual; `None` while nothing is known.
@@ -107,8 +107,8 @@ impl Backlog {
         if self.gaps == 0 {
             (self.first, self.since, self.since_before) = (now, now, now);
         }
-        let is_unusual = self.state == State::Quiet || self.limit().is_some_and(|limit| gap > limit);
-        if is_unusual || self.state != State::Current {
+        let is_unusual = self.state == BacklogState::Quiet || self.limit().is_some_and(|limit| gap > limit);
+        if is_unusual || self.state != BacklogState::Current {
             self.read_behind(bytes, waiting, now, is_unusual);
         } else {
             self.learn(gap, now);
@@ -128,15 +128,15 @@ impl Backlog {
         let total = (bytes + waiting) as u64;
         let is_full = waiting > 0 || bytes >= FULL_READ || (is_unusual && self.is_missed(total, now));
         match &mut self.state {
-            State::Behind(last, was_seen) if is_unusual || is_full => (*last, *was_seen) = (now, true),
-            State::Behind(..) => {}
-            State::Current | State::Quiet => self.state = State::Behind(now, is_full),
+            BacklogState::Behind(last, was_seen) if is_unusual || is_full => (*last, *was_seen) = (now, true),
+            BacklogState::Behind(..) => {}
+            BacklogState::Current | BacklogState::Quiet => self.state = BacklogState::Behind(now, is_full),
         }
         match &mut self.burst {
             // The rest of what was found waiting.
             Some(burst) if burst.done < burst.total && !is_unusual => burst.total = burst.total.max(burst.done + total),
             burst if now.since(self.heard) >= PAUSE_NS => {
-                *burst = Some(Burst { from: self.heard, to: now, total, done: 0, base: 0 });
+                *burst = Some(ByteBurst { from: self.heard, to: now, total, done: 0, base: 0 });
             }
             burst => *burst = None,
         }
@@ -173,7 +173,7 @@ impl Backlog {
             burst.from = burst.from.max(MonoNs(burst.to.0.saturating_sub(late_ns)));
             burst.base = burst.done.min(burst.total);
         }
-        if let State::Behind(last, was_seen) = &mut self.state
+        if let BacklogState::Behind(last, was_seen) = &mut self.state
             && late_ns > much_ns
         {
             (*last, *was_seen) = (now, true);
@@ -185,14 +185,14 @@ impl Backlog {
     #[inline]
     #[must_use]
     pub fn late_ns(&self) -> Option<u64> {
-        let Burst { from, to, total, done, base } = self.burst?;
+        let ByteBurst { from, to, total, done, base } = self.burst?;
         let (left, all) = (total.saturating_sub(done), total.saturating_sub(base).max(1));
         Some((u128::from(to.since(from)) * u128::from(left) / u128::from(all)) as u64)
     }
 
     /// The process stood still until `now`: what waits was sent since the last read.
     pub fn stood_still(&mut self, now: MonoNs) {
-        self.state = State::Behind(now, true);
+        self.state = BacklogState::Behind(now, true);
     }
 
     /// Whether a read at `now` follows a silence, so that it matters how much waits in the socket.
@@ -206,9 +206,9 @@ impl Backlog {
     #[must_use]
     pub fn deadline(&self) -> Option<MonoNs> {
         match self.state {
-            State::Current => self.limit().map(|limit| self.heard.plus(limit.saturating_add(1))),
-            State::Quiet => None,
-            State::Behind(last, _) => Some(last.plus(SETTLE_NS)),
+            BacklogState::Current => self.limit().map(|limit| self.heard.plus(limit.saturating_add(1))),
+            BacklogState::Quiet => None,
+            BacklogState::Behind(last, _) => Some(last.plus(SETTLE_NS)),
         }
     }
 
@@ -218,10 +218,10 @@ impl Backlog {
             return;
         }
         match self.state {
-            State::Current => self.state = State::Quiet,
-            State::Quiet => {}
-            State::Behind(last, was_backlog) => {
-                (self.state, self.burst) = (State::Current, None);
+            BacklogState::Current => self.state = BacklogState::Quiet,
+            BacklogState::Quiet => {}
+            BacklogState::Behind(last, was_backlog) => {
+                (self.state, self.burst) = (BacklogState::Current, None);
                 // A silence without a backlog was the venue's way. An hour of it is nobody's.
                 if let (false, Some(limit)) = (was_backlog, self.limit()) {
                     self.learn(limit / 2, last);

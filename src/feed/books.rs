@@ -1,6 +1,6 @@
 //! Order books of one connection: changes in, [`BookTable`] out.
 //!
-//! Changes and voids are collected until [`Books::publish`], so that all changes of one read become one update, and so
+//! Changes and voids are collected until [`FeedBooks::publish`], so that all changes of one read become one update, and so
 //! that the owner decides whether this connection publishes at all. One per connection, on its feed's thread.
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::time::MonoNs;
 use crate::venues::{BookNote, FeedCodec};
 
 /// Order books of one connection.
-pub struct Books {
+pub struct FeedBooks {
     id: VenueId,
     gauges: ChannelGauges,
     directory: Arc<Directory>,
@@ -33,7 +33,7 @@ pub struct Books {
     published: Option<MonoNs>,
 }
 
-impl Books {
+impl FeedBooks {
     /// Books of the venue with `id`.
     #[must_use]
     pub fn new(id: VenueId, board: &Arc<Board>, directory: &Arc<Directory>, table: Arc<BookTable>) -> Self {

@@ -4,7 +4,7 @@
 use crate::feed::factory::SessionFactory;
 use crate::feed::kind::ChannelKind;
 use crate::feed::line::Line;
-use crate::feed::options::Options;
+use crate::feed::options::FeedOptions;
 use crate::feed::pair::{Pair, Role};
 use crate::feed::plan;
 use crate::feed::session::entries;
@@ -33,7 +33,7 @@ pub(super) struct Channel {
 
 impl Channel {
     /// A channel without lines. `place` is the index of `venue` in the feed.
-    pub fn new(place: usize, venue: &FeedVenue, kind: ChannelKind, options: &Options, seed: u64) -> Self {
+    pub fn new(place: usize, venue: &FeedVenue, kind: ChannelKind, options: &FeedOptions, seed: u64) -> Self {
         let number = u64::from(venue.id.0) << 1 | u64::from(kind == ChannelKind::Books);
         let seed = seed.wrapping_add(number << 48);
         Self {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::feed::failing::Failing;
 use crate::feed::halts::Halts;
 use crate::feed::kind::ChannelGauges;
-use crate::feed::options::Options;
+use crate::feed::options::FeedOptions;
 use crate::feed::silence::{Finding, Silence};
 use crate::market::directory::HaltedBy;
 use crate::market::{Directory, InstrumentId, VenueId};
@@ -20,7 +20,7 @@ pub struct Coverage {
     id: VenueId,
     gauges: ChannelGauges,
     directory: Arc<Directory>,
-    options: Options,
+    options: FeedOptions,
     is_open: bool,
     /// By instrument.
     acknowledged: Vec<bool>,
@@ -39,12 +39,12 @@ pub struct Coverage {
     facts: u64,
     /// Whether the venue's gauges include this connection.
     is_counted: bool,
-    counts: Counts,
+    counts: CoverageCounts,
 }
 
 /// Share of one connection in the venue's gauges.
 #[derive(Clone, Copy, Debug, Default)]
-struct Counts {
+struct CoverageCounts {
     subscribed: u64,
     silent: u64,
     missing: u64,
@@ -59,7 +59,7 @@ impl Coverage {
         id: VenueId,
         gauges: ChannelGauges,
         directory: &Arc<Directory>,
-        options: Options,
+        options: FeedOptions,
         instruments: Box<[InstrumentId]>,
     ) -> Self {
         Self {
@@ -79,7 +79,7 @@ impl Coverage {
             in_maintenance: false,
             facts: 0,
             is_counted: true,
-            counts: Counts::default(),
+            counts: CoverageCounts::default(),
         }
     }
 
@@ -329,14 +329,14 @@ impl Coverage {
     fn show(&mut self) {
         let before = self.counts;
         self.counts = match self.is_open && self.is_counted {
-            true => Counts {
+            true => CoverageCounts {
                 subscribed: self.acknowledged_count as u64,
                 silent: self.silence.silent() as u64,
                 missing: self.silence.missing() as u64,
                 checksums: self.checksums.flagged() as u64,
                 unreadable: self.unreadable.flagged() as u64,
             },
-            false => Counts::default(),
+            false => CoverageCounts::default(),
         };
         let (gauges, now) = (&*self.gauges, self.counts);
         gauges.subscribed.replace(before.subscribed, now.subscribed);

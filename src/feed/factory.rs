@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::feed::kind::ChannelKind;
-use crate::feed::options::Options;
+use crate::feed::options::FeedOptions;
 use crate::feed::session::{Session, SessionParts};
 use crate::market::{Directory, VenueId};
 use crate::matrix::books::BookTable;
@@ -17,7 +17,7 @@ pub(super) struct SessionFactory {
     pub days: Arc<DayTable>,
     pub books: Arc<BookTable>,
     pub board: Arc<Board>,
-    pub options: Options,
+    pub options: FeedOptions,
 }
 
 impl SessionFactory {

@@ -5,7 +5,7 @@ use std::io;
 
 use mio::Token;
 
-use crate::feed::options::Options;
+use crate::feed::options::FeedOptions;
 use crate::feed::session::{End, Session};
 use crate::feed::venue_health::{VenueHealth, Verdict};
 use crate::log;
@@ -178,7 +178,7 @@ impl Line {
         &mut self,
         buffer: &mut [u8],
         clock: &Clock,
-        options: &Options,
+        options: &FeedOptions,
         events: &mut dyn FnMut(FeedEvent),
     ) -> usize {
         let LineState::Linked(link) = &mut self.state else {

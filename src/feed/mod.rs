@@ -52,7 +52,7 @@ use crate::metrics::Board;
 use crate::metrics::latency::{Hop, Recorder};
 use crate::net::Link;
 use crate::net::backoff::Wait;
-use crate::net::dial::{Answer, DialError, DialerHandle, Job, Order, Reached, http_address};
+use crate::net::dial::{DialAnswer, DialError, DialOrder, DialerHandle, Job, Reached, http_address};
 use crate::net::switch::Switch;
 use crate::net::tls::Trust;
 use crate::stage::{Alarm, Sleep, Stage};
@@ -63,11 +63,11 @@ use channel::Channel;
 use factory::SessionFactory;
 use kind::ChannelKind;
 use line::{Line, LineState};
-use pair::{Outcome, Pair, Role};
+use pair::{Pair, PairOutcome, Role};
 use slots::Slots;
 use venue_health::{Lines, Verdict};
 
-pub use options::Options;
+pub use options::FeedOptions;
 pub use venue::{FeedVenue, SetChange};
 
 /// Poll events besides those of the venues: the waker, and stages that sleep here.
@@ -114,7 +114,7 @@ pub struct FeedParts {
     /// Clock.
     pub clock: Clock,
     /// Time limits and budgets.
-    pub options: Options,
+    pub options: FeedOptions,
 }
 
 /// The stage.
@@ -150,8 +150,8 @@ pub struct Feed {
 /// Orders to the dialers, and their answers.
 struct Orders {
     dialer: DialerHandle,
-    answer: Sender<Answer>,
-    answers: Receiver<Answer>,
+    answer: Sender<DialAnswer>,
+    answers: Receiver<DialAnswer>,
     /// Orders without an answer, at most [`ORDERS_MAX`], so that each answer finds room in the channel.
     open: usize,
     /// Wakes this feed.
@@ -164,13 +164,13 @@ impl Orders {
             return Err(DialError::Busy);
         }
         let (answers, alarm) = (self.answer.clone(), self.alarm.clone());
-        self.dialer.dial(Order { slot, job, trust: trust.clone(), answers, alarm })?;
+        self.dialer.dial(DialOrder { slot, job, trust: trust.clone(), answers, alarm })?;
         self.open += 1;
         Ok(())
     }
 
     /// The next answer.
-    fn take(&mut self) -> Option<Answer> {
+    fn take(&mut self) -> Option<DialAnswer> {
         let answer = self.answers.try_recv().ok()?;
         self.open -= 1;
         Some(answer)
@@ -363,7 +363,7 @@ impl Feed {
     /// Takes the answers of the dialers.
     fn take_answers(&mut self, now: MonoNs) -> usize {
         let mut work = 0;
-        while let Some(Answer { slot, result }) = self.orders.take() {
+        while let Some(DialAnswer { slot, result }) = self.orders.take() {
             work += 1;
             let Some(known) = self.slots.get(slot) else { continue };
             let Some(role) = self.channels[known.channel].pairs[known.pair].role_of(slot) else { continue };
@@ -615,9 +615,9 @@ impl Feed {
         let Channel { pairs, health, kind, id, .. } = &mut channels[at.channel];
         let pair = &mut pairs[at.pair];
         match pair.tick(at.role, health, now, &mut |event| handover.push(event)) {
-            Outcome::Nothing => {}
-            Outcome::Ended => self.share_hold(at.channel),
-            Outcome::Replaced => {
+            PairOutcome::Nothing => {}
+            PairOutcome::Ended => self.share_hold(at.channel),
+            PairOutcome::Replaced => {
                 kind.gauges(&factory.board, *id).replaced.add(1);
                 let name = pair.active.session.facts().name;
                 health.say(now, format_args!("feed {name}: a new connection took over"));

@@ -6,7 +6,7 @@ use crate::time::MS;
 
 /// Time limits and budgets of a feed.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct FeedOptions {
     /// Silence after which the venue is pinged, in milliseconds.
     pub silence_ping_ms: u64,
     /// Silence after which the connection is closed, in milliseconds.
@@ -27,7 +27,7 @@ pub struct Options {
     /// Longest pause before reconnecting, in milliseconds.
     pub backoff_max_ms: u64,
     /// Circuit breaker of a venue's address.
-    pub breaker: breaker::Options,
+    pub breaker: breaker::BreakerOptions,
     /// Frames of one connection per turn, control frames and fragments included.
     pub frames_per_turn: usize,
     /// Time of one connection per turn, in microseconds; a frame that has been started is finished.
@@ -36,7 +36,7 @@ pub struct Options {
     pub seed: Option<u64>,
 }
 
-impl Default for Options {
+impl Default for FeedOptions {
     fn default() -> Self {
         Self {
             silence_ping_ms: 2000,
@@ -48,7 +48,7 @@ impl Default for Options {
             again_ms: 5000,
             backoff_first_ms: backoff::FIRST_NS / MS,
             backoff_max_ms: backoff::LONGEST_NS / MS,
-            breaker: breaker::Options::default(),
+            breaker: breaker::BreakerOptions::default(),
             frames_per_turn: 512,
             turn_us: 1000,
             seed: None,
@@ -56,17 +56,17 @@ impl Default for Options {
     }
 }
 
-impl Options {
+impl FeedOptions {
     /// The options for one of `pairs` pairs of lines to a venue, which share the rate of resubscriptions.
     pub(super) fn shared_by(self, pairs: usize) -> Self {
         Self { again_ms: self.again_ms.saturating_mul(pairs.max(1) as u64), ..self }
     }
 
     /// Limits for the silence of single instruments.
-    pub(super) fn silence(&self) -> silence::Options {
+    pub(super) fn silence(&self) -> silence::SilenceOptions {
         let [floor_ns, ceiling_ns, first_ns, again_ns] =
             [self.pair_silence_ms, self.stale_after_ms, self.first_price_ms, self.again_ms]
                 .map(|ms| ms.saturating_mul(MS));
-        silence::Options { floor_ns, ceiling_ns, first_ns, again_ns }
+        silence::SilenceOptions { floor_ns, ceiling_ns, first_ns, again_ns }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::net::backoff::{Budget, Wait};
+use crate::net::backoff::{SpanBudget, Wait};
 use crate::time::{MS, MonoNs, SECOND};
 use crate::venues::{Fetch, Pace};
 
@@ -13,7 +13,7 @@ pub struct PageQueue {
     under_way: Option<Fetch>,
     /// The reply under way was requested for an earlier connection and will be discarded.
     is_orphan: bool,
-    budget: Budget,
+    budget: SpanBudget,
     /// No request before this time.
     at: MonoNs,
     /// Consecutive failures.
@@ -31,7 +31,7 @@ impl PageQueue {
     /// An empty queue that keeps `pace`.
     #[must_use]
     pub fn new(pace: Pace) -> Self {
-        let budget = Budget::new(pace.count as usize, pace.per_ms.saturating_mul(MS));
+        let budget = SpanBudget::new(pace.count as usize, pace.per_ms.saturating_mul(MS));
         let (waiting, under_way) = (VecDeque::new(), None);
         Self { waiting, under_way, is_orphan: false, budget, at: MonoNs(0), failures: 0 }
     }

@@ -7,7 +7,7 @@
 //! Runs on the feed's thread.
 
 use crate::feed::line::Line;
-use crate::feed::options::Options;
+use crate::feed::options::FeedOptions;
 use crate::feed::session::{End, Session};
 use crate::feed::venue_health::VenueHealth;
 use crate::market::book::BookVoid;
@@ -36,7 +36,7 @@ impl Role {
 
 /// What became of a line in a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum PairOutcome {
     Nothing,
     /// Its session ended. What the venue said about the next attempt holds for all its channels.
     Ended,
@@ -168,7 +168,7 @@ impl Pair {
         &mut self,
         buffer: &mut [u8],
         clock: &Clock,
-        options: &Options,
+        options: &FeedOptions,
         events: &mut dyn FnMut(FeedEvent),
     ) -> usize {
         let mut messages = 0;
@@ -248,18 +248,18 @@ impl Pair {
         health: &mut VenueHealth,
         now: MonoNs,
         events: &mut dyn FnMut(FeedEvent),
-    ) -> Outcome {
+    ) -> PairOutcome {
         match role {
             Role::Active => self.tick_active(health, now, events),
             Role::Standby => self.tick_standby(health, now, events),
         }
     }
 
-    fn tick_active(&mut self, health: &mut VenueHealth, now: MonoNs, events: &mut dyn FnMut(FeedEvent)) -> Outcome {
+    fn tick_active(&mut self, health: &mut VenueHealth, now: MonoNs, events: &mut dyn FnMut(FeedEvent)) -> PairOutcome {
         let is_over = self.active.tick(health, now, &mut |event| pass_own(event, events));
         self.settle(events);
         if !is_over {
-            return Outcome::Nothing;
+            return PairOutcome::Nothing;
         }
         if self.standby.is_under_way() {
             self.give_way(events);
@@ -267,20 +267,25 @@ impl Pair {
         } else {
             self.active.end(health, now);
         }
-        Outcome::Ended
+        PairOutcome::Ended
     }
 
-    fn tick_standby(&mut self, health: &mut VenueHealth, now: MonoNs, events: &mut dyn FnMut(FeedEvent)) -> Outcome {
+    fn tick_standby(
+        &mut self,
+        health: &mut VenueHealth,
+        now: MonoNs,
+        events: &mut dyn FnMut(FeedEvent),
+    ) -> PairOutcome {
         let Self { standby, unordered, .. } = self;
         if standby.tick(health, now, &mut |event| pass_ordered(event, unordered, events)) {
             standby.end(health, now);
-            return Outcome::Ended;
+            return PairOutcome::Ended;
         }
         let (mine, theirs) = (&standby.session, &self.active.session);
         if mine.covers(theirs, now, PROOF_NS) {
             self.give_way(events);
             self.standby.stand_by(health);
-            return Outcome::Replaced;
+            return PairOutcome::Replaced;
         }
         let patience_ns = PROOF_MAX_NS.saturating_add(mine.pages_ns());
         if mine.is_open() && now.since(mine.opened_at()) >= patience_ns {
@@ -292,7 +297,7 @@ impl Pair {
                 format_args!("feed {name}: the new connection does not deliver all quotes; the old one stays in use"),
             );
         }
-        Outcome::Nothing
+        PairOutcome::Nothing
     }
 
     /// The standby becomes the active line. The other one hangs up if it can, and is the standby from now on.

@@ -1,7 +1,7 @@
 //! A session with one venue, without a socket: WebSocket, codec, requests, keepalive and pongs.
 //!
 //! In: the address of the upgrade, bytes from the venue with the time of their read, and the passage of time. Out: bytes
-//! for the venue, deadlines, and [`FeedEvent`]s. A session drives either [`Tops`] or [`Books`], which know nothing of it.
+//! for the venue, deadlines, and [`FeedEvent`]s. A session drives either [`Tops`] or [`FeedBooks`], which know nothing of it.
 //! It runs on the feed's thread, or on that of a replay. It never dials: when it ends, it says why, and waits to be
 //! opened again. It allocates nothing on the path of a quote.
 
@@ -10,11 +10,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::feed::backlog::PAUSE_NS;
-use crate::feed::books::Books;
+use crate::feed::books::FeedBooks;
 use crate::feed::coverage::Coverage;
 use crate::feed::floods::{BadFrames, Pongs};
 use crate::feed::kind::{ChannelGauges, ChannelKind};
-use crate::feed::options::Options;
+use crate::feed::options::FeedOptions;
 use crate::feed::pages::PageQueue;
 use crate::feed::probe::Probe;
 use crate::feed::reference;
@@ -60,7 +60,7 @@ pub struct SessionParts {
     /// Counters and gauges.
     pub board: Arc<Board>,
     /// Time limits.
-    pub options: Options,
+    pub options: FeedOptions,
 }
 
 /// Why a session ended.
@@ -134,7 +134,7 @@ pub struct Session {
     decoded: Decoded,
     gauges: ChannelGauges,
     directory: Arc<Directory>,
-    options: Options,
+    options: FeedOptions,
     socket: Option<WebSocket>,
     phase: Phase,
     end: Option<End>,
@@ -159,7 +159,7 @@ pub struct Session {
 #[allow(clippy::large_enum_variant, reason = "there are a few sessions, and none of them is moved")]
 enum Stream {
     Tops(Tops),
-    Books(Books),
+    Books(FeedBooks),
 }
 
 /// What a session may read in one turn of its thread, so that it does not delay others.
@@ -214,7 +214,7 @@ impl Session {
         // The feed makes no such session for a venue without books.
         let codec = (parts.venue.book_codec(Symbols::configured(entries), table.levels()))
             .unwrap_or_else(|| parts.venue.codec(Symbols::default()));
-        let books = Books::new(parts.id, &parts.board, &parts.directory, table);
+        let books = FeedBooks::new(parts.id, &parts.board, &parts.directory, table);
         Self::new(parts, ChannelKind::Books, codec, Stream::Books(books), instruments)
     }
 

@@ -4,7 +4,7 @@
 //! every quote and allocates nothing.
 //!
 //! What is usual an instrument teaches by itself: the longest gap between two quotes in the last minute or two.
-//! `USUAL_GAPS` times that is silence, within the bounds of [`Options`].
+//! `USUAL_GAPS` times that is silence, within the bounds of [`SilenceOptions`].
 
 use crate::market::InstrumentId;
 use crate::time::{MonoNs, SECOND};
@@ -22,7 +22,7 @@ const REST_MAX_NS: u64 = 600 * SECOND;
 
 /// The bounds of patience.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct SilenceOptions {
     /// No silence shorter than this counts, in nanoseconds; 0: none counts at all.
     pub floor_ns: u64,
     /// Every silence longer than this counts, in nanoseconds.
@@ -34,7 +34,7 @@ pub struct Options {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum SilenceState {
     /// Nothing is expected of it: not asked for yet, or the venue said that it does not trade now.
     #[default]
     Resting,
@@ -51,8 +51,8 @@ enum State {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Pair {
-    state: State,
+struct PairSilence {
+    state: SilenceState,
     /// Its last quote became void.
     is_void: bool,
     /// The last quote, or when it was asked for.
@@ -69,7 +69,7 @@ struct Pair {
     rest_ns: u64,
 }
 
-impl Pair {
+impl PairSilence {
     fn learn(&mut self, gap: u64, now: MonoNs) {
         if now.since(self.since) >= BUCKET_NS {
             (self.longest_before, self.longest, self.since) = (self.longest, 0, now);
@@ -79,7 +79,7 @@ impl Pair {
     }
 
     /// How long it may be silent, in nanoseconds.
-    fn limit(&self, options: &Options) -> u64 {
+    fn limit(&self, options: &SilenceOptions) -> u64 {
         if self.gaps < KNOWN_GAPS || self.last.since(self.first) < KNOWN_NS {
             return options.ceiling_ns;
         }
@@ -88,12 +88,12 @@ impl Pair {
     }
 
     /// When it will be silent or missing, or may be asked for again; `None`: nothing is expected.
-    fn due(&self, options: &Options, again_at: MonoNs) -> Option<MonoNs> {
+    fn due(&self, options: &SilenceOptions, again_at: MonoNs) -> Option<MonoNs> {
         match self.state {
-            State::Resting | State::Halted => None,
-            State::Asked => Some(self.last.plus(options.first_ns)),
-            State::Live => Some(self.last.plus(self.limit(options))),
-            State::Silent | State::Missing => Some(self.again_at.max(again_at)),
+            SilenceState::Resting | SilenceState::Halted => None,
+            SilenceState::Asked => Some(self.last.plus(options.first_ns)),
+            SilenceState::Live => Some(self.last.plus(self.limit(options))),
+            SilenceState::Silent | SilenceState::Missing => Some(self.again_at.max(again_at)),
         }
     }
 }
@@ -111,10 +111,10 @@ pub enum Finding {
 
 /// The instruments of one connection.
 pub struct Silence {
-    options: Options,
+    options: SilenceOptions,
     mine: Box<[InstrumentId]>,
     /// By instrument, from `first` on.
-    pairs: Box<[Pair]>,
+    pairs: Box<[PairSilence]>,
     first: usize,
     check_at: MonoNs,
     again_at: MonoNs,
@@ -128,13 +128,13 @@ const NEVER: MonoNs = MonoNs(u64::MAX);
 impl Silence {
     /// Of `mine`. Takes its memory here.
     #[must_use]
-    pub fn new(options: Options, mine: Box<[InstrumentId]>) -> Self {
+    pub fn new(options: SilenceOptions, mine: Box<[InstrumentId]>) -> Self {
         let [first, last] = [mine.iter().min(), mine.iter().max()].map(|id| id.map_or(0, |id| id.index()));
         let count = if mine.is_empty() { 0 } else { last - first + 1 };
         Self {
             options,
             mine,
-            pairs: vec![Pair::default(); count].into(),
+            pairs: vec![PairSilence::default(); count].into(),
             first,
             check_at: NEVER,
             again_at: MonoNs(0),
@@ -147,7 +147,7 @@ impl Silence {
     /// A new connection: nothing is asked for yet. What is usual stays known.
     pub fn reset(&mut self) {
         for pair in &mut self.pairs {
-            (pair.state, pair.rest_ns) = (State::Resting, 0);
+            (pair.state, pair.rest_ns) = (SilenceState::Resting, 0);
         }
         (self.check_at, self.asked, self.silent, self.missing) = (NEVER, false, 0, 0);
     }
@@ -159,8 +159,8 @@ impl Silence {
         }
         for id in &self.mine {
             let pair = &mut self.pairs[id.index() - self.first];
-            if pair.state == State::Resting {
-                (pair.state, pair.last) = (State::Asked, now);
+            if pair.state == SilenceState::Resting {
+                (pair.state, pair.last) = (SilenceState::Asked, now);
             }
         }
         self.check_at = self.check_at.min(now.plus(self.options.first_ns));
@@ -170,7 +170,7 @@ impl Silence {
     #[inline]
     pub fn heard(&mut self, id: InstrumentId, now: MonoNs) {
         let Some(pair) = self.pairs.get_mut(id.index().wrapping_sub(self.first)) else { return };
-        if pair.state != State::Live {
+        if pair.state != SilenceState::Live {
             return self.revived(id, now);
         }
         pair.learn(now.since(pair.last), now);
@@ -184,20 +184,20 @@ impl Silence {
     fn revived(&mut self, id: InstrumentId, now: MonoNs) {
         let pair = &mut self.pairs[id.index() - self.first];
         match pair.state {
-            State::Halted => return,
+            SilenceState::Halted => return,
             // Perhaps it was no fault but its way; an outage of an hour is nobody's way.
-            State::Silent => {
+            SilenceState::Silent => {
                 self.silent -= 1;
                 let limit = pair.limit(&self.options);
                 pair.learn(now.since(pair.last).min(limit), now);
             }
-            State::Missing => self.missing -= 1,
-            State::Resting | State::Asked | State::Live => {}
+            SilenceState::Missing => self.missing -= 1,
+            SilenceState::Resting | SilenceState::Asked | SilenceState::Live => {}
         }
         if pair.gaps == 0 {
             (pair.first, pair.since) = (now, now);
         }
-        (pair.state, pair.is_void, pair.last, pair.rest_ns) = (State::Live, false, now, 0);
+        (pair.state, pair.is_void, pair.last, pair.rest_ns) = (SilenceState::Live, false, now, 0);
         if self.options.floor_ns > 0 {
             self.check_at = self.check_at.min(now.plus(pair.limit(&self.options)));
         }
@@ -207,12 +207,12 @@ impl Silence {
     pub fn rests(&mut self, id: InstrumentId) {
         let Some(pair) = self.pairs.get_mut(id.index().wrapping_sub(self.first)) else { return };
         match pair.state {
-            State::Silent => self.silent -= 1,
-            State::Missing => self.missing -= 1,
-            State::Halted => return,
-            State::Resting | State::Asked | State::Live => {}
+            SilenceState::Silent => self.silent -= 1,
+            SilenceState::Missing => self.missing -= 1,
+            SilenceState::Halted => return,
+            SilenceState::Resting | SilenceState::Asked | SilenceState::Live => {}
         }
-        pair.state = State::Resting;
+        pair.state = SilenceState::Resting;
     }
 
     /// Its last quote became void. It is expected to be quoted as before.
@@ -228,16 +228,16 @@ impl Silence {
         let Some(pair) = self.pairs.get_mut(id.index().wrapping_sub(self.first)) else { return };
         let before = pair.state;
         match (is_halted, before) {
-            (true, _) => pair.state = State::Halted,
-            (false, State::Halted) if is_known => {
-                (pair.state, pair.last, pair.rest_ns) = (State::Asked, now, 0);
+            (true, _) => pair.state = SilenceState::Halted,
+            (false, SilenceState::Halted) if is_known => {
+                (pair.state, pair.last, pair.rest_ns) = (SilenceState::Asked, now, 0);
                 self.check_at = self.check_at.min(now.plus(self.options.first_ns));
             }
-            (false, State::Halted) => pair.state = State::Resting,
+            (false, SilenceState::Halted) => pair.state = SilenceState::Resting,
             (false, _) => {}
         }
-        self.silent -= usize::from(is_halted && before == State::Silent);
-        self.missing -= usize::from(is_halted && before == State::Missing);
+        self.silent -= usize::from(is_halted && before == SilenceState::Silent);
+        self.missing -= usize::from(is_halted && before == SilenceState::Missing);
     }
 
     /// When [`Self::check`] wants to be called; `None`: nothing is expected.
@@ -257,24 +257,24 @@ impl Silence {
                 continue;
             }
             match pair.state {
-                State::Live => {
+                SilenceState::Live => {
                     self.silent += 1;
                     let limit = pair.limit(&self.options);
-                    (pair.state, pair.again_at) = (State::Silent, now.plus(limit));
+                    (pair.state, pair.again_at) = (SilenceState::Silent, now.plus(limit));
                     found(Finding::Silent(id));
                 }
-                State::Asked => {
+                SilenceState::Asked => {
                     self.missing += 1;
-                    (pair.state, pair.again_at) = (State::Missing, now.plus(self.options.first_ns));
+                    (pair.state, pair.again_at) = (SilenceState::Missing, now.plus(self.options.first_ns));
                     found(Finding::Missing(id));
                 }
-                State::Silent | State::Missing => {
+                SilenceState::Silent | SilenceState::Missing => {
                     pair.rest_ns = (pair.rest_ns * 2).clamp(self.options.first_ns.min(REST_MAX_NS), REST_MAX_NS);
                     pair.again_at = now.plus(pair.rest_ns);
                     self.again_at = now.plus(self.options.again_ns.max(1));
                     found(Finding::Again(id));
                 }
-                State::Resting | State::Halted => {}
+                SilenceState::Resting | SilenceState::Halted => {}
             }
         }
         let due =
@@ -297,7 +297,7 @@ impl Silence {
     /// One of those that never came.
     #[must_use]
     pub fn missing_one(&self) -> Option<InstrumentId> {
-        self.mine.iter().copied().find(|id| self.pairs[id.index() - self.first].state == State::Missing)
+        self.mine.iter().copied().find(|id| self.pairs[id.index() - self.first].state == SilenceState::Missing)
     }
 
     /// When it was last quoted on this connection, if it was and is not silent.
@@ -305,7 +305,7 @@ impl Silence {
     pub fn last(&self, id: InstrumentId) -> Option<MonoNs> {
         self.pairs
             .get(id.index().wrapping_sub(self.first))
-            .filter(|pair| pair.state == State::Live)
+            .filter(|pair| pair.state == SilenceState::Live)
             .map(|pair| pair.last)
     }
 
@@ -313,7 +313,7 @@ impl Silence {
     #[must_use]
     pub fn holds(&self, id: InstrumentId) -> bool {
         let pair = self.pairs.get(id.index().wrapping_sub(self.first));
-        pair.is_some_and(|pair| pair.state == State::Live && !pair.is_void)
+        pair.is_some_and(|pair| pair.state == SilenceState::Live && !pair.is_void)
     }
 
     /// All instruments of the connection.
@@ -326,7 +326,7 @@ impl Silence {
     pub fn learn_from(&mut self, other: &Self) {
         for (id, mine) in (self.first..).zip(&mut self.pairs) {
             let Some(theirs) = other.pairs.get(id.wrapping_sub(other.first)) else { continue };
-            let Pair { gaps, longest, longest_before, since, first, .. } = *theirs;
+            let PairSilence { gaps, longest, longest_before, since, first, .. } = *theirs;
             if gaps > 0 {
                 mine.longest = mine.longest.max(longest);
                 mine.longest_before = mine.longest_before.max(longest_before);
@@ -342,8 +342,8 @@ mod tests {
     use super::*;
     use crate::time::MS;
 
-    const OPTIONS: Options =
-        Options { floor_ns: 2 * SECOND, ceiling_ns: 30 * SECOND, first_ns: 10 * SECOND, again_ns: 5 * SECOND };
+    const OPTIONS: SilenceOptions =
+        SilenceOptions { floor_ns: 2 * SECOND, ceiling_ns: 30 * SECOND, first_ns: 10 * SECOND, again_ns: 5 * SECOND };
     const A: InstrumentId = InstrumentId(1);
     const B: InstrumentId = InstrumentId(2);
 
@@ -354,7 +354,7 @@ mod tests {
     }
 
     impl Case {
-        fn new(options: Options) -> Self {
+        fn new(options: SilenceOptions) -> Self {
             let mut silence = Silence::new(options, [A, B].into());
             silence.asked(MonoNs(SECOND));
             Self { silence, now: MonoNs(SECOND), found: Vec::new() }
@@ -397,7 +397,7 @@ mod tests {
     #[test]
     fn the_limit_is_between_floor_and_ceiling() {
         for (every_ms, limit_ms) in [(10, 2000), (1000, 4000), (9000, 30_000)] {
-            let mut case = Case::new(Options { first_ns: 60 * SECOND, ..OPTIONS });
+            let mut case = Case::new(SilenceOptions { first_ns: 60 * SECOND, ..OPTIONS });
             case.pass(200_000, &[A, B], every_ms);
             assert_eq!(case.found(), [], "each {every_ms} ms");
             let last = case.silence.last(A).unwrap().0 / MS;
@@ -453,7 +453,7 @@ mod tests {
         case.silence.rests(A);
         case.pass(60_000, &[B], 500);
         assert_eq!(case.found(), []);
-        let mut off = Case::new(Options { floor_ns: 0, ..OPTIONS });
+        let mut off = Case::new(SilenceOptions { floor_ns: 0, ..OPTIONS });
         off.pass(60_000, &[B], 7000);
         off.pass(60_000, &[], 70_000);
         assert_eq!((off.found(), off.silence.check_at()), (vec![], None));

@@ -2,7 +2,7 @@
 //! budget of attempts. Time comes in, the time of the next attempt comes out. One per channel, on its feed's thread.
 
 use crate::feed::log_limiter::LogLimiter;
-use crate::feed::options::Options;
+use crate::feed::options::FeedOptions;
 use crate::metrics::{BreakerGauges, BreakerState};
 use crate::net::backoff::{Allowance, Backoff, PACE_NS, Payment, WINDOW_NS, Wait, attempts_max};
 use crate::net::breaker::{Breaker, GOOD_NS};
@@ -86,7 +86,7 @@ const LATER_NS: u64 = 250 * MS;
 impl VenueHealth {
     /// A venue without history that allows `connects`. Different seeds spread simultaneous reconnects.
     #[must_use]
-    pub fn new(connects: Pace, options: &Options, seed: u64) -> Self {
+    pub fn new(connects: Pace, options: &FeedOptions, seed: u64) -> Self {
         let [first_ns, longest_ns] = [options.backoff_first_ms, options.backoff_max_ms].map(|ms| ms.saturating_mul(MS));
         Self {
             backoff: Backoff::new(seed, first_ns, longest_ns),
@@ -467,7 +467,7 @@ mod tests {
     }
 
     fn new(connects: Pace, seed: u64) -> VenueHealth {
-        VenueHealth::new(connects, &Options::default(), seed)
+        VenueHealth::new(connects, &FeedOptions::default(), seed)
     }
 
     /// The attempts of `lines` lines within ten minutes; `fate` maps the number of an attempt to its fate.

@@ -5,7 +5,7 @@ use std::io;
 
 use crate::gateway::books::watches::WatchedBook;
 use crate::gateway::connection::Connection;
-use crate::gateway::options::Options;
+use crate::gateway::options::GatewayOptions;
 use crate::gateway::outbox::{IndexSet, Outbox};
 use crate::gateway::timers::ClientId;
 use crate::gateway::totals::Totals;
@@ -115,7 +115,7 @@ impl Client {
         id: ClientId,
         admission: Option<Admission>,
         is_probe: bool,
-        options: &Options,
+        options: &GatewayOptions,
         now: MonoNs,
     ) -> Self {
         link.limit_send_buffer(options.send_buffer);
@@ -212,7 +212,7 @@ impl Client {
 
     /// The same for a client that listens, within the limit of its outbox: above it, the client is notified and closed,
     /// and the message is dropped.
-    pub fn deliver(&mut self, frame: &[u8], options: &Options, now: MonoNs, totals: &mut Totals) -> Sent {
+    pub fn deliver(&mut self, frame: &[u8], options: &GatewayOptions, now: MonoNs, totals: &mut Totals) -> Sent {
         if !self.listens {
             return Sent::Partly;
         }
@@ -274,7 +274,7 @@ impl Client {
 
     /// When its timeout is due if nothing else happens; `None` if it has none.
     #[must_use]
-    pub fn deadline(&self, options: &Options) -> Option<MonoNs> {
+    pub fn deadline(&self, options: &GatewayOptions) -> Option<MonoNs> {
         match self.outbox.blocked_since() {
             Some(since) => Some(since.plus(options.progress_within_ns)),
             None => self.connection.deadline(options),

@@ -2,7 +2,7 @@
 //! that only listens. Bytes and time come in, [`Ask`]s and bytes for the client come out. Knows no
 //! prices; [`super::routes`] and the stage answer the asks. Runs on the gateway's thread.
 
-use crate::gateway::options::Options;
+use crate::gateway::options::GatewayOptions;
 use crate::gateway::outbox::Framing;
 use crate::protocol::message;
 use crate::protocol::request::{self, Command, RequestError};
@@ -82,7 +82,7 @@ struct Socket {
 impl Connection {
     /// A connection just accepted.
     #[must_use]
-    pub fn new(options: &Options, now: MonoNs) -> Self {
+    pub fn new(options: &GatewayOptions, now: MonoNs) -> Self {
         let http = Http {
             input: Vec::new(),
             head_by: now.plus(options.head_within_ns),
@@ -96,7 +96,7 @@ impl Connection {
 
     /// A connection just accepted that there is no room for: it may ask whether the gateway lives and is ready, once.
     #[must_use]
-    pub fn probe(options: &Options, now: MonoNs) -> Self {
+    pub fn probe(options: &GatewayOptions, now: MonoNs) -> Self {
         let mut connection = Self::new(options, now);
         if let State::Http(http) = &mut connection.state {
             http.head_by = now.plus(options.probe_within_ns.min(options.head_within_ns));
@@ -106,7 +106,7 @@ impl Connection {
     }
 
     /// Takes bytes; call [`Self::next`] until it has nothing more. Replies are appended to `out`.
-    pub fn receive(&mut self, bytes: &[u8], options: &Options, now: MonoNs, out: &mut Vec<u8>) {
+    pub fn receive(&mut self, bytes: &[u8], options: &GatewayOptions, now: MonoNs, out: &mut Vec<u8>) {
         match &mut self.state {
             State::Http(http) => {
                 if http.input.is_empty() && !http.answering && !http.is_probe {
@@ -126,7 +126,7 @@ impl Connection {
 
     /// Whether more bytes may be read now: a client whose answer waits must wait too.
     #[must_use]
-    pub fn wants_bytes(&self, options: &Options) -> bool {
+    pub fn wants_bytes(&self, options: &GatewayOptions) -> bool {
         match &self.state {
             State::Http(http) => http.input.len() <= options.head.head_max.max(http.awaited),
             _ => true,
@@ -134,7 +134,7 @@ impl Connection {
     }
 
     /// The next thing that the received bytes ask for. `extra` are header lines for every response.
-    pub fn next(&mut self, options: &Options, extra: &str, now: MonoNs, out: &mut Vec<u8>) -> Option<Ask> {
+    pub fn next(&mut self, options: &GatewayOptions, extra: &str, now: MonoNs, out: &mut Vec<u8>) -> Option<Ask> {
         match &mut self.state {
             State::Http(http) => {
                 if http.answering || http.input.is_empty() {
@@ -176,7 +176,14 @@ impl Connection {
         }
     }
 
-    fn request(&mut self, mut request: Request, options: &Options, extra: &str, now: MonoNs, out: &mut Vec<u8>) -> Ask {
+    fn request(
+        &mut self,
+        mut request: Request,
+        options: &GatewayOptions,
+        extra: &str,
+        now: MonoNs,
+        out: &mut Vec<u8>,
+    ) -> Ask {
         if matches!(&self.state, State::Http(http) if http.is_probe) {
             request.keep_alive = false;
             if !PROBE_PATHS.contains(&request.path.as_str()) {
@@ -212,7 +219,7 @@ impl Connection {
         }
     }
 
-    fn open_socket(&mut self, options: &Options, now: MonoNs, out: &mut Vec<u8>) {
+    fn open_socket(&mut self, options: &GatewayOptions, now: MonoNs, out: &mut Vec<u8>) {
         let early = match &mut self.state {
             State::Http(http) => std::mem::take(&mut http.input),
             _ => Vec::new(),
@@ -238,7 +245,7 @@ impl Connection {
     }
 
     /// The request is answered; the next one may follow if the connection is kept.
-    pub fn answered(&mut self, keep: bool, options: &Options, now: MonoNs) {
+    pub fn answered(&mut self, keep: bool, options: &GatewayOptions, now: MonoNs) {
         match &mut self.state {
             State::Http(http) if keep => {
                 http.answering = false;
@@ -250,7 +257,7 @@ impl Connection {
     }
 
     /// The answer is a stream from now on.
-    pub fn begin_stream(&mut self, options: &Options, now: MonoNs) {
+    pub fn begin_stream(&mut self, options: &GatewayOptions, now: MonoNs) {
         self.state = State::Stream(now.plus(options.heartbeat_ms * MS));
     }
 
@@ -283,7 +290,7 @@ impl Connection {
     }
 
     /// All is sent; waits for the peer to leave, for as long as a closing handshake may take.
-    pub fn sent_all(&mut self, options: &Options, now: MonoNs) {
+    pub fn sent_all(&mut self, options: &GatewayOptions, now: MonoNs) {
         if let State::Leaving(until @ None) = &mut self.state {
             *until = Some(now.plus(options.close_within_ns));
         }
@@ -301,7 +308,7 @@ impl Connection {
     }
 
     /// An error message, counted against the client's budget; too many end the connection. `true` if so.
-    pub fn mistake(&mut self, error: &RequestError, options: &Options, now: MonoNs, out: &mut Vec<u8>) -> bool {
+    pub fn mistake(&mut self, error: &RequestError, options: &GatewayOptions, now: MonoNs, out: &mut Vec<u8>) -> bool {
         match &mut self.state {
             State::Socket(socket) => socket.mistake(error, options, now, out),
             _ => false,
@@ -310,7 +317,7 @@ impl Connection {
 
     /// When [`Self::elapsed`] should be called next.
     #[must_use]
-    pub fn deadline(&self, options: &Options) -> Option<MonoNs> {
+    pub fn deadline(&self, options: &GatewayOptions) -> Option<MonoNs> {
         match &self.state {
             State::Http(http) if http.answering => None,
             State::Http(http) => Some(http.head_by),
@@ -325,7 +332,7 @@ impl Connection {
     }
 
     /// Time has passed. `false` when the connection must be dropped now.
-    pub fn elapsed(&mut self, options: &Options, extra: &str, now: MonoNs, out: &mut Vec<u8>) -> bool {
+    pub fn elapsed(&mut self, options: &GatewayOptions, extra: &str, now: MonoNs, out: &mut Vec<u8>) -> bool {
         if self.deadline(options).is_none_or(|at| at > now) {
             return true;
         }
@@ -352,7 +359,7 @@ impl Connection {
     }
 }
 
-fn limits(options: &Options) -> websocket::Limits {
+fn limits(options: &GatewayOptions) -> websocket::Limits {
     // The walker counts fragments as they arrive, before the messages in front of them are read.
     let fragments_max = u32::MAX;
     websocket::Limits { message_max: options.message_max, read_buffer: options.read_buffer, fragments_max }
@@ -379,7 +386,7 @@ impl Socket {
         self.inner.receive(bytes);
     }
 
-    fn next(&mut self, options: &Options, now: MonoNs, out: &mut Vec<u8>) -> Option<Ask> {
+    fn next(&mut self, options: &GatewayOptions, now: MonoNs, out: &mut Vec<u8>) -> Option<Ask> {
         loop {
             let event = self.inner.next();
             out.append(self.inner.output());
@@ -423,7 +430,7 @@ impl Socket {
         }
     }
 
-    fn message(&mut self, frame: &[u8], options: &Options, now: MonoNs, out: &mut Vec<u8>) -> Option<Ask> {
+    fn message(&mut self, frame: &[u8], options: &GatewayOptions, now: MonoNs, out: &mut Vec<u8>) -> Option<Ask> {
         if self.closing.is_some() {
             return None;
         }
@@ -439,7 +446,7 @@ impl Socket {
         Some(if self.mistake(&error, options, now, out) { Ask::Misbehaved } else { Ask::Mistaken })
     }
 
-    fn mistake(&mut self, error: &RequestError, options: &Options, now: MonoNs, out: &mut Vec<u8>) -> bool {
+    fn mistake(&mut self, error: &RequestError, options: &GatewayOptions, now: MonoNs, out: &mut Vec<u8>) -> bool {
         websocket::frame_text(out, |out| message::error(&error.message(), out));
         let over = self.budget.is_error_too_many(options, now);
         if over {
@@ -466,12 +473,12 @@ struct Budget {
 }
 
 impl Budget {
-    const fn new(options: &Options, now: MonoNs) -> Self {
+    const fn new(options: &GatewayOptions, now: MonoNs) -> Self {
         Self { left: options.commands.1, filled: now, errors: 0, errors_since: now }
     }
 
     /// Takes one; `false` when there is none.
-    fn spend(&mut self, options: &Options, now: MonoNs) -> bool {
+    fn spend(&mut self, options: &GatewayOptions, now: MonoNs) -> bool {
         let (rate, burst) = options.commands;
         let drop_ns = SECOND / u64::from(rate.max(1));
         let drops = now.since(self.filled) / drop_ns;
@@ -485,7 +492,7 @@ impl Budget {
     }
 
     /// Counts an error; `true` when it is one too many within ten seconds.
-    fn is_error_too_many(&mut self, options: &Options, now: MonoNs) -> bool {
+    fn is_error_too_many(&mut self, options: &GatewayOptions, now: MonoNs) -> bool {
         if now.since(self.errors_since) > 10 * SECOND {
             self.errors = 0;
             self.errors_since = now;

@@ -41,7 +41,7 @@ use crate::gateway::client::{ClientKind, Sent};
 use crate::gateway::clients::Clients;
 use crate::gateway::connection::Ask;
 use crate::gateway::http::admin::{AdminCalls, AdminPort};
-use crate::gateway::http::respond::Http;
+use crate::gateway::http::respond::HttpResponder;
 use crate::gateway::memory::MemoryUse;
 use crate::gateway::opportunities::deliver::Opportunities;
 use crate::gateway::poller::{LISTENER, Poller, WAKER};
@@ -65,7 +65,7 @@ use crate::stage::{Alarm, Sleep, Stage, WAIT_MAX};
 use crate::time::{MS, MonoNs, SECOND};
 
 pub use clients::PROBES_MAX;
-pub use options::Options;
+pub use options::GatewayOptions;
 pub use view::Clocks;
 
 /// Connections accepted in one turn, so that many new ones do not delay others.
@@ -108,7 +108,7 @@ pub struct GatewayParts {
     /// Clocks of quotes and of clients.
     pub clocks: Clocks,
     /// Limits and choices.
-    pub options: Options,
+    pub options: GatewayOptions,
     /// Accepts clients.
     pub listener: Listener,
     /// Receives admin calls, if they are enabled.
@@ -129,7 +129,7 @@ pub struct Gateway {
     acceptor: Acceptor,
     clients: Clients,
     services: Services,
-    http: Http,
+    http: HttpResponder,
     budget: TurnBudget,
     memory: MemoryUse,
     buffer: Box<[u8]>,
@@ -166,7 +166,7 @@ impl Gateway {
             acceptor,
             clients: Clients::new(now),
             services,
-            http: Http::new(admin.map(|port| AdminCalls::new(port, alarm.clone())), now),
+            http: HttpResponder::new(admin.map(|port| AdminCalls::new(port, alarm.clone())), now),
             budget: TurnBudget { left: ASKS_MAX, until: now },
             memory: MemoryUse::new(now),
             buffer: vec![0; READ_BYTES].into(),

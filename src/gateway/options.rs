@@ -10,7 +10,7 @@ use crate::wire::http;
 
 /// Limits and choices of one gateway. Times in nanoseconds unless the name says otherwise.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct GatewayOptions {
     /// A quote older than this is no price.
     pub stale_after_ns: u64,
     /// How often a plain client gets all its prices, in milliseconds: system 1's beat.
@@ -66,7 +66,7 @@ pub struct Options {
     /// How long the peer has to finish a closing handshake.
     pub close_within_ns: u64,
     /// HTTP head limits.
-    pub head: http::Limits,
+    pub head: http::HeadLimits,
     /// How long a head may take to arrive, from the connection or its first byte.
     pub head_within_ns: u64,
     /// How long a kept connection may be quiet between two requests: longer than the 60 s of most balancers, who would
@@ -100,7 +100,7 @@ pub struct Options {
     pub hostname: String,
 }
 
-impl Default for Options {
+impl Default for GatewayOptions {
     fn default() -> Self {
         Self {
             stale_after_ns: 30 * SECOND,
@@ -128,7 +128,7 @@ impl Default for Options {
             pong_within_ns: 8 * SECOND,
             progress_within_ns: 10 * SECOND,
             close_within_ns: SECOND,
-            head: http::Limits {
+            head: http::HeadLimits {
                 head_max: 8192,
                 lines_max: 64,
                 line_max: 4096,
@@ -154,7 +154,7 @@ impl Default for Options {
     }
 }
 
-impl Options {
+impl GatewayOptions {
     /// How long what was sent to a client may stay unacknowledged. A WebSocket whose peer vanished is closed after
     /// `ping_after_ns` and `pong_within_ns`; a stream has something to send at least every `heartbeat_ms`, so with this
     /// limit it is closed by the same time. Never less than a client may take nothing.
@@ -177,10 +177,10 @@ mod tests {
 
     #[test]
     fn a_stream_whose_peer_vanished_is_gone_when_a_web_socket_is_and_one_that_reads_slowly_is_not() {
-        let options = Options::default();
+        let options = GatewayOptions::default();
         let silence = Duration::from_nanos(options.ping_after_ns + options.pong_within_ns);
         assert_eq!(options.unacknowledged_within() + Duration::from_millis(options.heartbeat_ms), silence);
-        let patient = Options { progress_within_ns: 600 * SECOND, ..options };
+        let patient = GatewayOptions { progress_within_ns: 600 * SECOND, ..options };
         assert_eq!(patient.unacknowledged_within(), Duration::from_secs(600));
     }
 }

@@ -161,9 +161,9 @@ impl Services {
         wanted: &Wanted,
         clients: &mut Clients,
         snapshot: &Snapshot<'_>,
-    ) -> Result<News, RequestError> {
+    ) -> Result<ServiceNews, RequestError> {
         let Self { prices, opportunities, .. } = self;
-        let Some(client) = clients.get_mut(key) else { return Ok(News::default()) };
+        let Some(client) = clients.get_mut(key) else { return Ok(ServiceNews::default()) };
         let subscribes = command.action == Action::Subscribe;
         let (before, followed_before) = (client.prices.set, client.opportunities.follows);
         let extended = command.extended.filter(|_| subscribes).unwrap_or(client.prices.extended);
@@ -189,7 +189,7 @@ impl Services {
         if let Some(before) = before.filter(|before| after != Some(*before)) {
             prices.leave(before, key);
         }
-        Ok(News { symbols: added, followed, prices: new_prices })
+        Ok(ServiceNews { symbols: added, followed, prices: new_prices })
     }
 
     /// Writes the reply, followed by alerts of the open opportunities of new symbols. `false` if the client is gone.
@@ -197,7 +197,7 @@ impl Services {
         &mut self,
         key: u32,
         command: &Command,
-        news: &News,
+        news: &ServiceNews,
         clients: &mut Clients,
         snapshot: &Snapshot<'_>,
     ) -> bool {
@@ -258,7 +258,7 @@ impl Services {
 
 /// What a request added.
 #[derive(Default)]
-struct News {
+struct ServiceNews {
     symbols: Vec<u32>,
     /// Symbols whose open opportunities are new to this client, if it follows them.
     followed: Vec<u32>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::Cache;
 
-use crate::gateway::options::Options;
+use crate::gateway::options::GatewayOptions;
 use crate::market::quote::Origin;
 use crate::market::{Directory, PairId, VenueId};
 use crate::matrix::books::BookTable;
@@ -69,7 +69,7 @@ impl PriceFormat {
 
 /// Owner of what a turn reads.
 pub struct View {
-    options: Options,
+    options: GatewayOptions,
     directory: Arc<Directory>,
     cache: Cache<SharedMatrix, Arc<QuoteMatrix>>,
     matrix: Arc<QuoteMatrix>,
@@ -87,7 +87,7 @@ pub struct View {
 /// What a [`View`] is built from.
 pub struct Sources {
     /// Limits.
-    pub options: Options,
+    pub options: GatewayOptions,
     /// Names.
     pub directory: Arc<Directory>,
     /// Quotes.
@@ -174,7 +174,7 @@ impl View {
 #[derive(Clone, Copy)]
 pub struct Snapshot<'a> {
     /// Limits.
-    pub options: &'a Options,
+    pub options: &'a GatewayOptions,
     /// Names.
     pub directory: &'a Directory,
     /// Quotes.

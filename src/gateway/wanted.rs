@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::gateway::books::watches::BookWatch;
-use crate::gateway::options::Options;
+use crate::gateway::options::GatewayOptions;
 use crate::gateway::prices::subscriptions::RequestedNames;
 use crate::matrix::books::LEVELS_MAX;
 use crate::protocol::request::{Action, BookName, Command, RequestError};
@@ -34,7 +34,7 @@ impl Wanted {
     }
 
     /// Applies a request. This process stores `levels_max` levels a side; 0 if it stores no books.
-    pub fn apply(&mut self, command: &Command, options: &Options, levels_max: usize) {
+    pub fn apply(&mut self, command: &Command, options: &GatewayOptions, levels_max: usize) {
         self.apply_books(command, options, levels_max);
         let exchanges = command.exchanges.as_deref().unwrap_or_default();
         for (list, names) in [(&mut self.symbols, command.symbols.as_slice()), (&mut self.exchanges, exchanges)] {
@@ -52,7 +52,7 @@ impl Wanted {
     }
 
     /// A book that is already watched is watched at the new depth.
-    fn apply_books(&mut self, command: &Command, options: &Options, levels_max: usize) {
+    fn apply_books(&mut self, command: &Command, options: &GatewayOptions, levels_max: usize) {
         let named = command.books.as_deref().unwrap_or_default();
         if named.is_empty() {
             return;
@@ -84,7 +84,7 @@ impl Wanted {
     ///
     /// # Errors
     /// The limit that is exceeded; the client receives it.
-    pub fn check(&self, options: &Options) -> Result<(), RequestError> {
+    pub fn check(&self, options: &GatewayOptions) -> Result<(), RequestError> {
         let limit = |text: String| Err(RequestError::Limit(text));
         let of_books = || self.books.iter().flat_map(|(name, _)| [&name.symbol, &name.exchange]);
         let all = || self.symbols.iter().chain(&self.exchanges).chain(of_books());

@@ -20,7 +20,7 @@ pub const LEVELS_MAX: usize = 1000;
 /// The books of all pairs of a [`crate::market::Directory`].
 pub struct BookTable {
     levels: usize,
-    cells: Box<[OnceLock<Cell>]>,
+    cells: Box<[OnceLock<BookCell>]>,
 }
 
 impl BookTable {
@@ -39,7 +39,7 @@ impl BookTable {
     /// The book of `pair` is this now. Only the pair's one writer calls this. Does not allocate after the first time.
     pub fn publish(&self, pair: PairId, book: &Book, stamp: BookStamp) {
         let Some(cell) = self.cells.get(pair.index()).filter(|_| self.levels > 0) else { return };
-        cell.get_or_init(|| Cell::new(self.levels)).store(book, self.levels, stamp);
+        cell.get_or_init(|| BookCell::new(self.levels)).store(book, self.levels, stamp);
     }
 
     /// The book of `pair` is void from now on. Whether it was not before. Only the pair's one writer calls this.
@@ -81,11 +81,11 @@ const LEVELS: usize = 6;
 const WORDS: usize = 3;
 
 /// One book.
-struct Cell(Seqlock<Words>);
+struct BookCell(Seqlock<Words>);
 
 type Words = Box<[AtomicU64]>;
 
-impl Cell {
+impl BookCell {
     fn new(levels: usize) -> Self {
         let words = LEVELS + 2 * levels * WORDS;
         Self(Seqlock::new((0..words).map(|_| AtomicU64::new(0)).collect()))

@@ -106,9 +106,9 @@ impl CellQuote {
 /// One cell: ten words, aligned so that two cells never share a cache line pair.
 #[repr(align(128))]
 #[derive(Default)]
-struct Cell(Seqlock<[AtomicU64; 9]>);
+struct QuoteCell(Seqlock<[AtomicU64; 9]>);
 
-impl Cell {
+impl QuoteCell {
     #[inline]
     fn load(&self) -> CellQuote {
         unpack(self.0.read(|words| words.each_ref().map(|word| word.load(Ordering::Relaxed))))
@@ -164,14 +164,14 @@ fn unpack(words: [u64; 9]) -> CellQuote {
 
 /// The latest quote of every (instrument, venue) pair of a [`crate::market::Directory`].
 pub struct QuoteMatrix {
-    cells: Box<[Cell]>,
+    cells: Box<[QuoteCell]>,
 }
 
 impl QuoteMatrix {
     /// An empty matrix of `pairs` cells, and the only hand that may write it.
     #[must_use]
     pub fn new(pairs: usize) -> (SharedMatrix, MatrixWriter) {
-        let matrix = Arc::new(Self { cells: (0..pairs).map(|_| Cell::default()).collect() });
+        let matrix = Arc::new(Self { cells: (0..pairs).map(|_| QuoteCell::default()).collect() });
         (Arc::new(ArcSwap::new(Arc::clone(&matrix))), MatrixWriter { matrix })
     }
 

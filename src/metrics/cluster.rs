@@ -10,7 +10,7 @@ use crate::time::{MonoNs, SECOND};
 /// Role of this instance for one venue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Role {
+pub enum ClusterRole {
     /// Another instance leads; this one uses its quotes.
     #[default]
     Follower = 0,
@@ -22,7 +22,7 @@ pub enum Role {
     Alone = 3,
 }
 
-impl Role {
+impl ClusterRole {
     /// The word shown to people and machines.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -34,7 +34,7 @@ impl Role {
         }
     }
 
-    /// The inverse of `self as u8`; anything unknown is [`Role::Follower`].
+    /// The inverse of `self as u8`; anything unknown is [`ClusterRole::Follower`].
     #[must_use]
     pub const fn from_u64(n: u64) -> Self {
         match n {
@@ -88,7 +88,7 @@ impl RedisState {
 /// Counters of one venue in the cluster.
 #[derive(Debug, Default)]
 pub struct ClusterVenue {
-    /// Own role, a [`Role`].
+    /// Own role, a [`ClusterRole`].
     pub role: Gauge,
     /// Highest fencing token seen: our own while we lead, otherwise the leader's.
     pub token: Gauge,
@@ -159,8 +159,8 @@ impl ClusterBoard {
 
     /// Role of this instance for the venue with index `at`.
     #[must_use]
-    pub fn role(&self, at: usize) -> Role {
-        self.venues.get(at).map_or(Role::Follower, |venue| Role::from_u64(venue.role.value()))
+    pub fn role(&self, at: usize) -> ClusterRole {
+        self.venues.get(at).map_or(ClusterRole::Follower, |venue| ClusterRole::from_u64(venue.role.value()))
     }
 
     /// The other cluster whose messages arrived within the last minute, as text.

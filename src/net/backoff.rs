@@ -49,7 +49,7 @@ pub enum Wait {
 
 impl Wait {
     /// What an HTTP status other than success asks for. `retry_after`, in seconds, is obeyed as the reply stated it;
-    /// without it a ban (HTTP 403 or 418) lasts the `ban_s` seconds of the venue, see [`crate::venues::Limits`].
+    /// without it a ban (HTTP 403 or 418) lasts the `ban_s` seconds of the venue, see [`crate::venues::VenueLimits`].
     #[must_use]
     pub fn of_status(status: u16, retry_after: Option<u64>, ban_s: u64) -> Self {
         let asked = retry_after.map(|seconds| seconds.saturating_mul(SECOND).min(ASKED_MAX_NS));
@@ -63,14 +63,14 @@ impl Wait {
 
 /// At most so many in any span of so long.
 #[derive(Clone, Debug)]
-pub struct Budget {
+pub struct SpanBudget {
     span_ns: u64,
     /// Times of the last ones, a ring; `None` where there was none yet.
     times: Box<[Option<MonoNs>]>,
     oldest: usize,
 }
 
-impl Budget {
+impl SpanBudget {
     /// `count` in any `span_ns`, none of them spent; a `count` of 0 is taken as 1.
     #[must_use]
     pub fn new(count: usize, span_ns: u64) -> Self {
@@ -121,7 +121,7 @@ pub enum Payment {
 /// that a venue is never left alone for long. The rest is free, and its user may leave a reserve of it.
 #[derive(Clone, Debug)]
 pub struct Allowance {
-    free: Budget,
+    free: SpanBudget,
     /// How many are free in the span.
     count: usize,
     /// How many are kept, one in each `pace_ns`. 0 where the span is short: then all are free, and soon again.
@@ -145,7 +145,7 @@ impl Allowance {
             most.min(span_ns.div_ceil(PACE_NS) as usize)
         };
         let pace_ns = if paced > 0 { span_ns.div_ceil(paced as u64) } else { 0 };
-        let free = Budget::new(count - paced, span_ns);
+        let free = SpanBudget::new(count - paced, span_ns);
         Self { free, count: count - paced, paced, pace_ns, paced_at: MonoNs(0) }
     }
 
@@ -417,7 +417,7 @@ mod tests {
     fn a_budget_that_changes_its_size_remembers_what_was_spent() {
         for (before, after) in [(3, 5), (5, 3), (4, 4), (2, 1)] {
             for spent in 0..8 {
-                let (mut changed, mut new) = (Budget::new(before, 100), Budget::new(after, 100));
+                let (mut changed, mut new) = (SpanBudget::new(before, 100), SpanBudget::new(after, 100));
                 (0..spent).for_each(|at| changed.spend(MonoNs(at)));
                 changed.resize(after);
                 // What was beyond the budget of before is forgotten: no more than that was ever within a span.

@@ -7,14 +7,14 @@
 //! ```
 //!
 //! What a failure is its caller says, once per attempt. A short interruption opens nothing: the failures must
-//! also have lasted [`Options::after_ns`]. A ban opens at once, for as long as it was asked for.
+//! also have lasted [`BreakerOptions::after_ns`]. A ban opens at once, for as long as it was asked for.
 
 use crate::metrics::{BreakerGauges, BreakerState};
 use crate::time::{MS, MonoNs, SECOND};
 
 /// When a breaker opens and closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct BreakerOptions {
     /// So many failures in a row open it; at least 1.
     pub failures: u32,
     /// But not before they have gone on for so long, in nanoseconds. 0: the number alone decides.
@@ -25,7 +25,7 @@ pub struct Options {
     pub successes: u32,
 }
 
-impl Default for Options {
+impl Default for BreakerOptions {
     fn default() -> Self {
         Self { failures: 5, after_ns: 15 * SECOND, open_ns: 15 * SECOND, successes: 3 }
     }
@@ -34,7 +34,7 @@ impl Default for Options {
 /// One address and how it has answered.
 #[derive(Clone, Debug)]
 pub struct Breaker {
-    options: Options,
+    options: BreakerOptions,
     state: BreakerState,
     /// In a row, up to now.
     failures: u32,
@@ -52,7 +52,7 @@ pub struct Breaker {
 impl Breaker {
     /// A closed one.
     #[must_use]
-    pub fn new(options: Options) -> Self {
+    pub fn new(options: BreakerOptions) -> Self {
         Self {
             options,
             state: BreakerState::Closed,
@@ -176,7 +176,7 @@ mod tests {
     use BreakerState::{Closed, HalfOpen, Open};
     use proptest::prelude::*;
 
-    const AT_ONCE: Options = Options { failures: 5, after_ns: 0, open_ns: 60 * SECOND, successes: 3 };
+    const AT_ONCE: BreakerOptions = BreakerOptions { failures: 5, after_ns: 0, open_ns: 60 * SECOND, successes: 3 };
 
     /// Open since `at`.
     fn open(at: MonoNs) -> Breaker {
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_short_interruption_opens_nothing_and_a_long_one_does() {
-        let mut breaker = Breaker::new(Options::default());
+        let mut breaker = Breaker::new(BreakerOptions::default());
         for second in 0..15 {
             assert!(!breaker.failed(MonoNs(second * SECOND)), "after {second} s");
         }
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_ban_opens_it_for_as_long_as_it_lasts_and_a_shorter_one_does_not_end_it() {
-        let mut breaker = Breaker::new(Options::default());
+        let mut breaker = Breaker::new(BreakerOptions::default());
         assert!(breaker.banned(MonoNs(0), 600 * SECOND));
         assert!(!breaker.banned(MonoNs(SECOND), 7 * SECOND));
         assert_eq!((breaker.state(), breaker.ready_at()), (Open, MonoNs(600 * SECOND)));

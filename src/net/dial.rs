@@ -82,7 +82,7 @@ pub struct Version {
 }
 
 /// One thing to do, and where to say that it is done.
-pub struct Order {
+pub struct DialOrder {
     /// The caller's own number, given back.
     pub slot: usize,
     /// What to reach.
@@ -90,13 +90,13 @@ pub struct Order {
     /// Who may vouch for the other end.
     pub trust: Trust,
     /// Has room for as many answers as its owner has orders out.
-    pub answers: Sender<Answer>,
+    pub answers: Sender<DialAnswer>,
     /// Of the stage that reads the answers.
     pub alarm: Alarm,
 }
 
 /// What became of an order.
-pub struct Answer {
+pub struct DialAnswer {
     /// From the order.
     pub slot: usize,
     /// What was reached, or why not.
@@ -184,14 +184,14 @@ impl DialError {
 
 /// Takes orders. Clones share the workers.
 #[derive(Clone)]
-pub struct DialerHandle(Sender<Order>);
+pub struct DialerHandle(Sender<DialOrder>);
 
 impl DialerHandle {
     /// Hands over `order`; the answer comes later, this never waits.
     ///
     /// # Errors
     /// [`DialError::Busy`] when too many orders wait, or the workers are gone.
-    pub fn dial(&self, order: Order) -> Result<(), DialError> {
+    pub fn dial(&self, order: DialOrder) -> Result<(), DialError> {
         self.0.try_send(order).map_err(|_| DialError::Busy)
     }
 }
@@ -268,7 +268,7 @@ pub fn http_address(base: &str, path: &str) -> String {
 }
 
 /// Addresses by name and port.
-type Known = FxHashMap<(String, u16), Vec<SocketAddr>>;
+type KnownAddresses = FxHashMap<(String, u16), Vec<SocketAddr>>;
 
 type Question = (String, u16, Sender<io::Result<Vec<SocketAddr>>>);
 
@@ -303,10 +303,10 @@ fn next<T>(inbox: &Receiver<T>, wait: Duration) -> Result<T, RecvTimeoutError> {
 
 struct Dialer {
     name: String,
-    inbox: Receiver<Order>,
+    inbox: Receiver<DialOrder>,
     names: Sender<Question>,
     /// Addresses of a name, the one that last took a connection first. Locked for a look-up only.
-    good: Arc<Mutex<Known>>,
+    good: Arc<Mutex<KnownAddresses>>,
     poll: Poll,
     events: Events,
     clock: Clock,
@@ -326,7 +326,7 @@ impl Stage for Dialer {
             Job::Page(_, read) => body_of(&order).map(|body| Reached::Page(read(&body))),
         };
         // Fails only when the stage that asked is gone.
-        let _ = order.answers.try_send(Answer { slot: order.slot, result });
+        let _ = order.answers.try_send(DialAnswer { slot: order.slot, result });
         order.alarm.ring();
         1
     }
@@ -491,7 +491,7 @@ fn is_connected(tcp: &TcpStream) -> io::Result<bool> {
 }
 
 /// The body of the reply to an order that is not about versions.
-fn body_of(order: &Order) -> Result<Vec<u8>, DialError> {
+fn body_of(order: &DialOrder) -> Result<Vec<u8>, DialError> {
     let reply = request(&order.job, &order.trust)?;
     reply.map(|(body, _)| body).ok_or(DialError::Status(NOT_MODIFIED, None))
 }

@@ -69,7 +69,7 @@ impl Link {
     ///
     /// # Errors
     /// When TLS cannot begin with this identity.
-    pub fn serve_tls(self, identity: &tls::Identity) -> io::Result<Self> {
+    pub fn serve_tls(self, identity: &tls::ServerIdentity) -> io::Result<Self> {
         let mut tls = ServerConnection::new(identity.config()).map_err(io::Error::other)?;
         tls.set_buffer_limit(Some(TLS_OUTPUT_MAX));
         Ok(Self { tls: Some(Box::new(tls.into())), ..self })

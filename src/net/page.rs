@@ -30,12 +30,12 @@ impl fmt::Display for PageError {
 impl std::error::Error for PageError {}
 
 /// A server, and the connection that is kept to it.
-pub struct Pages {
+pub struct PageClient {
     base: String,
     agent: ureq::Agent,
 }
 
-impl Pages {
+impl PageClient {
     /// Of the server at `base`, such as `http://127.0.0.1:3000`, without a slash at its end. Connects to nothing
     /// yet. Follows no redirect, asks no proxy.
     #[must_use]

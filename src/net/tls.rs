@@ -42,9 +42,9 @@ impl Trust {
 
 /// Who we are to those that dial us: a certificate and its key.
 #[derive(Clone)]
-pub struct Identity(Arc<ServerConfig>);
+pub struct ServerIdentity(Arc<ServerConfig>);
 
-impl Identity {
+impl ServerIdentity {
     /// A certificate in DER, and its private key in PKCS #8. TLS 1.2 and 1.3.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use crate::protocol::{Object, array, object};
 
 /// State of a book.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum BookState {
     /// Valid and current.
     Live,
     /// No update arrived for longer than a price stays fresh; the levels are the last known ones.
@@ -37,7 +37,7 @@ pub enum Absence {
     Elsewhere(Option<Arc<String>>),
 }
 
-impl State {
+impl BookState {
     /// `live`, `stale`, `void`, `none`.
     #[must_use]
     pub const fn word(&self) -> &'static str {
@@ -69,13 +69,13 @@ impl State {
 
 /// A book at one moment.
 #[derive(Clone, Copy, Debug)]
-pub struct Shown<'a> {
+pub struct ShownBook<'a> {
     /// Symbol as a JSON string, in the client's own spelling.
     pub symbol: &'a [u8],
     /// Exchange as a JSON string, in the client's own spelling.
     pub exchange: &'a [u8],
     /// State of the book.
-    pub state: &'a State,
+    pub state: &'a BookState,
     /// Levels and metadata. Levels are omitted if the state has none.
     pub view: &'a BookView,
     /// Milliseconds since its last change was read.
@@ -85,7 +85,7 @@ pub struct Shown<'a> {
 }
 
 /// Appends a `book` message.
-pub fn message(shown: &Shown<'_>, out: &mut Vec<u8>) {
+pub fn message(shown: &ShownBook<'_>, out: &mut Vec<u8>) {
     let mut o = Object::open(out);
     o.text("type", "book");
     members(shown, &mut o);
@@ -93,7 +93,7 @@ pub fn message(shown: &Shown<'_>, out: &mut Vec<u8>) {
 }
 
 /// Appends one book of a page.
-pub fn entry(shown: &Shown<'_>, out: &mut Vec<u8>) {
+pub fn entry(shown: &ShownBook<'_>, out: &mut Vec<u8>) {
     let mut o = Object::open(out);
     members(shown, &mut o);
     o.close();
@@ -113,22 +113,22 @@ pub fn page<T>(
     })
 }
 
-fn members(shown: &Shown<'_>, o: &mut Object<'_>) {
-    let Shown { state, view, .. } = shown;
+fn members(shown: &ShownBook<'_>, o: &mut Object<'_>) {
+    let ShownBook { state, view, .. } = shown;
     o.key("symbol").extend_from_slice(shown.symbol);
     o.key("exchange").extend_from_slice(shown.exchange);
     o.text("state", state.word());
     if let Some(reason) = state.reason() {
         o.text("reason", reason);
     }
-    if let State::None(Absence::Elsewhere(Some(leader))) = state {
+    if let BookState::None(Absence::Elsewhere(Some(leader))) = state {
         o.text("leader", leader);
     }
-    let has_levels = matches!(state, State::Live | State::Stale);
+    let has_levels = matches!(state, BookState::Live | BookState::Stale);
     for (name, levels) in [("bids", &view.bids), ("asks", &view.asks)] {
         array(levels.iter().filter(|_| has_levels), o.key(name), level);
     }
-    let is_there = !matches!(state, State::None(_));
+    let is_there = !matches!(state, BookState::None(_));
     let stamp = &view.stamp;
     or_null(o, "sequence", (is_there && stamp.sequence > 0).then_some(stamp.sequence));
     or_null(o, "exchangeTime", (is_there && stamp.exchange_time.0 > 0).then(|| stamp.exchange_time.ms()));

@@ -4,7 +4,7 @@
 
 use crate::market::quote::{Origin, Source};
 use crate::market::{Directory, InstrumentId, VenueId};
-use crate::metrics::cluster::{ClusterBoard, RedisState, Role};
+use crate::metrics::cluster::{ClusterBoard, ClusterRole, RedisState};
 use crate::metrics::{Board, BreakerGauges, BreakerState, Gauge, LinkState, VenueGauges};
 use crate::protocol::{Object, array, float, object};
 use crate::time::{MS, MonoNs, SECOND, UnixNs};
@@ -420,7 +420,10 @@ impl Health<'_> {
             root.object("websocket", |o| self.upstream(o, leadership.is_leader));
             root.object("broadcasting", |o| {
                 o.boolean("initialized", true);
-                o.text("role", if leadership.is_leader { Role::Leader.word() } else { Role::Follower.word() });
+                o.text(
+                    "role",
+                    if leadership.is_leader { ClusterRole::Leader.word() } else { ClusterRole::Follower.word() },
+                );
                 o.integer("activeSubscriptions", pairs.len() as u64).texts("subscribedPairs", pairs);
                 o.object("recovery", |r| self.recovery(r, "oldestCachedPrice"));
             });
@@ -517,7 +520,7 @@ impl Health<'_> {
         let own =
             |is_leader| Leadership { is_leader, leader: self.instance.to_owned(), host: self.hostname.to_owned() };
         let Some(cluster) = &self.board.cluster else { return own(true) };
-        if (0..cluster.venues.len()).any(|at| cluster.role(at) == Role::Leader) {
+        if (0..cluster.venues.len()).any(|at| cluster.role(at) == ClusterRole::Leader) {
             return Leadership { leader: cluster.instance.clone(), ..own(true) };
         }
         let known = cluster.venues.iter().find_map(|venue| Some((venue.leader.load_full()?, venue)));
@@ -657,7 +660,7 @@ impl Health<'_> {
             None => o.null("lastError"),
         };
         o.texts("members", cluster.members.load_full().iter().flat_map(|members| members.iter()));
-        let leads = self.directory.venues_on().filter(|(id, _)| cluster.role(id.index()) == Role::Leader);
+        let leads = self.directory.venues_on().filter(|(id, _)| cluster.role(id.index()) == ClusterRole::Leader);
         o.texts("leads", leads.map(|(_, venue)| &venue.name));
     }
 }
@@ -732,7 +735,7 @@ mod tests {
         }
 
         fn lead(&self, at: usize) {
-            self.board.cluster.as_ref().unwrap().venues[at].role.set(Role::Leader as u64);
+            self.board.cluster.as_ref().unwrap().venues[at].role.set(ClusterRole::Leader as u64);
         }
 
         fn health(&self) -> Health<'_> {

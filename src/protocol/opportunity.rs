@@ -7,7 +7,7 @@ use crate::protocol::{Object, array, object};
 
 /// What happened to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum OpportunityUpdate {
     /// It is new, or new to this client.
     Opened,
     /// It is still open with other prices, sizes or ages.
@@ -16,7 +16,7 @@ pub enum Change {
     Closed(CloseReason),
 }
 
-impl Change {
+impl OpportunityUpdate {
     /// The word in messages.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -32,7 +32,7 @@ impl Change {
 #[derive(Clone, Copy, Debug)]
 pub struct Moment<'a> {
     /// What happened.
-    pub change: Change,
+    pub change: OpportunityUpdate,
     /// Unique within this process; never changes.
     pub id: &'a str,
     /// Symbol as a JSON string including quotes, in the client's own spelling.
@@ -102,7 +102,7 @@ pub fn opportunity(moment: &Moment<'_>, out: &mut Vec<u8>) {
     o.integer("openedAt", moment.opened_at).integer("livedMs", moment.lived_ms);
     o.percent("peakSpreadPct", moment.peak_spread_pct);
     moment.group.write(&mut o);
-    if let Change::Closed(reason) = moment.change {
+    if let OpportunityUpdate::Closed(reason) = moment.change {
         o.text("reason", reason.word());
     }
     o.text("source", moment.source);

@@ -80,9 +80,9 @@ fn summary(o: &mut Object<'_>, s: &Summary) {
 }
 
 /// One metric of every gateway or venue: name after `spreadwire_<subsystem>_`, help, how to read it.
-type Row<T> = (&'static str, &'static str, fn(&T) -> u64);
+type MetricRow<T> = (&'static str, &'static str, fn(&T) -> u64);
 
-const VENUE_ROWS: &[Row<VenueGauges>] = &[
+const VENUE_ROWS: &[MetricRow<VenueGauges>] = &[
     ("connected", "1 while the connection is open and subscribed.", |v| u64::from(v.state() == LinkState::Connected)),
     ("connect_attempts_total", "Attempts to connect.", |v| v.attempts.value()),
     ("retries_total", "Admin calls and signals that requested an immediate retry.", |v| v.retries.value()),
@@ -129,7 +129,7 @@ const VENUE_ROWS: &[Row<VenueGauges>] = &[
     ("tls_refused_total", "Attempts that failed because a certificate or TLS was rejected.", |v| v.tls_refused.value()),
 ];
 
-const KNOWN_ROWS: &[Row<Known>] = &[
+const KNOWN_ROWS: &[MetricRow<Known>] = &[
     ("fresh_pairs", "Pairs with a fresh price.", |k| k.fresh),
     ("known_pairs", "Pairs that were ever quoted.", |k| k.held),
     ("stale_pairs", "Quoted pairs without an update for more than a minute.", |k| k.old),
@@ -138,7 +138,7 @@ const KNOWN_ROWS: &[Row<Known>] = &[
     }),
 ];
 
-const CLUSTER_ROWS: &[Row<ClusterVenue>] = &[
+const CLUSTER_ROWS: &[MetricRow<ClusterVenue>] = &[
     ("role", "Role of this instance for it: 0 follower, 1 leader, 2 heir, 3 alone.", |v| v.role.value()),
     ("token", "Highest fencing token seen.", |v| v.token.value()),
     ("leader_changes_total", "Observed changes of its leader.", |v| v.changes.value()),
@@ -163,7 +163,7 @@ const CLUSTER_SECONDS: &[Seconds] = &[
     }),
 ];
 
-const GATEWAY_ROWS: &[Row<GatewayGauges>] = &[
+const GATEWAY_ROWS: &[MetricRow<GatewayGauges>] = &[
     ("websocket_clients", "Open WebSocket clients.", |g| g.websocket_clients.value()),
     ("sse_clients", "Open SSE streams.", |g| g.sse_clients.value()),
     ("accepted_total", "Accepted connections.", |g| g.accepted.value()),
@@ -199,7 +199,7 @@ const GATEWAY_ROWS: &[Row<GatewayGauges>] = &[
 ];
 
 /// Metrics of book connections, for venues from which books are requested.
-const BOOK_ROWS: &[Row<VenueGauges>] = &[
+const BOOK_ROWS: &[MetricRow<VenueGauges>] = &[
     ("connected", "1 while the connection for order books is open and subscribed.", |v| {
         u64::from(v.state() == LinkState::Connected)
     }),
@@ -215,7 +215,7 @@ const BOOK_ROWS: &[Row<VenueGauges>] = &[
     ("pages_refused_total", "Book pages that were larger than 16 MiB and not read.", |v| v.pages_refused.value()),
 ];
 
-const KNOWN_BOOK_ROWS: &[Row<KnownBooks>] =
+const KNOWN_BOOK_ROWS: &[MetricRow<KnownBooks>] =
     &[("wanted", "Requested order books.", |k| k.wanted), ("live", "Valid order books.", |k| k.live)];
 
 /// The body of `/metrics`, in the Prometheus exposition format.

@@ -10,7 +10,7 @@ use crate::time::MonoNs;
 
 /// Limits of this process that clients may want to know.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct ServiceLimits {
     /// Most simultaneous connections.
     pub clients_max: u64,
     /// Most simultaneous SSE streams.
@@ -48,7 +48,7 @@ pub struct Status<'a> {
     /// Source of the numbers, as in `X-Spreadwire-Source`.
     pub sources: &'a str,
     /// Limits.
-    pub limits: Limits,
+    pub limits: ServiceLimits,
 }
 
 impl Status<'_> {
@@ -180,7 +180,7 @@ fn detector(o: &mut Object<'_>, d: &DetectorGauges) {
     o.integer("ringPeak", d.ring_peak.value()).integer("ringSize", d.ring_size.value());
 }
 
-fn limits(o: &mut Object<'_>, limits: &Limits) {
+fn limits(o: &mut Object<'_>, limits: &ServiceLimits) {
     o.integer("clientsMax", limits.clients_max).integer("streamsMax", limits.streams_max);
     o.integer("pairsMax", limits.pairs_max).integer("namesMax", limits.names_max);
     o.integer("nameBytesMax", limits.name_bytes_max).integer("namesBytesMax", limits.names_bytes_max);

@@ -1,5 +1,5 @@
 use super::message::{Alert, AlertMore, Price, PriceMore};
-use super::opportunity::{Change, GroupOf, Moment};
+use super::opportunity::{GroupOf, Moment, OpportunityUpdate};
 use super::request::{Action, BookName, Command, RequestError, parse};
 use super::*;
 use crate::market::book::{BookStamp, BookView, BookVoid};
@@ -108,7 +108,7 @@ fn an_alert_has_nine_fields_in_order() {
 #[test]
 fn the_life_of_an_opportunity_is_one_object_from_its_opening_to_its_end() {
     let opened = Moment {
-        change: Change::Opened,
+        change: OpportunityUpdate::Opened,
         id: "BTC/USDT:kraken:binance:6182614415060",
         symbol: b"\"BTC/USDT\"",
         buy_exchange: "kraken",
@@ -129,7 +129,7 @@ fn the_life_of_an_opportunity_is_one_object_from_its_opening_to_its_end() {
     };
     golden("opportunity_opened", &written(|out| opportunity::opportunity(&opened, out)));
     let updated = Moment {
-        change: Change::Updated,
+        change: OpportunityUpdate::Updated,
         sell: d("43010"),
         spread_pct: pct("1.2"),
         net_spread_pct: pct("0.45"),
@@ -141,7 +141,7 @@ fn the_life_of_an_opportunity_is_one_object_from_its_opening_to_its_end() {
     };
     golden("opportunity_updated", &written(|out| opportunity::opportunity(&updated, out)));
     let closed = Moment {
-        change: Change::Closed(CloseReason::SellMoved),
+        change: OpportunityUpdate::Closed(CloseReason::SellMoved),
         sell: d("42510.5"),
         spread_pct: pct("0.0247058824"),
         net_spread_pct: pct("-0.7253"),
@@ -171,18 +171,18 @@ fn a_book_says_what_it_is_worth_and_has_levels_only_while_it_is_worth_something(
         bids: vec![level("42500.50", "1.25000000"), level("42500.00", "0.3")],
         asks: vec![level("42501.00", "0.00031"), level("42501.5", "2")],
     };
-    let shown = |state: &book::State| {
+    let shown = |state: &book::BookState| {
         let (symbol, exchange) = (b"\"BTC/USDT\"".as_slice(), b"\"okx\"".as_slice());
-        let shown = book::Shown { symbol, exchange, state, view: &view, age_ms: 12, timestamp: 1_700_000_000_123 };
+        let shown = book::ShownBook { symbol, exchange, state, view: &view, age_ms: 12, timestamp: 1_700_000_000_123 };
         (written(|out| book::message(&shown, out)), written(|out| book::entry(&shown, out)))
     };
-    let (message, entry) = shown(&book::State::Live);
+    let (message, entry) = shown(&book::BookState::Live);
     golden("book", &message);
     assert_eq!(String::from_utf8(entry).unwrap(), String::from_utf8(message).unwrap().replace(r#""type":"book","#, ""));
-    golden("book_stale", &shown(&book::State::Stale).0);
-    golden("book_void", &shown(&book::State::Void(BookVoid::Checksum)).0);
+    golden("book_stale", &shown(&book::BookState::Stale).0);
+    golden("book_void", &shown(&book::BookState::Void(BookVoid::Checksum)).0);
     let leader = Some(Arc::new("b_3_4".to_owned()));
-    golden("book_none", &shown(&book::State::None(book::Absence::Elsewhere(leader))).0);
+    golden("book_none", &shown(&book::BookState::None(book::Absence::Elsewhere(leader))).0);
 }
 
 #[test]
@@ -428,7 +428,7 @@ fn the_status_page_is_read_from_the_board() {
             unix: UnixNs::from_ms(1_700_000_060_000),
         },
         sources: "simulated",
-        limits: status::Limits {
+        limits: status::ServiceLimits {
             clients_max: 19_500,
             streams_max: 10_000,
             pairs_max: 4096,

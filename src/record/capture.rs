@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 /// One line of a capture.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(try_from = "Line")]
+#[serde(try_from = "CaptureLine")]
 pub struct Record {
     /// Seconds since 1970 when it was received or sent, as recorded; `None` if the source did not record it.
     pub ts: Option<f64>,
@@ -28,7 +28,7 @@ pub struct Record {
 
 /// A line as written.
 #[derive(Deserialize)]
-struct Line {
+struct CaptureLine {
     ts: Option<f64>,
     dir: Direction,
     #[serde(default)]
@@ -52,10 +52,10 @@ enum Spelling {
     Hex,
 }
 
-impl TryFrom<Line> for Record {
+impl TryFrom<CaptureLine> for Record {
     type Error = String;
 
-    fn try_from(line: Line) -> Result<Self, String> {
+    fn try_from(line: CaptureLine) -> Result<Self, String> {
         let text = line.frame.as_bytes();
         let frame = match line.enc {
             None => Ok(line.frame.into_bytes()),

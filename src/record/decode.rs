@@ -11,7 +11,7 @@ use crate::venues::{Decoded, FeedCodec, Frame, Symbols, Update, Venue};
 
 /// Counts of a decoded capture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
+pub struct CaptureSummary {
     /// Lines fed to a codec.
     pub frames: usize,
     /// Lines of unused channels.
@@ -32,7 +32,7 @@ pub fn decode(
     capture: &mut Capture,
     mut quote: impl FnMut(&[u8]),
     mut error: impl FnMut(usize, &str),
-) -> io::Result<Summary> {
+) -> io::Result<CaptureSummary> {
     let mut decoder = Decoder::new(venue);
     while let Some((line, record)) = capture.next_record()? {
         let result = match record {
@@ -55,7 +55,7 @@ struct Decoder {
     last: HashMap<(String, &'static str), (Level, Level)>,
     decoded: Decoded,
     out: Vec<u8>,
-    summary: Summary,
+    summary: CaptureSummary,
 }
 
 impl Decoder {
@@ -67,7 +67,7 @@ impl Decoder {
             last: HashMap::new(),
             decoded: Decoded::default(),
             out: Vec::with_capacity(256),
-            summary: Summary::default(),
+            summary: CaptureSummary::default(),
         }
     }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::feed::Options;
+use crate::feed::FeedOptions;
 use crate::feed::session::{End, Session, SessionParts, entries};
 use crate::handover::Handover;
 use crate::log;
@@ -55,7 +55,7 @@ pub struct Recording {
 
 /// How fast a recording is replayed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Pace {
+pub enum ReplayPace {
     /// A multiple of the recorded speed; above 0.
     Times(f64),
     /// Without waiting.
@@ -239,7 +239,7 @@ pub struct ReplayParts {
     /// The clock of the whole replay; moved only here.
     pub clock: HandClock,
     /// Speed.
-    pub pace: Pace,
+    pub pace: ReplayPace,
 }
 
 /// Replays recordings.
@@ -248,7 +248,7 @@ pub struct Replay {
     handover: Handover,
     hand: HandClock,
     clock: Clock,
-    pace: Pace,
+    pace: ReplayPace,
     /// Recorded time and system time when the pace was last synchronised.
     origin: Option<(UnixNs, MonoNs)>,
     /// Recorded time of the last line.
@@ -382,7 +382,7 @@ impl Replay {
             return Approach::There;
         }
         let target = due.min(step);
-        if let Pace::Times(speed) = self.pace {
+        if let ReplayPace::Times(speed) = self.pace {
             let now = Clock::System.now();
             let (from, since) = *self.origin.get_or_insert((shown, now));
             let allowed = UnixNs(from.0.saturating_add((now.since(since) as f64 * speed) as u64));
@@ -468,11 +468,11 @@ impl Replay {
             return;
         }
         let was_done = self.done.swap(true, Ordering::AcqRel);
-        if self.pace == Pace::Max {
+        if self.pace == ReplayPace::Max {
             if !was_done {
                 return;
             }
-            self.pace = Pace::Times(1.0);
+            self.pace = ReplayPace::Times(1.0);
         }
         // After the end, prices age at normal speed.
         let shown = self.clock.unix();
@@ -529,11 +529,11 @@ impl Lane {
                 directory: Arc::clone(&self.directory),
                 board: Arc::clone(&self.board),
                 // Gaps in a recording are not silence: WebSocket pings are not recorded.
-                options: Options {
+                options: FeedOptions {
                     silence_ping_ms: u64::MAX,
                     silence_max_ms: u64::MAX,
                     pair_silence_ms: 0,
-                    ..Options::default()
+                    ..FeedOptions::default()
                 },
             };
             let entries = entries(&self.directory, self.id);

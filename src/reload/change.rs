@@ -26,7 +26,7 @@ impl fmt::Display for Item {
 
 /// Additions and removals, and why they cannot be applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Change {
+pub struct SetDifference {
     /// Added venues.
     pub venues_added: Vec<&'static str>,
     /// Removed venues.
@@ -39,7 +39,7 @@ pub struct Change {
     pub refused: Vec<String>,
 }
 
-impl Change {
+impl SetDifference {
     /// The change from `running`, whose names have ids in `directory`, to `wanted`.
     #[must_use]
     pub fn between(running: &Config, wanted: &Config, directory: &Directory) -> Self {
@@ -179,9 +179,9 @@ mod tests {
         Config::build("a.toml", text, Path::new("."), &[], VENUES).unwrap()
     }
 
-    fn change(running: &str, wanted: &str) -> Change {
+    fn change(running: &str, wanted: &str) -> SetDifference {
         let running = config(running);
-        Change::between(&running, &config(wanted), &running.directory_with_room())
+        SetDifference::between(&running, &config(wanted), &running.directory_with_room())
     }
 
     const BEFORE: &str = "venues = [\"binance\", \"okx\"]\ninstruments = [\"BTC/USDT\", \"ETH/USDT\"]";
@@ -241,16 +241,16 @@ mod tests {
         let running = config(BEFORE);
         let directory = running.directory_with_room();
         let without = config("venues = [\"binance\"]\ninstruments = [\"BTC/USDT\"]");
-        assert!(Change::between(&running, &without, &directory).refused.is_empty());
+        assert!(SetDifference::between(&running, &without, &directory).refused.is_empty());
         let okx = directory.venue_named("okx").unwrap();
         directory.remove_venue(okx);
         let dearer =
             config("venues = [\"binance\", \"okx\"]\ninstruments = [\"BTC/USDT\"]\n[venue.okx]\ntaker_fee_pct = 1");
-        let refused = Change::between(&without, &dearer, &directory).refused;
+        let refused = SetDifference::between(&without, &dearer, &directory).refused;
         assert_eq!(refused, ["venue.okx.taker_fee_pct: cannot be changed at run time, needs a restart"]);
         let mut renamed = config(BEFORE);
         renamed.venues[1].native[0] = Some("XBT-USDT".into());
-        let refused = Change::between(&without, &renamed, &directory).refused;
+        let refused = SetDifference::between(&without, &renamed, &directory).refused;
         assert_eq!(refused, ["instruments: okx has renamed BTC/USDT from BTC-USDT to XBT-USDT; needs a restart"]);
     }
 }

@@ -18,7 +18,7 @@ use crossbeam::channel::select;
 use crossbeam::channel::{Receiver, Sender, never};
 
 use crate::config::{Amendment, Config, Plan, VenueConfig};
-use crate::discovery::{Catalogue, From, Scope, Wanted};
+use crate::discovery::{Catalogue, From, ListRequest, Scope};
 use crate::feed::{FeedVenue, SetChange};
 use crate::gateway::http::admin::{Order, Wish};
 use crate::log;
@@ -30,7 +30,7 @@ use crate::protocol::admin::{Outcome, Retried, RetryWish, SetWish};
 use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, MS, MonoNs};
 
-use change::Change;
+use change::SetDifference;
 use watch::FileWatch;
 
 /// Delay from the first sign of a change of the file until it is read, because editors write more than once.
@@ -95,7 +95,7 @@ pub struct Reload {
 struct Next {
     plan: Plan,
     config: Config,
-    change: Change,
+    change: SetDifference,
 }
 
 impl Reload {
@@ -297,7 +297,7 @@ impl Reload {
             return;
         }
         // Without the list of a venue, a pattern could select instruments that the venue does not have.
-        let has_list = |wanted: &Wanted| catalogue.of(wanted.venue.facts().name).is_some();
+        let has_list = |wanted: &ListRequest| catalogue.of(wanted.venue.facts().name).is_some();
         if !self.parts.running.scope().is_ok_and(|scope| scope.wanted.iter().all(has_list)) {
             return;
         }
@@ -329,7 +329,7 @@ impl Reload {
         if config.venues == self.parts.running.venues {
             return;
         }
-        let change = Change::between(&self.parts.running, &config, &self.parts.directory);
+        let change = SetDifference::between(&self.parts.running, &config, &self.parts.directory);
         log::say(format_args!("reload: venues list new instruments"));
         let outcome = self.finish(Next { plan, config, change }, false);
         self.conclude(&outcome, false);
@@ -346,7 +346,7 @@ impl Reload {
         let config = amended
             .resolve(&catalogue)
             .map_err(|why| why.to_string().lines().map(str::to_owned).collect::<Vec<_>>())?;
-        let change = Change::between(&self.parts.running, &config, &self.parts.directory);
+        let change = SetDifference::between(&self.parts.running, &config, &self.parts.directory);
         Ok(Next { plan, config, change })
     }
 
@@ -402,7 +402,7 @@ impl Reload {
         outcome
     }
 
-    fn apply(&mut self, change: &Change, config: &Config, places: Vec<Place>) {
+    fn apply(&mut self, change: &SetDifference, config: &Config, places: Vec<AddedVenue>) {
         if change.is_empty() {
             return;
         }
@@ -436,7 +436,7 @@ impl Reload {
     }
 
     /// Sends the orders to the feeds. An added venue goes to the thread with the fewest venues.
-    fn order(&mut self, change: &Change, mut places: Vec<Place>) {
+    fn order(&mut self, change: &SetDifference, mut places: Vec<AddedVenue>) {
         for name in change.touched() {
             let Some(venue) = self.parts.directory.venue_named(name) else { continue };
             let place = places.iter().position(|place| place.venue.name() == name).map(|at| places.swap_remove(at));
@@ -456,12 +456,12 @@ impl Reload {
 }
 
 /// Connection settings of an added venue.
-struct Place {
+struct AddedVenue {
     venue: VenueConfig,
     trust: Trust,
 }
 
-impl Place {
+impl AddedVenue {
     /// The settings for the feed, once the id is known.
     fn of(self, id: VenueId) -> FeedVenue {
         let VenueConfig { venue, address, rest_address, .. } = self.venue;
@@ -469,8 +469,8 @@ impl Place {
     }
 }
 
-fn places(config: &Config, change: &Change) -> Result<Vec<Place>, String> {
-    let place = |venue: &VenueConfig| Ok(Place { venue: venue.clone(), trust: venue.trust()? });
+fn places(config: &Config, change: &SetDifference) -> Result<Vec<AddedVenue>, String> {
+    let place = |venue: &VenueConfig| Ok(AddedVenue { venue: venue.clone(), trust: venue.trust()? });
     config.venues.iter().filter(|venue| change.venues_added.contains(&venue.name())).map(place).collect()
 }
 
@@ -525,7 +525,7 @@ mod tests {
     use crate::market::InstrumentId;
     use crate::time::{HandClock, UnixNs};
     use crate::venues::VENUES;
-    use crate::venues::listing::Entry;
+    use crate::venues::listing::ListingEntry;
     use crossbeam::channel::{bounded, unbounded};
     use std::path::Path;
 
@@ -533,12 +533,12 @@ mod tests {
 
     fn list(venue: &'static str, bases: &[&str]) -> List {
         let dash = if venue == "okx" { "-" } else { "" };
-        let entries = bases.iter().map(|base| Entry {
+        let entries = bases.iter().map(|base| ListingEntry {
             base: (*base).to_owned(),
             quote: "USDT".to_owned(),
             native: format!("{base}{dash}USDT"),
             is_trading: true,
-            ..Entry::default()
+            ..ListingEntry::default()
         });
         List { venue, entries: entries.collect(), from: From::Venue }
     }

@@ -5,15 +5,15 @@ use std::net::IpAddr;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 
-use crate::net::tls::Identity;
-use crate::sim::scenario::Kind;
+use crate::net::tls::ServerIdentity;
+use crate::sim::scenario::FaultKind;
 
 /// The certificates that the simulator presents to TLS clients.
 pub struct Certificates {
     authority: String,
-    good: Identity,
-    expired: Identity,
-    other: Identity,
+    good: ServerIdentity,
+    expired: ServerIdentity,
+    other: ServerIdentity,
 }
 
 /// The file that `sim --tls DIR` writes: the certificate of the authority, for `ca_file` in a configuration.
@@ -38,7 +38,7 @@ impl Certificates {
             }
             let key = KeyPair::generate().map_err(said)?;
             let certificate = params.signed_by(&key, &authority).map_err(said)?;
-            Identity::new(certificate.der().to_vec(), key.serialize_der())
+            ServerIdentity::new(certificate.der().to_vec(), key.serialize_der())
         };
         let names = vec!["localhost".to_owned()];
         let here = [IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), listen];
@@ -57,10 +57,10 @@ impl Certificates {
     }
 
     /// The certificate to present while this fault lasts.
-    pub(super) const fn of(&self, fault: Option<Kind>) -> &Identity {
+    pub(super) const fn of(&self, fault: Option<FaultKind>) -> &ServerIdentity {
         match fault {
-            Some(Kind::TlsExpired) => &self.expired,
-            Some(Kind::TlsWrongName) => &self.other,
+            Some(FaultKind::TlsExpired) => &self.expired,
+            Some(FaultKind::TlsWrongName) => &self.other,
             _ => &self.good,
         }
     }

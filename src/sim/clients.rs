@@ -1,15 +1,15 @@
 //! The simulator's sockets, each with its connection, in a slab. The slab index determines the poll token.
 
 use crate::net::{Link, ReadOutcome};
-use crate::sim::connection::{Connection, World};
+use crate::sim::connection::{SimConnection, World};
 use crate::time::{MonoNs, SECOND};
 
 /// One socket and its connection.
-pub struct Client {
+pub struct SimClient {
     /// The socket.
     pub link: Link,
     /// The state machine that handles its bytes.
-    pub connection: Connection,
+    pub connection: SimConnection,
     /// The socket may have input.
     pub readable: bool,
     /// The socket may take output.
@@ -25,10 +25,10 @@ pub struct Gone;
 /// Most reads of one client in one turn.
 const READS_MAX: usize = 4;
 
-impl Client {
+impl SimClient {
     /// A client just accepted.
     #[must_use]
-    pub const fn new(link: Link, connection: Connection) -> Self {
+    pub const fn new(link: Link, connection: SimConnection) -> Self {
         Self { link, connection, readable: true, writable: true, allowance: (0, MonoNs(0)) }
     }
 
@@ -78,12 +78,12 @@ impl Client {
 
 /// All clients.
 #[derive(Default)]
-pub struct Clients {
-    slots: Vec<Option<Client>>,
+pub struct SimClients {
+    slots: Vec<Option<SimClient>>,
     free: Vec<usize>,
 }
 
-impl Clients {
+impl SimClients {
     /// The index that the next [`Self::insert`] uses.
     #[must_use]
     pub fn next_place(&self) -> usize {
@@ -91,7 +91,7 @@ impl Clients {
     }
 
     /// Adds a client at [`Self::next_place`].
-    pub fn insert(&mut self, client: Client) {
+    pub fn insert(&mut self, client: SimClient) {
         match self.free.pop() {
             Some(place) => self.slots[place] = Some(client),
             None => self.slots.push(Some(client)),
@@ -99,7 +99,7 @@ impl Clients {
     }
 
     /// The client at index `place`, if it is still connected.
-    pub fn at(&mut self, place: usize) -> Option<&mut Client> {
+    pub fn at(&mut self, place: usize) -> Option<&mut SimClient> {
         self.slots.get_mut(place)?.as_mut()
     }
 
@@ -116,17 +116,17 @@ impl Clients {
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Client> {
+    pub fn iter(&self) -> impl Iterator<Item = &SimClient> {
         self.slots.iter().flatten()
     }
 
     /// All of them.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Client> {
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut SimClient> {
         self.slots.iter_mut().flatten()
     }
 
     /// Removes the clients for which `keep` returns `false`; their sockets close.
-    pub fn retain(&mut self, mut keep: impl FnMut(&mut Client) -> bool) {
+    pub fn retain(&mut self, mut keep: impl FnMut(&mut SimClient) -> bool) {
         for (place, slot) in self.slots.iter_mut().enumerate() {
             if slot.as_mut().is_some_and(|client| !keep(client)) {
                 *slot = None;

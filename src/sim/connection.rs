@@ -7,9 +7,9 @@
 use std::net::SocketAddr;
 
 use crate::sim::distortion::{self, DistortedMarket};
-use crate::sim::prices::Prices;
+use crate::sim::prices::SimPrices;
 use crate::sim::random::Random;
-use crate::sim::scenario::{Kind, Trouble};
+use crate::sim::scenario::{FaultKind, Trouble};
 use crate::time::{MS, MonoNs, SECOND, UnixNs};
 use crate::venues::{Cut, ExchangeSide, Facts, Keepalive, Maintenance, Message, Messages, Opening, Venue, VenueQuote};
 use crate::wire::http::{self, Method, Request, Upgrade};
@@ -21,7 +21,7 @@ pub struct World<'a> {
     /// The simulated venues. Venue indices refer to this list.
     pub venues: &'a [&'static dyn Venue],
     /// Their tops of book.
-    pub prices: &'a Prices,
+    pub prices: &'a SimPrices,
     /// The wall clock from which venues take their timestamps.
     pub unix: UnixNs,
     /// Where the simulator listens.
@@ -79,9 +79,9 @@ impl Default for ClientLimits {
 }
 
 /// The connection of one client.
-pub struct Connection {
+pub struct SimConnection {
     limits: ClientLimits,
-    state: State,
+    state: ConnectionState,
     /// Output until the connection is a WebSocket.
     output: Vec<u8>,
     /// Messages from the exchange side that are being framed; empty between calls.
@@ -105,18 +105,18 @@ pub enum Ending {
     Reset,
 }
 
-enum State {
+enum ConnectionState {
     /// The part of a request head that has arrived.
     Head(Vec<u8>),
     /// An HTTP response is being sent; holds the number of request body bytes that remain to be skipped.
     Body(usize),
     /// The venue's WebSocket.
-    Socket(Box<Socket>),
+    Socket(Box<SimSocket>),
     /// The fault script: the socket stays open, but nothing is sent on it again.
     Mute,
 }
 
-struct Socket {
+struct SimSocket {
     venue: usize,
     facts: &'static Facts,
     inner: WebSocket,
@@ -130,7 +130,7 @@ struct Socket {
     ask_by: Option<MonoNs>,
 }
 
-impl Socket {
+impl SimSocket {
     /// When the venue closes the connection of a quiet client.
     fn cut_at(&self) -> Option<MonoNs> {
         let cut = match self.facts.keepalive {
@@ -147,7 +147,7 @@ const HEAD_MAX: usize = 8 * 1024;
 /// Most headers of a request.
 const HEADERS_MAX: usize = 64;
 /// Limits for requests. Bodies are skipped: no request here needs one.
-const HEAD_LIMITS: http::Limits = http::Limits {
+const HEAD_LIMITS: http::HeadLimits = http::HeadLimits {
     head_max: HEAD_MAX,
     lines_max: HEADERS_MAX,
     line_max: HEAD_MAX,
@@ -162,13 +162,13 @@ const HELD_MAX_NS: u64 = 100 * MS;
 /// How long an ended connection may take to send its last bytes.
 const GOODBYE_NS: u64 = SECOND;
 
-impl Connection {
+impl SimConnection {
     /// A connection that was accepted at `now`.
     #[must_use]
     pub fn new(limits: ClientLimits, now: MonoNs) -> Self {
         Self {
             limits,
-            state: State::Head(Vec::new()),
+            state: ConnectionState::Head(Vec::new()),
             output: Vec::new(),
             messages: Messages::default(),
             held: None,
@@ -183,19 +183,19 @@ impl Connection {
             return;
         }
         match &mut self.state {
-            State::Head(head) => {
+            ConnectionState::Head(head) => {
                 head.extend_from_slice(bytes);
                 let head = std::mem::take(head);
                 self.read_head(head, now, world);
             }
-            State::Mute => {}
-            State::Body(rest) => {
+            ConnectionState::Mute => {}
+            ConnectionState::Body(rest) => {
                 *rest = rest.saturating_sub(bytes.len());
                 if *rest == 0 {
                     self.end(Ending::Done, now);
                 }
             }
-            State::Socket(socket) => {
+            ConnectionState::Socket(socket) => {
                 socket.heard = now;
                 socket.inner.receive(bytes);
                 self.read_messages(now, world);
@@ -230,9 +230,9 @@ impl Connection {
     /// The heartbeat of a venue with faults in effect. Heartbeats may contain prices and checksums.
     pub fn troubled_heartbeat(&mut self, unix: UnixNs, now: MonoNs, trouble: &Trouble) {
         let unix = distortion::distort_time(unix, trouble);
-        let is_spoilt = trouble.whole(Kind::Checksum).is_some();
+        let is_spoilt = trouble.whole(FaultKind::Checksum).is_some();
         let names_silent =
-            |frame: &Message| trouble.named(Kind::Silence).any(|native| find(frame.as_bytes(), native.as_bytes()));
+            |frame: &Message| trouble.named(FaultKind::Silence).any(|native| find(frame.as_bytes(), native.as_bytes()));
         self.say(now, |side, out| {
             side.heartbeat(unix, out);
             let frames: Vec<Message> = out.drain().filter(|frame| !names_silent(frame)).collect();
@@ -262,7 +262,7 @@ impl Connection {
     /// Keeps the socket open, but sends nothing on it from now on.
     pub fn fall_mute(&mut self) {
         self.output().clear();
-        self.state = State::Mute;
+        self.state = ConnectionState::Mute;
         self.deadline = None;
     }
 
@@ -279,21 +279,21 @@ impl Connection {
     /// Closes the connection with this close code.
     pub fn close(&mut self, code: u16, reason: &str, now: MonoNs) {
         match &mut self.state {
-            State::Socket(socket) if self.ending.is_none() && !socket.closing => {
+            ConnectionState::Socket(socket) if self.ending.is_none() && !socket.closing => {
                 socket.inner.close(code, reason);
                 socket.closing = true;
                 self.deadline = Some(now.plus(GOODBYE_NS));
             }
-            State::Head(_) => self.end(Ending::Done, now),
-            State::Socket(_) | State::Body(_) | State::Mute => {}
+            ConnectionState::Head(_) => self.end(Ending::Done, now),
+            ConnectionState::Socket(_) | ConnectionState::Body(_) | ConnectionState::Mute => {}
         }
     }
 
     /// Bytes for the client. The caller removes the bytes that it has sent from the front.
     pub fn output(&mut self) -> &mut Vec<u8> {
         match &mut self.state {
-            State::Socket(socket) => socket.inner.output(),
-            State::Head(_) | State::Body(_) | State::Mute => &mut self.output,
+            ConnectionState::Socket(socket) => socket.inner.output(),
+            ConnectionState::Head(_) | ConnectionState::Body(_) | ConnectionState::Mute => &mut self.output,
         }
     }
 
@@ -306,7 +306,7 @@ impl Connection {
 
     fn cut_at(&self) -> Option<MonoNs> {
         match &self.state {
-            State::Socket(socket) if self.ending.is_none() && !socket.closing => socket.cut_at(),
+            ConnectionState::Socket(socket) if self.ending.is_none() && !socket.closing => socket.cut_at(),
             _ => None,
         }
     }
@@ -330,7 +330,7 @@ impl Connection {
         }
         let next_ping = now.plus(self.limits.ping_every_ms * MS);
         match &mut self.state {
-            State::Socket(socket) if !socket.closing && !socket.unanswered_ping => {
+            ConnectionState::Socket(socket) if !socket.closing && !socket.unanswered_ping => {
                 socket.inner.ping();
                 socket.unanswered_ping = true;
                 self.deadline = Some(next_ping);
@@ -349,8 +349,8 @@ impl Connection {
     #[must_use]
     pub fn venue(&self) -> Option<usize> {
         match &self.state {
-            State::Socket(socket) => Some(socket.venue),
-            State::Head(_) | State::Body(_) | State::Mute => None,
+            ConnectionState::Socket(socket) => Some(socket.venue),
+            ConnectionState::Head(_) | ConnectionState::Body(_) | ConnectionState::Mute => None,
         }
     }
 
@@ -365,7 +365,7 @@ impl Connection {
                 let reply = answer(&request, world);
                 self.act(reply, &head[length..], now, world);
             }
-            Ok(None) => self.state = State::Head(head),
+            Ok(None) => self.state = ConnectionState::Head(head),
             Err(refusal) => {
                 let (status, reason) = refusal.status();
                 write_reply(status, reason, TEXT, &format!("{reason}\n"), &mut self.output);
@@ -381,14 +381,14 @@ impl Connection {
             Reply::Http { text, body_length } => {
                 self.output.extend_from_slice(&text);
                 let rest = body_length.saturating_sub(early.len());
-                self.state = State::Body(rest);
+                self.state = ConnectionState::Body(rest);
                 if rest == 0 {
                     self.end(Ending::Done, now);
                 }
             }
             Reply::Upgrade { venue, target, accept } => {
                 let facts = world.venues[venue].facts();
-                let mut socket = Socket {
+                let mut socket = SimSocket {
                     venue,
                     inner: WebSocket::server(SOCKET_LIMITS, early),
                     side: world.venues[venue].exchange_side(),
@@ -403,14 +403,14 @@ impl Connection {
                     },
                 };
                 http::write_switch(&accept, &format!("{SOURCE_HEADER}: simulated\r\n"), socket.inner.output());
-                self.state = State::Socket(Box::new(socket));
+                self.state = ConnectionState::Socket(Box::new(socket));
                 self.deadline = match facts.keepalive {
                     Keepalive::Server => Some(now.plus(self.limits.ping_every_ms * MS)),
                     Keepalive::Client { .. } => None,
                 };
                 let market = world.market(venue);
                 self.say(now, |side, out| side.opened(&target, &market, out));
-                if world.trouble(venue).whole(Kind::Maintenance).is_some()
+                if world.trouble(venue).whole(FaultKind::Maintenance).is_some()
                     && maintenance_of(world.venues[venue]) == Maintenance::Halts
                 {
                     self.maintain(true, world.unix, now);
@@ -422,7 +422,7 @@ impl Connection {
 
     fn read_messages(&mut self, now: MonoNs, world: &World<'_>) {
         while self.ending.is_none() {
-            let State::Socket(socket) = &mut self.state else { return };
+            let ConnectionState::Socket(socket) = &mut self.state else { return };
             let market = world.market(socket.venue);
             match socket.inner.next() {
                 Ok(None) => return,
@@ -447,7 +447,7 @@ impl Connection {
 
     /// Calls the exchange side and frames the messages that it returns.
     fn say(&mut self, now: MonoNs, speak: impl FnOnce(&mut dyn ExchangeSide, &mut Messages)) {
-        let State::Socket(socket) = &mut self.state else { return };
+        let ConnectionState::Socket(socket) = &mut self.state else { return };
         if self.ending.is_some() || socket.closing {
             return;
         }
@@ -509,17 +509,17 @@ fn answer(request: &Request, world: &World<'_>) -> Reply {
         return reply(404, "Not Found", TEXT, "No such simulated venue; GET / lists them.\n");
     };
     let trouble = world.trouble(venue);
-    if trouble.whole(Kind::HalfOpen).is_some() {
+    if trouble.whole(FaultKind::HalfOpen).is_some() {
         return Reply::Never;
     }
-    if trouble.whole(Kind::Refused).is_some() {
+    if trouble.whole(FaultKind::Refused).is_some() {
         return Reply::Reset;
     }
-    if let Some(seconds) = trouble.whole(Kind::TooManyRequests) {
+    if let Some(seconds) = trouble.whole(FaultKind::TooManyRequests) {
         let extra = format!("{TEXT}Retry-After: {seconds}\r\n");
         return reply(429, "Too Many Requests", &extra, "Too many requests.\n");
     }
-    if trouble.whole(Kind::Maintenance).is_some() && maintenance_of(world.venues[venue]) == Maintenance::Closes {
+    if trouble.whole(FaultKind::Maintenance).is_some() && maintenance_of(world.venues[venue]) == Maintenance::Closes {
         return unavailable("This simulated venue is under maintenance.\n");
     }
     if request.upgrade != Upgrade::None && world.refusing.get(venue).copied().unwrap_or(false) {

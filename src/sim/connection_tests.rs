@@ -7,12 +7,12 @@ use proptest::prelude::*;
 
 const LISTEN: &str = "127.0.0.1:9000";
 
-fn prices() -> Prices {
+fn prices() -> SimPrices {
     let lively = Liveliness { rate: 100.0, opportunity_every_ms: 4000 };
-    Prices::new(PLAIN, &[("BTC".into(), "USDT".into()), ("ETH".into(), "USD".into())], 4, lively, UnixNs(0))
+    SimPrices::new(PLAIN, &[("BTC".into(), "USDT".into()), ("ETH".into(), "USD".into())], 4, lively, UnixNs(0))
 }
 
-fn world(prices: &Prices) -> World<'_> {
+fn world(prices: &SimPrices) -> World<'_> {
     World {
         venues: PLAIN,
         prices,
@@ -32,22 +32,22 @@ fn at(ms: u64) -> MonoNs {
 /// The response to these bytes as text, and how the connection ended.
 fn ask(bytes: &[u8]) -> (String, Option<Ending>) {
     let prices = prices();
-    let mut connection = Connection::new(ClientLimits::default(), at(0));
+    let mut connection = SimConnection::new(ClientLimits::default(), at(0));
     connection.receive(bytes, at(0), &world(&prices));
     (String::from_utf8_lossy(connection.output()).into_owned(), connection.ending())
 }
 
 /// A client that is connected to `path` and has received the upgrade response.
-fn opened(prices: &Prices, path: &str, limits: ClientLimits) -> (WebSocket, Connection) {
+fn opened(prices: &SimPrices, path: &str, limits: ClientLimits) -> (WebSocket, SimConnection) {
     let mut client = WebSocket::client(&format!("ws://{LISTEN}{path}"), SOCKET_LIMITS).unwrap();
-    let mut connection = Connection::new(limits, at(0));
+    let mut connection = SimConnection::new(limits, at(0));
     connection.receive(&std::mem::take(client.output()), at(0), &world(prices));
     client.receive(&std::mem::take(connection.output()));
     assert_eq!(client.next(), Ok(Some(Event::Open(Some("simulated".into())))));
     (client, connection)
 }
 
-fn heard(client: &mut WebSocket, connection: &mut Connection) -> Vec<String> {
+fn heard(client: &mut WebSocket, connection: &mut SimConnection) -> Vec<String> {
     client.receive(&std::mem::take(connection.output()));
     let mut texts = Vec::new();
     while let Ok(Some(event)) = client.next() {
@@ -63,7 +63,7 @@ fn heard(client: &mut WebSocket, connection: &mut Connection) -> Vec<String> {
 fn programs_are_told_how_often_a_venue_is_connected_to() {
     let prices = prices();
     let sockets = [Sockets { open: 1, most: 2, opened: 7 }];
-    let mut connection = Connection::new(ClientLimits::default(), at(0));
+    let mut connection = SimConnection::new(ClientLimits::default(), at(0));
     let world = World { sockets: &sockets, ..world(&prices) };
     connection.receive(b"GET /connections HTTP/1.1\r\nHost: a\r\n\r\n", at(0), &world);
     let text = String::from_utf8_lossy(connection.output()).into_owned();
@@ -127,7 +127,7 @@ fn a_frame_that_waits_for_its_follower_is_sent_after_100_ms_at_the_latest() {
 fn a_request_in_pieces_is_the_same_request() {
     let prices = prices();
     let mut client = WebSocket::client("ws://localhost:1/bare", SOCKET_LIMITS).unwrap();
-    let mut connection = Connection::new(ClientLimits::default(), at(0));
+    let mut connection = SimConnection::new(ClientLimits::default(), at(0));
     for byte in std::mem::take(client.output()) {
         assert!(connection.output().is_empty());
         connection.receive(&[byte], at(0), &world(&prices));
@@ -143,7 +143,7 @@ fn frames_that_came_with_the_upgrade_are_read() {
     let mut client = WebSocket::client("ws://localhost:1/bare", SOCKET_LIMITS).unwrap();
     let mut bytes = std::mem::take(client.output());
     bytes.extend_from_slice(&[0x81, 0x85, 0, 0, 0, 0, b's', b'u', b'b', b' ', b'X']);
-    let mut connection = Connection::new(ClientLimits::default(), at(0));
+    let mut connection = SimConnection::new(ClientLimits::default(), at(0));
     connection.receive(&bytes, at(0), &world(&prices));
     client.receive(&std::mem::take(connection.output()));
     assert!(matches!(client.next(), Ok(Some(Event::Open(_)))));
@@ -212,7 +212,7 @@ fn bad_requests_get_an_answer_and_the_end() {
 fn a_venue_that_refuses_says_503() {
     let prices = prices();
     let mut client = WebSocket::client("ws://localhost:1/bare", SOCKET_LIMITS).unwrap();
-    let mut connection = Connection::new(ClientLimits::default(), at(0));
+    let mut connection = SimConnection::new(ClientLimits::default(), at(0));
     let world = World { refusing: &[false, true, false], ..world(&prices) };
     connection.receive(&std::mem::take(client.output()), at(0), &world);
     client.receive(&std::mem::take(connection.output()));
@@ -222,7 +222,7 @@ fn a_venue_that_refuses_says_503() {
 #[test]
 fn a_head_that_never_ends_is_given_up() {
     let prices = prices();
-    let mut connection = Connection::new(ClientLimits::default(), at(0));
+    let mut connection = SimConnection::new(ClientLimits::default(), at(0));
     connection.receive(b"GET / HT", at(9_000), &world(&prices));
     connection.elapsed(at(9_999));
     assert_eq!(connection.ending(), None);
@@ -301,7 +301,7 @@ proptest! {
     #[test]
     fn any_bytes_are_survived(pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 0..8)) {
         let prices = prices();
-        let mut connection = Connection::new(ClientLimits::default(), at(0));
+        let mut connection = SimConnection::new(ClientLimits::default(), at(0));
         for piece in &pieces {
             connection.receive(piece, at(0), &world(&prices));
         }

@@ -7,15 +7,15 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use rustc_hash::FxHashMap;
 
 use crate::market::Level;
-use crate::sim::prices::{CellId, Prices};
+use crate::sim::prices::{CellId, SimPrices};
 use crate::stage::Alarm;
 use crate::venues::Venue;
 
 /// Controls a simulator. Clones share one channel; commands take effect in order, at the next turn.
 #[derive(Clone)]
 pub struct SimControl {
-    commands: Sender<Command>,
-    names: Arc<Names>,
+    commands: Sender<SimCommand>,
+    names: Arc<SimNames>,
     alarm: Alarm,
 }
 
@@ -34,7 +34,7 @@ pub enum ControlError {
 pub const WAITING_MAX: usize = 256;
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Command {
+pub(super) enum SimCommand {
     Set { cell: CellId, bid: Level, ask: Level },
     Release(CellId),
     Silent(usize, bool),
@@ -42,16 +42,16 @@ pub(super) enum Command {
     Cut(usize),
 }
 
-struct Names {
+struct SimNames {
     venues: Vec<&'static str>,
     cells: FxHashMap<(usize, String), CellId>,
 }
 
 impl SimControl {
-    pub(super) fn new(venues: &[&'static dyn Venue], prices: &Prices, alarm: Alarm) -> (Self, Receiver<Command>) {
+    pub(super) fn new(venues: &[&'static dyn Venue], prices: &SimPrices, alarm: Alarm) -> (Self, Receiver<SimCommand>) {
         let (sender, receiver) = bounded(WAITING_MAX);
         let cells = prices.cells().map(|c| ((prices.quote(c).0, prices.symbol(c).to_owned()), c)).collect();
-        let names = Names { venues: venues.iter().map(|v| v.facts().name).collect(), cells };
+        let names = SimNames { venues: venues.iter().map(|v| v.facts().name).collect(), cells };
         (Self { commands: sender, names: Arc::new(names), alarm }, receiver)
     }
 
@@ -62,7 +62,7 @@ impl SimControl {
     /// [`ControlError`].
     pub fn set_quote(&self, venue: &str, symbol: &str, bid: Level, ask: Level) -> Result<(), ControlError> {
         let cell = self.cell(venue, symbol)?;
-        self.send(Command::Set { cell, bid, ask })
+        self.send(SimCommand::Set { cell, bid, ask })
     }
 
     /// Returns a top of book that was set by hand to its price path.
@@ -70,7 +70,7 @@ impl SimControl {
     /// # Errors
     /// [`ControlError`].
     pub fn release(&self, venue: &str, symbol: &str) -> Result<(), ControlError> {
-        self.send(Command::Release(self.cell(venue, symbol)?))
+        self.send(SimCommand::Release(self.cell(venue, symbol)?))
     }
 
     /// Stops the prices and heartbeats of the venue. It stays connected and answers requests and pings.
@@ -78,7 +78,7 @@ impl SimControl {
     /// # Errors
     /// [`ControlError`].
     pub fn silence(&self, venue: &str) -> Result<(), ControlError> {
-        self.send(Command::Silent(self.venue(venue)?, true))
+        self.send(SimCommand::Silent(self.venue(venue)?, true))
     }
 
     /// Ends [`Self::silence`] and sends the current prices.
@@ -86,7 +86,7 @@ impl SimControl {
     /// # Errors
     /// [`ControlError`].
     pub fn speak(&self, venue: &str) -> Result<(), ControlError> {
-        self.send(Command::Silent(self.venue(venue)?, false))
+        self.send(SimCommand::Silent(self.venue(venue)?, false))
     }
 
     /// Closes all sockets of the venue without a close frame.
@@ -94,7 +94,7 @@ impl SimControl {
     /// # Errors
     /// [`ControlError`].
     pub fn cut(&self, venue: &str) -> Result<(), ControlError> {
-        self.send(Command::Cut(self.venue(venue)?))
+        self.send(SimCommand::Cut(self.venue(venue)?))
     }
 
     /// Makes the venue answer upgrades with 503 (`true`), or accept clients again.
@@ -102,7 +102,7 @@ impl SimControl {
     /// # Errors
     /// [`ControlError`].
     pub fn refuse(&self, venue: &str, refuse: bool) -> Result<(), ControlError> {
-        self.send(Command::Refuse(self.venue(venue)?, refuse))
+        self.send(SimCommand::Refuse(self.venue(venue)?, refuse))
     }
 
     fn venue(&self, name: &str) -> Result<usize, ControlError> {
@@ -114,7 +114,7 @@ impl SimControl {
         self.names.cells.get(&key).copied().ok_or(ControlError::Instrument)
     }
 
-    fn send(&self, command: Command) -> Result<(), ControlError> {
+    fn send(&self, command: SimCommand) -> Result<(), ControlError> {
         self.commands.try_send(command).map_err(|_| ControlError::Full)?;
         self.alarm.ring();
         Ok(())

@@ -3,7 +3,7 @@
 
 use crate::sim::prices::VenueMarket;
 use crate::sim::random::Random;
-use crate::sim::scenario::{Kind, Trouble};
+use crate::sim::scenario::{FaultKind, Trouble};
 use crate::time::{MS, MonoNs, UnixNs};
 use crate::venues::{Listed, Market, Message, Messages, VenueQuote};
 
@@ -37,7 +37,7 @@ pub fn distort_quote(quote: &VenueQuote, trouble: &Trouble) -> VenueQuote {
     let mut quote = quote.clone();
     quote.time = distort_time(quote.time, trouble);
     quote.is_trading = !is_halted(trouble, &quote.native);
-    if trouble.of(Kind::Crossed, &quote.native).is_some() {
+    if trouble.of(FaultKind::Crossed, &quote.native).is_some() {
         std::mem::swap(&mut quote.bid, &mut quote.ask);
     }
     quote
@@ -46,13 +46,13 @@ pub fn distort_quote(quote: &VenueQuote, trouble: &Trouble) -> VenueQuote {
 /// Whether trading in the instrument with this native symbol is halted.
 #[must_use]
 pub fn is_halted(trouble: &Trouble, native: &str) -> bool {
-    trouble.of(Kind::Halt, native).is_some()
+    trouble.of(FaultKind::Halt, native).is_some()
 }
 
 /// The time on the venue's own clock.
 #[must_use]
 pub fn distort_time(time: UnixNs, trouble: &Trouble) -> UnixNs {
-    let offset_ns = trouble.whole(Kind::Clock).unwrap_or(0).saturating_mul(MS as i64);
+    let offset_ns = trouble.whole(FaultKind::Clock).unwrap_or(0).saturating_mul(MS as i64);
     UnixNs(time.0.saturating_add_signed(offset_ns))
 }
 
@@ -71,20 +71,20 @@ pub fn distort_frames(
     };
     let frames: Vec<Message> = messages.drain().collect();
     for mut frame in frames {
-        if happens(Kind::Lose) {
+        if happens(FaultKind::Lose) {
             continue;
         }
-        if happens(Kind::Damage) {
+        if happens(FaultKind::Damage) {
             damage(&mut frame);
         }
-        if trouble.of(Kind::Checksum, native).is_some() {
+        if trouble.of(FaultKind::Checksum, native).is_some() {
             change_checksum(&mut frame);
         }
-        if held.is_none() && happens(Kind::Reorder) {
+        if held.is_none() && happens(FaultKind::Reorder) {
             *held = Some((until, frame));
             continue;
         }
-        if happens(Kind::Duplicate) {
+        if happens(FaultKind::Duplicate) {
             push(messages, frame.clone());
         }
         push(messages, frame);

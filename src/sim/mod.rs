@@ -31,12 +31,12 @@ use crate::market::Level;
 use crate::net::Link;
 use crate::net::listen::Listener;
 use crate::sim::certificates::Certificates;
-use crate::sim::clients::{Client, Clients};
-use crate::sim::connection::{ClientLimits, Connection, Ending, Sockets, World};
-use crate::sim::control::{Command, SimControl};
-use crate::sim::prices::{CellId, Liveliness, Prices};
+use crate::sim::clients::{SimClient, SimClients};
+use crate::sim::connection::{ClientLimits, Ending, SimConnection, Sockets, World};
+use crate::sim::control::{SimCommand, SimControl};
+use crate::sim::prices::{CellId, Liveliness, SimPrices};
 use crate::sim::random::Random;
-use crate::sim::scenario::{Kind, Scenario, Trouble};
+use crate::sim::scenario::{FaultKind, Scenario, Trouble};
 use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, MonoNs, SECOND};
 use crate::venues::{Maintenance, Venue};
@@ -56,12 +56,12 @@ pub struct SimParts {
     /// The clock that determines the pace and the venues' timestamps.
     pub clock: Clock,
     /// Limits and behaviour.
-    pub options: Options,
+    pub options: SimOptions,
 }
 
 /// Limits and behaviour of the simulator.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct SimOptions {
     /// Most sockets at the same time; further ones are closed without a response.
     pub clients_max: usize,
     /// Limits for one client.
@@ -70,7 +70,7 @@ pub struct Options {
     pub opportunity_every_ms: u64,
 }
 
-impl Default for Options {
+impl Default for SimOptions {
     fn default() -> Self {
         Self { clients_max: 1024, client: ClientLimits::default(), opportunity_every_ms: 4000 }
     }
@@ -81,10 +81,10 @@ pub const RATE_DEFAULT: f64 = 200.0;
 
 /// What the simulator has counted since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct SimCounts {
     /// Sockets accepted.
     pub accepted: u64,
-    /// Sockets closed at once because of [`Options::clients_max`].
+    /// Sockets closed at once because of [`SimOptions::clients_max`].
     pub over_limit: u64,
     /// Clients dropped because they did not read.
     pub slow: u64,
@@ -99,9 +99,9 @@ pub struct Counts {
 /// The simulated venues.
 pub struct Sim {
     venues: Vec<&'static dyn Venue>,
-    prices: Prices,
+    prices: SimPrices,
     /// The pace of price changes; `None`: prices do not change by themselves.
-    pace: Option<Pace>,
+    pace: Option<UpdatePace>,
     next_second: MonoNs,
     /// `None` while the fault script makes the system refuse connections.
     listener: Option<Listener>,
@@ -111,20 +111,20 @@ pub struct Sim {
     poll: Poll,
     events: Events,
     alarm: Alarm,
-    commands: Receiver<Command>,
+    commands: Receiver<SimCommand>,
     control: SimControl,
-    clients: Clients,
+    clients: SimClients,
     /// By venue index: venues that push nothing, and venues that refuse upgrades.
     silent: Vec<bool>,
     refusing: Vec<bool>,
     script: Script,
     certificates: Option<Certificates>,
-    journal: Option<Vec<Change>>,
+    journal: Option<Vec<QuoteChange>>,
     sockets: Vec<Sockets>,
     buffer: Vec<u8>,
     clock: Clock,
-    options: Options,
-    counts: Counts,
+    options: SimOptions,
+    counts: SimCounts,
 }
 
 /// The fault script and its progress.
@@ -135,13 +135,13 @@ struct Script {
     /// By venue index: the faults in effect now.
     troubles: Vec<Trouble>,
     /// The fault in effect on the port that all venues share.
-    listener: Option<Kind>,
+    listener: Option<FaultKind>,
     random: Random,
 }
 
 /// A top of book that changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct QuoteChange {
     /// The instrument and venue.
     pub cell: CellId,
     /// Time of the change.
@@ -154,7 +154,7 @@ pub struct Change {
 
 /// Computes when the next update is due. Counts from a fixed start, so that the pace does not drift.
 #[derive(Clone, Copy, Debug)]
-struct Pace {
+struct UpdatePace {
     start: MonoNs,
     step_ns: u64,
     done: u64,
@@ -210,10 +210,10 @@ impl Sim {
             rate: if moving { parts.rate } else { 1.0 },
             opportunity_every_ms: parts.options.opportunity_every_ms,
         };
-        let prices = Prices::new(&parts.venues, &parts.instruments, parts.seed, liveliness, parts.clock.unix());
+        let prices = SimPrices::new(&parts.venues, &parts.instruments, parts.seed, liveliness, parts.clock.unix());
         let (control, commands) = SimControl::new(&parts.venues, &prices, alarm.clone());
         Ok(Self {
-            pace: moving.then(|| Pace { start: now, step_ns: prices.step_ns(), done: 0 }),
+            pace: moving.then(|| UpdatePace { start: now, step_ns: prices.step_ns(), done: 0 }),
             next_second: now.plus(SECOND),
             silent: vec![false; parts.venues.len()],
             refusing: vec![false; parts.venues.len()],
@@ -238,11 +238,11 @@ impl Sim {
             alarm,
             commands,
             control,
-            clients: Clients::default(),
+            clients: SimClients::default(),
             buffer: vec![0; 16 * 1024],
             clock: parts.clock,
             options: parts.options,
-            counts: Counts::default(),
+            counts: SimCounts::default(),
         })
     }
 
@@ -269,7 +269,7 @@ impl Sim {
     }
 
     /// Takes the recorded changes, in the order in which they happened.
-    pub fn take_journal(&mut self) -> Vec<Change> {
+    pub fn take_journal(&mut self) -> Vec<QuoteChange> {
         self.journal.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
@@ -281,13 +281,13 @@ impl Sim {
 
     /// The current tops of book.
     #[must_use]
-    pub const fn prices(&self) -> &Prices {
+    pub const fn prices(&self) -> &SimPrices {
         &self.prices
     }
 
     /// The counts so far.
     #[must_use]
-    pub const fn counts(&self) -> Counts {
+    pub const fn counts(&self) -> SimCounts {
         self.counts
     }
 
@@ -341,12 +341,12 @@ impl Sim {
         while let (true, Ok(command)) = (work < control::WAITING_MAX, self.commands.try_recv()) {
             work += 1;
             match command {
-                Command::Set { cell, bid, ask } => {
+                SimCommand::Set { cell, bid, ask } => {
                     self.prices.set_quote(cell, bid, ask, unix);
                     self.tell(cell);
                 }
-                Command::Release(cell) => self.prices.release(cell),
-                Command::Silent(venue, silent) => {
+                SimCommand::Release(cell) => self.prices.release(cell),
+                SimCommand::Silent(venue, silent) => {
                     self.silent[venue] = silent;
                     // Sends what changed during the silence. If a silence begins, this sends nothing.
                     for cell in self.prices.cells() {
@@ -355,8 +355,8 @@ impl Sim {
                         }
                     }
                 }
-                Command::Refuse(venue, refuse) => self.refusing[venue] = refuse,
-                Command::Cut(venue) => self.clients.retain(|c| c.connection.venue() != Some(venue)),
+                SimCommand::Refuse(venue, refuse) => self.refusing[venue] = refuse,
+                SimCommand::Cut(venue) => self.clients.retain(|c| c.connection.venue() != Some(venue)),
             }
         }
         work
@@ -397,7 +397,7 @@ impl Sim {
         }
         if link.register(self.poll.registry(), Token(CLIENTS + self.clients.next_place())).is_ok() {
             self.counts.accepted += 1;
-            self.clients.insert(Client::new(link, Connection::new(self.options.client, now)));
+            self.clients.insert(SimClient::new(link, SimConnection::new(self.options.client, now)));
         }
     }
 
@@ -457,14 +457,14 @@ impl Sim {
         let (venue, quote) = self.prices.quote(cell);
         let now = self.clock.now();
         if let Some(journal) = &mut self.journal {
-            journal.push(Change { cell, at: now, bid: quote.bid, ask: quote.ask });
+            journal.push(QuoteChange { cell, at: now, bid: quote.bid, ask: quote.ask });
         }
         if self.silent[venue] {
             return;
         }
         let Script { troubles, random, .. } = &mut self.script;
         let trouble = &troubles[venue];
-        if trouble.of(Kind::Silence, &quote.native).is_some() || is_halted(trouble, self.venues[venue]) {
+        if trouble.of(FaultKind::Silence, &quote.native).is_some() || is_halted(trouble, self.venues[venue]) {
             return;
         }
         for client in self.clients.iter_mut().filter(|c| c.connection.venue() == Some(venue)) {
@@ -488,13 +488,13 @@ impl Sim {
             client.connection.elapsed(now);
             let Some(venue) = client.connection.venue().filter(|&v| !self.silent[v]) else { continue };
             let trouble = &self.script.troubles[venue];
-            if trouble.whole(Kind::Silence).is_some() {
+            if trouble.whole(FaultKind::Silence).is_some() {
                 continue;
             }
             client.connection.troubled_heartbeat(unix, now, trouble);
             for (of, quote) in self.prices.cells().map(|c| self.prices.quote(c)) {
                 let is_told =
-                    trouble.of(Kind::Silence, &quote.native).is_none() && !is_halted(trouble, self.venues[of]);
+                    trouble.of(FaultKind::Silence, &quote.native).is_none() && !is_halted(trouble, self.venues[of]);
                 if of == venue && is_told {
                     client.connection.statistics(&distortion::distort_quote(quote, trouble), now);
                 }
@@ -516,7 +516,7 @@ impl Sim {
             let before = std::mem::replace(&mut script.troubles, troubles);
             (0..before.len()).for_each(|venue| self.turn_to(venue, &before[venue], now));
         }
-        let is_refusing = self.script.listener == Some(Kind::Refused);
+        let is_refusing = self.script.listener == Some(FaultKind::Refused);
         if is_refusing && let Some(mut listener) = self.listener.take() {
             listener.deregister(self.poll.registry());
         }
@@ -536,8 +536,8 @@ impl Sim {
             self.clients.retain(|c| c.connection.venue() != Some(venue));
         }
         let unix = distortion::distort_time(self.clock.unix(), trouble);
-        let [was_half, is_half] = [before, trouble].map(|t| t.whole(Kind::HalfOpen).is_some());
-        let [was_shut, is_shut] = [before, trouble].map(|t| t.whole(Kind::Maintenance).is_some());
+        let [was_half, is_half] = [before, trouble].map(|t| t.whole(FaultKind::HalfOpen).is_some());
+        let [was_shut, is_shut] = [before, trouble].map(|t| t.whole(FaultKind::Maintenance).is_some());
         for client in self.clients.iter_mut().filter(|c| c.connection.venue() == Some(venue)) {
             if was_shut != is_shut {
                 client.connection.maintain(is_shut, unix, now);
@@ -562,7 +562,7 @@ impl Sim {
     fn write(&mut self) {
         let (counts, troubles, now) = (&mut self.counts, &self.script.troubles, self.clock.now());
         self.clients.retain(|client| {
-            let slow = client.connection.venue().and_then(|venue| troubles[venue].whole(Kind::Slow));
+            let slow = client.connection.venue().and_then(|venue| troubles[venue].whole(FaultKind::Slow));
             let kept = client.write(slow.and_then(|rate| u64::try_from(rate).ok()), now).is_ok();
             match client.connection.ending() {
                 Some(Ending::Slow) if !kept => counts.slow += 1,
@@ -607,10 +607,10 @@ impl Stage for Sim {
 
 /// Whether the venue keeps its connections but sends no quotes.
 fn is_halted(trouble: &Trouble, venue: &dyn Venue) -> bool {
-    trouble.whole(Kind::Maintenance).is_some() && connection::maintenance_of(venue) == Maintenance::Halts
+    trouble.whole(FaultKind::Maintenance).is_some() && connection::maintenance_of(venue) == Maintenance::Halts
 }
 
-impl Pace {
+impl UpdatePace {
     fn next(&self) -> MonoNs {
         self.start.plus((self.done + 1).saturating_mul(self.step_ns))
     }

@@ -3,10 +3,10 @@
 
 use crate::market::InstrumentId;
 use crate::time::{MonoNs, UnixNs};
-use crate::venues::listing::{Entry, Listing};
+use crate::venues::listing::{Listing, ListingEntry};
 use crate::venues::{
-    Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages, Opening,
-    Requests, Symbols, Venue, VenueQuote,
+    Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
+    Symbols, Venue, VenueLimits, VenueQuote,
 };
 
 /// Three venues: one that pings, one whose address has no path, and one that hands out a token over HTTP and lists no
@@ -38,7 +38,7 @@ const fn facts(name: &'static str, address: &'static str, opening: Opening, keep
         request_gap_ms: 0,
         books: None,
         channel: "toy",
-        limits: Limits::UNPUBLISHED,
+        limits: VenueLimits::UNPUBLISHED,
         docs: "none",
     }
 }
@@ -66,14 +66,14 @@ impl Venue for Plain {
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
-        Box::new(Side::default())
+        Box::new(PlainSide::default())
     }
 
     fn listing(&self) -> Listing {
         Listing { address: "http://127.0.0.1", path: "/" }
     }
 
-    fn read_listing(&self, _: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+    fn read_listing(&self, _: &[u8]) -> Result<Vec<ListingEntry>, DecodeError> {
         Err(DecodeError::Shape("it lists nothing"))
     }
 
@@ -100,9 +100,9 @@ impl FeedCodec for Deaf {
 }
 
 #[derive(Default)]
-struct Side(Vec<String>);
+struct PlainSide(Vec<String>);
 
-impl ExchangeSide for Side {
+impl ExchangeSide for PlainSide {
     fn opened(&mut self, target: &str, _: &dyn Market, out: &mut Messages) {
         out.push(format!("hello {target}"));
     }

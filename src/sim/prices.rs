@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 
 use crate::market::{Decimal, Level};
 use crate::sim::random::Random;
-use crate::sim::rolling_24h::{BAR_NS, History, Rolling24h};
+use crate::sim::rolling_24h::{BAR_NS, PriceHistory, Rolling24h};
 use crate::sim::ticks::{self, Precision};
 use crate::time::{SECOND, UnixNs};
 use crate::venues::{Listed, Market, Venue, VenueQuote};
@@ -24,14 +24,14 @@ pub struct Liveliness {
     pub opportunity_every_ms: u64,
 }
 
-/// Index of an instrument on a venue within [`Prices`].
+/// Index of an instrument on a venue within [`SimPrices`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CellId(pub u32);
 
 /// The tops of book of all simulated venues.
-pub struct Prices {
-    cells: Vec<Cell>,
-    instruments: Vec<Instrument>,
+pub struct SimPrices {
+    cells: Vec<MarketCell>,
+    instruments: Vec<SimInstrument>,
     paths: Vec<Path>,
     natives: Vec<FxHashMap<String, CellId>>,
     random: Random,
@@ -46,7 +46,7 @@ pub struct Prices {
     next_bar_ns: u64,
 }
 
-struct Cell {
+struct MarketCell {
     venue: usize,
     instrument: usize,
     precision: Precision,
@@ -63,15 +63,15 @@ struct Cell {
     held: bool,
 }
 
-struct Instrument {
+struct SimInstrument {
     symbol: String,
     path: usize,
     cells: Vec<CellId>,
-    opportunity: Option<Opening>,
+    opportunity: Option<OpeningPrices>,
 }
 
 #[derive(Clone, Copy)]
-struct Opening {
+struct OpeningPrices {
     cell: CellId,
     ends_ns: u64,
 }
@@ -103,7 +103,7 @@ const PUSH_MAX: f64 = 0.022;
 /// Range of the value of one side of a top of book, in US dollars.
 const NOTIONAL_USD: (f64, f64) = (400.0, 60_000.0);
 
-impl Prices {
+impl SimPrices {
     /// The market of `venues` and `instruments` (base, quote). A venue gets the instruments that it can name and is
     /// known to list. All prices are set, as of `now`.
     #[must_use]
@@ -128,13 +128,13 @@ impl Prices {
             next_opening_ns: 0,
             next_bar_ns: BAR_NS,
         };
-        let mut paths: FxHashMap<String, (usize, History)> = FxHashMap::default();
+        let mut paths: FxHashMap<String, (usize, PriceHistory)> = FxHashMap::default();
         for (base, quote) in instruments {
             // Dollars and dollar coins share a path: BTC/USD and BTC/USDT move together.
             let key = if ticks::is_dollar(quote) { base.clone() } else { format!("{base}/{quote}") };
             let next = prices.paths.len();
             let random = &mut prices.random;
-            let (path, history) = paths.entry(key).or_insert_with(|| (next, History::new(random)));
+            let (path, history) = paths.entry(key).or_insert_with(|| (next, PriceHistory::new(random)));
             if *path == next {
                 let start = ticks::price(base, quote);
                 prices.paths.push(Path { start, now: start, moved_ns: 0 });
@@ -151,12 +151,12 @@ impl Prices {
         base: &str,
         quote: &str,
         path: usize,
-        history: &History,
+        history: &PriceHistory,
         now: UnixNs,
     ) {
         let instrument = self.instruments.len();
         let symbol = format!("{base}/{quote}");
-        self.instruments.push(Instrument { symbol, path, cells: Vec::new(), opportunity: None });
+        self.instruments.push(SimInstrument { symbol, path, cells: Vec::new(), opportunity: None });
         for (venue, facts) in venues.iter().enumerate().map(|(at, v)| (at, v.facts())) {
             let Ok(native) = venues[venue].native(base, quote) else { continue };
             // If two instruments have the same native symbol, the first one keeps it.
@@ -167,7 +167,7 @@ impl Prices {
             self.natives[venue].insert(native.clone(), id);
             let precision = ticks::of(facts.name, base, quote);
             let ticks = precision.ticks(self.paths[path].now);
-            self.cells.push(Cell {
+            self.cells.push(MarketCell {
                 venue,
                 instrument,
                 precision,
@@ -221,7 +221,7 @@ impl Prices {
 
     fn close_due(&mut self) -> Option<CellId> {
         let now = self.elapsed_ns;
-        let due = |i: &&mut Instrument| i.opportunity.is_some_and(|o| o.ends_ns <= now);
+        let due = |i: &&mut SimInstrument| i.opportunity.is_some_and(|o| o.ends_ns <= now);
         let cell = self.instruments.iter_mut().find(due)?.opportunity.take()?.cell;
         self.cells[cell.0 as usize].push = 0.0;
         (!self.cell(cell).held).then_some(cell)
@@ -254,7 +254,7 @@ impl Prices {
             target / (1.0 + gross) / quote.ask.price.to_f64()
         };
         let ends_ns = self.elapsed_ns + self.random.between(OPENING_NS.0, OPENING_NS.1) as u64;
-        self.instruments[at].opportunity = Some(Opening { cell: id, ends_ns });
+        self.instruments[at].opportunity = Some(OpeningPrices { cell: id, ends_ns });
         self.cells[id.0 as usize].push = (ratio - 1.0).clamp(-PUSH_MAX, PUSH_MAX);
         // The pushed quote is the only change of the venue in this step; the quote before it was only measured.
         self.cells[id.0 as usize].quote.sequence -= 1;
@@ -357,12 +357,12 @@ impl Prices {
         VenueMarket { prices: self, venue, now }
     }
 
-    fn cell(&self, id: CellId) -> &Cell {
+    fn cell(&self, id: CellId) -> &MarketCell {
         &self.cells[id.0 as usize]
     }
 }
 
-impl Cell {
+impl MarketCell {
     fn state(&mut self, bid: Level, ask: Level, now: UnixNs) {
         self.quote.bid = bid;
         self.quote.ask = ask;
@@ -378,10 +378,10 @@ fn blank(native: String, now: UnixNs) -> VenueQuote {
     VenueQuote { native, bid, ask, sequence: 1, time: now, is_trading: true, day }
 }
 
-/// One venue's view of [`Prices`].
+/// One venue's view of [`SimPrices`].
 #[derive(Clone, Copy)]
 pub struct VenueMarket<'a> {
-    prices: &'a Prices,
+    prices: &'a SimPrices,
     venue: usize,
     now: UnixNs,
 }
@@ -422,9 +422,9 @@ mod tests {
 
     const LIVELY: Liveliness = Liveliness { rate: 200.0, opportunity_every_ms: 4000 };
 
-    fn prices(seed: u64, liveliness: Liveliness) -> Prices {
+    fn prices(seed: u64, liveliness: Liveliness) -> SimPrices {
         let instruments = crate::sim::default_instruments();
-        Prices::new(PLAIN, &instruments, seed, liveliness, UnixNs::from_ms(1_000_000))
+        SimPrices::new(PLAIN, &instruments, seed, liveliness, UnixNs::from_ms(1_000_000))
     }
 
     fn mid(quote: &VenueQuote) -> f64 {
@@ -432,7 +432,7 @@ mod tests {
     }
 
     /// The largest gross spread of any instrument now, in percent.
-    fn widest(prices: &Prices) -> f64 {
+    fn widest(prices: &SimPrices) -> f64 {
         let mut widest = f64::MIN;
         for instrument in &prices.instruments {
             for &buy in &instrument.cells {
@@ -508,7 +508,7 @@ mod tests {
 
     #[test]
     fn a_market_of_nothing_stands_still() {
-        let mut prices = Prices::new(&[], &[("BTC".into(), "USD".into())], 1, LIVELY, UnixNs(0));
+        let mut prices = SimPrices::new(&[], &[("BTC".into(), "USD".into())], 1, LIVELY, UnixNs(0));
         assert!((0..2000).all(|n| prices.step(UnixNs(n)).is_none()));
     }
 

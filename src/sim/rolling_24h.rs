@@ -18,7 +18,7 @@ const BAR_MOVE: f64 = 45e-4;
 /// The 24 hours before the start of the simulation, relative to the price at the start. All venues of an instrument
 /// share one history.
 #[derive(Clone, Debug)]
-pub struct History(Vec<PastBar>);
+pub struct PriceHistory(Vec<PastBar>);
 
 #[derive(Clone, Copy, Debug)]
 struct PastBar {
@@ -29,7 +29,7 @@ struct PastBar {
     share: f64,
 }
 
-impl History {
+impl PriceHistory {
     /// A random history that ends at 1.0.
     #[must_use]
     pub fn new(random: &mut Random) -> Self {
@@ -51,14 +51,14 @@ impl History {
 #[derive(Clone, Debug)]
 pub struct Rolling24h {
     /// Oldest first, the open bar last.
-    bars: VecDeque<Bar>,
+    bars: VecDeque<RollingBar>,
     decimals: u8,
     last: u64,
     volume_per_bar: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Bar {
+struct RollingBar {
     open: u64,
     high: u64,
     low: u64,
@@ -68,16 +68,21 @@ struct Bar {
 impl Rolling24h {
     /// Statistics that end now at `last` ticks of `10^-decimals`, with a volume of about `volume` in quote currency.
     #[must_use]
-    pub fn new(history: &History, last: u64, decimals: u8, volume: f64) -> Self {
+    pub fn new(history: &PriceHistory, last: u64, decimals: u8, volume: f64) -> Self {
         let ticks = |factor: f64| ((last as f64 * factor).round() as u64).max(1);
-        let mut bars: VecDeque<Bar> = history
+        let mut bars: VecDeque<RollingBar> = history
             .0
             .iter()
-            .map(|b| Bar { open: ticks(b.open), high: ticks(b.high), low: ticks(b.low), volume: b.share * volume })
+            .map(|b| RollingBar {
+                open: ticks(b.open),
+                high: ticks(b.high),
+                low: ticks(b.low),
+                volume: b.share * volume,
+            })
             .collect();
         // The oldest bar is replaced by the one that opens now.
         bars.pop_front();
-        bars.push_back(Bar { open: last, high: last, low: last, volume: 0.0 });
+        bars.push_back(RollingBar { open: last, high: last, low: last, volume: 0.0 });
         Self { bars, decimals, last, volume_per_bar: volume / BARS as f64 }
     }
 
@@ -95,7 +100,7 @@ impl Rolling24h {
     /// Starts a new bar and drops the oldest.
     pub fn roll(&mut self) {
         self.bars.pop_front();
-        self.bars.push_back(Bar { open: self.last, high: self.last, low: self.last, volume: 0.0 });
+        self.bars.push_back(RollingBar { open: self.last, high: self.last, low: self.last, volume: 0.0 });
     }
 
     /// The statistics as a ticker shows them.
@@ -126,7 +131,7 @@ mod tests {
     #[test]
     fn the_day_agrees_with_its_trades() {
         let mut random = Random::new(3);
-        let history = History::new(&mut random);
+        let history = PriceHistory::new(&mut random);
         let mut rolling = Rolling24h::new(&history, 6_370_000, 2, 1e9);
         for n in 0..500u64 {
             if n % 5 == 4 {
@@ -144,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_peak_is_forgotten_after_a_day() {
-        let mut rolling = Rolling24h::new(&History::new(&mut Random::new(1)), 1000, 1, 1e6);
+        let mut rolling = Rolling24h::new(&PriceHistory::new(&mut Random::new(1)), 1000, 1, 1e6);
         rolling.trade(5000, 0.5);
         rolling.trade(1000, 0.5);
         for _ in 0..BARS {

@@ -13,7 +13,7 @@ use crate::venues::Venue;
 
 /// Kinds of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum FaultKind {
     /// No prices and no heartbeats. The socket stays open; requests and pings are answered.
     Silence,
     /// Closes the sockets once, without a close frame, when the fault begins.
@@ -53,7 +53,7 @@ pub enum Kind {
     TlsWrongName,
 }
 
-impl Kind {
+impl FaultKind {
     /// All kinds, in the order of the documentation.
     pub const ALL: [Self; 17] = [
         Self::Silence,
@@ -144,7 +144,7 @@ const FAULTS_MAX: usize = 1000;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fault {
     /// Kind of the fault.
-    pub kind: Kind,
+    pub kind: FaultKind,
     /// Index of the venue; `None`: all.
     pub venue: Option<usize>,
     /// `BASE/QUOTE`; `None`: all.
@@ -202,7 +202,7 @@ impl std::error::Error for ScenarioError {}
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trouble {
     /// Kind, native symbol (`None`: all instruments) and figure of each fault.
-    now: Vec<(Kind, Option<String>, i64)>,
+    now: Vec<(FaultKind, Option<String>, i64)>,
 }
 
 impl Trouble {
@@ -218,27 +218,32 @@ impl Trouble {
     /// The figure of `kind`, if it applies to the instrument with this native symbol. If several apply, the first in
     /// the script.
     #[must_use]
-    pub fn of(&self, kind: Kind, native: &str) -> Option<i64> {
+    pub fn of(&self, kind: FaultKind, native: &str) -> Option<i64> {
         let is_meant = |of: &Option<String>| of.as_deref().is_none_or(|of| of == native);
         self.now.iter().find(|(k, of, _)| *k == kind && is_meant(of)).map(|(_, _, figure)| *figure)
     }
 
     /// The figure of `kind`, if it applies to the whole venue.
     #[must_use]
-    pub fn whole(&self, kind: Kind) -> Option<i64> {
+    pub fn whole(&self, kind: FaultKind) -> Option<i64> {
         self.now.iter().find(|(k, of, _)| *k == kind && of.is_none()).map(|(_, _, figure)| *figure)
     }
 
     /// The native symbols to which `kind` applies individually.
-    pub fn named(&self, kind: Kind) -> impl Iterator<Item = &str> {
+    pub fn named(&self, kind: FaultKind) -> impl Iterator<Item = &str> {
         self.now.iter().filter(move |(k, ..)| *k == kind).filter_map(|(_, of, _)| of.as_deref())
     }
 
     /// Whether the change from `before` to these faults closes the venue's sockets.
     #[must_use]
     pub fn cuts_after(&self, before: &Self) -> bool {
-        const CUTTING: [Kind; 5] =
-            [Kind::Cut, Kind::TooManyRequests, Kind::Refused, Kind::TlsExpired, Kind::TlsWrongName];
+        const CUTTING: [FaultKind; 5] = [
+            FaultKind::Cut,
+            FaultKind::TooManyRequests,
+            FaultKind::Refused,
+            FaultKind::TlsExpired,
+            FaultKind::TlsWrongName,
+        ];
         CUTTING.iter().any(|&kind| self.whole(kind).is_some() && before.whole(kind).is_none())
     }
 }
@@ -255,7 +260,7 @@ impl Scenario {
             key: String::new(),
             what: format!("is not TOML: {}", why.message()),
         })?;
-        let reader = Reader { venues, line_of: &line_of };
+        let reader = ScenarioReader { venues, line_of: &line_of };
         let mut faults = Vec::new();
         for (key, value) in table.get_ref() {
             let wrong = |what: &str| reader.wrong(key.span().start, key.get_ref(), what);
@@ -295,38 +300,40 @@ impl Scenario {
 
     /// The fault of the listener itself, which all venues share, at `elapsed_ns`.
     #[must_use]
-    pub fn of_listener(&self, elapsed_ns: u64) -> Option<Kind> {
+    pub fn of_listener(&self, elapsed_ns: u64) -> Option<FaultKind> {
         let is_meant = |fault: &&Fault| {
-            fault.venue.is_none() && (fault.kind == Kind::Refused || fault.kind.is_of_tls()) && fault.is_on(elapsed_ns)
+            fault.venue.is_none()
+                && (fault.kind == FaultKind::Refused || fault.kind.is_of_tls())
+                && fault.is_on(elapsed_ns)
         };
         self.faults.iter().find(is_meant).map(|fault| fault.kind)
     }
 }
 
-struct Reader<'a> {
+struct ScenarioReader<'a> {
     venues: &'a [&'static dyn Venue],
     line_of: &'a dyn Fn(usize) -> usize,
 }
 
-impl Reader<'_> {
+impl ScenarioReader<'_> {
     fn wrong(&self, at: usize, key: &str, what: &str) -> ScenarioError {
         ScenarioError { line: (self.line_of)(at), key: key.to_owned(), what: what.to_owned() }
     }
 
     fn fault(&self, at: usize, table: &DeTable<'_>) -> Result<Fault, ScenarioError> {
-        let kinds = || Kind::ALL.map(Kind::word).join(", ");
+        let kinds = || FaultKind::ALL.map(FaultKind::word).join(", ");
         let missing = |key: &str, what: &str| self.wrong(at, key, &format!("is missing, expected {what}"));
         let kind = table.get("kind").ok_or_else(|| missing("kind", &format!("one of {}", kinds())))?;
         let expected = |what: &str| self.wrong(kind.span().start, "kind", what);
         let word = kind.get_ref().as_str().unwrap_or_default();
-        let kind = Kind::ALL.into_iter().find(|kind| kind.word() == word);
+        let kind = FaultKind::ALL.into_iter().find(|kind| kind.word() == word);
         let kind = kind.ok_or_else(|| expected(&format!("expected one of {}", kinds())))?;
         let mut fault = Fault {
             kind,
             venue: None,
             instrument: None,
             from_ns: 0,
-            for_ns: if kind == Kind::Cut { CUT_NS } else { 0 },
+            for_ns: if kind == FaultKind::Cut { CUT_NS } else { 0 },
             every_ns: None,
             figure: kind.own_key().map_or(0, |(_, default, _, _)| default),
         };
@@ -337,7 +344,7 @@ impl Reader<'_> {
                 "venue" => fault.venue = self.venue(value)?,
                 "instrument" => fault.instrument = self.instrument(kind, value)?,
                 "from_s" => fault.from_ns = self.seconds(name, value, 0.0)?,
-                "for_s" if kind != Kind::Cut => fault.for_ns = self.seconds(name, value, 0.001)?,
+                "for_s" if kind != FaultKind::Cut => fault.for_ns = self.seconds(name, value, 0.001)?,
                 "every_s" => fault.every_ns = Some(self.seconds(name, value, 0.001)?),
                 _ => fault.figure = self.figure(kind, key, value)?,
             }
@@ -370,7 +377,7 @@ impl Reader<'_> {
         Ok(found)
     }
 
-    fn instrument(&self, kind: Kind, value: &Spanned<DeValue<'_>>) -> Result<Option<String>, ScenarioError> {
+    fn instrument(&self, kind: FaultKind, value: &Spanned<DeValue<'_>>) -> Result<Option<String>, ScenarioError> {
         let wrong = |what: &str| Err(self.wrong(value.span().start, "instrument", what));
         match value.get_ref().as_str() {
             Some("all") => Ok(None),
@@ -396,14 +403,14 @@ impl Reader<'_> {
 
     fn figure(
         &self,
-        kind: Kind,
+        kind: FaultKind,
         key: &Spanned<std::borrow::Cow<'_, str>>,
         value: &Spanned<DeValue<'_>>,
     ) -> Result<i64, ScenarioError> {
         let name = key.get_ref().as_ref();
         let Some((_, _, least, most)) = kind.own_key().filter(|(own, ..)| *own == name) else {
             let own = kind.own_key().map_or(String::new(), |(own, ..)| format!(", {own}"));
-            let span = if kind == Kind::Cut { "" } else { ", for_s" };
+            let span = if kind == FaultKind::Cut { "" } else { ", for_s" };
             let what = format!("expected one of kind, venue, instrument, from_s{span}, every_s{own}");
             return Err(self.wrong(key.span().start, name, &what));
         };
@@ -431,7 +438,7 @@ mod tests {
     fn a_fault_lasts_from_when_it_begins_and_comes_back() {
         let script = read("[[fault]]\nkind = \"silence\"\nvenue = \"bare\"\nfrom_s = 10\nfor_s = 2.5\nevery_s = 60");
         let on = |ms: u64| {
-            script.at(ms * MS, PLAIN).iter().map(|t| t.of(Kind::Silence, "A-B").is_some()).collect::<Vec<_>>()
+            script.at(ms * MS, PLAIN).iter().map(|t| t.of(FaultKind::Silence, "A-B").is_some()).collect::<Vec<_>>()
         };
         let (bare, none): (Vec<bool>, Vec<bool>) = (vec![false, true, false], vec![false; 3]);
         for (ms, expected) in [(0, &none), (9_999, &none), (10_000, &bare), (12_499, &bare), (12_500, &none)] {
@@ -444,14 +451,14 @@ mod tests {
     fn a_fault_of_one_instrument_is_not_one_of_the_venue() {
         let script = read("[[fault]]\nkind = \"lose\"\ninstrument = \"BTC/USDT\"\nfor_s = 1\none_in = 7");
         let [trouble, ..] = &script.at(0, PLAIN)[..] else { panic!() };
-        assert_eq!(trouble.of(Kind::Lose, "BTC-USDT"), Some(7));
-        assert_eq!((trouble.of(Kind::Lose, "ETH-USDT"), trouble.whole(Kind::Lose)), (None, None));
+        assert_eq!(trouble.of(FaultKind::Lose, "BTC-USDT"), Some(7));
+        assert_eq!((trouble.of(FaultKind::Lose, "ETH-USDT"), trouble.whole(FaultKind::Lose)), (None, None));
     }
 
     #[test]
     fn every_kind_can_be_written() {
-        for kind in Kind::ALL {
-            let span = if kind == Kind::Cut { "" } else { "for_s = 1" };
+        for kind in FaultKind::ALL {
+            let span = if kind == FaultKind::Cut { "" } else { "for_s = 1" };
             let script = read(&format!("[[fault]]\nkind = \"{}\"\n{span}", kind.word()));
             assert_eq!(script.faults[0].kind, kind);
             assert!(script.at(0, PLAIN)[0].whole(kind).is_some());

@@ -9,7 +9,7 @@ use crate::sim::control::ControlError;
 use crate::sim::plain::{PLAIN, line};
 use crate::time::{HandClock, UnixNs};
 
-fn sim(rate: f64, clock: Clock, options: Options) -> Sim {
+fn sim(rate: f64, clock: Clock, options: SimOptions) -> Sim {
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let instruments = vec![("BTC".into(), "USDT".into()), ("ETH".into(), "USD".into())];
     Sim::new(SimParts { venues: PLAIN.to_vec(), instruments, listener, seed: 1, rate, clock, options }).unwrap()
@@ -23,7 +23,7 @@ struct Running {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-fn start(rate: f64, options: Options) -> Running {
+fn start(rate: f64, options: SimOptions) -> Running {
     let sim = sim(rate, Clock::System, options);
     let (stop, address, control) = (crate::stage::Stop::default(), sim.address(), sim.control());
     let thread = crate::stage::spawn(vec![Box::new(sim)], None, crate::stage::Idle::Wait, stop.clone()).unwrap();
@@ -72,7 +72,7 @@ fn addresses_keep_the_path_of_the_real_ones() {
 
 #[test]
 fn a_real_client_subscribes_and_gets_quotes_over_a_socket() {
-    let running = start(500.0, Options::default());
+    let running = start(500.0, SimOptions::default());
     let mut socket = dial(&address_of(PLAIN[0], running.address));
     assert_eq!(next(&mut socket, "hello"), "hello /v1/ws");
     socket.send(Message::text("sub BTC-USDT")).unwrap();
@@ -89,7 +89,7 @@ fn a_real_client_subscribes_and_gets_quotes_over_a_socket() {
 
 #[test]
 fn what_is_set_by_hand_arrives_exactly_and_silence_is_silent() {
-    let running = start(0.0, Options::default());
+    let running = start(0.0, SimOptions::default());
     let control = &running.control;
     let mut socket = dial(&format!("ws://{}/bare", running.address));
     socket.send(Message::text("sub BTC-USDT")).unwrap();
@@ -107,7 +107,7 @@ fn what_is_set_by_hand_arrives_exactly_and_silence_is_silent() {
 
 #[test]
 fn a_cut_takes_one_venue_only_and_refusal_lasts_until_told() {
-    let running = start(0.0, Options::default());
+    let running = start(0.0, SimOptions::default());
     let mut cut = dial(&format!("ws://{}/bare", running.address));
     let mut kept = dial(&format!("ws://{}/plain", running.address));
     next(&mut cut, "hello");
@@ -127,7 +127,7 @@ fn a_cut_takes_one_venue_only_and_refusal_lasts_until_told() {
 
 #[test]
 fn a_client_that_does_not_read_never_stops_the_others() {
-    let mut options = Options::default();
+    let mut options = SimOptions::default();
     options.client.output_max = 4096;
     let mut sim = sim(0.0, Clock::System, options);
     let address = format!("ws://{}/bare", sim.address());
@@ -161,7 +161,7 @@ fn a_client_that_does_not_read_never_stops_the_others() {
 #[test]
 fn the_pace_neither_drifts_nor_makes_up_for_a_long_pause() {
     let hand = HandClock::new(MonoNs(SECOND), UnixNs::from_ms(1_000_000));
-    let mut sim = sim(200.0, hand.clock(), Options::default());
+    let mut sim = sim(200.0, hand.clock(), SimOptions::default());
     // Uneven turns of 3, 7 and 11 ms for ten seconds.
     for n in 0..1428 {
         hand.advance([3, 7, 11][n % 3] * 1_000_000);
@@ -180,7 +180,7 @@ fn the_pace_neither_drifts_nor_makes_up_for_a_long_pause() {
 
 #[test]
 fn clients_beyond_the_limit_are_closed_at_once() {
-    let mut sim = sim(0.0, Clock::System, Options { clients_max: 3, ..Options::default() });
+    let mut sim = sim(0.0, Clock::System, SimOptions { clients_max: 3, ..SimOptions::default() });
     let sockets: Vec<TcpStream> = (0..5).map(|_| TcpStream::connect(sim.address()).unwrap()).collect();
     while sim.counts().accepted + sim.counts().over_limit < 5 {
         sim.turn(Duration::from_millis(5));
@@ -194,7 +194,7 @@ fn clients_beyond_the_limit_are_closed_at_once() {
 
 #[test]
 fn at_the_end_every_client_is_told() {
-    let running = start(50.0, Options::default());
+    let running = start(50.0, SimOptions::default());
     let mut socket = dial(&format!("ws://{}/bare", running.address));
     next(&mut socket, "hello");
     drop(running);
@@ -209,7 +209,7 @@ fn at_the_end_every_client_is_told() {
 #[test]
 fn without_clients_the_thread_sleeps() {
     let hand = HandClock::new(MonoNs(SECOND), UnixNs(0));
-    let mut sim = sim(10_000.0, hand.clock(), Options::default());
+    let mut sim = sim(10_000.0, hand.clock(), SimOptions::default());
     sim.turn(Duration::ZERO);
     assert_eq!(sim.sleep(crate::stage::WAIT_MAX), crate::stage::WAIT_MAX);
 }

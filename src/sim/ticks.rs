@@ -123,7 +123,7 @@ fn decimals_for(price: f64) -> u8 {
     (5.0 - price.log10().floor()).clamp(0.0, 12.0) as u8
 }
 
-struct Asset {
+struct SimAsset {
     name: &'static str,
     usd: f64,
     price_decimals: u8,
@@ -131,12 +131,12 @@ struct Asset {
     day_volume_usd: f64,
 }
 
-const fn row(name: &'static str, usd: f64, price_decimals: u8, size_decimals: u8, day_volume_usd: f64) -> Asset {
-    Asset { name, usd, price_decimals, size_decimals, day_volume_usd }
+const fn row(name: &'static str, usd: f64, price_decimals: u8, size_decimals: u8, day_volume_usd: f64) -> SimAsset {
+    SimAsset { name, usd, price_decimals, size_decimals, day_volume_usd }
 }
 
 /// The last entry stands for all other assets.
-static ASSETS: [Asset; 11] = [
+static ASSETS: [SimAsset; 11] = [
     row("BTC", 63_700.0, 2, 5, 1.4e9),
     row("ETH", 2_480.0, 2, 4, 7e8),
     row("SOL", 146.0, 2, 3, 3e8),
@@ -150,7 +150,7 @@ static ASSETS: [Asset; 11] = [
     row("", 12.5, 4, 2, 5e6),
 ];
 
-fn asset(base: &str) -> &'static Asset {
+fn asset(base: &str) -> &'static SimAsset {
     ASSETS.iter().find(|a| a.name == base).unwrap_or(&ASSETS[ASSETS.len() - 1])
 }
 

@@ -2,10 +2,10 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use crate::top::state::{Act, State, View};
+use crate::top::state::{Act, Display, DisplayView};
 use crate::top::views;
 
-impl State {
+impl Display {
     /// Handles a key.
     pub fn press(&mut self, key: KeyEvent) -> Option<Act> {
         if key.kind == KeyEventKind::Release {
@@ -42,7 +42,7 @@ impl State {
     /// Returns `None` for a key without a function.
     fn command(&mut self, code: KeyCode) -> Option<()> {
         let at = self.view as usize;
-        let count = View::ALL.len();
+        let count = DisplayView::ALL.len();
         match code {
             KeyCode::Char(digit @ '1'..='6') => self.turn_to(digit as usize - '1' as usize),
             KeyCode::Tab | KeyCode::Right | KeyCode::Char('l') => self.turn_to((at + 1) % count),
@@ -68,12 +68,12 @@ impl State {
     }
 
     fn turn_to(&mut self, at: usize) {
-        (self.view, self.scroll, self.is_helping) = (View::ALL[at], 0, false);
+        (self.view, self.scroll, self.is_helping) = (DisplayView::ALL[at], 0, false);
     }
 
     /// Moves the selection if the view has one, otherwise scrolls.
     fn step(&mut self, by: isize) {
-        if self.view == View::Prices {
+        if self.view == DisplayView::Prices {
             let last = self.instruments().count().saturating_sub(1);
             self.selected = self.selected.saturating_add_signed(by).min(last);
         } else {

@@ -26,13 +26,13 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::cli::Failure;
-use crate::net::page::Pages;
+use crate::cli::CommandFailure;
+use crate::net::page::PageClient;
 use crate::stage::{self, Idle, Stage, Stop};
 use crate::time::Clock;
 use pages::Sample;
-use poller::Poller;
-use state::{Act, State, View};
+use poller::PagePoller;
+use state::{Act, Display, DisplayView};
 
 /// Longest wait for a key before new samples are taken; short enough not to be noticed.
 const KEY_WAIT: Duration = Duration::from_millis(100);
@@ -44,14 +44,14 @@ const RATE_OVER: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// If it cannot be reached, or is not spreadwire.
-pub fn snapshot(url: &str, as_json: bool) -> Result<String, Failure> {
-    let pages = Pages::new(url);
+pub fn snapshot(url: &str, as_json: bool) -> Result<String, CommandFailure> {
+    let pages = PageClient::new(url);
     if as_json {
-        return poller::json(&pages).map(|json| json + "\n").map_err(Failure::Unavailable);
+        return poller::json(&pages).map(|json| json + "\n").map_err(CommandFailure::Unavailable);
     }
-    let mut state = State::new(url);
+    let mut state = Display::new(url);
     for pause in [RATE_OVER, Duration::ZERO] {
-        let sample = poller::poll(&pages, None).map_err(Failure::Unavailable)?;
+        let sample = poller::poll(&pages, None).map_err(CommandFailure::Unavailable)?;
         state.take(Ok(sample), Clock::System.now());
         std::thread::sleep(pause);
     }
@@ -62,26 +62,26 @@ pub fn snapshot(url: &str, as_json: bool) -> Result<String, Failure> {
 ///
 /// # Errors
 /// If there is no terminal.
-pub fn run(url: &str, colours: bool) -> Result<(), Failure> {
+pub fn run(url: &str, colours: bool) -> Result<(), CommandFailure> {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
-        return Err(Failure::Unavailable("not a terminal; --once prints a snapshot".to_owned()));
+        return Err(CommandFailure::Unavailable("not a terminal; --once prints a snapshot".to_owned()));
     }
     let (want, wanted) = mpsc::sync_channel(WAITING_MAX);
     let (tell, seen) = mpsc::sync_channel(WAITING_MAX);
-    let unavailable = |why: io::Error| Failure::Unavailable(format!("the terminal: {why}"));
+    let unavailable = |why: io::Error| CommandFailure::Unavailable(format!("the terminal: {why}"));
     let stop = Stop::default();
-    let poller = Poller::new(Pages::new(url), wanted, tell);
+    let poller = PagePoller::new(PageClient::new(url), wanted, tell);
     // The thread is not joined, since it may be waiting for a page.
     stage::spawn(vec![Box::new(poller)], None, Idle::Wait, stop.clone())
-        .map_err(|why| Failure::Unavailable(format!("cannot create a thread: {why}")))?;
+        .map_err(|why| CommandFailure::Unavailable(format!("cannot create a thread: {why}")))?;
     // Set up before the terminal is changed, so that a signal that ends the program also restores the terminal.
     let ended = Arc::new(AtomicBool::new(false));
     let signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM]).map_err(unavailable)?;
-    let watch = Watch { signals, ended: Arc::clone(&ended), turns: 0 };
+    let watch = SignalWatch { signals, ended: Arc::clone(&ended), turns: 0 };
     stage::spawn(vec![Box::new(watch)], None, Idle::Wait, stop.clone())
-        .map_err(|why| Failure::Unavailable(format!("cannot create a thread: {why}")))?;
+        .map_err(|why| CommandFailure::Unavailable(format!("cannot create a thread: {why}")))?;
     let mut terminal = ratatui::try_init().map_err(unavailable)?;
-    let shown = show(&mut terminal, State::new(url), (&want, &seen), &ended, colours);
+    let shown = show(&mut terminal, Display::new(url), (&want, &seen), &ended, colours);
     ratatui::restore();
     stop.request();
     shown.map_err(unavailable)
@@ -89,7 +89,7 @@ pub fn run(url: &str, colours: bool) -> Result<(), Failure> {
 
 /// Ends the program on a signal, or when its terminal is gone. Runs on its own thread: the main thread may be waiting
 /// for the terminal, and crossterm reads a closed terminal forever.
-struct Watch {
+struct SignalWatch {
     signals: Signals,
     ended: Arc<AtomicBool>,
     /// Turns since the program should have ended.
@@ -101,7 +101,7 @@ const WAITING_MAX: usize = 16;
 /// How long the program may take to end by itself, in multiples of [`KEY_WAIT`].
 const END_TURNS_MAX: u32 = 5;
 
-impl Stage for Watch {
+impl Stage for SignalWatch {
     fn name(&self) -> &str {
         "signals"
     }
@@ -144,7 +144,7 @@ fn give_back() {
 
 fn show(
     terminal: &mut DefaultTerminal,
-    mut state: State,
+    mut state: Display,
     (want, seen): (&SyncSender<Option<String>>, &Receiver<Result<Sample, String>>),
     ended: &AtomicBool,
     colours: bool,
@@ -155,7 +155,7 @@ fn show(
             state.take(sample, Clock::System.now());
         }
         terminal.draw(|frame| screen::draw(frame, &state, Clock::System.now(), colours))?;
-        let symbol = if state.view == View::Prices { state.symbol().map(str::to_owned) } else { None };
+        let symbol = if state.view == DisplayView::Prices { state.symbol().map(str::to_owned) } else { None };
         if symbol != asked {
             // Fails while earlier requests wait for a slow page; the next turn tries again.
             if want.try_send(symbol.clone()).is_ok() {

@@ -31,9 +31,9 @@ impl std::ops::Deref for Text {
 
 /// Whole numbers by name, in the order of the page. Other values are skipped.
 #[derive(Clone, Debug, Default)]
-pub struct Counts(pub Vec<(Text, u64)>);
+pub struct CountsByName(pub Vec<(Text, u64)>);
 
-impl Counts {
+impl CountsByName {
     /// The count named `name`.
     #[must_use]
     pub fn of(&self, name: &str) -> Option<u64> {
@@ -41,34 +41,34 @@ impl Counts {
     }
 }
 
-impl<'de> Deserialize<'de> for Counts {
+impl<'de> Deserialize<'de> for CountsByName {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_map(Members)
+        from.deserialize_map(MembersVisitor)
     }
 }
 
-struct Members;
+struct MembersVisitor;
 
-impl<'de> Visitor<'de> for Members {
-    type Value = Counts;
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = CountsByName;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object of counts")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Counts, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<CountsByName, A::Error> {
         let mut counts = Vec::new();
         while let Some((name, value)) = members.next_entry::<Text, Value>()? {
             counts.extend(value.as_u64().map(|count| (name, count)));
         }
-        Ok(Counts(counts))
+        Ok(CountsByName(counts))
     }
 }
 
 /// `/api/status`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Status {
+pub struct StatusPage {
     /// Unix milliseconds.
     pub timestamp: u64,
     /// `healthy`, `degraded`, `at_capacity`.
@@ -80,11 +80,11 @@ pub struct Status {
     /// The gateway process.
     pub process: Process,
     /// Venues.
-    pub venues: Vec<Venue>,
+    pub venues: Vec<VenuePage>,
     /// The detector's counts.
-    pub detector: Counts,
+    pub detector: CountsByName,
     /// The gateway's counts.
-    pub gateway: Counts,
+    pub gateway: CountsByName,
     /// Limits by name.
     pub limits: BTreeMap<Text, Value>,
     /// The cluster; null without one.
@@ -108,7 +108,7 @@ pub struct Process {
 /// A venue.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Venue {
+pub struct VenuePage {
     /// Its name.
     pub exchange: Text,
     /// State of the connection.
@@ -121,7 +121,7 @@ pub struct Venue {
     pub quoted_pairs: u64,
     /// Source of its numbers.
     pub source: Option<Text>,
-    /// How its prices reach the gateway, as [`Status::level`].
+    /// How its prices reach the gateway, as [`StatusPage::level`].
     pub level: Text,
     /// Role of the gateway for this venue in a cluster; empty without a cluster.
     pub role: Text,
@@ -132,7 +132,7 @@ pub struct Venue {
     /// Delay of its quotes in milliseconds, while it is too long for alerts.
     pub quote_lag_ms: Option<f64>,
     /// Circuit breaker of its address.
-    pub circuit_breaker: Breaker,
+    pub circuit_breaker: BreakerEntry,
     /// Milliseconds until the next attempt to connect, if known.
     pub next_attempt_ms: Option<u64>,
     /// Milliseconds since the last bytes.
@@ -166,7 +166,7 @@ pub struct Venue {
 /// A circuit breaker.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Breaker {
+pub struct BreakerEntry {
     /// `closed`, `open`, `half_open`.
     pub state: Text,
 }
@@ -174,17 +174,17 @@ pub struct Breaker {
 /// `/api/opportunities`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Opportunities {
+pub struct OpportunitiesPage {
     /// Open now.
-    pub open: Vec<Opportunity>,
+    pub open: Vec<OpportunityEntry>,
     /// Closed recently, newest first.
-    pub closed: Vec<Opportunity>,
+    pub closed: Vec<OpportunityEntry>,
 }
 
 /// An opportunity.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Opportunity {
+pub struct OpportunityEntry {
     /// Symbol.
     pub symbol: Text,
     /// The venue whose ask is paid.
@@ -222,13 +222,13 @@ pub struct Latency {
     /// Hops in the order of the data path.
     pub hops: Vec<HopLatency>,
     /// Stages with measured turns; empty if the gateway does not report them.
-    pub stages: Vec<StageTurns>,
+    pub stages: Vec<StageEntry>,
 }
 
 /// Turns of one stage.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct StageTurns {
+pub struct StageEntry {
     /// Its name.
     pub stage: Text,
     /// Duration of a turn without its sleep.
@@ -272,13 +272,13 @@ pub struct Percentiles {
 #[serde(default)]
 pub struct Instruments {
     /// Instruments.
-    pub instruments: Vec<Instrument>,
+    pub instruments: Vec<InstrumentEntry>,
 }
 
 /// An instrument.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Instrument {
+pub struct InstrumentEntry {
     /// `BASE/QUOTE`.
     pub symbol: Text,
     /// The exchanges that quote it.
@@ -288,17 +288,17 @@ pub struct Instrument {
 /// `/api/exchanges/prices?extended=1`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Prices {
+pub struct PricesPage {
     /// The symbol.
     pub symbol: Text,
     /// By exchange; `None` if there is no fresh price.
-    pub prices: BTreeMap<Text, Option<Price>>,
+    pub prices: BTreeMap<Text, Option<PriceEntry>>,
 }
 
 /// A price.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Price {
+pub struct PriceEntry {
     /// Best bid.
     pub bid: f64,
     /// Best ask.
@@ -315,13 +315,13 @@ pub struct Price {
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
     /// `/api/status`.
-    pub status: Status,
+    pub status: StatusPage,
     /// `/api/opportunities`.
-    pub opportunities: Opportunities,
+    pub opportunities: OpportunitiesPage,
     /// `/api/latency`.
     pub latency: Latency,
     /// `/api/instruments`.
-    pub instruments: Vec<Instrument>,
+    pub instruments: Vec<InstrumentEntry>,
     /// Prices of the selected instrument, if one was requested.
-    pub prices: Option<Prices>,
+    pub prices: Option<PricesPage>,
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use crate::log;
-use crate::net::page::{PageError, Pages};
+use crate::net::page::{PageClient, PageError};
 use crate::stage::Stage;
 use crate::time::{Clock, MonoNs, SECOND};
-use crate::top::pages::{Instruments, Prices, Sample, Status};
+use crate::top::pages::{Instruments, PricesPage, Sample, StatusPage};
 use crate::wire::query;
 
 /// Interval between two samples.
@@ -28,8 +28,8 @@ const TARGETS: [(&str, &str); 4] = [
 ///
 /// # Errors
 /// The page and the reason, as text.
-pub fn poll(pages: &Pages, symbol: Option<&str>) -> Result<Sample, String> {
-    let status: Status = read(pages, "/api/status")?;
+pub fn poll(pages: &PageClient, symbol: Option<&str>) -> Result<Sample, String> {
+    let status: StatusPage = read(pages, "/api/status")?;
     if status.process.version.is_empty() {
         return Err(format!("{}/api/status is not spreadwire's", pages.base()));
     }
@@ -44,10 +44,10 @@ pub fn poll(pages: &Pages, symbol: Option<&str>) -> Result<Sample, String> {
 }
 
 /// Prices of one instrument. No price on any exchange is not an error.
-fn prices(pages: &Pages, symbol: &str) -> Result<Prices, String> {
+fn prices(pages: &PageClient, symbol: &str) -> Result<PricesPage, String> {
     let target = format!("/api/exchanges/prices?extended=1&symbol={}", query::encoded(symbol));
     match pages.get(&target) {
-        Err(PageError::Status(404)) => Ok(Prices::default()),
+        Err(PageError::Status(404)) => Ok(PricesPage::default()),
         got => parsed(pages, &target, got),
     }
 }
@@ -56,7 +56,7 @@ fn prices(pages: &Pages, symbol: &str) -> Result<Prices, String> {
 ///
 /// # Errors
 /// The page and the reason, as text.
-pub fn json(pages: &Pages) -> Result<String, String> {
+pub fn json(pages: &PageClient) -> Result<String, String> {
     let mut text = String::from("{");
     for (at, (name, target)) in TARGETS.into_iter().enumerate() {
         let got = pages.get(target);
@@ -84,34 +84,34 @@ fn escape_unruly(json: &str) -> String {
     text
 }
 
-fn read<T: DeserializeOwned>(pages: &Pages, target: &str) -> Result<T, String> {
+fn read<T: DeserializeOwned>(pages: &PageClient, target: &str) -> Result<T, String> {
     parsed(pages, target, pages.get(target))
 }
 
-fn parsed<T: DeserializeOwned>(pages: &Pages, target: &str, got: Result<Vec<u8>, PageError>) -> Result<T, String> {
+fn parsed<T: DeserializeOwned>(pages: &PageClient, target: &str, got: Result<Vec<u8>, PageError>) -> Result<T, String> {
     let page = || format!("{}{}", pages.base(), target.split('?').next().unwrap_or_default());
     let bytes = got.map_err(|why| format!("{}: {why}", page()))?;
     serde_json::from_slice(&bytes).map_err(|why| format!("{}: unexpected response: {why}", page()))
 }
 
 /// Polls repeatedly, and immediately when another symbol is requested.
-pub struct Poller {
-    pages: Pages,
+pub struct PagePoller {
+    pages: PageClient,
     symbol: Option<String>,
     wanted: Receiver<Option<String>>,
     seen: SyncSender<Result<Sample, String>>,
     next: MonoNs,
 }
 
-impl Poller {
+impl PagePoller {
     /// Polls `pages`. Receives on `wanted` the symbol whose prices are requested, and sends samples on `seen`.
     #[must_use]
-    pub fn new(pages: Pages, wanted: Receiver<Option<String>>, seen: SyncSender<Result<Sample, String>>) -> Self {
+    pub fn new(pages: PageClient, wanted: Receiver<Option<String>>, seen: SyncSender<Result<Sample, String>>) -> Self {
         Self { pages, symbol: None, wanted, seen, next: MonoNs(0) }
     }
 }
 
-impl Stage for Poller {
+impl Stage for PagePoller {
     fn name(&self) -> &str {
         "poller"
     }

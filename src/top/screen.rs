@@ -8,12 +8,12 @@ use ratatui::text::{Line as Row, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
 use crate::time::MonoNs;
-use crate::top::state::{State, View};
-use crate::top::table::{Cell, Line, Tone, cell, cut};
+use crate::top::state::{Display, DisplayView};
+use crate::top::table::{Cell, TableLine, Tone, cell, cut};
 use crate::top::views;
 
 /// Draws `state` as it is at `now`.
-pub fn draw(frame: &mut Frame<'_>, state: &State, now: MonoNs, colours: bool) {
+pub fn draw(frame: &mut Frame<'_>, state: &Display, now: MonoNs, colours: bool) {
     let most = usize::from(frame.area().width);
     let banner = views::banner(state, now, most);
     let heights =
@@ -33,19 +33,19 @@ pub fn draw(frame: &mut Frame<'_>, state: &State, now: MonoNs, colours: bool) {
 }
 
 /// First visible line of the body: the scroll position, or the position that shows the selection.
-fn first_line(state: &State, lines: &[Line], height: usize) -> usize {
+fn first_line(state: &Display, lines: &[TableLine], height: usize) -> usize {
     let most = lines.len().saturating_sub(height);
-    if state.view != View::Prices {
+    if state.view != DisplayView::Prices {
         return state.scroll.min(most);
     }
     let selected = lines.iter().position(|line| line.first().is_some_and(|cell| cell.text.starts_with('>')));
     selected.map_or(0, |at| (at + 1).saturating_sub(height)).min(most)
 }
 
-fn tab_line(state: &State, most: usize) -> Line {
+fn tab_line(state: &Display, most: usize) -> TableLine {
     let mut line = Vec::new();
     let mut room = most;
-    for (at, view) in View::ALL.into_iter().enumerate() {
+    for (at, view) in DisplayView::ALL.into_iter().enumerate() {
         // The names need room; the numbers are the keys.
         let text = if most >= 72 { format!(" {} {} ", at + 1, view.word()) } else { format!(" {} ", at + 1) };
         let text = cut(&text, room);
@@ -58,7 +58,7 @@ fn tab_line(state: &State, most: usize) -> Line {
     line
 }
 
-fn foot_line(state: &State, most: usize) -> Line {
+fn foot_line(state: &Display, most: usize) -> TableLine {
     let text = if state.is_typing {
         return vec![cell(cut(&format!("filter: {}_   Enter keeps, Esc clears", state.filter()), most), Tone::Head)];
     } else if state.filter().is_empty() {
@@ -83,7 +83,7 @@ const HELP: [&str; 11] = [
     "The gateway is polled once a second, even while it is unreachable.",
 ];
 
-fn put(frame: &mut Frame<'_>, area: Rect, lines: &[Line], colours: bool) {
+fn put(frame: &mut Frame<'_>, area: Rect, lines: &[TableLine], colours: bool) {
     let span = |cell: &Cell| Span::styled(cell.text.clone(), style(cell.tone, colours));
     let rows = lines.iter().take(usize::from(area.height)).map(|line| Row::from_iter(line.iter().map(span)));
     frame.render_widget(Paragraph::new(rows.collect::<Vec<_>>()), area);

@@ -2,11 +2,11 @@
 //! shows it. Pure: time is a parameter.
 
 use crate::time::MonoNs;
-use crate::top::pages::{Instrument, Sample, Status};
+use crate::top::pages::{InstrumentEntry, Sample, StatusPage};
 
 /// A view of the display.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum View {
+pub enum DisplayView {
     /// Venues, open opportunities, latency.
     #[default]
     Overview,
@@ -22,7 +22,7 @@ pub enum View {
     Clients,
 }
 
-impl View {
+impl DisplayView {
     /// All views, in the order of their keys.
     pub const ALL: [Self; 6] =
         [Self::Overview, Self::Opportunities, Self::Prices, Self::Latency, Self::Venues, Self::Clients];
@@ -64,25 +64,25 @@ pub enum Act {
 
 /// State of the display, see the module.
 #[derive(Default)]
-pub struct State {
+pub struct Display {
     /// Address of the gateway.
     pub url: String,
     /// The last sample.
     pub sample: Option<Sample>,
     /// Status of the sample before, if it is from the same process.
-    pub before: Option<Status>,
+    pub before: Option<StatusPage>,
     /// Why polling fails, and since when.
     pub gone: Option<(String, MonoNs)>,
     /// When the last sample arrived.
     pub seen: Option<MonoNs>,
     /// The selected view.
-    pub view: View,
-    /// Order of each view: index in [`View::orders`].
-    pub(super) orders: [usize; View::ALL.len()],
+    pub view: DisplayView,
+    /// Order of each view: index in [`DisplayView::orders`].
+    pub(super) orders: [usize; DisplayView::ALL.len()],
     /// Whether the order is reversed.
     pub is_reversed: bool,
     /// Text that rows must contain, by view, ignoring letter case.
-    pub(super) filters: [String; View::ALL.len()],
+    pub(super) filters: [String; DisplayView::ALL.len()],
     /// Whether the filter is being edited.
     pub is_typing: bool,
     /// Whether the help is shown.
@@ -93,7 +93,7 @@ pub struct State {
     pub selected: usize,
 }
 
-impl State {
+impl Display {
     /// The state before the first sample.
     #[must_use]
     pub fn new(url: &str) -> Self {
@@ -136,7 +136,7 @@ impl State {
     }
 
     /// Instruments that pass the filter.
-    pub fn instruments(&self) -> impl Iterator<Item = &Instrument> {
+    pub fn instruments(&self) -> impl Iterator<Item = &InstrumentEntry> {
         let all = self.sample.as_ref().map_or(&[][..], |sample| &sample.instruments);
         all.iter().filter(|instrument| self.passes(&[&instrument.symbol]))
     }

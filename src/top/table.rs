@@ -96,7 +96,7 @@ const CELL_MAX: usize = 60;
 const FLEXIBLE_MIN: usize = 24;
 
 /// A line of consecutive cells.
-pub type Line = Vec<Cell>;
+pub type TableLine = Vec<Cell>;
 
 /// Width of `text` in terminal columns.
 #[must_use]
@@ -127,7 +127,7 @@ impl TextTable {
     /// The heading and the rows, each at most `most` columns wide. Drops the columns with the highest rank, then cuts
     /// the last one.
     #[must_use]
-    pub fn lines(&self, most: usize) -> Vec<Line> {
+    pub fn lines(&self, most: usize) -> Vec<TableLine> {
         if self.rows.is_empty() {
             return vec![vec![cell(cut(self.empty, most), Tone::Dim)]];
         }
@@ -162,7 +162,7 @@ impl TextTable {
         shown
     }
 
-    fn line(&self, shown: &[(usize, usize)], cells: Vec<Cell>, most: usize) -> Line {
+    fn line(&self, shown: &[(usize, usize)], cells: Vec<Cell>, most: usize) -> TableLine {
         let mut left = most;
         let mut line = Vec::with_capacity(cells.len());
         for (place, ((at, wide), Cell { text, tone })) in shown.iter().zip(cells).enumerate() {

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::pages::{Instruments, Sample, Text};
-use super::state::{Act, State, View};
+use super::state::{Act, Display, DisplayView};
 use super::{screen, table, views};
 use crate::time::{MonoNs, SECOND};
 
@@ -33,8 +33,8 @@ fn sample() -> Sample {
 const NOW: MonoNs = MonoNs(100 * SECOND);
 
 /// State after two samples, two seconds apart.
-fn state() -> State {
-    let mut state = State::new("http://127.0.0.1:3000");
+fn state() -> Display {
+    let mut state = Display::new("http://127.0.0.1:3000");
     let mut before = sample();
     before.status.timestamp -= 2000;
     before.status.venues[0].quotes -= 3000;
@@ -44,7 +44,7 @@ fn state() -> State {
     state
 }
 
-fn press(state: &mut State, keys: &str) {
+fn press(state: &mut Display, keys: &str) {
     for key in keys.chars() {
         let code = match key {
             '\n' => KeyCode::Enter,
@@ -58,7 +58,7 @@ fn press(state: &mut State, keys: &str) {
     }
 }
 
-fn drawn(state: &State, now: MonoNs, (width, height): (u16, u16), colours: bool) -> Buffer {
+fn drawn(state: &Display, now: MonoNs, (width, height): (u16, u16), colours: bool) -> Buffer {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| screen::draw(frame, state, now, colours)).unwrap();
     terminal.backend().buffer().clone()
@@ -82,7 +82,7 @@ fn golden(name: &str, picture: &str) {
 #[test]
 fn each_view_is_a_picture() {
     let mut state = state();
-    for (at, view) in View::ALL.into_iter().enumerate() {
+    for (at, view) in DisplayView::ALL.into_iter().enumerate() {
         press(&mut state, &(at + 1).to_string());
         assert_eq!(state.view, view);
         golden(view.word(), &text(&drawn(&state, NOW, (120, 36), true)));
@@ -123,7 +123,7 @@ fn hostile_texts_are_tamed_on_every_surface() {
 #[test]
 fn a_venue_whose_quotes_are_late_has_a_column_that_says_how_late() {
     let mut it = state();
-    let line = |it: &State, first: &str| {
+    let line = |it: &Display, first: &str| {
         let text = views::text(it, NOW);
         text.lines()
             .find(|line| line.trim_start().starts_with(first))
@@ -141,7 +141,7 @@ fn a_venue_whose_quotes_are_late_has_a_column_that_says_how_late() {
 #[test]
 fn keys_order_filter_and_select() {
     let mut state = state();
-    let rows = |state: &State| -> Vec<String> {
+    let rows = |state: &Display| -> Vec<String> {
         let lines =
             views::body(state, 100).into_iter().map(|line| line.into_iter().map(|c| c.text).collect::<String>());
         lines.filter(|line| line.contains("/USDT")).collect()
@@ -174,7 +174,7 @@ fn keys_order_filter_and_select() {
     press(&mut state, "/x\n");
     assert_eq!(state.symbol(), None);
     press(&mut state, "\x1b\t");
-    assert_eq!(state.view, View::Latency);
+    assert_eq!(state.view, DisplayView::Latency);
     assert_eq!(state.press(KeyEvent::new(KeyCode::Char('q'), KeyModifiers::NONE)), Some(Act::Quit));
     assert_eq!(state.press(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)), Some(Act::Quit));
     assert_eq!(state.press(KeyEvent::new(KeyCode::F(5), KeyModifiers::NONE)), None);
@@ -183,7 +183,7 @@ fn keys_order_filter_and_select() {
 #[test]
 fn a_gateway_that_is_gone_is_told_and_its_return_as_well() {
     let mut state = state();
-    let first_lines = |state: &State, now| text(&drawn(state, now, (90, 6), true));
+    let first_lines = |state: &Display, now| text(&drawn(state, now, (90, 6), true));
     for second in 1..=5 {
         state.take(Err("http://127.0.0.1:3000/api/status: Connection refused".into()), NOW.plus(second * SECOND));
     }
@@ -195,7 +195,7 @@ fn a_gateway_that_is_gone_is_told_and_its_return_as_well() {
     assert!(!first_lines(&state, NOW.plus(10 * SECOND)).contains("GONE"));
     // Counts of another process are not comparable.
     assert!(state.before.is_none());
-    let mut never = State::new("http://desk:3000");
+    let mut never = Display::new("http://desk:3000");
     never.take(Err("no answer".into()), NOW);
     assert!(first_lines(&never, NOW.plus(SECOND)).contains("not seen yet"));
 }
@@ -203,7 +203,7 @@ fn a_gateway_that_is_gone_is_told_and_its_return_as_well() {
 #[test]
 fn the_time_of_the_next_attempt_is_shown_while_one_is_waited_for() {
     let mut state = state();
-    let shown = |state: &State| text(&drawn(state, NOW, (120, 30), true));
+    let shown = |state: &Display| text(&drawn(state, NOW, (120, 30), true));
     assert!(!shown(&state).contains("next try"));
     let mut waits = sample();
     waits.status.venues[1].next_attempt_ms = Some(12_300);
@@ -234,7 +234,7 @@ fn without_colours_there_are_none_and_with_them_only_sixteen() {
 
 #[test]
 fn pages_of_another_version_are_read_as_far_as_they_are_known() {
-    let mut state = State::new("http://a");
+    let mut state = Display::new("http://a");
     let status = r#"{"process":{"version":"9","new":1},"venues":[{"exchange":"x","lagMs":null}],"gateway":{"a":1,"b":"text","c":-1}}"#;
     let sample = Sample { status: serde_json::from_str(status).unwrap(), ..Sample::default() };
     state.take(Ok(sample), NOW);

@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use crate::log;
 use crate::time::MonoNs;
-use crate::top::pages::{Opportunity, Percentiles, Price, Sample, Status, Text, Venue};
-use crate::top::state::{State, View};
-use crate::top::table::{Cell, Column, Line, TextTable, Tone, cell, cut, left, rest, right};
+use crate::top::pages::{OpportunityEntry, Percentiles, PriceEntry, Sample, StatusPage, Text, VenuePage};
+use crate::top::state::{Display, DisplayView};
+use crate::top::table::{Cell, Column, TableLine, TextTable, Tone, cell, cut, left, rest, right};
 
 /// The first lines: the gateway, the source of its numbers, and present problems.
 #[must_use]
-pub fn banner(state: &State, now: MonoNs, most: usize) -> Vec<Line> {
+pub fn banner(state: &Display, now: MonoNs, most: usize) -> Vec<TableLine> {
     let mut lines = Vec::new();
     let url = log::tamed(&state.url);
     match &state.sample {
@@ -47,7 +47,7 @@ pub fn banner(state: &State, now: MonoNs, most: usize) -> Vec<Line> {
 }
 
 /// `line` cut to `most` terminal columns.
-fn fit(line: Line, most: usize) -> Line {
+fn fit(line: TableLine, most: usize) -> TableLine {
     let mut room = most;
     let mut kept = Vec::new();
     for Cell { text, tone } in line {
@@ -68,7 +68,7 @@ fn source_tone(source: &str) -> Tone {
 
 /// The lines of the view.
 #[must_use]
-pub fn body(state: &State, most: usize) -> Vec<Line> {
+pub fn body(state: &Display, most: usize) -> Vec<TableLine> {
     let Some(sample) = &state.sample else { return Vec::new() };
     let mut lines = Vec::new();
     for (at, table) in tables(state, sample, state.view).iter().enumerate() {
@@ -83,7 +83,7 @@ pub fn body(state: &State, most: usize) -> Vec<Line> {
 
 /// All views as text, for output without a terminal.
 #[must_use]
-pub fn text(state: &State, now: MonoNs) -> String {
+pub fn text(state: &Display, now: MonoNs) -> String {
     let Some(sample) = &state.sample else { return String::new() };
     let mut text = String::new();
     for line in banner(state, now, usize::MAX / 2) {
@@ -91,7 +91,7 @@ pub fn text(state: &State, now: MonoNs) -> String {
         text.push_str(line.trim_end());
         text.push('\n');
     }
-    for table in [View::Venues, View::Opportunities, View::Latency, View::Clients]
+    for table in [DisplayView::Venues, DisplayView::Opportunities, DisplayView::Latency, DisplayView::Clients]
         .into_iter()
         .flat_map(|view| tables(state, sample, view))
     {
@@ -104,14 +104,14 @@ pub fn text(state: &State, now: MonoNs) -> String {
 /// Most rows per table in text output; the terminal view and JSON show all.
 const ROWS_IN_TEXT: usize = 40;
 
-fn tables(state: &State, sample: &Sample, view: View) -> Vec<TextTable> {
+fn tables(state: &Display, sample: &Sample, view: DisplayView) -> Vec<TextTable> {
     match view {
-        View::Overview => vec![venues(state, sample, false), open(state, sample), latency(state, sample, false)],
-        View::Opportunities => vec![open(state, sample), closed(state, sample)],
-        View::Prices => vec![prices(state, sample), instruments(state)],
-        View::Latency => vec![latency(state, sample, true)],
-        View::Venues => vec![venues(state, sample, true), losses(state, sample)],
-        View::Clients => {
+        DisplayView::Overview => vec![venues(state, sample, false), open(state, sample), latency(state, sample, false)],
+        DisplayView::Opportunities => vec![open(state, sample), closed(state, sample)],
+        DisplayView::Prices => vec![prices(state, sample), instruments(state)],
+        DisplayView::Latency => vec![latency(state, sample, true)],
+        DisplayView::Venues => vec![venues(state, sample, true), losses(state, sample)],
+        DisplayView::Clients => {
             let mut tables = vec![clients(state, sample), limits(state, sample)];
             if !sample.status.cluster.is_null() {
                 tables.push(cluster(state, sample));
@@ -122,12 +122,12 @@ fn tables(state: &State, sample: &Sample, view: View) -> Vec<TextTable> {
 }
 
 /// The order as shown in a title.
-fn by(state: &State) -> String {
+fn by(state: &Display) -> String {
     format!("by {}{}", state.order(), if state.is_reversed { ", reversed" } else { "" })
 }
 
 /// Sorts `rows` by the order of the state, which `compare` receives as its last argument.
-fn order<T>(state: &State, rows: &mut [T], compare: impl Fn(&T, &T, &str) -> Ordering) {
+fn order<T>(state: &Display, rows: &mut [T], compare: impl Fn(&T, &T, &str) -> Ordering) {
     let by = state.order();
     rows.sort_by(|a, b| compare(a, b, by));
     if state.is_reversed {
@@ -136,27 +136,27 @@ fn order<T>(state: &State, rows: &mut [T], compare: impl Fn(&T, &T, &str) -> Ord
 }
 
 /// Growth of a count per second, between the previous sample and this one.
-fn rate(state: &State, status: &Status, read: impl Fn(&Status) -> Option<u64>) -> Option<f64> {
+fn rate(state: &Display, status: &StatusPage, read: impl Fn(&StatusPage) -> Option<u64>) -> Option<f64> {
     let before = state.before.as_ref()?;
     let passed = status.timestamp.checked_sub(before.timestamp).filter(|ms| *ms > 0)?;
     let grown = read(status)?.saturating_sub(read(before)?);
     Some(grown as f64 * 1000.0 / passed as f64)
 }
 
-fn venue_rate(state: &State, status: &Status, name: &str, read: fn(&Venue) -> u64) -> Option<f64> {
-    let find = |status: &Status| status.venues.iter().find(|v| &*v.exchange == name).map(read);
+fn venue_rate(state: &Display, status: &StatusPage, name: &str, read: fn(&VenuePage) -> u64) -> Option<f64> {
+    let find = |status: &StatusPage| status.venues.iter().find(|v| &*v.exchange == name).map(read);
     rate(state, status, find)
 }
 
-fn losses_of(venue: &Venue) -> u64 {
+fn losses_of(venue: &VenuePage) -> u64 {
     venue.decode_errors.values().chain(venue.dropped.values()).sum::<u64>() + venue.ring_conflated
 }
 
-fn sorted_venues<'a>(state: &State, sample: &'a Sample) -> Vec<&'a Venue> {
+fn sorted_venues<'a>(state: &Display, sample: &'a Sample) -> Vec<&'a VenuePage> {
     let status = &sample.status;
-    let mut rows: Vec<&Venue> = status.venues.iter().filter(|v| state.passes(&[&v.exchange, &v.state])).collect();
-    if state.view == View::Venues {
-        let speed = |v: &Venue| venue_rate(state, status, &v.exchange, |v| v.quotes).unwrap_or(v.quotes as f64);
+    let mut rows: Vec<&VenuePage> = status.venues.iter().filter(|v| state.passes(&[&v.exchange, &v.state])).collect();
+    if state.view == DisplayView::Venues {
+        let speed = |v: &VenuePage| venue_rate(state, status, &v.exchange, |v| v.quotes).unwrap_or(v.quotes as f64);
         order(state, &mut rows, |a, b, by| match by {
             "quotes/s" => speed(b).total_cmp(&speed(a)),
             "heard" => b.last_bytes_ms.unwrap_or(u64::MAX).cmp(&a.last_bytes_ms.unwrap_or(u64::MAX)),
@@ -168,7 +168,7 @@ fn sorted_venues<'a>(state: &State, sample: &'a Sample) -> Vec<&'a Venue> {
     rows
 }
 
-fn venues(state: &State, sample: &Sample, whole: bool) -> TextTable {
+fn venues(state: &Display, sample: &Sample, whole: bool) -> TextTable {
     let rows = sorted_venues(state, sample);
     // Columns that are empty without a cluster, or without open circuit breakers.
     let has_roles = rows.iter().any(|v| !v.role.is_empty());
@@ -190,7 +190,7 @@ fn venues(state: &State, sample: &Sample, whole: bool) -> TextTable {
         columns.extend([right("for", 8), right("quotes", 7), right("again", 4), right("silent", 9), right("clock", 6)]);
     }
     columns.push(rest("last error"));
-    let cells = |v: &Venue| -> Vec<Cell> {
+    let cells = |v: &VenuePage| -> Vec<Cell> {
         let speed = venue_rate(state, &sample.status, &v.exchange, |v| v.quotes);
         let is_connected = &*v.state == "connected";
         let cell_of = |column: &Column| match column.name {
@@ -217,7 +217,7 @@ fn venues(state: &State, sample: &Sample, whole: bool) -> TextTable {
     };
     let rows = rows.into_iter().map(cells).collect();
     let title =
-        if whole && state.view == View::Venues { format!("Venues, {}", by(state)) } else { "Venues".to_owned() };
+        if whole && state.view == DisplayView::Venues { format!("Venues, {}", by(state)) } else { "Venues".to_owned() };
     TextTable { title, columns, rows, empty: "no venue passes the filter" }
 }
 
@@ -227,7 +227,7 @@ fn known<T>(value: Option<T>, shown: impl Fn(T) -> String) -> Cell {
 }
 
 /// A lost connection is not a problem if prices arrive from another instance.
-fn link_tone(venue: &Venue) -> Tone {
+fn link_tone(venue: &VenuePage) -> Tone {
     match &*venue.state {
         "connected" => Tone::Good,
         _ if venue.fresh_pairs > 0 => Tone::Dim,
@@ -261,7 +261,7 @@ fn word_tone(word: &str) -> Tone {
 }
 
 /// Losses of each venue by reason.
-fn losses(state: &State, sample: &Sample) -> TextTable {
+fn losses(state: &Display, sample: &Sample) -> TextTable {
     let mut rows = Vec::new();
     for v in sorted_venues(state, sample) {
         let named = |what: &'static str, counts: &BTreeMap<Text, u64>| -> Vec<(String, u64)> {
@@ -278,11 +278,11 @@ fn losses(state: &State, sample: &Sample) -> TextTable {
     TextTable { title: "Lost".to_owned(), columns, rows, empty: "nothing" }
 }
 
-fn passing<'a>(state: &State, all: &'a [Opportunity]) -> Vec<&'a Opportunity> {
+fn passing<'a>(state: &Display, all: &'a [OpportunityEntry]) -> Vec<&'a OpportunityEntry> {
     all.iter().filter(|o| state.passes(&[&o.symbol, &o.buy_exchange, &o.sell_exchange])).collect()
 }
 
-fn open(state: &State, sample: &Sample) -> TextTable {
+fn open(state: &Display, sample: &Sample) -> TextTable {
     let mut rows = passing(state, &sample.opportunities.open);
     order(state, &mut rows, |a, b, by| match by {
         "gross" => b.spread_pct.total_cmp(&a.spread_pct),
@@ -305,7 +305,7 @@ fn open(state: &State, sample: &Sample) -> TextTable {
         right("peak %", 6),
         left("source", 7),
     ];
-    let by = if matches!(state.view, View::Overview | View::Opportunities) {
+    let by = if matches!(state.view, DisplayView::Overview | DisplayView::Opportunities) {
         format!(", {}", by(state))
     } else {
         String::new()
@@ -314,7 +314,7 @@ fn open(state: &State, sample: &Sample) -> TextTable {
     TextTable { title, columns, rows, empty: "none" }
 }
 
-fn open_row(o: &Opportunity) -> Vec<Cell> {
+fn open_row(o: &OpportunityEntry) -> Vec<Cell> {
     vec![
         (*o.symbol).into(),
         (*o.buy_exchange).into(),
@@ -331,7 +331,7 @@ fn open_row(o: &Opportunity) -> Vec<Cell> {
     ]
 }
 
-fn closed(state: &State, sample: &Sample) -> TextTable {
+fn closed(state: &Display, sample: &Sample) -> TextTable {
     let now = sample.status.timestamp;
     let rows = passing(state, &sample.opportunities.closed).into_iter().map(|o| {
         vec![
@@ -356,17 +356,17 @@ fn closed(state: &State, sample: &Sample) -> TextTable {
     TextTable { title: "Closed".to_owned(), columns, rows: rows.collect(), empty: "none yet" }
 }
 
-fn prices(state: &State, sample: &Sample) -> TextTable {
+fn prices(state: &Display, sample: &Sample) -> TextTable {
     let symbol = state.symbol().unwrap_or_default();
     let found = sample.prices.as_ref().filter(|prices| &*prices.symbol == symbol).map(|prices| &prices.prices);
     let quoting = sample.instruments.iter().find(|i| &*i.symbol == symbol).map_or(&[][..], |i| &i.exchanges);
-    let mut rows: Vec<(&Text, Option<Price>)> =
+    let mut rows: Vec<(&Text, Option<PriceEntry>)> =
         quoting.iter().map(|name| (name, found.and_then(|prices| prices.get(name).copied().flatten()))).collect();
     let fresh = || rows.iter().filter_map(|(_, price)| *price);
     let best_bid = fresh().map(|price| price.bid).fold(f64::MIN, f64::max);
     let best_ask = fresh().map(|price| price.ask).fold(f64::MAX, f64::min);
-    if state.view == View::Prices {
-        let of = |price: Option<Price>, read: fn(Price) -> f64| price.map_or(f64::MAX, read);
+    if state.view == DisplayView::Prices {
+        let of = |price: Option<PriceEntry>, read: fn(PriceEntry) -> f64| price.map_or(f64::MAX, read);
         order(state, &mut rows, |a, b, by| match by {
             "bid" => of(a.1, |p| -p.bid).total_cmp(&of(b.1, |p| -p.bid)),
             "ask" => of(a.1, |p| p.ask).total_cmp(&of(b.1, |p| p.ask)),
@@ -374,7 +374,7 @@ fn prices(state: &State, sample: &Sample) -> TextTable {
             _ => a.0.cmp(b.0),
         });
     }
-    let row = |(name, price): (&Text, Option<Price>)| match price {
+    let row = |(name, price): (&Text, Option<PriceEntry>)| match price {
         None => {
             let mut row = vec![Cell::from(&**name), cell("no fresh price", Tone::Bad)];
             row.resize(7, Cell::default());
@@ -413,7 +413,7 @@ fn prices(state: &State, sample: &Sample) -> TextTable {
     }
 }
 
-fn instruments(state: &State) -> TextTable {
+fn instruments(state: &Display) -> TextTable {
     let rows = state.instruments().enumerate().map(|(at, instrument)| {
         let names: Vec<&str> = instrument.exchanges.iter().map(|name| &**name).collect();
         let is_selected = at == state.selected;
@@ -429,7 +429,7 @@ fn instruments(state: &State) -> TextTable {
 }
 
 /// Percentiles of each hop over all venues, and of each venue and stage if `whole`.
-fn latency(state: &State, sample: &Sample, whole: bool) -> TextTable {
+fn latency(state: &Display, sample: &Sample, whole: bool) -> TextTable {
     let hops = || sample.latency.hops.iter();
     let mut rows: Vec<(&str, &str, Percentiles)> = hops().map(|hop| (&*hop.hop, "all", hop.all)).collect();
     if whole {
@@ -440,7 +440,7 @@ fn latency(state: &State, sample: &Sample, whole: bool) -> TextTable {
         rows.retain(|(hop, name, _)| state.passes(&[hop, name]));
         // Stages come after the hops.
         let place = |name: &str| hops().position(|hop| &*hop.hop == name).unwrap_or(usize::MAX);
-        if state.view == View::Latency {
+        if state.view == DisplayView::Latency {
             order(state, &mut rows, |a, b, by| match by {
                 "p99" => b.2.p99.cmp(&a.2.p99),
                 "count" => b.2.count.cmp(&a.2.count),
@@ -468,14 +468,14 @@ fn latency(state: &State, sample: &Sample, whole: bool) -> TextTable {
         right("p99.9", 4),
         right("max", 5),
     ];
-    let title = match whole && state.view == View::Latency {
+    let title = match whole && state.view == DisplayView::Latency {
         true => format!("Latency since the start, {}", by(state)),
         false => "Latency since the start".to_owned(),
     };
     TextTable { title, columns, rows: rows.collect(), empty: "nothing measured yet" }
 }
 
-fn clients(state: &State, sample: &Sample) -> TextTable {
+fn clients(state: &Display, sample: &Sample) -> TextTable {
     let status = &sample.status;
     let rows = [("gateway", &status.gateway), ("detector", &status.detector)].into_iter().flat_map(|(part, counts)| {
         counts.0.iter().filter(|(name, _)| state.passes(&[name])).map(move |(name, count)| {
@@ -506,7 +506,7 @@ fn clients(state: &State, sample: &Sample) -> TextTable {
 const LOSSES: [&str; 7] =
     ["conflated", "slowClosed", "misbehavedClosed", "errors", "refused", "badRequests", "eventsLost"];
 
-fn limits(state: &State, sample: &Sample) -> TextTable {
+fn limits(state: &Display, sample: &Sample) -> TextTable {
     let rows = sample.status.limits.iter().filter(|(name, _)| state.passes(&[name]));
     let rows = rows.map(|(name, value)| vec![(**name).into(), shown(value).into()]);
     let columns = vec![left("limit", 0), right("", 0)];
@@ -514,7 +514,7 @@ fn limits(state: &State, sample: &Sample) -> TextTable {
 }
 
 /// The cluster section, one row for each value.
-fn cluster(state: &State, sample: &Sample) -> TextTable {
+fn cluster(state: &Display, sample: &Sample) -> TextTable {
     let mut flat = Vec::new();
     flatten(String::new(), &sample.status.cluster, &mut flat);
     flat.retain(|(name, value)| state.passes(&[name, value]));

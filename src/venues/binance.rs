@@ -17,14 +17,15 @@ use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::codes::{Codes, alias};
-use crate::venues::depth::{BookPage, Change, Count, Diffs, Order, Page, PageReader, PerInstrument};
+use crate::venues::depth::{BookPage, Count, DeltaOrder, Diffs, LevelChange, PageReader, PageSize, PerInstrument};
 use crate::venues::ladder::{self, levels_of};
-use crate::venues::listing::{self, Entry, Listing};
+use crate::venues::listing::{self, Listing, ListingEntry};
 use crate::venues::paged::PagedBooks;
-use crate::venues::reading::{self, Seen, Sequences, changes, figure, integer, level, side, text, time};
+use crate::venues::reading::{self, SeenInstruments, Sequences, changes, figure, integer, level, side, text, time};
 use crate::venues::{
-    Books, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Maintenance,
-    Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    BookFacts, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Maintenance,
+    Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote,
+    VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::query;
@@ -59,14 +60,18 @@ static FACTS: Facts = Facts {
     request_gap_ms: 300,
     channel: "bookTicker",
     books: Some(BOOKS),
-    limits: Limits { connects: Pace { count: 300, per_ms: 300_000 }, age_max_s: Some(86_400), ..Limits::UNPUBLISHED },
+    limits: VenueLimits {
+        connects: Pace { count: 300, per_ms: 300_000 },
+        age_max_s: Some(86_400),
+        ..VenueLimits::UNPUBLISHED
+    },
     docs: "https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md (2026-07-21)",
 };
 
 /// Order books, of this venue and of those that speak like it. The venue's advice on
 /// <https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md> (2026-07-21) is what
 /// [`PagedBooks`] does: changes wait for the page, `U` follows `u`, and levels beyond the end of the page are unknown.
-pub const BOOKS: Books = Books { channel: DEPTH, levels_max: 1000, check: Check::Sequence };
+pub const BOOKS: BookFacts = BookFacts { channel: DEPTH, levels_max: 1000, check: Check::Sequence };
 
 /// The stream of changes: all of the last 100 ms.
 const DEPTH: &str = "depth@100ms";
@@ -157,23 +162,23 @@ impl Venue for Binance {
     }
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
-        Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
+        Box::new(BinanceCodec { parser: Parser::default(), state: BinanceState { symbols, ..BinanceState::default() } })
     }
 
     fn book_codec(&self, symbols: Symbols, levels: usize) -> Option<Box<dyn FeedCodec>> {
         let levels = levels.min(BOOKS.levels_max);
         let fits = |(page, _): &&(usize, u32)| *page >= levels * PAGE_TIMES;
         let (page, pages_a_minute) = *PAGES.iter().find(fits).unwrap_or(&PAGES[PAGES.len() - 1]);
-        let books = Some(PagedBooks::new(Page::of(page, levels), depth_path));
-        let state = State { symbols, books, pages_a_minute, ..State::default() };
-        Some(Box::new(Codec { parser: Parser::default(), state }))
+        let books = Some(PagedBooks::new(PageSize::of(page, levels), depth_path));
+        let state = BinanceState { symbols, books, pages_a_minute, ..BinanceState::default() };
+        Some(Box::new(BinanceCodec { parser: Parser::default(), state }))
     }
 
     fn listing(&self) -> Listing {
         self.listing
     }
 
-    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<ListingEntry>, DecodeError> {
         listing::read(
             reply,
             &self.codes,
@@ -181,7 +186,7 @@ impl Venue for Binance {
             |row| {
                 let filter = |kind: &str| row.get("filters")?.items().find(|f| f.text_of("filterType") == Some(kind));
                 let is_spot = row.get("isSpotTradingAllowed").and_then(|v| v.boolean()).unwrap_or(true);
-                Some(Entry {
+                Some(ListingEntry {
                     base: row.text_of("baseAsset")?.to_owned(),
                     quote: row.text_of("quoteAsset")?.to_owned(),
                     native: row.text_of("symbol")?.to_owned(),
@@ -197,7 +202,7 @@ impl Venue for Binance {
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
-        Box::new(Exchange::default())
+        Box::new(BinanceExchange::default())
     }
 
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
@@ -222,16 +227,16 @@ impl Venue for Binance {
     }
 }
 
-struct Codec {
+struct BinanceCodec {
     parser: Parser,
-    state: State,
+    state: BinanceState,
 }
 
 #[derive(Default)]
-struct State {
+struct BinanceState {
     symbols: Symbols,
     /// Instruments that `bookTicker` has quoted.
-    seen: Seen,
+    seen: SeenInstruments,
     sequences: Sequences,
     depth: PerInstrument<Diffs>,
     /// Order books are asked for, and not quotes.
@@ -239,11 +244,11 @@ struct State {
     pages_a_minute: u32,
     /// The last published top of each partial book.
     partial: FxHashMap<(InstrumentId, &'static str), Partial>,
-    levels: Vec<Change>,
+    levels: Vec<LevelChange>,
     upper: String,
 }
 
-impl FeedCodec for Codec {
+impl FeedCodec for BinanceCodec {
     fn opened(&mut self, requests: &mut Requests) {
         let state = &mut self.state;
         state.seen.clear();
@@ -310,7 +315,7 @@ impl FeedCodec for Codec {
         mut page: BookPage,
         out: &mut Decoded,
     ) -> Result<Frame, DecodeError> {
-        let State { books, depth, symbols, .. } = &mut self.state;
+        let BinanceState { books, depth, symbols, .. } = &mut self.state;
         match (books, symbols.entry(instrument)) {
             (Some(books), Some(entry)) => books.page(entry, page, out),
             _ => depth.of(instrument).snapshot(instrument, page.number, &mut page.levels, out),
@@ -359,7 +364,7 @@ fn depth_path(symbol: &str, levels: usize) -> String {
 const AGAIN: &str = "\"again\"";
 
 /// What `bookTicker` says.
-struct BookTicker {
+struct BinanceBookTicker {
     sequence: u64,
     bid: Level,
     ask: Level,
@@ -367,7 +372,7 @@ struct BookTicker {
 
 /// Reads `bookTicker` in the field order that the venue documents, raw or wrapped; `None`: the general way.
 #[inline(always)]
-fn scan_book_ticker(frame: &[u8]) -> Option<(&[u8], BookTicker)> {
+fn scan_book_ticker(frame: &[u8]) -> Option<(&[u8], BinanceBookTicker)> {
     let mut scan = Scan::new(frame);
     let wrapped = scan.literal(b"{\"stream\":\"").is_some();
     if wrapped {
@@ -393,20 +398,20 @@ fn scan_book_ticker(frame: &[u8]) -> Option<(&[u8], BookTicker)> {
         scan.literal(b"}")?;
     }
     scan.end()?;
-    Some((symbol, BookTicker { sequence, bid: level(bid, bid_size), ask: level(ask, ask_size) }))
+    Some((symbol, BinanceBookTicker { sequence, bid: level(bid, bid_size), ask: level(ask, ask_size) }))
 }
 
-impl State {
+impl BinanceState {
     #[inline(always)]
     fn book_ticker(
         &mut self,
         instrument: InstrumentId,
-        ticker: BookTicker,
+        ticker: BinanceBookTicker,
         received: MonoNs,
         out: &mut Decoded,
     ) -> Frame {
         self.seen.insert(instrument);
-        let BookTicker { sequence, bid, ask } = ticker;
+        let BinanceBookTicker { sequence, bid, ask } = ticker;
         let top = Top { instrument, bid, ask, sequence, exchange_time: UnixNs(0), channel: "bookTicker" };
         self.sequences.publish(top, received, out);
         Frame::Data
@@ -585,12 +590,12 @@ impl State {
 const WHOLE_TOPS: [&str; 7] =
     ["bookTicker", "depth5", "depth10", "depth20", "depth5@100ms", "depth10@100ms", "depth20@100ms"];
 
-fn read_book_ticker(data: Value<'_>) -> Result<BookTicker, DecodeError> {
-    Ok(BookTicker { sequence: integer(data, "u")?, bid: side(data, "b", "B")?, ask: side(data, "a", "A")? })
+fn read_book_ticker(data: Value<'_>) -> Result<BinanceBookTicker, DecodeError> {
+    Ok(BinanceBookTicker { sequence: integer(data, "u")?, bid: side(data, "b", "B")?, ask: side(data, "a", "A")? })
 }
 
 /// Reads a whole book into `levels`; gives its number.
-fn read_whole(data: Value<'_>, levels: &mut Vec<Change>) -> Result<u64, DecodeError> {
+fn read_whole(data: Value<'_>, levels: &mut Vec<LevelChange>) -> Result<u64, DecodeError> {
     levels.clear();
     changes(data, "bids", Side::Bid, levels)?;
     changes(data, "asks", Side::Ask, levels)?;
@@ -598,7 +603,7 @@ fn read_whole(data: Value<'_>, levels: &mut Vec<Change>) -> Result<u64, DecodeEr
 }
 
 /// The place of a diff depth event and its stamp; its changes go into `levels`.
-fn read_depth(data: Value<'_>, levels: &mut Vec<Change>) -> Result<(Order, UnixNs), DecodeError> {
+fn read_depth(data: Value<'_>, levels: &mut Vec<LevelChange>) -> Result<(DeltaOrder, UnixNs), DecodeError> {
     let (first, last, at) = (integer(data, "U")?, integer(data, "u")?, time(integer(data, "E")?));
     if first > last {
         return Err(DecodeError::Shape("`U` is above `u`"));
@@ -606,12 +611,12 @@ fn read_depth(data: Value<'_>, levels: &mut Vec<Change>) -> Result<(Order, UnixN
     levels.clear();
     changes(data, "b", Side::Bid, levels)?;
     changes(data, "a", Side::Ask, levels)?;
-    Ok((Order { from: Some(first), to: last }, at))
+    Ok((DeltaOrder { from: Some(first), to: last }, at))
 }
 
 /// The venue's end of a connection.
 #[derive(Default)]
-struct Exchange {
+struct BinanceExchange {
     /// Wrapped with the stream's name.
     combined: bool,
     streams: Vec<String>,
@@ -619,7 +624,7 @@ struct Exchange {
     shown: FxHashMap<String, VenueQuote>,
 }
 
-impl ExchangeSide for Exchange {
+impl ExchangeSide for BinanceExchange {
     fn opened(&mut self, target: &str, market: &dyn Market, _out: &mut Messages) {
         let path = target.split('?').next().unwrap_or_default();
         self.combined = path.starts_with("/stream");
@@ -691,7 +696,7 @@ impl ExchangeSide for Exchange {
     }
 }
 
-impl Exchange {
+impl BinanceExchange {
     /// What a client sees of a depth stream begins with the state at this moment, which it reads by REST.
     fn subscribe(&mut self, name: &str, market: &dyn Market) {
         if self.streams.iter().any(|s| s == name) {

@@ -8,7 +8,7 @@ use crate::venues::binance::{BOOKS, Binance};
 use crate::venues::codes::Codes;
 use crate::venues::listing::Listing;
 use crate::venues::reading;
-use crate::venues::{Facts, Keepalive, Limits, Opening, Pace};
+use crate::venues::{Facts, Keepalive, Opening, Pace, VenueLimits};
 
 /// <https://github.com/binance-us/binance-us-api-docs/blob/master/web-socket-streams.md> (text of 2022-09-30), read
 /// 2026-11-21: the server pings every 3 min and wants its pong within 10 min; 5 incoming messages a second, pings
@@ -25,7 +25,11 @@ static FACTS: Facts = Facts {
     request_gap_ms: 300,
     channel: "bookTicker",
     books: Some(BOOKS),
-    limits: Limits { connects: Pace { count: 300, per_ms: 300_000 }, age_max_s: Some(86_400), ..Limits::UNPUBLISHED },
+    limits: VenueLimits {
+        connects: Pace { count: 300, per_ms: 300_000 },
+        age_max_s: Some(86_400),
+        ..VenueLimits::UNPUBLISHED
+    },
     docs: "https://github.com/binance-us/binance-us-api-docs/blob/master/web-socket-streams.md (2026-11-21)",
 };
 

@@ -18,13 +18,13 @@ use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::codes::{Codes, alias, other, unit};
-use crate::venues::depth::{Change, Depth};
-use crate::venues::listing::{self, Entry, Listing};
+use crate::venues::depth::{Depth, LevelChange};
+use crate::venues::listing::{self, Listing, ListingEntry};
 use crate::venues::reading::{self, text};
 use crate::venues::{
-    BookNote, Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits,
-    Maintenance, Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
-    VoidReason,
+    BookFacts, BookNote, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive,
+    Maintenance, Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueLimits,
+    VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -44,8 +44,8 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "book",
-    books: Some(Books { channel: "book", levels_max: 250, check: Check::Checksum }),
-    limits: Limits { instruments: 12, connects: Pace { count: 20, per_ms: 60_000 }, ..Limits::UNPUBLISHED },
+    books: Some(BookFacts { channel: "book", levels_max: 250, check: Check::Checksum }),
+    limits: VenueLimits { instruments: 12, connects: Pace { count: 20, per_ms: 60_000 }, ..VenueLimits::UNPUBLISHED },
     docs: "https://docs.bitfinex.com/docs/ws-public-books (2026-11-21)",
 };
 
@@ -149,18 +149,24 @@ impl Venue for Bitfinex {
     }
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
-        Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+        Box::new(BitfinexCodec {
+            parser: Parser::default(),
+            feed: BitfinexState { symbols, ..BitfinexState::default() },
+        })
     }
 
     fn book_codec(&self, symbols: Symbols, levels: usize) -> Option<Box<dyn FeedCodec>> {
-        Some(Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, levels, ..Feed::default() } }))
+        Some(Box::new(BitfinexCodec {
+            parser: Parser::default(),
+            feed: BitfinexState { symbols, levels, ..BitfinexState::default() },
+        }))
     }
 
     fn listing(&self) -> Listing {
         Listing { address: "https://api-pub.bitfinex.com", path: "/v2/conf/pub:list:pair:exchange" }
     }
 
-    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<ListingEntry>, DecodeError> {
         listing::read(
             reply,
             &CODES,
@@ -170,13 +176,13 @@ impl Venue for Bitfinex {
                 let (base, quote) = spot_codes(&native)?;
                 let [base, quote] = [base, quote].map(str::to_owned);
                 // What is listed is traded; prices have five significant digits, which is no fixed step.
-                Some(Entry { base, quote, native, is_trading: true, ..Entry::default() })
+                Some(ListingEntry { base, quote, native, is_trading: true, ..ListingEntry::default() })
             },
         )
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
-        Box::new(Exchange::default())
+        Box::new(BitfinexExchange::default())
     }
 
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
@@ -206,32 +212,32 @@ impl Venue for Bitfinex {
     }
 }
 
-struct Codec {
+struct BitfinexCodec {
     parser: Parser,
-    feed: Feed,
+    feed: BitfinexState,
 }
 
 /// What is remembered of one connection.
 #[derive(Default)]
-struct Feed {
+struct BitfinexState {
     symbols: Symbols,
     /// Levels a side that order books are wanted with; 0: tops are wanted.
     levels: usize,
-    channels: FxHashMap<u64, Channel>,
+    channels: FxHashMap<u64, BitfinexChannel>,
     /// What the venue has granted of the options.
     flags: u64,
     /// The last sequence number, where there are any.
     sequence: Option<u64>,
     halted: bool,
-    changes: Vec<Change>,
+    changes: Vec<LevelChange>,
     /// The form of the numbers of some of the changes.
-    written: Vec<(Change, [Written; 2])>,
+    written: Vec<(LevelChange, [Written; 2])>,
     checksum_text: Vec<u8>,
 }
 
-struct Channel {
+struct BitfinexChannel {
     instrument: InstrumentId,
-    kind: Kind,
+    kind: BitfinexChannelKind,
     depth: Depth,
     /// Numbers of the book that were sent in another form than [`Decimal::write_verbatim`] gives.
     written: FxHashMap<(Side, (u64, u8)), [Written; 2]>,
@@ -239,9 +245,9 @@ struct Channel {
     is_leaving: bool,
 }
 
-impl Channel {
+impl BitfinexChannel {
     /// Takes `changes` as the whole book; `written` has the form of the numbers of some.
-    fn replace(&mut self, changes: &mut [Change], written: &[(Change, [Written; 2])]) {
+    fn replace(&mut self, changes: &mut [LevelChange], written: &[(LevelChange, [Written; 2])]) {
         self.depth.replace(changes);
         self.written.clear();
         self.note(written);
@@ -249,7 +255,7 @@ impl Channel {
 
     /// Applies `changes` to the book.
     #[inline]
-    fn apply(&mut self, changes: &[Change], written: &[(Change, [Written; 2])]) {
+    fn apply(&mut self, changes: &[LevelChange], written: &[(LevelChange, [Written; 2])]) {
         self.depth.apply(changes);
         if !self.written.is_empty() {
             for change in changes {
@@ -259,14 +265,14 @@ impl Channel {
         self.note(written);
     }
 
-    fn note(&mut self, written: &[(Change, [Written; 2])]) {
+    fn note(&mut self, written: &[(LevelChange, [Written; 2])]) {
         let present = written.iter().filter(|(change, _)| change.level.is_present());
         self.written.extend(present.map(|(change, texts)| (place_of(change), *texts)));
     }
 }
 
 /// Side and price of a level, whatever form the price was sent in.
-fn place_of(change: &Change) -> (Side, (u64, u8)) {
+fn place_of(change: &LevelChange) -> (Side, (u64, u8)) {
     let price = change.level.price.normalised();
     (change.side, (price.mantissa(), price.scale()))
 }
@@ -313,14 +319,14 @@ fn channel_of(frame: &[u8]) -> Option<u64> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum BitfinexChannelKind {
     Book,
     Ticker,
     /// Trades, candles, rounded and raw books.
     Other,
 }
 
-impl FeedCodec for Codec {
+impl FeedCodec for BitfinexCodec {
     fn opened(&mut self, requests: &mut Requests) {
         let feed = &mut self.feed;
         feed.channels.clear();
@@ -358,7 +364,8 @@ impl FeedCodec for Codec {
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
         let mut out = Decoded::default();
         for &id in instruments {
-            let is_its_book = |channel: &Channel| channel.instrument == id && channel.kind == Kind::Book;
+            let is_its_book =
+                |channel: &BitfinexChannel| channel.instrument == id && channel.kind == BitfinexChannelKind::Book;
             let open = self.feed.channels.iter().find(|(_, channel)| is_its_book(channel)).map(|(number, _)| *number);
             match open {
                 Some(number) => {
@@ -384,7 +391,9 @@ impl FeedCodec for Codec {
     }
 
     fn book(&self, instrument: InstrumentId) -> Option<&Book> {
-        let is_its_book = |it: &&Channel| it.instrument == instrument && it.kind == Kind::Book && it.depth.is_live();
+        let is_its_book = |it: &&BitfinexChannel| {
+            it.instrument == instrument && it.kind == BitfinexChannelKind::Book && it.depth.is_live()
+        };
         self.feed.channels.values().find(is_its_book).filter(|_| !self.feed.halted).map(|channel| channel.depth.book())
     }
 }
@@ -399,7 +408,7 @@ fn ticker_request(native: &str) -> String {
     format!(r#"{{"event":"subscribe","channel":"ticker","symbol":"{native}"}}"#)
 }
 
-impl Feed {
+impl BitfinexState {
     /// The fast path: changes of a live book, in order, with both numbers behind them. Reads them into `changes` and
     /// counts the message; gives the channel and the time.
     #[inline]
@@ -433,7 +442,7 @@ impl Feed {
         scan.end()?;
         let channel = self.channels.get(&id)?;
         let is_next = self.sequence == sequence.checked_sub(1).filter(|_| sequence < STAMPS_FROM);
-        if channel.kind != Kind::Book || !channel.depth.is_live() || !is_next || time < STAMPS_FROM {
+        if channel.kind != BitfinexChannelKind::Book || !channel.depth.is_live() || !is_next || time < STAMPS_FROM {
             return None;
         }
         self.sequence = Some(sequence);
@@ -473,7 +482,7 @@ const STAMPS_FROM: u64 = 1_000_000_000_000;
 
 /// `price,count,amount]`. Numbers in another form than the checksum would have them go the general way.
 #[inline(always)]
-fn scan_change(scan: &mut Scan<'_>) -> Option<Change> {
+fn scan_change(scan: &mut Scan<'_>) -> Option<LevelChange> {
     let price = scan.decimal()?;
     scan.literal(b",")?;
     let count = scan.integer()?;
@@ -489,15 +498,15 @@ fn scan_change(scan: &mut Scan<'_>) -> Option<Change> {
 }
 
 /// A count of 0 removes the level; the amount is then 1 or -1 and only names the side.
-fn change(price: Decimal, count: u64, side: Side, amount: Decimal) -> Result<Change, DecodeError> {
+fn change(price: Decimal, count: u64, side: Side, amount: Decimal) -> Result<LevelChange, DecodeError> {
     if price.is_zero() || amount.is_zero() {
         return Err(DecodeError::Shape("a level at price 0 or of no amount"));
     }
-    Ok(Change { side, level: Level { price, size: if count == 0 { Decimal::ZERO } else { amount } } })
+    Ok(LevelChange { side, level: Level { price, size: if count == 0 { Decimal::ZERO } else { amount } } })
 }
 
 /// The general path.
-impl Feed {
+impl BitfinexState {
     fn read(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         if root.is_array() {
             return self.data(root, received, out);
@@ -510,8 +519,8 @@ impl Feed {
                     && let Some(entry) = self.symbols.entry(left.instrument)
                 {
                     out.requests.push(match left.kind {
-                        Kind::Book => book_request(&entry.native, self.levels),
-                        Kind::Ticker | Kind::Other => ticker_request(&entry.native),
+                        BitfinexChannelKind::Book => book_request(&entry.native, self.levels),
+                        BitfinexChannelKind::Ticker | BitfinexChannelKind::Other => ticker_request(&entry.native),
                     });
                 }
                 Ok(Frame::Control)
@@ -574,9 +583,9 @@ impl Feed {
     fn subscribed(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let id = root.get("chanId").and_then(|id| id.integer()).ok_or(DecodeError::Missing("chanId"))?;
         let kind = match text(root, "channel")? {
-            "book" if root.text_of("prec").is_none_or(|precision| precision == "P0") => Kind::Book,
-            "ticker" => Kind::Ticker,
-            _ => Kind::Other,
+            "book" if root.text_of("prec").is_none_or(|precision| precision == "P0") => BitfinexChannelKind::Book,
+            "ticker" => BitfinexChannelKind::Ticker,
+            _ => BitfinexChannelKind::Other,
         };
         let symbol = root.text_of("symbol").unwrap_or_default();
         let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Control) };
@@ -585,9 +594,15 @@ impl Feed {
         }
         self.channels.insert(
             id,
-            Channel { instrument, kind, depth: Depth::default(), written: FxHashMap::default(), is_leaving: false },
+            BitfinexChannel {
+                instrument,
+                kind,
+                depth: Depth::default(),
+                written: FxHashMap::default(),
+                is_leaving: false,
+            },
         );
-        if kind == Kind::Book {
+        if kind == BitfinexChannelKind::Book {
             out.updates.push(Update::Subscribed(instrument));
         }
         Ok(Frame::Control)
@@ -612,7 +627,7 @@ impl Feed {
         let read = match word {
             "" if payload.is_array() => self.payload(id, payload, time, received, out),
             "" => {
-                if self.channels.get(&id).is_some_and(|channel| channel.kind == Kind::Book) {
+                if self.channels.get(&id).is_some_and(|channel| channel.kind == BitfinexChannelKind::Book) {
                     self.lose(id, VoidReason::Undecodable, out);
                 }
                 Err(DecodeError::Missing("payload"))
@@ -651,12 +666,12 @@ impl Feed {
     ) -> Result<Frame, DecodeError> {
         let Some(channel) = self.channels.get_mut(&id) else { return Ok(Frame::Unused) };
         match channel.kind {
-            Kind::Other => Ok(Frame::Unused),
-            Kind::Ticker => {
+            BitfinexChannelKind::Other => Ok(Frame::Unused),
+            BitfinexChannelKind::Ticker => {
                 out.updates.extend(statistics(payload, channel.instrument, time).map(Update::Statistics));
                 Ok(Frame::Data)
             }
-            Kind::Book => {
+            BitfinexChannelKind::Book => {
                 // With bulk updates a list could be the changes of a book that is void; the snapshot comes with
                 // the next subscription.
                 if channel.is_leaving && self.flags & BULK_UPDATES != 0 {
@@ -687,7 +702,10 @@ impl Feed {
         let Some(channel) = self.channels.get(&id).filter(|channel| channel.depth.is_live()) else {
             return Ok(Frame::Control);
         };
-        let as_sent = |change: &Change, field: Field, text: &mut Vec<u8>| match channel.written.get(&place_of(change)) {
+        let as_sent = |change: &LevelChange, field: LevelField, text: &mut Vec<u8>| match channel
+            .written
+            .get(&place_of(change))
+        {
             Some(written) => text.extend_from_slice(written[field as usize].as_bytes()),
             None => field.of(change.level).write_verbatim(text),
         };
@@ -701,7 +719,10 @@ impl Feed {
     /// A channel is not to be trusted any more: its book is void, it is closed and, when that is done, opened anew.
     #[cold]
     fn lose(&mut self, id: u64, why: VoidReason, out: &mut Decoded) {
-        let Some(channel) = self.channels.get_mut(&id).filter(|channel| channel.kind != Kind::Other) else { return };
+        let Some(channel) = self.channels.get_mut(&id).filter(|channel| channel.kind != BitfinexChannelKind::Other)
+        else {
+            return;
+        };
         channel.written.clear();
         if channel.depth.void() {
             out.updates.push(Update::Void(channel.instrument, why));
@@ -725,11 +746,11 @@ fn behind(root: Value<'_>, rest: usize) -> (Option<u64>, UnixNs) {
 fn read_changes(
     payload: Value<'_>,
     is_list: bool,
-    changes: &mut Vec<Change>,
-    written: &mut Vec<(Change, [Written; 2])>,
+    changes: &mut Vec<LevelChange>,
+    written: &mut Vec<(LevelChange, [Written; 2])>,
 ) -> Result<(), DecodeError> {
     written.clear();
-    let mut read = |entry: Value<'_>| -> Result<Change, DecodeError> {
+    let mut read = |entry: Value<'_>| -> Result<LevelChange, DecodeError> {
         let text = entry.at(0).and_then(|price| price.text()).ok_or(DecodeError::Missing("price"))?;
         let price = Decimal::parse(text.as_bytes()).map_err(|why| DecodeError::Number("price", why))?;
         let count = entry.at(1).and_then(|count| count.integer()).ok_or(DecodeError::Missing("count"))?;
@@ -762,7 +783,7 @@ fn read_changes(
 /// number. `number` writes price and amount of a level, each in the very form in which it is sent, such as `8.4e-7`
 /// (<https://github.com/bitfinexcom/bfx-api-node-models/issues/70>,
 /// <https://github.com/bitfinexcom/bitfinex-api-go/pull/150>).
-fn checksum(book: &Book, text: &mut Vec<u8>, number: impl Fn(&Change, Field, &mut Vec<u8>)) -> i32 {
+fn checksum(book: &Book, text: &mut Vec<u8>, number: impl Fn(&LevelChange, LevelField, &mut Vec<u8>)) -> i32 {
     text.clear();
     let mut bids = book.levels(Side::Bid).take(CHECKSUM_LEVELS);
     let mut asks = book.levels(Side::Ask).take(CHECKSUM_LEVELS);
@@ -772,13 +793,13 @@ fn checksum(book: &Book, text: &mut Vec<u8>, number: impl Fn(&Change, Field, &mu
             break;
         }
         for (level, side) in pair.into_iter().filter_map(|(level, side)| Some((*level?, side))) {
-            let change = Change { side, level };
-            number(&change, Field::Price, text);
+            let change = LevelChange { side, level };
+            number(&change, LevelField::Price, text);
             text.push(b':');
             if side == Side::Ask {
                 text.push(b'-');
             }
-            number(&change, Field::Amount, text);
+            number(&change, LevelField::Amount, text);
             text.push(b':');
         }
     }
@@ -790,12 +811,12 @@ fn checksum(book: &Book, text: &mut Vec<u8>, number: impl Fn(&Change, Field, &mu
 
 /// A number of a level.
 #[derive(Clone, Copy)]
-enum Field {
+enum LevelField {
     Price,
     Amount,
 }
 
-impl Field {
+impl LevelField {
     const fn of(self, level: Level) -> Decimal {
         match self {
             Self::Price => level.price,
@@ -822,14 +843,14 @@ fn statistics(payload: Value<'_>, instrument: InstrumentId, exchange_time: UnixN
 
 /// The venue's end of a connection.
 #[derive(Default)]
-struct Exchange {
+struct BitfinexExchange {
     flags: u64,
     sequence: u64,
-    subscriptions: Vec<Subscription>,
+    subscriptions: Vec<BitfinexSubscription>,
     opened: u64,
 }
 
-struct Subscription {
+struct BitfinexSubscription {
     id: u64,
     is_book: bool,
     /// Levels a side of a book.
@@ -842,7 +863,7 @@ struct Subscription {
 /// A channel without data says so this often.
 const HEARTBEAT_EVERY: u64 = 15 * SECOND;
 
-impl ExchangeSide for Exchange {
+impl ExchangeSide for BitfinexExchange {
     fn opened(&mut self, _target: &str, _market: &dyn Market, out: &mut Messages) {
         let info = json!({"event": "info", "version": 2, "serverId": "simulated", "platform": {"status": 1}});
         out.push(info.to_string());
@@ -898,11 +919,12 @@ impl ExchangeSide for Exchange {
         for known in subscriptions {
             if known.is_book && *flags & OB_CHECKSUM != 0 {
                 let mut book = Book::default();
-                for Change { side, level } in known.shown.changes(None, known.length) {
+                for LevelChange { side, level } in known.shown.changes(None, known.length) {
                     book.set(side, level);
                 }
-                let number =
-                    |change: &Change, field: Field, text: &mut Vec<u8>| write_number(field.of(change.level), text);
+                let number = |change: &LevelChange, field: LevelField, text: &mut Vec<u8>| {
+                    write_number(field.of(change.level), text)
+                };
                 let sum = checksum(&book, &mut Vec::new(), number);
                 out.push(message(*flags, sequence, known.id, &format!("\"cs\",{sum}"), now));
             }
@@ -920,7 +942,7 @@ impl ExchangeSide for Exchange {
     }
 }
 
-impl Exchange {
+impl BitfinexExchange {
     fn subscribe(&mut self, request: &Json, market: &dyn Market, out: &mut Messages) {
         let word = |key: &str| request.get(key).and_then(Json::as_str);
         let (channel, symbol) = (word("channel").unwrap_or_default(), word("symbol").unwrap_or_default());
@@ -961,13 +983,13 @@ impl Exchange {
             ticker(&quote)
         };
         out.push(message(self.flags, &mut self.sequence, id, &payload, market.now()));
-        self.subscriptions.push(Subscription { id, is_book, length, shown: quote, spoke: market.now() });
+        self.subscriptions.push(BitfinexSubscription { id, is_book, length, shown: quote, spoke: market.now() });
     }
 }
 
 /// `[price,count,amount]`.
-fn written(change: &Change) -> String {
-    let Change { side, level } = change;
+fn written(change: &LevelChange) -> String {
+    let LevelChange { side, level } = change;
     let text = |number: Decimal| {
         let mut text = Vec::new();
         write_number(number, &mut text);

@@ -16,16 +16,16 @@ use crate::market::statistics::{self, DayStatistics};
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::codes::{Codes, alias, other};
-use crate::venues::depth::{Chained, Change, LEVELS_MAX, Link, Quoted, paired_checksum};
+use crate::venues::depth::{ChainLink, Chained, LEVELS_MAX, LevelChange, TopStamp, paired_checksum};
 use crate::venues::ladder::{self, levels_of};
-use crate::venues::listing::{self, Entry, Fee, Listing};
+use crate::venues::listing::{self, Fee, Listing, ListingEntry};
 use crate::venues::reading::{
     self, Sequences, array, changes, figure, integer, integer_if_any, level, side_if_any, text, time,
 };
-use crate::venues::writing::{self, Subscriptions};
+use crate::venues::writing::{self, ClientSubscriptions};
 use crate::venues::{
-    Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market,
-    Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
+    BookFacts, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market,
+    Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -45,8 +45,12 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 150,
     channel: "books1",
-    books: Some(Books { channel: BOOKS, levels_max: LEVELS_MAX, check: Check::Checksum }),
-    limits: Limits { connects: Pace { count: 300, per_ms: 300_000 }, age_max_s: Some(86_400), ..Limits::UNPUBLISHED },
+    books: Some(BookFacts { channel: BOOKS, levels_max: LEVELS_MAX, check: Check::Checksum }),
+    limits: VenueLimits {
+        connects: Pace { count: 300, per_ms: 300_000 },
+        age_max_s: Some(86_400),
+        ..VenueLimits::UNPUBLISHED
+    },
     docs: "https://www.bitget.com/api-doc/spot/websocket/public/Depth-Channel (2026-11-21)",
 };
 
@@ -99,25 +103,25 @@ impl Venue for Bitget {
     }
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
-        Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
+        Box::new(BitgetCodec { parser: Parser::default(), state: BitgetState { symbols, ..BitgetState::default() } })
     }
 
     fn book_codec(&self, symbols: Symbols, _levels: usize) -> Option<Box<dyn FeedCodec>> {
-        let state = State { symbols, wants_books: true, ..State::default() };
-        Some(Box::new(Codec { parser: Parser::default(), state }))
+        let state = BitgetState { symbols, wants_books: true, ..BitgetState::default() };
+        Some(Box::new(BitgetCodec { parser: Parser::default(), state }))
     }
 
     fn listing(&self) -> Listing {
         Listing { address: "https://api.bitget.com", path: "/api/v2/spot/public/symbols" }
     }
 
-    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<ListingEntry>, DecodeError> {
         listing::read(
             reply,
             &CODES,
             |root| listing::array_of(root, "data"),
             |row| {
-                Some(Entry {
+                Some(ListingEntry {
                     base: row.text_of("baseCoin")?.to_owned(),
                     quote: row.text_of("quoteCoin")?.to_owned(),
                     native: row.text_of("symbol")?.to_owned(),
@@ -133,7 +137,7 @@ impl Venue for Bitget {
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
-        Box::new(Exchange::default())
+        Box::new(BitgetExchange::default())
     }
 
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
@@ -167,24 +171,24 @@ impl Venue for Bitget {
     }
 }
 
-struct Codec {
+struct BitgetCodec {
     parser: Parser,
-    state: State,
+    state: BitgetState,
 }
 
 #[derive(Default)]
-struct State {
+struct BitgetState {
     symbols: Symbols,
     /// Order books are asked for, and not quotes.
     wants_books: bool,
     sequences: Sequences,
     books: FxHashMap<(InstrumentId, &'static str), Chained>,
-    levels: Vec<Change>,
-    steps: Vec<Step>,
+    levels: Vec<LevelChange>,
+    steps: Vec<BitgetBookPart>,
     checksum_text: Vec<u8>,
 }
 
-impl FeedCodec for Codec {
+impl FeedCodec for BitgetCodec {
     fn opened(&mut self, requests: &mut Requests) {
         let state = &mut self.state;
         state.sequences.clear();
@@ -292,15 +296,15 @@ fn scan_level(scan: &mut Scan<'_>) -> Option<Level> {
 }
 
 /// One element of a book message, of which the levels are read.
-struct Step {
+struct BitgetBookPart {
     /// Where its levels end.
     to: usize,
-    link: Link,
+    link: ChainLink,
     /// `None` when missing or 0, which both mean that there is none.
     checksum: Option<i64>,
 }
 
-impl State {
+impl BitgetState {
     /// What is asked for.
     const fn channel(&self) -> &'static str {
         if self.wants_books { BOOKS } else { BOOKS1 }
@@ -381,8 +385,8 @@ impl State {
             changes(item, bids, Side::Bid, &mut self.levels)?;
             let number = integer_if_any(item, "seq")?;
             let after = if is_whole { None } else { integer_if_any(item, "pseq")? };
-            let link = Link { after, number, at: stamp(item, root)? };
-            self.steps.push(Step { to: self.levels.len(), link, checksum: checksum_of(item)? });
+            let link = ChainLink { after, number, at: stamp(item, root)? };
+            self.steps.push(BitgetBookPart { to: self.levels.len(), link, checksum: checksum_of(item)? });
         }
         if is_whole && self.steps.is_empty() {
             return Err(DecodeError::Missing("data"));
@@ -412,7 +416,7 @@ impl State {
         instrument: InstrumentId,
         channel: &'static str,
         is_whole: bool,
-        steps: &[Step],
+        steps: &[BitgetBookPart],
         received: MonoNs,
         out: &mut Decoded,
     ) -> Result<Frame, DecodeError> {
@@ -423,7 +427,7 @@ impl State {
             if channel == BOOKS1 && is_whole {
                 let [bid, ask] = [Side::Bid, Side::Ask].map(|side| reading::best(&self.levels[levels.clone()], side));
                 let [bid, ask] = [bid, ask].map(Option::unwrap_or_default);
-                let Link { number, at, .. } = step.link;
+                let ChainLink { number, at, .. } = step.link;
                 self.best(instrument, Best { bid, ask, sequence: number.unwrap_or(0), at }, received, out);
                 continue;
             }
@@ -449,7 +453,7 @@ impl State {
             }
         }
         if let (Some(chain), Some(step), true) = (self.books.get_mut(&(instrument, channel)), steps.last(), is_new) {
-            let quoted = Quoted { instrument, sequence: chain.sequence(), exchange_time: step.link.at, channel };
+            let quoted = TopStamp { instrument, sequence: chain.sequence(), exchange_time: step.link.at, channel };
             chain.depth.publish(quoted, out);
             if self.wants_books {
                 chain.note(instrument, out);
@@ -538,14 +542,14 @@ fn checksum_of(item: Value<'_>) -> Result<Option<i64>, DecodeError> {
 
 /// The venue's end of a connection.
 #[derive(Default)]
-struct Exchange {
-    subscriptions: Subscriptions,
+struct BitgetExchange {
+    subscriptions: ClientSubscriptions,
 }
 
 /// The channels that the simulated venue serves.
 const SERVED: [&str; 5] = [BOOKS1, TICKER, BOOKS, "books5", "books15"];
 
-impl ExchangeSide for Exchange {
+impl ExchangeSide for BitgetExchange {
     fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Messages) {}
 
     fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {

@@ -13,15 +13,16 @@ use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::codes::{Codes, alias};
 use crate::venues::depth::{
-    BookPage, Change, Depth, OVERTAKEN_MAX_NS, Order, PageReader, PerInstrument, Stitch, Stitched,
+    BookPage, DeltaOrder, Depth, LevelChange, OVERTAKEN_MAX_NS, PageReader, PerInstrument, Stitch, Stitched,
 };
 use crate::venues::ladder::{self, levels_of};
-use crate::venues::listing::{self, Entry, Listing};
+use crate::venues::listing::{self, Listing, ListingEntry};
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::writing;
 use crate::venues::{
-    BookNote, Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits,
-    Maintenance, Market, Messages, Notice, Opening, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    BookFacts, BookNote, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive,
+    Maintenance, Market, Messages, Notice, Opening, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote,
+    VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -44,8 +45,8 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "order_book",
-    books: Some(Books { channel: "order_book", levels_max: 100, check: Check::Whole }),
-    limits: Limits::UNPUBLISHED,
+    books: Some(BookFacts { channel: "order_book", levels_max: 100, check: Check::Whole }),
+    limits: VenueLimits::UNPUBLISHED,
     docs: "https://www.bitstamp.net/websocket/v2/ (2026-11-21)",
 };
 
@@ -87,19 +88,22 @@ impl Venue for Bitstamp {
     }
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
-        Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+        Box::new(BitstampCodec {
+            parser: Parser::default(),
+            feed: BitstampState { symbols, ..BitstampState::default() },
+        })
     }
 
     fn book_codec(&self, symbols: Symbols, _levels: usize) -> Option<Box<dyn FeedCodec>> {
-        let feed = Feed { symbols, wants_books: true, ..Feed::default() };
-        Some(Box::new(Codec { parser: Parser::default(), feed }))
+        let feed = BitstampState { symbols, wants_books: true, ..BitstampState::default() };
+        Some(Box::new(BitstampCodec { parser: Parser::default(), feed }))
     }
 
     fn listing(&self) -> Listing {
         Listing { address: "https://www.bitstamp.net", path: "/api/v2/markets/" }
     }
 
-    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<ListingEntry>, DecodeError> {
         listing::read(
             reply,
             &CODES,
@@ -110,13 +114,13 @@ impl Venue for Bitstamp {
                 let native = row.text_of("market_symbol").or(row.text_of("url_symbol"))?.to_owned();
                 let is_trading = row.text_of("trading") == Some("Enabled");
                 let (tick, lot) = (listing::decimals(row, "counter_decimals"), listing::decimals(row, "base_decimals"));
-                Some(Entry { base, quote, native, is_trading, tick, lot, fee: None })
+                Some(ListingEntry { base, quote, native, is_trading, tick, lot, fee: None })
             },
         )
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
-        Box::new(Exchange::default())
+        Box::new(BitstampExchange::default())
     }
 
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
@@ -146,33 +150,33 @@ impl Venue for Bitstamp {
     }
 }
 
-struct Codec {
+struct BitstampCodec {
     parser: Parser,
-    feed: Feed,
+    feed: BitstampState,
 }
 
 /// What is remembered of one connection.
 #[derive(Default)]
-struct Feed {
+struct BitstampState {
     symbols: Symbols,
     /// Order books are wanted, and not tops.
     wants_books: bool,
     /// The order books.
-    wholes: PerInstrument<Whole>,
+    wholes: PerInstrument<BitstampBook>,
     /// Difference books; the numbers are stamps in microseconds.
     books: PerInstrument<Stitched>,
-    changes: Vec<Change>,
+    changes: Vec<LevelChange>,
 }
 
 /// A book that comes whole each time.
 #[derive(Default)]
-struct Whole {
+struct BitstampBook {
     depth: Depth,
     /// Its stamp in microseconds.
     at: u64,
 }
 
-impl FeedCodec for Codec {
+impl FeedCodec for BitstampCodec {
     fn opened(&mut self, requests: &mut Requests) {
         self.feed.books.clear();
         self.feed.wholes.clear();
@@ -245,7 +249,7 @@ impl FeedCodec for Codec {
 }
 
 /// The best of one whole book.
-struct Quoted {
+struct BitstampTop {
     bid: Level,
     ask: Level,
     time: UnixNs,
@@ -273,19 +277,19 @@ fn scan<'a, T>(frame: &'a [u8], book: impl FnOnce(&mut Scan<'a>) -> Option<T>) -
 }
 
 #[inline]
-fn scan_quoted(scan: &mut Scan<'_>) -> Option<Quoted> {
+fn scan_quoted(scan: &mut Scan<'_>) -> Option<BitstampTop> {
     let stamp = scan_stamp(scan)?;
     scan.literal(b",\"bids\":[")?;
     let bid = scan_best(scan)?;
     scan.literal(b",\"asks\":[")?;
     let ask = scan_best(scan)?;
     scan.literal(b"}")?;
-    Some(Quoted { bid, ask, time: reading::time(stamp) })
+    Some(BitstampTop { bid, ask, time: reading::time(stamp) })
 }
 
 /// All levels, into `changes`, worst first; gives the stamp.
 #[inline]
-fn scan_whole(scan: &mut Scan<'_>, changes: &mut Vec<Change>) -> Option<u64> {
+fn scan_whole(scan: &mut Scan<'_>, changes: &mut Vec<LevelChange>) -> Option<u64> {
     let stamp = scan_stamp(scan)?;
     changes.clear();
     scan.literal(b",\"bids\":[")?;
@@ -315,7 +319,7 @@ fn scan_stamp(scan: &mut Scan<'_>) -> Option<u64> {
 
 /// All levels of a side, up to the end of the list.
 #[inline]
-fn scan_levels(scan: &mut Scan<'_>, side: Side, changes: &mut Vec<Change>) -> Option<()> {
+fn scan_levels(scan: &mut Scan<'_>, side: Side, changes: &mut Vec<LevelChange>) -> Option<()> {
     if scan.literal(b"]").is_some() {
         return Some(());
     }
@@ -326,7 +330,7 @@ fn scan_levels(scan: &mut Scan<'_>, side: Side, changes: &mut Vec<Change>) -> Op
         let level = Level { price, size: scan.quoted_decimal()? };
         scan.literal(b"]")?;
         if !level.price.is_zero() {
-            changes.push(Change { side, level });
+            changes.push(LevelChange { side, level });
         }
         if scan.literal(b",").is_none() {
             return scan.literal(b"]");
@@ -360,11 +364,11 @@ fn scan_best(scan: &mut Scan<'_>) -> Option<Level> {
     }
 }
 
-impl Feed {
+impl BitstampState {
     #[inline]
-    fn top(&mut self, pair: &[u8], quoted: &Quoted, out: &mut Decoded) -> Frame {
+    fn top(&mut self, pair: &[u8], quoted: &BitstampTop, out: &mut Decoded) -> Frame {
         let Some(instrument) = self.symbols.find(pair) else { return Frame::Unused };
-        let &Quoted { bid, ask, time } = quoted;
+        let &BitstampTop { bid, ask, time } = quoted;
         let top = Top { instrument, bid, ask, sequence: 0, exchange_time: time, channel: "order_book" };
         out.updates.push(Update::Top(top));
         Frame::Data
@@ -374,7 +378,7 @@ impl Feed {
     #[inline]
     fn whole(&mut self, pair: &[u8], stamp: Result<u64, DecodeError>, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Some(instrument) = self.symbols.find(pair) else { return Ok(Frame::Unused) };
-        let Whole { depth, at } = self.wholes.of(instrument);
+        let BitstampBook { depth, at } = self.wholes.of(instrument);
         let stamp = match stamp {
             Ok(stamp) => stamp,
             Err(why) => {
@@ -448,7 +452,7 @@ impl Feed {
         let stamp = data.and_then(|data| read_levels(data, &mut self.changes));
         let book = self.books.of(instrument);
         let stitch = match stamp {
-            Ok(to) => book.delta(Order { from: None, to }, (UnixNs(0), received), &self.changes),
+            Ok(to) => book.delta(DeltaOrder { from: None, to }, (UnixNs(0), received), &self.changes),
             Err(why) => {
                 // What it said is lost, so the book is.
                 lose(book, instrument, VoidReason::Undecodable, out);
@@ -474,13 +478,13 @@ fn read_page(root: Value<'_>) -> Result<BookPage, DecodeError> {
 }
 
 /// Reads both sides into `levels`; gives the stamp.
-fn read_levels(data: Value<'_>, levels: &mut Vec<Change>) -> Result<u64, DecodeError> {
+fn read_levels(data: Value<'_>, levels: &mut Vec<LevelChange>) -> Result<u64, DecodeError> {
     levels.clear();
     for (side, field) in [(Side::Bid, "bids"), (Side::Ask, "asks")] {
         for entry in side_of(data, field)?.into_iter().flat_map(|side| side.items()) {
             let level = pair(entry, field)?;
             if !level.price.is_zero() {
-                levels.push(Change { side, level });
+                levels.push(LevelChange { side, level });
             }
         }
     }
@@ -502,8 +506,8 @@ fn publish(book: &mut Stitched, instrument: InstrumentId, out: &mut Decoded) {
 }
 
 /// The best of a whole book.
-fn quoted(data: Value<'_>) -> Result<Quoted, DecodeError> {
-    Ok(Quoted { bid: best(data, "bids")?, ask: best(data, "asks")?, time: stamp(data).map(reading::time)? })
+fn quoted(data: Value<'_>) -> Result<BitstampTop, DecodeError> {
+    Ok(BitstampTop { bid: best(data, "bids")?, ask: best(data, "asks")?, time: stamp(data).map(reading::time)? })
 }
 
 /// The levels of a side. A book that has none on a side may be sent without it
@@ -539,13 +543,13 @@ fn stamp(data: Value<'_>) -> Result<u64, DecodeError> {
 
 /// The venue's end of a connection.
 #[derive(Default)]
-struct Exchange {
+struct BitstampExchange {
     books: Vec<String>,
     /// Pairs whose differences are wanted, and what was told of them last.
     differences: FxHashMap<String, VenueQuote>,
 }
 
-impl ExchangeSide for Exchange {
+impl ExchangeSide for BitstampExchange {
     fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Messages) {}
 
     fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
@@ -588,7 +592,7 @@ impl ExchangeSide for Exchange {
     }
 }
 
-impl Exchange {
+impl BitstampExchange {
     fn subscribe(&mut self, channel: &str, market: &dyn Market, out: &mut Messages) {
         let named = [BOOK, DIFFERENCES].into_iter().find_map(|kind| Some((kind, channel.strip_prefix(kind)?)));
         let Some((kind, quote)) = named.and_then(|(kind, pair)| Some((kind, market.quote(pair)?))) else {
@@ -613,7 +617,7 @@ fn message(data: &str, channel: &str, pair: &str) -> String {
 }
 
 /// The members of a book message that lists `changes`.
-fn book(quote: &VenueQuote, changes: &[Change]) -> String {
+fn book(quote: &VenueQuote, changes: &[LevelChange]) -> String {
     let micros = quote.time.0 / 1000;
     let seconds = micros / 1_000_000;
     let [bids, asks] = [Side::Bid, Side::Ask].map(|side| writing::pairs(&levels_of(changes, side)));

@@ -15,14 +15,14 @@ use crate::market::statistics::{self, DayStatistics};
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::codes::Codes;
-use crate::venues::depth::{Chained, Change, Link, Quoted};
+use crate::venues::depth::{ChainLink, Chained, LevelChange, TopStamp};
 use crate::venues::ladder::{self, levels_of};
-use crate::venues::listing::{self, Entry, Listing};
+use crate::venues::listing::{self, Listing, ListingEntry};
 use crate::venues::reading::{self, Sequences, best, changes, figure, integer, text, time};
 use crate::venues::writing;
 use crate::venues::{
-    Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market,
-    Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    BookFacts, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market,
+    Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::query;
@@ -42,9 +42,9 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "orderbook.1",
-    books: Some(Books { channel: "orderbook.50", levels_max: 1000, check: Check::Sequence }),
+    books: Some(BookFacts { channel: "orderbook.50", levels_max: 1000, check: Check::Sequence }),
     // `403, access too frequent`: "wait for 10 minutes", <https://bybit-exchange.github.io/docs/v5/rate-limit>.
-    limits: Limits { connects: Pace { count: 500, per_ms: 300_000 }, ban_s: 600, ..Limits::UNPUBLISHED },
+    limits: VenueLimits { connects: Pace { count: 500, per_ms: 300_000 }, ban_s: 600, ..VenueLimits::UNPUBLISHED },
     docs: "https://bybit-exchange.github.io/docs/v5/websocket/public/orderbook (2026-11-20)",
 };
 
@@ -88,17 +88,17 @@ impl Venue for Bybit {
     }
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
-        let state = State::asking(&[('q', 'Q', LEVEL_ONE), ('t', 'T', "tickers")], symbols);
-        Box::new(Codec { parser: Parser::default(), state })
+        let state = BybitState::asking(&[('q', 'Q', LEVEL_ONE), ('t', 'T', "tickers")], symbols);
+        Box::new(BybitCodec { parser: Parser::default(), state })
     }
 
     fn book_codec(&self, symbols: Symbols, levels: usize) -> Option<Box<dyn FeedCodec>> {
-        let asked: &'static [Asked] = match levels {
+        let asked: &'static [AskedChannel] = match levels {
             0..=50 => &[('b', 'B', DEEP[0].0)],
             51..=200 => &[('b', 'B', DEEP[1].0)],
             _ => &[('b', 'B', DEEP[2].0)],
         };
-        Some(Box::new(Codec { parser: Parser::default(), state: State::asking(asked, symbols) }))
+        Some(Box::new(BybitCodec { parser: Parser::default(), state: BybitState::asking(asked, symbols) }))
     }
 
     fn listing(&self) -> Listing {
@@ -106,13 +106,13 @@ impl Venue for Bybit {
         Listing { address: "https://api.bybit.com", path: "/v5/market/instruments-info?category=spot" }
     }
 
-    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<ListingEntry>, DecodeError> {
         listing::read(
             reply,
             &CODES,
             |root| listing::array_of(root.get("result")?, "list"),
             |row| {
-                Some(Entry {
+                Some(ListingEntry {
                     base: row.text_of("baseCoin")?.to_owned(),
                     quote: row.text_of("quoteCoin")?.to_owned(),
                     native: row.text_of("symbol")?.to_owned(),
@@ -126,7 +126,7 @@ impl Venue for Bybit {
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
-        Box::new(Exchange::default())
+        Box::new(BybitExchange::default())
     }
 
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
@@ -144,29 +144,29 @@ impl Venue for Bybit {
     }
 }
 
-struct Codec {
+struct BybitCodec {
     parser: Parser,
-    state: State,
+    state: BybitState,
 }
 
 #[derive(Default)]
-struct State {
+struct BybitState {
     symbols: Symbols,
     /// What is asked for; the first is what matters.
-    kinds: &'static [Asked],
+    kinds: &'static [AskedChannel],
     /// `orderbook.1`, by instrument.
     tops: Vec<LevelOne>,
     sequences: Sequences,
     books: FxHashMap<(InstrumentId, &'static str), Chained>,
-    levels: Vec<Change>,
+    levels: Vec<LevelChange>,
 }
 
 /// A channel that is asked for. A request's id is the first letter, or where it is for one symbol the second, and a number.
-type Asked = (char, char, &'static str);
+type AskedChannel = (char, char, &'static str);
 
 const LEVEL_ONE: &str = "orderbook.1";
 
-impl FeedCodec for Codec {
+impl FeedCodec for BybitCodec {
     fn opened(&mut self, requests: &mut Requests) {
         let state = &mut self.state;
         state.tops.clear();
@@ -276,8 +276,8 @@ fn scan_level(scan: &mut Scan<'_>) -> Option<Level> {
     (!price.is_zero()).then(|| reading::level(price, size))
 }
 
-impl State {
-    fn asking(kinds: &'static [Asked], symbols: Symbols) -> Self {
+impl BybitState {
+    fn asking(kinds: &'static [AskedChannel], symbols: Symbols) -> Self {
         Self { symbols, kinds, ..Self::default() }
     }
 
@@ -458,7 +458,7 @@ impl State {
             }
         };
         let after = sequence.checked_sub(1).filter(|_| !is_whole);
-        let link = Link { after, number: Some(sequence), at };
+        let link = ChainLink { after, number: Some(sequence), at };
         // The book service has restarted, which no stamp needs to show.
         if sequence == 1 && chain.sequence() > 1 && at >= chain.at() && chain.depth.void() {
             out.updates.push(Update::Void(instrument, VoidReason::Gap));
@@ -471,7 +471,7 @@ impl State {
         };
         if is_new {
             chain.depth.truncate(most);
-            chain.depth.publish(Quoted { instrument, sequence, exchange_time: at, channel }, out);
+            chain.depth.publish(TopStamp { instrument, sequence, exchange_time: at, channel }, out);
             if wants_book {
                 chain.note(instrument, out);
             }
@@ -497,7 +497,7 @@ impl State {
             return Err(DecodeError::Gap);
         }
         for (side, known) in [(Side::Bid, &mut top.bid), (Side::Ask, &mut top.ask)] {
-            let is_removed = |c: &Change| c.side == side && c.level.size.is_zero() && c.level.price == known.price;
+            let is_removed = |c: &LevelChange| c.side == side && c.level.size.is_zero() && c.level.price == known.price;
             if let Some(now) = best(&self.levels, side) {
                 *known = now;
             } else if self.levels.iter().any(is_removed) {
@@ -522,11 +522,11 @@ fn lost(instrument: InstrumentId, channel: &str, symbol: &str, reason: VoidReaso
 
 /// The venue's end of a connection.
 #[derive(Default)]
-struct Exchange {
-    subscriptions: Vec<Subscription>,
+struct BybitExchange {
+    subscriptions: Vec<BybitSubscription>,
 }
 
-struct Subscription {
+struct BybitSubscription {
     /// Such as `orderbook.50`.
     channel: String,
     native: String,
@@ -540,7 +540,7 @@ const SERVED: [&str; 5] = [LEVEL_ONE, DEEP[0].0, DEEP[1].0, DEEP[2].0, "tickers"
 /// The simulated venue's name of every connection.
 const CONNECTION: &str = "51a7ed00-spread";
 
-impl ExchangeSide for Exchange {
+impl ExchangeSide for BybitExchange {
     fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Messages) {}
 
     fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
@@ -569,7 +569,7 @@ impl ExchangeSide for Exchange {
                 }
             },
             "unsubscribe" => {
-                let kept = |s: &Subscription| !topics.iter().any(|t| *t == format!("{}.{}", s.channel, s.native));
+                let kept = |s: &BybitSubscription| !topics.iter().any(|t| *t == format!("{}.{}", s.channel, s.native));
                 self.subscriptions.retain(kept);
                 out.push(reply(true, "unsubscribe"));
             }
@@ -613,7 +613,7 @@ fn parse_topic<'a>(topic: &'a str, market: &dyn Market) -> Option<(&'a str, Venu
     SERVED.contains(&channel).then(|| market.quote(native)).flatten().map(|quote| (channel, quote))
 }
 
-impl Exchange {
+impl BybitExchange {
     fn subscribe(&mut self, channel: &str, quote: VenueQuote, now: UnixNs, out: &mut Messages) {
         self.subscriptions.retain(|s| s.channel != channel || s.native != quote.native);
         out.push(match channel {
@@ -621,7 +621,12 @@ impl Exchange {
             _ => book_frame(channel, None, &quote, now),
         });
         let native = quote.native.clone();
-        self.subscriptions.push(Subscription { channel: channel.to_owned(), native, last: Some(quote), sent: now });
+        self.subscriptions.push(BybitSubscription {
+            channel: channel.to_owned(),
+            native,
+            last: Some(quote),
+            sent: now,
+        });
     }
 }
 

@@ -11,12 +11,12 @@ pub struct Code {
     /// What it is called here.
     pub canonical: &'static str,
     /// How the two differ.
-    pub kind: Kind,
+    pub kind: CodeRule,
 }
 
 /// How a venue's code differs from the canonical one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum CodeRule {
     /// The same asset under another code.
     Alias,
     /// Another asset than the one that is known by this code. The canonical code is one that no other venue has.
@@ -27,17 +27,17 @@ pub enum Kind {
 
 /// The same asset under another code.
 pub const fn alias(native: &'static str, canonical: &'static str) -> Code {
-    Code { native, canonical, kind: Kind::Alias }
+    Code { native, canonical, kind: CodeRule::Alias }
 }
 
 /// Another asset than the one that is known by this code.
 pub const fn other(native: &'static str, canonical: &'static str) -> Code {
-    Code { native, canonical, kind: Kind::Other }
+    Code { native, canonical, kind: CodeRule::Other }
 }
 
 /// Another unit of an asset.
 pub const fn unit(native: &'static str, canonical: &'static str) -> Code {
-    Code { native, canonical, kind: Kind::Unit }
+    Code { native, canonical, kind: CodeRule::Unit }
 }
 
 /// The table of one venue.
@@ -107,13 +107,13 @@ impl Codes {
         let Code { native, canonical, kind } = [base, quote].into_iter().find_map(find)?;
         let venue = self.venue;
         Some(match kind {
-            Kind::Alias => format!("{venue}'s {native} is what others call {canonical}: write {canonical}"),
-            Kind::Other => {
+            CodeRule::Alias => format!("{venue}'s {native} is what others call {canonical}: write {canonical}"),
+            CodeRule::Other => {
                 format!(
                     "{venue}'s {native} is another asset than elsewhere, called {canonical} here: write {canonical}"
                 )
             }
-            Kind::Unit => {
+            CodeRule::Unit => {
                 format!("{venue}'s {native} is another unit than elsewhere, called {canonical} here: write {canonical}")
             }
         })

@@ -17,13 +17,13 @@ use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::codes::{Codes, alias};
-use crate::venues::depth::{Change, Count, Depth, LEVELS_MAX, PerInstrument};
+use crate::venues::depth::{Count, Depth, LEVELS_MAX, LevelChange, PerInstrument};
 use crate::venues::ladder::{self, levels_of};
-use crate::venues::listing::{self, Entry, Listing};
+use crate::venues::listing::{self, Listing, ListingEntry};
 use crate::venues::reading::{self, array, text};
 use crate::venues::{
-    BookNote, Books, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed,
-    Market, Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    BookFacts, BookNote, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market,
+    Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::timestamp::{parse_rfc3339, write_rfc3339};
@@ -44,8 +44,8 @@ static FACTS: Facts = Facts {
     message_max: 32 << 20,
     request_gap_ms: 125,
     channel: "level2",
-    books: Some(Books { channel: "level2", levels_max: LEVELS_MAX, check: Check::Sequence }),
-    limits: Limits { connects: Pace { count: 8, per_ms: 1000 }, ..Limits::UNPUBLISHED },
+    books: Some(BookFacts { channel: "level2", levels_max: LEVELS_MAX, check: Check::Sequence }),
+    limits: VenueLimits { connects: Pace { count: 8, per_ms: 1000 }, ..VenueLimits::UNPUBLISHED },
     docs: "https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels (2026-11-20)",
 };
 
@@ -97,12 +97,15 @@ impl Venue for Coinbase {
     }
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
-        Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+        Box::new(CoinbaseCodec {
+            parser: Parser::default(),
+            feed: CoinbaseState { symbols, ..CoinbaseState::default() },
+        })
     }
 
     fn book_codec(&self, symbols: Symbols, _levels: usize) -> Option<Box<dyn FeedCodec>> {
-        let feed = Feed { symbols, wants_books: true, ..Feed::default() };
-        Some(Box::new(Codec { parser: Parser::default(), feed }))
+        let feed = CoinbaseState { symbols, wants_books: true, ..CoinbaseState::default() };
+        Some(Box::new(CoinbaseCodec { parser: Parser::default(), feed }))
     }
 
     fn listing(&self) -> Listing {
@@ -110,7 +113,7 @@ impl Venue for Coinbase {
         Listing { address: "https://api.coinbase.com", path }
     }
 
-    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<ListingEntry>, DecodeError> {
         listing::read(
             reply,
             &CODES,
@@ -121,7 +124,7 @@ impl Venue for Coinbase {
                     return None;
                 }
                 let off = |field| listing::is_set(row, field);
-                Some(Entry {
+                Some(ListingEntry {
                     base: row.text_of("base_currency_id")?.to_owned(),
                     quote: row.text_of("quote_currency_id")?.to_owned(),
                     native: row.text_of("product_id")?.to_owned(),
@@ -135,7 +138,7 @@ impl Venue for Coinbase {
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
-        Box::new(Exchange::default())
+        Box::new(CoinbaseExchange::default())
     }
 
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
@@ -154,14 +157,14 @@ impl Venue for Coinbase {
     }
 }
 
-struct Codec {
+struct CoinbaseCodec {
     parser: Parser,
-    feed: Feed,
+    feed: CoinbaseState,
 }
 
 /// What is remembered of one connection.
 #[derive(Default)]
-struct Feed {
+struct CoinbaseState {
     symbols: Symbols,
     /// Order books are asked for, and not quotes.
     wants_books: bool,
@@ -170,13 +173,13 @@ struct Feed {
     count: Count,
     books: PerInstrument<Depth>,
     /// The changes of the frame being read, and which part of them belongs to which event.
-    changes: Vec<Change>,
-    events: Vec<Event>,
+    changes: Vec<LevelChange>,
+    events: Vec<L2Event>,
 }
 
 /// One event of an `l2_data` frame: the changes from `from` up to the next event's.
 #[derive(Clone, Copy)]
-struct Event {
+struct L2Event {
     instrument: InstrumentId,
     whole: bool,
     from: usize,
@@ -184,14 +187,14 @@ struct Event {
 
 /// How a `sequence_num` stands to the last one.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Order {
+enum SequenceOrder {
     Next,
     Repeated,
     Late,
     Lost,
 }
 
-impl FeedCodec for Codec {
+impl FeedCodec for CoinbaseCodec {
     fn opened(&mut self, requests: &mut Requests) {
         (self.feed.sequence, self.feed.count) = (None, Count::default());
         self.feed.books.clear();
@@ -212,7 +215,7 @@ impl FeedCodec for Codec {
 
     fn read(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         if let Some((update, sequence)) = self.feed.scan(frame) {
-            let read = |feed: &mut Feed, order, out: &mut Decoded| feed.scanned(&update, order, received, out);
+            let read = |feed: &mut CoinbaseState, order, out: &mut Decoded| feed.scanned(&update, order, received, out);
             return self.feed.in_order(Some(sequence), received, out, read);
         }
         let feed = &mut self.feed;
@@ -253,7 +256,7 @@ fn request<'a>(kind: &str, channel: &str, products: impl Iterator<Item = &'a str
     format!(r#"{{"type":"{kind}","product_ids":[{}],"channel":"{channel}"}}"#, products.join(","))
 }
 
-/// An `l2_data` event of the fixed shape; its changes are in [`Feed::changes`].
+/// An `l2_data` event of the fixed shape; its changes are in [`CoinbaseState::changes`].
 struct Scanned<'a> {
     whole: bool,
     product: &'a [u8],
@@ -261,7 +264,7 @@ struct Scanned<'a> {
 }
 
 /// The fast path.
-impl Feed {
+impl CoinbaseState {
     /// Reads an `l2_data` frame of one event in the documented field order, with plain numbers: a change, or
     /// the first snapshot of several megabytes.
     #[inline]
@@ -301,7 +304,7 @@ impl Feed {
             if price.is_zero() {
                 return None;
             }
-            self.changes.push(Change { side, level: Level { price, size } });
+            self.changes.push(LevelChange { side, level: Level { price, size } });
             if scan.literal(b",").is_none() {
                 break;
             }
@@ -314,11 +317,11 @@ impl Feed {
     fn scanned(
         &mut self,
         update: &Scanned<'_>,
-        order: Order,
+        order: SequenceOrder,
         received: MonoNs,
         out: &mut Decoded,
     ) -> Result<Frame, DecodeError> {
-        if order == Order::Repeated {
+        if order == SequenceOrder::Repeated {
             return Ok(Frame::Data);
         }
         let Some(instrument) = self.symbols.find(update.product) else { return Ok(Frame::Unused) };
@@ -372,7 +375,7 @@ impl Feed {
 }
 
 /// The general path.
-impl Feed {
+impl CoinbaseState {
     fn read(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         if let Some(channel) = root.text_of("channel") {
             let sequence = root.get("sequence_num").and_then(|value| value.integer());
@@ -394,32 +397,32 @@ impl Feed {
         sequence: Option<u64>,
         received: MonoNs,
         out: &mut Decoded,
-        read: impl FnOnce(&mut Self, Order, &mut Decoded) -> Result<Frame, DecodeError>,
+        read: impl FnOnce(&mut Self, SequenceOrder, &mut Decoded) -> Result<Frame, DecodeError>,
     ) -> Result<Frame, DecodeError> {
         if sequence == Some(0) {
             self.count = Count::default();
         }
         let is_anew = sequence.is_some_and(|now| self.count.begins_anew(now, UnixNs(0), received, 0));
         let order = match (self.sequence, sequence) {
-            (None, _) | (_, None) => Order::Next,
-            (Some(last), Some(now)) if now == last.wrapping_add(1) => Order::Next,
-            (Some(last), Some(now)) if now == last => Order::Repeated,
+            (None, _) | (_, None) => SequenceOrder::Next,
+            (Some(last), Some(now)) if now == last.wrapping_add(1) => SequenceOrder::Next,
+            (Some(last), Some(now)) if now == last => SequenceOrder::Repeated,
             // Counting from 0 again is a restart, not a repeat.
-            (Some(_), Some(0)) => Order::Lost,
-            (Some(last), Some(now)) if now < last && !is_anew => Order::Late,
-            _ => Order::Lost,
+            (Some(_), Some(0)) => SequenceOrder::Lost,
+            (Some(last), Some(now)) if now < last && !is_anew => SequenceOrder::Late,
+            _ => SequenceOrder::Lost,
         };
-        if order == Order::Late {
+        if order == SequenceOrder::Late {
             return Ok(Frame::Data);
         }
         self.sequence = sequence.or(self.sequence);
-        if order == Order::Lost {
+        if order == SequenceOrder::Lost {
             self.void_all("sequence_num jumped", out);
         }
         let start = out.updates.len();
         let frame = read(self, order, out)?;
         let is_said = |update: &Update| matches!(update, Update::Top(_) | Update::Book(_));
-        if order == Order::Lost && !out.updates[start..].iter().any(is_said) {
+        if order == SequenceOrder::Lost && !out.updates[start..].iter().any(is_said) {
             Err(DecodeError::Gap)
         } else {
             Ok(frame)
@@ -442,12 +445,12 @@ impl Feed {
     fn advanced(
         &mut self,
         channel: &str,
-        (order, received): (Order, MonoNs),
+        (order, received): (SequenceOrder, MonoNs),
         root: Value<'_>,
         out: &mut Decoded,
     ) -> Result<Frame, DecodeError> {
         match channel {
-            "l2_data" if order == Order::Repeated => Ok(Frame::Data),
+            "l2_data" if order == SequenceOrder::Repeated => Ok(Frame::Data),
             "l2_data" => {
                 let time = root.text_of("timestamp").and_then(|t| parse_rfc3339(t.as_bytes())).unwrap_or_default();
                 let read = self.level2(root, out);
@@ -479,7 +482,7 @@ impl Feed {
             let Some(instrument) = self.symbols.find(product.as_bytes()) else { return Ok(Frame::Unused) };
             let from = self.changes.len();
             match self.level2_event(event) {
-                Ok(whole) => self.events.push(Event { instrument, whole, from }),
+                Ok(whole) => self.events.push(L2Event { instrument, whole, from }),
                 Err(why) => {
                     self.changes.truncate(from);
                     self.lose(instrument, VoidReason::Undecodable, out);
@@ -516,7 +519,7 @@ impl Feed {
         if price.is_zero() || size.starts_with("0.-") {
             return Ok(());
         }
-        self.changes.push(Change { side, level: Level { price, size: number(size, field)? } });
+        self.changes.push(LevelChange { side, level: Level { price, size: number(size, field)? } });
         Ok(())
     }
 
@@ -529,7 +532,7 @@ impl Feed {
     ) -> Result<Frame, DecodeError> {
         let mut result = Ok(if self.events.is_empty() { Frame::Unused } else { Frame::Data });
         for at in 0..self.events.len() {
-            let Event { instrument, whole, from } = self.events[at];
+            let L2Event { instrument, whole, from } = self.events[at];
             let to = self.events.get(at + 1).map_or(self.changes.len(), |next| next.from);
             let depth = self.books.of(instrument);
             if whole {
@@ -633,7 +636,7 @@ fn statistics(ticker: Value<'_>, instrument: InstrumentId, time: UnixNs) -> Opti
 
 /// The Exchange feed: recordings only. Its `ticker` moves with trades, so it is no top of book.
 /// Its level2 messages have no sequence number: loss inside the channel cannot be seen.
-impl Feed {
+impl CoinbaseState {
     fn exchange(
         &mut self,
         kind: &str,
@@ -658,7 +661,7 @@ impl Feed {
         self.changes.clear();
         self.events.clear();
         let instrument = self.symbols.find(text(root, "product_id")?.as_bytes());
-        self.events.extend(instrument.map(|instrument| Event { instrument, whole, from: 0 }));
+        self.events.extend(instrument.map(|instrument| L2Event { instrument, whole, from: 0 }));
         Ok(instrument.is_some())
     }
 
@@ -706,7 +709,7 @@ impl Feed {
 
 /// The Advanced feed from the exchange's chair.
 #[derive(Default)]
-struct Exchange {
+struct CoinbaseExchange {
     /// Of the next message.
     sequence: u64,
     /// What each subscribed book shows the client.
@@ -717,7 +720,7 @@ struct Exchange {
     counter: u64,
 }
 
-impl ExchangeSide for Exchange {
+impl ExchangeSide for CoinbaseExchange {
     fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Messages) {}
 
     fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
@@ -783,7 +786,7 @@ impl ExchangeSide for Exchange {
     }
 }
 
-impl Exchange {
+impl CoinbaseExchange {
     /// Subscribes a product; its state comes before the acknowledgement, as on the real wire.
     fn add(&mut self, channel: &str, quote: &VenueQuote, out: &mut Messages) {
         if channel == "ticker" {

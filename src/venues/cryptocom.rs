@@ -15,14 +15,14 @@ use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::codes::Codes;
-use crate::venues::depth::{Chained, Change, Link, PerInstrument, Quoted};
+use crate::venues::depth::{ChainLink, Chained, LevelChange, PerInstrument, TopStamp};
 use crate::venues::ladder::levels_of;
-use crate::venues::listing::{self, Entry, Listing};
+use crate::venues::listing::{self, Listing, ListingEntry};
 use crate::venues::reading::{self, Asked, array, changes, figure, integer, integer_if_any, side_if_any, text, time};
-use crate::venues::writing::{self, Subscriptions};
+use crate::venues::writing::{self, ClientSubscriptions};
 use crate::venues::{
-    Books, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market,
-    Messages, Opening, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    BookFacts, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market, Messages,
+    Opening, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -44,8 +44,8 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 250,
     channel: "book.10",
-    books: Some(Books { channel: "book.50", levels_max: 50, check: Check::Sequence }),
-    limits: Limits { instruments: 200, ..Limits::UNPUBLISHED },
+    books: Some(BookFacts { channel: "book.50", levels_max: 50, check: Check::Sequence }),
+    limits: VenueLimits { instruments: 200, ..VenueLimits::UNPUBLISHED },
     docs: "https://exchange-developer.crypto.com/exchange/v1/docs (facts of autumn 2026)",
 };
 
@@ -83,19 +83,26 @@ impl Venue for CryptoCom {
     }
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
-        Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
+        Box::new(CryptoComCodec {
+            parser: Parser::default(),
+            state: CryptoComState { symbols, ..CryptoComState::default() },
+        })
     }
 
     fn book_codec(&self, symbols: Symbols, levels: usize) -> Option<Box<dyn FeedCodec>> {
-        let state = State { symbols, book_levels: Some(if levels <= 10 { 10 } else { 50 }), ..State::default() };
-        Some(Box::new(Codec { parser: Parser::default(), state }))
+        let state = CryptoComState {
+            symbols,
+            book_levels: Some(if levels <= 10 { 10 } else { 50 }),
+            ..CryptoComState::default()
+        };
+        Some(Box::new(CryptoComCodec { parser: Parser::default(), state }))
     }
 
     fn listing(&self) -> Listing {
         Listing { address: "https://api.crypto.com", path: "/exchange/v1/public/get-instruments" }
     }
 
-    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<ListingEntry>, DecodeError> {
         listing::read(
             reply,
             &CODES,
@@ -104,7 +111,7 @@ impl Venue for CryptoCom {
                 if row.text_of("inst_type") != Some("CCY_PAIR") {
                     return None;
                 }
-                Some(Entry {
+                Some(ListingEntry {
                     base: row.text_of("base_ccy")?.to_owned(),
                     quote: row.text_of("quote_ccy")?.to_owned(),
                     native: row.text_of("symbol")?.to_owned(),
@@ -118,7 +125,7 @@ impl Venue for CryptoCom {
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
-        Box::new(Exchange::default())
+        Box::new(CryptoComExchange::default())
     }
 
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
@@ -153,30 +160,30 @@ impl Venue for CryptoCom {
     }
 }
 
-struct Codec {
+struct CryptoComCodec {
     parser: Parser,
-    state: State,
+    state: CryptoComState,
 }
 
 #[derive(Default)]
-struct State {
+struct CryptoComState {
     symbols: Symbols,
     /// Order books of so many levels a side are wanted, and no tops.
     book_levels: Option<usize>,
     now: UnixNs,
     asked: Asked,
     books: PerInstrument<Chained>,
-    levels: Vec<Change>,
+    levels: Vec<LevelChange>,
 }
 
-impl FeedCodec for Codec {
+impl FeedCodec for CryptoComCodec {
     fn set_time(&mut self, now: UnixNs) {
         self.state.now = now;
     }
 
     fn opened(&mut self, requests: &mut Requests) {
         let levels = self.state.levels();
-        let State { symbols, book_levels, now, asked, books, .. } = &mut self.state;
+        let CryptoComState { symbols, book_levels, now, asked, books, .. } = &mut self.state;
         asked.clear();
         books.clear();
         let channels: &[&str] = if book_levels.is_some() { &[BOOK] } else { &[BOOK, TICKER] };
@@ -199,7 +206,7 @@ impl FeedCodec for Codec {
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
         let levels = self.state.levels();
-        let State { symbols, now, books, .. } = &mut self.state;
+        let CryptoComState { symbols, now, books, .. } = &mut self.state;
         instruments.iter().for_each(|id| books.of(*id).depth.forget_published());
         for method in ["unsubscribe", "subscribe"] {
             requests.push(request(method, None, BOOK, levels, symbols.natives(instruments), *now));
@@ -248,15 +255,15 @@ fn request<'a>(
 }
 
 /// A change of a book.
-struct BookUpdate<'a> {
+struct CryptoComBookUpdate<'a> {
     symbol: &'a [u8],
     levels: usize,
-    link: Link,
+    link: ChainLink,
 }
 
 /// Reads a change of a book in the field order of the venue, its levels into `changes`; `None`: the general way.
 #[inline(always)]
-fn scan_update<'a>(frame: &'a [u8], changes: &mut Vec<Change>) -> Option<BookUpdate<'a>> {
+fn scan_update<'a>(frame: &'a [u8], changes: &mut Vec<LevelChange>) -> Option<CryptoComBookUpdate<'a>> {
     let mut scan = Scan::new(frame);
     scan.literal(b"{\"id\":-1,\"method\":\"subscribe\",\"code\":0,\"result\":{\"instrument_name\":\"")?;
     let symbol = scan.string()?;
@@ -282,12 +289,12 @@ fn scan_update<'a>(frame: &'a [u8], changes: &mut Vec<Change>) -> Option<BookUpd
     }
     scan.literal(b"}]}}")?;
     scan.end()?;
-    Some(BookUpdate { symbol, levels: usize::try_from(levels).ok()?, link: Link { after, number, at } })
+    Some(CryptoComBookUpdate { symbol, levels: usize::try_from(levels).ok()?, link: ChainLink { after, number, at } })
 }
 
 /// The levels of one side, each `["price","size","orders"]`, and the bracket behind them.
 #[inline(always)]
-fn scan_levels(scan: &mut Scan<'_>, side: Side, changes: &mut Vec<Change>) -> Option<()> {
+fn scan_levels(scan: &mut Scan<'_>, side: Side, changes: &mut Vec<LevelChange>) -> Option<()> {
     if scan.literal(b"]").is_some() {
         return Some(());
     }
@@ -302,14 +309,14 @@ fn scan_levels(scan: &mut Scan<'_>, side: Side, changes: &mut Vec<Change>) -> Op
         if price.is_zero() {
             return None;
         }
-        changes.push(Change { side, level: Level { price, size } });
+        changes.push(LevelChange { side, level: Level { price, size } });
         if scan.literal(b",").is_none() {
             return scan.literal(b"]");
         }
     }
 }
 
-impl State {
+impl CryptoComState {
     /// Levels a side of the books that are asked for.
     fn levels(&self) -> usize {
         self.book_levels.unwrap_or(10)
@@ -320,7 +327,7 @@ impl State {
     fn follow(
         &mut self,
         instrument: InstrumentId,
-        link: Link,
+        link: ChainLink,
         most: usize,
         received: MonoNs,
         out: &mut Decoded,
@@ -343,7 +350,7 @@ impl State {
         if chain.depth.is_live() {
             // A level that leaves the window need not be told.
             chain.depth.truncate(most);
-            chain.depth.publish(Quoted { instrument, sequence: chain.sequence(), exchange_time, channel: BOOK }, out);
+            chain.depth.publish(TopStamp { instrument, sequence: chain.sequence(), exchange_time, channel: BOOK }, out);
             if self.book_levels.is_some() {
                 chain.note(instrument, out);
             }
@@ -459,7 +466,7 @@ impl State {
     }
 
     /// Reads a whole book, or a change of it, into `levels`; gives its place.
-    fn read_book(&mut self, item: Value<'_>, is_change: bool) -> Result<Link, DecodeError> {
+    fn read_book(&mut self, item: Value<'_>, is_change: bool) -> Result<ChainLink, DecodeError> {
         let levels = if is_change { item.get("update").ok_or(DecodeError::Missing("update"))? } else { item };
         self.levels.clear();
         changes(levels, "asks", Side::Ask, &mut self.levels)?;
@@ -467,9 +474,9 @@ impl State {
         let at = time(integer(item, "t")?);
         if is_change {
             let (number, after) = (Some(integer(item, "u")?), Some(integer(item, "pu")?));
-            return Ok(Link { after, number, at });
+            return Ok(ChainLink { after, number, at });
         }
-        Ok(Link { after: None, number: integer_if_any(item, "u")?, at })
+        Ok(ChainLink { after: None, number: integer_if_any(item, "u")?, at })
     }
 
     fn tickers(&mut self, result: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
@@ -538,8 +545,8 @@ impl State {
 
 /// The venue's end of a connection.
 #[derive(Default)]
-struct Exchange {
-    subscriptions: Subscriptions,
+struct CryptoComExchange {
+    subscriptions: ClientSubscriptions,
     /// Subscribed books that come whole each time.
     wholes: FxHashSet<String>,
     asked_at: UnixNs,
@@ -548,7 +555,7 @@ struct Exchange {
 /// How often the server wants to hear from us.
 const HEARTBEAT_EVERY: u64 = 30 * SECOND;
 
-impl ExchangeSide for Exchange {
+impl ExchangeSide for CryptoComExchange {
     fn opened(&mut self, _target: &str, market: &dyn Market, _out: &mut Messages) {
         self.asked_at = market.now();
     }

@@ -21,14 +21,14 @@ pub const LEVELS_MAX: usize = 200_000;
 
 /// One level as a frame sets it: an absolute size, zero removes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct LevelChange {
     /// Which side.
     pub side: Side,
     /// Price and size.
     pub level: Level,
 }
 
-impl Change {
+impl LevelChange {
     /// Whether it is worse than a price.
     #[inline]
     fn is_behind(&self, edge: Decimal) -> bool {
@@ -47,7 +47,7 @@ pub struct BookPage {
     /// The venue's stamp; 0 where there is none.
     pub at: UnixNs,
     /// Bids, then asks, the worst of each first. Each price once, every level with a size, at most [`LEVELS_MAX`] a side.
-    pub levels: Vec<Change>,
+    pub levels: Vec<LevelChange>,
 }
 
 /// Reads the body of a venue's book page. Needs nothing of the connection, so that it runs on a dialer's thread.
@@ -56,7 +56,7 @@ pub type PageReader = fn(&[u8]) -> Result<BookPage, DecodeError>;
 impl BookPage {
     /// Puts `levels` in order. Where a price appears twice the later level holds.
     #[must_use]
-    pub fn new(number: u64, at: UnixNs, mut levels: Vec<Change>) -> Self {
+    pub fn new(number: u64, at: UnixNs, mut levels: Vec<LevelChange>) -> Self {
         levels.sort_by(worst_first);
         levels.dedup_by(|later, earlier| {
             let is_same = (later.side, later.level.price) == (earlier.side, earlier.level.price);
@@ -83,14 +83,14 @@ impl BookPage {
 
 /// What is asked for of a book that has more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Page {
+pub struct PageSize {
     /// Levels of a side that are asked for.
     pub levels: usize,
     /// With fewer left of a side that was cut another page is wanted.
     pub enough: usize,
 }
 
-impl Page {
+impl PageSize {
     /// The whole book.
     pub const ALL: Self = Self { levels: usize::MAX, enough: 0 };
 
@@ -117,7 +117,7 @@ pub struct Depth {
     crossed_since: Option<MonoNs>,
     /// The worst price of each [`Side`] down to which all levels are known; `None`: to the end.
     edges: [Option<Decimal>; 2],
-    /// See [`Page`].
+    /// See [`PageSize`].
     enough: usize,
 }
 
@@ -141,7 +141,7 @@ impl Depth {
     }
 
     /// Takes `levels` as the whole book. Sorts them in place.
-    pub fn replace(&mut self, levels: &mut [Change]) {
+    pub fn replace(&mut self, levels: &mut [LevelChange]) {
         self.book.clear();
         self.live = true;
         self.crossed_since = None;
@@ -156,7 +156,7 @@ impl Depth {
 
     /// Takes `levels` as a page of a book that may go on behind them, nobody knows how: levels that are worse than the
     /// worst of a side that was cut are not kept from now on, however many of these go away. Sorts them in place.
-    pub fn replace_cut(&mut self, levels: &mut [Change], page: Page) {
+    pub fn replace_cut(&mut self, levels: &mut [LevelChange], page: PageSize) {
         self.replace(levels);
         self.enough = page.enough;
         for side in [Side::Bid, Side::Ask] {
@@ -165,7 +165,7 @@ impl Depth {
         }
     }
 
-    /// Whether a side that was cut has less than [`Page::enough`] left.
+    /// Whether a side that was cut has less than [`PageSize::enough`] left.
     #[inline]
     #[must_use]
     pub fn is_short(&self) -> bool {
@@ -182,7 +182,7 @@ impl Depth {
 
     /// Applies changes in order. The caller has checked all of them.
     #[inline]
-    pub fn apply(&mut self, changes: &[Change]) {
+    pub fn apply(&mut self, changes: &[LevelChange]) {
         for change in changes {
             if self.edges[change.side as usize].is_none_or(|edge| !change.is_behind(edge)) {
                 self.book.set(change.side, change.level);
@@ -238,8 +238,8 @@ impl Depth {
 
     /// Says the top if it is not the one that was last said.
     #[inline]
-    pub fn publish(&mut self, quoted: Quoted, out: &mut Decoded) {
-        let Quoted { instrument, sequence, exchange_time, channel } = quoted;
+    pub fn publish(&mut self, quoted: TopStamp, out: &mut Decoded) {
+        let TopStamp { instrument, sequence, exchange_time, channel } = quoted;
         if let Some((bid, ask)) = self.changed_top() {
             out.updates.push(Update::Top(Top { instrument, bid, ask, sequence, exchange_time, channel }));
         }
@@ -247,7 +247,7 @@ impl Depth {
 }
 
 /// Bids before asks, the worst of each first.
-fn worst_first(a: &Change, b: &Change) -> Ordering {
+fn worst_first(a: &LevelChange, b: &LevelChange) -> Ordering {
     match (a.side, b.side) {
         (Side::Bid, Side::Bid) => a.level.price.cmp(&b.level.price),
         (Side::Ask, Side::Ask) => b.level.price.cmp(&a.level.price),
@@ -258,7 +258,7 @@ fn worst_first(a: &Change, b: &Change) -> Ordering {
 
 /// What goes with a top that a book gives.
 #[derive(Clone, Copy, Debug)]
-pub struct Quoted {
+pub struct TopStamp {
     /// What is quoted.
     pub instrument: InstrumentId,
     /// The number of the last change; 0 where the venue has none.
@@ -271,7 +271,7 @@ pub struct Quoted {
 
 /// The place of a message of a [`Chained`] book.
 #[derive(Clone, Copy, Debug)]
-pub struct Link {
+pub struct ChainLink {
     /// The number of the message that it follows; `None`: the venue does not say.
     pub after: Option<u64>,
     /// Its own number; `None`: the venue numbers nothing.
@@ -357,8 +357,8 @@ impl Chained {
     pub fn replace(
         &mut self,
         instrument: InstrumentId,
-        (link, received): (Link, MonoNs),
-        levels: &mut [Change],
+        (link, received): (ChainLink, MonoNs),
+        levels: &mut [LevelChange],
         out: &mut Decoded,
     ) -> bool {
         if self.depth.is_live() && link.number < self.number {
@@ -374,12 +374,12 @@ impl Chained {
     }
 
     /// Whether the venue counts anew with a message that is behind: see [`Count::begins_anew`].
-    fn begins_anew(&mut self, link: Link, received: MonoNs, later_ns: u64) -> bool {
+    fn begins_anew(&mut self, link: ChainLink, received: MonoNs, later_ns: u64) -> bool {
         self.count.begins_anew(link.number.unwrap_or(0), link.at, received, later_ns)
     }
 
     #[inline]
-    fn place(&mut self, link: Link, received: MonoNs) {
+    fn place(&mut self, link: ChainLink, received: MonoNs) {
         (self.number, self.at) = (link.number, link.at);
         self.count.restart(self.sequence(), link.at, received);
     }
@@ -398,7 +398,7 @@ impl Chained {
     /// [`DecodeError::Gap`]: something was lost, or the venue counts anew. [`DecodeError::Crossed`]: the book is crossed
     /// for too long. It is void until [`Self::replace`].
     #[inline]
-    pub fn follow(&mut self, link: Link, changes: &[Change], received: MonoNs) -> Result<bool, DecodeError> {
+    pub fn follow(&mut self, link: ChainLink, changes: &[LevelChange], received: MonoNs) -> Result<bool, DecodeError> {
         if !self.depth.is_live() {
             return Ok(false);
         }
@@ -433,7 +433,7 @@ pub struct Stitched {
     /// What the snapshot's number was.
     seam: u64,
     /// Deltas since the last gap, while no snapshot has come; each follows the one before.
-    waiting: VecDeque<(Order, Vec<Change>)>,
+    waiting: VecDeque<(DeltaOrder, Vec<LevelChange>)>,
     /// The numbers of the deltas.
     count: Count,
     /// Deltas in a row that were old, and when the first of them was read.
@@ -444,7 +444,7 @@ pub struct Stitched {
 
 /// Where a delta belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Order {
+pub struct DeltaOrder {
     /// Number of the first change in it; `None` where the venue has stamps only, which cannot show a loss and
     /// may repeat.
     pub from: Option<u64>,
@@ -474,7 +474,7 @@ const OLD_MAX_NS: u64 = 5 * SECOND;
 impl Stitched {
     /// Takes a delta with its stamp (0: none), read at `received`.
     #[inline]
-    pub fn delta(&mut self, order: Order, (at, received): (UnixNs, MonoNs), changes: &[Change]) -> Stitch {
+    pub fn delta(&mut self, order: DeltaOrder, (at, received): (UnixNs, MonoNs), changes: &[LevelChange]) -> Stitch {
         let is_anew = self.count.begins_anew(order.to, at, received, LATE_MAX_NS);
         if !self.depth.is_live() {
             if is_anew {
@@ -496,7 +496,7 @@ impl Stitched {
         stitch
     }
 
-    fn take(&mut self, stitch: Stitch, order: Order, changes: &[Change]) {
+    fn take(&mut self, stitch: Stitch, order: DeltaOrder, changes: &[LevelChange]) {
         match stitch {
             Stitch::Applied => {
                 self.depth.apply(changes);
@@ -518,13 +518,13 @@ impl Stitched {
 
     /// Takes `levels` as the whole book as of `number`, and what waits behind it. A snapshot that is older than
     /// what waits leaves a gap, and is not taken.
-    pub fn snapshot(&mut self, number: u64, levels: &mut [Change]) -> Stitch {
-        self.page(number, levels, Page::ALL)
+    pub fn snapshot(&mut self, number: u64, levels: &mut [LevelChange]) -> Stitch {
+        self.page(number, levels, PageSize::ALL)
     }
 
     /// The same with the best levels of the book as they were asked for: see [`Depth::replace_cut`]. One that is older than what a short book
     /// has kept is not taken, and the book stays as it is.
-    pub fn page(&mut self, number: u64, levels: &mut [Change], page: Page) -> Stitch {
+    pub fn page(&mut self, number: u64, levels: &mut [LevelChange], page: PageSize) -> Stitch {
         if self.short_since.is_some_and(|since| number < since) {
             return Stitch::Old;
         }
@@ -562,8 +562,8 @@ impl Stitched {
         self.last
     }
 
-    fn wait(&mut self, order: Order, changes: &[Change]) {
-        let follows = |(last, _): &(Order, Vec<Change>)| order.after(last.to, 0) != Stitch::Gap;
+    fn wait(&mut self, order: DeltaOrder, changes: &[LevelChange]) {
+        let follows = |(last, _): &(DeltaOrder, Vec<LevelChange>)| order.after(last.to, 0) != Stitch::Gap;
         if self.waiting.len() >= WAITING_MAX || !self.waiting.back().is_none_or(follows) {
             self.waiting.clear();
             // What is kept for a short book begins here.
@@ -573,7 +573,7 @@ impl Stitched {
     }
 }
 
-impl Order {
+impl DeltaOrder {
     /// What a delta is to a book whose last change is `last`, and whose snapshot was `seam`.
     const fn after(self, last: u64, seam: u64) -> Stitch {
         match self.from {
@@ -607,8 +607,8 @@ impl Diffs {
         &mut self,
         instrument: InstrumentId,
         channel: &'static str,
-        read: Result<(Order, UnixNs), DecodeError>,
-        changes: &[Change],
+        read: Result<(DeltaOrder, UnixNs), DecodeError>,
+        changes: &[LevelChange],
         received: MonoNs,
         out: &mut Decoded,
     ) -> Result<(), DecodeError> {
@@ -622,7 +622,7 @@ impl Diffs {
         match self.stitched.delta(order, (at, received), changes) {
             Stitch::Old => return Ok(()),
             Stitch::Applied => {
-                let quoted = Quoted { instrument, sequence: order.to, exchange_time: at, channel };
+                let quoted = TopStamp { instrument, sequence: order.to, exchange_time: at, channel };
                 self.stitched.depth.publish(quoted, out);
             }
             // A snapshot that is too old was never a quote, and is no fault of the stream.
@@ -643,7 +643,7 @@ impl Diffs {
     }
 
     /// Takes a snapshot up to `number`, unless the book has no need of it. Sorts `levels` in place.
-    pub fn snapshot(&mut self, instrument: InstrumentId, number: u64, levels: &mut [Change], out: &mut Decoded) {
+    pub fn snapshot(&mut self, instrument: InstrumentId, number: u64, levels: &mut [LevelChange], out: &mut Decoded) {
         let depth = &self.stitched.depth;
         if depth.is_published() || (depth.is_live() && number <= self.stitched.last()) {
             return;
@@ -652,7 +652,7 @@ impl Diffs {
         if let (Stitch::Applied, Some(channel)) = (self.stitched.snapshot(number, levels), self.channel) {
             let sequence = self.stitched.last();
             let exchange_time = if sequence > number { self.at } else { UnixNs(0) };
-            self.stitched.depth.publish(Quoted { instrument, sequence, exchange_time, channel }, out);
+            self.stitched.depth.publish(TopStamp { instrument, sequence, exchange_time, channel }, out);
         }
     }
 }
@@ -773,9 +773,9 @@ mod tests {
 
     const NO_TIME: (UnixNs, MonoNs) = (UnixNs(0), MonoNs(0));
 
-    fn change(bid: bool, price: u64, size: u64) -> Change {
+    fn change(bid: bool, price: u64, size: u64) -> LevelChange {
         let side = if bid { Side::Bid } else { Side::Ask };
-        Change { side, level: Level { price: Decimal::new(price, 1), size: Decimal::new(size, 0) } }
+        LevelChange { side, level: Level { price: Decimal::new(price, 1), size: Decimal::new(size, 0) } }
     }
 
     proptest! {
@@ -783,7 +783,7 @@ mod tests {
         fn a_whole_book_equals_its_levels_applied_one_by_one(
             levels in proptest::collection::vec((any::<bool>(), 1u64..30, 0u64..3), 0..60)
         ) {
-            let mut levels: Vec<Change> = levels.into_iter().map(|(bid, price, size)| change(bid, price, size)).collect();
+            let mut levels: Vec<LevelChange> = levels.into_iter().map(|(bid, price, size)| change(bid, price, size)).collect();
             let mut one_by_one = Book::default();
             for change in &levels {
                 one_by_one.set(change.side, change.level);
@@ -807,7 +807,7 @@ mod tests {
         assert_eq!(page.levels, [bid(9, 5), bid(10, 1), ask(12, 1), ask(11, 1)]);
         page.cut(5);
         assert_eq!(page.levels.len(), 4);
-        let endless: Vec<Change> = (1..=LEVELS_MAX as u64 + 5).map(|price| bid(price, 1)).collect();
+        let endless: Vec<LevelChange> = (1..=LEVELS_MAX as u64 + 5).map(|price| bid(price, 1)).collect();
         let page = BookPage::new(7, UnixNs(0), endless);
         assert_eq!((page.levels.len(), page.levels[0]), (LEVELS_MAX, bid(6, 1)));
     }
@@ -815,7 +815,7 @@ mod tests {
     #[test]
     fn a_book_grows_no_further_than_its_limit_and_keeps_the_best() {
         let mut depth = Depth::default();
-        let mut levels: Vec<Change> = (1..=LEVELS_MAX as u64 + 5).map(|price| change(true, price, 1)).collect();
+        let mut levels: Vec<LevelChange> = (1..=LEVELS_MAX as u64 + 5).map(|price| change(true, price, 1)).collect();
         depth.replace(&mut levels);
         depth.apply(&[change(true, LEVELS_MAX as u64 + 6, 1)]);
         assert_eq!(depth.book().levels(Side::Bid).count(), LEVELS_MAX);
@@ -827,7 +827,7 @@ mod tests {
         let mut books = vec![Book::default()];
         for &(bid, price, size) in changes {
             let mut book = books[books.len() - 1].clone();
-            let Change { side, level } = change(bid, price, size);
+            let LevelChange { side, level } = change(bid, price, size);
             book.set(side, level);
             books.push(book);
         }
@@ -848,13 +848,13 @@ mod tests {
                 if is_snapshot {
                     let mut levels = Vec::new();
                     for side in [Side::Bid, Side::Ask] {
-                        levels.extend(books[at].levels(side).map(|&level| Change { side, level }));
+                        levels.extend(books[at].levels(side).map(|&level| LevelChange { side, level }));
                     }
                     stitched.snapshot(at as u64, &mut levels);
                 } else {
                     let to = (at + length).min(changes.len() - 1);
-                    let part: Vec<Change> = changes[at..=to].iter().map(|&(b, p, s)| change(b, p, s)).collect();
-                    stitched.delta(Order { from: Some(at as u64 + 1), to: to as u64 + 1 }, NO_TIME, &part);
+                    let part: Vec<LevelChange> = changes[at..=to].iter().map(|&(b, p, s)| change(b, p, s)).collect();
+                    stitched.delta(DeltaOrder { from: Some(at as u64 + 1), to: to as u64 + 1 }, NO_TIME, &part);
                 }
                 if stitched.depth.is_live() {
                     let meant = &books[stitched.last() as usize];
@@ -871,7 +871,7 @@ mod tests {
         let mut depth = Depth::default();
         let levels =
             [change(true, 10, 1), change(true, 9, 1), change(true, 8, 1), change(false, 11, 1), change(false, 12, 1)];
-        depth.replace_cut(&mut levels.clone(), Page { levels: 3, enough: 3 });
+        depth.replace_cut(&mut levels.clone(), PageSize { levels: 3, enough: 3 });
         // Behind the third bid nobody knows what there is, behind the second ask there is nothing.
         depth.apply(&[change(true, 7, 1), change(false, 13, 1)]);
         assert_eq!((depth.book().count(Side::Bid), depth.book().count(Side::Ask)), (3, 3));
@@ -890,7 +890,7 @@ mod tests {
     fn what_waits_for_a_snapshot_is_bounded() {
         let mut stitched = Stitched::default();
         for number in 1..=WAITING_MAX as u64 + 7 {
-            let order = Order { from: Some(number), to: number };
+            let order = DeltaOrder { from: Some(number), to: number };
             assert_eq!(stitched.delta(order, NO_TIME, &[change(true, 5, number)]), Stitch::Waits);
         }
         assert!(stitched.waiting.len() <= WAITING_MAX);
@@ -903,7 +903,7 @@ mod tests {
     fn numbers_that_begin_anew_are_a_gap_before_long() {
         let mut stitched = Stitched::default();
         stitched.snapshot(1_000_000, &mut [change(true, 9, 1)]);
-        let delta = |number| Order { from: Some(number), to: number };
+        let delta = |number| DeltaOrder { from: Some(number), to: number };
         let gap = |stitched: &mut Stitched, step_ns: u64| {
             (1..=2 * OLD_MAX as u64).find(|&n| {
                 let at = (UnixNs(0), MonoNs(n * step_ns));
@@ -921,7 +921,7 @@ mod tests {
     #[test]
     fn deltas_whose_numbers_fall_back_are_a_gap_within_a_second() {
         let delta = |stitched: &mut Stitched, n: u64, ms: u64| {
-            let order = Order { from: Some(n), to: n };
+            let order = DeltaOrder { from: Some(n), to: n };
             stitched.delta(order, (UnixNs(0), MonoNs(ms * MS)), &[change(true, 5, n)])
         };
         let mut stitched = Stitched::default();
@@ -965,13 +965,13 @@ mod tests {
         assert!(!depth.is_crossed_too_long(MonoNs(7 + SECOND)));
     }
 
-    fn link(after: u64, number: u64, ms: u64) -> Link {
-        Link { after: Some(after), number: Some(number), at: UnixNs::from_ms(ms) }
+    fn link(after: u64, number: u64, ms: u64) -> ChainLink {
+        ChainLink { after: Some(after), number: Some(number), at: UnixNs::from_ms(ms) }
     }
 
-    fn chained(levels: &mut [Change]) -> Chained {
+    fn chained(levels: &mut [LevelChange]) -> Chained {
         let mut chain = Chained::default();
-        let link = Link { after: None, number: Some(100), at: UnixNs::from_ms(100) };
+        let link = ChainLink { after: None, number: Some(100), at: UnixNs::from_ms(100) };
         chain.replace(InstrumentId(0), (link, MonoNs(0)), levels, &mut Decoded::default());
         chain
     }
@@ -981,7 +981,7 @@ mod tests {
         let mut chain = chained(&mut [change(true, 10, 1), change(false, 11, 1)]);
         let crossing = [change(true, 12, 1)];
         assert_eq!(chain.follow(link(100, 101, 101), &crossing, MonoNs(5)), Ok(true));
-        let whole = Link { after: None, number: Some(102), at: UnixNs::from_ms(102) };
+        let whole = ChainLink { after: None, number: Some(102), at: UnixNs::from_ms(102) };
         let mut levels = [change(true, 10, 1), change(false, 11, 1)];
         chain.replace(InstrumentId(0), (whole, MonoNs(5)), &mut levels, &mut Decoded::default());
         assert_eq!(chain.follow(link(102, 103, 103), &crossing, MonoNs(3 * SECOND)), Ok(true));

@@ -16,16 +16,18 @@ use crate::market::statistics::{self, DayStatistics};
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::codes::{Codes, alias, other};
-use crate::venues::depth::{BookPage, Chained, Change, Depth, Diffs, Link, Order, PageReader, PerInstrument, Quoted};
+use crate::venues::depth::{
+    BookPage, ChainLink, Chained, DeltaOrder, Depth, Diffs, LevelChange, PageReader, PerInstrument, TopStamp,
+};
 use crate::venues::ladder::{self, levels_of};
-use crate::venues::listing::{self, Entry, Fee, Listing};
+use crate::venues::listing::{self, Fee, Listing, ListingEntry};
 use crate::venues::reading::{
     Asked, Sequences, changes, figure, integer, integer_if_any, level, side_if_any, text, time,
 };
-use crate::venues::writing::{self, Subscriptions};
+use crate::venues::writing::{self, ClientSubscriptions};
 use crate::venues::{
-    Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market,
-    Messages, Opening, Requests, Symbols, Top, Update, Venue, VenueQuote,
+    BookFacts, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market,
+    Messages, Opening, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::query;
@@ -46,8 +48,8 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "spot.book_ticker",
-    books: Some(Books { channel: OBU, levels_max: OBU_LEVELS[1], check: Check::Sequence }),
-    limits: Limits::UNPUBLISHED,
+    books: Some(BookFacts { channel: OBU, levels_max: OBU_LEVELS[1], check: Check::Sequence }),
+    limits: VenueLimits::UNPUBLISHED,
     docs: "https://www.gate.com/docs/developers/apiv4/ws/en/ (2026-11-21)",
 };
 
@@ -114,25 +116,28 @@ impl Venue for Gate {
     }
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
-        Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
+        Box::new(GateCodec { parser: Parser::default(), state: GateState { symbols, ..GateState::default() } })
     }
 
     fn book_codec(&self, symbols: Symbols, levels: usize) -> Option<Box<dyn FeedCodec>> {
         let obu_levels = OBU_LEVELS.into_iter().find(|most| *most >= levels).or(Some(OBU_LEVELS[1]));
-        Some(Box::new(Codec { parser: Parser::default(), state: State { symbols, obu_levels, ..State::default() } }))
+        Some(Box::new(GateCodec {
+            parser: Parser::default(),
+            state: GateState { symbols, obu_levels, ..GateState::default() },
+        }))
     }
 
     fn listing(&self) -> Listing {
         Listing { address: "https://api.gateio.ws", path: "/api/v4/spot/currency_pairs" }
     }
 
-    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<ListingEntry>, DecodeError> {
         listing::read(
             reply,
             &CODES,
             |root| root.is_array().then(|| root.items().collect()),
             |row| {
-                Some(Entry {
+                Some(ListingEntry {
                     base: row.text_of("base")?.to_owned(),
                     quote: row.text_of("quote")?.to_owned(),
                     native: row.text_of("id")?.to_owned(),
@@ -147,7 +152,7 @@ impl Venue for Gate {
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
-        Box::new(Exchange::default())
+        Box::new(GateExchange::default())
     }
 
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
@@ -180,13 +185,13 @@ impl Venue for Gate {
     }
 }
 
-struct Codec {
+struct GateCodec {
     parser: Parser,
-    state: State,
+    state: GateState,
 }
 
 #[derive(Default)]
-struct State {
+struct GateState {
     symbols: Symbols,
     /// Order books of so many levels are asked for, and not quotes.
     obu_levels: Option<usize>,
@@ -198,16 +203,16 @@ struct State {
     diffs: PerInstrument<Diffs>,
     wholes: PerInstrument<Depth>,
     whole_sequences: Sequences,
-    levels: Vec<Change>,
+    levels: Vec<LevelChange>,
 }
 
-impl FeedCodec for Codec {
+impl FeedCodec for GateCodec {
     fn set_time(&mut self, now: UnixNs) {
         self.state.now = now;
     }
 
     fn opened(&mut self, requests: &mut Requests) {
-        let State { symbols, obu_levels, now, asked, sequences, obu, diffs, wholes, whole_sequences, .. } =
+        let GateState { symbols, obu_levels, now, asked, sequences, obu, diffs, wholes, whole_sequences, .. } =
             &mut self.state;
         asked.clear();
         sequences.clear();
@@ -259,7 +264,7 @@ impl FeedCodec for Codec {
     }
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
-        let State { symbols, obu_levels, now, .. } = &self.state;
+        let GateState { symbols, obu_levels, now, .. } = &self.state;
         if let Some(most) = *obu_levels {
             for name in symbols.natives(instruments).map(|native| book_name(native, most)) {
                 ask_again(*now, &name, requests);
@@ -280,7 +285,7 @@ impl FeedCodec for Codec {
     }
 
     fn forget(&mut self, instrument: InstrumentId) {
-        let State { obu, diffs, wholes, .. } = &mut self.state;
+        let GateState { obu, diffs, wholes, .. } = &mut self.state;
         obu.iter_mut().filter(|((id, _), _)| *id == instrument).for_each(|(_, chain)| chain.depth.forget_published());
         diffs.of(instrument).forget_published();
         wholes.of(instrument).forget_published();
@@ -340,7 +345,7 @@ fn read_page(root: Value<'_>) -> Result<BookPage, DecodeError> {
 }
 
 /// What `spot.book_ticker` says.
-struct BookTicker {
+struct GateBookTicker {
     /// 0 where there is none.
     sequence: u64,
     at: UnixNs,
@@ -350,7 +355,7 @@ struct BookTicker {
 
 /// Reads `spot.book_ticker` in the field order that the venue documents; `None`: the general way.
 #[inline(always)]
-fn scan_book_ticker(frame: &[u8]) -> Option<(&[u8], BookTicker)> {
+fn scan_book_ticker(frame: &[u8]) -> Option<(&[u8], GateBookTicker)> {
     let mut scan = Scan::new(frame);
     scan.literal(b"{\"time\":")?;
     scan.integer()?;
@@ -372,19 +377,19 @@ fn scan_book_ticker(frame: &[u8]) -> Option<(&[u8], BookTicker)> {
     let ask_size = scan.quoted_decimal()?;
     scan.literal(b"}}")?;
     scan.end()?;
-    Some((symbol, BookTicker { sequence, at, bid: level(bid, bid_size), ask: level(ask, ask_size) }))
+    Some((symbol, GateBookTicker { sequence, at, bid: level(bid, bid_size), ask: level(ask, ask_size) }))
 }
 
-impl State {
+impl GateState {
     #[inline(always)]
     fn book_ticker(
         &mut self,
         instrument: InstrumentId,
-        ticker: BookTicker,
+        ticker: GateBookTicker,
         received: MonoNs,
         out: &mut Decoded,
     ) -> Frame {
-        let BookTicker { sequence, at: exchange_time, bid, ask } = ticker;
+        let GateBookTicker { sequence, at: exchange_time, bid, ask } = ticker;
         let top = Top { instrument, bid, ask, sequence, exchange_time, channel: BOOK_TICKER };
         self.sequences.publish(top, received, out);
         Frame::Data
@@ -506,7 +511,7 @@ impl State {
         if is_new {
             // Levels beyond the subscribed ones are told no longer.
             chain.depth.truncate(most);
-            chain.depth.publish(Quoted { instrument, sequence: number, exchange_time, channel: OBU }, out);
+            chain.depth.publish(TopStamp { instrument, sequence: number, exchange_time, channel: OBU }, out);
             if self.obu_levels == Some(most) {
                 chain.note(instrument, out);
             }
@@ -515,13 +520,13 @@ impl State {
     }
 
     /// Reads a message of `spot.obu` into `levels`; gives its number and its place.
-    fn read_obu(&mut self, result: Value<'_>, is_whole: bool) -> Result<(u64, Link), DecodeError> {
+    fn read_obu(&mut self, result: Value<'_>, is_whole: bool) -> Result<(u64, ChainLink), DecodeError> {
         let (number, at) = (integer(result, "u")?, time(integer(result, "t")?));
         let first = if is_whole { None } else { Some(integer(result, "U")?) };
         self.levels.clear();
         changes(result, "b", Side::Bid, &mut self.levels)?;
         changes(result, "a", Side::Ask, &mut self.levels)?;
-        Ok((number, Link { after: first.map(|n| n.saturating_sub(1)), number: Some(number), at }))
+        Ok((number, ChainLink { after: first.map(|n| n.saturating_sub(1)), number: Some(number), at }))
     }
 
     fn book_update(&mut self, result: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
@@ -531,7 +536,7 @@ impl State {
         diffs.event(instrument, BOOK_UPDATE, read, &self.levels, received, out).map(|()| Frame::Data)
     }
 
-    fn read_update(&mut self, result: Value<'_>) -> Result<(Order, UnixNs), DecodeError> {
+    fn read_update(&mut self, result: Value<'_>) -> Result<(DeltaOrder, UnixNs), DecodeError> {
         let (first, last, at) = (integer(result, "U")?, integer(result, "u")?, time(integer(result, "t")?));
         if first > last {
             return Err(DecodeError::Shape("`U` is above `u`"));
@@ -539,7 +544,7 @@ impl State {
         self.levels.clear();
         changes(result, "b", Side::Bid, &mut self.levels)?;
         changes(result, "a", Side::Ask, &mut self.levels)?;
-        Ok((Order { from: Some(first), to: last }, at))
+        Ok((DeltaOrder { from: Some(first), to: last }, at))
     }
 
     fn whole_book(&mut self, result: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
@@ -567,8 +572,8 @@ impl State {
     }
 }
 
-fn read_book_ticker(result: Value<'_>) -> Result<BookTicker, DecodeError> {
-    Ok(BookTicker {
+fn read_book_ticker(result: Value<'_>) -> Result<GateBookTicker, DecodeError> {
+    Ok(GateBookTicker {
         sequence: integer_if_any(result, "u")?.unwrap_or(0),
         at: time(integer(result, "t")?),
         bid: side_if_any(result, "b", "B")?,
@@ -578,11 +583,11 @@ fn read_book_ticker(result: Value<'_>) -> Result<BookTicker, DecodeError> {
 
 /// The venue's end of a connection.
 #[derive(Default)]
-struct Exchange {
-    subscriptions: Subscriptions,
+struct GateExchange {
+    subscriptions: ClientSubscriptions,
 }
 
-impl ExchangeSide for Exchange {
+impl ExchangeSide for GateExchange {
     fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Messages) {}
 
     fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {

@@ -13,14 +13,14 @@ use crate::market::book::{Book, Side};
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::codes::Codes;
-use crate::venues::depth::{Chained, Change, Depth, LEVELS_MAX, Link, PerInstrument, Quoted};
+use crate::venues::depth::{ChainLink, Chained, Depth, LEVELS_MAX, LevelChange, PerInstrument, TopStamp};
 use crate::venues::ladder::{self, levels_of};
-use crate::venues::listing::{self, Entry, Listing};
+use crate::venues::listing::{self, Listing, ListingEntry};
 use crate::venues::reading::{self, Asked, Sequences, array, changes, integer, level, side_if_any, text, time};
-use crate::venues::writing::{self, Subscriptions};
+use crate::venues::writing::{self, ClientSubscriptions};
 use crate::venues::{
-    Books, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market, Messages,
-    Opening, Requests, SymbolEntry, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    BookFacts, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages,
+    Opening, Requests, SymbolEntry, Symbols, Top, Update, Venue, VenueLimits, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::query;
@@ -41,8 +41,8 @@ static FACTS: Facts = Facts {
     message_max: 8 << 20,
     request_gap_ms: 200,
     channel: "bookTicker",
-    books: Some(Books { channel: DEPTH, levels_max: LEVELS_MAX, check: Check::Sequence }),
-    limits: Limits::UNPUBLISHED,
+    books: Some(BookFacts { channel: DEPTH, levels_max: LEVELS_MAX, check: Check::Sequence }),
+    limits: VenueLimits::UNPUBLISHED,
     docs: "https://developer.gemini.com/websocket/streams (2026-11-21)",
 };
 
@@ -90,12 +90,12 @@ impl Venue for Gemini {
     }
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
-        Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
+        Box::new(GeminiCodec { parser: Parser::default(), state: GeminiState { symbols, ..GeminiState::default() } })
     }
 
     fn book_codec(&self, symbols: Symbols, _levels: usize) -> Option<Box<dyn FeedCodec>> {
-        let state = State { symbols, wants_books: true, ..State::default() };
-        Some(Box::new(Codec { parser: Parser::default(), state }))
+        let state = GeminiState { symbols, wants_books: true, ..GeminiState::default() };
+        Some(Box::new(GeminiCodec { parser: Parser::default(), state }))
     }
 
     fn book_address(&self, address: &str) -> String {
@@ -112,7 +112,7 @@ impl Venue for Gemini {
         Listing { address: "https://api.gemini.com", path: "/v1/symbols" }
     }
 
-    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<ListingEntry>, DecodeError> {
         listing::read(
             reply,
             &CODES,
@@ -123,13 +123,13 @@ impl Venue for Gemini {
                 let symbol = symbol_of(&native)?;
                 let (base, quote) = symbol.split_once('/')?;
                 let (base, quote) = (base.to_owned(), quote.to_owned());
-                Some(Entry { base, quote, native, is_trading: true, ..Entry::default() })
+                Some(ListingEntry { base, quote, native, is_trading: true, ..ListingEntry::default() })
             },
         )
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
-        Box::new(Exchange::default())
+        Box::new(GeminiExchange::default())
     }
 
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
@@ -166,13 +166,13 @@ fn symbol_of(native: &str) -> Option<String> {
     Some(format!("{}/{quote}", &upper[..upper.len() - quote.len()]))
 }
 
-struct Codec {
+struct GeminiCodec {
     parser: Parser,
-    state: State,
+    state: GeminiState,
 }
 
 #[derive(Default)]
-struct State {
+struct GeminiState {
     symbols: Symbols,
     /// Order books are wanted, and no tops.
     wants_books: bool,
@@ -180,7 +180,7 @@ struct State {
     sequences: Sequences,
     books: PerInstrument<NewBook>,
     old_books: PerInstrument<Depth>,
-    levels: Vec<Change>,
+    levels: Vec<LevelChange>,
 }
 
 /// A book of the new socket.
@@ -191,10 +191,10 @@ struct NewBook {
     is_lost: bool,
 }
 
-impl FeedCodec for Codec {
+impl FeedCodec for GeminiCodec {
     fn opened(&mut self, requests: &mut Requests) {
         let stream = self.state.stream();
-        let State { symbols, asked, sequences, books, old_books, .. } = &mut self.state;
+        let GeminiState { symbols, asked, sequences, books, old_books, .. } = &mut self.state;
         asked.clear();
         sequences.clear();
         books.clear();
@@ -258,7 +258,7 @@ fn request(number: usize, stream: &str, entries: &[SymbolEntry]) -> String {
 }
 
 /// What `bookTicker` says.
-struct BookTicker {
+struct GeminiBookTicker {
     sequence: u64,
     at: UnixNs,
     bid: Level,
@@ -268,7 +268,7 @@ struct BookTicker {
 /// Reads `bookTicker` in the field order that the venue documents, with the last trade behind it or without;
 /// `None`: the general way.
 #[inline(always)]
-fn scan_book_ticker(frame: &[u8]) -> Option<(&[u8], BookTicker)> {
+fn scan_book_ticker(frame: &[u8]) -> Option<(&[u8], GeminiBookTicker)> {
     let mut scan = Scan::new(frame);
     scan.literal(b"{\"u\":")?;
     let sequence = scan.integer()?;
@@ -291,10 +291,10 @@ fn scan_book_ticker(frame: &[u8]) -> Option<(&[u8], BookTicker)> {
     }
     scan.literal(b"}")?;
     scan.end()?;
-    Some((symbol, BookTicker { sequence, at, bid: level(bid, bid_size), ask: level(ask, ask_size) }))
+    Some((symbol, GeminiBookTicker { sequence, at, bid: level(bid, bid_size), ask: level(ask, ask_size) }))
 }
 
-impl State {
+impl GeminiState {
     /// What is asked for.
     const fn stream(&self) -> &'static str {
         if self.wants_books { DEPTH } else { TICKER }
@@ -314,11 +314,11 @@ impl State {
     fn book_ticker(
         &mut self,
         instrument: InstrumentId,
-        ticker: BookTicker,
+        ticker: GeminiBookTicker,
         received: MonoNs,
         out: &mut Decoded,
     ) -> Frame {
-        let BookTicker { sequence, at: exchange_time, bid, ask } = ticker;
+        let GeminiBookTicker { sequence, at: exchange_time, bid, ask } = ticker;
         let top = Top { instrument, bid, ask, sequence, exchange_time, channel: "bookTicker" };
         self.sequences.publish(top, received, out);
         Frame::Data
@@ -383,7 +383,7 @@ impl State {
         let (first, last, exchange_time) = out.void_unread(instrument, read)?;
         // Of recordings, in which nothing can be asked for anew, a number that follows is no loss.
         let after = if self.wants_books { first } else { first.saturating_sub(1) };
-        let link = Link { after: Some(after), number: Some(last), at: exchange_time };
+        let link = ChainLink { after: Some(after), number: Some(last), at: exchange_time };
         let book = self.books.of(instrument);
         if !book.chain.depth.is_live() {
             // A removal is of something told before: a recording that begins in the middle.
@@ -404,7 +404,7 @@ impl State {
             // An old one changed nothing.
             return Ok(Frame::Data);
         }
-        let quoted = Quoted { instrument, sequence: book.chain.sequence(), exchange_time, channel: "depth" };
+        let quoted = TopStamp { instrument, sequence: book.chain.sequence(), exchange_time, channel: "depth" };
         book.chain.depth.publish(quoted, out);
         if self.wants_books {
             book.chain.note(instrument, out);
@@ -450,7 +450,7 @@ impl State {
         } else {
             return Ok(Frame::Data);
         }
-        depth.publish(Quoted { instrument, sequence: 0, exchange_time: UnixNs(0), channel: "l2" }, out);
+        depth.publish(TopStamp { instrument, sequence: 0, exchange_time: UnixNs(0), channel: "l2" }, out);
         Ok(Frame::Data)
     }
 
@@ -466,14 +466,14 @@ impl State {
             if price.is_zero() {
                 return Err(DecodeError::Shape("a book level at price 0"));
             }
-            self.levels.push(Change { side, level: Level { price, size } });
+            self.levels.push(LevelChange { side, level: Level { price, size } });
         }
         Ok(())
     }
 }
 
-fn read_book_ticker(root: Value<'_>) -> Result<BookTicker, DecodeError> {
-    Ok(BookTicker {
+fn read_book_ticker(root: Value<'_>) -> Result<GeminiBookTicker, DecodeError> {
+    Ok(GeminiBookTicker {
         sequence: integer(root, "u")?,
         at: time(integer(root, "E")?),
         bid: side_if_any(root, "b", "B")?,
@@ -483,8 +483,8 @@ fn read_book_ticker(root: Value<'_>) -> Result<BookTicker, DecodeError> {
 
 /// The venue's end of a connection to the new socket.
 #[derive(Default)]
-struct Exchange {
-    subscriptions: Subscriptions,
+struct GeminiExchange {
+    subscriptions: ClientSubscriptions,
     /// The client wants a whole book first (`?snapshot=-1`).
     wants_snapshot: bool,
 }
@@ -492,7 +492,7 @@ struct Exchange {
 /// The streams that the simulated venue serves.
 const SERVED: [&str; 3] = [TICKER, "depth", DEPTH];
 
-impl ExchangeSide for Exchange {
+impl ExchangeSide for GeminiExchange {
     fn opened(&mut self, target: &str, _market: &dyn Market, _out: &mut Messages) {
         self.wants_snapshot = query::value(query::of(target), "snapshot").is_some();
     }

@@ -13,13 +13,13 @@ use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::codes::{Codes, other};
-use crate::venues::depth::{Change, Order, Stitch, Stitched};
+use crate::venues::depth::{DeltaOrder, LevelChange, Stitch, Stitched};
 use crate::venues::ladder::{self, levels_of};
-use crate::venues::listing::{self, Entry, Listing};
-use crate::venues::reading::{self, Seen, Sequences, integer, level};
+use crate::venues::listing::{self, Listing, ListingEntry};
+use crate::venues::reading::{self, SeenInstruments, Sequences, integer, level};
 use crate::venues::{
-    BookNote, Books, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market,
-    Messages, Opening, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    BookFacts, BookNote, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market,
+    Messages, Opening, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote, VoidReason,
 };
 use crate::wire::gzip::{Gunzip, Gzip, MAGIC};
 use crate::wire::json::{Parser, Scan, Value};
@@ -40,8 +40,8 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "bbo",
-    books: Some(Books { channel: MBP_150, levels_max: 400, check: Check::Sequence }),
-    limits: Limits { instruments: 50, ..Limits::UNPUBLISHED },
+    books: Some(BookFacts { channel: MBP_150, levels_max: 400, check: Check::Sequence }),
+    limits: VenueLimits { instruments: 50, ..VenueLimits::UNPUBLISHED },
     docs: "https://www.htx.com/en-us/opend/newApiPages/ (2026-11-21)",
 };
 
@@ -102,19 +102,19 @@ impl Venue for Htx {
     }
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
-        Box::new(Codec {
+        Box::new(HtxCodec {
             gunzip: Gunzip::new(UNPACKED_MAX),
             parser: Parser::default(),
-            feed: Feed { symbols, ..Feed::default() },
+            feed: HtxState { symbols, ..HtxState::default() },
         })
     }
 
     fn book_codec(&self, symbols: Symbols, levels: usize) -> Option<Box<dyn FeedCodec>> {
         let channel = if levels <= 150 { MBP_150 } else { MBP_400 };
-        Some(Box::new(Codec {
+        Some(Box::new(HtxCodec {
             gunzip: Gunzip::new(UNPACKED_MAX),
             parser: Parser::default(),
-            feed: Feed { symbols, book_channel: Some(channel), ..Feed::default() },
+            feed: HtxState { symbols, book_channel: Some(channel), ..HtxState::default() },
         }))
     }
 
@@ -129,7 +129,7 @@ impl Venue for Htx {
         Listing { address: "https://api.huobi.pro", path: "/v2/settings/common/symbols" }
     }
 
-    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<ListingEntry>, DecodeError> {
         listing::read(
             reply,
             &CODES,
@@ -139,7 +139,7 @@ impl Venue for Htx {
                 let word = |new: &str, old: &str| row.text_of(new).or(row.text_of(old));
                 let is_enabled = row.get("te").and_then(|te| te.boolean()).unwrap_or(true)
                     && row.text_of("api-trading").is_none_or(|state| state == "enabled");
-                Some(Entry {
+                Some(ListingEntry {
                     base: word("bc", "base-currency")?.to_uppercase(),
                     quote: word("qc", "quote-currency")?.to_uppercase(),
                     native: word("sc", "symbol")?.to_owned(),
@@ -153,7 +153,7 @@ impl Venue for Htx {
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
-        Box::new(Exchange::default())
+        Box::new(HtxExchange::default())
     }
 
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
@@ -193,28 +193,28 @@ const fn state_word(is_trading: bool) -> &'static str {
     if is_trading { "online" } else { "suspend" }
 }
 
-struct Codec {
+struct HtxCodec {
     gunzip: Gunzip,
     parser: Parser,
-    feed: Feed,
+    feed: HtxState,
 }
 
 /// What is remembered of one connection.
 #[derive(Default)]
-struct Feed {
+struct HtxState {
     symbols: Symbols,
     /// Order books are wanted of this channel, and no tops.
     book_channel: Option<&'static str>,
     /// Instruments that `bbo` has quoted.
-    seen: Seen,
+    seen: SeenInstruments,
     sequences: Sequences,
     /// The numbers of the whole books.
     whole_sequences: FxHashMap<&'static str, Sequences>,
     books: FxHashMap<(InstrumentId, &'static str), Stitched>,
-    changes: Vec<Change>,
+    changes: Vec<LevelChange>,
 }
 
-impl FeedCodec for Codec {
+impl FeedCodec for HtxCodec {
     fn opened(&mut self, requests: &mut Requests) {
         let feed = &mut self.feed;
         feed.seen.clear();
@@ -278,7 +278,7 @@ impl FeedCodec for Codec {
 }
 
 /// What a `bbo` message says.
-struct Bbo {
+struct HtxBbo {
     bid: Level,
     ask: Level,
     /// 0 where the frame has none.
@@ -288,7 +288,7 @@ struct Bbo {
 
 /// The fast path: `bbo` in the order of members that the venue writes.
 #[inline(always)]
-fn scan(frame: &[u8]) -> Option<(&[u8], Bbo)> {
+fn scan(frame: &[u8]) -> Option<(&[u8], HtxBbo)> {
     let mut scan = Scan::new(frame);
     scan.literal(b"{\"ch\":\"market.")?;
     let symbol = scan.string()?.strip_suffix(b".bbo")?;
@@ -317,19 +317,19 @@ fn scan(frame: &[u8]) -> Option<(&[u8], Bbo)> {
     scan.string()?;
     scan.literal(b"}}")?;
     scan.end()?;
-    Some((symbol, Bbo { bid: level(bid, bid_size), ask: level(ask, ask_size), sequence, time }))
+    Some((symbol, HtxBbo { bid: level(bid, bid_size), ask: level(ask, ask_size), sequence, time }))
 }
 
-impl Feed {
+impl HtxState {
     /// What is asked for.
     fn channel(&self) -> &'static str {
         self.book_channel.unwrap_or("bbo")
     }
 
     #[inline(always)]
-    fn bbo(&mut self, instrument: InstrumentId, bbo: &Bbo, received: MonoNs, out: &mut Decoded) -> Frame {
+    fn bbo(&mut self, instrument: InstrumentId, bbo: &HtxBbo, received: MonoNs, out: &mut Decoded) -> Frame {
         self.seen.insert(instrument);
-        let &Bbo { bid, ask, sequence, time } = bbo;
+        let &HtxBbo { bid, ask, sequence, time } = bbo;
         let top = Top { instrument, bid, ask, sequence, exchange_time: time, channel: "bbo" };
         self.sequences.publish_sent(top, received, out);
         Frame::Data
@@ -461,7 +461,7 @@ impl Feed {
         let read = tick_of(root).and_then(|tick| {
             self.read_changes(tick)?;
             let from = integer(tick, "prevSeqNum")?.saturating_add(1);
-            Ok((Order { from: Some(from), to: integer(tick, "seqNum")? }, stamp(root)?))
+            Ok((DeltaOrder { from: Some(from), to: integer(tick, "seqNum")? }, stamp(root)?))
         });
         let book = self.books.entry((instrument, channel)).or_default();
         let why = match read {
@@ -545,7 +545,7 @@ impl Feed {
                 let level =
                     Level { price: reading::decimal(pair.at(0), field)?, size: reading::decimal(pair.at(1), field)? };
                 if !level.price.is_zero() {
-                    self.changes.push(Change { side, level });
+                    self.changes.push(LevelChange { side, level });
                 }
             }
         }
@@ -572,11 +572,11 @@ fn snapshot_request(symbol: &str, channel: &str) -> String {
     format!(r#"{{"req":"market.{symbol}.{channel}","id":"{symbol}.{channel}"}}"#)
 }
 
-fn read_bbo(root: Value<'_>) -> Result<Bbo, DecodeError> {
+fn read_bbo(root: Value<'_>) -> Result<HtxBbo, DecodeError> {
     let tick = tick_of(root)?;
     let (bid, ask) = (side(tick, "bid", "bidSize")?, side(tick, "ask", "askSize")?);
     let sequence = tick.get("seqId").and_then(|sequence| sequence.integer()).unwrap_or(0);
-    Ok(Bbo { bid, ask, sequence, time: reading::time(integer(tick, "quoteTime")?) })
+    Ok(HtxBbo { bid, ask, sequence, time: reading::time(integer(tick, "quoteTime")?) })
 }
 
 /// The body of a `ticker`, its bid, ask and stamp.
@@ -633,14 +633,14 @@ fn statistics(instrument: InstrumentId, tick: Value<'_>, root: Value<'_>) -> Opt
 
 /// The venue's end of a connection.
 #[derive(Default)]
-struct Exchange {
+struct HtxExchange {
     gzip: Gzip,
     /// By topic.
-    subscriptions: Vec<Subscription>,
+    subscriptions: Vec<HtxSubscription>,
     seconds: u64,
 }
 
-struct Subscription {
+struct HtxSubscription {
     channel: &'static str,
     /// What was told last.
     shown: VenueQuote,
@@ -661,7 +661,7 @@ const SERVED: [&str; 11] = [
     "mbp.400",
 ];
 
-impl ExchangeSide for Exchange {
+impl ExchangeSide for HtxExchange {
     fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Messages) {}
 
     fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
@@ -682,7 +682,7 @@ impl ExchangeSide for Exchange {
         }) else {
             return self.say(&error(&id, &format!("invalid topic {topic}"), now), out);
         };
-        let is_it = |known: &Subscription| known.shown.native == quote.native && known.channel == channel;
+        let is_it = |known: &HtxSubscription| known.shown.native == quote.native && known.channel == channel;
         match kind {
             "sub" => {
                 self.say(&json!({"id": id, "status": "ok", "subbed": topic, "ts": now}).to_string(), out);
@@ -733,13 +733,13 @@ impl ExchangeSide for Exchange {
     }
 }
 
-impl Exchange {
+impl HtxExchange {
     fn say(&mut self, text: &str, out: &mut Messages) {
         out.push(self.gzip.pack(text.as_bytes()));
     }
 
     fn subscribe(&mut self, quote: VenueQuote, channel: &'static str, out: &mut Messages) {
-        let subscription = Subscription { channel, shown: quote };
+        let subscription = HtxSubscription { channel, shown: quote };
         if delta_book(channel).is_none() {
             self.say(&frame(&subscription, &subscription.shown), out);
         }
@@ -752,7 +752,7 @@ fn error(id: &Json, message: &str, now: u64) -> String {
 }
 
 /// What a subscriber hears of `quote`.
-fn frame(to: &Subscription, quote: &VenueQuote) -> String {
+fn frame(to: &HtxSubscription, quote: &VenueQuote) -> String {
     let tick = match to.channel {
         "bbo" => bbo_tick(quote),
         "detail" => day_tick(quote, ""),
@@ -817,7 +817,7 @@ fn depth_of(channel: &str) -> usize {
 }
 
 /// Bids and asks, such as are there and such as are removed.
-fn sides(changes: &[Change]) -> [String; 2] {
+fn sides(changes: &[LevelChange]) -> [String; 2] {
     [Side::Bid, Side::Ask].map(|side| {
         let pair = |level: &Level| format!("[{},{}]", level.price, level.size);
         let pairs: Vec<String> = levels_of(changes, side).iter().map(pair).collect();

@@ -17,14 +17,14 @@ use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::codes::{Codes, alias};
-use crate::venues::depth::{Change, Depth, PerInstrument};
+use crate::venues::depth::{Depth, LevelChange, PerInstrument};
 use crate::venues::ladder::levels_of;
-use crate::venues::listing::{self, Entry, Fee, Listing};
+use crate::venues::listing::{self, Fee, Listing, ListingEntry};
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::{
-    BookNote, Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits,
-    Listed, Maintenance, Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
-    VoidReason,
+    BookFacts, BookNote, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed,
+    Maintenance, Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueLimits,
+    VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::timestamp::{parse_rfc3339, write_rfc3339};
@@ -46,8 +46,8 @@ static FACTS: Facts = Facts {
     message_max: 4 << 20,
     request_gap_ms: 100,
     channel: "ticker (bbo)",
-    books: Some(Books { channel: "book", levels_max: 1000, check: Check::ChecksumOf(CHECKSUM_LEVELS) }),
-    limits: Limits { connects: Pace { count: 150, per_ms: 600_000 }, ..Limits::UNPUBLISHED },
+    books: Some(BookFacts { channel: "book", levels_max: 1000, check: Check::ChecksumOf(CHECKSUM_LEVELS) }),
+    limits: VenueLimits { connects: Pace { count: 150, per_ms: 600_000 }, ..VenueLimits::UNPUBLISHED },
     docs: "https://docs.kraken.com/api/docs/websocket-v2/ticker (2026-11-20)",
 };
 
@@ -107,20 +107,20 @@ impl Venue for Kraken {
     }
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
-        Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+        Box::new(KrakenCodec { parser: Parser::default(), feed: KrakenState { symbols, ..KrakenState::default() } })
     }
 
     fn book_codec(&self, symbols: Symbols, levels: usize) -> Option<Box<dyn FeedCodec>> {
         let levels = depth_for(levels);
-        let feed = Feed { symbols, book_levels: Some(levels), ..Feed::default() };
-        Some(Box::new(Codec { parser: Parser::default(), feed }))
+        let feed = KrakenState { symbols, book_levels: Some(levels), ..KrakenState::default() };
+        Some(Box::new(KrakenCodec { parser: Parser::default(), feed }))
     }
 
     fn listing(&self) -> Listing {
         Listing { address: "https://api.kraken.com", path: "/0/public/AssetPairs" }
     }
 
-    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<ListingEntry>, DecodeError> {
         listing::read(
             reply,
             &CODES,
@@ -129,7 +129,7 @@ impl Venue for Kraken {
                 // `wsname` is v1's; v2 writes the usual codes where v1 had its own. Dark pools (`.d`) have none.
                 let (base, quote) = row.text_of("wsname")?.split_once('/')?;
                 let [base, quote] = [v2(base), v2(quote)];
-                Some(Entry {
+                Some(ListingEntry {
                     base: base.to_owned(),
                     quote: quote.to_owned(),
                     native: format!("{base}/{quote}"),
@@ -144,7 +144,7 @@ impl Venue for Kraken {
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
-        Box::new(Exchange::default())
+        Box::new(KrakenExchange::default())
     }
 
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
@@ -177,26 +177,26 @@ fn is_trading(state: &str) -> bool {
     matches!(state, "online" | "limit_only")
 }
 
-struct Codec {
+struct KrakenCodec {
     parser: Parser,
-    feed: Feed,
+    feed: KrakenState,
 }
 
 /// What is remembered of one connection.
 #[derive(Default)]
-struct Feed {
+struct KrakenState {
     symbols: Symbols,
     /// Order books of so many levels are asked for, and not quotes.
     book_levels: Option<usize>,
     halted: bool,
-    instruments: PerInstrument<Instrument>,
-    changes: Vec<Change>,
+    instruments: PerInstrument<KrakenInstrument>,
+    changes: Vec<LevelChange>,
     events: Vec<BookEvent>,
     pings: u64,
 }
 
 #[derive(Default)]
-struct Instrument {
+struct KrakenInstrument {
     depth: Depth,
     /// Levels a side that the subscription has; 0 before it is known.
     levels: usize,
@@ -213,7 +213,7 @@ struct BookEvent {
     time: UnixNs,
 }
 
-impl FeedCodec for Codec {
+impl FeedCodec for KrakenCodec {
     fn opened(&mut self, requests: &mut Requests) {
         self.feed.halted = false;
         self.feed.instruments.clear();
@@ -274,7 +274,7 @@ impl FeedCodec for Codec {
 }
 
 /// A `ticker` frame as both paths read it.
-struct Ticker<'a> {
+struct KrakenTicker<'a> {
     symbol: &'a [u8],
     top: TickerTop,
     day: Day<'a>,
@@ -300,7 +300,7 @@ struct Day<'a> {
 
 /// The fast path: a `ticker` frame of one symbol with all fields in the documented order.
 #[inline]
-fn scan(frame: &[u8]) -> Option<Ticker<'_>> {
+fn scan(frame: &[u8]) -> Option<KrakenTicker<'_>> {
     let mut scan = Scan::new(frame);
     scan.literal(b"{\"channel\":\"ticker\",\"type\":\"")?;
     if scan.literal(b"update").is_none() {
@@ -321,7 +321,7 @@ fn scan(frame: &[u8]) -> Option<Ticker<'_>> {
     let time = parse_rfc3339(scan.string()?)?;
     scan.literal(b"}]}")?;
     scan.end()?;
-    Some(Ticker { symbol, top: TickerTop { bid: level(bid, bid_size), ask: level(ask, ask_size), time }, day })
+    Some(KrakenTicker { symbol, top: TickerTop { bid: level(bid, bid_size), ask: level(ask, ask_size), time }, day })
 }
 
 #[inline]
@@ -346,7 +346,7 @@ fn scan_day<'a>(scan: &mut Scan<'a>) -> Option<Day<'a>> {
     Some(Day { last, volume, vwap, low, high, change, change_pct })
 }
 
-impl Feed {
+impl KrakenState {
     /// What a request is about.
     fn params(&self, method: &str, symbols: &[&str]) -> serde_json::Value {
         let mut params = match self.book_levels {
@@ -399,7 +399,7 @@ fn statistics(day: &Day<'_>, instrument: InstrumentId, time: UnixNs) -> Option<D
 }
 
 /// The general path.
-impl Feed {
+impl KrakenState {
     fn read(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         if root.is_array() {
             return self.v1(root, received, out);
@@ -559,7 +559,7 @@ impl Feed {
     /// Notes one level; there is none at price zero.
     fn change(&mut self, side: Side, level: Level) {
         if !level.price.is_zero() {
-            self.changes.push(Change { side, level });
+            self.changes.push(LevelChange { side, level });
         }
     }
 
@@ -602,7 +602,7 @@ impl Feed {
         received: MonoNs,
         out: &mut Decoded,
     ) -> Result<(), (DecodeError, VoidReason)> {
-        let Instrument { depth, levels, .. } = self.instruments.of(event.instrument);
+        let KrakenInstrument { depth, levels, .. } = self.instruments.of(event.instrument);
         let changes = &mut self.changes[event.from..to];
         if event.whole {
             depth.replace(changes);
@@ -638,7 +638,7 @@ impl Feed {
     fn lose(&mut self, symbol: Option<&str>, why: VoidReason, v1: bool, out: &mut Decoded) {
         let Some(symbol) = symbol else { return };
         let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return };
-        let Instrument { depth, levels, .. } = self.instruments.of(instrument);
+        let KrakenInstrument { depth, levels, .. } = self.instruments.of(instrument);
         if !depth.void() {
             return;
         }
@@ -681,7 +681,7 @@ fn depth_for(levels: usize) -> usize {
 }
 
 /// The smallest depth that a snapshot fits in.
-fn levels_of_snapshot(changes: &[Change]) -> usize {
+fn levels_of_snapshot(changes: &[LevelChange]) -> usize {
     let bids = changes.iter().filter(|change| change.side == Side::Bid).count();
     depth_for(bids.max(changes.len() - bids))
 }
@@ -704,7 +704,7 @@ fn checksum_of(book: &Book) -> u32 {
 }
 
 /// The v1 protocol: `[channel id, {…}, name, pair]`; five elements when both sides changed.
-impl Feed {
+impl KrakenState {
     fn v1(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let length = root.len();
         if length < 3 {
@@ -808,7 +808,7 @@ fn v1_level(entry: Value<'_>, field: &'static str, size_at: usize) -> Result<Lev
 
 /// The v2 feed from the exchange's chair.
 #[derive(Default)]
-struct Exchange {
+struct KrakenExchange {
     /// Subscribed tickers, and whether each change of the top is told (`bbo`) or only the beat of trades.
     ticker: FxHashMap<String, bool>,
     /// Subscribed books, how many levels each has, and what was shown of it last.
@@ -817,7 +817,7 @@ struct Exchange {
     instrument: bool,
 }
 
-impl ExchangeSide for Exchange {
+impl ExchangeSide for KrakenExchange {
     fn opened(&mut self, _target: &str, _market: &dyn Market, out: &mut Messages) {
         let data =
             r#"[{"version":"2.0.10","system":"online","api_version":"v2","connection_id":12072546403441331453}]"#;
@@ -914,7 +914,7 @@ impl ExchangeSide for Exchange {
     }
 }
 
-impl Exchange {
+impl KrakenExchange {
     /// Takes or drops a subscription; answers with what the acknowledgement says of it.
     fn options(&mut self, method: &str, channel: &str, params: &serde_json::Value, quote: &VenueQuote) -> String {
         let symbol = &quote.native;
@@ -958,7 +958,7 @@ fn pairs_frame(kind: &str, pairs: &str) -> String {
 }
 
 /// Whether a level is worse than all that the best `levels` of a side are.
-fn is_beyond(quote: &VenueQuote, change: &Change, levels: usize) -> bool {
+fn is_beyond(quote: &VenueQuote, change: &LevelChange, levels: usize) -> bool {
     let best = quote.levels(change.side, levels);
     let Some(worst) = best.last().filter(|_| best.len() == levels) else { return false };
     match change.side {
@@ -990,7 +990,7 @@ fn verbatim(number: Decimal) -> String {
 }
 
 /// A book, or changes of it, with the checksum of what the exchange has.
-fn book_frame(kind: &str, quote: &VenueQuote, changes: &[Change]) -> String {
+fn book_frame(kind: &str, quote: &VenueQuote, changes: &[LevelChange]) -> String {
     let mut book = Book::default();
     for side in [Side::Bid, Side::Ask] {
         for Level { price, size } in quote.levels(side, CHECKSUM_LEVELS) {

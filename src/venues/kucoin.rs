@@ -15,15 +15,15 @@ use crate::market::statistics::{self, DayStatistics};
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::codes::{Codes, alias, other};
-use crate::venues::depth::{BookPage, Change, Count, Depth, Order, Page, PageReader, PerInstrument};
+use crate::venues::depth::{BookPage, Count, DeltaOrder, Depth, LevelChange, PageReader, PageSize, PerInstrument};
 use crate::venues::ladder::{self, levels_of};
-use crate::venues::listing::{self, Entry, Fee, Listing};
+use crate::venues::listing::{self, Fee, Listing, ListingEntry};
 use crate::venues::paged::PagedBooks;
 use crate::venues::reading::{self, Sequences, array, level, text};
 use crate::venues::writing::{pairs, rows};
 use crate::venues::{
-    Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed, Market,
-    Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    BookFacts, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market,
+    Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::query;
@@ -44,12 +44,12 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 100,
     channel: "/spotMarket/level1",
-    books: Some(Books { channel: LEVEL2, levels_max: PAGE / 2, check: Check::Sequence }),
-    limits: Limits {
+    books: Some(BookFacts { channel: LEVEL2, levels_max: PAGE / 2, check: Check::Sequence }),
+    limits: VenueLimits {
         instruments: 200,
         connects: Pace { count: 30, per_ms: 60_000 },
         age_max_s: Some(86_400),
-        ..Limits::UNPUBLISHED
+        ..VenueLimits::UNPUBLISHED
     },
     docs: "https://www.kucoin.com/docs-new/websocket-api/base-info/introduction (2026-11-20)",
 };
@@ -114,19 +114,22 @@ impl Venue for Kucoin {
     }
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
-        Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+        Box::new(KucoinCodec { parser: Parser::default(), feed: KucoinState { symbols, ..KucoinState::default() } })
     }
 
     fn book_codec(&self, symbols: Symbols, levels: usize) -> Option<Box<dyn FeedCodec>> {
-        let paged = Some(PagedBooks::new(Page::of(PAGE, levels.min(PAGE / 2)), level2_path));
-        Some(Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, paged, ..Feed::default() } }))
+        let paged = Some(PagedBooks::new(PageSize::of(PAGE, levels.min(PAGE / 2)), level2_path));
+        Some(Box::new(KucoinCodec {
+            parser: Parser::default(),
+            feed: KucoinState { symbols, paged, ..KucoinState::default() },
+        }))
     }
 
     fn listing(&self) -> Listing {
         Listing { address: "https://api.kucoin.com", path: "/api/v2/symbols" }
     }
 
-    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<ListingEntry>, DecodeError> {
         listing::read(
             reply,
             &CODES,
@@ -136,7 +139,7 @@ impl Venue for Kucoin {
                 let native = row.text_of("symbol")?;
                 let (base, quote) = native.split_once('-')?;
                 let is_open = listing::is_set(row, "enableTrading") && !listing::is_set(row, "callauctionIsEnabled");
-                Some(Entry {
+                Some(ListingEntry {
                     base: base.to_owned(),
                     quote: quote.to_owned(),
                     native: native.to_owned(),
@@ -150,7 +153,7 @@ impl Venue for Kucoin {
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
-        Box::new(Exchange::default())
+        Box::new(KucoinExchange::default())
     }
 
     fn endpoint(&self, reply: &[u8]) -> Result<String, DecodeError> {
@@ -215,20 +218,20 @@ fn read_page(data: Value<'_>) -> Result<BookPage, DecodeError> {
     let mut levels = Vec::new();
     for (side, field) in [(Side::Bid, "bids"), (Side::Ask, "asks")] {
         for entry in array(data, field)?.items() {
-            levels.push(Change { side, level: pair(entry, field)? });
+            levels.push(LevelChange { side, level: pair(entry, field)? });
         }
     }
     Ok(BookPage::new(sequence, time(data, "time"), levels))
 }
 
-struct Codec {
+struct KucoinCodec {
     parser: Parser,
-    feed: Feed,
+    feed: KucoinState,
 }
 
 /// What is remembered of one connection.
 #[derive(Default)]
-struct Feed {
+struct KucoinState {
     symbols: Symbols,
     /// The numbers of the tops of each channel.
     sequences: FxHashMap<&'static str, Sequences>,
@@ -239,8 +242,8 @@ struct Feed {
     /// Order books are asked for, and not quotes.
     paged: Option<PagedBooks>,
     /// Room to read the changes of one message.
-    numbered: Vec<(u64, Change)>,
-    changes: Vec<Change>,
+    numbered: Vec<(u64, LevelChange)>,
+    changes: Vec<LevelChange>,
 }
 
 /// A level2 book: live after its snapshot, before that a queue of changes.
@@ -250,20 +253,20 @@ struct Level2 {
     sequence: u64,
     /// The numbers of the messages.
     count: Count,
-    waiting: VecDeque<Changes>,
+    waiting: VecDeque<Level2Changes>,
 }
 
 /// One `/market/level2` message.
 #[derive(Default)]
-struct Changes {
+struct Level2Changes {
     start: u64,
     end: u64,
     time: UnixNs,
     /// Each with its own number; in the order of the numbers.
-    changes: Vec<(u64, Change)>,
+    changes: Vec<(u64, LevelChange)>,
 }
 
-impl FeedCodec for Codec {
+impl FeedCodec for KucoinCodec {
     /// Nothing yet: the venue speaks first.
     fn opened(&mut self, _requests: &mut Requests) {
         self.feed.requested.clear();
@@ -295,7 +298,7 @@ impl FeedCodec for Codec {
     }
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
-        let Feed { symbols, paged, .. } = &mut self.feed;
+        let KucoinState { symbols, paged, .. } = &mut self.feed;
         let channel = if paged.is_some() { LEVEL2 } else { LEVEL1 };
         for native in symbols.natives(instruments) {
             for (kind, id) in [("unsubscribe", "away"), ("subscribe", AGAIN)] {
@@ -327,7 +330,7 @@ impl FeedCodec for Codec {
 
 /// A top without its instrument.
 #[derive(Clone, Copy)]
-struct Quoted {
+struct KucoinTop {
     bid: Level,
     ask: Level,
     sequence: u64,
@@ -347,7 +350,7 @@ fn level2_path(symbol: &str, levels: usize) -> String {
 
 /// The fast path: a `level1` message in the documented field order.
 #[inline]
-fn scan(frame: &[u8]) -> Option<(&[u8], Quoted)> {
+fn scan(frame: &[u8]) -> Option<(&[u8], KucoinTop)> {
     let mut scan = Scan::new(frame);
     scan.literal(b"{\"topic\":\"/spotMarket/level1:")?;
     let symbol = scan.string()?;
@@ -359,7 +362,7 @@ fn scan(frame: &[u8]) -> Option<(&[u8], Quoted)> {
     let time = reading::time(scan.integer()?);
     scan.literal(b"}}")?;
     scan.end()?;
-    Some((symbol, Quoted { bid, ask, sequence: 0, time, channel: LEVEL1 }))
+    Some((symbol, KucoinTop { bid, ask, sequence: 0, time, channel: LEVEL1 }))
 }
 
 #[inline]
@@ -375,7 +378,7 @@ fn scan_side(scan: &mut Scan<'_>) -> Option<Level> {
     Some(level(price, size))
 }
 
-impl Quoted {
+impl KucoinTop {
     const fn of(self, instrument: InstrumentId) -> Top {
         let Self { bid, ask, sequence, time, channel } = self;
         Top { instrument, bid, ask, sequence, exchange_time: time, channel }
@@ -383,13 +386,13 @@ impl Quoted {
 }
 
 #[inline]
-fn push(instrument: InstrumentId, quoted: Quoted, out: &mut Decoded) -> Frame {
+fn push(instrument: InstrumentId, quoted: KucoinTop, out: &mut Decoded) -> Frame {
     out.updates.push(Update::Top(quoted.of(instrument)));
     Frame::Data
 }
 
 /// The general path.
-impl Feed {
+impl KucoinState {
     fn read(&mut self, root: Value<'_>, received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         match text(root, "type")? {
             "message" => self.message(root, received, out),
@@ -446,7 +449,7 @@ impl Feed {
         let topic = text(root, "topic")?;
         let (channel, symbol) = topic.split_once(':').unwrap_or((topic, ""));
         let data = || root.get("data").filter(Value::is_object).ok_or(DecodeError::Missing("data"));
-        let read: fn(Value<'_>) -> Result<Quoted, DecodeError> = match channel {
+        let read: fn(Value<'_>) -> Result<KucoinTop, DecodeError> = match channel {
             LEVEL1 => level1,
             "/market/ticker" => ticker,
             "/spotMarket/level2Depth5" => |data| small_book(data, "/spotMarket/level2Depth5"),
@@ -495,25 +498,25 @@ fn time(data: Value<'_>, field: &str) -> UnixNs {
     data.get(field).and_then(|time| time.integer()).map(reading::time).unwrap_or_default()
 }
 
-fn level1(data: Value<'_>) -> Result<Quoted, DecodeError> {
+fn level1(data: Value<'_>) -> Result<KucoinTop, DecodeError> {
     let side = |field: &'static str| {
         let side =
             data.get(field).filter(|side| side.is_array() || side.is_null()).ok_or(DecodeError::Missing(field))?;
         if side.is_empty() { Ok(Level::ABSENT) } else { pair(side, field).map(|l| level(l.price, l.size)) }
     };
     let (bid, ask) = (side("bids")?, side("asks")?);
-    Ok(Quoted { bid, ask, sequence: 0, time: time(data, "timestamp"), channel: LEVEL1 })
+    Ok(KucoinTop { bid, ask, sequence: 0, time: time(data, "timestamp"), channel: LEVEL1 })
 }
 
-fn ticker(data: Value<'_>) -> Result<Quoted, DecodeError> {
+fn ticker(data: Value<'_>) -> Result<KucoinTop, DecodeError> {
     let bid = reading::side(data, "bestBid", "bestBidSize")?;
     let ask = reading::side(data, "bestAsk", "bestAskSize")?;
     let sequence = data.get("sequence").and_then(|sequence| sequence.integer()).unwrap_or_default();
-    Ok(Quoted { bid, ask, sequence, time: time(data, "time"), channel: "/market/ticker" })
+    Ok(KucoinTop { bid, ask, sequence, time: time(data, "time"), channel: "/market/ticker" })
 }
 
 /// The best of a whole small book.
-fn small_book(data: Value<'_>, channel: &'static str) -> Result<Quoted, DecodeError> {
+fn small_book(data: Value<'_>, channel: &'static str) -> Result<KucoinTop, DecodeError> {
     let mut best = [Level::ABSENT; 2];
     for (side, field) in [(Side::Bid, "bids"), (Side::Ask, "asks")] {
         let best = &mut best[side as usize];
@@ -529,7 +532,7 @@ fn small_book(data: Value<'_>, channel: &'static str) -> Result<Quoted, DecodeEr
         }
     }
     let sequence = data.get("sequence").and_then(|sequence| sequence.integer()).unwrap_or_default();
-    Ok(Quoted { bid: best[0], ask: best[1], sequence, time: time(data, "timestamp"), channel })
+    Ok(KucoinTop { bid: best[0], ask: best[1], sequence, time: time(data, "timestamp"), channel })
 }
 
 /// `[price, size, …]`.
@@ -538,7 +541,7 @@ fn pair(entry: Value<'_>, field: &'static str) -> Result<Level, DecodeError> {
 }
 
 /// The level2 book.
-impl Feed {
+impl KucoinState {
     fn level2(
         &mut self,
         symbol: &str,
@@ -550,9 +553,9 @@ impl Feed {
         if let (Some(books), Some(entry)) = (&mut self.paged, self.symbols.entry(instrument)) {
             self.numbered.clear();
             let read = data.and_then(|data| changes_into(data, &mut self.numbered));
-            let read = read.map(|(start, end, time)| (Order { from: Some(start), to: end }, time));
+            let read = read.map(|(start, end, time)| (DeltaOrder { from: Some(start), to: end }, time));
             self.changes.clear();
-            let moves_number_only = |change: &Change| change.level.price.is_zero();
+            let moves_number_only = |change: &LevelChange| change.level.price.is_zero();
             let levels = self.numbered.iter().map(|(_, change)| *change);
             self.changes.extend(levels.filter(|change| !moves_number_only(change)));
             return books.event(entry, read, &self.changes, received, out);
@@ -591,7 +594,7 @@ impl Feed {
             return Ok(Frame::Data);
         }
         // A snapshot from before the first change that waits cannot be joined to it: another must come.
-        let is_old = |changes: &Changes| changes.end <= sequence;
+        let is_old = |changes: &Level2Changes| changes.end <= sequence;
         let first = book.waiting.iter().find(|changes| !is_old(changes));
         if first.is_some_and(|first| first.start > sequence.saturating_add(1)) {
             return Ok(Frame::Data);
@@ -614,7 +617,7 @@ impl Feed {
 
 impl Level2 {
     /// Applies a message; `false` when one before it is missing.
-    fn apply(&mut self, message: &Changes) -> bool {
+    fn apply(&mut self, message: &Level2Changes) -> bool {
         if message.end <= self.sequence {
             return self.sequence - message.end < RESTART;
         }
@@ -631,7 +634,7 @@ impl Level2 {
         true
     }
 
-    fn wait(&mut self, changes: Changes) {
+    fn wait(&mut self, changes: Level2Changes) {
         if self.waiting.len() >= WAITING_MAX {
             self.waiting.clear();
         }
@@ -649,19 +652,19 @@ impl Level2 {
 
     fn publish(&mut self, instrument: InstrumentId, time: UnixNs, out: &mut Decoded) {
         if let Some((bid, ask)) = self.depth.changed_top() {
-            push(instrument, Quoted { bid, ask, sequence: self.sequence, time, channel: "/market/level2" }, out);
+            push(instrument, KucoinTop { bid, ask, sequence: self.sequence, time, channel: "/market/level2" }, out);
         }
     }
 }
 
-fn changes(data: Value<'_>) -> Result<Changes, DecodeError> {
+fn changes(data: Value<'_>) -> Result<Level2Changes, DecodeError> {
     let mut changes = Vec::new();
     let (start, end, time) = changes_into(data, &mut changes)?;
-    Ok(Changes { start, end, time, changes })
+    Ok(Level2Changes { start, end, time, changes })
 }
 
 /// The first and the last number of a message, and its stamp; its changes go into `out`, in the order of their numbers.
-fn changes_into(data: Value<'_>, out: &mut Vec<(u64, Change)>) -> Result<(u64, u64, UnixNs), DecodeError> {
+fn changes_into(data: Value<'_>, out: &mut Vec<(u64, LevelChange)>) -> Result<(u64, u64, UnixNs), DecodeError> {
     let whole = |field: &'static str| data.get(field).and_then(|n| n.integer()).ok_or(DecodeError::Missing(field));
     let (start, end) = (whole("sequenceStart")?, whole("sequenceEnd")?);
     let changes = data.get("changes").ok_or(DecodeError::Missing("changes"))?;
@@ -669,7 +672,7 @@ fn changes_into(data: Value<'_>, out: &mut Vec<(u64, Change)>) -> Result<(u64, u
     for (side, field) in [(Side::Bid, "bids"), (Side::Ask, "asks")] {
         for entry in array(changes, field)?.items() {
             let sequence = entry.at(2).and_then(|n| n.integer()).unwrap_or(end);
-            out.push((sequence, Change { side, level: pair(entry, field)? }));
+            out.push((sequence, LevelChange { side, level: pair(entry, field)? }));
         }
     }
     out.sort_by_key(|(sequence, _)| *sequence);
@@ -678,7 +681,7 @@ fn changes_into(data: Value<'_>, out: &mut Vec<(u64, Change)>) -> Result<(u64, u
 
 /// The classic socket from the exchange's chair.
 #[derive(Default)]
-struct Exchange {
+struct KucoinExchange {
     /// Topics as (channel, symbol).
     subscribed: Vec<(&'static str, String)>,
     /// What the subscribed level2 books show the client, and the last number they used.
@@ -689,7 +692,7 @@ struct Exchange {
 const CHANNELS: [&str; 6] =
     [LEVEL1, "/market/ticker", "/market/snapshot", LEVEL2, "/spotMarket/level2Depth5", "/spotMarket/level2Depth50"];
 
-impl ExchangeSide for Exchange {
+impl ExchangeSide for KucoinExchange {
     fn opened(&mut self, target: &str, _market: &dyn Market, out: &mut Messages) {
         let id = query::value(query::of(target), "connectId").unwrap_or("none".into());
         out.push(serde_json::json!({"id": id, "type": "welcome"}).to_string());
@@ -763,7 +766,7 @@ fn find_topic<'a>(topic: &'a str, market: &dyn Market) -> Option<(&'static str, 
     (symbols.len() <= SYMBOLS_PER_TOPIC && symbols.iter().all(known)).then_some((channel, symbols))
 }
 
-impl Exchange {
+impl KucoinExchange {
     fn has(&self, channel: &str, symbol: &str) -> bool {
         self.subscribed.iter().any(|(c, s)| *c == channel && s == symbol)
     }

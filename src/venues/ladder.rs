@@ -4,7 +4,7 @@
 use crate::market::book::Side;
 use crate::market::{Decimal, Level};
 use crate::venues::VenueQuote;
-use crate::venues::depth::Change;
+use crate::venues::depth::LevelChange;
 
 /// Levels of a side that a simulated exchange has, at most.
 pub const LEVELS: usize = 50;
@@ -41,15 +41,16 @@ impl VenueQuote {
     /// What is to be said to somebody who knows the best `count` levels of `before`, so that they know those of now:
     /// bids, then asks; what is gone has no size. Without `before`: all of them.
     #[must_use]
-    pub fn changes(&self, before: Option<&Self>, count: usize) -> Vec<Change> {
+    pub fn changes(&self, before: Option<&Self>, count: usize) -> Vec<LevelChange> {
         let mut changes = Vec::new();
         for side in [Side::Bid, Side::Ask] {
             let now = self.levels(side, count);
             let known = before.map(|before| before.levels(side, count)).unwrap_or_default();
             let gone = known.iter().filter(|old| !now.iter().any(|level| level.price == old.price));
-            changes.extend(gone.map(|old| Level { size: Decimal::ZERO, ..*old }).map(|level| Change { side, level }));
+            changes
+                .extend(gone.map(|old| Level { size: Decimal::ZERO, ..*old }).map(|level| LevelChange { side, level }));
             let new = now.iter().filter(|level| !known.contains(level));
-            changes.extend(new.map(|&level| Change { side, level }));
+            changes.extend(new.map(|&level| LevelChange { side, level }));
         }
         changes
     }
@@ -72,7 +73,7 @@ impl VenueQuote {
 
 /// Those of one side.
 #[must_use]
-pub fn levels_of(changes: &[Change], side: Side) -> Vec<Level> {
+pub fn levels_of(changes: &[LevelChange], side: Side) -> Vec<Level> {
     changes.iter().filter(|change| change.side == side).map(|change| change.level).collect()
 }
 

@@ -17,7 +17,7 @@ pub struct Listing {
 
 /// One spot instrument as its venue lists it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Entry {
+pub struct ListingEntry {
     /// Canonical code of what is traded, such as BTC.
     pub base: String,
     /// Canonical code of what it is paid in.
@@ -67,7 +67,7 @@ impl Fee {
     }
 }
 
-impl Entry {
+impl ListingEntry {
     /// `BASE/QUOTE`.
     #[must_use]
     pub fn symbol(&self) -> String {
@@ -84,8 +84,8 @@ pub fn read(
     body: &[u8],
     codes: &Codes,
     rows: impl for<'a> FnOnce(Value<'a>) -> Option<Vec<Value<'a>>>,
-    row: impl Fn(Value<'_>) -> Option<Entry>,
-) -> Result<Vec<Entry>, DecodeError> {
+    row: impl Fn(Value<'_>) -> Option<ListingEntry>,
+) -> Result<Vec<ListingEntry>, DecodeError> {
     let listed = Parser::default().parse(body, |root| {
         let rows = rows(root).ok_or(DecodeError::Shape("a reply without a list of instruments"))?;
         Ok::<_, DecodeError>(
@@ -98,10 +98,10 @@ pub fn read(
     Ok(listed)
 }
 
-fn canonical(entry: Entry, codes: &Codes) -> Option<Entry> {
+fn canonical(entry: ListingEntry, codes: &Codes) -> Option<ListingEntry> {
     let is_named = reading::is_code(&entry.base) && reading::is_code(&entry.quote) && !entry.native.is_empty();
     let (base, quote) = (codes.canonical(&entry.base)?.to_owned(), codes.canonical(&entry.quote)?.to_owned());
-    is_named.then_some(Entry { base, quote, ..entry })
+    is_named.then_some(ListingEntry { base, quote, ..entry })
 }
 
 /// Whether the member `field` of `object` is `true`.

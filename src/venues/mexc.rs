@@ -13,15 +13,17 @@ use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::codes::{Codes, alias, other};
-use crate::venues::depth::{BookPage, Change, Depth, Order, Page, PageReader, PerInstrument, Stitch, Stitched};
+use crate::venues::depth::{
+    BookPage, DeltaOrder, Depth, LevelChange, PageReader, PageSize, PerInstrument, Stitch, Stitched,
+};
 use crate::venues::ladder::{self, levels_of};
-use crate::venues::listing::{self, Entry, Fee, Listing};
+use crate::venues::listing::{self, Fee, Listing, ListingEntry};
 use crate::venues::paged::PagedBooks;
 use crate::venues::reading::{self, Sequences, array, integer, level};
 use crate::venues::writing;
 use crate::venues::{
-    Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Market,
-    Messages, Opening, Requests, Symbols, Top, Update, Venue, VenueQuote, VoidReason,
+    BookFacts, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages,
+    Opening, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Value};
 use crate::wire::protobuf::{Field, Fields, ProtobufError, Writer};
@@ -43,8 +45,8 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 200,
     channel: "aggre.bookTicker@10ms",
-    books: Some(Books { channel: "aggre.depth@10ms", levels_max: PAGE / 2, check: Check::Sequence }),
-    limits: Limits { instruments: 15, age_max_s: Some(24 * 3600), ..Limits::UNPUBLISHED },
+    books: Some(BookFacts { channel: "aggre.depth@10ms", levels_max: PAGE / 2, check: Check::Sequence }),
+    limits: VenueLimits { instruments: 15, age_max_s: Some(24 * 3600), ..VenueLimits::UNPUBLISHED },
     docs: "https://github.com/mexcdevelop/apidocs/pull/264/files (2026-11-21)",
 };
 
@@ -117,19 +119,22 @@ impl Venue for Mexc {
     }
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
-        Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+        Box::new(MexcCodec { parser: Parser::default(), feed: MexcState { symbols, ..MexcState::default() } })
     }
 
     fn book_codec(&self, symbols: Symbols, levels: usize) -> Option<Box<dyn FeedCodec>> {
-        let paged = Some(PagedBooks::new(Page::of(PAGE, levels.min(PAGE / 2)), depth_path));
-        Some(Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, paged, ..Feed::default() } }))
+        let paged = Some(PagedBooks::new(PageSize::of(PAGE, levels.min(PAGE / 2)), depth_path));
+        Some(Box::new(MexcCodec {
+            parser: Parser::default(),
+            feed: MexcState { symbols, paged, ..MexcState::default() },
+        }))
     }
 
     fn listing(&self) -> Listing {
         Listing { address: "https://api.mexc.com", path: "/api/v3/exchangeInfo" }
     }
 
-    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<ListingEntry>, DecodeError> {
         listing::read(
             reply,
             &CODES,
@@ -140,7 +145,7 @@ impl Venue for Mexc {
                 // (<https://mexcdevelop.github.io/apidocs/spot_v3_en/#exchange-information>).
                 let is_open_on_both_sides =
                     row.get("tradeSideType").and_then(|it| it.integer()).is_none_or(|it| it == 1);
-                Some(Entry {
+                Some(ListingEntry {
                     base: row.text_of("baseAsset")?.to_owned(),
                     quote: row.text_of("quoteAsset")?.to_owned(),
                     native: row.text_of("symbol")?.to_owned(),
@@ -154,7 +159,7 @@ impl Venue for Mexc {
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
-        Box::new(Exchange::default())
+        Box::new(MexcExchange::default())
     }
 
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
@@ -198,21 +203,21 @@ fn read_page(root: Value<'_>) -> Result<BookPage, DecodeError> {
     for (side, field) in [(Side::Bid, "bids"), (Side::Ask, "asks")] {
         for pair in array(root, field)?.items() {
             let (price, size) = (reading::decimal(pair.at(0), field)?, reading::decimal(pair.at(1), field)?);
-            levels.push(Change { side, level: Level { price, size } });
+            levels.push(LevelChange { side, level: Level { price, size } });
         }
     }
     let at = root.get("timestamp").and_then(|time| time.integer()).map(reading::time).unwrap_or_default();
     Ok(BookPage::new(number, at, levels))
 }
 
-struct Codec {
+struct MexcCodec {
     parser: Parser,
-    feed: Feed,
+    feed: MexcState,
 }
 
 /// What is remembered of one connection.
 #[derive(Default)]
-struct Feed {
+struct MexcState {
     symbols: Symbols,
     sequences: Sequences,
     books: PerInstrument<Stitched>,
@@ -221,10 +226,10 @@ struct Feed {
     limits: PerInstrument<Depth>,
     /// The versions of the books of `limits`.
     limit_sequences: Sequences,
-    changes: Vec<Change>,
+    changes: Vec<LevelChange>,
 }
 
-impl FeedCodec for Codec {
+impl FeedCodec for MexcCodec {
     fn opened(&mut self, requests: &mut Requests) {
         let feed = &mut self.feed;
         feed.sequences.clear();
@@ -386,7 +391,7 @@ fn depth_path(symbol: &str, levels: usize) -> String {
     format!("/api/v3/depth?symbol={}&limit={levels}", query::encoded(symbol))
 }
 
-impl Feed {
+impl MexcState {
     /// What is asked for, before the symbol.
     const fn channel(&self) -> &'static str {
         if self.paged.is_some() { AGGRE_DEPTH } else { BOOK_TICKER }
@@ -501,12 +506,12 @@ impl Feed {
     ) -> Result<Frame, DecodeError> {
         let read = self.levels(body);
         if let (Some(books), Some(entry)) = (&mut self.paged, self.symbols.entry(instrument)) {
-            let read = read.map(|[from, to]| (Order { from: Some(from), to }, time));
+            let read = read.map(|[from, to]| (DeltaOrder { from: Some(from), to }, time));
             return books.event(entry, read, &self.changes, received, out);
         }
         let book = self.books.of(instrument);
         let why = match read {
-            Ok([from, to]) => match book.delta(Order { from: Some(from), to }, (time, received), &self.changes) {
+            Ok([from, to]) => match book.delta(DeltaOrder { from: Some(from), to }, (time, received), &self.changes) {
                 Stitch::Applied if !book.depth.is_crossed_too_long(received) => {
                     publish(book, instrument, time, out);
                     return Ok(Frame::Data);
@@ -584,7 +589,7 @@ impl Feed {
     /// Notes one level; there is none at price zero.
     fn change(&mut self, side: Side, price: Decimal, size: Decimal) {
         if !price.is_zero() {
-            self.changes.push(Change { side, level: Level { price, size } });
+            self.changes.push(LevelChange { side, level: Level { price, size } });
         }
     }
 
@@ -663,20 +668,20 @@ fn statistics(
 
 /// The venue's end of a connection.
 #[derive(Default)]
-struct Exchange {
-    topics: Vec<Topic>,
+struct MexcExchange {
+    topics: Vec<MexcTopic>,
     /// What was told last of each symbol's differences.
     shown: FxHashMap<String, VenueQuote>,
 }
 
-struct Topic {
+struct MexcTopic {
     name: String,
-    kind: Kind,
+    kind: TopicKind,
     native: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum TopicKind {
     AggreBookTicker,
     BookTicker,
     LimitDepth,
@@ -685,17 +690,17 @@ enum Kind {
 }
 
 /// The topics that the simulated venue serves: kind, and the text before the symbol.
-const SERVED: [(Kind, &str); 7] = [
-    (Kind::AggreBookTicker, BOOK_TICKER),
-    (Kind::AggreBookTicker, "spot@public.aggre.bookTicker.v3.api.pb@100ms@"),
-    (Kind::BookTicker, "spot@public.bookTicker.v3.api.pb@"),
-    (Kind::LimitDepth, "spot@public.limit.depth.v3.api.pb@"),
-    (Kind::AggreDepth, AGGRE_DEPTH),
-    (Kind::AggreDepth, "spot@public.aggre.depth.v3.api.pb@100ms@"),
-    (Kind::MiniTicker, MINI_TICKER[0]),
+const SERVED: [(TopicKind, &str); 7] = [
+    (TopicKind::AggreBookTicker, BOOK_TICKER),
+    (TopicKind::AggreBookTicker, "spot@public.aggre.bookTicker.v3.api.pb@100ms@"),
+    (TopicKind::BookTicker, "spot@public.bookTicker.v3.api.pb@"),
+    (TopicKind::LimitDepth, "spot@public.limit.depth.v3.api.pb@"),
+    (TopicKind::AggreDepth, AGGRE_DEPTH),
+    (TopicKind::AggreDepth, "spot@public.aggre.depth.v3.api.pb@100ms@"),
+    (TopicKind::MiniTicker, MINI_TICKER[0]),
 ];
 
-impl ExchangeSide for Exchange {
+impl ExchangeSide for MexcExchange {
     fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Messages) {}
 
     fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
@@ -736,8 +741,8 @@ impl ExchangeSide for Exchange {
         let mut is_shown = false;
         for topic in self.topics.iter().filter(|topic| topic.native == quote.native) {
             match topic.kind {
-                Kind::MiniTicker => {}
-                Kind::AggreDepth => {
+                TopicKind::MiniTicker => {}
+                TopicKind::AggreDepth => {
                     out.push(depth_frame(&topic.name, self.shown.get(&quote.native), quote));
                     is_shown = true;
                 }
@@ -751,7 +756,7 @@ impl ExchangeSide for Exchange {
 
     fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
         for topic in self.topics.iter().filter(|topic| topic.native == quote.native) {
-            if topic.kind == Kind::MiniTicker {
+            if topic.kind == TopicKind::MiniTicker {
                 out.push(day_frame(&topic.name, quote));
             }
         }
@@ -760,19 +765,19 @@ impl ExchangeSide for Exchange {
     fn heartbeat(&mut self, _now: UnixNs, _out: &mut Messages) {}
 }
 
-fn topic(name: &str) -> Option<Topic> {
+fn topic(name: &str) -> Option<MexcTopic> {
     let (kind, rest) = SERVED.into_iter().find_map(|(kind, head)| Some((kind, name.strip_prefix(head)?)))?;
     // Levels or a time zone may follow.
     let native = rest.split('@').next()?.to_owned();
-    Some(Topic { name: name.to_owned(), kind, native })
+    Some(MexcTopic { name: name.to_owned(), kind, native })
 }
 
-impl Exchange {
-    fn subscribe(&mut self, topic: Topic, market: &dyn Market, out: &mut Messages) {
+impl MexcExchange {
+    fn subscribe(&mut self, topic: MexcTopic, market: &dyn Market, out: &mut Messages) {
         let Some(quote) = market.quote(&topic.native) else { return };
         match topic.kind {
-            Kind::MiniTicker => out.push(day_frame(&topic.name, &quote)),
-            Kind::AggreDepth => {
+            TopicKind::MiniTicker => out.push(day_frame(&topic.name, &quote)),
+            TopicKind::AggreDepth => {
                 self.shown.insert(topic.native.clone(), quote);
             }
             kind => out.push(whole_frame(&topic.name, kind, &quote)),
@@ -789,8 +794,8 @@ fn wrapped(channel: &str, quote: &VenueQuote, number: u32, body: Writer) -> Vec<
 }
 
 /// A message that holds the whole of what it shows. An absent side is left out.
-fn whole_frame(channel: &str, kind: Kind, quote: &VenueQuote) -> Vec<u8> {
-    if kind == Kind::LimitDepth {
+fn whole_frame(channel: &str, kind: TopicKind, quote: &VenueQuote) -> Vec<u8> {
+    if kind == TopicKind::LimitDepth {
         let count = channel.rsplit('@').next().and_then(|count| count.parse().ok()).unwrap_or(20);
         let body = items(&quote.levels(Side::Ask, count), &quote.levels(Side::Bid, count));
         let body = body.text(3, channel).text(4, &quote.sequence.to_string());
@@ -802,7 +807,7 @@ fn whole_frame(channel: &str, kind: Kind, quote: &VenueQuote) -> Vec<u8> {
             body = body.text(number, &level.price.to_string()).text(number + 1, &level.size.to_string());
         }
     }
-    if kind == Kind::BookTicker {
+    if kind == TopicKind::BookTicker {
         return wrapped(channel, quote, 305, body);
     }
     let body = body.text(5, &quote.sequence.to_string()).integer(6, quote.time.ms());

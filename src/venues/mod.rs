@@ -27,7 +27,7 @@ pub mod writing;
 
 use codes::Codes;
 use depth::{BookPage, PageReader};
-use listing::{Entry, Listing};
+use listing::{Listing, ListingEntry};
 use rustc_hash::FxHashMap;
 
 use crate::market::book::{Book, BookVoid};
@@ -113,7 +113,7 @@ pub trait Venue: Sync {
     ///
     /// # Errors
     /// What is wrong with the reply.
-    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError>;
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<ListingEntry>, DecodeError>;
 
     /// Reads the reply to [`Opening::Token`]: the address to connect to.
     ///
@@ -153,16 +153,16 @@ pub struct Facts {
     /// The channel that quotes come from, as the venue names it.
     pub channel: &'static str,
     /// Its order books; `None`: it offers none that are fit for use.
-    pub books: Option<Books>,
+    pub books: Option<BookFacts>,
     /// What the venue allows.
-    pub limits: Limits,
+    pub limits: VenueLimits,
     /// The venue's documentation and the day it was read.
     pub docs: &'static str,
 }
 
 /// A venue's order books.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Books {
+pub struct BookFacts {
     /// The channel that they come from, as the venue names it.
     pub channel: &'static str,
     /// Most levels of a side that can be had of it.
@@ -202,7 +202,7 @@ impl Check {
 /// What a venue allows one address of the internet. Kept with room to spare; where it publishes nothing, a guess that
 /// no venue of the list would mind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct VenueLimits {
     /// Most instruments on one connection; more are spread over several.
     pub instruments: usize,
     /// New connections of all kinds.
@@ -213,7 +213,7 @@ pub struct Limits {
     pub ban_s: u64,
 }
 
-impl Limits {
+impl VenueLimits {
     /// For a venue that publishes none.
     pub const UNPUBLISHED: Self =
         Self { instruments: 500, connects: Pace { count: 120, per_ms: 300_000 }, age_max_s: None, ban_s: 300 };

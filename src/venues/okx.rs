@@ -16,15 +16,16 @@ use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::codes::{Codes, other};
 use crate::venues::depth::{
-    BookPage, Chained, Change, Depth, Link, Order, Page, PageReader, PerInstrument, Quoted, paired_checksum,
+    BookPage, ChainLink, Chained, DeltaOrder, Depth, LevelChange, PageReader, PageSize, PerInstrument, TopStamp,
+    paired_checksum,
 };
 use crate::venues::ladder::{self, levels_of};
-use crate::venues::listing::{self, Entry, Listing};
+use crate::venues::listing::{self, Listing, ListingEntry};
 use crate::venues::paged::PagedBooks;
-use crate::venues::reading::{self, Seen, Sequences, array, changes, figure, level, side, text, time};
+use crate::venues::reading::{self, SeenInstruments, Sequences, array, changes, figure, level, side, text, time};
 use crate::venues::{
-    Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits, Listed,
-    Maintenance, Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
+    BookFacts, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Maintenance,
+    Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote,
     VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
@@ -47,8 +48,8 @@ static FACTS: Facts = Facts {
     message_max: 4 << 20,
     request_gap_ms: 350,
     channel: "bbo-tbt",
-    books: Some(Books { channel: BOOKS, levels_max: LEVELS_MAX, check: Check::Sequence }),
-    limits: Limits { connects: Pace { count: 3, per_ms: 1000 }, ..Limits::UNPUBLISHED },
+    books: Some(BookFacts { channel: BOOKS, levels_max: LEVELS_MAX, check: Check::Sequence }),
+    limits: VenueLimits { connects: Pace { count: 3, per_ms: 1000 }, ..VenueLimits::UNPUBLISHED },
     docs: "https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-order-book-channel (2026-11-20)",
 };
 
@@ -96,26 +97,26 @@ impl Venue for Okx {
     }
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
-        Box::new(Codec { parser: Parser::default(), state: State { symbols, ..State::default() } })
+        Box::new(OkxCodec { parser: Parser::default(), state: OkxState { symbols, ..OkxState::default() } })
     }
 
     fn book_codec(&self, symbols: Symbols, levels: usize) -> Option<Box<dyn FeedCodec>> {
-        let paged = Some(PagedBooks::new(Page::of(LEVELS_MAX, levels.min(LEVELS_MAX / 2)), page_path));
-        let state = State { symbols, paged, ..State::default() };
-        Some(Box::new(Codec { parser: Parser::default(), state }))
+        let paged = Some(PagedBooks::new(PageSize::of(LEVELS_MAX, levels.min(LEVELS_MAX / 2)), page_path));
+        let state = OkxState { symbols, paged, ..OkxState::default() };
+        Some(Box::new(OkxCodec { parser: Parser::default(), state }))
     }
 
     fn listing(&self) -> Listing {
         Listing { address: "https://www.okx.com", path: "/api/v5/public/instruments?instType=SPOT" }
     }
 
-    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<ListingEntry>, DecodeError> {
         listing::read(
             reply,
             &CODES,
             |root| listing::array_of(root, "data"),
             |row| {
-                Some(Entry {
+                Some(ListingEntry {
                     base: row.text_of("baseCcy")?.to_owned(),
                     quote: row.text_of("quoteCcy")?.to_owned(),
                     native: row.text_of("instId")?.to_owned(),
@@ -129,7 +130,7 @@ impl Venue for Okx {
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
-        Box::new(Exchange::default())
+        Box::new(OkxExchange::default())
     }
 
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
@@ -154,32 +155,32 @@ impl Venue for Okx {
     }
 }
 
-struct Codec {
+struct OkxCodec {
     parser: Parser,
-    state: State,
+    state: OkxState,
 }
 
 #[derive(Default)]
-struct State {
+struct OkxState {
     symbols: Symbols,
     /// Order books are asked for, and not quotes: those whose subscription began without a whole one.
     paged: Option<PagedBooks>,
     /// Whose subscription was acknowledged, and no whole book or page has come since.
     is_new: PerInstrument<bool>,
     /// Instruments that `bbo-tbt` has quoted.
-    seen: Seen,
+    seen: SeenInstruments,
     /// The `seqId` of `bbo-tbt`.
     sequences: Sequences,
     books: FxHashMap<(InstrumentId, &'static str), Chained>,
     wholes: PerInstrument<Depth>,
     /// The `seqId` of `books5`.
     whole_sequences: Sequences,
-    levels: Vec<Change>,
-    steps: Vec<Step>,
+    levels: Vec<LevelChange>,
+    steps: Vec<OkxBookPart>,
     checksum_text: Vec<u8>,
 }
 
-impl FeedCodec for Codec {
+impl FeedCodec for OkxCodec {
     fn opened(&mut self, requests: &mut Requests) {
         let state = &mut self.state;
         state.seen.clear();
@@ -226,7 +227,7 @@ impl FeedCodec for Codec {
     }
 
     fn take_page(&mut self, instrument: InstrumentId, page: BookPage, out: &mut Decoded) -> Result<Frame, DecodeError> {
-        let State { books, paged, symbols, .. } = &mut self.state;
+        let OkxState { books, paged, symbols, .. } = &mut self.state;
         let is_whole = books.get(&(instrument, BOOKS)).is_some_and(|chain| chain.depth.is_live());
         match (paged, symbols.entry(instrument)) {
             (Some(paged), Some(entry)) if !is_whole => paged.page(entry, page, out),
@@ -260,7 +261,7 @@ impl FeedCodec for Codec {
     }
 
     fn book(&self, instrument: InstrumentId) -> Option<&Book> {
-        let State { books, paged, .. } = &self.state;
+        let OkxState { books, paged, .. } = &self.state;
         let whole = books.get(&(instrument, BOOKS)).and_then(Chained::book);
         whole.or_else(|| paged.as_ref()?.book(instrument))
     }
@@ -278,7 +279,7 @@ fn request<'a>(id: &str, op: &str, channel: &str, natives: impl Iterator<Item = 
 }
 
 /// What one element of `bbo-tbt` says.
-struct Bbo {
+struct OkxBbo {
     bid: Level,
     ask: Level,
     /// 0 in recordings before 2023.
@@ -288,7 +289,7 @@ struct Bbo {
 
 /// Reads `bbo-tbt` in the field order that the venue documents; `None`: the general way.
 #[inline(always)]
-fn scan_bbo(frame: &[u8]) -> Option<(&[u8], Bbo)> {
+fn scan_bbo(frame: &[u8]) -> Option<(&[u8], OkxBbo)> {
     let mut scan = Scan::new(frame);
     scan.literal(b"{\"arg\":{\"channel\":\"bbo-tbt\",\"instId\":\"")?;
     let symbol = scan.string()?;
@@ -305,7 +306,7 @@ fn scan_bbo(frame: &[u8]) -> Option<(&[u8], Bbo)> {
     };
     scan.literal(b"}]}")?;
     scan.end()?;
-    Some((symbol, Bbo { bid, ask, sequence, at }))
+    Some((symbol, OkxBbo { bid, ask, sequence, at }))
 }
 
 /// `price","size","0","orders"`.
@@ -322,16 +323,16 @@ fn scan_level(scan: &mut Scan<'_>) -> Option<Level> {
     Some(level(price, size))
 }
 
-impl State {
+impl OkxState {
     /// What is asked for.
     const fn channel(&self) -> &'static str {
         if self.paged.is_some() { BOOKS } else { BBO }
     }
 
     #[inline(always)]
-    fn bbo(&mut self, instrument: InstrumentId, bbo: &Bbo, received: MonoNs, out: &mut Decoded) -> Frame {
+    fn bbo(&mut self, instrument: InstrumentId, bbo: &OkxBbo, received: MonoNs, out: &mut Decoded) -> Frame {
         self.seen.insert(instrument);
-        let &Bbo { bid, ask, sequence, at: exchange_time } = bbo;
+        let &OkxBbo { bid, ask, sequence, at: exchange_time } = bbo;
         let top = Top { instrument, bid, ask, sequence, exchange_time, channel: "bbo-tbt" };
         // Maintenance may start the numbers anew.
         self.sequences.publish(top, received, out);
@@ -508,9 +509,9 @@ impl State {
             changes(item, "asks", Side::Ask, &mut self.levels)?;
             changes(item, "bids", Side::Bid, &mut self.levels)?;
             let after = number(whole_number(item, "prevSeqId")?);
-            let link = Link { after, number: number(whole_number(item, "seqId")?), at: stamp(item)? };
+            let link = ChainLink { after, number: number(whole_number(item, "seqId")?), at: stamp(item)? };
             let checksum = whole_number(item, "checksum")?.filter(|n| *n != 0);
-            self.steps.push(Step { to: self.levels.len(), link, checksum });
+            self.steps.push(OkxBookPart { to: self.levels.len(), link, checksum });
         }
         if is_whole && self.steps.is_empty() { Err(DecodeError::Missing("data")) } else { Ok(is_whole) }
     }
@@ -561,7 +562,7 @@ impl State {
             chain.depth.forget_published();
             out.updates.push(Update::Void(instrument, VoidReason::Gap));
         }
-        let quoted = Quoted { instrument, sequence: chain.sequence(), exchange_time: step.link.at, channel };
+        let quoted = TopStamp { instrument, sequence: chain.sequence(), exchange_time: step.link.at, channel };
         chain.depth.publish(quoted, out);
         if let Some(paged) = &mut self.paged {
             if is_whole {
@@ -583,11 +584,11 @@ impl State {
         for step in &self.steps {
             let levels = &self.levels[from..step.to];
             from = step.to;
-            let Link { after, number, at } = step.link;
+            let ChainLink { after, number, at } = step.link;
             let order = match (after, number) {
                 // What changes nothing repeats the number.
                 (Some(after), Some(number)) if number >= after => {
-                    Ok((Order { from: Some(after.saturating_add(1)), to: number }, at))
+                    Ok((DeltaOrder { from: Some(after.saturating_add(1)), to: number }, at))
                 }
                 // The numbers begin anew.
                 _ => Err(DecodeError::Gap),
@@ -622,10 +623,10 @@ fn some_items(root: Value<'_>) -> Result<Value<'_>, DecodeError> {
     array(root, "data").and_then(|data| if data.is_empty() { Err(DecodeError::Missing("data")) } else { Ok(data) })
 }
 
-fn read_bbo(item: Value<'_>) -> Result<Bbo, DecodeError> {
+fn read_bbo(item: Value<'_>) -> Result<OkxBbo, DecodeError> {
     let (bid, ask) = tops_of(item)?;
     let sequence = number(whole_number(item, "seqId")?).unwrap_or(0);
-    Ok(Bbo { bid, ask, sequence, at: stamp(item)? })
+    Ok(OkxBbo { bid, ask, sequence, at: stamp(item)? })
 }
 
 /// The best levels of an element with `bids` and `asks`. An empty list is an absent side.
@@ -658,23 +659,23 @@ fn number(number: Option<i64>) -> Option<u64> {
 }
 
 /// One element of a book message.
-struct Step {
+struct OkxBookPart {
     /// Where its levels end.
     to: usize,
-    link: Link,
+    link: ChainLink,
     /// `None` when missing or 0, which both mean that there is none.
     checksum: Option<i64>,
 }
 
 /// The venue's end of a connection.
 #[derive(Default)]
-struct Exchange {
-    subscriptions: Vec<Subscription>,
+struct OkxExchange {
+    subscriptions: Vec<OkxSubscription>,
     /// Whether it asked which instruments are traded.
     instruments: bool,
 }
 
-struct Subscription {
+struct OkxSubscription {
     channel: String,
     native: String,
     last: Option<VenueQuote>,
@@ -684,7 +685,7 @@ struct Subscription {
 /// The channels that the simulated venue serves.
 const SERVED: [&str; 6] = ["bbo-tbt", "tickers", "books5", "books", "books50-l2-tbt", "books-l2-tbt"];
 
-impl ExchangeSide for Exchange {
+impl ExchangeSide for OkxExchange {
     fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Messages) {}
 
     fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
@@ -762,7 +763,7 @@ impl ExchangeSide for Exchange {
 /// The simulated venue's name of every connection.
 const CONNECTION: &str = "51a7ed00";
 
-impl Exchange {
+impl OkxExchange {
     fn argument(
         &mut self,
         op: &str,
@@ -795,7 +796,7 @@ impl Exchange {
             _ => out.push(book_frame(&channel, None, &quote)),
         }
         let sent = market.now();
-        self.subscriptions.push(Subscription { channel, native, last: Some(quote), sent });
+        self.subscriptions.push(OkxSubscription { channel, native, last: Some(quote), sent });
     }
 }
 

@@ -5,12 +5,12 @@
 use crate::market::InstrumentId;
 use crate::market::book::Book;
 use crate::time::{MonoNs, UnixNs};
-use crate::venues::depth::{BookPage, Change, Order, Page, PerInstrument, Stitch, Stitched};
+use crate::venues::depth::{BookPage, DeltaOrder, LevelChange, PageSize, PerInstrument, Stitch, Stitched};
 use crate::venues::{BookNote, DecodeError, Decoded, Fetch, Frame, SymbolEntry, Symbols, Update, VoidReason};
 
 /// The books of one connection.
 pub struct PagedBooks {
-    page: Page,
+    page: PageSize,
     path: fn(&str, usize) -> String,
     books: PerInstrument<Paged>,
 }
@@ -18,7 +18,7 @@ pub struct PagedBooks {
 impl PagedBooks {
     /// No books yet. `path` gives the path and query of the page of a native symbol with so many levels.
     #[must_use]
-    pub fn new(page: Page, path: fn(&str, usize) -> String) -> Self {
+    pub fn new(page: PageSize, path: fn(&str, usize) -> String) -> Self {
         Self { page, path, books: PerInstrument::default() }
     }
 
@@ -42,8 +42,8 @@ impl PagedBooks {
     pub fn event(
         &mut self,
         entry: &SymbolEntry,
-        read: Result<(Order, UnixNs), DecodeError>,
-        changes: &[Change],
+        read: Result<(DeltaOrder, UnixNs), DecodeError>,
+        changes: &[LevelChange],
         received: MonoNs,
         out: &mut Decoded,
     ) -> Result<Frame, DecodeError> {
@@ -111,8 +111,8 @@ impl Paged {
     fn event(
         &mut self,
         instrument: InstrumentId,
-        (order, at): (Order, UnixNs),
-        changes: &[Change],
+        (order, at): (DeltaOrder, UnixNs),
+        changes: &[LevelChange],
         received: MonoNs,
         out: &mut Decoded,
     ) -> Result<(), DecodeError> {
@@ -152,7 +152,14 @@ impl Paged {
     }
 
     /// Takes a page up to `number`, unless the book has no need of it; with what was asked for. Sorts `levels` in place.
-    fn page(&mut self, instrument: InstrumentId, number: u64, levels: &mut [Change], page: Page, out: &mut Decoded) {
+    fn page(
+        &mut self,
+        instrument: InstrumentId,
+        number: u64,
+        levels: &mut [LevelChange],
+        page: PageSize,
+        out: &mut Decoded,
+    ) {
         let is_early = number < self.floor && number.saturating_add(RESTART) >= self.floor;
         if self.wants_page() && !is_early && self.stitched.page(number, levels, page) == Stitch::Applied {
             let sequence = self.stitched.last();
@@ -198,9 +205,9 @@ mod tests {
     use crate::time::SECOND;
     use proptest::prelude::*;
 
-    fn change(bid: bool, price: u64, size: u64) -> Change {
+    fn change(bid: bool, price: u64, size: u64) -> LevelChange {
         let side = if bid { Side::Bid } else { Side::Ask };
-        Change { side, level: Level { price: Decimal::new(price, 1), size: Decimal::new(size, 0) } }
+        LevelChange { side, level: Level { price: Decimal::new(price, 1), size: Decimal::new(size, 0) } }
     }
 
     /// The changes of an exchange's book, numbered from 1, and the book after each.
@@ -208,7 +215,7 @@ mod tests {
         let mut books = vec![Book::default()];
         for &(bid, price, size) in changes {
             let mut book = books[books.len() - 1].clone();
-            let Change { side, level } = change(bid, price, size);
+            let LevelChange { side, level } = change(bid, price, size);
             book.set(side, level);
             books.push(book);
         }
@@ -216,13 +223,13 @@ mod tests {
     }
 
     /// The best `count` levels of each side.
-    fn page_of(book: &Book, count: usize) -> Vec<Change> {
-        let side = |side| book.levels(side).take(count).map(move |&level| Change { side, level });
+    fn page_of(book: &Book, count: usize) -> Vec<LevelChange> {
+        let side = |side| book.levels(side).take(count).map(move |&level| LevelChange { side, level });
         side(Side::Bid).chain(side(Side::Ask)).collect()
     }
 
     const ID: InstrumentId = InstrumentId(0);
-    const PAGE_OF_TWO: Page = Page { levels: 2, enough: 2 };
+    const PAGE_OF_TWO: PageSize = PageSize { levels: 2, enough: 2 };
 
     proptest! {
         /// What is held of a book that was read as a page is its best levels, without a hole, however the market moves
@@ -232,7 +239,7 @@ mod tests {
             changes in proptest::collection::vec((any::<bool>(), 1u64..40, 0u64..3), 1..120),
             steps in proptest::collection::vec((0usize..3, 0u8..10), 1..140),
         ) {
-            const PAGE: Page = Page { levels: 4, enough: 3 };
+            const PAGE: PageSize = PageSize { levels: 4, enough: 3 };
             // Never crossed: bids below, asks above.
             let changes: Vec<_> = changes.iter().map(|&(bid, p, s)| (bid, if bid { p } else { 100 - p }, s)).collect();
             let books = history(&changes);
@@ -251,8 +258,8 @@ mod tests {
             for (length, fate) in steps {
                 let to = (now + length).min(changes.len() - 1);
                 if fate != 0 {
-                    let part: Vec<Change> = changes[now..=to].iter().map(|&(b, p, s)| change(b, p, s)).collect();
-                    let order = Order { from: Some(now as u64 + 1), to: to as u64 + 1 };
+                    let part: Vec<LevelChange> = changes[now..=to].iter().map(|&(b, p, s)| change(b, p, s)).collect();
+                    let order = DeltaOrder { from: Some(now as u64 + 1), to: to as u64 + 1 };
                     let _ = paged.event(ID, (order, UnixNs(1)), &part, MonoNs(1), &mut out);
                     check(&paged, &mut out)?;
                 }
@@ -269,7 +276,7 @@ mod tests {
             // Then nothing is lost any more.
             let end = changes.len();
             let (bid, price, size) = changes[end - 1];
-            let last = Order { from: Some(end as u64), to: end as u64 };
+            let last = DeltaOrder { from: Some(end as u64), to: end as u64 };
             let _ = paged.event(ID, (last, UnixNs(1)), &[change(bid, price, size)], MonoNs(1), &mut out);
             if paged.wants_page() {
                 paged.page(ID, end as u64, &mut page_of(&books[end], PAGE.levels), PAGE, &mut out);
@@ -290,8 +297,8 @@ mod tests {
         let (mut paged, mut out) = (Paged::default(), Decoded::default());
         let levels = &mut [change(true, 10, 1), change(true, 9, 1), change(false, 11, 1), change(false, 12, 1)];
         paged.page(ID, 1, levels, PAGE_OF_TWO, &mut out);
-        let mut event = |paged: &mut Paged, number: u64, level: Change| {
-            let order = Order { from: Some(number), to: number };
+        let mut event = |paged: &mut Paged, number: u64, level: LevelChange| {
+            let order = DeltaOrder { from: Some(number), to: number };
             paged.event(ID, (order, UnixNs(1)), &[level], MonoNs(1), &mut out).unwrap();
         };
         event(&mut paged, 2, change(false, 11, 0));
@@ -315,14 +322,14 @@ mod tests {
     fn a_paged_book_that_is_crossed_or_counts_anew_is_void_at_once() {
         let mut paged = Paged::default();
         let mut out = Decoded::default();
-        let mut event = |paged: &mut Paged, number: u64, level: Change, at: u64| {
-            let order = Order { from: Some(number), to: number };
+        let mut event = |paged: &mut Paged, number: u64, level: LevelChange, at: u64| {
+            let order = DeltaOrder { from: Some(number), to: number };
             paged.event(ID, (order, UnixNs(1)), &[level], MonoNs(at), &mut out)
         };
         let mut said = Decoded::default();
         let mut page = |paged: &mut Paged, number: u64| {
             let levels = &mut [change(true, 10, 1), change(false, 11, 1)];
-            paged.page(ID, number, levels, Page::of(100, 9), &mut said);
+            paged.page(ID, number, levels, PageSize::of(100, 9), &mut said);
         };
         page(&mut paged, 5_000_000);
         assert_eq!(event(&mut paged, 5_000_001, change(false, 9, 1), 1), Ok(()));

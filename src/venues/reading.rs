@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::market::book::{Book, Side};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
-use crate::venues::depth::{Change, Count, PerInstrument};
+use crate::venues::depth::{Count, LevelChange, PerInstrument};
 use crate::venues::{DecodeError, Decoded, Frame, SymbolEntry, Top, Update, VoidReason};
 use crate::wire::json::Value;
 
@@ -98,7 +98,12 @@ pub fn figure(object: Value<'_>, field: &str) -> f64 {
 ///
 /// # Errors
 /// [`DecodeError`] for a missing array, a level that is not a pair, or a price of zero.
-pub fn changes(object: Value<'_>, field: &'static str, side: Side, out: &mut Vec<Change>) -> Result<(), DecodeError> {
+pub fn changes(
+    object: Value<'_>,
+    field: &'static str,
+    side: Side,
+    out: &mut Vec<LevelChange>,
+) -> Result<(), DecodeError> {
     let list = object.get(field).filter(Value::is_array).ok_or(DecodeError::Missing(field))?;
     for pair in list.items() {
         let mut parts = pair.items();
@@ -106,14 +111,14 @@ pub fn changes(object: Value<'_>, field: &'static str, side: Side, out: &mut Vec
         if level.price.is_zero() {
             return Err(DecodeError::Shape("a book level at price 0"));
         }
-        out.push(Change { side, level });
+        out.push(LevelChange { side, level });
     }
     Ok(())
 }
 
 /// The best level with a size of one side, whatever their order.
 #[must_use]
-pub fn best(levels: &[Change], side: Side) -> Option<Level> {
+pub fn best(levels: &[LevelChange], side: Side) -> Option<Level> {
     let present = levels.iter().filter(|c| c.side == side && c.level.is_present()).map(|c| c.level);
     match side {
         Side::Bid => present.max_by_key(|l| l.price),
@@ -122,8 +127,8 @@ pub fn best(levels: &[Change], side: Side) -> Option<Level> {
 }
 
 /// Makes the changes in `book`, and keeps its size within [`BOOK_LEVELS_MAX`].
-pub fn apply(book: &mut Book, changes: &[Change]) {
-    for &Change { side, level } in changes {
+pub fn apply(book: &mut Book, changes: &[LevelChange]) {
+    for &LevelChange { side, level } in changes {
         book.set(side, level);
     }
     book.truncate(BOOK_LEVELS_MAX);
@@ -164,9 +169,9 @@ pub const fn time(number: u64) -> UnixNs {
 /// Which instruments have been quoted by the channel of choice on this connection. Their quotes from
 /// slower channels would only be older news.
 #[derive(Debug, Default)]
-pub struct Seen(Vec<bool>);
+pub struct SeenInstruments(Vec<bool>);
 
-impl Seen {
+impl SeenInstruments {
     /// Remembers `instrument`.
     #[inline(always)]
     pub fn insert(&mut self, instrument: InstrumentId) {

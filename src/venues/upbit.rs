@@ -12,12 +12,12 @@ use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::codes::{Codes, other};
-use crate::venues::depth::{Change, Depth, OVERTAKEN_MAX_NS, PerInstrument};
-use crate::venues::listing::{self, Entry, Listing};
+use crate::venues::depth::{Depth, LevelChange, OVERTAKEN_MAX_NS, PerInstrument};
+use crate::venues::listing::{self, Listing, ListingEntry};
 use crate::venues::reading::{self, level, time};
 use crate::venues::{
-    BookNote, Books, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Limits,
-    Market, Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueQuote,
+    BookFacts, BookNote, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market,
+    Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -37,8 +37,8 @@ static FACTS: Facts = Facts {
     message_max: 1 << 20,
     request_gap_ms: 600,
     channel: "orderbook.1",
-    books: Some(Books { channel: "orderbook", levels_max: 30, check: Check::Whole }),
-    limits: Limits { connects: Pace { count: 100, per_ms: 60_000 }, ..Limits::UNPUBLISHED },
+    books: Some(BookFacts { channel: "orderbook", levels_max: 30, check: Check::Whole }),
+    limits: VenueLimits { connects: Pace { count: 100, per_ms: 60_000 }, ..VenueLimits::UNPUBLISHED },
     docs: "https://docs.upbit.com/kr/reference/websocket-orderbook (2026-11-21)",
 };
 
@@ -71,20 +71,20 @@ impl Venue for Upbit {
     }
 
     fn codec(&self, symbols: Symbols) -> Box<dyn FeedCodec> {
-        Box::new(Codec { parser: Parser::default(), feed: Feed { symbols, ..Feed::default() } })
+        Box::new(UpbitCodec { parser: Parser::default(), feed: UpbitState { symbols, ..UpbitState::default() } })
     }
 
     fn book_codec(&self, symbols: Symbols, levels: usize) -> Option<Box<dyn FeedCodec>> {
         let units = UNITS.into_iter().find(|units| *units >= levels).unwrap_or(30);
-        let feed = Feed { symbols, units: Some(units), ..Feed::default() };
-        Some(Box::new(Codec { parser: Parser::default(), feed }))
+        let feed = UpbitState { symbols, units: Some(units), ..UpbitState::default() };
+        Some(Box::new(UpbitCodec { parser: Parser::default(), feed }))
     }
 
     fn listing(&self) -> Listing {
         Listing { address: "https://api.upbit.com", path: "/v1/market/all" }
     }
 
-    fn read_listing(&self, reply: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+    fn read_listing(&self, reply: &[u8]) -> Result<Vec<ListingEntry>, DecodeError> {
         listing::read(
             reply,
             &CODES,
@@ -94,13 +94,19 @@ impl Venue for Upbit {
                 let (quote, base) = native.split_once('-')?;
                 // What is listed is traded; steps depend on the price and are not listed.
                 let [base, quote] = [base, quote].map(str::to_owned);
-                Some(Entry { base, quote, native: native.to_owned(), is_trading: true, ..Entry::default() })
+                Some(ListingEntry {
+                    base,
+                    quote,
+                    native: native.to_owned(),
+                    is_trading: true,
+                    ..ListingEntry::default()
+                })
             },
         )
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
-        Box::new(Exchange::default())
+        Box::new(UpbitExchange::default())
     }
 
     fn rest(&self, method: &str, target: &str, _base: &str, market: &dyn Market) -> Option<String> {
@@ -123,37 +129,37 @@ impl Venue for Upbit {
     }
 }
 
-struct Codec {
+struct UpbitCodec {
     parser: Parser,
-    feed: Feed,
+    feed: UpbitState,
 }
 
 /// What is remembered of one connection.
 #[derive(Default)]
-struct Feed {
+struct UpbitState {
     symbols: Symbols,
-    instruments: PerInstrument<Instrument>,
+    instruments: PerInstrument<UpbitInstrument>,
     /// Order books of so many levels are asked for, and not quotes.
     units: Option<usize>,
-    books: PerInstrument<Whole>,
+    books: PerInstrument<UpbitBook>,
     /// Room for the levels of one message.
-    levels: Vec<Change>,
+    levels: Vec<LevelChange>,
 }
 
 /// The book of the last message.
 #[derive(Default)]
-struct Whole {
+struct UpbitBook {
     depth: Depth,
     at: UnixNs,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Instrument {
+struct UpbitInstrument {
     /// Its book has come, which is the only acknowledgement there is.
     heard: bool,
 }
 
-impl FeedCodec for Codec {
+impl FeedCodec for UpbitCodec {
     fn opened(&mut self, requests: &mut Requests) {
         self.feed.instruments.clear();
         self.feed.books.clear();
@@ -208,7 +214,7 @@ impl FeedCodec for Codec {
 }
 
 /// The best of one book.
-struct Quoted {
+struct UpbitTop {
     bid: Level,
     ask: Level,
     time: UnixNs,
@@ -216,7 +222,7 @@ struct Quoted {
 
 /// The fast path: an `orderbook` of one unit in the short format, in the order of the documentation.
 #[inline(always)]
-fn scan(frame: &[u8]) -> Option<(&[u8], Quoted)> {
+fn scan(frame: &[u8]) -> Option<(&[u8], UpbitTop)> {
     let mut scan = Scan::new(frame);
     scan.literal(b"{\"ty\":\"orderbook\",\"cd\":\"")?;
     let code = scan.string()?;
@@ -241,18 +247,18 @@ fn scan(frame: &[u8]) -> Option<(&[u8], Quoted)> {
     }
     scan.literal(b"}")?;
     scan.end()?;
-    Some((code, Quoted { bid: level(bid, bid_size), ask: level(ask, ask_size), time: time(stamp) }))
+    Some((code, UpbitTop { bid: level(bid, bid_size), ask: level(ask, ask_size), time: time(stamp) }))
 }
 
-impl Feed {
+impl UpbitState {
     #[inline(always)]
-    fn top(&mut self, instrument: InstrumentId, quoted: &Quoted, out: &mut Decoded) -> Frame {
+    fn top(&mut self, instrument: InstrumentId, quoted: &UpbitTop, out: &mut Decoded) -> Frame {
         let known = self.instruments.of(instrument);
         if !known.heard {
             known.heard = true;
             out.updates.push(Update::Subscribed(instrument));
         }
-        let &Quoted { bid, ask, time } = quoted;
+        let &UpbitTop { bid, ask, time } = quoted;
         let top = Top { instrument, bid, ask, sequence: 0, exchange_time: time, channel: "orderbook" };
         out.updates.push(Update::Top(top));
         Frame::Data
@@ -260,7 +266,7 @@ impl Feed {
 }
 
 /// The general path: every format, any number of units.
-impl Feed {
+impl UpbitState {
     fn read(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
         if !root.is_array() {
             return self.message(root, out);
@@ -297,7 +303,7 @@ impl Feed {
         self.levels.clear();
         let read = units(root, |bid, ask| {
             let sides = [(Side::Bid, bid), (Side::Ask, ask)].into_iter().filter(|(_, level)| level.is_present());
-            self.levels.extend(sides.map(|(side, level)| Change { side, level }));
+            self.levels.extend(sides.map(|(side, level)| LevelChange { side, level }));
         });
         if read.is_err() {
             self.books.of(instrument).depth.void();
@@ -340,7 +346,7 @@ fn code<'a>(root: Value<'a>) -> Result<&'a [u8], DecodeError> {
 }
 
 /// The best of all units.
-fn best(root: Value<'_>) -> Result<Quoted, DecodeError> {
+fn best(root: Value<'_>) -> Result<UpbitTop, DecodeError> {
     let (mut best_bid, mut best_ask) = (Level::ABSENT, Level::ABSENT);
     let time = units(root, |bid, ask| {
         if bid.is_present() && bid.price > best_bid.price {
@@ -350,7 +356,7 @@ fn best(root: Value<'_>) -> Result<Quoted, DecodeError> {
             best_ask = ask;
         }
     })?;
-    Ok(Quoted { bid: best_bid, ask: best_ask, time })
+    Ok(UpbitTop { bid: best_bid, ask: best_ask, time })
 }
 
 /// Tells bid and ask of each unit; gives the stamp. A side that has fewer levels than the other is filled up with zeros.
@@ -386,7 +392,7 @@ fn statistics(root: Value<'_>, instrument: InstrumentId) -> Option<DayStatistics
 
 /// The venue's end of a connection.
 #[derive(Default)]
-struct Exchange {
+struct UpbitExchange {
     /// Codes, and the levels that are wanted of each.
     books: Vec<(String, usize)>,
     tickers: Vec<String>,
@@ -395,14 +401,14 @@ struct Exchange {
 }
 
 /// What one part of a request asks for.
-struct Wanted {
+struct RequestPart {
     is_book: bool,
     codes: Vec<(String, usize)>,
     has_snapshot: bool,
     has_realtime: bool,
 }
 
-impl ExchangeSide for Exchange {
+impl ExchangeSide for UpbitExchange {
     fn opened(&mut self, _target: &str, _market: &dyn Market, _out: &mut Messages) {}
 
     fn receive(&mut self, text: &str, market: &dyn Market, out: &mut Messages) {
@@ -439,9 +445,9 @@ impl ExchangeSide for Exchange {
     fn heartbeat(&mut self, _now: UnixNs, _out: &mut Messages) {}
 }
 
-impl Exchange {
+impl UpbitExchange {
     /// Reads a request, or says what is wrong with it, by name and in words.
-    fn request(&mut self, text: &str, market: &dyn Market) -> Result<Vec<Wanted>, (&'static str, &'static str)> {
+    fn request(&mut self, text: &str, market: &dyn Market) -> Result<Vec<RequestPart>, (&'static str, &'static str)> {
         let parts: Vec<Json> = serde_json::from_str(text).map_err(|_| ("WRONG_FORMAT", "not a list of parts"))?;
         if !parts.iter().any(|part| part.get("ticket").is_some()) {
             return Err(("NO_TICKET", "the ticket is missing"));
@@ -470,12 +476,12 @@ impl Exchange {
             let flag = |names: [&str; 2]| names.iter().any(|name| part.get(name).and_then(Json::as_bool) == Some(true));
             let has_realtime = !flag(["isOnlySnapshot", "is_only_snapshot"]);
             let has_snapshot = !flag(["isOnlyRealtime", "is_only_realtime"]);
-            wanted.push(Wanted { is_book, codes, has_snapshot, has_realtime });
+            wanted.push(RequestPart { is_book, codes, has_snapshot, has_realtime });
         }
         if wanted.is_empty() { Err(("NO_TYPE", "the type is missing")) } else { Ok(wanted) }
     }
 
-    fn subscribe(&mut self, part: Wanted, market: &dyn Market, out: &mut Messages) {
+    fn subscribe(&mut self, part: RequestPart, market: &dyn Market, out: &mut Messages) {
         for (code, units) in part.codes.iter().filter(|_| part.has_snapshot) {
             let Some(quote) = market.quote(code) else { continue };
             out.push(match part.is_book {

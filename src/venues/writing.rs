@@ -46,7 +46,7 @@ pub fn text(level: Level, number: Decimal) -> String {
 
 /// One thing that a client has subscribed to.
 #[derive(Clone, Debug)]
-pub struct Subscription {
+pub struct ClientSubscription {
     /// As the venue calls it.
     pub channel: String,
     /// The instrument.
@@ -59,14 +59,14 @@ pub struct Subscription {
 
 /// What a client has subscribed to.
 #[derive(Clone, Debug, Default)]
-pub struct Subscriptions(Vec<Subscription>);
+pub struct ClientSubscriptions(Vec<ClientSubscription>);
 
-impl Subscriptions {
+impl ClientSubscriptions {
     /// Adds a subscription of `channel` that was shown `quote` at `now`; takes the place of the same one.
     pub fn add(&mut self, channel: &str, quote: VenueQuote, now: UnixNs) {
         self.remove(channel, &quote.native);
         let (channel, native) = (channel.to_owned(), quote.native.clone());
-        self.0.push(Subscription { channel, native, last: quote, sent: now });
+        self.0.push(ClientSubscription { channel, native, last: quote, sent: now });
     }
 
     /// Forgets a subscription.
@@ -81,12 +81,12 @@ impl Subscriptions {
     }
 
     /// All of one instrument.
-    pub fn of<'a>(&'a mut self, native: &'a str) -> impl Iterator<Item = &'a mut Subscription> {
+    pub fn of<'a>(&'a mut self, native: &'a str) -> impl Iterator<Item = &'a mut ClientSubscription> {
         self.0.iter_mut().filter(move |s| s.native == native)
     }
 
     /// All of one channel.
-    pub fn on<'a>(&'a mut self, channel: &'a str) -> impl Iterator<Item = &'a mut Subscription> {
+    pub fn on<'a>(&'a mut self, channel: &'a str) -> impl Iterator<Item = &'a mut ClientSubscription> {
         self.0.iter_mut().filter(move |s| s.channel == channel)
     }
 }

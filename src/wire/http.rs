@@ -1,7 +1,7 @@
 //! HTTP/1.1 requests in, responses out: bytes only, no socket. Parsing is strict. A request that a proxy in front of
 //! the gateway could interpret differently is rejected and the connection closed, which prevents request smuggling.
 //!
-//! Only requests to [`Limits::posts`] may have a body, and the head must state its length. Grammar: RFC 9110, 9112,
+//! Only requests to [`HeadLimits::posts`] may have a body, and the head must state its length. Grammar: RFC 9110, 9112,
 //! 6455 (read 2026-11-20).
 
 use std::borrow::Cow;
@@ -10,7 +10,7 @@ use crate::wire::query;
 
 /// Limits of a request.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct HeadLimits {
     /// Bytes of the whole head, including the request line.
     pub head_max: usize,
     /// Number of header lines.
@@ -43,7 +43,7 @@ impl Posts {
     }
 }
 
-/// Largest accepted value of [`Limits::lines_max`].
+/// Largest accepted value of [`HeadLimits::lines_max`].
 pub const LINES_MAX: usize = 128;
 
 /// Supported methods.
@@ -55,7 +55,7 @@ pub enum Method {
     Head,
     /// OPTIONS.
     Options,
-    /// POST, accepted for [`Limits::posts`] only.
+    /// POST, accepted for [`HeadLimits::posts`] only.
     Post,
 }
 
@@ -160,7 +160,7 @@ impl Refusal {
 ///
 /// # Errors
 /// [`Refusal`], as soon as it can be detected.
-pub fn parse(bytes: &[u8], limits: Limits) -> Result<Option<(Request, usize)>, Refusal> {
+pub fn parse(bytes: &[u8], limits: HeadLimits) -> Result<Option<(Request, usize)>, Refusal> {
     let end = head_end(bytes, limits)?;
     if let Some(line) = request_line(bytes) {
         check_version(line)?;
@@ -207,7 +207,7 @@ pub fn parse(bytes: &[u8], limits: Limits) -> Result<Option<(Request, usize)>, R
 }
 
 /// End of the head. Each line must end with CR LF; NUL bytes and folded lines are rejected.
-fn head_end(bytes: &[u8], limits: Limits) -> Result<Option<usize>, Refusal> {
+fn head_end(bytes: &[u8], limits: HeadLimits) -> Result<Option<usize>, Refusal> {
     let (mut line_start, mut lines) = (0, 0);
     for (at, &byte) in bytes.iter().enumerate() {
         if at >= limits.head_max {

@@ -1,7 +1,8 @@
 use super::*;
 use proptest::prelude::*;
 
-const LIMITS: Limits = Limits { head_max: 8192, lines_max: 64, line_max: 4096, posts: Posts::Only(&[]), body_max: 0 };
+const LIMITS: HeadLimits =
+    HeadLimits { head_max: 8192, lines_max: 64, line_max: 4096, posts: Posts::Only(&[]), body_max: 0 };
 
 fn check(request: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
     parse(request, LIMITS)
@@ -149,7 +150,7 @@ fn heads_have_limits_and_one_host() {
 
 #[test]
 fn what_waits_for_100_continue_is_served() {
-    let posts = Limits { posts: Posts::Only(&["/p"]), body_max: 10, ..LIMITS };
+    let posts = HeadLimits { posts: Posts::Only(&["/p"]), body_max: 10, ..LIMITS };
     let read = |head: &str, lines: &str| {
         let text = format!("{head}\r\nHost: a\r\nExpect: 100-Continue\r\n{lines}\r\n");
         parse(text.as_bytes(), posts).map(|read| read.unwrap().0.expects_continue)

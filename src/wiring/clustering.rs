@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crossbeam::sync::Parker;
 
-use crate::cli::Failure;
-use crate::cluster::Options;
+use crate::cli::CommandFailure;
+use crate::cluster::ClusterOptions;
 use crate::cluster::follow::{Follow, FollowParts};
 use crate::cluster::history::History;
 use crate::cluster::lead::{Lead, LeadParts};
@@ -26,14 +26,14 @@ use crate::metrics::Board;
 use crate::net::switch::Switch;
 use crate::stage::Alarm;
 use crate::time::{Clock, MS};
-use crate::wiring::threads::Row;
-use crate::wiring::{FEED_RING, Parts};
+use crate::wiring::threads::ThreadRow;
+use crate::wiring::{FEED_RING, SharedParts};
 
 /// Capacity of the ring of messages from other instances to the lead thread.
 const CONTROL_RING: usize = 1024;
 
 /// The cluster options, if a cluster is configured. Gives this process a unique id, even if several have the same name.
-pub fn options(config: &Config) -> Option<Options> {
+pub fn options(config: &Config) -> Option<ClusterOptions> {
     let cluster = &config.cluster;
     if cluster.redis.is_empty() {
         return None;
@@ -41,7 +41,7 @@ pub fn options(config: &Config) -> Option<Options> {
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let called = if cluster.instance.is_empty() { &hostname } else { &cluster.instance };
     let renew_ms = if cluster.renew_ms == 0 { cluster.lease_ms / 3 } else { cluster.renew_ms };
-    Some(Options {
+    Some(ClusterOptions {
         redis: cluster.redis.clone(),
         sentinel_user: cluster.sentinel_user.clone(),
         sentinel_password: cluster.sentinel_password.clone(),
@@ -65,7 +65,7 @@ pub fn options(config: &Config) -> Option<Options> {
 
 /// Parts created before the detector, which writes to them and reads from them.
 pub struct Prepared {
-    options: Options,
+    options: ClusterOptions,
     directory: Arc<Directory>,
     matrix: SharedMatrix,
     days: Arc<DayTable>,
@@ -82,12 +82,15 @@ pub struct Prepared {
 /// # Errors
 /// For errors that do not pass by themselves: a wrong password, a Redis that is too old. A Redis that is down is no
 /// error.
-pub fn prepare(parts: &mut Parts, rings: &mut Vec<rtrb::Consumer<FeedEvent>>) -> Result<Option<Prepared>, Failure> {
+pub fn prepare(
+    parts: &mut SharedParts,
+    rings: &mut Vec<rtrb::Consumer<FeedEvent>>,
+) -> Result<Option<Prepared>, CommandFailure> {
     let Some(options) = parts.cluster.clone() else { return Ok(None) };
     let checked = Store::new(&options).map_err(wrong_address)?.check();
     match checked {
         Ok(()) => {}
-        Err(why) if why.is_lasting() => return Err(Failure::Unavailable(format!("cluster.redis: {why}"))),
+        Err(why) if why.is_lasting() => return Err(CommandFailure::Unavailable(format!("cluster.redis: {why}"))),
         Err(why) => log::say(format_args!("warning: cluster.redis: {why}; starting without it")),
     }
     let changes = Arc::new(Changes::new(parts.directory.pairs()));
@@ -120,7 +123,7 @@ impl Prepared {
         detector: &Alarm,
         switch: &Arc<Switch>,
         feeds: Vec<Alarm>,
-    ) -> Result<(Vec<Row>, Vec<Row>), Failure> {
+    ) -> Result<(Vec<ThreadRow>, Vec<ThreadRow>), CommandFailure> {
         let Self { options, directory, matrix, days, board, clock, changes, ring, alarm, parker } = self;
         let venues: Vec<VenueId> = (0..directory.venues().len()).map(|at| VenueId(at as u16)).collect();
         let wanted = Arc::new(SnapshotRequests::new(venues.len(), alarm.clone()));
@@ -138,7 +141,7 @@ impl Prepared {
             control,
             lead: alarm.clone(),
             clock: clock.clone(),
-            history: History::open(&options).map_err(Failure::Unavailable)?,
+            history: History::open(&options).map_err(CommandFailure::Unavailable)?,
             options: options.clone(),
         })
         .map_err(wrong_address)?;
@@ -183,10 +186,10 @@ impl Prepared {
             options,
         })
         .map_err(wrong_address)?;
-        Ok((vec![Row::cold(Box::new(lead))], vec![Row::left_behind(Box::new(follow))]))
+        Ok((vec![ThreadRow::cold(Box::new(lead))], vec![ThreadRow::left_behind(Box::new(follow))]))
     }
 }
 
-fn wrong_address(why: String) -> Failure {
-    Failure::Unavailable(format!("cluster.redis: {why}"))
+fn wrong_address(why: String) -> CommandFailure {
+    CommandFailure::Unavailable(format!("cluster.redis: {why}"))
 }

@@ -15,7 +15,7 @@ use crossbeam::channel::Sender;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
-use crate::cli::{Failure, ReplayArgs, SimArgs};
+use crate::cli::{CommandFailure, ReplayArgs, SimArgs};
 use crate::cluster::{self, lead};
 use crate::config::{Config, Plan, ThresholdOn, VenueConfig};
 use crate::detector::{Detector, DetectorParts, GatewayPort, scan};
@@ -47,7 +47,7 @@ use crate::time::{Clock, MS, MonoNs};
 use crate::venues::Venue;
 use crate::wire::http;
 use reloading::Reloading;
-use threads::{Row, Running};
+use threads::{Running, ThreadRow};
 
 /// Capacity of the ring from a feed to the detector. While it is full, the newest quote of each instrument wins.
 const FEED_RING: usize = 4096;
@@ -64,12 +64,12 @@ const HAND_OVER_MAX_NS: u64 = lead::STOP_NS + 500 * MS;
 ///
 /// # Errors
 /// If a port is in use or a thread cannot be created.
-pub fn demo(mut config: Config, seed: u64) -> Result<(), Failure> {
+pub fn demo(mut config: Config, seed: u64) -> Result<(), CommandFailure> {
     let signals = signals()?;
     threads::detach_log()?;
     signals.add_signal(SIGUSR1).map_err(|why| unavailable("signals", &why))?;
     // A demo never joins a cluster, since its simulated prices must not reach other instances.
-    let parts = Parts::new(&config, config.directory(), Clock::System, None, None)?;
+    let parts = SharedParts::new(&config, config.directory(), Clock::System, None, None)?;
     let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let pairs = config.instruments.iter().filter_map(|symbol| symbol.split_once('/'));
     let sim = simulator(SimParts {
@@ -79,15 +79,15 @@ pub fn demo(mut config: Config, seed: u64) -> Result<(), Failure> {
         seed,
         rate: sim::RATE_DEFAULT,
         clock: Clock::System,
-        options: sim::Options::default(),
+        options: sim::SimOptions::default(),
     })?;
     for venue in &mut config.venues {
         venue.address = sim::address_of(venue.venue, sim.address());
         venue.rest_address = sim::rest_address_of(venue.venue, sim.address());
     }
-    let mut beside = vec![Row::cold(Box::new(sim))];
+    let mut beside = vec![ThreadRow::cold(Box::new(sim))];
     let watcher = sim::watcher::Watcher::new(parts.address, &config.instruments, Clock::System);
-    beside.push(Row::cold(Box::new(watcher.map_err(|why| unavailable("the demo's own client", &why))?)));
+    beside.push(ThreadRow::cold(Box::new(watcher.map_err(|why| unavailable("the demo's own client", &why))?)));
     terminal::greet(parts.address, "simulated", &parts.directory);
     run_live(&config, parts, beside, None, signals)
 }
@@ -96,7 +96,7 @@ pub fn demo(mut config: Config, seed: u64) -> Result<(), Failure> {
 ///
 /// # Errors
 /// If the system refuses.
-pub fn signals_of_serve() -> Result<Signals, Failure> {
+pub fn signals_of_serve() -> Result<Signals, CommandFailure> {
     Signals::new([SIGHUP, SIGUSR1]).map_err(|why| unavailable("signals", &why))
 }
 
@@ -105,7 +105,13 @@ pub fn signals_of_serve() -> Result<Signals, Failure> {
 ///
 /// # Errors
 /// If a port is in use or a thread cannot be created.
-pub fn serve(config: Config, plan: Plan, catalogue: &Catalogue, path: &Path, signals: Signals) -> Result<(), Failure> {
+pub fn serve(
+    config: Config,
+    plan: Plan,
+    catalogue: &Catalogue,
+    path: &Path,
+    signals: Signals,
+) -> Result<(), CommandFailure> {
     for signal in [SIGINT, SIGTERM] {
         signals.add_signal(signal).map_err(|why| unavailable("signals", &why))?;
     }
@@ -114,7 +120,7 @@ pub fn serve(config: Config, plan: Plan, catalogue: &Catalogue, path: &Path, sig
     let (reloading, admin) = Reloading::new(&config, plan, path);
     let directory = config.directory_with_room();
     catalogue.apply(&config.quoted(), &directory);
-    let parts = Parts::new(&config, directory, Clock::System, cluster, admin)?;
+    let parts = SharedParts::new(&config, directory, Clock::System, cluster, admin)?;
     terminal::greet(parts.address, "", &parts.directory);
     run_live(&config, parts, Vec::new(), Some(reloading), signals)
 }
@@ -123,14 +129,14 @@ pub fn serve(config: Config, plan: Plan, catalogue: &Catalogue, path: &Path, sig
 ///
 /// # Errors
 /// If the port is in use.
-pub fn sim(args: SimArgs) -> Result<(), Failure> {
+pub fn sim(args: SimArgs) -> Result<(), CommandFailure> {
     let signals = signals()?;
     threads::detach_log()?;
     let venues = args.chosen_venues();
     let scenario = args.scenario.as_deref().map(|file| scenario(file, &venues)).transpose()?;
     let is_of_tls = scenario.iter().flat_map(|script| &script.faults).any(|fault| fault.kind.is_of_tls());
     if is_of_tls && args.tls.is_none() {
-        return Err(Failure::Configuration("the scenario has TLS faults, which require --tls DIR".to_owned()));
+        return Err(CommandFailure::Configuration("the scenario has TLS faults, which require --tls DIR".to_owned()));
     }
     let mut sim = simulator(SimParts {
         venues: venues.clone(),
@@ -139,7 +145,7 @@ pub fn sim(args: SimArgs) -> Result<(), Failure> {
         seed: args.seed,
         rate: args.rate,
         clock: Clock::System,
-        options: sim::Options::default(),
+        options: sim::SimOptions::default(),
     })?;
     let address = sim.address();
     let s = if args.tls.is_some() { "s" } else { "" };
@@ -156,7 +162,7 @@ pub fn sim(args: SimArgs) -> Result<(), Failure> {
         terminal::say(&format!("  scripted faults: {}", scenario.faults.len()));
         sim.follow(scenario);
     }
-    let rows = vec![Row::cold(Box::new(sim))];
+    let rows = vec![ThreadRow::cold(Box::new(sim))];
     let rows = vec![threads::start(rows, &crate::config::Threads::default(), None)?];
     until_signal(signals, None, rows, &Heed::default())
 }
@@ -165,12 +171,12 @@ pub fn sim(args: SimArgs) -> Result<(), Failure> {
 ///
 /// # Errors
 /// If a file cannot be read or a port is in use.
-pub fn replay(config: Config, args: ReplayArgs) -> Result<(), Failure> {
+pub fn replay(config: Config, args: ReplayArgs) -> Result<(), CommandFailure> {
     replaying::run(config, &args)
 }
 
 /// Parts that all ways of running share, created before any thread: the matrix and its readers.
-struct Parts {
+struct SharedParts {
     directory: Arc<Directory>,
     matrix: SharedMatrix,
     writer: MatrixWriter,
@@ -182,22 +188,22 @@ struct Parts {
     gateways: Vec<Gateway>,
     ports: Vec<GatewayPort>,
     /// The cluster to join, if any.
-    cluster: Option<cluster::Options>,
+    cluster: Option<cluster::ClusterOptions>,
     /// Receives admin calls, if they are enabled.
     admin: Option<AdminPort>,
 }
 
-impl Parts {
+impl SharedParts {
     /// Binds the port first, so that a port in use is reported before anything is connected.
     fn new(
         config: &Config,
         directory: Directory,
         clock: Clock,
-        cluster: Option<cluster::Options>,
+        cluster: Option<cluster::ClusterOptions>,
         admin: Option<AdminPort>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, CommandFailure> {
         let count = config.gateway.threads;
-        let options = gateway::Options { connections_max: clients_max(config), ..gateway_options(config) };
+        let options = gateway::GatewayOptions { connections_max: clients_max(config), ..gateway_options(config) };
         let listener = bind(config.gateway.listen)?;
         let address = listener.address();
         let directory = Arc::new(directory);
@@ -231,11 +237,11 @@ impl Parts {
 
     fn add_gateway(
         &mut self,
-        options: &gateway::Options,
+        options: &gateway::GatewayOptions,
         matrix: &SharedMatrix,
         listener: Listener,
         index: usize,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandFailure> {
         let (producer, consumer) = rtrb::RingBuffer::new(OPPORTUNITY_RING);
         let changes = Arc::new(Changes::new(self.directory.pairs()));
         let mut options = options.clone();
@@ -281,11 +287,11 @@ impl Parts {
 /// Runs feeds, detector and gateways on their threads, together with the threads of `beside`, until a signal.
 fn run_live(
     config: &Config,
-    mut parts: Parts,
-    beside: Vec<Row>,
+    mut parts: SharedParts,
+    beside: Vec<ThreadRow>,
     mut reloading: Option<Reloading>,
     signals: Signals,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let (directory, days, board, clock) =
         (Arc::clone(&parts.directory), Arc::clone(&parts.days), Arc::clone(&parts.board), parts.clock.clone());
     let (matrix, books) = (Arc::clone(&parts.matrix), Arc::clone(&parts.books));
@@ -339,9 +345,9 @@ fn run_live(
         feeds[0].always()
     };
     let keeper = keeper(config, kept, &directory, matrix, &alarm, &board, &clock);
-    let mut rows: Vec<Row> = rows.into_iter().map(Row::hot).collect();
-    rows.extend(dialers.into_iter().map(Row::left_behind));
-    rows.extend(keeper.map(|keeper| Row::cold(Box::new(keeper))));
+    let mut rows: Vec<ThreadRow> = rows.into_iter().map(ThreadRow::hot).collect();
+    rows.extend(dialers.into_iter().map(ThreadRow::left_behind));
+    rows.extend(keeper.map(|keeper| ThreadRow::cold(Box::new(keeper))));
     let mut heed = Heed { hang_up: None, retry: Some((Arc::clone(&switch), feeds.clone())) };
     match reloading {
         Some(reloading) => {
@@ -350,7 +356,7 @@ fn run_live(
             rows.extend(beside);
             heed.hang_up = Some(signal);
         }
-        None => rows.push(Row::cold(Box::new(terminal::LiveLine::new(Arc::clone(&board))))),
+        None => rows.push(ThreadRow::cold(Box::new(terminal::LiveLine::new(Arc::clone(&board))))),
     }
     let (lead, follow) = match cluster {
         Some(cluster) => cluster.rows(config, &alarm, &switch, feeds)?,
@@ -384,8 +390,8 @@ fn keeper(
     Some(LastKnownStore::new(LastKnownParts { directory, names, matrix, ring, detector, board, clock, boot }))
 }
 
-fn trust(venue: &VenueConfig) -> Result<Trust, Failure> {
-    venue.trust().map_err(Failure::Unavailable)
+fn trust(venue: &VenueConfig) -> Result<Trust, CommandFailure> {
+    venue.trust().map_err(CommandFailure::Unavailable)
 }
 
 /// Enough dialers that no venue waits for another, nor for one of its own pages.
@@ -394,7 +400,7 @@ fn dialers(config: &Config, directory: &Directory) -> usize {
 }
 
 /// The venues, divided evenly among the feed threads.
-fn shares(config: &Config) -> Result<Vec<Vec<FeedVenue>>, Failure> {
+fn shares(config: &Config) -> Result<Vec<Vec<FeedVenue>>, CommandFailure> {
     let count = config.threads.feeds.clamp(1, config.venues.len().max(1));
     let mut shares: Vec<Vec<FeedVenue>> = (0..count).map(|_| Vec::new()).collect();
     for (at, venue) in config.venues.iter().enumerate() {
@@ -407,7 +413,7 @@ fn shares(config: &Config) -> Result<Vec<Vec<FeedVenue>>, Failure> {
 
 /// Catches SIGINT and SIGTERM from now on. Called before anything is printed or started, since a user who sees the
 /// start may stop the process immediately.
-fn signals() -> Result<Signals, Failure> {
+fn signals() -> Result<Signals, CommandFailure> {
     Signals::new([SIGINT, SIGTERM]).map_err(|why| unavailable("signals", &why))
 }
 
@@ -422,7 +428,12 @@ struct Heed {
 
 /// Waits for SIGINT or SIGTERM, then stops one group of threads after the other: first `lead`, which hands over its
 /// venues while everything else continues, then `groups`, users before the parts that they use.
-fn until_signal(mut signals: Signals, lead: Option<Running>, groups: Vec<Running>, heed: &Heed) -> Result<(), Failure> {
+fn until_signal(
+    mut signals: Signals,
+    lead: Option<Running>,
+    groups: Vec<Running>,
+    heed: &Heed,
+) -> Result<(), CommandFailure> {
     for signal in signals.forever() {
         match (signal, heed) {
             (SIGHUP, Heed { hang_up: Some(hang_up), .. }) => drop(hang_up.try_send(())),
@@ -472,21 +483,21 @@ fn clients_max(config: &Config) -> usize {
     wanted.min(most)
 }
 
-fn bind(address: SocketAddr) -> Result<Listener, Failure> {
+fn bind(address: SocketAddr) -> Result<Listener, CommandFailure> {
     Listener::bind(address).map_err(|why| unavailable(&format!("cannot listen on {address}"), &why))
 }
 
 /// Reads a fault script from a file.
-fn scenario(file: &Path, venues: &[&'static dyn Venue]) -> Result<Scenario, Failure> {
+fn scenario(file: &Path, venues: &[&'static dyn Venue]) -> Result<Scenario, CommandFailure> {
     let shown = file.display();
-    let text =
-        std::fs::read_to_string(file).map_err(|why| Failure::Unavailable(format!("{shown} cannot be read: {why}")))?;
-    Scenario::read(&text, venues).map_err(|why| Failure::Configuration(format!("{shown}:{why}")))
+    let text = std::fs::read_to_string(file)
+        .map_err(|why| CommandFailure::Unavailable(format!("{shown} cannot be read: {why}")))?;
+    Scenario::read(&text, venues).map_err(|why| CommandFailure::Configuration(format!("{shown}:{why}")))
 }
 
 /// Makes the simulator use TLS. Returns the path of its CA certificate.
-fn secure(sim: &mut Sim, folder: &Path) -> Result<PathBuf, Failure> {
-    let certificates = Certificates::new(sim.address().ip()).map_err(Failure::Internal)?;
+fn secure(sim: &mut Sim, folder: &Path) -> Result<PathBuf, CommandFailure> {
+    let certificates = Certificates::new(sim.address().ip()).map_err(CommandFailure::Internal)?;
     let file = folder.join(certificates::CA_FILE);
     std::fs::create_dir_all(folder)
         .and_then(|()| std::fs::write(&file, certificates.authority()))
@@ -495,17 +506,17 @@ fn secure(sim: &mut Sim, folder: &Path) -> Result<PathBuf, Failure> {
     Ok(file)
 }
 
-fn simulator(parts: SimParts) -> Result<Sim, Failure> {
+fn simulator(parts: SimParts) -> Result<Sim, CommandFailure> {
     Sim::new(parts).map_err(|why| unavailable("the simulator", &why))
 }
 
-fn unavailable(what: &str, why: &std::io::Error) -> Failure {
-    Failure::Unavailable(format!("{what}: {why}"))
+fn unavailable(what: &str, why: &std::io::Error) -> CommandFailure {
+    CommandFailure::Unavailable(format!("{what}: {why}"))
 }
 
-fn detector_options(config: &Config) -> scan::Options {
+fn detector_options(config: &Config) -> scan::DetectorOptions {
     let detector = &config.detector;
-    scan::Options {
+    scan::DetectorOptions {
         threshold_pct: detector.threshold_pct,
         threshold_on: match detector.threshold_on {
             ThresholdOn::Gross => scan::Spread::Gross,
@@ -515,33 +526,33 @@ fn detector_options(config: &Config) -> scan::Options {
         // A quote that is too old to be a price is too old for an alert, whatever `leg_age_max_ms` says.
         leg_age_max_ns: detector.leg_age_max_ms.min(config.quotes.stale_after_ms) * MS,
         leg_skew_max_ns: detector.leg_skew_max_ms * MS,
-        ..scan::Options::default()
+        ..scan::DetectorOptions::default()
     }
 }
 
-fn feed_options(config: &Config) -> feed::Options {
+fn feed_options(config: &Config) -> feed::FeedOptions {
     let feed = &config.feed;
-    feed::Options {
+    feed::FeedOptions {
         silence_ping_ms: feed.silence_ping_ms,
         silence_max_ms: feed.silence_max_ms,
         pair_silence_ms: feed.pair_silence_ms,
         stale_after_ms: config.quotes.stale_after_ms,
         backoff_first_ms: feed.backoff_first_ms,
         backoff_max_ms: feed.backoff_max_ms,
-        breaker: breaker::Options {
+        breaker: breaker::BreakerOptions {
             failures: feed.breaker_failures as u32,
             after_ns: feed.breaker_after_ms * MS,
             open_ns: feed.breaker_open_ms * MS,
             successes: feed.breaker_successes as u32,
         },
-        ..feed::Options::default()
+        ..feed::FeedOptions::default()
     }
 }
 
-fn gateway_options(config: &Config) -> gateway::Options {
+fn gateway_options(config: &Config) -> gateway::GatewayOptions {
     let gateway = &config.gateway;
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    gateway::Options {
+    gateway::GatewayOptions {
         stale_after_ns: config.quotes.stale_after_ms * MS,
         beat_ms: gateway.beat_ms,
         book_beat_ns: config.books.beat_ms * MS,
@@ -562,7 +573,7 @@ fn gateway_options(config: &Config) -> gateway::Options {
         progress_within_ns: gateway.write_stall_ms * MS,
         outbox_max: gateway.outbox_max_bytes,
         outboxes_max: gateway.outboxes_max_bytes / gateway.threads,
-        head: http::Limits { head_max: gateway.header_max_bytes, ..gateway::Options::default().head },
+        head: http::HeadLimits { head_max: gateway.header_max_bytes, ..gateway::GatewayOptions::default().head },
         head_within_ns: gateway.header_wait_ms * MS,
         idle_within_ns: gateway.keep_alive_ms * MS,
         pairs_max: gateway.pairs_max,
@@ -575,6 +586,6 @@ fn gateway_options(config: &Config) -> gateway::Options {
         debounce_ms: config.detector.debounce_ms,
         instance: format!("{hostname}_{}_{}", std::process::id(), Clock::System.unix().ms()),
         hostname,
-        ..gateway::Options::default()
+        ..gateway::GatewayOptions::default()
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded, never};
 
-use crate::cli::Failure;
+use crate::cli::CommandFailure;
 use crate::config::{Config, Plan, WatchFile};
-use crate::discovery::{Scope, Watch};
+use crate::discovery::{ListingWatch, Scope};
 use crate::feed::SetChange;
 use crate::gateway::http::admin::{AdminPort, Order};
 use crate::log;
@@ -20,7 +20,7 @@ use crate::reload::watch::FileWatch;
 use crate::reload::{FeedPort, Reload, ReloadParts};
 use crate::stage::Alarm;
 use crate::time::Clock;
-use crate::wiring::threads::Row;
+use crate::wiring::threads::ThreadRow;
 
 /// Capacity of the channel of changes to a feed, which takes all of them in its next turn.
 const CHANGES_MAX: usize = 64;
@@ -62,7 +62,7 @@ impl Reloading {
         switch: &Arc<Switch>,
         board: &Arc<Board>,
         clock: &Clock,
-    ) -> Result<(Vec<Row>, Sender<()>), Failure> {
+    ) -> Result<(Vec<ThreadRow>, Sender<()>), CommandFailure> {
         // One waiting message stands for all later ones.
         let (signal, signals) = bounded(1);
         let (sign, signs) = bounded(1);
@@ -79,10 +79,10 @@ impl Reloading {
         let mut rows = Vec::new();
         let every = Duration::from_secs(config.discovery.every_s);
         if !every.is_zero() {
-            let Scope { wanted, quoted } = config.scope().map_err(Failure::Unavailable)?;
-            let reader = Watch::new(wanted, quoted, config.state_dir.clone(), every, clock.clone());
+            let Scope { wanted, quoted } = config.scope().map_err(CommandFailure::Unavailable)?;
+            let reader = ListingWatch::new(wanted, quoted, config.state_dir.clone(), every, clock.clone());
             let reader = reader.with(heard, list).into_directory(Arc::clone(directory), others.clone());
-            rows.push(Row::left_behind(Box::new(reader)));
+            rows.push(ThreadRow::left_behind(Box::new(reader)));
         }
         let reload = Reload::new(ReloadParts {
             path: self.path,
@@ -102,7 +102,7 @@ impl Reloading {
             clock: clock.clone(),
         });
         // It may have to wait for lists.
-        rows.push(Row::left_behind(Box::new(reload)));
+        rows.push(ThreadRow::left_behind(Box::new(reload)));
         Ok((rows, signal))
     }
 }

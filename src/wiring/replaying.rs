@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::cli::{Failure, ReplayArgs, Speed};
+use crate::cli::{CommandFailure, ReplayArgs, Speed};
 use crate::config::Config;
 use crate::detector::scan;
 use crate::detector::{Detector, DetectorParts, GatewayPort};
@@ -17,28 +17,30 @@ use crate::matrix::days::DayTable;
 use crate::matrix::{QuoteMatrix, SharedMatrix};
 use crate::metrics::Board;
 use crate::record::lines;
-use crate::record::replay::{Discovery, Pace, Recording, Replay, ReplayParts, discover};
+use crate::record::replay::{Discovery, Recording, Replay, ReplayPace, ReplayParts, discover};
 use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, HandClock};
-use crate::wiring::threads::{self, Row};
-use crate::wiring::{FEED_RING, Heed, OPPORTUNITY_RING, Parts, detector_options, signals, terminal, until_signal};
+use crate::wiring::threads::{self, ThreadRow};
+use crate::wiring::{
+    FEED_RING, Heed, OPPORTUNITY_RING, SharedParts, detector_options, signals, terminal, until_signal,
+};
 
 /// Runs a replay.
 ///
 /// # Errors
 /// If a file cannot be read, the output cannot be written, or a port is in use.
-pub fn run(config: Config, args: &ReplayArgs) -> Result<(), Failure> {
+pub fn run(config: Config, args: &ReplayArgs) -> Result<(), CommandFailure> {
     let recordings = args.files.iter().map(|file| Recording::new(file, args.venue));
-    let recordings: Vec<Recording> = recordings.collect::<Result<_, _>>().map_err(Failure::Unavailable)?;
+    let recordings: Vec<Recording> = recordings.collect::<Result<_, _>>().map_err(CommandFailure::Unavailable)?;
     let fee = |venue: &'static dyn crate::venues::Venue| {
         let configured = config.venues.iter().find(|v| v.name() == venue.facts().name);
         configured.map_or_else(|| venue.facts().taker_fee_pct.parse().unwrap_or_default(), |v| v.taker_fee_pct)
     };
-    let discovery = discover(&recordings, fee).map_err(Failure::Unavailable)?;
+    let discovery = discover(&recordings, fee).map_err(CommandFailure::Unavailable)?;
     let clock = discovery.clock();
     let pace = match args.chosen_speed() {
-        Speed::Max => Pace::Max,
-        Speed::Times(times) => Pace::Times(times),
+        Speed::Max => ReplayPace::Max,
+        Speed::Times(times) => ReplayPace::Times(times),
     };
     match args.listen {
         None => print(&config, recordings, discovery, clock, pace),
@@ -51,15 +53,15 @@ fn serve(
     recordings: Vec<Recording>,
     discovery: Discovery,
     clock: HandClock,
-    pace: Pace,
-) -> Result<(), Failure> {
+    pace: ReplayPace,
+) -> Result<(), CommandFailure> {
     let signals = signals()?;
     threads::detach_log()?;
     // The configured order refers to configured venues; here the recordings determine the venues.
     config.price_order.clear();
     // Recordings are replayed as prices; recorded order books serve only as a source of prices.
     config.books.levels = 0;
-    let parts = Parts::new(&config, discovery.directory, clock.clock(), None, None)?;
+    let parts = SharedParts::new(&config, discovery.directory, clock.clock(), None, None)?;
     terminal::greet(parts.address, "replayed", &parts.directory);
     let (directory, days, board) = (Arc::clone(&parts.directory), Arc::clone(&parts.days), Arc::clone(&parts.board));
     let (ring, events) = rtrb::RingBuffer::new(FEED_RING);
@@ -74,10 +76,10 @@ fn serve(
         clock,
         pace,
     })
-    .map_err(Failure::Unavailable)?;
-    let mut rows = vec![Row::hot(vec![Box::new(replay), Box::new(detector)])];
-    rows.extend(gateways.into_iter().map(|gateway| Row::hot(vec![Box::new(gateway)])));
-    rows.push(Row::cold(Box::new(terminal::LiveLine::new(board))));
+    .map_err(CommandFailure::Unavailable)?;
+    let mut rows = vec![ThreadRow::hot(vec![Box::new(replay), Box::new(detector)])];
+    rows.extend(gateways.into_iter().map(|gateway| ThreadRow::hot(vec![Box::new(gateway)])));
+    rows.push(ThreadRow::cold(Box::new(terminal::LiveLine::new(board))));
     until_signal(signals, None, vec![threads::start(rows, &config.threads, None)?], &Heed::default())
 }
 
@@ -113,8 +115,8 @@ fn print(
     recordings: Vec<Recording>,
     discovery: Discovery,
     clock: HandClock,
-    pace: Pace,
-) -> Result<(), Failure> {
+    pace: ReplayPace,
+) -> Result<(), CommandFailure> {
     let directory = Arc::new(discovery.directory);
     let (matrix, writer) = QuoteMatrix::new(directory.pairs());
     let days = Arc::new(DayTable::new(directory.pairs()));
@@ -136,7 +138,7 @@ fn print(
         board: Arc::clone(&board),
         clock: clock.clock(),
         // The recorded clock jumps over long gaps.
-        options: scan::Options { still_ns: u64::MAX, ..detector_options(config) },
+        options: scan::DetectorOptions { still_ns: u64::MAX, ..detector_options(config) },
     });
     let mut printer = Printer {
         directory: Arc::clone(&directory),
@@ -147,7 +149,7 @@ fn print(
         text: Vec::new(),
     };
     let parts = ReplayParts { recordings, directory, ring, detector: alarm, days, board, clock, pace };
-    let mut replay = Replay::new(parts).map_err(Failure::Unavailable)?;
+    let mut replay = Replay::new(parts).map_err(CommandFailure::Unavailable)?;
     let done = replay.done();
     let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
     loop {
@@ -158,7 +160,7 @@ fn print(
         let written = printer.write(&mut out).and_then(|()| if is_last { out.flush() } else { Ok(()) });
         match written {
             Err(why) if why.kind() == ErrorKind::BrokenPipe => return Ok(()),
-            Err(why) => return Err(Failure::Unavailable(format!("cannot write the output: {why}"))),
+            Err(why) => return Err(CommandFailure::Unavailable(format!("cannot write the output: {why}"))),
             Ok(()) if is_last => return Ok(()),
             Ok(()) => {}
         }

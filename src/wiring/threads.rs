@@ -2,7 +2,7 @@
 
 use std::thread::JoinHandle;
 
-use crate::cli::Failure;
+use crate::cli::CommandFailure;
 use crate::config::{Pin, Spin, Threads};
 use crate::log;
 use crate::metrics::Board;
@@ -10,7 +10,7 @@ use crate::stage::{self, Idle, Stage, Stages, Stop};
 use crate::time::Clock;
 
 /// The stages of one thread.
-pub struct Row {
+pub struct ThreadRow {
     stages: Vec<Box<dyn Stage>>,
     /// Whether it is on the data path, and may get its own core. Other threads always wait and are never pinned.
     hot: bool,
@@ -18,7 +18,7 @@ pub struct Row {
     left_behind: bool,
 }
 
-impl Row {
+impl ThreadRow {
     /// A thread on the data path. Only the first stage may sleep.
     #[must_use]
     pub fn hot(stages: Vec<Box<dyn Stage>>) -> Self {
@@ -71,10 +71,10 @@ impl Running {
 ///
 /// # Errors
 /// If the system cannot create a thread.
-pub fn detach_log() -> Result<(), Failure> {
+pub fn detach_log() -> Result<(), CommandFailure> {
     for writer in [&log::ERROR, &log::OUTPUT].into_iter().filter_map(|outlet| outlet.writer()) {
         stage::spawn(vec![Box::new(writer)], None, Idle::Doze, Stop::default())
-            .map_err(|why| Failure::Unavailable(format!("cannot create the log thread: {why}")))?;
+            .map_err(|why| CommandFailure::Unavailable(format!("cannot create the log thread: {why}")))?;
     }
     Ok(())
 }
@@ -84,7 +84,7 @@ pub fn detach_log() -> Result<(), Failure> {
 ///
 /// # Errors
 /// If the system cannot create a thread.
-pub fn start(rows: Vec<Row>, threads: &Threads, board: Option<&Board>) -> Result<Running, Failure> {
+pub fn start(rows: Vec<ThreadRow>, threads: &Threads, board: Option<&Board>) -> Result<Running, CommandFailure> {
     let stop = Stop::default();
     let cores = cores();
     let hot = rows.iter().filter(|row| row.hot).count();
@@ -109,7 +109,7 @@ pub fn start(rows: Vec<Row>, threads: &Threads, board: Option<&Board>) -> Result
         }
         let handle = Stages::new(row.stages, board.map(|board| &board.turns), Clock::System)
             .and_then(|stages| stage::spawn_stages(stages, core, idle, stop.clone()))
-            .map_err(|why| Failure::Unavailable(format!("cannot create thread {name}: {why}")))?;
+            .map_err(|why| CommandFailure::Unavailable(format!("cannot create thread {name}: {why}")))?;
         if !left_behind {
             handles.push(handle);
         }

@@ -87,7 +87,7 @@ impl Exchange {
             seed: 7,
             rate,
             clock: Clock::System,
-            options: sim::Options { opportunity_every_ms: 0, ..sim::Options::default() },
+            options: sim::SimOptions { opportunity_every_ms: 0, ..sim::SimOptions::default() },
         })
         .unwrap();
         let (address, control, stop) = (sim.address(), sim.control(), Stop::default());

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use rustix::process::Signal;
-use spreadwire::cli::{EXIT_CODES, Failure};
+use spreadwire::cli::{CommandFailure, EXIT_CODES};
 
 /// The binary, without variables of the machine that runs the tests.
 fn spreadwire(arguments: &[&str]) -> Command {
@@ -539,7 +539,7 @@ fn help_documents_and_program_agree_on_every_exit_code() {
     let absent = "/nowhere/absent.toml";
     let mut seen = std::collections::BTreeSet::from([
         // A fault of our own cannot be asked for.
-        Failure::Internal(String::new()).code(),
+        CommandFailure::Internal(String::new()).code(),
     ]);
     for (code, arguments) in [
         (0, ["venues"].as_slice()),

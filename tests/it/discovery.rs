@@ -7,13 +7,13 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use spreadwire::discovery::{Catalogue, From, Known, List, Quoted, Wanted, Watch};
+use spreadwire::discovery::{Catalogue, From, KnownLists, List, ListRequest, ListingWatch, QuotedSymbols};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::{Decimal, Directory, InstrumentId, VenueId};
 use spreadwire::net::tls::Trust;
 use spreadwire::stage::{Alarm, Stage};
 use spreadwire::time::Clock;
-use spreadwire::venues::listing::Entry;
+use spreadwire::venues::listing::ListingEntry;
 use spreadwire::venues::{VENUES, venue};
 use spreadwire::wire::gzip::Gzip;
 
@@ -42,8 +42,8 @@ impl Exchanges {
         Self { child, address }
     }
 
-    fn wanted(&self, names: &[&str]) -> Vec<Wanted> {
-        let of = |name: &&str| Wanted {
+    fn wanted(&self, names: &[&str]) -> Vec<ListRequest> {
+        let of = |name: &&str| ListRequest {
             venue: venue(name).unwrap(),
             address: format!("http://{}/{name}", self.address),
             trust: Trust::new(None).unwrap(),
@@ -156,8 +156,8 @@ fn serve(list: &'static str, replies: usize) -> (String, std::thread::JoinHandle
 fn a_list_comes_packed_and_not_again_while_it_is_unchanged() {
     let list = r#"{"code":"0","data":[{"instId":"BTC-USDT","baseCcy":"BTC","quoteCcy":"USDT","state":"suspend"}]}"#;
     let (address, served) = serve(list, 3);
-    let wanted = [Wanted { venue: venue("okx").unwrap(), address, trust: Trust::new(None).unwrap() }];
-    let mut known = Known::default();
+    let wanted = [ListRequest { venue: venue("okx").unwrap(), address, trust: Trust::new(None).unwrap() }];
+    let mut known = KnownLists::default();
     for _ in 0..3 {
         let catalogue = Catalogue::gather_again(&wanted, None, SOON, &Clock::System, &mut known).unwrap();
         let list = catalogue.of("okx").unwrap_or_else(|| panic!("{:?}", catalogue.missing()));
@@ -255,17 +255,17 @@ fn the_table_of_venues_has_every_venue_and_its_facts() {
 
 #[test]
 fn what_a_venue_no_longer_lists_or_trades_is_told_once() {
-    let entry = |native: &str, is_trading| Entry {
+    let entry = |native: &str, is_trading| ListingEntry {
         base: native[..3].to_owned(),
         quote: native[3..].to_owned(),
         native: native.to_owned(),
         is_trading,
-        ..Entry::default()
+        ..ListingEntry::default()
     };
-    let list = |entries: Vec<Entry>| Catalogue::new(vec![List { venue: "binance", entries, from: From::Venue }]);
+    let list = |entries: Vec<ListingEntry>| Catalogue::new(vec![List { venue: "binance", entries, from: From::Venue }]);
     let symbols = ["BTC", "ETH"].map(|base| (format!("{base}/USDT"), format!("{base}USDT"))).to_vec();
-    let quoted = vec![Quoted { venue: "binance", symbols, ..Quoted::default() }];
-    let mut watch = Watch::new(Vec::new(), quoted, None, SOON, Clock::System);
+    let quoted = vec![QuotedSymbols { venue: "binance", symbols, ..QuotedSymbols::default() }];
+    let mut watch = ListingWatch::new(Vec::new(), quoted, None, SOON, Clock::System);
     let all = list(vec![entry("BTCUSDT", true), entry("ETHUSDT", true)]);
     let halted = list(vec![entry("BTCUSDT", true), entry("ETHUSDT", false)]);
     let gone = list(vec![entry("BTCUSDT", true)]);
@@ -285,10 +285,10 @@ fn what_a_list_no_longer_has_is_halted_in_the_directory_and_the_detector_is_woke
     let okx = VenueEntry { name: "okx".to_owned(), taker_fee_pct: Decimal::ZERO, native };
     let names = symbols.iter().map(|(symbol, _)| symbol.clone()).collect();
     let directory = Arc::new(Directory::new(names, vec![okx]));
-    let quoted = vec![Quoted { venue: "okx", symbols: symbols.to_vec(), ..Quoted::default() }];
+    let quoted = vec![QuotedSymbols { venue: "okx", symbols: symbols.to_vec(), ..QuotedSymbols::default() }];
     let (alarm, parker) = Alarm::of_parker();
     alarm.set();
-    let mut watch = Watch::new(exchanges.wanted(&["okx"]), quoted, None, SOON, Clock::System)
+    let mut watch = ListingWatch::new(exchanges.wanted(&["okx"]), quoted, None, SOON, Clock::System)
         .into_directory(Arc::clone(&directory), vec![alarm]);
     assert_eq!(watch.turn(Duration::ZERO), 1, "lists are read at once");
     let halted = |at| directory.is_halted(InstrumentId(at), VenueId(0));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use spreadwire::detector::{Detector, DetectorParts, GatewayPort, scan};
-use spreadwire::feed::{Feed, FeedParts, FeedVenue, Options};
+use spreadwire::feed::{Feed, FeedOptions, FeedParts, FeedVenue};
 use spreadwire::market::book::{BookView, Side};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::opportunity::{CloseReason, Leg, OpportunityEvent};
@@ -100,7 +100,7 @@ impl Rig {
             seed,
             rate: 320.0,
             clock: hand.clock(),
-            options: sim::Options { opportunity_every_ms: 250, ..sim::Options::default() },
+            options: sim::SimOptions { opportunity_every_ms: 250, ..sim::SimOptions::default() },
         })
         .unwrap();
         sim.keep_journal();
@@ -139,8 +139,12 @@ impl Rig {
         let (told, alerts) = rtrb::RingBuffer::new(4096);
         let (matrix, writer) = QuoteMatrix::new(directory.pairs());
         let changes = Arc::new(Changes::new(directory.pairs()));
-        let options =
-            scan::Options { debounce_ns: 0, leg_age_max_ns: AGE_NS, leg_skew_max_ns: AGE_NS, ..Default::default() };
+        let options = scan::DetectorOptions {
+            debounce_ns: 0,
+            leg_age_max_ns: AGE_NS,
+            leg_skew_max_ns: AGE_NS,
+            ..Default::default()
+        };
         let (detector, alarm) = Detector::new(DetectorParts {
             directory: Arc::clone(&directory),
             matrix: writer,
@@ -163,7 +167,7 @@ impl Rig {
             changes: crossbeam::channel::never(),
             dialer,
             clock: hand.clock(),
-            options: Options { seed: Some(1), ..Options::default() },
+            options: FeedOptions { seed: Some(1), ..FeedOptions::default() },
         })
         .unwrap();
         let (mut cells, mut had) = (Vec::new(), vec![VecDeque::new(); directory.pairs()]);

@@ -250,3 +250,21 @@ fn paths_of_use_declarations_are_found() {
         ["crate::a::b", "crate::a::c::self", "crate::a::c::D", "x::Y", "crate::a::", "crate::q::r", "super::Z"]
     );
 }
+
+/// A reader who meets a type name anywhere in the library knows which type it is.
+#[test]
+fn a_type_name_means_one_thing() {
+    let mut declared: BTreeMap<String, usize> = BTreeMap::new();
+    for (_, code) in all() {
+        for line in code.lines() {
+            let line = line.strip_prefix("pub ").unwrap_or(line);
+            let line = line.strip_prefix("pub(crate) ").or_else(|| line.strip_prefix("pub(super) ")).unwrap_or(line);
+            let kinds = ["struct ", "enum ", "trait ", "type "];
+            let Some(rest) = kinds.iter().find_map(|kind| line.strip_prefix(kind)) else { continue };
+            let name = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+            *declared.entry(name.to_owned()).or_default() += 1;
+        }
+    }
+    let repeated: Vec<_> = declared.into_iter().filter(|(_, count)| *count > 1).collect();
+    assert!(repeated.is_empty(), "type names that are declared more than once: {repeated:?}");
+}

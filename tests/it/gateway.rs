@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use spreadwire::gateway::http::assets;
-use spreadwire::gateway::{Clocks, Gateway, GatewayParts, Options};
+use spreadwire::gateway::{Clocks, Gateway, GatewayOptions, GatewayParts};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::opportunity::{
     Change, CloseReason, Group, Leg, LegSide, Opportunity, OpportunityEvent, Percent, gross_pct,
@@ -134,22 +134,22 @@ impl Write for Wire {
 
 impl Rig {
     fn new() -> Self {
-        Self::with(Options::default())
+        Self::with(GatewayOptions::default())
     }
 
-    fn with(options: Options) -> Self {
+    fn with(options: GatewayOptions) -> Self {
         Self::keeping(options, 20)
     }
 
     /// One that keeps order books of so many levels a side.
-    fn keeping(options: Options, levels: usize) -> Self {
+    fn keeping(options: GatewayOptions, levels: usize) -> Self {
         let (mut rig, gateway) = Self::by_hand(options, levels, Clock::System);
         rig.thread = Some(spawn(vec![Box::new(gateway)], None, Idle::Wait, rig.stop.clone()).unwrap());
         rig
     }
 
     /// One whose time passes only when the test says so.
-    fn on_hand(options: Options) -> Self {
+    fn on_hand(options: GatewayOptions) -> Self {
         let clock = HandClock::new(MonoNs(1000 * SECOND), UnixNs::from_ms(1_700_000_000_000));
         let (mut rig, gateway) = Self::by_hand(options, 20, clock.clock());
         let gateway = Rc::new(RefCell::new(gateway));
@@ -168,7 +168,7 @@ impl Rig {
     }
 
     /// The same, with the stage to be turned by hand, on `clock`.
-    fn by_hand(options: Options, levels: usize, clock: Clock) -> (Self, Gateway) {
+    fn by_hand(options: GatewayOptions, levels: usize, clock: Clock) -> (Self, Gateway) {
         let venue = |name: &str| VenueEntry {
             name: name.into(),
             taker_fee_pct: "0.1".parse().unwrap(),
@@ -423,13 +423,13 @@ const BTC: &str =
 
 #[test]
 fn nothing_is_sent_on_connect() {
-    let rig = Rig::on_hand(Options::default());
+    let rig = Rig::on_hand(GatewayOptions::default());
     assert_eq!(rig.client().collect(Duration::from_secs(2)), [""; 0]);
 }
 
 #[test]
 fn a_subscription_is_confirmed_and_its_prices_follow_at_once() {
-    let mut rig = Rig::on_hand(Options::default());
+    let mut rig = Rig::on_hand(GatewayOptions::default());
     rig.quote("BTC/USDT", "binance", "42500.50", "42501.00");
     let mut client = rig.client();
     assert_eq!(
@@ -448,7 +448,7 @@ fn a_subscription_is_confirmed_and_its_prices_follow_at_once() {
 
 #[test]
 fn the_cross_product_comes_in_one_burst_in_order_of_subscription() {
-    let mut rig = Rig::on_hand(Options::default());
+    let mut rig = Rig::on_hand(GatewayOptions::default());
     for symbol in ["BTC/USDT", "ETH/USDT"] {
         for venue in ["binance", "kraken"] {
             rig.quote(symbol, venue, "10", "11");
@@ -472,7 +472,7 @@ fn the_cross_product_comes_in_one_burst_in_order_of_subscription() {
 
 #[test]
 fn every_fresh_price_comes_every_500_ms_changed_or_not() {
-    let mut rig = Rig::on_hand(Options::default());
+    let mut rig = Rig::on_hand(GatewayOptions::default());
     rig.quote("BTC/USDT", "binance", "42500.50", "42501.00");
     let mut client = rig.client();
     client.subscribe(&["BTC/USDT"], &["binance"]);
@@ -485,7 +485,7 @@ fn every_fresh_price_comes_every_500_ms_changed_or_not() {
 
 #[test]
 fn unsubscribing_leaves_the_rest() {
-    let mut rig = Rig::on_hand(Options::default());
+    let mut rig = Rig::on_hand(GatewayOptions::default());
     rig.quote("BTC/USDT", "binance", "1", "2");
     let mut client = rig.client();
     client.subscribe(&["BTC/USDT", "ETH/USDT"], &["binance"]);
@@ -545,7 +545,7 @@ fn labels_echo_the_clients_spelling_and_each_spelling_is_a_name() {
 
 #[test]
 fn an_alert_goes_to_all_who_have_the_symbol_whatever_their_exchanges() {
-    let mut rig = Rig::on_hand(Options::default());
+    let mut rig = Rig::on_hand(GatewayOptions::default());
     let (mut with, mut without, mut other) = (rig.client(), rig.client(), rig.client());
     with.subscribe(&["btc/usdt"], &["kraken"]);
     without.subscribe(&["BTC/USDT"], &[]);
@@ -564,7 +564,7 @@ fn an_alert_goes_to_all_who_have_the_symbol_whatever_their_exchanges() {
 
 #[test]
 fn a_client_that_joins_gets_open_opportunities_at_once() {
-    let mut rig = Rig::on_hand(Options::default());
+    let mut rig = Rig::on_hand(GatewayOptions::default());
     rig.quote("BTC/USDT", "kraken", "42499", "42500");
     rig.quote("BTC/USDT", "binance", "42925", "42926");
     rig.opportunity("BTC/USDT", ("kraken", "42500"), ("binance", "42925"), Change::Opened, false);
@@ -608,7 +608,7 @@ fn stats_count_pairs() {
 
 #[test]
 fn a_stale_or_void_price_is_not_sent() {
-    let mut rig = Rig::on_hand(Options { stale_after_ns: 300 * MS, ..Options::default() });
+    let mut rig = Rig::on_hand(GatewayOptions { stale_after_ns: 300 * MS, ..GatewayOptions::default() });
     rig.quote("BTC/USDT", "binance", "1", "2");
     let mut client = rig.client();
     client.subscribe(&["BTC/USDT", "ETH/USDT"], &["binance", "coinbase"]);
@@ -621,7 +621,7 @@ fn a_stale_or_void_price_is_not_sent() {
 
 #[test]
 fn interval_0_sends_every_change_at_once_and_nothing_else() {
-    let mut rig = Rig::on_hand(Options::default());
+    let mut rig = Rig::on_hand(GatewayOptions::default());
     rig.quote("BTC/USDT", "binance", "1", "2");
     let mut client = rig.client();
     client.send(json!({"action": "subscribe", "symbols": ["BTC/USDT"], "exchanges": ["binance"], "intervalMs": 0}));
@@ -644,7 +644,7 @@ fn interval_0_sends_every_change_at_once_and_nothing_else() {
 
 #[test]
 fn an_interval_of_its_own() {
-    let mut rig = Rig::on_hand(Options::default());
+    let mut rig = Rig::on_hand(GatewayOptions::default());
     rig.quote("BTC/USDT", "binance", "1", "2");
     let mut client = rig.client();
     client.send(json!({"action": "subscribe", "symbols": ["BTC/USDT"], "exchanges": ["binance"], "intervalMs": 50}));
@@ -655,7 +655,7 @@ fn an_interval_of_its_own() {
 
 #[test]
 fn extended_clients_hear_more_and_are_told_once_when_a_price_goes_stale() {
-    let mut rig = Rig::on_hand(Options::default());
+    let mut rig = Rig::on_hand(GatewayOptions::default());
     rig.quote("BTC/USDT", "binance", "42500.50", "42501.00");
     let mut client = rig.client();
     client.send(json!({"action": "subscribe", "symbols": ["BTC/USDT"], "exchanges": ["binance"], "intervalMs": 0, "extended": true}));
@@ -709,7 +709,7 @@ fn what_is_not_traded_is_marked_for_extended_clients_and_no_price_for_others() {
 
 #[test]
 fn a_last_known_value_is_shown_with_its_level_and_age_to_those_who_asked_for_more_and_to_nobody_else() {
-    let mut rig = Rig::on_hand(Options::default());
+    let mut rig = Rig::on_hand(GatewayOptions::default());
     let (pair, now) = (rig.pair("BTC/USDT", "binance"), rig.clock.now());
     rig.quote("BTC/USDT", "binance", "42500.50", "42501.00");
     let quote = rig.writer.load(pair);
@@ -778,7 +778,7 @@ fn equal_subscriptions_share_and_leave_alone() {
 
 #[test]
 fn a_client_that_does_not_read_is_conflated_then_closed_and_harms_nobody() {
-    let mut rig = Rig::with(Options { progress_within_ns: 2 * SECOND, ..Options::default() });
+    let mut rig = Rig::with(GatewayOptions { progress_within_ns: 2 * SECOND, ..GatewayOptions::default() });
     let mut slow = rig.client();
     let mut good = rig.client();
     // Many spellings make a burst large enough to fill the kernel's buffers soon.
@@ -912,7 +912,7 @@ impl Drop for Killed {
 
 #[test]
 fn a_client_that_reads_again_gets_the_newest() {
-    let mut rig = Rig::on_hand(Options::default());
+    let mut rig = Rig::on_hand(GatewayOptions::default());
     let mut client = rig.client();
     let spellings: Vec<String> = (0u32..128)
         .map(|n| {
@@ -1066,7 +1066,8 @@ fn a_ping_flood_ends_a_connection_and_a_ping_is_answered() {
 
 #[test]
 fn a_silent_client_is_pinged_and_then_closed() {
-    let rig = Rig::on_hand(Options { ping_after_ns: 200 * MS, pong_within_ns: 300 * MS, ..Options::default() });
+    let rig =
+        Rig::on_hand(GatewayOptions { ping_after_ns: 200 * MS, pong_within_ns: 300 * MS, ..GatewayOptions::default() });
     let mut alive = rig.client();
     let mut dead = rig.raw();
     dead.write_all(UPGRADE.as_bytes()).unwrap();
@@ -1147,7 +1148,7 @@ impl Events {
 
 #[test]
 fn a_stream_begins_with_connected_and_its_prices() {
-    let mut rig = Rig::on_hand(Options::default());
+    let mut rig = Rig::on_hand(GatewayOptions::default());
     rig.day("BTC/USDT", "kraken", 1.5);
     rig.quote("BTC/USDT", "kraken", "1.25", "1.75");
     let mut events = Events::open(&rig, "pairs=BTC%2FUSDT%2CETH/USDT,,");
@@ -1183,7 +1184,7 @@ fn a_stream_begins_with_connected_and_its_prices() {
 
 #[test]
 fn what_a_stream_refuses() {
-    let rig = Rig::with(Options { streams_max: 1, ..Options::default() });
+    let rig = Rig::with(GatewayOptions { streams_max: 1, ..GatewayOptions::default() });
     for query in ["", "?pairs=", "?pairs=,%20,", "?x=1"] {
         let (status, value) = rig.json(&format!("/api/market-data/stream{query}"));
         assert_eq!((status, value), (400, json!({"error": "pairs parameter is required"})), "{query}");
@@ -1228,7 +1229,7 @@ fn usd_is_served_by_usd_books_or_by_usdt_which_is_said() {
 
 #[test]
 fn a_raw_stream_has_every_change_and_no_repeats() {
-    let mut rig = Rig::on_hand(Options::default());
+    let mut rig = Rig::on_hand(GatewayOptions::default());
     rig.day("BTC/USDT", "binance", 1.5);
     rig.day("BTC/USDT", "kraken", 1.5);
     rig.quote("BTC/USDT", "binance", "1", "100");
@@ -1247,7 +1248,7 @@ fn a_raw_stream_has_every_change_and_no_repeats() {
 
 #[test]
 fn a_stream_tells_the_level_of_what_was_not_pushed_and_all_of_it_to_those_who_ask() {
-    let mut rig = Rig::on_hand(Options::default());
+    let mut rig = Rig::on_hand(GatewayOptions::default());
     rig.quote("BTC/USDT", "binance", "1", "2");
     rig.day("BTC/USDT", "binance", 1.5);
     let (pair, now) = (rig.pair("BTC/USDT", "binance"), rig.clock.now());
@@ -1280,7 +1281,7 @@ fn a_stream_tells_the_level_of_what_was_not_pushed_and_all_of_it_to_those_who_as
 
 #[test]
 fn a_pair_without_day_statistics_comes_late_and_says_so() {
-    let mut rig = Rig::on_hand(Options { statistics_wait_ns: 300 * MS, ..Options::default() });
+    let mut rig = Rig::on_hand(GatewayOptions { statistics_wait_ns: 300 * MS, ..GatewayOptions::default() });
     rig.quote("BTC/USDT", "binance", "1", "2");
     let mut events = Events::open(&rig, "pairs=BTC/USDT");
     events.until("connected");
@@ -1308,7 +1309,7 @@ fn a_quiet_pair_on_a_living_link_has_a_new_timestamp() {
 
 #[test]
 fn a_stream_is_kept_alive_by_comments() {
-    let rig = Rig::on_hand(Options { heartbeat_ms: 200, ..Options::default() });
+    let rig = Rig::on_hand(GatewayOptions { heartbeat_ms: 200, ..GatewayOptions::default() });
     let mut events = Events::open(&rig, "pairs=BTC/USDT");
     events.until("connected");
     events.until("\n\n");
@@ -1371,7 +1372,7 @@ fn one_symbol_on_several_exchanges() {
 
 #[test]
 fn health_keeps_every_name_and_is_degraded_without_prices() {
-    let mut rig = Rig::on_hand(Options::default());
+    let mut rig = Rig::on_hand(GatewayOptions::default());
     let (status, value) = rig.json("/api/market-data/health");
     assert_eq!((status, &value["status"]), (503, &json!("degraded")));
     assert!(value["alerts"][0].as_str().unwrap().contains("No fresh price"));
@@ -1444,7 +1445,7 @@ fn health_keeps_every_name_and_is_degraded_without_prices() {
 
 #[test]
 fn ready_is_who_has_a_fresh_price_to_serve() {
-    let mut rig = Rig::on_hand(Options::default());
+    let mut rig = Rig::on_hand(GatewayOptions::default());
     let (status, value) = rig.json("/readyz");
     assert_eq!((status, &value["ready"]), (503, &json!(false)));
     let missing = ["binance", "kraken", "coinbase"].map(|name| format!("Exchange {name} gives no fresh price"));
@@ -1480,9 +1481,11 @@ fn pages_are_there_and_say_where_numbers_come_from() {
     assert!(head.contains("Content-Type: text/html") && front.starts_with("<!doctype html>"), "{head}");
     // Built with the dashboard or without it: then the page says how to get it.
     assert_eq!(front.contains("npm --prefix web run build"), assets::FILES.is_empty());
-    for line in
-        ["default-src 'none'; script-src 'self'", "Referrer-Policy: no-referrer", "X-Content-Type-Options: nosniff"]
-    {
+    for line in [
+        "default-src 'none'; script-src 'self'",
+        "Referrer-Policy: no-referrer",
+        "X-Content-Type-GatewayOptions: nosniff",
+    ] {
         assert!(head.contains(line), "{line} in {head}");
     }
     let (status, _, metrics) = rig.get("/metrics");
@@ -1745,7 +1748,7 @@ fn bytes_behind_an_upgrade_are_frames() {
 
 #[test]
 fn slow_and_silent_clients_are_gone_in_time_and_a_good_one_is_served() {
-    let rig = Rig::on_hand(Options { head_within_ns: 700 * MS, ..Options::default() });
+    let rig = Rig::on_hand(GatewayOptions { head_within_ns: 700 * MS, ..GatewayOptions::default() });
     let mut silent: Vec<Wire> = (0..300).map(|_| rig.raw()).collect();
     let mut slow: Vec<Wire> = (0..100).map(|_| rig.raw()).collect();
     slow.iter_mut().for_each(|tcp| tcp.write_all(b"GET / HTTP/1.1\r\nX: ").unwrap());
@@ -1766,7 +1769,7 @@ fn slow_and_silent_clients_are_gone_in_time_and_a_good_one_is_served() {
 
 #[test]
 fn connections_above_the_limit_are_closed() {
-    let rig = Rig::with(Options { connections_max: 2, ..Options::default() });
+    let rig = Rig::with(GatewayOptions { connections_max: 2, ..GatewayOptions::default() });
     let held = [rig.client(), rig.client()];
     assert_eq!(rig.raw().read(&mut [0; 10]).unwrap_or(0), 0);
     rig.wait_until("refused", |board| board.gateways[0].refused.value() >= 1);
@@ -1777,7 +1780,7 @@ fn connections_above_the_limit_are_closed() {
 
 #[test]
 fn a_full_gateway_still_says_that_it_lives_and_is_ready() {
-    let mut rig = Rig::with(Options { connections_max: 2, ..Options::default() });
+    let mut rig = Rig::with(GatewayOptions { connections_max: 2, ..GatewayOptions::default() });
     rig.quote("BTC/USDT", "binance", "1", "2");
     let _held = [rig.client(), rig.client()];
     // More silent ones than there is room for.
@@ -1793,7 +1796,7 @@ fn a_full_gateway_still_says_that_it_lives_and_is_ready() {
 
 #[test]
 fn an_address_has_so_many_connections() {
-    let limited = Options { addresses: Addresses::new(2, vec![]), ..Options::default() };
+    let limited = GatewayOptions { addresses: Addresses::new(2, vec![]), ..GatewayOptions::default() };
     let rig = Rig::with(limited);
     let held = [rig.client(), rig.client()];
     assert_eq!((rig.get("/livez").0, rig.get("/api").0), (200, 503));

@@ -74,7 +74,7 @@ impl Run {
             gateways: vec![port],
             board: Arc::clone(&board),
             clock: hand.clock(),
-            options: scan::Options::default(),
+            options: scan::DetectorOptions::default(),
         });
         let keeper = LastKnownStore::new(LastKnownParts {
             directory: folder.to_path_buf(),

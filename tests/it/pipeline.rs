@@ -29,9 +29,9 @@ use spreadwire::net::listen::Listener;
 use spreadwire::sim::address_of;
 use spreadwire::sim::connection::{self as venue_side, ClientLimits, World};
 use spreadwire::sim::distortion;
-use spreadwire::sim::prices::{CellId, Liveliness, Prices};
+use spreadwire::sim::prices::{CellId, Liveliness, SimPrices};
 use spreadwire::sim::random::Random;
-use spreadwire::sim::scenario::{Kind, Scenario, Trouble};
+use spreadwire::sim::scenario::{FaultKind, Scenario, Trouble};
 use spreadwire::stage::{Alarm, Stage};
 use spreadwire::time::{HandClock, MS, MonoNs, SECOND, UnixNs};
 use spreadwire::venues::{Venue, venue};
@@ -80,7 +80,7 @@ struct Pipe {
     venue: &'static dyn Venue,
     feed: Session,
     /// The venue's end; `None` while nothing is connected.
-    far: Option<venue_side::Connection>,
+    far: Option<venue_side::SimConnection>,
     opens_at: MonoNs,
     /// Until then the network holds the venue's bytes.
     held_until: MonoNs,
@@ -102,7 +102,7 @@ struct Pipeline {
     hand: HandClock,
     random: Random,
     venues: Vec<&'static dyn Venue>,
-    prices: Prices,
+    prices: SimPrices,
     scenario: Scenario,
     troubles: Vec<Trouble>,
     pipes: Vec<Pipe>,
@@ -131,7 +131,7 @@ impl Pipeline {
         let venues: Vec<&'static dyn Venue> = VENUES.iter().map(|name| venue(name).unwrap()).collect();
         let instruments = INSTRUMENTS.map(|(base, quote)| (base.to_owned(), quote.to_owned()));
         let liveliness = Liveliness { rate: 300.0, opportunity_every_ms: 1500 };
-        let prices = Prices::new(&venues, &instruments, seed, liveliness, clock.unix());
+        let prices = SimPrices::new(&venues, &instruments, seed, liveliness, clock.unix());
         let listed = venues.iter().map(|venue| VenueEntry {
             name: venue.facts().name.into(),
             taker_fee_pct: Decimal::new(1, 1),
@@ -160,7 +160,7 @@ impl Pipeline {
             index: 0,
             admin: None,
             clocks: Clocks::both(&clock),
-            options: gateway::Options::default(),
+            options: gateway::GatewayOptions::default(),
             listener,
         })
         .unwrap();
@@ -178,7 +178,7 @@ impl Pipeline {
             ],
             board: Arc::clone(&board),
             clock: clock.clone(),
-            options: scan::Options { debounce_ns: SECOND, ..scan::Options::default() },
+            options: scan::DetectorOptions { debounce_ns: SECOND, ..scan::DetectorOptions::default() },
         });
         let ids = (0..venues.len()).map(|at| VenueId(at as u16)).collect();
         let handover = Handover::new(producer, detector_alarm, Arc::clone(&board), ids, directory.rows(), Origin::Own);
@@ -193,7 +193,7 @@ impl Pipeline {
                         venue: *venue,
                         directory: Arc::clone(&directory),
                         board: Arc::clone(&board),
-                        options: feed::Options::default(),
+                        options: feed::FeedOptions::default(),
                     },
                     Arc::clone(&days),
                     entries(&directory, VenueId(at as u16)),
@@ -349,7 +349,7 @@ impl Pipeline {
             if now >= pipe.opens_at {
                 pipe.opens_at = MonoNs(u64::MAX);
                 pipe.feed.open(&address_of(pipe.venue, self.listen), now).unwrap();
-                pipe.far = Some(venue_side::Connection::new(LIMITS, now));
+                pipe.far = Some(venue_side::SimConnection::new(LIMITS, now));
             }
         }
     }
@@ -358,7 +358,7 @@ impl Pipeline {
     fn publish(&mut self, cell: CellId) {
         let (at, quote) = self.prices.quote(cell);
         let (trouble, now) = (&self.troubles[at], self.hand.clock().now());
-        if trouble.of(Kind::Silence, &quote.native).is_some() {
+        if trouble.of(FaultKind::Silence, &quote.native).is_some() {
             return;
         }
         let Some(far) = &mut self.pipes[at].far else { return };
@@ -378,7 +378,7 @@ impl Pipeline {
         let unix = self.hand.clock().unix();
         for (at, pipe) in self.pipes.iter_mut().enumerate() {
             let trouble = &self.troubles[at];
-            let Some(far) = pipe.far.as_mut().filter(|_| trouble.whole(Kind::Silence).is_none()) else { continue };
+            let Some(far) = pipe.far.as_mut().filter(|_| trouble.whole(FaultKind::Silence).is_none()) else { continue };
             far.troubled_heartbeat(unix, now, trouble);
             for (_, quote) in self.prices.cells().map(|cell| self.prices.quote(cell)).filter(|(of, _)| *of == at) {
                 far.statistics(&distortion::distort_quote(quote, trouble), now);
@@ -460,7 +460,7 @@ impl Pipeline {
                 assert_eq!(cell.state, CellState::Live, "{event:?}");
                 assert_eq!(if is_buy { cell.ask } else { cell.bid }, leg.level, "{event:?}");
                 assert!(pipe.feed.is_open(), "alert on a venue that is not connected: {event:?}");
-                assert!(cell.age(self.now()) <= scan::Options::default().leg_age_max_ns, "{event:?}");
+                assert!(cell.age(self.now()) <= scan::DetectorOptions::default().leg_age_max_ns, "{event:?}");
                 let is_well = self.now().since(pipe.troubled) > FORGOTTEN_NS;
                 if is_well && self.now() >= pipe.held_until {
                     let (symbol, venue) = (self.directory.symbol(opportunity.instrument), leg.venue.index());
@@ -473,7 +473,7 @@ impl Pipeline {
 
     fn check_bounds(&self) {
         let outbox = self.board.gateways[0].outbox_bytes.value();
-        let most = gateway::Options::default().outboxes_max as u64;
+        let most = gateway::GatewayOptions::default().outboxes_max as u64;
         assert!(outbox <= most, "{outbox} bytes wait for clients");
         assert_eq!(self.board.detector.events_lost.value(), 0);
     }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use spreadwire::market::Level;
 use spreadwire::net::listen::Listener;
 use spreadwire::sim::control::SimControl;
-use spreadwire::sim::{Options, Sim, SimParts, address_of, default_instruments};
+use spreadwire::sim::{Sim, SimOptions, SimParts, address_of, default_instruments};
 use spreadwire::stage::{Idle, Stop, spawn};
 use spreadwire::time::Clock;
 use spreadwire::venues::{VENUES, Venue};
@@ -51,7 +51,7 @@ impl Rig {
             seed: 1,
             rate: 500.0,
             clock,
-            options: Options { opportunity_every_ms: 0, ..Options::default() },
+            options: SimOptions { opportunity_every_ms: 0, ..SimOptions::default() },
         })
         .unwrap();
         let (address, control, stop) = (sim.address(), sim.control(), Stop::default());

@@ -7,9 +7,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use spreadwire::market::InstrumentId;
 use spreadwire::net::listen::Listener;
-use spreadwire::sim::connection::{ClientLimits, Connection, World};
-use spreadwire::sim::prices::{Liveliness, Prices};
-use spreadwire::sim::{self, Options, Sim, SimParts, address_of, default_instruments};
+use spreadwire::sim::connection::{ClientLimits, SimConnection, World};
+use spreadwire::sim::prices::{Liveliness, SimPrices};
+use spreadwire::sim::{self, Sim, SimOptions, SimParts, address_of, default_instruments};
 use spreadwire::stage::{Idle, Stop, spawn};
 use spreadwire::time::{Clock, MS, MonoNs, UnixNs};
 use spreadwire::venues::{
@@ -27,13 +27,13 @@ fn listen() -> SocketAddr {
     "127.0.0.1:9000".parse().unwrap()
 }
 
-fn market(seed: u64) -> Prices {
+fn market(seed: u64) -> SimPrices {
     let lively = Liveliness { rate: 1000.0 / STEP_MS as f64, opportunity_every_ms: 2000 };
-    Prices::new(VENUES, &default_instruments(), seed, lively, START)
+    SimPrices::new(VENUES, &default_instruments(), seed, lively, START)
 }
 
 /// What the simulator holds for each instrument of one venue, under the ids of [`codec`].
-fn quotes(prices: &Prices, venue: usize) -> Vec<(String, VenueQuote)> {
+fn quotes(prices: &SimPrices, venue: usize) -> Vec<(String, VenueQuote)> {
     prices
         .cells()
         .filter(|&c| prices.quote(c).0 == venue)
@@ -54,7 +54,7 @@ fn codec(venue: &dyn Venue, quotes: &[(String, VenueQuote)]) -> Box<dyn FeedCode
 struct Joined {
     name: &'static str,
     client: WebSocket,
-    server: Connection,
+    server: SimConnection,
     codec: Box<dyn FeedCodec>,
     now: MonoNs,
     /// All that the simulator said after its reply to the upgrade.
@@ -62,12 +62,12 @@ struct Joined {
 }
 
 impl Joined {
-    fn open(venue: usize, prices: &Prices) -> Self {
+    fn open(venue: usize, prices: &SimPrices) -> Self {
         let (facts, limits) = (VENUES[venue].facts(), ClientLimits::default());
         let address = match facts.opening {
             Opening::Direct | Opening::Prompt { .. } | Opening::Patient { .. } => address_of(VENUES[venue], listen()),
             Opening::Token { path } => {
-                let mut asked = Connection::new(limits, MonoNs(1));
+                let mut asked = SimConnection::new(limits, MonoNs(1));
                 let request = format!("POST /{}{path} HTTP/1.1\r\nHost: sim\r\nContent-Length: 0\r\n\r\n", facts.name);
                 asked.receive(request.as_bytes(), MonoNs(1), &world(prices, MonoNs(1)));
                 let reply = String::from_utf8(std::mem::take(asked.output())).unwrap();
@@ -78,7 +78,7 @@ impl Joined {
         Self {
             name: facts.name,
             client: WebSocket::client(&address, limits_of_client).unwrap(),
-            server: Connection::new(limits, MonoNs(1)),
+            server: SimConnection::new(limits, MonoNs(1)),
             codec: codec(VENUES[venue], &quotes(prices, venue)),
             now: MonoNs(1),
             frames: Vec::new(),
@@ -86,7 +86,7 @@ impl Joined {
     }
 
     /// Bytes go both ways until both have said all; gives what the codec read.
-    fn talk(&mut self, prices: &Prices) -> Vec<Update> {
+    fn talk(&mut self, prices: &SimPrices) -> Vec<Update> {
         let mut updates = Vec::new();
         loop {
             let asked = std::mem::take(self.client.output());
@@ -128,7 +128,7 @@ impl Joined {
     }
 }
 
-fn world(prices: &Prices, now: MonoNs) -> World<'_> {
+fn world(prices: &SimPrices, now: MonoNs) -> World<'_> {
     World {
         venues: VENUES,
         prices,
@@ -268,7 +268,7 @@ fn start() -> Running {
         seed: 3,
         rate: sim::RATE_DEFAULT,
         clock: Clock::System,
-        options: Options::default(),
+        options: SimOptions::default(),
     })
     .unwrap();
     let (stop, address) = (Stop::default(), sim.address());
@@ -421,7 +421,7 @@ const CRYPTOFEED_NONE: [(&str, &str, &str); 8] = [
 ];
 
 /// The reply of the simulated `venue` to a GET of `target`.
-fn listed(prices: &Prices, venue: &str, target: &str) -> serde_json::Value {
+fn listed(prices: &SimPrices, venue: &str, target: &str) -> serde_json::Value {
     let at = VENUES.iter().position(|it| it.facts().name == venue).unwrap();
     let reply = VENUES[at].rest("GET", target, &format!("ws://127.0.0.1:9/{venue}"), &prices.market(at, START));
     let reply = reply.unwrap_or_else(|| panic!("{venue}: {target} is not found"));

@@ -13,7 +13,7 @@ use crate::gateway::view::Snapshot;
 use crate::market::book::{BookStamp, BookView};
 use crate::market::{InstrumentId, PairId, VenueId};
 use crate::metrics::{Board, LinkState};
-use crate::protocol::book::{self, Absence, Shown, State};
+use crate::protocol::book::{self, Absence, BookState, ShownBook};
 use crate::protocol::health::KnownBooks;
 use crate::time::{MS, MonoNs};
 use crate::venues;
@@ -45,7 +45,7 @@ impl BookLocation {
     }
 
     /// Loads the book, up to `levels` levels a side, into `view` and returns its state.
-    pub fn load(self, levels: usize, view: &mut BookView, snapshot: &Snapshot<'_>) -> State {
+    pub fn load(self, levels: usize, view: &mut BookView, snapshot: &Snapshot<'_>) -> BookState {
         let absence = match self {
             Self::Pair(pair, venue) if snapshot.books.levels() > 0 => {
                 return load_pair((pair, venue), levels, view, snapshot);
@@ -55,22 +55,27 @@ impl BookLocation {
             Self::Unknown => Absence::Unknown,
         };
         *view = BookView::default();
-        State::None(absence)
+        BookState::None(absence)
     }
 }
 
-fn load_pair((pair, venue): (PairId, VenueId), levels: usize, view: &mut BookView, snapshot: &Snapshot<'_>) -> State {
+fn load_pair(
+    (pair, venue): (PairId, VenueId),
+    levels: usize,
+    view: &mut BookView,
+    snapshot: &Snapshot<'_>,
+) -> BookState {
     snapshot.books.load(pair, levels, view);
     if is_led_elsewhere(snapshot.board, venue) {
-        State::None(Absence::Elsewhere(leader(snapshot.board, venue)))
+        BookState::None(Absence::Elsewhere(leader(snapshot.board, venue)))
     } else if view.changes == 0 {
-        State::None(if is_offered(venue, snapshot) { Absence::Waiting } else { Absence::NotOffered })
+        BookState::None(if is_offered(venue, snapshot) { Absence::Waiting } else { Absence::NotOffered })
     } else if let Some(reason) = view.void {
-        State::Void(reason)
+        BookState::Void(reason)
     } else if is_stale(view.stamp.received, snapshot) {
-        State::Stale
+        BookState::Stale
     } else {
-        State::Live
+        BookState::Live
     }
 }
 
@@ -94,9 +99,14 @@ fn leader(board: &Board, venue: VenueId) -> Option<Arc<String>> {
 
 /// A book as clients receive it now. `names`: symbol and exchange as JSON strings.
 #[must_use]
-pub fn shown<'a>(names: (&'a [u8], &'a [u8]), state: &'a State, view: &'a BookView, now: &Snapshot<'_>) -> Shown<'a> {
+pub fn shown<'a>(
+    names: (&'a [u8], &'a [u8]),
+    state: &'a BookState,
+    view: &'a BookView,
+    now: &Snapshot<'_>,
+) -> ShownBook<'a> {
     let age_ms = now.quote_now.since(view.stamp.received) / MS;
-    Shown { symbol: names.0, exchange: names.1, state, view, age_ms, timestamp: now.unix.ms() }
+    ShownBook { symbol: names.0, exchange: names.1, state, view, age_ms, timestamp: now.unix.ms() }
 }
 
 /// Counts and ages of the books of each venue.
@@ -111,7 +121,7 @@ pub fn survey(known: &mut Vec<KnownBooks>, snapshot: &Snapshot<'_>) {
         let is_subscribed = is_subscribed && !is_led_elsewhere(snapshot.board, venue);
         for instrument in instruments.filter(|it| is_subscribed && directory.is_quoted(*it, venue)) {
             let location = BookLocation::Pair(directory.pair(instrument, venue), venue);
-            let is_live = location.load(0, &mut view, snapshot) == State::Live;
+            let is_live = location.load(0, &mut view, snapshot) == BookState::Live;
             books.add(is_live, snapshot.quote_now.since(view.stamp.received));
         }
         known.push(books);
@@ -133,7 +143,7 @@ pub struct BookWatch {
     members: Vec<u32>,
     /// Version of the state in `frame`; from 1.
     version: u64,
-    state: State,
+    state: BookState,
     changes: u64,
     stamp: BookStamp,
     /// The encoded message of the current state.
@@ -184,7 +194,7 @@ impl BookWatch {
     #[inline]
     fn is_unchanged(&self, snapshot: &Snapshot<'_>) -> bool {
         let BookLocation::Pair(pair, venue) = self.location else { return false };
-        self.state == State::Live
+        self.state == BookState::Live
             && snapshot.directory.edition() == self.edition
             && snapshot.books.changes(pair) == self.changes
             && !is_stale(self.stamp.received, snapshot)
@@ -202,25 +212,26 @@ impl BookWatch {
         }
         let state = self.location.load(self.levels, view, snapshot);
         self.stamp = view.stamp;
-        let has_levels = matches!(state, State::Live | State::Stale);
+        let has_levels = matches!(state, BookState::Live | BookState::Stale);
         let is_new = state != self.state || (has_levels && view.changes != self.changes);
         // It was void since the last look, and is not any more.
-        if let Some(reason) = view.last_void.filter(|_| view.voids > self.voids && !matches!(state, State::Void(_))) {
+        if let Some(reason) = view.last_void.filter(|_| view.voids > self.voids && !matches!(state, BookState::Void(_)))
+        {
             self.version += 1;
             self.void.0 = self.version;
             let (state, levels) =
-                (State::Void(reason), (std::mem::take(&mut view.bids), std::mem::take(&mut view.asks)));
+                (BookState::Void(reason), (std::mem::take(&mut view.bids), std::mem::take(&mut view.asks)));
             encode((&self.symbol_json, &self.exchange_json), &state, view, snapshot, &mut self.void.1);
             (view.bids, view.asks) = levels;
         }
-        let is_void_again = view.voids > self.voids && matches!(state, State::Void(_));
+        let is_void_again = view.voids > self.voids && matches!(state, BookState::Void(_));
         (self.changes, self.voids) = (view.changes, view.voids);
         if is_new || is_void_again || encode_always {
             encode((&self.symbol_json, &self.exchange_json), &state, view, snapshot, &mut self.frame);
         }
         if is_new || is_void_again {
             self.version += 1;
-            if matches!(state, State::Void(_)) {
+            if matches!(state, BookState::Void(_)) {
                 self.void.0 = self.version;
                 self.void.1.clone_from(&self.frame);
             }
@@ -250,7 +261,7 @@ pub struct WatchedBook {
     pub sent: u64,
 }
 
-fn encode(names: (&[u8], &[u8]), state: &State, view: &BookView, snapshot: &Snapshot<'_>, frame: &mut Vec<u8>) {
+fn encode(names: (&[u8], &[u8]), state: &BookState, view: &BookView, snapshot: &Snapshot<'_>, frame: &mut Vec<u8>) {
     frame.clear();
     frame_text(frame, |out| book::message(&shown(names, state, view, snapshot), out));
 }
@@ -319,7 +330,7 @@ impl BookWatches {
             edition: snapshot.directory.edition(),
             members: Vec::new(),
             version: 0,
-            state: State::None(Absence::Waiting),
+            state: BookState::None(Absence::Waiting),
             changes: 0,
             stamp: BookStamp::default(),
             frame: Vec::new(),
@@ -386,7 +397,7 @@ impl BookWatches {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::options::Options;
+    use crate::gateway::options::GatewayOptions;
     use crate::gateway::view::Clocks;
     use crate::market::book::{Book, Side};
     use crate::market::directory::VenueEntry;
@@ -398,7 +409,7 @@ mod tests {
     use crate::time::{SECOND, UnixNs};
 
     struct Fixture {
-        options: Options,
+        options: GatewayOptions,
         books: BookTable,
         directory: Directory,
         board: Board,
@@ -415,7 +426,7 @@ mod tests {
             let mut board = Board::new(MonoNs(0), 1, 1);
             board.cluster = Some(ClusterBoard::new("a_1_2".to_owned(), 1));
             Self {
-                options: Options { stale_after_ns: SECOND, ..Options::default() },
+                options: GatewayOptions { stale_after_ns: SECOND, ..GatewayOptions::default() },
                 books: BookTable::new(directory.pairs(), 5),
                 matrix: QuoteMatrix::new(directory.pairs()).0.load_full(),
                 days: DayTable::new(directory.pairs()),
@@ -448,14 +459,14 @@ mod tests {
         let fixture = Fixture::new();
         let (mut view, mut known) = (BookView::default(), Vec::new());
         let location = BookLocation::find("btc/usdt", "OKX", &fixture.snapshot());
-        assert_eq!(location.load(5, &mut view, &fixture.snapshot()), State::None(Absence::Waiting));
+        assert_eq!(location.load(5, &mut view, &fixture.snapshot()), BookState::None(Absence::Waiting));
         survey(&mut known, &fixture.snapshot());
         assert_eq!(known, [KnownBooks { wanted: 1, live: 0, oldest_ns: 0 }]);
         fixture.board.venues[0].set_state(LinkState::Standby, MonoNs(1));
         let leader = Arc::new("b_3_4".to_owned());
         fixture.board.cluster.as_ref().unwrap().venues[0].leader.store(Some(Arc::clone(&leader)));
         let state = location.load(5, &mut view, &fixture.snapshot());
-        assert_eq!(state, State::None(Absence::Elsewhere(Some(leader))));
+        assert_eq!(state, BookState::None(Absence::Elsewhere(Some(leader))));
         survey(&mut known, &fixture.snapshot());
         assert_eq!(known, [KnownBooks::default()]);
     }

@@ -74,7 +74,7 @@ fn kind(path: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::http::{self, Limits, Posts};
+    use crate::wire::http::{self, HeadLimits, Posts};
 
     const FILES: &[Asset] = &[
         Asset { path: "/", etag: "\"aa\"", plain: b"<!doctype html><p>page", gzip: b"gz" },
@@ -82,7 +82,7 @@ mod tests {
     ];
 
     fn ask(path: &str, headers: &str) -> Option<Page> {
-        let limits = Limits { head_max: 8192, lines_max: 64, line_max: 4096, posts: Posts::Only(&[]), body_max: 0 };
+        let limits = HeadLimits { head_max: 8192, lines_max: 64, line_max: 4096, posts: Posts::Only(&[]), body_max: 0 };
         let text = format!("GET {path} HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
         let (request, _) = http::parse(text.as_bytes(), limits).unwrap().unwrap();
         answer(FILES, &request)

@@ -10,7 +10,7 @@ use crate::gateway::http::page::{Answer, Page};
 use crate::gateway::http::pages::PageCache;
 use crate::gateway::http::routes::{self, PageContext};
 use crate::gateway::http::survey::{Survey, sources};
-use crate::gateway::options::Options;
+use crate::gateway::options::GatewayOptions;
 use crate::gateway::prices::subscriptions::SubscriptionRequest;
 use crate::gateway::services::Services;
 use crate::gateway::view::{PriceFormat, Snapshot};
@@ -26,7 +26,7 @@ const HEADERS_NS: u64 = SECOND / 4;
 const STREAM_LINES: &str = "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n";
 
 /// See the file's head.
-pub struct Http {
+pub struct HttpResponder {
     cache: PageCache,
     survey: Survey,
     /// Header lines of every response.
@@ -37,7 +37,7 @@ pub struct Http {
     out: Vec<u8>,
 }
 
-impl Http {
+impl HttpResponder {
     /// Without cached pages, and without admin calls unless `admin` receives them.
     #[must_use]
     pub fn new(admin: Option<AdminCalls>, now: MonoNs) -> Self {
@@ -270,7 +270,7 @@ impl AdminRefusal {
 /// Header lines of the response to OPTIONS, which browsers also send before a request with headers of its own. `*` stands
 /// for all headers except Authorization (<https://fetch.spec.whatwg.org/#http-access-control-allow-headers>, read
 /// 2026-11-30); the names are for browsers that do not support it.
-fn options_lines(request: &Request, options: &Options) -> String {
+fn options_lines(request: &Request, options: &GatewayOptions) -> String {
     let is_post = options.head.posts.accept(&request.path);
     let methods = if is_post { "POST, OPTIONS" } else { "GET, HEAD, OPTIONS" };
     let headers = "Authorization, Content-Type, Last-Event-ID, Cache-Control, If-None-Match, X-Requested-With, *";
@@ -280,8 +280,8 @@ fn options_lines(request: &Request, options: &Options) -> String {
     )
 }
 
-/// How long the client of one stream waits before it reconnects, see [`Options::retry_ms`]; different for each `seed`.
-fn retry_ms(options: &Options, seed: u64) -> u64 {
+/// How long the client of one stream waits before it reconnects, see [`GatewayOptions::retry_ms`]; different for each `seed`.
+fn retry_ms(options: &GatewayOptions, seed: u64) -> u64 {
     // SplitMix64, so that consecutive seeds give distant values.
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

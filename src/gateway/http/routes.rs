@@ -24,7 +24,7 @@ use crate::matrix::CellQuote;
 use crate::matrix::books::LEVELS_MAX;
 use crate::metrics::{GatewayGauges, Gauge};
 use crate::protocol::health::Health;
-use crate::protocol::status::{self, Limits, Status};
+use crate::protocol::status::{self, ServiceLimits, Status};
 use crate::protocol::{Object, book, float, object, opportunity as lifecycle, report, stream, string};
 use crate::time::MS;
 use crate::wire::http::Request;
@@ -194,7 +194,7 @@ fn instruments(context: &PageContext<'_>, _: &Request) -> Answer {
 
 fn status_page(context: &PageContext<'_>, _: &Request) -> Answer {
     let options = context.snapshot.options;
-    let limits = Limits {
+    let limits = ServiceLimits {
         clients_max: options.connections_max as u64,
         streams_max: options.streams_max as u64,
         pairs_max: options.pairs_max as u64,

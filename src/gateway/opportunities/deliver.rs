@@ -11,7 +11,7 @@ use crate::market::VenueId;
 use crate::market::opportunity::{Opportunity, OpportunityEvent, gross_pct, net_pct};
 use crate::metrics::latency::{Hop, Recorder};
 use crate::protocol::message::{self, Alert, AlertMore};
-use crate::protocol::opportunity::{self as lifecycle, Change, GroupOf};
+use crate::protocol::opportunity::{self as lifecycle, GroupOf, OpportunityUpdate};
 use crate::time::{MS, MonoNs};
 use crate::wire::websocket::frame_text;
 
@@ -91,7 +91,7 @@ impl Opportunities {
         snapshot: &Snapshot<'_>,
     ) -> bool {
         let Some((change, entry)) = self.log.record(event, snapshot) else { return false };
-        if self.followers.is_empty() || change == Change::Updated {
+        if self.followers.is_empty() || change == OpportunityUpdate::Updated {
             return !self.followers.is_empty();
         }
         let mut frame = Vec::new();
@@ -156,7 +156,7 @@ impl Opportunities {
             let mut ends = Vec::new();
             while let Some((spelling, entry)) = rest.next() {
                 let symbol = subscriptions.names.symbols.json(spelling);
-                encode(entry, Change::Updated, symbol, snapshot, &mut self.out);
+                encode(entry, OpportunityUpdate::Updated, symbol, snapshot, &mut self.out);
                 ends.push((self.out.len(), entry.changed));
                 // Two spellings of one instrument are sent together.
                 let is_last = rest.peek().is_none_or(|(_, next)| next.changed > entry.changed);
@@ -198,7 +198,7 @@ impl Opportunities {
             let Some(instrument) = subscriptions.instrument(*symbol) else { continue };
             for entry in self.log.of(instrument) {
                 let symbol = subscriptions.names.symbols.json(*symbol);
-                encode(entry, Change::Opened, symbol, snapshot, &mut self.out);
+                encode(entry, OpportunityUpdate::Opened, symbol, snapshot, &mut self.out);
                 clients.totals.opportunities += 1;
             }
         }
@@ -325,6 +325,12 @@ fn encode_alert(o: &Opportunity, symbol: &[u8], extended: bool, snapshot: &Snaps
     frame_text(out, |out| message::alert(&alert, out));
 }
 
-fn encode(entry: &LoggedOpportunity, change: Change, symbol: &[u8], snapshot: &Snapshot<'_>, out: &mut Vec<u8>) {
+fn encode(
+    entry: &LoggedOpportunity,
+    change: OpportunityUpdate,
+    symbol: &[u8],
+    snapshot: &Snapshot<'_>,
+    out: &mut Vec<u8>,
+) {
     frame_text(out, |out| lifecycle::opportunity(&entry.moment(change, symbol, snapshot), out));
 }

@@ -7,7 +7,7 @@ use crate::gateway::view::Snapshot;
 use crate::market::opportunity::{self, CloseReason, Group, Opportunity, OpportunityEvent};
 use crate::market::quote::Source;
 use crate::market::{Directory, InstrumentId, VenueId};
-use crate::protocol::opportunity::{Change, GroupOf, Moment};
+use crate::protocol::opportunity::{GroupOf, Moment, OpportunityUpdate};
 use crate::time::{MS, MonoNs, UnixNs};
 
 /// Most open opportunities in the log. Further ones are dropped.
@@ -43,13 +43,13 @@ pub struct LoggedOpportunity {
 impl LoggedOpportunity {
     /// Its last change, for a page.
     #[must_use]
-    pub fn change(&self) -> Change {
-        self.reason.map_or(Change::Opened, Change::Closed)
+    pub fn change(&self) -> OpportunityUpdate {
+        self.reason.map_or(OpportunityUpdate::Opened, OpportunityUpdate::Closed)
     }
 
     /// Its message for `change` now; `opened` and `updated` only while it is open. `symbol` is a JSON string.
     #[must_use]
-    pub fn moment<'a>(&'a self, change: Change, symbol: &'a [u8], snapshot: &Snapshot<'a>) -> Moment<'a> {
+    pub fn moment<'a>(&'a self, change: OpportunityUpdate, symbol: &'a [u8], snapshot: &Snapshot<'a>) -> Moment<'a> {
         let o = &self.opportunity;
         let is_open = self.closed_at.0 == 0;
         let until = if is_open { snapshot.quote_now } else { o.detected };
@@ -120,7 +120,7 @@ impl OpportunityLog {
         &mut self,
         event: &OpportunityEvent,
         snapshot: &Snapshot<'_>,
-    ) -> Option<(Change, &LoggedOpportunity)> {
+    ) -> Option<(OpportunityUpdate, &LoggedOpportunity)> {
         let key = key(&event.opportunity);
         if let Some(reason) = event.change.reason() {
             let mut entry = self.open.remove(&key)?;
@@ -128,12 +128,12 @@ impl OpportunityLog {
             (entry.closed_at, entry.reason) = (snapshot.unix_at(event.opportunity.detected), Some(reason));
             self.closed.truncate(CLOSED_MAX - 1);
             self.closed.push_front(entry);
-            return self.closed.front().map(|entry| (Change::Closed(reason), entry));
+            return self.closed.front().map(|entry| (OpportunityUpdate::Closed(reason), entry));
         }
         if let Some(entry) = self.open.get_mut(&key) {
             self.updates += 1;
             (entry.opportunity, entry.changed) = (event.opportunity, self.updates);
-            return self.open.get(&key).map(|entry| (Change::Updated, entry));
+            return self.open.get(&key).map(|entry| (OpportunityUpdate::Updated, entry));
         }
         if self.open.len() >= OPEN_MAX {
             return None;
@@ -148,7 +148,7 @@ impl OpportunityLog {
             closed_at: UnixNs(0),
             changed: 0,
         };
-        Some((Change::Opened, self.open.entry(key).or_insert(entry)))
+        Some((OpportunityUpdate::Opened, self.open.entry(key).or_insert(entry)))
     }
 
     /// The end of an open opportunity that `event` replaces by another of the same pair: its own end was lost.

@@ -82,11 +82,11 @@ pub const SOURCE_HEADER: &str = "x-spreadwire-source";
 
 /// One end of a WebSocket connection.
 pub struct WebSocket {
-    state: State,
+    state: SocketState,
     fragments_max: u32,
 }
 
-enum State {
+enum SocketState {
     Opening(Box<MidHandshake<ClientHandshake<Pipe>>>),
     Open(Box<tungstenite::WebSocket<Pipe>>),
     Over(Pipe),
@@ -104,7 +104,7 @@ impl WebSocket {
         let handshake = ClientHandshake::start(pipe, request, Some(config(limits)))
             .map_err(|e| Failure::Handshake(e.to_string()))?;
         let fragments_max = limits.fragments_max;
-        let mut socket = Self { state: State::Opening(Box::new(handshake)), fragments_max };
+        let mut socket = Self { state: SocketState::Opening(Box::new(handshake)), fragments_max };
         // One step writes the request; the response cannot have arrived yet.
         socket.next()?;
         Ok(socket)
@@ -117,7 +117,7 @@ impl WebSocket {
         let mut pipe = Pipe::new(limits.fragments_max);
         pipe.input.extend_from_slice(early);
         let inner = tungstenite::WebSocket::from_raw_socket(pipe, Role::Server, Some(config(limits)));
-        Self { state: State::Open(Box::new(inner)), fragments_max: limits.fragments_max }
+        Self { state: SocketState::Open(Box::new(inner)), fragments_max: limits.fragments_max }
     }
 
     /// Takes bytes from the peer. Call [`Self::next`] until it returns `None`.
@@ -149,19 +149,19 @@ impl WebSocket {
     /// [`Failure`] ends the connection. The output should still be sent.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Event>, Failure> {
-        match std::mem::replace(&mut self.state, State::Over(Pipe::new(self.fragments_max))) {
-            State::Opening(handshake) => match handshake.handshake() {
+        match std::mem::replace(&mut self.state, SocketState::Over(Pipe::new(self.fragments_max))) {
+            SocketState::Opening(handshake) => match handshake.handshake() {
                 // We offer no extension. If the venue uses one, its frames cannot be read.
                 Ok((_, response)) if response.headers().contains_key("sec-websocket-extensions") => {
                     Err(Failure::Handshake("the server selected an extension that was not offered".to_owned()))
                 }
                 Ok((inner, response)) => {
                     let source = response.headers().get(SOURCE_HEADER).and_then(|v| v.to_str().ok()).map(str::to_owned);
-                    self.state = State::Open(Box::new(inner));
+                    self.state = SocketState::Open(Box::new(inner));
                     Ok(Some(Event::Open(source)))
                 }
                 Err(HandshakeError::Interrupted(handshake)) => {
-                    self.state = State::Opening(Box::new(handshake));
+                    self.state = SocketState::Opening(Box::new(handshake));
                     Ok(None)
                 }
                 Err(HandshakeError::Failure(Error::Http(response))) => Err(Failure::Refused {
@@ -174,13 +174,13 @@ impl WebSocket {
                 }),
                 Err(HandshakeError::Failure(error)) => Err(Failure::Handshake(error.to_string())),
             },
-            State::Open(mut inner) => {
+            SocketState::Open(mut inner) => {
                 let read = inner.read();
-                self.state = State::Open(inner);
+                self.state = SocketState::Open(inner);
                 self.settle(read)
             }
-            State::Over(pipe) => {
-                self.state = State::Over(pipe);
+            SocketState::Over(pipe) => {
+                self.state = SocketState::Over(pipe);
                 Err(Failure::Over)
             }
         }
@@ -209,7 +209,7 @@ impl WebSocket {
             Err(error) => return Err(self.violation(1002, "protocol error", &error.to_string())),
         };
         // Pongs and close replies are queued by the library; this writes them to the output.
-        if let State::Open(inner) = &mut self.state {
+        if let SocketState::Open(inner) = &mut self.state {
             let _ = inner.flush();
         }
         Ok(Some(event))
@@ -222,14 +222,14 @@ impl WebSocket {
 
     fn over(&mut self, failure: Failure) -> Failure {
         let output = std::mem::take(&mut self.pipe().output);
-        self.state = State::Over(Pipe { output, ..Pipe::new(self.fragments_max) });
+        self.state = SocketState::Over(Pipe { output, ..Pipe::new(self.fragments_max) });
         failure
     }
 
     /// Whether the upgrade is complete and neither side has closed.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        matches!(&self.state, State::Open(inner) if inner.can_write())
+        matches!(&self.state, SocketState::Open(inner) if inner.can_write())
     }
 
     /// Releases the memory that a large message took, on the server's side. Call it only after a whole message, when
@@ -239,10 +239,12 @@ impl WebSocket {
             return;
         }
         let fragments_max = self.fragments_max;
-        if let State::Open(inner) = std::mem::replace(&mut self.state, State::Over(Pipe::new(fragments_max))) {
+        if let SocketState::Open(inner) =
+            std::mem::replace(&mut self.state, SocketState::Over(Pipe::new(fragments_max)))
+        {
             let pipe = Pipe { output: inner.into_inner().output, ..Pipe::new(fragments_max) };
             let inner = tungstenite::WebSocket::from_raw_socket(pipe, Role::Server, Some(config(limits)));
-            self.state = State::Open(Box::new(inner));
+            self.state = SocketState::Open(Box::new(inner));
         }
     }
 
@@ -263,7 +265,7 @@ impl WebSocket {
 
     /// Sends a close frame; the peer's reply comes as [`Event::Closed`] or [`Failure::Over`].
     pub fn close(&mut self, code: u16, reason: &str) {
-        if let State::Open(inner) = &mut self.state {
+        if let SocketState::Open(inner) = &mut self.state {
             let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
             let _ = inner.close(Some(frame));
             let _ = inner.flush();
@@ -271,7 +273,7 @@ impl WebSocket {
     }
 
     fn send(&mut self, message: Message) {
-        if let State::Open(inner) = &mut self.state {
+        if let SocketState::Open(inner) = &mut self.state {
             let _ = inner.send(message);
         }
     }
@@ -283,9 +285,9 @@ impl WebSocket {
 
     fn pipe(&mut self) -> &mut Pipe {
         match &mut self.state {
-            State::Opening(handshake) => handshake.get_mut().get_mut(),
-            State::Open(inner) => inner.get_mut(),
-            State::Over(pipe) => pipe,
+            SocketState::Opening(handshake) => handshake.get_mut().get_mut(),
+            SocketState::Open(inner) => inner.get_mut(),
+            SocketState::Over(pipe) => pipe,
         }
     }
 }

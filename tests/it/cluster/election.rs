@@ -1,9 +1,9 @@
 //! The election by hand: one instance, what it is told and what it asks for.
 
-use spreadwire::cluster::Options;
-use spreadwire::cluster::election::{Action, Election, HANDOVER_MAX_NS};
-use spreadwire::cluster::store::{Claim, Control, Lease, Member, Sight};
-use spreadwire::metrics::cluster::Role;
+use spreadwire::cluster::ClusterOptions;
+use spreadwire::cluster::election::{Election, ElectionAction, HANDOVER_MAX_NS};
+use spreadwire::cluster::store::{Claim, ClusterMember, Control, Lease, Sight};
+use spreadwire::metrics::cluster::ClusterRole;
 use spreadwire::time::{MS, MonoNs, SECOND};
 
 const VENUES: [&str; 4] = ["binance", "bybit", "kraken", "okx"];
@@ -11,7 +11,7 @@ const START: MonoNs = MonoNs(1000 * SECOND);
 const LEASE_NS: u64 = 5 * SECOND;
 
 fn joined(me: &str) -> Election {
-    let options = Options { instance: me.to_owned(), ..Options::default() };
+    let options = ClusterOptions { instance: me.to_owned(), ..ClusterOptions::default() };
     let mut election = Election::new(&options, &VENUES, START);
     election.joined(START);
     election
@@ -22,7 +22,7 @@ fn lease(owner: &str, token: u64) -> Lease {
 }
 
 fn sight(members: &[&str], leases: &[(usize, Lease)]) -> Sight {
-    let member = |id: &&str| Member { id: (*id).to_owned(), ..Member::default() };
+    let member = |id: &&str| ClusterMember { id: (*id).to_owned(), ..ClusterMember::default() };
     Sight {
         members: members.iter().map(member).collect(),
         leases: leases.iter().map(|(venue, lease)| (VENUES[*venue].to_owned(), lease.clone())).collect(),
@@ -30,7 +30,7 @@ fn sight(members: &[&str], leases: &[(usize, Lease)]) -> Sight {
     }
 }
 
-fn polled(election: &mut Election, now: MonoNs) -> Vec<Action> {
+fn polled(election: &mut Election, now: MonoNs) -> Vec<ElectionAction> {
     let mut actions = Vec::new();
     while let Some(action) = election.poll(now) {
         actions.push(action);
@@ -62,17 +62,17 @@ fn renew(election: &mut Election, now: MonoNs) {
 #[test]
 fn a_free_venue_is_claimed_as_soon_as_it_is_seen() {
     let mut election = joined("a");
-    assert_eq!(polled(&mut election, START), [Action::Beat]);
+    assert_eq!(polled(&mut election, START), [ElectionAction::Beat]);
     election.seen(&sight(&["a"], &[(1, lease("b", 3))]), START, START);
-    let claims = [0, 2, 3].map(|venue| Action::Claim { venue, floor: 0 });
+    let claims = [0, 2, 3].map(|venue| ElectionAction::Claim { venue, floor: 0 });
     assert_eq!(polled(&mut election, START), claims);
     // When the other's lease should have ended, it looks again at once, and not before.
     let ends = START.plus(LEASE_NS + MS);
     assert!(polled(&mut election, START.plus(SECOND)).is_empty());
     polled(&mut election, START.plus(SECOND * 4));
-    assert_eq!(polled(&mut election, ends), [Action::Beat]);
+    assert_eq!(polled(&mut election, ends), [ElectionAction::Beat]);
     election.seen(&sight(&["a"], &[]), ends, ends);
-    assert!(polled(&mut election, ends).contains(&Action::Claim { venue: 1, floor: 3 }), "with a floor");
+    assert!(polled(&mut election, ends).contains(&ElectionAction::Claim { venue: 1, floor: 3 }), "with a floor");
 }
 
 #[test]
@@ -84,11 +84,11 @@ fn all_share_out_free_venues_alike_and_only_later_each_takes_what_is_left() {
         election.seen(&seen, START, START);
         let claims = polled(&mut election, START);
         for action in &claims {
-            let Action::Claim { venue, .. } = action else { continue };
+            let ElectionAction::Claim { venue, .. } = action else { continue };
             taken[*venue] += 1;
         }
         let later = polled(&mut election, START.plus(400 * MS));
-        let all = claims.iter().chain(&later).filter(|action| matches!(action, Action::Claim { .. })).count();
+        let all = claims.iter().chain(&later).filter(|action| matches!(action, ElectionAction::Claim { .. })).count();
         assert_eq!(all, VENUES.len(), "{me}: if the others do not");
     }
     assert_eq!(taken, [1; VENUES.len()], "at first each venue is claimed by one");
@@ -109,13 +109,13 @@ fn after_a_standstill_nothing_is_published_and_the_token_is_never_used_again() {
     let mut election = leading("a", &["a", "b"], &[0]);
     let woken = START.plus(10 * SECOND);
     assert_eq!(election.may_publish(0, woken), None, "before anything else is done");
-    assert_eq!(election.role(0, woken), Role::Follower);
-    assert_eq!(election.poll(woken), Some(Action::Release { venue: 0, token: 7 }));
+    assert_eq!(election.role(0, woken), ClusterRole::Follower);
+    assert_eq!(election.poll(woken), Some(ElectionAction::Release { venue: 0, token: 7 }));
     election.released(0, 7, woken);
     // Even if Redis should still say that it is ours.
     election.seen(&sight(&["a", "b"], &[(0, lease("a", 7))]), woken, woken);
     let actions = polled(&mut election, woken);
-    assert!(!actions.iter().any(|action| matches!(action, Action::Renew(_))), "{actions:?}");
+    assert!(!actions.iter().any(|action| matches!(action, ElectionAction::Renew(_))), "{actions:?}");
     assert_eq!(election.may_publish(0, woken), None);
 }
 
@@ -141,7 +141,7 @@ fn an_answer_that_was_lost_is_made_up_for_by_asking() {
     let mut election = joined("a");
     election.seen(&sight(&["a"], &[(0, lease("a", 9))]), START, START);
     assert_eq!(election.may_publish(0, START), None, "nobody knows since when");
-    assert_eq!(election.poll(START), Some(Action::Renew(vec![(0, 9)])));
+    assert_eq!(election.poll(START), Some(ElectionAction::Renew(vec![(0, 9)])));
     election.renewed(&[(0, 9)], &[true], START, START.plus(MS));
     assert_eq!(election.may_publish(0, START.plus(MS)), Some(9));
 }
@@ -153,14 +153,14 @@ fn nobody_leads_under_a_token_below_one_that_was_seen() {
     let heard = Control::Leads { venue: VENUES[0].to_owned(), token: 60, owner: "x".to_owned() };
     election.control(&heard, START.plus(MS));
     assert_eq!(election.may_publish(0, START.plus(MS)), None);
-    assert_eq!(election.poll(START.plus(MS)), Some(Action::Release { venue: 0, token: 57 }));
+    assert_eq!(election.poll(START.plus(MS)), Some(ElectionAction::Release { venue: 0, token: 57 }));
     election.released(0, 57, START.plus(2 * MS));
-    assert_eq!(election.poll(START.plus(2 * MS)), Some(Action::Claim { venue: 0, floor: 60 }));
+    assert_eq!(election.poll(START.plus(2 * MS)), Some(ElectionAction::Claim { venue: 0, floor: 60 }));
     // And whoever sees another do so says what it knows.
     let mut other = joined("b");
     other.control(&heard, START);
     other.seen(&sight(&["a", "b"], &[(0, lease("a", 2))]), START, START);
-    assert!(polled(&mut other, START).contains(&Action::Say(heard)));
+    assert!(polled(&mut other, START).contains(&ElectionAction::Say(heard)));
 }
 
 #[test]
@@ -174,12 +174,18 @@ fn a_leader_with_two_more_gives_one_away_after_its_tenure_and_when_the_heir_is_r
     };
     for second in [1, 3, 5, 7, 9] {
         let actions = look(&mut election, START.plus(second * SECOND));
-        assert!(!actions.iter().any(|action| matches!(action, Action::NameHeir { .. })), "{second} s: {actions:?}");
+        assert!(
+            !actions.iter().any(|action| matches!(action, ElectionAction::NameHeir { .. })),
+            "{second} s: {actions:?}"
+        );
     }
     let now = START.plus(11 * SECOND);
     let actions = look(&mut election, now);
-    let named = Action::NameHeir { venue: 0, token: 7, heir: "b".to_owned() };
-    assert_eq!(actions.iter().filter(|action| matches!(action, Action::NameHeir { .. })).collect::<Vec<_>>(), [&named]);
+    let named = ElectionAction::NameHeir { venue: 0, token: 7, heir: "b".to_owned() };
+    assert_eq!(
+        actions.iter().filter(|action| matches!(action, ElectionAction::NameHeir { .. })).collect::<Vec<_>>(),
+        [&named]
+    );
     election.heir_named(0, 7, true, now);
     let later = now.plus(3 * SECOND);
     renew(&mut election, later);
@@ -202,12 +208,12 @@ fn an_heir_connects_and_takes_the_lease_when_it_knows_the_whole_venue() {
         let venue = VENUES[0].to_owned();
         let now = START.plus(SECOND);
         election.control(&Control::Heir { venue: venue.clone(), token: 7, heir: "b".to_owned() }, now);
-        assert_eq!(election.role(0, now), Role::Heir);
+        assert_eq!(election.role(0, now), ClusterRole::Heir);
         assert!(election.wants_upstream(0));
         election.upstream(0, true, now);
-        assert!(!polled(&mut election, now).iter().any(|action| matches!(action, Action::Take { .. })));
+        assert!(!polled(&mut election, now).iter().any(|action| matches!(action, ElectionAction::Take { .. })));
         election.prepared(0, true);
-        assert_eq!(polled(&mut election, now), [Action::Take { venue: 0, token: 7 }]);
+        assert_eq!(polled(&mut election, now), [ElectionAction::Take { venue: 0, token: 7 }]);
         assert_eq!(election.may_publish(0, now), None);
         if is_answered {
             election.taken(0, 7, Some(8), now, now.plus(2 * MS));
@@ -215,11 +221,11 @@ fn an_heir_connects_and_takes_the_lease_when_it_knows_the_whole_venue() {
             // Whatever became of our call: what all are told may be true.
             election.control(&Control::Leads { venue, token: 8, owner: "b".to_owned() }, now.plus(MS));
             assert_eq!(election.may_publish(0, now.plus(MS)), None, "a word is not a lease");
-            assert_eq!(election.poll(now.plus(MS)), Some(Action::Renew(vec![(0, 8)])));
+            assert_eq!(election.poll(now.plus(MS)), Some(ElectionAction::Renew(vec![(0, 8)])));
             election.renewed(&[(0, 8)], &[true], now.plus(MS), now.plus(2 * MS));
         }
         assert_eq!(election.may_publish(0, now.plus(2 * MS)), Some(8));
-        assert_eq!(election.role(0, now.plus(2 * MS)), Role::Leader);
+        assert_eq!(election.role(0, now.plus(2 * MS)), ClusterRole::Leader);
     }
 }
 
@@ -229,14 +235,14 @@ fn an_heir_that_is_one_no_more_looks_and_claims_what_is_free() {
     let now = START.plus(SECOND);
     election.control(&Control::Heir { venue: VENUES[0].to_owned(), token: 7, heir: "b".to_owned() }, now);
     election.prepared(0, true);
-    assert!(polled(&mut election, now).contains(&Action::Take { venue: 0, token: 7 }));
+    assert!(polled(&mut election, now).contains(&ElectionAction::Take { venue: 0, token: 7 }));
     election.taken(0, 7, None, now, now.plus(MS));
-    assert_eq!(polled(&mut election, now.plus(MS)), [Action::Beat]);
+    assert_eq!(polled(&mut election, now.plus(MS)), [ElectionAction::Beat]);
     let leases: Vec<(usize, Lease)> = (1..4).map(|venue| (venue, lease("a", 7))).collect();
     election.seen(&sight(&["a", "b", "c"], &leases), now.plus(MS), now.plus(2 * MS));
     assert_eq!(
         polled(&mut election, now.plus(2 * MS))[0],
-        Action::Claim { venue: 0, floor: 7 },
+        ElectionAction::Claim { venue: 0, floor: 7 },
         "at once: it is connected"
     );
 }
@@ -253,7 +259,7 @@ fn an_heir_that_does_not_take_over_is_not_waited_for() {
             election.seen(&sight(&["a", "b"], &all), now, now);
         }
         for action in polled(&mut election, now) {
-            let Action::NameHeir { venue, heir, .. } = action else { continue };
+            let ElectionAction::NameHeir { venue, heir, .. } = action else { continue };
             election.heir_named(venue, 7, true, now);
             named.push((venue, heir));
         }
@@ -265,9 +271,9 @@ fn an_heir_that_does_not_take_over_is_not_waited_for() {
 }
 
 /// The heirs that are named by `actions`, by venue.
-fn heirs(actions: &[Action]) -> Vec<(usize, String)> {
-    let heir = |action: &Action| match action {
-        Action::NameHeir { venue, heir, .. } => Some((*venue, heir.clone())),
+fn heirs(actions: &[ElectionAction]) -> Vec<(usize, String)> {
+    let heir = |action: &ElectionAction| match action {
+        ElectionAction::NameHeir { venue, heir, .. } => Some((*venue, heir.clone())),
         _ => None,
     };
     actions.iter().filter_map(heir).collect()
@@ -291,7 +297,7 @@ fn sigterm_hands_everything_over_and_leads_until_the_heirs_have_it() {
     election.stop(now);
     let actions = polled(&mut election, now);
     let heirs = heirs(&actions);
-    assert_eq!((heirs.len(), actions.contains(&Action::Leave)), (2, true));
+    assert_eq!((heirs.len(), actions.contains(&ElectionAction::Leave)), (2, true));
     assert_ne!(heirs[0].1, heirs[1].1, "evenly");
     election.left();
     (0..2).for_each(|venue| election.heir_named(venue, 7, true, now));
@@ -339,11 +345,11 @@ fn a_leader_that_ends_waits_for_nobody_for_ever() {
         renew(&mut election, at);
         look(&mut election, &["b"], &[0], at);
         let actions = polled(&mut election, at);
-        assert!(actions.iter().all(|action| *action == Action::Look), "{actions:?}");
+        assert!(actions.iter().all(|action| *action == ElectionAction::Look), "{actions:?}");
         assert_eq!(election.may_publish(0, at), Some(7));
     }
     let over = now.plus(HANDOVER_MAX_NS);
-    assert_eq!(polled(&mut election, over), [Action::Release { venue: 0, token: 7 }]);
+    assert_eq!(polled(&mut election, over), [ElectionAction::Release { venue: 0, token: 7 }]);
     election.released(0, 7, over);
     assert!(election.is_done());
 }
@@ -362,7 +368,7 @@ fn two_that_end_at_once_give_nothing_to_each_other() {
     let mut other = leading("b", &["a", "b", "c"], &[]);
     other.stop(now);
     other.control(&Control::Heir { venue: VENUES[0].to_owned(), token: 7, heir: "b".to_owned() }, now);
-    assert_eq!(other.role(0, now), Role::Follower, "it accepts nothing any more");
+    assert_eq!(other.role(0, now), ClusterRole::Follower, "it accepts nothing any more");
 }
 
 #[test]
@@ -373,7 +379,7 @@ fn an_heir_claims_first_when_the_leader_could_not_wait() {
         let venue = VENUES[3].to_owned();
         election.control(&Control::Heir { venue: venue.clone(), token: 7, heir: "b".to_owned() }, now);
         election.control(&Control::Free { venue, token: 7 }, now.plus(MS));
-        let claims = polled(&mut election, now.plus(MS)).contains(&Action::Claim { venue: 3, floor: 7 });
+        let claims = polled(&mut election, now.plus(MS)).contains(&ElectionAction::Claim { venue: 3, floor: 7 });
         assert_eq!(claims, named, "{me}");
     }
 }
@@ -383,12 +389,16 @@ fn the_last_one_looks_once_more_and_gives_its_leases_back() {
     let mut election = joined("a");
     (0..4).for_each(|venue| election.claimed(venue, &Claim::Won(7), START, START));
     election.stop(START);
-    assert_eq!(polled(&mut election, START), [Action::Leave, Action::Look]);
+    assert_eq!(polled(&mut election, START), [ElectionAction::Leave, ElectionAction::Look]);
     election.left();
     let all: Vec<(usize, Lease)> = (0..4).map(|venue| (venue, lease("a", 7))).collect();
     election.seen(&sight(&[], &all), START, START);
     let actions = polled(&mut election, START);
-    assert_eq!(actions.iter().filter(|action| matches!(action, Action::Release { .. })).count(), 4, "{actions:?}");
+    assert_eq!(
+        actions.iter().filter(|action| matches!(action, ElectionAction::Release { .. })).count(),
+        4,
+        "{actions:?}"
+    );
     (0..4).for_each(|venue| election.released(venue, 7, START));
     assert!(election.is_done());
 }
@@ -396,17 +406,17 @@ fn the_last_one_looks_once_more_and_gives_its_leases_back() {
 #[test]
 fn cut_off_it_connects_for_its_own_clients_and_leads_until_its_lease_ends() {
     for alone in [true, false] {
-        let options = Options { instance: "a".to_owned(), alone, ..Options::default() };
+        let options = ClusterOptions { instance: "a".to_owned(), alone, ..ClusterOptions::default() };
         let mut election = Election::new(&options, &VENUES, START);
         election.joined(START);
         election.claimed(0, &Claim::Won(7), START, START);
         let (soon, over) = (START.plus(SECOND), START.plus(LEASE_NS));
         election.cut_off(soon);
-        assert_eq!(election.role(0, soon), Role::Leader);
-        assert_eq!(election.role(1, soon) == Role::Alone, alone);
+        assert_eq!(election.role(0, soon), ClusterRole::Leader);
+        assert_eq!(election.role(1, soon) == ClusterRole::Alone, alone);
         assert_eq!((election.wants_upstream(0), election.wants_upstream(1)), (true, alone));
         election.expire(over);
-        assert_eq!(election.role(0, over), if alone { Role::Alone } else { Role::Follower });
+        assert_eq!(election.role(0, over), if alone { ClusterRole::Alone } else { ClusterRole::Follower });
         assert!((0..4).all(|venue| election.may_publish(venue, over).is_none()), "no token is made up");
     }
 }
@@ -438,7 +448,7 @@ fn a_leader_that_cannot_reach_its_venue_gives_it_away_and_rests() {
         if tick % 16 == 0 {
             election.seen(&sight(&["a", "b"], &leases), now, now);
         }
-        if let Some(Action::NameHeir { venue, .. }) = election.poll(now) {
+        if let Some(ElectionAction::NameHeir { venue, .. }) = election.poll(now) {
             named = Some((venue, now));
             break;
         }
@@ -449,8 +459,8 @@ fn a_leader_that_cannot_reach_its_venue_gives_it_away_and_rests() {
     election.control(&leads(0, "b"), now);
     // It is neither claimed nor inherited for a while.
     election.control(&Control::Heir { venue: VENUES[0].to_owned(), token: 8, heir: "a".to_owned() }, now.plus(SECOND));
-    assert_eq!(election.role(0, now.plus(SECOND)), Role::Follower);
+    assert_eq!(election.role(0, now.plus(SECOND)), ClusterRole::Follower);
     let heir = Control::Heir { venue: VENUES[0].to_owned(), token: 8, heir: "a".to_owned() };
     election.control(&heir, now.plus(61 * SECOND));
-    assert_eq!(election.role(0, now.plus(61 * SECOND)), Role::Heir);
+    assert_eq!(election.role(0, now.plus(61 * SECOND)), ClusterRole::Heir);
 }

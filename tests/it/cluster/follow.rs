@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use spreadwire::cluster::Options;
-use spreadwire::cluster::batch::{Entry, Head, Writer};
+use spreadwire::cluster::ClusterOptions;
+use spreadwire::cluster::batch::{BatchEntry, BatchWriter, Head};
 use spreadwire::cluster::follow::{Follow, FollowParts};
 use spreadwire::cluster::publisher::{Publisher, PublisherParts};
 use spreadwire::cluster::signals::{LeaderProgress, Pulse, SnapshotRequests};
@@ -48,8 +48,13 @@ fn directory(instruments: usize) -> Arc<Directory> {
     Arc::new(Directory::with_room(symbols.clone(), VENUES.iter().map(venue).collect(), room))
 }
 
-fn options(url: &str, instance: &str) -> Options {
-    Options { redis: url.to_owned(), instance: instance.to_owned(), call_ns: 500 * MS, ..Options::default() }
+fn options(url: &str, instance: &str) -> ClusterOptions {
+    ClusterOptions {
+        redis: url.to_owned(),
+        instance: instance.to_owned(),
+        call_ns: 500 * MS,
+        ..ClusterOptions::default()
+    }
 }
 
 fn board(instance: &str) -> Arc<Board> {
@@ -117,7 +122,7 @@ impl Node {
             cluster: Keys::of(&options).unwrap().cluster(),
             instance: instance.to_owned(),
         });
-        let core = Core::new(Arc::clone(&directory), writer, scan::Options::default());
+        let core = Core::new(Arc::clone(&directory), writer, scan::DetectorOptions::default());
         let store = Store::new(&options).unwrap();
         let heard = Vec::new();
         Self { directory, core, matrix, changes, days, board, events, control, follow, publisher, store, pulse, heard }
@@ -613,8 +618,8 @@ fn batch(from: &str, token: u64, sequence: u64, bid: u64) -> String {
     let cluster = "spreadwire/0".to_owned();
     let (from, trip_ns, whole, lag_ns, is_behind) = (from.to_owned(), 50_000, None, 0, false);
     let head = Head { cluster, venue: OKX, from, token, sequence, sent, trip_ns, whole, lag_ns, is_behind };
-    let mut writer = Writer::begin(&head, &directory, &mut text);
-    writer.quote(&Entry {
+    let mut writer = BatchWriter::begin(&head, &directory, &mut text);
+    writer.quote(&BatchEntry {
         instrument: InstrumentId(0),
         bid: level(bid),
         ask: level(bid + 10),

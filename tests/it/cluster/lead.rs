@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use spreadwire::cluster::Options;
+use spreadwire::cluster::ClusterOptions;
 use spreadwire::cluster::follow::{Follow, FollowParts};
 use spreadwire::cluster::lead::{Lead, LeadParts};
 use spreadwire::cluster::publisher::{Publisher, PublisherParts};
@@ -16,7 +16,7 @@ use spreadwire::market::{Decimal, Directory, VenueId};
 use spreadwire::matrix::QuoteMatrix;
 use spreadwire::matrix::changes::Changes;
 use spreadwire::matrix::days::DayTable;
-use spreadwire::metrics::cluster::{ClusterBoard, RedisState, Role};
+use spreadwire::metrics::cluster::{ClusterBoard, ClusterRole, RedisState};
 use spreadwire::metrics::{Board, LinkState};
 use spreadwire::net::switch::Switch;
 use spreadwire::stage::{self, Alarm, Idle, Stage, Stop};
@@ -44,12 +44,12 @@ impl Node {
             native: vec![Some("BTCUSDT".to_owned())],
         };
         let directory = Arc::new(Directory::new(vec!["BTC/USDT".to_owned()], VENUES.iter().map(venue).collect()));
-        let options = Options {
+        let options = ClusterOptions {
             redis: url.to_owned(),
             instance: instance.to_owned(),
             stable_ns: 300 * MS,
             tenure_ns: 0,
-            ..Options::default()
+            ..ClusterOptions::default()
         };
         let mut board = Board::new(Clock::System.now(), VENUES.len(), 0);
         board.cluster = Some(ClusterBoard::new(instance.to_owned(), VENUES.len()));
@@ -137,7 +137,7 @@ impl Node {
     }
 
     fn leads(&self) -> usize {
-        (0..VENUES.len()).filter(|at| self.cluster().role(*at) == Role::Leader).count()
+        (0..VENUES.len()).filter(|at| self.cluster().role(*at) == ClusterRole::Leader).count()
     }
 
     fn connected(&self) -> usize {
@@ -170,7 +170,7 @@ fn without_redis_all_venues_are_our_own_and_with_it_they_are_led() {
     let node = Node::start(&server.url(), "a");
     wait_for(&[&node], "alone", || node.connected() == VENUES.len());
     assert_eq!((node.cluster().redis(), node.leads()), (RedisState::CutOff, 0));
-    assert_eq!(node.cluster().role(0), Role::Alone);
+    assert_eq!(node.cluster().role(0), ClusterRole::Alone);
     server.start_again();
     wait_for(&[&node], "led", || node.leads() == VENUES.len());
     assert_eq!(node.cluster().redis(), RedisState::Joined);

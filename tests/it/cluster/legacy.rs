@@ -49,7 +49,8 @@ impl Rig {
             order: vec![FIRST],
             stale_after_ns: 30 * SECOND,
         });
-        let options = spreadwire::cluster::Options { redis: server.url(), call_ns: 2 * SECOND, ..Default::default() };
+        let options =
+            spreadwire::cluster::ClusterOptions { redis: server.url(), call_ns: 2 * SECOND, ..Default::default() };
         Self { directory, writer, days, hand, legacy, store: Store::new(&options).unwrap() }
     }
 

@@ -10,13 +10,13 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use spreadwire::cluster::Options;
-use spreadwire::cluster::election::Action;
-use spreadwire::cluster::helm::{Answer, Helm};
+use spreadwire::cluster::ClusterOptions;
+use spreadwire::cluster::election::ElectionAction;
+use spreadwire::cluster::helm::{Helm, RedisAnswer};
 use spreadwire::cluster::lead::STOP_NS;
-use spreadwire::cluster::readiness::{Known, Readiness};
-use spreadwire::cluster::store::{Claim, Control, Lease, Member, Sight};
-use spreadwire::metrics::cluster::{RedisState, Role};
+use spreadwire::cluster::readiness::{CoveredInstrument, Readiness};
+use spreadwire::cluster::store::{Claim, ClusterMember, Control, Lease, Sight};
+use spreadwire::metrics::cluster::{ClusterRole, RedisState};
 use spreadwire::sim::random::Random;
 use spreadwire::time::{MS, MonoNs, SECOND};
 
@@ -68,14 +68,14 @@ struct Setup {
 /// One call on its way.
 #[derive(Clone)]
 enum Request {
-    Call(Action),
+    Call(ElectionAction),
     Publish {
         venue: usize,
         token: u64,
         sequence: u64,
         event: u64,
     },
-    /// [`Action::Take`] with a first batch of this event.
+    /// [`ElectionAction::Take`] with a first batch of this event.
     Take {
         venue: usize,
         token: u64,
@@ -85,7 +85,7 @@ enum Request {
 
 #[derive(Clone)]
 enum Reply {
-    Answer(Answer),
+    Answer(RedisAnswer),
     Published(bool),
 }
 
@@ -169,7 +169,7 @@ enum Upstream {
 struct Redis {
     leases: Vec<Option<Row>>,
     fences: Vec<u64>,
-    members: BTreeMap<String, (u64, Member)>,
+    members: BTreeMap<String, (u64, ClusterMember)>,
 }
 
 #[derive(Clone)]
@@ -183,7 +183,7 @@ struct Row {
 struct World {
     setup: Setup,
     random: Random,
-    options: Options,
+    options: ClusterOptions,
     venues: usize,
     now: u64,
     order: u64,
@@ -241,13 +241,13 @@ impl World {
     fn new(setup: Setup) -> Self {
         let mut random = Random::new(setup.seed);
         let lease_ns = [SECOND, 2 * SECOND, 5 * SECOND][random.below(3)];
-        let options = Options {
+        let options = ClusterOptions {
             lease_ns,
             renew_ns: lease_ns / 3,
             tenure_ns: [2 * SECOND, 10 * SECOND][random.below(2)],
             stable_ns: [500 * MS, 3 * SECOND][random.below(2)],
             alone: random.below(4) > 0,
-            ..Options::default()
+            ..ClusterOptions::default()
         };
         let venues = 1 + random.below(VENUES.len());
         let count = 2 + random.below(NODES_MAX - 1);
@@ -398,7 +398,7 @@ impl World {
         node.life = before.life + 1;
         node.started = self.now;
         node.id = format!("{}_{}", ["a", "b", "c", "d", "e"][at], node.life);
-        let options = Options { instance: node.id.clone(), ..self.options.clone() };
+        let options = ClusterOptions { instance: node.id.clone(), ..self.options.clone() };
         node.helm = Some(Helm::new(&options, &VENUES[..venues], local));
         self.story(at, "starts");
         self.push(self.now, at, Event::Pulse);
@@ -415,7 +415,7 @@ impl World {
         if self.nodes[at].busy.is_none() {
             let call = helm.next(local);
             request = match call {
-                Some(Action::Take { venue, token }) => {
+                Some(ElectionAction::Take { venue, token }) => {
                     Some(Request::Take { venue, token, event: self.nodes[at].read[venue] })
                 }
                 Some(call) => Some(Request::Call(call)),
@@ -509,7 +509,7 @@ impl World {
             let is_up = node.upstream[venue] == Upstream::Up;
             helm.upstream(venue, is_up, local);
             let is_told = node.heard[venue] >= node.read[venue];
-            let known = Known { at: 0, is_live: true, is_own: is_up, is_told };
+            let known = CoveredInstrument { at: 0, is_live: true, is_own: is_up, is_told };
             let connected = is_up.then_some(node.connected[venue]);
             let ready = node.readiness[venue].look(connected, local, std::iter::once(known));
             helm.prepared(venue, ready);
@@ -544,14 +544,14 @@ impl World {
             }
             (Request::Publish { .. }, _) => helm.published(false, local),
             (Request::Take { venue, token, event }, reply) => {
-                let (venue, take) = (*venue, Action::Take { venue: *venue, token: *token });
+                let (venue, take) = (*venue, ElectionAction::Take { venue: *venue, token: *token });
                 match &reply {
                     Some(Reply::Answer(answer)) => helm.outcome(&take, Some(answer), sent, local),
                     _ => helm.outcome(&take, None, sent, local),
                 }
                 let node = &mut self.nodes[at];
                 match reply {
-                    Some(Reply::Answer(Answer::Taken(Some(token)))) => {
+                    Some(Reply::Answer(RedisAnswer::Taken(Some(token)))) => {
                         (node.sequences[venue], node.told[venue]) = ((token, 1), *event);
                     }
                     Some(_) => {}
@@ -637,70 +637,70 @@ impl World {
         Ok(())
     }
 
-    fn obey(&mut self, at: usize, id: &str, action: Action) -> Result<Answer, String> {
+    fn obey(&mut self, at: usize, id: &str, action: ElectionAction) -> Result<RedisAnswer, String> {
         let now = self.now;
         let lasts = (self.options.lease_ns as f64 * self.redis_rate) as u64;
         let is_ours = |redis: &Redis, venue: usize, token: u64| {
             redis.leases[venue].as_ref().is_some_and(|row| row.owner == id && row.token == token)
         };
         Ok(match action {
-            Action::Beat => {
+            ElectionAction::Beat => {
                 self.redis.members.retain(|_, (ends, _)| *ends > now);
-                let me = Member { id: id.to_owned(), ..Member::default() };
+                let me = ClusterMember { id: id.to_owned(), ..ClusterMember::default() };
                 self.redis.members.insert(id.to_owned(), (now + lasts, me));
-                Answer::Sight(self.sight())
+                RedisAnswer::Sight(self.sight())
             }
-            Action::Renew(asked) => {
+            ElectionAction::Renew(asked) => {
                 let kept = asked.iter().map(|(venue, token)| is_ours(&self.redis, *venue, *token)).collect::<Vec<_>>();
                 for ((venue, _), _) in asked.iter().zip(&kept).filter(|(_, kept)| **kept) {
                     self.redis.leases[*venue].as_mut().unwrap().ends = now + lasts;
                 }
-                Answer::Renewed(kept)
+                RedisAnswer::Renewed(kept)
             }
-            Action::Claim { venue, floor } => {
+            ElectionAction::Claim { venue, floor } => {
                 let in_two_steps = self.setup.broken == Broken::ClaimsInTwoSteps && self.random.one_in(3);
                 match &self.redis.leases[venue] {
-                    Some(row) if !in_two_steps => Answer::Claim(Claim::Held(row.lease(now))),
+                    Some(row) if !in_two_steps => RedisAnswer::Claim(Claim::Held(row.lease(now))),
                     Some(row) => {
                         let token = row.token;
                         self.grant(venue, id, token)?;
-                        Answer::Claim(Claim::Won(token))
+                        RedisAnswer::Claim(Claim::Won(token))
                     }
                     None => {
                         let token = self.next_token(venue, floor);
                         self.grant(venue, id, token)?;
-                        Answer::Claim(Claim::Won(token))
+                        RedisAnswer::Claim(Claim::Won(token))
                     }
                 }
             }
-            Action::NameHeir { venue, token, heir } => {
+            ElectionAction::NameHeir { venue, token, heir } => {
                 let ours = is_ours(&self.redis, venue, token);
                 if ours {
                     self.redis.leases[venue].as_mut().unwrap().heir = Some(heir.clone());
                     self.broadcast(&Message::Control(Control::Heir { venue: VENUES[venue].to_owned(), token, heir }));
                 }
-                Answer::Named(ours)
+                RedisAnswer::Named(ours)
             }
-            Action::Look => {
+            ElectionAction::Look => {
                 self.redis.members.retain(|_, (ends, _)| *ends > now);
-                Answer::Sight(self.sight())
+                RedisAnswer::Sight(self.sight())
             }
-            Action::Take { .. } => unreachable!("a request of its own"),
-            Action::Release { venue, token } => {
+            ElectionAction::Take { .. } => unreachable!("a request of its own"),
+            ElectionAction::Release { venue, token } => {
                 if is_ours(&self.redis, venue, token) {
                     self.check_need(at, venue)?;
                     self.redis.leases[venue] = None;
                     self.broadcast(&Message::Control(Control::Free { venue: VENUES[venue].to_owned(), token }));
                 }
-                Answer::Done
+                RedisAnswer::Done
             }
-            Action::Say(control) => {
+            ElectionAction::Say(control) => {
                 self.broadcast(&Message::Control(control));
-                Answer::Done
+                RedisAnswer::Done
             }
-            Action::Leave => {
+            ElectionAction::Leave => {
                 self.redis.members.remove(id);
-                Answer::Done
+                RedisAnswer::Done
             }
         })
     }
@@ -736,10 +736,10 @@ impl World {
     }
 
     /// The heir takes the lease and publishes its first batch, in one step.
-    fn take(&mut self, id: &str, venue: usize, token: u64, event: u64) -> Result<Answer, String> {
+    fn take(&mut self, id: &str, venue: usize, token: u64, event: u64) -> Result<RedisAnswer, String> {
         let row = self.redis.leases[venue].as_ref();
         let Some(row) = row.filter(|row| row.token == token && row.heir.as_deref() == Some(id)) else {
-            return Ok(Answer::Taken(None));
+            return Ok(RedisAnswer::Taken(None));
         };
         let (old, is_well) = (row.owner.clone(), self.setup.faults == Faults::None);
         self.check_pace(&old, venue)?;
@@ -755,7 +755,7 @@ impl World {
         let next = self.next_token(venue, token);
         self.grant(venue, id, next)?;
         self.broadcast(&Message::Batch { venue, leader: id.to_owned(), token: next, sequence: 1, event });
-        Ok(Answer::Taken(Some(next)))
+        Ok(RedisAnswer::Taken(Some(next)))
     }
 
     /// Where all is well, nobody gives a venue back that somebody else could have taken over.
@@ -945,7 +945,7 @@ impl World {
             self.push(self.now, at, Event::Start);
             node_turn(self, at);
         }
-        let Options { lease_ns, stable_ns, tenure_ns, .. } = self.options;
+        let ClusterOptions { lease_ns, stable_ns, tenure_ns, .. } = self.options;
         let led = self.now + 2 * lease_ns + stable_ns + 2 * SECOND;
         // Whoever could not reach a venue may rest for a minute, and an heir that failed is not asked for half of one.
         let rests = match self.setup.faults {
@@ -1005,7 +1005,7 @@ impl World {
         for (venue, name) in VENUES.iter().enumerate().take(self.venues) {
             let connected = self.connected(venue);
             if connected > 2 {
-                let roles: Vec<Option<Role>> = (0..self.nodes.len())
+                let roles: Vec<Option<ClusterRole>> = (0..self.nodes.len())
                     .map(|at| self.nodes[at].helm.as_ref().map(|helm| helm.role(venue, self.local(at))))
                     .collect();
                 return Err(format!("{name} is connected {connected} times: {roles:?}"));
@@ -1060,7 +1060,7 @@ fn node_turn(world: &mut World, at: usize) {
 fn told(request: &Request, sent: MonoNs, now: MonoNs) -> String {
     let took = now.since(sent) / MS;
     match request {
-        Request::Call(Action::Beat) => format!("looked in {took} ms"),
+        Request::Call(ElectionAction::Beat) => format!("looked in {took} ms"),
         Request::Call(action) => format!("{action:?} in {took} ms"),
         Request::Publish { venue, token, sequence, event } => {
             format!("published {} {token}/{sequence}, event {event}, in {took} ms", VENUES[*venue])

@@ -5,9 +5,9 @@ use std::net::TcpListener;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use spreadwire::cluster::Options;
+use spreadwire::cluster::ClusterOptions;
 use spreadwire::cluster::error::{RefusalClass, StoreError};
-use spreadwire::cluster::store::{Claim, Control, LATEST_NS, Member, Outgoing, Store, TOKEN_MAX};
+use spreadwire::cluster::store::{Claim, ClusterMember, Control, LATEST_NS, Outgoing, Store, TOKEN_MAX};
 use spreadwire::time::{MS, SECOND};
 
 use super::server::{Server, free_port};
@@ -24,15 +24,15 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-fn options(url: &str, instance: &str) -> Options {
-    Options {
+fn options(url: &str, instance: &str) -> ClusterOptions {
+    ClusterOptions {
         redis: url.to_owned(),
         instance: instance.to_owned(),
         hostname: format!("host of {instance}"),
         // Nothing ends because the machine stood still; what is about deadlines sets its own.
         lease_ns: 600 * SECOND,
         call_ns: 60 * SECOND,
-        ..Options::default()
+        ..ClusterOptions::default()
     }
 }
 
@@ -40,8 +40,8 @@ fn store(server: &Server, instance: &str) -> Store {
     Store::new(&options(&server.url(), instance)).unwrap()
 }
 
-fn member(id: &str) -> Member {
-    Member { id: id.to_owned(), hostname: format!("host of {id}"), leads: 1, lag_ns: 5 }
+fn member(id: &str) -> ClusterMember {
+    ClusterMember { id: id.to_owned(), hostname: format!("host of {id}"), leads: 1, lag_ns: 5 }
 }
 
 fn won(claim: Result<Claim, StoreError>) -> u64 {
@@ -167,7 +167,7 @@ fn a_token_is_above_all_that_the_caller_and_redis_have_seen() {
 #[test]
 fn a_lease_that_was_flushed_or_ran_out_is_lost() {
     let server = Server::start(&[]);
-    let mut a = Store::new(&Options { lease_ns: 300 * MS, ..options(&server.url(), "a") }).unwrap();
+    let mut a = Store::new(&ClusterOptions { lease_ns: 300 * MS, ..options(&server.url(), "a") }).unwrap();
     let token = won(a.claim("okx", 0));
     server.tell("FLUSHALL");
     assert_eq!(a.renew(&[("okx", token)]).unwrap(), [false]);
@@ -180,7 +180,8 @@ fn a_lease_that_was_flushed_or_ran_out_is_lost() {
 #[test]
 fn a_beat_shows_members_and_leases_and_forgets_who_is_gone() {
     let server = Server::start(&[]);
-    let short = |name: &str| Store::new(&Options { lease_ns: 6 * SECOND, ..options(&server.url(), name) }).unwrap();
+    let short =
+        |name: &str| Store::new(&ClusterOptions { lease_ns: 6 * SECOND, ..options(&server.url(), name) }).unwrap();
     let [mut a, mut b] = ["a", "b"].map(short);
     b.beat(&member("b"), &[]).unwrap();
     let token = won(b.claim("okx", 0));
@@ -261,7 +262,7 @@ fn latest_values_are_kept_with_their_age() {
 #[test]
 fn a_call_ends_at_its_deadline_and_the_next_gets_no_late_answer() {
     let server = Server::start(&[]);
-    let mut a = Store::new(&Options { call_ns: 100 * MS, ..options(&server.url(), "a") }).unwrap();
+    let mut a = Store::new(&ClusterOptions { call_ns: 100 * MS, ..options(&server.url(), "a") }).unwrap();
     let token = won(a.claim("okx", 0));
     // A caller that waited for the answer would get it at the end of the pause.
     server.stop();
@@ -402,7 +403,7 @@ fn the_sentinels_have_a_password_of_their_own() {
     let error = Store::new(&options(&url, "a")).unwrap().check().unwrap_err();
     assert!(error.is_lasting(), "{error:?}");
     assert!(error.to_string().contains("cluster.sentinel_password"), "{error}");
-    let options = Options { sentinel_password: "its own".to_owned(), ..options(&url, "a") };
+    let options = ClusterOptions { sentinel_password: "its own".to_owned(), ..options(&url, "a") };
     Store::new(&options).unwrap().check().unwrap();
 }
 
@@ -451,14 +452,14 @@ fn a_redis_with_an_authority_of_its_own_is_trusted_by_file_and_shown_our_certifi
         redis::cmd("CONFIG").arg("SET").arg(name).arg(value).exec(&mut server.client()).unwrap();
     }
     let url = format!("rediss://127.0.0.1:{port}/");
-    let check = |options: &Options| Store::new(options).unwrap().check();
+    let check = |options: &ClusterOptions| Store::new(options).unwrap().check();
     let untrusted = options(&url, "a");
     assert!(check(&untrusted).is_err(), "an authority that nobody knows is trusted");
-    let anonymous = Options { ca_file, ..untrusted };
+    let anonymous = ClusterOptions { ca_file, ..untrusted };
     assert!(check(&anonymous).is_err(), "Redis wants to see a certificate");
-    let known = Options { cert_file, key_file, ..anonymous.clone() };
+    let known = ClusterOptions { cert_file, key_file, ..anonymous.clone() };
     assert_eq!(check(&known), Ok(()));
-    let missing = Options { ca_file: "/nowhere/ca.pem".to_owned(), ..known };
+    let missing = ClusterOptions { ca_file: "/nowhere/ca.pem".to_owned(), ..known };
     assert!(Store::new(&missing).err().unwrap().starts_with("/nowhere/ca.pem: "));
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use spreadwire::feed::Options;
+use spreadwire::feed::FeedOptions;
 use spreadwire::feed::session::{Session, SessionParts, entries};
 use spreadwire::market::book::{BookView, BookVoid};
 use spreadwire::market::directory::VenueEntry;
@@ -45,7 +45,7 @@ impl Rig {
             venue: &binance::BINANCE,
             directory: Arc::clone(&self.directory),
             board: Arc::clone(&self.board),
-            options: Options::default(),
+            options: FeedOptions::default(),
         };
         let mut it = Session::books(parts, Arc::clone(&self.books), plan.to_vec());
         let now = self.hand.clock().now();

@@ -12,7 +12,7 @@ use spreadwire::market::{Decimal, Directory, Level, VenueId};
 use spreadwire::matrix::days::DayTable;
 use spreadwire::metrics::Board;
 use spreadwire::record::capture::{Capture, Direction};
-use spreadwire::record::replay::{Pace, Recording, Replay, ReplayParts, discover};
+use spreadwire::record::replay::{Recording, Replay, ReplayPace, ReplayParts, discover};
 use spreadwire::stage::{Alarm, Stage};
 use spreadwire::time::{MS, MonoNs, SECOND};
 use spreadwire::venues::{Decoded, FeedCodec, SymbolEntry, Symbols, Update, VENUES, Venue};
@@ -57,7 +57,7 @@ struct Replayed {
 }
 
 /// Replays `recordings`, the reader following each turn.
-fn replay(recordings: Vec<Recording>, capacity: usize, pace: Pace) -> Replayed {
+fn replay(recordings: Vec<Recording>, capacity: usize, pace: ReplayPace) -> Replayed {
     let discovery = discover(&recordings, fee).unwrap();
     let hand = discovery.clock();
     let directory = discovery.directory;
@@ -117,7 +117,7 @@ fn files_are_merged_by_time_and_the_clock_is_the_recorded_one() {
             line("101.25", "in", 1, "q BTCUSDT 100 1 101 2 4"),
         ],
     );
-    let it = replay(vec![first.of(&toy::PLAIN), second.of(&toy::CHATTY)], 1024, Pace::Max);
+    let it = replay(vec![first.of(&toy::PLAIN), second.of(&toy::CHATTY)], 1024, ReplayPace::Max);
     assert_eq!(it.directory.instruments().iter().collect::<Vec<_>>(), ["BTC/USDT", "ETH/USDT"]);
     assert_eq!(it.directory.venues().iter().map(|v| v.name.as_str()).collect::<Vec<_>>(), ["toy", "chatty"]);
     assert_eq!(sequences(&it.events), [1, 2, 3, 4, 5]);
@@ -147,7 +147,7 @@ fn a_recorded_reconnect_voids_what_was_there() {
             line("4", "in", 1, "q BTCUSDT 100 1 101 2 3"),
         ],
     );
-    let it = replay(vec![file.of(&toy::PLAIN)], 1024, Pace::Max);
+    let it = replay(vec![file.of(&toy::PLAIN)], 1024, ReplayPace::Max);
     assert_eq!(sequences(&it.events), [1, 1000, 2, 0, 1000, 3]);
 }
 
@@ -161,7 +161,7 @@ fn a_rest_reply_before_its_connection_waits_for_it() {
             line("3", "http", 0, "q BTCUSDT 100 1 101 2 2"),
         ],
     );
-    let it = replay(vec![file.of(&toy::PLAIN)], 1024, Pace::Max);
+    let it = replay(vec![file.of(&toy::PLAIN)], 1024, ReplayPace::Max);
     assert_eq!(sequences(&it.events), [1, 2]);
 }
 
@@ -175,7 +175,7 @@ fn bad_lines_and_frames_are_passed_over() {
             line("2", "in", 1, "q BTCUSDT 100 1 101 2 1"),
         ],
     );
-    let it = replay(vec![file.of(&toy::PLAIN)], 1024, Pace::Max);
+    let it = replay(vec![file.of(&toy::PLAIN)], 1024, ReplayPace::Max);
     assert_eq!(sequences(&it.events), [1]);
     assert_eq!(it.board.venues[0].decode_errors.total(), 1);
 }
@@ -186,7 +186,7 @@ fn a_long_silence_is_skipped_and_a_pace_gives_the_same_events() {
         "gap.jsonl",
         &[line("1", "in", 1, "q BTCUSDT 100 1 101 2 1"), line("90000", "in", 1, "q BTCUSDT 100 1 101 2 2")],
     );
-    for pace in [Pace::Max, Pace::Times(10_000.0)] {
+    for pace in [ReplayPace::Max, ReplayPace::Times(10_000.0)] {
         let it = replay(vec![file.of(&toy::PLAIN)], 1024, pace);
         assert_eq!(sequences(&it.events), [1, 2]);
         assert_eq!(it.seen[1].since(it.seen[0]), 89_999 * SECOND);
@@ -252,7 +252,7 @@ fn decoded(venue: &dyn Venue, directory: &Directory, path: &Path) -> Vec<(String
 fn every_capture_replays_to_what_its_codec_reads() {
     for venue in VENUES.iter().copied() {
         for path in crate::venues::captures::captures(venue.facts().name) {
-            let it = replay(vec![Recording::new(&path, None).unwrap()], 4096, Pace::Max);
+            let it = replay(vec![Recording::new(&path, None).unwrap()], 4096, ReplayPace::Max);
             let quotes: Vec<_> = it
                 .events
                 .iter()

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use spreadwire::feed::{Feed, FeedParts, FeedVenue, Options};
+use spreadwire::feed::{Feed, FeedOptions, FeedParts, FeedVenue};
 use spreadwire::market::book::BookVoid;
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::quote::{FeedEvent, Origin, Source};
@@ -56,7 +56,7 @@ impl Rig {
     }
 
     fn toy_on(clock: Clock, venue: &'static dyn Venue, address: String, ca: Option<&PathBuf>) -> Self {
-        Self::toy_with(clock, venue, address, ca, Options::default())
+        Self::toy_with(clock, venue, address, ca, FeedOptions::default())
     }
 
     fn toy_with(
@@ -64,7 +64,7 @@ impl Rig {
         venue: &'static dyn Venue,
         address: String,
         ca: Option<&PathBuf>,
-        options: Options,
+        options: FeedOptions,
     ) -> Self {
         let native = vec![Some("BTCUSDT".to_owned())];
         let entry = VenueEntry { name: venue.facts().name.into(), taker_fee_pct: Decimal::new(1, 1), native };
@@ -76,7 +76,7 @@ impl Rig {
     }
 
     fn new(directory: Directory, venues: Vec<FeedVenue>, capacity: usize) -> Self {
-        Self::on(Clock::System, directory, venues, capacity, Options::default(), true)
+        Self::on(Clock::System, directory, venues, capacity, FeedOptions::default(), true)
     }
 
     fn on(
@@ -84,7 +84,7 @@ impl Rig {
         directory: Directory,
         venues: Vec<FeedVenue>,
         capacity: usize,
-        options: Options,
+        options: FeedOptions,
         wanted: bool,
     ) -> Self {
         let (producer, ring) = rtrb::RingBuffer::new(capacity);
@@ -107,7 +107,7 @@ impl Rig {
             changes: crossbeam::channel::never(),
             dialer,
             clock,
-            options: Options { seed: Some(1), ..options },
+            options: FeedOptions { seed: Some(1), ..options },
         })
         .unwrap();
         Self { feed, ring, board, events: Vec::new(), switch, alarm, stop }
@@ -283,7 +283,7 @@ fn a_venue_that_is_not_wanted_from_the_start_is_never_dialled() {
         rest_address: String::new(),
         trust,
     }];
-    let mut rig = Rig::on(Clock::System, directory, venues, 64, Options::default(), false);
+    let mut rig = Rig::on(Clock::System, directory, venues, 64, FeedOptions::default(), false);
     rig.idle();
     assert_eq!(rig.board.venues[0].state(), LinkState::Standby);
     rig.want(true);
@@ -314,9 +314,14 @@ fn a_switch_that_is_turned_while_a_dialler_is_at_work_leaves_one_connection_or_n
 }
 
 /// Opens after three failures in a row, however short the time.
-fn quick_breaker() -> Options {
-    let breaker = breaker::Options { failures: 3, after_ns: 0, open_ns: 20 * SECOND, ..breaker::Options::default() };
-    Options { breaker, ..Options::default() }
+fn quick_breaker() -> FeedOptions {
+    let breaker = breaker::BreakerOptions {
+        failures: 3,
+        after_ns: 0,
+        open_ns: 20 * SECOND,
+        ..breaker::BreakerOptions::default()
+    };
+    FeedOptions { breaker, ..FeedOptions::default() }
 }
 
 #[test]
@@ -424,7 +429,7 @@ fn lines_that_are_lost_again_and_again_are_all_back_within_30_s_of_the_venue_bei
     let directory = Directory::new((0..LINES).map(|n| format!("C{n}/USDT")).collect(), vec![entry]);
     let (address, trust) = (format!("ws://{address}/toy"), Trust::new(None).unwrap());
     let venues = vec![FeedVenue { id: VenueId(0), venue: &toy::NARROW, address, rest_address: String::new(), trust }];
-    let mut rig = Rig::on(hand.clock(), directory, venues, 1024, Options::default(), true);
+    let mut rig = Rig::on(hand.clock(), directory, venues, 1024, FeedOptions::default(), true);
     let mut attempts = Vec::new();
     let mut sequence = 0;
     // While `is_well` each connection goes on; else it gives prices for seven seconds.
@@ -904,7 +909,7 @@ fn simulated() -> (Rig, sim::control::SimControl) {
         seed: 3,
         rate: sim::RATE_DEFAULT,
         clock: Clock::System,
-        options: sim::Options::default(),
+        options: sim::SimOptions::default(),
     })
     .unwrap();
     let (address, control) = (sim.address(), sim.control());
@@ -997,8 +1002,13 @@ fn serve_each(each: impl Fn(usize, TcpStream) + Clone + Send + 'static) -> Strin
 /// Silence is not what is tested, and the hand turns the clock faster than a loaded machine serves.
 const PATIENT_MS: u64 = 3_600_000;
 
-fn patient() -> Options {
-    Options { silence_ping_ms: PATIENT_MS, silence_max_ms: PATIENT_MS, pair_silence_ms: 0, ..Options::default() }
+fn patient() -> FeedOptions {
+    FeedOptions {
+        silence_ping_ms: PATIENT_MS,
+        silence_max_ms: PATIENT_MS,
+        pair_silence_ms: 0,
+        ..FeedOptions::default()
+    }
 }
 
 /// A new connection that never quotes does not take over; when the old one ends, another is made as soon as ever.

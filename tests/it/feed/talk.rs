@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use spreadwire::feed::Options;
+use spreadwire::feed::FeedOptions;
 use spreadwire::feed::session::{End, Session, SessionParts, entries};
 use spreadwire::market::book::BookVoid;
 use spreadwire::market::directory::{HaltedBy, VenueEntry};
@@ -49,7 +49,7 @@ impl Talk {
             venue,
             directory: Arc::clone(&directory),
             board: Arc::clone(&board),
-            options: Options::default(),
+            options: FeedOptions::default(),
         };
         let limits = Limits { message_max: 1 << 20, read_buffer: 1024, fragments_max: u32::MAX };
         Self {

@@ -16,10 +16,10 @@ use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Decimal, InstrumentId, Level};
 use spreadwire::time::{MonoNs, UnixNs};
 use spreadwire::venues::depth::{BookPage, PageReader};
-use spreadwire::venues::listing::{Entry, Listing};
+use spreadwire::venues::listing::{Listing, ListingEntry};
 use spreadwire::venues::{
-    Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Fetch, Frame, Keepalive, Limits, Notice, Opening,
-    Requests, Symbols, Top, Update, Venue, VoidReason,
+    Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Fetch, Frame, Keepalive, Notice, Opening, Requests,
+    Symbols, Top, Update, Venue, VenueLimits, VoidReason,
 };
 
 /// Kept alive by the server, no pause between requests.
@@ -38,11 +38,11 @@ pub static TOKEN: Toy = Toy(Facts { name: "token", opening: Opening::Token { pat
 
 /// Ends every connection after four seconds.
 pub static SHORT: Toy =
-    Toy(Facts { name: "short", limits: Limits { age_max_s: Some(4), ..Limits::UNPUBLISHED }, ..PLAIN_FACTS });
+    Toy(Facts { name: "short", limits: VenueLimits { age_max_s: Some(4), ..VenueLimits::UNPUBLISHED }, ..PLAIN_FACTS });
 
 /// Takes one instrument on a connection.
 pub static NARROW: Toy =
-    Toy(Facts { name: "narrow", limits: Limits { instruments: 1, ..Limits::UNPUBLISHED }, ..PLAIN_FACTS });
+    Toy(Facts { name: "narrow", limits: VenueLimits { instruments: 1, ..VenueLimits::UNPUBLISHED }, ..PLAIN_FACTS });
 
 const PLAIN_FACTS: Facts = Facts {
     name: "",
@@ -55,7 +55,7 @@ const PLAIN_FACTS: Facts = Facts {
     request_gap_ms: 0,
     channel: "toy",
     books: None,
-    limits: Limits::UNPUBLISHED,
+    limits: VenueLimits::UNPUBLISHED,
     docs: "",
 };
 
@@ -86,7 +86,7 @@ impl Venue for Toy {
         Listing { address: "http://127.0.0.1", path: "/" }
     }
 
-    fn read_listing(&self, _: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+    fn read_listing(&self, _: &[u8]) -> Result<Vec<ListingEntry>, DecodeError> {
         Err(DecodeError::Shape("a toy lists nothing"))
     }
 

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use spreadwire::feed::Options;
+use spreadwire::feed::FeedOptions;
 use spreadwire::feed::session::{Session, SessionParts, entries};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::quote::FeedEvent;
@@ -62,7 +62,7 @@ impl Talk {
         let board = Arc::new(Board::new(MonoNs(0), 1, 0));
         let days = Arc::new(DayTable::new(directory.pairs()));
         let entries = entries(&directory, VenueId(0));
-        let options = Options::default();
+        let options = FeedOptions::default();
         let parts = SessionParts { id: VenueId(0), venue, directory, board: Arc::clone(&board), options };
         let limits = Limits { message_max: 1 << 20, read_buffer: 1024, fragments_max: u32::MAX };
         let mut talk = Self {

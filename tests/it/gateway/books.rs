@@ -86,7 +86,7 @@ fn without_an_exchange_it_is_one_book_of_each_that_quotes_the_symbol() {
 
 #[test]
 fn a_book_that_does_not_hold_says_why() {
-    let rig = Rig::on_hand(Options { stale_after_ns: SECOND / 4, ..Options::default() });
+    let rig = Rig::on_hand(GatewayOptions { stale_after_ns: SECOND / 4, ..GatewayOptions::default() });
     let one = |exchange: &str| gist(&rig.page(&format!("symbol=BTC/USDT&exchange={exchange}")));
     rig.book("BTC/USDT", "binance", 3, 7);
     rig.void_book("BTC/USDT", "binance", BookVoid::Checksum);
@@ -99,7 +99,7 @@ fn a_book_that_does_not_hold_says_why() {
     // Another instance is connected to it, so nothing here can be true any more.
     rig.board.venues[0].set_state(LinkState::Standby, rig.clock.now());
     assert_eq!(one("binance"), "none not_leader null 1");
-    let without = Rig::keeping(Options::default(), 0);
+    let without = Rig::keeping(GatewayOptions::default(), 0);
     without.book("BTC/USDT", "binance", 3, 7);
     assert_eq!(gist(&without.page("symbol=BTC/USDT&exchange=binance")), "none off null 0");
 }
@@ -121,7 +121,7 @@ fn what_is_wrong_with_a_request_for_a_book_is_said() {
 
 #[test]
 fn who_watches_a_book_gets_it_at_once_and_each_change_once_and_nobody_else_hears_a_word() {
-    let rig = Rig::on_hand(Options::default());
+    let rig = Rig::on_hand(GatewayOptions::default());
     rig.book("BTC/USDT", "binance", 30, 7);
     let (mut client, mut other) = (rig.client(), rig.client());
     other.subscribe(&["BTC/USDT"], &["binance"]);
@@ -167,7 +167,7 @@ fn each_client_has_its_own_depth_and_those_of_one_depth_share_their_text() {
 
 #[test]
 fn who_watches_a_book_is_told_that_it_is_void_and_that_it_is_back_even_within_one_beat() {
-    let rig = Rig::with(Options { book_beat_ns: 250 * MS, ..Options::default() });
+    let rig = Rig::with(GatewayOptions { book_beat_ns: 250 * MS, ..GatewayOptions::default() });
     let mut client = rig.client();
     client.watch(&[("ETH/USDT", "binance")], json!({}));
     assert_eq!(client.next()["state"], "none");
@@ -185,7 +185,7 @@ fn who_watches_a_book_is_told_that_it_is_void_and_that_it_is_back_even_within_on
 
 #[test]
 fn a_book_of_which_nothing_comes_is_told_stale_once_and_live_with_its_next_sign_of_life() {
-    let rig = Rig::on_hand(Options { stale_after_ns: SECOND / 4, ..Options::default() });
+    let rig = Rig::on_hand(GatewayOptions { stale_after_ns: SECOND / 4, ..GatewayOptions::default() });
     let mut client = rig.client();
     rig.book("ETH/USDT", "binance", 3, 7);
     client.watch(&[("ETH/USDT", "binance")], json!({}));
@@ -209,7 +209,7 @@ fn unknown_names_of_books_are_accepted_and_have_none() {
 
 #[test]
 fn limits_hold_for_books_and_change_nothing_when_they_are_met() {
-    let rig = Rig::with(Options { pairs_max: 3, ..Options::default() });
+    let rig = Rig::with(GatewayOptions { pairs_max: 3, ..GatewayOptions::default() });
     let mut client = rig.client();
     client.subscribe(&["BTC/USDT"], &["binance", "kraken"]);
     client.watch(&[("BTC/USDT", "binance")], json!({}));
@@ -234,7 +234,7 @@ fn limits_hold_for_books_and_change_nothing_when_they_are_met() {
 
 #[test]
 fn who_reads_slowly_gets_the_newest_book_and_still_hears_that_it_was_void() {
-    let rig = Rig::on_hand(Options { book_beat_ns: 5 * MS, ..Options::default() });
+    let rig = Rig::on_hand(GatewayOptions { book_beat_ns: 5 * MS, ..GatewayOptions::default() });
     let mut client = rig.client();
     let books: Vec<(String, &str)> = (0u32..64)
         .map(|n| {

@@ -48,7 +48,7 @@ fn told(change: &str, price: u64) -> (String, u64) {
 
 #[test]
 fn who_follows_hears_a_whole_life_and_nobody_else_hears_a_word() {
-    let mut rig = Rig::on_hand(Options::default());
+    let mut rig = Rig::on_hand(GatewayOptions::default());
     let (mut follower, mut other, mut elsewhere) = (rig.client(), rig.client(), rig.client());
     follower.follow(&["btc/usdt"], 0);
     elsewhere.follow(&["ETH/USDT"], 0);
@@ -82,7 +82,7 @@ fn who_follows_hears_a_whole_life_and_nobody_else_hears_a_word() {
 
 #[test]
 fn who_joins_hears_what_is_open_with_its_real_age() {
-    let mut rig = Rig::on_hand(Options::default());
+    let mut rig = Rig::on_hand(GatewayOptions::default());
     let mut early = rig.client();
     early.follow(&["BTC/USDT"], 0);
     let opened = MonoNs(rig.clock.now().0 - 40 * SECOND);
@@ -107,7 +107,7 @@ fn who_joins_hears_what_is_open_with_its_real_age() {
 
 #[test]
 fn following_holds_until_it_is_switched_off() {
-    let mut rig = Rig::on_hand(Options::default());
+    let mut rig = Rig::on_hand(GatewayOptions::default());
     let mut client = rig.client();
     client.subscribe(&["BTC/USDT"], &[]);
     let opened = rig.clock.now();
@@ -137,7 +137,7 @@ fn following_holds_until_it_is_switched_off() {
 
 #[test]
 fn on_a_beat_the_newest_update_wins_and_openings_and_endings_do_not_wait() {
-    let mut rig = Rig::on_hand(Options::default());
+    let mut rig = Rig::on_hand(GatewayOptions::default());
     let (mut patient, mut client) = (rig.client(), rig.client());
     patient.follow(&["BTC/USDT", "ETH/USDT"], LONG_BEAT_MS);
     client.follow(&["BTC/USDT", "ETH/USDT"], 1000);
@@ -158,7 +158,7 @@ fn on_a_beat_the_newest_update_wins_and_openings_and_endings_do_not_wait() {
 
 #[test]
 fn a_follower_that_does_not_read_loses_no_opening_and_no_end_and_reads_the_newest_update() {
-    let mut rig = Rig::on_hand(Options { send_buffer: 4096, ..Options::default() });
+    let mut rig = Rig::on_hand(GatewayOptions { send_buffer: 4096, ..GatewayOptions::default() });
     let mut client = rig.client();
     client.follow(&["BTC/USDT", "ETH/USDT"], 0);
     let opened = rig.clock.now();
@@ -191,7 +191,7 @@ fn a_follower_that_does_not_read_loses_no_opening_and_no_end_and_reads_the_newes
 
 #[test]
 fn a_life_whose_end_was_lost_ends_before_the_next_begins() {
-    let mut rig = Rig::on_hand(Options::default());
+    let mut rig = Rig::on_hand(GatewayOptions::default());
     let mut client = rig.client();
     client.follow(&["BTC/USDT"], 0);
     rig.life("42925", Change::Opened, Duration::from_secs(9));
@@ -207,7 +207,7 @@ fn a_life_whose_end_was_lost_ends_before_the_next_begins() {
 
 #[test]
 fn the_page_of_opportunities_has_the_open_ones_and_the_last_hundred_closed() {
-    let mut rig = Rig::on_hand(Options::default());
+    let mut rig = Rig::on_hand(GatewayOptions::default());
     assert_eq!(rig.json("/api/opportunities"), (200, json!({"open": [], "closed": []})));
     for n in 0..120_u64 {
         let opened = MonoNs(rig.clock.now().0 - 5 * SECOND);
@@ -236,7 +236,7 @@ fn the_page_of_opportunities_has_the_open_ones_and_the_last_hundred_closed() {
 
 #[test]
 fn instruments_and_status_say_what_there_is() {
-    let mut rig = Rig::on_hand(Options::default());
+    let mut rig = Rig::on_hand(GatewayOptions::default());
     rig.quote("BTC/USDT", "binance", "1", "2");
     rig.board.venues[2].set_state(LinkState::Backoff, rig.clock.now());
     rig.board.venues[2].set_last_error("closed by the venue (1001)");

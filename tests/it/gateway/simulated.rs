@@ -51,7 +51,7 @@ impl Street {
             seed: 11,
             rate: 100.0,
             clock: clock.clone(),
-            options: sim::Options::default(),
+            options: sim::SimOptions::default(),
         })
         .unwrap();
         sim.keep_journal();
@@ -86,7 +86,7 @@ impl Street {
             changes: crossbeam::channel::never(),
             dialer,
             clock: clock.clone(),
-            options: spreadwire::feed::Options { seed: Some(1), ..Default::default() },
+            options: spreadwire::feed::FeedOptions { seed: Some(1), ..Default::default() },
         })
         .unwrap();
         drop(spawn(vec![Box::new(feed)], None, Idle::Wait, stop.clone()).unwrap());
@@ -102,7 +102,7 @@ impl Street {
             board: Arc::clone(&board),
             index: 0,
             clocks: Clocks::both(&clock),
-            options: Options { book_beat_ns: 20 * MS, ..Options::default() },
+            options: GatewayOptions { book_beat_ns: 20 * MS, ..GatewayOptions::default() },
             listener,
             admin: None,
         })

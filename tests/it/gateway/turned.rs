@@ -21,7 +21,7 @@ struct Turned {
 }
 
 impl Turned {
-    fn new(options: Options) -> Self {
+    fn new(options: GatewayOptions) -> Self {
         let hand = HandClock::new(MonoNs(1000 * SECOND), UnixNs::from_ms(1_700_000_000_000));
         let (rig, gateway) = Rig::by_hand(options, 5, hand.clock());
         Self { rig, gateway, hand, round: 0 }
@@ -336,7 +336,7 @@ fn looks(turned: &mut Turned, peer: &mut Peer, holds: &Holds) -> Result<(), Test
 }
 
 fn flows(steps: &[Step]) -> Result<(), TestCaseError> {
-    let mut turned = Turned::new(Options { commands: (1000, 1000), ..Options::default() });
+    let mut turned = Turned::new(GatewayOptions { commands: (1000, 1000), ..GatewayOptions::default() });
     turned.renew();
     let mut peer = turned.client();
     let (symbols, exchanges, books) = (Vec::new(), Vec::new(), Vec::new());
@@ -417,7 +417,7 @@ fn targets() -> Vec<String> {
 
 #[test]
 fn pipelined_pages_take_a_bounded_share_of_each_turn_and_every_change_is_told_in_its_turn() {
-    let mut turned = Turned::new(Options::default());
+    let mut turned = Turned::new(GatewayOptions::default());
     turned.renew();
     let mut live = turned.client();
     live.say(r#"{"action":"subscribe","symbols":["BTC/USDT"],"exchanges":["binance"],"intervalMs":0}"#);
@@ -458,7 +458,7 @@ fn pipelined_pages_take_a_bounded_share_of_each_turn_and_every_change_is_told_in
 
 #[test]
 fn a_page_that_many_ask_for_at_once_is_rendered_a_few_times() {
-    let mut turned = Turned::new(Options::default());
+    let mut turned = Turned::new(GatewayOptions::default());
     let mut peers: Vec<Peer> = (0..40).map(|_| turned.connect()).collect();
     for peer in &mut peers {
         peer.tcp.write_all("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(5).as_bytes()).unwrap();
@@ -489,7 +489,7 @@ fn member<'a>(text: &'a str, name: &str) -> &'a str {
 
 #[test]
 fn after_a_pause_few_prices_are_old_and_the_newest_says_its_true_age() {
-    let mut turned = Turned::new(Options { progress_within_ns: 60 * SECOND, ..Options::default() });
+    let mut turned = Turned::new(GatewayOptions { progress_within_ns: 60 * SECOND, ..GatewayOptions::default() });
     turned.renew();
     let mut peer = turned.narrow_client();
     peer.say(
@@ -522,7 +522,7 @@ fn after_a_pause_few_prices_are_old_and_the_newest_says_its_true_age() {
 
 #[test]
 fn a_client_that_takes_less_than_its_prices_hears_each_of_them_in_turn() {
-    let mut turned = Turned::new(Options { progress_within_ns: 600 * SECOND, ..Options::default() });
+    let mut turned = Turned::new(GatewayOptions { progress_within_ns: 600 * SECOND, ..GatewayOptions::default() });
     turned.renew();
     let spell = |n: usize| -> String {
         let case = |(at, letter): (usize, char)| if n >> at & 1 == 1 { letter.to_ascii_lowercase() } else { letter };
@@ -578,7 +578,7 @@ fn block(turned: &mut Turned, symbol: &str) {
 
 #[test]
 fn an_open_opportunity_has_the_ages_of_now_for_those_who_come_later() {
-    let mut turned = Turned::new(Options::default());
+    let mut turned = Turned::new(GatewayOptions::default());
     turned.rig.quote("BTC/USDT", "kraken", "42499", "42500");
     turned.rig.quote("BTC/USDT", "binance", "42925", "42926");
     alert(&mut turned, "BTC/USDT");
@@ -606,7 +606,7 @@ fn an_open_opportunity_has_the_ages_of_now_for_those_who_come_later() {
 
 #[test]
 fn an_alert_that_waited_for_its_client_says_its_age_of_when_it_is_sent() {
-    let mut turned = Turned::new(Options::default());
+    let mut turned = Turned::new(GatewayOptions::default());
     let mut peer = turned.narrow_client();
     peer.say(r#"{"action":"subscribe","symbols":["BTC/USDT"],"exchanges":[],"extended":true,"opportunities":true}"#);
     turned.rest();
@@ -643,7 +643,7 @@ fn an_alert_that_waited_for_its_client_says_its_age_of_when_it_is_sent() {
 #[test]
 fn too_much_that_waits_for_all_together_closes_those_for_which_most_waits() {
     const MOST: usize = 200_000;
-    let mut turned = Turned::new(Options { outboxes_max: MOST, ..Options::default() });
+    let mut turned = Turned::new(GatewayOptions { outboxes_max: MOST, ..GatewayOptions::default() });
     let join = |turned: &mut Turned, symbol: &str| {
         let mut peer = turned.narrow_client();
         peer.say(&json!({"action": "subscribe", "symbols": [symbol], "exchanges": []}).to_string());
@@ -695,7 +695,7 @@ fn too_much_that_waits_for_all_together_closes_those_for_which_most_waits() {
 #[test]
 fn pages_that_nobody_reads_are_bounded_over_all_clients_too() {
     const MOST: usize = 1 << 20;
-    let mut turned = Turned::new(Options { outboxes_max: MOST, ..Options::default() });
+    let mut turned = Turned::new(GatewayOptions { outboxes_max: MOST, ..GatewayOptions::default() });
     turned.rig.quote("BTC/USDT", "binance", "1", "2");
     let peers: Vec<Peer> = (0..400)
         .map(|_| {

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::fs;
 
 use spreadwire::time::UnixNs;
-use spreadwire::venues::listing::{Entry, Fee};
+use spreadwire::venues::listing::{Fee, ListingEntry};
 use spreadwire::venues::{DecodeError, Listed, Market, VENUES, Venue, VenueQuote, venue};
 
 use super::fixtures;
 
-fn recorded(venue: &dyn Venue) -> Option<Vec<Entry>> {
+fn recorded(venue: &dyn Venue) -> Option<Vec<ListingEntry>> {
     let reply = fs::read(fixtures(venue.facts().name).join("instruments.json")).ok()?;
     Some(venue.read_listing(&reply).unwrap())
 }
@@ -53,7 +53,7 @@ fn steps_and_status_are_read_where_they_are_listed() {
         let entries = recorded(venue(name).unwrap()).unwrap();
         entries.into_iter().find(|entry| entry.symbol() == symbol).unwrap_or_else(|| panic!("{name} {symbol}"))
     };
-    let steps = |entry: &Entry| [entry.tick, entry.lot].map(|step| step.map(|step| step.to_string()));
+    let steps = |entry: &ListingEntry| [entry.tick, entry.lot].map(|step| step.map(|step| step.to_string()));
     for (name, symbol, tick, lot) in STEPS {
         let entry = find(name, symbol);
         assert!(entry.is_trading, "{name} {symbol}");
