@@ -121,10 +121,10 @@ fn is_in_the_library(name: &str) -> bool {
     let Some(file) = module_file(module) else { return false };
     let text = std::fs::read_to_string(file).unwrap();
     let is_declared = |line: &str| {
-        ["pub struct", "pub enum", "pub trait", "pub(crate) struct", "pub(crate) enum", "pub use", "pub(super) struct"]
-            .iter()
-            .any(|keyword| line.trim_start().starts_with(keyword))
-            && line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == *item)
+        let Some(rest) = line.trim_start().strip_prefix("pub") else { return false };
+        let rest = if rest.starts_with('(') { rest.split_once(')').map_or("", |(_, rest)| rest) } else { rest };
+        let is_kind = ["struct ", "enum ", "trait ", "use "].iter().any(|kind| rest.trim_start().starts_with(kind));
+        is_kind && rest.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == *item)
     };
     text.lines().any(is_declared)
 }
