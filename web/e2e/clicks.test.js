@@ -128,7 +128,7 @@ describe('a gateway that fails in other ways', () => {
       await until(`${title}`, () => page.evaluate(() => document.querySelector('main').innerText.trim().length > 10))
       assert.equal(await page.locator('.failed').count(), 0, title)
     }
-    assert.ok((await page.locator('header').innerText()).includes('Connected'), 'prices go on')
+    await until('prices to continue', async () => (await page.locator('header').innerText()).includes('Connected'))
     page.bodies = {}
     await tab(page, 'Venues').click()
     await until('the venues again', async () => /of \d+ connected/.test(await page.locator('main').innerText()))
