@@ -17,7 +17,7 @@ import { WebSocket, WebSocketServer } from 'ws'
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 export const BINARY = path.resolve(ROOT, process.env.SPREADWIRE_BIN ?? 'target/debug/spreadwire')
 /** Milliseconds after which a test gives up. No test relies on the value. */
-export const PATIENCE = 90_000
+export const PATIENCE = 300_000
 
 /** When the tests started, and the greatest difference between two readings of the wall clock, in milliseconds. */
 const STARTED = Date.now()
@@ -51,6 +51,9 @@ process.on('exit', () => leftovers.forEach((close) => close()))
 
 // The binary.
 
+/** Longest waits of the gateway for a client: a test may be slow between connecting and sending, or in reading. */
+const PATIENT = { SPREADWIRE_GATEWAY_HEADER_WAIT_MS: '60000', SPREADWIRE_GATEWAY_WRITE_STALL_MS: '600000' }
+
 /** A running spreadwire process. `address` is where it listens, as printed. */
 export class Server {
   static async start(args, pattern = /http:\/\/(127\.0\.0\.1:\d+)\//) {
@@ -58,7 +61,7 @@ export class Server {
     const server = new Server()
     server.stdout = ''
     server.stderr = ''
-    server.child = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    server.child = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...PATIENT, ...process.env } })
     server.exited = once(server.child, 'exit').then(([code]) => code)
     server.child.stdout.on('data', (bytes) => (server.stdout += bytes))
     server.child.stderr.on('data', (bytes) => (server.stderr += bytes))

@@ -10,7 +10,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const BINARY = path.resolve(ROOT, process.env.SPREADWIRE_BIN ?? 'target/debug/spreadwire')
 
 /** Milliseconds after which a test gives up. No test relies on the value. */
-export const PATIENCE = 90_000
+export const PATIENCE = 300_000
 
 /** Waits until `probe` returns a true value, and returns it. */
 export async function until<T>(what: string, probe: () => T | undefined | null | false): Promise<T> {
@@ -38,7 +38,7 @@ export async function demo(
   if (!existsSync(BINARY)) throw new Error(`${BINARY} is missing: run cargo build, or set SPREADWIRE_BIN`)
   const child: ChildProcess = spawn(BINARY, ['demo', '--listen', listen, '--seed', '7'], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, ...settings },
+    env: { SPREADWIRE_GATEWAY_HEADER_WAIT_MS: '60000', ...process.env, ...settings },
   })
   const exited = once(child, 'exit')
   let said = ''
