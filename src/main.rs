@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use spreadwire::cli::{
@@ -13,9 +14,11 @@ use spreadwire::cli::{
 use spreadwire::cluster::{self, error::StoreError, status};
 use spreadwire::config::{self, Config, Plan};
 use spreadwire::discovery::Catalogue;
+use spreadwire::discovery::status::StatusPages;
 use spreadwire::record::capture::Capture;
 use spreadwire::record::decode;
 use spreadwire::time::{Clock, SECOND};
+use spreadwire::venues::Venue;
 use spreadwire::{log, os, stage, tables, top, wiring};
 
 /// Whoever asks by hand can wait longer for Redis than a gateway, in nanoseconds.
@@ -97,8 +100,28 @@ fn run_instruments(args: &InstrumentsArgs) -> Result<(), CommandFailure> {
         Some(path) => Plan::load(path)?,
         None => Plan::defaults(),
     };
+    let patience = plan.patience();
     let (config, catalogue) = resolve(plan, true)?;
-    print(tables::instruments(&config, &catalogue, args.venue, args.json).as_bytes())
+    let statuses = read_status_pages(&config, args.venue, patience)?;
+    print(tables::instruments(&config, &catalogue, &statuses, args.venue, args.json).as_bytes())
+}
+
+/// Reads the status pages of the venues whose lists do not state what is traded, or only of `only`.
+fn read_status_pages(
+    config: &Config,
+    only: Option<&'static dyn Venue>,
+    patience: Duration,
+) -> Result<StatusPages, CommandFailure> {
+    let mut scope = config.scope().map_err(CommandFailure::Unavailable)?;
+    scope.quoted.retain(|quoted| only.is_none_or(|only| only.facts().name == quoted.venue));
+    let mut pages = StatusPages::new(u64::MAX, Clock::System);
+    pages.set(scope.pages());
+    pages.read_all(patience);
+    if pages.unread() > 0 {
+        let count = pages.unread();
+        tell(&format_args!("warning: status pages of {count} instruments were not read, so their status is unknown"));
+    }
+    Ok(pages)
 }
 
 fn warn(config: &Config) {

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::config::Config;
+use crate::discovery::status::StatusPages;
 use crate::discovery::{Catalogue, FeeFrom, From};
 use crate::venues::depth::LEVELS_MAX;
 use crate::venues::{BookFacts, Check, Facts, Keepalive, Pace, VENUES, Venue};
@@ -69,9 +70,16 @@ fn facts_json(f: &Facts) -> serde_json::Value {
     })
 }
 
-/// The instruments that `config` subscribes to, on all venues or only on `only`.
+/// The instruments that `config` subscribes to, on all venues or only on `only`. Their status comes from the lists in
+/// `catalogue`, and for venues whose list does not state it from `statuses`.
 #[must_use]
-pub fn instruments(config: &Config, catalogue: &Catalogue, only: Option<&dyn Venue>, as_json: bool) -> String {
+pub fn instruments(
+    config: &Config,
+    catalogue: &Catalogue,
+    statuses: &StatusPages,
+    only: Option<&dyn Venue>,
+    as_json: bool,
+) -> String {
     let mut rows = Vec::new();
     for venue in config.venues.iter().filter(|v| only.is_none_or(|only| only.facts().name == v.name())) {
         let list = catalogue.of(venue.name());
@@ -84,6 +92,10 @@ pub fn instruments(config: &Config, catalogue: &Catalogue, only: Option<&dyn Ven
             let Some(native) = native else { continue };
             let entry = entries.get(native.as_str()).copied();
             let (fee, fee_from) = venue.fee().of(entry.and_then(|entry| entry.fee));
+            let is_trading = match venue.venue.status_page() {
+                Some(_) => statuses.of(venue.name(), native),
+                None => entry.map(|entry| entry.is_trading),
+            };
             let step = |step: Option<crate::market::Decimal>| step.map(|step| step.to_string());
             rows.push(TableRow {
                 symbol,
@@ -91,7 +103,7 @@ pub fn instruments(config: &Config, catalogue: &Catalogue, only: Option<&dyn Ven
                 native,
                 tick: entry.and_then(|entry| step(entry.tick)),
                 lot: entry.and_then(|entry| step(entry.lot)),
-                status: entry.map_or("unknown", |entry| if entry.is_trading { "trading" } else { "halted" }),
+                status: is_trading.map_or("unknown", |it| if it { "trading" } else { "halted" }),
                 fee: fee.to_string(),
                 fee_from: match fee_from {
                     FeeFrom::List => "list",

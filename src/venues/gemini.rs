@@ -15,7 +15,7 @@ use crate::time::{MonoNs, UnixNs};
 use crate::venues::codes::Codes;
 use crate::venues::depth::{ChainLink, Chained, Depth, LEVELS_MAX, LevelChange, PerInstrument, TopStamp};
 use crate::venues::ladder::{self, levels_of};
-use crate::venues::listing::{self, Listing, ListingEntry};
+use crate::venues::listing::{self, Listing, ListingEntry, StatusPage};
 use crate::venues::reading::{self, Asked, Sequences, array, changes, integer, level, side_if_any, text, time};
 use crate::venues::writing::{self, ClientSubscriptions};
 use crate::venues::{
@@ -68,6 +68,19 @@ const STREAMS_PER_REQUEST: usize = 100;
 
 const CODES: Codes = Codes::usual("Gemini");
 
+/// Path of a symbol's page (<https://docs.gemini.com/rest/market-data>, read 2026-11-30). No stream and no list states
+/// the status of a spot instrument; `contractStatus` is about prediction markets.
+const DETAILS: &str = "/v1/symbols/details/";
+/// Public REST requests: at most 120 per minute, 1 per second is recommended
+/// (<https://developer.gemini.com/rate-limit>, read 2026-11-30).
+const REST_GAP_MS: u64 = 1000;
+
+/// Whether immediate orders are accepted on both sides: while the book is `open` or `limit_only`. A limit order with
+/// `immediate-or-cancel` is Gemini's way to take; `closed`, `cancel_only` and `post_only` do not accept it.
+fn read_status(reply: &[u8]) -> Result<bool, DecodeError> {
+    Parser::default().parse(reply, |root| Ok(matches!(text(root, "status")?, "open" | "limit_only")))?
+}
+
 impl Venue for Gemini {
     fn facts(&self) -> &'static Facts {
         &FACTS
@@ -118,7 +131,7 @@ impl Venue for Gemini {
             &CODES,
             |root| root.is_array().then(|| root.items().collect()),
             |row| {
-                // Names alone; steps and status are a request for each.
+                // The list has names only. Each symbol's page has its steps and status, see `status_page`.
                 let native = row.text()?.to_lowercase();
                 let symbol = symbol_of(&native)?;
                 let (base, quote) = symbol.split_once('/')?;
@@ -126,6 +139,10 @@ impl Venue for Gemini {
                 Some(ListingEntry { base, quote, native, is_trading: true, ..ListingEntry::default() })
             },
         )
+    }
+
+    fn status_page(&self) -> Option<StatusPage> {
+        Some(StatusPage { path: |native| format!("{DETAILS}{native}"), gap_ms: REST_GAP_MS, read: read_status })
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {
@@ -139,7 +156,7 @@ impl Venue for Gemini {
             let names: Vec<&str> = listed.iter().map(|entry| entry.native.as_str()).collect();
             return Some(Json::from(names).to_string());
         }
-        let native = path.strip_prefix("/v1/symbols/details/")?.to_lowercase();
+        let native = path.strip_prefix(DETAILS)?.to_lowercase();
         let entry = listed.iter().find(|entry| entry.native == native)?;
         // Numbers in the form that the venue has for small ones.
         let step = |decimals: u8| 10f64.powi(-i32::from(decimals));

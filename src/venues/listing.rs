@@ -15,6 +15,17 @@ pub struct Listing {
     pub path: &'static str,
 }
 
+/// The page of one instrument that states whether it is traded, for a venue whose list does not.
+#[derive(Clone, Copy)]
+pub struct StatusPage {
+    /// Path and query of a GET below the REST address, by the venue's own symbol.
+    pub path: fn(&str) -> String,
+    /// Least time between two requests, in milliseconds.
+    pub gap_ms: u64,
+    /// Reads the reply: whether a taker can buy and sell the instrument now.
+    pub read: fn(&[u8]) -> Result<bool, DecodeError>,
+}
+
 /// One spot instrument as its venue lists it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListingEntry {

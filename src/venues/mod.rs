@@ -27,7 +27,7 @@ pub mod writing;
 
 use codes::Codes;
 use depth::{BookPage, PageReader};
-use listing::{Listing, ListingEntry};
+use listing::{Listing, ListingEntry, StatusPage};
 use rustc_hash::FxHashMap;
 
 use crate::market::book::{Book, BookVoid};
@@ -114,6 +114,12 @@ pub trait Venue: Sync {
     /// # Errors
     /// What is wrong with the reply.
     fn read_listing(&self, reply: &[u8]) -> Result<Vec<ListingEntry>, DecodeError>;
+
+    /// The pages of single instruments, for a venue whose list does not state what is traded. `None`: the list or a stream
+    /// states it, or nothing does.
+    fn status_page(&self) -> Option<StatusPage> {
+        None
+    }
 
     /// Reads the reply to [`Opening::Token`]: the address to connect to.
     ///

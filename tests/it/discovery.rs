@@ -1,10 +1,12 @@
 //! What a user writes as instruments, against exchanges that list theirs over REST: the simulator as a process, and the
 //! binary as it is typed.
 
+use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use spreadwire::discovery::{Catalogue, From, KnownLists, List, ListRequest, ListingWatch, QuotedSymbols};
@@ -12,7 +14,7 @@ use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::{Decimal, Directory, InstrumentId, VenueId};
 use spreadwire::net::tls::Trust;
 use spreadwire::stage::{Alarm, Stage};
-use spreadwire::time::Clock;
+use spreadwire::time::{Clock, HandClock, MonoNs, SECOND, UnixNs};
 use spreadwire::venues::listing::ListingEntry;
 use spreadwire::venues::{VENUES, venue};
 use spreadwire::wire::gzip::Gzip;
@@ -31,7 +33,12 @@ struct Exchanges {
 
 impl Exchanges {
     fn start() -> Self {
+        Self::with(&[])
+    }
+
+    fn with(arguments: &[&str]) -> Self {
         let mut child = spreadwire(&["sim", "--listen", "127.0.0.1:0"])
+            .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -295,6 +302,138 @@ fn what_a_list_no_longer_has_is_halted_in_the_directory_and_the_detector_is_woke
     assert!(!halted(0) && halted(1));
     parker.park();
     assert_eq!(directory.facts(), 1);
+}
+
+/// A venue's REST API, on a thread of its own: each request for a path gets the next body of `pages`, and the last one
+/// again. Counts the requests for status pages.
+struct RestOfVenue {
+    address: String,
+    asked: Arc<AtomicUsize>,
+}
+
+impl RestOfVenue {
+    fn start(pages: Vec<(String, Vec<String>)>) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            let mut pages: HashMap<String, VecDeque<String>> =
+                pages.into_iter().map(|(path, bodies)| (path, bodies.into())).collect();
+            for socket in listener.incoming() {
+                let mut socket = socket.unwrap();
+                let mut head = String::new();
+                let mut lines = BufReader::new(socket.try_clone().unwrap());
+                while !head.ends_with("\r\n\r\n") && lines.read_line(&mut head).is_ok_and(|read| read > 0) {}
+                let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+                count.fetch_add(usize::from(path.contains("details")), Ordering::SeqCst);
+                let bodies = pages.get_mut(&path);
+                let body = bodies.map(|all| if all.len() > 1 { all.pop_front().unwrap() } else { all[0].clone() });
+                let (status, body) = body.map_or(("404 Not Found", String::new()), |body| ("200 OK", body));
+                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+                let _ = socket.write_all(format!("{head}{body}").as_bytes());
+            }
+        });
+        Self { address, asked }
+    }
+
+    /// Gemini's list of these symbols, and the states that each symbol's page shows one after the other.
+    fn gemini(symbols: &[(&str, &[&str])]) -> Self {
+        let list: Vec<&str> = symbols.iter().map(|(native, _)| *native).collect();
+        let pages = symbols.iter().map(|(native, states)| {
+            let page =
+                |state: &&str| serde_json::json!({ "symbol": native.to_uppercase(), "status": state }).to_string();
+            (format!("/v1/symbols/details/{native}"), states.iter().map(page).collect())
+        });
+        let list = ("/v1/symbols".to_owned(), vec![serde_json::json!(list).to_string()]);
+        Self::start(pages.chain([list]).collect())
+    }
+}
+
+/// Symbols of Gemini, the reader of their pages with a hand-turned clock, and what it stores.
+fn pages_of_gemini(rest: &RestOfVenue, symbols: &[(&str, &str)]) -> (ListingWatch, HandClock, Arc<Directory>) {
+    let symbols: Vec<_> = symbols.iter().map(|(name, native)| ((*name).to_owned(), (*native).to_owned())).collect();
+    let native = symbols.iter().map(|(_, native)| Some(native.clone())).collect();
+    let gemini = VenueEntry { name: "gemini".to_owned(), taker_fee_pct: Decimal::ZERO, native };
+    let names = symbols.iter().map(|(symbol, _)| symbol.clone()).collect();
+    let directory = Arc::new(Directory::new(names, vec![gemini]));
+    let quoted = vec![QuotedSymbols { venue: "gemini", symbols, ..QuotedSymbols::default() }];
+    let trust = Trust::new(None).unwrap();
+    let wanted = vec![ListRequest { venue: venue("gemini").unwrap(), address: rest.address.clone(), trust }];
+    let hand = HandClock::new(MonoNs(SECOND), UnixNs(0));
+    let watch = ListingWatch::new(wanted, quoted, None, Duration::from_secs(60), hand.clock())
+        .into_directory(Arc::clone(&directory), Vec::new());
+    (watch, hand, directory)
+}
+
+#[test]
+fn a_halt_that_only_the_page_of_an_instrument_states_is_known_until_it_is_over() {
+    let rest =
+        RestOfVenue::gemini(&[("btcusd", &["open", "closed", "open"]), ("ethusd", &["cancel_only", "limit_only"])]);
+    let (mut watch, hand, directory) = pages_of_gemini(&rest, &[("BTC/USD", "btcusd"), ("ETH/USD", "ethusd")]);
+    let halted = || [0, 1].map(|at| directory.is_halted(InstrumentId(at), VenueId(0)));
+    // Each page is read once per minute; the lists between them do not end a halt.
+    for meant in [[false, true], [true, false], [false, false]] {
+        let before = rest.asked.load(Ordering::SeqCst);
+        while halted() != meant || rest.asked.load(Ordering::SeqCst) < before + 2 {
+            watch.turn(Duration::from_millis(1));
+            hand.advance(SECOND / 10);
+        }
+        hand.advance(60 * SECOND);
+    }
+}
+
+#[test]
+fn status_pages_are_requested_one_at_a_time_and_a_second_apart() {
+    let states: &[&str] = &["open"];
+    let rest = RestOfVenue::gemini(&[("btcusd", states), ("ethusd", states), ("solusd", states)]);
+    let symbols = [("BTC/USD", "btcusd"), ("ETH/USD", "ethusd"), ("SOL/USD", "solusd")];
+    let (mut watch, hand, _directory) = pages_of_gemini(&rest, &symbols);
+    for count in [1, 2, 3, 3, 3] {
+        while rest.asked.load(Ordering::SeqCst) < count {
+            watch.turn(Duration::from_millis(1));
+        }
+        // Without time that passes, nothing is requested, however often it is tried.
+        for _ in 0..20 {
+            watch.turn(Duration::from_millis(1));
+        }
+        assert_eq!(rest.asked.load(Ordering::SeqCst), count);
+        hand.advance(SECOND);
+    }
+}
+
+#[test]
+fn the_table_of_instruments_has_the_state_of_each_page() {
+    let folder = Scratch::new("pages");
+    let states = [("aa0usd", "open"), ("aa1usd", "closed"), ("aa2usd", "cancel_only"), ("aa3usd", "post_only")];
+    let states = states.iter().chain(&[("aa4usd", "limit_only"), ("aa5usd", "new")]).collect::<Vec<_>>();
+    let pages: Vec<(&str, &[&str])> =
+        states.iter().map(|(native, state)| (*native, std::slice::from_ref(state))).collect();
+    let rest = RestOfVenue::gemini(&pages);
+    let symbols: Vec<String> = (0..6).map(|at| format!("\"AA{at}/USD\"")).collect();
+    let config = folder.config(&format!(
+        "venues = [\"gemini\"]\ninstruments = [{}]\n[discovery]\nwait_ms = 120000\n[venue.gemini]\nrest_address = \"{}\"\n",
+        symbols.join(","),
+        rest.address
+    ));
+    let rows = instruments(&config);
+    let told: Vec<&str> = rows.iter().map(|row| row.3.as_str()).collect();
+    assert_eq!(told, ["trading", "halted", "halted", "halted", "trading", "halted"]);
+    assert_eq!(rest.asked.load(Ordering::SeqCst), 6);
+}
+
+#[test]
+fn a_halt_at_the_simulated_gemini_is_on_the_page_of_its_instrument() {
+    let folder = Scratch::new("page-of-sim");
+    let script = folder.0.join("halt.toml");
+    let halt = "[[fault]]\nkind = \"halt\"\nvenue = \"gemini\"\ninstrument = \"BTC/USD\"\nfor_s = 100000\n";
+    std::fs::write(&script, halt).unwrap();
+    let exchanges = Exchanges::with(&["--scenario", script.to_str().unwrap()]);
+    let lines = exchanges.lines(&["gemini"]);
+    let config = folder.config(&format!("venues = [\"gemini\"]\ninstruments = [\"BTC/USD\", \"ETH/USD\"]\n{lines}"));
+    let rows = instruments(&config);
+    let told: Vec<_> = rows.iter().map(|row| (row.2.as_str(), row.3.as_str())).collect();
+    assert_eq!(told, [("btcusd", "halted"), ("ethusd", "trading")]);
 }
 
 #[test]

@@ -105,7 +105,7 @@ impl Market for Hall {
     }
 }
 
-/// Whose lists say nothing of halts.
+/// Venues whose lists do not contain halts.
 const WITHOUT_STATES: [&str; 3] = ["bitfinex", "gemini", "upbit"];
 
 #[test]
@@ -144,6 +144,29 @@ fn what_a_simulated_exchange_lists_is_read_as_it_was_meant() {
         }
         assert_eq!(venue.rest("GET", "/nothing", "ws://127.0.0.1:9", &hall), None, "{name}");
         assert_eq!(venue.rest("DELETE", venue.listing().path, "ws://127.0.0.1:9", &hall), None, "{name}");
+    }
+}
+
+#[test]
+fn a_status_page_of_a_simulated_exchange_states_what_its_list_does_not() {
+    let listed = |native: &str, is_trading| Listed {
+        native: native.to_owned(),
+        base: native[..3].to_uppercase(),
+        quote: "USD".to_owned(),
+        price_decimals: 2,
+        size_decimals: 5,
+        is_trading,
+    };
+    let hall = Hall(vec![listed("btcusd", true), listed("ethusd", false)]);
+    let gemini = venue("gemini").unwrap();
+    let page = gemini.status_page().unwrap();
+    let state = |native: &str| {
+        let reply = gemini.rest("GET", &(page.path)(native), "ws://127.0.0.1:9", &hall).unwrap();
+        (page.read)(reply.as_bytes())
+    };
+    assert_eq!((state("btcusd"), state("ethusd")), (Ok(true), Ok(false)));
+    for reply in [&b"{}"[..], b"{\"status\":null}", b"<html>", b"", b"[]"] {
+        assert!((page.read)(reply).is_err(), "{}", String::from_utf8_lossy(reply));
     }
 }
 

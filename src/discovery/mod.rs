@@ -1,7 +1,10 @@
-//! What venues list: read from their REST sides, kept on disk for the day when one of those is down.
+//! Reads the venues' lists of instruments from their REST APIs, with a copy on disk for the time when one is down; for
+//! venues whose list does not state what is traded, the status pages of single instruments.
 //!
-//! Cold: before the start where the configuration needs it, and on a schedule. Bounded by a patience; a venue that
-//! does not answer in time is served from disk, or told to be missing.
+//! Cold: runs before the start if the configuration needs it, and on a schedule. The wait for answers is bounded. A venue
+//! that does not answer in time is served from disk, or reported as missing.
+
+pub mod status;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -12,6 +15,7 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded, never};
 
+use crate::discovery::status::{PagesOf, StatusPages, TradingStatus};
 use crate::log;
 use crate::market::directory::HaltedBy;
 use crate::market::{Decimal, Directory};
@@ -22,13 +26,13 @@ use crate::time::{Clock, MonoNs};
 use crate::venues::Venue;
 use crate::venues::listing::{Fee, ListingEntry};
 
-/// A venue whose list is wanted.
+/// A venue whose list is to be read.
 pub struct ListRequest {
     /// The venue.
     pub venue: &'static dyn Venue,
-    /// Its REST address, `https://` or `http://`; empty: only what is on disk.
+    /// Its REST address, `https://` or `http://`; empty: only the copy on disk is read.
     pub address: String,
-    /// Who may vouch for it.
+    /// The authorities of its certificate.
     pub trust: Trust,
 }
 
@@ -37,7 +41,7 @@ pub struct ListRequest {
 pub enum From {
     /// The venue, just now.
     Venue,
-    /// The disk; so many seconds old.
+    /// The disk; age in seconds.
     Disk(u64),
 }
 
@@ -52,7 +56,7 @@ pub struct List {
     pub from: From,
 }
 
-/// All lists that could be had, and why the others could not.
+/// The lists that could be read, and why the others could not.
 #[derive(Clone, Debug, Default)]
 pub struct Catalogue {
     lists: Vec<List>,
@@ -72,21 +76,21 @@ impl Catalogue {
         self.lists.iter().find(|list| list.venue == venue)
     }
 
-    /// Venues that were asked in vain: name and reason.
+    /// Venues whose list could not be read: name and reason.
     #[must_use]
     pub fn missing(&self) -> &[(&'static str, String)] {
         &self.missing
     }
 
-    /// Reads what is on disk below `folder` for the venues of `wanted`; asks nobody.
+    /// Reads the copies below `folder` of the lists of `wanted`, without any request.
     #[must_use]
     pub fn of_disk(wanted: &[ListRequest], folder: &Path) -> Self {
         let lists = wanted.iter().filter_map(|wanted| read(wanted.venue, folder));
         Self::new(lists.collect())
     }
 
-    /// Asks every venue of `wanted` at once and waits up to `patience` for all. What is read is kept below
-    /// `folder`, and what cannot be read is taken from there.
+    /// Requests the lists of all venues of `wanted` at the same time and waits up to `patience` for all. Lists are
+    /// stored below `folder`; a list that cannot be read is taken from there.
     ///
     /// # Errors
     /// When the system cannot make a thread.
@@ -99,9 +103,8 @@ impl Catalogue {
         Self::gather_again(wanted, folder, patience, clock, &mut KnownLists::default())
     }
 
-    /// The same, where `known` has the lists of the last time: a venue that says that its list is still the same sends
-    /// none. The threads that ask are made for this and end with it: one for each venue, within a second in which
-    /// megabytes come and are read.
+    /// The same, with the lists of the last time in `known`: a venue whose list has not changed does not send it. The
+    /// requests run on temporary threads, one per venue, since megabytes are received and read within a second.
     ///
     /// # Errors
     /// As [`Self::gather`].
@@ -116,7 +119,7 @@ impl Catalogue {
         let (dialer, stages) = dial::pool(asked.len(), clock)?;
         let stop = Stop::default();
         for stage in stages {
-            // A resolver may hang for as long as the system's does: nobody waits for the end of these threads.
+            // The system's resolver may hang, so these threads are not joined.
             stage::spawn(vec![stage], None, Idle::Doze, stop.clone())?;
         }
         let (answers, replies) = bounded(asked.len().max(1));
@@ -176,11 +179,11 @@ impl Catalogue {
     }
 }
 
-/// Lists that venues have given a version of, by the address that they were read from.
+/// Lists that came with a version, by the address that they were read from.
 #[derive(Default)]
 pub struct KnownLists(HashMap<String, (Version, List)>);
 
-/// What a venue is asked for: symbols with the venue's own names.
+/// The instruments that are requested from a venue.
 #[derive(Clone, Debug, Default)]
 pub struct QuotedSymbols {
     /// The venue's name.
@@ -196,7 +199,7 @@ pub struct QuotedSymbols {
 pub struct VenueFee {
     /// In percent of the notional.
     pub pct: Decimal,
-    /// Whether somebody has set it: then what lists say in percent does not count.
+    /// Whether the configuration sets it. Then fees that lists state in percent are ignored.
     pub is_set: bool,
 }
 
@@ -212,8 +215,8 @@ pub enum FeeFrom {
 }
 
 impl VenueFee {
-    /// The taker fee of an instrument in percent, by what the venue's list says of it, and where it comes from. A fee of
-    /// the list is that of the base tier, so a configured one goes before it; a multiple of the list holds for both.
+    /// The taker fee of an instrument in percent, and its source; `listed` is the fee in the venue's list. A fee in the
+    /// list is that of the base tier, so a configured fee replaces it. A multiple in the list applies to both.
     #[must_use]
     pub fn of(&self, listed: Option<Fee>) -> (Decimal, FeeFrom) {
         let own = if self.is_set { FeeFrom::Configured } else { FeeFrom::Default };
@@ -232,8 +235,17 @@ impl VenueFee {
 }
 
 impl Catalogue {
-    /// Takes over into `directory` what the lists say of what is quoted: fees, and from venues that have just answered
-    /// what is not traded, to which belongs what is not listed. Whether anything is other than before.
+    /// Adds what status pages state: an instrument that its page reports as halted is not traded.
+    pub fn add_statuses(&mut self, statuses: &StatusPages) {
+        for list in &mut self.lists {
+            for entry in &mut list.entries {
+                entry.is_trading &= statuses.of(list.venue, &entry.native).unwrap_or(true);
+            }
+        }
+    }
+
+    /// Stores in `directory` what the lists state about the quoted instruments: fees, and for venues that have just
+    /// answered the trading status. An instrument that is not listed is not traded. Returns whether anything changed.
     pub fn apply(&self, quoted: &[QuotedSymbols], directory: &Directory) -> bool {
         let mut changes = 0;
         for QuotedSymbols { venue, symbols, fee } in quoted {
@@ -266,7 +278,7 @@ impl List {
     }
 }
 
-/// Whose lists are read, and what those venues are asked for.
+/// The venues whose lists are read, and the instruments that are requested from them.
 pub struct Scope {
     /// The venues.
     pub wanted: Vec<ListRequest>,
@@ -274,8 +286,22 @@ pub struct Scope {
     pub quoted: Vec<QuotedSymbols>,
 }
 
-/// The stage that reads the lists again and again: keeps them on disk, takes over into the directory what they say of
-/// what is quoted, and tells what the venues no longer list or trade of it. Each change is told once.
+impl Scope {
+    /// The venues, addresses and symbols for [`StatusPages::set`].
+    pub fn pages(&self) -> impl Iterator<Item = PagesOf<'_>> {
+        pages(&self.wanted, &self.quoted)
+    }
+}
+
+fn pages<'a>(wanted: &'a [ListRequest], quoted: &'a [QuotedSymbols]) -> impl Iterator<Item = PagesOf<'a>> {
+    quoted.iter().filter_map(|QuotedSymbols { venue, symbols, .. }| {
+        let ListRequest { venue, address, trust } = wanted.iter().find(|wanted| wanted.venue.facts().name == *venue)?;
+        Some(PagesOf { venue: *venue, address, trust, symbols })
+    })
+}
+
+/// The stage that reads the lists and status pages periodically. It stores lists on disk, stores in the directory what
+/// they state about the quoted instruments, and logs once what a venue no longer lists or trades.
 pub struct ListingWatch {
     wanted: Vec<ListRequest>,
     quoted: Vec<QuotedSymbols>,
@@ -289,14 +315,16 @@ pub struct ListingWatch {
     unread: BTreeMap<&'static str, String>,
     heard: Receiver<Scope>,
     lists: Option<Sender<Catalogue>>,
-    /// Where facts go, and who is rung when they are others than before.
+    /// Where facts are stored, and the stages to wake when they change.
     directory: Option<(Arc<Directory>, Vec<Alarm>)>,
+    statuses: StatusPages,
 }
 
 impl ListingWatch {
     /// The longest wait for an answer.
     const PATIENCE: Duration = Duration::from_secs(30);
-    /// Watches the lists of `wanted`, which are asked for what `quoted` says.
+
+    /// Watches the lists of `wanted`, from which the instruments of `quoted` are requested.
     #[must_use]
     pub fn new(
         wanted: Vec<ListRequest>,
@@ -308,22 +336,45 @@ impl ListingWatch {
         let due = clock.now();
         let (told, known, unread) = (HashSet::new(), KnownLists::default(), BTreeMap::new());
         let (heard, lists, directory) = (never(), None, None);
-        Self { wanted, quoted, folder, every, due, clock, told, known, unread, heard, lists, directory }
+        let statuses = StatusPages::new(every.as_nanos() as u64, clock.clone());
+        let mut watch =
+            Self { wanted, quoted, folder, every, due, clock, told, known, unread, heard, lists, directory, statuses };
+        watch.statuses.set(pages(&watch.wanted, &watch.quoted));
+        watch
     }
 
-    /// The same: what it watches is changed by `heard`, and what it reads goes to `lists` too.
+    /// The same; `heard` changes what is watched, and `lists` receives what is read.
     #[must_use]
     pub fn with(self, heard: Receiver<Scope>, lists: Sender<Catalogue>) -> Self {
         Self { heard, lists: Some(lists), ..self }
     }
 
-    /// The same: what the lists say goes to `directory`, and `others` are rung when that changes it.
+    /// The same; what is read is stored in `directory`, and `others` are woken when that changes it.
     #[must_use]
     pub fn into_directory(self, directory: Arc<Directory>, others: Vec<Alarm>) -> Self {
         Self { directory: Some((directory, others)), ..self }
     }
 
-    /// Tells which lists cannot be read since the last time, and which can be read again.
+    /// Stores and logs what a status page states.
+    fn take_status(&mut self, status: &TradingStatus) {
+        let TradingStatus { venue, symbol, native, is_trading } = status;
+        let text = halt_line(venue, symbol, native);
+        if *is_trading {
+            if self.told.remove(&text) {
+                log::say(format_args!("{} trades {} ({}) again", venue, log::tamed(symbol), log::tamed(native)));
+            }
+        } else if self.told.insert(text.clone()) {
+            log::say(format_args!("warning: {}", log::tamed(&text)));
+        }
+        let Some((directory, others)) = &self.directory else { return };
+        let pair = directory.instrument_named(symbol).zip(directory.venue_named(venue));
+        if pair.is_some_and(|(instrument, id)| directory.set_halted(instrument, id, HaltedBy::List, !is_trading)) {
+            directory.publish_facts();
+            others.iter().for_each(Alarm::ring);
+        }
+    }
+
+    /// Logs which lists can no longer be read, and which can be read again.
     fn tell_unread(&mut self, catalogue: &Catalogue) {
         let unread: BTreeMap<_, _> = catalogue.missing().iter().cloned().collect();
         for (venue, why) in unread.iter().filter(|(venue, _)| !self.unread.contains_key(*venue)) {
@@ -335,7 +386,7 @@ impl ListingWatch {
         self.unread = unread;
     }
 
-    /// What is to be told of `catalogue` that was not told before; what is right again may be told anew.
+    /// The lines to log about `catalogue` that were not logged before. A line whose cause has ended may be logged again.
     pub fn news(&mut self, catalogue: &Catalogue) -> Vec<String> {
         let mut now = HashSet::new();
         for quoted in &self.quoted {
@@ -344,14 +395,12 @@ impl ListingWatch {
             for (symbol, native) in &quoted.symbols {
                 match entries.get(native.as_str()) {
                     None => now.insert(format!("{} does not list {symbol} ({native}) any more", list.venue)),
-                    Some(entry) if !entry.is_trading => {
-                        now.insert(format!("{} has halted {symbol} ({native})", list.venue))
-                    }
+                    Some(entry) if !entry.is_trading => now.insert(halt_line(list.venue, symbol, native)),
                     Some(_) => false,
                 };
             }
         }
-        // Of venues that gave no answer, what was told still stands.
+        // Without an answer of the venue, nothing has changed.
         let silent =
             |text: &String| catalogue.missing().iter().any(|(venue, _)| text.starts_with(&format!("{venue} ")));
         now.extend(self.told.iter().filter(|text| silent(text)).cloned());
@@ -368,18 +417,25 @@ impl Stage for ListingWatch {
     }
 
     fn turn(&mut self, wait: Duration) -> usize {
-        let now = self.clock.now();
-        if now < self.due {
-            std::thread::sleep(wait.min(Duration::from_nanos(self.due.since(now))));
-            return 0;
-        }
-        self.due = now.plus(self.every.as_nanos() as u64);
         while let Ok(Scope { wanted, quoted }) = self.heard.try_recv() {
             (self.wanted, self.quoted) = (wanted, quoted);
+            self.statuses.set(pages(&self.wanted, &self.quoted));
         }
+        let changed = self.statuses.turn();
+        changed.iter().for_each(|status| self.take_status(status));
+        let now = self.clock.now();
+        if now < self.due {
+            if changed.is_empty() {
+                let next = self.statuses.due().map_or(self.due, |due| due.min(self.due));
+                std::thread::sleep(wait.min(Duration::from_nanos(next.since(now))));
+            }
+            return changed.len();
+        }
+        self.due = now.plus(self.every.as_nanos() as u64);
         let Self { wanted, folder, clock, known, .. } = self;
         match Catalogue::gather_again(wanted, folder.as_deref(), Self::PATIENCE, clock, known) {
-            Ok(catalogue) => {
+            Ok(mut catalogue) => {
+                catalogue.add_statuses(&self.statuses);
                 self.tell_unread(&catalogue);
                 for text in self.news(&catalogue) {
                     log::say(format_args!("warning: {}", log::tamed(&text)));
@@ -390,17 +446,22 @@ impl Stage for ListingWatch {
                     others.iter().for_each(Alarm::ring);
                 }
                 if let Some(lists) = &self.lists {
-                    // Whoever has not taken the ones before is busy, and these come again.
+                    // A receiver that has not taken the last ones is busy, and gets the next ones.
                     let _ = lists.try_send(catalogue);
                 }
             }
-            Err(why) => log::say(format_args!("warning: lists of instruments could not be asked for: {why}")),
+            Err(why) => log::say(format_args!("warning: lists of instruments could not be requested: {why}")),
         }
         1
     }
 }
 
-/// Reads a reply, and keeps it when it is a list.
+/// The line about an instrument that its venue no longer trades.
+fn halt_line(venue: &str, symbol: &str, native: &str) -> String {
+    format!("{venue} has halted {symbol} ({native})")
+}
+
+/// Reads a reply, and stores it if it is a list.
 fn taken(venue: &'static dyn Venue, body: &[u8], folder: Option<&Path>) -> Result<List, String> {
     let entries = venue.read_listing(body).map_err(|why| why.to_string())?;
     if let Some(folder) = folder.filter(|folder| is_due(&file(venue, folder)))
@@ -411,7 +472,7 @@ fn taken(venue: &'static dyn Venue, body: &[u8], folder: Option<&Path>) -> Resul
     Ok(List { venue: venue.facts().name, entries, from: From::Venue })
 }
 
-/// A kept list is replaced at most this often: they are read every minute, and megabytes large.
+/// A stored list is replaced at most this often, since lists are read every minute and are megabytes large.
 const KEEP_EVERY: Duration = Duration::from_secs(3600);
 
 fn is_due(file: &Path) -> bool {
@@ -423,7 +484,7 @@ fn file(venue: &dyn Venue, folder: &Path) -> PathBuf {
     folder.join("instruments").join(format!("{}.json", venue.facts().name))
 }
 
-/// Written beside and renamed, so that nobody ever reads half of it.
+/// Written to a temporary file and renamed, so that a reader never sees half of it.
 fn keep(venue: &dyn Venue, body: &[u8], folder: &Path) -> io::Result<()> {
     let file = file(venue, folder);
     fs::create_dir_all(file.parent().unwrap_or(folder))?;
