@@ -165,7 +165,8 @@ test('10,000 updates a second on 200 pairs: one draw per frame, no long task, co
   const busyBefore = await busy()
   const start = await read()
   const sent = gateway.sent
-  await fed(5 * PER_SECOND)
+  // A machine that is busy with other work takes minutes for the full count.
+  await fed(IS_QUIET ? 5 * PER_SECOND : PER_SECOND)
   const end = await read()
   const busyAfter = await busy()
   const seconds = (end.now - start.now) / 1000
