@@ -16,7 +16,7 @@ use crate::net::tls::Trust;
 use crate::stage::{self, Alarm, Idle, Stop};
 use crate::time::{Clock, MS, MonoNs, SECOND};
 use crate::venues::Venue;
-use crate::venues::listing::StatusPage;
+use crate::venues::listing::TradingStatusPage;
 
 /// The trading status of an instrument, as its page states it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub struct StatusPages {
 /// The pages of one venue.
 struct StatusRound {
     venue: &'static dyn Venue,
-    page: StatusPage,
+    page: TradingStatusPage,
     address: String,
     trust: Trust,
     rows: Vec<StatusRow>,

@@ -15,7 +15,7 @@ use crate::time::{MonoNs, UnixNs};
 use crate::venues::codes::Codes;
 use crate::venues::depth::{ChainLink, Chained, Depth, LEVELS_MAX, LevelChange, PerInstrument, TopStamp};
 use crate::venues::ladder::{self, levels_of};
-use crate::venues::listing::{self, Listing, ListingEntry, StatusPage};
+use crate::venues::listing::{self, Listing, ListingEntry, TradingStatusPage};
 use crate::venues::reading::{self, Asked, Sequences, array, changes, integer, level, side_if_any, text, time};
 use crate::venues::writing::{self, ClientSubscriptions};
 use crate::venues::{
@@ -141,8 +141,8 @@ impl Venue for Gemini {
         )
     }
 
-    fn status_page(&self) -> Option<StatusPage> {
-        Some(StatusPage { path: |native| format!("{DETAILS}{native}"), gap_ms: REST_GAP_MS, read: read_status })
+    fn status_page(&self) -> Option<TradingStatusPage> {
+        Some(TradingStatusPage { path: |native| format!("{DETAILS}{native}"), gap_ms: REST_GAP_MS, read: read_status })
     }
 
     fn exchange_side(&self) -> Box<dyn ExchangeSide> {

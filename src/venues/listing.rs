@@ -17,7 +17,7 @@ pub struct Listing {
 
 /// The page of one instrument that states whether it is traded, for a venue whose list does not.
 #[derive(Clone, Copy)]
-pub struct StatusPage {
+pub struct TradingStatusPage {
     /// Path and query of a GET below the REST address, by the venue's own symbol.
     pub path: fn(&str) -> String,
     /// Least time between two requests, in milliseconds.

@@ -27,7 +27,7 @@ pub mod writing;
 
 use codes::Codes;
 use depth::{BookPage, PageReader};
-use listing::{Listing, ListingEntry, StatusPage};
+use listing::{Listing, ListingEntry, TradingStatusPage};
 use rustc_hash::FxHashMap;
 
 use crate::market::book::{Book, BookVoid};
@@ -117,7 +117,7 @@ pub trait Venue: Sync {
 
     /// The pages of single instruments, for a venue whose list does not state what is traded. `None`: the list or a stream
     /// states it, or nothing does.
-    fn status_page(&self) -> Option<StatusPage> {
+    fn status_page(&self) -> Option<TradingStatusPage> {
         None
     }
 
