@@ -27,7 +27,7 @@ use spreadwire::cluster::follow::{Follow, FollowParts};
 use spreadwire::cluster::publisher::{Publisher, PublisherParts};
 use spreadwire::cluster::signals::{LeaderProgress, Pulse, SnapshotRequests};
 use spreadwire::cluster::store::{Claim, Store};
-use spreadwire::detector::{Core, Detector, DetectorParts, GatewayPort, scan};
+use spreadwire::detector::{Core, Detector, DetectorParts, Subscriber, scan};
 use spreadwire::handover::Handover;
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::quote::Origin;
@@ -299,12 +299,12 @@ impl Hop {
         let (alarm, parker) = Alarm::of_parker();
         let (ring, consumer) = rtrb::RingBuffer::new(4096);
         let board = board("b");
-        let gateway = GatewayPort { changes: Arc::clone(&changes), opportunities: None, alarm: alarm.clone() };
+        let subscriber = Subscriber { changes: Arc::clone(&changes), opportunities: None, alarm: alarm.clone() };
         let (detector, ears) = Detector::new(DetectorParts {
             directory: Arc::clone(&directory),
             matrix: writer,
             rings: vec![consumer],
-            gateways: vec![gateway],
+            subscribers: vec![subscriber],
             board: Arc::clone(&board),
             clock: Clock::System,
             options: scan::DetectorOptions::default(),

@@ -73,7 +73,7 @@ fn gateway(options: GatewayOptions) -> (Gateway, SocketAddr) {
         index: 0,
         clocks: Clocks::both(&clock),
         options,
-        listener,
+        listener: Some(listener),
         admin: None,
     })
     .unwrap();
@@ -188,8 +188,11 @@ fn greedy_clients_take_little_and_give_it_back() {
     drop(gateway);
 
     // More than all may take is refused, and a small one still gets what it asks for.
-    let (mut gateway, address) =
-        self::gateway(GatewayOptions { clients_bytes_max: 1 << 20, ..GatewayOptions::default() });
+    let (mut gateway, address) = {
+        let mut options = GatewayOptions::default();
+        options.subscriptions.clients_bytes_max = 1 << 20;
+        self::gateway(options)
+    };
     let names = |n: usize| (0..NAMES).map(|name| format!("C{n}N{name}/USDT")).collect::<Vec<_>>();
     let held: Vec<TcpStream> = (0..80)
         .map(|n| client(&mut gateway, address, &names(n), "", if n < 20 { "ubscribed" } else { "\"type\":" }))

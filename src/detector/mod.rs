@@ -57,17 +57,17 @@ const SWEEP_EVERY_NS: u64 = 20 * MS;
 /// How an open opportunity moves is told at most this often.
 const UPDATE_EVERY_NS: u64 = 100 * MS;
 
-/// One gateway, or whoever else follows the matrix, as the detector sees it.
-pub struct GatewayPort {
-    /// Which cells changed.
+/// A reader of the results of the detector: a gateway, or the cluster leader.
+pub struct Subscriber {
+    /// Marks the cells that changed.
     pub changes: Arc<Changes>,
-    /// Opportunities; lossless while the gateway turns. `None`: only of interest to others.
+    /// Receives opportunity events; `None` for a subscriber to prices only. Openings and ends are not dropped while it turns.
     pub opportunities: Option<rtrb::Producer<OpportunityEvent>>,
     /// Wakes it.
     pub alarm: Alarm,
 }
 
-/// What a detector is made of.
+/// What a detector is built from.
 pub struct DetectorParts {
     /// Who is who.
     pub directory: Arc<Directory>,
@@ -75,8 +75,8 @@ pub struct DetectorParts {
     pub matrix: MatrixWriter,
     /// One ring per feed thread.
     pub rings: Vec<rtrb::Consumer<FeedEvent>>,
-    /// Whom to tell.
-    pub gateways: Vec<GatewayPort>,
+    /// Readers of the results.
+    pub subscribers: Vec<Subscriber>,
     /// Counters and latencies.
     pub board: Arc<Board>,
     /// Time.
@@ -89,7 +89,7 @@ pub struct DetectorParts {
 pub struct Detector {
     core: Core,
     rings: Vec<rtrb::Consumer<FeedEvent>>,
-    gateways: Vec<GatewayPort>,
+    subscribers: Vec<Subscriber>,
     board: Arc<Board>,
     recorder: Recorder,
     clock: Clock,
@@ -98,7 +98,7 @@ pub struct Detector {
     slept: Sleep,
     swept: MonoNs,
     events: Vec<OpportunityEvent>,
-    /// Gateways were told something since they were last rung.
+    /// Events were sent since the subscribers were last woken.
     told: bool,
     /// The most events that waited in a ring since the time of the other.
     waiting: (usize, MonoNs),
@@ -134,7 +134,7 @@ impl Detector {
             is_dirty: vec![false; parts.directory.rows()],
             core: Core::new(parts.directory, parts.matrix, parts.options),
             rings: parts.rings,
-            gateways: parts.gateways,
+            subscribers: parts.subscribers,
             board: parts.board,
             recorder,
             clock: parts.clock,
@@ -180,8 +180,8 @@ impl Detector {
     #[inline]
     fn handle(&mut self, event: FeedEvent) {
         let now = self.clock.now();
-        let (gateways, board) = (&self.gateways, &self.board);
-        let mark = |pair| gateways.iter().for_each(|g| g.changes.mark(pair));
+        let (subscribers, board) = (&self.subscribers, &self.board);
+        let mark = |pair| subscribers.iter().for_each(|s| s.changes.mark(pair));
         match event {
             FeedEvent::Quote(quote) => {
                 self.heard = now;
@@ -269,8 +269,8 @@ impl Detector {
             return;
         }
         self.edition = edition;
-        let gateways = &self.gateways;
-        let mark = |pair| gateways.iter().for_each(|g| g.changes.mark(pair));
+        let subscribers = &self.subscribers;
+        let mark = |pair| subscribers.iter().for_each(|s| s.changes.mark(pair));
         self.core.drop_unwanted(self.clock.now(), mark, &mut self.events);
         if !self.events.is_empty() {
             self.tell();
@@ -284,8 +284,8 @@ impl Detector {
             return;
         }
         self.facts = facts;
-        let gateways = &self.gateways;
-        let mark = |pair| gateways.iter().for_each(|g| g.changes.mark(pair));
+        let subscribers = &self.subscribers;
+        let mark = |pair| subscribers.iter().for_each(|s| s.changes.mark(pair));
         self.core.look_at_facts(self.clock.now(), mark, &mut self.events);
         if !self.events.is_empty() {
             self.tell();
@@ -302,8 +302,8 @@ impl Detector {
         }
         self.scan_dirty();
         self.core.is_unheard = (UNHEARD_NS..UNHEARD_MAX_NS).contains(&now.since(self.heard));
-        let gateways = &self.gateways;
-        self.core.sweep(now, |pair| gateways.iter().for_each(|g| g.changes.mark(pair)), &mut self.events);
+        let subscribers = &self.subscribers;
+        self.core.sweep(now, |pair| subscribers.iter().for_each(|s| s.changes.mark(pair)), &mut self.events);
         self.core.tell_updated(now, &mut self.events);
         self.core.is_unheard = false;
         self.tell();
@@ -317,7 +317,7 @@ impl Detector {
             counts.opened.add(u64::from(event.change == Change::Opened));
             counts.alerts.add(u64::from(event.alert));
             counts.debounced.add(u64::from(event.change == Change::Opened && !event.alert));
-            for ring in self.gateways.iter_mut().filter_map(|gateway| gateway.opportunities.as_mut()) {
+            for ring in self.subscribers.iter_mut().filter_map(|subscriber| subscriber.opportunities.as_mut()) {
                 // A gateway that is behind keeps its room for what must not be lost; the next update says it all.
                 if event.change == Change::Updated && ring.slots() < ring.buffer().capacity() / 2 {
                     continue;
@@ -341,12 +341,12 @@ impl Detector {
         }
     }
 
-    /// Wakes the gateways that have something to do now; prices on a beat wait for the beat.
-    fn ring_gateways(&mut self) {
+    /// Wakes the subscribers with work to do now; prices that are sent at an interval do not wake a gateway.
+    fn wake_subscribers(&mut self) {
         let told = std::mem::take(&mut self.told);
-        let is_news = |gateway: &&GatewayPort| (told && gateway.opportunities.is_some()) || gateway.changes.is_marked();
-        for gateway in self.gateways.iter().filter(is_news) {
-            gateway.alarm.ring();
+        let is_news = |it: &&Subscriber| (told && it.opportunities.is_some()) || it.changes.is_marked();
+        for subscriber in self.subscribers.iter().filter(is_news) {
+            subscriber.alarm.ring();
         }
     }
 
@@ -377,7 +377,7 @@ impl Stage for Detector {
         let work = self.take_events();
         let now = self.clock.now();
         self.sweep(now);
-        self.ring_gateways();
+        self.wake_subscribers();
         self.survey(now);
         self.recorder.publish(&self.board.latency, now);
         if work == 0 && !wait.is_zero() {

@@ -334,7 +334,7 @@ fn what_waits_in_the_rings_is_merged_before_anything_is_scanned() {
         directory: Arc::clone(&directory),
         matrix,
         rings: vec![first_ring, second_ring],
-        gateways: vec![GatewayPort {
+        subscribers: vec![Subscriber {
             changes: Arc::new(Changes::new(directory.pairs())),
             opportunities: Some(producer),
             alarm: Alarm::of_parker().0,
@@ -417,7 +417,7 @@ fn updates_leave_room_in_a_gateways_ring_for_what_must_not_be_lost() {
         directory: Arc::clone(&directory),
         matrix,
         rings: vec![ring],
-        gateways: vec![GatewayPort {
+        subscribers: vec![Subscriber {
             changes: Arc::new(Changes::new(directory.pairs())),
             opportunities: Some(producer),
             alarm,
@@ -457,7 +457,7 @@ fn nothing_is_told_by_time_alone_until_a_silent_line_would_be_known() {
         directory: Arc::clone(&directory),
         matrix,
         rings: vec![ring],
-        gateways: vec![GatewayPort {
+        subscribers: vec![Subscriber {
             changes: Arc::new(Changes::new(directory.pairs())),
             opportunities: Some(producer),
             alarm: Alarm::of_parker().0,

@@ -31,8 +31,8 @@ pub struct Acceptor {
 impl Acceptor {
     /// Accepts on `listener` from `now` on, after [`Self::register`].
     #[must_use]
-    pub fn new(listener: Listener, now: MonoNs) -> Self {
-        Self { listener: Some(listener), is_ready: true, accept_at: now, reserve: reserve(), logged_at: None }
+    pub fn new(listener: Option<Listener>, now: MonoNs) -> Self {
+        Self { is_ready: listener.is_some(), listener, accept_at: now, reserve: reserve(), logged_at: None }
     }
 
     /// Registers the listener on a poll.

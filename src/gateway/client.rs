@@ -1,4 +1,4 @@
-//! One client on its socket: [`Connection`] and [`Outbox`], which do no I/O, its subscriptions, and the only functions
+//! One client: [`Connection`] and [`Outbox`], which do no I/O, its subscriptions, and the only functions
 //! that write to a client. Runs on the gateway's thread.
 
 use std::io;
@@ -9,7 +9,7 @@ use crate::gateway::options::GatewayOptions;
 use crate::gateway::outbox::{IndexSet, Outbox};
 use crate::gateway::timers::ClientId;
 use crate::gateway::totals::Totals;
-use crate::net::Link;
+use crate::gateway::transport::Transport;
 use crate::net::listen::Admission;
 use crate::protocol::message;
 use crate::time::{MS, MonoNs};
@@ -77,8 +77,8 @@ pub struct ClientBooks {
 pub struct Client {
     /// Its identity.
     pub id: ClientId,
-    /// The socket.
-    pub link: Link,
+    /// What carries its bytes.
+    pub transport: Transport,
     /// The protocol state.
     pub connection: Connection,
     /// What waits to be sent.
@@ -111,20 +111,18 @@ impl Client {
     /// A client just accepted under `id`; `is_probe` if it is above the limits.
     #[must_use]
     pub fn new(
-        mut link: Link,
+        mut transport: Transport,
         id: ClientId,
         admission: Option<Admission>,
         is_probe: bool,
         options: &GatewayOptions,
         now: MonoNs,
     ) -> Self {
-        link.limit_send_buffer(options.send_buffer);
-        link.limit_unsent(options.unsent_max);
-        link.limit_unacknowledged(options.unacknowledged_within());
-        let interval = Some(options.beat_ms * MS);
+        transport.limit(options);
+        let interval = Some(options.prices.beat_ms * MS);
         Self {
             id,
-            link,
+            transport,
             connection: if is_probe { Connection::probe(options, now) } else { Connection::new(options, now) },
             outbox: Outbox::default(),
             admission,
@@ -161,7 +159,7 @@ impl Client {
     /// Writes messages that newer ones may replace. Returns how many of the bytes are sent or wait; the others, always
     /// whole messages, are dropped. Only for a client that is not blocked.
     pub fn write_newest(&mut self, bytes: &[u8], now: MonoNs, totals: &mut Totals) -> (Sent, usize) {
-        let written = match self.link.write(bytes) {
+        let written = match self.transport.write(bytes) {
             Ok(written) => written,
             Err(_) => return (Sent::Gone, 0),
         };
@@ -198,7 +196,7 @@ impl Client {
             self.queue(bytes, 0, now, totals);
             return Sent::Partly;
         }
-        let written = match self.link.write(bytes) {
+        let written = match self.transport.write(bytes) {
             Ok(written) => written,
             Err(_) => return Sent::Gone,
         };
@@ -216,7 +214,7 @@ impl Client {
         if !self.listens {
             return Sent::Partly;
         }
-        if self.outbox.waiting() + frame.len() > options.outbox_max {
+        if self.outbox.waiting() + frame.len() > options.clients.outbox_max {
             self.end_slow(now, totals);
             return Sent::Partly;
         }
@@ -240,17 +238,17 @@ impl Client {
     }
 
     fn drain(&mut self) -> io::Result<bool> {
-        if !self.link.drain(self.outbox.pending())? {
+        if !self.transport.drain(self.outbox.pending())? {
             return Ok(false);
         }
         while !self.outbox.file().is_empty() {
-            match self.link.write(self.outbox.file())? {
+            match self.transport.write(self.outbox.file())? {
                 0 => return Ok(false),
                 written => *self.outbox.file() = &self.outbox.file()[written..],
             }
         }
         // A cipher may hold output, too.
-        self.link.drain(self.outbox.pending())
+        self.transport.drain(self.outbox.pending())
     }
 
     /// Writes what waits.
@@ -276,7 +274,7 @@ impl Client {
     #[must_use]
     pub fn deadline(&self, options: &GatewayOptions) -> Option<MonoNs> {
         match self.outbox.blocked_since() {
-            Some(since) => Some(since.plus(options.progress_within_ns)),
+            Some(since) => Some(since.plus(options.clients.progress_within_ns)),
             None => self.connection.deadline(options),
         }
     }

@@ -8,8 +8,8 @@ use crate::gateway::client::{Client, ClientKind, Sent, UNARMED};
 use crate::gateway::slab::Slab;
 use crate::gateway::timers::{ClientId, Timers};
 use crate::gateway::totals::Totals;
+use crate::gateway::transport::Transport;
 use crate::gateway::view::Snapshot;
-use crate::net::Link;
 use crate::net::listen::Admission;
 use crate::protocol::request::RequestError;
 use crate::time::{MS, MonoNs};
@@ -112,10 +112,16 @@ impl Clients {
     }
 
     /// Adds a client; `is_probe` if it is above the limits. Returns its key.
-    pub fn insert(&mut self, link: Link, admission: Option<Admission>, is_probe: bool, snapshot: &Snapshot<'_>) -> u32 {
+    pub fn insert(
+        &mut self,
+        transport: Transport,
+        admission: Option<Admission>,
+        is_probe: bool,
+        snapshot: &Snapshot<'_>,
+    ) -> u32 {
         self.generation = self.generation.wrapping_add(1);
         let id = ClientId { key: 0, generation: self.generation };
-        let client = Client::new(link, id, admission, is_probe, snapshot.options, snapshot.client_now);
+        let client = Client::new(transport, id, admission, is_probe, snapshot.options, snapshot.client_now);
         let key = self.slab.insert(client);
         if let Some(client) = self.slab.get_mut(key) {
             client.id.key = key;
@@ -251,7 +257,7 @@ impl Clients {
             if client.ended {
                 return self.discard(key);
             }
-            client.link.finish_writing();
+            client.transport.finish_writing();
             client.connection.sent_all(options, now);
         }
         if let Some(at) = client.deadline(options).filter(|at| *at < client.timeout_at) {
@@ -293,9 +299,9 @@ impl Clients {
         let (options, now) = (snapshot.options, snapshot.client_now);
         let Some((client, totals)) = self.entry(key) else { return };
         if let Some(since) = client.outbox.blocked_since() {
-            if now.since(since) >= options.progress_within_ns {
+            if now.since(since) >= options.clients.progress_within_ns {
                 totals.slow += u64::from(client.counts_as_slow());
-                client.link.forget_unsent();
+                client.transport.forget_unsent();
                 return self.discard(key);
             }
             return self.settle(key, snapshot);
@@ -315,7 +321,7 @@ impl Clients {
     /// Closes the clients for which most waits, while more waits for all together than `outboxes_max`. Frees a quarter of
     /// that at once, so that the search is rare.
     pub fn limit_waiting(&mut self, snapshot: &Snapshot<'_>) {
-        let most = snapshot.options.outboxes_max;
+        let most = snapshot.options.clients.outboxes_max;
         if self.totals.waiting <= most {
             return;
         }
@@ -340,7 +346,7 @@ impl Clients {
             return self.settle(key, snapshot);
         }
         totals.slow += u64::from(client.counts_as_slow());
-        client.link.forget_unsent();
+        client.transport.forget_unsent();
         self.discard(key);
     }
 

@@ -25,6 +25,7 @@ pub mod set_changes;
 pub mod slab;
 pub mod timers;
 pub mod totals;
+pub mod transport;
 pub mod view;
 pub mod wanted;
 
@@ -49,6 +50,8 @@ use crate::gateway::prices::deliver::Prices;
 use crate::gateway::prices::subscriptions::Subscriptions;
 use crate::gateway::services::Services;
 use crate::gateway::set_changes::SetChanges;
+use crate::gateway::timers::ClientId;
+use crate::gateway::transport::{LocalClient, Transport};
 use crate::gateway::view::{Sources, View};
 use crate::market::Directory;
 use crate::market::opportunity::OpportunityEvent;
@@ -58,8 +61,8 @@ use crate::matrix::changes::Changes;
 use crate::matrix::days::DayTable;
 use crate::metrics::Board;
 use crate::metrics::latency::{Hop, Recorder};
+use crate::net::ReadOutcome;
 use crate::net::listen::Listener;
-use crate::net::{Link, ReadOutcome};
 use crate::os;
 use crate::stage::{Alarm, Sleep, Stage, WAIT_MAX};
 use crate::time::{MS, MonoNs, SECOND};
@@ -109,8 +112,8 @@ pub struct GatewayParts {
     pub clocks: Clocks,
     /// Limits and choices.
     pub options: GatewayOptions,
-    /// Accepts clients.
-    pub listener: Listener,
+    /// Accepts clients; `None` for a gateway that has only local ones.
+    pub listener: Option<Listener>,
     /// Receives admin calls, if they are enabled.
     pub admin: Option<AdminPort>,
 }
@@ -128,6 +131,8 @@ pub struct Gateway {
     poller: Poller,
     acceptor: Acceptor,
     clients: Clients,
+    /// Clients in memory, which the poll does not report.
+    local: Vec<ClientId>,
     services: Services,
     http: HttpResponder,
     budget: TurnBudget,
@@ -149,9 +154,9 @@ impl Gateway {
         let mut acceptor = Acceptor::new(listener, now);
         acceptor.register(poller.registry(), LISTENER)?;
         let alarm = poller.alarm().clone();
-        let limits = (options.client_bytes_max, options.clients_bytes_max);
+        let limits = (options.subscriptions.client_bytes_max, options.subscriptions.clients_bytes_max);
         let subscriptions =
-            Subscriptions::new(Arc::clone(&directory), Arc::clone(&changes), &options.price_venues, limits);
+            Subscriptions::new(Arc::clone(&directory), Arc::clone(&changes), &options.prices.venues, limits);
         let hops = [Hop::WireToPrice, Hop::WireToAlert];
         let services = Services::new(
             Prices::new(subscriptions, changes, now),
@@ -165,6 +170,7 @@ impl Gateway {
             view: View::new(Sources { options, directory, matrix, days, books, board, index, clocks }),
             acceptor,
             clients: Clients::new(now),
+            local: Vec::new(),
             services,
             http: HttpResponder::new(admin.map(|port| AdminCalls::new(port, alarm.clone())), now),
             budget: TurnBudget { left: ASKS_MAX, until: now },
@@ -208,35 +214,52 @@ impl Gateway {
                 return count;
             }
             let Some(link) = self.acceptor.accept(&self.name, &self.view.snapshot()) else { return count };
-            self.admit(link);
+            self.admit(Transport::Socket(link));
             self.remove_gone();
         }
         ACCEPT_MAX
     }
 
-    fn admit(&mut self, link: Link) {
+    /// Connects a client in memory: for a stage that is turned by hand, since nothing wakes it for such a client. The client
+    /// has at most `capacity` unread bytes; further ones wait in the gateway.
+    pub fn connect(&mut self, capacity: usize) -> LocalClient {
+        let (client, transport) = LocalClient::new(capacity);
+        if let Some(id) = self.admit(transport) {
+            self.local.push(id);
+        }
+        self.remove_gone();
+        client
+    }
+
+    fn admit(&mut self, transport: Transport) -> Option<ClientId> {
         let snapshot = self.view.snapshot();
         // The limit is for all gateways together: which of them accepts a connection is random.
         let open: u64 = snapshot.board.gateways.iter().map(|gateway| gateway.connections.value()).sum();
-        let admission = snapshot.options.addresses.enter(link.peer());
-        let is_probe = open >= snapshot.options.connections_max as u64 || admission.is_none();
+        let admission = snapshot.options.clients.addresses.enter(transport.peer());
+        let is_probe = open >= snapshot.options.clients.connections_max as u64 || admission.is_none();
         let gauges = snapshot.gauges();
         if is_probe {
             gauges.refused.add(1)
         } else {
             gauges.accepted.add(1)
         }
-        let key = self.clients.insert(link, admission, is_probe, &snapshot);
-        let Some(client) = self.clients.get_mut(key) else { return };
-        let is_registered = client.link.register(self.poller.registry(), Token(key as usize)).is_ok();
+        let key = self.clients.insert(transport, admission, is_probe, &snapshot);
+        let client = self.clients.get_mut(key)?;
+        let id = client.id;
+        let is_registered = client.transport.register(self.poller.registry(), Token(key as usize)).is_ok();
         self.clients.publish_connections(&snapshot);
-        if is_registered { self.clients.settle(key, &snapshot) } else { self.clients.discard(key) }
+        if is_registered {
+            self.clients.settle(key, &snapshot)
+        } else {
+            self.clients.discard(key)
+        }
+        Some(id)
     }
 
     /// Removes the clients that were discarded from every part.
     fn remove_gone(&mut self) {
         while let Some(mut client) = self.clients.take_gone() {
-            client.link.deregister(self.poller.registry());
+            client.transport.deregister(self.poller.registry());
             self.services.remove(&client);
             self.clients.publish_connections(&self.view.snapshot());
         }
@@ -263,6 +286,7 @@ impl Gateway {
                 }
             }
         }
+        work += self.handle_local();
         // A client with more requests continues in the next turn.
         for _ in 0..self.clients.queued() {
             if self.is_spent() {
@@ -273,6 +297,26 @@ impl Gateway {
             if let Some(key) = key {
                 self.attend(key);
                 self.remove_gone();
+            }
+        }
+        work
+    }
+
+    /// What the poll does for sockets.
+    fn handle_local(&mut self) -> usize {
+        let mut work = 0;
+        let clients = &self.clients;
+        self.local.retain(|id| clients.holds(*id));
+        for at in 0..self.local.len() {
+            let ClientId { key, .. } = self.local[at];
+            let Some(client) = self.clients.get_mut(key) else { continue };
+            let (has_input, has_room) = client.transport.take_events();
+            work += usize::from(has_input) + usize::from(has_room);
+            if has_room {
+                self.writable(key);
+            }
+            if has_input {
+                self.clients.queue(key);
             }
         }
         work
@@ -317,7 +361,7 @@ impl Gateway {
             if client.ended {
                 return self.clients.discard(key);
             }
-            match client.link.read(&mut self.buffer) {
+            match client.transport.read(&mut self.buffer) {
                 Ok(ReadOutcome::Bytes(length)) => {
                     self.out.clear();
                     let bytes = &self.buffer[..length];
@@ -355,9 +399,10 @@ impl Gateway {
                 if waits { None } else { client.connection.next(options, self.http.headers(), now, &mut self.out) };
             client.listens = client.connection.is_listening();
             let sent = if self.out.is_empty() { Sent::All } else { client.write_queued(&self.out, now, totals) };
-            let is_too_slow = client.kind == ClientKind::Socket && client.outbox.waiting() > 2 * options.outbox_max;
+            let is_too_slow =
+                client.kind == ClientKind::Socket && client.outbox.waiting() > 2 * options.clients.outbox_max;
             if sent == Sent::Gone || is_too_slow {
-                client.link.forget_unsent();
+                client.transport.forget_unsent();
                 totals.slow += u64::from(is_too_slow);
                 self.clients.discard(key);
                 return true;
@@ -453,7 +498,7 @@ impl Gateway {
             if client.write_queued(&out, snapshot.client_now, totals) == Sent::Gone {
                 clients.discard(key);
             } else if !client.outbox.is_blocked() {
-                client.link.finish_writing();
+                client.transport.finish_writing();
             }
         }
         self.remove_gone();
@@ -480,13 +525,13 @@ impl Gateway {
         let Some((client, totals)) = self.clients.entry(key) else { return };
         if client.outbox.is_blocked() {
             match client.flush(now, totals) {
-                Ok(Sent::All) => client.link.finish_writing(),
+                Ok(Sent::All) => client.transport.finish_writing(),
                 Ok(_) => return,
                 Err(_) => return self.clients.discard(key),
             }
         }
         loop {
-            match client.link.read(&mut self.buffer) {
+            match client.transport.read(&mut self.buffer) {
                 Ok(ReadOutcome::Bytes(_)) => {}
                 Ok(ReadOutcome::Blocked) => return,
                 Ok(ReadOutcome::End) | Err(_) => return self.clients.discard(key),

@@ -1,4 +1,5 @@
-//! Every limit of the gateway, with its unit and the reason for its default.
+//! Limits and choices of a gateway, each with its unit and the reason for its default. Times are in nanoseconds unless
+//! the name says otherwise.
 
 use std::time::Duration;
 
@@ -8,91 +9,146 @@ use crate::net::listen::Addresses;
 use crate::time::{MS, SECOND};
 use crate::wire::http;
 
-/// Limits and choices of one gateway. Times in nanoseconds unless the name says otherwise.
-#[derive(Clone, Debug)]
+/// All options of one gateway.
+#[derive(Clone, Debug, Default)]
 pub struct GatewayOptions {
-    /// A quote older than this is no price.
+    /// Prices.
+    pub prices: PriceOptions,
+    /// Order books.
+    pub books: BookOptions,
+    /// Streams.
+    pub streams: StreamOptions,
+    /// WebSockets.
+    pub sockets: SocketOptions,
+    /// HTTP requests.
+    pub http: HttpOptions,
+    /// Connections of any kind.
+    pub clients: ClientOptions,
+    /// Subscriptions.
+    pub subscriptions: SubscriptionOptions,
+    /// What the status page shows.
+    pub status: StatusOptions,
+}
+
+/// Prices.
+#[derive(Clone, Debug)]
+pub struct PriceOptions {
+    /// A quote older than this is stale.
     pub stale_after_ns: u64,
-    /// How often a plain client gets all its prices, in milliseconds: system 1's beat.
+    /// Interval of a client that does not ask for one, in milliseconds: that of the replaced system 1.
     pub beat_ms: u64,
-    /// The least and the most that a client may ask for as `intervalMs`; others are moved to the nearer one.
+    /// Shortest and longest interval in milliseconds. A request for another one is moved to the nearer limit.
     pub interval_ms: (u64, u64),
-    /// How often those who watch order books are told of the ones that changed: what a person can follow, and a tenth of
-    /// what some venues send.
-    pub book_beat_ns: u64,
-    /// Levels a side of an order book that a client gets who does not say how many.
-    pub book_levels: usize,
-    /// How often a stream gets all its pairs, in milliseconds: above the 600 ms that its hook needs.
-    pub stream_beat_ms: u64,
-    /// Comment on a stream this often, in milliseconds: below what proxies call idle.
-    pub heartbeat_ms: u64,
-    /// What browsers are told to wait before they reconnect a stream, in milliseconds. Each is told another number from
-    /// here to three times as much, so that they do not all come back at once.
-    pub retry_ms: u64,
-    /// How long a stream waits for a pair's day statistics before it goes without.
+    /// How long a pair of a stream waits for its day statistics before it is sent without them.
     pub statistics_wait_ns: u64,
-    /// Which venues serve a pair on streams and in the prices REST, in order of preference; venues that
-    /// are not named follow in the directory's order.
-    pub price_venues: Vec<VenueId>,
-    /// Open streams above this get 503: system 2's figure.
+    /// Venues that serve a pair on streams and in the prices page, in order of preference. Other venues follow in the order
+    /// of the directory.
+    pub venues: Vec<VenueId>,
+}
+
+/// Order books.
+#[derive(Clone, Debug)]
+pub struct BookOptions {
+    /// Interval at which changed books are sent: what a person can follow, and a tenth of what some venues send.
+    pub beat_ns: u64,
+    /// Levels a side if a client does not specify them.
+    pub levels: usize,
+}
+
+/// Streams.
+#[derive(Clone, Debug)]
+pub struct StreamOptions {
+    /// Interval at which a stream receives all its pairs, in milliseconds: above the 600 ms that its React hook needs.
+    pub beat_ms: u64,
+    /// Interval of comments, in milliseconds: shorter than the idle timeout of proxies.
+    pub heartbeat_ms: u64,
+    /// Shortest wait of browsers before they reconnect, in milliseconds. Each stream is assigned a value from here to three
+    /// times as much, so that browsers do not reconnect at the same time.
+    pub retry_ms: u64,
+    /// Most open streams; further ones receive 503. The limit of the replaced system 2.
     pub streams_max: usize,
-    /// Open connections above this are only asked for life and readiness: below the descriptors that a process has.
-    pub connections_max: usize,
-    /// Counts the connections of each address; shared by all gateways.
-    pub addresses: Addresses,
-    /// How long the head of such a request may take, where there is no room for another client.
-    pub probe_within_ns: u64,
-    /// Kernel send buffer per client in bytes (the kernel doubles it): a large one hides old prices.
-    pub send_buffer: usize,
-    /// Bytes that the kernel may hold unsent before it takes more: about 30 prices.
-    pub unsent_max: u32,
-    /// Bytes of alerts and replies that wait for a client that does not read; above, it is closed.
-    pub outbox_max: usize,
-    /// The same for all clients of this gateway together, pages of HTTP included; above, those for which most waits are
-    /// closed.
-    pub outboxes_max: usize,
-    /// Largest client message in bytes.
+}
+
+/// WebSockets.
+#[derive(Clone, Debug)]
+pub struct SocketOptions {
+    /// Largest message of a client in bytes.
     pub message_max: usize,
-    /// Fragments of one client message.
+    /// Most fragments of one message.
     pub fragments_max: u32,
-    /// WebSocket read buffer per client in bytes: requests are small, clients are many.
+    /// Read buffer per client in bytes: requests are small, and there are many clients.
     pub read_buffer: usize,
-    /// Silence after which a client is pinged.
+    /// A client is pinged after this time without input.
     pub ping_after_ns: u64,
-    /// How long it has to answer.
+    /// How long it has to respond.
     pub pong_within_ns: u64,
-    /// How long a client that takes nothing is kept.
-    pub progress_within_ns: u64,
-    /// How long the peer has to finish a closing handshake.
+    /// How long the peer has to complete a closing handshake.
     pub close_within_ns: u64,
-    /// HTTP head limits.
+    /// Messages of a client per second, and how many may arrive at once.
+    pub commands: (u32, u32),
+    /// Errors within ten seconds that close a connection.
+    pub errors_max: u32,
+}
+
+/// HTTP requests.
+#[derive(Clone, Debug)]
+pub struct HttpOptions {
+    /// Limits of a request.
     pub head: http::HeadLimits,
     /// How long a head may take to arrive, from the connection or its first byte.
     pub head_within_ns: u64,
-    /// How long a kept connection may be quiet between two requests: longer than the 60 s of most balancers, who would
-    /// otherwise send a request into a connection that is just being closed.
+    /// How long a connection may be idle between two requests: longer than the 60 s of most load balancers, which otherwise
+    /// send a request into a connection that is being closed.
     pub idle_within_ns: u64,
-    /// Pairs (symbols × exchanges) that one client may subscribe to, and order books; a panel has tens.
+}
+
+/// Connections of any kind.
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    /// Most open connections: fewer than the process has descriptors. Further ones may only ask for liveness and readiness.
+    pub connections_max: usize,
+    /// Counts and limits the connections of each address; shared by all gateways.
+    pub addresses: Addresses,
+    /// How long the head of a liveness or readiness check above the limits may take.
+    pub probe_within_ns: u64,
+    /// Kernel send buffer in bytes (the kernel doubles it): a large one delays prices.
+    pub send_buffer: usize,
+    /// Most unsent bytes in the kernel in addition to one write: about 30 prices.
+    pub unsent_max: u32,
+    /// Most bytes of alerts and replies that wait for one client; a client that exceeds it is closed.
+    pub outbox_max: usize,
+    /// Most bytes that wait for all clients of this gateway, pages included. Above it, the clients for which most waits are
+    /// closed.
+    pub outboxes_max: usize,
+    /// A client that takes no bytes for this long is closed.
+    pub progress_within_ns: u64,
+}
+
+/// Subscriptions.
+#[derive(Clone, Debug)]
+pub struct SubscriptionOptions {
+    /// Most pairs (symbols × exchanges) and order books of one client; a panel has tens.
     pub pairs_max: usize,
-    /// Names in each of a client's two requested.
+    /// Most symbols, and most exchanges, of one client.
     pub names_max: usize,
-    /// Bytes of one name.
+    /// Most bytes of one name.
     pub name_max: usize,
-    /// Bytes of all of a client's names as its replies repeat them.
+    /// Most bytes of all names of a client, as its replies repeat them.
     pub names_bytes_max: usize,
-    /// Bytes that the subscription of one client may take here: 4096 prices that nobody else has, and some.
+    /// Most bytes of the subscription of one client: 4096 prices that no other client has, and a reserve.
     pub client_bytes_max: usize,
-    /// Bytes that the subscriptions of all clients of this gateway may take.
+    /// Most bytes of the subscriptions of all clients of this gateway.
     pub clients_bytes_max: usize,
-    /// Client messages per second, and how many may come at once.
-    pub commands: (u32, u32),
-    /// Errors within ten seconds that end a connection.
-    pub errors_max: u32,
-    /// Spread in percent above which the detector tells of an opportunity; for the status page.
+}
+
+/// What the status page shows.
+#[derive(Clone, Debug)]
+pub struct StatusOptions {
+    /// Spread in percent above which the detector finds an opportunity.
     pub threshold_pct: Decimal,
     /// Whether that is before fees (`gross`) or after them (`net`).
     pub threshold_on: &'static str,
-    /// Milliseconds in which the detector alerts an opportunity at most once.
+    /// Shortest time between two alerts of an opportunity, in milliseconds.
     pub debounce_ms: u64,
     /// Name of this instance: `<hostname>_<pid>_<startMs>`.
     pub instance: String,
@@ -100,34 +156,48 @@ pub struct GatewayOptions {
     pub hostname: String,
 }
 
-impl Default for GatewayOptions {
+impl Default for PriceOptions {
     fn default() -> Self {
         Self {
             stale_after_ns: 30 * SECOND,
             beat_ms: 500,
             interval_ms: (10, 60_000),
-            book_beat_ns: 100 * MS,
-            book_levels: 10,
-            stream_beat_ms: 1000,
-            heartbeat_ms: 15_000,
-            retry_ms: 1500,
             statistics_wait_ns: 5 * SECOND,
-            price_venues: Vec::new(),
-            streams_max: 10_000,
-            connections_max: 19_500,
-            addresses: Addresses::default(),
-            probe_within_ns: SECOND,
-            send_buffer: 48 * 1024,
-            unsent_max: 4096,
-            outbox_max: 64 * 1024,
-            outboxes_max: 64 << 20,
+            venues: Vec::new(),
+        }
+    }
+}
+
+impl Default for BookOptions {
+    fn default() -> Self {
+        Self { beat_ns: 100 * MS, levels: 10 }
+    }
+}
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        Self { beat_ms: 1000, heartbeat_ms: 15_000, retry_ms: 1500, streams_max: 10_000 }
+    }
+}
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        Self {
             message_max: 64 * 1024,
             fragments_max: 64,
             read_buffer: 1024,
             ping_after_ns: 25 * SECOND,
             pong_within_ns: 8 * SECOND,
-            progress_within_ns: 10 * SECOND,
             close_within_ns: SECOND,
+            commands: (20, 40),
+            errors_max: 10,
+        }
+    }
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
             head: http::HeadLimits {
                 head_max: 8192,
                 lines_max: 64,
@@ -137,14 +207,41 @@ impl Default for GatewayOptions {
             },
             head_within_ns: 5 * SECOND,
             idle_within_ns: 75 * SECOND,
+        }
+    }
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            connections_max: 19_500,
+            addresses: Addresses::default(),
+            probe_within_ns: SECOND,
+            send_buffer: 48 * 1024,
+            unsent_max: 4096,
+            outbox_max: 64 * 1024,
+            outboxes_max: 64 << 20,
+            progress_within_ns: 10 * SECOND,
+        }
+    }
+}
+
+impl Default for SubscriptionOptions {
+    fn default() -> Self {
+        Self {
             pairs_max: 4096,
             names_max: 1024,
             name_max: 64,
             names_bytes_max: 48 * 1024,
             client_bytes_max: 4 << 20,
             clients_bytes_max: 256 << 20,
-            commands: (20, 40),
-            errors_max: 10,
+        }
+    }
+}
+
+impl Default for StatusOptions {
+    fn default() -> Self {
+        Self {
             threshold_pct: Decimal::new(5, 1),
             threshold_on: "gross",
             debounce_ms: 60_000,
@@ -155,15 +252,18 @@ impl Default for GatewayOptions {
 }
 
 impl GatewayOptions {
-    /// How long what was sent to a client may stay unacknowledged. A WebSocket whose peer vanished is closed after
-    /// `ping_after_ns` and `pong_within_ns`; a stream has something to send at least every `heartbeat_ms`, so with this
-    /// limit it is closed by the same time. Never less than a client may take nothing.
+    /// How long bytes sent to a client may remain unacknowledged. A WebSocket whose peer has vanished is closed after
+    /// `ping_after_ns` and `pong_within_ns`. A stream sends something at least every `heartbeat_ms`, so with this limit it
+    /// is closed by the same time. Never shorter than a client may take no bytes.
     #[must_use]
     pub fn unacknowledged_within(&self) -> Duration {
-        let silence = (self.ping_after_ns + self.pong_within_ns).saturating_sub(self.heartbeat_ms * MS);
-        Duration::from_nanos(silence.max(self.pong_within_ns).max(self.progress_within_ns))
+        let SocketOptions { ping_after_ns, pong_within_ns, .. } = self.sockets;
+        let silence = (ping_after_ns + pong_within_ns).saturating_sub(self.streams.heartbeat_ms * MS);
+        Duration::from_nanos(silence.max(pong_within_ns).max(self.clients.progress_within_ns))
     }
+}
 
+impl PriceOptions {
     /// The interval of a client that asked for `interval_ms`, in nanoseconds; `None` means every change.
     #[must_use]
     pub fn interval(&self, interval_ms: u64) -> Option<u64> {
@@ -176,11 +276,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_whose_peer_vanished_is_gone_when_a_web_socket_is_and_one_that_reads_slowly_is_not() {
-        let options = GatewayOptions::default();
-        let silence = Duration::from_nanos(options.ping_after_ns + options.pong_within_ns);
-        assert_eq!(options.unacknowledged_within() + Duration::from_millis(options.heartbeat_ms), silence);
-        let patient = GatewayOptions { progress_within_ns: 600 * SECOND, ..options };
-        assert_eq!(patient.unacknowledged_within(), Duration::from_secs(600));
+    fn a_stream_whose_peer_vanished_is_closed_as_early_as_a_web_socket_but_a_slow_one_is_not() {
+        let mut options = GatewayOptions::default();
+        let silence = Duration::from_nanos(options.sockets.ping_after_ns + options.sockets.pong_within_ns);
+        let heartbeat = Duration::from_millis(options.streams.heartbeat_ms);
+        assert_eq!(options.unacknowledged_within() + heartbeat, silence);
+        options.clients.progress_within_ns = 600 * SECOND;
+        assert_eq!(options.unacknowledged_within(), Duration::from_secs(600));
     }
 }

@@ -68,7 +68,7 @@ pub struct Outbox {
     /// One bit per index of the client's subscription set: the price changed since the client blocked.
     dirty: Vec<u64>,
     /// The client missed a burst: it must receive all its prices, those in `dirty` first.
-    pub owes_all: bool,
+    pub is_all_due: bool,
 }
 
 impl Outbox {
@@ -212,7 +212,7 @@ impl Outbox {
         if self.dirty.len() <= word {
             self.dirty.resize(word + 1, 0);
         }
-        let again = self.dirty[word] & bit != 0 || self.owes_all;
+        let again = self.dirty[word] & bit != 0 || self.is_all_due;
         self.dirty[word] |= bit;
         again
     }
@@ -224,7 +224,7 @@ impl Outbox {
 
     /// Clears the marks, because the indexes of the old subscription set are not valid for the new one.
     pub fn clear_marks(&mut self) {
-        self.owes_all |= !self.dirty.is_empty();
+        self.is_all_due |= !self.dirty.is_empty();
         self.dirty = Vec::new();
     }
 }
@@ -302,13 +302,13 @@ mod tests {
             let (bytes, ends) = frames(&lengths);
             let written = cut.index(bytes.len());
             let mut outbox = Outbox::default();
-            let kept = outbox.queue_cut(Framing::WebSocket, &bytes, written, MonoNs(1));
+            let dropped_from = outbox.queue_cut(Framing::WebSocket, &bytes, written, MonoNs(1));
             let end = *ends.iter().find(|end| **end > written).unwrap();
             prop_assert!(outbox.is_blocked());
             prop_assert_eq!(outbox.pending().as_slice(), &bytes[written..end]);
-            prop_assert_eq!(kept, end);
-            let lost = ends.iter().filter(|e| **e > end).count();
-            prop_assert_eq!(Framing::WebSocket.messages(&bytes[end..]), lost);
+            prop_assert_eq!(dropped_from, end);
+            let dropped = ends.iter().filter(|e| **e > end).count();
+            prop_assert_eq!(Framing::WebSocket.messages(&bytes[end..]), dropped);
         }
 
         #[test]
@@ -397,8 +397,8 @@ mod tests {
         let bytes = b"data: 1\n\ndata: 22\n\n: x\n\n";
         assert_eq!(Framing::Stream.messages(bytes), 3);
         let mut outbox = Outbox::default();
-        let kept = outbox.queue_cut(Framing::Stream, bytes, 3, MonoNs(1));
-        assert_eq!(Framing::Stream.messages(&bytes[kept..]), 2);
+        let dropped_from = outbox.queue_cut(Framing::Stream, bytes, 3, MonoNs(1));
+        assert_eq!(Framing::Stream.messages(&bytes[dropped_from..]), 2);
         assert_eq!(outbox.pending().as_slice(), b"a: 1\n\n");
     }
 }

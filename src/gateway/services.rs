@@ -167,7 +167,7 @@ impl Services {
         let subscribes = command.action == Action::Subscribe;
         let (before, followed_before) = (client.prices.set, client.opportunities.follows);
         let extended = command.extended.filter(|_| subscribes).unwrap_or(client.prices.extended);
-        let interval = command.interval_ms.filter(|_| subscribes).map(|ms| snapshot.options.interval(ms));
+        let interval = command.interval_ms.filter(|_| subscribes).map(|ms| snapshot.options.prices.interval(ms));
         let request = SubscriptionRequest {
             live: interval.unwrap_or(client.prices.interval).is_none(),
             format: if extended { PriceFormat::Extended } else { PriceFormat::Plain },

@@ -216,14 +216,14 @@ impl<'a> Snapshot<'a> {
     #[must_use]
     pub fn fresh(&self, pair: PairId) -> Option<CellQuote> {
         let cell = self.matrix.load(pair);
-        cell.is_fresh(self.quote_now, self.options.stale_after_ns).then_some(cell)
+        cell.is_fresh(self.quote_now, self.options.prices.stale_after_ns).then_some(cell)
     }
 
     /// The state under which a client of `format` receives `cell`: a fresh price, a halted one, a last known one, or
     /// `None` if it receives nothing.
     #[must_use]
     pub fn shown(&self, cell: &CellQuote, format: PriceFormat) -> Option<&'static str> {
-        let stale_after_ns = self.options.stale_after_ns;
+        let stale_after_ns = self.options.prices.stale_after_ns;
         if cell.is_fresh(self.quote_now, stale_after_ns) {
             return Some("fresh");
         }

@@ -57,7 +57,7 @@ impl Wanted {
         if named.is_empty() {
             return;
         }
-        let levels = command.levels.map_or(options.book_levels, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        let levels = command.levels.map_or(options.books.levels, |n| usize::try_from(n).unwrap_or(usize::MAX));
         let levels = levels.clamp(1, if levels_max > 0 { levels_max } else { LEVELS_MAX });
         let indexes = self.books.iter().enumerate().map(|(at, (name, _))| (name.clone(), at));
         let mut indexes: HashMap<BookName, usize> = indexes.collect();
@@ -88,22 +88,28 @@ impl Wanted {
         let limit = |text: String| Err(RequestError::Limit(text));
         let of_books = || self.books.iter().flat_map(|(name, _)| [&name.symbol, &name.exchange]);
         let all = || self.symbols.iter().chain(&self.exchanges).chain(of_books());
-        if self.symbols.len().max(self.exchanges.len()) > options.names_max {
-            return limit(format!("Too many names: at most {} symbols and {0} exchanges", options.names_max));
+        if self.symbols.len().max(self.exchanges.len()) > options.subscriptions.names_max {
+            return limit(format!(
+                "Too many names: at most {} symbols and {0} exchanges",
+                options.subscriptions.names_max
+            ));
         }
-        if all().any(|name| name.len() > options.name_max) {
-            return limit(format!("Name too long: at most {} bytes", options.name_max));
+        if all().any(|name| name.len() > options.subscriptions.name_max) {
+            return limit(format!("Name too long: at most {} bytes", options.subscriptions.name_max));
         }
-        if self.symbols.len() * self.exchanges.len() > options.pairs_max {
-            return limit(format!("Too many pairs: at most {} symbols times exchanges", options.pairs_max));
+        if self.symbols.len() * self.exchanges.len() > options.subscriptions.pairs_max {
+            return limit(format!(
+                "Too many pairs: at most {} symbols times exchanges",
+                options.subscriptions.pairs_max
+            ));
         }
-        if self.symbols.len() * self.exchanges.len() + self.books.len() > options.pairs_max {
-            return limit(format!("Too many books: at most {} with all pairs", options.pairs_max));
+        if self.symbols.len() * self.exchanges.len() + self.books.len() > options.subscriptions.pairs_max {
+            return limit(format!("Too many books: at most {} with all pairs", options.subscriptions.pairs_max));
         }
         let mut shown = Vec::new();
         all().for_each(|name| crate::protocol::string(name, &mut shown));
-        if shown.len() > options.names_bytes_max {
-            return limit(format!("Names too long: at most {} bytes in all", options.names_bytes_max));
+        if shown.len() > options.subscriptions.names_bytes_max {
+            return limit(format!("Names too long: at most {} bytes in all", options.subscriptions.names_bytes_max));
         }
         Ok(())
     }

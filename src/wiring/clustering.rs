@@ -14,7 +14,7 @@ use crate::cluster::publisher::{Publisher, PublisherParts};
 use crate::cluster::signals::{LeaderProgress, Pulse, SnapshotRequests};
 use crate::cluster::store::{Keys, Store};
 use crate::config::{Config, LegacyKeys, OwnUpstream};
-use crate::detector::GatewayPort;
+use crate::detector::Subscriber;
 use crate::handover::Handover;
 use crate::log;
 use crate::market::quote::{FeedEvent, Origin};
@@ -95,7 +95,7 @@ pub fn prepare(
     }
     let changes = Arc::new(Changes::new(parts.directory.pairs()));
     let (alarm, parker) = Alarm::of_parker();
-    parts.ports.push(GatewayPort { changes: Arc::clone(&changes), opportunities: None, alarm: alarm.clone() });
+    parts.subscribers.push(Subscriber { changes: Arc::clone(&changes), opportunities: None, alarm: alarm.clone() });
     let (ring, events) = rtrb::RingBuffer::new(FEED_RING);
     rings.push(events);
     Ok(Some(Prepared {

@@ -18,11 +18,11 @@ use signal_hook::iterator::Signals;
 use crate::cli::{CommandFailure, ReplayArgs, SimArgs};
 use crate::cluster::{self, lead};
 use crate::config::{Config, Plan, ThresholdOn, VenueConfig};
-use crate::detector::{Detector, DetectorParts, GatewayPort, scan};
+use crate::detector::{Detector, DetectorParts, Subscriber, scan};
 use crate::discovery::Catalogue;
 use crate::feed::{self, Feed, FeedParts, FeedVenue};
 use crate::gateway::http::admin::AdminPort;
-use crate::gateway::{self, Clocks, Gateway, GatewayParts};
+use crate::gateway::{Clocks, Gateway, GatewayOptions, GatewayParts};
 use crate::last_known::{self, LastKnownParts, LastKnownStore};
 use crate::log;
 use crate::market::quote::FeedEvent;
@@ -45,7 +45,6 @@ use crate::sim::{self, Sim, SimParts};
 use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, MS, MonoNs};
 use crate::venues::Venue;
-use crate::wire::http;
 use reloading::Reloading;
 use threads::{Running, ThreadRow};
 
@@ -186,7 +185,7 @@ struct SharedParts {
     clock: Clock,
     address: SocketAddr,
     gateways: Vec<Gateway>,
-    ports: Vec<GatewayPort>,
+    subscribers: Vec<Subscriber>,
     /// The cluster to join, if any.
     cluster: Option<cluster::ClusterOptions>,
     /// Receives admin calls, if they are enabled.
@@ -203,7 +202,7 @@ impl SharedParts {
         admin: Option<AdminPort>,
     ) -> Result<Self, CommandFailure> {
         let count = config.gateway.threads;
-        let options = gateway::GatewayOptions { connections_max: clients_max(config), ..gateway_options(config) };
+        let options = gateway_options(config);
         let listener = bind(config.gateway.listen)?;
         let address = listener.address();
         let directory = Arc::new(directory);
@@ -223,7 +222,7 @@ impl SharedParts {
             clock,
             address,
             gateways: Vec::new(),
-            ports: Vec::new(),
+            subscribers: Vec::new(),
             cluster,
             admin,
         };
@@ -237,7 +236,7 @@ impl SharedParts {
 
     fn add_gateway(
         &mut self,
-        options: &gateway::GatewayOptions,
+        options: &GatewayOptions,
         matrix: &SharedMatrix,
         listener: Listener,
         index: usize,
@@ -246,7 +245,7 @@ impl SharedParts {
         let changes = Arc::new(Changes::new(self.directory.pairs()));
         let mut options = options.clone();
         if let Some(cluster) = &self.cluster {
-            options.instance.clone_from(&cluster.instance);
+            options.status.instance.clone_from(&cluster.instance);
         }
         let parts = GatewayParts {
             directory: Arc::clone(&self.directory),
@@ -260,12 +259,12 @@ impl SharedParts {
             // Clients stay on the system clock, also while quotes of a replay follow another.
             clocks: Clocks { quotes: self.clock.clone(), clients: Clock::System },
             options,
-            listener,
+            listener: Some(listener),
             admin: self.admin.clone(),
         };
         let (gateway, alarm) = Gateway::new(parts).map_err(|why| unavailable("the gateway", &why))?;
         self.gateways.push(gateway);
-        self.ports.push(GatewayPort { changes, opportunities: Some(producer), alarm });
+        self.subscribers.push(Subscriber { changes, opportunities: Some(producer), alarm });
         Ok(())
     }
 
@@ -275,7 +274,7 @@ impl SharedParts {
             directory: self.directory,
             matrix: self.writer,
             rings,
-            gateways: self.ports,
+            subscribers: self.subscribers,
             board: self.board,
             clock: self.clock,
             options: detector_options(config),
@@ -301,7 +300,7 @@ fn run_live(
     let (kept, found) = kept.unzip();
     consumers.extend(found);
     let cluster = clustering::prepare(&mut parts, &mut consumers)?;
-    let mut others: Vec<Alarm> = parts.ports.iter().map(|port| port.alarm.clone()).collect();
+    let mut others: Vec<Alarm> = parts.subscribers.iter().map(|port| port.alarm.clone()).collect();
     let (detector, alarm, gateways) = parts.detector(config, consumers);
     // In a cluster it is decided later which instance connects to which venue.
     let switch = Arc::new(Switch::new(directory.columns(), cluster.is_none()));
@@ -549,43 +548,41 @@ fn feed_options(config: &Config) -> feed::FeedOptions {
     }
 }
 
-fn gateway_options(config: &Config) -> gateway::GatewayOptions {
+fn gateway_options(config: &Config) -> GatewayOptions {
     let gateway = &config.gateway;
+    let mut options = GatewayOptions::default();
+    options.prices.stale_after_ns = config.quotes.stale_after_ms * MS;
+    options.prices.beat_ms = gateway.beat_ms;
+    options.prices.venues.clone_from(&config.price_order);
+    options.books.beat_ns = config.books.beat_ms * MS;
+    options.streams.beat_ms = gateway.sse_beat_ms;
+    options.streams.streams_max = gateway.streams_max;
+    options.sockets.message_max = gateway.message_max_bytes;
+    options.sockets.ping_after_ns = gateway.ping_ms * MS;
+    options.sockets.pong_within_ns = gateway.pong_wait_ms * MS;
+    options.sockets.commands = (gateway.commands_per_s as u32, gateway.commands_burst as u32);
+    options.http.head.head_max = gateway.header_max_bytes;
+    options.http.head_within_ns = gateway.header_wait_ms * MS;
+    options.http.idle_within_ns = gateway.keep_alive_ms * MS;
+    options.clients.connections_max = clients_max(config);
+    // Validated with the rest of the configuration.
+    let proxies = Network::list(&gateway.proxies).unwrap_or_default();
+    options.clients.addresses = Addresses::new(gateway.address_clients_max, proxies);
+    options.clients.send_buffer = gateway.send_buffer_bytes;
+    options.clients.outbox_max = gateway.outbox_max_bytes;
+    options.clients.outboxes_max = gateway.outboxes_max_bytes / gateway.threads;
+    options.clients.progress_within_ns = gateway.write_stall_ms * MS;
+    options.subscriptions.pairs_max = gateway.pairs_max;
+    options.subscriptions.client_bytes_max = gateway.client_bytes_max;
+    options.subscriptions.clients_bytes_max = gateway.clients_bytes_max / gateway.threads;
+    options.status.threshold_pct = config.detector.threshold_pct;
+    options.status.threshold_on = match config.detector.threshold_on {
+        ThresholdOn::Gross => "gross",
+        ThresholdOn::Net => "net",
+    };
+    options.status.debounce_ms = config.detector.debounce_ms;
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    gateway::GatewayOptions {
-        stale_after_ns: config.quotes.stale_after_ms * MS,
-        beat_ms: gateway.beat_ms,
-        book_beat_ns: config.books.beat_ms * MS,
-        stream_beat_ms: gateway.sse_beat_ms,
-        price_venues: config.price_order.clone(),
-        streams_max: gateway.streams_max,
-        addresses: Addresses::new(
-            gateway.address_clients_max,
-            // Validated with the rest of the configuration.
-            Network::list(&gateway.proxies).unwrap_or_default(),
-        ),
-        client_bytes_max: gateway.client_bytes_max,
-        clients_bytes_max: gateway.clients_bytes_max / gateway.threads,
-        send_buffer: gateway.send_buffer_bytes,
-        message_max: gateway.message_max_bytes,
-        ping_after_ns: gateway.ping_ms * MS,
-        pong_within_ns: gateway.pong_wait_ms * MS,
-        progress_within_ns: gateway.write_stall_ms * MS,
-        outbox_max: gateway.outbox_max_bytes,
-        outboxes_max: gateway.outboxes_max_bytes / gateway.threads,
-        head: http::HeadLimits { head_max: gateway.header_max_bytes, ..gateway::GatewayOptions::default().head },
-        head_within_ns: gateway.header_wait_ms * MS,
-        idle_within_ns: gateway.keep_alive_ms * MS,
-        pairs_max: gateway.pairs_max,
-        commands: (gateway.commands_per_s as u32, gateway.commands_burst as u32),
-        threshold_pct: config.detector.threshold_pct,
-        threshold_on: match config.detector.threshold_on {
-            ThresholdOn::Gross => "gross",
-            ThresholdOn::Net => "net",
-        },
-        debounce_ms: config.detector.debounce_ms,
-        instance: format!("{hostname}_{}_{}", std::process::id(), Clock::System.unix().ms()),
-        hostname,
-        ..gateway::GatewayOptions::default()
-    }
+    options.status.instance = format!("{hostname}_{}_{}", std::process::id(), Clock::System.unix().ms());
+    options.status.hostname = hostname;
+    options
 }

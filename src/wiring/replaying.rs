@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::cli::{CommandFailure, ReplayArgs, Speed};
 use crate::config::Config;
 use crate::detector::scan;
-use crate::detector::{Detector, DetectorParts, GatewayPort};
+use crate::detector::{Detector, DetectorParts, Subscriber};
 use crate::market::PairId;
 use crate::market::opportunity::{Change, OpportunityEvent};
 use crate::matrix::changes::Changes;
@@ -130,7 +130,7 @@ fn print(
         matrix: writer,
         rings: vec![events],
         // Needs no alarm: the printer runs right after the detector.
-        gateways: vec![GatewayPort {
+        subscribers: vec![Subscriber {
             changes: Arc::clone(&changes),
             opportunities: Some(producer),
             alarm: Alarm::of_parker().0,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use spreadwire::detector::{Detector, DetectorParts, GatewayPort, scan};
+use spreadwire::detector::{Detector, DetectorParts, Subscriber, scan};
 use spreadwire::feed::{Feed, FeedOptions, FeedParts, FeedVenue};
 use spreadwire::market::book::{BookView, Side};
 use spreadwire::market::directory::VenueEntry;
@@ -149,7 +149,7 @@ impl Rig {
             directory: Arc::clone(&directory),
             matrix: writer,
             rings: vec![ring],
-            gateways: vec![GatewayPort { changes, opportunities: Some(told), alarm: Alarm::of_parker().0 }],
+            subscribers: vec![Subscriber { changes, opportunities: Some(told), alarm: Alarm::of_parker().0 }],
             board: Arc::clone(&board),
             clock: hand.clock(),
             options,

@@ -1,7 +1,8 @@
-//! The gateway on loopback, fed by hand: a matrix that the test writes, clients that are not our code (tungstenite) or
-//! plain sockets. It has a thread of its own, or is turned by the test on a clock that only the test moves.
+//! The gateway on loopback: a matrix that the test writes, and clients that are not our code (tungstenite) or plain
+//! sockets. It has its own thread, or the test turns it on a clock that only the test moves.
 
 mod books;
+mod local;
 mod opportunities;
 mod simulated;
 mod turned;
@@ -34,12 +35,19 @@ use spreadwire::stage::{Alarm, Idle, Stage, Stop, spawn};
 use spreadwire::time::{Clock, HandClock, MS, MonoNs, SECOND, UnixNs};
 use tungstenite::{Message, WebSocket};
 
-/// What has not happened by then never will: a test fails rather than hangs, however busy the machine is.
+/// A test fails after this time instead of waiting forever; long enough for any busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A beat that nobody waits for by accident, in milliseconds.
+/// An interval that no test waits for, in milliseconds.
 const LONG_BEAT_MS: u64 = 60_000;
 const SYMBOLS: [&str; 4] = ["BTC/USDT", "ETH/USDT", "SOL/USD", "SOL/USDT"];
 const VENUES: [&str; 3] = ["binance", "kraken", "coinbase"];
+
+/// Default options with a change.
+fn options(change: impl FnOnce(&mut GatewayOptions)) -> GatewayOptions {
+    let mut options = GatewayOptions::default();
+    change(&mut options);
+    options
+}
 
 struct Rig {
     address: SocketAddr,
@@ -58,7 +66,7 @@ struct Rig {
     hand: Option<Hand>,
 }
 
-/// A gateway that the test turns. No time passes but by [`Hand::pass`].
+/// A gateway that the test turns. Time passes only in [`Hand::pass`].
 #[derive(Clone)]
 struct Hand {
     gateway: Rc<RefCell<Gateway>>,
@@ -70,13 +78,13 @@ impl Hand {
         self.gateway.borrow_mut().turn(wait)
     }
 
-    /// Turns until nothing is left to do.
+    /// Turns until there is no more work.
     fn rest(&self) {
         while self.turn(Duration::ZERO) > 0 {}
         self.turn(Duration::ZERO);
     }
 
-    /// Lets time pass in steps in which no beat is missed.
+    /// Lets time pass in steps short enough for every interval.
     fn pass(&self, time: Duration) {
         self.rest();
         let mut left = time.as_nanos() as u64;
@@ -89,7 +97,7 @@ impl Hand {
     }
 }
 
-/// A client's end of a connection. Whoever waits at it turns a gateway that has no thread.
+/// A client's end of a connection. Waiting at it turns a gateway without a thread.
 struct Wire {
     tcp: TcpStream,
     hand: Option<Hand>,
@@ -141,14 +149,14 @@ impl Rig {
         Self::keeping(options, 20)
     }
 
-    /// One that keeps order books of so many levels a side.
+    /// With order books of `levels` levels a side.
     fn keeping(options: GatewayOptions, levels: usize) -> Self {
         let (mut rig, gateway) = Self::by_hand(options, levels, Clock::System);
         rig.thread = Some(spawn(vec![Box::new(gateway)], None, Idle::Wait, rig.stop.clone()).unwrap());
         rig
     }
 
-    /// One whose time passes only when the test says so.
+    /// On a clock that only the test moves.
     fn on_hand(options: GatewayOptions) -> Self {
         let clock = HandClock::new(MonoNs(1000 * SECOND), UnixNs::from_ms(1_700_000_000_000));
         let (mut rig, gateway) = Self::by_hand(options, 20, clock.clock());
@@ -157,12 +165,12 @@ impl Rig {
         rig
     }
 
-    /// Lets time pass for a gateway on hand.
+    /// Lets time pass for a gateway without a thread.
     fn pass(&self, ms: u64) {
         self.hand.as_ref().unwrap().pass(Duration::from_millis(ms));
     }
 
-    /// A gateway on hand has done all that it has to do now.
+    /// Turns a gateway without a thread until there is no more work.
     fn rest(&self) {
         self.hand.as_ref().unwrap().rest();
     }
@@ -172,7 +180,7 @@ impl Rig {
         let venue = |name: &str| VenueEntry {
             name: name.into(),
             taker_fee_pct: "0.1".parse().unwrap(),
-            // Only coinbase has SOL/USD, and it has nothing in USDT.
+            // Only coinbase has SOL/USD, and it has no pair in USDT.
             native: SYMBOLS
                 .iter()
                 .map(|s| ((name == "coinbase") == (*s == "SOL/USD")).then(|| s.replace('/', "")))
@@ -182,7 +190,7 @@ impl Rig {
             Arc::new(Directory::new(SYMBOLS.map(str::to_owned).to_vec(), VENUES.iter().map(|v| venue(v)).collect()));
         let (matrix, writer) = QuoteMatrix::new(directory.pairs());
         let board = Arc::new(Board::new(clock.now(), VENUES.len(), 1));
-        // Nobody feeds here; whose prices are said to come has its books, too.
+        // There are no feeds: venues with prices count as connected for books, too.
         board.books.iter().for_each(|books| books.set_state(LinkState::Connected, clock.now()));
         for gauges in &board.venues {
             gauges.set_source(1);
@@ -204,7 +212,7 @@ impl Rig {
             index: 0,
             clocks: Clocks::both(&clock),
             options,
-            listener,
+            listener: Some(listener),
             admin: None,
         })
         .unwrap();
@@ -377,10 +385,10 @@ impl Client {
         serde_json::from_str(&self.text()).unwrap()
     }
 
-    /// What comes within `time`, of a gateway on hand.
+    /// What arrives within `time` from a gateway without a thread.
     fn collect(&mut self, time: Duration) -> Vec<String> {
         self.socket.get_ref().hand.as_ref().expect("its time passes by itself").pass(time);
-        // The answer comes after all that was sent before.
+        // The reply arrives after everything that was sent before.
         self.socket.send(Message::Ping("all?".into())).unwrap();
         let mut texts = Vec::new();
         loop {
@@ -437,7 +445,7 @@ fn a_subscription_is_confirmed_and_its_prices_follow_at_once() {
         r#"{"type":"subscribed","symbols":["BTC/USDT"],"exchanges":["binance","nowhere"],"message":"Successfully subscribed"}"#
     );
     assert_eq!(client.text(), BTC);
-    // Nor with a long beat: no time passes here.
+    // Nor later: no time passes here.
     let mut client = rig.client();
     client.send(
         json!({"action": "subscribe", "symbols": ["BTC/USDT"], "exchanges": ["binance"], "intervalMs": LONG_BEAT_MS}),
@@ -459,7 +467,7 @@ fn the_cross_product_comes_in_one_burst_in_order_of_subscription() {
     let key = |v: &Value| format!("{}@{}", v["symbol"].as_str().unwrap(), v["exchange"].as_str().unwrap());
     assert_eq!([client.next(), client.next()].map(|v| key(&v)), ["ETH/USDT@kraken", "BTC/USDT@kraken"]);
     assert!(client.subscribe(&[], &["binance"]).contains(r#""exchanges":["kraken","binance"]"#));
-    // Only what is new comes at once; the whole comes with the next beats.
+    // Only new prices are sent at once; all prices are sent with the next bursts.
     assert_eq!([client.next(), client.next()].map(|v| key(&v)), ["ETH/USDT@binance", "BTC/USDT@binance"]);
     let mut seen = || -> Vec<String> {
         let texts = client.collect(Duration::from_millis(500));
@@ -499,13 +507,13 @@ fn unsubscribing_leaves_the_rest() {
     client.send(json!({"action": "unsubscribe", "symbols": ["ETH/USDT"], "exchanges": ["binance"]}));
     assert!(client.text().contains(r#""symbols":[],"exchanges":[]"#));
     rig.wait_until("no pairs", |board| board.gateways[0].symbols.value() == 0);
-    // And the sets begin anew.
+    // The subscription is empty again.
     assert!(client.subscribe(&["BTC/USDT"], &["binance"]).contains(r#""symbols":["BTC/USDT"]"#));
     assert_eq!(client.next()["type"], "price");
 }
 
 #[test]
-fn errors_leave_the_connection_open_and_what_was_right_counts() {
+fn an_error_keeps_the_connection_open_and_the_valid_part_is_applied() {
     let mut rig = Rig::new();
     rig.quote("BTC/USDT", "binance", "1", "2");
     let mut client = rig.client();
@@ -517,7 +525,7 @@ fn errors_leave_the_connection_open_and_what_was_right_counts() {
     assert_eq!(client.text(), r#"{"type":"error","message":"Unknown action: undefined"}"#);
     client.send_text(r#"{"action":"subscribe","symbols":["BTC/USDT"],"exchanges":"binance"}"#);
     assert_eq!(client.text(), r#"{"type":"error","message":"Invalid message format"}"#);
-    // The symbols of that request are in.
+    // The symbols of that request are applied.
     assert!(client.subscribe(&[], &["binance"]).contains(r#""symbols":["BTC/USDT"],"exchanges":["binance"]"#));
     assert_eq!(client.next()["bid"], 1);
 }
@@ -531,7 +539,7 @@ fn a_binary_frame_with_json_is_a_request() {
 }
 
 #[test]
-fn labels_echo_the_clients_spelling_and_each_spelling_is_a_name() {
+fn names_are_repeated_as_the_client_spells_them_and_each_spelling_counts() {
     let mut rig = Rig::new();
     rig.quote("BTC/USDT", "binance", "1", "2");
     let mut client = rig.client();
@@ -544,7 +552,7 @@ fn labels_echo_the_clients_spelling_and_each_spelling_is_a_name() {
 }
 
 #[test]
-fn an_alert_goes_to_all_who_have_the_symbol_whatever_their_exchanges() {
+fn an_alert_is_sent_to_all_subscribers_of_the_symbol_for_any_exchanges() {
     let mut rig = Rig::on_hand(GatewayOptions::default());
     let (mut with, mut without, mut other) = (rig.client(), rig.client(), rig.client());
     with.subscribe(&["btc/usdt"], &["kraken"]);
@@ -563,7 +571,7 @@ fn an_alert_goes_to_all_who_have_the_symbol_whatever_their_exchanges() {
 }
 
 #[test]
-fn a_client_that_joins_gets_open_opportunities_at_once() {
+fn a_client_that_subscribes_later_receives_open_opportunities_at_once() {
     let mut rig = Rig::on_hand(GatewayOptions::default());
     rig.quote("BTC/USDT", "kraken", "42499", "42500");
     rig.quote("BTC/USDT", "binance", "42925", "42926");
@@ -571,7 +579,7 @@ fn a_client_that_joins_gets_open_opportunities_at_once() {
     rig.opportunity("ETH/USDT", ("kraken", "1"), ("binance", "2"), Change::Opened, false);
     let mut early = rig.client();
     early.subscribe(&["BTC/USDT", "ETH/USDT"], &[]);
-    // Of the two only one has fresh legs.
+    // Only one of the two has fresh legs.
     let alert = early.next();
     assert_eq!(
         (&alert["type"], &alert["symbol"], &alert["sellPrice"]),
@@ -608,7 +616,7 @@ fn stats_count_pairs() {
 
 #[test]
 fn a_stale_or_void_price_is_not_sent() {
-    let mut rig = Rig::on_hand(GatewayOptions { stale_after_ns: 300 * MS, ..GatewayOptions::default() });
+    let mut rig = Rig::on_hand(options(|o| o.prices.stale_after_ns = 300 * MS));
     rig.quote("BTC/USDT", "binance", "1", "2");
     let mut client = rig.client();
     client.subscribe(&["BTC/USDT", "ETH/USDT"], &["binance", "coinbase"]);
@@ -636,14 +644,14 @@ fn interval_0_sends_every_change_at_once_and_nothing_else() {
     rig.wait_until("latency published", |board| {
         board.latency.summary_of_all(spreadwire::metrics::latency::Hop::WireToPrice).count >= 18
     });
-    // Back to the beat.
+    // Back to the interval.
     client.send(json!({"action": "subscribe", "intervalMs": 500}));
     client.next();
     assert_eq!(client.collect(Duration::from_millis(1000)).len(), 2);
 }
 
 #[test]
-fn an_interval_of_its_own() {
+fn a_client_may_choose_its_interval() {
     let mut rig = Rig::on_hand(GatewayOptions::default());
     rig.quote("BTC/USDT", "binance", "1", "2");
     let mut client = rig.client();
@@ -654,7 +662,7 @@ fn an_interval_of_its_own() {
 }
 
 #[test]
-fn extended_clients_hear_more_and_are_told_once_when_a_price_goes_stale() {
+fn extended_clients_receive_more_fields_and_one_message_when_a_price_becomes_stale() {
     let mut rig = Rig::on_hand(GatewayOptions::default());
     rig.quote("BTC/USDT", "binance", "42500.50", "42501.00");
     let mut client = rig.client();
@@ -685,7 +693,7 @@ fn extended_clients_hear_more_and_are_told_once_when_a_price_goes_stale() {
 }
 
 #[test]
-fn what_is_not_traded_is_marked_for_extended_clients_and_no_price_for_others() {
+fn a_halted_price_is_marked_for_extended_clients_and_not_sent_to_others() {
     let mut rig = Rig::new();
     rig.quote("BTC/USDT", "binance", "42500.50", "42501.00");
     let quote = rig.writer.load(rig.pair("BTC/USDT", "binance"));
@@ -708,13 +716,13 @@ fn what_is_not_traded_is_marked_for_extended_clients_and_no_price_for_others() {
 }
 
 #[test]
-fn a_last_known_value_is_shown_with_its_level_and_age_to_those_who_asked_for_more_and_to_nobody_else() {
+fn a_last_known_value_is_sent_to_extended_clients_only_with_its_level_and_age() {
     let mut rig = Rig::on_hand(GatewayOptions::default());
     let (pair, now) = (rig.pair("BTC/USDT", "binance"), rig.clock.now());
     rig.quote("BTC/USDT", "binance", "42500.50", "42501.00");
     let quote = rig.writer.load(pair);
     let aged = |ms: u64| MonoNs(now.0 - ms * MS);
-    // Found on disk a moment ago, 90 s old.
+    // Just read from disk, 90 s old.
     rig.store("BTC/USDT", "binance", CellQuote { origin: Origin::Disk, received: aged(90_000), ..quote });
     let mut plain = rig.client();
     plain.subscribe(&["BTC/USDT"], &["binance"]);
@@ -730,7 +738,7 @@ fn a_last_known_value_is_shown_with_its_level_and_age_to_those_who_asked_for_mor
     let (status, health) = rig.json("/api/market-data/health");
     assert_eq!((status, &health["status"], &health["level"]), (503, &json!("degraded"), &json!("local_cache")));
     assert_eq!(health["venues"][0]["freshPairs"], 0);
-    // A fresh value of Redis is a price, and says where it comes from; one beyond the limit is none.
+    // A fresh value of Redis is a price and shows its origin; one beyond the limit is not a price.
     rig.store("BTC/USDT", "binance", CellQuote { origin: Origin::Redis, received: aged(1000), ..quote });
     let shown = |client: &mut Client| -> Value {
         let texts = client.collect(Duration::from_millis(500));
@@ -742,18 +750,18 @@ fn a_last_known_value_is_shown_with_its_level_and_age_to_those_who_asked_for_mor
     let (status, ready) = rig.json("/readyz");
     assert_eq!((status, &ready["level"]), (200, &json!("redis_cache")));
     assert_eq!(rig.json("/api/market-data/health").0, 503, "served, and yet degraded");
-    // It was sent in the other's beat, too.
+    // It was sent with the burst of the other, too.
     plain.collect(Duration::ZERO);
     rig.store("BTC/USDT", "binance", CellQuote { origin: Origin::Redis, received: aged(31_000), ..quote });
     assert_eq!(plain.collect(Duration::from_millis(700)), [""; 0], "older than its limit");
-    // Too old to be shown at all: that is told once.
+    // Too old to be shown: this is sent once.
     rig.store("BTC/USDT", "binance", CellQuote { origin: Origin::Redis, received: aged(299_000), ..quote });
     assert_eq!(shown(&mut extended)["state"], "stale");
     assert_eq!(extended.collect(Duration::from_millis(700)), [""; 0], "told more than once");
 }
 
 #[test]
-fn equal_subscriptions_share_and_leave_alone() {
+fn clients_with_equal_subscriptions_leave_independently() {
     let mut rig = Rig::new();
     rig.quote("BTC/USDT", "binance", "1", "2");
     let mut clients: Vec<Client> = (0..20).map(|_| rig.client()).collect();
@@ -777,11 +785,11 @@ fn equal_subscriptions_share_and_leave_alone() {
 // Limits and faults.
 
 #[test]
-fn a_client_that_does_not_read_is_conflated_then_closed_and_harms_nobody() {
-    let mut rig = Rig::with(GatewayOptions { progress_within_ns: 2 * SECOND, ..GatewayOptions::default() });
+fn a_client_that_does_not_read_is_conflated_then_closed_without_delaying_others() {
+    let mut rig = Rig::with(options(|o| o.clients.progress_within_ns = 2 * SECOND));
     let mut slow = rig.client();
     let mut good = rig.client();
-    // Many spellings make a burst large enough to fill the kernel's buffers soon.
+    // With many spellings a burst is large enough to fill the buffers of the kernel soon.
     let spellings: Vec<String> = (0u32..256)
         .map(|n| {
             "btcusdt"
@@ -813,7 +821,7 @@ fn a_client_that_does_not_read_is_conflated_then_closed_and_harms_nobody() {
     let gauges = &rig.board.gateways[0];
     assert!(gauges.outbox_conflated.value() > 0);
     rig.wait_until("gone", |board| board.gateways[0].websocket_clients.value() == 1);
-    // What it was owed is not kept by the kernel either: it is reset, however much it reads now.
+    // The kernel drops unsent bytes, too: the connection is reset, however much the client reads now.
     let end = loop {
         match slow.socket.read() {
             Ok(_) => {}
@@ -825,7 +833,7 @@ fn a_client_that_does_not_read_is_conflated_then_closed_and_harms_nobody() {
 }
 
 #[test]
-fn alerts_wait_up_to_a_limit_then_the_client_is_told_and_closed() {
+fn alerts_wait_up_to_a_limit_then_the_client_is_notified_and_closed() {
     let mut rig = Rig::new();
     let tcp = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     tcp.set_recv_buffer_size(4096).unwrap();
@@ -842,7 +850,7 @@ fn alerts_wait_up_to_a_limit_then_the_client_is_told_and_closed() {
         }
         assert!(given < 20_000, "alerts pile up");
     }
-    // What waited is all there, then the reason, then the end.
+    // All waiting messages arrive, then the reason, then the end.
     let mut last = String::new();
     loop {
         match slow.socket.read().unwrap() {
@@ -861,7 +869,7 @@ fn alerts_wait_up_to_a_limit_then_the_client_is_told_and_closed() {
 }
 
 #[test]
-fn without_descriptors_it_turns_clients_away_and_recovers() {
+fn without_descriptors_connections_are_closed_until_some_are_free() {
     let server = format!("ulimit -n 100; exec {} demo --listen 127.0.0.1:0", env!("CARGO_BIN_EXE_spreadwire"));
     let mut command = std::process::Command::new("sh");
     let command = command.args(["-c", &server]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -871,9 +879,9 @@ fn without_descriptors_it_turns_clients_away_and_recovers() {
         line.split_once("ws://127.0.0.1:").and_then(|(_, rest)| rest.split_once('/')?.0.parse::<u16>().ok())
     });
     let address = SocketAddr::from(([127, 0, 0, 1], address.unwrap()));
-    // Somebody reads what it says, to the end.
+    // Reads its output to the end.
     std::thread::spawn(move || lines.for_each(drop));
-    // The feeds and all else that wants descriptors have theirs first.
+    // The feeds and other parts open their descriptors first.
     let health = b"GET /api/market-data/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     let begun = Instant::now();
     while !exchange(address, health).starts_with("HTTP/1.1 200 ") {
@@ -881,7 +889,7 @@ fn without_descriptors_it_turns_clients_away_and_recovers() {
         std::thread::sleep(Duration::from_millis(50));
     }
     let held: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(address).unwrap()).collect();
-    // Those who wait are closed, not left hanging.
+    // Waiting connections are closed.
     let mut last = held.last().unwrap();
     last.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(last.read(&mut [0; 10]).unwrap_or(0), 0);
@@ -889,7 +897,7 @@ fn without_descriptors_it_turns_clients_away_and_recovers() {
     let is_served = || {
         let mut tcp = TcpStream::connect(address).unwrap();
         tcp.set_read_timeout(Some(PATIENCE)).unwrap();
-        // Turned away as long as the others are not gone.
+        // Closed while the others are connected.
         let _ = tcp.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         let mut reply = String::new();
         tcp.read_to_string(&mut reply).is_ok() && reply.starts_with("HTTP/1.1 200 ")
@@ -911,7 +919,7 @@ impl Drop for Killed {
 }
 
 #[test]
-fn a_client_that_reads_again_gets_the_newest() {
+fn a_client_that_reads_again_receives_the_newest_prices() {
     let mut rig = Rig::on_hand(GatewayOptions::default());
     let mut client = rig.client();
     let spellings: Vec<String> = (0u32..128)
@@ -933,7 +941,7 @@ fn a_client_that_reads_again_gets_the_newest() {
         rig.pass(1);
         assert!(last < 20_000);
     }
-    // Every frame is whole, prices only go up, and the newest of all 128 arrives without a new change.
+    // Every frame is whole, prices only increase, and the newest of all 128 arrives without a new change.
     let mut newest = std::collections::HashMap::new();
     while newest.values().filter(|bid| **bid == last).count() < 128 {
         let price = client.next();
@@ -944,7 +952,7 @@ fn a_client_that_reads_again_gets_the_newest() {
 }
 
 #[test]
-fn broken_frames_are_told_the_right_code() {
+fn invalid_frames_are_closed_with_the_right_code() {
     let rig = Rig::new();
     let masked = |first: u8, length: &[u8], payload: &[u8]| [&[first], length, &[0, 0, 0, 0], payload].concat();
     let fragments = [masked(0x01, &[0x81], b"x"), masked(0x00, &[0x81], b"x").repeat(64)].concat();
@@ -964,7 +972,7 @@ fn broken_frames_are_told_the_right_code() {
         ("a length of 65535 in ten bytes", short_in_ten, 1002),
         ("a length with the highest bit", masked(0x81, &[0xff, 0x80, 0, 0, 0, 0, 0, 0, 1], b"x"), 1002),
     ];
-    // The same holds for what comes with the upgrade.
+    // The same applies to bytes that arrive with the upgrade.
     for (what, bytes, code) in &cases {
         if bytes.len() > 4096 {
             continue;
@@ -981,7 +989,7 @@ fn broken_frames_are_told_the_right_code() {
         let mut client = rig.client();
         client.socket.get_mut().write_all(&bytes).unwrap();
         assert_eq!(client.close_code(), Some(code), "{what}");
-        // And the connection ends.
+        // Then the connection is closed.
         assert_eq!(client.socket.get_mut().read(&mut [0; 10]).unwrap_or(0), 0, "{what}");
     }
     rig.wait_until("all gone", |board| board.gateways[0].websocket_clients.value() == 0);
@@ -997,7 +1005,7 @@ fn a_close_is_answered() {
 }
 
 #[test]
-fn ten_errors_end_a_connection() {
+fn ten_errors_close_a_connection() {
     let rig = Rig::new();
     let mut client = rig.client();
     for _ in 0..10 {
@@ -1009,7 +1017,7 @@ fn ten_errors_end_a_connection() {
 }
 
 #[test]
-fn limits_are_named_and_change_nothing() {
+fn a_request_above_a_limit_is_rejected_with_the_limit_and_changes_nothing() {
     let rig = Rig::new();
     let mut client = rig.client();
     client.subscribe(&["A/B"], &["x"]);
@@ -1036,7 +1044,7 @@ fn limits_are_named_and_change_nothing() {
 }
 
 #[test]
-fn churn_is_limited() {
+fn the_rate_of_requests_is_limited() {
     let rig = Rig::new();
     let mut client = rig.client();
     for n in 0..60 {
@@ -1053,7 +1061,7 @@ fn churn_is_limited() {
 }
 
 #[test]
-fn a_ping_flood_ends_a_connection_and_a_ping_is_answered() {
+fn a_ping_is_answered_and_a_flood_of_pings_closes_the_connection() {
     let rig = Rig::new();
     let mut client = rig.client();
     client.socket.send(Message::Ping("x".into())).unwrap();
@@ -1066,12 +1074,14 @@ fn a_ping_flood_ends_a_connection_and_a_ping_is_answered() {
 
 #[test]
 fn a_silent_client_is_pinged_and_then_closed() {
-    let rig =
-        Rig::on_hand(GatewayOptions { ping_after_ns: 200 * MS, pong_within_ns: 300 * MS, ..GatewayOptions::default() });
+    let rig = Rig::on_hand(options(|o| {
+        o.sockets.ping_after_ns = 200 * MS;
+        o.sockets.pong_within_ns = 300 * MS;
+    }));
     let mut alive = rig.client();
     let mut dead = rig.raw();
     dead.write_all(UPGRADE.as_bytes()).unwrap();
-    // This one answers, by reading.
+    // This one answers, because it reads.
     let mut clients = (0..8).map(|_| {
         assert_eq!(alive.collect(Duration::from_millis(100)), [""; 0]);
         rig.board.gateways[0].websocket_clients.value()
@@ -1130,7 +1140,7 @@ impl Events {
         }
     }
 
-    /// What came by now.
+    /// What has arrived.
     fn so_far(&mut self) -> String {
         self.tcp.hand.as_ref().expect("more may come at any time").rest();
         let mut bytes = [0; 4096];
@@ -1183,8 +1193,8 @@ fn a_stream_begins_with_connected_and_its_prices() {
 }
 
 #[test]
-fn what_a_stream_refuses() {
-    let rig = Rig::with(GatewayOptions { streams_max: 1, ..GatewayOptions::default() });
+fn a_stream_request_with_invalid_pairs_is_refused() {
+    let rig = Rig::with(options(|o| o.streams.streams_max = 1));
     for query in ["", "?pairs=", "?pairs=,%20,", "?x=1"] {
         let (status, value) = rig.json(&format!("/api/market-data/stream{query}"));
         assert_eq!((status, value), (400, json!({"error": "pairs parameter is required"})), "{query}");
@@ -1206,7 +1216,7 @@ fn what_a_stream_refuses() {
 }
 
 #[test]
-fn usd_is_served_by_usd_books_or_by_usdt_which_is_said() {
+fn usd_is_served_by_usd_books_or_by_usdt_with_a_mark() {
     let mut rig = Rig::new();
     rig.day("BTC/USDT", "binance", 1.5);
     rig.day("SOL/USD", "coinbase", 7.5);
@@ -1238,7 +1248,7 @@ fn a_raw_stream_has_every_change_and_no_repeats() {
     events.until("\n\n");
     assert_eq!(events.event()["bid"], 1);
     for n in 2..10 {
-        // The preferred venue's changes only.
+        // Only changes of the preferred venue.
         rig.quote("BTC/USDT", "kraken", "50", "100");
         rig.pass(10);
         rig.quote("BTC/USDT", "binance", &n.to_string(), "100");
@@ -1247,7 +1257,7 @@ fn a_raw_stream_has_every_change_and_no_repeats() {
 }
 
 #[test]
-fn a_stream_tells_the_level_of_what_was_not_pushed_and_all_of_it_to_those_who_ask() {
+fn a_stream_shows_the_level_of_a_price_that_was_not_pushed_and_of_all_prices_if_extended() {
     let mut rig = Rig::on_hand(GatewayOptions::default());
     rig.quote("BTC/USDT", "binance", "1", "2");
     rig.day("BTC/USDT", "binance", 1.5);
@@ -1280,8 +1290,8 @@ fn a_stream_tells_the_level_of_what_was_not_pushed_and_all_of_it_to_those_who_as
 }
 
 #[test]
-fn a_pair_without_day_statistics_comes_late_and_says_so() {
-    let mut rig = Rig::on_hand(GatewayOptions { statistics_wait_ns: 300 * MS, ..GatewayOptions::default() });
+fn a_pair_without_day_statistics_is_sent_later_without_them() {
+    let mut rig = Rig::on_hand(options(|o| o.prices.statistics_wait_ns = 300 * MS));
     rig.quote("BTC/USDT", "binance", "1", "2");
     let mut events = Events::open(&rig, "pairs=BTC/USDT");
     events.until("connected");
@@ -1294,7 +1304,7 @@ fn a_pair_without_day_statistics_comes_late_and_says_so() {
 }
 
 #[test]
-fn a_quiet_pair_on_a_living_link_has_a_new_timestamp() {
+fn a_quiet_pair_on_a_connected_link_has_a_new_timestamp() {
     let mut rig = Rig::new();
     rig.day("BTC/USDT", "binance", 1.5);
     rig.quote("BTC/USDT", "binance", "1", "2");
@@ -1309,7 +1319,7 @@ fn a_quiet_pair_on_a_living_link_has_a_new_timestamp() {
 
 #[test]
 fn a_stream_is_kept_alive_by_comments() {
-    let rig = Rig::on_hand(GatewayOptions { heartbeat_ms: 200, ..GatewayOptions::default() });
+    let rig = Rig::on_hand(options(|o| o.streams.heartbeat_ms = 200));
     let mut events = Events::open(&rig, "pairs=BTC/USDT");
     events.until("connected");
     events.until("\n\n");
@@ -1322,7 +1332,7 @@ fn a_stream_is_kept_alive_by_comments() {
 // Pages.
 
 #[test]
-fn the_prices_rest() {
+fn the_prices_page_has_fresh_prices_or_says_why_not() {
     let mut rig = Rig::new();
     assert_eq!(rig.json("/api/market-data/prices"), (400, json!({"error": "Missing pairs parameter"})));
     assert_eq!(rig.json("/api/market-data/prices?pairs=,"), (400, json!({"error": "No valid pairs provided"})));
@@ -1371,7 +1381,7 @@ fn one_symbol_on_several_exchanges() {
 }
 
 #[test]
-fn health_keeps_every_name_and_is_degraded_without_prices() {
+fn health_has_all_its_fields_and_is_degraded_without_prices() {
     let mut rig = Rig::on_hand(GatewayOptions::default());
     let (status, value) = rig.json("/api/market-data/health");
     assert_eq!((status, &value["status"]), (503, &json!("degraded")));
@@ -1384,7 +1394,7 @@ fn health_keeps_every_name_and_is_degraded_without_prices() {
     assert_eq!(value["alerts"], json!(missing));
     rig.quote("BTC/USDT", "kraken", "1", "2");
     rig.quote("SOL/USD", "coinbase", "1", "2");
-    // The page may be shared for a moment.
+    // The page may be shared for some milliseconds.
     rig.pass(100);
     let (status, head, body) = rig.get("/api/market-data/health");
     assert_eq!(status, 200);
@@ -1444,7 +1454,7 @@ fn health_keeps_every_name_and_is_degraded_without_prices() {
 }
 
 #[test]
-fn ready_is_who_has_a_fresh_price_to_serve() {
+fn a_gateway_is_ready_while_it_has_a_fresh_price() {
     let mut rig = Rig::on_hand(GatewayOptions::default());
     let (status, value) = rig.json("/readyz");
     assert_eq!((status, &value["ready"]), (503, &json!(false)));
@@ -1458,7 +1468,7 @@ fn ready_is_who_has_a_fresh_price_to_serve() {
 }
 
 #[test]
-fn pages_are_there_and_say_where_numbers_come_from() {
+fn pages_show_the_source_of_their_numbers() {
     let rig = Rig::new();
     let (status, _, index) = rig.get("/api");
     assert_eq!(status, 200);
@@ -1479,13 +1489,11 @@ fn pages_are_there_and_say_where_numbers_come_from() {
     let (status, head, front) = rig.get("/");
     assert_eq!(status, 200);
     assert!(head.contains("Content-Type: text/html") && front.starts_with("<!doctype html>"), "{head}");
-    // Built with the dashboard or without it: then the page says how to get it.
+    // With the dashboard, or a page that explains how to build it.
     assert_eq!(front.contains("npm --prefix web run build"), assets::FILES.is_empty());
-    for line in [
-        "default-src 'none'; script-src 'self'",
-        "Referrer-Policy: no-referrer",
-        "X-Content-Type-GatewayOptions: nosniff",
-    ] {
+    for line in
+        ["default-src 'none'; script-src 'self'", "Referrer-Policy: no-referrer", "X-Content-Type-Options: nosniff"]
+    {
         assert!(head.contains(line), "{line} in {head}");
     }
     let (status, _, metrics) = rig.get("/metrics");
@@ -1512,14 +1520,13 @@ fn pages_are_there_and_say_where_numbers_come_from() {
 
 const UPGRADE: &str = "GET /ws/prices HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// Requests and the status of the one answer that each gets before the connection is closed.
+/// Requests, and the status of the one response before the connection is closed.
 fn refused() -> Vec<(String, u16)> {
     let get = |lines: &str| format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n");
     let line = |line: &str| format!("{line}\r\nHost: a\r\n\r\n");
     let upgrade = |from: &str, to: &str| UPGRADE.replace(from, to);
     let smuggled = "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut cases: Vec<(String, u16)> = [
-        // f103
         ("Content-Length: 5\r\nTransfer-Encoding: chunked", 400),
         ("Content-Length: 5\r\nContent-Length: 6", 400),
         ("Content-Length: 5\r\nContent-Length: 5", 400),
@@ -1548,7 +1555,6 @@ fn refused() -> Vec<(String, u16)> {
         ("Content-Length: 1048576", 413),
         ("Expect: 200-ok", 417),
         ("Authorization: Bearer a\r\nAuthorization: Bearer a", 400),
-        // f105
         ("Host: a", 400),
         ("Host: b", 400),
     ]
@@ -1568,12 +1574,10 @@ fn refused() -> Vec<(String, u16)> {
         (get(&format!("X: {}", "x".repeat(4096))), 431),
         (get(&"X: y\r\n".repeat(101)), 431),
         (line(&format!("GET /{} HTTP/1.1", "x".repeat(9000))), 414),
-        // f109
         (line(&format!("GET /livez?{} HTTP/1.1", "x".repeat(5000))), 414),
         ("\r\n".to_owned() + smuggled, 400),
         ("\n".to_owned() + smuggled, 400),
     ]);
-    // f106
     for path in [
         "/../etc/passwd",
         "/%2e%2e/x",
@@ -1592,7 +1596,6 @@ fn refused() -> Vec<(String, u16)> {
     ] {
         cases.push((line(&format!("GET {path} HTTP/1.1")), 400));
     }
-    // f107
     for (first, status) in [
         ("TRACE / HTTP/1.1", 405),
         ("CONNECT a:1 HTTP/1.1", 405),
@@ -1615,7 +1618,6 @@ fn refused() -> Vec<(String, u16)> {
     ] {
         cases.push((line(first), status));
     }
-    // f108
     cases.extend([
         (upgrade("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", ""), 400),
         (upgrade("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ="), 400),
@@ -1636,7 +1638,7 @@ fn refused() -> Vec<(String, u16)> {
 }
 
 #[test]
-fn bad_requests_get_one_answer_and_the_end() {
+fn an_invalid_request_receives_one_response_and_is_closed() {
     let rig = Rig::new();
     let cases = refused();
     assert!(cases.len() >= 60, "{}", cases.len());
@@ -1650,7 +1652,7 @@ fn bad_requests_get_one_answer_and_the_end() {
 }
 
 #[test]
-fn the_verdict_is_the_same_at_every_split() {
+fn a_request_has_the_same_result_however_it_is_split() {
     let rig = Rig::new();
     let cases = refused();
     for (request, status) in [&cases[0], &cases[17], &cases[30], &cases[cases.len() - 5]] {
@@ -1659,7 +1661,7 @@ fn the_verdict_is_the_same_at_every_split() {
             tcp.tcp.set_nodelay(true).unwrap();
             tcp.write_all(&request.as_bytes()[..cut]).unwrap();
             std::thread::sleep(Duration::from_micros(300));
-            // Refused already or not: both are fine.
+            // The connection may already be closed.
             let _ = tcp.write_all(&request.as_bytes()[cut..]);
             let mut reply = Vec::new();
             let _ = tcp.read_to_end(&mut reply);
@@ -1680,7 +1682,7 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
-fn a_preflight_is_allowed_what_front_ends_send_and_they_may_read_where_prices_come_from() {
+fn a_preflight_allows_the_headers_of_front_ends_which_may_read_the_source() {
     let rig = Rig::new();
     for (target, methods) in [("/api/market-data/stream", "GET, HEAD, OPTIONS"), ("/api/admin/set", "POST, OPTIONS")] {
         let request = format!(
@@ -1704,14 +1706,14 @@ fn a_preflight_is_allowed_what_front_ends_send_and_they_may_read_where_prices_co
 }
 
 #[test]
-fn a_request_without_a_body_that_expects_100_is_just_served() {
+fn a_request_that_expects_100_without_a_body_is_served() {
     let rig = Rig::new();
     let request = b"GET /livez HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n";
     assert!(exchange(rig.address, request).starts_with("HTTP/1.1 200 "));
 }
 
 #[test]
-fn streams_are_told_to_come_back_at_different_times() {
+fn streams_receive_different_times_to_reconnect() {
     let rig = Rig::new();
     let times: std::collections::BTreeSet<String> = (0..20)
         .map(|_| Events::open(&rig, "pairs=BTC/USDT"))
@@ -1747,8 +1749,8 @@ fn bytes_behind_an_upgrade_are_frames() {
 }
 
 #[test]
-fn slow_and_silent_clients_are_gone_in_time_and_a_good_one_is_served() {
-    let rig = Rig::on_hand(GatewayOptions { head_within_ns: 700 * MS, ..GatewayOptions::default() });
+fn slow_and_silent_clients_are_closed_in_time_and_others_are_served() {
+    let rig = Rig::on_hand(options(|o| o.http.head_within_ns = 700 * MS));
     let mut silent: Vec<Wire> = (0..300).map(|_| rig.raw()).collect();
     let mut slow: Vec<Wire> = (0..100).map(|_| rig.raw()).collect();
     slow.iter_mut().for_each(|tcp| tcp.write_all(b"GET / HTTP/1.1\r\nX: ").unwrap());
@@ -1769,7 +1771,7 @@ fn slow_and_silent_clients_are_gone_in_time_and_a_good_one_is_served() {
 
 #[test]
 fn connections_above_the_limit_are_closed() {
-    let rig = Rig::with(GatewayOptions { connections_max: 2, ..GatewayOptions::default() });
+    let rig = Rig::with(options(|o| o.clients.connections_max = 2));
     let held = [rig.client(), rig.client()];
     assert_eq!(rig.raw().read(&mut [0; 10]).unwrap_or(0), 0);
     rig.wait_until("refused", |board| board.gateways[0].refused.value() >= 1);
@@ -1779,11 +1781,11 @@ fn connections_above_the_limit_are_closed() {
 }
 
 #[test]
-fn a_full_gateway_still_says_that_it_lives_and_is_ready() {
-    let mut rig = Rig::with(GatewayOptions { connections_max: 2, ..GatewayOptions::default() });
+fn a_full_gateway_still_answers_liveness_and_readiness_checks() {
+    let mut rig = Rig::with(options(|o| o.clients.connections_max = 2));
     rig.quote("BTC/USDT", "binance", "1", "2");
     let _held = [rig.client(), rig.client()];
-    // More silent ones than there is room for.
+    // More silent connections than are allowed.
     let _silent: Vec<Wire> = (0..40).map(|_| rig.raw()).collect();
     assert_eq!((rig.get("/livez").0, rig.get("/readyz").0), (200, 200));
     let (status, head, _) = rig.get("/api/status");
@@ -1795,8 +1797,8 @@ fn a_full_gateway_still_says_that_it_lives_and_is_ready() {
 }
 
 #[test]
-fn an_address_has_so_many_connections() {
-    let limited = GatewayOptions { addresses: Addresses::new(2, vec![]), ..GatewayOptions::default() };
+fn the_connections_of_an_address_are_limited() {
+    let limited = options(|o| o.clients.addresses = Addresses::new(2, vec![]));
     let rig = Rig::with(limited);
     let held = [rig.client(), rig.client()];
     assert_eq!((rig.get("/livez").0, rig.get("/api").0), (200, 503));

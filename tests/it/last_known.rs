@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use spreadwire::detector::{Detector, DetectorParts, GatewayPort, scan};
+use spreadwire::detector::{Detector, DetectorParts, Subscriber, scan};
 use spreadwire::last_known::{FILE, LastKnownParts, LastKnownStore, boot_id};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::opportunity::OpportunityEvent;
@@ -62,7 +62,7 @@ impl Run {
         // Smaller than what is found: the rest waits for room.
         let (ring, found) = rtrb::RingBuffer::new(1);
         let (told, opportunities) = rtrb::RingBuffer::new(16);
-        let port = GatewayPort {
+        let subscriber = Subscriber {
             changes: Arc::new(Changes::new(directory.pairs())),
             opportunities: Some(told),
             alarm: Alarm::of_parker().0,
@@ -71,7 +71,7 @@ impl Run {
             directory: Arc::clone(&directory),
             matrix: writer,
             rings: vec![quotes, found],
-            gateways: vec![port],
+            subscribers: vec![subscriber],
             board: Arc::clone(&board),
             clock: hand.clock(),
             options: scan::DetectorOptions::default(),

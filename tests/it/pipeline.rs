@@ -4,17 +4,17 @@
 //! `PIPELINE_SEEDS=10000` runs more seeds than CI does, `PIPELINE_SEED=17` one.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use spreadwire::detector::scan;
-use spreadwire::detector::{Detector, DetectorParts, GatewayPort};
+use spreadwire::detector::{Detector, DetectorParts, Subscriber};
 use spreadwire::feed;
 use spreadwire::feed::session::{End, Session, SessionParts, entries};
-use spreadwire::gateway::{self, Clocks, Gateway, GatewayParts};
+use spreadwire::gateway::transport::LocalClient;
+use spreadwire::gateway::{Clocks, Gateway, GatewayOptions, GatewayParts};
 use spreadwire::handover::Handover;
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::opportunity::{Change, OpportunityEvent};
@@ -25,7 +25,6 @@ use spreadwire::matrix::changes::Changes;
 use spreadwire::matrix::days::DayTable;
 use spreadwire::matrix::{CellQuote, CellState, QuoteMatrix, SharedMatrix};
 use spreadwire::metrics::Board;
-use spreadwire::net::listen::Listener;
 use spreadwire::sim::address_of;
 use spreadwire::sim::connection::{self as venue_side, ClientLimits, World};
 use spreadwire::sim::distortion;
@@ -58,6 +57,8 @@ const REOPEN_MS: u64 = 250;
 const VENUES: [&str; 8] = ["binance", "kraken", "okx", "bybit", "coinbase", "htx", "bitstamp", "gateio"];
 /// The venues buffer as much as the network may hold.
 const LIMITS: ClientLimits = ClientLimits { output_max: 16 << 20, ping_every_ms: 20_000, head_ms: 10_000 };
+/// Unread bytes of a client, beyond which the gateway must wait: a few prices.
+const UNREAD_MAX: usize = 4096;
 /// The place of the client that wants each change.
 const PROMPT: usize = 0;
 const INSTRUMENTS: [(&str, &str); 3] = [("BTC", "USDT"), ("ETH", "USDT"), ("SOL", "USDT")];
@@ -88,9 +89,9 @@ struct Pipe {
     troubled: MonoNs,
 }
 
-/// A client on the wire.
+/// A client in memory.
 struct Client {
-    tcp: TcpStream,
+    wire: LocalClient,
     input: Vec<u8>,
     /// Reads once in so many steps.
     reads_every: u64,
@@ -120,7 +121,6 @@ struct Pipeline {
     steps: u64,
     opened: HashMap<(InstrumentId, VenueId, VenueId), u64>,
     alerts: u64,
-    listen: SocketAddr,
 }
 
 impl Pipeline {
@@ -147,8 +147,6 @@ impl Pipeline {
         let (to_test, events) = rtrb::RingBuffer::new(256);
         // Small enough to fill in a burst.
         let (producer, consumer) = rtrb::RingBuffer::new(64);
-        let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let listen = listener.address();
         let (gateway, alarm) = Gateway::new(GatewayParts {
             directory: Arc::clone(&directory),
             matrix: Arc::clone(&matrix),
@@ -160,17 +158,17 @@ impl Pipeline {
             index: 0,
             admin: None,
             clocks: Clocks::both(&clock),
-            options: gateway::GatewayOptions::default(),
-            listener,
+            options: GatewayOptions::default(),
+            listener: None,
         })
         .unwrap();
         let (detector, detector_alarm) = Detector::new(DetectorParts {
             directory: Arc::clone(&directory),
             matrix: writer,
             rings: vec![consumer],
-            gateways: vec![
-                GatewayPort { changes, opportunities: Some(to_gateway), alarm },
-                GatewayPort {
+            subscribers: vec![
+                Subscriber { changes, opportunities: Some(to_gateway), alarm },
+                Subscriber {
                     changes: Arc::new(Changes::new(directory.pairs())),
                     opportunities: Some(to_test),
                     alarm: Alarm::of_parker().0,
@@ -227,7 +225,6 @@ impl Pipeline {
             detector,
             matrix,
             events,
-            listen,
         }
     }
 
@@ -241,12 +238,11 @@ impl Pipeline {
 
     /// A client with every price of every venue, at this interval.
     fn connect(&mut self, interval_ms: Option<u64>, reads_every: u64) {
-        let mut tcp = TcpStream::connect(self.listen).unwrap();
-        tcp.set_nonblocking(true).unwrap();
+        let wire = self.gateway.connect(UNREAD_MAX);
         let upgrade = "GET /ws/prices HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-        tcp.write_all(upgrade.as_bytes()).unwrap();
-        let mut client = Client { tcp, input: Vec::new(), reads_every, last: HashMap::new() };
+        wire.send(upgrade.as_bytes());
+        let mut client = Client { wire, input: Vec::new(), reads_every, last: HashMap::new() };
         let end = loop {
             self.gateway.turn(Duration::ZERO);
             client.read();
@@ -348,7 +344,7 @@ impl Pipeline {
             }
             if now >= pipe.opens_at {
                 pipe.opens_at = MonoNs(u64::MAX);
-                pipe.feed.open(&address_of(pipe.venue, self.listen), now).unwrap();
+                pipe.feed.open(&address_of(pipe.venue, simulator()), now).unwrap();
                 pipe.far = Some(venue_side::SimConnection::new(LIMITS, now));
             }
         }
@@ -394,7 +390,7 @@ impl Pipeline {
             venues: &self.venues,
             prices: &self.prices,
             unix: clock.unix(),
-            listen: self.listen,
+            listen: simulator(),
             refusing: &[],
             troubles: &self.troubles,
             tls: false,
@@ -473,7 +469,7 @@ impl Pipeline {
 
     fn check_bounds(&self) {
         let outbox = self.board.gateways[0].outbox_bytes.value();
-        let most = gateway::GatewayOptions::default().outboxes_max as u64;
+        let most = GatewayOptions::default().clients.outboxes_max as u64;
         assert!(outbox <= most, "{outbox} bytes wait for clients");
         assert_eq!(self.board.detector.events_lost.value(), 0);
     }
@@ -525,6 +521,11 @@ impl Pipeline {
     }
 }
 
+/// Where the feeds find the simulated venues; nothing listens there.
+fn simulator() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 9000))
+}
+
 /// Three to eight faults of any kind, each at one venue.
 fn script(random: &mut Random) -> String {
     let mut script = String::new();
@@ -541,13 +542,9 @@ fn script(random: &mut Random) -> String {
 impl Client {
     /// Reads what has arrived; returns how many bytes that was.
     fn read(&mut self) -> usize {
-        let before = self.input.len();
-        let mut buffer = [0; 16 * 1024];
-        while let Ok(length) = self.tcp.read(&mut buffer) {
-            assert!(length > 0, "the gateway closed the connection");
-            self.input.extend_from_slice(&buffer[..length]);
-        }
-        self.input.len() - before
+        let length = self.wire.receive(usize::MAX, &mut self.input);
+        assert!(!self.wire.is_closed(), "the gateway closed the connection");
+        length
     }
 
     fn say(&mut self, text: &str) {
@@ -556,7 +553,7 @@ impl Client {
         frame[1] |= 0x80;
         frame.extend_from_slice(&[0; 4]);
         frame.extend_from_slice(text.as_bytes());
-        self.tcp.write_all(&frame).unwrap();
+        self.wire.send(&frame);
     }
 
     /// The last bid and ask.

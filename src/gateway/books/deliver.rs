@@ -77,7 +77,7 @@ impl Books {
             return 0;
         }
         if !self.is_busy() && self.sweep_at <= snapshot.client_now {
-            (self.is_sweeping, self.sweep_at) = (true, snapshot.client_now.plus(snapshot.options.book_beat_ns));
+            (self.is_sweeping, self.sweep_at) = (true, snapshot.client_now.plus(snapshot.options.books.beat_ns));
         }
         if self.is_sweeping {
             let Self { watches, due, .. } = self;

@@ -85,7 +85,7 @@ fn is_offered(venue: VenueId, snapshot: &Snapshot<'_>) -> bool {
 }
 
 fn is_stale(received: MonoNs, snapshot: &Snapshot<'_>) -> bool {
-    snapshot.quote_now.since(received) > snapshot.options.stale_after_ns
+    snapshot.quote_now.since(received) > snapshot.options.prices.stale_after_ns
 }
 
 /// Only the instance that leads a venue is connected to it.
@@ -397,7 +397,7 @@ impl BookWatches {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::options::GatewayOptions;
+    use crate::gateway::options::{GatewayOptions, PriceOptions};
     use crate::gateway::view::Clocks;
     use crate::market::book::{Book, Side};
     use crate::market::directory::VenueEntry;
@@ -426,7 +426,10 @@ mod tests {
             let mut board = Board::new(MonoNs(0), 1, 1);
             board.cluster = Some(ClusterBoard::new("a_1_2".to_owned(), 1));
             Self {
-                options: GatewayOptions { stale_after_ns: SECOND, ..GatewayOptions::default() },
+                options: GatewayOptions {
+                    prices: PriceOptions { stale_after_ns: SECOND, ..PriceOptions::default() },
+                    ..GatewayOptions::default()
+                },
                 books: BookTable::new(directory.pairs(), 5),
                 matrix: QuoteMatrix::new(directory.pairs()).0.load_full(),
                 days: DayTable::new(directory.pairs()),

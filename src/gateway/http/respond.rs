@@ -10,7 +10,7 @@ use crate::gateway::http::page::{Answer, Page};
 use crate::gateway::http::pages::PageCache;
 use crate::gateway::http::routes::{self, PageContext};
 use crate::gateway::http::survey::{Survey, sources};
-use crate::gateway::options::GatewayOptions;
+use crate::gateway::options::{GatewayOptions, StreamOptions};
 use crate::gateway::prices::subscriptions::SubscriptionRequest;
 use crate::gateway::services::Services;
 use crate::gateway::view::{PriceFormat, Snapshot};
@@ -176,7 +176,7 @@ impl HttpResponder {
         let lines = format!("Content-Type: text/event-stream\r\n{STREAM_LINES}{}", self.headers);
         self.out.clear();
         http::write_head(200, "OK", None, true, &lines, &mut self.out);
-        sse::retry(retry_ms(options, u64::from(key) << 32 ^ now.0), &mut self.out);
+        sse::retry(retry_ms(&options.streams, u64::from(key) << 32 ^ now.0), &mut self.out);
         sse::begin_event(&mut self.out);
         stream::connected(request.symbols, snapshot.unix.ms(), &mut self.out);
         sse::end_event(&mut self.out);
@@ -200,8 +200,8 @@ impl HttpResponder {
     fn call(&mut self, key: u32, request: &Request, clients: &mut Clients, snapshot: &Snapshot<'_>) {
         let Some(client) = clients.get(key) else { return };
         let ticket = Ticket { client: client.id, keep_alive: request.keep_alive };
-        let peer = client.link.peer().map(|address| address.ip());
-        let caller = snapshot.options.addresses.caller(peer, &request.forwarded_for);
+        let peer = client.transport.peer().map(|address| address.ip());
+        let caller = snapshot.options.clients.addresses.caller(peer, &request.forwarded_for);
         if let Err(refusal) = self.forward(request, ticket, caller, snapshot.client_now) {
             snapshot.gauges().http_bad.add(1);
             let page = Page::failure(refusal.status, &refusal.text);
@@ -271,7 +271,7 @@ impl AdminRefusal {
 /// for all headers except Authorization (<https://fetch.spec.whatwg.org/#http-access-control-allow-headers>, read
 /// 2026-11-30); the names are for browsers that do not support it.
 fn options_lines(request: &Request, options: &GatewayOptions) -> String {
-    let is_post = options.head.posts.accept(&request.path);
+    let is_post = options.http.head.posts.accept(&request.path);
     let methods = if is_post { "POST, OPTIONS" } else { "GET, HEAD, OPTIONS" };
     let headers = "Authorization, Content-Type, Last-Event-ID, Cache-Control, If-None-Match, X-Requested-With, *";
     format!(
@@ -280,8 +280,8 @@ fn options_lines(request: &Request, options: &GatewayOptions) -> String {
     )
 }
 
-/// How long the client of one stream waits before it reconnects, see [`GatewayOptions::retry_ms`]; different for each `seed`.
-fn retry_ms(options: &GatewayOptions, seed: u64) -> u64 {
+/// How long the client of one stream waits before it reconnects, see [`StreamOptions::retry_ms`]; different for each `seed`.
+fn retry_ms(options: &StreamOptions, seed: u64) -> u64 {
     // SplitMix64, so that consecutive seeds give distant values.
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

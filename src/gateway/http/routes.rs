@@ -195,20 +195,20 @@ fn instruments(context: &PageContext<'_>, _: &Request) -> Answer {
 fn status_page(context: &PageContext<'_>, _: &Request) -> Answer {
     let options = context.snapshot.options;
     let limits = ServiceLimits {
-        clients_max: options.connections_max as u64,
-        streams_max: options.streams_max as u64,
-        pairs_max: options.pairs_max as u64,
-        names_max: options.names_max as u64,
-        name_bytes_max: options.name_max as u64,
-        names_bytes_max: options.names_bytes_max as u64,
-        beat_ms: options.beat_ms,
-        stream_beat_ms: options.stream_beat_ms,
-        stale_after_ms: options.stale_after_ns / MS,
-        threshold_pct: options.threshold_pct,
-        threshold_on: options.threshold_on,
-        debounce_ms: options.debounce_ms,
+        clients_max: options.clients.connections_max as u64,
+        streams_max: options.streams.streams_max as u64,
+        pairs_max: options.subscriptions.pairs_max as u64,
+        names_max: options.subscriptions.names_max as u64,
+        name_bytes_max: options.subscriptions.name_max as u64,
+        names_bytes_max: options.subscriptions.names_bytes_max as u64,
+        beat_ms: options.prices.beat_ms,
+        stream_beat_ms: options.streams.beat_ms,
+        stale_after_ms: options.prices.stale_after_ns / MS,
+        threshold_pct: options.status.threshold_pct,
+        threshold_on: options.status.threshold_on,
+        debounce_ms: options.status.debounce_ms,
         book_levels: context.snapshot.books.levels() as u64,
-        book_beat_ms: options.book_beat_ns / MS,
+        book_beat_ms: options.books.beat_ns / MS,
     };
     let sources = sources(context.snapshot.board, context.snapshot.directory);
     json(200, NO_STORE, Status { health: health_of(context, Vec::new()), sources: &sources, limits }.text())
@@ -221,10 +221,10 @@ fn health_of<'a>(context: &PageContext<'a>, stream_pairs: Vec<&'a str>) -> Healt
         known: &context.survey.prices,
         books: &context.survey.books,
         stream_pairs,
-        streams_max: context.snapshot.options.streams_max as u64,
-        clients_max: context.snapshot.options.connections_max as u64,
-        instance: &context.snapshot.options.instance,
-        hostname: &context.snapshot.options.hostname,
+        streams_max: context.snapshot.options.streams.streams_max as u64,
+        clients_max: context.snapshot.options.clients.connections_max as u64,
+        instance: &context.snapshot.options.status.instance,
+        hostname: &context.snapshot.options.status.hostname,
         now: context.snapshot.quote_now,
         unix: context.snapshot.unix,
     }
@@ -246,7 +246,7 @@ fn events(context: &PageContext<'_>, request: &Request) -> Answer {
     if pairs.is_empty() {
         return failure(400, "pairs parameter is required");
     }
-    if context.streams >= context.snapshot.options.streams_max {
+    if context.streams >= context.snapshot.options.streams.streams_max {
         return Answer::Page(Page::at_capacity());
     }
     let is_set = |name: &str| query::value(&request.query, name).is_some_and(|v| v == "1" || v == "true");

@@ -113,7 +113,7 @@ impl Prices {
         self.names_changed = true;
         if let Some(client) = clients.get_mut(key) {
             client.prices.set = set;
-            client.prices.interval = (!request.live).then_some(snapshot.options.stream_beat_ms * MS);
+            client.prices.interval = (!request.live).then_some(snapshot.options.streams.beat_ms * MS);
         }
         Ok(set.map(|set| self.subscriptions.added(None, set)).unwrap_or_default())
     }
@@ -247,7 +247,7 @@ impl Prices {
         self.timers.arm(client.prices.burst_at, id);
         if client.outbox.is_blocked() {
             totals.conflated += self.subscriptions.set(set).map_or(0, |set| set.topics() as u64);
-            client.outbox.owes_all = true;
+            client.outbox.is_all_due = true;
             return false;
         }
         let burst = match client.prices.skipped.take() {
@@ -287,7 +287,7 @@ impl Prices {
             Some(_) => {}
         }
         if client.outbox.is_blocked() {
-            client.outbox.owes_all = true;
+            client.outbox.is_all_due = true;
             return;
         }
         self.write_burst(key, &burst, clients, snapshot);
@@ -300,20 +300,20 @@ impl Prices {
         let Some(client) = clients.get_mut(key) else { return false };
         let Some(set) = client.prices.set.filter(|_| client.listens) else { return false };
         let marks = client.outbox.take_marks();
-        let owes_all = std::mem::take(&mut client.outbox.owes_all);
-        if !owes_all && marks.is_empty() {
+        let is_all_due = std::mem::take(&mut client.outbox.is_all_due);
+        if !is_all_due && marks.is_empty() {
             return true;
         }
-        if let Some(interval) = client.prices.interval.filter(|_| owes_all) {
+        if let Some(interval) = client.prices.interval.filter(|_| is_all_due) {
             client.prices.burst_at = first_burst(now, interval);
             client.prices.skipped = None;
             self.timers.arm(client.prices.burst_at, client.id);
         }
         if !self.write_newest((key, set), |index| marks.contains(index), true, clients, snapshot) {
             if let Some(client) = clients.get_mut(key) {
-                client.outbox.owes_all |= owes_all;
+                client.outbox.is_all_due |= is_all_due;
             }
-        } else if owes_all {
+        } else if is_all_due {
             self.write_newest((key, set), |index| !marks.contains(index), false, clients, snapshot);
         }
         true

@@ -151,7 +151,7 @@ impl Topic {
         self.frame.clear();
         let found = ticker(&self.cells, (self.format, self.usdt_alias), names.pairs.json(self.symbol), snapshot);
         let Some((ticker, cell, quote)) = found else { return };
-        if ticker.day.is_none() && snapshot.quote_now.since(self.since) < snapshot.options.statistics_wait_ns {
+        if ticker.day.is_none() && snapshot.quote_now.since(self.since) < snapshot.options.prices.statistics_wait_ns {
             return;
         }
         self.quote = (cell, quote.changes);

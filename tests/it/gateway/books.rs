@@ -1,4 +1,4 @@
-//! Order books for clients: the page, and those who watch one.
+//! Order books for clients: the page, and messages to clients that watch a book.
 
 use super::*;
 use spreadwire::market::Decimal;
@@ -70,7 +70,7 @@ fn a_book_is_one_page_with_the_best_levels_first() {
 }
 
 #[test]
-fn without_an_exchange_it_is_one_book_of_each_that_quotes_the_symbol() {
+fn without_an_exchange_the_page_has_the_books_of_all_exchanges() {
     let rig = Rig::new();
     rig.book("BTC/USDT", "binance", 30, 7);
     let page = rig.page("symbol=BTC/USDT");
@@ -85,8 +85,8 @@ fn without_an_exchange_it_is_one_book_of_each_that_quotes_the_symbol() {
 }
 
 #[test]
-fn a_book_that_does_not_hold_says_why() {
-    let rig = Rig::on_hand(GatewayOptions { stale_after_ns: SECOND / 4, ..GatewayOptions::default() });
+fn a_book_without_levels_has_a_reason() {
+    let rig = Rig::on_hand(options(|o| o.prices.stale_after_ns = SECOND / 4));
     let one = |exchange: &str| gist(&rig.page(&format!("symbol=BTC/USDT&exchange={exchange}")));
     rig.book("BTC/USDT", "binance", 3, 7);
     rig.void_book("BTC/USDT", "binance", BookVoid::Checksum);
@@ -96,7 +96,7 @@ fn a_book_that_does_not_hold_says_why() {
     rig.pass(260);
     assert_eq!(one("binance"), "stale - [99.95,0.7] 1");
     assert_eq!(one("coinbase"), "none not_quoted null 0");
-    // Another instance is connected to it, so nothing here can be true any more.
+    // Another instance is connected to it, so the local state is no longer valid.
     rig.board.venues[0].set_state(LinkState::Standby, rig.clock.now());
     assert_eq!(one("binance"), "none not_leader null 1");
     let without = Rig::keeping(GatewayOptions::default(), 0);
@@ -105,7 +105,7 @@ fn a_book_that_does_not_hold_says_why() {
 }
 
 #[test]
-fn what_is_wrong_with_a_request_for_a_book_is_said() {
+fn an_invalid_request_for_a_book_is_answered_with_the_mistake() {
     let rig = Rig::new();
     for (query, status, error) in [
         ("", 400, "Symbol parameter required (e.g., BTC/USDT)"),
@@ -120,7 +120,7 @@ fn what_is_wrong_with_a_request_for_a_book_is_said() {
 }
 
 #[test]
-fn who_watches_a_book_gets_it_at_once_and_each_change_once_and_nobody_else_hears_a_word() {
+fn only_clients_that_watch_a_book_receive_it_at_once_and_each_change_once() {
     let rig = Rig::on_hand(GatewayOptions::default());
     rig.book("BTC/USDT", "binance", 30, 7);
     let (mut client, mut other) = (rig.client(), rig.client());
@@ -143,7 +143,7 @@ fn who_watches_a_book_gets_it_at_once_and_each_change_once_and_nobody_else_hears
 }
 
 #[test]
-fn each_client_has_its_own_depth_and_those_of_one_depth_share_their_text() {
+fn clients_choose_their_depth_and_share_messages_of_equal_depth() {
     let rig = Rig::new();
     rig.book("BTC/USDT", "binance", 30, 7);
     let mut clients = [rig.client(), rig.client(), rig.client()];
@@ -156,7 +156,7 @@ fn each_client_has_its_own_depth_and_those_of_one_depth_share_their_text() {
     let [a, b, deep] = clients.each_mut().map(Client::text);
     assert_eq!(a, b);
     assert_ne!(a, deep);
-    // The same book again is the same one at another depth.
+    // Subscribing to the same book again changes its depth.
     let reply = clients[0].watch(&[("BTC/USDT", "binance")], json!({}));
     assert_eq!(reply["books"], json!([{"symbol": "BTC/USDT", "exchange": "binance", "levels": 10}]));
     assert_eq!(clients[0].next()["bids"].as_array().unwrap().len(), 10);
@@ -166,8 +166,8 @@ fn each_client_has_its_own_depth_and_those_of_one_depth_share_their_text() {
 }
 
 #[test]
-fn who_watches_a_book_is_told_that_it_is_void_and_that_it_is_back_even_within_one_beat() {
-    let rig = Rig::with(GatewayOptions { book_beat_ns: 250 * MS, ..GatewayOptions::default() });
+fn clients_receive_that_a_book_was_void_even_if_it_is_live_again_within_one_interval() {
+    let rig = Rig::with(options(|o| o.books.beat_ns = 250 * MS));
     let mut client = rig.client();
     client.watch(&[("ETH/USDT", "binance")], json!({}));
     assert_eq!(client.next()["state"], "none");
@@ -184,8 +184,8 @@ fn who_watches_a_book_is_told_that_it_is_void_and_that_it_is_back_even_within_on
 }
 
 #[test]
-fn a_book_of_which_nothing_comes_is_told_stale_once_and_live_with_its_next_sign_of_life() {
-    let rig = Rig::on_hand(GatewayOptions { stale_after_ns: SECOND / 4, ..GatewayOptions::default() });
+fn a_book_without_updates_is_sent_as_stale_once_and_as_live_with_the_next_update() {
+    let rig = Rig::on_hand(options(|o| o.prices.stale_after_ns = SECOND / 4));
     let mut client = rig.client();
     rig.book("ETH/USDT", "binance", 3, 7);
     client.watch(&[("ETH/USDT", "binance")], json!({}));
@@ -199,7 +199,7 @@ fn a_book_of_which_nothing_comes_is_told_stale_once_and_live_with_its_next_sign_
 }
 
 #[test]
-fn unknown_names_of_books_are_accepted_and_have_none() {
+fn unknown_names_of_books_are_accepted_and_have_no_book() {
     let rig = Rig::new();
     let mut client = rig.client();
     client.watch(&[("DOGE/USDT", "binance"), ("BTC/USDT", "mtgox"), ("BTC/USDT", "coinbase")], json!({}));
@@ -208,8 +208,8 @@ fn unknown_names_of_books_are_accepted_and_have_none() {
 }
 
 #[test]
-fn limits_hold_for_books_and_change_nothing_when_they_are_met() {
-    let rig = Rig::with(GatewayOptions { pairs_max: 3, ..GatewayOptions::default() });
+fn a_request_for_books_above_a_limit_changes_nothing() {
+    let rig = Rig::with(options(|o| o.subscriptions.pairs_max = 3));
     let mut client = rig.client();
     client.subscribe(&["BTC/USDT"], &["binance", "kraken"]);
     client.watch(&[("BTC/USDT", "binance")], json!({}));
@@ -233,8 +233,8 @@ fn limits_hold_for_books_and_change_nothing_when_they_are_met() {
 }
 
 #[test]
-fn who_reads_slowly_gets_the_newest_book_and_still_hears_that_it_was_void() {
-    let rig = Rig::on_hand(GatewayOptions { book_beat_ns: 5 * MS, ..GatewayOptions::default() });
+fn a_slow_client_receives_the_newest_book_and_that_it_was_void() {
+    let rig = Rig::on_hand(options(|o| o.books.beat_ns = 5 * MS));
     let mut client = rig.client();
     let books: Vec<(String, &str)> = (0u32..64)
         .map(|n| {
@@ -256,7 +256,7 @@ fn who_reads_slowly_gets_the_newest_book_and_still_hears_that_it_was_void() {
         rig.pass(6);
         assert!(last < 5000);
     }
-    // It reads again: all frames are whole, and after the word that it was void each book is the last one.
+    // It reads again: all frames are whole, and after the void message each book is the newest one.
     let (mut newest, mut void, mut heard) = (std::collections::HashMap::new(), std::collections::HashSet::new(), 0);
     while newest.values().filter(|sequence| **sequence == 1000 + last).count() < 64 {
         let book = client.next();

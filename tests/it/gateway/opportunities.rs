@@ -1,4 +1,4 @@
-//! Clients that follow the lives of opportunities, and the pages about them.
+//! Clients that follow opportunities, and the pages about them.
 
 use super::*;
 
@@ -26,12 +26,12 @@ impl Client {
         assert_eq!(self.next()["type"], "subscribed");
     }
 
-    /// The next message about the life of an opportunity; alerts come beside it.
+    /// The next opportunity message; skips alerts.
     fn life(&mut self) -> Value {
         std::iter::repeat_with(|| self.next()).find(|message| message["type"] == "opportunity").unwrap()
     }
 
-    /// What comes within `time`, as the change and the sell price of each.
+    /// What arrives within `time`: the change and the sell price of each message.
     fn lives(&mut self, time: Duration) -> Vec<(String, u64)> {
         let values = self.collect(time).into_iter().map(|text| serde_json::from_str::<Value>(&text).unwrap());
         values
@@ -47,7 +47,7 @@ fn told(change: &str, price: u64) -> (String, u64) {
 }
 
 #[test]
-fn who_follows_hears_a_whole_life_and_nobody_else_hears_a_word() {
+fn only_followers_receive_an_opportunity_from_its_opening_to_its_end() {
     let mut rig = Rig::on_hand(GatewayOptions::default());
     let (mut follower, mut other, mut elsewhere) = (rig.client(), rig.client(), rig.client());
     follower.follow(&["btc/usdt"], 0);
@@ -75,13 +75,13 @@ fn who_follows_hears_a_whole_life_and_nobody_else_hears_a_word() {
     assert_eq!(elsewhere.collect(SHORT), [""; 0]);
     assert_eq!(other.collect(SHORT), [""; 0]);
     rig.wait_until("counted", |board| board.gateways[0].opportunities_sent.value() == 3);
-    // The next life of the same pair is another one.
+    // The next opportunity of the same pair has another id.
     rig.life("42925", Change::Opened, Duration::ZERO);
     assert_ne!(follower.next()["id"], first["id"]);
 }
 
 #[test]
-fn who_joins_hears_what_is_open_with_its_real_age() {
+fn clients_that_follow_later_receive_open_opportunities_with_their_age() {
     let mut rig = Rig::on_hand(GatewayOptions::default());
     let mut early = rig.client();
     early.follow(&["BTC/USDT"], 0);
@@ -97,7 +97,7 @@ fn who_joins_hears_what_is_open_with_its_real_age() {
     assert_eq!(joined["openedAt"], first["openedAt"]);
     assert!((40_000..45_000).contains(&joined["livedMs"].as_u64().unwrap()), "{joined}");
     assert_eq!(late.collect(SHORT), [""; 0]);
-    // A symbol that is added brings only its own.
+    // A new symbol adds only its own opportunities.
     rig.life_of("ETH/USDT", "42600", Change::Opened, MonoNs(1));
     late.send(json!({"action": "subscribe", "symbols": ["ETH/USDT"]}));
     assert_eq!(late.next()["symbols"], json!(["BTC/USDT", "ETH/USDT"]));
@@ -106,14 +106,14 @@ fn who_joins_hears_what_is_open_with_its_real_age() {
 }
 
 #[test]
-fn following_holds_until_it_is_switched_off() {
+fn a_client_follows_until_it_asks_not_to() {
     let mut rig = Rig::on_hand(GatewayOptions::default());
     let mut client = rig.client();
     client.subscribe(&["BTC/USDT"], &[]);
     let opened = rig.clock.now();
     rig.life_of("BTC/USDT", "42925", Change::Opened, opened);
     assert_eq!(client.collect(SHORT), [""; 0]);
-    // Switched on by a request that brings no new symbol; then by one that says nothing of it.
+    // Switched on by a request without new symbols; then a request without the option.
     client.follow(&[], 0);
     assert_eq!(client.lives(SHORT), [told("opened", 42925)]);
     client.subscribe(&["SOL/USDT"], &[]);
@@ -136,7 +136,7 @@ fn following_holds_until_it_is_switched_off() {
 }
 
 #[test]
-fn on_a_beat_the_newest_update_wins_and_openings_and_endings_do_not_wait() {
+fn at_an_interval_only_the_newest_update_is_sent_but_openings_and_ends_at_once() {
     let mut rig = Rig::on_hand(GatewayOptions::default());
     let (mut patient, mut client) = (rig.client(), rig.client());
     patient.follow(&["BTC/USDT", "ETH/USDT"], LONG_BEAT_MS);
@@ -149,7 +149,7 @@ fn on_a_beat_the_newest_update_wins_and_openings_and_endings_do_not_wait() {
         rig.life_of("BTC/USDT", price, Change::Updated, opened);
     }
     assert_eq!(client.lives(Duration::from_millis(1500)), [told("updated", 42928)]);
-    // And nothing while nothing changes.
+    // Nothing is sent while nothing changes.
     assert_eq!(client.collect(Duration::from_millis(1200)), [""; 0]);
     rig.life_of("BTC/USDT", "42929", Change::Updated, opened);
     rig.life_of("BTC/USDT", "42930", Change::Closed(CloseReason::SellMoved), opened);
@@ -157,14 +157,14 @@ fn on_a_beat_the_newest_update_wins_and_openings_and_endings_do_not_wait() {
 }
 
 #[test]
-fn a_follower_that_does_not_read_loses_no_opening_and_no_end_and_reads_the_newest_update() {
-    let mut rig = Rig::on_hand(GatewayOptions { send_buffer: 4096, ..GatewayOptions::default() });
+fn a_slow_follower_receives_every_opening_and_end_and_the_newest_update() {
+    let mut rig = Rig::on_hand(options(|o| o.clients.send_buffer = 4096));
     let mut client = rig.client();
     client.follow(&["BTC/USDT", "ETH/USDT"], 0);
     let opened = rig.clock.now();
     rig.life_of("BTC/USDT", "42925", Change::Opened, opened);
     assert_eq!(client.next()["change"], "opened");
-    // Until nothing more is taken: some kilobytes in the kernel, then none.
+    // Until the kernel takes no more, after some kilobytes.
     let sent = |rig: &Rig| rig.board.gateways[0].opportunities_sent.value();
     let mut price = 43_000_u64;
     let mut quiet = 0;
@@ -190,13 +190,13 @@ fn a_follower_that_does_not_read_loses_no_opening_and_no_end_and_reads_the_newes
 }
 
 #[test]
-fn a_life_whose_end_was_lost_ends_before_the_next_begins() {
+fn an_opportunity_whose_end_was_lost_ends_before_the_next_opens() {
     let mut rig = Rig::on_hand(GatewayOptions::default());
     let mut client = rig.client();
     client.follow(&["BTC/USDT"], 0);
     rig.life("42925", Change::Opened, Duration::from_secs(9));
     rig.life("42930", Change::Opened, Duration::ZERO);
-    // And one whose beginning was lost begins with what is heard of it.
+    // An opportunity whose opening was lost opens with its next event.
     rig.life_of("BTC/USDT", "42930", Change::Closed(CloseReason::SellMoved), MonoNs(2));
     rig.life_of("BTC/USDT", "42931", Change::Updated, MonoNs(3));
     let heard = client.lives(SHORT);
@@ -206,7 +206,7 @@ fn a_life_whose_end_was_lost_ends_before_the_next_begins() {
 }
 
 #[test]
-fn the_page_of_opportunities_has_the_open_ones_and_the_last_hundred_closed() {
+fn the_page_of_opportunities_has_the_open_and_the_last_hundred_closed_ones() {
     let mut rig = Rig::on_hand(GatewayOptions::default());
     assert_eq!(rig.json("/api/opportunities"), (200, json!({"open": [], "closed": []})));
     for n in 0..120_u64 {
@@ -229,13 +229,13 @@ fn the_page_of_opportunities_has_the_open_ones_and_the_last_hundred_closed() {
     let (lived, opened) = (&closed[0]["livedMs"], closed[0]["openedAt"].as_u64().unwrap());
     assert!(lived.as_u64().unwrap() >= 5000, "{lived}");
     assert!(closed[0]["timestamp"].as_u64().unwrap().abs_diff(opened + lived.as_u64().unwrap()) <= 1);
-    // What has ended no longer ages.
+    // The age of a closed one does not grow.
     rig.pass(5000);
     assert_eq!(&rig.json("/api/opportunities").1["closed"][0]["livedMs"], lived);
 }
 
 #[test]
-fn instruments_and_status_say_what_there_is() {
+fn the_pages_of_instruments_and_status_show_the_present_state() {
     let mut rig = Rig::on_hand(GatewayOptions::default());
     rig.quote("BTC/USDT", "binance", "1", "2");
     rig.board.venues[2].set_state(LinkState::Backoff, rig.clock.now());
@@ -258,7 +258,7 @@ fn instruments_and_status_say_what_there_is() {
     assert_eq!((&page["gateway"]["clients"], &page["gateway"]["subscriptions"]), (&json!(1), &json!(1)));
     assert_eq!((&page["limits"]["pairsMax"], &page["limits"]["staleAfterMs"]), (&json!(4096), &json!(30_000)));
     assert_eq!((&page["process"]["source"], &page["cluster"]), (&json!("simulated"), &Value::Null));
-    // It tells also when nothing is fresh: it is no health check.
+    // It is also answered without fresh prices: it is not a health check.
     rig.void("BTC/USDT", "binance");
     rig.pass(200);
     let (status, page) = rig.json("/api/status");
@@ -269,7 +269,7 @@ fn instruments_and_status_say_what_there_is() {
 }
 
 #[test]
-fn one_venues_jump_is_told_as_one_group_and_its_ends_say_why() {
+fn a_jump_of_one_venue_is_one_group_and_its_ends_have_a_reason() {
     let mut rig = Rig::new();
     let (mut follower, mut extended, mut plain) = (rig.client(), rig.client(), rig.client());
     follower.follow(&["BTC/USDT"], 0);
@@ -299,7 +299,7 @@ fn one_venues_jump_is_told_as_one_group_and_its_ends_say_why() {
             "{told}"
         );
     }
-    // Another one joins that this client is not told of: the group has grown all the same.
+    // Another one joins that this client does not receive; the group grows nevertheless.
     tell(&mut rig, "kraken", Change::Updated, 3, false);
     let grown = follower.life();
     assert_eq!((&grown["change"], &grown["id"], &grown["groupSize"]), (&json!("updated"), &id("kraken"), &json!(3)));
@@ -314,7 +314,7 @@ fn one_venues_jump_is_told_as_one_group_and_its_ends_say_why() {
     assert_eq!((&ended["group"], &ended["groupSize"]), (&id("kraken"), &json!(1)));
     let (_, page) = rig.json("/api/opportunities");
     assert_eq!((&page["closed"][0]["reason"], &page["open"][0]["group"]), (&json!("venue_lost"), &id("kraken")));
-    // Followers hear the end of what is open before the server leaves.
+    // Followers receive the end of open opportunities before the server stops.
     rig.stop.request();
     let last = follower.life();
     assert_eq!(

@@ -1,5 +1,5 @@
-//! Order books all the way: a simulated exchange, a feed and a gateway over real sockets, and a client that holds each
-//! book that it is told against what the exchange had.
+//! Order books over the whole path: a simulated exchange, a feed and a gateway on sockets, and a client that compares each
+//! received book with that of the exchange.
 
 use std::collections::HashMap;
 use std::sync::mpsc;
@@ -29,7 +29,7 @@ struct Street {
     /// What the exchange had, by symbol and its own number.
     had: HashMap<(String, u64), VenueQuote>,
     newest: HashMap<String, u64>,
-    /// Prices are nobody's business here.
+    /// Prices are not checked here.
     ring: rtrb::Consumer<spreadwire::market::quote::FeedEvent>,
     stop: Stop,
 }
@@ -102,8 +102,8 @@ impl Street {
             board: Arc::clone(&board),
             index: 0,
             clocks: Clocks::both(&clock),
-            options: GatewayOptions { book_beat_ns: 20 * MS, ..GatewayOptions::default() },
-            listener,
+            options: options(|o| o.books.beat_ns = 20 * MS),
+            listener: Some(listener),
             admin: None,
         })
         .unwrap();
@@ -136,7 +136,7 @@ impl Street {
         while self.ring.pop().is_ok() {}
     }
 
-    /// A client that watches all books, and gives what it hears.
+    /// A client that watches all books and returns what it receives.
     fn watcher(&self) -> mpsc::Receiver<Value> {
         let (tell, told) = mpsc::channel();
         let address = self.address;
@@ -171,11 +171,11 @@ impl Street {
 }
 
 #[test]
-fn what_a_client_is_told_is_the_book_that_the_exchange_had_and_void_where_something_was_lost() {
+fn a_client_receives_the_book_of_the_exchange_and_void_after_a_loss() {
     let mut street = Street::new();
     let told = street.watcher();
     let begun = Instant::now();
-    // Of each book, how many were right before it was first void, and after it last was.
+    // For each book, how many states were correct before it was first void and after it was last void.
     let mut right: HashMap<String, (usize, usize)> = HashMap::new();
     let mut voids: HashMap<String, u64> = HashMap::new();
     let is_done = |right: &HashMap<String, (usize, usize)>| {

@@ -1,4 +1,5 @@
-//! The stage turned by hand on fake time: what flows to a client is what it holds, whatever it asked for before.
+//! The stage turned by hand on a clock that the test moves: a client receives exactly what it subscribes to, whatever it
+//! requested before.
 
 use std::collections::BTreeMap;
 
@@ -11,17 +12,17 @@ use spreadwire::wire::websocket;
 
 use super::*;
 
-/// A gateway that nobody turns but the test.
-struct Turned {
-    rig: Rig,
-    gateway: Gateway,
+/// A gateway that only the test turns.
+pub(super) struct Turned {
+    pub(super) rig: Rig,
+    pub(super) gateway: Gateway,
     hand: HandClock,
-    /// How often quotes were renewed.
+    /// How often quotes were replaced.
     round: u64,
 }
 
 impl Turned {
-    fn new(options: GatewayOptions) -> Self {
+    pub(super) fn new(options: GatewayOptions) -> Self {
         let hand = HandClock::new(MonoNs(1000 * SECOND), UnixNs::from_ms(1_700_000_000_000));
         let (rig, gateway) = Rig::by_hand(options, 5, hand.clock());
         Self { rig, gateway, hand, round: 0 }
@@ -31,14 +32,14 @@ impl Turned {
         self.gateway.turn(Duration::ZERO)
     }
 
-    /// Turns until nothing is left to do.
-    fn rest(&mut self) {
+    /// Turns until there is no more work.
+    pub(super) fn rest(&mut self) {
         while self.turn() > 0 {}
         self.turn();
     }
 
-    /// Lets time pass in steps in which no beat is missed.
-    fn pass(&mut self, mut ms: u64) {
+    /// Lets time pass in steps short enough for every interval.
+    pub(super) fn pass(&mut self, mut ms: u64) {
         while ms > 0 {
             let step = ms.min(100);
             self.hand.advance(step * MS);
@@ -59,7 +60,7 @@ impl Turned {
         self.upgraded(peer)
     }
 
-    /// One whose kernel takes little: what it does not read stays with the gateway.
+    /// A client whose kernel buffers little: what it does not read waits in the gateway.
     fn narrow_client(&mut self) -> Peer {
         let peer = self.connect_narrow();
         self.upgraded(peer)
@@ -94,7 +95,7 @@ impl Turned {
         panic!("nothing came but {:?}", String::from_utf8_lossy(&peer.input));
     }
 
-    /// Every quote, every book and the one opportunity are others than before.
+    /// Changes every quote, every book and the one opportunity.
     fn renew(&mut self) {
         self.round += 1;
         for symbol in ["BTC/USDT", "ETH/USDT"] {
@@ -113,7 +114,7 @@ impl Turned {
     }
 }
 
-/// The other end of a connection, which never waits.
+/// The client's end of a connection; does not block.
 struct Peer {
     tcp: TcpStream,
     input: Vec<u8>,
@@ -132,27 +133,37 @@ impl Peer {
 
     /// Sends a text message under the mask 0.
     fn say(&mut self, text: &str) {
-        let mut frame = Vec::new();
-        websocket::text_frame_header(text.len(), &mut frame);
-        frame[1] |= 0x80;
-        frame.extend_from_slice(&[0; 4]);
-        frame.extend_from_slice(text.as_bytes());
-        self.tcp.write_all(&frame).unwrap();
+        self.tcp.write_all(&masked(text)).unwrap();
     }
 
-    /// All whole text messages that came.
+    /// All whole text messages that arrived.
     fn texts(&mut self) -> Vec<String> {
         self.read();
-        let (mut texts, mut at) = (Vec::new(), 0);
-        while let Some((from, to)) = frame_at(&self.input, at) {
-            if self.input[at] == 0x81 {
-                texts.push(String::from_utf8(self.input[from..to].to_vec()).unwrap());
-            }
-            at = to;
-        }
-        self.input.drain(..at);
-        texts
+        texts_of(&mut self.input)
     }
+}
+
+/// A text frame of a client, under the mask 0.
+pub(super) fn masked(text: &str) -> Vec<u8> {
+    let mut frame = Vec::new();
+    websocket::text_frame_header(text.len(), &mut frame);
+    frame[1] |= 0x80;
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(text.as_bytes());
+    frame
+}
+
+/// Takes the whole text messages at the front of `input`.
+pub(super) fn texts_of(input: &mut Vec<u8>) -> Vec<String> {
+    let (mut texts, mut at) = (Vec::new(), 0);
+    while let Some((from, to)) = frame_at(input, at) {
+        if input[at] == 0x81 {
+            texts.push(String::from_utf8(input[from..to].to_vec()).unwrap());
+        }
+        at = to;
+    }
+    input.drain(..at);
+    texts
 }
 
 /// Where the payload of the frame that begins at `at` is, if all of it is there.
@@ -166,13 +177,13 @@ fn frame_at(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
 }
 
 impl Drop for Peer {
-    /// A reset instead of a goodbye: thousands of these must not use up the ports of the machine.
+    /// A reset: thousands of connections must not occupy the ports of the machine.
     fn drop(&mut self) {
         let _ = rustix::net::sockopt::set_socket_linger(&self.tcp, Some(Duration::ZERO));
     }
 }
 
-// What is asked for flows, and nothing else.
+// What is subscribed to is sent, and nothing else.
 
 const SPELLINGS: [&str; 4] = ["BTC/USDT", "btc/usdt", "ETH/USDT", "NOPE/USDT"];
 const EXCHANGES: [&str; 3] = ["binance", "Kraken", "nowhere"];
@@ -189,7 +200,7 @@ struct Step {
     follows: Option<bool>,
     /// Milliseconds until the next step.
     pause: u64,
-    /// Whether the flow is looked at after this step.
+    /// Whether messages are checked after this step.
     looks: bool,
 }
 
@@ -218,7 +229,7 @@ fn chosen<T: Copy>(all: &[T], mask: u8) -> Vec<T> {
     all.iter().enumerate().filter(|(at, _)| mask >> at & 1 == 1).map(|(_, name)| *name).collect()
 }
 
-/// What a client holds, by what it was told.
+/// What a client is subscribed to.
 #[derive(Debug)]
 struct Holds {
     symbols: Vec<&'static str>,
@@ -271,7 +282,7 @@ impl Holds {
         request
     }
 
-    /// What can flow now, as the messages of it begin.
+    /// What can be sent now, as the beginnings of its messages.
     fn flow(&self) -> Vec<String> {
         let mut flow = Vec::new();
         let quoted = |symbol: &&&str| !symbol.starts_with("NOPE");
@@ -302,7 +313,7 @@ fn subject(text: &str) -> Option<String> {
     (is_flow && !text.contains(r#""exchange":"nowhere""#)).then(|| text[..=end].to_owned())
 }
 
-/// Counts what came, and finds nothing in it that is not held.
+/// Counts the messages, and checks that all of them are subscribed to.
 fn take(peer: &mut Peer, holds: &Holds) -> Result<BTreeMap<String, u64>, TestCaseError> {
     let (flow, mut came) = (holds.flow(), BTreeMap::new());
     for text in peer.texts() {
@@ -316,14 +327,14 @@ fn take(peer: &mut Peer, holds: &Holds) -> Result<BTreeMap<String, u64>, TestCas
     Ok(came)
 }
 
-/// All that is held comes within its interval, and with every change a live client gets it once.
+/// Everything subscribed to arrives within the interval; a client of every change receives each change once.
 fn looks(turned: &mut Turned, peer: &mut Peer, holds: &Holds) -> Result<(), TestCaseError> {
     turned.rest();
     take(peer, holds)?;
     turned.renew();
     turned.rest();
-    // Beats begin on a multiple of 100 ms, and books have a beat of that length. A price that came out of turn leaves
-    // out the next beat.
+    // Bursts begin on a multiple of 100 ms, and books have an interval of that length. The next burst omits a price that was
+    // sent out of turn.
     let time = 2 * holds.interval + 110;
     turned.pass(time);
     let came = take(peer, holds)?;
@@ -336,7 +347,7 @@ fn looks(turned: &mut Turned, peer: &mut Peer, holds: &Holds) -> Result<(), Test
 }
 
 fn flows(steps: &[Step]) -> Result<(), TestCaseError> {
-    let mut turned = Turned::new(GatewayOptions { commands: (1000, 1000), ..GatewayOptions::default() });
+    let mut turned = Turned::new(options(|o| o.sockets.commands = (1000, 1000)));
     turned.renew();
     let mut peer = turned.client();
     let (symbols, exchanges, books) = (Vec::new(), Vec::new(), Vec::new());
@@ -348,7 +359,7 @@ fn flows(steps: &[Step]) -> Result<(), TestCaseError> {
         let reply: &[u8] = if step.subscribes { b"Successfully subscribed" } else { b"Successfully unsubscribed" };
         turned.until(&mut peer, |bytes| bytes.windows(reply.len()).position(|some| some == reply));
         turned.rest();
-        // What was on its way before the reply is of before.
+        // Messages before the reply belong to the subscription before.
         let texts = peer.texts();
         let at = texts.iter().position(|text| text.contains("Successfully")).unwrap();
         for text in &texts[at + 1..] {
@@ -368,13 +379,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_asked_for_in_whatever_order_what_is_held_flows(steps in proptest::collection::vec(step(), 1..7)) {
+    fn any_sequence_of_requests_leaves_exactly_the_subscribed_messages(steps in proptest::collection::vec(step(), 1..7)) {
         flows(&steps)?;
     }
 }
 
 #[test]
-fn prices_flow_again_after_everything_was_unsubscribed_for_a_beat() {
+fn prices_are_sent_again_after_an_interval_without_subscription() {
     let all = Step {
         subscribes: true,
         symbols: 1,
@@ -390,9 +401,9 @@ fn prices_flow_again_after_everything_was_unsubscribed_for_a_beat() {
     flows(&[all.clone(), none, all]).unwrap();
 }
 
-// One who asks for much takes little from others.
+// A client with many requests does not delay others.
 
-/// Every page, and the dear ones with all the names that fit.
+/// Every page, the expensive ones with as many names as fit.
 fn targets() -> Vec<String> {
     let names: Vec<String> = (0..500).map(|n| format!("C{n}/USD")).collect();
     let pages = [
@@ -416,7 +427,7 @@ fn targets() -> Vec<String> {
 }
 
 #[test]
-fn pipelined_pages_take_a_bounded_share_of_each_turn_and_every_change_is_told_in_its_turn() {
+fn pipelined_requests_use_a_limited_share_of_each_turn_and_do_not_delay_changes() {
     let mut turned = Turned::new(GatewayOptions::default());
     turned.renew();
     let mut live = turned.client();
@@ -452,12 +463,12 @@ fn pipelined_pages_take_a_bounded_share_of_each_turn_and_every_change_is_told_in
     }
     assert!(most <= 64, "{most} requests in a turn");
     assert!(gauge(&turned) - begun >= 100, "none is left out for ever");
-    // Each of the others has at most four answers before it.
+    // Each of the others waits for at most four responses.
     assert!(probed.is_some_and(|round| round <= 4), "{probed:?}");
 }
 
 #[test]
-fn a_page_that_many_ask_for_at_once_is_rendered_a_few_times() {
+fn a_page_that_many_request_at_once_is_rendered_a_few_times() {
     let mut turned = Turned::new(GatewayOptions::default());
     let mut peers: Vec<Peer> = (0..40).map(|_| turned.connect()).collect();
     for peer in &mut peers {
@@ -470,7 +481,7 @@ fn a_page_that_many_ask_for_at_once_is_rendered_a_few_times() {
         let five = |bytes: &[u8]| (String::from_utf8_lossy(bytes).matches("HTTP/1.1 200").count() == 5).then_some(());
         turned.until(peer, five);
     }
-    // A moment later it is of that moment.
+    // Later it is rendered again.
     turned.pass(100);
     let mut client = turned.client();
     client.say(r#"{"action":"subscribe","symbols":["A/B"],"exchanges":["x"]}"#);
@@ -480,7 +491,7 @@ fn a_page_that_many_ask_for_at_once_is_rendered_a_few_times() {
     turned.until(&mut probe, |bytes| String::from_utf8_lossy(bytes).find(r#""totalSubscriptions":1,"#));
 }
 
-// A client that reads slowly gets the newest of everything.
+// A slow client receives the newest of everything.
 
 fn member<'a>(text: &'a str, name: &str) -> &'a str {
     let rest = text.split_once(&format!(r#""{name}":"#)).map_or("", |(_, rest)| rest);
@@ -488,8 +499,8 @@ fn member<'a>(text: &'a str, name: &str) -> &'a str {
 }
 
 #[test]
-fn after_a_pause_few_prices_are_old_and_the_newest_says_its_true_age() {
-    let mut turned = Turned::new(GatewayOptions { progress_within_ns: 60 * SECOND, ..GatewayOptions::default() });
+fn after_a_pause_a_client_reads_few_old_prices_and_the_newest_has_its_age() {
+    let mut turned = Turned::new(options(|o| o.clients.progress_within_ns = 60 * SECOND));
     turned.renew();
     let mut peer = turned.narrow_client();
     peer.say(
@@ -497,7 +508,7 @@ fn after_a_pause_few_prices_are_old_and_the_newest_says_its_true_age() {
     );
     turned.until(&mut peer, |bytes| bytes.windows(7).position(|some| some == b"\"price\""));
     peer.texts();
-    // The pause: each change is another bid, and the quote that is the last of all is a while old when it is over.
+    // The pause: each change is another bid, and the last quote is old when it ends.
     for bid in 1000..4000 {
         turned.rig.quote("BTC/USDT", "binance", &bid.to_string(), "100000");
         turned.hand.advance(MS);
@@ -521,8 +532,8 @@ fn after_a_pause_few_prices_are_old_and_the_newest_says_its_true_age() {
 }
 
 #[test]
-fn a_client_that_takes_less_than_its_prices_hears_each_of_them_in_turn() {
-    let mut turned = Turned::new(GatewayOptions { progress_within_ns: 600 * SECOND, ..GatewayOptions::default() });
+fn a_client_with_more_prices_than_it_reads_receives_each_of_them_in_turn() {
+    let mut turned = Turned::new(options(|o| o.clients.progress_within_ns = 600 * SECOND));
     turned.renew();
     let spell = |n: usize| -> String {
         let case = |(at, letter): (usize, char)| if n >> at & 1 == 1 { letter.to_ascii_lowercase() } else { letter };
@@ -533,7 +544,7 @@ fn a_client_that_takes_less_than_its_prices_hears_each_of_them_in_turn() {
     symbols.dedup();
     let mut peer = turned.narrow_client();
     peer.say(&json!({"action": "subscribe", "symbols": symbols, "exchanges": ["binance", "kraken"]}).to_string());
-    // Some 1500 bytes in 100 ms, of 30,000 in 500.
+    // It reads about 1500 bytes per 100 ms of 30,000 per 500 ms.
     let (mut heard, mut bytes) = (std::collections::HashMap::<String, usize>::new(), vec![0; 1500]);
     for _ in 0..400 {
         turned.hand.advance(100 * MS);
@@ -565,7 +576,7 @@ fn alert(turned: &mut Turned, symbol: &str) {
     turned.turn();
 }
 
-/// Gives alerts until one waits for `peer`, which does not read, with the gateway.
+/// Sends alerts until one waits in the gateway for `peer`, which does not read.
 fn block(turned: &mut Turned, symbol: &str) {
     for _ in 0..10_000 {
         if turned.rig.board.gateways[0].outbox_bytes.value() > 0 {
@@ -577,7 +588,7 @@ fn block(turned: &mut Turned, symbol: &str) {
 }
 
 #[test]
-fn an_open_opportunity_has_the_ages_of_now_for_those_who_come_later() {
+fn an_open_opportunity_has_present_ages_for_clients_that_subscribe_later() {
     let mut turned = Turned::new(GatewayOptions::default());
     turned.rig.quote("BTC/USDT", "kraken", "42499", "42500");
     turned.rig.quote("BTC/USDT", "binance", "42925", "42926");
@@ -596,7 +607,7 @@ fn an_open_opportunity_has_the_ages_of_now_for_those_who_come_later() {
         ("3500", "500", "42930")
     );
     assert_eq!(member(told, "timestamp"), "1700000003500");
-    // The detector has not said anything of its life since.
+    // There was no event since.
     let life = of(r#""type":"opportunity""#);
     assert_eq!(
         (member(life, "buyAgeMs"), member(life, "sellAgeMs"), member(life, "livedMs")),
@@ -605,13 +616,13 @@ fn an_open_opportunity_has_the_ages_of_now_for_those_who_come_later() {
 }
 
 #[test]
-fn an_alert_that_waited_for_its_client_says_its_age_of_when_it_is_sent() {
+fn an_alert_that_waited_has_the_age_at_which_it_is_sent() {
     let mut turned = Turned::new(GatewayOptions::default());
     let mut peer = turned.narrow_client();
     peer.say(r#"{"action":"subscribe","symbols":["BTC/USDT"],"exchanges":[],"extended":true,"opportunities":true}"#);
     turned.rest();
     block(&mut turned, "BTC/USDT");
-    // This one waits whole, and the end of its opportunity too.
+    // This one waits as a whole, and so does the end of its opportunity.
     turned.hand.advance(SECOND);
     alert(&mut turned, "BTC/USDT");
     let mut event = turned.rig.event(
@@ -636,21 +647,21 @@ fn an_alert_that_waited_for_its_client_says_its_age_of_when_it_is_sent() {
     let [.., alert, end] = texts.as_slice() else { panic!("{texts:?}") };
     assert_eq!((member(alert, "type"), member(alert, "timestamp")), (r#""arbitrage""#, "1700000001000"));
     assert_eq!((member(alert, "buyAgeMs"), member(alert, "sellAgeMs")), ("3070", "3070"), "{alert}");
-    // What is over does not grow older.
+    // The age of a closed opportunity does not grow.
     assert_eq!((member(end, "change"), member(end, "buyAgeMs")), (r#""closed""#, "70"), "{end}");
 }
 
 #[test]
-fn too_much_that_waits_for_all_together_closes_those_for_which_most_waits() {
+fn if_too_much_waits_in_total_the_clients_with_most_are_closed() {
     const MOST: usize = 200_000;
-    let mut turned = Turned::new(GatewayOptions { outboxes_max: MOST, ..GatewayOptions::default() });
+    let mut turned = Turned::new(options(|o| o.clients.outboxes_max = MOST));
     let join = |turned: &mut Turned, symbol: &str| {
         let mut peer = turned.narrow_client();
         peer.say(&json!({"action": "subscribe", "symbols": [symbol], "exchanges": []}).to_string());
         turned.rest();
         peer
     };
-    // One for which little waits, one that reads, and many for which more and more waits.
+    // A client for which little waits, one that reads, and many for which increasingly more waits.
     let mut little = join(&mut turned, "ETH/USDT");
     block(&mut turned, "ETH/USDT");
     alert(&mut turned, "ETH/USDT");
@@ -670,7 +681,7 @@ fn too_much_that_waits_for_all_together_closes_those_for_which_most_waits() {
             break;
         }
     }
-    // Those are told why, between two messages.
+    // These receive the reason, between two messages.
     let closed = gauges(&turned).1 as usize;
     let mut ends = 0;
     for peer in &mut many {
@@ -693,9 +704,9 @@ fn too_much_that_waits_for_all_together_closes_those_for_which_most_waits() {
 }
 
 #[test]
-fn pages_that_nobody_reads_are_bounded_over_all_clients_too() {
+fn pages_that_are_not_read_count_to_the_same_total() {
     const MOST: usize = 1 << 20;
-    let mut turned = Turned::new(GatewayOptions { outboxes_max: MOST, ..GatewayOptions::default() });
+    let mut turned = Turned::new(options(|o| o.clients.outboxes_max = MOST));
     turned.rig.quote("BTC/USDT", "binance", "1", "2");
     let peers: Vec<Peer> = (0..400)
         .map(|_| {
