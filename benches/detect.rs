@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use spreadwire::detector::Core;
-use spreadwire::detector::scan::{DetectorOptions, Grid};
+use spreadwire::detector::scan::{DetectorOptions, Spreads};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::quote::FeedEvent;
 use spreadwire::market::{Decimal, Directory, InstrumentId, Level, Quote, VenueId};
@@ -73,13 +73,13 @@ fn merge_and_scan(c: &mut Criterion) {
     });
     assert!(events.is_empty());
 
-    let mut grid = Grid::new(INSTRUMENTS, &[Decimal::ZERO; VENUES], &DetectorOptions::default());
+    let mut spreads = Spreads::new(INSTRUMENTS, &[Decimal::ZERO; VENUES], &DetectorOptions::default());
     for quote in &quotes {
-        grid.set(quote.instrument, quote.venue, quote.bid.price, quote.ask.price);
+        spreads.set(quote.instrument, quote.venue, quote.bid.price, quote.ask.price);
     }
     group.throughput(Throughput::Elements(INSTRUMENTS as u64));
     group.bench_function("full scan of 1000 instruments x 16 venues", |b| {
-        b.iter(|| (0..INSTRUMENTS as u32).filter(|row| grid.has_candidate(InstrumentId(*row))).count());
+        b.iter(|| (0..INSTRUMENTS as u32).filter(|row| spreads.has_candidate(InstrumentId(*row))).count());
     });
     group.finish();
 }

@@ -1,4 +1,4 @@
-//! Where Redis is: an address as people write it, and a connection to the master behind it. Never prints a password.
+//! The address of Redis, and a connection to the master behind it. Never prints a password.
 
 use std::io::Read;
 use std::net::{TcpStream, ToSocketAddrs};
@@ -17,7 +17,7 @@ use crate::wire::url::{UrlError, host_and_port};
 const VERSION_MIN: (u64, u64) = (7, 0);
 /// Sentinel's port where the address has none.
 const SENTINEL_PORT: u16 = 26379;
-/// What an address looks like, for whoever wrote another.
+/// The valid forms, for the error message.
 const FORMS: &str = "it is `redis://[user:password@]host[:port][/db]`, the same with `rediss://` (TLS), \
                      or `redis+sentinel://[user:password@]host:port,host:port/name[/db]`, also with `rediss`";
 /// Longest refusal of Redis that is read, in bytes.
@@ -153,7 +153,7 @@ impl Address {
         }
     }
 
-    /// The same for a connection that only listens: by RESP3, so that messages are told from answers.
+    /// The same for a connection that only listens: by RESP3, which separates messages from replies.
     ///
     /// # Errors
     /// Why there is no connection.
@@ -175,7 +175,7 @@ impl Address {
         let place = info.addr().clone();
         let link = self.dial(info, within).and_then(|mut link| refuse_old(&mut link).map(|()| link));
         match link {
-            // Redis may have said why before it hung up, and nobody has listened.
+            // Redis may have sent the reason before it hung up; it has not been read yet.
             Err(StoreError::Gone(why)) => Err(refusal(&place, within).unwrap_or(StoreError::Gone(why))),
             link => link,
         }

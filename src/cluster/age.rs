@@ -145,7 +145,7 @@ mod tests {
     fn a_message_that_was_held_up_is_old_even_if_its_stamps_look_young() {
         let mut pair = Pair::new(-77, 0);
         (0..20).for_each(|n| assert!(pair.error(DAY + n * 200 * MS, 0) >= 0));
-        // Ten seconds in somebody's buffer, and all that waited behind it.
+        // Ten seconds in a buffer on the way, and everything that waited behind it.
         for n in 0..50 {
             let error = pair.error(DAY + 4 * SECOND + n * 200 * MS, 10 * SECOND - n * 200 * MS);
             assert_eq!(error, (2 * TRIP_NS - WAY_NS) as i64);

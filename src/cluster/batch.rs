@@ -1,6 +1,6 @@
 //! A batch of quotes as it travels through Redis: text out, and in again only if every part of it is sound. Pure.
 //!
-//! One line of JSON, so that whoever looks at a channel at night can read it. Names, never ids: another process
+//! One line of JSON, so that an operator can read a channel. Names, never ids: another process
 //! numbers its venues otherwise. Numbers are the exact decimals that the venue wrote.
 //!
 //! ```text
@@ -30,7 +30,7 @@ pub const BYTES_MAX: usize = 1 << 20;
 pub const QUOTES_MAX: usize = 1024;
 /// Longest id of an instance, in bytes.
 const NAME_MAX: usize = 256;
-/// No quote is told that is older than this, in nanoseconds.
+/// Greatest age of a published quote, in nanoseconds.
 const AGE_MAX_NS: u64 = 86_400 * SECOND;
 /// No round trip takes longer than this, in nanoseconds.
 const TRIP_MAX_NS: u64 = 60 * SECOND;
@@ -52,11 +52,11 @@ pub struct Head {
     pub sent: MonoNs,
     /// The sender's shortest round trip through Redis lately, in nanoseconds.
     pub trip_ns: u64,
-    /// Set in the batches that together tell all that the sender knows of the venue.
+    /// Set in the batches that together form a snapshot of the venue.
     pub whole: Option<SnapshotPart>,
     /// How late the venue's quotes are by their stamps while they make no alert for it, in nanoseconds; else 0.
     pub lag_ns: u64,
-    /// The sender's connection to the venue has a backlog or is unusually silent: nothing that it told is a leg.
+    /// The sender's connection to the venue has a backlog or is unusually silent: none of its quotes may be a leg.
     pub is_behind: bool,
 }
 

@@ -6,31 +6,31 @@
 //! never used again once we stopped leading under it, and no venue is led under a token below the highest that
 //! anybody was seen to lead under, even if Redis forgot it.
 //!
-//! Venues are shared out evenly: free ones go to whoever has fewest, by a plan that all make alike from the same
-//! sight, and the others only try later. Leaders who have two more than somebody give one away, and a leader that is
-//! about to end gives all away. They name an heir and go on leading. The heir connects to the venue, waits until it
+//! Venues are shared out evenly: free ones go to the instance with the fewest, by a plan that all compute alike from the same
+//! view, and the others only try later. Leaders with two more than another instance give one away, and a leader that is
+//! about to end gives all away. They name a successor and go on leading. The successor connects to the venue, waits until it
 //! knows the whole of it, and takes the lease in the same atomic step that publishes its first batches: every batch of
 //! the old leader comes before them, and there is no moment without a leader.
 
 use crate::cluster::ClusterOptions;
-use crate::cluster::store::{Claim, ClusterMember, Control, Lease, Sight, TOKEN_MAX};
+use crate::cluster::store::{Claim, ClusterMember, ClusterView, Control, Lease, TOKEN_MAX};
 use crate::metrics::cluster::ClusterRole;
 use crate::time::{MS, MonoNs, SECOND};
 
-/// Whoever is not the first to claim a free venue waits so long for each that comes before.
+/// An instance that is not the first to claim a free venue waits this long for each one before it.
 const STAGGER_NS: u64 = 150 * MS;
-/// How long an heir has to connect and to take over, before the leader keeps the venue.
-const HEIR_NS: u64 = 10 * SECOND;
-/// How long an heir has when the leader is about to end and could name another one.
-const HEIR_STOPPING_NS: u64 = 2 * SECOND;
-/// How long a leader that is about to end goes on leading until its heirs have taken over, in nanoseconds. Then it gives
+/// How long a successor has to connect and to take over, before the leader keeps the venue.
+const SUCCESSOR_NS: u64 = 10 * SECOND;
+/// How long a successor has when the leader is about to end and could name another one.
+const SUCCESSOR_STOPPING_NS: u64 = 2 * SECOND;
+/// How long a leader that is about to end goes on leading until its successors have taken over, in nanoseconds. Then it gives
 /// the rest back and ends.
 pub const HANDOVER_MAX_NS: u64 = 5 * SECOND;
-/// Pause between two looks of a leader that is about to end: how soon it learns that an heir is gone.
+/// Pause between two looks of a leader that is about to end: how soon it learns that a successor is gone.
 const LOOK_STOPPING_NS: u64 = 100 * MS;
 /// How long an instance that did not take over is not named again for the same venue.
 const SHUN_NS: u64 = 30 * SECOND;
-/// How long a leader whose connection to the venue is broken tries, before it looks for an heir.
+/// How long a leader whose connection to the venue is broken tries, before it looks for a successor.
 const DRY_NS: u64 = 5 * SECOND;
 /// How long it takes on no venue of that name after it gave it away.
 const REST_NS: u64 = 60 * SECOND;
@@ -41,7 +41,7 @@ const AGAIN_NS: u64 = 200 * MS;
 /// Least pause between two looks.
 const LOOK_NS: u64 = 10 * MS;
 
-/// A call to make. Its outcome is told by the function that is named with it; one without an outcome is made again.
+/// A call to make. Pass its outcome to the function that is named with it; a call without an outcome is repeated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ElectionAction {
     /// [`Election::seen`].
@@ -57,16 +57,16 @@ pub enum ElectionAction {
         /// Highest token that we know of.
         floor: u64,
     },
-    /// Who shall lead next; empty for nobody. [`Election::heir_named`].
-    NameHeir {
+    /// The next leader; empty for none. [`Election::successor_named`].
+    NameSuccessor {
         /// Which venue.
         venue: usize,
         /// Ours.
         token: u64,
         /// Id of the next leader.
-        heir: String,
+        successor: String,
     },
-    /// As its heir, with our first batches. [`Election::taken`].
+    /// As its successor, with our first batches. [`Election::taken`].
     Take {
         /// Which venue.
         venue: usize,
@@ -111,7 +111,7 @@ pub struct Election {
 #[derive(Default)]
 struct VenueElection {
     name: String,
-    /// Highest token that anybody was seen with, and who.
+    /// Highest token that was seen, and its owner.
     highest: u64,
     highest_owner: String,
     /// The lease as it was last seen.
@@ -121,9 +121,9 @@ struct VenueElection {
     spent: u64,
     /// A token that is said to be ours, and when to ask whether it is.
     adopt: Option<(u64, MonoNs)>,
-    heirdom: Option<Heirdom>,
-    /// Token of the last leader whose heir we were.
-    heirdom_over: u64,
+    succession: Option<Succession>,
+    /// Token of the last leader whose successor we were.
+    succession_over: u64,
     linger: Option<Linger>,
     /// A lease of ours to give back.
     give_back: Option<GiveBack>,
@@ -141,7 +141,7 @@ struct VenueElection {
 struct SeenLease {
     owner: String,
     token: u64,
-    heir: Option<String>,
+    successor: Option<String>,
     /// When the lease ends unless renewed, at the latest.
     ends: Option<MonoNs>,
 }
@@ -152,12 +152,12 @@ struct Held {
     /// No leader from then on.
     until: MonoNs,
     renew_at: MonoNs,
-    heir: Option<Heir>,
-    /// An heir to be unnamed.
+    successor: Option<Successor>,
+    /// A successor to be unnamed.
     unname: bool,
 }
 
-struct Heir {
+struct Successor {
     id: String,
     since: MonoNs,
     named: bool,
@@ -165,7 +165,7 @@ struct Heir {
     at: MonoNs,
 }
 
-struct Heirdom {
+struct Succession {
     token: u64,
     since: MonoNs,
     /// Whether we know the whole venue by our own connection.
@@ -190,7 +190,7 @@ struct GiveBack {
 }
 
 impl Election {
-    /// For the venues named `venues`; takes part when it is told to.
+    /// For the venues named `venues`; takes part once it is enabled.
     #[must_use]
     pub fn new(options: &ClusterOptions, venues: &[&str], now: MonoNs) -> Self {
         let seat = |name: &&str| VenueElection { name: (*name).to_owned(), ..VenueElection::default() };
@@ -231,8 +231,8 @@ impl Election {
             ClusterRole::Leader
         } else if self.is_alone {
             ClusterRole::Alone
-        } else if seat.heirdom.is_some() {
-            ClusterRole::Heir
+        } else if seat.succession.is_some() {
+            ClusterRole::Successor
         } else {
             ClusterRole::Follower
         }
@@ -242,7 +242,7 @@ impl Election {
     #[must_use]
     pub fn wants_upstream(&self, venue: usize) -> bool {
         let seat = &self.seats[venue];
-        self.is_alone || seat.held.is_some() || seat.heirdom.is_some() || seat.linger.is_some()
+        self.is_alone || seat.held.is_some() || seat.succession.is_some() || seat.linger.is_some()
     }
 
     /// How many venues we lead.
@@ -257,7 +257,7 @@ impl Election {
         &self.members
     }
 
-    /// Highest token that anybody was seen to lead `venue` with; 0 before the first.
+    /// Highest token under which `venue` was led; 0 before the first.
     #[must_use]
     pub fn highest(&self, venue: usize) -> u64 {
         self.seats[venue].highest
@@ -270,15 +270,15 @@ impl Election {
         if seat.held.is_some() { Some(&self.me) } else { seat.seen.as_ref().map(|seen| seen.owner.as_str()) }
     }
 
-    // What is told.
+    // Inputs.
 
     /// The answer to [`ElectionAction::Beat`], which was asked for at `sent`.
-    pub fn seen(&mut self, sight: &Sight, sent: MonoNs, now: MonoNs) {
-        self.members.clone_from(&sight.members);
+    pub fn seen(&mut self, view: &ClusterView, sent: MonoNs, now: MonoNs) {
+        self.members.clone_from(&view.members);
         self.members.sort_by(|a, b| a.id.cmp(&b.id));
         self.members.dedup_by(|a, b| a.id == b.id);
         for at in 0..self.seats.len() {
-            let lease = sight.leases.iter().find(|(name, _)| *name == self.seats[at].name);
+            let lease = view.leases.iter().find(|(name, _)| *name == self.seats[at].name);
             match lease {
                 Some((_, lease)) => self.see_lease(at, lease, sent, now),
                 None => self.see_free(at, now),
@@ -320,16 +320,16 @@ impl Election {
         }
     }
 
-    /// The answer to [`ElectionAction::NameHeir`].
-    pub fn heir_named(&mut self, venue: usize, token: u64, kept: bool, now: MonoNs) {
+    /// The answer to [`ElectionAction::NameSuccessor`].
+    pub fn successor_named(&mut self, venue: usize, token: u64, kept: bool, now: MonoNs) {
         let seat = &mut self.seats[venue];
         let Some(held) = seat.held.as_mut().filter(|held| held.token == token) else { return };
         if !kept {
             return self.lose(venue, now);
         }
-        if let Some(heir) = &mut held.heir {
-            heir.named = true;
-            heir.at = now;
+        if let Some(successor) = &mut held.successor {
+            successor.named = true;
+            successor.at = now;
         }
     }
 
@@ -338,8 +338,8 @@ impl Election {
         if let Some(next) = next {
             return self.gain(venue, next, sent, now);
         }
-        // Somebody else is the heir, or nobody leads: the next look shows which.
-        if self.seats[venue].heirdom.as_ref().is_some_and(|heirdom| heirdom.token == token) {
+        // Another instance is the successor, or there is no leader: the next look shows which.
+        if self.seats[venue].succession.as_ref().is_some_and(|succession| succession.token == token) {
             self.beat_at = now;
         }
     }
@@ -373,13 +373,13 @@ impl Election {
     /// Another instance said something.
     pub fn control(&mut self, message: &Control, now: MonoNs) {
         let venue = match message {
-            Control::Heir { venue, .. } | Control::Leads { venue, .. } | Control::Free { venue, .. } => venue,
+            Control::Successor { venue, .. } | Control::Leads { venue, .. } | Control::Free { venue, .. } => venue,
             // The publisher's business.
             Control::Again { .. } => return,
         };
         let Some(venue) = self.seats.iter().position(|seat| seat.name == *venue) else { return };
         match message {
-            Control::Heir { token, heir, .. } => self.hear_heir(venue, *token, heir, now),
+            Control::Successor { token, successor, .. } => self.hear_successor(venue, *token, successor, now),
             Control::Leads { token, owner, .. } => self.hear_leads(venue, *token, owner, now),
             Control::Free { token, .. } => self.hear_free(venue, *token, now),
             Control::Again { .. } => {}
@@ -405,10 +405,10 @@ impl Election {
         }
     }
 
-    /// Whether our own connection to `venue`, of which we are the heir, has told all that is known of it.
+    /// Whether our own connection to `venue`, of which we are the successor, has delivered all that is known of it.
     pub fn prepared(&mut self, venue: usize, ready: bool) {
-        if let Some(heirdom) = &mut self.seats[venue].heirdom {
-            heirdom.ready = ready;
+        if let Some(succession) = &mut self.seats[venue].succession {
+            succession.ready = ready;
         }
     }
 
@@ -417,9 +417,9 @@ impl Election {
         self.takes_part = false;
         self.is_alone = self.may_be_alone;
         for seat in &mut self.seats {
-            (seat.heirdom, seat.claim_at, seat.seen) = (None, None, None);
+            (seat.succession, seat.claim_at, seat.seen) = (None, None, None);
             if let Some(held) = &mut seat.held {
-                held.heir = None;
+                held.successor = None;
             }
         }
         self.expire(now);
@@ -433,7 +433,7 @@ impl Election {
         }
     }
 
-    /// Redis can be relied on: takes part. Connections of our own are kept until the leaders' quotes flow.
+    /// Redis can be relied on: takes part. Our own connections stay open until the leaders' quotes flow.
     pub fn joined(&mut self, now: MonoNs) {
         self.takes_part = true;
         self.beat_at = now;
@@ -454,7 +454,7 @@ impl Election {
         (self.leave_at, self.beat_at) = (now, now);
         self.is_alone = false;
         for seat in &mut self.seats {
-            (seat.heirdom, seat.claim_at, seat.linger, seat.adopt) = (None, None, None, None);
+            (seat.succession, seat.claim_at, seat.linger, seat.adopt) = (None, None, None, None);
         }
         self.pass_on(now);
         if !self.takes_part {
@@ -462,7 +462,7 @@ impl Election {
         }
     }
 
-    /// While about to end: names an heir for everything that has none, or whose heir is gone.
+    /// While about to end: names a successor for everything that has none, or whose successor is gone.
     fn pass_on(&mut self, now: MonoNs) {
         if !self.takes_part {
             return;
@@ -472,24 +472,24 @@ impl Election {
         for at in self.by_name.clone() {
             let seat = &mut self.seats[at];
             let Some(held) = &mut seat.held else { continue };
-            let is_alive = |heir: &Heir| loads.iter().any(|load| load.id == heir.id);
-            if held.heir.as_ref().is_some_and(is_alive) {
+            let is_alive = |successor: &Successor| loads.iter().any(|load| load.id == successor.id);
+            if held.successor.as_ref().is_some_and(is_alive) {
                 continue;
             }
             let shunned = |id: &str| seat.shunned.iter().any(|(shunned, _)| shunned == id);
             let next = loads.iter_mut().min_by_key(|load| (shunned(&load.id), load.venues));
-            held.heir = next.map(|load| {
+            held.successor = next.map(|load| {
                 load.venues += 1;
-                Heir { id: load.id.clone(), since: now, named: false, at: now }
+                Successor { id: load.id.clone(), since: now, named: false, at: now }
             });
-            held.unname &= held.heir.is_none();
+            held.unname &= held.successor.is_none();
         }
     }
 
-    /// While about to end: gives back what nobody is there to take.
+    /// While about to end: releases what no instance can take over.
     fn give_back_rest(&mut self, now: MonoNs) {
         for seat in &mut self.seats {
-            if seat.held.as_ref().is_some_and(|held| held.heir.is_none()) {
+            if seat.held.as_ref().is_some_and(|held| held.successor.is_none()) {
                 seat.yield_lease(now, self.lease_ns, false);
             }
         }
@@ -514,13 +514,13 @@ impl Election {
                 seat.keep_upstream(self.may_be_alone, now);
                 self.beat_at = now;
             }
-            let is_gone = |heir: &Heir| !self.members.iter().any(|member| member.id == heir.id);
-            let is_over = |heir: &Heir| now.since(heir.since) >= HEIR_NS || is_gone(heir);
-            let heir = seat.held.as_ref().and_then(|held| held.heir.as_ref());
-            if self.stopping.is_none() && heir.is_some_and(is_over) {
-                seat.shun_heir(now);
+            let is_gone = |successor: &Successor| !self.members.iter().any(|member| member.id == successor.id);
+            let is_over = |successor: &Successor| now.since(successor.since) >= SUCCESSOR_NS || is_gone(successor);
+            let successor = seat.held.as_ref().and_then(|held| held.successor.as_ref());
+            if self.stopping.is_none() && successor.is_some_and(is_over) {
+                seat.shun_successor(now);
             }
-            seat.heirdom.take_if(|heirdom| now.since(heirdom.since) >= HEIR_NS + SECOND);
+            seat.succession.take_if(|succession| now.since(succession.since) >= SUCCESSOR_NS + SECOND);
             seat.linger.take_if(|linger| linger.until.is_some_and(|until| now >= until));
             seat.give_back.take_if(|gone| now >= gone.until);
             seat.shunned.retain(|(_, until)| now < *until);
@@ -530,23 +530,25 @@ impl Election {
         }
     }
 
-    /// While about to end: an heir that takes long is replaced where there is another, and all ends in time.
+    /// While about to end: a successor that takes long is replaced where there is another, and all ends in time.
     fn hurry(&mut self, begun: MonoNs, now: MonoNs) {
         let is_late = now.since(begun) >= HANDOVER_MAX_NS;
         let mut shunned = false;
         for seat in &mut self.seats {
             let Some(held) = &seat.held else { continue };
             if is_late {
-                // The heir is alive or not; if it is, it is told and claims first.
+                // The successor is alive or not; if it is, it is notified and claims first.
                 seat.yield_lease(now, self.lease_ns, false);
                 continue;
             }
-            let Some(heir) = held.heir.as_ref().filter(|heir| now.since(heir.since) >= HEIR_STOPPING_NS) else {
+            let Some(successor) =
+                held.successor.as_ref().filter(|successor| now.since(successor.since) >= SUCCESSOR_STOPPING_NS)
+            else {
                 continue;
             };
-            let is_another = |member: &&ClusterMember| member.id != heir.id && member.id != self.me;
+            let is_another = |member: &&ClusterMember| member.id != successor.id && member.id != self.me;
             if self.members.iter().filter(is_another).any(|member| !seat.is_shunned(&member.id)) {
-                seat.shun_heir(now);
+                seat.shun_successor(now);
                 shunned = true;
             }
         }
@@ -593,14 +595,14 @@ impl Election {
         for seat in &self.seats {
             if let Some(held) = &seat.held {
                 sooner(Some(held.until.min(held.renew_at)));
-                sooner(held.heir.as_ref().map(|heir| heir.since.plus(HEIR_NS)));
-                sooner(held.heir.as_ref().filter(|heir| !heir.named).map(|heir| heir.at));
+                sooner(held.successor.as_ref().map(|successor| successor.since.plus(SUCCESSOR_NS)));
+                sooner(held.successor.as_ref().filter(|successor| !successor.named).map(|successor| successor.at));
             }
             sooner(seat.adopt.map(|(_, at)| at));
             sooner(seat.give_back.as_ref().map(|gone| gone.at));
             sooner(seat.claim_at);
             sooner(seat.linger.as_ref().and_then(|linger| linger.until));
-            sooner(seat.heirdom.as_ref().filter(|heirdom| heirdom.ready).map(|heirdom| heirdom.take_at));
+            sooner(seat.succession.as_ref().filter(|succession| succession.ready).map(|succession| succession.take_at));
             sooner(seat.warn_at);
         }
         at
@@ -648,15 +650,17 @@ impl Election {
         }
         if let Some(held) = &mut seat.held {
             if std::mem::take(&mut held.unname) {
-                return Some(ElectionAction::NameHeir { venue, token: held.token, heir: String::new() });
+                return Some(ElectionAction::NameSuccessor { venue, token: held.token, successor: String::new() });
             }
-            let heir = held.heir.as_mut().filter(|heir| now >= heir.at && !heir.named)?;
-            heir.at = again;
-            return Some(ElectionAction::NameHeir { venue, token: held.token, heir: heir.id.clone() });
+            let successor = held.successor.as_mut().filter(|successor| now >= successor.at && !successor.named)?;
+            successor.at = again;
+            return Some(ElectionAction::NameSuccessor { venue, token: held.token, successor: successor.id.clone() });
         }
-        if let Some(heirdom) = seat.heirdom.as_mut().filter(|heirdom| heirdom.ready && now >= heirdom.take_at) {
-            heirdom.take_at = again;
-            return Some(ElectionAction::Take { venue, token: heirdom.token });
+        if let Some(succession) =
+            seat.succession.as_mut().filter(|succession| succession.ready && now >= succession.take_at)
+        {
+            succession.take_at = again;
+            return Some(ElectionAction::Take { venue, token: succession.token });
         }
         if seat.claim_at.take_if(|at| now >= *at).is_some() && seat.give_back.is_none() {
             return Some(ElectionAction::Claim { venue, floor: seat.highest });
@@ -677,15 +681,15 @@ impl Election {
         seat.claim_at = None;
         seat.warn_at = None;
         let ends = (lease.left_ns > 0).then(|| now.plus(lease.left_ns).plus(MS));
-        let heir = lease.heir.clone().filter(|heir| !heir.is_empty());
-        let is_heir = heir.as_ref() == Some(&self.me);
-        seat.seen = Some(SeenLease { owner: lease.owner.clone(), token: lease.token, heir, ends });
+        let successor = lease.successor.clone().filter(|successor| !successor.is_empty());
+        let is_successor = successor.as_ref() == Some(&self.me);
+        seat.seen = Some(SeenLease { owner: lease.owner.clone(), token: lease.token, successor, ends });
         if lease.owner == self.me {
-            seat.heirdom = None;
+            seat.succession = None;
             let is_held = seat.held.as_ref().is_some_and(|held| held.token == lease.token);
-            if let Some(held) = seat.held.as_mut().filter(|held| is_held && held.heir.is_none()) {
-                // An heir that we no longer know of, after a call without an answer.
-                held.unname = seat.seen.as_ref().is_some_and(|seen| seen.heir.is_some());
+            if let Some(held) = seat.held.as_mut().filter(|held| is_held && held.successor.is_none()) {
+                // A successor that we no longer know of, after a call without an answer.
+                held.unname = seat.seen.as_ref().is_some_and(|seen| seen.successor.is_some());
             }
             if is_held || seat.give_back.as_ref().is_some_and(|gone| gone.token == lease.token) {
                 // Known.
@@ -704,10 +708,10 @@ impl Election {
             if lease.token < seat.highest && takes_part {
                 seat.warn_at = Some(now);
             }
-            if is_heir {
-                self.become_heir(venue, lease.token, now);
+            if is_successor {
+                self.become_successor(venue, lease.token, now);
             } else {
-                seat.heirdom.take_if(|heirdom| sent >= heirdom.since);
+                seat.succession.take_if(|succession| sent >= succession.since);
             }
         }
         self.heed_highest(venue, now);
@@ -721,26 +725,26 @@ impl Election {
         }
     }
 
-    fn hear_heir(&mut self, venue: usize, token: u64, heir: &str, now: MonoNs) {
+    fn hear_successor(&mut self, venue: usize, token: u64, successor: &str, now: MonoNs) {
         let seat = &mut self.seats[venue];
         if let Some(seen) = seat.seen.as_mut().filter(|seen| seen.token == token) {
-            seen.heir = (!heir.is_empty()).then(|| heir.to_owned());
+            seen.successor = (!successor.is_empty()).then(|| successor.to_owned());
         }
-        if heir == self.me {
-            self.become_heir(venue, token, now);
+        if successor == self.me {
+            self.become_successor(venue, token, now);
         } else {
-            seat.heirdom.take_if(|heirdom| heirdom.token <= token);
+            seat.succession.take_if(|succession| succession.token <= token);
         }
     }
 
-    fn become_heir(&mut self, venue: usize, token: u64, now: MonoNs) {
+    fn become_successor(&mut self, venue: usize, token: u64, now: MonoNs) {
         let may = self.takes_part && self.stopping.is_none();
         let seat = &mut self.seats[venue];
-        let is_news = token > seat.heirdom_over && token >= seat.highest && token <= TOKEN_MAX;
+        let is_news = token > seat.succession_over && token >= seat.highest && token <= TOKEN_MAX;
         if may && is_news && seat.held.is_none() && now >= seat.rest_until {
             seat.raise(token, "");
-            seat.heirdom = Some(Heirdom { token, since: now, ready: false, take_at: now });
-            seat.heirdom_over = token;
+            seat.succession = Some(Succession { token, since: now, ready: false, take_at: now });
+            seat.succession_over = token;
         }
     }
 
@@ -751,31 +755,35 @@ impl Election {
         if token < seat.highest || token > TOKEN_MAX || is_held {
             return;
         }
-        let goes_to = |held: &&Held| held.heir.as_ref().is_some_and(|heir| heir.id == owner);
+        let goes_to = |held: &&Held| held.successor.as_ref().is_some_and(|successor| successor.id == owner);
         if let Some(ours) = seat.held.as_ref().filter(goes_to).map(|held| held.token) {
             return self.passed_on(venue, ours, (token, owner), now);
         }
         seat.raise(token, owner);
         if owner != self.me {
             (seat.claim_at, seat.adopt) = (None, None);
-            seat.heirdom.take_if(|heirdom| heirdom.token < token);
+            seat.succession.take_if(|succession| succession.token < token);
         } else if token > seat.spent && self.stopping.is_none() {
             seat.adopt = Some((token, now));
         }
-        seat.seen =
-            Some(SeenLease { owner: owner.to_owned(), token, heir: None, ends: Some(now.plus(lease_ns).plus(MS)) });
+        seat.seen = Some(SeenLease {
+            owner: owner.to_owned(),
+            token,
+            successor: None,
+            ends: Some(now.plus(lease_ns).plus(MS)),
+        });
         self.heed_highest(venue, now);
     }
 
-    /// Our heir leads now, under its token.
-    fn passed_on(&mut self, venue: usize, ours: u64, (token, heir): (u64, &str), now: MonoNs) {
+    /// Our successor leads now, under its token.
+    fn passed_on(&mut self, venue: usize, ours: u64, (token, successor): (u64, &str), now: MonoNs) {
         let is_dry = self.is_dry(venue, now);
         let seat = &mut self.seats[venue];
         seat.held = None;
         seat.spent = seat.spent.max(ours);
-        seat.raise(token, heir);
+        seat.raise(token, successor);
         let ends = Some(now.plus(self.lease_ns).plus(MS));
-        seat.seen = Some(SeenLease { owner: heir.to_owned(), token, heir: None, ends });
+        seat.seen = Some(SeenLease { owner: successor.to_owned(), token, successor: None, ends });
         seat.linger = Some(Linger { after: ours, until: Some(now.plus(LINGER_NS)) });
         if is_dry {
             seat.rest_until = now.plus(REST_NS);
@@ -788,14 +796,14 @@ impl Election {
             return;
         }
         seat.raise(token, "");
-        let heir = seat.seen.take().and_then(|seen| seen.heir);
-        let was_heir = seat.heirdom.is_some();
+        let successor = seat.seen.take().and_then(|seen| seen.successor);
+        let was_successor = seat.succession.is_some();
         self.plan(now);
         let seat = &mut self.seats[venue];
-        if was_heir && self.takes_part && self.stopping.is_none() {
+        if was_successor && self.takes_part && self.stopping.is_none() {
             seat.claim_at = Some(now);
-        } else if heir.is_some() {
-            // The heir, which is connecting, comes first.
+        } else if successor.is_some() {
+            // The successor, which is connecting, comes first.
             seat.claim_at = seat.claim_at.map(|at| at.max(now.plus(STAGGER_NS)));
         }
     }
@@ -807,9 +815,10 @@ impl Election {
         let seat = &mut self.seats[venue];
         let is_news = token > seat.spent && token >= seat.highest;
         seat.raise(token, &self.me);
-        seat.held = Some(Held { token, since: now, until, renew_at: sent.plus(renew_ns), heir: None, unname: false });
-        (seat.adopt, seat.heirdom, seat.linger, seat.claim_at, seat.dry_since) = (None, None, None, None, None);
-        seat.seen = Some(SeenLease { owner: self.me.clone(), token, heir: None, ends: None });
+        seat.held =
+            Some(Held { token, since: now, until, renew_at: sent.plus(renew_ns), successor: None, unname: false });
+        (seat.adopt, seat.succession, seat.linger, seat.claim_at, seat.dry_since) = (None, None, None, None, None);
+        seat.seen = Some(SeenLease { owner: self.me.clone(), token, successor: None, ends: None });
         if !may || !is_news || now >= until {
             seat.yield_lease(now, lease_ns, may);
         }
@@ -821,8 +830,8 @@ impl Election {
         let seat = &mut self.seats[venue];
         let Some(held) = seat.held.take() else { return };
         seat.spent = seat.spent.max(held.token);
-        if is_dry && held.heir.is_some() {
-            // The heir has it, and we hear so first by a refusal.
+        if is_dry && held.successor.is_some() {
+            // The successor has it, and we hear so first by a refusal.
             seat.rest_until = now.plus(REST_NS);
         }
         seat.keep_upstream(self.may_be_alone, now);
@@ -843,13 +852,13 @@ impl Election {
         self.seats[venue].dry_since.is_some_and(|since| now.since(since) >= DRY_NS)
     }
 
-    /// How many venues each member has, or will have once the heirs that are named have theirs.
+    /// How many venues each member has, or will have once the successors that are named have theirs.
     fn loads(&self) -> Vec<Load> {
         let mut loads: Vec<Load> =
             self.members.iter().map(|member| Load { id: member.id.clone(), venues: 0 }).collect();
         for seen in self.seats.iter().filter_map(|seat| seat.seen.as_ref()) {
             let has = |id: &String| self.members.iter().position(|member| member.id == *id);
-            if let Some(at) = seen.heir.as_ref().and_then(has).or_else(|| has(&seen.owner)) {
+            if let Some(at) = seen.successor.as_ref().and_then(has).or_else(|| has(&seen.owner)) {
                 loads[at].venues += 1;
             }
         }
@@ -874,7 +883,7 @@ impl Election {
             order.sort_by_key(|&place| loads[place].venues);
             let Some(place) = order.iter().position(|&place| loads[place].id == self.me) else { continue };
             let mut claim_at = now.plus(place as u64 * STAGGER_NS);
-            if seat.heirdom.is_some() {
+            if seat.succession.is_some() {
                 // Connected already.
                 claim_at = now;
             }
@@ -884,13 +893,13 @@ impl Election {
             seat.claim_at = Some(seat.claim_at.map_or(claim_at, |before| before.min(claim_at)));
             loads[order[0]].venues += 1;
         }
-        if !any_free && !self.seats.iter().any(|seat| seat.held.as_ref().is_some_and(|held| held.heir.is_some())) {
+        if !any_free && !self.seats.iter().any(|seat| seat.held.as_ref().is_some_and(|held| held.successor.is_some())) {
             self.give_dry(&loads, now);
             self.level(loads, now);
         }
     }
 
-    /// A venue that we lead but cannot reach goes to whoever has fewest.
+    /// A venue that we lead but cannot reach goes to the instance with the fewest.
     fn give_dry(&mut self, loads: &[Load], now: MonoNs) {
         for at in 0..self.seats.len() {
             if !self.is_dry(at, now) {
@@ -907,7 +916,7 @@ impl Election {
 
     /// One step of the way to equal shares, if it is ours to make.
     fn level(&mut self, mut loads: Vec<Load>, now: MonoNs) {
-        if self.seats.iter().any(|seat| seat.held.as_ref().is_some_and(|held| held.heir.is_some())) {
+        if self.seats.iter().any(|seat| seat.held.as_ref().is_some_and(|held| held.successor.is_some())) {
             return;
         }
         for _ in 0..self.seats.len() {
@@ -938,7 +947,7 @@ impl Election {
 
     fn name(&mut self, venue: usize, id: String, now: MonoNs) {
         if let Some(held) = &mut self.seats[venue].held {
-            held.heir = Some(Heir { id, since: now, named: false, at: now });
+            held.successor = Some(Successor { id, since: now, named: false, at: now });
         }
     }
 }
@@ -973,11 +982,11 @@ impl VenueElection {
         self.linger = Some(Linger { after: self.spent, until });
     }
 
-    /// The heir did not take over.
-    fn shun_heir(&mut self, now: MonoNs) {
+    /// The successor did not take over.
+    fn shun_successor(&mut self, now: MonoNs) {
         let Some(held) = &mut self.held else { return };
-        if let Some(heir) = held.heir.take() {
-            self.shunned.push((heir.id, now.plus(SHUN_NS)));
+        if let Some(successor) = held.successor.take() {
+            self.shunned.push((successor.id, now.plus(SHUN_NS)));
             held.unname = true;
         }
     }

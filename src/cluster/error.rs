@@ -43,7 +43,7 @@ pub enum RefusalClass {
 }
 
 impl StoreError {
-    /// Whether it is a mistake of whoever set this up, which waiting does not cure.
+    /// Whether it is a mistake in the configuration, which no retry resolves.
     #[must_use]
     pub const fn is_lasting(&self) -> bool {
         matches!(self, Self::Refused(RefusalClass::NoAuth | RefusalClass::TooOld | RefusalClass::Moved, _))

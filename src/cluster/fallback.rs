@@ -10,13 +10,13 @@ use crate::time::{MS, MonoNs};
 
 /// No pulse, or no answer to any call, for so long: Redis is not relied on. In nanoseconds; three pulses.
 pub const LATE_NS: u64 = 300 * MS;
-/// So many failed calls in a row tell the same sooner.
+/// This number of consecutive failed calls shows the same sooner.
 const FAILURES_MAX: u32 = 3;
 /// Pause after a first failure; it doubles while we are cut off.
 const RETRY_FIRST_NS: u64 = 50 * MS;
 /// Longest pause between two probes.
 const RETRY_MAX_NS: u64 = 500 * MS;
-/// Whoever did not look for so long stood still, and what was not heard meanwhile says nothing about Redis.
+/// A process that did not run for this long stood still, and what it missed meanwhile says nothing about Redis.
 const OVERSLEPT_NS: u64 = 250 * MS;
 /// How soon to look again while nothing was heard yet.
 const LOOK_NS: u64 = 5 * MS;
@@ -57,7 +57,7 @@ impl Fallback {
         }
     }
 
-    /// The state, after all that was told.
+    /// The current state.
     #[must_use]
     pub const fn state(&self) -> RedisState {
         self.state
@@ -98,7 +98,7 @@ impl Fallback {
         let doublings = self.failures.saturating_sub(FAILURES_MAX);
         self.call_at = now.plus(doubled(RETRY_FIRST_NS, doublings, RETRY_MAX_NS));
         let is_gone = match self.state {
-            // Nothing was ever had: whoever starts without Redis serves by itself at once.
+            // There was no connection yet: a process that starts without Redis serves alone at once.
             RedisState::Connecting | RedisState::Returning => true,
             RedisState::Joined => self.failures >= FAILURES_MAX,
             RedisState::CutOff => false,
@@ -108,7 +108,7 @@ impl Fallback {
         }
     }
 
-    /// The last pulse came back at `at`; may be told again and again.
+    /// The last pulse came back at `at`; may be called repeatedly.
     pub fn heard(&mut self, at: MonoNs) {
         self.heard = self.heard.max(at);
     }
@@ -163,7 +163,7 @@ mod tests {
         MonoNs(n * MS)
     }
 
-    /// Turned every 10 ms from `from` to `to`, with a call each 100 ms; `answers` and `hears` tell what works.
+    /// Turned every 10 ms from `from` to `to`, with a call each 100 ms; `answers` and `hears`: what works.
     fn run(fallback: &mut Fallback, from: u64, to: u64, answers: bool, hears: bool) {
         for n in (from..to).step_by(10) {
             let now = ms(n);

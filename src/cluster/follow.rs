@@ -12,7 +12,7 @@
 //! that its quotes are void.
 //!
 //! Proves itself: every [`PULSE_EVERY_NS`] it sends a message to itself. What does not come back within
-//! `DEAF_NS` was lost with the connection, which is then made again. [`Pulse`] tells others.
+//! `DEAF_NS` was lost with the connection, which is then made again. [`Pulse`] shows it to other threads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +58,7 @@ const LATEST_AGAIN_NS: u64 = SECOND;
 /// A token that exceeds all known ones by more than this was not given out by a lease: tokens are at least Redis'
 /// milliseconds, and a venue may be led for long under one.
 const TOKEN_JUMP_MAX: u64 = 1 << 40;
-/// Other clusters that the log tells of.
+/// Other clusters that the log has reported.
 const FOREIGNERS_MAX: usize = 16;
 /// Longest message of a pulse, in bytes.
 const PULSE_MAX: usize = 300;
@@ -288,7 +288,7 @@ impl Follow {
                     listening.pending = listening.pending.saturating_sub(1);
                 }
             }
-            // Only while subscribing: later it would be about a pulse, which its absence tells as well.
+            // Only while subscribing: later it would concern a pulse, whose absence shows the same.
             Value::ServerError(error) => return Err(redis::RedisError::from(error).into()),
             _ => {}
         }
@@ -312,7 +312,7 @@ impl Follow {
 
     fn hear_ourselves(&mut self, text: &[u8], now: MonoNs) {
         let Some(listening) = &self.link else { return };
-        // What was sent on an earlier connection, or by somebody else, tells nothing about this one.
+        // What was sent on an earlier connection, or by another process, says nothing about this one.
         let ours = pulse(text).filter(|(sent, _)| *sent >= listening.since && *sent <= now);
         if let Some((sent, _)) = ours {
             self.trips.add(sent, now);
@@ -343,7 +343,7 @@ impl Follow {
         }
     }
 
-    /// Somebody who is not of this cluster uses its names in Redis. Nothing of it is taken; people are told.
+    /// A process outside this cluster uses its keys or channels in Redis. Its data is rejected, and the log reports it.
     fn refuse_foreign(&mut self, venue: Option<VenueId>, now: MonoNs) {
         if let Some(venue) = venue {
             self.count(venue, |board| board.foreign.add(1));
@@ -404,7 +404,7 @@ impl Follow {
             board.lag_ns.set(transit_ns);
             board.refused.add(unknown);
         });
-        // What we have told ourselves is in our matrix already.
+        // What we published is in our matrix already.
         if head.from == self.parts.options.instance {
             return;
         }
@@ -511,7 +511,7 @@ impl Follow {
         true
     }
 
-    /// Asks the leader of `venue` to tell all of it.
+    /// Requests a snapshot of `venue` from its leader.
     fn ask(&mut self, venue: VenueId) {
         let now = self.parts.clock.now();
         let stream = &mut self.streams[venue.index()];
@@ -544,10 +544,10 @@ impl Follow {
         last.known = holds;
         if holds {
             last.received = last.received.max(received);
-            let is_told_again = std::mem::replace(&mut last.stamped, entry.exchange_time) == entry.exchange_time;
+            let is_repeated = std::mem::replace(&mut last.stamped, entry.exchange_time) == entry.exchange_time;
             let line = LineId::of_leader(token);
             let quote = Quote { line, ..quote(venue, entry, received, self.parts.clock.now(), Origin::Shared) };
-            if !is_told_again {
+            if !is_repeated {
                 self.vote(venue, entry, received);
             }
             self.parts.board.venues[venue.index()].set_source(quote.source as u8);
@@ -558,7 +558,7 @@ impl Follow {
         }
     }
 
-    /// Reads the latest values of everything, and asks the leaders to tell all.
+    /// Reads all latest values, and requests snapshots from the leaders.
     fn catch_up(&mut self) -> Result<(), StoreError> {
         let directory = Arc::clone(&self.parts.directory);
         let pairs: Vec<(VenueId, InstrumentId)> = (0..directory.venues().len())
@@ -575,7 +575,7 @@ impl Follow {
         let arrived = self.parts.clock.now();
         for value in kept {
             let (venue, instrument) = pairs[value.at];
-            // Redis tells since when it has it. Before that it may have been on its way for as long as a call may take.
+            // Redis reports how long it has had the value. Before that it may have been on its way for as long as a call may take.
             let since_ns = value.since_ns + arrived.since(asked) + self.parts.options.call_ns;
             self.take_kept(venue, instrument, &value.value, arrived, since_ns);
         }
@@ -615,7 +615,7 @@ impl Follow {
         let now = self.parts.clock.now();
         let edition = self.parts.directory.edition();
         if std::mem::replace(&mut self.edition, edition) != edition {
-            // What was added here may have been told long ago.
+            // What was added here may have been published long ago.
             self.link.iter_mut().for_each(|listening| listening.latest = Some(now));
         }
         let call_ns = self.parts.options.call_ns;

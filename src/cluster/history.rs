@@ -1,4 +1,4 @@
-//! What a follower accepted, one line per batch, for whoever wants to know afterwards that no two leaders were
+//! What a follower accepted, one line per batch, to prove afterwards that no two leaders were
 //! believed. On the follower's thread; only where a file is configured.
 //!
 //! A line is `<ns> <instance> <venue> <leader> <token> <sequence>`: the monotonic time of arrival, who accepted, and

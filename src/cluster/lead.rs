@@ -1,4 +1,4 @@
-//! The lead thread: what [`Helm`] decides is asked of Redis here, one call after the other, and what came of it is
+//! The lead thread: what [`Coordinator`] decides is asked of Redis here, one call after the other, and what came of it is
 //! shown. In: changed cells of the matrix, control messages and pulses that the follower heard, the state of our own
 //! connections. Out: leases, batches and latest values in Redis; which venues the feeds shall be connected to; the
 //! cluster's gauges. A thread of its own, since calls wait, each within its deadline; no other thread waits for it.
@@ -12,14 +12,14 @@ use std::time::Duration;
 use crossbeam::sync::Parker;
 
 use crate::cluster::ClusterOptions;
+use crate::cluster::coordinator::{Coordinator, RedisAnswer};
 use crate::cluster::election::{ElectionAction, HANDOVER_MAX_NS};
 use crate::cluster::error::{RefusalClass, StoreError};
-use crate::cluster::helm::{Helm, RedisAnswer};
 use crate::cluster::legacy::Legacy;
 use crate::cluster::publisher::Publisher;
 use crate::cluster::readiness::{CoveredInstrument, QUIET_NS, Readiness};
 use crate::cluster::signals::{LeaderProgress, Pulse};
-use crate::cluster::store::{ClusterMember, Control, Sight, Store};
+use crate::cluster::store::{ClusterMember, ClusterView, Control, Store};
 use crate::log;
 use crate::market::quote::Origin;
 use crate::market::{Directory, InstrumentId, VenueId};
@@ -36,7 +36,7 @@ const CALLS_PER_TURN: usize = 8;
 /// The longest sleep: how late a lost connection to a venue is noticed.
 const SLEEP_MAX: Duration = Duration::from_millis(50);
 /// The longest while we are to take a venue over: how exact the moment is.
-const SLEEP_HEIR_MAX: Duration = Duration::from_millis(2);
+const SLEEP_SUCCESSOR_MAX: Duration = Duration::from_millis(2);
 /// The shortest: what is due at once was done already.
 const SLEEP_MIN: Duration = Duration::from_millis(1);
 /// So many batches of a leader without a quote do too.
@@ -54,7 +54,7 @@ pub struct LeadParts {
     pub publisher: Publisher,
     /// Writes the replaced system's keys, where that is wanted.
     pub legacy: Option<Legacy>,
-    /// Cells that the publisher is told of; what wakes us.
+    /// Changed cells for the publisher; they wake this thread.
     pub changes: Arc<Changes>,
     /// What the follower heard on the control channel.
     pub control: rtrb::Consumer<Control>,
@@ -82,14 +82,14 @@ pub struct LeadParts {
 pub struct Lead {
     parts: LeadParts,
     store: Store,
-    helm: Helm,
+    coordinator: Coordinator,
     /// By venue.
     views: Vec<VenueView>,
     /// By venue: whether we could take it over.
     readiness: Vec<Readiness>,
     state: RedisState,
     /// Whether the log knows that we are cut off.
-    told_cut_off: bool,
+    reported_cut_off: bool,
     twins: Twins,
     slept: Sleep,
 }
@@ -110,7 +110,7 @@ struct VenueView {
 #[derive(Default)]
 struct Twins {
     since: Option<MonoNs>,
-    told: bool,
+    reported: bool,
 }
 
 impl Lead {
@@ -121,15 +121,15 @@ impl Lead {
     pub fn new(parts: LeadParts) -> Result<Self, String> {
         let store = Store::new(&parts.options)?;
         let names: Vec<&str> = parts.directory.venues().iter().map(|venue| venue.name.as_str()).collect();
-        let helm = Helm::new(&parts.options, &names, parts.clock.now());
+        let coordinator = Coordinator::new(&parts.options, &names, parts.clock.now());
         let views = vec![VenueView::default(); names.len()];
         Ok(Self {
             store,
-            helm,
+            coordinator,
             readiness: views.iter().map(|_| Readiness::default()).collect(),
             views,
             state: RedisState::Connecting,
-            told_cut_off: false,
+            reported_cut_off: false,
             twins: Twins::default(),
             slept: Sleep::default(),
             parts,
@@ -144,19 +144,19 @@ impl Lead {
     fn listen(&mut self) -> usize {
         let mut work = 0;
         while let Ok(message) = self.parts.control.pop() {
-            self.helm.control(&message, self.parts.clock.now());
+            self.coordinator.control(&message, self.parts.clock.now());
             work += 1;
         }
-        self.helm.heard(self.parts.pulse.heard());
+        self.coordinator.heard(self.parts.pulse.heard());
         let now = self.parts.clock.now();
         for at in 0..self.views.len() {
             let flowing = self.is_flowing(at, now);
-            self.helm.upstream(at, flowing, now);
-            let is_heir = self.helm.role(at, now) == ClusterRole::Heir;
-            let ready = is_heir && self.is_ready(at, flowing, now);
-            self.helm.prepared(at, ready);
+            self.coordinator.upstream(at, flowing, now);
+            let is_successor = self.coordinator.role(at, now) == ClusterRole::Successor;
+            let ready = is_successor && self.is_ready(at, flowing, now);
+            self.coordinator.prepared(at, ready);
             if let Some(token) = self.leader_flows(at) {
-                self.helm.accepted(at, token, now);
+                self.coordinator.accepted(at, token, now);
             }
         }
         work
@@ -174,7 +174,7 @@ impl Lead {
         quotes != view.quotes_before || now.since(since) >= QUIET_NS
     }
 
-    /// Whether our own connection to the venue, of which we are the heir, has told all that is known of it.
+    /// Whether our own connection to the venue, of which we are the successor, has delivered all that is known of it.
     fn is_ready(&mut self, at: usize, flowing: bool, now: MonoNs) -> bool {
         let Self { parts, readiness, .. } = self;
         let (venue, directory) = (VenueId(at as u16), &parts.directory);
@@ -189,7 +189,7 @@ impl Lead {
                 at: instrument.index(),
                 is_live: cell.state == CellState::Live,
                 is_own,
-                is_told: !is_own || parts.progress.covers(pair, &cell),
+                is_published: !is_own || parts.progress.covers(pair, &cell),
             }
         });
         readiness[at].look(connected, now, known)
@@ -214,30 +214,30 @@ impl Lead {
     /// Makes the calls that are due, a bounded number of them.
     fn call(&mut self) -> usize {
         for made in 0..CALLS_PER_TURN {
-            let Some(action) = self.helm.next(self.parts.clock.now()) else { return made };
+            let Some(action) = self.coordinator.next(self.parts.clock.now()) else { return made };
             // Before anything is sent: a lease lasts from here at the earliest.
             let sent = self.parts.clock.now();
             let answer = self.make(&action);
             let now = self.parts.clock.now();
             self.count(answer.as_ref().err(), sent, now);
             let answer = understood(answer);
-            if let Some(RedisAnswer::Sight(sight)) = &answer {
-                self.show_leaders(sight);
-                self.look_for_twins(sight, now);
+            if let Some(RedisAnswer::ClusterView(view)) = &answer {
+                self.show_leaders(view);
+                self.look_for_twins(view, now);
             }
-            self.helm.outcome(&action, answer.as_ref(), sent, now);
+            self.coordinator.outcome(&action, answer.as_ref(), sent, now);
             self.listen();
         }
         CALLS_PER_TURN
     }
 
     fn make(&mut self, action: &ElectionAction) -> Result<RedisAnswer, StoreError> {
-        let Self { parts, store, helm, .. } = self;
+        let Self { parts, store, coordinator, .. } = self;
         let name = |venue: usize| parts.directory.venue(VenueId(venue as u16)).name.as_str();
         Ok(match action {
             ElectionAction::Look => {
                 let venues: Vec<&str> = (0..parts.directory.venues().len()).map(name).collect();
-                RedisAnswer::Sight(store.look(&venues)?)
+                RedisAnswer::ClusterView(store.look(&venues)?)
             }
             ElectionAction::Beat => {
                 let venues: Vec<&str> = (0..parts.directory.venues().len()).map(name).collect();
@@ -245,18 +245,18 @@ impl Lead {
                 let me = ClusterMember {
                     id: parts.options.instance.clone(),
                     hostname: parts.options.hostname.clone(),
-                    leads: helm.election().leads() as u32,
+                    leads: coordinator.election().leads() as u32,
                     lag_ns: lags.max().unwrap_or(0),
                 };
-                RedisAnswer::Sight(store.beat(&me, &venues)?)
+                RedisAnswer::ClusterView(store.beat(&me, &venues)?)
             }
             ElectionAction::Renew(held) => {
                 let held: Vec<(&str, u64)> = held.iter().map(|(venue, token)| (name(*venue), *token)).collect();
                 RedisAnswer::Renewed(store.renew(&held)?)
             }
             ElectionAction::Claim { venue, floor } => RedisAnswer::Claim(store.claim(name(*venue), *floor)?),
-            ElectionAction::NameHeir { venue, token, heir } => {
-                RedisAnswer::Named(store.name_heir(name(*venue), *token, heir)?)
+            ElectionAction::NameSuccessor { venue, token, successor } => {
+                RedisAnswer::Named(store.name_successor(name(*venue), *token, successor)?)
             }
             ElectionAction::Take { venue, token } => {
                 let id = VenueId(*venue as u16);
@@ -283,11 +283,11 @@ impl Lead {
     /// Publishes what changed of what we lead.
     fn publish(&mut self) -> usize {
         let now = self.parts.clock.now();
-        let reaches = self.helm.reaches(now);
-        let Self { parts, store, helm, views, .. } = self;
+        let reaches = self.coordinator.reaches(now);
+        let Self { parts, store, coordinator, views, .. } = self;
         for (at, view) in views.iter_mut().enumerate() {
             let venue = VenueId(at as u16);
-            let token = helm.election().may_publish(at, now).unwrap_or(0);
+            let token = coordinator.election().may_publish(at, now).unwrap_or(0);
             view.token = token;
             // What was taken over is led already.
             if token != parts.publisher.token(venue).unwrap_or(0) {
@@ -298,36 +298,38 @@ impl Lead {
             return 0;
         }
         let mut lost = Vec::new();
-        let told = parts.publisher.turn(store, |venue, now| helm.may_publish(venue.index(), now), &mut lost);
+        let published =
+            parts.publisher.turn(store, |venue, now| coordinator.may_publish(venue.index(), now), &mut lost);
         let after = parts.clock.now();
         for venue in lost {
-            helm.refused(venue.index(), views[venue.index()].token, after);
+            coordinator.refused(venue.index(), views[venue.index()].token, after);
         }
-        let batches = *told.as_ref().unwrap_or(&0);
-        if batches > 0 || told.is_err() {
-            self.note(told.map(drop), now, after);
+        let batches = *published.as_ref().unwrap_or(&0);
+        if batches > 0 || published.is_err() {
+            self.note(published.map(drop), now, after);
         }
         batches
     }
 
     fn write_legacy(&mut self) {
-        let Self { parts, store, helm, .. } = self;
+        let Self { parts, store, coordinator, .. } = self;
         let now = parts.clock.now();
-        let Some(legacy) = parts.legacy.as_mut().filter(|legacy| now >= legacy.deadline() && helm.reaches(now)) else {
+        let Some(legacy) = parts.legacy.as_mut().filter(|legacy| now >= legacy.deadline() && coordinator.reaches(now))
+        else {
             return;
         };
-        let written = legacy.turn(store, |venue| helm.may_publish(venue.index(), now).is_some());
+        let written = legacy.turn(store, |venue| coordinator.may_publish(venue.index(), now).is_some());
         if written.is_err() {
             let after = parts.clock.now();
             self.note(written, now, after);
         }
     }
 
-    /// How calls beside those of the helm ended.
+    /// How calls beside those of the coordinator ended.
     fn note(&mut self, outcome: Result<(), StoreError>, sent: MonoNs, now: MonoNs) {
         self.count(outcome.as_ref().err(), sent, now);
         let in_time = understood(outcome.map(|()| RedisAnswer::Done)).is_some();
-        self.helm.published(in_time, now);
+        self.coordinator.published(in_time, now);
     }
 
     fn count(&self, error: Option<&StoreError>, sent: MonoNs, now: MonoNs) {
@@ -349,8 +351,8 @@ impl Lead {
         self.show_state();
         let mut switched = false;
         for at in 0..self.views.len() {
-            let role = self.helm.role(at, now);
-            switched |= self.parts.switch.set(VenueId(at as u16), self.helm.wants_upstream(at));
+            let role = self.coordinator.role(at, now);
+            switched |= self.parts.switch.set(VenueId(at as u16), self.coordinator.wants_upstream(at));
             if let Some(venue) = self.cluster().and_then(|board| board.venues.get(at)) {
                 venue.role.set(role as u64);
             }
@@ -369,7 +371,7 @@ impl Lead {
     }
 
     fn show_state(&mut self) {
-        let fallback = self.helm.fallback();
+        let fallback = self.coordinator.fallback();
         let (state, since) = (fallback.state(), fallback.since());
         let before = std::mem::replace(&mut self.state, state);
         let Some(board) = self.parts.board.cluster.as_ref() else { return };
@@ -389,21 +391,21 @@ impl Lead {
             let why = why.as_deref().map_or("its pulse does not come back", String::as_str);
             board.breaker.count_opened(why);
             // Once each: a Redis that comes and goes is one trouble.
-            if !std::mem::replace(&mut self.told_cut_off, true) {
+            if !std::mem::replace(&mut self.reported_cut_off, true) {
                 log::say(format_args!("cluster: cut off from Redis: {why}"));
             }
         }
         if state == RedisState::Joined {
-            self.told_cut_off = false;
+            self.reported_cut_off = false;
             log::say(format_args!("cluster: joined as {}", self.parts.options.instance));
         }
     }
 
     /// Who holds the leases.
-    fn show_leaders(&self, sight: &Sight) {
+    fn show_leaders(&self, view: &ClusterView) {
         let Some(board) = self.cluster() else { return };
         for (venue, shown) in self.parts.directory.venues().iter().zip(&board.venues) {
-            let lease = sight.leases.iter().find(|(name, _)| *name == venue.name).map(|(_, lease)| lease);
+            let lease = view.leases.iter().find(|(name, _)| *name == venue.name).map(|(_, lease)| lease);
             for (slot, text) in [
                 (&shown.leader, lease.map(|lease| &lease.owner)),
                 (&shown.leader_host, lease.map(|lease| &lease.hostname)),
@@ -417,7 +419,7 @@ impl Lead {
 
     fn show_members(&self) {
         let Some(board) = self.cluster() else { return };
-        let members: Vec<&String> = self.helm.election().members().iter().map(|member| &member.id).collect();
+        let members: Vec<&String> = self.coordinator.election().members().iter().map(|member| &member.id).collect();
         let shown = board.members.load();
         if !shown.as_ref().is_some_and(|shown| shown.iter().eq(members.iter().copied())) {
             board.members.store(Some(Arc::new(members.into_iter().cloned().collect())));
@@ -425,20 +427,19 @@ impl Lead {
     }
 
     /// Ids differ by process whatever the configuration says, so nothing breaks when a name is given twice; but
-    /// nobody could tell the two apart.
-    fn look_for_twins(&mut self, sight: &Sight, now: MonoNs) {
+    /// the two could not be told apart.
+    fn look_for_twins(&mut self, view: &ClusterView, now: MonoNs) {
         let ClusterOptions { name, instance, lease_ns, .. } = &self.parts.options;
         if name.is_empty() {
             return;
         }
-        let Some(twin) = sight.members.iter().find(|member| member.id != *instance && is_named(&member.id, name))
-        else {
+        let Some(twin) = view.members.iter().find(|member| member.id != *instance && is_named(&member.id, name)) else {
             self.twins = Twins::default();
             return;
         };
         let since = *self.twins.since.get_or_insert(now);
         // One that was killed is still on the list for a lease.
-        if now.since(since) > 2 * lease_ns && !std::mem::replace(&mut self.twins.told, true) {
+        if now.since(since) > 2 * lease_ns && !std::mem::replace(&mut self.twins.reported, true) {
             let words =
                 format!("cluster.instance: {} is called `{name}` too; each instance needs a name of its own", twin.id);
             log::say(format_args!("error: {words}"));
@@ -448,14 +449,14 @@ impl Lead {
 
     fn sleep(&mut self, wait: Duration) {
         let now = self.parts.clock.now();
-        let reaches = self.helm.reaches(now);
-        let mut deadline = self.helm.deadline();
+        let reaches = self.coordinator.reaches(now);
+        let mut deadline = self.coordinator.deadline();
         if reaches {
             let others = [self.parts.publisher.deadline(), self.parts.legacy.as_ref().map(Legacy::deadline)];
             deadline = others.into_iter().flatten().fold(deadline, MonoNs::min);
         }
-        let is_heir = self.views.iter().any(|view| view.role == ClusterRole::Heir);
-        let longest = if is_heir { SLEEP_HEIR_MAX } else { SLEEP_MAX };
+        let is_successor = self.views.iter().any(|view| view.role == ClusterRole::Successor);
+        let longest = if is_successor { SLEEP_SUCCESSOR_MAX } else { SLEEP_MAX };
         let wait = wait.min(longest).min(Duration::from_nanos(deadline.since(now)).max(SLEEP_MIN));
         let (alarm, parker) = &self.parts.alarm;
         // Nobody need wake us for what cannot be published.
@@ -492,13 +493,13 @@ impl Stage for Lead {
         Some(self.slept)
     }
 
-    /// Hands over all that we lead, before the feeds end: until the heirs have taken over it is led and published.
+    /// Hands over all that we lead, before the feeds end: until the successors have taken over it is led and published.
     fn finish(&mut self) {
         let begun = self.parts.clock.now();
-        self.helm.stop(begun);
+        self.coordinator.stop(begun);
         while self.parts.clock.now().since(begun) < STOP_NS {
             self.turn(Duration::ZERO);
-            if self.helm.is_done() {
+            if self.coordinator.is_done() {
                 return;
             }
             self.sleep(STOP_SLEEP);
@@ -529,7 +530,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_told_from_a_longer_one() {
+    fn a_name_differs_from_a_longer_one() {
         assert!(is_named("gw_12_1700000000000", "gw"));
         for other in ["gw_1_2_3", "gw", "gw_12", "gwx_1_2", "gw_a_2"] {
             assert!(!is_named(other, "gw"), "{other}");

@@ -2,7 +2,7 @@
 //! that it recognises and therefore leaves the venue alone. Runs on the cluster's lead thread, only where configured.
 //!
 //! Its instances read `price:dist:<PAIR>:latest` once a second at most, and take a changed `timestamp` for a new
-//! price. A pair against USDT is written against USD too where nobody quotes that: it subscribes to those names.
+//! price. A pair against USDT is also written against USD if no venue quotes that: it subscribes to those names.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::protocol::stream::{Ticker, update};
 use crate::protocol::{object, string};
 use crate::time::{Clock, MS, MonoNs, SECOND};
 
-/// How long a price is kept, in seconds: as the replaced system does.
+/// Lifetime of a price, in seconds: that of the replaced system.
 const PRICE_LASTS_S: u64 = 300;
 /// How long the leader is one after its last word, in seconds: the replaced system's lease.
 const LEADER_LASTS_S: u64 = 5;
@@ -52,7 +52,7 @@ pub struct LegacyParts {
 pub struct Legacy {
     parts: LegacyParts,
     /// By instrument: what was written last, and when.
-    told: Vec<Option<(VenueId, u64, MonoNs)>>,
+    published: Vec<Option<(VenueId, u64, MonoNs)>>,
     next: MonoNs,
     next_leader: MonoNs,
 }
@@ -64,8 +64,8 @@ impl Legacy {
         let all = (0..parts.directory.venues().len()).map(|at| VenueId(at as u16));
         let others: Vec<VenueId> = all.filter(|venue| !parts.order.contains(venue)).collect();
         parts.order.extend(others);
-        let told = vec![None; parts.directory.rows()];
-        Self { parts, told, next: MonoNs(0), next_leader: MonoNs(0) }
+        let published = vec![None; parts.directory.rows()];
+        Self { parts, published, next: MonoNs(0), next_leader: MonoNs(0) }
     }
 
     /// When there is something to do.
@@ -91,15 +91,15 @@ impl Legacy {
         }
         let mut values = Vec::new();
         let mut written = Vec::new();
-        for at in 0..self.told.len() {
+        for at in 0..self.published.len() {
             let instrument = InstrumentId(at as u32);
             let Some((venue, cell)) = self.serving(instrument, now).filter(|(venue, _)| leads(*venue)) else {
                 continue;
             };
-            let is_told = |told: &(VenueId, u64, MonoNs)| {
-                (told.0, told.1) == (venue, cell.changes) && now.since(told.2) < AGAIN_NS
+            let is_published = |published: &(VenueId, u64, MonoNs)| {
+                (published.0, published.1) == (venue, cell.changes) && now.since(published.2) < AGAIN_NS
             };
-            if !self.told[at].as_ref().is_some_and(is_told) {
+            if !self.published[at].as_ref().is_some_and(is_published) {
                 self.price(instrument, venue, &cell, &mut values);
                 written.push((at, (venue, cell.changes, now)));
             }
@@ -107,8 +107,8 @@ impl Legacy {
         for part in values.chunks(KEYS_MAX) {
             store.write_plain(part, PRICE_LASTS_S)?;
         }
-        for (at, told) in written {
-            self.told[at] = Some(told);
+        for (at, published) in written {
+            self.published[at] = Some(published);
         }
         Ok(())
     }

@@ -1,20 +1,20 @@
 //! Many gateways as one: each venue is led by one instance, which is connected to it and publishes its quotes
-//! through Redis; the others follow. Runs on threads of its own: no feed, detector or gateway thread ever calls Redis.
+//! through Redis; the others follow. Runs on its own threads: no feed, detector or gateway thread calls Redis.
 //!
 //! ```text
 //! matrix cell changed - leader: batch, token, sequence -> Redis pub/sub -> follower: token, age - ring -> merge
 //! ```
 //!
-//! `election` and `fallback` decide and touch nothing; `store` speaks with Redis and decides nothing.
+//! `election` and `fallback` decide and touch nothing; `store` calls Redis and decides nothing.
 
 pub mod address;
 pub mod age;
 pub mod batch;
+pub mod coordinator;
 pub mod election;
 pub mod error;
 pub mod fallback;
 pub mod follow;
-pub mod helm;
 pub mod history;
 pub mod lead;
 pub mod legacy;
@@ -45,7 +45,7 @@ pub struct ClusterOptions {
     pub prefix: String,
     /// Id of this instance: no other process, now or later, has it.
     pub instance: String,
-    /// The name that it was given; empty when nobody gave it one.
+    /// The configured name; empty if there is none.
     pub name: String,
     /// Its host, for people.
     pub hostname: String,

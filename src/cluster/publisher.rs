@@ -1,12 +1,12 @@
-//! What a leader tells: changed cells of the venues that it leads, as batches and as latest values. Runs on the
+//! What a leader publishes: changed cells of the venues that it leads, as batches and as latest values. Runs on the
 //! cluster's lead thread, between its other calls of Redis.
 //!
 //! Cells are taken from the matrix, as a gateway takes them: while Redis is slow they change under way, and the
 //! newest is sent. So nothing queues, and nothing grows. Only what this process has read from the venue itself is
-//! told: what came from another leader is that one's to tell.
+//! published: another leader's quotes are that leader's to publish.
 //!
-//! A batch goes out as soon as there is something to say, and at least every [`BEAT_NS`], so that followers tell a
-//! quiet market from a leader that is gone. Quotes that were repeated by the venue without a change are told again
+//! A batch goes out as soon as there is something to say, and at least every [`BEAT_NS`], so that followers can tell a
+//! quiet market from a leader that is gone. Quotes that were repeated by the venue without a change are published again
 //! after `RENEW_NS`: they are as young as the venue's last word.
 
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::time::{Clock, MS, MonoNs, SECOND};
 
 /// A leader with nothing to say says so this often, in nanoseconds.
 pub const BEAT_NS: u64 = 200 * MS;
-/// A quote that is repeated without a change is told again after so long, in nanoseconds.
+/// A quote that is repeated without a change is published again after this time, in nanoseconds.
 const RENEW_NS: u64 = SECOND;
 /// Latest values are written this often, in nanoseconds: they must not hold up batches.
 const KEEP_EVERY_NS: u64 = 50 * MS;
@@ -72,12 +72,12 @@ pub struct Publisher {
     venues: Vec<Telling>,
     swept: MonoNs,
     days_seen: MonoNs,
-    kept: MonoNs,
+    written: MonoNs,
     /// Of the directory, when it was last seen what is to be watched.
     edition: u64,
 }
 
-/// What was told of one venue.
+/// What was published of one venue.
 struct Telling {
     /// Our token, while we lead.
     token: Option<u64>,
@@ -87,25 +87,25 @@ struct Telling {
     sent: MonoNs,
     /// What the last batch said of [`Head::is_behind`].
     is_behind: bool,
-    /// While the whole is being told: sequence of its first batch, 0 before that.
+    /// While a snapshot is being published: sequence of its first batch, 0 before that.
     whole: Option<u64>,
     queue: Vec<InstrumentId>,
     days: Vec<DayStatistics>,
     /// By instrument.
-    told: Vec<Published>,
+    published: Vec<Published>,
     text: Vec<u8>,
 }
 
-/// What was told of one instrument, under this token.
+/// What was published of one instrument, under this token.
 #[derive(Clone, Copy, Default)]
 struct Published {
     changes: u64,
     received: MonoNs,
     delay: Delay,
     queued: bool,
-    /// Told and not kept yet.
+    /// Published, but not yet written as a latest value.
     keep: bool,
-    kept: MonoNs,
+    written: MonoNs,
     day: Option<DayStatistics>,
 }
 
@@ -123,15 +123,15 @@ impl Publisher {
             whole: None,
             queue: Vec::new(),
             days: Vec::new(),
-            told: vec![Published::default(); instruments],
+            published: vec![Published::default(); instruments],
             text: Vec::new(),
         };
         let venues = parts.directory.venues().iter().map(|_| telling()).collect();
         let edition = parts.directory.edition();
-        Self { parts, venues, swept: MonoNs(0), days_seen: MonoNs(0), kept: MonoNs(0), edition }
+        Self { parts, venues, swept: MonoNs(0), days_seen: MonoNs(0), written: MonoNs(0), edition }
     }
 
-    /// From now on `venue` is told under `token`, first of all the whole of it.
+    /// From now on `venue` is published under `token`, a snapshot first.
     pub fn lead(&mut self, venue: VenueId, token: u64) {
         self.watch(venue, true);
         let telling = &mut self.venues[venue.index()];
@@ -141,11 +141,11 @@ impl Publisher {
         self.tell_whole(venue);
     }
 
-    /// All that is known of `venue`, of which we are the heir, for [`Store::take`]. What became of it is told to
-    /// [`Self::took`] before anything else is called. What the leader has told us of instruments on which our own
+    /// All that is known of `venue`, of which we are the successor, for [`Store::take`]. Pass the result to
+    /// [`Self::took`] before any other call. What the leader has published of instruments on which our own
     /// connection was silent is part of it, with its age.
     pub fn offer(&mut self, venue: VenueId) -> Vec<Tokenless> {
-        // First of all: what changes from now on is told afterwards.
+        // First of all: what changes from now on is published afterwards.
         self.watch(venue, true);
         let telling = &mut self.venues[venue.index()];
         (telling.token, telling.sequence) = (None, 0);
@@ -182,7 +182,7 @@ impl Publisher {
         }
     }
 
-    /// Nothing more is told of `venue`.
+    /// Stops publishing `venue`.
     pub fn stop(&mut self, venue: VenueId) {
         self.watch(venue, false);
         let telling = &mut self.venues[venue.index()];
@@ -190,7 +190,7 @@ impl Publisher {
         telling.forget();
     }
 
-    /// The token under which `venue` is told, if it is.
+    /// The token under which `venue` is published, if it is.
     #[must_use]
     pub fn token(&self, venue: VenueId) -> Option<u64> {
         self.venues[venue.index()].token
@@ -201,16 +201,16 @@ impl Publisher {
     pub fn deadline(&self) -> Option<MonoNs> {
         let led = || self.venues.iter().filter(|telling| telling.token.is_some());
         let beat = led().map(|telling| telling.sent.plus(BEAT_NS)).min()?;
-        let keeps = led().any(|telling| telling.told.iter().any(|told| told.keep));
-        Some(if keeps { beat.min(self.kept.plus(KEEP_EVERY_NS)) } else { beat })
+        let keeps = led().any(|telling| telling.published.iter().any(|published| published.keep));
+        Some(if keeps { beat.min(self.written.plus(KEEP_EVERY_NS)) } else { beat })
     }
 
-    /// Tells what there is to tell. `may` gives the token under which a venue may be published at this moment; a
+    /// Publishes what is due. `may` gives the token under which a venue may be published at this moment; a
     /// venue is skipped unless that is the one it is led with. Adds to `lost` the venues whose lease, Redis says, is
-    /// not ours any more; they are told no more. How many batches went out.
+    /// not ours any more; they are no longer published. Returns the number of batches sent.
     ///
     /// # Errors
-    /// The call that failed. What it was about is told again, whole; latest values are written again.
+    /// The call that failed. Its venues are published again as snapshots; latest values are written again.
     pub fn turn(
         &mut self,
         store: &mut Store,
@@ -221,14 +221,14 @@ impl Publisher {
         self.look_at_set();
         self.gather(now);
         let sent = self.send(store, &may, lost)?;
-        if now.since(self.kept) >= KEEP_EVERY_NS {
-            self.kept = now;
+        if now.since(self.written) >= KEEP_EVERY_NS {
+            self.written = now;
             self.keep(store, &may, lost)?;
         }
         Ok(sent)
     }
 
-    /// What was added to the venues that we lead is told too.
+    /// Instruments that were added to the venues that we lead are published too.
     fn look_at_set(&mut self) {
         let edition = self.parts.directory.edition();
         if std::mem::replace(&mut self.edition, edition) != edition {
@@ -249,7 +249,7 @@ impl Publisher {
         telling.whole = Some(0);
         for instrument in instruments(&self.parts.directory, venue) {
             telling.push(instrument);
-            telling.told[instrument.index()].day = None;
+            telling.published[instrument.index()].day = None;
         }
         // Their statistics go with them, not up to a second later.
         self.days_seen = MonoNs(0);
@@ -290,9 +290,9 @@ impl Publisher {
             let venue = VenueId(at as u16);
             for instrument in instruments(&parts.directory, venue) {
                 let pair = parts.directory.pair(instrument, venue);
-                let (cell, told) = (matrix.load(pair), &mut telling.told[instrument.index()]);
-                let is_renewed = cell.state == CellState::Live && cell.received.since(told.received) >= RENEW_NS;
-                let is_other = cell.changes != told.changes || cell.delay != told.delay;
+                let (cell, published) = (matrix.load(pair), &mut telling.published[instrument.index()]);
+                let is_renewed = cell.state == CellState::Live && cell.received.since(published.received) >= RENEW_NS;
+                let is_other = cell.changes != published.changes || cell.delay != published.delay;
                 if is_ours(&cell) && (is_other || is_renewed) {
                     telling.push(instrument);
                 }
@@ -368,8 +368,8 @@ impl Publisher {
         }
     }
 
-    /// Writes the next batch of `venue` under `token`, with the cells that are to be told.
-    fn write(&mut self, venue: VenueId, token: u64, now: MonoNs, is_told: fn(&CellQuote) -> bool) {
+    /// Writes the next batch of `venue` under `token`, with the cells that are due.
+    fn write(&mut self, venue: VenueId, token: u64, now: MonoNs, is_published: fn(&CellQuote) -> bool) {
         let Self { parts, venues, .. } = self;
         let telling = &mut venues[venue.index()];
         telling.sequence += 1;
@@ -387,12 +387,13 @@ impl Publisher {
         let mut writer = BatchWriter::begin(&head, &parts.directory, &mut telling.text);
         for instrument in telling.queue.drain(..count) {
             let cell = matrix.load(parts.directory.pair(instrument, venue));
-            let told = &mut telling.told[instrument.index()];
-            told.queued = false;
-            if is_told(&cell) {
+            let published = &mut telling.published[instrument.index()];
+            published.queued = false;
+            if is_published(&cell) {
                 writer.quote(&entry(instrument, &cell, now));
-                told.keep |= cell.changes != told.changes || cell.received.since(told.kept) >= KEEP_AGAIN_NS;
-                (told.changes, told.received, told.delay) = (cell.changes, cell.received, cell.delay);
+                published.keep |=
+                    cell.changes != published.changes || cell.received.since(published.written) >= KEEP_AGAIN_NS;
+                (published.changes, published.received, published.delay) = (cell.changes, cell.received, cell.delay);
             }
         }
         let count = telling.days.len().min(QUOTES_PER_BATCH);
@@ -400,7 +401,7 @@ impl Publisher {
         telling.days.drain(..count);
     }
 
-    /// Writes latest values of what was told since the last time.
+    /// Writes latest values of what was published since the last time.
     fn keep(
         &mut self,
         store: &mut Store,
@@ -430,7 +431,7 @@ impl Publisher {
                 }
                 Err(error) => {
                     for (instrument, _) in &values {
-                        self.venues[at].told[instrument.index()].keep = true;
+                        self.venues[at].published[instrument.index()].keep = true;
                     }
                     return Err(error);
                 }
@@ -445,15 +446,17 @@ impl Publisher {
         let matrix = parts.matrix.load();
         let head = parts.head(telling, venue, now);
         let mut values = Vec::new();
-        for (at, told) in telling.told.iter_mut().enumerate().filter(|(_, told)| told.keep).take(KEPT_PER_TURN) {
+        for (at, published) in
+            telling.published.iter_mut().enumerate().filter(|(_, published)| published.keep).take(KEPT_PER_TURN)
+        {
             let instrument = InstrumentId(at as u32);
             let cell = matrix.load(parts.directory.pair(instrument, venue));
-            (told.keep, told.kept) = (false, cell.received);
+            (published.keep, published.written) = (false, cell.received);
             if is_ours(&cell) {
                 let mut text = Vec::with_capacity(320);
                 let mut writer = BatchWriter::begin(&head, &parts.directory, &mut text);
                 writer.quote(&entry(instrument, &cell, now));
-                writer.days(&told.day);
+                writer.days(&published.day);
                 values.push((instrument, text));
             }
         }
@@ -484,7 +487,7 @@ impl PublisherParts {
 
 impl Telling {
     fn push(&mut self, instrument: InstrumentId) {
-        if !std::mem::replace(&mut self.told[instrument.index()].queued, true) {
+        if !std::mem::replace(&mut self.published[instrument.index()].queued, true) {
             self.queue.push(instrument);
         }
     }
@@ -493,14 +496,14 @@ impl Telling {
         self.whole = None;
         self.queue.clear();
         self.days.clear();
-        self.told.fill(Published::default());
+        self.published.fill(Published::default());
     }
 
     fn look_at_day(&mut self, instrument: InstrumentId, day: Option<DayStatistics>) {
         let day = day.map(|day| DayStatistics { instrument, ..day });
-        let told = &mut self.told[instrument.index()];
-        if let Some(day) = day.filter(|day| told.day.as_ref() != Some(day)) {
-            told.day = Some(day);
+        let published = &mut self.published[instrument.index()];
+        if let Some(day) = day.filter(|day| published.day.as_ref() != Some(day)) {
+            published.day = Some(day);
             self.days.retain(|queued| queued.instrument != instrument);
             self.days.push(day);
         }

@@ -1,16 +1,16 @@
-//! When an heir may take over: what it knows by its own connection to the venue against what the leader has told.
+//! When a successor may take over: what its own connection to the venue has delivered, compared with what the leader has published.
 //! Pure; turned by the lead thread, one per venue.
 //!
 //! Two things are waited for, each within a bound. *Whole*: our own connection has quoted every instrument that has a
-//! live quote, so that nothing is missing in what we tell first. *Level*: the leader has told everything that we have read, so
+//! live quote, so that our first snapshot is complete. *Level*: the leader has published everything that we have read, so
 //! that no event of the venue falls between its last batch and our first. A venue with more quotes than the way
-//! through Redis has moments is never quite level, and what is not told then is overtaken by something newer.
+//! through Redis has moments is never quite level, and what is not published then is overtaken by something newer.
 
 use crate::time::{MS, MonoNs, SECOND};
 
 /// A connection that is open for so long brings nothing more of instruments on which it was silent, in nanoseconds.
 pub const QUIET_NS: u64 = 2 * SECOND;
-/// The longest wait for a moment at which the leader has told all, in nanoseconds.
+/// The longest wait for a moment at which the leader has published everything, in nanoseconds.
 const LEVEL_NS: u64 = 500 * MS;
 
 /// One instrument of the venue.
@@ -22,11 +22,11 @@ pub struct CoveredInstrument {
     pub is_live: bool,
     /// Whether that was read by our own connection.
     pub is_own: bool,
-    /// Whether the leader has told it, or a newer one.
-    pub is_told: bool,
+    /// Whether the leader has published it, or a newer one.
+    pub is_published: bool,
 }
 
-/// What was seen of one venue while we are its heir.
+/// What was seen of one venue while we are its successor.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
     connected: Option<MonoNs>,
@@ -55,7 +55,7 @@ impl Readiness {
             let quoted = &mut self.quoted[known.at];
             *quoted |= known.is_own;
             is_whole &= *quoted || !known.is_live;
-            is_level &= known.is_told;
+            is_level &= known.is_published;
         }
         if !is_whole && now.since(connected) < QUIET_NS {
             self.whole_since = None;
@@ -74,7 +74,7 @@ mod tests {
 
     fn known(at: usize, marks: &str) -> CoveredInstrument {
         let has = |mark| marks.contains(mark);
-        CoveredInstrument { at, is_live: has('l'), is_own: has('o'), is_told: has('t') }
+        CoveredInstrument { at, is_live: has('l'), is_own: has('o'), is_published: has('t') }
     }
 
     fn look(readiness: &mut Readiness, ms: u64, all: &[&str]) -> bool {

@@ -1,9 +1,9 @@
 //! `spreadwire cluster status`: who is there, who leads what, under which token, and how late. Reads Redis and changes
-//! nothing there: whoever looks is no member. On the main thread.
+//! nothing there, since this process is not a member. On the main thread.
 
 use crate::cluster::ClusterOptions;
 use crate::cluster::error::StoreError;
-use crate::cluster::store::{ClusterMember, Lease, Sight, Store};
+use crate::cluster::store::{ClusterMember, ClusterView, Lease, Store};
 use crate::log::tamed;
 use crate::protocol::{Object, array, float, object};
 use crate::time::{MS, SECOND};
@@ -13,7 +13,7 @@ use crate::time::{MS, SECOND};
 pub struct Led {
     /// Its name.
     pub venue: String,
-    /// `None`: nobody leads it.
+    /// `None`: it has no leader.
     pub lease: Option<Lease>,
     /// How long ago the leader last wrote a latest value, by Redis' own clock, in nanoseconds; `None`: none is left.
     pub newest_ns: Option<u64>,
@@ -37,12 +37,12 @@ pub struct ClusterStatus {
 pub fn look(options: &ClusterOptions, venues: &[(&str, Vec<&str>)]) -> Result<ClusterStatus, StoreError> {
     let mut store = Store::new(options).map_err(StoreError::Gone)?;
     let names: Vec<&str> = venues.iter().map(|(venue, _)| *venue).collect();
-    let sight = store.look(&names)?;
+    let view = store.look(&names)?;
     let wanted: Vec<(&str, &str)> =
         venues.iter().flat_map(|(venue, symbols)| symbols.iter().map(|symbol| (*venue, *symbol))).collect();
     let kept = store.latest(&wanted)?;
     let newest = |venue: &str| kept.iter().filter(|kept| wanted[kept.at].0 == venue).map(|kept| kept.since_ns).min();
-    let Sight { mut members, leases, refused } = sight;
+    let ClusterView { mut members, leases, refused } = view;
     // What a member says of itself is as old as its last word; the leases are of now.
     for member in &mut members {
         member.leads = leases.iter().filter(|(_, lease)| lease.owner == member.id).count() as u32;
@@ -57,7 +57,7 @@ pub fn look(options: &ClusterOptions, venues: &[(&str, Vec<&str>)]) -> Result<Cl
 }
 
 impl ClusterStatus {
-    /// Names of the venues that nobody leads.
+    /// Names of the venues without a leader.
     pub fn leaderless(&self) -> impl Iterator<Item = &str> {
         self.venues.iter().filter(|led| led.lease.is_none()).map(|led| led.venue.as_str())
     }
@@ -81,7 +81,7 @@ impl ClusterStatus {
                     lease.token.to_string(),
                     format!("{:.1} s", lease.left_ns as f64 / SECOND as f64),
                     newest,
-                    lease.heir.as_deref().map_or_else(|| "-".to_owned(), tamed),
+                    lease.successor.as_deref().map_or_else(|| "-".to_owned(), tamed),
                 ],
                 None => [&led.venue, "nobody", "-", "-", "-", &newest, "-"].map(str::to_owned),
             }
@@ -111,7 +111,7 @@ impl ClusterStatus {
                 for (name, text) in [
                     ("leader", lease.map(|lease| lease.owner.as_str())),
                     ("leaderHostname", lease.map(|lease| lease.hostname.as_str())),
-                    ("heir", lease.and_then(|lease| lease.heir.as_deref())),
+                    ("heir", lease.and_then(|lease| lease.successor.as_deref())),
                 ] {
                     match text {
                         Some(text) => o.text(name, text),
@@ -159,7 +159,7 @@ mod tests {
             token: 17,
             owner: "a_1_2".into(),
             hostname: "a".into(),
-            heir: Some("b_3_4".into()),
+            successor: Some("b_3_4".into()),
             left_ns: 4_120 * MS,
         };
         let led = |venue: &str, lease, newest_ns| Led { venue: venue.into(), lease, newest_ns };

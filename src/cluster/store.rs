@@ -11,7 +11,7 @@
 //!
 //! | key | what |
 //! |---|---|
-//! | `<prefix>:lease:<venue>` | `{"token":7,"owner":"…","hostname":"…","heir":"…"}`, gone when the lease ends |
+//! | `<prefix>:lease:<venue>` | `{"token":7,"owner":"…","hostname":"…","successor":"…"}`, gone when the lease ends |
 //! | `<prefix>:fence:<venue>` | highest token ever given out; never expires |
 //! | `<prefix>:members` | sorted set: instance by the end of its membership in Redis' own milliseconds |
 //! | `<prefix>:member` | hash: instance to what it says of itself |
@@ -33,7 +33,7 @@ use crate::cluster::address::Address;
 use crate::cluster::error::{RefusalClass, StoreError};
 use crate::time::{MS, SECOND};
 
-/// How long a latest value is kept after it was written, in nanoseconds.
+/// Lifetime of a latest value after it was written, in nanoseconds.
 pub const LATEST_NS: u64 = 60 * SECOND;
 /// Tokens above this are not believed: Redis' scripts count in doubles, which are exact up to here.
 pub const TOKEN_MAX: u64 = 1 << 53;
@@ -46,7 +46,7 @@ const ROUNDED_NS: u64 = 2 * MS;
 /// Keys that are read by one call, so that no call holds up the others.
 const LATEST_KEYS: usize = 256;
 
-/// One instance, as it tells the others.
+/// One instance, as it describes itself to the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterMember {
     /// Its id.
@@ -72,9 +72,10 @@ pub struct Lease {
     /// Its host, for people.
     #[serde(default)]
     pub hostname: String,
-    /// Who shall lead next, if the leader has named somebody.
+    /// The next leader, if the leader has named one.
     #[serde(default)]
-    pub heir: Option<String>,
+    #[serde(rename = "heir")]
+    pub successor: Option<String>,
     /// How long it lasts from the answer on, unless renewed, in nanoseconds.
     #[serde(skip)]
     pub left_ns: u64,
@@ -82,12 +83,12 @@ pub struct Lease {
 
 /// What one look at Redis shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sight {
+pub struct ClusterView {
     /// Instances that are alive, in order of their ids; this one included.
     pub members: Vec<ClusterMember>,
     /// Venues that have a leader, by name.
     pub leases: Vec<(String, Lease)>,
-    /// Values that are not leases or members, which somebody else must have written.
+    /// Values that are not leases or members, which another program must have written.
     pub refused: u64,
 }
 
@@ -100,18 +101,20 @@ pub enum Claim {
     Held(Lease),
 }
 
-/// What instances tell each other beside quotes.
+/// Messages between instances, besides quotes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "snake_case")]
 pub enum Control {
-    /// The leader of `venue` under `token` will hand it over to `heir`. Said by [`Store::name_heir`].
-    Heir {
+    /// The leader of `venue` under `token` will hand it over to `successor`. Said by [`Store::name_successor`].
+    #[serde(rename = "heir")]
+    Successor {
         /// Name of the venue.
         venue: String,
         /// The present leader's token.
         token: u64,
         /// Id of the next leader.
-        heir: String,
+        #[serde(rename = "heir")]
+        successor: String,
     },
     /// `owner` leads now. Said by [`Store::take`] and [`Store::claim`].
     Leads {
@@ -122,14 +125,14 @@ pub enum Control {
         /// Id of the new leader.
         owner: String,
     },
-    /// Nobody leads now: whoever wants to may claim at once. Said by [`Store::release`].
+    /// There is no leader now: any instance may claim at once. Sent by [`Store::release`].
     Free {
         /// Name of the venue.
         venue: String,
         /// The token that is over.
         token: u64,
     },
-    /// Somebody has missed a batch: the leader shall tell the whole venue. Said by followers.
+    /// A follower has missed a batch: requests a snapshot of the venue from its leader.
     Again {
         /// Name of the venue.
         venue: String,
@@ -212,7 +215,7 @@ impl Store {
     /// Connects if need be, and asks for a sign of life.
     ///
     /// # Errors
-    /// Why there is none. [`StoreError::is_lasting`] tells mistakes in the configuration from a Redis that is down.
+    /// Why there is none. [`StoreError::is_lasting`] separates mistakes in the configuration from a Redis that is down.
     pub fn check(&mut self) -> Result<(), StoreError> {
         self.call(|link, _| redis::cmd("PING").query::<Value>(link)).map(drop)
     }
@@ -221,7 +224,7 @@ impl Store {
     ///
     /// # Errors
     /// Nothing is known then.
-    pub fn beat(&mut self, me: &ClusterMember, venues: &[&str]) -> Result<Sight, StoreError> {
+    pub fn beat(&mut self, me: &ClusterMember, venues: &[&str]) -> Result<ClusterView, StoreError> {
         let (members, member) = (self.keys.members(), self.keys.member());
         let leases: Vec<String> = venues.iter().map(|venue| self.keys.lease(venue)).collect();
         let lasts_ms = (self.lease_ms * MEMBER_LEASES).max(1000);
@@ -231,19 +234,19 @@ impl Store {
             call.key(&members).key(&member).key(&leases);
             call.arg(&me.id).arg(said.as_str()).arg(lasts_ms).invoke(link)
         })?;
-        Ok(sight(seen, venues))
+        Ok(view(seen, venues))
     }
 
     /// Looks at everything in one round trip and leaves no trace: for those who are no members.
     ///
     /// # Errors
     /// Nothing is known then.
-    pub fn look(&mut self, venues: &[&str]) -> Result<Sight, StoreError> {
+    pub fn look(&mut self, venues: &[&str]) -> Result<ClusterView, StoreError> {
         let (members, member) = (self.keys.members(), self.keys.member());
         let leases: Vec<String> = venues.iter().map(|venue| self.keys.lease(venue)).collect();
         let seen = self
             .call(|link, scripts| scripts.look.prepare_invoke().key(&members).key(&member).key(&leases).invoke(link))?;
-        Ok(sight(seen, venues))
+        Ok(view(seen, venues))
     }
 
     /// Says that this instance leaves.
@@ -294,21 +297,21 @@ impl Store {
         })
     }
 
-    /// Writes into our lease of `venue` who shall lead next, and tells all. Whether it was ours.
+    /// Writes the next leader into our lease of `venue`, and announces it. Whether the lease was ours.
     ///
     /// # Errors
     /// It may have been written all the same.
-    pub fn name_heir(&mut self, venue: &str, token: u64, heir: &str) -> Result<bool, StoreError> {
+    pub fn name_successor(&mut self, venue: &str, token: u64, successor: &str) -> Result<bool, StoreError> {
         let (lease, control, head) = (self.keys.lease(venue), self.keys.control(), self.head(token));
-        let value = format!("{{\"token\":{token}{}", after_token(&self.me, &self.hostname, Some(heir)));
-        let said = self.said(&Control::Heir { venue: venue.to_owned(), token, heir: heir.to_owned() });
+        let value = format!("{{\"token\":{token}{}", after_token(&self.me, &self.hostname, Some(successor)));
+        let said = self.said(&Control::Successor { venue: venue.to_owned(), token, successor: successor.to_owned() });
         self.call(|link, scripts| {
-            scripts.name_heir.key(&lease).key(&control).arg(&head).arg(&value).arg(&said).invoke(link)
+            scripts.name_successor.key(&lease).key(&control).arg(&head).arg(&value).arg(&said).invoke(link)
         })
     }
 
-    /// Takes the lease of `venue` from the leader under `token`, which has named us as its heir; tells all, and sends
-    /// them `batches` under the next token. One atomic step: the old leader publishes until then, and nobody after it
+    /// Takes the lease of `venue` from the leader under `token`, which has named us as its successor; announces it, and sends
+    /// them `batches` under the next token. One atomic step: the old leader publishes until then, and no other after it
     /// but us. Our token, or `None` when the lease does not name us any more; then nothing was sent.
     ///
     /// # Errors
@@ -331,7 +334,7 @@ impl Store {
         Ok((next > 0).then_some(next))
     }
 
-    /// Gives our lease of `venue` back and tells all. Whether it was ours.
+    /// Releases our lease of `venue` and announces it. Whether the lease was ours.
     ///
     /// # Errors
     /// It ends by itself then.
@@ -537,7 +540,7 @@ impl Keys {
         Ok(Self { prefix: options.prefix.clone(), database })
     }
 
-    /// What tells this cluster from every other one of the same Redis, such as `spreadwire/0`.
+    /// Identity of this cluster among those of the same Redis, such as `spreadwire/0`.
     #[must_use]
     pub fn cluster(&self) -> String {
         format!("{}/{}", self.prefix, self.database)
@@ -606,9 +609,9 @@ impl Keys {
 }
 
 /// What follows the token in a lease.
-fn after_token(owner: &str, hostname: &str, heir: Option<&str>) -> String {
-    let heir = heir.map(|heir| format!(",\"heir\":{}", json_text(heir))).unwrap_or_default();
-    format!(",\"owner\":{},\"hostname\":{}{heir}}}", json_text(owner), json_text(hostname))
+fn after_token(owner: &str, hostname: &str, successor: Option<&str>) -> String {
+    let successor = successor.map(|successor| format!(",\"heir\":{}", json_text(successor))).unwrap_or_default();
+    format!(",\"owner\":{},\"hostname\":{}{successor}}}", json_text(owner), json_text(hostname))
 }
 
 fn json_text(text: &str) -> String {
@@ -618,22 +621,22 @@ fn json_text(text: &str) -> String {
 /// What the scripts that look return: what members say of themselves; leases, and the milliseconds that are left.
 type ScriptView = (Vec<String>, Vec<(Option<String>, i64)>);
 
-fn sight(seen: ScriptView, venues: &[&str]) -> Sight {
-    let mut sight = Sight::default();
+fn view(seen: ScriptView, venues: &[&str]) -> ClusterView {
+    let mut view = ClusterView::default();
     for text in seen.0 {
         match serde_json::from_str(&text) {
-            Ok(one) => sight.members.push(one),
-            Err(_) => sight.refused += 1,
+            Ok(one) => view.members.push(one),
+            Err(_) => view.refused += 1,
         }
     }
     for (venue, (text, left_ms)) in venues.iter().zip(seen.1) {
         match text.map(|text| lease(&text, left_ms)) {
-            Some(Some(lease)) => sight.leases.push(((*venue).to_owned(), lease)),
-            Some(None) => sight.refused += 1,
+            Some(Some(lease)) => view.leases.push(((*venue).to_owned(), lease)),
+            Some(None) => view.refused += 1,
             None => {}
         }
     }
-    sight
+    view
 }
 
 /// A lease as it was written; `None` when it is none.
@@ -649,7 +652,7 @@ struct Scripts {
     leave: Script,
     claim: Script,
     renew: Script,
-    name_heir: Script,
+    name_successor: Script,
     take: Script,
     release: Script,
     publish: Script,
@@ -665,7 +668,7 @@ impl Scripts {
             leave: Script::new(LEAVE),
             claim: Script::new(CLAIM),
             renew: Script::new(RENEW),
-            name_heir: Script::new(NAME_HEIR),
+            name_successor: Script::new(NAME_SUCCESSOR),
             take: Script::new(TAKE),
             release: Script::new(RELEASE),
             publish: Script::new(PUBLISH),
@@ -724,7 +727,7 @@ return redis.status_reply('OK')
 /// The fence may have lost its last numbers in a failover, or all in a flush, and whoever claims may be too new to
 /// know them. So a token is above the stored fence, above the floor (the highest that the caller knows), and not below
 /// Redis' own milliseconds: a number that was given out and forgotten is not given out again. What is no lease, or
-/// would never end, somebody else has put there: it holds nobody up.
+/// would never end, another program has put there: it delays no one.
 const CLAIM: &str = r#"#!lua flags=allow-oom
 local held, left = redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])
 if held and left >= 0 and string.match(held, '^{"token":%d+,"owner":"') then return {0, held, left} end
@@ -755,7 +758,7 @@ return ours
 ";
 
 /// Keys: lease, control. Arguments: how it begins, its new text, the message.
-const NAME_HEIR: &str = r"#!lua flags=allow-oom
+const NAME_SUCCESSOR: &str = r"#!lua flags=allow-oom
 local held = redis.call('GET', KEYS[1])
 if not held or string.sub(held, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL')
@@ -816,7 +819,7 @@ end
 return 1
 ";
 
-/// Keys: values. With how long each will last, which tells its age by Redis' own clock.
+/// Keys: values. With how long each will last, which gives its age by Redis' own clock.
 const LATEST: &str = r"#!lua flags=no-writes,allow-oom
 local found = {}
 for at, key in ipairs(KEYS) do

@@ -23,7 +23,7 @@ pub struct Episodes {
 
 struct Episode {
     opportunity: Opportunity,
-    /// As it was last told.
+    /// As last published.
     told: Opportunity,
     /// Prices of both legs when it opened.
     first: (Decimal, Decimal),
@@ -68,7 +68,7 @@ impl Episodes {
         self.round += 1;
     }
 
-    /// The scan found `opportunity`. Returns what to tell, if anything; `opened` and the peak are filled in.
+    /// The scan found `opportunity`. Returns the event to publish, if any; `opened` and the peak are filled in.
     pub fn seen(&mut self, mut opportunity: Opportunity, now: MonoNs, debounce_ns: u64) -> Option<OpportunityEvent> {
         let key = (opportunity.instrument, opportunity.buy.venue, opportunity.sell.venue);
         let round = self.round;
@@ -141,7 +141,8 @@ impl Episodes {
         }
     }
 
-    /// Tells the open ones whose legs, or whose groups, are not as they were told, each at most once in `every_ns`.
+    /// Publishes open opportunities whose legs or groups have changed since they were last published, each at most once in
+    /// `every_ns`.
     pub fn tell_updated(&mut self, now: MonoNs, every_ns: u64, mut updated: impl FnMut(OpportunityEvent)) {
         let Self { open, groups, .. } = self;
         for Episode { opportunity, told, .. } in open.values_mut() {

@@ -1,4 +1,4 @@
-//! Identity: whether two venues' prices of one symbol are prices of the same asset, as far as prices can tell. Pure.
+//! Identity: whether two venues' prices of one symbol are prices of the same asset, judged by the prices alone. Pure.
 //!
 //! The same letters may be another asset or another unit on another venue. Known cases are facts of the venues
 //! (`venues::codes`); this is the rule for the rest. Two venues are comparable in an instrument from the first moment

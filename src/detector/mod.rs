@@ -36,13 +36,13 @@ use episode::Episodes;
 use identity::Identity;
 use judge::{Timeliness, judge};
 use merge::{LastSeen, News, Peers};
-use scan::{DetectorOptions, Grid, Spread};
+use scan::{DetectorOptions, Spread, Spreads};
 
 /// An event that waited longer in its ring, in nanoseconds, means that this thread was not running, as does
 const WAITED_MAX_NS: u64 = 50 * MS;
 /// this time between two turns. It is longer than any sleep.
 const STILL_NS: u64 = 450 * MS;
-/// After either no opportunity is looked for during this time: what the feeds have still to tell comes first.
+/// After either, no opportunity is searched for during this time, so that the feeds first deliver what they hold.
 const PAUSE_NS: u64 = 100 * MS;
 /// A pause that goes on for longer closes what is open.
 const PAUSE_MAX_NS: u64 = SECOND;
@@ -54,7 +54,7 @@ const UNHEARD_MAX_NS: u64 = SECOND / 2;
 const BEHIND_MAX: usize = 64;
 /// Rows with an open opportunity are scanned at least this often, so that age alone closes them.
 const SWEEP_EVERY_NS: u64 = 20 * MS;
-/// How an open opportunity moves is told at most this often.
+/// Minimum interval between two updates of an open opportunity.
 const UPDATE_EVERY_NS: u64 = 100 * MS;
 
 /// A reader of the results of the detector: a gateway, or the cluster leader.
@@ -400,7 +400,7 @@ impl Stage for Detector {
 pub struct Core {
     directory: Arc<Directory>,
     matrix: MatrixWriter,
-    grid: Grid,
+    spreads: Spreads,
     last: Vec<LastSeen>,
     /// By venue: whether our own connection speaks for its quotes.
     is_own: Vec<bool>,
@@ -428,10 +428,10 @@ impl Core {
     #[must_use]
     pub fn new(directory: Arc<Directory>, matrix: MatrixWriter, options: DetectorOptions) -> Self {
         let fees: Vec<_> = directory.venues().iter().map(|v| v.taker_fee_pct).collect();
-        let mut grid = Grid::with_room(directory.rows(), directory.columns(), &fees, &options);
-        grid.set_lowest_fee(directory.lowest_fee_pct());
+        let mut spreads = Spreads::with_room(directory.rows(), directory.columns(), &fees, &options);
+        spreads.set_lowest_fee(directory.lowest_fee_pct());
         Self {
-            grid,
+            spreads,
             identity: Identity::new(directory.rows(), directory.columns()),
             funds: vec![None; directory.rows()],
             last: vec![LastSeen::default(); directory.pairs()],
@@ -477,8 +477,8 @@ impl Core {
             self.forget(quote.instrument, quote.venue, mark);
             return Err(DropReason::NotWanted);
         }
-        if !self.grid.knows(quote.venue) {
-            self.grid.admit(quote.venue, self.directory.venue(quote.venue).taker_fee_pct);
+        if !self.spreads.knows(quote.venue) {
+            self.spreads.admit(quote.venue, self.directory.venue(quote.venue).taker_fee_pct);
         }
         let pair = self.directory.pair(quote.instrument, quote.venue);
         if quote.origin == Origin::Disk {
@@ -487,9 +487,9 @@ impl Core {
         if quote.origin != Origin::Own && self.last[pair.index()].is_blank() && self.is_overtaken(pair, quote) {
             return Err(DropReason::Late);
         }
-        let Self { last, directory, matrix, grid, options, .. } = self;
+        let Self { last, directory, matrix, spreads, options, .. } = self;
         let now = quote.received.max(quote.decoded);
-        let peers = |mid| peers(directory, matrix, grid, options, pair, mid, now);
+        let peers = |mid| peers(directory, matrix, spreads, options, pair, mid, now);
         let checked = merge::check(quote, &mut last[pair.index()], peers);
         let cell = CellQuote { state: self.state_of(quote), ..cell_of(quote) };
         let news = match checked {
@@ -571,13 +571,13 @@ impl Core {
     #[inline]
     fn enter(&mut self, instrument: InstrumentId, venue: VenueId, cell: &CellQuote) {
         if !cell.origin.is_pushed() || cell.state != CellState::Live {
-            return self.grid.clear(instrument, venue);
+            return self.spreads.clear(instrument, venue);
         }
-        self.grid.set(instrument, venue, cell.bid.price, cell.ask.price);
-        let others = self.grid.quoting(instrument) & !self.identity.comparable(instrument, venue);
+        self.spreads.set(instrument, venue, cell.bid.price, cell.ask.price);
+        let others = self.spreads.quoting(instrument) & !self.identity.comparable(instrument, venue);
         if others != 0 && !self.is_fund(instrument) {
-            let mid = self.grid.mid(instrument, venue);
-            self.identity.see(instrument, venue, mid, others, |other| self.grid.mid(instrument, other));
+            let mid = self.spreads.mid(instrument, venue);
+            self.identity.see(instrument, venue, mid, others, |other| self.spreads.mid(instrument, other));
         }
     }
 
@@ -592,7 +592,7 @@ impl Core {
     /// What is traded, or what it costs, has changed.
     #[cold]
     pub fn look_at_facts(&mut self, now: MonoNs, mark: impl Fn(PairId), events: &mut Vec<OpportunityEvent>) {
-        self.grid.set_lowest_fee(self.directory.lowest_fee_pct());
+        self.spreads.set_lowest_fee(self.directory.lowest_fee_pct());
         for pair in (0..self.directory.pairs() as u32).map(PairId) {
             let (instrument, venue) = self.directory.split(pair);
             let held = self.matrix.load(pair);
@@ -610,10 +610,10 @@ impl Core {
         }
     }
 
-    /// Scans the row of `instrument` and adds what there is to tell to `events`.
+    /// Scans the row of `instrument` and adds the resulting events to `events`.
     #[inline]
     pub fn scan(&mut self, instrument: InstrumentId, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
-        if self.grid.has_candidate(instrument) || self.episodes.is_open(instrument) {
+        if self.spreads.has_candidate(instrument) || self.episodes.is_open(instrument) {
             self.scan_exactly(instrument, now, events);
         }
     }
@@ -622,7 +622,7 @@ impl Core {
         let Self {
             directory,
             matrix,
-            grid,
+            spreads,
             episodes,
             options,
             causes,
@@ -643,7 +643,7 @@ impl Core {
         episodes.begin();
         let cell = |venue| matrix.load(directory.pair(instrument, venue));
         let fee = |venue| directory.taker_fee_pct(instrument, venue);
-        grid.scan(instrument, now, options, cell, fee, |buy, sell, from, to| {
+        spreads.scan(instrument, now, options, cell, fee, |buy, sell, from, to| {
             let is_one = identity.is_one(instrument, buy, sell);
             if let Err(refusal) = judge([timeliness(buy, from), timeliness(sell, to)], is_one) {
                 refused[refusal as usize] += 1;
@@ -763,7 +763,7 @@ impl Core {
         cell: CellQuote,
         mark: impl Fn(PairId),
     ) {
-        self.grid.clear(instrument, venue);
+        self.spreads.clear(instrument, venue);
         self.causes[pair.index()] = CloseReason::Quarantined;
         self.matrix.store(pair, &CellQuote { state: CellState::Suspect, ..cell });
         mark(pair);
@@ -779,10 +779,10 @@ impl Core {
             if cell.state != CellState::Suspect {
                 continue;
             }
-            let Self { last, directory, matrix, grid, options, .. } = &mut *self;
+            let Self { last, directory, matrix, spreads, options, .. } = &mut *self;
             let last = &mut last[pair.index()];
             let word = merge::doubted_mid(last)
-                .map_or(Peers::Absent, |mid| peers(directory, matrix, grid, options, pair, mid, now));
+                .map_or(Peers::Absent, |mid| peers(directory, matrix, spreads, options, pair, mid, now));
             if !merge::is_confirmed(last, now, word) {
                 self.doubted.push(pair);
                 continue;
@@ -796,7 +796,7 @@ impl Core {
         }
     }
 
-    /// What is not wanted any more may be wanted again before anybody looks: what was known of it holds no longer.
+    /// An instrument that is removed may be added again before the next look: its earlier state is forgotten.
     #[cold]
     fn forget(&mut self, instrument: InstrumentId, venue: VenueId, mark: impl Fn(PairId)) {
         let pair = self.directory.pair(instrument, venue);
@@ -813,7 +813,7 @@ impl Core {
         cause: CloseReason,
         mark: impl Fn(PairId),
     ) {
-        self.grid.clear(instrument, venue);
+        self.spreads.clear(instrument, venue);
         self.causes[pair.index()] = cause;
         let cell = self.matrix.load(pair);
         // The end of a connection does not end a halt.
@@ -835,7 +835,7 @@ impl Core {
         self.episodes.forget_old(now, self.options.debounce_ns);
     }
 
-    /// Adds to `events` how open opportunities have moved since they were last told. Not on the path of a
+    /// Adds to `events` how open opportunities have moved since they were last published. Not on the path of a
     /// quote: after [`Self::sweep`].
     pub fn tell_updated(&mut self, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
         if self.is_unheard {
@@ -850,7 +850,7 @@ impl Core {
 fn peers(
     directory: &Directory,
     matrix: &MatrixWriter,
-    grid: &Grid,
+    spreads: &Spreads,
     options: &DetectorOptions,
     pair: PairId,
     mid: f64,
@@ -858,7 +858,7 @@ fn peers(
 ) -> Peers {
     let (instrument, venue) = directory.split(pair);
     let mut word = Peers::Absent;
-    for (other, its) in grid.mids(instrument) {
+    for (other, its) in spreads.mids(instrument) {
         let is_fresh = || matrix.load(directory.pair(instrument, other)).age(now) <= options.leg_age_max_ns;
         if other == venue || !is_fresh() {
             continue;
@@ -955,7 +955,7 @@ fn ending(
     is_one: bool,
     now: MonoNs,
 ) -> (Opportunity, CloseReason) {
-    // What is not believed is not told: such a leg ends at the last price that was.
+    // A rejected quote is not published: such a leg ends at the last accepted price.
     let is_known = |held: &CellQuote| matches!(held.state, CellState::Live | CellState::Void | CellState::Halted);
     let mut ended = opportunity(directory, last.instrument, (*buy, from), (*sell, to), now);
     let (of_ended, of_last) = ([&mut ended.buy, &mut ended.sell], [last.buy, last.sell]);

@@ -208,7 +208,7 @@ fn compare(steps: &[Step], fees: [u64; VENUES], threshold_on: Spread) -> Result<
         prop_assert_eq!(&told, &oracle.told, "after {:?}", step);
         prop_assert_eq!(core.open(), oracle.open.len());
         for event in events.iter().filter(|e| e.change.reason().is_none()) {
-            // f54: no leg of what is told is stale.
+            // No leg of a published opportunity is stale.
             let o = &event.opportunity;
             prop_assert!(now.since(o.buy.received) <= options.leg_age_max_ns);
             prop_assert!(now.since(o.sell.received) <= options.leg_age_max_ns);
@@ -352,7 +352,7 @@ fn what_waits_in_the_rings_is_merged_before_anything_is_scanned() {
     detector.turn(Duration::ZERO);
     assert!(heard.pop().is_err());
 
-    // This thread alone stood still: nothing is looked for before the feeds have told what they hold.
+    // This thread alone stood still: no opportunity is searched for before the feeds have delivered what they hold.
     hand.advance(3 * SECOND);
     first.push(FeedEvent::Quote(tight(0, 10_400, now()))).unwrap();
     detector.turn(Duration::ZERO);
@@ -586,7 +586,7 @@ fn what_was_dropped_while_it_was_not_wanted_leaves_no_old_price_when_it_is_wante
     assert_eq!(matrix.load().load(directory.pair(instrument, venue)).state, CellState::Void);
 }
 
-/// Quotes of one instrument, and what was told of each.
+/// Quotes of one instrument, and the events that followed each.
 struct Story {
     directory: Arc<Directory>,
     core: Core,
@@ -717,7 +717,7 @@ fn one_venues_jump_is_one_group_led_by_its_best() {
     assert_eq!((first[0].opportunity.group.leg, first[0].opportunity.group.size), (LegSide::Sell, 1));
     let next = story.quote(1, 9_990, 10_020);
     assert_eq!(next[0].opportunity.group, Group { size: 2, ..first[0].opportunity.group });
-    // The first has not moved, but is one of two now; that is told once.
+    // The first has not moved, but is one of two now; that is published once.
     let updates = |story: &mut Story| {
         story.now = story.now.plus(SECOND);
         let mut events = Vec::new();
@@ -766,7 +766,7 @@ proptest! {
     }
 }
 
-/// A core of [`directory`], and what it tells of instrument 0.
+/// A core of [`directory`], and what it publishes about instrument 0.
 struct Rig {
     directory: Arc<Directory>,
     matrix: crate::matrix::SharedMatrix,

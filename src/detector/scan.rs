@@ -53,7 +53,7 @@ impl Default for DetectorOptions {
 }
 
 /// The float mirror of the matrix.
-pub struct Grid {
+pub struct Spreads {
     venues: usize,
     stride: usize,
     /// Per instrument: asks of all venues, then bids of all venues. No quote: ask infinite, bid 0.
@@ -69,8 +69,8 @@ pub struct Grid {
     ratio_floor: f64,
 }
 
-impl Grid {
-    /// An empty grid for `instruments` rows of the venues whose taker fees (percent) are given.
+impl Spreads {
+    /// An empty spreads for `instruments` rows of the venues whose taker fees (percent) are given.
     #[must_use]
     pub fn new(instruments: usize, taker_fees_pct: &[Decimal], options: &DetectorOptions) -> Self {
         Self::with_room(instruments, taker_fees_pct.len(), taker_fees_pct, options)
@@ -84,7 +84,7 @@ impl Grid {
         for row in rows.chunks_exact_mut(stride * 2) {
             row[..stride].fill(f64::INFINITY);
         }
-        let mut grid = Self {
+        let mut spreads = Self {
             venues,
             stride,
             rows,
@@ -94,8 +94,8 @@ impl Grid {
             threshold: (options.threshold_on, options.threshold_pct),
             ratio_floor: 0.0,
         };
-        grid.set_lowest_fee(taker_fees_pct.iter().copied().min().unwrap_or(Decimal::new(100, 0)));
-        grid
+        spreads.set_lowest_fee(taker_fees_pct.iter().copied().min().unwrap_or(Decimal::new(100, 0)));
+        spreads
     }
 
     /// Whether the fee of `venue` is known, without which nothing of it may be scanned.

@@ -14,7 +14,7 @@ use crate::time::{MonoNs, UnixNs};
 
 use super::seqlock::Seqlock;
 
-/// The most levels of a side that can be kept.
+/// Greatest number of levels per side.
 pub const LEVELS_MAX: usize = 1000;
 
 /// The books of all pairs of a [`crate::market::Directory`].
@@ -24,13 +24,13 @@ pub struct BookTable {
 }
 
 impl BookTable {
-    /// No books yet, for `pairs` pairs, of up to `levels` levels a side (at most [`LEVELS_MAX`]); 0: none are kept.
+    /// No books yet, for `pairs` pairs, of up to `levels` levels a side (at most [`LEVELS_MAX`]); 0 disables books.
     #[must_use]
     pub fn new(pairs: usize, levels: usize) -> Self {
         Self { levels: levels.min(LEVELS_MAX), cells: (0..pairs).map(|_| OnceLock::new()).collect() }
     }
 
-    /// Levels of a side that are kept, at most; 0: there are no books.
+    /// Greatest number of stored levels per side; 0: there are no books.
     #[must_use]
     pub const fn levels(&self) -> usize {
         self.levels

@@ -1,6 +1,6 @@
-//! Which cells changed since one reader last looked: a bitmap, so that a burst of changes to one cell
+//! Which cells changed since one reader last drained them: a bitmap, so that a burst of changes to one cell
 //! is one change. The detector marks, one gateway drains. Only cells that the gateway watches are
-//! marked: nobody is woken for a change that nobody waits for.
+//! marked: a change that no client waits for wakes no thread.
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 

@@ -1,4 +1,4 @@
-//! The quote matrix: the latest quote of every instrument on every venue, and who has seen which change.
+//! The quote matrix: the latest quote of every instrument on every venue, and the changes that each reader has yet to see.
 //!
 //! One thread (the detector) writes; any thread reads without a lock. A cell is a sequence-locked block
 //! of atomics: a reader gets a consistent quote or tries again, the writer never waits.
@@ -204,7 +204,7 @@ impl MatrixWriter {
     }
 
     /// The quote of `pair` was heard again: it is as young as `received`, if that is later than before, and came by
-    /// `origin`, with this `delay`. No reader is told.
+    /// `origin`, with this `delay`. Not a change for readers.
     #[inline]
     pub fn renew(&mut self, pair: PairId, received: MonoNs, origin: Origin, delay: Delay) {
         let cell = &self.matrix.cells[pair.index()];

@@ -17,7 +17,7 @@ pub enum ClusterRole {
     /// Holds the lease, is connected and publishes.
     Leader = 1,
     /// Designated as the next leader: connects, but publishes nothing yet.
-    Heir = 2,
+    Successor = 2,
     /// Cut off from Redis: connected for its own clients, publishes nothing.
     Alone = 3,
 }
@@ -29,7 +29,7 @@ impl ClusterRole {
         match self {
             Self::Follower => "follower",
             Self::Leader => "leader",
-            Self::Heir => "heir",
+            Self::Successor => "heir",
             Self::Alone => "alone",
         }
     }
@@ -39,7 +39,7 @@ impl ClusterRole {
     pub const fn from_u64(n: u64) -> Self {
         match n {
             1 => Self::Leader,
-            2 => Self::Heir,
+            2 => Self::Successor,
             3 => Self::Alone,
             _ => Self::Follower,
         }

@@ -113,18 +113,18 @@ impl SpanBudget {
 pub enum Payment {
     /// From what is free.
     Free,
-    /// From what is kept for one attempt each [`PACE_NS`].
+    /// From the reserve of one attempt per [`PACE_NS`].
     Paced,
 }
 
-/// A limit of attempts, of which a part is kept: at any time one may happen each [`PACE_NS`], however many were spent, so
+/// A limit of attempts with a reserve: one may happen per [`PACE_NS`] at any time, however many were spent, so
 /// that a venue is never left alone for long. The rest is free, and its user may leave a reserve of it.
 #[derive(Clone, Debug)]
 pub struct Allowance {
     free: SpanBudget,
     /// How many are free in the span.
     count: usize,
-    /// How many are kept, one in each `pace_ns`. 0 where the span is short: then all are free, and soon again.
+    /// Size of the reserve, one attempt per `pace_ns`. 0 if the span is short: then all are free, and soon again.
     paced: usize,
     pace_ns: u64,
     paced_at: MonoNs,
@@ -250,7 +250,7 @@ impl Backoff {
         let wait_ns = match wait {
             Wait::AtOnce if self.failures == 0 => 0,
             Wait::Usual | Wait::AtOnce => usual,
-            // Jitter on top, so that those who were told the same time do not come at the same time.
+            // Jitter on top, so that clients that were given the same time do not return at the same time.
             Wait::AtLeast(ns) | Wait::Banned(ns) => ns.saturating_add(usual.min(ASKED_JITTER_NS)),
         };
         if std::mem::take(&mut self.tried) || self.failures == 0 {

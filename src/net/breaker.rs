@@ -1,5 +1,5 @@
-//! The circuit breaker: stops asking somebody who does not answer, and asks again one question at a time. Pure:
-//! time comes in, a word comes out. One per address, on the thread that calls there.
+//! The circuit breaker: stops attempts to an address that does not answer, then tries again one attempt at a time. Pure:
+//! time comes in, a decision comes out. One per address, on the thread that calls there.
 //!
 //! ```text
 //! closed - failures in a row, for long enough - open - its time is over - half open - successes - closed

@@ -272,7 +272,7 @@ type KnownAddresses = FxHashMap<(String, u16), Vec<SocketAddr>>;
 
 type Question = (String, u16, Sender<io::Result<Vec<SocketAddr>>>);
 
-/// Waits for the system's resolver, so that nobody else has to.
+/// Waits for the system's resolver, so that no other thread has to.
 struct Resolver {
     name: String,
     questions: Receiver<Question>,
@@ -286,7 +286,7 @@ impl Stage for Resolver {
     fn turn(&mut self, wait: Duration) -> usize {
         let Ok((host, port, answer)) = next(&self.questions, wait) else { return 0 };
         let addresses = (host.as_str(), port).to_socket_addrs().map(|all| all.take(ADDRESSES_MAX).collect());
-        // Whoever asked may have given up.
+        // The caller may have given up.
         let _ = answer.try_send(addresses);
         1
     }

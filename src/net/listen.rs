@@ -18,7 +18,7 @@ pub fn raise_descriptors() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
     let before = getrlimit(Resource::Nofile);
-    // Refused only where somebody changes the limit at the same moment; then the old one holds.
+    // Fails only if the limit is changed at the same moment; the old limit then holds.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: before.maximum, maximum: before.maximum });
     getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
@@ -45,7 +45,7 @@ impl Listener {
         Ok(Self { tcp, address })
     }
 
-    /// A second hand on the same socket, for another thread: whoever accepts first has the connection.
+    /// Another handle on the same socket, for another thread: the first thread to accept gets the connection.
     ///
     /// # Errors
     /// When the system gives no further descriptor.

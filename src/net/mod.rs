@@ -22,7 +22,7 @@ use rustls::{ClientConnection, Connection as Tls, ServerConnection};
 pub enum ReadOutcome {
     /// This many bytes.
     Bytes(usize),
-    /// Nothing now; the poll will tell.
+    /// Nothing now; the poll reports when there is more.
     Blocked,
     /// The peer has ended the stream.
     End,
@@ -44,7 +44,7 @@ impl Link {
     /// A link on an accepted or connecting socket. Small messages go out at once (`TCP_NODELAY`).
     #[must_use]
     pub fn new(tcp: TcpStream) -> Self {
-        // Fails only on a socket that is already dead, which the next read will tell.
+        // Fails only on a socket that is already dead, which the next read reports.
         let _ = tcp.set_nodelay(true);
         Self { tcp, tls: None, apart: false }
     }
@@ -111,7 +111,7 @@ impl Link {
     ///
     /// # Errors
     /// When the connection is broken; a TLS stream that ends without saying so is
-    /// [`io::ErrorKind::UnexpectedEof`], since somebody may have cut it.
+    /// [`io::ErrorKind::UnexpectedEof`], since the stream may have been cut.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<ReadOutcome> {
         if let Some(tls) = &mut self.tls {
             return tls::read(tls, &mut self.tcp, buffer);
@@ -128,13 +128,13 @@ impl Link {
     }
 
     /// Whether a read of `length` bytes into a buffer of `asked` may have left some behind. When it has not,
-    /// the poll will tell of the next ones, and asking again would be a system call for nothing.
+    /// the poll reports the next ones, and another read would be a wasted system call.
     #[must_use]
     pub const fn may_hold_more(&self, length: usize, asked: usize) -> bool {
         self.tls.is_some() || length == asked
     }
 
-    /// Bytes that wait in the socket, after TLS or before; 0 where the system does not tell.
+    /// Bytes that wait in the socket, after TLS or before; 0 if the system does not report it.
     #[must_use]
     pub fn waiting(&self) -> usize {
         rustix::io::ioctl_fionread(&self.tcp).map_or(0, |bytes| bytes as usize)
@@ -211,7 +211,7 @@ impl Link {
 
     /// Says that nothing more will be written; the peer reads what is on its way and then the end.
     pub fn finish_writing(&self) {
-        // Fails only where there is nobody left to tell.
+        // Fails only if the peer is gone.
         let _ = self.tcp.shutdown(std::net::Shutdown::Write);
     }
 

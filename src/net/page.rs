@@ -9,12 +9,12 @@ const WITHIN: Duration = Duration::from_secs(3);
 /// Bytes of one page.
 const PAGE_MAX: u64 = 16 << 20;
 
-/// Why there is no page. The environment's fault, or that of whoever wrote the address.
+/// Why there is no page. Caused by the environment, or by a wrong address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PageError {
-    /// Nobody answers, or not in time, or not in HTTP: in words.
+    /// No answer, a late one, or one that is not HTTP; the reason as text.
     Unreachable(String),
-    /// It answers with this status.
+    /// The server answered with this status.
     Status(u16),
 }
 
@@ -29,7 +29,7 @@ impl fmt::Display for PageError {
 
 impl std::error::Error for PageError {}
 
-/// A server, and the connection that is kept to it.
+/// A server, and the open connection to it.
 pub struct PageClient {
     base: String,
     agent: ureq::Agent,

@@ -1,11 +1,11 @@
-//! What is wanted of the feeds: which venues this process shall be connected to, and which shall be tried again at
-//! once. Written by other threads, obeyed by the feeds.
+//! Orders for the feeds: which venues this process connects to, and which it retries immediately. Other threads write,
+//! the feeds read.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::market::VenueId;
 
-/// One flag and one count per venue of the directory. Whoever changes one rings the feeds afterwards.
+/// One flag and one count per venue of the directory. After a change, the caller wakes the feeds.
 #[derive(Debug)]
 pub struct Switch {
     wanted: Box<[AtomicBool]>,

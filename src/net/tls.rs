@@ -119,7 +119,7 @@ pub(super) fn feed(tls: &mut Tls, tcp: &mut TcpStream) -> io::Result<Fed> {
         }
     }
     if let Err(error) = tls.process_new_packets() {
-        // The alert that tells the peer; the connection is over either way.
+        // The alert for the peer; the connection is over either way.
         let _ = flush(tls, tcp);
         return Err(io::Error::new(io::ErrorKind::InvalidData, error));
     }
@@ -136,7 +136,7 @@ pub(super) fn read(tls: &mut Tls, tcp: &mut TcpStream, buffer: &mut [u8]) -> io:
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
-        // After the end of the stream the reader above tells which end it was.
+        // After the end of the stream, the reader above reports which end it was.
         if matches!(feed(tls, tcp)?, Fed::Blocked) {
             flush(tls, tcp)?;
             return Ok(ReadOutcome::Blocked);

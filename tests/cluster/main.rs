@@ -89,8 +89,8 @@ fn order_books_come_from_the_instance_that_leads_the_venue_and_the_others_name_i
     assert!(settled, "{books:?}\n{}", rig.logs());
     let at = rig.gateways.iter().position(leads).unwrap();
     rig.gateways[at].kill();
-    let heir = &rig.gateways[1 - at];
-    assert!(wait(PATIENCE, || is_live(heir)), "{}\n{}", book(heir), rig.logs());
+    let successor = &rig.gateways[1 - at];
+    assert!(wait(PATIENCE, || is_live(successor)), "{}\n{}", book(successor), rig.logs());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use spreadwire::cluster::ClusterOptions;
 use spreadwire::cluster::election::{Election, ElectionAction, HANDOVER_MAX_NS};
-use spreadwire::cluster::store::{Claim, ClusterMember, Control, Lease, Sight};
+use spreadwire::cluster::store::{Claim, ClusterMember, ClusterView, Control, Lease};
 use spreadwire::metrics::cluster::ClusterRole;
 use spreadwire::time::{MS, MonoNs, SECOND};
 
@@ -21,9 +21,9 @@ fn lease(owner: &str, token: u64) -> Lease {
     Lease { owner: owner.to_owned(), token, left_ns: LEASE_NS, ..Lease::default() }
 }
 
-fn sight(members: &[&str], leases: &[(usize, Lease)]) -> Sight {
+fn view(members: &[&str], leases: &[(usize, Lease)]) -> ClusterView {
     let member = |id: &&str| ClusterMember { id: (*id).to_owned(), ..ClusterMember::default() };
-    Sight {
+    ClusterView {
         members: members.iter().map(member).collect(),
         leases: leases.iter().map(|(venue, lease)| (VENUES[*venue].to_owned(), lease.clone())).collect(),
         refused: 0,
@@ -48,7 +48,7 @@ fn leading(me: &str, members: &[&str], held: &[usize]) -> Election {
     let others: Vec<&str> = members.iter().copied().filter(|id| *id != me).collect();
     let owner = |venue: usize| if held.contains(&venue) { me } else { others[venue % others.len()] };
     let leases: Vec<(usize, Lease)> = (0..VENUES.len()).map(|venue| (venue, lease(owner(venue), 7))).collect();
-    election.seen(&sight(members, &leases), START, START);
+    election.seen(&view(members, &leases), START, START);
     polled(&mut election, START);
     election
 }
@@ -63,7 +63,7 @@ fn renew(election: &mut Election, now: MonoNs) {
 fn a_free_venue_is_claimed_as_soon_as_it_is_seen() {
     let mut election = joined("a");
     assert_eq!(polled(&mut election, START), [ElectionAction::Beat]);
-    election.seen(&sight(&["a"], &[(1, lease("b", 3))]), START, START);
+    election.seen(&view(&["a"], &[(1, lease("b", 3))]), START, START);
     let claims = [0, 2, 3].map(|venue| ElectionAction::Claim { venue, floor: 0 });
     assert_eq!(polled(&mut election, START), claims);
     // When the other's lease should have ended, it looks again at once, and not before.
@@ -71,13 +71,13 @@ fn a_free_venue_is_claimed_as_soon_as_it_is_seen() {
     assert!(polled(&mut election, START.plus(SECOND)).is_empty());
     polled(&mut election, START.plus(SECOND * 4));
     assert_eq!(polled(&mut election, ends), [ElectionAction::Beat]);
-    election.seen(&sight(&["a"], &[]), ends, ends);
+    election.seen(&view(&["a"], &[]), ends, ends);
     assert!(polled(&mut election, ends).contains(&ElectionAction::Claim { venue: 1, floor: 3 }), "with a floor");
 }
 
 #[test]
 fn all_share_out_free_venues_alike_and_only_later_each_takes_what_is_left() {
-    let seen = sight(&["a", "b", "c"], &[]);
+    let seen = view(&["a", "b", "c"], &[]);
     let mut taken = [0; VENUES.len()];
     for me in ["a", "b", "c"] {
         let mut election = joined(me);
@@ -113,7 +113,7 @@ fn after_a_standstill_nothing_is_published_and_the_token_is_never_used_again() {
     assert_eq!(election.poll(woken), Some(ElectionAction::Release { venue: 0, token: 7 }));
     election.released(0, 7, woken);
     // Even if Redis should still say that it is ours.
-    election.seen(&sight(&["a", "b"], &[(0, lease("a", 7))]), woken, woken);
+    election.seen(&view(&["a", "b"], &[(0, lease("a", 7))]), woken, woken);
     let actions = polled(&mut election, woken);
     assert!(!actions.iter().any(|action| matches!(action, ElectionAction::Renew(_))), "{actions:?}");
     assert_eq!(election.may_publish(0, woken), None);
@@ -127,7 +127,7 @@ fn a_lease_that_is_gone_is_not_led_under() {
         match lost {
             0 => election.renewed(&[(0, 7)], &[false], now, now),
             1 => election.refused(0, 7, now),
-            _ => election.seen(&sight(&["a", "b"], &[(1, lease("b", 7))]), now, now),
+            _ => election.seen(&view(&["a", "b"], &[(1, lease("b", 7))]), now, now),
         }
         assert_eq!(election.may_publish(0, now), None, "{lost}");
         assert!(election.wants_upstream(0), "clients see no gap until another leads");
@@ -139,7 +139,7 @@ fn a_lease_that_is_gone_is_not_led_under() {
 #[test]
 fn an_answer_that_was_lost_is_made_up_for_by_asking() {
     let mut election = joined("a");
-    election.seen(&sight(&["a"], &[(0, lease("a", 9))]), START, START);
+    election.seen(&view(&["a"], &[(0, lease("a", 9))]), START, START);
     assert_eq!(election.may_publish(0, START), None, "nobody knows since when");
     assert_eq!(election.poll(START), Some(ElectionAction::Renew(vec![(0, 9)])));
     election.renewed(&[(0, 9)], &[true], START, START.plus(MS));
@@ -159,34 +159,34 @@ fn nobody_leads_under_a_token_below_one_that_was_seen() {
     // And whoever sees another do so says what it knows.
     let mut other = joined("b");
     other.control(&heard, START);
-    other.seen(&sight(&["a", "b"], &[(0, lease("a", 2))]), START, START);
+    other.seen(&view(&["a", "b"], &[(0, lease("a", 2))]), START, START);
     assert!(polled(&mut other, START).contains(&ElectionAction::Say(heard)));
 }
 
 #[test]
-fn a_leader_with_two_more_gives_one_away_after_its_tenure_and_when_the_heir_is_ready() {
+fn a_leader_with_two_more_gives_one_away_after_its_tenure_and_when_the_successor_is_ready() {
     let mut election = leading("a", &["a", "b"], &[0, 1, 2, 3]);
     let all: Vec<(usize, Lease)> = (0..4).map(|venue| (venue, lease("a", 7))).collect();
     let look = |election: &mut Election, now: MonoNs| {
         renew(election, now);
-        election.seen(&sight(&["a", "b"], &all), now, now);
+        election.seen(&view(&["a", "b"], &all), now, now);
         polled(election, now)
     };
     for second in [1, 3, 5, 7, 9] {
         let actions = look(&mut election, START.plus(second * SECOND));
         assert!(
-            !actions.iter().any(|action| matches!(action, ElectionAction::NameHeir { .. })),
+            !actions.iter().any(|action| matches!(action, ElectionAction::NameSuccessor { .. })),
             "{second} s: {actions:?}"
         );
     }
     let now = START.plus(11 * SECOND);
     let actions = look(&mut election, now);
-    let named = ElectionAction::NameHeir { venue: 0, token: 7, heir: "b".to_owned() };
+    let named = ElectionAction::NameSuccessor { venue: 0, token: 7, successor: "b".to_owned() };
     assert_eq!(
-        actions.iter().filter(|action| matches!(action, ElectionAction::NameHeir { .. })).collect::<Vec<_>>(),
+        actions.iter().filter(|action| matches!(action, ElectionAction::NameSuccessor { .. })).collect::<Vec<_>>(),
         [&named]
     );
-    election.heir_named(0, 7, true, now);
+    election.successor_named(0, 7, true, now);
     let later = now.plus(3 * SECOND);
     renew(&mut election, later);
     assert_eq!(election.may_publish(0, later), Some(7), "until the heir has taken over");
@@ -202,13 +202,13 @@ fn a_leader_with_two_more_gives_one_away_after_its_tenure_and_when_the_heir_is_r
 }
 
 #[test]
-fn an_heir_connects_and_takes_the_lease_when_it_knows_the_whole_venue() {
+fn a_successor_connects_and_takes_the_lease_when_it_knows_the_whole_venue() {
     for is_answered in [true, false] {
         let mut election = leading("b", &["a", "b"], &[]);
         let venue = VENUES[0].to_owned();
         let now = START.plus(SECOND);
-        election.control(&Control::Heir { venue: venue.clone(), token: 7, heir: "b".to_owned() }, now);
-        assert_eq!(election.role(0, now), ClusterRole::Heir);
+        election.control(&Control::Successor { venue: venue.clone(), token: 7, successor: "b".to_owned() }, now);
+        assert_eq!(election.role(0, now), ClusterRole::Successor);
         assert!(election.wants_upstream(0));
         election.upstream(0, true, now);
         assert!(!polled(&mut election, now).iter().any(|action| matches!(action, ElectionAction::Take { .. })));
@@ -230,16 +230,16 @@ fn an_heir_connects_and_takes_the_lease_when_it_knows_the_whole_venue() {
 }
 
 #[test]
-fn an_heir_that_is_one_no_more_looks_and_claims_what_is_free() {
+fn a_successor_that_is_one_no_more_looks_and_claims_what_is_free() {
     let mut election = leading("b", &["a", "b", "c"], &[]);
     let now = START.plus(SECOND);
-    election.control(&Control::Heir { venue: VENUES[0].to_owned(), token: 7, heir: "b".to_owned() }, now);
+    election.control(&Control::Successor { venue: VENUES[0].to_owned(), token: 7, successor: "b".to_owned() }, now);
     election.prepared(0, true);
     assert!(polled(&mut election, now).contains(&ElectionAction::Take { venue: 0, token: 7 }));
     election.taken(0, 7, None, now, now.plus(MS));
     assert_eq!(polled(&mut election, now.plus(MS)), [ElectionAction::Beat]);
     let leases: Vec<(usize, Lease)> = (1..4).map(|venue| (venue, lease("a", 7))).collect();
-    election.seen(&sight(&["a", "b", "c"], &leases), now.plus(MS), now.plus(2 * MS));
+    election.seen(&view(&["a", "b", "c"], &leases), now.plus(MS), now.plus(2 * MS));
     assert_eq!(
         polled(&mut election, now.plus(2 * MS))[0],
         ElectionAction::Claim { venue: 0, floor: 7 },
@@ -248,7 +248,7 @@ fn an_heir_that_is_one_no_more_looks_and_claims_what_is_free() {
 }
 
 #[test]
-fn an_heir_that_does_not_take_over_is_not_waited_for() {
+fn a_successor_that_does_not_take_over_is_not_waited_for() {
     let mut election = leading("a", &["a", "b"], &[0, 1, 2, 3]);
     let all: Vec<(usize, Lease)> = (0..4).map(|venue| (venue, lease("a", 7))).collect();
     let mut named = Vec::new();
@@ -256,12 +256,12 @@ fn an_heir_that_does_not_take_over_is_not_waited_for() {
         let now = START.plus(tick * 100 * MS);
         renew(&mut election, now);
         if tick % 16 == 0 {
-            election.seen(&sight(&["a", "b"], &all), now, now);
+            election.seen(&view(&["a", "b"], &all), now, now);
         }
         for action in polled(&mut election, now) {
-            let ElectionAction::NameHeir { venue, heir, .. } = action else { continue };
-            election.heir_named(venue, 7, true, now);
-            named.push((venue, heir));
+            let ElectionAction::NameSuccessor { venue, successor, .. } = action else { continue };
+            election.successor_named(venue, 7, true, now);
+            named.push((venue, successor));
         }
         assert!((0..4).all(|venue| election.may_publish(venue, now) == Some(7)));
     }
@@ -270,20 +270,20 @@ fn an_heir_that_does_not_take_over_is_not_waited_for() {
     assert_eq!(named[..8], expected.collect::<Vec<_>>());
 }
 
-/// The heirs that are named by `actions`, by venue.
-fn heirs(actions: &[ElectionAction]) -> Vec<(usize, String)> {
-    let heir = |action: &ElectionAction| match action {
-        ElectionAction::NameHeir { venue, heir, .. } => Some((*venue, heir.clone())),
+/// The successors that are named by `actions`, by venue.
+fn successors(actions: &[ElectionAction]) -> Vec<(usize, String)> {
+    let successor = |action: &ElectionAction| match action {
+        ElectionAction::NameSuccessor { venue, successor, .. } => Some((*venue, successor.clone())),
         _ => None,
     };
-    actions.iter().filter_map(heir).collect()
+    actions.iter().filter_map(successor).collect()
 }
 
 /// All that is led by those who lead it, under token 7; of `members`.
 fn look(election: &mut Election, members: &[&str], led: &[usize], now: MonoNs) {
     let leases: Vec<(usize, Lease)> =
         (0..VENUES.len()).map(|venue| (venue, lease(if led.contains(&venue) { "a" } else { "b" }, 7))).collect();
-    election.seen(&sight(members, &leases), now, now);
+    election.seen(&view(members, &leases), now, now);
 }
 
 fn leads(venue: usize, owner: &str) -> Control {
@@ -291,42 +291,42 @@ fn leads(venue: usize, owner: &str) -> Control {
 }
 
 #[test]
-fn sigterm_hands_everything_over_and_leads_until_the_heirs_have_it() {
+fn sigterm_hands_everything_over_and_leads_until_the_successors_have_it() {
     let mut election = leading("a", &["a", "b", "c"], &[0, 1]);
     let now = START.plus(SECOND);
     election.stop(now);
     let actions = polled(&mut election, now);
-    let heirs = heirs(&actions);
-    assert_eq!((heirs.len(), actions.contains(&ElectionAction::Leave)), (2, true));
-    assert_ne!(heirs[0].1, heirs[1].1, "evenly");
+    let successors = successors(&actions);
+    assert_eq!((successors.len(), actions.contains(&ElectionAction::Leave)), (2, true));
+    assert_ne!(successors[0].1, successors[1].1, "evenly");
     election.left();
-    (0..2).for_each(|venue| election.heir_named(venue, 7, true, now));
+    (0..2).for_each(|venue| election.successor_named(venue, 7, true, now));
     look(&mut election, &["b", "c"], &[0, 1], now);
     let later = now.plus(1900 * MS);
     look(&mut election, &["b", "c"], &[0, 1], later);
     assert!((0..2).all(|venue| election.may_publish(venue, later) == Some(7)), "for as long as it takes");
-    election.control(&leads(0, &heirs[0].1), later);
+    election.control(&leads(0, &successors[0].1), later);
     assert_eq!((election.may_publish(0, later), election.may_publish(1, later)), (None, Some(7)));
     election.accepted(0, 8, later);
     assert!(!election.is_done());
-    election.control(&leads(1, &heirs[1].1), later);
+    election.control(&leads(1, &successors[1].1), later);
     election.accepted(1, 8, later);
     assert!(election.is_done());
 }
 
 #[test]
-fn a_leader_that_ends_names_another_when_its_heir_is_gone_too_or_takes_long() {
+fn a_leader_that_ends_names_another_when_its_successor_is_gone_too_or_takes_long() {
     for is_gone in [true, false] {
         let mut election = leading("a", &["a", "b", "c"], &[0]);
         let now = START.plus(SECOND);
         election.stop(now);
-        let first = heirs(&polled(&mut election, now))[0].1.clone();
+        let first = successors(&polled(&mut election, now))[0].1.clone();
         election.left();
-        election.heir_named(0, 7, true, now);
+        election.successor_named(0, 7, true, now);
         let others: Vec<&str> = ["b", "c"].into_iter().filter(|id| !is_gone || *id != first).collect();
         let later = now.plus(if is_gone { 100 * MS } else { 2 * SECOND });
         look(&mut election, &others, &[0], later);
-        let second = heirs(&polled(&mut election, later)).pop().unwrap().1;
+        let second = successors(&polled(&mut election, later)).pop().unwrap().1;
         assert!(!second.is_empty() && second != first, "{first} and then {second}");
         assert_eq!(election.may_publish(0, later), Some(7));
     }
@@ -339,7 +339,7 @@ fn a_leader_that_ends_waits_for_nobody_for_ever() {
     election.stop(now);
     polled(&mut election, now);
     election.left();
-    election.heir_named(0, 7, true, now);
+    election.successor_named(0, 7, true, now);
     for tick in 0..50 {
         let at = now.plus(tick * 100 * MS);
         renew(&mut election, at);
@@ -363,21 +363,21 @@ fn two_that_end_at_once_give_nothing_to_each_other() {
     election.left();
     // The other has left by now.
     look(&mut election, &["c"], &[0, 1], now.plus(MS));
-    let named = heirs(&polled(&mut election, now.plus(MS)));
-    assert!(named.iter().all(|(_, heir)| heir == "c"), "{named:?}");
+    let named = successors(&polled(&mut election, now.plus(MS)));
+    assert!(named.iter().all(|(_, successor)| successor == "c"), "{named:?}");
     let mut other = leading("b", &["a", "b", "c"], &[]);
     other.stop(now);
-    other.control(&Control::Heir { venue: VENUES[0].to_owned(), token: 7, heir: "b".to_owned() }, now);
+    other.control(&Control::Successor { venue: VENUES[0].to_owned(), token: 7, successor: "b".to_owned() }, now);
     assert_eq!(other.role(0, now), ClusterRole::Follower, "it accepts nothing any more");
 }
 
 #[test]
-fn an_heir_claims_first_when_the_leader_could_not_wait() {
+fn a_successor_claims_first_when_the_leader_could_not_wait() {
     let now = START.plus(SECOND);
     for (me, named) in [("b", true), ("c", false)] {
         let mut election = leading(me, &["a", "b", "c"], &[]);
         let venue = VENUES[3].to_owned();
-        election.control(&Control::Heir { venue: venue.clone(), token: 7, heir: "b".to_owned() }, now);
+        election.control(&Control::Successor { venue: venue.clone(), token: 7, successor: "b".to_owned() }, now);
         election.control(&Control::Free { venue, token: 7 }, now.plus(MS));
         let claims = polled(&mut election, now.plus(MS)).contains(&ElectionAction::Claim { venue: 3, floor: 7 });
         assert_eq!(claims, named, "{me}");
@@ -392,7 +392,7 @@ fn the_last_one_looks_once_more_and_gives_its_leases_back() {
     assert_eq!(polled(&mut election, START), [ElectionAction::Leave, ElectionAction::Look]);
     election.left();
     let all: Vec<(usize, Lease)> = (0..4).map(|venue| (venue, lease("a", 7))).collect();
-    election.seen(&sight(&[], &all), START, START);
+    election.seen(&view(&[], &all), START, START);
     let actions = polled(&mut election, START);
     assert_eq!(
         actions.iter().filter(|action| matches!(action, ElectionAction::Release { .. })).count(),
@@ -446,21 +446,24 @@ fn a_leader_that_cannot_reach_its_venue_gives_it_away_and_rests() {
         renew(&mut election, now);
         (0..2).for_each(|venue| election.upstream(venue, venue == 1, now));
         if tick % 16 == 0 {
-            election.seen(&sight(&["a", "b"], &leases), now, now);
+            election.seen(&view(&["a", "b"], &leases), now, now);
         }
-        if let Some(ElectionAction::NameHeir { venue, .. }) = election.poll(now) {
+        if let Some(ElectionAction::NameSuccessor { venue, .. }) = election.poll(now) {
             named = Some((venue, now));
             break;
         }
     }
     let (venue, now) = named.expect("an heir is named though shares are equal");
     assert_eq!(venue, 0);
-    election.heir_named(0, 7, true, now);
+    election.successor_named(0, 7, true, now);
     election.control(&leads(0, "b"), now);
     // It is neither claimed nor inherited for a while.
-    election.control(&Control::Heir { venue: VENUES[0].to_owned(), token: 8, heir: "a".to_owned() }, now.plus(SECOND));
+    election.control(
+        &Control::Successor { venue: VENUES[0].to_owned(), token: 8, successor: "a".to_owned() },
+        now.plus(SECOND),
+    );
     assert_eq!(election.role(0, now.plus(SECOND)), ClusterRole::Follower);
-    let heir = Control::Heir { venue: VENUES[0].to_owned(), token: 8, heir: "a".to_owned() };
-    election.control(&heir, now.plus(61 * SECOND));
-    assert_eq!(election.role(0, now.plus(61 * SECOND)), ClusterRole::Heir);
+    let successor = Control::Successor { venue: VENUES[0].to_owned(), token: 8, successor: "a".to_owned() };
+    election.control(&successor, now.plus(61 * SECOND));
+    assert_eq!(election.role(0, now.plus(61 * SECOND)), ClusterRole::Successor);
 }

@@ -376,48 +376,48 @@ fn a_new_leader_whose_connection_is_behind_takes_nobody_back() {
 }
 
 #[test]
-fn an_heir_takes_the_lease_and_tells_the_whole_venue_in_one_step() {
+fn a_successor_takes_the_lease_and_tells_the_whole_venue_in_one_step() {
     let server = Server::start(&[]);
-    let (mut leader, mut heir) = pair(&server);
+    let (mut leader, mut successor) = pair(&server);
     for n in 0..3 {
         leader.quote(n, OKX, 10_000, u64::from(n) + 1);
     }
     let all = |node: &Node| (0..3).all(|n| node.cell(n, OKX).state == CellState::Live);
-    until(&mut [&mut leader, &mut heir], "the leader's quotes", |nodes| all(nodes[1]));
+    until(&mut [&mut leader, &mut successor], "the leader's quotes", |nodes| all(nodes[1]));
     // Its own connection has quoted two of them so far, one of which is newer.
-    heir.quote(0, OKX, 10_000, 1);
-    heir.quote(1, OKX, 10_001, 9);
+    successor.quote(0, OKX, 10_000, 1);
+    successor.quote(1, OKX, 10_001, 9);
     let token = leader.publisher.token(OKX).unwrap();
-    assert_eq!(leader.store.name_heir("okx", token, "b"), Ok(true));
+    assert_eq!(leader.store.name_successor("okx", token, "b"), Ok(true));
     let mut witness = Node::new(&server.url(), "w", 3);
     joined(&mut [&mut witness]);
-    let batches = heir.publisher.offer(OKX);
-    let next = heir.store.take("okx", token, &batches).unwrap();
-    heir.publisher.took(OKX, Ok(next));
-    assert_eq!(heir.publisher.token(OKX), next);
+    let batches = successor.publisher.offer(OKX);
+    let next = successor.store.take("okx", token, &batches).unwrap();
+    successor.publisher.took(OKX, Ok(next));
+    assert_eq!(successor.publisher.token(OKX), next);
     until(&mut [&mut witness], "the new leader's batch", |nodes| nodes[0].counts(OKX).token.value() == next.unwrap());
     assert_eq!((0..3).map(|n| witness.cell(n, OKX).sequence).collect::<Vec<_>>(), [1, 9, 3]);
     // What changes afterwards follows under the same token.
-    heir.quote(2, OKX, 10_002, 10);
-    until(&mut [&mut heir, &mut witness], "the next", |nodes| nodes[1].cell(2, OKX).sequence == 10);
+    successor.quote(2, OKX, 10_002, 10);
+    until(&mut [&mut successor, &mut witness], "the next", |nodes| nodes[1].cell(2, OKX).sequence == 10);
     assert_eq!((witness.counts(OKX).gaps.value(), witness.counts(OKX).refused.value()), (0, 0));
 }
 
 #[test]
 fn a_take_over_without_an_answer_uses_no_sequence_twice() {
     let server = Server::start(&[]);
-    let (mut leader, mut heir) = pair(&server);
-    heir.quote(0, OKX, 10_000, 1);
+    let (mut leader, mut successor) = pair(&server);
+    successor.quote(0, OKX, 10_000, 1);
     let token = leader.publisher.token(OKX).unwrap();
-    assert_eq!(leader.store.name_heir("okx", token, "b"), Ok(true));
-    let batches = heir.publisher.offer(OKX);
-    let next = heir.store.take("okx", token, &batches).unwrap().unwrap();
-    heir.publisher.took(OKX, Err(()));
+    assert_eq!(leader.store.name_successor("okx", token, "b"), Ok(true));
+    let batches = successor.publisher.offer(OKX);
+    let next = successor.store.take("okx", token, &batches).unwrap().unwrap();
+    successor.publisher.took(OKX, Err(()));
     until(&mut [&mut leader], "its first batch", |nodes| nodes[0].cell(0, OKX).sequence == 1);
     // It learns later that the lease is its own, and publishes the whole again.
-    heir.quote(0, OKX, 10_001, 2);
-    heir.publisher.lead(OKX, next);
-    until(&mut [&mut heir, &mut leader], "the next", |nodes| nodes[1].cell(0, OKX).sequence == 2);
+    successor.quote(0, OKX, 10_001, 2);
+    successor.publisher.lead(OKX, next);
+    until(&mut [&mut successor, &mut leader], "the next", |nodes| nodes[1].cell(0, OKX).sequence == 2);
     assert_eq!((leader.counts(OKX).gaps.value(), leader.counts(OKX).refused.value()), (0, 0));
 }
 
@@ -939,7 +939,7 @@ fn what_is_said_on_the_control_channel_reaches_the_lead_thread() {
     let (mut leader, mut follower) = pair(&server);
     let mut heard = Vec::new();
     let token = leader.publisher.token(OKX).unwrap();
-    leader.store.name_heir("okx", token, "b").unwrap();
+    leader.store.name_successor("okx", token, "b").unwrap();
     until(&mut [&mut leader, &mut follower], "both", |nodes| {
         while let Ok(message) = nodes[1].control.pop() {
             heard.push(message);
@@ -949,7 +949,7 @@ fn what_is_said_on_the_control_channel_reaches_the_lead_thread() {
     let venue = || "okx".to_owned();
     let said = [
         Control::Leads { venue: venue(), token, owner: "a".into() },
-        Control::Heir { venue: venue(), token, heir: "b".into() },
+        Control::Successor { venue: venue(), token, successor: "b".into() },
     ];
     assert_eq!(heard, said);
 }

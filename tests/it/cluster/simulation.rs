@@ -1,4 +1,4 @@
-//! The cluster in one thread on virtual time: several instances' [`Helm`]s, a model of Redis with the meaning of its
+//! The cluster in one thread on virtual time: several instances' [`Coordinator`]s, a model of Redis with the meaning of its
 //! scripts, and between them delays, loss, one-sided partitions, standstills, drifting clocks, restarts, flushes and
 //! failovers that lose writes. One seed, one run; whatever must never happen is an error that names the seed.
 //!
@@ -11,11 +11,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use spreadwire::cluster::ClusterOptions;
+use spreadwire::cluster::coordinator::{Coordinator, RedisAnswer};
 use spreadwire::cluster::election::ElectionAction;
-use spreadwire::cluster::helm::{Helm, RedisAnswer};
 use spreadwire::cluster::lead::STOP_NS;
 use spreadwire::cluster::readiness::{CoveredInstrument, Readiness};
-use spreadwire::cluster::store::{Claim, ClusterMember, Control, Lease, Sight};
+use spreadwire::cluster::store::{Claim, ClusterMember, ClusterView, Control, Lease};
 use spreadwire::metrics::cluster::{ClusterRole, RedisState};
 use spreadwire::sim::random::Random;
 use spreadwire::time::{MS, MonoNs, SECOND};
@@ -50,9 +50,9 @@ enum Broken {
     TokensAreForgotten,
     /// Leaders do not look at their deadline before they publish.
     DeadlinesAreIgnored,
-    /// An old leader hangs up before the new one publishes, and heirs are not waited for.
+    /// An old leader hangs up before the new one publishes, and successors are not waited for.
     EveryoneIsConnected,
-    /// A leader that has named an heir publishes nothing more.
+    /// A leader that has named a successor publishes nothing more.
     LeadersLeaveEarly,
 }
 
@@ -125,7 +125,7 @@ enum Fault {
 struct Node {
     life: u64,
     id: String,
-    helm: Option<Helm>,
+    coordinator: Option<Coordinator>,
     /// Local time is `offset + global * rate`.
     offset: u64,
     rate: f64,
@@ -176,7 +176,7 @@ struct Redis {
 struct Row {
     owner: String,
     token: u64,
-    heir: Option<String>,
+    successor: Option<String>,
     ends: u64,
 }
 
@@ -206,7 +206,7 @@ struct World {
     /// The last event of each venue, and the last that was published.
     events_of: Vec<u64>,
     published: Vec<u64>,
-    /// Leases that heirs took.
+    /// Leases that successors took.
     handovers: u64,
 }
 
@@ -387,7 +387,7 @@ impl World {
     // One instance.
 
     fn start(&mut self, at: usize) -> Outcome {
-        if self.nodes[at].helm.is_some() {
+        if self.nodes[at].coordinator.is_some() {
             return Ok(());
         }
         let (setup, venues) = (self.setup, self.venues);
@@ -399,7 +399,7 @@ impl World {
         node.started = self.now;
         node.id = format!("{}_{}", ["a", "b", "c", "d", "e"][at], node.life);
         let options = ClusterOptions { instance: node.id.clone(), ..self.options.clone() };
-        node.helm = Some(Helm::new(&options, &VENUES[..venues], local));
+        node.coordinator = Some(Coordinator::new(&options, &VENUES[..venues], local));
         self.story(at, "starts");
         self.push(self.now, at, Event::Pulse);
         self.turn(at)
@@ -410,24 +410,24 @@ impl World {
             return Ok(());
         }
         let local = self.local(at);
-        let Some(mut helm) = self.nodes[at].helm.take() else { return Ok(()) };
+        let Some(mut coordinator) = self.nodes[at].coordinator.take() else { return Ok(()) };
         let mut request = None;
         if self.nodes[at].busy.is_none() {
-            let call = helm.next(local);
+            let call = coordinator.next(local);
             request = match call {
                 Some(ElectionAction::Take { venue, token }) => {
                     Some(Request::Take { venue, token, event: self.nodes[at].read[venue] })
                 }
                 Some(call) => Some(Request::Call(call)),
-                None => self.publish(at, &helm, local)?,
+                None => self.publish(at, &coordinator, local)?,
             };
         }
-        self.connect(at, &mut helm, local);
-        let deadline = helm.deadline();
-        let is_over = self.nodes[at]
-            .stopping
-            .is_some_and(|begun| self.nodes[at].busy.is_none() && (helm.is_done() || self.now - begun >= STOP_NS));
-        self.nodes[at].helm = Some(helm);
+        self.connect(at, &mut coordinator, local);
+        let deadline = coordinator.deadline();
+        let is_over = self.nodes[at].stopping.is_some_and(|begun| {
+            self.nodes[at].busy.is_none() && (coordinator.is_done() || self.now - begun >= STOP_NS)
+        });
+        self.nodes[at].coordinator = Some(coordinator);
         self.check_upstreams()?;
         if is_over && request.is_none() {
             self.end(at);
@@ -446,15 +446,15 @@ impl World {
         Ok(())
     }
 
-    /// A batch for the next venue that is due, if the helm says that it may be published.
-    fn publish(&mut self, at: usize, helm: &Helm, local: MonoNs) -> Result<Option<Request>, String> {
+    /// A batch for the next venue that is due, if the coordinator says that it may be published.
+    fn publish(&mut self, at: usize, coordinator: &Coordinator, local: MonoNs) -> Result<Option<Request>, String> {
         let node = &mut self.nodes[at];
         // A new leader publishes at once, and every leader what is news.
         let broken = self.setup.broken;
         let is_new = |venue: usize| {
-            let token = helm.may_publish(venue, local);
+            let token = coordinator.may_publish(venue, local);
             let lease = self.redis.leases[venue].as_ref();
-            let is_mute = broken == Broken::LeadersLeaveEarly && lease.is_some_and(|row| row.heir.is_some());
+            let is_mute = broken == Broken::LeadersLeaveEarly && lease.is_some_and(|row| row.successor.is_some());
             let has_news = node.told[venue] < node.read[venue] && !is_mute;
             token.is_some_and(|token| token != node.sequences[venue].0 || has_news)
         };
@@ -465,8 +465,9 @@ impl World {
         while new.is_some() || node.publish_next < self.venues {
             let venue = new.unwrap_or(node.publish_next);
             node.publish_next += usize::from(new.is_none());
-            let mut token = helm.may_publish(venue, local);
-            if self.setup.broken == Broken::DeadlinesAreIgnored && helm.wants_upstream(venue) && token.is_none() {
+            let mut token = coordinator.may_publish(venue, local);
+            if self.setup.broken == Broken::DeadlinesAreIgnored && coordinator.wants_upstream(venue) && token.is_none()
+            {
                 token = Some(node.sequences[venue].0).filter(|token| *token > 0);
             }
             let Some(token) = token else { continue };
@@ -490,11 +491,11 @@ impl World {
         Ok(None)
     }
 
-    /// Switches connections on and off as the helm wants them.
-    fn connect(&mut self, at: usize, helm: &mut Helm, local: MonoNs) {
+    /// Switches connections on and off as the coordinator wants them.
+    fn connect(&mut self, at: usize, coordinator: &mut Coordinator, local: MonoNs) {
         let dial_max = if self.setup.faults == Faults::None || self.quiet { 200 * MS } else { 800 * MS };
         for venue in 0..self.venues {
-            let wanted = helm.wants_upstream(venue) || self.setup.broken == Broken::EveryoneIsConnected;
+            let wanted = coordinator.wants_upstream(venue) || self.setup.broken == Broken::EveryoneIsConnected;
             let node = &mut self.nodes[at];
             if wanted && node.upstream[venue] == Upstream::Off {
                 node.dials += 1;
@@ -507,12 +508,12 @@ impl World {
             }
             let node = &mut self.nodes[at];
             let is_up = node.upstream[venue] == Upstream::Up;
-            helm.upstream(venue, is_up, local);
+            coordinator.upstream(venue, is_up, local);
             let is_told = node.heard[venue] >= node.read[venue];
-            let known = CoveredInstrument { at: 0, is_live: true, is_own: is_up, is_told };
+            let known = CoveredInstrument { at: 0, is_live: true, is_own: is_up, is_published: is_told };
             let connected = is_up.then_some(node.connected[venue]);
             let ready = node.readiness[venue].look(connected, local, std::iter::once(known));
-            helm.prepared(venue, ready);
+            coordinator.prepared(venue, ready);
         }
     }
 
@@ -532,22 +533,22 @@ impl World {
 
     fn tell(&mut self, at: usize, request: &Request, reply: Option<Reply>, sent: MonoNs) {
         let local = self.local(at);
-        let Some(helm) = &mut self.nodes[at].helm else { return };
+        let Some(coordinator) = &mut self.nodes[at].coordinator else { return };
         match (request, reply) {
-            (Request::Call(call), Some(Reply::Answer(answer))) => helm.outcome(call, Some(&answer), sent, local),
-            (Request::Call(call), _) => helm.outcome(call, None, sent, local),
+            (Request::Call(call), Some(Reply::Answer(answer))) => coordinator.outcome(call, Some(&answer), sent, local),
+            (Request::Call(call), _) => coordinator.outcome(call, None, sent, local),
             (Request::Publish { venue, token, .. }, Some(Reply::Published(taken))) => {
-                helm.published(true, local);
+                coordinator.published(true, local);
                 if !taken {
-                    helm.refused(*venue, *token, local);
+                    coordinator.refused(*venue, *token, local);
                 }
             }
-            (Request::Publish { .. }, _) => helm.published(false, local),
+            (Request::Publish { .. }, _) => coordinator.published(false, local),
             (Request::Take { venue, token, event }, reply) => {
                 let (venue, take) = (*venue, ElectionAction::Take { venue: *venue, token: *token });
                 match &reply {
-                    Some(Reply::Answer(answer)) => helm.outcome(&take, Some(answer), sent, local),
-                    _ => helm.outcome(&take, None, sent, local),
+                    Some(Reply::Answer(answer)) => coordinator.outcome(&take, Some(answer), sent, local),
+                    _ => coordinator.outcome(&take, None, sent, local),
                 }
                 let node = &mut self.nodes[at];
                 match reply {
@@ -568,10 +569,10 @@ impl World {
         let (local, now) = (self.local(at), self.now);
         let believes_all = self.setup.broken == Broken::NobodyIsFenced;
         let node = &mut self.nodes[at];
-        let Some(helm) = &mut node.helm else { return Ok(()) };
+        let Some(coordinator) = &mut node.coordinator else { return Ok(()) };
         match message {
-            Message::Pulse => helm.heard(local),
-            Message::Control(control) => helm.control(&control, local),
+            Message::Pulse => coordinator.heard(local),
+            Message::Control(control) => coordinator.control(&control, local),
             Message::Batch { venue, leader, token, sequence, event } => {
                 node.heard[venue] = node.heard[venue].max(event);
                 let (last, from, newest) = &mut node.believed[venue];
@@ -583,7 +584,7 @@ impl World {
                     Accepted { at: now, instance: &node.id, venue: VENUES[venue], leader: &leader, token, sequence };
                 self.checker.accept(&it)?;
                 (*last, *from, *newest) = (token, leader, sequence);
-                helm.accepted(venue, token, local);
+                coordinator.accepted(venue, token, local);
             }
         }
         Ok(())
@@ -593,7 +594,7 @@ impl World {
     fn end(&mut self, at: usize) {
         self.story(at, "is gone");
         let node = &mut self.nodes[at];
-        (node.helm, node.busy, node.stopping) = (None, None, None);
+        (node.coordinator, node.busy, node.stopping) = (None, None, None);
         node.life += 1;
         node.upstream.fill(Upstream::Off);
         let back = if self.quiet { 0 } else { self.random.below(3000) as u64 * MS };
@@ -648,7 +649,7 @@ impl World {
                 self.redis.members.retain(|_, (ends, _)| *ends > now);
                 let me = ClusterMember { id: id.to_owned(), ..ClusterMember::default() };
                 self.redis.members.insert(id.to_owned(), (now + lasts, me));
-                RedisAnswer::Sight(self.sight())
+                RedisAnswer::ClusterView(self.view())
             }
             ElectionAction::Renew(asked) => {
                 let kept = asked.iter().map(|(venue, token)| is_ours(&self.redis, *venue, *token)).collect::<Vec<_>>();
@@ -673,17 +674,21 @@ impl World {
                     }
                 }
             }
-            ElectionAction::NameHeir { venue, token, heir } => {
+            ElectionAction::NameSuccessor { venue, token, successor } => {
                 let ours = is_ours(&self.redis, venue, token);
                 if ours {
-                    self.redis.leases[venue].as_mut().unwrap().heir = Some(heir.clone());
-                    self.broadcast(&Message::Control(Control::Heir { venue: VENUES[venue].to_owned(), token, heir }));
+                    self.redis.leases[venue].as_mut().unwrap().successor = Some(successor.clone());
+                    self.broadcast(&Message::Control(Control::Successor {
+                        venue: VENUES[venue].to_owned(),
+                        token,
+                        successor,
+                    }));
                 }
                 RedisAnswer::Named(ours)
             }
             ElectionAction::Look => {
                 self.redis.members.retain(|_, (ends, _)| *ends > now);
-                RedisAnswer::Sight(self.sight())
+                RedisAnswer::ClusterView(self.view())
             }
             ElectionAction::Take { .. } => unreachable!("a request of its own"),
             ElectionAction::Release { venue, token } => {
@@ -705,13 +710,13 @@ impl World {
         })
     }
 
-    fn sight(&self) -> Sight {
+    fn view(&self) -> ClusterView {
         let leases = (0..self.venues).filter_map(|venue| {
             let row = self.redis.leases[venue].as_ref()?;
             Some((VENUES[venue].to_owned(), row.lease(self.now)))
         });
         let members = self.redis.members.values().map(|(_, member)| member.clone()).collect();
-        Sight { members, leases: leases.collect(), refused: 0 }
+        ClusterView { members, leases: leases.collect(), refused: 0 }
     }
 
     fn next_token(&self, venue: usize, floor: u64) -> u64 {
@@ -727,7 +732,7 @@ impl World {
         let lasts = (self.options.lease_ns as f64 * self.redis_rate) as u64;
         self.redis.fences[venue] = token;
         let ends = self.now + lasts;
-        self.redis.leases[venue] = Some(Row { owner: owner.to_owned(), token, heir: None, ends });
+        self.redis.leases[venue] = Some(Row { owner: owner.to_owned(), token, successor: None, ends });
         self.changed[venue] = Some(self.now);
         self.granted[venue] = (token, self.now);
         let venue = VENUES[venue].to_owned();
@@ -735,10 +740,10 @@ impl World {
         Ok(())
     }
 
-    /// The heir takes the lease and publishes its first batch, in one step.
+    /// The successor takes the lease and publishes its first batch, in one step.
     fn take(&mut self, id: &str, venue: usize, token: u64, event: u64) -> Result<RedisAnswer, String> {
         let row = self.redis.leases[venue].as_ref();
-        let Some(row) = row.filter(|row| row.token == token && row.heir.as_deref() == Some(id)) else {
+        let Some(row) = row.filter(|row| row.token == token && row.successor.as_deref() == Some(id)) else {
             return Ok(RedisAnswer::Taken(None));
         };
         let (old, is_well) = (row.owner.clone(), self.setup.faults == Faults::None);
@@ -762,7 +767,7 @@ impl World {
     fn check_need(&self, at: usize, venue: usize) -> Outcome {
         let could = |node: &&Node| {
             let is_member = self.redis.members.contains_key(&node.id);
-            node.helm.is_some() && node.stopping.is_none() && is_member && self.now - node.started > SECOND
+            node.coordinator.is_some() && node.stopping.is_none() && is_member && self.now - node.started > SECOND
         };
         match self.nodes.iter().find(could) {
             Some(other) if self.setup.faults == Faults::None && self.nodes[at].stopping.is_some() => Err(format!(
@@ -816,7 +821,7 @@ impl World {
     }
 
     fn post(&mut self, at: usize, message: Message) {
-        if self.nodes[at].helm.is_none() || self.nodes[at].cut[2] {
+        if self.nodes[at].coordinator.is_none() || self.nodes[at].cut[2] {
             return;
         }
         // One stream: late for one, late for all behind it.
@@ -846,14 +851,14 @@ impl World {
             0 => {
                 let local = self.local(at);
                 let node = &mut self.nodes[at];
-                if let (Some(helm), None) = (&mut node.helm, node.stopping) {
-                    helm.stop(local);
+                if let (Some(coordinator), None) = (&mut node.coordinator, node.stopping) {
+                    coordinator.stop(local);
                     node.stopping = Some(self.now);
                     self.story(at, "is asked to end");
                     node_turn(self, at);
                 }
             }
-            1 if node.helm.is_some() => self.end(at),
+            1 if node.coordinator.is_some() => self.end(at),
             2 | 3 => {
                 node.asleep_until = self.now + long;
                 self.story(at, &format!("stands still for {} ms", long / MS));
@@ -947,7 +952,7 @@ impl World {
         }
         let ClusterOptions { lease_ns, stable_ns, tenure_ns, .. } = self.options;
         let led = self.now + 2 * lease_ns + stable_ns + 2 * SECOND;
-        // Whoever could not reach a venue may rest for a minute, and an heir that failed is not asked for half of one.
+        // Whoever could not reach a venue may rest for a minute, and a successor that failed is not asked for half of one.
         let rests = match self.setup.faults {
             Faults::All => 62 * SECOND,
             Faults::Standstills => 32 * SECOND,
@@ -968,7 +973,10 @@ impl World {
         for (venue, name) in VENUES.iter().enumerate().take(self.venues) {
             let is_leader = |at: &usize| {
                 let local = self.local(*at);
-                self.nodes[*at].helm.as_ref().is_some_and(|helm| helm.may_publish(venue, local).is_some())
+                self.nodes[*at]
+                    .coordinator
+                    .as_ref()
+                    .is_some_and(|coordinator| coordinator.may_publish(venue, local).is_some())
             };
             let leaders: Vec<usize> = (0..self.nodes.len()).filter(is_leader).collect();
             if leaders.len() != 1 {
@@ -981,7 +989,7 @@ impl World {
             }
         }
         for node in &self.nodes {
-            let state = node.helm.as_ref().map(|helm| helm.fallback().state());
+            let state = node.coordinator.as_ref().map(|coordinator| coordinator.fallback().state());
             if state != Some(RedisState::Joined) {
                 return Err(format!("{} is {state:?} though all is well", node.id));
             }
@@ -997,7 +1005,7 @@ impl World {
         self.nodes.iter().filter(|node| node.upstream[venue] != Upstream::Off).count()
     }
 
-    /// Without faults no venue is ever connected to more than twice, and that only while somebody is an heir or lets go.
+    /// Without faults no venue is ever connected to more than twice, and that only while somebody is a successor or lets go.
     fn check_upstreams(&self) -> Outcome {
         if self.setup.faults != Faults::None {
             return Ok(());
@@ -1006,7 +1014,9 @@ impl World {
             let connected = self.connected(venue);
             if connected > 2 {
                 let roles: Vec<Option<ClusterRole>> = (0..self.nodes.len())
-                    .map(|at| self.nodes[at].helm.as_ref().map(|helm| helm.role(venue, self.local(at))))
+                    .map(|at| {
+                        self.nodes[at].coordinator.as_ref().map(|coordinator| coordinator.role(venue, self.local(at)))
+                    })
                     .collect();
                 return Err(format!("{name} is connected {connected} times: {roles:?}"));
             }
@@ -1073,8 +1083,8 @@ fn told(request: &Request, sent: MonoNs, now: MonoNs) -> String {
 
 impl Row {
     fn lease(&self, now: u64) -> Lease {
-        let Self { owner, token, heir, ends } = self.clone();
-        Lease { token, owner, hostname: String::new(), heir, left_ns: ends - now }
+        let Self { owner, token, successor, ends } = self.clone();
+        Lease { token, owner, hostname: String::new(), successor, left_ns: ends - now }
     }
 }
 
@@ -1083,7 +1093,7 @@ impl Node {
         Self {
             life: 0,
             id: String::new(),
-            helm: None,
+            coordinator: None,
             offset: random.below(1_000_000) as u64 * SECOND,
             rate: 1.0 + random.between(-drift, drift),
             asleep_until: 0,

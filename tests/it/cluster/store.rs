@@ -107,7 +107,7 @@ fn only_the_owner_with_its_token_renews_names_gives_publishes_and_releases() {
     for (is_a, token) in [(false, token), (true, token + 1), (true, token * 10)] {
         let store = if is_a { &mut a } else { &mut b };
         assert_eq!(store.renew(&[("okx", token), ("kraken", token)]).unwrap(), [false, false]);
-        assert_eq!(store.name_heir("okx", token, "b"), Ok(false));
+        assert_eq!(store.name_successor("okx", token, "b"), Ok(false));
         assert_eq!(store.take("okx", token, &[]), Ok(None));
         assert!(!publish(store, "okx", token));
         assert_eq!(store.keep_latest("okx", token, &[("BTC/USDT", b"x")]), Ok(false));
@@ -115,7 +115,7 @@ fn only_the_owner_with_its_token_renews_names_gives_publishes_and_releases() {
     }
     assert_eq!(a.renew(&[("okx", token)]).unwrap(), [true]);
     assert!(publish(&mut a, "okx", token));
-    assert_eq!(a.name_heir("okx", token, "b"), Ok(true));
+    assert_eq!(a.name_successor("okx", token, "b"), Ok(true));
     assert_eq!(a.renew(&[("okx", token)]).unwrap(), [true], "an heir changes nothing until it leads");
     assert_eq!(a.take("okx", token, &[]), Ok(None), "only the heir takes it");
     let next = b.take("okx", token, &[]).unwrap().unwrap();
@@ -137,8 +137,8 @@ fn names_with_quotes_and_backslashes_are_not_taken_for_others() {
         for other in names.iter().filter(|other| **other != name) {
             assert_eq!(store(&server, other).renew(&[("okx", token)]).unwrap(), [false], "{other} as {name}");
         }
-        let sight = owner.beat(&member(name), &["okx"]).unwrap();
-        assert_eq!(sight.leases[0].1.owner, name);
+        let view = owner.beat(&member(name), &["okx"]).unwrap();
+        assert_eq!(view.leases[0].1.owner, name);
         assert_eq!(owner.release("okx", token), Ok(true));
         owner.leave().unwrap();
     }
@@ -185,14 +185,14 @@ fn a_beat_shows_members_and_leases_and_forgets_who_is_gone() {
     let [mut a, mut b] = ["a", "b"].map(short);
     b.beat(&member("b"), &[]).unwrap();
     let token = won(b.claim("okx", 0));
-    b.name_heir("okx", token, "a").unwrap();
-    let sight = a.beat(&member("a"), &["kraken", "okx"]).unwrap();
-    assert_eq!(sight.members, [member("a"), member("b")]);
-    let [(venue, lease)] = sight.leases.as_slice() else { panic!("{sight:?}") };
-    assert_eq!((venue.as_str(), lease.owner.as_str(), lease.heir.as_deref()), ("okx", "b", Some("a")));
+    b.name_successor("okx", token, "a").unwrap();
+    let view = a.beat(&member("a"), &["kraken", "okx"]).unwrap();
+    assert_eq!(view.members, [member("a"), member("b")]);
+    let [(venue, lease)] = view.leases.as_slice() else { panic!("{view:?}") };
+    assert_eq!((venue.as_str(), lease.owner.as_str(), lease.successor.as_deref()), ("okx", "b", Some("a")));
     until("the other being forgotten", || {
-        let sight = a.beat(&member("a"), &["okx"]).unwrap();
-        sight.members == [member("a")] && sight.leases.is_empty()
+        let view = a.beat(&member("a"), &["okx"]).unwrap();
+        view.members == [member("a")] && view.leases.is_empty()
     });
     a.leave().unwrap();
     assert_eq!(b.beat(&member("b"), &[]).unwrap().members, [member("b")]);
@@ -206,14 +206,14 @@ fn changes_of_leaders_are_told_to_all() {
     let mut ears = ears.as_pubsub();
     ears.subscribe(a.keys().control()).unwrap();
     let token = won(a.claim("okx", 0));
-    a.name_heir("okx", token, "b").unwrap();
+    a.name_successor("okx", token, "b").unwrap();
     let mut b = store(&server, "b");
     let next = b.take("okx", token, &[]).unwrap().unwrap();
     b.release("okx", next).unwrap();
     let venue = || "okx".to_owned();
     let said = [
         Control::Leads { venue: venue(), token, owner: "a".into() },
-        Control::Heir { venue: venue(), token, heir: "b".into() },
+        Control::Successor { venue: venue(), token, successor: "b".into() },
         Control::Leads { venue: venue(), token: next, owner: "b".into() },
         Control::Free { venue: venue(), token: next },
     ];
@@ -234,8 +234,8 @@ fn foreign_values_under_our_keys_are_counted_and_hold_nobody_up() {
     set(a.keys().fence("okx"), "not a number");
     redis::cmd("ZADD").arg(a.keys().members()).arg("1e15").arg("ghost").exec(&mut other).unwrap();
     redis::cmd("HSET").arg(a.keys().member()).arg("ghost").arg("[]").exec(&mut other).unwrap();
-    let sight = a.beat(&member("a"), &["okx", "kraken"]).unwrap();
-    assert_eq!((sight.refused, sight.members), (2, vec![member("a")]));
+    let view = a.beat(&member("a"), &["okx", "kraken"]).unwrap();
+    assert_eq!((view.refused, view.members), (2, vec![member("a")]));
     won(a.claim("okx", 5));
     won(a.claim("kraken", 0));
 }
@@ -292,7 +292,7 @@ fn a_full_redis_refuses_values_but_no_lease_and_no_batch() {
     assert!(publish(&mut a, "okx", first));
     assert_eq!(a.latest(&[("okx", "BTC/USDT")]), Ok(vec![]));
     a.beat(&member("a"), &["okx"]).unwrap();
-    assert_eq!(a.name_heir("okx", first, "b"), Ok(true));
+    assert_eq!(a.name_successor("okx", first, "b"), Ok(true));
     let mut b = store(&server, "b");
     let second = b.take("okx", first, &[]).unwrap().unwrap();
     assert_eq!(b.release("okx", second), Ok(true));

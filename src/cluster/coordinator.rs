@@ -4,7 +4,7 @@
 use crate::cluster::ClusterOptions;
 use crate::cluster::election::{Election, ElectionAction};
 use crate::cluster::fallback::Fallback;
-use crate::cluster::store::{Claim, Control, Sight};
+use crate::cluster::store::{Claim, ClusterView, Control};
 use crate::metrics::cluster::{ClusterRole, RedisState};
 use crate::time::MonoNs;
 
@@ -12,12 +12,12 @@ use crate::time::MonoNs;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RedisAnswer {
     /// To [`ElectionAction::Beat`] and [`ElectionAction::Look`].
-    Sight(Sight),
+    ClusterView(ClusterView),
     /// To [`ElectionAction::Renew`], in the order asked.
     Renewed(Vec<bool>),
     /// To [`ElectionAction::Claim`].
     Claim(Claim),
-    /// To [`ElectionAction::NameHeir`]: whether the lease was ours.
+    /// To [`ElectionAction::NameSuccessor`]: whether the lease was ours.
     Named(bool),
     /// To [`ElectionAction::Take`].
     Taken(Option<u64>),
@@ -26,19 +26,19 @@ pub enum RedisAnswer {
 }
 
 /// Both machines.
-pub struct Helm {
+pub struct Coordinator {
     election: Election,
     fallback: Fallback,
     /// The state that the election knows.
-    told: RedisState,
+    reported: RedisState,
 }
 
-impl Helm {
+impl Coordinator {
     /// Nothing tried yet.
     #[must_use]
     pub fn new(options: &ClusterOptions, venues: &[&str], now: MonoNs) -> Self {
         let election = Election::new(options, venues, now);
-        Self { election, fallback: Fallback::new(options.stable_ns, now), told: RedisState::Connecting }
+        Self { election, fallback: Fallback::new(options.stable_ns, now), reported: RedisState::Connecting }
     }
 
     /// What was decided, for those who show it.
@@ -77,7 +77,7 @@ impl Helm {
         self.election.wants_upstream(venue)
     }
 
-    /// The call to make now, if one is due. Its outcome is told to [`Self::outcome`] before the next is asked for.
+    /// The call to make now, if one is due. Pass its outcome to [`Self::outcome`] before the next call.
     pub fn next(&mut self, now: MonoNs) -> Option<ElectionAction> {
         self.fallback.elapsed(now);
         self.tell(now);
@@ -99,8 +99,8 @@ impl Helm {
         self.tell(now);
         let election = &mut self.election;
         match (action, answer) {
-            (ElectionAction::Beat | ElectionAction::Look, Some(RedisAnswer::Sight(sight))) => {
-                election.seen(sight, sent, now)
+            (ElectionAction::Beat | ElectionAction::Look, Some(RedisAnswer::ClusterView(view))) => {
+                election.seen(view, sent, now)
             }
             (ElectionAction::Renew(asked), Some(RedisAnswer::Renewed(kept))) => {
                 election.renewed(asked, kept, sent, now)
@@ -108,8 +108,8 @@ impl Helm {
             (ElectionAction::Claim { venue, .. }, Some(RedisAnswer::Claim(claim))) => {
                 election.claimed(*venue, claim, sent, now)
             }
-            (ElectionAction::NameHeir { venue, token, .. }, Some(RedisAnswer::Named(kept))) => {
-                election.heir_named(*venue, *token, *kept, now);
+            (ElectionAction::NameSuccessor { venue, token, .. }, Some(RedisAnswer::Named(kept))) => {
+                election.successor_named(*venue, *token, *kept, now);
             }
             (ElectionAction::Take { venue, token }, Some(RedisAnswer::Taken(next))) => {
                 election.taken(*venue, *token, *next, sent, now);
@@ -135,7 +135,7 @@ impl Helm {
         self.election.refused(venue, token, now);
     }
 
-    /// Our own last pulse came back at `at`; may be told again and again.
+    /// Our own last pulse came back at `at`; may be called repeatedly.
     pub fn heard(&mut self, at: MonoNs) {
         self.fallback.heard(at);
     }
@@ -155,7 +155,7 @@ impl Helm {
         self.election.upstream(venue, flowing, now);
     }
 
-    /// Whether our own connection to `venue`, of which we are the heir, has told all that is known of it.
+    /// Whether our own connection to `venue`, of which we are the successor, has delivered all that is known of it.
     pub fn prepared(&mut self, venue: usize, ready: bool) {
         self.election.prepared(venue, ready);
     }
@@ -182,7 +182,7 @@ impl Helm {
 
     fn tell(&mut self, now: MonoNs) {
         let state = self.fallback.state();
-        let before = std::mem::replace(&mut self.told, state);
+        let before = std::mem::replace(&mut self.reported, state);
         match state {
             _ if state == before => {}
             RedisState::CutOff => self.election.cut_off(now),
