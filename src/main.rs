@@ -164,9 +164,10 @@ fn run_cluster_status(args: &ClusterStatusArgs) -> Result<(), CommandFailure> {
         // Which exchanges the gateways have is not known here: those with a leader are.
         status.venues.retain(|led| led.lease.is_some());
     }
-    match args.json {
-        true => print(&[status.json(), b"\n".to_vec()].concat())?,
-        false => print(status.text().as_bytes())?,
+    if args.json {
+        print(&[status.json(), b"\n".to_vec()].concat())?
+    } else {
+        print(status.text().as_bytes())?
     }
     let without: Vec<&str> = status.leaderless().collect();
     match (without.is_empty(), status.venues.is_empty()) {

@@ -355,16 +355,13 @@ impl Publisher {
     }
 
     fn was_sent(&mut self, venue: VenueId, is_ours: bool, lost: &mut Vec<VenueId>) {
-        match is_ours {
-            true => {
-                if let Some(board) = &self.parts.board.cluster {
-                    board.venues[venue.index()].published.add(1);
-                }
+        if is_ours {
+            if let Some(board) = &self.parts.board.cluster {
+                board.venues[venue.index()].published.add(1);
             }
-            false => {
-                self.stop(venue);
-                lost.push(venue);
-            }
+        } else {
+            self.stop(venue);
+            lost.push(venue);
         }
     }
 

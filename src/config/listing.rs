@@ -44,9 +44,10 @@ pub(super) fn list(
             };
             let is_hidden = path == "admin.token" && !token.is_empty()
                 || path == "cluster.sentinel_password" && !sentinel_password.is_empty();
-            match is_hidden {
-                true => noted(&mut out, key.name, &value, &format!("{}; set, never shown", place(&path))),
-                false => line(&mut out, key.name, &value, &place(&path)),
+            if is_hidden {
+                noted(&mut out, key.name, &value, &format!("{}; set, never shown", place(&path)))
+            } else {
+                line(&mut out, key.name, &value, &place(&path))
             }
         }
         if section == "quotes" {

@@ -360,9 +360,10 @@ fn native_symbols(
             [one, other, ..] => {
                 let [one, other] = [one, other].map(|entry| quoted(&entry.native));
                 let what = format!("{one} and {other} are both {} on {name}", item.text);
-                match item.chosen {
-                    true => draft.warnings.push(format!("{path}: {what}, left out there")),
-                    false => refuse_item(draft, path, item, what),
+                if item.chosen {
+                    draft.warnings.push(format!("{path}: {what}, left out there"))
+                } else {
+                    refuse_item(draft, path, item, what)
                 }
                 continue;
             }

@@ -526,9 +526,10 @@ impl Core {
     fn is_overtaken(&self, pair: PairId, quote: &Quote) -> bool {
         let held = self.matrix.load(pair);
         matches!(held.state, CellState::Void | CellState::Halted)
-            && match quote.origin.is_pushed() {
-                true => merge::is_stamped_before(quote.exchange_time, held.exchange_time),
-                false => quote.received < held.received,
+            && if quote.origin.is_pushed() {
+                merge::is_stamped_before(quote.exchange_time, held.exchange_time)
+            } else {
+                quote.received < held.received
             }
     }
 

@@ -74,9 +74,10 @@ impl FeedBooks {
         self.gauges.quotes.add(1);
         let reference = self.reference.at(received, self.gauges.board());
         // A page is no measurement of the line. If it is older than the stream, the book is as new as the last event.
-        let excess_ns = match is_page {
-            true => self.lag.of(note.exchange_time, received, reference),
-            false => self.lag.take(note.exchange_time, received, reference),
+        let excess_ns = if is_page {
+            self.lag.of(note.exchange_time, received, reference)
+        } else {
+            self.lag.take(note.exchange_time, received, reference)
         };
         let late_ns = lag::beyond_jitter_ns(excess_ns);
         self.gauges.lagged.add(u64::from(late_ns > 0 && !is_page));

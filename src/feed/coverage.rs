@@ -328,15 +328,16 @@ impl Coverage {
     /// Updates this connection's share in the venue's gauges.
     fn show(&mut self) {
         let before = self.counts;
-        self.counts = match self.is_open && self.is_counted {
-            true => CoverageCounts {
+        self.counts = if self.is_open && self.is_counted {
+            CoverageCounts {
                 subscribed: self.acknowledged_count as u64,
                 silent: self.silence.silent() as u64,
                 missing: self.silence.missing() as u64,
                 checksums: self.checksums.flagged() as u64,
                 unreadable: self.unreadable.flagged() as u64,
-            },
-            false => CoverageCounts::default(),
+            }
+        } else {
+            CoverageCounts::default()
         };
         let (gauges, now) = (&*self.gauges, self.counts);
         gauges.subscribed.replace(before.subscribed, now.subscribed);

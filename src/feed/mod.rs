@@ -322,10 +322,7 @@ impl Feed {
         }
         let events = &mut |event| handover.push(event);
         for pair in channels.iter_mut().flat_map(|channel| &mut channel.pairs) {
-            match is_long {
-                true => pair.overslept(events),
-                false => pair.stood_still(awake, events),
-            }
+            if is_long { pair.overslept(events) } else { pair.stood_still(awake, events) }
         }
     }
 

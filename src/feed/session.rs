@@ -982,9 +982,10 @@ impl Session {
         let take = |codec: &mut dyn FeedCodec, decoded: &mut Decoded| {
             page.and_then(|page| codec.take_page(fetch.instrument, page, decoded))
         };
-        match self.take_page(take, received, clock, events) {
-            true => self.requests.pages.succeeded(),
-            false => self.requests.pages.failed(Wait::Usual, received),
+        if self.take_page(take, received, clock, events) {
+            self.requests.pages.succeeded()
+        } else {
+            self.requests.pages.failed(Wait::Usual, received)
         }
     }
 

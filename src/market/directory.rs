@@ -432,9 +432,10 @@ impl Directory {
     /// Stores whether `by` reports `instrument` as halted on `venue`. Returns whether that changed.
     pub fn set_halted(&self, instrument: InstrumentId, venue: VenueId, by: HaltedBy, is_halted: bool) -> bool {
         let bits = &self.halted[self.pair(instrument, venue).index()];
-        let before = match is_halted {
-            true => bits.fetch_or(by as u8, Ordering::AcqRel),
-            false => bits.fetch_and(!(by as u8), Ordering::AcqRel),
+        let before = if is_halted {
+            bits.fetch_or(by as u8, Ordering::AcqRel)
+        } else {
+            bits.fetch_and(!(by as u8), Ordering::AcqRel)
         };
         (before & by as u8 != 0) != is_halted
     }

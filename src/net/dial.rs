@@ -529,9 +529,12 @@ fn request(job: &Job, trust: &Trust) -> Result<Option<(Vec<u8>, Version)>, DialE
         }
         reply => reply,
     };
-    let mut reply = reply.map_err(|e| match is_about_certificate(&e) {
-        true => DialError::Tls("certificate refused", e.to_string()),
-        false => DialError::Reply(e.to_string()),
+    let mut reply = reply.map_err(|e| {
+        if is_about_certificate(&e) {
+            DialError::Tls("certificate refused", e.to_string())
+        } else {
+            DialError::Reply(e.to_string())
+        }
     })?;
     let header = |name: &str| reply.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let version = Version { etag: header("etag"), modified: header("last-modified") };
@@ -549,9 +552,10 @@ fn request(job: &Job, trust: &Trust) -> Result<Option<(Vec<u8>, Version)>, DialE
     }
     let mut body = Vec::new();
     let reader = reply.body_mut().as_reader();
-    let read = match is_packed {
-        true => flate2::read::MultiGzDecoder::new(reader).take(limit + 1).read_to_end(&mut body),
-        false => reader.take(limit + 1).read_to_end(&mut body),
+    let read = if is_packed {
+        flate2::read::MultiGzDecoder::new(reader).take(limit + 1).read_to_end(&mut body)
+    } else {
+        reader.take(limit + 1).read_to_end(&mut body)
     };
     match read {
         Ok(_) if body.len() as u64 > limit => Err(DialError::TooLarge { size, limit }),

@@ -149,9 +149,10 @@ impl Link {
             return self.write_gathered(&[IoSlice::new(bytes)]);
         }
         loop {
-            let written = match self.apart {
-                true => socket2::SockRef::from(&self.tcp).send_with_flags(bytes, MSG_EOR),
-                false => self.tcp.write(bytes),
+            let written = if self.apart {
+                socket2::SockRef::from(&self.tcp).send_with_flags(bytes, MSG_EOR)
+            } else {
+                self.tcp.write(bytes)
             };
             return match written {
                 Ok(length) => Ok(length),

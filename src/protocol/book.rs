@@ -133,9 +133,10 @@ fn members(shown: &ShownBook<'_>, o: &mut Object<'_>) {
     or_null(o, "sequence", (is_there && stamp.sequence > 0).then_some(stamp.sequence));
     or_null(o, "exchangeTime", (is_there && stamp.exchange_time.0 > 0).then(|| stamp.exchange_time.ms()));
     or_null(o, "ageMs", is_there.then_some(shown.age_ms));
-    match is_there {
-        true => o.text("source", stamp.source.word()),
-        false => o.null("source"),
+    if is_there {
+        o.text("source", stamp.source.word())
+    } else {
+        o.null("source")
     };
     o.integer("voids", view.voids).integer("timestamp", shown.timestamp);
 }

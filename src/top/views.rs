@@ -468,9 +468,10 @@ fn latency(state: &Display, sample: &Sample, whole: bool) -> TextTable {
         right("p99.9", 4),
         right("max", 5),
     ];
-    let title = match whole && state.view == DisplayView::Latency {
-        true => format!("Latency since the start, {}", by(state)),
-        false => "Latency since the start".to_owned(),
+    let title = if whole && state.view == DisplayView::Latency {
+        format!("Latency since the start, {}", by(state))
+    } else {
+        "Latency since the start".to_owned()
     };
     TextTable { title, columns, rows: rows.collect(), empty: "nothing measured yet" }
 }

@@ -996,9 +996,10 @@ fn written(change: &LevelChange) -> String {
         String::from_utf8(text).unwrap_or_default()
     };
     let sign = if *side == Side::Ask { "-" } else { "" };
-    match level.size.is_zero() {
-        true => format!("[{},0,{sign}1]", text(level.price)),
-        false => format!("[{},1,{sign}{}]", text(level.price), text(level.size)),
+    if level.size.is_zero() {
+        format!("[{},0,{sign}1]", text(level.price))
+    } else {
+        format!("[{},1,{sign}{}]", text(level.price), text(level.size))
     }
 }
 

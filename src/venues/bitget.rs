@@ -432,9 +432,10 @@ impl BitgetState {
                 continue;
             }
             let chain = self.books.entry((instrument, channel)).or_default();
-            let done = match is_whole {
-                true => Ok(chain.replace(instrument, (step.link, received), &mut self.levels[levels], out)),
-                false => chain.follow(step.link, &self.levels[levels], received),
+            let done = if is_whole {
+                Ok(chain.replace(instrument, (step.link, received), &mut self.levels[levels], out))
+            } else {
+                chain.follow(step.link, &self.levels[levels], received)
             };
             // The small books carry the checksum of the large one.
             let done = done.and_then(|is_applied| match step.checksum.filter(|_| channel == BOOKS && is_applied) {

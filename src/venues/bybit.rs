@@ -463,11 +463,12 @@ impl BybitState {
         if sequence == 1 && chain.sequence() > 1 && at >= chain.at() && chain.depth.void() {
             out.updates.push(Update::Void(instrument, VoidReason::Gap));
         }
-        let is_new = match is_whole {
-            true => chain.replace(instrument, (link, received), &mut self.levels, out),
-            false => chain.follow(link, &self.levels, received).inspect_err(|why| {
+        let is_new = if is_whole {
+            chain.replace(instrument, (link, received), &mut self.levels, out)
+        } else {
+            chain.follow(link, &self.levels, received).inspect_err(|why| {
                 why.loss().into_iter().for_each(|reason| lost(instrument, channel, symbol, reason, out));
-            })?,
+            })?
         };
         if is_new {
             chain.depth.truncate(most);

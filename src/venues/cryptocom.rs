@@ -434,9 +434,8 @@ impl CryptoComState {
         let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
         let most = integer(result, "depth").and_then(|most| most.try_into().map_err(|_| DecodeError::Missing("depth")));
         let items = most.and_then(|most| Ok((most, array(result, "data")?)));
-        let items = items.and_then(|(most, data)| match data.is_empty() && !is_change {
-            true => Err(DecodeError::Missing("data")),
-            false => Ok((most, data)),
+        let items = items.and_then(|(most, data)| {
+            if data.is_empty() && !is_change { Err(DecodeError::Missing("data")) } else { Ok((most, data)) }
         });
         let (most, data) = items.inspect_err(|_| self.undecodable(instrument, out))?;
         let mark = out.updates.len();

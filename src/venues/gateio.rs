@@ -501,12 +501,13 @@ impl GateState {
         }
         let (number, link) = out.void_unread(instrument, read)?;
         let exchange_time = link.at;
-        let is_new = match is_whole {
-            true => chain.replace(instrument, (link, received), &mut self.levels, out),
-            false => chain.follow(link, &self.levels, received).inspect_err(|why| {
+        let is_new = if is_whole {
+            chain.replace(instrument, (link, received), &mut self.levels, out)
+        } else {
+            chain.follow(link, &self.levels, received).inspect_err(|why| {
                 out.updates.extend(why.loss().map(|reason| Update::Void(instrument, reason)));
                 ask_again(self.now, name, &mut out.requests);
-            })?,
+            })?
         };
         if is_new {
             // Levels beyond the subscribed ones are told no longer.

@@ -233,10 +233,8 @@ impl FeedCodec for HtxCodec {
 
     fn read(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Self { gunzip, parser, feed } = self;
-        let frame = match frame.starts_with(&MAGIC) {
-            true => gunzip.unpack(frame).map_err(|_| DecodeError::Gzip)?,
-            false => frame,
-        };
+        let frame =
+            if frame.starts_with(&MAGIC) { gunzip.unpack(frame).map_err(|_| DecodeError::Gzip)? } else { frame };
         if let Some((symbol, bbo)) = scan(frame) {
             let Some(instrument) = feed.symbols.find(symbol) else { return Ok(Frame::Unused) };
             return Ok(feed.bbo(instrument, &bbo, received, out));
@@ -757,9 +755,12 @@ fn frame(to: &HtxSubscription, quote: &VenueQuote) -> String {
         "bbo" => bbo_tick(quote),
         "detail" => day_tick(quote, ""),
         "ticker" => {
-            let quoted = |level: Level, [price, size]: [&str; 2]| match level.is_present() {
-                true => format!(r#","{price}":{},"{size}":{}"#, level.price, level.size),
-                false => String::new(),
+            let quoted = |level: Level, [price, size]: [&str; 2]| {
+                if level.is_present() {
+                    format!(r#","{price}":{},"{size}":{}"#, level.price, level.size)
+                } else {
+                    String::new()
+                }
             };
             let tops = quoted(quote.bid, ["bid", "bidSize"]) + &quoted(quote.ask, ["ask", "askSize"]);
             day_tick(quote, &tops)
@@ -780,10 +781,8 @@ fn frame(to: &HtxSubscription, quote: &VenueQuote) -> String {
 
 fn bbo_tick(quote: &VenueQuote) -> String {
     // An empty side is told as null.
-    let number = |level: Level, number: Decimal| match level.is_present() {
-        true => number.to_string(),
-        false => "null".to_owned(),
-    };
+    let number =
+        |level: Level, number: Decimal| if level.is_present() { number.to_string() } else { "null".to_owned() };
     format!(
         r#"{{"seqId":{},"ask":{},"askSize":{},"bid":{},"bidSize":{},"quoteTime":{},"symbol":"{}"}}"#,
         quote.sequence,

@@ -536,9 +536,10 @@ impl OkxState {
         for step in &self.steps {
             let levels = &mut self.levels[from..step.to];
             from = step.to;
-            let done = match is_whole {
-                true => Ok(chain.replace(instrument, (step.link, received), levels, out)),
-                false => chain.follow(step.link, levels, received),
+            let done = if is_whole {
+                Ok(chain.replace(instrument, (step.link, received), levels, out))
+            } else {
+                chain.follow(step.link, levels, received)
             };
             let done = done.and_then(|is_applied| match step.checksum.filter(|_| is_applied) {
                 Some(sum) if sum != i64::from(paired_checksum(chain.depth.book(), &mut self.checksum_text)) => {

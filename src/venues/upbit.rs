@@ -484,9 +484,10 @@ impl UpbitExchange {
     fn subscribe(&mut self, part: RequestPart, market: &dyn Market, out: &mut Messages) {
         for (code, units) in part.codes.iter().filter(|_| part.has_snapshot) {
             let Some(quote) = market.quote(code) else { continue };
-            out.push(match part.is_book {
-                true => self.book_frame(&quote, *units, "SNAPSHOT"),
-                false => self.ticker_frame(&quote, "SNAPSHOT"),
+            out.push(if part.is_book {
+                self.book_frame(&quote, *units, "SNAPSHOT")
+            } else {
+                self.ticker_frame(&quote, "SNAPSHOT")
             });
         }
         match part.is_book {
@@ -505,10 +506,8 @@ impl UpbitExchange {
     }
 
     fn book_frame(&self, quote: &VenueQuote, units: usize, stream: &str) -> Vec<u8> {
-        let keys = match self.is_short {
-            true => ["ap", "bp", "as", "bs"],
-            false => ["ask_price", "bid_price", "ask_size", "bid_size"],
-        };
+        let keys =
+            if self.is_short { ["ap", "bp", "as", "bs"] } else { ["ask_price", "bid_price", "ask_size", "bid_size"] };
         let (asks, bids) = (quote.levels(Side::Ask, units), quote.levels(Side::Bid, units));
         // A side that has fewer is filled up with zeros.
         let unit = |at: usize| {

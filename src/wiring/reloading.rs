@@ -40,12 +40,11 @@ impl Reloading {
     /// Parts for `config`, which was resolved from `plan`, read from `path`; and the port for admin calls, if they are
     /// enabled.
     pub fn new(config: &Config, plan: Plan, path: &Path) -> (Self, Option<AdminPort>) {
-        let (port, orders) = match config.admin.token.is_empty() {
-            true => (None, never()),
-            false => {
-                let (port, orders) = AdminPort::new(config.admin.token.clone());
-                (Some(port), orders)
-            }
+        let (port, orders) = if config.admin.token.is_empty() {
+            (None, never())
+        } else {
+            let (port, orders) = AdminPort::new(config.admin.token.clone());
+            (Some(port), orders)
         };
         (Self { plan, path: path.to_owned(), orders, feeds: Vec::new() }, port)
     }
