@@ -489,8 +489,8 @@ impl Core {
         }
         let Self { last, directory, matrix, spreads, options, .. } = self;
         let now = quote.received.max(quote.decoded);
-        let peers = |mid| peers(directory, matrix, spreads, options, pair, mid, now);
-        let checked = merge::check(quote, &mut last[pair.index()], peers);
+        let fresh = FreshPrices { directory, matrix, spreads, age_max_ns: options.leg_age_max_ns, now };
+        let checked = merge::check(quote, &mut last[pair.index()], |mid| fresh.peers(pair, mid));
         let cell = CellQuote { state: self.state_of(quote), ..cell_of(quote) };
         let news = match checked {
             Ok(news) => news,
@@ -782,8 +782,8 @@ impl Core {
             }
             let Self { last, directory, matrix, spreads, options, .. } = &mut *self;
             let last = &mut last[pair.index()];
-            let word = merge::doubted_mid(last)
-                .map_or(Peers::Absent, |mid| peers(directory, matrix, spreads, options, pair, mid, now));
+            let fresh = FreshPrices { directory, matrix, spreads, age_max_ns: options.leg_age_max_ns, now };
+            let word = merge::doubted_mid(last).map_or(Peers::Absent, |mid| fresh.peers(pair, mid));
             if !merge::is_confirmed(last, now, word) {
                 self.doubted.push(pair);
                 continue;
@@ -846,30 +846,34 @@ impl Core {
     }
 }
 
-/// What the other venues' fresh prices say about `mid` on the venue of `pair`.
-#[cold]
-fn peers(
-    directory: &Directory,
-    matrix: &MatrixWriter,
-    spreads: &Spreads,
-    options: &DetectorOptions,
-    pair: PairId,
-    mid: f64,
+/// The fresh prices of all venues.
+struct FreshPrices<'a> {
+    directory: &'a Directory,
+    matrix: &'a MatrixWriter,
+    spreads: &'a Spreads,
+    /// Greatest age of a fresh price, in nanoseconds.
+    age_max_ns: u64,
     now: MonoNs,
-) -> Peers {
-    let (instrument, venue) = directory.split(pair);
-    let mut word = Peers::Absent;
-    for (other, its) in spreads.mids(instrument) {
-        let is_fresh = || matrix.load(directory.pair(instrument, other)).age(now) <= options.leg_age_max_ns;
-        if other == venue || !is_fresh() {
-            continue;
+}
+
+impl FreshPrices<'_> {
+    /// What the other venues' prices say about `mid` on the venue of `pair`.
+    #[cold]
+    fn peers(&self, pair: PairId, mid: f64) -> Peers {
+        let (instrument, venue) = self.directory.split(pair);
+        let mut word = Peers::Absent;
+        for (other, its) in self.spreads.mids(instrument) {
+            let cell = || self.matrix.load(self.directory.pair(instrument, other));
+            if other == venue || cell().age(self.now) > self.age_max_ns {
+                continue;
+            }
+            if !merge::is_far(mid, its) {
+                return Peers::Agree;
+            }
+            word = Peers::Contradict;
         }
-        if !merge::is_far(mid, its) {
-            return Peers::Agree;
-        }
-        word = Peers::Contradict;
+        word
     }
-    word
 }
 
 fn cell_of(quote: &Quote) -> CellQuote {

@@ -284,7 +284,7 @@ struct Written {
     bytes: [u8; WRITTEN_MAX],
 }
 
-/// The longest text of a number that is kept. JavaScript writes no longer ones.
+/// Longest stored text of a number. JavaScript writes no longer ones.
 const WRITTEN_MAX: usize = 30;
 
 impl Written {
@@ -369,7 +369,7 @@ impl FeedCodec for BitfinexCodec {
             let open = self.feed.channels.iter().find(|(_, channel)| is_its_book(channel)).map(|(number, _)| *number);
             match open {
                 Some(number) => {
-                    // Once more, should it have been told to close in vain.
+                    // Again, in case the request to close it had no effect.
                     self.feed.channels.entry(number).and_modify(|channel| channel.is_leaving = false);
                     self.feed.lose(number, VoidReason::Gap, &mut out);
                 }
@@ -547,7 +547,7 @@ impl BitfinexState {
         }
     }
 
-    /// What the venue tells of itself.
+    /// The venue's information about itself.
     fn notice(&mut self, root: Value<'_>, out: &mut Decoded) {
         let status = root.get("platform").and_then(|platform| platform.get("status")?.integer());
         match root.get("code").and_then(|code| code.integer()) {
@@ -855,7 +855,7 @@ struct BitfinexSubscription {
     is_book: bool,
     /// Levels a side of a book.
     length: usize,
-    /// What was told last.
+    /// What was sent last.
     shown: VenueQuote,
     spoke: UnixNs,
 }

@@ -3,7 +3,7 @@
 //!
 //! Stamps are milliseconds as text. Books count `seq` and name in `pseq` what they follow; older recordings
 //! have a checksum instead, which is verified wherever there is one. The tickers of v1 have no sizes, so they
-//! are no quotes. Other kinds of market have the same symbols, and are told by `instType`. Called on the feed's
+//! are no quotes. Other kinds of market have the same symbols, and differ by `instType`. Called on the feed's
 //! thread; keeps a book only of `books`, and for recordings.
 
 use std::fmt::Write as _;

@@ -545,7 +545,7 @@ fn stamp(data: Value<'_>) -> Result<u64, DecodeError> {
 #[derive(Default)]
 struct BitstampExchange {
     books: Vec<String>,
-    /// Pairs whose differences are wanted, and what was told of them last.
+    /// Pairs whose differences are wanted, and what was sent of them last.
     differences: FxHashMap<String, VenueQuote>,
 }
 
@@ -666,7 +666,7 @@ mod tests {
         // Stamps may repeat.
         hear(&mut *codec, &frame(20, r#"["102","1"]"#)).0.unwrap();
         assert_eq!(best(&*codec).as_deref(), Some("102"));
-        // Whoever asks anew believes what comes.
+        // A client that subscribes again accepts the next state.
         codec.resubscribe(&[ID], &mut Requests::new());
         hear(&mut *codec, &frame(3, r#"["98","1"]"#)).0.unwrap();
         assert_eq!(best(&*codec).as_deref(), Some("98"));

@@ -303,7 +303,7 @@ impl BybitState {
         if is_anew {
             out.updates.push(Update::Void(instrument, VoidReason::Gap));
         }
-        // A late one is told, for the merge to count, and orders nothing.
+        // A late one is published, for the merge to count, and does not affect the order.
         if is_anew || top.sequence >= last.sequence {
             *last = top;
         }

@@ -133,7 +133,7 @@ const FUNDS: &[&str] = &["UP", "DOWN", "BULL", "BEAR", "HEDGE", "HALF", "LONG", 
 
 /// Whether `code` is a leveraged token: a share of a fund of its venue, which rebases and cannot be moved to another.
 /// By its ending, such as BTC3L, ETH5S, BTCUP, XRPBEAR (<https://github.com/freqtrade/freqtrade/issues/3595>).
-/// `is_listed`: whether the venue lists a base of that code; it tells SYRUP from BTCUP.
+/// `is_listed`: whether the venue lists a base of that code; it separates SYRUP from BTCUP.
 #[must_use]
 pub fn is_leveraged(code: &str, is_listed: impl Fn(&str) -> bool) -> bool {
     if let Some(rest) = code.strip_suffix(['L', 'S']) {

@@ -1,9 +1,9 @@
 //! Coinbase: the Advanced Trade feed, and the Exchange feed for recordings.
 //!
-//! Frames in, quotes out, on the feed thread. There is no best-bid-ask channel that tells every change,
-//! so the `level2` book is kept and its top published; `ticker` beside it gives the day's figures. Order books are
+//! Frames in, quotes out, on the feed thread. No best-bid-ask channel sends every change,
+//! so the `level2` book is maintained and its top published; `ticker` beside it gives the day's figures. Order books are
 //! the same `level2`: all levels that there are.
-//! Which products are traded `status` tells, for the products that are asked for.
+//! The `status` channel says which of the requested products are traded.
 //! `sequence_num` counts every message of a connection: a jump voids everything and asks for a new connection.
 //! Never serves one book under two names: X-USDC is X-USD here, see [`Venue::native`].
 
@@ -454,7 +454,7 @@ impl CoinbaseState {
             "l2_data" => {
                 let time = root.text_of("timestamp").and_then(|t| parse_rfc3339(t.as_bytes())).unwrap_or_default();
                 let read = self.level2(root, out);
-                // What could be read is told, whatever else is in the frame.
+                // What could be read is published, whatever else is in the frame.
                 let applied = self.apply_events(time, "l2_data", received, out);
                 read.and(applied)
             }
@@ -572,7 +572,7 @@ impl CoinbaseState {
         }
         let bid = || reading::side(ticker, FIELDS[0], FIELDS[1]);
         let read = bid().and_then(|bid| Ok((bid, reading::side(ticker, FIELDS[2], FIELDS[3])?)));
-        // This one is later and told less often than the book's top, so it counts where there is no book.
+        // This one is later and less frequent than the book's top, so it is used only without a book.
         let is_quoted = self.symbols.is_discovering() || !self.books.of(instrument).is_live();
         let read = if is_quoted { out.void_unread(instrument, read) } else { read };
         let (bid, ask) = read?;

@@ -348,7 +348,7 @@ impl CryptoComState {
     fn publish(&mut self, instrument: InstrumentId, exchange_time: UnixNs, most: usize, out: &mut Decoded) {
         let chain = self.books.of(instrument);
         if chain.depth.is_live() {
-            // A level that leaves the window need not be told.
+            // A level that leaves the window need not be sent.
             chain.depth.truncate(most);
             chain.depth.publish(TopStamp { instrument, sequence: chain.sequence(), exchange_time, channel: BOOK }, out);
             if self.book_levels.is_some() {

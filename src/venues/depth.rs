@@ -15,7 +15,7 @@ use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::{BookNote, DecodeError, Decoded, Top, Update, VoidReason};
 
-/// The most levels of a side that are kept; the worst beyond it are forgotten. Coinbase's BTC-USD had
+/// Most levels stored per side; the worst beyond it are discarded. Coinbase's BTC-USD had
 /// 27,236 on 2026-08-09.
 pub const LEVELS_MAX: usize = 200_000;
 
@@ -173,7 +173,7 @@ impl Depth {
         is_short(Side::Bid) || is_short(Side::Ask)
     }
 
-    /// Whether nothing is left of a side that was cut: nobody knows what is best there.
+    /// Whether nothing is left of a side that was truncated: its best level is unknown.
     #[inline]
     #[must_use]
     pub fn is_spent(&self) -> bool {
@@ -566,7 +566,7 @@ impl Stitched {
         let follows = |(last, _): &(DeltaOrder, Vec<LevelChange>)| order.after(last.to, 0) != Stitch::Gap;
         if self.waiting.len() >= WAITING_MAX || !self.waiting.back().is_none_or(follows) {
             self.waiting.clear();
-            // What is kept for a short book begins here.
+            // The buffered changes of a short book begin here.
             self.short_since = self.short_since.map(|_| self.last);
         }
         self.waiting.push_back((order, changes.to_vec()));
@@ -648,7 +648,7 @@ impl Diffs {
         if depth.is_published() || (depth.is_live() && number <= self.stitched.last()) {
             return;
         }
-        // Without an event nobody knows of which stream it is.
+        // Without an event, the stream is unknown.
         if let (Stitch::Applied, Some(channel)) = (self.stitched.snapshot(number, levels), self.channel) {
             let sequence = self.stitched.last();
             let exchange_time = if sequence > number { self.at } else { UnixNs(0) };
@@ -872,7 +872,7 @@ mod tests {
         let levels =
             [change(true, 10, 1), change(true, 9, 1), change(true, 8, 1), change(false, 11, 1), change(false, 12, 1)];
         depth.replace_cut(&mut levels.clone(), PageSize { levels: 3, enough: 3 });
-        // Behind the third bid nobody knows what there is, behind the second ask there is nothing.
+        // Below the third bid the levels are unknown; above the second ask there are none.
         depth.apply(&[change(true, 7, 1), change(false, 13, 1)]);
         assert_eq!((depth.book().count(Side::Bid), depth.book().count(Side::Ask)), (3, 3));
         assert!(!depth.is_short());

@@ -510,7 +510,7 @@ impl GateState {
             })?
         };
         if is_new {
-            // Levels beyond the subscribed ones are told no longer.
+            // Levels beyond the subscribed ones are no longer sent.
             chain.depth.truncate(most);
             chain.depth.publish(TopStamp { instrument, sequence: number, exchange_time, channel: OBU }, out);
             if self.obu_levels == Some(most) {

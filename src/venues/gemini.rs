@@ -1,7 +1,7 @@
 //! Gemini spot: `bookTicker` of the new socket live for tops, `depth` for order books; the old socket's `l2` from
 //! recordings.
 //!
-//! A `bookTicker` has no name in it and is told by its keys; its stamp counts nanoseconds, and a side that is
+//! A `bookTicker` has no name in it and is recognised by its keys; its stamp counts nanoseconds, and a side that is
 //! missing or empty is absent. A book comes as changes: the first of a symbol is the whole. Neither socket tells
 //! figures of the day. Called on the feed's thread; keeps a book for order books and for recordings.
 
@@ -403,7 +403,7 @@ impl GeminiState {
         let link = ChainLink { after: Some(after), number: Some(last), at: exchange_time };
         let book = self.books.of(instrument);
         if !book.chain.depth.is_live() {
-            // A removal is of something told before: a recording that begins in the middle.
+            // A removal refers to an earlier message: a recording that begins in the middle.
             let is_change = self.levels.iter().any(|change| change.level.size.is_zero());
             if is_change || ((book.is_lost || self.wants_books) && !(self.wants_books && first == last)) {
                 return Ok(Frame::Data);

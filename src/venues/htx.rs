@@ -199,6 +199,16 @@ struct HtxCodec {
     feed: HtxState,
 }
 
+/// The book of one instrument on one channel.
+#[derive(Clone, Copy)]
+struct HtxBookTopic<'a> {
+    instrument: InstrumentId,
+    symbol: &'a str,
+    channel: &'static str,
+    /// Levels per side of this channel.
+    levels_max: usize,
+}
+
 /// What is remembered of one connection.
 #[derive(Default)]
 struct HtxState {
@@ -403,8 +413,9 @@ impl HtxState {
                 out.updates.extend(statistics(instrument, tick, root).map(Update::Statistics));
             }
             _ => {
-                if let Some((channel, most)) = delta_book(channel) {
-                    return self.delta(instrument, (symbol, channel, most), root, received, out);
+                if let Some((channel, levels_max)) = delta_book(channel) {
+                    let topic = HtxBookTopic { instrument, symbol, channel, levels_max };
+                    return self.delta(topic, root, received, out);
                 }
                 let Some(channel) = WHOLE_BOOKS.into_iter().find(|name| *name == channel) else {
                     return Ok(Frame::Unused);
@@ -449,13 +460,12 @@ impl HtxState {
 
     fn delta(
         &mut self,
-        instrument: InstrumentId,
-        topic: (&str, &'static str, usize),
+        topic: HtxBookTopic<'_>,
         root: Value<'_>,
         received: MonoNs,
         out: &mut Decoded,
     ) -> Result<Frame, DecodeError> {
-        let (symbol, channel, most) = topic;
+        let HtxBookTopic { instrument, symbol, channel, .. } = topic;
         let read = tick_of(root).and_then(|tick| {
             self.read_changes(tick)?;
             let from = integer(tick, "prevSeqNum")?.saturating_add(1);
@@ -465,7 +475,7 @@ impl HtxState {
         let why = match read {
             Ok((order, time)) => match book.delta(order, (time, received), &self.changes) {
                 Stitch::Applied if !book.depth.is_crossed_too_long(received) => {
-                    self.changed((instrument, channel, most), order.to, time, out);
+                    self.changed(topic, order.to, time, out);
                     return Ok(Frame::Data);
                 }
                 Stitch::Old | Stitch::Waits => return Ok(Frame::Data),
@@ -487,14 +497,14 @@ impl HtxState {
     /// The answer to a request of ours: the snapshot that `mbp` deltas begin with.
     fn reply(&mut self, topic: &str, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Some((symbol, channel)) = parts(topic) else { return Ok(Frame::Unused) };
-        let Some((channel, most)) = delta_book(channel) else { return Ok(Frame::Unused) };
+        let Some((channel, levels_max)) = delta_book(channel) else { return Ok(Frame::Unused) };
         let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
         let data = root.get("data").filter(Value::is_object).ok_or(DecodeError::Missing("data"))?;
         self.read_changes(data)?;
         let (number, time) = (integer(data, "seqNum")?, stamp(root)?);
         let book = self.books.entry((instrument, channel)).or_default();
         let was_live = book.depth.is_live();
-        // It was on its way while changes were told: see `resubscribe`.
+        // It was on its way while changes were sent: see `resubscribe`.
         if was_live && number < book.last() {
             return Ok(Frame::Control);
         }
@@ -509,22 +519,17 @@ impl HtxState {
             }
             _ => {
                 let number = book.last();
-                self.changed((instrument, channel, most), number, time, out);
+                self.changed(HtxBookTopic { instrument, symbol, channel, levels_max }, number, time, out);
                 Ok(Frame::Data)
             }
         }
     }
 
     /// A live book has changed: publishes its top, or says that it did.
-    fn changed(
-        &mut self,
-        (instrument, channel, most): (InstrumentId, &'static str, usize),
-        sequence: u64,
-        exchange_time: UnixNs,
-        out: &mut Decoded,
-    ) {
+    fn changed(&mut self, topic: HtxBookTopic<'_>, sequence: u64, exchange_time: UnixNs, out: &mut Decoded) {
+        let HtxBookTopic { instrument, channel, levels_max, .. } = topic;
         let book = self.books.entry((instrument, channel)).or_default();
-        book.depth.truncate(most);
+        book.depth.truncate(levels_max);
         publish(book, instrument, sequence, exchange_time, channel, out);
         if self.book_channel == Some(channel) {
             out.updates.push(Update::Book(BookNote { instrument, sequence, exchange_time }));
@@ -640,7 +645,7 @@ struct HtxExchange {
 
 struct HtxSubscription {
     channel: &'static str,
-    /// What was told last.
+    /// What was sent last.
     shown: VenueQuote,
 }
 
@@ -693,7 +698,7 @@ impl ExchangeSide for HtxExchange {
                 self.say(&json!({"id": id, "status": "ok", "unsubbed": topic, "ts": now}).to_string(), out);
             }
             _ => {
-                // The book as it was told, so that the next delta follows it.
+                // The book as it was sent, so that the next delta follows it.
                 let shown = self.subscriptions.iter().find(|known| is_it(known)).map_or(&quote, |known| &known.shown);
                 let [bids, asks] = sides(&shown.changes(None, depth_of(channel)));
                 let data = format!(r#"{{"seqNum":{},"bids":{bids},"asks":{asks}}}"#, shown.sequence);
@@ -780,7 +785,7 @@ fn frame(to: &HtxSubscription, quote: &VenueQuote) -> String {
 }
 
 fn bbo_tick(quote: &VenueQuote) -> String {
-    // An empty side is told as null.
+    // An empty side is sent as null.
     let number =
         |level: Level, number: Decimal| if level.is_present() { number.to_string() } else { "null".to_owned() };
     format!(
@@ -856,7 +861,7 @@ mod tests {
         let mut codec = codec(20);
         hear(&mut *codec, &whole(10, 100), MonoNs(1)).0.unwrap();
         hear(&mut *codec, &change(11, "[101,1]"), MonoNs(1)).0.unwrap();
-        // Asked for by a resubscription, and on its way while the change was told.
+        // Requested by a resubscription, and on its way while the change was sent.
         let (result, out) = hear(&mut *codec, &whole(10, 100), MonoNs(1));
         assert_eq!((result, out.updates), (Ok(Frame::Control), vec![]));
         assert_eq!(codec.book(ID).unwrap().best_bid().price, Decimal::new(101, 0));

@@ -76,7 +76,7 @@ const SYMBOLS_PER_REQUEST: usize = 100;
 /// 2026-11-30). It cannot be narrowed to some pairs.
 const INSTRUMENT: &str = "instrument";
 
-/// Day figures of an instrument are told at most this often.
+/// Minimum interval between two publications of an instrument's day figures.
 const STATISTICS_EVERY: u64 = SECOND;
 
 impl Venue for Kraken {
@@ -238,7 +238,7 @@ impl FeedCodec for KrakenCodec {
         match self.parser.parse(frame, |root| feed.read(root, received, out)) {
             Ok(result) => result,
             Err(why) => {
-                // Nothing is numbered: nobody knows whose change it was.
+                // Frames carry no number: the change could be any instrument's.
                 feed.lose_all(out);
                 Err(why.into())
             }
@@ -263,7 +263,7 @@ impl FeedCodec for KrakenCodec {
     }
 
     fn forget(&mut self, instrument: InstrumentId) {
-        // A change may be lost; the next checksum tells.
+        // A change may be lost; the next checksum shows it.
         self.feed.instruments.of(instrument).depth.forget_published();
     }
 
@@ -286,7 +286,7 @@ struct TickerTop {
     time: UnixNs,
 }
 
-/// The day's figures as they were written; turned into numbers only when they are told.
+/// The day's figures as they were written; parsed only when they are published.
 #[derive(Default)]
 struct Day<'a> {
     last: &'a [u8],
@@ -466,7 +466,7 @@ impl KrakenState {
         }
     }
 
-    /// What changed while nothing held is not known to have been told: order books begin anew.
+    /// Changes during the halt may not have been published: order books begin anew.
     fn ask_for_books_again(&mut self, out: &mut Decoded) {
         if self.book_levels.is_none() {
             return;
@@ -772,7 +772,7 @@ impl KrakenState {
         let (item, top) = out.void_unread(instrument, read())?;
         let figure =
             |field: &str, at: usize| item.get(field).and_then(|v| v.at(at)?.text()).unwrap_or_default().as_bytes();
-        // Each is [today, last 24 hours]; the change is not told here.
+        // Each is [today, last 24 hours]; the change is not part of it.
         let day = Day {
             last: figure("c", 0),
             volume: figure("v", 1),
@@ -809,7 +809,7 @@ fn v1_level(entry: Value<'_>, field: &'static str, size_at: usize) -> Result<Lev
 /// The v2 feed from the exchange's chair.
 #[derive(Default)]
 struct KrakenExchange {
-    /// Subscribed tickers, and whether each change of the top is told (`bbo`) or only the beat of trades.
+    /// Subscribed tickers, and whether each change of the top is sent (`bbo`) or only those with trades.
     ticker: FxHashMap<String, bool>,
     /// Subscribed books, how many levels each has, and what was shown of it last.
     book: FxHashMap<String, (usize, VenueQuote)>,
@@ -879,7 +879,7 @@ impl ExchangeSide for KrakenExchange {
         let Some((levels, last)) = self.book.get_mut(&quote.native) else { return };
         let mut changes = quote.changes(Some(last), *levels);
         *last = quote.clone();
-        // A level that others have pushed out is no more told of: the client cuts its book by itself.
+        // A level that others have pushed out is not sent: the client truncates its own book.
         changes.retain(|change| !change.level.size.is_zero() || !is_beyond(quote, change, *levels));
         if !changes.is_empty() {
             out.push(book_frame("update", quote, &changes));

@@ -54,7 +54,7 @@ static FACTS: Facts = Facts {
     docs: "https://www.kucoin.com/docs-new/websocket-api/base-info/introduction (2026-11-20)",
 };
 
-/// Levels of a side that anybody may ask for: <https://www.kucoin.com/docs-new/rest/spot-trading/market-data/get-part-orderbook>,
+/// Levels per side that are available without a key: <https://www.kucoin.com/docs-new/rest/spot-trading/market-data/get-part-orderbook>,
 /// read 2026-11-21. The whole book needs a key. Half of them are for use, the other half is what the market may run
 /// through until there is another page; it weighs 2 of 2000 in 30 s.
 const PAGE: usize = 100;
@@ -771,7 +771,7 @@ impl KucoinExchange {
         self.subscribed.iter().any(|(c, s)| *c == channel && s == symbol)
     }
 
-    /// Takes or drops one subscription. A new one is told the state at once.
+    /// Takes or drops one subscription. A new one receives the current state at once.
     fn change(&mut self, add: bool, channel: &'static str, symbol: &str, market: &dyn Market, out: &mut Messages) {
         self.subscribed.retain(|(c, s)| *c != channel || s != symbol);
         if channel == LEVEL2 {

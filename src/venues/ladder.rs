@@ -1,5 +1,5 @@
 //! What stands behind a simulated top of book: the levels below the best bid and above the best ask, and what changes
-//! of them from one state to the next. Pure: the same state always has the same levels, so nobody needs to keep them.
+//! of them from one state to the next. Pure: the same state always has the same levels, so they need not be stored.
 
 use crate::market::book::Side;
 use crate::market::{Decimal, Level};
@@ -38,7 +38,7 @@ impl VenueQuote {
         std::iter::once(top).chain(below.map(level)).take(count.min(LEVELS)).collect()
     }
 
-    /// What is to be said to somebody who knows the best `count` levels of `before`, so that they know those of now:
+    /// The changes that turn the best `count` levels of `before` into those of now:
     /// bids, then asks; what is gone has no size. Without `before`: all of them.
     #[must_use]
     pub fn changes(&self, before: Option<&Self>, count: usize) -> Vec<LevelChange> {

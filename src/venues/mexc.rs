@@ -310,7 +310,7 @@ impl From<ProtobufError> for DecodeError {
 struct Wrapper<'a> {
     channel: &'a [u8],
     symbol: &'a [u8],
-    /// When it was sent, or made where that is not told.
+    /// When it was sent, or created if that is not stated.
     time: UnixNs,
     /// Number of the body's field, and the body.
     body: Option<(u32, &'a [u8])>,
@@ -670,7 +670,7 @@ fn statistics(
 #[derive(Default)]
 struct MexcExchange {
     topics: Vec<MexcTopic>,
-    /// What was told last of each symbol's differences.
+    /// What was sent last of each symbol's differences.
     shown: FxHashMap<String, VenueQuote>,
 }
 

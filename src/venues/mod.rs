@@ -84,7 +84,7 @@ pub trait Venue: Sync {
     /// A sentence that says why the venue has no such instrument and what to write instead.
     fn native(&self, base: &str, quote: &str) -> Result<String, String>;
 
-    /// The function that names a native symbol `BASE/QUOTE`, for recordings of instruments that nobody
+    /// The function that names a native symbol `BASE/QUOTE`, for recordings of instruments that no one
     /// configured; it gives `None` for a symbol that cannot be split without guessing. Two native symbols never get
     /// the same name, unless they are spellings of one asset in two versions of the venue's interface.
     fn symbol_of(&self) -> fn(&str) -> Option<String>;
@@ -184,7 +184,7 @@ pub enum Check {
     Sequence,
     /// The venue sends a checksum of its own book, which is computed of ours.
     Checksum,
-    /// The same, of so many of the best levels: the worse ones are as they were told, and nobody vouches for them.
+    /// The same, of so many of the best levels: the worse ones are as they were last sent and may be outdated.
     ChecksumOf(usize),
     /// Each message is a whole book: there is nothing to lose.
     Whole,
@@ -346,7 +346,7 @@ impl Symbols {
         self.entries.push(entry);
     }
 
-    /// The instrument of `native`; `None` when nobody asked for it. Does not allocate for a symbol seen before.
+    /// The instrument of `native`; `None` if it was not requested. Does not allocate for a symbol seen before.
     #[inline]
     pub fn find(&mut self, native: &[u8]) -> Option<InstrumentId> {
         match self.ids.get(native) {
@@ -413,7 +413,7 @@ impl Symbols {
 
 /// One venue's frames to quotes, for one connection. Keeps sequence numbers and books where needed.
 pub trait FeedCodec: Send {
-    /// The wall clock, told before [`Self::opened`] and [`Self::keepalive`], for venues whose requests carry it.
+    /// Sets the wall clock before [`Self::opened`] and [`Self::keepalive`], for venues whose requests carry it.
     fn set_time(&mut self, _now: UnixNs) {}
 
     /// The connection is open (again): everything remembered is void; asks for all symbols.
@@ -519,7 +519,7 @@ pub enum Frame {
     Data,
     /// Acknowledgements, heartbeats, notices.
     Control,
-    /// A channel that the codec does not use, or a symbol that nobody asked for.
+    /// A channel that the codec does not use, or a symbol that was not requested.
     Unused,
 }
 
@@ -574,7 +574,7 @@ impl Decoded {
         self.updates.push(Update::Void(instrument, VoidReason::Undecodable));
     }
 
-    /// Takes back the tops after the first `kept` updates: of a frame that is refused nothing is quoted.
+    /// Removes the tops after the first `kept` updates: a rejected frame yields no quotes.
     pub fn take_back_tops(&mut self, kept: usize) {
         let mut at = 0;
         self.updates.retain(|update| {
@@ -687,7 +687,7 @@ impl From<VoidReason> for BookVoid {
     }
 }
 
-/// What was wrong with a venue's frame. The venue's mistake: counted; the quotes that it should have told are void.
+/// What was wrong with a venue's frame. The venue's mistake: counted; the quotes that it should have carried are void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodeError {
     /// Not JSON, or nested too deep.
@@ -711,7 +711,7 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
-    /// What it says of the book that the frame was about: nothing, unless it tells of a loss.
+    /// What it says of the book that the frame was about: nothing, unless it reports a loss.
     #[must_use]
     pub const fn loss(&self) -> Option<VoidReason> {
         match self {
@@ -838,7 +838,7 @@ pub trait ExchangeSide: Send {
     /// this client, if anything.
     fn trading(&mut self, _quote: &VenueQuote, _out: &mut Messages) {}
 
-    /// Maintenance begins, or is over: writes what the venue says of it, and tells what becomes of the connection.
+    /// Maintenance begins, or is over: writes what the venue says about it, and returns what happens to the connection.
     fn maintenance(&mut self, _begins: bool, _now: UnixNs, _out: &mut Messages) -> Maintenance {
         Maintenance::Closes
     }
@@ -847,7 +847,7 @@ pub trait ExchangeSide: Send {
 /// What a venue does with its connections when maintenance begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Maintenance {
-    /// It has no words for it: it closes them, and lets nobody in until the end.
+    /// It sends no message: it closes its connections and accepts none until the end.
     Closes,
     /// It keeps them and quotes nothing until the end.
     Halts,

@@ -1,6 +1,6 @@
 //! OKX spot (v5): `bbo-tbt` live for quotes, `books` for order books; every other `books` channel from recordings.
 //!
-//! What is traded the `instruments` channel tells. Each subscription is acknowledged by itself. Books count `seqId`; in recordings of 2021-22 they
+//! The `instruments` channel says what is traded. Each subscription is acknowledged separately. Books count `seqId`; in recordings of 2021-22 they
 //! carry a checksum instead, which is verified (it is 0 since 2026-06). Times are milliseconds as text.
 //! Where a subscription begins without a whole book, that is fetched by REST.
 //! Called on the feed's thread; keeps a book only for the `books` channels.

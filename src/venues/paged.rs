@@ -59,7 +59,7 @@ impl PagedBooks {
         result.map(|()| Frame::Data)
     }
 
-    /// Takes a page and keeps at most the levels that were asked for. Ignores its stamp, which does not tell how late
+    /// Takes a page, at most the requested levels of it. Ignores its stamp, which does not show how late
     /// the stream is.
     pub fn page(&mut self, entry: &SymbolEntry, mut given: BookPage, out: &mut Decoded) {
         given.cut(self.page.levels);
@@ -305,7 +305,7 @@ mod tests {
         assert!(paged.wants_page());
         assert_eq!(paged.book().map(|book| book.count(Side::Ask)), Some(1));
         event(&mut paged, 3, change(false, 12, 0));
-        // Whatever is offered at 13 and behind was never told.
+        // Offers at 13 and above were never sent.
         event(&mut paged, 4, change(false, 13, 5));
         assert!(paged.book().is_none());
         event(&mut paged, 5, change(false, 11, 7));

@@ -1,5 +1,5 @@
 //! What the venue files share when they read a frame: levels, changes of a book, times, and symbols
-//! that have no mark between base and quote. JSON values in, nouns out; nothing is kept here.
+//! that have no mark between base and quote. JSON values in, nouns out; no state.
 
 use std::ops::Range;
 
@@ -134,7 +134,7 @@ pub fn apply(book: &mut Book, changes: &[LevelChange]) {
     book.truncate(BOOK_LEVELS_MAX);
 }
 
-/// Reads each of `items`. One that cannot be read does not keep the others from being read.
+/// Reads each of `items`. An unreadable one does not stop the others.
 ///
 /// # Errors
 /// The first one.
@@ -154,7 +154,7 @@ pub fn each<T>(
     all
 }
 
-/// Milliseconds, microseconds or nanoseconds since 1970, told apart by their magnitude. 0 is no time.
+/// Milliseconds, microseconds or nanoseconds since 1970, distinguished by magnitude. 0 is no time.
 #[must_use]
 pub const fn time(number: u64) -> UnixNs {
     // Below 1e14, milliseconds reach the year 5138; above it, microseconds begin in 1973, and

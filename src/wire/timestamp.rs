@@ -58,25 +58,10 @@ fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
 /// Writes a time as RFC 3339 with `decimals` (0 to 9) decimals of a second.
 pub fn write_rfc3339(time: UnixNs, decimals: usize, out: &mut String) {
     use std::fmt::Write as _;
-    let seconds = time.0 / 1_000_000_000;
-    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
-    let z = days + 719_468;
-    let era = z / 146_097;
-    let day_of_era = z % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    // The largest `UnixNs` is in the year 2554, within the range of the type.
+    let Ok(timestamp) = jiff::Timestamp::from_nanosecond(i128::from(time.0)) else { return };
     // Writing to a String cannot fail.
-    let _ = write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
-    if decimals > 0 {
-        let digits = format!("{:09}", time.0 % 1_000_000_000);
-        let _ = write!(out, ".{}", &digits[..decimals.min(9)]);
-    }
-    out.push('Z');
+    let _ = write!(out, "{timestamp:.decimals$}");
 }
 
 #[cfg(test)]
@@ -105,6 +90,19 @@ mod tests {
         ] {
             assert_eq!(ms(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn times_are_written_with_the_requested_decimals() {
+        let written = |decimals| {
+            let mut text = String::new();
+            write_rfc3339(UnixNs(1_786_562_940_921_195_999), decimals, &mut text);
+            text
+        };
+        assert_eq!(written(0), "2026-08-12T19:29:00Z");
+        assert_eq!(written(3), "2026-08-12T19:29:00.921Z");
+        assert_eq!(written(6), "2026-08-12T19:29:00.921195Z");
+        assert_eq!(written(9), "2026-08-12T19:29:00.921195999Z");
     }
 
     proptest! {
