@@ -1,7 +1,7 @@
 //! Stage: one feed thread's connections to venues, on one poll.
 //!
 //! In: bytes from the venues' sockets. Out: [`FeedEvent`]s on the ring to the detector, order books, day statistics,
-//! counters. Each venue has a [`Channel`] for tops and, if it offers them, one for books; a channel has pairs of lines, as
+//! counters. Each venue has a `Channel` for tops and, if it offers them, one for books; a channel has pairs of lines, as
 //! many as the venue's limit of instruments per connection requires, while its [`Switch`] is on. The stage never resolves
 //! names, never blocks on a socket or a full ring, and between a read and the ring it neither locks, allocates nor logs.
 
