@@ -48,8 +48,8 @@ static ALLOCATOR: Counting = Counting;
 const SYMBOLS: [&str; 4] = ["BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT"];
 const VENUES: [&str; 4] = ["binance", "kraken", "okx", "bybit"];
 const CLIENTS: usize = 100;
-/// Live bytes that may be left of each client, such as entries of tables that shrink in steps.
-const LEFT_MAX: i64 = 256;
+/// At most one part in so many is left after the clients have gone: tables that have grown.
+const LEFT_SHARE: i64 = 50;
 /// Names of one client; times four exchanges it is all that one may ask for.
 const NAMES: usize = 1024;
 
@@ -168,7 +168,7 @@ fn greedy_clients_take_little_and_give_it_back() {
     });
     println!("own names: {each} bytes each, {left} left");
     assert!(each <= 64 * 1024, "{each} bytes");
-    assert!(left <= LEFT_MAX, "{left} bytes of {each} are left");
+    assert!(left * LEFT_SHARE <= each, "{left} bytes of {each} are left");
     // Spellings of names that are quoted: each is a price of its own.
     let (each, left) = cost(&mut gateway, 20, |gateway, n| {
         let spell = |name: usize| -> String {
@@ -184,7 +184,22 @@ fn greedy_clients_take_little_and_give_it_back() {
         client(gateway, address, &names, r#","extended":true"#, "Successfully subscribed")
     });
     println!("spellings: {each} bytes each, {left} left");
-    assert!(left <= LEFT_MAX, "{left} bytes of {each} are left");
+    assert!(left * LEFT_SHARE <= each, "{left} bytes of {each} are left");
+    // Order books that nobody quotes.
+    let books = |n: usize, count: usize| {
+        let books: Vec<String> =
+            (0..count).map(|at| format!(r#"{{"symbol":"C{}N{at}/USDT","exchange":"okx"}}"#, n % 1_000_000)).collect();
+        format!(r#","books":[{}]"#, books.join(","))
+    };
+    let most = GatewayOptions::default().subscriptions.unquoted_books_max;
+    let (each, left) = cost(&mut gateway, CLIENTS, |gateway, n| {
+        client(gateway, address, &[], &books(n, most), "Successfully subscribed")
+    });
+    println!("own books: {each} bytes each, {left} left");
+    assert!(each <= 64 * 1024, "{each} bytes");
+    assert!(left * LEFT_SHARE <= each, "{left} bytes of {each} are left");
+    let reply = format!("Too many books that are not quoted: at most {most}");
+    client(&mut gateway, address, &[], &books(0, most + 1), &reply);
     drop(gateway);
 
     // More than all may take is refused, and a small one still gets what it asks for.
@@ -199,6 +214,25 @@ fn greedy_clients_take_little_and_give_it_back() {
         .collect();
     let _refused = client(&mut gateway, address, &names(99), "", "Too many pairs: there is memory for at most");
     let _small = client(&mut gateway, address, &["BTC/USDT".to_owned()], "", "Successfully subscribed");
+    // The same for books: depth and spelling make each another one.
+    let depths = |client: usize| {
+        let books: Vec<String> = (0..256)
+            .map(|at| {
+                let case = |bit: usize, letter: char| {
+                    if (client * 256 + at) >> bit & 1 == 1 { letter.to_ascii_lowercase() } else { letter }
+                };
+                let symbol: String = "BTC/USDT".chars().enumerate().map(|(bit, letter)| case(bit, letter)).collect();
+                format!(r#"{{"symbol":"{symbol}","exchange":"OKX"}}"#)
+            })
+            .collect();
+        format!(r#","books":[{}],"levels":{}"#, books.join(","), 1 + client % 5)
+    };
+    let many: Vec<TcpStream> = (0..5).map(|n| client(&mut gateway, address, &[], &depths(n), "\"type\":")).collect();
+    let _refused =
+        client(&mut gateway, address, &[], &depths(7), "Too many books: there is no memory for all of these");
+    let one = r#","books":[{"symbol":"BTC/USDT","exchange":"kraken"}]"#;
+    let _one = client(&mut gateway, address, &[], one, "Successfully subscribed");
+    drop(many);
     drop(held);
     settle(&mut gateway);
     client(&mut gateway, address, &names(99), "", "Successfully subscribed");

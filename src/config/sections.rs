@@ -93,8 +93,8 @@ section! {
         /// Approximate limit of the memory for one client's subscription, in bytes: its names, and 700 for each price
         /// that no other client receives.
         client_bytes_max: usize = 4_194_304, 65_536..=1_073_741_824;
-        /// Approximate limit of the memory for the subscriptions of all clients, in bytes. One client gets at most an
-        /// eighth of the remainder.
+        /// Approximate limit of the memory for the subscriptions of all clients, in bytes: three quarters for
+        /// prices, a quarter for order books. One client gets at most an eighth of the remainder.
         clients_bytes_max: usize = 268_435_456, 1_048_576..=68_719_476_736;
         /// Largest message of a client in bytes. Subscriptions are small; a larger message closes the connection.
         message_max_bytes: usize = 65_536, 1024..=16_777_216;

@@ -154,7 +154,7 @@ impl Gateway {
         let mut acceptor = Acceptor::new(listener, now);
         acceptor.register(poller.registry(), LISTENER)?;
         let alarm = poller.alarm().clone();
-        let limits = (options.subscriptions.client_bytes_max, options.subscriptions.clients_bytes_max);
+        let limits = (options.subscriptions.client_bytes_max, options.subscriptions.prices_bytes_max());
         let subscriptions =
             Subscriptions::new(Arc::clone(&directory), Arc::clone(&changes), &options.prices.venues, limits);
         let hops = [Hop::WireToPrice, Hop::WireToAlert];
@@ -437,7 +437,8 @@ impl Gateway {
     fn refresh(&mut self) {
         let snapshot = self.view.snapshot();
         if self.http.refresh_headers(&snapshot) {
-            let bytes = self.services.prices.subscriptions.size() + self.clients.len() * CLIENT_BYTES;
+            let subscribed = self.services.prices.subscriptions.size() + self.services.books.size();
+            let bytes = subscribed + self.clients.len() * CLIENT_BYTES;
             if self.memory.should_release(bytes, snapshot.client_now) {
                 os::give_back_memory();
             }

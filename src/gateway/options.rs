@@ -137,8 +137,25 @@ pub struct SubscriptionOptions {
     pub names_bytes_max: usize,
     /// Most bytes of the subscription of one client: 4096 prices that no other client has, and a reserve.
     pub client_bytes_max: usize,
-    /// Most bytes of the subscriptions of all clients of this gateway.
+    /// Most bytes of the subscriptions of all clients of this gateway. A quarter of it is for order books.
     pub clients_bytes_max: usize,
+    /// Most order books of one client that are not quoted. Each takes memory that no other client shares, and none ever
+    /// has content.
+    pub unquoted_books_max: usize,
+}
+
+impl SubscriptionOptions {
+    /// Most bytes of the watched order books of all clients of this gateway.
+    #[must_use]
+    pub const fn books_bytes_max(&self) -> usize {
+        self.clients_bytes_max / 4
+    }
+
+    /// Most bytes of the subscribed prices of all clients of this gateway.
+    #[must_use]
+    pub const fn prices_bytes_max(&self) -> usize {
+        self.clients_bytes_max - self.books_bytes_max()
+    }
 }
 
 /// What the status page shows.
@@ -235,6 +252,7 @@ impl Default for SubscriptionOptions {
             names_bytes_max: 48 * 1024,
             client_bytes_max: 4 << 20,
             clients_bytes_max: 256 << 20,
+            unquoted_books_max: 64,
         }
     }
 }

@@ -131,7 +131,11 @@ impl Services {
         let requested = self.prices.subscriptions.requested(client.prices.set);
         let mut wanted = Wanted::of(requested, self.books.watches_of(&client.books.watched));
         wanted.apply(command, snapshot.options, snapshot.books.levels());
-        let checked = wanted.check(snapshot.options);
+        let watched = &client.books.watched;
+        let checked = wanted.check(snapshot.options).and_then(|()| match command.books {
+            Some(_) => self.books.check(&wanted.books, watched, snapshot),
+            None => Ok(()),
+        });
         let news = match checked.and_then(|()| self.subscribe(key, command, &wanted, clients, snapshot)) {
             Ok(news) => news,
             Err(error) => return clients.reject(key, &error, snapshot),

@@ -9,7 +9,7 @@ use crate::gateway::client::Sent;
 use crate::gateway::clients::Clients;
 use crate::gateway::timers::ClientId;
 use crate::gateway::view::Snapshot;
-use crate::protocol::request::BookName;
+use crate::protocol::request::{BookName, RequestError};
 use crate::time::MonoNs;
 
 /// Bytes of books that are written to one client before its socket is checked again.
@@ -156,6 +156,42 @@ impl Books {
             self.watches.renew(watch, snapshot, |members| mark_due(members, clients, &mut self.due));
         }
         self.send(key, clients, snapshot);
+    }
+
+    /// Approximate memory of all watches, in bytes.
+    #[must_use]
+    pub const fn size(&self) -> usize {
+        self.watches.size()
+    }
+
+    /// Checks whether there is memory for the books `wanted` of a client. It receives no more than an eighth of what is
+    /// left for all clients, so that a few books always fit.
+    ///
+    /// # Errors
+    /// The limit that is exceeded; the client receives it.
+    pub fn check(
+        &self,
+        wanted: &[(BookName, usize)],
+        watched: &[WatchedBook],
+        snapshot: &Snapshot<'_>,
+    ) -> Result<(), RequestError> {
+        let limits = &snapshot.options.subscriptions;
+        let books = wanted.iter().map(|(name, levels)| (name.symbol.as_str(), name.exchange.as_str(), *levels));
+        let cost = self.watches.cost(books, watched, snapshot);
+        if cost.new == 0 {
+            return Ok(());
+        }
+        if cost.unquoted > limits.unquoted_books_max {
+            return Err(RequestError::Limit(format!(
+                "Too many books that are not quoted: at most {}",
+                limits.unquoted_books_max
+            )));
+        }
+        let left = limits.books_bytes_max().saturating_sub(self.size()) / 8;
+        if cost.own > limits.client_bytes_max || cost.new > left {
+            return Err(RequestError::Limit("Too many books: there is no memory for all of these now".to_owned()));
+        }
+        Ok(())
     }
 
     /// Replaces the watched books of a client. `wanted`: names and levels a side.

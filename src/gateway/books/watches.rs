@@ -5,7 +5,7 @@
 //! receives the newest state when it reads again. If the book was void in between, that message is stored with the newest
 //! state and sent before it. Pure: books and time come in with a [`Snapshot`]. Runs on the gateway's thread.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::gateway::slab::Slab;
@@ -130,6 +130,8 @@ pub fn survey(known: &mut Vec<KnownBooks>, snapshot: &Snapshot<'_>) {
 
 /// A book that is watched in one spelling and at one depth.
 pub struct BookWatch {
+    /// Approximate memory that it was counted with, in bytes.
+    bytes: usize,
     symbol: Box<str>,
     exchange: Box<str>,
     symbol_json: Box<[u8]>,
@@ -269,11 +271,37 @@ fn encode(names: (&[u8], &[u8]), state: &BookState, view: &BookView, snapshot: &
 /// Symbol, exchange and levels a side.
 type WatchKey = (Box<str>, Box<str>, usize);
 
+/// Memory of a watch without its names and levels, in bytes: its own fields, its entries in tables, its messages.
+const WATCH_BYTES: usize = 512;
+/// How often the names of a watch are stored.
+const NAME_COPIES: usize = 4;
+/// Memory of one level of one side in an encoded message, in bytes.
+const LEVEL_BYTES: usize = 32;
+
+/// Approximate memory of the watch of a book, in bytes. A book that is not quoted has no levels.
+fn watch_bytes((symbol, exchange, levels): (&str, &str, usize), location: BookLocation) -> usize {
+    let levels = if matches!(location, BookLocation::Pair(..)) { levels } else { 0 };
+    WATCH_BYTES + NAME_COPIES * (symbol.len() + exchange.len()) + 2 * levels * LEVEL_BYTES
+}
+
+/// The memory that a client's watches would take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WatchCost {
+    /// Books that no exchange quotes.
+    pub unquoted: usize,
+    /// Watches that no other client has, in bytes.
+    pub own: usize,
+    /// Of these, watches that do not exist yet.
+    pub new: usize,
+}
+
 /// See the file's head.
 #[derive(Default)]
 pub struct BookWatches {
     ids: HashMap<WatchKey, u32>,
     watches: Slab<BookWatch>,
+    /// Approximate memory of all watches, in bytes.
+    bytes: usize,
     /// Where the next sweep continues.
     next: u32,
     view: BookView,
@@ -287,6 +315,36 @@ impl BookWatches {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.watches.is_empty()
+    }
+
+    /// Approximate memory of all watches, in bytes.
+    #[must_use]
+    pub const fn size(&self) -> usize {
+        self.bytes
+    }
+
+    /// What it would cost if a client, which watches `watched` now, watched the books `wanted` (names and levels a side).
+    #[must_use]
+    pub fn cost<'a>(
+        &self,
+        wanted: impl Iterator<Item = (&'a str, &'a str, usize)>,
+        watched: &[WatchedBook],
+        snapshot: &Snapshot<'_>,
+    ) -> WatchCost {
+        let mine: HashSet<u32> = watched.iter().map(|book| book.watch).collect();
+        let mut cost = WatchCost::default();
+        for book in wanted {
+            let location = BookLocation::find(book.0, book.1, snapshot);
+            cost.unquoted += usize::from(!matches!(location, BookLocation::Pair(..)));
+            let id = self.ids.get(&(book.0.into(), book.1.into(), book.2));
+            let bytes = watch_bytes(book, location);
+            match id.and_then(|id| Some((id, self.watches.get(*id)?))) {
+                None => (cost.own, cost.new) = (cost.own + bytes, cost.new + bytes),
+                Some((id, watch)) if watch.members.len() == 1 && mine.contains(id) => cost.own += bytes,
+                Some(_) => {}
+            }
+        }
+        cost
     }
 
     /// The watch `id`.
@@ -320,13 +378,17 @@ impl BookWatches {
             crate::protocol::string(name, &mut json);
             json.into_boxed_slice()
         };
+        let location = BookLocation::find(&key.0, &key.1, snapshot);
+        let bytes = watch_bytes((&key.0, &key.1, key.2), location);
+        self.bytes += bytes;
         let mut watch = BookWatch {
+            bytes,
             symbol_json: json(&key.0),
             exchange_json: json(&key.1),
             symbol: key.0.clone(),
             exchange: key.1.clone(),
             levels: key.2,
-            location: BookLocation::find(&key.0, &key.1, snapshot),
+            location,
             edition: snapshot.directory.edition(),
             members: Vec::new(),
             version: 0,
@@ -354,7 +416,11 @@ impl BookWatches {
         if watch.members.is_empty()
             && let Some(watch) = self.watches.remove(id)
         {
+            self.bytes -= watch.bytes;
             self.ids.remove(&(watch.symbol, watch.exchange, watch.levels));
+            if self.ids.len() < self.ids.capacity() / 4 {
+                self.ids.shrink_to_fit();
+            }
         }
     }
 
@@ -498,5 +564,6 @@ mod tests {
         assert!(ids[0] == ids[1] && ids[0] != ids[2]);
         ids.iter().for_each(|id| watches.leave(*id, 7));
         assert!(watches.is_empty() && watches.ids.is_empty());
+        assert_eq!(watches.size(), 0);
     }
 }
