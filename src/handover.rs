@@ -1,7 +1,8 @@
-//! From a feed or cluster thread to the detector: a ring, and what is set aside while the ring is full.
+//! From a producer of quotes (feed, cluster, replay, last known prices) to the detector: a ring, and what is set aside
+//! while the ring is full.
 //!
-//! Never blocks and never grows. While the ring is full the newest quote of each instrument is kept;
-//! what became void is never lost, and the order within an instrument stays. Runs on the producer's thread.
+//! Never blocks and never grows. While the ring is full, the newest quote of each instrument is set aside; voids are never
+//! lost, and the order within an instrument is preserved. Runs on the producer's thread.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,25 +13,25 @@ use crate::market::{InstrumentId, Quote, VenueId};
 use crate::metrics::Board;
 use crate::stage::Alarm;
 
-/// The producing end of one feed thread.
+/// The producing end of a ring to the detector.
 pub struct Handover {
     ring: rtrb::Producer<FeedEvent>,
     detector: Alarm,
     board: Arc<Board>,
     instruments: usize,
-    /// Of this thread, in the order of `down`.
+    /// The venues of this producer, in the order of `down`.
     venues: Vec<VenueId>,
-    /// The way by which its voids hold.
+    /// Origin of its voids.
     origin: Origin,
-    /// Venues whose quotes are all void; told before anything that is set aside for them.
+    /// Venues whose quotes are all void; handed over before anything else that is set aside for them.
     down: Vec<bool>,
-    /// Venues that were left; told after everything that is set aside for them.
+    /// Venues that were left; handed over after everything that is set aside for them.
     left: Vec<bool>,
-    /// What is set aside, by place of the venue and instrument.
+    /// What is set aside, by venue and instrument.
     aside: Vec<Aside>,
-    /// Connections that fell behind or caught up: the former is told before all that is set aside, the latter after it.
+    /// Connections that fell behind or caught up: the former is handed over before all that is set aside, the latter after.
     delayed: Vec<Delayed>,
-    /// Places with something aside, the oldest first; each at most once.
+    /// Indexes in `aside` with something to hand over, the oldest first; each at most once.
     order: VecDeque<u32>,
     /// Whether anything is set aside.
     behind: bool,
@@ -54,7 +55,7 @@ struct Delayed {
 }
 
 impl Handover {
-    /// For a thread with `venues`, each of up to `instruments` instruments, whose voids are those of `origin`.
+    /// For a producer with `venues`, each of up to `instruments` instruments, whose voids are those of `origin`.
     /// All memory is taken here.
     #[must_use]
     pub fn new(
@@ -83,7 +84,7 @@ impl Handover {
         }
     }
 
-    /// From now on it is for `venue` too. Takes the memory for that.
+    /// Adds a venue. Takes the memory for it.
     pub fn join(&mut self, venue: VenueId) {
         if self.venues.contains(&venue) {
             return;
@@ -113,14 +114,14 @@ impl Handover {
         self.behind
     }
 
-    /// Whether nothing is set aside and at least half of the ring is free: time for a producer that can wait.
+    /// Whether nothing is set aside and at least half of the ring is free, for producers that can wait.
     #[must_use]
     pub fn has_room(&self) -> bool {
         !self.behind && self.ring.slots() * 2 >= self.ring.buffer().capacity()
     }
 
-    /// Hands over what is aside, as far as the ring takes it, and wakes the detector if anything was
-    /// handed over since the last call. Once per turn. Whether anything was.
+    /// Hands over what is set aside, as far as the ring has room, and wakes the detector if anything was handed over since
+    /// the last call. To be called once per turn. Returns whether anything was handed over.
     pub fn settle(&mut self) -> bool {
         if self.behind {
             self.catch_up();
@@ -151,7 +152,7 @@ impl Handover {
             FeedEvent::Down(venue, _) => {
                 let Some(at) = self.venues.iter().position(|v| *v == venue) else { return };
                 self.down[at] = true;
-                // All of it is void, and the event says so for all.
+                // One event voids all of it.
                 for aside in &mut self.aside[at * self.instruments..][..self.instruments] {
                     *aside = Aside { queued: aside.queued, ..Aside::default() };
                 }
@@ -183,10 +184,10 @@ impl Handover {
         }
     }
 
-    /// Moves what is aside into the ring. `false` when the ring is full before all of it is.
+    /// Moves what is set aside into the ring. `false` if the ring is full before all of it is moved.
     fn catch_up(&mut self) -> bool {
         for at in 0..self.delayed.len() {
-            if self.delayed[at].begins && !self.tell_delayed(at, true) {
+            if self.delayed[at].begins && !self.push_delayed(at, true) {
                 return false;
             }
             self.delayed[at].begins = false;
@@ -215,7 +216,7 @@ impl Handover {
             }
         }
         while let Some(at) = self.delayed.len().checked_sub(1) {
-            if self.delayed[at].ends && !self.tell_delayed(at, false) {
+            if self.delayed[at].ends && !self.push_delayed(at, false) {
                 return false;
             }
             self.delayed.pop();
@@ -224,11 +225,11 @@ impl Handover {
         true
     }
 
-    fn tell_delayed(&mut self, at: usize, is_behind: bool) -> bool {
+    fn push_delayed(&mut self, at: usize, is_behind: bool) -> bool {
         let Delayed { venue, line, .. } = self.delayed[at];
-        let is_told = self.ring.push(FeedEvent::Behind(venue, line, is_behind)).is_ok();
-        self.pushed |= is_told;
-        is_told
+        let is_pushed = self.ring.push(FeedEvent::Behind(venue, line, is_behind)).is_ok();
+        self.pushed |= is_pushed;
+        is_pushed
     }
 
     fn hand_over(&mut self, place: usize) -> bool {
@@ -271,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_ring_keeps_the_newest_quote_of_each_instrument() {
+    fn with_a_full_ring_the_newest_quote_of_each_instrument_is_delivered() {
         let (mut handover, mut events, board) = handover(1);
         for sequence in 1..=100 {
             handover.push(quote(VENUES[0], 0, sequence));
@@ -298,14 +299,14 @@ mod tests {
         }
     }
 
-    /// What a reader believes of each (venue, instrument): the last quote's sequence, unless it is void.
+    /// What a reader knows of each (venue, instrument): the sequence of the last quote, unless it is void.
     #[derive(Debug, Default, PartialEq)]
-    struct Belief {
+    struct Known {
         quotes: [[Option<u64>; 3]; 2],
         behind: [bool; 2],
     }
 
-    impl Belief {
+    impl Known {
         fn hear(&mut self, event: FeedEvent) {
             let at = |venue: VenueId| usize::from(venue == VENUES[1]);
             match event {
@@ -323,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_void_is_heard_even_when_a_newer_quote_follows_it() {
+    fn a_void_is_delivered_even_if_a_newer_quote_follows() {
         let (mut handover, mut events, _) = handover(1);
         handover.push(quote(VENUES[0], 0, 1));
         handover.push(FeedEvent::Void(InstrumentId(0), VENUES[0], Origin::Own, BookVoid::Gap));
@@ -342,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_venue_that_was_left_is_said_to_be_so_after_its_last_quote() {
+    fn leaving_a_venue_is_delivered_after_its_last_quote() {
         let (mut handover, mut events, _) = handover(1);
         handover.push(quote(VENUES[0], 0, 1));
         handover.push(quote(VENUES[0], 0, 2));
@@ -357,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn with_a_full_ring_a_backlog_is_told_before_its_quotes_and_its_end_after_them() {
+    fn with_a_full_ring_a_backlog_is_delivered_before_its_quotes_and_its_end_after_them() {
         let (mut handover, mut events, _) = handover(1);
         let line = LineId::own(7);
         handover.push(quote(VENUES[0], 0, 1));
@@ -376,12 +377,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_the_reader_misses_it_ends_up_believing_the_same(
+        fn a_slow_reader_ends_with_the_same_state(
             steps in prop::collection::vec((0u8..10, 0usize..2, 0u32..3, 0u8..3), 0..300),
             capacity in 1usize..5,
         ) {
             let (mut handover, mut events, _) = handover(capacity);
-            let (mut truth, mut heard) = (Belief::default(), Belief::default());
+            let (mut truth, mut heard) = (Known::default(), Known::default());
             for (sequence, (kind, venue, instrument, pops)) in (1..).zip(steps) {
                 let event = match kind {
                     0 => FeedEvent::Down(VENUES[venue], Origin::Own),

@@ -1,4 +1,4 @@
-//! Which quotes are believed: late and impossible ones are dropped and counted by reason.
+//! Rules for merging a quote into its cell: late and impossible quotes are dropped, with a reason.
 
 use crate::market::Quote;
 use crate::market::quote::LineId;
@@ -17,33 +17,33 @@ pub const fn cell_after(reason: DropReason) -> Option<CellState> {
     }
 }
 
-/// What a believed quote may be.
+/// What an accepted quote is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
     /// Another quote than the last.
     New,
-    /// By its number and stamp the last one again; whether it is, its prices say. It comes by another connection,
-    /// or the venue repeats itself.
+    /// The last one again, by its number and timestamp, unless its prices differ: it arrived on another connection, or the
+    /// venue repeats itself.
     MaybeOld,
 }
 
-/// What orders the quotes of one cell. Forgotten when the venue's connection is lost: it may count anew.
+/// What orders the quotes of one cell. Discarded when the venue's connection is lost, after which it may count anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LastSeen {
     sequence: u64,
     exchange_time: UnixNs,
-    /// The latest that any believed quote was received.
+    /// The latest time of receipt of an accepted quote.
     received: MonoNs,
     line: LineId,
-    /// Quotes with lower numbers than `sequence` since the last one that was not.
+    /// Quotes with lower numbers than `sequence` since the last one with a higher number.
     fallen: Fallen,
-    /// Mid of the last believed quote; 0 before the first.
+    /// Mid of the last accepted quote; 0 before the first.
     mid: f64,
-    /// The quote that is not believed yet.
+    /// The quote that is not confirmed yet.
     doubt: Doubt,
 }
 
-/// A run of quotes of one connection whose numbers grow, all lower than what was seen before. All zero: none.
+/// A run of quotes of one connection with growing numbers, all lower than one seen before. All zero: none.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Fallen {
     sequence: u64,
@@ -51,7 +51,7 @@ struct Fallen {
     since: MonoNs,
 }
 
-/// A level far from what is known, and how often it was seen. All zero: none.
+/// A price level far from the last one, and how often it was seen. All zero: none.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Doubt {
     mid: f64,
@@ -59,7 +59,7 @@ struct Doubt {
     since: MonoNs,
 }
 
-/// What the other venues say about a level.
+/// What the prices of other venues say about a level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peers {
     /// No other venue has a fresh price.
@@ -70,20 +70,20 @@ pub enum Peers {
     Contradict,
 }
 
-/// A looked-up or leader's quote stamped earlier than the held one by more than this follows a step of the venue's
-/// clock, in nanoseconds.
+/// A looked-up quote, or a leader's, with a timestamp earlier than that of the cell by more than this, in nanoseconds,
+/// follows a step of the venue's clock.
 const STAMP_BACK_MAX_NS: u64 = 5 * SECOND;
-/// So many quotes in a row with lower numbers mean that the venue counts anew,
+/// This many consecutive quotes with lower numbers mean that the venue counts anew,
 const FALLEN_QUOTES: u32 = 3;
-/// if they span at least this time: frames out of order come closer together.
+/// if they span at least this time, in nanoseconds; frames out of order arrive closer together.
 const FALLEN_SPAN_NS: u64 = 200 * MS;
-/// After this time without a quote that was not late, the old order no longer holds, in nanoseconds.
+/// After this time without an accepted quote, in nanoseconds, the old order no longer applies.
 const ORDER_NS: u64 = 3 * SECOND;
-/// A mid that differs by more than this share is doubted.
+/// A mid that differs by more than this share is suspect.
 const JUMP_MAX: f64 = 0.2;
-/// So many further quotes at the new level confirm it,
+/// This many further quotes at the new level confirm it,
 const CONFIRMING_QUOTES: u32 = 3;
-/// or this time, unless other venues contradict.
+/// or this time in nanoseconds, unless other venues contradict it.
 pub const CONFIRMING_NS: u64 = SECOND;
 
 /// Whether `mid` differs from `from` by more than a venue's price plausibly moves between two quotes.
@@ -93,8 +93,8 @@ pub fn is_far(mid: f64, from: f64) -> bool {
 }
 
 impl Doubt {
-    /// The new level was seen at `mid` again, or first. Whether it is confirmed by now. A quote that `repeats` the one
-    /// before is no further one: some venues send the same message every few seconds.
+    /// The level `mid` was seen, for the first time or again. Returns whether it is confirmed. A quote that `repeats` the
+    /// one before does not count as another: some venues send the same message every few seconds.
     fn confirmed_by(&mut self, mid: f64, received: MonoNs, repeats: bool, peers: Peers) -> bool {
         if self.quotes == 0 || is_far(mid, self.mid) {
             *self = Self { mid, quotes: 1, since: received };
@@ -110,8 +110,8 @@ impl Doubt {
 }
 
 impl LastSeen {
-    /// Whether `quote` was overtaken by one already seen. The venue's own number decides where both have one. Without
-    /// numbers the quotes of one line are in order as they come, whatever is stamped; between two lines the stamp
+    /// Whether `quote` was overtaken by one already seen. The venue's number decides if both have one. Without numbers, the
+    /// quotes of one line are in the order of their arrival, whatever their timestamps; between two lines the timestamp
     /// decides, then the time of receipt.
     #[inline]
     fn overtook(&mut self, quote: &Quote) -> bool {
@@ -125,21 +125,21 @@ impl LastSeen {
         !is_same_line && self.is_before(quote)
     }
 
-    /// The connection by which the last believed quote came.
+    /// The connection that delivered the last accepted quote.
     #[inline]
     #[must_use]
     pub const fn line(&self) -> LineId {
         self.line
     }
 
-    /// Whether nothing was seen yet, or what was seen is forgotten.
+    /// Whether no quote was seen since the beginning or since the cell was reset.
     #[inline]
     #[must_use]
     pub fn is_blank(&self) -> bool {
         self.received == MonoNs(0)
     }
 
-    /// Whether `quote`, which came by another line, is older than the last one.
+    /// Whether `quote`, which arrived on another line, is older than the last one.
     fn is_before(&self, quote: &Quote) -> bool {
         let stamps = (quote.exchange_time, self.exchange_time);
         match stamps {
@@ -168,7 +168,7 @@ impl LastSeen {
     }
 }
 
-/// Whether the venue's stamp `time` says that its quote came before one stamped `last`.
+/// Whether a quote with the venue's timestamp `time` is older than one with the timestamp `last`.
 #[inline]
 #[must_use]
 pub fn is_stamped_before(time: UnixNs, last: UnixNs) -> bool {
@@ -176,12 +176,12 @@ pub fn is_stamped_before(time: UnixNs, last: UnixNs) -> bool {
     time.0 != 0 && back > 0 && back <= STAMP_BACK_MAX_NS
 }
 
-/// Decides on `quote`, and remembers its place in the order. `peers` says what the other venues think of a mid; it is
-/// asked only for a level that is far from the last one, or the first. Negative and non-finite numbers cannot be
-/// in a [`Quote`]; a zero price or size is an absent side.
+/// Accepts or drops `quote`, and records its place in the order. `peers` compares a mid with the prices of other venues; it
+/// is called only for the first level and for one far from the last. Negative and non-finite numbers cannot occur in a
+/// [`Quote`]; a zero price or size is an absent side.
 ///
 /// # Errors
-/// The reason to drop it.
+/// Why the quote is dropped.
 #[inline]
 pub fn check(quote: &Quote, last: &mut LastSeen, peers: impl FnOnce(f64) -> Peers) -> Result<News, DropReason> {
     if last.overtook(quote) {
@@ -209,21 +209,21 @@ pub fn check(quote: &Quote, last: &mut LastSeen, peers: impl FnOnce(f64) -> Peer
 #[cold]
 fn is_doubtful(mid: f64, last: &mut LastSeen, received: MonoNs, repeats: bool, peers: Peers) -> bool {
     match peers {
-        // The market moved, or the venue is back from a level that was wrong.
+        // The market moved, or the venue returned from a wrong level.
         Peers::Agree => false,
         Peers::Absent if last.mid == 0.0 => false,
         Peers::Absent | Peers::Contradict => !last.doubt.confirmed_by(mid, received, repeats, peers),
     }
 }
 
-/// The mid of the suspect quote of the cell; `None` when it is not in doubt.
+/// The mid of the suspect quote of the cell; `None` if there is none.
 #[must_use]
 pub fn doubted_mid(last: &LastSeen) -> Option<f64> {
     (last.doubt.quotes > 0).then_some(last.doubt.mid)
 }
 
-/// Whether the suspect quote of the cell is confirmed by time, which never outvotes all `peers`. Then it is believed
-/// from now on.
+/// Whether the suspect quote of the cell is confirmed by time, which never outvotes all `peers`. If so, it is accepted from
+/// now on.
 pub fn is_confirmed(last: &mut LastSeen, now: MonoNs, peers: Peers) -> bool {
     let confirmed = last.doubt.is_confirmed_by_time(now, peers);
     if confirmed {

@@ -1,27 +1,27 @@
-//! Whether what a connection says is what its venue says now, or a backlog: after a silence that is unusual for it, or
-//! after this process stood still, its bytes waited on the way, and the newest that was read may have been replaced long
-//! before. Pure: time comes in. One per connection, on its feed's thread; allocates nothing.
+//! Detects a backlog on a connection. After a silence that is unusual for the connection, or after a standstill of this
+//! process, bytes have waited on the way, and the newest quote that was read may already have been replaced. Time comes in.
+//! One per connection, on its feed's thread; allocates nothing.
 //!
-//! While a connection is behind, none of its quotes may be a leg. It is behind from the silence on (its held quotes may
-//! have been replaced, and the bytes be on their way) until [`SETTLE_NS`] after the last sign of a backlog.
+//! While a connection is behind, none of its quotes is a leg. It is behind from the beginning of the silence, because
+//! newer bytes may be on their way, until [`SETTLE_NS`] after the last sign of a backlog.
 
 use crate::time::{MS, MonoNs, SECOND};
 
-/// So many times its longest recent gap a connection may be silent,
+/// A silence is unusual if it is longer than this multiple of the longest recent gap,
 const USUAL_GAPS: u64 = 4;
-/// but never for less than this counts, in nanoseconds.
+/// and longer than this, in nanoseconds.
 pub const PAUSE_NS: u64 = 200 * MS;
-/// Half of the span that counts as recent.
+/// Half of the recent time, in nanoseconds.
 const BUCKET_NS: u64 = 60 * SECOND;
-/// A connection is known after so many gaps
+/// The gaps of a connection are known after this many
 const KNOWN_GAPS: u32 = 16;
-/// over so long.
+/// over this time, in nanoseconds.
 const KNOWN_NS: u64 = 2 * SECOND;
-/// A connection has caught up when its socket was found empty and showed no sign of a backlog for this time.
+/// A connection has caught up after this time without a sign of a backlog, in nanoseconds.
 pub const SETTLE_NS: u64 = 250 * MS;
-/// A read of more bytes than this is a sign of one, if it comes after a silence,
+/// A read of at least this many bytes after a silence is a sign of a backlog,
 const FULL_READ: usize = 16 * 1024;
-/// and so are fewer bytes that are at least one part in so many of what usually comes in such a time.
+/// as is one of at least this fraction (one in this many) of the bytes that usually arrive in the same time.
 const MISSED_PART: u128 = 2;
 
 /// The pace of one connection's reads.
@@ -35,12 +35,12 @@ pub struct Backlog {
     longest: u64,
     longest_before: u64,
     since: MonoNs,
-    /// Bytes read since `since`, and in the span before, which began then.
+    /// Bytes read since `since`, and in the span before, which began at `since_before`.
     bytes: u64,
     bytes_before: u64,
     since_before: MonoNs,
     state: BacklogState,
-    /// The bytes of the read, or reads, that ended a silence.
+    /// The bytes that were waiting when a silence ended.
     burst: Option<ByteBurst>,
     /// Bytes that the last read left in the socket.
     waiting: usize,
@@ -50,31 +50,31 @@ pub struct Backlog {
 enum BacklogState {
     #[default]
     Current,
-    /// Nothing is read for an unusual time.
+    /// Silent for an unusual time.
     Quiet,
-    /// What is read may be old; since the last sign of that. Whether there was one besides the silence itself.
+    /// Reads may be old. The time of the last sign, and whether there was one besides the silence.
     Behind(MonoNs, bool),
 }
 
-/// Bytes that were sent between two moments, one after the other, and were read at once.
+/// Bytes that were sent one after the other between two times, and read at once.
 #[derive(Clone, Copy, Debug)]
 struct ByteBurst {
     from: MonoNs,
     to: MonoNs,
-    /// How many there are, and how many were decoded.
+    /// How many there are, and how many have been decoded.
     total: u64,
     done: u64,
-    /// Where `from` is.
+    /// The position that was sent at `from`.
     base: u64,
 }
 
 impl Backlog {
-    /// Another connection begins at `now`. What is usual stays known.
+    /// A new connection begins at `now`. What is usual is kept.
     pub fn begin(&mut self, now: MonoNs) {
         (self.heard, self.state, self.burst, self.waiting) = (now, BacklogState::Current, None, 0);
     }
 
-    /// Takes over what another connection has learned of what is usual.
+    /// Copies what is usual from another connection that has seen more.
     pub fn learn_from(&mut self, other: &Self) {
         if self.gaps < other.gaps {
             *self = Self {
@@ -87,14 +87,14 @@ impl Backlog {
         }
     }
 
-    /// Whether no quote of the connection may be a leg now.
+    /// Whether quotes of the connection are unfit as legs.
     #[inline]
     #[must_use]
     pub fn is_behind(&self) -> bool {
         self.state != BacklogState::Current
     }
 
-    /// The longest silence that is not unusual; `None` while nothing is known.
+    /// The longest usual silence; `None` until it is known.
     fn limit(&self) -> Option<u64> {
         let is_known = self.gaps >= KNOWN_GAPS && self.heard.since(self.first) >= KNOWN_NS;
         is_known.then(|| self.longest.max(self.longest_before).saturating_mul(USUAL_GAPS).max(PAUSE_NS))
@@ -117,7 +117,7 @@ impl Backlog {
         self.bytes = self.bytes.saturating_add(bytes as u64);
     }
 
-    /// All of what was read is decoded. Whether that was the end of what had waited.
+    /// Everything that was read has been decoded. Returns whether this was the end of a burst.
     #[inline]
     pub fn end_read(&mut self) -> bool {
         self.waiting == 0 && self.burst.take().is_some()
@@ -133,7 +133,7 @@ impl Backlog {
             BacklogState::Current | BacklogState::Quiet => self.state = BacklogState::Behind(now, is_full),
         }
         match &mut self.burst {
-            // The rest of what was found waiting.
+            // The rest of the bytes that were waiting.
             Some(burst) if burst.done < burst.total && !is_unusual => burst.total = burst.total.max(burst.done + total),
             burst if now.since(self.heard) >= PAUSE_NS => {
                 *burst = Some(ByteBurst { from: self.heard, to: now, total, done: 0, base: 0 });
@@ -142,7 +142,7 @@ impl Backlog {
         }
     }
 
-    /// Whether `total` bytes at `now` are about as many as usually come in the time since the last read.
+    /// Whether `total` bytes are about as many as usually arrive in the time since the last read.
     fn is_missed(&self, total: u64, now: MonoNs) -> bool {
         let usual = u128::from(self.bytes.saturating_add(self.bytes_before)) * u128::from(now.since(self.heard));
         u128::from(total) * MISSED_PART * u128::from(now.since(self.since_before)) >= usual
@@ -158,7 +158,7 @@ impl Backlog {
         self.gaps = self.gaps.saturating_add(1);
     }
 
-    /// A message of `bytes` was decoded.
+    /// A message of `bytes` bytes is about to be decoded.
     #[inline]
     pub fn decoded(&mut self, bytes: usize) {
         if let Some(burst) = &mut self.burst {
@@ -166,8 +166,8 @@ impl Backlog {
         }
     }
 
-    /// The venue's stamp says that the bytes decoded so far were sent `late_ns` before their read. A lag above
-    /// `much_ns` means that there is a backlog still.
+    /// According to the venue's timestamp, the bytes decoded so far were sent `late_ns` before their read. If that is more
+    /// than `much_ns`, there still is a backlog.
     pub fn proven(&mut self, late_ns: u64, much_ns: u64, now: MonoNs) {
         if let Some(burst) = &mut self.burst {
             burst.from = burst.from.max(MonoNs(burst.to.0.saturating_sub(late_ns)));
@@ -180,8 +180,8 @@ impl Backlog {
         }
     }
 
-    /// How long before its read the last decoded message was sent, in nanoseconds, if its bytes were sent evenly
-    /// between the two moments that are known; `None` where nothing waited.
+    /// How long before its read the last decoded message was sent, in nanoseconds, assuming that the bytes of the burst
+    /// were sent evenly; `None` outside a burst.
     #[inline]
     #[must_use]
     pub fn late_ns(&self) -> Option<u64> {
@@ -190,19 +190,12 @@ impl Backlog {
         Some((u128::from(to.since(from)) * u128::from(left) / u128::from(all)) as u64)
     }
 
-    /// The process stood still until `now`: what waits was sent since the last read.
+    /// The process did not run until `now`.
     pub fn stood_still(&mut self, now: MonoNs) {
         self.state = BacklogState::Behind(now, true);
     }
 
-    /// Whether a read at `now` follows a silence, so that it matters how much waits in the socket.
-    #[inline]
-    #[must_use]
-    pub fn wants_waiting(&self, now: MonoNs) -> bool {
-        self.is_behind() || now.since(self.heard) >= PAUSE_NS
-    }
-
-    /// When [`Self::elapsed`] wants to be called; `None` before anything is usual.
+    /// When [`Self::elapsed`] is to be called; `None` until the usual gaps are known.
     #[must_use]
     pub fn deadline(&self) -> Option<MonoNs> {
         match self.state {
@@ -222,7 +215,7 @@ impl Backlog {
             BacklogState::Quiet => {}
             BacklogState::Behind(last, was_backlog) => {
                 (self.state, self.burst) = (BacklogState::Current, None);
-                // A silence without a backlog was the venue's way. An hour of it is nobody's.
+                // A silence without a backlog is usual for the venue, but not one of an hour.
                 if let (false, Some(limit)) = (was_backlog, self.limit()) {
                     self.learn(limit / 2, last);
                 }
@@ -241,7 +234,7 @@ mod tests {
     }
 
     impl Case {
-        /// A connection that says something each `every_ms`.
+        /// A connection that is read every `every_ms`.
         fn known(every_ms: u64) -> Self {
             let mut case = Self { backlog: Backlog::default(), now: MonoNs(100 * SECOND) };
             case.backlog.begin(case.now);
@@ -284,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_usual_is_no_sign() {
+    fn a_usual_silence_is_no_sign() {
         let mut case = Case::known(400);
         case.pass(1600);
         assert!(!case.backlog.is_behind());
@@ -292,7 +285,7 @@ mod tests {
         new.backlog.begin(new.now);
         new.flow(1000, 10_000);
         new.pass(9000);
-        assert!(!new.backlog.is_behind(), "nothing is known of it yet");
+        assert!(!new.backlog.is_behind(), "its gaps are not known yet");
     }
 
     #[test]
@@ -319,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_a_burst_are_as_old_as_their_place_says() {
+    fn the_age_of_bytes_in_a_burst_follows_their_position() {
         let mut case = Case::known(10);
         let last = case.now;
         case.pass(3000);
@@ -339,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_in_the_burst_tells_better_than_the_place() {
+    fn a_timestamp_in_the_burst_overrides_the_position() {
         let mut case = Case::known(10);
         case.pass(3000);
         case.backlog.read(3000, 0, case.now);
@@ -351,12 +344,12 @@ mod tests {
     }
 
     #[test]
-    fn after_a_standstill_a_connection_is_behind_whatever_is_usual_for_it() {
+    fn after_a_standstill_every_connection_is_behind() {
         let mut case = Case::known(1000);
         case.pass(900);
         case.backlog.stood_still(case.now);
         assert!(case.backlog.is_behind());
         case.pass(260);
-        assert!(!case.backlog.is_behind(), "nothing came");
+        assert!(!case.backlog.is_behind(), "no bytes arrived");
     }
 }

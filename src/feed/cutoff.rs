@@ -1,16 +1,16 @@
-//! Whether it is our own line that is down, and no venue. Pure: looks at the counters of all feed threads.
+//! Whether the network of this machine is down, rather than venues. Reads the counters of all feed threads.
 
 use crate::metrics::{LinkState, VenueGauges};
 use crate::time::{MonoNs, SECOND};
 
-/// Venues that were last heard within this time of each other were lost together, in nanoseconds: twice the silence
-/// after which a connection is dead.
+/// Venues whose last bytes arrived within this time were lost together, in nanoseconds. Twice the default silence after
+/// which a connection is closed.
 const TOGETHER_NS: u64 = 10 * SECOND;
-/// A venue whose next attempt is further away than this, in nanoseconds, asked us to wait: it is not being tried.
+/// A venue whose next attempt is later than this, in nanoseconds, has asked us to wait and is not being tried.
 const TRIED_NS: u64 = 40 * SECOND;
 
-/// Whether no venue that should be connected answers, and at least two of them were lost together: what one venue does is
-/// its own affair, and so is what two do at different times. `books` are the same venues' connections for order books.
+/// Whether no venue that is being tried answers, and at least two of them were lost together. One venue can fail alone, and
+/// so can two at different times. `books` are the same venues' connections for order books.
 pub fn is_cut_off(venues: &[VenueGauges], books: &[VenueGauges], now: MonoNs) -> bool {
     let is_tried = |venue: &&VenueGauges| {
         venue.connections_wanted.value() > 0 && venue.next_attempt.value() <= now.plus(TRIED_NS).0
@@ -30,7 +30,7 @@ mod tests {
 
     const NOW: MonoNs = MonoNs(1000 * SECOND);
 
-    /// Venues that were last heard so many seconds ago, all of which are tried and do not answer.
+    /// Venues that are tried and do not answer, by the seconds since their last bytes.
     fn lost(heard_s_ago: &[u64]) -> Vec<VenueGauges> {
         let venue = |ago: &u64| {
             let venue = VenueGauges::default();
@@ -49,19 +49,19 @@ mod tests {
     }
 
     #[test]
-    fn all_that_are_lost_together_are_our_own_line_and_one_is_not() {
+    fn venues_lost_together_are_a_failure_of_this_machine_and_one_venue_is_not() {
         check(&lost(&[7, 8, 9]), true);
         check(&lost(&[7, 8]), true);
         check(&lost(&[7]), false);
         check(&[], false);
-        // The first has been down for an hour by itself; then our line went.
+        // The first had failed alone, long before the network.
         check(&lost(&[900, 8, 9]), true);
-        // Two venues that went one after the other, each by itself.
+        // Two venues that failed at different times.
         check(&lost(&[900, 8]), false);
     }
 
     #[test]
-    fn one_that_answers_shows_that_the_line_is_there() {
+    fn a_venue_that_answers_shows_that_the_network_works() {
         let venues = lost(&[7, 8, 9]);
         venues[1].count_failure(Some(true));
         check(&venues, false);
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_venue_that_is_not_tried_says_nothing() {
+    fn a_venue_that_is_not_tried_does_not_count() {
         let venues = lost(&[7, 8, 900]);
         venues[2].count_failure(Some(true));
         venues[2].next_attempt.set(NOW.plus(300 * SECOND).0);
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_start_nothing_that_can_be_reached_is_our_own_line() {
+    fn at_the_start_the_network_is_down_if_no_venue_can_be_reached() {
         let venues = lost(&[1000, 1000, 1000]);
         check(&venues, true);
         venues[0].unanswered.set(0);

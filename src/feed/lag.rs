@@ -1,74 +1,76 @@
-//! How late a venue's frames come, by the venue's own stamps: a squeezed line, or a venue's server that is behind, delivers
-//! old prices in order and without a gap, and only their stamps tell. Two things are held against them. What is usual is
-//! the lower envelope of the difference between our monotonic clock and the stamp over ten minutes, so neither clock
-//! needs to be right, and a step of our wall clock makes no price older. The [`Reference`] is what most clocks show,
-//! which tells of a line that was late from its first frame. The later of the two counts.
+//! How late a venue's frames arrive, according to the venue's own timestamps. A congested line, or a venue's server that
+//! is behind, delivers old prices in order and without a gap, so only the timestamps show it. They are compared with two
+//! values, and the larger lag counts:
 //!
-//! A stamp that jumps back is lag, however far: nothing in the stamps tells it from a step of the venue's clock. Only where
-//! the clock had been ahead, and shows what all others show after the jump, it was a step. Else a clock that was set
-//! back is forgotten after ten minutes, and not before it is close to the reference. Where quotes have no stamps, other
-//! messages of the same connection tell. Pure; on the path of a quote.
+//! - The usual difference between our monotonic clock and the timestamps: its lower envelope over ten minutes. Neither clock
+//!   needs to be right, and a step of our wall clock makes no price older.
+//! - The [`Reference`], the time of day by most clocks, which detects a line that is late from its first frame.
+//!
+//! A timestamp that jumps back is lag, however far, because it cannot be told from a step of the venue's clock. It is a
+//! step only if the venue's clock had been ahead and agrees with all other clocks after the jump. Otherwise a clock that
+//! was set back becomes the usual difference after ten minutes, and not before it is close to the reference. For quotes
+//! without timestamps, other messages of the same connection are measured. On the path of a quote; without I/O.
 
 use crate::feed::reference::{AGREE_NS, Reference};
 use crate::time::{MS, MonoNs, SECOND, UnixNs};
 
-/// The lag of one venue's line. What is usual outlives the connection.
+/// Lag of one line. The usual difference outlives the connection.
 #[derive(Clone, Debug)]
 pub struct Lag {
-    /// The least difference of each finished bucket and when it was, by number of the bucket.
+    /// Smallest difference of each finished bucket and its time, by number of the bucket.
     buckets: [Option<Point>; BUCKETS],
-    /// The current bucket: its number and least difference.
+    /// The current bucket: its number and smallest difference.
     current: (u64, Option<Point>),
-    /// The envelope, from which it rises with time.
+    /// The last point of the envelope, which rises with time.
     envelope: Option<Point>,
-    /// The reference that the last frame was held against.
+    /// The reference that the last frame was compared with.
     reference: Option<i64>,
-    /// Lag of the last frame that told of it, in nanoseconds.
+    /// Lag of the last frame with a timestamp, in nanoseconds.
     excess_ns: u64,
-    /// Frames in a row that look like a step of the venue's clock.
+    /// Consecutive frames that look like a step of the venue's clock.
     step: Step,
-    /// Frames in a row whose lag is not small.
+    /// Number of consecutive frames whose lag is not small.
     high: u32,
     /// Since when frames are on time again.
     low_since: Option<MonoNs>,
     is_lagging: bool,
-    /// Until when quotes without stamps wait for the first stamp of a new connection.
+    /// Until then, quotes without timestamps wait for the first timestamp of a new connection.
     unproven_until: MonoNs,
 }
 
-/// Arrival minus stamp in nanoseconds, and the arrival.
+/// Time of arrival, and arrival minus timestamp in nanoseconds.
 type Point = (MonoNs, i64);
 
-/// A run of frames that came when the reference says, and much later than was usual. All zero: none.
+/// A run of frames that agree with the reference and are much later than usual. All zero: none.
 #[derive(Clone, Copy, Debug, Default)]
 struct Step {
     frames: u32,
     since: MonoNs,
-    /// Least difference in the first half of the run, and since then.
+    /// Smallest difference in the first half of the run, and since then.
     least: [i64; 2],
 }
 
-/// Lag above this is told, and makes a quote no leg, in nanoseconds.
+/// A lag above this makes a quote older and unfit as a leg, in nanoseconds.
 pub const LAGGING_NS: u64 = 250 * MS;
-/// So many frames in a row above half of it make the line a lagging one,
+/// This many consecutive frames above half of [`LAGGING_NS`] make the line lagging,
 const HIGH_FRAMES: u32 = 3;
-/// until all is below half of it for this time.
+/// until all frames are below half of it for this time, in nanoseconds.
 const LEAVE_NS: u64 = SECOND;
-/// The envelope is made of this many buckets
+/// The envelope consists of this many buckets
 const BUCKETS: usize = 60;
-/// of this length: ten minutes.
+/// of this length in nanoseconds: ten minutes in all.
 const BUCKET_NS: u64 = 10 * SECOND;
-/// So many frames in a row,
+/// This many consecutive frames,
 const STEP_FRAMES: u32 = 16;
-/// over this time, show that the venue's clock was set.
+/// over this time in nanoseconds, show that the venue's clock was set.
 const STEP_SPAN_NS: u64 = 10 * SECOND;
-/// The fastest frames of the two halves may differ by at most this, in nanoseconds: a backlog shrinks or grows.
+/// Largest difference between the fastest frames of the two halves, in nanoseconds. A backlog shrinks or grows by more.
 const STEP_DRIFT_NS: u64 = 50 * MS;
-/// A clock was ahead when its frames come later than was usual by more than this and on time by the reference.
+/// A clock was ahead if its frames are later than usual by more than this, in nanoseconds, and agree with the reference.
 const AHEAD_NS: i64 = 4 * AGREE_NS;
-/// Two clocks drift apart by at most one part in this many: 200 ppm.
+/// Largest drift between two clocks, as a divisor: 200 ppm.
 const DRIFT: u64 = 5000;
-/// How long quotes without stamps wait for the first stamp after a connect.
+/// How long quotes without timestamps wait for the first timestamp of a connection, in nanoseconds.
 const PROOF_NS: u64 = 3 * SECOND / 2;
 
 impl Default for Lag {
@@ -88,20 +90,20 @@ impl Default for Lag {
     }
 }
 
-/// The envelope at `now` that follows from one point of it.
+/// The envelope at `now`, extrapolated from one point.
 fn risen((at, difference): Point, now: MonoNs) -> i64 {
     difference.saturating_add((now.since(at) / DRIFT) as i64)
 }
 
-/// Arrival minus stamp in nanoseconds, each by its own clock.
+/// Arrival minus timestamp in nanoseconds, each by its own clock.
 #[must_use]
 pub const fn difference(stamp: UnixNs, received: MonoNs) -> i64 {
     received.0.wrapping_sub(stamp.0) as i64
 }
 
 impl Lag {
-    /// Takes the stamp of a frame that was read at `received`, and gives its lag in nanoseconds. A frame without a stamp (0)
-    /// is as late as the one before.
+    /// Takes the timestamp of a frame that was read at `received`, and returns its lag in nanoseconds. A frame without a
+    /// timestamp (0) has the lag of the frame before.
     #[inline]
     pub fn take(&mut self, stamp: UnixNs, received: MonoNs, reference: Option<Reference>) -> u64 {
         if stamp.0 == 0 {
@@ -131,7 +133,7 @@ impl Lag {
         self.excess_ns
     }
 
-    /// How far behind the reference it is. After the reference has moved, what it made of earlier frames is void.
+    /// How far behind the reference a frame is. When the reference has moved, conclusions from earlier frames are discarded.
     #[inline]
     fn hold_against(&mut self, reference: Reference, difference: i64) -> u64 {
         let before = self.reference.replace(reference.difference);
@@ -141,8 +143,8 @@ impl Lag {
         reference.behind_ns(difference)
     }
 
-    /// A frame came much later than usual. Whether enough of them show that the venue's clock had been ahead, and was set
-    /// right; then what was usual is forgotten.
+    /// A frame arrived much later than usual. Returns whether enough frames show that the venue's clock had been ahead and
+    /// was corrected; then the usual difference is discarded.
     #[cold]
     fn was_set(&mut self, difference: i64, received: MonoNs, reference: Option<Reference>) -> bool {
         if !reference.is_some_and(|reference| reference.confirms(difference)) {
@@ -168,7 +170,7 @@ impl Lag {
         was_set
     }
 
-    /// A venue that said nothing for ten minutes keeps what was usual before.
+    /// A venue that was silent for ten minutes keeps its last envelope.
     #[cold]
     fn begin_bucket(&mut self, number: u64, now: MonoNs) {
         let (before, least) = std::mem::replace(&mut self.current, (number, None));
@@ -196,8 +198,8 @@ impl Lag {
         }
     }
 
-    /// How late something stamped `stamp` was read at `received`, in nanoseconds, where that tells nothing of the line. 0
-    /// without a stamp, or before anything is known.
+    /// How late something with the timestamp `stamp` was read at `received`, in nanoseconds, if it is no measurement of the
+    /// line. 0 without a timestamp, or before the first measurement.
     #[must_use]
     pub fn of(&self, stamp: UnixNs, received: MonoNs, reference: Option<Reference>) -> u64 {
         if stamp.0 == 0 {
@@ -209,42 +211,43 @@ impl Lag {
         u64::try_from(excess).unwrap_or(0).max(behind_ns)
     }
 
-    /// What is usual: our monotonic clock minus the venue's stamps, at their fastest, in nanoseconds; `None` before the first.
+    /// The usual difference: our monotonic clock minus the timestamps of the fastest frames, in nanoseconds; `None` before
+    /// the first timestamp.
     #[inline]
     #[must_use]
     pub fn usual(&self) -> Option<i64> {
         self.envelope.map(|(_, difference)| difference)
     }
 
-    /// Another connection begins. What is usual stays known; nothing is known of how late it is.
+    /// A new connection begins. The usual difference is kept; the lag is unknown.
     pub fn begin(&mut self, now: MonoNs) {
         (self.excess_ns, self.high, self.is_lagging, self.low_since) = (0, 0, false, None);
         self.step = Step::default();
         self.unproven_until = if self.envelope.is_some() { now.plus(PROOF_NS) } else { MonoNs(0) };
     }
 
-    /// Takes over what is usual on another line of the venue, where nothing is known of this one.
+    /// Copies the usual difference of another line of the venue, if this one has none.
     pub fn learn_from(&mut self, other: &Self) {
         if self.envelope.is_none() {
             (self.buckets, self.current, self.envelope) = (other.buckets, other.current, other.envelope);
         }
     }
 
-    /// Lag of the last frame that told of it, in nanoseconds.
+    /// Lag of the last frame with a timestamp, in nanoseconds.
     #[inline]
     #[must_use]
     pub const fn excess_ns(&self) -> u64 {
         self.excess_ns
     }
 
-    /// Whether the line as a whole is late: several frames in a row were, and it has not been on time for a second.
+    /// Whether the line as a whole is late: several consecutive frames were, and it has not been on time for a second.
     #[inline]
     #[must_use]
     pub const fn is_lagging(&self) -> bool {
         self.is_lagging
     }
 
-    /// Whether a quote without a stamp waits for the first stamp of this connection.
+    /// Whether a quote without a timestamp waits for the first timestamp of this connection.
     #[inline]
     #[must_use]
     pub fn is_unproven(&self, now: MonoNs) -> bool {
@@ -252,8 +255,7 @@ impl Lag {
     }
 }
 
-/// The part of a lag that is told with the age of a quote, in nanoseconds: all of one that is not a venue's
-/// usual jitter.
+/// The part of a lag that counts towards the age of a quote, in nanoseconds: 0 for a lag within a venue's usual jitter.
 #[inline]
 #[must_use]
 pub const fn beyond_jitter_ns(excess_ns: u64) -> u64 {
@@ -264,13 +266,13 @@ pub const fn beyond_jitter_ns(excess_ns: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// Quotes as (stamp, read), in milliseconds; gives each one's lag in milliseconds.
+    /// The lags in milliseconds of quotes as (timestamp, read), in milliseconds.
     fn lags(quotes: &[(u64, u64)]) -> Vec<u64> {
         let mut lag = Lag::default();
         quotes.iter().map(|&(s, r)| lag.take(UnixNs::from_ms(s), MonoNs(r * MS), None) / MS).collect()
     }
 
-    /// One line whose stamps are held against a reference.
+    /// One line whose timestamps are compared with a reference.
     struct Case {
         lag: Lag,
         /// Our monotonic clock, in milliseconds.
@@ -287,7 +289,7 @@ mod tests {
             Self { lag: Lag::default(), now: 10_000, reference }
         }
 
-        /// A frame after 100 ms that is stamped so much before its arrival; gives its lag in milliseconds.
+        /// A frame after 100 ms, with a timestamp this long before its arrival. Returns its lag in milliseconds.
         fn frame(&mut self, late_ms: i64) -> u64 {
             self.now += 100;
             let stamp = UnixNs::from_ms((DAY_MS + self.now).wrapping_add_signed(-late_ms));

@@ -5,8 +5,9 @@ use std::io;
 
 use mio::Token;
 
+use crate::feed::end::End;
 use crate::feed::options::FeedOptions;
-use crate::feed::session::{End, Session};
+use crate::feed::session::Session;
 use crate::feed::venue_health::{VenueHealth, Verdict};
 use crate::log;
 use crate::market::quote::FeedEvent;

@@ -5,17 +5,18 @@
 //! many as the venue's limit of instruments per connection requires, while its [`Switch`] is on. The stage never resolves
 //! names, never blocks on a socket or a full ring, and between a read and the ring it neither locks, allocates nor logs.
 
-pub mod backlog;
-pub mod books;
+mod backlog;
+mod books;
 mod channel;
-pub mod coverage;
+mod coverage;
 mod cutoff;
+pub mod end;
 mod factory;
 mod failing;
-pub mod floods;
+mod floods;
 mod halts;
-pub mod kind;
-pub mod lag;
+mod kind;
+mod lag;
 mod line;
 mod log_limiter;
 mod options;
@@ -23,15 +24,15 @@ mod pages;
 mod pair;
 mod plan;
 mod probe;
-pub mod reference;
+mod reference;
 pub mod session;
-pub mod silence;
+mod silence;
 mod slots;
-pub mod stamps;
-pub mod timing;
-pub mod tops;
+mod stamps;
+mod timing;
+mod tops;
 mod venue;
-pub mod venue_health;
+mod venue_health;
 
 use std::io;
 use std::os::fd::RawFd;

@@ -6,9 +6,10 @@
 //! timestamps put it in order with the active line, and what the end of the active line voids depends on the standby.
 //! Runs on the feed's thread.
 
+use crate::feed::end::End;
 use crate::feed::line::Line;
 use crate::feed::options::FeedOptions;
-use crate::feed::session::{End, Session};
+use crate::feed::session::Session;
 use crate::feed::venue_health::VenueHealth;
 use crate::market::book::BookVoid;
 use crate::market::quote::{FeedEvent, Origin};

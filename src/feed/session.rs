@@ -6,12 +6,12 @@
 //! opened again. It allocates nothing on the path of a quote.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::Arc;
 
 use crate::feed::backlog::PAUSE_NS;
 use crate::feed::books::FeedBooks;
 use crate::feed::coverage::Coverage;
+use crate::feed::end::End;
 use crate::feed::floods::{BadFrames, Pongs};
 use crate::feed::kind::{ChannelGauges, ChannelKind};
 use crate::feed::options::FeedOptions;
@@ -61,70 +61,6 @@ pub struct SessionParts {
     pub board: Arc<Board>,
     /// Time limits.
     pub options: FeedOptions,
-}
-
-/// Why a session ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The WebSocket failed: the upgrade was refused, or the protocol violated.
-    WebSocket(Failure),
-    /// The venue closed the WebSocket with this code.
-    Closed(u16),
-    /// The upgrade request was not answered in time.
-    NoUpgrade,
-    /// No byte arrived for too long, not even a pong.
-    Silent,
-    /// Too many frames could not be decoded and name no instrument.
-    BadFrames,
-    /// The codec wants a new connection, because the venue asked for one or the state of the codec is lost.
-    Wanted(&'static str),
-    /// Too many requests or bytes are waiting to be sent.
-    Backlog,
-    /// The socket ended or failed, with a description.
-    Socket(String),
-    /// This process did not run for so long that the bytes in the socket are stale.
-    Overslept,
-    /// This process closes it.
-    Ours,
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::WebSocket(failure) => failure.fmt(f),
-            Self::Closed(code) => write!(f, "closed by the venue ({code})"),
-            Self::NoUpgrade => f.write_str("no answer to the upgrade"),
-            Self::Silent => f.write_str("silent"),
-            Self::BadFrames => f.write_str("too many frames that cannot be decoded"),
-            Self::Wanted(why) => f.write_str(why),
-            Self::Backlog => f.write_str("the venue does not read"),
-            Self::Socket(why) => f.write_str(why),
-            Self::Overslept => f.write_str("this process stood still"),
-            Self::Ours => f.write_str("stopping"),
-        }
-    }
-}
-
-impl End {
-    /// What it says about the next attempt. `ban_s` is the duration of a ban that states none, in seconds.
-    #[must_use]
-    pub fn wait(&self, ban_s: u64) -> Wait {
-        match self {
-            Self::WebSocket(Failure::Refused { status, retry_after }) => Wait::of_status(*status, *retry_after, ban_s),
-            Self::Wanted(_) => Wait::AtOnce,
-            _ => Wait::Usual,
-        }
-    }
-
-    /// Whether the venue itself ended the session, which proves that it can be reached; `None` if this proves nothing.
-    #[must_use]
-    pub const fn is_answer(&self) -> Option<bool> {
-        match self {
-            Self::WebSocket(_) | Self::Closed(_) | Self::BadFrames | Self::Wanted(_) => Some(true),
-            Self::NoUpgrade | Self::Silent | Self::Backlog | Self::Socket(_) => Some(false),
-            Self::Overslept | Self::Ours => None,
-        }
-    }
 }
 
 /// A session with one venue. It lives as long as the venue is configured, over many sockets.
@@ -528,7 +464,7 @@ impl Session {
 
     /// The gauges that it counts in.
     #[must_use]
-    pub const fn gauges(&self) -> &ChannelGauges {
+    pub(super) const fn gauges(&self) -> &ChannelGauges {
         &self.gauges
     }
 
@@ -893,7 +829,7 @@ impl Session {
         if self.phase == Phase::Open {
             self.gauges.disconnects.add(1);
         }
-        if let (Some(socket), Some((code, reason))) = (&mut self.socket, farewell(&end)) {
+        if let (Some(socket), Some((code, reason))) = (&mut self.socket, end.close_frame()) {
             socket.close(code, reason);
         }
         self.close();
@@ -1028,21 +964,6 @@ impl Stream {
             Self::Tops(tops) => tops.void(instrument, why, events),
             Self::Books(books) => books.void(instrument, why),
         }
-    }
-}
-
-/// The close frame to send; `None` where the WebSocket has already sent one, or nobody would read it.
-const fn farewell(end: &End) -> Option<(u16, &'static str)> {
-    match end {
-        End::WebSocket(_)
-        | End::Closed(_)
-        | End::Socket(_)
-        | End::NoUpgrade
-        | End::Silent
-        | End::Backlog
-        | End::Overslept => None,
-        End::BadFrames => Some((1007, "frames cannot be decoded")),
-        End::Wanted(_) | End::Ours => Some((1000, "")),
     }
 }
 

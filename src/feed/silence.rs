@@ -1,52 +1,51 @@
-//! Instruments that say nothing: which of one connection's are silent for longer than is usual for them, which
-//! never came at all, and which of those is to be asked for again now. The connection may be in the best of health
-//! meanwhile. Pure: time comes in. One per connection, on its feed's thread; [`Silence::heard`] is on the path of
-//! every quote and allocates nothing.
+//! Silent instruments: which instruments of a connection have been silent for longer than is usual for them, which never
+//! arrived, and which one is to be resubscribed now. The connection itself may be healthy. Time comes in. One per
+//! connection, on its feed's thread; [`Silence::heard`] is on the path of every quote and allocates nothing.
 //!
-//! What is usual an instrument teaches by itself: the longest gap between two quotes in the last minute or two.
-//! `USUAL_GAPS` times that is silence, within the bounds of [`SilenceOptions`].
+//! The usual gap of an instrument is the longest one between two quotes in the last one to two minutes. An instrument is
+//! silent after `USUAL_GAPS` times that, within the bounds of [`SilenceOptions`].
 
 use crate::market::InstrumentId;
 use crate::time::{MonoNs, SECOND};
 
-/// So many times its longest recent gap an instrument may be silent.
+/// An instrument is silent after this multiple of its longest recent gap.
 const USUAL_GAPS: u64 = 4;
-/// Half of the span that counts as recent.
+/// Half of the recent time, in nanoseconds.
 const BUCKET_NS: u64 = 60 * SECOND;
-/// An instrument is known after so many gaps
+/// The gaps of an instrument are known after this many
 const KNOWN_GAPS: u32 = 8;
-/// over so long; before that only the ceiling holds.
+/// over this time, in nanoseconds; until then only the ceiling applies.
 const KNOWN_NS: u64 = 10 * SECOND;
-/// The longest rest between two attempts to get one instrument back.
+/// The longest time between two resubscriptions of one instrument, in nanoseconds.
 const REST_MAX_NS: u64 = 600 * SECOND;
 
-/// The bounds of patience.
+/// Time limits for single instruments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SilenceOptions {
-    /// No silence shorter than this counts, in nanoseconds; 0: none counts at all.
+    /// A shorter silence never counts, in nanoseconds; 0: no silence counts.
     pub floor_ns: u64,
-    /// Every silence longer than this counts, in nanoseconds.
+    /// A longer silence always counts, in nanoseconds.
     pub ceiling_ns: u64,
-    /// So long after it was asked for, an instrument that was never quoted is missing, in nanoseconds.
+    /// Time from the subscription after which an instrument without a quote is missing, in nanoseconds.
     pub first_ns: u64,
-    /// Least time between two instruments that are asked for again, in nanoseconds.
+    /// Shortest time between two resubscriptions, in nanoseconds.
     pub again_ns: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum SilenceState {
-    /// Nothing is expected of it: not asked for yet, or the venue said that it does not trade now.
+    /// No quote is expected: not subscribed yet, or halted according to the last frame.
     #[default]
     Resting,
-    /// Nothing is expected of it, quoted or not, until [`Silence::halted`] says otherwise.
+    /// No quote is expected until [`Silence::halted`] ends the halt.
     Halted,
-    /// Asked for.
+    /// Subscribed.
     Asked,
     /// Quoted.
     Live,
-    /// Quoted, and silent since.
+    /// Quoted, but silent since.
     Silent,
-    /// Asked for, and never quoted.
+    /// Subscribed, but never quoted.
     Missing,
 }
 
@@ -55,16 +54,16 @@ struct PairSilence {
     state: SilenceState,
     /// Its last quote became void.
     is_void: bool,
-    /// The last quote, or when it was asked for.
+    /// Time of the last quote, or of the subscription.
     last: MonoNs,
-    /// The first quote since it is live.
+    /// Time of the first quote.
     first: MonoNs,
     gaps: u32,
     /// Longest gap since `since`, and in the span before.
     longest: u64,
     longest_before: u64,
     since: MonoNs,
-    /// When it may be asked for again, and how long it rests after that.
+    /// When it may be resubscribed, and how long not again after that.
     again_at: MonoNs,
     rest_ns: u64,
 }
@@ -78,7 +77,7 @@ impl PairSilence {
         self.gaps = self.gaps.saturating_add(1);
     }
 
-    /// How long it may be silent, in nanoseconds.
+    /// The longest usual silence, in nanoseconds.
     fn limit(&self, options: &SilenceOptions) -> u64 {
         if self.gaps < KNOWN_GAPS || self.last.since(self.first) < KNOWN_NS {
             return options.ceiling_ns;
@@ -87,7 +86,7 @@ impl PairSilence {
         usual.max(options.floor_ns).min(options.ceiling_ns)
     }
 
-    /// When it will be silent or missing, or may be asked for again; `None`: nothing is expected.
+    /// When it will be silent or missing, or may be resubscribed; `None` if no quote is expected.
     fn due(&self, options: &SilenceOptions, again_at: MonoNs) -> Option<MonoNs> {
         match self.state {
             SilenceState::Resting | SilenceState::Halted => None,
@@ -101,11 +100,11 @@ impl PairSilence {
 /// What [`Silence::check`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// It is silent: its last quote no longer holds.
+    /// It has become silent: its last quote no longer holds.
     Silent(InstrumentId),
-    /// It was asked for, and never came.
+    /// It was subscribed, but no quote arrived.
     Missing(InstrumentId),
-    /// It shall be asked for again, alone.
+    /// It is to be resubscribed, alone.
     Again(InstrumentId),
 }
 
@@ -126,7 +125,7 @@ pub struct Silence {
 const NEVER: MonoNs = MonoNs(u64::MAX);
 
 impl Silence {
-    /// Of `mine`. Takes its memory here.
+    /// For the instruments `mine`. Takes its memory here.
     #[must_use]
     pub fn new(options: SilenceOptions, mine: Box<[InstrumentId]>) -> Self {
         let [first, last] = [mine.iter().min(), mine.iter().max()].map(|id| id.map_or(0, |id| id.index()));
@@ -144,7 +143,7 @@ impl Silence {
         }
     }
 
-    /// A new connection: nothing is asked for yet. What is usual stays known.
+    /// A new connection: nothing is subscribed yet. The usual gaps are kept.
     pub fn reset(&mut self) {
         for pair in &mut self.pairs {
             (pair.state, pair.rest_ns) = (SilenceState::Resting, 0);
@@ -152,7 +151,7 @@ impl Silence {
         (self.check_at, self.asked, self.silent, self.missing) = (NEVER, false, 0, 0);
     }
 
-    /// All have been asked for, on this connection; only the first time counts.
+    /// All have been subscribed; only the first call on a connection counts.
     pub fn asked(&mut self, now: MonoNs) {
         if self.options.floor_ns == 0 || std::mem::replace(&mut self.asked, true) {
             return;
@@ -166,7 +165,7 @@ impl Silence {
         self.check_at = self.check_at.min(now.plus(self.options.first_ns));
     }
 
-    /// It was quoted now.
+    /// A quote arrived.
     #[inline]
     pub fn heard(&mut self, id: InstrumentId, now: MonoNs) {
         let Some(pair) = self.pairs.get_mut(id.index().wrapping_sub(self.first)) else { return };
@@ -185,7 +184,7 @@ impl Silence {
         let pair = &mut self.pairs[id.index() - self.first];
         match pair.state {
             SilenceState::Halted => return,
-            // Perhaps it was no fault but its way; an outage of an hour is nobody's way.
+            // The silence may be usual for the instrument, but not one of an hour.
             SilenceState::Silent => {
                 self.silent -= 1;
                 let limit = pair.limit(&self.options);
@@ -203,7 +202,7 @@ impl Silence {
         }
     }
 
-    /// The venue said that it does not trade: nothing is expected until it is quoted.
+    /// The instrument does not trade: no quote is expected until one arrives.
     pub fn rests(&mut self, id: InstrumentId) {
         let Some(pair) = self.pairs.get_mut(id.index().wrapping_sub(self.first)) else { return };
         match pair.state {
@@ -222,7 +221,7 @@ impl Silence {
         }
     }
 
-    /// The venue said that it is not traded, or is traded again: then it is expected as if it was asked for `now`.
+    /// The instrument is halted, or traded again; then a quote is expected as after a subscription at `now`.
     pub fn halted(&mut self, id: InstrumentId, is_halted: bool, now: MonoNs) {
         let is_known = self.options.floor_ns > 0 && self.asked;
         let Some(pair) = self.pairs.get_mut(id.index().wrapping_sub(self.first)) else { return };
@@ -240,13 +239,13 @@ impl Silence {
         self.missing -= usize::from(is_halted && before == SilenceState::Missing);
     }
 
-    /// When [`Self::check`] wants to be called; `None`: nothing is expected.
+    /// When [`Self::check`] is to be called; `None` if no quote is expected.
     #[must_use]
     pub fn check_at(&self) -> Option<MonoNs> {
         (self.check_at != NEVER).then_some(self.check_at)
     }
 
-    /// What has become true by now. Not on the path of a quote.
+    /// Reports what has changed by `now`. Not on the path of a quote.
     pub fn check(&mut self, now: MonoNs, found: &mut dyn FnMut(Finding)) {
         if now < self.check_at {
             return;
@@ -282,25 +281,25 @@ impl Silence {
         self.check_at = due.min().unwrap_or(NEVER);
     }
 
-    /// How many are silent now.
+    /// Number of silent instruments.
     #[must_use]
     pub const fn silent(&self) -> usize {
         self.silent
     }
 
-    /// How many never came.
+    /// Number of missing instruments.
     #[must_use]
     pub const fn missing(&self) -> usize {
         self.missing
     }
 
-    /// One of those that never came.
+    /// One of the missing instruments.
     #[must_use]
     pub fn missing_one(&self) -> Option<InstrumentId> {
         self.mine.iter().copied().find(|id| self.pairs[id.index() - self.first].state == SilenceState::Missing)
     }
 
-    /// When it was last quoted on this connection, if it was and is not silent.
+    /// When it was last quoted on this connection; `None` if it never was, or is silent.
     #[must_use]
     pub fn last(&self, id: InstrumentId) -> Option<MonoNs> {
         self.pairs
@@ -322,7 +321,7 @@ impl Silence {
         &self.mine
     }
 
-    /// Takes over what another connection has learned of what is usual for the instruments that both have.
+    /// Copies the usual gaps from another connection, for the instruments that both have.
     pub fn learn_from(&mut self, other: &Self) {
         for (id, mine) in (self.first..).zip(&mut self.pairs) {
             let Some(theirs) = other.pairs.get(id.wrapping_sub(other.first)) else { continue };
@@ -360,7 +359,7 @@ mod tests {
             Self { silence, now: MonoNs(SECOND), found: Vec::new() }
         }
 
-        /// Time passes, and each of `quoted` comes each `every_ms`.
+        /// Time passes; each of `quoted` is quoted every `every_ms`.
         fn pass(&mut self, ms: u64, quoted: &[InstrumentId], every_ms: u64) {
             let until = self.now.plus(ms * MS);
             let mut quote_at = self.now.plus(every_ms * MS);
@@ -382,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_stops_is_silent_and_the_one_that_flows_is_not() {
+    fn an_instrument_that_stops_is_silent_and_another_is_not() {
         let mut case = Case::new(OPTIONS);
         case.pass(60_000, &[A, B], 800);
         assert_eq!(case.found(), []);
@@ -408,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_does_not_make_a_quiet_instrument_suspect() {
+    fn after_a_burst_the_usual_gap_of_a_quiet_instrument_stays_long() {
         let mut case = Case::new(OPTIONS);
         for _ in 0..20 {
             case.pass(1000, &[A, B], 10);
@@ -418,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_never_comes_is_missing_and_asked_for_again_less_and_less_often() {
+    fn a_missing_instrument_is_resubscribed_at_growing_intervals() {
         let mut case = Case::new(OPTIONS);
         case.pass(200_000, &[B], 500);
         let found = case.found();
@@ -432,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_one_is_asked_for_after_a_further_limit_and_never_two_within_five_seconds() {
+    fn a_silent_instrument_is_resubscribed_after_a_further_limit_and_never_two_within_five_seconds() {
         let mut case = Case::new(OPTIONS);
         case.pass(60_000, &[A, B], 500);
         case.found();

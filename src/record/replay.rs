@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::feed::FeedOptions;
-use crate::feed::session::{End, Session, SessionParts, entries};
+use crate::feed::end::End;
+use crate::feed::session::{Session, SessionParts, entries};
 use crate::handover::Handover;
 use crate::log;
 use crate::market::directory::VenueEntry;

@@ -1045,7 +1045,8 @@ fn a_new_connection_without_prices_is_given_up_and_holds_nothing_up() {
 }
 
 fn voids(rig: &Rig) -> Vec<&FeedEvent> {
-    rig.events.iter().filter(|event| !matches!(event, FeedEvent::Quote(_))).collect()
+    let is_void = |event: &&FeedEvent| matches!(event, FeedEvent::Void(..) | FeedEvent::Down(..) | FeedEvent::Left(_));
+    rig.events.iter().filter(is_void).collect()
 }
 
 #[test]

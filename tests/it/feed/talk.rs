@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use spreadwire::feed::FeedOptions;
-use spreadwire::feed::session::{End, Session, SessionParts, entries};
+use spreadwire::feed::end::End;
+use spreadwire::feed::session::{Session, SessionParts, entries};
 use spreadwire::market::book::BookVoid;
 use spreadwire::market::directory::{HaltedBy, VenueEntry};
 use spreadwire::market::quote::{FeedEvent, Origin, Source};
