@@ -268,3 +268,56 @@ fn a_type_name_means_one_thing() {
     let repeated: Vec<_> = declared.into_iter().filter(|(_, count)| *count > 1).collect();
     assert!(repeated.is_empty(), "type names that are declared more than once: {repeated:?}");
 }
+
+/// Most fields of a struct outside the configuration: more than that is two things.
+const FIELDS_MAX: usize = 20;
+/// Larger structs that are known; this list only shrinks. The first two are what `/metrics` shows.
+const LARGE: &[&str] = &["VenueGauges", "GatewayGauges", "VenuePage", "Sim"];
+
+/// The structs in `code` with their number of named fields.
+fn structs(code: &str) -> Vec<(&str, usize)> {
+    let mut found = Vec::new();
+    let mut lines = code.lines();
+    while let Some(line) = lines.next() {
+        let Some((_, rest)) = line.split_once("struct ").filter(|(before, _)| !before.starts_with(' ')) else {
+            continue;
+        };
+        if !line.ends_with('{') {
+            continue;
+        }
+        let name = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+        let body = lines.by_ref().take_while(|line| *line != "}");
+        let is_field = |line: &&str| line.starts_with("    ") && !line[4..].starts_with(' ') && line.contains(": ");
+        found.push((name, body.filter(is_field).count()));
+    }
+    found
+}
+
+#[test]
+fn no_struct_owns_too_much() {
+    let large: BTreeSet<(String, usize)> = all()
+        .iter()
+        .filter(|(path, _)| !path.starts_with("src/config"))
+        .flat_map(|(_, code)| structs(code))
+        .filter(|(_, fields)| *fields > FIELDS_MAX)
+        .map(|(name, fields)| (name.to_owned(), fields))
+        .collect();
+    let names: BTreeSet<&str> = large.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, LARGE.iter().copied().collect(), "structs with more than {FIELDS_MAX} fields: {large:?}");
+}
+
+#[test]
+fn the_methods_of_a_type_are_in_at_most_two_files() {
+    let mut files: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (path, code) in all() {
+        for line in code.lines().filter(|line| line.starts_with("impl")) {
+            let head = line.split_once(" for ").map_or(line, |(_, of)| of);
+            let head = if head.starts_with("impl<") { head.split_once("> ").map_or(head, |(_, of)| of) } else { head };
+            let name =
+                head.trim_start_matches("impl ").split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+            files.entry(name.to_owned()).or_default().insert(path.clone());
+        }
+    }
+    let spread: Vec<_> = files.into_iter().filter(|(_, paths)| paths.len() > 2).collect();
+    assert!(spread.is_empty(), "types with methods in more than two files: {spread:#?}");
+}
