@@ -1,7 +1,7 @@
 //! A session with one venue, without a socket: WebSocket, codec, requests, keepalive and pongs.
 //!
 //! In: the address of the upgrade, bytes from the venue with the time of their read, and the passage of time. Out: bytes
-//! for the venue, deadlines, and [`FeedEvent`]s. A session drives either [`Tops`] or [`FeedBooks`], which know nothing of it.
+//! for the venue, deadlines, and [`FeedEvent`]s. A session drives either `Tops` or `FeedBooks`, which know nothing of it.
 //! It runs on the feed's thread, or on that of a replay. It never dials: when it ends, it says why, and waits to be
 //! opened again. It allocates nothing on the path of a quote.
 
