@@ -29,6 +29,8 @@ pub struct Handover {
     left: Vec<bool>,
     /// What is set aside, by venue and instrument.
     aside: Vec<Aside>,
+    /// Connections that have ended: handed over before all that is set aside.
+    ended: Vec<(VenueId, LineId)>,
     /// Connections that fell behind or caught up: the former is handed over before all that is set aside, the latter after.
     delayed: Vec<Delayed>,
     /// Indexes in `aside` with something to hand over, the oldest first; each at most once.
@@ -77,6 +79,7 @@ impl Handover {
             venues,
             origin,
             aside: vec![Aside::default(); places],
+            ended: Vec::new(),
             delayed: Vec::new(),
             order: VecDeque::with_capacity(places),
             behind: false,
@@ -162,6 +165,7 @@ impl Handover {
                     self.left[at] = true;
                 }
             }
+            FeedEvent::LineEnded(venue, line) => self.ended.push((venue, line)),
             FeedEvent::Behind(venue, line, is_behind) => {
                 let at = self.delayed.iter().position(|delayed| delayed.line == line).unwrap_or_else(|| {
                     self.delayed.push(Delayed { venue, line, begins: false, ends: false });
@@ -191,6 +195,13 @@ impl Handover {
                 return false;
             }
             self.delayed[at].begins = false;
+        }
+        while let Some(&(venue, line)) = self.ended.last() {
+            if self.ring.push(FeedEvent::LineEnded(venue, line)).is_err() {
+                return false;
+            }
+            self.ended.pop();
+            self.pushed = true;
         }
         for at in 0..self.down.len() {
             if self.down[at] {
@@ -317,7 +328,7 @@ mod tests {
                 }
                 FeedEvent::Void(instrument, venue, ..) => self.quotes[at(venue)][instrument.index()] = None,
                 FeedEvent::Down(venue, _) => self.quotes[at(venue)] = [None; 3],
-                FeedEvent::Left(_) => {}
+                FeedEvent::Left(_) | FeedEvent::LineEnded(..) => {}
                 FeedEvent::Behind(venue, _, is_behind) => self.behind[at(venue)] = is_behind,
             }
         }

@@ -31,6 +31,7 @@ use crate::cluster::store::{Control, Keys, Said, Store};
 use crate::handover::Handover;
 use crate::log;
 use crate::market::book::BookVoid;
+use crate::market::directory::HaltedBy;
 use crate::market::quote::{Delay, FeedEvent, LineId, Origin};
 use crate::market::{Directory, InstrumentId, Quote, VenueId};
 use crate::matrix::CellState;
@@ -477,11 +478,15 @@ impl Follow {
         }
         let is_first = stream.token == 0;
         if head.token > stream.token {
-            let is_change = !is_first;
+            let (is_change, former) = (!is_first, stream.token);
             *stream =
                 LeaderStream { token: head.token, from: head.from.clone(), sequence: 0, unbroken: 1, ..stream.clone() };
             // What the former leader's connection brought stays no leg.
             stream.is_line_behind = false;
+            if is_change {
+                // It is fenced from now on, so its last timestamps make no quote of the new leader late.
+                self.parts.handover.push(FeedEvent::LineEnded(head.venue, LineId::of_leader(former)));
+            }
             self.count(head.venue, |board| {
                 board.token.set(head.token);
                 board.changes.add(u64::from(is_change));
@@ -542,6 +547,8 @@ impl Follow {
             CellState::Void | CellState::Halted | CellState::Empty => false,
         };
         last.known = holds;
+        self.take_trading(venue, entry, arrived);
+        let last = &mut self.last[pair.index()];
         if holds {
             last.received = last.received.max(received);
             let is_repeated = std::mem::replace(&mut last.stamped, entry.exchange_time) == entry.exchange_time;
@@ -555,6 +562,29 @@ impl Follow {
         } else {
             let why = if entry.state == CellState::Halted { BookVoid::Halt } else { BookVoid::Gap };
             self.parts.handover.push(FeedEvent::Void(entry.instrument, venue, Origin::Shared, why));
+        }
+    }
+
+    /// What a leader says about trading outlives the leader. Where we have a connection, the venue tells us.
+    #[inline]
+    fn take_trading(&self, venue: VenueId, entry: &BatchEntry, arrived: MonoNs) {
+        let (directory, instrument) = (&self.parts.directory, entry.instrument);
+        let is_halted = match entry.state {
+            CellState::Halted => true,
+            CellState::Live if directory.is_halted(instrument, venue) => false,
+            _ => return,
+        };
+        if self.parts.board.venues[venue.index()].state() == LinkState::Connected {
+            return;
+        }
+        let is_change = match is_halted {
+            true => directory.halt_by_stream(instrument, venue, arrived),
+            false => [HaltedBy::Stream, HaltedBy::System]
+                .map(|by| directory.set_halted(instrument, venue, by, false))
+                .contains(&true),
+        };
+        if is_change {
+            directory.publish_facts();
         }
     }
 

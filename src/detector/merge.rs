@@ -32,9 +32,13 @@ pub enum News {
 pub struct LastSeen {
     sequence: u64,
     exchange_time: UnixNs,
-    /// The latest time of receipt of an accepted quote.
+    /// The latest time of receipt of an accepted quote, corrected for lag.
     received: MonoNs,
+    /// When the last accepted quote arrived in this process. Unlike `received`, it does not depend on timestamps.
+    arrived: MonoNs,
     line: LineId,
+    /// `line` has ended or given way to another connection, so its timestamps no longer order the quotes of others.
+    has_ended: bool,
     /// Quotes with lower numbers than `sequence` since the last one with a higher number.
     fallen: Fallen,
     /// Mid of the last accepted quote; 0 before the first.
@@ -43,7 +47,7 @@ pub struct LastSeen {
     doubt: Doubt,
 }
 
-/// A run of quotes of one connection with growing numbers, all lower than one seen before. All zero: none.
+/// A run of quotes with growing numbers, all lower than one seen before. All zero: none.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Fallen {
     sequence: u64,
@@ -111,8 +115,8 @@ impl Doubt {
 
 impl LastSeen {
     /// Whether `quote` was overtaken by one already seen. The venue's number decides if both have one. Without numbers, the
-    /// quotes of one line are in the order of their arrival, whatever their timestamps; between two lines the timestamp
-    /// decides, then the time of receipt.
+    /// quotes of one line are in the order of their arrival, whatever their timestamps; between two open lines the timestamp
+    /// decides, then the time of receipt. After a line has ended, its successor is ordered by arrival.
     #[inline]
     fn overtook(&mut self, quote: &Quote) -> bool {
         if !quote.origin.is_pushed() && quote.received < self.received {
@@ -132,6 +136,25 @@ impl LastSeen {
         self.line
     }
 
+    /// The order after a leader has voided the quote: what follows is in order.
+    #[must_use]
+    pub fn voided_by_leader() -> Self {
+        Self { has_ended: true, ..Self::default() }
+    }
+
+    /// The connection of the last accepted quote has ended or given way to another one.
+    #[inline]
+    pub const fn end_line(&mut self) {
+        self.has_ended = true;
+    }
+
+    /// Whether the connection of the last accepted quote has ended, or a leader has voided that quote.
+    #[inline]
+    #[must_use]
+    pub const fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
     /// Whether no quote was seen since the beginning or since the cell was reset.
     #[inline]
     #[must_use]
@@ -141,31 +164,45 @@ impl LastSeen {
 
     /// Whether `quote`, which arrived on another line, is older than the last one.
     fn is_before(&self, quote: &Quote) -> bool {
+        let arrived = arrival(quote);
+        if self.has_ended {
+            return arrived < self.arrived;
+        }
+        if arrived.since(self.arrived) >= ORDER_NS {
+            return false;
+        }
         let stamps = (quote.exchange_time, self.exchange_time);
         match stamps {
             (UnixNs(0), _) | (_, UnixNs(0)) => quote.received < self.received,
             (next, last) if next == last => quote.received < self.received,
-            (next, last) => next < last && quote.received.since(self.received) < ORDER_NS,
+            (next, last) => next < last,
         }
     }
 
     /// Whether the lower number of `quote` means that the venue counts anew, and not that the quote is late.
     #[cold]
     fn counts_anew(&mut self, quote: &Quote, is_same_line: bool) -> bool {
-        if quote.sequence <= self.sequence / 2 || quote.received.since(self.received) >= ORDER_NS {
+        let arrived = arrival(quote);
+        if quote.sequence <= self.sequence / 2 || arrived.since(self.arrived) >= ORDER_NS {
             return true;
         }
-        if !is_same_line {
+        if !is_same_line && !self.has_ended {
             return false;
         }
         let fallen = &mut self.fallen;
         if fallen.quotes == 0 || quote.sequence <= fallen.sequence {
-            *fallen = Fallen { sequence: quote.sequence, quotes: 1, since: quote.received };
+            *fallen = Fallen { sequence: quote.sequence, quotes: 1, since: arrived };
             return false;
         }
         (fallen.sequence, fallen.quotes) = (quote.sequence, fallen.quotes + 1);
-        fallen.quotes >= FALLEN_QUOTES && quote.received.since(fallen.since) >= FALLEN_SPAN_NS
+        fallen.quotes >= FALLEN_QUOTES && arrived.since(fallen.since) >= FALLEN_SPAN_NS
     }
+}
+
+/// When the quote arrived in this process, not corrected for lag.
+#[inline]
+fn arrival(quote: &Quote) -> MonoNs {
+    quote.received.max(quote.decoded)
 }
 
 /// Whether a quote with the venue's timestamp `time` is older than one with the timestamp `last`.
@@ -189,8 +226,10 @@ pub fn check(quote: &Quote, last: &mut LastSeen, peers: impl FnOnce(f64) -> Peer
     }
     let order = (quote.sequence, quote.exchange_time);
     let repeats = order == (last.sequence, last.exchange_time) && order != (0, UnixNs(0));
+    last.has_ended &= last.line == quote.line;
     (last.sequence, last.exchange_time, last.line) = (quote.sequence, quote.exchange_time, quote.line);
     (last.received, last.fallen) = (last.received.max(quote.received), Fallen::default());
+    last.arrived = last.arrived.max(arrival(quote));
     if !quote.is_two_sided() {
         return Err(DropReason::OneSided);
     }
@@ -274,6 +313,43 @@ mod tests {
         assert_eq!(run(&[at(1, 100, 0, 0), at(2, 99, 0, 0)]), [Ok(()), LATE]);
         assert_eq!(run(&[at(1, 100, 0, 30_000), at(2, 200, 0, 1)]), [Ok(()), LATE], "half a minute behind");
         assert_eq!(run(&[at(1, 100, 0, 30_000), at(2, 4000, 0, 1)]), [Ok(()); 2], "nothing contradicts it for long");
+    }
+
+    #[test]
+    fn a_line_that_has_ended_does_not_outrank_its_successor() {
+        // The clock of the second server is behind, so its quotes seem to have arrived earlier.
+        let behind_s = 20;
+        let at = |line, arrived_ms: u64, stamp_ms: u64| {
+            let received = arrived_ms - if line == 2 { behind_s * 1000 } else { 0 };
+            Quote { decoded: MonoNs(arrived_ms * MS), ..by(line, received, quote(0, stamp_ms * MS, "1", "2")) }
+        };
+        let mut last = LastSeen::default();
+        let mut check = |quote: Quote, has_ended: bool| {
+            if has_ended {
+                last.end_line();
+            }
+            check(&quote, &mut last, |_| Peers::Absent).map(|_| ())
+        };
+        assert_eq!(check(at(1, 30_000, 90_000), false), Ok(()));
+        assert_eq!(check(at(2, 30_010, 70_010), false), LATE, "both are open");
+        assert_eq!(check(at(2, 29_990, 69_990), true), LATE, "it came before the last quote of the old line");
+        assert_eq!(check(at(2, 30_020, 70_020), true), Ok(()));
+        assert_eq!(check(at(2, 30_030, 70_000), false), Ok(()), "in order by itself");
+        assert_eq!(check(at(1, 30_100, 90_100), false), Ok(()), "another line");
+        assert_eq!(check(at(2, 32_000, 72_000), false), LATE);
+        assert_eq!(check(at(2, 33_100, 73_100), false), Ok(()), "the other one was silent for three seconds");
+    }
+
+    #[test]
+    fn after_the_end_of_a_line_a_lower_count_is_believed_soon() {
+        let at = |line, received, sequence| by(line, received, quote(sequence, 0, "1", "2"));
+        let mut last = LastSeen::default();
+        let mut check = |quote: Quote| check(&quote, &mut last, |_| Peers::Absent).map(|_| ());
+        assert_eq!(check(at(1, 1000, 9000)), Ok(()));
+        assert_eq!([1100, 1200, 1400].map(|ms| check(at(2, ms, ms + 7000))), [LATE; 3]);
+        last.end_line();
+        let mut check = |quote: Quote| super::check(&quote, &mut last, |_| Peers::Absent).map(|_| ());
+        assert_eq!([1500, 1600, 1700].map(|ms| check(at(2, ms, ms + 7000))), [LATE, LATE, Ok(())]);
     }
 
     #[test]

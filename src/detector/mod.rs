@@ -18,7 +18,6 @@ use std::time::Duration;
 use crossbeam::sync::Parker;
 
 use crate::market::book::BookVoid;
-use crate::market::directory::HaltedBy;
 use crate::market::opportunity::{Change, CloseReason, Group, Leg, Opportunity, OpportunityEvent, gross_pct, net_pct};
 use crate::market::quote::{FeedEvent, LineId, Origin};
 use crate::market::{Decimal, Directory, InstrumentId, PairId, Quote, VenueId};
@@ -202,6 +201,7 @@ impl Detector {
             }
             FeedEvent::Down(venue, origin) => self.core.down(venue, origin, now, mark, &mut self.events),
             FeedEvent::Left(venue) => self.core.left(venue),
+            FeedEvent::LineEnded(venue, line) => self.core.line_ended(venue, line),
             FeedEvent::Behind(venue, line, true) => {
                 self.core.fall_behind(line);
                 self.touch_open(venue, now);
@@ -491,7 +491,7 @@ impl Core {
         let now = quote.received.max(quote.decoded);
         let fresh = FreshPrices { directory, matrix, spreads, age_max_ns: options.leg_age_max_ns, now };
         let checked = merge::check(quote, &mut last[pair.index()], |mid| fresh.peers(pair, mid));
-        let cell = CellQuote { state: self.state_of(quote), ..cell_of(quote) };
+        let cell = CellQuote { state: self.state_in(quote.instrument, quote.venue), ..cell_of(quote) };
         let news = match checked {
             Ok(news) => news,
             Err(reason) => {
@@ -520,10 +520,14 @@ impl Core {
         Ok(())
     }
 
-    /// Whether a cell that is void since held something newer. Our own connection may count anew after it was lost; who
-    /// was not there may not take us back: a looked-up value by when it was read, a leader's by the venue's stamp.
+    /// Whether the cell is void, and held something newer before. Our own connection may count anew after it was lost,
+    /// and so may that of a leader that has voided the quote. Others must not take the cell back: a looked-up value is
+    /// compared by the time of its read, a leader's by the venue's stamp.
     #[cold]
     fn is_overtaken(&self, pair: PairId, quote: &Quote) -> bool {
+        if quote.origin.is_pushed() && self.last[pair.index()].has_ended() {
+            return false;
+        }
         let held = self.matrix.load(pair);
         matches!(held.state, CellState::Void | CellState::Halted)
             && if quote.origin.is_pushed() {
@@ -550,20 +554,8 @@ impl Core {
         Ok(())
     }
 
-    /// The state of a quote that is believed. What a stream says of a halt ends with its next quote, which a codec does
-    /// not give before; what the venue's list says stands until the list says otherwise.
+    /// The state of a quote that is believed. A halt ends when the venue says so, not with a quote.
     #[inline]
-    fn state_of(&self, quote: &Quote) -> CellState {
-        let Quote { instrument, venue, .. } = *quote;
-        if !self.directory.is_halted(instrument, venue) {
-            return CellState::Live;
-        }
-        if quote.origin.is_pushed() {
-            self.directory.set_halted(instrument, venue, HaltedBy::Stream, false);
-        }
-        self.state_in(instrument, venue)
-    }
-
     fn state_in(&self, instrument: InstrumentId, venue: VenueId) -> CellState {
         if self.directory.is_halted(instrument, venue) { CellState::Halted } else { CellState::Live }
     }
@@ -597,8 +589,16 @@ impl Core {
         for pair in (0..self.directory.pairs() as u32).map(PairId) {
             let (instrument, venue) = self.directory.split(pair);
             let held = self.matrix.load(pair);
-            let state = self.state_in(instrument, venue);
-            let is_other = matches!(held.state, CellState::Live | CellState::Halted) && held.state != state;
+            let state = match self.state_in(instrument, venue) {
+                // The quote became void during the halt.
+                CellState::Live if self.last[pair.index()].is_blank() && held.origin.is_pushed() => CellState::Void,
+                state => state,
+            };
+            let is_other = match held.state {
+                CellState::Live => state == CellState::Halted,
+                CellState::Halted => state != CellState::Halted,
+                _ => false,
+            };
             if !is_other {
                 continue;
             }
@@ -700,10 +700,8 @@ impl Core {
         if held.state != CellState::Empty && !origin.voids(held.origin) {
             return;
         }
-        self.last[pair.index()] = LastSeen::default();
-        if why == BookVoid::Halt {
-            self.directory.set_halted(instrument, venue, HaltedBy::Stream, true);
-        }
+        let is_of_leader = origin == Origin::Shared;
+        self.last[pair.index()] = if is_of_leader { LastSeen::voided_by_leader() } else { LastSeen::default() };
         self.void_cell(pair, instrument, venue, why.into(), mark);
     }
 
@@ -747,9 +745,21 @@ impl Core {
         self.is_own[venue.index()] = false;
         for instrument in (0..self.directory.instruments().len() as u32).map(InstrumentId) {
             let pair = self.directory.pair(instrument, venue);
+            self.last[pair.index()].end_line();
             let held = self.matrix.load(pair);
             if held.origin == Origin::Own && held.state != CellState::Empty {
                 self.matrix.renew(pair, held.received, Origin::Shared, held.delay);
+            }
+        }
+    }
+
+    /// A connection to `venue` has ended or given way: what it stamped last no longer makes quotes of its successor late.
+    #[cold]
+    pub fn line_ended(&mut self, venue: VenueId, line: LineId) {
+        for instrument in (0..self.directory.instruments().len() as u32).map(InstrumentId) {
+            let last = &mut self.last[self.directory.pair(instrument, venue).index()];
+            if last.line() == line {
+                last.end_line();
             }
         }
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::scan::{DetectorOptions, Spread};
 use super::*;
-use crate::market::directory::{Room, VenueEntry};
+use crate::market::directory::{HaltedBy, Room, VenueEntry};
 use crate::market::opportunity::{Change, LegSide};
 use crate::market::quote::Delay;
 use crate::market::{Decimal, Level};
@@ -873,15 +873,39 @@ fn what_the_list_says_is_not_traded_closes_at_once_and_no_quote_lifts_it() {
 }
 
 #[test]
-fn a_halt_of_the_stream_marks_the_price_until_the_next_quote() {
+fn a_halt_of_the_stream_marks_the_price_until_the_venue_says_that_it_is_traded() {
     let mut rig = Rig::new([0; VENUES], DetectorOptions::default());
+    let (btc, venue) = (InstrumentId(0), VenueId(1));
     rig.quote(0, 10_000);
     rig.quote(1, 10_100);
-    rig.core.void(InstrumentId(0), VenueId(1), Origin::Own, BookVoid::Halt, |_| ());
-    rig.core.scan(InstrumentId(0), rig.now, &mut rig.events);
+    rig.directory.halt_by_stream(btc, venue, rig.now);
+    rig.core.void(btc, venue, Origin::Own, BookVoid::Halt, |_| ());
+    rig.core.scan(btc, rig.now, &mut rig.events);
     assert_eq!(rig.changes(), [Change::Opened, Change::Closed(CloseReason::NotTrading)]);
     rig.facts();
     assert_eq!((rig.state(1), rig.changes()), (CellState::Halted, vec![]), "other facts lift nothing");
+    rig.core.down(venue, Origin::Own, rig.now, |_| (), &mut rig.events);
+    rig.quote(1, 10_100);
+    assert_eq!((rig.state(1), rig.changes()), (CellState::Halted, vec![]), "nor does a quote of another connection");
+    rig.directory.set_halted(btc, venue, HaltedBy::Stream, false);
+    rig.facts();
+    assert_eq!((rig.state(1), rig.changes()), (CellState::Live, vec![Change::Opened]));
+}
+
+#[test]
+fn a_price_that_was_lost_in_a_halt_is_none_when_trading_resumes() {
+    let mut rig = Rig::new([0; VENUES], DetectorOptions::default());
+    let (btc, venue) = (InstrumentId(0), VenueId(1));
+    rig.quote(0, 10_000);
+    rig.quote(1, 10_000);
+    rig.directory.set_halted(btc, venue, HaltedBy::List, true);
+    rig.facts();
+    rig.quote(1, 10_100);
+    rig.core.down(venue, Origin::Own, rig.now, |_| (), &mut rig.events);
+    assert_eq!(rig.state(1), CellState::Halted);
+    rig.directory.set_halted(btc, venue, HaltedBy::List, false);
+    rig.facts();
+    assert_eq!((rig.state(1), rig.changes()), (CellState::Void, vec![]));
     rig.quote(1, 10_100);
     assert_eq!((rig.state(1), rig.changes()), (CellState::Live, vec![Change::Opened]));
 }

@@ -23,8 +23,8 @@ use crate::net::dial::{self, DialOrder, Job, Reached, Version, http_address};
 use crate::net::tls::Trust;
 use crate::stage::{self, Alarm, Idle, Stage, Stop};
 use crate::time::{Clock, MonoNs};
-use crate::venues::Venue;
 use crate::venues::listing::{Fee, ListingEntry};
+use crate::venues::{self, HaltSource, Venue};
 
 /// A venue whose list is to be read.
 pub struct ListRequest {
@@ -61,13 +61,21 @@ pub struct List {
 pub struct Catalogue {
     lists: Vec<List>,
     missing: Vec<(&'static str, String)>,
+    /// When the lists were requested; 0 if they were not.
+    asked: MonoNs,
 }
 
 impl Catalogue {
     /// A catalogue of these lists.
     #[must_use]
     pub fn new(lists: Vec<List>) -> Self {
-        Self { lists, missing: Vec::new() }
+        Self { lists, ..Self::default() }
+    }
+
+    /// The same, of lists that were requested at `asked`.
+    #[must_use]
+    pub fn requested_at(self, asked: MonoNs) -> Self {
+        Self { asked, ..self }
     }
 
     /// The list of the venue named `venue`.
@@ -123,6 +131,7 @@ impl Catalogue {
             stage::spawn(vec![stage], None, Idle::Doze, stop.clone())?;
         }
         let (answers, replies) = bounded(asked.len().max(1));
+        let began = clock.now();
         let (alarm, _) = Alarm::of_parker();
         let mut results: Vec<Result<List, String>> =
             wanted.iter().map(|_| Err("its list was not asked for".to_owned())).collect();
@@ -138,7 +147,7 @@ impl Catalogue {
                 Err(why) => why.to_string(),
             });
         }
-        let deadline = clock.now().plus(patience.as_nanos() as u64);
+        let deadline = began.plus(patience.as_nanos() as u64);
         for _ in &asked {
             let left = Duration::from_nanos(deadline.since(clock.now()));
             let Ok(answer) = replies.recv_timeout(left) else { break };
@@ -164,7 +173,7 @@ impl Catalogue {
             };
         }
         stop.request();
-        let mut catalogue = Self::default();
+        let mut catalogue = Self::default().requested_at(began);
         for (wanted, result) in wanted.iter().zip(results) {
             match result {
                 Ok(list) => catalogue.lists.push(list),
@@ -251,6 +260,7 @@ impl Catalogue {
         for QuotedSymbols { venue, symbols, fee } in quoted {
             let (Some(list), Some(id)) = (self.of(venue), directory.venue_named(venue)) else { continue };
             let entries = list.by_native();
+            let ends_halts = venues::venue(list.venue).is_none_or(|venue| venue.halts() != HaltSource::Stream);
             for (symbol, native) in symbols {
                 let Some(instrument) = directory.instrument_named(symbol) else { continue };
                 let entry = entries.get(native.as_str());
@@ -260,6 +270,9 @@ impl Catalogue {
                 if list.from == From::Venue {
                     let is_halted = entry.is_none_or(|entry| !entry.is_trading);
                     changes += u32::from(directory.set_halted(instrument, id, HaltedBy::List, is_halted));
+                    if !is_halted && ends_halts {
+                        changes += u32::from(directory.resume_by_list(instrument, id, self.asked));
+                    }
                 }
             }
         }
@@ -558,5 +571,27 @@ mod tests {
         assert!(!list(From::Venue).apply(&quoted, &directory), "nothing new");
         assert!(!Catalogue::default().apply(&quoted, &directory), "what was said stands");
         assert_eq!((halted(), directory.facts()), ([false, true, true], 2));
+    }
+
+    #[test]
+    fn a_list_that_was_requested_after_the_halt_of_a_stream_ends_it_where_lists_tell_halts() {
+        for (name, can_end) in [("okx", true), ("upbit", false)] {
+            let entry = VenueEntry { name: name.into(), taker_fee_pct: d("0.1"), native: vec![Some("A".into())] };
+            let directory = Directory::new(vec!["A/USDT".into()], vec![entry]);
+            let fee = VenueFee { pct: d("0.1"), is_set: false };
+            let quoted = [QuotedSymbols { venue: name, symbols: vec![("A/USDT".into(), "A".into())], fee }];
+            let list = |is_trading, asked| {
+                let entries = vec![ListingEntry { native: "A".into(), is_trading, ..ListingEntry::default() }];
+                let list = List { venue: name, entries, from: From::Venue };
+                Catalogue::new(vec![list]).requested_at(MonoNs(asked)).apply(&quoted, &directory);
+                directory.is_halted(InstrumentId(0), VenueId(0))
+            };
+            let halt = |at| directory.halt_by_stream(InstrumentId(0), VenueId(0), MonoNs(at));
+            assert!(halt(100));
+            assert!(list(true, 90), "{name}: it may have been written before the halt");
+            assert!(!halt(200), "{name}: said again");
+            assert!(list(true, 150) && list(false, 300), "{name}");
+            assert_eq!(list(true, 400), !can_end, "{name}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::market::directory::HaltedBy;
 use crate::market::{Directory, InstrumentId, VenueId};
 use crate::metrics::LinkState;
 use crate::time::{MS, MonoNs};
-use crate::venues::VoidReason;
+use crate::venues::{HaltSource, VoidReason};
 
 /// Instruments of one connection.
 pub struct Coverage {
@@ -37,6 +37,8 @@ pub struct Coverage {
     in_maintenance: bool,
     /// [`Directory::facts`] when the halted instruments were last read from it.
     facts: u64,
+    /// Where the venue says whether an instrument is traded.
+    source: HaltSource,
     /// Whether the venue's gauges include this connection.
     is_counted: bool,
     counts: CoverageCounts,
@@ -61,6 +63,7 @@ impl Coverage {
         directory: &Arc<Directory>,
         options: FeedOptions,
         instruments: Box<[InstrumentId]>,
+        source: HaltSource,
     ) -> Self {
         Self {
             id,
@@ -78,6 +81,7 @@ impl Coverage {
             unreadable: Failing::default(),
             in_maintenance: false,
             facts: 0,
+            source,
             is_counted: true,
             counts: CoverageCounts::default(),
         }
@@ -98,6 +102,10 @@ impl Coverage {
     /// The upgrade is complete.
     pub fn opened(&mut self, now: MonoNs) {
         self.is_open = true;
+        if self.source == HaltSource::List {
+            // Reported by another instance that led the venue, and this stream will not say that trading goes on.
+            self.set_all(HaltedBy::Stream, false);
+        }
         self.price_by = Some(now.plus(self.options.first_price_ms.saturating_mul(MS)));
         self.read_facts(now);
     }
@@ -170,7 +178,7 @@ impl Coverage {
     /// maintenance.
     #[inline]
     pub fn heard(&mut self, instrument: InstrumentId, received: MonoNs) -> bool {
-        if self.halts.has(instrument) {
+        if self.halts.has(instrument) && !self.has_resumed(instrument, received) {
             return false;
         }
         let before = self.silence.silent() + self.silence.missing();
@@ -223,15 +231,58 @@ impl Coverage {
         }
     }
 
-    /// The venue's stream says whether the instrument is traded. Returns whether its last quote is void by that.
+    /// The venue's stream says whether the instrument is traded. Returns whether its last quote is void by that. The
+    /// directory remembers it beyond this connection.
     pub fn set_traded(&mut self, instrument: InstrumentId, is_traded: bool, now: MonoNs) -> bool {
-        if !self.halts.set(instrument, !is_traded) {
+        let is_change = match is_traded {
+            true => self.directory.set_halted(instrument, self.id, HaltedBy::Stream, false),
+            false => self.directory.halt_by_stream(instrument, self.id, now),
+        };
+        if is_change {
+            self.directory.publish_facts();
+        }
+        let is_other = self.halts.set(instrument, !is_traded);
+        if is_change || is_other {
+            let is_halted = self.is_halted(instrument);
+            self.silence.halted(instrument, is_halted, now);
+            self.show();
+        }
+        is_other && !is_traded
+    }
+
+    /// The venue's stream says whether the venue trades at all.
+    #[cold]
+    pub fn set_system(&self, is_trading: bool) {
+        self.set_all(HaltedBy::System, !is_trading);
+    }
+
+    /// Stores for all instruments of the connection whether they are halted according to `by`.
+    fn set_all(&self, by: HaltedBy, is_halted: bool) {
+        let mut changes = 0;
+        for instrument in self.instruments() {
+            changes += u32::from(self.directory.set_halted(*instrument, self.id, by, is_halted));
+        }
+        if changes > 0 {
+            self.directory.publish_facts();
+        }
+    }
+
+    /// Whether the instrument is not expected to be quoted.
+    fn is_halted(&self, instrument: InstrumentId) -> bool {
+        let is_reported = |by| self.directory.is_halted_by(instrument, self.id, by);
+        self.halts.has(instrument) || is_reported(HaltedBy::List) || is_reported(HaltedBy::Stream)
+    }
+
+    /// Whether an instrument that this stream reported as halted is traded according to a later report from elsewhere.
+    #[cold]
+    fn has_resumed(&mut self, instrument: InstrumentId, now: MonoNs) -> bool {
+        if self.directory.is_halted_by(instrument, self.id, HaltedBy::Stream) {
             return false;
         }
-        let is_listed_halted = self.directory.is_halted_by(instrument, self.id, HaltedBy::List);
-        self.silence.halted(instrument, !is_traded || is_listed_halted, now);
-        self.show();
-        !is_traded
+        self.halts.set(instrument, false);
+        let is_halted = self.is_halted(instrument);
+        self.silence.halted(instrument, is_halted, now);
+        true
     }
 
     /// The venue announced maintenance: no instrument is expected to be quoted.
@@ -294,14 +345,15 @@ impl Coverage {
         ));
     }
 
-    /// An instrument that is halted according to the venue's list is not expected to be quoted, and is not resubscribed.
+    /// A halted instrument is not expected to be quoted, and is not resubscribed before trading resumes.
     fn read_facts(&mut self, now: MonoNs) {
         self.facts = self.directory.facts();
         for at in 0..self.silence.instruments().len() {
             let instrument = self.silence.instruments()[at];
-            let is_halted =
-                self.halts.has(instrument) || self.directory.is_halted_by(instrument, self.id, HaltedBy::List);
-            self.silence.halted(instrument, is_halted, now);
+            if !self.halts.has(instrument) || !self.has_resumed(instrument, now) {
+                let is_halted = self.is_halted(instrument);
+                self.silence.halted(instrument, is_halted, now);
+            }
         }
     }
 

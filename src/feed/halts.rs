@@ -52,7 +52,7 @@ impl Halts {
         std::mem::take(&mut self.resumed)
     }
 
-    /// A new connection: nothing is known to be halted.
+    /// A new connection, which has not said anything yet.
     pub fn clear(&mut self) {
         self.halted.clear();
         self.resumed.clear();

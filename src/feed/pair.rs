@@ -52,7 +52,8 @@ pub(super) struct Pair {
     pub plan: Vec<SymbolEntry>,
     pub active: Line,
     pub standby: Line,
-    /// By instrument: the last quote of the standby that nothing puts in order with those of the active line.
+    /// By instrument: the last quote of the standby, if it has no number. Its timestamp may be that of another server
+    /// than the active line's, so it is judged again when the standby takes over.
     unordered: Vec<Option<Quote>>,
     /// No other pair of the channel has instruments, so its end is the end of the venue's quotes.
     pub is_alone: bool,
@@ -310,6 +311,7 @@ impl Pair {
         } else {
             old.session.retire();
         }
+        old.session.line().into_iter().for_each(|line| events(FeedEvent::LineEnded(self.id, line)));
         for quote in self.unordered.drain(..).flatten() {
             events(FeedEvent::Quote(quote));
         }
@@ -356,21 +358,28 @@ fn pass_own(event: FeedEvent, events: &mut dyn FnMut(FeedEvent)) {
     }
 }
 
-/// Events of the standby session: quotes that nothing puts in order wait until it takes over, and nothing is voided.
+/// Events of the standby session: quotes without a number wait until it takes over, those with a timestamp also count
+/// before that, and nothing is voided but by a halt, which the venue reports whichever line it comes by.
 #[inline]
 fn pass_ordered(event: FeedEvent, unordered: &mut [Option<Quote>], events: &mut dyn FnMut(FeedEvent)) {
     match event {
-        FeedEvent::Quote(quote) if quote.sequence == 0 && quote.exchange_time.0 == 0 => {
+        FeedEvent::Quote(quote) if quote.sequence == 0 => {
             if let Some(waiting) = unordered.get_mut(quote.instrument.index()) {
                 *waiting = Some(quote);
             }
+            if quote.exchange_time.0 != 0 {
+                events(event);
+            }
         }
-        FeedEvent::Void(instrument, ..) => {
+        FeedEvent::Void(instrument, .., why) => {
             if let Some(waiting) = unordered.get_mut(instrument.index()) {
                 *waiting = None;
             }
+            if why == BookVoid::Halt {
+                events(event);
+            }
         }
         FeedEvent::Quote(_) | FeedEvent::Behind(..) => events(event),
-        FeedEvent::Down(..) | FeedEvent::Left(_) => {}
+        FeedEvent::Down(..) | FeedEvent::Left(_) | FeedEvent::LineEnded(..) => {}
     }
 }

@@ -20,7 +20,7 @@ use crate::feed::probe::Probe;
 use crate::feed::reference;
 use crate::feed::tops::Tops;
 use crate::market::book::BookVoid;
-use crate::market::quote::{FeedEvent, Source};
+use crate::market::quote::{FeedEvent, LineId, Source};
 use crate::market::{Directory, InstrumentId, VenueId};
 use crate::matrix::books::BookTable;
 use crate::matrix::days::DayTable;
@@ -173,7 +173,7 @@ impl Session {
             facts: venue.facts(),
             codec,
             decoded: Decoded::default(),
-            coverage: Coverage::new(id, gauges.clone(), &directory, options, instruments),
+            coverage: Coverage::new(id, gauges.clone(), &directory, options, instruments, venue.halts()),
             gauges,
             directory,
             options,
@@ -359,6 +359,10 @@ impl Session {
             self.gauges.resubscribed.add(1);
             self.resubscribe(&[instrument], now);
         }
+        let resumed = self.coverage.take_resumed();
+        if !resumed.is_empty() {
+            self.resubscribe_resumed(&resumed, now);
+        }
         self.send_requests(now);
         self.check_output(events);
     }
@@ -437,6 +441,15 @@ impl Session {
     #[must_use]
     pub const fn opened_at(&self) -> MonoNs {
         self.opened_at.0
+    }
+
+    /// Identifies the open connection, or the last one, in its quotes; `None` for books.
+    #[must_use]
+    pub const fn line(&self) -> Option<LineId> {
+        match &self.stream {
+            Stream::Tops(tops) => Some(tops.line()),
+            Stream::Books(_) => None,
+        }
     }
 
     /// When its last bytes were read.
@@ -696,6 +709,7 @@ impl Session {
                         stream.void(*instrument, BookVoid::Halt, events);
                     }
                 }
+                Update::System(is_trading) => coverage.set_system(*is_trading),
                 Update::Subscribed(instrument) => coverage.acknowledge(*instrument, received),
                 Update::Refused(why) => {
                     gauges.refused.add(1);

@@ -59,6 +59,12 @@ impl Tops {
         (self.is_open, self.is_behind) = (false, false);
     }
 
+    /// Identifies the open connection, or the last one.
+    #[must_use]
+    pub const fn line(&self) -> LineId {
+        self.line
+    }
+
     /// The upgrade is complete; quotes are from `source`.
     pub const fn opened(&mut self, source: Source) {
         (self.source, self.is_open) = (source, true);

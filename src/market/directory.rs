@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
 use rustc_hash::FxHasher;
 
 use crate::market::Decimal;
+use crate::time::MonoNs;
 
 /// Index of a configured venue in the [`Directory`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -198,6 +199,8 @@ pub struct Directory {
     natives: Box<[OnceLock<Box<str>>]>,
     /// By pair: the sources that report a halt, one bit for each [`HaltedBy`].
     halted: Box<[AtomicU8]>,
+    /// By pair: when a stream last reported a halt, as [`MonoNs`].
+    halted_at: Box<[AtomicU64]>,
     /// By pair: its own taker fee with [`FEE_SCALE`] decimals; [`NO_FEE`] means the fee of the venue.
     fees: Box<[AtomicU64]>,
     edition: AtomicU64,
@@ -210,8 +213,10 @@ pub struct Directory {
 pub enum HaltedBy {
     /// The venue's list of instruments.
     List = 1,
-    /// The venue's stream.
+    /// The venue's stream, about this instrument.
     Stream = 2,
+    /// The venue's stream, about all its instruments.
+    System = 4,
 }
 
 /// Decimals of a stored fee, in percent.
@@ -271,6 +276,7 @@ impl Directory {
             quoted,
             natives,
             halted: (0..rows * width).map(|_| AtomicU8::new(0)).collect(),
+            halted_at: (0..rows * width).map(|_| AtomicU64::new(0)).collect(),
             fees: (0..rows * width).map(|_| AtomicU64::new(NO_FEE)).collect(),
             edition: AtomicU64::new(0),
             facts: AtomicU64::new(0),
@@ -427,6 +433,20 @@ impl Directory {
     #[must_use]
     pub fn facts(&self) -> u64 {
         self.facts.load(Ordering::Acquire)
+    }
+
+    /// A stream reported `instrument` as halted on `venue` at `now`; it may report the same again. Returns whether that
+    /// is a change.
+    pub fn halt_by_stream(&self, instrument: InstrumentId, venue: VenueId, now: MonoNs) -> bool {
+        self.halted_at[self.pair(instrument, venue).index()].store(now.0, Ordering::Release);
+        self.set_halted(instrument, venue, HaltedBy::Stream, true)
+    }
+
+    /// The list of `venue`, requested at `asked`, reports `instrument` as traded, which ends a halt that the stream
+    /// reported before that. Returns whether that is a change.
+    pub fn resume_by_list(&self, instrument: InstrumentId, venue: VenueId, asked: MonoNs) -> bool {
+        let is_newer = self.halted_at[self.pair(instrument, venue).index()].load(Ordering::Acquire) < asked.0;
+        is_newer && self.set_halted(instrument, venue, HaltedBy::Stream, false)
     }
 
     /// Stores whether `by` reports `instrument` as halted on `venue`. Returns whether that changed.

@@ -214,6 +214,9 @@ pub enum FeedEvent {
     /// Whether a connection is behind, because of a backlog or unusual silence. While it is, its quotes cannot be legs.
     /// `false`: it has caught up.
     Behind(VenueId, LineId, bool),
+    /// A connection to a venue, or a leader of it, has ended or given way to another one. Its quotes stay valid, but its
+    /// timestamps no longer decide whether a quote of another connection is late.
+    LineEnded(VenueId, LineId),
     /// All quotes of a venue with this origin are void, because the connection is lost or silent.
     Down(VenueId, Origin),
     /// Our own connection to a venue was closed because another instance leads the venue. Its quotes stay valid, and

@@ -144,6 +144,7 @@ impl Decoder {
                     self.last.retain(|key, _| Some(&key.0) != native.as_ref());
                 }
                 Update::Trading(_, true)
+                | Update::System(_)
                 | Update::Book(_)
                 | Update::Statistics(_)
                 | Update::Subscribed(_)

@@ -20,7 +20,7 @@ use crate::feed::session::{Session, SessionParts, entries};
 use crate::handover::Handover;
 use crate::log;
 use crate::market::directory::VenueEntry;
-use crate::market::quote::{FeedEvent, Origin, Source};
+use crate::market::quote::{FeedEvent, LineId, Origin, Source};
 use crate::market::{Decimal, Directory, VenueId};
 use crate::matrix::days::DayTable;
 use crate::metrics::Board;
@@ -38,6 +38,8 @@ const CONNECTIONS_MAX: usize = 64;
 const EARLY_MAX: usize = 256;
 /// The longest recorded silence that is replayed; the rest of it is skipped.
 const GAP_MAX_NS: u64 = 60 * SECOND;
+/// A connection that sent nothing for this long, and nothing since another one was opened, has given way to that one.
+const SUCCEEDED_NS: u64 = 500 * MS;
 /// The largest step of the clock, so that effects of age alone happen at the right time.
 const CLOCK_STEP_NS: u64 = 20 * MS;
 /// The longest sleep while the clock advances smoothly.
@@ -278,6 +280,8 @@ struct Lane {
     /// Time of the last line that had one.
     time: UnixNs,
     connections: BTreeMap<u32, Session>,
+    /// Connections that have given way to a later one.
+    ended: Vec<LineId>,
     early: Vec<Record>,
     directory: Arc<Directory>,
     days: Arc<DayTable>,
@@ -304,6 +308,7 @@ impl Replay {
                 next: None,
                 time: clock.unix(),
                 connections: BTreeMap::new(),
+                ended: Vec::new(),
                 early: Vec::new(),
                 directory: Arc::clone(&parts.directory),
                 days: Arc::clone(&parts.days),
@@ -509,11 +514,26 @@ impl Lane {
                 let header = if record.is_binary { binary_frame_header } else { text_frame_header };
                 header(record.frame.len(), bytes);
                 bytes.extend_from_slice(&record.frame);
+                self.end_lines(record.conn, now, events);
                 if let Some(connection) = self.connections.get_mut(&record.conn) {
                     connection.set_timed(time_of(&record).is_some());
                     connection.receive(bytes, now, clock, events);
                     forget_output(connection);
                 }
+            }
+        }
+    }
+
+    /// A recording does not tell when a connection ended. One that is silent since the connection `conn` was opened has
+    /// given way to it.
+    fn end_lines(&mut self, conn: u32, now: MonoNs, events: &mut dyn FnMut(FeedEvent)) {
+        let Self { connections, ended, id, .. } = self;
+        let Some(opened) = connections.get(&conn).map(Session::opened_at) else { return };
+        for (_, other) in connections.iter().filter(|(number, _)| **number != conn) {
+            let is_over = other.heard() <= opened && now.since(other.heard()) >= SUCCEEDED_NS;
+            if let Some(line) = other.line().filter(|line| is_over && !ended.contains(line)) {
+                ended.push(line);
+                events(FeedEvent::LineEnded(*id, line));
             }
         }
     }

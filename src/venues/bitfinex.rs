@@ -570,6 +570,7 @@ impl BitfinexState {
         if !std::mem::replace(&mut self.halted, true) {
             out.updates.push(Update::Notice(Notice::Maintenance));
         }
+        out.updates.push(Update::System(false));
         self.channels.values_mut().for_each(|channel| channel.depth.forget_published());
         out.updates.extend(self.symbols.entries().iter().map(|entry| Update::Void(entry.id, VoidReason::Halt)));
     }
@@ -578,6 +579,7 @@ impl BitfinexState {
         if std::mem::replace(&mut self.halted, false) {
             out.updates.push(Update::Notice(Notice::Resumed));
         }
+        out.updates.push(Update::System(true));
     }
 
     fn subscribed(&mut self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {

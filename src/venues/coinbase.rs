@@ -22,8 +22,9 @@ use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Listing, ListingEntry};
 use crate::venues::reading::{self, array, text};
 use crate::venues::{
-    BookFacts, BookNote, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market,
-    Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote, VoidReason,
+    BookFacts, BookNote, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, HaltSource, Keepalive,
+    Listed, Market, Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote,
+    VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::timestamp::{parse_rfc3339, write_rfc3339};
@@ -106,6 +107,10 @@ impl Venue for Coinbase {
     fn book_codec(&self, symbols: Symbols, _levels: usize) -> Option<Box<dyn FeedCodec>> {
         let feed = CoinbaseState { symbols, wants_books: true, ..CoinbaseState::default() };
         Some(Box::new(CoinbaseCodec { parser: Parser::default(), feed }))
+    }
+
+    fn halts(&self) -> HaltSource {
+        HaltSource::ListAndStream
     }
 
     fn listing(&self) -> Listing {

@@ -22,9 +22,9 @@ use crate::venues::ladder::levels_of;
 use crate::venues::listing::{self, Fee, Listing, ListingEntry};
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::{
-    BookFacts, BookNote, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed,
-    Maintenance, Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueLimits,
-    VenueQuote, VoidReason,
+    BookFacts, BookNote, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, HaltSource,
+    Keepalive, Listed, Maintenance, Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue,
+    VenueLimits, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::timestamp::{parse_rfc3339, write_rfc3339};
@@ -114,6 +114,10 @@ impl Venue for Kraken {
         let levels = depth_for(levels);
         let feed = KrakenState { symbols, book_levels: Some(levels), ..KrakenState::default() };
         Some(Box::new(KrakenCodec { parser: Parser::default(), feed }))
+    }
+
+    fn halts(&self) -> HaltSource {
+        HaltSource::ListAndStream
     }
 
     fn listing(&self) -> Listing {
@@ -431,6 +435,7 @@ impl KrakenState {
     /// The state of the system; see [`is_trading`].
     fn status(&mut self, state: &str, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let was_halted = std::mem::replace(&mut self.halted, !is_trading(state));
+        out.updates.push(Update::System(!self.halted));
         if was_halted && !self.halted {
             out.updates.push(Update::Notice(Notice::Resumed));
             self.ask_for_books_again(out);
@@ -1095,7 +1100,7 @@ mod tests {
         let (told, is_held) = updates(&book);
         assert!(is_told(&told) && is_held, "{told:?}");
         let (told, is_held) = updates(&status("limit_only"));
-        assert!(told.is_empty() && is_held, "an immediate limit order takes: {told:?}");
+        assert!(told == [Update::System(true)] && is_held, "an immediate limit order takes: {told:?}");
     }
 
     /// The example of the venue's guide (<https://docs.kraken.com/api/docs/guides/spot-ws-book-v2>, 2026-11-30): sizes end

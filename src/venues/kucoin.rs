@@ -22,8 +22,8 @@ use crate::venues::paged::PagedBooks;
 use crate::venues::reading::{self, Sequences, array, level, text};
 use crate::venues::writing::{pairs, rows};
 use crate::venues::{
-    BookFacts, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market,
-    Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote, VoidReason,
+    BookFacts, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, HaltSource, Keepalive, Listed,
+    Market, Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::query;
@@ -123,6 +123,10 @@ impl Venue for Kucoin {
             parser: Parser::default(),
             feed: KucoinState { symbols, paged, ..KucoinState::default() },
         }))
+    }
+
+    fn halts(&self) -> HaltSource {
+        HaltSource::ListAndStream
     }
 
     fn listing(&self) -> Listing {

@@ -121,6 +121,11 @@ pub trait Venue: Sync {
         None
     }
 
+    /// Where the venue says whether an instrument is traded.
+    fn halts(&self) -> HaltSource {
+        HaltSource::List
+    }
+
     /// Reads the reply to [`Opening::Token`]: the address to connect to.
     ///
     /// # Errors
@@ -135,6 +140,17 @@ pub trait Venue: Sync {
     fn rest(&self, _method: &str, _target: &str, _base: &str, _market: &dyn Market) -> Option<String> {
         None
     }
+}
+
+/// Where a venue says whether an instrument is traded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HaltSource {
+    /// In its list of instruments only.
+    List,
+    /// In its list, and in its stream as [`Update::Trading`].
+    ListAndStream,
+    /// In its stream only; the list names halted instruments like others.
+    Stream,
 }
 
 /// What is fixed about a venue. Sources and the day they were read are in the venue's file.
@@ -598,6 +614,8 @@ pub enum Update {
     /// The venue's stream says whether the instrument is traded. While it is not, its quotes do not count, and when
     /// trading resumes it is asked for again. The same may be said again and again.
     Trading(InstrumentId, bool),
+    /// The venue's stream says whether the venue trades at all. The same may be said again and again.
+    System(bool),
     /// The venue acknowledged this instrument's subscription to the quote channel.
     Subscribed(InstrumentId),
     /// The venue refused a subscription or a request, in its own words.

@@ -24,9 +24,9 @@ use crate::venues::listing::{self, Listing, ListingEntry};
 use crate::venues::paged::PagedBooks;
 use crate::venues::reading::{self, SeenInstruments, Sequences, array, changes, figure, level, side, text, time};
 use crate::venues::{
-    BookFacts, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Maintenance,
-    Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote,
-    VoidReason,
+    BookFacts, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, HaltSource, Keepalive, Listed,
+    Maintenance, Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueLimits,
+    VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::query;
@@ -104,6 +104,10 @@ impl Venue for Okx {
         let paged = Some(PagedBooks::new(PageSize::of(LEVELS_MAX, levels.min(LEVELS_MAX / 2)), page_path));
         let state = OkxState { symbols, paged, ..OkxState::default() };
         Some(Box::new(OkxCodec { parser: Parser::default(), state }))
+    }
+
+    fn halts(&self) -> HaltSource {
+        HaltSource::ListAndStream
     }
 
     fn listing(&self) -> Listing {

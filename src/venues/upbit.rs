@@ -16,8 +16,8 @@ use crate::venues::depth::{Depth, LevelChange, OVERTAKEN_MAX_NS, PerInstrument};
 use crate::venues::listing::{self, Listing, ListingEntry};
 use crate::venues::reading::{self, level, time};
 use crate::venues::{
-    BookFacts, BookNote, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market,
-    Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote,
+    BookFacts, BookNote, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, HaltSource,
+    Keepalive, Market, Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -78,6 +78,10 @@ impl Venue for Upbit {
         let units = UNITS.into_iter().find(|units| *units >= levels).unwrap_or(30);
         let feed = UpbitState { symbols, units: Some(units), ..UpbitState::default() };
         Some(Box::new(UpbitCodec { parser: Parser::default(), feed }))
+    }
+
+    fn halts(&self) -> HaltSource {
+        HaltSource::Stream
     }
 
     fn listing(&self) -> Listing {

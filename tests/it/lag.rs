@@ -11,7 +11,8 @@ use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Decimal, InstrumentId, Level};
 use spreadwire::time::{MonoNs, UnixNs};
 use spreadwire::venues::{
-    Decoded, Market, Message, Messages, SymbolEntry, Symbols, Update, VENUES, Venue, VenueQuote, venue,
+    Decoded, FeedCodec, Market, Message, Messages, Requests, SymbolEntry, Symbols, Update, VENUES, Venue, VenueQuote,
+    venue,
 };
 
 /// When recordings begin, in milliseconds since 1970.
@@ -38,7 +39,7 @@ impl Market for Hall {
 }
 
 /// A recording of one venue.
-struct Recorded {
+pub(crate) struct Recorded {
     venue: &'static dyn Venue,
     lines: String,
     /// The price that it quotes.
@@ -47,16 +48,32 @@ struct Recorded {
     at_ms: u64,
     is_timed: bool,
     session: Option<Box<dyn spreadwire::venues::ExchangeSide>>,
+    /// Reads what the venue sends, to leave out what it says about trading.
+    reader: Option<Box<dyn FeedCodec>>,
+    /// Requests that were left out for the same reason.
+    withheld: Vec<String>,
+    is_trading: bool,
     sequence: u64,
     conn: u32,
 }
 
 impl Recorded {
     /// Nothing of it yet; it quotes BTC/USDT at `bid` cents.
-    fn new(name: &str, bid: u64) -> Self {
+    pub(crate) fn new(name: &str, bid: u64) -> Self {
         let venue = venue(name).unwrap();
-        let lines = String::new();
-        Self { venue, lines, bid, at_ms: START_MS, is_timed: true, session: None, sequence: 2, conn: 0 }
+        Self {
+            venue,
+            lines: String::new(),
+            bid,
+            at_ms: START_MS,
+            is_timed: true,
+            session: None,
+            reader: None,
+            withheld: Vec::new(),
+            is_trading: true,
+            sequence: 2,
+            conn: 0,
+        }
     }
 
     fn state(&self, late_ms: i64) -> VenueQuote {
@@ -68,12 +85,15 @@ impl Recorded {
             sequence: self.sequence,
             time: UnixNs::from_ms(self.at_ms.saturating_add_signed(-late_ms)),
             day: DayStatistics::default(),
-            is_trading: true,
+            is_trading: self.is_trading,
         }
     }
 
     fn write(&mut self, messages: &[Message]) {
         for message in messages {
+            if self.is_about_trading(message) {
+                continue;
+            }
             let mut line = json!({"dir": "in", "conn": self.conn});
             if self.is_timed {
                 line["ts"] = json!(self.at_ms as f64 / 1000.0);
@@ -92,12 +112,52 @@ impl Recorded {
         }
     }
 
+    fn is_about_trading(&mut self, message: &Message) -> bool {
+        let Some(reader) = &mut self.reader else { return false };
+        let mut decoded = Decoded::default();
+        let _ = reader.decode(message.as_bytes(), MonoNs(1), &mut decoded);
+        decoded.updates.iter().any(|update| matches!(update, Update::Trading(..)))
+    }
+
+    fn codec(&self) -> Box<dyn FeedCodec> {
+        let native = self.venue.native("BTC", "USDT").unwrap();
+        let entry = SymbolEntry { id: InstrumentId(0), native, symbol: "BTC/USDT".into() };
+        self.venue.codec(Symbols::configured(vec![entry]))
+    }
+
+    /// From now on its stream says nothing about trading.
+    pub(crate) fn mute(mut self) -> Self {
+        self.reader = Some(self.codec());
+        self
+    }
+
+    /// Says whether it trades, and goes on to do so.
+    pub(crate) fn says(mut self, is_trading: bool) -> Self {
+        (self.is_trading, self.reader) = (is_trading, None);
+        let (state, mut said) = (self.state(20), Messages::default());
+        let hall = Hall { now: state.time, quote: state.clone() };
+        let mut codec = self.codec();
+        if let Some(side) = &mut self.session {
+            self.withheld.drain(..).for_each(|request| side.receive(&request, &hall, &mut said));
+            side.trading(&state, &mut said);
+            if is_trading {
+                // As a client does that was not quoted in the halt.
+                let mut requests = Requests::new();
+                codec.resubscribe(&[InstrumentId(0)], &mut requests);
+                requests.iter().for_each(|request| side.receive(request, &hall, &mut said));
+            }
+        }
+        let messages: Vec<Message> = said.drain().collect();
+        assert!(!messages.is_empty());
+        self.write(&messages);
+        self
+    }
+
     /// A new connection, subscribed; its first prices are so late.
     fn connect(&mut self, late_ms: i64) {
         self.conn += 1;
         let state = self.state(late_ms);
-        let entry = SymbolEntry { id: InstrumentId(0), native: state.native.clone(), symbol: "BTC/USDT".into() };
-        let mut codec = self.venue.codec(Symbols::configured(vec![entry]));
+        let mut codec = self.codec();
         let mut side = self.venue.exchange_side();
         let hall = Hall { now: state.time, quote: state };
         let (mut said, mut decoded) = (Messages::default(), Decoded::default());
@@ -114,13 +174,19 @@ impl Recorded {
             if requests.is_empty() {
                 break;
             }
-            requests.iter().for_each(|request| side.receive(request, &hall, &mut said));
+            // A number of Coinbase's stream counts all its messages, so one that was left out would be a gap.
+            for request in requests {
+                match self.reader.is_some() && request.contains(r#""status""#) {
+                    true => self.withheld.push(request),
+                    false => side.receive(&request, &hall, &mut said),
+                }
+            }
         }
         self.session = Some(side);
     }
 
     /// Quotes for so long, each so late by its stamp.
-    fn quotes(mut self, seconds: u64, late_ms: i64) -> Self {
+    pub(crate) fn quotes(mut self, seconds: u64, late_ms: i64) -> Self {
         if self.session.is_none() {
             self.connect(late_ms);
         }
@@ -139,19 +205,19 @@ impl Recorded {
     }
 
     /// From now on it quotes at `bid` cents.
-    fn at(mut self, bid: u64) -> Self {
+    pub(crate) fn at(mut self, bid: u64) -> Self {
         self.bid = bid;
         self
     }
 
     /// Says nothing for so long.
-    fn silence(mut self, seconds: u64) -> Self {
+    pub(crate) fn silence(mut self, seconds: u64) -> Self {
         self.at_ms += seconds * 1000;
         self
     }
 
     /// The next quotes come by another connection.
-    fn reconnects(mut self) -> Self {
+    pub(crate) fn reconnects(mut self) -> Self {
         self.session = None;
         self
     }
@@ -175,6 +241,20 @@ struct Told([String; 2]);
 
 /// Opportunities that open in a replay of these, and how many quotes there are by venue.
 fn replay(test: &str, recordings: &[&Recorded]) -> (Vec<Told>, HashMap<String, usize>) {
+    let (mut told, mut quotes) = (Vec::new(), HashMap::<String, usize>::new());
+    for line in lines(test, recordings) {
+        let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
+        match (text("type").as_str(), text("change").as_str()) {
+            ("quote", _) => *quotes.entry(text("exchange")).or_default() += 1,
+            (_, "opened") => told.push(Told([text("buyExchange"), text("sellExchange")])),
+            _ => {}
+        }
+    }
+    (told, quotes)
+}
+
+/// What a replay of these prints.
+pub(crate) fn lines(test: &str, recordings: &[&Recorded]) -> Vec<Value> {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("lag-{}-{test}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_spreadwire"));
@@ -187,17 +267,8 @@ fn replay(test: &str, recordings: &[&Recorded]) -> (Vec<Told>, HashMap<String, u
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let _ = std::fs::remove_dir_all(&folder);
-    let (mut told, mut quotes) = (Vec::new(), HashMap::<String, usize>::new());
-    for line in String::from_utf8(output.stdout).unwrap().lines() {
-        let line: Value = serde_json::from_str(line).unwrap();
-        let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
-        match (text("type").as_str(), text("change").as_str()) {
-            ("quote", _) => *quotes.entry(text("exchange")).or_default() += 1,
-            (_, "opened") => told.push(Told([text("buyExchange"), text("sellExchange")])),
-            _ => {}
-        }
-    }
-    (told, quotes)
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 impl Told {
@@ -213,8 +284,8 @@ fn others(name: &str) -> [&'static str; 2] {
 }
 
 /// 1.5 % below the others.
-const LOW: u64 = 9850;
-const HIGH: u64 = 10_000;
+pub(crate) const LOW: u64 = 9850;
+pub(crate) const HIGH: u64 = 10_000;
 
 /// Whether alerts with `subject` open beside two venues that are on time, or late by `others_ms`.
 fn is_alerted(test: &str, subject: &Recorded, others_ms: i64) -> bool {
@@ -266,6 +337,28 @@ fn a_venue_that_comes_back_late_after_a_silence_or_by_a_new_connection_is_no_leg
             assert!(!told.iter().any(|told| told.is_of(name)), "{name}, {test}");
             let (told, _) = replay(test, &[&after(name).at(LOW).quotes(3, 20), &first, &second]);
             assert!(told.iter().any(|told| told.is_of(name)), "{name}, {test}: the same on time");
+        }
+    }
+}
+
+#[test]
+fn a_new_connection_to_a_server_whose_clock_is_behind_replaces_the_old_price_at_once() {
+    for name in stamped() {
+        for (late_ms, gap_s) in [(3000, 0), (3000, 2), (20_000, 0), (20_000, 2)] {
+            let seconds = 2 + gap_s + 4;
+            let [first, second] = others(name).map(|other| Recorded::new(other, HIGH).quotes(seconds, 20));
+            let moved = before(name).silence(gap_s).reconnects().at(LOW).quotes(4, late_ms);
+            let lines = lines("clock-behind", &[&moved, &first, &second]);
+            let is_new = |line: &&Value| {
+                let bid: f64 = line["bid"].as_str().map_or(0.0, |bid| bid.parse().unwrap());
+                line["exchange"] == name && (90.0..99.0).contains(&bid)
+            };
+            let new = lines.iter().filter(is_new).count() as u64;
+            // Until it is certain that the old connection has given way, half a second.
+            assert!(new >= 4 * 1000 / EVERY_MS - 10, "{name}, {late_ms} ms, {gap_s} s: {new} quotes");
+            // Nothing tells a clock that is behind from quotes that are late.
+            let is_alert = |line: &Value| line["change"] == "opened";
+            assert!(!lines.iter().any(is_alert), "{name}, {late_ms} ms, {gap_s} s");
         }
     }
 }

@@ -10,6 +10,7 @@ mod faults;
 mod feed;
 mod floors;
 mod gateway;
+mod halts;
 mod lag;
 mod last_known;
 mod pipeline;

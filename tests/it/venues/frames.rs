@@ -131,6 +131,7 @@ fn words(symbols: &Symbols, update: &Update) -> String {
         ),
         Update::Void(id, why) => format!("void {}: {why:?}", name(id)),
         Update::Trading(id, is_traded) => format!("{} {}", if *is_traded { "trading" } else { "halted" }, name(id)),
+        Update::System(is_trading) => format!("all {}", if *is_trading { "trading" } else { "halted" }),
         Update::Subscribed(id) => format!("subscribed {}", name(id)),
         Update::Refused(why) => format!("refused: {why}"),
         Update::Reconnect(why) => format!("reconnect: {why}"),
