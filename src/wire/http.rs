@@ -134,6 +134,8 @@ pub enum Refusal {
     Head,
     /// A body that is not allowed or too large: 413.
     Body,
+    /// A body in chunks, without a stated length: 411.
+    Chunked,
     /// An expectation other than `100-continue`: 417.
     Expectation,
 }
@@ -150,17 +152,28 @@ impl Refusal {
             Self::Target => (414, "URI Too Long"),
             Self::Head => (431, "Request Header Fields Too Large"),
             Self::Body => (413, "Content Too Large"),
+            Self::Chunked => (411, "Length Required"),
             Self::Expectation => (417, "Expectation Failed"),
         }
     }
 }
 
 /// Parses the head at the start of `bytes`. Returns the request and the length of its head, or `None` while the head is
-/// incomplete.
+/// incomplete. One empty line before the request line is ignored and counts as part of the head (RFC 9112, 2.2).
 ///
 /// # Errors
 /// [`Refusal`], as soon as it can be detected.
 pub fn parse(bytes: &[u8], limits: HeadLimits) -> Result<Option<(Request, usize)>, Refusal> {
+    let skipped = match bytes {
+        b"\r" => return Ok(None),
+        [b'\r', b'\n', ..] => 2,
+        _ => 0,
+    };
+    let parsed = parse_head(&bytes[skipped..], limits)?;
+    Ok(parsed.map(|(request, length)| (request, skipped + length)))
+}
+
+fn parse_head(bytes: &[u8], limits: HeadLimits) -> Result<Option<(Request, usize)>, Refusal> {
     let end = head_end(bytes, limits)?;
     if let Some(line) = request_line(bytes) {
         check_version(line)?;
@@ -407,7 +420,10 @@ impl<'a> Headers<'a> {
     /// Length of the body, at most `most`.
     fn body(&self, most: usize) -> Result<usize, Refusal> {
         let length = usize::try_from(self.length.unwrap_or(0)).unwrap_or(usize::MAX);
-        if self.chunked || length > most {
+        if self.chunked {
+            return Err(Refusal::Chunked);
+        }
+        if length > most {
             return Err(Refusal::Body);
         }
         Ok(length)

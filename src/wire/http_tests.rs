@@ -49,8 +49,18 @@ fn a_head_is_the_same_however_it_is_cut() {
 }
 
 #[test]
+fn one_empty_line_before_a_request_is_ignored() {
+    let bytes = b"\r\nGET /x HTTP/1.1\r\nHost: a\r\n\r\nGET";
+    for cut in 0..bytes.len() - 3 {
+        assert_eq!(check(&bytes[..cut]), Ok(None), "cut at {cut}");
+    }
+    let (request, length) = check(bytes).unwrap().unwrap();
+    assert_eq!((request.path.as_str(), length), ("/x", bytes.len() - 3));
+}
+
+#[test]
 fn smuggling_is_refused() {
-    use Refusal::{Body, Malformed};
+    use Refusal::{Body, Chunked, Malformed};
     for (lines, expected) in [
         ("GET / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked", Malformed),
         ("GET / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6", Malformed),
@@ -75,9 +85,11 @@ fn smuggling_is_refused() {
         ("GET / HTTP/1.1\r\nX", Malformed),
         ("GET / HTTP/1.1\r\n: x", Malformed),
         ("GET / HTTP/1.1\r\nX Y: x", Malformed),
-        ("\r\nGET / HTTP/1.1", Malformed),
+        ("\r\n\r\nGET / HTTP/1.1", Malformed),
+        ("\nGET / HTTP/1.1", Malformed),
+        (" \r\nGET / HTTP/1.1", Malformed),
         ("GET / HTTP/1.1\r\nContent-Length: 5", Body),
-        ("GET / HTTP/1.1\r\nTransfer-Encoding: chunked", Body),
+        ("GET / HTTP/1.1\r\nTransfer-Encoding: chunked", Chunked),
         ("GET / HTTP/1.1\r\nContent-Length: 1048576", Body),
         ("GET / HTTP/1.1\r\nExpect: 200-ok", Refusal::Expectation),
         ("GET / HTTP/1.1\r\nExpect:", Refusal::Expectation),
@@ -151,6 +163,8 @@ fn heads_have_limits_and_one_host() {
 #[test]
 fn what_waits_for_100_continue_is_served() {
     let posts = HeadLimits { posts: Posts::Only(&["/p"]), body_max: 10, ..LIMITS };
+    let chunks = b"POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    assert_eq!(parse(chunks, posts).err().map(Refusal::status), Some((411, "Length Required")));
     let read = |head: &str, lines: &str| {
         let text = format!("{head}\r\nHost: a\r\nExpect: 100-Continue\r\n{lines}\r\n");
         parse(text.as_bytes(), posts).map(|read| read.unwrap().0.expects_continue)

@@ -1336,6 +1336,10 @@ fn the_prices_page_has_fresh_prices_or_says_why_not() {
     let mut rig = Rig::new();
     assert_eq!(rig.json("/api/market-data/prices"), (400, json!({"error": "Missing pairs parameter"})));
     assert_eq!(rig.json("/api/market-data/prices?pairs=,"), (400, json!({"error": "No valid pairs provided"})));
+    for names in ["%zz", "%FF,x", "BTC", "btc/usdt,/"] {
+        let target = format!("/api/market-data/prices?pairs={names}");
+        assert_eq!(rig.json(&target), (400, json!({"error": "No valid pairs provided"})), "{names}");
+    }
     let (status, value) = rig.json("/api/market-data/prices?pairs=BTC/USD,X/Y");
     assert_eq!((status, &value["unavailablePairs"]), (503, &json!(["BTC/USD", "X/Y"])));
     assert!(value["error"].is_string() && value["message"].is_string());

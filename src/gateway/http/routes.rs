@@ -277,6 +277,9 @@ fn market_prices(context: &PageContext<'_>, request: &Request) -> Answer {
     if found > 0 {
         return json(200, NO_STORE, body);
     }
+    if !pairs.iter().any(|pair| stream::is_pair(pair)) {
+        return failure(400, "No valid pairs provided");
+    }
     let body = object(|o| {
         o.text("error", "Price data temporarily unavailable");
         o.text("message", "No fresh price for these pairs yet. Try again in a moment.");
