@@ -423,13 +423,28 @@ impl BinanceState {
         match root.get("data").filter(|data| data.is_object() || (is_list && data.is_array())) {
             Some(data) => self.event(stream, data, received, out),
             None => {
-                if let Some((instrument, channel)) = self.quoted_on(stream) {
-                    self.partial.remove(&(instrument, channel));
-                    out.undecodable(instrument);
-                }
+                self.undecodable(stream, out);
                 Err(DecodeError::Missing("data"))
             }
         }
+    }
+
+    /// A frame of `stream` cannot be read and names no instrument itself: the top that the stream tells is void.
+    #[cold]
+    fn undecodable(&mut self, stream: &str, out: &mut Decoded) {
+        if let Some((instrument, channel)) = self.quoted_on(stream) {
+            self.partial.remove(&(instrument, channel));
+            return out.undecodable(instrument);
+        }
+        let ticker = stream.strip_suffix("@ticker").and_then(|symbol| self.instrument_of_stream(symbol));
+        if let Some(instrument) = ticker.filter(|instrument| self.quotes_ticker(*instrument)) {
+            out.undecodable(instrument);
+        }
+    }
+
+    /// Whether tops come from the ticker. Live, `bookTicker` is faster.
+    fn quotes_ticker(&self, instrument: InstrumentId) -> bool {
+        self.symbols.is_discovering() || !self.seen.contains(instrument)
     }
 
     /// The instrument and the channel of a stream that carries whole tops.
@@ -462,7 +477,11 @@ impl BinanceState {
             return Err(DecodeError::Shape("neither an object nor a list of tickers"));
         }
         match data.text_of("e") {
-            Some("24hrTicker") => self.ticker(data, "ticker", out),
+            Some("24hrTicker") if data.text_of("s").is_some() => self.ticker(data, "ticker", out),
+            Some("24hrTicker") => {
+                self.undecodable(stream, out);
+                Err(DecodeError::Missing("s"))
+            }
             Some("depthUpdate") => self.depth_update(stream, data, received, out),
             Some("serverShutdown") => {
                 out.updates.push(Update::Notice(Notice::Leaving("the server is about to stop")));
@@ -484,7 +503,11 @@ impl BinanceState {
                 let ticker = out.void_unread(instrument, read_book_ticker(data))?;
                 Ok(self.book_ticker(instrument, ticker, received, out))
             }
-            _ => self.reply(data, out),
+            _ if stream.is_empty() => self.reply(data, out),
+            _ => {
+                self.undecodable(stream, out);
+                Err(DecodeError::Missing("e"))
+            }
         }
     }
 
@@ -519,7 +542,7 @@ impl BinanceState {
 
     fn ticker(&mut self, data: Value<'_>, channel: &'static str, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let Some(instrument) = self.symbols.find(text(data, "s")?.as_bytes()) else { return Ok(Frame::Unused) };
-        let is_quoted = self.symbols.is_discovering() || !self.seen.contains(instrument);
+        let is_quoted = self.quotes_ticker(instrument);
         let read = || Ok((side(data, "b", "B")?, side(data, "a", "A")?, time(integer(data, "E")?)));
         let read = if is_quoted { out.void_unread(instrument, read()) } else { read() };
         let (bid, ask, exchange_time) = read?;

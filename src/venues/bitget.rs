@@ -388,7 +388,7 @@ impl BitgetState {
             let link = ChainLink { after, number, at: stamp(item, root)? };
             self.steps.push(BitgetBookPart { to: self.levels.len(), link, checksum: checksum_of(item)? });
         }
-        if is_whole && self.steps.is_empty() {
+        if self.steps.is_empty() {
             return Err(DecodeError::Missing("data"));
         }
         Ok(is_whole)
@@ -479,11 +479,14 @@ impl BitgetState {
     }
 
     fn tickers(&mut self, instrument: InstrumentId, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
-        let data = array(root, "data")?;
+        // Live, the quotes are those of `books1`.
+        let is_quoted = self.symbols.is_discovering();
+        let some = array(root, "data")
+            .and_then(|data| if data.is_empty() { Err(DecodeError::Missing("data")) } else { Ok(data) });
+        let data = if is_quoted { out.void_unread(instrument, some) } else { some }?;
         reading::each(data.items(), |item| {
             let read = self.ticker(instrument, item, out);
-            // Live, the quotes are those of `books1`.
-            if self.symbols.is_discovering() { out.void_unread(instrument, read) } else { read }
+            if is_quoted { out.void_unread(instrument, read) } else { read }
         })
     }
 

@@ -64,11 +64,20 @@ const CODES: Codes = Codes { venue: "Coinbase", table: &[alias("CGLD", "CELO")] 
 /// (<https://docs.cdp.coinbase.com/api-reference/advanced-trade-api/websocket/product-status>, 2026-11-30).
 const STATUS: &str = "status";
 
-/// What a product that is online may say besides, and then no taker's order is accepted. `limit_only` is not one: an
-/// immediate limit order takes (<https://github.com/dougdellolio/coinbasepro-csharp/issues/208>). In an auction the book
-/// is crossed by design.
+/// Flags of an online product with which no taker's order is accepted, in the list and in the stream. `limit_only` is not
+/// one of them: an immediate limit order takes (<https://github.com/dougdellolio/coinbasepro-csharp/issues/208>). In an
+/// auction the book is crossed by design. The documented fields of the stream are `status` and `status_message`; its flags
+/// are read if it sends them.
 const NOT_TRADING: [&str; 6] =
     ["trading_disabled", "is_disabled", "view_only", "cancel_only", "post_only", "auction_mode"];
+
+/// Whether a taker can trade the product, by its status and flags, wherever they are sent. `None` if it has neither.
+fn is_traded(product: Value<'_>) -> Option<bool> {
+    if NOT_TRADING.into_iter().any(|flag| listing::is_set(product, flag)) {
+        return Some(false);
+    }
+    product.text_of("status").map(|status| status == "online")
+}
 
 impl Venue for Coinbase {
     fn facts(&self) -> &'static Facts {
@@ -128,12 +137,11 @@ impl Venue for Coinbase {
                 if row.text_of("alias").is_some_and(|alias| !alias.is_empty()) {
                     return None;
                 }
-                let off = |field| listing::is_set(row, field);
                 Some(ListingEntry {
                     base: row.text_of("base_currency_id")?.to_owned(),
                     quote: row.text_of("quote_currency_id")?.to_owned(),
                     native: row.text_of("product_id")?.to_owned(),
-                    is_trading: row.text_of("status") == Some("online") && !NOT_TRADING.into_iter().any(off),
+                    is_trading: is_traded(row).unwrap_or(false),
                     tick: listing::step(row, "price_increment"),
                     lot: listing::step(row, "base_increment"),
                     fee: None,
@@ -224,7 +232,13 @@ impl FeedCodec for CoinbaseCodec {
             return self.feed.in_order(Some(sequence), received, out, read);
         }
         let feed = &mut self.feed;
-        self.parser.parse(frame, |root| feed.read(root, received, out))?
+        match self.parser.parse(frame, |root| feed.read(root, received, out)) {
+            Ok(read) => read,
+            Err(why) => {
+                feed.unreadable(frame, received, out);
+                Err(why.into())
+            }
+        }
     }
 
     fn resubscribe(&mut self, instruments: &[InstrumentId], requests: &mut Requests) {
@@ -434,6 +448,23 @@ impl CoinbaseState {
         }
     }
 
+    /// Counts a frame that is no JSON, so that the next one is no loss. Its number is read from the head, or it is the next
+    /// one. A frame of `l2_data` is not counted: its changes are lost.
+    #[cold]
+    fn unreadable(&mut self, frame: &[u8], received: MonoNs, out: &mut Decoded) {
+        let Some((channel, rest)) = head_of(frame).filter(|(channel, _)| *channel != b"l2_data") else { return };
+        let next = self.sequence.map(|last| last.wrapping_add(1));
+        let _ = self.in_order(number_of(rest).or(next), received, out, |_, _, _| Err(DecodeError::Json));
+        if channel.starts_with(b"ticker") && self.symbols.named_in(frame).is_empty() {
+            // It may be about any instrument.
+            for entry in self.symbols.entries() {
+                if self.symbols.is_discovering() || !self.books.get(entry.id).is_some_and(Depth::is_live) {
+                    out.undecodable(entry.id);
+                }
+            }
+        }
+    }
+
     fn has_book(&self) -> bool {
         self.symbols.entries().iter().any(|entry| self.books.get(entry.id).is_some_and(Depth::is_live))
     }
@@ -589,15 +620,20 @@ impl CoinbaseState {
         Ok(Frame::Data)
     }
 
-    /// Which products are traded: those that are `online`. Of one without a status nothing is said.
+    /// Which products are traded.
     fn products(&self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
-        let products = array(root, "events")?.items().filter_map(|event| event.get("products"));
-        for product in products.flat_map(|products| products.items()) {
-            let known = product.text_of("id").and_then(|id| self.symbols.known(id.as_bytes()));
-            let is_traded = product.text_of("status").map(|status| status == "online");
-            out.updates.extend(known.zip(is_traded).map(|(instrument, it)| Update::Trading(instrument, it)));
+        for event in array(root, "events")?.items() {
+            self.status_of_products(event, out);
         }
         Ok(Frame::Control)
+    }
+
+    /// The `products` of an event of the Advanced feed, or of a message of the Exchange feed.
+    fn status_of_products(&self, message: Value<'_>, out: &mut Decoded) {
+        for product in message.get("products").into_iter().flat_map(|products| products.items()) {
+            let known = product.text_of("id").and_then(|id| self.symbols.known(id.as_bytes()));
+            out.updates.extend(known.zip(is_traded(product)).map(|(instrument, it)| Update::Trading(instrument, it)));
+        }
     }
 
     fn subscriptions(&mut self, root: Value<'_>, out: &mut Decoded) -> Frame {
@@ -611,6 +647,27 @@ impl CoinbaseState {
         Frame::Control
     }
 }
+
+/// The channel of an Advanced frame, which stands first, and what follows it.
+fn head_of(frame: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = frame.strip_prefix(b"{\"channel\":\"")?;
+    let end = rest.iter().position(|byte| *byte == b'"')?;
+    Some((&rest[..end], &rest[end..]))
+}
+
+/// The `sequence_num` behind the channel, if all of its digits are there.
+fn number_of(rest: &[u8]) -> Option<u64> {
+    const NAME: &[u8] = b"\"sequence_num\":";
+    // Only `client_id` and `timestamp` stand before it.
+    let at = rest.windows(NAME.len()).take(HEAD_MAX).position(|part| part == NAME)?;
+    let digits = &rest[at + NAME.len()..];
+    let end =
+        digits.iter().position(|byte| !byte.is_ascii_digit()).filter(|end| matches!(digits[*end], b',' | b'}'))?;
+    std::str::from_utf8(&digits[..end]).ok()?.parse().ok()
+}
+
+/// Longest distance of `sequence_num` from the channel, in bytes.
+const HEAD_MAX: usize = 256;
 
 /// `text` as a decimal; `field` is where it stood.
 fn number(text: &str, field: &'static str) -> Result<Decimal, DecodeError> {
@@ -652,7 +709,11 @@ impl CoinbaseState {
         let read = match kind {
             "snapshot" => self.exchange_snapshot(root),
             "l2update" => self.exchange_changes(root),
-            "subscriptions" | "heartbeat" | "status" => return Ok(Frame::Control),
+            "status" => {
+                self.status_of_products(root, out);
+                return Ok(Frame::Control);
+            }
+            "subscriptions" | "heartbeat" => return Ok(Frame::Control),
             _ => return Ok(Frame::Unused),
         };
         if read.is_err() {
@@ -743,7 +804,7 @@ impl ExchangeSide for CoinbaseExchange {
                 products
                     .iter()
                     .filter_map(|product| market.quote(product))
-                    .for_each(|quote| self.add(channel, &quote, out));
+                    .for_each(|quote| self.add(channel, &VenueQuote { time: market.now(), ..quote }, out));
             }
             (Some("unsubscribe"), "level2") => self.level2.retain(|product, _| !products.contains(&product.as_str())),
             (Some("unsubscribe"), STATUS) => self.status.retain(|product| !products.contains(&product.as_str())),
@@ -975,6 +1036,82 @@ mod tests {
         assert!(matches!(results[1], Err(DecodeError::Number("price_level", _))));
         assert_eq!(updates[1..], [Update::Void(InstrumentId(0), VoidReason::Undecodable)]);
         assert_eq!(requests.len(), 2);
+    }
+
+    fn ticker(sequence: u64, bid: &str) -> String {
+        format!(
+            r#"{{"channel":"ticker","client_id":"","timestamp":"2026-08-09T21:05:48.507227366Z","sequence_num":{sequence},"events":[{{"type":"update","tickers":[{{"type":"ticker","product_id":"BTC-USD","price":"10","best_bid":"{bid}","best_ask":"11","best_bid_quantity":"1","best_ask_quantity":"2"}}]}}]}}"#
+        )
+    }
+
+    #[test]
+    fn a_ticker_that_cannot_be_read_voids_the_price_and_the_next_one_counts() {
+        let whole = ticker(1, "10");
+        let unread = ticker(1, "ten");
+        // Cut behind the product, in the time stamp, in the number, and not JSON's but our reason.
+        for form in [&whole[..whole.len() - 2], &whole[..60], &whole[..104], &unread] {
+            let (updates, results, _) = decode(&[&ticker(0, "9"), form, &ticker(2, "10.2"), &ticker(3, "10.3")]);
+            assert!(results[1].is_err(), "{form}");
+            assert!(results[2..].iter().all(|result| *result == Ok(Frame::Data)), "{form}: {results:?}");
+            let is_loss = |update: &&Update| matches!(update, Update::Void(..) | Update::Reconnect(_));
+            let losses: Vec<_> = updates.iter().filter(is_loss).collect();
+            assert_eq!(losses, [&Update::Void(InstrumentId(0), VoidReason::Undecodable)], "{form}");
+            assert_eq!(tops(&updates), ["9 x 1 / 11 x 2", "10.2 x 1 / 11 x 2", "10.3 x 1 / 11 x 2"], "{form}");
+        }
+    }
+
+    #[test]
+    fn a_change_of_a_book_that_cannot_be_read_is_a_loss() {
+        let change = l2(1, "update", &[("bid", "10.5", "5")]);
+        let (updates, results, _) = decode(&[
+            &l2(0, "snapshot", &[("bid", "10", "1"), ("offer", "11", "3")]),
+            &change[..change.len() - 2],
+            &l2(2, "update", &[("bid", "10.6", "5")]),
+        ]);
+        assert_eq!(results[1..], [Err(DecodeError::Json), Err(DecodeError::Gap)]);
+        assert!(updates.contains(&Update::Void(InstrumentId(0), VoidReason::Undecodable)), "{updates:?}");
+        assert_eq!(updates.last(), Some(&Update::Reconnect("sequence_num jumped")));
+    }
+
+    #[test]
+    fn flags_halt_a_product_in_the_stream_as_in_the_list() {
+        let of_list = |members: &str| {
+            let row =
+                format!(r#"{{"product_id":"BTC-USD","base_currency_id":"BTC","quote_currency_id":"USD"{members}}}"#);
+            Coinbase.read_listing(format!(r#"{{"products":[{row}]}}"#).as_bytes()).unwrap()[0].is_trading
+        };
+        let of_stream = |members: &str| {
+            let product = format!(r#"{{"id":"BTC-USD"{members}}}"#);
+            let advanced = format!(
+                r#"{{"channel":"status","timestamp":"","sequence_num":1,"events":[{{"type":"update","products":[{product}]}}]}}"#
+            );
+            let exchange = format!(r#"{{"type":"status","products":[{product}],"currencies":[]}}"#);
+            let first = l2(0, "snapshot", &[("bid", "10", "1"), ("offer", "11", "3")]);
+            [advanced, exchange].map(|frame| {
+                decode(&[&first, &frame])
+                    .0
+                    .into_iter()
+                    .find_map(|it| if let Update::Trading(_, is) = it { Some(is) } else { None })
+            })
+        };
+        for (members, is_traded) in [
+            (r#","status":"online""#, Some(true)),
+            (r#","status":"online","trading_disabled":false,"cancel_only":false,"auction_mode":false"#, Some(true)),
+            (r#","status":"online","limit_only":true"#, Some(true)),
+            (r#","status":"online","trading_disabled":true"#, Some(false)),
+            (r#","status":"online","is_disabled":true"#, Some(false)),
+            (r#","status":"online","view_only":true"#, Some(false)),
+            (r#","status":"online","cancel_only":true"#, Some(false)),
+            (r#","status":"online","post_only":true"#, Some(false)),
+            (r#","status":"online","auction_mode":true"#, Some(false)),
+            (r#","cancel_only":true"#, Some(false)),
+            (r#","status":"offline""#, Some(false)),
+            (r#","status":"delisted","limit_only":true"#, Some(false)),
+            ("", None),
+        ] {
+            assert_eq!(of_stream(members), [is_traded; 2], "{members}");
+            assert_eq!(of_list(members), is_traded.unwrap_or(false), "{members}");
+        }
     }
 
     #[test]

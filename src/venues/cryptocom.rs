@@ -434,8 +434,9 @@ impl CryptoComState {
         let Some(instrument) = self.symbols.find(symbol.as_bytes()) else { return Ok(Frame::Unused) };
         let most = integer(result, "depth").and_then(|most| most.try_into().map_err(|_| DecodeError::Missing("depth")));
         let items = most.and_then(|most| Ok((most, array(result, "data")?)));
+        // A quiet book sends an element with empty sides.
         let items = items.and_then(|(most, data)| {
-            if data.is_empty() && !is_change { Err(DecodeError::Missing("data")) } else { Ok((most, data)) }
+            if data.is_empty() { Err(DecodeError::Missing("data")) } else { Ok((most, data)) }
         });
         let (most, data) = items.inspect_err(|_| self.undecodable(instrument, out))?;
         let mark = out.updates.len();
@@ -480,7 +481,7 @@ impl CryptoComState {
 
     fn tickers(&mut self, result: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let named = result.text_of("instrument_name").and_then(|symbol| self.symbols.find(symbol.as_bytes()));
-        let Ok(data) = array(result, "data") else {
+        let Some(data) = array(result, "data").ok().filter(|data| !data.is_empty()) else {
             if let Some(instrument) = named.filter(|instrument| self.quotes_ticker(*instrument)) {
                 out.undecodable(instrument);
             }

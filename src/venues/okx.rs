@@ -364,7 +364,7 @@ impl OkxState {
             }
             "tickers" => {
                 let is_quoted = self.symbols.is_discovering() || !self.seen.contains(instrument);
-                let read = array(root, "data")
+                let read = some_items(root)
                     .and_then(|data| reading::each(data.items(), |item| self.ticker(instrument, is_quoted, item, out)));
                 if is_quoted { out.void_unread(instrument, read) } else { read }
             }
@@ -517,7 +517,7 @@ impl OkxState {
             let checksum = whole_number(item, "checksum")?.filter(|n| *n != 0);
             self.steps.push(OkxBookPart { to: self.levels.len(), link, checksum });
         }
-        if is_whole && self.steps.is_empty() { Err(DecodeError::Missing("data")) } else { Ok(is_whole) }
+        if self.steps.is_empty() { Err(DecodeError::Missing("data")) } else { Ok(is_whole) }
     }
 
     /// A snapshot or an update of one of the incremental books, which was read.

@@ -141,7 +141,7 @@ fn damaged(text: &str, top: &Top, native: &str, whole: bool) -> Vec<(String, &'s
         let value = &text[part.value.clone()];
         let is_leaf = is_number(value);
         let holds = leaves.iter().any(|leaf| part.value.start < leaf.value.start && leaf.value.end < part.value.end);
-        let is_container = whole && holds && part.value.start > 0 && !names(value, native);
+        let is_container = whole && holds && part.value.start > 0;
         if !is_leaf && !is_container {
             continue;
         }
@@ -165,7 +165,8 @@ fn damaged(text: &str, top: &Top, native: &str, whole: bool) -> Vec<(String, &'s
         for (instead, word) in other {
             forms.push((format!("{}{instead}{}", &text[..part.value.start], &text[part.value.end..]), word));
         }
-        if whole {
+        // Without a member that names the instrument, it may be another kind of message.
+        if whole && !(is_container && names(value, native)) {
             forms.push((without(text, part), "removed"));
         }
     }
@@ -376,7 +377,26 @@ fn an_instrument_that_is_only_named_by_the_topic_is_void_too() {
             "cryptocom",
             r#"{"id":-1,"method":"subscribe","code":0,"result":{"instrument_name":"BTC_USDT","subscription":"book.BTC_USDT.10","channel":"book","depth":10,"data":[]}}"#,
         ),
+        (
+            "cryptocom",
+            r#"{"id":-1,"method":"subscribe","code":0,"result":{"instrument_name":"BTC_USDT","subscription":"ticker.BTC_USDT","channel":"ticker","data":[]}}"#,
+        ),
+        (
+            "cryptocom",
+            r#"{"id":-1,"method":"subscribe","code":0,"result":{"instrument_name":"BTC_USDT","subscription":"book.BTC_USDT.10","channel":"book.update","depth":10,"data":[]}}"#,
+        ),
+        ("okx", r#"{"arg":{"channel":"tickers","instId":"BTC-USDT"},"data":[]}"#),
+        ("okx", r#"{"arg":{"channel":"books","instId":"BTC-USDT"},"action":"update","data":[]}"#),
+        (
+            "bitget",
+            r#"{"action":"snapshot","arg":{"instType":"SPOT","channel":"ticker","instId":"BTCUSDT"},"data":[]}"#,
+        ),
+        ("bitget", r#"{"action":"update","arg":{"instType":"SPOT","channel":"books","instId":"BTCUSDT"},"data":[]}"#),
         ("bitstamp", r#"{"event":"data","channel":"order_book_btcusd","data":null}"#),
+        ("bitstamp", r#"{"event":"data","channel":"order_book_btcusd","data":{}}"#),
+        ("bybit", r#"{"topic":"orderbook.1.BTCUSDT","ts":5,"type":"snapshot","data":{},"cts":5}"#),
+        ("kucoin", r#"{"type":"message","topic":"/spotMarket/level1:BTC-USDT","subject":"level1","data":{}}"#),
+        ("htx", r#"{"ch":"market.btcusdt.bbo","ts":1,"tick":{}}"#),
         ("gemini", r#"{"s":"btcusd","b":"1","B":"1","a":{},"A":"1"}"#),
         (
             "gateio",
