@@ -2,7 +2,7 @@
 //! `check-config` are done here, on the main thread.
 
 use std::fmt::Display;
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,13 +21,16 @@ use spreadwire::time::{Clock, SECOND};
 use spreadwire::venues::Venue;
 use spreadwire::{log, os, stage, tables, top, wiring};
 
-/// Whoever asks by hand can wait longer for Redis than a gateway, in nanoseconds.
+/// Longest wait for Redis in nanoseconds: a person can wait longer than a gateway.
 const STATUS_CALL_NS: u64 = 2 * SECOND;
 
 fn main() -> ExitCode {
     os::limit_kept_memory();
     stage::stop_process_on_panic();
-    let code = match run(Cli::parse()) {
+    let cli = Cli::try_parse().unwrap_or_else(|error| leave_with_usage(&error));
+    // A log that is not read must not keep a server from ending with its exit code.
+    let ended = if is_server(&cli) { wiring::detach_log() } else { Ok(()) };
+    let code = match ended.and_then(|()| run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             tell(&failure);
@@ -36,6 +39,26 @@ fn main() -> ExitCode {
     };
     log::flush();
     code
+}
+
+/// Prints the help, the version or a usage error, and ends the process.
+fn leave_with_usage(error: &clap::Error) -> ! {
+    // A terminal gets colours. Elsewhere the error may be for a log that nobody reads.
+    if error.use_stderr() && !io::stderr().is_terminal() && wiring::detach_log().is_ok() {
+        log::say(format_args!("{}", error.render().to_string().trim_end()));
+        log::flush();
+        std::process::exit(error.exit_code());
+    }
+    error.exit()
+}
+
+/// Whether the command runs until it is stopped.
+fn is_server(cli: &Cli) -> bool {
+    match &cli.command {
+        None | Some(CliCommand::Demo(_) | CliCommand::Serve(_) | CliCommand::Sim(_)) => true,
+        Some(CliCommand::Replay(args)) => args.listen.is_some(),
+        Some(_) => false,
+    }
 }
 
 fn run(cli: Cli) -> Result<(), CommandFailure> {

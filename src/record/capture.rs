@@ -1,5 +1,6 @@
 //! Capture files: one JSON object per line, plain or gzip. Reads one line at a time, never the whole file.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -7,6 +8,8 @@ use std::path::Path;
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
+
+use crate::log;
 
 /// One line of a capture.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -92,10 +95,16 @@ pub struct Capture {
     input: Box<dyn BufRead + Send>,
     line: usize,
     text: Vec<u8>,
+    /// Whether there was a valid line: this is a capture.
+    is_one: bool,
+    /// Lines that were read to find the first valid one, in order.
+    ahead: VecDeque<(usize, Result<Record, String>)>,
 }
 
 /// Longest accepted line in bytes: 64 MiB.
 const LINE_MAX: u64 = 64 << 20;
+/// A file whose first lines are all invalid is no capture; blank lines do not count.
+const INVALID_MAX: usize = 64;
 
 impl Capture {
     /// Opens `path`; `-` is the standard input. Gzip is detected by its first bytes, regardless of the name.
@@ -121,15 +130,38 @@ impl Capture {
         } else {
             Box::new(input)
         };
-        Ok(Self { input, line: 0, text: Vec::new() })
+        Ok(Self { input, line: 0, text: Vec::new(), is_one: false, ahead: VecDeque::new() })
     }
 
     /// The next line and its number; `None` at the end. Blank lines are skipped.
     ///
     /// # Errors
-    /// The outer error ends the capture, because reading failed. The inner one describes an error of this line only.
+    /// The outer error ends the capture: reading failed, or no line is valid, so that this is no capture. The inner one
+    /// describes an error of this line only.
     #[allow(clippy::type_complexity)]
     pub fn next_record(&mut self) -> io::Result<Option<(usize, Result<Record, String>)>> {
+        while !self.is_one {
+            let next = self.read_record()?;
+            self.is_one = next.as_ref().is_none_or(|(_, record)| record.is_ok());
+            let is_end = next.is_none();
+            self.ahead.extend(next);
+            if (is_end && !self.ahead.is_empty()) || self.ahead.len() >= INVALID_MAX && !self.is_one {
+                let (line, why) =
+                    self.ahead.front().map_or((0, ""), |(line, it)| (*line, it.as_ref().err().map_or("", |why| why)));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("not a capture: line {line}: {}", log::tamed(why)),
+                ));
+            }
+        }
+        match self.ahead.pop_front() {
+            Some(record) => Ok(Some(record)),
+            None => self.read_record(),
+        }
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn read_record(&mut self) -> io::Result<Option<(usize, Result<Record, String>)>> {
         loop {
             self.text.clear();
             let length = self.input.by_ref().take(LINE_MAX).read_until(b'\n', &mut self.text)?;

@@ -6,6 +6,8 @@ mod replaying;
 mod terminal;
 mod threads;
 
+pub use threads::detach_log;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -65,7 +67,6 @@ const HAND_OVER_MAX_NS: u64 = lead::STOP_NS + 500 * MS;
 /// If a port is in use or a thread cannot be created.
 pub fn demo(mut config: Config, seed: u64) -> Result<(), CommandFailure> {
     let signals = signals()?;
-    threads::detach_log()?;
     signals.add_signal(SIGUSR1).map_err(|why| unavailable("signals", &why))?;
     // A demo never joins a cluster, since its simulated prices must not reach other instances.
     let parts = SharedParts::new(&config, config.directory(), Clock::System, None, None)?;
@@ -114,7 +115,6 @@ pub fn serve(
     for signal in [SIGINT, SIGTERM] {
         signals.add_signal(signal).map_err(|why| unavailable("signals", &why))?;
     }
-    threads::detach_log()?;
     let cluster = clustering::options(&config);
     let (reloading, admin) = Reloading::new(&config, plan, path);
     let directory = config.directory_with_room();
@@ -130,7 +130,6 @@ pub fn serve(
 /// If the port is in use.
 pub fn sim(args: SimArgs) -> Result<(), CommandFailure> {
     let signals = signals()?;
-    threads::detach_log()?;
     let venues = args.chosen_venues();
     let scenario = args.scenario.as_deref().map(|file| scenario(file, &venues)).transpose()?;
     let is_of_tls = scenario.iter().flat_map(|script| &script.faults).any(|fault| fault.kind.is_of_tls());

@@ -56,7 +56,6 @@ fn serve(
     pace: ReplayPace,
 ) -> Result<(), CommandFailure> {
     let signals = signals()?;
-    threads::detach_log()?;
     // The configured order refers to configured venues; here the recordings determine the venues.
     config.price_order.clear();
     // Recordings are replayed as prices; recorded order books serve only as a source of prices.

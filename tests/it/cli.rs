@@ -120,6 +120,38 @@ fn decode_of_a_cut_file_prints_what_was_there_and_fails() {
 }
 
 #[test]
+fn a_file_that_is_no_capture_is_refused_in_one_line_that_names_it() {
+    let files = [
+        Scratch::new("binance-text.jsonl", b"this is\nno capture\n"),
+        Scratch::new("binance-binary.jsonl", &[0xff; 5000].map(|byte: u8| byte)),
+        Scratch::new("binance-frames.jsonl", &b"{\"u\":1,\"s\":\"BTCUSDT\"}\n".repeat(5000)),
+        Scratch::new("binance-text.jsonl.gz", &gzip(b"\n\nthis is\nno capture\n")),
+    ];
+    for file in &files {
+        let named = format!("binance={}", file.path());
+        for command in [
+            ["decode", "--venue", "binance", file.path()].as_slice(),
+            &["replay", &named],
+            &["replay", "--listen", "127.0.0.1:0", &named],
+        ] {
+            let output = run(command);
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(69), "{command:?}: {said}");
+            assert!(output.stdout.is_empty(), "{command:?}: {}", text(&output.stdout));
+            assert_eq!(said.lines().count(), 1, "{command:?}: {said}");
+            assert!(said.contains(file.path()) && said.contains("not a capture: line "), "{command:?}: {said}");
+        }
+    }
+    // One whose first lines are damaged is a capture all the same, and one without a line is an empty one.
+    let damaged = Scratch::new("binance-damaged.jsonl", format!("damaged\n{{\n{CAPTURE}").as_bytes());
+    let output = run(&["decode", "--venue", "binance", damaged.path()]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(text(&output.stderr).matches("not a capture line").count(), 3);
+    let empty = Scratch::new("binance-empty.jsonl", b"");
+    assert_eq!(run(&["decode", "--venue", "binance", empty.path()]).status.code(), Some(0));
+}
+
+#[test]
 fn what_cannot_be_read_is_unavailable() {
     check_failure(&["decode", "--venue", "binance", "/nowhere/a.jsonl"], 69, &["/nowhere/a.jsonl", "cannot be read"]);
     check_failure(&["decode", "--venue", "binance", env!("CARGO_TARGET_TMPDIR")], 69, &["cannot be read"]);
@@ -294,6 +326,39 @@ fn a_log_that_nobody_reads_stops_nothing_and_goes_on_when_it_is_read() {
         let id = rustix::process::Pid::from_child(&child);
         rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(0), "{is_output} {is_read}");
+    }
+}
+
+#[test]
+fn a_server_that_cannot_start_ends_with_its_exit_code_although_nobody_reads_the_log() {
+    let wrong = Scratch::new("unread.toml", b"venues = [\"binanse\"]\n");
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = busy.local_addr().unwrap().to_string();
+    let script = Scratch::new("unread-script.toml", b"[[fault]]\nkind = \"no\"\n");
+    for (arguments, code) in [
+        (["serve", "--config", wrong.path()].as_slice(), 78),
+        (&["demo", "--listen", &listen], 69),
+        (&["sim", "--listen", "127.0.0.1:0", "--scenario", script.path()], 78),
+        (&["replay", "--listen", "127.0.0.1:0", "binance=/nowhere/a.jsonl"], 69),
+        (&["serve"], 2),
+    ] {
+        let (reader, writer) = full_pipe();
+        let mut command = spreadwire(arguments);
+        let mut child = command.stdout(Stdio::null()).stderr(writer).spawn().unwrap();
+        drop(command);
+        // Only ends a test that hangs.
+        let limit = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        let ended = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status.code();
+            }
+            if std::time::Instant::now() > limit {
+                child.kill().unwrap();
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        };
+        assert_eq!(ended, Some(code), "{arguments:?}");
+        drop(reader);
     }
 }
 
