@@ -74,7 +74,7 @@ pub struct Group {
     pub leader: (VenueId, VenueId, MonoNs),
     /// The leg that all members share; for a group that never had two members, the leg with the later quote.
     pub leg: LegSide,
-    /// Number of open members after this event.
+    /// Number of open members after the whole event: equal in all events of one scan.
     pub size: u32,
 }
 

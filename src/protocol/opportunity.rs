@@ -77,7 +77,7 @@ pub struct GroupOf<'a> {
     pub leader: &'a str,
     /// The leg that all members share.
     pub leg: LegSide,
-    /// Number of open members.
+    /// Number of open members after the whole event: equal in all messages about one scan.
     pub size: u32,
 }
 
