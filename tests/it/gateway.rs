@@ -1555,7 +1555,7 @@ fn refused() -> Vec<(String, u16)> {
         (": a", 400),
         ("X(: a", 400),
         ("Content-Length: 5", 413),
-        ("Transfer-Encoding: chunked", 413),
+        ("Transfer-Encoding: chunked", 411),
         ("Content-Length: 1048576", 413),
         ("Expect: 200-ok", 417),
         ("Authorization: Bearer a\r\nAuthorization: Bearer a", 400),
