@@ -435,9 +435,11 @@ impl CryptoComState {
         let most = integer(result, "depth").and_then(|most| most.try_into().map_err(|_| DecodeError::Missing("depth")));
         let items = most.and_then(|most| Ok((most, array(result, "data")?)));
         // A quiet book sends an element with empty sides.
-        let items = items.and_then(|(most, data)| {
-            if data.is_empty() { Err(DecodeError::Missing("data")) } else { Ok((most, data)) }
-        });
+        let items = items.and_then(
+            |(most, data)| {
+                if data.is_empty() { Err(DecodeError::Missing("data")) } else { Ok((most, data)) }
+            },
+        );
         let (most, data) = items.inspect_err(|_| self.undecodable(instrument, out))?;
         let mark = out.updates.len();
         for item in data.items() {
