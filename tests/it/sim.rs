@@ -152,7 +152,14 @@ fn count_statistics(updates: &[Update]) -> usize {
 /// Nothing but prices, statistics, acknowledgements and the word that all is traded.
 fn check_calm(name: &str, updates: &[Update]) {
     let calm = |u: &Update| {
-        matches!(u, Update::Top(_) | Update::Statistics(_) | Update::Subscribed(_) | Update::Trading(_, true))
+        matches!(
+            u,
+            Update::Top(_)
+                | Update::Statistics(_)
+                | Update::Subscribed(_)
+                | Update::Trading(_, true)
+                | Update::System(true)
+        )
     };
     assert!(updates.iter().all(calm), "{name}: {updates:?}");
 }
