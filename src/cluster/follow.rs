@@ -478,15 +478,11 @@ impl Follow {
         }
         let is_first = stream.token == 0;
         if head.token > stream.token {
-            let (is_change, former) = (!is_first, stream.token);
+            let is_change = !is_first;
             *stream =
                 LeaderStream { token: head.token, from: head.from.clone(), sequence: 0, unbroken: 1, ..stream.clone() };
             // What the former leader's connection brought stays no leg.
             stream.is_line_behind = false;
-            if is_change {
-                // It is fenced from now on, so its last timestamps make no quote of the new leader late.
-                self.parts.handover.push(FeedEvent::LineEnded(head.venue, LineId::of_leader(former)));
-            }
             self.count(head.venue, |board| {
                 board.token.set(head.token);
                 board.changes.add(u64::from(is_change));

@@ -136,23 +136,10 @@ impl LastSeen {
         self.line
     }
 
-    /// The order after a leader has voided the quote: what follows is in order.
-    #[must_use]
-    pub fn voided_by_leader() -> Self {
-        Self { has_ended: true, ..Self::default() }
-    }
-
     /// The connection of the last accepted quote has ended or given way to another one.
     #[inline]
     pub const fn end_line(&mut self) {
         self.has_ended = true;
-    }
-
-    /// Whether the connection of the last accepted quote has ended, or a leader has voided that quote.
-    #[inline]
-    #[must_use]
-    pub const fn has_ended(&self) -> bool {
-        self.has_ended
     }
 
     /// Whether no quote was seen since the beginning or since the cell was reset.
@@ -162,10 +149,17 @@ impl LastSeen {
         self.received == MonoNs(0)
     }
 
+    /// Whether `quote` comes from the connection that replaced the one of the last quote. Both are our own: what a leader
+    /// publishes may be older than what our connection gave last, and the reverse.
+    #[inline]
+    const fn is_succeeded_by(&self, quote: &Quote) -> bool {
+        self.has_ended && self.line.is_own() && quote.line.is_own()
+    }
+
     /// Whether `quote`, which arrived on another line, is older than the last one.
     fn is_before(&self, quote: &Quote) -> bool {
         let arrived = arrival(quote);
-        if self.has_ended {
+        if self.is_succeeded_by(quote) {
             return arrived < self.arrived;
         }
         if arrived.since(self.arrived) >= ORDER_NS {
@@ -186,7 +180,7 @@ impl LastSeen {
         if quote.sequence <= self.sequence / 2 || arrived.since(self.arrived) >= ORDER_NS {
             return true;
         }
-        if !is_same_line && !self.has_ended {
+        if !is_same_line && !self.is_succeeded_by(quote) {
             return false;
         }
         let fallen = &mut self.fallen;

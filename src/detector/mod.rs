@@ -520,14 +520,11 @@ impl Core {
         Ok(())
     }
 
-    /// Whether the cell is void, and held something newer before. Our own connection may count anew after it was lost,
-    /// and so may that of a leader that has voided the quote. Others must not take the cell back: a looked-up value is
-    /// compared by the time of its read, a leader's by the venue's stamp.
+    /// Whether the cell is void, and held something newer before. Our own connection may count anew after it was lost.
+    /// Others must not take the cell back: a looked-up value is compared by the time of its read, a leader's by the
+    /// venue's stamp.
     #[cold]
     fn is_overtaken(&self, pair: PairId, quote: &Quote) -> bool {
-        if quote.origin.is_pushed() && self.last[pair.index()].has_ended() {
-            return false;
-        }
         let held = self.matrix.load(pair);
         matches!(held.state, CellState::Void | CellState::Halted)
             && if quote.origin.is_pushed() {
@@ -700,8 +697,7 @@ impl Core {
         if held.state != CellState::Empty && !origin.voids(held.origin) {
             return;
         }
-        let is_of_leader = origin == Origin::Shared;
-        self.last[pair.index()] = if is_of_leader { LastSeen::voided_by_leader() } else { LastSeen::default() };
+        self.last[pair.index()] = LastSeen::default();
         self.void_cell(pair, instrument, venue, why.into(), mark);
     }
 
@@ -745,7 +741,6 @@ impl Core {
         self.is_own[venue.index()] = false;
         for instrument in (0..self.directory.instruments().len() as u32).map(InstrumentId) {
             let pair = self.directory.pair(instrument, venue);
-            self.last[pair.index()].end_line();
             let held = self.matrix.load(pair);
             if held.origin == Origin::Own && held.state != CellState::Empty {
                 self.matrix.renew(pair, held.received, Origin::Shared, held.delay);

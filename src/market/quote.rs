@@ -94,6 +94,12 @@ impl LineId {
         Self(number & !Self::LEADER | (number & !Self::LEADER == 0) as u32)
     }
 
+    /// Whether it is a connection of our own.
+    #[must_use]
+    pub const fn is_own(self) -> bool {
+        self.0 != 0 && self.0 & Self::LEADER == 0
+    }
+
     /// The line of the leader with this fencing token. A token of 0 means no leader.
     #[must_use]
     pub const fn of_leader(token: u64) -> Self {
