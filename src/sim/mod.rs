@@ -39,7 +39,7 @@ use crate::sim::random::Random;
 use crate::sim::scenario::{FaultKind, Scenario, Trouble};
 use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, MonoNs, SECOND};
-use crate::venues::{Maintenance, Venue, VenueQuote};
+use crate::venues::{Maintenance, Venue};
 
 /// Constructor arguments of [`Sim`].
 pub struct SimParts {
@@ -496,9 +496,7 @@ impl Sim {
                 let is_told =
                     trouble.of(FaultKind::Silence, &quote.native).is_none() && !is_halted(trouble, self.venues[of]);
                 if of == venue && is_told {
-                    // The stamp is that of this event, not that of the last quote.
-                    let quote = VenueQuote { time: unix, ..quote.clone() };
-                    client.connection.statistics(&distortion::distort_quote(&quote, trouble), now);
+                    client.connection.statistics(&distortion::distort_quote(quote, trouble), now);
                 }
             }
         }

@@ -127,7 +127,7 @@ impl ExchangeSide for PlainSide {
 
     fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
         if self.0.contains(&quote.native) {
-            out.push(format!("day {} {} {} {}", quote.native, quote.day.high, quote.day.low, quote.time.ms()));
+            out.push(format!("day {} {} {}", quote.native, quote.day.high, quote.day.low));
         }
     }
 
