@@ -1579,7 +1579,7 @@ fn refused() -> Vec<(String, u16)> {
         (get(&"X: y\r\n".repeat(101)), 431),
         (line(&format!("GET /{} HTTP/1.1", "x".repeat(9000))), 414),
         (line(&format!("GET /livez?{} HTTP/1.1", "x".repeat(5000))), 414),
-        ("\r\n".to_owned() + smuggled, 400),
+        ("\r\n\r\n".to_owned() + smuggled, 400),
         ("\n".to_owned() + smuggled, 400),
     ]);
     for path in [
