@@ -36,6 +36,7 @@ impl Market for DistortedMarket<'_> {
 pub fn distort_quote(quote: &VenueQuote, trouble: &Trouble) -> VenueQuote {
     let mut quote = quote.clone();
     quote.time = distort_time(quote.time, trouble);
+    quote.day.exchange_time = distort_time(quote.day.exchange_time, trouble);
     quote.is_trading = !is_halted(trouble, &quote.native);
     if trouble.of(FaultKind::Crossed, &quote.native).is_some() {
         std::mem::swap(&mut quote.bid, &mut quote.ask);

@@ -496,7 +496,10 @@ impl Sim {
                 let is_told =
                     trouble.of(FaultKind::Silence, &quote.native).is_none() && !is_halted(trouble, self.venues[of]);
                 if of == venue && is_told {
-                    client.connection.statistics(&distortion::distort_quote(quote, trouble), now);
+                    let mut quote = distortion::distort_quote(quote, trouble);
+                    // The statistics are of now. The quote in them keeps its time: nothing about it has changed.
+                    quote.day.exchange_time = distortion::distort_time(unix, trouble);
+                    client.connection.statistics(&quote, now);
                 }
             }
         }

@@ -127,7 +127,13 @@ impl ExchangeSide for PlainSide {
 
     fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
         if self.0.contains(&quote.native) {
-            out.push(format!("day {} {} {}", quote.native, quote.day.high, quote.day.low));
+            out.push(format!(
+                "day {} {} {} {}",
+                quote.native,
+                quote.day.high,
+                quote.day.low,
+                quote.day.exchange_time.ms()
+            ));
         }
     }
 

@@ -24,7 +24,11 @@ struct Running {
 }
 
 fn start(rate: f64, options: SimOptions) -> Running {
-    let sim = sim(rate, Clock::System, options);
+    start_at(rate, Clock::System, options)
+}
+
+fn start_at(rate: f64, clock: Clock, options: SimOptions) -> Running {
+    let sim = sim(rate, clock, options);
     let (stop, address, control) = (crate::stage::Stop::default(), sim.address(), sim.control());
     let thread = crate::stage::spawn(vec![Box::new(sim)], None, crate::stage::Idle::Wait, stop.clone()).unwrap();
     Running { stop, address, control, thread: Some(thread) }
@@ -85,6 +89,20 @@ fn a_real_client_subscribes_and_gets_quotes_over_a_socket() {
     }
     next(&mut socket, "day BTC-USDT ");
     next(&mut socket, "beat ");
+}
+
+#[test]
+fn statistics_carry_the_time_of_their_own_event_and_not_that_of_the_last_quote() {
+    let hand = HandClock::new(MonoNs(SECOND), UnixNs::from_ms(1_786_613_159_000));
+    let running = start_at(0.0, hand.clock(), SimOptions::default());
+    let mut socket = dial(&address_of(PLAIN[0], running.address));
+    socket.send(Message::text("sub BTC-USDT")).unwrap();
+    next(&mut socket, "quote BTC-USDT ");
+    for _ in 0..3 {
+        hand.advance(5 * SECOND);
+        let day = next(&mut socket, "day BTC-USDT ");
+        assert_eq!(day.rsplit_once(' ').unwrap().1, hand.clock().unix().ms().to_string(), "{day}");
+    }
 }
 
 #[test]

@@ -752,7 +752,7 @@ fn book_ticker_frame(quote: &VenueQuote) -> String {
 
 fn ticker_frame(quote: &VenueQuote) -> String {
     let day = &quote.day;
-    let ms = quote.time.ms();
+    let ms = quote.day.exchange_time.ms();
     format!(
         r#"{{"e":"24hrTicker","E":{ms},"s":"{}","p":"{:.8}","P":"{:.3}","w":"{last:.8}","x":"{open:.8}","c":"{last:.8}","Q":"0.00000000","b":"{}","B":"{}","a":"{}","A":"{}","o":"{open:.8}","h":"{:.8}","l":"{:.8}","v":"{:.8}","q":"{:.8}","O":{},"C":{ms},"F":0,"L":0,"n":0}}"#,
         quote.native,

@@ -228,6 +228,23 @@ fn day_statistics_come_back_as_they_were() {
 }
 
 #[test]
+fn statistics_of_binance_carry_their_own_time_and_not_that_of_the_quote_in_them() {
+    for &venue in VENUES.iter().filter(|venue| venue.facts().name.starts_with("binance")) {
+        let (mut pair, _) = Pair::open(venue, first_quotes(venue));
+        let mut quote = venue_quote(venue, 1, level(100, 5, (1, 1)), level(101, 7, (1, 1)), 3);
+        quote.day.exchange_time = UnixNs(quote.time.0 + 5 * SECOND);
+        let mut said = Messages::default();
+        pair.side.statistics(&quote, &mut said);
+        let updates = pair.listen(&said, &mut Vec::new());
+        let times: Vec<UnixNs> = updates
+            .iter()
+            .filter_map(|update| if let Update::Statistics(day) = update { Some(day.exchange_time) } else { None })
+            .collect();
+        assert_eq!(times, [quote.day.exchange_time], "{}", venue.facts().name);
+    }
+}
+
+#[test]
 fn heartbeats_and_keepalives_are_understood() {
     for &venue in VENUES {
         let (mut pair, _) = Pair::open(venue, first_quotes(venue));
