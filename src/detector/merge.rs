@@ -335,6 +335,20 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_has_ended_still_orders_the_quotes_of_a_leader_and_the_reverse() {
+        let own = |stamp_ms: u64| by(1, 1000 + stamp_ms, quote(0, stamp_ms * MS, "1", "2"));
+        let shared = |stamp_ms: u64| Quote { line: LineId::of_leader(7), ..own(stamp_ms) };
+        for (first, older, newer) in [(own(500), shared(400), shared(600)), (shared(500), own(400), own(600))] {
+            let mut last = LastSeen::default();
+            let check = |last: &mut LastSeen, quote| check(&quote, last, |_| Peers::Absent).map(|_| ());
+            assert_eq!(check(&mut last, first), Ok(()));
+            last.end_line();
+            assert_eq!(check(&mut last, older), LATE);
+            assert_eq!(check(&mut last, newer), Ok(()));
+        }
+    }
+
+    #[test]
     fn after_the_end_of_a_line_a_lower_count_is_believed_soon() {
         let at = |line, received, sequence| by(line, received, quote(sequence, 0, "1", "2"));
         let mut last = LastSeen::default();
