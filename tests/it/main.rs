@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a module per subject.
 
 mod cli;
+mod client_frames;
 mod cluster;
 mod config;
 mod decimals;

@@ -35,7 +35,8 @@ use spreadwire::sim::scenario::{FaultKind, Scenario, Trouble};
 use spreadwire::stage::{Alarm, Stage};
 use spreadwire::time::{HandClock, MS, MonoNs, SECOND, UnixNs};
 use spreadwire::venues::{Venue, venue};
-use spreadwire::wire::websocket;
+
+use crate::client_frames::{masked, texts_of};
 
 /// Seeds in CI.
 const SEEDS: u64 = 200;
@@ -549,12 +550,7 @@ impl Client {
     }
 
     fn say(&mut self, text: &str) {
-        let mut frame = Vec::new();
-        websocket::text_frame_header(text.len(), &mut frame);
-        frame[1] |= 0x80;
-        frame.extend_from_slice(&[0; 4]);
-        frame.extend_from_slice(text.as_bytes());
-        self.wire.send(&frame);
+        self.wire.send(&masked(text));
     }
 
     /// The last bid and ask.
@@ -564,33 +560,17 @@ impl Client {
 
     /// Takes the messages that came.
     fn take(&mut self) {
-        let mut at = 0;
-        while let Some((from, to)) = frame_at(&self.input, at) {
-            if self.input[at] == 0x81 {
-                let message: Value = serde_json::from_slice(&self.input[from..to]).unwrap();
-                assert_ne!(message["type"], "error", "{message}");
-                if message["type"] == "price" {
-                    let [symbol, exchange] =
-                        ["symbol", "exchange"].map(|key| message[key].as_str().unwrap().to_owned());
-                    let number = |key: &str| message[key].to_string().parse().unwrap();
-                    let level = |price: &str, size: &str| Level { price: number(price), size: number(size) };
-                    self.last.insert((symbol, exchange), (level("bid", "bidSize"), level("ask", "askSize")));
-                }
+        for text in texts_of(&mut self.input) {
+            let message: Value = serde_json::from_str(&text).unwrap();
+            assert_ne!(message["type"], "error", "{message}");
+            if message["type"] == "price" {
+                let [symbol, exchange] = ["symbol", "exchange"].map(|key| message[key].as_str().unwrap().to_owned());
+                let number = |key: &str| message[key].to_string().parse().unwrap();
+                let level = |price: &str, size: &str| Level { price: number(price), size: number(size) };
+                self.last.insert((symbol, exchange), (level("bid", "bidSize"), level("ask", "askSize")));
             }
-            at = to;
         }
-        self.input.drain(..at);
     }
-}
-
-/// Where the payload of the frame that begins at `at` is, if all of it is there.
-fn frame_at(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
-    let (from, length) = match *bytes.get(at + 1)? {
-        126 => (at + 4, usize::from(u16::from_be_bytes([*bytes.get(at + 2)?, *bytes.get(at + 3)?]))),
-        127 => (at + 10, u64::from_be_bytes(bytes.get(at + 2..at + 10)?.try_into().ok()?) as usize),
-        short => (at + 2, usize::from(short)),
-    };
-    (bytes.len() >= from + length).then_some((from, from + length))
 }
 
 fn run(seed: u64) -> u64 {

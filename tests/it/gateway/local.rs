@@ -2,8 +2,9 @@
 
 use spreadwire::gateway::transport::LocalClient;
 
-use super::turned::{Turned, masked, texts_of};
+use super::turned::Turned;
 use super::*;
+use crate::client_frames::{masked, texts_of};
 
 struct Peer {
     client: LocalClient,

@@ -8,9 +8,9 @@ use spreadwire::market::Decimal;
 use spreadwire::market::book::{Book, BookStamp, Side};
 use spreadwire::stage::Stage;
 use spreadwire::time::HandClock;
-use spreadwire::wire::websocket;
 
 use super::*;
+use crate::client_frames::{masked, texts_of};
 
 /// A gateway that only the test turns.
 pub(super) struct Turned {
@@ -32,7 +32,7 @@ impl Turned {
         self.gateway.turn(Duration::ZERO)
     }
 
-    /// Turns until there is no more work.
+    /// Turns until no work is left.
     pub(super) fn rest(&mut self) {
         while self.turn() > 0 {}
         self.turn();
@@ -141,39 +141,6 @@ impl Peer {
         self.read();
         texts_of(&mut self.input)
     }
-}
-
-/// A text frame of a client, under the mask 0.
-pub(super) fn masked(text: &str) -> Vec<u8> {
-    let mut frame = Vec::new();
-    websocket::text_frame_header(text.len(), &mut frame);
-    frame[1] |= 0x80;
-    frame.extend_from_slice(&[0; 4]);
-    frame.extend_from_slice(text.as_bytes());
-    frame
-}
-
-/// Takes the whole text messages at the front of `input`.
-pub(super) fn texts_of(input: &mut Vec<u8>) -> Vec<String> {
-    let (mut texts, mut at) = (Vec::new(), 0);
-    while let Some((from, to)) = frame_at(input, at) {
-        if input[at] == 0x81 {
-            texts.push(String::from_utf8(input[from..to].to_vec()).unwrap());
-        }
-        at = to;
-    }
-    input.drain(..at);
-    texts
-}
-
-/// Where the payload of the frame that begins at `at` is, if all of it is there.
-fn frame_at(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
-    let (from, length) = match *bytes.get(at + 1)? {
-        126 => (at + 4, usize::from(u16::from_be_bytes([*bytes.get(at + 2)?, *bytes.get(at + 3)?]))),
-        127 => (at + 10, u64::from_be_bytes(bytes.get(at + 2..at + 10)?.try_into().ok()?) as usize),
-        short => (at + 2, usize::from(short)),
-    };
-    (bytes.len() >= from + length).then_some((from, from + length))
 }
 
 impl Drop for Peer {
@@ -553,13 +520,7 @@ fn a_client_with_more_prices_than_it_reads_receives_each_of_them_in_turn() {
         if let Ok(length) = peer.tcp.read(&mut bytes) {
             peer.input.extend_from_slice(&bytes[..length]);
         }
-        let (mut at, mut texts) = (0, Vec::new());
-        while let Some((from, to)) = frame_at(&peer.input, at) {
-            texts.push(String::from_utf8(peer.input[from..to].to_vec()).unwrap());
-            at = to;
-        }
-        peer.input.drain(..at);
-        for text in texts.iter().filter_map(|text| subject(text)) {
+        for text in texts_of(&mut peer.input).iter().filter_map(|text| subject(text)) {
             *heard.entry(text).or_default() += 1;
         }
     }
