@@ -155,7 +155,7 @@ impl Coordinator {
         self.election.upstream(venue, flowing, now);
     }
 
-    /// Whether our own connection to `venue`, of which we are the successor, has delivered all that is known of it.
+    /// Whether our own connection to `venue` has delivered all its known quotes. We are its successor.
     pub fn prepared(&mut self, venue: usize, ready: bool) {
         self.election.prepared(venue, ready);
     }

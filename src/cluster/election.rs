@@ -405,7 +405,7 @@ impl Election {
         }
     }
 
-    /// Whether our own connection to `venue`, of which we are the successor, has delivered all that is known of it.
+    /// Whether our own connection to `venue` has delivered all its known quotes. We are its successor.
     pub fn prepared(&mut self, venue: usize, ready: bool) {
         if let Some(succession) = &mut self.seats[venue].succession {
             succession.ready = ready;

@@ -174,7 +174,7 @@ impl Lead {
         quotes != view.quotes_before || now.since(since) >= QUIET_NS
     }
 
-    /// Whether our own connection to the venue, of which we are the successor, has delivered all that is known of it.
+    /// Whether our own connection to the venue has delivered all its known quotes. We are its successor.
     fn is_ready(&mut self, at: usize, flowing: bool, now: MonoNs) -> bool {
         let Self { parts, readiness, .. } = self;
         let (venue, directory) = (VenueId(at as u16), &parts.directory);

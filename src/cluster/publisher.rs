@@ -141,9 +141,9 @@ impl Publisher {
         self.tell_whole(venue);
     }
 
-    /// All that is known of `venue`, of which we are the successor, for [`Store::take`]. Pass the result to
-    /// [`Self::took`] before any other call. What the leader has published of instruments on which our own
-    /// connection was silent is part of it, with its age.
+    /// All known quotes of `venue`, whose successor we are, for [`Store::take`]. Pass the result to [`Self::took`]
+    /// before any other call. For instruments on which our own connection was silent, it contains the quotes that the
+    /// leader published, with their age.
     pub fn offer(&mut self, venue: VenueId) -> Vec<Tokenless> {
         // First of all: what changes from now on is published afterwards.
         self.watch(venue, true);

@@ -60,7 +60,7 @@ impl LeaderProgress {
     }
 }
 
-/// Venues of which a follower requests all quotes. The follower's thread writes, the leader's thread reads.
+/// Venues for which a follower requests all quotes. The follower's thread writes, the leader's thread reads.
 pub struct SnapshotRequests {
     venues: Box<[AtomicBool]>,
     alarm: Alarm,

@@ -466,7 +466,7 @@ fn nothing_is_told_by_time_alone_until_a_silent_line_would_be_known() {
         clock: hand.clock(),
         options: DetectorOptions { debounce_ns: 300 * MS, ..DetectorOptions::default() },
     });
-    // Turns each 10 ms, in the first of which a venue says this.
+    // Turns every 10 ms. In the first one, a venue sends this quote.
     let mut turns = |count: u64, said: Option<(u16, u64)>| {
         let quote = |(venue, cents)| FeedEvent::Quote(tight(venue, cents, hand.clock().now()));
         // What a feed finds by time alone says nothing of other connections.

@@ -121,7 +121,7 @@ impl Outbox {
         self.pending.extend_from_slice(&messages[written..]);
     }
 
-    /// Updates the ages in messages of which nothing is sent yet.
+    /// Updates the ages in messages that have not been sent in part.
     pub fn update_ages(&mut self, now: MonoNs) {
         let begun = usize::from(self.is_begun);
         let waited_ms = |message: &Waiting| now.since(message.as_of) / MS;

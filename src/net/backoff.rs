@@ -374,7 +374,7 @@ mod tests {
         assert_eq!(backoff.failures(), 2);
     }
 
-    /// Attempts of which each begins as soon as it may, for an hour: paid from what is free beyond `reserve`, or paced.
+    /// An hour of attempts that begin as soon as they may, paid from the free attempts beyond `reserve`, or paced.
     fn greedy(allowance: &mut Allowance, reserve: usize) -> Vec<(MonoNs, Payment)> {
         let (mut now, mut attempts) = (MonoNs(SECOND), Vec::new());
         while now < MonoNs(3600 * SECOND) {

@@ -595,7 +595,7 @@ mod tests {
             std::fs::write(&self.reload.parts.path, text).unwrap();
         }
 
-        /// Runs turns until there is no more work. Returns how many changes were applied and rejected so far.
+        /// Runs turns until no work is left. Returns how many changes were applied and rejected so far.
         fn turned(&mut self) -> (u64, u64) {
             while self.reload.turn(Duration::ZERO) > 0 {}
             let gauges = &self.reload.parts.board.reload;

@@ -295,7 +295,7 @@ fn scan_level(scan: &mut Scan<'_>) -> Option<Level> {
     (!price.is_zero()).then(|| level(price, size))
 }
 
-/// One element of a book message, of which the levels are read.
+/// One element of a book message; its levels are read.
 struct BitgetBookPart {
     /// Where its levels end.
     to: usize,

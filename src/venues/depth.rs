@@ -280,8 +280,8 @@ pub struct ChainLink {
     pub at: UnixNs,
 }
 
-/// The numbers that a venue gives its messages of one stream, which only grow. Tells a late message, which is ignored,
-/// from a venue that counts anew, of which everything before is void.
+/// The increasing numbers of a venue's messages on one stream. It distinguishes a late message, which is ignored, from a
+/// counter that started again, which voids everything before it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Count {
     highest: u64,

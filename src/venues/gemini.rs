@@ -645,7 +645,7 @@ mod tests {
         assert_eq!(bids(&*codec).unwrap(), ["97", "96"]);
     }
 
-    /// A silent stream that is asked for again begins with a whole book, of which what was known before is no part.
+    /// A stream that is subscribed again begins with a whole book, which replaces everything that was known before.
     #[test]
     fn a_stream_that_is_asked_for_again_begins_anew() {
         let mut codec = codec();

@@ -204,7 +204,7 @@ fn target(from: &str, is_folder: bool, path: &[String], modules: &BTreeMap<Strin
     })
 }
 
-/// Files of which each uses the others, directly or not. A folder's `mod.rs` is left out: it holds what its files share.
+/// Files that use each other, directly or not. A folder's `mod.rs` is left out: it holds what its files share.
 #[test]
 fn files_of_a_folder_do_not_use_each_other_in_circles() {
     let modules = modules();

@@ -78,7 +78,7 @@ impl Hand {
         self.gateway.borrow_mut().turn(wait)
     }
 
-    /// Turns until there is no more work.
+    /// Turns until no work is left.
     fn rest(&self) {
         while self.turn(Duration::ZERO) > 0 {}
         self.turn(Duration::ZERO);
@@ -170,7 +170,7 @@ impl Rig {
         self.hand.as_ref().unwrap().pass(Duration::from_millis(ms));
     }
 
-    /// Turns a gateway without a thread until there is no more work.
+    /// Turns a gateway without a thread until no work is left.
     fn rest(&self) {
         self.hand.as_ref().unwrap().rest();
     }

@@ -415,7 +415,7 @@ const CRYPTOFEED: [(&str, &str, &str, &[&str]); 15] = [
     ("upbit", "/v1/market/all", "", &["market"]),
 ];
 
-/// What it asks beside that, of which nothing is simulated: futures, swaps, options.
+/// Its further requests, which are not simulated: futures, swaps, options.
 const CRYPTOFEED_NONE: [(&str, &str, &str); 8] = [
     ("bitfinex", "/v2/conf/pub:list:pair:futures", "/0"),
     ("bitget", "/api/mix/v1/market/contracts?productType=umcbl", "/data"),

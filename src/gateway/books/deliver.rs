@@ -164,8 +164,8 @@ impl Books {
         self.watches.size()
     }
 
-    /// Checks whether there is memory for the books `wanted` of a client. It receives no more than an eighth of what is
-    /// left for all clients, so that a few books always fit.
+    /// Checks whether there is memory for the books `wanted` of a client. A client receives at most an eighth of the
+    /// remaining memory, so that a few books always fit.
     ///
     /// # Errors
     /// The limit that is exceeded; the client receives it.

@@ -291,7 +291,7 @@ pub struct WatchCost {
     pub unquoted: usize,
     /// Watches that no other client has, in bytes.
     pub own: usize,
-    /// Of these, watches that do not exist yet.
+    /// The part of `own` for watches that do not exist yet.
     pub new: usize,
 }
 

@@ -35,7 +35,7 @@ fn first_burst(now: MonoNs, interval: u64) -> MonoNs {
 
 /// See the file's head.
 pub struct Prices {
-    /// Who subscribes to what.
+    /// The subscriptions of all clients.
     pub subscriptions: Subscriptions,
     /// Cells that changed.
     changes: Arc<Changes>,

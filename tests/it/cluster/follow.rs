@@ -233,8 +233,8 @@ fn until(nodes: &mut [&mut Node], what: &str, mut done: impl FnMut(&mut [&mut No
     }
 }
 
-/// Turns all until each has heard everything that was said before: two more of its own messages, on one connection with all
-/// else, of which the second was sent after this began.
+/// Turns all nodes until each has received everything that was published before: two more of its own messages, the second
+/// sent after this call began, on the connection that carries everything else.
 fn hear_all(nodes: &mut [&mut Node]) {
     for _ in 0..2 {
         let heard: Vec<MonoNs> = nodes.iter().map(|node| node.pulse.heard()).collect();
@@ -384,7 +384,7 @@ fn a_successor_takes_the_lease_and_tells_the_whole_venue_in_one_step() {
     }
     let all = |node: &Node| (0..3).all(|n| node.cell(n, OKX).state == CellState::Live);
     until(&mut [&mut leader, &mut successor], "the leader's quotes", |nodes| all(nodes[1]));
-    // Its own connection has quoted two of them so far, one of which is newer.
+    // Its own connection has quoted two of them so far, and one of these quotes is newer.
     successor.quote(0, OKX, 10_000, 1);
     successor.quote(1, OKX, 10_001, 9);
     let token = leader.publisher.token(OKX).unwrap();

@@ -952,7 +952,7 @@ impl World {
         }
         let ClusterOptions { lease_ns, stable_ns, tenure_ns, .. } = self.options;
         let led = self.now + 2 * lease_ns + stable_ns + 2 * SECOND;
-        // Whoever could not reach a venue may rest for a minute, and a successor that failed is not asked for half of one.
+        // An instance that could not reach a venue may pause for a minute, and a failed successor is not chosen for 30 s.
         let rests = match self.setup.faults {
             Faults::All => 62 * SECOND,
             Faults::Standstills => 32 * SECOND,
@@ -1158,7 +1158,7 @@ fn whatever_happens_no_two_publish_under_one_token_and_all_ends_well() {
 }
 
 #[test]
-fn whoever_may_publish_is_the_last_who_was_given_the_lease() {
+fn only_the_last_holder_of_the_lease_may_publish() {
     check(50, Faults::Standstills);
 }
 

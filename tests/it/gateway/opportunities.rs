@@ -164,7 +164,7 @@ fn a_slow_follower_receives_every_opening_and_end_and_the_newest_update() {
     let opened = rig.clock.now();
     rig.life_of("BTC/USDT", "42925", Change::Opened, opened);
     assert_eq!(client.next()["change"], "opened");
-    // Until the kernel takes no more, after some kilobytes.
+    // Until the socket buffer is full, after some kilobytes.
     let sent = |rig: &Rig| rig.board.gateways[0].opportunities_sent.value();
     let mut price = 43_000_u64;
     let mut quiet = 0;
