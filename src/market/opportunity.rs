@@ -78,6 +78,33 @@ pub struct Group {
     pub size: u32,
 }
 
+/// What is known about whether both legs of an opportunity could have been hit at the same moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Proof {
+    /// The timestamps of both venues show a common interval.
+    Proven,
+    /// Both legs are stamped and neither is late; the frames that show a common interval have not arrived yet.
+    Likely,
+    /// A leg has no timestamp.
+    #[default]
+    Unproven,
+    /// A later frame shows that one leg had moved before the other began.
+    Refuted,
+}
+
+impl Proof {
+    /// The word for clients.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Proven => "proven",
+            Self::Likely => "likely",
+            Self::Unproven => "unproven",
+            Self::Refuted => "refuted",
+        }
+    }
+}
+
 impl Opportunity {
     /// The size that can be traded at these two prices: the smaller of the two sizes, in base.
     #[must_use]
