@@ -11,7 +11,7 @@
 //! ```
 //!
 //! A module imports only modules of lower floors; `tests/it/floors.rs` checks this. The floors, from the bottom: base
-//! (`log`, `os`, `time`, `metrics`, `stage`), trading terms and framing (`market`, `wire`), formats (`protocol`,
+//! (`log`, `os`, `random`, `time`, `metrics`, `stage`), trading terms and framing (`market`, `wire`), formats (`protocol`,
 //! `venues`), shared data and network (`handover`, `matrix`, `net`), stages (`cluster`, `detector`, `discovery`, `feed`, `gateway`,
 //! `last_known`, `sim`, `record`), assembly (`config`, `reload`, `cli`, `tables`, `top`, `wiring`).
 //!
@@ -25,6 +25,7 @@
 pub mod log;
 pub mod metrics;
 pub mod os;
+pub mod random;
 pub mod stage;
 pub mod time;
 

@@ -1,6 +1,7 @@
 //! When to dial again: doubling waits with full jitter, limits of attempts, longer rests when the
 //! venue asks for them. Pure: time comes in, a time comes out. One per venue, on its feed thread.
 
+use crate::random::Random;
 use crate::time::{MS, MonoNs, SECOND};
 
 /// First wait unless configured otherwise, before jitter, in nanoseconds.
@@ -198,7 +199,7 @@ pub fn attempts_max(lines: usize) -> usize {
 /// One venue's memory of attempts and failures.
 #[derive(Clone, Debug)]
 pub struct Backoff {
-    random: XorShift,
+    random: Random,
     first_ns: u64,
     longest_ns: u64,
     failures: u32,
@@ -213,7 +214,7 @@ impl Backoff {
     /// reconnects.
     #[must_use]
     pub fn new(seed: u64, first_ns: u64, longest_ns: u64) -> Self {
-        let random = XorShift::new(seed);
+        let random = Random::new(seed);
         Self { random, first_ns, longest_ns, failures: 0, failing_since: MonoNs(0), tried: false }
     }
 
@@ -224,7 +225,7 @@ impl Backoff {
 
     /// A random time below `bound` nanoseconds, to spread what would happen at once.
     pub fn jitter(&mut self, bound: u64) -> u64 {
-        self.random.below(bound.max(1))
+        self.random.within(bound)
     }
 
     /// Data has flowed for a while: the next failure is a first one.
@@ -246,7 +247,7 @@ impl Backoff {
         // No longer than it has been failing: after a short interruption it is back soon.
         let lasted = now.since(self.failing_since).max(SHORT_NS);
         let ceiling = doubled(self.first_ns, self.failures, self.longest_ns).min(lasted.max(self.first_ns));
-        let usual = self.random.below(ceiling.saturating_add(1));
+        let usual = self.random.within(ceiling.saturating_add(1));
         let wait_ns = match wait {
             Wait::AtOnce if self.failures == 0 => 0,
             Wait::Usual | Wait::AtOnce => usual,
@@ -257,26 +258,6 @@ impl Backoff {
             self.failures = self.failures.saturating_add(1);
         }
         now.plus(wait_ns)
-    }
-}
-
-/// Marsaglia's xorshift64*: enough to spread reconnects, no secret depends on it.
-#[derive(Clone, Debug)]
-struct XorShift(u64);
-
-impl XorShift {
-    /// Any seed; neighbours are spread, 0 is fine.
-    fn new(seed: u64) -> Self {
-        Self((seed ^ 0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9) | 1)
-    }
-
-    /// Uniform enough in `0..bound`; `bound` is not 0.
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let word = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d);
-        ((u128::from(word) * u128::from(bound)) >> 64) as u64
     }
 }
 

@@ -6,9 +6,9 @@
 
 use std::net::SocketAddr;
 
+use crate::random::Random;
 use crate::sim::distortion::{self, DistortedMarket};
 use crate::sim::prices::SimPrices;
-use crate::sim::random::Random;
 use crate::sim::scenario::{FaultKind, Trouble};
 use crate::time::{MS, MonoNs, SECOND, UnixNs};
 use crate::venues::{Cut, ExchangeSide, Facts, Keepalive, Maintenance, Message, Messages, Opening, Venue, VenueQuote};

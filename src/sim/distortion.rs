@@ -1,8 +1,8 @@
 //! Applies faults to the output of a venue: wrong clock, crossed books, frames lost, duplicated, late or damaged. The
 //! simulated prices themselves do not change. Pure; runs on the simulator's thread.
 
+use crate::random::Random;
 use crate::sim::prices::VenueMarket;
-use crate::sim::random::Random;
 use crate::sim::scenario::{FaultKind, Trouble};
 use crate::time::{MS, MonoNs, UnixNs};
 use crate::venues::{Listed, Market, Message, Messages, VenueQuote};

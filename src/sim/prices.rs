@@ -9,7 +9,7 @@
 use rustc_hash::FxHashMap;
 
 use crate::market::{Decimal, Level};
-use crate::sim::random::Random;
+use crate::random::Random;
 use crate::sim::rolling_24h::{BAR_NS, PriceHistory, Rolling24h};
 use crate::sim::ticks::{self, Precision};
 use crate::time::{SECOND, UnixNs};
@@ -139,7 +139,7 @@ impl SimPrices {
                 let start = ticks::price(base, quote);
                 prices.paths.push(Path { start, now: start, moved_ns: 0 });
             }
-            prices.add(venues, base, quote, *path, history, now);
+            prices.add(venues, (base, quote), *path, history, now);
         }
         prices.next_opening_ns = prices.until_next_opening();
         prices
@@ -148,8 +148,7 @@ impl SimPrices {
     fn add(
         &mut self,
         venues: &[&'static dyn Venue],
-        base: &str,
-        quote: &str,
+        (base, quote): (&str, &str),
         path: usize,
         history: &PriceHistory,
         now: UnixNs,

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use crate::market::Decimal;
 use crate::market::statistics::{self, DayStatistics};
-use crate::sim::random::Random;
+use crate::random::Random;
 use crate::time::{SECOND, UnixNs};
 
 /// Number of bars in 24 hours.

@@ -12,7 +12,7 @@ mod server;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use spreadwire::sim::random::Random;
+use spreadwire::random::Random;
 use spreadwire::time::{MS, MonoNs};
 
 use rig::{

@@ -16,6 +16,7 @@ use crate::gateway::services::Services;
 use crate::gateway::view::{PriceFormat, Snapshot};
 use crate::net::listen::Caller;
 use crate::protocol::{self, stream};
+use crate::random::Random;
 use crate::time::{MonoNs, SECOND};
 use crate::wire::http::{self, Method, Request};
 use crate::wire::{query, sse};
@@ -282,9 +283,5 @@ fn options_lines(request: &Request, options: &GatewayOptions) -> String {
 
 /// How long the client of one stream waits before it reconnects, see [`StreamOptions::retry_ms`]; different for each `seed`.
 fn retry_ms(options: &StreamOptions, seed: u64) -> u64 {
-    // SplitMix64, so that consecutive seeds give distant values.
-    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    options.retry_ms + (z ^ (z >> 31)) % (2 * options.retry_ms + 1)
+    options.retry_ms + Random::new(seed).within(2 * options.retry_ms + 1)
 }

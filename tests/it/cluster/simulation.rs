@@ -17,7 +17,7 @@ use spreadwire::cluster::lead::STOP_NS;
 use spreadwire::cluster::readiness::{CoveredInstrument, Readiness};
 use spreadwire::cluster::store::{Claim, ClusterMember, ClusterView, Control, Lease};
 use spreadwire::metrics::cluster::{ClusterRole, RedisState};
-use spreadwire::sim::random::Random;
+use spreadwire::random::Random;
 use spreadwire::time::{MS, MonoNs, SECOND};
 
 use super::history::{Accepted, Checker, Summary};

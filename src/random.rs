@@ -1,38 +1,23 @@
-//! A small seeded generator (xoshiro256++): the same seed gives the same sequence everywhere. Not for secrets.
+//! A seeded generator of pseudo-random numbers (xoshiro256++, seeded by SplitMix64): the same seed gives the same sequence
+//! on every machine. Not for secrets.
+
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{Rng, SeedableRng};
 
 /// A stream of pseudo-random numbers.
 #[derive(Clone, Debug)]
-pub struct Random {
-    state: [u64; 4],
-}
+pub struct Random(Xoshiro256PlusPlus);
 
 impl Random {
-    /// The stream of `seed`. Every seed is valid, including 0.
+    /// The stream of `seed`. Similar seeds give different streams.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        // splitmix64 spreads the seed, so that similar seeds give different streams.
-        let mut x = seed;
-        let state = std::array::from_fn(|_| {
-            x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let z = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^ (z >> 31)
-        });
-        Self { state }
+        Self(Xoshiro256PlusPlus::seed_from_u64(seed))
     }
 
     /// 64 random bits.
     pub fn bits(&mut self) -> u64 {
-        let s = &mut self.state;
-        let result = s[0].wrapping_add(s[3]).rotate_left(23).wrapping_add(s[0]);
-        let t = s[1] << 17;
-        s[2] ^= s[0];
-        s[3] ^= s[1];
-        s[1] ^= s[2];
-        s[0] ^= s[3];
-        s[2] ^= t;
-        s[3] = s[3].rotate_left(45);
-        result
+        self.0.next_u64()
     }
 
     /// Uniform in `0.0..1.0`.
@@ -45,9 +30,14 @@ impl Random {
         low + (high - low) * self.unit()
     }
 
-    /// Uniform in `0..count`; 0 if `count` is 0.
+    /// Uniform in `0..bound`; 0 if `bound` is 0.
+    pub fn within(&mut self, bound: u64) -> u64 {
+        ((u128::from(self.bits()) * u128::from(bound)) >> 64) as u64
+    }
+
+    /// The same for a count or an index.
     pub fn below(&mut self, count: usize) -> usize {
-        ((u128::from(self.bits()) * count as u128) >> 64) as usize
+        self.within(count as u64) as usize
     }
 
     /// True once in `n` times on average.
@@ -76,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_is_a_sequence() {
+    fn a_seed_gives_the_same_sequence_in_every_version() {
         let take = |seed| {
             let mut random = Random::new(seed);
             [(); 8].map(|()| random.bits())
@@ -84,6 +74,7 @@ mod tests {
         assert_eq!(take(7), take(7));
         assert_ne!(take(7), take(8));
         assert_ne!(take(0), [0; 8]);
+        assert_eq!(take(7)[..2], [0x0e2c_1a00_2aae_913d, 0x2c0f_c8dd_fa4e_9e14]);
     }
 
     #[test]
