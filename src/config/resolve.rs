@@ -193,7 +193,7 @@ fn resolve_instruments(
         });
         let (path, items) = own.as_ref().map_or(("instruments", &shared), |items| (path.as_str(), items));
         let list = catalogue.of(draft.known[at].venue.facts().name);
-        let native = native_symbols(draft, at, path, items, own.is_none() && is_default, list, &mut unlisted);
+        let native = native_symbols(draft, at, (path, items), own.is_none() && is_default, list, &mut unlisted);
         for item in items.iter().filter(|item| native.contains_key(&item.text)) {
             if !names.contains(&item.text) {
                 names.push(item.text.clone());
@@ -334,8 +334,7 @@ fn split_symbol(text: &str) -> Option<(&str, &str)> {
 fn native_symbols(
     draft: &mut Draft,
     at: usize,
-    path: &str,
-    items: &[ListItem],
+    (path, items): (&str, &[ListItem]),
     is_default: bool,
     list: Option<&List>,
     unlisted: &mut BTreeMap<String, Vec<&'static str>>,

@@ -7,7 +7,7 @@ use crate::feed::line::Line;
 use crate::feed::options::FeedOptions;
 use crate::feed::pair::{Pair, Role};
 use crate::feed::plan;
-use crate::feed::session::entries;
+use crate::feed::session::{Session, entries};
 use crate::feed::slots::Slots;
 use crate::feed::venue::FeedVenue;
 use crate::feed::venue_health::VenueHealth;
@@ -57,7 +57,10 @@ impl Channel {
     pub fn set_up(&mut self, at: usize, factory: &SessionFactory, slots: &mut Slots, now: MonoNs) {
         let plans = plan::evenly(&entries(&factory.directory, self.id), self.line_max());
         let pairs = plans.len();
-        plans.into_iter().for_each(|plan| self.add_pair(at, plan, pairs, factory, slots, now));
+        for plan in plans {
+            let sessions = self.sessions(&plan, pairs, factory);
+            self.add_pair(plan, sessions, |pair| slots.add(at, pair), now);
+        }
         self.note_alone();
     }
 
@@ -75,27 +78,31 @@ impl Channel {
                     let is_more = is_back || plan.iter().any(is_new);
                     self.pairs[n].set_plan(plan, is_more);
                 }
-                None => self.add_pair(at, plan, before.len(), factory, slots, now),
+                None => {
+                    let sessions = self.sessions(&plan, before.len(), factory);
+                    self.add_pair(plan, sessions, |pair| slots.add(at, pair), now);
+                }
             }
         }
         self.pairs.iter_mut().for_each(|pair| pair.review_plan(now));
         self.note_alone();
     }
 
+    /// Sessions of a new pair: active and standby.
+    fn sessions(&self, plan: &[SymbolEntry], pairs: usize, factory: &SessionFactory) -> [Session; 2] {
+        [(); 2].map(|()| factory.session((self.id, self.venue), self.kind, pairs, plan.to_vec()))
+    }
+
+    /// `slots_of` takes the slots of a line of the pair with this number.
     fn add_pair(
         &mut self,
-        at: usize,
         plan: Vec<SymbolEntry>,
-        pairs: usize,
-        factory: &SessionFactory,
-        slots: &mut Slots,
+        sessions: [Session; 2],
+        mut slots_of: impl FnMut(usize) -> [usize; 2],
         now: MonoNs,
     ) {
         let n = self.pairs.len();
-        let [active, standby] = [(); 2].map(|()| {
-            let session = factory.session((self.id, self.venue), self.kind, pairs, plan.clone());
-            Line::new(self.name(), slots.add(at, n), session, now)
-        });
+        let [active, standby] = sessions.map(|session| Line::new(self.name(), slots_of(n), session, now));
         self.pairs.push(Pair::new(self.id, plan, active, standby, self.kind == ChannelKind::Books));
     }
 

@@ -605,7 +605,7 @@ impl BinanceState {
         }
         let channel = if stream.ends_with("@depth@100ms") { "depth@100ms" } else { "depth" };
         let depth = self.depth.of(instrument);
-        depth.event(instrument, channel, read, &self.levels, received, out).map(|()| Frame::Data)
+        depth.event((instrument, channel), read, &self.levels, received, out).map(|()| Frame::Data)
     }
 }
 

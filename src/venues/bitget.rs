@@ -332,7 +332,7 @@ impl BitgetState {
             Some(channel) => {
                 let read = self.read_steps(root);
                 match read {
-                    Ok(is_whole) => self.book(instrument, channel, is_whole, received, out),
+                    Ok(is_whole) => self.book((instrument, channel), is_whole, received, out),
                     Err(why) => {
                         self.undecodable(instrument, channel, out);
                         Err(why)
@@ -397,14 +397,13 @@ impl BitgetState {
     /// A message of one of the books that was read: wholes, or changes.
     fn book(
         &mut self,
-        instrument: InstrumentId,
-        channel: &'static str,
+        (instrument, channel): (InstrumentId, &'static str),
         is_whole: bool,
         received: MonoNs,
         out: &mut Decoded,
     ) -> Result<Frame, DecodeError> {
         let steps = std::mem::take(&mut self.steps);
-        let done = self.take_steps(instrument, channel, is_whole, &steps, received, out);
+        let done = self.take_steps((instrument, channel), is_whole, &steps, received, out);
         self.steps = steps;
         done
     }
@@ -413,8 +412,7 @@ impl BitgetState {
     #[inline]
     fn take_steps(
         &mut self,
-        instrument: InstrumentId,
-        channel: &'static str,
+        (instrument, channel): (InstrumentId, &'static str),
         is_whole: bool,
         steps: &[BitgetBookPart],
         received: MonoNs,

@@ -605,8 +605,7 @@ impl Diffs {
     /// next snapshot.
     pub fn event(
         &mut self,
-        instrument: InstrumentId,
-        channel: &'static str,
+        (instrument, channel): (InstrumentId, &'static str),
         read: Result<(DeltaOrder, UnixNs), DecodeError>,
         changes: &[LevelChange],
         received: MonoNs,

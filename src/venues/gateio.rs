@@ -534,7 +534,7 @@ impl GateState {
         let Some(instrument) = self.symbols.find(text(result, "s")?.as_bytes()) else { return Ok(Frame::Unused) };
         let read = self.read_update(result);
         let diffs = self.diffs.of(instrument);
-        diffs.event(instrument, BOOK_UPDATE, read, &self.levels, received, out).map(|()| Frame::Data)
+        diffs.event((instrument, BOOK_UPDATE), read, &self.levels, received, out).map(|()| Frame::Data)
     }
 
     fn read_update(&mut self, result: Value<'_>) -> Result<(DeltaOrder, UnixNs), DecodeError> {

@@ -717,7 +717,7 @@ impl ExchangeSide for OkxExchange {
                 }
                 continue;
             }
-            self.argument(op, word("channel"), word("instId"), request.get("id"), market, out);
+            self.argument(op, [word("channel"), word("instId")], request.get("id"), market, out);
         }
     }
 
@@ -772,8 +772,7 @@ impl OkxExchange {
     fn argument(
         &mut self,
         op: &str,
-        channel: String,
-        native: String,
+        [channel, native]: [String; 2],
         id: Option<&Json>,
         market: &dyn Market,
         out: &mut Messages,

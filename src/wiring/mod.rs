@@ -342,7 +342,11 @@ fn run_live(
         rows[0].extend(followers);
         feeds[0].always()
     };
-    let keeper = keeper(config, kept, &directory, matrix, &alarm, &board, &clock);
+    let keeper = kept.zip(state_of(config)).map(|(ring, (state_dir, boot))| {
+        let (names, detector) = (Arc::clone(&directory), alarm.clone());
+        let (board, clock) = (Arc::clone(&board), clock.clone());
+        LastKnownStore::new(LastKnownParts { directory: state_dir, names, matrix, ring, detector, board, clock, boot })
+    });
     let mut rows: Vec<ThreadRow> = rows.into_iter().map(ThreadRow::hot).collect();
     rows.extend(dialers.into_iter().map(ThreadRow::left_behind));
     rows.extend(keeper.map(|keeper| ThreadRow::cold(Box::new(keeper))));
@@ -350,7 +354,7 @@ fn run_live(
     match reloading {
         Some(reloading) => {
             others.push(alarm.clone());
-            let (beside, signal) = reloading.rows(config, &directory, others, &switch, &board, &clock)?;
+            let (beside, signal) = reloading.rows(&directory, others, &switch, &board, &clock)?;
             rows.extend(beside);
             heed.hang_up = Some(signal);
         }
@@ -366,26 +370,16 @@ fn run_live(
     until_signal(signals, Some(lead), groups.collect::<Result<_, _>>()?, &heed)
 }
 
-/// The store of last known quotes, if a state directory is configured.
-fn keeper(
-    config: &Config,
-    ring: Option<rtrb::Producer<FeedEvent>>,
-    names: &Arc<Directory>,
-    matrix: SharedMatrix,
-    detector: &Alarm,
-    board: &Arc<Board>,
-    clock: &Clock,
-) -> Option<LastKnownStore> {
-    let (directory, ring) = (config.state_dir.clone()?, ring?);
+/// The directory for last known quotes, and the boot of this host that their times refer to. `None` without either.
+fn state_of(config: &Config) -> Option<(PathBuf, String)> {
+    let directory = config.state_dir.clone()?;
     let Some(boot) = last_known::boot_id() else {
         log::say(format_args!(
             "warning: state_dir: last known prices are not stored, because this host has no boot ID"
         ));
         return None;
     };
-    let (names, detector) = (Arc::clone(names), detector.clone());
-    let (board, clock) = (Arc::clone(board), clock.clone());
-    Some(LastKnownStore::new(LastKnownParts { directory, names, matrix, ring, detector, board, clock, boot }))
+    Some((directory, boot))
 }
 
 fn trust(venue: &VenueConfig) -> Result<Trust, CommandFailure> {

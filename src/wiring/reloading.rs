@@ -29,6 +29,7 @@ const SCOPES_MAX: usize = 256;
 
 /// Parts created before the feeds and gateways.
 pub struct Reloading {
+    config: Config,
     plan: Plan,
     path: PathBuf,
     orders: Receiver<Order>,
@@ -46,7 +47,7 @@ impl Reloading {
             let (port, orders) = AdminPort::new(config.admin.token.clone());
             (Some(port), orders)
         };
-        (Self { plan, path: path.to_owned(), orders, feeds: Vec::new() }, port)
+        (Self { config: config.clone(), plan, path: path.to_owned(), orders, feeds: Vec::new() }, port)
     }
 
     /// The threads, and the sender for SIGHUP. `others` are woken when the set has changed.
@@ -55,7 +56,6 @@ impl Reloading {
     /// If a file of authorities cannot be used.
     pub fn rows(
         self,
-        config: &Config,
         directory: &Arc<Directory>,
         others: Vec<Alarm>,
         switch: &Arc<Switch>,
@@ -67,7 +67,7 @@ impl Reloading {
         let (sign, signs) = bounded(1);
         // The file may have changed since it was read.
         let _ = sign.try_send(());
-        let watch = match config.admin.watch_file {
+        let watch = match self.config.admin.watch_file {
             WatchFile::On => FileWatch::new(&self.path, sign).map_err(|why| {
                 log::say(format_args!("warning: admin.watch_file: the file cannot be watched, use SIGHUP: {why}"));
             }),
@@ -76,17 +76,17 @@ impl Reloading {
         let (scope, heard) = bounded(SCOPES_MAX);
         let (list, lists) = bounded(1);
         let mut rows = Vec::new();
-        let every = Duration::from_secs(config.discovery.every_s);
+        let every = Duration::from_secs(self.config.discovery.every_s);
         if !every.is_zero() {
-            let Scope { wanted, quoted } = config.scope().map_err(CommandFailure::Unavailable)?;
-            let reader = ListingWatch::new(wanted, quoted, config.state_dir.clone(), every, clock.clone());
+            let Scope { wanted, quoted } = self.config.scope().map_err(CommandFailure::Unavailable)?;
+            let reader = ListingWatch::new(wanted, quoted, self.config.state_dir.clone(), every, clock.clone());
             let reader = reader.with(heard, list).into_directory(Arc::clone(directory), others.clone());
             rows.push(ThreadRow::left_behind(Box::new(reader)));
         }
         let reload = Reload::new(ReloadParts {
             path: self.path,
             plan: self.plan,
-            running: config.clone(),
+            running: self.config,
             directory: Arc::clone(directory),
             feeds: self.feeds,
             others,
