@@ -1,6 +1,8 @@
 //! Why a candidate above the threshold is not alerted. Pure.
 
+use crate::market::opportunity::LegSide;
 use crate::market::quote::Delay;
+use crate::market::refusal::Grounds;
 use crate::metrics::reasons::AlertRefusal;
 
 /// What is known of how late a leg is.
@@ -15,16 +17,22 @@ pub struct Timeliness {
 /// Whether legs that are so late may make an alert; `is_one`: both are known to be the same asset in the same unit.
 ///
 /// # Errors
-/// The reason why not.
-pub fn judge(legs: [Timeliness; 2], is_one: bool) -> Result<(), AlertRefusal> {
-    if legs.iter().any(|leg| leg.is_behind) {
-        return Err(AlertRefusal::LaggingOwn);
+/// The first reason why not.
+pub fn judge([buy, sell]: [Timeliness; 2], is_one: bool) -> Result<(), Grounds> {
+    let side = |is_so: fn(&Timeliness) -> bool| match (is_so(&buy), is_so(&sell)) {
+        (true, _) => Some(LegSide::Buy),
+        (_, true) => Some(LegSide::Sell),
+        _ => None,
+    };
+    let of_leg = |reason, leg| Err(Grounds { reason, leg: Some(leg), figure: None });
+    if let Some(leg) = side(|leg| leg.is_behind) {
+        return of_leg(AlertRefusal::LaggingOwn, leg);
     }
-    if legs.iter().any(|leg| leg.delay == Delay::Lagging) {
-        return Err(AlertRefusal::LaggingVenue);
+    if let Some(leg) = side(|leg| leg.delay == Delay::Lagging) {
+        return of_leg(AlertRefusal::LaggingVenue, leg);
     }
     if !is_one {
-        return Err(AlertRefusal::Identity);
+        return Err(Grounds { reason: AlertRefusal::Identity, leg: None, figure: None });
     }
     Ok(())
 }

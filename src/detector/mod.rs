@@ -10,6 +10,7 @@ pub mod judge;
 pub mod merge;
 #[cfg(test)]
 mod oracle;
+pub mod refusals;
 pub mod scan;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crossbeam::sync::Parker;
 use crate::market::book::BookVoid;
 use crate::market::opportunity::{Change, CloseReason, Group, Leg, Opportunity, OpportunityEvent, gross_pct, net_pct};
 use crate::market::quote::{FeedEvent, LineId, Origin};
+use crate::market::refusal::{Grounds, RefusedCandidate, RefusedLeg};
 use crate::market::{Decimal, Directory, InstrumentId, PairId, Quote, VenueId};
 use crate::matrix::changes::Changes;
 
@@ -35,6 +37,7 @@ use episode::Episodes;
 use identity::Identity;
 use judge::{Timeliness, judge};
 use merge::{LastSeen, News, Peers};
+use refusals::Refusals;
 use scan::{DetectorOptions, Spread, Spreads};
 
 /// An event that waited longer in its ring, in nanoseconds, means that this thread was not running, as does
@@ -327,8 +330,8 @@ impl Detector {
                 }
             }
         }
-        for (reason, refused) in AlertRefusal::ALL.iter().zip(&mut self.core.refused) {
-            counts.refused.add(*reason, std::mem::take(refused));
+        for (reason, count) in AlertRefusal::ALL.iter().zip(self.core.refusals.take_counts()) {
+            counts.refused.add(*reason, count);
         }
         counts.open.set(self.core.open() as u64);
     }
@@ -418,8 +421,7 @@ pub struct Core {
     is_late: bool,
     /// Nothing came for a while, and it is not known yet whether the line is silent.
     is_unheard: bool,
-    /// By [`AlertRefusal`]: candidates refused since they were last counted.
-    refused: [u64; AlertRefusal::ALL.len()],
+    refusals: Refusals,
     options: DetectorOptions,
 }
 
@@ -442,7 +444,7 @@ impl Core {
             behind: Vec::with_capacity(BEHIND_MAX),
             is_late: false,
             is_unheard: false,
-            refused: [0; AlertRefusal::ALL.len()],
+            refusals: Refusals::new(directory.rows(), directory.columns()),
             directory,
             matrix,
             options,
@@ -629,7 +631,7 @@ impl Core {
             behind,
             is_late,
             is_unheard,
-            refused,
+            refusals,
             ..
         } = self;
         let debounce_ns = if *is_unheard { u64::MAX } else { options.debounce_ns };
@@ -643,11 +645,10 @@ impl Core {
         let fee = |venue| directory.taker_fee_pct(instrument, venue);
         spreads.scan(instrument, now, options, cell, fee, |buy, sell, from, to| {
             let is_one = identity.is_one(instrument, buy, sell);
-            if let Err(refusal) = judge([timeliness(buy, from), timeliness(sell, to)], is_one) {
-                refused[refusal as usize] += 1;
-                return;
-            }
             let opportunity = opportunity(directory, instrument, (buy, from), (sell, to), now);
+            if let Err(grounds) = judge([timeliness(buy, from), timeliness(sell, to)], is_one) {
+                return refusals.refuse(refused(&opportunity, grounds, now));
+            }
             events.extend(episodes.seen(opportunity, now, debounce_ns));
         });
         let end = |last: &Opportunity, first| {
@@ -839,6 +840,15 @@ impl Core {
             rows.into_iter().for_each(|instrument| self.scan_exactly(instrument, now, events));
         }
         self.episodes.forget_old(now, self.options.debounce_ns);
+        if self.refusals.sweep(now) {
+            self.publish_refusals(now);
+        }
+    }
+
+    #[cold]
+    fn publish_refusals(&mut self, now: MonoNs) {
+        let report = Arc::new(self.refusals.report(now));
+        self.matrix.publish(|findings| findings.refusals = report);
     }
 
     /// Adds to `events` how open opportunities have moved since they were last published. Not on the path of a
@@ -920,6 +930,14 @@ pub fn opportunity(
     }
 }
 
+/// What `opportunity` would be at `now`, refused on these grounds.
+fn refused(opportunity: &Opportunity, grounds: Grounds, now: MonoNs) -> RefusedCandidate {
+    let Opportunity { instrument, gross_pct, net_pct, buy, sell, .. } = *opportunity;
+    let [buy, sell] =
+        [buy, sell].map(|leg| RefusedLeg { venue: leg.venue, price: leg.level.price, received: leg.received });
+    RefusedCandidate { instrument, buy, sell, gross_pct, net_pct, grounds, since: now, seen: now }
+}
+
 /// A leg of an opportunity that closes: its venue, its cell, and why it takes part in none, if so.
 type EndedLeg = (VenueId, CellQuote, Option<CloseReason>);
 
@@ -946,7 +964,7 @@ fn broken_leg(
 
 /// Why a leg that holds is refused; `None` for one that is not.
 fn refused_leg(leg: Timeliness) -> Option<CloseReason> {
-    match judge([leg, Timeliness::default()], true).err()? {
+    match judge([leg, Timeliness::default()], true).err()?.reason {
         AlertRefusal::LaggingOwn => Some(CloseReason::LaggingOwn),
         AlertRefusal::LaggingVenue => Some(CloseReason::LaggingVenue),
         AlertRefusal::Identity => None,

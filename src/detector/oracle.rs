@@ -319,7 +319,7 @@ fn a_quote_that_is_late_or_of_a_connection_that_is_behind_is_no_leg_and_starts_n
     core.caught_up(line);
     let late = Quote { delay: Delay::Lagging, ..rich };
     assert_eq!(look(&mut core, Some(late)), []);
-    assert_eq!(core.refused, [2, 1, 0]);
+    assert_eq!(core.refusals.take_counts(), [1, 1, 0]);
 }
 
 #[test]
@@ -811,7 +811,8 @@ fn venues_that_never_agreed_make_no_alert_and_one_coin_that_moves_on_one_venue_d
         rig.quote(2, 10_400 + step % 7);
     }
     assert_eq!(rig.changes(), []);
-    assert!(rig.core.refused[AlertRefusal::Identity as usize] > 500, "{:?}", rig.core.refused);
+    let refused = |rig: &mut Rig| rig.core.refusals.take_counts()[AlertRefusal::Identity as usize];
+    assert_eq!(refused(&mut rig), 2, "both routes to the third, once each");
     rig.quote(1, 10_200);
     let told: Vec<_> = rig.events.iter().map(|it| (it.opportunity.buy.venue.0, it.opportunity.sell.venue.0)).collect();
     assert!(told.contains(&(0, 1)), "the two that agreed: {told:?}");

@@ -5,6 +5,7 @@ pub mod decimal;
 pub mod directory;
 pub mod opportunity;
 pub mod quote;
+pub mod refusal;
 pub mod statistics;
 
 pub use decimal::{Decimal, Figure};

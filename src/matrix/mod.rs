@@ -1,4 +1,5 @@
-//! The quote matrix: the latest quote of every instrument on every venue, and the changes that each reader has yet to see.
+//! The quote matrix: the latest quote of every instrument on every venue, the changes that each reader has yet to see, and
+//! what else the detector has found.
 //!
 //! One thread (the detector) writes; any thread reads without a lock. A cell is a sequence-locked block
 //! of atomics: a reader gets a consistent quote or tries again, the writer never waits.
@@ -6,6 +7,7 @@
 pub mod books;
 pub mod changes;
 pub mod days;
+pub mod findings;
 mod seqlock;
 
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use crate::market::quote::{Delay, Origin, Source};
 use crate::market::{Decimal, Level, PairId};
 use crate::time::{MonoNs, SECOND, UnixNs};
 
+use findings::Findings;
 use seqlock::Seqlock;
 
 /// The atomics of [`seqlock`].
@@ -165,13 +168,17 @@ fn unpack(words: [u64; 9]) -> CellQuote {
 /// The latest quote of every (instrument, venue) pair of a [`crate::market::Directory`].
 pub struct QuoteMatrix {
     cells: Box<[QuoteCell]>,
+    findings: ArcSwap<Findings>,
 }
 
 impl QuoteMatrix {
     /// An empty matrix of `pairs` cells, and the only hand that may write it.
     #[must_use]
     pub fn new(pairs: usize) -> (SharedMatrix, MatrixWriter) {
-        let matrix = Arc::new(Self { cells: (0..pairs).map(|_| QuoteCell::default()).collect() });
+        let matrix = Arc::new(Self {
+            cells: (0..pairs).map(|_| QuoteCell::default()).collect(),
+            findings: ArcSwap::from_pointee(Findings::default()),
+        });
         (Arc::new(ArcSwap::new(Arc::clone(&matrix))), MatrixWriter { matrix })
     }
 
@@ -186,6 +193,12 @@ impl QuoteMatrix {
     #[must_use]
     pub fn pairs(&self) -> usize {
         self.cells.len()
+    }
+
+    /// What the detector last published beside quotes.
+    #[must_use]
+    pub fn findings(&self) -> Arc<Findings> {
+        self.findings.load_full()
     }
 }
 
@@ -210,6 +223,13 @@ impl MatrixWriter {
         let cell = &self.matrix.cells[pair.index()];
         let quote = cell.load();
         cell.store(pack(&CellQuote { received: received.max(quote.received), origin, delay, ..quote }));
+    }
+
+    /// Publishes the findings that `change` makes of those published last. Allocates, so at most a few times per second.
+    pub fn publish(&mut self, change: impl FnOnce(&mut Findings)) {
+        let mut findings = Findings::clone(&self.matrix.findings.load());
+        change(&mut findings);
+        self.matrix.findings.store(Arc::new(findings));
     }
 
     /// The cell of `pair`.

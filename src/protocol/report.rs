@@ -385,7 +385,7 @@ fn detector(out: &mut Vec<u8>, board: &Board) {
     ] {
         family(out, &format!("detector_{name}"), help, [(0, value)].into_iter(), &|_| String::new());
     }
-    let help = "Evaluations of a spread above the threshold without an alert, by reason.";
+    let help = "Candidates above the threshold that were refused, by reason; each is counted when its refusal begins or its reason changes.";
     head(out, "detector_refused_total", help);
     for (reason, count) in d.refused.iter() {
         sample(out, "detector_refused_total", &format!("reason=\"{reason}\""), count as f64);
