@@ -2,7 +2,7 @@
 //! their numbers. Pure; only touched for a candidate above the threshold.
 //!
 //! A candidate is an instrument with a buy venue and a sell venue. It is counted when its refusal begins, when the reason
-//! changes, and when it is refused again after it was not seen refused for [`FORGET_NS`]; not at each quote.
+//! changes, and when it is refused again after it was not seen refused for a second; not at each quote.
 //!
 //! All tables have a fixed size, and nothing is allocated per candidate. [`Refusals::report`] allocates.
 
