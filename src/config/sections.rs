@@ -154,8 +154,12 @@ section! {
         threshold_pct: Decimal = Decimal::new(5, 1), 0..=1000;
         /// Whether the threshold is compared with the spread before fees (gross) or after both taker fees (net).
         threshold_on: ThresholdOn = ThresholdOn::Gross;
+        /// An open opportunity closes when its spread is at or below this part of the threshold, so that one that moves
+        /// around the threshold stays one opportunity. 1: at the threshold itself. Read exactly.
+        close_ratio: Decimal = Decimal::new(8, 1), 0..=1;
         /// Milliseconds in which the same symbol, buy venue and sell venue is alerted once. An opportunity that stays
-        /// open is alerted again afterwards. 0: every opening is alerted, and nothing is repeated.
+        /// open is alerted again afterwards, when its spread is above the threshold. 0: every opening is alerted, and
+        /// nothing is repeated.
         debounce_ms: u64 = 60_000, 0..=86_400_000;
         /// Greatest age of either quote in milliseconds; older quotes never cause an alert.
         leg_age_max_ms: u64 = 5000, 1..=3_600_000;

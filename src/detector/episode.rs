@@ -62,7 +62,7 @@ impl Episodes {
         self.counts.iter().enumerate().filter(|(_, n)| **n > 0).map(|(at, _)| InstrumentId(at as u32))
     }
 
-    /// One scan of a row begins; [`Self::seen`] for each opportunity in it, then [`Self::close_unseen`], then
+    /// One scan of a row begins; [`Self::seen`] for each opportunity in it, then [`Self::settle_unseen`], then
     /// [`Self::fill_groups`].
     pub fn begin(&mut self) {
         self.round += 1;
@@ -99,13 +99,14 @@ impl Episodes {
         Some(OpportunityEvent { opportunity, change: Change::Opened, alert })
     }
 
-    /// Ends all episodes of `instrument` that the scan at `now` did not see. `end` says how the opportunity that was
-    /// last seen so, and opened at these prices of both legs, stands now, and why it is none any more.
-    pub fn close_unseen(
+    /// Looks at all episodes of `instrument` that the scan at `now` did not see above the threshold. `stand` says how the
+    /// opportunity that was last seen so, and opened at these prices of both legs, stands now, and why it has ended, if
+    /// it has.
+    pub fn settle_unseen(
         &mut self,
         instrument: InstrumentId,
         now: MonoNs,
-        end: impl Fn(&Opportunity, (Decimal, Decimal)) -> (Opportunity, CloseReason),
+        stand: impl Fn(&Opportunity, (Decimal, Decimal)) -> (Opportunity, Option<CloseReason>),
         mut closed: impl FnMut(OpportunityEvent),
     ) {
         if !self.is_open(instrument) {
@@ -116,16 +117,19 @@ impl Episodes {
             if key.0 != instrument || episode.round == *round {
                 return true;
             }
+            let last = &episode.opportunity;
+            let (mut opportunity, reason) = stand(last, episode.first);
+            (opportunity.opened, opportunity.group) = (last.opened, last.group);
+            opportunity.peak_gross_pct = last.peak_gross_pct;
+            opportunity.detected = now;
+            episode.opportunity = opportunity;
+            let Some(reason) = reason else { return true };
             counts[instrument.index()] -= 1;
             if let Some(at) = episode.alerted {
                 alerted.insert(*key, at);
             }
-            let last = &episode.opportunity;
-            groups.leave(last.group.number);
-            let (mut ended, reason) = end(last, episode.first);
-            (ended.opened, ended.peak_gross_pct, ended.group) = (last.opened, last.peak_gross_pct, last.group);
-            ended.detected = now;
-            closed(OpportunityEvent { opportunity: ended, change: Change::Closed(reason), alert: false });
+            groups.leave(opportunity.group.number);
+            closed(OpportunityEvent { opportunity, change: Change::Closed(reason), alert: false });
             false
         });
     }

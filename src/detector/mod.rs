@@ -651,17 +651,24 @@ impl Core {
             }
             events.extend(episodes.seen(opportunity, now, debounce_ns));
         });
-        let end = |last: &Opportunity, first| {
-            let legs = [last.buy.venue, last.sell.venue].map(|venue| {
+        let stand = |last: &Opportunity, first| {
+            let (buy, sell) = (last.buy.venue, last.sell.venue);
+            let legs = [buy, sell].map(|venue| {
                 let (pair, held) = (directory.pair(instrument, venue), cell(venue));
                 let is_removed = !directory.is_quoted(instrument, venue);
                 let broken = broken_leg(&held, is_removed, causes[pair.index()], options, now);
-                (venue, held, broken.or_else(|| refused_leg(timeliness(venue, &held))))
+                (held, broken.or_else(|| refused_leg(timeliness(venue, &held))))
             });
-            let is_one = identity.is_one(instrument, last.buy.venue, last.sell.venue);
-            ending(directory, options, last, first, &legs, is_one, now)
+            let stands = at_present(directory, last, &legs, now);
+            let broken = broken_route(&legs, identity.is_one(instrument, buy, sell), options);
+            let prices = (stands.buy.level.price, stands.sell.level.price);
+            let reason = broken.or_else(|| {
+                let stays = spreads.stays_open(prices, (fee(buy), fee(sell)), options);
+                (!stays).then(|| moved(options, last, first, &stands))
+            });
+            (stands, reason)
         };
-        episodes.close_unseen(instrument, now, end, |event| events.push(event));
+        episodes.settle_unseen(instrument, now, stand, |event| events.push(event));
         episodes.fill_groups(&mut events[told..]);
     }
 
@@ -938,8 +945,8 @@ fn refused(opportunity: &Opportunity, grounds: Grounds, now: MonoNs) -> RefusedC
     RefusedCandidate { instrument, buy, sell, gross_pct, net_pct, grounds, since: now, seen: now }
 }
 
-/// A leg of an opportunity that closes: its venue, its cell, and why it takes part in none, if so.
-type EndedLeg = (VenueId, CellQuote, Option<CloseReason>);
+/// A leg of an open opportunity: its cell, and why it takes part in no opportunity, if so.
+type HeldLeg = (CellQuote, Option<CloseReason>);
 
 /// Why a leg takes no part in any opportunity; `None` for one that does.
 fn broken_leg(
@@ -971,51 +978,60 @@ fn refused_leg(leg: Timeliness) -> Option<CloseReason> {
     }
 }
 
-/// How an opportunity stands at its end, and why it ended. `last` is it as it was last seen, `first` its prices when it
-/// opened, buy and sell; `is_one`: both legs are known to be the same asset.
-#[cold]
-fn ending(
+/// An opportunity that was last seen as `last`, at the present quotes of its legs. A rejected quote is not published:
+/// such a leg has the last accepted price.
+fn at_present(
     directory: &Directory,
-    options: &DetectorOptions,
     last: &Opportunity,
-    first: (Decimal, Decimal),
-    [(buy, from, buy_broken), (sell, to, sell_broken)]: &[EndedLeg; 2],
-    is_one: bool,
+    [(from, _), (to, _)]: &[HeldLeg; 2],
     now: MonoNs,
-) -> (Opportunity, CloseReason) {
-    // A rejected quote is not published: such a leg ends at the last accepted price.
+) -> Opportunity {
     let is_known = |held: &CellQuote| matches!(held.state, CellState::Live | CellState::Void | CellState::Halted);
-    let mut ended = opportunity(directory, last.instrument, (*buy, from), (*sell, to), now);
-    let (of_ended, of_last) = ([&mut ended.buy, &mut ended.sell], [last.buy, last.sell]);
-    for ((leg, old), held) in of_ended.into_iter().zip(of_last).zip([from, to]) {
+    let (buy, sell) = (last.buy.venue, last.sell.venue);
+    let mut stands = opportunity(directory, last.instrument, (buy, from), (sell, to), now);
+    let (of_now, of_last) = ([&mut stands.buy, &mut stands.sell], [last.buy, last.sell]);
+    for ((leg, old), held) in of_now.into_iter().zip(of_last).zip([from, to]) {
         if !is_known(held) {
             *leg = old;
         }
     }
-    let (ask, bid) = (ended.buy.level.price, ended.sell.level.price);
+    let (ask, bid) = (stands.buy.level.price, stands.sell.level.price);
     let fee = |venue: VenueId| directory.taker_fee_pct(last.instrument, venue);
-    (ended.gross_pct, ended.net_pct) = (gross_pct(ask, bid), net_pct(ask, bid, fee(*buy), fee(*sell)));
+    (stands.gross_pct, stands.net_pct) = (gross_pct(ask, bid), net_pct(ask, bid, fee(buy), fee(sell)));
+    stands
+}
+
+/// Why two legs form no opportunity whatever their prices; `None` if they may. `is_one`: both are known to be the same
+/// asset.
+fn broken_route(
+    [(from, buy_broken), (to, sell_broken)]: &[HeldLeg; 2],
+    is_one: bool,
+    options: &DetectorOptions,
+) -> Option<CloseReason> {
     if let Some(reason) = buy_broken.or(*sell_broken) {
-        return (ended, reason);
+        return Some(reason);
     }
     if !is_one {
-        return (ended, CloseReason::Quarantined);
+        return Some(CloseReason::Quarantined);
     }
-    if from.received.0.abs_diff(to.received.0) > options.leg_skew_max_ns {
-        return (ended, CloseReason::LegStale);
-    }
+    (from.received.0.abs_diff(to.received.0) > options.leg_skew_max_ns).then_some(CloseReason::LegStale)
+}
+
+/// Which price took the spread of an opportunity to its end. `last` is it as it was last seen, `first` its prices when
+/// it opened, buy and sell.
+#[cold]
+fn moved(options: &DetectorOptions, last: &Opportunity, first: (Decimal, Decimal), ended: &Opportunity) -> CloseReason {
     let edge = |o: &Opportunity| match options.threshold_on {
         Spread::Gross => o.gross_pct,
         Spread::Net => o.net_pct,
     };
+    let (ask, bid) = (ended.buy.level.price, ended.sell.level.price);
     let is_one_quote = (ask != last.buy.level.price) != (bid != last.sell.level.price);
-    let reason = match (ask > first.0, bid < first.1) {
-        _ if is_one_quote && edge(&ended).0 < -(edge(last).0 / 2) => CloseReason::Collapsed,
-        (true, true) => CloseReason::BothMoved,
+    match (ask > first.0, bid < first.1) {
+        _ if is_one_quote && edge(ended).0 < -(edge(last).0 / 2) => CloseReason::Collapsed,
         (true, false) => CloseReason::BuyMoved,
         (false, true) => CloseReason::SellMoved,
-        // Above the threshold by its prices, so it is the legs' times.
-        (false, false) => CloseReason::LegStale,
-    };
-    (ended, reason)
+        // Neither price moved: the fees of both legs are higher now.
+        (true, true) | (false, false) => CloseReason::BothMoved,
+    }
 }

@@ -27,9 +27,11 @@ enum Step {
     Wait(u64),
 }
 
-/// Prices lie around 100.00 so that a threshold of 0.5 % is hit exactly (100.00 to 100.50) and often.
+/// Prices lie around 100.00 so that a threshold of 0.5 % is hit exactly (100.00 to 100.50) and often, and the level at
+/// which opportunities close (100.40) as well.
 fn step() -> impl Strategy<Value = Step> {
-    let side = prop_oneof![8 => 9_980u64..10_080, 3 => Just(10_000), 3 => Just(10_050), 1 => Just(0)];
+    let side =
+        prop_oneof![8 => 9_980u64..10_080, 3 => Just(10_000), 3 => Just(10_050), 2 => 10_039u64..10_042, 1 => Just(0)];
     prop_oneof![
         20 => (0..VENUES as u16, 0..INSTRUMENTS as u32, side.clone(), side, 2u8..8)
             .prop_map(|(v, i, b, a, s)| Step::Quote(v, i, b, a, s)),
@@ -39,6 +41,11 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0u64..3_000_000_000).prop_map(Step::Wait),
         1 => Just(Step::Wait(61 * SECOND)),
     ]
+}
+
+/// `close_ratio` in thousandths.
+fn ratio() -> impl Strategy<Value = u64> {
+    prop_oneof![4 => Just(800), 1 => Just(0), 1 => Just(1000), 1 => 0u64..=1000]
 }
 
 fn level(cents: u64, scale: u8) -> Level {
@@ -89,7 +96,15 @@ struct Oracle {
 }
 
 impl Oracle {
-    fn is_above(&self, (instrument, buy, sell): Key, now: MonoNs, fees: &[u64], options: &DetectorOptions) -> bool {
+    /// Whether the legs hold and their spread is above `ratio`, in thousandths, of the threshold.
+    fn is_above(
+        &self,
+        (instrument, buy, sell): Key,
+        now: MonoNs,
+        fees: &[u64],
+        options: &DetectorOptions,
+        ratio: u64,
+    ) -> bool {
         let (Some(from), Some(to)) = (self.cells.get(&(instrument, buy)), self.cells.get(&(instrument, sell))) else {
             return false;
         };
@@ -102,15 +117,16 @@ impl Oracle {
             Spread::Gross => (0, 0),
             Spread::Net => (fees[usize::from(buy)], fees[usize::from(sell)]),
         };
-        to.0 * (10_000 - fee_sell) > from.1 * (10_000 + fee_buy + 50)
+        to.0 * (10_000 - fee_sell) * 1000 > from.1 * ((10_000 + fee_buy) * 1000 + 50 * ratio)
     }
 
     fn look(&mut self, instrument: u32, now: MonoNs, fees: &[u64], options: &DetectorOptions) {
         for buy in 0..VENUES as u16 {
             for sell in 0..VENUES as u16 {
                 let key = (instrument, buy, sell);
-                let above = self.is_above(key, now, fees, options);
+                let above = self.is_above(key, now, fees, options, 1000);
                 let open = self.open.contains_key(&key);
+                let holds = open && self.is_above(key, now, fees, options, options.close_ratio.to_units(3));
                 let due = self.alerted.get(&key).is_none_or(|at| now.0 - at.0 > options.debounce_ns);
                 if above && (!open || due) {
                     self.open.insert(key, ());
@@ -118,7 +134,7 @@ impl Oracle {
                     if due {
                         self.alerted.insert(key, now);
                     }
-                } else if !above && open {
+                } else if open && !holds {
                     self.open.remove(&key);
                     self.told.push((key, None, false));
                 }
@@ -127,8 +143,9 @@ impl Oracle {
     }
 }
 
-fn compare(steps: &[Step], fees: [u64; VENUES], threshold_on: Spread) -> Result<(), TestCaseError> {
-    let options = DetectorOptions { threshold_on, ..DetectorOptions::default() };
+fn compare(steps: &[Step], fees: [u64; VENUES], threshold_on: Spread, ratio: u64) -> Result<(), TestCaseError> {
+    let close_ratio = Decimal::new(ratio, 3);
+    let options = DetectorOptions { threshold_on, close_ratio, ..DetectorOptions::default() };
     let directory = directory_but_one(fees);
     let (_, writer) = QuoteMatrix::new(directory.pairs());
     let mut core = Core::new(Arc::clone(&directory), writer, options);
@@ -221,13 +238,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
-    fn detection_equals_brute_force_on_gross(steps in prop::collection::vec(step(), 1..120)) {
-        compare(&steps, [10, 60, 40, 10, 0], Spread::Gross)?;
+    fn detection_equals_brute_force_on_gross(steps in prop::collection::vec(step(), 1..120), ratio in ratio()) {
+        compare(&steps, [10, 60, 40, 10, 0], Spread::Gross, ratio)?;
     }
 
     #[test]
-    fn detection_equals_brute_force_on_net(steps in prop::collection::vec(step(), 1..120), fees in prop::array::uniform5(0u64..15)) {
-        compare(&steps, fees, Spread::Net)?;
+    fn detection_equals_brute_force_on_net(steps in prop::collection::vec(step(), 1..120), fees in prop::array::uniform5(0u64..15), ratio in ratio()) {
+        compare(&steps, fees, Spread::Net, ratio)?;
     }
 }
 
@@ -242,7 +259,7 @@ fn system_1s_example_opens_once_and_repeats_after_a_minute() {
         Step::Quote(0, 0, 9_990, 10_000, 2),
         Step::Quote(1, 0, 10_055, 10_060, 2),
     ];
-    compare(&steps, [0; VENUES], Spread::Gross).unwrap();
+    compare(&steps, [0; VENUES], Spread::Gross, 800).unwrap();
 }
 
 #[test]
@@ -684,6 +701,41 @@ fn an_opportunity_ends_with_the_prices_and_the_reason_of_its_end() {
         s.after(|core, now, events| core.drop_unwanted(now, |_| (), events))
     };
     assert_eq!(Story::end(removed), (R::Removed, 10_000, 10_100));
+}
+
+#[test]
+fn an_opportunity_around_the_threshold_is_one_and_alerts_only_above_it() {
+    let mut story = Story::new();
+    let mut told = |bid: u64| {
+        story.now = story.now.plus(SECOND);
+        let mut events = story.quote(0, 9_990, 10_000);
+        events.extend(story.quote(1, bid, bid + 10));
+        events.iter().map(|event| (event.change, event.alert)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(10_050), [], "at the threshold, nothing is open");
+    assert_eq!(told(10_060), [(Change::Opened, true)]);
+    for _ in 0..70 {
+        assert_eq!(told(10_045), [], "0.9 of the threshold: no alert, even when one is due");
+    }
+    assert_eq!(told(10_051), [(Change::Repeated, true)]);
+    assert_eq!(told(10_041), []);
+    assert_eq!(told(10_040), [(Change::Closed(CloseReason::SellMoved), false)], "0.8 of it");
+    assert_eq!(told(10_045), [], "closed, so the threshold itself counts again");
+    assert_eq!(told(10_051), [(Change::Opened, false)]);
+}
+
+#[test]
+fn a_leg_that_is_late_closes_an_opportunity_that_is_below_the_threshold() {
+    let mut story = Story::new();
+    story.quote(0, 9_990, 10_000);
+    story.quote(1, 10_060, 10_070);
+    assert_eq!(story.quote(1, 10_045, 10_055), []);
+    let late = Quote { delay: Delay::Lagging, bid: level(10_046, 2), ask: level(10_056, 2), ..tight(1, 0, story.now) };
+    let events = story.after(|core, _, _| core.merge(&late, |_| ()).unwrap());
+    assert!(
+        matches!(events[..], [OpportunityEvent { change: Change::Closed(CloseReason::LaggingVenue), .. }]),
+        "{events:?}"
+    );
 }
 
 #[test]

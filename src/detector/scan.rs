@@ -18,6 +18,8 @@ pub struct DetectorOptions {
     pub threshold_pct: Decimal,
     /// Which spread is held against the threshold.
     pub threshold_on: Spread,
+    /// An open opportunity closes when its spread is not above this part of the threshold, from 0 to 1.
+    pub close_ratio: Decimal,
     /// No second alert for the same instrument and venues within this time, in nanoseconds.
     pub debounce_ns: u64,
     /// A leg whose quote is older takes no part, in nanoseconds.
@@ -39,11 +41,12 @@ pub enum Spread {
 }
 
 impl Default for DetectorOptions {
-    /// System 1's threshold and debounce; legs of at most five seconds.
+    /// System 1's threshold and debounce, closing at four fifths of the threshold; legs of at most five seconds.
     fn default() -> Self {
         Self {
             threshold_pct: Decimal::new(5, 1),
             threshold_on: Spread::Gross,
+            close_ratio: Decimal::new(8, 1),
             debounce_ns: 60 * crate::time::SECOND,
             leg_age_max_ns: 5 * crate::time::SECOND,
             leg_skew_max_ns: 5 * crate::time::SECOND,
@@ -125,6 +128,18 @@ impl Spreads {
             (Spread::Gross, threshold_pct) => Bar::gross(threshold_pct),
             (Spread::Net, threshold_pct) => Bar::net(threshold_pct, buy_fee_pct, sell_fee_pct),
         }
+    }
+
+    /// Whether an opportunity that is open at `ask` and `bid`, with these taker fees in percent, stays open. Exact.
+    #[must_use]
+    pub fn stays_open(
+        &self,
+        (ask, bid): (Decimal, Decimal),
+        (buy_fee_pct, sell_fee_pct): (Decimal, Decimal),
+        options: &DetectorOptions,
+    ) -> bool {
+        let bar = self.bar(buy_fee_pct, sell_fee_pct);
+        bar.at_ratio(options.threshold_pct, options.close_ratio).is_exceeded(ask, bid)
     }
 
     /// A bit for each venue that has a quote of `instrument`.

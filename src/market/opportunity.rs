@@ -135,9 +135,9 @@ pub struct OpportunityEvent {
 pub enum Change {
     /// The spread rose above the threshold.
     Opened,
-    /// The spread is still above the threshold, and the debounce time has passed.
+    /// The spread is above the threshold while it is open, and the debounce time has passed.
     Repeated,
-    /// The spread is still above the threshold; prices, sizes or times differ from the last event.
+    /// Prices, sizes or times differ from the last event.
     Updated,
     /// The opportunity has ended.
     Closed(CloseReason),
@@ -311,6 +311,16 @@ impl Bar {
         }
     }
 
+    /// The same bar at `ratio`, from 0 to 1, of its threshold of `threshold_pct` percent. Exact.
+    #[must_use]
+    pub fn at_ratio(self, threshold_pct: Decimal, ratio: Decimal) -> Self {
+        let (whole, part) = (factor(Decimal::new(1, 0)), factor(ratio));
+        Self {
+            sell_factor: self.sell_factor * whole,
+            buy_factor: self.buy_factor * whole - factor(threshold_pct) * whole.saturating_sub(part),
+        }
+    }
+
     /// A float ratio `sell / buy` that is certainly not above the bar, for a fast preselection of candidates.
     #[must_use]
     pub fn ratio_floor(self) -> f64 {
@@ -357,6 +367,26 @@ mod tests {
         assert!(!bar.is_exceeded(d("100"), d("100.70")));
         assert!(bar.is_exceeded(d("100"), d("100.71")));
         assert_eq!(text(net_pct(d("100"), d("101"), d("0.1"), d("0.6"))), "0.294");
+    }
+
+    #[test]
+    fn a_part_of_a_threshold_is_exact_to_the_last_decimal() {
+        let gross = |ratio: &str| Bar::gross(d("0.5")).at_ratio(d("0.5"), d(ratio));
+        assert!(!gross("0.8").is_exceeded(d("100"), d("100.4")));
+        assert!(gross("0.8").is_exceeded(d("100"), d("100.4000000001")));
+        assert!(!gross("1").is_exceeded(d("100"), d("100.5")));
+        assert!(!gross("0").is_exceeded(d("100"), d("100")));
+        assert!(gross("0").is_exceeded(d("100"), d("100.00000001")));
+        // 0.000001 % × 0.000001 are twelve decimals.
+        let fine = Bar::gross(d("0.000001")).at_ratio(d("0.000001"), d("0.000001"));
+        assert!(!fine.is_exceeded(d("1000000"), d("1000000.00000001")));
+        assert!(fine.is_exceeded(d("1000000"), d("1000000.000000010001")));
+        let net = Bar::net(d("0.5"), d("0.1"), d("0.6")).at_ratio(d("0.5"), d("0.8"));
+        assert!(!net.is_exceeded(d("99.4"), d("100.5")), "the fees stay whole");
+        assert!(net.is_exceeded(d("99.4"), d("100.50000001")));
+        let zero = Bar::gross(Decimal::ZERO).at_ratio(Decimal::ZERO, d("0.8"));
+        assert!(!zero.is_exceeded(d("100"), d("100")));
+        assert!(zero.is_exceeded(d("100"), d("100.01")));
     }
 
     fn text(percent: Percent) -> String {

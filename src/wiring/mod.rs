@@ -514,6 +514,7 @@ fn detector_options(config: &Config) -> scan::DetectorOptions {
             ThresholdOn::Gross => scan::Spread::Gross,
             ThresholdOn::Net => scan::Spread::Net,
         },
+        close_ratio: detector.close_ratio,
         debounce_ns: detector.debounce_ms * MS,
         // A quote that is too old to be a price is too old for an alert, whatever `leg_age_max_ms` says.
         leg_age_max_ns: detector.leg_age_max_ms.min(config.quotes.stale_after_ms) * MS,

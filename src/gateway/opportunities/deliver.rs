@@ -8,7 +8,7 @@ use crate::gateway::opportunities::log::{LoggedOpportunity, OpportunityLog, id_o
 use crate::gateway::prices::subscriptions::Subscriptions;
 use crate::gateway::view::{PriceFormat, Snapshot};
 use crate::market::VenueId;
-use crate::market::opportunity::{Opportunity, OpportunityEvent, gross_pct, net_pct};
+use crate::market::opportunity::{Bar, Opportunity, OpportunityEvent, gross_pct, net_pct};
 use crate::metrics::latency::{Hop, Recorder};
 use crate::protocol::message::{self, Alert, AlertMore};
 use crate::protocol::opportunity::{self as lifecycle, GroupOf, OpportunityUpdate};
@@ -284,7 +284,8 @@ fn send_alerts(
     clients.settle_blocked(snapshot);
 }
 
-/// An open opportunity at present prices; `None` if a leg is stale or the spread is not positive.
+/// An open opportunity at present prices; `None` if a leg is stale or the spread is not above the
+/// threshold, below which an opportunity may stay open.
 fn at_present_prices(known: &Opportunity, snapshot: &Snapshot<'_>) -> Option<Opportunity> {
     let directory = snapshot.directory;
     let cell = |venue: VenueId| snapshot.fresh(directory.pair(known.instrument, venue));
@@ -294,9 +295,14 @@ fn at_present_prices(known: &Opportunity, snapshot: &Snapshot<'_>) -> Option<Opp
     (o.sell.level, o.sell.received) = (sell.bid, sell.received);
     let fee = |venue: VenueId| directory.taker_fee_pct(known.instrument, venue);
     let (b, s) = (o.buy.level.price, o.sell.level.price);
-    o.gross_pct = gross_pct(b, s);
-    o.net_pct = net_pct(b, s, fee(o.buy.venue), fee(o.sell.venue));
-    (s > b).then_some(o)
+    let (buy_fee, sell_fee) = (fee(o.buy.venue), fee(o.sell.venue));
+    (o.gross_pct, o.net_pct) = (gross_pct(b, s), net_pct(b, s, buy_fee, sell_fee));
+    let status = &snapshot.options.status;
+    let bar = match status.threshold_on {
+        "net" => Bar::net(status.threshold_pct, buy_fee, sell_fee),
+        _ => Bar::gross(status.threshold_pct),
+    };
+    bar.is_exceeded(b, s).then_some(o)
 }
 
 fn encode_alert(o: &Opportunity, symbol: &[u8], extended: bool, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) {
