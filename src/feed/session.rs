@@ -692,6 +692,11 @@ impl Session {
                         tops.statistics(day, received);
                     }
                 }
+                Update::Stamp(_, stamp) => {
+                    if let Stream::Tops(tops) = stream {
+                        tops.witness(*stamp, received);
+                    }
+                }
                 Update::Book(note) => {
                     let Stream::Books(books) = stream else { continue };
                     if !coverage.has_flowed() {

@@ -169,6 +169,11 @@ impl Tops {
         self.days.store(self.directory.pair(day.instrument, self.id), day);
     }
 
+    /// A message with this timestamp that is no quote was read at `received`.
+    pub fn witness(&mut self, stamp: UnixNs, received: MonoNs) {
+        self.timing.take_days(stamp, received);
+    }
+
     /// The last quote of the instrument no longer holds.
     pub fn void(&self, instrument: InstrumentId, why: BookVoid, events: &mut dyn FnMut(FeedEvent)) {
         events(FeedEvent::Void(instrument, self.id, Origin::Own, why));

@@ -76,6 +76,30 @@ impl Delay {
     }
 }
 
+/// Within which messages a venue sends in the order of its timestamps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StampOrder {
+    /// All messages of a connection: a timestamp shows that the changes before it have arrived.
+    Connection,
+    /// The messages of one instrument in one channel.
+    Channel,
+    /// Unknown, or not in order.
+    #[default]
+    None,
+}
+
+impl StampOrder {
+    /// The word in tables.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Channel => "channel",
+            Self::None => "none",
+        }
+    }
+}
+
 /// One connection from its opening to its end, or one leader of the cluster. Quotes of one line are in the order of
 /// their arrival. Unique within the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

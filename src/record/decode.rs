@@ -148,6 +148,7 @@ impl Decoder {
                 | Update::Book(_)
                 | Update::Statistics(_)
                 | Update::Subscribed(_)
+                | Update::Stamp(..)
                 | Update::Refused(_)
                 | Update::Reconnect(_)
                 | Update::Notice(_) => {}

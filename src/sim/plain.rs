@@ -6,7 +6,7 @@ use crate::time::{MonoNs, UnixNs};
 use crate::venues::listing::{Listing, ListingEntry};
 use crate::venues::{
     Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages, Opening, Requests,
-    Symbols, Venue, VenueLimits, VenueQuote,
+    StampFacts, Symbols, Venue, VenueLimits, VenueQuote,
 };
 
 /// Three venues: one that pings, one whose address has no path, and one that hands out a token over HTTP and lists no
@@ -38,6 +38,7 @@ const fn facts(name: &'static str, address: &'static str, opening: Opening, keep
         request_gap_ms: 0,
         books: None,
         channel: "toy",
+        stamps: StampFacts::MILLISECONDS,
         limits: VenueLimits::UNPUBLISHED,
         docs: "none",
     }

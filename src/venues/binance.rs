@@ -13,6 +13,7 @@ use rustc_hash::FxHashMap;
 use serde_json::{Value as Json, json};
 
 use crate::market::book::{Book, Side};
+use crate::market::quote::StampOrder;
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
@@ -24,8 +25,8 @@ use crate::venues::paged::PagedBooks;
 use crate::venues::reading::{self, SeenInstruments, Sequences, changes, figure, integer, level, side, text, time};
 use crate::venues::{
     BookFacts, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Maintenance,
-    Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote,
-    VoidReason,
+    Market, Messages, Notice, Opening, Pace, Requests, StampFacts, Symbols, Top, Update, Venue, VenueLimits,
+    VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::query;
@@ -60,6 +61,10 @@ static FACTS: Facts = Facts {
     request_gap_ms: 300,
     channel: "bookTicker",
     books: Some(BOOKS),
+    // Stamps of `depth@100ms` and trades: 15 of 6,070 go back on a connection, by 1 ms at most. All 5,492 recorded
+    // `bookTicker` frames arrive before the `depth@100ms` that contains their change and before any frame with a later
+    // stamp, which shows their order to within its 100 ms.
+    stamps: StampFacts { order: StampOrder::Connection, slack_ms: 100, ..StampFacts::MILLISECONDS },
     limits: VenueLimits {
         connects: Pace { count: 300, per_ms: 300_000 },
         age_max_s: Some(86_400),
@@ -483,6 +488,7 @@ impl BinanceState {
                 Err(DecodeError::Missing("s"))
             }
             Some("depthUpdate") => self.depth_update(stream, data, received, out),
+            Some("trade" | "aggTrade") => self.witness(data, out),
             Some("serverShutdown") => {
                 out.updates.push(Update::Notice(Notice::Leaving("the server is about to stop")));
                 Ok(Frame::Control)
@@ -591,6 +597,13 @@ impl BinanceState {
         Ok(Frame::Data)
     }
 
+    /// A stamped message about an instrument that says nothing of its top.
+    fn witness(&mut self, data: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
+        let Some(instrument) = self.symbols.find(text(data, "s")?.as_bytes()) else { return Ok(Frame::Unused) };
+        out.updates.push(Update::Stamp(instrument, time(integer(data, "E")?)));
+        Ok(Frame::Data)
+    }
+
     fn depth_update(
         &mut self,
         stream: &str,
@@ -602,6 +615,9 @@ impl BinanceState {
         let read = read_depth(data, &mut self.levels);
         if let (Some(books), Some(entry)) = (&mut self.books, self.symbols.entry(instrument)) {
             return books.event(entry, read, &self.levels, received, out);
+        }
+        if let (Ok((_, at)), true) = (read, self.seen.contains(instrument)) {
+            out.updates.push(Update::Stamp(instrument, at));
         }
         let channel = if stream.ends_with("@depth@100ms") { "depth@100ms" } else { "depth" };
         let depth = self.depth.of(instrument);

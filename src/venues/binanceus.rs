@@ -4,11 +4,12 @@
 //! Books are thin: minutes without a message and books without one side are usual. Binance's later changes
 //! (`serverShutdown`, stamps in microseconds) are not announced here, and understood if they come.
 
+use crate::market::quote::StampOrder;
 use crate::venues::binance::{BOOKS, Binance};
 use crate::venues::codes::Codes;
 use crate::venues::listing::Listing;
 use crate::venues::reading;
-use crate::venues::{Facts, Keepalive, Opening, Pace, VenueLimits};
+use crate::venues::{Facts, Keepalive, Opening, Pace, StampFacts, VenueLimits};
 
 /// <https://github.com/binance-us/binance-us-api-docs/blob/master/web-socket-streams.md> (text of 2022-09-30), read
 /// 2026-11-21: the server pings every 3 min and wants its pong within 10 min; 5 incoming messages a second, pings
@@ -25,6 +26,10 @@ static FACTS: Facts = Facts {
     request_gap_ms: 300,
     channel: "bookTicker",
     books: Some(BOOKS),
+    // Stamps of `depth@100ms` and trades: 38 of 3,659 go back on a connection, by 2 ms at most. 2,750 of 2,751 recorded
+    // `bookTicker` frames arrive before the `depth@100ms` that contains their change, and all before any frame with a
+    // later stamp.
+    stamps: StampFacts { order: StampOrder::Connection, slack_ms: 100, ..StampFacts::MILLISECONDS },
     limits: VenueLimits {
         connects: Pace { count: 300, per_ms: 300_000 },
         age_max_s: Some(86_400),

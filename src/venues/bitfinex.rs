@@ -14,6 +14,7 @@ use serde_json::{Value as Json, json};
 
 use crate::market::book::{Book, Side};
 use crate::market::decimal::DecimalError;
+use crate::market::quote::StampOrder;
 use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
@@ -23,8 +24,8 @@ use crate::venues::listing::{self, Listing, ListingEntry};
 use crate::venues::reading::{self, text};
 use crate::venues::{
     BookFacts, BookNote, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive,
-    Maintenance, Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueLimits,
-    VenueQuote, VoidReason,
+    Maintenance, Market, Messages, Notice, Opening, Pace, Requests, StampFacts, Symbols, Top, Update, Venue,
+    VenueLimits, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -45,6 +46,8 @@ static FACTS: Facts = Facts {
     request_gap_ms: 100,
     channel: "book",
     books: Some(BookFacts { channel: "book", levels_max: 250, check: Check::Checksum }),
+    // No recorded stamps of tops; their order is unknown.
+    stamps: StampFacts { order: StampOrder::None, ..StampFacts::MILLISECONDS },
     limits: VenueLimits { instruments: 12, connects: Pace { count: 20, per_ms: 60_000 }, ..VenueLimits::UNPUBLISHED },
     docs: "https://docs.bitfinex.com/docs/ws-public-books (2026-11-21)",
 };

@@ -25,7 +25,7 @@ use crate::venues::reading::{
 use crate::venues::writing::{self, ClientSubscriptions};
 use crate::venues::{
     BookFacts, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market,
-    Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote,
+    Messages, Opening, Pace, Requests, StampFacts, Symbols, Top, Update, Venue, VenueLimits, VenueQuote,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -46,6 +46,8 @@ static FACTS: Facts = Facts {
     request_gap_ms: 150,
     channel: "books1",
     books: Some(BookFacts { channel: BOOKS, levels_max: LEVELS_MAX, check: Check::Checksum }),
+    // 0 of 205 recorded stamps go back, which is too few for more than `channel`.
+    stamps: StampFacts { cadence_ms: 10, ..StampFacts::MILLISECONDS },
     limits: VenueLimits {
         connects: Pace { count: 300, per_ms: 300_000 },
         age_max_s: Some(86_400),

@@ -21,8 +21,8 @@ use crate::venues::reading::{self, array, level, text};
 use crate::venues::writing;
 use crate::venues::{
     BookFacts, BookNote, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive,
-    Maintenance, Market, Messages, Notice, Opening, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote,
-    VoidReason,
+    Maintenance, Market, Messages, Notice, Opening, Requests, StampFacts, Symbols, Top, Update, Venue, VenueLimits,
+    VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -46,6 +46,9 @@ static FACTS: Facts = Facts {
     request_gap_ms: 100,
     channel: "order_book",
     books: Some(BookFacts { channel: "order_book", levels_max: 100, check: Check::Whole }),
+    // 677 of 3,234 recorded stamps of `diff_order_book` and trades go back on a connection (21 %, 158 ms at most), none
+    // within an instrument.
+    stamps: StampFacts::MICROSECONDS,
     limits: VenueLimits::UNPUBLISHED,
     docs: "https://www.bitstamp.net/websocket/v2/ (2026-11-21)",
 };

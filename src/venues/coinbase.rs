@@ -13,6 +13,7 @@ use rustc_hash::FxHashMap;
 use serde_json::json;
 
 use crate::market::book::{Book, Side};
+use crate::market::quote::StampOrder;
 use crate::market::statistics::{self, DayStatistics};
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
@@ -23,8 +24,8 @@ use crate::venues::listing::{self, Listing, ListingEntry};
 use crate::venues::reading::{self, array, text};
 use crate::venues::{
     BookFacts, BookNote, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, HaltSource, Keepalive,
-    Listed, Market, Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote,
-    VoidReason,
+    Listed, Market, Messages, Opening, Pace, Requests, StampFacts, Symbols, Top, Update, Venue, VenueLimits,
+    VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::timestamp::{parse_rfc3339, write_rfc3339};
@@ -46,6 +47,8 @@ static FACTS: Facts = Facts {
     request_gap_ms: 125,
     channel: "level2",
     books: Some(BookFacts { channel: "level2", levels_max: LEVELS_MAX, check: Check::Sequence }),
+    // 1 of 1,296 recorded stamps goes back on a connection, by less than 1 ms.
+    stamps: StampFacts { order: StampOrder::Connection, slack_ms: 1, ..StampFacts::MICROSECONDS },
     limits: VenueLimits { connects: Pace { count: 8, per_ms: 1000 }, ..VenueLimits::UNPUBLISHED },
     docs: "https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels (2026-11-20)",
 };

@@ -27,7 +27,7 @@ use crate::venues::reading::{
 use crate::venues::writing::{self, ClientSubscriptions};
 use crate::venues::{
     BookFacts, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market,
-    Messages, Opening, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote,
+    Messages, Opening, Requests, StampFacts, Symbols, Top, Update, Venue, VenueLimits, VenueQuote,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::query;
@@ -49,6 +49,8 @@ static FACTS: Facts = Facts {
     request_gap_ms: 100,
     channel: "spot.book_ticker",
     books: Some(BookFacts { channel: OBU, levels_max: OBU_LEVELS[1], check: Check::Sequence }),
+    // No recorded stamps of this channel; `u` orders the quotes of an instrument.
+    stamps: StampFacts::MILLISECONDS,
     limits: VenueLimits::UNPUBLISHED,
     docs: "https://www.gate.com/docs/developers/apiv4/ws/en/ (2026-11-21)",
 };

@@ -20,7 +20,7 @@ use crate::venues::reading::{self, Asked, Sequences, array, changes, integer, le
 use crate::venues::writing::{self, ClientSubscriptions};
 use crate::venues::{
     BookFacts, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages,
-    Opening, Requests, SymbolEntry, Symbols, Top, Update, Venue, VenueLimits, VenueQuote, VoidReason,
+    Opening, Requests, StampFacts, SymbolEntry, Symbols, Top, Update, Venue, VenueLimits, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::query;
@@ -42,6 +42,8 @@ static FACTS: Facts = Facts {
     request_gap_ms: 200,
     channel: "bookTicker",
     books: Some(BookFacts { channel: DEPTH, levels_max: LEVELS_MAX, check: Check::Sequence }),
+    // No recorded stamps of this channel; `u` orders the quotes of an instrument.
+    stamps: StampFacts { unit_ns: 1, ..StampFacts::MILLISECONDS },
     limits: VenueLimits::UNPUBLISHED,
     docs: "https://developer.gemini.com/websocket/streams (2026-11-21)",
 };

@@ -23,8 +23,8 @@ use crate::venues::listing::{self, Fee, Listing, ListingEntry};
 use crate::venues::reading::{self, array, level, text};
 use crate::venues::{
     BookFacts, BookNote, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, HaltSource,
-    Keepalive, Listed, Maintenance, Market, Messages, Notice, Opening, Pace, Requests, Symbols, Top, Update, Venue,
-    VenueLimits, VenueQuote, VoidReason,
+    Keepalive, Listed, Maintenance, Market, Messages, Notice, Opening, Pace, Requests, StampFacts, Symbols, Top,
+    Update, Venue, VenueLimits, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::timestamp::{parse_rfc3339, write_rfc3339};
@@ -47,6 +47,8 @@ static FACTS: Facts = Facts {
     request_gap_ms: 100,
     channel: "ticker (bbo)",
     books: Some(BookFacts { channel: "book", levels_max: 1000, check: Check::ChecksumOf(CHECKSUM_LEVELS) }),
+    // 9 of 14,518 recorded stamps of version 1 go back on a connection (2.8 s at most), none within an instrument.
+    stamps: StampFacts::MICROSECONDS,
     limits: VenueLimits { connects: Pace { count: 150, per_ms: 600_000 }, ..VenueLimits::UNPUBLISHED },
     docs: "https://docs.kraken.com/api/docs/websocket-v2/ticker (2026-11-20)",
 };

@@ -23,7 +23,7 @@ use crate::venues::reading::{self, Sequences, array, integer, level};
 use crate::venues::writing;
 use crate::venues::{
     BookFacts, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages,
-    Opening, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote, VoidReason,
+    Opening, Requests, StampFacts, Symbols, Top, Update, Venue, VenueLimits, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Value};
 use crate::wire::protobuf::{Field, Fields, ProtobufError, Writer};
@@ -46,6 +46,8 @@ static FACTS: Facts = Facts {
     request_gap_ms: 200,
     channel: "aggre.bookTicker@10ms",
     books: Some(BookFacts { channel: "aggre.depth@10ms", levels_max: PAGE / 2, check: Check::Sequence }),
+    // No recorded stamps of this channel; `version` orders the quotes of an instrument.
+    stamps: StampFacts { cadence_ms: 10, ..StampFacts::MILLISECONDS },
     limits: VenueLimits { instruments: 15, age_max_s: Some(24 * 3600), ..VenueLimits::UNPUBLISHED },
     docs: "https://github.com/mexcdevelop/apidocs/pull/264/files (2026-11-21)",
 };

@@ -32,6 +32,7 @@ use rustc_hash::FxHashMap;
 
 use crate::market::book::{Book, BookVoid};
 use crate::market::decimal::DecimalError;
+use crate::market::quote::StampOrder;
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, InstrumentId, Level};
 use crate::metrics::reasons::DecodeReason;
@@ -176,10 +177,32 @@ pub struct Facts {
     pub channel: &'static str,
     /// Its order books; `None`: it offers none that are fit for use.
     pub books: Option<BookFacts>,
+    /// What its timestamps show.
+    pub stamps: StampFacts,
     /// What the venue allows.
     pub limits: VenueLimits,
     /// The venue's documentation and the day it was read.
     pub docs: &'static str,
+}
+
+/// A venue's timestamps of tops. Measured from captures by `tests/it/venues/order.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StampFacts {
+    /// The unit of the stamps in nanoseconds.
+    pub unit_ns: u64,
+    /// What a later stamp proves about earlier changes.
+    pub order: StampOrder,
+    /// A change may arrive after a message with a timestamp up to this much later, in milliseconds.
+    pub slack_ms: u64,
+    /// Interval at which the channel of tops conflates changes, in milliseconds; 0: it sends each change.
+    pub cadence_ms: u64,
+}
+
+impl StampFacts {
+    /// Stamps in milliseconds of a channel that sends each change, in order within each instrument.
+    pub const MILLISECONDS: Self = Self { unit_ns: 1_000_000, order: StampOrder::Channel, slack_ms: 0, cadence_ms: 0 };
+    /// The same with microseconds.
+    pub const MICROSECONDS: Self = Self { unit_ns: 1000, ..Self::MILLISECONDS };
 }
 
 /// A venue's order books.
@@ -609,6 +632,8 @@ pub enum Update {
     Book(BookNote),
     /// Day statistics.
     Statistics(DayStatistics),
+    /// A message about the instrument that is no quote has this timestamp.
+    Stamp(InstrumentId, UnixNs),
     /// The instrument's last quote is void until the next one: a gap, a failed checksum, a halt.
     Void(InstrumentId, VoidReason),
     /// The venue's stream says whether the instrument is traded. While it is not, its quotes do not count, and when

@@ -17,7 +17,8 @@ use crate::venues::listing::{self, Listing, ListingEntry};
 use crate::venues::reading::{self, level, time};
 use crate::venues::{
     BookFacts, BookNote, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, HaltSource,
-    Keepalive, Market, Messages, Opening, Pace, Requests, Symbols, Top, Update, Venue, VenueLimits, VenueQuote,
+    Keepalive, Market, Messages, Opening, Pace, Requests, StampFacts, Symbols, Top, Update, Venue, VenueLimits,
+    VenueQuote,
 };
 use crate::wire::json::{Parser, Scan, Value};
 
@@ -38,6 +39,8 @@ static FACTS: Facts = Facts {
     request_gap_ms: 600,
     channel: "orderbook.1",
     books: Some(BookFacts { channel: "orderbook", levels_max: 30, check: Check::Whole }),
+    // 311 of 1,061 recorded stamps go back on a connection (409 ms at most), none within an instrument.
+    stamps: StampFacts::MILLISECONDS,
     limits: VenueLimits { connects: Pace { count: 100, per_ms: 60_000 }, ..VenueLimits::UNPUBLISHED },
     docs: "https://docs.upbit.com/kr/reference/websocket-orderbook (2026-11-21)",
 };

@@ -16,6 +16,7 @@ mod faults;
 mod frames;
 mod hostile;
 mod listings;
+mod order;
 mod paged;
 mod paths;
 mod recorded;

@@ -19,7 +19,7 @@ use spreadwire::venues::depth::{BookPage, PageReader};
 use spreadwire::venues::listing::{Listing, ListingEntry};
 use spreadwire::venues::{
     Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Fetch, Frame, Keepalive, Notice, Opening, Requests,
-    Symbols, Top, Update, Venue, VenueLimits, VoidReason,
+    StampFacts, Symbols, Top, Update, Venue, VenueLimits, VoidReason,
 };
 
 /// Kept alive by the server, no pause between requests.
@@ -55,6 +55,7 @@ const PLAIN_FACTS: Facts = Facts {
     request_gap_ms: 0,
     channel: "toy",
     books: None,
+    stamps: StampFacts::MILLISECONDS,
     limits: VenueLimits::UNPUBLISHED,
     docs: "",
 };

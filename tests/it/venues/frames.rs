@@ -129,6 +129,7 @@ fn words(symbols: &Symbols, update: &Update) -> String {
             day.quote_volume,
             time(day.exchange_time)
         ),
+        Update::Stamp(id, at) => format!("stamp {}{}", name(id), time(*at)),
         Update::Void(id, why) => format!("void {}: {why:?}", name(id)),
         Update::Trading(id, is_traded) => format!("{} {}", if *is_traded { "trading" } else { "halted" }, name(id)),
         Update::System(is_trading) => format!("all {}", if *is_trading { "trading" } else { "halted" }),
