@@ -2,8 +2,9 @@
 
 use rustc_hash::FxHashMap;
 
+use crate::detector::class::{EndedEpisode, class_of};
 use crate::detector::group::Groups;
-use crate::market::opportunity::{Change, CloseReason, Opportunity, OpportunityEvent};
+use crate::market::opportunity::{Change, CloseReason, Opportunity, OpportunityEvent, Percent, Proof};
 use crate::market::{Decimal, InstrumentId, VenueId};
 use crate::time::MonoNs;
 
@@ -27,8 +28,19 @@ struct Episode {
     told: Opportunity,
     /// Prices of both legs when it opened.
     first: (Decimal, Decimal),
+    peak_net_pct: Percent,
     alerted: Option<MonoNs>,
     round: u64,
+}
+
+/// How an open opportunity stands that a scan did not see above the threshold.
+pub struct Standing {
+    /// Its present state.
+    pub opportunity: Opportunity,
+    /// Why it has ended; `None` while it stays open.
+    pub reason: Option<CloseReason>,
+    /// Whether its legs are known to be the same asset.
+    pub is_one: bool,
 }
 
 impl Episodes {
@@ -78,6 +90,7 @@ impl Episodes {
             opportunity.group = episode.opportunity.group;
             opportunity.peak_gross_pct = episode.opportunity.peak_gross_pct.max(opportunity.gross_pct);
             episode.opportunity = opportunity;
+            episode.peak_net_pct = episode.peak_net_pct.max(opportunity.net_pct);
             episode.round = round;
             // Without a debounce time only openings are alerted: repeating at once would never end.
             if debounce_ns == 0 || !is_due(episode.alerted) {
@@ -85,7 +98,7 @@ impl Episodes {
             }
             episode.alerted = Some(now);
             episode.told = opportunity;
-            return Some(OpportunityEvent { opportunity, change: Change::Repeated, alert: true });
+            return Some(OpportunityEvent { opportunity, change: Change::Repeated, alert: true, class: None });
         }
         opportunity.opened = now;
         opportunity.peak_gross_pct = opportunity.gross_pct;
@@ -94,19 +107,19 @@ impl Episodes {
         let last = self.alerted.remove(&key);
         let alert = is_due(last);
         let alerted = if alert { Some(now) } else { last };
-        self.open.insert(key, Episode { opportunity, told: opportunity, first, alerted, round });
+        let peak_net_pct = opportunity.net_pct;
+        self.open.insert(key, Episode { opportunity, told: opportunity, first, peak_net_pct, alerted, round });
         self.counts[key.0.index()] += 1;
-        Some(OpportunityEvent { opportunity, change: Change::Opened, alert })
+        Some(OpportunityEvent { opportunity, change: Change::Opened, alert, class: None })
     }
 
     /// Looks at all episodes of `instrument` that the scan at `now` did not see above the threshold. `stand` says how the
-    /// opportunity that was last seen so, and opened at these prices of both legs, stands now, and why it has ended, if
-    /// it has.
+    /// opportunity that was last seen so, and opened at these prices of both legs, stands now.
     pub fn settle_unseen(
         &mut self,
         instrument: InstrumentId,
         now: MonoNs,
-        stand: impl Fn(&Opportunity, (Decimal, Decimal)) -> (Opportunity, Option<CloseReason>),
+        stand: impl Fn(&Opportunity, (Decimal, Decimal)) -> Standing,
         mut closed: impl FnMut(OpportunityEvent),
     ) {
         if !self.is_open(instrument) {
@@ -118,7 +131,7 @@ impl Episodes {
                 return true;
             }
             let last = &episode.opportunity;
-            let (mut opportunity, reason) = stand(last, episode.first);
+            let Standing { mut opportunity, reason, is_one } = stand(last, episode.first);
             (opportunity.opened, opportunity.group) = (last.opened, last.group);
             opportunity.peak_gross_pct = last.peak_gross_pct;
             opportunity.detected = now;
@@ -129,7 +142,15 @@ impl Episodes {
                 alerted.insert(*key, at);
             }
             groups.leave(opportunity.group.number);
-            closed(OpportunityEvent { opportunity, change: Change::Closed(reason), alert: false });
+            let class = class_of(&EndedEpisode {
+                proof: Proof::Unproven,
+                reason,
+                lived_ns: now.since(opportunity.opened),
+                peak_net_pct: episode.peak_net_pct,
+                is_one,
+            });
+            let change = Change::Closed(reason);
+            closed(OpportunityEvent { opportunity, change, alert: false, class: Some(class) });
             false
         });
     }
@@ -154,7 +175,8 @@ impl Episodes {
             let seen = |it: &Opportunity| (it.buy, it.sell, it.group);
             if seen(opportunity) != seen(told) && now.since(told.detected) >= every_ns {
                 *told = Opportunity { detected: now, ..*opportunity };
-                updated(OpportunityEvent { opportunity: *told, change: Change::Updated, alert: false });
+                let change = Change::Updated;
+                updated(OpportunityEvent { opportunity: *told, change, alert: false, class: None });
             }
         }
     }

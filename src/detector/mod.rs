@@ -3,6 +3,7 @@
 //! One thread. Each event is merged into the matrix, and only the touched instrument's row is scanned.
 //! Never blocks on a gateway, allocates nothing on the path of a quote that opens nothing, logs nothing.
 
+pub mod class;
 pub mod episode;
 pub mod group;
 pub mod identity;
@@ -10,6 +11,8 @@ pub mod judge;
 pub mod merge;
 #[cfg(test)]
 mod oracle;
+pub mod outcomes;
+pub mod precision;
 pub mod refusals;
 pub mod scan;
 
@@ -33,10 +36,11 @@ use crate::stage::{Alarm, Sleep, Stage};
 use crate::time::{Clock, MS, MonoNs, SECOND};
 use crate::venues::codes;
 
-use episode::Episodes;
+use episode::{Episodes, Standing};
 use identity::Identity;
 use judge::{Timeliness, judge};
 use merge::{LastSeen, News, Peers};
+use outcomes::Outcomes;
 use refusals::Refusals;
 use scan::{DetectorOptions, Spread, Spreads};
 
@@ -320,6 +324,11 @@ impl Detector {
             counts.opened.add(u64::from(event.change == Change::Opened));
             counts.alerts.add(u64::from(event.alert));
             counts.debounced.add(u64::from(event.change == Change::Opened && !event.alert));
+            if let Some(class) = event.class {
+                counts.closed.add(class, 1);
+                let closed = &event.opportunity;
+                self.core.outcomes.count(closed, class, self.clock.unix_at(closed.detected));
+            }
             for ring in self.subscribers.iter_mut().filter_map(|subscriber| subscriber.opportunities.as_mut()) {
                 // A gateway that is behind keeps its room for what must not be lost; the next update says it all.
                 if event.change == Change::Updated && ring.slots() < ring.buffer().capacity() / 2 {
@@ -422,6 +431,7 @@ pub struct Core {
     /// Nothing came for a while, and it is not known yet whether the line is silent.
     is_unheard: bool,
     refusals: Refusals,
+    outcomes: Outcomes,
     options: DetectorOptions,
 }
 
@@ -445,6 +455,7 @@ impl Core {
             is_late: false,
             is_unheard: false,
             refusals: Refusals::new(directory.rows(), directory.columns()),
+            outcomes: Outcomes::default(),
             directory,
             matrix,
             options,
@@ -660,13 +671,14 @@ impl Core {
                 (held, broken.or_else(|| refused_leg(timeliness(venue, &held))))
             });
             let stands = at_present(directory, last, &legs, now);
-            let broken = broken_route(&legs, identity.is_one(instrument, buy, sell), options);
+            let is_one = identity.is_one(instrument, buy, sell);
+            let broken = broken_route(&legs, is_one, options);
             let prices = (stands.buy.level.price, stands.sell.level.price);
             let reason = broken.or_else(|| {
                 let stays = spreads.stays_open(prices, (fee(buy), fee(sell)), options);
                 (!stays).then(|| moved(options, last, first, &stands))
             });
-            (stands, reason)
+            Standing { opportunity: stands, reason, is_one }
         };
         episodes.settle_unseen(instrument, now, stand, |event| events.push(event));
         episodes.fill_groups(&mut events[told..]);
@@ -849,6 +861,9 @@ impl Core {
         self.episodes.forget_old(now, self.options.debounce_ns);
         if self.refusals.sweep(now) {
             self.publish_refusals(now);
+        }
+        if let Some(report) = self.outcomes.report(now) {
+            self.matrix.publish(|findings| findings.precision = Arc::new(report));
         }
     }
 

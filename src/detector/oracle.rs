@@ -641,7 +641,8 @@ impl Story {
         let opened = story.quote(1, 10_100, 10_110);
         assert!(matches!(opened[..], [OpportunityEvent { change: Change::Opened, .. }]), "{opened:?}");
         let events = act(&mut story);
-        let [OpportunityEvent { opportunity: ended, change: Change::Closed(reason), alert: false }] = events[..] else {
+        let [OpportunityEvent { opportunity: ended, change: Change::Closed(reason), alert: false, .. }] = events[..]
+        else {
             panic!("{events:?}")
         };
         let (buy, sell) = (ended.buy.level.price, ended.sell.level.price);

@@ -4,6 +4,7 @@ pub mod book;
 pub mod decimal;
 pub mod directory;
 pub mod opportunity;
+pub mod precision;
 pub mod quote;
 pub mod refusal;
 pub mod statistics;

@@ -6,6 +6,7 @@ use crate::market::book::BookVoid;
 use crate::market::decimal::{POW10, aligned, compare_products};
 use crate::market::quote::Source;
 use crate::market::{Decimal, Figure, InstrumentId, Level, VenueId};
+pub use crate::metrics::reasons::Class;
 use crate::time::MonoNs;
 
 /// One leg of an opportunity: a price and a size on a venue, and when we read them.
@@ -128,6 +129,8 @@ pub struct OpportunityEvent {
     pub change: Change,
     /// Whether clients receive an alert now; `false` within the debounce time, and on closing.
     pub alert: bool,
+    /// What it was; `None` while it is open.
+    pub class: Option<Class>,
 }
 
 /// What happened to an opportunity.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::market::precision::PairPrecision;
 use crate::market::refusal::RefusalReport;
 
 /// See the file's head.
@@ -10,4 +11,6 @@ use crate::market::refusal::RefusalReport;
 pub struct Findings {
     /// Candidates that are not alerted.
     pub refusals: Arc<RefusalReport>,
+    /// Classes of closed opportunities, by pair of venues.
+    pub precision: Arc<Vec<PairPrecision>>,
 }

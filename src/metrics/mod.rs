@@ -13,7 +13,7 @@ use arc_swap::ArcSwapOption;
 
 use crate::time::MonoNs;
 
-use reasons::{AlertRefusal, BookVoid, Counts, DecodeReason, DropReason};
+use reasons::{AlertRefusal, BookVoid, Class, Counts, DecodeReason, DropReason};
 
 /// A number that only grows. One thread writes it, so an addition is a load and a store without a locked instruction.
 #[derive(Debug, Default)]
@@ -479,6 +479,8 @@ pub struct DetectorGauges {
     pub debounced: Counter,
     /// Candidates above the threshold without an alert, see `detector::judge`.
     pub refused: Counts<AlertRefusal>,
+    /// Opportunities closed, by what they were.
+    pub closed: Counts<Class>,
     /// Events dropped because a gateway's ring was full.
     pub events_lost: Counter,
     /// The most events that waited in one feed's ring at the start of a turn, in the last whole second.

@@ -146,6 +146,22 @@ reasons! {
 }
 
 reasons! {
+    /// What a closed opportunity was, see `detector::class`.
+    Class {
+        /// Both legs could have been hit at the same moment, with a profit after fees.
+        Real => "real",
+        /// Not proven, and gone within 100 ms.
+        Flicker => "flicker",
+        /// The view of one leg was outdated: a later frame refuted the opportunity, or it ended because a leg was late.
+        LaggedView => "lagged_view",
+        /// The legs are not the same asset, or not in the same unit.
+        Alien => "alien",
+        /// None of the others.
+        Unclear => "unclear",
+    }
+}
+
+reasons! {
     /// Why an order book is void.
     BookVoid {
         /// Sequence numbers are not consecutive.

@@ -9,6 +9,7 @@ pub mod book;
 pub mod health;
 pub mod message;
 pub mod opportunity;
+pub mod precision;
 pub mod report;
 pub mod request;
 pub mod status;

@@ -2,7 +2,7 @@
 //! closed opportunities. Both contain the same object.
 
 use crate::market::Decimal;
-use crate::market::opportunity::{CloseReason, LegSide, Percent};
+use crate::market::opportunity::{Class, CloseReason, LegSide, Percent};
 use crate::protocol::{Object, array, object};
 
 /// What happened to it.
@@ -33,6 +33,8 @@ impl OpportunityUpdate {
 pub struct Moment<'a> {
     /// What happened.
     pub change: OpportunityUpdate,
+    /// What it was, if it has ended.
+    pub class: Option<Class>,
     /// Unique within this process; never changes.
     pub id: &'a str,
     /// Symbol as a JSON string including quotes, in the client's own spelling.
@@ -104,6 +106,9 @@ pub fn opportunity(moment: &Moment<'_>, out: &mut Vec<u8>) {
     moment.group.write(&mut o);
     if let OpportunityUpdate::Closed(reason) = moment.change {
         o.text("reason", reason.word());
+    }
+    if let Some(class) = moment.class {
+        o.text("class", class.word());
     }
     o.text("source", moment.source);
     o.integer("timestamp", moment.timestamp);

@@ -390,6 +390,10 @@ fn detector(out: &mut Vec<u8>, board: &Board) {
     for (reason, count) in d.refused.iter() {
         sample(out, "detector_refused_total", &format!("reason=\"{reason}\""), count as f64);
     }
+    head(out, "detector_closed_total", "Opportunities closed, by what they were.");
+    for (class, count) in d.closed.iter() {
+        sample(out, "detector_closed_total", &format!("class=\"{class}\""), count as f64);
+    }
 }
 
 fn latencies(out: &mut Vec<u8>, board: &Board, directory: &Directory, venue: &dyn Fn(usize) -> String) {

@@ -4,10 +4,11 @@ use super::request::{Action, BookName, Command, RequestError, parse};
 use super::*;
 use crate::market::book::{BookStamp, BookView, BookVoid};
 use crate::market::directory::VenueEntry;
-use crate::market::opportunity::{CloseReason, LegSide};
+use crate::market::opportunity::{Class, CloseReason, LegSide};
+use crate::market::precision::{ClassCounts, PairPrecision};
 use crate::market::quote::{Origin, Source};
 use crate::market::statistics::DayStatistics;
-use crate::market::{Decimal, Directory, InstrumentId, Level};
+use crate::market::{Decimal, Directory, InstrumentId, Level, VenueId};
 use crate::metrics::reasons::{DecodeReason, DropReason};
 use crate::metrics::{Board, LinkState};
 use crate::time::{MS, MonoNs, SECOND, UnixNs};
@@ -109,6 +110,7 @@ fn an_alert_has_nine_fields_in_order() {
 fn the_life_of_an_opportunity_is_one_object_from_its_opening_to_its_end() {
     let opened = Moment {
         change: OpportunityUpdate::Opened,
+        class: None,
         id: "BTC/USDT:kraken:binance:6182614415060",
         symbol: b"\"BTC/USDT\"",
         buy_exchange: "kraken",
@@ -142,6 +144,7 @@ fn the_life_of_an_opportunity_is_one_object_from_its_opening_to_its_end() {
     golden("opportunity_updated", &written(|out| opportunity::opportunity(&updated, out)));
     let closed = Moment {
         change: OpportunityUpdate::Closed(CloseReason::SellMoved),
+        class: Some(Class::Real),
         sell: d("42510.5"),
         spread_pct: pct("0.0247058824"),
         net_spread_pct: pct("-0.7253"),
@@ -153,6 +156,15 @@ fn the_life_of_an_opportunity_is_one_object_from_its_opening_to_its_end() {
     golden("opportunity_closed", &written(|out| opportunity::opportunity(&closed, out)));
     let page = opportunity::page([opened].iter(), [closed].iter(), |moment, out| opportunity::opportunity(moment, out));
     golden("opportunities", &page);
+}
+
+#[test]
+fn precision_is_the_share_of_real_ones_of_each_pair_and_day() {
+    let venue = |name: &str| VenueEntry { name: name.into(), taker_fee_pct: d("0.1"), native: vec![None] };
+    let directory = Directory::new(vec!["BTC/USDT".into()], vec![venue("binance"), venue("kraken")]);
+    let days = vec![(20_786, ClassCounts([3, 0, 1, 0, 0])), (20_787, ClassCounts([0, 2, 0, 1, 1]))];
+    let pair = PairPrecision { buy: VenueId(1), sell: VenueId(0), days };
+    golden("precision", &precision::page(&[pair], &directory));
 }
 
 #[test]

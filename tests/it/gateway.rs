@@ -20,7 +20,7 @@ use spreadwire::gateway::http::assets;
 use spreadwire::gateway::{Clocks, Gateway, GatewayOptions, GatewayParts};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::opportunity::{
-    Change, CloseReason, Group, Leg, LegSide, Opportunity, OpportunityEvent, Percent, gross_pct,
+    Change, Class, CloseReason, Group, Leg, LegSide, Opportunity, OpportunityEvent, Percent, gross_pct,
 };
 use spreadwire::market::quote::{Origin, Source};
 use spreadwire::market::statistics::DayStatistics;
@@ -300,7 +300,7 @@ impl Rig {
             peak_gross_pct: Percent(10_000_000_000),
             group: Group::default(),
         };
-        OpportunityEvent { opportunity, change, alert }
+        OpportunityEvent { opportunity, change, alert, class: change.reason().map(|_| Class::Flicker) }
     }
 
     fn client(&self) -> Client {

@@ -434,7 +434,7 @@ impl Pipeline {
     /// Both legs of what is alerted are live: connected, quoted by the venue, in the matrix with this price.
     fn check_events(&mut self) {
         while let Ok(event) = self.events.pop() {
-            let OpportunityEvent { opportunity, change, alert } = event;
+            let OpportunityEvent { opportunity, change, alert, .. } = event;
             let key = (opportunity.instrument, opportunity.buy.venue, opportunity.sell.venue);
             let open = self.opened.entry(key).or_default();
             match change {

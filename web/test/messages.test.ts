@@ -35,7 +35,7 @@ const READERS: Record<string, (text: string) => unknown> = {
 const MAY_BE_NULL = new Set(['sequence', 'exchangeTime', 'ageMs', 'source'].map((member) => `book.${member}`))
 
 /** Members that earlier gateways do not send. */
-const MAY_BE_MISSING = new Set(['group', 'groupLeg', 'groupSize', 'reason'].map((member) => `opportunity.${member}`))
+const MAY_BE_MISSING = new Set(['group', 'groupLeg', 'groupSize', 'reason', 'class'].map((member) => `opportunity.${member}`))
 
 describe('golden messages', () => {
   test.each(names.filter((name) => !(name in PAGES)))('%s is read exactly', (name) => {

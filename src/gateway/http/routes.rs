@@ -25,7 +25,7 @@ use crate::matrix::books::LEVELS_MAX;
 use crate::metrics::{GatewayGauges, Gauge};
 use crate::protocol::health::Health;
 use crate::protocol::status::{self, ServiceLimits, Status};
-use crate::protocol::{Object, book, float, object, opportunity as lifecycle, report, stream, string};
+use crate::protocol::{Object, book, float, object, opportunity as lifecycle, precision, report, stream, string};
 use crate::time::MS;
 use crate::wire::http::Request;
 use crate::wire::query;
@@ -67,6 +67,11 @@ const ROUTES: &[(&str, &str, Handler)] = &[
         order_book,
     ),
     ("/api/opportunities", "Opportunities: open now, and the last closed ones", opportunities),
+    (
+        "/api/precision",
+        "Classes of the opportunities that closed in the last seven days, per pair of exchanges, and how many were real",
+        precision_page,
+    ),
     ("/api/instruments", "Which exchanges quote what", instruments),
     ("/api/status", "Everything about the process, its exchanges and its clients", status_page),
     ("/api/market-data/health", "Health: 200 while fresh prices are pushed, else 503", health),
@@ -95,9 +100,10 @@ pub fn is_shared(path: &str) -> bool {
     SHARED.contains(&path)
 }
 
-const SHARED: [&str; 8] = [
+const SHARED: [&str; 9] = [
     "/api",
     "/api/opportunities",
+    "/api/precision",
     "/api/instruments",
     "/api/status",
     "/api/market-data/health",
@@ -186,6 +192,11 @@ fn opportunities(context: &PageContext<'_>, _: &Request) -> Answer {
         lifecycle::opportunity(&entry.moment(entry.change(), &symbol, &context.snapshot), out);
     };
     json(200, NO_STORE, lifecycle::page(context.log.open(), context.log.closed(), write))
+}
+
+fn precision_page(context: &PageContext<'_>, _: &Request) -> Answer {
+    let findings = context.snapshot.matrix.findings();
+    json(200, NO_STORE, precision::page(&findings.precision, context.snapshot.directory))
 }
 
 fn instruments(context: &PageContext<'_>, _: &Request) -> Answer {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::gateway::view::Snapshot;
-use crate::market::opportunity::{self, CloseReason, Group, Opportunity, OpportunityEvent};
+use crate::market::opportunity::{self, Class, CloseReason, Group, Opportunity, OpportunityEvent};
 use crate::market::quote::Source;
 use crate::market::{Directory, InstrumentId, VenueId};
 use crate::protocol::opportunity::{GroupOf, Moment, OpportunityUpdate};
@@ -36,6 +36,8 @@ pub struct LoggedOpportunity {
     closed_at: UnixNs,
     /// Why it closed; `None` while it is open.
     reason: Option<CloseReason>,
+    /// What it was; `None` while it is open.
+    class: Option<Class>,
     /// Number of its last update, over all opportunities; 0 before the first.
     pub changed: u64,
 }
@@ -57,6 +59,7 @@ impl LoggedOpportunity {
         let name = |venue: VenueId| snapshot.directory.venue(venue).name.as_str();
         Moment {
             change,
+            class: self.class,
             id: &self.id,
             symbol,
             buy_exchange: name(o.buy.venue),
@@ -126,6 +129,7 @@ impl OpportunityLog {
             let mut entry = self.open.remove(&key)?;
             entry.opportunity = event.opportunity;
             (entry.closed_at, entry.reason) = (snapshot.unix_at(event.opportunity.detected), Some(reason));
+            entry.class = event.class;
             self.closed.truncate(CLOSED_MAX - 1);
             self.closed.push_front(entry);
             return self.closed.front().map(|entry| (OpportunityUpdate::Closed(reason), entry));
@@ -144,6 +148,7 @@ impl OpportunityLog {
             id: id_of(snapshot.directory, &o).into(),
             group: leader_of(snapshot.directory, &o).into(),
             reason: None,
+            class: None,
             opened_at: snapshot.unix_at(o.opened),
             closed_at: UnixNs(0),
             changed: 0,
@@ -158,7 +163,7 @@ impl OpportunityLog {
         let is_other = known.opened != event.opportunity.opened;
         let ended = Opportunity { detected: event.opportunity.opened, ..known };
         let change = opportunity::Change::Closed(CloseReason::Unknown);
-        is_other.then_some(OpportunityEvent { opportunity: ended, change, alert: false })
+        is_other.then_some(OpportunityEvent { opportunity: ended, change, alert: false, class: Some(Class::Unclear) })
     }
 
     /// The open ones of `instrument`.
@@ -179,7 +184,7 @@ impl OpportunityLog {
         let end = |entry: &LoggedOpportunity| {
             let group = Group { size: 0, ..entry.opportunity.group };
             let opportunity = Opportunity { detected: now, group, ..entry.opportunity };
-            OpportunityEvent { opportunity, change, alert: false }
+            OpportunityEvent { opportunity, change, alert: false, class: Some(Class::Unclear) }
         };
         self.open().map(end).collect()
     }

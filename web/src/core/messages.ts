@@ -87,6 +87,9 @@ export type CloseReason =
   | 'unknown'
   | (string & {})
 
+/** What a closed opportunity was. Later gateways may add classes. */
+export type OpportunityClass = 'real' | 'flicker' | 'lagged_view' | 'alien' | 'unclear' | (string & {})
+
 /** An opportunity opened, changed or closed; only with `opportunities`. */
 export interface OpportunityMessage {
   type: 'opportunity'
@@ -124,6 +127,8 @@ export interface OpportunityMessage {
   groupSize?: number
   /** Why it closed; only with `closed`. */
   reason?: CloseReason
+  /** What it was; only with `closed`. Earlier gateways do not send it. */
+  class?: OpportunityClass
   source: Source
   /** Unix milliseconds. */
   timestamp: number
@@ -366,6 +371,7 @@ const SHAPES: { [K in ServerMessage['type']]: Shape<Extract<ServerMessage, { typ
     groupLeg: [exactly('buy', 'sell')],
     groupSize: [number],
     reason: [text],
+    class: [text],
     source: text,
     timestamp: number,
   },
