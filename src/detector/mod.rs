@@ -8,6 +8,7 @@ pub mod episode;
 pub mod group;
 pub mod identity;
 pub mod judge;
+pub mod lifetime;
 pub mod merge;
 #[cfg(test)]
 mod oracle;
@@ -15,6 +16,7 @@ pub mod outcomes;
 pub mod precision;
 pub mod refusals;
 pub mod scan;
+pub mod survival;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,11 +36,12 @@ use crate::metrics::latency::{Hop, Recorder};
 use crate::metrics::reasons::{AlertRefusal, DropReason, Reason};
 use crate::stage::{Alarm, Sleep, Stage};
 use crate::time::{Clock, MS, MonoNs, SECOND};
-use crate::venues::codes;
+use crate::venues::{self, codes};
 
 use episode::{Episodes, Standing};
 use identity::Identity;
 use judge::{Timeliness, judge};
+use lifetime::LegsInView;
 use merge::{LastSeen, News, Peers};
 use outcomes::Outcomes;
 use refusals::Refusals;
@@ -243,6 +246,7 @@ impl Detector {
     fn pause_from(&mut self, now: MonoNs) {
         if now > self.pause.1 {
             self.pause.0 = now;
+            self.core.outcomes.lose_view();
         }
         self.pause.1 = now.plus(PAUSE_NS);
     }
@@ -455,7 +459,7 @@ impl Core {
             is_late: false,
             is_unheard: false,
             refusals: Refusals::new(directory.rows(), directory.columns()),
-            outcomes: Outcomes::default(),
+            outcomes: Outcomes::new(directory.rows(), options.leg_age_max_ns),
             directory,
             matrix,
             options,
@@ -624,7 +628,8 @@ impl Core {
     /// Scans the row of `instrument` and adds the resulting events to `events`.
     #[inline]
     pub fn scan(&mut self, instrument: InstrumentId, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
-        if self.spreads.has_candidate(instrument) || self.episodes.is_open(instrument) {
+        let is_watched = self.episodes.is_open(instrument) || self.outcomes.is_followed(instrument);
+        if is_watched || self.spreads.has_candidate(instrument) {
             self.scan_exactly(instrument, now, events);
         }
     }
@@ -643,6 +648,7 @@ impl Core {
             is_late,
             is_unheard,
             refusals,
+            outcomes,
             ..
         } = self;
         let debounce_ns = if *is_unheard { u64::MAX } else { options.debounce_ns };
@@ -662,7 +668,7 @@ impl Core {
             }
             events.extend(episodes.seen(opportunity, now, debounce_ns));
         });
-        let stand = |last: &Opportunity, first| {
+        let look = |last: &Opportunity| {
             let (buy, sell) = (last.buy.venue, last.sell.venue);
             let legs = [buy, sell].map(|venue| {
                 let (pair, held) = (directory.pair(instrument, venue), cell(venue));
@@ -670,18 +676,25 @@ impl Core {
                 let broken = broken_leg(&held, is_removed, causes[pair.index()], options, now);
                 (held, broken.or_else(|| refused_leg(timeliness(venue, &held))))
             });
-            let stands = at_present(directory, last, &legs, now);
             let is_one = identity.is_one(instrument, buy, sell);
-            let broken = broken_route(&legs, is_one, options);
-            let prices = (stands.buy.level.price, stands.sell.level.price);
-            let reason = broken.or_else(|| {
-                let stays = spreads.stays_open(prices, (fee(buy), fee(sell)), options);
-                (!stays).then(|| moved(options, last, first, &stands))
-            });
-            Standing { opportunity: stands, reason, is_one }
+            let reason = broken_route(&legs, is_one, options);
+            Standing { opportunity: at_present(directory, last, &legs, now), reason, is_one }
+        };
+        let stand = |last: &Opportunity, first| {
+            let mut standing = look(last);
+            let (buy, sell) = (standing.opportunity.buy, standing.opportunity.sell);
+            let (prices, fees) = ((buy.level.price, sell.level.price), (fee(buy.venue), fee(sell.venue)));
+            if standing.reason.is_none() && !spreads.stays_open(prices, fees, options) {
+                standing.reason = Some(moved(options, last, first, &standing.opportunity));
+            }
+            standing
         };
         episodes.settle_unseen(instrument, now, stand, |event| events.push(event));
         episodes.fill_groups(&mut events[told..]);
+        outcomes.observe(instrument, now, &events[told..], |last| {
+            let Standing { opportunity, reason, .. } = look(last);
+            LegsInView { opportunity, holds: reason.is_none() }
+        });
     }
 
     /// From now on no quote that came by `line` is a leg.
@@ -862,8 +875,11 @@ impl Core {
         if self.refusals.sweep(now) {
             self.publish_refusals(now);
         }
-        if let Some(report) = self.outcomes.report(now) {
-            self.matrix.publish(|findings| findings.precision = Arc::new(report));
+        let directory = &self.directory;
+        let cadence_ms =
+            |id| venues::venue(&directory.venue(id).name).map_or(0, |venue| venue.facts().stamps.cadence_ms);
+        if self.outcomes.refresh(now, cadence_ms) {
+            self.matrix.publish(|findings| self.outcomes.report(now, findings));
         }
     }
 

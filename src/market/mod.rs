@@ -8,6 +8,7 @@ pub mod precision;
 pub mod quote;
 pub mod refusal;
 pub mod statistics;
+pub mod survival;
 
 pub use decimal::{Decimal, Figure};
 pub use directory::{Directory, InstrumentId, PairId, VenueId};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::market::precision::PairPrecision;
 use crate::market::refusal::RefusalReport;
+use crate::market::survival::SurvivalReport;
 
 /// See the file's head.
 #[derive(Clone, Debug, Default)]
@@ -13,4 +14,6 @@ pub struct Findings {
     pub refusals: Arc<RefusalReport>,
     /// Classes of closed opportunities, by pair of venues.
     pub precision: Arc<Vec<PairPrecision>>,
+    /// How long opportunities live, by pair of venues.
+    pub survival: Arc<SurvivalReport>,
 }

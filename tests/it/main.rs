@@ -17,5 +17,6 @@ mod last_known;
 mod pipeline;
 mod reload;
 mod sim;
+mod survival;
 mod top;
 mod venues;
