@@ -105,6 +105,9 @@ pub struct DemoArgs {
     /// Seed of the simulated prices; the same seed gives the same prices
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
+    /// Writes to FILE what each venue's book really was, as JSON Lines
+    #[arg(long, value_name = "FILE")]
+    pub truth: Option<PathBuf>,
 }
 
 const SERVE_EXAMPLES: &str = "\
@@ -127,6 +130,7 @@ Examples:
   spreadwire sim --listen 127.0.0.1:9000
   spreadwire sim --listen 127.0.0.1:9000 --venues binance,okx --seed 7 --rate 1000
   spreadwire sim --listen 127.0.0.1:9000 --scenario bad-day.toml --tls certificates
+  spreadwire sim --listen 127.0.0.1:9000 --scenario bad-day.toml --truth truth.jsonl
 
 Each venue is under its own path, such as ws://127.0.0.1:9000/binance/ws; GET / lists them.";
 
@@ -148,6 +152,9 @@ pub struct SimArgs {
     /// Faults and when they happen, in TOML; docs/simulator.md lists every fault
     #[arg(long, value_name = "FILE")]
     pub scenario: Option<PathBuf>,
+    /// Writes to FILE what each venue's book really was, as JSON Lines
+    #[arg(long, value_name = "FILE")]
+    pub truth: Option<PathBuf>,
     /// Serves wss:// and https://, and writes the CA certificate to trust to DIR/ca.pem
     #[arg(long, value_name = "DIR")]
     pub tls: Option<PathBuf>,

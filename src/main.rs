@@ -84,7 +84,7 @@ fn run_demo(args: &DemoArgs) -> Result<(), CommandFailure> {
         config = config.listening_on(address);
     }
     warn(&config);
-    wiring::demo(config, args.seed)
+    wiring::demo(config, args)
 }
 
 fn run_serve(path: &Path) -> Result<(), CommandFailure> {

@@ -8,8 +8,10 @@ use std::net::SocketAddr;
 
 use crate::random::Random;
 use crate::sim::distortion::{self, DistortedMarket};
+use crate::sim::late::LateMessages;
 use crate::sim::prices::SimPrices;
 use crate::sim::scenario::{FaultKind, Trouble};
+use crate::sim::stale::StaleQuotes;
 use crate::time::{MS, MonoNs, SECOND, UnixNs};
 use crate::venues::{Cut, ExchangeSide, Facts, Keepalive, Maintenance, Message, Messages, Opening, Venue, VenueQuote};
 use crate::wire::http::{self, Method, Request, Upgrade};
@@ -45,7 +47,8 @@ impl<'a> World<'a> {
     }
 
     fn market(&self, venue: usize) -> DistortedMarket<'a> {
-        DistortedMarket { market: self.prices.market(venue, self.unix), trouble: self.trouble(venue) }
+        let trouble = self.trouble(venue);
+        DistortedMarket { market: self.prices.market(venue, self.unix), trouble, stale: None, is_page: false }
     }
 }
 
@@ -88,6 +91,10 @@ pub struct SimConnection {
     messages: Messages,
     /// A price frame that the `reorder` fault sends after the next one, and the latest time to send it.
     held: Option<(MonoNs, Message)>,
+    /// Messages that the `lag` fault sends later.
+    late: LateMessages,
+    /// Quotes that the `reconnect` fault sends first.
+    stale: StaleQuotes,
     deadline: Option<MonoNs>,
     ending: Option<Ending>,
 }
@@ -172,6 +179,8 @@ impl SimConnection {
             output: Vec::new(),
             messages: Messages::default(),
             held: None,
+            late: LateMessages::default(),
+            stale: StaleQuotes::default(),
             deadline: Some(now.plus(limits.head_ms * MS)),
             ending: None,
         }
@@ -205,8 +214,29 @@ impl SimConnection {
 
     /// Handles a change of the top of book of one instrument of this client's venue.
     pub fn quote(&mut self, quote: &VenueQuote, now: MonoNs) {
-        self.say(now, |side, out| side.quote(quote, out));
+        let stale = self.stale.instead_of_change(quote);
+        self.say(now, |side, out| side.quote(stale.as_ref().unwrap_or(quote), out));
         self.release_held(now);
+    }
+
+    /// From now on each message is sent `late_ns` after its time. With 0, those that wait are sent at once.
+    pub fn delay(&mut self, late_ns: u64, now: MonoNs) {
+        self.late.set(late_ns);
+        self.release_due(now);
+    }
+
+    /// Sends the delayed messages that are due at `now`.
+    pub fn release_due(&mut self, now: MonoNs) {
+        while let Some(message) = self.late.pop(now) {
+            self.frame(message);
+        }
+        self.check_output(now);
+    }
+
+    /// When [`Self::release_due`] has something to send.
+    #[must_use]
+    pub fn next_due(&self) -> Option<MonoNs> {
+        self.late.next_due()
     }
 
     /// Sends the frame that waits for the next one.
@@ -218,7 +248,8 @@ impl SimConnection {
 
     /// The same for a venue with faults in effect.
     pub fn troubled_quote(&mut self, quote: &VenueQuote, now: MonoNs, trouble: &Trouble, random: &mut Random) {
-        let quote = distortion::distort_quote(quote, trouble);
+        let stale = self.stale.instead_of_change(quote);
+        let quote = stale.unwrap_or_else(|| distortion::distort_quote(quote, trouble));
         let mut held = self.held.take();
         self.say(now, |side, out| {
             side.quote(&quote, out);
@@ -301,7 +332,7 @@ impl SimConnection {
     #[must_use]
     pub fn deadline(&self) -> Option<MonoNs> {
         let held_until = self.held.as_ref().map(|(until, _)| *until);
-        self.deadline.into_iter().chain(self.cut_at()).chain(held_until).min()
+        self.deadline.into_iter().chain(self.cut_at()).chain(held_until).chain(self.next_due()).min()
     }
 
     fn cut_at(&self) -> Option<MonoNs> {
@@ -313,6 +344,7 @@ impl SimConnection {
 
     /// Handles elapsed time: sends pings, and closes connections of clients that were silent for too long.
     pub fn elapsed(&mut self, now: MonoNs) {
+        self.release_due(now);
         if self.held.as_ref().is_some_and(|(until, _)| now >= *until) {
             self.release_held(now);
         }
@@ -408,7 +440,12 @@ impl SimConnection {
                     Keepalive::Server => Some(now.plus(self.limits.ping_every_ms * MS)),
                     Keepalive::Client { .. } => None,
                 };
-                let market = world.market(venue);
+                let (market, trouble) = (world.market(venue), world.trouble(venue));
+                self.late.set(late_ns(trouble));
+                if trouble.whole(FaultKind::Reconnect).is_some() {
+                    let past = world.prices.past(venue);
+                    self.stale = StaleQuotes::of(past.map(|quote| distortion::distort_quote(quote, trouble)));
+                }
                 self.say(now, |side, out| side.opened(&target, &market, out));
                 if world.trouble(venue).whole(FaultKind::Maintenance).is_some()
                     && maintenance_of(world.venues[venue]) == Maintenance::Halts
@@ -423,7 +460,8 @@ impl SimConnection {
     fn read_messages(&mut self, now: MonoNs, world: &World<'_>) {
         while self.ending.is_none() {
             let ConnectionState::Socket(socket) = &mut self.state else { return };
-            let market = world.market(socket.venue);
+            let stale = self.stale.clone();
+            let market = DistortedMarket { stale: Some(&stale), ..world.market(socket.venue) };
             match socket.inner.next() {
                 Ok(None) => return,
                 Ok(Some(Event::Text(text))) => {
@@ -455,17 +493,29 @@ impl SimConnection {
         if !self.messages.is_empty() {
             socket.said = now;
         }
-        for message in self.messages.drain() {
-            match message {
-                Message::Text(text) => socket.inner.send_text(&text),
-                Message::Binary(bytes) => socket.inner.send_binary(bytes),
+        let mut messages = std::mem::take(&mut self.messages);
+        for message in messages.drain() {
+            self.stale.see_sent(&message);
+            if self.late.is_on() {
+                self.late.push(message, now);
+            } else {
+                self.frame(message);
             }
         }
+        self.messages = messages;
         self.check_output(now);
     }
 
+    fn frame(&mut self, message: Message) {
+        let ConnectionState::Socket(socket) = &mut self.state else { return };
+        match message {
+            Message::Text(text) => socket.inner.send_text(&text),
+            Message::Binary(bytes) => socket.inner.send_binary(bytes),
+        }
+    }
+
     fn check_output(&mut self, now: MonoNs) {
-        if self.output().len() > self.limits.output_max {
+        if self.output().len() + self.late.bytes() > self.limits.output_max {
             self.output().clear();
             self.end(Ending::Slow, now);
         }
@@ -535,7 +585,7 @@ fn answer(request: &Request, world: &World<'_>) -> Reply {
         Upgrade::None => {}
     }
     let name = world.venues[venue].facts().name;
-    let market = world.market(venue);
+    let market = DistortedMarket { is_page: true, ..world.market(venue) };
     let is_get = request.method == Method::Get;
     let method = match request.method {
         Method::Get => "GET",
@@ -548,6 +598,12 @@ fn answer(request: &Request, world: &World<'_>) -> Reply {
         None if is_get && target == "/" => page(&venues_page(&base, world)),
         None => reply(404, "Not Found", TEXT, "The simulated venue has no such resource.\n"),
     }
+}
+
+/// By how much these faults delay messages, in nanoseconds.
+#[must_use]
+pub fn late_ns(trouble: &Trouble) -> u64 {
+    trouble.whole(FaultKind::Lag).and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0).saturating_mul(MS)
 }
 
 /// How a venue treats its connections when maintenance begins.

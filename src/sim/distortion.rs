@@ -1,9 +1,12 @@
-//! Applies faults to the output of a venue: wrong clock, crossed books, frames lost, duplicated, late or damaged. The
-//! simulated prices themselves do not change. Pure; runs on the simulator's thread.
+//! Applies faults to the output of a venue: wrong clock, crossed books, another asset or unit, frames lost, duplicated,
+//! late or damaged. The simulated prices themselves do not change. Pure; runs on the simulator's thread.
 
+use crate::market::decimal::{POW10, SCALE_MAX};
+use crate::market::{Decimal, Level};
 use crate::random::Random;
 use crate::sim::prices::VenueMarket;
-use crate::sim::scenario::{FaultKind, Trouble};
+use crate::sim::scenario::{self, FaultKind, Trouble};
+use crate::sim::stale::StaleQuotes;
 use crate::time::{MS, MonoNs, UnixNs};
 use crate::venues::{Listed, Market, Message, Messages, VenueQuote};
 
@@ -13,11 +16,17 @@ pub struct DistortedMarket<'a> {
     pub market: VenueMarket<'a>,
     /// The faults in effect.
     pub trouble: &'a Trouble,
+    /// The quotes that come first on this connection.
+    pub stale: Option<&'a StaleQuotes>,
+    /// Whether a page is read from it, and not the stream.
+    pub is_page: bool,
 }
 
 impl Market for DistortedMarket<'_> {
     fn quote(&self, native: &str) -> Option<VenueQuote> {
-        self.market.quote(native).map(|quote| distort_quote(&quote, self.trouble))
+        let quote = self.market.quote(native)?;
+        let stale = self.stale.and_then(|stale| stale.instead_of(&quote));
+        Some(stale.unwrap_or_else(|| distort_quote(&quote, self.trouble)))
     }
 
     fn now(&self) -> UnixNs {
@@ -26,6 +35,7 @@ impl Market for DistortedMarket<'_> {
 
     fn listed(&self) -> Vec<Listed> {
         let mut listed = self.market.listed();
+        let is_halted = if self.is_page { is_halted_in_list } else { is_halted_in_stream };
         listed.iter_mut().for_each(|it| it.is_trading = !is_halted(self.trouble, &it.native));
         listed
     }
@@ -37,11 +47,59 @@ pub fn distort_quote(quote: &VenueQuote, trouble: &Trouble) -> VenueQuote {
     let mut quote = quote.clone();
     quote.time = distort_time(quote.time, trouble);
     quote.day.exchange_time = distort_time(quote.day.exchange_time, trouble);
-    quote.is_trading = !is_halted(trouble, &quote.native);
+    quote.is_trading = !is_halted_in_stream(trouble, &quote.native);
+    let (bid, ask) = book(&quote, trouble);
+    (quote.bid, quote.ask) = (bid, ask);
     if trouble.of(FaultKind::Crossed, &quote.native).is_some() {
         std::mem::swap(&mut quote.bid, &mut quote.ask);
     }
     quote
+}
+
+/// Best bid and ask that the venue really has for this quote: those of another asset, in another unit or at a premium if
+/// it is so, without errors of its frames.
+#[must_use]
+pub fn book(quote: &VenueQuote, trouble: &Trouble) -> (Level, Level) {
+    let (mut bid, mut ask) = (quote.bid, quote.ask);
+    let asset = trouble.of(FaultKind::Alien, &quote.native).unwrap_or(scenario::ONE);
+    let premium = trouble.of(FaultKind::Basis, &quote.native).unwrap_or(0);
+    for millionths in [asset, scenario::ONE + premium] {
+        if millionths != scenario::ONE {
+            bid.price = scaled(bid.price, millionths, false);
+            ask.price = scaled(ask.price, millionths, true);
+        }
+    }
+    if let Some(factor) = trouble.of(FaultKind::Unit, &quote.native).and_then(|factor| u64::try_from(factor).ok()) {
+        for level in [&mut bid, &mut ask] {
+            let mantissa = level.price.mantissa().saturating_mul(factor);
+            *level = Level { price: Decimal::new(mantissa, level.price.scale()), size: divided(level.size, factor) };
+        }
+    }
+    (bid, ask)
+}
+
+/// `price` times `millionths`, with as many digits as before, rounded down or up, at least one tick.
+fn scaled(price: Decimal, millionths: i64, is_up: bool) -> Decimal {
+    let factor = u128::from(millionths.unsigned_abs());
+    let one = scenario::ONE.unsigned_abs();
+    // A ratio of a third needs one more decimal.
+    let more = (0..6).find(|more| 2 * factor * POW10[usize::from(*more)] >= u128::from(one)).unwrap_or(6);
+    let more = more.min(SCALE_MAX - price.scale());
+    let product = u128::from(price.mantissa()) * factor * POW10[usize::from(more)];
+    let mantissa = if is_up { product.div_ceil(u128::from(one)) } else { product / u128::from(one) };
+    Decimal::new(u64::try_from(mantissa).unwrap_or(u64::MAX).max(u64::from(!price.is_zero())), price.scale() + more)
+}
+
+/// `size / factor` with as many decimals as it needs, at most six more, rounded up.
+fn divided(size: Decimal, factor: u64) -> Decimal {
+    let (mut mantissa, mut scale) = (size.mantissa(), size.scale());
+    for _ in 0..6 {
+        if mantissa.is_multiple_of(factor) || scale == SCALE_MAX || mantissa > u64::MAX / 10 {
+            break;
+        }
+        (mantissa, scale) = (mantissa * 10, scale + 1);
+    }
+    Decimal::new(mantissa.div_ceil(factor), scale)
 }
 
 /// Whether trading in the instrument with this native symbol is halted.
@@ -50,11 +108,27 @@ pub fn is_halted(trouble: &Trouble, native: &str) -> bool {
     trouble.of(FaultKind::Halt, native).is_some()
 }
 
+/// Whether the venue's stream says that trading in the instrument with this native symbol is halted.
+#[must_use]
+pub fn is_halted_in_stream(trouble: &Trouble, native: &str) -> bool {
+    trouble.of(FaultKind::Halt, native).is_some_and(|by| by != scenario::BY_LIST)
+}
+
+fn is_halted_in_list(trouble: &Trouble, native: &str) -> bool {
+    trouble.of(FaultKind::Halt, native).is_some_and(|by| by != scenario::BY_STREAM)
+}
+
+/// Whether the change from `before` to `trouble` changes the book of the quote at once.
+#[must_use]
+pub fn changes_book(before: &Trouble, trouble: &Trouble, native: &str) -> bool {
+    [FaultKind::Alien, FaultKind::Basis, FaultKind::Unit].iter().any(|&k| before.of(k, native) != trouble.of(k, native))
+}
+
 /// The time on the venue's own clock.
 #[must_use]
 pub fn distort_time(time: UnixNs, trouble: &Trouble) -> UnixNs {
-    let offset_ns = trouble.whole(FaultKind::Clock).unwrap_or(0).saturating_mul(MS as i64);
-    UnixNs(time.0.saturating_add_signed(offset_ns))
+    let [offset_ms, drift_ms] = [FaultKind::Clock, FaultKind::Drift].map(|kind| trouble.whole(kind).unwrap_or(0));
+    UnixNs(time.0.saturating_add_signed(offset_ms.saturating_add(drift_ms).saturating_mul(MS as i64)))
 }
 
 /// Applies faults to the price frames of `native`. `held` is a frame that waits for the next one, with the latest time
@@ -172,6 +246,45 @@ mod tests {
     fn a_checksum_becomes_another_number_and_the_frame_stays_whole() {
         let spoilt = distorted(&trouble("checksum", ""), &[r#"{"checksum":12,"x":1}"#, r#"[7,"cs",-4,1]"#, "{}"]);
         assert_eq!(spoilt, [r#"{"checksum":13,"x":1}"#, r#"[7,"cs",-3,1]"#, "{}"]);
+    }
+
+    #[test]
+    fn another_asset_another_unit_and_a_premium_are_exact() {
+        let level = |price: &str, size: &str| {
+            let [price, size] = [price, size].map(|text| Decimal::parse(text.as_bytes()).unwrap());
+            Level { price, size }
+        };
+        let quote = VenueQuote {
+            native: "A-B".to_owned(),
+            bid: level("63704.10", "0.7"),
+            ask: level("63704.11", "12"),
+            sequence: 1,
+            time: UnixNs(0),
+            day: Default::default(),
+            is_trading: true,
+        };
+        for (kind, own, bid, ask) in [
+            ("unit", "", ("63704100", "0.0007"), ("63704110", "0.012")),
+            ("unit", "factor = 7", ("445928.7", "0.1"), ("445928.77", "1.714286")),
+            ("basis", "", ("64978.18", "0.7"), ("64978.20", "12")),
+            ("basis", "percent = -0.5", ("63385.57", "0.7"), ("63385.59", "12")),
+            ("alien", "ratio = 0.3", ("19111.230", "0.7"), ("19111.233", "12")),
+        ] {
+            let trouble = trouble(kind, own);
+            assert_eq!(book(&quote, &trouble), (level(bid.0, bid.1), level(ask.0, ask.1)), "{kind} {own}");
+            let sent = distort_quote(&quote, &trouble);
+            assert_eq!((sent.bid, sent.ask), book(&quote, &trouble), "{kind} {own}");
+        }
+        assert_eq!(book(&quote, &trouble("crossed", "")), (quote.bid, quote.ask));
+    }
+
+    #[test]
+    fn a_halt_is_reported_where_the_script_says() {
+        for (by, in_stream, in_list) in [("both", true, true), ("list", false, true), ("stream", true, false)] {
+            let trouble = trouble("halt", &format!("by = \"{by}\""));
+            let reported = [is_halted_in_stream(&trouble, "A-B"), is_halted_in_list(&trouble, "A-B")];
+            assert_eq!((reported, is_halted(&trouble, "A-B")), ([in_stream, in_list], true), "{by}");
+        }
     }
 
     #[test]

@@ -10,12 +10,16 @@ pub mod clients;
 pub mod connection;
 pub mod control;
 pub mod distortion;
+pub mod late;
 #[cfg(test)]
 mod plain;
 pub mod prices;
 pub mod rolling_24h;
 pub mod scenario;
+pub mod script;
+pub mod stale;
 pub mod ticks;
+pub mod truth;
 pub mod watcher;
 
 use std::io;
@@ -29,13 +33,14 @@ use mio::{Events, Poll, Token};
 use crate::market::Level;
 use crate::net::Link;
 use crate::net::listen::Listener;
-use crate::random::Random;
 use crate::sim::certificates::Certificates;
 use crate::sim::clients::{SimClient, SimClients};
 use crate::sim::connection::{ClientLimits, Ending, SimConnection, Sockets, World};
 use crate::sim::control::{SimCommand, SimControl};
 use crate::sim::prices::{CellId, Liveliness, SimPrices};
 use crate::sim::scenario::{FaultKind, Scenario, Trouble};
+use crate::sim::script::Script;
+use crate::sim::truth::Truth;
 use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, MonoNs, SECOND};
 use crate::venues::{Maintenance, Venue};
@@ -119,23 +124,12 @@ pub struct Sim {
     script: Script,
     certificates: Option<Certificates>,
     journal: Option<Vec<QuoteChange>>,
+    truth: Option<Truth>,
     sockets: Vec<Sockets>,
     buffer: Vec<u8>,
     clock: Clock,
     options: SimOptions,
     counts: SimCounts,
-}
-
-/// The fault script and its progress.
-struct Script {
-    scenario: Scenario,
-    /// When the time of the script began.
-    start: MonoNs,
-    /// By venue index: the faults in effect now.
-    troubles: Vec<Trouble>,
-    /// The fault in effect on the port that all venues share.
-    listener: Option<FaultKind>,
-    random: Random,
 }
 
 /// A top of book that changed.
@@ -216,15 +210,10 @@ impl Sim {
             next_second: now.plus(SECOND),
             silent: vec![false; parts.venues.len()],
             refusing: vec![false; parts.venues.len()],
-            script: Script {
-                scenario: Scenario::default(),
-                start: now,
-                troubles: vec![Trouble::NONE; parts.venues.len()],
-                listener: None,
-                random: Random::new(parts.seed),
-            },
+            script: Script::new(parts.venues.len(), parts.seed, now),
             certificates: None,
             journal: None,
+            truth: None,
             sockets: vec![Sockets::default(); parts.venues.len()],
             venues: parts.venues,
             prices,
@@ -253,8 +242,21 @@ impl Sim {
 
     /// Starts this fault script now, replacing an earlier one. The script must have been read for the same venues.
     pub fn follow(&mut self, scenario: Scenario) {
-        self.script.scenario = scenario;
-        self.script.start = self.clock.now();
+        self.script.follow(scenario, self.clock.now());
+    }
+
+    /// Records from now on what the books really are.
+    pub fn record_truth(&mut self, truth: Truth) {
+        self.truth = Some(truth);
+        self.prices.cells().for_each(|cell| self.record(cell));
+    }
+
+    fn record(&mut self, cell: CellId) {
+        if let Some(truth) = &mut self.truth {
+            let (venue, _) = self.prices.quote(cell);
+            let (trouble, name) = (&self.script.troubles[venue], self.venues[venue].facts().name);
+            truth.see(cell, &self.prices, trouble, name, self.clock.unix());
+        }
     }
 
     /// Requires TLS of clients from now on.
@@ -308,6 +310,7 @@ impl Sim {
             return wait;
         }
         let next = self.pace.map_or(self.next_second, |p| p.next().min(self.next_second));
+        let next = self.clients.iter().filter_map(|client| client.connection.next_due()).fold(next, MonoNs::min);
         wait.min(Duration::from_nanos(next.since(now)))
     }
 
@@ -453,6 +456,7 @@ impl Sim {
     }
 
     fn tell(&mut self, cell: CellId) {
+        self.record(cell);
         let (venue, quote) = self.prices.quote(cell);
         let now = self.clock.now();
         if let Some(journal) = &mut self.journal {
@@ -482,6 +486,9 @@ impl Sim {
         }
         // Seconds missed during a pause of the machine are skipped.
         self.next_second = self.next_second.plus(SECOND).max(now.plus(SECOND / 2));
+        if let Some(truth) = &mut self.truth {
+            truth.flush();
+        }
         let unix = self.clock.unix();
         for client in self.clients.iter_mut() {
             client.connection.elapsed(now);
@@ -507,15 +514,7 @@ impl Sim {
 
     /// Begins and ends the faults that are due.
     fn suffer(&mut self, now: MonoNs) {
-        let script = &mut self.script;
-        if script.scenario.faults.is_empty() && script.troubles.iter().all(Trouble::is_none) {
-            return;
-        }
-        let elapsed_ns = now.since(script.start);
-        script.listener = script.scenario.of_listener(elapsed_ns);
-        let troubles = script.scenario.at(elapsed_ns, &self.venues);
-        if troubles != script.troubles {
-            let before = std::mem::replace(&mut script.troubles, troubles);
+        if let Some(before) = self.script.advance(now, &self.venues, &mut self.prices) {
             (0..before.len()).for_each(|venue| self.turn_to(venue, &before[venue], now));
         }
         let is_refusing = self.script.listener == Some(FaultKind::Refused);
@@ -533,14 +532,20 @@ impl Sim {
 
     /// Applies a change of the faults of a venue.
     fn turn_to(&mut self, venue: usize, before: &Trouble, now: MonoNs) {
+        let unix = self.clock.unix();
+        let consequences = self.script.consequences(venue, before, &mut self.prices, unix);
         let trouble = &self.script.troubles[venue];
+        if trouble == before {
+            return;
+        }
         if trouble.cuts_after(before) {
             self.clients.retain(|c| c.connection.venue() != Some(venue));
         }
-        let unix = distortion::distort_time(self.clock.unix(), trouble);
+        let unix = distortion::distort_time(unix, trouble);
         let [was_half, is_half] = [before, trouble].map(|t| t.whole(FaultKind::HalfOpen).is_some());
         let [was_shut, is_shut] = [before, trouble].map(|t| t.whole(FaultKind::Maintenance).is_some());
         for client in self.clients.iter_mut().filter(|c| c.connection.venue() == Some(venue)) {
+            client.connection.delay(connection::late_ns(trouble), now);
             if was_shut != is_shut {
                 client.connection.maintain(is_shut, unix, now);
             }
@@ -548,15 +553,16 @@ impl Sim {
                 client.connection.fall_mute();
             }
         }
-        for (of, quote) in self.prices.cells().map(|cell| self.prices.quote(cell)) {
-            let [was_halted, is_halted] = [before, trouble].map(|it| distortion::is_halted(it, &quote.native));
-            if of != venue || was_halted == is_halted {
-                continue;
-            }
-            let quote = distortion::distort_quote(quote, trouble);
+        for cell in consequences.trading {
+            let quote = distortion::distort_quote(self.prices.quote(cell).1, trouble);
             for client in self.clients.iter_mut().filter(|c| c.connection.venue() == Some(venue)) {
                 client.connection.trading(&quote, now);
             }
+        }
+        consequences.books.into_iter().for_each(|cell| self.tell(cell));
+        if self.truth.is_some() {
+            let cells = self.prices.cells().filter(|cell| self.prices.quote(*cell).0 == venue);
+            cells.collect::<Vec<_>>().into_iter().for_each(|cell| self.record(cell));
         }
     }
 
@@ -564,6 +570,7 @@ impl Sim {
     fn write(&mut self) {
         let (counts, troubles, now) = (&mut self.counts, &self.script.troubles, self.clock.now());
         self.clients.retain(|client| {
+            client.connection.release_due(now);
             let slow = client.connection.venue().and_then(|venue| troubles[venue].whole(FaultKind::Slow));
             let kept = client.write(slow.and_then(|rate| u64::try_from(rate).ok()), now).is_ok();
             match client.connection.ending() {
@@ -604,6 +611,9 @@ impl Stage for Sim {
         self.clients.iter_mut().for_each(|c| c.connection.close(1001, "going away", now));
         self.write();
         self.clients.retain(|_| false);
+        if let Some(truth) = &mut self.truth {
+            truth.flush();
+        }
     }
 }
 

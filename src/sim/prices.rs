@@ -61,6 +61,8 @@ struct MarketCell {
     changed_ns: u64,
     /// Set by hand; the paths do not change it.
     held: bool,
+    /// The quote when [`SimPrices::remember`] was last called.
+    past: Option<VenueQuote>,
 }
 
 struct SimInstrument {
@@ -177,6 +179,7 @@ impl SimPrices {
                 push: 0.0,
                 changed_ns: 0,
                 held: false,
+                past: None,
             });
             self.round.push(id);
             self.instruments[instrument].cells.push(id);
@@ -317,6 +320,25 @@ impl SimPrices {
     /// Returns a top of book that was set by hand to its path. It changes in its next step.
     pub fn release(&mut self, id: CellId) {
         self.cells[id.0 as usize].held = false;
+    }
+
+    /// The venue quotes this cell again at `now`, with the next number.
+    pub fn requote_as_is(&mut self, id: CellId, now: UnixNs) {
+        let cell = &mut self.cells[id.0 as usize];
+        let (bid, ask) = (cell.quote.bid, cell.quote.ask);
+        cell.state(bid, ask, now);
+    }
+
+    /// Remembers the current quotes of a venue as its past ones.
+    pub fn remember(&mut self, venue: usize) {
+        for cell in self.cells.iter_mut().filter(|cell| cell.venue == venue) {
+            cell.past = Some(cell.quote.clone());
+        }
+    }
+
+    /// The past quotes of a venue: none unless they were remembered.
+    pub fn past(&self, venue: usize) -> impl Iterator<Item = &VenueQuote> {
+        self.cells.iter().filter(move |cell| cell.venue == venue).filter_map(|cell| cell.past.as_ref())
     }
 
     /// The cell of `symbol` (`BASE/QUOTE`) on the venue with this index.

@@ -8,7 +8,7 @@ use std::fmt;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::time::SECOND;
+use crate::time::{MS, SECOND};
 use crate::venues::Venue;
 
 /// Kinds of faults.
@@ -40,10 +40,23 @@ pub enum FaultKind {
     /// it closes with 1012 and answers 503.
     Maintenance,
     /// Trading in an instrument is halted. The venue reports it in its stream, if the stream can, and in its list of
-    /// instruments. Prices continue, as in a phase in which orders can only be cancelled.
+    /// instruments, or only in one of them. Prices continue, as in a phase in which orders can only be cancelled.
     Halt,
     /// The venue's clock is wrong by `offset_ms`. It jumps when the fault begins and when it ends.
     Clock,
+    /// The venue's clock is `ppm` too fast. It jumps back when the fault ends.
+    Drift,
+    /// Frames are sent `late_ms` after their time, at the full rate and with their true timestamps.
+    Lag,
+    /// Closes the sockets once. On sockets that open during the fault, the first frame of each instrument has the price
+    /// of `stale_ms` before the beginning.
+    Reconnect,
+    /// The ticker means another asset: its price is `ratio` times the usual one, and moves by itself.
+    Alien,
+    /// The instrument is quoted in another unit: prices times `factor`, sizes divided by it.
+    Unit,
+    /// Prices stand `percent` above those of the other venues.
+    Basis,
     /// Closes the sockets. If the fault applies to all venues, the system refuses new connections. If it applies to
     /// one, new connections are reset after their request, since all venues share one port.
     Refused,
@@ -55,7 +68,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All kinds, in the order of the documentation.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 23] = [
         Self::Silence,
         Self::Cut,
         Self::HalfOpen,
@@ -70,6 +83,12 @@ impl FaultKind {
         Self::Maintenance,
         Self::Halt,
         Self::Clock,
+        Self::Drift,
+        Self::Lag,
+        Self::Reconnect,
+        Self::Alien,
+        Self::Unit,
+        Self::Basis,
         Self::Refused,
         Self::TlsExpired,
         Self::TlsWrongName,
@@ -93,6 +112,12 @@ impl FaultKind {
             Self::Maintenance => "maintenance",
             Self::Halt => "halt",
             Self::Clock => "clock",
+            Self::Drift => "drift",
+            Self::Lag => "lag",
+            Self::Reconnect => "reconnect",
+            Self::Alien => "alien",
+            Self::Unit => "unit",
+            Self::Basis => "basis",
             Self::Refused => "refused",
             Self::TlsExpired => "tls_expired",
             Self::TlsWrongName => "tls_wrong_name",
@@ -111,6 +136,9 @@ impl FaultKind {
                 | Self::Crossed
                 | Self::Damage
                 | Self::Halt
+                | Self::Alien
+                | Self::Unit
+                | Self::Basis
         )
     }
 
@@ -120,18 +148,55 @@ impl FaultKind {
         matches!(self, Self::TlsExpired | Self::TlsWrongName)
     }
 
-    /// The key of the kind's own figure, with its default, minimum and maximum.
-    const fn own_key(self) -> Option<(&'static str, i64, i64, i64)> {
+    /// The key of the kind's own figure.
+    const fn own_key(self) -> Option<OwnKey> {
         match self {
-            Self::Slow => Some(("bytes_per_s", 1024, 1, 1_000_000_000)),
-            Self::Duplicate | Self::Reorder | Self::Lose | Self::Damage => Some(("one_in", 3, 1, 1_000_000)),
-            Self::TooManyRequests => Some(("retry_after_s", 5, 0, 86_400)),
-            Self::Clock => Some(("offset_ms", -3_600_000, -DAY_MS, DAY_MS)),
+            Self::Slow => Some(OwnKey::whole("bytes_per_s", 1024, 1, 1_000_000_000)),
+            Self::Duplicate | Self::Reorder | Self::Lose | Self::Damage => {
+                Some(OwnKey::whole("one_in", 3, 1, 1_000_000))
+            }
+            Self::TooManyRequests => Some(OwnKey::whole("retry_after_s", 5, 0, 86_400)),
+            Self::Clock => Some(OwnKey::whole("offset_ms", -3_600_000, -DAY_MS, DAY_MS)),
+            Self::Drift => Some(OwnKey::whole("ppm", 200, -200, 200)),
+            Self::Lag => Some(OwnKey::whole("late_ms", 1000, 1, 60_000)),
+            Self::Reconnect => Some(OwnKey::whole("stale_ms", 5000, 1, 600_000)),
+            Self::Unit => Some(OwnKey::whole("factor", 1000, 2, 1_000_000)),
+            Self::Alien => {
+                Some(OwnKey { key: "ratio", default: 310_000, least: 1000, most: 1_000_000_000, per_one: ONE })
+            }
+            Self::Basis => {
+                let per_one = ONE / 100;
+                Some(OwnKey {
+                    key: "percent",
+                    default: 2 * per_one,
+                    least: -50 * per_one,
+                    most: 100 * per_one,
+                    per_one,
+                })
+            }
             _ => None,
         }
     }
 }
 
+/// A key that belongs to one kind, and its figures: multiples of `1 / per_one`.
+#[derive(Clone, Copy)]
+struct OwnKey {
+    key: &'static str,
+    default: i64,
+    least: i64,
+    most: i64,
+    per_one: i64,
+}
+
+impl OwnKey {
+    const fn whole(key: &'static str, default: i64, least: i64, most: i64) -> Self {
+        Self { key, default, least, most, per_one: 1 }
+    }
+}
+
+/// The figures of `alien` and `basis` are millionths: of the usual price, and of the premium.
+pub const ONE: i64 = 1_000_000;
 const DAY_MS: i64 = 86_400_000;
 /// How long a cut stays in effect, so that no turn misses it.
 const CUT_NS: u64 = SECOND;
@@ -139,6 +204,11 @@ const CUT_NS: u64 = SECOND;
 const SPAN_S_MAX: f64 = 31_536_000.0;
 /// Most faults in one script.
 const FAULTS_MAX: usize = 1000;
+/// How often the price of another asset moves by itself, in nanoseconds.
+const ALIEN_STEP_NS: u64 = 250 * MS;
+/// How it moves: amplitude as a fraction of its price, and period in seconds. The periods have no common multiple within
+/// an hour, so that the path does not repeat.
+const ALIEN_WAVES: [(f64, f64); 3] = [(0.02, 607.0), (0.004, 97.0), (0.0008, 23.0)];
 
 /// One fault of the script.
 #[derive(Clone, Debug, PartialEq)]
@@ -155,18 +225,58 @@ pub struct Fault {
     pub for_ns: u64,
     /// Interval between the beginnings, in nanoseconds; `None`: it happens once.
     pub every_ns: Option<u64>,
-    /// The kind's own figure: `one_in`, `bytes_per_s`, `retry_after_s` or `offset_ms`; 0 if the kind has none.
+    /// The kind's own figure, such as `one_in` or `late_ms`, in millionths for `alien` and `basis`; of `halt`, one of
+    /// [`BY_BOTH`], [`BY_LIST`] and [`BY_STREAM`]; 0 if the kind has none.
     pub figure: i64,
 }
+
+/// Where a halt is reported: in the list of instruments and in the stream.
+pub const BY_BOTH: i64 = 0;
+/// Only in the list of instruments.
+pub const BY_LIST: i64 = 1;
+/// Only in the stream.
+pub const BY_STREAM: i64 = 2;
 
 impl Fault {
     /// Whether the fault is in effect at `elapsed_ns` since the start.
     #[must_use]
     pub const fn is_on(&self, elapsed_ns: u64) -> bool {
-        let Some(since) = elapsed_ns.checked_sub(self.from_ns) else { return false };
+        self.since(elapsed_ns).is_some()
+    }
+
+    /// How long it has been in effect at `elapsed_ns` since the start, in nanoseconds.
+    const fn since(&self, elapsed_ns: u64) -> Option<u64> {
+        let Some(mut since) = elapsed_ns.checked_sub(self.from_ns) else { return None };
+        if let Some(every) = self.every_ns {
+            since %= every;
+        }
+        if since < self.for_ns { Some(since) } else { None }
+    }
+
+    /// The figure after `since_ns` in effect: of a drift, the milliseconds by which the clock is ahead; of another asset,
+    /// the ratio of its price then.
+    fn figure_after(&self, since_ns: u64) -> i64 {
+        match self.kind {
+            FaultKind::Drift => (since_ns as i64 / 1000).saturating_mul(self.figure) / (1000 * MS as i64),
+            FaultKind::Alien => {
+                let seconds = (since_ns - since_ns % ALIEN_STEP_NS) as f64 / SECOND as f64;
+                let wave = |(share, period): (f64, f64)| share * (seconds / period * std::f64::consts::TAU).sin();
+                (self.figure as f64 * (1.0 + ALIEN_WAVES.map(wave).iter().sum::<f64>())).round() as i64
+            }
+            _ => self.figure,
+        }
+    }
+
+    /// Whether the next beginning is at most its own figure of milliseconds away.
+    const fn is_soon(&self, elapsed_ns: u64) -> bool {
+        let ahead_ns = elapsed_ns.saturating_add((self.figure as u64).saturating_mul(MS));
+        if ahead_ns < self.from_ns {
+            return false;
+        }
         match self.every_ns {
-            Some(every) => since % every < self.for_ns,
-            None => since < self.for_ns,
+            _ if elapsed_ns < self.from_ns => true,
+            Some(every) => (elapsed_ns - self.from_ns) / every < (ahead_ns - self.from_ns) / every,
+            None => false,
         }
     }
 }
@@ -234,11 +344,18 @@ impl Trouble {
         self.now.iter().filter(move |(k, ..)| *k == kind).filter_map(|(_, of, _)| of.as_deref())
     }
 
+    /// The words of all faults that apply to the instrument with this native symbol, in the order of the script.
+    pub fn words<'a>(&'a self, native: &'a str) -> impl Iterator<Item = &'static str> + 'a {
+        let is_meant = move |of: &Option<String>| of.as_deref().is_none_or(|of| of == native);
+        self.now.iter().filter(move |(_, of, _)| is_meant(of)).map(|(kind, ..)| kind.word())
+    }
+
     /// Whether the change from `before` to these faults closes the venue's sockets.
     #[must_use]
     pub fn cuts_after(&self, before: &Self) -> bool {
-        const CUTTING: [FaultKind; 5] = [
+        const CUTTING: [FaultKind; 6] = [
             FaultKind::Cut,
+            FaultKind::Reconnect,
             FaultKind::TooManyRequests,
             FaultKind::Refused,
             FaultKind::TlsExpired,
@@ -284,18 +401,32 @@ impl Scenario {
     #[must_use]
     pub fn at(&self, elapsed_ns: u64, venues: &[&'static dyn Venue]) -> Vec<Trouble> {
         let mut troubles = vec![Trouble::default(); venues.len()];
-        for fault in self.faults.iter().filter(|fault| fault.is_on(elapsed_ns)) {
+        for fault in &self.faults {
+            let Some(since_ns) = fault.since(elapsed_ns) else { continue };
+            let figure = fault.figure_after(since_ns);
             for (at, trouble) in troubles.iter_mut().enumerate().filter(|(at, _)| fault.venue.is_none_or(|v| v == *at))
             {
                 let symbol = fault.instrument.as_deref().and_then(|symbol| symbol.split_once('/'));
                 match symbol.map(|(base, quote)| venues[at].native(base, quote)) {
-                    None => trouble.now.push((fault.kind, None, fault.figure)),
-                    Some(Ok(native)) => trouble.now.push((fault.kind, Some(native), fault.figure)),
+                    None => trouble.now.push((fault.kind, None, figure)),
+                    Some(Ok(native)) => trouble.now.push((fault.kind, Some(native), figure)),
                     Some(Err(_)) => {}
                 }
             }
         }
         troubles
+    }
+
+    /// By venue, of `count`: whether a `reconnect` is ahead whose stale price is that of `elapsed_ns` or later.
+    #[must_use]
+    pub fn reconnects_soon(&self, elapsed_ns: u64, count: usize) -> Vec<bool> {
+        let mut soon = vec![false; count];
+        for fault in self.faults.iter().filter(|f| f.kind == FaultKind::Reconnect && f.is_soon(elapsed_ns)) {
+            for (_, soon) in soon.iter_mut().enumerate().filter(|(at, _)| fault.venue.is_none_or(|v| v == *at)) {
+                *soon = true;
+            }
+        }
+        soon
     }
 
     /// The fault of the listener itself, which all venues share, at `elapsed_ns`.
@@ -335,7 +466,7 @@ impl ScenarioReader<'_> {
             from_ns: 0,
             for_ns: if kind == FaultKind::Cut { CUT_NS } else { 0 },
             every_ns: None,
-            figure: kind.own_key().map_or(0, |(_, default, _, _)| default),
+            figure: kind.own_key().map_or(0, |own| own.default),
         };
         for (key, value) in table {
             let name = key.get_ref().as_ref();
@@ -346,6 +477,7 @@ impl ScenarioReader<'_> {
                 "from_s" => fault.from_ns = self.seconds(name, value, 0.0)?,
                 "for_s" if kind != FaultKind::Cut => fault.for_ns = self.seconds(name, value, 0.001)?,
                 "every_s" => fault.every_ns = Some(self.seconds(name, value, 0.001)?),
+                "by" if kind == FaultKind::Halt => fault.figure = self.reported_by(value)?,
                 _ => fault.figure = self.figure(kind, key, value)?,
             }
         }
@@ -408,19 +540,36 @@ impl ScenarioReader<'_> {
         value: &Spanned<DeValue<'_>>,
     ) -> Result<i64, ScenarioError> {
         let name = key.get_ref().as_ref();
-        let Some((_, _, least, most)) = kind.own_key().filter(|(own, ..)| *own == name) else {
-            let own = kind.own_key().map_or(String::new(), |(own, ..)| format!(", {own}"));
+        let Some(OwnKey { least, most, per_one, .. }) = kind.own_key().filter(|own| own.key == name) else {
+            let own = if kind == FaultKind::Halt { Some("by") } else { kind.own_key().map(|own| own.key) };
+            let own = own.map_or(String::new(), |own| format!(", {own}"));
             let span = if kind == FaultKind::Cut { "" } else { ", for_s" };
             let what = format!("expected one of kind, venue, instrument, from_s{span}, every_s{own}");
             return Err(self.wrong(key.span().start, name, &what));
         };
         let whole = match value.get_ref() {
-            DeValue::Integer(whole) => i64::from_str_radix(whole.as_str(), whole.radix()).ok(),
+            DeValue::Integer(whole) => {
+                i64::from_str_radix(whole.as_str(), whole.radix()).ok().and_then(|whole| whole.checked_mul(per_one))
+            }
+            DeValue::Float(float) if per_one > 1 => {
+                float.as_str().parse::<f64>().ok().map(|number| (number * per_one as f64).round() as i64)
+            }
             _ => None,
         };
         whole.filter(|n| (least..=most).contains(n)).ok_or_else(|| {
-            self.wrong(value.span().start, name, &format!("expected a whole number from {least} to {most}"))
+            let [least, most] = [least, most].map(|figure| figure as f64 / per_one as f64);
+            let number = if per_one > 1 { "number" } else { "whole number" };
+            self.wrong(value.span().start, name, &format!("expected a {number} from {least} to {most}"))
         })
+    }
+
+    fn reported_by(&self, value: &Spanned<DeValue<'_>>) -> Result<i64, ScenarioError> {
+        match value.get_ref().as_str() {
+            Some("both") => Ok(BY_BOTH),
+            Some("list") => Ok(BY_LIST),
+            Some("stream") => Ok(BY_STREAM),
+            _ => Err(self.wrong(value.span().start, "by", "expected \"both\", \"list\" or \"stream\"")),
+        }
     }
 }
 
@@ -456,6 +605,36 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_drifts_gains_a_millisecond_each_five_seconds() {
+        let script = read("[[fault]]\nkind = \"drift\"\nfrom_s = 10\nfor_s = 600");
+        let ahead_ms = |s: u64| script.at(s * SECOND, PLAIN)[0].whole(FaultKind::Drift);
+        assert_eq!([9, 10, 14, 15, 60, 609].map(ahead_ms), [None, Some(0), Some(0), Some(1), Some(10), Some(119)]);
+    }
+
+    #[test]
+    fn the_price_of_another_asset_moves_by_itself() {
+        let script = read("[[fault]]\nkind = \"alien\"\ninstrument = \"A/B\"\nfor_s = 600\nratio = 0.5");
+        let ratio = |s: u64| script.at(s * SECOND, PLAIN)[0].of(FaultKind::Alien, "A-B").unwrap();
+        let ratios: Vec<i64> = (0..600).map(ratio).collect();
+        assert!(ratios.iter().all(|ratio| (485_000..515_000).contains(ratio)));
+        let (least, most) = (ratios.iter().min().unwrap(), ratios.iter().max().unwrap());
+        assert!(most - least > 10_000, "{least} to {most}");
+        // No jump: less than half a percent in a second.
+        assert!(ratios.windows(2).all(|two| two[0].abs_diff(two[1]) < 2500));
+    }
+
+    #[test]
+    fn the_stale_price_is_from_before_the_reconnect() {
+        let script = read("[[fault]]\nkind = \"reconnect\"\nvenue = \"bare\"\nfrom_s = 3\nfor_s = 2\nevery_s = 20");
+        let soon = |s: u64| script.reconnects_soon(s * SECOND, 3)[1];
+        assert_eq!(
+            [0, 2, 3, 4, 17, 18, 22, 23, 37, 38].map(soon),
+            [true, true, false, false, false, true, true, false, false, true]
+        );
+        assert!(!script.reconnects_soon(0, 3)[0]);
+    }
+
+    #[test]
     fn every_kind_can_be_written() {
         for kind in FaultKind::ALL {
             let span = if kind == FaultKind::Cut { "" } else { "for_s = 1" };
@@ -477,6 +656,13 @@ mod tests {
             ("[[fault]]\nkind = \"cut\"\ninstrument = \"A/B\"", "3: instrument: expected \"all\""),
             ("[[fault]]\nkind = \"cut\"\none_in = 1", "3: one_in: expected one of kind, venue"),
             ("[[fault]]\nkind = \"lose\"\nfor_s = 1\none_in = 0", "4: one_in: expected a whole number from 1"),
+            (
+                "[[fault]]\nkind = \"halt\"\nfor_s = 1\nby = \"page\"",
+                "4: by: expected \"both\", \"list\" or \"stream\"",
+            ),
+            ("[[fault]]\nkind = \"basis\"\nfor_s = 1\npercent = 200", "4: percent: expected a number from -50 to 100"),
+            ("[[fault]]\nkind = \"alien\"\nfor_s = 1\nratio = nan", "4: ratio: expected a number from 0.001 to 1000"),
+            ("[[fault]]\nkind = \"drift\"\nfor_s = 1\nppm = 0.5", "4: ppm: expected a whole number from -200 to 200"),
             ("[[fault]]\nkind = \"lose\"\nfor_s = 2\nevery_s = 1", "4: every_s: is 1 s, expected more than for_s"),
             ("[[fault]]\nkind = \"tls_expired\"\nfor_s = 2\nvenue = \"plain\"", "4: venue: expected \"all\""),
             ("[[fault]]\nkind =", "2: is not TOML: "),

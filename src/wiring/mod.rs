@@ -17,7 +17,7 @@ use crossbeam::channel::Sender;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
-use crate::cli::{CommandFailure, ReplayArgs, SimArgs};
+use crate::cli::{CommandFailure, DemoArgs, ReplayArgs, SimArgs};
 use crate::cluster::{self, lead};
 use crate::config::{Config, Plan, ThresholdOn, VenueConfig};
 use crate::detector::{Detector, DetectorParts, Subscriber, scan};
@@ -43,6 +43,7 @@ use crate::net::tls::Trust;
 use crate::reload::FeedPort;
 use crate::sim::certificates::{self, Certificates};
 use crate::sim::scenario::Scenario;
+use crate::sim::truth::{Truth, TruthFile};
 use crate::sim::{self, Sim, SimParts};
 use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, MS, MonoNs};
@@ -61,26 +62,29 @@ const STOP_MAX_NS: u64 = 1900 * MS;
 /// The longest that handing over in a cluster may take.
 const HAND_OVER_MAX_NS: u64 = lead::STOP_NS + 500 * MS;
 
-/// Simulated venues, feeds, detector and gateway in one process, with prices generated from `seed`.
+/// Simulated venues, feeds, detector and gateway in one process.
 ///
 /// # Errors
-/// If a port is in use or a thread cannot be created.
-pub fn demo(mut config: Config, seed: u64) -> Result<(), CommandFailure> {
+/// If a port is in use, a file cannot be written or a thread cannot be created.
+pub fn demo(mut config: Config, args: &DemoArgs) -> Result<(), CommandFailure> {
     let signals = signals()?;
     signals.add_signal(SIGUSR1).map_err(|why| unavailable("signals", &why))?;
     // A demo never joins a cluster, since its simulated prices must not reach other instances.
     let parts = SharedParts::new(&config, config.directory(), Clock::System, None, None)?;
     let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let pairs = config.instruments.iter().filter_map(|symbol| symbol.split_once('/'));
-    let sim = simulator(SimParts {
+    let mut sim = simulator(SimParts {
         venues: config.venues.iter().map(|v| v.venue).collect(),
         instruments: pairs.map(|(base, quote)| (base.to_owned(), quote.to_owned())).collect(),
         listener,
-        seed,
+        seed: args.seed,
         rate: sim::RATE_DEFAULT,
         clock: Clock::System,
         options: sim::SimOptions::default(),
     })?;
+    if let Some(file) = &args.truth {
+        sim.record_truth(truth(file)?);
+    }
     for venue in &mut config.venues {
         venue.address = sim::address_of(venue.venue, sim.address());
         venue.rest_address = sim::rest_address_of(venue.venue, sim.address());
@@ -159,6 +163,10 @@ pub fn sim(args: SimArgs) -> Result<(), CommandFailure> {
     if let Some(scenario) = scenario {
         terminal::say(&format!("  scripted faults: {}", scenario.faults.len()));
         sim.follow(scenario);
+    }
+    if let Some(file) = &args.truth {
+        sim.record_truth(truth(file)?);
+        terminal::say(&format!("  truth about the books: {}", file.display()));
     }
     let rows = vec![ThreadRow::cold(Box::new(sim))];
     let rows = vec![threads::start(rows, &crate::config::Threads::default(), None)?];
@@ -485,6 +493,12 @@ fn scenario(file: &Path, venues: &[&'static dyn Venue]) -> Result<Scenario, Comm
     let text = std::fs::read_to_string(file)
         .map_err(|why| CommandFailure::Unavailable(format!("{shown} cannot be read: {why}")))?;
     Scenario::read(&text, venues).map_err(|why| CommandFailure::Configuration(format!("{shown}:{why}")))
+}
+
+/// A record of the truth in a new file.
+fn truth(file: &Path) -> Result<Truth, CommandFailure> {
+    let out = std::fs::File::create(file).map_err(|why| unavailable(&file.display().to_string(), &why))?;
+    Ok(Truth::new(Box::new(TruthFile::new(out))))
 }
 
 /// Makes the simulator use TLS. Returns the path of its CA certificate.

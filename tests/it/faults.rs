@@ -721,6 +721,32 @@ fn slow_frames() {
 }
 
 #[test]
+fn late_frames_at_the_full_rate() {
+    let (fault, counter) = ("kind = \"lag\"\nlate_ms = 1000", |v: &VenueGauges| v.lagged.value());
+    let row = Row { fault, bound_ms: 3000, counter, moves: everyone, well: |_| None, hair_ns: lateness_unseen, ..ROW };
+    check(&row, true);
+}
+
+#[test]
+fn a_clock_that_drifts() {
+    let counter = |v: &VenueGauges| v.lagged.value();
+    check(&Row { fault: "kind = \"drift\"\nppm = 200", counter, well: |_| Some(true), ..ROW }, true);
+}
+
+#[test]
+fn a_reconnect_whose_first_prices_are_stale() {
+    let counter = |v: &VenueGauges| v.disconnects.value();
+    let fault = "kind = \"reconnect\"\nstale_ms = 2000";
+    check(&Row { fault, counter, moves: everyone, well: |_| None, hair_ns: staleness_unseen, ..ROW }, true);
+}
+
+/// Binance's quotes have no stamps: the first one of a connection may be as old as the fault makes it.
+fn staleness_unseen(name: &str) -> u64 {
+    let stale = if name.starts_with("binance") { 2 * SECOND } else { 0 };
+    HAIR_NS + stale
+}
+
+#[test]
 fn the_scenario_of_the_documentation_can_be_read() {
     let page = include_str!("../../docs/simulator.md");
     let example = page.split("```").find(|block| block.starts_with("toml\n[[fault]]")).unwrap();

@@ -9,6 +9,7 @@ use spreadwire::market::InstrumentId;
 use spreadwire::net::listen::Listener;
 use spreadwire::sim::connection::{ClientLimits, SimConnection, World};
 use spreadwire::sim::prices::{Liveliness, SimPrices};
+use spreadwire::sim::scenario::{Scenario, Trouble};
 use spreadwire::sim::{self, Sim, SimOptions, SimParts, address_of, default_instruments};
 use spreadwire::stage::{Idle, Stop, spawn};
 use spreadwire::time::{Clock, MS, MonoNs, UnixNs};
@@ -59,6 +60,8 @@ struct Joined {
     now: MonoNs,
     /// All that the simulator said after its reply to the upgrade.
     frames: Vec<u8>,
+    /// By venue: the faults in effect.
+    troubles: Vec<Trouble>,
 }
 
 impl Joined {
@@ -82,6 +85,7 @@ impl Joined {
             codec: codec(VENUES[venue], &quotes(prices, venue)),
             now: MonoNs(1),
             frames: Vec::new(),
+            troubles: Vec::new(),
         }
     }
 
@@ -90,7 +94,8 @@ impl Joined {
         let mut updates = Vec::new();
         loop {
             let asked = std::mem::take(self.client.output());
-            self.server.receive(&asked, self.now, &world(prices, self.now));
+            let world = World { troubles: &self.troubles, ..world(prices, self.now) };
+            self.server.receive(&asked, self.now, &world);
             let said = std::mem::take(self.server.output());
             if asked.is_empty() && said.is_empty() {
                 return updates;
@@ -220,6 +225,37 @@ proptest! {
     #[test]
     fn whatever_the_seed(seed: u64, venue in 0..VENUES.len()) {
         check_venue(venue, seed, 4);
+    }
+}
+
+#[test]
+fn after_a_reconnect_the_first_price_of_each_instrument_is_stale_and_the_next_is_true() {
+    let script = Scenario::read("[[fault]]\nkind = \"reconnect\"\nfor_s = 5", VENUES).unwrap();
+    for (venue, name) in VENUES.iter().map(|v| v.facts().name).enumerate() {
+        let mut prices = market(9);
+        prices.remember(venue);
+        let past: Vec<VenueQuote> = quotes(&prices, venue).into_iter().map(|(_, quote)| quote).collect();
+        for n in 0..5000 {
+            prices.step(UnixNs(START.0 + n));
+        }
+        let mut joined = Joined::open(venue, &prices);
+        joined.troubles = script.at(0, VENUES);
+        let mut told = tops(&joined.talk(&prices));
+        for n in 0..5000 {
+            let cell = prices.step(UnixNs(START.0 + 5000 + n)).unwrap();
+            let (of, quote) = prices.quote(cell);
+            if of == venue {
+                joined.server.quote(quote, joined.now);
+                told.extend(tops(&joined.talk(&prices)));
+            }
+        }
+        for (at, (symbol, now)) in quotes(&prices, venue).iter().enumerate() {
+            let of_it: Vec<&Top> = told.iter().filter(|top| top.instrument.index() == at).collect();
+            let shown = |top: &Top| (top.bid, top.ask);
+            assert_eq!(shown(of_it[0]), (past[at].bid, past[at].ask), "{name} {symbol}");
+            let again = of_it[1..].iter().filter(|top| shown(top) == (past[at].bid, past[at].ask)).count();
+            assert_eq!((again, shown(of_it[of_it.len() - 1])), (0, (now.bid, now.ask)), "{name} {symbol}");
+        }
     }
 }
 
