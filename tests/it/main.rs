@@ -14,6 +14,8 @@ mod gateway;
 mod halts;
 mod lag;
 mod last_known;
+mod one_thread;
+mod phantoms;
 mod pipeline;
 mod reload;
 mod sim;

@@ -4,39 +4,27 @@
 //! `PIPELINE_SEEDS=10000` runs more seeds than CI does, `PIPELINE_SEED=17` one.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use spreadwire::detector::scan;
-use spreadwire::detector::{Detector, DetectorParts, Subscriber};
-use spreadwire::feed;
-use spreadwire::feed::end::End;
-use spreadwire::feed::session::{Session, SessionParts, entries};
+use spreadwire::detector::Subscriber;
+use spreadwire::detector::scan::DetectorOptions;
 use spreadwire::gateway::transport::LocalClient;
 use spreadwire::gateway::{Clocks, Gateway, GatewayOptions, GatewayParts};
-use spreadwire::handover::Handover;
-use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::opportunity::{Change, OpportunityEvent};
-use spreadwire::market::quote::Origin;
-use spreadwire::market::{Decimal, Directory, InstrumentId, Level, VenueId};
+use spreadwire::market::{InstrumentId, Level, VenueId};
+use spreadwire::matrix::CellState;
 use spreadwire::matrix::books::BookTable;
 use spreadwire::matrix::changes::Changes;
-use spreadwire::matrix::days::DayTable;
-use spreadwire::matrix::{CellQuote, CellState, QuoteMatrix, SharedMatrix};
-use spreadwire::metrics::Board;
 use spreadwire::random::Random;
-use spreadwire::sim::address_of;
-use spreadwire::sim::connection::{self as venue_side, ClientLimits, World};
-use spreadwire::sim::distortion;
-use spreadwire::sim::prices::{CellId, Liveliness, SimPrices};
-use spreadwire::sim::scenario::{FaultKind, Scenario, Trouble};
-use spreadwire::stage::{Alarm, Stage};
-use spreadwire::time::{HandClock, MS, MonoNs, SECOND, UnixNs};
-use spreadwire::venues::{Venue, venue};
+use spreadwire::sim::prices::Liveliness;
+use spreadwire::stage::Stage;
+use spreadwire::time::{MS, SECOND};
 
 use crate::client_frames::{masked, texts_of};
+use crate::one_thread::{OneThread, Setting};
 
 /// Seeds in CI.
 const SEEDS: u64 = 200;
@@ -53,12 +41,8 @@ const WELL_MS: u64 = 8_000;
 const LAST_BEAT_MS: u64 = 1_100;
 /// After this time no fault of a venue has an effect on its prices, in nanoseconds: each of them has changed.
 const FORGOTTEN_NS: u64 = 2 * SECOND;
-/// Pause before a lost connection is opened again, in milliseconds.
-const REOPEN_MS: u64 = 250;
 /// Venues of every kind: with numbers and without, with checksums, gzip, pings of either side.
 const VENUES: [&str; 8] = ["binance", "kraken", "okx", "bybit", "coinbase", "htx", "bitstamp", "gateio"];
-/// The venues buffer as much as the network may hold.
-const LIMITS: ClientLimits = ClientLimits { output_max: 16 << 20, ping_every_ms: 20_000, head_ms: 10_000 };
 /// Unread bytes of a client, beyond which the gateway must wait: a few prices.
 const UNREAD_MAX: usize = 4096;
 /// The place of the client that wants each change.
@@ -78,19 +62,6 @@ const FAULTS: [(&str, &str); 10] = [
     ("halt", "instrument = \"BTC/USDT\""),
 ];
 
-/// One venue's connection: both ends and whether bytes pass between them.
-struct Pipe {
-    venue: &'static dyn Venue,
-    feed: Session,
-    /// The venue's end; `None` while nothing is connected.
-    far: Option<venue_side::SimConnection>,
-    opens_at: MonoNs,
-    /// Until then the network holds the venue's bytes.
-    held_until: MonoNs,
-    /// When a fault last had an effect.
-    troubled: MonoNs,
-}
-
 /// A client in memory.
 struct Client {
     wire: LocalClient,
@@ -102,140 +73,62 @@ struct Client {
 }
 
 struct Pipeline {
-    hand: HandClock,
-    random: Random,
-    venues: Vec<&'static dyn Venue>,
-    prices: SimPrices,
-    scenario: Scenario,
-    troubles: Vec<Trouble>,
-    pipes: Vec<Pipe>,
-    directory: Arc<Directory>,
-    board: Arc<Board>,
-    handover: Handover,
-    detector: Detector,
+    rig: OneThread,
     gateway: Gateway,
-    matrix: SharedMatrix,
-    /// What the detector publishes, beside the gateway's ring.
-    events: rtrb::Consumer<OpportunityEvent>,
     clients: Vec<Client>,
-    began: MonoNs,
-    next_second: MonoNs,
     steps: u64,
     opened: HashMap<(InstrumentId, VenueId, VenueId), u64>,
     alerts: u64,
 }
 
+impl Deref for Pipeline {
+    type Target = OneThread;
+
+    fn deref(&self) -> &OneThread {
+        &self.rig
+    }
+}
+
+impl DerefMut for Pipeline {
+    fn deref_mut(&mut self) -> &mut OneThread {
+        &mut self.rig
+    }
+}
+
 impl Pipeline {
     fn new(seed: u64) -> Self {
-        let mut random = Random::new(seed);
-        let hand = HandClock::new(MonoNs(1000 * SECOND), UnixNs::from_ms(1_700_000_000_000));
-        let clock = hand.clock();
-        let venues: Vec<&'static dyn Venue> = VENUES.iter().map(|name| venue(name).unwrap()).collect();
-        let instruments = INSTRUMENTS.map(|(base, quote)| (base.to_owned(), quote.to_owned()));
-        let liveliness = Liveliness { rate: 300.0, opportunity_every_ms: 1500 };
-        let prices = SimPrices::new(&venues, &instruments, seed, liveliness, clock.unix());
-        let listed = venues.iter().map(|venue| VenueEntry {
-            name: venue.facts().name.into(),
-            taker_fee_pct: Decimal::new(1, 1),
-            native: INSTRUMENTS.iter().map(|(base, quote)| venue.native(base, quote).ok()).collect(),
-        });
-        let symbols = INSTRUMENTS.iter().map(|(base, quote)| format!("{base}/{quote}")).collect();
-        let directory = Arc::new(Directory::new(symbols, listed.collect()));
-        let board = Arc::new(Board::new(clock.now(), venues.len(), 1));
-        let days = Arc::new(DayTable::new(directory.pairs()));
-        let changes = Arc::new(Changes::new(directory.pairs()));
-        let (matrix, writer) = QuoteMatrix::new(directory.pairs());
-        let (to_gateway, opportunities) = rtrb::RingBuffer::new(256);
-        let (to_test, events) = rtrb::RingBuffer::new(256);
-        // Small enough to fill in a burst.
-        let (producer, consumer) = rtrb::RingBuffer::new(64);
-        let (gateway, alarm) = Gateway::new(GatewayParts {
-            directory: Arc::clone(&directory),
-            matrix: Arc::clone(&matrix),
-            days: Arc::clone(&days),
-            books: Arc::new(BookTable::new(directory.pairs(), 0)),
-            changes: Arc::clone(&changes),
-            opportunities,
-            board: Arc::clone(&board),
-            index: 0,
-            admin: None,
-            clocks: Clocks::both(&clock),
-            options: GatewayOptions::default(),
-            listener: None,
-        })
-        .unwrap();
-        let (detector, detector_alarm) = Detector::new(DetectorParts {
-            directory: Arc::clone(&directory),
-            matrix: writer,
-            rings: vec![consumer],
-            subscribers: vec![
-                Subscriber { changes, opportunities: Some(to_gateway), alarm },
-                Subscriber {
-                    changes: Arc::new(Changes::new(directory.pairs())),
-                    opportunities: Some(to_test),
-                    alarm: Alarm::of_parker().0,
-                },
-            ],
-            board: Arc::clone(&board),
-            clock: clock.clone(),
-            options: scan::DetectorOptions { debounce_ns: SECOND, ..scan::DetectorOptions::default() },
-        });
-        let ids = (0..venues.len()).map(|at| VenueId(at as u16)).collect();
-        let handover = Handover::new(producer, detector_alarm, Arc::clone(&board), ids, directory.rows(), Origin::Own);
-        let pipes = venues
-            .iter()
-            .enumerate()
-            .map(|(at, venue)| Pipe {
-                venue: *venue,
-                feed: Session::tops(
-                    SessionParts {
-                        id: VenueId(at as u16),
-                        venue: *venue,
-                        directory: Arc::clone(&directory),
-                        board: Arc::clone(&board),
-                        options: feed::FeedOptions::default(),
-                    },
-                    Arc::clone(&days),
-                    entries(&directory, VenueId(at as u16)),
-                ),
-                far: None,
-                opens_at: clock.now(),
-                held_until: MonoNs(0),
-                troubled: MonoNs(0),
+        let setting = Setting {
+            seed,
+            venues: &VENUES,
+            instruments: &INSTRUMENTS,
+            liveliness: Liveliness { rate: 300.0, opportunity_every_ms: 1500 },
+            options: DetectorOptions { debounce_ns: SECOND, ..DetectorOptions::default() },
+        };
+        let mut gateway = None;
+        let mut rig = OneThread::new(&setting, |tables| {
+            let changes = Arc::new(Changes::new(tables.directory.pairs()));
+            let (to_gateway, opportunities) = rtrb::RingBuffer::new(256);
+            let (made, alarm) = Gateway::new(GatewayParts {
+                directory: Arc::clone(&tables.directory),
+                matrix: Arc::clone(&tables.matrix),
+                days: Arc::clone(&tables.days),
+                books: Arc::new(BookTable::new(tables.directory.pairs(), 0)),
+                changes: Arc::clone(&changes),
+                opportunities,
+                board: Arc::clone(&tables.board),
+                index: 0,
+                admin: None,
+                clocks: Clocks::both(&tables.clock),
+                options: GatewayOptions::default(),
+                listener: None,
             })
-            .collect();
-        let scenario = Scenario::read(&script(&mut random), &venues).unwrap();
-        let now = clock.now();
-        Self {
-            gateway,
-            troubles: vec![Trouble::default(); venues.len()],
-            began: now,
-            next_second: now.plus(SECOND),
-            steps: 0,
-            opened: HashMap::new(),
-            alerts: 0,
-            clients: Vec::new(),
-            hand,
-            random,
-            venues,
-            prices,
-            scenario,
-            pipes,
-            directory,
-            board,
-            handover,
-            detector,
-            matrix,
-            events,
-        }
-    }
-
-    fn now(&self) -> MonoNs {
-        self.hand.clock().now()
-    }
-
-    fn elapsed_ms(&self) -> u64 {
-        self.now().since(self.began) / MS
+            .unwrap();
+            gateway = Some(made);
+            vec![Subscriber { changes, opportunities: Some(to_gateway), alarm }]
+        });
+        let script = script(&mut rig.random);
+        rig.follow(&script);
+        Self { rig, gateway: gateway.unwrap(), clients: Vec::new(), steps: 0, opened: HashMap::new(), alerts: 0 }
     }
 
     /// A client with every price of every venue, at this interval.
@@ -269,19 +162,12 @@ impl Pipeline {
         self.steps += 1;
         self.hand.advance(ms * MS);
         self.trouble();
+        self.hold_now_and_then();
         self.open();
-        for _ in 0..updates {
-            let unix = self.hand.clock().unix();
-            if let Some(cell) = self.prices.step(unix) {
-                self.publish(cell);
-            }
-        }
+        self.step_prices(updates);
         self.each_second();
         self.pump();
-        self.handover.settle();
-        while self.detector.turn(Duration::ZERO) > 0 {
-            self.handover.settle();
-        }
+        self.detect();
         self.check_events();
         self.serve();
         self.check_bounds();
@@ -303,132 +189,15 @@ impl Pipeline {
         }
     }
 
-    /// Begins and ends the faults that are due.
-    fn trouble(&mut self) {
-        let troubles = self.scenario.at(self.now().since(self.began), &self.venues);
-        for (at, (trouble, before)) in troubles.iter().zip(&self.troubles).enumerate() {
-            if trouble.cuts_after(before) {
-                self.pipes[at].far = None;
-            }
-            for (of, quote) in self.prices.cells().map(|cell| self.prices.quote(cell)) {
-                let [was, is] = [before, trouble].map(|it| distortion::is_halted(it, &quote.native));
-                if of == at
-                    && was != is
-                    && let Some(far) = &mut self.pipes[at].far
-                {
-                    far.trading(&distortion::distort_quote(quote, trouble), self.hand.clock().now());
-                }
-            }
-        }
-        for (pipe, _) in self.pipes.iter_mut().zip(&troubles).filter(|(_, trouble)| !trouble.is_none()) {
-            pipe.troubled = self.hand.clock().now();
-        }
-        self.troubles = troubles;
-        // The network holds bytes now and then.
+    /// The network holds bytes.
+    fn hold_now_and_then(&mut self) {
         if self.elapsed_ms() < FAULTS_MS && self.random.one_in(400) {
-            let at = self.random.below(self.pipes.len());
+            let count = self.pipes.len();
+            let at = self.random.below(count);
             let ms = self.random.between(50.0, 1500.0) as u64;
-            self.pipes[at].held_until = self.now().plus(ms * MS);
+            let until = self.now().plus(ms * MS);
+            self.pipes[at].held_until = until;
         }
-    }
-
-    /// Connects what is due, and takes leave of what is over.
-    fn open(&mut self) {
-        let now = self.now();
-        for pipe in &mut self.pipes {
-            let handover = &mut self.handover;
-            if pipe.far.is_none() && pipe.feed.is_open() {
-                pipe.feed.lose(End::Socket("cut".to_owned()), &mut |event| handover.push(event));
-            }
-            if pipe.feed.end().is_some() && pipe.opens_at == MonoNs(u64::MAX) {
-                pipe.far = None;
-                pipe.opens_at = now.plus(REOPEN_MS * MS);
-            }
-            if now >= pipe.opens_at {
-                pipe.opens_at = MonoNs(u64::MAX);
-                pipe.feed.open(&address_of(pipe.venue, simulator()), now).unwrap();
-                pipe.far = Some(venue_side::SimConnection::new(LIMITS, now));
-            }
-        }
-    }
-
-    /// A price changed: the venue's connection hears it.
-    fn publish(&mut self, cell: CellId) {
-        let (at, quote) = self.prices.quote(cell);
-        let (trouble, now) = (&self.troubles[at], self.hand.clock().now());
-        if trouble.of(FaultKind::Silence, &quote.native).is_some() {
-            return;
-        }
-        let Some(far) = &mut self.pipes[at].far else { return };
-        if trouble.is_none() {
-            far.quote(quote, now);
-        } else {
-            far.troubled_quote(quote, now, trouble, &mut self.random);
-        }
-    }
-
-    fn each_second(&mut self) {
-        let now = self.now();
-        if now < self.next_second {
-            return;
-        }
-        self.next_second = now.plus(SECOND);
-        let unix = self.hand.clock().unix();
-        for (at, pipe) in self.pipes.iter_mut().enumerate() {
-            let trouble = &self.troubles[at];
-            let Some(far) = pipe.far.as_mut().filter(|_| trouble.whole(FaultKind::Silence).is_none()) else { continue };
-            far.troubled_heartbeat(unix, now, trouble);
-            for (_, quote) in self.prices.cells().map(|cell| self.prices.quote(cell)).filter(|(of, _)| *of == at) {
-                far.statistics(&distortion::distort_quote(quote, trouble), now);
-            }
-        }
-    }
-
-    /// Carries bytes both ways until no end has more to say.
-    fn pump(&mut self) {
-        let (now, clock) = (self.now(), self.hand.clock());
-        let sockets = [];
-        let world = World {
-            venues: &self.venues,
-            prices: &self.prices,
-            unix: clock.unix(),
-            listen: simulator(),
-            refusing: &[],
-            troubles: &self.troubles,
-            tls: false,
-            sockets: &sockets,
-        };
-        for pipe in &mut self.pipes {
-            let handover = &mut self.handover;
-            let mut push = |event| handover.push(event);
-            if pipe.feed.deadline().is_some_and(|at| now >= at) {
-                pipe.feed.elapsed(now, &mut push);
-            }
-            while let Some(far) = &mut pipe.far {
-                far.elapsed(now);
-                let asked = pipe.feed.output().map(std::mem::take).unwrap_or_default();
-                if !asked.is_empty() {
-                    far.receive(&asked, now, &world);
-                }
-                if now < pipe.held_until {
-                    break;
-                }
-                let said = std::mem::take(far.output());
-                if !said.is_empty() {
-                    pipe.feed.receive(&said, now, &clock, &mut push);
-                }
-                if far.ending().is_some() {
-                    pipe.far = None;
-                }
-                if asked.is_empty() && said.is_empty() {
-                    break;
-                }
-            }
-        }
-    }
-
-    fn cell(&self, instrument: InstrumentId, venue: VenueId) -> CellQuote {
-        self.matrix.load().load(self.directory.pair(instrument, venue))
     }
 
     /// Both legs of what is alerted are live: connected, quoted by the venue, in the matrix with this price.
@@ -458,7 +227,7 @@ impl Pipeline {
                 assert_eq!(cell.state, CellState::Live, "{event:?}");
                 assert_eq!(if is_buy { cell.ask } else { cell.bid }, leg.level, "{event:?}");
                 assert!(pipe.feed.is_open(), "alert on a venue that is not connected: {event:?}");
-                assert!(cell.age(self.now()) <= scan::DetectorOptions::default().leg_age_max_ns, "{event:?}");
+                assert!(cell.age(self.now()) <= DetectorOptions::default().leg_age_max_ns, "{event:?}");
                 let is_well = self.now().since(pipe.troubled) > FORGOTTEN_NS;
                 if is_well && self.now() >= pipe.held_until {
                     let (symbol, venue) = (self.directory.symbol(opportunity.instrument), leg.venue.index());
@@ -521,11 +290,6 @@ impl Pipeline {
             }
         }
     }
-}
-
-/// Where the feeds find the simulated venues; nothing listens there.
-fn simulator() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 9000))
 }
 
 /// Three to eight faults of any kind, each at one venue.
