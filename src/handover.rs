@@ -144,7 +144,8 @@ impl Handover {
                 let Some(place) = self.place(quote.instrument, quote.venue) else { return };
                 self.board.venues[quote.venue.index()].ring_conflated.add(1);
                 self.left[place / self.instruments] = false;
-                self.aside[place].quote = Some(quote);
+                let is_conflated = self.aside[place].quote.is_some();
+                self.aside[place].quote = Some(Quote { is_conflated, ..quote });
                 self.queue(place);
             }
             FeedEvent::Void(instrument, venue, _, why) => {
@@ -165,6 +166,8 @@ impl Handover {
                     self.left[at] = true;
                 }
             }
+            // The next one has all that this one says.
+            FeedEvent::Clock(..) => {}
             FeedEvent::LineEnded(venue, line) => self.ended.push((venue, line)),
             FeedEvent::Behind(venue, line, is_behind) => {
                 let at = self.delayed.iter().position(|delayed| delayed.line == line).unwrap_or_else(|| {
@@ -282,6 +285,11 @@ mod tests {
         FeedEvent::Quote(Quote { venue, instrument: InstrumentId(instrument), sequence, ..Quote::default() })
     }
 
+    fn conflated(venue: VenueId, instrument: u32, sequence: u64) -> FeedEvent {
+        let FeedEvent::Quote(quote) = quote(venue, instrument, sequence) else { unreachable!() };
+        FeedEvent::Quote(Quote { is_conflated: true, ..quote })
+    }
+
     #[test]
     fn with_a_full_ring_the_newest_quote_of_each_instrument_is_delivered() {
         let (mut handover, mut events, board) = handover(1);
@@ -296,7 +304,7 @@ mod tests {
             handover.settle();
         }
         seen.extend(events.pop());
-        assert_eq!(seen, [quote(VENUES[0], 0, 1), quote(VENUES[1], 2, 100), quote(VENUES[0], 0, 100)]);
+        assert_eq!(seen, [quote(VENUES[0], 0, 1), conflated(VENUES[1], 2, 100), conflated(VENUES[0], 0, 100)]);
     }
 
     #[test]
@@ -328,7 +336,7 @@ mod tests {
                 }
                 FeedEvent::Void(instrument, venue, ..) => self.quotes[at(venue)][instrument.index()] = None,
                 FeedEvent::Down(venue, _) => self.quotes[at(venue)] = [None; 3],
-                FeedEvent::Left(_) | FeedEvent::LineEnded(..) => {}
+                FeedEvent::Left(_) | FeedEvent::LineEnded(..) | FeedEvent::Clock(..) => {}
                 FeedEvent::Behind(venue, _, is_behind) => self.behind[at(venue)] = is_behind,
             }
         }

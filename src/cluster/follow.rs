@@ -32,7 +32,7 @@ use crate::handover::Handover;
 use crate::log;
 use crate::market::book::BookVoid;
 use crate::market::directory::HaltedBy;
-use crate::market::quote::{Delay, FeedEvent, LineId, Origin};
+use crate::market::quote::{Delay, ExcessLag, FeedEvent, LineId, Origin};
 use crate::market::{Directory, InstrumentId, Quote, VenueId};
 use crate::matrix::CellState;
 use crate::matrix::days::DayTable;
@@ -705,6 +705,8 @@ fn quote(venue: VenueId, entry: &BatchEntry, received: MonoNs, now: MonoNs, orig
         origin,
         line: LineId::NONE,
         delay: entry.delay,
+        excess: ExcessLag::NONE,
+        is_conflated: false,
     }
 }
 

@@ -4,6 +4,7 @@ use rustc_hash::FxHashMap;
 
 use crate::detector::class::{EndedEpisode, class_of};
 use crate::detector::group::Groups;
+use crate::detector::proof;
 use crate::market::opportunity::{Change, CloseReason, Opportunity, OpportunityEvent, Percent, Proof};
 use crate::market::{Decimal, InstrumentId, VenueId};
 use crate::time::MonoNs;
@@ -89,12 +90,17 @@ impl Episodes {
             opportunity.opened = episode.opportunity.opened;
             opportunity.group = episode.opportunity.group;
             opportunity.peak_gross_pct = episode.opportunity.peak_gross_pct.max(opportunity.gross_pct);
+            opportunity.coexistence = proof::joined(episode.opportunity.coexistence, opportunity.coexistence);
             episode.opportunity = opportunity;
             episode.peak_net_pct = episode.peak_net_pct.max(opportunity.net_pct);
             episode.round = round;
             // Without a debounce time only openings are alerted: repeating at once would never end.
             if debounce_ns == 0 || !is_due(episode.alerted) {
-                return None;
+                let is_settled =
+                    opportunity.coexistence.proof == Proof::Proven && episode.told.coexistence.proof != Proof::Proven;
+                episode.told = if is_settled { opportunity } else { episode.told };
+                let change = Change::Updated;
+                return is_settled.then_some(OpportunityEvent { opportunity, change, alert: false, class: None });
             }
             episode.alerted = Some(now);
             episode.told = opportunity;
@@ -143,7 +149,7 @@ impl Episodes {
             }
             groups.leave(opportunity.group.number);
             let class = class_of(&EndedEpisode {
-                proof: Proof::Unproven,
+                proof: opportunity.coexistence.proof,
                 reason,
                 lived_ns: now.since(opportunity.opened),
                 peak_net_pct: episode.peak_net_pct,
@@ -172,7 +178,7 @@ impl Episodes {
         let Self { open, groups, .. } = self;
         for Episode { opportunity, told, .. } in open.values_mut() {
             groups.fill(&mut opportunity.group);
-            let seen = |it: &Opportunity| (it.buy, it.sell, it.group);
+            let seen = |it: &Opportunity| (it.buy, it.sell, it.group, it.coexistence.proof);
             if seen(opportunity) != seen(told) && now.since(told.detected) >= every_ns {
                 *told = Opportunity { detected: now, ..*opportunity };
                 let change = Change::Updated;

@@ -9,11 +9,13 @@ pub mod group;
 pub mod identity;
 pub mod judge;
 pub mod lifetime;
+pub mod lives;
 pub mod merge;
 #[cfg(test)]
 mod oracle;
 pub mod outcomes;
 pub mod precision;
+pub mod proof;
 pub mod refusals;
 pub mod scan;
 pub mod survival;
@@ -24,8 +26,10 @@ use std::time::Duration;
 use crossbeam::sync::Parker;
 
 use crate::market::book::BookVoid;
-use crate::market::opportunity::{Change, CloseReason, Group, Leg, Opportunity, OpportunityEvent, gross_pct, net_pct};
-use crate::market::quote::{FeedEvent, LineId, Origin};
+use crate::market::opportunity::{
+    Change, CloseReason, Coexistence, Group, Leg, Opportunity, OpportunityEvent, Proof, gross_pct, net_pct,
+};
+use crate::market::quote::{FeedEvent, LineClock, LineId, Origin};
 use crate::market::refusal::{Grounds, RefusedCandidate, RefusedLeg};
 use crate::market::{Decimal, Directory, InstrumentId, PairId, Quote, VenueId};
 use crate::matrix::changes::Changes;
@@ -42,6 +46,7 @@ use episode::{Episodes, Standing};
 use identity::Identity;
 use judge::{Timeliness, judge};
 use lifetime::LegsInView;
+use lives::{CellLife, LineClocks};
 use merge::{LastSeen, News, Peers};
 use outcomes::Outcomes;
 use refusals::Refusals;
@@ -211,6 +216,7 @@ impl Detector {
             }
             FeedEvent::Down(venue, origin) => self.core.down(venue, origin, now, mark, &mut self.events),
             FeedEvent::Left(venue) => self.core.left(venue),
+            FeedEvent::Clock(_, line, clock) => self.core.set_clock(line, clock, now),
             FeedEvent::LineEnded(venue, line) => self.core.line_ended(venue, line),
             FeedEvent::Behind(venue, line, true) => {
                 self.core.fall_behind(line);
@@ -436,6 +442,9 @@ pub struct Core {
     is_unheard: bool,
     refusals: Refusals,
     outcomes: Outcomes,
+    /// By cell: since when, and until when, its prices are certain.
+    lives: Vec<CellLife>,
+    lines: LineClocks,
     options: DetectorOptions,
 }
 
@@ -460,6 +469,8 @@ impl Core {
             is_unheard: false,
             refusals: Refusals::new(directory.rows(), directory.columns()),
             outcomes: Outcomes::new(directory.rows(), options.leg_age_max_ns),
+            lives: vec![CellLife::default(); directory.pairs()],
+            lines: LineClocks::default(),
             directory,
             matrix,
             options,
@@ -520,6 +531,7 @@ impl Core {
                 return Err(reason);
             }
         };
+        self.lives[pair.index()].take(quote, &mut self.lines);
         let is_own = &mut self.is_own[quote.venue.index()];
         *is_own |= quote.origin == Origin::Own;
         let held = if news == News::MaybeOld { self.matrix.load(pair) } else { CellQuote::default() };
@@ -528,7 +540,7 @@ impl Core {
             let stays = *is_own && held.origin == Origin::Own;
             let (received, origin) =
                 if stays { (quote.received.max(held.received), held.origin) } else { (quote.received, quote.origin) };
-            self.matrix.renew(pair, received, origin, quote.delay);
+            self.matrix.renew(pair, received, origin, (quote.delay, quote.excess));
         } else {
             self.matrix.store(pair, &cell);
             mark(pair);
@@ -649,6 +661,8 @@ impl Core {
             is_unheard,
             refusals,
             outcomes,
+            lives,
+            lines,
             ..
         } = self;
         let debounce_ns = if *is_unheard { u64::MAX } else { options.debounce_ns };
@@ -657,12 +671,15 @@ impl Core {
             is_behind: *is_late || behind.contains(&last[directory.pair(instrument, venue).index()].line()),
             delay: held.delay,
         };
+        let life = |venue| &lives[directory.pair(instrument, venue).index()];
+        let coexistence = |buy, sell| proof::of(&life(buy).ask(lines), &life(sell).bid(lines));
         episodes.begin();
         let cell = |venue| matrix.load(directory.pair(instrument, venue));
         let fee = |venue| directory.taker_fee_pct(instrument, venue);
         spreads.scan(instrument, now, options, cell, fee, |buy, sell, from, to| {
             let is_one = identity.is_one(instrument, buy, sell);
-            let opportunity = opportunity(directory, instrument, (buy, from), (sell, to), now);
+            let mut opportunity = opportunity(directory, instrument, (buy, from), (sell, to), now);
+            opportunity.coexistence = coexistence(buy, sell);
             if let Err(grounds) = judge([timeliness(buy, from), timeliness(sell, to)], is_one) {
                 return refusals.refuse(refused(&opportunity, grounds, now));
             }
@@ -684,7 +701,17 @@ impl Core {
             let mut standing = look(last);
             let (buy, sell) = (standing.opportunity.buy, standing.opportunity.sell);
             let (prices, fees) = ((buy.level.price, sell.level.price), (fee(buy.venue), fee(sell.venue)));
-            if standing.reason.is_none() && !spreads.stays_open(prices, fees, options) {
+            let stays = spreads.stays_open(prices, fees, options);
+            standing.opportunity.coexistence = match standing.reason {
+                Some(_) => last.coexistence,
+                None if stays => proof::joined(last.coexistence, coexistence(buy.venue, sell.venue)),
+                None => {
+                    let (ask, bid) = (last.buy.level.price, last.sell.level.price);
+                    let legs = [life(buy.venue).ask_end(ask, lines), life(sell.venue).bid_end(bid, lines)];
+                    proof::at_end(last.coexistence, &legs)
+                }
+            };
+            if standing.reason.is_none() && !stays {
                 standing.reason = Some(moved(options, last, first, &standing.opportunity));
             }
             standing
@@ -695,6 +722,12 @@ impl Core {
             let Standing { opportunity, reason, .. } = look(last);
             LegsInView { opportunity, holds: reason.is_none() }
         });
+    }
+
+    /// What the timestamps of `line` show at `now`.
+    #[inline]
+    pub fn set_clock(&mut self, line: LineId, clock: LineClock, now: MonoNs) {
+        self.lines.set(line, clock, now);
     }
 
     /// From now on no quote that came by `line` is a leg.
@@ -776,7 +809,7 @@ impl Core {
             let pair = self.directory.pair(instrument, venue);
             let held = self.matrix.load(pair);
             if held.origin == Origin::Own && held.state != CellState::Empty {
-                self.matrix.renew(pair, held.received, Origin::Shared, held.delay);
+                self.matrix.renew(pair, held.received, Origin::Shared, (held.delay, held.excess));
             }
         }
     }
@@ -804,6 +837,7 @@ impl Core {
     ) {
         self.spreads.clear(instrument, venue);
         self.causes[pair.index()] = CloseReason::Quarantined;
+        self.lives[pair.index()] = CellLife::default();
         self.matrix.store(pair, &CellQuote { state: CellState::Suspect, ..cell });
         mark(pair);
         if !self.doubted.contains(&pair) {
@@ -854,6 +888,7 @@ impl Core {
     ) {
         self.spreads.clear(instrument, venue);
         self.causes[pair.index()] = cause;
+        self.lives[pair.index()] = CellLife::default();
         let cell = self.matrix.load(pair);
         // The end of a connection does not end a halt.
         let is_halted = cause != CloseReason::Removed && self.directory.is_halted(instrument, venue);
@@ -941,6 +976,7 @@ fn cell_of(quote: &Quote) -> CellQuote {
         source: quote.source,
         origin: quote.origin,
         delay: quote.delay,
+        excess: quote.excess,
     }
 }
 
@@ -957,14 +993,15 @@ pub fn opportunity(
     let fee = |venue| directory.taker_fee_pct(instrument, venue);
     Opportunity {
         instrument,
-        buy: Leg { venue: buy, level: from.ask, received: from.received, source: from.source },
-        sell: Leg { venue: sell, level: to.bid, received: to.received, source: to.source },
+        buy: Leg { venue: buy, level: from.ask, received: from.received, source: from.source, excess: from.excess },
+        sell: Leg { venue: sell, level: to.bid, received: to.received, source: to.source, excess: to.excess },
         gross_pct: gross_pct(ask, bid),
         net_pct: net_pct(ask, bid, fee(buy), fee(sell)),
         opened: now,
         detected: now,
         peak_gross_pct: gross_pct(ask, bid),
         group: Group::default(),
+        coexistence: Coexistence::default(),
     }
 }
 
@@ -1057,6 +1094,9 @@ fn moved(options: &DetectorOptions, last: &Opportunity, first: (Decimal, Decimal
         Spread::Net => o.net_pct,
     };
     let (ask, bid) = (ended.buy.level.price, ended.sell.level.price);
+    if ended.coexistence.proof == Proof::Refuted {
+        return CloseReason::NeverCoexisted;
+    }
     let is_one_quote = (ask != last.buy.level.price) != (bid != last.sell.level.price);
     match (ask > first.0, bid < first.1) {
         _ if is_one_quote && edge(ended).0 < -(edge(last).0 / 2) => CloseReason::Collapsed,

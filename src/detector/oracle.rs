@@ -8,7 +8,7 @@ use super::scan::{DetectorOptions, Spread};
 use super::*;
 use crate::market::directory::{HaltedBy, Room, VenueEntry};
 use crate::market::opportunity::{Change, LegSide};
-use crate::market::quote::Delay;
+use crate::market::quote::{Delay, StampOrder};
 use crate::market::{Decimal, Level};
 use crate::matrix::QuoteMatrix;
 use crate::time::{SECOND, UnixNs};
@@ -978,4 +978,147 @@ fn an_instruments_own_fee_counts_in_the_threshold_and_in_what_is_told() {
     rig.quote(1, 10_090);
     let told = rig.events[0].opportunity.net_pct.to_f64();
     assert!((0.789..0.790).contains(&told), "{told}");
+}
+
+/// Two venues whose clocks are five seconds behind ours, which is known to 10 ms. They quote in units of a millisecond.
+struct Stamped {
+    core: Core,
+    events: Vec<OpportunityEvent>,
+    now: MonoNs,
+}
+
+/// Our monotonic clock at the beginning.
+const BEGIN: MonoNs = MonoNs(1000 * SECOND);
+
+impl Stamped {
+    fn new() -> Self {
+        let directory = directory([0; VENUES]);
+        let (_, writer) = QuoteMatrix::new(directory.pairs());
+        let mut case =
+            Self { core: Core::new(directory, writer, DetectorOptions::default()), events: Vec::new(), now: BEGIN };
+        (0..2).for_each(|venue| case.clock(venue, UnixNs(0)));
+        case
+    }
+
+    fn line(venue: u16) -> LineId {
+        LineId::own(u32::from(venue) + 1)
+    }
+
+    fn stamp(at_ms: u64) -> UnixNs {
+        UnixNs(BEGIN.0 + at_ms * MS - 5 * SECOND)
+    }
+
+    fn clock(&mut self, venue: u16, witnessed: UnixNs) {
+        let clock = LineClock {
+            offset_ns: 5 * SECOND as i64,
+            error_ns: Some(10 * MS),
+            witnessed,
+            unit_ns: MS,
+            order: StampOrder::Connection,
+            slack_ns: 0,
+        };
+        self.core.set_clock(Self::line(venue), clock, self.now);
+    }
+
+    /// A quote that was stamped at `at_ms` and arrives 20 ms later, at `cents` and a cent more.
+    fn quote(&mut self, venue: u16, cents: u64, at_ms: u64) {
+        self.now = BEGIN.plus((at_ms + 20) * MS);
+        let line = Self::line(venue);
+        let quote = Quote { exchange_time: Self::stamp(at_ms), line, ..tight(venue, cents, self.now) };
+        self.core.merge(&quote, |_| ()).unwrap();
+        self.core.scan(InstrumentId(0), self.now, &mut self.events);
+    }
+
+    /// Another message of the connection.
+    fn witness(&mut self, venue: u16, at_ms: u64) {
+        self.now = BEGIN.plus((at_ms + 20) * MS);
+        self.clock(venue, Self::stamp(at_ms));
+        self.core.sweep(self.now, |_| (), &mut self.events);
+    }
+
+    /// What was said since the last call: the change, and what is known.
+    fn said(&mut self) -> Vec<(Change, Proof, u64)> {
+        let said = |event: OpportunityEvent| {
+            let known = event.opportunity.coexistence;
+            (event.change, known.proof, known.length_ns / MS)
+        };
+        self.events.drain(..).map(said).collect()
+    }
+}
+
+#[test]
+fn later_frames_of_both_connections_prove_an_open_opportunity_which_is_said_at_once() {
+    let mut case = Stamped::new();
+    case.quote(0, 10_000, 0);
+    case.quote(1, 10_000, 0);
+    case.quote(1, 10_100, 1000);
+    assert_eq!(case.said(), [(Change::Opened, Proof::Likely, 0)]);
+    case.witness(0, 1020);
+    assert_eq!(case.said(), [], "the other leg may have moved meanwhile");
+    case.witness(1, 1015);
+    assert_eq!(case.said(), [], "within the error");
+    case.witness(1, 1025);
+    // From 1000 + 10 to 1020 - 10 ms.
+    assert_eq!(case.said(), [(Change::Updated, Proof::Proven, 0)]);
+    case.witness(0, 1200);
+    case.witness(1, 1201);
+    case.quote(1, 10_000, 1300);
+    // From 1010 to 1200 - 10 ms: the frame that ends one leg says nothing of the other.
+    assert_eq!(case.said(), [(Change::Closed(CloseReason::SellMoved), Proof::Proven, 180)]);
+}
+
+#[test]
+fn a_leg_that_had_moved_before_the_other_began_closes_the_opportunity_as_one_that_never_was() {
+    let mut case = Stamped::new();
+    case.quote(0, 10_000, 0);
+    case.quote(1, 10_000, 0);
+    case.quote(1, 10_100, 1000);
+    // Its frame takes longer than that of the other venue.
+    case.now = BEGIN.plus(1100 * MS);
+    let quote = Quote { exchange_time: Stamped::stamp(950), line: Stamped::line(0), ..tight(0, 10_100, case.now) };
+    case.core.merge(&quote, |_| ()).unwrap();
+    case.core.scan(InstrumentId(0), case.now, &mut case.events);
+    let closed = (Change::Closed(CloseReason::NeverCoexisted), Proof::Refuted, 0);
+    assert_eq!(case.said(), [(Change::Opened, Proof::Likely, 0), closed]);
+}
+
+#[test]
+fn a_leg_without_a_stamp_is_proven_by_a_witness_on_its_connection_alone() {
+    let mut case = Stamped::new();
+    case.quote(0, 10_000, 0);
+    case.now = BEGIN.plus(20 * MS);
+    let unstamped = |case: &mut Stamped, line, cents, at_ms: u64| {
+        case.now = BEGIN.plus(at_ms * MS);
+        case.core.merge(&Quote { line, ..tight(1, cents, case.now) }, |_| ()).unwrap();
+        case.core.scan(InstrumentId(0), case.now, &mut case.events);
+    };
+    unstamped(&mut case, LineId::own(9), 10_000, 20);
+    unstamped(&mut case, LineId::own(9), 10_100, 1000);
+    assert_eq!(case.said(), [(Change::Opened, Proof::Unproven, 0)]);
+    // The same on a connection with a witness.
+    unstamped(&mut case, Stamped::line(1), 10_000, 2000);
+    case.said();
+    unstamped(&mut case, Stamped::line(1), 10_100, 3000);
+    assert_eq!(case.said()[0].1, Proof::Likely);
+    case.witness(0, 3030);
+    case.witness(1, 3030);
+    assert_eq!(case.said().last(), Some(&(Change::Updated, Proof::Proven, 20)), "from its arrival on");
+}
+
+#[test]
+fn a_void_and_another_connection_interrupt_what_is_known_of_a_leg() {
+    let mut case = Stamped::new();
+    case.quote(0, 10_000, 0);
+    case.quote(1, 10_000, 0);
+    case.quote(1, 10_100, 1000);
+    case.said();
+    case.core.void(InstrumentId(0), VenueId(0), Origin::Own, BookVoid::Gap, |_| ());
+    case.witness(1, 1100);
+    case.said();
+    // It comes back at the same price.
+    case.quote(0, 10_000, 1200);
+    assert_eq!(case.said(), [(Change::Opened, Proof::Likely, 0)], "its life begins anew");
+    case.witness(1, 1230);
+    case.witness(0, 1230);
+    assert_eq!(case.said(), [(Change::Updated, Proof::Proven, 10)]);
 }

@@ -95,6 +95,12 @@ fn risen((at, difference): Point, now: MonoNs) -> i64 {
     difference.saturating_add((now.since(at) / DRIFT) as i64)
 }
 
+/// How far two clocks may drift apart in a time, both in nanoseconds.
+#[must_use]
+pub const fn drift_ns(time_ns: u64) -> u64 {
+    time_ns.div_ceil(DRIFT)
+}
+
 /// Arrival minus timestamp in nanoseconds, each by its own clock.
 #[must_use]
 pub const fn difference(stamp: UnixNs, received: MonoNs) -> i64 {
@@ -217,6 +223,13 @@ impl Lag {
     #[must_use]
     pub fn usual(&self) -> Option<i64> {
         self.envelope.map(|(_, difference)| difference)
+    }
+
+    /// When the usual difference was last measured, and what it was.
+    #[inline]
+    #[must_use]
+    pub const fn envelope(&self) -> Option<(MonoNs, i64)> {
+        self.envelope
     }
 
     /// A new connection begins. The usual difference is kept; the lag is unknown.

@@ -8,6 +8,7 @@
 mod backlog;
 mod books;
 mod channel;
+mod clock;
 mod coverage;
 mod cutoff;
 pub mod end;

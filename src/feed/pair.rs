@@ -379,7 +379,7 @@ fn pass_ordered(event: FeedEvent, unordered: &mut [Option<Quote>], events: &mut 
                 events(event);
             }
         }
-        FeedEvent::Quote(_) | FeedEvent::Behind(..) => events(event),
+        FeedEvent::Quote(_) | FeedEvent::Behind(..) | FeedEvent::Clock(..) => events(event),
         FeedEvent::Down(..) | FeedEvent::Left(_) | FeedEvent::LineEnded(..) => {}
     }
 }

@@ -137,7 +137,8 @@ impl Session {
     /// A closed session for tops of `entries`; day statistics go to `days`. Takes its memory here.
     #[must_use]
     pub fn tops(parts: SessionParts, days: Arc<DayTable>, entries: Vec<SymbolEntry>) -> Self {
-        let stream = Stream::Tops(Tops::new(parts.id, &parts.board, &parts.directory, days));
+        let stream =
+            Stream::Tops(Tops::new((parts.id, parts.venue.facts().stamps), &parts.board, &parts.directory, days));
         let instruments = entries.iter().map(|entry| entry.id).collect();
         let codec = parts.venue.codec(Symbols::configured(entries));
         Self::new(parts, ChannelKind::Tops, codec, stream, instruments)
@@ -319,7 +320,7 @@ impl Session {
             self.turn.is_cut = false;
         }
         if let (false, Stream::Tops(tops)) = (self.turn.is_cut, &mut self.stream) {
-            tops.timing().end_read();
+            tops.end_read(received, events);
         }
         self.gauges.turns_cut.add(u64::from(self.turn.is_cut));
         self.send_requests(received);
@@ -683,6 +684,7 @@ impl Session {
                         coverage.first_price(received);
                     }
                     let quote = tops.quote(top, received, decoded);
+                    tops.report_clock(received, events);
                     if coverage.heard(top.instrument, received) {
                         events(FeedEvent::Quote(quote));
                     }

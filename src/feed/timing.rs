@@ -10,6 +10,17 @@ use crate::market::InstrumentId;
 use crate::market::quote::Delay;
 use crate::time::{MonoNs, UnixNs};
 
+/// How late a quote is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lateness {
+    /// Time between sending and reading, beyond the usual time, that makes the quote older, in nanoseconds.
+    pub late_ns: u64,
+    /// Whether it makes the quote unfit as a leg.
+    pub delay: Delay,
+    /// The excess lag in nanoseconds; `None` if unknown.
+    pub excess_ns: Option<u64>,
+}
+
 /// Timing of one connection. What is usual outlives the connection.
 pub struct Timing {
     gauges: ChannelGauges,
@@ -102,16 +113,16 @@ impl Timing {
         }
     }
 
-    /// How much later than it was sent a quote was read, in nanoseconds, beyond the usual delay and beyond what the other
-    /// clocks show; and whether this makes it unfit as a leg. A timestamp that the instrument had before is no
+    /// How much later than it was sent a quote was read, beyond the usual delay and beyond what the other clocks show. A
+    /// timestamp that the instrument had before is no
     /// measurement.
     #[inline]
-    pub fn of(&mut self, instrument: InstrumentId, stamp: UnixNs, received: MonoNs) -> (u64, Delay) {
+    pub fn of(&mut self, instrument: InstrumentId, stamp: UnixNs, received: MonoNs) -> Lateness {
         if stamp.0 == 0 {
             return self.of_unstamped(received);
         }
         if !self.is_timed {
-            return (0, Delay::None);
+            return Lateness::default();
         }
         let is_repeated = match self.stamped.get_mut(instrument.index()) {
             Some(last) => std::mem::replace(last, stamp) == stamp,
@@ -123,18 +134,39 @@ impl Timing {
         }
         let is_lagging = excess_ns > lag::LAGGING_NS || self.lag.is_lagging();
         self.show_lag(is_lagging, excess_ns);
-        (self.reported_ns(excess_ns), if is_lagging { Delay::Lagging } else { Delay::None })
+        let delay = if is_lagging { Delay::Lagging } else { Delay::None };
+        Lateness { late_ns: self.reported_ns(excess_ns), delay, excess_ns: Some(excess_ns) }
     }
 
     #[inline]
-    fn of_unstamped(&mut self, received: MonoNs) -> (u64, Delay) {
+    fn of_unstamped(&mut self, received: MonoNs) -> Lateness {
         let days = &self.lag_of_days;
         let excess_ns = days.excess_ns();
         let is_lagging = excess_ns > lag::LAGGING_NS || days.is_lagging();
         let delay = if is_lagging || days.is_unproven(received) { Delay::Lagging } else { Delay::None };
         let late_ns = self.backlog.late_ns().unwrap_or(self.reported_ns(self.late_by_days_ns));
         self.show_lag(is_lagging, excess_ns);
-        (late_ns, delay)
+        Lateness { late_ns, delay, excess_ns: self.lag_of_days.usual().map(|_| excess_ns) }
+    }
+
+    /// Our monotonic clock minus the venue's clock, and the largest error of it, both in nanoseconds. The fastest message
+    /// was on its way for at most a round trip of `trip_ns`, unless it is later than that by the clocks. `None` until
+    /// there is a timestamp.
+    #[must_use]
+    pub fn clock(&mut self, trip_ns: Option<u64>, now: MonoNs) -> Option<(i64, Option<u64>)> {
+        let (at, difference) = self.lag.envelope().or(self.lag_of_days.envelope())?;
+        let Some((trip_ns, reference)) = trip_ns.zip(self.reference(now)) else { return Some((difference, None)) };
+        let wall = self.gauges.board().wall.value().filter(|_| reference.is_sure).unwrap_or(reference.difference);
+        let way_ns = u64::try_from(difference.saturating_sub(wall)).unwrap_or(0).max(trip_ns);
+        let offset_ns = difference.saturating_sub_unsigned(way_ns / 2);
+        Some((offset_ns, Some(way_ns.div_ceil(2) + lag::drift_ns(now.since(at)))))
+    }
+
+    /// The usual difference of our monotonic clock and the timestamps, in nanoseconds.
+    #[inline]
+    #[must_use]
+    pub fn usual(&self) -> Option<i64> {
+        self.lag.usual().or_else(|| self.lag_of_days.usual())
     }
 
     /// The part of a lag that makes a quote older: all of it in a backlog, where it is not jitter.

@@ -4,17 +4,18 @@
 
 use std::sync::Arc;
 
+use crate::feed::clock::ClockReports;
 use crate::feed::kind::{ChannelGauges, ChannelKind};
 use crate::feed::stamps::Stamps;
-use crate::feed::timing::Timing;
+use crate::feed::timing::{Lateness, Timing};
 use crate::market::book::BookVoid;
-use crate::market::quote::{Delay, FeedEvent, LineId, Origin, Source};
+use crate::market::quote::{Delay, ExcessLag, FeedEvent, LineId, Origin, Source};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Directory, InstrumentId, Quote, VenueId};
 use crate::matrix::days::DayTable;
 use crate::metrics::Board;
 use crate::time::{MonoNs, UnixNs};
-use crate::venues::Top;
+use crate::venues::{StampFacts, Top};
 
 /// Tops of book of one connection.
 pub struct Tops {
@@ -28,6 +29,7 @@ pub struct Tops {
     is_open: bool,
     stamps: Stamps,
     timing: Timing,
+    clock: ClockReports,
     /// The detector has been notified that the connection is behind.
     is_behind: bool,
 }
@@ -35,12 +37,18 @@ pub struct Tops {
 impl Tops {
     /// Tops of the venue with `id`. Takes its memory here.
     #[must_use]
-    pub fn new(id: VenueId, board: &Arc<Board>, directory: &Arc<Directory>, days: Arc<DayTable>) -> Self {
+    pub fn new(
+        (id, stamps): (VenueId, StampFacts),
+        board: &Arc<Board>,
+        directory: &Arc<Directory>,
+        days: Arc<DayTable>,
+    ) -> Self {
         let gauges = ChannelGauges::new(Arc::clone(board), id, ChannelKind::Tops);
         Self {
             id,
             timing: Timing::new(gauges.clone(), directory.rows()),
             gauges,
+            clock: ClockReports::new(stamps),
             directory: Arc::clone(directory),
             days,
             source: Source::default(),
@@ -55,6 +63,7 @@ impl Tops {
     pub fn begin(&mut self, now: MonoNs) {
         self.line = LineId::own(self.gauges.board().count_line());
         self.timing.begin(now);
+        self.clock.begin();
         self.stamps = Stamps::default();
         (self.is_open, self.is_behind) = (false, false);
     }
@@ -143,7 +152,7 @@ impl Tops {
                 instead
             }
         };
-        let (late_ns, delay) = self.timing.of(top.instrument, exchange_time, received);
+        let Lateness { late_ns, delay, excess_ns } = self.timing.of(top.instrument, exchange_time, received);
         self.gauges.quotes.add(1);
         self.gauges.lagged.add(u64::from(delay == Delay::Lagging));
         Quote {
@@ -160,6 +169,32 @@ impl Tops {
             origin: Origin::Own,
             line: self.line,
             delay,
+            excess: excess_ns.map_or(ExcessLag::NONE, |ns| ExcessLag::of(ns, self.clock.unit_ns())),
+            is_conflated: false,
+        }
+    }
+
+    /// Reports to the detector what timestamps show, if that is due before the quote that was read at `received`.
+    #[inline]
+    pub fn report_clock(&mut self, received: MonoNs, events: &mut dyn FnMut(FeedEvent)) {
+        if self.clock.is_due(self.timing.usual(), received) {
+            self.send_clock(received, events);
+        }
+    }
+
+    /// Everything that was read at `received` has been decoded.
+    #[inline]
+    pub fn end_read(&mut self, received: MonoNs, events: &mut dyn FnMut(FeedEvent)) {
+        self.timing.end_read();
+        if self.clock.has_witness() {
+            self.send_clock(received, events);
+        }
+    }
+
+    #[cold]
+    fn send_clock(&mut self, now: MonoNs, events: &mut dyn FnMut(FeedEvent)) {
+        if let Some(clock) = self.clock.report(&mut self.timing, now) {
+            events(FeedEvent::Clock(self.id, self.line, clock));
         }
     }
 
@@ -172,6 +207,7 @@ impl Tops {
     /// A message with this timestamp that is no quote was read at `received`.
     pub fn witness(&mut self, stamp: UnixNs, received: MonoNs) {
         self.timing.take_days(stamp, received);
+        self.clock.witness(stamp);
     }
 
     /// The last quote of the instrument no longer holds.
@@ -187,6 +223,7 @@ impl Tops {
     /// Our wall clock shows `unix` at `now`; `trip_ns` is the shortest round trip. Publishes the offset of the venue's
     /// clock.
     pub fn set_wall(&mut self, now: MonoNs, unix: UnixNs, trip_ns: Option<u64>) {
+        self.clock.set_trip(trip_ns);
         if self.stamps.set_wall(now, unix) {
             self.gauges.clock.forget();
         }

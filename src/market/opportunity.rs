@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use crate::market::book::BookVoid;
 use crate::market::decimal::{POW10, aligned, compare_products};
-use crate::market::quote::Source;
+use crate::market::quote::{ExcessLag, Source};
 use crate::market::{Decimal, Figure, InstrumentId, Level, VenueId};
 pub use crate::metrics::reasons::Class;
 use crate::time::MonoNs;
@@ -20,6 +20,8 @@ pub struct Leg {
     pub received: MonoNs,
     /// Source of the quote.
     pub source: Source,
+    /// How much later than usual the quote arrived.
+    pub excess: ExcessLag,
 }
 
 /// Buying at the ask of `buy` and selling at the bid of `sell`.
@@ -43,6 +45,8 @@ pub struct Opportunity {
     pub peak_gross_pct: Percent,
     /// The group that it belongs to.
     pub group: Group,
+    /// Whether both legs could have been hit at the same moment.
+    pub coexistence: Coexistence,
 }
 
 /// One of the two trades of an opportunity.
@@ -104,6 +108,19 @@ impl Proof {
             Self::Refuted => "refuted",
         }
     }
+}
+
+/// Whether both legs could have been hit at the same moment, and what that rests on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Coexistence {
+    /// What is known.
+    pub proof: Proof,
+    /// Length of the common interval in nanoseconds, cut to the coarser unit of the timestamps; 0 unless proven.
+    pub length_ns: u64,
+    /// The larger error of the two venues' clocks, in nanoseconds; `None` while it is unknown.
+    pub error_ns: Option<u64>,
+    /// The earliest times at which the legs can have begun, buy and sell; 0: unknown.
+    pub begun: [MonoNs; 2],
 }
 
 impl Opportunity {
@@ -184,6 +201,8 @@ pub enum CloseReason {
     LaggingOwn,
     /// A leg's venue reports that the instrument is not traded now.
     NotTrading,
+    /// A later frame shows that one leg had moved before the other began.
+    NeverCoexisted,
     /// A leg is no longer quoted.
     Removed,
     /// The server is shutting down.
@@ -208,6 +227,7 @@ impl CloseReason {
             Self::LaggingVenue => "lagging_venue",
             Self::LaggingOwn => "lagging_own",
             Self::NotTrading => "not_trading",
+            Self::NeverCoexisted => "never_coexisted",
             Self::Removed => "removed",
             Self::Shutdown => "shutdown",
             Self::Unknown => "unknown",

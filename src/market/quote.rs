@@ -52,6 +52,69 @@ pub struct Quote {
     pub line: LineId,
     /// Whether it arrived late.
     pub delay: Delay,
+    /// How much later than usual it arrived.
+    pub excess: ExcessLag,
+    /// It replaced quotes of its instrument that the detector has not seen, because their ring was full.
+    pub is_conflated: bool,
+}
+
+/// How much later than usual for its connection a quote arrived, in microseconds, cut to the unit of the venue's
+/// timestamps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExcessLag(u32);
+
+impl ExcessLag {
+    /// Unknown: the quote has no timestamp, and its connection no witness.
+    pub const NONE: Self = Self(u32::MAX);
+
+    /// From nanoseconds, for timestamps in this unit.
+    #[inline]
+    #[must_use]
+    pub const fn of(ns: u64, unit_ns: u64) -> Self {
+        let us = ns / unit_ns * unit_ns / 1000;
+        Self(if us < u32::MAX as u64 { us as u32 } else { u32::MAX - 1 })
+    }
+
+    /// In microseconds; `None` if unknown.
+    #[must_use]
+    pub const fn us(self) -> Option<u64> {
+        if self.0 == u32::MAX { None } else { Some(self.0 as u64) }
+    }
+
+    /// The inverse of [`Self::to_bits`].
+    #[must_use]
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// As stored in a cell.
+    #[must_use]
+    pub const fn to_bits(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for ExcessLag {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+/// What the timestamps of one connection show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineClock {
+    /// Our monotonic clock minus the venue's clock, in nanoseconds.
+    pub offset_ns: i64,
+    /// The largest error of the offset in nanoseconds; `None` until a round trip is known.
+    pub error_ns: Option<u64>,
+    /// The newest timestamp of a message that is no quote; 0: none.
+    pub witnessed: UnixNs,
+    /// Unit of the timestamps in nanoseconds.
+    pub unit_ns: u64,
+    /// What a later timestamp shows about earlier changes,
+    pub order: StampOrder,
+    /// except those of this time before it, in nanoseconds.
+    pub slack_ns: u64,
 }
 
 /// Whether a quote arrived too late to be a leg of an opportunity.
@@ -116,6 +179,13 @@ impl LineId {
     #[must_use]
     pub const fn own(number: u32) -> Self {
         Self(number & !Self::LEADER | (number & !Self::LEADER == 0) as u32)
+    }
+
+    /// Its number.
+    #[inline]
+    #[must_use]
+    pub const fn number(self) -> usize {
+        self.0 as usize
     }
 
     /// Whether it is a connection of our own.
@@ -244,6 +314,8 @@ pub enum FeedEvent {
     /// Whether a connection is behind, because of a backlog or unusual silence. While it is, its quotes cannot be legs.
     /// `false`: it has caught up.
     Behind(VenueId, LineId, bool),
+    /// What the timestamps of a connection show has changed, or a message that is no quote had a timestamp.
+    Clock(VenueId, LineId, LineClock),
     /// A connection to a venue, or a leader of it, has ended or given way to another one. Its quotes stay valid, but its
     /// timestamps no longer decide whether a quote of another connection is late.
     LineEnded(VenueId, LineId),

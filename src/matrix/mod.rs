@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
-use crate::market::quote::{Delay, Origin, Source};
+use crate::market::quote::{Delay, ExcessLag, Origin, Source};
 use crate::market::{Decimal, Level, PairId};
 use crate::time::{MonoNs, SECOND, UnixNs};
 
@@ -54,6 +54,8 @@ pub struct CellQuote {
     pub origin: Origin,
     /// Whether it was late when it came.
     pub delay: Delay,
+    /// How much later than usual it came.
+    pub excess: ExcessLag,
 }
 
 /// A last known value that is older is worth nothing: as long as system 2 keeps one.
@@ -106,10 +108,10 @@ impl CellQuote {
     }
 }
 
-/// One cell: ten words, aligned so that two cells never share a cache line pair.
+/// One cell: eleven words, aligned so that two cells never share a cache line pair.
 #[repr(align(128))]
 #[derive(Default)]
-struct QuoteCell(Seqlock<[AtomicU64; 9]>);
+struct QuoteCell(Seqlock<[AtomicU64; 10]>);
 
 impl QuoteCell {
     #[inline]
@@ -119,12 +121,12 @@ impl QuoteCell {
 
     /// Only the one writer calls this.
     #[inline]
-    fn store(&self, values: [u64; 9]) {
+    fn store(&self, values: [u64; 10]) {
         self.0.write(|words| words.iter().zip(values).for_each(|(word, value)| word.store(value, Ordering::Relaxed)));
     }
 }
 
-fn pack(quote: &CellQuote) -> [u64; 9] {
+fn pack(quote: &CellQuote) -> [u64; 10] {
     let marks =
         (quote.delay as u64) << 24 | (quote.source as u64) << 16 | (quote.origin as u64) << 8 | quote.state as u64;
     let scales = [quote.bid.price, quote.bid.size, quote.ask.price, quote.ask.size]
@@ -140,10 +142,11 @@ fn pack(quote: &CellQuote) -> [u64; 9] {
         quote.received.0,
         quote.changes,
         quote.sequence,
+        u64::from(quote.excess.to_bits()),
     ]
 }
 
-fn unpack(words: [u64; 9]) -> CellQuote {
+fn unpack(words: [u64; 10]) -> CellQuote {
     let number = |mantissa: u64, shift: u32| Decimal::new(mantissa, (words[4] >> shift) as u8);
     CellQuote {
         bid: Level { price: number(words[0], 24), size: number(words[1], 16) },
@@ -162,6 +165,7 @@ fn unpack(words: [u64; 9]) -> CellQuote {
         source: Source::from_u8((words[4] >> 48) as u8),
         origin: Origin::from_u8((words[4] >> 40) as u8),
         delay: Delay::from_u8((words[4] >> 56) as u8),
+        excess: ExcessLag::from_bits(words[9] as u32),
     }
 }
 
@@ -217,12 +221,12 @@ impl MatrixWriter {
     }
 
     /// The quote of `pair` was heard again: it is as young as `received`, if that is later than before, and came by
-    /// `origin`, with this `delay`. Not a change for readers.
+    /// `origin`, with this delay and lag. Not a change for readers.
     #[inline]
-    pub fn renew(&mut self, pair: PairId, received: MonoNs, origin: Origin, delay: Delay) {
+    pub fn renew(&mut self, pair: PairId, received: MonoNs, origin: Origin, (delay, excess): (Delay, ExcessLag)) {
         let cell = &self.matrix.cells[pair.index()];
         let quote = cell.load();
-        cell.store(pack(&CellQuote { received: received.max(quote.received), origin, delay, ..quote }));
+        cell.store(pack(&CellQuote { received: received.max(quote.received), origin, delay, excess, ..quote }));
     }
 
     /// Publishes the findings that `change` makes of those published last. Allocates, so at most a few times per second.
@@ -265,6 +269,7 @@ mod tests {
             source: [Source::Live, Source::Simulated, Source::Replay][(n % 3) as usize],
             origin: Origin::from_u8((n % 4) as u8),
             delay: Delay::from_u8((n % 2) as u8),
+            excess: ExcessLag::of(n, 1),
         }
     }
 
@@ -309,7 +314,7 @@ mod tests {
         #[test]
         fn a_cell_gives_back_what_was_stored(m: [u64; 4], s in prop::array::uniform4(0u8..=19), t: u64, r: u64) {
             let level = |i: usize| Level { price: Decimal::new(m[i], s[i]), size: Decimal::new(m[i + 1], s[i + 1]) };
-            let quote = CellQuote { bid: level(0), ask: level(2), sequence: m[3], exchange_time: UnixNs(t), received: MonoNs(r), changes: 1, state: CellState::Void, source: Source::Replay, origin: Origin::Disk, delay: Delay::Lagging };
+            let quote = CellQuote { bid: level(0), ask: level(2), sequence: m[3], exchange_time: UnixNs(t), received: MonoNs(r), changes: 1, state: CellState::Void, source: Source::Replay, origin: Origin::Disk, delay: Delay::Lagging, excess: ExcessLag::of(r, 1) };
             let (shared, mut writer) = QuoteMatrix::new(3);
             writer.store(PairId(2), &quote);
             prop_assert_eq!(shared.load().load(PairId(2)), quote);

@@ -2,8 +2,9 @@
 //! those of system 1 in its order; fields for extended clients come after them.
 
 use crate::market::opportunity::Percent;
+use crate::market::quote::ExcessLag;
 use crate::market::{Decimal, Figure, Level};
-use crate::protocol::opportunity::GroupOf;
+use crate::protocol::opportunity::{Evidence, GroupOf, milliseconds};
 use crate::protocol::{Object, float, integer};
 
 /// The best bid and ask of one symbol on one exchange. Names are JSON strings including quotes, in the client's own
@@ -40,6 +41,8 @@ pub struct PriceMore {
     pub age_ms: u64,
     /// `CLOCK_MONOTONIC` nanoseconds of that read.
     pub received_ns: u64,
+    /// How much later than usual it arrived.
+    pub excess: ExcessLag,
 }
 
 /// Appends a `price` message.
@@ -71,6 +74,8 @@ pub fn price(price: &Price<'_>, out: &mut Vec<u8>) {
         integer(more.age_ms, out);
         out.extend_from_slice(b",\"receivedNs\":");
         integer(more.received_ns, out);
+        out.extend_from_slice(b",\"excessLagMs\":");
+        milliseconds(more.excess.us(), out);
     }
     out.push(b'}');
 }
@@ -113,6 +118,8 @@ pub struct AlertMore<'a> {
     pub id: &'a str,
     /// The group that it belongs to.
     pub group: GroupOf<'a>,
+    /// What it rests on.
+    pub evidence: Evidence,
 }
 
 /// Appends an `arbitrage` message. `profit` is for 100 units of base before fees, as in system 1.
@@ -132,6 +139,7 @@ pub fn alert(alert: &Alert<'_>, out: &mut Vec<u8>) {
         object.integer("buyAgeMs", more.buy_age_ms).integer("sellAgeMs", more.sell_age_ms);
         object.text("source", more.source).text("id", more.id);
         more.group.write(&mut object);
+        more.evidence.write(&mut object);
     }
     object.close();
 }

@@ -1,8 +1,9 @@
 //! The life cycle of an opportunity, for clients that subscribe to it: `opportunity` messages, and the page of open and
 //! closed opportunities. Both contain the same object.
 
-use crate::market::Decimal;
-use crate::market::opportunity::{Class, CloseReason, LegSide, Percent};
+use crate::market::opportunity::{Class, CloseReason, Coexistence, LegSide, Percent, Proof};
+use crate::market::quote::ExcessLag;
+use crate::market::{Decimal, Figure};
 use crate::protocol::{Object, array, object};
 
 /// What happened to it.
@@ -65,6 +66,8 @@ pub struct Moment<'a> {
     pub peak_spread_pct: Percent,
     /// The group that it belongs to.
     pub group: GroupOf<'a>,
+    /// What it rests on.
+    pub evidence: Evidence,
     /// Source of the numbers: simulated if either leg is, otherwise a replay if either leg is.
     pub source: &'a str,
     /// Unix milliseconds: now, or when it closed.
@@ -90,6 +93,38 @@ impl GroupOf<'_> {
     }
 }
 
+/// What an opportunity rests on: whether its legs coexisted, and how late they were.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence {
+    /// Whether both legs could have been hit at the same moment.
+    pub coexistence: Coexistence,
+    /// How much later than usual the buy leg arrived.
+    pub buy_excess: ExcessLag,
+    /// The same for the sell leg.
+    pub sell_excess: ExcessLag,
+}
+
+impl Evidence {
+    /// Adds its members to a message.
+    pub(super) fn write(&self, object: &mut Object<'_>) {
+        let Coexistence { proof, length_ns, error_ns, .. } = self.coexistence;
+        object.text("proof", proof.word());
+        let length_us = (proof == Proof::Proven).then_some(length_ns / 1000);
+        milliseconds(length_us, object.key("proofMs"));
+        milliseconds(error_ns.map(|ns| ns.div_ceil(1000)), object.key("proofErrorMs"));
+        milliseconds(self.buy_excess.us(), object.key("buyExcessLagMs"));
+        milliseconds(self.sell_excess.us(), object.key("sellExcessLagMs"));
+    }
+}
+
+/// Appends microseconds as milliseconds with up to three decimals, or `null`.
+pub(super) fn milliseconds(us: Option<u64>, out: &mut Vec<u8>) {
+    match us {
+        Some(us) => Figure::new(false, us.into(), 3).write(out),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
 /// Appends an `opportunity` message.
 pub fn opportunity(moment: &Moment<'_>, out: &mut Vec<u8>) {
     let mut o = Object::open(out);
@@ -104,6 +139,7 @@ pub fn opportunity(moment: &Moment<'_>, out: &mut Vec<u8>) {
     o.integer("openedAt", moment.opened_at).integer("livedMs", moment.lived_ms);
     o.percent("peakSpreadPct", moment.peak_spread_pct);
     moment.group.write(&mut o);
+    moment.evidence.write(&mut o);
     if let OpportunityUpdate::Closed(reason) = moment.change {
         o.text("reason", reason.word());
     }

@@ -1,12 +1,12 @@
 use super::message::{Alert, AlertMore, Price, PriceMore};
-use super::opportunity::{GroupOf, Moment, OpportunityUpdate};
+use super::opportunity::{Evidence, GroupOf, Moment, OpportunityUpdate};
 use super::request::{Action, BookName, Command, RequestError, parse};
 use super::*;
 use crate::market::book::{BookStamp, BookView, BookVoid};
 use crate::market::directory::VenueEntry;
-use crate::market::opportunity::{Class, CloseReason, LegSide};
+use crate::market::opportunity::{Class, CloseReason, Coexistence, LegSide, Proof};
 use crate::market::precision::{ClassCounts, PairPrecision};
-use crate::market::quote::{Origin, Source};
+use crate::market::quote::{ExcessLag, Origin, Source};
 use crate::market::statistics::DayStatistics;
 use crate::market::{Decimal, Directory, InstrumentId, Level, VenueId};
 use crate::metrics::reasons::{DecodeReason, DropReason};
@@ -22,6 +22,24 @@ fn d(text: &str) -> Decimal {
 fn pct(text: &str) -> Percent {
     Percent((text.parse::<f64>().unwrap() * 1e10).round() as i64)
 }
+
+/// A leg without timestamps, and clocks that are not known yet.
+const LIKELY: Evidence = Evidence {
+    coexistence: Coexistence { proof: Proof::Likely, length_ns: 0, error_ns: None, begun: [MonoNs(0); 2] },
+    buy_excess: ExcessLag::NONE,
+    sell_excess: ExcessLag::of(0, 1_000_000),
+};
+
+const PROVEN: Evidence = Evidence {
+    coexistence: Coexistence {
+        proof: Proof::Proven,
+        length_ns: 40_000_000,
+        error_ns: Some(12_250_000),
+        begun: [MonoNs(0); 2],
+    },
+    buy_excess: ExcessLag::of(2_999_999, 1_000_000),
+    sell_excess: ExcessLag::of(250_000, 1000),
+};
 
 const GROUP: GroupOf<'static> =
     GroupOf { leader: "BTC/USDT:kraken:binance:6182614415060", leg: LegSide::Sell, size: 3 };
@@ -69,9 +87,10 @@ fn a_price_has_five_fields_in_order() {
         state: "fresh",
         age_ms: 3,
         received_ns: 9_007_199_254_740_993,
+        excess: ExcessLag::of(1_500_000, 1000),
     };
     golden("price_extended", &written(|out| message::price(&a_price(Some(more)), out)));
-    let stale = PriceMore { state: "stale", age_ms: 30_001, ..more };
+    let stale = PriceMore { state: "stale", age_ms: 30_001, excess: ExcessLag::NONE, ..more };
     golden("price_stale", &written(|out| message::price(&a_price(Some(stale)), out)));
 }
 
@@ -96,6 +115,7 @@ fn an_alert_has_nine_fields_in_order() {
         source: "live",
         id: GROUP.leader,
         group: GROUP,
+        evidence: LIKELY,
     };
     golden("arbitrage_extended", &written(|out| message::alert(&alert(Some(more)), out)));
     // As floats these are 295.0000000000003 and 2.9529529529529554.
@@ -126,6 +146,7 @@ fn the_life_of_an_opportunity_is_one_object_from_its_opening_to_its_end() {
         lived_ms: 0,
         peak_spread_pct: pct("1"),
         group: GROUP,
+        evidence: LIKELY,
         source: "live",
         timestamp: 1_700_000_000_123,
     };
@@ -133,6 +154,7 @@ fn the_life_of_an_opportunity_is_one_object_from_its_opening_to_its_end() {
     let updated = Moment {
         change: OpportunityUpdate::Updated,
         sell: d("43010"),
+        evidence: PROVEN,
         spread_pct: pct("1.2"),
         net_spread_pct: pct("0.45"),
         buy_age_ms: 512,
@@ -146,6 +168,7 @@ fn the_life_of_an_opportunity_is_one_object_from_its_opening_to_its_end() {
         change: OpportunityUpdate::Closed(CloseReason::SellMoved),
         class: Some(Class::Real),
         sell: d("42510.5"),
+        evidence: PROVEN,
         spread_pct: pct("0.0247058824"),
         net_spread_pct: pct("-0.7253"),
         lived_ms: 2250,

@@ -147,7 +147,7 @@ describe('by default', { concurrency: true }, () => {
     okx.quote(symbol, '102', '103', { bidSize: '0.750' })
     const { value } = await extended.next()
     const keys = Object.keys(value)
-    assert.deepEqual(keys.slice(8), ['timestamp', 'netSpreadPct', 'executableSize', 'buyAgeMs', 'sellAgeMs', 'source', 'id', 'group', 'groupLeg', 'groupSize'])
+    assert.deepEqual(keys.slice(8), ['timestamp', 'netSpreadPct', 'executableSize', 'buyAgeMs', 'sellAgeMs', 'source', 'id', 'group', 'groupLeg', 'groupSize', 'proof', 'proofMs', 'proofErrorMs', 'buyExcessLagMs', 'sellExcessLagMs'])
     assert.ok(near(value.netSpreadPct, (102 * (1 - 0.0025) - 100 * (1 + 0.001)) / 100 * 100), `${value.netSpreadPct}`)
     assert.equal(value.executableSize, 0.75)
     assert.ok(value.buyAgeMs >= 0 && value.sellAgeMs >= 0 && value.source === 'live')

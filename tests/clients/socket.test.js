@@ -232,7 +232,7 @@ describe('prices', { concurrency: true }, () => {
     await live.subscribe([symbol], ['okx'], { intervalMs: 0, extended: true })
     assert.match(
       (await live.next('price')).text,
-      new RegExp(`^\\{"type":"price","symbol":"${symbol}","exchange":"okx","bid":5,"ask":6,"timestamp":${time},"bidSize":1.5,"askSize":0.25,"seq":\\d+,"source":"live","level":"websocket","state":"fresh","ageMs":\\d+,"receivedNs":\\d+\\}$`),
+      new RegExp(`^\\{"type":"price","symbol":"${symbol}","exchange":"okx","bid":5,"ask":6,"timestamp":${time},"bidSize":1.5,"askSize":0.25,"seq":\\d+,"source":"live","level":"websocket","state":"fresh","ageMs":\\d+,"receivedNs":\\d+,"excessLagMs":(null|[\\d.]+)\\}$`),
     )
     for (let n = 1; n <= 20; n++) {
       okx.quote(symbol, String(5 + n / 100), '6')

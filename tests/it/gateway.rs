@@ -20,9 +20,9 @@ use spreadwire::gateway::http::assets;
 use spreadwire::gateway::{Clocks, Gateway, GatewayOptions, GatewayParts};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::opportunity::{
-    Change, Class, CloseReason, Group, Leg, LegSide, Opportunity, OpportunityEvent, Percent, gross_pct,
+    Change, Class, CloseReason, Coexistence, Group, Leg, LegSide, Opportunity, OpportunityEvent, Percent, gross_pct,
 };
-use spreadwire::market::quote::{Origin, Source};
+use spreadwire::market::quote::{ExcessLag, Origin, Source};
 use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Directory, Level, PairId};
 use spreadwire::matrix::books::BookTable;
@@ -287,6 +287,7 @@ impl Rig {
             level: Level { price: price.parse().unwrap(), size: "0.5".parse().unwrap() },
             received: now,
             source: Source::Simulated,
+            excess: ExcessLag::of(0, 1),
         };
         let (buy, sell) = (leg(buy), leg(sell));
         let opportunity = Opportunity {
@@ -299,6 +300,7 @@ impl Rig {
             detected: now,
             peak_gross_pct: Percent(10_000_000_000),
             group: Group::default(),
+            coexistence: Coexistence::default(),
         };
         OpportunityEvent { opportunity, change, alert, class: change.reason().map(|_| Class::Flicker) }
     }

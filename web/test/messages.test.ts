@@ -32,10 +32,17 @@ const READERS: Record<string, (text: string) => unknown> = {
 }
 
 /** Members that may be null. */
-const MAY_BE_NULL = new Set(['sequence', 'exchangeTime', 'ageMs', 'source'].map((member) => `book.${member}`))
+const MAY_BE_NULL = new Set([
+  ...['sequence', 'exchangeTime', 'ageMs', 'source'].map((member) => `book.${member}`),
+  ...['proofMs', 'proofErrorMs', 'buyExcessLagMs', 'sellExcessLagMs'].map((member) => `opportunity.${member}`),
+])
 
 /** Members that earlier gateways do not send. */
-const MAY_BE_MISSING = new Set(['group', 'groupLeg', 'groupSize', 'reason', 'class'].map((member) => `opportunity.${member}`))
+const MAY_BE_MISSING = new Set(
+  ['group', 'groupLeg', 'groupSize', 'proof', 'proofMs', 'proofErrorMs', 'buyExcessLagMs', 'sellExcessLagMs', 'reason', 'class'].map(
+    (member) => `opportunity.${member}`,
+  ),
+)
 
 describe('golden messages', () => {
   test.each(names.filter((name) => !(name in PAGES)))('%s is read exactly', (name) => {

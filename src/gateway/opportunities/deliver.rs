@@ -4,7 +4,7 @@
 
 use crate::gateway::client::Sent;
 use crate::gateway::clients::Clients;
-use crate::gateway::opportunities::log::{LoggedOpportunity, OpportunityLog, id_of, leader_of, less_real};
+use crate::gateway::opportunities::log::{LoggedOpportunity, OpportunityLog, evidence_of, id_of, leader_of, less_real};
 use crate::gateway::prices::subscriptions::Subscriptions;
 use crate::gateway::view::{PriceFormat, Snapshot};
 use crate::market::VenueId;
@@ -291,8 +291,8 @@ fn at_present_prices(known: &Opportunity, snapshot: &Snapshot<'_>) -> Option<Opp
     let cell = |venue: VenueId| snapshot.fresh(directory.pair(known.instrument, venue));
     let (buy, sell) = (cell(known.buy.venue)?, cell(known.sell.venue)?);
     let mut o = *known;
-    (o.buy.level, o.buy.received) = (buy.ask, buy.received);
-    (o.sell.level, o.sell.received) = (sell.bid, sell.received);
+    (o.buy.level, o.buy.received, o.buy.excess) = (buy.ask, buy.received, buy.excess);
+    (o.sell.level, o.sell.received, o.sell.excess) = (sell.bid, sell.received, sell.excess);
     let fee = |venue: VenueId| directory.taker_fee_pct(known.instrument, venue);
     let (b, s) = (o.buy.level.price, o.sell.level.price);
     let (buy_fee, sell_fee) = (fee(o.buy.venue), fee(o.sell.venue));
@@ -326,6 +326,7 @@ fn encode_alert(o: &Opportunity, symbol: &[u8], extended: bool, snapshot: &Snaps
             source: less_real(o.buy.source, o.sell.source).word(),
             id,
             group: GroupOf { leader, leg: o.group.leg, size: o.group.size },
+            evidence: evidence_of(o),
         }),
     };
     frame_text(out, |out| message::alert(&alert, out));

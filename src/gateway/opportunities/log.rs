@@ -7,7 +7,7 @@ use crate::gateway::view::Snapshot;
 use crate::market::opportunity::{self, Class, CloseReason, Group, Opportunity, OpportunityEvent};
 use crate::market::quote::Source;
 use crate::market::{Directory, InstrumentId, VenueId};
-use crate::protocol::opportunity::{GroupOf, Moment, OpportunityUpdate};
+use crate::protocol::opportunity::{Evidence, GroupOf, Moment, OpportunityUpdate};
 use crate::time::{MS, MonoNs, UnixNs};
 
 /// Most open opportunities in the log. Further ones are dropped.
@@ -75,6 +75,7 @@ impl LoggedOpportunity {
             lived_ms: ms_since(o.opened),
             peak_spread_pct: o.peak_gross_pct,
             group: GroupOf { leader: &self.group, leg: o.group.leg, size: o.group.size },
+            evidence: evidence_of(o),
             source: less_real(o.buy.source, o.sell.source).word(),
             timestamp: if is_open { snapshot.unix.ms() } else { self.closed_at.ms() },
         }
@@ -89,6 +90,12 @@ pub const fn less_real(buy: Source, sell: Source) -> Source {
         (Source::Replay, _) | (_, Source::Replay) => Source::Replay,
         (Source::Live, Source::Live) => Source::Live,
     }
+}
+
+/// What an opportunity rests on.
+#[must_use]
+pub const fn evidence_of(o: &Opportunity) -> Evidence {
+    Evidence { coexistence: o.coexistence, buy_excess: o.buy.excess, sell_excess: o.sell.excess }
 }
 
 /// The public id of an opportunity: constant from its opening to its end, and unique in this process.

@@ -112,6 +112,7 @@ impl Topic {
             state,
             age_ms: cell.age(snapshot.quote_now) / MS,
             received_ns: cell.received.0,
+            excess: cell.excess,
         });
         let price = Price {
             symbol: names.symbols.json(self.symbol),

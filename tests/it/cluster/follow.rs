@@ -153,7 +153,9 @@ impl Node {
             FeedEvent::Left(venue) => self.core.left(venue),
             FeedEvent::Behind(_, line, true) => self.core.fall_behind(line),
             FeedEvent::Behind(_, line, false) => self.core.caught_up(line),
-            FeedEvent::Down(..) | FeedEvent::LineEnded(..) => panic!("a follower ends no connection"),
+            FeedEvent::Down(..) | FeedEvent::LineEnded(..) | FeedEvent::Clock(..) => {
+                panic!("a follower ends no connection")
+            }
         }
     }
 
@@ -193,6 +195,7 @@ impl Node {
             origin: Origin::Own,
             line: LineId::NONE,
             delay: Delay::None,
+            ..Quote::default()
         };
         self.merge(FeedEvent::Quote(quote));
         quote

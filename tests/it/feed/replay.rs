@@ -93,7 +93,7 @@ fn sequences(events: &[FeedEvent]) -> Vec<u64> {
         FeedEvent::Quote(quote) => quote.sequence,
         FeedEvent::Void(..) => 0,
         FeedEvent::Down(..) | FeedEvent::Left(_) => 1000,
-        FeedEvent::Behind(..) | FeedEvent::LineEnded(..) => 2000,
+        FeedEvent::Behind(..) | FeedEvent::LineEnded(..) | FeedEvent::Clock(..) => 2000,
     };
     events.iter().map(sequence).collect()
 }

@@ -36,7 +36,12 @@ export interface PriceMessage {
   /** The gateway's monotonic clock in nanoseconds, to the precision of a double. */
   receivedNs?: number
   level?: Level
+  /** How much later than usual it arrived, in milliseconds; null while unknown. */
+  excessLagMs?: number | null
 }
+
+/** Whether both legs of an opportunity could have been hit at the same moment. */
+export type Proof = 'proven' | 'likely' | 'unproven' | 'refuted' | (string & {})
 
 /** A spread above the gateway's threshold. */
 export interface ArbitrageMessage {
@@ -67,6 +72,14 @@ export interface ArbitrageMessage {
   group?: string
   groupLeg?: 'buy' | 'sell'
   groupSize?: number
+  proof?: Proof
+  /** Length of the interval in which both legs are known to have existed; null unless proven. */
+  proofMs?: number | null
+  /** Error of the exchanges' clocks; null while unknown. */
+  proofErrorMs?: number | null
+  /** How much later than usual the leg arrived; null while unknown. */
+  buyExcessLagMs?: number | null
+  sellExcessLagMs?: number | null
 }
 
 /** Why an opportunity closed. Later gateways may add reasons. */
@@ -82,6 +95,7 @@ export type CloseReason =
   | 'lagging_venue'
   | 'lagging_own'
   | 'not_trading'
+  | 'never_coexisted'
   | 'removed'
   | 'shutdown'
   | 'unknown'
@@ -125,6 +139,15 @@ export interface OpportunityMessage {
   groupLeg?: 'buy' | 'sell'
   /** Open opportunities of the group, after this message. */
   groupSize?: number
+  /** Earlier gateways do not send it and the four members that follow. */
+  proof?: Proof
+  /** Length of the interval in which both legs are known to have existed; null unless proven. */
+  proofMs?: number | null
+  /** Error of the exchanges' clocks; null while unknown. */
+  proofErrorMs?: number | null
+  /** How much later than usual the leg arrived; null while unknown. */
+  buyExcessLagMs?: number | null
+  sellExcessLagMs?: number | null
   /** Why it closed; only with `closed`. */
   reason?: CloseReason
   /** What it was; only with `closed`. Earlier gateways do not send it. */
@@ -320,6 +343,13 @@ const exactly =
   (value) =>
     wanted.includes(value as string)
 
+const evidence = {
+  proof: [text] as [Check],
+  proofMs: [orNull(number)] as [Check],
+  proofErrorMs: [orNull(number)] as [Check],
+  buyExcessLagMs: [orNull(number)] as [Check],
+  sellExcessLagMs: [orNull(number)] as [Check],
+}
 const leg = { symbol: text, buyExchange: text, sellExchange: text, buyPrice: price, sellPrice: price, spreadPct: number }
 const sets = { symbols: texts, exchanges: texts, message: text, books: [list(asked)] as [Check] }
 
@@ -339,6 +369,7 @@ const SHAPES: { [K in ServerMessage['type']]: Shape<Extract<ServerMessage, { typ
     ageMs: [number],
     receivedNs: [number],
     level: [text],
+    excessLagMs: [orNull(number)],
   },
   arbitrage: {
     type: exactly('arbitrage'),
@@ -354,6 +385,7 @@ const SHAPES: { [K in ServerMessage['type']]: Shape<Extract<ServerMessage, { typ
     group: [text],
     groupLeg: [exactly('buy', 'sell')],
     groupSize: [number],
+    ...evidence,
   },
   opportunity: {
     type: exactly('opportunity'),
@@ -370,6 +402,7 @@ const SHAPES: { [K in ServerMessage['type']]: Shape<Extract<ServerMessage, { typ
     group: [text],
     groupLeg: [exactly('buy', 'sell')],
     groupSize: [number],
+    ...evidence,
     reason: [text],
     class: [text],
     source: text,
