@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::config::sections::Section;
+use crate::market::directory::AssetClaim;
 
 /// Described with its default, since the key may not be set.
 const PRICE_ORDER: &str = "quotes.price_order (the order of `venues`, if it is not set)";
@@ -31,6 +32,8 @@ impl Config {
                 ("rest_address", mine.rest_address == theirs.rest_address || mine.address != theirs.address),
                 ("taker_fee_pct", mine.taker_fee_pct == theirs.taker_fee_pct),
                 ("ca_file", mine.ca_file == theirs.ca_file),
+                ("same_asset", mine.claimed(AssetClaim::Same).eq(theirs.claimed(AssetClaim::Same))),
+                ("other_asset", mine.claimed(AssetClaim::Other).eq(theirs.claimed(AssetClaim::Other))),
             ] {
                 if !is_same {
                     keys.push(format!("venue.{}.{key}", mine.name()));

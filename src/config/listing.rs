@@ -7,6 +7,7 @@ use crate::config::sections::Section as _;
 use crate::config::setting::quoted_toml;
 use crate::config::{ConfigPlace, VenueConfig};
 use crate::market::VenueId;
+use crate::market::directory::AssetClaim;
 
 /// Writes the effective values, once all of them are known.
 pub(super) fn list(
@@ -59,6 +60,10 @@ pub(super) fn list(
             let quoted = instruments.iter().zip(&venue.native).filter(|(_, native)| native.is_some());
             let from = places.get(&own).cloned().unwrap_or_else(|| place("instruments"));
             line(&mut out, "instruments", &listed(quoted.map(|(symbol, _)| symbol.clone())), &from);
+            for (key, claim) in [("same_asset", AssetClaim::Same), ("other_asset", AssetClaim::Other)] {
+                let named = listed(venue.claimed(claim).map(str::to_owned));
+                line(&mut out, key, &named, &place(&format!("{section}.{key}")));
+            }
         }
     }
     out

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::discovery::{Catalogue, ListRequest, QuotedSymbols, Scope, VenueFee};
-use crate::market::directory::{Room, VenueEntry};
+use crate::market::directory::{AssetClaim, Room, VenueEntry};
 use crate::market::{Decimal, Directory, VenueId};
 use crate::net::tls::Trust;
 use crate::venues::{DEFAULT_VENUES, VENUES, Venue};
@@ -83,6 +83,8 @@ pub struct VenueConfig {
     pub rest_address: String,
     /// Native symbol per instrument of the configuration; `None` if this venue does not quote it.
     pub native: Vec<Option<String>>,
+    /// What the operator states about the assets of single instruments.
+    pub claims: Vec<(String, AssetClaim)>,
 }
 
 impl VenueConfig {
@@ -98,6 +100,11 @@ impl VenueConfig {
         VenueFee { pct: self.taker_fee_pct, is_set: self.is_fee_set }
     }
 
+    /// The instruments about which the operator states `claim`.
+    pub fn claimed(&self, claim: AssetClaim) -> impl Iterator<Item = &str> {
+        self.claims.iter().filter(move |(_, it)| *it == claim).map(|(symbol, _)| symbol.as_str())
+    }
+
     /// Certificate authorities that are trusted for this venue.
     ///
     /// # Errors
@@ -109,7 +116,9 @@ impl VenueConfig {
 
 impl PartialEq for VenueConfig {
     fn eq(&self, other: &Self) -> bool {
-        let all = |v: &Self| (v.name(), v.address.clone(), v.taker_fee_pct, v.ca_file.clone(), v.native.clone());
+        let all = |v: &Self| {
+            (v.name(), v.address.clone(), v.taker_fee_pct, v.ca_file.clone(), v.native.clone(), v.claims.clone())
+        };
         all(self) == all(other)
     }
 }
@@ -242,7 +251,19 @@ impl Config {
     /// Names and ids for the rest of the process.
     #[must_use]
     pub fn directory(&self) -> Directory {
-        Directory::new(self.instruments.clone(), self.members())
+        self.with_claims(Directory::new(self.instruments.clone(), self.members()))
+    }
+
+    fn with_claims(&self, directory: Directory) -> Directory {
+        for venue in &self.venues {
+            for (symbol, claim) in &venue.claims {
+                let ids = (directory.instrument_named(symbol), directory.venue_named(venue.name()));
+                if let (Some(instrument), Some(venue)) = ids {
+                    directory.set_claim(instrument, venue, *claim);
+                }
+            }
+        }
+        directory
     }
 
     fn members(&self) -> Vec<VenueEntry> {
@@ -260,7 +281,7 @@ impl Config {
     pub fn directory_with_room(&self) -> Directory {
         let instruments = self.instruments.len().max(ROOM_MIN);
         let venues = if self.cluster.redis.is_empty() { VENUES.len().saturating_sub(self.venues.len()) } else { 0 };
-        Directory::with_room(self.instruments.clone(), self.members(), Room { venues, instruments })
+        self.with_claims(Directory::with_room(self.instruments.clone(), self.members(), Room { venues, instruments }))
     }
 
     /// The venues whose lists of instruments are read periodically, and the instruments that are requested from them.

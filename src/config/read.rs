@@ -42,6 +42,24 @@ pub(super) struct VenueDraft {
     pub settings: VenueSettings,
     /// `None`: the instruments of the whole configuration.
     pub instruments: Option<Vec<ListItem>>,
+    /// Instruments that are the same asset as at other venues,
+    pub same_asset: Option<Vec<ListItem>>,
+    /// and those that are another one.
+    pub other_asset: Option<Vec<ListItem>>,
+}
+
+impl VenueDraft {
+    /// Keys with lists.
+    const LISTS: [&str; 3] = ["instruments", "same_asset", "other_asset"];
+
+    fn list(&mut self, key: &str) -> Option<&mut Option<Vec<ListItem>>> {
+        match key {
+            "instruments" => Some(&mut self.instruments),
+            "same_asset" => Some(&mut self.same_asset),
+            "other_asset" => Some(&mut self.other_asset),
+            _ => None,
+        }
+    }
 }
 
 /// The configuration before its parts are checked against each other.
@@ -86,7 +104,7 @@ impl Draft {
                 taker_fee_pct: facts.taker_fee_pct.parse().unwrap_or(Decimal::ZERO),
                 ..VenueSettings::default()
             };
-            VenueDraft { venue, settings, instruments: None }
+            VenueDraft { venue, settings, instruments: None, same_asset: None, other_asset: None }
         });
         Self {
             process: Process::default(),
@@ -132,7 +150,11 @@ impl Draft {
     /// Paths of all keys.
     fn paths(&mut self) -> Vec<String> {
         let mut paths: Vec<String> = ["venues", "instruments", "quotes.price_order"].map(str::to_owned).into();
-        paths.extend(self.known.iter().map(|known| format!("venue.{}.instruments", known.venue.facts().name)));
+        let lists = |known: &VenueDraft| {
+            let name = known.venue.facts().name;
+            VenueDraft::LISTS.map(|key| format!("venue.{name}.{key}"))
+        };
+        paths.extend(self.known.iter().flat_map(lists));
         paths.extend(self.process.keys().iter().map(|key| key.name.to_owned()));
         for (section, keys) in self.sections() {
             paths.extend(keys.iter().map(|key| format!("{section}.{}", key.name)));
@@ -147,9 +169,11 @@ impl Draft {
             "quotes.price_order" => return Some(KeySlot::List(&mut self.price_order)),
             _ => {}
         }
-        if let Some(name) = path.strip_prefix("venue.").and_then(|rest| rest.strip_suffix(".instruments")) {
+        if let Some((name, key)) = path.strip_prefix("venue.").and_then(|rest| rest.split_once('.'))
+            && VenueDraft::LISTS.contains(&key)
+        {
             let known = self.known.iter_mut().find(|known| known.venue.facts().name == name)?;
-            return Some(KeySlot::List(&mut known.instruments));
+            return known.list(key).map(KeySlot::List);
         }
         let Some((section, name)) = path.rsplit_once('.') else {
             return self.process.keys().into_iter().find(|key| key.name == path).map(KeySlot::One);

@@ -11,6 +11,7 @@ use crate::config::setting::quoted;
 use crate::config::{Config, ConfigPlace, Problem, VenueConfig, listing, select};
 use crate::discovery::{Catalogue, List};
 use crate::market::VenueId;
+use crate::market::directory::AssetClaim;
 use crate::net::listen::Network;
 use crate::venues::DEFAULT_VENUES;
 use crate::venues::listing::ListingEntry;
@@ -57,6 +58,7 @@ pub(super) fn resolve(mut draft: Draft, directory: &Path, catalogue: &Catalogue)
         if let Some(file) = &ca_file {
             draft.known[at].settings.ca_file = file.display().to_string();
         }
+        let claims = claims(&mut draft, at, &instruments, &native);
         let rest_address = rest_address(&draft.known[at]);
         let is_address = ["https://", "http://"].iter().any(|scheme| rest_address.starts_with(scheme));
         if !rest_address.is_empty() && !is_address {
@@ -71,6 +73,7 @@ pub(super) fn resolve(mut draft: Draft, directory: &Path, catalogue: &Catalogue)
             is_fee_set: draft.places.contains_key(&path("taker_fee_pct")),
             ca_file,
             native,
+            claims,
         });
     }
     warn_of_idle_tables(&mut draft, &chosen);
@@ -298,6 +301,38 @@ fn checked_symbols(draft: &mut Draft, path: &str, items: &[ListItem]) -> Vec<Lis
         }
     }
     good
+}
+
+/// What the operator states about the assets of the venue at `at`, whose symbols are `native`, in the order of
+/// `instruments`.
+fn claims(
+    draft: &mut Draft,
+    at: usize,
+    instruments: &[String],
+    native: &[Option<String>],
+) -> Vec<(String, AssetClaim)> {
+    let name = draft.known[at].venue.facts().name;
+    let mut claims: Vec<(String, AssetClaim)> = Vec::new();
+    for (key, claim) in [("same_asset", AssetClaim::Same), ("other_asset", AssetClaim::Other)] {
+        let path = format!("venue.{name}.{key}");
+        let items = match claim {
+            AssetClaim::Same => draft.known[at].same_asset.clone(),
+            AssetClaim::Other => draft.known[at].other_asset.clone(),
+        };
+        for item in checked_symbols(draft, &path, &items.unwrap_or_default()) {
+            if claims.iter().any(|(symbol, _)| *symbol == item.text) {
+                refuse_item(draft, &path, &item, format!("{} is also in same_asset, keep one", item.text));
+                continue;
+            }
+            let is_quoted =
+                instruments.iter().zip(native).any(|(symbol, native)| *symbol == item.text && native.is_some());
+            if !is_quoted {
+                draft.warnings.push(format!("{path}: {} is not quoted there, left out", item.text));
+            }
+            claims.push((item.text, claim));
+        }
+    }
+    claims
 }
 
 /// Checks for `BASE/QUOTE` in capitals and digits.

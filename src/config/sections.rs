@@ -165,6 +165,9 @@ section! {
         leg_age_max_ms: u64 = 5000, 1..=3_600_000;
         /// Greatest difference between the ages of the two quotes in milliseconds.
         leg_skew_max_ms: u64 = 5000, 1..=3_600_000;
+        /// Feed score from 0 to 100 below which an exchange makes no alerts until it has been well for half a minute and its
+        /// score is 80. 0: never.
+        feed_score_min: u64 = 50, 0..=100;
     }
 }
 
@@ -392,7 +395,12 @@ pub(super) fn reference() -> String {
     table::<Cluster>(&mut out, "cluster", Cluster::default());
     table::<VenueSettings>(&mut out, "venue.NAME", VenueSettings::default());
     out.push_str(
-        "| `instruments` | those above | a list of texts | Instruments of this venue, instead of those above. |\n",
+        "| `instruments` | those above | a list of texts | Instruments of this venue, instead of those above. |\n\
+         | `same_asset` | none | a list of texts | Instruments that are the same asset in the same unit as at other venues, \
+         although their prices never agreed: they are compared, see [venues that never \
+         agreed](operating.md#venues-that-never-agreed). |\n\
+         | `other_asset` | none | a list of texts | Instruments that are another asset or another unit under the same \
+         symbol: they have prices, and are never compared with other venues. |\n",
     );
     out
 }

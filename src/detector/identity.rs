@@ -11,6 +11,7 @@
 //! venues that agreed already costs one comparison. Begins anew with the process, and for a venue's instrument when it
 //! is removed and comes back.
 
+use crate::market::directory::AssetClaim;
 use crate::market::{InstrumentId, VenueId};
 
 /// Mids that differ by at most this share of the larger one agree.
@@ -56,11 +57,33 @@ impl Identity {
         self.together[self.at(instrument, venue)]
     }
 
-    /// Whether `a` and `b` are comparable in `instrument`.
+    /// Whether `a` and `b` are comparable in `instrument`. `claims` are the operator's statements about both, which decide
+    /// before the prices: a venue with the same asset is comparable with others of which that is stated, and with the
+    /// venues that most agree with each other.
     #[inline]
     #[must_use]
-    pub fn is_one(&self, instrument: InstrumentId, a: VenueId, b: VenueId) -> bool {
-        self.comparable(instrument, a) >> b.index() & 1 == 1
+    pub fn is_one(
+        &self,
+        instrument: InstrumentId,
+        (a, b): (VenueId, VenueId),
+        claims: [Option<AssetClaim>; 2],
+    ) -> bool {
+        use AssetClaim::{Other, Same};
+        match claims {
+            [Some(Other), _] | [_, Some(Other)] => false,
+            [Some(Same), Some(Same)] => true,
+            [Some(Same), None] if self.is_of_most(instrument, b) => true,
+            [None, Some(Same)] if self.is_of_most(instrument, a) => true,
+            _ => self.comparable(instrument, a) >> b.index() & 1 == 1,
+        }
+    }
+
+    /// Whether no other venues of `instrument` that are comparable with each other are more than those with `venue`.
+    #[cold]
+    fn is_of_most(&self, instrument: InstrumentId, venue: VenueId) -> bool {
+        let row = &self.together[instrument.index() * self.venues..][..self.venues];
+        let most = row.iter().map(|together| together.count_ones()).max().unwrap_or(0);
+        self.comparable(instrument, venue).count_ones() == most
     }
 
     /// `venue` quotes `instrument` at `mid`. `mid_of` gives the mid of each venue of `others`, one bit each.
@@ -124,8 +147,12 @@ mod tests {
         }
 
         fn is_one(&self, a: u16, b: u16) -> bool {
-            let (there, back) =
-                (self.identity.is_one(ROW, VenueId(a), VenueId(b)), self.identity.is_one(ROW, VenueId(b), VenueId(a)));
+            self.is_one_by(a, b, [None; 2])
+        }
+
+        fn is_one_by(&self, a: u16, b: u16, claims: [Option<AssetClaim>; 2]) -> bool {
+            let there = self.identity.is_one(ROW, (VenueId(a), VenueId(b)), claims);
+            let back = self.identity.is_one(ROW, (VenueId(b), VenueId(a)), [claims[1], claims[0]]);
             assert_eq!(there, back);
             there
         }
@@ -177,6 +204,20 @@ mod tests {
             rig.quote(venue, mid);
         }
         assert!(rig.is_one(0, 1) && rig.is_one(2, 3) && !rig.is_one(0, 2) && !rig.is_one(1, 3));
+    }
+
+    #[test]
+    fn the_operator_decides_before_the_prices() {
+        let (same, other) = (Some(AssetClaim::Same), Some(AssetClaim::Other));
+        let mut rig = Rig::new();
+        for (venue, mid) in [(0, 100.0), (1, 101.0), (2, 107.0), (3, 7.1)] {
+            rig.quote(venue, mid);
+        }
+        assert!(!rig.is_one(0, 2));
+        assert!(rig.is_one_by(0, 2, [None, same]), "a premium of 6 % that has always been there");
+        assert!(!rig.is_one_by(3, 2, [None, same]), "that an asset is the common one does not make another one so");
+        assert!(rig.is_one_by(3, 2, [same, same]));
+        assert!(!rig.is_one_by(0, 1, [None, other]) && !rig.is_one_by(0, 1, [same, other]));
     }
 
     #[test]

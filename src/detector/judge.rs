@@ -12,6 +12,8 @@ pub struct Timeliness {
     pub is_behind: bool,
     /// Whether the quote was late when it came.
     pub delay: Delay,
+    /// Whether its venue is quarantined, because its feed had too many faults lately.
+    pub is_quarantined: bool,
 }
 
 /// Whether legs that are so late may make an alert; `is_one`: both are known to be the same asset in the same unit.
@@ -30,6 +32,9 @@ pub fn judge([buy, sell]: [Timeliness; 2], is_one: bool) -> Result<(), Grounds> 
     }
     if let Some(leg) = side(|leg| leg.delay == Delay::Lagging) {
         return of_leg(AlertRefusal::LaggingVenue, leg);
+    }
+    if let Some(leg) = side(|leg| leg.is_quarantined) {
+        return of_leg(AlertRefusal::Quarantined, leg);
     }
     if !is_one {
         return Err(Grounds { reason: AlertRefusal::Identity, leg: None, figure: None });

@@ -4,6 +4,7 @@
 //! Never blocks on a gateway, allocates nothing on the path of a quote that opens nothing, logs nothing.
 
 pub mod class;
+pub mod dirty;
 pub mod episode;
 pub mod group;
 pub mod identity;
@@ -18,6 +19,7 @@ pub mod precision;
 pub mod proof;
 pub mod refusals;
 pub mod scan;
+pub mod scorecard;
 pub mod survival;
 
 use std::sync::Arc;
@@ -42,6 +44,7 @@ use crate::stage::{Alarm, Sleep, Stage};
 use crate::time::{Clock, MS, MonoNs, SECOND};
 use crate::venues::{self, codes};
 
+use dirty::DirtyRows;
 use episode::{Episodes, Standing};
 use identity::Identity;
 use judge::{Timeliness, judge};
@@ -51,6 +54,7 @@ use merge::{LastSeen, News, Peers};
 use outcomes::Outcomes;
 use refusals::Refusals;
 use scan::{DetectorOptions, Spread, Spreads};
+use scorecard::Scorecards;
 
 /// An event that waited longer in its ring, in nanoseconds, means that this thread was not running, as does
 const WAITED_MAX_NS: u64 = 50 * MS;
@@ -102,6 +106,7 @@ pub struct DetectorParts {
 /// The detector stage.
 pub struct Detector {
     core: Core,
+    scorecards: Scorecards,
     rings: Vec<rtrb::Consumer<FeedEvent>>,
     subscribers: Vec<Subscriber>,
     board: Arc<Board>,
@@ -126,9 +131,8 @@ pub struct Detector {
     heard: MonoNs,
     /// No opportunity is looked for from the first until the second of these.
     pause: (MonoNs, MonoNs),
-    /// Rows to scan, with the venue of the last quote and when it was merged.
-    dirty: Vec<(InstrumentId, VenueId, MonoNs)>,
-    is_dirty: Vec<bool>,
+    /// Rows to scan.
+    dirty: DirtyRows,
 }
 
 impl Detector {
@@ -144,8 +148,8 @@ impl Detector {
             turned: parts.clock.now(),
             heard: MonoNs(0),
             pause: (MonoNs(0), MonoNs(0)),
-            dirty: Vec::with_capacity(parts.directory.rows()),
-            is_dirty: vec![false; parts.directory.rows()],
+            dirty: DirtyRows::new(parts.directory.rows()),
+            scorecards: Scorecards::new(parts.directory.columns(), parts.options.feed_score_min),
             core: Core::new(parts.directory, parts.matrix, parts.options),
             rings: parts.rings,
             subscribers: parts.subscribers,
@@ -208,11 +212,11 @@ impl Detector {
                 if now.since(quote.decoded) > WAITED_MAX_NS && quote.origin == Origin::Own {
                     self.pause_from(now);
                 }
-                self.touch(quote.instrument, quote.venue, now);
+                self.dirty.add(quote.instrument, quote.venue, now);
             }
             FeedEvent::Void(instrument, venue, origin, why) => {
                 self.core.void(instrument, venue, origin, why, mark);
-                self.touch(instrument, venue, now);
+                self.dirty.add(instrument, venue, now);
             }
             FeedEvent::Down(venue, origin) => self.core.down(venue, origin, now, mark, &mut self.events),
             FeedEvent::Left(venue) => self.core.left(venue),
@@ -225,16 +229,9 @@ impl Detector {
             FeedEvent::Behind(venue, line, false) => {
                 self.core.caught_up(line);
                 for instrument in (0..self.core.directory.instruments().len() as u32).map(InstrumentId) {
-                    self.touch(instrument, venue, now);
+                    self.dirty.add(instrument, venue, now);
                 }
             }
-        }
-    }
-
-    #[inline]
-    fn touch(&mut self, instrument: InstrumentId, venue: VenueId, now: MonoNs) {
-        if !std::mem::replace(&mut self.is_dirty[instrument.index()], true) {
-            self.dirty.push((instrument, venue, now));
         }
     }
 
@@ -243,7 +240,7 @@ impl Detector {
     fn touch_open(&mut self, venue: VenueId, now: MonoNs) {
         for instrument in (0..self.core.directory.instruments().len() as u32).map(InstrumentId) {
             if self.core.episodes.is_open(instrument) {
-                self.touch(instrument, venue, now);
+                self.dirty.add(instrument, venue, now);
             }
         }
     }
@@ -262,8 +259,7 @@ impl Detector {
         if !self.may_look(now) {
             return;
         }
-        while let Some((instrument, venue, merged)) = self.dirty.pop() {
-            self.is_dirty[instrument.index()] = false;
+        while let Some((instrument, venue, merged)) = self.dirty.take() {
             let began = self.clock.now();
             self.core.scan(instrument, began, &mut self.events);
             self.recorder.record(Hop::Detect, venue.index(), merged, self.clock.now());
@@ -355,8 +351,14 @@ impl Detector {
         counts.open.set(self.core.open() as u64);
     }
 
-    /// Publishes how full the rings were.
+    /// Publishes the feed scores, and how full the rings were.
     fn survey(&mut self, now: MonoNs) {
+        if self.scorecards.look(&self.board.venues, &self.board.scores, now) {
+            self.core.quarantine(self.scorecards.quarantined());
+            for instrument in (0..self.core.directory.instruments().len() as u32).map(InstrumentId) {
+                self.dirty.add(instrument, VenueId(0), now);
+            }
+        }
         if now.since(self.waiting.1) >= SECOND {
             self.board.detector.ring_peak.set(self.waiting.0 as u64);
             self.waiting = (0, now);
@@ -440,6 +442,8 @@ pub struct Core {
     is_late: bool,
     /// Nothing came for a while, and it is not known yet whether the line is silent.
     is_unheard: bool,
+    /// A bit for each quarantined venue.
+    quarantined: u64,
     refusals: Refusals,
     outcomes: Outcomes,
     /// By cell: since when, and until when, its prices are certain.
@@ -467,6 +471,7 @@ impl Core {
             behind: Vec::with_capacity(BEHIND_MAX),
             is_late: false,
             is_unheard: false,
+            quarantined: 0,
             refusals: Refusals::new(directory.rows(), directory.columns()),
             outcomes: Outcomes::new(directory.rows(), options.leg_age_max_ns),
             lives: vec![CellLife::default(); directory.pairs()],
@@ -659,6 +664,7 @@ impl Core {
             behind,
             is_late,
             is_unheard,
+            quarantined,
             refusals,
             outcomes,
             lives,
@@ -670,14 +676,16 @@ impl Core {
         let timeliness = |venue, held: &CellQuote| Timeliness {
             is_behind: *is_late || behind.contains(&last[directory.pair(instrument, venue).index()].line()),
             delay: held.delay,
+            is_quarantined: *quarantined >> venue.index() & 1 == 1,
         };
         let life = |venue| &lives[directory.pair(instrument, venue).index()];
         let coexistence = |buy, sell| proof::of(&life(buy).ask(lines), &life(sell).bid(lines));
         episodes.begin();
         let cell = |venue| matrix.load(directory.pair(instrument, venue));
         let fee = |venue| directory.taker_fee_pct(instrument, venue);
+        let claims = |buy, sell| [buy, sell].map(|venue| directory.claim(instrument, venue));
         spreads.scan(instrument, now, options, cell, fee, |buy, sell, from, to| {
-            let is_one = identity.is_one(instrument, buy, sell);
+            let is_one = identity.is_one(instrument, (buy, sell), claims(buy, sell));
             let mut opportunity = opportunity(directory, instrument, (buy, from), (sell, to), now);
             opportunity.coexistence = coexistence(buy, sell);
             if let Err(grounds) = judge([timeliness(buy, from), timeliness(sell, to)], is_one) {
@@ -693,7 +701,7 @@ impl Core {
                 let broken = broken_leg(&held, is_removed, causes[pair.index()], options, now);
                 (held, broken.or_else(|| refused_leg(timeliness(venue, &held))))
             });
-            let is_one = identity.is_one(instrument, buy, sell);
+            let is_one = identity.is_one(instrument, (buy, sell), claims(buy, sell));
             let reason = broken_route(&legs, is_one, options);
             Standing { opportunity: at_present(directory, last, &legs, now), reason, is_one }
         };
@@ -728,6 +736,12 @@ impl Core {
     #[inline]
     pub fn set_clock(&mut self, line: LineId, clock: LineClock, now: MonoNs) {
         self.lines.set(line, clock, now);
+    }
+
+    /// From now on no quote of these venues is a leg, one bit each. All rows must be scanned after this.
+    #[cold]
+    pub const fn quarantine(&mut self, venues: u64) {
+        self.quarantined = venues;
     }
 
     /// From now on no quote that came by `line` is a leg.
@@ -1042,6 +1056,7 @@ fn refused_leg(leg: Timeliness) -> Option<CloseReason> {
     match judge([leg, Timeliness::default()], true).err()?.reason {
         AlertRefusal::LaggingOwn => Some(CloseReason::LaggingOwn),
         AlertRefusal::LaggingVenue => Some(CloseReason::LaggingVenue),
+        AlertRefusal::Quarantined => Some(CloseReason::Quarantined),
         AlertRefusal::Identity => None,
     }
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::scan::{DetectorOptions, Spread};
 use super::*;
-use crate::market::directory::{HaltedBy, Room, VenueEntry};
+use crate::market::directory::{AssetClaim, HaltedBy, Room, VenueEntry};
 use crate::market::opportunity::{Change, LegSide};
 use crate::market::quote::{Delay, StampOrder};
 use crate::market::{Decimal, Level};
@@ -336,7 +336,7 @@ fn a_quote_that_is_late_or_of_a_connection_that_is_behind_is_no_leg_and_starts_n
     core.caught_up(line);
     let late = Quote { delay: Delay::Lagging, ..rich };
     assert_eq!(look(&mut core, Some(late)), []);
-    assert_eq!(core.refusals.take_counts(), [1, 1, 0]);
+    assert_eq!(core.refusals.take_counts(), [1, 1, 0, 0]);
 }
 
 #[test]
@@ -870,6 +870,41 @@ fn venues_that_never_agreed_make_no_alert_and_one_coin_that_moves_on_one_venue_d
     let told: Vec<_> = rig.events.iter().map(|it| (it.opportunity.buy.venue.0, it.opportunity.sell.venue.0)).collect();
     assert!(told.contains(&(0, 1)), "the two that agreed: {told:?}");
     assert!(told.contains(&(0, 2)), "now the third is one with both: {told:?}");
+}
+
+#[test]
+fn the_operators_word_about_an_asset_decides_before_the_prices() {
+    let opened = |claims: &[(u16, AssetClaim)]| {
+        let mut rig = Rig::new([0; VENUES], DetectorOptions::default());
+        for (venue, claim) in claims {
+            rig.directory.set_claim(InstrumentId(0), VenueId(*venue), *claim);
+        }
+        for (venue, cents) in [(0, 10_000), (1, 10_010), (2, 10_600), (1, 10_200)] {
+            rig.quote(venue, cents);
+        }
+        rig.events.iter().map(|it| (it.opportunity.buy.venue.0, it.opportunity.sell.venue.0)).collect::<Vec<_>>()
+    };
+    assert_eq!(opened(&[]), [(0, 1)], "the third is 6 % away");
+    assert!(opened(&[(2, AssetClaim::Same)]).contains(&(0, 2)));
+    assert_eq!(opened(&[(1, AssetClaim::Other)]), []);
+}
+
+#[test]
+fn a_quarantined_venue_is_no_leg_and_is_one_again_afterwards() {
+    let mut rig = Rig::new([0; VENUES], DetectorOptions::default());
+    for (venue, cents) in [(0, 10_000), (1, 10_010), (1, 10_200)] {
+        rig.quote(venue, cents);
+    }
+    assert_eq!(rig.changes().len(), 1);
+    rig.core.quarantine(1 << 1);
+    rig.events.clear();
+    rig.quote(0, 10_001);
+    assert_eq!(rig.changes(), [Change::Closed(CloseReason::Quarantined)]);
+    assert_eq!(rig.core.refusals.take_counts()[AlertRefusal::Quarantined as usize], 1);
+    rig.core.quarantine(0);
+    rig.events.clear();
+    rig.quote(0, 10_000);
+    assert_eq!(rig.changes(), [Change::Opened]);
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub struct DetectorOptions {
     pub leg_age_max_ns: u64,
     /// Two legs whose quotes were read further apart than this are no opportunity, in nanoseconds.
     pub leg_skew_max_ns: u64,
+    /// A venue with a lower feed score is quarantined; 0: none ever is.
+    pub feed_score_min: u64,
     /// A longer time between two turns of the detector is a standstill, in nanoseconds; `u64::MAX` where the clock is
     /// that of a recording.
     pub still_ns: u64,
@@ -50,6 +52,7 @@ impl Default for DetectorOptions {
             debounce_ns: 60 * crate::time::SECOND,
             leg_age_max_ns: 5 * crate::time::SECOND,
             leg_skew_max_ns: 5 * crate::time::SECOND,
+            feed_score_min: 50,
             still_ns: super::STILL_NS,
         }
     }

@@ -201,6 +201,8 @@ pub struct Directory {
     halted: Box<[AtomicU8]>,
     /// By pair: when a stream last reported a halt, as [`MonoNs`].
     halted_at: Box<[AtomicU64]>,
+    /// By pair: an [`AssetClaim`] of the operator, 0 without one.
+    claims: Box<[AtomicU8]>,
     /// By pair: its own taker fee with [`FEE_SCALE`] decimals; [`NO_FEE`] means the fee of the venue.
     fees: Box<[AtomicU64]>,
     edition: AtomicU64,
@@ -217,6 +219,16 @@ pub enum HaltedBy {
     Stream = 2,
     /// The venue's stream, about all its instruments.
     System = 4,
+}
+
+/// What the operator states about the asset that a venue quotes under the symbol of an instrument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum AssetClaim {
+    /// The same asset, in the same unit, as at other venues.
+    Same = 1,
+    /// Another asset or another unit.
+    Other = 2,
 }
 
 /// Decimals of a stored fee, in percent.
@@ -277,6 +289,7 @@ impl Directory {
             natives,
             halted: (0..rows * width).map(|_| AtomicU8::new(0)).collect(),
             halted_at: (0..rows * width).map(|_| AtomicU64::new(0)).collect(),
+            claims: (0..rows * width).map(|_| AtomicU8::new(0)).collect(),
             fees: (0..rows * width).map(|_| AtomicU64::new(NO_FEE)).collect(),
             edition: AtomicU64::new(0),
             facts: AtomicU64::new(0),
@@ -465,6 +478,21 @@ impl Directory {
     pub fn set_taker_fee(&self, instrument: InstrumentId, venue: VenueId, fee_pct: Option<Decimal>) -> bool {
         let fee = fee_pct.map_or(NO_FEE, |fee| fee.to_units(FEE_SCALE).min(NO_FEE - 1));
         self.fees[self.pair(instrument, venue).index()].swap(fee, Ordering::Relaxed) != fee
+    }
+
+    /// What the operator states about the asset of `instrument` on `venue`.
+    #[must_use]
+    pub fn claim(&self, instrument: InstrumentId, venue: VenueId) -> Option<AssetClaim> {
+        match self.claims[self.pair(instrument, venue).index()].load(Ordering::Relaxed) {
+            1 => Some(AssetClaim::Same),
+            2 => Some(AssetClaim::Other),
+            _ => None,
+        }
+    }
+
+    /// Stores a statement of the operator about the asset of `instrument` on `venue`.
+    pub fn set_claim(&self, instrument: InstrumentId, venue: VenueId, claim: AssetClaim) {
+        self.claims[self.pair(instrument, venue).index()].store(claim as u8, Ordering::Relaxed);
     }
 
     /// Announces a change in trading status or fees. The detector then evaluates its pairs again.

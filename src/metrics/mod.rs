@@ -4,6 +4,7 @@
 pub mod cluster;
 pub mod latency;
 pub mod reasons;
+pub mod scores;
 pub mod turns;
 
 use std::sync::Arc;
@@ -598,6 +599,8 @@ pub struct Board {
     pub venues: Vec<VenueGauges>,
     /// The same for the connections of order books; their `quotes` are changes of books.
     pub books: Vec<VenueGauges>,
+    /// The feed score of each venue.
+    pub scores: Vec<scores::ScoreGauges>,
     /// Counters of the detector.
     pub detector: DetectorGauges,
     /// One per gateway thread.
@@ -627,6 +630,7 @@ impl Board {
         Self {
             started,
             venues: (0..venues).map(|_| VenueGauges::default()).collect(),
+            scores: (0..venues).map(|_| scores::ScoreGauges::default()).collect(),
             books: (0..venues).map(|_| VenueGauges::default()).collect(),
             detector: DetectorGauges::default(),
             gateways: (0..gateways).map(|_| GatewayGauges::default()).collect(),

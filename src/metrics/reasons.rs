@@ -139,6 +139,8 @@ reasons! {
         LaggingOwn => "lagging_own",
         /// A leg arrived much later than usual by its venue's timestamps.
         LaggingVenue => "lagging_venue",
+        /// The feed of a leg's venue had too many faults lately, see `detector::scorecard`.
+        Quarantined => "quarantined",
         /// The two venues never agreed on the price: another asset or another unit under the same symbol, see
         /// `detector::identity`.
         Identity => "identity",
@@ -158,6 +160,24 @@ reasons! {
         Alien => "alien",
         /// None of the others.
         Unclear => "unclear",
+    }
+}
+
+reasons! {
+    /// Faults that lower the feed score of a venue.
+    ScorePart {
+        /// Gaps in the sequence, failed checksums, crossed books.
+        Gaps => "gaps",
+        /// Frames that could not be decoded.
+        Undecodable => "undecodable",
+        /// Connections and instruments that were silent for too long.
+        Silences => "silences",
+        /// Connections that were lost.
+        Lost => "lost",
+        /// Quotes whose bid was above the ask.
+        Crossed => "crossed",
+        /// Quotes that arrived much later than usual.
+        Lagging => "lagging",
     }
 }
 

@@ -232,6 +232,7 @@ impl Health<'_> {
             alerts.extend(self.unreadable_alert(at));
             alerts.extend(self.old_alert(at));
             alerts.extend(self.late_alert(at));
+            alerts.extend(self.quarantine_alert(at));
             alerts.extend(self.books_alert(at));
         }
         alerts.extend(self.clock_alert());
@@ -394,6 +395,19 @@ impl Health<'_> {
                 "Exchange {name} is {seconds:.1} s late by its stamps, or its clock is wrong: no alert of its quotes"
             )
         })
+    }
+
+    /// Alert that the venue with index `at` is quarantined, with its faults.
+    fn quarantine_alert(&self, at: usize) -> Option<String> {
+        let (name, score) = (&self.directory.venues()[at].name, &self.board.scores[at]);
+        score.quarantined_since()?;
+        let faults: Vec<String> =
+            score.parts().filter(|(_, n)| *n > 0).map(|(part, n)| format!("{part} {n}")).collect();
+        let faults = if faults.is_empty() { "none lately".to_owned() } else { faults.join(", ") };
+        Some(format!(
+            "Exchange {name} is quarantined, no alert of its quotes: feed score {} (faults: {faults})",
+            score.score()
+        ))
     }
 
     /// The most consecutive failures of any venue.
@@ -571,12 +585,15 @@ impl Health<'_> {
         self.venue_books(at, o);
         let gauges = &self.board.venues[at];
         o.text("level", self.known(at).level());
-        // Both members are present only while the state lasts.
+        // These members are present only while the state lasts.
         if gauges.lag_ns.value() > 0 {
             milliseconds(o, "quoteLagMs", gauges.lag_ns.value());
         }
         if gauges.behind.value() > 0 {
             o.boolean("behind", true);
+        }
+        if let Some(since) = self.board.scores[at].quarantined_since() {
+            o.integer("quarantinedMs", self.now.since(since) / MS);
         }
         match gauges.next_attempt.value() {
             0 => o.null("nextAttemptMs"),
@@ -681,6 +698,7 @@ mod tests {
     use crate::market::Decimal;
     use crate::market::book::BookVoid;
     use crate::market::directory::VenueEntry;
+    use crate::metrics::reasons::{Reason, ScorePart};
     use serde_json::{Value, json};
     use std::sync::Arc;
 
@@ -830,6 +848,20 @@ mod tests {
         let venues = &case.value()["venues"];
         assert_eq!((&venues[1]["quoteLagMs"], &venues[1]["behind"]), (&json!(30_040), &Value::Null));
         assert_eq!((&venues[0]["quoteLagMs"], &venues[0]["behind"]), (&Value::Null, &json!(true)));
+    }
+
+    #[test]
+    fn a_quarantined_venue_is_named_with_its_score_and_its_faults() {
+        let case = Case::new();
+        let mut points = [0; ScorePart::ALL.len()];
+        (points[ScorePart::Gaps.index()], points[ScorePart::Lost.index()]) = (41, 20);
+        case.board.scores[1].set(points);
+        case.check("healthy", true, "websocket", &[]);
+        case.board.scores[1].set_quarantined(Some(NOW));
+        let alert = "Exchange okx is quarantined, no alert of its quotes: feed score 39 (faults: gaps 41, lost 20)";
+        case.check("healthy", true, "websocket", &[alert]);
+        let venues = &case.value()["venues"];
+        assert_eq!((&venues[0]["quarantinedMs"], &venues[1]["quarantinedMs"]), (&Value::Null, &json!(0)));
     }
 
     #[test]

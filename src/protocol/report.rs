@@ -251,6 +251,7 @@ pub fn metrics(board: &Board, directory: &Directory, known: &[Known], books: &[K
     by_reason(&mut out, all(), "venue_dropped_quotes_total", "Rejected quotes.", &venue, |v| {
         v.dropped.iter().collect()
     });
+    scores(&mut out, board, &on, &venue);
     order_books(&mut out, board, books, now, &venue);
     clocks(&mut out, board, &on, &venue);
     if let Some(cluster) = &board.cluster {
@@ -299,6 +300,15 @@ fn order_books(out: &mut Vec<u8>, board: &Board, known: &[KnownBooks], now: Mono
         };
         sample(out, "book_last_bytes_seconds", &venue(at), ago as f64 / 1e9);
     }
+}
+
+fn scores(out: &mut Vec<u8>, board: &Board, on: &[usize], venue: &dyn Fn(usize) -> String) {
+    let all = || on.iter().filter_map(|at| Some((*at, board.scores.get(*at)?)));
+    let score = all().map(|(at, score)| (at, score.score()));
+    family(out, "venue_feed_score", "Feed score, from 0 to 100 without faults.", score, venue);
+    let quarantined = all().map(|(at, score)| (at, u64::from(score.quarantined_since().is_some())));
+    let help = "1 while the venue makes no alerts because its feed score was too low.";
+    family(out, "venue_quarantined", help, quarantined, venue);
 }
 
 /// Only for venues whose clock is known.

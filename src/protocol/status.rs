@@ -116,6 +116,13 @@ impl Status<'_> {
             }
         }
         entry.taker_fee_pct.write(o.key("takerFeePct"));
+        let score = &health.board.scores[at];
+        o.integer("feedScore", score.score());
+        o.object("feedFaults", |o| {
+            for (part, points) in score.parts() {
+                o.integer(part, points);
+            }
+        });
         health.standing(at, &mut o);
         o.close();
     }

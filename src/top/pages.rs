@@ -161,6 +161,10 @@ pub struct VenuePage {
     pub silences: u64,
     /// Offset of the venue's clock from ours, in milliseconds.
     pub clock_offset_ms: Option<f64>,
+    /// From 0 to 100 without faults of its feed; `None`: an older gateway.
+    pub feed_score: Option<u64>,
+    /// Milliseconds since its quotes cause no alerts because of the score.
+    pub quarantined_ms: Option<u64>,
 }
 
 /// A circuit breaker.

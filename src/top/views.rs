@@ -188,6 +188,7 @@ fn venues(state: &Display, sample: &Sample, whole: bool) -> TextTable {
     if whole {
         columns.extend(has_roles.then_some(right("lag", 4)));
         columns.extend([right("for", 8), right("quotes", 7), right("again", 4), right("silent", 9), right("clock", 6)]);
+        columns.push(right("score", 5));
     }
     columns.push(rest("last error"));
     let cells = |v: &VenuePage| -> Vec<Cell> {
@@ -211,6 +212,10 @@ fn venues(state: &Display, sample: &Sample, whole: bool) -> TextTable {
             "again" => cell(grouped(v.reconnects), if v.reconnects > 0 { Tone::Warn } else { Tone::Plain }),
             "silent" => grouped(v.silences).into(),
             "clock" => known(v.clock_offset_ms, |offset| format!("{offset:.1}ms")),
+            "score" => match (v.feed_score, v.quarantined_ms) {
+                (Some(score), Some(_)) => cell(format!("{score} quarantined"), Tone::Bad),
+                (score, _) => known(score, |score| score.to_string()),
+            },
             _ => cell(v.last_error.as_deref().unwrap_or(""), if is_connected { Tone::Dim } else { Tone::Bad }),
         };
         columns.iter().map(cell_of).collect()

@@ -533,6 +533,7 @@ fn detector_options(config: &Config) -> scan::DetectorOptions {
         // A quote that is too old to be a price is too old for an alert, whatever `leg_age_max_ms` says.
         leg_age_max_ns: detector.leg_age_max_ms.min(config.quotes.stale_after_ms) * MS,
         leg_skew_max_ns: detector.leg_skew_max_ms * MS,
+        feed_score_min: detector.feed_score_min,
         ..scan::DetectorOptions::default()
     }
 }

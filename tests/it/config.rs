@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use spreadwire::config::{Config, Pin, Spin, ThresholdOn};
+use spreadwire::market::directory::AssetClaim;
 use spreadwire::venues::{DEFAULT_VENUES, VENUES};
 
 fn build(source: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
@@ -127,6 +128,13 @@ fn each_mistake_has_its_line_key_and_what_was_expected() {
         ("[venue.okx]\naddress = \"okx.com\"", "a.toml:2: venue.okx.address: ", &["no scheme", "wss://"]),
         ("[venue.okx]\ntaker_fee_pct = 101", "a.toml:2: venue.okx.taker_fee_pct: ", &["0 to 100"]),
         ("[venue.okx]\nca_file = \"none.pem\"", "a.toml:2: venue.okx.ca_file: ", &["`none.pem`", "cannot be read"]),
+        ("[venue.okx]\nsame_asset = [\"btc\"]", "a.toml:2: venue.okx.same_asset: ", &["BASE/QUOTE"]),
+        ("[venue.okx]\nother_asset = \"BTC/USDT\"", "a.toml:2: venue.okx.other_asset: ", &["list of texts"]),
+        (
+            "[venue.okx]\nsame_asset = [\"BTC/USDT\"]\nother_asset = [\"BTC/USDT\"]",
+            "a.toml:3: venue.okx.other_asset: ",
+            &["also in same_asset"],
+        ),
         ("instruments = []", "a.toml:1: instruments: ", &["empty"]),
         ("instruments = [\"BTC-USDT\"]", "a.toml:1: instruments: ", &["BASE/QUOTE", "did you mean `BTC/USDT`?"]),
         ("instruments = [\"btc/usdt\"]", "a.toml:1: instruments: ", &["capitals", "did you mean `BTC/USDT`?"]),
@@ -309,6 +317,26 @@ fn tables_that_do_nothing_are_warned_about() {
     for words in ["venue.kraken: has no effect", "only one venue", "threads.feeds: 9"] {
         assert!(warnings.contains(words), "{warnings}");
     }
+}
+
+#[test]
+fn the_operator_states_which_asset_a_venue_quotes() {
+    let source = "venues = [\"okx\", \"kraken\"]\ninstruments = [\"BTC/USDT\", \"ETH/USDT\"]\n\
+                  [venue.okx]\nsame_asset = [\"BTC/USDT\"]\n[venue.kraken]\nother_asset = [\"ETH/USDT\", \"XYZ/USDT\"]";
+    let config = read(source);
+    let directory = config.directory();
+    let claim = |symbol: &str, venue: &str| {
+        directory.claim(directory.instrument_named(symbol).unwrap(), directory.venue_named(venue).unwrap())
+    };
+    assert_eq!(claim("BTC/USDT", "okx"), Some(AssetClaim::Same));
+    assert_eq!(claim("ETH/USDT", "kraken"), Some(AssetClaim::Other));
+    assert_eq!((claim("ETH/USDT", "okx"), claim("BTC/USDT", "kraken")), (None, None));
+    let warnings = config.warnings().join("\n");
+    assert!(warnings.contains("venue.kraken.other_asset: XYZ/USDT is not quoted there"), "{warnings}");
+    let again = read(config.to_toml());
+    assert_eq!(again.venues, config.venues);
+    let changed = read(&source.replace("same_asset", "other_asset"));
+    assert_eq!(changed.differing_keys(&config), ["venue.okx.same_asset", "venue.okx.other_asset"]);
 }
 
 #[test]

@@ -55,7 +55,7 @@ export function VenuesView() {
   )
 }
 
-const COLUMNS = ['Exchange', 'Connection', 'Data', 'Source', 'Last bytes', 'Clock offset', 'Reconnects', 'Silences', 'Fee']
+const COLUMNS = ['Exchange', 'Connection', 'Data', 'Source', 'Last bytes', 'Clock offset', 'Score', 'Reconnects', 'Silences', 'Fee']
 
 const CONNECTION: ReadonlyMap<string, Tone> = new Map([
   ['connected', 'good'],
@@ -67,6 +67,12 @@ const DATA: ReadonlyMap<string, Tone> = new Map([
   ['partial', 'warn'],
   ['none', 'bad'],
 ])
+
+/** What lowered the score of an exchange, for its tooltip. */
+const faults = ({ feedFaults = {} }: VenueStatus): string => {
+  const lost = Object.entries(feedFaults).filter(([, points]) => points > 0)
+  return lost.length === 0 ? 'no faults lately' : lost.map(([kind, points]) => `${tamed(kind, 16)} ${points}`).join(', ')
+}
 
 function VenueRow({ venue, inCluster, isCurrent }: { venue: VenueStatus; inCluster: boolean; isCurrent: boolean }) {
   // A report that is not current is not green and is labelled.
@@ -96,6 +102,12 @@ function VenueRow({ venue, inCluster, isCurrent }: { venue: VenueStatus; inClust
             <Pill tone={tone('bad')}>{said(`${duration(venue.quoteLagMs)} late`, 24)}</Pill>
           </>
         )}
+        {venue.quarantinedMs !== undefined && (
+          <>
+            {' '}
+            <Pill tone={tone('bad')}>{said(`quarantined ${duration(venue.quarantinedMs)}`, 24)}</Pill>
+          </>
+        )}
         {venue.level !== undefined && venue.level !== 'websocket' && (
           <>
             {' '}
@@ -106,6 +118,9 @@ function VenueRow({ venue, inCluster, isCurrent }: { venue: VenueStatus; inClust
       <td>{venue.source === null ? '–' : <Pill tone={tone(sourceTone(venue.source))}>{tamed(venue.source, 16)}</Pill>}</td>
       <td className="sw-num">{venue.lastBytesMs === null || !isCurrent ? '–' : duration(venue.lastBytesMs)}</td>
       <td className="sw-num">{venue.clockOffsetMs === null ? '–' : `${fixed(venue.clockOffsetMs, 1)} ms`}</td>
+      <td className="sw-num" title={faults(venue)}>
+        {venue.feedScore === undefined ? '–' : venue.feedScore}
+      </td>
       <td className="sw-num">{short(venue.reconnects)}</td>
       <td className="sw-num">{short(venue.silences)}</td>
       <td className="sw-num">{venue.takerFeePct}%</td>

@@ -107,6 +107,12 @@ export interface VenueStatus {
   quoteLagMs?: number
   /** Only while a connection has a backlog or is unusually silent, so that its quotes make no alerts. */
   behind?: boolean
+  /** From 0 to 100 without faults of its feed. */
+  feedScore?: number
+  /** Points that its score lost lately, by kind of fault. */
+  feedFaults?: Readonly<Record<string, number>>
+  /** Since when it makes no alerts because its feed score was too low; only while that lasts. */
+  quarantinedMs?: number
   circuitBreaker: CircuitBreakerStatus
   /** The role of this instance for this exchange. This and the following members: only in a cluster. */
   role?: string
