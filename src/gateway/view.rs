@@ -6,12 +6,14 @@ use std::sync::Arc;
 use arc_swap::Cache;
 
 use crate::gateway::options::GatewayOptions;
+use crate::market::opportunity::Opportunity;
 use crate::market::quote::Origin;
 use crate::market::{Directory, PairId, VenueId};
 use crate::matrix::books::BookTable;
 use crate::matrix::days::DayTable;
 use crate::matrix::{CellQuote, CellState, QuoteMatrix, SharedMatrix};
 use crate::metrics::{Board, GatewayGauges, LinkState};
+use crate::protocol::survival::SurvivalOf;
 use crate::time::{Clock, MonoNs, UnixNs};
 
 /// The two clocks of a gateway. They differ in a replay, whose clock may run fast, jump or stand still, while clients
@@ -210,6 +212,15 @@ impl<'a> Snapshot<'a> {
     #[must_use]
     pub fn unix_at(&self, at: MonoNs) -> UnixNs {
         UnixNs(self.unix.0.saturating_sub(self.quote_now.since(at)))
+    }
+
+    /// How long opportunities such as `opportunity` lived, if any has ended.
+    #[must_use]
+    pub fn survival(&self, opportunity: &Opportunity) -> Option<SurvivalOf> {
+        let findings = self.matrix.findings();
+        let pair = findings.survival.pair(opportunity.buy.venue, opportunity.sell.venue)?;
+        let (curve, is_pooled) = pair.of(opportunity.instrument);
+        Some(SurvivalOf { curve: *curve, is_pooled })
     }
 
     /// The quote of `pair`, if it is fresh.

@@ -5,6 +5,7 @@ use crate::market::opportunity::Percent;
 use crate::market::quote::ExcessLag;
 use crate::market::{Decimal, Figure, Level};
 use crate::protocol::opportunity::{Evidence, GroupOf, milliseconds};
+use crate::protocol::survival::SurvivalOf;
 use crate::protocol::{Object, float, integer};
 
 /// The best bid and ask of one symbol on one exchange. Names are JSON strings including quotes, in the client's own
@@ -120,6 +121,8 @@ pub struct AlertMore<'a> {
     pub group: GroupOf<'a>,
     /// What it rests on.
     pub evidence: Evidence,
+    /// How long such opportunities lived, if any has ended.
+    pub survival: Option<SurvivalOf>,
 }
 
 /// Appends an `arbitrage` message. `profit` is for 100 units of base before fees, as in system 1.
@@ -140,6 +143,7 @@ pub fn alert(alert: &Alert<'_>, out: &mut Vec<u8>) {
         object.text("source", more.source).text("id", more.id);
         more.group.write(&mut object);
         more.evidence.write(&mut object);
+        more.survival.iter().for_each(|survival| survival.write(&mut object));
     }
     object.close();
 }

@@ -14,6 +14,7 @@ pub mod report;
 pub mod request;
 pub mod status;
 pub mod stream;
+pub mod survival;
 
 use std::io::Write as _;
 

@@ -4,6 +4,7 @@
 use crate::market::opportunity::{Class, CloseReason, Coexistence, LegSide, Percent, Proof};
 use crate::market::quote::ExcessLag;
 use crate::market::{Decimal, Figure};
+use crate::protocol::survival::SurvivalOf;
 use crate::protocol::{Object, array, object};
 
 /// What happened to it.
@@ -68,6 +69,8 @@ pub struct Moment<'a> {
     pub group: GroupOf<'a>,
     /// What it rests on.
     pub evidence: Evidence,
+    /// How long such opportunities lived, if any has ended.
+    pub survival: Option<SurvivalOf>,
     /// Source of the numbers: simulated if either leg is, otherwise a replay if either leg is.
     pub source: &'a str,
     /// Unix milliseconds: now, or when it closed.
@@ -146,6 +149,7 @@ pub fn opportunity(moment: &Moment<'_>, out: &mut Vec<u8>) {
     if let Some(class) = moment.class {
         o.text("class", class.word());
     }
+    moment.survival.iter().for_each(|survival| survival.write(&mut o));
     o.text("source", moment.source);
     o.integer("timestamp", moment.timestamp);
     o.close();

@@ -4,7 +4,9 @@
 use std::io::Write as _;
 
 use crate::log;
-use crate::market::Directory;
+use crate::market::precision::PairPrecision;
+use crate::market::survival::{HORIZONS_MS, SurvivalReport};
+use crate::market::{Directory, VenueId};
 use crate::metrics::cluster::{ClusterBoard, ClusterVenue, RedisState};
 use crate::metrics::latency::{Hop, Summary};
 use crate::metrics::turns::Span;
@@ -220,7 +222,13 @@ const KNOWN_BOOK_ROWS: &[MetricRow<KnownBooks>] =
 
 /// The body of `/metrics`, in the Prometheus exposition format.
 #[must_use]
-pub fn metrics(board: &Board, directory: &Directory, known: &[Known], books: &[KnownBooks], now: MonoNs) -> Vec<u8> {
+pub fn metrics(
+    board: &Board,
+    directory: &Directory,
+    (known, books): (&[Known], &[KnownBooks]),
+    (precision, survival): (&[PairPrecision], &SurvivalReport),
+    now: MonoNs,
+) -> Vec<u8> {
     let mut out = Vec::with_capacity(16 * 1024);
     let uptime = now.since(board.started) as f64 / 1e9;
     head(&mut out, "process_uptime_seconds", "Time since the start.");
@@ -258,6 +266,7 @@ pub fn metrics(board: &Board, directory: &Directory, known: &[Known], books: &[K
         membership(&mut out, cluster, now, &on, &venue);
     }
     detector(&mut out, board);
+    past_opportunities(&mut out, directory, precision, survival);
     kept(&mut out, board);
     reloaded(&mut out, board);
     let gateway = |at: usize| format!("gateway=\"{at}\"");
@@ -403,6 +412,37 @@ fn detector(out: &mut Vec<u8>, board: &Board) {
     head(out, "detector_closed_total", "Opportunities closed, by what they were.");
     for (class, count) in d.closed.iter() {
         sample(out, "detector_closed_total", &format!("class=\"{class}\""), count as f64);
+    }
+}
+
+/// Only for pairs of venues that had an opportunity.
+fn past_opportunities(
+    out: &mut Vec<u8>,
+    directory: &Directory,
+    precision: &[PairPrecision],
+    survival: &SurvivalReport,
+) {
+    let name = |venue: VenueId| label(&directory.venue(venue).name);
+    let pair = |buy, sell| format!("buy=\"{}\",sell=\"{}\"", name(buy), name(sell));
+    head(out, "precision_closed", "Opportunities of a pair of venues that closed in the last seven days.");
+    for of in precision {
+        sample(out, "precision_closed", &pair(of.buy, of.sell), f64::from(of.total().closed()));
+    }
+    head(out, "precision_ratio", "Share of real ones among them.");
+    for of in precision {
+        let ratio = of.total().precision().unwrap_or_default();
+        sample(out, "precision_ratio", &pair(of.buy, of.sell), ratio);
+    }
+    head(out, "survival_episodes", "Recent opportunities of a pair of venues whose survival was measured.");
+    for of in &survival.0 {
+        sample(out, "survival_episodes", &pair(of.buy, of.sell), f64::from(of.pooled.episodes));
+    }
+    head(out, "survival_ratio", "Estimated share of them that lives longer than this time after the alert.");
+    for of in &survival.0 {
+        for (ms, point) in HORIZONS_MS.iter().zip(of.pooled.points) {
+            let Some(point) = point else { continue };
+            sample(out, "survival_ratio", &format!("{},after_ms=\"{ms}\"", pair(of.buy, of.sell)), point.alive);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 use super::message::{Alert, AlertMore, Price, PriceMore};
 use super::opportunity::{Evidence, GroupOf, Moment, OpportunityUpdate};
 use super::request::{Action, BookName, Command, RequestError, parse};
+use super::survival::{SurvivalOf, SurvivalRow};
 use super::*;
 use crate::market::book::{BookStamp, BookView, BookVoid};
 use crate::market::directory::VenueEntry;
@@ -8,6 +9,7 @@ use crate::market::opportunity::{Class, CloseReason, Coexistence, LegSide, Proof
 use crate::market::precision::{ClassCounts, PairPrecision};
 use crate::market::quote::{ExcessLag, Origin, Source};
 use crate::market::statistics::DayStatistics;
+use crate::market::survival::{SurvivalCurve, SurvivalPoint};
 use crate::market::{Decimal, Directory, InstrumentId, Level, VenueId};
 use crate::metrics::reasons::{DecodeReason, DropReason};
 use crate::metrics::{Board, LinkState};
@@ -77,6 +79,16 @@ fn a_price(more: Option<PriceMore>) -> Price<'static> {
     }
 }
 
+/// One venue sends changes every 10 ms.
+const SURVIVAL: SurvivalOf = {
+    const fn point(alive: f64, low: f64, high: f64, at_risk: u32, censored: u32) -> Option<SurvivalPoint> {
+        Some(SurvivalPoint { alive, band: (low, high), at_risk, censored, net_kept: Some(0.5) })
+    }
+    let last = Some(SurvivalPoint { alive: 0.0, band: (0.0, 0.0), at_risk: 0, censored: 2, net_kept: None });
+    let points = [None, None, point(0.916_666_666_666_666_6, 0.705, 0.978, 24, 0), point(0.25, 0.1, 0.43, 6, 1), last];
+    SurvivalOf { curve: SurvivalCurve { episodes: 24, points }, is_pooled: true }
+};
+
 #[test]
 fn a_price_has_five_fields_in_order() {
     golden("price", &written(|out| message::price(&a_price(None), out)));
@@ -116,6 +128,7 @@ fn an_alert_has_nine_fields_in_order() {
         id: GROUP.leader,
         group: GROUP,
         evidence: LIKELY,
+        survival: Some(SURVIVAL),
     };
     golden("arbitrage_extended", &written(|out| message::alert(&alert(Some(more)), out)));
     // As floats these are 295.0000000000003 and 2.9529529529529554.
@@ -147,6 +160,7 @@ fn the_life_of_an_opportunity_is_one_object_from_its_opening_to_its_end() {
         peak_spread_pct: pct("1"),
         group: GROUP,
         evidence: LIKELY,
+        survival: None,
         source: "live",
         timestamp: 1_700_000_000_123,
     };
@@ -161,6 +175,7 @@ fn the_life_of_an_opportunity_is_one_object_from_its_opening_to_its_end() {
         lived_ms: 500,
         peak_spread_pct: pct("1.4"),
         timestamp: 1_700_000_000_623,
+        survival: Some(SURVIVAL),
         ..opened
     };
     golden("opportunity_updated", &written(|out| opportunity::opportunity(&updated, out)));
@@ -179,6 +194,17 @@ fn the_life_of_an_opportunity_is_one_object_from_its_opening_to_its_end() {
     golden("opportunity_closed", &written(|out| opportunity::opportunity(&closed, out)));
     let page = opportunity::page([opened].iter(), [closed].iter(), |moment, out| opportunity::opportunity(moment, out));
     golden("opportunities", &page);
+}
+
+#[test]
+fn survival_has_a_point_for_each_time_and_null_where_it_cannot_be_seen() {
+    let row = |symbol, is_pooled| SurvivalRow {
+        buy_exchange: "kraken",
+        sell_exchange: "okx",
+        symbol,
+        survival: SurvivalOf { is_pooled, ..SURVIVAL },
+    };
+    golden("survival", &survival::page([row(None, true), row(Some("BTC/USDT"), false)].into_iter()));
 }
 
 #[test]

@@ -72,7 +72,8 @@ describe('documents', { concurrency: true }, () => {
     const replies = await Promise.all(calls.map((call) => call.json()))
     await until('the news', () => extended.heard.some((m) => m.value.type === 'instruments'))
     await until('an outcome', async () => (await server.json('/api/precision')).value.pairs.length > 0)
-    const pages = ['/api/market-data/prices?pairs=BTC/USDT', '/api/exchanges/prices?symbol=BTC/USDT', '/api/websocket/stats', '/api/opportunities', '/api/precision', '/api/instruments']
+    await until('a lifetime', async () => (await server.json('/api/survival')).value.pairs.length > 0)
+    const pages = ['/api/market-data/prices?pairs=BTC/USDT', '/api/exchanges/prices?symbol=BTC/USDT', '/api/websocket/stats', '/api/opportunities', '/api/precision', '/api/survival', '/api/instruments']
     const bodies = await Promise.all(pages.map(async (page) => (await server.json(page)).value))
     const said = [...plain.heard, ...extended.heard, ...follower.heard, ...watcher.heard, ...stream.blocks].flatMap(({ value }) => value ?? []).concat(bodies, livePages, replies)
     const shapes = new Set(said.map(shape))

@@ -7,6 +7,7 @@ mod config;
 mod decimals;
 mod discovery;
 mod documents;
+mod episodes;
 mod faults;
 mod feed;
 mod floors;

@@ -19,13 +19,17 @@ use crate::gateway::prices::topics::ticker;
 use crate::gateway::view::{PriceFormat, Snapshot};
 use crate::market::book::BookView;
 use crate::market::opportunity::spread_of;
+use crate::market::survival::PairSurvival;
 use crate::market::{Decimal, Figure, PairId};
 use crate::matrix::CellQuote;
 use crate::matrix::books::LEVELS_MAX;
 use crate::metrics::{GatewayGauges, Gauge};
 use crate::protocol::health::Health;
 use crate::protocol::status::{self, ServiceLimits, Status};
-use crate::protocol::{Object, book, float, object, opportunity as lifecycle, precision, report, stream, string};
+use crate::protocol::survival::{SurvivalOf, SurvivalRow};
+use crate::protocol::{
+    Object, book, float, object, opportunity as lifecycle, precision, report, stream, string, survival,
+};
 use crate::time::MS;
 use crate::wire::http::Request;
 use crate::wire::query;
@@ -72,6 +76,11 @@ const ROUTES: &[(&str, &str, Handler)] = &[
         "Classes of the opportunities that closed in the last seven days, per pair of exchanges, and how many were real",
         precision_page,
     ),
+    (
+        "/api/survival",
+        "How long opportunities live, per pair of exchanges, ?symbol=BTC/USDT&buy=binance&sell=okx",
+        survival_page,
+    ),
     ("/api/instruments", "Which exchanges quote what", instruments),
     ("/api/status", "Everything about the process, its exchanges and its clients", status_page),
     ("/api/market-data/health", "Health: 200 while fresh prices are pushed, else 503", health),
@@ -100,10 +109,11 @@ pub fn is_shared(path: &str) -> bool {
     SHARED.contains(&path)
 }
 
-const SHARED: [&str; 9] = [
+const SHARED: [&str; 10] = [
     "/api",
     "/api/opportunities",
     "/api/precision",
+    "/api/survival",
     "/api/instruments",
     "/api/status",
     "/api/market-data/health",
@@ -165,11 +175,12 @@ fn latency(context: &PageContext<'_>, _: &Request) -> Answer {
 }
 
 fn metrics(context: &PageContext<'_>, _: &Request) -> Answer {
+    let findings = context.snapshot.matrix.findings();
     let body = report::metrics(
         context.snapshot.board,
         context.snapshot.directory,
-        &context.survey.prices,
-        &context.survey.books,
+        (&context.survey.prices, &context.survey.books),
+        (&findings.precision, &findings.survival),
         context.snapshot.quote_now,
     );
     let kind = "text/plain; version=0.0.4; charset=utf-8";
@@ -197,6 +208,40 @@ fn opportunities(context: &PageContext<'_>, _: &Request) -> Answer {
 fn precision_page(context: &PageContext<'_>, _: &Request) -> Answer {
     let findings = context.snapshot.matrix.findings();
     json(200, NO_STORE, precision::page(&findings.precision, context.snapshot.directory))
+}
+
+fn survival_page(context: &PageContext<'_>, request: &Request) -> Answer {
+    let directory = context.snapshot.directory;
+    let value = |name: &str| query::value(&request.query, name).filter(|value| !value.is_empty());
+    let (symbol, buy, sell) = (value("symbol"), value("buy"), value("sell"));
+    let instrument = symbol.as_deref().and_then(|symbol| directory.instrument_named(symbol));
+    if let (Some(symbol), None) = (&symbol, instrument) {
+        return failure(404, &format!("Unknown symbol {symbol}"));
+    }
+    let venue = |name: &Option<Cow<'_, str>>| name.as_deref().map(|name| directory.venue_named(&name.to_lowercase()));
+    let (buy, sell) = (venue(&buy), venue(&sell));
+    if buy == Some(None) || sell == Some(None) {
+        return failure(404, "Unknown exchange");
+    }
+    let is_asked = |pair: &PairSurvival| {
+        buy.is_none_or(|buy| buy == Some(pair.buy)) && sell.is_none_or(|sell| sell == Some(pair.sell))
+    };
+    let findings = context.snapshot.matrix.findings();
+    let rows = findings.survival.0.iter().filter(|pair| is_asked(pair)).flat_map(|pair| {
+        let pooled = std::iter::once((instrument, &pair.pooled, true));
+        let single = pair.instruments.iter().map(|(id, curve)| (Some(*id), curve, false));
+        let all = pooled.chain(single);
+        let (own, is_pooled) = instrument.map_or((&pair.pooled, true), |instrument| pair.of(instrument));
+        let asked = instrument.map(|instrument| (Some(instrument), own, is_pooled));
+        let rows: Vec<_> = if asked.is_some() { asked.into_iter().collect() } else { all.collect() };
+        rows.into_iter().map(move |(instrument, curve, is_pooled)| SurvivalRow {
+            buy_exchange: &directory.venue(pair.buy).name,
+            sell_exchange: &directory.venue(pair.sell).name,
+            symbol: instrument.map(|instrument| directory.symbol(instrument)),
+            survival: SurvivalOf { curve: *curve, is_pooled },
+        })
+    });
+    json(200, NO_STORE, survival::page(rows))
 }
 
 fn instruments(context: &PageContext<'_>, _: &Request) -> Answer {

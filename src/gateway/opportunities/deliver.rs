@@ -327,6 +327,7 @@ fn encode_alert(o: &Opportunity, symbol: &[u8], extended: bool, snapshot: &Snaps
             id,
             group: GroupOf { leader, leg: o.group.leg, size: o.group.size },
             evidence: evidence_of(o),
+            survival: snapshot.survival(o),
         }),
     };
     frame_text(out, |out| message::alert(&alert, out));

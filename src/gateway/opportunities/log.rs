@@ -76,6 +76,7 @@ impl LoggedOpportunity {
             peak_spread_pct: o.peak_gross_pct,
             group: GroupOf { leader: &self.group, leg: o.group.leg, size: o.group.size },
             evidence: evidence_of(o),
+            survival: snapshot.survival(o),
             source: less_real(o.buy.source, o.sell.source).word(),
             timestamp: if is_open { snapshot.unix.ms() } else { self.closed_at.ms() },
         }
