@@ -1,7 +1,7 @@
 // Open and closed opportunities, and notifications of new ones.
 
 import { useEffect, useMemo, useRef } from 'react'
-import { OpportunityTable, useOpportunities } from '../src/react/index.js'
+import { OpportunityTable, PrecisionTable, SurvivalChart, useOpportunities } from '../src/react/index.js'
 import type { Opportunities, Opportunity } from '../src/react/index.js'
 import { useReport } from '../src/react/hooks/useReport.js'
 import { fixed, tamed } from '../src/react/components/text.js'
@@ -93,6 +93,20 @@ export function OpportunitiesView({ opportunities }: { opportunities: Opportunit
           eventsMax={CLOSED_MAX}
           onChoose={(one) => choose(one.symbol)}
         />
+      </section>
+      <section className="box" aria-labelledby="survival">
+        <div className="bar">
+          <h2 id="survival">Survival</h2>
+          <span className="sw-quiet">share still above zero after fees, by time after the alert</span>
+        </div>
+        <SurvivalChart />
+      </section>
+      <section className="box" aria-labelledby="precision">
+        <div className="bar">
+          <h2 id="precision">Precision</h2>
+          <span className="sw-quiet">share of real ones among those that closed in seven days</span>
+        </div>
+        <PrecisionTable />
       </section>
     </div>
   )

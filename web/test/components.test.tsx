@@ -7,6 +7,8 @@ import { describe, expect, test, vi } from 'vitest'
 import type { Opportunity } from '../src/core/types.js'
 import {
   LatencyChart,
+  PrecisionTable,
+  SurvivalChart,
   LivePricesPanel,
   LivePricesWidget,
   MarketPrices,
@@ -338,6 +340,12 @@ describe('OpportunityTable', () => {
     expect([...container.querySelectorAll('.sw-why')].map(text)).toEqual(['bid fell', 'eclipse of moon', '–'])
   })
 
+  test('a closed opportunity shows what it was', () => {
+    const closed: Opportunity = { ...opportunity, change: 'closed', reason: 'sell_moved', class: 'lagged_view' }
+    const { container } = draw(<OpportunityTable kind="closed" opportunities={[closed]} />)
+    expect(text(container.querySelector('.sw-why')!)).toBe('bid fell lagged view')
+  })
+
   test('a closed opportunity shows its peak; an empty table shows a text', () => {
     const { container, rerender } = draw(<OpportunityTable kind="closed" opportunities={[{ ...opportunity, change: 'closed' }]} />)
     expect(text(container.querySelectorAll('tbody tr')[0]!.children[2]!)).toBe('+1.50%')
@@ -419,6 +427,8 @@ test('every component can be rendered on a server', () => {
       <SpreadChart symbol={BTC} exchanges={['okx', 'binance']} />
       <MidChart symbol={BTC} exchanges={['okx']} />
       <LatencyChart />
+      <SurvivalChart />
+      <PrecisionTable />
       <StatsPanel />
     </>,
   )

@@ -15,6 +15,8 @@ const PAGES: Record<string, string> = {
   status: 'reports.Status',
   instruments: 'reports.Instruments',
   opportunities: 'reports.Opportunities',
+  precision: 'reports.Precision',
+  survival: 'reports.Survival',
 }
 
 /** The reader of a message, by the first word of its file name. */
@@ -39,9 +41,19 @@ const MAY_BE_NULL = new Set([
 
 /** Members that earlier gateways do not send. */
 const MAY_BE_MISSING = new Set(
-  ['group', 'groupLeg', 'groupSize', 'proof', 'proofMs', 'proofErrorMs', 'buyExcessLagMs', 'sellExcessLagMs', 'reason', 'class'].map(
-    (member) => `opportunity.${member}`,
-  ),
+  [
+    'group',
+    'groupLeg',
+    'groupSize',
+    'proof',
+    'proofMs',
+    'proofErrorMs',
+    'buyExcessLagMs',
+    'sellExcessLagMs',
+    'reason',
+    'class',
+    'survival',
+  ].map((member) => `opportunity.${member}`),
 )
 
 describe('golden messages', () => {

@@ -80,6 +80,22 @@ export interface ArbitrageMessage {
   /** How much later than usual the leg arrived; null while unknown. */
   buyExcessLagMs?: number | null
   sellExcessLagMs?: number | null
+  survival?: SurvivalSummary
+}
+
+/**
+ * How long opportunities of this symbol and pair of exchanges lived: estimates at 1, 5, 20, 100 and 1000 ms after the alert, `null`
+ * where one of the exchanges sends changes at a longer interval.
+ */
+export interface SurvivalSummary {
+  /** Opportunities that it rests on. */
+  episodes: number
+  /** Whether those of all symbols between the two exchanges are counted, because this one has fewer than 30. */
+  pooled: boolean
+  /** Share whose net spread was still above 0. */
+  alive: readonly (number | null)[]
+  /** Median of the net spread as a part of that at the alert. */
+  netKept: readonly (number | null)[]
 }
 
 /** Why an opportunity closed. Later gateways may add reasons. */
@@ -152,6 +168,8 @@ export interface OpportunityMessage {
   reason?: CloseReason
   /** What it was; only with `closed`. Earlier gateways do not send it. */
   class?: OpportunityClass
+  /** Absent until an opportunity of the pair of exchanges has ended, and from earlier gateways. */
+  survival?: SurvivalSummary
   source: Source
   /** Unix milliseconds. */
   timestamp: number
@@ -337,6 +355,10 @@ const asked: Check = (value) => {
   const { symbol, exchange, levels } = (value ?? {}) as Partial<BookAsked>
   return text(symbol) && text(exchange) && number(levels)
 }
+const survival: Check = (value) => {
+  const { episodes, pooled, alive, netKept } = (value ?? {}) as Partial<SurvivalSummary>
+  return number(episodes) && flag(pooled) && list(orNull(number))(alive) && list(orNull(number))(netKept)
+}
 const texts = list(text)
 const exactly =
   (...wanted: string[]): Check =>
@@ -386,6 +408,7 @@ const SHAPES: { [K in ServerMessage['type']]: Shape<Extract<ServerMessage, { typ
     groupLeg: [exactly('buy', 'sell')],
     groupSize: [number],
     ...evidence,
+    survival: [survival],
   },
   opportunity: {
     type: exactly('opportunity'),
@@ -405,6 +428,7 @@ const SHAPES: { [K in ServerMessage['type']]: Shape<Extract<ServerMessage, { typ
     ...evidence,
     reason: [text],
     class: [text],
+    survival: [survival],
     source: text,
     timestamp: number,
   },

@@ -239,6 +239,57 @@ export interface Opportunities {
   closed: readonly OpportunityMessage[]
 }
 
+/** Closed opportunities by class. */
+export interface ClassCounts {
+  closed: number
+  real: number
+  /** Share of real ones; `null` if none has closed. */
+  precision: number | null
+  classes: Reasons
+}
+
+/** `/api/precision`: the opportunities that closed in the last seven days. */
+export interface Precision {
+  pairs: readonly (ClassCounts & {
+    buyExchange: string
+    sellExchange: string
+    /** By UTC day, such as `2026-11-30`, the oldest first. */
+    days: readonly (ClassCounts & { day: string })[]
+  })[]
+}
+
+/** Survival at one time after the alert; `null` where one of the exchanges sends changes at a longer interval. */
+export interface SurvivalPoint {
+  ms: number
+  /** Estimated share of opportunities whose net spread is still above 0. */
+  alive: number | null
+  /** Limits of the 95 % band. */
+  low: number | null
+  high: number | null
+  atRisk: number | null
+  censored: number | null
+  /** Median of the net spread as a part of that at the alert. */
+  netKept: number | null
+}
+
+/** Survival of the opportunities of one pair of exchanges. */
+export interface PairSurvival {
+  buyExchange: string
+  sellExchange: string
+  /** `null`: all symbols. */
+  symbol: string | null
+  episodes: number
+  /** Whether the opportunities of all symbols are counted. */
+  pooled: boolean
+  points: readonly SurvivalPoint[]
+}
+
+/** `/api/survival`: how long opportunities live. */
+export interface Survival {
+  timesMs: readonly number[]
+  pairs: readonly PairSurvival[]
+}
+
 /** A histogram, in nanoseconds. */
 export interface Percentiles {
   count: number
