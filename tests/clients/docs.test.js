@@ -49,7 +49,15 @@ describe('documents', { concurrency: true }, () => {
       await until('a price and an alert', () => ['price', 'arbitrage'].every((type) => client.heard.some((m) => m.value.type === type)))
     }
     okx.quote('BTC/USDT', '100', '103')
-    await until('its end', () => follower.heard.some((m) => m.value.change === 'closed'))
+    const closed = () => follower.heard.filter((m) => m.value.change === 'closed')
+    await until('its end', () => closed().length === 1)
+    await until('an outcome', async () => (await server.json('/api/precision')).value.pairs.length > 0)
+    await until('a lifetime', async () => (await server.json('/api/survival')).value.pairs.length > 0)
+    // The next one has a survival.
+    okx.quote('BTC/USDT', '102', '103')
+    await until('another', () => follower.heard.filter((m) => m.value.change === 'opened').length > 1)
+    okx.quote('BTC/USDT', '100', '103')
+    await until('the end of another', () => closed().length === 2)
     await plain.unsubscribe(['BTC/USDT'], [])
     plain.send('{')
     plain.send({ action: 'ping' })
@@ -71,8 +79,6 @@ describe('documents', { concurrency: true }, () => {
     assert.equal(calls.at(-1).status, 200)
     const replies = await Promise.all(calls.map((call) => call.json()))
     await until('the news', () => extended.heard.some((m) => m.value.type === 'instruments'))
-    await until('an outcome', async () => (await server.json('/api/precision')).value.pairs.length > 0)
-    await until('a lifetime', async () => (await server.json('/api/survival')).value.pairs.length > 0)
     const pages = ['/api/market-data/prices?pairs=BTC/USDT', '/api/exchanges/prices?symbol=BTC/USDT', '/api/websocket/stats', '/api/opportunities', '/api/precision', '/api/survival', '/api/instruments']
     const bodies = await Promise.all(pages.map(async (page) => (await server.json(page)).value))
     const said = [...plain.heard, ...extended.heard, ...follower.heard, ...watcher.heard, ...stream.blocks].flatMap(({ value }) => value ?? []).concat(bodies, livePages, replies)
@@ -122,8 +128,13 @@ describe('documents', { concurrency: true }, () => {
     const rows = [...read('docs/operating.md').matchAll(/^\| `(\w+)` \| (.*?) \| .* \|$/gm)]
     const documented = new Map(rows.map(([, name, labels]) => [name, labels.trim()]))
     // A metric without a measurement has no sample and no labels.
-    const unmeasured = ['venue_clock_offset_seconds', 'venue_one_way_seconds'].filter((name) => metrics.get(name)?.size === 0)
-    unmeasured.forEach((name) => metrics.get(name).add('venue'))
+    const labels = new Map([
+      ...['venue_clock_offset_seconds', 'venue_one_way_seconds'].map((name) => [name, ['venue']]),
+      ...['precision_closed', 'precision_ratio', 'survival_episodes'].map((name) => [name, ['buy', 'sell']]),
+      ['survival_ratio', ['buy', 'sell', 'after_ms']],
+    ])
+    const unmeasured = [...labels].filter(([name]) => metrics.get(name)?.size === 0)
+    unmeasured.forEach(([name, of]) => of.forEach((label) => metrics.get(name).add(label)))
     const real = new Map([...metrics].map(([name, labels]) => [name, [...labels].map((label) => `\`${label}\``).join(', ')]))
     assert.deepEqual(documented, real)
     // Also the metrics named in the advice.

@@ -343,7 +343,7 @@ describe('OpportunityTable', () => {
   test('a closed opportunity shows what it was', () => {
     const closed: Opportunity = { ...opportunity, change: 'closed', reason: 'sell_moved', class: 'lagged_view' }
     const { container } = draw(<OpportunityTable kind="closed" opportunities={[closed]} />)
-    expect(text(container.querySelector('.sw-why')!)).toBe('bid fell lagged view')
+    expect(text(container.querySelector('.sw-why')!)).toBe('bid fell · lagged view')
   })
 
   test('a closed opportunity shows its peak; an empty table shows a text', () => {

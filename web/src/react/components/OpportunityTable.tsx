@@ -161,7 +161,7 @@ function ClosedRow({ opportunity, onChoose, group, isPart = false }: RowProps) {
       </td>
       <td role="cell" data-label="Ended because" className="sw-why">
         {opportunity.reason === undefined ? '–' : (REASONS.get(opportunity.reason) ?? tamed(opportunity.reason.replaceAll('_', ' '), 40))}
-        {opportunity.class !== undefined && <small> {tamed(opportunity.class.replaceAll('_', ' '), 20)}</small>}
+        {opportunity.class !== undefined && ` · ${tamed(opportunity.class.replaceAll('_', ' '), 20)}`}
       </td>
     </tr>
   )
