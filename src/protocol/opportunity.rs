@@ -14,8 +14,8 @@ pub enum OpportunityUpdate {
     Opened,
     /// It is still open with other prices, sizes or ages.
     Updated,
-    /// It has ended for this reason; the prices are those at the end.
-    Closed(CloseReason),
+    /// It has ended for this reason, and was this; the prices are those at the end.
+    Closed(CloseReason, Class),
 }
 
 impl OpportunityUpdate {
@@ -25,7 +25,7 @@ impl OpportunityUpdate {
         match self {
             Self::Opened => "opened",
             Self::Updated => "updated",
-            Self::Closed(_) => "closed",
+            Self::Closed(..) => "closed",
         }
     }
 }
@@ -35,8 +35,6 @@ impl OpportunityUpdate {
 pub struct Moment<'a> {
     /// What happened.
     pub change: OpportunityUpdate,
-    /// What it was, if it has ended.
-    pub class: Option<Class>,
     /// Unique within this process; never changes.
     pub id: &'a str,
     /// Symbol as a JSON string including quotes, in the client's own spelling.
@@ -143,11 +141,8 @@ pub fn opportunity(moment: &Moment<'_>, out: &mut Vec<u8>) {
     o.percent("peakSpreadPct", moment.peak_spread_pct);
     moment.group.write(&mut o);
     moment.evidence.write(&mut o);
-    if let OpportunityUpdate::Closed(reason) = moment.change {
-        o.text("reason", reason.word());
-    }
-    if let Some(class) = moment.class {
-        o.text("class", class.word());
+    if let OpportunityUpdate::Closed(reason, class) = moment.change {
+        o.text("reason", reason.word()).text("class", class.word());
     }
     moment.survival.iter().for_each(|survival| survival.write(&mut o));
     o.text("source", moment.source);

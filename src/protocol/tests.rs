@@ -143,7 +143,6 @@ fn an_alert_has_nine_fields_in_order() {
 fn the_life_of_an_opportunity_is_one_object_from_its_opening_to_its_end() {
     let opened = Moment {
         change: OpportunityUpdate::Opened,
-        class: None,
         id: "BTC/USDT:kraken:binance:6182614415060",
         symbol: b"\"BTC/USDT\"",
         buy_exchange: "kraken",
@@ -180,8 +179,7 @@ fn the_life_of_an_opportunity_is_one_object_from_its_opening_to_its_end() {
     };
     golden("opportunity_updated", &written(|out| opportunity::opportunity(&updated, out)));
     let closed = Moment {
-        change: OpportunityUpdate::Closed(CloseReason::SellMoved),
-        class: Some(Class::Real),
+        change: OpportunityUpdate::Closed(CloseReason::SellMoved, Class::Real),
         sell: d("42510.5"),
         evidence: PROVEN,
         spread_pct: pct("0.0247058824"),

@@ -34,10 +34,8 @@ pub struct LoggedOpportunity {
     opened_at: UnixNs,
     /// When it closed, as wall-clock time; 0 while it is open.
     closed_at: UnixNs,
-    /// Why it closed; `None` while it is open.
-    reason: Option<CloseReason>,
-    /// What it was; `None` while it is open.
-    class: Option<Class>,
+    /// Why it closed, and what it was; `None` while it is open.
+    end: Option<(CloseReason, Class)>,
     /// Number of its last update, over all opportunities; 0 before the first.
     pub changed: u64,
 }
@@ -46,7 +44,7 @@ impl LoggedOpportunity {
     /// Its last change, for a page.
     #[must_use]
     pub fn change(&self) -> OpportunityUpdate {
-        self.reason.map_or(OpportunityUpdate::Opened, OpportunityUpdate::Closed)
+        self.end.map_or(OpportunityUpdate::Opened, |(reason, class)| OpportunityUpdate::Closed(reason, class))
     }
 
     /// Its message for `change` now; `opened` and `updated` only while it is open. `symbol` is a JSON string.
@@ -59,7 +57,6 @@ impl LoggedOpportunity {
         let name = |venue: VenueId| snapshot.directory.venue(venue).name.as_str();
         Moment {
             change,
-            class: self.class,
             id: &self.id,
             symbol,
             buy_exchange: name(o.buy.venue),
@@ -136,11 +133,11 @@ impl OpportunityLog {
         if let Some(reason) = event.change.reason() {
             let mut entry = self.open.remove(&key)?;
             entry.opportunity = event.opportunity;
-            (entry.closed_at, entry.reason) = (snapshot.unix_at(event.opportunity.detected), Some(reason));
-            entry.class = event.class;
+            let class = event.class.unwrap_or(Class::Unclear);
+            (entry.closed_at, entry.end) = (snapshot.unix_at(event.opportunity.detected), Some((reason, class)));
             self.closed.truncate(CLOSED_MAX - 1);
             self.closed.push_front(entry);
-            return self.closed.front().map(|entry| (OpportunityUpdate::Closed(reason), entry));
+            return self.closed.front().map(|entry| (OpportunityUpdate::Closed(reason, class), entry));
         }
         if let Some(entry) = self.open.get_mut(&key) {
             self.updates += 1;
@@ -155,8 +152,7 @@ impl OpportunityLog {
             opportunity: o,
             id: id_of(snapshot.directory, &o).into(),
             group: leader_of(snapshot.directory, &o).into(),
-            reason: None,
-            class: None,
+            end: None,
             opened_at: snapshot.unix_at(o.opened),
             closed_at: UnixNs(0),
             changed: 0,
