@@ -58,8 +58,8 @@ impl Identity {
     }
 
     /// Whether `a` and `b` are comparable in `instrument`. `claims` are the operator's statements about both, which decide
-    /// before the prices: a venue with the same asset is comparable with others of which that is stated, and with the
-    /// venues that most agree with each other.
+    /// before the prices. A venue that has the same asset by such a statement is comparable with other such venues, and
+    /// with the largest group of venues that agree with each other.
     #[inline]
     #[must_use]
     pub fn is_one(

@@ -6,7 +6,7 @@ use crate::protocol::{Object, array, float, integer, object};
 /// The survival that applies to one opportunity.
 #[derive(Clone, Copy, Debug)]
 pub struct SurvivalOf {
-    /// Of its instrument on its pair of exchanges, or of all instruments of the pair.
+    /// The curve of its instrument on its pair of exchanges, or of all instruments of the pair.
     pub curve: SurvivalCurve,
     /// Whether it is that of all instruments.
     pub is_pooled: bool,
